@@ -1,0 +1,45 @@
+/* str.h - borrowed text: a pointer and a length, not terminated, not owned. */
+#ifndef BASE_STR_H
+#define BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct str {
+	const char *p;
+	size_t n;
+};
+
+#define STR(lit) ((struct str){ (lit), sizeof(lit) - 1 })
+
+static inline struct str
+str_from(const char *s)
+{
+	return (struct str){ s, strlen(s) };
+}
+
+static inline bool
+str_eq(struct str a, const char *b)
+{
+	return strlen(b) == a.n && memcmp(a.p, b, a.n) == 0;
+}
+
+/* ASCII only, as protocols want it; no locale. */
+bool str_case_eq(struct str a, const char *b);
+
+/* Whole-string decimal number, no sign, no space; false on overflow of max. */
+bool str_to_u64(struct str s, uint64_t max, uint64_t *out);
+
+/* Whole-string non-negative decimal seconds such as "2" or "0.5"; false when
+ * it is anything else, negative, not finite, or above a million days. */
+bool str_to_seconds(struct str s, double *out);
+
+/* Copies with truncation and always terminates; returns false if it was cut. */
+bool str_copy(char *to, size_t size, struct str from);
+
+/* Shell-like glob with '*' only, as in "shop-*". */
+bool str_glob(const char *pattern, const char *text);
+
+#endif

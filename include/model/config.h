@@ -1,0 +1,145 @@
+/* config.h - the configuration as one immutable tree.
+ * Read once from a libconfig file, checked as a whole, never changed while the
+ * process lives; shared by reference with every thread.  Times are seconds
+ * and 0 switches a limit or timeout off; sizes are bytes. */
+#ifndef MODEL_CONFIG_H
+#define MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "model/color.h"
+#include "net/addr.h"
+
+enum service_mode { MODE_TCP, MODE_HTTP, MODE_UDP };
+enum engine_kind { ENGINE_PROXY, ENGINE_KERNEL };
+enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOURCE_HASH };
+enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE };
+enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT };
+enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
+enum store_type { STORE_FILE, STORE_REDIS };
+
+struct backend_config {
+	char *host;	/* as written, for messages: "10.0.0.11" or a name */
+	struct addr address;	/* with the traffic port; names resolved at start */
+	struct addr health_address;	/* the same host with health_port, if any */
+};
+
+struct color_config {
+	struct backend_config *backends;
+	size_t n_backends;	/* at least 1 */
+};
+
+struct health_config {
+	enum health_type type;	/* default tcp */
+	double interval, timeout;	/* 2.0, 1.0 */
+	unsigned rise, fall;	/* 2, 3 */
+};
+
+/* "N%" or a count. */
+struct quorum {
+	unsigned value;
+	bool percent;
+};
+
+struct drain_config {
+	double timeout;	/* 30.0; 0: close at once */
+	double idle;	/* 5.0; 0: idle ones are not closed early */
+	double spread;	/* 0.0 */
+};
+
+struct label {
+	char *key, *value;
+};
+
+struct tcp_options {
+	bool keepalive;	/* SO_KEEPALIVE on both legs; default true */
+	char *congestion;	/* of the backend legs; NULL: the system's */
+	int backlog;	/* 4096 */
+};
+
+struct service_config {
+	int line;	/* where it begins in the file */
+	char *name;
+	enum service_mode mode;
+	enum engine_kind engine;
+	struct addr *listen;
+	size_t n_listen;	/* at least 1 */
+	struct addr *preview;
+	size_t n_preview;	/* may be 0 */
+	enum color initial;	/* default green */
+	struct color_config colors[COLORS];
+	enum balance balance;
+	enum when_all_down when_all_down;
+	struct health_config health;
+	struct quorum min_healthy;	/* 50% */
+	struct drain_config drain;
+	double connect_timeout, idle_timeout;	/* 2.0, 600.0 */
+	unsigned retries;	/* 2: further backends tried after the first */
+	unsigned max_connections;	/* 100000; 0: no limit */
+	struct addr source_address;	/* len 0: the kernel chooses */
+	struct tcp_options tcp;
+	struct label *labels;
+	size_t n_labels;
+	/* The labels as JSON members, "\"project\":\"shop\",…", "" when there are
+	 * none: made once, copied into every log line. */
+	char *labels_json;
+};
+
+struct config {
+	char *path;
+	unsigned workers;	/* at least 1: 0 in the file is resolved already */
+	char *state_dir;	/* NULL when absent: an error unless checking only says so */
+	char *user;	/* NULL: no change of user */
+	uid_t uid;
+	gid_t gid;	/* of user; resolved while checking */
+	struct {
+		enum store_type type;
+		char *prefix;	/* "teal" by default */
+		double max_age;	/* 30.0 */
+	} store;
+	struct {
+		char *socket;	/* "/run/teal/admin.sock" by default */
+		mode_t mode;	/* 0660 */
+		char *group;	/* NULL: not changed */
+		gid_t gid;
+	} admin;
+	struct {
+		bool on;	/* false: no observe section */
+		struct addr listen;
+	} observe;
+	struct {
+		enum log_level level;
+		enum access_log access;
+	} log;
+	struct {
+		double notice, timeout;	/* 0.0, 30.0 */
+	} stop;
+	struct service_config *services;
+	size_t n_services;	/* at least 1 */
+};
+
+/* All complaints about one file; each is a whole line,
+ * "teal.conf:12: service \"shop\": …", without newline. */
+struct complaints {
+	char **lines;
+	size_t n;
+};
+void complaints_free(struct complaints *c);
+
+/* Reads and checks the file.  OK: *out is the caller's, to be freed with
+ * config_free(), errors is empty, warnings may have entries.  E_USAGE: *out is
+ * NULL and errors has at least one line: every error of the file at once, of
+ * syntax errors the first.  Blocks (file, user, group and host look-ups). */
+MUST_USE enum err config_load(const char *path, struct config **out, struct complaints *errors,
+			      struct complaints *warnings);
+void config_free(struct config **config);
+
+const char *balance_word(enum balance b);
+const char *mode_word(enum service_mode m);
+
+#endif

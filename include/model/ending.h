@@ -1,0 +1,36 @@
+/* ending.h - why a connection ended: the one table that gives the enum, the
+ * word in the access log and the label of teal_connections_total{end}. */
+#ifndef MODEL_ENDING_H
+#define MODEL_ENDING_H
+
+/*	enum               word               is an error for access = "errors"; meaning */
+#define ENDING_TABLE(X) \
+	X(END_DONE,          "done",            0, "both sides finished") \
+	X(END_CLIENT_RESET,  "client_reset",    0, "the client reset the connection") \
+	X(END_BACKEND_RESET, "backend_reset",   1, "the backend reset the connection") \
+	X(END_CONNECT,       "connect",         1, "no backend could be reached") \
+	X(END_CONNECT_TIMEOUT, "connect_timeout", 1, "no backend answered within connect_timeout") \
+	X(END_CLIENT_GONE,   "client_gone",     0, "the client left before a backend was reached") \
+	X(END_IDLE,          "idle_timeout",    0, "nothing moved for idle_timeout") \
+	X(END_DRAIN_IDLE,    "drain_idle",      0, "idle while its color was draining") \
+	X(END_DRAINED,       "drained",         1, "cut at the drain's deadline") \
+	X(END_PREVIEW,       "preview_flipped", 0, "a preview connection closed by a flip") \
+	X(END_LIMIT,         "max_connections", 1, "refused: the service is at max_connections") \
+	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
+	X(END_STOP,          "stopped",         1, "cut because teald stopped") \
+	X(END_MEMORY,        "memory",          1, "refused: out of memory or descriptors") \
+	X(END_INTERNAL,      "internal",        1, "a fault of the kernel or of Teal")
+
+enum ending {
+#define X(name, word, is_error, meaning) name,
+	ENDING_TABLE(X)
+#undef X
+};
+#define X(name, word, is_error, meaning) + 1
+enum { ENDINGS = 0 ENDING_TABLE(X) };
+#undef X
+
+const char *ending_word(enum ending e);
+int ending_is_error(enum ending e);
+
+#endif

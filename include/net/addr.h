@@ -1,0 +1,58 @@
+/* addr.h - a socket address: IPv4, IPv6 or a Unix path.
+ * A value: copied freely, owns nothing. */
+#ifndef NET_ADDR_H
+#define NET_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct addr {
+	socklen_t len;	/* 0: no address */
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	} u;
+};
+
+/* The longest text addr_format() writes, with its NUL. */
+#define ADDR_TEXT 128
+
+/* "1.2.3.4:80", "[::1]:80" or "unix:/path"; no names, no port 0 unless
+ * ADDR_PORT_0 is given (a test asking the kernel for a free one), and with
+ * ADDR_ANY_HOST also ":80", meaning 0.0.0.0:80.  E_USAGE with the reason
+ * otherwise. */
+#define ADDR_PORT_0 1
+#define ADDR_ANY_HOST 2
+MUST_USE enum err addr_parse(const char *text, int flags, struct addr *out, struct why *why);
+
+/* An IP address without port, "10.0.0.1" or "fe80::1" or "[::1]"; the port
+ * is set to the given one (host byte order). */
+MUST_USE bool addr_parse_ip(const char *host, unsigned port, struct addr *out);
+
+/* The first address of a host name, by getaddrinfo(): blocks, so only at
+ * start-up or on a helper thread.  An IP address needs no look-up. */
+MUST_USE enum err addr_resolve(const char *host, unsigned port, struct addr *out, struct why *why);
+
+/* The inverse of addr_parse(): "1.2.3.4:80", "[::1]:80", "unix:/path"; an
+ * unnamed Unix peer is "unix:".  Returns text. */
+char *addr_format(const struct addr *a, char text[ADDR_TEXT]);
+
+bool addr_equal(const struct addr *a, const struct addr *b);
+unsigned addr_port(const struct addr *a);	/* host byte order; 0 for Unix */
+void addr_set_port(struct addr *a, unsigned port);
+static inline int
+addr_family(const struct addr *a)
+{
+	return a->len == 0 ? AF_UNSPEC : a->u.sa.sa_family;
+}
+/* 0.0.0.0 or :: */
+bool addr_is_any(const struct addr *a);
+
+#endif

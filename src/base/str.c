@@ -1,0 +1,93 @@
+/* str.c - borrowed text.  Any thread. */
+#include <math.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/str.h"
+
+bool
+str_case_eq(struct str a, const char *b)
+{
+	return strlen(b) == a.n && strncasecmp(a.p, b, a.n) == 0;
+}
+
+bool
+str_to_u64(struct str s, uint64_t max, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	if (s.n == 0)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned d = (unsigned)(s.p[i] - '0');
+
+		if (d > 9 || v > (UINT64_MAX - d) / 10)
+			return false;
+		v = v * 10 + d;
+	}
+	if (v > max)
+		return false;
+	*out = v;
+	return true;
+}
+
+bool
+str_to_seconds(struct str s, double *out)
+{
+	char text[32];
+	size_t dots = 0;
+	double v;
+
+	if (s.n == 0 || s.n >= sizeof(text))
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '.')
+			dots++;
+		else if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		text[i] = s.p[i];
+	}
+	if (dots > 1 || dots == s.n)
+		return false;
+	text[s.n] = '\0';
+	/* Digits and one dot only, so neither locale nor hex can surprise. */
+	v = strtod(text, NULL);
+	if (!isfinite(v) || v > 86400e6)
+		return false;
+	*out = v;
+	return true;
+}
+
+bool
+str_copy(char *to, size_t size, struct str from)
+{
+	size_t n = from.n < size ? from.n : size - 1;
+
+	memcpy(to, from.p, n);
+	to[n] = '\0';
+	return n == from.n;
+}
+
+bool
+str_glob(const char *pattern, const char *text)
+{
+	const char *star = NULL, *resume = NULL;
+
+	while (*text != '\0') {
+		if (*pattern == '*') {
+			star = pattern++;
+			resume = text;
+		} else if (*pattern == *text) {
+			pattern++;
+			text++;
+		} else if (star != NULL) {
+			pattern = star + 1;
+			text = ++resume;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
+}

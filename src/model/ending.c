@@ -1,0 +1,26 @@
+/* ending.c - words for how connections end.  Any thread. */
+#include "base/check.h"
+#include "model/ending.h"
+
+static const struct {
+	const char *word;
+	int is_error;
+} table[ENDINGS] = {
+#define X(name, word, is_error, meaning) [name] = { word, is_error },
+	ENDING_TABLE(X)
+#undef X
+};
+
+const char *
+ending_word(enum ending e)
+{
+	CHECK((unsigned)e < ENDINGS);
+	return table[e].word;
+}
+
+int
+ending_is_error(enum ending e)
+{
+	CHECK((unsigned)e < ENDINGS);
+	return table[e].is_error;
+}

@@ -1,0 +1,170 @@
+/* addr.c - socket addresses as text and back.  Any thread. */
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "net/addr.h"
+
+static enum err
+parse_unix(const char *path, struct addr *out, struct why *why)
+{
+	size_t n = strlen(path);
+
+	if (path[0] != '/')
+		return why_set(why, E_USAGE, "unix:%s: the path must begin with /", path);
+	if (n >= sizeof(out->u.un.sun_path))
+		return why_set(why, E_USAGE, "unix:%s: path longer than %zu bytes", path,
+			       sizeof(out->u.un.sun_path) - 1);
+	out->u.un.sun_family = AF_UNIX;
+	memcpy(out->u.un.sun_path, path, n + 1);
+	out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+	return OK;
+}
+
+bool
+addr_parse_ip(const char *host, unsigned port, struct addr *out)
+{
+	char bare[INET6_ADDRSTRLEN];
+	size_t n = strlen(host);
+
+	memset(out, 0, sizeof(*out));
+	if (inet_pton(AF_INET, host, &out->u.in.sin_addr) == 1) {
+		out->u.in.sin_family = AF_INET;
+		out->len = sizeof(out->u.in);
+		addr_set_port(out, port);
+		return true;
+	}
+	if (n > 2 && host[0] == '[' && host[n - 1] == ']' && n - 2 < sizeof(bare)) {
+		memcpy(bare, host + 1, n - 2);
+		bare[n - 2] = '\0';
+		host = bare;
+	}
+	if (inet_pton(AF_INET6, host, &out->u.in6.sin6_addr) == 1) {
+		out->u.in6.sin6_family = AF_INET6;
+		out->len = sizeof(out->u.in6);
+		addr_set_port(out, port);
+		return true;
+	}
+	return false;
+}
+
+enum err
+addr_parse(const char *text, int flags, struct addr *out, struct why *why)
+{
+	const char *colon = strrchr(text, ':');
+	char host[128];
+	uint64_t port;
+	size_t n;
+
+	memset(out, 0, sizeof(*out));
+	if (strncmp(text, "unix:", 5) == 0)
+		return parse_unix(text + 5, out, why);
+	if (colon == NULL)
+		return why_set(why, E_USAGE, "\"%s\": no port; write ADDRESS:PORT, [IPV6]:PORT or unix:/path", text);
+	if (!str_to_u64(str_from(colon + 1), 65535, &port) || (port == 0 && !(flags & ADDR_PORT_0)))
+		return why_set(why, E_USAGE, "\"%s\": the port must be a number from 1 to 65535", text);
+	n = (size_t)(colon - text);
+	if (n == 0 && (flags & ADDR_ANY_HOST))
+		return addr_parse_ip("0.0.0.0", (unsigned)port, out) ? OK : E_INTERNAL;
+	if (n == 0 || n >= sizeof(host))
+		return why_set(why, E_USAGE, "\"%s\": no address before the port", text);
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (strchr(host, ':') != NULL && host[0] != '[')
+		return why_set(why, E_USAGE, "\"%s\": write an IPv6 address in brackets: [%s]:%u", text, host,
+			       (unsigned)port);
+	if (!addr_parse_ip(host, (unsigned)port, out))
+		return why_set(why, E_USAGE, "\"%s\": \"%s\" is not an IP address", text, host);
+	return OK;
+}
+
+enum err
+addr_resolve(const char *host, unsigned port, struct addr *out, struct why *why)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *found;
+	int rc;
+
+	if (addr_parse_ip(host, port, out))
+		return OK;
+	if ((rc = getaddrinfo(host, NULL, &hints, &found)) != 0)
+		return why_set(why, E_USAGE, "\"%s\": %s", host, gai_strerror(rc));
+	memset(out, 0, sizeof(*out));
+	memcpy(&out->u, found->ai_addr, found->ai_addrlen);
+	out->len = found->ai_addrlen;
+	addr_set_port(out, port);
+	freeaddrinfo(found);
+	return OK;
+}
+
+char *
+addr_format(const struct addr *a, char text[ADDR_TEXT])
+{
+	char host[INET6_ADDRSTRLEN];
+
+	switch (addr_family(a)) {
+	case AF_INET:
+		inet_ntop(AF_INET, &a->u.in.sin_addr, host, sizeof(host));
+		snprintf(text, ADDR_TEXT, "%s:%u", host, ntohs(a->u.in.sin_port));
+		break;
+	case AF_INET6:
+		inet_ntop(AF_INET6, &a->u.in6.sin6_addr, host, sizeof(host));
+		snprintf(text, ADDR_TEXT, "[%s]:%u", host, ntohs(a->u.in6.sin6_port));
+		break;
+	case AF_UNIX:
+		snprintf(text, ADDR_TEXT, "unix:%s",
+			 a->len > offsetof(struct sockaddr_un, sun_path) ? a->u.un.sun_path : "");
+		break;
+	default:
+		snprintf(text, ADDR_TEXT, "none");
+	}
+	return text;
+}
+
+unsigned
+addr_port(const struct addr *a)
+{
+	switch (addr_family(a)) {
+	case AF_INET:
+		return ntohs(a->u.in.sin_port);
+	case AF_INET6:
+		return ntohs(a->u.in6.sin6_port);
+	default:
+		return 0;
+	}
+}
+
+void
+addr_set_port(struct addr *a, unsigned port)
+{
+	if (addr_family(a) == AF_INET)
+		a->u.in.sin_port = htons((uint16_t)port);
+	else if (addr_family(a) == AF_INET6)
+		a->u.in6.sin6_port = htons((uint16_t)port);
+}
+
+bool
+addr_equal(const struct addr *a, const struct addr *b)
+{
+	if (addr_family(a) != addr_family(b))
+		return false;
+	switch (addr_family(a)) {
+	case AF_INET:
+		return a->u.in.sin_port == b->u.in.sin_port && a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
+	case AF_INET6:
+		return a->u.in6.sin6_port == b->u.in6.sin6_port &&
+		       memcmp(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr, sizeof(struct in6_addr)) == 0;
+	case AF_UNIX:
+		return strcmp(a->u.un.sun_path, b->u.un.sun_path) == 0;
+	default:
+		return true;
+	}
+}
+
+bool
+addr_is_any(const struct addr *a)
+{
+	if (addr_family(a) == AF_INET)
+		return a->u.in.sin_addr.s_addr == htonl(INADDR_ANY);
+	return addr_family(a) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+}
