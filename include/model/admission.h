@@ -1,0 +1,47 @@
+/* admission.h - limits that are exact over all workers: relaxed counters, no
+ * locks, nothing divided by the number of threads. */
+#ifndef MODEL_ADMISSION_H
+#define MODEL_ADMISSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct admission {
+	_Alignas(64) _Atomic uint32_t held;
+	uint32_t limit;	/* 0: no limit */
+	_Atomic uint64_t refused;	/* since the start */
+};
+
+static inline void
+admission_init(struct admission *a, uint32_t limit)
+{
+	atomic_init(&a->held, 0);
+	atomic_init(&a->refused, 0);
+	a->limit = limit;
+}
+
+/* Takes n places; false, and nothing taken, when the limit would be passed.
+ * Never lets more in than the limit, not even for a moment. */
+static inline bool
+admission_enter(struct admission *a, uint32_t n)
+{
+	uint32_t held = atomic_load_explicit(&a->held, memory_order_relaxed);
+
+	do {
+		if (a->limit > 0 && (held >= a->limit || n > a->limit - held)) {
+			atomic_fetch_add_explicit(&a->refused, 1, memory_order_relaxed);
+			return false;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(&a->held, &held, held + n, memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+static inline void
+admission_leave(struct admission *a, uint32_t n)
+{
+	atomic_fetch_sub_explicit(&a->held, n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,57 @@
+/* engine.h - what a data plane does, as a table.
+ * Control knows engines only through this; the proxy's workers fill one and
+ * the kernel engine fills another.  All calls and upcalls are on main. */
+#ifndef MODEL_ENGINE_H
+#define MODEL_ENGINE_H
+
+#include "model/service.h"
+#include "model/snapshot.h"
+
+/* How the connections of a color are to be ended, seconds from now. */
+struct drain_orders {
+	double idle;	/* idle for so long: closed; 0: idleness closes nobody */
+	double spread;	/* those closes are spread over so long */
+	double timeout;	/* then the rest are cut; 0: at once; < 0: never */
+	enum ending ending;	/* how the cut ones are said to have ended */
+};
+
+/* One connection that still holds a color. */
+struct holder {
+	struct addr client;
+	char backend[ADDR_TEXT];
+	double age, idle;	/* seconds */
+	uint64_t bytes_in, bytes_out;
+};
+
+struct holders {
+	struct holder *list;	/* the receiver's until the callback returns */
+	size_t n;
+	bool truncated;	/* there are more than were asked for */
+};
+
+typedef void holders_fn(void *arg, const struct holders *holders);
+
+struct engine {
+	const char *name;
+	/* New connections obey this snapshot; a drain of the color that it
+	 * makes active ends, its connections stay.  Consumes the reference.
+	 * on_taken() follows once nothing new can start on an older one. */
+	void (*publish)(struct engine *e, struct service *s, struct snapshot **snapshot);
+	/* Ends the connections of a color of the main entrance by these orders;
+	 * newer orders replace older ones. */
+	void (*drain)(struct engine *e, struct service *s, enum color color, const struct drain_orders *orders);
+	/* Collects up to max connections of a color; done is called once. */
+	void (*holders)(struct engine *e, struct service *s, enum color color, unsigned max, holders_fn *done,
+			void *arg);
+	/* Connections now on a color of the main entrance. */
+	uint64_t (*count)(struct engine *e, const struct service *s, enum color color);
+	/* Takes what is queued, then closes all listeners; on_closed() follows. */
+	void (*close)(struct engine *e);
+
+	/* Upcalls, set by whoever owns the engine. */
+	void (*on_taken)(void *arg, struct service *s, uint64_t generation);
+	void (*on_closed)(void *arg);
+	void *arg;
+};
+
+#endif

@@ -1,0 +1,50 @@
+/* record.h - what the store knows of one service: the truth about its color.
+ * A value; owns nothing. */
+#ifndef MODEL_RECORD_H
+#define MODEL_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/color.h"
+
+#define RECORD_NAME 64	/* with NUL: user and service names */
+#define RECORD_REASON 512	/* with NUL */
+
+/* What made the record what it is. */
+enum change { CHANGE_INITIAL, CHANGE_FLIP, CHANGE_ROLLBACK, CHANGE_LOCK, CHANGE_UNLOCK };
+
+struct record {
+	enum color color;
+	uint64_t epoch;	/* one more for each change of color; never less */
+	enum change change;	/* of the color: initial, flip or rollback */
+	int64_t at_us;	/* wall clock of that change */
+	char by[RECORD_NAME];
+	char reason[RECORD_REASON];
+	struct {
+		bool on;
+		int64_t at_us;
+		char by[RECORD_NAME];
+		char reason[RECORD_REASON];
+	} lock;
+};
+
+/* One line of the history: a change that happened, or was refused. */
+struct audit_entry {
+	char service[RECORD_NAME];
+	int64_t at_us;
+	enum change change;
+	uint64_t epoch;	/* after it */
+	enum color from, to;	/* equal for locks */
+	char by[RECORD_NAME];
+	uint32_t uid;
+	int32_t pid;
+	char reason[RECORD_REASON];
+	char expect[32];	/* as given, "" when not */
+	char result[24];	/* "ok" or an error word */
+};
+
+const char *change_word(enum change c);	/* "initial" "flip" … */
+bool change_from_word(const char *word, enum change *out);
+
+#endif

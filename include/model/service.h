@@ -1,0 +1,49 @@
+/* service.h - one entrance at run time.  Main owns it; workers read config,
+ * index and admission, and nothing else. */
+#ifndef MODEL_SERVICE_H
+#define MODEL_SERVICE_H
+
+#include <stdint.h>
+
+#include "model/admission.h"
+#include "model/backend.h"
+#include "model/config.h"
+#include "model/record.h"
+#include "model/tally.h"
+
+#define SERVICE_MAGIC 0x73657276u
+
+struct service {
+	uint32_t magic;
+	unsigned index;	/* in the configuration's order */
+	const struct service_config *config;	/* outlives the service */
+	struct admission admission;	/* max_connections, main entrance */
+
+	/* Main's. */
+	bool known;	/* record is from the store: listeners may open */
+	struct record record;
+	struct {
+		struct backend **backends;	/* one reference each */
+		size_t n;
+	} colors[COLORS];
+	uint64_t generation;	/* of the last snapshot published */
+	uint64_t taken;	/* generation that every worker has taken */
+	uint64_t applied_epoch;	/* epoch of that generation */
+	/* Epoch of each published, not yet taken generation is in publish.c. */
+	struct tally *tallies;	/* one a worker; written by the workers */
+	unsigned n_tallies;
+};
+
+/* Aborts when memory is out.  config must outlive it. */
+struct service *service_new(const struct service_config *config, unsigned index, unsigned workers);
+/* Frees it and its references to backends; *sp is NULL on return. */
+void service_free(struct service **sp);
+
+/* Connections now on that color of the main entrance: the sum over workers. */
+uint64_t service_connections(const struct service *s, enum entrance entrance, enum color color);
+/* Backends of the color that are up. */
+size_t service_healthy(const struct service *s, enum color color);
+/* How many of the color's backends the gate wants: at least 1. */
+size_t service_needed(const struct service *s, enum color color);
+
+#endif

@@ -1,0 +1,59 @@
+/* tally.h - counters with one writer.
+ * One tally for each worker and service; the worker adds, main sums over the
+ * workers whenever somebody asks.  Nobody waits for anybody. */
+#ifndef MODEL_TALLY_H
+#define MODEL_TALLY_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "model/color.h"
+#include "model/ending.h"
+
+/* Where a connection came in: the service's own listeners or its preview. */
+enum entrance { ENTRANCE_MAIN, ENTRANCE_PREVIEW };
+#define ENTRANCES 2
+
+/* Upper bounds in seconds of the connect and session histograms; one more
+ * bucket for +Inf.  Sub-millisecond on a LAN, seconds when a SYN is lost. */
+#define TALLY_BUCKETS 14
+extern const double tally_bounds[TALLY_BUCKETS];
+
+struct tally_histogram {
+	_Atomic uint64_t count[TALLY_BUCKETS + 1];	/* not cumulative */
+	_Atomic uint64_t sum_us;
+};
+
+struct tally_color {
+	_Atomic uint64_t active;	/* connections now on this color */
+	_Atomic uint64_t ended[ENDINGS];
+	_Atomic uint64_t bytes_in, bytes_out;	/* from and to the client */
+	_Atomic uint64_t retries;	/* connects tried on a further backend */
+	struct tally_histogram connect_seconds;
+};
+
+struct tally {
+	_Alignas(64) struct tally_color colors[ENTRANCES][COLORS];
+};
+
+/* Only the owning thread may call these. */
+static inline void
+tally_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+void tally_observe(struct tally_histogram *h, double seconds);
+
+/* Any thread. */
+static inline uint64_t
+tally_read(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* n zeroed tallies on cache lines of their own; free() them.  Aborts when
+ * memory is out. */
+struct tally *tally_array(unsigned n);
+
+#endif

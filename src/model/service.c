@@ -1,0 +1,111 @@
+/* service.c - life of a service, and the sums over its workers and backends.
+ * Thread: main. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "model/service.h"
+
+const char *
+change_word(enum change c)
+{
+	switch (c) {
+	case CHANGE_INITIAL:
+		return "initial";
+	case CHANGE_FLIP:
+		return "flip";
+	case CHANGE_ROLLBACK:
+		return "rollback";
+	case CHANGE_LOCK:
+		return "lock";
+	case CHANGE_UNLOCK:
+		return "unlock";
+	}
+	return "";
+}
+
+bool
+change_from_word(const char *word, enum change *out)
+{
+	for (int c = CHANGE_INITIAL; c <= CHANGE_UNLOCK; c++)
+		if (strcmp(word, change_word((enum change)c)) == 0) {
+			*out = (enum change)c;
+			return true;
+		}
+	return false;
+}
+
+struct service *
+service_new(const struct service_config *config, unsigned index, unsigned workers)
+{
+	struct service *s = aligned_alloc(64, (sizeof(*s) + 63) / 64 * 64);
+
+	CHECK(s != NULL);
+	memset(s, 0, sizeof(*s));
+	s->magic = SERVICE_MAGIC;
+	s->index = index;
+	s->config = config;
+	admission_init(&s->admission, config->max_connections);
+	s->record.color = config->initial;
+	for (int c = 0; c < COLORS; c++) {
+		const struct color_config *cc = &config->colors[c];
+
+		s->colors[c].backends = must_array(cc->n_backends, sizeof(struct backend *));
+		s->colors[c].n = cc->n_backends;
+		for (size_t i = 0; i < cc->n_backends; i++)
+			s->colors[c].backends[i] = backend_new((enum color)c, &cc->backends[i].address,
+							       &cc->backends[i].health_address);
+	}
+	s->tallies = tally_array(workers);
+	s->n_tallies = workers;
+	return s;
+}
+
+void
+service_free(struct service **sp)
+{
+	struct service *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	CHECK(s->magic == SERVICE_MAGIC);
+	for (int c = 0; c < COLORS; c++) {
+		for (size_t i = 0; i < s->colors[c].n; i++)
+			backend_unref(&s->colors[c].backends[i]);
+		free(s->colors[c].backends);
+	}
+	free(s->tallies);
+	s->magic = 0;
+	free(s);
+}
+
+uint64_t
+service_connections(const struct service *s, enum entrance entrance, enum color color)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < s->n_tallies; i++)
+		sum += tally_read(&s->tallies[i].colors[entrance][color].active);
+	return sum;
+}
+
+size_t
+service_healthy(const struct service *s, enum color color)
+{
+	size_t up = 0;
+
+	for (size_t i = 0; i < s->colors[color].n; i++)
+		up += s->colors[color].backends[i]->state == BACKEND_UP;
+	return up;
+}
+
+size_t
+service_needed(const struct service *s, enum color color)
+{
+	const struct quorum *q = &s->config->min_healthy;
+	size_t needed = q->value;
+
+	if (q->percent)
+		needed = (s->colors[color].n * q->value + 99) / 100;
+	return needed > 0 ? needed : 1;
+}

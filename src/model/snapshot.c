@@ -1,0 +1,44 @@
+/* snapshot.c - life of a snapshot.  Built by main, read by workers. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "model/snapshot.h"
+
+struct snapshot *
+snapshot_new(uint64_t generation, uint64_t epoch, enum color active, const unsigned n[COLORS])
+{
+	struct snapshot *s = must_alloc(sizeof(*s));
+
+	atomic_init(&s->refs, 1);
+	s->generation = generation;
+	s->epoch = epoch;
+	s->active = active;
+	for (int c = 0; c < COLORS; c++) {
+		s->colors[c].usable = must_array(n[c], sizeof(struct backend *));
+		s->colors[c].n = n[c];
+	}
+	return s;
+}
+
+struct snapshot *
+snapshot_ref(struct snapshot *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+void
+snapshot_unref(struct snapshot **sp)
+{
+	struct snapshot *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (int c = 0; c < COLORS; c++) {
+		for (unsigned i = 0; i < s->colors[c].n; i++)
+			backend_unref(&s->colors[c].usable[i]);
+		free(s->colors[c].usable);
+	}
+	free(s);
+}
