@@ -1,0 +1,238 @@
+# Makefile - builds, checks and packages Teal.  GNU make 4.2 or later.
+#
+#	make				the three programs, in build/
+#	make VARIANT=debug		the same in build/debug/ (asan tsan coverage too)
+#	make CC=clang BUILD=build/clang	another compiler beside the first
+#	make V=1			shows the commands
+#
+# Sources are found by wildcard: a new src/<floor>/x.c needs no line here.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VERSION := 0.1.0
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD ?= build
+VARIANT ?= release
+WERROR ?= -Werror
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 10
+
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+CONFDIR ?= $(PREFIX)/etc/teal
+
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
+
+# Where things go.  The release programs are build/teald and so on; every
+# other variant has a folder of its own, so that none overwrites another.
+OUT := $(BUILD)/$(VARIANT)
+BIN := $(if $(filter release,$(VARIANT)),$(BUILD),$(OUT))
+OBJ := $(OUT)/obj
+LIB := $(OUT)/lib
+STAMP := $(OUT)/stamp
+
+# Flags.  The data path spends its time in the kernel: a stack protector and
+# checked copies cost it nothing that can be measured.
+WARN := -Wall -Wextra $(WERROR) -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings
+HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+FLAGS_release := -O2 -g $(HARDEN)
+FLAGS_debug := -Og -g3 -DTEAL_DEBUG -fstack-protector-strong
+FLAGS_asan := -O1 -g -DTEAL_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FLAGS_tsan := -O1 -g -DTEAL_DEBUG -fsanitize=thread
+FLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic
+FLAGS_fuzz := -O1 -g -DTEAL_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+ifndef FLAGS_$(VARIANT)
+$(error VARIANT=$(VARIANT): it is one of release debug asan tsan coverage)
+endif
+
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude $(WARN) -fPIE -pthread \
+	-fno-omit-frame-pointer -fno-strict-aliasing $(FLAGS_$(VARIANT)) $(CFLAGS)
+ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed \
+	$(filter -fsanitize=% --coverage,$(FLAGS_$(VARIANT))) $(LDFLAGS)
+LIBS := -lev -lssl -lcrypto -lconfig -lhiredis -ljansson -lpthread -lm
+
+# The floors, and for each what lies below it: the order of linking.  tools/layers
+# holds the same rules for #include.
+FLOORS := base proto net model control data kernel
+BELOW_base := base
+BELOW_proto := proto base
+BELOW_net := net base
+BELOW_model := model net proto base
+BELOW_control := control $(BELOW_model)
+BELOW_data := data $(BELOW_model)
+BELOW_kernel := kernel $(BELOW_model)
+PROGRAMS := teald tealctl tealbench
+BELOW_teald := teald control data kernel $(BELOW_model)
+BELOW_tealctl := tealctl net proto base
+BELOW_tealbench := tealbench net proto base
+
+# A library per floor and per program (main() included: a test that links the
+# library brings its own main, so that one stays out).
+ROOMS := $(FLOORS) $(PROGRAMS)
+$(foreach f,$(FLOORS),$(eval SRC_$(f) := $(sort $(wildcard src/$(f)/*.c))))
+$(foreach p,$(PROGRAMS),$(eval SRC_$(p) := $(sort $(wildcard src/app/$(p)/*.c))))
+$(foreach r,$(ROOMS),$(eval OBJ_$(r) := $(SRC_$(r):%.c=$(OBJ)/%.o)))
+libs_of = $(foreach r,$(BELOW_$(1)),$(LIB)/$(r).a)
+
+TESTS := $(sort $(wildcard tests/unit/test_*.c))
+TEST_HELPERS := $(filter-out $(TESTS),$(sort $(wildcard tests/unit/*.c)))
+TEST_BINS := $(TESTS:tests/unit/%.c=$(OUT)/unit/%)
+FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BINS := $(FUZZERS:tests/fuzz/%.c=$(OUT)/fuzz/%)
+BINS := $(foreach p,$(PROGRAMS),$(if $(SRC_$(p)),$(BIN)/$(p)))
+
+SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
+HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
+
+.PHONY: all run test unit e2e bench asan tsan fuzz tidy format layers coverage soak install deb help clean
+.PHONY: FORCE unit-bins fuzz-run
+.SECONDARY:
+
+## Build
+
+all: $(BINS) $(foreach r,$(ROOMS),$(LIB)/$(r).a)	## build teald, tealctl and tealbench into build/
+
+# A stamp changes only when its text does: what depends on it is made again
+# when flags, the version or the list of sources change.
+STAMP_flags = $(CC) $(ALL_CFLAGS) | $(ALL_LDFLAGS)
+STAMP_version = $(or $(if $(wildcard .git),$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null | sed 's/^v//')),$(VERSION))
+$(foreach r,$(ROOMS),$(eval STAMP_$(r) := $(OBJ_$(r))))
+STAMP_unit := $(TEST_HELPERS)
+
+$(STAMP)/%: FORCE
+	@mkdir -p $(@D); printf '%s\n' '$(STAMP_$*)' | cmp -s - $@ || printf '%s\n' '$(STAMP_$*)' >$@
+
+$(OBJ)/%.o: %.c $(STAMP)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJ)/src/base/version.o: $(STAMP)/version
+$(OBJ)/src/base/version.o: CPPFLAGS += -DTEAL_VERSION='"$(shell cat $(STAMP)/version)"'
+
+define room_rule
+$(LIB)/$(1).a: $$(OBJ_$(1)) $(STAMP)/$(1)
+	@mkdir -p $$(@D); rm -f $$@
+	$$(Q)ar rcs $$@ $$(OBJ_$(1))
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
+
+define program_rule
+$(BIN)/$(1): $$(call libs_of,$(1)) $(STAMP)/flags
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(OBJ_$(1)) $$(wordlist 2,99,$$(call libs_of,$(1))) $$(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+
+# A unit test links the room of its module and what lies below, no more:
+# test_relay.c finds src/net/relay.c.  One that fits no module links all.
+room_of = $(or $(notdir $(patsubst %/,%,$(dir $(firstword $(wildcard src/*/$(1).c src/app/*/$(1).c))))),teald)
+
+define test_rule
+$(OUT)/unit/test_$(1): $(OBJ)/tests/unit/test_$(1).o $(TEST_HELPERS:%.c=$(OBJ)/%.o) $(STAMP)/unit \
+		$(call libs_of,$(call room_of,$(1)))
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) -lcmocka $$(LIBS)
+endef
+$(foreach t,$(TESTS),$(eval $(call test_rule,$(t:tests/unit/test_%.c=%))))
+
+define fuzz_rule
+$(OUT)/fuzz/fuzz_$(1): $(OBJ)/tests/fuzz/fuzz_$(1).o $(call libs_of,$(call room_of,$(1)))
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -fsanitize=fuzzer,address,undefined -o $$@ $$(filter %.o %.a,$$^) $$(LIBS)
+endef
+$(foreach t,$(FUZZERS),$(eval $(call fuzz_rule,$(t:tests/fuzz/fuzz_%.c=%))))
+
+-include $(SOURCES:%.c=$(OBJ)/%.d)
+
+## Try
+
+run:	## install what is missing, build, and show Teal at work on live traffic
+	$(Q)tools/install-deps build
+	$(Q)tools/demo
+
+## Test
+
+test:	## everything that must pass: layers, gcc, clang, unit, e2e, asan, tsan
+	$(Q)tools/install-deps build test
+	$(Q)tools/suite layers gcc clang unit e2e asan tsan
+
+unit-bins: $(TEST_BINS)
+
+unit: $(TEST_BINS)	## unit tests (cmocka) of this VARIANT
+	$(Q)tools/unit $(TEST_BINS)
+
+e2e: all	## end-to-end tests (pytest) with this VARIANT's programs; T=expr picks some
+	$(Q)TEAL_BUILD=$(BIN) tools/e2e $(if $(T),-k '$(T)')
+
+asan:	## unit and e2e tests under AddressSanitizer and UBSan
+	$(Q)tools/suite asan
+
+tsan:	## the threaded part under ThreadSanitizer
+	$(Q)tools/suite tsan
+
+soak: all	## the long e2e tests, counts scaled up
+	$(Q)TEAL_SOAK=1 TEAL_BUILD=$(BIN) tools/e2e -m soak
+
+coverage:	## line coverage of src by unit and e2e tests
+	$(Q)tools/suite coverage
+
+fuzz:	## fuzz every parser for FUZZ_SECONDS (10) each; clang
+	$(Q)$(MAKE) CC=clang VARIANT=fuzz fuzz-run
+
+fuzz-run: $(FUZZ_BINS)
+	$(Q)tools/fuzz $(FUZZ_SECONDS) $(OUT)/corpus $(FUZZ_BINS)
+
+bench: all	## speed against HAProxy, side by side (installs haproxy, nginx, wrk)
+	$(Q)tools/install-deps build bench
+	$(Q)bench/run
+
+## Check
+
+layers:	## no file includes upward or sideways
+	$(Q)tools/layers
+
+tidy:	## clang-tidy over the sources
+	$(Q)printf '%s\n' $(foreach r,$(ROOMS),$(SRC_$(r))) | \
+		xargs -r -n 1 -P $(JOBS) clang-tidy --quiet --warnings-as-errors='*' \
+		--extra-arg=-Wno-unknown-warning-option $(if $(V),,2>/dev/null)
+
+format:	## clang-format in place; FILES="…" for some
+	$(Q)clang-format -i --style=file $(or $(FILES),$(SOURCES) $(HEADERS))
+
+## Ship
+
+install: all	## into PREFIX (/usr/local), below DESTDIR
+	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(COMPLETIONDIR) $(UNITDIR) $(CONFDIR) \
+		$(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
+	$(Q)install -m 755 $(BIN)/teald $(DESTDIR)$(SBINDIR)/teald
+	$(Q)install -m 755 $(BIN)/tealctl $(BIN)/tealbench $(DESTDIR)$(BINDIR)/
+	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
+	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl
+	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
+	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
+
+deb: all	## a binary package in build/
+	$(Q)tools/deb $(BIN) $(STAMP)/version
+
+clean:	## remove build/
+	$(Q)rm -rf $(BUILD)
+
+help:	## this list
+	@awk -F '[:\t]+' '/^## /{ printf "%s%s\n", n++ ? "\n" : "", substr($$0, 4) } \
+		/^[a-z0-9-]+:.*\t## /{ t = $$1; sub(/.*\t## /, ""); printf "  make %-10s %s\n", t, $$0 }' Makefile
+	@printf '\nVariables: V=1 CC=clang BUILD=dir VARIANT=release|debug|asan|tsan|coverage PREFIX DESTDIR\n'
