@@ -116,10 +116,10 @@ $(STAMP)/%: FORCE
 $(OBJ)/%.o: %.c $(STAMP)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(DEFS) -MMD -MP -c -o $@ $<
 
 $(OBJ)/src/base/version.o: $(STAMP)/version
-$(OBJ)/src/base/version.o: CPPFLAGS += -DTEAL_VERSION='"$(shell cat $(STAMP)/version)"'
+$(OBJ)/src/base/version.o: DEFS = -DTEAL_VERSION='"$(shell cat $(STAMP)/version)"'
 
 define room_rule
 $(LIB)/$(1).a: $$(OBJ_$(1)) $(STAMP)/$(1)
