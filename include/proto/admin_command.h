@@ -1,0 +1,160 @@
+/* admin_command.h - the commands of the admin socket: one table for teald,
+ * which obeys them, and for tealctl, which checks and explains them before
+ * anything is sent.  Pure: no I/O, any thread. */
+#ifndef PROTO_ADMIN_COMMAND_H
+#define PROTO_ADMIN_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "proto/admin_line.h"
+
+enum admin_command {
+	ADMIN_STATUS,
+	ADMIN_ACTIVE,
+	ADMIN_IDLE,
+	ADMIN_CHECK,
+	ADMIN_FLIP,
+	ADMIN_ROLLBACK,
+	ADMIN_LOCK,
+	ADMIN_UNLOCK,
+	ADMIN_DRAIN,
+	ADMIN_HISTORY,
+	ADMIN_NODE,
+	ADMIN_FLEET,
+	ADMIN_EVENTS,
+	ADMIN_MAINTENANCE,
+	ADMIN_RELOAD,
+	ADMIN_STOP,
+	ADMIN_WHOAMI,
+	ADMIN_HELP,
+	ADMIN_VERSION,
+};
+#define ADMIN_COMMANDS (ADMIN_VERSION + 1)
+
+/* What a peer must be allowed to do; NONE is everybody who can connect. */
+enum admin_right {
+	ADMIN_RIGHT_NONE,
+	ADMIN_RIGHT_READ,
+	ADMIN_RIGHT_FLIP,
+	ADMIN_RIGHT_NODE,
+	ADMIN_RIGHT_ADMIN,
+};
+
+/* How long a flip's reply waits. */
+enum admin_wait {
+	ADMIN_WAIT_APPLIED,	/* the default: no worker starts anything on the old color */
+	ADMIN_WAIT_DRAINED,	/* and the old color holds nothing any more */
+	ADMIN_WAIT_NONE,	/* only until the store has it */
+};
+
+enum admin_option {
+	ADMIN_OPT_EXPECT,
+	ADMIN_OPT_WAIT,
+	ADMIN_OPT_WAIT_HEALTHY,
+	ADMIN_OPT_TIMEOUT,
+	ADMIN_OPT_DRAIN,
+	ADMIN_OPT_REASON,
+	ADMIN_OPT_FORCE,
+	ADMIN_OPT_LAST,
+};
+#define ADMIN_OPTIONS (ADMIN_OPT_LAST + 1)
+
+enum admin_option_kind {
+	ADMIN_KIND_FLAG,	/* no value */
+	ADMIN_KIND_EXPECT,	/* COLOR or COLOR@EPOCH */
+	ADMIN_KIND_WAIT,	/* applied, drained, none */
+	ADMIN_KIND_SECONDS,	/* 0 or more, with fraction */
+	ADMIN_KIND_TEXT,	/* anything but nothing */
+	ADMIN_KIND_COUNT,	/* 1 or more */
+};
+
+struct admin_option_info {
+	enum admin_option option;
+	const char *key;	/* "wait-healthy" */
+	enum admin_option_kind kind;
+	const char *value;	/* "SEC"; NULL for a flag */
+	const char *summary;	/* one line */
+};
+
+struct admin_command_info {
+	enum admin_command command;
+	const char *word;	/* "flip" */
+	const char *args;	/* "SERVICE COLOR", "" for none */
+	enum admin_right right;
+	unsigned min_args, max_args;	/* behind the word */
+	unsigned options;	/* bits 1u << enum admin_option */
+	unsigned required;	/* those of them that must be given */
+	bool changes;	/* changes something: audited, never repeated blindly */
+	bool built;	/* false: parses, and answers E_UNSUPPORTED */
+	const char *summary;	/* one line, no full stop */
+	const char *help;	/* some paragraphs, lines end with '\n' */
+};
+
+/* One command, typed and checked as far as can be without knowing the
+ * services.  Slices point into the admin_line it was made of (and are C
+ * strings too); copy what must outlive it. */
+struct admin_request {
+	enum admin_command command;
+	enum admin_right right;	/* `node list` needs less than `node add` */
+	struct str service;	/* empty: none given */
+	bool all_services;	/* lock and unlock: service is "*" */
+	struct str color;	/* "green" or "blue"; empty where there is none */
+	bool has_expect;
+	struct str expect_color;	/* "green" or "blue" */
+	bool has_expect_epoch;
+	uint64_t expect_epoch;
+	enum admin_wait wait;
+	bool has_wait_healthy, has_timeout, has_drain;
+	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
+	struct str reason;	/* empty: none given */
+	bool force;
+	bool has_last;
+	unsigned last;
+	bool on;	/* maintenance on */
+	struct str node_verb, pool, host;	/* node */
+	struct str topic;	/* help: a command's word, known; or empty */
+};
+
+/* Longest reason; more is E_USAGE. */
+#define ADMIN_REASON_MAX 1024
+/* Largest --last. */
+#define ADMIN_LAST_MAX 100000
+
+/* Checks a line against the table.  E_USAGE with a sentence and the usage
+ * line: no or unknown command, missing or surplus arguments, unknown,
+ * repeated, valueless or badly valued options.  E_UNKNOWN_COLOR: a color
+ * that is neither green nor blue.  A command that is not built parses well;
+ * see admin_command_built(). */
+MUST_USE enum err admin_command_parse(const struct admin_line *line, struct admin_request *out,
+				      struct why *why);
+
+/* OK, or E_UNSUPPORTED with a sentence when this release cannot do it. */
+MUST_USE enum err admin_command_built(const struct admin_request *request, struct why *why);
+
+const struct admin_command_info *admin_command_info(enum admin_command command);
+/* By word; NULL for a word that is no command. */
+const struct admin_command_info *admin_command_find(struct str word);
+const struct admin_option_info *admin_option_info(enum admin_option option);
+
+const char *admin_right_word(enum admin_right right);	/* "none" "read" … */
+const char *admin_wait_word(enum admin_wait wait);	/* "applied" … */
+
+/* Appends "flip SERVICE COLOR [--force] …", without newline. */
+void admin_command_usage(struct buf *out, const struct admin_command_info *info);
+/* Appends usage, summary, help and options as text for people; program, such
+ * as "tealctl", is put before the usage. */
+void admin_command_help(struct buf *out, const struct admin_command_info *info,
+			const char *program);
+/* Appends all commands with their summaries, a line each, indented by two. */
+void admin_command_list(struct buf *out);
+/* Writes the member "commands":[{"command":…,"usage":…,"summary":…,"right":…}]
+ * of the reply to help; topic empty for all of them. */
+void admin_command_json(struct json *j, struct str topic);
+
+#endif
