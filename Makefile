@@ -189,9 +189,11 @@ soak: all	## the long e2e tests, counts scaled up
 	$(Q)TEAL_SOAK=1 TEAL_BUILD=$(BIN) tools/e2e -m soak
 
 coverage:	## line coverage of src by unit and e2e tests
+	$(Q)tools/install-deps build test
 	$(Q)tools/suite coverage
 
 fuzz:	## fuzz every parser for FUZZ_SECONDS (10) each; clang
+	$(Q)tools/install-deps build test
 	$(Q)$(MAKE) CC=clang VARIANT=fuzz fuzz-run
 
 fuzz-run: $(FUZZ_BINS)
@@ -207,11 +209,13 @@ layers:	## no file includes upward or sideways
 	$(Q)tools/layers
 
 tidy:	## clang-tidy over the sources
+	$(Q)tools/install-deps style
 	$(Q)printf '%s\n' $(foreach r,$(ROOMS),$(SRC_$(r))) | \
 		xargs -r -n 1 -P $(JOBS) clang-tidy --quiet --warnings-as-errors='*' \
 		--extra-arg=-Wno-unknown-warning-option $(if $(V),,2>/dev/null)
 
 format:	## clang-format in place; FILES="…" for some
+	$(Q)tools/install-deps style
 	$(Q)clang-format -i --style=file $(or $(FILES),$(SOURCES) $(HEADERS))
 
 ## Ship
@@ -227,6 +231,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
 
 deb: all	## a binary package in build/
+	$(Q)tools/install-deps package
 	$(Q)tools/deb $(BIN) $(STAMP)/version
 
 clean:	## remove build/
