@@ -1,0 +1,34 @@
+/* health.h - which backends may be used, by asking them again and again.
+ * Thread: main. */
+#ifndef CONTROL_HEALTH_H
+#define CONTROL_HEALTH_H
+
+#include <ev.h>
+
+#include "model/service.h"
+
+struct health;
+
+struct health_events {
+	/* b->state, since_us and error are set already.  Called on each change
+	 * of state, including the first verdict. */
+	void (*changed)(void *arg, struct service *s, struct backend *b, enum backend_state was);
+	void *arg;
+};
+
+/* Begins to check every backend of every service; with health type none each
+ * is up at once (changed() is called from inside health_new).  The first
+ * checks start immediately, later ones every interval +- 10 % jitter, a
+ * quarter of it (at least 50 ms) while a verdict is changing.  A backend
+ * leaves BACKEND_CHECKING with its first passed check (up) or after `fall`
+ * failed ones (down). */
+struct health *health_new(struct ev_loop *loop, struct service **services, size_t n,
+			  const struct health_events *events);
+void health_free(struct health **hp);
+/* Checks this service's backends again now rather than when due (a worker
+ * was refused by one, or somebody waits for it). */
+void health_hurry(struct health *h, struct service *s);
+/* True once each backend of the service has passed or failed at least once. */
+bool health_first_round(const struct health *h, const struct service *s);
+
+#endif

@@ -1,0 +1,65 @@
+/* store.h - where the truth about colors lives, behind one table: the
+ * embedded file today, Redis for a fleet.
+ * Thread: main; everything that may block happens elsewhere. */
+#ifndef CONTROL_STORE_H
+#define CONTROL_STORE_H
+
+#include <ev.h>
+
+#include "base/err.h"
+#include "model/config.h"
+#include "model/record.h"
+#include "net/jobs.h"
+
+struct store;
+
+/* One conditional write: service's record becomes next if its epoch is still
+ * expect_epoch.  (A lock or unlock keeps the epoch; a flip adds one.) */
+struct store_write {
+	const char *service;
+	uint64_t expect_epoch;
+	struct record next;
+	struct audit_entry entry;	/* goes into the history with it */
+};
+
+/* now: the record as the store has it after the attempt (NULL when it could
+ * not say).  OK: written and durable.  E_CONFLICT: the epoch was another.
+ * E_NOT_DURABLE, E_STORE: nothing was changed.  E_UNKNOWN: it did not say. */
+typedef void store_done_fn(void *arg, enum err e, const struct record *now, const struct why *why);
+
+/* entries: oldest first, the receiver's until the callback returns. */
+typedef void store_history_fn(void *arg, enum err e, const struct audit_entry *entries, size_t n,
+			      const struct why *why);
+
+struct store_status {
+	const char *type;	/* "file" */
+	bool up;
+	double age;	/* seconds since the store was last read or written well */
+};
+
+struct store {
+	/* Reads everything known; afterwards on_record() has been called for each
+	 * configured service (with its initial color when the store answered that
+	 * it has no such service), then on_ready(). */
+	enum err (*open)(struct store *s, struct why *why);
+	void (*write)(struct store *s, const struct store_write *w, store_done_fn *done, void *arg);
+	/* Adds a line to the history without changing a record (a refused
+	 * flip); best effort, durable with the next write at the latest. */
+	void (*note)(struct store *s, const struct audit_entry *entry);
+	/* The last entries of a service, at most `last`. */
+	void (*history)(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
+	void (*status)(const struct store *s, struct store_status *out);
+	/* Waits for writes under way; *sp is NULL on return. */
+	void (*close)(struct store **sp);
+
+	/* Upcalls, set before open().  A record is told whenever it changed, by
+	 * whomever; before the done callback of the write that changed it. */
+	void (*on_record)(void *arg, const char *service, const struct record *r);
+	void (*on_ready)(void *arg);
+	void *arg;
+};
+
+/* The embedded store: one file in state_dir.  config and jobs outlive it. */
+struct store *store_file_new(const struct config *config, struct jobs *jobs);
+
+#endif

@@ -1,0 +1,30 @@
+/* jobs.h - a helper thread for whatever may block: fsync, names, users.
+ * Main's loop hands a job over and goes on; the answer comes as a letter. */
+#ifndef NET_JOBS_H
+#define NET_JOBS_H
+
+#include "net/mailbox.h"
+
+struct jobs;
+
+struct job {
+	struct mail mail;	/* the pool's */
+	struct job *next;
+	/* On the helper thread: may block; touches only what the job owns. */
+	void (*work)(struct job *j);
+	/* Back on the loop's thread; owns the job from then on. */
+	void (*done)(struct job *j);
+};
+
+/* Starts `threads` helpers that answer into loop.  Aborts when it cannot.
+ * With one thread jobs are done in the order they were given. */
+struct jobs *jobs_new(struct ev_loop *loop, unsigned threads);
+/* Waits for what is under way and queued (their done() is called), then ends
+ * the threads; *jp is NULL on return. */
+void jobs_free(struct jobs **jp);
+/* The loop's thread only. */
+void jobs_add(struct jobs *jobs, struct job *j);
+/* Jobs given whose done() has not been called yet. */
+unsigned jobs_pending(const struct jobs *jobs);
+
+#endif
