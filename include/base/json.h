@@ -10,6 +10,12 @@
 
 #include "base/buf.h"
 
+/* jansson exports these three names too; ours would take their place inside
+ * the library itself.  A file that needs both includes <jansson.h> first. */
+#define json_object jsonw_object
+#define json_array jsonw_array
+#define json_null jsonw_null
+
 struct json {
 	struct buf *out;
 	bool comma;	/* the next value needs one before it */
