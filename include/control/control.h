@@ -1,0 +1,95 @@
+/* control.h - the one place that decides: it owns the services, obeys the
+ * store, listens to the health checks and tells the engine.
+ * Thread: main. */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include <ev.h>
+
+#include "base/err.h"
+#include "control/bus.h"
+#include "control/health.h"
+#include "control/store.h"
+#include "model/config.h"
+#include "model/engine.h"
+#include "net/jobs.h"
+
+/* The life of the process, forward only. */
+enum life {
+	LIFE_STARTING,	/* the store or the first checks are still missing */
+	LIFE_SERVING,
+	LIFE_NOTICE,	/* stopping: not ready any more, still serving */
+	LIFE_CLOSING,	/* listeners closing, connections draining */
+	LIFE_STOPPED
+};
+
+struct drain;
+struct flip;
+
+/* What main adds to a service: its lane in the control plane. */
+struct entry {
+	struct service *service;
+	struct link flips;	/* struct flip, the first one is under way */
+	struct drain *drain;	/* of the idle color; NULL: none */
+	bool published;	/* a first snapshot went out */
+	ev_timer first_round;	/* publishes without verdicts when checks take long */
+	struct control *control;
+	/* How flips ended, for teal_flips_total{to,result} and teal_flip_seconds. */
+	struct flip_tally {
+		uint64_t by_result[COLORS][E_UNKNOWN + 1];
+	} flips_total;
+	struct {
+		uint64_t count[TALLY_BUCKETS + 1];
+		double sum;
+	} flip_seconds;
+};
+
+struct control {
+	struct ev_loop *loop;
+	const struct config *config;
+	struct jobs *jobs;
+	struct store *store;
+	struct health *health;
+	struct engine *engine;
+	struct bus bus;
+	struct entry *entries;	/* in the configuration's order */
+	size_t n;
+	double started;	/* ev_time() of the start */
+	bool store_ready;
+	bool maintenance;
+	enum life life;
+	ev_timer stop_timer, stop_poll;
+	double stop_deadline;
+	/* The process has nothing left to do; set by the owner. */
+	void (*on_stopped)(void *arg);
+	void *arg;
+};
+
+/* Who asks for something. */
+struct actor {
+	char user[RECORD_NAME];
+	uint32_t uid;
+	int32_t pid;
+};
+
+/* Takes jobs, store and engine as they are (they outlive it), hooks itself
+ * into their upcalls and opens the store.  Aborts when memory is out. */
+MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const struct config *config,
+			       struct jobs *jobs, struct store *store, struct engine *engine,
+			       struct service **services, size_t n, struct why *why);
+void control_close(struct control *c);
+
+/* NULL when there is no such service. */
+struct entry *control_find(struct control *c, struct str name);
+
+/* Ready to take traffic: store read, every service published, not stopping,
+ * not in maintenance.  Otherwise *reason is a short sentence. */
+bool control_ready(const struct control *c, const char **reason);
+
+/* Returns whether anything changed. */
+bool control_maintenance(struct control *c, bool on, const struct actor *by);
+
+/* Begins to stop: notice, close, drain, then on_stopped().  Harmless twice. */
+void control_stop(struct control *c);
+
+#endif

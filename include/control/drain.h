@@ -1,0 +1,26 @@
+/* drain.h - watches the old color run empty.  A service has at most one: only
+ * its idle color can drain.
+ * Thread: main. */
+#ifndef CONTROL_DRAIN_H
+#define CONTROL_DRAIN_H
+
+#include "control/control.h"
+
+struct drain {
+	struct entry *entry;
+	enum color color;
+	uint64_t epoch;	/* of the flip that began it */
+	double started, deadline;	/* ev_now(); deadline: when the rest is cut */
+	uint64_t at_start;	/* connections when it began */
+	uint64_t last_told;	/* remaining, as last reported */
+	uint64_t cut;	/* closed at the deadline, once over */
+	ev_timer poll;
+};
+
+/* Begins to drain color; timeout < 0: the service's own drain.timeout.
+ * Replaces a running one. */
+void drain_start(struct entry *e, enum color color, double timeout);
+/* The color became active again: its connections stay. */
+void drain_cancel(struct entry *e);
+
+#endif

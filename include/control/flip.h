@@ -1,0 +1,56 @@
+/* flip.h - one change of the active color, from the question to the drain.
+ *
+ *	CHECKING -> STORING -> APPLYING -> DRAINING -> gone
+ *
+ * A flip lives by itself: whoever asked may leave at any time.
+ * Thread: main. */
+#ifndef CONTROL_FLIP_H
+#define CONTROL_FLIP_H
+
+#include "control/control.h"
+
+enum flip_wait { FLIP_WAIT_APPLIED, FLIP_WAIT_DRAINED, FLIP_WAIT_NONE };
+
+struct flip_request {
+	enum change kind;	/* CHANGE_FLIP or CHANGE_ROLLBACK */
+	enum color to;	/* ignored for a rollback */
+	bool has_expect, expect_has_epoch;
+	enum color expect;
+	uint64_t expect_epoch;
+	enum flip_wait wait;
+	double wait_healthy;	/* seconds to wait for the gate to open; 0: no */
+	bool has_timeout, has_drain;
+	double timeout, drain;	/* seconds */
+	bool force;
+	char reason[RECORD_REASON];
+	struct actor by;
+};
+
+/* Where the answer goes.  Lines are JSON objects with their newline, as the
+ * admin socket sends them; borrowed.  done is called exactly once, and nothing
+ * after it.  It may be called from inside flip_start(). */
+struct flip_watcher {
+	void (*progress)(struct flip_watcher *w, struct str line);
+	void (*done)(struct flip_watcher *w, struct str line);
+	struct flip *flip;	/* set while the flip knows this watcher */
+};
+
+/* watcher may be NULL.  Flips of one service take their turns: a second one
+ * begins its checks when the first has been applied or refused. */
+void flip_start(struct entry *e, const struct flip_request *request, struct flip_watcher *watcher);
+/* The watcher leaves; the flip goes on.  Harmless when it is done. */
+void flip_unwatch(struct flip_watcher *watcher);
+
+/* `check`: asks the gate and changes nothing; answers like a flip. */
+void flip_check(struct entry *e, enum color to, struct flip_watcher *watcher);
+
+/* lock and unlock: a conditional write like a flip, without a gate; answers
+ * through the watcher.  reason is NULL to unlock. */
+void flip_lock(struct entry *e, const char *reason, const struct actor *by, struct flip_watcher *watcher);
+
+/* Upcalls from control: the store told a record; a generation was taken. */
+void flip_on_applied(struct entry *e);
+void flip_on_drained(struct entry *e, double seconds, uint64_t cut);
+void flip_on_drain_progress(struct entry *e, uint64_t remaining);
+
+#endif
