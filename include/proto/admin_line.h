@@ -40,7 +40,8 @@ struct admin_line {
 
 /* Splits a line, given without its newline.  An empty line is no error: it
  * has no words.  E_USAGE with a sentence on anything that is too long, not
- * valid UTF-8, holds control characters, or is not quoted as above; out is
+ * valid UTF-8, holds control characters or marks
+ * that turn the direction of writing, or is not quoted as above; out is
  * then empty. */
 MUST_USE enum err admin_line_parse(struct str line, struct admin_line *out, struct why *why);
 

@@ -1,0 +1,363 @@
+/* admin_command.c - from the words of a line to a typed request.  Pure; any
+ * thread.  Every complaint ends with the usage line of its command, so that
+ * one look is enough to put it right. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "proto/admin_command.h"
+
+struct parse {
+	const struct admin_command_info *info;
+	struct admin_request *out;
+	struct why *why;
+};
+
+/* Words of the peer appear in messages no longer than this. */
+#define WORD_SHOWN 40
+#define SHOWN(s) (int)((s).n < WORD_SHOWN ? (s).n : WORD_SHOWN), (s).p
+
+static enum err fail(const struct parse *p, enum err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static enum err
+fail(const struct parse *p, enum err e, const char *fmt, ...)
+{
+	char text[256];
+	struct buf usage;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_init(&usage, ADMIN_LINE_MAX);
+	admin_command_usage(&usage, p->info);
+	e = why_set(p->why, e, "%s: %s; usage: %.*s", p->info->word, text,
+		    (int)buf_len(&usage), buf_str(&usage).p);
+	buf_free(&usage);
+	return e;
+}
+
+/* Edits (insert, delete, replace) between two short words, at most 20 long. */
+static size_t
+distance(struct str a, struct str b)
+{
+	size_t row[21], up, corner;
+
+	if (a.n > 20 || b.n > 20)
+		return 99;
+	for (size_t j = 0; j <= b.n; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a.n; i++) {
+		corner = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= b.n; j++) {
+			size_t best = corner + (a.p[i - 1] != b.p[j - 1]);
+
+			up = row[j];
+			if (up + 1 < best)
+				best = up + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			corner = up;
+			row[j] = best;
+		}
+	}
+	return row[b.n];
+}
+
+static enum err
+unknown_command(struct str word, struct why *why)
+{
+	const char *guess = NULL;
+	size_t best = 3, d;
+
+	for (int i = 0; i < ADMIN_COMMANDS; i++) {
+		d = distance(word, str_from(admin_command_info(i)->word));
+		if (d < best && d < word.n) {
+			best = d;
+			guess = admin_command_info(i)->word;
+		}
+	}
+	if (guess != NULL)
+		return why_set(why, E_USAGE, "unknown command \"%.*s\"; did you mean %s?",
+			       SHOWN(word), guess);
+	return why_set(why, E_USAGE, "unknown command \"%.*s\"; help lists the commands",
+		       SHOWN(word));
+}
+
+static enum err
+take_color(const struct parse *p, struct str word, struct str *out)
+{
+	if (!str_eq(word, "green") && !str_eq(word, "blue"))
+		return fail(p, E_UNKNOWN_COLOR, "unknown color \"%.*s\": it is green or blue",
+			    SHOWN(word));
+	*out = word;
+	return OK;
+}
+
+static enum err
+take_expect(const struct parse *p, struct str value)
+{
+	struct admin_request *out = p->out;
+	const char *at = memchr(value.p, '@', value.n);
+	struct str color = value, epoch;
+
+	if (at != NULL) {
+		color.n = (size_t)(at - value.p);
+		epoch = (struct str){ at + 1, value.n - color.n - 1 };
+		if (!str_to_u64(epoch, UINT64_MAX, &out->expect_epoch))
+			return fail(p, E_USAGE, "the epoch in --expect=%.*s is not a number",
+				    SHOWN(value));
+		out->has_expect_epoch = true;
+	}
+	out->has_expect = true;
+	/* Kept as a constant: the slice of the line has no NUL before the '@'. */
+	if (str_eq(color, "green"))
+		color = STR("green");
+	else if (str_eq(color, "blue"))
+		color = STR("blue");
+	return take_color(p, color, &out->expect_color);
+}
+
+static enum err
+take_wait(const struct parse *p, struct str value)
+{
+	static const enum admin_wait waits[] = { ADMIN_WAIT_APPLIED, ADMIN_WAIT_DRAINED,
+						 ADMIN_WAIT_NONE };
+
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++)
+		if (str_eq(value, admin_wait_word(waits[i]))) {
+			p->out->wait = waits[i];
+			return OK;
+		}
+	return fail(p, E_USAGE, "--wait=%.*s: it is applied, drained or none", SHOWN(value));
+}
+
+static enum err
+take_seconds(const struct parse *p, const struct admin_option_info *o, struct str value)
+{
+	struct admin_request *out = p->out;
+	double seconds;
+
+	if (!str_to_seconds(value, &seconds))
+		return fail(p, E_USAGE, "--%s=%.*s: not a number of seconds such as 5 or 0.5",
+			    o->key, SHOWN(value));
+	switch (o->option) {
+	case ADMIN_OPT_WAIT_HEALTHY:
+		out->has_wait_healthy = true;
+		out->wait_healthy = seconds;
+		return OK;
+	case ADMIN_OPT_TIMEOUT:
+		out->has_timeout = true;
+		out->timeout = seconds;
+		return OK;
+	case ADMIN_OPT_DRAIN:
+		out->has_drain = true;
+		out->drain = seconds;
+		return OK;
+	case ADMIN_OPT_EXPECT:
+	case ADMIN_OPT_WAIT:
+	case ADMIN_OPT_REASON:
+	case ADMIN_OPT_FORCE:
+	case ADMIN_OPT_LAST:
+		break;
+	}
+	CHECK(!"an option of seconds without a place");
+	return E_INTERNAL;
+}
+
+static enum err
+take_reason(const struct parse *p, struct str value)
+{
+	if (value.n == 0)
+		return fail(p, E_USAGE, "--reason is empty");
+	if (value.n > ADMIN_REASON_MAX)
+		return fail(p, E_USAGE, "--reason is longer than %d bytes", ADMIN_REASON_MAX);
+	p->out->reason = value;
+	return OK;
+}
+
+static enum err
+take_last(const struct parse *p, struct str value)
+{
+	uint64_t n;
+
+	if (!str_to_u64(value, ADMIN_LAST_MAX, &n) || n == 0)
+		return fail(p, E_USAGE, "--last=%.*s: not a number from 1 to %d", SHOWN(value),
+			    ADMIN_LAST_MAX);
+	p->out->has_last = true;
+	p->out->last = (unsigned)n;
+	return OK;
+}
+
+static const struct admin_option_info *
+option_find(struct str key)
+{
+	for (int i = 0; i < ADMIN_OPTIONS; i++)
+		if (str_eq(key, admin_option_info(i)->key))
+			return admin_option_info(i);
+	return NULL;
+}
+
+static enum err
+unknown_option(const struct parse *p, struct str key)
+{
+	for (int i = 0; i < ADMIN_OPTIONS; i++) {
+		const struct admin_option_info *o = admin_option_info(i);
+
+		if ((p->info->options & 1u << i) && distance(key, str_from(o->key)) < 3)
+			return fail(p, E_USAGE, "unknown option --%.*s (did you mean --%s?)",
+				    SHOWN(key), o->key);
+	}
+	return fail(p, E_USAGE, "unknown option --%.*s", SHOWN(key));
+}
+
+static enum err
+take_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
+{
+	const struct admin_option_info *o = option_find(opt->key);
+
+	if (o == NULL || !(p->info->options & 1u << o->option))
+		return unknown_option(p, opt->key);
+	if (*seen & 1u << o->option)
+		return fail(p, E_USAGE, "--%s is given twice", o->key);
+	*seen |= 1u << o->option;
+	if (o->kind == ADMIN_KIND_FLAG && opt->has_value)
+		return fail(p, E_USAGE, "--%s takes no value", o->key);
+	if (o->kind != ADMIN_KIND_FLAG && !opt->has_value)
+		return fail(p, E_USAGE, "--%s needs a value: --%s=%s", o->key, o->key, o->value);
+	switch (o->kind) {
+	case ADMIN_KIND_FLAG:
+		p->out->force = true;
+		return OK;
+	case ADMIN_KIND_EXPECT: return take_expect(p, opt->value);
+	case ADMIN_KIND_WAIT: return take_wait(p, opt->value);
+	case ADMIN_KIND_SECONDS: return take_seconds(p, o, opt->value);
+	case ADMIN_KIND_TEXT: return take_reason(p, opt->value);
+	case ADMIN_KIND_COUNT: return take_last(p, opt->value);
+	}
+	CHECK(!"a kind of option without a reader");
+	return E_INTERNAL;
+}
+
+/* args are what is behind `node`. */
+static enum err
+take_node(const struct parse *p, const struct str *args, size_t n)
+{
+	static const char *const changing[] = { "add", "remove", "drain", "ready", "reset" };
+
+	p->out->node_verb = args[0];
+	if (n > 1)
+		p->out->pool = args[1];
+	if (str_eq(args[0], "list")) {
+		if (n > 2)
+			return fail(p, E_USAGE, "list takes a pool and nothing else");
+		p->out->right = ADMIN_RIGHT_READ;
+		return OK;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(changing); i++) {
+		if (!str_eq(args[0], changing[i]))
+			continue;
+		if (n != 3)
+			return fail(p, E_USAGE, "%s needs a pool and a host", changing[i]);
+		p->out->host = args[2];
+		return OK;
+	}
+	return fail(p, E_USAGE, "unknown verb \"%.*s\"", SHOWN(args[0]));
+}
+
+/* args are what is behind the word; their number is right. */
+static enum err
+take_args(const struct parse *p, const struct str *args, size_t n)
+{
+	struct admin_request *out = p->out;
+
+	switch (p->info->command) {
+	case ADMIN_LOCK:
+	case ADMIN_UNLOCK:
+		out->all_services = str_eq(args[0], "*");
+		out->service = args[0];
+		return OK;
+	case ADMIN_STATUS:
+	case ADMIN_ACTIVE:
+	case ADMIN_IDLE:
+	case ADMIN_ROLLBACK:
+	case ADMIN_DRAIN:
+	case ADMIN_HISTORY:
+	case ADMIN_EVENTS:
+		if (n > 0)
+			out->service = args[0];
+		return OK;
+	case ADMIN_CHECK:
+	case ADMIN_FLIP:
+		out->service = args[0];
+		return take_color(p, args[1], &out->color);
+	case ADMIN_NODE:
+		return take_node(p, args, n);
+	case ADMIN_MAINTENANCE:
+		out->on = str_eq(args[0], "on");
+		if (!out->on && !str_eq(args[0], "off"))
+			return fail(p, E_USAGE, "\"%.*s\" is neither on nor off", SHOWN(args[0]));
+		return OK;
+	case ADMIN_HELP:
+		if (n > 0 && admin_command_find(args[0]) == NULL)
+			return unknown_command(args[0], p->why);
+		if (n > 0)
+			out->topic = args[0];
+		return OK;
+	case ADMIN_FLEET:
+	case ADMIN_RELOAD:
+	case ADMIN_STOP:
+	case ADMIN_WHOAMI:
+	case ADMIN_VERSION:
+		return OK;
+	}
+	CHECK(!"a command without arguments of its own");
+	return E_INTERNAL;
+}
+
+enum err
+admin_command_parse(const struct admin_line *line, struct admin_request *out, struct why *why)
+{
+	static const struct str none = { "", 0 };
+	struct parse p = { NULL, out, why };
+	unsigned seen = 0;
+	size_t n;
+	enum err e;
+
+	*out = (struct admin_request){ .service = none, .color = none, .expect_color = none,
+				       .reason = none, .node_verb = none, .pool = none,
+				       .host = none, .topic = none };
+	if (line->n_args == 0)
+		return why_set(why, E_USAGE, "no command; help lists the commands");
+	if ((p.info = admin_command_find(line->args[0])) == NULL)
+		return unknown_command(line->args[0], why);
+	out->command = p.info->command;
+	out->right = p.info->right;
+	n = line->n_args - 1;
+	if (n < p.info->min_args)
+		return fail(&p, E_USAGE, "missing argument");
+	if (n > p.info->max_args)
+		return fail(&p, E_USAGE, "surplus argument \"%.*s\"",
+			    SHOWN(line->args[1 + p.info->max_args]));
+	for (size_t i = 1; i <= n; i++)
+		if (line->args[i].n == 0)
+			return fail(&p, E_USAGE, "argument %zu is empty", i);
+	for (size_t i = 0; i < line->n_opts; i++)
+		if ((e = take_option(&p, &line->opts[i], &seen)) != OK)
+			return e;
+	for (int i = 0; i < ADMIN_OPTIONS; i++)
+		if (p.info->required & ~seen & 1u << i)
+			return fail(&p, E_USAGE, "--%s=%s is needed", admin_option_info(i)->key,
+				    admin_option_info(i)->value);
+	return take_args(&p, line->args + 1, n);
+}
+
+enum err
+admin_command_built(const struct admin_request *request, struct why *why)
+{
+	const struct admin_command_info *info = admin_command_info(request->command);
+
+	if (info->built)
+		return OK;
+	return why_set(why, E_UNSUPPORTED, "%s: not built yet in this release", info->word);
+}

@@ -1,0 +1,221 @@
+/* admin_command_table.c - what commands there are, and the texts made of
+ * that.  Pure; any thread. */
+#include "proto/admin_command.h"
+
+#define BIT(option) (1u << (option))
+#define FLIP_OPTIONS \
+	(BIT(ADMIN_OPT_EXPECT) | BIT(ADMIN_OPT_WAIT) | BIT(ADMIN_OPT_WAIT_HEALTHY) | \
+	 BIT(ADMIN_OPT_TIMEOUT) | BIT(ADMIN_OPT_DRAIN) | BIT(ADMIN_OPT_REASON) | \
+	 BIT(ADMIN_OPT_FORCE))
+
+static const struct admin_option_info options[ADMIN_OPTIONS] = {
+	[ADMIN_OPT_EXPECT] = { ADMIN_OPT_EXPECT, "expect", ADMIN_KIND_EXPECT, "COLOR[@EPOCH]",
+		"only if COLOR is active now (and the epoch is EPOCH); else conflict" },
+	[ADMIN_OPT_WAIT] = { ADMIN_OPT_WAIT, "wait", ADMIN_KIND_WAIT, "applied|drained|none",
+		"answer when nothing new reaches the old color (default), when the old "
+		"color is empty, or once the change is stored" },
+	[ADMIN_OPT_WAIT_HEALTHY] = { ADMIN_OPT_WAIT_HEALTHY, "wait-healthy", ADMIN_KIND_SECONDS,
+		"SEC", "give the color that long to become healthy before refusing" },
+	[ADMIN_OPT_TIMEOUT] = { ADMIN_OPT_TIMEOUT, "timeout", ADMIN_KIND_SECONDS, "SEC",
+		"stop waiting after SEC (default: 5 for applied, drain.timeout + 5 for drained)" },
+	[ADMIN_OPT_DRAIN] = { ADMIN_OPT_DRAIN, "drain", ADMIN_KIND_SECONDS, "SEC",
+		"this once instead of drain.timeout; 0 closes the old connections at once" },
+	[ADMIN_OPT_REASON] = { ADMIN_OPT_REASON, "reason", ADMIN_KIND_TEXT, "TEXT",
+		"kept in the history and the audit log" },
+	[ADMIN_OPT_FORCE] = { ADMIN_OPT_FORCE, "force", ADMIN_KIND_FLAG, NULL,
+		"skip the health gate; nothing else is skipped" },
+	[ADMIN_OPT_LAST] = { ADMIN_OPT_LAST, "last", ADMIN_KIND_COUNT, "N",
+		"only the newest N" },
+};
+
+/*	      word, arguments, right, min, max, options, required, changes, built */
+static const struct admin_command_info commands[ADMIN_COMMANDS] = {
+	[ADMIN_STATUS] = { ADMIN_STATUS, "status", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
+		false, true, "services, colors, backends, epochs, drains, store",
+		"With a service: its colors and every backend in detail.\n" },
+	[ADMIN_ACTIVE] = { ADMIN_ACTIVE, "active", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
+		false, true, "the active color's name",
+		"Just the word, green or blue: made for scripts.\n" },
+	[ADMIN_IDLE] = { ADMIN_IDLE, "idle", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
+		false, true, "the idle color's name: where to deploy",
+		"Just the word, green or blue: made for scripts.\n" },
+	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR", ADMIN_RIGHT_READ, 2, 2, 0, 0,
+		false, true, "would a flip be let through? changes nothing",
+		"Runs the gate of a flip, the health as last seen and one connect now to\n"
+		"every backend of COLOR, and shows what each backend said.\n" },
+	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR", ADMIN_RIGHT_FLIP, 2, 2,
+		FLIP_OPTIONS, 0, true, true, "makes COLOR active",
+		"Checks, in this order: usage, rights, --expect, already active (fine, and\n"
+		"nothing changes), lock, health gate, store.  The reply comes when the change\n"
+		"is applied: a client that connects after it never reaches the old color.\n"
+		"Connections on the old color finish in peace, within drain.timeout.\n"
+		"The flip goes on when its client leaves.\n" },
+	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1,
+		FLIP_OPTIONS, 0, true, true, "undoes the last flip, once",
+		"Connections that are still draining on the color it returns to stay.\n"
+		"If the last change was a rollback already: fine, and nothing changes.\n" },
+	[ADMIN_LOCK] = { ADMIN_LOCK, "lock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
+		BIT(ADMIN_OPT_REASON), BIT(ADMIN_OPT_REASON), true, true,
+		"a locked service refuses flips, and says who locked it and why",
+		"'*' locks all services.\n" },
+	[ADMIN_UNLOCK] = { ADMIN_UNLOCK, "unlock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
+		BIT(ADMIN_OPT_REASON), 0, true, true, "lets flips through again",
+		"'*' unlocks all services.\n" },
+	[ADMIN_DRAIN] = { ADMIN_DRAIN, "drain", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
+		false, true, "what still holds the old color",
+		"Client, backend, age, idle time and bytes of every connection left.\n" },
+	[ADMIN_HISTORY] = { ADMIN_HISTORY, "history", "SERVICE", ADMIN_RIGHT_READ, 1, 1,
+		BIT(ADMIN_OPT_LAST), 0, false, true,
+		"who flipped what, when, why, with what result", "Newest last.\n" },
+	[ADMIN_NODE] = { ADMIN_NODE, "node", "list|add|remove|drain|ready|reset [POOL] [HOST]",
+		ADMIN_RIGHT_NODE, 1, 3, 0, 0, true, false,
+		"the nodes of a pool, at runtime",
+		"node list [POOL] shows them; the others take POOL and HOST.\n" },
+	[ADMIN_FLEET] = { ADMIN_FLEET, "fleet", "", ADMIN_RIGHT_READ, 0, 0, 0, 0,
+		false, false, "every teald that flips together with this one", "" },
+	[ADMIN_EVENTS] = { ADMIN_EVENTS, "events", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
+		false, true, "streams events until you leave",
+		"A line per event, of one service or of all.\n" },
+	[ADMIN_MAINTENANCE] = { ADMIN_MAINTENANCE, "maintenance", "on|off", ADMIN_RIGHT_ADMIN,
+		1, 1, 0, 0, true, true, "on: /readyz says no, while serving goes on",
+		"Takes this teald out of the rotation of whatever asks /readyz, and brings it\n"
+		"back.  Traffic that still comes is served as before.\n" },
+	[ADMIN_RELOAD] = { ADMIN_RELOAD, "reload", "", ADMIN_RIGHT_ADMIN, 0, 0, 0, 0,
+		true, false, "takes over a changed configuration", "" },
+	[ADMIN_STOP] = { ADMIN_STOP, "stop", "", ADMIN_RIGHT_ADMIN, 0, 0, 0, 0,
+		true, true, "drains and ends teald, as SIGTERM does",
+		"The reply comes before the end: teald then serves on for stop.notice, closes\n"
+		"its listeners and lets connections finish within stop.timeout.\n" },
+	[ADMIN_WHOAMI] = { ADMIN_WHOAMI, "whoami", "", ADMIN_RIGHT_NONE, 0, 0, 0, 0,
+		false, true, "who teald takes you for, and what you may do", "" },
+	[ADMIN_HELP] = { ADMIN_HELP, "help", "[COMMAND]", ADMIN_RIGHT_NONE, 0, 1, 0, 0,
+		false, true, "the commands teald knows", "" },
+	[ADMIN_VERSION] = { ADMIN_VERSION, "version", "", ADMIN_RIGHT_NONE, 0, 0, 0, 0,
+		false, true, "the running teald's version", "" },
+};
+
+const struct admin_command_info *
+admin_command_info(enum admin_command command)
+{
+	CHECK((size_t)command < ARRAY_LEN(commands));
+	return &commands[command];
+}
+
+const struct admin_command_info *
+admin_command_find(struct str word)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (str_eq(word, commands[i].word))
+			return &commands[i];
+	return NULL;
+}
+
+const struct admin_option_info *
+admin_option_info(enum admin_option option)
+{
+	CHECK((size_t)option < ARRAY_LEN(options));
+	return &options[option];
+}
+
+const char *
+admin_right_word(enum admin_right right)
+{
+	switch (right) {
+	case ADMIN_RIGHT_NONE: return "none";
+	case ADMIN_RIGHT_READ: return "read";
+	case ADMIN_RIGHT_FLIP: return "flip";
+	case ADMIN_RIGHT_NODE: return "node";
+	case ADMIN_RIGHT_ADMIN: return "admin";
+	}
+	CHECK(!"a right without a word");
+	return NULL;
+}
+
+const char *
+admin_wait_word(enum admin_wait wait)
+{
+	switch (wait) {
+	case ADMIN_WAIT_APPLIED: return "applied";
+	case ADMIN_WAIT_DRAINED: return "drained";
+	case ADMIN_WAIT_NONE: return "none";
+	}
+	CHECK(!"a wait without a word");
+	return NULL;
+}
+
+/* "--expect=COLOR[@EPOCH]" */
+static void
+put_option(struct buf *out, const struct admin_option_info *o)
+{
+	buf_printf(out, "--%s%s%s", o->key, o->value != NULL ? "=" : "",
+		   o->value != NULL ? o->value : "");
+}
+
+void
+admin_command_usage(struct buf *out, const struct admin_command_info *info)
+{
+	buf_printf(out, "%s%s%s", info->word, *info->args != '\0' ? " " : "", info->args);
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		bool required = info->required & BIT(i);
+
+		if (!(info->options & BIT(i)))
+			continue;
+		buf_append(out, " [", required ? 1 : 2);
+		put_option(out, &options[i]);
+		buf_append(out, "]", required ? 0 : 1);
+	}
+}
+
+void
+admin_command_help(struct buf *out, const struct admin_command_info *info, const char *program)
+{
+	buf_printf(out, "Usage: %s ", program);
+	admin_command_usage(out, info);
+	buf_printf(out, "\n\n%s: %s.\n%s", info->word, info->summary, info->help);
+	if (info->options != 0)
+		buf_printf(out, "\nOptions:\n");
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		if (!(info->options & BIT(i)))
+			continue;
+		buf_printf(out, "  ");
+		put_option(out, &options[i]);
+		buf_printf(out, "\n      %s\n", options[i].summary);
+	}
+	buf_printf(out, "\nNeeds the right: %s.\n", admin_right_word(info->right));
+	if (!info->built)
+		buf_printf(out, "Not built yet in this release.\n");
+}
+
+void
+admin_command_list(struct buf *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		buf_printf(out, "  %-12s %s%s\n", commands[i].word, commands[i].summary,
+			   commands[i].built ? "" : " (not built yet)");
+}
+
+void
+admin_command_json(struct json *j, struct str topic)
+{
+	struct buf usage;
+
+	buf_init(&usage, ADMIN_LINE_MAX);
+	json_array(j, "commands");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (topic.n > 0 && !str_eq(topic, commands[i].word))
+			continue;
+		buf_clear(&usage);
+		admin_command_usage(&usage, &commands[i]);
+		json_object(j, NULL);
+		json_cstr(j, "command", commands[i].word);
+		json_str(j, "usage", buf_str(&usage));
+		json_cstr(j, "summary", commands[i].summary);
+		if (*commands[i].help != '\0')
+			json_cstr(j, "help", commands[i].help);
+		json_cstr(j, "right", admin_right_word(commands[i].right));
+		json_bool(j, "built", commands[i].built);
+		json_object_end(j);
+	}
+	json_array_end(j);
+	buf_free(&usage);
+}
