@@ -9,7 +9,7 @@
 #include "model/color.h"
 
 #define RECORD_NAME 64	/* with NUL: user and service names */
-#define RECORD_REASON 512	/* with NUL */
+#define RECORD_REASON 1025	/* with NUL */
 
 /* What made the record what it is. */
 enum change { CHANGE_INITIAL, CHANGE_FLIP, CHANGE_ROLLBACK, CHANGE_LOCK, CHANGE_UNLOCK };

@@ -10,7 +10,8 @@ struct jobs;
 struct job {
 	struct mail mail;	/* the pool's */
 	struct job *next;
-	/* On the helper thread: may block; touches only what the job owns. */
+	/* On the helper thread, all signals blocked: may block; touches only what
+	 * the job owns; does not log. */
 	void (*work)(struct job *j);
 	/* Back on the loop's thread; owns the job from then on. */
 	void (*done)(struct job *j);
@@ -19,6 +20,10 @@ struct job {
 /* Starts `threads` helpers that answer into loop.  Aborts when it cannot.
  * With one thread jobs are done in the order they were given. */
 struct jobs *jobs_new(struct ev_loop *loop, unsigned threads);
+/* Waits until nothing is under way or queued: every done() has been called
+ * when it returns, those of jobs that a done() added as well.  The loop's
+ * thread only, and not from a done(). */
+void jobs_wait(struct jobs *jobs);
 /* Waits for what is under way and queued (their done() is called), then ends
  * the threads; *jp is NULL on return. */
 void jobs_free(struct jobs **jp);
@@ -26,5 +31,7 @@ void jobs_free(struct jobs **jp);
 void jobs_add(struct jobs *jobs, struct job *j);
 /* Jobs given whose done() has not been called yet. */
 unsigned jobs_pending(const struct jobs *jobs);
+/* The loop that done() is called on. */
+struct ev_loop *jobs_loop(const struct jobs *jobs);
 
 #endif

@@ -27,7 +27,11 @@ struct mailbox {
 /* On the receiver's thread (or before it runs).  receiver is handed to each
  * letter's open(). */
 void mailbox_init(struct mailbox *box, struct ev_loop *loop, void *receiver);
-/* Stops listening; letters still inside are opened first. */
+/* Opens, now, what is inside now; the receiver's thread only.  For whoever
+ * waits without running the loop. */
+void mailbox_empty(struct mailbox *box);
+/* Stops listening; letters still inside are opened first, those that they
+ * bring about as well.  No other thread may send any more. */
 void mailbox_close(struct mailbox *box);
 /* Any thread; consumes the letter. */
 void mailbox_send(struct mailbox *box, struct mail *m);

@@ -2,8 +2,8 @@
 #include "base/check.h"
 #include "net/mailbox.h"
 
-static void
-take_all(struct mailbox *box)
+void
+mailbox_empty(struct mailbox *box)
 {
 	struct mail *m = atomic_exchange_explicit(&box->newest, NULL, memory_order_acquire), *oldest = NULL;
 
@@ -26,7 +26,7 @@ mailbox_on_wake(struct ev_loop *loop, ev_async *w, int revents)
 {
 	(void)loop;
 	(void)revents;
-	take_all(container_of(w, struct mailbox, wake));
+	mailbox_empty(container_of(w, struct mailbox, wake));
 }
 
 void
@@ -44,7 +44,8 @@ mailbox_init(struct mailbox *box, struct ev_loop *loop, void *receiver)
 void
 mailbox_close(struct mailbox *box)
 {
-	take_all(box);
+	while (atomic_load_explicit(&box->newest, memory_order_relaxed) != NULL)
+		mailbox_empty(box);
 	ev_ref(box->loop);
 	ev_async_stop(box->loop, &box->wake);
 }

@@ -1,0 +1,59 @@
+/* lane.h - one worker's part of one service: its snapshot, its listeners and
+ * its sessions.
+ * Thread: the owning worker. */
+#ifndef DATA_LANE_H
+#define DATA_LANE_H
+
+#include "data/worker.h"
+
+#define LISTENER_MAGIC 0x6c697374u
+
+struct listener {
+	uint32_t magic;
+	struct lane *lane;
+	ev_io watcher;	/* fd -1: closed */
+	enum entrance entrance;
+	unsigned batch;	/* how many to accept before asking the loop again */
+};
+
+struct lane_drain {
+	bool on;
+	struct drain_orders orders;
+	double started;	/* ev_now() */
+};
+
+struct lane {
+	struct worker *worker;
+	struct service *service;
+	struct tally *tally;	/* ours alone to write */
+	struct snapshot *snapshot;	/* NULL until the first: nothing is accepted */
+	struct listener *listeners;
+	unsigned n_listeners;
+	unsigned turn[COLORS];	/* round robin */
+	struct link dialing;	/* sessions whose backend is not reached yet */
+	struct link live[COLORS];	/* established, main entrance */
+	struct link previews;	/* established, preview entrance */
+	struct lane_drain drain[COLORS];
+	struct deadline_list *connect_clock, *idle_clock;
+	bool refused;	/* a backend refused us since the last tick */
+};
+
+void lane_init(struct lane *l, struct worker *w, struct service *s);
+/* Cuts what is left and frees. */
+void lane_free(struct lane *l);
+
+/* Consumes the snapshot.  From here on nothing new starts on another color;
+ * what is still dialing is dialed anew where it must be. */
+void lane_take_snapshot(struct lane *l, struct snapshot **snapshot);
+void lane_start_drain(struct lane *l, enum color color, const struct drain_orders *orders);
+/* One round of the running drains, bounded in work; false when there is
+ * nothing left to do. */
+bool lane_drain_step(struct lane *l, double now);
+
+void listener_pause(struct listener *l);
+void listener_resume(struct listener *l);
+/* Takes what is queued, then closes. */
+void listener_close(struct listener *l);
+void listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents);
+
+#endif

@@ -1,0 +1,44 @@
+/* proxy.h - the engine that terminates connections: main's side of the
+ * workers.
+ * Thread: main, but for what is said to be shared. */
+#ifndef DATA_PROXY_H
+#define DATA_PROXY_H
+
+#include "data/worker.h"
+#include "model/admission.h"
+#include "model/engine.h"
+
+struct proxy {
+	struct engine engine;	/* what control sees; first */
+	const struct config *config;
+	struct service **services;
+	unsigned n_services;
+	struct worker *workers;
+	unsigned n_workers;
+	uint64_t *taken;	/* [service * n_workers + worker]: generation taken */
+	unsigned closed;	/* workers whose listeners are closed */
+	struct mailbox mailbox;	/* the workers' letters */
+	/* A backend of this service refused a worker lately. */
+	void (*on_refused)(void *arg, struct service *s);
+
+	/* Shared. */
+	struct admission descriptors;	/* two for each session; a reserve is kept */
+};
+
+/* services must outlive it.  descriptors: how many the sessions may use in
+ * all.  Aborts when memory is out. */
+struct proxy *proxy_new(struct ev_loop *loop, const struct config *config, struct service **services, unsigned n,
+			uint32_t descriptors);
+/* Opens every listener of every service, for every worker; nothing is accepted
+ * yet.  All or none. */
+MUST_USE enum err proxy_bind(struct proxy *p, struct why *why);
+/* Starts the threads. */
+MUST_USE enum err proxy_start(struct proxy *p, struct why *why);
+/* Ends the threads, cutting what is left; *pp is NULL on return. */
+void proxy_free(struct proxy **pp);
+
+/* Letters to main, sent by workers. */
+void proxy_tell_taken(struct proxy *p, unsigned worker, struct service *s, uint64_t generation);
+void proxy_tell_refused(struct proxy *p, struct service *s);
+
+#endif

@@ -1,0 +1,56 @@
+/* session.h - one TCP client and the backend it was given.
+ * Born in session_new(), ends once in session_end(), freed at the end of the
+ * loop turn.  Owns both sockets, holds one backend reference and, on the main
+ * entrance, one place in the service's admission.
+ * Thread: the owning worker. */
+#ifndef DATA_SESSION_H
+#define DATA_SESSION_H
+
+#include "data/lane.h"
+#include "net/io.h"
+
+#define SESSION_MAGIC 0x73657373u
+
+enum session_state { SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
+
+struct session {
+	uint32_t magic;
+	uint8_t state;	/* enum session_state */
+	uint8_t entrance;
+	uint8_t color;
+	uint8_t tries;	/* connects begun on the present snapshot */
+	unsigned first;	/* where in the usable backends the tries began */
+	struct io client, server;
+	struct relay up, down;	/* to the backend, to the client */
+	struct deadline deadline;	/* connect while dialing, then idle */
+	struct link link;	/* dialing, live, previews, or the worker's ended */
+	struct lane *lane;
+	struct backend *backend;	/* one reference; NULL before the first try */
+	uint64_t epoch;	/* of the snapshot that chose the backend */
+	double born, dialed;	/* ev_now() of the accept and of the last connect */
+	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
+	float slot;	/* 0..1: its place in a spread drain */
+	uint32_t retries;	/* all connects but the first */
+	struct {
+		uint16_t family;
+		uint16_t port;	/* network order */
+		uint8_t ip[16];
+	} peer;	/* the client, compact: there may be a million */
+};
+
+/* Takes over fd, whatever happens. */
+void session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client);
+/* Begins (again) to reach a backend by the lane's present snapshot. */
+void session_dial(struct session *s);
+/* Once, for every session, by the one reason it has. */
+void session_end(struct session *s, enum ending ending);
+/* Its deadline passed. */
+void session_expired(struct session *s);
+/* Seconds since bytes last moved, to the grain of its deadline list. */
+double session_idle(const struct session *s, double now);
+void session_peer(const struct session *s, struct addr *out);
+/* Tells the log and the tally of a client that was turned away at the door. */
+void session_refuse(struct lane *l, enum entrance entrance, int fd, const struct addr *client,
+		    enum ending ending);
+
+#endif

@@ -1,0 +1,60 @@
+/* worker.h - one thread that accepts connections and moves bytes.
+ * Owns its loop, its listeners, its lanes and every session on them; shares
+ * only letters, counters with one writer, and references.
+ * Thread: its own, but for worker_new(), worker_start() and worker_join(). */
+#ifndef DATA_WORKER_H
+#define DATA_WORKER_H
+
+#include <ev.h>
+#include <pthread.h>
+
+#include "base/list.h"
+#include "model/engine.h"
+#include "net/deadline.h"
+#include "net/mailbox.h"
+#include "net/relay.h"
+
+#define WORKER_MAGIC 0x776f726bu
+/* Distinct timeout lengths over all services. */
+#define WORKER_CLOCKS_MAX 64
+
+struct lane;
+struct proxy;
+
+struct worker {
+	uint32_t magic;
+	unsigned index;
+	struct proxy *proxy;
+	pthread_t thread;
+	struct ev_loop *loop;
+	struct mailbox mailbox;
+	struct relay_room room;
+	struct lane *lanes;	/* one for each service, same index */
+	unsigned n_lanes;
+	struct deadline_list *clocks;	/* one for each distinct duration */
+	unsigned n_clocks;
+	ev_timer tick;	/* 100 ms: timeouts, retries of paused listeners */
+	ev_timer drain_tick;	/* while something drains */
+	bool draining;
+	bool starved;	/* accepting pauses for want of descriptors */
+	struct link ended;	/* sessions to be freed when this turn is over */
+	ev_prepare reap;
+	uint64_t random;	/* for spread */
+};
+
+/* Thread assertion for everything a worker owns. */
+#define ON_WORKER(w) DCHECK(pthread_equal(pthread_self(), (w)->thread))
+
+void worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct service **services, unsigned n);
+MUST_USE enum err worker_start(struct worker *w, struct why *why);
+/* Ends the thread (its sessions are cut) and frees what it owns. */
+void worker_join(struct worker *w);
+
+/* The list that expires after so many seconds; made on first use. */
+struct deadline_list *worker_clock(struct worker *w, double after);
+/* Begins the regular work of drains, if it is not under way. */
+void worker_drain_begin(struct worker *w);
+/* A descriptor came free: listeners that paused for want of one go on. */
+void worker_resume(struct worker *w);
+
+#endif

@@ -1,0 +1,73 @@
+/* deadline.h - timeouts without a heap: one list for each duration, in order
+ * of expiry, so that arming and touching are O(1).
+ * Coarse: a touch moves the link only when the last move is older than the
+ * list's grain.  Times are the loop's (ev_now(), seconds). */
+#ifndef NET_DEADLINE_H
+#define NET_DEADLINE_H
+
+#include "base/list.h"
+
+struct deadline {
+	struct link link;
+	double touched;	/* as of the last move */
+};
+
+struct deadline_list {
+	struct link nodes;	/* least recently touched first */
+	double after;	/* seconds; 0: never expires */
+	double grain;
+};
+
+static inline void
+deadline_list_init(struct deadline_list *l, double after)
+{
+	list_init(&l->nodes);
+	l->after = after;
+	l->grain = after / 16;
+	if (l->grain > 0.25 || after <= 0)
+		l->grain = 0.25;
+}
+
+static inline void
+deadline_init(struct deadline *d)
+{
+	list_init(&d->link);
+}
+
+/* Starts (or starts over) the clock. */
+static inline void
+deadline_arm(struct deadline_list *l, struct deadline *d, double now)
+{
+	list_remove(&d->link);
+	d->touched = now;
+	list_append(&l->nodes, &d->link);
+}
+
+static inline void
+deadline_touch(struct deadline_list *l, struct deadline *d, double now)
+{
+	if (now - d->touched >= l->grain)
+		deadline_arm(l, d, now);
+}
+
+static inline void
+deadline_disarm(struct deadline *d)
+{
+	list_remove(&d->link);
+}
+
+/* The next one whose time is over, or NULL.  The caller re-arms or disarms it
+ * before asking again. */
+static inline struct deadline *
+deadline_expired(const struct deadline_list *l, double now)
+{
+	struct link *first = l->after > 0 ? list_first(&l->nodes) : NULL;
+	struct deadline *d;
+
+	if (first == NULL)
+		return NULL;
+	d = list_entry(first, struct deadline, link);
+	return now - d->touched >= l->after ? d : NULL;
+}
+
+#endif

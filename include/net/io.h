@@ -1,0 +1,86 @@
+/* io.h - a file descriptor and its one watcher.
+ * Everything above speaks to sockets through this, so that what travels on
+ * them can change without session or relay noticing. */
+#ifndef NET_IO_H
+#define NET_IO_H
+
+#include <errno.h>
+#include <ev.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+struct io {
+	ev_io watcher;	/* watcher.fd is the descriptor, -1 when closed */
+};
+
+typedef void io_fn(struct ev_loop *loop, ev_io *w, int revents);
+
+static inline void
+io_init(struct io *io, int fd, io_fn *on_event)
+{
+	ev_io_init(&io->watcher, on_event, fd, 0);
+}
+
+static inline int
+io_fd(const struct io *io)
+{
+	return io->watcher.fd;
+}
+
+static inline bool
+io_is_open(const struct io *io)
+{
+	return io->watcher.fd >= 0;
+}
+
+/* Sets what is waited for (EV_READ, EV_WRITE, both or 0).  Free of cost when
+ * nothing changes, which is the steady state. */
+static inline void
+io_want(struct ev_loop *loop, struct io *io, int events)
+{
+	ev_io *w = &io->watcher;
+
+	if (ev_is_active(w) ? (w->events & (EV_READ | EV_WRITE)) == events : events == 0)
+		return;
+	ev_io_stop(loop, w);
+	ev_io_set(w, w->fd, events);
+	if (events != 0)
+		ev_io_start(loop, w);
+}
+
+/* Stops waiting and closes; harmless when closed already. */
+static inline void
+io_close(struct ev_loop *loop, struct io *io)
+{
+	if (!io_is_open(io))
+		return;
+	ev_io_stop(loop, &io->watcher);
+	close(io->watcher.fd);
+	io->watcher.fd = -1;
+}
+
+/* As recv(2) and send(2): -1 with errno EAGAIN when it would block; 0 from
+ * io_read() is the end of the stream.  more: further bytes or the end follow
+ * at once, so the kernel may hold a partial segment back. */
+static inline ssize_t
+io_read(struct io *io, void *p, size_t n)
+{
+	return recv(io->watcher.fd, p, n, 0);
+}
+
+static inline ssize_t
+io_write(struct io *io, const void *p, size_t n, bool more)
+{
+	return send(io->watcher.fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+}
+
+static inline bool
+io_would_block(void)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+#endif

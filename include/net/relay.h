@@ -1,0 +1,69 @@
+/* relay.h - one direction of a connection: bytes from a source to a
+ * destination, with back-pressure and half-close.
+ * Holds nothing while idle: bytes are read into the worker's shared buffer
+ * and written at once; only what the destination would not take is kept, and
+ * then the source is not read.  A bulk stream turns to splice(2) after a few
+ * full reads and back when it is quiet. */
+#ifndef NET_RELAY_H
+#define NET_RELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/io.h"
+#include "net/pipes.h"
+
+/* What the relays of one worker share. */
+struct relay_room {
+	char *buffer;
+	size_t size;
+	struct pipes pipes;
+};
+
+/* Bytes the destination would not take. */
+struct relay_held;
+
+struct relay {
+	struct relay_held *held;	/* NULL: none */
+	struct pipe *pipe;	/* NULL: not splicing just now */
+	uint64_t bytes;	/* read from the source so far */
+	uint8_t streak;	/* full reads in a row; quiet ones while splicing */
+	bool splicing;
+	bool eof;	/* the source has ended */
+	bool done;	/* and the destination has been told */
+};
+
+enum relay_result {
+	RELAY_OK,
+	RELAY_SOURCE_FAILED,	/* errno says how */
+	RELAY_DESTINATION_FAILED,	/* errno says how */
+	RELAY_NO_MEMORY
+};
+
+/* All zero is a relay that has not begun. */
+
+/* Moves what can be moved now.  other_done: the opposite direction is done, so
+ * that the end of this one ends the connection; then the last bytes travel
+ * with the FIN of the close that follows. */
+MUST_USE enum relay_result relay_move(struct relay *r, struct io *source, struct io *destination,
+				      struct relay_room *room, bool other_done);
+
+/* Bytes are waiting for the destination. */
+static inline bool
+relay_is_blocked(const struct relay *r)
+{
+	return r->held != NULL || r->pipe != NULL;
+}
+
+/* Drops what is held. */
+void relay_end(struct relay *r, struct relay_room *room);
+
+/* What to wait for at a socket that is `in`'s source and `out`'s
+ * destination: back-pressure in full, a blocked input stops reading. */
+static inline int
+relay_wants(const struct relay *in, const struct relay *out)
+{
+	return (!in->eof && !relay_is_blocked(in) ? EV_READ : 0) | (relay_is_blocked(out) ? EV_WRITE : 0);
+}
+
+#endif

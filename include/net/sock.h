@@ -1,0 +1,45 @@
+/* sock.h - opening sockets the way Teal wants them.
+ * All are non-blocking and close-on-exec. */
+#ifndef NET_SOCK_H
+#define NET_SOCK_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "net/addr.h"
+
+struct sock_listen {
+	int backlog;
+	bool keepalive;	/* inherited by what is accepted */
+};
+
+/* n listening sockets on one address, one for each worker (SO_REUSEPORT); the
+ * first is bound without it, so that an address somebody else listens on is
+ * refused rather than shared.  For a Unix path it is one socket and n - 1
+ * duplicates; see sock_claim_unix().  E_USAGE with a sentence and nothing
+ * open on failure. */
+MUST_USE enum err sock_listen(const struct addr *a, const struct sock_listen *options, int *fds, unsigned n,
+			      struct why *why);
+
+/* Makes way for a Unix listener: removes a socket file that nobody answers
+ * on.  E_USAGE when somebody does, or when it is not a socket. */
+MUST_USE enum err sock_claim_unix(const struct addr *a, struct why *why);
+
+struct sock_connect {
+	const struct addr *source;	/* NULL or empty: the kernel chooses */
+	const char *congestion;	/* NULL: the system's */
+	bool keepalive;
+};
+
+/* Begins to connect: returns the socket, and *pending says whether it is still
+ * under way; -1 with errno when it failed at once. */
+int sock_connect(const struct addr *to, const struct sock_connect *options, bool *pending);
+
+/* The outcome of a connect that was under way: 0 or an errno. */
+int sock_error(int fd);
+
+/* The next close() resets the connection instead of ending it politely. */
+void sock_reset_on_close(int fd);
+
+#endif

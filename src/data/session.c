@@ -1,0 +1,394 @@
+/* session.c - one TCP client and the backend it was given.
+ * Thread: owning worker. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "data/proxy.h"
+#include "data/session.h"
+#include "net/sock.h"
+
+static struct tally_color *
+tally_of(struct session *s)
+{
+	return &s->lane->tally->colors[s->entrance][s->color];
+}
+
+void
+session_peer(const struct session *s, struct addr *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (s->peer.family == AF_INET) {
+		out->len = sizeof(out->u.in);
+		out->u.in.sin_family = AF_INET;
+		out->u.in.sin_port = s->peer.port;
+		memcpy(&out->u.in.sin_addr, s->peer.ip, 4);
+	} else if (s->peer.family == AF_INET6) {
+		out->len = sizeof(out->u.in6);
+		out->u.in6.sin6_family = AF_INET6;
+		out->u.in6.sin6_port = s->peer.port;
+		memcpy(&out->u.in6.sin6_addr, s->peer.ip, 16);
+	} else {
+		out->len = offsetof(struct sockaddr_un, sun_path);
+		out->u.un.sun_family = AF_UNIX;
+	}
+}
+
+static void
+set_peer(struct session *s, const struct addr *a)
+{
+	s->peer.family = (uint16_t)addr_family(a);
+	if (s->peer.family == AF_INET) {
+		s->peer.port = a->u.in.sin_port;
+		memcpy(s->peer.ip, &a->u.in.sin_addr, 4);
+	} else if (s->peer.family == AF_INET6) {
+		s->peer.port = a->u.in6.sin6_port;
+		memcpy(s->peer.ip, &a->u.in6.sin6_addr, 16);
+	}
+}
+
+double
+session_idle(const struct session *s, double now)
+{
+	return now - s->deadline.touched;
+}
+
+/* -- the access line ---------------------------------------------------- */
+
+static bool
+is_logged(const struct lane *l, enum ending ending)
+{
+	enum access_log access = l->worker->proxy->config->log.access;
+
+	return access == ACCESS_ON || (access == ACCESS_ERRORS && ending_is_error(ending));
+}
+
+static void
+log_access(const struct session *s, enum ending ending, double now)
+{
+	const struct service_config *sc = s->lane->service->config;
+	char client[ADDR_TEXT];
+	struct addr peer;
+
+	session_peer(s, &peer);
+	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
+		 LS("entrance", s->entrance == ENTRANCE_MAIN ? "main" : "preview"),
+		 LS("client", addr_format(&peer, client)), LS("backend", s->backend != NULL ? s->backend->text : ""),
+		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
+		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
+		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),
+		 LU("retries", s->retries), LS("end", ending_word(ending)));
+}
+
+/* -- the end ------------------------------------------------------------ */
+
+static void
+drop_backend(struct session *s)
+{
+	if (s->backend == NULL)
+		return;
+	atomic_fetch_sub_explicit(&s->backend->connections, 1, memory_order_relaxed);
+	backend_unref(&s->backend);
+}
+
+/* A stream that is cut short must not look complete to its reader. */
+static bool
+is_truncated(const struct relay *r, enum ending ending, enum ending lost)
+{
+	return ending == lost || relay_is_blocked(r);
+}
+
+void
+session_end(struct session *s, enum ending ending)
+{
+	struct lane *l = s->lane;
+	struct worker *w = l->worker;
+	struct tally_color *t = tally_of(s);
+
+	ON_WORKER(w);
+	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
+	if (s->state == SESSION_LIVE && ending != END_DONE) {
+		if (is_truncated(&s->down, ending, END_BACKEND_RESET))
+			sock_reset_on_close(io_fd(&s->client));
+		if (is_truncated(&s->up, ending, END_CLIENT_RESET))
+			sock_reset_on_close(io_fd(&s->server));
+	}
+	if (is_logged(l, ending))
+		log_access(s, ending, ev_now(w->loop));
+	s->state = SESSION_ENDED;
+	deadline_disarm(&s->deadline);
+	io_close(w->loop, &s->client);
+	io_close(w->loop, &s->server);
+	relay_end(&s->up, &w->room);
+	relay_end(&s->down, &w->room);
+	drop_backend(s);
+	tally_add(&t->active, (uint64_t)-1);
+	tally_add(&t->ended[ending], 1);
+	tally_add(&t->bytes_in, s->up.bytes);
+	tally_add(&t->bytes_out, s->down.bytes);
+	if (s->entrance == ENTRANCE_MAIN)
+		admission_leave(&l->service->admission, 1);
+	admission_leave(&w->proxy->descriptors, 2);
+	list_remove(&s->link);
+	list_append(&w->ended, &s->link);
+	if (w->starved)
+		worker_resume(w);
+}
+
+/* -- moving bytes ------------------------------------------------------- */
+
+static bool
+is_reset(int e)
+{
+	return e == ECONNRESET || e == EPIPE || e == ECONNABORTED || e == ENOTCONN || e == ETIMEDOUT ||
+	       e == EHOSTUNREACH || e == ENETUNREACH || e == ECONNREFUSED;
+}
+
+/* Moves one direction; false when that ended the session. */
+static bool
+move(struct session *s, bool up)
+{
+	struct relay *r = up ? &s->up : &s->down, *other = up ? &s->down : &s->up;
+	struct io *from = up ? &s->client : &s->server, *to = up ? &s->server : &s->client;
+	enum ending ending = END_INTERNAL;
+
+	switch (relay_move(r, from, to, &s->lane->worker->room, other->done)) {
+	case RELAY_OK:
+		return true;
+	case RELAY_SOURCE_FAILED:
+		if (is_reset(errno))
+			ending = up ? END_CLIENT_RESET : END_BACKEND_RESET;
+		break;
+	case RELAY_DESTINATION_FAILED:
+		if (is_reset(errno))
+			ending = up ? END_BACKEND_RESET : END_CLIENT_RESET;
+		break;
+	case RELAY_NO_MEMORY:
+		ending = END_MEMORY;
+		break;
+	}
+	session_end(s, ending);
+	return false;
+}
+
+/* After every event: over, or wait for what each side's state asks for. */
+static void
+settle(struct session *s)
+{
+	struct worker *w = s->lane->worker;
+
+	if (s->up.done && s->down.done) {
+		session_end(s, END_DONE);
+		return;
+	}
+	deadline_touch(s->lane->idle_clock, &s->deadline, ev_now(w->loop));
+	io_want(w->loop, &s->client, relay_wants(&s->up, &s->down));
+	io_want(w->loop, &s->server, relay_wants(&s->down, &s->up));
+}
+
+static void
+session_on_client(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct session *s = container_of(w, struct session, client.watcher);
+
+	(void)loop;
+	CHECK(s->magic == SESSION_MAGIC && s->state == SESSION_LIVE);
+	if ((revents & EV_READ) && !move(s, true))
+		return;
+	if ((revents & EV_WRITE) && !move(s, false))
+		return;
+	settle(s);
+}
+
+static void
+go_live(struct session *s)
+{
+	struct lane *l = s->lane;
+	double now = ev_now(l->worker->loop);
+
+	s->state = SESSION_LIVE;
+	s->connect_seconds = (float)(now - s->born);
+	tally_observe(&tally_of(s)->connect_seconds, now - s->dialed);
+	list_remove(&s->link);
+	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
+	deadline_arm(l->idle_clock, &s->deadline, now);
+	/* A client that speaks first has spoken by now. */
+	if (move(s, true))
+		settle(s);
+}
+
+static void
+connect_failed(struct session *s)
+{
+	atomic_fetch_add_explicit(&s->backend->connect_failures, 1, memory_order_relaxed);
+	s->lane->refused = true;
+	io_close(s->lane->worker->loop, &s->server);
+	session_dial(s);
+}
+
+static void
+session_on_server(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct session *s = container_of(w, struct session, server.watcher);
+
+	(void)loop;
+	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
+	if (s->state == SESSION_DIALING) {
+		if (sock_error(io_fd(&s->server)) != 0)
+			connect_failed(s);
+		else
+			go_live(s);
+		return;
+	}
+	if ((revents & EV_READ) && !move(s, false))
+		return;
+	if ((revents & EV_WRITE) && !move(s, true))
+		return;
+	settle(s);
+}
+
+/* -- reaching a backend ------------------------------------------------- */
+
+static void
+set_color(struct session *s, enum color color)
+{
+	if (s->color == color)
+		return;
+	tally_add(&tally_of(s)->active, (uint64_t)-1);
+	s->color = (uint8_t)color;
+	tally_add(&tally_of(s)->active, 1);
+}
+
+/* One connect; false when it failed at once. */
+static bool
+try_backend(struct session *s, struct backend *b)
+{
+	const struct service_config *sc = s->lane->service->config;
+	const struct sock_connect options = {
+		.source = &sc->source_address,
+		.congestion = sc->tcp.congestion,
+		.keepalive = sc->tcp.keepalive,
+	};
+	struct worker *w = s->lane->worker;
+	bool pending;
+	int fd;
+
+	drop_backend(s);
+	s->backend = backend_ref(b);
+	atomic_fetch_add_explicit(&b->connections, 1, memory_order_relaxed);
+	s->dialed = ev_now(w->loop);
+	if ((fd = sock_connect(&b->address, &options, &pending)) < 0) {
+		atomic_fetch_add_explicit(&b->connect_failures, 1, memory_order_relaxed);
+		s->lane->refused = true;
+		return false;
+	}
+	io_init(&s->server, fd, session_on_server);
+	deadline_arm(s->lane->connect_clock, &s->deadline, s->dialed);
+	if (pending)
+		io_want(w->loop, &s->server, EV_WRITE);
+	else
+		go_live(s);
+	return true;
+}
+
+void
+session_dial(struct session *s)
+{
+	struct lane *l = s->lane;
+	const struct snapshot *snap = l->snapshot;
+	enum color color = s->entrance == ENTRANCE_MAIN ? snap->active : color_other(snap->active);
+	const struct snapshot_color *sc = &snap->colors[color];
+	unsigned limit = 1 + l->service->config->retries;
+
+	CHECK(s->state == SESSION_DIALING && !io_is_open(&s->server));
+	set_color(s, color);
+	s->epoch = snap->epoch;
+	if (s->tries == 0)
+		s->first = l->turn[color]++;
+	if (limit > sc->n)
+		limit = sc->n;
+	while (s->tries < limit) {
+		struct backend *b = sc->usable[(s->first + s->tries) % sc->n];
+
+		if (s->tries++ > 0) {
+			s->retries++;
+			tally_add(&tally_of(s)->retries, 1);
+		}
+		if (try_backend(s, b))
+			return;
+	}
+	session_end(s, sc->n == 0 ? END_NO_BACKEND : END_CONNECT);
+}
+
+void
+session_expired(struct session *s)
+{
+	struct lane *l = s->lane;
+	bool last;
+
+	if (s->state == SESSION_LIVE) {
+		session_end(s, END_IDLE);
+		return;
+	}
+	last = s->tries >= 1 + l->service->config->retries ||
+	       s->tries >= l->snapshot->colors[s->color].n;
+	atomic_fetch_add_explicit(&s->backend->connect_failures, 1, memory_order_relaxed);
+	l->refused = true;
+	io_close(l->worker->loop, &s->server);
+	if (last)
+		session_end(s, END_CONNECT_TIMEOUT);
+	else
+		session_dial(s);
+}
+
+/* -- birth -------------------------------------------------------------- */
+
+void
+session_refuse(struct lane *l, enum entrance entrance, int fd, const struct addr *client, enum ending ending)
+{
+	enum color color = l->snapshot->active;
+	const struct service_config *sc = l->service->config;
+	char text[ADDR_TEXT];
+
+	if (entrance == ENTRANCE_PREVIEW)
+		color = color_other(color);
+	close(fd);
+	tally_add(&l->tally->colors[entrance][color].ended[ending], 1);
+	if (is_logged(l, ending))
+		LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
+			 LS("entrance", entrance == ENTRANCE_MAIN ? "main" : "preview"),
+			 LS("client", addr_format(client, text)), LS("backend", ""), LS("color", color_word(color)),
+			 LU("epoch", l->snapshot->epoch), LU("bytes_in", 0), LU("bytes_out", 0), LF("seconds", 0.0),
+			 LF("connect_seconds", 0.0), LU("retries", 0), LS("end", ending_word(ending)));
+}
+
+void
+session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client)
+{
+	struct worker *w = l->worker;
+	bool admitted = entrance == ENTRANCE_PREVIEW || admission_enter(&l->service->admission, 1);
+	struct session *s = admitted ? calloc(1, sizeof(*s)) : NULL;
+
+	if (s == NULL) {
+		if (admitted && entrance == ENTRANCE_MAIN)
+			admission_leave(&l->service->admission, 1);
+		admission_leave(&w->proxy->descriptors, 2);
+		session_refuse(l, entrance, fd, client, admitted ? END_MEMORY : END_LIMIT);
+		return;
+	}
+	s->magic = SESSION_MAGIC;
+	s->state = SESSION_DIALING;
+	s->entrance = (uint8_t)entrance;
+	s->color = (uint8_t)l->snapshot->active;
+	s->lane = l;
+	s->born = ev_now(w->loop);
+	s->connect_seconds = -1;
+	s->slot = (float)random_unit(&w->random);
+	set_peer(s, client);
+	io_init(&s->client, fd, session_on_client);
+	io_init(&s->server, -1, session_on_server);
+	deadline_init(&s->deadline);
+	list_append(&l->dialing, &s->link);
+	tally_add(&tally_of(s)->active, 1);
+	session_dial(s);
+}

@@ -1,0 +1,159 @@
+/* jobs.c - helper threads, one queue towards them, one mailbox back.
+ * Thread: the loop's owns the pool; helpers see the queue under its lock and
+ * the job they were given, nothing else. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "net/jobs.h"
+
+struct jobs {
+	struct mailbox box;
+	unsigned pending;	/* the loop's thread only */
+	bool delivering;
+
+	pthread_mutex_t lock;	/* over what follows */
+	pthread_cond_t work;	/* a job was queued, or it is time to end */
+	pthread_cond_t answered;	/* a job has been posted back */
+	struct job *first, *last;
+	unsigned unanswered;	/* queued or being worked on */
+	bool ending;
+
+	unsigned n;
+	pthread_t threads[];
+};
+
+static void
+on_answer(struct mail *m, void *receiver)
+{
+	struct jobs *jobs = receiver;
+	struct job *j = container_of(m, struct job, mail);
+	bool outer = jobs->delivering;
+
+	CHECK(jobs->pending > 0);
+	jobs->pending--;
+	jobs->delivering = true;
+	j->done(j);
+	jobs->delivering = outer;
+}
+
+/* Under the lock: waits for a job and takes it; NULL when it is time to end. */
+static struct job *
+next_job(struct jobs *jobs)
+{
+	struct job *j;
+
+	while (jobs->first == NULL && !jobs->ending)
+		pthread_cond_wait(&jobs->work, &jobs->lock);
+	if ((j = jobs->first) != NULL && (jobs->first = j->next) == NULL)
+		jobs->last = NULL;
+	return j;
+}
+
+static void *
+helper(void *arg)
+{
+	struct jobs *jobs = arg;
+	struct job *j;
+
+	pthread_mutex_lock(&jobs->lock);
+	while ((j = next_job(jobs)) != NULL) {
+		pthread_mutex_unlock(&jobs->lock);
+		j->work(j);
+		mailbox_send(&jobs->box, &j->mail);
+		pthread_mutex_lock(&jobs->lock);
+		jobs->unanswered--;
+		pthread_cond_signal(&jobs->answered);
+	}
+	pthread_mutex_unlock(&jobs->lock);
+	return NULL;
+}
+
+struct jobs *
+jobs_new(struct ev_loop *loop, unsigned threads)
+{
+	struct jobs *jobs;
+	sigset_t all, before;
+
+	CHECK(threads > 0);
+	jobs = must_alloc(sizeof(*jobs) + threads * sizeof(jobs->threads[0]));
+	mailbox_init(&jobs->box, loop, jobs);
+	CHECK(pthread_mutex_init(&jobs->lock, NULL) == 0);
+	CHECK(pthread_cond_init(&jobs->work, NULL) == 0);
+	CHECK(pthread_cond_init(&jobs->answered, NULL) == 0);
+	/* Signals are the loop's affair; a helper inherits a mask without any. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (; jobs->n < threads; jobs->n++) {
+		CHECK(pthread_create(&jobs->threads[jobs->n], NULL, helper, jobs) == 0);
+		pthread_setname_np(jobs->threads[jobs->n], "teal-helper");
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return jobs;
+}
+
+void
+jobs_add(struct jobs *jobs, struct job *j)
+{
+	j->mail.open = on_answer;
+	j->next = NULL;
+	jobs->pending++;
+	pthread_mutex_lock(&jobs->lock);
+	if (jobs->last != NULL)
+		jobs->last->next = j;
+	else
+		jobs->first = j;
+	jobs->last = j;
+	jobs->unanswered++;
+	pthread_cond_signal(&jobs->work);
+	pthread_mutex_unlock(&jobs->lock);
+}
+
+void
+jobs_wait(struct jobs *jobs)
+{
+	CHECK(!jobs->delivering);
+	while (jobs->pending > 0) {
+		pthread_mutex_lock(&jobs->lock);
+		while (jobs->unanswered > 0)
+			pthread_cond_wait(&jobs->answered, &jobs->lock);
+		pthread_mutex_unlock(&jobs->lock);
+		mailbox_empty(&jobs->box);
+	}
+}
+
+void
+jobs_free(struct jobs **jp)
+{
+	struct jobs *jobs = *jp;
+
+	*jp = NULL;
+	if (jobs == NULL)
+		return;
+	jobs_wait(jobs);
+	pthread_mutex_lock(&jobs->lock);
+	jobs->ending = true;
+	pthread_cond_broadcast(&jobs->work);
+	pthread_mutex_unlock(&jobs->lock);
+	for (unsigned i = 0; i < jobs->n; i++)
+		pthread_join(jobs->threads[i], NULL);
+	mailbox_close(&jobs->box);
+	pthread_cond_destroy(&jobs->answered);
+	pthread_cond_destroy(&jobs->work);
+	pthread_mutex_destroy(&jobs->lock);
+	free(jobs);
+}
+
+unsigned
+jobs_pending(const struct jobs *jobs)
+{
+	return jobs->pending;
+}
+
+struct ev_loop *
+jobs_loop(const struct jobs *jobs)
+{
+	return jobs->box.loop;
+}

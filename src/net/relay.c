@@ -1,0 +1,206 @@
+/* relay.c - one direction of bytes.  Thread: the owning worker. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/relay.h"
+
+/* So many reads in one loop turn before others get theirs. */
+#define TURNS 4
+/* So many full reads in a row turn a direction to splicing, ... */
+#define SPLICE_AFTER 3
+/* ... and so many turns in a row below this many bytes turn it back. */
+#define QUIET_AFTER 8
+#define QUIET_BYTES (16 * 1024)
+
+struct relay_held {
+	size_t start, end;
+	char data[];
+};
+
+enum flow { FLOW_ON, FLOW_BLOCKED, FLOW_FAILED };
+
+static enum flow
+flush_held(struct relay *r, struct io *to)
+{
+	struct relay_held *h = r->held;
+	ssize_t n = io_write(to, h->data + h->start, h->end - h->start, false);
+
+	if (n < 0)
+		return io_would_block() ? FLOW_BLOCKED : FLOW_FAILED;
+	h->start += (size_t)n;
+	if (h->start < h->end)
+		return FLOW_BLOCKED;
+	free(h);
+	r->held = NULL;
+	return FLOW_ON;
+}
+
+static enum flow
+flush_pipe(struct relay *r, struct io *to, struct pipes *pipes)
+{
+	struct pipe *p = r->pipe;
+
+	while (p->held > 0) {
+		ssize_t n = splice(p->rd, NULL, io_fd(to), NULL, p->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+		if (n < 0)
+			return io_would_block() ? FLOW_BLOCKED : FLOW_FAILED;
+		if (n == 0)
+			return FLOW_BLOCKED;
+		p->held -= (size_t)n;
+	}
+	/* An empty pipe belongs to the pool: an idle stream keeps none. */
+	r->pipe = NULL;
+	pipes_give(pipes, p);
+	return FLOW_ON;
+}
+
+static bool
+hold(struct relay *r, const char *p, size_t n)
+{
+	struct relay_held *h = malloc(sizeof(*h) + n);
+
+	if (h == NULL)
+		return false;
+	h->start = 0;
+	h->end = n;
+	memcpy(h->data, p, n);
+	r->held = h;
+	return true;
+}
+
+static enum relay_result
+move_by_splice(struct relay *r, struct io *from, struct io *to, struct pipes *pipes)
+{
+	size_t moved = 0;
+
+	for (int turn = 0; turn < TURNS; turn++) {
+		ssize_t n;
+
+		if ((r->pipe = pipes_take(pipes)) == NULL) {
+			r->splicing = false;
+			r->streak = 0;
+			return RELAY_OK;
+		}
+		n = splice(io_fd(from), NULL, r->pipe->wr, NULL, r->pipe->capacity,
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (n <= 0) {
+			int saved = errno;
+
+			pipes_give(pipes, r->pipe);
+			r->pipe = NULL;
+			errno = saved;
+			if (n == 0)
+				r->eof = true;
+			else if (!io_would_block())
+				return RELAY_SOURCE_FAILED;
+			break;
+		}
+		r->pipe->held = (size_t)n;
+		r->bytes += (uint64_t)n;
+		moved += (size_t)n;
+		switch (flush_pipe(r, to, pipes)) {
+		case FLOW_ON:
+			break;
+		case FLOW_BLOCKED:
+			r->streak = 0;
+			return RELAY_OK;
+		case FLOW_FAILED:
+			return RELAY_DESTINATION_FAILED;
+		}
+		if ((size_t)n < QUIET_BYTES)
+			break;
+	}
+	if (moved >= QUIET_BYTES) {
+		r->streak = 0;
+	} else if (++r->streak >= QUIET_AFTER) {
+		r->splicing = false;
+		r->streak = 0;
+	}
+	return RELAY_OK;
+}
+
+static enum relay_result
+move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room *room, bool other_done)
+{
+	for (int turn = 0; turn < TURNS; turn++) {
+		ssize_t n = io_read(from, room->buffer, room->size), sent;
+		size_t got;
+
+		if (n < 0)
+			return io_would_block() ? RELAY_OK : RELAY_SOURCE_FAILED;
+		if (n == 0) {
+			r->eof = true;
+			return RELAY_OK;
+		}
+		got = (size_t)n;
+		/* Where the destination has ended its own direction, this end is
+		 * likely to be here already: one more look lets the last bytes
+		 * leave together with the FIN. */
+		if (other_done && got < room->size) {
+			n = io_read(from, room->buffer + got, room->size - got);
+			if (n == 0)
+				r->eof = true;
+			else if (n > 0)
+				got += (size_t)n;
+			else if (!io_would_block())
+				return RELAY_SOURCE_FAILED;
+		}
+		r->bytes += got;
+		sent = io_write(to, room->buffer, got, r->eof);
+		if (sent < 0) {
+			if (!io_would_block())
+				return RELAY_DESTINATION_FAILED;
+			sent = 0;
+		}
+		if ((size_t)sent < got)
+			return hold(r, room->buffer + sent, got - (size_t)sent) ? RELAY_OK : RELAY_NO_MEMORY;
+		if (got < room->size) {
+			r->streak = 0;
+			return RELAY_OK;
+		}
+		if (++r->streak >= SPLICE_AFTER) {
+			r->splicing = true;
+			r->streak = 0;
+			return RELAY_OK;
+		}
+	}
+	return RELAY_OK;
+}
+
+enum relay_result
+relay_move(struct relay *r, struct io *source, struct io *destination, struct relay_room *room, bool other_done)
+{
+	enum relay_result result = RELAY_OK;
+	enum flow flow = FLOW_ON;
+
+	if (r->held != NULL)
+		flow = flush_held(r, destination);
+	else if (r->pipe != NULL)
+		flow = flush_pipe(r, destination, &room->pipes);
+	if (flow == FLOW_BLOCKED)
+		return RELAY_OK;
+	if (flow == FLOW_FAILED)
+		return RELAY_DESTINATION_FAILED;
+	if (!r->eof)
+		result = r->splicing ? move_by_splice(r, source, destination, &room->pipes) :
+				       move_by_copy(r, source, destination, room, other_done);
+	if (result == RELAY_OK && r->eof && !r->done && !relay_is_blocked(r)) {
+		/* Both directions over: the close that follows says it all. */
+		if (!other_done && shutdown(io_fd(destination), SHUT_WR) != 0 && errno != ENOTCONN)
+			return RELAY_DESTINATION_FAILED;
+		r->done = true;
+	}
+	return result;
+}
+
+void
+relay_end(struct relay *r, struct relay_room *room)
+{
+	free(r->held);
+	r->held = NULL;
+	if (r->pipe != NULL)
+		pipes_give(&room->pipes, r->pipe);
+	r->pipe = NULL;
+}

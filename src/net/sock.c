@@ -1,0 +1,192 @@
+/* sock.c - opening sockets.  Any thread. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/sock.h"
+
+static void
+set_int(int fd, int level, int option, int value)
+{
+	/* A hint the kernel does not know is not worth failing for. */
+	(void)setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static void
+close_all(int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+static int
+unix_answers(const struct addr *a)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc;
+
+	if (fd < 0)
+		return -1;
+	rc = connect(fd, &a->u.sa, a->len);
+	/* A full queue (EAGAIN) means that somebody listens. */
+	rc = rc == 0 || errno == EAGAIN || errno == EINPROGRESS ? 1 : errno == ECONNREFUSED ? 0 : -1;
+	close(fd);
+	return rc;
+}
+
+enum err
+sock_claim_unix(const struct addr *a, struct why *why)
+{
+	const char *path = a->u.un.sun_path;
+	struct stat st;
+
+	if (lstat(path, &st) != 0) {
+		if (errno == ENOENT)
+			return OK;
+		return why_set(why, E_USAGE, "%s: %s", path, strerror(errno));
+	}
+	if (!S_ISSOCK(st.st_mode))
+		return why_set(why, E_USAGE, "%s exists and is not a socket; choose another path or remove it", path);
+	switch (unix_answers(a)) {
+	case 1:
+		return why_set(why, E_USAGE, "somebody already answers on %s; stop it or choose another path", path);
+	case 0:
+		if (unlink(path) != 0)
+			return why_set(why, E_USAGE, "cannot remove the stale socket %s: %s", path, strerror(errno));
+		return OK;
+	default:
+		return why_set(why, E_USAGE, "cannot tell whether somebody listens on %s: %s", path, strerror(errno));
+	}
+}
+
+static enum err
+bind_error(const struct addr *a, struct why *why)
+{
+	char text[ADDR_TEXT];
+	int e = errno;
+
+	addr_format(a, text);
+	if (e == EADDRINUSE)
+		return why_set(why, E_USAGE, "cannot listen on %s: somebody else already does (see: ss -ltnp)", text);
+	if (e == EACCES)
+		return why_set(why, E_USAGE,
+			       "cannot listen on %s: permission denied (start as root, or grant CAP_NET_BIND_SERVICE)", text);
+	if (e == EADDRNOTAVAIL)
+		return why_set(why, E_USAGE, "cannot listen on %s: this machine has no such address", text);
+	return why_set(why, E_USAGE, "cannot listen on %s: %s", text, strerror(e));
+}
+
+static int
+open_listener(const struct addr *a, const struct sock_listen *options, bool first)
+{
+	int family = addr_family(a), fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), saved;
+
+	if (fd < 0)
+		return -1;
+	if (family != AF_UNIX) {
+		set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		if (options->keepalive)
+			set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		if (family == AF_INET6)
+			set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		if (!first)
+			set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	}
+	if (bind(fd, &a->u.sa, a->len) != 0)
+		goto fail;
+	/* The first one binds alone, which proves that the address is free, and
+	 * only then lets its siblings in: no moment in which a stranger's
+	 * SO_REUSEPORT socket could slip between. */
+	if (first && family != AF_UNIX)
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (listen(fd, options->backlog) != 0)
+		goto fail;
+	return fd;
+fail:
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+enum err
+sock_listen(const struct addr *a, const struct sock_listen *options, int *fds, unsigned n, struct why *why)
+{
+	bool local = addr_family(a) == AF_UNIX;
+	struct addr bound = *a;
+	enum err e;
+
+	if (local && (e = sock_claim_unix(a, why)) != OK)
+		return e;
+	for (unsigned i = 0; i < n; i++) {
+		fds[i] = local && i > 0 ? dup(fds[0]) : open_listener(&bound, options, i == 0);
+		if (fds[i] < 0) {
+			e = bind_error(a, why);
+			close_all(fds, i);
+			return e;
+		}
+		/* Port 0 asked the kernel for a free one: the siblings share it. */
+		if (i == 0 && !local && addr_port(a) == 0)
+			getsockname(fds[0], &bound.u.sa, &bound.len);
+	}
+	return OK;
+}
+
+int
+sock_connect(const struct addr *to, const struct sock_connect *options, bool *pending)
+{
+	int family = addr_family(to), fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), saved;
+
+	if (fd < 0)
+		return -1;
+	if (family != AF_UNIX) {
+		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		/* The handshake's last ACK rides on the first data instead of
+		 * being a packet of its own (tcp(7), TCP_QUICKACK). */
+		set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+		if (options->keepalive)
+			set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		if (options->congestion != NULL)
+			(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion,
+					 (socklen_t)strlen(options->congestion));
+		if (options->source != NULL && options->source->len > 0 && addr_family(options->source) == family) {
+			/* Ports are chosen at connect(), by the whole four-tuple. */
+			set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+			if (bind(fd, &options->source->u.sa, options->source->len) != 0)
+				goto fail;
+		}
+	}
+	*pending = false;
+	if (connect(fd, &to->u.sa, to->len) == 0)
+		return fd;
+	if (errno == EINPROGRESS) {
+		*pending = true;
+		return fd;
+	}
+fail:
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+int
+sock_error(int fd)
+{
+	int e = 0;
+	socklen_t len = sizeof(e);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len) != 0)
+		return errno;
+	return e;
+}
+
+void
+sock_reset_on_close(int fd)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
