@@ -1,0 +1,497 @@
+/* serve_http.c - the HTTP/1.1 of `tealbench serve`: who am I, N bytes, a
+ * delay, a status, a slow stream, an echo.  Keep-alive and pipelining work;
+ * bodies of any size stream.  Thread: the peer's. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "app/tealbench/pattern.h"
+#include "app/tealbench/serve.h"
+#include "base/json.h"
+
+#define HEAD_MAX (64 * 1024)
+/* Producing pauses above this, with room left for one more piece. */
+#define OUT_HIGH (64 * 1024)
+#define LINGER_SECONDS 2.
+#define DELAY_MAX_MS (3600 * 1000)
+
+enum step { STEP_ON, STEP_BLOCKED, STEP_OVER };
+
+static const char *
+status_words(unsigned status)
+{
+	switch (status) {
+	case 200: return "OK";
+	case 400: return "Bad Request";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 414: return "URI Too Long";
+	case 431: return "Request Header Fields Too Large";
+	case 500: return "Internal Server Error";
+	case 501: return "Not Implemented";
+	case 503: return "Service Unavailable";
+	case 505: return "HTTP Version Not Supported";
+	}
+	return "As Asked";
+}
+
+/* The answer's head; length < 0: chunked, or until the close for 1.0. */
+static bool
+put_head(struct peer *p, unsigned status, const char *type, int64_t length)
+{
+	struct http_exchange *x = &p->http;
+
+	buf_printf(&p->out, "HTTP/1.1 %u %s\r\nX-Backend: %s\r\n", status, status_words(status),
+		   p->thread->config->name);
+	if (status == 204 || status == 304)
+		length = 0;
+	else if (length >= 0)
+		buf_printf(&p->out, "Content-Type: %s\r\nContent-Length: %" PRId64 "\r\n", type, length);
+	else
+		buf_printf(&p->out, "Content-Type: %s\r\n%s", type,
+			   x->chunked_out ? "Transfer-Encoding: chunked\r\n" : "");
+	if (!x->keep)
+		buf_printf(&p->out, "Connection: close\r\n");
+	return buf_printf(&p->out, "\r\n");
+}
+
+static bool
+answer_text(struct peer *p, unsigned status, const char *type, struct str body)
+{
+	p->http.phase = HTTP_FLUSH;
+	if (!put_head(p, status, type, (int64_t)body.n))
+		return false;
+	if (p->http.head_only || status == 204 || status == 304)
+		return true;
+	return buf_append(&p->out, body.p, body.n);
+}
+
+static bool
+answer_who(struct peer *p, unsigned status)
+{
+	const struct serve_totals *totals = p->thread->config->totals;
+	char text[ADDR_TEXT];
+	struct buf body;
+	struct json j;
+	bool ok;
+
+	buf_init(&body, 4096);
+	json_init(&j, &body);
+	json_object(&j, NULL);
+	json_cstr(&j, "name", p->thread->config->name);
+	json_cstr(&j, "address", addr_format(&p->listener->addr, text));
+	json_u64(&j, "port", addr_port(&p->listener->addr));
+	json_u64(&j, "connection", p->id);
+	json_u64(&j, "request", p->requests);
+	json_u64(&j, "connections", atomic_load_explicit(&totals->connections, memory_order_relaxed));
+	json_u64(&j, "requests", atomic_load_explicit(&totals->requests, memory_order_relaxed));
+	json_object_end(&j);
+	json_line_end(&j);
+	ok = answer_text(p, status, "application/json", buf_str(&body));
+	buf_free(&body);
+	return ok;
+}
+
+static bool
+answer_error(struct peer *p, unsigned status, const char *words)
+{
+	char text[160];
+	int n = snprintf(text, sizeof(text), "%u %s: %s\n", status, status_words(status), words);
+
+	return answer_text(p, status, "text/plain", (struct str){ text, (size_t)n });
+}
+
+static bool
+put_chunk(struct peer *p, const char *data, size_t n)
+{
+	if (!p->http.chunked_out)
+		return buf_append(&p->out, data, n);
+	return buf_printf(&p->out, "%zx\r\n", n) && buf_append(&p->out, data, n) &&
+	       buf_append(&p->out, "\r\n", 2);
+}
+
+/* The answer to a request that is in, body and all. */
+static bool
+answer(struct peer *p)
+{
+	struct http_exchange *x = &p->http;
+	bool ok;
+
+	switch (x->route) {
+	case ROUTE_DELAY:
+		if (x->phase != HTTP_DELAY && x->number > 0) {
+			x->phase = HTTP_DELAY;
+			ev_timer_set(&p->timer, (double)x->number / 1e3, 0.);
+			ev_now_update(p->thread->loop);
+			ev_timer_start(p->thread->loop, &p->timer);
+			return true;
+		}
+		return answer_who(p, 200);
+	case ROUTE_WHO:
+		return answer_who(p, 200);
+	case ROUTE_STATUS:
+		return answer_who(p, (unsigned)x->number);
+	case ROUTE_BYTES:
+		x->phase = x->head_only ? HTTP_FLUSH : HTTP_BYTES;
+		return put_head(p, 200, "application/octet-stream", (int64_t)x->number);
+	case ROUTE_STREAM:
+		x->phase = x->head_only ? HTTP_FLUSH : HTTP_CHUNKS;
+		return put_head(p, 200, "text/plain", -1);
+	case ROUTE_HEADERS:
+		ok = answer_text(p, 200, "text/plain", buf_str(&x->shown));
+		buf_clear(&x->shown);
+		return ok;
+	case ROUTE_ECHO:
+		x->phase = HTTP_FLUSH;
+		return !x->chunked_out || x->head_only || buf_printf(&p->out, "0\r\n\r\n");
+	case ROUTE_ERROR:
+		return answer_error(p, x->status, x->status == 405 ? "this path does not take that method" :
+								     "no such path");
+	}
+	return false;
+}
+
+/* The number at *rest up to the next '/' or the end. */
+static bool
+path_number(struct str *rest, uint64_t max, uint64_t *out)
+{
+	const char *slash = memchr(rest->p, '/', rest->n);
+	size_t n = slash != NULL ? (size_t)(slash - rest->p) : rest->n;
+
+	if (!str_to_u64((struct str){ rest->p, n }, max, out))
+		return false;
+	n += slash != NULL;
+	*rest = (struct str){ rest->p + n, rest->n - n };
+	return true;
+}
+
+static bool
+path_takes(struct str *path, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	if (path->n < n || memcmp(path->p, prefix, n) != 0)
+		return false;
+	*path = (struct str){ path->p + n, path->n - n };
+	return true;
+}
+
+static void
+route(struct http_exchange *x, struct str method, struct str path)
+{
+	const char *query = memchr(path.p, '?', path.n);
+
+	if (query != NULL)
+		path.n = (size_t)(query - path.p);
+	x->head_only = str_eq(method, "HEAD");
+	x->status = 404;
+	if (str_eq(path, "/"))
+		x->route = ROUTE_WHO;
+	else if (str_eq(path, "/headers"))
+		x->route = ROUTE_HEADERS;
+	else if (str_eq(path, "/echo"))
+		x->route = ROUTE_ECHO;
+	else if (path_takes(&path, "/bytes/") && path_number(&path, INT64_MAX, &x->number) && path.n == 0)
+		x->route = ROUTE_BYTES;
+	else if (path_takes(&path, "/delay/") && path_number(&path, DELAY_MAX_MS, &x->number) &&
+		 path.n == 0)
+		x->route = ROUTE_DELAY;
+	else if (path_takes(&path, "/status/") && path_number(&path, 599, &x->number) && path.n == 0 &&
+		 x->number >= 200)
+		x->route = ROUTE_STATUS;
+	else if (path_takes(&path, "/stream/") && path_number(&path, UINT32_MAX, &x->number) &&
+		 path_number(&path, DELAY_MAX_MS, &x->every_ms) && path.n == 0)
+		x->route = ROUTE_STREAM;
+	else
+		x->route = ROUTE_ERROR;
+	if (x->route == ROUTE_ERROR)
+		return;
+	if (x->route == ROUTE_ECHO ? !str_eq(method, "POST") && !str_eq(method, "PUT") :
+				     !str_eq(method, "GET") && !x->head_only && !str_eq(method, "POST")) {
+		x->route = ROUTE_ERROR;
+		x->status = 405;
+	}
+}
+
+/* Whatever was wrong, this connection serves no further request. */
+static bool
+refuse(struct peer *p, unsigned status, const char *words)
+{
+	p->http.keep = false;
+	return answer_error(p, status, words);
+}
+
+/* What the head says about the body; false when that is ambiguous. */
+static bool
+framing(struct http_exchange *x, const struct http1_head *h)
+{
+	struct str coding, length;
+	unsigned codings = http1_head_find(h, "transfer-encoding", &coding);
+	unsigned lengths = http1_head_find(h, "content-length", &length);
+
+	x->chunked_in = codings > 0;
+	x->body_left = 0;
+	chunked_init(&x->chunked);
+	if (codings > 0)
+		return codings == 1 && lengths == 0 && h->minor == 1 && str_case_eq(coding, "chunked");
+	return lengths == 0 || (lengths == 1 && str_to_u64(length, INT64_MAX, &x->body_left));
+}
+
+static bool
+begin(struct peer *p, const struct http1_head *h)
+{
+	struct http_exchange *x = &p->http;
+	struct str path = http1_text(h, h->target), type = STR("application/octet-stream");
+	char type_text[128];
+
+	p->requests++;
+	atomic_fetch_add_explicit(&p->thread->config->totals->requests, 1, memory_order_relaxed);
+	x->keep = http1_head_keep_alive(h);
+	x->chunked_out = h->minor == 1;
+	x->offset = 0;
+	route(x, http1_text(h, h->method), path);
+	if (!framing(x, h))
+		return refuse(p, 400, "ambiguous or malformed body framing");
+	if (x->route == ROUTE_STREAM && !x->chunked_out)
+		x->keep = false;
+	if (x->route == ROUTE_HEADERS && !buf_append(&x->shown, h->base, h->length))
+		return false;
+	x->phase = HTTP_BODY;
+	if (http1_head_has_token(h, "expect", "100-continue") && (x->chunked_in || x->body_left > 0) &&
+	    !buf_printf(&p->out, "HTTP/1.1 100 Continue\r\n\r\n"))
+		return false;
+	if (x->route != ROUTE_ECHO)
+		return true;
+	http1_head_find(h, "content-type", &type);
+	str_copy(type_text, sizeof(type_text), type);
+	if (!x->chunked_in)
+		x->chunked_out = false;
+	return put_head(p, 200, type_text, x->chunked_in ? -1 : (int64_t)x->body_left);
+}
+
+static enum step
+step_head(struct peer *p)
+{
+	struct http1_head *h = &p->thread->head;
+	struct str in = buf_str(&p->in);
+	enum http1_verdict verdict;
+	bool ok;
+
+	if (in.n == 0)
+		return STEP_BLOCKED;
+	http1_head_init(h, HEAD_MAX);
+	verdict = http1_head_parse(h, in.p, in.n);
+	if (verdict == HTTP1_NEED_MORE)
+		return STEP_BLOCKED;
+	p->http.head_only = false;
+	if (verdict == HTTP1_BAD)
+		return refuse(p, http1_reason_status(h->reason), http1_reason_words(h->reason)) ?
+			       STEP_ON :
+			       STEP_OVER;
+	ok = begin(p, h);
+	buf_consume(&p->in, h->length);
+	return ok ? STEP_ON : STEP_OVER;
+}
+
+static bool
+body_piece(struct peer *p, struct str data)
+{
+	return p->http.route != ROUTE_ECHO || data.n == 0 || put_chunk(p, data.p, data.n);
+}
+
+static enum step
+step_body(struct peer *p)
+{
+	struct http_exchange *x = &p->http;
+	struct str in = buf_str(&p->in), data;
+	enum chunked_verdict verdict;
+	size_t used;
+	bool ok;
+
+	/* An echo must fit into what may be held. */
+	if (in.n > OUT_HIGH)
+		in.n = OUT_HIGH;
+	if (!x->chunked_in) {
+		data = (struct str){ in.p, in.n < x->body_left ? in.n : (size_t)x->body_left };
+		ok = body_piece(p, data);
+		x->body_left -= data.n;
+		buf_consume(&p->in, data.n);
+		if (!ok)
+			return STEP_OVER;
+		if (x->body_left > 0)
+			return buf_len(&p->in) > 0 ? STEP_ON : STEP_BLOCKED;
+		return answer(p) ? STEP_ON : STEP_OVER;
+	}
+	verdict = chunked_read(&x->chunked, in.p, in.n, &used, &data);
+	ok = verdict != CHUNKED_DATA || body_piece(p, data);
+	buf_consume(&p->in, used);
+	if (!ok)
+		return STEP_OVER;
+	switch (verdict) {
+	case CHUNKED_DATA:
+		return STEP_ON;
+	case CHUNKED_MORE:
+		return buf_len(&p->in) > 0 ? STEP_ON : STEP_BLOCKED;
+	case CHUNKED_DONE:
+		return answer(p) ? STEP_ON : STEP_OVER;
+	case CHUNKED_BAD:
+		break;
+	}
+	/* An echo's head is already out: then the cut itself is the answer. */
+	if (x->route == ROUTE_ECHO)
+		return STEP_OVER;
+	return refuse(p, 400, "malformed chunk") ? STEP_ON : STEP_OVER;
+}
+
+static enum step
+step_bytes(struct peer *p)
+{
+	struct http_exchange *x = &p->http;
+	int64_t n;
+
+	if (!peer_flush(p))
+		return STEP_OVER;
+	if ((n = peer_send_pattern(p, x->offset, x->number - x->offset)) < 0)
+		return STEP_OVER;
+	x->offset += (uint64_t)n;
+	if (x->offset < x->number)
+		return STEP_BLOCKED;
+	x->phase = HTTP_FLUSH;
+	return STEP_ON;
+}
+
+static enum step
+step_chunks(struct peer *p)
+{
+	struct http_exchange *x = &p->http;
+	char line[64];
+	int n;
+
+	if (ev_is_active(&p->timer))
+		return STEP_BLOCKED;
+	if (x->offset == x->number) {
+		x->phase = HTTP_FLUSH;
+		return !x->chunked_out || buf_append(&p->out, "0\r\n\r\n", 5) ? STEP_ON : STEP_OVER;
+	}
+	n = snprintf(line, sizeof(line), "chunk %" PRIu64 "\n", ++x->offset);
+	if (!put_chunk(p, line, (size_t)n))
+		return STEP_OVER;
+	if (x->offset < x->number && x->every_ms > 0) {
+		ev_timer_set(&p->timer, (double)x->every_ms / 1e3, 0.);
+		ev_now_update(p->thread->loop);
+		ev_timer_start(p->thread->loop, &p->timer);
+	}
+	return STEP_ON;
+}
+
+static enum step
+step_flush(struct peer *p)
+{
+	struct http_exchange *x = &p->http;
+
+	if (x->keep) {
+		x->phase = HTTP_HEAD;
+		return STEP_ON;
+	}
+	if (!peer_flush(p))
+		return STEP_OVER;
+	if (buf_len(&p->out) > 0)
+		return STEP_BLOCKED;
+	/* Closing on bytes not read would reset the answer away. */
+	if (p->eof || shutdown(p->fd, SHUT_WR) < 0)
+		return STEP_OVER;
+	x->phase = HTTP_LINGER;
+	ev_timer_set(&p->timer, LINGER_SECONDS, 0.);
+	ev_timer_start(p->thread->loop, &p->timer);
+	return STEP_BLOCKED;
+}
+
+static enum step
+step(struct peer *p)
+{
+	switch (p->http.phase) {
+	case HTTP_HEAD:
+		return step_head(p);
+	case HTTP_BODY:
+		return step_body(p);
+	case HTTP_BYTES:
+		return step_bytes(p);
+	case HTTP_CHUNKS:
+		return step_chunks(p);
+	case HTTP_FLUSH:
+		return step_flush(p);
+	case HTTP_DELAY:
+		return STEP_BLOCKED;
+	case HTTP_LINGER:
+		buf_clear(&p->in);
+		return STEP_BLOCKED;
+	}
+	return STEP_OVER;
+}
+
+/* Goes on until there is nothing to do without more bytes, more room or time. */
+static bool
+run(struct peer *p)
+{
+	enum step s;
+
+	if (!peer_flush(p))
+		return false;
+	do {
+		s = STEP_ON;
+		while (s == STEP_ON && buf_len(&p->out) < OUT_HIGH)
+			s = step(p);
+		if (s == STEP_OVER || !peer_flush(p))
+			return false;
+	} while (s == STEP_ON && buf_len(&p->out) == 0);
+	/* No request can be finished any more. */
+	return !(p->eof && buf_len(&p->out) == 0 &&
+		 (p->http.phase == HTTP_HEAD || p->http.phase == HTTP_BODY ||
+		  p->http.phase == HTTP_LINGER));
+}
+
+static bool
+http_start(struct peer *p)
+{
+	p->http.phase = HTTP_HEAD;
+	return true;
+}
+
+static bool
+http_ready(struct peer *p, int revents)
+{
+	int64_t n;
+
+	if (revents & EV_READ && !p->eof) {
+		if ((n = peer_read(p)) == -2)
+			return false;
+		if (n > 0 && !buf_append(&p->in, p->thread->scratch, (size_t)n))
+			return false;
+	}
+	return run(p);
+}
+
+static bool
+http_timer(struct peer *p)
+{
+	if (p->http.phase == HTTP_LINGER)
+		return false;
+	if (p->http.phase == HTTP_DELAY && !answer(p))
+		return false;
+	return run(p);
+}
+
+static int
+http_wants(const struct peer *p)
+{
+	int wants = 0;
+
+	if (buf_len(&p->out) > 0 || p->http.phase == HTTP_BYTES)
+		wants |= EV_WRITE;
+	/* A peer that sends more while we answer may wait in its kernel. */
+	if (!p->eof && buf_len(&p->out) < OUT_HIGH && buf_room(&p->in) >= SERVE_SCRATCH)
+		wants |= EV_READ;
+	return wants;
+}
+
+const struct serve_mode serve_mode_http = { "http", http_start, http_ready, http_timer, http_wants };
