@@ -1,0 +1,374 @@
+/* log_writer.c - the log thread: empties all rings, in batches, into one fd.
+ * Thread: the log thread, between log_start() and log_stop(), which main
+ * calls.  It alone waits for a slow reader; nobody waits for it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log_ring.h"
+
+/* The thread collects lines this long before it writes again, ... */
+#define NAP_MS 5
+/* ... and naps on that many times after the last line before it sleeps for
+ * good: waking a sleeper costs the producer a system call, a nap nothing. */
+#define IDLE_NAPS 10
+/* "log.dropped" at most this often while lines keep being dropped. */
+#define REPORT_SECONDS 1.0
+#define MAX_WAIT 3600.0	/* keeps milliseconds in an int */
+#define BATCH_IOV 128
+
+/* What is to be written next, and which ring each piece comes from (NULL: the
+ * log thread's own text). */
+struct batch {
+	struct iovec iov[BATCH_IOV];
+	struct log_ring *ring[BATCH_IOV];
+	int at, n;
+};
+
+static struct {
+	pthread_t thread;
+	int fd;
+	bool own_fd;	/* our own open file: close it at the end */
+	bool is_socket;
+	bool may_block;	/* write() could: ask poll() first, write little */
+	bool stuck;	/* log_stop() had to leave the thread behind */
+	int ended;	/* eventfd: the thread is through */
+	bool torn;	/* the last byte written was not a line's end */
+	uint64_t reported;
+	double reported_at;
+	atomic_bool stopping;
+	_Atomic double stop_at;
+	struct batch batch;
+	char text[LOG_LINE_MAX];
+} out = { .ended = -1 };
+
+static bool
+too_late(void)
+{
+	return atomic_load(&out.stopping) && clock_now() >= atomic_load(&out.stop_at);
+}
+
+/* Waits for the bell, and for room in fd when that is given; milliseconds, -1
+ * for ever.  True if fd has room or an error to tell. */
+static bool
+await(int fd, int ms)
+{
+	struct pollfd p[2] = { { .fd = log_shared.wake, .events = POLLIN }, { .fd = fd, .events = POLLOUT } };
+	uint64_t n;
+
+	if (poll(p, fd >= 0 ? 2 : 1, ms) <= 0)
+		return false;
+	if (p[0].revents != 0 && read(log_shared.wake, &n, sizeof(n)) < 0)
+		CHECK(errno == EAGAIN || errno == EINTR);
+	return fd >= 0 && p[1].revents != 0;
+}
+
+/* Until fd takes bytes again; false when log_stop() will not wait for it. */
+static bool
+await_room(void)
+{
+	while (!too_late()) {
+		int ms = -1;
+
+		if (atomic_load(&out.stopping))
+			ms = (int)((atomic_load(&out.stop_at) - clock_now()) * 1000) + 1;
+		if (await(out.fd, ms))
+			return true;
+	}
+	return false;
+}
+
+/* Takes n bytes off the batch's front, and out of their rings. */
+static void
+taken(struct batch *b, size_t n)
+{
+	while (n > 0) {
+		struct iovec *v = &b->iov[b->at];
+		struct log_ring *r = b->ring[b->at];
+		size_t part = n < v->iov_len ? n : v->iov_len;
+
+		out.torn = ((char *)v->iov_base)[part - 1] != '\n';
+		if (r != NULL)
+			atomic_store_explicit(&r->head,
+					      atomic_load_explicit(&r->head, memory_order_relaxed) + part,
+					      memory_order_release);
+		v->iov_base = (char *)v->iov_base + part;
+		v->iov_len -= part;
+		n -= part;
+		if (v->iov_len == 0)
+			b->at++;
+	}
+}
+
+/* Throws the rest of the batch away; a line cut by it counts as dropped. */
+static void
+discard(struct batch *b)
+{
+	bool torn = out.torn;
+	uint64_t lines = 0;
+
+	for (; b->at < b->n; taken(b, b->iov[b->at].iov_len)) {
+		const char *p = b->iov[b->at].iov_base, *end = p + b->iov[b->at].iov_len;
+
+		if (b->ring[b->at] == NULL)
+			continue;	/* our own text is nobody's line */
+		while ((p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+			lines++;
+			p++;
+		}
+	}
+	atomic_fetch_add_explicit(&log_shared.lost, lines, memory_order_relaxed);
+	out.torn = torn;
+	b->at = b->n = 0;
+}
+
+static ssize_t
+write_some(struct batch *b)
+{
+	struct msghdr m = { .msg_iov = b->iov + b->at, .msg_iovlen = (size_t)(b->n - b->at) };
+	struct iovec *v = &b->iov[b->at];
+
+	if (out.is_socket)
+		return sendmsg(out.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!out.may_block)
+		return writev(out.fd, v, b->n - b->at);
+	/* A pipe that poll() calls writable takes a page without blocking. */
+	if (!await_room()) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	return write(out.fd, v->iov_base, v->iov_len < 4096 ? v->iov_len : 4096);
+}
+
+/* Writes the whole batch, or drops what cannot be written; false then. */
+static bool
+flush(struct batch *b)
+{
+	bool ok = true;
+
+	while (b->at < b->n) {
+		ssize_t n = write_some(b);
+
+		if (n >= 0) {
+			taken(b, (size_t)n);
+		} else if (errno != EINTR && !((errno == EAGAIN || errno == EWOULDBLOCK) && await_room())) {
+			discard(b);
+			ok = false;
+		}
+	}
+	b->at = b->n = 0;
+	return ok;
+}
+
+static void
+add(struct batch *b, struct log_ring *r, char *p, size_t n)
+{
+	if (n == 0)
+		return;
+	b->ring[b->n] = r;
+	b->iov[b->n++] = (struct iovec){ p, n };
+}
+
+/* After a line that an error cut in two, the next begins on its own. */
+static void
+begin(struct batch *b)
+{
+	if (b->n == 0 && out.torn)
+		add(b, NULL, "\n", 1);
+}
+
+/* Adds all that a ring holds now; false when that is nothing. */
+static bool
+gather(struct batch *b, struct log_ring *r)
+{
+	size_t tail = atomic_load(&r->tail);
+	size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+	size_t n = tail - head, at = head % LOG_RING_SIZE;
+	size_t first = n < LOG_RING_SIZE - at ? n : LOG_RING_SIZE - at;
+
+	if (n == 0)
+		return false;
+	begin(b);
+	add(b, r, r->data + at, first);
+	add(b, r, r->data, n - first);
+	return true;
+}
+
+/* Empties all rings once; false when there was nothing. */
+static bool
+drain(void)
+{
+	struct batch *b = &out.batch;
+	bool any = false;
+
+	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL; r = r->next) {
+		any |= gather(b, r);
+		if (b->n > BATCH_IOV - 3)
+			flush(b);
+	}
+	flush(b);
+	return any;
+}
+
+/* Says how many lines are missing, once lines can be written again.  True if
+ * it has to be tried again later. */
+static bool
+report(void)
+{
+	struct batch *b = &out.batch;
+	uint64_t total = log_dropped();
+	double now = clock_now();
+	size_t n;
+
+	if (total == out.reported)
+		return false;
+	if (now - out.reported_at < REPORT_SECONDS && !atomic_load(&out.stopping))
+		return true;
+	n = log_line(out.text, LOG_WARN_LEVEL, "log.dropped",
+		     (const struct log_field[]){ LU("count", total - out.reported), LU("total", total),
+						 LOG_FIELDS_END });
+	begin(b);
+	add(b, NULL, out.text, n);
+	out.reported_at = now;
+	if (!flush(b))
+		return true;
+	out.reported = total;
+	return false;
+}
+
+static void
+rest(int ms, enum log_sleep how)
+{
+	bool held = false;
+
+	atomic_store(&log_shared.sleep, how);
+	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL && how == LOG_SLEEPING; r = r->next)
+		held |= atomic_load(&r->tail) != atomic_load_explicit(&r->head, memory_order_relaxed);
+	if (!held && !atomic_load(&out.stopping))
+		await(-1, ms);
+	atomic_store(&log_shared.sleep, LOG_AWAKE);
+}
+
+/* Out of time: what the rings still hold is dropped. */
+static void
+drop_all(void)
+{
+	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL; r = r->next) {
+		gather(&out.batch, r);
+		discard(&out.batch);
+	}
+}
+
+static void *
+log_thread(void *unused)
+{
+	int idle = 0;
+
+	(void)unused;
+	while (!atomic_load(&out.stopping)) {
+		bool any = drain(), later = report();
+
+		idle = any ? 0 : idle + 1;
+		if (idle <= IDLE_NAPS)
+			rest(NAP_MS, LOG_NAPPING);
+		else
+			rest(later ? (int)(REPORT_SECONDS * 1000) : -1, LOG_SLEEPING);
+	}
+	while (drain() && !too_late())
+		continue;
+	drop_all();
+	report();
+	log_ring_bell(out.ended);
+	return NULL;
+}
+
+/* ---- start and stop ---- */
+
+/* Writing must never hang for ever, or log_stop() would; but O_NONBLOCK on
+ * stdout itself would reach everybody who shares it.  So a pipe or terminal is
+ * opened anew, which gives us flags of our own; a socket has MSG_DONTWAIT. */
+static void
+open_output(int fd)
+{
+	char path[64];
+	struct stat st;
+	int flags = fcntl(fd, F_GETFL), own;
+
+	out.fd = fd;
+	out.own_fd = out.is_socket = out.may_block = false;
+	if (flags < 0 || fstat(fd, &st) != 0)
+		return;	/* each write will fail, and be counted */
+	out.is_socket = S_ISSOCK(st.st_mode);
+	if ((flags & O_NONBLOCK) || (!S_ISFIFO(st.st_mode) && !isatty(fd)))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if ((own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)) >= 0) {
+		out.fd = own;
+		out.own_fd = true;
+	} else {
+		out.may_block = true;	/* another user's pipe */
+	}
+}
+
+void
+log_start(int fd)
+{
+	sigset_t all, before;
+
+	CHECK(atomic_load(&log_shared.mode) != LOG_RUNNING && !out.stuck);
+	open_output(fd);
+	/* Kept for ever: a thread may ring it just after the end. */
+	if (log_shared.wake < 0)
+		log_shared.wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	out.ended = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	CHECK(log_shared.wake >= 0 && out.ended >= 0);
+	out.torn = false;
+	out.reported = log_dropped();
+	out.reported_at = -REPORT_SECONDS;
+	atomic_store(&out.stopping, false);
+	atomic_store(&log_shared.sleep, LOG_AWAKE);
+	/* Signals are main's; and SIGPIPE becomes EPIPE. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	CHECK(pthread_create(&out.thread, NULL, log_thread, NULL) == 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_setname_np(out.thread, "log");
+	atomic_store(&log_shared.mode, LOG_RUNNING);
+}
+
+void
+log_stop(double seconds)
+{
+	struct pollfd p = { .fd = out.ended, .events = POLLIN };
+
+	if (atomic_load(&log_shared.mode) != LOG_RUNNING)
+		return;
+	if (seconds > MAX_WAIT)
+		seconds = MAX_WAIT;
+	atomic_store(&out.stop_at, clock_now() + seconds);
+	atomic_store(&log_shared.mode, LOG_STOPPED);
+	atomic_store(&out.stopping, true);
+	log_ring_bell(log_shared.wake);
+	while (poll(&p, 1, (int)(seconds * 1000) + 500) < 0 && errno == EINTR)
+		continue;
+	if (p.revents == 0) {
+		/* Inside a write that nothing can end but the exit of the process. */
+		out.stuck = true;
+		pthread_detach(out.thread);
+		return;
+	}
+	pthread_join(out.thread, NULL);
+	if (out.own_fd)
+		close(out.fd);
+	close(out.ended);
+}
