@@ -44,7 +44,7 @@ STAMP := $(OUT)/stamp
 
 # Flags.  The data path spends its time in the kernel: a stack protector and
 # checked copies cost it nothing that can be measured.
-WARN := -Wall -Wextra $(WERROR) -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings
+WARN := -Wall -Wextra $(WERROR) -Wstrict-prototypes -Wmissing-prototypes -Wvla
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 FLAGS_release := -O2 -g $(HARDEN)
 FLAGS_debug := -Og -g3 -DTEAL_DEBUG -fstack-protector-strong
@@ -232,7 +232,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 
 deb: all	## a binary package in build/
 	$(Q)tools/install-deps package
-	$(Q)tools/deb $(BIN) $(STAMP)/version
+	$(Q)tools/deb $(STAMP)/version
 
 clean:	## remove build/
 	$(Q)rm -rf $(BUILD)
