@@ -105,7 +105,7 @@ all: $(BINS) $(foreach r,$(ROOMS),$(LIB)/$(r).a)	## build teald, tealctl and tea
 
 # A stamp changes only when its text does: what depends on it is made again
 # when flags, the version or the list of sources change.
-STAMP_flags = $(CC) $(ALL_CFLAGS) | $(ALL_LDFLAGS)
+STAMP_flags = $(CC) $(ALL_CFLAGS) $(CPPFLAGS) | $(ALL_LDFLAGS)
 STAMP_version = $(or $(if $(wildcard .git),$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null | sed 's/^v//')),$(VERSION))
 $(foreach r,$(ROOMS),$(eval STAMP_$(r) := $(OBJ_$(r))))
 STAMP_unit := $(TEST_HELPERS)
