@@ -52,6 +52,8 @@ FLAGS_asan := -O1 -g -DTEAL_DEBUG -fsanitize=address,undefined -fno-sanitize-rec
 FLAGS_tsan := -O1 -g -DTEAL_DEBUG -fsanitize=thread
 FLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic
 FLAGS_fuzz := -O1 -g -DTEAL_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+# gcc's UBSan as a library of its own does not hear log_path.
+LINK_asan := $(if $(findstring clang,$(CC)),,-static-libasan -static-libubsan)
 ifndef FLAGS_$(VARIANT)
 $(error VARIANT=$(VARIANT): it is one of release debug asan tsan coverage)
 endif
@@ -59,7 +61,7 @@ endif
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude $(WARN) -fPIE -pthread \
 	-fno-omit-frame-pointer -fno-strict-aliasing $(FLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed \
-	$(filter -fsanitize=% --coverage,$(FLAGS_$(VARIANT))) $(LDFLAGS)
+	$(filter -fsanitize=% --coverage,$(FLAGS_$(VARIANT))) $(LINK_$(VARIANT)) $(LDFLAGS)
 LIBS := -lev -lssl -lcrypto -lconfig -lhiredis -ljansson -lpthread -lm
 
 # The floors, and for each what lies below it: the order of linking.  tools/layers
