@@ -1,0 +1,396 @@
+/* health.c - asks every backend again and again, and makes verdicts of the
+ * answers.
+ *
+ * Each backend has one check: a timer says when it is due, then it stands in
+ * line until fewer than PROBES_AT_ONCE are under way, so that a thousand
+ * backends do not open a thousand sockets in one turn of the loop.
+ *
+ * Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "control/health.h"
+#include "control/probe.h"
+
+#define CHECK_MAGIC 0x6865616cu
+#define PROBES_AT_ONCE 128
+/* No backend is asked more often than this, seconds. */
+#define SHORTEST 0.05
+/* No service is hurried more often than this. */
+#define HURRY_EVERY 0.1
+#define JITTER 0.1
+
+struct group;
+
+/* One backend and what is known about it. */
+struct check {
+	uint32_t magic;
+	struct group *group;
+	struct backend *backend;	/* one reference */
+	ev_timer due;
+	struct link waiting;	/* in line for a probe */
+	struct probe *probe;	/* under way */
+	double started;	/* clock_now() of the last probe */
+	unsigned passed, failed;	/* in a row; one of them is 0 */
+	bool answered;	/* passed or failed once */
+};
+
+/* The checks of one service. */
+struct group {
+	struct health *health;
+	struct service *service;
+	struct check *checks;
+	size_t n;
+	ev_timer hurry;	/* a round was asked for too soon after the last */
+	double hurried;	/* clock_now() of the last extra round */
+};
+
+struct health {
+	struct ev_loop *loop;
+	struct health_events events;
+	struct group *groups;
+	size_t n;
+	struct link waiting;
+	unsigned under_way;
+	double complained;	/* clock_now(): about a probe that could not begin */
+	uint64_t random;
+};
+
+static const struct health_config *
+config_of(const struct check *c)
+{
+	return &c->group->service->config->health;
+}
+
+static void
+log_state(const struct check *c)
+{
+	const struct service_config *sc = c->group->service->config;
+	const struct backend *b = c->backend;
+	struct str labels = str_from(sc->labels_json != NULL ? sc->labels_json : "");
+
+	if (b->state == BACKEND_UP)
+		LOG_INFO("backend.up", LS("service", sc->name), LS("color", color_word(b->color)),
+			 LS("backend", b->text), LR(NULL, labels));
+	else
+		LOG_WARN("backend.down", LS("service", sc->name), LS("color", color_word(b->color)),
+			 LS("backend", b->text), LS("reason", b->error), LR(NULL, labels));
+}
+
+static void
+become(struct check *c, enum backend_state state)
+{
+	struct health *h = c->group->health;
+	enum backend_state was = c->backend->state;
+
+	CHECK(state != was);
+	c->backend->state = state;
+	c->backend->since_us = clock_wall_us();
+	if (config_of(c)->type != HEALTH_NONE)
+		log_state(c);
+	h->events.changed(h->events.arg, c->group->service, c->backend, was);
+}
+
+/* The table of verdicts. */
+static void
+judge(struct check *c)
+{
+	const struct health_config *hc = config_of(c);
+
+	switch (c->backend->state) {
+	case BACKEND_CHECKING:
+		if (c->passed > 0)
+			become(c, BACKEND_UP);
+		else if (c->failed >= hc->fall)
+			become(c, BACKEND_DOWN);
+		return;
+	case BACKEND_UP:
+		if (c->failed > 0 && c->failed >= hc->fall)
+			become(c, BACKEND_DOWN);
+		return;
+	case BACKEND_DOWN:
+		if (c->passed > 0 && c->passed >= hc->rise)
+			become(c, BACKEND_UP);
+		return;
+	}
+}
+
+/* The last answer speaks against the verdict, or there is none yet. */
+static bool
+is_changing(const struct check *c)
+{
+	switch (c->backend->state) {
+	case BACKEND_CHECKING:
+		return true;
+	case BACKEND_UP:
+		return c->failed > 0;
+	case BACKEND_DOWN:
+		return c->passed > 0;
+	}
+	return false;
+}
+
+static void
+due_in(struct check *c, double seconds)
+{
+	struct ev_loop *loop = c->group->health->loop;
+
+	ev_timer_stop(loop, &c->due);
+	ev_timer_set(&c->due, seconds > 0 ? seconds : 0, 0);
+	ev_timer_start(loop, &c->due);
+}
+
+/* Counted from the beginning of the last probe: a slow answer does not make
+ * checks rarer. */
+static void
+plan(struct check *c)
+{
+	double every = config_of(c)->interval;
+
+	if (is_changing(c))
+		every /= 4;
+	if (every < SHORTEST)
+		every = SHORTEST;
+	every *= 1 + JITTER * (2 * random_unit(&c->group->health->random) - 1);
+	due_in(c, c->started + every - clock_now());
+}
+
+static void begin_waiting(struct health *h);
+
+static void
+check_on_answer(void *arg, const char *error, double seconds)
+{
+	struct check *c = arg;
+	struct health *h = c->group->health;
+
+	(void)seconds;
+	CHECK(c->magic == CHECK_MAGIC && h->under_way > 0);
+	c->probe = NULL;
+	h->under_way--;
+	c->answered = true;
+	if (error == NULL) {
+		c->failed = 0;
+		c->passed += c->passed < UINT32_MAX;
+		c->backend->error[0] = '\0';
+	} else {
+		c->passed = 0;
+		c->failed += c->failed < UINT32_MAX;
+		str_copy(c->backend->error, sizeof(c->backend->error), str_from(error));
+	}
+	judge(c);
+	plan(c);
+	begin_waiting(h);
+}
+
+/* Out of descriptors or memory: our trouble, and no answer of the backend's. */
+static void
+complain(struct check *c, const char *error)
+{
+	struct health *h = c->group->health;
+	double now = clock_now();
+
+	if (h->complained > 0 && now - h->complained < 10)
+		return;
+	h->complained = now;
+	LOG_WARN("health.cannot_check", LS("service", c->group->service->config->name),
+		 LS("backend", c->backend->text), LS("reason", error));
+}
+
+static void
+begin(struct check *c)
+{
+	struct health *h = c->group->health;
+	const struct service_config *sc = c->group->service->config;
+	const char *error;
+
+	c->started = clock_now();
+	c->probe = probe_start(h->loop, &c->backend->health_address, &sc->source_address, sc->health.timeout,
+			       check_on_answer, c, &error);
+	if (c->probe != NULL) {
+		h->under_way++;
+		return;
+	}
+	complain(c, error);
+	plan(c);
+}
+
+static void
+begin_waiting(struct health *h)
+{
+	struct link *l;
+
+	while (h->under_way < PROBES_AT_ONCE && (l = list_first(&h->waiting)) != NULL) {
+		list_remove(l);
+		begin(list_entry(l, struct check, waiting));
+	}
+}
+
+/* Gets in line, unless it is there or being asked already. */
+static void
+check_now(struct check *c)
+{
+	struct health *h = c->group->health;
+
+	if (c->probe != NULL || !list_empty(&c->waiting))
+		return;
+	ev_timer_stop(h->loop, &c->due);
+	list_append(&h->waiting, &c->waiting);
+	begin_waiting(h);
+}
+
+static void
+check_on_due(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct check *c = container_of(w, struct check, due);
+
+	(void)loop;
+	(void)revents;
+	CHECK(c->magic == CHECK_MAGIC);
+	check_now(c);
+}
+
+static void
+hurry_now(struct group *g)
+{
+	if (g->service->config->health.type == HEALTH_NONE)
+		return;
+	g->hurried = clock_now();
+	for (size_t i = 0; i < g->n; i++)
+		check_now(&g->checks[i]);
+}
+
+static void
+group_on_hurry(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	hurry_now(container_of(w, struct group, hurry));
+}
+
+static void
+group_init(struct group *g, struct health *h, struct service *s)
+{
+	size_t k = 0;
+
+	*g = (struct group){ .health = h, .service = s, .n = s->colors[GREEN].n + s->colors[BLUE].n };
+	ev_timer_init(&g->hurry, group_on_hurry, 0, 0);
+	g->checks = must_array(g->n, sizeof(*g->checks));
+	for (int color = 0; color < COLORS; color++)
+		for (size_t i = 0; i < s->colors[color].n; i++, k++) {
+			struct check *c = &g->checks[k];
+
+			c->magic = CHECK_MAGIC;
+			c->group = g;
+			c->backend = backend_ref(s->colors[color].backends[i]);
+			list_init(&c->waiting);
+			ev_timer_init(&c->due, check_on_due, 0, 0);
+		}
+}
+
+static void
+group_start(struct group *g)
+{
+	bool none = g->service->config->health.type == HEALTH_NONE;
+
+	for (size_t i = 0; i < g->n; i++) {
+		struct check *c = &g->checks[i];
+
+		if (!none) {
+			check_now(c);
+			continue;
+		}
+		c->answered = true;
+		become(c, BACKEND_UP);
+	}
+}
+
+struct health *
+health_new(struct ev_loop *loop, struct service **services, size_t n, const struct health_events *events)
+{
+	struct health *h = must_alloc(sizeof(*h));
+
+	h->loop = loop;
+	h->events = *events;
+	h->groups = must_array(n, sizeof(*h->groups));
+	h->n = n;
+	list_init(&h->waiting);
+	h->random = (uint64_t)clock_wall_us();
+	for (size_t i = 0; i < n; i++)
+		group_init(&h->groups[i], h, services[i]);
+	for (size_t i = 0; i < n; i++)
+		group_start(&h->groups[i]);
+	return h;
+}
+
+void
+health_free(struct health **hp)
+{
+	struct health *h = *hp;
+
+	*hp = NULL;
+	if (h == NULL)
+		return;
+	for (size_t i = 0; i < h->n; i++) {
+		struct group *g = &h->groups[i];
+
+		ev_timer_stop(h->loop, &g->hurry);
+		for (size_t k = 0; k < g->n; k++) {
+			struct check *c = &g->checks[k];
+
+			probe_cancel(&c->probe);
+			ev_timer_stop(h->loop, &c->due);
+			backend_unref(&c->backend);
+			c->magic = 0;
+		}
+		free(g->checks);
+	}
+	free(h->groups);
+	free(h);
+}
+
+static struct group *
+group_of(const struct health *h, const struct service *s)
+{
+	/* Where it is unless somebody left out a service of the configuration. */
+	if (s->index < h->n && h->groups[s->index].service == s)
+		return &h->groups[s->index];
+	for (size_t i = 0; i < h->n; i++)
+		if (h->groups[i].service == s)
+			return &h->groups[i];
+	CHECK(!"a service that is not checked");
+	return NULL;
+}
+
+void
+health_hurry(struct health *h, struct service *s)
+{
+	struct group *g = group_of(h, s);
+	double rest = g->hurried + HURRY_EVERY - clock_now();
+
+	if (ev_is_active(&g->hurry))
+		return;
+	if (rest <= 0) {
+		hurry_now(g);
+		return;
+	}
+	/* Not forgotten, only put off. */
+	ev_timer_set(&g->hurry, rest, 0);
+	ev_timer_start(h->loop, &g->hurry);
+}
+
+bool
+health_first_round(const struct health *h, const struct service *s)
+{
+	const struct group *g = group_of(h, s);
+
+	for (size_t i = 0; i < g->n; i++)
+		if (!g->checks[i].answered)
+			return false;
+	return true;
+}
