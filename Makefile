@@ -216,9 +216,9 @@ tidy:	## clang-tidy over the sources
 		xargs -r -n 1 -P $(JOBS) clang-tidy --quiet --warnings-as-errors='*' \
 		--extra-arg=-Wno-unknown-warning-option $(if $(V),,2>/dev/null)
 
-format:	## clang-format in place; FILES="…" for some
+format:	## the house style, in place; FILES="…" for some
 	$(Q)tools/install-deps style
-	$(Q)clang-format -i --style=file $(or $(FILES),$(SOURCES) $(HEADERS))
+	$(Q)tools/format $(or $(FILES),$(SOURCES) $(HEADERS))
 
 ## Ship
 
