@@ -92,7 +92,7 @@ TEST_HELPERS := $(filter-out $(TESTS),$(sort $(wildcard tests/unit/*.c)))
 TEST_BINS := $(TESTS:tests/unit/%.c=$(OUT)/unit/%)
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZERS:tests/fuzz/%.c=$(OUT)/fuzz/%)
-BINS := $(foreach p,$(PROGRAMS),$(if $(SRC_$(p)),$(BIN)/$(p)))
+BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(p)))
 
 SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
 HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
@@ -210,11 +210,11 @@ bench: all	## speed against HAProxy, side by side (installs haproxy, nginx, wrk)
 layers:	## no file includes upward or sideways
 	$(Q)tools/layers
 
-tidy:	## clang-tidy over the sources
+tidy:	## clang-tidy over the sources; FILES="…" for some
 	$(Q)tools/install-deps style
-	$(Q)printf '%s\n' $(foreach r,$(ROOMS),$(SRC_$(r))) | \
-		xargs -r -n 1 -P $(JOBS) clang-tidy --quiet --warnings-as-errors='*' \
-		--extra-arg=-Wno-unknown-warning-option $(if $(V),,2>/dev/null)
+	$(Q)printf '%s\n' $(or $(FILES),$(foreach r,$(ROOMS),$(SRC_$(r)))) | xargs -r -P $(JOBS) -I FILE \
+		clang-tidy --quiet --warnings-as-errors='*' FILE -- -std=gnu11 -D_GNU_SOURCE -Iinclude \
+		-Wall -Wextra -DTEAL_DEBUG -DTEAL_VERSION='"tidy"' 2>/dev/null
 
 format:	## the house style, in place; FILES="…" for some
 	$(Q)tools/install-deps style
