@@ -25,14 +25,19 @@ enum life {
 
 struct drain;
 struct flip;
+struct control;
 
 /* What main adds to a service: its lane in the control plane. */
 struct entry {
 	struct service *service;
 	struct link flips;	/* struct flip, the first one is under way */
+	struct link drainers;	/* struct flip, applied, waiting for the drain */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool published;	/* a first snapshot went out */
-	ev_timer first_round;	/* publishes without verdicts when checks take long */
+	bool dirty;	/* another one is due */
+	uint64_t epoch_generation;	/* the first to carry the record's epoch */
+	bool draining_due;	/* the old color drains once that is taken */
+	double drain_timeout;	/* of that drain; < 0: the service's own */
 	struct control *control;
 	/* How flips ended, for teal_flips_total{to,result} and teal_flip_seconds. */
 	struct flip_tally {
@@ -56,6 +61,9 @@ struct control {
 	size_t n;
 	double started;	/* ev_time() of the start */
 	bool store_ready;
+	ev_timer publish_timer;	/* gathers changes of one loop turn */
+	ev_timer first_round;	/* serving begins without verdicts that take long */
+	bool first_round_over;
 	bool maintenance;
 	enum life life;
 	ev_timer stop_timer, stop_poll;
@@ -78,6 +86,9 @@ MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const st
 			       struct jobs *jobs, struct store *store, struct engine *engine,
 			       struct service **services, size_t n, struct why *why);
 void control_close(struct control *c);
+
+/* A backend of the service refused a worker: look again soon. */
+void control_backend_refused(struct control *c, struct service *s);
 
 /* NULL when there is no such service. */
 struct entry *control_find(struct control *c, struct str name);

@@ -13,7 +13,8 @@ struct drain {
 	double started, deadline;	/* ev_now(); deadline: when the rest is cut */
 	uint64_t at_start;	/* connections when it began */
 	uint64_t last_told;	/* remaining, as last reported */
-	uint64_t cut;	/* closed at the deadline, once over */
+	double told_at;
+	uint64_t cut_before;	/* ended so on this color until it began */
 	ev_timer poll;
 };
 

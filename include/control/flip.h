@@ -32,8 +32,14 @@ struct flip_request {
 struct flip_watcher {
 	void (*progress)(struct flip_watcher *w, struct str line);
 	void (*done)(struct flip_watcher *w, struct str line);
-	struct flip *flip;	/* set while the flip knows this watcher */
+	/* Where whoever will answer keeps its pointer to this watcher; NULL when
+	 * nobody does.  The watcher's owner leaves it alone. */
+	struct flip_watcher **held;
 };
+
+/* For those who answer: remember the watcher in *place, or forget it. */
+void flip_watch(struct flip_watcher **place, struct flip_watcher *watcher);
+struct flip_watcher *flip_let_go(struct flip_watcher **place);
 
 /* watcher may be NULL.  Flips of one service take their turns: a second one
  * begins its checks when the first has been applied or refused. */
@@ -48,8 +54,12 @@ void flip_check(struct entry *e, enum color to, struct flip_watcher *watcher);
  * through the watcher.  reason is NULL to unlock. */
 void flip_lock(struct entry *e, const char *reason, const struct actor *by, struct flip_watcher *watcher);
 
-/* Upcalls from control: the store told a record; a generation was taken. */
+/* Upcalls: the record's epoch has been taken by every worker; the drain moved,
+ * ended, or was ended by a flip back. */
 void flip_on_applied(struct entry *e);
+/* The process ends: whoever waits is told so.  No write may be under way. */
+void flip_forget_all(struct entry *e);
+void flip_on_superseded(struct entry *e);
 void flip_on_drained(struct entry *e, double seconds, uint64_t cut);
 void flip_on_drain_progress(struct entry *e, uint64_t remaining);
 

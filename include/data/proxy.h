@@ -18,6 +18,8 @@ struct proxy {
 	uint64_t *taken;	/* [service * n_workers + worker]: generation taken */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
+	char **paths;	/* Unix sockets bound, removed at the end */
+	unsigned n_paths;
 	/* A backend of this service refused a worker lately. */
 	void (*on_refused)(void *arg, struct service *s);
 

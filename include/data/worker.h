@@ -15,8 +15,6 @@
 #include "net/relay.h"
 
 #define WORKER_MAGIC 0x776f726bu
-/* Distinct timeout lengths over all services. */
-#define WORKER_CLOCKS_MAX 64
 
 struct lane;
 struct proxy;
@@ -25,13 +23,14 @@ struct worker {
 	uint32_t magic;
 	unsigned index;
 	struct proxy *proxy;
-	pthread_t thread;
+	pthread_t thread;	/* main's handle */
+	pthread_t self;	/* set by the thread itself */
 	struct ev_loop *loop;
 	struct mailbox mailbox;
 	struct relay_room room;
 	struct lane *lanes;	/* one for each service, same index */
 	unsigned n_lanes;
-	struct deadline_list *clocks;	/* one for each distinct duration */
+	struct deadline_list **clocks;	/* one for each distinct duration */
 	unsigned n_clocks;
 	ev_timer tick;	/* 100 ms: timeouts, retries of paused listeners */
 	ev_timer drain_tick;	/* while something drains */
@@ -43,7 +42,7 @@ struct worker {
 };
 
 /* Thread assertion for everything a worker owns. */
-#define ON_WORKER(w) DCHECK(pthread_equal(pthread_self(), (w)->thread))
+#define ON_WORKER(w) DCHECK(pthread_equal(pthread_self(), (w)->self))
 
 void worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct service **services, unsigned n);
 MUST_USE enum err worker_start(struct worker *w, struct why *why);
@@ -56,5 +55,7 @@ struct deadline_list *worker_clock(struct worker *w, double after);
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */
 void worker_resume(struct worker *w);
+/* Out of descriptors: nobody accepts until one comes free. */
+void worker_starve(struct worker *w, const char *reason);
 
 #endif

@@ -29,7 +29,6 @@ struct service {
 	uint64_t generation;	/* of the last snapshot published */
 	uint64_t taken;	/* generation that every worker has taken */
 	uint64_t applied_epoch;	/* epoch of that generation */
-	/* Epoch of each published, not yet taken generation is in publish.c. */
 	struct tally *tallies;	/* one a worker; written by the workers */
 	unsigned n_tallies;
 };
@@ -41,6 +40,8 @@ void service_free(struct service **sp);
 
 /* Connections now on that color of the main entrance: the sum over workers. */
 uint64_t service_connections(const struct service *s, enum entrance entrance, enum color color);
+/* Connections that ended so since the start. */
+uint64_t service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending);
 /* Backends of the color that are up. */
 size_t service_healthy(const struct service *s, enum color color);
 /* How many of the color's backends the gate wants: at least 1. */

@@ -89,6 +89,16 @@ service_connections(const struct service *s, enum entrance entrance, enum color 
 	return sum;
 }
 
+uint64_t
+service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < s->n_tallies; i++)
+		sum += tally_read(&s->tallies[i].colors[entrance][color].ended[ending]);
+	return sum;
+}
+
 size_t
 service_healthy(const struct service *s, enum color color)
 {

@@ -1,0 +1,90 @@
+/* config_cursor.h - private to config*.c: reads a libconfig group by a table
+ * of its keys, so that no key is read without a type, none is ignored, and
+ * what is not built yet says so in one voice. */
+#ifndef MODEL_CONFIG_CURSOR_H
+#define MODEL_CONFIG_CURSOR_H
+
+#include <libconfig.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "model/config_text.h"
+
+/* Everything one config_load() shares. */
+struct reader {
+	struct config_text text;
+	struct complaint_list errors, warnings;
+	/* > 0: errors are swallowed, because the same keys were checked and
+	 * complained about before (defaults, read again for each service). */
+	unsigned muted;
+	struct host *hosts;	/* names looked up so far */
+	size_t n_hosts;
+};
+
+/* Where the reading is. */
+struct cursor {
+	struct reader *r;
+	const char *where;	/* "service \"shop\"", or NULL outside of services */
+	const char *prefix;	/* "health." inside that group, "" outside */
+	void *base;	/* what the keys' offsets count from; NULL: check types only */
+};
+
+struct key;
+typedef void key_reader(const struct cursor *c, const struct key *k, const config_setting_t *s);
+
+/* One key of a group.  A table of them ends with an empty one. */
+struct key {
+	const char *name;
+	key_reader *read;	/* checks the type, complains or stores */
+	size_t offset;	/* from cursor.base, where the value goes */
+	double min, max;	/* of numbers; max 0: the reader's own */
+	const char *const *words;	/* of key_word: index is the value; ends with NULL */
+	unsigned unbuilt;	/* bit i: words[i] is not built yet */
+	const struct key *keys;	/* of a group */
+	/* NULL: built.  Otherwise not built yet, and every value but `off` is
+	 * an error: "" for the key itself, or what it belongs to, such as
+	 * "mode \"http\"". */
+	const char *later;
+	double off;
+};
+
+/* Reads every member of the group by the table; unknown ones are errors. */
+void cursor_read(const struct cursor *c, const config_setting_t *group, const struct key *keys);
+
+/* "teal.conf:12: service \"shop\": " and the message. */
+void cursor_error(const struct cursor *c, const config_setting_t *s, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void cursor_warn(const struct cursor *c, const config_setting_t *s, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same with "health.interval: " before the message. */
+void cursor_key_error(const struct cursor *c, const config_setting_t *s, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+/* "health.interval"; of an element of a list, the list's. */
+struct shown cursor_key(const struct cursor *c, const config_setting_t *s);
+/* "the number 5", "the text \"x\"", "a group { }" … */
+struct shown cursor_found(const config_setting_t *s);
+/* Complains that the key, or with word the value, is not built yet. */
+void cursor_unbuilt(const struct cursor *c, const struct key *k, const config_setting_t *s, const char *word);
+
+/* "; did you mean \"x\"?" when one of the words is near, otherwise "". */
+struct shown cursor_guess(const char *word, const char *const *words, size_t n);
+
+/* A text or a list of texts: how many, and the i-th. */
+size_t cursor_items(const config_setting_t *s);
+const config_setting_t *cursor_item(const config_setting_t *s, size_t i);
+/* Complains unless s is one text or a list of texts (what: "an address"). */
+bool cursor_texts(const struct cursor *c, const config_setting_t *s, const char *what);
+
+/* Readers.  The stored type stands behind each. */
+key_reader key_seconds;	/* double, >= 0 */
+key_reader key_fraction;	/* double, min to max; only for keys that are later */
+key_reader key_count;	/* unsigned, min to max */
+key_reader key_size;	/* uint64_t bytes, "5GiB" too */
+key_reader key_bool;	/* bool */
+key_reader key_text;	/* char *, owned; not empty */
+key_reader key_word;	/* an enum */
+key_reader key_texts;	/* nothing stored: a list of texts, only for keys that are later */
+key_reader key_networks;	/* the same, of "10.0.0.0/8" */
+key_reader key_percent_or_count;	/* struct quorum */
+key_reader key_group;	/* by ->keys, with the same base */
+key_reader key_groups;	/* a list of groups by ->keys; only for keys that are later */
+
+#endif

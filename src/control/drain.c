@@ -1,0 +1,99 @@
+/* drain.c - watches the old color run empty.  Thread: main. */
+#include <stdlib.h>
+
+#include "control/drain.h"
+#include "control/flip.h"
+
+#define POLL 0.02
+#define TELL_EVERY 1.0
+/* How long past the deadline the workers may take to cut a great many. */
+#define GRACE 5.0
+
+static void
+finish(struct drain *d)
+{
+	struct entry *e = d->entry;
+	struct control *c = e->control;
+	double now = ev_now(c->loop);
+	uint64_t cut = service_ended(e->service, ENTRANCE_MAIN, d->color, END_DRAINED) - d->cut_before;
+	double seconds = now - d->started;
+
+	BUS_EMIT(&c->bus, cut > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "flip.drained", e->service,
+		 LS("color", color_word(d->color)), LU("epoch", d->epoch), LF("seconds", seconds), LU("cut", cut));
+	ev_timer_stop(c->loop, &d->poll);
+	e->drain = NULL;
+	free(d);
+	flip_on_drained(e, seconds, cut);
+}
+
+static void
+drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct drain *d = container_of(t, struct drain, poll);
+	struct entry *e = d->entry;
+	double now = ev_now(loop);
+	uint64_t left = e->control->engine->count(e->control->engine, e->service, d->color);
+
+	(void)revents;
+	if (left == 0) {
+		finish(d);
+		return;
+	}
+	if (left != d->last_told && now - d->told_at >= TELL_EVERY) {
+		d->last_told = left;
+		d->told_at = now;
+		BUS_EMIT(&e->control->bus, LOG_DEBUG_LEVEL, "flip.draining", e->service,
+			 LS("color", color_word(d->color)), LU("remaining", left));
+		flip_on_drain_progress(e, left);
+	}
+	if (now > d->deadline + GRACE) {
+		BUS_EMIT(&e->control->bus, LOG_ERROR_LEVEL, "flip.drain_stuck", e->service,
+			 LS("color", color_word(d->color)), LU("remaining", left));
+		d->deadline = now;
+	}
+}
+
+void
+drain_start(struct entry *e, enum color color, double timeout)
+{
+	const struct drain_config *config = &e->service->config->drain;
+	struct control *c = e->control;
+	struct drain *d = must_alloc(sizeof(*d));
+	const struct drain_orders orders = {
+		.idle = config->idle,
+		.spread = config->spread,
+		.timeout = timeout < 0 ? config->timeout : timeout,
+		.ending = END_DRAINED,
+	};
+
+	drain_cancel(e);
+	d->entry = e;
+	d->color = color;
+	d->epoch = e->service->record.epoch;
+	d->started = ev_now(c->loop);
+	d->deadline = d->started + orders.timeout;
+	d->at_start = d->last_told = c->engine->count(c->engine, e->service, color);
+	d->told_at = d->started;
+	d->cut_before = service_ended(e->service, ENTRANCE_MAIN, color, END_DRAINED);
+	e->drain = d;
+	c->engine->drain(c->engine, e->service, color, &orders);
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", e->service, LS("color", color_word(color)),
+		 LU("epoch", d->epoch), LU("remaining", d->at_start), LF("timeout", orders.timeout));
+	flip_on_drain_progress(e, d->at_start);
+	ev_timer_init(&d->poll, drain_on_poll, 0.0, POLL);
+	ev_timer_start(c->loop, &d->poll);
+}
+
+void
+drain_cancel(struct entry *e)
+{
+	struct drain *d = e->drain;
+
+	if (d == NULL)
+		return;
+	ev_timer_stop(e->control->loop, &d->poll);
+	e->drain = NULL;
+	BUS_EMIT(&e->control->bus, LOG_INFO_LEVEL, "flip.drain_cancelled", e->service,
+		 LS("color", color_word(d->color)), LU("epoch", d->epoch), LU("remaining", d->last_told));
+	free(d);
+}

@@ -1,0 +1,580 @@
+/* flip.c - one change of the active color, step by step.  Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "control/flip.h"
+#include "control/gate.h"
+#include "control/reply.h"
+
+#define APPLIED_TIMEOUT 5.0
+#define DRAINED_EXTRA 5.0
+#define GATE_AGAIN 0.2
+
+enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
+
+struct flip {
+	struct entry *entry;
+	struct link link;	/* entry's flips, then its drainers */
+	enum flip_state state;
+	struct flip_request request;
+	enum color from, to;
+	struct flip_watcher *watcher;	/* NULL: nobody listens (any more) */
+	struct gate *gate;
+	bool checked_told;
+	double started;	/* ev_now() */
+	double healthy_until;	/* the gate is asked again until then */
+	uint64_t epoch;	/* after the change */
+	bool changed;	/* by this flip; false when it was active already */
+	ev_timer again;	/* the gate */
+	ev_timer timeout;
+};
+
+/* What may follow what. */
+static bool
+is_allowed(enum flip_state from, enum flip_state to)
+{
+	switch (from) {
+	case FLIP_WAITING:
+		return to == FLIP_CHECKING || to == FLIP_OVER;
+	case FLIP_CHECKING:
+		return to == FLIP_STORING || to == FLIP_APPLYING || to == FLIP_DRAINING || to == FLIP_OVER;
+	case FLIP_STORING:
+		return to == FLIP_APPLYING || to == FLIP_OVER;
+	case FLIP_APPLYING:
+		return to == FLIP_DRAINING || to == FLIP_OVER;
+	case FLIP_DRAINING:
+		return to == FLIP_OVER;
+	case FLIP_OVER:
+		return false;
+	}
+	return false;
+}
+
+static void
+become(struct flip *f, enum flip_state state)
+{
+	CHECK(is_allowed(f->state, state));
+	f->state = state;
+}
+
+static struct control *
+control_of(const struct flip *f)
+{
+	return f->entry->control;
+}
+
+/* -- answers ----------------------------------------------------------------- */
+
+/* The next in the queue gets its turn from the loop, not from our stack. */
+static void
+next_turn(struct entry *e)
+{
+	struct link *first = list_first(&e->flips);
+	struct flip *f = first != NULL ? list_entry(first, struct flip, link) : NULL;
+
+	if (f == NULL || f->state != FLIP_WAITING)
+		return;
+	become(f, FLIP_CHECKING);
+	ev_timer_set(&f->again, 0.0, 0.0);
+	ev_timer_start(e->control->loop, &f->again);
+}
+
+static void
+flip_free(struct flip *f)
+{
+	struct entry *e = f->entry;
+
+	become(f, FLIP_OVER);
+	ev_timer_stop(e->control->loop, &f->again);
+	ev_timer_stop(e->control->loop, &f->timeout);
+	gate_free(&f->gate);
+	flip_let_go(&f->watcher);
+	list_remove(&f->link);
+	free(f);
+	next_turn(e);
+}
+
+/* Says the last word to the watcher, who then knows this flip no more. */
+static void
+answer(struct flip *f, struct reply *r)
+{
+	reply_send(r, flip_let_go(&f->watcher), true);
+}
+
+static void
+answer_ok(struct flip *f)
+{
+	struct reply r;
+
+	reply_ok(&r);
+	reply_state(&r, f->entry->service);
+	json_bool(&r.json, "changed", f->changed);
+	answer(f, &r);
+}
+
+/* changed: 0, 1, or -1 for "nobody knows". */
+static void
+answer_error(struct flip *f, enum err e, const char *message, int changed)
+{
+	struct reply r;
+
+	reply_error(&r, e, message);
+	reply_state(&r, f->entry->service);
+	if (changed < 0)
+		json_null(&r.json, "changed");
+	else
+		json_bool(&r.json, "changed", changed > 0);
+	answer(f, &r);
+}
+
+static void
+fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enum err result)
+{
+	const struct flip_request *q = &f->request;
+
+	memset(a, 0, sizeof(*a));
+	str_copy(a->service, sizeof(a->service), str_from(f->entry->service->config->name));
+	a->at_us = clock_wall_us();
+	a->change = q->kind;
+	a->epoch = epoch;
+	a->from = f->from;
+	a->to = f->to;
+	memcpy(a->by, q->by.user, sizeof(a->by));
+	a->uid = q->by.uid;
+	a->pid = q->by.pid;
+	memcpy(a->reason, q->reason, sizeof(a->reason));
+	if (q->has_expect && q->expect_has_epoch)
+		snprintf(a->expect, sizeof(a->expect), "%s@%llu", color_word(q->expect),
+			 (unsigned long long)q->expect_epoch);
+	else if (q->has_expect)
+		snprintf(a->expect, sizeof(a->expect), "%s", color_word(q->expect));
+	str_copy(a->result, sizeof(a->result), str_from(err_word(result)));
+}
+
+/* Nothing was changed, or nobody knows: tell everybody and go. */
+static void
+refuse(struct flip *f, enum err e, const char *message)
+{
+	struct entry *en = f->entry;
+	struct control *c = control_of(f);
+	struct audit_entry a;
+
+	en->flips_total.by_result[f->to][e]++;
+	fill_entry(f, &a, en->service->record.epoch, e);
+	if (en->service->known)
+		c->store->note(c->store, &a);
+	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "flip.refused", en->service, LS("to", color_word(f->to)),
+		 LS("error", err_word(e)), LS("message", message), LS("by", f->request.by.user),
+		 LS("reason", f->request.reason));
+	answer_error(f, e, message, e == E_UNKNOWN ? -1 : 0);
+	flip_free(f);
+}
+
+/* -- after the store: applied, drained ------------------------------------------ */
+
+static void
+observe_seconds(struct entry *e, double seconds)
+{
+	unsigned i = 0;
+
+	while (i < TALLY_BUCKETS && seconds > tally_bounds[i])
+		i++;
+	e->flip_seconds.count[i]++;
+	e->flip_seconds.sum += seconds;
+}
+
+static void
+wait_for_drain(struct flip *f)
+{
+	become(f, FLIP_DRAINING);
+	list_remove(&f->link);
+	list_append(&f->entry->drainers, &f->link);
+	next_turn(f->entry);
+}
+
+/* "drained" needs the drain that this flip began, which the caller starts. */
+static void
+applied(struct flip *f)
+{
+	struct entry *e = f->entry;
+	double seconds = ev_now(control_of(f)->loop) - f->started;
+	struct reply r;
+
+	if (f->changed) {
+		e->flips_total.by_result[f->to][OK]++;
+		observe_seconds(e, seconds);
+	}
+	reply_event(&r, "applied");
+	json_u64(&r.json, "epoch", f->epoch);
+	json_double(&r.json, "ms", seconds * 1000);
+	reply_send(&r, f->watcher, false);
+	if (f->request.wait == FLIP_WAIT_DRAINED && (e->drain != NULL || e->draining_due)) {
+		wait_for_drain(f);
+		return;
+	}
+	answer_ok(f);
+	flip_free(f);
+}
+
+void
+flip_on_applied(struct entry *e)
+{
+	struct link *first = list_first(&e->flips);
+	struct flip *f = first != NULL ? list_entry(first, struct flip, link) : NULL;
+
+	if (f != NULL && f->state == FLIP_APPLYING && e->service->applied_epoch >= f->epoch)
+		applied(f);
+}
+
+void
+flip_on_drain_progress(struct entry *e, uint64_t remaining)
+{
+	LIST_EACH(it, &e->drainers) {
+		struct flip *f = list_entry(it, struct flip, link);
+		struct reply r;
+
+		reply_event(&r, "draining");
+		json_u64(&r.json, "remaining", remaining);
+		reply_send(&r, f->watcher, false);
+	}
+}
+
+void
+flip_on_drained(struct entry *e, double seconds, uint64_t cut)
+{
+	LIST_EACH(it, &e->drainers) {
+		struct flip *f = list_entry(it, struct flip, link);
+		struct reply r;
+
+		reply_event(&r, "drained");
+		json_u64(&r.json, "epoch", f->epoch);
+		json_double(&r.json, "seconds", seconds);
+		json_u64(&r.json, "cut", cut);
+		reply_send(&r, f->watcher, false);
+		answer_ok(f);
+		flip_free(f);
+	}
+}
+
+void
+flip_on_superseded(struct entry *e)
+{
+	LIST_EACH(it, &e->drainers) {
+		struct flip *f = list_entry(it, struct flip, link);
+		char text[256];
+
+		snprintf(text, sizeof(text),
+			 "%s: flipped again (now %s, epoch %llu) before %s had drained; its connections stay",
+			 e->service->config->name, color_word(e->service->record.color),
+			 (unsigned long long)e->service->record.epoch, color_word(color_other(f->to)));
+		answer_error(f, E_CONFLICT, text, 1);
+		flip_free(f);
+	}
+}
+
+static void
+flip_on_store(void *arg, enum err e, const struct record *now, const struct why *why)
+{
+	struct flip *f = arg;
+	struct entry *en = f->entry;
+	struct reply r;
+	char text[sizeof(why->text) + 128];
+
+	(void)now;
+	if (e != OK) {
+		if (e == E_CONFLICT)
+			snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu",
+				 en->service->config->name, color_word(en->service->record.color),
+				 (unsigned long long)en->service->record.epoch);
+		else
+			snprintf(text, sizeof(text), "%s -> %s: %s", en->service->config->name, color_word(f->to),
+				 why->text);
+		refuse(f, e, text);
+		return;
+	}
+	f->changed = true;
+	become(f, FLIP_APPLYING);
+	BUS_EMIT(&control_of(f)->bus, LOG_INFO_LEVEL, "flip.committed", en->service, LS("from", color_word(f->from)),
+		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->request.kind)),
+		 LS("by", f->request.by.user), LS("reason", f->request.reason));
+	reply_event(&r, "committed");
+	json_u64(&r.json, "epoch", f->epoch);
+	reply_send(&r, f->watcher, false);
+	if (f->request.wait == FLIP_WAIT_NONE)
+		answer_ok(f);
+	/* The store told the record before it told us, so the snapshot is on its
+	 * way; perhaps it has even arrived. */
+	flip_on_applied(en);
+}
+
+/* -- before the store --------------------------------------------------------- */
+
+static void
+commit(struct flip *f)
+{
+	struct control *c = control_of(f);
+	const struct flip_request *q = &f->request;
+	struct record *now = &f->entry->service->record;
+	struct store_write w = { .service = f->entry->service->config->name, .expect_epoch = now->epoch, .next = *now };
+
+	f->epoch = now->epoch + 1;
+	w.next.color = f->to;
+	w.next.epoch = f->epoch;
+	w.next.change = q->kind;
+	w.next.at_us = clock_wall_us();
+	memcpy(w.next.by, q->by.user, sizeof(w.next.by));
+	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
+	fill_entry(f, &w.entry, f->epoch, OK);
+	f->entry->drain_timeout = q->has_drain ? q->drain : -1;
+	become(f, FLIP_STORING);
+	c->store->write(c->store, &w, flip_on_store, f);
+}
+
+static bool
+refuse_if_locked(struct flip *f)
+{
+	const struct record *r = &f->entry->service->record;
+	char text[RECORD_REASON + 256], at[CLOCK_TEXT];
+
+	if (!r->lock.on)
+		return false;
+	clock_format(r->lock.at_us, 3, at);
+	snprintf(text, sizeof(text), "%s is locked by %s since %s: %s (to allow flips again: tealctl unlock %s)",
+		 f->entry->service->config->name, r->lock.by, at, r->lock.reason, f->entry->service->config->name);
+	refuse(f, E_LOCKED, text);
+	return true;
+}
+
+static void
+refuse_unhealthy(struct flip *f)
+{
+	struct buf text;
+	char line[1024];
+
+	buf_init(&text, sizeof(line) - 1);
+	buf_printf(&text, "%s -> %s: ", f->entry->service->config->name, color_word(f->to));
+	gate_text(f->gate, &text);
+	str_copy(line, sizeof(line), buf_str(&text));
+	buf_free(&text);
+	refuse(f, E_UNHEALTHY, line);
+}
+
+static void
+flip_on_gate(struct gate *g, void *arg)
+{
+	struct flip *f = arg;
+	struct control *c = control_of(f);
+	struct reply r;
+
+	CHECK(f->gate == g && f->state == FLIP_CHECKING);
+	if (!gate_is_open(g) && ev_now(c->loop) + GATE_AGAIN < f->healthy_until) {
+		health_hurry(c->health, f->entry->service);
+		ev_timer_set(&f->again, GATE_AGAIN, 0.0);
+		ev_timer_start(c->loop, &f->again);
+		return;
+	}
+	reply_event(&r, "checked");
+	reply_gate(&r, g);
+	reply_gate_backends(&r, g);
+	reply_send(&r, f->watcher, false);
+	if (!gate_is_open(g)) {
+		refuse_unhealthy(f);
+		return;
+	}
+	/* Asking took time; a lock set meanwhile counts. */
+	if (!refuse_if_locked(f))
+		commit(f);
+}
+
+/* Whom a rollback leads back to; false when the flip has been answered. */
+static bool
+resolve_rollback(struct flip *f)
+{
+	const struct record *r = &f->entry->service->record;
+	char text[256];
+
+	f->to = color_other(r->color);
+	switch (r->change) {
+	case CHANGE_ROLLBACK:
+		f->to = r->color;
+		answer_ok(f);
+		flip_free(f);
+		return false;
+	case CHANGE_FLIP:
+		return true;
+	case CHANGE_INITIAL:
+	case CHANGE_LOCK:
+	case CHANGE_UNLOCK:
+		break;
+	}
+	f->to = r->color;
+	snprintf(text, sizeof(text), "%s has never been flipped: there is nothing to roll back",
+		 f->entry->service->config->name);
+	refuse(f, E_CONFLICT, text);
+	return false;
+}
+
+static bool
+refuse_unexpected(struct flip *f)
+{
+	const struct flip_request *q = &f->request;
+	const struct record *r = &f->entry->service->record;
+	char text[256], epoch[32] = "";
+
+	if (!q->has_expect || (q->expect == r->color && (!q->expect_has_epoch || q->expect_epoch == r->epoch)))
+		return false;
+	if (q->expect_has_epoch)
+		snprintf(epoch, sizeof(epoch), " at epoch %llu", (unsigned long long)q->expect_epoch);
+	snprintf(text, sizeof(text), "%s: expected %s%s, found %s at epoch %llu", f->entry->service->config->name,
+		 color_word(q->expect), epoch, color_word(r->color), (unsigned long long)r->epoch);
+	refuse(f, E_CONFLICT, text);
+	return true;
+}
+
+/* It has the color already.  If that is not applied or drained yet and the
+ * caller wants to wait for it, it waits. */
+static void
+already_active(struct flip *f)
+{
+	struct service *s = f->entry->service;
+
+	f->epoch = s->record.epoch;
+	if (f->request.wait != FLIP_WAIT_NONE && s->applied_epoch < f->epoch) {
+		become(f, FLIP_APPLYING);
+		return;
+	}
+	if (f->request.wait == FLIP_WAIT_DRAINED && f->entry->drain != NULL) {
+		wait_for_drain(f);
+		return;
+	}
+	answer_ok(f);
+	flip_free(f);
+}
+
+/* In this order: expect, already active, lock, gate, store. */
+static void
+check(struct flip *f)
+{
+	struct service *s = f->entry->service;
+
+	f->from = s->record.color;
+	if (!s->known) {
+		refuse(f, E_STORE, "the store has not been read yet; try again when /readyz says ready");
+		return;
+	}
+	if (refuse_unexpected(f))
+		return;
+	if (f->request.kind == CHANGE_ROLLBACK) {
+		if (!resolve_rollback(f))
+			return;
+	} else if (f->to == s->record.color) {
+		already_active(f);
+		return;
+	}
+	if (refuse_if_locked(f))
+		return;
+	if (f->request.force) {
+		commit(f);
+		return;
+	}
+	gate_free(&f->gate);
+	f->gate = gate_new(f->entry, f->to, flip_on_gate, f);
+}
+
+static void
+flip_on_again(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	check(container_of(t, struct flip, again));
+}
+
+static void
+flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct flip *f = container_of(t, struct flip, timeout);
+	const char *name = f->entry->service->config->name;
+	double after = ev_now(loop) - f->started;
+	char text[256];
+
+	(void)revents;
+	switch (f->state) {
+	case FLIP_WAITING:
+	case FLIP_CHECKING:
+		snprintf(text, sizeof(text), "%s -> %s: not let through within %.3g s; nothing changed", name,
+			 color_word(f->to), after);
+		refuse(f, E_TIMEOUT, text);
+		break;
+	case FLIP_STORING:
+		/* Too late to call it back: the flip goes on, its asker is told
+		 * that nobody knows yet. */
+		snprintf(text, sizeof(text), "%s -> %s: the store has not answered within %.3g s; see: tealctl status %s",
+			 name, color_word(f->to), after, name);
+		answer_error(f, E_UNKNOWN, text, -1);
+		break;
+	case FLIP_APPLYING:
+		snprintf(text, sizeof(text), "%s -> %s: flipped, but not applied everywhere within %.3g s", name,
+			 color_word(f->to), after);
+		answer_error(f, E_TIMEOUT, text, f->changed);
+		break;
+	case FLIP_DRAINING:
+		snprintf(text, sizeof(text), "%s -> %s: flipped and applied, but %s has not drained within %.3g s; see: "
+			 "tealctl drain %s", name, color_word(f->to), color_word(color_other(f->to)), after, name);
+		answer_error(f, E_TIMEOUT, text, f->changed);
+		flip_free(f);
+		break;
+	case FLIP_OVER:
+		break;
+	}
+}
+
+static double
+timeout_of(const struct flip *f)
+{
+	const struct flip_request *q = &f->request;
+	const struct drain_config *d = &f->entry->service->config->drain;
+
+	if (q->has_timeout)
+		return q->timeout;
+	if (q->wait == FLIP_WAIT_DRAINED)
+		return q->wait_healthy + (q->has_drain ? q->drain : d->timeout) + DRAINED_EXTRA;
+	return q->wait_healthy + APPLIED_TIMEOUT;
+}
+
+void
+flip_start(struct entry *e, const struct flip_request *request, struct flip_watcher *watcher)
+{
+	struct flip *f = must_alloc(sizeof(*f));
+	struct ev_loop *loop = e->control->loop;
+
+	f->entry = e;
+	f->request = *request;
+	f->from = e->service->record.color;
+	f->to = request->kind == CHANGE_ROLLBACK ? color_other(f->from) : request->to;
+	flip_watch(&f->watcher, watcher);
+	f->started = ev_now(loop);
+	f->healthy_until = request->wait_healthy > 0 ? f->started + request->wait_healthy : 0;
+	ev_timer_init(&f->again, flip_on_again, 0.0, 0.0);
+	ev_timer_init(&f->timeout, flip_on_timeout, timeout_of(f), 0.0);
+	if (timeout_of(f) > 0)
+		ev_timer_start(loop, &f->timeout);
+	list_append(&e->flips, &f->link);
+	next_turn(e);
+}
+
+void
+flip_forget_all(struct entry *e)
+{
+	struct link all;
+
+	list_init(&all);
+	list_splice(&all, &e->flips);
+	list_splice(&all, &e->drainers);
+	LIST_EACH(it, &all) {
+		struct flip *f = list_entry(it, struct flip, link);
+
+		answer_error(f, E_INTERNAL, "teald is stopping", f->state == FLIP_STORING ? -1 : f->changed);
+		flip_free(f);
+	}
+}

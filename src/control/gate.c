@@ -1,0 +1,128 @@
+/* gate.c - asks every backend of a color before a flip.  Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "control/gate.h"
+
+/* Connects under way at a time; enough for speed, few enough for descriptors. */
+#define AT_ONCE 64
+/* Backends named in a refusal; the rest are counted. */
+#define NAMED 8
+
+static void begin_some(struct gate *g);
+
+static void
+verdict(struct gate_backend *gb, const char *connect_error)
+{
+	struct gate *g = gb->gate;
+	const struct backend *b = gb->backend;
+
+	if (connect_error != NULL)
+		str_copy(gb->error, sizeof(gb->error), str_from(connect_error));
+	else if (b->state == BACKEND_CHECKING)
+		str_copy(gb->error, sizeof(gb->error), STR("not checked yet"));
+	else if (b->state == BACKEND_DOWN)
+		snprintf(gb->error, sizeof(gb->error), "health check: %s", b->error[0] != '\0' ? b->error : "down");
+	gb->ok = gb->error[0] == '\0';
+	g->healthy += gb->ok;
+	g->finished++;
+}
+
+static void
+gate_on_probe(void *arg, const char *error, double seconds)
+{
+	struct gate_backend *gb = arg;
+	struct gate *g = gb->gate;
+
+	(void)seconds;
+	gb->probe = NULL;
+	verdict(gb, error);
+	begin_some(g);
+}
+
+static void
+begin_some(struct gate *g)
+{
+	const struct service_config *sc = g->entry->service->config;
+
+	while (g->begun < g->n && g->begun - g->finished < AT_ONCE) {
+		struct gate_backend *gb = &g->backends[g->begun++];
+		const char *error = NULL;
+
+		gb->probe = probe_start(g->entry->control->loop, &gb->backend->address, &sc->source_address,
+					sc->health.timeout > 0 ? sc->health.timeout : 1.0, gate_on_probe, gb, &error);
+		if (gb->probe == NULL)
+			verdict(gb, error);
+	}
+	if (g->finished == g->n)
+		g->done(g, g->arg);
+}
+
+static void
+gate_on_start(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	begin_some(container_of(t, struct gate, start));
+}
+
+struct gate *
+gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *arg), void *arg)
+{
+	struct service *s = e->service;
+	struct gate *g = must_alloc(sizeof(*g));
+
+	g->entry = e;
+	g->color = color;
+	g->done = done;
+	g->arg = arg;
+	g->n = s->colors[color].n;
+	g->needed = service_needed(s, color);
+	g->backends = must_array(g->n, sizeof(struct gate_backend));
+	for (size_t i = 0; i < g->n; i++) {
+		g->backends[i].gate = g;
+		g->backends[i].backend = backend_ref(s->colors[color].backends[i]);
+	}
+	ev_timer_init(&g->start, gate_on_start, 0.0, 0.0);
+	ev_timer_start(e->control->loop, &g->start);
+	return g;
+}
+
+void
+gate_free(struct gate **gp)
+{
+	struct gate *g = *gp;
+
+	*gp = NULL;
+	if (g == NULL)
+		return;
+	ev_timer_stop(g->entry->control->loop, &g->start);
+	for (size_t i = 0; i < g->n; i++) {
+		if (g->backends[i].probe != NULL)
+			probe_cancel(&g->backends[i].probe);
+		backend_unref(&g->backends[i].backend);
+	}
+	free(g->backends);
+	free(g);
+}
+
+void
+gate_text(const struct gate *g, struct buf *out)
+{
+	size_t named = 0, bad = 0;
+
+	buf_printf(out, "%zu/%zu backends healthy, %zu needed", g->healthy, g->n, g->needed);
+	for (size_t i = 0; i < g->n; i++) {
+		const struct gate_backend *gb = &g->backends[i];
+
+		if (gb->ok)
+			continue;
+		bad++;
+		if (named < NAMED) {
+			buf_printf(out, "; %s %s", gb->backend->text, gb->error);
+			named++;
+		}
+	}
+	if (bad > named)
+		buf_printf(out, "; and %zu more", bad - named);
+}

@@ -1,0 +1,161 @@
+/* lock.c - lock, unlock and check: questions and changes beside the flip
+ * itself.  Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "control/flip.h"
+#include "control/gate.h"
+#include "control/reply.h"
+
+/* -- check ------------------------------------------------------------------ */
+
+struct check {
+	struct flip_watcher *watcher;
+	struct gate *gate;
+};
+
+static void
+check_on_gate(struct gate *g, void *arg)
+{
+	struct check *c = arg;
+	const struct service *s = g->entry->service;
+	struct flip_watcher *w;
+	struct reply r;
+	struct buf text;
+	char line[RECORD_REASON + 256];
+
+	reply_event(&r, "checked");
+	reply_gate(&r, g);
+	reply_gate_backends(&r, g);
+	reply_send(&r, c->watcher, false);
+	/* Told already, or gone meanwhile. */
+	w = flip_let_go(&c->watcher);
+	if (s->record.lock.on && s->record.color != g->color) {
+		snprintf(line, sizeof(line), "%s is locked by %s: %s", s->config->name, s->record.lock.by,
+			 s->record.lock.reason);
+		reply_error(&r, E_LOCKED, line);
+		reply_state(&r, s);
+		json_bool(&r.json, "changed", false);
+	} else if (!gate_is_open(g)) {
+		buf_init(&text, sizeof(line) - 1);
+		buf_printf(&text, "%s -> %s: ", s->config->name, color_word(g->color));
+		gate_text(g, &text);
+		str_copy(line, sizeof(line), buf_str(&text));
+		buf_free(&text);
+		reply_error(&r, E_UNHEALTHY, line);
+		reply_state(&r, s);
+		json_bool(&r.json, "changed", false);
+	} else {
+		reply_ok(&r);
+		reply_gate(&r, g);
+	}
+	reply_send(&r, w, true);
+	gate_free(&c->gate);
+	free(c);
+}
+
+void
+flip_check(struct entry *e, enum color to, struct flip_watcher *watcher)
+{
+	struct check *c = must_alloc(sizeof(*c));
+
+	flip_watch(&c->watcher, watcher);
+	c->gate = gate_new(e, to, check_on_gate, c);
+}
+
+/* -- lock and unlock ---------------------------------------------------------- */
+
+struct locking {
+	struct flip_watcher *watcher;
+	struct entry *entry;
+	bool on;
+};
+
+static void
+answer_lock(struct flip_watcher *w, struct entry *e, bool changed)
+{
+	struct reply r;
+
+	reply_ok(&r);
+	reply_state(&r, e->service);
+	reply_lock(&r.json, &e->service->record);
+	json_bool(&r.json, "changed", changed);
+	reply_send(&r, w, true);
+}
+
+static void
+answer_lock_error(struct flip_watcher *w, struct entry *e, enum err error, const char *message)
+{
+	struct reply r;
+
+	reply_error(&r, error, message);
+	reply_state(&r, e->service);
+	if (error == E_UNKNOWN)
+		json_null(&r.json, "changed");
+	else
+		json_bool(&r.json, "changed", false);
+	reply_send(&r, w, true);
+}
+
+static void
+lock_on_store(void *arg, enum err e, const struct record *now, const struct why *why)
+{
+	struct locking *l = arg;
+	struct flip_watcher *w = flip_let_go(&l->watcher);
+	const struct record *r = &l->entry->service->record;
+
+	(void)now;
+	if (e == OK) {
+		BUS_EMIT(&l->entry->control->bus, LOG_INFO_LEVEL, l->on ? "service.locked" : "service.unlocked",
+			 l->entry->service, LS("by", r->lock.by), LS("reason", r->lock.reason));
+		answer_lock(w, l->entry, true);
+	} else {
+		answer_lock_error(w, l->entry, e,
+				  e == E_CONFLICT ? "the service was changed at the same time; try again" : why->text);
+	}
+	free(l);
+}
+
+void
+flip_lock(struct entry *e, const char *reason, const struct actor *by, struct flip_watcher *watcher)
+{
+	struct control *c = e->control;
+	const struct record *now = &e->service->record;
+	struct store_write w = { .service = e->service->config->name, .expect_epoch = now->epoch, .next = *now };
+	struct locking *l;
+
+	if (!e->service->known) {
+		answer_lock_error(watcher, e, E_STORE, "the store has not been read yet; try again when /readyz says ready");
+		return;
+	}
+	if (reason == NULL && !now->lock.on) {
+		answer_lock(watcher, e, false);
+		return;
+	}
+	if (reason != NULL && now->lock.on) {
+		/* A second lock does not replace the first: its owner would
+		 * unlock what somebody else still wants locked. */
+		answer_lock(watcher, e, false);
+		return;
+	}
+	l = must_alloc(sizeof(*l));
+	l->entry = e;
+	l->on = reason != NULL;
+	flip_watch(&l->watcher, watcher);
+	w.next.lock.on = reason != NULL;
+	w.next.lock.at_us = clock_wall_us();
+	memcpy(w.next.lock.by, by->user, sizeof(w.next.lock.by));
+	str_copy(w.next.lock.reason, sizeof(w.next.lock.reason), str_from(reason != NULL ? reason : ""));
+	str_copy(w.entry.service, sizeof(w.entry.service), str_from(w.service));
+	w.entry.at_us = w.next.lock.at_us;
+	w.entry.change = reason != NULL ? CHANGE_LOCK : CHANGE_UNLOCK;
+	w.entry.epoch = now->epoch;
+	w.entry.from = w.entry.to = now->color;
+	memcpy(w.entry.by, by->user, sizeof(w.entry.by));
+	w.entry.uid = by->uid;
+	w.entry.pid = by->pid;
+	memcpy(w.entry.reason, w.next.lock.reason, sizeof(w.entry.reason));
+	str_copy(w.entry.result, sizeof(w.entry.result), STR("ok"));
+	c->store->write(c->store, &w, lock_on_store, l);
+}

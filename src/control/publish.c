@@ -1,0 +1,61 @@
+/* publish.c - builds snapshots and hands them to the engine.  Thread: main. */
+#include "control/publish.h"
+
+static bool
+is_usable(const struct service *s, const struct backend *b, bool any_up)
+{
+	if (any_up)
+		return b->state == BACKEND_UP;
+	/* Nobody is known to be well.  Unless told otherwise an answer from a
+	 * backend that fails its checks is better than a refusal from us. */
+	return s->config->when_all_down == ALL_DOWN_TRY;
+}
+
+struct snapshot *
+publish_build(struct service *s)
+{
+	unsigned n[COLORS];
+	bool any_up[COLORS];
+	struct snapshot *snap;
+
+	for (int c = 0; c < COLORS; c++) {
+		any_up[c] = service_healthy(s, (enum color)c) > 0;
+		n[c] = 0;
+		for (size_t i = 0; i < s->colors[c].n; i++)
+			n[c] += is_usable(s, s->colors[c].backends[i], any_up[c]);
+	}
+	snap = snapshot_new(++s->generation, s->record.epoch, s->record.color, n);
+	for (int c = 0; c < COLORS; c++) {
+		unsigned at = 0;
+
+		for (size_t i = 0; i < s->colors[c].n; i++) {
+			struct backend *b = s->colors[c].backends[i];
+
+			if (is_usable(s, b, any_up[c]))
+				snap->colors[c].usable[at++] = backend_ref(b);
+		}
+	}
+	return snap;
+}
+
+void
+publish_now(struct entry *e)
+{
+	struct snapshot *snap = publish_build(e->service);
+
+	e->published = true;
+	e->dirty = false;
+	e->control->engine->publish(e->control->engine, e->service, &snap);
+}
+
+void
+publish_soon(struct entry *e)
+{
+	struct control *c = e->control;
+
+	e->dirty = true;
+	if (!ev_is_active(&c->publish_timer)) {
+		ev_timer_set(&c->publish_timer, 0.0, 0.0);
+		ev_timer_start(c->loop, &c->publish_timer);
+	}
+}

@@ -1,0 +1,30 @@
+/* watch.c - the tie between an answer under way and whoever waits for it:
+ * either may go first.  Thread: main. */
+#include "control/flip.h"
+
+void
+flip_watch(struct flip_watcher **place, struct flip_watcher *watcher)
+{
+	*place = watcher;
+	if (watcher != NULL)
+		watcher->held = place;
+}
+
+struct flip_watcher *
+flip_let_go(struct flip_watcher **place)
+{
+	struct flip_watcher *w = *place;
+
+	*place = NULL;
+	if (w != NULL)
+		w->held = NULL;
+	return w;
+}
+
+void
+flip_unwatch(struct flip_watcher *watcher)
+{
+	if (watcher->held != NULL)
+		*watcher->held = NULL;
+	watcher->held = NULL;
+}

@@ -1,0 +1,151 @@
+/* lane.c - one worker's part of one service.  Thread: owning worker. */
+#include <stdlib.h>
+
+#include "data/lane.h"
+#include "data/session.h"
+
+/* Sessions looked at in one round of a drain, so that a round stays well
+ * below a millisecond or two whatever the number of connections. */
+#define DRAIN_BATCH 2048
+
+void
+lane_init(struct lane *l, struct worker *w, struct service *s)
+{
+	l->worker = w;
+	l->service = s;
+	l->tally = &s->tallies[w->index];
+	list_init(&l->dialing);
+	list_init(&l->previews);
+	for (int c = 0; c < COLORS; c++)
+		list_init(&l->live[c]);
+	l->connect_clock = worker_clock(w, s->config->connect_timeout);
+	l->idle_clock = worker_clock(w, s->config->idle_timeout);
+	/* Workers begin their round robin at different backends. */
+	l->turn[GREEN] = l->turn[BLUE] = w->index;
+}
+
+static void
+end_all(struct link *list, enum ending ending)
+{
+	LIST_EACH(it, list)
+		session_end(list_entry(it, struct session, link), ending);
+}
+
+void
+lane_free(struct lane *l)
+{
+	for (unsigned i = 0; i < l->n_listeners; i++)
+		listener_close(&l->listeners[i]);
+	end_all(&l->dialing, END_STOP);
+	end_all(&l->previews, END_STOP);
+	for (int c = 0; c < COLORS; c++)
+		end_all(&l->live[c], END_STOP);
+	snapshot_unref(&l->snapshot);
+	free(l->listeners);
+	l->listeners = NULL;
+	l->n_listeners = 0;
+}
+
+/* A connect that is still under way to the wrong color would break the promise
+ * of "applied": it begins anew. */
+static void
+dial_anew(struct lane *l)
+{
+	LIST_EACH(it, &l->dialing) {
+		struct session *s = list_entry(it, struct session, link);
+
+		io_close(l->worker->loop, &s->server);
+		s->tries = 0;
+		s->retries++;
+		session_dial(s);
+	}
+}
+
+void
+lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
+{
+	struct snapshot *old = l->snapshot;
+	enum color active = (*snapshot)->active;
+
+	ON_WORKER(l->worker);
+	l->snapshot = *snapshot;
+	*snapshot = NULL;
+	l->drain[active].on = false;
+	if (old != NULL && old->active != active) {
+		end_all(&l->previews, END_PREVIEW);
+		dial_anew(l);
+	}
+	snapshot_unref(&old);
+	for (unsigned i = 0; i < l->n_listeners; i++)
+		listener_resume(&l->listeners[i]);
+}
+
+void
+lane_start_drain(struct lane *l, enum color color, const struct drain_orders *orders)
+{
+	struct lane_drain *d = &l->drain[color];
+
+	ON_WORKER(l->worker);
+	/* What is idle by the new orders was perhaps idle before them: the clock
+	 * of idleness runs on, only the deadline begins now. */
+	d->on = true;
+	d->orders = *orders;
+	d->started = ev_now(l->worker->loop);
+	worker_drain_begin(l->worker);
+}
+
+static bool
+must_go(const struct session *s, const struct lane_drain *d, double now)
+{
+	if (d->orders.idle <= 0 || session_idle(s, now) < d->orders.idle)
+		return false;
+	return now - d->started >= (double)s->slot * d->orders.spread;
+}
+
+/* Walks a list by rotation: safe when sessions leave, fair when the batch is
+ * smaller than the list. */
+static unsigned
+sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
+{
+	bool over = d->orders.timeout >= 0 && now - d->started >= d->orders.timeout;
+	struct link *first = NULL, *it;
+
+	while (batch > 0 && (it = list_first(list)) != NULL && it != first) {
+		struct session *s = list_entry(it, struct session, link);
+
+		batch--;
+		if (over) {
+			session_end(s, d->orders.ending);
+		} else if (must_go(s, d, now)) {
+			session_end(s, END_DRAIN_IDLE);
+		} else {
+			list_remove(it);
+			list_append(list, it);
+			if (first == NULL)
+				first = it;
+		}
+	}
+	return batch;
+}
+
+bool
+lane_drain_step(struct lane *l, double now)
+{
+	unsigned batch = DRAIN_BATCH;
+	bool busy = false;
+
+	for (int c = 0; c < COLORS; c++) {
+		struct lane_drain *d = &l->drain[c];
+
+		if (!d->on)
+			continue;
+		batch = sweep(&l->live[c], d, now, batch);
+		/* When all of a service ends, what still dials ends with it. */
+		if (d->orders.ending == END_STOP && d->orders.timeout >= 0 &&
+		    now - d->started >= d->orders.timeout)
+			end_all(&l->dialing, END_STOP);
+		d->on = !list_empty(&l->live[c]) || (d->orders.ending == END_STOP && !list_empty(&l->dialing));
+		busy |= d->on;
+	}
+	return busy;
+}

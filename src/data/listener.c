@@ -1,0 +1,89 @@
+/* listener.c - accepts connections in bounded batches.
+ * Thread: owning worker. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "data/lane.h"
+#include "data/proxy.h"
+#include "data/session.h"
+
+#define BATCH_MAX 32
+
+void
+listener_pause(struct listener *l)
+{
+	ev_io_stop(l->lane->worker->loop, &l->watcher);
+}
+
+void
+listener_resume(struct listener *l)
+{
+	if (l->watcher.fd >= 0 && l->lane->snapshot != NULL && !l->lane->worker->starved)
+		ev_io_start(l->lane->worker->loop, &l->watcher);
+}
+
+enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_STARVED };
+
+static enum accepted
+accept_one(struct listener *l)
+{
+	struct worker *w = l->lane->worker;
+	struct addr client;
+	int fd;
+
+	if (!admission_enter(&w->proxy->descriptors, 2)) {
+		worker_starve(w, "the descriptors set aside for connections are in use");
+		return ACCEPT_STARVED;
+	}
+	do {
+		client.len = sizeof(client.u);
+		fd = accept4(l->watcher.fd, &client.u.sa, &client.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		/* The client left while it was queued: the next one, please. */
+	} while (fd < 0 && (errno == ECONNABORTED || errno == EINTR));
+	if (fd >= 0) {
+		session_new(l->lane, l->entrance, fd, &client);
+		return ACCEPTED;
+	}
+	admission_leave(&w->proxy->descriptors, 2);
+	if (io_would_block())
+		return ACCEPT_EMPTY;
+	worker_starve(w, strerror(errno));
+	return ACCEPT_STARVED;
+}
+
+/* An accept that finds nothing costs as much as a good one, so the batch
+ * follows the load: what was there last time, and one more while it fills. */
+void
+listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	struct listener *l = container_of(watcher, struct listener, watcher);
+
+	(void)loop;
+	(void)revents;
+	CHECK(l->magic == LISTENER_MAGIC);
+	for (unsigned i = 0; i < l->batch; i++) {
+		enum accepted a = accept_one(l);
+
+		if (a == ACCEPTED)
+			continue;
+		if (a == ACCEPT_EMPTY)
+			l->batch = i > 0 ? i : 1;
+		return;
+	}
+	if (l->batch < BATCH_MAX)
+		l->batch++;
+}
+
+void
+listener_close(struct listener *l)
+{
+	if (l->watcher.fd < 0)
+		return;
+	/* Clients that are queued have been promised a connection. */
+	if (l->lane->snapshot != NULL)
+		while (accept_one(l) == ACCEPTED)
+			;
+	ev_io_stop(l->lane->worker->loop, &l->watcher);
+	close(l->watcher.fd);
+	l->watcher.fd = -1;
+}

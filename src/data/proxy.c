@@ -1,0 +1,410 @@
+/* proxy.c - the proxy engine: hands letters to the workers and collects their
+ * answers.  Thread: main, but for each letter's journey. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "data/lane.h"
+#include "data/proxy.h"
+#include "data/session.h"
+#include "net/sock.h"
+
+static struct proxy *
+proxy_of(struct engine *e)
+{
+	return container_of(e, struct proxy, engine);
+}
+
+/* -- worker to main ------------------------------------------------------ */
+
+struct taken_letter {
+	struct mail mail;
+	unsigned worker;
+	struct service *service;
+	uint64_t generation;
+};
+
+static void
+taken_open(struct mail *m, void *receiver)
+{
+	struct taken_letter *t = container_of(m, struct taken_letter, mail);
+	struct proxy *p = receiver;
+	uint64_t *row = &p->taken[t->service->index * p->n_workers], least = t->generation;
+
+	row[t->worker] = t->generation;
+	for (unsigned i = 0; i < p->n_workers; i++)
+		if (row[i] < least)
+			least = row[i];
+	if (least > t->service->taken) {
+		t->service->taken = least;
+		p->engine.on_taken(p->engine.arg, t->service, least);
+	}
+	free(t);
+}
+
+void
+proxy_tell_taken(struct proxy *p, unsigned worker, struct service *s, uint64_t generation)
+{
+	struct taken_letter *t = must_alloc(sizeof(*t));
+
+	t->mail.open = taken_open;
+	t->worker = worker;
+	t->service = s;
+	t->generation = generation;
+	mailbox_send(&p->mailbox, &t->mail);
+}
+
+struct refused_letter {
+	struct mail mail;
+	struct service *service;
+};
+
+static void
+refused_open(struct mail *m, void *receiver)
+{
+	struct refused_letter *r = container_of(m, struct refused_letter, mail);
+	struct proxy *p = receiver;
+
+	if (p->on_refused != NULL)
+		p->on_refused(p->engine.arg, r->service);
+	free(r);
+}
+
+void
+proxy_tell_refused(struct proxy *p, struct service *s)
+{
+	struct refused_letter *r = must_alloc(sizeof(*r));
+
+	r->mail.open = refused_open;
+	r->service = s;
+	mailbox_send(&p->mailbox, &r->mail);
+}
+
+/* -- main to workers ----------------------------------------------------- */
+
+struct snapshot_letter {
+	struct mail mail;
+	unsigned lane;
+	struct snapshot *snapshot;	/* one reference */
+};
+
+static void
+snapshot_open(struct mail *m, void *receiver)
+{
+	struct snapshot_letter *letter = container_of(m, struct snapshot_letter, mail);
+	struct worker *w = receiver;
+	struct lane *l = &w->lanes[letter->lane];
+	uint64_t generation = letter->snapshot->generation;
+
+	lane_take_snapshot(l, &letter->snapshot);
+	proxy_tell_taken(w->proxy, w->index, l->service, generation);
+	free(letter);
+}
+
+static void
+proxy_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
+{
+	struct proxy *p = proxy_of(e);
+
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct snapshot_letter *letter = must_alloc(sizeof(*letter));
+
+		letter->mail.open = snapshot_open;
+		letter->lane = s->index;
+		letter->snapshot = snapshot_ref(*snapshot);
+		mailbox_send(&p->workers[i].mailbox, &letter->mail);
+	}
+	snapshot_unref(snapshot);
+}
+
+struct drain_letter {
+	struct mail mail;
+	unsigned lane;
+	enum color color;
+	struct drain_orders orders;
+};
+
+static void
+drain_open(struct mail *m, void *receiver)
+{
+	struct drain_letter *d = container_of(m, struct drain_letter, mail);
+	struct worker *w = receiver;
+
+	lane_start_drain(&w->lanes[d->lane], d->color, &d->orders);
+	free(d);
+}
+
+static void
+proxy_drain(struct engine *e, struct service *s, enum color color, const struct drain_orders *orders)
+{
+	struct proxy *p = proxy_of(e);
+
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct drain_letter *d = must_alloc(sizeof(*d));
+
+		d->mail.open = drain_open;
+		d->lane = s->index;
+		d->color = color;
+		d->orders = *orders;
+		mailbox_send(&p->workers[i].mailbox, &d->mail);
+	}
+}
+
+static uint64_t
+proxy_count(struct engine *e, const struct service *s, enum color color)
+{
+	(void)e;
+	return service_connections(s, ENTRANCE_MAIN, color);
+}
+
+/* -- who holds a color ---------------------------------------------------- */
+
+struct holders_query {
+	holders_fn *done;
+	void *arg;
+	unsigned waiting;	/* workers that have not answered */
+	unsigned max;
+	struct holders all;
+};
+
+struct holders_letter {
+	struct mail mail;	/* to the worker, and back */
+	struct holders_query *query;	/* main's */
+	struct proxy *proxy;
+	unsigned lane, max;
+	enum color color;
+	struct holders found;
+};
+
+static void
+holders_back(struct mail *m, void *receiver)
+{
+	struct holders_letter *h = container_of(m, struct holders_letter, mail);
+	struct holders_query *q = h->query;
+	size_t room = q->max - q->all.n, n = h->found.n < room ? h->found.n : room;
+
+	(void)receiver;
+	memcpy(q->all.list + q->all.n, h->found.list, n * sizeof(struct holder));
+	q->all.n += n;
+	q->all.truncated |= h->found.truncated || n < h->found.n;
+	free(h->found.list);
+	free(h);
+	if (--q->waiting > 0)
+		return;
+	q->done(q->arg, &q->all);
+	free(q->all.list);
+	free(q);
+}
+
+static void
+holders_open(struct mail *m, void *receiver)
+{
+	struct holders_letter *h = container_of(m, struct holders_letter, mail);
+	struct worker *w = receiver;
+	struct lane *l = &w->lanes[h->lane];
+	double now = ev_now(w->loop);
+	size_t n = 0;
+
+	LIST_EACH(it, &l->live[h->color])
+		n++;
+	h->found.truncated = n > h->max;
+	if (n > h->max)
+		n = h->max;
+	h->found.list = must_array(n, sizeof(struct holder));
+	LIST_EACH(it, &l->live[h->color]) {
+		struct session *s = list_entry(it, struct session, link);
+		struct holder *o = &h->found.list[h->found.n];
+
+		if (h->found.n == n)
+			break;
+		h->found.n++;
+		session_peer(s, &o->client);
+		memcpy(o->backend, s->backend->text, sizeof(o->backend));
+		o->age = now - s->born;
+		o->idle = session_idle(s, now);
+		o->bytes_in = s->up.bytes;
+		o->bytes_out = s->down.bytes;
+	}
+	h->mail.open = holders_back;
+	mailbox_send(&h->proxy->mailbox, &h->mail);
+}
+
+static void
+proxy_holders(struct engine *e, struct service *s, enum color color, unsigned max, holders_fn *done, void *arg)
+{
+	struct proxy *p = proxy_of(e);
+	struct holders_query *q = must_alloc(sizeof(*q));
+
+	q->done = done;
+	q->arg = arg;
+	q->waiting = p->n_workers;
+	q->max = max;
+	q->all.list = must_array(max, sizeof(struct holder));
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct holders_letter *h = must_alloc(sizeof(*h));
+
+		h->mail.open = holders_open;
+		h->query = q;
+		h->proxy = p;
+		h->lane = s->index;
+		h->max = max;
+		h->color = color;
+		mailbox_send(&p->workers[i].mailbox, &h->mail);
+	}
+}
+
+/* -- closing --------------------------------------------------------------- */
+
+struct close_letter {
+	struct mail mail;	/* to the worker, and back */
+	struct proxy *proxy;
+};
+
+static void
+close_back(struct mail *m, void *receiver)
+{
+	struct proxy *p = receiver;
+
+	free(container_of(m, struct close_letter, mail));
+	if (++p->closed == p->n_workers)
+		p->engine.on_closed(p->engine.arg);
+}
+
+static void
+close_open(struct mail *m, void *receiver)
+{
+	struct close_letter *c = container_of(m, struct close_letter, mail);
+	struct worker *w = receiver;
+
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
+			listener_close(&w->lanes[i].listeners[k]);
+	c->mail.open = close_back;
+	mailbox_send(&c->proxy->mailbox, &c->mail);
+}
+
+static void
+proxy_close(struct engine *e)
+{
+	struct proxy *p = proxy_of(e);
+
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct close_letter *c = must_alloc(sizeof(*c));
+
+		c->mail.open = close_open;
+		c->proxy = p;
+		mailbox_send(&p->workers[i].mailbox, &c->mail);
+	}
+}
+
+/* -- life --------------------------------------------------------------------- */
+
+struct proxy *
+proxy_new(struct ev_loop *loop, const struct config *config, struct service **services, unsigned n,
+	  uint32_t descriptors)
+{
+	struct proxy *p = aligned_alloc(64, sizeof(*p));
+
+	CHECK(p != NULL);
+	memset(p, 0, sizeof(*p));
+	p->engine = (struct engine){
+		.name = "proxy",
+		.publish = proxy_publish,
+		.drain = proxy_drain,
+		.holders = proxy_holders,
+		.count = proxy_count,
+		.close = proxy_close,
+	};
+	p->config = config;
+	p->services = services;
+	p->n_services = n;
+	admission_init(&p->descriptors, descriptors);
+	mailbox_init(&p->mailbox, loop, p);
+	p->n_workers = config->workers;
+	p->workers = must_array(p->n_workers, sizeof(struct worker));
+	p->taken = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
+	for (unsigned i = 0; i < p->n_workers; i++)
+		worker_init(&p->workers[i], i, p, services, n);
+	return p;
+}
+
+static enum err
+bind_address(struct proxy *p, unsigned service, const struct addr *a, enum entrance entrance, struct why *why)
+{
+	const struct service_config *sc = p->services[service]->config;
+	const struct sock_listen options = { .backlog = sc->tcp.backlog, .keepalive = sc->tcp.keepalive };
+	int *fds = must_array(p->n_workers, sizeof(int));
+	struct why reason;
+	enum err e = sock_listen(a, &options, fds, p->n_workers, &reason);
+
+	if (e != OK) {
+		free(fds);
+		return why_set(why, e, "%s:%d: service \"%s\": %s", p->config->path, sc->line, sc->name, reason.text);
+	}
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct lane *l = &p->workers[i].lanes[service];
+		struct listener *new = &l->listeners[l->n_listeners++];
+
+		*new = (struct listener){ .magic = LISTENER_MAGIC, .lane = l, .entrance = entrance, .batch = 1 };
+		ev_io_init(&new->watcher, listener_on_accept, fds[i], EV_READ);
+	}
+	if (addr_family(a) == AF_UNIX) {
+		p->paths = must_grow(p->paths, p->n_paths + 1, sizeof(char *));
+		p->paths[p->n_paths++] = must_strdup(a->u.un.sun_path);
+	}
+	free(fds);
+	return OK;
+}
+
+enum err
+proxy_bind(struct proxy *p, struct why *why)
+{
+	for (unsigned i = 0; i < p->n_services; i++) {
+		const struct service_config *sc = p->services[i]->config;
+		enum err e = OK;
+
+		for (unsigned k = 0; k < p->n_workers; k++)
+			p->workers[k].lanes[i].listeners =
+				must_array(sc->n_listen + sc->n_preview, sizeof(struct listener));
+		for (size_t k = 0; k < sc->n_listen && e == OK; k++)
+			e = bind_address(p, i, &sc->listen[k], ENTRANCE_MAIN, why);
+		for (size_t k = 0; k < sc->n_preview && e == OK; k++)
+			e = bind_address(p, i, &sc->preview[k], ENTRANCE_PREVIEW, why);
+		if (e != OK)
+			return e;
+	}
+	return OK;
+}
+
+enum err
+proxy_start(struct proxy *p, struct why *why)
+{
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		enum err e = worker_start(&p->workers[i], why);
+
+		if (e != OK)
+			return e;
+	}
+	return OK;
+}
+
+void
+proxy_free(struct proxy **pp)
+{
+	struct proxy *p = *pp;
+
+	*pp = NULL;
+	if (p == NULL)
+		return;
+	for (unsigned i = 0; i < p->n_workers; i++)
+		worker_join(&p->workers[i]);
+	mailbox_close(&p->mailbox);
+	for (unsigned i = 0; i < p->n_paths; i++) {
+		unlink(p->paths[i]);
+		free(p->paths[i]);
+	}
+	free(p->paths);
+	free(p->workers);
+	free(p->taken);
+	free(p);
+}

@@ -1,0 +1,233 @@
+/* worker.c - one thread's loop.  Thread: its own, but for init, start and
+ * join, which are main's. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "data/lane.h"
+#include "data/proxy.h"
+#include "data/session.h"
+
+#define ROOM_SIZE (64 * 1024)
+#define PIPES_MAX 512
+#define TICK 0.1
+#define DRAIN_TICK 0.02
+
+struct deadline_list *
+worker_clock(struct worker *w, double after)
+{
+	struct deadline_list *clock;
+
+	for (unsigned i = 0; i < w->n_clocks; i++)
+		if (w->clocks[i]->after == after)
+			return w->clocks[i];
+	clock = must_alloc(sizeof(*clock));
+	deadline_list_init(clock, after);
+	w->clocks = must_grow(w->clocks, w->n_clocks + 1, sizeof(struct deadline_list *));
+	w->clocks[w->n_clocks++] = clock;
+	return clock;
+}
+
+void
+worker_starve(struct worker *w, const char *reason)
+{
+	if (w->starved)
+		return;
+	w->starved = true;
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
+			listener_pause(&w->lanes[i].listeners[k]);
+	LOG_WARN("accept.paused", LU("worker", w->index), LS("reason", reason),
+		 LS("hint", "raise LimitNOFILE, or lower max_connections"));
+}
+
+void
+worker_resume(struct worker *w)
+{
+	w->starved = false;
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
+			listener_resume(&w->lanes[i].listeners[k]);
+}
+
+static void
+expire(struct worker *w)
+{
+	double now = ev_now(w->loop);
+	struct deadline *d;
+
+	for (unsigned i = 0; i < w->n_clocks; i++)
+		while ((d = deadline_expired(w->clocks[i], now)) != NULL)
+			session_expired(container_of(d, struct session, deadline));
+}
+
+static void
+worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct worker *w = container_of(t, struct worker, tick);
+
+	(void)loop;
+	(void)revents;
+	CHECK(w->magic == WORKER_MAGIC);
+	expire(w);
+	if (w->starved)
+		worker_resume(w);
+	for (unsigned i = 0; i < w->n_lanes; i++) {
+		struct lane *l = &w->lanes[i];
+
+		if (l->refused)
+			proxy_tell_refused(w->proxy, l->service);
+		l->refused = false;
+	}
+}
+
+static void
+worker_on_drain_tick(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct worker *w = container_of(t, struct worker, drain_tick);
+	bool busy = false;
+
+	(void)revents;
+	CHECK(w->magic == WORKER_MAGIC);
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		busy |= lane_drain_step(&w->lanes[i], ev_now(loop));
+	if (!busy) {
+		w->draining = false;
+		ev_timer_stop(loop, t);
+	}
+}
+
+void
+worker_drain_begin(struct worker *w)
+{
+	if (w->draining)
+		return;
+	w->draining = true;
+	ev_timer_set(&w->drain_tick, 0.0, DRAIN_TICK);
+	ev_timer_start(w->loop, &w->drain_tick);
+}
+
+/* Before the loop waits again no stack frame knows the sessions that ended in
+ * this turn: now they may go. */
+static void
+worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
+{
+	struct worker *w = container_of(p, struct worker, reap);
+
+	(void)loop;
+	(void)revents;
+	LIST_EACH(it, &w->ended) {
+		struct session *s = list_entry(it, struct session, link);
+
+		list_remove(it);
+		s->magic = 0;
+		free(s);
+	}
+}
+
+void
+worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct service **services, unsigned n)
+{
+	memset(w, 0, sizeof(*w));
+	w->magic = WORKER_MAGIC;
+	w->index = index;
+	w->proxy = proxy;
+	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+	CHECK(w->loop != NULL);
+	w->random = (uint64_t)clock_wall_us() + index;
+	w->room.buffer = must_alloc(ROOM_SIZE);
+	w->room.size = ROOM_SIZE;
+	pipes_init(&w->room.pipes, PIPES_MAX);
+	list_init(&w->ended);
+	mailbox_init(&w->mailbox, w->loop, w);
+	ev_timer_init(&w->tick, worker_on_tick, TICK, TICK);
+	ev_timer_start(w->loop, &w->tick);
+	ev_timer_init(&w->drain_tick, worker_on_drain_tick, 0.0, DRAIN_TICK);
+	ev_prepare_init(&w->reap, worker_on_reap);
+	ev_prepare_start(w->loop, &w->reap);
+	w->lanes = must_array(n, sizeof(struct lane));
+	w->n_lanes = n;
+	for (unsigned i = 0; i < n; i++)
+		lane_init(&w->lanes[i], w, services[i]);
+}
+
+static void *
+worker_main(void *arg)
+{
+	struct worker *w = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker-%u", w->index);
+	pthread_setname_np(pthread_self(), name);
+	w->self = pthread_self();
+	log_attach();
+	ev_now_update(w->loop);
+	ev_run(w->loop, 0);
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		lane_free(&w->lanes[i]);
+	worker_on_reap(w->loop, &w->reap, 0);
+	return NULL;
+}
+
+enum err
+worker_start(struct worker *w, struct why *why)
+{
+	sigset_t all, old;
+	int rc;
+
+	/* Signals are main's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&w->thread, NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc != 0)
+		return why_set(why, E_INTERNAL, "cannot start worker %u: %s", w->index, strerror(rc));
+	return OK;
+}
+
+struct end_letter {
+	struct mail mail;
+};
+
+static void
+end_letter_open(struct mail *m, void *receiver)
+{
+	struct worker *w = receiver;
+
+	free(container_of(m, struct end_letter, mail));
+	ev_break(w->loop, EVBREAK_ALL);
+}
+
+static void
+worker_destroy(struct worker *w)
+{
+	mailbox_close(&w->mailbox);
+	pipes_free(&w->room.pipes);
+	free(w->room.buffer);
+	free(w->lanes);
+	for (unsigned i = 0; i < w->n_clocks; i++)
+		free(w->clocks[i]);
+	free(w->clocks);
+	ev_loop_destroy(w->loop);
+	w->magic = 0;
+}
+
+void
+worker_join(struct worker *w)
+{
+	if (w->thread != 0) {
+		struct end_letter *letter = must_alloc(sizeof(*letter));
+
+		letter->mail.open = end_letter_open;
+		mailbox_send(&w->mailbox, &letter->mail);
+		pthread_join(w->thread, NULL);
+	} else {
+		for (unsigned i = 0; i < w->n_lanes; i++)
+			lane_free(&w->lanes[i]);
+	}
+	worker_destroy(w);
+}

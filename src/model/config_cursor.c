@@ -1,0 +1,239 @@
+/* config_cursor.c - walks a libconfig group by a table of keys, and says what
+ * is wrong where.  Start-up thread only. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config_cursor.h"
+
+static void
+complain(const struct cursor *c, struct complaint_list *list, const config_setting_t *s, const char *key,
+	 const char *fmt, va_list ap)
+{
+	struct config_line l = config_text_line(&c->r->text, config_setting_source_line(s));
+	char message[1024];
+
+	if (c->r->muted > 0)
+		return;
+	vsnprintf(message, sizeof(message), fmt, ap);
+	complaint_add(list, config_setting_source_line(s),
+		      must_printf("%s:%u: %s%s%s%s%s", l.file, l.line, c->where != NULL ? c->where : "",
+				  c->where != NULL ? ": " : "", key, key[0] != '\0' ? ": " : "", message));
+}
+
+void
+cursor_error(const struct cursor *c, const config_setting_t *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(c, &c->r->errors, s, "", fmt, ap);
+	va_end(ap);
+}
+
+void
+cursor_warn(const struct cursor *c, const config_setting_t *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(c, &c->r->warnings, s, "", fmt, ap);
+	va_end(ap);
+}
+
+void
+cursor_key_error(const struct cursor *c, const config_setting_t *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(c, &c->r->errors, s, cursor_key(c, s).s, fmt, ap);
+	va_end(ap);
+}
+
+struct shown
+cursor_key(const struct cursor *c, const config_setting_t *s)
+{
+	struct shown out, name;
+
+	while (s->name == NULL && s->parent != NULL)
+		s = s->parent;
+	name = show(s->name != NULL ? s->name : "");
+	snprintf(out.s, sizeof(out.s), "%.50s%.100s", c->prefix, name.s);
+	return out;
+}
+
+struct shown
+cursor_found(const config_setting_t *s)
+{
+	struct shown out = { "nothing" };
+
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_INT:
+		snprintf(out.s, sizeof(out.s), "the number %d", config_setting_get_int(s));
+		break;
+	case CONFIG_TYPE_INT64:
+		snprintf(out.s, sizeof(out.s), "the number %lld", config_setting_get_int64(s));
+		break;
+	case CONFIG_TYPE_FLOAT:
+		snprintf(out.s, sizeof(out.s), "the number %.9g", config_setting_get_float(s));
+		break;
+	case CONFIG_TYPE_STRING:
+		snprintf(out.s, sizeof(out.s), "the text \"%.120s\"", show(config_setting_get_string(s)).s);
+		break;
+	case CONFIG_TYPE_BOOL:
+		snprintf(out.s, sizeof(out.s), "%s", config_setting_get_bool(s) ? "true" : "false");
+		break;
+	case CONFIG_TYPE_ARRAY:
+		snprintf(out.s, sizeof(out.s), "a list [ ]");
+		break;
+	case CONFIG_TYPE_LIST:
+		snprintf(out.s, sizeof(out.s), "a list ( )");
+		break;
+	case CONFIG_TYPE_GROUP:
+		snprintf(out.s, sizeof(out.s), "a group { }");
+		break;
+	}
+	return out;
+}
+
+void
+cursor_unbuilt(const struct cursor *c, const struct key *k, const config_setting_t *s, const char *word)
+{
+	struct shown key = cursor_key(c, s);
+
+	if (word != NULL)
+		cursor_error(c, s, "%s = \"%s\" is not built yet; remove it", key.s, word);
+	else if (k->later[0] == '\0')
+		cursor_error(c, s, "%s is not built yet; remove it", key.s);
+	else
+		cursor_error(c, s, "%s belongs to %s, which is not built yet; remove it", key.s, k->later);
+}
+
+/* Letters to insert, drop, change or swap with a neighbour (optimal string
+ * alignment), or at least `limit` + 1. */
+static size_t
+distance(const char *a, const char *b, size_t limit)
+{
+	size_t na = strlen(a), nb = strlen(b), row[3][64];
+
+	if (na >= ARRAY_LEN(row[0]) || nb >= ARRAY_LEN(row[0]))
+		return limit + 1;
+	for (size_t j = 0; j <= nb; j++)
+		row[0][j] = j;
+	for (size_t i = 1; i <= na; i++) {
+		size_t *now = row[i % 3], *last = row[(i + 2) % 3], *older = row[(i + 1) % 3];
+
+		now[0] = i;
+		for (size_t j = 1; j <= nb; j++) {
+			size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
+
+			if (last[j] + 1 < best)
+				best = last[j] + 1;
+			if (now[j - 1] + 1 < best)
+				best = now[j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && older[j - 2] + 1 < best)
+				best = older[j - 2] + 1;
+			now[j] = best;
+		}
+	}
+	return row[na % 3][nb];
+}
+
+/* How far a slip of the hand may be from the word it was meant to be. */
+static size_t
+slack(const char *word)
+{
+	size_t n = strlen(word);
+
+	return n < 3 ? 0 : n < 6 ? 1 : n < 12 ? 2 : 3;
+}
+
+struct shown
+cursor_guess(const char *word, const char *const *words, size_t n)
+{
+	size_t best = slack(word) + 1;
+	struct shown out = { "" };
+
+	for (size_t i = 0; i < n; i++) {
+		size_t d = distance(word, words[i], best);
+
+		if (d < best) {
+			best = d;
+			snprintf(out.s, sizeof(out.s), "; did you mean \"%.100s\"?", show(words[i]).s);
+		}
+	}
+	return out;
+}
+
+static const struct key *
+key_find(const struct key *keys, const char *name)
+{
+	for (; keys != NULL && keys->name != NULL; keys++)
+		if (strcmp(keys->name, name) == 0)
+			return keys;
+	return NULL;
+}
+
+/* The key belongs in a group below, or is nearly one of these. */
+static struct shown
+guess_key(const struct key *keys, const char *name)
+{
+	struct shown out = { "" };
+	const char *names[80];
+	size_t n = 0;
+
+	for (const struct key *k = keys; k->name != NULL && n < ARRAY_LEN(names); k++)
+		names[n++] = k->name;
+	out = cursor_guess(name, names, n);
+	for (const struct key *k = keys; out.s[0] == '\0' && k->name != NULL; k++)
+		if (k->read == key_group && key_find(k->keys, name) != NULL)
+			snprintf(out.s, sizeof(out.s), "; it belongs in %s: { }", k->name);
+	return out;
+}
+
+void
+cursor_read(const struct cursor *c, const config_setting_t *group, const struct key *keys)
+{
+	for (unsigned i = 0; i < (unsigned)config_setting_length(group); i++) {
+		const config_setting_t *s = config_setting_get_elem(group, i);
+		const struct key *k = key_find(keys, s->name);
+
+		if (k != NULL)
+			k->read(c, k, s);
+		else
+			cursor_error(c, s, "unknown key \"%s\"%s", cursor_key(c, s).s, guess_key(keys, s->name).s);
+	}
+}
+
+size_t
+cursor_items(const config_setting_t *s)
+{
+	int type = config_setting_type(s);
+
+	return type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST ? (size_t)config_setting_length(s) : 1;
+}
+
+const config_setting_t *
+cursor_item(const config_setting_t *s, size_t i)
+{
+	int type = config_setting_type(s);
+
+	return type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST ? config_setting_get_elem(s, (unsigned)i) : s;
+}
+
+bool
+cursor_texts(const struct cursor *c, const config_setting_t *s, const char *what)
+{
+	for (size_t i = 0; i < cursor_items(s); i++) {
+		const config_setting_t *item = cursor_item(s, i);
+
+		if (config_setting_type(item) != CONFIG_TYPE_STRING) {
+			cursor_key_error(c, item, "expected %s in double quotes, or a list of them, found %s", what,
+					 cursor_found(item).s);
+			return false;
+		}
+	}
+	return true;
+}

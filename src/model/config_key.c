@@ -1,0 +1,346 @@
+/* config_key.c - the readers of single keys: seconds, counts, sizes, words.
+ * Start-up thread only. */
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config_cursor.h"
+
+/* A year: beyond it a time is a slip, such as milliseconds for seconds. */
+#define SECONDS_MAX 31536000.0
+
+static void *
+target(const struct cursor *c, const struct key *k)
+{
+	return (char *)c->base + k->offset;
+}
+
+/* Complains about keys that are not built, unless they change nothing.
+ * True: store the value.  Without a base only types are checked: within a
+ * group that is not built as a whole. */
+static bool
+settle(const struct cursor *c, const struct key *k, const config_setting_t *s, bool off)
+{
+	if (c->base == NULL)
+		return false;
+	if (k->later == NULL)
+		return true;
+	if (!off)
+		cursor_unbuilt(c, k, s, NULL);
+	return false;
+}
+
+static bool
+get_number(const config_setting_t *s, double *out)
+{
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_INT:
+		*out = config_setting_get_int(s);
+		return true;
+	case CONFIG_TYPE_INT64:
+		*out = (double)config_setting_get_int64(s);
+		return true;
+	case CONFIG_TYPE_FLOAT:
+		*out = config_setting_get_float(s);
+		return isfinite(*out);
+	}
+	return false;
+}
+
+void
+key_seconds(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	double v, max = k->max > 0 ? k->max : SECONDS_MAX;
+
+	if (!get_number(s, &v)) {
+		cursor_key_error(c, s, "expected a number of seconds such as 2 or 0.5, found %s", cursor_found(s).s);
+		return;
+	}
+	if (v < k->min || v > max) {
+		cursor_key_error(c, s, "%.9g seconds are out of range: %.9g to %.9g", v, k->min, max);
+		return;
+	}
+	if (settle(c, k, s, v == k->off))
+		memcpy(target(c, k), &v, sizeof(v));
+}
+
+void
+key_fraction(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	double v;
+
+	if (!get_number(s, &v) || v < k->min || v > k->max) {
+		cursor_key_error(c, s, "expected a number from %g to %g, found %s", k->min, k->max, cursor_found(s).s);
+		return;
+	}
+	if (settle(c, k, s, v == k->off))
+		memcpy(target(c, k), &v, sizeof(v));
+}
+
+/* A whole number; a text of digits too, for those beyond 2^31-1. */
+static bool
+get_whole(const config_setting_t *s, long long *out)
+{
+	uint64_t u;
+
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_INT:
+		*out = config_setting_get_int(s);
+		return true;
+	case CONFIG_TYPE_INT64:
+		*out = config_setting_get_int64(s);
+		return true;
+	case CONFIG_TYPE_STRING:
+		if (!str_to_u64(str_from(config_setting_get_string(s)), LLONG_MAX, &u))
+			return false;
+		*out = (long long)u;
+		return true;
+	}
+	return false;
+}
+
+void
+key_count(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	double max = k->max > 0 ? k->max : INT_MAX;
+	unsigned count;
+	long long v;
+
+	if (!get_whole(s, &v)) {
+		cursor_key_error(c, s, "expected a whole number, found %s", cursor_found(s).s);
+		return;
+	}
+	if ((double)v < k->min || (double)v > max) {
+		cursor_key_error(c, s, "%lld is out of range: %.0f to %.0f", v, k->min, max);
+		return;
+	}
+	count = (unsigned)v;
+	if (settle(c, k, s, v == (long long)k->off))
+		memcpy(target(c, k), &count, sizeof(count));
+}
+
+static bool
+parse_size(const char *text, uint64_t *out)
+{
+	static const struct {
+		const char *unit;
+		uint64_t bytes;
+	} units[] = {
+		{ "", 1 },
+		{ "B", 1 },
+		{ "KiB", 1ull << 10 },
+		{ "MiB", 1ull << 20 },
+		{ "GiB", 1ull << 30 },
+		{ "TiB", 1ull << 40 },
+		{ "kB", 1000 },
+		{ "MB", 1000000 },
+		{ "GB", 1000000000 },
+	};
+	size_t n = strspn(text, "0123456789");
+	const char *unit = text + n + strspn(text + n, " ");
+	uint64_t v;
+
+	if (!str_to_u64((struct str){ text, n }, INT64_MAX, &v))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		if (strcmp(unit, units[i].unit) != 0)
+			continue;
+		if (v > INT64_MAX / units[i].bytes)
+			return false;
+		*out = v * units[i].bytes;
+		return true;
+	}
+	return false;
+}
+
+void
+key_size(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	bool is_text = config_setting_type(s) == CONFIG_TYPE_STRING;
+	uint64_t bytes = 0;
+	long long v;
+
+	if (is_text ? !parse_size(config_setting_get_string(s), &bytes) : !get_whole(s, &v)) {
+		cursor_key_error(c, s,
+				 "expected a size in bytes, or with one of KiB MiB GiB TiB kB MB GB such as \"5GiB\", "
+				 "found %s", cursor_found(s).s);
+		return;
+	}
+	if (!is_text && v < 0) {
+		cursor_key_error(c, s, "a size cannot be negative: %lld", v);
+		return;
+	}
+	if (!is_text)
+		bytes = (uint64_t)v;
+	if (settle(c, k, s, bytes == (uint64_t)k->off))
+		memcpy(target(c, k), &bytes, sizeof(bytes));
+}
+
+void
+key_bool(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	bool v;
+
+	if (config_setting_type(s) != CONFIG_TYPE_BOOL) {
+		cursor_key_error(c, s, "expected true or false, found %s", cursor_found(s).s);
+		return;
+	}
+	v = config_setting_get_bool(s);
+	if (settle(c, k, s, v == (k->off != 0)))
+		memcpy(target(c, k), &v, sizeof(v));
+}
+
+void
+key_text(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	char **to;
+
+	if (config_setting_type(s) != CONFIG_TYPE_STRING) {
+		cursor_key_error(c, s, "expected a text in double quotes, found %s", cursor_found(s).s);
+		return;
+	}
+	if (config_setting_get_string(s)[0] == '\0') {
+		cursor_key_error(c, s, "the text is empty; remove the key or fill it in");
+		return;
+	}
+	if (!settle(c, k, s, false))
+		return;
+	to = target(c, k);
+	free(*to);
+	*to = must_strdup(config_setting_get_string(s));
+}
+
+void
+key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const char *word = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : NULL;
+	char choice[160] = "";
+	size_t used = 0;
+	unsigned n = 0;
+
+	for (; k->words[n] != NULL; n++) {
+		if (word != NULL && strcmp(word, k->words[n]) == 0) {
+			if (c->base != NULL && (k->unbuilt & (1u << n)))
+				cursor_unbuilt(c, k, s, word);
+			else if (settle(c, k, s, n == (unsigned)k->off))
+				memcpy(target(c, k), &n, sizeof(n));
+			return;
+		}
+		used += (size_t)snprintf(choice + used, sizeof(choice) - used, "%s\"%s\"",
+					 n == 0 ? "" : k->words[n + 1] == NULL ? " or " : ", ", k->words[n]);
+	}
+	cursor_key_error(c, s, "expected %s, found %s%s", choice, cursor_found(s).s,
+			 word != NULL ? cursor_guess(word, k->words, n).s : "");
+}
+
+void
+key_texts(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	if (cursor_texts(c, s, "a text"))
+		(void)settle(c, k, s, cursor_items(s) == 0);
+}
+
+/* "10.0.0.0/8", or an address alone. */
+static bool
+is_network(const char *text)
+{
+	const char *slash = strchr(text, '/');
+	struct addr addr;
+	char host[64];
+	uint64_t bits;
+
+	if (!str_copy(host, sizeof(host),
+		      (struct str){ text, slash != NULL ? (size_t)(slash - text) : strlen(text) }) ||
+	    !addr_parse_ip(host, 0, &addr))
+		return false;
+	return slash == NULL || str_to_u64(str_from(slash + 1), addr_family(&addr) == AF_INET ? 32 : 128, &bits);
+}
+
+void
+key_networks(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	bool good = true;
+
+	if (!cursor_texts(c, s, "a network"))
+		return;
+	for (size_t i = 0; i < cursor_items(s); i++) {
+		const config_setting_t *item = cursor_item(s, i);
+
+		if (is_network(config_setting_get_string(item)))
+			continue;
+		cursor_key_error(c, item, "\"%s\" is not a network such as \"10.0.0.0/8\"",
+				 show(config_setting_get_string(item)).s);
+		good = false;
+	}
+	if (good)
+		(void)settle(c, k, s, cursor_items(s) == 0);
+}
+
+void
+key_percent_or_count(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	bool is_text = config_setting_type(s) == CONFIG_TYPE_STRING;
+	struct str text = is_text ? str_from(config_setting_get_string(s)) : STR("");
+	struct quorum q = { .percent = text.n > 0 && text.p[text.n - 1] == '%' };
+	long long v = 0;
+	uint64_t u;
+
+	if (q.percent) {
+		text.n--;
+		v = str_to_u64(text, INT_MAX, &u) ? (long long)u : 0;
+	} else if (!get_whole(s, &v)) {
+		v = 0;
+	}
+	if (v < 1 || v > (q.percent ? 100 : INT_MAX)) {
+		cursor_key_error(c, s, "expected \"1%%\" to \"100%%\", or a count of at least 1, found %s",
+				 cursor_found(s).s);
+		return;
+	}
+	q.value = (unsigned)v;
+	if (settle(c, k, s, false))
+		memcpy(target(c, k), &q, sizeof(q));
+}
+
+void
+key_group(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct shown prefix;
+	struct cursor in = *c;
+
+	if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
+		cursor_key_error(c, s, "expected a group { }, found %s", cursor_found(s).s);
+		return;
+	}
+	snprintf(prefix.s, sizeof(prefix.s), "%.80s%.60s.", c->prefix, k->name);
+	in.prefix = prefix.s;
+	if (!settle(c, k, s, false))
+		in.base = NULL;
+	cursor_read(&in, s, k->keys);
+}
+
+void
+key_groups(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct shown prefix;
+	struct cursor in = *c;
+
+	if (config_setting_type(s) != CONFIG_TYPE_LIST &&
+	    !(config_setting_type(s) == CONFIG_TYPE_ARRAY && config_setting_length(s) == 0)) {
+		cursor_key_error(c, s, "expected a list of groups ( { } ), found %s", cursor_found(s).s);
+		return;
+	}
+	snprintf(prefix.s, sizeof(prefix.s), "%.80s%.60s.", c->prefix, k->name);
+	in.prefix = prefix.s;
+	in.base = NULL;
+	for (unsigned i = 0; i < (unsigned)config_setting_length(s); i++) {
+		const config_setting_t *item = config_setting_get_elem(s, i);
+
+		if (config_setting_type(item) != CONFIG_TYPE_GROUP)
+			cursor_key_error(c, item, "expected a group { }, found %s", cursor_found(item).s);
+		else
+			cursor_read(&in, item, k->keys);
+	}
+	(void)settle(c, k, s, config_setting_length(s) == 0);
+}
