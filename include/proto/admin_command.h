@@ -10,9 +10,10 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/json.h"
 #include "base/str.h"
 #include "proto/admin_line.h"
+
+struct json;
 
 enum admin_command {
 	ADMIN_STATUS,

@@ -1,5 +1,6 @@
 /* admin_command_table.c - what commands there are, and the texts made of
  * that.  Pure; any thread. */
+#include "base/json.h"
 #include "proto/admin_command.h"
 
 #define BIT(option) (1u << (option))

@@ -1,0 +1,32 @@
+/* options.h - tealctl's command line, checked before anything is sent. */
+#ifndef APP_TEALCTL_OPTIONS_H
+#define APP_TEALCTL_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "proto/admin_command.h"
+#include "proto/admin_line.h"
+
+enum options_task {
+	OPTIONS_RUN,	/* send line */
+	OPTIONS_HELP,	/* print text; nothing is sent */
+};
+
+struct options {
+	enum options_task task;
+	const char *socket;	/* borrowed from argv or the environment */
+	bool json;
+	bool no_color;
+	struct buf text;	/* the line with its newline, or the help */
+	struct admin_line line;	/* the line split again; request points into it */
+	struct admin_request request;
+};
+
+/* Fills o from argv; end it with options_free() in any case.  E_USAGE and
+ * E_UNKNOWN_COLOR with a sentence. */
+MUST_USE enum err options_parse(struct options *o, int argc, char **argv, struct why *why);
+void options_free(struct options *o);
+
+#endif

@@ -1,0 +1,182 @@
+/* client.c - a blocking client with deadlines.  One thread. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "app/tealctl/client.h"
+#include "base/clock.h"
+
+/* No reply line of teald comes near it. */
+#define LINE_LIMIT (64u << 20)
+#define READ_SIZE 65536
+
+static enum err
+explain(int error, const char *path, struct why *why)
+{
+	switch (error) {
+	case ENOENT:
+		return why_set(why, E_INTERNAL,
+			       "no socket at %s: is teald running, and is this its admin.socket? "
+			       "(-s SOCKET or TEAL_SOCKET names another)", path);
+	case ECONNREFUSED:
+		return why_set(why, E_INTERNAL,
+			       "nobody answers on %s: the socket is there, but teald is not running",
+			       path);
+	case EACCES:
+	case EPERM:
+		return why_set(why, E_INTERNAL,
+			       "no permission for %s: see its owner, group and mode (ls -l), and "
+			       "admin.group and admin.mode in teald's configuration", path);
+	case EAGAIN:
+	case ETIMEDOUT:
+		return why_set(why, E_INTERNAL,
+			       "teald takes no connection on %s: it hangs or is overrun", path);
+	case ENOTSOCK:
+	case EPROTOTYPE:
+		return why_set(why, E_INTERNAL, "%s is not teald's admin socket", path);
+	}
+	return why_set(why, E_INTERNAL, "cannot connect to %s: %s", path, strerror(error));
+}
+
+static bool
+wait_for(int fd, short events, double deadline)
+{
+	struct pollfd p = { fd, events, 0 };
+	double left;
+	int n;
+
+	do {
+		left = deadline - clock_now();
+		n = poll(&p, 1, left <= 0 ? 0 : left > 1e6 ? 1000000000 : (int)(left * 1000) + 1);
+	} while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+/* A full backlog answers EAGAIN at once, and nothing tells when it empties. */
+static int
+connect_patiently(int fd, const struct sockaddr_un *a, double deadline)
+{
+	const struct timespec pause = { 0, 20000000 };
+
+	while (connect(fd, (const struct sockaddr *)a, sizeof(*a)) != 0) {
+		if (errno == EISCONN)
+			return 0;
+		if ((errno != EAGAIN && errno != EINTR) || clock_now() >= deadline)
+			return errno;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+enum err
+client_open(struct client *c, const char *path, double seconds, struct why *why)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int error;
+
+	c->fd = -1;
+	if (!str_copy(a.sun_path, sizeof(a.sun_path), str_from(path)))
+		return why_set(why, E_INTERNAL, "a socket's path has at most %zu bytes: %.200s",
+			       sizeof(a.sun_path) - 1, path);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd < 0)
+		return why_set(why, E_INTERNAL, "socket: %s", strerror(errno));
+	error = connect_patiently(c->fd, &a, clock_now() + seconds);
+	if (error != 0) {
+		close(c->fd);
+		c->fd = -1;
+		return explain(error, path, why);
+	}
+	buf_init(&c->in, LINE_LIMIT);
+	c->scanned = c->taken = 0;
+	return OK;
+}
+
+void
+client_close(struct client *c)
+{
+	if (c->fd < 0)
+		return;
+	close(c->fd);
+	c->fd = -1;
+	buf_free(&c->in);
+}
+
+bool
+client_send(struct client *c, struct str text, double seconds)
+{
+	double deadline = clock_now() + seconds;
+	ssize_t n;
+
+	while (text.n > 0) {
+		n = send(c->fd, text.p, text.n, MSG_NOSIGNAL);
+		if (n > 0) {
+			text.p += n;
+			text.n -= (size_t)n;
+		} else if (n < 0 && errno == EAGAIN) {
+			if (!wait_for(c->fd, POLLOUT, deadline))
+				return false;
+		} else if (n >= 0 || errno != EINTR) {
+			return false;
+		}
+	}
+	return true;
+}
+
+enum client_read
+client_read_line(struct client *c, double seconds, struct str *line)
+{
+	double deadline = clock_now() + seconds;
+	struct str all;
+	const char *end;
+	char *room;
+	ssize_t n;
+
+	buf_consume(&c->in, c->taken);
+	c->taken = 0;
+	for (;;) {
+		all = buf_str(&c->in);
+		end = memchr(all.p + c->scanned, '\n', all.n - c->scanned);
+		if (end != NULL) {
+			*line = (struct str){ all.p, (size_t)(end - all.p) };
+			c->taken = line->n + 1;
+			c->scanned = 0;
+			return CLIENT_LINE;
+		}
+		c->scanned = all.n;
+		if ((room = buf_reserve(&c->in, READ_SIZE)) == NULL)
+			return CLIENT_TOO_LONG;
+		n = recv(c->fd, room, READ_SIZE, 0);
+		if (n > 0)
+			buf_commit(&c->in, (size_t)n);
+		else if (n == 0)
+			return CLIENT_GONE;
+		else if (errno == EAGAIN) {
+			if (!wait_for(c->fd, POLLIN, deadline))
+				return CLIENT_QUIET;
+		} else if (errno != EINTR)
+			return CLIENT_GONE;
+	}
+}
+
+bool
+client_probe(const char *path, double seconds)
+{
+	struct client c;
+	struct str line;
+	enum client_read read;
+	bool answers = false;
+
+	if (client_open(&c, path, seconds, NULL) != OK)
+		return false;
+	if (client_send(&c, STR("version\n"), seconds)) {
+		read = client_read_line(&c, seconds, &line);
+		answers = read == CLIENT_LINE || read == CLIENT_GONE;
+	}
+	client_close(&c);
+	return answers;
+}

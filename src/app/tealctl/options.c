@@ -1,0 +1,233 @@
+/* options.c - tealctl's command line.  One thread.
+ * Options of the program may stand anywhere; the rest becomes one line for
+ * teald, which is split and checked here by the very code teald uses. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app/tealctl/options.h"
+#include "base/version.h"
+
+#define DEFAULT_SOCKET "/run/teal/admin.sock"
+#define WORDS_MAX (ADMIN_ARGS_MAX + ADMIN_OPTS_MAX + 2)
+
+struct words {
+	size_t n;
+	char *word[WORDS_MAX];
+	bool literal[WORDS_MAX];	/* stood behind "--" */
+	bool help, version;
+};
+
+/* At -s, in any of its spellings. */
+static enum err
+take_socket(struct options *o, int argc, char **argv, int *i, struct why *why)
+{
+	const char *arg = argv[*i];
+
+	if (strncmp(arg, "--socket=", 9) == 0)
+		o->socket = arg + 9;
+	else if (strncmp(arg, "-s", 2) == 0 && arg[2] != '\0')
+		o->socket = arg + 2;
+	else if (*i + 1 < argc)
+		o->socket = argv[++*i];
+	else
+		return why_set(why, E_USAGE, "%s needs a socket's path", arg);
+	if (*o->socket == '\0')
+		return why_set(why, E_USAGE, "the socket's path is empty");
+	return OK;
+}
+
+static bool
+is_socket(const char *arg)
+{
+	return strncmp(arg, "-s", 2) == 0 || strcmp(arg, "--socket") == 0 ||
+	       strncmp(arg, "--socket=", 9) == 0;
+}
+
+static enum err
+sort_words(struct options *o, int argc, char **argv, struct words *w, struct why *why)
+{
+	bool literal = false;
+	enum err e;
+
+	for (int i = 1; i < argc; i++) {
+		const char *arg = argv[i];
+
+		if (!literal && strcmp(arg, "--") == 0) {
+			literal = true;
+		} else if (!literal && strcmp(arg, "--json") == 0) {
+			o->json = true;
+		} else if (!literal && strcmp(arg, "--no-color") == 0) {
+			o->no_color = true;
+		} else if (!literal && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
+			w->help = true;
+		} else if (!literal && (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0)) {
+			w->version = true;
+		} else if (!literal && is_socket(arg)) {
+			if ((e = take_socket(o, argc, argv, &i, why)) != OK)
+				return e;
+		} else if (!literal && arg[0] == '-' && arg[1] != '-' && arg[1] != '\0') {
+			return why_set(why, E_USAGE, "unknown option %.40s; tealctl --help lists them",
+				       arg);
+		} else if (w->n == WORDS_MAX) {
+			return why_set(why, E_USAGE, "too many words");
+		} else {
+			w->literal[w->n] = literal;
+			w->word[w->n++] = argv[i];
+		}
+	}
+	return OK;
+}
+
+/* --reason TEXT is as good as --reason=TEXT, for the table knows which
+ * options have a value. */
+static bool
+takes_next(const struct words *w, size_t i, struct str key)
+{
+	const struct admin_command_info *info = admin_command_find(str_from(w->word[0]));
+
+	if (info == NULL || i + 1 == w->n || w->literal[i + 1] ||
+	    strncmp(w->word[i + 1], "--", 2) == 0)
+		return false;
+	for (int k = 0; k < ADMIN_OPTIONS; k++)
+		if ((info->options & 1u << k) && str_eq(key, admin_option_info(k)->key))
+			return admin_option_info(k)->kind != ADMIN_KIND_FLAG;
+	return false;
+}
+
+static bool
+put_option(struct buf *out, const struct words *w, size_t *i)
+{
+	struct str word = str_from(w->word[*i]), key = { word.p + 2, word.n - 2 };
+	const char *equals = memchr(key.p, '=', key.n);
+	struct str value;
+
+	if (equals != NULL) {
+		value = str_from(equals + 1);
+		key.n = (size_t)(equals - key.p);
+	}
+	if (!buf_append(out, "--", 2) || !buf_append(out, key.p, key.n))
+		return false;
+	if (equals == NULL) {
+		if (!takes_next(w, *i, key))
+			return true;
+		value = str_from(w->word[++*i]);
+	}
+	return buf_append(out, "=", 1) && admin_line_quote_value(out, value);
+}
+
+/* The shell's words can hold what would split differently on the wire. */
+static bool
+is_option_key(const char *p)
+{
+	size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	return n > 0 && (p[n] == '\0' || p[n] == '=');
+}
+
+static enum err
+make_line(struct options *o, const struct words *w, struct why *why)
+{
+	bool fits = true;
+
+	for (size_t i = 0; fits && i < w->n; i++) {
+		if (i > 0)
+			fits = buf_append(&o->text, " ", 1);
+		if (!w->literal[i] && strncmp(w->word[i], "--", 2) == 0) {
+			if (!is_option_key(w->word[i] + 2))
+				return why_set(why, E_USAGE, "unknown option %.40s", w->word[i]);
+			fits = fits && put_option(&o->text, w, &i);
+		} else {
+			fits = fits && admin_line_quote(&o->text, str_from(w->word[i]));
+		}
+	}
+	if (!fits)
+		return why_set(why, E_USAGE, "the command is longer than %d bytes", ADMIN_LINE_MAX);
+	return OK;
+}
+
+static void
+put_help(struct buf *out)
+{
+	buf_printf(out,
+		   "Usage: tealctl [-s SOCKET] [--json] [--no-color] COMMAND ...\n\n"
+		   "Commands teald, the load balancer.\n\nCommands:\n");
+	admin_command_list(out);
+	buf_printf(out,
+		   "\nOptions:\n"
+		   "  -s, --socket=SOCKET  teald's admin socket (default: $TEAL_SOCKET, else\n"
+		   "                       " DEFAULT_SOCKET ")\n"
+		   "  --json               teald's own JSON objects, one a line\n"
+		   "  --no-color           no colors on the terminal; NO_COLOR does the same\n"
+		   "  -h, --help           this, or with a COMMAND all about that one\n"
+		   "  -V, --version        tealctl's version; the command version asks teald, too\n"
+		   "\nExit status:\n"
+		   "   0  done\n"
+		   "   1  internal error\n"
+		   "   2  usage, unknown service or color, unsupported\n"
+		   "   3  denied\n"
+		   "   4  the gate refused: unhealthy or locked\n"
+		   "   5  conflict: --expect was wrong\n"
+		   "   6  flipped, but not drained in time\n"
+		   "   7  rolled back by itself\n"
+		   "   8  flipped, but not applied everywhere, or not in time\n"
+		   "   9  teald not reached\n"
+		   "  10  store unavailable or not durable: nothing changed\n"
+		   "  11  unknown whether it changed\n");
+}
+
+static enum err
+make_help(struct options *o, const struct words *w, const char *topic, struct why *why)
+{
+	const struct admin_command_info *info;
+
+	o->task = OPTIONS_HELP;
+	if (w->version) {
+		buf_printf(&o->text, "tealctl %s\n", teal_version());
+		return OK;
+	}
+	if (topic == NULL) {
+		put_help(&o->text);
+		return OK;
+	}
+	if ((info = admin_command_find(str_from(topic))) == NULL)
+		return why_set(why, E_USAGE, "unknown command \"%.40s\"; tealctl --help lists them",
+			       topic);
+	admin_command_help(&o->text, info, "tealctl");
+	return OK;
+}
+
+enum err
+options_parse(struct options *o, int argc, char **argv, struct why *why)
+{
+	struct words w = { .n = 0 };
+	const char *env = getenv("TEAL_SOCKET");
+	enum err e;
+
+	*o = (struct options){ .task = OPTIONS_RUN };
+	o->socket = env != NULL && *env != '\0' ? env : DEFAULT_SOCKET;
+	buf_init(&o->text, 16384);
+	if ((e = sort_words(o, argc, argv, &w, why)) != OK)
+		return e;
+	if (w.help || w.version)
+		return make_help(o, &w, w.n > 0 ? w.word[0] : NULL, why);
+	if (w.n == 0)
+		return why_set(why, E_USAGE, "no command; tealctl --help lists them");
+	if ((e = make_line(o, &w, why)) != OK ||
+	    (e = admin_line_parse(buf_str(&o->text), &o->line, why)) != OK ||
+	    (e = admin_command_parse(&o->line, &o->request, why)) != OK)
+		return e;
+	/* What people ask first must not need a running teald. */
+	if (o->request.command == ADMIN_HELP && !o->json) {
+		buf_clear(&o->text);
+		return make_help(o, &w, o->request.topic.n > 0 ? o->request.topic.p : NULL, why);
+	}
+	if (!buf_append(&o->text, "\n", 1))
+		return why_set(why, E_INTERNAL, "out of memory");
+	return OK;
+}
+
+void
+options_free(struct options *o)
+{
+	buf_free(&o->text);
+}

@@ -1,0 +1,198 @@
+/* render.c - which reply is shown how, and the short ones.  One thread. */
+#include <string.h>
+
+#include "app/tealctl/render.h"
+#include "app/tealctl/say.h"
+#include "base/version.h"
+
+static bool
+among(const char *const *keys, const char *key)
+{
+	for (; *keys != NULL; keys++)
+		if (strcmp(*keys, key) == 0)
+			return true;
+	return false;
+}
+
+/* key=value for whatever else is there, or a newer teald adds. */
+static void
+put_members(struct buf *b, const struct output *o, json_t *object, const char *const *but)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(object, key, v) {
+		if (among(but, key))
+			continue;
+		if (buf_len(b) > 0)
+			buf_printf(b, "%s", o->terminal ? "  " : "\t");
+		text_safe(b, str_from(key));
+		buf_append(b, "=", 1);
+		text_json(b, v);
+	}
+}
+
+/* {"event":"flip.applied","time":…,"service":…,…} */
+void
+render_streamed(struct render *r, json_t *object)
+{
+	static const char *const shown[] = { "time", "event", "service", NULL };
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	say_into(&b, r->out, object,
+		 r->out->terminal ? "{time:time}  {event}  {service}" : "{time}\t{event}\t{service}");
+	put_members(&b, r->out, object, shown);
+	output_line(r->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
+	buf_free(&b);
+}
+
+void
+render_event(struct render *r, json_t *object)
+{
+	switch (r->request->command) {
+	case ADMIN_FLIP:
+	case ADMIN_ROLLBACK:
+		render_flip_event(r, object);
+		return;
+	case ADMIN_CHECK:
+		render_checked(r, object);
+		return;
+	case ADMIN_STATUS:
+	case ADMIN_ACTIVE:
+	case ADMIN_IDLE:
+	case ADMIN_LOCK:
+	case ADMIN_UNLOCK:
+	case ADMIN_DRAIN:
+	case ADMIN_HISTORY:
+	case ADMIN_NODE:
+	case ADMIN_FLEET:
+	case ADMIN_EVENTS:
+	case ADMIN_MAINTENANCE:
+	case ADMIN_RELOAD:
+	case ADMIN_STOP:
+	case ADMIN_WHOAMI:
+	case ADMIN_HELP:
+	case ADMIN_VERSION:
+		render_streamed(r, object);
+		return;
+	}
+}
+
+static void
+render_lock(struct render *r, json_t *object)
+{
+	bool locked = r->request->command == ADMIN_LOCK;
+	bool terminal = r->out->terminal, changed = json_has(object, "changed");
+	json_t *services = json_at(object, "services"), *name;
+	size_t i;
+
+	if (json_is_array(services)) {
+		json_array_foreach(services, i, name) {
+			json_t *one = json_pack("{s:O}", "service", name);
+
+			if (terminal)
+				say(r->out, one, locked ? "{service} is locked" :
+							  "{service} is not locked");
+			else
+				say(r->out, one, locked ? "locked\t{service}" :
+							  "unlocked\t{service}");
+			json_decref(one);
+		}
+		if (i == 0 && terminal)
+			say(r->out, object, "there are no services");
+		return;
+	}
+	if (!terminal)
+		say(r->out, object, locked ? "locked\t{service}" : "unlocked\t{service}");
+	else if (!locked)
+		say(r->out, object, changed ? "{service} is unlocked" :
+					      "{service} was not locked");
+	else
+		say(r->out, object, changed ?
+			    "{service} is locked by {locked.by}: {locked.reason}" :
+			    "{service} was locked already, by {locked.by}: {locked.reason}");
+}
+
+void
+render_client_version(struct render *r)
+{
+	output_line(r->out, r->out->terminal ? "tealctl %s" : "tealctl\t%s", teal_version());
+}
+
+static void
+render_members(struct render *r, json_t *object)
+{
+	static const char *const shown[] = { "ok", NULL };
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	put_members(&b, r->out, object, shown);
+	if (buf_len(&b) > 0)
+		output_line(r->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
+	buf_free(&b);
+}
+
+void
+render_reply(struct render *r, json_t *object)
+{
+	bool terminal = r->out->terminal;
+
+	switch (r->request->command) {
+	case ADMIN_STATUS:
+		render_status(r, object);
+		return;
+	case ADMIN_ACTIVE:
+	case ADMIN_IDLE:
+		say(r->out, object, "{color}");
+		return;
+	case ADMIN_CHECK:
+		render_check(r, object);
+		return;
+	case ADMIN_FLIP:
+	case ADMIN_ROLLBACK:
+		render_flip(r, object);
+		return;
+	case ADMIN_LOCK:
+	case ADMIN_UNLOCK:
+		render_lock(r, object);
+		return;
+	case ADMIN_DRAIN:
+		render_drain(r, object);
+		return;
+	case ADMIN_HISTORY:
+		render_history(r, object);
+		return;
+	case ADMIN_MAINTENANCE:
+		if (!terminal)
+			output_line(r->out, "maintenance\t%s",
+				    json_has(object, "maintenance") ? "on" : "off");
+		else
+			output_line(r->out, "maintenance is %s%s",
+				    json_has(object, "maintenance") ?
+					    "on: /readyz says no, serving goes on" : "off",
+				    json_has(object, "changed") ? "" : " (as before)");
+		return;
+	case ADMIN_STOP:
+		output_line(r->out, terminal ? "teald drains and ends" : "stopping");
+		return;
+	case ADMIN_WHOAMI:
+		say(r->out, object, terminal ?
+			    "{user} (uid {uid}, pid {pid}) may: {rights:list}" :
+			    "{user}\t{uid}\t{pid}\t{rights:list}");
+		return;
+	case ADMIN_VERSION:
+		render_client_version(r);
+		say(r->out, object, terminal ? "teald {version}, pid {pid}, up {uptime:duration}" :
+					       "teald\t{version}\t{pid}\t{uptime}");
+		return;
+	case ADMIN_EVENTS:
+		return;
+	case ADMIN_NODE:
+	case ADMIN_FLEET:
+	case ADMIN_RELOAD:
+	case ADMIN_HELP:
+		render_members(r, object);
+		return;
+	}
+}

@@ -1,0 +1,158 @@
+/* render_flip.c - a flip as it happens, and the check before it.  One thread. */
+#include <string.h>
+
+#include "app/tealctl/render.h"
+#include "app/tealctl/say.h"
+#include "base/clock.h"
+
+#define TEXT_LIMIT (1u << 20)
+
+/* "  applied    epoch 43 …   +12 ms" */
+static void
+step(struct render *r, json_t *object, const char *word, const char *template, bool pending)
+{
+	struct buf what, when;
+
+	buf_init(&what, TEXT_LIMIT);
+	buf_init(&when, 64);
+	say_into(&what, r->out, object, template);
+	text_duration(&when, clock_now() - r->started);
+	(pending ? output_pending : output_line)(
+		r->out, "  %-10s %-46.*s +%.*s", word, (int)buf_len(&what), buf_str(&what).p,
+		(int)buf_len(&when), buf_str(&when).p);
+	buf_free(&what);
+	buf_free(&when);
+}
+
+static void
+backend_row(struct table *t, json_t *b)
+{
+	bool fine = json_has(b, "ok");
+
+	say_cells(t, b, "address");
+	table_add(t, fine ? STYLE_GOOD : STYLE_BAD, fine ? STR("ok") : STR("failed"));
+	say_cells(t, b, "state error");
+}
+
+/* Every backend of a check; of a flip only those that did not answer. */
+static void
+print_backends(struct render *r, json_t *backends, bool all)
+{
+	static const char *const heads[] = { "BACKEND", "CONNECT", "HEALTH", "ERROR", NULL };
+	struct table t;
+	json_t *b;
+	size_t i;
+
+	if (!r->out->terminal) {
+		json_array_foreach(backends, i, b)
+			say(r->out, b, json_has(b, "ok") ?
+				    "backend\t{address}\tok\t{state}\t{error}" :
+				    "backend\t{address}\tfailed\t{state}\t{error}");
+		return;
+	}
+	if (!all) {
+		json_array_foreach(backends, i, b)
+			if (!json_has(b, "ok"))
+				say(r->out, b, "             {address} is {state}: {error}");
+		return;
+	}
+	table_init(&t, heads);
+	json_array_foreach(backends, i, b)
+		backend_row(&t, b);
+	table_print(&t, r->out);
+}
+
+/* {"event":"checked","service":…,"to":"blue","healthy":2,"total":3,"needed":2,
+ *  "backends":[{"address":…,"ok":true,"state":"up","error":null}]} */
+void
+render_checked(struct render *r, json_t *object)
+{
+	print_backends(r, json_at(object, "backends"), true);
+}
+
+void
+render_check(struct render *r, json_t *object)
+{
+	say(r->out, object, r->out->terminal ?
+		    "{service} -> {to}: a flip would be let through; "
+		    "{healthy}/{total} backends healthy, {needed} needed" :
+		    "checked\t{service}\t{to}\t{healthy}\t{total}\t{needed}");
+}
+
+static void
+introduce(struct render *r)
+{
+	if (r->introduced || !r->out->terminal)
+		return;
+	r->introduced = true;
+	/* Our own words, checked when the line was made: no control characters. */
+	if (r->request->color.n > 0)
+		output_line(r->out, "%s -> %s", r->request->service.p, r->request->color.p);
+	else
+		output_line(r->out, "%s: rollback", r->request->service.p);
+}
+
+static void
+terminal_event(struct render *r, const char *event, json_t *object)
+{
+	introduce(r);
+	if (strcmp(event, "checked") == 0) {
+		step(r, object, event, "{healthy}/{total} backends healthy, {needed} needed", false);
+		print_backends(r, json_at(object, "backends"), false);
+	} else if (strcmp(event, "committed") == 0) {
+		step(r, object, event, "epoch {epoch} is stored", false);
+	} else if (strcmp(event, "applied") == 0) {
+		step(r, object, event,
+		     json_has(object, "ms") ? "nothing new reaches the old color, after {ms} ms" :
+					      "nothing new reaches the old color", false);
+	} else if (strcmp(event, "draining") == 0) {
+		step(r, object, event,
+		     json_has(object, "deadline_in") ?
+			     "{remaining} connections left, {deadline_in:duration} at most" :
+			     "{remaining} connections left", true);
+	} else if (strcmp(event, "drained") == 0) {
+		step(r, object, event,
+		     json_has(object, "cut") ? "in {seconds:duration}; {cut} connections were cut" :
+					       "in {seconds:duration}; every connection ended by itself",
+		     false);
+	} else {
+		render_streamed(r, object);
+	}
+}
+
+void
+render_flip_event(struct render *r, json_t *object)
+{
+	const char *event = json_string_value(json_at(object, "event"));
+
+	if (r->out->terminal)
+		terminal_event(r, event, object);
+	else if (strcmp(event, "checked") == 0)
+		say(r->out, object, "checked\t{service}\t{to}\t{healthy}\t{total}\t{needed}");
+	else if (strcmp(event, "committed") == 0)
+		say(r->out, object, "committed\t{epoch}");
+	else if (strcmp(event, "applied") == 0)
+		say(r->out, object, "applied\t{epoch}\t{ms}");
+	else if (strcmp(event, "draining") == 0)
+		say(r->out, object, "draining\t{remaining}");
+	else if (strcmp(event, "drained") == 0)
+		say(r->out, object, "drained\t{epoch}\t{seconds}\t{cut}");
+	else
+		render_streamed(r, object);
+}
+
+/* {"ok":true,"service":"shop","active":"blue","epoch":43,"changed":true} */
+void
+render_flip(struct render *r, json_t *object)
+{
+	bool changed = json_has(object, "changed");
+
+	if (!r->out->terminal)
+		say(r->out, object, changed ? "flipped\t{service}\t{active}\t{epoch}" :
+					      "unchanged\t{service}\t{active}\t{epoch}");
+	else if (changed)
+		say(r->out, object, "{service}: {active} is active, epoch {epoch}");
+	else
+		say(r->out, object, "{service}: {active} is active already, epoch {epoch}; "
+				    "nothing changed");
+}

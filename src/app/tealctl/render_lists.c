@@ -1,0 +1,116 @@
+/* render_lists.c - what still drains, and what was.  One thread. */
+#include "app/tealctl/render.h"
+#include "app/tealctl/say.h"
+
+static void
+connection_row(struct table *t, const struct output *o, json_t *c)
+{
+	static const char *const values[] = { "{client}", "{backend}", "{age:duration}",
+					      "{idle:duration}", "{bytes_in:bytes}",
+					      "{bytes_out:bytes}" };
+	struct buf b;
+
+	if (!o->terminal) {
+		table_add(t, STYLE_PLAIN, STR("connection"));
+		say_cells(t, c, "client backend age idle bytes_in bytes_out");
+		return;
+	}
+	buf_init(&b, 4096);
+	for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+		buf_clear(&b);
+		say_into(&b, o, c, values[i]);
+		table_add(t, STYLE_PLAIN, buf_str(&b));
+	}
+	buf_free(&b);
+}
+
+static void
+print_connections(struct render *r, json_t *connections)
+{
+	static const char *const heads[] = { "CLIENT", "BACKEND", "AGE", "IDLE", "IN", "OUT", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", NULL };
+	struct table t;
+	json_t *c;
+	size_t i;
+
+	if (json_array_size(connections) == 0)
+		return;
+	table_init(&t, r->out->terminal ? heads : columns);
+	json_array_foreach(connections, i, c)
+		connection_row(&t, r->out, c);
+	table_print(&t, r->out);
+}
+
+/* {"service":"shop","draining":true,"color":"green","remaining":3,"deadline_in":12.3,
+ *  "connections":[…],"truncated":false} */
+void
+render_drain(struct render *r, json_t *object)
+{
+	bool draining = json_has(object, "draining");
+
+	if (!r->out->terminal)
+		say(r->out, object, draining ?
+			    "draining\t{service}\t{color}\t{remaining}\t{deadline_in}" :
+			    "idle\t{service}\t-\t{remaining}\t-");
+	else if (!draining)
+		say(r->out, object, "{service}: nothing drains");
+	else if (json_is_number(json_at(object, "deadline_in")))
+		say(r->out, object, "{service}: {color} drains, {remaining} connections left, "
+				    "{deadline_in:duration} at most");
+	else
+		say(r->out, object, "{service}: {color} drains, {remaining} connections left, "
+				    "without a deadline");
+	print_connections(r, json_at(object, "connections"));
+	if (json_has(object, "truncated"))
+		say(r->out, object, r->out->terminal ? "(there are more)" : "truncated");
+}
+
+static void
+history_row(struct table *t, const struct output *o, json_t *h)
+{
+	const char *result = json_string_value(json_at(h, "result"));
+	bool fine = result != NULL && strcmp(result, "ok") == 0;
+	struct buf b;
+
+	if (o->terminal) {
+		buf_init(&b, 256);
+		text_time(&b, json_at(h, "at"));
+		table_add(t, STYLE_PLAIN, buf_str(&b));
+		buf_free(&b);
+	} else {
+		say_cells(t, h, "at");
+	}
+	say_cells(t, h, "epoch kind from to by");
+	if (!o->terminal)
+		say_cells(t, h, "uid pid");
+	buf_init(&b, 256);
+	text_json(&b, json_at(h, "result"));
+	table_add(t, fine ? STYLE_PLAIN : STYLE_BAD, buf_str(&b));
+	buf_free(&b);
+	if (!o->terminal)
+		say_cells(t, h, "expect");
+	say_cells(t, h, "reason");
+}
+
+/* {"history":[{"at":…,"epoch":43,"from":"green","to":"blue","kind":"flip","by":…,
+ *  "uid":…,"pid":…,"reason":…,"result":"ok","expect":…}]}, newest last */
+void
+render_history(struct render *r, json_t *object)
+{
+	static const char *const heads[] = { "AT", "EPOCH", "WHAT", "FROM", "TO", "BY", "RESULT",
+					     "REASON", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", NULL };
+	json_t *history = json_at(object, "history"), *h;
+	struct table t;
+	size_t i;
+
+	if (json_array_size(history) == 0) {
+		if (r->out->terminal)
+			say(r->out, object, "{service}: nothing has happened yet");
+		return;
+	}
+	table_init(&t, r->out->terminal ? heads : columns);
+	json_array_foreach(history, i, h)
+		history_row(&t, r->out, h);
+	table_print(&t, r->out);
+}

@@ -1,0 +1,238 @@
+/* render_status.c - services, their colors and backends, the store.  One
+ * thread. */
+#include <string.h>
+
+#include "app/tealctl/render.h"
+#include "app/tealctl/say.h"
+
+static const char *const color_words[] = { "green", "blue" };
+
+static enum style
+style_of_state(json_t *state)
+{
+	const char *s = json_string_value(state);
+
+	return s == NULL || strcmp(s, "up") == 0 ? STYLE_PLAIN : STYLE_BAD;
+}
+
+static json_t *
+color_of(json_t *service, const char *word)
+{
+	return json_object_get(json_at(service, "colors"), word);
+}
+
+/* The color that drains, as a JSON word; NULL when none does. */
+static const char *
+draining_color(json_t *service)
+{
+	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
+		if (json_has(color_of(service, color_words[i]), "draining"))
+			return color_words[i];
+	return NULL;
+}
+
+/* "3/3, 118 conn" */
+static void
+color_cell(struct table *t, const struct output *o, json_t *color)
+{
+	json_t *healthy = json_at(color, "healthy"), *total = json_at(color, "total");
+	bool well = json_number_value(healthy) >= json_number_value(total);
+	struct buf b;
+
+	buf_init(&b, 256);
+	say_into(&b, o, color, "{healthy}/{total} up, {connections} conn");
+	table_add(t, json_number_value(healthy) == 0 ? STYLE_BAD : well ? STYLE_PLAIN : STYLE_NOTE,
+		  buf_str(&b));
+	buf_free(&b);
+}
+
+static void
+note_cell(struct table *t, const struct output *o, json_t *service)
+{
+	const char *draining = draining_color(service);
+	struct buf b;
+
+	buf_init(&b, 65536);
+	if (json_has(service, "locked"))
+		say_into(&b, o, service, "locked by {locked.by}: {locked.reason}");
+	if (draining != NULL)
+		buf_printf(&b, "%s%s drains", buf_len(&b) > 0 ? "; " : "", draining);
+	table_add(t, buf_len(&b) > 0 ? STYLE_NOTE : STYLE_PLAIN, buf_str(&b));
+	buf_free(&b);
+}
+
+static void
+print_services(struct render *r, json_t *services)
+{
+	static const char *const heads[] = { "SERVICE", "MODE", "ACTIVE", "EPOCH", "GREEN", "BLUE",
+					     "CHANGED", "BY", "NOTE", NULL };
+	struct table t;
+	struct buf b;
+	json_t *s;
+	size_t i;
+
+	table_init(&t, heads);
+	buf_init(&b, 4096);
+	json_array_foreach(services, i, s) {
+		say_cells(&t, s, "name mode active epoch");
+		color_cell(&t, r->out, color_of(s, "green"));
+		color_cell(&t, r->out, color_of(s, "blue"));
+		buf_clear(&b);
+		text_time(&b, json_at(s, "changed_at"));
+		table_add(&t, STYLE_PLAIN, buf_str(&b));
+		say_cells(&t, s, "changed_by");
+		note_cell(&t, r->out, s);
+	}
+	buf_free(&b);
+	table_print(&t, r->out);
+}
+
+static void
+add_backends(struct table *t, json_t *service, const char *word)
+{
+	json_t *backends = json_at(color_of(service, word), "backends"), *b;
+	const char *active = json_string_value(json_at(service, "active"));
+	enum style style = strcmp(word, "green") == 0 ? STYLE_GREEN : STYLE_BLUE;
+	struct buf when;
+	size_t i;
+
+	buf_init(&when, 4096);
+	json_array_foreach(backends, i, b) {
+		table_add(t, style, str_from(word));
+		table_printf(t, STYLE_PLAIN, "%s%s",
+			     active != NULL && strcmp(active, word) == 0 ? "active" : "idle",
+			     json_has(color_of(service, word), "draining") ? ", drains" : "");
+		say_cells(t, b, "address");
+		buf_clear(&when);
+		text_json(&when, json_at(b, "state"));
+		table_add(t, style_of_state(json_at(b, "state")), buf_str(&when));
+		say_cells(t, b, "connections");
+		buf_clear(&when);
+		text_time(&when, json_at(b, "since"));
+		table_add(t, STYLE_PLAIN, buf_str(&when));
+		say_cells(t, b, "error");
+	}
+	buf_free(&when);
+}
+
+static void
+print_detail(struct render *r, json_t *s)
+{
+	static const char *const heads[] = { "COLOR", "ROLE", "BACKEND", "STATE", "CONNECTIONS",
+					     "SINCE", "ERROR", NULL };
+	struct table t;
+
+	say(r->out, s, "{name} ({mode}): {active} is active, epoch {epoch}");
+	if (json_has(s, "changed_at"))
+		say(r->out, s, json_has(s, "reason") ?
+			    "changed {changed_at:time} by {changed_by}: {reason}" :
+			    "changed {changed_at:time} by {changed_by}");
+	if (json_has(s, "locked"))
+		say(r->out, s, "locked {locked.at:time} by {locked.by}: {locked.reason}");
+	for (size_t i = 0; i < ARRAY_LEN(color_words); i++) {
+		bool draining = json_has(color_of(s, color_words[i]), "draining");
+		struct buf b;
+
+		buf_init(&b, 4096);
+		say_into(&b, r->out, color_of(s, color_words[i]),
+			 draining ? "{healthy}/{total} backends up, {connections} connections, draining" :
+				    "{healthy}/{total} backends up, {connections} connections");
+		output_line(r->out, "%-5s: %.*s", color_words[i], (int)buf_len(&b), buf_str(&b).p);
+		buf_free(&b);
+	}
+	output_line(r->out, "%s", "");
+	table_init(&t, heads);
+	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
+		add_backends(&t, s, color_words[i]);
+	table_print(&t, r->out);
+}
+
+static void
+print_store(struct render *r, json_t *object)
+{
+	json_t *store = json_at(object, "store");
+	bool up = json_has(store, "up");
+	struct buf b;
+
+	if (json_has(object, "maintenance"))
+		output_line(r->out, "%smaintenance is on: /readyz says no%s",
+			    output_on(r->out, STYLE_NOTE), output_off(r->out, STYLE_NOTE));
+	if (store == NULL)
+		return;
+	buf_init(&b, 4096);
+	say_into(&b, r->out, store, json_is_number(json_at(store, "age")) ?
+		 "store: {type}, {age:duration} old" : "store: {type}");
+	output_line(r->out, "%.*s, %s%s%s", (int)buf_len(&b), buf_str(&b).p,
+		    output_on(r->out, up ? STYLE_PLAIN : STYLE_BAD), up ? "up" : "down",
+		    output_off(r->out, up ? STYLE_PLAIN : STYLE_BAD));
+	buf_free(&b);
+}
+
+/* service NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS,
+ * DRAINING LOCKED CHANGED_AT CHANGED_BY REASON */
+static void
+record_service(struct render *r, json_t *s)
+{
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", "",
+					       "", "", "", NULL };
+	const char *draining = draining_color(s);
+	struct table t;
+
+	table_init(&t, columns);
+	table_add(&t, STYLE_PLAIN, STR("service"));
+	say_cells(&t, s, "name mode active epoch");
+	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
+		say_cells(&t, color_of(s, color_words[i]), "healthy total connections");
+	table_add(&t, STYLE_PLAIN, str_from(draining != NULL ? draining : "-"));
+	table_add(&t, STYLE_PLAIN, json_has(s, "locked") ? STR("locked") : STR("unlocked"));
+	say_cells(&t, s, "changed_at changed_by reason");
+	table_print(&t, r->out);
+}
+
+static void
+record_backends(struct render *r, json_t *service)
+{
+	static const char *const columns[] = { "", "", "", "", "", "", "", NULL };
+	json_t *b;
+	size_t i;
+
+	for (size_t k = 0; k < ARRAY_LEN(color_words); k++)
+		json_array_foreach(json_at(color_of(service, color_words[k]), "backends"), i, b) {
+			struct table t;
+
+			table_init(&t, columns);
+			table_add(&t, STYLE_PLAIN, STR("backend"));
+			say_cells(&t, service, "name");
+			table_add(&t, STYLE_PLAIN, str_from(color_words[k]));
+			say_cells(&t, b, "address state connections since");
+			table_print(&t, r->out);
+		}
+}
+
+void
+render_status(struct render *r, json_t *object)
+{
+	json_t *services = json_at(object, "services"), *s;
+	bool detail = r->request->service.n > 0;
+	size_t i;
+
+	if (!r->out->terminal) {
+		json_array_foreach(services, i, s) {
+			record_service(r, s);
+			if (detail)
+				record_backends(r, s);
+		}
+		if (json_at(object, "store") != NULL)
+			say(r->out, json_at(object, "store"),
+			    json_has(object, "store.up") ? "store\t{type}\tup\t{age}" :
+							   "store\t{type}\tdown\t{age}");
+		return;
+	}
+	if (detail) {
+		json_array_foreach(services, i, s)
+			print_detail(r, s);
+		return;
+	}
+	print_services(r, services);
+	print_store(r, object);
+}

@@ -1,0 +1,323 @@
+/* talk.c - sends the command, shows progress, and knows how it ended, also
+ * when teald stops talking half way.  One thread. */
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/tealctl/client.h"
+#include "app/tealctl/render.h"
+#include "app/tealctl/say.h"
+#include "app/tealctl/talk.h"
+#include "base/clock.h"
+#include "base/utf8.h"
+
+/* A teald that is well answers within milliseconds. */
+#define REACH_SECONDS 5.0
+/* Its own default for --timeout with --wait=applied. */
+#define APPLIED_SECONDS 5.0
+
+/* Beyond the table of errors. */
+enum { EXIT_LATE = 8, EXIT_UNREACHED = 9, EXIT_UNKNOWN = 11 };
+
+static const char not_teald[] = "what answers there does not talk like teald";
+static const char silent[] = "teald does not answer: it hangs or is overrun";
+
+struct talk {
+	const struct options *o;
+	struct output *out;
+	const struct admin_command_info *info;
+	struct client client;
+	struct render render;
+	bool committed, applied;	/* how far a flip has come */
+	const char *lost;	/* what happened to teald, for the message */
+};
+
+enum step { STEP_MORE, STEP_DONE, STEP_LOST };
+
+static void PRINTF_LIKE(2, 3)
+complain(struct output *out, const char *fmt, ...)
+{
+	char text[4096];
+	struct buf safe;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	output_settle(out);
+	buf_init(&safe, 8 * sizeof(text));
+	text_safe(&safe, str_from(text));
+	fprintf(stderr, "tealctl: %.*s\n", (int)buf_len(&safe), buf_str(&safe).p);
+	buf_free(&safe);
+}
+
+static void
+on_interrupt(int sig)
+{
+	static const char text[] = "\ntealctl: interrupted; the command goes on without its client\n";
+	ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)n;
+	/* SA_RESETHAND: now it ends us the usual way. */
+	raise(sig);
+}
+
+/* How long silence is normal before teald is asked whether it lives. */
+static double
+patience(const struct talk *t)
+{
+	const struct admin_request *r = &t->o->request;
+	double seconds = REACH_SECONDS;
+
+	if (r->command == ADMIN_FLIP || r->command == ADMIN_ROLLBACK)
+		seconds += r->wait_healthy + (r->has_timeout ? r->timeout : APPLIED_SECONDS);
+	return seconds;
+}
+
+/* The line as it came, but for characters a terminal may take as an order:
+ * JSON has them inside strings only, where an escape means the same. */
+static void
+print_raw(struct str line)
+{
+	uint32_t point;
+	size_t len;
+
+	for (size_t i = 0; i < line.n; i += len) {
+		if ((len = utf8_next(line.p + i, line.n - i, &point)) == 0) {
+			len = 1;	/* cannot be: jansson has read it */
+		} else if (point < 0x20) {
+			putchar(' ');
+		} else if (utf8_is_control(point)) {
+			printf("\\u%04x", (unsigned)point);
+		} else {
+			fwrite(line.p + i, 1, len, stdout);
+		}
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
+/* The next object; STEP_LOST with t->lost when there will be none. */
+static enum step
+next_object(struct talk *t, double seconds, struct str *line, json_t **object)
+{
+	json_error_t error;
+
+	for (;;) {
+		switch (client_read_line(&t->client, seconds, line)) {
+		case CLIENT_LINE:
+			*object = json_loadb(line->p, line->n, JSON_ALLOW_NUL, &error);
+			if (json_is_object(*object))
+				return STEP_MORE;
+			json_decref(*object);
+			t->lost = not_teald;
+			return STEP_LOST;
+		case CLIENT_GONE:
+			t->lost = "teald closed the connection before its answer was complete";
+			return STEP_LOST;
+		case CLIENT_TOO_LONG:
+			t->lost = "what answers there sends a line without end";
+			return STEP_LOST;
+		case CLIENT_QUIET:
+			if (client_probe(t->o->socket, REACH_SECONDS))
+				continue;
+			t->lost = silent;
+			return STEP_LOST;
+		}
+	}
+}
+
+/* A timeout says what was being waited for. */
+static int
+refusal_status(const struct talk *t, const char *word)
+{
+	enum err e = err_from_word(word);
+
+	if (e == E_TIMEOUT && !(t->o->request.wait == ADMIN_WAIT_DRAINED && t->applied))
+		return EXIT_LATE;
+	return err_exit_status(e);
+}
+
+static int
+take_last(struct talk *t, json_t *object)
+{
+	json_t *word = json_at(object, "error");
+	const char *error = json_is_string(word) ? json_string_value(word) : "internal";
+
+	if (json_is_true(json_at(object, "ok"))) {
+		if (!t->o->json)
+			render_reply(&t->render, object);
+		return 0;
+	}
+	if (!t->o->json) {
+		struct buf b;
+
+		output_settle(t->out);
+		buf_init(&b, 1 << 20);
+		say_into(&b, &(struct output){ .terminal = false }, object,
+			 json_has(object, "message") ? "{error}: {message}" : "{error}");
+		if (json_is_true(json_at(object, "changed")))
+			say_into(&b, &(struct output){ .terminal = false }, object,
+				 "; it did change: {active} is active, epoch {epoch}");
+		else if (json_is_null(json_at(object, "changed")))
+			buf_printf(&b, "; whether it changed is unknown: see tealctl status");
+		fprintf(stderr, "tealctl: %.*s\n", (int)buf_len(&b), buf_str(&b).p);
+		buf_free(&b);
+	}
+	return refusal_status(t, error);
+}
+
+static void
+take_event(struct talk *t, json_t *object)
+{
+	const char *event = json_string_value(json_at(object, "event"));
+
+	if (strcmp(event, "committed") == 0)
+		t->committed = true;
+	else if (strcmp(event, "applied") == 0)
+		t->committed = t->applied = true;
+	if (!t->o->json)
+		render_event(&t->render, object);
+}
+
+/* Reads until the last object of one command; its status in *status. */
+static enum step
+take_replies(struct talk *t, int *status)
+{
+	enum step step = STEP_MORE;
+	struct str line;
+	json_t *object;
+
+	while (step == STEP_MORE) {
+		if (next_object(t, patience(t), &line, &object) != STEP_MORE)
+			return STEP_LOST;
+		if (json_at(object, "ok") == NULL && !json_is_string(json_at(object, "event"))) {
+			t->lost = not_teald;
+			step = STEP_LOST;
+		} else {
+			if (t->o->json)
+				print_raw(line);
+			if (json_at(object, "ok") == NULL) {
+				take_event(t, object);
+			} else {
+				*status = take_last(t, object);
+				step = STEP_DONE;
+			}
+		}
+		json_decref(object);
+	}
+	return step;
+}
+
+/* What changes something is sent only to a teald that answers: after that,
+ * status 9 means for certain that nothing has changed.  A refusal here is the
+ * answer to the command. */
+static enum step
+greet(struct talk *t, int *status)
+{
+	enum step step = STEP_MORE;
+	struct str line;
+	json_t *object;
+
+	if (!client_send(&t->client, STR("version\n"), REACH_SECONDS)) {
+		t->lost = "teald closed the connection";
+		return STEP_LOST;
+	}
+	switch (client_read_line(&t->client, REACH_SECONDS, &line)) {
+	case CLIENT_LINE:
+		break;
+	case CLIENT_QUIET:
+		t->lost = silent;
+		return STEP_LOST;
+	case CLIENT_GONE:
+	case CLIENT_TOO_LONG:
+		t->lost = "teald closed the connection";
+		return STEP_LOST;
+	}
+	object = json_loadb(line.p, line.n, JSON_ALLOW_NUL, NULL);
+	if (!json_is_object(object) || !json_is_boolean(json_at(object, "ok"))) {
+		t->lost = not_teald;
+		step = STEP_LOST;
+	} else if (!json_is_true(json_at(object, "ok"))) {
+		if (t->o->json)
+			print_raw(line);
+		*status = take_last(t, object);
+		step = STEP_DONE;
+	}
+	json_decref(object);
+	return step;
+}
+
+static int
+unreached(struct talk *t)
+{
+	complain(t->out, "%s (%s)", t->lost, t->o->socket);
+	return EXIT_UNREACHED;
+}
+
+/* The command went out, but its last object never came. */
+static int
+lost(struct talk *t)
+{
+	bool flip = t->info->command == ADMIN_FLIP || t->info->command == ADMIN_ROLLBACK;
+
+	if (!t->info->changes)
+		return unreached(t);
+	if (flip && t->applied && t->o->request.wait == ADMIN_WAIT_DRAINED) {
+		complain(t->out, "%s (%s); the flip is applied, the old color may still drain",
+			 t->lost, t->o->socket);
+		return err_exit_status(E_TIMEOUT);
+	}
+	if (flip && t->committed) {
+		complain(t->out, "%s (%s); the flip is stored, but was not confirmed: "
+				 "see tealctl status", t->lost, t->o->socket);
+		return EXIT_LATE;
+	}
+	complain(t->out, "%s (%s); whether anything changed is unknown: see tealctl status",
+		 t->lost, t->o->socket);
+	return EXIT_UNKNOWN;
+}
+
+static int
+converse(struct talk *t)
+{
+	int status = EXIT_UNREACHED;
+
+	if (t->info->changes) {
+		switch (greet(t, &status)) {
+		case STEP_MORE: break;
+		case STEP_DONE: return status;
+		case STEP_LOST: return unreached(t);
+		}
+		sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt,
+						       .sa_flags = SA_RESETHAND }, NULL);
+	}
+	t->render.started = clock_now();
+	/* One that hangs up at once may have said why: read in any case. */
+	if (!client_send(&t->client, buf_str(&t->o->text), REACH_SECONDS))
+		t->lost = "teald takes no more of the command";
+	return take_replies(t, &status) == STEP_DONE ? status : lost(t);
+}
+
+int
+talk(const struct options *o, struct output *out)
+{
+	struct talk t = { .o = o, .out = out, .info = admin_command_info(o->request.command) };
+	struct why why;
+	int status;
+
+	t.render = (struct render){ .out = out, .request = &o->request };
+	if (client_open(&t.client, o->socket, REACH_SECONDS, &why) != OK) {
+		/* One's own version is worth knowing then, too. */
+		if (o->request.command == ADMIN_VERSION && !o->json)
+			render_client_version(&t.render);
+		complain(out, "%s", why.text);
+		return EXIT_UNREACHED;
+	}
+	status = converse(&t);
+	client_close(&t.client);
+	return status;
+}
