@@ -1,0 +1,207 @@
+/* load.h - the load generator: what its threads and its modes share.
+ * Times are nanoseconds of CLOCK_MONOTONIC unless a name says otherwise. */
+#ifndef APP_TEALBENCH_LOAD_H
+#define APP_TEALBENCH_LOAD_H
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "app/tealbench/chunked.h"
+#include "app/tealbench/histogram.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "net/addr.h"
+
+#define LOAD_THREADS_MAX 64
+#define LOAD_SCRATCH (256 * 1024)
+#define LOAD_NAMES_MAX 8
+#define LOAD_NAME_MAX 64
+#define LOAD_NAME_UNSAID (LOAD_NAMES_MAX + 1)
+
+/*	enum                 word */
+#define LOAD_ERROR_TABLE(X) \
+	X(LOAD_REFUSED,      "refused")	/* nobody listens there */ \
+	X(LOAD_RESET,        "reset")	/* cut by the other side */ \
+	X(LOAD_TIMEOUT,      "timeout")	/* no answer, or no progress, in time */ \
+	X(LOAD_SHORT,        "short")	/* ended before the answer was whole */ \
+	X(LOAD_WRONG_BODY,   "wrong_body")	/* other bytes than expected */ \
+	X(LOAD_5XX,          "5xx") \
+	X(LOAD_STATUS,       "status")	/* any other status but 2xx */ \
+	X(LOAD_PROTOCOL,     "protocol")	/* an answer that is not HTTP */ \
+	X(LOAD_CLOSED,       "closed")	/* a held connection went away */ \
+	X(LOAD_UNSENT,       "unsent")	/* due in time, but no connection was free for it */ \
+	X(LOAD_LOCAL,        "local")	/* out of ports, descriptors or memory here */ \
+	X(LOAD_OTHER,        "other")
+
+enum load_error {
+#define X(name, word) name,
+	LOAD_ERROR_TABLE(X)
+#undef X
+	LOAD_ERRORS
+};
+
+const char *load_error_word(enum load_error e);
+enum load_error load_error_from_errno(int error);
+
+struct flow;
+
+enum flow_verdict {
+	FLOW_MORE,	/* the answer is not whole yet */
+	FLOW_DONE,	/* it is; the connection may serve again */
+	FLOW_DONE_LAST,	/* it is; the connection may not */
+	FLOW_FAILED,	/* flow->error says how */
+};
+
+/* One kind of load. */
+struct load_mode {
+	const char *word;
+	bool fresh;	/* a new connection for each request; connecting is part of it */
+	bool hold;	/* one request each, then the connections are kept open */
+	bool bulk;	/* long transfers: cut at the end of the time, judged by bytes */
+	bool http;
+	uint64_t size;	/* default of --size */
+	void (*begin)(struct flow *f);	/* sets to_send and what is awaited */
+	/* What to send next: *n > 0 bytes, of the flow->to_send - flow->sent left. */
+	const char *(*next)(const struct flow *f, uint64_t *n);
+	/* Everything is sent; NULL: nothing to do.  False with flow->error. */
+	bool (*sent)(struct flow *f);
+	enum flow_verdict (*take)(struct flow *f, const char *p, size_t n);	/* n 0: end of file */
+	/* The bytes need not be looked at, only counted: recv() may drop them. */
+	bool (*blind)(const struct flow *f);
+};
+
+/* The mode of that word, or NULL. */
+const struct load_mode *load_mode_find(const char *word);
+extern const struct load_mode load_mode_http, load_mode_http_close;
+
+struct load_config {
+	const struct load_mode *mode;
+	struct addr target;
+	const char *target_text;
+	const char *path;	/* http */
+	const char *congestion;	/* NULL: the kernel's */
+	uint64_t connections, threads;
+	uint64_t requests;	/* 0: as many as the time allows */
+	uint64_t rate;	/* a second, over all threads; 0: closed loop */
+	uint64_t size, sources;
+	double duration, timeout;	/* seconds */
+	bool check, hello, json, own;
+	bool pattern_body;	/* http: the path is /bytes/N, N in size */
+	struct buf request;	/* http: the bytes of it */
+};
+
+/* Counted by one thread, read by main while it runs. */
+struct load_tally {
+	_Atomic uint64_t done, bytes_in, bytes_out, open, settled, held;
+	_Atomic uint64_t errors[LOAD_ERRORS];
+};
+
+static inline void
+load_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	/* One writer: no locked instruction is needed. */
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+/* Who answered, by the names backends give themselves. */
+struct load_names {
+	unsigned n;
+	struct {
+		char text[LOAD_NAME_MAX + 1];
+		uint64_t count;
+	} name[LOAD_NAMES_MAX];
+	uint64_t others;	/* more names than fit */
+};
+
+/* That name's place in names->name, a new one if need be; LOAD_NAMES_MAX when
+ * all are taken. */
+unsigned load_names_find(struct load_names *names, struct str name);
+
+enum load_phase {
+	LOAD_WARMING,	/* connecting, where connections last */
+	LOAD_RUNNING,
+	LOAD_CLOSING,	/* nothing new; waiting for the answers under way */
+};
+
+struct load_thread {
+	const struct load_config *config;
+	unsigned index;
+	pthread_t id;
+	struct ev_loop *loop;
+	ev_async stop;
+	ev_io pace;	/* a timerfd that fires when a request is due */
+	ev_timer tick;
+	enum load_phase phase;
+	struct flow *flows;
+	unsigned flow_count;
+	unsigned warmed, warming;	/* begun; still at it */
+	bool ramping;
+	uint64_t quota, issued, busy;
+	uint64_t born, began, ended;	/* thread started, first request due, last answer */
+	uint64_t armed;	/* what pace is set to; 0: nothing */
+	struct link ready;	/* connections waiting for a request to fall due */
+	struct link paused;	/* failed ones waiting for the next tick */
+	struct link deadlines;	/* busy flows, the longest untouched first */
+	struct histogram latency, connect;
+	struct load_names names;
+	struct load_tally tally;
+	_Atomic bool finished;
+	char *scratch;	/* LOAD_SCRATCH bytes */
+};
+
+enum flow_state { FLOW_CLOSED, FLOW_CONNECTING, FLOW_GREETING, FLOW_BUSY, FLOW_READY, FLOW_HELD };
+
+/* flow - one connection of the load, reused for the next when it ends.
+ * Owned by its thread. */
+struct flow {
+	unsigned magic;
+	int fd;
+	enum flow_state state;
+	enum load_error error;	/* after FLOW_FAILED */
+	struct load_thread *thread;
+	unsigned index;	/* over all threads */
+	unsigned name;	/* who is at the other end: in thread->names; LOAD_NAME_UNSAID */
+	ev_io io;
+	struct link link;	/* ready or paused */
+	struct link deadline;
+	bool warming;	/* being connected before the load begins */
+	bool in_request;	/* a request waits for its answer, or for the connection */
+	uint64_t intended;	/* when the request was due; latency counts from here */
+	uint64_t connecting;	/* since when */
+	uint64_t touched;	/* last progress */
+	uint64_t serial;	/* of the request, for bytes that differ each time */
+	uint64_t to_send, sent, to_take, taken;
+	struct buf in;	/* what could not be judged yet: half a head, half a line */
+	/* http */
+	struct chunked chunked;
+	bool head_done, chunked_in, until_end, keep;
+	unsigned status;
+};
+
+void load_thread_init(struct load_thread *t, const struct load_config *config, unsigned index);
+void load_thread_free(struct load_thread *t);
+void *load_thread_run(void *thread);
+
+/* Prints the end result of all threads, as JSON or for people. */
+void load_report(const struct load_config *config, struct load_thread *threads, unsigned n);
+/* The sums so far, for the progress line. */
+struct load_sums {
+	uint64_t done, errors, bytes, open, settled, held;
+};
+struct load_sums load_sum(struct load_thread *threads, unsigned n);
+
+static inline uint64_t
+load_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+#endif
