@@ -1,0 +1,98 @@
+/* admin_client.h - one connection of the admin socket, and what the files
+ * behind the socket (admin.c, admin_client.c, command.c) share.
+ * Thread: main. */
+#ifndef APP_ADMIN_CLIENT_H
+#define APP_ADMIN_CLIENT_H
+
+#include "app/admin.h"
+#include "app/names.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "net/io.h"
+#include "proto/admin_line.h"
+
+#define CLIENT_MAGIC 0x61646d63u
+/* A reply never grows beyond this; status of a large fleet fits. */
+#define CLIENT_REPLY_MAX ((size_t)8 << 20)
+/* A listener that is so far behind is not listening. */
+#define CLIENT_EVENTS_MAX ((size_t)1 << 20)
+/* Commands that go on after their client left; more are not watched to
+ * their end. */
+#define ADMIN_ORPHANS_MAX 1024
+
+struct command;
+
+struct admin {
+	const struct config *config;
+	struct control *control;	/* NULL before admin_start() */
+	struct ev_loop *loop;
+	struct io listener;
+	dev_t dev;	/* of the socket file, to know it again */
+	ino_t ino;
+	ev_timer pause;	/* until accepting is tried again */
+	double complained;	/* ev_now() of the last line about that */
+	ev_timer sweep;	/* runs while anybody is busy */
+	ev_prepare reap;	/* frees the dead when their callbacks are over */
+	struct link clients;	/* longest idle first */
+	struct link dead;
+	unsigned n_clients;
+	struct link commands;	/* all under way, with or without a client */
+	unsigned n_orphans;
+	struct names *names;
+	uid_t own_uid;
+	char scratch[ADMIN_LINE_MAX + 1];
+};
+
+struct client {
+	uint32_t magic;
+	struct admin *admin;
+	struct link link;	/* on clients, then on dead */
+	struct io io;	/* closed: the client is dead */
+	uid_t uid;
+	pid_t pid;
+	struct buf in;	/* the line so far; no memory while there is none */
+	struct buf out;	/* what the peer has not taken yet; likewise */
+	struct command *command;	/* under way, NULL: none */
+	double touched;	/* ev_now() of the last sign of life */
+	double moved;	/* ev_now() when out last shrank or began */
+	bool skipping;	/* until the newline of a line that was too long */
+	bool eof;	/* nothing more will come */
+	bool stepping;	/* client_step() is on the stack */
+};
+
+/* Takes over fd. */
+void client_new(struct admin *a, int fd, uid_t uid, pid_t pid);
+
+/* Closes now; what is under way learns that its client left.  The memory
+ * stays until this turn of the loop is over. */
+void client_close(struct client *c);
+
+static inline bool
+client_is_open(const struct client *c)
+{
+	return io_is_open(&c->io);
+}
+
+/* Nothing is under way and nothing is owed: it may make way for another. */
+static inline bool
+client_is_idle(const struct client *c)
+{
+	return c->command == NULL && buf_len(&c->out) == 0;
+}
+
+/* Sends a line, or as much as the peer takes now and the rest later.  Closes
+ * the client when the line does not fit. */
+void client_send(struct client *c, struct str line);
+/* The same; takes the bytes over without a copy where it can.  Frees text. */
+void client_send_buf(struct client *c, struct buf *text);
+
+/* c->command is over: reads the next line. */
+void client_resume(struct client *c);
+
+/* Once a second while busy: closes who is stuck, notices who left. */
+void client_sweep(struct client *c);
+
+/* Starts the sweep, which ends by itself. */
+void admin_watch_busy(struct admin *a);
+
+#endif

@@ -1,0 +1,79 @@
+/* command.h - one command of the admin socket, from its line to its reply.
+ *
+ *	parse -> rights -> name of the user -> verb -> reply and audit
+ *
+ * It outlives its client where it must: a flip goes on, and its audit line
+ * says how it ended.  Thread: main. */
+#ifndef APP_COMMAND_H
+#define APP_COMMAND_H
+
+#include "app/admin_client.h"
+#include "app/names.h"
+#include "base/json.h"
+#include "control/bus.h"
+#include "control/flip.h"
+#include "proto/admin_command.h"
+
+struct lock_all;
+
+struct command {
+	struct link link;	/* admin->commands */
+	struct admin *admin;	/* NULL: gone; only the callback that holds it is waited for */
+	struct client *client;	/* NULL: left */
+	bool held;	/* a callback that cannot be called off will come */
+	bool orphan;	/* counted in admin->n_orphans */
+	bool audited;	/* its end goes to the audit log */
+	struct actor by;	/* user is filled once it is known */
+	const struct admin_command_info *info;
+	struct entry *entry;	/* the service it names; NULL: none */
+	struct name_wait name;
+	struct flip_watcher watcher;
+	struct bus_listener listener;
+	struct lock_all *all;
+	struct admin_request request;	/* slices of line */
+	struct admin_line line;
+};
+
+/* Runs a line of the client, who has no other command.  It may be over when
+ * this returns, and the client closed. */
+void command_run(struct client *c, struct str line);
+
+/* The client of the command goes away. */
+void command_leave(struct command *cmd);
+
+/* The admin socket goes away: last words to the client, if there is one. */
+void command_abandon(struct command *cmd);
+
+/* For the verbs.  Each ends the command: *cmd is gone. */
+void command_reply(struct command *cmd, struct buf *text);	/* an ok reply; frees text */
+void command_fail(struct command *cmd, enum err e, const struct why *why);
+/* A last line made elsewhere, with how it went for the audit log. */
+void command_relay(struct command *cmd, const char *result, const char *message, struct str line);
+
+/* Begins an ok reply in text: {"ok":true; the members are the caller's. */
+void command_ok(struct json *j, struct buf *text);
+/* Ends it and replies. */
+void command_done(struct command *cmd, struct json *j);
+
+/* First thing in a callback that held the command: true when the admin socket
+ * is gone, and then so is the command. */
+bool command_came_too_late(struct command *cmd);
+
+/* A progress line to the client, if it is still there. */
+void command_progress(struct command *cmd, struct str line);
+
+/* Does what the command says; in verbs.c. */
+void verb_run(struct command *cmd);
+/* Those that change a color or a lock, or ask whether they could; in
+ * verbs_flip.c. */
+void verb_flip(struct command *cmd);
+void verb_check(struct command *cmd);
+void verb_lock(struct command *cmd);
+/* Stops listening to what they began, which goes on; harmless when nothing
+ * was. */
+void verb_flip_abandon(struct command *cmd);
+
+/* The service name closest to a word, or NULL when none is close. */
+const char *verb_did_you_mean(const struct control *c, struct str word);
+
+#endif

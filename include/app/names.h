@@ -1,0 +1,46 @@
+/* names.h - user names for user ids, looked up where it may block and kept
+ * for a minute.
+ * Thread: main; the look-up itself runs on a helper. */
+#ifndef APP_NAMES_H
+#define APP_NAMES_H
+
+#include <stdbool.h>
+#include <ev.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "model/record.h"
+#include "net/jobs.h"
+
+/* A name is believed for so long. */
+#define NAMES_VALID 60.0
+/* Nobody waits longer for one: a directory that hangs must not hold a flip. */
+#define NAMES_PATIENCE 2.0
+
+struct names;
+
+/* Somebody who waits for a name.  known is called once, never from inside
+ * names_wait(); the waiter is off all lists by then. */
+struct name_wait {
+	struct link link;
+	ev_timer patience;
+	struct names *names;
+	uid_t uid;
+	void (*known)(struct name_wait *w, const char *name);
+};
+
+/* loop and jobs outlive it.  Looks up root and the own user at once. */
+struct names *names_new(struct ev_loop *loop, struct jobs *jobs);
+/* Nobody may be waiting any more.  Look-ups under way end by themselves; *np
+ * is NULL on return. */
+void names_free(struct names **np);
+
+/* The name, when it is known and fresh; "uid:1234" for a user without one. */
+bool names_get(struct names *n, uid_t uid, char name[RECORD_NAME]);
+/* Sets all of *w. */
+void names_wait(struct names *n, uid_t uid, struct name_wait *w,
+		void (*known)(struct name_wait *w, const char *name));
+/* Harmless after known was called. */
+void names_cancel(struct name_wait *w);
+
+#endif

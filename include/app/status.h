@@ -1,0 +1,23 @@
+/* status.h - what teald is and does, as JSON.
+ * Thread: main. */
+#ifndef APP_STATUS_H
+#define APP_STATUS_H
+
+#include "base/json.h"
+#include "control/control.h"
+
+/* Writes the members of the reply to `status`, behind "ok": the services (only
+ * the one given unless NULL), the store, and teald itself. */
+void status_json(struct json *j, const struct control *c, const struct entry *only);
+
+/* One service as an object; key is NULL for an element of an array. */
+void status_service_json(struct json *j, const char *key, const struct entry *e);
+
+/* Seconds until a drain cuts what is left, at least 0; NULL drain or one that
+ * waits for ever: null. */
+void status_deadline_json(struct json *j, const char *key, const struct entry *e);
+
+/* Microseconds of the wall clock, as text; 0: null. */
+void status_time_json(struct json *j, const char *key, int64_t us);
+
+#endif

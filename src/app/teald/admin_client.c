@@ -1,0 +1,301 @@
+/* admin_client.c - one connection of the admin socket: lines in, replies out.
+ * Thread: main.  Born in client_new(), dies in client_close(), freed by the
+ * socket at the end of the loop's turn.
+ *
+ * One command at a time: while one is under way, or its reply is not taken,
+ * nothing is read, and further lines wait in the kernel.  An idle client has
+ * no buffer at all. */
+#include <poll.h>
+#include <stdlib.h>
+
+#include "app/command.h"
+
+/* Lines handled before others have their turn. */
+#define LINES_A_TURN 16
+/* Reads of a line that is skipped, likewise. */
+#define READS_A_TURN 64
+
+enum got { GOT_NOTHING, GOT_LINE, GOT_TOO_LONG, GOT_CLOSED };
+
+static void client_step(struct client *c);
+
+/* In order of the last sign of life. */
+static void
+touch(struct client *c)
+{
+	c->touched = ev_now(c->admin->loop);
+	list_remove(&c->link);
+	list_append(&c->admin->clients, &c->link);
+}
+
+static void
+update(struct client *c)
+{
+	if (!client_is_open(c))
+		return;
+	if (!client_is_idle(c))
+		admin_watch_busy(c->admin);
+	else if (c->eof) {
+		client_close(c);
+		return;
+	}
+	io_want(c->admin->loop, &c->io,
+		(client_is_idle(c) && !c->eof ? EV_READ : 0) | (buf_len(&c->out) > 0 ? EV_WRITE : 0));
+}
+
+static void
+flush(struct client *c)
+{
+	while (client_is_open(c) && buf_len(&c->out) > 0) {
+		struct str s = buf_str(&c->out);
+		ssize_t n = io_write(&c->io, s.p, s.n, false);
+
+		if (n > 0) {
+			buf_consume(&c->out, (size_t)n);
+			c->moved = ev_now(c->admin->loop);
+			touch(c);
+		} else if (n < 0 && errno == EINTR) {
+			continue;
+		} else if (n < 0 && io_would_block()) {
+			return;
+		} else {
+			client_close(c);
+			return;
+		}
+	}
+	buf_free(&c->out);
+}
+
+static void
+begin_output(struct client *c)
+{
+	if (buf_len(&c->out) == 0)
+		c->moved = ev_now(c->admin->loop);
+}
+
+void
+client_send(struct client *c, struct str line)
+{
+	if (!client_is_open(c))
+		return;
+	begin_output(c);
+	if (!buf_append(&c->out, line.p, line.n)) {
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->uid), LI("pid", c->pid));
+		client_close(c);
+		return;
+	}
+	flush(c);
+	update(c);
+}
+
+void
+client_send_buf(struct client *c, struct buf *text)
+{
+	if (client_is_open(c) && buf_len(&c->out) == 0) {
+		begin_output(c);
+		buf_free(&c->out);
+		c->out = *text;
+		c->out.max = CLIENT_REPLY_MAX;
+		buf_init(text, 0);
+		flush(c);
+		update(c);
+		return;
+	}
+	client_send(c, buf_str(text));
+	buf_free(text);
+}
+
+static void
+answer_too_long(struct client *c)
+{
+	struct buf text;
+	struct json j;
+
+	buf_init(&text, 512);
+	json_init(&j, &text);
+	json_object(&j, NULL);
+	json_bool(&j, "ok", false);
+	json_cstr(&j, "error", err_word(E_USAGE));
+	json_cstr(&j, "message", "the line is longer than 4096 bytes; it was skipped");
+	json_object_end(&j);
+	json_line_end(&j);
+	client_send_buf(c, &text);
+}
+
+/* A peer that closed altogether, not only its sending half. */
+static bool
+has_hung_up(const struct client *c)
+{
+	struct pollfd p = { .fd = io_fd(&c->io) };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+static enum got
+take_eof(struct client *c)
+{
+	c->eof = true;
+	/* A last line may lack its newline, unless its sender died over it: then
+	 * it may lack more. */
+	if (!c->skipping && buf_len(&c->in) > 0 && !has_hung_up(c))
+		return GOT_LINE;
+	buf_free(&c->in);
+	return GOT_NOTHING;
+}
+
+/* Takes from the kernel up to the next newline and no further. */
+static enum got
+read_line(struct client *c)
+{
+	char *scratch = c->admin->scratch, *newline;
+	size_t room, take;
+	ssize_t n;
+
+	for (int i = 0; i < READS_A_TURN; i++) {
+		room = c->skipping ? sizeof(c->admin->scratch) : ADMIN_LINE_MAX + 1 - buf_len(&c->in);
+		n = recv(io_fd(&c->io), scratch, room, MSG_PEEK | MSG_DONTWAIT);
+		if (n < 0 && io_would_block())
+			return GOT_NOTHING;
+		if (n < 0) {
+			client_close(c);
+			return GOT_CLOSED;
+		}
+		if (n == 0)
+			return take_eof(c);
+		newline = memchr(scratch, '\n', (size_t)n);
+		take = newline != NULL ? (size_t)(newline - scratch) + 1 : (size_t)n;
+		/* The same bytes again: nobody else reads this socket. */
+		n = recv(io_fd(&c->io), scratch, take, MSG_DONTWAIT);
+		if (n < 0 || (size_t)n != take) {
+			client_close(c);
+			return GOT_CLOSED;
+		}
+		touch(c);
+		if (c->skipping) {
+			c->skipping = newline == NULL;
+			continue;
+		}
+		if (newline == NULL && buf_len(&c->in) + take > ADMIN_LINE_MAX) {
+			buf_free(&c->in);
+			c->skipping = true;
+			return GOT_TOO_LONG;
+		}
+		if (!buf_append(&c->in, scratch, newline != NULL ? take - 1 : take)) {
+			client_close(c);	/* out of memory */
+			return GOT_CLOSED;
+		}
+		if (newline != NULL)
+			return GOT_LINE;
+	}
+	return GOT_NOTHING;
+}
+
+static void
+run_line(struct client *c)
+{
+	struct buf in = c->in;
+	struct str line = buf_str(&in);
+
+	buf_init(&c->in, ADMIN_LINE_MAX);
+	/* Terminals and Windows end lines with CR LF. */
+	if (line.n > 0 && line.p[line.n - 1] == '\r')
+		line.n--;
+	command_run(c, line);
+	buf_free(&in);
+}
+
+static void
+client_step(struct client *c)
+{
+	enum got got = GOT_LINE;
+
+	if (c->stepping)
+		return;
+	c->stepping = true;
+	for (int i = 0; i < LINES_A_TURN && got != GOT_NOTHING; i++) {
+		if (!client_is_open(c) || !client_is_idle(c) || c->eof)
+			break;
+		got = read_line(c);
+		if (got == GOT_LINE)
+			run_line(c);
+		else if (got == GOT_TOO_LONG)
+			answer_too_long(c);
+	}
+	c->stepping = false;
+	update(c);
+}
+
+void
+client_resume(struct client *c)
+{
+	if (!client_is_open(c))
+		return;
+	touch(c);
+	client_step(c);
+}
+
+static void
+client_on_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct client *c = container_of(w, struct client, io.watcher);
+
+	(void)loop;
+	CHECK(c->magic == CLIENT_MAGIC);
+	if (revents & EV_WRITE)
+		flush(c);
+	if (client_is_open(c))
+		client_step(c);
+}
+
+void
+client_new(struct admin *a, int fd, uid_t uid, pid_t pid)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (c == NULL) {
+		close(fd);
+		return;
+	}
+	c->magic = CLIENT_MAGIC;
+	c->admin = a;
+	c->uid = uid;
+	c->pid = pid;
+	buf_init(&c->in, ADMIN_LINE_MAX + 1);
+	buf_init(&c->out, CLIENT_REPLY_MAX);
+	io_init(&c->io, fd, client_on_event);
+	list_init(&c->link);
+	a->n_clients++;
+	touch(c);
+	update(c);
+}
+
+void
+client_close(struct client *c)
+{
+	struct admin *a = c->admin;
+	struct command *cmd = c->command;
+
+	if (!client_is_open(c))
+		return;
+	io_close(a->loop, &c->io);
+	list_remove(&c->link);
+	list_append(&a->dead, &c->link);
+	a->n_clients--;
+	ev_prepare_start(a->loop, &a->reap);
+	c->command = NULL;
+	if (cmd != NULL)
+		command_leave(cmd);
+}
+
+void
+client_sweep(struct client *c)
+{
+	double now = ev_now(c->admin->loop);
+
+	if (buf_len(&c->out) > 0 && now - c->moved > ADMIN_STUCK_SECONDS) {
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->uid), LI("pid", c->pid));
+		client_close(c);
+	} else if (c->command != NULL && has_hung_up(c)) {
+		client_close(c);
+	}
+}

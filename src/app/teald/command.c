@@ -1,0 +1,329 @@
+/* command.c - the life of one admin command: read, allowed or denied, run,
+ * answered, audited.
+ * Thread: main.  Born in command_run(), dies in command_end(). */
+#include <stdlib.h>
+
+#include "app/command.h"
+#include "app/rights.h"
+
+/* The members of an audit line; reason, message and labels may be absent. */
+static void
+audit(const struct command *cmd, const char *result, const char *message)
+{
+	const struct admin_request *r = &cmd->request;
+	struct log_field fields[16];
+	size_t n = 0;
+
+	fields[n++] = LU("uid", cmd->by.uid);
+	fields[n++] = LS("user", cmd->by.user);
+	fields[n++] = LI("pid", cmd->by.pid);
+	fields[n++] = LS("command", cmd->info->word);
+	if (r->service.n > 0)
+		fields[n++] = LT("service", r->service);
+	if (cmd->entry != NULL)
+		fields[n++] = LR(NULL, str_from(cmd->entry->service->config->labels_json));
+	if (r->color.n > 0)
+		fields[n++] = LT("color", r->color);
+	if (r->command == ADMIN_MAINTENANCE)
+		fields[n++] = LB("on", r->on);
+	if (r->force)
+		fields[n++] = LB("force", true);
+	if (r->reason.n > 0)
+		fields[n++] = LT("reason", r->reason);
+	fields[n++] = LS("result", result);
+	if (message != NULL && message[0] != '\0')
+		fields[n++] = LS("message", message);
+	fields[n] = LOG_FIELDS_END;
+	CHECK(n < ARRAY_LEN(fields));
+	/* Not by LOG_INFO(): no log.level silences the audit. */
+	log_write(LOG_INFO_LEVEL, "audit", fields);
+}
+
+static void
+command_free(struct command *cmd)
+{
+	if (cmd->orphan)
+		cmd->admin->n_orphans--;
+	list_remove(&cmd->link);
+	free(cmd);
+}
+
+/* The one end of every command: result is "ok" or an error word. */
+static void
+command_end(struct command *cmd, const char *result, const char *message, struct buf *text)
+{
+	struct client *c = cmd->client;
+
+	if (cmd->audited)
+		audit(cmd, result, message);
+	if (c != NULL)
+		c->command = NULL;
+	command_free(cmd);
+	if (c != NULL) {
+		client_send_buf(c, text);
+		client_resume(c);
+	} else {
+		buf_free(text);
+	}
+}
+
+void
+command_ok(struct json *j, struct buf *text)
+{
+	buf_init(text, CLIENT_REPLY_MAX);
+	json_init(j, text);
+	json_object(j, NULL);
+	json_bool(j, "ok", true);
+}
+
+void
+command_done(struct command *cmd, struct json *j)
+{
+	json_object_end(j);
+	json_line_end(j);
+	command_reply(cmd, j->out);
+}
+
+void
+command_reply(struct command *cmd, struct buf *text)
+{
+	struct why why;
+
+	if (text->failed) {
+		buf_free(text);
+		command_fail(cmd, why_set(&why, E_INTERNAL, "the reply is too large; ask for one service"), &why);
+		return;
+	}
+	command_end(cmd, "ok", NULL, text);
+}
+
+void
+command_fail(struct command *cmd, enum err e, const struct why *why)
+{
+	struct buf text;
+	struct json j;
+
+	buf_init(&text, CLIENT_REPLY_MAX);
+	json_init(&j, &text);
+	json_object(&j, NULL);
+	json_bool(&j, "ok", false);
+	json_cstr(&j, "error", err_word(e));
+	json_cstr(&j, "message", why->text);
+	if (e == E_DENIED)
+		json_cstr(&j, "right", admin_right_word(cmd->request.right));
+	if (cmd->info != NULL && cmd->info->changes)
+		json_bool(&j, "changed", false);
+	json_object_end(&j);
+	json_line_end(&j);
+	command_end(cmd, err_word(e), why->text, &text);
+}
+
+void
+command_relay(struct command *cmd, const char *result, const char *message, struct str line)
+{
+	struct buf text;
+
+	buf_init(&text, CLIENT_REPLY_MAX);
+	buf_append(&text, line.p, line.n);
+	command_end(cmd, result, message, &text);
+}
+
+void
+command_progress(struct command *cmd, struct str line)
+{
+	if (cmd->client != NULL)
+		client_send(cmd->client, line);
+}
+
+static void
+deny(struct command *cmd)
+{
+	struct rights rights = rights_of(cmd->by.uid, cmd->admin->own_uid);
+	struct why why;
+
+	command_fail(cmd,
+		     why_set(&why, E_DENIED, "%s needs the right \"%s\"; %s (uid %u) %s", cmd->info->word,
+			     admin_right_word(cmd->request.right), cmd->by.user, (unsigned)cmd->by.uid,
+			     rights.because),
+		     &why);
+}
+
+static bool
+is_allowed(const struct command *cmd)
+{
+	struct rights rights = rights_of(cmd->by.uid, cmd->admin->own_uid);
+
+	return rights_have(&rights, cmd->request.right);
+}
+
+static void
+unknown_service(struct command *cmd)
+{
+	struct str name = cmd->request.service;
+	const char *guess = verb_did_you_mean(cmd->admin->control, name);
+	struct why why;
+
+	if (guess != NULL)
+		(void)why_set(&why, E_UNKNOWN_SERVICE, "there is no service \"%.64s\"; did you mean %s?", name.p, guess);
+	else
+		(void)why_set(&why, E_UNKNOWN_SERVICE, "there is no service \"%.64s\"; status lists them", name.p);
+	command_fail(cmd, E_UNKNOWN_SERVICE, &why);
+}
+
+/* The user's name is known, if anybody needs it. */
+static void
+command_go(struct command *cmd)
+{
+	const struct admin_request *r = &cmd->request;
+	struct why why;
+	enum err e;
+
+	if (!is_allowed(cmd)) {
+		deny(cmd);
+		return;
+	}
+	if ((e = admin_command_built(r, &why)) != OK) {
+		command_fail(cmd, e, &why);
+		return;
+	}
+	if (r->service.n > 0 && !r->all_services) {
+		cmd->entry = control_find(cmd->admin->control, r->service);
+		if (cmd->entry == NULL) {
+			unknown_service(cmd);
+			return;
+		}
+	}
+	verb_run(cmd);
+}
+
+static void
+name_on_known(struct name_wait *w, const char *name)
+{
+	struct command *cmd = container_of(w, struct command, name);
+
+	str_copy(cmd->by.user, sizeof(cmd->by.user), str_from(name));
+	command_go(cmd);
+}
+
+static enum err
+parse(struct command *cmd, struct str line, struct why *why)
+{
+	enum err e = admin_line_parse(line, &cmd->line, why);
+
+	if (e == OK)
+		e = admin_command_parse(&cmd->line, &cmd->request, why);
+	if (e == OK)
+		cmd->info = admin_command_info(cmd->request.command);
+	return e;
+}
+
+void
+command_run(struct client *c, struct str line)
+{
+	struct command *cmd = must_alloc(sizeof(*cmd));
+	struct admin *a = c->admin;
+	struct why why;
+	enum err e;
+
+	list_init(&cmd->link);
+	list_append(&a->commands, &cmd->link);
+	list_init(&cmd->listener.link);
+	cmd->admin = a;
+	cmd->client = c;
+	cmd->by.uid = c->uid;
+	cmd->by.pid = c->pid;
+	c->command = cmd;
+	if ((e = parse(cmd, line, &why)) != OK) {
+		command_fail(cmd, e, &why);
+		return;
+	}
+	cmd->audited = cmd->info->changes || !is_allowed(cmd);
+	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)
+		command_go(cmd);
+	else if (names_get(a->names, c->uid, cmd->by.user))
+		command_go(cmd);
+	else
+		names_wait(a->names, c->uid, &cmd->name, name_on_known);
+}
+
+/* Nobody wants to know any more how this one ends. */
+static bool
+is_pointless(const struct command *cmd)
+{
+	return !cmd->audited && !cmd->held && cmd->name.names == NULL;
+}
+
+void
+command_leave(struct command *cmd)
+{
+	struct admin *a = cmd->admin;
+
+	cmd->client = NULL;
+	cmd->orphan = true;
+	a->n_orphans++;
+	bus_leave(&cmd->listener);
+	if (is_pointless(cmd)) {
+		verb_flip_abandon(cmd);
+		command_free(cmd);
+	} else if (a->n_orphans > ADMIN_ORPHANS_MAX && cmd->watcher.held != NULL) {
+		flip_unwatch(&cmd->watcher);
+		audit(cmd, err_word(E_UNKNOWN), "not watched to its end: too many clients left theirs");
+		command_free(cmd);
+	}
+}
+
+void
+command_abandon(struct command *cmd)
+{
+	static const struct why why = { "teald stopped before this was over; read status when it is back" };
+	struct client *c = cmd->client;
+	struct buf text;
+	struct json j;
+
+	bus_leave(&cmd->listener);
+	verb_flip_abandon(cmd);
+	names_cancel(&cmd->name);
+	if (cmd->audited)
+		audit(cmd, err_word(E_UNKNOWN), why.text);
+	buf_init(&text, CLIENT_REPLY_MAX);
+	json_init(&j, &text);
+	json_object(&j, NULL);
+	if (cmd->request.command == ADMIN_EVENTS) {
+		json_bool(&j, "ok", true);
+		json_bool(&j, "stopping", true);
+	} else {
+		json_bool(&j, "ok", false);
+		json_cstr(&j, "error", err_word(E_UNKNOWN));
+		json_cstr(&j, "message", why.text);
+		if (cmd->audited)
+			json_null(&j, "changed");
+	}
+	json_object_end(&j);
+	json_line_end(&j);
+	if (c != NULL) {
+		c->command = NULL;
+		/* Not resumed: further lines of this client go unanswered. */
+		c->eof = true;
+		client_send_buf(c, &text);
+	}
+	buf_free(&text);
+	if (!cmd->held) {
+		command_free(cmd);
+		return;
+	}
+	/* Its callback frees it. */
+	list_remove(&cmd->link);
+	cmd->client = NULL;
+	cmd->orphan = false;
+	cmd->admin = NULL;
+}
+
+bool
+command_came_too_late(struct command *cmd)
+{
+	cmd->held = false;
+	if (cmd->admin != NULL)
+		return false;
+	command_free(cmd);
+	return true;
+}

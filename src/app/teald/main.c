@@ -1,0 +1,281 @@
+/* main.c - teald: reads the configuration, opens everything, serves, stops.
+ * Thread: main. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "app/admin.h"
+#include "app/observe.h"
+#include "app/startup.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "control/control.h"
+#include "data/proxy.h"
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE 2
+
+struct teald {
+	struct ev_loop *loop;
+	struct config *config;
+	struct service **services;
+	size_t n;
+	struct jobs *jobs;
+	struct store *store;
+	struct proxy *proxy;
+	struct admin *admin;
+	struct observe *observe;
+	struct control control;
+	bool control_opened;
+	ev_signal term, interrupt, hangup;
+	unsigned signals;
+};
+
+static const char usage[] =
+	"usage: teald -c FILE [-t]\n"
+	"       teald --help | --version\n"
+	"\n"
+	"The load balancer of two colors.  Stays in the foreground, logs JSON lines\n"
+	"on stdout; SIGTERM drains and exits, a second one exits at once.\n"
+	"\n"
+	"  -c, --config FILE   the configuration, see teal.conf(5)\n"
+	"  -t, --test          check the configuration, start nothing\n"
+	"  -V, --version       print the version\n"
+	"  -h, --help          print this\n"
+	"\n"
+	"Exit status: 0 stopped as asked, 1 could not start or was hurried,\n"
+	"2 wrong use or configuration.\n";
+
+struct options {
+	const char *config;
+	bool test;
+};
+
+/* Returns an exit status, or -1 to go on. */
+static int
+parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "test", no_argument, NULL, 't' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:tVh", longs, NULL)) != -1)
+		switch (c) {
+		case 'c':
+			o->config = optarg;
+			break;
+		case 't':
+			o->test = true;
+			break;
+		case 'V':
+			printf("teald %s\n", teal_version());
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs("try: teald --help\n", stderr);
+			return EXIT_USAGE;
+		}
+	if (optind < argc) {
+		fprintf(stderr, "teald: unexpected argument \"%s\"; try: teald --help\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (o->config == NULL) {
+		fputs("teald: no configuration given; use: teald -c FILE\n", stderr);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+static enum err
+load(const char *path, struct config **config)
+{
+	struct complaints errors = { 0 }, warnings = { 0 };
+	enum err e = config_load(path, config, &errors, &warnings);
+
+	for (size_t i = 0; i < warnings.n; i++)
+		fprintf(stderr, "%s (warning)\n", warnings.lines[i]);
+	for (size_t i = 0; i < errors.n; i++)
+		fprintf(stderr, "%s\n", errors.lines[i]);
+	complaints_free(&errors);
+	complaints_free(&warnings);
+	return e;
+}
+
+static void
+teald_on_stopped(void *arg)
+{
+	struct teald *t = arg;
+
+	ev_break(t->loop, EVBREAK_ALL);
+}
+
+static void
+teald_on_refused(void *arg, struct service *s)
+{
+	control_backend_refused(arg, s);
+}
+
+static void
+stop_on_signal(struct teald *t, int signum)
+{
+	LOG_INFO("teald.signal", LS("signal", signum == SIGINT ? "SIGINT" : "SIGTERM"));
+	if (t->signals++ == 0) {
+		control_stop(&t->control);
+		return;
+	}
+	LOG_WARN("teald.hurried", LS("reason", "a second signal: connections are cut"));
+	log_stop(0.2);
+	_exit(EXIT_FAILED);
+}
+
+static void
+teald_on_term(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	stop_on_signal(container_of(w, struct teald, term), w->signum);
+}
+
+static void
+teald_on_interrupt(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	(void)loop;
+	(void)revents;
+	stop_on_signal(container_of(w, struct teald, interrupt), w->signum);
+}
+
+static void
+teald_on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	(void)loop;
+	(void)w;
+	(void)revents;
+	LOG_WARN("teald.signal", LS("signal", "SIGHUP"), LS("hint", "ignored: a new configuration needs a restart"));
+}
+
+/* Everything that can fail, in the order that leaves nothing half done: what
+ * needs root first, then the drop of privileges, then what writes files. */
+static enum err
+open_all(struct teald *t, struct why *why)
+{
+	uint32_t descriptors = startup_descriptors(t->config);
+	enum err e;
+
+	t->n = t->config->n_services;
+	t->services = must_array(t->n, sizeof(struct service *));
+	for (size_t i = 0; i < t->n; i++)
+		t->services[i] = service_new(&t->config->services[i], (unsigned)i, t->config->workers);
+	t->proxy = proxy_new(t->loop, t->config, t->services, (unsigned)t->n, descriptors);
+	if ((e = proxy_bind(t->proxy, why)) != OK)
+		return e;
+	if ((t->admin = admin_bind(t->config, why)) == NULL)
+		return E_USAGE;
+	if (t->config->observe.on && (t->observe = observe_bind(t->config, why)) == NULL)
+		return E_USAGE;
+	if ((e = startup_state_dir(t->config, why)) != OK || (e = startup_drop_privileges(t->config, why)) != OK)
+		return e;
+	t->jobs = jobs_new(t->loop, 1);
+	t->store = store_file_new(t->config, t->jobs);
+	if ((e = proxy_start(t->proxy, why)) != OK)
+		return e;
+	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, &t->proxy->engine, t->services, t->n, why);
+	t->control_opened = true;
+	t->control.on_stopped = teald_on_stopped;
+	t->control.arg = t;
+	t->proxy->on_refused = teald_on_refused;
+	if (e != OK)
+		return e;
+	admin_start(t->admin, &t->control);
+	if (t->observe != NULL)
+		observe_start(t->observe, &t->control);
+	return OK;
+}
+
+/* The reverse: first nobody new, then the threads, then what they used. */
+static void
+close_all(struct teald *t)
+{
+	proxy_free(&t->proxy);
+	if (t->store != NULL)
+		t->store->close(&t->store);
+	if (t->control_opened)
+		control_close(&t->control);
+	admin_close(&t->admin);
+	observe_close(&t->observe);
+	jobs_free(&t->jobs);
+	for (size_t i = 0; i < t->n; i++)
+		service_free(&t->services[i]);
+	free(t->services);
+}
+
+static void
+watch_signals(struct teald *t)
+{
+	signal(SIGPIPE, SIG_IGN);
+	ev_signal_init(&t->term, teald_on_term, SIGTERM);
+	ev_signal_init(&t->interrupt, teald_on_interrupt, SIGINT);
+	ev_signal_init(&t->hangup, teald_on_hangup, SIGHUP);
+	ev_signal_start(t->loop, &t->term);
+	ev_signal_start(t->loop, &t->interrupt);
+	ev_signal_start(t->loop, &t->hangup);
+}
+
+static int
+serve(struct config *config)
+{
+	struct teald t = { .config = config };
+	struct why why = { "" };
+	enum err e;
+
+	t.loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
+	CHECK(t.loop != NULL);
+	log_start(STDOUT_FILENO);
+	log_attach();
+	log_set_level(config->log.level);
+	watch_signals(&t);
+	LOG_INFO("teald.starting", LS("version", teal_version()), LI("pid", getpid()), LS("config", config->path),
+		 LU("workers", config->workers), LU("services", config->n_services));
+	e = open_all(&t, &why);
+	if (e == OK)
+		ev_run(t.loop, 0);
+	else
+		LOG_ERROR("teald.failed", LS("error", why.text));
+	close_all(&t);
+	if (e == OK)
+		LOG_INFO("teald.stopped", LI("pid", getpid()));
+	log_stop(1.0);
+	if (e != OK)
+		fprintf(stderr, "teald: %s\n", why.text);
+	ev_loop_destroy(t.loop);
+	return e == OK ? 0 : EXIT_FAILED;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options o = { 0 };
+	struct config *config = NULL;
+	int status = parse_options(argc, argv, &o);
+
+	if (status >= 0)
+		return status;
+	if (load(o.config, &config) != OK)
+		return EXIT_USAGE;
+	if (o.test) {
+		printf("%s: ok\n", o.config);
+		status = 0;
+	} else {
+		status = serve(config);
+	}
+	config_free(&config);
+	return status;
+}

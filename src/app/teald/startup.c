@@ -1,0 +1,99 @@
+/* startup.c - the process before it serves.  Thread: main, alone. */
+#include <errno.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/startup.h"
+#include "base/log.h"
+
+/* Kept from connections: admin and metrics clients, probes, gates, the store,
+ * listeners' siblings, pipes for splicing. */
+#define RESERVE 768
+/* What a service without a limit counts as. */
+#define UNLIMITED 500000
+
+static uint64_t
+descriptors_wanted(const struct config *config)
+{
+	uint64_t wanted = RESERVE;
+
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct service_config *s = &config->services[i];
+
+		wanted += 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
+		wanted += (s->n_listen + s->n_preview) * config->workers;
+	}
+	return wanted;
+}
+
+uint32_t
+startup_descriptors(const struct config *config)
+{
+	uint64_t wanted = descriptors_wanted(config), reserve = RESERVE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 512;
+	if (limit.rlim_cur < wanted) {
+		struct rlimit more = { .rlim_cur = wanted, .rlim_max = wanted };
+
+		/* Root may raise the ceiling, others may go up to it. */
+		if (limit.rlim_max >= wanted || setrlimit(RLIMIT_NOFILE, &more) != 0) {
+			more.rlim_max = limit.rlim_max;
+			more.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+			(void)setrlimit(RLIMIT_NOFILE, &more);
+		}
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur < wanted)
+		LOG_WARN("limits.descriptors", LU("have", limit.rlim_cur), LU("wanted", wanted),
+			 LS("hint", "connections will wait when they are used up; raise LimitNOFILE or lower max_connections"));
+	/* A tiny limit is shared out rather than eaten by the reserve. */
+	if (reserve > limit.rlim_cur / 3)
+		reserve = limit.rlim_cur / 3;
+	if (limit.rlim_cur - reserve > UINT32_MAX / 2)
+		return UINT32_MAX / 2;
+	return (uint32_t)(limit.rlim_cur - reserve);
+}
+
+enum err
+startup_state_dir(const struct config *config, struct why *why)
+{
+	struct stat st;
+
+	if (config->state_dir == NULL)
+		return OK;
+	if (stat(config->state_dir, &st) != 0) {
+		if (errno != ENOENT || mkdir(config->state_dir, 0750) != 0)
+			return why_set(why, E_USAGE, "state_dir %s: %s", config->state_dir, strerror(errno));
+		if (config->user != NULL && geteuid() == 0 &&
+		    chown(config->state_dir, config->uid, config->gid) != 0)
+			return why_set(why, E_USAGE, "state_dir %s: cannot give it to %s: %s", config->state_dir,
+				       config->user, strerror(errno));
+		return OK;
+	}
+	if (!S_ISDIR(st.st_mode))
+		return why_set(why, E_USAGE, "state_dir %s is not a folder", config->state_dir);
+	return OK;
+}
+
+enum err
+startup_drop_privileges(const struct config *config, struct why *why)
+{
+	if (config->user == NULL || config->uid == geteuid())
+		return OK;
+	if (geteuid() != 0)
+		return why_set(why, E_USAGE, "user = \"%s\": only root can become somebody else; start as root or as %s",
+			       config->user, config->user);
+	if (initgroups(config->user, config->gid) != 0 || setresgid(config->gid, config->gid, config->gid) != 0 ||
+	    setresuid(config->uid, config->uid, config->uid) != 0)
+		return why_set(why, E_INTERNAL, "cannot become %s: %s", config->user, strerror(errno));
+	/* After setuid() the kernel refuses core dumps and ptrace; crashes
+	 * should still be debuggable by root, which this keeps possible. */
+	(void)prctl(PR_SET_DUMPABLE, 1);
+	return OK;
+}

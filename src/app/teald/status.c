@@ -1,0 +1,184 @@
+/* status.c - what teald is and does, as JSON.  Thread: main. */
+#include <math.h>
+#include <unistd.h>
+
+#include "app/status.h"
+#include "base/clock.h"
+#include "base/version.h"
+#include "control/drain.h"
+
+void
+status_time_json(struct json *j, const char *key, int64_t us)
+{
+	char text[CLOCK_TEXT];
+
+	if (us <= 0) {
+		json_null(j, key);
+		return;
+	}
+	clock_format(us, 3, text);
+	json_cstr(j, key, text);
+}
+
+void
+status_deadline_json(struct json *j, const char *key, const struct entry *e)
+{
+	double left;
+
+	if (e->drain == NULL || !isfinite(e->drain->deadline)) {
+		json_null(j, key);
+		return;
+	}
+	left = e->drain->deadline - ev_now(e->control->loop);
+	/* Tenths are enough for people, and do not flicker. */
+	json_double(j, key, left > 0 ? ceil(left * 10) / 10 : 0);
+}
+
+static void
+backends_json(struct json *j, const struct service *s, enum color color)
+{
+	json_array(j, "backends");
+	for (size_t i = 0; i < s->colors[color].n; i++) {
+		const struct backend *b = s->colors[color].backends[i];
+
+		json_object(j, NULL);
+		json_cstr(j, "address", b->text);
+		json_cstr(j, "state", backend_state_word(b->state));
+		json_u64(j, "connections", atomic_load_explicit(&b->connections, memory_order_relaxed));
+		status_time_json(j, "since", b->since_us);
+		json_cstr(j, "error", b->error[0] != '\0' ? b->error : NULL);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+static void
+color_json(struct json *j, const struct entry *e, enum color color)
+{
+	const struct service *s = e->service;
+
+	json_object(j, color_word(color));
+	json_u64(j, "connections", service_connections(s, ENTRANCE_MAIN, color));
+	json_u64(j, "preview_connections", service_connections(s, ENTRANCE_PREVIEW, color));
+	json_bool(j, "draining", e->drain != NULL && e->drain->color == color);
+	json_u64(j, "healthy", service_healthy(s, color));
+	json_u64(j, "total", s->colors[color].n);
+	json_u64(j, "needed", service_needed(s, color));
+	backends_json(j, s, color);
+	json_object_end(j);
+}
+
+static void
+lock_json(struct json *j, const struct record *r)
+{
+	if (!r->lock.on) {
+		json_null(j, "locked");
+		return;
+	}
+	json_object(j, "locked");
+	status_time_json(j, "at", r->lock.at_us);
+	json_cstr(j, "by", r->lock.by);
+	json_cstr(j, "reason", r->lock.reason);
+	json_object_end(j);
+}
+
+static void
+drain_json(struct json *j, const struct entry *e)
+{
+	struct engine *engine = e->control->engine;
+
+	if (e->drain == NULL) {
+		json_null(j, "drain");
+		return;
+	}
+	json_object(j, "drain");
+	json_cstr(j, "color", color_word(e->drain->color));
+	json_u64(j, "remaining", engine->count(engine, e->service, e->drain->color));
+	status_deadline_json(j, "deadline_in", e);
+	json_object_end(j);
+}
+
+static void
+listen_json(struct json *j, const char *key, const struct addr *list, size_t n)
+{
+	char text[ADDR_TEXT];
+
+	json_array(j, key);
+	for (size_t i = 0; i < n; i++)
+		json_cstr(j, NULL, addr_format(&list[i], text));
+	json_array_end(j);
+}
+
+static const char *
+text_or_null(const char *text)
+{
+	return text[0] != '\0' ? text : NULL;
+}
+
+void
+status_service_json(struct json *j, const char *key, const struct entry *e)
+{
+	const struct service *s = e->service;
+	const struct service_config *config = s->config;
+	const struct record *r = &s->record;
+
+	json_object(j, key);
+	json_cstr(j, "name", config->name);
+	json_cstr(j, "mode", mode_word(config->mode));
+	/* Before the store has answered, the color is anybody's guess. */
+	json_cstr(j, "active", s->known ? color_word(r->color) : NULL);
+	json_cstr(j, "idle", s->known ? color_word(color_other(r->color)) : NULL);
+	json_u64(j, "epoch", r->epoch);
+	lock_json(j, r);
+	json_cstr(j, "change", s->known ? change_word(r->change) : NULL);
+	status_time_json(j, "changed_at", r->at_us);
+	json_cstr(j, "changed_by", text_or_null(r->by));
+	json_cstr(j, "reason", text_or_null(r->reason));
+	json_u64(j, "generation", s->generation);
+	json_u64(j, "applied_epoch", s->applied_epoch);
+	listen_json(j, "listen", config->listen, config->n_listen);
+	listen_json(j, "preview", config->preview, config->n_preview);
+	json_u64(j, "max_connections", config->max_connections);
+	json_u64(j, "connections",
+		 service_connections(s, ENTRANCE_MAIN, GREEN) + service_connections(s, ENTRANCE_MAIN, BLUE));
+	drain_json(j, e);
+	json_object(j, "colors");
+	color_json(j, e, GREEN);
+	color_json(j, e, BLUE);
+	json_object_end(j);
+	json_object_end(j);
+}
+
+static void
+store_json(struct json *j, const struct control *c)
+{
+	struct store_status status;
+
+	c->store->status(c->store, &status);
+	json_object(j, "store");
+	json_cstr(j, "type", status.type);
+	json_bool(j, "up", status.up);
+	json_double(j, "age", status.age > 0 ? round(status.age * 1000) / 1000 : 0);
+	json_object_end(j);
+}
+
+void
+status_json(struct json *j, const struct control *c, const struct entry *only)
+{
+	const char *reason = NULL;
+	bool ready = control_ready(c, &reason);
+
+	json_array(j, "services");
+	for (size_t i = 0; i < c->n; i++)
+		if (only == NULL || only == &c->entries[i])
+			status_service_json(j, NULL, &c->entries[i]);
+	json_array_end(j);
+	store_json(j, c);
+	json_cstr(j, "version", teal_version());
+	json_bool(j, "ready", ready);
+	json_cstr(j, "not_ready", ready ? NULL : reason);
+	json_bool(j, "maintenance", c->maintenance);
+	json_i64(j, "pid", getpid());
+	json_double(j, "uptime", round((ev_now(c->loop) - c->started) * 1000) / 1000);
+	json_u64(j, "workers", c->config->workers);
+}

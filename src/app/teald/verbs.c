@@ -1,0 +1,343 @@
+/* verbs.c - what the admin commands do, but for those that change a service.
+ * Thread: main. */
+#include <math.h>
+#include <unistd.h>
+
+#include "app/command.h"
+#include "app/rights.h"
+#include "app/status.h"
+#include "base/clock.h"
+#include "base/version.h"
+#include "control/drain.h"
+
+/* Connections `drain` lists at most. */
+#define DRAIN_LIST_MAX 1000
+/* Entries of `history` without --last. */
+#define HISTORY_LAST 20
+
+static void
+run_status(struct command *cmd)
+{
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	status_json(&j, cmd->admin->control, cmd->entry);
+	command_done(cmd, &j);
+}
+
+/* active and idle */
+static void
+run_color(struct command *cmd, bool active)
+{
+	const struct service *s = cmd->entry->service;
+	struct buf text;
+	struct json j;
+	struct why why;
+
+	if (!s->known) {
+		command_fail(cmd,
+			     why_set(&why, E_STORE, "%s: the store has not said yet which color is active",
+				     s->config->name),
+			     &why);
+		return;
+	}
+	command_ok(&j, &text);
+	json_cstr(&j, "service", s->config->name);
+	json_cstr(&j, "color", color_word(active ? s->record.color : color_other(s->record.color)));
+	command_done(cmd, &j);
+}
+
+static void
+holder_json(struct json *j, const struct holder *h)
+{
+	char text[ADDR_TEXT];
+
+	json_object(j, NULL);
+	json_cstr(j, "client", addr_format(&h->client, text));
+	json_cstr(j, "backend", h->backend);
+	json_double(j, "age", round(h->age * 1000) / 1000);
+	json_double(j, "idle", round(h->idle * 1000) / 1000);
+	json_u64(j, "bytes_in", h->bytes_in);
+	json_u64(j, "bytes_out", h->bytes_out);
+	json_object_end(j);
+}
+
+static void
+drain_reply(struct command *cmd, const struct holders *holders)
+{
+	const struct entry *e = cmd->entry;
+	struct engine *engine = cmd->admin->control->engine;
+	bool draining = e->drain != NULL;
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	json_cstr(&j, "service", e->service->config->name);
+	json_bool(&j, "draining", draining);
+	json_cstr(&j, "color", draining ? color_word(e->drain->color) : NULL);
+	json_u64(&j, "remaining", draining ? engine->count(engine, e->service, e->drain->color) : 0);
+	status_deadline_json(&j, "deadline_in", e);
+	json_array(&j, "connections");
+	for (size_t i = 0; draining && i < holders->n; i++)
+		holder_json(&j, &holders->list[i]);
+	json_array_end(&j);
+	json_bool(&j, "truncated", draining && holders->truncated);
+	command_done(cmd, &j);
+}
+
+static void
+holders_on_collected(void *arg, const struct holders *holders)
+{
+	struct command *cmd = arg;
+
+	if (!command_came_too_late(cmd))
+		drain_reply(cmd, holders);
+}
+
+static void
+run_drain(struct command *cmd)
+{
+	struct engine *engine = cmd->admin->control->engine;
+
+	if (cmd->entry->drain == NULL) {
+		drain_reply(cmd, &(struct holders){ NULL, 0, false });
+		return;
+	}
+	cmd->held = true;
+	engine->holders(engine, cmd->entry->service, cmd->entry->drain->color, DRAIN_LIST_MAX, holders_on_collected,
+			cmd);
+}
+
+static void
+audit_entry_json(struct json *j, const struct audit_entry *a)
+{
+	json_object(j, NULL);
+	status_time_json(j, "at", a->at_us);
+	json_u64(j, "epoch", a->epoch);
+	json_cstr(j, "from", color_word(a->from));
+	json_cstr(j, "to", color_word(a->to));
+	json_cstr(j, "kind", change_word(a->change));
+	json_cstr(j, "by", a->by);
+	json_u64(j, "uid", a->uid);
+	json_i64(j, "pid", a->pid);
+	json_cstr(j, "reason", a->reason[0] != '\0' ? a->reason : NULL);
+	json_cstr(j, "result", a->result);
+	json_cstr(j, "expect", a->expect[0] != '\0' ? a->expect : NULL);
+	json_object_end(j);
+}
+
+static void
+history_on_read(void *arg, enum err e, const struct audit_entry *entries, size_t n, const struct why *why)
+{
+	struct command *cmd = arg;
+	struct buf text;
+	struct json j;
+
+	if (command_came_too_late(cmd))
+		return;
+	if (e != OK) {
+		command_fail(cmd, e, why);
+		return;
+	}
+	command_ok(&j, &text);
+	json_cstr(&j, "service", cmd->entry->service->config->name);
+	json_array(&j, "history");
+	for (size_t i = 0; i < n; i++)
+		audit_entry_json(&j, &entries[i]);
+	json_array_end(&j);
+	command_done(cmd, &j);
+}
+
+static void
+run_history(struct command *cmd)
+{
+	struct store *store = cmd->admin->control->store;
+	unsigned last = cmd->request.has_last ? cmd->request.last : HISTORY_LAST;
+
+	cmd->held = true;
+	store->history(store, cmd->entry->service->config->name, last, history_on_read, cmd);
+}
+
+static void
+event_on_told(struct bus_listener *l, struct str line)
+{
+	struct command *cmd = container_of(l, struct command, listener);
+	struct client *c = cmd->client;
+
+	if (buf_len(&c->out) + line.n > CLIENT_EVENTS_MAX) {
+		LOG_WARN("admin.closed", LS("why", "events came faster than the client reads them"), LU("uid", c->uid),
+			 LI("pid", c->pid));
+		client_close(c);
+		return;
+	}
+	client_send(c, line);
+}
+
+/* The first line says that nothing is missed from here on. */
+static void
+run_events(struct command *cmd)
+{
+	struct entry *e = cmd->entry;
+	char now[CLOCK_TEXT];
+	struct buf text;
+	struct json j;
+
+	cmd->listener.service = e != NULL ? e->service : NULL;
+	cmd->listener.tell = event_on_told;
+	bus_listen(&cmd->admin->control->bus, &cmd->listener);
+	clock_format(clock_wall_us(), 6, now);
+	buf_init(&text, 1024);
+	json_init(&j, &text);
+	json_object(&j, NULL);
+	json_cstr(&j, "time", now);
+	json_cstr(&j, "event", "events.listening");
+	json_cstr(&j, "service", e != NULL ? e->service->config->name : NULL);
+	json_object_end(&j);
+	json_line_end(&j);
+	command_progress(cmd, buf_str(&text));	/* the command may be gone now */
+	buf_free(&text);
+}
+
+static void
+run_maintenance(struct command *cmd)
+{
+	bool on = cmd->request.on, changed = control_maintenance(cmd->admin->control, on, &cmd->by);
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	json_bool(&j, "maintenance", on);
+	json_bool(&j, "changed", changed);
+	command_done(cmd, &j);
+}
+
+/* The reply first: stopping may be quick. */
+static void
+run_stop(struct command *cmd)
+{
+	struct control *control = cmd->admin->control;
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	json_bool(&j, "stopping", true);
+	command_done(cmd, &j);
+	control_stop(control);
+}
+
+static void
+run_whoami(struct command *cmd)
+{
+	struct rights rights = rights_of(cmd->by.uid, cmd->admin->own_uid);
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	json_u64(&j, "uid", cmd->by.uid);
+	json_cstr(&j, "user", cmd->by.user);
+	json_i64(&j, "pid", cmd->by.pid);
+	rights_json(&j, &rights);
+	command_done(cmd, &j);
+}
+
+static void
+run_help(struct command *cmd)
+{
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	admin_command_json(&j, cmd->request.topic);
+	command_done(cmd, &j);
+}
+
+static void
+run_version(struct command *cmd)
+{
+	const struct control *c = cmd->admin->control;
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	json_cstr(&j, "version", teal_version());
+	json_i64(&j, "pid", getpid());
+	json_double(&j, "uptime", round((ev_now(c->loop) - c->started) * 1000) / 1000);
+	command_done(cmd, &j);
+}
+
+void
+verb_run(struct command *cmd)
+{
+	struct why why;
+
+	switch (cmd->request.command) {
+	case ADMIN_STATUS: run_status(cmd); return;
+	case ADMIN_ACTIVE: run_color(cmd, true); return;
+	case ADMIN_IDLE: run_color(cmd, false); return;
+	case ADMIN_CHECK: verb_check(cmd); return;
+	case ADMIN_FLIP:
+	case ADMIN_ROLLBACK: verb_flip(cmd); return;
+	case ADMIN_LOCK:
+	case ADMIN_UNLOCK: verb_lock(cmd); return;
+	case ADMIN_DRAIN: run_drain(cmd); return;
+	case ADMIN_HISTORY: run_history(cmd); return;
+	case ADMIN_EVENTS: run_events(cmd); return;
+	case ADMIN_MAINTENANCE: run_maintenance(cmd); return;
+	case ADMIN_STOP: run_stop(cmd); return;
+	case ADMIN_WHOAMI: run_whoami(cmd); return;
+	case ADMIN_HELP: run_help(cmd); return;
+	case ADMIN_VERSION: run_version(cmd); return;
+	case ADMIN_NODE:
+	case ADMIN_FLEET:
+	case ADMIN_RELOAD:
+		break;	/* admin_command_built() has refused them */
+	}
+	command_fail(cmd, why_set(&why, E_UNSUPPORTED, "%s: not built yet in this release", cmd->info->word), &why);
+}
+
+/* Edits between two names: insertions, deletions, replacements. */
+static size_t
+distance(struct str a, struct str b)
+{
+	size_t row[RECORD_NAME + 1], corner, up;
+
+	for (size_t i = 0; i <= b.n; i++)
+		row[i] = i;
+	for (size_t i = 1; i <= a.n; i++) {
+		corner = row[0];
+		row[0] = i;
+		for (size_t k = 1; k <= b.n; k++) {
+			up = row[k];
+			row[k] = corner + (a.p[i - 1] != b.p[k - 1]);
+			if (up + 1 < row[k])
+				row[k] = up + 1;
+			if (row[k - 1] + 1 < row[k])
+				row[k] = row[k - 1] + 1;
+			corner = up;
+		}
+	}
+	return row[b.n];
+}
+
+const char *
+verb_did_you_mean(const struct control *c, struct str word)
+{
+	size_t best = word.n / 3 + 1, d;
+	const char *guess = NULL;
+
+	if (word.n > RECORD_NAME)
+		return NULL;
+	/* More than a third of it wrong is another word. */
+	for (size_t i = 0; i < c->n; i++) {
+		struct str name = str_from(c->entries[i].service->config->name);
+
+		if (name.n > RECORD_NAME || (d = distance(word, name)) > best || d >= name.n)
+			continue;
+		if (guess != NULL && d == best)
+			continue;
+		best = d;
+		guess = c->entries[i].service->config->name;
+	}
+	return guess;
+}
