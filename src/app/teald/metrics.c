@@ -1,0 +1,323 @@
+/* metrics.c - everything countable, family by family: the format wants all
+ * samples of one together.
+ * Thread: main; the workers' tallies are summed when somebody asks. */
+#include "app/metrics.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "control/drain.h"
+
+/* Labels never carry anything a client sent: names come from the
+ * configuration, words from our own tables. */
+struct labels {
+	struct prom_label list[6];
+	size_t n;
+};
+
+static void
+add(struct labels *l, const char *name, const char *value)
+{
+	CHECK(l->n < ARRAY_LEN(l->list));
+	l->list[l->n++] = (struct prom_label){ name, str_from(value) };
+}
+
+static struct labels
+of_service(const struct service *s)
+{
+	struct labels l = { .n = 0 };
+
+	add(&l, "service", s->config->name);
+	return l;
+}
+
+/* Preview traffic has series of its own; the main entrance's have no label,
+ * so that a sum over a service's colors is its users' traffic. */
+static struct labels
+of_color(const struct service *s, enum entrance entrance, enum color color)
+{
+	struct labels l = of_service(s);
+
+	add(&l, "color", color_word(color));
+	if (entrance == ENTRANCE_PREVIEW)
+		add(&l, "entrance", "preview");
+	return l;
+}
+
+static struct labels
+with(struct labels l, const char *name, const char *value)
+{
+	add(&l, name, value);
+	return l;
+}
+
+static void
+sample(struct prom *p, struct labels l, uint64_t value)
+{
+	prom_u64(p, NULL, l.list, l.n, value);
+}
+
+/* -- one series, or a few, of one color -------------------------------------------- */
+
+typedef void color_fn(struct prom *p, const struct entry *e, enum entrance entrance, enum color color);
+
+static void
+put_active(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	const struct service *s = e->service;
+
+	sample(p, of_color(s, entrance, color), s->known && s->record.color == color);
+}
+
+static void
+put_connections(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	sample(p, of_color(e->service, entrance, color), service_connections(e->service, entrance, color));
+}
+
+/* Also those that never happened: a rate needs a zero to start from. */
+static void
+put_endings(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	for (int end = 0; end < ENDINGS; end++)
+		sample(p, with(of_color(e->service, entrance, color), "end", ending_word((enum ending)end)),
+		       service_ended(e->service, entrance, color, (enum ending)end));
+}
+
+static void
+put_bytes(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	const struct service *s = e->service;
+	struct labels l = of_color(s, entrance, color);
+	uint64_t in = 0, out = 0;
+
+	for (unsigned i = 0; i < s->n_tallies; i++) {
+		in += tally_read(&s->tallies[i].colors[entrance][color].bytes_in);
+		out += tally_read(&s->tallies[i].colors[entrance][color].bytes_out);
+	}
+	sample(p, with(l, "direction", "in"), in);
+	sample(p, with(l, "direction", "out"), out);
+}
+
+static void
+put_retries(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	const struct service *s = e->service;
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < s->n_tallies; i++)
+		total += tally_read(&s->tallies[i].colors[entrance][color].retries);
+	sample(p, of_color(s, entrance, color), total);
+}
+
+static void
+put_connect_seconds(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	const struct service *s = e->service;
+	struct labels l = of_color(s, entrance, color);
+	uint64_t counts[TALLY_BUCKETS + 1] = { 0 };
+	uint64_t sum_us = 0;
+
+	for (unsigned i = 0; i < s->n_tallies; i++) {
+		const struct tally_histogram *h = &s->tallies[i].colors[entrance][color].connect_seconds;
+
+		for (size_t b = 0; b <= TALLY_BUCKETS; b++)
+			counts[b] += tally_read(&h->count[b]);
+		sum_us += tally_read(&h->sum_us);
+	}
+	prom_observed(p, l.list, l.n,
+		      &(struct prom_histogram){ tally_bounds, counts, TALLY_BUCKETS, (double)sum_us / 1e6 });
+}
+
+static struct labels
+of_backend(const struct entry *e, enum color color, size_t i)
+{
+	return with(of_color(e->service, ENTRANCE_MAIN, color), "backend", e->service->colors[color].backends[i]->text);
+}
+
+static void
+put_backend_up(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	for (size_t i = 0; i < e->service->colors[color].n; i++)
+		sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->state == BACKEND_UP);
+}
+
+static void
+put_backend_connections(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	for (size_t i = 0; i < e->service->colors[color].n; i++)
+		sample(p, of_backend(e, color, i),
+		       atomic_load_explicit(&e->service->colors[color].backends[i]->connections, memory_order_relaxed));
+}
+
+static void
+put_backend_failures(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	for (size_t i = 0; i < e->service->colors[color].n; i++)
+		sample(p, of_backend(e, color, i),
+		       atomic_load_explicit(&e->service->colors[color].backends[i]->connect_failures,
+					    memory_order_relaxed));
+}
+
+static void
+put_draining(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	struct engine *engine = e->control->engine;
+	bool drains = e->drain != NULL && e->drain->color == color;
+
+	sample(p, of_color(e->service, entrance, color), drains ? engine->count(engine, e->service, color) : 0);
+}
+
+static void
+put_flips(struct prom *p, const struct entry *e, enum entrance entrance, enum color to)
+{
+	struct labels l = with(of_service(e->service), "to", color_word(to));
+
+	(void)entrance;
+	/* A refusal that never happened is not worth a series; that no flip has
+	 * succeeded is. */
+	for (int result = OK; result <= E_UNKNOWN; result++)
+		if (result == OK || e->flips_total.by_result[to][result] > 0)
+			sample(p, with(l, "result", err_word((enum err)result)), e->flips_total.by_result[to][result]);
+}
+
+/* -- one series, or a few, of one service -------------------------------------------- */
+
+typedef void service_fn(struct prom *p, const struct entry *e);
+
+static void
+put_epoch(struct prom *p, const struct entry *e)
+{
+	sample(p, of_service(e->service), e->service->record.epoch);
+}
+
+static void
+put_applied_epoch(struct prom *p, const struct entry *e)
+{
+	sample(p, of_service(e->service), e->service->applied_epoch);
+}
+
+static void
+put_locked(struct prom *p, const struct entry *e)
+{
+	sample(p, of_service(e->service), e->service->record.lock.on);
+}
+
+static void
+put_rejected(struct prom *p, const struct entry *e)
+{
+	static const enum ending reasons[] = { END_LIMIT, END_NO_BACKEND, END_MEMORY };
+	const struct service *s = e->service;
+
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		sample(p, with(of_service(s), "reason", ending_word(reasons[i])),
+		       service_ended(s, ENTRANCE_MAIN, GREEN, reasons[i]) +
+			       service_ended(s, ENTRANCE_MAIN, BLUE, reasons[i]));
+}
+
+static void
+put_flip_seconds(struct prom *p, const struct entry *e)
+{
+	struct labels l = of_service(e->service);
+
+	prom_observed(p, l.list, l.n,
+		      &(struct prom_histogram){ tally_bounds, e->flip_seconds.count, TALLY_BUCKETS,
+						e->flip_seconds.sum });
+}
+
+/* -- the families -------------------------------------------------------------------- */
+
+struct family {
+	const char *name;
+	enum prom_type type;
+	color_fn *color;	/* either this, for both colors */
+	bool previews;	/* and the preview entrance, where there is one */
+	service_fn *service;	/* or this */
+	const char *help;
+};
+
+static const struct family families[] = {
+	{ "teal_service_active", PROM_GAUGE, put_active, false, NULL,
+	  "1 for the color that new connections go to, 0 for the other." },
+	{ "teal_service_epoch", PROM_GAUGE, NULL, false, put_epoch, "Raised by one with every change of color." },
+	{ "teal_service_applied_epoch", PROM_GAUGE, NULL, false, put_applied_epoch,
+	  "The epoch that every worker obeys; behind teal_service_epoch only while a flip is applied." },
+	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
+	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL, "Open connections." },
+	{ "teal_connections_total", PROM_COUNTER, put_endings, true, NULL,
+	  "Connections that ended, by how they ended." },
+	{ "teal_bytes_total", PROM_COUNTER, put_bytes, true, NULL,
+	  "Bytes moved: in from clients, out to clients." },
+	{ "teal_connect_seconds", PROM_HISTOGRAM, put_connect_seconds, true, NULL,
+	  "Time until a backend had accepted a connection." },
+	{ "teal_retries_total", PROM_COUNTER, put_retries, true, NULL,
+	  "Connects tried on a further backend after one that failed." },
+	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
+	  "Connections refused without a backend, by reason." },
+	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
+	{ "teal_backend_connections", PROM_GAUGE, put_backend_connections, false, NULL,
+	  "Open connections to a backend, previews included." },
+	{ "teal_backend_connect_failures_total", PROM_COUNTER, put_backend_failures, false, NULL,
+	  "Connects to a backend that failed." },
+	{ "teal_draining_connections", PROM_GAUGE, put_draining, false, NULL,
+	  "Connections left on a color that drains." },
+	{ "teal_flips_total", PROM_COUNTER, put_flips, false, NULL,
+	  "Flips and rollbacks to a color, by how they ended." },
+	{ "teal_flip_seconds", PROM_HISTOGRAM, NULL, false, put_flip_seconds,
+	  "Time from the start of a flip until it was applied." },
+};
+
+static void
+put_family(struct prom *p, const struct control *c, const struct family *f)
+{
+	prom_family(p, f->name, f->type, f->help);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct entry *e = &c->entries[i];
+		bool previews = f->previews && e->service->config->n_preview > 0;
+
+		if (f->service != NULL) {
+			f->service(p, e);
+			continue;
+		}
+		for (int entrance = ENTRANCE_MAIN; entrance <= (previews ? ENTRANCE_PREVIEW : ENTRANCE_MAIN); entrance++)
+			for (int color = GREEN; color < COLORS; color++)
+				f->color(p, e, (enum entrance)entrance, (enum color)color);
+	}
+}
+
+static void
+whole(struct prom *p, const struct control *c)
+{
+	struct labels version = { .n = 0 };
+	struct store_status store;
+	const char *reason;
+
+	add(&version, "version", teal_version());
+	c->store->status(c->store, &store);
+	prom_family(p, "teal_build_info", PROM_GAUGE, "Always 1; the version is a label.");
+	sample(p, version, 1);
+	prom_family(p, "teal_ready", PROM_GAUGE, "1 while /readyz says ready.");
+	prom_u64(p, NULL, NULL, 0, control_ready(c, &reason));
+	prom_family(p, "teal_maintenance", PROM_GAUGE, "1 in maintenance: not ready, but serving.");
+	prom_u64(p, NULL, NULL, 0, c->maintenance);
+	prom_family(p, "teal_store_up", PROM_GAUGE, "1 while the store can be read and written.");
+	prom_u64(p, NULL, NULL, 0, store.up);
+	prom_family(p, "teal_store_age_seconds", PROM_GAUGE, "Time since the store was last read or written well.");
+	prom_double(p, NULL, NULL, 0, store.age);
+	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
+		    "Log lines thrown away because their reader was too slow.");
+	prom_u64(p, NULL, NULL, 0, log_dropped());
+}
+
+void
+metrics_write(struct buf *out, const struct control *c)
+{
+	struct prom p;
+
+	prom_init(&p, out);
+	whole(&p, c);
+	for (size_t i = 0; i < ARRAY_LEN(families); i++)
+		put_family(&p, c, &families[i]);
+	metrics_process(&p);
+}
