@@ -1,0 +1,149 @@
+"""Fixtures of the end-to-end tests: real programs, real peers, own ports.
+
+	teal	a factory: teal(services=[service(...)], stop={...}) writes a
+		configuration into the test's folder and starts teald on it
+	web	the usual stage: a service "web" with one greeting backend a color
+	backend	a factory of servers that say who they are (helpers/backends.py)
+	farm	the same as a process, for load
+	load	many clients, as a process
+
+Markers: `scales` for stories whose counts grow with TEAL_SOAK=1 (they are
+then what `-m soak` selects), `tsan` for those the thread sanitizer sees,
+`nosan` for measured ones, `serial` for those that want the machine alone.
+"""
+import fcntl
+import itertools
+import os
+import tempfile
+
+import pytest
+
+from helpers import scale
+from helpers.backends import Backend, BlackHole, Farm
+from helpers.clients import Load
+from helpers.ports import Ports
+from helpers.teald import Teal, service
+
+
+def pytest_configure(config):
+    for line in ("soak: long, only in make soak", "scales: counts grow with TEAL_SOAK=1",
+                 "tsan: exercises the threads; also run under ThreadSanitizer",
+                 "nosan: measures time or memory; not run under sanitizers",
+                 "serial: wants the machine for itself"):
+        config.addinivalue_line("markers", line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if scale.SOAK and item.get_closest_marker("scales"):
+            item.add_marker("soak")
+        if scale.sanitizer() and item.get_closest_marker("nosan"):
+            item.add_marker(pytest.mark.skip(reason="measures time or memory"))
+
+
+@pytest.fixture(autouse=True)
+def _alone(request):
+    """Serial tests exclude each other over all workers of this run."""
+    if not request.node.get_closest_marker("serial"):
+        yield
+        return
+    with open(os.path.join(tempfile.gettempdir(), f"teal-e2e-{os.getuid()}.lock"), "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def ports():
+    p = Ports()
+    yield p
+    p.close()
+
+
+class Closing(list):
+    """Things to close at the end, the last first."""
+
+    def add(self, thing):
+        self.append(thing)
+        return thing
+
+    def close(self):
+        while self:
+            self.pop().close()
+
+
+@pytest.fixture
+def closing():
+    """closing.add(x): x.close() at the end of the test."""
+    c = Closing()
+    yield c
+    c.close()
+
+
+@pytest.fixture
+def backend(ports, closing):
+    """backend("green", behaviour): a server with that name, already running;
+    start=False: its port refuses."""
+    def make(name="green", behaviour=None, start=True, host="127.0.0.1", **how):
+        b = Backend(name, ports.hold(host), *([behaviour] if behaviour else []), host=host, **how)
+        closing.add(b)
+        return b.start() if start else b
+    return make
+
+
+@pytest.fixture
+def farm(ports, closing):
+    return lambda name: closing.add(Farm(name, ports.hold()))
+
+
+@pytest.fixture
+def load(closing):
+    """load(teal, clients): starts a load on its service "web"."""
+    def make(teal, clients, think=0.0, name="web"):
+        return closing.add(Load(*teal.address(name), clients, think))
+    return make
+
+
+@pytest.fixture
+def black_hole(ports, closing):
+    """An address that never answers a SYN."""
+    return lambda: closing.add(BlackHole(ports.hold()))
+
+
+@pytest.fixture
+def teal(tmp_path, ports, closing):
+    """teal(services=[...], **settings): a running teald; start=False: only its
+    configuration is made.  Services may leave out listen: a free port."""
+    count, made = itertools.count(), []
+
+    def make(*, services, start=True, **settings):
+        n = next(count)
+        folder = tmp_path / f"teal{n}" if n else tmp_path
+        folder.mkdir(exist_ok=True)
+        t = Teal(folder, ports, settings | {"services": services})
+        made.append(t)
+        return t.start() if start else t
+
+    yield make
+    closing.close()  # clients and backends first: nothing is left to drain
+    failures = []
+    for t in reversed(made):
+        try:
+            t.finish()
+        except AssertionError as e:
+            failures.append(str(e))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def web(teal, backend, ports):
+    """web(**keys of the service, top={settings}): a running teald with one
+    service "web", .green and .blue its only backends."""
+    def make(green=None, blue=None, top=None, start=True, **keys):
+        g = green or [backend("green")]
+        b = blue or [backend("blue")]
+        keys.setdefault("listen", f"127.0.0.1:{ports.hold()}")
+        t = teal(services=[service(green=g, blue=b, **keys)], start=start, **(top or {}))
+        t.green, t.blue = g[0], b[0]
+        return t
+    return make

@@ -1,0 +1,53 @@
+"""How much and how long: full counts with TEAL_SOAK=1, about a twentieth else."""
+import functools
+import os
+import pathlib
+import time
+
+REPO = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("TEAL_BUILD") or "build")
+if not BUILD.is_absolute():
+    BUILD = REPO / BUILD
+SOAK = os.environ.get("TEAL_SOAK") == "1"
+
+
+def scaled(full, normal=None):
+    """The full count under TEAL_SOAK=1, else `normal`, or a twentieth."""
+    if SOAK:
+        return full
+    return normal if normal is not None else max(1, full // 20)
+
+
+@functools.lru_cache(None)
+def sanitizer():
+    """"asan", "tsan" or None: what teald was built with."""
+    try:
+        binary = (BUILD / "teald").read_bytes()
+    except OSError:
+        return None
+    if b"__tsan_init" in binary:
+        return "tsan"
+    return "asan" if b"__asan_init" in binary else None
+
+
+def slow():
+    """By how much everything may be slower than a plain build."""
+    return {"asan": 3, "tsan": 8}.get(sanitizer(), 1)
+
+
+def patience():
+    """How long to wait for what must happen soon: seconds, never reached by a
+    run that passes, also on a loaded machine."""
+    return 15.0 * slow()
+
+
+def until(condition, what, timeout=None, every=0.01):
+    """Polls until condition() is true and returns its value."""
+    end = time.monotonic() + (timeout or patience())
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"never happened: {what} (last seen: {value!r})")
+        time.sleep(every)

@@ -1,0 +1,347 @@
+"""teald as a test sees it: started on a configuration, talked to, watched.
+
+Whatever a story does, the end is checked: every line on stdout was JSON with
+time, level and event; no sanitizer and no CHECK spoke on stderr; the process
+ended as it should; and nothing of it is left.
+"""
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+from . import libconfig, scale
+from .admin import Admin
+from .clients import Client
+from .prometheus import Metrics
+
+REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|CHECK failed|check failed")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def service(name="web", *, listen, green, blue, **keys):
+    """A tcp service's settings; checks are quick.  green and blue: backends
+    (anything with .address), or addresses."""
+    def color(backends):
+        return {"backends": [getattr(b, "address", b) for b in backends]}
+    return {"name": name, "mode": "tcp", "listen": listen, "green": color(green), "blue": color(blue),
+            "health": {"interval": 0.2, "timeout": 1.0, "rise": 1, "fall": 2}} | keys
+
+
+class StartFailed(AssertionError):
+    """teald ended instead of becoming ready."""
+
+    def __init__(self, status, stderr):
+        super().__init__(f"exit status {status}: {stderr}")
+        self.status, self.stderr = status, stderr
+
+
+class Teal:
+    """One configuration and, from start() on, the process that obeys it."""
+
+    def __init__(self, folder, ports, settings):
+        self.folder, self.ports = folder, ports
+        # Unix socket addresses are short, pytest's folders are not.
+        self._sockets = tempfile.mkdtemp(prefix="teal-", dir="/tmp")
+        os.chmod(self._sockets, 0o711)
+        self.state_dir = folder / "state"
+        self.state_dir.mkdir(exist_ok=True)
+        self.conf = folder / "teal.conf"
+        self.observe = ("127.0.0.1", ports.hold())
+        self.settings = {
+            "workers": 2,
+            "state_dir": str(self.state_dir),
+            "admin": {"socket": self._sockets + "/admin.sock"},
+            "observe": {"listen": "%s:%d" % self.observe},
+            "log": {"level": "debug"},
+            "stop": {"timeout": 0.5},
+        }
+        for k, v in settings.items():
+            self.settings[k] = self.settings[k] | v if isinstance(self.settings.get(k), dict) else v
+        self.admin_path = self.settings["admin"]["socket"]
+        self.process = None
+        self.expect_status = 0  # what the end of the test wants; None: anything
+        self._all = []
+
+    # ---- start and stop ----
+
+    def start(self, *args, ready=True, prefix=(), env=None, stdout=None):
+        """Starts teald; ready: returns when /readyz says 200, StartFailed when
+        it ends before.  prefix: a command that execs teald.  stdout: where the
+        log goes instead of .logs."""
+        assert self.process is None or self.process.poll() is not None, "it runs already"
+        assert (scale.BUILD / "teald").exists(), f"no {scale.BUILD}/teald: run make first"
+        self.conf.write_text(libconfig.dumps(self.settings))
+        self.logs, self._news, self._eof = [], threading.Condition(), False
+        self._bad_lines = []
+        self._stderr = open(self.folder / "stderr", "ab+")
+        self._stderr_from = self._stderr.seek(0, 2)
+        self.process = subprocess.Popen(
+            [*prefix, str(scale.BUILD / "teald"), "-c", str(self.conf), *args],
+            stdin=subprocess.DEVNULL, stdout=stdout or subprocess.PIPE, stderr=self._stderr,
+            env=os.environ | (env or {}), start_new_session=True)
+        self._all.append(self.process)
+        if stdout is None:
+            self._pump = threading.Thread(target=self._read_log, args=(self.process.stdout,), daemon=True)
+            self._pump.start()
+        else:
+            self._pump = None
+        if ready:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self):
+        scale.until(self._is_ready, "ready", every=0.005)
+
+    def _is_ready(self):
+        if self.process.poll() is not None:
+            raise StartFailed(self.process.returncode, self.stderr())
+        try:
+            return self.http("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def start_refused(self, *args, **how):
+        """Starts it where it must refuse; returns (exit status, stderr)."""
+        self.start(*args, ready=False, **how)
+        status = self.wait()
+        text = self.stderr()
+        self.expect_status = None
+        assert not REPORT.search(text), text
+        return status, text
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=None):
+        """Waits for the end; returns the exit status."""
+        try:
+            status = self.process.wait(timeout or scale.patience())
+        except subprocess.TimeoutExpired:
+            raise AssertionError("teald does not end") from None
+        if self._pump is not None:
+            self._pump.join(scale.patience())
+        return status
+
+    def stop(self):
+        """SIGTERM, and the exit status once it has ended."""
+        self.signal()
+        return self.wait()
+
+    def kill(self):
+        """SIGKILL."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def restart(self):
+        if self.running:
+            assert self.stop() == 0
+        return self.start()
+
+    # ---- what it says ----
+
+    def _read_log(self, pipe):
+        for raw in pipe:
+            try:
+                line = json.loads(raw)
+                assert isinstance(line, dict) and TIME.match(line["time"]) and line["event"]
+                assert line["level"] in ("debug", "info", "warn", "error")
+            except (ValueError, AssertionError, KeyError, TypeError):
+                if raw.endswith(b"\n"):  # a killed teald may leave half a line
+                    self._bad_lines.append(raw)
+                continue
+            with self._news:
+                self.logs.append(line)
+                self._news.notify_all()
+        pipe.close()
+        with self._news:
+            self._eof = True
+            self._news.notify_all()
+
+    def log_lines(self, event, **fields):
+        with self._news:
+            return [l for l in self.logs if l["event"] == event and all(l.get(k) == v for k, v in fields.items())]
+
+    def wait_log(self, event, count=1, **fields):
+        """Waits for `count` log lines of that event with these fields; returns
+        the last of them."""
+        end = time.monotonic() + scale.patience()
+        while True:
+            found = self.log_lines(event, **fields)
+            if len(found) >= count:
+                return found[count - 1]
+            with self._news:
+                left = end - time.monotonic()
+                if left <= 0 or self._eof:
+                    others = [l for l in self.logs if l["event"] == event][-10:]
+                    raise AssertionError(f"no {count} x {event} {fields} in the log; of that event: {others}; "
+                                         f"events: {sorted({l['event'] for l in self.logs})}")
+                self._news.wait(min(left, 0.2))
+
+    def sessions(self, **fields):
+        """Access lines so far."""
+        return self.log_lines("tcp.session", **fields)
+
+    def stderr(self):
+        self._stderr.flush()
+        return (self.folder / "stderr").read_bytes()[self._stderr_from:].decode(errors="replace")
+
+    # ---- talking to it ----
+
+    def admin(self, timeout=None):
+        return Admin(self.admin_path, timeout)
+
+    def ctl(self, *words):
+        """One command on a connection of its own; the Reply."""
+        with self.admin() as a:
+            return a.command(*map(str, words))
+
+    def ok(self, *words):
+        """ctl() that must succeed."""
+        r = self.ctl(*words)
+        assert r["ok"], r
+        return r
+
+    def tealctl(self, *words, check=None, env=None):
+        """The real tealctl; a CompletedProcess with text."""
+        p = subprocess.run([str(scale.BUILD / "tealctl"), "-s", self.admin_path, *map(str, words)],
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * scale.patience(),
+                           env=os.environ | (env or {}))
+        assert not REPORT.search(p.stderr), p.stderr
+        if check is not None:
+            assert p.returncode == check, (p.returncode, p.stdout, p.stderr)
+        return p
+
+    def status(self, name="web"):
+        """The service's object of `status`."""
+        return self.ok("status", name)["services"][0]
+
+    def http(self, path, method="GET"):
+        """One request to the observe listener; (code, body)."""
+        with socket.create_connection(self.observe, scale.patience()) as s:
+            s.sendall(f"{method} {path} HTTP/1.1\r\nHost: teal\r\nConnection: close\r\n\r\n".encode())
+            data = b""
+            while more := s.recv(1 << 16):
+                data += more
+        head, _, body = data.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1."):
+            raise ConnectionError(f"not HTTP: {data[:80]!r}")
+        return int(head.split()[1]), body.decode()
+
+    def metrics(self):
+        code, body = self.http("/metrics")
+        assert code == 200
+        return Metrics(body)
+
+    def wait_metric(self, value, name, **labels):
+        """Waits until that sum of series is `value`; returns the Metrics."""
+        last = None
+
+        def seen():
+            nonlocal last
+            m = self.metrics()
+            last = m.get(name, **labels)
+            return m if last == value else None
+        try:
+            return scale.until(seen, f"{name}{labels} = {value}")
+        except AssertionError:
+            raise AssertionError(f"{name}{labels} is {last}, never {value}") from None
+
+    def address(self, name="web", n=0, key="listen"):
+        """The n-th listener of a service: (host, port), or a path."""
+        for s in self.settings["services"]:
+            if s["name"] == name:
+                at = s[key] if isinstance(s[key], str) else s[key][n]
+                if at.startswith("unix:"):
+                    return at[5:]
+                host, port = at.rsplit(":", 1)
+                return host.strip("[]"), int(port)
+        raise KeyError(name)
+
+    def connect(self, name="web", n=0, key="listen", **how):
+        return Client(self.address(name, n, key), **how)
+
+    # ---- looking at the process ----
+
+    def rss(self):
+        """Resident bytes."""
+        text = open(f"/proc/{self.pid}/status").read()
+        return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024
+
+    def cpu(self):
+        """User and system seconds so far."""
+        fields = open(f"/proc/{self.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    # ---- the end ----
+
+    def finish(self):
+        """Ends it as an operator would and checks what it leaves behind."""
+        problems = []
+        try:
+            if self.running:
+                self.signal()
+                try:
+                    status = self.process.wait(scale.patience() + self.settings["stop"].get("timeout", 30.0)
+                                               + self.settings["stop"].get("notice", 0.0))
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    status = self.process.wait()
+                    problems.append("it did not end after SIGTERM")
+                if status != 0:
+                    problems.append(f"exit status {status} after SIGTERM")
+            elif self.process is not None and self.expect_status is not None:
+                if self.process.returncode not in (self.expect_status, -signal.SIGKILL):
+                    problems.append(f"it had ended already, exit status {self.process.returncode}")
+            if self.process is not None:
+                if self._pump is not None:
+                    self._pump.join(scale.patience())
+                problems += [f"a line on stdout that is not a log line: {l[:300]!r}" for l in self._bad_lines[:5]]
+                problems += [l for l in (self.folder / "stderr").read_text(errors="replace").splitlines()
+                             if REPORT.search(l)][:5]
+        finally:
+            for p in self._all:
+                if p.poll() is None:
+                    p.kill()
+                    p.wait()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(p.pid, 0)
+                    # A killed sibling takes a moment to vanish; a living one does not.
+                    if not self._group_gone(p.pid):
+                        problems.append("a process of its group is left")
+                        os.killpg(p.pid, signal.SIGKILL)
+            if self.process is not None:
+                self._stderr.close()
+            shutil.rmtree(self._sockets, ignore_errors=True)
+        assert not problems, "\n".join(problems) + "\nstderr: " + (
+            (self.folder / "stderr").read_text(errors="replace")[-4000:] if self.process else "")
+
+    @staticmethod
+    def _group_gone(pgid):
+        for _ in range(200):
+            try:
+                os.killpg(pgid, 0)
+            except ProcessLookupError:
+                return True
+            select.select([], [], [], 0.01)
+        return False

@@ -1,0 +1,393 @@
+"""Bytes go through, both ways, whole, and in bounded memory."""
+import os
+import resource
+import socket
+import threading
+import time
+
+import pytest
+
+from helpers.backends import (answer_at_end, echo, firehose, mute, pattern, receive_stream, reset_after_data,
+                              send_stream, speak_then_listen, stream_on_request)
+from helpers.clients import Client
+from helpers.scale import patience, sanitizer, scaled, slow, until
+
+MIB = 1 << 20
+
+
+# ---- plain traffic ----
+
+@pytest.mark.tsan
+def test_a_connection_reaches_the_active_color_and_bytes_come_back(web):
+    teal = web()
+    with teal.connect() as c:
+        assert c.peer == "green"
+        c.echo(b"hello")
+        c.echo(pattern(1)[:100_000])
+    line = teal.wait_log("tcp.session")
+    assert line["bytes_in"] == 100_005
+    assert line["bytes_out"] == 100_005 + len("green\n")
+
+
+def test_ipv6_listener_and_ipv6_backends(web, backend, ports):
+    teal = web(green=[backend("green", host="::1")], listen=f"[::1]:{ports.hold('::1')}")
+    with teal.connect() as c:
+        assert c.peer == "green"
+        c.echo()
+    assert teal.wait_log("tcp.session")["client"].startswith("[::1]:")
+
+
+def test_unix_listener(web, tmp_path):
+    teal = web(listen=f"unix:{tmp_path}/entrance.sock")
+    with teal.connect() as c:
+        assert c.peer == "green"
+        c.echo(pattern(2)[:300_000])
+    assert teal.stop() == 0
+    # A socket file left behind (a crash) does not stand in the way either.
+    teal.start()
+    teal.kill()
+    teal.start()
+    assert teal.connect().echo().peer == "green"
+
+
+def test_several_listeners_of_one_service(web, ports, tmp_path):
+    p = ports.hold("::1")
+    teal = web(listen=[f"127.0.0.1:{p}", f"[::1]:{p}", f"unix:{tmp_path}/s.sock"])
+    for n in range(3):
+        with teal.connect(n=n) as c:
+            assert c.echo().peer == "green"
+
+
+def test_an_ipv6_listener_takes_no_ipv4(web, ports):
+    p = ports.hold("::1")
+    teal = web(listen=f"[::]:{p}")
+    assert Client(("::1", p)).echo().peer == "green"
+    with pytest.raises(ConnectionRefusedError):
+        Client(("127.0.0.1", p))
+
+
+def test_all_workers_take_connections(web):
+    teal = web(top={"workers": 4})
+    for _ in range(64):
+        with teal.connect() as c:
+            assert c.echo().peer == "green"
+    teal.wait_metric(64, "teal_connections_total", service="web", color="green", end="done")
+
+
+@pytest.mark.parametrize("size", [1, 2, 1447, 1448, 4095, 4096, 4097, 16383, 16385, 65535, 65536, 65537,
+                                  262143, 262145, MIB + 3, 8 * MIB + 1])
+def test_a_message_of_any_size_comes_back_whole(web, backend, size):
+    teal = web(green=[backend("green", stream_on_request)])
+    with teal.connect() as c:
+        c.sock.sendall(b"%d %d\n" % (size, size))
+        sent = send_stream_aside(c.sock, size, size)
+        got = receive_stream(c.sock)
+        sent.join()
+        until(lambda: teal.green.got, "the backend has read all")
+        assert got == (size, teal.green.sent[0])
+        assert teal.green.got == [(size, sent.digest)]
+
+
+def send_stream_aside(sock, seed, size, end=True):
+    """Sends a stream from a thread; .digest when it is done."""
+    class Sender(threading.Thread):
+        digest = None
+
+        def run(self):
+            self.digest = send_stream(sock, seed, size)
+            if end:
+                sock.shutdown(socket.SHUT_WR)
+    t = Sender(daemon=True)
+    t.start()
+    return t
+
+
+# ---- half-close ----
+
+@pytest.mark.parametrize("size", [0, 1, 3 * MIB])
+def test_the_clients_end_reaches_the_backend_and_its_answer_comes_back(web, backend, size):
+    teal = web(green=[backend("green", answer_at_end)], health={"type": "none"})
+    with teal.connect() as c:
+        digest = send_stream(c.sock, 3, size)
+        c.sock.shutdown(socket.SHUT_WR)
+        assert c.read_end() == (f"green {size} {digest}\n".encode(), "eof")
+    assert teal.wait_log("tcp.session")["end"] == "done"
+
+
+def test_the_backends_end_reaches_the_client_who_may_go_on_sending(web, backend):
+    teal = web(green=[backend("green", speak_then_listen)])
+    with teal.connect() as c:
+        assert c.peer == "green"
+        assert c.line() is None  # the backend's half has ended
+        for n in range(1, 6):
+            c.sock.sendall(b"x" * 1000)
+            until(lambda: teal.green.received == n * 1000, "the other half still flows")
+        c.sock.shutdown(socket.SHUT_WR)
+        until(lambda: teal.green.open == 0 or teal.sessions(), "both halves over")
+    line = teal.wait_log("tcp.session")
+    assert (line["end"], line["bytes_in"], line["bytes_out"]) == ("done", 5000, 6)
+
+
+def test_a_half_closed_connection_lives_on_without_traffic(web, backend):
+    teal = web(green=[backend("green", mute)], health={"type": "none"})
+    with teal.connect() as c:
+        c.sock.sendall(b"request")
+        c.sock.shutdown(socket.SHUT_WR)
+        teal.wait_metric(1, "teal_connections", service="web", color="green")
+        before = teal.cpu()
+        until(lambda: not c.alive, "closed", timeout=1.0) if False else time.sleep(0.5)
+        assert c.alive
+        assert teal.cpu() - before < 0.25 * slow(), "it spins on a half-closed connection"
+        teal.green.released.set()
+        assert c.read_end()[0] == b""
+
+
+# ---- bulk ----
+
+@pytest.mark.scales
+@pytest.mark.tsan
+@pytest.mark.parametrize("way", ["up", "down", "both"])
+def test_bulk_is_byte_exact_across_flips(web, backend, way):
+    size = scaled(1024 * MIB, 64 * MIB if sanitizer() is None else 16 * MIB)
+    teal = web(green=[backend("green", stream_on_request)], blue=[backend("blue", stream_on_request)],
+               drain={"timeout": 300.0, "idle": 0.0})
+    up, down = size if way != "down" else 0, size if way != "up" else 0
+    flips = 0
+    over = threading.Event()
+
+    def flip_on():
+        nonlocal flips
+        while not over.is_set():
+            teal.ok("flip", "web", ("blue", "green")[flips % 2])
+            flips += 1
+            over.wait(0.05)
+
+    with teal.connect() as c:
+        c.sock.settimeout(10 * patience())
+        c.sock.sendall(b"9 %d\n" % down)
+        until(lambda: teal.green.sessions == 1, "the request has arrived")
+        flipper = threading.Thread(target=flip_on)
+        flipper.start()
+        try:
+            sender = send_stream_aside(c.sock, 5, up)
+            got = receive_stream(c.sock)
+            sender.join()
+        finally:
+            over.set()
+            flipper.join()
+        until(lambda: teal.green.got, "the backend has read all")
+    assert got == (down, teal.green.sent[0])
+    assert teal.green.got[0] == (up, sender.digest)
+    assert flips >= 2, "it was over before a flip: nothing was shown"
+    line = teal.wait_log("tcp.session", color="green", end="done")
+    assert line["bytes_out"] == down and line["bytes_in"] == up + len(b"9 %d\n" % down)
+
+
+@pytest.mark.nosan
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_a_slow_reader_holds_back_a_fast_writer_in_bounded_memory(web, backend, who):
+    """16 writers that never stop against readers that never begin."""
+    teal = web(green=[backend("green", firehose if who == "client" else mute)], health={"type": "none"})
+    teal.connect().close()
+    before = teal.rss()
+    clients = [teal.connect() for _ in range(16)]
+    sent = 0
+    if who == "client":
+        def moved():
+            return teal.green.flowed
+    else:
+        for c in clients:
+            c.sock.setblocking(False)
+
+        def moved():
+            nonlocal sent
+            for c in clients:
+                try:
+                    while True:
+                        sent += c.sock.send(pattern(7))
+                except BlockingIOError:
+                    pass
+            return sent
+    # Until nothing moves any more: everything between them is full.
+    last, since = -1, time.monotonic()
+    while time.monotonic() - since < 0.7:
+        now = moved()
+        if now != last:
+            last, since = now, time.monotonic()
+        time.sleep(0.05)
+    assert last > 16 * 100_000, "hardly anything flowed: nothing was shown"
+    grown = teal.rss() - before
+    assert grown < 16 * 512 * 1024, f"{grown / MIB:.1f} MiB grown for 16 stalled connections"
+    cpu = teal.cpu()
+    time.sleep(0.5)
+    assert teal.cpu() - cpu < 0.25, "it spins while all is stalled"
+    for c in clients:
+        c.close()
+
+
+def test_a_reader_that_wakes_up_gets_every_byte(web, backend):
+    size = 24 * MIB
+    teal = web(green=[backend("green", stream_on_request)])
+    with teal.connect() as c:
+        c.sock.sendall(b"11 %d\n" % size)
+        until(lambda: teal.green.sessions, "asked")
+        # Let it fill up, sip a little, again and again, then drink it up.
+        for n in range(8):
+            time.sleep(0.05)
+            assert len(c.receive(1000 * n + 1)) == 1000 * n + 1
+        sipped = sum(1000 * n + 1 for n in range(8))
+        got, _ = receive_stream(c.sock)
+        assert got == size - sipped - len(c._rest)
+
+
+# ---- choosing a backend ----
+
+def test_the_next_backend_is_tried_when_one_refuses(web, backend):
+    dead, live = backend("dead", start=False), backend("live")
+    teal = web(green=[dead, live], health={"type": "none"})
+    for _ in range(20):
+        with teal.connect() as c:
+            assert c.echo().peer == "live"
+    m = teal.wait_metric(20, "teal_connections_total", service="web", color="green", end="done")
+    assert 5 <= m.get("teal_retries_total") <= 20
+    assert all(l["backend"] == live.address for l in teal.sessions())
+
+
+def test_all_backends_refusing_ends_the_connection(web, backend):
+    teal = web(green=[backend(f"dead{n}", start=False) for n in range(2)], health={"type": "none"})
+    with teal.connect() as c:
+        assert c.read_end()[0] == b""
+    line = teal.wait_log("tcp.session")
+    assert line["end"] == "connect" and line["color"] == "green"
+    teal.wait_metric(1, "teal_connections_total", service="web", color="green", end="connect")
+
+
+def test_no_more_backends_are_tried_than_retries_allow(web, backend):
+    dead, live = [backend(f"dead{n}", start=False) for n in range(4)], backend("live")
+    teal = web(green=[*dead, live], health={"type": "none"}, retries=1)
+    ends = set()
+    for _ in range(10):
+        with teal.connect() as c:
+            try:
+                ends.add(c.read_end()[0] if c.line() is None else "live")
+                c.echo()
+            except (AssertionError, OSError):
+                pass
+    assert b"" in ends and "live" in ends
+
+
+def test_connect_timeout_then_the_next_backend(web, backend, black_hole):
+    teal = web(green=[black_hole(), backend("live")], health={"type": "none"}, connect_timeout=0.3)
+    seconds = []
+    for _ in range(4):
+        begun = time.monotonic()
+        with teal.connect() as c:
+            assert c.peer == "live"
+            seconds.append(time.monotonic() - begun)
+    assert min(seconds) < 0.3 <= max(seconds)
+    assert teal.metrics().get("teal_retries_total") == sum(s >= 0.25 for s in seconds)
+
+
+def test_connect_timeout_with_nothing_else_to_try(web, black_hole):
+    teal = web(green=[black_hole()], health={"type": "none"}, connect_timeout=0.4, retries=0)
+    begun = time.monotonic()
+    with teal.connect() as c:
+        assert c.read_end()[0] == b""
+    assert 0.35 < time.monotonic() - begun < 3 * slow()
+    assert teal.wait_log("tcp.session")["end"] == "connect_timeout"
+
+
+def test_a_client_that_leaves_while_its_backend_is_dialled(web, black_hole):
+    teal = web(green=[black_hole()], health={"type": "none"}, connect_timeout=20.0)
+    c = teal.connect()
+    teal.wait_metric(1, "teal_connections", service="web", color="green")
+    c.reset()
+    assert teal.wait_log("tcp.session")["end"] in ("client_gone", "client_reset")
+    teal.wait_metric(0, "teal_connections", service="web", color="green")
+
+
+@pytest.mark.parametrize("balance", ["round_robin", "least_conn", "p2c", "source_hash"])
+def test_every_balance_uses_all_backends(web, backend, balance, closing):
+    greens = [backend(f"green{n}") for n in range(3)]
+    teal = web(green=greens, balance=balance)
+    clients = [closing.add(teal.connect(source=(f"127.0.0.{n + 2}", 0))) for n in range(60)]
+    peers = [c.peer for c in clients]
+    counts = sorted(peers.count(b.name) for b in greens)
+    assert counts[0] >= {"round_robin": 18, "least_conn": 18, "p2c": 8, "source_hash": 4}[balance], counts
+    if balance == "source_hash":
+        again = [teal.connect(source=(f"127.0.0.{n + 2}", 0)) for n in range(60)]
+        assert [c.peer for c in again] == peers
+
+
+def test_source_address_is_what_the_backend_sees(web, backend):
+    def tell(conn, b):
+        conn.sendall(conn.getpeername()[0].encode() + b"\n")
+    teal = web(green=[backend("green", tell)], source_address="127.0.7.7")
+    assert teal.connect().line() == "127.0.7.7"
+
+
+# ---- how connections end ----
+
+def ends(teal, word):
+    line = teal.wait_log("tcp.session", color="green", end=word)
+    teal.wait_metric(1, "teal_connections_total", service="web", color="green", end=word)
+    teal.wait_metric(0, "teal_connections", service="web")
+    return line
+
+
+def test_idle_timeout_ends_the_quiet_and_spares_the_busy(web):
+    teal = web(idle_timeout=0.6)
+    with teal.connect() as quiet, teal.connect() as busy:
+        quiet.echo()
+        begun = time.monotonic()
+        while quiet.alive:
+            busy.echo()
+            time.sleep(0.05)
+            assert time.monotonic() - begun < patience()
+        assert time.monotonic() - begun > 0.5
+        until(lambda: busy.echo() and time.monotonic() - begun > 1.5, "time passes", every=0.05)
+    line = teal.wait_log("tcp.session", end="idle_timeout")
+    assert 0.5 < line["seconds"]
+    assert teal.wait_log("tcp.session", end="done")["seconds"] > 1.4
+    assert len(teal.sessions()) == 2
+
+
+def test_idle_timeout_counts_traffic_of_either_direction(web, backend):
+    def tick(conn, b):
+        for _ in range(12):
+            conn.sendall(b"tick\n")
+            time.sleep(0.1)
+    teal = web(green=[backend("green", tick)], idle_timeout=0.5)
+    with teal.connect() as c:
+        assert c.read_end() == (b"tick\n" * 12, "eof")
+
+
+def test_a_client_reset_ends_the_backend_too(web):
+    teal = web()
+    c = teal.connect().echo()
+    c.reset()
+    ends(teal, "client_reset")
+    until(lambda: teal.green.open == 0, "the backend's side is closed")
+
+
+def test_a_backend_reset_reaches_the_client(web, backend):
+    teal = web(green=[backend("green", reset_after_data)])
+    with teal.connect() as c:
+        assert c.peer == "green"
+        c.sock.sendall(b"now")
+        assert c.read_end() == (b"", "reset")
+    assert ends(teal, "backend_reset")["bytes_in"] == 3
+
+
+@pytest.mark.tsan
+def test_known_traffic_is_counted_exactly(web):
+    teal = web()
+    for n in range(10):
+        with teal.connect() as c:
+            c.echo(b"x" * 1000)
+    m = teal.wait_metric(10, "teal_connections_total", service="web", color="green", end="done")
+    assert m.get("teal_bytes_total", service="web", color="green", direction="in") == 10_000
+    assert m.get("teal_bytes_total", service="web", color="green", direction="out") == 10_000 + 10 * 6
+    assert m.get("teal_connections", service="web", color="green") == 0
+    assert m.get("teal_connect_seconds_count", service="web", color="green") == 10
+    assert m.get("teal_connections_total", service="web", color="blue") == 0

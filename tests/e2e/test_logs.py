@@ -1,0 +1,146 @@
+"""One JSON line for each session, and a stdout that never holds traffic up."""
+import fcntl
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from helpers.scale import patience, slow, until
+from helpers.teald import Teal
+
+
+def test_an_access_line_has_all_fields(web):
+    teal = web(labels={"project": "shop", "namespace": "foo"})
+    with teal.connect() as c:
+        c.echo(b"x" * 1234)
+        client = "127.0.0.1:%d" % c.sock.getsockname()[1]
+        time.sleep(0.2)
+    line = teal.wait_log("tcp.session")
+    assert line["client"] == client
+    assert line["service"] == "web"
+    assert line["backend"] == teal.green.address
+    assert line["color"] == "green"
+    assert line["epoch"] == 1
+    assert (line["bytes_in"], line["bytes_out"]) == (1234, 1234 + 6)
+    assert 0.2 <= line["seconds"] < 5 * slow()
+    assert line["end"] == "done" and line["level"] == "info"
+    assert (line["project"], line["namespace"]) == ("shop", "foo")
+
+
+def test_labels_are_in_every_line_of_the_service(web):
+    teal = web(labels={"project": "shop"})
+    teal.ok("flip", "web", "blue")
+    teal.wait_log("flip.applied")
+    about = [l for l in teal.logs if l.get("service") == "web"]
+    assert about and all(l["project"] == "shop" for l in about)
+
+
+def test_a_flip_tells_its_story(web):
+    teal = web()
+    teal.ok("flip", "web", "blue", "--reason=why not", "--wait=drained")
+    line = teal.wait_log("flip.applied")
+    assert (line["service"], line["epoch"], line["level"]) == ("web", 2, "info")
+    assert any("why not" in str(l.values()) for l in teal.logs)
+
+
+@pytest.mark.parametrize("access,done,errors", [(True, 1, 1), (False, 0, 0), ("errors", 0, 1)])
+def test_access_says_which_sessions_are_logged(web, backend, access, done, errors):
+    teal = web(health={"type": "none"}, top={"log": {"access": access}})
+    with teal.connect() as c:
+        c.echo()
+    teal.wait_metric(1, "teal_connections_total", service="web", end="done")
+    teal.green.stop()
+    with teal.connect() as c:
+        assert c.read_end()[0] == b""
+    teal.wait_metric(1, "teal_connections_total", service="web", end="connect")
+    assert teal.stop() == 0
+    assert len(teal.sessions(end="done")) == done
+    assert len(teal.sessions(end="connect")) == errors
+
+
+def test_the_level_is_obeyed(web):
+    teal = web(top={"log": {"level": "error"}})
+    teal.connect().echo().close()
+    teal.ok("flip", "web", "blue")
+    assert teal.stop() == 0
+    assert [l for l in teal.logs if l["level"] != "error"] == []
+
+
+def test_what_a_client_can_influence_stays_one_json_line(web):
+    """The pump of the fixture parses every line; here: with odd reasons."""
+    teal = web()
+    for reason in ('quote " backslash \\', "tab\\t", "</script>", "\u202e\u0000".replace("\0", ""), "é" * 400):
+        teal.ctl("flip", "web", "blue", f"--reason={reason}")
+        teal.ctl("rollback", "web", f"--reason={reason}")
+    teal.wait_log("audit", 10)
+
+
+def test_a_blocked_stdout_never_holds_traffic_up(web, farm, load):
+    """A pipe that nobody reads: sessions, flips and scrapes go on; what does
+    not fit is dropped and counted; read again, lines come again."""
+    r, w = os.pipe()
+    fcntl.fcntl(w, fcntl.F_SETPIPE_SZ, 4096)
+    teal = web(green=[farm("green")], blue=[farm("blue")], start=False)
+    teal.start(stdout=w)
+    os.close(w)
+    clients = load(teal, 32)
+
+    def dropped():
+        return teal.metrics().get("teal_log_dropped_total")
+    begun = time.monotonic()
+    flips = 0
+    while dropped() == 0:
+        assert time.monotonic() - begun < 2 * patience(), "nothing was ever dropped"
+        flips += 1
+        reply = teal.ok("flip", "web", ("blue", "green")[flips % 2 == 0], "--reason=" + "x" * 400)
+        assert reply.seconds < 3 * slow()
+        time.sleep(0.05)
+    sessions = clients.finish()
+    assert not [s for s in sessions if s.error][:3]
+    longest = max(s.ended - s.begun for s in sessions)
+    assert longest < 3 * slow(), f"a client waited {longest:.1f} s"
+    # Somebody reads again: whole lines, then fresh ones, and the drops are told.
+    lines, told = [], threading.Event()
+
+    def read():
+        with os.fdopen(r, "rb") as f:
+            for raw in f:
+                lines.append(json.loads(raw))
+                if "drop" in lines[-1]["event"]:
+                    told.set()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert told.wait(patience()), "the log never said that lines are missing"
+    count = dropped()
+    teal.ok("flip", "web", teal.status()["idle"], "--reason=after")
+    until(lambda: any("after" in str(l.values()) for l in list(lines)), "logging again")
+    assert dropped() == count
+    assert teal.stop() == 0
+    reader.join(patience())
+
+
+def test_a_closed_stdout_kills_nothing(web):
+    r, w = os.pipe()
+    teal = web(start=False)
+    teal.start(stdout=w)
+    os.close(w)
+    os.close(r)
+    for _ in range(20):
+        teal.connect().echo().close()
+    assert teal.ok("flip", "web", "blue")["changed"]
+    assert teal.connect().echo().peer == "blue"
+
+
+def test_a_blocked_stdout_does_not_keep_it_from_ending(web):
+    r, w = os.pipe()
+    fcntl.fcntl(w, fcntl.F_SETPIPE_SZ, 4096)
+    teal = web(start=False)
+    teal.start(stdout=w)
+    os.close(w)
+    for _ in range(50):
+        teal.connect().echo().close()
+    teal.signal()
+    assert teal.wait() == 0
+    os.close(r)
