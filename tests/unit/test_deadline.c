@@ -1,0 +1,89 @@
+/* test_deadline.c - timeout lists expire in order, and only what was not
+ * touched. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "net/deadline.h"
+
+static void
+test_expires_oldest_first(void **state)
+{
+	struct deadline_list l;
+	struct deadline a, b;
+
+	(void)state;
+	deadline_list_init(&l, 10.0);
+	deadline_init(&a);
+	deadline_init(&b);
+	deadline_arm(&l, &a, 100.0);
+	deadline_arm(&l, &b, 103.0);
+	assert_null(deadline_expired(&l, 109.9));
+	assert_ptr_equal(deadline_expired(&l, 110.0), &a);
+	deadline_disarm(&a);
+	assert_null(deadline_expired(&l, 112.9));
+	assert_ptr_equal(deadline_expired(&l, 113.0), &b);
+}
+
+static void
+test_touch_postpones_but_only_past_the_grain(void **state)
+{
+	struct deadline_list l;
+	struct deadline a, b;
+
+	(void)state;
+	deadline_list_init(&l, 10.0);
+	deadline_init(&a);
+	deadline_init(&b);
+	deadline_arm(&l, &a, 0.0);
+	deadline_arm(&l, &b, 0.0);
+	deadline_touch(&l, &a, l.grain / 2);
+	assert_true(a.touched == 0.0);
+	deadline_touch(&l, &a, 5.0);
+	assert_true(a.touched == 5.0);
+	/* The touched one went behind the other. */
+	assert_ptr_equal(deadline_expired(&l, 10.0), &b);
+	deadline_disarm(&b);
+	assert_null(deadline_expired(&l, 14.9));
+	assert_ptr_equal(deadline_expired(&l, 15.0), &a);
+}
+
+static void
+test_zero_never_expires(void **state)
+{
+	struct deadline_list l;
+	struct deadline a;
+
+	(void)state;
+	deadline_list_init(&l, 0.0);
+	deadline_init(&a);
+	deadline_arm(&l, &a, 0.0);
+	assert_null(deadline_expired(&l, 1e9));
+}
+
+static void
+test_grain_stays_small_for_short_durations(void **state)
+{
+	struct deadline_list l;
+
+	(void)state;
+	deadline_list_init(&l, 0.4);
+	assert_true(l.grain <= 0.4 / 8);
+	deadline_list_init(&l, 3600);
+	assert_true(l.grain <= 0.25);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_expires_oldest_first),
+		cmocka_unit_test(test_touch_postpones_but_only_past_the_grain),
+		cmocka_unit_test(test_zero_never_expires),
+		cmocka_unit_test(test_grain_stays_small_for_short_durations),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
