@@ -1,10 +1,10 @@
 /* json.c - the JSON writer.  Any thread, one at a time per writer. */
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 void
 json_init(struct json *j, struct buf *out)
@@ -13,113 +13,115 @@ json_init(struct json *j, struct buf *out)
 	j->comma = false;
 }
 
-static void
-put(struct json *j, const char *s)
-{
-	buf_append(j->out, s, strlen(s));
-}
-
-/* Length of the valid UTF-8 sequence at p (RFC 3629 section 4), 0 if none. */
-static size_t
-utf8_len(const unsigned char *p, size_t n)
-{
-	unsigned char lo = 0x80, hi = 0xbf;
-	size_t len;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		len = 2;
-	else if (p[0] >= 0xe0 && p[0] <= 0xef)
-		len = 3;
-	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-		len = 4;
-	else
-		return 0;
-	if (n < len)
-		return 0;
-	if (p[0] == 0xe0)
-		lo = 0xa0;
-	if (p[0] == 0xed)
-		hi = 0x9f;
-	if (p[0] == 0xf0)
-		lo = 0x90;
-	if (p[0] == 0xf4)
-		hi = 0x8f;
-	if (p[1] < lo || p[1] > hi)
-		return 0;
-	for (size_t i = 2; i < len; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
-	return len;
-}
-
+/* Bytes that may stand in a string as they are. */
 static bool
 is_plain(unsigned char c)
 {
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* In each byte of a word: its high bit, if that byte is below n (n <= 0x80). */
+#define ONES 0x0101010101010101ULL
+#define HIGHS 0x8080808080808080ULL
+#define BELOW(w, n) (((w) - ONES * (n)) & ~(w) & HIGHS)
+
+/* The index of the first byte from i on that is not plain, or n.  Eight at a
+ * time; BELOW() is exact about whether there is one, which is all we ask. */
+static size_t
+skip_plain(const unsigned char *p, size_t i, size_t n)
+{
+	for (; n - i >= 8; i += 8) {
+		uint64_t w;
+
+		memcpy(&w, p + i, 8);
+		if ((BELOW(w, 0x20) | BELOW(w ^ ONES * '"', 1) | BELOW(w ^ ONES * '\\', 1) |
+		     BELOW(w ^ ONES * 0x7f, 1) | (w & HIGHS)) != 0)
+			break;
+	}
+	while (i < n && is_plain(p[i]))
+		i++;
+	return i;
+}
+
+/* Writes what stands for the bytes at s, which are not plain; returns how many
+ * of them that was. */
+static size_t
+put_odd(struct json *j, struct str s)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char c = (unsigned char)s.p[0];
+	char code[] = "\\u0000";
+	uint32_t point;
+	size_t len;
+
+	if (c >= 0x80) {
+		if ((len = utf8_next(s.p, s.n, &point)) > 0)
+			buf_append(j->out, s.p, len);
+		else
+			buf_append(j->out, "\xef\xbf\xbd", 3);
+		return len > 0 ? len : 1;
+	}
+	len = 2;
+	if (c == '"' || c == '\\') {
+		code[1] = (char)c;
+	} else if (c == '\n') {
+		code[1] = 'n';
+	} else if (c == '\t') {
+		code[1] = 't';
+	} else {
+		code[4] = hex[c >> 4];
+		code[5] = hex[c & 15];
+		len = 6;
+	}
+	buf_append(j->out, code, len);
+	return 1;
+}
+
+/* A string's bytes and its closing quote. */
 static void
 escaped(struct json *j, struct str s)
 {
-	const unsigned char *p = (const unsigned char *)s.p;
-	char code[8];
+	size_t i = 0, end;
 
-	buf_append(j->out, "\"", 1);
-	for (size_t i = 0, from = 0; i < s.n || from < i;) {
-		size_t len;
-
-		while (i < s.n && is_plain(p[i]))
-			i++;
-		if (i > from)
-			buf_append(j->out, p + from, i - from);
-		from = i;
-		if (i == s.n)
-			break;
-		if (p[i] >= 0x80 && (len = utf8_len(p + i, s.n - i)) > 0) {
-			buf_append(j->out, p + i, len);
-			i += len;
-		} else if (p[i] >= 0x80) {
-			put(j, "\xef\xbf\xbd");
-			i++;
-		} else if (p[i] == '"' || p[i] == '\\') {
-			code[0] = '\\';
-			code[1] = (char)p[i++];
-			buf_append(j->out, code, 2);
-		} else if (p[i] == '\n') {
-			put(j, "\\n");
-			i++;
-		} else if (p[i] == '\t') {
-			put(j, "\\t");
-			i++;
-		} else {
-			snprintf(code, sizeof(code), "\\u%04x", p[i++]);
-			put(j, code);
-		}
-		from = i;
+	while (i < s.n) {
+		end = skip_plain((const unsigned char *)s.p, i, s.n);
+		buf_append(j->out, s.p + i, end - i);
+		for (i = end; i < s.n && !is_plain((unsigned char)s.p[i]);)
+			i += put_odd(j, (struct str){ s.p + i, s.n - i });
 	}
 	buf_append(j->out, "\"", 1);
 }
 
+/* Comma, key and the value's text: one step into the buf for a whole member,
+ * as each step costs more than the bytes it moves. */
 static void
-lead(struct json *j, const char *key)
+member(struct json *j, const char *key, const char *text, size_t n)
 {
+	size_t key_len = key != NULL ? strlen(key) : 0;
+	size_t need = j->comma + (key != NULL ? key_len + 3 : 0) + n;
+	char *p = buf_reserve(j->out, need);
+
+	if (p == NULL)
+		return;
 	if (j->comma)
-		buf_append(j->out, ",", 1);
+		*p++ = ',';
 	if (key != NULL) {
-		buf_append(j->out, "\"", 1);
-		put(j, key);
-		buf_append(j->out, "\":", 2);
+		*p++ = '"';
+		memcpy(p, key, key_len);
+		p += key_len;
+		*p++ = '"';
+		*p++ = ':';
 	}
+	if (n > 0)
+		memcpy(p, text, n);
+	buf_commit(j->out, need);
 	j->comma = true;
 }
 
 void
 json_object(struct json *j, const char *key)
 {
-	lead(j, key);
-	buf_append(j->out, "{", 1);
+	member(j, key, "{", 1);
 	j->comma = false;
 }
 
@@ -133,8 +135,7 @@ json_object_end(struct json *j)
 void
 json_array(struct json *j, const char *key)
 {
-	lead(j, key);
-	buf_append(j->out, "[", 1);
+	member(j, key, "[", 1);
 	j->comma = false;
 }
 
@@ -148,7 +149,7 @@ json_array_end(struct json *j)
 void
 json_str(struct json *j, const char *key, struct str value)
 {
-	lead(j, key);
+	member(j, key, "\"", 1);
 	escaped(j, value);
 }
 
@@ -164,56 +165,49 @@ json_cstr(struct json *j, const char *key, const char *value)
 void
 json_u64(struct json *j, const char *key, uint64_t value)
 {
-	char text[24];
+	char text[DECIMAL_TEXT];
 
-	lead(j, key);
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	put(j, text);
+	member(j, key, text, decimal_u64(text, value));
 }
 
 void
 json_i64(struct json *j, const char *key, int64_t value)
 {
-	char text[24];
+	char text[DECIMAL_TEXT];
 
-	lead(j, key);
-	snprintf(text, sizeof(text), "%" PRId64, value);
-	put(j, text);
+	member(j, key, text, decimal_i64(text, value));
 }
 
 void
 json_bool(struct json *j, const char *key, bool value)
 {
-	lead(j, key);
-	put(j, value ? "true" : "false");
+	if (value)
+		member(j, key, "true", 4);
+	else
+		member(j, key, "false", 5);
 }
 
 void
 json_null(struct json *j, const char *key)
 {
-	lead(j, key);
-	put(j, "null");
+	member(j, key, "null", 4);
 }
 
 void
 json_double(struct json *j, const char *key, double value)
 {
-	char text[32];
+	char text[DECIMAL_TEXT];
 
-	if (!isfinite(value)) {
+	if (isfinite(value))
+		member(j, key, text, decimal_9(text, value));
+	else
 		json_null(j, key);
-		return;
-	}
-	lead(j, key);
-	snprintf(text, sizeof(text), "%.9g", value);
-	put(j, text);
 }
 
 void
 json_raw(struct json *j, const char *key, struct str value)
 {
-	lead(j, key);
-	buf_append(j->out, value.p, value.n);
+	member(j, key, value.p, value.n);
 }
 
 void

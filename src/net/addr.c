@@ -49,6 +49,17 @@ addr_parse_ip(const char *host, unsigned port, struct addr *out)
 	return false;
 }
 
+/* The path of a Unix address: none for an unnamed peer, whose bytes the kernel
+ * did not write; and not always terminated, for it may fill the field. */
+static struct str
+unix_path(const struct addr *a)
+{
+	size_t head = offsetof(struct sockaddr_un, sun_path);
+	size_t n = a->len > head ? a->len - head : 0;
+
+	return (struct str){ a->u.un.sun_path, strnlen(a->u.un.sun_path, n) };
+}
+
 enum err
 addr_parse(const char *text, int flags, struct addr *out, struct why *why)
 {
@@ -101,6 +112,7 @@ char *
 addr_format(const struct addr *a, char text[ADDR_TEXT])
 {
 	char host[INET6_ADDRSTRLEN];
+	struct str path;
 
 	switch (addr_family(a)) {
 	case AF_INET:
@@ -112,8 +124,8 @@ addr_format(const struct addr *a, char text[ADDR_TEXT])
 		snprintf(text, ADDR_TEXT, "[%s]:%u", host, ntohs(a->u.in6.sin6_port));
 		break;
 	case AF_UNIX:
-		snprintf(text, ADDR_TEXT, "unix:%s",
-			 a->len > offsetof(struct sockaddr_un, sun_path) ? a->u.un.sun_path : "");
+		path = unix_path(a);
+		snprintf(text, ADDR_TEXT, "unix:%.*s", (int)path.n, path.p);
 		break;
 	default:
 		snprintf(text, ADDR_TEXT, "none");
@@ -146,6 +158,8 @@ addr_set_port(struct addr *a, unsigned port)
 bool
 addr_equal(const struct addr *a, const struct addr *b)
 {
+	struct str path, other;
+
 	if (addr_family(a) != addr_family(b))
 		return false;
 	switch (addr_family(a)) {
@@ -155,7 +169,9 @@ addr_equal(const struct addr *a, const struct addr *b)
 		return a->u.in6.sin6_port == b->u.in6.sin6_port &&
 		       memcmp(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr, sizeof(struct in6_addr)) == 0;
 	case AF_UNIX:
-		return strcmp(a->u.un.sun_path, b->u.un.sun_path) == 0;
+		path = unix_path(a);
+		other = unix_path(b);
+		return path.n == other.n && memcmp(path.p, other.p, path.n) == 0;
 	default:
 		return true;
 	}

@@ -49,6 +49,8 @@ put_value(struct prom *p, struct str s)
 	size_t from = 0, i = 0, len;
 	uint32_t point;
 
+	if (s.n == 0)
+		return;
 	while (i < s.n) {
 		const char *instead = NULL;
 

@@ -1,0 +1,81 @@
+/* test_clock.c - the clocks run, and times are written as RFC 3339 wants. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+
+static void
+test_monotonic_goes_forward(void **state)
+{
+	double before = clock_now(), last = before;
+	struct timespec two_ms = { 0, 2000000 };
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		double now = clock_now();
+
+		assert_true(now >= last);
+		last = now;
+	}
+	nanosleep(&two_ms, NULL);
+	assert_true(clock_now() - before >= 0.002);
+}
+
+static void
+test_wall_is_now(void **state)
+{
+	int64_t seconds = time(NULL);
+	int64_t us = clock_wall_us();
+
+	(void)state;
+	assert_true(us / 1000000 >= seconds - 1 && us / 1000000 <= seconds + 5);
+}
+
+static void
+test_format(void **state)
+{
+	char text[CLOCK_TEXT];
+
+	(void)state;
+	clock_format(0, 6, text);
+	assert_string_equal(text, "1970-01-01T00:00:00.000000Z");
+	clock_format(1795356131123456, 6, text);
+	assert_string_equal(text, "2026-11-22T14:02:11.123456Z");
+	clock_format(1795356131123456, 3, text);
+	assert_string_equal(text, "2026-11-22T14:02:11.123Z");
+	clock_format(1795356131999999, 3, text);	/* cut, not rounded into the next second */
+	assert_string_equal(text, "2026-11-22T14:02:11.999Z");
+	clock_format(951782400000007, 6, text);	/* a leap day */
+	assert_string_equal(text, "2000-02-29T00:00:00.000007Z");
+}
+
+static void
+test_format_ignores_the_time_zone(void **state)
+{
+	char text[CLOCK_TEXT];
+
+	(void)state;
+	setenv("TZ", "America/St_Johns", 1);
+	tzset();
+	clock_format(0, 3, text);
+	assert_string_equal(text, "1970-01-01T00:00:00.000Z");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_monotonic_goes_forward),
+		cmocka_unit_test(test_wall_is_now),
+		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_format_ignores_the_time_zone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
