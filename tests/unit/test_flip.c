@@ -1,0 +1,626 @@
+/* test_flip.c - a flip from question to drain, against a store and an engine
+ * that do what the test tells them; the gate connects to real sockets. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "control/control.h"
+#include "control/drain.h"
+#include "control/flip.h"
+
+/* -- a store that obeys -------------------------------------------------- */
+
+struct fake_store {
+	struct store store;
+	struct record truth;
+	unsigned writes, notes;
+	struct audit_entry last_note;
+	enum err fail;	/* what the next writes answer */
+	bool hold;	/* keep the next write until released */
+	struct store_write held;
+	store_done_fn *held_done;
+	void *held_arg;
+};
+
+static void
+finish_write(struct fake_store *f, const struct store_write *w, store_done_fn *done, void *arg)
+{
+	static const struct why why = { "disk full" };
+
+	if (f->fail != OK) {
+		done(arg, f->fail, &f->truth, &why);
+	} else if (w->expect_epoch != f->truth.epoch) {
+		done(arg, E_CONFLICT, &f->truth, &why);
+	} else {
+		f->truth = w->next;
+		f->store.on_record(f->store.arg, "web", &f->truth);
+		done(arg, OK, &f->truth, &why);
+	}
+}
+
+static void
+fake_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg)
+{
+	struct fake_store *f = (struct fake_store *)s;
+
+	f->writes++;
+	if (!f->hold) {
+		finish_write(f, w, done, arg);
+		return;
+	}
+	f->held = *w;
+	f->held_done = done;
+	f->held_arg = arg;
+}
+
+static void
+fake_note(struct store *s, const struct audit_entry *entry)
+{
+	struct fake_store *f = (struct fake_store *)s;
+
+	f->notes++;
+	f->last_note = *entry;
+}
+
+static enum err
+fake_open(struct store *s, struct why *why)
+{
+	struct fake_store *f = (struct fake_store *)s;
+
+	(void)why;
+	f->truth.epoch = 1;
+	s->on_record(s->arg, "web", &f->truth);
+	s->on_ready(s->arg);
+	return OK;
+}
+
+/* -- an engine that obeys --------------------------------------------------- */
+
+struct fake_engine {
+	struct engine engine;
+	struct service *service;
+	enum color active;
+	uint64_t generation;
+	unsigned n[COLORS];	/* usable backends, as last published */
+	uint64_t connections[COLORS];
+	struct drain_orders orders;
+	unsigned drains;
+	bool closed;
+};
+
+static void
+fake_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
+{
+	struct fake_engine *f = (struct fake_engine *)e;
+
+	f->service = s;
+	f->active = (*snapshot)->active;
+	f->generation = (*snapshot)->generation;
+	f->n[GREEN] = (*snapshot)->colors[GREEN].n;
+	f->n[BLUE] = (*snapshot)->colors[BLUE].n;
+	snapshot_unref(snapshot);
+}
+
+static void
+take(struct fake_engine *f)
+{
+	f->service->taken = f->generation;
+	f->engine.on_taken(f->engine.arg, f->service, f->generation);
+}
+
+static void
+fake_drain(struct engine *e, struct service *s, enum color color, const struct drain_orders *orders)
+{
+	struct fake_engine *f = (struct fake_engine *)e;
+
+	(void)s;
+	(void)color;
+	f->orders = *orders;
+	f->drains++;
+}
+
+static uint64_t
+fake_count(struct engine *e, const struct service *s, enum color color)
+{
+	(void)s;
+	return ((struct fake_engine *)e)->connections[color];
+}
+
+static void
+fake_close(struct engine *e)
+{
+	((struct fake_engine *)e)->closed = true;
+	e->on_closed(e->arg);
+}
+
+/* -- the rig -------------------------------------------------------------------- */
+
+struct rig {
+	struct ev_loop *loop;
+	struct config config;
+	struct service_config sc;
+	struct backend_config backends[COLORS];
+	struct service *service;
+	struct fake_store store;
+	struct fake_engine engine;
+	struct control control;
+	int listener[COLORS];
+	bool stopped;
+};
+
+struct asker {
+	struct flip_watcher watcher;
+	char text[8192];	/* all lines */
+	bool done;
+};
+
+static void
+asker_line(struct flip_watcher *w, struct str line)
+{
+	struct asker *a = container_of(w, struct asker, watcher);
+	size_t have = strlen(a->text);
+
+	assert_false(a->done);
+	assert_true(have + line.n < sizeof(a->text));
+	memcpy(a->text + have, line.p, line.n);
+	a->text[have + line.n] = '\0';
+}
+
+static void
+asker_done(struct flip_watcher *w, struct str line)
+{
+	asker_line(w, line);
+	container_of(w, struct asker, watcher)->done = true;
+}
+
+static int
+listen_somewhere(struct addr *a)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(addr_parse_ip("127.0.0.1", 0, a));
+	assert_int_equal(bind(fd, &a->u.sa, a->len), 0);
+	assert_int_equal(getsockname(fd, &a->u.sa, &a->len), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	return fd;
+}
+
+static void
+on_stopped(void *arg)
+{
+	((struct rig *)arg)->stopped = true;
+}
+
+static void
+turn(struct rig *r, double seconds)
+{
+	double until = ev_time() + seconds;
+
+	do {
+		ev_run(r->loop, EVRUN_NOWAIT);
+		usleep(500);
+	} while (ev_time() < until);
+}
+
+/* Turns the loop until it is so; fails after five seconds. */
+#define UNTIL(r, condition) \
+	do { \
+		double until_ = ev_time() + 5; \
+		while (!(condition)) { \
+			if (ev_time() > until_) \
+				fail_msg("never: %s", #condition); \
+			turn((r), 0.001); \
+		} \
+	} while (0)
+
+static int
+setup(void **state)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	struct why why;
+
+	r->loop = ev_loop_new(EVFLAG_AUTO);
+	r->sc.name = "web";
+	r->sc.labels_json = "";
+	r->sc.health.type = HEALTH_NONE;
+	r->sc.health.timeout = 0.5;
+	r->sc.min_healthy = (struct quorum){ 50, true };
+	r->sc.drain = (struct drain_config){ .timeout = 30, .idle = 5 };
+	for (int c = 0; c < COLORS; c++) {
+		r->listener[c] = listen_somewhere(&r->backends[c].address);
+		r->backends[c].health_address = r->backends[c].address;
+		r->backends[c].host = "127.0.0.1";
+		r->sc.colors[c] = (struct color_config){ &r->backends[c], 1 };
+	}
+	r->config.services = &r->sc;
+	r->config.n_services = 1;
+	r->config.stop.timeout = 1;
+	r->service = service_new(&r->sc, 0, 1);
+	r->store.store = (struct store){ .open = fake_open, .write = fake_write, .note = fake_note };
+	r->engine.engine = (struct engine){
+		.publish = fake_publish, .drain = fake_drain, .count = fake_count, .close = fake_close,
+	};
+	assert_int_equal(control_open(&r->control, r->loop, &r->config, NULL, &r->store.store, &r->engine.engine,
+				      &r->service, 1, &why), OK);
+	r->control.on_stopped = on_stopped;
+	r->control.arg = r;
+	UNTIL(r, r->engine.generation > 0);
+	take(&r->engine);
+	*state = r;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct rig *r = *state;
+
+	control_close(&r->control);
+	service_free(&r->service);
+	for (int c = 0; c < COLORS; c++)
+		close(r->listener[c]);
+	ev_loop_destroy(r->loop);
+	free(r);
+	return 0;
+}
+
+static void
+ask(struct rig *r, struct asker *a, struct flip_request q)
+{
+	memset(a, 0, sizeof(*a));
+	a->watcher = (struct flip_watcher){ .progress = asker_line, .done = asker_done };
+	if (q.kind == CHANGE_INITIAL)
+		q.kind = CHANGE_FLIP;
+	snprintf(q.by.user, sizeof(q.by.user), "ci");
+	flip_start(&r->control.entries[0], &q, &a->watcher);
+}
+
+static void
+assert_says(const struct asker *a, const char *text)
+{
+	if (strstr(a->text, text) == NULL)
+		fail_msg("\"%s\" is not in: %s", text, a->text);
+}
+
+static void
+flip_all_the_way(struct rig *r, enum color to)
+{
+	struct asker a;
+
+	ask(r, &a, (struct flip_request){ .to = to });
+	UNTIL(r, r->engine.active == to);
+	take(&r->engine);
+	UNTIL(r, a.done);
+	assert_says(&a, "\"ok\":true");
+}
+
+/* -- stories ---------------------------------------------------------------------- */
+
+static void
+test_applied_is_said_only_after_every_worker_took_it(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	ask(r, &a, (struct flip_request){ .to = BLUE, .reason = "deploy" });
+	UNTIL(r, strstr(a.text, "committed") != NULL);
+	turn(r, 0.05);
+	assert_int_equal(r->engine.active, BLUE);
+	assert_null(strstr(a.text, "applied"));
+	assert_false(a.done);
+	take(&r->engine);
+	assert_true(a.done);
+	assert_says(&a, "{\"event\":\"applied\",\"epoch\":2,");
+	assert_says(&a, "\"active\":\"blue\",\"epoch\":2,\"changed\":true}");
+	assert_string_equal(r->store.truth.by, "ci");
+	assert_string_equal(r->store.truth.reason, "deploy");
+	assert_int_equal(r->engine.drains, 1);
+}
+
+static void
+test_already_active_changes_nothing(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	ask(r, &a, (struct flip_request){ .to = GREEN });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"changed\":false");
+	assert_int_equal(r->store.writes, 0);
+}
+
+static void
+test_expect_comes_before_already_active(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	ask(r, &a, (struct flip_request){ .to = GREEN, .has_expect = true, .expect = BLUE });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"error\":\"conflict\"");
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_expect = true, .expect = GREEN, .expect_has_epoch = true,
+					  .expect_epoch = 7 });
+	UNTIL(r, a.done);
+	assert_says(&a, "expected green at epoch 7, found green at epoch 1");
+	assert_int_equal(r->store.writes, 0);
+	assert_int_equal(r->store.notes, 2);
+	assert_string_equal(r->store.last_note.result, "conflict");
+	assert_string_equal(r->store.last_note.expect, "green@7");
+}
+
+static void
+test_gate_refuses_a_color_that_nobody_serves_and_force_skips_it(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	close(r->listener[BLUE]);
+	ask(r, &a, (struct flip_request){ .to = BLUE });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"event\":\"checked\"");
+	assert_says(&a, "\"error\":\"unhealthy\"");
+	assert_says(&a, "0/1 backends healthy, 1 needed");
+	assert_says(&a, "connection refused");
+	assert_int_equal(r->store.writes, 0);
+	assert_int_equal(r->engine.active, GREEN);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .force = true });
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	assert_true(a.done);
+	r->listener[BLUE] = dup(0);
+}
+
+static void
+test_wait_healthy_asks_the_gate_again(void **state)
+{
+	struct rig *r = *state;
+	struct addr at = r->backends[BLUE].address;
+	struct asker a;
+	int one = 1;
+
+	close(r->listener[BLUE]);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait_healthy = 4 });
+	turn(r, 0.3);
+	assert_false(a.done);
+	r->listener[BLUE] = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(r->listener[BLUE], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	assert_int_equal(bind(r->listener[BLUE], &at.u.sa, at.len), 0);
+	assert_int_equal(listen(r->listener[BLUE], 16), 0);
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	assert_true(a.done);
+}
+
+static void
+test_lock_refuses_and_names_who_and_why(void **state)
+{
+	struct rig *r = *state;
+	struct actor bob = { .user = "bob" };
+	struct asker a;
+
+	memset(&a, 0, sizeof(a));
+	a.watcher = (struct flip_watcher){ .progress = asker_line, .done = asker_done };
+	flip_lock(&r->control.entries[0], "migration", &bob, &a.watcher);
+	UNTIL(r, a.done);
+	assert_says(&a, "\"by\":\"bob\"");
+	assert_int_equal(r->store.truth.epoch, 1);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .force = true });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"error\":\"locked\"");
+	assert_says(&a, "locked by bob");
+	assert_says(&a, "migration");
+	memset(&a.text, 0, sizeof(a.text));
+	a.done = false;
+	flip_lock(&r->control.entries[0], NULL, &bob, &a.watcher);
+	UNTIL(r, a.done);
+	assert_says(&a, "\"locked\":null");
+	flip_all_the_way(r, BLUE);
+}
+
+static void
+test_rollback_undoes_once(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	ask(r, &a, (struct flip_request){ .kind = CHANGE_ROLLBACK });
+	UNTIL(r, a.done);
+	assert_says(&a, "never been flipped");
+	flip_all_the_way(r, BLUE);
+	ask(r, &a, (struct flip_request){ .kind = CHANGE_ROLLBACK });
+	UNTIL(r, r->engine.active == GREEN);
+	take(&r->engine);
+	UNTIL(r, a.done);
+	assert_says(&a, "\"changed\":true");
+	ask(r, &a, (struct flip_request){ .kind = CHANGE_ROLLBACK });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"changed\":false");
+	assert_int_equal(r->store.truth.epoch, 3);
+}
+
+static void
+test_store_that_cannot_write_leaves_all_as_it_was(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	r->store.fail = E_NOT_DURABLE;
+	ask(r, &a, (struct flip_request){ .to = BLUE });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"error\":\"not_durable\"");
+	assert_says(&a, "disk full");
+	assert_says(&a, "\"changed\":false");
+	assert_int_equal(r->engine.active, GREEN);
+	r->store.fail = OK;
+	flip_all_the_way(r, BLUE);
+}
+
+static void
+test_store_that_does_not_answer_is_unknown_and_the_flip_goes_on(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	r->store.hold = true;
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 0.1 });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"error\":\"unknown\"");
+	assert_says(&a, "\"changed\":null");
+	finish_write(&r->store, &r->store.held, r->store.held_done, r->store.held_arg);
+	assert_int_equal(r->engine.active, BLUE);
+	take(&r->engine);
+	assert_int_equal(r->service->applied_epoch, 2);
+}
+
+static void
+test_not_applied_in_time_says_changed(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 0.1 });
+	UNTIL(r, a.done);
+	assert_says(&a, "\"error\":\"timeout\"");
+	assert_says(&a, "\"changed\":true");
+	take(&r->engine);
+}
+
+static void
+test_wait_drained_waits_for_the_last_connection(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	r->engine.connections[GREEN] = 3;
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_DRAINED, .has_drain = true, .drain = 7 });
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	assert_true(r->engine.orders.timeout == 7);
+	assert_true(r->engine.orders.idle == 5);
+	UNTIL(r, strstr(a.text, "\"event\":\"draining\",\"remaining\":3") != NULL);
+	turn(r, 0.1);
+	assert_false(a.done);
+	r->engine.connections[GREEN] = 0;
+	UNTIL(r, a.done);
+	assert_says(&a, "\"event\":\"drained\"");
+	assert_says(&a, "\"changed\":true");
+}
+
+static void
+test_flip_back_during_a_drain_ends_it_and_tells_who_waits(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	r->engine.connections[GREEN] = 3;
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_DRAINED });
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	flip_all_the_way(r, GREEN);
+	assert_true(a.done);
+	assert_says(&a, "\"error\":\"conflict\"");
+	assert_says(&a, "before green had drained");
+	/* What drains now is blue, which has nothing. */
+	UNTIL(r, r->control.entries[0].drain == NULL);
+}
+
+static void
+test_flips_of_one_service_take_turns(void **state)
+{
+	struct rig *r = *state;
+	struct asker a, b;
+
+	ask(r, &a, (struct flip_request){ .to = BLUE });
+	ask(r, &b, (struct flip_request){ .to = GREEN });
+	UNTIL(r, r->engine.active == BLUE);
+	turn(r, 0.05);
+	assert_int_equal(r->store.writes, 1);
+	take(&r->engine);
+	UNTIL(r, r->engine.active == GREEN);
+	take(&r->engine);
+	UNTIL(r, a.done && b.done);
+	assert_says(&a, "\"epoch\":2,\"changed\":true");
+	assert_says(&b, "\"epoch\":3,\"changed\":true");
+}
+
+static void
+test_an_asker_may_leave_and_the_flip_goes_on(void **state)
+{
+	struct rig *r = *state;
+	struct asker *a = malloc(sizeof(*a));
+
+	ask(r, a, (struct flip_request){ .to = BLUE });
+	flip_unwatch(&a->watcher);
+	free(a);
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	assert_int_equal(r->service->applied_epoch, 2);
+}
+
+static void
+test_stop_closes_drains_and_ends(void **state)
+{
+	struct rig *r = *state;
+	const char *reason;
+
+	assert_true(control_ready(&r->control, &reason));
+	r->engine.connections[GREEN] = 2;
+	control_stop(&r->control);
+	assert_false(control_ready(&r->control, &reason));
+	assert_string_equal(reason, "stopping");
+	UNTIL(r, r->engine.closed);
+	assert_int_equal(r->engine.orders.ending, END_STOP);
+	turn(r, 0.1);
+	assert_false(r->stopped);
+	r->engine.connections[GREEN] = 0;
+	UNTIL(r, r->stopped);
+}
+
+static void
+test_a_lower_epoch_is_never_obeyed(void **state)
+{
+	struct rig *r = *state;
+	struct record old = r->store.truth;
+
+	flip_all_the_way(r, BLUE);
+	r->store.store.on_record(r->store.store.arg, "web", &old);
+	assert_int_equal(r->service->record.color, BLUE);
+	assert_int_equal(r->service->record.epoch, 2);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		T(test_applied_is_said_only_after_every_worker_took_it),
+		T(test_already_active_changes_nothing),
+		T(test_expect_comes_before_already_active),
+		T(test_gate_refuses_a_color_that_nobody_serves_and_force_skips_it),
+		T(test_wait_healthy_asks_the_gate_again),
+		T(test_lock_refuses_and_names_who_and_why),
+		T(test_rollback_undoes_once),
+		T(test_store_that_cannot_write_leaves_all_as_it_was),
+		T(test_store_that_does_not_answer_is_unknown_and_the_flip_goes_on),
+		T(test_not_applied_in_time_says_changed),
+		T(test_wait_drained_waits_for_the_last_connection),
+		T(test_flip_back_during_a_drain_ends_it_and_tells_who_waits),
+		T(test_flips_of_one_service_take_turns),
+		T(test_an_asker_may_leave_and_the_flip_goes_on),
+		T(test_stop_closes_drains_and_ends),
+		T(test_a_lower_epoch_is_never_obeyed),
+#undef T
+	};
+
+	/* The log is not under test. */
+	log_set_level(LOG_ERROR_LEVEL + 1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
