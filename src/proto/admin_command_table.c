@@ -13,8 +13,8 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 	[ADMIN_OPT_EXPECT] = { ADMIN_OPT_EXPECT, "expect", ADMIN_KIND_EXPECT, "COLOR[@EPOCH]",
 		"only if COLOR is active now (and the epoch is EPOCH); else conflict" },
 	[ADMIN_OPT_WAIT] = { ADMIN_OPT_WAIT, "wait", ADMIN_KIND_WAIT, "applied|drained|none",
-		"answer when nothing new reaches the old color (default), when the old "
-		"color is empty, or once the change is stored" },
+		"when to answer; applied (default): nothing new reaches the old color, "
+		"drained: the old color is empty, none: the change is stored" },
 	[ADMIN_OPT_WAIT_HEALTHY] = { ADMIN_OPT_WAIT_HEALTHY, "wait-healthy", ADMIN_KIND_SECONDS,
 		"SEC", "give the color that long to become healthy before refusing" },
 	[ADMIN_OPT_TIMEOUT] = { ADMIN_OPT_TIMEOUT, "timeout", ADMIN_KIND_SECONDS, "SEC",
@@ -57,7 +57,7 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"If the last change was a rollback already: fine, and nothing changes.\n" },
 	[ADMIN_LOCK] = { ADMIN_LOCK, "lock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
 		BIT(ADMIN_OPT_REASON), BIT(ADMIN_OPT_REASON), true, true,
-		"a locked service refuses flips, and says who locked it and why",
+		"makes a service refuse flips, saying who locked it and why",
 		"'*' locks all services.\n" },
 	[ADMIN_UNLOCK] = { ADMIN_UNLOCK, "unlock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
 		BIT(ADMIN_OPT_REASON), 0, true, true, "lets flips through again",
@@ -167,6 +167,24 @@ admin_command_usage(struct buf *out, const struct admin_command_info *info)
 	}
 }
 
+/* Indented by six, below 79 columns. */
+static void
+put_wrapped(struct buf *out, const char *text)
+{
+	size_t column = 79, n;
+
+	for (; *text != '\0'; text += n + (text[n] == ' ')) {
+		n = strcspn(text, " ");
+		if (column + 1 + n > 78) {
+			buf_printf(out, "\n     ");
+			column = 5;
+		}
+		buf_printf(out, " %.*s", (int)n, text);
+		column += 1 + n;
+	}
+	buf_append(out, "\n", 1);
+}
+
 void
 admin_command_help(struct buf *out, const struct admin_command_info *info, const char *program)
 {
@@ -180,7 +198,7 @@ admin_command_help(struct buf *out, const struct admin_command_info *info, const
 			continue;
 		buf_printf(out, "  ");
 		put_option(out, &options[i]);
-		buf_printf(out, "\n      %s\n", options[i].summary);
+		put_wrapped(out, options[i].summary);
 	}
 	buf_printf(out, "\nNeeds the right: %s.\n", admin_right_word(info->right));
 	if (!info->built)
