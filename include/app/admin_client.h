@@ -39,6 +39,7 @@ struct admin {
 	struct link commands;	/* all under way, with or without a client */
 	unsigned n_orphans;
 	struct names *names;
+	struct jobs *jobs;	/* for names */
 	uid_t own_uid;
 	char scratch[ADMIN_LINE_MAX + 1];
 };

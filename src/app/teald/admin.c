@@ -291,7 +291,10 @@ admin_start(struct admin *a, struct control *c)
 	a->control = c;
 	a->loop = c->loop;
 	a->own_uid = geteuid();
-	a->names = names_new(c->loop, c->jobs);
+	/* A thread of its own: a directory that hangs must not hold up the store,
+	 * whose writes wait in control's. */
+	a->jobs = jobs_new(c->loop, 1);
+	a->names = names_new(c->loop, a->jobs);
 	ev_timer_init(&a->pause, pause_on_over, 0.0, 0.0);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
 	ev_prepare_init(&a->reap, reap_on_turn);
@@ -339,6 +342,7 @@ stop_serving(struct admin *a)
 	ev_prepare_stop(a->loop, &a->reap);
 	bury(a);
 	names_free(&a->names);
+	jobs_free(&a->jobs);
 }
 
 void

@@ -213,7 +213,8 @@ client_step(struct client *c)
 		return;
 	c->stepping = true;
 	for (int i = 0; i < LINES_A_TURN && got != GOT_NOTHING; i++) {
-		if (!client_is_open(c) || !client_is_idle(c) || c->eof)
+		/* Nothing is begun when control has nothing left to do it with. */
+		if (!client_is_open(c) || !client_is_idle(c) || c->eof || c->admin->control->life == LIFE_STOPPED)
 			break;
 		got = read_line(c);
 		if (got == GOT_LINE)

@@ -1,0 +1,384 @@
+/* observe_client.c - one HTTP connection of the observe listener: one request
+ * at a time, the whole reply built before its first byte is sent.
+ * Thread: main.  Born in visitor_new(), dies in visitor_close(), freed by the
+ * listener at the end of the loop's turn. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "app/metrics.h"
+#include "app/observe_client.h"
+
+#define HEAD_MAX 8192
+#define READ_SIZE 4096
+#define REPLY_MAX ((size_t)128 << 20)
+#define HEADERS_MAX 1024
+
+/* From the first byte of a request to the end of its head. */
+#define HEAD_SECONDS 5.0
+/* Between requests. */
+#define IDLE_SECONDS 30.0
+/* Without a byte taken of the reply; and for the whole of it. */
+#define WRITE_SECONDS 10.0
+#define WRITE_TOTAL_SECONDS 60.0
+#define LINGER_SECONDS 1.0
+
+#define TEXT_PLAIN "text/plain; charset=utf-8"
+
+struct reply_head {
+	unsigned status;
+	const char *type;
+	const char *extra;	/* header lines, "" for none */
+};
+
+static void
+enter(struct visitor *v, enum visitor_state state, double seconds)
+{
+	struct ev_loop *loop = v->observe->loop;
+
+	v->state = state;
+	ev_timer_stop(loop, &v->deadline);
+	ev_timer_set(&v->deadline, seconds, 0.0);
+	ev_timer_start(loop, &v->deadline);
+	io_want(loop, &v->io, state == VISITOR_WRITING ? EV_WRITE : EV_READ);
+	list_remove(&v->link);
+	list_append(&v->observe->visitors, &v->link);
+}
+
+static const char *
+status_words(unsigned status)
+{
+	switch (status) {
+	case 200: return "OK";
+	case 400: return "Bad Request";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 408: return "Request Timeout";
+	case 414: return "URI Too Long";
+	case 431: return "Request Header Fields Too Large";
+	case 500: return "Internal Server Error";
+	case 501: return "Not Implemented";
+	case 503: return "Service Unavailable";
+	case 505: return "HTTP Version Not Supported";
+	default: return "Error";
+	}
+}
+
+/* Puts the whole reply into v->out; the request, if it was one, was of
+ * HTTP/1.minor.  Frees body. */
+static void
+reply(struct visitor *v, const struct reply_head *head, struct buf *body, bool with_body, unsigned minor)
+{
+	time_t now = (time_t)ev_time();
+	char date[64];
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	buf_printf(&v->out,
+		   "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+		   "Cache-Control: no-store\r\n%s%s\r\n",
+		   head->status, status_words(head->status), date, head->type, buf_len(body), head->extra,
+		   !v->keep ? "Connection: close\r\n" : minor == 0 ? "Connection: keep-alive\r\n" : "");
+	if (with_body)
+		buf_append(&v->out, buf_str(body).p, buf_len(body));
+	buf_free(body);
+	if (v->out.failed) {
+		visitor_close(v);	/* out of memory */
+		return;
+	}
+	v->began = ev_now(v->observe->loop);
+	enter(v, VISITOR_WRITING, WRITE_SECONDS);
+}
+
+static void
+refuse(struct visitor *v, unsigned status, const char *words)
+{
+	const struct reply_head head = { status, TEXT_PLAIN, "" };
+	struct buf body;
+
+	v->keep = false;
+	buf_init(&body, HEADERS_MAX);
+	buf_printf(&body, "%s\n", words);
+	reply(v, &head, &body, true, 1);
+}
+
+/* -- the pages ------------------------------------------------------------------ */
+
+static void
+page_metrics(struct visitor *v, struct reply_head *head, struct buf *body)
+{
+	head->type = PROM_CONTENT_TYPE;
+	metrics_write(body, v->observe->control);
+	if (!body->failed)
+		return;
+	buf_clear(body);
+	head->status = 500;
+	head->type = TEXT_PLAIN;
+	buf_printf(body, "the metrics are too large\n");
+}
+
+static void
+page_healthz(struct visitor *v, struct reply_head *head, struct buf *body)
+{
+	(void)v;
+	(void)head;
+	buf_printf(body, "ok\n");
+}
+
+static void
+page_readyz(struct visitor *v, struct reply_head *head, struct buf *body)
+{
+	const char *reason;
+
+	if (control_ready(v->observe->control, &reason)) {
+		buf_printf(body, "ready\n");
+		return;
+	}
+	head->status = 503;
+	buf_printf(body, "%s\n", reason);
+}
+
+static void
+page_index(struct visitor *v, struct reply_head *head, struct buf *body)
+{
+	(void)v;
+	(void)head;
+	buf_printf(body, "Teal, a load balancer.  Here are:\n"
+			 "  /metrics  numbers for Prometheus\n"
+			 "  /healthz  is the process alive?\n"
+			 "  /readyz   may it be given traffic?\n"
+			 "What it does and how it is told to: tealctl status, tealctl help.\n");
+}
+
+static const struct {
+	const char *path;
+	void (*write)(struct visitor *v, struct reply_head *head, struct buf *body);
+} pages[] = {
+	{ "/metrics", page_metrics },
+	{ "/healthz", page_healthz },
+	{ "/readyz", page_readyz },
+	{ "/", page_index },
+};
+
+/* -- requests ------------------------------------------------------------------- */
+
+/* Of "/path?query" and "http://host/path?query" the path. */
+static struct str
+path_of(const struct http1_head *h)
+{
+	struct str target = http1_text(h, h->target);
+	const char *p, *query;
+
+	if (h->form == HTTP1_ABSOLUTE) {
+		p = memmem(target.p, target.n, "://", 3);
+		p = p != NULL ? memchr(p + 3, '/', target.n - (size_t)(p + 3 - target.p)) : NULL;
+		if (p == NULL)
+			return STR("/");
+		target.n -= (size_t)(p - target.p);
+		target.p = p;
+	}
+	if ((query = memchr(target.p, '?', target.n)) != NULL)
+		target.n = (size_t)(query - target.p);
+	return target;
+}
+
+/* A body nobody wants is not read: the connection ends instead. */
+static bool
+has_body(const struct http1_head *h)
+{
+	struct str length = STR("0");
+
+	return http1_head_find(h, "transfer-encoding", NULL) > 0 ||
+	       (http1_head_find(h, "content-length", &length) > 0 && !str_eq(length, "0"));
+}
+
+static void
+answer(struct visitor *v)
+{
+	const struct http1_head *h = &v->head;
+	struct str method = http1_text(h, h->method), path = path_of(h);
+	bool get = str_eq(method, "GET"), is_head = str_eq(method, "HEAD");
+	struct reply_head head = { 200, TEXT_PLAIN, "" };
+	struct buf body;
+	size_t i = 0;
+
+	v->keep = http1_head_keep_alive(h) && !has_body(h);
+	if (http1_head_find(h, "host", NULL) > 1 || (h->minor > 0 && http1_head_find(h, "host", NULL) == 0)) {
+		refuse(v, 400, "one Host header is needed");
+		return;
+	}
+	buf_init(&body, REPLY_MAX - HEADERS_MAX);
+	while (i < ARRAY_LEN(pages) && !str_eq(path, pages[i].path))
+		i++;
+	if (i == ARRAY_LEN(pages)) {
+		head.status = 404;
+		buf_printf(&body, "there are /metrics, /healthz and /readyz\n");
+	} else if (!get && !is_head) {
+		head.status = 405;
+		head.extra = "Allow: GET, HEAD\r\n";
+		buf_printf(&body, "only GET and HEAD\n");
+	} else {
+		pages[i].write(v, &head, &body);
+	}
+	reply(v, &head, &body, !is_head, h->minor);
+}
+
+/* What has arrived, as far as it goes. */
+static void
+parse(struct visitor *v)
+{
+	struct str in = buf_str(&v->in);
+
+	switch (http1_head_parse(&v->head, in.p, in.n)) {
+	case HTTP1_NEED_MORE:
+		if (in.n > 0 && v->state != VISITOR_READING)
+			enter(v, VISITOR_READING, HEAD_SECONDS);
+		break;
+	case HTTP1_DONE:
+		answer(v);
+		buf_consume(&v->in, v->head.length);
+		break;
+	case HTTP1_BAD:
+		refuse(v, http1_reason_status(v->head.reason), http1_reason_words(v->head.reason));
+		break;
+	}
+}
+
+static void
+next_request(struct visitor *v)
+{
+	if (buf_len(&v->in) == 0)
+		buf_free(&v->in);
+	http1_head_init(&v->head, HEAD_MAX);
+	enter(v, VISITOR_IDLE, IDLE_SECONDS);
+	if (buf_len(&v->in) > 0)
+		parse(v);
+}
+
+/* Closing over unread bytes would reset the connection, and the reply with it:
+ * so the peer closes first, within reason. */
+static void
+linger(struct visitor *v)
+{
+	shutdown(io_fd(&v->io), SHUT_WR);
+	buf_free(&v->in);
+	enter(v, VISITOR_LINGERING, LINGER_SECONDS);
+}
+
+static void
+visitor_on_writable(struct visitor *v)
+{
+	struct str out = buf_str(&v->out);
+	ssize_t n = io_write(&v->io, out.p, out.n, false);
+	double now = ev_now(v->observe->loop);
+
+	if (n < 0 && io_would_block())
+		return;
+	if (n <= 0) {
+		visitor_close(v);
+		return;
+	}
+	buf_consume(&v->out, (size_t)n);
+	if (buf_len(&v->out) > 0) {
+		if (now - v->began > WRITE_TOTAL_SECONDS)
+			visitor_close(v);
+		else
+			enter(v, VISITOR_WRITING, WRITE_SECONDS);
+		return;
+	}
+	buf_free(&v->out);
+	if (v->keep)
+		next_request(v);
+	else
+		linger(v);
+}
+
+static void
+visitor_on_readable(struct visitor *v)
+{
+	char trash[READ_SIZE], *to;
+	ssize_t n;
+
+	if (v->state == VISITOR_LINGERING) {
+		n = io_read(&v->io, trash, sizeof(trash));
+		if (n == 0 || (n < 0 && !io_would_block()))
+			visitor_close(v);
+		return;
+	}
+	if ((to = buf_reserve(&v->in, READ_SIZE)) == NULL) {
+		visitor_close(v);	/* out of memory: the parser stops before it is full */
+		return;
+	}
+	n = io_read(&v->io, to, READ_SIZE);
+	if (n < 0 && io_would_block())
+		return;
+	if (n <= 0) {
+		visitor_close(v);
+		return;
+	}
+	buf_commit(&v->in, (size_t)n);
+	parse(v);
+}
+
+static void
+visitor_on_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct visitor *v = container_of(w, struct visitor, io.watcher);
+
+	(void)loop;
+	(void)revents;
+	CHECK(v->magic == VISITOR_MAGIC);
+	if (v->state == VISITOR_WRITING)
+		visitor_on_writable(v);
+	else
+		visitor_on_readable(v);
+}
+
+static void
+visitor_on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct visitor *v = container_of(t, struct visitor, deadline);
+
+	(void)loop;
+	(void)revents;
+	CHECK(v->magic == VISITOR_MAGIC);
+	if (v->state == VISITOR_READING)
+		refuse(v, 408, "the request did not arrive in time");
+	else
+		visitor_close(v);
+}
+
+void
+visitor_new(struct observe *o, int fd)
+{
+	struct visitor *v = calloc(1, sizeof(*v));
+
+	if (v == NULL) {
+		close(fd);
+		return;
+	}
+	v->magic = VISITOR_MAGIC;
+	v->observe = o;
+	list_init(&v->link);
+	io_init(&v->io, fd, visitor_on_event);
+	ev_timer_init(&v->deadline, visitor_on_deadline, 0.0, 0.0);
+	buf_init(&v->in, HEAD_MAX + 2 * READ_SIZE);
+	buf_init(&v->out, REPLY_MAX);
+	o->n++;
+	next_request(v);
+}
+
+void
+visitor_close(struct visitor *v)
+{
+	struct observe *o = v->observe;
+
+	if (!io_is_open(&v->io))
+		return;
+	ev_timer_stop(o->loop, &v->deadline);
+	io_close(o->loop, &v->io);
+	list_remove(&v->link);
+	list_append(&o->dead, &v->link);
+	o->n--;
+	ev_prepare_start(o->loop, &o->reap);
+}
