@@ -26,7 +26,7 @@ enum store_type { STORE_FILE, STORE_REDIS };
 struct backend_config {
 	char *host;	/* as written, for messages: "10.0.0.11" or a name */
 	struct addr address;	/* with the traffic port; names resolved at start */
-	struct addr health_address;	/* the same host with health_port, if any */
+	struct addr health_address;	/* where checks go: health_port, else the same */
 };
 
 struct color_config {
@@ -92,8 +92,9 @@ struct service_config {
 
 struct config {
 	char *path;
-	unsigned workers;	/* at least 1: 0 in the file is resolved already */
-	char *state_dir;	/* NULL when absent: an error unless checking only says so */
+	unsigned workers;	/* at least 1: 0 in the file is resolved already, to
+				 * the CPUs that are online and not forbidden */
+	char *state_dir;	/* never NULL; need not exist yet */
 	char *user;	/* NULL: no change of user */
 	uid_t uid;
 	gid_t gid;	/* of user; resolved while checking */

@@ -32,7 +32,10 @@ struct cursor {
 struct key;
 typedef void key_reader(const struct cursor *c, const struct key *k, const config_setting_t *s);
 
-/* One key of a group.  A table of them ends with an empty one. */
+/* One key of a group.  A table of them ends with an empty one.
+ *	{ KEY("rise", key_count), .offset = offsetof(…), .min = 1, .max = 1000 },
+ */
+#define KEY(name_, reader_) .name = (name_), .read = (reader_)
 struct key {
 	const char *name;
 	key_reader *read;	/* checks the type, complains or stores */

@@ -188,7 +188,7 @@ guess_key(const struct key *keys, const char *name)
 		names[n++] = k->name;
 	out = cursor_guess(name, names, n);
 	for (const struct key *k = keys; out.s[0] == '\0' && k->name != NULL; k++)
-		if (k->read == key_group && key_find(k->keys, name) != NULL)
+		if (k->keys != NULL && key_find(k->keys, name) != NULL)
 			snprintf(out.s, sizeof(out.s), "; it belongs in %s: { }", k->name);
 	return out;
 }

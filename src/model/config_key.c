@@ -224,7 +224,7 @@ key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
 		if (word != NULL && strcmp(word, k->words[n]) == 0) {
 			if (c->base != NULL && (k->unbuilt & (1u << n)))
 				cursor_unbuilt(c, k, s, word);
-			else if (settle(c, k, s, n == (unsigned)k->off))
+			else if (settle(c, k, s, (double)n == k->off))
 				memcpy(target(c, k), &n, sizeof(n));
 			return;
 		}

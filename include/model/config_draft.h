@@ -1,0 +1,54 @@
+/* config_draft.h - private to config*.c: a configuration half read, with the
+ * places in the file that later checks must name. */
+#ifndef MODEL_CONFIG_DRAFT_H
+#define MODEL_CONFIG_DRAFT_H
+
+#include "model/config_cursor.h"
+
+struct color_draft {
+	const config_setting_t *at;	/* NULL: the color is missing */
+	const config_setting_t *backends;	/* NULL: nodes x port */
+	unsigned port, health_port;	/* 0: not given */
+};
+
+struct service_draft {
+	struct service_config s;	/* owned until moved into the config */
+	const config_setting_t *at;	/* the service's group */
+	const config_setting_t *defaults;	/* or NULL */
+	char *where;	/* "service \"shop\"", owned */
+	const config_setting_t *listen, *preview, *nodes;	/* or NULL */
+	struct color_draft colors[COLORS];
+};
+
+struct draft {
+	struct config c;	/* without services; owned until moved */
+	struct reader *r;
+	const config_setting_t *root, *pools, *defaults, *list;	/* or NULL */
+	struct service_draft *services;
+	size_t n_services;
+};
+
+/* The keys of a service, as the table they are read by; base is a
+ * service_draft.  "name", the only one defaults may not have, comes first. */
+extern const struct key service_keys[];
+
+/* Reads d->list into d->services. */
+void draft_read_services(struct draft *d);
+/* The setting behind a path such as "health.interval": the service's own,
+ * else that of the defaults, else the service itself. */
+const config_setting_t *draft_at(const struct service_draft *s, const char *path);
+
+/* Colors: the groups green and blue, and the keys nodes and node_pools. */
+key_reader key_color, key_nodes;
+void draft_check_pools(const struct draft *d);
+/* Turns what was read into backends, names looked up. */
+void draft_resolve_colors(struct draft *d, struct service_draft *s);
+
+/* Checks over more than one key. */
+void draft_check_service(struct draft *d, struct service_draft *s);
+void draft_check_all(struct draft *d);
+
+void service_config_clear(struct service_config *s);
+void hosts_free(struct reader *r);
+
+#endif

@@ -1,0 +1,321 @@
+/* config.c - reads and checks a configuration file as a whole.
+ * The walk: config_text.c (files) -> config_syntax.c (grammar) -> libconfig ->
+ * this file and config_draft.c (keys, by tables) -> config_color.c (backends)
+ * -> config_check.c (what fits together).  Start-up thread only. */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model/config_draft.h"
+
+#define AT(member) .offset = offsetof(struct draft, c.member)
+#define WORKERS_MAX 1024
+#define PREFIX_MAX 128
+
+static const char *const store_words[] = { "file", "redis", NULL };
+static const char *const stale_words[] = { "serve", "refuse", NULL };
+static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
+
+#define REDIS "store type \"redis\""
+
+/* Comes into Redis keys, where braces, globs and blanks mean something. */
+static void
+key_prefix(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "";
+	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:_-");
+
+	if (text[0] != '\0' && (text[n] != '\0' || n > PREFIX_MAX))
+		cursor_key_error(c, s, "expected at most %d of A-Z a-z 0-9 . : _ -, found \"%s\"", PREFIX_MAX,
+				 show(text).s);
+	else
+		key_text(c, k, s);
+}
+
+static void
+key_socket(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "";
+	size_t max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+
+	if (strncmp(text, "unix:", 5) == 0)
+		cursor_key_error(c, s, "the path alone, without unix:");
+	else if (strlen(text) > max)
+		cursor_key_error(c, s, "the path of a socket has at most %zu bytes, this one %zu", max, strlen(text));
+	else
+		key_text(c, k, s);
+}
+
+static void
+key_mode(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "";
+	size_t n = strspn(text, "01234567");
+	struct draft *d = c->base;
+
+	(void)k;
+	if (n < 3 || n > 4 || text[n] != '\0' || strtoul(text, NULL, 8) > 0777)
+		cursor_key_error(c, s, "expected an octal mode in double quotes such as \"0660\", found %s",
+				 cursor_found(s).s);
+	else
+		d->c.admin.mode = (mode_t)strtoul(text, NULL, 8);
+}
+
+static void
+key_observe(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct draft *d = c->base;
+	struct why why;
+
+	(void)k;
+	d->c.observe.on = true;
+	if (config_setting_type(s) != CONFIG_TYPE_STRING)
+		cursor_key_error(c, s, "expected an address in double quotes, found %s", cursor_found(s).s);
+	else if (addr_parse(config_setting_get_string(s), ADDR_ANY_HOST, &d->c.observe.listen, &why) != OK)
+		cursor_key_error(c, s, "%s", why.text);
+}
+
+static void
+key_access(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct draft *d = c->base;
+	int type = config_setting_type(s);
+
+	(void)k;
+	if (type == CONFIG_TYPE_BOOL)
+		d->c.log.access = config_setting_get_bool(s) ? ACCESS_ON : ACCESS_OFF;
+	else if (type == CONFIG_TYPE_STRING && strcmp(config_setting_get_string(s), "errors") == 0)
+		d->c.log.access = ACCESS_ERRORS;
+	else
+		cursor_key_error(c, s, "expected true, false or \"errors\", found %s", cursor_found(s).s);
+}
+
+/* Kept for later: what it needs may stand further down in the file. */
+static void
+key_keep(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	memcpy((char *)c->base + k->offset, &s, sizeof(s));
+}
+
+static void
+key_keep_group(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	if (config_setting_type(s) != CONFIG_TYPE_GROUP)
+		cursor_key_error(c, s, "expected a group { }, found %s", cursor_found(s).s);
+	else
+		key_keep(c, k, s);
+}
+
+static const struct key store_keys[] = {
+	{ KEY("type", key_word), AT(store.type), .words = store_words, .unbuilt = 1u << STORE_REDIS },
+	{ KEY("prefix", key_prefix), AT(store.prefix) },
+	{ KEY("max_age", key_seconds), AT(store.max_age) },
+	{ KEY("stale", key_word), .words = stale_words, .unbuilt = 1u << 1, .later = "" },
+	{ KEY("url", key_text), .later = REDIS },
+	{ KEY("password_file", key_text), .later = REDIS },
+	{ KEY("sentinels", key_texts), .later = REDIS },
+	{ KEY("master", key_text), .later = REDIS },
+	{ 0 },
+};
+
+static const struct key role_keys[] = {
+	{ KEY("user", key_text) },
+	{ KEY("group", key_text) },
+	{ KEY("services", key_texts) },
+	{ KEY("allow", key_texts) },
+	{ 0 },
+};
+
+static const struct key admin_keys[] = {
+	{ KEY("socket", key_socket), AT(admin.socket) },
+	{ KEY("mode", key_mode) },
+	{ KEY("group", key_text), AT(admin.group) },
+	{ KEY("roles", key_groups), .keys = role_keys, .later = "" },
+	{ 0 },
+};
+
+static const struct key observe_keys[] = {
+	{ KEY("listen", key_observe) },
+	{ 0 },
+};
+
+static const struct key log_keys[] = {
+	{ KEY("level", key_word), AT(log.level), .words = level_words },
+	{ KEY("access", key_access) },
+	{ KEY("sample", key_fraction), .max = 1, .later = "", .off = 1 },
+	{ 0 },
+};
+
+static const struct key stop_keys[] = {
+	{ KEY("notice", key_seconds), AT(stop.notice) },
+	{ KEY("timeout", key_seconds), AT(stop.timeout) },
+	{ 0 },
+};
+
+static const struct key root_keys[] = {
+	{ KEY("workers", key_count), AT(workers), .max = WORKERS_MAX },
+	{ KEY("state_dir", key_text), AT(state_dir) },
+	{ KEY("user", key_text), AT(user) },
+	{ KEY("store", key_group), .keys = store_keys },
+	{ KEY("admin", key_group), .keys = admin_keys },
+	{ KEY("observe", key_group), .keys = observe_keys },
+	{ KEY("log", key_group), .keys = log_keys },
+	{ KEY("stop", key_group), .keys = stop_keys },
+	{ KEY("node_pools", key_keep), .offset = offsetof(struct draft, pools) },
+	{ KEY("defaults", key_keep_group), .offset = offsetof(struct draft, defaults), .keys = service_keys },
+	{ KEY("services", key_keep), .offset = offsetof(struct draft, list) },
+	{ 0 },
+};
+
+static unsigned
+online_cpus(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t mine;
+
+	/* Fewer when taskset or a cgroup says so. */
+	if (sched_getaffinity(0, sizeof(mine), &mine) == 0 && CPU_COUNT(&mine) > 0 && CPU_COUNT(&mine) < n)
+		n = CPU_COUNT(&mine);
+	return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (unsigned)n;
+}
+
+static const config_setting_t *
+root_at(const struct draft *d, const char *path)
+{
+	const config_setting_t *s = config_setting_lookup((config_setting_t *)(uintptr_t)d->root, path);
+
+	return s != NULL ? s : d->root;
+}
+
+static void
+resolve_user(struct draft *d, const struct cursor *c)
+{
+	const struct passwd *pw;
+	const struct group *gr;
+
+	errno = 0;
+	if (d->c.user != NULL && (pw = getpwnam(d->c.user)) != NULL) {
+		d->c.uid = pw->pw_uid;
+		d->c.gid = pw->pw_gid;
+	} else if (d->c.user != NULL) {
+		cursor_error(c, root_at(d, "user"), "user: there is no user \"%s\"%s%s", show(d->c.user).s,
+			     errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+	}
+	errno = 0;
+	if (d->c.admin.group != NULL && (gr = getgrnam(d->c.admin.group)) != NULL)
+		d->c.admin.gid = gr->gr_gid;
+	else if (d->c.admin.group != NULL)
+		cursor_error(c, root_at(d, "admin.group"), "admin.group: there is no group \"%s\"%s%s",
+			     show(d->c.admin.group).s, errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+}
+
+static void
+read_root(struct draft *d)
+{
+	struct cursor c = { d->r, NULL, "", d };
+
+	d->c.workers = 0;
+	d->c.store.prefix = must_strdup("teal");
+	d->c.store.max_age = 30.0;
+	d->c.admin.socket = must_strdup("/run/teal/admin.sock");
+	d->c.admin.mode = 0660;
+	d->c.log.level = LOG_INFO_LEVEL;
+	d->c.log.access = ACCESS_ON;
+	d->c.stop.timeout = 30.0;
+	cursor_read(&c, d->root, root_keys);
+	if (d->c.workers == 0)
+		d->c.workers = online_cpus();
+	if (config_setting_get_member(d->root, "state_dir") == NULL)
+		cursor_error(&c, d->root,
+			     "state_dir is missing: teald keeps the active colors there, so that a restart "
+			     "serves the right one; add state_dir = \"/var/lib/teal\";");
+	if (config_setting_get_member(d->root, "observe") != NULL && !d->c.observe.on &&
+	    config_setting_type(config_setting_get_member(d->root, "observe")) == CONFIG_TYPE_GROUP)
+		cursor_error(&c, root_at(d, "observe"), "observe: listen is missing");
+	resolve_user(d, &c);
+	draft_check_pools(d);
+	draft_read_services(d);
+	draft_check_all(d);
+}
+
+static void
+config_clear(struct config *c)
+{
+	for (size_t i = 0; i < c->n_services; i++)
+		service_config_clear(&c->services[i]);
+	free(c->services);
+	free(c->path);
+	free(c->state_dir);
+	free(c->user);
+	free(c->store.prefix);
+	free(c->admin.socket);
+	free(c->admin.group);
+}
+
+void
+config_free(struct config **config)
+{
+	if (*config == NULL)
+		return;
+	config_clear(*config);
+	free(*config);
+	*config = NULL;
+}
+
+/* Moves the draft's services into its config; always, so that one function
+ * frees both the good and the bad. */
+static void
+gather_services(struct draft *d)
+{
+	if (d->n_services > 0)
+		d->c.services = must_array(d->n_services, sizeof(*d->c.services));
+	for (size_t i = 0; i < d->n_services; i++) {
+		d->c.services[i] = d->services[i].s;
+		free(d->services[i].where);
+	}
+	d->c.n_services = d->n_services;
+	free(d->services);
+}
+
+enum err
+config_load(const char *path, struct config **out, struct complaints *errors, struct complaints *warnings)
+{
+	struct reader r = { 0 };
+	struct draft d = { .r = &r };
+	config_t file;
+
+	*out = NULL;
+	*errors = *warnings = (struct complaints){ NULL, 0 };
+	config_init(&file);
+	if (config_text_read(&r.text, path, &r.errors) != OK || config_syntax_check(&r.text, &r.errors) != OK)
+		goto done;
+	if (!config_read_string(&file, r.text.bytes)) {
+		/* The check above is the stricter; this is for the unforeseen. */
+		struct config_line l = config_text_line(&r.text, (size_t)config_error_line(&file));
+
+		complaint_add(&r.errors, (size_t)config_error_line(&file),
+			      must_printf("%s:%u: %s", l.file, l.line, config_error_text(&file)));
+		goto done;
+	}
+	d.root = config_root_setting(&file);
+	d.c.path = must_strdup(path);
+	read_root(&d);
+	gather_services(&d);
+done:
+	config_destroy(&file);
+	hosts_free(&r);
+	complaint_list_move(&r.errors, errors);
+	complaint_list_move(&r.warnings, warnings);
+	config_text_free(&r.text);
+	if (errors->n > 0) {
+		config_clear(&d.c);
+		return E_USAGE;
+	}
+	*out = must_alloc(sizeof(**out));
+	**out = d.c;
+	return OK;
+}

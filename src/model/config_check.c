@@ -1,0 +1,332 @@
+/* config_check.c - checks over more than one key: what cannot work although
+ * each key by itself is right.  Start-up thread only. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model/config_draft.h"
+
+/* A shorter interval would only be load. */
+#define INTERVAL_MIN 0.01
+
+static void
+check_health(const struct cursor *c, const struct service_draft *s)
+{
+	const struct health_config *h = &s->s.health;
+
+	if (h->type == HEALTH_NONE)
+		return;
+	if (h->interval < INTERVAL_MIN)
+		cursor_error(c, draft_at(s, "health.interval"),
+			     "health.interval: must be at least %g seconds; health.type = \"none\" switches checks off",
+			     INTERVAL_MIN);
+	if (h->timeout <= 0)
+		cursor_error(c, draft_at(s, "health.timeout"),
+			     "health.timeout: must be above 0; health.type = \"none\" switches checks off");
+}
+
+static void
+check_gate(const struct cursor *c, const struct service_draft *s)
+{
+	for (enum color color = GREEN; color <= BLUE; color++) {
+		size_t n = s->s.colors[color].n_backends;
+
+		if (n > 0 && !s->s.min_healthy.percent && s->s.min_healthy.value > n)
+			cursor_error(c, draft_at(s, "flip.min_healthy"),
+				     "flip.min_healthy: %u are wanted, but %s has only %zu: no flip could ever pass",
+				     s->s.min_healthy.value, color_word(color), n);
+	}
+}
+
+/* Where a color's backends are written. */
+static const config_setting_t *
+color_at(const struct service_draft *s, enum color color)
+{
+	return s->colors[color].at != NULL ? s->colors[color].at : s->at;
+}
+
+static void
+check_source(const struct cursor *c, const struct service_draft *s)
+{
+	char text[ADDR_TEXT];
+
+	if (s->s.source_address.len == 0)
+		return;
+	for (enum color color = GREEN; color <= BLUE; color++) {
+		const struct color_config *colors = &s->s.colors[color];
+
+		for (size_t i = 0; i < colors->n_backends; i++) {
+			if (addr_family(&colors->backends[i].address) == addr_family(&s->s.source_address))
+				continue;
+			cursor_error(c, draft_at(s, "source_address"),
+				     "source_address: %s cannot reach backend %s of %s: one is IPv4, the other IPv6",
+				     config_setting_get_string(draft_at(s, "source_address")),
+				     addr_format(&colors->backends[i].address, text), color_word(color));
+			return;
+		}
+	}
+}
+
+static void
+check_shared_backends(const struct cursor *c, const struct service_draft *s)
+{
+	const struct color_config *green = &s->s.colors[GREEN], *blue = &s->s.colors[BLUE];
+	char text[ADDR_TEXT];
+
+	for (size_t i = 0; i < green->n_backends; i++)
+		for (size_t j = 0; j < blue->n_backends; j++)
+			if (addr_equal(&green->backends[i].address, &blue->backends[j].address))
+				cursor_warn(c, color_at(s, BLUE),
+					    "green and blue share the backend %s: a flip changes nothing there",
+					    addr_format(&blue->backends[j].address, text));
+}
+
+static bool
+is_loopback(const struct addr *a)
+{
+	if (addr_family(a) == AF_INET)
+		return (ntohl(a->u.in.sin_addr.s_addr) >> 24) == 127;
+	return addr_family(a) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
+}
+
+/* Would a connect to `to` arrive at the listener `at`, for all we can know? */
+static bool
+arrives(const struct addr *to, const struct addr *at)
+{
+	if (addr_equal(to, at))
+		return true;
+	return addr_is_any(at) && addr_family(to) == addr_family(at) && addr_port(to) == addr_port(at) &&
+	       is_loopback(to);
+}
+
+/* A service that is its own backend would feed one connection for ever. */
+static void
+check_loop(const struct cursor *c, const struct service_draft *s, const struct addr *listen, size_t n)
+{
+	char to[ADDR_TEXT], at[ADDR_TEXT];
+
+	for (size_t l = 0; l < n; l++)
+		for (enum color color = GREEN; color <= BLUE; color++)
+			for (size_t i = 0; i < s->s.colors[color].n_backends; i++) {
+				const struct addr *b = &s->s.colors[color].backends[i].address;
+
+				if (arrives(b, &listen[l]))
+					cursor_error(c, color_at(s, color),
+						     "%s: backend %s is the service itself, which listens on %s",
+						     color_word(color), addr_format(b, to),
+						     addr_format(&listen[l], at));
+			}
+}
+
+static bool
+has_word(const char *words, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = words; (p = strstr(p, word)) != NULL; p += n)
+		if ((p == words || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\n' || p[n] == '\0'))
+			return true;
+	return false;
+}
+
+static void
+read_sysctl(const char *path, char *out, int size)
+{
+	FILE *f = fopen(path, "re");
+
+	if (f == NULL || fgets(out, size, f) == NULL)
+		out[0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+	if (f != NULL)
+		fclose(f);
+}
+
+/* Asks the kernel, for it would refuse at the first connection otherwise. */
+static void
+check_congestion(const struct draft *d, const struct cursor *c, const struct service_draft *s)
+{
+	bool privileged = d->c.user == NULL && geteuid() == 0;
+	const config_setting_t *at = draft_at(s, "tcp.congestion");
+	const char *name = s->s.tcp.congestion;
+	char known[256];
+	int fd, error = 0;
+
+	if (name == NULL || (fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
+		return;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) != 0)
+		error = errno;
+	close(fd);
+	if (error == ENOENT) {
+		read_sysctl("/proc/sys/net/ipv4/tcp_available_congestion_control", known, sizeof(known));
+		cursor_error(c, at, "tcp.congestion: the kernel knows no \"%s\"; it has: %s", show(name).s, known);
+		return;
+	}
+	read_sysctl("/proc/sys/net/ipv4/tcp_allowed_congestion_control", known, sizeof(known));
+	if (error == EPERM || (!privileged && known[0] != '\0' && !has_word(known, name)))
+		cursor_error(c, at,
+			     "tcp.congestion: \"%s\" is kept for root; allow it with: "
+			     "sysctl -w net.ipv4.tcp_allowed_congestion_control=\"%s %s\"",
+			     show(name).s, known, show(name).s);
+	else if (error != 0)
+		cursor_error(c, at, "tcp.congestion: \"%s\": %s", show(name).s, strerror(error));
+}
+
+void
+draft_check_service(struct draft *d, struct service_draft *s)
+{
+	struct cursor c = { d->r, s->where, "", s };
+
+	if (s->listen == NULL)
+		cursor_error(&c, s->at, "listen is missing; add listen = \"0.0.0.0:80\"; or the like");
+	if (s->nodes != NULL && s->nodes->parent == s->at && s->colors[GREEN].backends != NULL &&
+	    s->colors[BLUE].backends != NULL)
+		cursor_warn(&c, s->nodes, "nodes changes nothing: both colors list their backends");
+	check_health(&c, s);
+	check_gate(&c, s);
+	check_source(&c, s);
+	check_shared_backends(&c, s);
+	check_loop(&c, s, s->s.listen, s->s.n_listen);
+	check_loop(&c, s, s->s.preview, s->s.n_preview);
+	check_congestion(d, &c, s);
+}
+
+static void
+check_names(const struct draft *d)
+{
+	for (size_t i = 0; i < d->n_services; i++) {
+		struct cursor c = { d->r, d->services[i].where, "", NULL };
+
+		for (size_t j = 0; d->services[i].s.name != NULL && j < i; j++) {
+			const config_setting_t *first = d->services[j].at;
+			struct config_line l = config_text_line(&d->r->text, config_setting_source_line(first));
+
+			if (d->services[j].s.name == NULL ||
+			    strcmp(d->services[i].s.name, d->services[j].s.name) != 0)
+				continue;
+			cursor_error(&c, draft_at(&d->services[i], "name"),
+				     "name: the service at %s:%u has the same name", l.file, l.line);
+			break;
+		}
+	}
+}
+
+/* Something that listens: whose, and where it is written. */
+struct entrance {
+	struct addr addr;
+	const config_setting_t *at;
+	const char *where;	/* "service \"shop\"" or NULL */
+	const char *key;
+};
+
+struct entrances {
+	struct entrance *list;
+	size_t n;
+};
+
+static void
+add_entrance(struct entrances *e, const struct addr *addr, const config_setting_t *at, const char *where,
+	     const char *key)
+{
+	if ((e->n & (e->n - 1)) == 0)
+		e->list = must_grow(e->list, e->n == 0 ? 1 : 2 * e->n, sizeof(*e->list));
+	e->list[e->n++] = (struct entrance){ *addr, at, where, key };
+}
+
+static bool
+clash(const struct addr *a, const struct addr *b)
+{
+	if (addr_equal(a, b))
+		return true;
+	/* [::] is IPv6 only, so the families never meet. */
+	return addr_family(a) == addr_family(b) && addr_family(a) != AF_UNIX && addr_port(a) == addr_port(b) &&
+	       (addr_is_any(a) || addr_is_any(b));
+}
+
+static void
+check_entrances(const struct draft *d, const struct entrances *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		for (size_t j = 0; j < i; j++) {
+			const struct entrance *late = &e->list[i], *early = &e->list[j];
+			char here[ADDR_TEXT], there[ADDR_TEXT];
+			struct config_line l;
+			struct cursor c = { d->r, NULL, "", NULL };
+
+			if (!clash(&late->addr, &early->addr))
+				continue;
+			if (config_setting_source_line(late->at) < config_setting_source_line(early->at)) {
+				late = &e->list[j];
+				early = &e->list[i];
+			}
+			c.where = late->where;
+			l = config_text_line(&d->r->text, config_setting_source_line(early->at));
+			cursor_error(&c, late->at, "%s: %s clashes with %s, %s%s%s at %s:%u", late->key,
+				     addr_format(&late->addr, here), addr_format(&early->addr, there), early->key,
+				     early->where != NULL ? " of " : "", early->where != NULL ? early->where : "",
+				     l.file, l.line);
+			break;
+		}
+}
+
+static void
+check_listeners(const struct draft *d)
+{
+	const config_setting_t *observe = config_setting_lookup((config_setting_t *)(uintptr_t)d->root,
+								"observe.listen");
+	const config_setting_t *admin = config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.socket");
+	struct entrances e = { 0 };
+	struct addr socket;
+	struct why why;
+	char *text;
+
+	if (d->c.observe.on && observe != NULL)
+		add_entrance(&e, &d->c.observe.listen, observe, NULL, "observe.listen");
+	text = must_printf("unix:%s", d->c.admin.socket);
+	if (addr_parse(text, 0, &socket, &why) == OK)
+		add_entrance(&e, &socket, admin != NULL ? admin : d->root, NULL, "admin.socket");
+	free(text);
+	for (size_t i = 0; i < d->n_services; i++) {
+		const struct service_draft *s = &d->services[i];
+
+		for (size_t k = 0; k < s->s.n_listen; k++)
+			add_entrance(&e, &s->s.listen[k], cursor_item(s->listen, k), s->where, "listen");
+		for (size_t k = 0; k < s->s.n_preview; k++)
+			add_entrance(&e, &s->s.preview[k], cursor_item(s->preview, k), s->where, "preview");
+	}
+	check_entrances(d, &e);
+	free(e.list);
+}
+
+/* A pool nobody uses is often a name mistyped elsewhere. */
+static void
+check_pools_used(const struct draft *d)
+{
+	struct cursor c = { d->r, NULL, "", NULL };
+
+	if (d->pools == NULL || config_setting_type(d->pools) != CONFIG_TYPE_GROUP)
+		return;
+	for (unsigned i = 0; i < (unsigned)config_setting_length(d->pools); i++) {
+		const config_setting_t *pool = config_setting_get_elem(d->pools, i);
+		bool used = false;
+
+		for (size_t k = 0; k < d->n_services && !used; k++) {
+			const config_setting_t *nodes = d->services[k].nodes;
+
+			used = nodes != NULL && config_setting_type(nodes) == CONFIG_TYPE_STRING &&
+			       strcmp(config_setting_get_string(nodes), pool->name) == 0;
+		}
+		if (!used)
+			cursor_warn(&c, pool, "node_pools.%s is used by no service", show(pool->name).s);
+	}
+}
+
+void
+draft_check_all(struct draft *d)
+{
+	check_names(d);
+	check_listeners(d);
+	check_pools_used(d);
+}

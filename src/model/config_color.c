@@ -1,0 +1,359 @@
+/* config_color.c - green and blue: nodes, ports and backends become addresses.
+ * Start-up thread only; blocks on names. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config_draft.h"
+
+/* A name looked up once, however many services use it. */
+struct host {
+	char *name;
+	struct addr addr;	/* len 0: not found */
+	char why[200];
+};
+
+#define PORT_MAX 65535
+#define HOST_MAX 253
+
+/* base is a color_draft. */
+static void
+key_backends(const struct cursor *c, const struct key *k, const config_setting_t *s);
+
+static const struct key backend_keys[] = {
+	{ KEY("address", key_text) },
+	{ KEY("weight", key_count), .max = 1000 },
+	{ 0 },
+};
+
+static const struct key color_keys[] = {
+	{ KEY("port", key_count), .offset = offsetof(struct color_draft, port), .min = 1, .max = PORT_MAX },
+	{ KEY("health_port", key_count), .offset = offsetof(struct color_draft, health_port), .min = 1, .max = PORT_MAX },
+	{ KEY("backends", key_backends), .offset = offsetof(struct color_draft, backends), .keys = backend_keys },
+	{ 0 },
+};
+
+void
+key_color(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct color_draft *color = (void *)((char *)c->base + k->offset);
+	struct key group = { KEY(k->name, key_group), .keys = color_keys };
+	struct cursor in = *c;
+
+	color->at = s;
+	/* What the service says itself replaces what the defaults said. */
+	if (config_setting_type(s) == CONFIG_TYPE_GROUP && config_setting_get_member(s, "port") != NULL)
+		color->backends = NULL;
+	if (config_setting_type(s) == CONFIG_TYPE_GROUP && config_setting_get_member(s, "backends") != NULL)
+		color->port = 0;
+	in.base = color;
+	key_group(&in, &group, s);
+}
+
+static bool
+is_host(const char *host, size_t n)
+{
+	if (n == 0 || n > HOST_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_", host[i]) == NULL)
+			return false;
+	return host[0] != '-' && host[0] != '.';
+}
+
+/* "host:port" into its parts; NULL, or what is wrong with it. */
+static const char *
+split_backend(const char *text, char host[HOST_MAX + 1], unsigned *port)
+{
+	const char *colon = strrchr(text, ':');
+	struct addr addr;
+	uint64_t number;
+	struct str h;
+
+	if (strncmp(text, "unix:", 5) == 0)
+		return "a backend is an address and a port, not a Unix socket";
+	if (addr_parse_ip(text, 0, &addr) || colon == NULL)
+		return "no port; write ADDRESS:PORT or NAME:PORT";
+	if (!str_to_u64(str_from(colon + 1), PORT_MAX, &number) || number == 0)
+		return "the port must be a number from 1 to 65535";
+	h = (struct str){ text, (size_t)(colon - text) };
+	if (!str_copy(host, HOST_MAX + 1, h))
+		return "the name is too long";
+	*port = (unsigned)number;
+	if (addr_parse_ip(host, 0, &addr))
+		return strchr(host, ':') == NULL || host[0] == '[' ? NULL :
+								     "write an IPv6 address in brackets: [ADDRESS]:PORT";
+	return is_host(h.p, h.n) ? NULL : "neither an address nor a name before the port";
+}
+
+/* The text of a backend that is a text or a group. */
+static const char *
+backend_text(const config_setting_t *item)
+{
+	const config_setting_t *address = item;
+
+	if (config_setting_type(item) == CONFIG_TYPE_GROUP)
+		address = config_setting_get_member(item, "address");
+	return address != NULL && config_setting_type(address) == CONFIG_TYPE_STRING ?
+		       config_setting_get_string(address) :
+		       NULL;
+}
+
+static void
+check_weight(const struct cursor *c, const config_setting_t *item)
+{
+	const config_setting_t *weight = config_setting_get_member(item, "weight");
+
+	if (weight != NULL && config_setting_type(weight) == CONFIG_TYPE_INT && config_setting_get_int(weight) >= 0 &&
+	    config_setting_get_int(weight) <= 1000 && config_setting_get_int(weight) != 1)
+		cursor_error(c, weight, "%sbackends.weight other than 1 is not built yet; remove it", c->prefix);
+}
+
+static void
+key_backends(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct color_draft *color = c->base;
+	struct cursor in = *c;
+	int type = config_setting_type(s);
+	struct shown prefix;
+
+	color->backends = s;
+	if (type != CONFIG_TYPE_ARRAY && type != CONFIG_TYPE_LIST && type != CONFIG_TYPE_STRING) {
+		cursor_key_error(c, s, "expected a list such as [\"10.0.0.1:80\"], found %s", cursor_found(s).s);
+		return;
+	}
+	if (cursor_items(s) == 0)
+		cursor_key_error(c, s, "the list is empty; a color needs at least one backend");
+	snprintf(prefix.s, sizeof(prefix.s), "%.80sbackends.", c->prefix);
+	in.prefix = prefix.s;
+	in.base = NULL;
+	for (size_t i = 0; i < cursor_items(s); i++) {
+		const config_setting_t *item = cursor_item(s, i);
+		const char *text = backend_text(item), *wrong;
+		char host[HOST_MAX + 1];
+		unsigned port;
+
+		if (config_setting_type(item) == CONFIG_TYPE_GROUP) {
+			cursor_read(&in, item, k->keys);
+			check_weight(c, item);
+			if (config_setting_get_member(item, "address") == NULL)
+				cursor_key_error(c, item, "a backend needs an address");
+		} else if (text == NULL) {
+			cursor_key_error(c, item, "expected \"ADDRESS:PORT\", found %s", cursor_found(item).s);
+		}
+		if (text != NULL && (wrong = split_backend(text, host, &port)) != NULL)
+			cursor_key_error(c, item, "\"%s\": %s", show(text).s, wrong);
+	}
+}
+
+/* A host of a pool or of nodes: no port. */
+static bool
+check_host(const struct cursor *c, const config_setting_t *item)
+{
+	const char *text = config_setting_get_string(item);
+	struct addr addr;
+
+	if (addr_parse_ip(text, 0, &addr) || is_host(text, strlen(text)))
+		return true;
+	if (strchr(text, ':') != NULL)
+		cursor_key_error(c, item, "\"%s\" must not carry a port; each color adds its own", show(text).s);
+	else
+		cursor_key_error(c, item, "\"%s\" is neither an address nor the name of a host", show(text).s);
+	return false;
+}
+
+/* A list of hosts, each once. */
+static void
+check_hosts(const struct cursor *c, const config_setting_t *s)
+{
+	if (!cursor_texts(c, s, "a host"))
+		return;
+	if (cursor_items(s) == 0)
+		cursor_key_error(c, s, "the list is empty");
+	for (size_t i = 0; i < cursor_items(s); i++) {
+		const config_setting_t *item = cursor_item(s, i);
+
+		if (!check_host(c, item))
+			continue;
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(config_setting_get_string(cursor_item(s, j)), config_setting_get_string(item)) == 0)
+				cursor_key_error(c, item, "\"%s\" is listed twice",
+						 show(config_setting_get_string(item)).s);
+	}
+}
+
+void
+key_nodes(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const config_setting_t **nodes = (void *)((char *)c->base + k->offset);
+
+	*nodes = s;
+	if (config_setting_type(s) == CONFIG_TYPE_STRING)
+		return;	/* the name of a pool: looked up when all is read */
+	if (config_setting_type(s) != CONFIG_TYPE_ARRAY && config_setting_type(s) != CONFIG_TYPE_LIST)
+		cursor_key_error(c, s, "expected the name of a node pool or a list of hosts, found %s",
+				 cursor_found(s).s);
+	else
+		check_hosts(c, s);
+}
+
+void
+draft_check_pools(const struct draft *d)
+{
+	struct cursor c = { d->r, NULL, "node_pools.", NULL };
+
+	if (d->pools == NULL)
+		return;
+	if (config_setting_type(d->pools) != CONFIG_TYPE_GROUP) {
+		cursor_error(&c, d->pools, "node_pools: expected a group { }, found %s", cursor_found(d->pools).s);
+		return;
+	}
+	for (unsigned i = 0; i < (unsigned)config_setting_length(d->pools); i++)
+		check_hosts(&c, config_setting_get_elem(d->pools, i));
+}
+
+void
+hosts_free(struct reader *r)
+{
+	for (size_t i = 0; i < r->n_hosts; i++)
+		free(r->hosts[i].name);
+	free(r->hosts);
+	r->hosts = NULL;
+	r->n_hosts = 0;
+}
+
+static const struct host *
+look_up(struct reader *r, const char *name)
+{
+	struct host *h;
+	struct why why;
+
+	for (size_t i = 0; i < r->n_hosts; i++)
+		if (strcmp(r->hosts[i].name, name) == 0)
+			return &r->hosts[i];
+	r->hosts = must_grow(r->hosts, r->n_hosts + 1, sizeof(*r->hosts));
+	h = &r->hosts[r->n_hosts++];
+	*h = (struct host){ .name = must_strdup(name) };
+	if (addr_resolve(name, 1, &h->addr, &why) != OK) {
+		h->addr = (struct addr){ 0 };
+		str_copy(h->why, sizeof(h->why), str_from(why.text));
+	}
+	return h;
+}
+
+/* Adds host:port to the color, or complains at the setting it comes from. */
+static void
+add_backend(const struct cursor *c, const config_setting_t *at, struct color_config *color, const char *name,
+	    unsigned port, unsigned health_port)
+{
+	struct backend_config b = { 0 };
+	char text[ADDR_TEXT];
+
+	if (!addr_parse_ip(name, port, &b.address)) {
+		const struct host *h = look_up(c->r, name);
+
+		if (h->addr.len == 0) {
+			cursor_error(c, at, "%shost %s", c->prefix, h->why);
+			return;
+		}
+		b.address = h->addr;
+		addr_set_port(&b.address, port);
+	}
+	for (size_t i = 0; i < color->n_backends; i++) {
+		if (!addr_equal(&color->backends[i].address, &b.address))
+			continue;
+		cursor_error(c, at, "%sbackend %s is listed twice", c->prefix, addr_format(&b.address, text));
+		return;
+	}
+	b.health_address = b.address;
+	if (health_port != 0)
+		addr_set_port(&b.health_address, health_port);
+	b.host = must_strdup(name);
+	color->backends[color->n_backends++] = b;
+}
+
+/* The hosts behind nodes; NULL after a complaint. */
+static const config_setting_t *
+find_nodes(const struct draft *d, const struct cursor *c, const config_setting_t *nodes)
+{
+	const char *name, *names[64];
+	const config_setting_t *pool;
+	size_t n = 0;
+
+	if (config_setting_type(nodes) != CONFIG_TYPE_STRING)
+		return nodes;
+	name = config_setting_get_string(nodes);
+	if (d->pools != NULL && config_setting_type(d->pools) != CONFIG_TYPE_GROUP)
+		return NULL;
+	if (d->pools != NULL && (pool = config_setting_get_member(d->pools, name)) != NULL)
+		return pool;
+	for (size_t i = 0; d->pools != NULL && i < (size_t)config_setting_length(d->pools) && n < ARRAY_LEN(names); i++)
+		names[n++] = config_setting_name(config_setting_get_elem(d->pools, (unsigned)i));
+	cursor_error(c, nodes, "nodes: there is no node pool \"%s\"%s", show(name).s, cursor_guess(name, names, n).s);
+	return NULL;
+}
+
+static void
+resolve_listed(const struct cursor *c, const struct color_draft *from, struct color_config *to)
+{
+	const config_setting_t *list = from->backends;
+
+	to->backends = must_array(cursor_items(list) + 1, sizeof(*to->backends));
+	for (size_t i = 0; i < cursor_items(list); i++) {
+		const config_setting_t *item = cursor_item(list, i);
+		const char *text = backend_text(item);
+		char host[HOST_MAX + 1];
+		unsigned port;
+
+		/* What is malformed was complained about when it was read. */
+		if (text != NULL && split_backend(text, host, &port) == NULL)
+			add_backend(c, item, to, host, port, from->health_port);
+	}
+}
+
+static void
+resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struct color_draft *from,
+	      struct color_config *to)
+{
+	to->backends = must_array(cursor_items(hosts) + 1, sizeof(*to->backends));
+	for (size_t i = 0; i < cursor_items(hosts); i++) {
+		const config_setting_t *item = cursor_item(hosts, i);
+		const char *host = config_setting_type(item) == CONFIG_TYPE_STRING ? config_setting_get_string(item) : "";
+		struct addr addr;
+
+		if (addr_parse_ip(host, 0, &addr) || is_host(host, strlen(host)))
+			add_backend(c, item, to, host, from->port, from->health_port);
+	}
+}
+
+void
+draft_resolve_colors(struct draft *d, struct service_draft *s)
+{
+	struct cursor c = { d->r, s->where, "", s };
+	const config_setting_t *hosts = s->nodes != NULL ? find_nodes(d, &c, s->nodes) : NULL;
+
+	for (enum color color = GREEN; color <= BLUE; color++) {
+		struct color_draft *from = &s->colors[color];
+		const char *word = color_word(color);
+		struct shown prefix;
+
+		snprintf(prefix.s, sizeof(prefix.s), "%s: ", word);
+		c.prefix = prefix.s;
+		if (from->at == NULL)
+			cursor_error(&c, s->at, "%s is missing; add %s: { port = …; } or %s: { backends = […]; }", word,
+				     word, word);
+		else if (config_setting_type(from->at) != CONFIG_TYPE_GROUP)
+			continue;	/* complained about when read */
+		else if (from->backends != NULL && from->port != 0)
+			cursor_error(&c, from->at, "%s has both port and backends; keep one", word);
+		else if (from->backends != NULL)
+			resolve_listed(&c, from, &s->s.colors[color]);
+		else if (config_setting_get_member(from->at, "port") == NULL && from->port == 0)
+			cursor_error(&c, from->at, "%s needs port (with nodes) or backends", word);
+		else if (s->nodes == NULL)
+			cursor_error(&c, from->at, "%s has a port but the service has no nodes; add nodes or list backends",
+				     word);
+		else if (hosts != NULL && from->port != 0)
+			resolve_nodes(&c, hosts, from, &s->s.colors[color]);
+	}
+}

@@ -1,0 +1,153 @@
+/* config_draft.c - from the groups of a file to drafts of services: built-in
+ * values, then the defaults, then the service's own keys.  Start-up thread. */
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "model/config_draft.h"
+
+#define LABELS_JSON_MAX 4096
+
+static void
+service_defaults(struct service_draft *d)
+{
+	struct service_config *s = &d->s;
+
+	s->health = (struct health_config){ HEALTH_TCP, 2.0, 1.0, 2, 3 };
+	s->min_healthy = (struct quorum){ 50, true };
+	s->drain = (struct drain_config){ 30.0, 5.0, 0.0 };
+	s->connect_timeout = 2.0;
+	s->idle_timeout = 600.0;
+	s->retries = 2;
+	s->max_connections = 100000;
+	s->tcp = (struct tcp_options){ .keepalive = true, .backlog = 4096 };
+}
+
+const config_setting_t *
+draft_at(const struct service_draft *s, const char *path)
+{
+	const config_setting_t *groups[2] = { s->at, s->defaults }, *found;
+
+	for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+		/* libconfig's look-up changes nothing, but says const nowhere. */
+		if (groups[i] != NULL && (found = config_setting_lookup((config_setting_t *)(uintptr_t)groups[i],
+									path)) != NULL)
+			return found;
+	}
+	return s->at;
+}
+
+/* The labels as they go into each log line, where they must leave room for
+ * the line's own fields. */
+static char *
+labels_json(const struct cursor *c, const struct service_draft *s)
+{
+	struct json j;
+	struct buf b;
+	char *out;
+
+	buf_init(&b, LABELS_JSON_MAX);
+	json_init(&j, &b);
+	for (size_t i = 0; i < s->s.n_labels; i++)
+		json_cstr(&j, s->s.labels[i].key, s->s.labels[i].value);
+	if (b.failed)
+		cursor_error(c, draft_at(s, "labels"), "labels: together longer than %d bytes in a log line",
+			     LABELS_JSON_MAX);
+	out = must_printf("%.*s", (int)buf_len(&b), buf_str(&b).p);
+	buf_free(&b);
+	return out;
+}
+
+static void
+read_service(struct draft *d, const config_setting_t *group, unsigned nth)
+{
+	const config_setting_t *name = config_setting_get_member(group, "name");
+	struct service_draft *s = &d->services[d->n_services++];
+	struct cursor c = { d->r, NULL, "", s };
+
+	s->at = group;
+	s->defaults = d->defaults;
+	s->s.line = (int)config_text_line(&d->r->text, config_setting_source_line(group)).line;
+	s->where = name != NULL && config_setting_type(name) == CONFIG_TYPE_STRING ?
+			   must_printf("service \"%s\"", show(config_setting_get_string(name)).s) :
+			   must_printf("service %u", nth + 1);
+	c.where = s->where;
+	service_defaults(s);
+	if (d->defaults != NULL) {
+		d->r->muted++;
+		cursor_read(&c, d->defaults, service_keys + 1);
+		d->r->muted--;
+	}
+	cursor_read(&c, group, service_keys);
+	if (name == NULL)
+		cursor_error(&c, group, "a service needs a name");
+	draft_resolve_colors(d, s);
+	draft_check_service(d, s);
+	s->s.labels_json = labels_json(&c, s);
+}
+
+/* The defaults are complained about once, in their own place, whether or not
+ * a service is left that uses them. */
+static void
+check_defaults(struct draft *d)
+{
+	struct service_draft s = { .at = d->defaults };
+	struct cursor c = { d->r, "defaults", "", &s };
+
+	service_defaults(&s);
+	if (config_setting_get_member(d->defaults, "name") != NULL)
+		cursor_error(&c, config_setting_get_member(d->defaults, "name"),
+			     "name: each service has its own; remove it here");
+	cursor_read(&c, d->defaults, service_keys);
+	service_config_clear(&s.s);
+}
+
+void
+draft_read_services(struct draft *d)
+{
+	struct cursor c = { d->r, NULL, "", d };
+	unsigned n = d->list != NULL ? (unsigned)cursor_items(d->list) : 0;
+
+	if (d->defaults != NULL)
+		check_defaults(d);
+	if (d->list != NULL && config_setting_type(d->list) != CONFIG_TYPE_LIST &&
+	    !(config_setting_type(d->list) == CONFIG_TYPE_ARRAY && n == 0)) {
+		cursor_error(&c, d->list, "services: expected a list of groups ( { } ), found %s",
+			     cursor_found(d->list).s);
+		return;
+	}
+	if (n == 0) {
+		cursor_error(&c, d->list != NULL ? d->list : d->root,
+			     "services: none; teald has nothing to do without services = ( { } )");
+		return;
+	}
+	d->services = must_array(n, sizeof(*d->services));
+	for (unsigned i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(d->list, i);
+
+		if (config_setting_type(s) == CONFIG_TYPE_GROUP)
+			read_service(d, s, i);
+		else
+			cursor_error(&c, s, "services: expected a group { }, found %s", cursor_found(s).s);
+	}
+}
+
+void
+service_config_clear(struct service_config *s)
+{
+	for (int color = GREEN; color <= BLUE; color++) {
+		for (size_t i = 0; i < s->colors[color].n_backends; i++)
+			free(s->colors[color].backends[i].host);
+		free(s->colors[color].backends);
+	}
+	for (size_t i = 0; i < s->n_labels; i++) {
+		free(s->labels[i].key);
+		free(s->labels[i].value);
+	}
+	free(s->labels);
+	free(s->labels_json);
+	free(s->tcp.congestion);
+	free(s->preview);
+	free(s->listen);
+	free(s->name);
+	*s = (struct service_config){ 0 };
+}

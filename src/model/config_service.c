@@ -1,0 +1,348 @@
+/* config_service.c - the keys of a service.  Start-up thread only.
+ * A new key of a service begins here, in a table. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config_draft.h"
+
+#define AT(member) .offset = offsetof(struct service_draft, member)
+#define LABELS_MAX 32
+#define LABEL_KEY_MAX 63
+#define LABEL_VALUE_MAX 256
+
+static const char *const mode_words[] = { "tcp", "http", "udp", NULL };
+static const char *const engine_words[] = { "proxy", "kernel", NULL };
+static const char *const color_words[] = { "green", "blue", NULL };
+static const char *const balance_words[] = { "round_robin", "least_conn", "p2c", "source_hash", NULL };
+static const char *const all_down_words[] = { "try", "reject", NULL };
+static const char *const health_words[] = { "tcp", "http", "none", NULL };
+static const char *const send_words[] = { "none", "v1", "v2", NULL };
+static const char *const plain_words[] = { "redirect", "serve", NULL };
+static const char *const tls_versions[] = { "1.2", "1.3", NULL };
+static const char *const tls_profiles[] = { "intermediate", "modern", NULL };
+static const char *const verify_words[] = { "require", "optional", NULL };
+static const char *const on_down_words[] = { "keep", "reset", NULL };
+static const char *const on_stop_words[] = { "keep", "remove", NULL };
+static const char *const source_words[] = { "masquerade", "transparent", NULL };
+
+/* What a feature that is not built is called in messages. */
+#define HTTP "mode \"http\""
+#define KERNEL "engine \"kernel\""
+
+const char *
+balance_word(enum balance b)
+{
+	return balance_words[b];
+}
+
+const char *
+mode_word(enum service_mode m)
+{
+	return mode_words[m];
+}
+
+/* Names come into metrics, logs, files and keys of the store. */
+static bool
+is_name(const char *name)
+{
+	size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+
+	return n >= 1 && n <= 63 && name[n] == '\0' && name[0] != '-' && name[0] != '.';
+}
+
+static void
+key_name(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct service_draft *d = c->base;
+
+	(void)k;
+	if (config_setting_type(s) != CONFIG_TYPE_STRING)
+		cursor_key_error(c, s, "expected a text in double quotes, found %s", cursor_found(s).s);
+	else if (!is_name(config_setting_get_string(s)))
+		cursor_key_error(c, s,
+				 "\"%s\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -",
+				 show(config_setting_get_string(s)).s);
+	else if (d->s.name == NULL)
+		d->s.name = must_strdup(config_setting_get_string(s));
+}
+
+static bool
+read_address(const struct cursor *c, const config_setting_t *item, struct addr *out)
+{
+	const char *text = config_setting_get_string(item);
+	struct why why;
+
+	if (addr_parse(text[0] == '*' ? text + 1 : text, ADDR_ANY_HOST, out, &why) != OK) {
+		cursor_key_error(c, item, "%s", why.text);
+		return false;
+	}
+	/* Such a socket is IPv6 only here, where no IPv4 packet arrives. */
+	if (addr_family(out) == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&out->u.in6.sin6_addr)) {
+		cursor_key_error(c, item, "\"%s\" is an IPv4 address written as IPv6; write it as IPv4", show(text).s);
+		return false;
+	}
+	return true;
+}
+
+/* Replaces *list; what the defaults gave goes. */
+static void
+read_addresses(const struct cursor *c, const config_setting_t *s, struct addr **list, size_t *n)
+{
+	free(*list);
+	*list = NULL;
+	*n = 0;
+	if (!cursor_texts(c, s, "an address"))
+		return;
+	*list = must_array(cursor_items(s) + 1, sizeof(**list));
+	/* All or none: the i-th address stays the i-th item. */
+	for (size_t i = 0, good = 0; i < cursor_items(s); i++) {
+		good += read_address(c, cursor_item(s, i), &(*list)[i]);
+		*n = good == cursor_items(s) ? good : 0;
+	}
+}
+
+static void
+key_listen(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct service_draft *d = c->base;
+
+	(void)k;
+	d->listen = s;
+	read_addresses(c, s, &d->s.listen, &d->s.n_listen);
+	if (cursor_items(s) == 0)
+		cursor_key_error(c, s, "the list is empty; add an address such as \"0.0.0.0:80\"");
+}
+
+static void
+key_preview(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct service_draft *d = c->base;
+
+	(void)k;
+	d->preview = s;
+	read_addresses(c, s, &d->s.preview, &d->s.n_preview);
+}
+
+/* Addresses whose listeners are not built: types only. */
+static void
+key_later_addresses(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	bool good = cursor_texts(c, s, "an address");
+	struct addr unused;
+
+	for (size_t i = 0; good && i < cursor_items(s); i++)
+		good = read_address(c, cursor_item(s, i), &unused);
+	if (good && cursor_items(s) > 0)
+		cursor_unbuilt(c, k, s, NULL);
+}
+
+static void
+key_source_address(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct service_draft *d = c->base;
+
+	(void)k;
+	if (config_setting_type(s) != CONFIG_TYPE_STRING)
+		cursor_key_error(c, s, "expected an IP address in double quotes, found %s", cursor_found(s).s);
+	else if (!addr_parse_ip(config_setting_get_string(s), 0, &d->s.source_address))
+		cursor_key_error(c, s, "\"%s\" is not an IP address (without port)",
+				 show(config_setting_get_string(s)).s);
+}
+
+/* "100/s" */
+static void
+key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "";
+	size_t n = strspn(text, "0123456789");
+
+	if (n == 0 || (strcmp(text + n, "/s") != 0 && strcmp(text + n, "/m") != 0))
+		cursor_key_error(c, s, "expected a rate such as \"100/s\", found %s", cursor_found(s).s);
+	else
+		cursor_unbuilt(c, k, s, NULL);
+}
+
+/* What our own log lines say already; a second member of that name would
+ * make the line ambiguous. */
+static const char *const log_words[] = {
+	"time", "level", "event", "service", "client", "backend", "color", "epoch", "bytes_in", "bytes_out",
+	"seconds", "connect_seconds", "end", "method", "path", "status", "request_id", "user_agent", "retries",
+	"tried", "entrance", "uid", "user", "pid", "command", "result", "reason", "error", "message",
+};
+
+static void
+set_label(struct service_config *s, const char *key, const char *value)
+{
+	for (size_t i = 0; i < s->n_labels; i++) {
+		if (strcmp(s->labels[i].key, key) != 0)
+			continue;
+		free(s->labels[i].value);
+		s->labels[i].value = must_strdup(value);
+		return;
+	}
+	s->labels = must_grow(s->labels, s->n_labels + 1, sizeof(*s->labels));
+	s->labels[s->n_labels++] = (struct label){ must_strdup(key), must_strdup(value) };
+}
+
+static void
+key_labels(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct service_draft *d = c->base;
+
+	(void)k;
+	if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
+		cursor_key_error(c, s, "expected a group { } of texts, found %s", cursor_found(s).s);
+		return;
+	}
+	for (unsigned i = 0; i < (unsigned)config_setting_length(s); i++) {
+		const config_setting_t *l = config_setting_get_elem(s, i);
+		bool ours = false;
+
+		for (size_t w = 0; w < ARRAY_LEN(log_words); w++)
+			ours |= strcmp(l->name, log_words[w]) == 0;
+		if (config_setting_type(l) != CONFIG_TYPE_STRING)
+			cursor_error(c, l, "%slabels.%s: expected a text in double quotes, found %s", c->prefix,
+				     show(l->name).s, cursor_found(l).s);
+		else if (ours)
+			cursor_error(c, l, "%slabels.%s: every log line has a \"%s\" already; choose another name",
+				     c->prefix, l->name, l->name);
+		else if (strlen(l->name) > LABEL_KEY_MAX || strlen(config_setting_get_string(l)) > LABEL_VALUE_MAX)
+			cursor_error(c, l, "%slabels.%s: too long: at most %d bytes, its value %d", c->prefix,
+				     show(l->name).s, LABEL_KEY_MAX, LABEL_VALUE_MAX);
+		else if (d->s.n_labels == LABELS_MAX)
+			cursor_error(c, l, "%slabels.%s: more than %d labels", c->prefix, l->name, LABELS_MAX);
+		else
+			set_label(&d->s, l->name, config_setting_get_string(l));
+	}
+}
+
+static const struct key health_keys[] = {
+	{ KEY("type", key_word), AT(s.health.type), .words = health_words, .unbuilt = 1u << HEALTH_HTTP },
+	{ KEY("interval", key_seconds), AT(s.health.interval), .max = 86400 },
+	{ KEY("timeout", key_seconds), AT(s.health.timeout), .max = 300 },
+	{ KEY("rise", key_count), AT(s.health.rise), .min = 1, .max = 1000 },
+	{ KEY("fall", key_count), AT(s.health.fall), .min = 1, .max = 1000 },
+	{ KEY("path", key_text), .later = "health type \"http\"" },
+	{ KEY("host", key_text), .later = "health type \"http\"" },
+	{ KEY("expect", key_text), .later = "health type \"http\"" },
+	{ 0 },
+};
+
+static const struct key flip_keys[] = {
+	{ KEY("min_healthy", key_percent_or_count), AT(s.min_healthy) },
+	{ 0 },
+};
+
+static const struct key drain_keys[] = {
+	{ KEY("timeout", key_seconds), AT(s.drain.timeout) },
+	{ KEY("idle", key_seconds), AT(s.drain.idle) },
+	{ KEY("spread", key_seconds), AT(s.drain.spread) },
+	{ 0 },
+};
+
+static const struct key tcp_keys[] = {
+	{ KEY("keepalive", key_bool), AT(s.tcp.keepalive) },
+	{ KEY("congestion", key_text), AT(s.tcp.congestion) },
+	{ KEY("backlog", key_count), AT(s.tcp.backlog), .min = 1, .max = 1 << 20 },
+	{ KEY("user_timeout", key_seconds), .later = "" },
+	{ KEY("fastopen", key_bool), .later = "" },
+	{ 0 },
+};
+
+static const struct key passive_keys[] = {
+	{ KEY("failures", key_count), .min = 1 },
+	{ KEY("eject", key_seconds) },
+	{ KEY("max_ejected", key_percent_or_count) },
+	{ 0 },
+};
+
+static const struct key proxy_protocol_keys[] = {
+	{ KEY("accept_from", key_networks), .later = "" },
+	{ KEY("send", key_word), .words = send_words, .unbuilt = 1u << 1 | 1u << 2, .later = "" },
+	{ KEY("timeout", key_seconds), .later = "" },
+	{ 0 },
+};
+
+static const struct key certificate_keys[] = {
+	{ KEY("cert", key_text) },
+	{ KEY("key", key_text) },
+	{ KEY("ocsp", key_text) },
+	{ 0 },
+};
+
+static const struct key tls_keys[] = {
+	{ KEY("certificates", key_groups), .keys = certificate_keys },
+	{ KEY("client_ca", key_text) },
+	{ KEY("client_verify", key_word), .words = verify_words },
+	{ KEY("min_version", key_word), .words = tls_versions },
+	{ KEY("profile", key_word), .words = tls_profiles },
+	{ KEY("alpn", key_texts) },
+	{ 0 },
+};
+
+static const struct key backend_tls_keys[] = {
+	{ KEY("verify", key_bool) },
+	{ KEY("ca", key_text) },
+	{ KEY("server_name", key_text) },
+	{ KEY("cert", key_text) },
+	{ KEY("key", key_text) },
+	{ 0 },
+};
+
+const struct key service_keys[] = {
+	{ KEY("name", key_name) },
+	{ KEY("listen", key_listen) },
+	{ KEY("preview", key_preview) },
+	{ KEY("mode", key_word), AT(s.mode), .words = mode_words, .unbuilt = 1u << MODE_HTTP | 1u << MODE_UDP },
+	{ KEY("engine", key_word), AT(s.engine), .words = engine_words, .unbuilt = 1u << ENGINE_KERNEL },
+	{ KEY("initial", key_word), AT(s.initial), .words = color_words },
+	{ KEY("nodes", key_nodes), AT(nodes) },
+	{ KEY("green", key_color), AT(colors[GREEN]) },
+	{ KEY("blue", key_color), AT(colors[BLUE]) },
+	{ KEY("balance", key_word), AT(s.balance), .words = balance_words,
+	  .unbuilt = 1u << BALANCE_LEAST_CONN | 1u << BALANCE_P2C | 1u << BALANCE_SOURCE_HASH },
+	{ KEY("when_all_down", key_word), AT(s.when_all_down), .words = all_down_words },
+	{ KEY("health", key_group), .keys = health_keys },
+	{ KEY("flip", key_group), .keys = flip_keys },
+	{ KEY("drain", key_group), .keys = drain_keys },
+	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout) },
+	{ KEY("idle_timeout", key_seconds), AT(s.idle_timeout) },
+	{ KEY("retries", key_count), AT(s.retries), .max = 100 },
+	{ KEY("max_connections", key_count), AT(s.max_connections), .max = 100e6 },
+	{ KEY("source_address", key_source_address) },
+	{ KEY("tcp", key_group), .keys = tcp_keys },
+	{ KEY("labels", key_labels) },
+
+	/* Checked, and refused, until they are built. */
+	{ KEY("header_timeout", key_seconds), .later = HTTP },
+	{ KEY("response_timeout", key_seconds), .later = HTTP },
+	{ KEY("keepalive_timeout", key_seconds), .later = HTTP },
+	{ KEY("forwarded", key_bool), .later = HTTP },
+	{ KEY("forwarded_trust", key_networks), .later = HTTP },
+	{ KEY("hosts", key_texts), .later = HTTP },
+	{ KEY("preview_header", key_text), .later = HTTP },
+	{ KEY("preview_allow", key_networks), .later = HTTP },
+	{ KEY("max_body", key_size), .later = HTTP },
+	{ KEY("default", key_bool), .later = "a shared listener" },
+	{ KEY("sni", key_texts), .later = "a shared listener" },
+	{ KEY("tls", key_group), .keys = tls_keys, .later = "" },
+	{ KEY("plain_listen", key_later_addresses), .later = "tls" },
+	{ KEY("plain", key_word), .words = plain_words, .later = "tls", .off = -1 },
+	{ KEY("backend_tls", key_group), .keys = backend_tls_keys, .later = "" },
+	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys },
+	{ KEY("allow", key_networks), .later = "" },
+	{ KEY("deny", key_networks), .later = "" },
+	{ KEY("max_connections_per_source", key_count), .later = "" },
+	{ KEY("backend_max_connections", key_count), .later = "" },
+	{ KEY("source_rate", key_rate), .later = "" },
+	{ KEY("queue_timeout", key_seconds), .later = "" },
+	{ KEY("client_timeout", key_seconds), .later = "" },
+	{ KEY("server_timeout", key_seconds), .later = "" },
+	{ KEY("passive", key_group), .keys = passive_keys, .later = "" },
+	{ KEY("slow_start", key_seconds), .later = "" },
+	{ KEY("resolve_interval", key_seconds), .later = "" },
+	{ KEY("on_down", key_word), .words = on_down_words, .later = KERNEL, .off = -1 },
+	{ KEY("on_stop", key_word), .words = on_stop_words, .later = KERNEL, .off = -1 },
+	{ KEY("source", key_word), .words = source_words, .later = KERNEL, .off = -1 },
+	{ 0 },
+};
