@@ -1,0 +1,138 @@
+"""From rounds to medians, ratios, tables and report.json."""
+
+import json
+import statistics
+
+BASELINE = "haproxy"
+GOALS = {"tcp-small": 1.0, "tcp-connect": 0.85, "tcp-bulk-down": 0.3, "tcp-bulk-up": 0.3}
+IDLE_GOAL = 600
+# More than this share of the proxy's core taken by others: the row is noisy.
+FOREIGN_LIMIT = 0.10
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratios(ours, theirs):
+    """Paired: round by round, so that what slows a round down slows both."""
+    return spread([a / b for a, b in zip(ours, theirs) if b > 0] or [float("nan")])
+
+
+def summarize(scenario, rounds):
+    """rounds: {proxy: [one dict per round]} -> what goes into report.json."""
+    cpu = {name: [r["cpu"] for r in rs] for name, rs in rounds.items()}
+    out = {}
+    for name, rs in rounds.items():
+        out[name] = {
+            "cpu": spread(cpu[name]),
+            "ratio": {other: ratios(cpu[name], cpu[other]) for other in cpu if other != name},
+            "per_second": spread([r["per_second"] for r in rs]),
+            "bytes_per_second": spread([r["bytes_per_second"] for r in rs]),
+            "p50_us": spread([r["p50_us"] for r in rs]),
+            "p99_us": spread([r["p99_us"] for r in rs]),
+            "core_used": spread([r["core_used"] for r in rs]),
+            "foreign": spread([r["foreign"] for r in rs]),
+            "failed": sum(r["failed"] for r in rs),
+            "rounds": rs,
+        }
+    return {"key": scenario.key, "title": scenario.title, "unit": scenario.unit,
+            "congestion": scenario.congestion, "work": scenario.work, "proxies": out}
+
+
+def number(x):
+    if x != x:
+        return "-"
+    if x >= 100:
+        return f"{x:,.0f}"
+    return f"{x:.1f}" if x >= 10 else f"{x:.2f}" if x >= 1 else f"{x:.3f}"
+
+
+def table(head, rows):
+    """Aligned; the first column to the left, the others to the right."""
+    widths = [max(len(r[i]) for r in [head] + rows) for i in range(len(head))]
+    lines = []
+    for r in [head] + rows:
+        cells = [r[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(r[1:], widths[1:])]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def with_spread(s):
+    return f"{number(s['median'])} ({number(s['min'])}..{number(s['max'])})"
+
+
+def ratio_text(p, other):
+    return with_spread(p["ratio"][other]) if other in p["ratio"] else "1"
+
+
+def scenario_table(s):
+    proxies = s["proxies"]
+    bases = [b for b in (BASELINE, "nginx", "floor") if b in proxies]
+    bulk = "bulk" in s["key"]
+    head = ["", f"CPU {s['unit']}"] + [f"x {b}" for b in bases]
+    head += ["MB/s"] if bulk else ["a second", "p50 us", "p99 us"]
+    head += ["core used", ""]
+    rows = []
+    for name, p in proxies.items():
+        row = [name, with_spread(p["cpu"])] + [ratio_text(p, b) for b in bases]
+        if bulk:
+            row += [number(p["bytes_per_second"]["median"] / 1e6)]
+        else:
+            row += [number(p["per_second"]["median"]), number(p["p50_us"]["median"]),
+                    number(p["p99_us"]["median"])]
+        row.append(f"{100 * p['core_used']['median']:.0f} %")
+        flags = []
+        if p["failed"]:
+            flags.append(f"{p['failed']} FAILED")
+        if p["foreign"]["median"] > FOREIGN_LIMIT:
+            flags.append(f"noisy: others took {100 * p['foreign']['median']:.0f} % of its core")
+        row.append(", ".join(flags))
+        rows.append(row)
+    return f"{s['title']}  [{s['congestion']}]\n{table(head, rows)}"
+
+
+def idle_table(idle):
+    head = ["", "bytes each (Pss)", "own pages", "before KiB", "held"]
+    rows = [[name, with_spread(p["pss"]), number(p["private"]["median"]),
+             number(p["before_kib"]["median"]), f"{p['held']:,}"] for name, p in idle["proxies"].items()]
+    return f"{idle['title']}\n{table(head, rows)}"
+
+
+def goals(report):
+    """What Teal is held to, and where it stands: (text, reached)."""
+    out = []
+    for s in report["scenarios"]:
+        teal = s["proxies"].get("teal")
+        goal = GOALS.get(s["key"])
+        if teal and goal and BASELINE in teal["ratio"] and s["goal"]:
+            got = teal["ratio"][BASELINE]["median"]
+            out.append((f"{s['key']}: {number(got)} x {BASELINE}, at most {goal}", got <= goal))
+    teal = report["idle"] and report["idle"]["proxies"].get("teal")
+    if teal:
+        got = teal["pss"]["median"]
+        out.append((f"idle connection: {number(got)} bytes, at most {IDLE_GOAL}", got <= IDLE_GOAL))
+    return out
+
+
+def text(report):
+    m = report["machine"]
+    parts = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; proxy on core {m['proxy_core']}, "
+             f"load and backends on core {m['load_core']}",
+             "; ".join(v for v in report["versions"].values() if v)]
+    parts += [scenario_table(s) for s in report["scenarios"]]
+    if report["idle"]:
+        parts.append(idle_table(report["idle"]))
+    if report["goals"]:
+        width = max(len(g["text"]) for g in report["goals"])
+        parts.append("Goals\n" + "\n".join(
+            f"  {g['text'].ljust(width)}  {'reached' if g['reached'] else 'NOT REACHED'}"
+            for g in report["goals"]))
+    parts += [f"note: {n}" for n in report["notes"]]
+    return "\n\n".join(parts)
+
+
+def save(report, path):
+    with open(path, "w") as f:
+        json.dump(report, f, indent=1)
+        f.write("\n")
