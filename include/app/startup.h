@@ -1,0 +1,25 @@
+/* startup.h - what teald does to its process before it serves: descriptors,
+ * folders, privileges.
+ * Thread: main, before any other exists. */
+#ifndef APP_STARTUP_H
+#define APP_STARTUP_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "model/config.h"
+
+/* Raises RLIMIT_NOFILE to two descriptors for each connection of each limit,
+ * and a reserve; logs a warning naming both numbers when it falls short.
+ * Returns how many descriptors connections may use; the rest is kept for the
+ * admin socket, metrics, checks and pipes. */
+uint32_t startup_descriptors(const struct config *config);
+
+/* Makes state_dir if only its last part is missing, and gives it to the user
+ * that teald will run as. */
+MUST_USE enum err startup_state_dir(const struct config *config, struct why *why);
+
+/* Becomes config->user, for good.  Nothing to do when none is named. */
+MUST_USE enum err startup_drop_privileges(const struct config *config, struct why *why);
+
+#endif
