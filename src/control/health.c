@@ -69,21 +69,6 @@ config_of(const struct check *c)
 }
 
 static void
-log_state(const struct check *c)
-{
-	const struct service_config *sc = c->group->service->config;
-	const struct backend *b = c->backend;
-	struct str labels = str_from(sc->labels_json != NULL ? sc->labels_json : "");
-
-	if (b->state == BACKEND_UP)
-		LOG_INFO("backend.up", LS("service", sc->name), LS("color", color_word(b->color)),
-			 LS("backend", b->text), LR(NULL, labels));
-	else
-		LOG_WARN("backend.down", LS("service", sc->name), LS("color", color_word(b->color)),
-			 LS("backend", b->text), LS("reason", b->error), LR(NULL, labels));
-}
-
-static void
 become(struct check *c, enum backend_state state)
 {
 	struct health *h = c->group->health;
@@ -92,8 +77,6 @@ become(struct check *c, enum backend_state state)
 	CHECK(state != was);
 	c->backend->state = state;
 	c->backend->since_us = clock_wall_us();
-	if (config_of(c)->type != HEALTH_NONE)
-		log_state(c);
 	h->events.changed(h->events.arg, c->group->service, c->backend, was);
 }
 
