@@ -12,10 +12,14 @@ struct render {
 	const struct admin_request *request;
 	double started;	/* clock_now() when the command went out */
 	bool introduced;	/* a flip's title line is printed */
+	json_t *draining;	/* the last such event; owned, NULL before */
+	double draining_at;	/* clock_now() when it came */
 };
 
 /* One progress object. */
 void render_event(struct render *r, json_t *object);
+/* A second has passed without news: a pending line is brought up to date. */
+void render_tick(struct render *r);
 /* The last object, when it is ok. */
 void render_reply(struct render *r, json_t *object);
 

@@ -18,7 +18,7 @@ step(struct render *r, json_t *object, const char *word, const char *template, b
 	say_into(&what, r->out, object, template);
 	text_duration(&when, clock_now() - r->started);
 	(pending ? output_pending : output_line)(
-		r->out, "  %-10s %-46.*s +%.*s", word, (int)buf_len(&what), buf_str(&what).p,
+		r->out, "  %-10s %-50.*s +%.*s", word, (int)buf_len(&what), buf_str(&what).p,
 		(int)buf_len(&when), buf_str(&when).p);
 	buf_free(&what);
 	buf_free(&when);
@@ -93,6 +93,32 @@ introduce(struct render *r)
 }
 
 static void
+print_draining(struct render *r)
+{
+	json_t *deadline = json_at(r->draining, "deadline_in");
+	double left = json_number_value(deadline) - (clock_now() - r->draining_at);
+	struct buf template;
+
+	buf_init(&template, 256);
+	buf_printf(&template, "{remaining} connections left");
+	if (json_is_number(deadline)) {
+		buf_printf(&template, ", ");
+		text_duration(&template, left > 0 ? left : 0);
+		buf_printf(&template, " at most");
+	}
+	buf_append(&template, "", 1);
+	step(r, r->draining, "draining", buf_str(&template).p, true);
+	buf_free(&template);
+}
+
+void
+render_tick(struct render *r)
+{
+	if (r->out->pending && r->draining != NULL)
+		print_draining(r);
+}
+
+static void
 terminal_event(struct render *r, const char *event, json_t *object)
 {
 	introduce(r);
@@ -103,13 +129,13 @@ terminal_event(struct render *r, const char *event, json_t *object)
 		step(r, object, event, "epoch {epoch} is stored", false);
 	} else if (strcmp(event, "applied") == 0) {
 		step(r, object, event,
-		     json_has(object, "ms") ? "nothing new reaches the old color, after {ms} ms" :
-					      "nothing new reaches the old color", false);
+		     json_has(object, "ms") ? "the old color gets nothing new, after {ms} ms" :
+					      "the old color gets nothing new", false);
 	} else if (strcmp(event, "draining") == 0) {
-		step(r, object, event,
-		     json_has(object, "deadline_in") ?
-			     "{remaining} connections left, {deadline_in:duration} at most" :
-			     "{remaining} connections left", true);
+		json_decref(r->draining);
+		r->draining = json_incref(object);
+		r->draining_at = clock_now();
+		print_draining(r);
 	} else if (strcmp(event, "drained") == 0) {
 		step(r, object, event,
 		     json_has(object, "cut") ? "in {seconds:duration}; {cut} connections were cut" :

@@ -7,6 +7,10 @@
 
 static const char *const color_words[] = { "green", "blue" };
 
+/* Cells have a style of their own: no colors inside, which would count as
+ * characters. */
+static const struct output plain;
+
 static enum style
 style_of_state(json_t *state)
 {
@@ -33,30 +37,33 @@ draining_color(json_t *service)
 
 /* "3/3, 118 conn" */
 static void
-color_cell(struct table *t, const struct output *o, json_t *color)
+color_cell(struct table *t, json_t *color)
 {
 	json_t *healthy = json_at(color, "healthy"), *total = json_at(color, "total");
 	bool well = json_number_value(healthy) >= json_number_value(total);
 	struct buf b;
 
 	buf_init(&b, 256);
-	say_into(&b, o, color, "{healthy}/{total} up, {connections} conn");
+	say_into(&b, &plain, color, "{healthy}/{total} up, {connections} conn");
 	table_add(t, json_number_value(healthy) == 0 ? STYLE_BAD : well ? STYLE_PLAIN : STYLE_NOTE,
 		  buf_str(&b));
 	buf_free(&b);
 }
 
 static void
-note_cell(struct table *t, const struct output *o, json_t *service)
+note_cell(struct table *t, json_t *service)
 {
 	const char *draining = draining_color(service);
 	struct buf b;
 
 	buf_init(&b, 65536);
 	if (json_has(service, "locked"))
-		say_into(&b, o, service, "locked by {locked.by}: {locked.reason}");
-	if (draining != NULL)
+		say_into(&b, &plain, service, "locked by {locked.by}: {locked.reason}");
+	if (draining != NULL) {
 		buf_printf(&b, "%s%s drains", buf_len(&b) > 0 ? "; " : "", draining);
+		if (json_is_number(json_at(service, "drain.deadline_in")))
+			say_into(&b, &plain, service, ", {drain.deadline_in:duration} at most");
+	}
 	table_add(t, buf_len(&b) > 0 ? STYLE_NOTE : STYLE_PLAIN, buf_str(&b));
 	buf_free(&b);
 }
@@ -75,13 +82,13 @@ print_services(struct render *r, json_t *services)
 	buf_init(&b, 4096);
 	json_array_foreach(services, i, s) {
 		say_cells(&t, s, "name mode active epoch");
-		color_cell(&t, r->out, color_of(s, "green"));
-		color_cell(&t, r->out, color_of(s, "blue"));
+		color_cell(&t, color_of(s, "green"));
+		color_cell(&t, color_of(s, "blue"));
 		buf_clear(&b);
 		text_time(&b, json_at(s, "changed_at"));
 		table_add(&t, STYLE_PLAIN, buf_str(&b));
 		say_cells(&t, s, "changed_by");
-		note_cell(&t, r->out, s);
+		note_cell(&t, s);
 	}
 	buf_free(&b);
 	table_print(&t, r->out);
@@ -134,10 +141,13 @@ print_detail(struct render *r, json_t *s)
 		struct buf b;
 
 		buf_init(&b, 4096);
-		say_into(&b, r->out, color_of(s, color_words[i]),
-			 draining ? "{healthy}/{total} backends up, {connections} connections, draining" :
-				    "{healthy}/{total} backends up, {connections} connections");
-		output_line(r->out, "%-5s: %.*s", color_words[i], (int)buf_len(&b), buf_str(&b).p);
+		say_into(&b, &plain, color_of(s, color_words[i]),
+			 "{healthy}/{total} backends up, {connections} connections");
+		if (draining)
+			buf_printf(&b, ", draining");
+		if (draining && json_is_number(json_at(s, "drain.deadline_in")))
+			say_into(&b, &plain, s, ", {drain.deadline_in:duration} at most");
+		output_line(r->out, "%s:%s %.*s", color_words[i], i == 1 ? " " : "", (int)buf_len(&b), buf_str(&b).p);
 		buf_free(&b);
 	}
 	output_line(r->out, "%s", "");
@@ -148,24 +158,51 @@ print_detail(struct render *r, json_t *s)
 }
 
 static void
-print_store(struct render *r, json_t *object)
+print_state(struct render *r, json_t *object)
 {
 	json_t *store = json_at(object, "store");
+	enum style bad = r->out->colors ? STYLE_BAD : STYLE_PLAIN;
 	bool up = json_has(store, "up");
 	struct buf b;
 
-	if (json_has(object, "maintenance"))
-		output_line(r->out, "%smaintenance is on: /readyz says no%s",
-			    output_on(r->out, STYLE_NOTE), output_off(r->out, STYLE_NOTE));
-	if (store == NULL)
-		return;
-	buf_init(&b, 4096);
-	say_into(&b, r->out, store, json_is_number(json_at(store, "age")) ?
-		 "store: {type}, {age:duration} old" : "store: {type}");
-	output_line(r->out, "%.*s, %s%s%s", (int)buf_len(&b), buf_str(&b).p,
-		    output_on(r->out, up ? STYLE_PLAIN : STYLE_BAD), up ? "up" : "down",
-		    output_off(r->out, up ? STYLE_PLAIN : STYLE_BAD));
+	buf_init(&b, 65536);
+	if (json_at(object, "version") != NULL)
+		say_into(&b, &plain, object, "teald {version}, pid {pid}, up {uptime:duration}");
+	if (json_at(object, "ready") != NULL) {
+		buf_printf(&b, "%s", buf_len(&b) > 0 ? ", " : "");
+		if (json_has(object, "ready"))
+			buf_printf(&b, "ready");
+		else
+			buf_printf(&b, "%snot ready", output_on(r->out, bad));
+		if (json_has(object, "not_ready"))
+			say_into(&b, &plain, object, ": {not_ready}");
+		buf_printf(&b, "%s", json_has(object, "ready") ? "" : output_off(r->out, bad));
+	}
+	if (buf_len(&b) > 0)
+		output_line(r->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
+	buf_clear(&b);
+	if (store != NULL) {
+		say_into(&b, &plain, store, json_is_number(json_at(store, "age")) ?
+			 "store: {type}, {age:duration} old" : "store: {type}");
+		output_line(r->out, "%.*s, %s%s%s", (int)buf_len(&b), buf_str(&b).p,
+			    up ? "" : output_on(r->out, bad), up ? "up" : "down",
+			    up ? "" : output_off(r->out, bad));
+	}
 	buf_free(&b);
+}
+
+/* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE */
+static void
+record_state(struct render *r, json_t *object)
+{
+	if (json_at(object, "version") != NULL)
+		say(r->out, object, json_has(object, "ready") ?
+			    "teald\t{version}\t{pid}\tready\t-" :
+			    "teald\t{version}\t{pid}\tnot-ready\t{not_ready}");
+	if (json_at(object, "store") != NULL)
+		say(r->out, json_at(object, "store"),
+		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}" :
+						   "store\t{type}\tdown\t{age}");
 }
 
 /* service NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS,
@@ -222,10 +259,7 @@ render_status(struct render *r, json_t *object)
 			if (detail)
 				record_backends(r, s);
 		}
-		if (json_at(object, "store") != NULL)
-			say(r->out, json_at(object, "store"),
-			    json_has(object, "store.up") ? "store\t{type}\tup\t{age}" :
-							   "store\t{type}\tdown\t{age}");
+		record_state(r, object);
 		return;
 	}
 	if (detail) {
@@ -234,5 +268,5 @@ render_status(struct render *r, json_t *object)
 		return;
 	}
 	print_services(r, services);
-	print_store(r, object);
+	print_state(r, object);
 }

@@ -19,6 +19,9 @@
 /* Its own default for --timeout with --wait=applied. */
 #define APPLIED_SECONDS 5.0
 
+/* How often a line that counts down is written again. */
+#define TICK_SECONDS 1.0
+
 /* Beyond the table of errors. */
 enum { EXIT_LATE = 8, EXIT_UNREACHED = 9, EXIT_UNKNOWN = 11 };
 
@@ -105,9 +108,13 @@ static enum step
 next_object(struct talk *t, double seconds, struct str *line, json_t **object)
 {
 	json_error_t error;
+	double until = clock_now() + seconds, left;
 
 	for (;;) {
-		switch (client_read_line(&t->client, seconds, line)) {
+		left = until - clock_now();
+		if (t->out->pending && left > TICK_SECONDS)
+			left = TICK_SECONDS;
+		switch (client_read_line(&t->client, left, line)) {
 		case CLIENT_LINE:
 			*object = json_loadb(line->p, line->n, JSON_ALLOW_NUL, &error);
 			if (json_is_object(*object))
@@ -122,6 +129,10 @@ next_object(struct talk *t, double seconds, struct str *line, json_t **object)
 			t->lost = "what answers there sends a line without end";
 			return STEP_LOST;
 		case CLIENT_QUIET:
+			render_tick(&t->render);
+			if (clock_now() < until)
+				continue;
+			until = clock_now() + seconds;
 			if (client_probe(t->o->socket, REACH_SECONDS))
 				continue;
 			t->lost = silent;
@@ -130,15 +141,21 @@ next_object(struct talk *t, double seconds, struct str *line, json_t **object)
 	}
 }
 
-/* A timeout says what was being waited for. */
+/* A timeout says what was being waited for: to be drained, to be applied, or,
+ * when the service is not even flipped, to be let through. */
 static int
-refusal_status(const struct talk *t, const char *word)
+refusal_status(const struct talk *t, const char *word, json_t *object)
 {
+	const struct admin_request *q = &t->o->request;
+	const char *active = json_string_value(json_at(object, "active"));
 	enum err e = err_from_word(word);
 
-	if (e == E_TIMEOUT && !(t->o->request.wait == ADMIN_WAIT_DRAINED && t->applied))
-		return EXIT_LATE;
-	return err_exit_status(e);
+	if (e != E_TIMEOUT)
+		return err_exit_status(e);
+	if (json_is_false(json_at(object, "changed")) &&
+	    !(active != NULL && str_eq(q->color, active)))
+		return err_exit_status(E_UNHEALTHY);
+	return t->applied && q->wait == ADMIN_WAIT_DRAINED ? err_exit_status(e) : EXIT_LATE;
 }
 
 static int
@@ -167,7 +184,7 @@ take_last(struct talk *t, json_t *object)
 		fprintf(stderr, "tealctl: %.*s\n", (int)buf_len(&b), buf_str(&b).p);
 		buf_free(&b);
 	}
-	return refusal_status(t, error);
+	return refusal_status(t, error, object);
 }
 
 static void
@@ -319,5 +336,6 @@ talk(const struct options *o, struct output *out)
 	}
 	status = converse(&t);
 	client_close(&t.client);
+	json_decref(t.render.draining);
 	return status;
 }
