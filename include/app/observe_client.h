@@ -3,6 +3,8 @@
 #ifndef APP_OBSERVE_CLIENT_H
 #define APP_OBSERVE_CLIENT_H
 
+#include <sys/stat.h>
+
 #include "app/observe.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -16,6 +18,7 @@ struct observe {
 	struct control *control;	/* NULL before observe_start() */
 	struct ev_loop *loop;
 	struct io listener;
+	struct stat file;	/* of a Unix listener, to know it again */
 	ev_timer pause;	/* until accepting is tried again */
 	double complained;	/* ev_now() of the last line about that */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */

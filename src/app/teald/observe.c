@@ -37,7 +37,24 @@ observe_bind(const struct config *config, struct why *why)
 		return NULL;
 	}
 	io_init(&o->listener, fd, NULL);
+	if (fd >= 0 && addr_family(&config->observe.listen) == AF_UNIX &&
+	    lstat(config->observe.listen.u.un.sun_path, &o->file) != 0)
+		o->file.st_ino = 0;
 	return o;
+}
+
+/* A Unix listener's file, while it is still ours: our open socket pins the
+ * inode, so its number cannot have been given to another. */
+static void
+remove_file(const struct observe *o)
+{
+	const struct addr *a = &o->config->observe.listen;
+	struct stat st;
+
+	if (!io_is_open(&o->listener) || addr_family(a) != AF_UNIX || lstat(a->u.un.sun_path, &st) != 0)
+		return;
+	if (st.st_dev == o->file.st_dev && st.st_ino == o->file.st_ino)
+		unlink(a->u.un.sun_path);
 }
 
 /* The longest idle makes way.  False when all are busy. */
@@ -185,6 +202,7 @@ observe_close(struct observe **op)
 	*op = NULL;
 	if (o == NULL)
 		return;
+	remove_file(o);
 	if (o->control != NULL) {
 		while ((link = list_first(&o->visitors)) != NULL)
 			visitor_close(list_entry(link, struct visitor, link));
@@ -195,7 +213,5 @@ observe_close(struct observe **op)
 	} else if (io_is_open(&o->listener)) {
 		close(io_fd(&o->listener));
 	}
-	if (addr_family(&o->config->observe.listen) == AF_UNIX)
-		unlink(o->config->observe.listen.u.un.sun_path);
 	free(o);
 }
