@@ -54,7 +54,7 @@ struct config_line config_text_line(const struct config_text *t, size_t at);
 MUST_USE enum err config_syntax_check(const struct config_text *t, struct complaint_list *errors);
 
 /* Text from the file made fit for a message: quotes escaped, control bytes
- * as \xNN, and cut with "…" when long.
+ * as \xNN, and cut with "..." when long.
  *	"found %s", show(text).s */
 struct shown {
 	char s[160];

@@ -34,10 +34,12 @@ check_gate(const struct cursor *c, const struct service_draft *s)
 	for (enum color color = GREEN; color <= BLUE; color++) {
 		size_t n = s->s.colors[color].n_backends;
 
-		if (n > 0 && !s->s.min_healthy.percent && s->s.min_healthy.value > n)
-			cursor_error(c, draft_at(s, "flip.min_healthy"),
-				     "flip.min_healthy: %u are wanted, but %s has only %zu: no flip could ever pass",
-				     s->s.min_healthy.value, color_word(color), n);
+		if (n == 0 || s->s.min_healthy.percent || s->s.min_healthy.value <= n)
+			continue;
+		cursor_error(c, draft_at(s, "flip.min_healthy"),
+			     "flip.min_healthy: %u are wanted, but %s has only %zu: no flip to it could ever pass",
+			     s->s.min_healthy.value, color_word(color), n);
+		return;
 	}
 }
 
@@ -184,6 +186,9 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	if (s->nodes != NULL && s->nodes->parent == s->at && s->colors[GREEN].backends != NULL &&
 	    s->colors[BLUE].backends != NULL)
 		cursor_warn(&c, s->nodes, "nodes changes nothing: both colors list their backends");
+	if (s->s.drain.spread > 0 && s->s.drain.idle <= 0)
+		cursor_warn(&c, draft_at(s, "drain.spread"),
+			    "drain.spread changes nothing while drain.idle is 0: no idle connection is closed early");
 	check_health(&c, s);
 	check_gate(&c, s);
 	check_source(&c, s);
@@ -300,6 +305,23 @@ check_listeners(const struct draft *d)
 	free(e.list);
 }
 
+/* Built and right, but with nothing to act on. */
+static void
+check_store(const struct draft *d)
+{
+	static const char *const idle_keys[] = { "store.prefix", "store.max_age" };
+	struct cursor c = { d->r, NULL, "", NULL };
+
+	for (size_t i = 0; d->c.store.type == STORE_FILE && i < ARRAY_LEN(idle_keys); i++) {
+		const config_setting_t *s =
+			config_setting_lookup((config_setting_t *)(uintptr_t)d->root, idle_keys[i]);
+
+		if (s != NULL)
+			cursor_warn(&c, s, "%s changes nothing with store.type = \"file\": no fleet shares it",
+				    idle_keys[i]);
+	}
+}
+
 /* A pool nobody uses is often a name mistyped elsewhere. */
 static void
 check_pools_used(const struct draft *d)
@@ -328,5 +350,6 @@ draft_check_all(struct draft *d)
 {
 	check_names(d);
 	check_listeners(d);
+	check_store(d);
 	check_pools_used(d);
 }

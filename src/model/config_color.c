@@ -73,7 +73,7 @@ split_backend(const char *text, char host[HOST_MAX + 1], unsigned *port)
 	if (strncmp(text, "unix:", 5) == 0)
 		return "a backend is an address and a port, not a Unix socket";
 	if (addr_parse_ip(text, 0, &addr) || colon == NULL)
-		return "no port; write ADDRESS:PORT or NAME:PORT";
+		return "no port; write ADDRESS:PORT, [IPV6]:PORT or NAME:PORT";
 	if (!str_to_u64(str_from(colon + 1), PORT_MAX, &number) || number == 0)
 		return "the port must be a number from 1 to 65535";
 	h = (struct str){ text, (size_t)(colon - text) };
@@ -162,6 +162,17 @@ check_host(const struct cursor *c, const config_setting_t *item)
 	return false;
 }
 
+/* Does the i-th text stand in the list before? */
+static bool
+is_repeated(const config_setting_t *s, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(config_setting_get_string(cursor_item(s, j)),
+			   config_setting_get_string(cursor_item(s, i))) == 0)
+			return true;
+	return false;
+}
+
 /* A list of hosts, each once. */
 static void
 check_hosts(const struct cursor *c, const config_setting_t *s)
@@ -173,12 +184,8 @@ check_hosts(const struct cursor *c, const config_setting_t *s)
 	for (size_t i = 0; i < cursor_items(s); i++) {
 		const config_setting_t *item = cursor_item(s, i);
 
-		if (!check_host(c, item))
-			continue;
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(config_setting_get_string(cursor_item(s, j)), config_setting_get_string(item)) == 0)
-				cursor_key_error(c, item, "\"%s\" is listed twice",
-						 show(config_setting_get_string(item)).s);
+		if (check_host(c, item) && is_repeated(s, i))
+			cursor_key_error(c, item, "\"%s\" is listed twice", show(config_setting_get_string(item)).s);
 	}
 }
 
@@ -315,13 +322,19 @@ static void
 resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struct color_draft *from,
 	      struct color_config *to)
 {
-	to->backends = must_array(cursor_items(hosts) + 1, sizeof(*to->backends));
-	for (size_t i = 0; i < cursor_items(hosts); i++) {
+	size_t n = cursor_items(hosts);
+
+	to->backends = must_array(n + 1, sizeof(*to->backends));
+	/* What is malformed was complained about when it was read. */
+	for (size_t i = 0; i < n; i++)
+		if (config_setting_type(cursor_item(hosts, i)) != CONFIG_TYPE_STRING)
+			return;
+	for (size_t i = 0; i < n; i++) {
 		const config_setting_t *item = cursor_item(hosts, i);
-		const char *host = config_setting_type(item) == CONFIG_TYPE_STRING ? config_setting_get_string(item) : "";
+		const char *host = config_setting_get_string(item);
 		struct addr addr;
 
-		if (addr_parse_ip(host, 0, &addr) || is_host(host, strlen(host)))
+		if ((addr_parse_ip(host, 0, &addr) || is_host(host, strlen(host))) && !is_repeated(hosts, i))
 			add_backend(c, item, to, host, from->port, from->health_port);
 	}
 }
@@ -340,7 +353,7 @@ draft_resolve_colors(struct draft *d, struct service_draft *s)
 		snprintf(prefix.s, sizeof(prefix.s), "%s: ", word);
 		c.prefix = prefix.s;
 		if (from->at == NULL)
-			cursor_error(&c, s->at, "%s is missing; add %s: { port = …; } or %s: { backends = […]; }", word,
+			cursor_error(&c, s->at, "%s is missing; add %s: { port = ...; } or %s: { backends = [...]; }", word,
 				     word, word);
 		else if (config_setting_type(from->at) != CONFIG_TYPE_GROUP)
 			continue;	/* complained about when read */

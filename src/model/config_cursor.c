@@ -78,6 +78,8 @@ cursor_found(const config_setting_t *s)
 		break;
 	case CONFIG_TYPE_FLOAT:
 		snprintf(out.s, sizeof(out.s), "the number %.9g", config_setting_get_float(s));
+		if (strpbrk(out.s + strlen("the number "), ".en") == NULL)
+			strcat(out.s, ".0");
 		break;
 	case CONFIG_TYPE_STRING:
 		snprintf(out.s, sizeof(out.s), "the text \"%.120s\"", show(config_setting_get_string(s)).s);

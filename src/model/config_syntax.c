@@ -186,7 +186,7 @@ mark(const struct parser *ps, char c)
 	return ps->token == T_MARK && *ps->is.p == c;
 }
 
-/* "found …" */
+/* "found ..." */
 static struct shown
 found(const struct parser *ps)
 {
@@ -232,10 +232,10 @@ check_scalar(struct parser *ps, struct str key)
 			v = v > (ULLONG_MAX - d) / 10 ? ULLONG_MAX : v * 10 + d;
 		}
 	}
-	if (v > limit)
-		return fail(ps, ps->line, "%s: %s is too large for a plain number; write it in quotes: \"%s\"",
-			    show_bytes(key.p, key.n).s, show_bytes(is.p, is.n).s, show_bytes(is.p, is.n).s);
-	return OK;
+	if (v <= limit)
+		return OK;
+	return fail(ps, ps->line, "%s: %s is too large for a plain number; write it in decimal and in double quotes",
+		    show_bytes(key.p, key.n).s, show_bytes(is.p, is.n).s);
 }
 
 static enum err parse_group(struct parser *ps, char end, size_t opened, unsigned depth);

@@ -70,7 +70,7 @@ show_bytes(const char *p, size_t n)
 
 		/* Room for the longest step, the ellipsis and the NUL. */
 		if (used + 4 + 3 + 1 > sizeof(out.s)) {
-			used += (size_t)sprintf(out.s + used, "…");
+			used += (size_t)sprintf(out.s + used, "...");
 			break;
 		}
 		if (c == '"' || c == '\\')
@@ -259,7 +259,7 @@ include(struct splicer *s, const char *file, unsigned line, const char *name, un
 	path = name[0] == '/' || slash == NULL ? must_strdup(name) :
 						 must_printf("%.*s/%s", (int)(slash - file), file, name);
 	if ((bytes = slurp(path, &n, &why)) == NULL) {
-		e = complain(s, file, line, "@include \"%s\": %s %s", show(name).s, show(path).s, why.text);
+		e = complain(s, file, line, "@include: %s %s", show(path).s, why.text);
 		free(path);
 		return e;
 	}

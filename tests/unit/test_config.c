@@ -1,0 +1,304 @@
+/* test_config.c - what a configuration says once it is read: every key, the
+ * values of those that are absent, and what we hand out as samples. */
+#include <glob.h>
+
+#include "config_file.h"
+
+static const struct service_config *
+shop(const char *keys)
+{
+	char *text = must_printf("state_dir = \"/s\";%s%s%s", "services = ( { name = \"shop\"; listen = \"127.0.0.1:80\";\n",
+				 keys, "\n} );");
+	const struct config *c = good(text);
+
+	free(text);
+	return &c->services[0];
+}
+
+static void
+test_defaults(void **state)
+{
+	const struct config *c = good(SHOP(""));
+	const struct service_config *s = &c->services[0];
+
+	(void)state;
+	assert_string_equal(c->path, "teal.conf");
+	assert_true(c->workers >= 1 && c->workers <= sysconf(_SC_NPROCESSORS_ONLN));
+	assert_string_equal(c->state_dir, "/s");
+	assert_null(c->user);
+	assert_int_equal(c->store.type, STORE_FILE);
+	assert_string_equal(c->store.prefix, "teal");
+	assert_true(c->store.max_age == 30.0);
+	assert_string_equal(c->admin.socket, "/run/teal/admin.sock");
+	assert_int_equal(c->admin.mode, 0660);
+	assert_null(c->admin.group);
+	assert_false(c->observe.on);
+	assert_int_equal(c->log.level, LOG_INFO_LEVEL);
+	assert_int_equal(c->log.access, ACCESS_ON);
+	assert_true(c->stop.notice == 0.0 && c->stop.timeout == 30.0);
+	assert_int_equal(c->n_services, 1);
+
+	assert_int_equal(s->line, 2);
+	assert_string_equal(s->name, "shop");
+	assert_int_equal(s->mode, MODE_TCP);
+	assert_int_equal(s->engine, ENGINE_PROXY);
+	assert_int_equal(s->n_listen, 1);
+	assert_addr(&s->listen[0], "127.0.0.1:80");
+	assert_int_equal(s->n_preview, 0);
+	assert_int_equal(s->initial, GREEN);
+	assert_int_equal(s->colors[GREEN].n_backends, 1);
+	assert_string_equal(s->colors[GREEN].backends[0].host, "127.0.0.1");
+	assert_addr(&s->colors[GREEN].backends[0].address, "127.0.0.1:81");
+	assert_addr(&s->colors[GREEN].backends[0].health_address, "127.0.0.1:81");
+	assert_addr(&s->colors[BLUE].backends[0].address, "127.0.0.1:82");
+	assert_int_equal(s->balance, BALANCE_ROUND_ROBIN);
+	assert_int_equal(s->when_all_down, ALL_DOWN_TRY);
+	assert_int_equal(s->health.type, HEALTH_TCP);
+	assert_true(s->health.interval == 2.0 && s->health.timeout == 1.0);
+	assert_int_equal(s->health.rise, 2);
+	assert_int_equal(s->health.fall, 3);
+	assert_int_equal(s->min_healthy.value, 50);
+	assert_true(s->min_healthy.percent);
+	assert_true(s->drain.timeout == 30.0 && s->drain.idle == 5.0 && s->drain.spread == 0.0);
+	assert_true(s->connect_timeout == 2.0 && s->idle_timeout == 600.0);
+	assert_int_equal(s->retries, 2);
+	assert_int_equal(s->max_connections, 100000);
+	assert_int_equal(s->source_address.len, 0);
+	assert_true(s->tcp.keepalive);
+	assert_null(s->tcp.congestion);
+	assert_int_equal(s->tcp.backlog, 4096);
+	assert_int_equal(s->n_labels, 0);
+	assert_string_equal(s->labels_json, "");
+	assert_int_equal(t.warnings.n, 0);
+}
+
+static void
+test_every_key_of_the_top(void **state)
+{
+	const struct config *c = good(TOP("workers = 3; user = \"root\"; store: { type = \"file\"; stale = \"serve\"; };\n"
+					  "admin: { socket = \"run/a.sock\"; mode = \"600\"; group = \"root\"; roles = (); };\n"
+					  "observe: { listen = \"[::1]:9180\"; };\n"
+					  "log: { level = \"debug\"; access = \"errors\"; sample = 1.0; };\n"
+					  "stop: { notice = 1; timeout = 0; };"));
+
+	(void)state;
+	assert_int_equal(c->workers, 3);
+	assert_string_equal(c->user, "root");
+	assert_int_equal(c->uid, 0);
+	assert_int_equal(c->gid, 0);
+	assert_string_equal(c->admin.socket, "run/a.sock");
+	assert_int_equal(c->admin.mode, 0600);
+	assert_string_equal(c->admin.group, "root");
+	assert_int_equal(c->admin.gid, 0);
+	assert_true(c->observe.on);
+	assert_addr(&c->observe.listen, "[::1]:9180");
+	assert_int_equal(c->log.level, LOG_DEBUG_LEVEL);
+	assert_int_equal(c->log.access, ACCESS_ERRORS);
+	assert_true(c->stop.notice == 1.0 && c->stop.timeout == 0.0);
+	assert_int_equal(t.warnings.n, 0);
+
+	c = good(TOP("log: { access = false; }; store: { prefix = \"teal:prod\"; max_age = 5; };"));
+	assert_int_equal(c->log.access, ACCESS_OFF);
+	assert_string_equal(c->store.prefix, "teal:prod");
+	assert_true(c->store.max_age == 5.0);
+	assert_int_equal(t.warnings.n, 2);
+	assert_string_equal(t.warnings.lines[0],
+			    "teal.conf:2: store.prefix changes nothing with store.type = \"file\": no fleet shares it");
+}
+
+static void
+test_every_key_of_a_service(void **state)
+{
+	const struct service_config *s =
+		shop("preview = [\"127.0.0.1:8080\", \"unix:/run/p.sock\"]; mode = \"tcp\"; engine = \"proxy\";\n"
+		     "initial = \"blue\"; nodes = [\"10.0.0.1\", \"fd00::2\", \"localhost\"];\n"
+		     "green: { port = 10080; }; blue: { port = 11080; health_port = 11254; };\n"
+		     "balance = \"round_robin\"; when_all_down = \"reject\";\n"
+		     "health: { type = \"none\"; interval = 0.5; timeout = 3; rise = 1; fall = 7; };\n"
+		     "flip: { min_healthy = 3; }; drain: { timeout = 0; idle = 1.5; spread = 2; };\n"
+		     "connect_timeout = 0.25; idle_timeout = 0; retries = 0; max_connections = 0;\n"
+		     "tcp: { keepalive = false; backlog = 16; congestion = \"reno\"; };\n"
+		     "labels: { project = \"a\\\"b\"; team = \"x\"; };\n");
+
+	(void)state;
+	assert_int_equal(s->n_preview, 2);
+	assert_addr(&s->preview[0], "127.0.0.1:8080");
+	assert_addr(&s->preview[1], "unix:/run/p.sock");
+	assert_int_equal(s->initial, BLUE);
+	assert_int_equal(s->colors[GREEN].n_backends, 3);
+	assert_addr(&s->colors[GREEN].backends[0].address, "10.0.0.1:10080");
+	assert_addr(&s->colors[GREEN].backends[1].address, "[fd00::2]:10080");
+	assert_string_equal(s->colors[GREEN].backends[2].host, "localhost");
+	assert_int_equal(addr_port(&s->colors[GREEN].backends[2].address), 10080);
+	assert_addr(&s->colors[BLUE].backends[1].address, "[fd00::2]:11080");
+	assert_addr(&s->colors[BLUE].backends[1].health_address, "[fd00::2]:11254");
+	assert_addr(&s->colors[GREEN].backends[1].health_address, "[fd00::2]:10080");
+	assert_int_equal(s->when_all_down, ALL_DOWN_REJECT);
+	assert_int_equal(s->health.type, HEALTH_NONE);
+	assert_true(s->health.interval == 0.5 && s->health.timeout == 3.0);
+	assert_int_equal(s->health.rise, 1);
+	assert_int_equal(s->health.fall, 7);
+	assert_int_equal(s->min_healthy.value, 3);
+	assert_false(s->min_healthy.percent);
+	assert_true(s->drain.timeout == 0.0 && s->drain.idle == 1.5 && s->drain.spread == 2.0);
+	assert_true(s->connect_timeout == 0.25 && s->idle_timeout == 0.0);
+	assert_int_equal(s->retries, 0);
+	assert_int_equal(s->max_connections, 0);
+	assert_false(s->tcp.keepalive);
+	assert_string_equal(s->tcp.congestion, "reno");
+	assert_int_equal(s->tcp.backlog, 16);
+	assert_int_equal(s->n_labels, 2);
+	assert_string_equal(s->labels_json, "\"project\":\"a\\\"b\",\"team\":\"x\"");
+	assert_int_equal(t.warnings.n, 0);
+}
+
+/* Everything that is not built is accepted while it changes nothing. */
+static void
+test_off_values_change_nothing(void **state)
+{
+	(void)state;
+	shop("green: { backends = ({ address = \"10.0.0.1:1\"; weight = 1; }); }; blue: { backends = (\"10.0.0.1:2\"); };\n"
+	     "allow = []; deny = (); max_connections_per_source = 0; queue_timeout = 0.0; preview = [];\n"
+	     "proxy_protocol: { send = \"none\"; accept_from = []; }; default = false; hosts = []; sni = [];\n"
+	     "header_timeout = 0; response_timeout = 0.0; keepalive_timeout = 0; forwarded = false; max_body = 0;\n"
+	     "plain_listen = []; backend_max_connections = 0; slow_start = 0; tcp: { user_timeout = 0; fastopen = false; };");
+	assert_int_equal(t.warnings.n, 0);
+}
+
+static void
+test_defaults_group_gives_way_to_the_service(void **state)
+{
+	const struct config *c =
+		good("services = (\n"
+		     "{ name = \"a\"; listen = \":1\"; },\n"
+		     "{ name = \"b\"; listen = \"*:2\"; nodes = \"other\"; health: { rise = 9; }; labels: { team = \"b\"; };\n"
+		     "  green: { port = 7; health_port = 8; }; blue: { backends = [\"10.0.0.9:9\"]; }; retries = 0; } );\n"
+		     "defaults: { nodes = \"main\"; green: { port = 1000; }; blue: { port = 2000; health_port = 2001; };\n"
+		     "  health: { interval = 5; rise = 4; }; retries = 5; labels: { team = \"ops\"; site = \"x\"; }; };\n"
+		     "node_pools: { main = [\"10.0.0.1\", \"10.0.0.2\"]; other = [\"10.0.1.1\"]; };\n"
+		     "state_dir = \"/s\";");
+	const struct service_config *a = &c->services[0], *b = &c->services[1];
+
+	(void)state;
+	assert_addr(&a->listen[0], "0.0.0.0:1");
+	assert_addr(&a->colors[GREEN].backends[1].address, "10.0.0.2:1000");
+	assert_addr(&a->colors[BLUE].backends[0].health_address, "10.0.0.1:2001");
+	assert_true(a->health.interval == 5.0 && a->health.rise == 4 && a->retries == 5);
+	assert_string_equal(a->labels_json, "\"team\":\"ops\",\"site\":\"x\"");
+
+	assert_addr(&b->listen[0], "0.0.0.0:2");
+	assert_int_equal(b->colors[GREEN].n_backends, 1);
+	assert_addr(&b->colors[GREEN].backends[0].address, "10.0.1.1:7");
+	assert_addr(&b->colors[GREEN].backends[0].health_address, "10.0.1.1:8");
+	/* Its own backends take the place of the port; health_port stays. */
+	assert_addr(&b->colors[BLUE].backends[0].address, "10.0.0.9:9");
+	assert_addr(&b->colors[BLUE].backends[0].health_address, "10.0.0.9:2001");
+	assert_true(b->health.interval == 5.0 && b->health.rise == 9 && b->retries == 0);
+	assert_string_equal(b->labels_json, "\"team\":\"b\",\"site\":\"x\"");
+}
+
+static void
+test_numbers_in_quotes(void **state)
+{
+	const struct service_config *s = shop("green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };\n"
+					      "max_connections = \"2000000\"; retries = 0x3; max_body = \"0 GiB\";");
+
+	(void)state;
+	assert_int_equal(s->max_connections, 2000000);
+	assert_int_equal(s->retries, 3);
+}
+
+/* 500 services, 20 backends each, by names: no look-up is repeated, and
+ * nothing in the checks takes forever. */
+static void
+test_many_services(void **state)
+{
+	FILE *f = fopen("many.conf", "w");
+
+	(void)state;
+	assert_non_null(f);
+	fprintf(f, "state_dir = \"/s\"; defaults: { nodes = \"main\"; };\nnode_pools: { main = [\"localhost\"");
+	for (int i = 1; i < 20; i++)
+		fprintf(f, ", \"10.0.0.%d\"", i);
+	fprintf(f, "]; };\nservices = (\n");
+	for (int i = 0; i < 500; i++)
+		fprintf(f, "%s{ name = \"s%d\"; listen = \":%d\"; green: { port = %d; }; blue: { port = %d; }; }\n",
+			i == 0 ? "" : ",", i, 1000 + i, 10000 + i, 20000 + i);
+	fprintf(f, ");\n");
+	assert_int_equal(fclose(f), 0);
+	if (load_file("many.conf") != OK)
+		fail_msg("%s", t.errors.lines[0]);
+	assert_int_equal(t.config->n_services, 500);
+	assert_int_equal(t.config->services[499].colors[BLUE].n_backends, 20);
+	assert_addr(&t.config->services[499].colors[BLUE].backends[19].address, "10.0.0.19:20499");
+	assert_int_equal(t.config->services[499].line, 503);
+}
+
+static void
+test_words(void **state)
+{
+	(void)state;
+	assert_string_equal(mode_word(MODE_TCP), "tcp");
+	assert_string_equal(mode_word(MODE_UDP), "udp");
+	assert_string_equal(balance_word(BALANCE_ROUND_ROBIN), "round_robin");
+	assert_string_equal(balance_word(BALANCE_SOURCE_HASH), "source_hash");
+}
+
+static bool
+mentions(const char *path, const char *words)
+{
+	FILE *f = fopen(path, "r");
+	static char text[65536];
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	fclose(f);
+	return strstr(text, words) != NULL;
+}
+
+/* What we hand out must be accepted, without a single warning. */
+static void
+test_samples(void **state)
+{
+	char *pattern = must_printf("%s/conf/*.conf", t.top);
+	bool seen_production = false;
+	glob_t found;
+
+	(void)state;
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const char *path = found.gl_pathv[i];
+
+		/* Samples for other programs lie there too. */
+		if (!mentions(path, "\nservices = ("))
+			continue;
+		if (load_file(path) != OK)
+			fail_msg("%s", t.errors.lines[0]);
+		if (t.warnings.n > 0)
+			fail_msg("%s", t.warnings.lines[0]);
+		seen_production |= strcmp(strrchr(path, '/'), "/teal.conf") == 0;
+	}
+	assert_true(seen_production);
+	globfree(&found);
+	free(pattern);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_key_of_the_top),
+		cmocka_unit_test(test_every_key_of_a_service),
+		cmocka_unit_test(test_off_values_change_nothing),
+		cmocka_unit_test(test_defaults_group_gives_way_to_the_service),
+		cmocka_unit_test(test_numbers_in_quotes),
+		cmocka_unit_test(test_many_services),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_samples),
+	};
+
+	return cmocka_run_group_tests(tests, enter, leave);
+}

@@ -1,0 +1,185 @@
+/* test_config_check.c - keys that are right one by one and wrong together;
+ * warnings; the order of complaints. */
+#include "config_file.h"
+
+static const struct broken entrances[] = {
+	{ TWO("shop", "\":81\""),
+	  "5: service \"shop\": name: the service at teal.conf:2 has the same name" },
+	{ TWO("-x", "\":81\""),
+	  "5: service \"-x\": name: \"-x\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -" },
+	{ TWO("a b", "\":81\""),
+	  "5: service \"a b\": name: \"a b\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -" },
+	{ TWO("", "\":81\""),
+	  "5: service \"\": name: \"\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -" },
+	{ TWO("b", "\"127.0.0.1:80\""),
+	  "5: service \"b\": listen: 127.0.0.1:80 clashes with 127.0.0.1:80, listen of service \"shop\" at teal.conf:2" },
+	{ TWO("b", "[\":79\", \":80\"]"),
+	  "5: service \"b\": listen: 0.0.0.0:80 clashes with 127.0.0.1:80, listen of service \"shop\" at teal.conf:2" },
+	{ TWO("b", "[]"),
+	  "5: service \"b\": listen: the list is empty; add an address such as \"0.0.0.0:80\"" },
+	{ TWO("b", "\"[::1]:79\", preview = \"[::]:79\""),
+	  "5: service \"b\": preview: [::]:79 clashes with [::1]:79, listen of service \"b\" at teal.conf:5" },
+	{ TWO("b", "\"unix:/run/teal/admin.sock\""),
+	  "5: service \"b\": listen: unix:/run/teal/admin.sock clashes with unix:/run/teal/admin.sock, admin.socket at teal.conf:1" },
+	{ SHOP("}, { listen = \":90\"; green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };"),
+	  "5: service 2: a service needs a name" },
+	{ SHOP("}, { name = \"b\"; green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };"),
+	  "5: service \"b\": listen is missing; add listen = \"0.0.0.0:80\"; or the like" },
+	{ TOP("observe: { listen = \"0.0.0.0:80\"; };"),
+	  "4: service \"shop\": listen: 127.0.0.1:80 clashes with 0.0.0.0:80, observe.listen at teal.conf:2" },
+};
+
+static void
+test_names_and_listeners(void **state)
+{
+	(void)state;
+	assert_broken(entrances, ARRAY_LEN(entrances));
+}
+
+static const struct broken colors[] = {
+	{ POOL("main = [\"10.0.0.1\"];", "nodes = \"main\"; green: { port = 1; };"),
+	  "3: service \"shop\": blue is missing; add blue: { port = ...; } or blue: { backends = [...]; }" },
+	{ POOL("main = [\"10.0.0.1\"];", "nodes = \"main\"; green: { port = 1; }; blue: { port = 70000; };"),
+	  "4: service \"shop\": blue.port: 70000 is out of range: 1 to 65535" },
+	{ POOL("main = [\"10.0.0.1\"];", "nodes = \"main\"; green: { port = 1; }; blue: { };"),
+	  "4: service \"shop\": blue needs port (with nodes) or backends" },
+	{ POOL("main = [\"10.0.0.1\"];", "nodes = \"main\"; green: { port = 1; };\nblue: { port = 1; backends = [\"10.0.0.1:2\"]; };"),
+	  "5: service \"shop\": blue has both port and backends; keep one" },
+	{ POOL("main = [\"10.0.0.1\"];", "nodes = \"mian\"; green: { port = 1; }; blue: { port = 2; };"),
+	  "4: service \"shop\": nodes: there is no node pool \"mian\"; did you mean \"main\"?" },
+	{ POOL("main = [\"10.0.0.1:80\"];", "nodes = \"main\"; green: { port = 1; }; blue: { port = 2; };"),
+	  "2: node_pools.main: \"10.0.0.1:80\" must not carry a port; each color adds its own" },
+	{ POOL("main = [\"10.0.0.1\", \"10.0.0.1\"];", "nodes = \"main\"; green: { port = 1; }; blue: { backends = [\"10.0.0.1:2\"]; };"),
+	  "2: node_pools.main: \"10.0.0.1\" is listed twice" },
+	{ POOL("main = [];", "nodes = \"main\"; green: { port = 1; }; blue: { port = 2; };"),
+	  "2: node_pools.main: the list is empty" },
+	{ POOL("main = [\"no host\"];", "nodes = \"main\"; green: { port = 1; }; blue: { port = 2; };"),
+	  "2: node_pools.main: \"no host\" is neither an address nor the name of a host" },
+	{ POOL("main = [1];", "nodes = \"main\"; green: { port = 1; }; blue: { port = 2; };"),
+	  "2: node_pools.main: expected a host in double quotes, or a list of them, found the number 1" },
+	{ POOL("", "green: { port = 1; }; blue: { backends = [\"10.0.0.1:2\"]; };"),
+	  "4: service \"shop\": green has a port but the service has no nodes; add nodes or list backends" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = []; };"),
+	  "5: service \"shop\": blue.backends: the list is empty; a color needs at least one backend" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"10.0.0.1\"]; };"),
+	  "5: service \"shop\": blue.backends: \"10.0.0.1\": no port; write ADDRESS:PORT, [IPV6]:PORT or NAME:PORT" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"::1:80\"]; };"),
+	  "5: service \"shop\": blue.backends: \"::1:80\": no port; write ADDRESS:PORT, [IPV6]:PORT or NAME:PORT" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"a b:80\"]; };"),
+	  "5: service \"shop\": blue.backends: \"a b:80\": neither an address nor a name before the port" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"unix:/x\"]; };"),
+	  "5: service \"shop\": blue.backends: \"unix:/x\": a backend is an address and a port, not a Unix socket" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [80]; };"),
+	  "5: service \"shop\": blue.backends: expected \"ADDRESS:PORT\", found the number 80" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = 80; };"),
+	  "5: service \"shop\": blue.backends: expected a list such as [\"10.0.0.1:80\"], found the number 80" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = ({ weight = 1; }); };"),
+	  "5: service \"shop\": blue.backends: a backend needs an address" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"10.0.0.1:2\",\n\"10.0.0.1:2\"]; };"),
+	  "6: service \"shop\": blue: backend 10.0.0.1:2 is listed twice" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"127.0.0.1:80\"]; };"),
+	  "5: service \"shop\": blue: backend 127.0.0.1:80 is the service itself, which listens on 0.0.0.0:80" },
+	{ POOL("", "green: 10080; blue: { backends = [\"10.0.0.1:2\"]; };"),
+	  "4: service \"shop\": green: expected a group { }, found the number 10080" },
+};
+
+static void
+test_colors(void **state)
+{
+	(void)state;
+	assert_broken(colors, ARRAY_LEN(colors));
+}
+
+/* The rest of these is the machine's to say. */
+static void
+test_what_the_machine_does_not_know(void **state)
+{
+	(void)state;
+	assert_int_equal(load(POOL("", "green: { backends = [\"no-such-host.invalid:1\"]; };\n"
+				       "blue: { backends = [\"no-such-host.invalid:2\"]; };")),
+			 E_USAGE);
+	assert_int_equal(t.errors.n, 2);
+	assert_begins(t.errors.lines[0], "teal.conf:4: service \"shop\": green: host \"no-such-host.invalid\": ");
+	assert_begins(t.errors.lines[1], "teal.conf:5: service \"shop\": blue: host \"no-such-host.invalid\": ");
+
+	assert_int_equal(load(SHOP("tcp: { congestion = \"renoo\"; };")), E_USAGE);
+	assert_int_equal(t.errors.n, 1);
+	assert_begins(t.errors.lines[0],
+		      "teal.conf:5: service \"shop\": tcp.congestion: the kernel knows no \"renoo\"; it has: ");
+}
+
+static void
+test_all_errors_come_at_once_and_in_order(void **state)
+{
+	static const char *const expected[] = {
+		"teal.conf:1: state_dir is missing: ",
+		"teal.conf:2: service \"a\": retries: ",
+		"teal.conf:2: service \"a\": unknown key \"nmae\"; did you mean \"name\"?",
+		"teal.conf:3: service \"b\": listen: 0.0.0.0:1 clashes with 0.0.0.0:1, listen of service \"a\"",
+		"teal.conf:3: service \"b\": balance = \"p2c\" is not built yet",
+		"teal.conf:5: defaults: health.rise: 0 is out of range",
+		"teal.conf:6: workers: ",
+	};
+	bool seen[ARRAY_LEN(expected)] = { false };
+	unsigned last = 0;
+
+	(void)state;
+	assert_int_equal(load("services = (\n"
+			      "{ name = \"a\"; listen = \":1\"; retries = \"x\"; nmae = 1; },\n"
+			      "{ name = \"b\"; listen = \":1\"; balance = \"p2c\"; }\n"
+			      ");\n"
+			      "defaults: { green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; }; health: { rise = 0; }; };\n"
+			      "workers = \"many\";\n"),
+			 E_USAGE);
+	assert_int_equal(t.errors.n, ARRAY_LEN(expected));
+	for (size_t i = 0; i < t.errors.n; i++) {
+		unsigned line = (unsigned)strtoul(t.errors.lines[i] + strlen("teal.conf:"), NULL, 10);
+
+		assert_true(line >= last);
+		last = line;
+		for (size_t k = 0; k < ARRAY_LEN(expected); k++)
+			seen[k] |= strncmp(t.errors.lines[i], expected[k], strlen(expected[k])) == 0;
+	}
+	for (size_t k = 0; k < ARRAY_LEN(expected); k++)
+		if (!seen[k])
+			fail_msg("missing: %s", expected[k]);
+}
+
+static void
+test_warnings_do_not_refuse(void **state)
+{
+	static const struct {
+		const char *text, *warning;
+	} cases[] = {
+		{ POOL("", "green: { backends = [\"10.0.0.1:1\", \"10.0.0.2:1\"]; };\nblue: { backends = [\"10.0.0.2:1\"]; };"),
+		  "teal.conf:5: service \"shop\": green and blue share the backend 10.0.0.2:1: a flip changes nothing there" },
+		{ SHOP("nodes = [\"10.0.0.1\"];"),
+		  "teal.conf:5: service \"shop\": nodes changes nothing: both colors list their backends" },
+		{ SHOP("drain: { idle = 0; spread = 1; };"),
+		  "teal.conf:5: service \"shop\": drain.spread changes nothing while drain.idle is 0: "
+		  "no idle connection is closed early" },
+		{ TOP("node_pools: { spare = [\"10.0.0.9\"]; };"),
+		  "teal.conf:2: node_pools.spare is used by no service" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		good(cases[i].text);
+		assert_int_equal(t.warnings.n, 1);
+		assert_string_equal(t.warnings.lines[0], cases[i].warning);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names_and_listeners),
+		cmocka_unit_test(test_colors),
+		cmocka_unit_test(test_what_the_machine_does_not_know),
+		cmocka_unit_test(test_all_errors_come_at_once_and_in_order),
+		cmocka_unit_test(test_warnings_do_not_refuse),
+	};
+
+	return cmocka_run_group_tests(tests, enter, leave);
+}
