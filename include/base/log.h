@@ -38,7 +38,7 @@ struct log_field {
 static inline struct log_field
 log_cstr(const char *key, const char *value)
 {
-	return (struct log_field){ key, LOG_STR, { .s = { value != NULL ? value : "", value != NULL ? strlen(value) : 0 } } };
+	return (struct log_field){ key, LOG_STR, { .s = str_from(value != NULL ? value : "") } };
 }
 
 #define LS(k, v_) log_cstr((k), (v_))	/* C string; NULL as "" */
@@ -47,7 +47,9 @@ log_cstr(const char *key, const char *value)
 #define LI(k, v_) ((struct log_field){ (k), LOG_I64, { .i = (v_) } })
 #define LF(k, v_) ((struct log_field){ (k), LOG_DOUBLE, { .d = (v_) } })
 #define LB(k, v_) ((struct log_field){ (k), LOG_BOOL, { .b = (v_) } })
-#define LR(k, v_) ((struct log_field){ (k), LOG_RAW, { .s = (v_) } })	/* JSON already, struct str; k NULL: members ("\"a\":1") put into the line's object as they are */
+/* struct str, JSON already; with k NULL it is members of the line's object,
+ * such as "a":1,"b":2 */
+#define LR(k, v_) ((struct log_field){ (k), LOG_RAW, { .s = (v_) } })
 #define LOG_FIELDS_END ((struct log_field){ NULL, LOG_END, { .u = 0 } })
 
 #define LOG_AT(level, event, ...) \

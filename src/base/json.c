@@ -23,7 +23,7 @@ is_plain(unsigned char c)
 /* In each byte of a word: its high bit, if that byte is below n (n <= 0x80). */
 #define ONES 0x0101010101010101ULL
 #define HIGHS 0x8080808080808080ULL
-#define BELOW(w, n) (((w) - ONES * (n)) & ~(w) & HIGHS)
+#define BELOW(w, n) ((((w) - (ONES * (n))) & ~(w)) & HIGHS)
 
 /* The index of the first byte from i on that is not plain, or n.  Eight at a
  * time; BELOW() is exact about whether there is one, which is all we ask. */

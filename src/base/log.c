@@ -72,7 +72,8 @@ ring_get(void)
 	struct log_ring *r;
 
 	for (r = atomic_load(&log_shared.rings); r != NULL; r = r->next)
-		if (!atomic_load_explicit(&r->owned, memory_order_relaxed) && !atomic_exchange(&r->owned, true))
+		if (!atomic_load_explicit(&r->owned, memory_order_relaxed) &&
+		    !atomic_exchange(&r->owned, true))
 			return r;
 	if ((r = aligned_alloc(CACHE_LINE, sizeof(*r) + LOG_RING_SIZE)) == NULL)
 		return NULL;

@@ -252,7 +252,8 @@ rest(int ms, enum log_sleep how)
 	bool held = false;
 
 	atomic_store(&log_shared.sleep, how);
-	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL && how == LOG_SLEEPING; r = r->next)
+	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL && how == LOG_SLEEPING;
+	     r = r->next)
 		held |= atomic_load(&r->tail) != atomic_load_explicit(&r->head, memory_order_relaxed);
 	if (!held && !atomic_load(&out.stopping))
 		await(-1, ms);

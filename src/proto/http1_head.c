@@ -140,8 +140,8 @@ is_absolute(struct str t)
 	while (i < t.n && (is_alpha(t.p[i]) ||
 			   (i > 0 && (is_digit(t.p[i]) || t.p[i] == '+' || t.p[i] == '-' || t.p[i] == '.'))))
 		i++;
-	return i > 0 && t.n - i > 3 && memcmp(t.p + i, "://", 3) == 0 &&
-	       t.p[i + 3] != '/' && t.p[i + 3] != '?';
+	return i > 0 && t.n - i > 3 && memcmp(t.p + i, "://", 3) == 0 && t.p[i + 3] != '/' &&
+	       t.p[i + 3] != '?';
 }
 
 /* host ":" port */

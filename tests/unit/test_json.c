@@ -143,7 +143,8 @@ test_every_byte_at_every_offset(void **state)
 			}
 			/* One line stays one line, and plain ASCII but for UTF-8. */
 			for (size_t i = 0; i < buf_len(&out); i++)
-				assert_true((unsigned char)buf_str(&out).p[i] >= 0x20 && buf_str(&out).p[i] != 0x7f);
+				assert_true((unsigned char)buf_str(&out).p[i] >= 0x20 &&
+					    buf_str(&out).p[i] != 0x7f);
 			free(read);
 		}
 	}

@@ -222,9 +222,10 @@ test_fields_and_their_order(void **state)
 	char from[CLOCK_TEXT], to[CLOCK_TEXT];
 
 	(void)state;
-	LOG_WARN("thing.happened", LS("s", "a\"b"), LS("null", NULL), LT("t", STR("sub")), LU("u", UINT64_MAX),
-		 LI("i", -5), LF("f", 1.25), LB("yes", true), LB("no", false), LR("raw", STR("{\"x\":\n1}")),
-		 LR(NULL, STR("\"a\":1,\"b\":2")), LR(NULL, STR("")), LS("last", "z"));
+	LOG_WARN("thing.happened", LS("s", "a\"b"), LS("null", NULL), LT("t", STR("sub")),
+		 LU("u", UINT64_MAX), LI("i", -5), LF("f", 1.25), LB("yes", true), LB("no", false),
+		 LR("raw", STR("{\"x\":\n1}")), LR(NULL, STR("\"a\":1,\"b\":2")), LR(NULL, STR("")),
+		 LS("last", "z"));
 	read_lines(ends[0], &got, 1);
 	after = clock_wall_us();
 	line = buf_str(&got);
@@ -233,11 +234,12 @@ test_fields_and_their_order(void **state)
 	/* such times compare as text */
 	assert_true(memcmp(line.p + strlen("{\"time\":\""), from, strlen(from)) >= 0);
 	assert_true(memcmp(line.p + strlen("{\"time\":\""), to, strlen(to)) <= 0);
-	snprintf(expected, sizeof(expected),
-		 "{\"time\":\"%.27s\",\"level\":\"warn\",\"event\":\"thing.happened\",\"s\":\"a\\\"b\",\"null\":\"\","
-		 "\"t\":\"sub\",\"u\":18446744073709551615,\"i\":-5,\"f\":1.25,\"yes\":true,\"no\":false,"
-		 "\"raw\":{\"x\": 1},\"a\":1,\"b\":2,\"last\":\"z\"}\n",
-		 line.p + strlen("{\"time\":\""));
+	snprintf(
+		expected, sizeof(expected),
+		"{\"time\":\"%.27s\",\"level\":\"warn\",\"event\":\"thing.happened\",\"s\":\"a\\\"b\",\"null\":\"\","
+		"\"t\":\"sub\",\"u\":18446744073709551615,\"i\":-5,\"f\":1.25,\"yes\":true,\"no\":false,"
+		"\"raw\":{\"x\": 1},\"a\":1,\"b\":2,\"last\":\"z\"}\n",
+		line.p + strlen("{\"time\":\""));
 	assert_int_equal(line.n, strlen(expected));
 	assert_memory_equal(line.p, expected, line.n);
 }
@@ -567,7 +569,8 @@ chatter(void *arg)
 {
 	log_attach();
 	for (unsigned i = 0; i < EACH; i++)
-		LOG_INFO("chat", LU("thread", (uintptr_t)arg), LU("i", i), LS("text", "some words to fill it"));
+		LOG_INFO("chat", LU("thread", (uintptr_t)arg), LU("i", i),
+			 LS("text", "some words to fill it"));
 	return NULL;
 }
 

@@ -36,7 +36,15 @@ test_equal_in_any_case(void **state)
 static void
 test_numbers(void **state)
 {
-	static const char *const bad[] = { "", " 1", "1 ", "+1", "-1", "0x1", "1.0", "a", "18446744073709551616",
+	static const char *const bad[] = { "",
+					   " 1",
+					   "1 ",
+					   "+1",
+					   "-1",
+					   "0x1",
+					   "1.0",
+					   "a",
+					   "18446744073709551616",
 					   "99999999999999999999999" };
 	uint64_t v = 77;
 
@@ -62,9 +70,12 @@ test_seconds(void **state)
 	static const struct {
 		const char *text;
 		double value;
-	} good[] = { { "0", 0 }, { "2", 2 }, { "0.5", 0.5 }, { ".5", 0.5 }, { "3.", 3 }, { "86400000000", 86400e6 } };
-	static const char *const bad[] = { "", ".", "..", "1.2.3", "-1", "+1", "1e3", "inf", "nan", "0x10", " 1", "1 ",
-					   "1,5", "86400000001", "99999999999999999999", "1s" };
+	} good[] = { { "0", 0 },    { "2", 2 },  { "0.5", 0.5 },
+		     { ".5", 0.5 }, { "3.", 3 }, { "86400000000", 86400e6 } };
+	static const char *const bad[] = { "",   ".",   "..",  "1.2.3",       "-1",
+					   "+1", "1e3", "inf", "nan",         "0x10",
+					   " 1", "1 ",  "1,5", "86400000001", "99999999999999999999",
+					   "1s" };
 	double v = 77;
 
 	(void)state;
@@ -103,13 +114,26 @@ test_glob(void **state)
 		const char *pattern, *text;
 		bool match;
 	} cases[] = {
-		{ "shop", "shop", true },	{ "shop", "shops", false },   { "shop-*", "shop-a", true },
-		{ "shop-*", "shop-", true },	{ "shop-*", "shop", false },  { "*", "", true },
-		{ "*", "anything", true },	{ "", "", true },	      { "", "a", false },
-		{ "*.example", "a.example", true }, { "*.example", "example", false }, { "a*b*c", "aXbYc", true },
-		{ "a*b*c", "abcbc", true },	{ "a*b*c", "acb", false },    { "**a", "bba", true },
-		{ "a*", "ba", false },		{ "a?", "ab", false },	      { "*ab", "aab", true },
-		{ "*aab", "aaab", true },	{ "[a]", "a", false },
+		{ "shop", "shop", true },
+		{ "shop", "shops", false },
+		{ "shop-*", "shop-a", true },
+		{ "shop-*", "shop-", true },
+		{ "shop-*", "shop", false },
+		{ "*", "", true },
+		{ "*", "anything", true },
+		{ "", "", true },
+		{ "", "a", false },
+		{ "*.example", "a.example", true },
+		{ "*.example", "example", false },
+		{ "a*b*c", "aXbYc", true },
+		{ "a*b*c", "abcbc", true },
+		{ "a*b*c", "acb", false },
+		{ "**a", "bba", true },
+		{ "a*", "ba", false },
+		{ "a?", "ab", false },
+		{ "*ab", "aab", true },
+		{ "*aab", "aaab", true },
+		{ "[a]", "a", false },
 	};
 
 	(void)state;
