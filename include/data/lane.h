@@ -14,6 +14,7 @@ struct listener {
 	ev_io watcher;	/* fd -1: closed */
 	enum entrance entrance;
 	unsigned batch;	/* how many to accept before asking the loop again */
+	unsigned full_turn;	/* the last loop turn that filled it */
 };
 
 struct lane_drain {

@@ -30,7 +30,8 @@ struct session {
 	double born, dialed;	/* ev_now() of the accept and of the last connect */
 	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
 	float slot;	/* 0..1: its place in a spread drain */
-	uint32_t retries;	/* all connects but the first */
+	uint32_t retries : 31;	/* all connects but the first */
+	uint32_t kept : 1;	/* the kernel keeps both legs alive */
 	struct {
 		uint16_t family;
 		uint16_t port;	/* network order */

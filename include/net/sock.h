@@ -11,7 +11,6 @@
 
 struct sock_listen {
 	int backlog;
-	bool keepalive;	/* inherited by what is accepted */
 };
 
 /* n listening sockets on one address, one for each worker (SO_REUSEPORT); the
@@ -29,7 +28,6 @@ MUST_USE enum err sock_claim_unix(const struct addr *a, struct why *why);
 struct sock_connect {
 	const struct addr *source;	/* NULL or empty: the kernel chooses */
 	const char *congestion;	/* NULL: the system's */
-	bool keepalive;
 };
 
 /* Begins to connect: returns the socket, and *pending says whether it is still
@@ -38,6 +36,9 @@ int sock_connect(const struct addr *to, const struct sock_connect *options, bool
 
 /* The outcome of a connect that was under way: 0 or an errno. */
 int sock_error(int fd);
+
+/* Asks the kernel to look after a silent peer (SO_KEEPALIVE). */
+void sock_keepalive(int fd);
 
 /* The next close() resets the connection instead of ending it politely. */
 void sock_reset_on_close(int fd);

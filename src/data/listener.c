@@ -52,13 +52,14 @@ accept_one(struct listener *l)
 }
 
 /* An accept that finds nothing costs as much as a good one, so the batch
- * follows the load: what was there last time, and one more while it fills. */
+ * follows the load: it grows only while the queue is full in one loop turn
+ * after the other, and shrinks to what was there when it was not. */
 void
 listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
 {
 	struct listener *l = container_of(watcher, struct listener, watcher);
+	unsigned turn = ev_iteration(loop);
 
-	(void)loop;
 	(void)revents;
 	CHECK(l->magic == LISTENER_MAGIC);
 	for (unsigned i = 0; i < l->batch; i++) {
@@ -70,8 +71,9 @@ listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
 			l->batch = i > 0 ? i : 1;
 		return;
 	}
-	if (l->batch < BATCH_MAX)
+	if (turn == l->full_turn + 1 && l->batch < BATCH_MAX)
 		l->batch++;
+	l->full_turn = turn;
 }
 
 void

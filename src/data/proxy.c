@@ -332,7 +332,7 @@ static enum err
 bind_address(struct proxy *p, unsigned service, const struct addr *a, enum entrance entrance, struct why *why)
 {
 	const struct service_config *sc = p->services[service]->config;
-	const struct sock_listen options = { .backlog = sc->tcp.backlog, .keepalive = sc->tcp.keepalive };
+	const struct sock_listen options = { .backlog = sc->tcp.backlog };
 	int *fds = must_array(p->n_workers, sizeof(int));
 	struct why reason;
 	enum err e = sock_listen(a, &options, fds, p->n_workers, &reason);

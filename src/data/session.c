@@ -8,6 +8,9 @@
 #include "data/session.h"
 #include "net/sock.h"
 
+/* Seconds after which a connection is worth a keepalive timer. */
+#define KEEPALIVE_AFTER 1.0
+
 static struct tally_color *
 tally_of(struct session *s)
 {
@@ -171,17 +174,33 @@ move(struct session *s, bool up)
 	return false;
 }
 
+/* Keepalive costs a timer in the kernel on either leg, so only a connection
+ * that has lived a while gets it; without an idle_timeout nobody else would
+ * ever notice a dead peer, so then it gets it at once. */
+static void
+keep_alive(struct session *s)
+{
+	s->kept = 1;
+	if (!s->lane->service->config->tcp.keepalive)
+		return;
+	sock_keepalive(io_fd(&s->client));
+	sock_keepalive(io_fd(&s->server));
+}
+
 /* After every event: over, or wait for what each side's state asks for. */
 static void
 settle(struct session *s)
 {
 	struct worker *w = s->lane->worker;
+	double now = ev_now(w->loop);
 
 	if (s->up.done && s->down.done) {
 		session_end(s, END_DONE);
 		return;
 	}
-	deadline_touch(s->lane->idle_clock, &s->deadline, ev_now(w->loop));
+	deadline_touch(s->lane->idle_clock, &s->deadline, now);
+	if (!s->kept && now - s->born >= KEEPALIVE_AFTER)
+		keep_alive(s);
 	io_want(w->loop, &s->client, relay_wants(&s->up, &s->down));
 	io_want(w->loop, &s->server, relay_wants(&s->down, &s->up));
 }
@@ -212,6 +231,8 @@ go_live(struct session *s)
 	list_remove(&s->link);
 	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
 	deadline_arm(l->idle_clock, &s->deadline, now);
+	if (l->service->config->idle_timeout <= 0)
+		keep_alive(s);
 	/* A client that speaks first has spoken by now. */
 	if (move(s, true))
 		settle(s);
@@ -267,7 +288,6 @@ try_backend(struct session *s, struct backend *b)
 	const struct sock_connect options = {
 		.source = &sc->source_address,
 		.congestion = sc->tcp.congestion,
-		.keepalive = sc->tcp.keepalive,
 	};
 	struct worker *w = s->lane->worker;
 	bool pending;

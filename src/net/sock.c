@@ -87,8 +87,6 @@ open_listener(const struct addr *a, const struct sock_listen *options, bool firs
 	if (family != AF_UNIX) {
 		set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-		if (options->keepalive)
-			set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 		if (family == AF_INET6)
 			set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 		if (!first)
@@ -146,8 +144,6 @@ sock_connect(const struct addr *to, const struct sock_connect *options, bool *pe
 		/* The handshake's last ACK rides on the first data instead of
 		 * being a packet of its own (tcp(7), TCP_QUICKACK). */
 		set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
-		if (options->keepalive)
-			set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 		if (options->congestion != NULL)
 			(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion,
 					 (socklen_t)strlen(options->congestion));
@@ -181,6 +177,12 @@ sock_error(int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len) != 0)
 		return errno;
 	return e;
+}
+
+void
+sock_keepalive(int fd)
+{
+	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 void
