@@ -534,3 +534,61 @@ def test_help_needs_no_teald(folder):
         assert "--wait-healthy=SEC" in p.stdout
     assert max(map(len, run("lock", "--help").stdout.splitlines())) < 80
     assert run("help", "flpi").returncode == 2
+
+
+def table(heading):
+    """The words of tealctl --help below a heading."""
+    text = run("--help").stdout.split(f"\n{heading}:\n")[1].split("\n\n")[0]
+    return [line.split()[0] for line in text.splitlines() if re.match(r"  \S", line)]
+
+
+def test_the_man_page_and_the_completion_know_every_command_and_option():
+    page = (scale.REPO / "conf/man/tealctl.1").read_text()
+    completion = (scale.REPO / "conf/completion/tealctl").read_text()
+    commands = table("Commands")
+    assert len(commands) > 15
+    for command in commands:
+        assert re.search(rf"^\.It Cm .*\b{command}\b", page, re.M), command
+        assert re.search(rf"\b{command}\b", completion), command
+        for option in re.findall(r"^  --([\w-]+)", run(command, "--help").stdout, re.M):
+            assert f"Fl -{option} " in page, option
+            assert f"--{option}" in completion, option
+
+
+# ---- completion ----
+
+def complete(socket_path, *words):
+    """What bash offers for the last of the words."""
+    script = """
+        . "$1"; shift
+        compopt() { :; }
+        COMP_WORDS=(tealctl "$@") COMP_CWORD=$#
+        _tealctl
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    env = os.environ | {"PATH": f"{scale.BUILD}:{os.environ['PATH']}", "TEAL_SOCKET": socket_path}
+    p = subprocess.run(["bash", "-c", script, "bash", str(scale.REPO / "conf/completion/tealctl"), *words], env=env,
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=scale.patience())
+    assert (p.returncode, p.stderr) == (0, "")
+    return p.stdout.split()
+
+
+def test_completion_offers_what_fits(scripted, folder):
+    services = [STATUS["services"][0] | {"name": n} for n in ("shop", "shop-2", "web", "$(touch pwned)")]
+    s = scripted({"status": [STATUS | {"services": services}]})
+    assert complete(s.path, "ro") == ["rollback"]
+    assert complete(s.path, "flip", "") == ["shop", "shop-2", "web"]
+    assert complete(s.path, "flip", "sh") == ["shop", "shop-2"]
+    assert complete(s.path, "--json", "flip", "shop", "") == ["green", "blue"]
+    assert complete(s.path, "flip", "--reason", "x", "shop", "b") == ["blue"]
+    assert complete(s.path, "flip", "shop", "blue", "") == []
+    assert complete(s.path, "lock", "") == ["shop", "shop-2", "web", "'*'"]
+    assert complete(s.path, "flip", "shop", "blue", "--wait=d") == ["--wait=drained"]
+    assert complete(s.path, "flip", "shop", "blue", "--wait-") == ["--wait-healthy="]
+    assert complete(s.path, "flip", "shop", "blue", "--expect", "g") == ["green"]
+    assert complete(s.path, "maintenance", "o") == ["on", "off"]
+    assert "--force" not in complete(s.path, "status", "--")
+    # Another socket than the usual one is asked there; nobody home: nothing.
+    assert complete(folder + "/none.sock", "-s", s.path, "active", "w") == ["web"]
+    assert complete(folder + "/none.sock", "active", "") == []
+    assert not os.path.exists("pwned")
