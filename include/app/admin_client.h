@@ -30,7 +30,8 @@ struct admin {
 	dev_t dev;	/* of the socket file, to know it again */
 	ino_t ino;
 	ev_timer pause;	/* until accepting is tried again */
-	double complained;	/* ev_now() of the last line about that */
+	double complained_full, complained_busy;	/* ev_now() of the last line about it */
+	uint64_t refused;	/* for want of a place, since the start */
 	ev_timer sweep;	/* runs while anybody is busy */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */
 	struct link clients;	/* longest idle first */

@@ -16,7 +16,7 @@
 #define ACCEPTS_A_TURN 16
 /* Until accepting is tried again when descriptors or memory are out. */
 #define PAUSE_SECONDS 0.1
-/* and said again in the log. */
+/* One line in the log stands for all of so many seconds. */
 #define COMPLAIN_SECONDS 10.0
 #define SWEEP_SECONDS 1.0
 /* Another process may be starting on the same path: it is waited for. */
@@ -164,6 +164,31 @@ make_room(struct admin *a)
 	return false;
 }
 
+static bool
+may_complain(struct admin *a, double *last)
+{
+	if (ev_now(a->loop) - *last < COMPLAIN_SECONDS)
+		return false;
+	*last = ev_now(a->loop);
+	return true;
+}
+
+/* One try: whoever is refused does not get a place to wait.  What it sent is
+ * taken first: closed over unread bytes, a connection is reset. */
+static void
+refuse(struct admin *a, int fd)
+{
+	a->refused++;
+	if (may_complain(a, &a->complained_busy))
+		LOG_WARN("admin.refused", LS("why", "all clients are busy"), LU("clients", a->n_clients),
+			 LU("refused", a->refused));
+	for (int i = 0; i < 16 && recv(fd, a->scratch, sizeof(a->scratch), MSG_DONTWAIT) > 0; i++)
+		continue;
+	if (send(fd, busy_reply, sizeof(busy_reply) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		LOG_DEBUG("admin.refused_unheard", LS("why", strerror(errno)));
+	close(fd);
+}
+
 static void
 admit(struct admin *a, int fd)
 {
@@ -171,15 +196,7 @@ admit(struct admin *a, int fd)
 	socklen_t len = sizeof(peer);
 
 	if (a->n_clients >= ADMIN_CLIENTS_MAX && !make_room(a)) {
-		LOG_WARN("admin.refused", LS("why", "all clients are busy"), LU("clients", a->n_clients));
-		/* One try: whoever is refused does not get a place to wait.  What it
-		 * sent is taken first: closed over unread bytes, a connection is
-		 * reset. */
-		for (int i = 0; i < 16 && recv(fd, a->scratch, sizeof(a->scratch), MSG_DONTWAIT) > 0; i++)
-			continue;
-		if (send(fd, busy_reply, sizeof(busy_reply) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-			LOG_DEBUG("admin.refused_unheard", LS("why", strerror(errno)));
-		close(fd);
+		refuse(a, fd);
 		return;
 	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) {
@@ -209,10 +226,8 @@ admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 			continue;
 		/* Descriptors or memory are out.  An idle client's place may be
 		 * just what is missing; if not, wait rather than spin. */
-		if (ev_now(loop) - a->complained > COMPLAIN_SECONDS) {
-			a->complained = ev_now(loop);
+		if (may_complain(a, &a->complained_full))
 			LOG_WARN("admin.accept_paused", LS("why", strerror(errno)), LF("seconds", PAUSE_SECONDS));
-		}
 		make_room(a);
 		io_want(loop, &a->listener, 0);
 		ev_timer_set(&a->pause, PAUSE_SECONDS, 0.0);

@@ -186,14 +186,10 @@ command_go(struct command *cmd)
 		command_fail(cmd, e, &why);
 		return;
 	}
-	if (r->service.n > 0 && !r->all_services) {
-		cmd->entry = control_find(cmd->admin->control, r->service);
-		if (cmd->entry == NULL) {
-			unknown_service(cmd);
-			return;
-		}
-	}
-	verb_run(cmd);
+	if (r->service.n > 0 && !r->all_services && cmd->entry == NULL)
+		unknown_service(cmd);
+	else
+		verb_run(cmd);
 }
 
 static void
@@ -237,6 +233,7 @@ command_run(struct client *c, struct str line)
 		command_fail(cmd, e, &why);
 		return;
 	}
+	cmd->entry = control_find(a->control, cmd->request.service);
 	cmd->audited = cmd->info->changes || !is_allowed(cmd);
 	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)
 		command_go(cmd);

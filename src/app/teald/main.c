@@ -204,9 +204,10 @@ open_all(struct teald *t, struct why *why)
 static void
 close_all(struct teald *t)
 {
-	proxy_free(&t->proxy);
+	/* A write that is under way still tells control, and control the proxy. */
 	if (t->store != NULL)
 		t->store->close(&t->store);
+	proxy_free(&t->proxy);
 	if (t->control_opened)
 		control_close(&t->control);
 	admin_close(&t->admin);
