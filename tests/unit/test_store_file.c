@@ -1,0 +1,666 @@
+/* test_store_file.c - the embedded store on a real disk: nothing is said
+ * before it is durable, nothing durable is lost, and nothing foreign is
+ * replaced.  fsync() and rename() pass through this file, which notes them
+ * and can make them fail. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/state_disk.h"
+#include "control/state_file.h"
+#include "control/store.h"
+#include "wait.h"
+
+/* What the disk was asked, to be looked at while no job is pending: f: fsync of a file, d: of a folder, r: rename. */
+static char asked[4096];
+static unsigned n_asked;
+static bool fail_file_sync, fail_dir_sync, fail_rename;
+
+static bool
+ask(char what, bool fail)
+{
+	if (n_asked < sizeof(asked) - 1)
+		asked[n_asked++] = what;
+	asked[n_asked] = '\0';
+	if (fail)
+		errno = EIO;
+	return fail;
+}
+
+int
+fsync(int fd)
+{
+	struct stat st;
+	bool dir = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+
+	if (ask(dir ? 'd' : 'f', dir ? fail_dir_sync : fail_file_sync))
+		return -1;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+int
+rename(const char *from, const char *to)
+{
+	if (ask('r', fail_rename))
+		return -1;
+	return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+/* A place to keep state in, a configuration of two services, and a store. */
+static char dir[64], file[96], tmp[96];
+static struct service_config services[3];
+static struct config config;
+static struct ev_loop *loop;
+static struct jobs *jobs;
+static struct store *store;
+
+/* What the store said. */
+static struct record shop, api;	/* by on_record() */
+static unsigned told, ready;
+static struct why why;
+
+static void
+on_record(void *arg, const char *service, const struct record *r)
+{
+	(void)arg;
+	*(strcmp(service, "shop") == 0 ? &shop : &api) = *r;
+	told++;
+}
+
+static void
+on_ready(void *arg)
+{
+	(void)arg;
+	ready++;
+}
+
+static enum err
+open_store(void)
+{
+	told = ready = 0;
+	store = store_file_new(&config, jobs);
+	store->on_record = on_record;
+	store->on_ready = on_ready;
+	return store->open(store, &why);
+}
+
+static void
+reopen_store(void)
+{
+	store->close(&store);
+	assert_null(store);
+	assert_int_equal(open_store(), OK);
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	snprintf(dir, sizeof(dir), "/tmp/teal-store-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(file, sizeof(file), "%s/" STATE_FILE, dir);
+	snprintf(tmp, sizeof(tmp), "%s/" STATE_FILE ".tmp", dir);
+	memset(services, 0, sizeof(services));
+	services[0].name = "shop";
+	services[0].initial = GREEN;
+	services[1].name = "api";
+	services[1].initial = BLUE;
+	services[2].name = "late";
+	services[2].initial = BLUE;
+	config = (struct config){ .state_dir = dir, .services = services, .n_services = 2 };
+	loop = ev_loop_new(0);
+	jobs = jobs_new(loop, 1);
+	store = NULL;
+	n_asked = 0;
+	fail_file_sync = fail_dir_sync = fail_rename = false;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	char command[128];
+
+	(void)state;
+	if (store != NULL)
+		store->close(&store);
+	jobs_free(&jobs);
+	ev_loop_destroy(loop);
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+static int
+set_up_open(void **state)
+{
+	set_up(state);
+	assert_int_equal(open_store(), OK);
+	n_asked = 0;
+	return 0;
+}
+
+/* One write and its answer. */
+struct answer {
+	unsigned calls, told_then;	/* on_record() calls by then */
+	enum err e;
+	bool has_now;
+	struct record now;
+	struct why why;
+};
+
+static void
+on_answer(void *arg, enum err e, const struct record *now, const struct why *w)
+{
+	struct answer *a = arg;
+
+	a->calls++;
+	a->told_then = told;
+	a->e = e;
+	a->has_now = now != NULL;
+	if (now != NULL)
+		a->now = *now;
+	if (w != NULL)
+		a->why = *w;
+}
+
+static struct audit_entry
+entry(const char *service, const char *reason)
+{
+	struct audit_entry e = { .at_us = clock_wall_us(), .change = CHANGE_FLIP, .by = "ci", .result = "ok" };
+
+	str_copy(e.service, sizeof(e.service), str_from(service));
+	str_copy(e.reason, sizeof(e.reason), str_from(reason));
+	return e;
+}
+
+static struct store_write
+flip_of(const char *service, enum color to, uint64_t expect, const char *reason)
+{
+	struct store_write w = { .service = service, .expect_epoch = expect, .entry = entry(service, reason) };
+
+	w.next = (struct record){ .color = to, .epoch = expect + 1, .change = CHANGE_FLIP,
+				  .at_us = clock_wall_us(), .by = "ci" };
+	w.entry.to = to;
+	w.entry.epoch = expect + 1;
+	str_copy(w.next.reason, sizeof(w.next.reason), str_from(reason));
+	return w;
+}
+
+/* Asks, and sees to it that nobody was told from inside. */
+static void
+ask_for(struct answer *a, const struct store_write *w)
+{
+	*a = (struct answer){ 0 };
+	store->write(store, w, on_answer, a);
+	assert_int_equal(a->calls, 0);
+}
+
+static void
+flip(struct answer *a, const char *service, enum color to, uint64_t expect)
+{
+	struct store_write w = flip_of(service, to, expect, "deploy");
+
+	ask_for(a, &w);
+	WAIT_UNTIL(loop, a->calls == 1);
+}
+
+/* The record as a reader of the file has it now. */
+static struct record
+on_disk(const char *service)
+{
+	struct state_disk d = { .file = file };
+	struct buf text;
+	struct state s;
+	struct record r;
+	bool exists;
+
+	buf_init(&text, STATE_MAX);
+	state_init(&s);
+	assert_int_equal(state_disk_read(&d, &text, &exists, NULL), OK);
+	assert_true(exists);
+	assert_int_equal(state_decode(buf_str(&text), &s, &why), OK);
+	assert_non_null(state_find(&s, service));
+	r = state_find(&s, service)->record;
+	state_free(&s);
+	buf_free(&text);
+	return r;
+}
+
+static bool
+exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+static struct store_status
+status(void)
+{
+	struct store_status st;
+
+	store->status(store, &st);
+	return st;
+}
+
+static void
+test_a_first_start_writes_the_initial_colors_down(void **state)
+{
+	(void)state;
+	assert_int_equal(open_store(), OK);
+	assert_int_equal(told, 2);
+	assert_int_equal(ready, 1);
+	assert_int_equal(shop.color, GREEN);
+	assert_int_equal(shop.epoch, 1);
+	assert_int_equal(shop.change, CHANGE_INITIAL);
+	assert_string_equal(shop.by, "teald");
+	assert_int_equal(api.color, BLUE);
+	assert_string_equal(asked, "frd");
+	assert_int_equal(on_disk("api").color, BLUE);
+	assert_int_equal(on_disk("shop").epoch, 1);
+	assert_string_equal(status().type, "file");
+	assert_true(status().up);
+}
+
+static void
+test_a_flip_survives_a_restart(void **state)
+{
+	struct store_write w = flip_of("shop", BLUE, 1, "deploy \"8812\" \xc3\xa9");
+	struct answer a;
+
+	(void)state;
+	w.next.lock.on = true;
+	w.next.lock.at_us = 5;
+	strcpy(w.next.lock.by, "anna");
+	strcpy(w.next.lock.reason, "freeze");
+	ask_for(&a, &w);
+	WAIT_UNTIL(loop, a.calls == 1);
+	assert_int_equal(a.e, OK);
+	assert_memory_equal(&a.now, &w.next, sizeof(w.next));
+	assert_int_equal(a.told_then, 3);	/* two at open, and this one */
+	reopen_store();
+	assert_memory_equal(&shop, &w.next, sizeof(w.next));
+	assert_int_equal(api.epoch, 1);
+	/* Read, not written: the color is on the disk already. */
+	n_asked = 0;
+	reopen_store();
+	assert_int_equal(n_asked, 0);
+}
+
+static void
+test_nothing_is_said_before_the_folder_is_synced(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	flip(&a, "shop", BLUE, 1);
+	assert_string_equal(asked, "frd");
+	assert_false(exists(tmp));
+}
+
+static void
+test_a_wrong_epoch_is_a_conflict_and_tells_the_present(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	flip(&a, "shop", BLUE, 7);
+	assert_int_equal(a.e, E_CONFLICT);
+	assert_true(a.has_now);
+	assert_int_equal(a.now.epoch, 1);
+	assert_int_equal(a.now.color, GREEN);
+	assert_string_equal(a.why.text, "shop is green at epoch 1, not at epoch 7");
+	assert_int_equal(told, 2);
+	assert_int_equal(n_asked, 0);	/* nothing to write */
+}
+
+static void
+test_what_must_not_be_written_is_refused(void **state)
+{
+	struct store_write w = flip_of("shop", BLUE, 1, "");
+	struct answer a;
+
+	(void)state;
+	w.next.epoch = 0;
+	ask_for(&a, &w);
+	WAIT_UNTIL(loop, a.calls == 1);
+	assert_int_equal(a.e, E_INTERNAL);	/* an epoch never goes down */
+	w.next.epoch = 1;
+	ask_for(&a, &w);
+	WAIT_UNTIL(loop, a.calls == 1);
+	assert_int_equal(a.e, E_INTERNAL);	/* nor does a color change without it */
+	flip(&a, "nobody", BLUE, 1);
+	assert_int_equal(a.e, E_UNKNOWN_SERVICE);
+	assert_false(a.has_now);
+	assert_int_equal(n_asked, 0);
+	assert_int_equal(shop.epoch, 1);
+}
+
+static void
+test_waiting_writes_take_their_turn_in_one_file(void **state)
+{
+	struct store_write first = flip_of("shop", BLUE, 1, "first"), late = flip_of("shop", BLUE, 1, "late"),
+			   next = flip_of("shop", GREEN, 2, "next"), other = flip_of("api", GREEN, 1, "other");
+	struct answer a[4];
+
+	(void)state;
+	ask_for(&a[0], &first);
+	ask_for(&a[1], &late);
+	ask_for(&a[2], &next);
+	ask_for(&a[3], &other);
+	WAIT_UNTIL(loop, a[3].calls == 1);
+	assert_int_equal(a[0].e, OK);
+	assert_int_equal(a[0].now.epoch, 2);
+	assert_int_equal(a[1].e, E_CONFLICT);
+	assert_int_equal(a[1].now.epoch, 2);
+	assert_string_equal(a[1].now.reason, "first");
+	assert_int_equal(a[2].e, OK);
+	assert_int_equal(a[2].now.epoch, 3);
+	assert_int_equal(a[3].e, OK);
+	assert_string_equal(asked, "frd");
+	assert_int_equal(on_disk("shop").epoch, 3);
+	assert_int_equal(on_disk("api").color, GREEN);
+	assert_int_equal(told, 5);
+}
+
+/* The disk takes no more; lifted by room(). */
+static void
+no_room(void)
+{
+	struct rlimit r;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
+	r.rlim_cur = 100;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+static void
+room(void)
+{
+	struct rlimit r;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
+	r.rlim_cur = r.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+static void
+test_a_full_disk_changes_nothing_and_is_tried_again(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	no_room();
+	flip(&a, "shop", BLUE, 1);
+	room();
+	assert_int_equal(a.e, E_NOT_DURABLE);
+	assert_non_null(strstr(a.why.text, tmp));
+	assert_non_null(strstr(a.why.text, "File too large"));
+	assert_int_equal(a.now.epoch, 1);
+	assert_int_equal(a.now.color, GREEN);
+	assert_int_equal(told, 2);
+	assert_false(exists(tmp));
+	assert_int_equal(on_disk("shop").color, GREEN);
+	assert_false(status().up);
+	flip(&a, "shop", BLUE, 1);	/* the same, and now it works */
+	assert_int_equal(a.e, OK);
+	assert_true(status().up);
+	assert_true(status().age == 0);
+	reopen_store();
+	assert_int_equal(shop.epoch, 2);
+}
+
+static void
+test_a_failed_file_fails_all_who_built_on_it(void **state)
+{
+	struct store_write first = flip_of("shop", BLUE, 1, ""), late = flip_of("shop", BLUE, 1, ""),
+			   next = flip_of("shop", GREEN, 2, ""), wrong = flip_of("api", GREEN, 9, "");
+	struct answer a[4];
+
+	(void)state;
+	fail_file_sync = true;
+	ask_for(&a[0], &first);
+	ask_for(&a[1], &late);
+	ask_for(&a[2], &next);
+	ask_for(&a[3], &wrong);
+	WAIT_UNTIL(loop, a[3].calls == 1);
+	assert_int_equal(a[0].e, E_NOT_DURABLE);
+	assert_non_null(strstr(a[0].why.text, "fsync"));
+	assert_int_equal(a[1].e, E_NOT_DURABLE);	/* what it was in conflict with never was */
+	assert_int_equal(a[2].e, E_NOT_DURABLE);
+	assert_int_equal(a[2].now.epoch, 1);
+	assert_int_equal(a[3].e, E_CONFLICT);	/* this one with the truth */
+	fail_file_sync = false;
+	flip(&a[0], "shop", BLUE, 1);
+	assert_int_equal(a[0].e, OK);
+}
+
+static void
+test_a_failed_rename_changes_nothing(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	fail_rename = true;
+	flip(&a, "shop", BLUE, 1);
+	assert_int_equal(a.e, E_NOT_DURABLE);
+	assert_false(exists(tmp));
+	assert_int_equal(on_disk("shop").epoch, 1);
+	assert_int_equal(shop.epoch, 1);
+}
+
+/* Whoever reads the file now sees blue: so must traffic; but it is not safe. */
+static void
+test_an_unsynced_folder_is_unknown_and_memory_follows_the_file(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	fail_dir_sync = true;
+	flip(&a, "shop", BLUE, 1);
+	assert_int_equal(a.e, E_UNKNOWN);
+	assert_int_equal(a.now.epoch, 2);
+	assert_int_equal(shop.color, BLUE);
+	assert_int_equal(on_disk("shop").color, BLUE);
+	assert_false(status().up);
+	fail_dir_sync = false;
+	flip(&a, "shop", GREEN, 2);
+	assert_int_equal(a.e, OK);
+	assert_true(status().up);
+}
+
+static void
+test_a_missing_folder_fails_writes_until_it_is_back(void **state)
+{
+	struct answer a;
+	char away[80];
+
+	(void)state;
+	snprintf(away, sizeof(away), "%s.away", dir);
+	assert_int_equal(renameat(AT_FDCWD, dir, AT_FDCWD, away), 0);
+	flip(&a, "shop", BLUE, 1);
+	assert_int_equal(a.e, E_NOT_DURABLE);
+	assert_non_null(strstr(a.why.text, "No such file or directory"));
+	assert_int_equal(renameat(AT_FDCWD, away, AT_FDCWD, dir), 0);
+	flip(&a, "shop", BLUE, 1);
+	assert_int_equal(a.e, OK);
+}
+
+static void
+test_closing_finishes_what_waits(void **state)
+{
+	struct store_write w = flip_of("shop", BLUE, 1, ""), v = flip_of("shop", GREEN, 2, "");
+	struct answer a, b;
+
+	(void)state;
+	ask_for(&a, &w);
+	WAIT_UNTIL(loop, jobs_pending(jobs) == 1);	/* under way */
+	ask_for(&b, &v);
+	store->close(&store);
+	assert_int_equal(a.e, OK);
+	assert_int_equal(b.e, OK);
+	assert_int_equal(on_disk("shop").epoch, 3);
+}
+
+static void
+test_services_come_and_go_with_the_configuration(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	flip(&a, "shop", BLUE, 1);
+	services[0] = services[2];	/* late, instead of shop */
+	reopen_store();
+	assert_int_equal(on_disk("late").color, BLUE);
+	assert_int_equal(on_disk("shop").epoch, 2);	/* kept for its return */
+	services[0].name = "shop";
+	services[0].initial = GREEN;
+	reopen_store();
+	assert_int_equal(shop.color, BLUE);
+	assert_int_equal(shop.epoch, 2);
+}
+
+/* The history, as reasons joined by spaces. */
+static void
+on_history(void *arg, enum err e, const struct audit_entry *entries, size_t n, const struct why *w)
+{
+	char *joined = arg;
+
+	(void)w;
+	assert_int_equal(e, OK);
+	joined[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		strcat(joined, i > 0 ? " " : "");
+		strcat(joined, entries[i].reason);
+	}
+}
+
+static void
+assert_history(const char *service, unsigned last, const char *expected)
+{
+	char joined[4096] = "never answered";
+
+	store->history(store, service, last, on_history, joined);
+	assert_string_equal(joined, expected);
+}
+
+static void
+note(const char *service, const char *reason)
+{
+	struct audit_entry e = entry(service, reason);
+
+	store->note(store, &e);
+}
+
+static void
+test_history_is_told_oldest_first_and_only_what_is_asked(void **state)
+{
+	struct store_write w = flip_of("shop", BLUE, 1, "one"), v = flip_of("shop", GREEN, 1, "never");
+	struct answer a, b;
+
+	(void)state;
+	ask_for(&a, &w);
+	ask_for(&b, &v);
+	assert_history("shop", 10, "");	/* not before it is durable */
+	WAIT_UNTIL(loop, b.calls == 1);
+	note("shop", "two");
+	note("api", "other");
+	note("shop", "three");
+	assert_history("shop", 10, "one two three");
+	assert_history("shop", 2, "two three");
+	assert_history("shop", 0, "");
+	assert_history("nobody", 10, "");
+	reopen_store();
+	assert_history("shop", 10, "one two three");
+	assert_history("api", 10, "other");
+}
+
+static void
+test_a_note_reaches_the_disk_by_itself_once_a_second(void **state)
+{
+	double began;
+
+	(void)state;
+	note("shop", "first");
+	WAIT_UNTIL(loop, jobs_pending(jobs) == 0 && n_asked == 3);
+	began = clock_now();
+	for (int i = 0; i < 50; i++)
+		note("shop", "more");
+	WAIT_UNTIL(loop, jobs_pending(jobs) == 0 && n_asked == 6);
+	assert_true(clock_now() - began > 0.8);
+	assert_string_equal(asked, "frdfrd");
+}
+
+static void
+test_a_note_during_a_write_is_not_lost(void **state)
+{
+	struct store_write w = flip_of("shop", BLUE, 1, "flip");
+	struct answer a;
+
+	(void)state;
+	ask_for(&a, &w);
+	WAIT_UNTIL(loop, jobs_pending(jobs) == 1);
+	note("shop", "meanwhile");
+	WAIT_UNTIL(loop, a.calls == 1);
+	assert_history("shop", 10, "flip meanwhile");
+	reopen_store();
+	assert_history("shop", 10, "flip meanwhile");
+}
+
+static void
+test_a_failed_flip_is_not_in_the_history(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	fail_file_sync = true;
+	flip(&a, "shop", BLUE, 1);
+	assert_history("shop", 10, "");
+	note("shop", "refused: not durable");
+	fail_file_sync = false;
+	flip(&a, "shop", BLUE, 1);
+	assert_history("shop", 10, "refused: not durable deploy");
+}
+
+int
+main(void)
+{
+#define ON_EMPTY(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define ON_OPEN(test) cmocka_unit_test_setup_teardown(test, set_up_open, tear_down)
+	const struct CMUnitTest tests[] = {
+		ON_EMPTY(test_a_first_start_writes_the_initial_colors_down),
+		ON_OPEN(test_a_flip_survives_a_restart),
+		ON_OPEN(test_nothing_is_said_before_the_folder_is_synced),
+		ON_OPEN(test_a_wrong_epoch_is_a_conflict_and_tells_the_present),
+		ON_OPEN(test_what_must_not_be_written_is_refused),
+		ON_OPEN(test_waiting_writes_take_their_turn_in_one_file),
+		ON_OPEN(test_a_full_disk_changes_nothing_and_is_tried_again),
+		ON_OPEN(test_a_failed_file_fails_all_who_built_on_it),
+		ON_OPEN(test_a_failed_rename_changes_nothing),
+		ON_OPEN(test_an_unsynced_folder_is_unknown_and_memory_follows_the_file),
+		ON_OPEN(test_a_missing_folder_fails_writes_until_it_is_back),
+		ON_OPEN(test_closing_finishes_what_waits),
+		ON_OPEN(test_services_come_and_go_with_the_configuration),
+		ON_OPEN(test_history_is_told_oldest_first_and_only_what_is_asked),
+		ON_OPEN(test_a_note_reaches_the_disk_by_itself_once_a_second),
+		ON_OPEN(test_a_note_during_a_write_is_not_lost),
+		ON_OPEN(test_a_failed_flip_is_not_in_the_history),
+	};
+
+	log_set_level(LOG_ERROR_LEVEL + 1);
+	return cmocka_run_group_tests_name("store_file", tests, NULL, NULL);
+}
