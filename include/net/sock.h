@@ -40,6 +40,10 @@ int sock_error(int fd);
 /* Asks the kernel to look after a silent peer (SO_KEEPALIVE). */
 void sock_keepalive(int fd);
 
+/* Sends the handshake's last ACK, which sock_connect() holds back (for up to
+ * 200 ms) in the hope of data to carry it. */
+void sock_ack_now(int fd);
+
 /* The next close() resets the connection instead of ending it politely. */
 void sock_reset_on_close(int fd);
 

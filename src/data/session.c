@@ -233,9 +233,14 @@ go_live(struct session *s)
 	deadline_arm(l->idle_clock, &s->deadline, now);
 	if (l->service->config->idle_timeout <= 0)
 		keep_alive(s);
-	/* A client that speaks first has spoken by now. */
-	if (move(s, true))
-		settle(s);
+	/* A client that speaks first has spoken by now, and its bytes carried the
+	 * handshake's last ACK; else the backend, which may want to speak first,
+	 * has to see that packet before it knows of us. */
+	if (!move(s, true))
+		return;
+	if (s->up.bytes == 0)
+		sock_ack_now(io_fd(&s->server));
+	settle(s);
 }
 
 static void

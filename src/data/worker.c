@@ -11,6 +11,7 @@
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/session.h"
+#include "net/sock.h"
 
 #define ROOM_SIZE (64 * 1024)
 #define PIPES_MAX 512
@@ -65,6 +66,22 @@ expire(struct worker *w)
 			session_expired(container_of(d, struct session, deadline));
 }
 
+/* While it is dialed for nobody watches the client: what it says is not wanted
+ * yet, and a watcher would cost every connection.  So those that dial for long
+ * are asked; a client that only ended its half may still want the answer. */
+static void
+end_abandoned(struct lane *l)
+{
+	double now = ev_now(l->worker->loop);
+
+	LIST_EACH(it, &l->dialing) {
+		struct session *s = list_entry(it, struct session, link);
+
+		if (now - s->born >= TICK && sock_error(io_fd(&s->client)) != 0)
+			session_end(s, END_CLIENT_GONE);
+	}
+}
+
 static void
 worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 {
@@ -79,6 +96,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	for (unsigned i = 0; i < w->n_lanes; i++) {
 		struct lane *l = &w->lanes[i];
 
+		end_abandoned(l);
 		if (l->refused)
 			proxy_tell_refused(w->proxy, l->service);
 		l->refused = false;

@@ -186,6 +186,12 @@ sock_keepalive(int fd)
 }
 
 void
+sock_ack_now(int fd)
+{
+	set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
+}
+
+void
 sock_reset_on_close(int fd)
 {
 	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
