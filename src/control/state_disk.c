@@ -186,6 +186,12 @@ state_disk_read(const struct state_disk *d, struct buf *out, bool *exists, struc
 	enum err e;
 
 	*exists = fd >= 0 || errno != ENOENT;
+	if (!*exists && lstat(d->file, &st) == 0) {
+		/* A file system that is not mounted, perhaps: to begin anew in its
+		 * place would forget the colors. */
+		*exists = true;
+		return why_set(why, E_STORE, "is a symbolic link that leads nowhere");
+	}
 	if (fd < 0)
 		return *exists ? why_set(why, E_STORE, "cannot be opened: %s", SAY) : OK;
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
