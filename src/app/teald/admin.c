@@ -276,9 +276,7 @@ admin_watch_busy(struct admin *a)
 static void
 bury(struct admin *a)
 {
-	struct link *link;
-
-	while ((link = list_first(&a->dead)) != NULL) {
+	LIST_EACH(link, &a->dead) {
 		struct client *c = list_entry(link, struct client, link);
 
 		list_remove(link);

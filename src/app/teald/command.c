@@ -14,6 +14,7 @@ audit(const struct command *cmd, const char *result, const char *message)
 	struct log_field fields[16];
 	size_t n = 0;
 
+	CHECK(cmd->info != NULL);
 	fields[n++] = LU("uid", cmd->by.uid);
 	fields[n++] = LS("user", cmd->by.user);
 	fields[n++] = LI("pid", cmd->by.pid);
@@ -42,7 +43,7 @@ audit(const struct command *cmd, const char *result, const char *message)
 static void
 command_free(struct command *cmd)
 {
-	if (cmd->orphan)
+	if (cmd->orphan && cmd->admin != NULL)
 		cmd->admin->n_orphans--;
 	list_remove(&cmd->link);
 	free(cmd);

@@ -60,7 +60,8 @@ start_ticks(unsigned long long *ticks)
 	for (int field = 3; field < 22; field++)
 		if ((p = strchr(p + 1, ' ')) == NULL)
 			return false;
-	return sscanf(p, "%llu", ticks) == 1;
+	*ticks = strtoull(p, NULL, 10);
+	return *ticks > 0;
 }
 
 /* Seconds since 1970; 0 when it cannot be told. */
@@ -80,7 +81,8 @@ start_time(void)
 		return known;
 	/* Its line of interrupts may be very long. */
 	while (getline(&line, &size, f) > 0)
-		if (sscanf(line, "btime %llu", &boot) == 1) {
+		if (strncmp(line, "btime ", 6) == 0) {
+			boot = strtoull(line + 6, NULL, 10);
 			known = (double)boot + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 			break;
 		}
@@ -106,6 +108,7 @@ void
 metrics_process(struct prom *p)
 {
 	unsigned long long virtual_pages, resident_pages;
+	char *rest;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), n;
 	struct rusage usage;
 	struct rlimit limit;
@@ -115,8 +118,9 @@ metrics_process(struct prom *p)
 		prom_family(p, "process_cpu_seconds_total", PROM_COUNTER, "User and system CPU time spent in seconds.");
 		prom_double(p, NULL, NULL, 0, seconds(usage.ru_utime) + seconds(usage.ru_stime));
 	}
-	if (read_proc("/proc/self/statm", text, sizeof(text)) &&
-	    sscanf(text, "%llu %llu", &virtual_pages, &resident_pages) == 2) {
+	if (read_proc("/proc/self/statm", text, sizeof(text))) {
+		virtual_pages = strtoull(text, &rest, 10);
+		resident_pages = strtoull(rest, NULL, 10);
 		gauge(p, "process_resident_memory_bytes", resident_pages * page, "Resident memory size in bytes.");
 		gauge(p, "process_virtual_memory_bytes", virtual_pages * page, "Virtual memory size in bytes.");
 	}

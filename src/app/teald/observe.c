@@ -133,9 +133,7 @@ pause_on_over(struct ev_loop *loop, ev_timer *t, int revents)
 static void
 bury(struct observe *o)
 {
-	struct link *link;
-
-	while ((link = list_first(&o->dead)) != NULL) {
+	LIST_EACH(link, &o->dead) {
 		struct visitor *v = list_entry(link, struct visitor, link);
 
 		list_remove(link);
