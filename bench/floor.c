@@ -329,7 +329,7 @@ main(int argc, char **argv)
 	struct rlimit files;
 	struct sockaddr_in in;
 	struct conn *c;
-	int n, one = 1;
+	int n, one = 1, off = 0;
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: floor LISTEN TARGET\n");
@@ -349,6 +349,9 @@ main(int argc, char **argv)
 	setsockopt(listen_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (bind(listen_fd, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(listen_fd, 4096) < 0)
 		fail("bind");
+	/* Inherited too: the ACK of the request rides on the answer.  Only now,
+	 * for listen() resets it. */
+	setsockopt(listen_fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off));
 	e.data.ptr = NULL;
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &e) < 0)
 		fail("epoll_ctl");
