@@ -365,6 +365,9 @@ config_text_read(struct config_text *t, const char *path, struct complaint_list 
 		return E_USAGE;
 	}
 	e = splice_file(&s, t->files[0], bytes, n, 0);
+	/* libconfig takes a comment without a line end for a syntax error. */
+	if (!s.fresh)
+		put(&s, t->files[0], config_text_line(t, t->n_lines).line, '\n');
 	free(bytes);
 	return e;
 }

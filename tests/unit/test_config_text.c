@@ -65,12 +65,22 @@ test_files_that_cannot_be_read(void **state)
 	assert_string_equal(t.errors.lines[0], "nul.conf:2: a NUL byte; is this a text file?");
 }
 
+static void
+test_a_last_line_without_end(void **state)
+{
+	(void)state;
+	good(SHOP("") "# the end");
+	good(SHOP("") "// the end");
+	good(SHOP("") "log: { level = \"info\"; }");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_included_files),
 		cmocka_unit_test(test_files_that_cannot_be_read),
+		cmocka_unit_test(test_a_last_line_without_end),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);
