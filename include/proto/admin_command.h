@@ -132,8 +132,8 @@ struct admin_request {
  * repeated, valueless or badly valued options.  E_UNKNOWN_COLOR: a color
  * that is neither green nor blue.  A command that is not built parses well;
  * see admin_command_built(). */
-MUST_USE enum err admin_command_parse(const struct admin_line *line, struct admin_request *out,
-				      struct why *why);
+MUST_USE enum err
+admin_command_parse(const struct admin_line *line, struct admin_request *out, struct why *why);
 
 /* OK, or E_UNSUPPORTED with a sentence when this release cannot do it. */
 MUST_USE enum err admin_command_built(const struct admin_request *request, struct why *why);
@@ -150,8 +150,7 @@ const char *admin_wait_word(enum admin_wait wait);	/* "applied" … */
 void admin_command_usage(struct buf *out, const struct admin_command_info *info);
 /* Appends usage, summary, help and options as text for people; program, such
  * as "tealctl", is put before the usage. */
-void admin_command_help(struct buf *out, const struct admin_command_info *info,
-			const char *program);
+void admin_command_help(struct buf *out, const struct admin_command_info *info, const char *program);
 /* Appends all commands with their summaries, a line each, indented by two. */
 void admin_command_list(struct buf *out);
 /* Writes the member "commands":[{"command":…,"usage":…,"summary":…,"right":…}]

@@ -30,8 +30,8 @@ fail(const struct parse *p, enum err e, const char *fmt, ...)
 	va_end(ap);
 	buf_init(&usage, ADMIN_LINE_MAX);
 	admin_command_usage(&usage, p->info);
-	e = why_set(p->why, e, "%s: %s; usage: %.*s", p->info->word, text,
-		    (int)buf_len(&usage), buf_str(&usage).p);
+	e = why_set(p->why, e, "%s: %s; usage: %.*s", p->info->word, text, (int)buf_len(&usage),
+		    buf_str(&usage).p);
 	buf_free(&usage);
 	return e;
 }
@@ -78,18 +78,16 @@ unknown_command(struct str word, struct why *why)
 		}
 	}
 	if (guess != NULL)
-		return why_set(why, E_USAGE, "unknown command \"%.*s\"; did you mean %s?",
-			       SHOWN(word), guess);
-	return why_set(why, E_USAGE, "unknown command \"%.*s\"; help lists the commands",
-		       SHOWN(word));
+		return why_set(why, E_USAGE, "unknown command \"%.*s\"; did you mean %s?", SHOWN(word),
+			       guess);
+	return why_set(why, E_USAGE, "unknown command \"%.*s\"; help lists the commands", SHOWN(word));
 }
 
 static enum err
 take_color(const struct parse *p, struct str word, struct str *out)
 {
 	if (!str_eq(word, "green") && !str_eq(word, "blue"))
-		return fail(p, E_UNKNOWN_COLOR, "unknown color \"%.*s\": it is green or blue",
-			    SHOWN(word));
+		return fail(p, E_UNKNOWN_COLOR, "unknown color \"%.*s\": it is green or blue", SHOWN(word));
 	*out = word;
 	return OK;
 }
@@ -105,8 +103,7 @@ take_expect(const struct parse *p, struct str value)
 		color.n = (size_t)(at - value.p);
 		epoch = (struct str){ at + 1, value.n - color.n - 1 };
 		if (!str_to_u64(epoch, UINT64_MAX, &out->expect_epoch))
-			return fail(p, E_USAGE, "the epoch in --expect=%.*s is not a number",
-				    SHOWN(value));
+			return fail(p, E_USAGE, "the epoch in --expect=%.*s is not a number", SHOWN(value));
 		out->has_expect_epoch = true;
 	}
 	out->has_expect = true;
@@ -121,8 +118,7 @@ take_expect(const struct parse *p, struct str value)
 static enum err
 take_wait(const struct parse *p, struct str value)
 {
-	static const enum admin_wait waits[] = { ADMIN_WAIT_APPLIED, ADMIN_WAIT_DRAINED,
-						 ADMIN_WAIT_NONE };
+	static const enum admin_wait waits[] = { ADMIN_WAIT_APPLIED, ADMIN_WAIT_DRAINED, ADMIN_WAIT_NONE };
 
 	for (size_t i = 0; i < ARRAY_LEN(waits); i++)
 		if (str_eq(value, admin_wait_word(waits[i]))) {
@@ -139,8 +135,8 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	double seconds;
 
 	if (!str_to_seconds(value, &seconds))
-		return fail(p, E_USAGE, "--%s=%.*s: not a number of seconds such as 5 or 0.5",
-			    o->key, SHOWN(value));
+		return fail(p, E_USAGE, "--%s=%.*s: not a number of seconds such as 5 or 0.5", o->key,
+			    SHOWN(value));
 	switch (o->option) {
 	case ADMIN_OPT_WAIT_HEALTHY:
 		out->has_wait_healthy = true;
@@ -205,8 +201,8 @@ unknown_option(const struct parse *p, struct str key)
 		const struct admin_option_info *o = admin_option_info(i);
 
 		if ((p->info->options & 1u << i) && distance(key, str_from(o->key)) < 3)
-			return fail(p, E_USAGE, "unknown option --%.*s (did you mean --%s?)",
-				    SHOWN(key), o->key);
+			return fail(p, E_USAGE, "unknown option --%.*s (did you mean --%s?)", SHOWN(key),
+				    o->key);
 	}
 	return fail(p, E_USAGE, "unknown option --%.*s", SHOWN(key));
 }
@@ -229,11 +225,16 @@ take_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
 	case ADMIN_KIND_FLAG:
 		p->out->force = true;
 		return OK;
-	case ADMIN_KIND_EXPECT: return take_expect(p, opt->value);
-	case ADMIN_KIND_WAIT: return take_wait(p, opt->value);
-	case ADMIN_KIND_SECONDS: return take_seconds(p, o, opt->value);
-	case ADMIN_KIND_TEXT: return take_reason(p, opt->value);
-	case ADMIN_KIND_COUNT: return take_last(p, opt->value);
+	case ADMIN_KIND_EXPECT:
+		return take_expect(p, opt->value);
+	case ADMIN_KIND_WAIT:
+		return take_wait(p, opt->value);
+	case ADMIN_KIND_SECONDS:
+		return take_seconds(p, o, opt->value);
+	case ADMIN_KIND_TEXT:
+		return take_reason(p, opt->value);
+	case ADMIN_KIND_COUNT:
+		return take_last(p, opt->value);
 	}
 	CHECK(!"a kind of option without a reader");
 	return E_INTERNAL;
@@ -324,9 +325,14 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 	size_t n;
 	enum err e;
 
-	*out = (struct admin_request){ .service = none, .color = none, .expect_color = none,
-				       .reason = none, .node_verb = none, .pool = none,
-				       .host = none, .topic = none };
+	*out = (struct admin_request){ .service = none,
+				       .color = none,
+				       .expect_color = none,
+				       .reason = none,
+				       .node_verb = none,
+				       .pool = none,
+				       .host = none,
+				       .topic = none };
 	if (line->n_args == 0)
 		return why_set(why, E_USAGE, "no command; help lists the commands");
 	if ((p.info = admin_command_find(line->args[0])) == NULL)

@@ -122,11 +122,16 @@ const char *
 admin_right_word(enum admin_right right)
 {
 	switch (right) {
-	case ADMIN_RIGHT_NONE: return "none";
-	case ADMIN_RIGHT_READ: return "read";
-	case ADMIN_RIGHT_FLIP: return "flip";
-	case ADMIN_RIGHT_NODE: return "node";
-	case ADMIN_RIGHT_ADMIN: return "admin";
+	case ADMIN_RIGHT_NONE:
+		return "none";
+	case ADMIN_RIGHT_READ:
+		return "read";
+	case ADMIN_RIGHT_FLIP:
+		return "flip";
+	case ADMIN_RIGHT_NODE:
+		return "node";
+	case ADMIN_RIGHT_ADMIN:
+		return "admin";
 	}
 	CHECK(!"a right without a word");
 	return NULL;
@@ -136,9 +141,12 @@ const char *
 admin_wait_word(enum admin_wait wait)
 {
 	switch (wait) {
-	case ADMIN_WAIT_APPLIED: return "applied";
-	case ADMIN_WAIT_DRAINED: return "drained";
-	case ADMIN_WAIT_NONE: return "none";
+	case ADMIN_WAIT_APPLIED:
+		return "applied";
+	case ADMIN_WAIT_DRAINED:
+		return "drained";
+	case ADMIN_WAIT_NONE:
+		return "none";
 	}
 	CHECK(!"a wait without a word");
 	return NULL;
@@ -148,8 +156,7 @@ admin_wait_word(enum admin_wait wait)
 static void
 put_option(struct buf *out, const struct admin_option_info *o)
 {
-	buf_printf(out, "--%s%s%s", o->key, o->value != NULL ? "=" : "",
-		   o->value != NULL ? o->value : "");
+	buf_printf(out, "--%s%s%s", o->key, o->value != NULL ? "=" : "", o->value != NULL ? o->value : "");
 }
 
 void

@@ -30,11 +30,10 @@ check_text(struct str line, struct why *why)
 	for (size_t i = 0; i < line.n; i += len) {
 		len = utf8_next(line.p + i, line.n - i, &point);
 		if (len == 0)
-			return why_set(why, E_USAGE, "byte %zu (0x%02x) is not valid UTF-8",
-				       i + 1, (unsigned char)line.p[i]);
+			return why_set(why, E_USAGE, "byte %zu (0x%02x) is not valid UTF-8", i + 1,
+				       (unsigned char)line.p[i]);
 		if (utf8_is_control(point))
-			return why_set(why, E_USAGE,
-				       "control character U+%04X at byte %zu is not allowed",
+			return why_set(why, E_USAGE, "control character U+%04X at byte %zu is not allowed",
 				       (unsigned)point, i + 1);
 	}
 	return OK;
@@ -56,8 +55,7 @@ take_quoted(struct cursor *c, struct str *out)
 
 	for (c->p++;; c->p++) {
 		if (c->p == c->end)
-			return why_set(c->why, E_USAGE,
-				       "the quote opened at byte %zu is not closed", opened);
+			return why_set(c->why, E_USAGE, "the quote opened at byte %zu is not closed", opened);
 		if (*c->p == '"')
 			break;
 		if (*c->p == '\\') {
@@ -116,8 +114,7 @@ take_option(struct cursor *c, struct admin_opt *out)
 
 	for (; c->p < c->end && is_key_byte(*c->p); c->p++)
 		*c->store++ = *c->p;
-	if (c->store == from || *from == '-' ||
-	    (c->p < c->end && *c->p != ' ' && *c->p != '='))
+	if (c->store == from || *from == '-' || (c->p < c->end && *c->p != ' ' && *c->p != '='))
 		return why_set(c->why, E_USAGE,
 			       "the option at byte %zu must read --key or --key=value, "
 			       "its key in lower case",
@@ -156,15 +153,13 @@ split(struct cursor *c, struct admin_line *out)
 				continue;
 			}
 			if (out->n_opts == ADMIN_OPTS_MAX)
-				return why_set(c->why, E_USAGE, "more than %d options",
-					       ADMIN_OPTS_MAX);
+				return why_set(c->why, E_USAGE, "more than %d options", ADMIN_OPTS_MAX);
 			if ((e = take_option(c, &out->opts[out->n_opts])) != OK)
 				return e;
 			out->n_opts++;
 		} else {
 			if (out->n_args == ADMIN_ARGS_MAX)
-				return why_set(c->why, E_USAGE, "more than %d words",
-					       ADMIN_ARGS_MAX);
+				return why_set(c->why, E_USAGE, "more than %d words", ADMIN_ARGS_MAX);
 			if ((e = take_value(c, &out->args[out->n_args])) != OK)
 				return e;
 			out->n_args++;
@@ -213,8 +208,7 @@ put_quoted(struct buf *out, struct str word)
 static bool
 needs_quotes(struct str word)
 {
-	return word.n == 0 || memchr(word.p, ' ', word.n) != NULL ||
-	       memchr(word.p, '"', word.n) != NULL;
+	return word.n == 0 || memchr(word.p, ' ', word.n) != NULL || memchr(word.p, '"', word.n) != NULL;
 }
 
 bool

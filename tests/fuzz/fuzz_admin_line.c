@@ -40,8 +40,7 @@ check_round_trip(const struct admin_line *line)
 	for (size_t i = 0; i < line->n_opts; i++) {
 		CHECK(buf_printf(&b, " --%s", line->opts[i].key.p));
 		if (line->opts[i].has_value)
-			CHECK(buf_append(&b, "=", 1) &&
-			      admin_line_quote_value(&b, line->opts[i].value));
+			CHECK(buf_append(&b, "=", 1) && admin_line_quote_value(&b, line->opts[i].value));
 	}
 	if (buf_len(&b) <= ADMIN_LINE_MAX) {	/* quotes may make it longer */
 		CHECK(admin_line_parse(buf_str(&b), &again, NULL) == OK);

@@ -27,7 +27,8 @@ a_flip_with_everything(void **state)
 {
 	(void)state;
 	assert_int_equal(parse("flip shop blue --expect=green@42 --wait=drained --wait-healthy=10 "
-			       "--timeout=0.5 --drain=0 --reason=\"deploy 8812\" --force"), OK);
+			       "--timeout=0.5 --drain=0 --reason=\"deploy 8812\" --force"),
+			 OK);
 	assert_int_equal(req.command, ADMIN_FLIP);
 	assert_int_equal(req.right, ADMIN_RIGHT_FLIP);
 	assert_string_equal(req.service.p, "shop");
@@ -50,8 +51,8 @@ a_flip_with_nothing_has_the_defaults(void **state)
 	(void)state;
 	assert_int_equal(parse("flip shop green"), OK);
 	assert_int_equal(req.wait, ADMIN_WAIT_APPLIED);
-	assert_false(req.has_expect || req.has_expect_epoch || req.has_wait_healthy ||
-		     req.has_timeout || req.has_drain || req.force || req.has_last);
+	assert_false(req.has_expect || req.has_expect_epoch || req.has_wait_healthy || req.has_timeout ||
+		     req.has_drain || req.force || req.has_last);
 	assert_int_equal(req.reason.n + req.expect_color.n + req.topic.n + req.pool.n, 0);
 	/* Nothing is left of the flip before. */
 	assert_int_equal(parse("flip shop green --force --reason=x"), OK);
@@ -304,9 +305,10 @@ help_is_made_of_the_table(void **state)
 	json_object(&j, NULL);
 	admin_command_json(&j, STR("whoami"));
 	json_object_end(&j);
-	assert_true(str_eq(buf_str(&b),
-			   "{\"commands\":[{\"command\":\"whoami\",\"usage\":\"whoami\",\"summary\":"
-			   "\"who teald takes you for, and what you may do\",\"right\":\"none\",\"built\":true}]}"));
+	assert_true(str_eq(
+		buf_str(&b),
+		"{\"commands\":[{\"command\":\"whoami\",\"usage\":\"whoami\",\"summary\":"
+		"\"who teald takes you for, and what you may do\",\"right\":\"none\",\"built\":true}]}"));
 	buf_clear(&b);
 	json_init(&j, &b);
 	json_object(&j, NULL);

@@ -199,7 +199,8 @@ a_full_line_of_full_tables_fits_the_storage(void **state)
 static void
 every_cut_is_a_line_or_an_error(void **state)
 {
-	struct str whole = STR("flip \"sh op\" blue --expect=green@42 --reason=\"say \\\"hi\\\" \xe2\x82\xac\"");
+	struct str whole =
+		STR("flip \"sh op\" blue --expect=green@42 --reason=\"say \\\"hi\\\" \xe2\x82\xac\"");
 
 	(void)state;
 	for (size_t n = 0; n <= whole.n; n++) {

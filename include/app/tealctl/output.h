@@ -59,14 +59,16 @@ enum style style_of_color(json_t *word);
 /* A table, collected first and printed aligned on a terminal, with a head;
  * in a pipe a row is a line of cells with tabs between, no head. */
 #define TABLE_COLUMNS 16
+struct cell {
+	char *text;	/* owned */
+	enum style style;
+};
+
 struct table {
 	size_t columns;
 	const char *heads[TABLE_COLUMNS];
 	size_t n_cells, cap;
-	struct cell {
-		char *text;	/* owned */
-		enum style style;
-	} *cells;
+	struct cell *cells;	/* owned, row by row */
 };
 
 /* heads ends with NULL. */

@@ -3,8 +3,9 @@
  *	say(out, reply, "{service}: {active} is active, epoch {epoch}");
  *	say(out, reply, "flipped\t{service}\t{active}\t{epoch}");
  *
- * {a.b} is member b of member a.  {x:time}, {x:duration} and {x:bytes} make a
- * value readable, {x:list} joins an array with commas.  A color's word is
+ * {a.b} is member b of member a.  {x:time}, {x:duration}, {x:ms} and {x:bytes}
+ * make a value readable, {x:connections} counts them, {x:list} joins an array
+ * with commas.  A color's word is
  * shown in its color.  Templates are ours; what comes from the object is made
  * safe. */
 #ifndef APP_TEALCTL_SAY_H

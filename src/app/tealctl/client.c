@@ -21,20 +21,21 @@ explain(int error, const char *path, struct why *why)
 	case ENOENT:
 		return why_set(why, E_INTERNAL,
 			       "no socket at %s: is teald running, and is this its admin.socket? "
-			       "(-s SOCKET or TEAL_SOCKET names another)", path);
+			       "(-s SOCKET or TEAL_SOCKET names another)",
+			       path);
 	case ECONNREFUSED:
 		return why_set(why, E_INTERNAL,
-			       "nobody answers on %s: the socket is there, but teald is not running",
-			       path);
+			       "nobody answers on %s: the socket is there, but teald is not running", path);
 	case EACCES:
 	case EPERM:
 		return why_set(why, E_INTERNAL,
 			       "no permission for %s: see its owner, group and mode (ls -l), and "
-			       "admin.group and admin.mode in teald's configuration", path);
+			       "admin.group and admin.mode in teald's configuration",
+			       path);
 	case EAGAIN:
 	case ETIMEDOUT:
-		return why_set(why, E_INTERNAL,
-			       "teald takes no connection on %s: it hangs or is overrun", path);
+		return why_set(why, E_INTERNAL, "teald takes no connection on %s: it hangs or is overrun",
+			       path);
 	case ENOTSOCK:
 	case EPROTOTYPE:
 		return why_set(why, E_INTERNAL, "%s is not teald's admin socket", path);
@@ -78,7 +79,8 @@ client_open(struct client *c, const char *path, double seconds, struct why *why)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int error;
 
-	c->fd = -1;
+	*c = (struct client){ .fd = -1 };
+	buf_init(&c->in, LINE_LIMIT);
 	if (!str_copy(a.sun_path, sizeof(a.sun_path), str_from(path)))
 		return why_set(why, E_INTERNAL, "a socket's path has at most %zu bytes: %.200s",
 			       sizeof(a.sun_path) - 1, path);
@@ -91,8 +93,6 @@ client_open(struct client *c, const char *path, double seconds, struct why *why)
 		c->fd = -1;
 		return explain(error, path, why);
 	}
-	buf_init(&c->in, LINE_LIMIT);
-	c->scanned = c->taken = 0;
 	return OK;
 }
 

@@ -66,8 +66,7 @@ sort_words(struct options *o, int argc, char **argv, struct words *w, struct why
 			if ((e = take_socket(o, argc, argv, &i, why)) != OK)
 				return e;
 		} else if (!literal && arg[0] == '-' && arg[1] != '-' && arg[1] != '\0') {
-			return why_set(why, E_USAGE, "unknown option %.40s; tealctl --help lists them",
-				       arg);
+			return why_set(why, E_USAGE, "unknown option %.40s; tealctl --help lists them", arg);
 		} else if (w->n == WORDS_MAX) {
 			return why_set(why, E_USAGE, "too many words");
 		} else {
@@ -79,26 +78,25 @@ sort_words(struct options *o, int argc, char **argv, struct words *w, struct why
 }
 
 /* --reason TEXT is as good as --reason=TEXT, for the table knows which
- * options have a value. */
-static bool
-takes_next(const struct words *w, size_t i, struct str key)
+ * options have a value.  The word behind word i when it is that, or NULL. */
+static const char *
+value_behind(const struct words *w, size_t i, struct str key)
 {
 	const struct admin_command_info *info = admin_command_find(str_from(w->word[0]));
 
-	if (info == NULL || i + 1 == w->n || w->literal[i + 1] ||
-	    strncmp(w->word[i + 1], "--", 2) == 0)
-		return false;
+	if (info == NULL || i + 1 >= w->n || w->literal[i + 1] || strncmp(w->word[i + 1], "--", 2) == 0)
+		return NULL;
 	for (int k = 0; k < ADMIN_OPTIONS; k++)
 		if ((info->options & 1u << k) && str_eq(key, admin_option_info(k)->key))
-			return admin_option_info(k)->kind != ADMIN_KIND_FLAG;
-	return false;
+			return admin_option_info(k)->kind != ADMIN_KIND_FLAG ? w->word[i + 1] : NULL;
+	return NULL;
 }
 
 static bool
 put_option(struct buf *out, const struct words *w, size_t *i)
 {
 	struct str word = str_from(w->word[*i]), key = { word.p + 2, word.n - 2 };
-	const char *equals = memchr(key.p, '=', key.n);
+	const char *equals = memchr(key.p, '=', key.n), *next;
 	struct str value;
 
 	if (equals != NULL) {
@@ -108,9 +106,10 @@ put_option(struct buf *out, const struct words *w, size_t *i)
 	if (!buf_append(out, "--", 2) || !buf_append(out, key.p, key.n))
 		return false;
 	if (equals == NULL) {
-		if (!takes_next(w, *i, key))
+		if ((next = value_behind(w, *i, key)) == NULL)
 			return true;
-		value = str_from(w->word[++*i]);
+		value = str_from(next);
+		++*i;
 	}
 	return buf_append(out, "=", 1) && admin_line_quote_value(out, value);
 }
@@ -148,31 +147,29 @@ make_line(struct options *o, const struct words *w, struct why *why)
 static void
 put_help(struct buf *out)
 {
-	buf_printf(out,
-		   "Usage: tealctl [-s SOCKET] [--json] [--no-color] COMMAND ...\n\n"
-		   "Commands teald, the load balancer.\n\nCommands:\n");
+	buf_printf(out, "Usage: tealctl [-s SOCKET] [--json] [--no-color] COMMAND ...\n\n"
+			"Commands teald, the load balancer.\n\nCommands:\n");
 	admin_command_list(out);
-	buf_printf(out,
-		   "\nOptions:\n"
-		   "  -s, --socket=SOCKET  teald's admin socket (default: $TEAL_SOCKET, else\n"
-		   "                       " DEFAULT_SOCKET ")\n"
-		   "  --json               teald's own JSON objects, one a line\n"
-		   "  --no-color           no colors on the terminal; NO_COLOR does the same\n"
-		   "  -h, --help           this, or with a COMMAND all about that one\n"
-		   "  -V, --version        tealctl's version; the command version asks teald, too\n"
-		   "\nExit status:\n"
-		   "   0  done\n"
-		   "   1  internal error\n"
-		   "   2  usage, unknown service or color, unsupported\n"
-		   "   3  denied\n"
-		   "   4  the gate refused: unhealthy or locked\n"
-		   "   5  conflict: --expect was wrong\n"
-		   "   6  flipped, but not drained in time\n"
-		   "   7  rolled back by itself\n"
-		   "   8  flipped, but not applied everywhere, or not in time\n"
-		   "   9  teald not reached\n"
-		   "  10  store unavailable or not durable: nothing changed\n"
-		   "  11  unknown whether it changed\n");
+	buf_printf(out, "\nOptions:\n"
+			"  -s, --socket=SOCKET  teald's admin socket (default: $TEAL_SOCKET, else\n"
+			"                       " DEFAULT_SOCKET ")\n"
+			"  --json               teald's own JSON objects, one a line\n"
+			"  --no-color           no colors on the terminal; NO_COLOR does the same\n"
+			"  -h, --help           this, or with a COMMAND all about that one\n"
+			"  -V, --version        tealctl's version; the command version asks teald, too\n"
+			"\nExit status:\n"
+			"   0  done\n"
+			"   1  internal error\n"
+			"   2  usage, unknown service or color, unsupported\n"
+			"   3  denied\n"
+			"   4  the gate refused: unhealthy or locked\n"
+			"   5  conflict: --expect was wrong\n"
+			"   6  flipped, but not drained in time\n"
+			"   7  rolled back by itself\n"
+			"   8  flipped, but not applied everywhere, or not in time\n"
+			"   9  teald not reached\n"
+			"  10  store unavailable or not durable: nothing changed\n"
+			"  11  unknown whether it changed\n");
 }
 
 static enum err
@@ -190,8 +187,7 @@ make_help(struct options *o, const struct words *w, const char *topic, struct wh
 		return OK;
 	}
 	if ((info = admin_command_find(str_from(topic))) == NULL)
-		return why_set(why, E_USAGE, "unknown command \"%.40s\"; tealctl --help lists them",
-			       topic);
+		return why_set(why, E_USAGE, "unknown command \"%.40s\"; tealctl --help lists them", topic);
 	admin_command_help(&o->text, info, "tealctl");
 	return OK;
 }

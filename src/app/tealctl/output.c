@@ -172,13 +172,20 @@ output_on(const struct output *o, enum style style)
 	if (!o->colors)
 		return "";
 	switch (style) {
-	case STYLE_PLAIN: return "";
-	case STYLE_HEAD: return "\033[1m";
-	case STYLE_GREEN: return "\033[1;32m";
-	case STYLE_BLUE: return "\033[1;34m";
-	case STYLE_GOOD: return "\033[32m";
-	case STYLE_BAD: return "\033[31m";
-	case STYLE_NOTE: return "\033[33m";
+	case STYLE_PLAIN:
+		return "";
+	case STYLE_HEAD:
+		return "\033[1m";
+	case STYLE_GREEN:
+		return "\033[1;32m";
+	case STYLE_BLUE:
+		return "\033[1;34m";
+	case STYLE_GOOD:
+		return "\033[32m";
+	case STYLE_BAD:
+		return "\033[31m";
+	case STYLE_NOTE:
+		return "\033[33m";
 	}
 	return "";
 }

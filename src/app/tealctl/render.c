@@ -21,7 +21,8 @@ put_members(struct buf *b, const struct output *o, json_t *object, const char *c
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(object, key, v) {
+	json_object_foreach(object, key, v)
+	{
 		if (among(but, key))
 			continue;
 		if (buf_len(b) > 0)
@@ -88,15 +89,14 @@ render_lock(struct render *r, json_t *object)
 	size_t i;
 
 	if (json_is_array(services)) {
-		json_array_foreach(services, i, name) {
+		json_array_foreach(services, i, name)
+		{
 			json_t *one = json_pack("{s:O}", "service", name);
 
 			if (terminal)
-				say(r->out, one, locked ? "{service} is locked" :
-							  "{service} is not locked");
+				say(r->out, one, locked ? "{service} is locked" : "{service} is not locked");
 			else
-				say(r->out, one, locked ? "locked\t{service}" :
-							  "unlocked\t{service}");
+				say(r->out, one, locked ? "locked\t{service}" : "unlocked\t{service}");
 			json_decref(one);
 		}
 		if (i == 0 && terminal)
@@ -106,12 +106,11 @@ render_lock(struct render *r, json_t *object)
 	if (!terminal)
 		say(r->out, object, locked ? "locked\t{service}" : "unlocked\t{service}");
 	else if (!locked)
-		say(r->out, object, changed ? "{service} is unlocked" :
-					      "{service} was not locked");
+		say(r->out, object, changed ? "{service} is unlocked" : "{service} was not locked");
 	else
-		say(r->out, object, changed ?
-			    "{service} is locked by {locked.by}: {locked.reason}" :
-			    "{service} was locked already, by {locked.by}: {locked.reason}");
+		say(r->out, object,
+		    changed ? "{service} is locked by {locked.by}: {locked.reason}" :
+			      "{service} was locked already, by {locked.by}: {locked.reason}");
 }
 
 void
@@ -169,22 +168,23 @@ render_reply(struct render *r, json_t *object)
 				    json_has(object, "maintenance") ? "on" : "off");
 		else
 			output_line(r->out, "maintenance is %s%s",
-				    json_has(object, "maintenance") ?
-					    "on: /readyz says no, serving goes on" : "off",
+				    json_has(object, "maintenance") ? "on: /readyz says no, serving goes on" :
+								      "off",
 				    json_has(object, "changed") ? "" : " (as before)");
 		return;
 	case ADMIN_STOP:
 		output_line(r->out, terminal ? "teald drains and ends" : "stopping");
 		return;
 	case ADMIN_WHOAMI:
-		say(r->out, object, terminal ?
-			    "{user} (uid {uid}, pid {pid}) may: {rights:list}" :
-			    "{user}\t{uid}\t{pid}\t{rights:list}");
+		say(r->out, object,
+		    terminal ? "{user} (uid {uid}, pid {pid}) may: {rights:list}" :
+			       "{user}\t{uid}\t{pid}\t{rights:list}");
 		return;
 	case ADMIN_VERSION:
 		render_client_version(r);
-		say(r->out, object, terminal ? "teald {version}, pid {pid}, up {uptime:duration}" :
-					       "teald\t{version}\t{pid}\t{uptime}");
+		say(r->out, object,
+		    terminal ? "teald {version}, pid {pid}, up {uptime:duration}" :
+			       "teald\t{version}\t{pid}\t{uptime}");
 		return;
 	case ADMIN_EVENTS:
 		return;

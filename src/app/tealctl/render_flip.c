@@ -17,9 +17,8 @@ step(struct render *r, json_t *object, const char *word, const char *template, b
 	buf_init(&when, 64);
 	say_into(&what, r->out, object, template);
 	text_duration(&when, clock_now() - r->started);
-	(pending ? output_pending : output_line)(
-		r->out, "  %-10s %-50.*s +%.*s", word, (int)buf_len(&what), buf_str(&what).p,
-		(int)buf_len(&when), buf_str(&when).p);
+	(pending ? output_pending : output_line)(r->out, "  %-10s %-50.*s +%.*s", word, (int)buf_len(&what),
+						 buf_str(&what).p, (int)buf_len(&when), buf_str(&when).p);
 	buf_free(&what);
 	buf_free(&when);
 }
@@ -45,20 +44,18 @@ print_backends(struct render *r, json_t *backends, bool all)
 
 	if (!r->out->terminal) {
 		json_array_foreach(backends, i, b)
-			say(r->out, b, json_has(b, "ok") ?
-				    "backend\t{address}\tok\t{state}\t{error}" :
-				    "backend\t{address}\tfailed\t{state}\t{error}");
+			say(r->out, b,
+			    json_has(b, "ok") ? "backend\t{address}\tok\t{state}\t{error}" :
+						"backend\t{address}\tfailed\t{state}\t{error}");
 		return;
 	}
 	if (!all) {
-		json_array_foreach(backends, i, b)
-			if (!json_has(b, "ok"))
-				say(r->out, b, "             {address} is {state}: {error}");
+		json_array_foreach(backends, i, b) if (!json_has(b, "ok"))
+			say(r->out, b, "             {address} is {state}: {error}");
 		return;
 	}
 	table_init(&t, heads);
-	json_array_foreach(backends, i, b)
-		backend_row(&t, b);
+	json_array_foreach(backends, i, b) backend_row(&t, b);
 	table_print(&t, r->out);
 }
 
@@ -73,10 +70,10 @@ render_checked(struct render *r, json_t *object)
 void
 render_check(struct render *r, json_t *object)
 {
-	say(r->out, object, r->out->terminal ?
-		    "{service} -> {to}: a flip would be let through; "
-		    "{healthy}/{total} backends healthy, {needed} needed" :
-		    "checked\t{service}\t{to}\t{healthy}\t{total}\t{needed}");
+	say(r->out, object,
+	    r->out->terminal ? "{service} -> {to}: a flip would be let through; "
+			       "{healthy}/{total} backends healthy, {needed} needed" :
+			       "checked\t{service}\t{to}\t{healthy}\t{total}\t{needed}");
 }
 
 static void
@@ -100,7 +97,7 @@ print_draining(struct render *r)
 	struct buf template;
 
 	buf_init(&template, 256);
-	buf_printf(&template, "{remaining} connections left");
+	buf_printf(&template, "{remaining:connections} left");
 	if (json_is_number(deadline)) {
 		buf_printf(&template, ", ");
 		text_duration(&template, left > 0 ? left : 0);
@@ -129,8 +126,9 @@ terminal_event(struct render *r, const char *event, json_t *object)
 		step(r, object, event, "epoch {epoch} is stored", false);
 	} else if (strcmp(event, "applied") == 0) {
 		step(r, object, event,
-		     json_has(object, "ms") ? "the old color gets nothing new, after {ms} ms" :
-					      "the old color gets nothing new", false);
+		     json_has(object, "ms") ? "the old color gets nothing new, after {ms:ms}" :
+					      "the old color gets nothing new",
+		     false);
 	} else if (strcmp(event, "draining") == 0) {
 		json_decref(r->draining);
 		r->draining = json_incref(object);
@@ -138,7 +136,7 @@ terminal_event(struct render *r, const char *event, json_t *object)
 		print_draining(r);
 	} else if (strcmp(event, "drained") == 0) {
 		step(r, object, event,
-		     json_has(object, "cut") ? "in {seconds:duration}; {cut} connections were cut" :
+		     json_has(object, "cut") ? "in {seconds:duration}, {cut:connections} cut" :
 					       "in {seconds:duration}; every connection ended by itself",
 		     false);
 	} else {
@@ -174,11 +172,13 @@ render_flip(struct render *r, json_t *object)
 	bool changed = json_has(object, "changed");
 
 	if (!r->out->terminal)
-		say(r->out, object, changed ? "flipped\t{service}\t{active}\t{epoch}" :
-					      "unchanged\t{service}\t{active}\t{epoch}");
+		say(r->out, object,
+		    changed ? "flipped\t{service}\t{active}\t{epoch}" :
+			      "unchanged\t{service}\t{active}\t{epoch}");
 	else if (changed)
 		say(r->out, object, "{service}: {active} is active, epoch {epoch}");
 	else
-		say(r->out, object, "{service}: {active} is active already, epoch {epoch}; "
-				    "nothing changed");
+		say(r->out, object,
+		    "{service}: {active} is active already, epoch {epoch}; "
+		    "nothing changed");
 }

@@ -5,9 +5,8 @@
 static void
 connection_row(struct table *t, const struct output *o, json_t *c)
 {
-	static const char *const values[] = { "{client}", "{backend}", "{age:duration}",
-					      "{idle:duration}", "{bytes_in:bytes}",
-					      "{bytes_out:bytes}" };
+	static const char *const values[] = { "{client}",        "{backend}",        "{age:duration}",
+					      "{idle:duration}", "{bytes_in:bytes}", "{bytes_out:bytes}" };
 	struct buf b;
 
 	if (!o->terminal) {
@@ -36,8 +35,7 @@ print_connections(struct render *r, json_t *connections)
 	if (json_array_size(connections) == 0)
 		return;
 	table_init(&t, r->out->terminal ? heads : columns);
-	json_array_foreach(connections, i, c)
-		connection_row(&t, r->out, c);
+	json_array_foreach(connections, i, c) connection_row(&t, r->out, c);
 	table_print(&t, r->out);
 }
 
@@ -49,17 +47,19 @@ render_drain(struct render *r, json_t *object)
 	bool draining = json_has(object, "draining");
 
 	if (!r->out->terminal)
-		say(r->out, object, draining ?
-			    "draining\t{service}\t{color}\t{remaining}\t{deadline_in}" :
-			    "idle\t{service}\t-\t{remaining}\t-");
+		say(r->out, object,
+		    draining ? "draining\t{service}\t{color}\t{remaining}\t{deadline_in}" :
+			       "idle\t{service}\t-\t{remaining}\t-");
 	else if (!draining)
 		say(r->out, object, "{service}: nothing drains");
 	else if (json_is_number(json_at(object, "deadline_in")))
-		say(r->out, object, "{service}: {color} drains, {remaining} connections left, "
-				    "{deadline_in:duration} at most");
+		say(r->out, object,
+		    "{service}: {color} drains, {remaining:connections} left, "
+		    "{deadline_in:duration} at most");
 	else
-		say(r->out, object, "{service}: {color} drains, {remaining} connections left, "
-				    "without a deadline");
+		say(r->out, object,
+		    "{service}: {color} drains, {remaining:connections} left, "
+		    "without a deadline");
 	print_connections(r, json_at(object, "connections"));
 	if (json_has(object, "truncated"))
 		say(r->out, object, r->out->terminal ? "(there are more)" : "truncated");
@@ -97,8 +97,8 @@ history_row(struct table *t, const struct output *o, json_t *h)
 void
 render_history(struct render *r, json_t *object)
 {
-	static const char *const heads[] = { "AT", "EPOCH", "WHAT", "FROM", "TO", "BY", "RESULT",
-					     "REASON", NULL };
+	static const char *const heads[] = { "AT", "EPOCH",  "WHAT",   "FROM", "TO",
+					     "BY", "RESULT", "REASON", NULL };
 	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", NULL };
 	json_t *history = json_at(object, "history"), *h;
 	struct table t;
@@ -110,7 +110,6 @@ render_history(struct render *r, json_t *object)
 		return;
 	}
 	table_init(&t, r->out->terminal ? heads : columns);
-	json_array_foreach(history, i, h)
-		history_row(&t, r->out, h);
+	json_array_foreach(history, i, h) history_row(&t, r->out, h);
 	table_print(&t, r->out);
 }

@@ -45,7 +45,10 @@ color_cell(struct table *t, json_t *color)
 
 	buf_init(&b, 256);
 	say_into(&b, &plain, color, "{healthy}/{total} up, {connections} conn");
-	table_add(t, json_number_value(healthy) == 0 ? STYLE_BAD : well ? STYLE_PLAIN : STYLE_NOTE,
+	table_add(t,
+		  json_number_value(healthy) == 0 ? STYLE_BAD :
+		  well                            ? STYLE_PLAIN :
+						    STYLE_NOTE,
 		  buf_str(&b));
 	buf_free(&b);
 }
@@ -71,8 +74,8 @@ note_cell(struct table *t, json_t *service)
 static void
 print_services(struct render *r, json_t *services)
 {
-	static const char *const heads[] = { "SERVICE", "MODE", "ACTIVE", "EPOCH", "GREEN", "BLUE",
-					     "CHANGED", "BY", "NOTE", NULL };
+	static const char *const heads[] = { "SERVICE", "MODE",    "ACTIVE", "EPOCH", "GREEN",
+					     "BLUE",    "CHANGED", "BY",     "NOTE",  NULL };
 	struct table t;
 	struct buf b;
 	json_t *s;
@@ -80,7 +83,8 @@ print_services(struct render *r, json_t *services)
 
 	table_init(&t, heads);
 	buf_init(&b, 4096);
-	json_array_foreach(services, i, s) {
+	json_array_foreach(services, i, s)
+	{
 		say_cells(&t, s, "name mode active epoch");
 		color_cell(&t, color_of(s, "green"));
 		color_cell(&t, color_of(s, "blue"));
@@ -104,7 +108,8 @@ add_backends(struct table *t, json_t *service, const char *word)
 	size_t i;
 
 	buf_init(&when, 4096);
-	json_array_foreach(backends, i, b) {
+	json_array_foreach(backends, i, b)
+	{
 		table_add(t, style, str_from(word));
 		table_printf(t, STYLE_PLAIN, "%s%s",
 			     active != NULL && strcmp(active, word) == 0 ? "active" : "idle",
@@ -125,15 +130,15 @@ add_backends(struct table *t, json_t *service, const char *word)
 static void
 print_detail(struct render *r, json_t *s)
 {
-	static const char *const heads[] = { "COLOR", "ROLE", "BACKEND", "STATE", "CONNECTIONS",
-					     "SINCE", "ERROR", NULL };
+	static const char *const heads[] = { "COLOR",       "ROLE",  "BACKEND", "STATE",
+					     "CONNECTIONS", "SINCE", "ERROR",   NULL };
 	struct table t;
 
 	say(r->out, s, "{name} ({mode}): {active} is active, epoch {epoch}");
 	if (json_has(s, "changed_at"))
-		say(r->out, s, json_has(s, "reason") ?
-			    "changed {changed_at:time} by {changed_by}: {reason}" :
-			    "changed {changed_at:time} by {changed_by}");
+		say(r->out, s,
+		    json_has(s, "reason") ? "changed {changed_at:time} by {changed_by}: {reason}" :
+					    "changed {changed_at:time} by {changed_by}");
 	if (json_has(s, "locked"))
 		say(r->out, s, "locked {locked.at:time} by {locked.by}: {locked.reason}");
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++) {
@@ -142,12 +147,13 @@ print_detail(struct render *r, json_t *s)
 
 		buf_init(&b, 4096);
 		say_into(&b, &plain, color_of(s, color_words[i]),
-			 "{healthy}/{total} backends up, {connections} connections");
+			 "{healthy}/{total} backends up, {connections:connections}");
 		if (draining)
 			buf_printf(&b, ", draining");
 		if (draining && json_is_number(json_at(s, "drain.deadline_in")))
 			say_into(&b, &plain, s, ", {drain.deadline_in:duration} at most");
-		output_line(r->out, "%s:%s %.*s", color_words[i], i == 1 ? " " : "", (int)buf_len(&b), buf_str(&b).p);
+		output_line(r->out, "%s:%s %.*s", color_words[i], i == 1 ? " " : "", (int)buf_len(&b),
+			    buf_str(&b).p);
 		buf_free(&b);
 	}
 	output_line(r->out, "%s", "");
@@ -182,8 +188,9 @@ print_state(struct render *r, json_t *object)
 		output_line(r->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
 	buf_clear(&b);
 	if (store != NULL) {
-		say_into(&b, &plain, store, json_is_number(json_at(store, "age")) ?
-			 "store: {type}, {age:duration} old" : "store: {type}");
+		say_into(&b, &plain, store,
+			 json_is_number(json_at(store, "age")) ? "store: {type}, {age:duration} old" :
+								 "store: {type}");
 		output_line(r->out, "%.*s, %s%s%s", (int)buf_len(&b), buf_str(&b).p,
 			    up ? "" : output_on(r->out, bad), up ? "up" : "down",
 			    up ? "" : output_off(r->out, bad));
@@ -196,13 +203,12 @@ static void
 record_state(struct render *r, json_t *object)
 {
 	if (json_at(object, "version") != NULL)
-		say(r->out, object, json_has(object, "ready") ?
-			    "teald\t{version}\t{pid}\tready\t-" :
-			    "teald\t{version}\t{pid}\tnot-ready\t{not_ready}");
+		say(r->out, object,
+		    json_has(object, "ready") ? "teald\t{version}\t{pid}\tready\t-" :
+						"teald\t{version}\t{pid}\tnot-ready\t{not_ready}");
 	if (json_at(object, "store") != NULL)
 		say(r->out, json_at(object, "store"),
-		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}" :
-						   "store\t{type}\tdown\t{age}");
+		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}" : "store\t{type}\tdown\t{age}");
 }
 
 /* service NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS,
@@ -210,8 +216,8 @@ record_state(struct render *r, json_t *object)
 static void
 record_service(struct render *r, json_t *s)
 {
-	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", "",
-					       "", "", "", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "",  "",
+					       "", "", "", "", "", "", "", NULL };
 	const char *draining = draining_color(s);
 	struct table t;
 
@@ -234,7 +240,8 @@ record_backends(struct render *r, json_t *service)
 	size_t i;
 
 	for (size_t k = 0; k < ARRAY_LEN(color_words); k++)
-		json_array_foreach(json_at(color_of(service, color_words[k]), "backends"), i, b) {
+		json_array_foreach(json_at(color_of(service, color_words[k]), "backends"), i, b)
+		{
 			struct table t;
 
 			table_init(&t, columns);
@@ -254,7 +261,8 @@ render_status(struct render *r, json_t *object)
 	size_t i;
 
 	if (!r->out->terminal) {
-		json_array_foreach(services, i, s) {
+		json_array_foreach(services, i, s)
+		{
 			record_service(r, s);
 			if (detail)
 				record_backends(r, s);
@@ -263,8 +271,7 @@ render_status(struct render *r, json_t *object)
 		return;
 	}
 	if (detail) {
-		json_array_foreach(services, i, s)
-			print_detail(r, s);
+		json_array_foreach(services, i, s) print_detail(r, s);
 		return;
 	}
 	print_services(r, services);

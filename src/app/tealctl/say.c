@@ -39,13 +39,19 @@ json_has(json_t *object, const char *path)
 		return false;
 	switch (json_typeof(v)) {
 	case JSON_NULL:
-	case JSON_FALSE: return false;
-	case JSON_TRUE: return true;
+	case JSON_FALSE:
+		return false;
+	case JSON_TRUE:
+		return true;
 	case JSON_INTEGER:
-	case JSON_REAL: return json_number_value(v) != 0;
-	case JSON_STRING: return json_string_length(v) > 0;
-	case JSON_ARRAY: return json_array_size(v) > 0;
-	case JSON_OBJECT: return json_object_size(v) > 0;
+	case JSON_REAL:
+		return json_number_value(v) != 0;
+	case JSON_STRING:
+		return json_string_length(v) > 0;
+	case JSON_ARRAY:
+		return json_array_size(v) > 0;
+	case JSON_OBJECT:
+		return json_object_size(v) > 0;
 	}
 	return false;
 }
@@ -56,7 +62,8 @@ put_list(struct buf *b, json_t *array)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(array, i, v) {
+	json_array_foreach(array, i, v)
+	{
 		if (i > 0)
 			buf_append(b, ",", 1);
 		text_json(b, v);
@@ -78,6 +85,12 @@ put_value(struct buf *b, const struct output *o, json_t *v, struct str how)
 		text_duration(b, json_number_value(v));
 	} else if (str_eq(how, "bytes") && json_is_number(v)) {
 		text_bytes(b, json_number_value(v));
+	} else if (str_eq(how, "ms") && json_is_number(v)) {
+		buf_printf(b, "%.1f ms", json_number_value(v));
+	} else if (str_eq(how, "connections")) {
+		text_json(b, v);
+		buf_printf(b,
+			   json_is_integer(v) && json_integer_value(v) == 1 ? " connection" : " connections");
 	} else {
 		buf_printf(b, "%s", output_on(o, style));
 		text_json(b, v);

@@ -40,7 +40,9 @@ struct talk {
 
 enum step { STEP_MORE, STEP_DONE, STEP_LOST };
 
-static void PRINTF_LIKE(2, 3)
+static void complain(struct output *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void
 complain(struct output *out, const char *fmt, ...)
 {
 	char text[4096];
@@ -152,8 +154,7 @@ refusal_status(const struct talk *t, const char *word, json_t *object)
 
 	if (e != E_TIMEOUT)
 		return err_exit_status(e);
-	if (json_is_false(json_at(object, "changed")) &&
-	    !(active != NULL && str_eq(q->color, active)))
+	if (json_is_false(json_at(object, "changed")) && !(active != NULL && str_eq(q->color, active)))
 		return err_exit_status(E_UNHEALTHY);
 	return t->applied && q->wait == ADMIN_WAIT_DRAINED ? err_exit_status(e) : EXIT_LATE;
 }
@@ -284,17 +285,17 @@ lost(struct talk *t)
 	if (!t->info->changes)
 		return unreached(t);
 	if (flip && t->applied && t->o->request.wait == ADMIN_WAIT_DRAINED) {
-		complain(t->out, "%s (%s); the flip is applied, the old color may still drain",
-			 t->lost, t->o->socket);
+		complain(t->out, "%s (%s); the flip is applied, the old color may still drain", t->lost,
+			 t->o->socket);
 		return err_exit_status(E_TIMEOUT);
 	}
 	if (flip && t->committed) {
-		complain(t->out, "%s (%s); the flip is stored, but was not confirmed: "
-				 "see tealctl status", t->lost, t->o->socket);
+		complain(t->out, "%s (%s); the flip is stored, but not confirmed: see tealctl status",
+			 t->lost, t->o->socket);
 		return EXIT_LATE;
 	}
-	complain(t->out, "%s (%s); whether anything changed is unknown: see tealctl status",
-		 t->lost, t->o->socket);
+	complain(t->out, "%s (%s); whether anything changed is unknown: see tealctl status", t->lost,
+		 t->o->socket);
 	return EXIT_UNKNOWN;
 }
 
@@ -305,12 +306,15 @@ converse(struct talk *t)
 
 	if (t->info->changes) {
 		switch (greet(t, &status)) {
-		case STEP_MORE: break;
-		case STEP_DONE: return status;
-		case STEP_LOST: return unreached(t);
+		case STEP_MORE:
+			break;
+		case STEP_DONE:
+			return status;
+		case STEP_LOST:
+			return unreached(t);
 		}
-		sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt,
-						       .sa_flags = SA_RESETHAND }, NULL);
+		sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND },
+			  NULL);
 	}
 	t->render.started = clock_now();
 	/* One that hangs up at once may have said why: read in any case. */
