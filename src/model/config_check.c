@@ -310,9 +310,15 @@ static void
 check_store(const struct draft *d)
 {
 	static const char *const idle_keys[] = { "store.prefix", "store.max_age" };
+	const config_setting_t *type =
+		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "store.type");
 	struct cursor c = { d->r, NULL, "", NULL };
 
-	for (size_t i = 0; d->c.store.type == STORE_FILE && i < ARRAY_LEN(idle_keys); i++) {
+	/* The type as written: one that was refused is not "file". */
+	if (type != NULL && (config_setting_type(type) != CONFIG_TYPE_STRING ||
+			     strcmp(config_setting_get_string(type), "file") != 0))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(idle_keys); i++) {
 		const config_setting_t *s =
 			config_setting_lookup((config_setting_t *)(uintptr_t)d->root, idle_keys[i]);
 
