@@ -128,7 +128,8 @@ def text(report):
         parts.append("Goals\n" + "\n".join(
             f"  {g['text'].ljust(width)}  {'reached' if g['reached'] else 'NOT REACHED'}"
             for g in report["goals"]))
-    parts += [f"note: {n}" for n in report["notes"]]
+    if report["notes"]:
+        parts.append("\n".join(f"note: {n}" for n in report["notes"]))
     return "\n\n".join(parts)
 
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/tealbench/tealbench.h"
+#include "base/version.h"
 
 static const char usage[] =
 	"usage: tealbench COMMAND [OPTIONS]\n"
@@ -84,6 +85,10 @@ main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
 		fputs(usage, stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("tealbench %s\n", teal_version());
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
