@@ -1,0 +1,378 @@
+/* test_health.c - from answers to verdicts.  Probes are real connections to
+ * one real listener; connect() and socket() pass through this file, which
+ * counts them and lets them fail as the test has written down. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/health.h"
+#include "wait.h"
+
+/* A letter a probe, '+' passes and '-' is refused; the last one goes on. */
+static const char *script;
+static unsigned connects, sockets;
+static double connected_at[64];
+static struct addr last_to;
+static bool no_sockets;
+
+int
+connect(int fd, const struct sockaddr *to, socklen_t len)
+{
+	size_t n = strlen(script);
+	char answer = script[connects < n ? connects : n - 1];
+
+	if (connects < ARRAY_LEN(connected_at))
+		connected_at[connects] = clock_now();
+	connects++;
+	last_to.len = len;
+	memcpy(&last_to.u, to, len);
+	if (answer == '-') {
+		errno = ECONNREFUSED;
+		return -1;
+	}
+	return (int)syscall(SYS_connect, fd, to, len);
+}
+
+int
+socket(int family, int type, int protocol)
+{
+	sockets++;
+	if (no_sockets) {
+		errno = EMFILE;
+		return -1;
+	}
+	return (int)syscall(SYS_socket, family, type, protocol);
+}
+
+#define BACKENDS 600
+
+static struct ev_loop *loop;
+static int listener;
+static struct backend_config green[BACKENDS], blue[1];
+static struct service_config config;
+static struct service *service;
+static struct health *health;
+
+/* What was said: a letter a change, u: up, d: down. */
+static char said[BACKENDS * 2 + 8];
+static unsigned n_said;
+
+static void
+on_changed(void *arg, struct service *s, struct backend *b, enum backend_state was)
+{
+	(void)arg;
+	assert_ptr_equal(s, service);
+	assert_int_not_equal(b->state, was);
+	assert_true(b->since_us > 0);
+	assert_true((b->state == BACKEND_UP) == (b->error[0] == '\0'));
+	if (n_said < sizeof(said) - 1)
+		said[n_said++] = b->state == BACKEND_UP ? 'u' : 'd';
+	said[n_said] = '\0';
+}
+
+static int
+set_up(void **state)
+{
+	struct addr at;
+
+	(void)state;
+	no_sockets = false;
+	assert_int_equal(addr_parse("127.0.0.1:0", ADDR_PORT_0, &at, NULL), OK);
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, &at.u.sa, at.len), 0);
+	assert_int_equal(listen(listener, 4096), 0);
+	assert_int_equal(getsockname(listener, &at.u.sa, &at.len), 0);
+	for (size_t i = 0; i < BACKENDS; i++)
+		green[i].address = green[i].health_address = at;
+	blue[0] = green[0];
+	config = (struct service_config){
+		.name = "shop",
+		.colors = { { green, 1 }, { blue, 0 } },
+		.health = { HEALTH_TCP, 0.05, 1.0, 2, 3 },
+	};
+	loop = ev_loop_new(0);
+	script = "+";
+	said[n_said = 0] = '\0';
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	health_free(&health);
+	assert_null(health);
+	service_free(&service);
+	close(listener);
+	ev_loop_destroy(loop);
+	return 0;
+}
+
+/* Begins with these answers; one backend unless config says otherwise. */
+static void
+begin(const char *answers)
+{
+	const struct health_events events = { .changed = on_changed };
+
+	script = answers;
+	connects = sockets = 0;
+	service = service_new(&config, 0, 1);
+	health = health_new(loop, &service, 1, &events);
+}
+
+/* The change that this many answers are to bring about, and not before. */
+static void
+assert_verdict(const char *answers, const char *changes)
+{
+	begin(answers);
+	WAIT_UNTIL(loop, connects > strlen(answers));
+	assert_string_equal(said, changes);
+	health_free(&health);
+	service_free(&service);
+	said[n_said = 0] = '\0';
+}
+
+static void
+test_verdicts(void **state)
+{
+	(void)state;	/* rise 2, fall 3 */
+	assert_verdict("+", "u");	/* the first passed one is enough */
+	assert_verdict("--+", "u");
+	assert_verdict("---", "d");
+	assert_verdict("+-+--+--+", "u");	/* no three in a row */
+	assert_verdict("+---", "ud");
+	assert_verdict("---+-+-", "d");	/* no two in a row */
+	assert_verdict("---++", "du");
+	assert_verdict("+---++---", "udud");
+}
+
+static void
+test_verdicts_with_other_limits(void **state)
+{
+	(void)state;
+	config.health.rise = 1;
+	config.health.fall = 1;
+	assert_verdict("-+-+", "dudu");
+	config.health.rise = 3;
+	config.health.fall = 2;
+	assert_verdict("+-+--++-+++", "udu");
+}
+
+static void
+test_not_usable_before_the_first_answer(void **state)
+{
+	(void)state;
+	config.colors[BLUE].n_backends = 1;
+	begin("+--+");
+	assert_int_equal(service->colors[GREEN].backends[0]->state, BACKEND_CHECKING);
+	assert_false(health_first_round(health, service));
+	WAIT_UNTIL(loop, health_first_round(health, service));
+	/* A refusal is an answer too, though not yet a verdict. */
+	assert_int_equal(service_healthy(service, GREEN), 1);
+	assert_int_equal(service->colors[BLUE].backends[0]->state, BACKEND_CHECKING);
+	assert_string_equal(service->colors[BLUE].backends[0]->error, "connection refused");
+	WAIT_UNTIL(loop, service_healthy(service, BLUE) == 1);
+	assert_string_equal(service->colors[BLUE].backends[0]->error, "");
+}
+
+static void
+test_checks_go_to_the_health_address(void **state)
+{
+	(void)state;
+	addr_set_port(&green[0].address, 1);
+	begin("+");
+	WAIT_UNTIL(loop, n_said == 1);
+	assert_true(addr_equal(&last_to, &green[0].health_address));
+	assert_string_equal(said, "u");
+}
+
+static void
+test_type_none_is_up_at_once_and_asks_nobody(void **state)
+{
+	(void)state;
+	config.health.type = HEALTH_NONE;
+	begin("-");
+	assert_string_equal(said, "u");
+	assert_true(health_first_round(health, service));
+	health_hurry(health, service);
+	ev_run(loop, EVRUN_NOWAIT);
+	assert_int_equal(sockets, 0);
+}
+
+/* Between two checks: the interval, and a quarter of it while the verdict may
+ * be about to change; both give or take a tenth. */
+static void
+test_the_pace(void **state)
+{
+	(void)state;
+	config.health.interval = 0.8;
+	begin("++-+");
+	WAIT_UNTIL(loop, connects == 4);
+	assert_true(connected_at[1] - connected_at[0] > 0.71);
+	assert_true(connected_at[2] - connected_at[1] > 0.71);
+	assert_true(connected_at[3] - connected_at[2] > 0.17);
+	assert_true(connected_at[3] - connected_at[2] < 0.71);
+}
+
+static void
+test_hurry_asks_now_but_not_all_the_time(void **state)
+{
+	(void)state;
+	config.health.interval = 3600;
+	begin("+");
+	WAIT_UNTIL(loop, n_said == 1);
+	assert_int_equal(connects, 1);
+	health_hurry(health, service);
+	assert_int_equal(connects, 2);
+	for (int i = 0; i < 50; i++)
+		health_hurry(health, service);
+	WAIT_UNTIL(loop, connects == 3);	/* put off, not forgotten, */
+	assert_true(connected_at[2] - connected_at[1] > 0.09);
+	health_hurry(health, service);
+	WAIT_UNTIL(loop, connects == 4);	/* and all of them together once */
+	assert_true(connected_at[3] - connected_at[2] > 0.09);
+}
+
+static void
+test_hurry_finds_a_dead_backend_long_before_it_is_due(void **state)
+{
+	(void)state;
+	config.health.interval = 3600;
+	begin("+---");
+	WAIT_UNTIL(loop, n_said == 1);
+	for (unsigned i = 2; i <= 4; i++) {
+		health_hurry(health, service);
+		WAIT_UNTIL(loop, connects == i);
+	}
+	WAIT_UNTIL(loop, n_said == 2);
+	assert_string_equal(said, "ud");
+}
+
+/* A listener that no longer answers: its queue is full. */
+static void
+fall_silent(int *fillers, unsigned n)
+{
+	struct pollfd p = { .events = POLLOUT };
+
+	assert_int_equal(listen(listener, 0), 0);
+	for (unsigned i = 0; i < n; i++) {
+		p.fd = fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)!syscall(SYS_connect, p.fd, &green[0].address.u.sa, green[0].address.len);
+	}
+	assert_int_equal(poll(&p, 1, 50), 0);
+}
+
+static void
+test_one_probe_at_a_time_for_each_and_128_for_all(void **state)
+{
+	int fillers[8];
+
+	(void)state;
+	fall_silent(fillers, ARRAY_LEN(fillers));
+	config.colors[GREEN].n_backends = BACKENDS;
+	config.health.timeout = 0.3;
+	config.health.fall = 1;
+	begin("+");
+	assert_int_equal(connects, 128);
+	health_hurry(health, service);
+	ev_run(loop, EVRUN_NOWAIT);
+	health_hurry(health, service);
+	assert_int_equal(connects, 128);
+	/* Silence takes them one after the other, each once. */
+	WAIT_UNTIL(loop, n_said >= 128);
+	assert_string_equal(service->colors[GREEN].backends[0]->error, "timed out after 0.3 s");
+	assert_true(connects <= 256);
+	for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
+		close(fillers[i]);
+}
+
+static void
+test_many_backends_all_get_their_turn(void **state)
+{
+	unsigned most = 0;
+
+	(void)state;
+	config.health.interval = 3600;
+	config.colors[GREEN].n_backends = BACKENDS;
+	begin("+");
+	while (n_said < BACKENDS) {
+		unsigned before = connects;
+
+		ev_run(loop, EVRUN_ONCE);
+		most = connects - before > most ? connects - before : most;
+	}
+	assert_true(most <= 128);
+	assert_int_equal(connects, BACKENDS);
+	assert_int_equal(service_healthy(service, GREEN), BACKENDS);
+	assert_true(health_first_round(health, service));
+}
+
+/* Running out of descriptors is our trouble and says nothing about backends. */
+static void
+test_without_sockets_nobody_goes_down(void **state)
+{
+	(void)state;
+	config.health.fall = 1;
+	begin("+");
+	WAIT_UNTIL(loop, n_said == 1);
+	no_sockets = true;
+	sockets = 0;
+	WAIT_UNTIL(loop, sockets > 4);
+	assert_string_equal(said, "u");
+	no_sockets = false;
+	script = "-";
+	WAIT_UNTIL(loop, n_said == 2);	/* and checks have gone on */
+	assert_string_equal(said, "ud");
+}
+
+static void
+test_freeing_ends_probes_under_way_and_gives_back_references(void **state)
+{
+	struct backend *b;
+
+	(void)state;
+	begin("+");
+	assert_int_equal(connects, 1);
+	b = backend_ref(service->colors[GREEN].backends[0]);
+	assert_int_equal(b->refs, 3);	/* the service's, the check's, ours */
+	health_free(&health);
+	assert_int_equal(b->refs, 2);
+	assert_int_equal(ev_run(loop, 0), 0);	/* nothing left to wait for */
+	assert_string_equal(said, "");
+	backend_unref(&b);
+}
+
+int
+main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_verdicts),
+		TEST(test_verdicts_with_other_limits),
+		TEST(test_not_usable_before_the_first_answer),
+		TEST(test_checks_go_to_the_health_address),
+		TEST(test_type_none_is_up_at_once_and_asks_nobody),
+		TEST(test_the_pace),
+		TEST(test_hurry_asks_now_but_not_all_the_time),
+		TEST(test_hurry_finds_a_dead_backend_long_before_it_is_due),
+		TEST(test_one_probe_at_a_time_for_each_and_128_for_all),
+		TEST(test_many_backends_all_get_their_turn),
+		TEST(test_without_sockets_nobody_goes_down),
+		TEST(test_freeing_ends_probes_under_way_and_gives_back_references),
+	};
+
+	log_set_level(LOG_ERROR_LEVEL + 1);
+	return cmocka_run_group_tests_name("health", tests, NULL, NULL);
+}

@@ -1,0 +1,312 @@
+/* test_probe.c - one connection attempt against real sockets: what answers,
+ * what refuses, what stays silent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "control/probe.h"
+#include "wait.h"
+
+static struct ev_loop *loop;
+static unsigned fds_before;
+
+static unsigned
+open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	fds_before = open_fds();
+	loop = ev_loop_new(0);
+	return 0;
+}
+
+/* Whatever happened, no probe has left a socket behind. */
+static int
+tear_down(void **state)
+{
+	(void)state;
+	ev_loop_destroy(loop);
+	assert_int_equal(open_fds(), fds_before);
+	return 0;
+}
+
+struct answer {
+	unsigned calls;
+	bool failed;
+	char error[128];
+	double seconds;
+};
+
+static void
+on_done(void *arg, const char *error, double seconds)
+{
+	struct answer *a = arg;
+
+	a->calls++;
+	a->failed = error != NULL;
+	str_copy(a->error, sizeof(a->error), str_from(error != NULL ? error : ""));
+	a->seconds = seconds;
+}
+
+static struct probe *
+start(struct answer *a, const struct addr *to, const struct addr *source, double timeout)
+{
+	const char *error;
+	struct probe *p;
+
+	*a = (struct answer){ 0 };
+	p = probe_start(loop, to, source, timeout, on_done, a, &error);
+	if (p == NULL)
+		fail_msg("could not begin: %s", error);
+	assert_int_equal(a->calls, 0);	/* never from inside */
+	return p;
+}
+
+static struct answer
+probe(const struct addr *to, const struct addr *source, double timeout)
+{
+	struct answer a;
+
+	start(&a, to, source, timeout);
+	WAIT_UNTIL(loop, a.calls > 0);
+	assert_int_equal(a.calls, 1);
+	assert_true(a.seconds >= 0 && a.seconds < 10);
+	return a;
+}
+
+/* A listener on a free port; *at is where.  -1 without such a family here. */
+static int
+listen_on(const char *where, int backlog, struct addr *at)
+{
+	int fd;
+
+	assert_int_equal(addr_parse(where, ADDR_PORT_0, at, NULL), OK);
+	fd = socket(addr_family(at), SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, &at->u.sa, at->len) != 0) {
+		close(fd);
+		return -1;
+	}
+	assert_int_equal(listen(fd, backlog), 0);
+	assert_int_equal(getsockname(fd, &at->u.sa, &at->len), 0);
+	return fd;
+}
+
+static void
+test_what_listens_passes(void **state)
+{
+	static const char *const where[] = { "127.0.0.1:0", "[::1]:0" };
+	unsigned passed = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(where); i++) {
+		struct addr at;
+		int fd = listen_on(where[i], 10, &at);
+
+		if (fd < 0)
+			continue;	/* no IPv6 on this machine */
+		assert_false(probe(&at, NULL, 1).failed);
+		passed++;
+		close(fd);
+	}
+	assert_true(passed >= 1);
+}
+
+static void
+test_what_does_not_listen_refuses(void **state)
+{
+	struct addr at;
+	struct answer a;
+	int fd = listen_on("127.0.0.1:0", 10, &at);
+
+	(void)state;
+	close(fd);
+	a = probe(&at, NULL, 1);
+	assert_true(a.failed);
+	assert_string_equal(a.error, "connection refused");
+}
+
+/* Fills a listener that nobody accepts from until it no longer answers. */
+static unsigned
+fill(const struct addr *at, int *fillers, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		struct pollfd p = { .events = POLLOUT };
+
+		p.fd = fillers[i] = socket(addr_family(at), SOCK_STREAM | SOCK_NONBLOCK, 0);
+		if (connect(p.fd, &at->u.sa, at->len) != 0 && poll(&p, 1, 50) == 0)
+			return i + 1;
+	}
+	fail_msg("it takes any number");
+	return i;
+}
+
+static void
+test_what_stays_silent_times_out(void **state)
+{
+	int fillers[16];
+	struct addr at;
+	struct answer a;
+	int fd = listen_on("127.0.0.1:0", 0, &at);
+	unsigned n = fill(&at, fillers, ARRAY_LEN(fillers));
+
+	(void)state;
+	a = probe(&at, NULL, 0.05);
+	assert_string_equal(a.error, "timed out after 0.05 s");
+	assert_true(a.seconds >= 0.049);
+	while (n-- > 0)
+		close(fillers[n]);
+	close(fd);
+}
+
+static void
+test_unix_sockets(void **state)
+{
+	char path[] = "/tmp/teal-probe-XXXXXX", where[64];
+	struct addr at;
+	struct answer a;
+	int fd, filler;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	snprintf(where, sizeof(where), "unix:%s/s", path);
+	assert_int_equal(addr_parse(where, 0, &at, NULL), OK);
+	a = probe(&at, NULL, 1);
+	assert_string_equal(a.error, "no such file or directory");
+	fd = listen_on(where, 0, &at);
+	assert_false(probe(&at, NULL, 1).failed);
+	/* That one waits to be accepted, and there is no room for another. */
+	filler = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	(void)!connect(filler, &at.u.sa, at.len);
+	a = probe(&at, NULL, 1);
+	assert_string_equal(a.error, "its queue of connections is full");
+	close(filler);
+	close(fd);
+	a = probe(&at, NULL, 1);
+	assert_string_equal(a.error, "connection refused");
+	unlink(at.u.un.sun_path);
+	rmdir(path);
+}
+
+static void
+test_it_comes_from_the_source(void **state)
+{
+	struct addr at, source, peer = { .len = sizeof(peer.u) };
+	struct answer a;
+	int fd = listen_on("127.0.0.1:0", 10, &at), client;
+
+	(void)state;
+	assert_true(addr_parse_ip("127.0.0.7", 0, &source));
+	assert_false(probe(&at, &source, 1).failed);
+	client = accept(fd, &peer.u.sa, &peer.len);
+	assert_true(client >= 0);
+	addr_set_port(&peer, 0);
+	assert_true(addr_equal(&peer, &source));
+	close(client);
+	/* Sessions could not connect from there either: an answer, not an excuse. */
+	assert_true(addr_parse_ip("192.0.2.1", 0, &source));
+	a = probe(&at, &source, 1);
+	assert_string_equal(a.error, "cannot assign requested address");
+	/* Of another family: nothing to do with this backend. */
+	assert_true(addr_parse_ip("::1", 0, &source));
+	assert_false(probe(&at, &source, 1).failed);
+	close(fd);
+}
+
+static void
+test_a_cancelled_one_is_never_heard_of(void **state)
+{
+	struct addr at;
+	struct answer a, b;
+	int fd = listen_on("127.0.0.1:0", 10, &at);
+	struct probe *p = start(&a, &at, NULL, 0.01);
+
+	(void)state;
+	probe_cancel(&p);
+	assert_null(p);
+	probe_cancel(&p);	/* harmless */
+	b = probe(&at, NULL, 1);
+	assert_false(b.failed);
+	assert_int_equal(a.calls, 0);
+	close(fd);
+}
+
+/* The backend answered in time; it was this thread that was held up. */
+static void
+test_a_stall_of_ours_is_not_the_backends_fault(void **state)
+{
+	struct addr at;
+	struct answer a;
+	int fd = listen_on("127.0.0.1:0", 10, &at);
+
+	(void)state;
+	start(&a, &at, NULL, 0.01);
+	poll(NULL, 0, 50);	/* the stall itself */
+	WAIT_UNTIL(loop, a.calls == 1);
+	assert_false(a.failed);
+	assert_true(a.seconds > 0.04);
+	close(fd);
+}
+
+static void
+test_without_descriptors_it_cannot_begin(void **state)
+{
+	struct rlimit before, none;
+	struct answer a = { 0 };
+	const char *error = NULL;
+	struct probe *p;
+	struct addr at;
+	int fd = listen_on("127.0.0.1:0", 10, &at);
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ 3, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	p = probe_start(loop, &at, NULL, 1, on_done, &a, &error);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_null(p);
+	assert_string_equal(error, "too many open files");
+	assert_int_equal(a.calls, 0);
+	close(fd);
+}
+
+int
+main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_what_listens_passes),
+		TEST(test_what_does_not_listen_refuses),
+		TEST(test_what_stays_silent_times_out),
+		TEST(test_unix_sockets),
+		TEST(test_it_comes_from_the_source),
+		TEST(test_a_cancelled_one_is_never_heard_of),
+		TEST(test_a_stall_of_ours_is_not_the_backends_fault),
+		TEST(test_without_descriptors_it_cannot_begin),
+	};
+
+	return cmocka_run_group_tests_name("probe", tests, NULL, NULL);
+}
