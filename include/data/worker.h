@@ -36,6 +36,7 @@ struct worker {
 	ev_timer drain_tick;	/* while something drains */
 	bool draining;
 	bool starved;	/* accepting pauses for want of descriptors */
+	double complained;	/* ev_now() of the last line about it */
 	struct link ended;	/* sessions to be freed when this turn is over */
 	ev_prepare reap;
 	uint64_t random;	/* for spread */
@@ -54,7 +55,7 @@ struct deadline_list *worker_clock(struct worker *w, double after);
 /* Begins the regular work of drains, if it is not under way. */
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */
-void worker_resume(struct worker *w);
+void worker_hurry(struct worker *w);
 /* Out of descriptors: nobody accepts until one comes free. */
 void worker_starve(struct worker *w, const char *reason);
 

@@ -65,8 +65,10 @@ listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
 	for (unsigned i = 0; i < l->batch; i++) {
 		enum accepted a = accept_one(l);
 
-		if (a == ACCEPTED)
+		if (a == ACCEPTED && !l->lane->worker->starved)
 			continue;
+		if (a == ACCEPTED)
+			return;
 		if (a == ACCEPT_EMPTY)
 			l->batch = i > 0 ? i : 1;
 		return;

@@ -135,7 +135,7 @@ session_end(struct session *s, enum ending ending)
 	list_remove(&s->link);
 	list_append(&w->ended, &s->link);
 	if (w->starved)
-		worker_resume(w);
+		worker_hurry(w);
 }
 
 /* -- moving bytes ------------------------------------------------------- */
@@ -285,8 +285,11 @@ set_color(struct session *s, enum color color)
 	tally_add(&tally_of(s)->active, 1);
 }
 
-/* One connect; false when it failed at once. */
-static bool
+enum tried { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
+
+/* One connect; FAILED when it failed at once, STARVED when it could not even
+ * begin because descriptors or memory are out. */
+static enum tried
 try_backend(struct session *s, struct backend *b)
 {
 	const struct service_config *sc = s->lane->service->config;
@@ -299,13 +302,22 @@ try_backend(struct session *s, struct backend *b)
 	int fd;
 
 	drop_backend(s);
+	s->dialed = ev_now(w->loop);
+	fd = sock_connect(&b->address, &options, &pending);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		worker_starve(w, strerror(errno));
+		return TRIED_STARVED;
+	}
+	if (s->tries++ > 0) {
+		s->retries++;
+		tally_add(&tally_of(s)->retries, 1);
+	}
 	s->backend = backend_ref(b);
 	atomic_fetch_add_explicit(&b->connections, 1, memory_order_relaxed);
-	s->dialed = ev_now(w->loop);
-	if ((fd = sock_connect(&b->address, &options, &pending)) < 0) {
+	if (fd < 0) {
 		atomic_fetch_add_explicit(&b->connect_failures, 1, memory_order_relaxed);
 		s->lane->refused = true;
-		return false;
+		return TRIED_FAILED;
 	}
 	io_init(&s->server, fd, session_on_server);
 	deadline_arm(s->lane->connect_clock, &s->deadline, s->dialed);
@@ -313,7 +325,7 @@ try_backend(struct session *s, struct backend *b)
 		io_want(w->loop, &s->server, EV_WRITE);
 	else
 		go_live(s);
-	return true;
+	return TRIED_WELL;
 }
 
 void
@@ -333,14 +345,17 @@ session_dial(struct session *s)
 	if (limit > sc->n)
 		limit = sc->n;
 	while (s->tries < limit) {
-		struct backend *b = sc->usable[(s->first + s->tries) % sc->n];
-
-		if (s->tries++ > 0) {
-			s->retries++;
-			tally_add(&tally_of(s)->retries, 1);
-		}
-		if (try_backend(s, b))
+		switch (try_backend(s, sc->usable[(s->first + s->tries) % sc->n])) {
+		case TRIED_WELL:
 			return;
+		case TRIED_FAILED:
+			break;
+		case TRIED_STARVED:
+			/* It waits, connect_timeout at most, until worker_resume(). */
+			if (list_empty(&s->deadline.link))
+				deadline_arm(l->connect_clock, &s->deadline, s->dialed);
+			return;
+		}
 	}
 	session_end(s, sc->n == 0 ? END_NO_BACKEND : END_CONNECT);
 }
@@ -353,6 +368,10 @@ session_expired(struct session *s)
 
 	if (s->state == SESSION_LIVE) {
 		session_end(s, END_IDLE);
+		return;
+	}
+	if (!io_is_open(&s->server)) {
+		session_end(s, END_MEMORY);
 		return;
 	}
 	last = s->tries >= 1 + l->service->config->retries ||

@@ -17,6 +17,8 @@
 #define PIPES_MAX 512
 #define TICK 0.1
 #define DRAIN_TICK 0.02
+/* Until the same trouble is told again. */
+#define COMPLAIN_SECONDS 10.0
 
 struct deadline_list *
 worker_clock(struct worker *w, double after)
@@ -42,14 +44,34 @@ worker_starve(struct worker *w, const char *reason)
 	for (unsigned i = 0; i < w->n_lanes; i++)
 		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
 			listener_pause(&w->lanes[i].listeners[k]);
+	if (w->complained > 0 && ev_now(w->loop) - w->complained < COMPLAIN_SECONDS)
+		return;
+	w->complained = ev_now(w->loop);
 	LOG_WARN("accept.paused", LU("worker", w->index), LS("reason", reason),
 		 LS("hint", "raise LimitNOFILE, or lower max_connections"));
 }
 
 void
+worker_hurry(struct worker *w)
+{
+	ev_feed_event(w->loop, &w->tick, EV_TIMER);
+}
+
+/* Those that were taken already, and wait for a descriptor for their backend,
+ * come before those in the queue. */
+static void
 worker_resume(struct worker *w)
 {
 	w->starved = false;
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		LIST_EACH(it, &w->lanes[i].dialing) {
+			struct session *s = list_entry(it, struct session, link);
+
+			if (!io_is_open(&s->server))
+				session_dial(s);
+			if (w->starved)
+				return;
+		}
 	for (unsigned i = 0; i < w->n_lanes; i++)
 		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
 			listener_resume(&w->lanes[i].listeners[k]);
