@@ -21,7 +21,7 @@ services = (
     nodes = "main";
     green: {{ port = 10080; }};
     blue:  {{ port = 11080; }};
-    balance = "least_conn";
+    balance = "round_robin";
     health: {{ type = "tcp"; interval = 2.0; timeout = 1.0; rise = 2; fall = 3; }};
     flip:   {{ min_healthy = "50%"; }};
     drain:  {{ timeout = 30.0; idle = 5.0; spread = 0.0; }};
@@ -32,8 +32,8 @@ services = (
 
 # (what is replaced, by what, words that the complaint must have[, the line])
 BROKEN = {
-    "syntax": ('workers = 1;', 'workers = = 1;', ["syntax"]),
-    "unclosed_string": ('access = true', 'access = "tr', ["syntax|string"]),
+    "syntax": ('workers = 1;', 'workers = = 1;', ["workers.*expected a value"]),
+    "unclosed_string": ('"50%"', '"50%', ["never closed"]),
     "unknown_key": ('workers = 1;', 'wrokers = 1;', ["wrokers"]),
     "unknown_service_key": ('    connect_timeout = 2.0;', '    conect_timeout = 2.0;', ['shop', "conect_timeout"]),
     "unknown_nested_key": ("fall = 3;", "fal = 3;", ["shop", "fal"]),
@@ -47,7 +47,7 @@ BROKEN = {
     "no_port": ('"127.0.0.1:18080"', '"127.0.0.1"', ["shop", "127.0.0.1"]),
     "bad_address": ('"127.0.0.1:18080"', '"127.0.0.300:18080"', ["shop", "127.0.0.300"]),
     "unclosed_bracket": ('"127.0.0.1:18080"', '"[::1:18080"', ["shop", "::1"]),
-    "bad_balance": ('"least_conn"', '"leastconn"', ["shop", "leastconn"]),
+    "bad_balance": ('"round_robin"', '"leastconn"', ["shop", "leastconn"]),
     "bad_color": ('    balance', '    initial = "red"; balance', ["shop", "red"]),
     "bad_mode": ('    balance', '    mode = "tpc"; balance', ["shop", "tpc"]),
     "no_blue": ("    blue:  {{ port = 11080; }};\n", "", ["shop", "blue"]),
@@ -129,15 +129,15 @@ def test_a_broken_one_names_line_and_reason(tmp_path, name):
 
 def test_all_errors_at_once(tmp_path):
     text = good(tmp_path)
-    for old, new in (("workers = 1;", "workers = \"many\";"), ('"least_conn"', '"lest_conn"'), ("rise = 2", "rise = 0"),
+    for old, new in (("workers = 1;", "workers = \"many\";"), ('"round_robin"', '"lest_conn"'), ("rise = 2", "rise = 0"),
                      ("max_connections = 100", "max_conections = 100"), ('nodes = "main"', 'nodes = "mian"')):
         text = text.replace(old, new, 1)
     p = check(tmp_path, text, "-t")
     assert p.returncode == 2
     for word in ("workers", "lest_conn", "rise", "max_conections", "mian"):
         assert word in p.stderr, p.stderr
-    lines = [int(m) for m in re.findall(r"teal\.conf:(\d+):", p.stderr)]
-    assert len(lines) >= 5 and lines == sorted(lines), p.stderr
+    lines = [int(m) for m in re.findall(r"teal\.conf:(\d+): (?!.*\(warning\))", p.stderr)]
+    assert len(lines) == 5 and lines == sorted(lines), p.stderr
 
 
 def test_two_services_with_one_name_or_one_listener(tmp_path):
@@ -145,7 +145,7 @@ def test_two_services_with_one_name_or_one_listener(tmp_path):
     block = text[text.index("  { name"):text.rindex("}") + 1]
     p = check(tmp_path, text.replace(block, block + ",\n" + block), "-t")
     assert p.returncode == 2
-    assert re.search(r'duplicate|twice|already', p.stderr) and "shop" in p.stderr
+    assert re.search(r'same name', p.stderr) and "shop" in p.stderr
     twin = block.replace('"shop"', '"other"').replace("18081", "18082")
     p = check(tmp_path, text.replace(block, block + ",\n" + twin), "-t")
     assert p.returncode == 2 and "18080" in p.stderr and "other" in p.stderr and "shop" in p.stderr

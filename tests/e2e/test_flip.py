@@ -24,7 +24,7 @@ def other(color):
 @pytest.mark.tsan
 def test_flips_under_load_lose_nothing_and_applied_is_true(web, farm, load):
     """64 clients, flip after flip; no connection fails, and whoever began its
-    connect() after a reply and before the next flip met the new color."""
+    connect() after a reply, and was done before the next flip, met the new color."""
     flips = scaled(200, 24)
     teal = web(green=[farm("green")], blue=[farm("blue")], drain={"timeout": 30.0}, top={"workers": 2})
     clients = load(teal, 64)
@@ -34,8 +34,8 @@ def test_flips_under_load_lose_nothing_and_applied_is_true(web, farm, load):
         r = teal.ok("flip", "web", color, "--wait=applied")
         assert (r["active"], r["changed"], r["epoch"]) == (color, True, teal_epoch(windows) + 1)
         windows.append({"color": color, "epoch": r["epoch"], "from": r.at, "until": float("inf")})
-        # Long enough for clients to begin in this window.
-        time.sleep(0.03 * slow())
+        # Long enough for clients to begin and end in this window.
+        time.sleep(0.06 * slow())
         windows[-1]["until"] = time.monotonic()
     sessions = clients.finish()
     failed = [s for s in sessions if s.error]
@@ -43,7 +43,8 @@ def test_flips_under_load_lose_nothing_and_applied_is_true(web, farm, load):
     assert len(sessions) > 20 * flips / slow()
     judged = 0
     for w in windows:
-        inside = [s for s in sessions if w["from"] < s.begun < w["until"]]
+        # Who is still under way at the next flip may meet its color instead.
+        inside = [s for s in sessions if w["from"] < s.begun and s.ended < w["until"]]
         wrong = [s for s in inside if s.name != w["color"]]
         assert not wrong, f"after applied ({w}): {len(wrong)} of {len(inside)}: {wrong[:5]}"
         judged += len(inside)
@@ -233,8 +234,7 @@ def test_reason_is_kept_everywhere(web):
     assert s["reason"] == reason and s["changed_by"] == "root"
     assert s["changed_at"].endswith("Z")
     assert history(teal)[-1]["reason"] == reason
-    audit = teal.wait_log("audit")
-    assert reason in str(audit.values()) or "8812" in audit["command"]
+    assert teal.wait_log("audit")["reason"] == reason
     teal.restart()
     assert teal.status()["reason"] == reason
 
@@ -293,7 +293,8 @@ def test_min_healthy(web, backend, min_healthy, alive, passes):
     if min_healthy == 9:
         passes = None  # refused as a configuration, or can never be met
     blues = [backend(f"blue{n}", start=n < alive) for n in range(3)]
-    teal = web(blue=blues, flip={"min_healthy": min_healthy}, start=False)
+    greens = [backend(f"green{n}") for n in range(3)]
+    teal = web(green=greens, blue=blues, flip={"min_healthy": min_healthy}, start=False)
     if passes is None:
         status, text = teal.start_refused()
         assert status == 2 and "min_healthy" in text
@@ -587,7 +588,7 @@ def test_events_of_one_service_do_not_tell_of_another(teal, backend, ports):
             seen = []
             while not ("applied" in str(seen[-1:]) and seen[-1].get("service") == "b"):
                 seen.append(stream.object())
-            return {o["service"] for o in seen if "service" in o}
+            return {o["service"] for o in seen if o.get("service")}
         assert services(one) == {"b"}
         assert services(all_of_them) == {"a", "b"}
 

@@ -1,13 +1,11 @@
 """Bytes go through, both ways, whole, and in bounded memory."""
-import os
-import resource
 import socket
 import threading
 import time
 
 import pytest
 
-from helpers.backends import (answer_at_end, echo, firehose, mute, pattern, receive_stream, reset_after_data,
+from helpers.backends import (answer_at_end, firehose, mute, pattern, receive_stream, reset_after_data,
                               send_stream, speak_then_listen, stream_on_request)
 from helpers.clients import Client
 from helpers.scale import patience, sanitizer, scaled, slow, until
@@ -135,7 +133,7 @@ def test_a_half_closed_connection_lives_on_without_traffic(web, backend):
         c.sock.shutdown(socket.SHUT_WR)
         teal.wait_metric(1, "teal_connections", service="web", color="green")
         before = teal.cpu()
-        until(lambda: not c.alive, "closed", timeout=1.0) if False else time.sleep(0.5)
+        time.sleep(0.5)
         assert c.alive
         assert teal.cpu() - before < 0.25 * slow(), "it spins on a half-closed connection"
         teal.green.released.set()
@@ -265,15 +263,11 @@ def test_all_backends_refusing_ends_the_connection(web, backend):
 def test_no_more_backends_are_tried_than_retries_allow(web, backend):
     dead, live = [backend(f"dead{n}", start=False) for n in range(4)], backend("live")
     teal = web(green=[*dead, live], health={"type": "none"}, retries=1)
-    ends = set()
-    for _ in range(10):
-        with teal.connect() as c:
-            try:
-                ends.add(c.read_end()[0] if c.line() is None else "live")
-                c.echo()
-            except (AssertionError, OSError):
-                pass
-    assert b"" in ends and "live" in ends
+    # Two tries of five backends each: many tries miss the live one.
+    peers = {teal.connect().line() for _ in range(15)}
+    assert peers == {None, "live"}
+    m = teal.wait_metric(0, "teal_connections", service="web", color="blue")
+    assert m.get("teal_retries_total") <= 15
 
 
 def test_connect_timeout_then_the_next_backend(web, backend, black_hole):
@@ -306,17 +300,13 @@ def test_a_client_that_leaves_while_its_backend_is_dialled(web, black_hole):
     teal.wait_metric(0, "teal_connections", service="web", color="green")
 
 
-@pytest.mark.parametrize("balance", ["round_robin", "least_conn", "p2c", "source_hash"])
-def test_every_balance_uses_all_backends(web, backend, balance, closing):
+def test_round_robin_shares_evenly(web, backend, closing):
     greens = [backend(f"green{n}") for n in range(3)]
-    teal = web(green=greens, balance=balance)
-    clients = [closing.add(teal.connect(source=(f"127.0.0.{n + 2}", 0))) for n in range(60)]
-    peers = [c.peer for c in clients]
-    counts = sorted(peers.count(b.name) for b in greens)
-    assert counts[0] >= {"round_robin": 18, "least_conn": 18, "p2c": 8, "source_hash": 4}[balance], counts
-    if balance == "source_hash":
-        again = [teal.connect(source=(f"127.0.0.{n + 2}", 0)) for n in range(60)]
-        assert [c.peer for c in again] == peers
+    teal = web(green=greens, balance="round_robin")
+    until(lambda: teal.status()["colors"]["green"]["healthy"] == 3, "all are up")
+    peers = [closing.add(teal.connect()).peer for _ in range(60)]
+    # Every worker has a turn of its own.
+    assert min(peers.count(b.name) for b in greens) >= 18, peers
 
 
 def test_source_address_is_what_the_backend_sees(web, backend):

@@ -1,6 +1,7 @@
 """The admin socket, spoken by hand: one command a line, JSON objects back."""
 import json
 import socket
+import struct
 import time
 
 from . import scale
@@ -39,8 +40,11 @@ class Admin:
 
     def __init__(self, path, timeout=None):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(timeout or scale.patience())
+        # Blocking, or a full queue would be an error: others connect too.
+        seconds = int(timeout or scale.patience())
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", seconds, 0))
         self.sock.connect(path)
+        self.sock.settimeout(timeout or scale.patience())
         self._rest = b""
 
     def send(self, *words):
