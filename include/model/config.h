@@ -92,7 +92,7 @@ struct service_config {
 
 struct config {
 	char *path;
-	unsigned workers;	/* at least 1: 0 in the file is resolved already, to
+	unsigned workers; /* at least 1: 0 in the file is resolved already, to
 				 * the CPUs that are online and not forbidden */
 	char *state_dir;	/* never NULL; need not exist yet */
 	char *user;	/* NULL: no change of user */
@@ -136,8 +136,8 @@ void complaints_free(struct complaints *c);
  * config_free(), errors is empty, warnings may have entries.  E_USAGE: *out is
  * NULL and errors has at least one line: every error of the file at once, of
  * syntax errors the first.  Blocks (file, user, group and host look-ups). */
-MUST_USE enum err config_load(const char *path, struct config **out, struct complaints *errors,
-			      struct complaints *warnings);
+MUST_USE enum err
+config_load(const char *path, struct config **out, struct complaints *errors, struct complaints *warnings);
 void config_free(struct config **config);
 
 const char *balance_word(enum balance b);

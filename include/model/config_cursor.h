@@ -58,8 +58,8 @@ void cursor_read(const struct cursor *c, const config_setting_t *group, const st
 void cursor_error(const struct cursor *c, const config_setting_t *s, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void cursor_warn(const struct cursor *c, const config_setting_t *s, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The same with "health.interval: " before the message. */
-void cursor_key_error(const struct cursor *c, const config_setting_t *s, const char *fmt, ...)
-	PRINTF_LIKE(3, 4);
+void
+cursor_key_error(const struct cursor *c, const config_setting_t *s, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* "health.interval"; of an element of a list, the list's. */
 struct shown cursor_key(const struct cursor *c, const config_setting_t *s);
 /* "the number 5", "the text \"x\"", "a group { }" … */

@@ -45,7 +45,8 @@ key_socket(const struct cursor *c, const struct key *k, const config_setting_t *
 	if (strncmp(text, "unix:", 5) == 0)
 		cursor_key_error(c, s, "the path alone, without unix:");
 	else if (strlen(text) > max)
-		cursor_key_error(c, s, "the path of a socket has at most %zu bytes, this one %zu", max, strlen(text));
+		cursor_key_error(c, s, "the path of a socket has at most %zu bytes, this one %zu", max,
+				 strlen(text));
 	else
 		key_text(c, k, s);
 }
@@ -210,7 +211,8 @@ resolve_user(struct draft *d, const struct cursor *c)
 		d->c.admin.gid = gr->gr_gid;
 	else if (d->c.admin.group != NULL)
 		cursor_error(c, root_at(d, "admin.group"), "admin.group: there is no group \"%s\"%s%s",
-			     show(d->c.admin.group).s, errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+			     show(d->c.admin.group).s, errno != 0 ? ": " : "",
+			     errno != 0 ? strerror(errno) : "");
 }
 
 static void

@@ -20,9 +20,10 @@ check_health(const struct cursor *c, const struct service_draft *s)
 	if (h->type == HEALTH_NONE)
 		return;
 	if (h->interval < INTERVAL_MIN)
-		cursor_error(c, draft_at(s, "health.interval"),
-			     "health.interval: must be at least %g seconds; health.type = \"none\" switches checks off",
-			     INTERVAL_MIN);
+		cursor_error(
+			c, draft_at(s, "health.interval"),
+			"health.interval: must be at least %g seconds; health.type = \"none\" switches checks off",
+			INTERVAL_MIN);
 	if (h->timeout <= 0)
 		cursor_error(c, draft_at(s, "health.timeout"),
 			     "health.timeout: must be above 0; health.type = \"none\" switches checks off");
@@ -36,9 +37,10 @@ check_gate(const struct cursor *c, const struct service_draft *s)
 
 		if (n == 0 || s->s.min_healthy.percent || s->s.min_healthy.value <= n)
 			continue;
-		cursor_error(c, draft_at(s, "flip.min_healthy"),
-			     "flip.min_healthy: %u are wanted, but %s has only %zu: no flip to it could ever pass",
-			     s->s.min_healthy.value, color_word(color), n);
+		cursor_error(
+			c, draft_at(s, "flip.min_healthy"),
+			"flip.min_healthy: %u are wanted, but %s has only %zu: no flip to it could ever pass",
+			s->s.min_healthy.value, color_word(color), n);
 		return;
 	}
 }
@@ -63,10 +65,11 @@ check_source(const struct cursor *c, const struct service_draft *s)
 		for (size_t i = 0; i < colors->n_backends; i++) {
 			if (addr_family(&colors->backends[i].address) == addr_family(&s->s.source_address))
 				continue;
-			cursor_error(c, draft_at(s, "source_address"),
-				     "source_address: %s cannot reach backend %s of %s: one is IPv4, the other IPv6",
-				     config_setting_get_string(draft_at(s, "source_address")),
-				     addr_format(&colors->backends[i].address, text), color_word(color));
+			cursor_error(
+				c, draft_at(s, "source_address"),
+				"source_address: %s cannot reach backend %s of %s: one is IPv4, the other IPv6",
+				config_setting_get_string(draft_at(s, "source_address")),
+				addr_format(&colors->backends[i].address, text), color_word(color));
 			return;
 		}
 	}
@@ -81,9 +84,10 @@ check_shared_backends(const struct cursor *c, const struct service_draft *s)
 	for (size_t i = 0; i < green->n_backends; i++)
 		for (size_t j = 0; j < blue->n_backends; j++)
 			if (addr_equal(&green->backends[i].address, &blue->backends[j].address))
-				cursor_warn(c, color_at(s, BLUE),
-					    "green and blue share the backend %s: a flip changes nothing there",
-					    addr_format(&blue->backends[j].address, text));
+				cursor_warn(
+					c, color_at(s, BLUE),
+					"green and blue share the backend %s: a flip changes nothing there",
+					addr_format(&blue->backends[j].address, text));
 }
 
 static bool
@@ -116,10 +120,11 @@ check_loop(const struct cursor *c, const struct service_draft *s, const struct a
 				const struct addr *b = &s->s.colors[color].backends[i].address;
 
 				if (arrives(b, &listen[l]))
-					cursor_error(c, color_at(s, color),
-						     "%s: backend %s is the service itself, which listens on %s",
-						     color_word(color), addr_format(b, to),
-						     addr_format(&listen[l], at));
+					cursor_error(
+						c, color_at(s, color),
+						"%s: backend %s is the service itself, which listens on %s",
+						color_word(color), addr_format(b, to),
+						addr_format(&listen[l], at));
 			}
 }
 
@@ -163,7 +168,8 @@ check_congestion(const struct draft *d, const struct cursor *c, const struct ser
 	close(fd);
 	if (error == ENOENT) {
 		read_sysctl("/proc/sys/net/ipv4/tcp_available_congestion_control", known, sizeof(known));
-		cursor_error(c, at, "tcp.congestion: the kernel knows no \"%s\"; it has: %s", show(name).s, known);
+		cursor_error(c, at, "tcp.congestion: the kernel knows no \"%s\"; it has: %s", show(name).s,
+			     known);
 		return;
 	}
 	read_sysctl("/proc/sys/net/ipv4/tcp_allowed_congestion_control", known, sizeof(known));
@@ -187,8 +193,9 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	    s->colors[BLUE].backends != NULL)
 		cursor_warn(&c, s->nodes, "nodes changes nothing: both colors list their backends");
 	if (s->s.drain.spread > 0 && s->s.drain.idle <= 0)
-		cursor_warn(&c, draft_at(s, "drain.spread"),
-			    "drain.spread changes nothing while drain.idle is 0: no idle connection is closed early");
+		cursor_warn(
+			&c, draft_at(s, "drain.spread"),
+			"drain.spread changes nothing while drain.idle is 0: no idle connection is closed early");
 	check_health(&c, s);
 	check_gate(&c, s);
 	check_source(&c, s);
@@ -206,7 +213,8 @@ check_names(const struct draft *d)
 
 		for (size_t j = 0; d->services[i].s.name != NULL && j < i; j++) {
 			const config_setting_t *first = d->services[j].at;
-			struct config_line l = config_text_line(&d->r->text, config_setting_source_line(first));
+			struct config_line l =
+				config_text_line(&d->r->text, config_setting_source_line(first));
 
 			if (d->services[j].s.name == NULL ||
 			    strcmp(d->services[i].s.name, d->services[j].s.name) != 0)
@@ -246,8 +254,8 @@ clash(const struct addr *a, const struct addr *b)
 	if (addr_equal(a, b))
 		return true;
 	/* [::] is IPv6 only, so the families never meet. */
-	return addr_family(a) == addr_family(b) && addr_family(a) != AF_UNIX && addr_port(a) == addr_port(b) &&
-	       (addr_is_any(a) || addr_is_any(b));
+	return addr_family(a) == addr_family(b) && addr_family(a) != AF_UNIX &&
+	       addr_port(a) == addr_port(b) && (addr_is_any(a) || addr_is_any(b));
 }
 
 static void
@@ -269,9 +277,9 @@ check_entrances(const struct draft *d, const struct entrances *e)
 			c.where = late->where;
 			l = config_text_line(&d->r->text, config_setting_source_line(early->at));
 			cursor_error(&c, late->at, "%s: %s clashes with %s, %s%s%s at %s:%u", late->key,
-				     addr_format(&late->addr, here), addr_format(&early->addr, there), early->key,
-				     early->where != NULL ? " of " : "", early->where != NULL ? early->where : "",
-				     l.file, l.line);
+				     addr_format(&late->addr, here), addr_format(&early->addr, there),
+				     early->key, early->where != NULL ? " of " : "",
+				     early->where != NULL ? early->where : "", l.file, l.line);
 			break;
 		}
 }
@@ -279,9 +287,10 @@ check_entrances(const struct draft *d, const struct entrances *e)
 static void
 check_listeners(const struct draft *d)
 {
-	const config_setting_t *observe = config_setting_lookup((config_setting_t *)(uintptr_t)d->root,
-								"observe.listen");
-	const config_setting_t *admin = config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.socket");
+	const config_setting_t *observe =
+		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "observe.listen");
+	const config_setting_t *admin =
+		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.socket");
 	struct entrances e = { 0 };
 	struct addr socket;
 	struct why why;
@@ -323,7 +332,8 @@ check_store(const struct draft *d)
 			config_setting_lookup((config_setting_t *)(uintptr_t)d->root, idle_keys[i]);
 
 		if (s != NULL)
-			cursor_warn(&c, s, "%s changes nothing with store.type = \"file\": no fleet shares it",
+			cursor_warn(&c, s,
+				    "%s changes nothing with store.type = \"file\": no fleet shares it",
 				    idle_keys[i]);
 	}
 }

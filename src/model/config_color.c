@@ -17,8 +17,7 @@ struct host {
 #define HOST_MAX 253
 
 /* base is a color_draft. */
-static void
-key_backends(const struct cursor *c, const struct key *k, const config_setting_t *s);
+static void key_backends(const struct cursor *c, const struct key *k, const config_setting_t *s);
 
 static const struct key backend_keys[] = {
 	{ KEY("address", key_text) },
@@ -56,7 +55,8 @@ is_host(const char *host, size_t n)
 	if (n == 0 || n > HOST_MAX)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_", host[i]) == NULL)
+		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_", host[i]) ==
+		    NULL)
 			return false;
 	return host[0] != '-' && host[0] != '.';
 }
@@ -81,8 +81,9 @@ split_backend(const char *text, char host[HOST_MAX + 1], unsigned *port)
 		return "the name is too long";
 	*port = (unsigned)number;
 	if (addr_parse_ip(host, 0, &addr))
-		return strchr(host, ':') == NULL || host[0] == '[' ? NULL :
-								     "write an IPv6 address in brackets: [ADDRESS]:PORT";
+		return strchr(host, ':') == NULL || host[0] == '[' ?
+			       NULL :
+			       "write an IPv6 address in brackets: [ADDRESS]:PORT";
 	return is_host(h.p, h.n) ? NULL : "neither an address nor a name before the port";
 }
 
@@ -104,9 +105,11 @@ check_weight(const struct cursor *c, const config_setting_t *item)
 {
 	const config_setting_t *weight = config_setting_get_member(item, "weight");
 
-	if (weight != NULL && config_setting_type(weight) == CONFIG_TYPE_INT && config_setting_get_int(weight) >= 0 &&
-	    config_setting_get_int(weight) <= 1000 && config_setting_get_int(weight) != 1)
-		cursor_error(c, weight, "%sbackends.weight other than 1 is not built yet; remove it", c->prefix);
+	if (weight != NULL && config_setting_type(weight) == CONFIG_TYPE_INT &&
+	    config_setting_get_int(weight) >= 0 && config_setting_get_int(weight) <= 1000 &&
+	    config_setting_get_int(weight) != 1)
+		cursor_error(c, weight, "%sbackends.weight other than 1 is not built yet; remove it",
+			     c->prefix);
 }
 
 static void
@@ -119,7 +122,8 @@ key_backends(const struct cursor *c, const struct key *k, const config_setting_t
 
 	color->backends = s;
 	if (type != CONFIG_TYPE_ARRAY && type != CONFIG_TYPE_LIST && type != CONFIG_TYPE_STRING) {
-		cursor_key_error(c, s, "expected a list such as [\"10.0.0.1:80\"], found %s", cursor_found(s).s);
+		cursor_key_error(c, s, "expected a list such as [\"10.0.0.1:80\"], found %s",
+				 cursor_found(s).s);
 		return;
 	}
 	if (cursor_items(s) == 0)
@@ -139,7 +143,8 @@ key_backends(const struct cursor *c, const struct key *k, const config_setting_t
 			if (config_setting_get_member(item, "address") == NULL)
 				cursor_key_error(c, item, "a backend needs an address");
 		} else if (text == NULL) {
-			cursor_key_error(c, item, "expected \"ADDRESS:PORT\", found %s", cursor_found(item).s);
+			cursor_key_error(c, item, "expected \"ADDRESS:PORT\", found %s",
+					 cursor_found(item).s);
 		}
 		if (text != NULL && (wrong = split_backend(text, host, &port)) != NULL)
 			cursor_key_error(c, item, "\"%s\": %s", show(text).s, wrong);
@@ -156,9 +161,11 @@ check_host(const struct cursor *c, const config_setting_t *item)
 	if (addr_parse_ip(text, 0, &addr) || is_host(text, strlen(text)))
 		return true;
 	if (strchr(text, ':') != NULL)
-		cursor_key_error(c, item, "\"%s\" must not carry a port; each color adds its own", show(text).s);
+		cursor_key_error(c, item, "\"%s\" must not carry a port; each color adds its own",
+				 show(text).s);
 	else
-		cursor_key_error(c, item, "\"%s\" is neither an address nor the name of a host", show(text).s);
+		cursor_key_error(c, item, "\"%s\" is neither an address nor the name of a host",
+				 show(text).s);
 	return false;
 }
 
@@ -185,7 +192,8 @@ check_hosts(const struct cursor *c, const config_setting_t *s)
 		const config_setting_t *item = cursor_item(s, i);
 
 		if (check_host(c, item) && is_repeated(s, i))
-			cursor_key_error(c, item, "\"%s\" is listed twice", show(config_setting_get_string(item)).s);
+			cursor_key_error(c, item, "\"%s\" is listed twice",
+					 show(config_setting_get_string(item)).s);
 	}
 }
 
@@ -212,7 +220,8 @@ draft_check_pools(const struct draft *d)
 	if (d->pools == NULL)
 		return;
 	if (config_setting_type(d->pools) != CONFIG_TYPE_GROUP) {
-		cursor_error(&c, d->pools, "node_pools: expected a group { }, found %s", cursor_found(d->pools).s);
+		cursor_error(&c, d->pools, "node_pools: expected a group { }, found %s",
+			     cursor_found(d->pools).s);
 		return;
 	}
 	for (unsigned i = 0; i < (unsigned)config_setting_length(d->pools); i++)
@@ -294,9 +303,11 @@ find_nodes(const struct draft *d, const struct cursor *c, const config_setting_t
 		return NULL;
 	if (d->pools != NULL && (pool = config_setting_get_member(d->pools, name)) != NULL)
 		return pool;
-	for (size_t i = 0; d->pools != NULL && i < (size_t)config_setting_length(d->pools) && n < ARRAY_LEN(names); i++)
+	for (size_t i = 0;
+	     d->pools != NULL && i < (size_t)config_setting_length(d->pools) && n < ARRAY_LEN(names); i++)
 		names[n++] = config_setting_name(config_setting_get_elem(d->pools, (unsigned)i));
-	cursor_error(c, nodes, "nodes: there is no node pool \"%s\"%s", show(name).s, cursor_guess(name, names, n).s);
+	cursor_error(c, nodes, "nodes: there is no node pool \"%s\"%s", show(name).s,
+		     cursor_guess(name, names, n).s);
 	return NULL;
 }
 
@@ -353,8 +364,9 @@ draft_resolve_colors(struct draft *d, struct service_draft *s)
 		snprintf(prefix.s, sizeof(prefix.s), "%s: ", word);
 		c.prefix = prefix.s;
 		if (from->at == NULL)
-			cursor_error(&c, s->at, "%s is missing; add %s: { port = ...; } or %s: { backends = [...]; }", word,
-				     word, word);
+			cursor_error(&c, s->at,
+				     "%s is missing; add %s: { port = ...; } or %s: { backends = [...]; }",
+				     word, word, word);
 		else if (config_setting_type(from->at) != CONFIG_TYPE_GROUP)
 			continue;	/* complained about when read */
 		else if (from->backends != NULL && from->port != 0)
@@ -364,7 +376,8 @@ draft_resolve_colors(struct draft *d, struct service_draft *s)
 		else if (config_setting_get_member(from->at, "port") == NULL && from->port == 0)
 			cursor_error(&c, from->at, "%s needs port (with nodes) or backends", word);
 		else if (s->nodes == NULL)
-			cursor_error(&c, from->at, "%s has a port but the service has no nodes; add nodes or list backends",
+			cursor_error(&c, from->at,
+				     "%s has a port but the service has no nodes; add nodes or list backends",
 				     word);
 		else if (hosts != NULL && from->port != 0)
 			resolve_nodes(&c, hosts, from, &s->s.colors[color]);

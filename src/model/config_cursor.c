@@ -135,7 +135,8 @@ distance(const char *a, const char *b, size_t limit)
 				best = last[j] + 1;
 			if (now[j - 1] + 1 < best)
 				best = now[j - 1] + 1;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && older[j - 2] + 1 < best)
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    older[j - 2] + 1 < best)
 				best = older[j - 2] + 1;
 			now[j] = best;
 		}
@@ -205,7 +206,8 @@ cursor_read(const struct cursor *c, const config_setting_t *group, const struct 
 		if (k != NULL)
 			k->read(c, k, s);
 		else
-			cursor_error(c, s, "unknown key \"%s\"%s", cursor_key(c, s).s, guess_key(keys, s->name).s);
+			cursor_error(c, s, "unknown key \"%s\"%s", cursor_key(c, s).s,
+				     guess_key(keys, s->name).s);
 	}
 }
 
@@ -222,7 +224,9 @@ cursor_item(const config_setting_t *s, size_t i)
 {
 	int type = config_setting_type(s);
 
-	return type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST ? config_setting_get_elem(s, (unsigned)i) : s;
+	return type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST ?
+		       config_setting_get_elem(s, (unsigned)i) :
+		       s;
 }
 
 bool
@@ -232,8 +236,8 @@ cursor_texts(const struct cursor *c, const config_setting_t *s, const char *what
 		const config_setting_t *item = cursor_item(s, i);
 
 		if (config_setting_type(item) != CONFIG_TYPE_STRING) {
-			cursor_key_error(c, item, "expected %s in double quotes, or a list of them, found %s", what,
-					 cursor_found(item).s);
+			cursor_key_error(c, item, "expected %s in double quotes, or a list of them, found %s",
+					 what, cursor_found(item).s);
 			return false;
 		}
 	}

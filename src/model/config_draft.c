@@ -29,8 +29,8 @@ draft_at(const struct service_draft *s, const char *path)
 
 	for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
 		/* libconfig's look-up changes nothing, but says const nowhere. */
-		if (groups[i] != NULL && (found = config_setting_lookup((config_setting_t *)(uintptr_t)groups[i],
-									path)) != NULL)
+		if (groups[i] != NULL &&
+		    (found = config_setting_lookup((config_setting_t *)(uintptr_t)groups[i], path)) != NULL)
 			return found;
 	}
 	return s->at;

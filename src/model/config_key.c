@@ -55,7 +55,8 @@ key_seconds(const struct cursor *c, const struct key *k, const config_setting_t 
 	double v, max = k->max > 0 ? k->max : SECONDS_MAX;
 
 	if (!get_number(s, &v)) {
-		cursor_key_error(c, s, "expected a number of seconds such as 2 or 0.5, found %s", cursor_found(s).s);
+		cursor_key_error(c, s, "expected a number of seconds such as 2 or 0.5, found %s",
+				 cursor_found(s).s);
 		return;
 	}
 	if (v < k->min || v > max) {
@@ -72,7 +73,8 @@ key_fraction(const struct cursor *c, const struct key *k, const config_setting_t
 	double v;
 
 	if (!get_number(s, &v) || v < k->min || v > k->max) {
-		cursor_key_error(c, s, "expected a number from %g to %g, found %s", k->min, k->max, cursor_found(s).s);
+		cursor_key_error(c, s, "expected a number from %g to %g, found %s", k->min, k->max,
+				 cursor_found(s).s);
 		return;
 	}
 	if (settle(c, k, s, v == k->off))
@@ -163,9 +165,11 @@ key_size(const struct cursor *c, const struct key *k, const config_setting_t *s)
 	long long v;
 
 	if (is_text ? !parse_size(config_setting_get_string(s), &bytes) : !get_whole(s, &v)) {
-		cursor_key_error(c, s,
-				 "expected a size in bytes, or with one of KiB MiB GiB TiB kB MB GB such as \"5GiB\", "
-				 "found %s", cursor_found(s).s);
+		cursor_key_error(
+			c, s,
+			"expected a size in bytes, or with one of KiB MiB GiB TiB kB MB GB such as \"5GiB\", "
+			"found %s",
+			cursor_found(s).s);
 		return;
 	}
 	if (!is_text && v < 0) {
@@ -229,7 +233,10 @@ key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
 			return;
 		}
 		used += (size_t)snprintf(choice + used, sizeof(choice) - used, "%s\"%s\"",
-					 n == 0 ? "" : k->words[n + 1] == NULL ? " or " : ", ", k->words[n]);
+					 n == 0                  ? "" :
+					 k->words[n + 1] == NULL ? " or " :
+								   ", ",
+					 k->words[n]);
 	}
 	cursor_key_error(c, s, "expected %s, found %s%s", choice, cursor_found(s).s,
 			 word != NULL ? cursor_guess(word, k->words, n).s : "");
@@ -255,7 +262,8 @@ is_network(const char *text)
 		      (struct str){ text, slash != NULL ? (size_t)(slash - text) : strlen(text) }) ||
 	    !addr_parse_ip(host, 0, &addr))
 		return false;
-	return slash == NULL || str_to_u64(str_from(slash + 1), addr_family(&addr) == AF_INET ? 32 : 128, &bits);
+	return slash == NULL ||
+	       str_to_u64(str_from(slash + 1), addr_family(&addr) == AF_INET ? 32 : 128, &bits);
 }
 
 void

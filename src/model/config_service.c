@@ -59,9 +59,9 @@ key_name(const struct cursor *c, const struct key *k, const config_setting_t *s)
 	if (config_setting_type(s) != CONFIG_TYPE_STRING)
 		cursor_key_error(c, s, "expected a text in double quotes, found %s", cursor_found(s).s);
 	else if (!is_name(config_setting_get_string(s)))
-		cursor_key_error(c, s,
-				 "\"%s\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -",
-				 show(config_setting_get_string(s)).s);
+		cursor_key_error(
+			c, s, "\"%s\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -",
+			show(config_setting_get_string(s)).s);
 	else if (d->s.name == NULL)
 		d->s.name = must_strdup(config_setting_get_string(s));
 }
@@ -78,7 +78,8 @@ read_address(const struct cursor *c, const config_setting_t *item, struct addr *
 	}
 	/* Such a socket is IPv6 only here, where no IPv4 packet arrives. */
 	if (addr_family(out) == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&out->u.in6.sin6_addr)) {
-		cursor_key_error(c, item, "\"%s\" is an IPv4 address written as IPv6; write it as IPv4", show(text).s);
+		cursor_key_error(c, item, "\"%s\" is an IPv4 address written as IPv6; write it as IPv4",
+				 show(text).s);
 		return false;
 	}
 	return true;
@@ -143,7 +144,8 @@ key_source_address(const struct cursor *c, const struct key *k, const config_set
 
 	(void)k;
 	if (config_setting_type(s) != CONFIG_TYPE_STRING)
-		cursor_key_error(c, s, "expected an IP address in double quotes, found %s", cursor_found(s).s);
+		cursor_key_error(c, s, "expected an IP address in double quotes, found %s",
+				 cursor_found(s).s);
 	else if (!addr_parse_ip(config_setting_get_string(s), 0, &d->s.source_address))
 		cursor_key_error(c, s, "\"%s\" is not an IP address (without port)",
 				 show(config_setting_get_string(s)).s);
@@ -165,9 +167,12 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 /* What our own log lines say already; a second member of that name would
  * make the line ambiguous. */
 static const char *const log_words[] = {
-	"time", "level", "event", "service", "client", "backend", "color", "epoch", "bytes_in", "bytes_out",
-	"seconds", "connect_seconds", "end", "method", "path", "status", "request_id", "user_agent", "retries",
-	"tried", "entrance", "uid", "user", "pid", "command", "result", "reason", "error", "message",
+	"backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
+	"connections", "cut", "end", "entrance", "epoch", "error", "event", "force", "from", "got",
+	"have", "hint", "kind", "level", "message", "method", "notice", "on", "path", "pid",
+	"ready", "reason", "remaining", "request_id", "result", "retries", "seconds", "service",
+	"services", "status", "time", "timeout", "to", "tried", "type", "uid", "user",
+	"user_agent", "was", "worker",
 };
 
 static void
@@ -201,16 +206,19 @@ key_labels(const struct cursor *c, const struct key *k, const config_setting_t *
 		for (size_t w = 0; w < ARRAY_LEN(log_words); w++)
 			ours |= strcmp(l->name, log_words[w]) == 0;
 		if (config_setting_type(l) != CONFIG_TYPE_STRING)
-			cursor_error(c, l, "%slabels.%s: expected a text in double quotes, found %s", c->prefix,
-				     show(l->name).s, cursor_found(l).s);
+			cursor_error(c, l, "%slabels.%s: expected a text in double quotes, found %s",
+				     c->prefix, show(l->name).s, cursor_found(l).s);
 		else if (ours)
-			cursor_error(c, l, "%slabels.%s: every log line has a \"%s\" already; choose another name",
+			cursor_error(c, l,
+				     "%slabels.%s: every log line has a \"%s\" already; choose another name",
 				     c->prefix, l->name, l->name);
-		else if (strlen(l->name) > LABEL_KEY_MAX || strlen(config_setting_get_string(l)) > LABEL_VALUE_MAX)
+		else if (strlen(l->name) > LABEL_KEY_MAX ||
+			 strlen(config_setting_get_string(l)) > LABEL_VALUE_MAX)
 			cursor_error(c, l, "%slabels.%s: too long: at most %d bytes, its value %d", c->prefix,
 				     show(l->name).s, LABEL_KEY_MAX, LABEL_VALUE_MAX);
 		else if (d->s.n_labels == LABELS_MAX)
-			cursor_error(c, l, "%slabels.%s: more than %d labels", c->prefix, l->name, LABELS_MAX);
+			cursor_error(c, l, "%slabels.%s: more than %d labels", c->prefix, l->name,
+				     LABELS_MAX);
 		else
 			set_label(&d->s, l->name, config_setting_get_string(l));
 	}

@@ -214,7 +214,8 @@ check_scalar(struct parser *ps, struct str key)
 			if (is.p[i] != '\\')
 				continue;
 			if ((is.p[i + 1] | 0x20) == 'x' && is.p[i + 2] == '0' && is.p[i + 3] == '0')
-				return fail(ps, ps->line, "%s: \\x00 cannot be part of a text", show_bytes(key.p, key.n).s);
+				return fail(ps, ps->line, "%s: \\x00 cannot be part of a text",
+					    show_bytes(key.p, key.n).s);
 			i++;
 		}
 		return OK;
@@ -224,7 +225,8 @@ check_scalar(struct parser *ps, struct str key)
 	v = 0;
 	if (is.n > 2 && (is.p[1] | 0x20) == 'x') {
 		for (size_t i = 2; i < is.n && is.p[i] != 'L' && v <= limit; i++)
-			v = v * 16 + (unsigned)(is_digit(is.p[i]) ? is.p[i] - '0' : (is.p[i] | 0x20) - 'a' + 10);
+			v = v * 16 +
+			    (unsigned)(is_digit(is.p[i]) ? is.p[i] - '0' : (is.p[i] | 0x20) - 'a' + 10);
 	} else {
 		for (size_t i = negative || *is.p == '+'; i < is.n && is.p[i] != 'L' && v <= limit; i++) {
 			unsigned d = (unsigned)(is.p[i] - '0');
@@ -234,7 +236,8 @@ check_scalar(struct parser *ps, struct str key)
 	}
 	if (v <= limit)
 		return OK;
-	return fail(ps, ps->line, "%s: %s is too large for a plain number; write it in decimal and in double quotes",
+	return fail(ps, ps->line,
+		    "%s: %s is too large for a plain number; write it in decimal and in double quotes",
 		    show_bytes(key.p, key.n).s, show_bytes(is.p, is.n).s);
 }
 
@@ -255,7 +258,8 @@ parse_list(struct parser *ps, struct str key, char end, size_t opened, unsigned 
 	}
 	for (;;) {
 		if (end == ']' && (mark(ps, '{') || mark(ps, '(') || mark(ps, '[')))
-			return fail(ps, ps->line, "%s: groups and lists need ( ) around them, not [ ]", name.s);
+			return fail(ps, ps->line, "%s: groups and lists need ( ) around them, not [ ]",
+				    name.s);
 		if (first == T_END)
 			first = ps->token;
 		if (end == ']' && ps->token != first && ps->token >= T_BOOL && ps->token <= T_TEXT)
@@ -302,8 +306,8 @@ parse_value(struct parser *ps, struct str key, unsigned depth)
 		advance(ps);
 		return OK;
 	case T_NAME:
-		return fail(ps, ps->line, "%s: expected a value, found %s; text needs double quotes: \"%s\"", name.s,
-			    found(ps).s, found(ps).s);
+		return fail(ps, ps->line, "%s: expected a value, found %s; text needs double quotes: \"%s\"",
+			    name.s, found(ps).s, found(ps).s);
 	case T_MARK:
 		if (open != '{' && open != '[' && open != '(')
 			break;
@@ -323,8 +327,8 @@ note_key(struct parser *ps, size_t first)
 {
 	for (size_t i = first; i < ps->n_names; i++)
 		if (ps->names[i].text.n == ps->is.n && memcmp(ps->names[i].text.p, ps->is.p, ps->is.n) == 0)
-			return fail(ps, ps->line, "%s is set a second time; the first is in line %u", found(ps).s,
-				    config_text_line(ps->text, ps->names[i].at).line);
+			return fail(ps, ps->line, "%s is set a second time; the first is in line %u",
+				    found(ps).s, config_text_line(ps->text, ps->names[i].at).line);
 	if (ps->n_names - first == KEYS_MAX)
 		return fail(ps, ps->line, "more than %d keys in one group", KEYS_MAX);
 	if (ps->n_names == ps->cap_names) {
@@ -355,8 +359,9 @@ parse_group(struct parser *ps, char end, size_t opened, unsigned depth)
 			break;
 		}
 		if (ps->token != T_NAME)
-			return fail(ps, ps->line, *ps->is.p == '@' ? "@include must stand at the beginning of a line" :
-								     "expected the name of a key, found %s",
+			return fail(ps, ps->line,
+				    *ps->is.p == '@' ? "@include must stand at the beginning of a line" :
+						       "expected the name of a key, found %s",
 				    found(ps).s);
 		if ((e = note_key(ps, first)) != OK)
 			return e;
@@ -370,11 +375,12 @@ parse_group(struct parser *ps, char end, size_t opened, unsigned depth)
 		if ((e = parse_value(ps, key, depth)) != OK)
 			return e;
 		/* 10.0.0.1 without quotes is 10.0 .0 .1 to libconfig. */
-		if (ps->token == T_INT || ps->token == T_INT64 || ps->token == T_FLOAT || ps->token == T_BAD ||
-		    mark(ps, ':'))
-			return fail(ps, ps->line,
-				    "%s: %s does not belong behind the value; text such as an address needs double quotes",
-				    show_bytes(key.p, key.n).s, found(ps).s);
+		if (ps->token == T_INT || ps->token == T_INT64 || ps->token == T_FLOAT ||
+		    ps->token == T_BAD || mark(ps, ':'))
+			return fail(
+				ps, ps->line,
+				"%s: %s does not belong behind the value; text such as an address needs double quotes",
+				show_bytes(key.p, key.n).s, found(ps).s);
 		if (mark(ps, ';') || mark(ps, ','))
 			advance(ps);
 	}

@@ -219,8 +219,8 @@ match_include(const char *p, char **name)
 	return (size_t)(q + 1 - p);
 }
 
-static enum err complain(struct splicer *s, const char *file, unsigned line, const char *fmt, ...)
-	PRINTF_LIKE(4, 5);
+static enum err
+complain(struct splicer *s, const char *file, unsigned line, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 static enum err
 complain(struct splicer *s, const char *file, unsigned line, const char *fmt, ...)
@@ -252,10 +252,12 @@ include(struct splicer *s, const char *file, unsigned line, const char *name, un
 	if (name[0] == '\0')
 		return complain(s, file, line, "@include \"\": the name of a file is missing");
 	if (depth == DEPTH_MAX)
-		return complain(s, file, line, "@include \"%s\": more than %d files deep; does a file include itself?",
+		return complain(s, file, line,
+				"@include \"%s\": more than %d files deep; does a file include itself?",
 				show(name).s, DEPTH_MAX);
 	if (t->n_files == FILES_MAX)
-		return complain(s, file, line, "@include \"%s\": more than %d files", show(name).s, FILES_MAX);
+		return complain(s, file, line, "@include \"%s\": more than %d files", show(name).s,
+				FILES_MAX);
 	path = name[0] == '/' || slash == NULL ? must_strdup(name) :
 						 must_printf("%.*s/%s", (int)(slash - file), file, name);
 	if ((bytes = slurp(path, &n, &why)) == NULL) {
@@ -319,7 +321,8 @@ splice_file(struct splicer *s, const char *file, const char *bytes, size_t n, un
 			return complain(s, file, line, "all files together are larger than 16 MiB");
 		if (at_start && place == CODE && (took = match_include(bytes + i, &name)) > 0) {
 			if (name == NULL)
-				return complain(s, file, line, "@include needs the name of a file in double quotes");
+				return complain(s, file, line,
+						"@include needs the name of a file in double quotes");
 			e = include(s, file, line, name, depth);
 			free(name);
 			if (e != OK)

@@ -56,6 +56,18 @@ def test_the_manual_knows_every_key():
     assert not {k for k in keys if not re.search(rf"(?<![\w-]){k}(?![\w-])", manual)}
 
 
+def test_no_label_can_hide_a_field_of_our_own_log_lines(tmp_path):
+    src = scale.REPO / "src"
+    fields = {k for p in [*(src / "control").glob("*.c"), *(src / "data").glob("*.c"), src / "app/teald/command.c"]
+              for k in re.findall(r'\bL[SUIFBTR]\("(\w+)"', p.read_text())} | {"time", "level", "event"}
+    assert len(fields) > 20
+    for fields in [sorted(fields)[i:i + 30] for i in range(0, len(fields), 30)]:
+        conf = config(tmp_path, shop(more="labels: {" + " ".join(f'{k} = "x";' for k in fields) + "};"))
+        r = teald("-t", "-c", conf)
+        assert r.returncode == 2
+        assert [k for k in fields if f'labels.{k}: every log line has a "{k}" already' not in r.stderr] == []
+
+
 def test_a_check_binds_nothing_and_writes_nothing(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         before = set(tmp_path.iterdir())

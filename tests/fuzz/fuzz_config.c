@@ -21,7 +21,9 @@ int
 getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **res)
 {
 	static struct sockaddr_in in = { .sin_family = AF_INET };
-	static struct addrinfo found = { .ai_family = AF_INET, .ai_addr = (struct sockaddr *)&in, .ai_addrlen = sizeof(in) };
+	static struct addrinfo found = { .ai_family = AF_INET,
+					 .ai_addr = (struct sockaddr *)&in,
+					 .ai_addrlen = sizeof(in) };
 
 	(void)service;
 	(void)hints;

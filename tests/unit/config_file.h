@@ -121,8 +121,8 @@ assert_broken(const struct broken *cases, size_t n)
 		if (load(cases[i].text) == OK)
 			fail_msg("accepted:\n%s", cases[i].text);
 		if (t.errors.n != 1 || strcmp(t.errors.lines[0], expected) != 0)
-			fail_msg("%s\n%zu complaints, the first: %s\n               expected: %s", cases[i].text,
-				 t.errors.n, t.errors.lines[0], expected);
+			fail_msg("%s\n%zu complaints, the first: %s\n               expected: %s",
+				 cases[i].text, t.errors.n, t.errors.lines[0], expected);
 		free(expected);
 	}
 }

@@ -7,8 +7,9 @@
 static const struct service_config *
 shop(const char *keys)
 {
-	char *text = must_printf("state_dir = \"/s\";%s%s%s", "services = ( { name = \"shop\"; listen = \"127.0.0.1:80\";\n",
-				 keys, "\n} );");
+	char *text =
+		must_printf("state_dir = \"/s\";%s%s%s",
+			    "services = ( { name = \"shop\"; listen = \"127.0.0.1:80\";\n", keys, "\n} );");
 	const struct config *c = good(text);
 
 	free(text);
@@ -75,11 +76,12 @@ test_defaults(void **state)
 static void
 test_every_key_of_the_top(void **state)
 {
-	const struct config *c = good(TOP("workers = 3; user = \"root\"; store: { type = \"file\"; stale = \"serve\"; };\n"
-					  "admin: { socket = \"run/a.sock\"; mode = \"600\"; group = \"root\"; roles = (); };\n"
-					  "observe: { listen = \"[::1]:9180\"; };\n"
-					  "log: { level = \"debug\"; access = \"errors\"; sample = 1.0; };\n"
-					  "stop: { notice = 1; timeout = 0; };"));
+	const struct config *c = good(
+		TOP("workers = 3; user = \"root\"; store: { type = \"file\"; stale = \"serve\"; };\n"
+		    "admin: { socket = \"run/a.sock\"; mode = \"600\"; group = \"root\"; roles = (); };\n"
+		    "observe: { listen = \"[::1]:9180\"; };\n"
+		    "log: { level = \"debug\"; access = \"errors\"; sample = 1.0; };\n"
+		    "stop: { notice = 1; timeout = 0; };"));
 
 	(void)state;
 	assert_int_equal(c->workers, 3);
@@ -102,23 +104,24 @@ test_every_key_of_the_top(void **state)
 	assert_string_equal(c->store.prefix, "teal:prod");
 	assert_true(c->store.max_age == 5.0);
 	assert_int_equal(t.warnings.n, 2);
-	assert_string_equal(t.warnings.lines[0],
-			    "teal.conf:2: store.prefix changes nothing with store.type = \"file\": no fleet shares it");
+	assert_string_equal(
+		t.warnings.lines[0],
+		"teal.conf:2: store.prefix changes nothing with store.type = \"file\": no fleet shares it");
 }
 
 static void
 test_every_key_of_a_service(void **state)
 {
-	const struct service_config *s =
-		shop("preview = [\"127.0.0.1:8080\", \"unix:/run/p.sock\"]; mode = \"tcp\"; engine = \"proxy\";\n"
-		     "initial = \"blue\"; nodes = [\"10.0.0.1\", \"fd00::2\", \"localhost\"];\n"
-		     "green: { port = 10080; }; blue: { port = 11080; health_port = 11254; };\n"
-		     "balance = \"round_robin\"; when_all_down = \"reject\";\n"
-		     "health: { type = \"none\"; interval = 0.5; timeout = 3; rise = 1; fall = 7; };\n"
-		     "flip: { min_healthy = 3; }; drain: { timeout = 0; idle = 1.5; spread = 2; };\n"
-		     "connect_timeout = 0.25; idle_timeout = 0; retries = 0; max_connections = 0;\n"
-		     "tcp: { keepalive = false; backlog = 16; congestion = \"reno\"; };\n"
-		     "labels: { project = \"a\\\"b\"; team = \"x\"; };\n");
+	const struct service_config *s = shop(
+		"preview = [\"127.0.0.1:8080\", \"unix:/run/p.sock\"]; mode = \"tcp\"; engine = \"proxy\";\n"
+		"initial = \"blue\"; nodes = [\"10.0.0.1\", \"fd00::2\", \"localhost\"];\n"
+		"green: { port = 10080; }; blue: { port = 11080; health_port = 11254; };\n"
+		"balance = \"round_robin\"; when_all_down = \"reject\";\n"
+		"health: { type = \"none\"; interval = 0.5; timeout = 3; rise = 1; fall = 7; };\n"
+		"flip: { min_healthy = 3; }; drain: { timeout = 0; idle = 1.5; spread = 2; };\n"
+		"connect_timeout = 0.25; idle_timeout = 0; retries = 0; max_connections = 0;\n"
+		"tcp: { keepalive = false; backlog = 16; congestion = \"reno\"; };\n"
+		"labels: { project = \"a\\\"b\"; team = \"x\"; };\n");
 
 	(void)state;
 	assert_int_equal(s->n_preview, 2);
@@ -168,15 +171,15 @@ test_off_values_change_nothing(void **state)
 static void
 test_defaults_group_gives_way_to_the_service(void **state)
 {
-	const struct config *c =
-		good("services = (\n"
-		     "{ name = \"a\"; listen = \":1\"; },\n"
-		     "{ name = \"b\"; listen = \"*:2\"; nodes = \"other\"; health: { rise = 9; }; labels: { team = \"b\"; };\n"
-		     "  green: { port = 7; health_port = 8; }; blue: { backends = [\"10.0.0.9:9\"]; }; retries = 0; } );\n"
-		     "defaults: { nodes = \"main\"; green: { port = 1000; }; blue: { port = 2000; health_port = 2001; };\n"
-		     "  health: { interval = 5; rise = 4; }; retries = 5; labels: { team = \"ops\"; site = \"x\"; }; };\n"
-		     "node_pools: { main = [\"10.0.0.1\", \"10.0.0.2\"]; other = [\"10.0.1.1\"]; };\n"
-		     "state_dir = \"/s\";");
+	const struct config *c = good(
+		"services = (\n"
+		"{ name = \"a\"; listen = \":1\"; },\n"
+		"{ name = \"b\"; listen = \"*:2\"; nodes = \"other\"; health: { rise = 9; }; labels: { team = \"b\"; };\n"
+		"  green: { port = 7; health_port = 8; }; blue: { backends = [\"10.0.0.9:9\"]; }; retries = 0; } );\n"
+		"defaults: { nodes = \"main\"; green: { port = 1000; }; blue: { port = 2000; health_port = 2001; };\n"
+		"  health: { interval = 5; rise = 4; }; retries = 5; labels: { team = \"ops\"; site = \"x\"; }; };\n"
+		"node_pools: { main = [\"10.0.0.1\", \"10.0.0.2\"]; other = [\"10.0.1.1\"]; };\n"
+		"state_dir = \"/s\";");
 	const struct service_config *a = &c->services[0], *b = &c->services[1];
 
 	(void)state;
@@ -200,8 +203,9 @@ test_defaults_group_gives_way_to_the_service(void **state)
 static void
 test_numbers_in_quotes(void **state)
 {
-	const struct service_config *s = shop("green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };\n"
-					      "max_connections = \"2000000\"; retries = 0x3; max_body = \"0 GiB\";");
+	const struct service_config *s =
+		shop("green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };\n"
+		     "max_connections = \"2000000\"; retries = 0x3; max_body = \"0 GiB\";");
 
 	(void)state;
 	assert_int_equal(s->max_connections, 2000000);
@@ -217,12 +221,14 @@ test_many_services(void **state)
 
 	(void)state;
 	assert_non_null(f);
-	fprintf(f, "state_dir = \"/s\"; defaults: { nodes = \"main\"; };\nnode_pools: { main = [\"localhost\"");
+	fprintf(f,
+		"state_dir = \"/s\"; defaults: { nodes = \"main\"; };\nnode_pools: { main = [\"localhost\"");
 	for (int i = 1; i < 20; i++)
 		fprintf(f, ", \"10.0.0.%d\"", i);
 	fprintf(f, "]; };\nservices = (\n");
 	for (int i = 0; i < 500; i++)
-		fprintf(f, "%s{ name = \"s%d\"; listen = \":%d\"; green: { port = %d; }; blue: { port = %d; }; }\n",
+		fprintf(f,
+			"%s{ name = \"s%d\"; listen = \":%d\"; green: { port = %d; }; blue: { port = %d; }; }\n",
 			i == 0 ? "" : ",", i, 1000 + i, 10000 + i, 20000 + i);
 	fprintf(f, ");\n");
 	assert_int_equal(fclose(f), 0);

@@ -99,13 +99,16 @@ test_what_the_machine_does_not_know(void **state)
 				       "blue: { backends = [\"no-such-host.invalid:2\"]; };")),
 			 E_USAGE);
 	assert_int_equal(t.errors.n, 2);
-	assert_begins(t.errors.lines[0], "teal.conf:4: service \"shop\": green: host \"no-such-host.invalid\": ");
-	assert_begins(t.errors.lines[1], "teal.conf:5: service \"shop\": blue: host \"no-such-host.invalid\": ");
+	assert_begins(t.errors.lines[0],
+		      "teal.conf:4: service \"shop\": green: host \"no-such-host.invalid\": ");
+	assert_begins(t.errors.lines[1],
+		      "teal.conf:5: service \"shop\": blue: host \"no-such-host.invalid\": ");
 
 	assert_int_equal(load(SHOP("tcp: { congestion = \"renoo\"; };")), E_USAGE);
 	assert_int_equal(t.errors.n, 1);
-	assert_begins(t.errors.lines[0],
-		      "teal.conf:5: service \"shop\": tcp.congestion: the kernel knows no \"renoo\"; it has: ");
+	assert_begins(
+		t.errors.lines[0],
+		"teal.conf:5: service \"shop\": tcp.congestion: the kernel knows no \"renoo\"; it has: ");
 }
 
 static void
@@ -124,13 +127,14 @@ test_all_errors_come_at_once_and_in_order(void **state)
 	unsigned last = 0;
 
 	(void)state;
-	assert_int_equal(load("services = (\n"
-			      "{ name = \"a\"; listen = \":1\"; retries = \"x\"; nmae = 1; },\n"
-			      "{ name = \"b\"; listen = \":1\"; balance = \"p2c\"; }\n"
-			      ");\n"
-			      "defaults: { green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; }; health: { rise = 0; }; };\n"
-			      "workers = \"many\";\n"),
-			 E_USAGE);
+	assert_int_equal(
+		load("services = (\n"
+		     "{ name = \"a\"; listen = \":1\"; retries = \"x\"; nmae = 1; },\n"
+		     "{ name = \"b\"; listen = \":1\"; balance = \"p2c\"; }\n"
+		     ");\n"
+		     "defaults: { green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; }; health: { rise = 0; }; };\n"
+		     "workers = \"many\";\n"),
+		E_USAGE);
 	assert_int_equal(t.errors.n, ARRAY_LEN(expected));
 	for (size_t i = 0; i < t.errors.n; i++) {
 		unsigned line = (unsigned)strtoul(t.errors.lines[i] + strlen("teal.conf:"), NULL, 10);
@@ -151,7 +155,8 @@ test_warnings_do_not_refuse(void **state)
 	static const struct {
 		const char *text, *warning;
 	} cases[] = {
-		{ POOL("", "green: { backends = [\"10.0.0.1:1\", \"10.0.0.2:1\"]; };\nblue: { backends = [\"10.0.0.2:1\"]; };"),
+		{ POOL("",
+		       "green: { backends = [\"10.0.0.1:1\", \"10.0.0.2:1\"]; };\nblue: { backends = [\"10.0.0.2:1\"]; };"),
 		  "teal.conf:5: service \"shop\": green and blue share the backend 10.0.0.2:1: a flip changes nothing there" },
 		{ SHOP("nodes = [\"10.0.0.1\"];"),
 		  "teal.conf:5: service \"shop\": nodes changes nothing: both colors list their backends" },

@@ -279,8 +279,9 @@ test_messages_carry_no_control_bytes(void **state)
 {
 	(void)state;
 	assert_int_equal(load(SHOP("initial = \"\x1b[31mred\\n\";")), E_USAGE);
-	assert_string_equal(t.errors.lines[0], "teal.conf:5: service \"shop\": initial: expected \"green\" or \"blue\", "
-					       "found the text \"\\x1b[31mred\\x0a\"");
+	assert_string_equal(t.errors.lines[0],
+			    "teal.conf:5: service \"shop\": initial: expected \"green\" or \"blue\", "
+			    "found the text \"\\x1b[31mred\\x0a\"");
 }
 
 int

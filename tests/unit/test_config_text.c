@@ -18,8 +18,10 @@ test_included_files(void **state)
 				"  , { name = \"b\"; listen = \":2\";\n"
 				"\t@include \"conf.d/colors.conf\"\n"
 				"} );\n");
-	write_file("conf.d/a.conf", "{ name = \"a\"; listen = \":1\";\n@include \"colors.conf\" # beside this file\n}");
-	write_file("conf.d/colors.conf", "green: { backends = [\"10.0.0.1:1\"]; };\r\nblue: { backends = [\"10.0.0.1:2\"]; };");
+	write_file("conf.d/a.conf",
+		   "{ name = \"a\"; listen = \":1\";\n@include \"colors.conf\" # beside this file\n}");
+	write_file("conf.d/colors.conf",
+		   "green: { backends = [\"10.0.0.1:1\"]; };\r\nblue: { backends = [\"10.0.0.1:2\"]; };");
 	if (load_file("main.conf") != OK)
 		fail_msg("%s", t.errors.lines[0]);
 	c = t.config;
@@ -30,21 +32,24 @@ test_included_files(void **state)
 
 	/* Errors name the file they stand in, wherever the reading began. */
 	write_file("conf.d/a.conf", "{ name = \"a\"; listen = \":1\"; }\n");
-	write_file("conf.d/colors.conf", "\n\ngreen: { backend = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"10.0.0.1:2\"]; };");
+	write_file("conf.d/colors.conf",
+		   "\n\ngreen: { backend = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"10.0.0.1:2\"]; };");
 	assert_int_equal(chdir("conf.d"), 0);
 	assert_int_equal(load_file("../main.conf"), E_USAGE);
 	assert_int_equal(chdir(".."), 0);
 	assert_int_equal(t.errors.n, 4);
 	assert_begins(t.errors.lines[0], "../conf.d/a.conf:1: service \"a\": green is missing");
 	assert_begins(t.errors.lines[1], "../conf.d/a.conf:1: service \"a\": blue is missing");
-	assert_string_equal(t.errors.lines[2], "../conf.d/colors.conf:3: service \"b\": unknown key \"green.backend\"; "
-					       "did you mean \"backends\"?");
+	assert_string_equal(t.errors.lines[2],
+			    "../conf.d/colors.conf:3: service \"b\": unknown key \"green.backend\"; "
+			    "did you mean \"backends\"?");
 	assert_begins(t.errors.lines[3], "../conf.d/colors.conf:3: service \"b\": green needs port");
 
 	write_file("conf.d/colors.conf", "green: {\n  backends = [\"10.0.0.1:1\";\n};\n");
 	assert_int_equal(load_file("main.conf"), E_USAGE);
 	assert_int_equal(t.errors.n, 1);
-	assert_string_equal(t.errors.lines[0], "conf.d/colors.conf:2: backends: expected , or ] here, found ;");
+	assert_string_equal(t.errors.lines[0],
+			    "conf.d/colors.conf:2: backends: expected , or ] here, found ;");
 }
 
 static void
@@ -53,7 +58,8 @@ test_files_that_cannot_be_read(void **state)
 	(void)state;
 	assert_int_equal(load_file("nowhere/teal.conf"), E_USAGE);
 	assert_int_equal(t.errors.n, 1);
-	assert_string_equal(t.errors.lines[0], "nowhere/teal.conf: cannot be read: No such file or directory");
+	assert_string_equal(t.errors.lines[0],
+			    "nowhere/teal.conf: cannot be read: No such file or directory");
 	assert_int_equal(load_file("/tmp"), E_USAGE);
 	assert_string_equal(t.errors.lines[0], "/tmp: is a folder, not a file");
 	assert_int_equal(load_file("/dev/zero"), E_USAGE);
