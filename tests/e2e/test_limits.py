@@ -163,7 +163,7 @@ def test_out_of_descriptors_it_pauses_resumes_and_can_be_reached(web, closing):
 
 def test_descriptors_taken_away_at_runtime(web, closing):
     """Nothing could be set aside for this: accept() itself fails."""
-    teal = web(top={"workers": 2})
+    teal = web(top={"workers": 2}, connect_timeout=60.0)
     _, hard = resource.prlimit(teal.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(teal.pid, resource.RLIMIT_NOFILE, (teal.fds() + 24, hard))
     clients = Queue(teal, closing, 60)

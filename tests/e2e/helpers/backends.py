@@ -31,8 +31,9 @@ def pattern(seed):
     return random.Random(seed).randbytes(1 << 20)
 
 
-def send_stream(sock, seed, size):
-    """Sends `size` bytes of a stream; returns its SHA-256."""
+def send_stream(sock, seed, size, at_half=None):
+    """Sends `size` bytes of a stream; returns its SHA-256.  at_half() is called
+    in the middle."""
     block, digest, left = memoryview(pattern(seed)), hashlib.sha256(), size
     n = 0
     while left > 0:
@@ -42,11 +43,15 @@ def send_stream(sock, seed, size):
         sock.sendall(part)
         left -= len(part)
         n += 1
+        if at_half and left <= size // 2:
+            at_half()
+            at_half = None
     return digest.hexdigest()
 
 
-def receive_stream(sock, size=None):
-    """Receives until `size` bytes or the end; returns (bytes, SHA-256)."""
+def receive_stream(sock, size=None, pause_at=None, pause=None):
+    """Receives until `size` bytes or the end; returns (bytes, SHA-256).
+    pause() is called once when pause_at bytes are there."""
     digest, got = hashlib.sha256(), 0
     room = bytearray(1 << 18)
     view = memoryview(room)
@@ -56,6 +61,9 @@ def receive_stream(sock, size=None):
             break
         digest.update(view[:n])
         got += n
+        if pause and got >= pause_at:
+            pause()
+            pause = None
     return got, digest.hexdigest()
 
 
