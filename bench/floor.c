@@ -124,7 +124,7 @@ side_settle(struct side *s)
 	if (s->conn->connecting)
 		e.events = s == &s->conn->side[1] ? EPOLLOUT : 0;
 	else
-		e.events = (!s->eof && !has_held(s) ? EPOLLIN : 0) | (has_held(other(s)) ? EPOLLOUT : 0);
+		e.events = (!s->eof && !has_held(s) ? EPOLLIN | EPOLLRDHUP : 0) | (has_held(other(s)) ? EPOLLOUT : 0);
 	if (e.events == s->interest)
 		return;
 	s->interest = (uint16_t)e.events;
@@ -164,8 +164,10 @@ flush(struct side *s)
 	return true;
 }
 
+/* ended: the sender has ended its side; what a short read brings is the last
+ * of it, and goes out in one packet with the end. */
 static bool
-read_copying(struct side *s)
+read_copying(struct side *s, bool ended)
 {
 	ssize_t n = recv(s->fd, buffer, BUFFER, 0), sent;
 
@@ -173,7 +175,8 @@ read_copying(struct side *s)
 		s->eof = n == 0;
 		return n == 0 || again(n);
 	}
-	sent = send(other(s)->fd, buffer, (size_t)n, MSG_NOSIGNAL);
+	s->eof = ended && n < BUFFER;
+	sent = send(other(s)->fd, buffer, (size_t)n, MSG_NOSIGNAL | (s->eof ? MSG_MORE : 0));
 	if (sent < 0 && !again(sent))
 		return false;
 	if (sent < 0)
@@ -206,11 +209,11 @@ read_splicing(struct side *s)
 }
 
 static bool
-side_read(struct side *s)
+side_read(struct side *s, bool ended)
 {
 	if (s->pipe[0] >= 0 && s->quiet >= QUIET_AFTER && s->in_pipe == 0)
 		pipe_put(s);
-	return s->pipe[0] >= 0 ? read_splicing(s) : read_copying(s);
+	return s->pipe[0] >= 0 ? read_splicing(s) : read_copying(s, ended);
 }
 
 static void
@@ -261,7 +264,8 @@ on_event(struct side *s, uint32_t events)
 		conn_end(c);
 		return;
 	}
-	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !s->eof && !has_held(s) && !side_read(s)) {
+	if ((events & (EPOLLIN | EPOLLHUP)) && !s->eof && !has_held(s) &&
+	    !side_read(s, events & EPOLLRDHUP)) {
 		conn_end(c);
 		return;
 	}

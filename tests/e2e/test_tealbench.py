@@ -361,6 +361,16 @@ def test_every_request_is_made_and_answered(serve, server_mode, mode, work, size
         assert json.loads(c.getresponse().read())["requests"] == work + 1
 
 
+def test_half_close_waits_for_the_other_end_too(serve, peer):
+    options = ("--mode=tcp-connect", "--half-close", "--requests=40", "--connections=4")
+    status, r = load(serve("--mode=echo").address, *options)
+    assert (status, r["ok"], errors(r)) == (0, 40, {})
+    # Answers at once, but is in no hurry to end.
+    answered_at_once = peer(lambda s: (s.sendall(s.recv(4096)), s.recv(1), time.sleep(0.3)))
+    status, r = load(answered_at_once.address, *options)
+    assert status == 0 and r["latency_us"]["min"] > 290_000
+
+
 def test_who_answered_over_tcp(serve):
     server = serve("--mode=hello", "--name=blue")
     status, r = load(server.address, "--mode=tcp-small", "--hello", "--requests=300", "--connections=5")

@@ -90,6 +90,7 @@ struct load_config {
 	uint64_t size, sources;
 	double duration, timeout;	/* seconds */
 	bool check, hello, json, own;
+	bool half_close;	/* tcp-connect: end our side with the request, wait for the other's */
 	bool pattern_body;	/* http: the path is /bytes/N, N in size */
 	struct buf request;	/* http: the bytes of it */
 };

@@ -253,6 +253,8 @@ check_config(struct load_config *c, struct why *why)
 		return why_set(why, E_USAGE, "--path=%s: it begins with / and has no white space", c->path);
 	if (c->hello && (c->mode->http || c->mode->bulk))
 		return why_set(why, E_USAGE, "--hello belongs to tcp-small, tcp-connect and tcp-idle");
+	if (c->half_close && (c->mode->http || c->mode->bulk || !c->mode->fresh))
+		return why_set(why, E_USAGE, "--half-close belongs to tcp-connect");
 	if (c->rate > 0 && (c->mode->hold || c->mode->bulk))
 		return why_set(why, E_USAGE, "--rate has no meaning with --mode=%s", c->mode->word);
 	if (c->mode->hold && c->requests > 0)
@@ -290,6 +292,7 @@ load_main(int argc, char **argv, struct why *why)
 		{ "sources", OPTION_COUNT, &c.sources, 1, 250 },
 		{ "congestion", OPTION_TEXT, &c.congestion, 0, 0 },
 		{ "hello", OPTION_FLAG, &c.hello, 0, 0 },
+		{ "half-close", OPTION_FLAG, &c.half_close, 0, 0 },
 		{ "no-check", OPTION_FLAG, &unchecked, 0, 0 },
 		{ "json", OPTION_FLAG, &c.json, 0, 0 },
 		{ "yes-i-own-this-target", OPTION_FLAG, &c.own, 0, 0 },

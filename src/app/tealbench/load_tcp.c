@@ -48,6 +48,26 @@ echo_take(struct flow *f, const char *p, size_t n)
 }
 
 static bool
+connect_sent(struct flow *f)
+{
+	f->error = LOAD_RESET;
+	return !f->thread->config->half_close || shutdown(f->fd, SHUT_WR) == 0;
+}
+
+static enum flow_verdict
+connect_take(struct flow *f, const char *p, size_t n)
+{
+	enum flow_verdict verdict;
+
+	if (!f->thread->config->half_close)
+		return echo_take(f, p, n);
+	if (n == 0 && f->taken == f->to_take)
+		return FLOW_DONE_LAST;
+	verdict = echo_take(f, p, n);
+	return verdict == FLOW_DONE ? FLOW_MORE : verdict;
+}
+
+static bool
 unchecked(const struct flow *f)
 {
 	return !f->thread->config->check;
@@ -133,7 +153,7 @@ up_take(struct flow *f, const char *p, size_t n)
 static const struct load_mode modes[] = {
 	{ .word = "tcp-small", .size = 64, .begin = echo_begin, .next = echo_next, .take = echo_take },
 	{ .word = "tcp-connect", .fresh = true, .size = 64, .begin = echo_begin, .next = echo_next,
-	  .take = echo_take },
+	  .sent = connect_sent, .take = connect_take },
 	{ .word = "tcp-idle", .hold = true, .size = 64, .begin = echo_begin, .next = echo_next,
 	  .take = echo_take },
 	{ .word = "tcp-bulk-down", .bulk = true, .size = 64 << 20, .begin = down_begin,

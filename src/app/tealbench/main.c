@@ -56,6 +56,7 @@ static const char load_usage[] =
 	"  --path=PATH        (default /); the body of /bytes/N is checked\n"
 	"  --timeout=S        without an answer or progress (default 10)\n"
 	"  --hello            tcp: the backend names itself first (serve --mode=hello)\n"
+	"  --half-close       tcp-connect: end our side with the message, wait for the end\n"
 	"  --no-check         do not compare the bytes that come back\n"
 	"  --sources=N        connect from 127.0.0.1 to 127.0.0.N in turn\n"
 	"  --congestion=NAME  TCP congestion control, like reno\n"
