@@ -1,10 +1,12 @@
 """The old color runs empty in peace: the idle leave early, the busy at the
 deadline, and who becomes active again stops draining."""
+import socket
 import threading
 import time
 
 import pytest
 
+from helpers.backends import firehose
 from helpers.scale import patience, slow, until
 
 
@@ -189,8 +191,6 @@ def test_a_second_flip_drains_anew_with_its_own_deadline(web):
 
 
 def test_half_closed_and_stalled_ones_are_cut_at_the_deadline_too(web, backend):
-    import socket
-    from helpers.backends import firehose
     teal = web(green=[backend("green", firehose)], drain={"timeout": 0.6, "idle": 0.0})
     stalled, half = teal.connect(), teal.connect()
     half.sock.shutdown(socket.SHUT_WR)

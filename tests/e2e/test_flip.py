@@ -1,15 +1,14 @@
 """The flip: checked, atomic, true when it says applied, reversible, and no
 connection is lost."""
-import signal
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
-from helpers.backends import firehose, mute
-from helpers.scale import patience, sanitizer, scaled, slow, until
+from helpers import scale
+from helpers.scale import ME, patience, scaled, slow, until
+from helpers.teald import service
 
 COLORS = ("green", "blue")
 
@@ -118,7 +117,6 @@ def test_a_flip_goes_on_when_its_client_leaves(web, backend, black_hole):
 def test_a_killed_tealctl_does_not_stop_its_flip(web):
     teal = web(drain={"timeout": 1.0, "idle": 0.0})
     old = teal.connect().echo()
-    from helpers import scale
     p = subprocess.Popen([str(scale.BUILD / "tealctl"), "-s", teal.admin_path, "flip", "web", "blue", "--wait=drained"],
                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: teal.status()["active"] == "blue", "flipped")
@@ -231,7 +229,7 @@ def test_reason_is_kept_everywhere(web):
     reason = 'deploy "8812" of höhe \\ 東京'
     teal.ok("flip", "web", "blue", f"--reason={reason}")
     s = teal.status()
-    assert s["reason"] == reason and s["changed_by"] == "root"
+    assert s["reason"] == reason and s["changed_by"] == ME
     assert s["changed_at"].endswith("Z")
     assert history(teal)[-1]["reason"] == reason
     assert teal.wait_log("audit")["reason"] == reason
@@ -416,7 +414,7 @@ def test_a_locked_service_says_who_and_why(web):
     teal.ok("lock", "web", "--reason=migration until noon")
     r = teal.ctl("flip", "web", "blue")
     assert (r["ok"], r["error"], r["changed"]) == (False, "locked", False)
-    assert "migration until noon" in r["message"] and "root" in r["message"]
+    assert "migration until noon" in r["message"] and ME in r["message"]
     assert "migration until noon" in str(teal.status()["locked"])
     teal.restart()
     assert teal.ctl("flip", "web", "blue")["error"] == "locked"
@@ -432,7 +430,6 @@ def test_a_lock_wants_a_reason(web):
 
 
 def test_lock_star_is_all_services(teal, backend, ports):
-    from helpers.teald import service
     g, b = backend("green"), backend("blue")
     t = teal(services=[service(n, listen=f"127.0.0.1:{ports.hold()}", green=[g], blue=[b]) for n in ("a", "b", "c")])
     t.ok("lock", "*", "--reason=freeze")
@@ -513,7 +510,6 @@ def test_of_opposite_flips_at_the_same_moment_exactly_one_wins(web):
 
 
 def test_services_flip_independently_and_at_the_same_time(teal, backend, ports):
-    from helpers.teald import service
     g, b = backend("green"), backend("blue")
     names = [f"s{n}" for n in range(8)]
     t = teal(services=[service(n, listen=f"127.0.0.1:{ports.hold()}", green=[g], blue=[b]) for n in names])
@@ -544,7 +540,7 @@ def test_history_says_who_what_when_why_and_how_it_went(web):
     teal.ok("unlock", "web")
     h = history(teal)
     one = next(e for e in h if e.get("reason") == "one")
-    assert (one["from"], one["to"], one["epoch"], one["by"], one["result"]) == ("green", "blue", 2, "root", "ok")
+    assert (one["from"], one["to"], one["epoch"], one["by"], one["result"]) == ("green", "blue", 2, ME, "ok")
     assert one["at"].endswith("Z")
     two = next(e for e in h if e.get("reason") == "two")
     assert (two["from"], two["to"], two["epoch"], two["result"]) == ("blue", "green", 3, "ok")
@@ -575,7 +571,6 @@ def test_events_are_streamed_while_they_happen(web):
 
 
 def test_events_of_one_service_do_not_tell_of_another(teal, backend, ports):
-    from helpers.teald import service
     g, b = backend("green"), backend("blue")
     t = teal(services=[service(n, listen=f"127.0.0.1:{ports.hold()}", green=[g], blue=[b]) for n in ("a", "b")])
     with t.admin() as one, t.admin() as all_of_them:

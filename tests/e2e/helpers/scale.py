@@ -2,9 +2,11 @@
 import functools
 import os
 import pathlib
+import pwd
 import time
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
+ME = pwd.getpwuid(os.getuid()).pw_name  # who speaks to the admin socket
 BUILD = pathlib.Path(os.environ.get("TEAL_BUILD") or "build")
 if not BUILD.is_absolute():
     BUILD = REPO / BUILD
