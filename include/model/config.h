@@ -90,6 +90,38 @@ struct service_config {
 	char *labels_json;
 };
 
+struct store_config {
+	enum store_type type;
+	char *prefix;	/* "teal" by default */
+	double max_age;	/* 30.0; 0: knowledge does not grow old */
+	enum store_stale stale;	/* past max_age: new connections are served, or not */
+	/* What follows matters to STORE_REDIS only.  Where it is: host and port,
+	 * or the path of a socket, or what the sentinels say. */
+	struct redis_endpoint at;
+	char path[sizeof(((struct redis_url *)NULL)->path)];
+	struct redis_endpoint *sentinels;
+	size_t n_sentinels;	/* 0: none, at or path says it */
+	char *master;	/* the name sentinels know it by; not NULL with them */
+	bool tls;	/* to Redis, and to the sentinels */
+	char *ca;	/* file of those who may vouch for the server; NULL: the system's */
+	char *user;	/* NULL: the default user */
+	unsigned database;
+	/* Secrets: never in a log, a message or a status.  NULL: none. */
+	char *password, *sentinel_password;
+	char *password_file, *sentinel_password_file;	/* where they came from */
+	double connect_timeout, command_timeout;	/* 1.0, above 0 */
+};
+
+/* One of admin.roles: what some may do on the services that match. */
+struct role_config {
+	char *user, *group;	/* exactly one; the other is NULL */
+	uid_t uid;	/* of user */
+	gid_t gid;	/* of group */
+	char **services;	/* names, or globs with '*' */
+	size_t n_services;	/* at least 1 */
+	unsigned allow;	/* not 0; bits 1u << enum admin_right */
+};
+
 struct config {
 	char *path;
 	unsigned workers; /* at least 1: 0 in the file is resolved already, to
@@ -108,6 +140,8 @@ struct config {
 		mode_t mode;	/* 0660 */
 		char *group;	/* NULL: not changed */
 		gid_t gid;
+		struct role_config *roles;	/* in the file's order */
+		size_t n_roles;	/* may be 0 */
 	} admin;
 	struct {
 		bool on;	/* false: no observe section */

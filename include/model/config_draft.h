@@ -44,11 +44,25 @@ void draft_check_pools(const struct draft *d);
 /* Turns what was read into backends, names looked up. */
 void draft_resolve_colors(struct draft *d, struct service_draft *s);
 
+/* The group store, whose base is a draft. */
+extern const struct key store_keys[];
+void draft_default_store(struct draft *d);
+/* Also reads the passwords. */
+void draft_check_store(struct draft *d);
+void store_config_clear(struct store_config *s);
+
+/* admin.roles; base is a draft. */
+key_reader key_roles;
+extern const struct key role_keys[];
+/* Warns of what no role can mean, once the services are known. */
+void draft_check_roles(const struct draft *d);
+
 /* Checks over more than one key. */
 void draft_check_service(struct draft *d, struct service_draft *s);
 void draft_check_all(struct draft *d);
 
 void service_config_clear(struct service_config *s);
+void roles_free(struct config *c);
 void hosts_free(struct reader *r);
 
 #endif

@@ -111,31 +111,11 @@ key_keep_group(const struct cursor *c, const struct key *k, const config_setting
 		key_keep(c, k, s);
 }
 
-static const struct key store_keys[] = {
-	{ KEY("type", key_word), AT(store.type), .words = store_words, .unbuilt = 1u << STORE_REDIS },
-	{ KEY("prefix", key_prefix), AT(store.prefix) },
-	{ KEY("max_age", key_seconds), AT(store.max_age) },
-	{ KEY("stale", key_word), .words = stale_words, .unbuilt = 1u << 1, .later = "" },
-	{ KEY("url", key_text), .later = REDIS },
-	{ KEY("password_file", key_text), .later = REDIS },
-	{ KEY("sentinels", key_texts), .later = REDIS },
-	{ KEY("master", key_text), .later = REDIS },
-	{ 0 },
-};
-
-static const struct key role_keys[] = {
-	{ KEY("user", key_text) },
-	{ KEY("group", key_text) },
-	{ KEY("services", key_texts) },
-	{ KEY("allow", key_texts) },
-	{ 0 },
-};
-
 static const struct key admin_keys[] = {
 	{ KEY("socket", key_socket), AT(admin.socket) },
 	{ KEY("mode", key_mode) },
 	{ KEY("group", key_text), AT(admin.group) },
-	{ KEY("roles", key_groups), .keys = role_keys, .later = "" },
+	{ KEY("roles", key_roles), .keys = role_keys },
 	{ 0 },
 };
 
@@ -241,6 +221,7 @@ read_root(struct draft *d)
 	resolve_user(d, &c);
 	draft_check_pools(d);
 	draft_read_services(d);
+	draft_check_roles(d);
 	draft_check_all(d);
 }
 
@@ -256,6 +237,7 @@ config_clear(struct config *c)
 	free(c->store.prefix);
 	free(c->admin.socket);
 	free(c->admin.group);
+	roles_free(c);
 }
 
 void
