@@ -30,7 +30,7 @@ struct admin {
 	dev_t dev;	/* of the socket file, to know it again */
 	ino_t ino;
 	ev_timer pause;	/* until accepting is tried again */
-	double complained_full, complained_busy;	/* ev_now() of the last line about it */
+	double complained_full, complained_busy;	/* clock_now() of the last line about it */
 	uint64_t refused;	/* for want of a place, since the start */
 	ev_timer sweep;	/* runs while anybody is busy */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */
@@ -55,8 +55,8 @@ struct client {
 	struct buf in;	/* the line so far; no memory while there is none */
 	struct buf out;	/* what the peer has not taken yet; likewise */
 	struct command *command;	/* under way, NULL: none */
-	double touched;	/* ev_now() of the last sign of life */
-	double moved;	/* ev_now() when out last shrank or began */
+	double touched;	/* clock_now() of the last sign of life */
+	double moved;	/* clock_now() when out last shrank or began */
 	bool skipping;	/* until the newline of a line that was too long */
 	bool eof;	/* nothing more will come */
 	bool stepping;	/* client_step() is on the stack */

@@ -20,7 +20,7 @@ struct observe {
 	struct io listener;
 	struct stat file;	/* of a Unix listener, to know it again */
 	ev_timer pause;	/* until accepting is tried again */
-	double complained;	/* ev_now() of the last line about that */
+	double complained;	/* clock_now() of the last line about that */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */
 	struct link visitors;	/* longest idle first */
 	struct link dead;
@@ -41,7 +41,7 @@ struct visitor {
 	struct io io;	/* closed: dead */
 	enum visitor_state state;
 	ev_timer deadline;	/* of the state */
-	double began;	/* ev_now() when the reply began */
+	double began;	/* clock_now() when the reply began */
 	bool keep;	/* another request may follow this one */
 	struct buf in, out;
 	struct http1_head head;

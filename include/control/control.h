@@ -59,7 +59,7 @@ struct control {
 	struct bus bus;
 	struct entry *entries;	/* in the configuration's order */
 	size_t n;
-	double started;	/* ev_time() of the start */
+	double started;	/* clock_now() of the start */
 	bool store_ready;
 	ev_timer publish_timer;	/* gathers changes of one loop turn */
 	ev_timer first_round;	/* serving begins without verdicts that take long */

@@ -10,7 +10,7 @@ struct drain {
 	struct entry *entry;
 	enum color color;
 	uint64_t epoch;	/* of the flip that began it */
-	double started, deadline;	/* ev_now(); deadline: when the rest is cut */
+	double started, deadline;	/* clock_now(); deadline: when the rest is cut */
 	uint64_t at_start;	/* connections when it began */
 	uint64_t last_told;	/* remaining, as last reported */
 	double told_at;

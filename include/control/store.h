@@ -7,6 +7,7 @@
 #include <ev.h>
 
 #include "base/err.h"
+#include "control/fleet.h"
 #include "model/config.h"
 #include "model/record.h"
 #include "net/jobs.h"
@@ -20,6 +21,7 @@ struct store_write {
 	uint64_t expect_epoch;
 	struct record next;
 	struct audit_entry entry;	/* goes into the history with it */
+	bool forced;	/* the gate was skipped: others obey without asking theirs */
 };
 
 /* now: the record as the store has it after the attempt (NULL when it could
@@ -34,12 +36,17 @@ typedef void store_history_fn(void *arg, enum err e, const struct audit_entry *e
 			      const struct why *why);
 
 struct store_status {
-	const char *type;	/* "file" */
+	const char *type;	/* "file" or "redis" */
 	bool up;
 	/* Seconds since what we know was last known to be so.  The embedded store
 	 * is nobody else's to write: 0 while it works, else since it last did. */
 	double age;
+	const char *where;	/* the server, or the file; NULL: nothing to say */
+	const char *problem;	/* what is wrong, in a sentence; NULL: nothing */
 };
+
+/* The truth has just been read (OK), or could not be (E_STORE). */
+typedef void store_refreshed_fn(void *arg, enum err e, const struct why *why);
 
 struct store {
 	/* Reads everything known; afterwards on_record() has been called for each
@@ -58,12 +65,34 @@ struct store {
 	 * not from a callback.  *sp is NULL on return. */
 	void (*close)(struct store **sp);
 
+	/* Only the store of a fleet has the next four; else NULL.
+	 * refresh: reads the truth now; done is called once, within about a second,
+	 * perhaps from inside. */
+	void (*refresh)(struct store *s, store_refreshed_fn *done, void *arg);
+	/* What this teald has applied or sees has changed: tell the others. */
+	void (*announce)(struct store *s);
+	/* The others, as last read. */
+	const struct fleet *(*fleet)(const struct store *s);
+	/* Says goodbye; true once that is done (call again until then). */
+	bool (*leave)(struct store *s);
+
+	/* What this teald is and sees, for its heartbeat: members are filled in by
+	 * the owner, services is its to keep.  Set before open(). */
+	void (*describe)(void *arg, struct fleet_member *self);
+	/* May a color that a stranger wrote be obeyed? */
+	bool (*may_obey)(void *arg, const char *service, enum color to);
+
 	/* Upcalls, set before open().  A record is told whenever it changed, by
 	 * whomever; before the done callback of the write that changed it. */
 	void (*on_record)(void *arg, const char *service, const struct record *r);
 	void (*on_ready)(void *arg);
 	void *arg;
 };
+
+/* Redis, shared by a fleet; state_dir keeps the last known state.
+ * assume_initial: a service that neither Redis nor state_dir knows begins with
+ * its initial color at once, for emergencies. */
+struct store *store_redis_new(const struct config *config, struct jobs *jobs, bool assume_initial);
 
 /* The embedded store: one file in state_dir.  config and jobs outlive it. */
 struct store *store_file_new(const struct config *config, struct jobs *jobs);

@@ -20,7 +20,7 @@ struct listener {
 struct lane_drain {
 	bool on;
 	struct drain_orders orders;
-	double started;	/* ev_now() */
+	double started;	/* worker->now */
 };
 
 struct lane {

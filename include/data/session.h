@@ -27,7 +27,7 @@ struct session {
 	struct lane *lane;
 	struct backend *backend;	/* one reference; NULL before the first try */
 	uint64_t epoch;	/* of the snapshot that chose the backend */
-	double born, dialed;	/* ev_now() of the accept and of the last connect */
+	double born, dialed;	/* worker->now of the accept and of the last connect */
 	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
 	float slot;	/* 0..1: its place in a spread drain */
 	uint32_t retries : 31;	/* all connects but the first */

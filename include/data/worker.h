@@ -26,6 +26,9 @@ struct worker {
 	pthread_t thread;	/* main's handle */
 	pthread_t self;	/* set by the thread itself */
 	struct ev_loop *loop;
+	/* Seconds, once a loop turn, of a clock that never jumps: libev's own
+	 * ev_now() follows the wall's, and a step of that must end nobody. */
+	double now;
 	struct mailbox mailbox;
 	struct relay_room room;
 	struct lane *lanes;	/* one for each service, same index */
@@ -36,9 +39,10 @@ struct worker {
 	ev_timer drain_tick;	/* while something drains */
 	bool draining;
 	bool starved;	/* accepting pauses for want of descriptors */
-	double complained;	/* ev_now() of the last line about it */
+	double complained;	/* worker->now of the last line about it */
 	struct link ended;	/* sessions to be freed when this turn is over */
 	ev_prepare reap;
+	ev_check wake;	/* first thing after waiting: what time is it? */
 	uint64_t random;	/* for spread */
 };
 

@@ -1,7 +1,8 @@
 /* deadline.h - timeouts without a heap: one list for each duration, in order
  * of expiry, so that arming and touching are O(1).
  * Coarse: a touch moves the link only when the last move is older than the
- * list's grain.  Times are the loop's (ev_now(), seconds). */
+ * list's grain.  Times are seconds of the owner's clock, which must
+ * not jump. */
 #ifndef NET_DEADLINE_H
 #define NET_DEADLINE_H
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "control/control.h"
 #include "control/drain.h"
 #include "control/flip.h"
@@ -122,7 +123,7 @@ serving_yet(struct control *c)
 			return;
 	c->life = LIFE_SERVING;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.serving", NULL, LU("services", c->n),
-		 LF("seconds", ev_now(c->loop) - c->started), LB("ready", control_ready(c, &reason)));
+		 LF("seconds", clock_now() - c->started), LB("ready", control_ready(c, &reason)));
 }
 
 /* -- health and engine speak --------------------------------------------------------- */
@@ -218,7 +219,7 @@ control_on_stop_poll(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct control *c = container_of(t, struct control, stop_poll);
 	uint64_t left = connections_left(c);
-	double now = ev_now(loop);
+	double now = clock_now();
 
 	(void)revents;
 	if (left > 0 && now < c->stop_deadline + STOP_GRACE)
@@ -234,7 +235,7 @@ control_on_closed(void *arg)
 {
 	struct control *c = arg;
 
-	c->stop_deadline = ev_now(c->loop) + c->config->stop.timeout;
+	c->stop_deadline = clock_now() + c->config->stop.timeout;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),
 		 LF("timeout", c->config->stop.timeout));
 	for (size_t i = 0; i < c->n; i++) {
@@ -312,7 +313,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	c->jobs = jobs;
 	c->store = store;
 	c->engine = engine;
-	c->started = ev_now(loop);
+	c->started = clock_now();
 	bus_init(&c->bus);
 	c->entries = must_array(n, sizeof(struct entry));
 	c->n = n;

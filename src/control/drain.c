@@ -1,6 +1,7 @@
 /* drain.c - watches the old color run empty.  Thread: main. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "control/drain.h"
 #include "control/flip.h"
 
@@ -14,7 +15,7 @@ finish(struct drain *d)
 {
 	struct entry *e = d->entry;
 	struct control *c = e->control;
-	double now = ev_now(c->loop);
+	double now = clock_now();
 	uint64_t cut = service_ended(e->service, ENTRANCE_MAIN, d->color, END_DRAINED) - d->cut_before;
 	double seconds = now - d->started;
 
@@ -31,7 +32,7 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct drain *d = container_of(t, struct drain, poll);
 	struct entry *e = d->entry;
-	double now = ev_now(loop);
+	double now = clock_now();
 	uint64_t left = e->control->engine->count(e->control->engine, e->service, d->color);
 
 	(void)revents;
@@ -70,7 +71,7 @@ drain_start(struct entry *e, enum color color, double timeout)
 	d->entry = e;
 	d->color = color;
 	d->epoch = e->service->record.epoch;
-	d->started = ev_now(c->loop);
+	d->started = clock_now();
 	d->deadline = d->started + orders.timeout;
 	d->at_start = d->last_told = c->engine->count(c->engine, e->service, color);
 	d->told_at = d->started;

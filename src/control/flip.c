@@ -22,7 +22,7 @@ struct flip {
 	struct flip_watcher *watcher;	/* NULL: nobody listens (any more) */
 	struct gate *gate;
 	bool checked_told;
-	double started;	/* ev_now() */
+	double started;	/* clock_now() */
 	double healthy_until;	/* the gate is asked again until then */
 	uint64_t epoch;	/* after the change */
 	bool changed;	/* by this flip; false when it was active already */
@@ -198,7 +198,7 @@ static void
 applied(struct flip *f)
 {
 	struct entry *e = f->entry;
-	double seconds = ev_now(control_of(f)->loop) - f->started;
+	double seconds = clock_now() - f->started;
 	struct reply r;
 
 	if (f->changed) {
@@ -207,7 +207,7 @@ applied(struct flip *f)
 	}
 	reply_event(&r, "applied");
 	json_u64(&r.json, "epoch", f->epoch);
-	json_double(&r.json, "ms", seconds * 1000);
+	json_double(&r.json, "ms", (double)(int64_t)(seconds * 1e6) / 1e3);
 	reply_send(&r, f->watcher, false);
 	if (f->request.wait == FLIP_WAIT_DRAINED && (e->drain != NULL || e->draining_due)) {
 		wait_for_drain(f);
@@ -368,7 +368,7 @@ flip_on_gate(struct gate *g, void *arg)
 	struct reply r;
 
 	CHECK(f->gate == g && f->state == FLIP_CHECKING);
-	if (!gate_is_open(g) && ev_now(c->loop) + GATE_AGAIN < f->healthy_until) {
+	if (!gate_is_open(g) && clock_now() + GATE_AGAIN < f->healthy_until) {
 		health_hurry(c->health, f->entry->service);
 		ev_timer_set(&f->again, GATE_AGAIN, 0.0);
 		ev_timer_start(c->loop, &f->again);
@@ -495,16 +495,20 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct flip *f = container_of(t, struct flip, timeout);
 	const char *name = f->entry->service->config->name;
-	double after = ev_now(loop) - f->started;
+	double after = clock_now() - f->started;
 	char text[256];
 
 	(void)revents;
 	switch (f->state) {
 	case FLIP_WAITING:
+		snprintf(text, sizeof(text), "%s -> %s: another flip has been under way for %.3g s; nothing changed",
+			 name, color_word(f->to), after);
+		refuse(f, E_CONFLICT, text);
+		break;
 	case FLIP_CHECKING:
-		snprintf(text, sizeof(text), "%s -> %s: not let through within %.3g s; nothing changed", name,
+		snprintf(text, sizeof(text), "%s -> %s: not found healthy within %.3g s; nothing changed", name,
 			 color_word(f->to), after);
-		refuse(f, E_TIMEOUT, text);
+		refuse(f, E_UNHEALTHY, text);
 		break;
 	case FLIP_STORING:
 		/* Too late to call it back: the flip goes on, its asker is told
@@ -553,7 +557,7 @@ flip_start(struct entry *e, const struct flip_request *request, struct flip_watc
 	f->from = e->service->record.color;
 	f->to = request->kind == CHANGE_ROLLBACK ? color_other(f->from) : request->to;
 	flip_watch(&f->watcher, watcher);
-	f->started = ev_now(loop);
+	f->started = clock_now();
 	f->healthy_until = request->wait_healthy > 0 ? f->started + request->wait_healthy : 0;
 	ev_timer_init(&f->again, flip_on_again, 0.0, 0.0);
 	ev_timer_init(&f->timeout, flip_on_timeout, timeout_of(f), 0.0);

@@ -90,7 +90,7 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 	 * of idleness runs on, only the deadline begins now. */
 	d->on = true;
 	d->orders = *orders;
-	d->started = ev_now(l->worker->loop);
+	d->started = l->worker->now;
 	worker_drain_begin(l->worker);
 }
 

@@ -202,7 +202,7 @@ holders_open(struct mail *m, void *receiver)
 	struct holders_letter *h = container_of(m, struct holders_letter, mail);
 	struct worker *w = receiver;
 	struct lane *l = &w->lanes[h->lane];
-	double now = ev_now(w->loop);
+	double now = w->now;
 	size_t n = 0;
 
 	LIST_EACH(it, &l->live[h->color])

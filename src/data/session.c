@@ -117,7 +117,7 @@ session_end(struct session *s, enum ending ending)
 			sock_reset_on_close(io_fd(&s->server));
 	}
 	if (is_logged(l, ending))
-		log_access(s, ending, ev_now(w->loop));
+		log_access(s, ending, w->now);
 	s->state = SESSION_ENDED;
 	deadline_disarm(&s->deadline);
 	io_close(w->loop, &s->client);
@@ -192,7 +192,7 @@ static void
 settle(struct session *s)
 {
 	struct worker *w = s->lane->worker;
-	double now = ev_now(w->loop);
+	double now = w->now;
 
 	if (s->up.done && s->down.done) {
 		session_end(s, END_DONE);
@@ -223,7 +223,7 @@ static void
 go_live(struct session *s)
 {
 	struct lane *l = s->lane;
-	double now = ev_now(l->worker->loop);
+	double now = l->worker->now;
 
 	s->state = SESSION_LIVE;
 	s->connect_seconds = (float)(now - s->born);
@@ -302,7 +302,7 @@ try_backend(struct session *s, struct backend *b)
 	int fd;
 
 	drop_backend(s);
-	s->dialed = ev_now(w->loop);
+	s->dialed = w->now;
 	fd = sock_connect(&b->address, &options, &pending);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
 		worker_starve(w, strerror(errno));
@@ -425,7 +425,7 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 	s->entrance = (uint8_t)entrance;
 	s->color = (uint8_t)l->snapshot->active;
 	s->lane = l;
-	s->born = ev_now(w->loop);
+	s->born = w->now;
 	s->connect_seconds = -1;
 	s->slot = (float)random_unit(&w->random);
 	set_peer(s, client);

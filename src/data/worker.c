@@ -44,9 +44,9 @@ worker_starve(struct worker *w, const char *reason)
 	for (unsigned i = 0; i < w->n_lanes; i++)
 		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
 			listener_pause(&w->lanes[i].listeners[k]);
-	if (w->complained > 0 && ev_now(w->loop) - w->complained < COMPLAIN_SECONDS)
+	if (w->complained > 0 && w->now - w->complained < COMPLAIN_SECONDS)
 		return;
-	w->complained = ev_now(w->loop);
+	w->complained = w->now;
 	LOG_WARN("accept.paused", LU("worker", w->index), LS("reason", reason),
 		 LS("hint", "raise LimitNOFILE, or lower max_connections"));
 }
@@ -80,7 +80,7 @@ worker_resume(struct worker *w)
 static void
 expire(struct worker *w)
 {
-	double now = ev_now(w->loop);
+	double now = w->now;
 	struct deadline *d;
 
 	for (unsigned i = 0; i < w->n_clocks; i++)
@@ -94,7 +94,7 @@ expire(struct worker *w)
 static void
 end_abandoned(struct lane *l)
 {
-	double now = ev_now(l->worker->loop);
+	double now = l->worker->now;
 
 	LIST_EACH(it, &l->dialing) {
 		struct session *s = list_entry(it, struct session, link);
@@ -134,7 +134,7 @@ worker_on_drain_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	CHECK(w->magic == WORKER_MAGIC);
 	for (unsigned i = 0; i < w->n_lanes; i++)
-		busy |= lane_drain_step(&w->lanes[i], ev_now(loop));
+		busy |= lane_drain_step(&w->lanes[i], w->now);
 	if (!busy) {
 		w->draining = false;
 		ev_timer_stop(loop, t);
@@ -149,6 +149,16 @@ worker_drain_begin(struct worker *w)
 	w->draining = true;
 	ev_timer_set(&w->drain_tick, 0.0, DRAIN_TICK);
 	ev_timer_start(w->loop, &w->drain_tick);
+}
+
+static void
+worker_on_wake(struct ev_loop *loop, ev_check *c, int revents)
+{
+	struct worker *w = container_of(c, struct worker, wake);
+
+	(void)loop;
+	(void)revents;
+	w->now = clock_now();
 }
 
 /* Before the loop waits again no stack frame knows the sessions that ended in
@@ -189,6 +199,10 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	ev_timer_init(&w->drain_tick, worker_on_drain_tick, 0.0, DRAIN_TICK);
 	ev_prepare_init(&w->reap, worker_on_reap);
 	ev_prepare_start(w->loop, &w->reap);
+	ev_check_init(&w->wake, worker_on_wake);
+	ev_set_priority(&w->wake, EV_MAXPRI);
+	ev_check_start(w->loop, &w->wake);
+	w->now = clock_now();
 	w->lanes = must_array(n, sizeof(struct lane));
 	w->n_lanes = n;
 	for (unsigned i = 0; i < n; i++)
@@ -206,6 +220,7 @@ worker_main(void *arg)
 	w->self = pthread_self();
 	log_attach();
 	ev_now_update(w->loop);
+	w->now = clock_now();
 	ev_run(w->loop, 0);
 	for (unsigned i = 0; i < w->n_lanes; i++)
 		lane_free(&w->lanes[i]);

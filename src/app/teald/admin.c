@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "app/command.h"
 #include "net/sock.h"
 
@@ -165,11 +166,11 @@ make_room(struct admin *a)
 }
 
 static bool
-may_complain(struct admin *a, double *last)
+may_complain(double *last)
 {
-	if (ev_now(a->loop) - *last < COMPLAIN_SECONDS)
+	if (clock_now() - *last < COMPLAIN_SECONDS)
 		return false;
-	*last = ev_now(a->loop);
+	*last = clock_now();
 	return true;
 }
 
@@ -179,7 +180,7 @@ static void
 refuse(struct admin *a, int fd)
 {
 	a->refused++;
-	if (may_complain(a, &a->complained_busy))
+	if (may_complain(&a->complained_busy))
 		LOG_WARN("admin.refused", LS("why", "all clients are busy"), LU("clients", a->n_clients),
 			 LU("refused", a->refused));
 	for (int i = 0; i < 16 && recv(fd, a->scratch, sizeof(a->scratch), MSG_DONTWAIT) > 0; i++)
@@ -226,7 +227,7 @@ admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 			continue;
 		/* Descriptors or memory are out.  An idle client's place may be
 		 * just what is missing; if not, wait rather than spin. */
-		if (may_complain(a, &a->complained_full))
+		if (may_complain(&a->complained_full))
 			LOG_WARN("admin.accept_paused", LS("why", strerror(errno)), LF("seconds", PAUSE_SECONDS));
 		make_room(a);
 		io_want(loop, &a->listener, 0);

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "app/command.h"
 
 /* Lines handled before others have their turn. */
@@ -23,7 +24,7 @@ static void client_step(struct client *c);
 static void
 touch(struct client *c)
 {
-	c->touched = ev_now(c->admin->loop);
+	c->touched = clock_now();
 	list_remove(&c->link);
 	list_append(&c->admin->clients, &c->link);
 }
@@ -52,7 +53,7 @@ flush(struct client *c)
 
 		if (n > 0) {
 			buf_consume(&c->out, (size_t)n);
-			c->moved = ev_now(c->admin->loop);
+			c->moved = clock_now();
 			touch(c);
 		} else if (n < 0 && errno == EINTR) {
 			continue;
@@ -70,7 +71,7 @@ static void
 begin_output(struct client *c)
 {
 	if (buf_len(&c->out) == 0)
-		c->moved = ev_now(c->admin->loop);
+		c->moved = clock_now();
 }
 
 void
@@ -291,7 +292,7 @@ client_close(struct client *c)
 void
 client_sweep(struct client *c)
 {
-	double now = ev_now(c->admin->loop);
+	double now = clock_now();
 
 	if (buf_len(&c->out) > 0 && now - c->moved > ADMIN_STUCK_SECONDS) {
 		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->uid), LI("pid", c->pid));

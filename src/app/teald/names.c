@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "app/names.h"
 #include "base/check.h"
 #include "base/str.h"
@@ -16,7 +17,7 @@
 struct known_name {
 	bool filled;
 	uid_t uid;
-	double at;	/* ev_now() */
+	double at;	/* clock_now() */
 	char name[RECORD_NAME];
 };
 
@@ -84,7 +85,7 @@ keep(struct names *n, const struct lookup *l)
 		e = &n->entries[n->next];
 		n->next = (n->next + 1) % ENTRIES;
 	}
-	*e = (struct known_name){ .filled = true, .uid = l->uid, .at = ev_now(n->loop) };
+	*e = (struct known_name){ .filled = true, .uid = l->uid, .at = clock_now() };
 	memcpy(e->name, l->name, sizeof(e->name));
 }
 
@@ -165,7 +166,7 @@ names_get(struct names *n, uid_t uid, char name[RECORD_NAME])
 {
 	struct known_name *e = entry_of(n, uid);
 
-	if (e == NULL || ev_now(n->loop) - e->at > NAMES_VALID)
+	if (e == NULL || clock_now() - e->at > NAMES_VALID)
 		return false;
 	memcpy(name, e->name, RECORD_NAME);
 	return true;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "app/observe_client.h"
 #include "net/sock.h"
 
@@ -109,8 +110,8 @@ observe_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 		default:
 			continue;	/* that one is gone; accept(2) wants the next to be tried */
 		}
-		if (ev_now(loop) - o->complained > COMPLAIN_SECONDS) {
-			o->complained = ev_now(loop);
+		if (clock_now() - o->complained > COMPLAIN_SECONDS) {
+			o->complained = clock_now();
 			LOG_WARN("observe.accept_paused", LS("why", strerror(errno)), LF("seconds", PAUSE_SECONDS));
 		}
 		make_room(o);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "app/metrics.h"
 #include "app/observe_client.h"
 
@@ -86,7 +87,7 @@ reply(struct visitor *v, const struct reply_head *head, struct buf *body, bool w
 		visitor_close(v);	/* out of memory */
 		return;
 	}
-	v->began = ev_now(v->observe->loop);
+	v->began = clock_now();
 	enter(v, VISITOR_WRITING, WRITE_SECONDS);
 }
 
@@ -270,7 +271,7 @@ visitor_on_writable(struct visitor *v)
 {
 	struct str out = buf_str(&v->out);
 	ssize_t n = io_write(&v->io, out.p, out.n, false);
-	double now = ev_now(v->observe->loop);
+	double now = clock_now();
 
 	if (n < 0 && io_would_block())
 		return;

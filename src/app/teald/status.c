@@ -29,7 +29,7 @@ status_deadline_json(struct json *j, const char *key, const struct entry *e)
 		json_null(j, key);
 		return;
 	}
-	left = e->drain->deadline - ev_now(e->control->loop);
+	left = e->drain->deadline - clock_now();
 	/* Tenths are enough for people, and do not flicker. */
 	json_double(j, key, left > 0 ? ceil(left * 10) / 10 : 0);
 }
@@ -179,6 +179,6 @@ status_json(struct json *j, const struct control *c, const struct entry *only)
 	json_cstr(j, "not_ready", ready ? NULL : reason);
 	json_bool(j, "maintenance", c->maintenance);
 	json_i64(j, "pid", getpid());
-	json_double(j, "uptime", round((ev_now(c->loop) - c->started) * 1000) / 1000);
+	json_double(j, "uptime", round((clock_now() - c->started) * 1000) / 1000);
 	json_u64(j, "workers", c->config->workers);
 }

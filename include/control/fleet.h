@@ -1,0 +1,62 @@
+/* fleet.h - every teald of the prefix, as their heartbeats tell.
+ * A heartbeat is one JSON object: who, where, since when, and for each service
+ * the epoch applied and the health of both colors as that teald sees it.
+ * Thread: main; knows no connection. */
+#ifndef CONTROL_FLEET_H
+#define CONTROL_FLEET_H
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "model/config.h"
+#include "model/record.h"
+
+/* A heartbeat is due every second; older than this: missing. */
+#define FLEET_MISSING_AFTER 3.0
+
+struct fleet_service {
+	char name[RECORD_NAME];
+	uint64_t applied;	/* epoch */
+	struct {
+		unsigned healthy, needed, total;
+	} colors[COLORS];
+};
+
+struct fleet_member {
+	char id[32];
+	char host[80], version[32];
+	int32_t pid;
+	int64_t at_us;	/* the store's clock when it last said something */
+	bool ready;
+	bool self;
+	bool missing;	/* silent for too long, and never said goodbye */
+	struct fleet_service *services;
+	size_t n;
+};
+
+struct fleet {
+	struct fleet_member *members;
+	size_t n;
+	int64_t now_us;	/* the store's clock as of the last update */
+};
+
+void fleet_free(struct fleet *f);
+
+/* Begins a new view; now_us is the store's clock. */
+void fleet_begin(struct fleet *f, int64_t now_us);
+/* Adds one; false when the text is no heartbeat. */
+bool fleet_add(struct fleet *f, struct str heartbeat, const char *self_id);
+
+/* Appends "lb2 (epoch 41)" for each member that serves the service and has not
+ * applied the epoch; returns how many, and how many of those are missing. */
+size_t fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struct buf *names,
+		      size_t *missing);
+/* Appends "lb2 sees 0/3 healthy, 2 needed" for each live member, this teald
+ * excepted, that would not let the color have the traffic. */
+size_t fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names);
+
+/* Writes a heartbeat. */
+void fleet_format(const struct fleet_member *m, struct buf *out);
+/* Writes "fleet":[…] with all that is known. */
+void fleet_json(const struct fleet *f, struct json *j);
+
+#endif

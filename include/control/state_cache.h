@@ -1,0 +1,30 @@
+/* state_cache.h - the last known state on disk, for a teald whose truth lives
+ * elsewhere: read once at the start, rewritten whenever something changed.
+ * Nobody waits for it.  Also keeps this teald's identity.
+ * Thread: main; the disk is the helper's. */
+#ifndef CONTROL_STATE_CACHE_H
+#define CONTROL_STATE_CACHE_H
+
+#include "control/state_file.h"
+#include "model/config.h"
+#include "net/jobs.h"
+
+#define TEAL_ID 17	/* 16 hex digits and NUL */
+
+struct state_cache;
+
+/* Locks state_dir and reads the state and the identity there (making one).
+ * NULL with a sentence when the folder is in use, cannot be used, or holds a
+ * file that is not ours.  config and jobs outlive it. */
+struct state_cache *state_cache_open(const struct config *config, struct jobs *jobs, struct why *why);
+/* Waits for what is to be written; *cp is NULL on return. */
+void state_cache_close(struct state_cache **cp);
+
+/* NULL when nothing was ever known of the service. */
+const struct record *state_cache_find(const struct state_cache *c, const char *service);
+/* Remembers, and writes soon. */
+void state_cache_put(struct state_cache *c, const char *service, const struct record *r);
+/* Random, the same for ever in this state_dir. */
+const char *state_cache_id(const struct state_cache *c);
+
+#endif

@@ -1,0 +1,207 @@
+/* fleet.c - the fleet as its heartbeats tell.  Thread: main. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "control/fleet.h"
+
+void
+fleet_free(struct fleet *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		free(f->members[i].services);
+	free(f->members);
+	f->members = NULL;
+	f->n = 0;
+}
+
+void
+fleet_begin(struct fleet *f, int64_t now_us)
+{
+	fleet_free(f);
+	f->now_us = now_us;
+}
+
+static bool
+read_color(json_t *o, const char *word, struct fleet_service *s, enum color c)
+{
+	int healthy, needed, total;
+
+	if (json_unpack(o, "{s:[iii]}", word, &healthy, &needed, &total) != 0 || healthy < 0 || needed < 0 || total < 0)
+		return false;
+	s->colors[c].healthy = (unsigned)healthy;
+	s->colors[c].needed = (unsigned)needed;
+	s->colors[c].total = (unsigned)total;
+	return true;
+}
+
+static bool
+read_services(json_t *o, struct fleet_member *m)
+{
+	const char *name;
+	json_t *service;
+
+	m->services = must_array(json_object_size(o), sizeof(struct fleet_service));
+	json_object_foreach(o, name, service)
+	{
+		struct fleet_service *s = &m->services[m->n];
+		json_int_t applied;
+
+		if (json_unpack(service, "{s:I}", "applied", &applied) != 0 || applied < 0 ||
+		    !str_copy(s->name, sizeof(s->name), str_from(name)) || !read_color(service, "green", s, GREEN) ||
+		    !read_color(service, "blue", s, BLUE))
+			return false;
+		s->applied = (uint64_t)applied;
+		m->n++;
+	}
+	return true;
+}
+
+bool
+fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
+{
+	json_t *o = json_loadb(heartbeat.p, heartbeat.n, JSON_REJECT_DUPLICATES, NULL), *services;
+	struct fleet_member m = { 0 };
+	const char *id, *host, *version;
+	json_int_t at;
+	int pid, ready;
+	bool ok = json_unpack(o, "{s:s, s:s, s:s, s:i, s:I, s:b, s:o}", "id", &id, "host", &host, "version", &version,
+			      "pid", &pid, "at_us", &at, "ready", &ready, "services", &services) == 0 &&
+		  json_is_object(services) && str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m);
+
+	if (ok) {
+		str_copy(m.host, sizeof(m.host), str_from(host));
+		str_copy(m.version, sizeof(m.version), str_from(version));
+		m.pid = pid;
+		m.at_us = at;
+		m.ready = ready != 0;
+		m.self = strcmp(m.id, self_id) == 0;
+		m.missing = !m.self && (double)(f->now_us - at) / 1e6 > FLEET_MISSING_AFTER;
+		f->members = must_grow(f->members, f->n + 1, sizeof(m));
+		f->members[f->n++] = m;
+	} else {
+		free(m.services);
+	}
+	json_decref(o);
+	return ok;
+}
+
+static const struct fleet_service *
+service_of(const struct fleet_member *m, const char *name)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (strcmp(m->services[i].name, name) == 0)
+			return &m->services[i];
+	return NULL;
+}
+
+size_t
+fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struct buf *names, size_t *missing)
+{
+	size_t n = 0;
+
+	*missing = 0;
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fleet_member *m = &f->members[i];
+		const struct fleet_service *s = m->self ? NULL : service_of(m, service);
+
+		if (s == NULL || s->applied >= epoch)
+			continue;
+		buf_printf(names, "%s%s pid %d (%s, epoch %llu)", n++ > 0 ? ", " : "", m->host, m->pid,
+			   m->missing ? "missing" : "late", (unsigned long long)s->applied);
+		*missing += m->missing;
+	}
+	return n;
+}
+
+size_t
+fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fleet_member *m = &f->members[i];
+		const struct fleet_service *s = m->self || m->missing ? NULL : service_of(m, service);
+
+		if (s == NULL || s->colors[to].healthy >= s->colors[to].needed)
+			continue;
+		buf_printf(names, "%s%s pid %d sees %u/%u healthy, %u needed", n++ > 0 ? "; " : "", m->host, m->pid,
+			   s->colors[to].healthy, s->colors[to].total, s->colors[to].needed);
+	}
+	return n;
+}
+
+static void
+color_json(struct json *j, const struct fleet_service *s, enum color c)
+{
+	json_array(j, color_word(c));
+	json_u64(j, NULL, s->colors[c].healthy);
+	json_u64(j, NULL, s->colors[c].needed);
+	json_u64(j, NULL, s->colors[c].total);
+	json_array_end(j);
+}
+
+void
+fleet_format(const struct fleet_member *m, struct buf *out)
+{
+	struct json j;
+
+	json_init(&j, out);
+	json_object(&j, NULL);
+	json_cstr(&j, "id", m->id);
+	json_cstr(&j, "host", m->host);
+	json_cstr(&j, "version", m->version);
+	json_i64(&j, "pid", m->pid);
+	json_i64(&j, "at_us", m->at_us);
+	json_bool(&j, "ready", m->ready);
+	json_object(&j, "services");
+	for (size_t i = 0; i < m->n; i++) {
+		json_object(&j, m->services[i].name);
+		json_u64(&j, "applied", m->services[i].applied);
+		color_json(&j, &m->services[i], GREEN);
+		color_json(&j, &m->services[i], BLUE);
+		json_object_end(&j);
+	}
+	json_object_end(&j);
+	json_object_end(&j);
+}
+
+void
+fleet_json(const struct fleet *f, struct json *j)
+{
+	json_array(j, "fleet");
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fleet_member *m = &f->members[i];
+		char seen[CLOCK_TEXT];
+
+		clock_format(m->at_us, 3, seen);
+		json_object(j, NULL);
+		json_cstr(j, "id", m->id);
+		json_cstr(j, "host", m->host);
+		json_i64(j, "pid", m->pid);
+		json_cstr(j, "version", m->version);
+		json_bool(j, "self", m->self);
+		json_bool(j, "ready", m->ready);
+		json_bool(j, "missing", m->missing);
+		json_cstr(j, "last_seen", seen);
+		json_double(j, "age", m->self ? 0.0 : (double)(f->now_us - m->at_us) / 1e6);
+		json_object(j, "services");
+		for (size_t k = 0; k < m->n; k++) {
+			const struct fleet_service *s = &m->services[k];
+
+			json_object(j, s->name);
+			json_u64(j, "applied", s->applied);
+			for (int c = 0; c < COLORS; c++) {
+				json_object(j, color_word((enum color)c));
+				json_u64(j, "healthy", s->colors[c].healthy);
+				json_u64(j, "total", s->colors[c].total);
+				json_object_end(j);
+			}
+			json_object_end(j);
+		}
+		json_object_end(j);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
