@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "model/color.h"
 #include "net/addr.h"
+#include "proto/redis_url.h"
 
 enum service_mode { MODE_TCP, MODE_HTTP, MODE_UDP };
 enum engine_kind { ENGINE_PROXY, ENGINE_KERNEL };
@@ -22,6 +23,7 @@ enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE };
 enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT };
 enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
 enum store_type { STORE_FILE, STORE_REDIS };
+enum store_stale { STALE_SERVE, STALE_REFUSE };
 
 struct backend_config {
 	char *host;	/* as written, for messages: "10.0.0.11" or a name */
@@ -130,11 +132,7 @@ struct config {
 	char *user;	/* NULL: no change of user */
 	uid_t uid;
 	gid_t gid;	/* of user; resolved while checking */
-	struct {
-		enum store_type type;
-		char *prefix;	/* "teal" by default */
-		double max_age;	/* 30.0 */
-	} store;
+	struct store_config store;
 	struct {
 		char *socket;	/* "/run/teal/admin.sock" by default */
 		mode_t mode;	/* 0660 */

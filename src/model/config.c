@@ -1,7 +1,7 @@
 /* config.c - reads and checks a configuration file as a whole.
  * The walk: config_text.c (files) -> config_syntax.c (grammar) -> libconfig ->
- * this file and config_draft.c (keys, by tables) -> config_color.c (backends)
- * -> config_check.c (what fits together).  Start-up thread only. */
+ * this file, config_store.c and config_draft.c (keys, by tables) ->
+ * config_color.c (backends) -> config_check.c (what fits together).  Start-up thread only. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -14,27 +14,8 @@
 
 #define AT(member) .offset = offsetof(struct draft, c.member)
 #define WORKERS_MAX 1024
-#define PREFIX_MAX 128
 
-static const char *const store_words[] = { "file", "redis", NULL };
-static const char *const stale_words[] = { "serve", "refuse", NULL };
 static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
-
-#define REDIS "store type \"redis\""
-
-/* Comes into Redis keys, where braces, globs and blanks mean something. */
-static void
-key_prefix(const struct cursor *c, const struct key *k, const config_setting_t *s)
-{
-	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "";
-	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:_-");
-
-	if (text[0] != '\0' && (text[n] != '\0' || n > PREFIX_MAX))
-		cursor_key_error(c, s, "expected at most %d of A-Z a-z 0-9 . : _ -, found \"%s\"", PREFIX_MAX,
-				 show(text).s);
-	else
-		key_text(c, k, s);
-}
 
 static void
 key_socket(const struct cursor *c, const struct key *k, const config_setting_t *s)
@@ -201,8 +182,7 @@ read_root(struct draft *d)
 	struct cursor c = { d->r, NULL, "", d };
 
 	d->c.workers = 0;
-	d->c.store.prefix = must_strdup("teal");
-	d->c.store.max_age = 30.0;
+	draft_default_store(d);
 	d->c.admin.socket = must_strdup("/run/teal/admin.sock");
 	d->c.admin.mode = 0660;
 	d->c.log.level = LOG_INFO_LEVEL;
@@ -234,7 +214,7 @@ config_clear(struct config *c)
 	free(c->path);
 	free(c->state_dir);
 	free(c->user);
-	free(c->store.prefix);
+	store_config_clear(&c->store);
 	free(c->admin.socket);
 	free(c->admin.group);
 	roles_free(c);

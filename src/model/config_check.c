@@ -314,30 +314,6 @@ check_listeners(const struct draft *d)
 	free(e.list);
 }
 
-/* Built and right, but with nothing to act on. */
-static void
-check_store(const struct draft *d)
-{
-	static const char *const idle_keys[] = { "store.prefix", "store.max_age" };
-	const config_setting_t *type =
-		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "store.type");
-	struct cursor c = { d->r, NULL, "", NULL };
-
-	/* The type as written: one that was refused is not "file". */
-	if (type != NULL && (config_setting_type(type) != CONFIG_TYPE_STRING ||
-			     strcmp(config_setting_get_string(type), "file") != 0))
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(idle_keys); i++) {
-		const config_setting_t *s =
-			config_setting_lookup((config_setting_t *)(uintptr_t)d->root, idle_keys[i]);
-
-		if (s != NULL)
-			cursor_warn(&c, s,
-				    "%s changes nothing with store.type = \"file\": no fleet shares it",
-				    idle_keys[i]);
-	}
-}
-
 /* A pool nobody uses is often a name mistyped elsewhere. */
 static void
 check_pools_used(const struct draft *d)
@@ -366,6 +342,6 @@ draft_check_all(struct draft *d)
 {
 	check_names(d);
 	check_listeners(d);
-	check_store(d);
+	draft_check_store(d);
 	check_pools_used(d);
 }

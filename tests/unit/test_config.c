@@ -1,6 +1,7 @@
 /* test_config.c - what a configuration says once it is read: every key, the
  * values of those that are absent, and what we hand out as samples. */
 #include <glob.h>
+#include <sys/stat.h>
 
 #include "config_file.h"
 
@@ -30,6 +31,8 @@ test_defaults(void **state)
 	assert_int_equal(c->store.type, STORE_FILE);
 	assert_string_equal(c->store.prefix, "teal");
 	assert_true(c->store.max_age == 30.0);
+	assert_int_equal(c->store.stale, STALE_SERVE);
+	assert_true(c->store.connect_timeout == 1.0 && c->store.command_timeout == 1.0);
 	assert_string_equal(c->admin.socket, "/run/teal/admin.sock");
 	assert_int_equal(c->admin.mode, 0660);
 	assert_null(c->admin.group);
@@ -107,6 +110,152 @@ test_every_key_of_the_top(void **state)
 	assert_string_equal(
 		t.warnings.lines[0],
 		"teal.conf:2: store.prefix changes nothing with store.type = \"file\": no fleet shares it");
+}
+
+#define REDIS(keys) TOP("store: { type = \"redis\"; " keys " };")
+
+static void
+write_secret(const char *name, const char *text, mode_t mode)
+{
+	write_file(name, text);
+	assert_int_equal(chmod(name, mode), 0);
+}
+
+static void
+test_redis_by_url(void **state)
+{
+	const struct config *c;
+
+	(void)state;
+	write_secret("pass", "s3 cr3t\n", 0640);
+	c = good(REDIS("url = \"redis://teal@10.0.0.5:6380/3\"; password_file = \"pass\"; prefix = \"teal:prod\";"
+		       "max_age = 5; stale = \"refuse\"; command_timeout = 0.5; connect_timeout = 2;"));
+	assert_int_equal(c->store.type, STORE_REDIS);
+	assert_string_equal(c->store.at.host, "10.0.0.5");
+	assert_int_equal(c->store.at.port, 6380);
+	assert_string_equal(c->store.path, "");
+	assert_string_equal(c->store.user, "teal");
+	assert_int_equal(c->store.database, 3);
+	assert_string_equal(c->store.password, "s3 cr3t");
+	assert_string_equal(c->store.password_file, "pass");
+	assert_string_equal(c->store.prefix, "teal:prod");
+	assert_true(c->store.max_age == 5.0 && c->store.command_timeout == 0.5 && c->store.connect_timeout == 2.0);
+	assert_int_equal(c->store.stale, STALE_REFUSE);
+	assert_false(c->store.tls);
+	assert_int_equal(c->store.n_sentinels, 0);
+	assert_int_equal(t.warnings.n, 0);
+
+	c = good(REDIS("url = \"unix:///run/redis.sock\";"));
+	assert_string_equal(c->store.path, "/run/redis.sock");
+	assert_null(c->store.user);
+	assert_null(c->store.password);
+	assert_true(c->store.max_age == 30.0 && c->store.command_timeout == 1.0 && c->store.connect_timeout == 1.0);
+	assert_int_equal(t.warnings.n, 0);
+
+	c = good(REDIS("url = \"rediss://redis.internal\";"));
+	assert_true(c->store.tls);
+	assert_string_equal(c->store.at.host, "redis.internal");
+	assert_int_equal(c->store.at.port, 6379);
+}
+
+static void
+test_redis_by_sentinels(void **state)
+{
+	const struct config *c;
+
+	(void)state;
+	write_secret("pass", "one", 0600);
+	write_secret("sentinel-pass", "two\r\n", 0600);
+	c = good(REDIS("sentinels = [\"10.0.0.5:26380\", \"[fd00::1]\", \"s3.internal\"]; master = \"mymaster\"; tls = true;"
+		       "user = \"teal\"; database = 2; password_file = \"pass\"; sentinel_password_file = \"sentinel-pass\";"));
+	assert_int_equal(c->store.n_sentinels, 3);
+	assert_string_equal(c->store.sentinels[0].host, "10.0.0.5");
+	assert_int_equal(c->store.sentinels[0].port, 26380);
+	assert_string_equal(c->store.sentinels[1].host, "fd00::1");
+	assert_int_equal(c->store.sentinels[1].port, 26379);
+	assert_string_equal(c->store.sentinels[2].host, "s3.internal");
+	assert_string_equal(c->store.master, "mymaster");
+	assert_string_equal(c->store.at.host, "");
+	assert_string_equal(c->store.user, "teal");
+	assert_int_equal(c->store.database, 2);
+	assert_true(c->store.tls);
+	assert_string_equal(c->store.password, "one");
+	assert_string_equal(c->store.sentinel_password, "two");
+	assert_int_equal(t.warnings.n, 0);
+}
+
+static const struct broken store_keys[] = {
+	{ REDIS(""), "2: store.type = \"redis\" needs url, or sentinels and master" },
+	{ REDIS("url = \"redis://a\"; sentinels = \"b\"; master = \"m\";"),
+	  "2: store has both url and sentinels; keep one" },
+	{ REDIS("sentinels = \"b\";"), "2: store.sentinels needs master: the name they know the master by" },
+	{ REDIS("url = \"redis://a\"; master = \"m\";"),
+	  "2: store.master belongs to store.sentinels, which is not there" },
+	{ REDIS("url = \"redis://a\"; user = \"u\";"), "2: store.user goes with store.sentinels only; the url says it" },
+	{ REDIS("url = \"redis://a\"; tls = true;"), "2: store.tls goes with store.sentinels only; the url says it" },
+	{ REDIS("url = \"http://a\";"),
+	  "2: store.url: expected redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH" },
+	{ REDIS("url = \"redis://u:s3cr3t@a\";"),
+	  "2: store.url: a password does not belong here, where others read it; put it into a file and name that "
+	  "as password_file" },
+	{ REDIS("url = 6379;"), "2: store.url: expected a URL in double quotes, found the number 6379" },
+	{ REDIS("sentinels = []; master = \"m\";"), "2: store.sentinels: expected 1 to 32 sentinels, found 0" },
+	{ REDIS("sentinels = [\"a:x\"]; master = \"m\";"),
+	  "2: store.sentinels: \"a:x\": the port must be a number from 1 to 65535" },
+	{ REDIS("sentinels = [\"a\", \"a:26379\"]; master = \"m\";"),
+	  "2: store.sentinels: \"a:26379\" is listed twice" },
+	{ REDIS("url = \"redis://a\"; password_file = \"nowhere\";"),
+	  "2: store.password_file: cannot read nowhere: No such file or directory" },
+	{ REDIS("url = \"redis://a\"; password_file = \"empty\";"), "2: store.password_file: empty is empty" },
+	{ REDIS("url = \"redis://a\"; password_file = \"lines\";"),
+	  "2: store.password_file: lines is not one line of text" },
+	{ REDIS("url = \"redis://a\"; password_file = \"long\";"),
+	  "2: store.password_file: long is longer than 4096 bytes" },
+	{ REDIS("url = \"redis://a\"; password_file = \".\";"), "2: store.password_file: . is not a plain file" },
+	{ REDIS("url = \"redis://a\"; password = \"s3cr3t\";"), "2: unknown key \"store.password\"" },
+	{ REDIS("url = \"redis://a\"; command_timeout = 0;"),
+	  "2: store.command_timeout: 0 seconds are out of range: 0.05 to 60" },
+	{ REDIS("url = \"redis://a\"; connect_timeout = 100;"),
+	  "2: store.connect_timeout: 100 seconds are out of range: 0.05 to 60" },
+	{ REDIS("url = \"redis://a\"; stale = \"drop\";"),
+	  "2: store.stale: expected \"serve\" or \"refuse\", found the text \"drop\"" },
+	{ TOP("store: { url = \"redis://a\"; };"),
+	  "2: store.url belongs to store.type = \"redis\"; set that, or remove this" },
+	{ TOP("store: { type = \"file\"; ca = \"x\"; };"),
+	  "2: store.ca belongs to store.type = \"redis\"; set that, or remove this" },
+};
+
+static void
+test_a_store_that_makes_no_sense(void **state)
+{
+	char longer[4098];
+
+	(void)state;
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = '\0';
+	write_secret("empty", "\n", 0600);
+	write_secret("lines", "a\nb\n", 0600);
+	write_secret("long", longer, 0600);
+	assert_broken(store_keys, ARRAY_LEN(store_keys));
+}
+
+static void
+test_warnings_about_the_store(void **state)
+{
+	(void)state;
+	write_secret("pass", "open\n", 0644);
+	good(REDIS("url = \"redis://a\"; password_file = \"pass\"; ca = \"/etc/ca.pem\"; max_age = 1.5;"));
+	assert_int_equal(t.warnings.n, 3);
+	assert_string_equal(t.warnings.lines[0],
+			    "teal.conf:2: store.password_file: everybody can read pass (mode 0644); chmod 0640 it");
+	assert_string_equal(t.warnings.lines[1],
+			    "teal.conf:2: store.ca changes nothing: Redis is reached without TLS");
+	assert_string_equal(t.warnings.lines[2],
+			    "teal.conf:2: store.max_age: below 2 seconds a single slow answer makes teald not ready");
+	good(TOP("store: { stale = \"refuse\"; };"));
+	assert_int_equal(t.warnings.n, 1);
+	assert_string_equal(t.warnings.lines[0],
+			    "teal.conf:2: store.stale changes nothing with store.type = \"file\": no fleet shares it");
 }
 
 static void
@@ -297,6 +446,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_key_of_the_top),
+		cmocka_unit_test(test_redis_by_url),
+		cmocka_unit_test(test_redis_by_sentinels),
+		cmocka_unit_test(test_a_store_that_makes_no_sense),
+		cmocka_unit_test(test_warnings_about_the_store),
 		cmocka_unit_test(test_every_key_of_a_service),
 		cmocka_unit_test(test_off_values_change_nothing),
 		cmocka_unit_test(test_defaults_group_gives_way_to_the_service),

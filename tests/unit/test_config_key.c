@@ -179,14 +179,6 @@ test_keys_of_a_service(void **state)
 }
 
 static const struct broken unbuilt_keys[] = {
-	{ TOP("store: { type = \"redis\"; };"),
-	  "2: store.type = \"redis\" is not built yet; remove it" },
-	{ TOP("store: { url = \"redis://x\"; };"),
-	  "2: store.url belongs to store type \"redis\", which is not built yet; remove it" },
-	{ TOP("store: { sentinels = [\"a:1\"]; };"),
-	  "2: store.sentinels belongs to store type \"redis\", which is not built yet; remove it" },
-	{ TOP("store: { stale = \"refuse\"; };"),
-	  "2: store.stale = \"refuse\" is not built yet; remove it" },
 	{ TOP("admin: { roles = ( { user = \"ci\"; services = [\"*\"]; allow = [\"flip\"]; } ); };"),
 	  "2: admin.roles is not built yet; remove it" },
 	{ TOP("admin: { roles = (); group = \"root\"; rolls = (); };"),
