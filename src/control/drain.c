@@ -35,6 +35,7 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	double now = clock_now();
 	uint64_t left = e->control->engine->count(e->control->engine, e->service, d->color);
 
+	(void)loop;
 	(void)revents;
 	if (left == 0) {
 		finish(d);

@@ -498,6 +498,7 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 	double after = clock_now() - f->started;
 	char text[256];
 
+	(void)loop;
 	(void)revents;
 	switch (f->state) {
 	case FLIP_WAITING:
