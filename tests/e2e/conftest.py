@@ -14,6 +14,7 @@ then what `-m soak` selects), `tsan` for those the thread sanitizer sees,
 import fcntl
 import itertools
 import os
+import resource
 import tempfile
 
 import pytest
@@ -26,6 +27,9 @@ from helpers.teald import Teal, service
 
 
 def pytest_configure(config):
+    # A thousand clients and their backends live in this process.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     for line in ("soak: long, only in make soak", "scales: counts grow with TEAL_SOAK=1",
                  "tsan: exercises the threads; also run under ThreadSanitizer",
                  "nosan: measures time or memory; not run under sanitizers",

@@ -99,6 +99,87 @@ def send_stream_aside(sock, seed, size, at_half=None):
     return t
 
 
+@pytest.mark.tsan
+@pytest.mark.scales
+def test_many_streams_at_once_never_mix(web, backend):
+    """Workers share their buffers among connections: each stream has bytes of
+    its own, and paces of its own."""
+    rounds = scaled(20, 1)
+    teal = web(green=[backend("green", stream_on_request)], drain={"timeout": 300.0, "idle": 0.0})
+    failures = []
+
+    def talk(n):
+        try:
+            for i in range(rounds):
+                seed, size = 1000 * n + i, (n * 77_777 + i * 13_131) % MIB + 1
+                with teal.connect() as c:
+                    c.sock.sendall(b"%d %d\n" % (seed, size))
+                    sender = send_stream_aside(c.sock, seed + 1, size // 2)
+                    if n % 3 == 0:
+                        time.sleep(0.05)  # let it fill up
+                    got = receive_stream(c.sock)
+                    sender.join()
+                    expected = digest_of(seed, size)
+                    if got != (size, expected):
+                        failures.append((n, i, got, (size, expected)))
+                    up = (size // 2, sender.digest)
+                    until(lambda: up in teal.green.got, "the backend has read all")
+        except Exception as e:
+            failures.append((n, repr(e)))
+    threads = [threading.Thread(target=talk, args=(n,)) for n in range(48)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures, failures[:3]
+
+
+def digest_of(seed, size):
+    """What send_stream() would send, hashed."""
+    class Nowhere:
+        def sendall(self, data):
+            pass
+    return send_stream(Nowhere(), seed, size)
+
+
+def test_a_backend_that_speaks_first_is_heard_at_once(web):
+    """Its greeting must not wait for the client to say something."""
+    teal = web()
+    seconds = []
+    for _ in range(15):
+        begun = time.monotonic()
+        with teal.connect() as c:
+            assert c.peer == "green"
+        seconds.append(time.monotonic() - begun)
+    assert sorted(seconds)[7] < 0.03 * slow(), seconds
+
+
+def test_nothing_is_left_of_connections_that_are_over(web, farm, load):
+    teal = web(green=[farm("green")], blue=[farm("blue")])
+    teal.connect().echo().close()
+    teal.wait_metric(0, "teal_connections")
+    before = teal.fds()
+    clients = load(teal, 50)
+    time.sleep(0.5)
+    sessions = clients.finish()
+    assert len(sessions) > 200 / slow() and not [s for s in sessions if s.error]
+    teal.wait_metric(0, "teal_connections")
+    until(lambda: teal.fds() <= before + 4, "descriptors are closed")
+
+
+@pytest.mark.nosan
+def test_an_idle_connection_costs_hardly_any_memory(web, farm, closing):
+    n = 1500
+    teal = web(green=[farm("green")], max_connections=5000)
+    for c in [teal.connect() for _ in range(50)]:
+        c.echo().close()
+    before = teal.rss()
+    clients = [closing.add(teal.connect()).echo() for _ in range(n)]
+    each = (teal.rss() - before) / n
+    assert each < 1000, f"{each:.0f} bytes each"
+    assert all(c.alive for c in clients)
+
+
 # ---- half-close ----
 
 @pytest.mark.parametrize("size", [0, 1, 3 * MIB])
