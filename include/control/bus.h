@@ -16,6 +16,8 @@ struct bus_listener {
 	struct link link;
 	/* NULL: of all services.  Events that belong to none go to everybody. */
 	const struct service *service;
+	/* Asked for each event of a service, which is never NULL; NULL: all. */
+	bool (*wants)(const struct bus_listener *l, const struct service *s);
 	/* line: one JSON object with its newline; borrowed. */
 	void (*tell)(struct bus_listener *l, struct str line);
 };

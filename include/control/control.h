@@ -65,6 +65,13 @@ struct control {
 	ev_timer first_round;	/* serving begins without verdicts that take long */
 	bool first_round_over;
 	bool maintenance;
+	bool stale;	/* the store has not been read for max_age */
+	ev_timer stale_timer;
+	double closed_at;	/* clock_now() when the listeners closed */
+	bool failed;	/* something that nobody can serve without */
+	struct why failure;
+	/* Told of that while serving; set by the owner. */
+	void (*on_fatal)(void *arg, const struct why *why);
 	enum life life;
 	ev_timer stop_timer, stop_poll;
 	double stop_deadline;

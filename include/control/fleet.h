@@ -16,6 +16,7 @@
 struct fleet_service {
 	char name[RECORD_NAME];
 	uint64_t applied;	/* epoch */
+	unsigned holding;	/* connections on the idle color */
 	struct {
 		unsigned healthy, needed, total;
 	} colors[COLORS];
@@ -50,6 +51,9 @@ bool fleet_add(struct fleet *f, struct str heartbeat, const char *self_id);
  * applied the epoch; returns how many, and how many of those are missing. */
 size_t fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struct buf *names,
 		      size_t *missing);
+/* Connections that members which have applied the epoch still hold on the
+ * service's idle color; this teald's own not counted. */
+uint64_t fleet_holding(const struct fleet *f, const char *service, uint64_t epoch);
 /* Appends "lb2 sees 0/3 healthy, 2 needed" for each live member, this teald
  * excepted, that would not let the color have the traffic. */
 size_t fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names);

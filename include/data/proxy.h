@@ -42,5 +42,6 @@ void proxy_free(struct proxy **pp);
 /* Letters to main, sent by workers. */
 void proxy_tell_taken(struct proxy *p, unsigned worker, struct service *s, uint64_t generation);
 void proxy_tell_refused(struct proxy *p, struct service *s);
+void proxy_tell_stalled(struct proxy *p, unsigned worker, double seconds);
 
 #endif

@@ -39,6 +39,9 @@ struct worker {
 	ev_timer drain_tick;	/* while something drains */
 	bool draining;
 	bool starved;	/* accepting pauses for want of descriptors */
+	bool held;	/* accepting pauses after a stall */
+	double ticked;	/* when the last tick came */
+	double held_since;
 	double complained;	/* worker->now of the last line about it */
 	struct link ended;	/* sessions to be freed when this turn is over */
 	ev_prepare reap;
@@ -60,6 +63,9 @@ struct deadline_list *worker_clock(struct worker *w, double after);
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */
 void worker_hurry(struct worker *w);
+/* Nobody accepts until worker_release(), or half a second has passed. */
+void worker_hold(struct worker *w, double stalled);
+void worker_release(struct worker *w);
 /* Out of descriptors: nobody accepts until one comes free. */
 void worker_starve(struct worker *w, const char *reason);
 

@@ -17,6 +17,7 @@
 	X(END_PREVIEW,       "preview_flipped", 0, "a preview connection closed by a flip") \
 	X(END_LIMIT,         "max_connections", 1, "refused: the service is at max_connections") \
 	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
+	X(END_STALE,         "stale",           1, "refused: the store has not been heard of for max_age") \
 	X(END_STOP,          "stopped",         1, "cut because teald stopped") \
 	X(END_MEMORY,        "memory",          1, "refused: out of memory or descriptors") \
 	X(END_INTERNAL,      "internal",        1, "a fault of the kernel or of Teal")

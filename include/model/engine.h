@@ -33,6 +33,9 @@ typedef void holders_fn(void *arg, const struct holders *holders);
 
 struct engine {
 	const char *name;
+	/* The service's listeners begin to queue clients; none is accepted before
+	 * the first snapshot.  Once for each service. */
+	enum err (*open)(struct engine *e, struct service *s, struct why *why);
 	/* New connections obey this snapshot; a drain of the color that it
 	 * makes active ends, its connections stay.  Consumes the reference.
 	 * on_taken() follows once nothing new can start on an older one. */
@@ -47,10 +50,16 @@ struct engine {
 	uint64_t (*count)(struct engine *e, const struct service *s, enum color color);
 	/* Takes what is queued, then closes all listeners; on_closed() follows. */
 	void (*close)(struct engine *e);
+	/* The answer to on_stalled(): what is known is fresh, go on. */
+	void (*resume)(struct engine *e, unsigned thread);
 
 	/* Upcalls, set by whoever owns the engine. */
 	void (*on_taken)(void *arg, struct service *s, uint64_t generation);
 	void (*on_closed)(void *arg);
+	/* A thread woke from a stall (of the machine, say) and cannot know what
+	 * it slept through: it holds new connections until resume(), or half a
+	 * second. */
+	void (*on_stalled)(void *arg, unsigned thread, double seconds);
 	void *arg;
 };
 

@@ -19,6 +19,7 @@ struct snapshot {
 	uint64_t generation;	/* of the service; one more for each snapshot */
 	uint64_t epoch;
 	enum color active;
+	bool refuse;	/* nothing new: what is known is too old to be trusted */
 	struct snapshot_color colors[COLORS];	/* the idle one is for previews */
 };
 

@@ -11,6 +11,9 @@
 #define STOP_POLL 0.02
 /* Beyond the deadline the workers still need some turns to cut a great many. */
 #define STOP_GRACE 3.0
+/* How long the end waits for the store to hear it. */
+#define GOODBYE 0.5
+#define STALE_EVERY 0.25
 /* A backend that takes longer to answer its first check than this does not
  * hold up the start. */
 #define FIRST_ROUND_EXTRA 0.25
@@ -24,6 +27,30 @@ control_find(struct control *c, struct str name)
 	return NULL;
 }
 
+/* Tells the fleet, where there is one. */
+static void
+announce(struct control *c)
+{
+	if (c->store->announce != NULL)
+		c->store->announce(c->store);
+}
+
+/* The color is known, so clients may come and wait for the first snapshot. */
+static void
+open_entrance(struct entry *e)
+{
+	struct control *c = e->control;
+	struct why why;
+
+	if (c->engine->open == NULL || c->engine->open(c->engine, e->service, &why) == OK)
+		return;
+	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", e->service, LS("message", why.text));
+	c->failed = true;
+	c->failure = why;
+	if (c->on_fatal != NULL)
+		c->on_fatal(c->arg, &why);
+}
+
 /* -- the store speaks ----------------------------------------------------------- */
 
 static void
@@ -35,11 +62,17 @@ color_changed(struct entry *e, enum color from)
 		 LS("to", color_word(s->record.color)), LU("epoch", s->record.epoch), LS("by", s->record.by));
 	flip_on_superseded(e);
 	drain_cancel(e);
+	/* The same epoch with another color (a store that was tampered with) has
+	 * to be applied anew. */
+	if (s->applied_epoch >= s->record.epoch)
+		s->applied_epoch = s->record.epoch - 1;
 	e->draining_due = true;
 	e->epoch_generation = s->generation + 1;
 	if (e->published)
 		publish_now(e);
 }
+
+static void begin_serving(struct entry *e);
 
 static void
 control_on_record(void *arg, const char *service, const struct record *r)
@@ -62,6 +95,9 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	if (!s->known) {
 		s->known = true;
 		e->epoch_generation = s->generation + 1;
+		open_entrance(e);
+		if (c->health != NULL)
+			begin_serving(e);
 		return;
 	}
 	if (r->color != from) {
@@ -69,6 +105,7 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	} else if (e->epoch_generation <= s->generation && r->epoch > s->applied_epoch && s->taken >= e->epoch_generation) {
 		/* A new epoch without a new color: nothing to hand over. */
 		s->applied_epoch = r->epoch;
+		announce(c);
 		flip_on_applied(e);
 	}
 }
@@ -137,6 +174,7 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 	BUS_EMIT(&c->bus, b->state == BACKEND_UP ? LOG_INFO_LEVEL : LOG_WARN_LEVEL,
 		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
+	announce(c);
 	if (e->published)
 		publish_soon(e);
 	else if (c->health != NULL)
@@ -165,6 +203,7 @@ control_on_taken(void *arg, struct service *s, uint64_t generation)
 	if (generation < e->epoch_generation || s->applied_epoch >= s->record.epoch)
 		return;
 	s->applied_epoch = s->record.epoch;
+	announce(c);
 	if (e->draining_due)
 		BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.applied", s, LS("to", color_word(s->record.color)),
 			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason));
@@ -190,6 +229,8 @@ control_ready(const struct control *c, const char **reason)
 		*reason = "the first health checks are not in yet";
 	else if (c->maintenance)
 		*reason = "in maintenance";
+	else if (c->stale)
+		*reason = "the store has not been read for store.max_age";
 	return *reason == NULL;
 }
 
@@ -224,6 +265,9 @@ control_on_stop_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	if (left > 0 && now < c->stop_deadline + STOP_GRACE)
 		return;
+	/* The fleet is told goodbye, if the store can be reached. */
+	if (c->store->leave != NULL && !c->store->leave(c->store) && now < c->closed_at + GOODBYE)
+		return;
 	ev_timer_stop(loop, t);
 	c->life = LIFE_STOPPED;
 	BUS_EMIT(&c->bus, left > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "teald.drained", NULL, LU("remaining", left));
@@ -235,7 +279,10 @@ control_on_closed(void *arg)
 {
 	struct control *c = arg;
 
-	c->stop_deadline = clock_now() + c->config->stop.timeout;
+	c->closed_at = clock_now();
+	c->stop_deadline = c->closed_at + c->config->stop.timeout;
+	if (c->store->leave != NULL)
+		(void)c->store->leave(c->store);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),
 		 LF("timeout", c->config->stop.timeout));
 	for (size_t i = 0; i < c->n; i++) {
@@ -286,6 +333,108 @@ control_backend_refused(struct control *c, struct service *s)
 		health_hurry(c->health, s);
 }
 
+/* -- the fleet's store ---------------------------------------------------------------------- */
+
+static void
+control_describe(void *arg, struct fleet_member *self)
+{
+	struct control *c = arg;
+	const char *reason;
+
+	if (self->services == NULL)
+		self->services = must_array(c->n, sizeof(struct fleet_service));
+	self->n = c->n;
+	self->ready = control_ready(c, &reason);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct service *s = c->entries[i].service;
+		struct fleet_service *f = &self->services[i];
+
+		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
+		f->applied = s->applied_epoch;
+		f->holding = (unsigned)c->engine->count(c->engine, s, color_other(s->record.color));
+		for (int k = 0; k < COLORS; k++) {
+			f->colors[k].healthy = (unsigned)service_healthy(s, (enum color)k);
+			f->colors[k].needed = (unsigned)service_needed(s, (enum color)k);
+			f->colors[k].total = (unsigned)s->colors[k].n;
+		}
+	}
+}
+
+static bool
+control_may_obey(void *arg, const char *name, enum color to)
+{
+	struct control *c = arg;
+	struct entry *e = control_find(c, str_from(name));
+	bool checked = false;
+
+	if (e == NULL || c->health == NULL)
+		return true;
+	for (size_t i = 0; i < e->service->colors[to].n; i++)
+		checked |= e->service->colors[to].backends[i]->state != BACKEND_CHECKING;
+	/* Before the first verdict nobody can say that it is unhealthy. */
+	return !checked || service_healthy(e->service, to) > 0;
+}
+
+static void
+control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct control *c = container_of(t, struct control, stale_timer);
+	struct store_status status;
+	bool stale;
+
+	(void)loop;
+	(void)revents;
+	c->store->status(c->store, &status);
+	stale = c->store_ready && status.age > c->config->store.max_age;
+	if (stale == c->stale)
+		return;
+	c->stale = stale;
+	BUS_EMIT(&c->bus, stale ? LOG_ERROR_LEVEL : LOG_INFO_LEVEL, stale ? "store.stale" : "store.fresh", NULL,
+		 LF("age", status.age), LF("max_age", c->config->store.max_age),
+		 LB("refusing", stale && c->config->store.stale == STALE_REFUSE));
+	if (c->config->store.stale != STALE_REFUSE)
+		return;
+	for (size_t i = 0; i < c->n; i++)
+		if (c->entries[i].published)
+			publish_soon(&c->entries[i]);
+}
+
+/* -- a worker slept ---------------------------------------------------------------------------- */
+
+struct stalled {
+	struct control *control;
+	unsigned thread;
+};
+
+static void
+stalled_on_fresh(void *arg, enum err e, const struct why *why)
+{
+	struct stalled *s = arg;
+	struct engine *engine = s->control->engine;
+
+	(void)e;
+	(void)why;
+	engine->resume(engine, s->thread);
+	free(s);
+}
+
+static void
+control_on_stalled(void *arg, unsigned thread, double seconds)
+{
+	struct control *c = arg;
+	struct stalled *s;
+
+	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "worker.stalled", NULL, LU("worker", thread), LF("seconds", seconds));
+	if (c->store->refresh == NULL) {
+		c->engine->resume(c->engine, thread);
+		return;
+	}
+	s = must_alloc(sizeof(*s));
+	s->control = c;
+	s->thread = thread;
+	c->store->refresh(c->store, stalled_on_fresh, s);
+}
+
 static double
 longest_health_timeout(const struct control *c)
 {
@@ -331,12 +480,20 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	ev_timer_start(loop, &c->first_round);
 	engine->on_taken = control_on_taken;
 	engine->on_closed = control_on_closed;
+	engine->on_stalled = control_on_stalled;
 	engine->arg = c;
 	store->on_record = control_on_record;
 	store->on_ready = control_on_store_ready;
+	store->describe = control_describe;
+	store->may_obey = control_may_obey;
 	store->arg = c;
+	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
+	if (store->fleet != NULL)
+		ev_timer_start(loop, &c->stale_timer);
 	if ((e = store->open(store, why)) != OK)
 		return e;
+	if (c->failed)
+		return why_set(why, E_USAGE, "%s", c->failure.text);
 	c->health = health_new(loop, services, n, &events);
 	for (size_t i = 0; i < n; i++)
 		begin_serving(&c->entries[i]);
@@ -354,6 +511,7 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->stop_timer);
 	ev_timer_stop(c->loop, &c->stop_poll);
 	ev_timer_stop(c->loop, &c->first_round);
+	ev_timer_stop(c->loop, &c->stale_timer);
 	health_free(&c->health);
 	free(c->entries);
 	c->entries = NULL;

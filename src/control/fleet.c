@@ -47,12 +47,15 @@ read_services(json_t *o, struct fleet_member *m)
 	{
 		struct fleet_service *s = &m->services[m->n];
 		json_int_t applied;
+		int holding;
 
-		if (json_unpack(service, "{s:I}", "applied", &applied) != 0 || applied < 0 ||
+		if (json_unpack(service, "{s:I, s:i}", "applied", &applied, "holding", &holding) != 0 || applied < 0 ||
+		    holding < 0 ||
 		    !str_copy(s->name, sizeof(s->name), str_from(name)) || !read_color(service, "green", s, GREEN) ||
 		    !read_color(service, "blue", s, BLUE))
 			return false;
 		s->applied = (uint64_t)applied;
+		s->holding = (unsigned)holding;
 		m->n++;
 	}
 	return true;
@@ -115,6 +118,21 @@ fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struc
 	return n;
 }
 
+uint64_t
+fleet_holding(const struct fleet *f, const char *service, uint64_t epoch)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fleet_member *m = &f->members[i];
+		const struct fleet_service *s = m->self || m->missing ? NULL : service_of(m, service);
+
+		if (s != NULL && s->applied >= epoch)
+			sum += s->holding;
+	}
+	return sum;
+}
+
 size_t
 fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names)
 {
@@ -159,6 +177,7 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 	for (size_t i = 0; i < m->n; i++) {
 		json_object(&j, m->services[i].name);
 		json_u64(&j, "applied", m->services[i].applied);
+		json_u64(&j, "holding", m->services[i].holding);
 		color_json(&j, &m->services[i], GREEN);
 		color_json(&j, &m->services[i], BLUE);
 		json_object_end(&j);
@@ -192,6 +211,7 @@ fleet_json(const struct fleet *f, struct json *j)
 
 			json_object(j, s->name);
 			json_u64(j, "applied", s->applied);
+			json_u64(j, "holding", s->holding);
 			for (int c = 0; c < COLORS; c++) {
 				json_object(j, color_word((enum color)c));
 				json_u64(j, "healthy", s->colors[c].healthy);

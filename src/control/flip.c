@@ -10,6 +10,9 @@
 #define APPLIED_TIMEOUT 5.0
 #define DRAINED_EXTRA 5.0
 #define GATE_AGAIN 0.2
+/* How soon the others are asked again whether they have applied, or emptied. */
+#define FLEET_AGAIN 0.005
+#define HOLDERS_AGAIN 0.25
 
 enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
 
@@ -26,6 +29,13 @@ struct flip {
 	double healthy_until;	/* the gate is asked again until then */
 	uint64_t epoch;	/* after the change */
 	bool changed;	/* by this flip; false when it was active already */
+	uint64_t asked_epoch;	/* the record's when the fleet was asked */
+	bool asking;	/* the store is being read for us: we cannot go before it answers */
+	bool local;	/* applied here; now the others */
+	bool emptied;	/* drained here; now the others */
+	char late[512];	/* members that have not applied it, as last read */
+	double drain_seconds;
+	uint64_t drain_cut;
 	ev_timer again;	/* the gate */
 	ev_timer timeout;
 };
@@ -91,7 +101,8 @@ flip_free(struct flip *f)
 	gate_free(&f->gate);
 	flip_let_go(&f->watcher);
 	list_remove(&f->link);
-	free(f);
+	if (!f->asking)
+		free(f);
 	next_turn(e);
 }
 
@@ -171,6 +182,37 @@ refuse(struct flip *f, enum err e, const char *message)
 	flip_free(f);
 }
 
+/* -- the rest of the fleet -------------------------------------------------------- */
+
+static void ask_fleet(struct flip *f);
+static void flip_on_refreshed(void *arg, enum err e, const struct why *why);
+static void commit(struct flip *f);
+static bool refuse_if_locked(struct flip *f);
+
+static const struct fleet *
+fleet_of(const struct flip *f)
+{
+	const struct store *s = control_of(f)->store;
+
+	return s->fleet != NULL ? s->fleet(s) : NULL;
+}
+
+static void
+ask_store(struct flip *f)
+{
+	struct store *s = control_of(f)->store;
+
+	f->asking = true;
+	s->refresh(s, flip_on_refreshed, f);
+}
+
+static void
+ask_again(struct flip *f, double seconds)
+{
+	ev_timer_set(&f->again, seconds, 0.0);
+	ev_timer_start(control_of(f)->loop, &f->again);
+}
+
 /* -- after the store: applied, drained ------------------------------------------ */
 
 static void
@@ -223,8 +265,78 @@ flip_on_applied(struct entry *e)
 	struct link *first = list_first(&e->flips);
 	struct flip *f = first != NULL ? list_entry(first, struct flip, link) : NULL;
 
-	if (f != NULL && f->state == FLIP_APPLYING && e->service->applied_epoch >= f->epoch)
+	if (f == NULL || f->state != FLIP_APPLYING || f->local || e->service->applied_epoch < f->epoch)
+		return;
+	f->local = true;
+	if (fleet_of(f) == NULL)
 		applied(f);
+	else if (!f->asking)
+		ask_store(f);
+}
+
+/* Flipped, but some of the fleet have not applied it: they are named. */
+static void
+partial(struct flip *f)
+{
+	struct entry *e = f->entry;
+	char text[sizeof(f->late) + 256];
+
+	snprintf(text, sizeof(text), "%s -> %s: flipped, but not applied by %s; see: tealctl fleet",
+		 e->service->config->name, color_word(f->to), f->late);
+	e->flips_total.by_result[f->to][E_PARTIAL_FLEET]++;
+	BUS_EMIT(&control_of(f)->bus, LOG_ERROR_LEVEL, "flip.partial_fleet", e->service, LS("to", color_word(f->to)),
+		 LU("epoch", f->epoch), LS("late", f->late), LS("by", f->request.by.user));
+	answer_error(f, E_PARTIAL_FLEET, text, f->changed);
+	flip_free(f);
+}
+
+/* The store has been read again: has everybody applied it? */
+static void
+look_for_laggards(struct flip *f)
+{
+	struct buf names;
+	size_t late, missing;
+
+	buf_init(&names, sizeof(f->late) - 1);
+	late = fleet_laggards(fleet_of(f), f->entry->service->config->name, f->epoch, &names, &missing);
+	str_copy(f->late, sizeof(f->late), buf_str(&names));
+	buf_free(&names);
+	if (late == 0)
+		applied(f);
+	else if (late == missing)
+		partial(f);
+	else
+		ask_again(f, FLEET_AGAIN);
+}
+
+static void
+drained(struct flip *f)
+{
+	struct reply r;
+
+	reply_event(&r, "drained");
+	json_u64(&r.json, "epoch", f->epoch);
+	json_double(&r.json, "seconds", f->drain_seconds);
+	json_u64(&r.json, "cut", f->drain_cut);
+	reply_send(&r, f->watcher, false);
+	answer_ok(f);
+	flip_free(f);
+}
+
+static void
+look_for_holders(struct flip *f)
+{
+	uint64_t left = fleet_holding(fleet_of(f), f->entry->service->config->name, f->epoch);
+	struct reply r;
+
+	if (left == 0) {
+		drained(f);
+		return;
+	}
+	reply_event(&r, "draining");
+	json_u64(&r.json, "remaining", left);
+	reply_send(&r, f->watcher, false);
+	ask_again(f, HOLDERS_AGAIN);
 }
 
 void
@@ -245,15 +357,14 @@ flip_on_drained(struct entry *e, double seconds, uint64_t cut)
 {
 	LIST_EACH(it, &e->drainers) {
 		struct flip *f = list_entry(it, struct flip, link);
-		struct reply r;
 
-		reply_event(&r, "drained");
-		json_u64(&r.json, "epoch", f->epoch);
-		json_double(&r.json, "seconds", seconds);
-		json_u64(&r.json, "cut", cut);
-		reply_send(&r, f->watcher, false);
-		answer_ok(f);
-		flip_free(f);
+		f->drain_seconds = seconds;
+		f->drain_cut = cut;
+		f->emptied = true;
+		if (fleet_of(f) == NULL)
+			drained(f);
+		else
+			ask_again(f, HOLDERS_AGAIN);
 	}
 }
 
@@ -325,6 +436,7 @@ commit(struct flip *f)
 	w.next.at_us = clock_wall_us();
 	memcpy(w.next.by, q->by.user, sizeof(w.next.by));
 	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
+	w.forced = q->force;
 	fill_entry(f, &w.entry, f->epoch, OK);
 	f->entry->drain_timeout = q->has_drain ? q->drain : -1;
 	become(f, FLIP_STORING);
@@ -384,7 +496,88 @@ flip_on_gate(struct gate *g, void *arg)
 	}
 	/* Asking took time; a lock set meanwhile counts. */
 	if (!refuse_if_locked(f))
+		ask_fleet(f);
+}
+
+/* With a fleet, its store is read first: a store that does not answer refuses
+ * the flip before anything is written, and every other member's view counts. */
+static void
+ask_fleet(struct flip *f)
+{
+	if (fleet_of(f) == NULL) {
 		commit(f);
+		return;
+	}
+	f->asked_epoch = f->entry->service->record.epoch;
+	ask_store(f);
+}
+
+static void
+fleet_answered(struct flip *f)
+{
+	const struct service *s = f->entry->service;
+	struct buf names;
+	char text[1024];
+	size_t against = 0;
+
+	if (s->record.epoch != f->asked_epoch) {
+		snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu", s->config->name,
+			 color_word(s->record.color), (unsigned long long)s->record.epoch);
+		refuse(f, E_CONFLICT, text);
+		return;
+	}
+	if (refuse_if_locked(f))
+		return;
+	buf_init(&names, 600);
+	if (!f->request.force)
+		against = fleet_objections(fleet_of(f), s->config->name, f->to, &names);
+	snprintf(text, sizeof(text), "%s -> %s: not every teald of the fleet can reach it: %.*s", s->config->name,
+		 color_word(f->to), (int)buf_len(&names), buf_str(&names).p);
+	buf_free(&names);
+	if (against > 0)
+		refuse(f, E_UNHEALTHY, text);
+	else
+		commit(f);
+}
+
+/* The store was read, or not, at whatever stage we asked. */
+static void
+flip_on_refreshed(void *arg, enum err e, const struct why *why)
+{
+	struct flip *f = arg;
+	char text[sizeof(why->text) + 128];
+
+	f->asking = false;
+	switch (f->state) {
+	case FLIP_CHECKING:
+		if (e == OK) {
+			fleet_answered(f);
+			return;
+		}
+		snprintf(text, sizeof(text), "%s -> %s: %s; nothing changed", f->entry->service->config->name,
+			 color_word(f->to), why->text);
+		refuse(f, E_STORE, text);
+		return;
+	case FLIP_APPLYING:
+		if (e == OK)
+			look_for_laggards(f);
+		else
+			ask_again(f, GATE_AGAIN);
+		return;
+	case FLIP_DRAINING:
+		if (e == OK)
+			look_for_holders(f);
+		else
+			ask_again(f, GATE_AGAIN);
+		return;
+	case FLIP_WAITING:
+	case FLIP_STORING:
+		return;
+	case FLIP_OVER:
+		/* Gone while we asked. */
+		free(f);
+		return;
+	}
 }
 
 /* Whom a rollback leads back to; false when the flip has been answered. */
@@ -475,7 +668,7 @@ check(struct flip *f)
 	if (refuse_if_locked(f))
 		return;
 	if (f->request.force) {
-		commit(f);
+		ask_fleet(f);
 		return;
 	}
 	gate_free(&f->gate);
@@ -485,9 +678,14 @@ check(struct flip *f)
 static void
 flip_on_again(struct ev_loop *loop, ev_timer *t, int revents)
 {
+	struct flip *f = container_of(t, struct flip, again);
+
 	(void)loop;
 	(void)revents;
-	check(container_of(t, struct flip, again));
+	if (f->state == FLIP_CHECKING)
+		check(f);
+	else if (!f->asking)
+		ask_store(f);
 }
 
 static void
@@ -519,6 +717,10 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 		answer_error(f, E_UNKNOWN, text, -1);
 		break;
 	case FLIP_APPLYING:
+		if (f->local && f->late[0] != '\0') {
+			partial(f);
+			break;
+		}
 		snprintf(text, sizeof(text), "%s -> %s: flipped, but not applied everywhere within %.3g s", name,
 			 color_word(f->to), after);
 		answer_error(f, E_TIMEOUT, text, f->changed);

@@ -18,7 +18,8 @@ listener_pause(struct listener *l)
 void
 listener_resume(struct listener *l)
 {
-	if (l->watcher.fd >= 0 && l->lane->snapshot != NULL && !l->lane->worker->starved)
+	if (l->watcher.fd >= 0 && l->lane->snapshot != NULL && !l->lane->worker->starved &&
+	    !l->lane->worker->held)
 		ev_io_start(l->lane->worker->loop, &l->watcher);
 }
 

@@ -80,7 +80,71 @@ proxy_tell_refused(struct proxy *p, struct service *s)
 	mailbox_send(&p->mailbox, &r->mail);
 }
 
+struct stalled_letter {
+	struct mail mail;
+	unsigned worker;
+	double seconds;
+};
+
+static void
+stalled_open(struct mail *m, void *receiver)
+{
+	struct stalled_letter *l = container_of(m, struct stalled_letter, mail);
+	struct proxy *p = receiver;
+
+	p->engine.on_stalled(p->engine.arg, l->worker, l->seconds);
+	free(l);
+}
+
+void
+proxy_tell_stalled(struct proxy *p, unsigned worker, double seconds)
+{
+	struct stalled_letter *l = must_alloc(sizeof(*l));
+
+	l->mail.open = stalled_open;
+	l->worker = worker;
+	l->seconds = seconds;
+	mailbox_send(&p->mailbox, &l->mail);
+}
+
 /* -- main to workers ----------------------------------------------------- */
+
+struct resume_letter {
+	struct mail mail;
+};
+
+static void
+resume_open(struct mail *m, void *receiver)
+{
+	free(container_of(m, struct resume_letter, mail));
+	worker_release(receiver);
+}
+
+/* Behind the snapshots that were sent before, so the worker has them. */
+static void
+proxy_resume(struct engine *e, unsigned worker)
+{
+	struct proxy *p = proxy_of(e);
+	struct resume_letter *l = must_alloc(sizeof(*l));
+
+	l->mail.open = resume_open;
+	mailbox_send(&p->workers[worker].mailbox, &l->mail);
+}
+
+static enum err
+proxy_open(struct engine *e, struct service *s, struct why *why)
+{
+	struct proxy *p = proxy_of(e);
+	enum err error = OK;
+
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		const struct lane *l = &p->workers[i].lanes[s->index];
+
+		for (unsigned k = 0; k < l->n_listeners && error == OK; k++)
+			error = sock_listen(l->listeners[k].watcher.fd, s->config->tcp.backlog, why);
+	}
+	return error;
+}
 
 struct snapshot_letter {
 	struct mail mail;
@@ -313,7 +377,9 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		.drain = proxy_drain,
 		.holders = proxy_holders,
 		.count = proxy_count,
+		.open = proxy_open,
 		.close = proxy_close,
+		.resume = proxy_resume,
 	};
 	p->config = config;
 	p->services = services;
@@ -332,10 +398,9 @@ static enum err
 bind_address(struct proxy *p, unsigned service, const struct addr *a, enum entrance entrance, struct why *why)
 {
 	const struct service_config *sc = p->services[service]->config;
-	const struct sock_listen options = { .backlog = sc->tcp.backlog };
 	int *fds = must_array(p->n_workers, sizeof(int));
 	struct why reason;
-	enum err e = sock_listen(a, &options, fds, p->n_workers, &reason);
+	enum err e = sock_bind(a, fds, p->n_workers, &reason);
 
 	if (e != OK) {
 		free(fds);

@@ -410,14 +410,15 @@ void
 session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client)
 {
 	struct worker *w = l->worker;
-	bool admitted = entrance == ENTRANCE_PREVIEW || admission_enter(&l->service->admission, 1);
+	bool main_entrance = entrance == ENTRANCE_MAIN, stale = main_entrance && l->snapshot->refuse;
+	bool admitted = !stale && (!main_entrance || admission_enter(&l->service->admission, 1));
 	struct session *s = admitted ? calloc(1, sizeof(*s)) : NULL;
 
 	if (s == NULL) {
-		if (admitted && entrance == ENTRANCE_MAIN)
+		if (admitted && main_entrance)
 			admission_leave(&l->service->admission, 1);
 		admission_leave(&w->proxy->descriptors, 2);
-		session_refuse(l, entrance, fd, client, admitted ? END_MEMORY : END_LIMIT);
+		session_refuse(l, entrance, fd, client, stale ? END_STALE : admitted ? END_MEMORY : END_LIMIT);
 		return;
 	}
 	s->magic = SESSION_MAGIC;

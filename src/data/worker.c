@@ -17,6 +17,10 @@
 #define PIPES_MAX 512
 #define TICK 0.1
 #define DRAIN_TICK 0.02
+/* A tick so late means that the whole thread stood still, and for so long at
+ * most nobody is accepted after it. */
+#define STALL 1.0
+#define HOLD_MAX 0.5
 /* Until the same trouble is told again. */
 #define COMPLAIN_SECONDS 10.0
 
@@ -35,15 +39,29 @@ worker_clock(struct worker *w, double after)
 	return clock;
 }
 
+static void
+pause_all(struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
+			listener_pause(&w->lanes[i].listeners[k]);
+}
+
+static void
+resume_all(struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
+			listener_resume(&w->lanes[i].listeners[k]);
+}
+
 void
 worker_starve(struct worker *w, const char *reason)
 {
 	if (w->starved)
 		return;
 	w->starved = true;
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
-			listener_pause(&w->lanes[i].listeners[k]);
+	pause_all(w);
 	if (w->complained > 0 && w->now - w->complained < COMPLAIN_SECONDS)
 		return;
 	w->complained = w->now;
@@ -72,9 +90,7 @@ worker_resume(struct worker *w)
 			if (w->starved)
 				return;
 		}
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
-			listener_resume(&w->lanes[i].listeners[k]);
+	resume_all(w);
 }
 
 static void
@@ -104,6 +120,24 @@ end_abandoned(struct lane *l)
 	}
 }
 
+void
+worker_hold(struct worker *w, double stalled)
+{
+	w->held = true;
+	w->held_since = w->now;
+	pause_all(w);
+	proxy_tell_stalled(w->proxy, w->index, stalled);
+}
+
+void
+worker_release(struct worker *w)
+{
+	if (!w->held)
+		return;
+	w->held = false;
+	resume_all(w);
+}
+
 static void
 worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 {
@@ -112,6 +146,11 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	CHECK(w->magic == WORKER_MAGIC);
+	if (w->ticked > 0 && w->now - w->ticked > TICK + STALL)
+		worker_hold(w, w->now - w->ticked - TICK);
+	w->ticked = w->now;
+	if (w->held && w->now - w->held_since >= HOLD_MAX - TICK)
+		worker_release(w);
 	expire(w);
 	if (w->starved)
 		worker_resume(w);
@@ -195,6 +234,8 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	list_init(&w->ended);
 	mailbox_init(&w->mailbox, w->loop, w);
 	ev_timer_init(&w->tick, worker_on_tick, TICK, TICK);
+	/* After a stall the tick comes before whatever wants to be accepted. */
+	ev_set_priority(&w->tick, EV_MAXPRI);
 	ev_timer_start(w->loop, &w->tick);
 	ev_timer_init(&w->drain_tick, worker_on_drain_tick, 0.0, DRAIN_TICK);
 	ev_prepare_init(&w->reap, worker_on_reap);

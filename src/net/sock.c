@@ -78,7 +78,7 @@ bind_error(const struct addr *a, struct why *why)
 }
 
 static int
-open_listener(const struct addr *a, const struct sock_listen *options, bool first)
+open_bound(const struct addr *a, bool first)
 {
 	int family = addr_family(a), fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), saved;
 
@@ -99,8 +99,6 @@ open_listener(const struct addr *a, const struct sock_listen *options, bool firs
 	 * SO_REUSEPORT socket could slip between. */
 	if (first && family != AF_UNIX)
 		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	if (listen(fd, options->backlog) != 0)
-		goto fail;
 	return fd;
 fail:
 	saved = errno;
@@ -110,7 +108,7 @@ fail:
 }
 
 enum err
-sock_listen(const struct addr *a, const struct sock_listen *options, int *fds, unsigned n, struct why *why)
+sock_bind(const struct addr *a, int *fds, unsigned n, struct why *why)
 {
 	bool local = addr_family(a) == AF_UNIX;
 	struct addr bound = *a;
@@ -119,7 +117,7 @@ sock_listen(const struct addr *a, const struct sock_listen *options, int *fds, u
 	if (local && (e = sock_claim_unix(a, why)) != OK)
 		return e;
 	for (unsigned i = 0; i < n; i++) {
-		fds[i] = local && i > 0 ? dup(fds[0]) : open_listener(&bound, options, i == 0);
+		fds[i] = local && i > 0 ? dup(fds[0]) : open_bound(&bound, i == 0);
 		if (fds[i] < 0) {
 			e = bind_error(a, why);
 			close_all(fds, i);
@@ -130,6 +128,17 @@ sock_listen(const struct addr *a, const struct sock_listen *options, int *fds, u
 			getsockname(fds[0], &bound.u.sa, &bound.len);
 	}
 	return OK;
+}
+
+enum err
+sock_listen(int fd, int backlog, struct why *why)
+{
+	struct addr a = { .len = sizeof(a.u) };
+
+	if (listen(fd, backlog) == 0)
+		return OK;
+	getsockname(fd, &a.u.sa, &a.len);
+	return bind_error(&a, why);
 }
 
 int

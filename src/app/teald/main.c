@@ -31,10 +31,13 @@ struct teald {
 	bool control_opened;
 	ev_signal term, interrupt, hangup;
 	unsigned signals;
+	bool assume_initial;
+	bool failed;	/* while serving; why.text says how */
+	struct why why;
 };
 
 static const char usage[] =
-	"usage: teald -c FILE [-t]\n"
+	"usage: teald -c FILE [-t] [--assume-initial]\n"
 	"       teald --help | --version\n"
 	"\n"
 	"The load balancer of two colors.  Stays in the foreground, logs JSON lines\n"
@@ -42,6 +45,9 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE   the configuration, see teal.conf(5)\n"
 	"  -t, --test          check the configuration, start nothing\n"
+	"  --assume-initial    with Redis: services that neither Redis nor state_dir\n"
+	"                      knows begin with their `initial` color, before Redis\n"
+	"                      has answered\n"
 	"  -V, --version       print the version\n"
 	"  -h, --help          print this\n"
 	"\n"
@@ -51,6 +57,7 @@ static const char usage[] =
 struct options {
 	const char *config;
 	bool test;
+	bool assume_initial;
 };
 
 /* Returns an exit status, or -1 to go on. */
@@ -62,6 +69,7 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "test", no_argument, NULL, 't' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "assume-initial", no_argument, NULL, 'a' },
 		{ 0 },
 	};
 	int c;
@@ -73,6 +81,9 @@ parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			o->test = true;
+			break;
+		case 'a':
+			o->assume_initial = true;
 			break;
 		case 'V':
 			printf("teald %s\n", teal_version());
@@ -115,6 +126,17 @@ teald_on_stopped(void *arg)
 {
 	struct teald *t = arg;
 
+	ev_break(t->loop, EVBREAK_ALL);
+}
+
+/* A port that cannot be listened on after all: better to end, and be seen. */
+static void
+teald_on_fatal(void *arg, const struct why *why)
+{
+	struct teald *t = arg;
+
+	t->failed = true;
+	t->why = *why;
 	ev_break(t->loop, EVBREAK_ALL);
 }
 
@@ -184,12 +206,15 @@ open_all(struct teald *t, struct why *why)
 	if ((e = startup_state_dir(t->config, why)) != OK || (e = startup_drop_privileges(t->config, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);
+	if (t->config->store.type == STORE_REDIS)
+		return why_set(why, E_UNSUPPORTED, "store.type = \"redis\" is not built yet");
 	t->store = store_file_new(t->config, t->jobs);
 	if ((e = proxy_start(t->proxy, why)) != OK)
 		return e;
 	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, &t->proxy->engine, t->services, t->n, why);
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
+	t->control.on_fatal = teald_on_fatal;
 	t->control.arg = t;
 	t->proxy->on_refused = teald_on_refused;
 	if (e != OK)
@@ -231,9 +256,9 @@ watch_signals(struct teald *t)
 }
 
 static int
-serve(struct config *config)
+serve(struct config *config, bool assume_initial)
 {
-	struct teald t = { .config = config };
+	struct teald t = { .config = config, .assume_initial = assume_initial };
 	struct why why = { "" };
 	enum err e;
 
@@ -248,7 +273,9 @@ serve(struct config *config)
 	e = open_all(&t, &why);
 	if (e == OK)
 		ev_run(t.loop, 0);
-	else
+	if (t.failed)
+		e = why_set(&why, E_INTERNAL, "%s", t.why.text);
+	if (e != OK)
 		LOG_ERROR("teald.failed", LS("error", why.text));
 	close_all(&t);
 	if (e == OK)
@@ -271,11 +298,15 @@ main(int argc, char **argv)
 		return status;
 	if (load(o.config, &config) != OK)
 		return EXIT_USAGE;
-	if (o.test) {
+	if (o.assume_initial && config->store.type != STORE_REDIS) {
+		fputs("teald: --assume-initial is for store.type = \"redis\"; the embedded store needs no such thing\n",
+		      stderr);
+		status = EXIT_USAGE;
+	} else if (o.test) {
 		printf("%s: ok\n", o.config);
 		status = 0;
 	} else {
-		status = serve(config);
+		status = serve(config, o.assume_initial);
 	}
 	config_free(&config);
 	return status;

@@ -24,7 +24,6 @@ static const char busy_reply[] = "HTTP/1.1 503 Service Unavailable\r\n"
 struct observe *
 observe_bind(const struct config *config, struct why *why)
 {
-	const struct sock_listen options = { .backlog = BACKLOG };
 	struct observe *o = must_alloc(sizeof(*o));
 	struct why reason;
 	int fd = -1;
@@ -32,7 +31,7 @@ observe_bind(const struct config *config, struct why *why)
 	o->config = config;
 	list_init(&o->visitors);
 	list_init(&o->dead);
-	if (config->observe.on && sock_listen(&config->observe.listen, &options, &fd, 1, &reason) != OK) {
+	if (config->observe.on && (sock_bind(&config->observe.listen, &fd, 1, &reason) != OK || sock_listen(fd, BACKLOG, &reason) != OK)) {
 		(void)why_set(why, E_USAGE, "observe: %.900s", reason.text);
 		free(o);
 		return NULL;

@@ -1,0 +1,115 @@
+/* store_redis.h - inside the Redis store: what its files share.
+ * Thread: main. */
+#ifndef CONTROL_STORE_REDIS_H
+#define CONTROL_STORE_REDIS_H
+
+#include "control/redis_record.h"
+#include "control/redis_script.h"
+#include "control/state_cache.h"
+#include "control/store.h"
+
+#define STORE_REDIS_MAGIC 0x73746f72u
+
+/* The truth is read again this often without any hint, seconds. */
+#define REDIS_POLL 0.5
+#define REDIS_BEAT 1.0
+/* Lines kept in the stream of events. */
+#define REDIS_EVENTS "10000"
+
+struct redis_service {
+	struct store_redis *store;
+	const struct service_config *config;
+	char *key;	/* PREFIX:service:NAME */
+	bool known;	/* told to control */
+	struct record record;	/* as told */
+	bool writing;	/* forward or initial is under way */
+	uint64_t complained;	/* epoch that was complained about, so once each */
+	char problem[256];	/* "" when none */
+};
+
+struct refresh_waiter {
+	struct link link;
+	store_refreshed_fn *done;
+	void *arg;
+	bool fresh;	/* waits for a reading that begins after it came */
+};
+
+/* A write whose answer never came: the next reading tells. */
+struct doubt {
+	struct link link;
+	struct redis_service *service;
+	struct record next;
+	uint64_t expect_epoch;
+	int64_t deadline_us;	/* Redis's clock: executed later it writes nothing */
+	double give_up;	/* clock_now() */
+	store_done_fn *done;
+	void *arg;
+};
+
+struct store_redis {
+	struct store store;
+	uint32_t magic;
+	const struct config *config;
+	struct jobs *jobs;
+	struct ev_loop *loop;
+	bool assume_initial;
+	struct state_cache *cache;
+	struct redis *commands, *hints;
+	struct fleet fleet;
+	struct redis_service *services;
+	size_t n;
+	bool ready_told;
+
+	bool reading;	/* a reading is under way */
+	struct link waiters;	/* struct refresh_waiter */
+	struct link doubts;	/* struct doubt */
+	double started, read_at;	/* clock_now(); read_at 0: never */
+	int64_t time_us;	/* Redis's clock at the last reading ... */
+	double time_at;	/* ... and ours */
+	char down_why[512];	/* "" while up */
+	char problem[512];	/* for status */
+
+	bool beating, beat_again;	/* a heartbeat is under way; another is due */
+	bool leaving, left;
+	unsigned under_way;	/* commands without answer */
+	ev_timer poll, beat, doubt_timer;
+	char *channel, *events_key, *beat_key, *index_key;
+	struct fleet_member self;
+};
+
+static inline struct store_redis *
+store_redis_of(const struct store *s)
+{
+	struct store_redis *r = container_of(s, struct store_redis, store);
+
+	CHECK(r->magic == STORE_REDIS_MAGIC);
+	return r;
+}
+
+/* Redis's clock by ours: its last TIME and what has passed since; 0: never heard. */
+int64_t store_redis_now(const struct store_redis *s);
+/* Tells control and the cache; the service's record is this from now on. */
+void store_redis_tell(struct redis_service *v, const struct record *r);
+
+/* store_redis_read.c: reading the truth. */
+void store_redis_read(struct store_redis *s);
+/* Judges one record of the store against what is known. */
+void store_redis_judge(struct redis_service *v, const struct record *r, bool forced);
+void store_redis_refresh(struct store *s, store_refreshed_fn *done, void *arg);
+
+/* store_redis_write.c: changing it. */
+enum redis_write_mode { REDIS_WRITE_CAS, REDIS_WRITE_FORWARD };
+void store_redis_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg);
+void store_redis_note(struct store *s, const struct audit_entry *entry);
+void store_redis_history(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
+/* Brings the store forward to what this teald knows, or tells it of a service
+ * it has never heard of (expect 0). */
+void store_redis_forward(struct redis_service *v, const struct record *r, bool initial);
+/* After each reading, and when time is over: answers those that can be. */
+void store_redis_settle_doubts(struct store_redis *s);
+
+/* store_redis_beat.c: heartbeats. */
+void store_redis_beat(struct store_redis *s);
+bool store_redis_leave(struct store *s);
+
+#endif

@@ -1,0 +1,278 @@
+/* store_redis.c - the truth about colors in Redis, shared by a fleet; on disk
+ * the last known state, so that no request ever waits for Redis.
+ *
+ * Readings come every half second and at every hint; a write is one script
+ * that compares the epoch and the clock first.  See store_redis_read.c for
+ * what is believed, store_redis_write.c for what is written.
+ *
+ * Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "control/store_redis.h"
+
+int64_t
+store_redis_now(const struct store_redis *s)
+{
+	if (s->time_us == 0)
+		return 0;
+	return s->time_us + (int64_t)((clock_now() - s->time_at) * 1e6);
+}
+
+void
+store_redis_tell(struct redis_service *v, const struct record *r)
+{
+	struct store_redis *s = v->store;
+
+	v->known = true;
+	v->record = *r;
+	state_cache_put(s->cache, v->config->name, r);
+	s->store.on_record(s->store.arg, v->config->name, r);
+}
+
+/* -- the connections speak ------------------------------------------------------------ */
+
+static void
+redis_on_up(void *arg)
+{
+	struct store_redis *s = arg;
+
+	LOG_INFO("store.up", LS("type", "redis"), LS("where", redis_where(s->commands)));
+	s->down_why[0] = '\0';
+	store_redis_read(s);
+	store_redis_beat(s);
+}
+
+static void
+redis_on_down(void *arg, const struct why *why)
+{
+	struct store_redis *s = arg;
+
+	snprintf(s->down_why, sizeof(s->down_why), "%.500s", why->text);
+	LOG_ERROR("store.down", LS("type", "redis"), LS("reason", why->text));
+}
+
+static void
+hints_on_up(void *arg)
+{
+	/* Whatever was published while nobody listened. */
+	store_redis_read(arg);
+}
+
+static void
+hints_on_down(void *arg, const struct why *why)
+{
+	(void)arg;
+	LOG_DEBUG("store.no_hints", LS("reason", why->text));
+}
+
+static void
+hint_read(void *arg, enum err e, const struct why *why)
+{
+	(void)arg;
+	(void)e;
+	(void)why;
+}
+
+static void
+hints_on_message(void *arg, struct str channel, struct str payload)
+{
+	struct store_redis *s = arg;
+
+	(void)channel;
+	(void)payload;
+	store_redis_refresh(&s->store, hint_read, NULL);
+}
+
+static void
+store_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	store_redis_read(container_of(t, struct store_redis, poll));
+}
+
+static void
+store_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	store_redis_beat(container_of(t, struct store_redis, beat));
+}
+
+/* -- life --------------------------------------------------------------------------------- */
+
+/* What the folder knows counts until Redis says more. */
+static void
+tell_last_known(struct store_redis *s)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct redis_service *v = &s->services[i];
+		const struct record *r = state_cache_find(s->cache, v->config->name);
+		struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
+					.at_us = clock_wall_us(), .by = "teald", .reason = "--assume-initial" };
+
+		if (r == NULL && !s->assume_initial) {
+			all = false;
+			continue;
+		}
+		if (r == NULL)
+			LOG_WARN("store.assumed_initial", LS("service", v->config->name),
+				 LS("color", color_word(first.color)),
+				 LS("message", "neither Redis nor state_dir has said so: --assume-initial"));
+		v->known = true;
+		v->record = r != NULL ? *r : first;
+		s->store.on_record(s->store.arg, v->config->name, &v->record);
+	}
+	if (all && !s->ready_told) {
+		s->ready_told = true;
+		s->store.on_ready(s->store.arg);
+	}
+}
+
+static enum err
+store_redis_open(struct store *store, struct why *why)
+{
+	struct store_redis *s = store_redis_of(store);
+	const struct redis_events commands = { .up = redis_on_up, .down = redis_on_down, .arg = s };
+	const struct redis_events hints = { .up = hints_on_up, .down = hints_on_down, .message = hints_on_message,
+					    .arg = s };
+
+	if ((s->cache = state_cache_open(s->config, s->jobs, why)) == NULL)
+		return E_USAGE;
+	str_copy(s->self.id, sizeof(s->self.id), str_from(state_cache_id(s->cache)));
+	if (gethostname(s->self.host, sizeof(s->self.host) - 1) != 0)
+		str_copy(s->self.host, sizeof(s->self.host), STR("unknown"));
+	str_copy(s->self.version, sizeof(s->self.version), str_from(teal_version()));
+	s->self.pid = getpid();
+	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
+	s->started = clock_now();
+	tell_last_known(s);
+	s->commands = redis_new(s->loop, s->config, s->jobs, NULL, &commands);
+	s->hints = redis_new(s->loop, s->config, s->jobs, s->channel, &hints);
+	ev_timer_start(s->loop, &s->poll);
+	ev_timer_start(s->loop, &s->beat);
+	return OK;
+}
+
+static void
+store_redis_announce(struct store *store)
+{
+	store_redis_beat(store_redis_of(store));
+}
+
+static const struct fleet *
+store_redis_fleet(const struct store *store)
+{
+	return &store_redis_of(store)->fleet;
+}
+
+static void
+store_redis_status(const struct store *store, struct store_status *out)
+{
+	const struct store_redis *s = store_redis_of(store);
+
+	*out = (struct store_status){ .type = "redis",
+				      .up = s->commands != NULL && redis_is_up(s->commands) && s->down_why[0] == '\0' &&
+					    s->read_at > 0,
+				      .age = clock_now() - (s->read_at > 0 ? s->read_at : s->started),
+				      .where = s->commands != NULL ? redis_where(s->commands) : NULL };
+	if (s->down_why[0] != '\0')
+		out->problem = s->down_why;
+	else if (s->problem[0] != '\0')
+		out->problem = s->problem;
+	for (size_t i = 0; out->problem == NULL && i < s->n; i++)
+		if (s->services[i].problem[0] != '\0')
+			out->problem = s->services[i].problem;
+}
+
+static void
+store_redis_close(struct store **sp)
+{
+	struct store_redis *s;
+	struct why why;
+
+	if (*sp == NULL)
+		return;
+	s = store_redis_of(*sp);
+	*sp = NULL;
+	s->left = true;
+	ev_timer_stop(s->loop, &s->poll);
+	ev_timer_stop(s->loop, &s->beat);
+	redis_free(&s->hints);
+	redis_free(&s->commands);
+	/* Writes in doubt stay so: nobody reads any more. */
+	LIST_EACH(it, &s->doubts) {
+		struct doubt *d = list_entry(it, struct doubt, link);
+
+		list_remove(it);
+		why_set(&why, E_UNKNOWN, "teald stopped before Redis said whether it wrote");
+		d->done(d->arg, E_UNKNOWN, &d->service->record, &why);
+		free(d);
+	}
+	LIST_EACH(it, &s->waiters) {
+		struct refresh_waiter *w = list_entry(it, struct refresh_waiter, link);
+
+		list_remove(it);
+		why_set(&why, E_STORE, "teald is stopping");
+		w->done(w->arg, E_STORE, &why);
+		free(w);
+	}
+	ev_timer_stop(s->loop, &s->doubt_timer);
+	state_cache_close(&s->cache);
+	fleet_free(&s->fleet);
+	for (size_t i = 0; i < s->n; i++)
+		free(s->services[i].key);
+	free(s->services);
+	free(s->self.services);
+	free(s->channel);
+	free(s->events_key);
+	free(s->beat_key);
+	free(s->index_key);
+	s->magic = 0;
+	free(s);
+}
+
+struct store *
+store_redis_new(const struct config *config, struct jobs *jobs, bool assume_initial)
+{
+	struct store_redis *s = must_alloc(sizeof(*s));
+	const char *prefix = config->store.prefix;
+
+	s->magic = STORE_REDIS_MAGIC;
+	s->config = config;
+	s->jobs = jobs;
+	s->loop = jobs_loop(jobs);
+	s->assume_initial = assume_initial;
+	list_init(&s->waiters);
+	list_init(&s->doubts);
+	s->n = config->n_services;
+	s->services = must_array(s->n, sizeof(struct redis_service));
+	for (size_t i = 0; i < s->n; i++) {
+		s->services[i].store = s;
+		s->services[i].config = &config->services[i];
+		s->services[i].key = must_printf("%s:service:%s", prefix, config->services[i].name);
+	}
+	s->channel = must_printf("%s:changed", prefix);
+	s->events_key = must_printf("%s:events", prefix);
+	s->index_key = must_printf("%s:lbs", prefix);
+	ev_timer_init(&s->poll, store_on_poll, REDIS_POLL, REDIS_POLL);
+	ev_timer_init(&s->beat, store_on_beat, REDIS_BEAT, REDIS_BEAT);
+	s->store = (struct store){ .open = store_redis_open,
+				   .write = store_redis_write,
+				   .note = store_redis_note,
+				   .history = store_redis_history,
+				   .status = store_redis_status,
+				   .close = store_redis_close,
+				   .refresh = store_redis_refresh,
+				   .announce = store_redis_announce,
+				   .fleet = store_redis_fleet,
+				   .leave = store_redis_leave };
+	return &s->store;
+}

@@ -1,0 +1,241 @@
+/* store_redis_read.c - reading the truth from Redis, and what to make of it:
+ * nothing that is older, empty or rubbish ever moves traffic.  Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/store_redis.h"
+
+/* -- one record ------------------------------------------------------------------- */
+
+static void
+complain(struct redis_service *v, const char *event, const struct record *r, const char *hint)
+{
+	snprintf(v->problem, sizeof(v->problem), "%s: %s (the store says %s at epoch %llu)", v->config->name, hint,
+		 color_word(r->color), (unsigned long long)r->epoch);
+	if (v->complained == r->epoch)
+		return;
+	v->complained = r->epoch;
+	LOG_ERROR(event, LS("service", v->config->name), LR(NULL, str_from(v->config->labels_json)),
+		  LS("store_color", color_word(r->color)), LU("store_epoch", r->epoch),
+		  LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch), LS("message", hint));
+}
+
+static bool
+same_lock(const struct record *a, const struct record *b)
+{
+	return a->lock.on == b->lock.on && strcmp(a->lock.by, b->lock.by) == 0 &&
+	       strcmp(a->lock.reason, b->lock.reason) == 0;
+}
+
+void
+store_redis_judge(struct redis_service *v, const struct record *r, bool forced)
+{
+	struct store *store = &v->store->store;
+
+	if (!v->known) {
+		store_redis_tell(v, r);
+		return;
+	}
+	if (r->epoch < v->record.epoch) {
+		complain(v, "store.epoch_lower", r, "the store went back in time; it is brought forward again");
+		store_redis_forward(v, &v->record, false);
+		return;
+	}
+	if (r->epoch > v->record.epoch && r->color != v->record.color && !forced &&
+	    !store->may_obey(store->arg, v->config->name, r->color)) {
+		complain(v, "store.refused", r, "refused: that color has no healthy backend here");
+		return;
+	}
+	if (r->epoch == v->record.epoch && r->color != v->record.color)
+		complain(v, "store.disagrees", r, "another color at the same epoch: the store's word counts");
+	else if (v->problem[0] != '\0') {
+		v->problem[0] = '\0';
+		v->complained = 0;
+	}
+	if (r->epoch != v->record.epoch || r->color != v->record.color || r->change != v->record.change ||
+	    !same_lock(r, &v->record))
+		store_redis_tell(v, r);
+}
+
+/* The store answered, and has no such service. */
+static void
+missing(struct redis_service *v)
+{
+	struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
+				.at_us = clock_wall_us(), .by = "teald" };
+
+	if (v->known) {
+		if (v->complained != UINT64_MAX)
+			LOG_WARN("store.empty", LS("service", v->config->name), LU("epoch", v->record.epoch),
+				 LS("message", "the store does not know the service any more; writing it again"));
+		v->complained = UINT64_MAX;
+		store_redis_forward(v, &v->record, false);
+	} else {
+		store_redis_forward(v, &first, true);
+	}
+}
+
+static void
+read_service(struct redis_service *v, const redisReply *reply)
+{
+	struct record r;
+	bool forced, exists;
+	struct why why;
+
+	if (redis_record_parse(reply, &r, &forced, &exists, &why) != OK) {
+		if (v->problem[0] == '\0')
+			LOG_ERROR("store.bad_record", LS("service", v->config->name), LS("key", v->key),
+				  LS("message", why.text));
+		snprintf(v->problem, sizeof(v->problem), "%s: %.150s", v->key, why.text);
+		return;
+	}
+	if (!exists) {
+		missing(v);
+		return;
+	}
+	if (v->complained == UINT64_MAX)
+		v->complained = 0;
+	store_redis_judge(v, &r, forced);
+}
+
+/* -- a whole reading ----------------------------------------------------------------- */
+
+static bool
+to_number(const redisReply *r, uint64_t *out)
+{
+	return r->type == REDIS_REPLY_STRING && str_to_u64((struct str){ r->str, (size_t)r->len }, INT64_MAX / 2, out);
+}
+
+static enum err
+take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
+{
+	uint64_t seconds, us;
+
+	if (reply->type == REDIS_REPLY_ERROR)
+		return why_set(why, E_STORE, "%s: %.*s", redis_where(s->commands), reply->len < 200 ? (int)reply->len : 200,
+			       reply->str);
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4 || !to_number(reply->element[0], &seconds) ||
+	    !to_number(reply->element[1], &us) || reply->element[2]->type != REDIS_REPLY_ARRAY ||
+	    reply->element[2]->elements != s->n || reply->element[3]->type != REDIS_REPLY_ARRAY)
+		return why_set(why, E_STORE, "%s answers with something that is not ours", redis_where(s->commands));
+	s->time_us = (int64_t)(seconds * 1000000 + us);
+	s->time_at = s->read_at = clock_now();
+	fleet_begin(&s->fleet, s->time_us);
+	for (size_t i = 0; i < reply->element[3]->elements; i++) {
+		const redisReply *beat = reply->element[3]->element[i];
+
+		if (beat->type == REDIS_REPLY_STRING)
+			(void)fleet_add(&s->fleet, (struct str){ beat->str, (size_t)beat->len },
+					state_cache_id(s->cache));
+	}
+	for (size_t i = 0; i < s->n; i++)
+		read_service(&s->services[i], reply->element[2]->element[i]);
+	return OK;
+}
+
+static void
+tell_ready(struct store_redis *s)
+{
+	if (s->ready_told)
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		if (!s->services[i].known)
+			return;
+	s->ready_told = true;
+	s->store.on_ready(s->store.arg);
+}
+
+static void
+answer_waiters(struct store_redis *s, enum err e, const struct why *why)
+{
+	struct link answered;
+
+	list_init(&answered);
+	LIST_EACH(it, &s->waiters) {
+		struct refresh_waiter *w = list_entry(it, struct refresh_waiter, link);
+
+		/* Came while the reading was under way: it wants a newer one. */
+		if (e == OK && !w->fresh) {
+			w->fresh = true;
+			continue;
+		}
+		list_remove(it);
+		list_append(&answered, it);
+	}
+	LIST_EACH(it, &answered) {
+		struct refresh_waiter *w = list_entry(it, struct refresh_waiter, link);
+
+		w->done(w->arg, e, why);
+		free(w);
+	}
+}
+
+static void
+read_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *why)
+{
+	struct store_redis *s = arg;
+	struct why what = { "" };
+
+	s->reading = false;
+	s->under_way--;
+	if (e == OK) {
+		e = take_reading(s, reply, &what);
+		if (e != OK)
+			snprintf(s->down_why, sizeof(s->down_why), "%.500s", what.text);
+		else
+			s->down_why[0] = '\0';
+	} else {
+		e = E_STORE;
+		what = *why;
+	}
+	if (e == OK)
+		tell_ready(s);
+	answer_waiters(s, e, &what);
+	store_redis_settle_doubts(s);
+	if (!list_empty(&s->waiters))
+		store_redis_read(s);
+}
+
+void
+store_redis_read(struct store_redis *s)
+{
+	struct str *argv;
+	char count[16];
+
+	if (s->reading || s->left)
+		return;
+	if (!redis_is_up(s->commands)) {
+		struct why why;
+
+		why_set(&why, E_STORE, "%s", s->down_why[0] != '\0' ? s->down_why : "not connected to Redis yet");
+		answer_waiters(s, E_STORE, &why);
+		return;
+	}
+	LIST_EACH(it, &s->waiters)
+		list_entry(it, struct refresh_waiter, link)->fresh = true;
+	argv = must_array(s->n + 2, sizeof(*argv));
+	snprintf(count, sizeof(count), "%zu", s->n);
+	argv[0] = str_from(count);
+	for (size_t i = 0; i < s->n; i++)
+		argv[i + 1] = str_from(s->services[i].key);
+	argv[s->n + 1] = str_from(s->config->store.prefix);
+	s->reading = true;
+	s->under_way++;
+	redis_script_run(s->commands, &redis_script_read, s->config->store.command_timeout, s->n + 2, argv,
+			 read_on_reply, s);
+	free(argv);
+}
+
+void
+store_redis_refresh(struct store *store, store_refreshed_fn *done, void *arg)
+{
+	struct store_redis *s = store_redis_of(store);
+	struct refresh_waiter *w = must_alloc(sizeof(*w));
+
+	w->done = done;
+	w->arg = arg;
+	list_append(&s->waiters, &w->link);
+	store_redis_read(s);
+}
