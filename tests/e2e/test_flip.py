@@ -7,6 +7,7 @@ import time
 import pytest
 
 from helpers import scale
+from helpers.hold import held
 from helpers.scale import ME, patience, scaled, slow, until
 from helpers.teald import service
 
@@ -53,6 +54,51 @@ def test_flips_under_load_lose_nothing_and_applied_is_true(web, farm, load):
 
 def teal_epoch(windows):
     return windows[-1]["epoch"] if windows else 1
+
+
+@pytest.mark.tsan
+def test_applied_waits_for_the_slowest_worker(web):
+    """One worker is held: it may still start something on the old color, so
+    nobody may say applied."""
+    teal = web(drain={"timeout": 60.0, "idle": 0.0}, top={"workers": 2})
+    queued = []
+    with teal.admin() as a:
+        with held(teal.pid, "worker-1"):
+            a.send("flip", "web", "blue", "--timeout=60")
+            a.sock.settimeout(0.7)
+            said = []
+            with pytest.raises(TimeoutError):
+                while True:
+                    said.append(a.object())
+            assert [o.get("event") for o in said] == ["checked", "committed"], said
+            # These wait in its queue, or are the other worker's.
+            queued = [teal.connect() for _ in range(12)]
+        a.sock.settimeout(patience())
+        r = a.reply()
+        assert r["ok"] and r["active"] == "blue", r
+        assert r.event("applied")["ms"] >= 600
+    assert {teal.connect().peer for _ in range(20)} == {"blue"}
+    for c in queued:
+        assert c.peer in COLORS  # they came before the reply
+        c.close()
+
+
+def test_not_applied_in_time(web):
+    teal = web(top={"workers": 2})
+    with held(teal.pid, "worker-0"):
+        r = teal.ctl("flip", "web", "blue", "--timeout=0.4")
+        assert (r["ok"], r["error"], r["changed"], r["active"], r["epoch"]) == (False, "timeout", True, "blue", 2), r
+        assert 0.35 < r.seconds < 5 * slow()
+        # It is decided all the same, and the rest of the house goes on.
+        assert teal.status()["active"] == "blue"
+        # Flips take their turns: this one changed nothing, and says so.
+        r = teal.ctl("flip", "web", "green", "--timeout=0.2")
+        assert (r["ok"], r["changed"], r["active"], r["epoch"]) == (False, False, "blue", 2), r
+    until(lambda: {teal.connect().peer for _ in range(8)} == {"blue"}, "applied later")
+    with held(teal.pid, "worker-0"):
+        teal.tealctl("flip", "web", "green", "--timeout=0.3", check=8)
+    until(lambda: {teal.connect().peer for _ in range(8)} == {"green"}, "applied later")
+    assert teal.ok("flip", "web", "blue")["epoch"] == 4
 
 
 @pytest.mark.tsan

@@ -1,0 +1,38 @@
+"""Stops one thread of a process, and only that one."""
+import contextlib
+import ctypes
+import os
+
+import pytest
+
+SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+_libc.ptrace.restype = ctypes.c_long
+
+
+def _ptrace(request, tid):
+    if _libc.ptrace(request, tid, None, None) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@contextlib.contextmanager
+def held(pid, name):
+    """With the thread of that name stopped, as a debugger would; skips the
+    test where that is not allowed."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        if open(f"/proc/{pid}/task/{task}/comm").read().strip() == name:
+            tid = int(task)
+            break
+    else:
+        raise AssertionError(f"no thread {name}")
+    try:
+        _ptrace(SEIZE, tid)
+    except PermissionError:
+        pytest.skip("not allowed to stop a thread (ptrace)")
+    try:
+        _ptrace(INTERRUPT, tid)
+        os.waitpid(tid, WALL)
+        yield
+    finally:
+        _ptrace(DETACH, tid)
