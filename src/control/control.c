@@ -119,7 +119,10 @@ begin_serving(struct entry *e)
 
 	if (e->published || !e->service->known)
 		return;
-	if (!c->first_round_over && !health_first_round(c->health, e->service))
+	/* One that is well is enough to begin with; the others join as they
+	 * answer.  A dead idle color holds nobody up. */
+	if (service_healthy(e->service, e->service->record.color) == 0 && !c->first_round_over &&
+	    !health_first_round(c->health, e->service))
 		return;
 	publish_now(e);
 }
