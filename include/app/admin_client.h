@@ -6,6 +6,7 @@
 
 #include "app/admin.h"
 #include "app/names.h"
+#include "app/rights.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/io.h"
@@ -42,6 +43,9 @@ struct admin {
 	struct names *names;
 	struct jobs *jobs;	/* for names */
 	uid_t own_uid;
+	char host[65];	/* this machine, for the audit log */
+	/* Refusals that the histories still take, as of when. */
+	double denied_credit, denied_at;
 	char scratch[ADMIN_LINE_MAX + 1];
 };
 
@@ -50,8 +54,8 @@ struct client {
 	struct admin *admin;
 	struct link link;	/* on clients, then on dead */
 	struct io io;	/* closed: the client is dead */
-	uid_t uid;
 	pid_t pid;
+	struct rights *rights;	/* whose they are is in there, too; a reference */
 	struct buf in;	/* the line so far; no memory while there is none */
 	struct buf out;	/* what the peer has not taken yet; likewise */
 	struct command *command;	/* under way, NULL: none */
@@ -62,8 +66,8 @@ struct client {
 	bool stepping;	/* client_step() is on the stack */
 };
 
-/* Takes over fd. */
-void client_new(struct admin *a, int fd, uid_t uid, pid_t pid);
+/* Takes over fd and *rights, NULL on return. */
+void client_new(struct admin *a, int fd, struct rights **rights, pid_t pid);
 
 /* Closes now; what is under way learns that its client left.  The memory
  * stays until this turn of the loop is over. */

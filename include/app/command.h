@@ -9,12 +9,24 @@
 
 #include "app/admin_client.h"
 #include "app/names.h"
+#include "app/rights.h"
 #include "base/json.h"
 #include "control/bus.h"
 #include "control/flip.h"
 #include "proto/admin_command.h"
 
 struct lock_all;
+
+enum changed { CHANGED_UNSAID, CHANGED_NO, CHANGED_YES, CHANGED_UNKNOWN };
+
+/* How a command ended, for the audit log. */
+struct outcome {
+	const char *result;	/* "ok" or an error's word */
+	const char *message;	/* a sentence; NULL or "": none */
+	enum changed changed;
+	bool has_epoch;
+	uint64_t epoch;	/* of the service, when it was over */
+};
 
 struct command {
 	struct link link;	/* admin->commands */
@@ -24,6 +36,8 @@ struct command {
 	bool orphan;	/* counted in admin->n_orphans */
 	bool audited;	/* its end goes to the audit log */
 	struct actor by;	/* user is filled once it is known */
+	struct rights *rights;	/* a reference: the client may leave */
+	const char *missing;	/* denied: the service that is out of reach, "" for all */
 	const struct admin_command_info *info;
 	struct entry *entry;	/* the service it names; NULL: none */
 	struct name_wait name;
@@ -47,8 +61,10 @@ void command_abandon(struct command *cmd);
 /* For the verbs.  Each ends the command: *cmd is gone. */
 void command_reply(struct command *cmd, struct buf *text);	/* an ok reply; frees text */
 void command_fail(struct command *cmd, enum err e, const struct why *why);
+/* May whoever asks know of the service? */
+bool command_may_read(const struct command *cmd, const struct service *s);
 /* A last line made elsewhere, with how it went for the audit log. */
-void command_relay(struct command *cmd, const char *result, const char *message, struct str line);
+void command_relay(struct command *cmd, const struct outcome *o, struct str line);
 
 /* Begins an ok reply in text: {"ok":true; the members are the caller's. */
 void command_ok(struct json *j, struct buf *text);
@@ -62,6 +78,11 @@ bool command_came_too_late(struct command *cmd);
 /* A progress line to the client, if it is still there. */
 void command_progress(struct command *cmd, struct str line);
 
+/* The audit line; in audit.c. */
+void audit_log(const struct command *cmd, const struct outcome *o);
+/* Tells the history of the service, if it is one, that somebody was denied. */
+void audit_note_denied(const struct command *cmd);
+
 /* Does what the command says; in verbs.c. */
 void verb_run(struct command *cmd);
 /* Those that change a color or a lock, or ask whether they could; in
@@ -73,7 +94,8 @@ void verb_lock(struct command *cmd);
  * was. */
 void verb_flip_abandon(struct command *cmd);
 
-/* The service name closest to a word, or NULL when none is close. */
-const char *verb_did_you_mean(const struct control *c, struct str word);
+/* The name closest to a word among the services the command may know of, or
+ * NULL when none is close. */
+const char *verb_did_you_mean(const struct command *cmd, struct str word);
 
 #endif

@@ -1,6 +1,10 @@
 /* rights.h - who may do what on the admin socket.
- * Root and the user teald runs as may do everything, everybody else nothing
- * but ask who they are.  Thread: any. */
+ * Root and the user teald runs as may do everything.  Everybody else has what
+ * admin.roles of the configuration gives them, by user or by group, on the
+ * services it names, and may always ask who they are.
+ *
+ * Users and groups are those the kernel recorded when the peer connected; no
+ * name is looked up.  Thread: main. */
 #ifndef APP_RIGHTS_H
 #define APP_RIGHTS_H
 
@@ -8,19 +12,49 @@
 #include <sys/types.h>
 
 #include "base/json.h"
+#include "model/config.h"
 #include "proto/admin_command.h"
 
+/* What a role must match for things that belong to no service. */
+#define RIGHTS_EVERYWHERE "*"
+
+/* What a peer may do.  Shared by a connection and its commands, which may
+ * outlive it; never changed. */
 struct rights {
-	unsigned bits;	/* 1u << enum admin_right */
-	const char *because;	/* a phrase for people: "is root" */
+	unsigned refs;
+	const struct config *config;	/* borrowed */
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups;	/* supplementary */
+	size_t n_groups;
+	const char *because;	/* a phrase: "is root"; NULL: by roles only */
+	size_t n_roles;
+	const struct role_config *roles[];	/* those that are the peer's, in order */
 };
 
-/* peer: as the kernel says of the connection; own: what teald runs as now. */
-struct rights rights_of(uid_t peer, uid_t own);
+/* config outlives it; groups are copied, n of them; own: what teald runs as.
+ * NULL: out of memory. */
+struct rights *rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n,
+			  uid_t own);
+/* The same for the peer of a connected Unix socket.  NULL with errno. */
+struct rights *rights_of_peer(const struct config *config, int fd, uid_t own, pid_t *pid);
+struct rights *rights_ref(struct rights *r);
+/* Consumes the reference; *rp is NULL on return. */
+void rights_unref(struct rights **rp);
 
-bool rights_have(const struct rights *r, enum admin_right right);
+/* May it on that service?  RIGHTS_EVERYWHERE: on all that there ever can be. */
+bool rights_have(const struct rights *r, enum admin_right right, const char *service);
+/* On any of the configured services, or everywhere. */
+bool rights_have_any(const struct rights *r, enum admin_right right);
 
-/* Writes the member "rights":["read",…]. */
+/* May it do what is asked?  E_DENIED: why says who lacks which right where, and
+ * missing, unless it is NULL, is the service; "" when any would have done.
+ * user: the name of r->uid. */
+MUST_USE enum err rights_check(const struct rights *r, const struct admin_request *request, const char *user,
+			       const char **missing, struct why *why);
+
+/* Writes what whoami tells: groups, roles, rights (all of them, wherever) and
+ * the rights on each service. */
 void rights_json(struct json *j, const struct rights *r);
 
 #endif

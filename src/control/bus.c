@@ -74,7 +74,9 @@ tell(struct bus *bus, const char *event, const struct service *s, const struct l
 	LIST_EACH(it, &bus->listeners) {
 		struct bus_listener *l = list_entry(it, struct bus_listener, link);
 
-		if (l->service == NULL || s == NULL || l->service == s)
+		if (l->service != NULL && s != NULL && l->service != s)
+			continue;
+		if (s == NULL || l->wants == NULL || l->wants(l, s))
 			l->tell(l, buf_str(&line));
 	}
 	buf_free(&line);

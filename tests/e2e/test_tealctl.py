@@ -165,7 +165,9 @@ def test_the_other_records(scripted):
         "unlock *": [{"ok": True, "services": ["shop", "web"], "changed": True}],
         "maintenance on": [{"ok": True, "maintenance": True, "changed": True}],
         "stop": [{"ok": True, "stopping": True}],
-        "whoami": [{"ok": True, "uid": 0, "user": "root", "pid": 1, "rights": ["read", "flip"]}],
+        "whoami": [{"ok": True, "uid": 1001, "user": "ci-shop", "pid": 1, "gid": 7, "groups": [7, 8], "because": None,
+                    "roles": [], "rights": ["read", "flip"], "everywhere": ["read"],
+                    "services": {"shop": ["read", "flip"], "web": ["read"]}}],
     })
 
     def out(*words):
@@ -185,7 +187,8 @@ def test_the_other_records(scripted):
     assert out("unlock", "*") == "unlocked\tshop\nunlocked\tweb\n"
     assert out("maintenance", "on") == "maintenance\ton\n"
     assert out("stop") == "stopping\n"
-    assert out("whoami") == "root\t0\t1\tread,flip\n"
+    assert out("whoami") == ("ci-shop\t1001\t1\tread,flip\neverywhere\tread\n"
+                             "service\tshop\tread,flip\nservice\tweb\tread\n")
     assert re.fullmatch(r"tealctl\t\S+\nteald\t9\.8\.7\t4711\t12\.3\n", out("version"))
 
 

@@ -179,8 +179,6 @@ test_keys_of_a_service(void **state)
 }
 
 static const struct broken unbuilt_keys[] = {
-	{ TOP("admin: { roles = ( { user = \"ci\"; services = [\"*\"]; allow = [\"flip\"]; } ); };"),
-	  "2: admin.roles is not built yet; remove it" },
 	{ TOP("admin: { roles = (); group = \"root\"; rolls = (); };"),
 	  "2: unknown key \"admin.rolls\"; did you mean \"roles\"?" },
 	{ TOP("log: { sample = 0.1; };"),

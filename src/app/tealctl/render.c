@@ -176,9 +176,7 @@ render_reply(struct render *r, json_t *object)
 		output_line(r->out, terminal ? "teald drains and ends" : "stopping");
 		return;
 	case ADMIN_WHOAMI:
-		say(r->out, object,
-		    terminal ? "{user} (uid {uid}, pid {pid}) may: {rights:list}" :
-			       "{user}\t{uid}\t{pid}\t{rights:list}");
+		render_whoami(r, object);
 		return;
 	case ADMIN_VERSION:
 		render_client_version(r);

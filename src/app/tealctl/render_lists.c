@@ -113,3 +113,49 @@ render_history(struct render *r, json_t *object)
 	json_array_foreach(history, i, h) history_row(&t, r->out, h);
 	table_print(&t, r->out);
 }
+
+/* {"uid":1001,"user":"ci-shop","pid":4711,"because":null,"rights":["read","flip"],
+ *  "everywhere":[],"services":{"shop":["read","flip"]},…} */
+void
+render_whoami(struct render *r, json_t *object)
+{
+	static const char *const heads[] = { "SERVICE", "MAY", NULL };
+	static const char *const columns[] = { "", "", "", NULL };
+	json_t *services = json_at(object, "services"), *rights;
+	bool terminal = r->out->terminal;
+	struct table t;
+	const char *name;
+
+	if (!terminal)
+		say(r->out, object, "{user}\t{uid}\t{pid}\t{rights:list}");
+	else if (json_has(object, "because"))
+		say(r->out, object, "{user} (uid {uid}, pid {pid}) {because} and may do everything");
+	else if (json_has(object, "rights"))
+		say(r->out, object, "{user} (uid {uid}, pid {pid}) may: {rights:list}");
+	else
+		say(r->out, object, "{user} (uid {uid}, pid {pid}) may do nothing here");
+	if (terminal && (json_has(object, "because") || !json_has(object, "rights")))
+		return;
+	if (!terminal && json_at(object, "everywhere") != NULL)
+		say(r->out, object, "everywhere\t{everywhere:list}");
+	if (terminal && json_has(object, "everywhere"))
+		say(r->out, object, "everywhere, and on teald itself: {everywhere:list}");
+	if (json_object_size(services) == 0)
+		return;
+	table_init(&t, terminal ? heads : columns);
+	json_object_foreach(services, name, rights)
+	{
+		json_t *one = json_pack("{s:s, s:O}", "service", name, "may", rights);
+		struct buf b;
+
+		if (!terminal)
+			table_add(&t, STYLE_PLAIN, STR("service"));
+		say_cells(&t, one, "service");
+		buf_init(&b, 4096);
+		say_into(&b, r->out, one, "{may:list}");
+		table_add(&t, STYLE_PLAIN, buf_str(&b));
+		buf_free(&b);
+		json_decref(one);
+	}
+	table_print(&t, r->out);
+}

@@ -157,7 +157,7 @@ make_room(struct admin *a)
 		struct client *c = list_entry(link, struct client, link);
 
 		if (client_is_idle(c)) {
-			LOG_DEBUG("admin.evicted", LU("uid", c->uid), LI("pid", c->pid));
+			LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
 			client_close(c);
 			return true;
 		}
@@ -193,19 +193,19 @@ refuse(struct admin *a, int fd)
 static void
 admit(struct admin *a, int fd)
 {
-	struct ucred peer = { 0, (uid_t)-1, (gid_t)-1 };
-	socklen_t len = sizeof(peer);
+	struct rights *rights;
+	pid_t pid = 0;
 
 	if (a->n_clients >= ADMIN_CLIENTS_MAX && !make_room(a)) {
 		refuse(a, fd);
 		return;
 	}
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) {
+	if ((rights = rights_of_peer(a->config, fd, a->own_uid, &pid)) == NULL) {
 		LOG_WARN("admin.refused", LS("why", strerror(errno)));
 		close(fd);
 		return;
 	}
-	client_new(a, fd, peer.uid, peer.pid);
+	client_new(a, fd, &rights, pid);
 }
 
 static void
@@ -283,6 +283,7 @@ bury(struct admin *a)
 		list_remove(link);
 		buf_free(&c->in);
 		buf_free(&c->out);
+		rights_unref(&c->rights);
 		c->magic = 0;
 		free(c);
 	}
@@ -305,6 +306,9 @@ admin_start(struct admin *a, struct control *c)
 	a->control = c;
 	a->loop = c->loop;
 	a->own_uid = geteuid();
+	if (gethostname(a->host, sizeof(a->host)) != 0)
+		a->host[0] = '\0';
+	a->host[sizeof(a->host) - 1] = '\0';
 	/* A thread of its own: a directory that hangs must not hold up the store,
 	 * whose writes wait in control's. */
 	a->jobs = jobs_new(c->loop, 1);

@@ -81,7 +81,7 @@ client_send(struct client *c, struct str line)
 		return;
 	begin_output(c);
 	if (!buf_append(&c->out, line.p, line.n)) {
-		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->uid), LI("pid", c->pid));
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid), LI("pid", c->pid));
 		client_close(c);
 		return;
 	}
@@ -250,17 +250,19 @@ client_on_event(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 void
-client_new(struct admin *a, int fd, uid_t uid, pid_t pid)
+client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 {
 	struct client *c = calloc(1, sizeof(*c));
 
 	if (c == NULL) {
+		rights_unref(rights);
 		close(fd);
 		return;
 	}
 	c->magic = CLIENT_MAGIC;
 	c->admin = a;
-	c->uid = uid;
+	c->rights = *rights;
+	*rights = NULL;
 	c->pid = pid;
 	buf_init(&c->in, ADMIN_LINE_MAX + 1);
 	buf_init(&c->out, CLIENT_REPLY_MAX);
@@ -295,7 +297,7 @@ client_sweep(struct client *c)
 	double now = clock_now();
 
 	if (buf_len(&c->out) > 0 && now - c->moved > ADMIN_STUCK_SECONDS) {
-		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->uid), LI("pid", c->pid));
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid), LI("pid", c->pid));
 		client_close(c);
 	} else if (c->command != NULL && has_hung_up(c)) {
 		client_close(c);

@@ -6,57 +6,24 @@
 #include "app/command.h"
 #include "app/rights.h"
 
-/* The members of an audit line; reason, message and labels may be absent. */
-static void
-audit(const struct command *cmd, const char *result, const char *message)
-{
-	const struct admin_request *r = &cmd->request;
-	struct log_field fields[16];
-	size_t n = 0;
-
-	CHECK(cmd->info != NULL);
-	fields[n++] = LU("uid", cmd->by.uid);
-	fields[n++] = LS("user", cmd->by.user);
-	fields[n++] = LI("pid", cmd->by.pid);
-	fields[n++] = LS("command", cmd->info->word);
-	if (r->service.n > 0)
-		fields[n++] = LT("service", r->service);
-	if (cmd->entry != NULL)
-		fields[n++] = LR(NULL, str_from(cmd->entry->service->config->labels_json));
-	if (r->color.n > 0)
-		fields[n++] = LT("color", r->color);
-	if (r->command == ADMIN_MAINTENANCE)
-		fields[n++] = LB("on", r->on);
-	if (r->force)
-		fields[n++] = LB("force", true);
-	if (r->reason.n > 0)
-		fields[n++] = LT("reason", r->reason);
-	fields[n++] = LS("result", result);
-	if (message != NULL && message[0] != '\0')
-		fields[n++] = LS("message", message);
-	fields[n] = LOG_FIELDS_END;
-	CHECK(n < ARRAY_LEN(fields));
-	/* Not by LOG_INFO(): no log.level silences the audit. */
-	log_write(LOG_INFO_LEVEL, "audit", fields);
-}
-
 static void
 command_free(struct command *cmd)
 {
 	if (cmd->orphan && cmd->admin != NULL)
 		cmd->admin->n_orphans--;
 	list_remove(&cmd->link);
+	rights_unref(&cmd->rights);
 	free(cmd);
 }
 
-/* The one end of every command: result is "ok" or an error word. */
+/* The one end of every command. */
 static void
-command_end(struct command *cmd, const char *result, const char *message, struct buf *text)
+command_end(struct command *cmd, const struct outcome *o, struct buf *text)
 {
 	struct client *c = cmd->client;
 
 	if (cmd->audited)
-		audit(cmd, result, message);
+		audit_log(cmd, o);
 	if (c != NULL)
 		c->command = NULL;
 	command_free(cmd);
@@ -95,12 +62,13 @@ command_reply(struct command *cmd, struct buf *text)
 		command_fail(cmd, why_set(&why, E_INTERNAL, "the reply is too large; ask for one service"), &why);
 		return;
 	}
-	command_end(cmd, "ok", NULL, text);
+	command_end(cmd, &(struct outcome){ .result = err_word(OK) }, text);
 }
 
 void
 command_fail(struct command *cmd, enum err e, const struct why *why)
 {
+	struct outcome o = { .result = err_word(e), .message = why->text };
 	struct buf text;
 	struct json j;
 
@@ -110,23 +78,29 @@ command_fail(struct command *cmd, enum err e, const struct why *why)
 	json_bool(&j, "ok", false);
 	json_cstr(&j, "error", err_word(e));
 	json_cstr(&j, "message", why->text);
-	if (e == E_DENIED)
+	if (e == E_DENIED) {
+		json_cstr(&j, "user", cmd->by.user);
+		json_u64(&j, "uid", cmd->by.uid);
 		json_cstr(&j, "right", admin_right_word(cmd->request.right));
-	if (cmd->info != NULL && cmd->info->changes)
+		json_cstr(&j, "on", *cmd->missing != '\0' ? cmd->missing : NULL);
+	}
+	if (cmd->info != NULL && cmd->info->changes) {
 		json_bool(&j, "changed", false);
+		o.changed = CHANGED_NO;
+	}
 	json_object_end(&j);
 	json_line_end(&j);
-	command_end(cmd, err_word(e), why->text, &text);
+	command_end(cmd, &o, &text);
 }
 
 void
-command_relay(struct command *cmd, const char *result, const char *message, struct str line)
+command_relay(struct command *cmd, const struct outcome *o, struct str line)
 {
 	struct buf text;
 
 	buf_init(&text, CLIENT_REPLY_MAX);
 	buf_append(&text, line.p, line.n);
-	command_end(cmd, result, message, &text);
+	command_end(cmd, o, &text);
 }
 
 void
@@ -139,29 +113,35 @@ command_progress(struct command *cmd, struct str line)
 static void
 deny(struct command *cmd)
 {
-	struct rights rights = rights_of(cmd->by.uid, cmd->admin->own_uid);
+	const char *missing = NULL;
 	struct why why;
+	enum err e;
 
-	command_fail(cmd,
-		     why_set(&why, E_DENIED, "%s needs the right \"%s\"; %s (uid %u) %s", cmd->info->word,
-			     admin_right_word(cmd->request.right), cmd->by.user, (unsigned)cmd->by.uid,
-			     rights.because),
-		     &why);
+	e = rights_check(cmd->rights, &cmd->request, cmd->by.user, &missing, &why);
+	CHECK(e == E_DENIED);
+	cmd->missing = missing;
+	audit_note_denied(cmd);
+	command_fail(cmd, e, &why);
 }
 
 static bool
 is_allowed(const struct command *cmd)
 {
-	struct rights rights = rights_of(cmd->by.uid, cmd->admin->own_uid);
+	/* The sentence comes later, when there is a name for it. */
+	return rights_check(cmd->rights, &cmd->request, "", NULL, NULL) == OK;
+}
 
-	return rights_have(&rights, cmd->request.right);
+bool
+command_may_read(const struct command *cmd, const struct service *s)
+{
+	return rights_have(cmd->rights, ADMIN_RIGHT_READ, s->config->name);
 }
 
 static void
 unknown_service(struct command *cmd)
 {
 	struct str name = cmd->request.service;
-	const char *guess = verb_did_you_mean(cmd->admin->control, name);
+	const char *guess = verb_did_you_mean(cmd, name);
 	struct why why;
 
 	if (guess != NULL)
@@ -227,7 +207,8 @@ command_run(struct client *c, struct str line)
 	list_init(&cmd->listener.link);
 	cmd->admin = a;
 	cmd->client = c;
-	cmd->by.uid = c->uid;
+	cmd->rights = rights_ref(c->rights);
+	cmd->by.uid = c->rights->uid;
 	cmd->by.pid = c->pid;
 	c->command = cmd;
 	if ((e = parse(cmd, line, &why)) != OK) {
@@ -238,10 +219,10 @@ command_run(struct client *c, struct str line)
 	cmd->audited = cmd->info->changes || !is_allowed(cmd);
 	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)
 		command_go(cmd);
-	else if (names_get(a->names, c->uid, cmd->by.user))
+	else if (names_get(a->names, cmd->by.uid, cmd->by.user))
 		command_go(cmd);
 	else
-		names_wait(a->names, c->uid, &cmd->name, name_on_known);
+		names_wait(a->names, cmd->by.uid, &cmd->name, name_on_known);
 }
 
 /* Nobody wants to know any more how this one ends. */
@@ -265,7 +246,10 @@ command_leave(struct command *cmd)
 		command_free(cmd);
 	} else if (a->n_orphans > ADMIN_ORPHANS_MAX && cmd->watcher.held != NULL) {
 		flip_unwatch(&cmd->watcher);
-		audit(cmd, err_word(E_UNKNOWN), "not watched to its end: too many clients left theirs");
+		audit_log(cmd, &(struct outcome){ .result = err_word(E_UNKNOWN),
+						  .message = "not watched to its end: too many clients left "
+							     "theirs",
+						  .changed = CHANGED_UNKNOWN });
 		command_free(cmd);
 	}
 }
@@ -282,7 +266,9 @@ command_abandon(struct command *cmd)
 	verb_flip_abandon(cmd);
 	names_cancel(&cmd->name);
 	if (cmd->audited)
-		audit(cmd, err_word(E_UNKNOWN), why.text);
+		audit_log(cmd, &(struct outcome){ .result = err_word(E_UNKNOWN),
+						  .message = why.text,
+						  .changed = CHANGED_UNKNOWN });
 	buf_init(&text, CLIENT_REPLY_MAX);
 	json_init(&j, &text);
 	json_object(&j, NULL);

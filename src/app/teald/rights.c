@@ -1,32 +1,277 @@
-/* rights.c - who may do what on the admin socket.  Pure; any thread. */
+/* rights.c - who may do what on the admin socket.  Thread: main. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
 #include "app/rights.h"
 
-#define EVERYTHING \
-	(1u << ADMIN_RIGHT_NONE | 1u << ADMIN_RIGHT_READ | 1u << ADMIN_RIGHT_FLIP | 1u << ADMIN_RIGHT_NODE | \
-	 1u << ADMIN_RIGHT_ADMIN)
+/* A peer of more groups than this costs a second look. */
+#define GROUPS_FIRST 64
+/* The kernel's own limit. */
+#define GROUPS_MAX 65536
 
-struct rights
-rights_of(uid_t peer, uid_t own)
+static bool
+is_member(const struct rights *r, gid_t gid)
 {
-	if (peer == 0)
-		return (struct rights){ EVERYTHING, "is root" };
-	if (peer == own)
-		return (struct rights){ EVERYTHING, "is the user teald runs as" };
-	return (struct rights){ 1u << ADMIN_RIGHT_NONE, "is neither root nor the user teald runs as" };
+	if (r->gid == gid)
+		return true;
+	for (size_t i = 0; i < r->n_groups; i++)
+		if (r->groups[i] == gid)
+			return true;
+	return false;
+}
+
+static bool
+is_of(const struct rights *r, const struct role_config *role)
+{
+	return role->user != NULL ? role->uid == r->uid : is_member(r, role->gid);
+}
+
+struct rights *
+rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n, uid_t own)
+{
+	struct rights *r = calloc(1, sizeof(*r) + config->admin.n_roles * sizeof(r->roles[0]));
+
+	if (r == NULL)
+		return NULL;
+	r->refs = 1;
+	r->config = config;
+	r->uid = uid;
+	r->gid = gid;
+	r->because = uid == 0 ? "is root" : uid == own ? "is the user teald runs as" : NULL;
+	if (n > 0 && (r->groups = malloc(n * sizeof(*groups))) == NULL) {
+		free(r);
+		return NULL;
+	}
+	if (n > 0)
+		memcpy(r->groups, groups, n * sizeof(*groups));
+	r->n_groups = n;
+	for (size_t i = 0; i < config->admin.n_roles; i++)
+		if (is_of(r, &config->admin.roles[i]))
+			r->roles[r->n_roles++] = &config->admin.roles[i];
+	return r;
+}
+
+struct rights *
+rights_of_peer(const struct config *config, int fd, uid_t own, pid_t *pid)
+{
+	struct ucred peer = { 0, (uid_t)-1, (gid_t)-1 };
+	gid_t first[GROUPS_FIRST], *groups = first;
+	socklen_t len = sizeof(peer), size = sizeof(first);
+	struct rights *r;
+	int rc;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+		return NULL;
+	rc = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size);
+	if (rc != 0 && errno == ERANGE && size <= GROUPS_MAX * sizeof(*groups)) {
+		if ((groups = malloc(size)) == NULL)
+			return NULL;
+		rc = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size);
+	}
+	/* Fewer groups are fewer rights, and never more. */
+	if (rc != 0)
+		size = 0;
+	*pid = peer.pid;
+	r = rights_new(config, peer.uid, peer.gid, groups, size / sizeof(*groups), own);
+	if (groups != first)
+		free(groups);
+	if (r == NULL)
+		errno = ENOMEM;
+	return r;
+}
+
+struct rights *
+rights_ref(struct rights *r)
+{
+	r->refs++;
+	return r;
+}
+
+void
+rights_unref(struct rights **rp)
+{
+	struct rights *r = *rp;
+
+	*rp = NULL;
+	if (r == NULL || --r->refs > 0)
+		return;
+	free(r->groups);
+	free(r);
+}
+
+/* "*" is a name no service can have: only a pattern of nothing but stars
+ * matches it. */
+static bool
+role_covers(const struct role_config *role, const char *service)
+{
+	for (size_t i = 0; i < role->n_services; i++)
+		if (str_glob(role->services[i], service))
+			return true;
+	return false;
 }
 
 bool
-rights_have(const struct rights *r, enum admin_right right)
+rights_have(const struct rights *r, enum admin_right right, const char *service)
 {
-	return (r->bits & 1u << right) != 0;
+	if (r->because != NULL || right == ADMIN_RIGHT_NONE)
+		return true;
+	for (size_t i = 0; i < r->n_roles; i++)
+		if ((r->roles[i]->allow & 1u << right) && role_covers(r->roles[i], service))
+			return true;
+	return false;
+}
+
+bool
+rights_have_any(const struct rights *r, enum admin_right right)
+{
+	for (size_t i = 0; i < r->config->n_services; i++)
+		if (rights_have(r, right, r->config->services[i].name))
+			return true;
+	return rights_have(r, right, RIGHTS_EVERYWHERE);
+}
+
+/* What a person is not allowed to, as a verb.  Commands that read are one. */
+static const char *
+verb_of(const struct admin_request *q)
+{
+	switch (q->command) {
+	case ADMIN_FLIP:
+	case ADMIN_ROLLBACK:
+	case ADMIN_LOCK:
+	case ADMIN_UNLOCK:
+		return admin_command_info(q->command)->word;
+	case ADMIN_NODE:
+		return q->right == ADMIN_RIGHT_READ ? "read" : "change the nodes of";
+	case ADMIN_MAINTENANCE:
+		return "switch the maintenance of";
+	case ADMIN_RELOAD:
+		return "reload";
+	case ADMIN_STOP:
+		return "stop";
+	case ADMIN_STATUS:
+	case ADMIN_ACTIVE:
+	case ADMIN_IDLE:
+	case ADMIN_CHECK:
+	case ADMIN_DRAIN:
+	case ADMIN_HISTORY:
+	case ADMIN_FLEET:
+	case ADMIN_EVENTS:
+	case ADMIN_WHOAMI:
+	case ADMIN_HELP:
+	case ADMIN_VERSION:
+		break;
+	}
+	return "read";
+}
+
+/* The first configured service without the right; NULL: none. */
+static const char *
+first_without(const struct rights *r, enum admin_right right)
+{
+	for (size_t i = 0; i < r->config->n_services; i++)
+		if (!rights_have(r, right, r->config->services[i].name))
+			return r->config->services[i].name;
+	return NULL;
+}
+
+static enum err
+deny(const struct rights *r, const struct admin_request *q, const char *user, const char *missing, struct why *why)
+{
+	const char *right = admin_right_word(q->right), *verb = verb_of(q);
+	const char *nobody = r->config->admin.n_roles == 0 ? " (admin.roles is empty)" : "";
+
+	if (*missing == '\0')
+		return why_set(why, E_DENIED, "%s (uid %u) may not %s any service: no role grants \"%s\"%s", user,
+			       (unsigned)r->uid, verb, right, nobody);
+	if (q->service.n == 0)
+		return why_set(why, E_DENIED, "%s (uid %u) may not %s teald: no role grants \"%s\" on \"%s\"%s", user,
+			       (unsigned)r->uid, verb, right, missing, nobody);
+	if (q->all_services)
+		return why_set(why, E_DENIED, "%s (uid %u) may not %s \"*\": no role grants \"%s\" on \"%s\"%s", user,
+			       (unsigned)r->uid, verb, right, missing, nobody);
+	return why_set(why, E_DENIED, "%s (uid %u) may not %s \"%.64s\": no role grants \"%s\" on it%s", user,
+		       (unsigned)r->uid, verb, missing, right, nobody);
+}
+
+enum err
+rights_check(const struct rights *r, const struct admin_request *q, const char *user, const char **missing,
+	     struct why *why)
+{
+	const char *lacks = NULL;
+
+	if (q->right == ADMIN_RIGHT_NONE || r->because != NULL)
+		return OK;
+	if (q->all_services)
+		lacks = first_without(r, q->right);
+	else if (q->service.n > 0)
+		lacks = rights_have(r, q->right, q->service.p) ? NULL : q->service.p;
+	else if (q->right == ADMIN_RIGHT_READ)
+		lacks = rights_have_any(r, q->right) ? NULL : "";
+	else
+		lacks = rights_have(r, q->right, RIGHTS_EVERYWHERE) ? NULL : RIGHTS_EVERYWHERE;
+	if (missing != NULL)
+		*missing = lacks;
+	return lacks == NULL ? OK : deny(r, q, user, lacks, why);
+}
+
+static void
+words_json(struct json *j, const char *key, unsigned bits)
+{
+	json_array(j, key);
+	for (int right = ADMIN_RIGHT_READ; right <= ADMIN_RIGHT_ADMIN; right++)
+		if (bits & 1u << right)
+			json_cstr(j, NULL, admin_right_word((enum admin_right)right));
+	json_array_end(j);
+}
+
+static unsigned
+bits_on(const struct rights *r, const char *service)
+{
+	unsigned bits = 0;
+
+	for (int right = ADMIN_RIGHT_READ; right <= ADMIN_RIGHT_ADMIN; right++)
+		if (rights_have(r, (enum admin_right)right, service))
+			bits |= 1u << right;
+	return bits;
 }
 
 void
 rights_json(struct json *j, const struct rights *r)
 {
-	json_array(j, "rights");
-	for (int right = ADMIN_RIGHT_READ; right <= ADMIN_RIGHT_ADMIN; right++)
-		if (rights_have(r, (enum admin_right)right))
-			json_cstr(j, NULL, admin_right_word((enum admin_right)right));
+	unsigned everywhere = bits_on(r, RIGHTS_EVERYWHERE), bits = everywhere;
+
+	json_u64(j, "gid", r->gid);
+	json_array(j, "groups");
+	for (size_t i = 0; i < r->n_groups; i++)
+		json_u64(j, NULL, r->groups[i]);
 	json_array_end(j);
+	json_cstr(j, "because", r->because);
+	json_array(j, "roles");
+	for (size_t i = 0; i < r->n_roles; i++) {
+		const struct role_config *role = r->roles[i];
+
+		json_object(j, NULL);
+		json_cstr(j, role->user != NULL ? "user" : "group", role->user != NULL ? role->user : role->group);
+		json_array(j, "services");
+		for (size_t k = 0; k < role->n_services; k++)
+			json_cstr(j, NULL, role->services[k]);
+		json_array_end(j);
+		words_json(j, "allow", role->allow);
+		json_object_end(j);
+	}
+	json_array_end(j);
+	for (size_t i = 0; i < r->config->n_services; i++)
+		bits |= bits_on(r, r->config->services[i].name);
+	words_json(j, "rights", bits);
+	words_json(j, "everywhere", everywhere);
+	json_object(j, "services");
+	for (size_t i = 0; i < r->config->n_services; i++) {
+		const char *name = r->config->services[i].name;
+
+		/* Not even that it exists, unless one may do something there. */
+		if ((bits = bits_on(r, name)) != 0)
+			words_json(j, name, bits);
+	}
+	json_object_end(j);
 }

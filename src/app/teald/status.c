@@ -163,15 +163,19 @@ store_json(struct json *j, const struct control *c)
 }
 
 void
-status_json(struct json *j, const struct control *c, const struct entry *only)
+status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights)
 {
 	const char *reason = NULL;
 	bool ready = control_ready(c, &reason);
 
 	json_array(j, "services");
-	for (size_t i = 0; i < c->n; i++)
-		if (only == NULL || only == &c->entries[i])
-			status_service_json(j, NULL, &c->entries[i]);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct entry *e = &c->entries[i];
+
+		if ((only == NULL || only == e) &&
+		    (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, e->service->config->name)))
+			status_service_json(j, NULL, e);
+	}
 	json_array_end(j);
 	store_json(j, c);
 	json_cstr(j, "version", teal_version());

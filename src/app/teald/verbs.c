@@ -22,7 +22,7 @@ run_status(struct command *cmd)
 	struct json j;
 
 	command_ok(&j, &text);
-	status_json(&j, cmd->admin->control, cmd->entry);
+	status_json(&j, cmd->admin->control, cmd->entry, cmd->rights);
 	command_done(cmd, &j);
 }
 
@@ -166,12 +166,18 @@ event_on_told(struct bus_listener *l, struct str line)
 	struct client *c = cmd->client;
 
 	if (buf_len(&c->out) + line.n > CLIENT_EVENTS_MAX) {
-		LOG_WARN("admin.closed", LS("why", "events came faster than the client reads them"), LU("uid", c->uid),
+		LOG_WARN("admin.closed", LS("why", "events came faster than the client reads them"), LU("uid", c->rights->uid),
 			 LI("pid", c->pid));
 		client_close(c);
 		return;
 	}
 	client_send(c, line);
+}
+
+static bool
+event_is_wanted(const struct bus_listener *l, const struct service *s)
+{
+	return command_may_read(container_of(l, struct command, listener), s);
 }
 
 /* The first line says that nothing is missed from here on. */
@@ -184,6 +190,7 @@ run_events(struct command *cmd)
 	struct json j;
 
 	cmd->listener.service = e != NULL ? e->service : NULL;
+	cmd->listener.wants = event_is_wanted;
 	cmd->listener.tell = event_on_told;
 	bus_listen(&cmd->admin->control->bus, &cmd->listener);
 	clock_format(clock_wall_us(), 6, now);
@@ -229,7 +236,6 @@ run_stop(struct command *cmd)
 static void
 run_whoami(struct command *cmd)
 {
-	struct rights rights = rights_of(cmd->by.uid, cmd->admin->own_uid);
 	struct buf text;
 	struct json j;
 
@@ -237,7 +243,7 @@ run_whoami(struct command *cmd)
 	json_u64(&j, "uid", cmd->by.uid);
 	json_cstr(&j, "user", cmd->by.user);
 	json_i64(&j, "pid", cmd->by.pid);
-	rights_json(&j, &rights);
+	rights_json(&j, cmd->rights);
 	command_done(cmd, &j);
 }
 
@@ -321,8 +327,9 @@ distance(struct str a, struct str b)
 }
 
 const char *
-verb_did_you_mean(const struct control *c, struct str word)
+verb_did_you_mean(const struct command *cmd, struct str word)
 {
+	const struct control *c = cmd->admin->control;
 	size_t best = word.n / 3 + 1, d;
 	const char *guess = NULL;
 
@@ -332,6 +339,8 @@ verb_did_you_mean(const struct control *c, struct str word)
 	for (size_t i = 0; i < c->n; i++) {
 		struct str name = str_from(c->entries[i].service->config->name);
 
+		if (!command_may_read(cmd, c->entries[i].service))
+			continue;
 		if (name.n > RECORD_NAME || (d = distance(word, name)) > best || d >= name.n)
 			continue;
 		if (guess != NULL && d == best)

@@ -26,9 +26,9 @@ struct lock_all {
 
 /* What a last line says: "ok" or the error's word, and the sentence. */
 struct verdict {
+	struct outcome outcome;	/* its texts are these */
 	char result[24];
 	char message[1024];
-	bool changed;
 };
 
 static void
@@ -37,8 +37,15 @@ verdict_of(struct str line, struct verdict *v)
 	json_t *o = json_loadb(line.p, line.n, JSON_DISABLE_EOF_CHECK, NULL);
 	const char *error = json_string_value(json_object_get(o, "error"));
 	const char *message = json_string_value(json_object_get(o, "message"));
+	json_t *changed = json_object_get(o, "changed"), *epoch = json_object_get(o, "epoch");
 
-	*v = (struct verdict){ .changed = json_is_true(json_object_get(o, "changed")) };
+	*v = (struct verdict){ .outcome = { .result = v->result, .message = v->message } };
+	if (changed != NULL)
+		v->outcome.changed = json_is_true(changed)  ? CHANGED_YES :
+				     json_is_false(changed) ? CHANGED_NO :
+							      CHANGED_UNKNOWN;
+	v->outcome.has_epoch = json_is_integer(epoch);
+	v->outcome.epoch = (uint64_t)json_integer_value(epoch);
 	if (json_is_true(json_object_get(o, "ok")))
 		error = err_word(OK);
 	else if (error == NULL)
@@ -62,7 +69,7 @@ flip_on_done(struct flip_watcher *w, struct str line)
 	struct verdict v;
 
 	verdict_of(line, &v);
-	command_relay(cmd, v.result, v.message, line);
+	command_relay(cmd, &v.outcome, line);
 }
 
 static void
@@ -155,6 +162,9 @@ lock_all_finish(struct command *cmd)
 	struct lock_all *all = cmd->all;
 	char message[1024];
 	enum err e = all->first_error;
+	struct outcome o = { .result = err_word(e),
+			     .message = message,
+			     .changed = all->changed ? CHANGED_YES : CHANGED_NO };
 	struct buf text;
 	struct json j;
 
@@ -174,7 +184,7 @@ lock_all_finish(struct command *cmd)
 	json_object_end(&j);
 	json_line_end(&j);
 	lock_all_free(cmd);
-	command_relay(cmd, err_word(e), message, buf_str(&text));
+	command_relay(cmd, &o, buf_str(&text));
 	buf_free(&text);
 }
 
@@ -193,7 +203,7 @@ one_on_done(struct flip_watcher *w, struct str line)
 	struct verdict v;
 
 	verdict_of(line, &v);
-	all->changed = all->changed || v.changed;
+	all->changed = all->changed || v.outcome.changed == CHANGED_YES;
 	if (strcmp(v.result, err_word(OK)) == 0) {
 		json_cstr(&all->names_json, NULL, one->name);
 	} else {

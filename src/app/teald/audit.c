@@ -1,0 +1,154 @@
+/* audit.c - who did, or tried, what, and how it ended: the audit line of the
+ * log, and the history of a service that refused somebody.
+ * Thread: main.  What changed a service is in its history already: control
+ * writes that together with the change. */
+#include <stdio.h>
+
+#include "app/command.h"
+#include "base/clock.h"
+
+/* Refusals that a history takes at once, and the seconds until one more. */
+#define DENIED_BURST 10.0
+#define DENIED_EVERY 60.0
+
+static const char *
+expect_text(const struct admin_request *r, char text[32])
+{
+	if (r->has_expect_epoch)
+		snprintf(text, 32, "%s@%llu", r->expect_color.p, (unsigned long long)r->expect_epoch);
+	else
+		snprintf(text, 32, "%s", r->expect_color.p);
+	return text;
+}
+
+static struct log_field
+changed_field(enum changed changed)
+{
+	return changed == CHANGED_UNKNOWN ? LR("changed", STR("null")) : LB("changed", changed == CHANGED_YES);
+}
+
+void
+audit_log(const struct command *cmd, const struct outcome *o)
+{
+	const struct admin_request *r = &cmd->request;
+	struct log_field fields[24];
+	char expect[32];
+	size_t n = 0;
+
+	CHECK(cmd->info != NULL);
+	fields[n++] = LU("uid", cmd->by.uid);
+	fields[n++] = LS("user", cmd->by.user);
+	fields[n++] = LI("pid", cmd->by.pid);
+	/* Logs of a fleet are read in one place. */
+	fields[n++] = LS("host", cmd->admin->host);
+	fields[n++] = LS("command", cmd->info->word);
+	if (r->service.n > 0)
+		fields[n++] = LT("service", r->service);
+	if (cmd->entry != NULL)
+		fields[n++] = LR(NULL, str_from(cmd->entry->service->config->labels_json));
+	if (r->color.n > 0)
+		fields[n++] = LT("color", r->color);
+	if (r->node_verb.n > 0)
+		fields[n++] = LT("verb", r->node_verb);
+	if (r->pool.n > 0)
+		fields[n++] = LT("pool", r->pool);
+	if (r->host.n > 0)
+		fields[n++] = LT("node", r->host);
+	if (r->command == ADMIN_MAINTENANCE)
+		fields[n++] = LB("on", r->on);
+	if (r->has_expect)
+		fields[n++] = LS("expect", expect_text(r, expect));
+	if (r->force)
+		fields[n++] = LB("force", true);
+	if (r->reason.n > 0)
+		fields[n++] = LT("reason", r->reason);
+	fields[n++] = LS("result", o->result);
+	if (o->changed != CHANGED_UNSAID)
+		fields[n++] = changed_field(o->changed);
+	if (o->has_epoch)
+		fields[n++] = LU("epoch", o->epoch);
+	if (o->message != NULL && o->message[0] != '\0')
+		fields[n++] = LS("message", o->message);
+	fields[n] = LOG_FIELDS_END;
+	CHECK(n < ARRAY_LEN(fields));
+	/* Not by LOG_INFO(): no log.level silences the audit. */
+	log_write(LOG_INFO_LEVEL, "audit", fields);
+}
+
+/* What a history can tell of. */
+static bool
+change_of(const struct command *cmd, struct audit_entry *a)
+{
+	const struct record *r = &cmd->entry->service->record;
+
+	a->from = a->to = r->color;
+	switch (cmd->request.command) {
+	case ADMIN_FLIP:
+		a->change = CHANGE_FLIP;
+		return color_from_word(cmd->request.color, &a->to);
+	case ADMIN_ROLLBACK:
+		a->change = CHANGE_ROLLBACK;
+		a->to = color_other(r->color);
+		return true;
+	case ADMIN_LOCK:
+		a->change = CHANGE_LOCK;
+		return true;
+	case ADMIN_UNLOCK:
+		a->change = CHANGE_UNLOCK;
+		return true;
+	case ADMIN_STATUS:
+	case ADMIN_ACTIVE:
+	case ADMIN_IDLE:
+	case ADMIN_CHECK:
+	case ADMIN_DRAIN:
+	case ADMIN_HISTORY:
+	case ADMIN_NODE:
+	case ADMIN_FLEET:
+	case ADMIN_EVENTS:
+	case ADMIN_MAINTENANCE:
+	case ADMIN_RELOAD:
+	case ADMIN_STOP:
+	case ADMIN_WHOAMI:
+	case ADMIN_HELP:
+	case ADMIN_VERSION:
+		break;
+	}
+	return false;
+}
+
+/* The history is finite: whoever may do nothing must not push out of it what
+ * happened. */
+static bool
+may_note(struct admin *a)
+{
+	double now = clock_now(), credit;
+
+	credit = a->denied_at > 0 ? a->denied_credit + (now - a->denied_at) / DENIED_EVERY : DENIED_BURST;
+	a->denied_at = now;
+	a->denied_credit = credit < DENIED_BURST ? credit : DENIED_BURST;
+	if (a->denied_credit < 1)
+		return false;
+	a->denied_credit -= 1;
+	return true;
+}
+
+void
+audit_note_denied(const struct command *cmd)
+{
+	struct store *store = cmd->admin->control->store;
+	const struct admin_request *r = &cmd->request;
+	struct audit_entry a = { .uid = cmd->by.uid, .pid = cmd->by.pid };
+
+	if (cmd->entry == NULL || !cmd->entry->service->known || !change_of(cmd, &a) || !may_note(cmd->admin))
+		return;
+	str_copy(a.service, sizeof(a.service), str_from(cmd->entry->service->config->name));
+	a.at_us = clock_wall_us();
+	a.epoch = cmd->entry->service->record.epoch;
+	memcpy(a.by, cmd->by.user, sizeof(a.by));
+	/* Cut where the history's room ends: it was never carried out. */
+	str_copy(a.reason, sizeof(a.reason), r->reason);
+	if (r->has_expect)
+		expect_text(r, a.expect);
+	str_copy(a.result, sizeof(a.result), str_from(err_word(E_DENIED)));
+	store->note(store, &a);
+}
