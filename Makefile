@@ -32,7 +32,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 CONFDIR ?= $(PREFIX)/etc/teal
 
 Q := $(if $(filter 1,$(V)),,@)
-say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
+say = $(if $(filter 1,$(V))$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-5s %s\n' $(1) $(2))
 
 # Where things go.  The release programs are build/teald and so on; every
 # other variant has a folder of its own, so that none overwrites another.
@@ -54,6 +54,10 @@ FLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic
 FLAGS_fuzz := -O1 -g -DTEAL_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 # gcc's UBSan as a library of its own does not hear log_path.
 LINK_asan := $(if $(findstring clang,$(CC)),,-static-libasan -static-libubsan)
+# gcc guesses wrong about initialization unless it optimizes fully.
+ifeq ($(filter release,$(VARIANT))$(findstring clang,$(CC)),)
+WARN += -Wno-maybe-uninitialized
+endif
 ifndef FLAGS_$(VARIANT)
 $(error VARIANT=$(VARIANT): it is one of release debug asan tsan coverage)
 endif
