@@ -21,10 +21,12 @@ struct redis;
 #define REDIS_PENDING_MAX 1024
 
 /* OK: reply is the server's (also an error reply, type REDIS_REPLY_ERROR) and
- * the receiver's until the callback returns.  E_STORE: it was not sent, or
- * the server refused to be used.  E_UNKNOWN: sent, but the answer never came
- * (timeout, connection lost): it may or may not have been executed.  why says
- * more, reply is NULL.  Called exactly once for each command. */
+ * the receiver's until the callback returns.  E_STORE: it was not sent, at
+ * least not whole, or the server refused to be used (-READONLY, -LOADING, …,
+ * which end the connection): not executed in either case.  E_UNKNOWN: sent,
+ * but the answer never came (timeout, connection lost): it may or may not have
+ * been executed.  why says more, reply is NULL.  Called exactly once for each
+ * command. */
 typedef void redis_reply_fn(void *arg, enum err e, const redisReply *reply, const struct why *why);
 
 struct redis_events {
@@ -40,19 +42,20 @@ struct redis_events {
 	void *arg;
 };
 
-/* Begins to connect.  config is store's part of the configuration: url
- * (redis://[user[:…]@]host[:port][/db], unix:///path, rediss://…),
- * password_file, or sentinels and master.  channel: NULL for commands; else
- * this connection only subscribes to it (again after each reconnect).
- * config and jobs outlive it. */
+/* Begins to connect, to where config.store says.  channel: NULL for commands;
+ * else this connection only subscribes to it (again after each reconnect).
+ * No callback comes from inside.  config and jobs outlive it. */
 struct redis *redis_new(struct ev_loop *loop, const struct config *config, struct jobs *jobs, const char *channel,
 			const struct redis_events *events);
-/* Commands without answer get E_UNKNOWN first; *rp is NULL on return. */
+/* Commands without answer get E_UNKNOWN first (E_STORE those that were not sent);
+ * *rp is NULL on return.  Any callback may do this, or send commands. */
 void redis_free(struct redis **rp);
 
 bool redis_is_up(const struct redis *r);
 /* "10.0.0.5:6379", "unix:/run/redis.sock": where it is or last tried to be. */
 const char *redis_where(const struct redis *r);
+/* Why the last attempt failed; "" while it is up, or nothing has failed yet. */
+const char *redis_why(const struct redis *r);
 
 /* Sends one command; arguments are copied.  timeout in seconds from now; when
  * it passes, the connection is given up (a late answer could otherwise be

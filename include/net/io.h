@@ -1,19 +1,24 @@
-/* io.h - a file descriptor and its one watcher.
+/* io.h - a file descriptor and its one watcher, plain or TLS.
  * Everything above speaks to sockets through this, so that what travels on
- * them can change without session or relay noticing. */
+ * them can change without session or relay noticing: they say whether they
+ * want to read or to write, and what the descriptor must be watched for
+ * because of it is settled here. */
 #ifndef NET_IO_H
 #define NET_IO_H
 
 #include <errno.h>
 #include <ev.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "net/tls.h"
 
 struct io {
 	ev_io watcher;	/* watcher.fd is the descriptor, -1 when closed */
+	struct tls *tls;	/* NULL: plain */
 };
 
 typedef void io_fn(struct ev_loop *loop, ev_io *w, int revents);
@@ -22,6 +27,31 @@ static inline void
 io_init(struct io *io, int fd, io_fn *on_event)
 {
 	ev_io_init(&io->watcher, on_event, fd, 0);
+	io->tls = NULL;
+}
+
+/* Plain sockets are the rule; TLS pays for the question. */
+static inline bool
+io_is_tls(const struct io *io)
+{
+	return __builtin_expect(io->tls != NULL, 0);
+}
+
+/* From now on what travels is TLS: *tp is consumed.  io_handshake() comes
+ * first. */
+static inline void
+io_start_tls(struct io *io, struct tls **tp)
+{
+	io->tls = *tp;
+	*tp = NULL;
+}
+
+/* As tls_handshake(): 1 done, 0 call again when it is readable (io_want(…,
+ * EV_READ), whatever that takes), -1 failed. */
+static inline int
+io_handshake(struct io *io)
+{
+	return tls_handshake(io->tls);
 }
 
 static inline int
@@ -37,12 +67,15 @@ io_is_open(const struct io *io)
 }
 
 /* Sets what is waited for (EV_READ, EV_WRITE, both or 0).  Free of cost when
- * nothing changes, which is the steady state. */
+ * nothing changes, which is the steady state.  With TLS the event that comes
+ * may be the other one: try whatever is wanted. */
 static inline void
 io_want(struct ev_loop *loop, struct io *io, int events)
 {
 	ev_io *w = &io->watcher;
 
+	if (io_is_tls(io))
+		events = tls_interest(io->tls, events);
 	if (ev_is_active(w) ? (w->events & (EV_READ | EV_WRITE)) == events : events == 0)
 		return;
 	ev_io_stop(loop, w);
@@ -58,6 +91,8 @@ io_close(struct ev_loop *loop, struct io *io)
 	if (!io_is_open(io))
 		return;
 	ev_io_stop(loop, &io->watcher);
+	if (io_is_tls(io))
+		tls_free(&io->tls);
 	close(io->watcher.fd);
 	io->watcher.fd = -1;
 }
@@ -68,13 +103,32 @@ io_close(struct ev_loop *loop, struct io *io)
 static inline ssize_t
 io_read(struct io *io, void *p, size_t n)
 {
+	if (io_is_tls(io))
+		return tls_read(io->tls, p, n);
 	return recv(io->watcher.fd, p, n, 0);
 }
 
 static inline ssize_t
 io_write(struct io *io, const void *p, size_t n, bool more)
 {
+	if (io_is_tls(io))
+		return tls_write(io->tls, p, n);
 	return send(io->watcher.fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+}
+
+/* There is more to read that no event will tell of: read again, now or from a
+ * timer, before waiting. */
+static inline bool
+io_pending(const struct io *io)
+{
+	return io_is_tls(io) && tls_pending(io->tls);
+}
+
+/* What the last failed call failed of. */
+static inline const char *
+io_error(const struct io *io)
+{
+	return io_is_tls(io) && tls_why(io->tls)[0] != '\0' ? tls_why(io->tls) : strerror(errno);
 }
 
 static inline bool
