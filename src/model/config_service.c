@@ -167,12 +167,12 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 /* What our own log lines say already; a second member of that name would
  * make the line ambiguous. */
 static const char *const log_words[] = {
-	"backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
+	"age", "backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
 	"connections", "cut", "end", "entrance", "epoch", "error", "event", "force", "from", "got",
-	"have", "hint", "kind", "level", "message", "method", "notice", "on", "path", "pid",
-	"ready", "reason", "remaining", "request_id", "result", "retries", "seconds", "service",
-	"services", "status", "time", "timeout", "to", "tried", "type", "uid", "user",
-	"user_agent", "was", "worker",
+	"have", "hint", "key", "kind", "late", "level", "max_age", "message", "method", "notice", "on", "path", "pid",
+	"ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "seconds", "service",
+	"services", "status", "store_color", "store_epoch", "time", "timeout", "to", "tried", "type", "uid", "user",
+	"user_agent", "was", "where", "why", "worker",
 };
 
 static void

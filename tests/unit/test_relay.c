@@ -37,8 +37,10 @@ tcp_pair(int *far, int *near)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(a);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), room = 4 << 20;
 
+	/* Enough for full reads however slowly this process runs. */
+	setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 	assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
