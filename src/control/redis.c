@@ -285,6 +285,8 @@ give_up(struct redis *r, const struct why *reason)
 	struct why why = *reason;	/* its place may not outlive what follows */
 	enum phase phase = r->phase;
 
+	if (r->freed)
+		return;
 	r->phase = PAUSING;
 	r->why = why;
 	r->failures++;

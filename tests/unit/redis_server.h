@@ -1,0 +1,116 @@
+/* redis_server.h - a real redis-server for a test: in a folder of its own, on a
+ * Unix socket there and, when asked, on ports the kernel chose; gone with the
+ * test. */
+#ifndef TESTS_UNIT_REDIS_SERVER_H
+#define TESTS_UNIT_REDIS_SERVER_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+
+struct redis_server {
+	pid_t pid;	/* 0: not running */
+	const char *dir;	/* where its files are */
+	char path[108];	/* its socket */
+};
+
+static inline unsigned
+free_port(void)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(in);
+
+	assert_return_code(bind(fd, (struct sockaddr *)&in, sizeof(in)), errno);
+	assert_return_code(getsockname(fd, (struct sockaddr *)&in, &len), errno);
+	close(fd);
+	return ntohs(in.sin_port);
+}
+
+static inline bool
+redis_server_accepts(const struct redis_server *s)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", s->path);
+	rc = connect(fd, (struct sockaddr *)&un, sizeof(un));
+	close(fd);
+	return rc == 0;
+}
+
+/* Starts it in dir and waits until it accepts.  options: as on its command line,
+ * separated by blanks: "--requirepass x".  name tells several in one dir apart. */
+static inline void
+redis_server_start(struct redis_server *s, const char *dir, const char *name, const char *options)
+{
+	char *command, *words[64], *save = NULL, *last;
+	double end = clock_now() + 10;
+	size_t n = 0;
+	int log;
+
+	s->dir = dir;
+	snprintf(s->path, sizeof(s->path), "%s/%s.sock", dir, name);
+	command = must_printf("redis-server --unixsocket %s --dir %s --dbfilename %s.rdb --appendonly no "
+			      "--daemonize no --bind 127.0.0.1%s %s",
+			      s->path, dir, name, strstr(options, "--port") == NULL ? " --port 0" : "", options);
+	last = strstr(options, "--sentinel");
+	if (last != NULL) {	/* a file of its own, which it rewrites */
+		free(command);
+		command = must_printf("redis-server %s/%s.conf %s", dir, name, options);
+	}
+	for (char *w = strtok_r(command, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save))
+		words[n++] = strcmp(w, "''") == 0 ? strcpy(w, "") : w;
+	words[n] = NULL;
+	assert_return_code(s->pid = fork(), errno);
+	if (s->pid == 0) {
+		char *path = must_printf("%s/%s.log", dir, name);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+		dup2(log, 1);
+		dup2(log, 2);
+		execvp(words[0], words);
+		_exit(127);
+	}
+	free(command);
+	while (!redis_server_accepts(s)) {
+		int status;
+
+		if (waitpid(s->pid, &status, WNOHANG) == s->pid)
+			fail_msg("redis-server %s ended with status %d; is it installed?", options, status);
+		if (clock_now() > end)
+			fail_msg("redis-server %s does not accept", options);
+		usleep(2000);
+	}
+}
+
+static inline void
+redis_server_stop(struct redis_server *s)
+{
+	if (s->pid == 0)
+		return;
+	kill(s->pid, SIGKILL);
+	waitpid(s->pid, NULL, 0);
+	unlink(s->path);
+	s->pid = 0;
+}
+
+#endif
