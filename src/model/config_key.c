@@ -249,41 +249,38 @@ key_texts(const struct cursor *c, const struct key *k, const config_setting_t *s
 		(void)settle(c, k, s, cursor_items(s) == 0);
 }
 
-/* "10.0.0.0/8", or an address alone. */
-static bool
-is_network(const char *text)
-{
-	const char *slash = strchr(text, '/');
-	struct addr addr;
-	char host[64];
-	uint64_t bits;
-
-	if (!str_copy(host, sizeof(host),
-		      (struct str){ text, slash != NULL ? (size_t)(slash - text) : strlen(text) }) ||
-	    !addr_parse_ip(host, 0, &addr))
-		return false;
-	return slash == NULL ||
-	       str_to_u64(str_from(slash + 1), addr_family(&addr) == AF_INET ? 32 : 128, &bits);
-}
-
 void
 key_networks(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
+	struct cidr_set read = { 0 }, *to;
+	char text[CIDR_TEXT];
 	bool good = true;
 
 	if (!cursor_texts(c, s, "a network"))
 		return;
 	for (size_t i = 0; i < cursor_items(s); i++) {
 		const config_setting_t *item = cursor_item(s, i);
+		const char *written = config_setting_get_string(item);
+		struct cidr network;
+		struct why why;
+		bool inexact;
 
-		if (is_network(config_setting_get_string(item)))
+		if (cidr_parse(show(written).s, &network, &inexact, &why) != OK) {
+			cursor_key_error(c, item, "%s", why.text);
+			good = false;
 			continue;
-		cursor_key_error(c, item, "\"%s\" is not a network such as \"10.0.0.0/8\"",
-				 show(config_setting_get_string(item)).s);
-		good = false;
+		}
+		if (inexact && c->base != NULL)
+			cursor_warn(c, item, "\"%s\" means %s", show(written).s, cidr_format(&network, text));
+		cidr_set_add(&read, &network);
 	}
-	if (good)
-		(void)settle(c, k, s, cursor_items(s) == 0);
+	if (good && settle(c, k, s, cursor_items(s) == 0)) {
+		to = target(c, k);
+		cidr_set_clear(to);
+		*to = read;
+		return;
+	}
+	cidr_set_clear(&read);
 }
 
 void

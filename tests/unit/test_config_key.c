@@ -208,7 +208,8 @@ static const struct broken unbuilt_keys[] = {
 	{ SHOP("proxy_protocol: { accept_from = [\"10.0.0.0/8\"]; };"),
 	  "5: service \"shop\": proxy_protocol.accept_from is not built yet; remove it" },
 	{ SHOP("proxy_protocol: { accept_from = [\"10.0.0.0/33\"]; };"),
-	  "5: service \"shop\": proxy_protocol.accept_from: \"10.0.0.0/33\" is not a network such as \"10.0.0.0/8\"" },
+	  "5: service \"shop\": proxy_protocol.accept_from: \"10.0.0.0/33\" is not a network such as \"10.0.0.0/8\": "
+	  "a number from 0 to 32 belongs after the /" },
 	{ SHOP("allow = [\"10.0.0.0/8\"];"),
 	  "5: service \"shop\": allow is not built yet; remove it" },
 	{ SHOP("deny = \"::/0\";"),
