@@ -48,6 +48,11 @@ enum relay_result {
 MUST_USE enum relay_result relay_move(struct relay *r, struct io *source, struct io *destination,
 				      struct relay_room *room, bool other_done);
 
+/* The source failed when it was written to, by the opposite direction: passes
+ * on what it had said before, as far as that goes at once, but not its end,
+ * which is known to be a broken one.  The connection is to be reset next. */
+void relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_room *room);
+
 /* Bytes are waiting for the destination. */
 static inline bool
 relay_is_blocked(const struct relay *r)

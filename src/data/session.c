@@ -10,6 +10,8 @@
 
 /* Seconds after which a connection is worth a keepalive timer. */
 #define KEEPALIVE_AFTER 1.0
+/* Whoever moved bytes so many seconds ago is in the middle of something. */
+#define BUSY_WITHIN 1.0
 
 static struct tally_color *
 tally_of(struct session *s)
@@ -96,9 +98,23 @@ drop_backend(struct session *s)
 
 /* A stream that is cut short must not look complete to its reader. */
 static bool
-is_truncated(const struct relay *r, enum ending ending, enum ending lost)
+is_truncated(const struct session *s, const struct relay *r, enum ending ending, enum ending lost)
 {
-	return ending == lost || relay_is_blocked(r);
+	if (ending == lost || relay_is_blocked(r))
+		return true;
+	if (r->eof)
+		return false;
+	switch (ending) {
+	case END_MEMORY:
+	case END_INTERNAL:
+		return true;
+	case END_DRAINED:
+	case END_STOP:
+		/* Where nothing moves nothing is cut, and the end may be polite. */
+		return session_idle(s, s->lane->worker->now) < BUSY_WITHIN;
+	default:
+		return false;
+	}
 }
 
 void
@@ -111,9 +127,9 @@ session_end(struct session *s, enum ending ending)
 	ON_WORKER(w);
 	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
 	if (s->state == SESSION_LIVE && ending != END_DONE) {
-		if (is_truncated(&s->down, ending, END_BACKEND_RESET))
+		if (is_truncated(s, &s->down, ending, END_BACKEND_RESET))
 			sock_reset_on_close(io_fd(&s->client));
-		if (is_truncated(&s->up, ending, END_CLIENT_RESET))
+		if (is_truncated(s, &s->up, ending, END_CLIENT_RESET))
 			sock_reset_on_close(io_fd(&s->server));
 	}
 	if (is_logged(l, ending))
@@ -165,6 +181,8 @@ move(struct session *s, bool up)
 	case RELAY_DESTINATION_FAILED:
 		if (is_reset(errno))
 			ending = up ? END_BACKEND_RESET : END_CLIENT_RESET;
+		/* Often it said why before it closed ("too large", "too many"). */
+		relay_rescue(other, to, from, &s->lane->worker->room);
 		break;
 	case RELAY_NO_MEMORY:
 		ending = END_MEMORY;

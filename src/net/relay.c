@@ -126,6 +126,7 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 {
 	for (int turn = 0; turn < TURNS; turn++) {
 		ssize_t n = io_read(from, room->buffer, room->size), sent;
+		int failed = 0;
 		size_t got;
 
 		if (n < 0)
@@ -146,7 +147,7 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 			else if (n > 0)
 				got += (size_t)n;
 			else if (!io_would_block())
-				return RELAY_SOURCE_FAILED;
+				failed = errno;	/* told once; the bytes before it count */
 		}
 		r->bytes += got;
 		sent = io_write(to, room->buffer, got, r->eof);
@@ -154,6 +155,10 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 			if (!io_would_block())
 				return RELAY_DESTINATION_FAILED;
 			sent = 0;
+		}
+		if (failed != 0) {
+			errno = failed;
+			return RELAY_SOURCE_FAILED;
 		}
 		if ((size_t)sent < got)
 			return hold(r, room->buffer + sent, got - (size_t)sent) ? RELAY_OK : RELAY_NO_MEMORY;
@@ -194,6 +199,24 @@ relay_move(struct relay *r, struct io *source, struct io *destination, struct re
 		r->done = true;
 	}
 	return result;
+}
+
+void
+relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_room *room)
+{
+	if (r->eof || (r->held != NULL && flush_held(r, destination) != FLOW_ON) ||
+	    (r->pipe != NULL && flush_pipe(r, destination, &room->pipes) != FLOW_ON))
+		return;
+	for (int turn = 0; turn < TURNS; turn++) {
+		ssize_t n = io_read(source, room->buffer, room->size);
+
+		if (n <= 0)
+			return;
+		r->bytes += (uint64_t)n;
+		/* Not "more": what is held back for the end is lost in a reset. */
+		if (io_write(destination, room->buffer, (size_t)n, false) < n)
+			return;
+	}
 }
 
 void

@@ -251,6 +251,41 @@ test_reset_source_and_reset_destination_are_told_apart(void **state)
 	assert_int_equal(errno, ECONNRESET);
 }
 
+/* What was said before a reset is delivered, and the reset is told as well. */
+static void
+test_bytes_before_a_reset_are_not_lost(void **state)
+{
+	struct rig *r = *state;
+	struct linger linger = { 1, 0 };
+	char text[16];
+
+	assert_int_equal(write(r->writer, "too many", 8), 8);
+	setsockopt(r->writer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	close(r->writer);
+	r->writer = dup(0);
+	assert_int_equal(step(r), RELAY_SOURCE_FAILED);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(recv(r->reader, text, sizeof(text), MSG_DONTWAIT), 8);
+	assert_memory_equal(text, "too many", 8);
+	assert_int_equal(r->relay.bytes, 8);
+}
+
+static void
+test_rescue_passes_on_the_last_words_but_no_end(void **state)
+{
+	struct rig *r = *state;
+	char text[16];
+
+	assert_int_equal(write(r->writer, "too large", 9), 9);
+	close(r->writer);
+	r->writer = dup(0);
+	relay_rescue(&r->relay, &r->source, &r->destination, &r->room);
+	assert_int_equal(recv(r->reader, text, sizeof(text), MSG_DONTWAIT), 9);
+	assert_int_equal(recv(r->reader, text, sizeof(text), MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_false(r->relay.done);
+}
+
 static void
 test_reset_destination_fails_the_destination(void **state)
 {
@@ -276,6 +311,8 @@ main(void)
 		T(test_end_of_source_is_passed_on_after_the_last_byte),
 		T(test_last_direction_sees_the_end_together_with_the_data),
 		T(test_reset_source_and_reset_destination_are_told_apart),
+		T(test_bytes_before_a_reset_are_not_lost),
+		T(test_rescue_passes_on_the_last_words_but_no_end),
 		T(test_reset_destination_fails_the_destination),
 #undef T
 	};
