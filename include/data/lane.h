@@ -35,6 +35,7 @@ struct lane {
 	struct link live[COLORS];	/* established, main entrance */
 	struct link previews;	/* established, preview entrance */
 	struct lane_drain drain[COLORS];
+	bool stopping;	/* the drains are those of the end: no flip changes them */
 	struct deadline_list *connect_clock, *idle_clock;
 	bool refused;	/* a backend refused us since the last tick */
 };

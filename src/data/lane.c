@@ -70,7 +70,8 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	ON_WORKER(l->worker);
 	l->snapshot = *snapshot;
 	*snapshot = NULL;
-	l->drain[active].on = false;
+	if (!l->stopping)
+		l->drain[active].on = false;
 	if (old != NULL && old->active != active) {
 		end_all(&l->previews, END_PREVIEW);
 		dial_anew(l);
@@ -86,6 +87,9 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 	struct lane_drain *d = &l->drain[color];
 
 	ON_WORKER(l->worker);
+	if (l->stopping && orders->ending != END_STOP)
+		return;
+	l->stopping = orders->ending == END_STOP;
 	/* What is idle by the new orders was perhaps idle before them: the clock
 	 * of idleness runs on, only the deadline begins now. */
 	d->on = true;
