@@ -82,11 +82,15 @@ listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
 void
 listener_close(struct listener *l)
 {
+	/* The kernel queues one more than it was told. */
+	int64_t queued = (int64_t)l->lane->service->config->tcp.backlog + 1;
+
 	if (l->watcher.fd < 0)
 		return;
-	/* Clients that are queued have been promised a connection. */
+	/* Clients that are queued have been promised a connection; those who come
+	 * while these are taken have not, or it would never end under load. */
 	if (l->lane->snapshot != NULL)
-		while (accept_one(l) == ACCEPTED)
+		while (queued-- > 0 && accept_one(l) == ACCEPTED)
 			;
 	ev_io_stop(l->lane->worker->loop, &l->watcher);
 	close(l->watcher.fd);
