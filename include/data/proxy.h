@@ -8,6 +8,9 @@
 #include "model/admission.h"
 #include "model/engine.h"
 
+/* Pipes that a worker uses at most, two descriptors each. */
+#define PROXY_PIPES 512
+
 struct proxy {
 	struct engine engine;	/* what control sees; first */
 	const struct config *config;
@@ -18,8 +21,9 @@ struct proxy {
 	uint64_t *taken;	/* [service * n_workers + worker]: generation taken */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
-	char **paths;	/* Unix sockets bound, removed at the end */
+	struct proxy_path *paths;	/* Unix sockets bound, removed at the end */
 	unsigned n_paths;
+	unsigned pipes;	/* that each worker may use to splice */
 	/* A backend of this service refused a worker lately. */
 	void (*on_refused)(void *arg, struct service *s);
 
@@ -28,7 +32,7 @@ struct proxy {
 };
 
 /* services must outlive it.  descriptors: how many the sessions may use in
- * all.  Aborts when memory is out. */
+ * all, with the pipes that some of them splice through.  Aborts when memory is out. */
 struct proxy *proxy_new(struct ev_loop *loop, const struct config *config, struct service **services, unsigned n,
 			uint32_t descriptors);
 /* Opens every listener of every service, for every worker; nothing is accepted

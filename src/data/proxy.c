@@ -2,12 +2,24 @@
  * answers.  Thread: main, but for each letter's journey. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/session.h"
 #include "net/sock.h"
+
+/* Of so many descriptors one pipe may be made, at two descriptors. */
+#define PIPES_SHARE 16
+
+/* A socket file of ours; somebody may have put another in its place. */
+struct proxy_path {
+	char *path;
+	dev_t dev;
+	ino_t ino;
+};
 
 static struct proxy *
 proxy_of(struct engine *e)
@@ -384,9 +396,14 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	p->config = config;
 	p->services = services;
 	p->n_services = n;
-	admission_init(&p->descriptors, descriptors);
 	mailbox_init(&p->mailbox, loop, p);
 	p->n_workers = config->workers;
+	/* Pipes come out of the sessions' share: were they extra, many bulk
+	 * streams would eat what is kept for the admin socket. */
+	p->pipes = descriptors / PIPES_SHARE / p->n_workers;
+	if (p->pipes > PROXY_PIPES)
+		p->pipes = PROXY_PIPES;
+	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
 	p->taken = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
 	for (unsigned i = 0; i < p->n_workers; i++)
@@ -414,8 +431,13 @@ bind_address(struct proxy *p, unsigned service, const struct addr *a, enum entra
 		ev_io_init(&new->watcher, listener_on_accept, fds[i], EV_READ);
 	}
 	if (addr_family(a) == AF_UNIX) {
-		p->paths = must_grow(p->paths, p->n_paths + 1, sizeof(char *));
-		p->paths[p->n_paths++] = must_strdup(a->u.un.sun_path);
+		struct proxy_path *path;
+		struct stat st = { 0 };
+
+		(void)lstat(a->u.un.sun_path, &st);
+		p->paths = must_grow(p->paths, p->n_paths + 1, sizeof(*p->paths));
+		path = &p->paths[p->n_paths++];
+		*path = (struct proxy_path){ must_strdup(a->u.un.sun_path), st.st_dev, st.st_ino };
 	}
 	free(fds);
 	return OK;
@@ -453,6 +475,17 @@ proxy_start(struct proxy *p, struct why *why)
 	return OK;
 }
 
+/* A successor may have bound its own while we drained. */
+static void
+remove_path(struct proxy_path *p)
+{
+	struct stat st;
+
+	if (lstat(p->path, &st) == 0 && st.st_dev == p->dev && st.st_ino == p->ino)
+		unlink(p->path);
+	free(p->path);
+}
+
 void
 proxy_free(struct proxy **pp)
 {
@@ -464,10 +497,8 @@ proxy_free(struct proxy **pp)
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_join(&p->workers[i]);
 	mailbox_close(&p->mailbox);
-	for (unsigned i = 0; i < p->n_paths; i++) {
-		unlink(p->paths[i]);
-		free(p->paths[i]);
-	}
+	for (unsigned i = 0; i < p->n_paths; i++)
+		remove_path(&p->paths[i]);
 	free(p->paths);
 	free(p->workers);
 	free(p->taken);

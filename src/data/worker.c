@@ -14,7 +14,6 @@
 #include "net/sock.h"
 
 #define ROOM_SIZE (64 * 1024)
-#define PIPES_MAX 512
 #define TICK 0.1
 #define DRAIN_TICK 0.02
 /* A tick so late means that the whole thread stood still, and for so long at
@@ -230,7 +229,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->random = (uint64_t)clock_wall_us() + index;
 	w->room.buffer = must_alloc(ROOM_SIZE);
 	w->room.size = ROOM_SIZE;
-	pipes_init(&w->room.pipes, PIPES_MAX);
+	pipes_init(&w->room.pipes, proxy->pipes);
 	list_init(&w->ended);
 	mailbox_init(&w->mailbox, w->loop, w);
 	ev_timer_init(&w->tick, worker_on_tick, TICK, TICK);

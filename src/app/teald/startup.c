@@ -9,23 +9,35 @@
 
 #include "app/startup.h"
 #include "base/log.h"
+#include "data/proxy.h"
 
-/* Kept from connections: admin and metrics clients, probes, gates, the store,
- * listeners' siblings, pipes for splicing. */
+/* Kept from connections: admin and metrics clients, probes, gates, the store. */
 #define RESERVE 768
+/* What a worker's pipes for splicing may come to. */
+#define PIPES_EACH (2 * PROXY_PIPES)
 /* What a service without a limit counts as. */
 #define UNLIMITED 500000
+
+/* Every worker has a socket of its own for each address. */
+static uint64_t
+listeners_of(const struct config *config)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < config->n_services; i++)
+		n += (config->services[i].n_listen + config->services[i].n_preview) * config->workers;
+	return n;
+}
 
 static uint64_t
 descriptors_wanted(const struct config *config)
 {
-	uint64_t wanted = RESERVE;
+	uint64_t wanted = RESERVE + listeners_of(config) + (uint64_t)PIPES_EACH * config->workers;
 
 	for (size_t i = 0; i < config->n_services; i++) {
 		const struct service_config *s = &config->services[i];
 
 		wanted += 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
-		wanted += (s->n_listen + s->n_preview) * config->workers;
 	}
 	return wanted;
 }
@@ -33,7 +45,7 @@ descriptors_wanted(const struct config *config)
 uint32_t
 startup_descriptors(const struct config *config)
 {
-	uint64_t wanted = descriptors_wanted(config), reserve = RESERVE;
+	uint64_t wanted = descriptors_wanted(config), reserve = RESERVE, listeners = listeners_of(config);
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -55,9 +67,12 @@ startup_descriptors(const struct config *config)
 	/* A tiny limit is shared out rather than eaten by the reserve. */
 	if (reserve > limit.rlim_cur / 3)
 		reserve = limit.rlim_cur / 3;
-	if (limit.rlim_cur - reserve > UINT32_MAX / 2)
+	/* None left: binding will say so; and 0 would mean that there is no limit. */
+	if (limit.rlim_cur < reserve + listeners + 2)
+		return 2;
+	if (limit.rlim_cur - reserve - listeners > UINT32_MAX / 2)
 		return UINT32_MAX / 2;
-	return (uint32_t)(limit.rlim_cur - reserve);
+	return (uint32_t)(limit.rlim_cur - reserve - listeners);
 }
 
 enum err
