@@ -34,6 +34,7 @@ struct pending {
 	struct link link;
 	struct state_service *service;
 	uint64_t expect_epoch;
+	bool saw_lock;	/* locked, as far as the caller knew */
 	struct record next;
 	struct state_entry *entry;	/* NULL once it is in the history */
 	enum err verdict;	/* of the check against the record */
@@ -125,6 +126,12 @@ judge(struct pending *p)
 				     color_word(is->color), (unsigned long long)is->epoch,
 				     (unsigned long long)p->expect_epoch);
 		p->against_next = v->record.epoch == p->expect_epoch;
+	} else if (is->lock.on != p->saw_lock) {
+		/* A lock has no epoch of its own: whoever did not know of it would
+		 * wipe it out. */
+		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
+				     is->lock.on ? "locked" : "unlocked");
+		p->against_next = v->record.lock.on == p->saw_lock;
 	} else if (!state_accept_record(&p->next) || p->next.epoch < is->epoch ||
 		   (p->next.color != is->color && p->next.epoch == is->epoch)) {
 		p->verdict = why_set(&p->why, E_INTERNAL, "%s at epoch %llu cannot become %s at epoch %llu", v->name,
@@ -419,6 +426,7 @@ store_file_write(struct store *s, const struct store_write *w, store_done_fn *do
 	CHECK(f->opened);
 	p->service = state_add(&f->state, w->service);
 	p->expect_epoch = w->expect_epoch;
+	p->saw_lock = p->service->record.lock.on;
 	p->next = w->next;
 	p->entry = state_entry_new(&f->state, &w->entry);
 	p->done = done;

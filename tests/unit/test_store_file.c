@@ -276,6 +276,32 @@ test_a_first_start_writes_the_initial_colors_down(void **state)
 	assert_true(status().up);
 }
 
+/* Asked for at the same moment: the flip does not know of the lock, and must
+ * not wipe it out with the record that it knew. */
+static void
+test_a_flip_does_not_wipe_out_a_lock_it_has_not_seen(void **state)
+{
+	struct store_write lock = { .service = "shop", .expect_epoch = 1, .entry = entry("shop", "freeze") };
+	struct store_write w = flip_of("shop", BLUE, 1, "deploy");
+	struct answer locked, flipped;
+
+	(void)state;
+	lock.next = shop;
+	lock.next.lock.on = true;
+	lock.next.lock.at_us = 5;
+	strcpy(lock.next.lock.by, "anna");
+	strcpy(lock.next.lock.reason, "freeze");
+	lock.entry.change = CHANGE_LOCK;
+	ask_for(&locked, &lock);
+	ask_for(&flipped, &w);
+	WAIT_UNTIL(loop, locked.calls == 1 && flipped.calls == 1);
+	assert_int_equal(locked.e, OK);
+	assert_int_equal(flipped.e, E_CONFLICT);
+	assert_true(shop.lock.on);
+	assert_int_equal(shop.color, GREEN);
+	assert_true(on_disk("shop").lock.on);
+}
+
 static void
 test_a_flip_survives_a_restart(void **state)
 {
@@ -644,6 +670,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		ON_EMPTY(test_a_first_start_writes_the_initial_colors_down),
 		ON_OPEN(test_a_flip_survives_a_restart),
+		ON_OPEN(test_a_flip_does_not_wipe_out_a_lock_it_has_not_seen),
 		ON_OPEN(test_nothing_is_said_before_the_folder_is_synced),
 		ON_OPEN(test_a_wrong_epoch_is_a_conflict_and_tells_the_present),
 		ON_OPEN(test_what_must_not_be_written_is_refused),
