@@ -1,0 +1,336 @@
+"""Hostile peers and bad moments: endings of every kind at once, last words
+before a reset, flips while stopping, descriptors eaten by bulk.  Whatever
+happened, nothing may be left of it."""
+import contextlib
+import os
+import random
+import socket
+import threading
+import time
+
+import pytest
+
+from helpers.backends import greet_and_echo, pattern, reset
+from helpers.scale import patience, scaled, slow, until
+from helpers.teald import service
+
+
+# ---- any mix of endings leaves nothing behind ----
+
+def whimsical(conn, backend):
+    """Does to each connection one of the things that backends do."""
+    r = random.Random(conn.getpeername()[1])
+    what = r.choice(("echo", "echo", "reset", "close", "half", "mute", "hose", "greet_reset"))
+    conn.settimeout(10)
+    if what == "echo":
+        greet_and_echo(conn, backend)
+    elif what == "reset":
+        reset(conn)
+    elif what == "close":
+        conn.sendall(b"bye\n")
+    elif what == "half":
+        conn.sendall(b"half\n")
+        conn.shutdown(socket.SHUT_WR)
+        while conn.recv(1 << 16):
+            pass
+    elif what == "mute":
+        backend.released.wait(r.random())
+    elif what == "hose":
+        end = time.monotonic() + r.random()
+        while time.monotonic() < end:
+            conn.send(pattern(3))
+    else:
+        conn.sendall(b"well\n")
+        reset(conn)
+
+
+class Whimsical(threading.Thread):
+    """Clients that connect one after the other and end in all the ways there are."""
+
+    def __init__(self, address, seed, rounds):
+        super().__init__(daemon=True)
+        self.address, self.random, self.rounds = address, random.Random(seed), rounds
+        self.start()
+
+    def connect(self):
+        if isinstance(self.address, str):
+            s = socket.socket(socket.AF_UNIX)
+            s.settimeout(5)
+            s.connect(self.address)
+            return s
+        return socket.create_connection(self.address, 5)
+
+    def run(self):
+        for _ in range(self.rounds):
+            try:
+                s = self.connect()
+            except OSError:
+                continue
+            try:
+                self.live(s, self.random)
+            except OSError:
+                pass
+            finally:
+                s.close()
+
+    @staticmethod
+    def live(s, r):
+        s.settimeout(0.3)
+        what = r.choice(("talk", "talk", "reset", "leave", "half", "upload", "download", "stall"))
+        if what == "talk":
+            s.sendall(b"x" * r.choice((1, 100, 70000)))
+            s.recv(4096)
+        elif what == "reset":
+            s.sendall(b"y")
+            reset(s)
+        elif what == "half":
+            s.shutdown(socket.SHUT_WR)
+            while s.recv(1 << 16):
+                pass
+        elif what == "upload":
+            for _ in range(r.randrange(12)):
+                s.sendall(pattern(5)[:300_000])
+        elif what == "download":
+            for _ in range(r.randrange(40)):
+                s.recv(1 << 18)
+            if r.random() < 0.5:
+                reset(s)
+        elif what == "stall":
+            time.sleep(r.random() * 0.3)
+
+
+def nothing_left(teal, idle_fds):
+    def settled():
+        m = teal.metrics()
+        left = {n: m.get(n) for n in ("teal_connections", "teal_backend_connections", "teal_draining_connections")}
+        # Pipes are kept for the next bulk, never more than the pools hold.
+        pipes = sum(os.readlink(f"/proc/{teal.pid}/fd/{f}").startswith("pipe:")
+                    for f in os.listdir(f"/proc/{teal.pid}/fd") if os.path.lexists(f"/proc/{teal.pid}/fd/{f}"))
+        seen.update(left, fds=teal.fds() - pipes)
+        return not any(left.values()) and teal.fds() - pipes <= idle_fds + 2
+    seen = {}
+    try:
+        until(settled, "nothing left")
+    except AssertionError:
+        raise AssertionError(f"left behind: {seen}, idle it had {idle_fds}") from None
+
+
+@pytest.mark.tsan
+@pytest.mark.scales
+@pytest.mark.parametrize("local", [False, True], ids=["tcp", "unix"])
+def test_no_mix_of_endings_leaves_anything_behind(web, backend, tmp_path, local):
+    green, blue = ([backend(n, whimsical) for _ in range(2)] for n in ("green", "blue"))
+    keys = {}
+    if local:
+        keys["listen"] = f"unix:/tmp/teal-hostile-{os.getpid()}-{id(web) & 0xffff}.sock"
+    teal = web(green=green, blue=blue, top={"workers": 3}, max_connections=20, idle_timeout=2.0, connect_timeout=0.5,
+               drain={"timeout": 0.3, "idle": 0.1, "spread": 0.1}, flip={"min_healthy": 1}, **keys)
+    pipes = sum(os.readlink(f"/proc/{teal.pid}/fd/{f}").startswith("pipe:") for f in os.listdir(f"/proc/{teal.pid}/fd"))
+    idle_fds = teal.fds() - pipes
+    clients = [Whimsical(teal.address(), seed, scaled(1000, 50)) for seed in range(24)]
+    r, color = random.Random(1), "green"
+    while any(c.is_alive() for c in clients):
+        color = {"green": "blue", "blue": "green"}[color]
+        teal.ctl("flip", "web", color, "--force", f"--drain={r.choice((0, 0.1, 5))}",
+                 f"--wait={r.choice(('applied', 'none', 'drained'))}", "--timeout=1")
+        victim = r.choice(green + blue)
+        what = r.randrange(4)
+        if what == 0:
+            with contextlib.suppress(OSError):  # it may have closed by itself
+                victim.reset_all()
+        elif what == 1:
+            victim.stop()
+            time.sleep(0.03)
+            victim.start()
+        time.sleep(r.random() * 0.1)
+    for b in green + blue:
+        b.released.set()
+    nothing_left(teal, idle_fds)
+    m = teal.metrics()
+    done = sum(1 for _ in teal.sessions())
+    assert done > 0
+    # The places are all free again: exactly so many fit.
+    for b in green + blue:
+        b.released.clear()
+        b.behaviour = greet_and_echo
+    held = [teal.connect() for _ in range(20)]
+    for c in held:
+        c.echo()
+    with teal.connect() as more:
+        try:
+            assert more.line() is None
+        except ConnectionResetError:
+            pass
+    for c in held:
+        c.close()
+    nothing_left(teal, idle_fds)
+
+
+# ---- last words ----
+
+def sorry_and_reset(conn, backend):
+    """Reads a little, says why it will not have the rest, and closes with most
+    of it unread: the kernel makes that a reset."""
+    if not conn.recv(100):
+        return
+    conn.sendall(b"413 too large\n")
+    backend.note(conn, b"x")
+
+
+def test_what_a_backend_says_before_it_resets_is_heard(web, backend):
+    """The client is still uploading when the answer comes and the reset with it."""
+    teal = web(green=[backend("green", sorry_and_reset)])
+    heard, rounds = 0, 100
+    for _ in range(rounds):
+        with teal.connect() as c:
+            try:
+                for _ in range(50):
+                    c.sock.sendall(pattern(1)[:30_000])
+            except OSError:
+                pass
+            data = b""
+            try:
+                while more := c.sock.recv(4096):
+                    data += more
+            except ConnectionResetError:
+                pass
+            assert data in (b"", b"413 too large\n")
+            heard += data != b""
+    assert heard == rounds
+
+
+# ---- cut short looks cut short ----
+
+def test_a_download_cut_at_the_drains_deadline_looks_cut(web, backend):
+    def drip(conn, b):
+        while not b.released.wait(0.01):
+            conn.sendall(b"z" * 1000)
+    teal = web(green=[backend("green", drip)], drain={"timeout": 0.3, "idle": 0.0})
+    busy = teal.connect()
+    assert busy.receive(1000)
+    teal.ok("flip", "web", "blue")
+    assert busy.read_end()[1] == "reset"
+
+
+def test_where_nothing_moves_the_end_at_the_deadline_is_polite(web):
+    teal = web(drain={"timeout": 1.6, "idle": 0.0})
+    quiet = teal.connect().echo()
+    teal.ok("flip", "web", "blue")
+    assert quiet.read_end() == (b"", "eof")
+
+
+# ---- flips while stopping ----
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_flip_while_stopping_does_not_put_off_the_end(web, back):
+    """The stop's own deadline holds, for either color."""
+    teal = web(top={"stop": {"timeout": 1.0}}, drain={"timeout": 60.0, "idle": 0.0})
+    c = teal.connect().echo()
+    begun = time.monotonic()
+    teal.signal()
+    teal.wait_log("teald.draining")
+    teal.ctl("flip", "web", "blue", "--wait=applied")
+    if back:
+        teal.ctl("flip", "web", "green", "--wait=applied")
+    assert teal.wait() == 0
+    assert time.monotonic() - begun < 2.5 * slow()
+    assert teal.wait_log("tcp.session", client="%s:%d" % c.sock.getsockname())["end"] == "stopped"
+    assert teal.wait_log("teald.drained")["remaining"] == 0
+
+
+# ---- descriptors ----
+
+LITTLE = ("prlimit", "--nofile=400:400")
+if os.getuid() == 0:
+    LITTLE += ("setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")
+
+
+def test_bulk_does_not_eat_what_is_kept_for_the_admin_socket(web, backend, closing):
+    """Stalled bulk streams sit on pipes, two descriptors each."""
+    def hose(conn, b):
+        try:
+            while not b.released.is_set():
+                b.flowed += conn.send(pattern(7))
+        except OSError:
+            pass
+    teal = web(green=[backend("green", hose)], top={"workers": 2}, start=False)
+    teal.start(prefix=LITTLE)
+    clients = []
+    for _ in range(130):
+        c = closing.add(socket.create_connection(teal.address(), patience()))
+        clients.append(c)
+    # Some reading makes them bulk; then nobody reads any more.
+    for c in clients[:60]:
+        for _ in range(40):
+            if not c.recv(1 << 18):
+                break
+    time.sleep(0.5)
+    others = [closing.add(teal.admin()) for _ in range(30)]
+    for a in others:
+        assert a.command("status", "web")["ok"]
+    assert teal.fds() < 400
+
+
+def test_many_listeners_count_as_descriptors(teal, backend, ports, closing):
+    """Every worker has a socket of its own for each: they leave less to sessions."""
+    b = backend("green")
+    t = teal(services=[service(f"s{i}", listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b], health={"type": "none"})
+                       for i in range(20)], workers=8, start=False)
+    t.start(prefix=LITTLE)
+    for _ in range(150):
+        closing.add(socket.create_connection(t.address("s0"), patience()))
+    time.sleep(0.5)
+    for _ in range(5):
+        with t.admin() as a:
+            assert a.command("status", "s0")["ok"]
+
+
+# ---- files ----
+
+def test_a_successors_socket_file_is_left_alone(web, tmp_path):
+    path = f"/tmp/teal-hostile-{os.getpid()}-s.sock"
+    teal = web(listen=f"unix:{path}")
+    os.unlink(path)
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(path)
+    try:
+        assert teal.stop() == 0
+        assert os.path.exists(path)
+    finally:
+        s.close()
+        os.unlink(path)
+
+
+# ---- idle means idle ----
+
+@pytest.mark.nosan
+def test_half_closed_stalled_and_left_peers_cost_no_cpu(web, backend, closing):
+    def half(conn, b):
+        conn.sendall(b"half\n")
+        conn.shutdown(socket.SHUT_WR)
+        b.released.wait()
+    def hose(conn, b):
+        try:
+            while not b.released.is_set():
+                conn.send(pattern(7))
+        except OSError:
+            pass
+    kinds = iter([half, hose, None] * 1000)
+    def any_of(conn, b):
+        kind = next(kinds)
+        if kind:
+            kind(conn, b)
+        else:
+            b.released.wait()
+    teal = web(green=[backend("green", any_of)], health={"type": "none"}, idle_timeout=0)
+    for i in range(30):
+        c = closing.add(teal.connect())
+        if i % 2 and i % 5:
+            c.sock.shutdown(socket.SHUT_WR)
+        if i % 5 == 0:
+            c.sock.sendall(b"x")
+            c.reset()
+    time.sleep(1.0)
+    cpu = teal.cpu()
+    time.sleep(2.0)
+    assert teal.cpu() - cpu < 0.15
