@@ -379,7 +379,7 @@ step(struct wire *w)
 	if (w->state != WIRE_OPEN || !receive(w) || w->state != WIRE_OPEN)
 		return;
 	if (!flush(w)) {
-		fail(w, "%s", io_error(&w->io));
+		fail(w, "%s", errno == EPIPE ? "connection closed" : io_error(&w->io));
 		return;
 	}
 	settle(w);
