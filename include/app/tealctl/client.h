@@ -15,6 +15,7 @@ struct client {
 	struct buf in;
 	size_t scanned;	/* bytes of in known to hold no newline */
 	size_t taken;	/* the line handed out last; forgotten at the next read */
+	int leash;	/* when this comes to its end, nobody wants the reply; -1: none */
 };
 
 enum client_read {
@@ -22,11 +23,14 @@ enum client_read {
 	CLIENT_QUIET,	/* no whole line within the time */
 	CLIENT_GONE,	/* the other side closed; half a line is thrown away */
 	CLIENT_TOO_LONG,	/* a line longer than anything teald says */
+	CLIENT_UNLEASHED,	/* the leash has come to its end */
 };
 
 /* Connects to the Unix socket at path within so many seconds.  On failure
  * E_INTERNAL, a sentence on what to look at, and nothing to close. */
 MUST_USE enum err client_open(struct client *c, const char *path, double seconds, struct why *why);
+/* Takes over a socket that is connected already. */
+void client_take(struct client *c, int fd);
 void client_close(struct client *c);
 
 /* Sends all of it; false when the other side is gone or takes nothing for so

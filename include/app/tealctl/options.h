@@ -19,6 +19,7 @@ struct options {
 	const char *socket;	/* borrowed from argv or the environment */
 	bool json;
 	bool no_color;
+	bool remote;	/* a tealctl elsewhere started this one by ssh; json is set, too */
 	struct buf text;	/* the line with its newline, or the help */
 	struct admin_line line;	/* the line split again; request points into it */
 	struct admin_request request;

@@ -1,5 +1,6 @@
 /* client.c - a blocking client with deadlines.  One thread. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,18 +44,30 @@ explain(int error, const char *path, struct why *why)
 	return why_set(why, E_INTERNAL, "cannot connect to %s: %s", path, strerror(error));
 }
 
+/* Anything that is said on the leash is of no interest. */
 static bool
-wait_for(int fd, short events, double deadline)
+leash_ended(const struct client *c)
 {
-	struct pollfd p = { fd, events, 0 };
+	char nothing[256];
+
+	return read(c->leash, nothing, sizeof(nothing)) == 0;
+}
+
+/* Returns what happened, 0 when nothing did; POLLHUP: the leash has ended. */
+static short
+wait_for(const struct client *c, short events, double deadline)
+{
+	struct pollfd p[2] = { { c->fd, events, 0 }, { c->leash, POLLIN, 0 } };
 	double left;
 	int n;
 
 	do {
 		left = deadline - clock_now();
-		n = poll(&p, 1, left <= 0 ? 0 : left > 1e6 ? 1000000000 : (int)(left * 1000) + 1);
-	} while (n < 0 && errno == EINTR);
-	return n > 0;
+		n = poll(p, 2, left <= 0 ? 0 : left > 1e6 ? 1000000000 : (int)(left * 1000) + 1);
+		if (n > 0 && p[0].revents == 0 && p[1].revents != 0 && leash_ended(c))
+			return POLLHUP;
+	} while (n < 0 ? errno == EINTR : n > 0 && p[0].revents == 0);
+	return n > 0 ? events : 0;
 }
 
 /* A full backlog answers EAGAIN at once, and nothing tells when it empties. */
@@ -79,7 +92,7 @@ client_open(struct client *c, const char *path, double seconds, struct why *why)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int error;
 
-	*c = (struct client){ .fd = -1 };
+	*c = (struct client){ .fd = -1, .leash = -1 };
 	buf_init(&c->in, LINE_LIMIT);
 	if (!str_copy(a.sun_path, sizeof(a.sun_path), str_from(path)))
 		return why_set(why, E_INTERNAL, "a socket's path has at most %zu bytes: %.200s",
@@ -94,6 +107,14 @@ client_open(struct client *c, const char *path, double seconds, struct why *why)
 		return explain(error, path, why);
 	}
 	return OK;
+}
+
+void
+client_take(struct client *c, int fd)
+{
+	*c = (struct client){ .fd = fd, .leash = -1 };
+	buf_init(&c->in, LINE_LIMIT);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
 void
@@ -118,7 +139,7 @@ client_send(struct client *c, struct str text, double seconds)
 			text.p += n;
 			text.n -= (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
-			if (!wait_for(c->fd, POLLOUT, deadline))
+			if (wait_for(c, POLLOUT, deadline) != POLLOUT)
 				return false;
 		} else if (n >= 0 || errno != EINTR) {
 			return false;
@@ -133,6 +154,7 @@ client_read_line(struct client *c, double seconds, struct str *line)
 	double deadline = clock_now() + seconds;
 	struct str all;
 	const char *end;
+	short happened;
 	char *room;
 	ssize_t n;
 
@@ -156,8 +178,10 @@ client_read_line(struct client *c, double seconds, struct str *line)
 		else if (n == 0)
 			return CLIENT_GONE;
 		else if (errno == EAGAIN) {
-			if (!wait_for(c->fd, POLLIN, deadline))
+			if ((happened = wait_for(c, POLLIN, deadline)) == 0)
 				return CLIENT_QUIET;
+			if (happened == POLLHUP)
+				return CLIENT_UNLEASHED;
 		} else if (errno != EINTR)
 			return CLIENT_GONE;
 	}

@@ -1,6 +1,5 @@
 /* main.c - tealctl: the command line of teald.  One thread. */
 #include <stdio.h>
-#include <string.h>
 
 #include "app/tealctl/options.h"
 #include "app/tealctl/output.h"
@@ -27,9 +26,6 @@ run(const struct options *o)
 		printf("%.*s", (int)buf_len(&o->text), buf_str(&o->text).p);
 		return 0;
 	}
-	if (strncmp(o->socket, "ssh://", 6) == 0)
-		return refuse(E_UNSUPPORTED, "ssh:// is not built yet; until then: "
-					     "ssh USER@HOST tealctl ...");
 	output_init(&out, o->no_color);
 	return talk(o, &out);
 }

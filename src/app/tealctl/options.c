@@ -56,6 +56,8 @@ sort_words(struct options *o, int argc, char **argv, struct words *w, struct why
 			literal = true;
 		} else if (!literal && strcmp(arg, "--json") == 0) {
 			o->json = true;
+		} else if (!literal && strcmp(arg, "--remote") == 0) {
+			o->remote = o->json = true;
 		} else if (!literal && strcmp(arg, "--no-color") == 0) {
 			o->no_color = true;
 		} else if (!literal && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
@@ -152,7 +154,8 @@ put_help(struct buf *out)
 	admin_command_list(out);
 	buf_printf(out, "\nOptions:\n"
 			"  -s, --socket=SOCKET  teald's admin socket (default: $TEAL_SOCKET, else\n"
-			"                       " DEFAULT_SOCKET ")\n"
+			"                       " DEFAULT_SOCKET "), or\n"
+			"                       ssh://[USER@]HOST[:PORT][/SOCKET]\n"
 			"  --json               teald's own JSON objects, one a line\n"
 			"  --no-color           no colors on the terminal; NO_COLOR does the same\n"
 			"  -h, --help           this, or with a COMMAND all about that one\n"

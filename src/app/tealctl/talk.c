@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/tealctl/client.h"
+#include "app/tealctl/remote.h"
 #include "app/tealctl/render.h"
 #include "app/tealctl/say.h"
 #include "app/tealctl/talk.h"
@@ -33,6 +34,7 @@ struct talk {
 	struct output *out;
 	const struct admin_command_info *info;
 	struct client client;
+	struct remote remote;	/* pid 0: teald is on this machine */
 	struct render render;
 	bool committed, applied;	/* how far a flip has come */
 	const char *lost;	/* what happened to teald, for the message */
@@ -130,9 +132,13 @@ next_object(struct talk *t, double seconds, struct str *line, json_t **object)
 		case CLIENT_TOO_LONG:
 			t->lost = "what answers there sends a line without end";
 			return STEP_LOST;
+		case CLIENT_UNLEASHED:
+			t->lost = "whoever asked has gone";
+			return STEP_LOST;
 		case CLIENT_QUIET:
 			render_tick(&t->render);
-			if (clock_now() < until)
+			/* The tealctl there asks its teald, and ssh asks the way. */
+			if (t->remote.pid != 0 || clock_now() < until)
 				continue;
 			until = clock_now() + seconds;
 			if (client_probe(t->o->socket, REACH_SECONDS))
@@ -252,6 +258,7 @@ greet(struct talk *t, int *status)
 		return STEP_LOST;
 	case CLIENT_GONE:
 	case CLIENT_TOO_LONG:
+	case CLIENT_UNLEASHED:
 		t->lost = "teald closed the connection";
 		return STEP_LOST;
 	}
@@ -264,6 +271,47 @@ greet(struct talk *t, int *status)
 			print_raw(line);
 		*status = take_last(t, object);
 		step = STEP_DONE;
+	}
+	json_decref(object);
+	return step;
+}
+
+/* The tealctl that started this one by ssh is told that teald is there.  False
+ * when it has gone: then it will not learn, either, what became of a change. */
+static bool
+ask_leave(void)
+{
+	char c = '\0';
+
+	puts("{\"event\":\"reached\"}");
+	fflush(stdout);
+	while (c != '\n')
+		if (read(STDIN_FILENO, &c, 1) != 1)
+			return false;
+	return true;
+}
+
+/* The same at the other end: STEP_MORE when the tealctl there may go on. */
+static enum step
+greet_remote(struct talk *t, int *status)
+{
+	enum step step = STEP_LOST;
+	struct str line;
+	json_t *object;
+
+	if (next_object(t, REACH_SECONDS, &line, &object) != STEP_MORE)
+		return STEP_LOST;
+	if (json_is_boolean(json_at(object, "ok"))) {
+		if (t->o->json)
+			print_raw(line);
+		*status = take_last(t, object);
+		step = STEP_DONE;
+	} else if (json_is_string(json_at(object, "event")) &&
+		   strcmp(json_string_value(json_at(object, "event")), "reached") == 0) {
+		t->lost = "the connection was lost";
+		step = client_send(&t->client, STR(REMOTE_GO), REACH_SECONDS) ? STEP_MORE : STEP_LOST;
+	} else {
+		t->lost = not_teald;
 	}
 	json_decref(object);
 	return step;
@@ -299,28 +347,82 @@ lost(struct talk *t)
 	return EXIT_UNKNOWN;
 }
 
+/* The last object never came: what ssh says about that.  sent: the command may
+ * have reached teald. */
+static int
+lost_remote(struct talk *t, bool sent)
+{
+	int status = remote_end(&t->remote, &t->client);
+
+	/* The tealctl there has said why. */
+	if (status > 0 && status != REMOTE_SSH_FAILED && status != REMOTE_NOT_THERE)
+		return status;
+	if (status == REMOTE_NOT_THERE) {
+		complain(t->out, "there is no tealctl on %s to run", t->remote.where);
+		return EXIT_UNREACHED;
+	}
+	if (status == REMOTE_SSH_FAILED && !sent) {
+		complain(t->out, "ssh did not reach %s, or lost it", t->remote.where);
+		return EXIT_UNREACHED;
+	}
+	if (status != 0)
+		t->lost = "the ssh connection was lost";
+	return sent ? lost(t) : unreached(t);
+}
+
+static enum step
+begin_change(struct talk *t, int *status)
+{
+	enum step step = t->remote.pid != 0 ? greet_remote(t, status) : greet(t, status);
+
+	if (step == STEP_MORE && t->o->remote && !ask_leave()) {
+		t->lost = "whoever asked has gone; nothing was sent";
+		return STEP_LOST;
+	}
+	return step;
+}
+
 static int
 converse(struct talk *t)
 {
 	int status = EXIT_UNREACHED;
+	bool remote = t->remote.pid != 0;
 
 	if (t->info->changes) {
-		switch (greet(t, &status)) {
+		switch (begin_change(t, &status)) {
 		case STEP_MORE:
 			break;
 		case STEP_DONE:
 			return status;
 		case STEP_LOST:
-			return unreached(t);
+			return remote ? lost_remote(t, false) : unreached(t);
 		}
 		sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND },
 			  NULL);
 	}
 	t->render.started = clock_now();
 	/* One that hangs up at once may have said why: read in any case. */
-	if (!client_send(&t->client, buf_str(&t->o->text), REACH_SECONDS))
+	if (!remote && !client_send(&t->client, buf_str(&t->o->text), REACH_SECONDS))
 		t->lost = "teald takes no more of the command";
-	return take_replies(t, &status) == STEP_DONE ? status : lost(t);
+	if (take_replies(t, &status) == STEP_DONE)
+		return status;
+	return remote ? lost_remote(t, t->info->changes) : lost(t);
+}
+
+static enum err
+reach(struct talk *t, struct why *why)
+{
+	const struct options *o = t->o;
+	enum err e;
+
+	if (remote_is_url(o->socket) && o->remote)
+		return why_set(why, E_USAGE, "no further by ssh from here: %.200s", o->socket);
+	if (remote_is_url(o->socket))
+		return remote_open(&t->remote, o, &t->client, why);
+	e = client_open(&t->client, o->socket, REACH_SECONDS, why);
+	if (e == OK && o->remote)
+		t->client.leash = STDIN_FILENO;
+	return e;
 }
 
 int
@@ -329,16 +431,18 @@ talk(const struct options *o, struct output *out)
 	struct talk t = { .o = o, .out = out, .info = admin_command_info(o->request.command) };
 	struct why why;
 	int status;
+	enum err e;
 
 	t.render = (struct render){ .out = out, .request = &o->request };
-	if (client_open(&t.client, o->socket, REACH_SECONDS, &why) != OK) {
+	if ((e = reach(&t, &why)) != OK) {
 		/* One's own version is worth knowing then, too. */
 		if (o->request.command == ADMIN_VERSION && !o->json)
 			render_client_version(&t.render);
 		complain(out, "%s", why.text);
-		return EXIT_UNREACHED;
+		return e == E_USAGE ? err_exit_status(e) : EXIT_UNREACHED;
 	}
 	status = converse(&t);
+	remote_end(&t.remote, &t.client);
 	client_close(&t.client);
 	json_decref(t.render.draining);
 	return status;
