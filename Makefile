@@ -28,6 +28,7 @@ SBINDIR ?= $(PREFIX)/sbin
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+DATADIR ?= $(PREFIX)/share/teal
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 CONFDIR ?= $(PREFIX)/etc/teal
 
@@ -227,13 +228,15 @@ format:	## the house style, in place; FILES="…" for some
 ## Ship
 
 install: all	## into PREFIX (/usr/local), below DESTDIR
-	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(COMPLETIONDIR) $(UNITDIR) $(CONFDIR) \
+	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(COMPLETIONDIR) $(DATADIR) $(UNITDIR) $(CONFDIR) \
 		$(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
 	$(Q)install -m 755 $(BIN)/teald $(DESTDIR)$(SBINDIR)/teald
 	$(Q)install -m 755 $(BIN)/tealctl $(BIN)/tealbench $(DESTDIR)$(BINDIR)/
 	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
 	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl
 	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
+	$(Q)sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/ssh/teal-forced-command \
+		>$(DESTDIR)$(DATADIR)/teal-forced-command && chmod 755 $(DESTDIR)$(DATADIR)/teal-forced-command
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
 
 deb: all	## a binary package in build/

@@ -34,8 +34,8 @@ struct rights {
 
 /* config outlives it; groups are copied, n of them; own: what teald runs as.
  * NULL: out of memory. */
-struct rights *rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n,
-			  uid_t own);
+struct rights *
+rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n, uid_t own);
 /* The same for the peer of a connected Unix socket.  NULL with errno. */
 struct rights *rights_of_peer(const struct config *config, int fd, uid_t own, pid_t *pid);
 struct rights *rights_ref(struct rights *r);

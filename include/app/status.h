@@ -10,7 +10,8 @@
 /* Writes the members of the reply to `status`, behind "ok": the services (only
  * the one given unless NULL, and only those that rights let read unless NULL),
  * the store, and teald itself. */
-void status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights);
+void
+status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights);
 
 /* One service as an object; key is NULL for an element of an array. */
 void status_service_json(struct json *j, const char *key, const struct entry *e);

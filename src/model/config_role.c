@@ -122,9 +122,10 @@ key_role_allow(const struct cursor *c, const struct key *k, const config_setting
 		if (right_bit(word, &bit))
 			role->allow |= bit;
 		else
-			cursor_key_error(c, item,
-					 "there is no right \"%s\"; the rights are read, flip, node and admin%s",
-					 show(word).s, cursor_guess(word, right_words, ARRAY_LEN(right_words)).s);
+			cursor_key_error(
+				c, item,
+				"there is no right \"%s\"; the rights are read, flip, node and admin%s",
+				show(word).s, cursor_guess(word, right_words, ARRAY_LEN(right_words)).s);
 	}
 }
 
@@ -204,7 +205,8 @@ check_services(const struct draft *d, const struct role_config *role, const conf
 		for (size_t k = 0; k < d->n_services && !matches; k++)
 			matches = str_glob(role->services[i], names[k]);
 		if (!matches)
-			cursor_warn(&c, cursor_item(list, i), "admin.roles.services: \"%s\" matches no service%s",
+			cursor_warn(&c, cursor_item(list, i),
+				    "admin.roles.services: \"%s\" matches no service%s",
 				    show(role->services[i]).s,
 				    cursor_guess(role->services[i], names, d->n_services).s);
 	}
@@ -224,7 +226,8 @@ void
 draft_check_roles(const struct draft *d)
 {
 	/* libconfig's look-up changes nothing, but says const nowhere. */
-	const config_setting_t *list = config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.roles");
+	const config_setting_t *list =
+		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.roles");
 	struct cursor c = { d->r, NULL, "", NULL };
 
 	for (size_t i = 0; i < d->c.admin.n_roles; i++) {
@@ -237,7 +240,8 @@ draft_check_roles(const struct draft *d)
 		if (role->user != NULL && (strcmp(role->user, "root") == 0 ||
 					   (d->c.user != NULL && strcmp(role->user, d->c.user) == 0)))
 			cursor_warn(&c, config_setting_get_member(s, "user"),
-				    "admin.roles.user: \"%s\" may do everything without a role", show(role->user).s);
+				    "admin.roles.user: \"%s\" may do everything without a role",
+				    show(role->user).s);
 		if ((role->allow & 1u << ADMIN_RIGHT_ADMIN) && role->n_services > 0 && !is_for_all(role))
 			cursor_warn(&c, config_setting_get_member(s, "allow"),
 				    "admin.roles.allow: \"admin\" changes nothing here: it counts with "

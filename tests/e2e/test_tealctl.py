@@ -369,11 +369,6 @@ def test_shell_words_reach_teald_as_one(scripted):
     assert s.commands == [line, 'status "--json"']
 
 
-def test_ssh_is_not_built_yet():
-    p = run("-s", "ssh://root@lb1", "status")
-    assert p.returncode == 2 and "not built yet" in p.stderr
-
-
 # ---- a teald that is not there, or half ----
 
 def test_no_socket_says_what_to_check(folder):

@@ -30,8 +30,8 @@ roles_keep_their_order_and_know_their_ids(void **state)
 	assert_string_equal(r[1].group, "games");
 	assert_int_equal(r[1].gid, getgrnam("games")->gr_gid);
 	assert_int_equal(r[1].n_services, 1);
-	assert_int_equal(r[1].allow, 1u << ADMIN_RIGHT_READ | 1u << ADMIN_RIGHT_FLIP | 1u << ADMIN_RIGHT_NODE |
-					     1u << ADMIN_RIGHT_ADMIN);
+	assert_int_equal(r[1].allow, 1u << ADMIN_RIGHT_READ | 1u << ADMIN_RIGHT_FLIP |
+					     1u << ADMIN_RIGHT_NODE | 1u << ADMIN_RIGHT_ADMIN);
 	assert_int_equal(r[2].allow, 1u << ADMIN_RIGHT_READ);
 	assert_int_equal(t.warnings.n, 0);
 
@@ -112,8 +112,9 @@ static void
 a_role_that_changes_nothing_is_advised_against(void **state)
 {
 	(void)state;
-	assert_warning(ROLES("{ user = \"daemon\"; services = [\"*\",\n\"shpo\"]; allow = [\"read\"]; }"),
-		       "teal.conf:3: admin.roles.services: \"shpo\" matches no service; did you mean \"shop\"?");
+	assert_warning(
+		ROLES("{ user = \"daemon\"; services = [\"*\",\n\"shpo\"]; allow = [\"read\"]; }"),
+		"teal.conf:3: admin.roles.services: \"shpo\" matches no service; did you mean \"shop\"?");
 	assert_warning(ROLES("{ user = \"daemon\"; services = [\"pay-*\"]; allow = [\"read\"]; }"),
 		       "teal.conf:2: admin.roles.services: \"pay-*\" matches no service");
 	assert_warning(ROLES("{ user = \"root\";" READS "}"),

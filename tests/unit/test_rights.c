@@ -268,8 +268,9 @@ whoami_tells_what_one_may_and_no_more(void **state)
 	assert_member(o, "because", "null");
 	assert_member(o, "rights", "[\"read\",\"flip\",\"admin\"]");
 	assert_member(o, "everywhere", "[\"read\"]");
-	assert_member(o, "services", "{\"shop\":[\"read\",\"flip\"],\"shop-eu\":[\"read\",\"flip\"],"
-				     "\"pay\":[\"read\",\"flip\",\"admin\"]}");
+	assert_member(o, "services",
+		      "{\"shop\":[\"read\",\"flip\"],\"shop-eu\":[\"read\",\"flip\"],"
+		      "\"pay\":[\"read\",\"flip\",\"admin\"]}");
 	assert_int_equal(json_array_size(json_object_get(o, "roles")), 3);
 	json_decref(o);
 	rights_unref(&r);

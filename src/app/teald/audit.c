@@ -24,7 +24,8 @@ expect_text(const struct admin_request *r, char text[32])
 static struct log_field
 changed_field(enum changed changed)
 {
-	return changed == CHANGED_UNKNOWN ? LR("changed", STR("null")) : LB("changed", changed == CHANGED_YES);
+	return changed == CHANGED_UNKNOWN ? LR("changed", STR("null")) :
+					    LB("changed", changed == CHANGED_YES);
 }
 
 void

@@ -59,7 +59,8 @@ command_reply(struct command *cmd, struct buf *text)
 
 	if (text->failed) {
 		buf_free(text);
-		command_fail(cmd, why_set(&why, E_INTERNAL, "the reply is too large; ask for one service"), &why);
+		command_fail(cmd, why_set(&why, E_INTERNAL, "the reply is too large; ask for one service"),
+			     &why);
 		return;
 	}
 	command_end(cmd, &(struct outcome){ .result = err_word(OK) }, text);
@@ -145,9 +146,11 @@ unknown_service(struct command *cmd)
 	struct why why;
 
 	if (guess != NULL)
-		(void)why_set(&why, E_UNKNOWN_SERVICE, "there is no service \"%.64s\"; did you mean %s?", name.p, guess);
+		(void)why_set(&why, E_UNKNOWN_SERVICE, "there is no service \"%.64s\"; did you mean %s?",
+			      name.p, guess);
 	else
-		(void)why_set(&why, E_UNKNOWN_SERVICE, "there is no service \"%.64s\"; status lists them", name.p);
+		(void)why_set(&why, E_UNKNOWN_SERVICE, "there is no service \"%.64s\"; status lists them",
+			      name.p);
 	command_fail(cmd, E_UNKNOWN_SERVICE, &why);
 }
 

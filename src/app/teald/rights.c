@@ -176,19 +176,22 @@ first_without(const struct rights *r, enum admin_right right)
 }
 
 static enum err
-deny(const struct rights *r, const struct admin_request *q, const char *user, const char *missing, struct why *why)
+deny(const struct rights *r, const struct admin_request *q, const char *user, const char *missing,
+     struct why *why)
 {
 	const char *right = admin_right_word(q->right), *verb = verb_of(q);
 	const char *nobody = r->config->admin.n_roles == 0 ? " (admin.roles is empty)" : "";
 
 	if (*missing == '\0')
-		return why_set(why, E_DENIED, "%s (uid %u) may not %s any service: no role grants \"%s\"%s", user,
-			       (unsigned)r->uid, verb, right, nobody);
+		return why_set(why, E_DENIED, "%s (uid %u) may not %s any service: no role grants \"%s\"%s",
+			       user, (unsigned)r->uid, verb, right, nobody);
 	if (q->service.n == 0)
-		return why_set(why, E_DENIED, "%s (uid %u) may not %s teald: no role grants \"%s\" on \"%s\"%s", user,
+		return why_set(why, E_DENIED,
+			       "%s (uid %u) may not %s teald: no role grants \"%s\" on \"%s\"%s", user,
 			       (unsigned)r->uid, verb, right, missing, nobody);
 	if (q->all_services)
-		return why_set(why, E_DENIED, "%s (uid %u) may not %s \"*\": no role grants \"%s\" on \"%s\"%s", user,
+		return why_set(why, E_DENIED,
+			       "%s (uid %u) may not %s \"*\": no role grants \"%s\" on \"%s\"%s", user,
 			       (unsigned)r->uid, verb, right, missing, nobody);
 	return why_set(why, E_DENIED, "%s (uid %u) may not %s \"%.64s\": no role grants \"%s\" on it%s", user,
 		       (unsigned)r->uid, verb, missing, right, nobody);
@@ -252,7 +255,8 @@ rights_json(struct json *j, const struct rights *r)
 		const struct role_config *role = r->roles[i];
 
 		json_object(j, NULL);
-		json_cstr(j, role->user != NULL ? "user" : "group", role->user != NULL ? role->user : role->group);
+		json_cstr(j, role->user != NULL ? "user" : "group",
+			  role->user != NULL ? role->user : role->group);
 		json_array(j, "services");
 		for (size_t k = 0; k < role->n_services; k++)
 			json_cstr(j, NULL, role->services[k]);
