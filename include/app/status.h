@@ -13,6 +13,9 @@
 void
 status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights);
 
+/* The store as the member "store". */
+void status_store_json(struct json *j, const struct control *c);
+
 /* One service as an object; key is NULL for an element of an array. */
 void status_service_json(struct json *j, const char *key, const struct entry *e);
 

@@ -26,7 +26,8 @@ struct fleet_member {
 	char id[32];
 	char host[80], version[32];
 	int32_t pid;
-	int64_t at_us;	/* the store's clock when it last said something */
+	int64_t at_us;	/* the store's clock when it last said something ... */
+	double heard;	/* ... and ours when we first read that */
 	bool ready;
 	bool self;
 	bool missing;	/* silent for too long, and never said goodbye */
@@ -37,15 +38,22 @@ struct fleet_member {
 struct fleet {
 	struct fleet_member *members;
 	size_t n;
-	int64_t now_us;	/* the store's clock as of the last update */
+	int64_t now_us;	/* the store's clock as of the last update ... */
+	double now;	/* ... and ours */
 };
 
 void fleet_free(struct fleet *f);
 
-/* Begins a new view; now_us is the store's clock. */
-void fleet_begin(struct fleet *f, int64_t now_us);
+/* Begins a new view; now_us is the store's clock, now ours. */
+void fleet_begin(struct fleet *f, int64_t now_us, double now);
 /* Adds one; false when the text is no heartbeat. */
 bool fleet_add(struct fleet *f, struct str heartbeat, const char *self_id);
+
+/* That one said goodbye. */
+void fleet_forget(struct fleet *f, struct str id);
+/* Adds those of an earlier view that are not in this one, if they
+ * were heard of within `life` seconds.  Consumes what before owns. */
+void fleet_remember(struct fleet *f, struct fleet *before, double life);
 
 /* Appends "lb2 (epoch 41)" for each member that serves the service and has not
  * applied the epoch; returns how many, and how many of those are missing. */
@@ -58,9 +66,14 @@ uint64_t fleet_holding(const struct fleet *f, const char *service, uint64_t epoc
  * excepted, that would not let the color have the traffic. */
 size_t fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names);
 
+/* How many there are: those that are missing, or the others. */
+size_t fleet_count(const struct fleet *f, bool missing);
+
 /* Writes a heartbeat. */
 void fleet_format(const struct fleet_member *m, struct buf *out);
-/* Writes "fleet":[…] with all that is known. */
-void fleet_json(const struct fleet *f, struct json *j);
+/* Writes "fleet":[…] with all that is known; of services those that wants()
+ * wants, NULL: all. */
+void fleet_json(const struct fleet *f, struct json *j, bool (*wants)(const void *arg, const char *service),
+		const void *arg);
 
 #endif

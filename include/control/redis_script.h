@@ -11,13 +11,15 @@ struct redis_script {
 	char sha[41];	/* filled on first use */
 };
 
-/* Reads services (KEYS: their hashes; ARGV: prefix): the time, each hash's
- * fields, each heartbeat. */
+/* Reads services (KEYS: their hashes; ARGV: prefix): the time (seconds and us),
+ * each hash's fields, each heartbeat, and the ids of those that said goodbye. */
 extern struct redis_script redis_script_read;
 /* Writes one service: see redis_script.c for its arguments. */
 extern struct redis_script redis_script_write;
 /* Writes a heartbeat, and forgets members that are long gone. */
 extern struct redis_script redis_script_beat;
+/* Says goodbye. */
+extern struct redis_script redis_script_leave;
 
 /* Like redis_command(); argc/argv are what follows the script: the number of
  * keys, keys, arguments. */

@@ -21,7 +21,11 @@ struct redis_service {
 	const struct service_config *config;
 	char *key;	/* PREFIX:service:NAME */
 	bool known;	/* told to control */
+	bool cached;	/* record is what state_dir knows, not told yet */
 	struct record record;	/* as told */
+	struct record seen;	/* what the store had at the last reading */
+	enum { SEEN_NOTHING, SEEN_NONE, SEEN_RECORD } seen_what;	/* not readable; no such service; seen */
+	double missing_since;	/* clock_now(); 0: it is there, or was never asked for */
 	bool writing;	/* forward or initial is under way */
 	uint64_t complained;	/* epoch that was complained about, so once each */
 	char problem[256];	/* "" when none */
@@ -41,7 +45,8 @@ struct doubt {
 	struct record next;
 	uint64_t expect_epoch;
 	int64_t deadline_us;	/* Redis's clock: executed later it writes nothing */
-	double give_up;	/* clock_now() */
+	char where[288];	/* the server it was sent to */
+	double since, give_up;	/* clock_now() */
 	store_done_fn *done;
 	void *arg;
 };
@@ -72,8 +77,9 @@ struct store_redis {
 	bool beating, beat_again;	/* a heartbeat is under way; another is due */
 	bool leaving, left;
 	unsigned under_way;	/* commands without answer */
-	ev_timer poll, beat, doubt_timer;
-	char *channel, *events_key, *beat_key, *index_key;
+	bool last_known_due;	/* state_dir's word counts if Redis does not answer soon */
+	ev_timer poll, beat, doubt_timer, last_known;
+	char *channel, *events_key, *beat_key, *index_key, *left_key;
 	struct fleet_member self;
 };
 
@@ -88,8 +94,14 @@ store_redis_of(const struct store *s)
 
 /* Redis's clock by ours: its last TIME and what has passed since; 0: never heard. */
 int64_t store_redis_now(const struct store_redis *s);
+/* Commands can be sent. */
+bool store_redis_is_up(const struct store_redis *s);
+/* For how long a teald that vanished without a goodbye stays a member, seconds. */
+double store_redis_life(const struct store_redis *s);
 /* Tells control and the cache; the service's record is this from now on. */
 void store_redis_tell(struct redis_service *v, const struct record *r);
+/* Redis cannot be reached: what state_dir knows counts, once. */
+void store_redis_last_known(struct store_redis *s);
 
 /* store_redis_read.c: reading the truth. */
 void store_redis_read(struct store_redis *s);
@@ -107,6 +119,8 @@ void store_redis_history(struct store *s, const char *service, unsigned last, st
 void store_redis_forward(struct redis_service *v, const struct record *r, bool initial);
 /* After each reading, and when time is over: answers those that can be. */
 void store_redis_settle_doubts(struct store_redis *s);
+/* Is that what this write would have made of the record? */
+bool store_redis_is_ours(const struct record *is, const struct record *wrote);
 
 /* store_redis_beat.c: heartbeats. */
 void store_redis_beat(struct store_redis *s);

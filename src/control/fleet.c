@@ -1,5 +1,6 @@
 /* fleet.c - the fleet as its heartbeats tell.  Thread: main. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,10 +18,11 @@ fleet_free(struct fleet *f)
 }
 
 void
-fleet_begin(struct fleet *f, int64_t now_us)
+fleet_begin(struct fleet *f, int64_t now_us, double now)
 {
 	fleet_free(f);
 	f->now_us = now_us;
+	f->now = now;
 }
 
 static bool
@@ -78,6 +80,7 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 		str_copy(m.version, sizeof(m.version), str_from(version));
 		m.pid = pid;
 		m.at_us = at;
+		m.heard = f->now;
 		m.ready = ready != 0;
 		m.self = strcmp(m.id, self_id) == 0;
 		m.missing = !m.self && (double)(f->now_us - at) / 1e6 > FLEET_MISSING_AFTER;
@@ -88,6 +91,64 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 	}
 	json_decref(o);
 	return ok;
+}
+
+static struct fleet_member *
+member_of(const struct fleet *f, struct str id)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (str_eq(id, f->members[i].id))
+			return &f->members[i];
+	return NULL;
+}
+
+static void
+drop(struct fleet *f, struct fleet_member *m)
+{
+	free(m->services);
+	*m = f->members[--f->n];
+}
+
+void
+fleet_forget(struct fleet *f, struct str id)
+{
+	struct fleet_member *m = member_of(f, id);
+
+	if (m != NULL)
+		drop(f, m);
+}
+
+static int
+by_place(const void *va, const void *vb)
+{
+	const struct fleet_member *a = va, *b = vb;
+	int order = strcmp(a->host, b->host);
+
+	if (order == 0)
+		order = (a->pid > b->pid) - (a->pid < b->pid);
+	return order != 0 ? order : strcmp(a->id, b->id);
+}
+
+void
+fleet_remember(struct fleet *f, struct fleet *before, double life)
+{
+	for (size_t i = 0; i < before->n; i++) {
+		struct fleet_member *old = &before->members[i], *m = member_of(f, str_from(old->id));
+
+		if (m != NULL) {
+			if (m->at_us == old->at_us)
+				m->heard = old->heard;
+		} else if (!old->self && f->now - old->heard < life) {
+			f->members = must_grow(f->members, f->n + 1, sizeof(*old));
+			f->members[f->n] = *old;
+			f->members[f->n++].missing = f->now - old->heard > FLEET_MISSING_AFTER;
+			old->services = NULL;
+		}
+	}
+	fleet_free(before);
+	/* The same order whoever spoke last. */
+	if (f->n > 1)
+		qsort(f->members, f->n, sizeof(struct fleet_member), by_place);
 }
 
 static const struct fleet_service *
@@ -186,12 +247,30 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 	json_object_end(&j);
 }
 
+static void
+service_json(struct json *j, const struct fleet_service *s)
+{
+	json_object(j, s->name);
+	json_u64(j, "applied", s->applied);
+	json_u64(j, "holding", s->holding);
+	for (int c = 0; c < COLORS; c++) {
+		json_object(j, color_word((enum color)c));
+		json_u64(j, "healthy", s->colors[c].healthy);
+		json_u64(j, "needed", s->colors[c].needed);
+		json_u64(j, "total", s->colors[c].total);
+		json_object_end(j);
+	}
+	json_object_end(j);
+}
+
 void
-fleet_json(const struct fleet *f, struct json *j)
+fleet_json(const struct fleet *f, struct json *j, bool (*wants)(const void *arg, const char *service),
+	   const void *arg)
 {
 	json_array(j, "fleet");
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
+		double age = m->self ? 0 : (double)(f->now_us - m->at_us) / 1e6;
 		char seen[CLOCK_TEXT];
 
 		clock_format(m->at_us, 3, seen);
@@ -204,24 +283,23 @@ fleet_json(const struct fleet *f, struct json *j)
 		json_bool(j, "ready", m->ready);
 		json_bool(j, "missing", m->missing);
 		json_cstr(j, "last_seen", seen);
-		json_double(j, "age", m->self ? 0.0 : (double)(f->now_us - m->at_us) / 1e6);
+		json_double(j, "age", age > 0 ? round(age * 1000) / 1000 : 0);
 		json_object(j, "services");
-		for (size_t k = 0; k < m->n; k++) {
-			const struct fleet_service *s = &m->services[k];
-
-			json_object(j, s->name);
-			json_u64(j, "applied", s->applied);
-			json_u64(j, "holding", s->holding);
-			for (int c = 0; c < COLORS; c++) {
-				json_object(j, color_word((enum color)c));
-				json_u64(j, "healthy", s->colors[c].healthy);
-				json_u64(j, "total", s->colors[c].total);
-				json_object_end(j);
-			}
-			json_object_end(j);
-		}
+		for (size_t k = 0; k < m->n; k++)
+			if (wants == NULL || wants(arg, m->services[k].name))
+				service_json(j, &m->services[k]);
 		json_object_end(j);
 		json_object_end(j);
 	}
 	json_array_end(j);
+}
+
+size_t
+fleet_count(const struct fleet *f, bool missing)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		n += f->members[i].missing == missing;
+	return n;
 }

@@ -13,6 +13,9 @@
 /* How soon the others are asked again whether they have applied, or emptied. */
 #define FLEET_AGAIN 0.005
 #define HOLDERS_AGAIN 0.25
+/* How long a store that went away after the change may keep us from learning
+ * who has applied it. */
+#define UNSURE_SECONDS 1.0
 
 enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
 
@@ -29,10 +32,12 @@ struct flip {
 	double healthy_until;	/* the gate is asked again until then */
 	uint64_t epoch;	/* after the change */
 	bool changed;	/* by this flip; false when it was active already */
-	uint64_t asked_epoch;	/* the record's when the fleet was asked */
+	uint64_t checked_epoch;	/* the record's when the checks began */
 	bool asking;	/* the store is being read for us: we cannot go before it answers */
+	enum { FRESH_UNKNOWN, FRESH_READ, FRESH_FAILED } fresh;	/* the store, before the checks */
+	struct why not_fresh;
 	bool local;	/* applied here; now the others */
-	bool emptied;	/* drained here; now the others */
+	double unsure_since;	/* clock_now() since when nobody can say whether they have; 0: they can */
 	char late[512];	/* members that have not applied it, as last read */
 	double drain_seconds;
 	uint64_t drain_cut;
@@ -188,6 +193,7 @@ static void ask_fleet(struct flip *f);
 static void flip_on_refreshed(void *arg, enum err e, const struct why *why);
 static void commit(struct flip *f);
 static bool refuse_if_locked(struct flip *f);
+static void check(struct flip *f);
 
 static const struct fleet *
 fleet_of(const struct flip *f)
@@ -255,6 +261,12 @@ applied(struct flip *f)
 		wait_for_drain(f);
 		return;
 	}
+	if (f->request.wait == FLIP_WAIT_DRAINED && fleet_of(f) != NULL) {
+		/* Empty here; perhaps not everywhere. */
+		wait_for_drain(f);
+		ask_store(f);
+		return;
+	}
 	answer_ok(f);
 	flip_free(f);
 }
@@ -300,6 +312,7 @@ look_for_laggards(struct flip *f)
 	buf_init(&names, sizeof(f->late) - 1);
 	late = fleet_laggards(fleet_of(f), f->entry->service->config->name, f->epoch, &names, &missing);
 	str_copy(f->late, sizeof(f->late), buf_str(&names));
+	f->unsure_since = 0;
 	buf_free(&names);
 	if (late == 0)
 		applied(f);
@@ -355,12 +368,15 @@ flip_on_drain_progress(struct entry *e, uint64_t remaining)
 void
 flip_on_drained(struct entry *e, double seconds, uint64_t cut)
 {
+	struct store *store = e->control->store;
+
+	if (store->announce != NULL)
+		store->announce(store);
 	LIST_EACH(it, &e->drainers) {
 		struct flip *f = list_entry(it, struct flip, link);
 
 		f->drain_seconds = seconds;
 		f->drain_cut = cut;
-		f->emptied = true;
 		if (fleet_of(f) == NULL)
 			drained(f);
 		else
@@ -394,6 +410,9 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 
 	(void)now;
 	if (e != OK) {
+		/* A lock that came between our look and our write. */
+		if (e == E_CONFLICT && refuse_if_locked(f))
+			return;
 		if (e == E_CONFLICT)
 			snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu",
 				 en->service->config->name, color_word(en->service->record.color),
@@ -508,7 +527,6 @@ ask_fleet(struct flip *f)
 		commit(f);
 		return;
 	}
-	f->asked_epoch = f->entry->service->record.epoch;
 	ask_store(f);
 }
 
@@ -520,7 +538,7 @@ fleet_answered(struct flip *f)
 	char text[1024];
 	size_t against = 0;
 
-	if (s->record.epoch != f->asked_epoch) {
+	if (s->record.epoch != f->checked_epoch) {
 		snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu", s->config->name,
 			 color_word(s->record.color), (unsigned long long)s->record.epoch);
 		refuse(f, E_CONFLICT, text);
@@ -534,10 +552,36 @@ fleet_answered(struct flip *f)
 	snprintf(text, sizeof(text), "%s -> %s: not every teald of the fleet can reach it: %.*s", s->config->name,
 		 color_word(f->to), (int)buf_len(&names), buf_str(&names).p);
 	buf_free(&names);
-	if (against > 0)
+	if (against > 0 && clock_now() + GATE_AGAIN < f->healthy_until)
+		ask_again(f, GATE_AGAIN);
+	else if (against > 0)
 		refuse(f, E_UNHEALTHY, text);
 	else
 		commit(f);
+}
+
+/* It is applied here; of the others nothing can be learned now. */
+static void
+wait_for_store(struct flip *f, const struct why *why)
+{
+	if (f->unsure_since == 0)
+		f->unsure_since = clock_now();
+	if (clock_now() - f->unsure_since < UNSURE_SECONDS) {
+		ask_again(f, GATE_AGAIN);
+		return;
+	}
+	snprintf(f->late, sizeof(f->late), "nobody can say whom: %.400s", why->text);
+	partial(f);
+}
+
+static void
+refuse_without_store(struct flip *f, const struct why *why)
+{
+	char text[sizeof(why->text) + 128];
+
+	snprintf(text, sizeof(text), "%s -> %s: %s; nothing changed", f->entry->service->config->name,
+		 color_word(f->to), why->text);
+	refuse(f, E_STORE, text);
 }
 
 /* The store was read, or not, at whatever stage we asked. */
@@ -545,24 +589,25 @@ static void
 flip_on_refreshed(void *arg, enum err e, const struct why *why)
 {
 	struct flip *f = arg;
-	char text[sizeof(why->text) + 128];
 
 	f->asking = false;
 	switch (f->state) {
 	case FLIP_CHECKING:
-		if (e == OK) {
+		if (f->fresh == FRESH_UNKNOWN) {
+			f->fresh = e == OK ? FRESH_READ : FRESH_FAILED;
+			f->not_fresh = *why;
+			check(f);
+		} else if (e == OK) {
 			fleet_answered(f);
-			return;
+		} else {
+			refuse_without_store(f, why);
 		}
-		snprintf(text, sizeof(text), "%s -> %s: %s; nothing changed", f->entry->service->config->name,
-			 color_word(f->to), why->text);
-		refuse(f, E_STORE, text);
 		return;
 	case FLIP_APPLYING:
 		if (e == OK)
 			look_for_laggards(f);
 		else
-			ask_again(f, GATE_AGAIN);
+			wait_for_store(f, why);
 		return;
 	case FLIP_DRAINING:
 		if (e == OK)
@@ -626,7 +671,7 @@ refuse_unexpected(struct flip *f)
 }
 
 /* It has the color already.  If that is not applied or drained yet and the
- * caller wants to wait for it, it waits. */
+ * caller wants to wait for it, it waits: for every member of a fleet. */
 static void
 already_active(struct flip *f)
 {
@@ -637,6 +682,12 @@ already_active(struct flip *f)
 		become(f, FLIP_APPLYING);
 		return;
 	}
+	if (f->request.wait != FLIP_WAIT_NONE && fleet_of(f) != NULL) {
+		become(f, FLIP_APPLYING);
+		f->local = true;
+		look_for_laggards(f);
+		return;
+	}
 	if (f->request.wait == FLIP_WAIT_DRAINED && f->entry->drain != NULL) {
 		wait_for_drain(f);
 		return;
@@ -645,7 +696,9 @@ already_active(struct flip *f)
 	flip_free(f);
 }
 
-/* In this order: expect, already active, lock, gate, store. */
+/* In this order: expect, already active, lock, gate, store.  A fleet's store is
+ * read first, for somebody else may just have changed it; one that cannot be
+ * read leaves only what is refused anyhow, and no gate has to be waited for. */
 static void
 check(struct flip *f)
 {
@@ -656,8 +709,19 @@ check(struct flip *f)
 		refuse(f, E_STORE, "the store has not been read yet; try again when /readyz says ready");
 		return;
 	}
+	if (fleet_of(f) != NULL && f->fresh == FRESH_UNKNOWN) {
+		ask_store(f);
+		return;
+	}
 	if (refuse_unexpected(f))
 		return;
+	/* What the checks are about; the gate takes time, and others flip. */
+	f->checked_epoch = s->record.epoch;
+	if (f->fresh == FRESH_FAILED) {
+		if (!refuse_if_locked(f))
+			refuse_without_store(f, &f->not_fresh);
+		return;
+	}
 	if (f->request.kind == CHANGE_ROLLBACK) {
 		if (!resolve_rollback(f))
 			return;
@@ -705,6 +769,12 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 		refuse(f, E_CONFLICT, text);
 		break;
 	case FLIP_CHECKING:
+		if (f->asking) {
+			snprintf(text, sizeof(text), "%s -> %s: the store has not answered within %.3g s; nothing changed",
+				 name, color_word(f->to), after);
+			refuse(f, E_STORE, text);
+			break;
+		}
 		snprintf(text, sizeof(text), "%s -> %s: not found healthy within %.3g s; nothing changed", name,
 			 color_word(f->to), after);
 		refuse(f, E_UNHEALTHY, text);
@@ -724,6 +794,9 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 		snprintf(text, sizeof(text), "%s -> %s: flipped, but not applied everywhere within %.3g s", name,
 			 color_word(f->to), after);
 		answer_error(f, E_TIMEOUT, text, f->changed);
+		/* The others' laggards need not hold up the next flip here. */
+		if (f->local)
+			flip_free(f);
 		break;
 	case FLIP_DRAINING:
 		snprintf(text, sizeof(text), "%s -> %s: flipped and applied, but %s has not drained within %.3g s; see: "

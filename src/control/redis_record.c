@@ -8,7 +8,8 @@
 #include "base/json.h"
 #include "control/redis_record.h"
 
-#define EPOCH_MAX ((uint64_t)INT64_MAX)
+/* Redis counts in doubles when scripts compare: beyond this, not exactly. */
+#define EPOCH_MAX ((uint64_t)1 << 53)
 
 /* -- time ------------------------------------------------------------------------ */
 

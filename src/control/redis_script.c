@@ -23,13 +23,16 @@ struct redis_script redis_script_read = {
 		"    if type(beat) == 'string' then beats[#beats + 1] = beat end\n"
 		"  end\n"
 		"end\n"
-		"return { t[1], t[2], services, beats }\n",
+		"local left = redis.pcall('ZRANGE', ARGV[1] .. ':left', 0, -1)\n"
+		"return { t[1], t[2], services, beats, left.err and {} or left }\n",
 };
 
 /* KEYS: the service's hash, the stream.
  * ARGV: 1 deadline (us), 2 mode, 3 epoch it must have ('0': none),
- *       4-12 the fields, 13 channel, 14 service, 15 history line or '', 16 length of the stream.
- * mode 'cas': the epoch must be that one.  mode 'forward': it must be less than the new one.
+ *       4-12 the fields, 13 channel, 14 service, 15 history line or '', 16 length of the stream,
+ *       17 '1' when it must be locked.
+ * mode 'cas': the epoch must be that one, and the lock as well, which has no epoch
+ * of its own: a flip must not wipe out a lock it has not seen.  mode 'forward': it must be less than the new one.
  * The time is Redis's own, so a command that waited too long in a queue, or in
  * a stopped server's socket, writes nothing. */
 struct redis_script redis_script_write = {
@@ -39,7 +42,9 @@ struct redis_script redis_script_write = {
 		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
 		"local epoch = is[2] or '0'\n"
 		"if ARGV[2] == 'cas' then\n"
-		"  if epoch ~= ARGV[3] then return { 'conflict', is } end\n"
+		"  if tonumber(epoch) ~= tonumber(ARGV[3]) or ((is[8] or '') ~= '') ~= (ARGV[17] == '1') then\n"
+		"    return { 'conflict', is }\n"
+		"  end\n"
 		"elseif (tonumber(epoch) or 0) >= tonumber(ARGV[5]) then\n"
 		"  return { 'conflict', is }\n"
 		"end\n"
@@ -61,6 +66,20 @@ struct redis_script redis_script_beat = {
 		"redis.call('SET', KEYS[1], ARGV[1] .. us .. ARGV[2], 'PX', ARGV[4])\n"
 		"redis.call('ZADD', KEYS[2], us, ARGV[3])\n"
 		"redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', us - ARGV[4] * 1000))\n"
+		"return us\n",
+};
+
+/* KEYS: this teald's key, the index, those that left.
+ * ARGV: 1 id, 2 for how long it is remembered that it left (ms). */
+struct redis_script redis_script_leave = {
+	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
+		"local t = redis.call('TIME')\n"
+		"local us = string.format('%.0f', t[1] * 1000000 + t[2])\n"
+		"redis.call('DEL', KEYS[1])\n"
+		"redis.call('ZREM', KEYS[2], ARGV[1])\n"
+		"redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', us - ARGV[2] * 1000))\n"
+		"redis.call('ZADD', KEYS[3], us, ARGV[1])\n"
+		"redis.call('PEXPIRE', KEYS[3], ARGV[2])\n"
 		"return us\n",
 };
 

@@ -15,6 +15,23 @@
 #include "base/version.h"
 #include "control/store_redis.h"
 
+/* How long the start waits for Redis before it believes state_dir. */
+#define LAST_KNOWN_AFTER 1.5
+/* A member that vanished stays one for so long past max_age. */
+#define LIFE_EXTRA 5.0
+
+bool
+store_redis_is_up(const struct store_redis *s)
+{
+	return s->commands != NULL && !s->left && redis_is_up(s->commands);
+}
+
+double
+store_redis_life(const struct store_redis *s)
+{
+	return s->config->store.max_age + LIFE_EXTRA;
+}
+
 int64_t
 store_redis_now(const struct store_redis *s)
 {
@@ -29,6 +46,7 @@ store_redis_tell(struct redis_service *v, const struct record *r)
 	struct store_redis *s = v->store;
 
 	v->known = true;
+	v->cached = false;
 	v->record = *r;
 	state_cache_put(s->cache, v->config->name, r);
 	s->store.on_record(s->store.arg, v->config->name, r);
@@ -43,6 +61,9 @@ redis_on_up(void *arg)
 
 	LOG_INFO("store.up", LS("type", "redis"), LS("where", redis_where(s->commands)));
 	s->down_why[0] = '\0';
+	/* It may be another server with another clock: nothing is written before
+	 * it has been read. */
+	s->time_us = 0;
 	store_redis_read(s);
 	store_redis_beat(s);
 }
@@ -54,6 +75,7 @@ redis_on_down(void *arg, const struct why *why)
 
 	snprintf(s->down_why, sizeof(s->down_why), "%.500s", why->text);
 	LOG_ERROR("store.down", LS("type", "redis"), LS("reason", why->text));
+	store_redis_last_known(s);
 }
 
 static void
@@ -106,34 +128,70 @@ store_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
 
 /* -- life --------------------------------------------------------------------------------- */
 
-/* What the folder knows counts until Redis says more. */
+/* The fleet may have flipped while this teald was away, so what state_dir
+ * knows is not believed before Redis had its chance to say so: a start must not
+ * send anybody to the old color, however briefly. */
 static void
-tell_last_known(struct store_redis *s)
+read_cache(struct store_redis *s)
 {
-	bool all = true;
-
 	for (size_t i = 0; i < s->n; i++) {
 		struct redis_service *v = &s->services[i];
 		const struct record *r = state_cache_find(s->cache, v->config->name);
+
+		v->cached = r != NULL;
+		if (r != NULL)
+			v->record = *r;
+	}
+	s->last_known_due = true;
+	ev_timer_start(s->loop, &s->last_known);
+}
+
+void
+store_redis_last_known(struct store_redis *s)
+{
+	bool all = true;
+
+	if (!s->last_known_due)
+		return;
+	s->last_known_due = false;
+	ev_timer_stop(s->loop, &s->last_known);
+	for (size_t i = 0; i < s->n; i++) {
+		struct redis_service *v = &s->services[i];
 		struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
 					.at_us = clock_wall_us(), .by = "teald", .reason = "--assume-initial" };
 
-		if (r == NULL && !s->assume_initial) {
+		if (v->known)
+			continue;
+		if (!v->cached && !s->assume_initial) {
 			all = false;
 			continue;
 		}
-		if (r == NULL)
+		if (v->cached)
+			LOG_WARN("store.last_known", LS("service", v->config->name),
+				 LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch),
+				 LS("message", "Redis has not answered: serving what state_dir knows"));
+		else
 			LOG_WARN("store.assumed_initial", LS("service", v->config->name),
 				 LS("color", color_word(first.color)),
 				 LS("message", "neither Redis nor state_dir has said so: --assume-initial"));
+		if (!v->cached)
+			v->record = first;
 		v->known = true;
-		v->record = r != NULL ? *r : first;
+		v->cached = false;
 		s->store.on_record(s->store.arg, v->config->name, &v->record);
 	}
 	if (all && !s->ready_told) {
 		s->ready_told = true;
 		s->store.on_ready(s->store.arg);
 	}
+}
+
+static void
+store_on_last_known(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	store_redis_last_known(container_of(t, struct store_redis, last_known));
 }
 
 static enum err
@@ -153,7 +211,7 @@ store_redis_open(struct store *store, struct why *why)
 	s->self.pid = getpid();
 	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
 	s->started = clock_now();
-	tell_last_known(s);
+	read_cache(s);
 	s->commands = redis_new(s->loop, s->config, s->jobs, NULL, &commands);
 	s->hints = redis_new(s->loop, s->config, s->jobs, s->channel, &hints);
 	ev_timer_start(s->loop, &s->poll);
@@ -179,8 +237,7 @@ store_redis_status(const struct store *store, struct store_status *out)
 	const struct store_redis *s = store_redis_of(store);
 
 	*out = (struct store_status){ .type = "redis",
-				      .up = s->commands != NULL && redis_is_up(s->commands) && s->down_why[0] == '\0' &&
-					    s->read_at > 0,
+				      .up = store_redis_is_up(s) && s->down_why[0] == '\0' && s->time_us > 0,
 				      .age = clock_now() - (s->read_at > 0 ? s->read_at : s->started),
 				      .where = s->commands != NULL ? redis_where(s->commands) : NULL };
 	if (s->down_why[0] != '\0')
@@ -205,6 +262,7 @@ store_redis_close(struct store **sp)
 	s->left = true;
 	ev_timer_stop(s->loop, &s->poll);
 	ev_timer_stop(s->loop, &s->beat);
+	ev_timer_stop(s->loop, &s->last_known);
 	redis_free(&s->hints);
 	redis_free(&s->commands);
 	/* Writes in doubt stay so: nobody reads any more. */
@@ -235,6 +293,7 @@ store_redis_close(struct store **sp)
 	free(s->events_key);
 	free(s->beat_key);
 	free(s->index_key);
+	free(s->left_key);
 	s->magic = 0;
 	free(s);
 }
@@ -262,8 +321,10 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 	s->channel = must_printf("%s:changed", prefix);
 	s->events_key = must_printf("%s:events", prefix);
 	s->index_key = must_printf("%s:lbs", prefix);
+	s->left_key = must_printf("%s:left", prefix);
 	ev_timer_init(&s->poll, store_on_poll, REDIS_POLL, REDIS_POLL);
 	ev_timer_init(&s->beat, store_on_beat, REDIS_BEAT, REDIS_BEAT);
+	ev_timer_init(&s->last_known, store_on_last_known, LAST_KNOWN_AFTER, 0.0);
 	s->store = (struct store){ .open = store_redis_open,
 				   .write = store_redis_write,
 				   .note = store_redis_note,

@@ -8,8 +8,6 @@
 #include "control/store_redis.h"
 
 #define BEAT_MAX (1024 * 1024)
-/* A member that vanished stays one for so long past max_age. */
-#define LIFE_EXTRA 5.0
 
 static void
 beat_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *why)
@@ -39,7 +37,7 @@ store_redis_beat(struct store_redis *s)
 	const char *at;
 
 	s->beat_again = s->beating;
-	if (s->beating || s->leaving || !redis_is_up(s->commands))
+	if (s->beating || s->leaving || !store_redis_is_up(s))
 		return;
 	s->store.describe(s->store.arg, &s->self);
 	s->self.at_us = 0;
@@ -50,7 +48,7 @@ store_redis_beat(struct store_redis *s)
 	CHECK(at != NULL);
 	/* Redis puts its own clock in place of the 0. */
 	at += split.n - 1;
-	snprintf(life, sizeof(life), "%.0f", (s->config->store.max_age + LIFE_EXTRA) * 1000);
+	snprintf(life, sizeof(life), "%.0f", store_redis_life(s) * 1000);
 	s->beating = true;
 	s->under_way++;
 	redis_script_run(s->commands, &redis_script_beat, s->config->store.command_timeout, 7,
@@ -74,28 +72,25 @@ leave_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 	s->left = true;
 }
 
-static void
-leave_index_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *why)
-{
-	(void)e;
-	(void)reply;
-	(void)why;
-	((struct store_redis *)arg)->under_way--;
-}
-
 bool
 store_redis_leave(struct store *store)
 {
 	struct store_redis *s = store_redis_of(store);
 
-	if (!s->leaving) {
-		s->leaving = true;
-		s->under_way += 2;
-		redis_command(s->commands, s->config->store.command_timeout, 3,
-			      (const struct str[]){ STR("ZREM"), str_from(s->index_key), str_from(s->self.id) },
-			      leave_index_on_reply, s);
-		redis_command(s->commands, s->config->store.command_timeout, 2,
-			      (const struct str[]){ STR("DEL"), str_from(s->beat_key) }, leave_on_reply, s);
+	char life[24];
+
+	if (s->leaving || s->left)
+		return s->left;
+	s->leaving = true;
+	if (!store_redis_is_up(s)) {
+		s->left = true;
+		return true;
 	}
+	snprintf(life, sizeof(life), "%.0f", store_redis_life(s) * 1000);
+	s->under_way++;
+	redis_script_run(s->commands, &redis_script_leave, s->config->store.command_timeout, 6,
+			 (const struct str[]){ STR("3"), str_from(s->beat_key), str_from(s->index_key),
+					       str_from(s->left_key), str_from(s->self.id), str_from(life) },
+			 leave_on_reply, s);
 	return s->left;
 }

@@ -7,6 +7,10 @@
 #include "base/log.h"
 #include "control/store_redis.h"
 
+/* A store that has lost everything is written again by those who know; whoever
+ * knows nothing gives them the time of a reading before it says "initial". */
+#define INITIAL_AFTER (REDIS_POLL + 0.2)
+
 /* -- one record ------------------------------------------------------------------- */
 
 static void
@@ -22,6 +26,20 @@ complain(struct redis_service *v, const char *event, const struct record *r, con
 		  LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch), LS("message", hint));
 }
 
+/* A write of our own whose answer was lost, and here it is: the gate let it
+ * through. */
+static bool
+is_in_doubt(const struct redis_service *v, const struct record *r)
+{
+	LIST_EACH(it, &v->store->doubts) {
+		const struct doubt *d = list_entry(it, struct doubt, link);
+
+		if (d->service == v && store_redis_is_ours(r, &d->next))
+			return true;
+	}
+	return false;
+}
+
 static bool
 same_lock(const struct record *a, const struct record *b)
 {
@@ -34,6 +52,12 @@ store_redis_judge(struct redis_service *v, const struct record *r, bool forced)
 {
 	struct store *store = &v->store->store;
 
+	if (!v->known && v->cached && r->epoch < v->record.epoch) {
+		/* Written by this teald before it was restarted, and lost since. */
+		struct record cached = v->record;
+
+		store_redis_tell(v, &cached);
+	}
 	if (!v->known) {
 		store_redis_tell(v, r);
 		return;
@@ -43,8 +67,7 @@ store_redis_judge(struct redis_service *v, const struct record *r, bool forced)
 		store_redis_forward(v, &v->record, false);
 		return;
 	}
-	if (r->epoch > v->record.epoch && r->color != v->record.color && !forced &&
-	    !store->may_obey(store->arg, v->config->name, r->color)) {
+	if (r->color != v->record.color && !forced && !is_in_doubt(v, r) && !store->may_obey(store->arg, v->config->name, r->color)) {
 		complain(v, "store.refused", r, "refused: that color has no healthy backend here");
 		return;
 	}
@@ -66,13 +89,20 @@ missing(struct redis_service *v)
 	struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
 				.at_us = clock_wall_us(), .by = "teald" };
 
+	if (v->missing_since == 0)
+		v->missing_since = clock_now();
+	if (!v->known && v->cached) {
+		struct record cached = v->record;
+
+		store_redis_tell(v, &cached);
+	}
 	if (v->known) {
 		if (v->complained != UINT64_MAX)
 			LOG_WARN("store.empty", LS("service", v->config->name), LU("epoch", v->record.epoch),
 				 LS("message", "the store does not know the service any more; writing it again"));
 		v->complained = UINT64_MAX;
 		store_redis_forward(v, &v->record, false);
-	} else {
+	} else if (clock_now() - v->missing_since >= INITIAL_AFTER) {
 		store_redis_forward(v, &first, true);
 	}
 }
@@ -84,6 +114,7 @@ read_service(struct redis_service *v, const redisReply *reply)
 	bool forced, exists;
 	struct why why;
 
+	v->seen_what = SEEN_NOTHING;
 	if (redis_record_parse(reply, &r, &forced, &exists, &why) != OK) {
 		if (v->problem[0] == '\0')
 			LOG_ERROR("store.bad_record", LS("service", v->config->name), LS("key", v->key),
@@ -92,9 +123,13 @@ read_service(struct redis_service *v, const redisReply *reply)
 		return;
 	}
 	if (!exists) {
+		v->seen_what = SEEN_NONE;
 		missing(v);
 		return;
 	}
+	v->missing_since = 0;
+	v->seen_what = SEEN_RECORD;
+	v->seen = r;
 	if (v->complained == UINT64_MAX)
 		v->complained = 0;
 	store_redis_judge(v, &r, forced);
@@ -108,6 +143,30 @@ to_number(const redisReply *r, uint64_t *out)
 	return r->type == REDIS_REPLY_STRING && str_to_u64((struct str){ r->str, (size_t)r->len }, INT64_MAX / 2, out);
 }
 
+static struct str
+text_of(const redisReply *r)
+{
+	return r->type == REDIS_REPLY_STRING ? (struct str){ r->str, (size_t)r->len } : STR("");
+}
+
+/* Who was there and is not in the store any more is still there, unless it
+ * said goodbye: a store that lost its memory must not make a flip think that
+ * it is alone. */
+static void
+read_fleet(struct store_redis *s, const redisReply *beats, const redisReply *left)
+{
+	struct fleet before = s->fleet;
+
+	s->fleet = (struct fleet){ 0 };
+	fleet_begin(&s->fleet, s->time_us, clock_now());
+	for (size_t i = 0; i < beats->elements; i++)
+		if (beats->element[i]->type == REDIS_REPLY_STRING)
+			(void)fleet_add(&s->fleet, text_of(beats->element[i]), state_cache_id(s->cache));
+	for (size_t i = 0; i < left->elements; i++)
+		fleet_forget(&before, text_of(left->element[i]));
+	fleet_remember(&s->fleet, &before, store_redis_life(s));
+}
+
 static enum err
 take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 {
@@ -116,20 +175,14 @@ take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 	if (reply->type == REDIS_REPLY_ERROR)
 		return why_set(why, E_STORE, "%s: %.*s", redis_where(s->commands), reply->len < 200 ? (int)reply->len : 200,
 			       reply->str);
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4 || !to_number(reply->element[0], &seconds) ||
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 5 || !to_number(reply->element[0], &seconds) ||
 	    !to_number(reply->element[1], &us) || reply->element[2]->type != REDIS_REPLY_ARRAY ||
-	    reply->element[2]->elements != s->n || reply->element[3]->type != REDIS_REPLY_ARRAY)
+	    reply->element[2]->elements != s->n || reply->element[3]->type != REDIS_REPLY_ARRAY ||
+	    reply->element[4]->type != REDIS_REPLY_ARRAY)
 		return why_set(why, E_STORE, "%s answers with something that is not ours", redis_where(s->commands));
 	s->time_us = (int64_t)(seconds * 1000000 + us);
 	s->time_at = s->read_at = clock_now();
-	fleet_begin(&s->fleet, s->time_us);
-	for (size_t i = 0; i < reply->element[3]->elements; i++) {
-		const redisReply *beat = reply->element[3]->element[i];
-
-		if (beat->type == REDIS_REPLY_STRING)
-			(void)fleet_add(&s->fleet, (struct str){ beat->str, (size_t)beat->len },
-					state_cache_id(s->cache));
-	}
+	read_fleet(s, reply->element[3], reply->element[4]);
 	for (size_t i = 0; i < s->n; i++)
 		read_service(&s->services[i], reply->element[2]->element[i]);
 	return OK;
@@ -182,10 +235,9 @@ read_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *
 	s->under_way--;
 	if (e == OK) {
 		e = take_reading(s, reply, &what);
-		if (e != OK)
-			snprintf(s->down_why, sizeof(s->down_why), "%.500s", what.text);
-		else
-			s->down_why[0] = '\0';
+		if (e != OK && s->down_why[0] == '\0')
+			LOG_ERROR("store.unreadable", LS("type", "redis"), LS("reason", what.text));
+		snprintf(s->down_why, sizeof(s->down_why), "%.500s", e != OK ? what.text : "");
 	} else {
 		e = E_STORE;
 		what = *why;
@@ -204,12 +256,13 @@ store_redis_read(struct store_redis *s)
 	struct str *argv;
 	char count[16];
 
-	if (s->reading || s->left)
+	if (s->reading)
 		return;
-	if (!redis_is_up(s->commands)) {
+	if (!store_redis_is_up(s)) {
 		struct why why;
 
-		why_set(&why, E_STORE, "%s", s->down_why[0] != '\0' ? s->down_why : "not connected to Redis yet");
+		why_set(&why, E_STORE, "%s", s->left ? "teald is stopping" :
+			s->down_why[0] != '\0' ? s->down_why : "not connected to Redis yet");
 		answer_waiters(s, E_STORE, &why);
 		return;
 	}

@@ -30,7 +30,7 @@ send_write(struct write_run *run, enum redis_write_mode mode, bool forced, struc
 	struct store_redis *s = run->service->store;
 	struct redis_record_text t;
 	char deadline[24], expect[24];
-	struct str argv[19];
+	struct str argv[20];
 	size_t n = 0;
 
 	redis_record_format(&run->next, forced, &t);
@@ -56,6 +56,7 @@ send_write(struct write_run *run, enum redis_write_mode mode, bool forced, struc
 	argv[n++] = str_from(run->service->config->name);
 	argv[n++] = entry;
 	argv[n++] = STR(REDIS_EVENTS);
+	argv[n++] = run->service->record.lock.on ? STR("1") : STR("0");
 	CHECK(n == ARRAY_LEN(argv));
 	s->under_way++;
 	redis_script_run(s->commands, &redis_script_write, s->config->store.command_timeout, n, argv, done, run);
@@ -104,7 +105,9 @@ begin_doubt(struct write_run *run)
 	d->next = run->next;
 	d->expect_epoch = run->expect_epoch;
 	d->deadline_us = run->deadline_us;
-	d->give_up = clock_now() + DOUBT_SECONDS;
+	str_copy(d->where, sizeof(d->where), str_from(redis_where(s->commands)));
+	d->since = clock_now();
+	d->give_up = d->since + DOUBT_SECONDS;
 	d->done = run->done;
 	d->arg = run->arg;
 	list_append(&s->doubts, &d->link);
@@ -114,29 +117,34 @@ begin_doubt(struct write_run *run)
 	}
 }
 
-static bool
-is_ours(const struct record *is, const struct record *wrote)
+bool
+store_redis_is_ours(const struct record *is, const struct record *wrote)
 {
 	return is->epoch == wrote->epoch && is->color == wrote->color && is->at_us == wrote->at_us &&
-	       strcmp(is->by, wrote->by) == 0;
+	       is->lock.on == wrote->lock.on && strcmp(is->by, wrote->by) == 0;
 }
 
 /* What a reading says of a write in doubt; false: nothing yet. */
 static bool
 settle(const struct store_redis *s, const struct doubt *d, enum err *e, struct why *why)
 {
-	const struct record *is = &d->service->record;
+	const struct record *is = &d->service->seen;
+	bool read = s->read_at > d->since && d->service->seen_what == SEEN_RECORD;
 
-	if (s->read_at > 0 && is_ours(is, &d->next)) {
+	if (read && store_redis_is_ours(is, &d->next)) {
 		*e = OK;
 		return true;
 	}
-	if (is->epoch != d->expect_epoch) {
+	/* Another write took the place ours needed.  Two or more epochs on, ours
+	 * may have been the first of them. */
+	if (read && is->epoch == d->expect_epoch + 1) {
 		*e = why_set(why, E_CONFLICT, "somebody else changed it");
 		return true;
 	}
-	/* By Redis's own clock it can no longer be executed, and it was not. */
-	if (s->time_us > d->deadline_us) {
+	/* By the clock of the server that was asked it can no longer be executed,
+	 * and it was not.  Another server may merely not have heard of it. */
+	if (read && is->epoch == d->expect_epoch && s->time_us > d->deadline_us &&
+	    strcmp(d->where, redis_where(s->commands)) == 0) {
 		*e = why_set(why, E_STORE, "Redis did not answer in time; nothing was written");
 		return true;
 	}
@@ -191,6 +199,8 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 		store_redis_tell(v, &run->next);
 	else if (e == E_CONFLICT && exists)
 		store_redis_judge(v, &now, forced);
+	if (e == OK)
+		v->missing_since = 0;
 	run->done(run->arg, e, &v->record, &why);
 	free(run);
 }
@@ -214,7 +224,7 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 	struct why why;
 
 	CHECK(v != NULL);
-	if (!redis_is_up(s->commands) || s->time_us == 0) {
+	if (!store_redis_is_up(s) || s->time_us == 0) {
 		why_set(&why, E_STORE, "%s; nothing was written",
 			s->down_why[0] != '\0' ? s->down_why : "Redis has not been read yet");
 		done(arg, E_STORE, &v->record, &why);
@@ -267,7 +277,7 @@ store_redis_forward(struct redis_service *v, const struct record *r, bool initia
 {
 	struct write_run *run;
 
-	if (v->writing || v->store->time_us == 0)
+	if (v->writing || v->store->time_us == 0 || !store_redis_is_up(v->store))
 		return;
 	v->writing = true;
 	run = must_alloc(sizeof(*run));
@@ -294,7 +304,7 @@ store_redis_note(struct store *store, const struct audit_entry *a)
 	struct store_redis *s = store_redis_of(store);
 	struct buf entry;
 
-	if (!redis_is_up(s->commands))
+	if (!store_redis_is_up(s))
 		return;
 	buf_init(&entry, ENTRY_MAX);
 	redis_entry_format(a, &entry);

@@ -73,7 +73,9 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"the nodes of a pool, at runtime",
 		"node list [POOL] shows them; the others take POOL and HOST.\n" },
 	[ADMIN_FLEET] = { ADMIN_FLEET, "fleet", "", ADMIN_RIGHT_READ, 0, 0, 0, 0,
-		false, false, "every teald that flips together with this one", "" },
+		false, true, "every teald that flips together with this one",
+		"Which epochs each has applied and the health it sees.  One that vanished\n"
+		"without a goodbye is missing, and flips wait for it, until it is forgotten.\n" },
 	[ADMIN_EVENTS] = { ADMIN_EVENTS, "events", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
 		false, true, "streams events until you leave",
 		"A line per event, of one service or of all.\n" },

@@ -234,7 +234,7 @@ def test_each_object_is_one_line(web):
 
 def test_verbs_that_come_later_say_so(web):
     teal = web()
-    for words in (["reload"], ["fleet"], ["node", "add", "main", "10.0.0.1"]):
+    for words in (["reload"], ["node", "add", "main", "10.0.0.1"]):
         r = teal.ctl(*words)
         assert (r["ok"], r["error"]) == (False, "unsupported"), (words, r)
 

@@ -228,7 +228,6 @@ explains_what_is_wrong(void **state)
 	expect_error(s, "flipp shop blue\n", "usage", "flip");
 	expect_error(s, "flip shop\n", "usage", "usage: flip");
 	expect_error(s, "reload\n", "unsupported", "not built yet");
-	expect_error(s, "fleet\n", "unsupported", "not built yet");
 	expect_error(s, "\n", "usage", "no command");
 	expect_error(s, "\x01\xff\xfe garbage\n", "usage", "byte 1");
 	expect_error(s, "status \"half\n", "usage", "not closed");

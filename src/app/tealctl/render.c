@@ -186,8 +186,10 @@ render_reply(struct render *r, json_t *object)
 		return;
 	case ADMIN_EVENTS:
 		return;
-	case ADMIN_NODE:
 	case ADMIN_FLEET:
+		render_fleet(r, object);
+		return;
+	case ADMIN_NODE:
 	case ADMIN_RELOAD:
 	case ADMIN_HELP:
 		render_members(r, object);

@@ -1,4 +1,4 @@
-/* render_lists.c - what still drains, and what was.  One thread. */
+/* render_lists.c - what still drains, what was, and who is there.  One thread. */
 #include "app/tealctl/render.h"
 #include "app/tealctl/say.h"
 
@@ -158,4 +158,71 @@ render_whoami(struct render *r, json_t *object)
 		json_decref(one);
 	}
 	table_print(&t, r->out);
+}
+
+/* "shop@43 web@7": the epochs applied. */
+static void
+add_applied(struct table *t, json_t *services, const char *between)
+{
+	const char *name;
+	struct buf b;
+	json_t *s;
+
+	buf_init(&b, 1 << 20);
+	json_object_foreach(services, name, s)
+	{
+		if (buf_len(&b) > 0)
+			buf_printf(&b, "%s", between);
+		text_safe(&b, str_from(name));
+		buf_printf(&b, "@");
+		text_json(&b, json_at(s, "applied"));
+	}
+	table_add(t, STYLE_PLAIN, buf_str(&b));
+	buf_free(&b);
+}
+
+static void
+member_row(struct table *t, const struct output *o, json_t *m)
+{
+	bool missing = json_has(m, "missing"), ready = json_has(m, "ready");
+	const char *state = missing ? "missing" : json_has(m, "self") ? "this one" : "live";
+	struct buf b;
+
+	if (!o->terminal) {
+		table_add(t, STYLE_PLAIN, STR("member"));
+		say_cells(t, m, "host pid id version");
+		table_add(t, STYLE_PLAIN, missing ? STR("missing") : STR("live"));
+		table_add(t, STYLE_PLAIN, ready ? STR("ready") : STR("not-ready"));
+		say_cells(t, m, "last_seen age");
+		add_applied(t, json_at(m, "services"), ",");
+		return;
+	}
+	say_cells(t, m, "host pid version");
+	table_add(t, missing ? STYLE_BAD : STYLE_PLAIN, str_from(state));
+	table_add(t, ready || missing ? STYLE_PLAIN : STYLE_BAD, ready ? STR("yes") : STR("no"));
+	buf_init(&b, 256);
+	say_into(&b, o, m, "{age:duration} ago");
+	table_add(t, STYLE_PLAIN, json_has(m, "self") ? STR("now") : buf_str(&b));
+	buf_free(&b);
+	add_applied(t, json_at(m, "services"), " ");
+}
+
+/* {"prefix":"teal:prod","fleet":[{"id":…,"host":…,"pid":…,"version":…,"self":true,"ready":true,
+ *  "missing":false,"last_seen":…,"age":0.4,"services":{"shop":{"applied":43,…}}}],"store":{…}} */
+void
+render_fleet(struct render *r, json_t *object)
+{
+	static const char *const heads[] = { "HOST", "PID", "VERSION", "STATE", "READY", "SEEN", "APPLIED", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", NULL };
+	json_t *fleet = json_at(object, "fleet"), *m;
+	struct table t;
+	size_t i;
+
+	if (json_array_size(fleet) > 0) {
+		table_init(&t, r->out->terminal ? heads : columns);
+		json_array_foreach(fleet, i, m) member_row(&t, r->out, m);
+		table_print(&t, r->out);
+	}
+	if (!json_has(object, "store.up") && r->out->terminal)
+		say(r->out, object, "the store is down, this is from {store.age:duration} ago: {store.problem}");
 }

@@ -189,11 +189,14 @@ print_state(struct render *r, json_t *object)
 	buf_clear(&b);
 	if (store != NULL) {
 		say_into(&b, &plain, store,
-			 json_is_number(json_at(store, "age")) ? "store: {type}, {age:duration} old" :
-								 "store: {type}");
+			 !json_is_number(json_at(store, "age")) ? "store: {type}" :
+			 json_has(store, "where") ? "store: {type} at {where}, {age:duration} old" :
+						    "store: {type}, {age:duration} old");
 		output_line(r->out, "%.*s, %s%s%s", (int)buf_len(&b), buf_str(&b).p,
 			    up ? "" : output_on(r->out, bad), up ? "up" : "down",
 			    up ? "" : output_off(r->out, bad));
+		if (json_has(store, "problem"))
+			say(r->out, store, "  {problem}");
 	}
 	buf_free(&b);
 }
@@ -208,7 +211,8 @@ record_state(struct render *r, json_t *object)
 						"teald\t{version}\t{pid}\tnot-ready\t{not_ready}");
 	if (json_at(object, "store") != NULL)
 		say(r->out, json_at(object, "store"),
-		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}" : "store\t{type}\tdown\t{age}");
+		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}\t{where}\t{problem}" :
+						   "store\t{type}\tdown\t{age}\t{where}\t{problem}");
 }
 
 /* service NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS,

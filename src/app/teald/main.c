@@ -206,9 +206,8 @@ open_all(struct teald *t, struct why *why)
 	if ((e = startup_state_dir(t->config, why)) != OK || (e = startup_drop_privileges(t->config, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);
-	if (t->config->store.type == STORE_REDIS)
-		return why_set(why, E_UNSUPPORTED, "store.type = \"redis\" is not built yet");
-	t->store = store_file_new(t->config, t->jobs);
+	t->store = t->config->store.type == STORE_REDIS ? store_redis_new(t->config, t->jobs, t->assume_initial) :
+							  store_file_new(t->config, t->jobs);
 	if ((e = proxy_start(t->proxy, why)) != OK)
 		return e;
 	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, &t->proxy->engine, t->services, t->n, why);

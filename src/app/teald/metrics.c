@@ -287,6 +287,22 @@ put_family(struct prom *p, const struct control *c, const struct family *f)
 }
 
 static void
+put_fleet(struct prom *p, const struct control *c)
+{
+	static const char *const states[] = { "live", "missing" };
+
+	if (c->store->fleet == NULL)
+		return;
+	prom_family(p, "teal_fleet_members", PROM_GAUGE, "Tealds of the fleet as last read, this one included.");
+	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+		struct labels l = { .n = 0 };
+
+		add(&l, "state", states[i]);
+		sample(p, l, fleet_count(c->store->fleet(c->store), i == 1));
+	}
+}
+
+static void
 whole(struct prom *p, const struct control *c)
 {
 	struct labels version = { .n = 0 };
@@ -305,6 +321,7 @@ whole(struct prom *p, const struct control *c)
 	prom_u64(p, NULL, NULL, 0, store.up);
 	prom_family(p, "teal_store_age_seconds", PROM_GAUGE, "Time since the store was last read or written well.");
 	prom_double(p, NULL, NULL, 0, store.age);
+	put_fleet(p, c);
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
 		    "Log lines thrown away because their reader was too slow.");
 	prom_u64(p, NULL, NULL, 0, log_dropped());

@@ -149,8 +149,8 @@ status_service_json(struct json *j, const char *key, const struct entry *e)
 	json_object_end(j);
 }
 
-static void
-store_json(struct json *j, const struct control *c)
+void
+status_store_json(struct json *j, const struct control *c)
 {
 	struct store_status status;
 
@@ -159,6 +159,8 @@ store_json(struct json *j, const struct control *c)
 	json_cstr(j, "type", status.type);
 	json_bool(j, "up", status.up);
 	json_double(j, "age", status.age > 0 ? round(status.age * 1000) / 1000 : 0);
+	json_cstr(j, "where", status.where);
+	json_cstr(j, "problem", status.problem);
 	json_object_end(j);
 }
 
@@ -177,7 +179,7 @@ status_json(struct json *j, const struct control *c, const struct entry *only, c
 			status_service_json(j, NULL, e);
 	}
 	json_array_end(j);
-	store_json(j, c);
+	status_store_json(j, c);
 	json_cstr(j, "version", teal_version());
 	json_bool(j, "ready", ready);
 	json_cstr(j, "not_ready", ready ? NULL : reason);

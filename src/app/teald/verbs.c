@@ -1,6 +1,7 @@
 /* verbs.c - what the admin commands do, but for those that change a service.
  * Thread: main. */
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "app/command.h"
@@ -159,6 +160,66 @@ run_history(struct command *cmd)
 	store->history(store, cmd->entry->service->config->name, last, history_on_read, cmd);
 }
 
+static bool
+fleet_wants(const void *arg, const char *service)
+{
+	return rights_have(arg, ADMIN_RIGHT_READ, service);
+}
+
+static void
+fleet_reply(struct command *cmd, const struct fleet *f)
+{
+	const struct control *c = cmd->admin->control;
+	struct buf text;
+	struct json j;
+
+	command_ok(&j, &text);
+	json_cstr(&j, "prefix", c->config->store.type == STORE_REDIS ? c->config->store.prefix : NULL);
+	fleet_json(f, &j, fleet_wants, cmd->rights);
+	status_store_json(&j, c);
+	command_done(cmd, &j);
+}
+
+static void
+fleet_on_refreshed(void *arg, enum err e, const struct why *why)
+{
+	struct command *cmd = arg;
+	struct store *store;
+
+	(void)why;
+	(void)e;	/* then it is the fleet as last seen; "store" says so */
+	if (command_came_too_late(cmd))
+		return;
+	store = cmd->admin->control->store;
+	fleet_reply(cmd, store->fleet(store));
+}
+
+static void
+run_fleet(struct command *cmd)
+{
+	struct store *store = cmd->admin->control->store;
+	struct fleet alone = { 0 };
+	struct fleet_member self = { .self = true };
+
+	if (store->fleet != NULL) {
+		cmd->held = true;
+		store->refresh(store, fleet_on_refreshed, cmd);
+		return;
+	}
+	/* The embedded store: a fleet of one. */
+	store->describe(store->arg, &self);
+	if (gethostname(self.host, sizeof(self.host) - 1) != 0)
+		self.host[0] = '\0';
+	str_copy(self.id, sizeof(self.id), STR("embedded"));
+	str_copy(self.version, sizeof(self.version), str_from(teal_version()));
+	self.pid = getpid();
+	self.at_us = alone.now_us = clock_wall_us();
+	alone.members = &self;
+	alone.n = 1;
+	fleet_reply(cmd, &alone);
+	free(self.services);
+}
+
 static void
 event_on_told(struct bus_listener *l, struct str line)
 {
@@ -288,6 +349,7 @@ verb_run(struct command *cmd)
 	case ADMIN_UNLOCK: verb_lock(cmd); return;
 	case ADMIN_DRAIN: run_drain(cmd); return;
 	case ADMIN_HISTORY: run_history(cmd); return;
+	case ADMIN_FLEET: run_fleet(cmd); return;
 	case ADMIN_EVENTS: run_events(cmd); return;
 	case ADMIN_MAINTENANCE: run_maintenance(cmd); return;
 	case ADMIN_STOP: run_stop(cmd); return;
@@ -295,7 +357,6 @@ verb_run(struct command *cmd)
 	case ADMIN_HELP: run_help(cmd); return;
 	case ADMIN_VERSION: run_version(cmd); return;
 	case ADMIN_NODE:
-	case ADMIN_FLEET:
 	case ADMIN_RELOAD:
 		break;	/* admin_command_built() has refused them */
 	}
