@@ -6,6 +6,8 @@
 	backend	a factory of servers that say who they are (helpers/backends.py)
 	farm	the same as a process, for load
 	load	many clients, as a process
+	redis	a factory of real Redis servers; proxy: one that stands before it
+	fleet	a factory of Teals that share one Redis and two backends
 
 Markers: `scales` for stories whose counts grow with TEAL_SOAK=1 (they are
 then what `-m soak` selects), `tsan` for those the thread sanitizer sees,
@@ -22,7 +24,9 @@ import pytest
 from helpers import scale
 from helpers.backends import Backend, BlackHole, Farm
 from helpers.clients import Load
+from helpers.fleet import Fleet
 from helpers.ports import Ports
+from helpers.redis import Proxy, Redis
 from helpers.teald import Teal, service
 
 
@@ -150,4 +154,41 @@ def web(teal, backend, ports):
         t = teal(services=[service(green=g, blue=b, **keys)], start=start, **(top or {}))
         t.green, t.blue = g[0], b[0]
         return t
+    return make
+
+
+@pytest.fixture
+def redis(ports, closing):
+    """redis(**options): a running redis-server; start=False: its port refuses."""
+    def make(start=True, password=None, **options):
+        r = closing.add(Redis(ports.hold(), {k.replace("_", "-"): v for k, v in options.items()}, password))
+        return r.start() if start else r
+    return make
+
+
+@pytest.fixture
+def proxy(ports, closing):
+    return lambda target: closing.add(Proxy(ports.hold(), target))
+
+
+@pytest.fixture
+def fleet(teal, farm, redis, ports):
+    """fleet(n): n running Teals before one Redis.  urls: a store url for each;
+    store, service, top: further keys; start: how many of them to start."""
+    def make(n=3, *, server=None, urls=None, store=None, green=None, blue=None, start=None, **keys):
+        f = Fleet()
+        f.redis = server or redis()
+        f.green, f.blue = green or farm("green"), blue or farm("blue")
+        top = keys.pop("top", {})
+        for i in range(n):
+            where = {"url": urls[i] if urls else f.redis.url} if "sentinels" not in (store or {}) else {}
+            t = teal(start=False, services=[service(listen=f"127.0.0.1:{ports.hold()}", green=[f.green],
+                                                    blue=[f.blue], **keys)],
+                     store={"type": "redis", "prefix": f.prefix} | where | (store or {}), **top)
+            f.append(t)
+        for t in f[:n if start is None else start]:
+            t.start(ready=False)
+        for t in f[:n if start is None else start]:
+            t.wait_ready()
+        return f
     return make
