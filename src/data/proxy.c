@@ -1,5 +1,6 @@
 /* proxy.c - the proxy engine: hands letters to the workers and collects their
  * answers.  Thread: main, but for each letter's journey. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,11 +15,11 @@
 /* Of so many descriptors one pipe may be made, at two descriptors. */
 #define PIPES_SHARE 16
 
-/* A socket file of ours; somebody may have put another in its place. */
+/* A socket file of ours; somebody may have put another in its place.  The pin
+ * (O_PATH) outlives the listeners, so that no other file gets its number. */
 struct proxy_path {
 	char *path;
-	dev_t dev;
-	ino_t ino;
+	int pin;
 };
 
 static struct proxy *
@@ -431,13 +432,12 @@ bind_address(struct proxy *p, unsigned service, const struct addr *a, enum entra
 		ev_io_init(&new->watcher, listener_on_accept, fds[i], EV_READ);
 	}
 	if (addr_family(a) == AF_UNIX) {
-		struct proxy_path *path;
-		struct stat st = { 0 };
+		const char *path = a->u.un.sun_path;
 
-		(void)lstat(a->u.un.sun_path, &st);
 		p->paths = must_grow(p->paths, p->n_paths + 1, sizeof(*p->paths));
-		path = &p->paths[p->n_paths++];
-		*path = (struct proxy_path){ must_strdup(a->u.un.sun_path), st.st_dev, st.st_ino };
+		p->paths[p->n_paths++] = (struct proxy_path){
+			must_strdup(path), open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+		};
 	}
 	free(fds);
 	return OK;
@@ -479,10 +479,13 @@ proxy_start(struct proxy *p, struct why *why)
 static void
 remove_path(struct proxy_path *p)
 {
-	struct stat st;
+	struct stat ours, now;
 
-	if (lstat(p->path, &st) == 0 && st.st_dev == p->dev && st.st_ino == p->ino)
+	if (p->pin >= 0 && fstat(p->pin, &ours) == 0 && lstat(p->path, &now) == 0 && ours.st_dev == now.st_dev &&
+	    ours.st_ino == now.st_ino)
 		unlink(p->path);
+	if (p->pin >= 0)
+		close(p->pin);
 	free(p->path);
 }
 

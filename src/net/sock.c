@@ -94,11 +94,6 @@ open_bound(const struct addr *a, bool first)
 	}
 	if (bind(fd, &a->u.sa, a->len) != 0)
 		goto fail;
-	/* The first one binds alone, which proves that the address is free, and
-	 * only then lets its siblings in: no moment in which a stranger's
-	 * SO_REUSEPORT socket could slip between. */
-	if (first && family != AF_UNIX)
-		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	return fd;
 fail:
 	saved = errno;
@@ -135,8 +130,13 @@ sock_listen(int fd, int backlog, struct why *why)
 {
 	struct addr a = { .len = sizeof(a.u) };
 
-	if (listen(fd, backlog) == 0)
+	/* The first one has no SO_REUSEPORT, so that this fails if a stranger
+	 * listens by now: bound sockets do not exclude each other, those that
+	 * listen do.  From here on its siblings may join, who have it already. */
+	if (listen(fd, backlog) == 0) {
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 		return OK;
+	}
 	getsockname(fd, &a.u.sa, &a.len);
 	return bind_error(&a, why);
 }

@@ -287,18 +287,50 @@ def test_many_listeners_count_as_descriptors(teal, backend, ports, closing):
 
 # ---- files ----
 
-def test_a_successors_socket_file_is_left_alone(web, tmp_path):
+def test_a_successors_socket_file_is_left_alone(web):
+    """The next one starts while this one drains: nobody answers any more, so
+    the path is free to take."""
     path = f"/tmp/teal-hostile-{os.getpid()}-s.sock"
-    teal = web(listen=f"unix:{path}")
+    teal = web(listen=f"unix:{path}", top={"stop": {"timeout": 20.0}}, drain={"timeout": 20.0, "idle": 0.0})
+    c = teal.connect().echo()
+    teal.signal()
+    teal.wait_log("teald.draining")
     os.unlink(path)
     s = socket.socket(socket.AF_UNIX)
     s.bind(path)
     try:
-        assert teal.stop() == 0
+        c.close()
+        assert teal.wait() == 0
         assert os.path.exists(path)
     finally:
         s.close()
         os.unlink(path)
+
+
+def test_its_own_socket_file_is_removed(web):
+    path = f"/tmp/teal-hostile-{os.getpid()}-o.sock"
+    teal = web(listen=f"unix:{path}")
+    assert teal.connect().echo().peer == "green"
+    assert teal.stop() == 0
+    assert not os.path.exists(path)
+
+
+# ---- two at the same moment ----
+
+def test_of_two_started_at_once_one_is_refused(web, tmp_path):
+    """Neither listens yet when the other one binds."""
+    for n in range(3):
+        (tmp_path / str(n)).mkdir()
+        first = web(start=False)
+        second = web(start=False, listen=first.settings["services"][0]["listen"])
+        for t in (first, second):
+            t.start(ready=False)
+            t.expect_status = None
+        ended = until(lambda: [t for t in (first, second) if not t.running], "one of them gives up")
+        other = second if ended[0] is first else first
+        other.wait_ready()
+        assert other.running and "somebody else already does" in ended[0].stderr()
+        other.stop()
 
 
 # ---- idle means idle ----
