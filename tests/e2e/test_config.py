@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from helpers import scale
+from helpers import samples, scale
 
 SERVICE = '''
   {{ name = "{name}"; listen = "127.0.0.1:{port}";
@@ -32,13 +32,17 @@ def shop(name="shop", port=18080, more=""):
 
 @pytest.mark.parametrize("path", [p for p in sorted((scale.REPO / "conf").glob("*.conf"))
                                   if "\nservices = (" in p.read_text()], ids=lambda p: p.name)
-def test_every_sample_is_accepted_without_a_word(path):
+def test_every_sample_is_accepted_without_a_word(path, tmp_path):
+    if path.name == "teal-redis.conf":      # it names users and a password file
+        (tmp_path / "teal.conf").write_text(samples.teal_redis(tmp_path))
+        path = tmp_path / "teal.conf"
     r = teald("-t", "-c", path)
     assert (r.returncode, r.stderr) == (0, "")
 
 
-def test_the_production_sample_is_among_them():
-    assert "\nservices = (" in (scale.REPO / "conf/teal.conf").read_text()
+def test_the_production_samples_are_among_them():
+    for name in ("teal.conf", "teal-redis.conf"):
+        assert "\nservices = (" in (scale.REPO / "conf" / name).read_text()
 
 
 def test_the_example_of_the_manual_is_accepted(tmp_path):
