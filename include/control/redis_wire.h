@@ -84,6 +84,9 @@ wire_is_open(const struct wire *w)
 void wire_send(struct wire *w, double timeout, size_t argc, const struct str *argv, redis_reply_fn *done,
 	       void *arg);
 
+/* Seconds until the last of what is asked must be answered; 0: nothing is. */
+double wire_patience(const struct wire *w);
+
 /* A server's words made fit for a message: at most 200 bytes, printable. */
 struct wire_text {
 	char s[204];

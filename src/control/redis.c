@@ -175,13 +175,15 @@ redis_on_confirmed(void *arg, enum err e, const struct redis_endpoint *master, c
 static void
 tick(struct redis *r)
 {
+	/* Behind a command that may take long, the answer may as well. */
+	double timeout = r->config->command_timeout + wire_patience(&r->wire);
 	unsigned conversation = r->wire.conversation;
 
 	timer_start(r, TICK);
 	if (r->channel != NULL)
-		wire_send(&r->wire, r->config->command_timeout, 1, (struct str[]){ STR("PING") }, redis_on_pong, r);
+		wire_send(&r->wire, timeout, 1, (struct str[]){ STR("PING") }, redis_on_pong, r);
 	else
-		redis_hello_again(&r->hello, r->config->command_timeout);
+		redis_hello_again(&r->hello, timeout);
 	if (r->wire.conversation == conversation && r->config->n_sentinels > 0 &&
 	    !sentinels_are_asked(&r->sentinels))
 		sentinels_ask(&r->sentinels, redis_on_confirmed, r);

@@ -118,6 +118,20 @@ most_urgent(const struct wire *w)
 	return first;
 }
 
+double
+wire_patience(const struct wire *w)
+{
+	double now = clock_now(), last = now;
+
+	LIST_EACH(l, &w->pending) {
+		const struct wire_command *c = list_entry(l, struct wire_command, link);
+
+		if (c->deadline > last)
+			last = c->deadline;
+	}
+	return last - now;
+}
+
 static void step(struct wire *w);
 
 static bool

@@ -1,14 +1,11 @@
 /* config_store.c - the group store: { } of a configuration: where Redis is, who
  * we are there, and what of it fits together.  Start-up thread only. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "model/config_draft.h"
 #include "model/secret.h"
+#include "net/tls.h"
 
 #define AT(member) .offset = offsetof(struct draft, c.store.member)
 #define PREFIX_MAX 128
@@ -198,6 +195,23 @@ read_password(const struct draft *d, const struct cursor *c, const char *name, c
 	return password;
 }
 
+static void
+check_ca(const struct draft *d, const struct cursor *c)
+{
+	const config_setting_t *s = store_at(d, "ca");
+	struct ssl_ctx_st *context;
+	struct why why;
+
+	if (d->c.store.ca == NULL)
+		return;
+	if (!d->c.store.tls)
+		cursor_warn(c, s, "store.ca changes nothing: Redis is reached without TLS");
+	else if (tls_client_context(d->c.store.ca, &context, &why) != OK)
+		cursor_error(c, s, "store.ca: %s", why.text);
+	else
+		tls_context_free(&context);
+}
+
 void
 draft_check_store(struct draft *d)
 {
@@ -216,8 +230,7 @@ draft_check_store(struct draft *d)
 	d->c.store.password = read_password(d, &c, "password_file", d->c.store.password_file);
 	d->c.store.sentinel_password =
 		read_password(d, &c, "sentinel_password_file", d->c.store.sentinel_password_file);
-	if (d->c.store.ca != NULL && !d->c.store.tls)
-		cursor_warn(&c, store_at(d, "ca"), "store.ca changes nothing: Redis is reached without TLS");
+	check_ca(d, &c);
 	/* It is read once a second, and one answer may take its whole time. */
 	if (d->c.store.max_age > 0 && d->c.store.max_age < 1 + d->c.store.command_timeout)
 		cursor_warn(&c, store_at(d, "max_age") != NULL ? store_at(d, "max_age") : type,

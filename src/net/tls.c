@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "net/addr.h"
 #include "net/tls.h"
@@ -39,13 +40,19 @@ tls_client_context(const char *ca, struct ssl_ctx_st **out, struct why *why)
 {
 	SSL_CTX *context;
 	enum err e = OK;
+	struct stat st;
 
 	*out = NULL;
+	/* A FIFO would keep us here. */
+	if (ca != NULL && (stat(ca, &st) != 0 || !S_ISREG(st.st_mode)))
+		return why_set(why, E_USAGE, "cannot read certificates from %.256s: %s", ca,
+			       stat(ca, &st) != 0 ? strerror(errno) : "it is not a plain file");
 	ERR_clear_error();
 	if ((context = SSL_CTX_new(TLS_client_method())) == NULL)
 		return why_set(why, E_INTERNAL, "cannot set up TLS: %s", first_error());
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	/* Our callers retry from where their buffer is then; and an idle
 	 * connection should not hold 34 KiB. */
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |

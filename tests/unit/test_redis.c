@@ -270,6 +270,24 @@ test_silence_is_found_without_a_command(void **state)
 	WAIT_UNTIL(t.loop, t.client.ups == 2);
 }
 
+/* A command that may take its time is not cut short by our own questions. */
+static void
+test_a_command_that_takes_long(void **state)
+{
+	struct answer a = { 0 };
+
+	(void)state;
+	start("");
+	t.config.store.command_timeout = 0.3;
+	come_up(NULL);
+	ask_within(&t.client, &a, 5, "BLPOP nothing 2");
+	WAIT_UNTIL(t.loop, a.times == 1);
+	assert_int_equal(a.e, OK);
+	assert_int_equal(a.type, REDIS_REPLY_NIL);
+	turns_within(0.5);
+	assert_int_equal(t.client.downs, 0);
+}
+
 /* It was us who slept: the answers lay there, and are taken. */
 static void
 test_our_own_stall_costs_no_command(void **state)
@@ -469,6 +487,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_what_was_not_sent_is_not_unknown, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_server_that_is_stopped, begin, end),
 		cmocka_unit_test_setup_teardown(test_silence_is_found_without_a_command, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_command_that_takes_long, begin, end),
 		cmocka_unit_test_setup_teardown(test_our_own_stall_costs_no_command, begin, end),
 		cmocka_unit_test_setup_teardown(test_messages, begin, end),
 		cmocka_unit_test_setup_teardown(test_ports_and_names, begin, end),
