@@ -20,7 +20,7 @@ enum life {
 	LIFE_SERVING,
 	LIFE_NOTICE,	/* stopping: not ready any more, still serving */
 	LIFE_CLOSING,	/* listeners closing, connections draining */
-	LIFE_STOPPED
+	LIFE_STOPPED	/* the engine's last letters no longer count: the store may be gone */
 };
 
 struct drain;

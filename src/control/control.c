@@ -47,6 +47,7 @@ open_entrance(struct entry *e)
 	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", e->service, LS("message", why.text));
 	c->failed = true;
 	c->failure = why;
+	c->life = LIFE_STOPPED;
 	if (c->on_fatal != NULL)
 		c->on_fatal(c->arg, &why);
 }
@@ -202,6 +203,8 @@ control_on_taken(void *arg, struct service *s, uint64_t generation)
 	struct control *c = arg;
 	struct entry *e = &c->entries[s->index];
 
+	if (c->life == LIFE_STOPPED)
+		return;
 	serving_yet(c);
 	if (generation < e->epoch_generation || s->applied_epoch >= s->record.epoch)
 		return;
@@ -282,6 +285,8 @@ control_on_closed(void *arg)
 {
 	struct control *c = arg;
 
+	if (c->life == LIFE_STOPPED)
+		return;
 	c->closed_at = clock_now();
 	c->stop_deadline = c->closed_at + c->config->stop.timeout;
 	if (c->store->leave != NULL)
@@ -427,6 +432,8 @@ control_on_stalled(void *arg, unsigned thread, double seconds)
 	struct control *c = arg;
 	struct stalled *s;
 
+	if (c->life == LIFE_STOPPED)
+		return;
 	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "worker.stalled", NULL, LU("worker", thread), LF("seconds", seconds));
 	if (c->store->refresh == NULL) {
 		c->engine->resume(c->engine, thread);

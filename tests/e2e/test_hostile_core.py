@@ -238,6 +238,19 @@ def test_a_flip_while_stopping_does_not_put_off_the_end(web, back):
     assert teal.wait_log("teald.drained")["remaining"] == 0
 
 
+def test_flips_in_line_when_it_stops_all_get_an_answer(web, closing):
+    """The last one may be in the workers' hands when everything is closed."""
+    teal = web()
+    askers = [closing.add(teal.admin()) for _ in range(30)]
+    for i, a in enumerate(askers):
+        a.send("flip", "web", ("green", "blue")[i % 2], "--wait=drained")
+    teal.signal()
+    for a in askers:
+        r = a.reply()
+        assert r["ok"] or r["error"] == "internal" and "stopping" in r["message"], r
+    assert teal.wait() == 0
+
+
 # ---- descriptors ----
 
 LITTLE = ("prlimit", "--nofile=400:400")
