@@ -3,6 +3,7 @@ of a real teald."""
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -240,3 +241,28 @@ def test_a_stranger_cannot_push_out_the_history(stage):
     teal.wait_log("audit", 40, result="denied")
     history = teal.ok("history", "shop", "--last=1000")["history"]
     assert history[0]["result"] == "ok" and 1 <= sum(h["result"] == "denied" for h in history) <= 11
+
+
+def test_a_fleet_tells_of_what_one_of_it_denied(fleet):
+    """The stream of events has it, so every Teal's history has."""
+    roles = [role("read", services=["*"], user="man"), role("flip", services=["web"], user="games")]
+    one, two = teals = fleet(2, top={"admin": {"mode": "0666", "roles": roles}})
+    man, games = Person("man"), Person("games")
+    assert man.ask(one, ["flip", "web", "blue", "--expect=green@1", "--reason=may I"])[0]["error"] == "denied"
+    assert games.ask(one, ["flip", "web", "blue", "--expect=green@1"])[0]["ok"]
+    tale = scale.until(lambda: len(h := two.ok("history", "web")["history"]) == 2 and h, "the other's history")
+    assert [tuple(h[k] for k in ("by", "uid", "kind", "from", "to", "expect", "reason", "epoch", "result")) for h in tale] == [
+        ("man", 6, "flip", "green", "blue", "green@1", "may I", 1, "denied"),
+        ("games", 5, "flip", "green", "blue", "green@1", None, 2, "ok")]
+    assert len(teals.redis("XRANGE", f"{teals.prefix}:events", "-", "+")) == 2
+    # The fleet is shown to those who may read something, and no further.
+    assert {m["pid"] for m in man.ask(two, "fleet")[0]["fleet"]} == {one.pid, two.pid}
+    assert games.ask(two, "fleet")[0]["error"] == "denied"
+
+
+def test_members_are_shown_with_the_services_one_may_read(stage, redis):
+    teal = stage(role("read", services=["shop"], user="games"),
+                 store={"type": "redis", "url": redis().url, "prefix": "teal:rights"})
+    for person, names in ((Person("root", "root"), {"shop", "pay"}), (Person("games"), {"shop"})):
+        member, = person.ask(teal, "fleet")[0]["fleet"]
+        assert set(re.findall("shop|pay", json.dumps(member["services"]))) == names
