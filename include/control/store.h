@@ -25,7 +25,8 @@ struct store_write {
 };
 
 /* now: the record as the store has it after the attempt (NULL when it could
- * not say).  OK: written and durable.  E_CONFLICT: the epoch was another.
+ * not say).  OK: written and durable; now's epoch is next's, or a later one when
+ * the write went over what was disputed.  E_CONFLICT: the epoch was another.
  * E_NOT_DURABLE, E_STORE: nothing was changed.  E_UNKNOWN: it did not say, or
  * what it has now may not survive a crash; with a now, that is what to obey.
  * Never called from inside write(). */
@@ -65,7 +66,7 @@ struct store {
 	 * not from a callback.  *sp is NULL on return. */
 	void (*close)(struct store **sp);
 
-	/* Only the store of a fleet has the next four; else NULL.
+	/* Only the store of a fleet has the next five; else NULL.
 	 * refresh: reads the truth now; done is called once, within about a second,
 	 * perhaps from inside. */
 	void (*refresh)(struct store *s, store_refreshed_fn *done, void *arg);
@@ -73,6 +74,9 @@ struct store {
 	void (*announce)(struct store *s);
 	/* The others, as last read. */
 	const struct fleet *(*fleet)(const struct store *s);
+	/* The store holds a color for the service that is not obeyed here; the next
+	 * write, whatever color it is for, goes over it. */
+	bool (*disputed)(const struct store *s, const char *service);
 	/* Says goodbye; true once that is done (call again until then). */
 	bool (*leave)(struct store *s);
 

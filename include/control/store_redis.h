@@ -25,6 +25,7 @@ struct redis_service {
 	struct record record;	/* as told */
 	struct record seen;	/* what the store had at the last reading */
 	enum { SEEN_NOTHING, SEEN_NONE, SEEN_RECORD } seen_what;	/* not readable; no such service; seen */
+	bool disputed;	/* seen is a color that is not obeyed here */
 	double missing_since;	/* clock_now(); 0: it is there, or was never asked for */
 	bool writing;	/* forward or initial is under way */
 	uint64_t complained;	/* epoch that was complained about, so once each */
@@ -72,6 +73,7 @@ struct store_redis {
 	int64_t time_us;	/* Redis's clock at the last reading ... */
 	double time_at;	/* ... and ours */
 	char down_why[512];	/* "" while up */
+	double reason_told;	/* clock_now() when another one was */
 	char problem[512];	/* for status */
 
 	bool beating, beat_again;	/* a heartbeat is under way; another is due */

@@ -138,10 +138,10 @@ fleet_remember(struct fleet *f, struct fleet *before, double life)
 		if (m != NULL) {
 			if (m->at_us == old->at_us)
 				m->heard = old->heard;
-		} else if (!old->self && f->now - old->heard < life) {
+		} else if (old->self || f->now - old->heard < life) {
 			f->members = must_grow(f->members, f->n + 1, sizeof(*old));
 			f->members[f->n] = *old;
-			f->members[f->n++].missing = f->now - old->heard > FLEET_MISSING_AFTER;
+			f->members[f->n++].missing = !old->self && f->now - old->heard > FLEET_MISSING_AFTER;
 			old->services = NULL;
 		}
 	}

@@ -203,6 +203,15 @@ fleet_of(const struct flip *f)
 	return s->fleet != NULL ? s->fleet(s) : NULL;
 }
 
+/* What is active here is not what the store says: a flip settles it. */
+static bool
+is_disputed(const struct flip *f)
+{
+	const struct store *s = control_of(f)->store;
+
+	return s->disputed != NULL && s->disputed(s, f->entry->service->config->name);
+}
+
 static void
 ask_store(struct flip *f)
 {
@@ -408,7 +417,6 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	struct reply r;
 	char text[sizeof(why->text) + 128];
 
-	(void)now;
 	if (e != OK) {
 		/* A lock that came between our look and our write. */
 		if (e == E_CONFLICT && refuse_if_locked(f))
@@ -424,6 +432,8 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 		return;
 	}
 	f->changed = true;
+	if (now != NULL)
+		f->epoch = now->epoch;
 	become(f, FLIP_APPLYING);
 	BUS_EMIT(&control_of(f)->bus, LOG_INFO_LEVEL, "flip.committed", en->service, LS("from", color_word(f->from)),
 		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->request.kind)),
@@ -725,7 +735,7 @@ check(struct flip *f)
 	if (f->request.kind == CHANGE_ROLLBACK) {
 		if (!resolve_rollback(f))
 			return;
-	} else if (f->to == s->record.color) {
+	} else if (f->to == s->record.color && !is_disputed(f)) {
 		already_active(f);
 		return;
 	}

@@ -17,6 +17,8 @@
 
 /* How long the start waits for Redis before it believes state_dir. */
 #define LAST_KNOWN_AFTER 1.5
+/* Another reason for being down is told this often, seconds. */
+#define REASON_EVERY 5.0
 /* A member that vanished stays one for so long past max_age. */
 #define LIFE_EXTRA 5.0
 
@@ -110,12 +112,30 @@ hints_on_message(void *arg, struct str channel, struct str payload)
 	store_redis_refresh(&s->store, hint_read, NULL);
 }
 
+/* It stays down, but for another reason: "refused" became "wrong password". */
+static void
+watch_reason(struct store_redis *s)
+{
+	const char *reason = redis_why(s->commands);
+
+	if (redis_is_up(s->commands) || reason[0] == '\0' || strncmp(reason, s->down_why, sizeof(s->down_why) - 1) == 0)
+		return;
+	snprintf(s->down_why, sizeof(s->down_why), "%.500s", reason);
+	if (clock_now() < s->reason_told + REASON_EVERY)
+		return;
+	s->reason_told = clock_now();
+	LOG_ERROR("store.down", LS("type", "redis"), LS("reason", reason));
+}
+
 static void
 store_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 {
+	struct store_redis *s = container_of(t, struct store_redis, poll);
+
 	(void)loop;
 	(void)revents;
-	store_redis_read(container_of(t, struct store_redis, poll));
+	watch_reason(s);
+	store_redis_read(s);
 }
 
 static void
@@ -231,6 +251,17 @@ store_redis_fleet(const struct store *store)
 	return &store_redis_of(store)->fleet;
 }
 
+static bool
+store_redis_disputed(const struct store *store, const char *service)
+{
+	const struct store_redis *s = store_redis_of(store);
+
+	for (size_t i = 0; i < s->n; i++)
+		if (strcmp(s->services[i].config->name, service) == 0)
+			return s->services[i].disputed;
+	return false;
+}
+
 static void
 store_redis_status(const struct store *store, struct store_status *out)
 {
@@ -334,6 +365,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 				   .refresh = store_redis_refresh,
 				   .announce = store_redis_announce,
 				   .fleet = store_redis_fleet,
+				   .disputed = store_redis_disputed,
 				   .leave = store_redis_leave };
 	return &s->store;
 }

@@ -63,14 +63,17 @@ store_redis_judge(struct redis_service *v, const struct record *r, bool forced)
 		return;
 	}
 	if (r->epoch < v->record.epoch) {
+		v->disputed = false;
 		complain(v, "store.epoch_lower", r, "the store went back in time; it is brought forward again");
 		store_redis_forward(v, &v->record, false);
 		return;
 	}
 	if (r->color != v->record.color && !forced && !is_in_doubt(v, r) && !store->may_obey(store->arg, v->config->name, r->color)) {
 		complain(v, "store.refused", r, "refused: that color has no healthy backend here");
+		v->disputed = true;
 		return;
 	}
+	v->disputed = false;
 	if (r->epoch == v->record.epoch && r->color != v->record.color)
 		complain(v, "store.disagrees", r, "another color at the same epoch: the store's word counts");
 	else if (v->problem[0] != '\0') {
@@ -124,6 +127,7 @@ read_service(struct redis_service *v, const redisReply *reply)
 	}
 	if (!exists) {
 		v->seen_what = SEEN_NONE;
+		v->disputed = false;
 		missing(v);
 		return;
 	}

@@ -195,12 +195,14 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 		e = take_answer(reply, &now, &forced, &exists, &why);
 	else
 		why = *sent;
-	if (e == OK)
+	if (e == OK) {
+		v->disputed = false;
+		v->problem[0] = '\0';
 		store_redis_tell(v, &run->next);
-	else if (e == E_CONFLICT && exists)
-		store_redis_judge(v, &now, forced);
-	if (e == OK)
 		v->missing_since = 0;
+	} else if (e == E_CONFLICT && exists) {
+		store_redis_judge(v, &now, forced);
+	}
 	run->done(run->arg, e, &v->record, &why);
 	free(run);
 }
@@ -219,6 +221,7 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 {
 	struct store_redis *s = store_redis_of(store);
 	struct redis_service *v = find(s, w->service);
+	struct audit_entry line;
 	struct write_run *run;
 	struct buf entry;
 	struct why why;
@@ -230,11 +233,25 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 		done(arg, E_STORE, &v->record, &why);
 		return;
 	}
+	/* A lock keeps the epoch, so it cannot settle what is disputed. */
+	if (v->seen_what == SEEN_NOTHING || (v->disputed && w->next.epoch == w->expect_epoch)) {
+		why_set(&why, E_STORE, "%s; nothing was written", v->problem);
+		done(arg, E_STORE, &v->record, &why);
+		return;
+	}
 	run = must_alloc(sizeof(*run));
 	*run = (struct write_run){ .service = v, .next = w->next, .expect_epoch = w->expect_epoch, .done = done,
 				   .arg = arg };
+	line = w->entry;
+	if (v->disputed && w->expect_epoch == v->record.epoch && v->seen.epoch >= v->record.epoch) {
+		uint64_t step = v->seen.epoch - v->record.epoch;
+
+		run->expect_epoch += step;
+		run->next.epoch += step;
+		line.epoch += step;
+	}
 	buf_init(&entry, ENTRY_MAX);
-	redis_entry_format(&w->entry, &entry);
+	redis_entry_format(&line, &entry);
 	send_write(run, REDIS_WRITE_CAS, w->forced, buf_str(&entry), write_on_reply);
 	buf_free(&entry);
 }
