@@ -107,7 +107,7 @@ class Redis:
                 return False
         scale.until(up, "redis answers")
 
-    def __call__(self, *words):
+    def __call__(self, *words, again=True):
         """One command; its reply."""
         if self._own is None:
             own = Connection(("127.0.0.1", self.port))
@@ -120,6 +120,12 @@ class Redis:
             self._own = own
         try:
             return self._own.command(*words)
+        except ConnectionError:
+            # A failover ends connections; a server that died refuses the next.
+            self._forget()
+            if again:
+                return self(*words, again=False)
+            raise
         except (OSError, ValueError):
             self._forget()
             raise
