@@ -45,8 +45,8 @@ struct redis_events {
 /* Begins to connect, to where config.store says.  channel: NULL for commands;
  * else this connection only subscribes to it (again after each reconnect).
  * No callback comes from inside.  config and jobs outlive it. */
-struct redis *redis_new(struct ev_loop *loop, const struct config *config, struct jobs *jobs, const char *channel,
-			const struct redis_events *events);
+struct redis *redis_new(struct ev_loop *loop, const struct config *config, struct jobs *jobs,
+			const char *channel, const struct redis_events *events);
 /* Commands without answer get E_UNKNOWN first (E_STORE those that were not sent);
  * *rp is NULL on return.  Any callback may do this, or send commands. */
 void redis_free(struct redis **rp);

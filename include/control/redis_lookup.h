@@ -26,8 +26,8 @@ struct lookup {
  * *password (model/secret.h) before done; when it cannot be read nothing is
  * replaced.  done is called once: from inside when nothing has to be waited
  * for, or when an earlier look-up, given up, still is under way (E_STORE). */
-void lookup_start(struct lookup *l, const struct redis_endpoint *at, const char *password_file, char **password,
-		  lookup_fn *done, void *arg);
+void lookup_start(struct lookup *l, const struct redis_endpoint *at, const char *password_file,
+		  char **password, lookup_fn *done, void *arg);
 /* done will not be called any more; harmless when nothing is under way.  What
  * is found after all serves the next look-up of the same. */
 void lookup_give_up(struct lookup *l);

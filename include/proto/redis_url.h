@@ -30,7 +30,7 @@ struct redis_url {
 MUST_USE enum err redis_url_parse(const char *text, struct redis_url *out, struct why *why);
 
 /* HOST[:PORT], [IPV6][:PORT]; E_USAGE with the reason otherwise. */
-MUST_USE enum err redis_endpoint_parse(const char *text, unsigned default_port, struct redis_endpoint *out,
-				       struct why *why);
+MUST_USE enum err
+redis_endpoint_parse(const char *text, unsigned default_port, struct redis_endpoint *out, struct why *why);
 
 #endif

@@ -127,8 +127,8 @@ redis_on_subscribed(void *arg, enum err e, const redisReply *reply, const struct
 		go_up(r);
 		return;
 	}
-	(void)why_set(&wrong, E_STORE, "%s: asked for channel \"%.128s\", it answered: %s", r->where, r->channel,
-		      wire_text(reply).s);
+	(void)why_set(&wrong, E_STORE, "%s: asked for channel \"%.128s\", it answered: %s", r->where,
+		      r->channel, wire_text(reply).s);
 	give_up(r, &wrong);
 }
 
@@ -157,7 +157,8 @@ redis_on_pong(void *arg, enum err e, const redisReply *reply, const struct why *
 }
 
 static void
-redis_on_confirmed(void *arg, enum err e, const struct redis_endpoint *master, const char *by, const struct why *why)
+redis_on_confirmed(void *arg, enum err e, const struct redis_endpoint *master, const char *by,
+		   const struct why *why)
 {
 	struct redis *r = arg;
 	char where[288];
@@ -167,7 +168,8 @@ redis_on_confirmed(void *arg, enum err e, const struct redis_endpoint *master, c
 	if (e != OK || (master->port == r->at.port && strcmp(master->host, r->at.host) == 0))
 		return;
 	redis_endpoint_format(master, where, sizeof(where));
-	(void)why_set(&moved, E_STORE, "%s: it is not the master any more, says %s: that is %s", r->where, by, where);
+	(void)why_set(&moved, E_STORE, "%s: it is not the master any more, says %s: that is %s", r->where, by,
+		      where);
 	give_up(r, &moved);
 }
 
@@ -243,7 +245,8 @@ look_up(struct redis *r)
 }
 
 static void
-redis_on_master(void *arg, enum err e, const struct redis_endpoint *master, const char *by, const struct why *why)
+redis_on_master(void *arg, enum err e, const struct redis_endpoint *master, const char *by,
+		const struct why *why)
 {
 	struct redis *r = arg;
 
@@ -472,7 +475,8 @@ redis_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 }
 
 void
-redis_command(struct redis *r, double timeout, size_t argc, const struct str *argv, redis_reply_fn *done, void *arg)
+redis_command(struct redis *r, double timeout, size_t argc, const struct str *argv, redis_reply_fn *done,
+	      void *arg)
 {
 	struct call *call;
 	struct why why;

@@ -37,6 +37,8 @@ resolve(const struct redis_endpoint *at, unsigned turn, struct addr *out, struct
 		return why_set(why, E_STORE, "cannot look up %s: %s", at->host, gai_strerror(rc));
 	for (a = found; a != NULL; a = a->ai_next)
 		n++;
+	if (n == 0)
+		return why_set(why, E_STORE, "cannot look up %s: it has no address", at->host);
 	a = found;
 	for (turn %= n; turn > 0; turn--)
 		a = a->ai_next;

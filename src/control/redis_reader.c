@@ -77,7 +77,8 @@ reader_next(struct wire *w, redisReply **out, struct why *why)
 	if (redisReaderGetReply(r, (void **)out) != REDIS_OK) {
 		*out = NULL;
 		if (w->reader_refused)
-			return why_set(why, E_STORE, "its answer has more than %d elements", REDIS_ELEMENTS_MAX);
+			return why_set(why, E_STORE, "its answer has more than %d elements",
+				       REDIS_ELEMENTS_MAX);
 		/* The server's bytes are in errstr, quoted and cut by hiredis. */
 		return why_set(why, E_STORE, "it does not speak Redis' protocol: %s", r->errstr);
 	}
@@ -90,7 +91,8 @@ reader_next(struct wire *w, redisReply **out, struct why *why)
 	if (w->reader_bytes > REDIS_REPLY_MAX)
 		return why_set(why, E_STORE, "its answer is larger than %d MiB", REDIS_REPLY_MAX >> 20);
 	if (held > REDIS_LINE_MAX && memmem(r->buf + r->pos, REDIS_LINE_MAX, "\r\n", 2) == NULL)
-		return why_set(why, E_STORE, "a line of its answer is longer than %d KiB", REDIS_LINE_MAX >> 10);
+		return why_set(why, E_STORE, "a line of its answer is longer than %d KiB",
+			       REDIS_LINE_MAX >> 10);
 	return OK;
 }
 
@@ -117,6 +119,6 @@ wire_is_error(const redisReply *reply, const char *code)
 {
 	size_t n = strlen(code);
 
-	return reply->type == REDIS_REPLY_ERROR && (size_t)reply->len >= n && memcmp(reply->str, code, n) == 0 &&
-	       ((size_t)reply->len == n || reply->str[n] == ' ');
+	return reply->type == REDIS_REPLY_ERROR && (size_t)reply->len >= n &&
+	       memcmp(reply->str, code, n) == 0 && ((size_t)reply->len == n || reply->str[n] == ' ');
 }

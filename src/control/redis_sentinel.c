@@ -48,7 +48,8 @@ next(struct sentinels *s, const struct why *why)
 		return;
 	}
 	if (s->config->n_sentinels > 1)
-		(void)why_set(&all, E_STORE, "no sentinel could say where master \"%.128s\" is; the last: %.800s",
+		(void)why_set(&all, E_STORE,
+			      "no sentinel could say where master \"%.128s\" is; the last: %.800s",
 			      s->config->master, why->text);
 	answer(s, E_STORE, NULL, s->config->n_sentinels > 1 ? &all : why);
 }
@@ -66,14 +67,17 @@ sentinel_on_answer(void *arg, enum err e, const redisReply *r, const struct why 
 		return;	/* closed() follows */
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_STRING &&
 	    r->element[1]->type == REDIS_REPLY_STRING && r->element[0]->len > 0 &&
-	    str_copy(master.host, sizeof(master.host), (struct str){ r->element[0]->str, (size_t)r->element[0]->len }) &&
-	    str_to_u64((struct str){ r->element[1]->str, (size_t)r->element[1]->len }, 65535, &port) && port > 0) {
+	    str_copy(master.host, sizeof(master.host),
+		     (struct str){ r->element[0]->str, (size_t)r->element[0]->len }) &&
+	    str_to_u64((struct str){ r->element[1]->str, (size_t)r->element[1]->len }, 65535, &port) &&
+	    port > 0) {
 		master.port = (unsigned)port;
 		answer(s, OK, &master, &(struct why){ "" });
 		return;
 	}
 	if (r->type == REDIS_REPLY_NIL)
-		(void)why_set(&wrong, E_STORE, "%s: it knows no master \"%.128s\"", s->where, s->config->master);
+		(void)why_set(&wrong, E_STORE, "%s: it knows no master \"%.128s\"", s->where,
+			      s->config->master);
 	else
 		(void)why_set(&wrong, E_STORE, "%s: asked for the master, it answered: %s", s->where,
 			      wire_text(r).s);
@@ -149,7 +153,8 @@ sentinel_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
-	(void)why_set(&why, E_STORE, "%s: its name is not found within %g s", s->where, s->config->connect_timeout);
+	(void)why_set(&why, E_STORE, "%s: its name is not found within %g s", s->where,
+		      s->config->connect_timeout);
 	next(s, &why);
 }
 
@@ -169,8 +174,8 @@ try_one(struct sentinels *s)
 }
 
 void
-sentinels_init(struct sentinels *s, struct ev_loop *loop, const struct store_config *config, struct jobs *jobs,
-	       struct ssl_ctx_st *const *tls)
+sentinels_init(struct sentinels *s, struct ev_loop *loop, const struct store_config *config,
+	       struct jobs *jobs, struct ssl_ctx_st *const *tls)
 {
 	static const struct wire_events events = { .open = sentinel_on_open, .closed = sentinel_on_closed };
 

@@ -40,7 +40,8 @@ shut(struct wire *w)
 	w->timer_at = 0;
 	reader_close(w);
 	buf_free(&w->out);
-	LIST_EACH(l, &w->pending) {
+	LIST_EACH(l, &w->pending)
+	{
 		struct wire_command *c = list_entry(l, struct wire_command, link);
 
 		/* What has not left this host completely cannot be executed: no
@@ -109,7 +110,8 @@ most_urgent(const struct wire *w)
 {
 	const struct wire_command *first = NULL;
 
-	LIST_EACH(l, &w->pending) {
+	LIST_EACH(l, &w->pending)
+	{
 		const struct wire_command *c = list_entry(l, struct wire_command, link);
 
 		if (first == NULL || c->deadline < first->deadline)
@@ -123,7 +125,8 @@ wire_patience(const struct wire *w)
 {
 	double now = clock_now(), last = now;
 
-	LIST_EACH(l, &w->pending) {
+	LIST_EACH(l, &w->pending)
+	{
 		const struct wire_command *c = list_entry(l, struct wire_command, link);
 
 		if (c->deadline > last)
@@ -322,7 +325,8 @@ format(sds *bytes, size_t argc, const struct str *argv)
 }
 
 void
-wire_send(struct wire *w, double timeout, size_t argc, const struct str *argv, redis_reply_fn *done, void *arg)
+wire_send(struct wire *w, double timeout, size_t argc, const struct str *argv, redis_reply_fn *done,
+	  void *arg)
 {
 	struct wire_command *c;
 	sds bytes = NULL;

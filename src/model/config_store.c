@@ -142,9 +142,10 @@ complain_about(const struct draft *d, const struct cursor *c, const char *const 
 static void
 check_file(const struct draft *d, const struct cursor *c)
 {
-	static const char *const redis_keys[] = { "url", "password_file", "sentinels", "sentinel_password_file",
-						  "master", "user", "database", "tls", "ca", "connect_timeout",
-						  "command_timeout", NULL };
+	static const char *const redis_keys[] = {
+		"url",      "password_file", "sentinels", "sentinel_password_file", "master",          "user",
+		"database", "tls",           "ca",        "connect_timeout",        "command_timeout", NULL
+	};
 	static const char *const idle_keys[] = { "prefix", "max_age", "stale" };
 
 	complain_about(d, c, redis_keys, "belongs to store.type = \"redis\"; set that, or remove this");
@@ -152,7 +153,8 @@ check_file(const struct draft *d, const struct cursor *c)
 		const config_setting_t *s = store_at(d, idle_keys[i]);
 
 		if (s != NULL && (strcmp(idle_keys[i], "stale") != 0 || d->c.store.stale != STALE_SERVE))
-			cursor_warn(c, s, "store.%s changes nothing with store.type = \"file\": no fleet shares it",
+			cursor_warn(c, s,
+				    "store.%s changes nothing with store.type = \"file\": no fleet shares it",
 				    idle_keys[i]);
 	}
 }

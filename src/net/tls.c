@@ -17,8 +17,6 @@ struct tls {
 	SSL *ssl;
 	/* What the last call waits for, when it is not the obvious. */
 	bool read_wants_write, write_wants_read;
-	/* A record is half sent: until it is whole, nothing else may be. */
-	bool write_stuck;
 	bool up;	/* the handshake is done */
 	bool broken;	/* nothing more may be said */
 	char why[256];
@@ -113,9 +111,9 @@ tls_free(struct tls **tp)
 	*tp = NULL;
 	if (t == NULL)
 		return;
-	/* A goodbye would push out a record that is half sent, behind the back
-	 * of a caller who takes it for lost. */
-	if (t->up && !t->broken && !t->write_stuck)
+	/* OpenSSL does not push out a record that is half sent because of this: a
+	 * caller may rely on its being lost. */
+	if (t->up && !t->broken)
 		(void)SSL_shutdown(t->ssl);
 	SSL_free(t->ssl);
 	ERR_clear_error();
@@ -220,10 +218,9 @@ tls_write(struct tls *t, const void *p, size_t n)
 	ERR_clear_error();
 	errno = 0;
 	if ((rc = SSL_write(t->ssl, p, clip(n))) > 0) {
-		t->write_wants_read = t->write_stuck = false;
+		t->write_wants_read = false;
 		return rc;
 	}
-	t->write_stuck = true;
 	if (failed(t, rc, SSL_ERROR_WANT_READ, &t->write_wants_read) == 0)
 		errno = EPIPE;	/* the peer has said goodbye */
 	return -1;

@@ -63,8 +63,7 @@ parse_endpoint(struct str s, unsigned default_port, struct redis_endpoint *out, 
 		if (!is_made_of(host, HOST_BYTES) || host.p[0] == '-' || host.p[0] == '.')
 			return why_set(why, E_USAGE, "the host is neither an address nor a name");
 	}
-	if (rest.n > 0 &&
-	    (rest.p[0] != ':' || !str_to_u64(skip(rest, 1), 65535, &port) || port == 0))
+	if (rest.n > 0 && (rest.p[0] != ':' || !str_to_u64(skip(rest, 1), 65535, &port) || port == 0))
 		return why_set(why, E_USAGE, "the port must be a number from 1 to 65535");
 	if (!str_copy(out->host, sizeof(out->host), host))
 		return why_set(why, E_USAGE, "the name of the host is too long");
@@ -101,7 +100,8 @@ parse_user(struct str s, char *out, size_t size, struct why *why)
 			int low = high >= 0 ? hex_digit(s.p[i + 2]) : -1;
 
 			if (low < 0)
-				return why_set(why, E_USAGE, "in the user, %% must be followed by two hex digits");
+				return why_set(why, E_USAGE,
+					       "in the user, %% must be followed by two hex digits");
 			c = (char)(high << 4 | low);
 			i += 2;
 		}
@@ -175,8 +175,9 @@ redis_url_parse(const char *text, struct redis_url *out, struct why *why)
 	while (i < ARRAY_LEN(schemes) && strncmp(text, schemes[i].begin, strlen(schemes[i].begin)) != 0)
 		i++;
 	if (i == ARRAY_LEN(schemes))
-		return why_set(why, E_USAGE, "expected redis://HOST:PORT/DB, rediss://HOST:PORT/DB or "
-					     "unix:///PATH");
+		return why_set(why, E_USAGE,
+			       "expected redis://HOST:PORT/DB, rediss://HOST:PORT/DB or "
+			       "unix:///PATH");
 	out->tls = schemes[i].tls;
 	rest = str_from(text + strlen(schemes[i].begin));
 	/* A path may have an @ of its own, and so may a password: the last one
@@ -187,8 +188,9 @@ redis_url_parse(const char *text, struct redis_url *out, struct why *why)
 			user = first(rest, k);
 	if (user.p + user.n < rest.p + rest.n && user.p[user.n] == '@') {
 		if (memchr(user.p, ':', user.n) != NULL)
-			return why_set(why, E_USAGE, "a password does not belong here, where others read it; "
-						     "put it into a file and name that as password_file");
+			return why_set(why, E_USAGE,
+				       "a password does not belong here, where others read it; "
+				       "put it into a file and name that as password_file");
 		if ((e = parse_user(user, out->user, sizeof(out->user), why)) != OK)
 			return e;
 		rest = skip(rest, user.n + 1);

@@ -43,7 +43,8 @@ certificate_new(const struct certificate *issuer, const char *names, int days)
 	X509_set_pubkey(c.x, c.key);
 	name = X509_get_subject_name(c.x);
 	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-				   (const unsigned char *)(issuer != NULL ? "server" : "authority"), -1, -1, 0);
+				   (const unsigned char *)(issuer != NULL ? "server" : "authority"), -1, -1,
+				   0);
 	X509_set_issuer_name(c.x, issuer != NULL ? X509_get_subject_name(issuer->x) : name);
 	if (issuer == NULL)
 		certificate_extend(c.x, c.x, NID_basic_constraints, "critical,CA:TRUE");

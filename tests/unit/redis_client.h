@@ -64,7 +64,8 @@ client_on_message(void *arg, struct str channel, struct str payload)
 	struct client *c = arg;
 
 	c->messages++;
-	snprintf(c->message, sizeof(c->message), "%.*s %.*s", (int)channel.n, channel.p, (int)payload.n, payload.p);
+	snprintf(c->message, sizeof(c->message), "%.*s %.*s", (int)channel.n, channel.p, (int)payload.n,
+		 payload.p);
 	if (c->on_message != NULL)
 		c->on_message(c);
 }
@@ -72,10 +73,9 @@ client_on_message(void *arg, struct str channel, struct str payload)
 static inline void
 client_start(struct client *c, const char *channel)
 {
-	struct redis_events events = { .up = client_on_up,
-				       .down = client_on_down,
-				       .message = client_on_message,
-				       .arg = c };
+	struct redis_events events = {
+		.up = client_on_up, .down = client_on_down, .message = client_on_message, .arg = c
+	};
 
 	c->redis = redis_new(t.loop, &t.config, t.jobs, channel, &events);
 }
@@ -96,7 +96,8 @@ answer_on_reply(void *arg, enum err e, const redisReply *reply, const struct why
 		a->integer = reply->integer;
 		a->n = reply->type == REDIS_REPLY_ARRAY ? reply->elements : (size_t)reply->len;
 		if (reply->str != NULL)
-			snprintf(a->text, sizeof(a->text), "%.*s", (int)(a->n < 127 ? a->n : 127), reply->str);
+			snprintf(a->text, sizeof(a->text), "%.*s", (int)(a->n < 127 ? a->n : 127),
+				 reply->str);
 	}
 	if (a->then != NULL)
 		a->then(a);
@@ -199,7 +200,8 @@ begin(void **state)
 	assert_non_null(mkdtemp(t.dir));
 	t.loop = ev_loop_new(0);
 	t.jobs = jobs_new(t.loop, 1);
-	t.config.store = (struct store_config){ .type = STORE_REDIS, .connect_timeout = 1, .command_timeout = 1 };
+	t.config.store =
+		(struct store_config){ .type = STORE_REDIS, .connect_timeout = 1, .command_timeout = 1 };
 	snprintf(t.config.store.path, sizeof(t.config.store.path), "%s/redis.sock", t.dir);
 	return 0;
 }

@@ -70,7 +70,8 @@ redis_server_start(struct redis_server *s, const char *dir, const char *name, co
 	snprintf(s->path, sizeof(s->path), "%s/%s.sock", dir, name);
 	command = must_printf("redis-server --unixsocket %s --dir %s --dbfilename %s.rdb --appendonly no "
 			      "--daemonize no --bind 127.0.0.1%s %s",
-			      s->path, dir, name, strstr(options, "--port") == NULL ? " --port 0" : "", options);
+			      s->path, dir, name, strstr(options, "--port") == NULL ? " --port 0" : "",
+			      options);
 	last = strstr(options, "--sentinel");
 	if (last != NULL) {	/* a file of its own, which it rewrites */
 		free(command);

@@ -114,7 +114,8 @@ test_bytes_of_every_kind(void **state)
 		copy[i] = value[i] = (char)(i * 7);
 	for (size_t i = 0; i < ARRAY_LEN(sent); i++) {
 		echoed = false;
-		redis_command(t.client.redis, 5, 2, (struct str[]){ STR("ECHO"), sent[i] }, on_echo, &sent[i]);
+		redis_command(t.client.redis, 5, 2, (struct str[]){ STR("ECHO"), sent[i] }, on_echo,
+			      &sent[i]);
 		/* Ours until then, not longer. */
 		memset(value, 'x', n);
 		sent[0].p = copy;
@@ -209,7 +210,8 @@ test_what_was_not_sent_is_not_unknown(void **state)
 	come_up(NULL);
 	kill(t.server.pid, SIGSTOP);
 	ask_within(&t.client, &first, 0.3, "PING");
-	redis_command(t.client.redis, 5, 2, (struct str[]){ STR("ECHO"), { value, n } }, answer_on_reply, &large);
+	redis_command(t.client.redis, 5, 2, (struct str[]){ STR("ECHO"), { value, n } }, answer_on_reply,
+		      &large);
 	ask(&t.client, &last, "PING");
 	WAIT_UNTIL(t.loop, t.client.downs == 1);
 	assert_int_equal(first.e, E_UNKNOWN);

@@ -34,7 +34,7 @@ test_passwords(void **state)
 
 	(void)state;
 	start("--requirepass X");
-	t.config.store.password = (char *)(uintptr_t)"X";
+	t.config.store.password = (char *)(uintptr_t) "X";
 	come_up();
 	tell(&t.client, "CONFIG SET requirepass other");
 	begin_again();
@@ -70,12 +70,12 @@ test_users(void **state)
 	begin_again();
 
 	/* Whoever needs no password may come without. */
-	t.config.store.user = (char *)(uintptr_t)"nobody";
+	t.config.store.user = (char *)(uintptr_t) "nobody";
 	t.config.store.password = NULL;
 	come_up();
 	assert_string_equal(tell(&t.client, "ACL WHOAMI").text, "nobody");
 	begin_again();
-	t.config.store.user = (char *)(uintptr_t)"stranger";
+	t.config.store.user = (char *)(uintptr_t) "stranger";
 	assert_refused("the password of user \"stranger\" is wrong, or there is no such user");
 }
 
@@ -89,7 +89,7 @@ test_a_password_that_changes(void **state)
 	(void)state;
 	start("--requirepass new");
 	t.config.store.password_file = file;
-	t.config.store.password = (char *)(uintptr_t)"old";
+	t.config.store.password = (char *)(uintptr_t) "old";
 	assert_refused("the password of user \"default\" is wrong");
 	/* Without the file it goes on with the old one. */
 	turns_within(0.5);
@@ -142,14 +142,14 @@ test_rights(void **state)
 	come_up();
 	tell(&t.client, "ACL SETUSER guest on nopass ~* +@all -role -info");
 	begin_again();
-	t.config.store.user = (char *)(uintptr_t)"guest";
+	t.config.store.user = (char *)(uintptr_t) "guest";
 	assert_refused("user \"guest\" may use neither ROLE nor INFO");
 	begin_again();
 	t.config.store.user = NULL;
 	come_up();
 	tell(&t.client, "ACL SETUSER guest +role");
 	begin_again();
-	t.config.store.user = (char *)(uintptr_t)"guest";
+	t.config.store.user = (char *)(uintptr_t) "guest";
 	assert_refused("user \"guest\" may not use INFO, which tells whether it is a Redis Cluster");
 }
 
@@ -173,7 +173,8 @@ test_replicas(void **state)
 	unsigned port = free_port();
 	struct client master = { 0 };
 	struct answer a = { 0 };
-	char *options = must_printf("--port %u", port), *follow = must_printf("--replicaof 127.0.0.1 %u", port);
+	char *options = must_printf("--port %u", port),
+	     *follow = must_printf("--replicaof 127.0.0.1 %u", port);
 
 	(void)state;
 	start(options);

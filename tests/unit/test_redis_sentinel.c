@@ -3,6 +3,8 @@
  * that are of no help. */
 #include "redis_client.h"
 
+#include "certificates.h"
+
 static struct {
 	unsigned ports[2];	/* of the two servers */
 	struct redis_server servers[2], sentinel;
@@ -17,7 +19,7 @@ begin_world(void **state)
 	memset(&w, 0, sizeof(w));
 	t.config.store.path[0] = '\0';
 	t.config.store.sentinels = w.endpoints;
-	t.config.store.master = (char *)(uintptr_t)"mymaster";
+	t.config.store.master = (char *)(uintptr_t) "mymaster";
 	return 0;
 }
 
@@ -51,7 +53,8 @@ start_sentinel(const char *more)
 	char *path = must_printf("%s/sentinel.conf", t.dir);
 	FILE *f = fopen(path, "w");
 
-	w.sentinel_port = free_port();
+	if (w.sentinel_port == 0)
+		w.sentinel_port = free_port();
 	assert_non_null(f);
 	fprintf(f,
 		"bind 127.0.0.1\nport %u\nunixsocket %s/sentinel.sock\ndir %s\n"
@@ -195,7 +198,7 @@ test_sentinels_that_are_no_help(void **state)
 	t.config.store.n_sentinels = 1;
 	port = w.endpoints[0].port;
 	w.endpoints[0].port = w.sentinel_port;
-	t.config.store.master = (char *)(uintptr_t)"other";
+	t.config.store.master = (char *)(uintptr_t) "other";
 	assert_refused("it knows no master \"other\"");
 	redis_free(&t.client.redis);
 
@@ -244,18 +247,60 @@ test_passwords_of_sentinels(void **state)
 	start_server(0, "--requirepass right");
 	start_sentinel("requirepass other\nsentinel auth-pass mymaster right");
 	add_endpoint(w.sentinel_port);
-	t.config.store.password = (char *)(uintptr_t)"right";
+	t.config.store.password = (char *)(uintptr_t) "right";
 	assert_refused("it wants a password, and none is configured");
 	assert_contains(t.client.why.text, "sentinel 127.0.0.1:");
 	redis_free(&t.client.redis);
 	t.client = (struct client){ 0 };
-	t.config.store.sentinel_password = (char *)(uintptr_t)"wrong";
+	t.config.store.sentinel_password = (char *)(uintptr_t) "wrong";
 	assert_refused("the password of user \"default\" is wrong");
 	redis_free(&t.client.redis);
 	t.client = (struct client){ 0 };
-	t.config.store.sentinel_password = (char *)(uintptr_t)"other";
+	t.config.store.sentinel_password = (char *)(uintptr_t) "other";
 	come_up();
 	assert_at(0);
+}
+
+/* With TLS both are reached by it: the sentinel, and whom it names. */
+static void
+test_sentinels_by_tls(void **state)
+{
+	struct certificate authority = certificate_new(NULL, NULL, 10);
+	struct certificate server = certificate_new(&authority, "IP:127.0.0.1", 10);
+	char *ca = must_printf("%s/ca.pem", t.dir), *cert = must_printf("%s/server.pem", t.dir);
+	char *key = must_printf("%s/server.key", t.dir), *options, *more;
+
+	(void)state;
+	certificate_write(&authority, ca, NULL);
+	certificate_write(&server, cert, key);
+	w.ports[0] = free_port();
+	options = must_printf("--port 0 --tls-port %u --tls-auth-clients no --tls-ca-cert-file %s "
+			      "--tls-cert-file %s --tls-key-file %s",
+			      w.ports[0], ca, cert, key);
+	redis_server_start(&w.servers[0], t.dir, "server0", options);
+	w.sentinel_port = free_port();
+	more = must_printf("port 0\ntls-port %u\ntls-auth-clients no\ntls-replication yes\ntls-ca-cert-file %s\n"
+			   "tls-cert-file %s\ntls-key-file %s",
+			   w.sentinel_port, ca, cert, key);
+	start_sentinel(more);
+	add_endpoint(w.sentinel_port);
+	assert_refused("onnection");	/* in plain words: closed or reset */
+	redis_free(&t.client.redis);
+	t.client = (struct client){ 0 };
+	t.config.store.tls = true;
+	t.config.store.ca = ca;
+	come_up();
+	assert_at(0);
+	turns_within(1.3);
+	assert_true(redis_is_up(t.client.redis));
+	tell(&t.client, "PING");
+	free(ca);
+	free(cert);
+	free(key);
+	free(options);
+	free(more);
+	certificate_free(&authority);
+	certificate_free(&server);
 }
 
 /* The old master lives on, and is dropped all the same. */
@@ -322,7 +367,7 @@ test_a_sentinel_that_is_behind(void **state)
 {
 	char *follow, *path = must_printf("%s/behind.conf", t.dir);
 	struct redis_server behind = { 0 };
-	unsigned port = free_port();
+	unsigned port = free_port(), old;
 	FILE *f = fopen(path, "w");
 
 	(void)state;
@@ -332,12 +377,16 @@ test_a_sentinel_that_is_behind(void **state)
 	/* It believes in server 0; as long as nothing seems wrong for long, it
 	 * does not look twice. */
 	assert_non_null(f);
-	fprintf(f, "bind 127.0.0.1\nport %u\nunixsocket %s/behind.sock\ndir %s\n"
-		   "sentinel monitor mymaster 127.0.0.1 %u 2\nsentinel down-after-milliseconds mymaster 60000\n",
+	fprintf(f,
+		"bind 127.0.0.1\nport %u\nunixsocket %s/behind.sock\ndir %s\n"
+		"sentinel monitor mymaster 127.0.0.1 %u 2\nsentinel down-after-milliseconds mymaster 60000\n",
 		port, t.dir, t.dir, w.ports[0]);
 	assert_int_equal(fclose(f), 0);
 	redis_server_start(&behind, t.dir, "behind", "--sentinel");
-	w.ports[0] ^= w.ports[1], w.ports[1] ^= w.ports[0], w.ports[0] ^= w.ports[1];
+	/* The other one knows better. */
+	old = w.ports[0];
+	w.ports[0] = w.ports[1];
+	w.ports[1] = old;
 	start_sentinel("");
 	add_endpoint(port);
 	add_endpoint(w.sentinel_port);
@@ -361,6 +410,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_sentinels_that_are_no_help, begin_world, end_world),
 		cmocka_unit_test_setup_teardown(test_a_sentinel_that_is_silent, begin_world, end_world),
 		cmocka_unit_test_setup_teardown(test_passwords_of_sentinels, begin_world, end_world),
+		cmocka_unit_test_setup_teardown(test_sentinels_by_tls, begin_world, end_world),
 		cmocka_unit_test_setup_teardown(test_a_failover_by_hand, begin_world, end_world),
 		cmocka_unit_test_setup_teardown(test_a_master_that_dies, begin_world, end_world),
 		cmocka_unit_test_setup_teardown(test_a_sentinel_that_is_behind, begin_world, end_world),

@@ -19,9 +19,10 @@ start(const char *names, unsigned port)
 	certificate_write(&server, cert, key);
 	certificate_free(&authority);
 	certificate_free(&server);
-	options = must_printf("--port 0 --tls-port %u --tls-auth-clients no --tls-ca-cert-file %s --tls-cert-file %s "
-			      "--tls-key-file %s",
-			      port, ca, cert, key);
+	options = must_printf(
+		"--port 0 --tls-port %u --tls-auth-clients no --tls-ca-cert-file %s --tls-cert-file %s "
+		"--tls-key-file %s",
+		port, ca, cert, key);
 	redis_server_start(&t.server, t.dir, "redis", options);
 	free(options);
 	config_by_port("127.0.0.1", port);

@@ -131,7 +131,7 @@ test_mistakes(void **state)
 static void
 test_passwords_are_refused_and_never_shown(void **state)
 {
-	const char *urls[] = { "redis://u:s3cr3t@h",       "redis://:s3cr3t@h",    "rediss://u:s3cr3t@h:x",
+	const char *urls[] = { "redis://u:s3cr3t@h",        "redis://:s3cr3t@h",    "rediss://u:s3cr3t@h:x",
 			       "redis://u:s3cr3t/s3cr3t@h", "unix://u:s3cr3t@/run", "redis://u:@s3cr3t:@h",
 			       "s3cr3t://u:s3cr3t@h" };
 	struct redis_url url;

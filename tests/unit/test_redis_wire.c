@@ -11,9 +11,18 @@ struct line {
 	size_t n;	/* of the answer, when it has NULs; else 0 */
 };
 
-#define GOOD_PING { "PING", "+PONG\r\n", 0 }
-#define GOOD_ROLE { "ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n", 0 }
-#define GOOD_INFO { "INFO", "$17\r\ncluster_enabled:0\r\n", 0 }
+#define GOOD_PING \
+	{ \
+		"PING", "+PONG\r\n", 0 \
+	}
+#define GOOD_ROLE \
+	{ \
+		"ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n", 0 \
+	}
+#define GOOD_INFO \
+	{ \
+		"INFO", "$17\r\ncluster_enabled:0\r\n", 0 \
+	}
 #define HONEST GOOD_PING, GOOD_ROLE, GOOD_INFO
 
 /* A server in our own loop, with at most one visitor. */
@@ -203,7 +212,8 @@ static const struct {
 	{ "*2147483647\r\n", "its answer has more than 262144 elements" },
 	{ "*2\r\n*200000\r\n", "no answer within" },
 	{ "*2\r\n*2\r\n*0\r\n*262141\r\n", "its answer has more than 262144 elements" },
-	{ "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "it does not speak Redis' protocol" },
+	{ "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
+	  "it does not speak Redis' protocol" },
 	{ "$1000000000\r\nabc", "no answer within" },
 	{ "*0\r\n", "it answered PING with: a list" },
 	{ "*-1\r\n", "it answered PING with: nil" },
@@ -218,7 +228,8 @@ static const struct {
 	{ "-READONLY You can't write\r\n", "it is a replica, which takes no writes" },
 	{ "-MOVED 1 127.0.0.1:1\r\n", "it is a Redis Cluster, which is not supported" },
 	{ "-CLUSTERDOWN down\r\n", "it is a Redis Cluster, which is not supported" },
-	{ "-ERR max number of clients reached\r\n", "it answered PING with: ERR max number of clients reached" },
+	{ "-ERR max number of clients reached\r\n",
+	  "it answered PING with: ERR max number of clients reached" },
 };
 
 static void
@@ -247,13 +258,15 @@ static const struct {
 	{ "$6\r\nmaster\r\n", NULL, "it answered ROLE with: a text" },
 	{ "*1\r\n:1\r\n", NULL, "it answered ROLE with: a list" },
 	{ "*1\r\n*1\r\n$6\r\nmaster\r\n", NULL, "it answered ROLE with: a list" },
-	{ "*5\r\n$5\r\nslave\r\n$1\r\nx\r\n:1\r\n$2\r\nup\r\n:0\r\n", NULL, "it is a replica, not the master" },
+	{ "*5\r\n$5\r\nslave\r\n$1\r\nx\r\n:1\r\n$2\r\nup\r\n:0\r\n", NULL,
+	  "it is a replica, not the master" },
 	{ "*2\r\n$8\r\nsentinel\r\n*0\r\n", NULL, "it is a Sentinel, not Redis" },
 	{ "-NOPERM no\r\n", "$0\r\n\r\n", "it answered INFO replication with: a text" },
 	{ "-NOPERM no\r\n", "$10\r\nrole:slave\r\n", "it is a replica, not the master" },
 	{ "-NOPERM no\r\n", "-NOPERM no\r\n", "may use neither ROLE nor INFO" },
 	{ "*1\r\n$6\r\nmaster\r\n", "*0\r\n", "it answered INFO cluster with: a list" },
-	{ "*1\r\n$6\r\nmaster\r\n", "-ERR unknown command 'INFO'\r\n", "it answered INFO cluster with: ERR unknown" },
+	{ "*1\r\n$6\r\nmaster\r\n", "-ERR unknown command 'INFO'\r\n",
+	  "it answered INFO cluster with: ERR unknown" },
 	{ "*1\r\n$6\r\nmaster\r\n", "$17\r\ncluster_enabled:1\r\n", "it is a Redis Cluster" },
 };
 
@@ -344,8 +357,9 @@ test_an_answer_too_many(void **state)
 static void
 test_refusals_while_up(void **state)
 {
-	const char *refusals[] = { "-READONLY r\r\n", "-LOADING l\r\n", "-NOAUTH n\r\n",    "-MASTERDOWN m\r\n",
-				   "-MOVED 1 h:1\r\n", "-ASK 1 h:1\r\n", "-CLUSTERDOWN c\r\n", "-CROSSSLOT c\r\n" };
+	const char *refusals[] = { "-READONLY r\r\n",    "-LOADING l\r\n",   "-NOAUTH n\r\n",
+				   "-MASTERDOWN m\r\n",  "-MOVED 1 h:1\r\n", "-ASK 1 h:1\r\n",
+				   "-CLUSTERDOWN c\r\n", "-CROSSSLOT c\r\n" };
 	struct line lines[] = { HONEST, { "EVAL", NULL, 0 }, { NULL, NULL, 0 } };
 
 	(void)state;

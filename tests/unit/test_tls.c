@@ -192,7 +192,8 @@ test_what_is_no_file_of_certificates(void **state)
 
 	(void)state;
 	assert_int_equal(tls_client_context("/nowhere/ca.pem", &context, &why), E_USAGE);
-	assert_string_equal(why.text, "cannot read certificates from /nowhere/ca.pem: No such file or directory");
+	assert_string_equal(why.text,
+			    "cannot read certificates from /nowhere/ca.pem: No such file or directory");
 	assert_null(context);
 	assert_int_equal(tls_client_context("/tmp", &context, &why), E_USAGE);
 	assert_string_equal(why.text, "cannot read certificates from /tmp: it is not a plain file");
@@ -325,7 +326,11 @@ test_ends(void **state)
 	assert_int_equal(SSL_get_error(t.ssl, 0), SSL_ERROR_ZERO_RETURN);
 	/* Bytes that no honest peer sends. */
 	assert_int_equal(shake("redis.test"), 1);
-	assert_int_equal(send(t.fd, "\x17\x03\x03\x00\x20" "0123456789abcdef0123456789abcdef", 37, 0), 37);
+	assert_int_equal(send(t.fd,
+			      "\x17\x03\x03\x00\x20"
+			      "0123456789abcdef0123456789abcdef",
+			      37, 0),
+			 37);
 	assert_int_equal(io_read(&t.io, &c, 1), -1);
 	assert_int_equal(errno, EPROTO);
 	assert_non_null(strstr(io_error(&t.io), "TLS: "));
