@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import socket
+import subprocess
 import threading
 import time
 
@@ -344,6 +345,14 @@ def test_of_two_started_at_once_one_is_refused(web, tmp_path):
         other.wait_ready()
         assert other.running and "somebody else already does" in ended[0].stderr()
         other.stop()
+
+
+def test_closed_standard_descriptors_are_not_taken_for_something_else(web):
+    teal = web(start=False)
+    teal.start(prefix=("sh", "-c", 'exec "$0" "$@" 0<&- 1>&- 2>&-'), stdout=subprocess.DEVNULL)
+    for fd in range(3):
+        assert os.readlink(f"/proc/{teal.pid}/fd/{fd}") == "/dev/null"
+    assert teal.ok("flip", "web", "blue")["changed"]
 
 
 # ---- idle means idle ----

@@ -1,5 +1,6 @@
 /* main.c - teald: reads the configuration, opens everything, serves, stops.
  * Thread: main. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -286,13 +287,29 @@ serve(struct config *config, bool assume_initial)
 	return e == OK ? 0 : EXIT_FAILED;
 }
 
+/* Whoever starts us with some of them closed must not find log lines in what
+ * would be given their numbers. */
+static void
+keep_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct config *config = NULL;
-	int status = parse_options(argc, argv, &o);
+	int status;
 
+	keep_standard_descriptors();
+	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
 	if (load(o.config, &config) != OK)
