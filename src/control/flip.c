@@ -418,6 +418,9 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	char text[sizeof(why->text) + 128];
 
 	if (e != OK) {
+		/* It began no drain; the next one is perhaps a stranger's. */
+		if (e != E_UNKNOWN)
+			en->drain_timeout = -1;
 		/* A lock that came between our look and our write. */
 		if (e == E_CONFLICT && refuse_if_locked(f))
 			return;

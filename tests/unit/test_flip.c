@@ -515,6 +515,26 @@ test_wait_drained_waits_for_the_last_connection(void **state)
 }
 
 static void
+test_a_refused_flips_drain_is_not_the_next_ones(void **state)
+{
+	struct rig *r = *state;
+	struct record theirs;
+	struct asker a;
+
+	r->store.fail = E_CONFLICT;
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_drain = true, .drain = 0 });
+	UNTIL(r, a.done);
+	/* Somebody else of the fleet flips. */
+	theirs = r->store.truth;
+	theirs.epoch++;
+	theirs.color = BLUE;
+	r->store.store.on_record(r->store.store.arg, "web", &theirs);
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	assert_true(r->engine.orders.timeout == 30);
+}
+
+static void
 test_flip_back_during_a_drain_ends_it_and_tells_who_waits(void **state)
 {
 	struct rig *r = *state;
@@ -612,6 +632,7 @@ main(void)
 		T(test_store_that_does_not_answer_is_unknown_and_the_flip_goes_on),
 		T(test_not_applied_in_time_says_changed),
 		T(test_wait_drained_waits_for_the_last_connection),
+		T(test_a_refused_flips_drain_is_not_the_next_ones),
 		T(test_flip_back_during_a_drain_ends_it_and_tells_who_waits),
 		T(test_flips_of_one_service_take_turns),
 		T(test_an_asker_may_leave_and_the_flip_goes_on),
