@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,6 +36,34 @@ unix_answers(const struct addr *a)
 	return rc;
 }
 
+/* Bound, and not listening yet, looks to connect() as if nobody were there: a
+ * teald that waits for its store, say.  The kernel's table tells them from a
+ * file that was left behind; connections accepted by a listener that is gone
+ * carry its name as well, but are connected (state 03). */
+static bool
+unix_is_bound(const struct addr *a)
+{
+	FILE *f = fopen("/proc/net/unix", "re");
+	char *line = NULL;
+	size_t room = 0;
+	unsigned state;
+	bool found = false;
+	int at;
+
+	if (f == NULL)
+		return false;
+	while (!found && getline(&line, &room, f) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		at = 0;
+		/* Num RefCount Protocol Flags Type St Inode Path */
+		if (sscanf(line, "%*s %*s %*s %*s %*s %x %*s %n", &state, &at) == 1 && at > 0)
+			found = state == 1 && strcmp(line + at, a->u.un.sun_path) == 0;
+	}
+	free(line);
+	fclose(f);
+	return found;
+}
+
 enum err
 sock_claim_unix(const struct addr *a, struct why *why)
 {
@@ -52,6 +81,9 @@ sock_claim_unix(const struct addr *a, struct why *why)
 	case 1:
 		return why_set(why, E_USAGE, "somebody already answers on %s; stop it or choose another path", path);
 	case 0:
+		if (unix_is_bound(a))
+			return why_set(why, E_USAGE, "somebody is about to listen on %s; stop it or choose another path",
+				       path);
 		if (unlink(path) != 0)
 			return why_set(why, E_USAGE, "cannot remove the stale socket %s: %s", path, strerror(errno));
 		return OK;

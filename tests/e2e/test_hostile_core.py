@@ -329,6 +329,34 @@ def test_its_own_socket_file_is_removed(web):
     assert not os.path.exists(path)
 
 
+def test_a_path_that_is_bound_but_not_listened_on_yet_is_not_taken_away(web):
+    """A teald that waits for its store has bound already; a file that nobody
+    has bound is a left-over, also while connections of the past live on."""
+    path = f"/tmp/teal-hostile-{os.getpid()}-b.sock"
+    waiting = socket.socket(socket.AF_UNIX)
+    waiting.bind(path)
+    try:
+        teal = web(listen=f"unix:{path}", start=False)
+        status, text = teal.start_refused()
+        assert status == 1 and "somebody is about to listen" in text
+        assert os.path.exists(path)
+        # Its accepted connections go on, it does not: the path is free.
+        waiting.listen()
+        past = socket.socket(socket.AF_UNIX)
+        past.connect(path)
+        accepted, _ = waiting.accept()
+        waiting.close()
+        teal.start()
+        assert teal.connect().echo().peer == "green"
+        accepted.close()
+        past.close()
+        teal.stop()
+    finally:
+        waiting.close()
+        if os.path.exists(path):
+            os.unlink(path)
+
+
 # ---- two at the same moment ----
 
 def test_of_two_started_at_once_one_is_refused(web, tmp_path):
