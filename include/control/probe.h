@@ -1,23 +1,37 @@
-/* probe.h - one check of one address: can it be connected to, now?
+/* probe.h - one check of one address: can it be connected to, now, and does it
+ * answer what it should?
  * Thread: main. */
 #ifndef CONTROL_PROBE_H
 #define CONTROL_PROBE_H
 
 #include <ev.h>
 
+#include "base/str.h"
+#include "model/status_set.h"
 #include "net/addr.h"
 
 struct probe;
 
-/* error is NULL when the connection was accepted within the timeout, else a
- * short reason such as "connection refused" or "timed out after 1 s".  The
- * probe is gone when this is called. */
+struct probe_request {
+	const struct addr *to;
+	const struct addr *source;	/* NULL or empty: the kernel chooses */
+	double timeout;	/* seconds for all of it */
+	struct str send;	/* sent once connected, copied; empty: nothing */
+	/* The status line that an HTTP server must answer with; NULL: nothing is
+	 * read, to be connected (and to have sent) is enough. */
+	const struct status_set *expect;
+};
+
+/* error is NULL when all was as it should be within the timeout, else a short
+ * reason such as "connection refused", "timed out after 1 s" or "HTTP status
+ * 503".  The probe is gone when this is called. */
 typedef void probe_done_fn(void *arg, const char *error, double seconds);
 
-/* Never calls done from inside.  source may be NULL or empty.  Returns NULL
- * when it could not even begin; done is not called then and *error says why. */
-struct probe *probe_start(struct ev_loop *loop, const struct addr *to, const struct addr *source, double timeout,
-			  probe_done_fn *done, void *arg, const char **error);
+/* Never calls done from inside.  expect has to live as long as the probe.
+ * Returns NULL when it could not even begin; done is not called then and
+ * *error says why. */
+struct probe *probe_start(struct ev_loop *loop, const struct probe_request *request, probe_done_fn *done, void *arg,
+			  const char **error);
 /* Gives up without calling done; *pp is NULL on return. */
 void probe_cancel(struct probe **pp);
 

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "model/color.h"
+#include "model/status_set.h"
 #include "net/addr.h"
 #include "proto/redis_url.h"
 
@@ -40,6 +41,11 @@ struct health_config {
 	enum health_type type;	/* default tcp */
 	double interval, timeout;	/* 2.0, 1.0 */
 	unsigned rise, fall;	/* 2, 3 */
+	/* http: what is asked, with which Host (NULL: the backend's address), and
+	 * which answers are good.  "/" and 200-399. */
+	char *path, *host;
+	struct status_set expect;
+	char *expect_text;	/* as written; NULL: the default */
 };
 
 /* "N%" or a count. */

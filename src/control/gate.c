@@ -49,8 +49,13 @@ begin_some(struct gate *g)
 		struct gate_backend *gb = &g->backends[g->begun++];
 		const char *error = NULL;
 
-		gb->probe = probe_start(g->entry->control->loop, &gb->backend->address, &sc->source_address,
-					sc->health.timeout > 0 ? sc->health.timeout : 1.0, gate_on_probe, gb, &error);
+		const struct probe_request request = {
+			.to = &gb->backend->address,
+			.source = &sc->source_address,
+			.timeout = sc->health.timeout > 0 ? sc->health.timeout : 1.0,
+		};
+
+		gb->probe = probe_start(g->entry->control->loop, &request, gate_on_probe, gb, &error);
 		if (gb->probe == NULL)
 			verdict(gb, error);
 	}

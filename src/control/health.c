@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "control/health.h"
 #include "control/probe.h"
 
@@ -39,6 +40,7 @@ struct check {
 	double started;	/* clock_now() of the last probe */
 	unsigned passed, failed;	/* in a row; one of them is 0 */
 	bool answered;	/* passed or failed once */
+	char *ask;	/* the HTTP request; NULL: to be connected is enough */
 };
 
 /* The checks of one service. */
@@ -190,11 +192,18 @@ begin(struct check *c)
 {
 	struct health *h = c->group->health;
 	const struct service_config *sc = c->group->service->config;
+	bool http = sc->health.type == HEALTH_HTTP;
+	const struct probe_request request = {
+		.to = &c->backend->health_address,
+		.source = &sc->source_address,
+		.timeout = sc->health.timeout,
+		.send = c->ask != NULL ? str_from(c->ask) : (struct str){ "", 0 },
+		.expect = http ? &sc->health.expect : NULL,
+	};
 	const char *error;
 
 	c->started = clock_now();
-	c->probe = probe_start(h->loop, &c->backend->health_address, &sc->source_address, sc->health.timeout,
-			       check_on_answer, c, &error);
+	c->probe = probe_start(h->loop, &request, check_on_answer, c, &error);
 	if (c->probe != NULL) {
 		h->under_way++;
 		return;
@@ -256,6 +265,20 @@ group_on_hurry(struct ev_loop *loop, ev_timer *w, int revents)
 	hurry_now(container_of(w, struct group, hurry));
 }
 
+/* The request, the same every time; the connection ends with the answer. */
+static char *
+question(const struct service_config *sc, const struct backend *b)
+{
+	char where[ADDR_TEXT];
+
+	if (sc->health.type != HEALTH_HTTP)
+		return NULL;
+	return must_printf("GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: teald/%s\r\nAccept: */*\r\n"
+			   "Connection: close\r\n\r\n",
+			   sc->health.path, sc->health.host != NULL ? sc->health.host :
+			   addr_format(&b->health_address, where), teal_version());
+}
+
 static void
 group_init(struct group *g, struct health *h, struct service *s)
 {
@@ -271,6 +294,7 @@ group_init(struct group *g, struct health *h, struct service *s)
 			c->magic = CHECK_MAGIC;
 			c->group = g;
 			c->backend = backend_ref(s->colors[color].backends[i]);
+			c->ask = question(s->config, c->backend);
 			list_init(&c->waiting);
 			ev_timer_init(&c->due, check_on_due, 0, 0);
 		}
@@ -329,6 +353,7 @@ health_free(struct health **hp)
 			probe_cancel(&c->probe);
 			ev_timer_stop(h->loop, &c->due);
 			backend_unref(&c->backend);
+			free(c->ask);
 			c->magic = 0;
 		}
 		free(g->checks);

@@ -1,4 +1,4 @@
-/* probe.c - one connection attempt: begun, watched, closed.
+/* probe.c - one connection attempt: begun, watched, spoken on, closed.
  * Thread: main.  Born in probe_start(), dies just before done is called, or in
  * probe_cancel().  Owns its socket. */
 #include <ctype.h>
@@ -16,6 +16,10 @@
 #define PROBE_MAGIC 0x70726f62u
 /* Even with no timeout a probe ends some day. */
 #define PROBE_LONGEST 60.0
+/* A status line longer than this is none. */
+#define LINE_MAX_BYTES 512
+/* What a probe whose answer was waiting gets to hear it out. */
+#define REPRIEVE 0.05
 
 struct probe {
 	uint32_t magic;
@@ -23,10 +27,16 @@ struct probe {
 	ev_io io;
 	ev_timer timer;
 	int fd;
+	bool reprieved;	/* its time was over, but an answer was there */
 	int failed;	/* errno of a connect() that was refused at once, 0: it goes on */
 	double timeout, started;
 	probe_done_fn *done;
 	void *arg;
+	const struct status_set *expect;
+	char *send;	/* what is left of the request */
+	size_t to_send, sent;
+	char line[LINE_MAX_BYTES];	/* what came back, until its first line is whole */
+	size_t got;
 };
 
 /* "connection refused": the system's words, fit for the middle of a sentence. */
@@ -50,6 +60,7 @@ release(struct probe *p)
 	ev_timer_stop(p->loop, &p->timer);
 	close(p->fd);
 	p->magic = 0;
+	free(p->send);
 	free(p);
 }
 
@@ -64,9 +75,103 @@ finish(struct probe *p, const char *error)
 	done(arg, error, seconds);
 }
 
-/* The attempt is over, one way or the other: which? */
 static void
-conclude(struct probe *p)
+want(struct probe *p, int events)
+{
+	if (ev_is_active(&p->io) && (p->io.events & (EV_READ | EV_WRITE)) == events)
+		return;
+	ev_io_stop(p->loop, &p->io);
+	ev_io_set(&p->io, p->fd, events);
+	ev_io_start(p->loop, &p->io);
+}
+
+/* "HTTP/1.1 200 OK": the code, or 0 for a line that is no status line
+ * (RFC 9112 section 4). */
+static unsigned
+status_of(struct str line)
+{
+	uint64_t code;
+
+	if (line.n < 12 || memcmp(line.p, "HTTP/1.", 7) != 0 || (line.p[7] != '0' && line.p[7] != '1') ||
+	    line.p[8] != ' ' || (line.n > 12 && line.p[12] != ' ') ||
+	    !str_to_u64((struct str){ line.p + 9, 3 }, 599, &code) || code < 100)
+		return 0;
+	return (unsigned)code;
+}
+
+/* Looks at what came back; true when that settled it. */
+static bool
+judge(struct probe *p, bool ended)
+{
+	const char *end = memchr(p->line, '\n', p->got);
+	char text[64];
+	unsigned status;
+
+	if (end == NULL && !ended && p->got < sizeof(p->line))
+		return false;
+	if (end == NULL) {
+		finish(p, p->got == 0 ? "closed the connection without an answer" : "did not answer in HTTP");
+		return true;
+	}
+	status = status_of((struct str){ p->line, (size_t)(end - p->line) - (end > p->line && end[-1] == '\r') });
+	if (status == 0)
+		snprintf(text, sizeof(text), "did not answer in HTTP");
+	else
+		snprintf(text, sizeof(text), "HTTP status %u", status);
+	finish(p, status != 0 && status_set_has(p->expect, status) ? NULL : text);
+	return true;
+}
+
+static void
+listen_to_it(struct probe *p)
+{
+	char text[64];
+
+	for (;;) {
+		ssize_t n = recv(p->fd, p->line + p->got, sizeof(p->line) - p->got, 0);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+			want(p, EV_READ);
+			return;
+		}
+		if (n < 0) {
+			finish(p, reason_of(errno, text));
+			return;
+		}
+		p->got += (size_t)n;
+		if (judge(p, n == 0))
+			return;
+	}
+}
+
+/* Connected: say what is to be said, and hear what must be heard. */
+static void
+speak(struct probe *p)
+{
+	char text[64];
+
+	while (p->sent < p->to_send) {
+		ssize_t n = send(p->fd, p->send + p->sent, p->to_send - p->sent, MSG_NOSIGNAL);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+			want(p, EV_WRITE);
+			return;
+		}
+		if (n < 0) {
+			finish(p, reason_of(errno, text));
+			return;
+		}
+		p->sent += (size_t)n;
+	}
+	if (p->expect == NULL)
+		finish(p, NULL);
+	else
+		listen_to_it(p);
+}
+
+/* The connect is over, one way or the other: which? */
+static void
+go_on(struct probe *p)
 {
 	int error = p->failed;
 	socklen_t len = sizeof(error);
@@ -74,37 +179,43 @@ conclude(struct probe *p)
 
 	if (error == 0 && getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
 		error = errno;
-	finish(p, error == 0 ? NULL : reason_of(error, text));
+	if (error != 0)
+		finish(p, reason_of(error, text));
+	else
+		speak(p);
 }
 
 static void
-probe_on_writable(struct ev_loop *loop, ev_io *w, int revents)
+probe_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct probe *p = container_of(w, struct probe, io);
 
 	(void)loop;
 	(void)revents;
 	CHECK(p->magic == PROBE_MAGIC);
-	conclude(p);
+	go_on(p);
 }
 
 static void
 probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct probe *p = container_of(w, struct probe, timer);
-	struct pollfd now = { .fd = p->fd, .events = POLLOUT };
+	bool asked = p->to_send > 0 && p->sent == p->to_send;
+	struct pollfd now = { .fd = p->fd, .events = asked && p->expect != NULL ? POLLIN : POLLOUT };
 	char text[64];
 
-	(void)loop;
 	(void)revents;
 	CHECK(p->magic == PROBE_MAGIC);
 	/* Had this thread been held up, the answer may be waiting: a stall of
-	 * ours is no fault of the backend's. */
-	if (p->failed != 0 || poll(&now, 1, 0) > 0) {
-		conclude(p);
+	 * ours is no fault of the backend's.  Once; a trickle does not count. */
+	if (p->failed != 0 || (!p->reprieved && poll(&now, 1, 0) > 0)) {
+		p->reprieved = true;
+		ev_timer_set(w, REPRIEVE, 0);
+		ev_timer_start(loop, w);
+		go_on(p);
 		return;
 	}
-	snprintf(text, sizeof(text), "timed out after %g s", p->timeout);
+	snprintf(text, sizeof(text), "%s after %g s", asked ? "no answer" : "timed out", p->timeout);
 	finish(p, text);
 }
 
@@ -128,11 +239,12 @@ begin(int fd, const struct addr *to, const struct addr *source)
 }
 
 struct probe *
-probe_start(struct ev_loop *loop, const struct addr *to, const struct addr *source, double timeout,
-	    probe_done_fn *done, void *arg, const char **error)
+probe_start(struct ev_loop *loop, const struct probe_request *request, probe_done_fn *done, void *arg,
+	    const char **error)
 {
 	static char text[64];	/* main's, until its next probe */
-	int fd = socket(addr_family(to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	double timeout = request->timeout;
+	int fd = socket(addr_family(request->to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct probe *p;
 
 	if (fd < 0) {
@@ -147,8 +259,13 @@ probe_start(struct ev_loop *loop, const struct addr *to, const struct addr *sour
 	p->started = clock_now();
 	p->done = done;
 	p->arg = arg;
-	p->failed = begin(fd, to, source);
-	ev_io_init(&p->io, probe_on_writable, fd, EV_WRITE);
+	p->expect = request->expect;
+	p->to_send = request->send.n;
+	p->send = must_alloc(p->to_send);
+	if (p->to_send > 0)
+		memcpy(p->send, request->send.p, p->to_send);
+	p->failed = begin(fd, request->to, request->source);
+	ev_io_init(&p->io, probe_on_event, fd, EV_WRITE);
 	/* The loop's clock stands still within a turn: count from now, not from
 	 * when the turn began.  What failed already is told next turn. */
 	ev_now_update(loop);

@@ -12,11 +12,49 @@
 /* A shorter interval would only be load. */
 #define INTERVAL_MIN 0.01
 
+/* Fit for a request line or a header: no blanks, nothing unprintable. */
+static bool
+is_plain(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if (*text <= ' ' || *text == 0x7f || (unsigned char)*text >= 0x80)
+			return false;
+	return true;
+}
+
 static void
-check_health(const struct cursor *c, const struct service_draft *s)
+check_http_health(const struct cursor *c, struct service_draft *s)
+{
+	struct health_config *h = &s->s.health;
+	static const char *const only[] = { "health.path", "health.host", "health.expect" };
+
+	/* Inherited from the defaults they do no harm. */
+	for (size_t i = 0; h->type == HEALTH_TCP && i < ARRAY_LEN(only); i++) {
+		const config_setting_t *own = config_setting_lookup((config_setting_t *)(uintptr_t)s->at, only[i]);
+
+		if (own != NULL)
+			cursor_error(c, own, "%s: belongs to health.type = \"http\"; set that, or remove it", only[i]);
+	}
+	if (h->path != NULL && (h->path[0] != '/' || !is_plain(h->path)))
+		cursor_error(c, draft_at(s, "health.path"),
+			     "health.path: must begin with / and have neither blanks nor unprintable characters");
+	if (h->host != NULL && !is_plain(h->host))
+		cursor_error(c, draft_at(s, "health.host"),
+			     "health.host: must have neither blanks nor unprintable characters");
+	if (!status_set_parse(h->expect_text != NULL ? h->expect_text : "200-399", &h->expect))
+		cursor_error(c, draft_at(s, "health.expect"),
+			     "health.expect: \"%.40s\" is no list of status codes; write \"200-399\" or \"200,204\"",
+			     h->expect_text);
+	if (h->path == NULL)
+		h->path = must_strdup("/");
+}
+
+static void
+check_health(const struct cursor *c, struct service_draft *s)
 {
 	const struct health_config *h = &s->s.health;
 
+	check_http_health(c, s);
 	if (h->type == HEALTH_NONE)
 		return;
 	if (h->interval < INTERVAL_MIN)

@@ -12,7 +12,7 @@ service_defaults(struct service_draft *d)
 {
 	struct service_config *s = &d->s;
 
-	s->health = (struct health_config){ HEALTH_TCP, 2.0, 1.0, 2, 3 };
+	s->health = (struct health_config){ .type = HEALTH_TCP, .interval = 2.0, .timeout = 1.0, .rise = 2, .fall = 3 };
 	s->min_healthy = (struct quorum){ 50, true };
 	s->drain = (struct drain_config){ 30.0, 5.0, 0.0 };
 	s->connect_timeout = 2.0;
@@ -146,6 +146,9 @@ service_config_clear(struct service_config *s)
 	free(s->labels);
 	free(s->labels_json);
 	free(s->tcp.congestion);
+	free(s->health.path);
+	free(s->health.host);
+	free(s->health.expect_text);
 	free(s->preview);
 	free(s->listen);
 	free(s->name);

@@ -225,14 +225,14 @@ key_labels(const struct cursor *c, const struct key *k, const config_setting_t *
 }
 
 static const struct key health_keys[] = {
-	{ KEY("type", key_word), AT(s.health.type), .words = health_words, .unbuilt = 1u << HEALTH_HTTP },
+	{ KEY("type", key_word), AT(s.health.type), .words = health_words },
 	{ KEY("interval", key_seconds), AT(s.health.interval), .max = 86400 },
 	{ KEY("timeout", key_seconds), AT(s.health.timeout), .max = 300 },
 	{ KEY("rise", key_count), AT(s.health.rise), .min = 1, .max = 1000 },
 	{ KEY("fall", key_count), AT(s.health.fall), .min = 1, .max = 1000 },
-	{ KEY("path", key_text), .later = "health type \"http\"" },
-	{ KEY("host", key_text), .later = "health type \"http\"" },
-	{ KEY("expect", key_text), .later = "health type \"http\"" },
+	{ KEY("path", key_text), AT(s.health.path) },
+	{ KEY("host", key_text), AT(s.health.host) },
+	{ KEY("expect", key_text), AT(s.health.expect_text) },
 	{ 0 },
 };
 

@@ -150,3 +150,33 @@ def test_checks_do_not_count_as_traffic(web):
     assert m.get("teal_connections_total", service="web") == 0
     assert m.get("teal_bytes_total", service="web") == 0
     assert not teal.sessions()
+
+
+def test_http_checks_ask_for_a_path_and_judge_the_status(web, backend):
+    """Accepting connections is not enough: the application has to say 2xx or 3xx."""
+    said, heard = {"status": 200}, []
+
+    def application(conn, b):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            more = conn.recv(4096)
+            if not more:
+                return
+            head += more
+        heard.append(head.decode())
+        conn.sendall(b"HTTP/1.1 %d Whatever\r\nContent-Length: 2\r\n\r\nok" % said["status"])
+
+    app, other = backend("app", application), backend("other", application)
+    teal = web(green=[app], blue=[other], health={"type": "http", "path": "/ready?deep=1", "host": "shop.example",
+                                                  "expect": "200,204", "interval": 0.1, "timeout": 2.0 * slow(),
+                                                  "rise": 2, "fall": 2})
+    until(lambda: states(teal)[app.address] == "up", "the application says that it is well")
+    assert heard[0].startswith("GET /ready?deep=1 HTTP/1.1\r\n") and "\r\nHost: shop.example\r\n" in heard[0]
+    said["status"] = 503
+    until(lambda: states(teal)[app.address] == "down", "it says that it is not")
+    assert "HTTP status 503" in teal.wait_log("backend.down", backend=app.address)["reason"]
+    until(lambda: states(teal, "blue")[other.address] == "down", "nor is the other color")
+    refused = teal.ctl("flip", "web", "blue")
+    assert refused["error"] == "unhealthy" and "HTTP status 503" in refused["message"]
+    said["status"] = 204
+    until(lambda: states(teal)[app.address] == "up", "well again")

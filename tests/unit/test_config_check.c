@@ -36,6 +36,26 @@ test_names_and_listeners(void **state)
 	assert_broken(entrances, ARRAY_LEN(entrances));
 }
 
+static const struct broken http_checks[] = {
+	{ SHOP("health: { path = \"/x\"; };"),
+	  "5: service \"shop\": health.path: belongs to health.type = \"http\"; set that, or remove it" },
+	{ SHOP("health: { type = \"http\"; path = \"x\"; };"),
+	  "5: service \"shop\": health.path: must begin with / and have neither blanks nor unprintable characters" },
+	{ SHOP("health: { type = \"http\"; path = \"/a b\"; };"),
+	  "5: service \"shop\": health.path: must begin with / and have neither blanks nor unprintable characters" },
+	{ SHOP("health: { type = \"http\"; host = \"a\\r\\nX: y\"; };"),
+	  "5: service \"shop\": health.host: must have neither blanks nor unprintable characters" },
+	{ SHOP("health: { type = \"http\"; expect = \"2xx\"; };"),
+	  "5: service \"shop\": health.expect: \"2xx\" is no list of status codes; write \"200-399\" or \"200,204\"" },
+};
+
+static void
+test_http_checks(void **state)
+{
+	(void)state;
+	assert_broken(http_checks, ARRAY_LEN(http_checks));
+}
+
 static const struct broken colors[] = {
 	{ POOL("main = [\"10.0.0.1\"];", "nodes = \"main\"; green: { port = 1; };"),
 	  "3: service \"shop\": blue is missing; add blue: { port = ...; } or blue: { backends = [...]; }" },
@@ -180,6 +200,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names_and_listeners),
+		cmocka_unit_test(test_http_checks),
 		cmocka_unit_test(test_colors),
 		cmocka_unit_test(test_what_the_machine_does_not_know),
 		cmocka_unit_test(test_all_errors_come_at_once_and_in_order),

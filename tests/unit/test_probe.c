@@ -1,5 +1,6 @@
 /* test_probe.c - one connection attempt against real sockets: what answers,
  * what refuses, what stays silent. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,7 +78,8 @@ start(struct answer *a, const struct addr *to, const struct addr *source, double
 	struct probe *p;
 
 	*a = (struct answer){ 0 };
-	p = probe_start(loop, to, source, timeout, on_done, a, &error);
+	p = probe_start(loop, &(struct probe_request){ .to = to, .source = source, .timeout = timeout }, on_done, a,
+			&error);
 	if (p == NULL)
 		fail_msg("could not begin: %s", error);
 	assert_int_equal(a->calls, 0);	/* never from inside */
@@ -131,6 +133,106 @@ test_what_listens_passes(void **state)
 		close(fd);
 	}
 	assert_true(passed >= 1);
+}
+
+/* -- the question and its answer ------------------------------------------------ */
+
+struct server {
+	int listener;
+	const char *answer;	/* sent in two pieces, then the connection ends */
+	char heard[256];
+	bool silent;
+};
+
+static void *
+serve_once(void *arg)
+{
+	struct server *s = arg;
+	int fd = accept(s->listener, NULL, NULL);
+	size_t half = strlen(s->answer) / 2;
+	ssize_t n = recv(fd, s->heard, sizeof(s->heard) - 1, 0);
+
+	s->heard[n > 0 ? n : 0] = '\0';
+	if (s->silent) {
+		recv(fd, &half, 1, 0);
+	} else {
+		send(fd, s->answer, half, MSG_NOSIGNAL);
+		usleep(2000);	/* so that it arrives in two pieces */
+		send(fd, s->answer + half, strlen(s->answer) - half, MSG_NOSIGNAL);
+	}
+	close(fd);
+	return NULL;
+}
+
+static struct answer
+ask(struct server *s)
+{
+	struct status_set good;
+	struct answer a = { 0 };
+	const char *error;
+	struct addr at;
+	pthread_t thread;
+
+	assert_true(status_set_parse("200-399", &good));
+	s->listener = listen_on("127.0.0.1:0", 10, &at);
+	assert_int_equal(pthread_create(&thread, NULL, serve_once, s), 0);
+	assert_non_null(probe_start(loop, &(struct probe_request){ .to = &at, .timeout = s->silent ? 0.2 : 5,
+								    .send = STR("GET /up HTTP/1.1\r\n\r\n"),
+								    .expect = &good }, on_done, &a, &error));
+	WAIT_UNTIL(loop, a.calls > 0);
+	pthread_join(thread, NULL);
+	close(s->listener);
+	assert_string_equal(s->heard, "GET /up HTTP/1.1\r\n\r\n");
+	return a;
+}
+
+static void
+test_answers_are_judged(void **state)
+{
+	static const struct {
+		const char *answer, *error;	/* NULL: good */
+	} table[] = {
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", NULL },
+		{ "HTTP/1.0 399\r\n\r\n", NULL },
+		{ "HTTP/1.1 204 \n\n", NULL },
+		{ "HTTP/1.1 503 Service Unavailable\r\n\r\n", "HTTP status 503" },
+		{ "HTTP/1.1 199 x\r\n\r\n", "HTTP status 199" },
+		{ "HTTP/2 200\r\n\r\n", "did not answer in HTTP" },
+		{ "HTTP/1.1 2000\r\n", "did not answer in HTTP" },
+		{ "SSH-2.0-OpenSSH_9.2\r\n", "did not answer in HTTP" },
+		{ "HTTP/1.1 200", "did not answer in HTTP" },
+		{ "", "closed the connection without an answer" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct server s = { .answer = table[i].answer };
+		struct answer a = ask(&s);
+
+		if (strcmp(a.error, table[i].error != NULL ? table[i].error : "") != 0)
+			fail_msg("%s: %s", table[i].answer, a.error);
+	}
+}
+
+static void
+test_a_line_without_end_is_no_answer(void **state)
+{
+	char endless[4096];
+	struct server s = { .answer = endless };
+
+	(void)state;
+	memset(endless, 'x', sizeof(endless) - 1);
+	endless[sizeof(endless) - 1] = '\0';
+	assert_string_equal(ask(&s).error, "did not answer in HTTP");
+}
+
+static void
+test_silence_times_out(void **state)
+{
+	struct server s = { .answer = "", .silent = true };
+
+	(void)state;
+	assert_string_equal(ask(&s).error, "no answer after 0.2 s");
 }
 
 static void
@@ -285,7 +387,7 @@ test_without_descriptors_it_cannot_begin(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	none = (struct rlimit){ 3, before.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	p = probe_start(loop, &at, NULL, 1, on_done, &a, &error);
+	p = probe_start(loop, &(struct probe_request){ .to = &at, .timeout = 1 }, on_done, &a, &error);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_null(p);
 	assert_string_equal(error, "too many open files");
@@ -299,6 +401,9 @@ main(void)
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_what_listens_passes),
+		TEST(test_answers_are_judged),
+		TEST(test_a_line_without_end_is_no_answer),
+		TEST(test_silence_times_out),
 		TEST(test_what_does_not_listen_refuses),
 		TEST(test_what_stays_silent_times_out),
 		TEST(test_unix_sockets),
