@@ -113,7 +113,8 @@ judge(struct probe *p, bool ended)
 		finish(p, p->got == 0 ? "closed the connection without an answer" : "did not answer in HTTP");
 		return true;
 	}
-	status = status_of((struct str){ p->line, (size_t)(end - p->line) - (end > p->line && end[-1] == '\r') });
+	status = status_of(
+		(struct str){ p->line, (size_t)(end - p->line) - (end > p->line && end[-1] == '\r') });
 	if (status == 0)
 		snprintf(text, sizeof(text), "did not answer in HTTP");
 	else

@@ -78,8 +78,8 @@ start(struct answer *a, const struct addr *to, const struct addr *source, double
 	struct probe *p;
 
 	*a = (struct answer){ 0 };
-	p = probe_start(loop, &(struct probe_request){ .to = to, .source = source, .timeout = timeout }, on_done, a,
-			&error);
+	p = probe_start(loop, &(struct probe_request){ .to = to, .source = source, .timeout = timeout },
+			on_done, a, &error);
 	if (p == NULL)
 		fail_msg("could not begin: %s", error);
 	assert_int_equal(a->calls, 0);	/* never from inside */
@@ -176,9 +176,12 @@ ask(struct server *s)
 	assert_true(status_set_parse("200-399", &good));
 	s->listener = listen_on("127.0.0.1:0", 10, &at);
 	assert_int_equal(pthread_create(&thread, NULL, serve_once, s), 0);
-	assert_non_null(probe_start(loop, &(struct probe_request){ .to = &at, .timeout = s->silent ? 0.2 : 5,
-								    .send = STR("GET /up HTTP/1.1\r\n\r\n"),
-								    .expect = &good }, on_done, &a, &error));
+	assert_non_null(probe_start(loop,
+				    &(struct probe_request){ .to = &at,
+							     .timeout = s->silent ? 0.2 : 5,
+							     .send = STR("GET /up HTTP/1.1\r\n\r\n"),
+							     .expect = &good },
+				    on_done, &a, &error));
 	WAIT_UNTIL(loop, a.calls > 0);
 	pthread_join(thread, NULL);
 	close(s->listener);
