@@ -13,8 +13,8 @@
 
 static struct {
 	sem_t asked, may_answer;
-	bool waits;	/* for may_answer */
-	bool refuses;
+	_Atomic bool waits;	/* for may_answer */
+	_Atomic bool refuses;
 	_Atomic unsigned questions;
 } names;
 
