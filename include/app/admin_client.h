@@ -20,6 +20,7 @@
 /* Commands that go on after their client left; more are not watched to
  * their end. */
 #define ADMIN_ORPHANS_MAX 1024
+#define ADMIN_SPARE 4
 
 struct command;
 
@@ -30,6 +31,9 @@ struct admin {
 	struct io listener;
 	dev_t dev;	/* of the socket file, to know it again */
 	ino_t ino;
+	/* Open for nothing but to be closed when descriptors are out, so that
+	 * somebody can still be answered; -1: in use. */
+	int spare[ADMIN_SPARE];
 	ev_timer pause;	/* until accepting is tried again */
 	double complained_full, complained_busy;	/* clock_now() of the last line about it */
 	uint64_t refused;	/* for want of a place, since the start */

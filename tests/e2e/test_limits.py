@@ -175,6 +175,8 @@ def test_descriptors_taken_away_at_runtime(web, closing):
     cpu = teal.cpu()
     time.sleep(1.0)
     assert teal.cpu() - cpu < 0.3 * slow(), "it spins on EMFILE"
+    # Whoever is on call can still ask.
+    assert teal.ok("status", "web")["services"][0]["active"] == "green"
     # Clients leave, others are served in their place: none was lost.
     assert clients.leave() == {b"green\n"}
     resource.prlimit(teal.pid, resource.RLIMIT_NOFILE, (hard, hard))

@@ -208,6 +208,27 @@ admit(struct admin *a, int fd)
 	client_new(a, fd, &rights, pid);
 }
 
+/* Fills up the spare descriptors, as far as there are any to be had. */
+static void
+keep_spare(struct admin *a)
+{
+	for (int i = 0; i < ADMIN_SPARE; i++)
+		if (a->spare[i] < 0)
+			a->spare[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static bool
+give_spare(struct admin *a)
+{
+	for (int i = 0; i < ADMIN_SPARE; i++)
+		if (a->spare[i] >= 0) {
+			close(a->spare[i]);
+			a->spare[i] = -1;
+			return true;
+		}
+	return false;
+}
+
 static void
 admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -223,7 +244,7 @@ admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 		}
 		if (io_would_block())
 			return;
-		if (errno == ECONNABORTED)
+		if (errno == ECONNABORTED || ((errno == EMFILE || errno == ENFILE) && give_spare(a)))
 			continue;
 		/* Descriptors or memory are out.  An idle client's place may be
 		 * just what is missing; if not, wait rather than spin. */
@@ -287,6 +308,8 @@ bury(struct admin *a)
 		c->magic = 0;
 		free(c);
 	}
+	if (a->control != NULL && a->control->life != LIFE_STOPPED)
+		keep_spare(a);
 }
 
 /* Before the loop sleeps: no callback is on the stack that could hold one. */
@@ -316,6 +339,9 @@ admin_start(struct admin *a, struct control *c)
 	ev_timer_init(&a->pause, pause_on_over, 0.0, 0.0);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
 	ev_prepare_init(&a->reap, reap_on_turn);
+	for (int i = 0; i < ADMIN_SPARE; i++)
+		a->spare[i] = -1;
+	keep_spare(a);
 	io_init(&a->listener, a->listener.watcher.fd, admin_on_accept);
 	io_want(a->loop, &a->listener, EV_READ);
 	LOG_INFO("admin.listening", LS("socket", a->config->admin.socket));
@@ -359,6 +385,8 @@ stop_serving(struct admin *a)
 	ev_timer_stop(a->loop, &a->sweep);
 	ev_prepare_stop(a->loop, &a->reap);
 	bury(a);
+	while (give_spare(a))
+		continue;
 	names_free(&a->names);
 	jobs_free(&a->jobs);
 }
