@@ -165,7 +165,7 @@ wire_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	now = clock_now();
 	if (w->state != WIRE_OPEN) {
 		if (now >= w->open_by)
-			fail(w, "no connection within %g s", w->open_timeout);
+			fail(w, "no connection within %.3g s", w->open_timeout);
 		else
 			timer_arm(w, w->open_by);
 		return;
@@ -173,7 +173,7 @@ wire_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	if ((c = most_urgent(w)) == NULL)
 		return;
 	if (now >= c->deadline)
-		fail(w, "no answer within %g s", c->timeout);
+		fail(w, "no answer within %.3g s", c->timeout);
 	else
 		timer_arm(w, c->deadline);
 }
