@@ -126,6 +126,9 @@ open_bound(const struct addr *a, bool first)
 	}
 	if (bind(fd, &a->u.sa, a->len) != 0)
 		goto fail;
+	/* A service is for everybody who can reach its folder, as a port is. */
+	if (family == AF_UNIX && chmod(a->u.un.sun_path, 0666) != 0)
+		goto fail;
 	return fd;
 fail:
 	saved = errno;

@@ -37,6 +37,7 @@ def test_ipv6_listener_and_ipv6_backends(web, backend, ports):
 
 def test_unix_listener(web, tmp_path):
     teal = web(listen=f"unix:{tmp_path}/entrance.sock")
+    assert (tmp_path / "entrance.sock").stat().st_mode & 0o777 == 0o666
     with teal.connect() as c:
         assert c.peer == "green"
         c.echo(pattern(2)[:300_000])

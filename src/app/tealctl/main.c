@@ -1,6 +1,7 @@
 /* main.c - tealctl: the command line of teald.  One thread. */
 #include <stdio.h>
 
+#include "base/standard.h"
 #include "app/tealctl/options.h"
 #include "app/tealctl/output.h"
 #include "app/tealctl/talk.h"
@@ -38,6 +39,7 @@ main(int argc, char **argv)
 	enum err e;
 	int status;
 
+	standard_descriptors();
 	e = options_parse(&o, argc, argv, &why);
 	status = e == OK ? run(&o) : refuse(e, why.text);
 	options_free(&o);

@@ -1,6 +1,5 @@
 /* main.c - teald: reads the configuration, opens everything, serves, stops.
  * Thread: main. */
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "app/observe.h"
 #include "app/startup.h"
 #include "base/log.h"
+#include "base/standard.h"
 #include "base/version.h"
 #include "control/control.h"
 #include "data/proxy.h"
@@ -287,20 +287,6 @@ serve(struct config *config, bool assume_initial)
 	return e == OK ? 0 : EXIT_FAILED;
 }
 
-/* Whoever starts us with some of them closed must not find log lines in what
- * would be given their numbers. */
-static void
-keep_standard_descriptors(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -308,7 +294,7 @@ main(int argc, char **argv)
 	struct config *config = NULL;
 	int status;
 
-	keep_standard_descriptors();
+	standard_descriptors();
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
