@@ -393,7 +393,7 @@ control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	c->store->status(c->store, &status);
-	stale = c->store_ready && status.age > c->config->store.max_age;
+	stale = c->store_ready && c->config->store.max_age > 0 && status.age > c->config->store.max_age;
 	if (stale == c->stale)
 		return;
 	c->stale = stale;

@@ -21,6 +21,7 @@
 #define REASON_EVERY 5.0
 /* A member that vanished stays one for so long past max_age. */
 #define LIFE_EXTRA 5.0
+#define LIFE_DEFAULT 30.0
 
 bool
 store_redis_is_up(const struct store_redis *s)
@@ -31,7 +32,8 @@ store_redis_is_up(const struct store_redis *s)
 double
 store_redis_life(const struct store_redis *s)
 {
-	return s->config->store.max_age + LIFE_EXTRA;
+	/* 0 switches max_age off; who vanished has to be forgotten all the same. */
+	return (s->config->store.max_age > 0 ? s->config->store.max_age : LIFE_DEFAULT) + LIFE_EXTRA;
 }
 
 int64_t
@@ -283,6 +285,7 @@ store_redis_status(const struct store *store, struct store_status *out)
 static void
 store_redis_close(struct store **sp)
 {
+	struct redis *hints, *commands;
 	struct store_redis *s;
 	struct why why;
 
@@ -294,8 +297,12 @@ store_redis_close(struct store **sp)
 	ev_timer_stop(s->loop, &s->poll);
 	ev_timer_stop(s->loop, &s->beat);
 	ev_timer_stop(s->loop, &s->last_known);
-	redis_free(&s->hints);
-	redis_free(&s->commands);
+	/* Those who wait for an answer are told from inside, and look at it. */
+	hints = s->hints;
+	commands = s->commands;
+	redis_free(&hints);
+	redis_free(&commands);
+	s->hints = s->commands = NULL;
 	/* Writes in doubt stay so: nobody reads any more. */
 	LIST_EACH(it, &s->doubts) {
 		struct doubt *d = list_entry(it, struct doubt, link);

@@ -1,0 +1,673 @@
+/* test_store_redis.c - the store of a fleet against a real redis-server: two
+ * tealds' stores on one server, and what becomes of records, writes and members. */
+#include "redis_server.h"
+
+#include <hiredis/hiredis.h>
+
+#include "base/log.h"
+#include "control/store_redis.h"
+#include "wait.h"
+
+#define PREFIX "t:x"
+#define KEY PREFIX ":service:shop"
+
+/* One teald: its store, and what the store said. */
+struct teald {
+	struct store *store;
+	char dir[96];
+	struct config config;
+	struct service_config service;
+	struct record record;
+	unsigned told, ready;
+	bool may_obey;
+	uint64_t applied;
+};
+
+static struct {
+	char dir[64];
+	struct ev_loop *loop;
+	struct jobs *jobs;
+	struct redis_server server;
+	redisContext *own;	/* the test's own questions */
+	struct teald a, b;
+} t;
+
+static void
+on_record(void *arg, const char *service, const struct record *r)
+{
+	struct teald *d = arg;
+
+	assert_string_equal(service, "shop");
+	d->record = *r;
+	d->told++;
+}
+
+static void
+on_ready(void *arg)
+{
+	((struct teald *)arg)->ready++;
+}
+
+static bool
+may_obey(void *arg, const char *service, enum color to)
+{
+	(void)service;
+	(void)to;
+	return ((struct teald *)arg)->may_obey;
+}
+
+static void
+describe(void *arg, struct fleet_member *self)
+{
+	struct teald *d = arg;
+
+	if (self->services == NULL)
+		self->services = must_array(1, sizeof(*self->services));
+	self->n = 1;
+	self->ready = true;
+	str_copy(self->services[0].name, sizeof(self->services[0].name), STR("shop"));
+	self->services[0].applied = d->applied;
+}
+
+static void
+teald_open(struct teald *d, const char *name, bool assume_initial)
+{
+	struct why why;
+
+	d->told = d->ready = 0;
+	d->may_obey = true;
+	d->service = (struct service_config){ .name = (char *)"shop", .initial = GREEN, .labels_json = (char *)"" };
+	d->config = (struct config){ .state_dir = d->dir, .services = &d->service, .n_services = 1 };
+	d->config.store = (struct store_config){ .type = STORE_REDIS, .prefix = (char *)PREFIX, .max_age = 30,
+						 .connect_timeout = 0.5, .command_timeout = 0.5 };
+	snprintf(d->dir, sizeof(d->dir), "%s/%s", t.dir, name);
+	snprintf(d->config.store.path, sizeof(d->config.store.path), "%s/redis.sock", t.dir);
+	d->store = store_redis_new(&d->config, t.jobs, assume_initial);
+	d->store->on_record = on_record;
+	d->store->on_ready = on_ready;
+	d->store->may_obey = may_obey;
+	d->store->describe = describe;
+	d->store->arg = d;
+	if (mkdir(d->dir, 0700) != 0)
+		assert_int_equal(errno, EEXIST);
+	if (d->store->open(d->store, &why) != OK)
+		fail_msg("%s", why.text);
+}
+
+static void
+connect_own(void)
+{
+	char path[108];
+
+	if (t.own != NULL)
+		redisFree(t.own);
+	snprintf(path, sizeof(path), "%s/redis.sock", t.dir);
+	t.own = redisConnectUnix(path);
+	assert_non_null(t.own);
+	assert_int_equal(t.own->err, 0);
+}
+
+static int
+begin(void **state)
+{
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	snprintf(t.dir, sizeof(t.dir), "/tmp/test_store.XXXXXX");
+	assert_non_null(mkdtemp(t.dir));
+	t.loop = ev_loop_new(0);
+	t.jobs = jobs_new(t.loop, 1);
+	redis_server_start(&t.server, t.dir, "redis", "");
+	connect_own();
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	char command[128];
+
+	(void)state;
+	if (t.a.store != NULL)
+		t.a.store->close(&t.a.store);
+	if (t.b.store != NULL)
+		t.b.store->close(&t.b.store);
+	jobs_free(&t.jobs);
+	if (t.own != NULL)
+		redisFree(t.own);
+	redis_server_stop(&t.server);
+	ev_loop_destroy(t.loop);
+	snprintf(command, sizeof(command), "rm -rf %s", t.dir);
+	return system(command);
+}
+
+/* The answer as text, "" for nil; valid until the next one. */
+static const char *
+ask(const char *format, ...)
+{
+	static char text[512];
+	redisReply *r;
+	va_list ap;
+
+	va_start(ap, format);
+	r = redisvCommand(t.own, format, ap);
+	va_end(ap);
+	assert_non_null(r);
+	if (r->type == REDIS_REPLY_INTEGER)
+		snprintf(text, sizeof(text), "%lld", r->integer);
+	else
+		snprintf(text, sizeof(text), "%s", r->str != NULL ? r->str : "");
+	freeReplyObject(r);
+	return text;
+}
+
+static bool
+stored(const char *color, const char *epoch)
+{
+	char is[16];
+
+	snprintf(is, sizeof(is), "%s", ask("HGET " KEY " epoch"));
+	return strcmp(is, epoch) == 0 && strcmp(ask("HGET " KEY " color"), color) == 0;
+}
+
+struct answer {
+	unsigned times;
+	enum err e;
+	struct record now;
+	struct why why;
+};
+
+static void
+on_written(void *arg, enum err e, const struct record *now, const struct why *why)
+{
+	struct answer *a = arg;
+
+	a->times++;
+	a->e = e;
+	if (now != NULL)
+		a->now = *now;
+	if (why != NULL)
+		a->why = *why;
+}
+
+static void
+begin_write(struct teald *d, struct store_write *w, struct answer *a)
+{
+	*a = (struct answer){ 0 };
+	w->service = "shop";
+	snprintf(w->entry.service, sizeof(w->entry.service), "shop");
+	snprintf(w->entry.result, sizeof(w->entry.result), "ok");
+	w->entry.epoch = w->next.epoch;
+	d->store->write(d->store, w, on_written, a);
+}
+
+static struct store_write
+flip_to(const struct teald *d, enum color to)
+{
+	struct store_write w = { .expect_epoch = d->record.epoch, .next = d->record };
+
+	w.next.color = to;
+	w.next.epoch++;
+	w.next.change = CHANGE_FLIP;
+	w.next.at_us = clock_wall_us();
+	snprintf(w.next.by, sizeof(w.next.by), "ci");
+	w.entry.to = to;
+	return w;
+}
+
+static struct answer
+flip(struct teald *d, enum color to)
+{
+	struct store_write w = flip_to(d, to);
+	struct answer a;
+
+	begin_write(d, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	return a;
+}
+
+static struct answer
+lock(struct teald *d, bool on)
+{
+	struct store_write w = { .expect_epoch = d->record.epoch, .next = d->record };
+	struct answer a;
+
+	w.next.lock.on = on;
+	w.next.lock.at_us = 5;
+	w.entry.change = on ? CHANGE_LOCK : CHANGE_UNLOCK;
+	begin_write(d, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	return a;
+}
+
+static void
+both(void)
+{
+	teald_open(&t.a, "a", false);
+	WAIT_UNTIL(t.loop, t.a.ready > 0);
+	teald_open(&t.b, "b", false);
+	WAIT_UNTIL(t.loop, t.b.ready > 0);
+}
+
+static void
+the_first_begins_and_the_second_obeys(void **state)
+{
+	(void)state;
+	teald_open(&t.a, "a", false);
+	assert_int_equal(t.a.told, 0);	/* nobody knows anything yet */
+	WAIT_UNTIL(t.loop, t.a.ready == 1);
+	assert_int_equal(t.a.record.color, GREEN);
+	assert_int_equal(t.a.record.epoch, 1);
+	assert_true(stored("green", "1"));
+	assert_int_equal(flip(&t.a, BLUE).e, OK);
+	assert_int_equal(t.a.record.epoch, 2);	/* told before the answer */
+	assert_true(stored("blue", "2"));
+	teald_open(&t.b, "b", false);
+	WAIT_UNTIL(t.loop, t.b.ready == 1);
+	assert_int_equal(t.b.record.color, BLUE);
+	assert_int_equal(t.b.record.epoch, 2);
+	assert_int_equal(t.b.told, 1);
+}
+
+static void
+a_change_is_heard_of_at_once(void **state)
+{
+	double began;
+
+	(void)state;
+	both();
+	began = clock_now();
+	assert_int_equal(flip(&t.a, BLUE).e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 2);
+	assert_true(clock_now() - began < REDIS_POLL);	/* by the hint */
+}
+
+static void
+of_two_writes_for_one_epoch_one_wins(void **state)
+{
+	struct store_write w, v;
+	struct answer a, b;
+
+	(void)state;
+	both();
+	for (int i = 0; i < 20; i++) {
+		uint64_t epoch = t.a.record.epoch;
+
+		WAIT_UNTIL(t.loop, t.b.record.epoch == epoch);
+		w = flip_to(&t.a, color_other(t.a.record.color));
+		v = flip_to(&t.b, color_other(t.b.record.color));
+		begin_write(&t.a, &w, &a);
+		begin_write(&t.b, &v, &b);
+		WAIT_UNTIL(t.loop, a.times + b.times == 2);
+		assert_true((a.e == OK && b.e == E_CONFLICT) || (a.e == E_CONFLICT && b.e == OK));
+		assert_int_equal(a.now.epoch, epoch + 1);
+		assert_int_equal(b.now.epoch, epoch + 1);
+	}
+}
+
+/* The lock has no epoch of its own. */
+static void
+a_lock_that_was_not_seen_is_not_wiped_out(void **state)
+{
+	struct store_write w;
+	struct answer a;
+
+	(void)state;
+	both();
+	w = flip_to(&t.b, BLUE);
+	assert_int_equal(lock(&t.a, true).e, OK);
+	begin_write(&t.b, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	/* Either b had not heard of it, and lost; or it had, and would have been told. */
+	if (a.e == OK)
+		assert_true(t.b.record.lock.on);
+	else
+		assert_int_equal(a.e, E_CONFLICT);
+	assert_string_not_equal(ask("HGET " KEY " locked"), "");
+	WAIT_UNTIL(t.loop, t.b.record.lock.on);
+	assert_int_equal(lock(&t.b, false).e, OK);
+	assert_string_equal(ask("HGET " KEY " locked"), "");
+}
+
+static void
+a_lower_epoch_is_brought_forward(void **state)
+{
+	unsigned told;
+
+	(void)state;
+	both();
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(flip(&t.a, i % 2 ? GREEN : BLUE).e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 5);
+	told = t.a.told;
+	ask("HSET " KEY " color blue epoch 2");
+	WAIT_UNTIL(t.loop, stored("green", "5"));
+	assert_int_equal(t.a.told, told);	/* nobody heard of blue */
+	assert_int_equal(t.b.record.epoch, 5);
+	ask("FLUSHALL");
+	WAIT_UNTIL(t.loop, stored("green", "5"));
+	assert_int_equal(t.a.told, told);
+}
+
+static void
+a_higher_epoch_is_obeyed_if_it_may_be(void **state)
+{
+	struct store_status status;
+	struct answer a;
+
+	(void)state;
+	both();
+	t.b.may_obey = false;
+	ask("HSET " KEY " color blue epoch 7 previous green");
+	WAIT_UNTIL(t.loop, t.a.record.epoch == 7);
+	assert_int_equal(t.a.record.color, BLUE);
+	WAIT_UNTIL(t.loop, t.b.store->disputed(t.b.store, "shop"));
+	assert_int_equal(t.b.record.epoch, 1);
+	t.b.store->status(t.b.store, &status);
+	assert_true(status.up);
+	assert_non_null(strstr(status.problem, "refused"));
+	/* A lock cannot settle that; a flip can, whatever it is for. */
+	assert_int_equal(lock(&t.b, true).e, E_STORE);
+	a = flip(&t.b, GREEN);
+	assert_int_equal(a.e, OK);
+	assert_int_equal(a.now.epoch, 8);
+	assert_true(stored("green", "8"));
+	assert_false(t.b.store->disputed(t.b.store, "shop"));
+	WAIT_UNTIL(t.loop, t.a.record.epoch == 8);
+	assert_int_equal(t.a.record.color, GREEN);
+}
+
+static void
+a_forced_flip_is_obeyed_without_asking(void **state)
+{
+	struct store_write w;
+	struct answer a;
+
+	(void)state;
+	both();
+	t.b.may_obey = false;
+	w = flip_to(&t.a, BLUE);
+	w.forced = true;
+	begin_write(&t.a, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	assert_int_equal(a.e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 2);
+}
+
+static void
+at_one_epoch_the_stores_color_counts(void **state)
+{
+	(void)state;
+	both();
+	ask("HSET " KEY " color blue");
+	WAIT_UNTIL(t.loop, t.a.record.color == BLUE && t.b.record.color == BLUE);
+	assert_int_equal(t.a.record.epoch, 1);
+}
+
+static void
+a_record_that_makes_no_sense_changes_nothing(void **state)
+{
+	struct store_status status;
+	unsigned told;
+
+	(void)state;
+	both();
+	told = t.a.told;
+	ask("SET saved x");
+	ask("DEL " KEY);
+	ask("SET " KEY " green");
+	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.problem != NULL));
+	assert_non_null(strstr(status.problem, KEY));
+	assert_int_equal(flip(&t.a, BLUE).e, E_STORE);
+	assert_int_equal(t.a.told, told);
+	ask("DEL " KEY);
+	WAIT_UNTIL(t.loop, stored("green", "1"));
+	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.problem == NULL));
+}
+
+/* Redis sleeps, wakes, and finds the write in its socket: too late. */
+static void
+a_write_that_comes_too_late_writes_nothing(void **state)
+{
+	struct store_status status;
+	struct store_write w;
+	struct answer a;
+
+	(void)state;
+	both();
+	w = flip_to(&t.a, BLUE);
+	kill(t.server.pid, SIGSTOP);
+	begin_write(&t.a, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	assert_int_equal(a.e, E_UNKNOWN);
+	kill(t.server.pid, SIGCONT);
+	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.up));
+	assert_true(stored("green", "1"));
+	assert_int_equal(flip(&t.a, BLUE).e, OK);
+	assert_true(stored("blue", "2"));
+}
+
+/* It wakes in time: the answer was lost, but the write is there. */
+static void
+a_write_whose_answer_was_lost_is_found(void **state)
+{
+	struct store_redis *s;
+	struct store_write w;
+	struct answer a;
+
+	(void)state;
+	both();
+	s = store_redis_of(t.a.store);
+	t.a.config.store.command_timeout = 5;	/* its deadline; the connection goes sooner */
+	w = flip_to(&t.a, BLUE);
+	begin_write(&t.a, &w, &a);
+	/* Sent and executed; the server drops us before we read. */
+	ev_run(t.loop, EVRUN_NOWAIT);
+	usleep(50000);
+	ask("CLIENT KILL TYPE normal SKIPME yes");
+	t.a.may_obey = false;	/* it was ours: the gate let it through */
+	WAIT_UNTIL(t.loop, a.times > 0);
+	assert_int_equal(a.e, OK);
+	assert_int_equal(a.times, 1);
+	assert_int_equal(t.a.record.epoch, 2);
+	assert_true(list_empty(&s->doubts));
+}
+
+static void
+without_a_server_writes_are_refused_at_once(void **state)
+{
+	struct store_status status;
+	double began;
+	struct answer a;
+
+	(void)state;
+	both();
+	redis_server_stop(&t.server);
+	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), !status.up));
+	assert_non_null(status.problem);
+	began = clock_now();
+	a = flip(&t.a, BLUE);
+	assert_int_equal(a.e, E_STORE);
+	assert_true(clock_now() - began < 0.2);
+	assert_int_equal(a.now.epoch, 1);
+}
+
+static void
+what_is_known_counts_when_the_server_is_away(void **state)
+{
+	(void)state;
+	both();
+	assert_int_equal(flip(&t.a, BLUE).e, OK);
+	t.a.store->close(&t.a.store);
+	redis_server_stop(&t.server);
+	teald_open(&t.a, "a", false);
+	assert_int_equal(t.a.told, 0);	/* Redis has a chance first */
+	WAIT_UNTIL(t.loop, t.a.ready > 0);
+	assert_int_equal(t.a.record.color, BLUE);
+	assert_int_equal(t.a.record.epoch, 2);
+}
+
+static void
+initial_is_assumed_only_when_told_to(void **state)
+{
+	(void)state;
+	redis_server_stop(&t.server);
+	teald_open(&t.a, "a", false);
+	teald_open(&t.b, "b", true);
+	WAIT_UNTIL(t.loop, t.b.ready > 0);
+	assert_int_equal(t.b.record.epoch, 1);
+	assert_int_equal(t.a.told, 0);
+	assert_int_equal(t.a.ready, 0);
+}
+
+static void
+the_fleet_is_told_and_left(void **state)
+{
+	const struct fleet *f;
+
+	(void)state;
+	both();
+	t.b.applied = 1;
+	t.b.store->announce(t.b.store);
+	f = t.a.store->fleet(t.a.store);
+	WAIT_UNTIL(t.loop, f->n == 2 && f->members[0].services[0].applied + f->members[1].services[0].applied == 1);
+	assert_int_equal(f->members[0].self + f->members[1].self, 1);
+	while (!t.b.store->leave(t.b.store))
+		ev_run(t.loop, EVRUN_ONCE);
+	WAIT_UNTIL(t.loop, f->n == 1);
+	assert_true(f->members[0].self);
+	/* It does not come back by a late heartbeat. */
+	t.b.store->announce(t.b.store);
+	t.b.store->close(&t.b.store);
+	assert_string_equal(ask("ZCARD " PREFIX ":lbs"), "1");
+}
+
+static unsigned refreshed;
+static enum err refreshed_e;
+
+static void
+on_refreshed(void *arg, enum err e, const struct why *why)
+{
+	(void)arg;
+	(void)why;
+	refreshed++;
+	refreshed_e = e;
+}
+
+static void
+a_refresh_reads_what_is_there_now(void **state)
+{
+	(void)state;
+	both();
+	for (int i = 0; i < 10; i++) {
+		char epoch[16];
+
+		snprintf(epoch, sizeof(epoch), "%d", 10 + i);
+		refreshed = 0;
+		/* A reading is under way already, and knows nothing of this. */
+		store_redis_read(store_redis_of(t.a.store));
+		ask("HSET " KEY " epoch %s", epoch);
+		t.a.store->refresh(t.a.store, on_refreshed, NULL);
+		WAIT_UNTIL(t.loop, refreshed > 0);
+		assert_int_equal(refreshed_e, OK);
+		assert_int_equal(t.a.record.epoch, 10 + i);
+	}
+	kill(t.server.pid, SIGSTOP);
+	refreshed = 0;
+	t.a.store->refresh(t.a.store, on_refreshed, NULL);
+	t.a.store->refresh(t.a.store, on_refreshed, NULL);
+	WAIT_UNTIL(t.loop, refreshed == 2);
+	assert_int_equal(refreshed_e, E_STORE);
+	kill(t.server.pid, SIGCONT);
+}
+
+static struct audit_entry entries[8];
+static size_t n_entries;
+
+static void
+on_history(void *arg, enum err e, const struct audit_entry *list, size_t n, const struct why *why)
+{
+	(void)why;
+	assert_int_equal(e, OK);
+	assert_true(n <= ARRAY_LEN(entries));
+	if (n > 0)
+		memcpy(entries, list, n * sizeof(*list));
+	n_entries = n;
+	(*(unsigned *)arg)++;
+}
+
+static void
+history_is_everybodys_oldest_first(void **state)
+{
+	struct audit_entry note = { .service = "shop", .change = CHANGE_FLIP, .result = "denied", .reason = "note" };
+	unsigned times = 0;
+
+	(void)state;
+	both();
+	assert_int_equal(flip(&t.a, BLUE).e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 2);
+	assert_int_equal(flip(&t.b, GREEN).e, OK);
+	t.b.store->note(t.b.store, &note);
+	snprintf(note.service, sizeof(note.service), "other");
+	t.b.store->note(t.b.store, &note);
+	ask("XADD " PREFIX ":events * entry rubbish");
+	ask("XADD " PREFIX ":events * foo bar");
+	t.b.store->history(t.b.store, "shop", 8, on_history, &times);
+	WAIT_UNTIL(t.loop, times == 1);
+	assert_int_equal(n_entries, 3);
+	assert_int_equal(entries[0].epoch, 2);
+	assert_int_equal(entries[1].epoch, 3);
+	assert_string_equal(entries[2].result, "denied");
+	t.a.store->history(t.a.store, "shop", 1, on_history, &times);
+	WAIT_UNTIL(t.loop, times == 2);
+	assert_int_equal(n_entries, 1);
+	assert_string_equal(entries[0].result, "denied");
+}
+
+static void
+closed_in_the_middle_everybody_is_told(void **state)
+{
+	struct store_write w;
+	struct answer a;
+
+	(void)state;
+	both();
+	kill(t.server.pid, SIGSTOP);
+	w = flip_to(&t.a, BLUE);
+	begin_write(&t.a, &w, &a);
+	refreshed = 0;
+	t.a.store->refresh(t.a.store, on_refreshed, NULL);
+	t.a.store->close(&t.a.store);
+	assert_int_equal(a.times, 1);
+	assert_int_equal(a.e, E_UNKNOWN);
+	assert_int_equal(refreshed, 1);
+	assert_int_equal(refreshed_e, E_STORE);
+	kill(t.server.pid, SIGCONT);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_first_begins_and_the_second_obeys, begin, end),
+		cmocka_unit_test_setup_teardown(a_change_is_heard_of_at_once, begin, end),
+		cmocka_unit_test_setup_teardown(of_two_writes_for_one_epoch_one_wins, begin, end),
+		cmocka_unit_test_setup_teardown(a_lock_that_was_not_seen_is_not_wiped_out, begin, end),
+		cmocka_unit_test_setup_teardown(a_lower_epoch_is_brought_forward, begin, end),
+		cmocka_unit_test_setup_teardown(a_higher_epoch_is_obeyed_if_it_may_be, begin, end),
+		cmocka_unit_test_setup_teardown(a_forced_flip_is_obeyed_without_asking, begin, end),
+		cmocka_unit_test_setup_teardown(at_one_epoch_the_stores_color_counts, begin, end),
+		cmocka_unit_test_setup_teardown(a_record_that_makes_no_sense_changes_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(a_write_that_comes_too_late_writes_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(a_write_whose_answer_was_lost_is_found, begin, end),
+		cmocka_unit_test_setup_teardown(without_a_server_writes_are_refused_at_once, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_known_counts_when_the_server_is_away, begin, end),
+		cmocka_unit_test_setup_teardown(initial_is_assumed_only_when_told_to, begin, end),
+		cmocka_unit_test_setup_teardown(the_fleet_is_told_and_left, begin, end),
+		cmocka_unit_test_setup_teardown(a_refresh_reads_what_is_there_now, begin, end),
+		cmocka_unit_test_setup_teardown(history_is_everybodys_oldest_first, begin, end),
+		cmocka_unit_test_setup_teardown(closed_in_the_middle_everybody_is_told, begin, end),
+	};
+
+	log_set_level(LOG_ERROR_LEVEL + 1);
+	return cmocka_run_group_tests_name("store_redis", tests, NULL, NULL);
+}
