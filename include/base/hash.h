@@ -15,4 +15,13 @@ uint64_t random_next(uint64_t *state);
 /* Uniform in [0, 1). */
 double random_unit(uint64_t *state);
 
+/* For tables whose keys strangers choose: SipHash-2-4, of which nobody without
+ * the secret can tell which keys collide. */
+struct hash_secret {
+	uint64_t k[2];
+};
+/* A new one, from the kernel. */
+struct hash_secret hash_secret_new(void);
+uint64_t hash_keyed(const void *p, size_t n, const struct hash_secret *secret);
+
 #endif
