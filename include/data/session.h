@@ -1,7 +1,7 @@
 /* session.h - one TCP client and the backend it was given.
  * Born in session_new(), ends once in session_end(), freed at the end of the
  * loop turn.  Owns both sockets, holds one backend reference and, on the main
- * entrance, one place in the service's admission.
+ * entrance, what the door gave it: places in limits.
  * Thread: the owning worker. */
 #ifndef DATA_SESSION_H
 #define DATA_SESSION_H
@@ -11,7 +11,8 @@
 
 #define SESSION_MAGIC 0x73657373u
 
-enum session_state { SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
+/* WAITING: for a place in the service; it has no color yet. */
+enum session_state { SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
 
 struct session {
 	uint32_t magic;
@@ -22,16 +23,19 @@ struct session {
 	unsigned first;	/* where in the usable backends the tries began */
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
-	struct deadline deadline;	/* connect while dialing, then idle */
-	struct link link;	/* dialing, live, previews, or the worker's ended */
+	struct deadline deadline;	/* queue while waiting, connect while dialing, then idle */
+	struct link link;	/* waiting, dialing, live, previews, or the worker's ended */
 	struct lane *lane;
 	struct backend *backend;	/* one reference; NULL before the first try */
 	uint64_t epoch;	/* of the snapshot that chose the backend */
 	double born, dialed;	/* worker->now of the accept and of the last connect */
 	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
 	float slot;	/* 0..1: its place in a spread drain */
-	uint32_t retries : 31;	/* all connects but the first */
+	uint32_t retries : 28;	/* all connects but the first */
 	uint32_t kept : 1;	/* the kernel keeps both legs alive */
+	uint32_t has_place : 1;	/* in the service's admission */
+	uint32_t has_source : 1;	/* among the connections of its address */
+	uint32_t backends_turn : 1;	/* live: the backend is to say or take something */
 	struct {
 		uint16_t family;
 		uint16_t port;	/* network order */

@@ -54,8 +54,10 @@ struct worker {
 
 void worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct service **services, unsigned n);
 MUST_USE enum err worker_start(struct worker *w, struct why *why);
-/* Ends the thread (its sessions are cut) and frees what it owns. */
+/* Ends the thread; its sessions are cut. */
 void worker_join(struct worker *w);
+/* Frees what it owned, once no other thread can write to it any more. */
+void worker_destroy(struct worker *w);
 
 /* The list that expires after so many seconds; made on first use. */
 struct deadline_list *worker_clock(struct worker *w, double after);

@@ -13,8 +13,10 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "model/color.h"
+#include "model/source.h"
 #include "model/status_set.h"
 #include "net/addr.h"
+#include "net/cidr.h"
 #include "proto/redis_url.h"
 
 enum service_mode { MODE_TCP, MODE_HTTP, MODE_UDP };
@@ -68,6 +70,21 @@ struct tcp_options {
 	bool keepalive;	/* SO_KEEPALIVE on both legs; default true */
 	char *congestion;	/* of the backend legs; NULL: the system's */
 	int backlog;	/* 4096 */
+	double user_timeout;	/* TCP_USER_TIMEOUT of both legs; 0: the system's */
+	bool fastopen;	/* clients may send data with the SYN */
+	/* Of both legs; 0: the system's. */
+	unsigned keepalive_idle, keepalive_interval;	/* seconds */
+	unsigned keepalive_count;
+};
+
+/* Who may come in, besides max_connections. */
+struct limits_config {
+	struct cidr_set allow, deny;	/* empty: everyone, nobody */
+	unsigned per_source;	/* connections at one time; 0: no limit */
+	unsigned source_prefix6;	/* 64: bits of an IPv6 address that make a source */
+	struct source_rate source_rate;	/* burst 0: no limit */
+	double queue_timeout;	/* 0: nobody waits for a place */
+	unsigned queue;	/* clients that may wait; 0: no limit */
 };
 
 struct service_config {
@@ -87,8 +104,10 @@ struct service_config {
 	struct quorum min_healthy;	/* 50% */
 	struct drain_config drain;
 	double connect_timeout, idle_timeout;	/* 2.0, 600.0 */
+	double client_timeout, server_timeout;	/* < 0: idle_timeout */
 	unsigned retries;	/* 2: further backends tried after the first */
 	unsigned max_connections;	/* 100000; 0: no limit */
+	struct limits_config limits;
 	struct addr source_address;	/* len 0: the kernel chooses */
 	struct tcp_options tcp;
 	struct label *labels;

@@ -3,6 +3,8 @@
 #ifndef MODEL_CONFIG_DRAFT_H
 #define MODEL_CONFIG_DRAFT_H
 
+#include <limits.h>
+
 #include "model/config_cursor.h"
 
 struct color_draft {
@@ -10,6 +12,9 @@ struct color_draft {
 	const config_setting_t *backends;	/* NULL: nodes x port */
 	unsigned port, health_port;	/* 0: not given */
 };
+
+/* "limits.queue" before anybody gave a number: a share of max_connections. */
+#define QUEUE_AUTO UINT_MAX
 
 struct service_draft {
 	struct service_config s;	/* owned until moved into the config */

@@ -12,10 +12,16 @@
 	X(END_CONNECT_TIMEOUT, "connect_timeout", 1, "no backend answered within connect_timeout") \
 	X(END_CLIENT_GONE,   "client_gone",     0, "the client left before a backend was reached") \
 	X(END_IDLE,          "idle_timeout",    0, "nothing moved for idle_timeout") \
+	X(END_CLIENT_TIMEOUT, "client_timeout", 0, "the client's turn, but nothing moved for client_timeout") \
+	X(END_SERVER_TIMEOUT, "server_timeout", 1, "the backend's turn, but nothing moved for server_timeout") \
 	X(END_DRAIN_IDLE,    "drain_idle",      0, "idle while its color was draining") \
 	X(END_DRAINED,       "drained",         1, "cut at the drain's deadline") \
 	X(END_PREVIEW,       "preview_flipped", 0, "a preview connection closed by a flip") \
 	X(END_LIMIT,         "max_connections", 1, "refused: the service is at max_connections") \
+	X(END_DENIED,        "denied",          1, "refused: allow and deny keep the client out") \
+	X(END_SOURCE_LIMIT,  "source_limit",    1, "refused: the source is at max_connections_per_source") \
+	X(END_SOURCE_RATE,   "source_rate",     1, "refused: the source came faster than source_rate") \
+	X(END_QUEUE_TIMEOUT, "queue_timeout",   1, "refused: no place came free within queue_timeout") \
 	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
 	X(END_STALE,         "stale",           1, "refused: the store has not been heard of for max_age") \
 	X(END_STOP,          "stopped",         1, "cut because teald stopped") \
@@ -33,5 +39,7 @@ enum { ENDINGS = 0 ENDING_TABLE(X) };
 
 const char *ending_word(enum ending e);
 int ending_is_error(enum ending e);
+/* The client was turned away; what teal_rejected_total counts. */
+int ending_is_refusal(enum ending e);
 
 #endif

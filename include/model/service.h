@@ -1,5 +1,5 @@
-/* service.h - one entrance at run time.  Main owns it; workers read config,
- * index and admission, and nothing else. */
+/* service.h - one entrance at run time.  Main owns it; workers use config,
+ * index and what is said to be shared, and nothing else. */
 #ifndef MODEL_SERVICE_H
 #define MODEL_SERVICE_H
 
@@ -9,6 +9,7 @@
 #include "model/backend.h"
 #include "model/config.h"
 #include "model/record.h"
+#include "model/source.h"
 #include "model/tally.h"
 
 #define SERVICE_MAGIC 0x73657276u
@@ -17,7 +18,17 @@ struct service {
 	uint32_t magic;
 	unsigned index;	/* in the configuration's order */
 	const struct service_config *config;	/* outlives the service */
+
+	/* Shared. */
 	struct admission admission;	/* max_connections, main entrance */
+	struct admission queue;	/* clients that wait for a place there */
+	_Atomic uint32_t *waiting;	/* of them, those of each worker */
+	_Atomic uint32_t turn;	/* which worker's gets the next place */
+	struct source_counts *source_counts;	/* NULL: no max_connections_per_source */
+	struct source_rates *source_rates;	/* NULL: no source_rate */
+	/* Lines about refused clients: second of the clock << 32 | lines in it. */
+	_Atomic uint64_t refusal_lines;
+	_Atomic uint64_t refusals_untold;
 
 	/* Main's. */
 	bool known;	/* record is from the store: listeners may open */
@@ -42,6 +53,8 @@ void service_free(struct service **sp);
 uint64_t service_connections(const struct service *s, enum entrance entrance, enum color color);
 /* Connections that ended so since the start. */
 uint64_t service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending);
+/* Clients that wait for a place. */
+uint64_t service_waiting(const struct service *s);
 /* Backends of the color that are up. */
 size_t service_healthy(const struct service *s, enum color color);
 /* How many of the color's backends the gate wants: at least 1. */

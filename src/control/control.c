@@ -258,6 +258,9 @@ connections_left(struct control *c)
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++)
 			sum += c->engine->count(c->engine, c->entries[i].service, (enum color)color);
+	/* Who waits for a place is to get one yet. */
+	for (size_t i = 0; i < c->n; i++)
+		sum += service_waiting(c->entries[i].service);
 	return sum;
 }
 

@@ -8,18 +8,28 @@
  * below a millisecond or two whatever the number of connections. */
 #define DRAIN_BATCH 2048
 
+static double
+or_idle(const struct service_config *c, double timeout)
+{
+	return timeout >= 0 ? timeout : c->idle_timeout;
+}
+
 void
 lane_init(struct lane *l, struct worker *w, struct service *s)
 {
 	l->worker = w;
 	l->service = s;
 	l->tally = &s->tallies[w->index];
+	list_init(&l->waiting);
 	list_init(&l->dialing);
 	list_init(&l->previews);
 	for (int c = 0; c < COLORS; c++)
 		list_init(&l->live[c]);
 	l->connect_clock = worker_clock(w, s->config->connect_timeout);
-	l->idle_clock = worker_clock(w, s->config->idle_timeout);
+	l->queue_clock = worker_clock(w, s->config->limits.queue_timeout);
+	l->idle_clock[0] = worker_clock(w, or_idle(s->config, s->config->client_timeout));
+	l->idle_clock[1] = worker_clock(w, or_idle(s->config, s->config->server_timeout));
+	l->turns = s->config->client_timeout >= 0 || s->config->server_timeout >= 0;
 	/* Workers begin their round robin at different backends. */
 	l->turn[GREEN] = l->turn[BLUE] = w->index;
 }
@@ -36,6 +46,8 @@ lane_free(struct lane *l)
 {
 	for (unsigned i = 0; i < l->n_listeners; i++)
 		listener_close(&l->listeners[i]);
+	/* Those who wait first, or they would get the places of the others. */
+	end_all(&l->waiting, END_STOP);
 	end_all(&l->dialing, END_STOP);
 	end_all(&l->previews, END_STOP);
 	for (int c = 0; c < COLORS; c++)
@@ -106,12 +118,18 @@ must_go(const struct session *s, const struct lane_drain *d, double now)
 	return now - d->started >= (double)s->slot * d->orders.spread;
 }
 
+static bool
+is_over(const struct lane_drain *d, double now)
+{
+	return d->orders.timeout >= 0 && now - d->started >= d->orders.timeout;
+}
+
 /* Walks a list by rotation: safe when sessions leave, fair when the batch is
  * smaller than the list. */
 static unsigned
 sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 {
-	bool over = d->orders.timeout >= 0 && now - d->started >= d->orders.timeout;
+	bool over = is_over(d, now);
 	struct link *first = NULL, *it;
 
 	while (batch > 0 && (it = list_first(list)) != NULL && it != first) {
@@ -132,6 +150,12 @@ sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 	return batch;
 }
 
+static bool
+has_unborn(const struct lane *l)
+{
+	return !list_empty(&l->dialing) || !list_empty(&l->waiting);
+}
+
 bool
 lane_drain_step(struct lane *l, double now)
 {
@@ -143,12 +167,14 @@ lane_drain_step(struct lane *l, double now)
 
 		if (!d->on)
 			continue;
-		batch = sweep(&l->live[c], d, now, batch);
-		/* When all of a service ends, what still dials ends with it. */
-		if (d->orders.ending == END_STOP && d->orders.timeout >= 0 &&
-		    now - d->started >= d->orders.timeout)
+		/* When all of a service ends, what still dials ends with it; first of
+		 * all those who wait, or they would get the places of the others. */
+		if (is_over(d, now) && d->orders.ending == END_STOP) {
+			end_all(&l->waiting, END_STOP);
 			end_all(&l->dialing, END_STOP);
-		d->on = !list_empty(&l->live[c]) || (d->orders.ending == END_STOP && !list_empty(&l->dialing));
+		}
+		batch = sweep(&l->live[c], d, now, batch);
+		d->on = !list_empty(&l->live[c]) || (d->orders.ending == END_STOP && has_unborn(l));
 		busy |= d->on;
 	}
 	return busy;

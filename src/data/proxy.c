@@ -147,14 +147,19 @@ proxy_resume(struct engine *e, unsigned worker)
 static enum err
 proxy_open(struct engine *e, struct service *s, struct why *why)
 {
+	const struct tcp_options *o = &s->config->tcp;
 	struct proxy *p = proxy_of(e);
 	enum err error = OK;
 
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		const struct lane *l = &p->workers[i].lanes[s->index];
 
-		for (unsigned k = 0; k < l->n_listeners && error == OK; k++)
-			error = sock_listen(l->listeners[k].watcher.fd, s->config->tcp.backlog, why);
+		for (unsigned k = 0; k < l->n_listeners && error == OK; k++) {
+			int fd = l->listeners[k].watcher.fd;
+
+			sock_listener_options(fd, o->user_timeout, o->fastopen ? o->backlog : 0);
+			error = sock_listen(fd, o->backlog, why);
+		}
 	}
 	return error;
 }
@@ -497,8 +502,11 @@ proxy_free(struct proxy **pp)
 	*pp = NULL;
 	if (p == NULL)
 		return;
+	/* They write to each other: none may go before all have ended. */
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_join(&p->workers[i]);
+	for (unsigned i = 0; i < p->n_workers; i++)
+		worker_destroy(&p->workers[i]);
 	mailbox_close(&p->mailbox);
 	for (unsigned i = 0; i < p->n_paths; i++)
 		remove_path(&p->paths[i]);

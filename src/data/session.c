@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "data/door.h"
 #include "data/proxy.h"
 #include "data/session.h"
 #include "net/sock.h"
@@ -61,11 +62,13 @@ session_idle(const struct session *s, double now)
 /* -- the access line ---------------------------------------------------- */
 
 static bool
-is_logged(const struct lane *l, enum ending ending)
+is_logged(struct lane *l, enum ending ending)
 {
 	enum access_log access = l->worker->proxy->config->log.access;
 
-	return access == ACCESS_ON || (access == ACCESS_ERRORS && ending_is_error(ending));
+	if (access == ACCESS_OFF || (access == ACCESS_ERRORS && !ending_is_error(ending)))
+		return false;
+	return !ending_is_refusal(ending) || door_may_tell(l);
 }
 
 static void
@@ -122,10 +125,14 @@ session_end(struct session *s, enum ending ending)
 {
 	struct lane *l = s->lane;
 	struct worker *w = l->worker;
-	struct tally_color *t = tally_of(s);
+	bool counted = s->state != SESSION_WAITING;
+	struct tally_color *t;
 
 	ON_WORKER(w);
 	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
+	if (!counted)
+		queue_leave(s);
+	t = tally_of(s);
 	if (s->state == SESSION_LIVE && ending != END_DONE) {
 		if (is_truncated(s, &s->down, ending, END_BACKEND_RESET))
 			sock_reset_on_close(io_fd(&s->client));
@@ -141,17 +148,18 @@ session_end(struct session *s, enum ending ending)
 	relay_end(&s->up, &w->room);
 	relay_end(&s->down, &w->room);
 	drop_backend(s);
-	tally_add(&t->active, (uint64_t)-1);
+	if (counted)
+		tally_add(&t->active, (uint64_t)-1);
 	tally_add(&t->ended[ending], 1);
 	tally_add(&t->bytes_in, s->up.bytes);
 	tally_add(&t->bytes_out, s->down.bytes);
-	if (s->entrance == ENTRANCE_MAIN)
-		admission_leave(&l->service->admission, 1);
 	admission_leave(&w->proxy->descriptors, 2);
 	list_remove(&s->link);
 	list_append(&w->ended, &s->link);
 	if (w->starved)
 		worker_hurry(w);
+	/* Last, for it may let in and begin another. */
+	door_leave(s);
 }
 
 /* -- moving bytes ------------------------------------------------------- */
@@ -163,6 +171,19 @@ is_reset(int e)
 	       e == EHOSTUNREACH || e == ENETUNREACH || e == ECONNREFUSED;
 }
 
+/* Who has to do something next: whoever was spoken to last, or does not take
+ * what waits for it. */
+static void
+take_turn(struct session *s, bool up)
+{
+	bool backends = !relay_is_blocked(&s->down) && (relay_is_blocked(&s->up) || (up && !s->down.eof) || s->up.eof);
+
+	if (s->backends_turn == backends)
+		return;
+	s->backends_turn = backends;
+	deadline_arm(s->lane->idle_clock[backends], &s->deadline, s->lane->worker->now);
+}
+
 /* Moves one direction; false when that ended the session. */
 static bool
 move(struct session *s, bool up)
@@ -170,9 +191,12 @@ move(struct session *s, bool up)
 	struct relay *r = up ? &s->up : &s->down, *other = up ? &s->down : &s->up;
 	struct io *from = up ? &s->client : &s->server, *to = up ? &s->server : &s->client;
 	enum ending ending = END_INTERNAL;
+	uint64_t before = r->bytes;
 
 	switch (relay_move(r, from, to, &s->lane->worker->room, other->done)) {
 	case RELAY_OK:
+		if (s->lane->turns && (r->bytes != before || r->eof))
+			take_turn(s, up);
 		return true;
 	case RELAY_SOURCE_FAILED:
 		if (is_reset(errno))
@@ -198,11 +222,14 @@ move(struct session *s, bool up)
 static void
 keep_alive(struct session *s)
 {
+	const struct tcp_options *o = &s->lane->service->config->tcp;
+	const struct sock_pace pace = { o->keepalive_idle, o->keepalive_interval, o->keepalive_count };
+
 	s->kept = 1;
-	if (!s->lane->service->config->tcp.keepalive)
+	if (!o->keepalive)
 		return;
-	sock_keepalive(io_fd(&s->client));
-	sock_keepalive(io_fd(&s->server));
+	sock_keepalive(io_fd(&s->client), &pace);
+	sock_keepalive(io_fd(&s->server), &pace);
 }
 
 /* After every event: over, or wait for what each side's state asks for. */
@@ -216,7 +243,7 @@ settle(struct session *s)
 		session_end(s, END_DONE);
 		return;
 	}
-	deadline_touch(s->lane->idle_clock, &s->deadline, now);
+	deadline_touch(s->lane->idle_clock[s->backends_turn], &s->deadline, now);
 	if (!s->kept && now - s->born >= KEEPALIVE_AFTER)
 		keep_alive(s);
 	io_want(w->loop, &s->client, relay_wants(&s->up, &s->down));
@@ -248,8 +275,8 @@ go_live(struct session *s)
 	tally_observe(&tally_of(s)->connect_seconds, now - s->dialed);
 	list_remove(&s->link);
 	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
-	deadline_arm(l->idle_clock, &s->deadline, now);
-	if (l->service->config->idle_timeout <= 0)
+	deadline_arm(l->idle_clock[0], &s->deadline, now);
+	if (l->idle_clock[0]->after <= 0 || l->idle_clock[1]->after <= 0)
 		keep_alive(s);
 	/* A client that speaks first has spoken by now, and its bytes carried the
 	 * handshake's last ACK; else the backend, which may want to speak first,
@@ -314,6 +341,7 @@ try_backend(struct session *s, struct backend *b)
 	const struct sock_connect options = {
 		.source = &sc->source_address,
 		.congestion = sc->tcp.congestion,
+		.user_timeout = sc->tcp.user_timeout,
 	};
 	struct worker *w = s->lane->worker;
 	bool pending;
@@ -378,6 +406,16 @@ session_dial(struct session *s)
 	session_end(s, sc->n == 0 ? END_NO_BACKEND : END_CONNECT);
 }
 
+static enum ending
+idle_ending(const struct session *s)
+{
+	const struct service_config *sc = s->lane->service->config;
+
+	if (s->backends_turn)
+		return sc->server_timeout >= 0 ? END_SERVER_TIMEOUT : END_IDLE;
+	return sc->client_timeout >= 0 ? END_CLIENT_TIMEOUT : END_IDLE;
+}
+
 void
 session_expired(struct session *s)
 {
@@ -385,7 +423,11 @@ session_expired(struct session *s)
 	bool last;
 
 	if (s->state == SESSION_LIVE) {
-		session_end(s, END_IDLE);
+		session_end(s, idle_ending(s));
+		return;
+	}
+	if (s->state == SESSION_WAITING) {
+		session_end(s, END_QUEUE_TIMEOUT);
 		return;
 	}
 	if (!io_is_open(&s->server)) {
@@ -428,15 +470,16 @@ void
 session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client)
 {
 	struct worker *w = l->worker;
-	bool main_entrance = entrance == ENTRANCE_MAIN, stale = main_entrance && l->snapshot->refuse;
-	bool admitted = !stale && (!main_entrance || admission_enter(&l->service->admission, 1));
-	struct session *s = admitted ? calloc(1, sizeof(*s)) : NULL;
+	enum ending why;
+	struct pass pass;
+	enum door door = door_ask(l, entrance, client, &pass, &why);
+	struct session *s = door != DOOR_SHUT ? calloc(1, sizeof(*s)) : NULL;
 
 	if (s == NULL) {
-		if (admitted && main_entrance)
-			admission_leave(&l->service->admission, 1);
 		admission_leave(&w->proxy->descriptors, 2);
-		session_refuse(l, entrance, fd, client, stale ? END_STALE : admitted ? END_MEMORY : END_LIMIT);
+		session_refuse(l, entrance, fd, client, door != DOOR_SHUT ? END_MEMORY : why);
+		if (door != DOOR_SHUT)
+			door_return(l, client, &pass);
 		return;
 	}
 	s->magic = SESSION_MAGIC;
@@ -451,6 +494,12 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 	io_init(&s->client, fd, session_on_client);
 	io_init(&s->server, -1, session_on_server);
 	deadline_init(&s->deadline);
+	door_enter(s, &pass);
+	if (door == DOOR_QUEUE) {
+		list_init(&s->link);
+		queue_join(s);
+		return;
+	}
 	list_append(&l->dialing, &s->link);
 	tally_add(&tally_of(s)->active, 1);
 	session_dial(s);

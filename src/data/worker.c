@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "data/door.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/session.h"
@@ -157,6 +158,9 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		struct lane *l = &w->lanes[i];
 
 		end_abandoned(l);
+		if (!list_empty(&l->waiting))
+			queue_tick(l);
+		door_tell_untold(l);
 		if (l->refused)
 			proxy_tell_refused(w->proxy, l->service);
 		l->refused = false;
@@ -297,7 +301,7 @@ end_letter_open(struct mail *m, void *receiver)
 	ev_break(w->loop, EVBREAK_ALL);
 }
 
-static void
+void
 worker_destroy(struct worker *w)
 {
 	mailbox_close(&w->mailbox);
@@ -324,5 +328,4 @@ worker_join(struct worker *w)
 		for (unsigned i = 0; i < w->n_lanes; i++)
 			lane_free(&w->lanes[i]);
 	}
-	worker_destroy(w);
 }

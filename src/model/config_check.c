@@ -220,6 +220,40 @@ check_congestion(const struct draft *d, const struct cursor *c, const struct ser
 		cursor_error(c, at, "tcp.congestion: \"%s\": %s", show(name).s, strerror(error));
 }
 
+static void
+check_limits(const struct cursor *c, const struct service_draft *s)
+{
+	const struct limits_config *l = &s->s.limits;
+
+	if (l->queue_timeout > 0 && s->s.max_connections == 0)
+		cursor_warn(c, draft_at(s, "queue_timeout"),
+			    "queue_timeout changes nothing while max_connections is 0: nobody has to wait");
+	if (l->queue_timeout <= 0 && l->queue != QUEUE_AUTO)
+		cursor_warn(c, draft_at(s, "queue_limit"),
+			    "queue_limit changes nothing while queue_timeout is 0: nobody waits");
+	if (l->per_source > 0 && s->s.max_connections > 0 && l->per_source >= s->s.max_connections)
+		cursor_warn(c, draft_at(s, "max_connections_per_source"),
+			    "max_connections_per_source changes nothing: one source may have all of "
+			    "max_connections, which is %u",
+			    s->s.max_connections);
+}
+
+/* Bit 1 of the sysctl lets listeners take data with the SYN. */
+static void
+check_fastopen(const struct cursor *c, const struct service_draft *s)
+{
+	char value[32];
+
+	if (!s->s.tcp.fastopen)
+		return;
+	read_sysctl("/proc/sys/net/ipv4/tcp_fastopen", value, sizeof(value));
+	if (value[0] != '\0' && (strtoul(value, NULL, 0) & 2) == 0)
+		cursor_warn(c, draft_at(s, "tcp.fastopen"),
+			    "tcp.fastopen changes nothing while the kernel does not take it: "
+			    "sysctl -w net.ipv4.tcp_fastopen=%lu",
+			    strtoul(value, NULL, 0) | 2);
+}
+
 void
 draft_check_service(struct draft *d, struct service_draft *s)
 {
@@ -241,6 +275,8 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	check_loop(&c, s, s->s.listen, s->s.n_listen);
 	check_loop(&c, s, s->s.preview, s->s.n_preview);
 	check_congestion(d, &c, s);
+	check_limits(&c, s);
+	check_fastopen(&c, s);
 }
 
 static void

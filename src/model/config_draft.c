@@ -6,6 +6,8 @@
 #include "model/config_draft.h"
 
 #define LABELS_JSON_MAX 4096
+#define QUEUE_SHARE 10
+#define QUEUE_MIN 16
 
 static void
 service_defaults(struct service_draft *d)
@@ -18,7 +20,10 @@ service_defaults(struct service_draft *d)
 	s->connect_timeout = 2.0;
 	s->idle_timeout = 600.0;
 	s->retries = 2;
+	s->client_timeout = s->server_timeout = -1;
 	s->max_connections = 100000;
+	s->limits.source_prefix6 = 64;
+	s->limits.queue = QUEUE_AUTO;
 	s->tcp = (struct tcp_options){ .keepalive = true, .backlog = 4096 };
 }
 
@@ -57,6 +62,16 @@ labels_json(const struct cursor *c, const struct service_draft *s)
 	return out;
 }
 
+/* As many may wait as a tenth of those who may be inside. */
+static void
+settle_queue(struct service_config *s)
+{
+	unsigned share = s->max_connections / QUEUE_SHARE;
+
+	if (s->limits.queue == QUEUE_AUTO)
+		s->limits.queue = share < QUEUE_MIN ? QUEUE_MIN : share;
+}
+
 static void
 read_service(struct draft *d, const config_setting_t *group, unsigned nth)
 {
@@ -82,6 +97,7 @@ read_service(struct draft *d, const config_setting_t *group, unsigned nth)
 		cursor_error(&c, group, "a service needs a name");
 	draft_resolve_colors(d, s);
 	draft_check_service(d, s);
+	settle_queue(&s->s);
 	s->s.labels_json = labels_json(&c, s);
 }
 
@@ -149,6 +165,8 @@ service_config_clear(struct service_config *s)
 	free(s->health.path);
 	free(s->health.host);
 	free(s->health.expect_text);
+	cidr_set_clear(&s->limits.allow);
+	cidr_set_clear(&s->limits.deny);
 	free(s->preview);
 	free(s->listen);
 	free(s->name);

@@ -9,6 +9,7 @@
 #define LABELS_MAX 32
 #define LABEL_KEY_MAX 63
 #define LABEL_VALUE_MAX 256
+#define RATE_MAX 1000000
 
 static const char *const mode_words[] = { "tcp", "http", "udp", NULL };
 static const char *const engine_words[] = { "proxy", "kernel", NULL };
@@ -151,17 +152,23 @@ key_source_address(const struct cursor *c, const struct key *k, const config_set
 				 show(config_setting_get_string(s)).s);
 }
 
-/* "100/s" */
+/* "100/s" or "100/m": so many at once, and so fast they come back. */
 static void
 key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "";
 	size_t n = strspn(text, "0123456789");
+	bool minute = strcmp(text + n, "/m") == 0;
+	struct service_draft *d = c->base;
+	uint64_t v;
 
-	if (n == 0 || (strcmp(text + n, "/s") != 0 && strcmp(text + n, "/m") != 0))
-		cursor_key_error(c, s, "expected a rate such as \"100/s\", found %s", cursor_found(s).s);
+	(void)k;
+	if (n == 0 || (strcmp(text + n, "/s") != 0 && !minute))
+		cursor_key_error(c, s, "expected a rate such as \"100/s\" or \"30/m\", found %s", cursor_found(s).s);
+	else if (!str_to_u64((struct str){ text, n }, RATE_MAX, &v))
+		cursor_key_error(c, s, "%s is out of range: 0 to %d", show(text).s, RATE_MAX);
 	else
-		cursor_unbuilt(c, k, s, NULL);
+		d->s.limits.source_rate = (struct source_rate){ (double)v, (double)v / (minute ? 60 : 1) };
 }
 
 /* What our own log lines say already; a second member of that name would
@@ -252,8 +259,11 @@ static const struct key tcp_keys[] = {
 	{ KEY("keepalive", key_bool), AT(s.tcp.keepalive) },
 	{ KEY("congestion", key_text), AT(s.tcp.congestion) },
 	{ KEY("backlog", key_count), AT(s.tcp.backlog), .min = 1, .max = 1 << 20 },
-	{ KEY("user_timeout", key_seconds), .later = "" },
-	{ KEY("fastopen", key_bool), .later = "" },
+	{ KEY("user_timeout", key_seconds), AT(s.tcp.user_timeout), .max = 86400 },
+	{ KEY("fastopen", key_bool), AT(s.tcp.fastopen) },
+	{ KEY("keepalive_idle", key_count), AT(s.tcp.keepalive_idle), .max = 32767 },
+	{ KEY("keepalive_interval", key_count), AT(s.tcp.keepalive_interval), .max = 32767 },
+	{ KEY("keepalive_count", key_count), AT(s.tcp.keepalive_count), .max = 127 },
 	{ 0 },
 };
 
@@ -316,7 +326,16 @@ const struct key service_keys[] = {
 	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout) },
 	{ KEY("idle_timeout", key_seconds), AT(s.idle_timeout) },
 	{ KEY("retries", key_count), AT(s.retries), .max = 100 },
+	{ KEY("client_timeout", key_seconds), AT(s.client_timeout) },
+	{ KEY("server_timeout", key_seconds), AT(s.server_timeout) },
 	{ KEY("max_connections", key_count), AT(s.max_connections), .max = 100e6 },
+	{ KEY("allow", key_networks), AT(s.limits.allow) },
+	{ KEY("deny", key_networks), AT(s.limits.deny) },
+	{ KEY("max_connections_per_source", key_count), AT(s.limits.per_source), .max = 100e6 },
+	{ KEY("source_prefix6", key_count), AT(s.limits.source_prefix6), .min = 1, .max = 128 },
+	{ KEY("source_rate", key_rate) },
+	{ KEY("queue_timeout", key_seconds), AT(s.limits.queue_timeout), .max = 3600 },
+	{ KEY("queue_limit", key_count), AT(s.limits.queue), .max = 100e6 },
 	{ KEY("source_address", key_source_address) },
 	{ KEY("tcp", key_group), .keys = tcp_keys },
 	{ KEY("labels", key_labels) },
@@ -338,14 +357,7 @@ const struct key service_keys[] = {
 	{ KEY("plain", key_word), .words = plain_words, .later = "tls", .off = -1 },
 	{ KEY("backend_tls", key_group), .keys = backend_tls_keys, .later = "" },
 	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys },
-	{ KEY("allow", key_networks), .later = "" },
-	{ KEY("deny", key_networks), .later = "" },
-	{ KEY("max_connections_per_source", key_count), .later = "" },
 	{ KEY("backend_max_connections", key_count), .later = "" },
-	{ KEY("source_rate", key_rate), .later = "" },
-	{ KEY("queue_timeout", key_seconds), .later = "" },
-	{ KEY("client_timeout", key_seconds), .later = "" },
-	{ KEY("server_timeout", key_seconds), .later = "" },
 	{ KEY("passive", key_group), .keys = passive_keys, .later = "" },
 	{ KEY("slow_start", key_seconds), .later = "" },
 	{ KEY("resolve_interval", key_seconds), .later = "" },

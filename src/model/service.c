@@ -45,6 +45,12 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 	s->index = index;
 	s->config = config;
 	admission_init(&s->admission, config->max_connections);
+	admission_init(&s->queue, config->limits.queue);
+	s->waiting = must_array(workers, sizeof(*s->waiting));
+	if (config->limits.per_source > 0)
+		s->source_counts = source_counts_new(config->limits.per_source);
+	if (config->limits.source_rate.burst > 0)
+		s->source_rates = source_rates_new(&config->limits.source_rate);
 	s->record.color = config->initial;
 	for (int c = 0; c < COLORS; c++) {
 		const struct color_config *cc = &config->colors[c];
@@ -75,6 +81,9 @@ service_free(struct service **sp)
 		free(s->colors[c].backends);
 	}
 	free(s->tallies);
+	free(s->waiting);
+	source_counts_free(&s->source_counts);
+	source_rates_free(&s->source_rates);
 	s->magic = 0;
 	free(s);
 }
@@ -97,6 +106,12 @@ service_ended(const struct service *s, enum entrance entrance, enum color color,
 	for (unsigned i = 0; i < s->n_tallies; i++)
 		sum += tally_read(&s->tallies[i].colors[entrance][color].ended[ending]);
 	return sum;
+}
+
+uint64_t
+service_waiting(const struct service *s)
+{
+	return atomic_load_explicit(&s->queue.held, memory_order_relaxed);
 }
 
 size_t

@@ -176,6 +176,22 @@ sock_listen(int fd, int backlog, struct why *why)
 	return bind_error(&a, why);
 }
 
+static void
+set_user_timeout(int fd, double seconds)
+{
+	if (seconds > 0)
+		set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, seconds < 0.001 ? 1 : (int)(seconds * 1000));
+}
+
+void
+sock_listener_options(int fd, double user_timeout, int fastopen)
+{
+	/* Accepted sockets inherit it, which costs no call for each. */
+	set_user_timeout(fd, user_timeout);
+	if (fastopen > 0)
+		set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, fastopen);
+}
+
 int
 sock_connect(const struct addr *to, const struct sock_connect *options, bool *pending)
 {
@@ -188,6 +204,7 @@ sock_connect(const struct addr *to, const struct sock_connect *options, bool *pe
 		/* The handshake's last ACK rides on the first data instead of
 		 * being a packet of its own (tcp(7), TCP_QUICKACK). */
 		set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+		set_user_timeout(fd, options->user_timeout);
 		if (options->congestion != NULL)
 			(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion,
 					 (socklen_t)strlen(options->congestion));
@@ -224,8 +241,14 @@ sock_error(int fd)
 }
 
 void
-sock_keepalive(int fd)
+sock_keepalive(int fd, const struct sock_pace *pace)
 {
+	if (pace->idle > 0)
+		set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)pace->idle);
+	if (pace->interval > 0)
+		set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)pace->interval);
+	if (pace->count > 0)
+		set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)pace->count);
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 

@@ -207,13 +207,19 @@ put_locked(struct prom *p, const struct entry *e)
 static void
 put_rejected(struct prom *p, const struct entry *e)
 {
-	static const enum ending reasons[] = { END_LIMIT, END_NO_BACKEND, END_MEMORY };
 	const struct service *s = e->service;
 
-	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-		sample(p, with(of_service(s), "reason", ending_word(reasons[i])),
-		       service_ended(s, ENTRANCE_MAIN, GREEN, reasons[i]) +
-			       service_ended(s, ENTRANCE_MAIN, BLUE, reasons[i]));
+	for (enum ending end = 0; (int)end < ENDINGS; end++)
+		if (ending_is_refusal(end))
+			sample(p, with(of_service(s), "reason", ending_word(end)),
+			       service_ended(s, ENTRANCE_MAIN, GREEN, end) +
+				       service_ended(s, ENTRANCE_MAIN, BLUE, end));
+}
+
+static void
+put_waiting(struct prom *p, const struct entry *e)
+{
+	sample(p, of_service(e->service), service_waiting(e->service));
 }
 
 static void
@@ -255,6 +261,8 @@ static const struct family families[] = {
 	  "Connects tried on a further backend after one that failed." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
 	  "Connections refused without a backend, by reason." },
+	{ "teal_waiting_connections", PROM_GAUGE, NULL, false, put_waiting,
+	  "Clients that wait for a place because the service is at max_connections." },
 	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
 	{ "teal_backend_connections", PROM_GAUGE, put_backend_connections, false, NULL,
 	  "Open connections to a backend, previews included." },

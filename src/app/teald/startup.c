@@ -38,6 +38,8 @@ descriptors_wanted(const struct config *config)
 		const struct service_config *s = &config->services[i];
 
 		wanted += 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
+		if (s->limits.queue_timeout > 0)
+			wanted += 2 * (uint64_t)s->limits.queue;
 	}
 	return wanted;
 }

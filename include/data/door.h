@@ -1,0 +1,48 @@
+/* door.h - who may come in: networks, rate, places of one source, places of
+ * the service; and the queue of those who wait for a place.
+ * The door is asked once the client's address is known.  What it gave a
+ * session it takes back in door_leave(); nothing here is counted for the
+ * preview entrance, where only the networks matter.
+ * Thread: the owning worker. */
+#ifndef DATA_DOOR_H
+#define DATA_DOOR_H
+
+#include "data/session.h"
+
+enum door { DOOR_OPEN, DOOR_QUEUE, DOOR_SHUT };
+
+/* What one client holds. */
+struct pass {
+	bool place;	/* of the service */
+	bool source;	/* of its address */
+	bool queued;	/* in the queue */
+};
+
+/* SHUT: *why says so, and nothing is held.  Otherwise pass is for the session,
+ * or for door_return(). */
+enum door door_ask(struct lane *l, enum entrance entrance, const struct addr *client, struct pass *pass,
+		   enum ending *why);
+/* For a client that becomes no session after all. */
+void door_return(struct lane *l, const struct addr *client, const struct pass *pass);
+/* The session takes what it was given; and at its end gives it back. */
+void door_enter(struct session *s, const struct pass *pass);
+void door_leave(struct session *s);
+
+/* A session that was told to wait goes to the end of the lane's queue.  It
+ * leaves it by queue_tick() or because somebody's place came free, and dials
+ * then; or ends there. */
+void queue_join(struct session *s);
+/* Of a session that waits, as it ends: no longer in the queue. */
+void queue_leave(struct session *s);
+/* Every 100 ms: places that came free unnoticed, clients that left. */
+void queue_tick(struct lane *l);
+/* Consumes one place of the service: it is for whoever waits, on whatever
+ * worker, or nobody.  Also what a letter with a place does. */
+void queue_give(struct lane *l);
+
+/* Whether one more line about a refused client may be written now. */
+bool door_may_tell(struct lane *l);
+/* Every 100 ms: says how many were not. */
+void door_tell_untold(struct lane *l);
+
+#endif
