@@ -45,6 +45,8 @@ struct session {
 
 /* Takes over fd, whatever happens. */
 void session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client);
+/* It was let in and is in no list: counts it, and dials. */
+void session_begin(struct session *s);
 /* Begins (again) to reach a backend by the lane's present snapshot. */
 void session_dial(struct session *s);
 /* Once, for every session, by the one reason it has. */

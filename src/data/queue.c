@@ -12,11 +12,12 @@
 /* Clients asked in one tick whether they are still there, from the front. */
 #define ASKED_MAX 512
 
-static void
-leave_list(struct session *s)
+void
+queue_leave(struct session *s)
 {
 	struct lane *l = s->lane;
 
+	CHECK(s->state == SESSION_WAITING);
 	list_remove(&s->link);
 	deadline_disarm(&s->deadline);
 	admission_leave(&l->service->queue, 1);
@@ -24,13 +25,6 @@ leave_list(struct session *s)
 	/* Whatever comes next, it is judged by what is true now. */
 	s->color = (uint8_t)l->snapshot->active;
 	s->epoch = l->snapshot->epoch;
-}
-
-void
-queue_leave(struct session *s)
-{
-	CHECK(s->state == SESSION_WAITING);
-	leave_list(s);
 }
 
 /* Gives a place to the first that is still there; false when there is none. */
@@ -50,12 +44,9 @@ serve_first(struct lane *l)
 			session_end(s, END_CLIENT_GONE);
 			continue;
 		}
-		leave_list(s);
+		queue_leave(s);
 		s->has_place = 1;
-		s->state = SESSION_DIALING;
-		list_append(&l->dialing, &s->link);
-		tally_add(&l->tally->colors[ENTRANCE_MAIN][s->color].active, 1);
-		session_dial(s);
+		session_begin(s);
 		return true;
 	}
 	return false;

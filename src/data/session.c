@@ -417,6 +417,16 @@ idle_ending(const struct session *s)
 }
 
 void
+session_begin(struct session *s)
+{
+	s->state = SESSION_DIALING;
+	s->color = (uint8_t)s->lane->snapshot->active;
+	list_append(&s->lane->dialing, &s->link);
+	tally_add(&tally_of(s)->active, 1);
+	session_dial(s);
+}
+
+void
 session_expired(struct session *s)
 {
 	struct lane *l = s->lane;
@@ -483,9 +493,7 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 		return;
 	}
 	s->magic = SESSION_MAGIC;
-	s->state = SESSION_DIALING;
 	s->entrance = (uint8_t)entrance;
-	s->color = (uint8_t)l->snapshot->active;
 	s->lane = l;
 	s->born = w->now;
 	s->connect_seconds = -1;
@@ -494,13 +502,10 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 	io_init(&s->client, fd, session_on_client);
 	io_init(&s->server, -1, session_on_server);
 	deadline_init(&s->deadline);
+	list_init(&s->link);
 	door_enter(s, &pass);
-	if (door == DOOR_QUEUE) {
-		list_init(&s->link);
+	if (door == DOOR_QUEUE)
 		queue_join(s);
-		return;
-	}
-	list_append(&l->dialing, &s->link);
-	tally_add(&tally_of(s)->active, 1);
-	session_dial(s);
+	else
+		session_begin(s);
 }

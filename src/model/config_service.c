@@ -176,7 +176,7 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 static const char *const log_words[] = {
 	"age", "backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
 	"connections", "cut", "end", "entrance", "epoch", "error", "event", "force", "from", "got",
-	"have", "hint", "key", "kind", "late", "level", "max_age", "message", "method", "notice", "on", "path", "pid",
+	"have", "hint", "key", "kind", "late", "level", "lines", "max_age", "message", "method", "notice", "on", "path", "pid",
 	"ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "seconds", "service",
 	"services", "status", "store_color", "store_epoch", "time", "timeout", "to", "tried", "type", "uid", "user",
 	"user_agent", "was", "where", "why", "worker",

@@ -322,6 +322,60 @@ test_off_values_change_nothing(void **state)
 }
 
 static void
+test_limits_are_read(void **state)
+{
+	const struct service_config *s = shop(
+		"green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };\n"
+		"allow = [\"10.0.0.0/8\", \"2001:db8::/32\"]; deny = \"10.6.6.6\"; max_connections_per_source = 20;\n"
+		"source_prefix6 = 56; source_rate = \"30/m\"; queue_timeout = 1.5; max_connections = 1000;\n"
+		"client_timeout = 7; tcp: { user_timeout = 2.5; keepalive_idle = 30; keepalive_interval = 5; "
+		"keepalive_count = 3; };");
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(s->limits.allow.n, 2);
+	assert_true(addr_parse_ip("10.6.6.6", 0, &a) && cidr_set_match(&s->limits.deny, &a));
+	assert_int_equal(s->limits.per_source, 20);
+	assert_int_equal(s->limits.source_prefix6, 56);
+	assert_true(s->limits.source_rate.burst == 30 && s->limits.source_rate.per_second == 0.5);
+	assert_true(s->limits.queue_timeout == 1.5);
+	assert_int_equal(s->limits.queue, 100);
+	assert_true(s->client_timeout == 7 && s->server_timeout < 0);
+	assert_true(s->tcp.user_timeout == 2.5);
+	assert_int_equal(s->tcp.keepalive_idle, 30);
+	assert_int_equal(s->tcp.keepalive_interval, 5);
+	assert_int_equal(s->tcp.keepalive_count, 3);
+	assert_int_equal(t.warnings.n, 0);
+}
+
+#define PAIR "green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };\n"
+
+static void
+test_the_queue_is_bounded_without_being_asked(void **state)
+{
+	(void)state;
+	assert_int_equal(shop(PAIR "queue_timeout = 1; max_connections = 20;")->limits.queue, 16);
+	assert_int_equal(shop(PAIR "queue_timeout = 1; queue_limit = 3;")->limits.queue, 3);
+	assert_int_equal(shop(PAIR "queue_timeout = 1;")->limits.queue, 10000);
+	assert_int_equal(t.warnings.n, 0);
+}
+
+static void
+test_limits_that_change_nothing_are_warned_about(void **state)
+{
+	(void)state;
+	shop(PAIR "queue_timeout = 1; max_connections = 0;");
+	assert_int_equal(t.warnings.n, 1);
+	assert_non_null(strstr(t.warnings.lines[0], "queue_timeout changes nothing while max_connections is 0"));
+	shop(PAIR "queue_limit = 5;");
+	assert_int_equal(t.warnings.n, 1);
+	assert_non_null(strstr(t.warnings.lines[0], "queue_limit changes nothing while queue_timeout is 0"));
+	shop(PAIR "max_connections_per_source = 10; max_connections = 10;");
+	assert_int_equal(t.warnings.n, 1);
+	assert_non_null(strstr(t.warnings.lines[0], "max_connections_per_source changes nothing"));
+}
+
+static void
 test_defaults_group_gives_way_to_the_service(void **state)
 {
 	const struct config *c = good(
@@ -457,6 +511,9 @@ main(void)
 		cmocka_unit_test(test_warnings_about_the_store),
 		cmocka_unit_test(test_every_key_of_a_service),
 		cmocka_unit_test(test_off_values_change_nothing),
+		cmocka_unit_test(test_limits_are_read),
+		cmocka_unit_test(test_the_queue_is_bounded_without_being_asked),
+		cmocka_unit_test(test_limits_that_change_nothing_are_warned_about),
 		cmocka_unit_test(test_defaults_group_gives_way_to_the_service),
 		cmocka_unit_test(test_numbers_in_quotes),
 		cmocka_unit_test(test_many_services),

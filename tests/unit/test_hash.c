@@ -97,6 +97,39 @@ test_unit_is_in_range_and_fair(void **state)
 	assert_true(sum > 49500 && sum < 50500);
 }
 
+/* The vectors of the authors' own program: key 00 01 … 0f, input 00 01 …. */
+static void
+test_keyed_is_siphash(void **state)
+{
+	static const struct {
+		size_t n;
+		uint64_t hash;
+	} vectors[] = {
+		{ 0, 0x726fdb47dd0e0e31ULL },
+		{ 1, 0x74f839c593dc67fdULL },
+		{ 8, 0x93f5f5799a932462ULL },
+		{ 15, 0xa129ca6149be45e5ULL },
+	};
+	struct hash_secret secret = { { 0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL } };
+	unsigned char input[16];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(input); i++)
+		input[i] = (unsigned char)i;
+	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++)
+		assert_int_equal(hash_keyed(input, vectors[i].n, &secret), vectors[i].hash);
+}
+
+static void
+test_secrets_differ(void **state)
+{
+	struct hash_secret a = hash_secret_new(), b = hash_secret_new();
+
+	(void)state;
+	assert_memory_not_equal(&a, &b, sizeof(a));
+	assert_int_not_equal(hash_keyed("x", 1, &a), hash_keyed("x", 1, &b));
+}
+
 int
 main(void)
 {
@@ -104,6 +137,8 @@ main(void)
 		cmocka_unit_test(test_values_are_fixed),
 		cmocka_unit_test(test_every_input_bit_matters),
 		cmocka_unit_test(test_buckets_are_even),
+		cmocka_unit_test(test_keyed_is_siphash),
+		cmocka_unit_test(test_secrets_differ),
 		cmocka_unit_test(test_random_is_splitmix64),
 		cmocka_unit_test(test_unit_is_in_range_and_fair),
 	};

@@ -1,0 +1,201 @@
+"""Waiting for a place: in order, bounded, on all workers, over flips."""
+import time
+
+import pytest
+
+from helpers.scale import patience, scaled, slow, until
+
+
+def waiting(teal, n):
+    return teal.wait_metric(n, "teal_waiting_connections", service="web")
+
+
+def full(web, closing, places=2, **keys):
+    """A service whose places are all taken; and who has them."""
+    teal = web(**({"max_connections": places, "queue_timeout": 60.0, "top": {"workers": 1}} | keys))
+    holders = [closing.add(teal.connect()) for _ in range(places)]
+    for h in holders:
+        assert h.peer == "green"
+    return teal, holders
+
+
+def queue_up(teal, closing, n):
+    """n clients that wait, one after the other."""
+    clients = []
+    for i in range(n):
+        clients.append(closing.add(teal.connect()))
+        waiting(teal, i + 1)
+    return clients
+
+
+def silent(client):
+    client.sock.setblocking(False)
+    try:
+        client.sock.recv(1)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        client.sock.settimeout(patience())
+
+
+def test_first_come_first_served(web, closing):
+    teal, holders = full(web, closing)
+    queue = queue_up(teal, closing, 5)
+    assert all(silent(c) for c in queue)
+    m = teal.metrics()
+    assert m.get("teal_connections", service="web", color="green") == 2
+    assert m.get("teal_rejected_total", service="web") == 0
+    places = holders
+    for i, c in enumerate(queue):
+        places.pop(0).close()
+        assert c.echo().peer == "green"
+        places.append(c)
+        assert all(silent(late) for late in queue[i + 1:])
+    waiting(teal, 0)
+
+
+def test_a_place_is_handed_over_at_once(web, closing):
+    """Not at the next tick: by whoever gave it up."""
+    teal, holders = full(web, closing, places=1, top={"workers": 2})
+    best = 1.0
+    for _ in range(10):
+        c = closing.add(teal.connect())
+        waiting(teal, 1)
+        begun = time.monotonic()
+        holders.pop().close()
+        assert c.peer == "green"
+        best = min(best, time.monotonic() - begun)
+        holders.append(c)
+    assert best < 0.05 * slow()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_who_waits_too_long_is_sent_away(web, closing, workers):
+    teal, holders = full(web, closing, queue_timeout=0.5, top={"workers": workers})
+    c = closing.add(teal.connect())
+    begun = time.monotonic()
+    assert c.read_end()[0] == b""
+    assert 0.3 <= time.monotonic() - begun < 3 * slow()
+    line = teal.wait_log("tcp.session", end="queue_timeout")
+    assert line["backend"] == "" and line["seconds"] >= 0.45
+    m = teal.metrics()
+    assert m.get("teal_rejected_total", service="web", reason="queue_timeout") == 1
+    assert m.get("teal_waiting_connections", service="web") == 0
+    # Those inside were not touched, and a place that comes free is free.
+    holders.pop().close()
+    teal.wait_metric(1, "teal_connections", service="web")
+    assert closing.add(teal.connect()).peer == "green"
+    assert holders[0].echo()
+
+
+def test_the_queue_is_bounded(web, closing):
+    teal, holders = full(web, closing, queue_limit=3)
+    queue = queue_up(teal, closing, 3)
+    with teal.connect() as late:
+        assert late.line() is None
+    m = teal.metrics()
+    assert m.get("teal_rejected_total", service="web", reason="max_connections") == 1
+    assert m.get("teal_waiting_connections", service="web") == 3
+    holders[0].close()
+    assert queue[0].peer == "green"
+
+
+def test_who_leaves_the_queue_is_forgotten(web, closing):
+    teal, holders = full(web, closing)
+    queue = queue_up(teal, closing, 3)
+    queue[1].reset()
+    waiting(teal, 2)
+    teal.wait_log("tcp.session", end="client_gone")
+    holders[0].close()
+    assert queue[0].peer == "green"
+    holders[1].close()
+    assert queue[2].peer == "green"
+
+
+def test_who_waits_over_a_flip_reaches_the_new_color(web, closing):
+    teal, holders = full(web, closing, drain={"timeout": 60.0, "idle": 0})
+    queue = queue_up(teal, closing, 2)
+    assert teal.ok("flip", "web", "blue")["changed"]
+    # Waiting holds no color: the old one drains without them.
+    assert teal.metrics().get("teal_draining_connections", service="web", color="green") == 2
+    for h, c in zip(holders, queue):
+        h.close()
+        assert c.echo().peer == "blue"
+    until(lambda: teal.log_lines("flip.drained"), "the old color is drained")
+    assert teal.green.open == 0 or until(lambda: teal.green.open == 0, "green is left")
+
+
+def test_who_waits_is_counted_for_its_source(web, closing):
+    """One address cannot fill the queue."""
+    teal, holders = full(web, closing, max_connections_per_source=3, max_connections=2)
+    queue = queue_up(teal, closing, 1)
+    with teal.connect() as c:
+        assert c.line() is None
+    teal.wait_metric(1, "teal_rejected_total", service="web", reason="source_limit")
+    other = closing.add(teal.connect(source=("127.0.0.2", 0)))
+    waiting(teal, 2)
+    holders[0].close()
+    assert queue[0].peer == "green"
+    holders[1].close()
+    assert other.peer == "green"
+
+
+def test_a_backend_that_refuses_does_not_stop_the_queue(web, backend, closing):
+    """Everybody who gets a place loses it again at once; nobody is forgotten."""
+    teal, holders = full(web, closing, queue_limit=200, health={"type": "none"}, retries=0)
+    queue = [closing.add(teal.connect()) for _ in range(100)]
+    waiting(teal, 100)
+    teal.green.stop()
+    holders[0].close()
+    for c in queue:
+        assert c.read_end()[0] == b""
+    waiting(teal, 0)
+    m = teal.wait_metric(1, "teal_connections", service="web")
+    assert m.get("teal_connections_total", service="web", color="green", end="connect") == 100
+    assert holders[1].echo()
+
+
+def test_stopping_serves_who_waits_if_it_can(web, closing):
+    teal, holders = full(web, closing, top={"workers": 1, "stop": {"timeout": 30.0}})
+    queue = queue_up(teal, closing, 2)
+    teal.signal()
+    holders[0].close()
+    assert queue[0].echo().peer == "green"
+    queue[0].close()
+    assert queue[1].echo().peer == "green"
+    queue[1].close()
+    holders[1].close()
+    assert teal.wait() == 0
+
+
+def test_stopping_cuts_who_still_waits(web, closing):
+    teal, holders = full(web, closing, top={"workers": 2, "stop": {"timeout": 0.3}})
+    queue = queue_up(teal, closing, 3)
+    teal.signal()
+    for c in queue:
+        assert c.read_end()[0] == b""
+    assert teal.wait() == 0
+    assert len(teal.sessions(end="stopped")) == 5
+
+
+@pytest.mark.tsan
+@pytest.mark.scales
+def test_everybody_gets_a_turn_on_every_worker(web, farm, load):
+    """Many more clients than places, on four workers: all are served, none is
+    refused, and places do not get lost on the way."""
+    green = farm("green")
+    teal = web(green=[green], max_connections=8, queue_timeout=120.0, queue_limit=0, top={"workers": 4})
+    crowd = load(teal, 64)
+    time.sleep(scaled(20.0, 2.0))
+    assert teal.metrics().get("teal_connections", service="web", color="green") <= 8
+    sessions = crowd.finish()
+    assert len(sessions) > 200 and not [s for s in sessions if s.error]
+    waiting(teal, 0)
+    m = teal.wait_metric(0, "teal_connections", service="web")
+    assert m.get("teal_rejected_total", service="web") == 0
+    # All eight places are there, and not one more.
+    clients = [teal.connect() for _ in range(12)]
+    waiting(teal, 4)
+    for c in clients:
+        c.close()
