@@ -60,7 +60,8 @@ give_source(struct lane *l, const struct addr *client)
 }
 
 enum door
-door_ask(struct lane *l, enum entrance entrance, const struct addr *client, struct pass *pass, enum ending *why)
+door_ask(struct lane *l, enum entrance entrance, const struct addr *client, struct pass *pass,
+	 enum ending *why)
 {
 	struct service *s = l->service;
 	bool queues = s->config->limits.queue_timeout > 0;
@@ -136,8 +137,8 @@ door_may_tell(struct lane *l)
 			atomic_fetch_add_explicit(&s->refusals_untold, 1, memory_order_relaxed);
 			return false;
 		}
-	} while (!atomic_compare_exchange_weak_explicit(&s->refusal_lines, &lines, next + 1, memory_order_relaxed,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&s->refusal_lines, &lines, next + 1,
+							memory_order_relaxed, memory_order_relaxed));
 	return true;
 }
 
@@ -152,6 +153,7 @@ door_tell_untold(struct lane *l)
 		return;
 	n = atomic_exchange_explicit(&s->refusals_untold, 0, memory_order_relaxed);
 	if (n > 0)
-		LOG_WARN("refusals.untold", LS("service", s->config->name), LR(NULL, str_from(s->config->labels_json)),
-			 LU("lines", n), LS("hint", "teal_rejected_total counts all of them"));
+		LOG_WARN("refusals.untold", LS("service", s->config->name),
+			 LR(NULL, str_from(s->config->labels_json)), LU("lines", n),
+			 LS("hint", "teal_rejected_total counts all of them"));
 }

@@ -23,7 +23,7 @@ source_key_of(const struct addr *client, unsigned prefix6, struct source_key *ou
 		memcpy(ip, &client->u.in6.sin6_addr, 16);
 		if (!IN6_IS_ADDR_V4MAPPED(&client->u.in6.sin6_addr))
 			for (unsigned bit = prefix6; bit < 128; bit++)
-				ip[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+				ip[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 	} else {
 		return false;
 	}
@@ -125,7 +125,8 @@ resize(struct source_counts *c, struct count_shard *s, size_t n_slots)
 		return;
 	for (size_t k = 0; k < s->n_slots; k++)
 		for (struct entry *e = s->slots[k], *next; e != NULL; e = next) {
-			struct entry **at = &slots[hash_keyed(&e->key, sizeof(e->key), &c->secret) & (n_slots - 1)];
+			struct entry **at =
+				&slots[hash_keyed(&e->key, sizeof(e->key), &c->secret) & (n_slots - 1)];
 
 			next = e->next;
 			e->next = *at;

@@ -96,7 +96,8 @@ test_many_sources_come_and_go(void **state)
 	(void)state;
 	for (uint64_t round = 0; round < 2; round++) {
 		for (uint64_t i = 0; i < N; i++)
-			assert_int_equal(source_enter(c, &(struct source_key){ { i, round } }), SOURCE_ENTERED);
+			assert_int_equal(source_enter(c, &(struct source_key){ { i, round } }),
+					 SOURCE_ENTERED);
 		assert_int_equal(source_counts_size(c), N);
 		for (uint64_t i = 0; i < N; i++)
 			assert_int_equal(source_enter(c, &(struct source_key){ { i, round } }), SOURCE_FULL);
