@@ -205,16 +205,13 @@ deliver(struct wire *w, const redisReply *r)
 				   (struct str){ r->element[2]->str, (size_t)r->element[2]->len });
 		return;
 	}
-	if (first == NULL) {
+	c = first != NULL ? list_entry(first, struct wire_command, link) : NULL;
+	if (c == NULL || c->end > w->out_sent) {
+		/* Such as: there are too many clients, and goodbye. */
 		if (r->type == REDIS_REPLY_ERROR)
 			fail(w, "it says: %s", wire_text(r).s);
 		else
 			fail(w, "it answered what nobody asked");
-		return;
-	}
-	c = list_entry(first, struct wire_command, link);
-	if (c->end > w->out_sent) {
-		fail(w, "it answered before it was asked");
 		return;
 	}
 	list_remove(first);
