@@ -42,7 +42,11 @@ struct audit_entry {
 	char reason[RECORD_REASON];
 	char expect[32];	/* as given, "" when not */
 	char result[24];	/* "ok" or an error word */
+	char host[RECORD_NAME];	/* the machine of the teald that was asked */
 };
+
+/* This machine's name, for audit_entry.host. */
+void audit_set_host(struct audit_entry *a);
 
 const char *change_word(enum change c);	/* "initial" "flip" … */
 bool change_from_word(const char *word, enum change *out);

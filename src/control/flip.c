@@ -152,6 +152,7 @@ fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enum err
 	memset(a, 0, sizeof(*a));
 	str_copy(a->service, sizeof(a->service), str_from(f->entry->service->config->name));
 	a->at_us = clock_wall_us();
+	audit_set_host(a);
 	a->change = q->kind;
 	a->epoch = epoch;
 	a->from = f->from;

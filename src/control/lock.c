@@ -149,6 +149,7 @@ flip_lock(struct entry *e, const char *reason, const struct actor *by, struct fl
 	str_copy(w.next.lock.reason, sizeof(w.next.lock.reason), str_from(reason != NULL ? reason : ""));
 	str_copy(w.entry.service, sizeof(w.entry.service), str_from(w.service));
 	w.entry.at_us = w.next.lock.at_us;
+	audit_set_host(&w.entry);
 	w.entry.change = reason != NULL ? CHANGE_LOCK : CHANGE_UNLOCK;
 	w.entry.epoch = now->epoch;
 	w.entry.from = w.entry.to = now->color;

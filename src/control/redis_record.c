@@ -164,21 +164,23 @@ redis_entry_format(const struct audit_entry *a, struct buf *out)
 	json_cstr(&j, "reason", a->reason);
 	json_cstr(&j, "expect", a->expect);
 	json_cstr(&j, "result", a->result);
+	json_cstr(&j, "host", a->host);
 	json_object_end(&j);
 }
 
 bool
 redis_entry_parse(struct str text, struct audit_entry *out)
 {
-	const char *service, *change, *from, *to, *by, *reason, *expect, *result;
+	const char *service, *change, *from, *to, *by, *reason, *expect, *result, *host = "";
 	json_int_t at, epoch, uid, pid;
 	json_t *o = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
 	bool ok;
 
 	memset(out, 0, sizeof(*out));
-	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s}", "service", &service,
+	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s}", "service", &service,
 			 "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to, "by", &by, "uid",
-			 &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result", &result) == 0 &&
+			 &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result", &result,
+			 "host", &host) == 0 &&
 	     at >= 0 && epoch >= 0 && change_from_word(change, &out->change) &&
 	     color_from_word(str_from(from), &out->from) && color_from_word(str_from(to), &out->to);
 	if (ok) {
@@ -191,6 +193,7 @@ redis_entry_parse(struct str text, struct audit_entry *out)
 		str_copy(out->reason, sizeof(out->reason), str_from(reason));
 		str_copy(out->expect, sizeof(out->expect), str_from(expect));
 		str_copy(out->result, sizeof(out->result), str_from(result));
+		str_copy(out->host, sizeof(out->host), str_from(host));
 	}
 	json_decref(o);
 	return ok;

@@ -126,6 +126,7 @@ entry_text(const struct audit_entry *e, struct json *j)
 	json_cstr(j, "reason", e->reason);
 	json_cstr(j, "expect", e->expect);
 	json_cstr(j, "result", e->result);
+	json_cstr(j, "host", e->host);
 	json_object_end(j);
 }
 
@@ -143,6 +144,7 @@ state_entry_new(struct state *s, const struct audit_entry *entry)
 	clean(a.reason);
 	clean(a.expect);
 	clean(a.result);
+	clean(a.host);
 	buf_init(&text, ENTRY_MAX);
 	json_init(&j, &text);
 	entry_text(&a, &j);
@@ -337,16 +339,17 @@ read_service(json_t *o, size_t i, struct state *s, struct why *why)
 static enum err
 read_entry(json_t *o, size_t i, struct state *s, struct why *why)
 {
-	const char *service, *change, *from, *to, *by, *reason, *expect, *result;
+	const char *service, *change, *from, *to, *by, *reason, *expect, *result, *host = "";
 	json_int_t at, epoch, uid, pid;
 	json_error_t error;
 	struct audit_entry a = { 0 };
 	struct state_entry *e;
 
 	if (json_unpack_ex(o, &error, JSON_STRICT,
-			   "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s}", "service", &service,
+			   "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s}", "service", &service,
 			   "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to, "by", &by,
-			   "uid", &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result", &result) != 0)
+			   "uid", &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result", &result,
+			   "host", &host) != 0)
 		return shape_error(why, "line of history", i, &error);
 	a.at_us = at;
 	a.epoch = (uint64_t)epoch;
@@ -356,7 +359,8 @@ read_entry(json_t *o, size_t i, struct state *s, struct why *why)
 	    !change_from_word(change, &a.change) || !color_from_word(str_from(from), &a.from) ||
 	    !color_from_word(str_from(to), &a.to) || !take_text(a.service, sizeof(a.service), service) ||
 	    !take_text(a.by, sizeof(a.by), by) || !take_text(a.reason, sizeof(a.reason), reason) ||
-	    !take_text(a.expect, sizeof(a.expect), expect) || !take_text(a.result, sizeof(a.result), result))
+	    !take_text(a.expect, sizeof(a.expect), expect) || !take_text(a.result, sizeof(a.result), result) ||
+	    !take_text(a.host, sizeof(a.host), host))
 		return why_set(why, E_STORE, "line of history %zu holds a value that cannot be", i + 1);
 	e = state_entry_new(s, &a);
 	state_remember(s, &e);

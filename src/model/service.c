@@ -1,6 +1,7 @@
 /* service.c - life of a service, and the sums over its workers and backends.
  * Thread: main. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "model/service.h"
@@ -32,6 +33,14 @@ change_from_word(const char *word, enum change *out)
 			return true;
 		}
 	return false;
+}
+
+void
+audit_set_host(struct audit_entry *a)
+{
+	if (gethostname(a->host, sizeof(a->host)) != 0)
+		a->host[0] = '\0';
+	a->host[sizeof(a->host) - 1] = '\0';
 }
 
 struct service *

@@ -1,6 +1,7 @@
 """The flip: checked, atomic, true when it says applied, reversible, and no
 connection is lost."""
 import subprocess
+import socket
 import threading
 import time
 
@@ -587,7 +588,7 @@ def test_history_says_who_what_when_why_and_how_it_went(web):
     h = history(teal)
     one = next(e for e in h if e.get("reason") == "one")
     assert (one["from"], one["to"], one["epoch"], one["by"], one["result"]) == ("green", "blue", 2, ME, "ok")
-    assert one["at"].endswith("Z")
+    assert one["at"].endswith("Z") and one["host"] == socket.gethostname()
     two = next(e for e in h if e.get("reason") == "two")
     assert (two["from"], two["to"], two["epoch"], two["result"]) == ("blue", "green", 3, "ok")
     assert any(e.get("reason") == "three" for e in h)

@@ -149,7 +149,7 @@ def test_status_records(scripted):
 
 def test_the_other_records(scripted):
     entry = {"at": TIME, "epoch": 43, "from": "green", "to": "blue", "kind": "flip", "by": "ci-shop", "uid": 1000,
-             "pid": 4711, "reason": "deploy 8812", "result": "ok", "expect": None}
+             "pid": 4711, "host": "lb1", "reason": "deploy 8812", "result": "ok", "expect": None}
     lock = {"by": "anna", "reason": "freeze", "at": TIME}
     connection = {"client": "1.2.3.4:555", "backend": "10.0.0.1:10080", "age": 12.1, "idle": 0.5, "bytes_in": 1,
                   "bytes_out": 2}
@@ -176,7 +176,7 @@ def test_the_other_records(scripted):
         return p.stdout
 
     assert out("history", "shop", "--last", "1") == (
-        f"{TIME}\t43\tflip\tgreen\tblue\tci-shop\t1000\t4711\tok\t-\tdeploy 8812\n")
+        f"{TIME}\t43\tflip\tgreen\tblue\tci-shop\t1000\t4711\tlb1\tok\t-\tdeploy 8812\n")
     assert out("drain", "shop") == (
         "draining\tshop\tgreen\t3\t12.3\nconnection\t1.2.3.4:555\t10.0.0.1:10080\t12.1\t0.5\t1\t2\ntruncated\n")
     assert out("drain", "web") == "idle\tweb\t-\t0\t-\n"

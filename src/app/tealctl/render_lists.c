@@ -82,7 +82,7 @@ history_row(struct table *t, const struct output *o, json_t *h)
 	}
 	say_cells(t, h, "epoch kind from to by");
 	if (!o->terminal)
-		say_cells(t, h, "uid pid");
+		say_cells(t, h, "uid pid host");
 	buf_init(&b, 256);
 	text_json(&b, json_at(h, "result"));
 	table_add(t, fine ? STYLE_PLAIN : STYLE_BAD, buf_str(&b));
@@ -93,13 +93,13 @@ history_row(struct table *t, const struct output *o, json_t *h)
 }
 
 /* {"history":[{"at":…,"epoch":43,"from":"green","to":"blue","kind":"flip","by":…,
- *  "uid":…,"pid":…,"reason":…,"result":"ok","expect":…}]}, newest last */
+ *  "uid":…,"pid":…,"reason":…,"result":"ok","expect":…,"host":…}]}, newest last */
 void
 render_history(struct render *r, json_t *object)
 {
 	static const char *const heads[] = { "AT", "EPOCH",  "WHAT",   "FROM", "TO",
 					     "BY", "RESULT", "REASON", NULL };
-	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", NULL };
 	json_t *history = json_at(object, "history"), *h;
 	struct table t;
 	size_t i;

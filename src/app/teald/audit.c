@@ -150,6 +150,7 @@ audit_note_denied(const struct command *cmd)
 	str_copy(a.reason, sizeof(a.reason), r->reason);
 	if (r->has_expect)
 		expect_text(r, a.expect);
+	audit_set_host(&a);
 	str_copy(a.result, sizeof(a.result), str_from(err_word(E_DENIED)));
 	store->note(store, &a);
 }

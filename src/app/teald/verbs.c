@@ -125,6 +125,7 @@ audit_entry_json(struct json *j, const struct audit_entry *a)
 	json_cstr(j, "reason", a->reason[0] != '\0' ? a->reason : NULL);
 	json_cstr(j, "result", a->result);
 	json_cstr(j, "expect", a->expect[0] != '\0' ? a->expect : NULL);
+	json_cstr(j, "host", a->host[0] != '\0' ? a->host : NULL);
 	json_object_end(j);
 }
 
