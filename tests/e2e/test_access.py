@@ -1,12 +1,16 @@
 """Who may come in: networks, places and rates of single addresses."""
+import json
+import os
+import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from helpers.clients import Client
-from helpers.scale import SOAK, scaled, until
+from helpers.scale import REPO, SOAK, scaled, until
 from helpers.teald import service
 
 HERE, THERE = ("127.0.0.1", 0), ("127.0.0.2", 0)
@@ -143,46 +147,49 @@ def test_one_sources_limit_holds_at_every_moment_of_a_rush(web):
         c.close()
 
 
-class Attack(threading.Thread):
-    """Connections from one address, as fast as it goes: those that are let in
-    are held, the others come again."""
+class Attack:
+    """helpers/attack.py as a process."""
 
-    def __init__(self, address, n):
-        super().__init__(daemon=True)
-        self.address, self.n, self.held, self.over = address, n, [], threading.Event()
-        self.refused = self.errors = 0
+    def __init__(self, address, n, cpu=None):
+        self._proc = subprocess.Popen(
+            [sys.executable, "-S", "-E", str(REPO / "tests/e2e/helpers/attack.py"), *map(str, address), HERE[0], str(n),
+             *([str(cpu)] if cpu is not None else [])], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def run(self):
-        for _ in range(self.n):
-            try:
-                c = Client(self.address, source=HERE)
-                if c.line() is None:
-                    self.refused += 1
-                else:
-                    self.held.append(c)
-                    continue
-            except ConnectionResetError:
-                self.refused += 1
-            except OSError:
-                self.errors += 1
-            c.close()
-        self.over.set()
+    @property
+    def goes_on(self):
+        return not select.select([self._proc.stdout], [], [], 0)[0]
+
+    def result(self):
+        return json.loads(self._proc.stdout.readline())
 
     def close(self):
-        for c in self.held:
-            c.close()
+        self._proc.communicate()
 
 
 def p99(times):
     return sorted(times)[int(len(times) * 0.99)]
 
 
+@pytest.fixture
+def two_cpus():
+    """(ours, the attacker's) in a soak on a machine that has them; else None."""
+    mine = os.sched_getaffinity(0)
+    if not SOAK or len(mine) < 2:
+        yield None
+        return
+    first, other = sorted(mine)[:2]
+    os.sched_setaffinity(0, {first})
+    yield first, other
+    os.sched_setaffinity(0, mine)
+
+
 @pytest.mark.tsan
 @pytest.mark.scales
-def test_an_attacker_does_not_hurt_the_others(web, closing):
+@pytest.mark.serial
+def test_an_attacker_does_not_hurt_the_others(web, closing, two_cpus):
     """Thousands of connections from one source: it gets its places and no
     more, everybody else gets theirs, and the log stays small."""
-    n, attackers, limit = scaled(20000, 1000), 4, 20
+    n, limit = scaled(20000, 1000), 20
     teal = web(max_connections_per_source=limit, max_connections=1000)
 
     def visit():
@@ -190,27 +197,22 @@ def test_an_attacker_does_not_hurt_the_others(web, closing):
         with teal.connect(source=THERE) as c:
             assert c.echo().peer == "green"
         return time.monotonic() - begun
-    quiet = [visit() for _ in range(scaled(2000, 100))]
-    attack = [closing.add(Attack(teal.address(), n // attackers)) for _ in range(attackers)]
-    begun = time.monotonic()
-    for a in attack:
-        a.start()
-    loud = []
-    while not all(a.over.is_set() for a in attack):
+    quiet = [visit() for _ in range(scaled(4000, 50))]
+    attack = closing.add(Attack(teal.address(), n, two_cpus[1] if two_cpus else None))
+    begun, loud = time.monotonic(), []
+    while attack.goes_on:
         loud.append(visit())
     seconds = time.monotonic() - begun
     assert len(loud) > 10
-    assert sum(len(a.held) for a in attack) == limit
-    refused = sum(a.refused for a in attack)
-    assert refused == n - limit and not any(a.errors for a in attack)
-    assert rejected(teal, "source_limit") == refused
+    assert attack.result() == {"held": limit, "refused": n - limit, "errors": 0}
+    assert rejected(teal, "source_limit") == n - limit
     # Every refusal was told of, one by one or in a sum, and not too many one by one.
     until(lambda: len(teal.sessions(end="source_limit")) +
-          sum(l["lines"] for l in teal.log_lines("refusals.untold")) == refused, "all refusals are told")
+          sum(l["lines"] for l in teal.log_lines("refusals.untold")) == n - limit, "all refusals are told")
     assert len(teal.sessions(end="source_limit")) <= 100 * (seconds + 2)
-    if SOAK:
-        # The attackers share our interpreter, which is most of what it costs.
-        assert p99(loud) <= max(2 * p99(quiet), 0.05), (p99(quiet), p99(loud))
+    if two_cpus:
+        # We share a CPU with teald and its backends: a few slices of the scheduler are not its fault.
+        assert p99(loud) <= max(2 * p99(quiet), 0.02), (p99(quiet), p99(loud))
 
 
 # ---- the rate of one source ----
