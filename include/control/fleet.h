@@ -24,6 +24,7 @@ struct fleet_service {
 
 struct fleet_member {
 	char id[32];
+	char run[24];	/* random with each start: two of one id are found out */
 	char host[80], version[32];
 	int32_t pid;
 	int64_t at_us;	/* the store's clock when it last said something ... */

@@ -26,5 +26,7 @@ const struct record *state_cache_find(const struct state_cache *c, const char *s
 void state_cache_put(struct state_cache *c, const char *service, const struct record *r);
 /* Random, the same for ever in this state_dir. */
 const char *state_cache_id(const struct state_cache *c);
+/* 16 random hex digits; false when the kernel has none. */
+MUST_USE bool state_cache_random(char id[TEAL_ID]);
 
 #endif

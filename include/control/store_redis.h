@@ -57,6 +57,9 @@ struct store_redis {
 	uint32_t magic;
 	const struct config *config;
 	struct jobs *jobs;
+	/* Names are looked up on a thread of their own: a name server that hangs
+	 * must not hold up what is written to state_dir. */
+	struct jobs *lookups;
 	struct ev_loop *loop;
 	bool assume_initial;
 	struct state_cache *cache;
@@ -76,6 +79,7 @@ struct store_redis {
 	double reason_told;	/* clock_now() when another one was */
 	char problem[512];	/* for status */
 
+	bool beaten;	/* a heartbeat of this identity has arrived */
 	bool beating, beat_again;	/* a heartbeat is under way; another is due */
 	bool leaving, left;
 	unsigned under_way;	/* commands without answer */
@@ -125,6 +129,8 @@ void store_redis_settle_doubts(struct store_redis *s);
 bool store_redis_is_ours(const struct record *is, const struct record *wrote);
 
 /* store_redis_beat.c: heartbeats. */
+/* Another teald speaks in our name. */
+void store_redis_twin(struct store_redis *s, const struct fleet_member *twin);
 void store_redis_beat(struct store_redis *s);
 bool store_redis_leave(struct store *s);
 

@@ -68,14 +68,16 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 {
 	json_t *o = json_loadb(heartbeat.p, heartbeat.n, JSON_REJECT_DUPLICATES, NULL), *services;
 	struct fleet_member m = { 0 };
-	const char *id, *host, *version;
+	const char *id, *host, *version, *run = "";
 	json_int_t at;
 	int pid, ready;
-	bool ok = json_unpack(o, "{s:s, s:s, s:s, s:i, s:I, s:b, s:o}", "id", &id, "host", &host, "version", &version,
-			      "pid", &pid, "at_us", &at, "ready", &ready, "services", &services) == 0 &&
+	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o}", "id", &id, "run", &run, "host", &host,
+			      "version", &version, "pid", &pid, "at_us", &at, "ready", &ready, "services",
+			      &services) == 0 &&
 		  json_is_object(services) && str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m);
 
 	if (ok) {
+		str_copy(m.run, sizeof(m.run), str_from(run));
 		str_copy(m.host, sizeof(m.host), str_from(host));
 		str_copy(m.version, sizeof(m.version), str_from(version));
 		m.pid = pid;
@@ -229,6 +231,7 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 	json_init(&j, out);
 	json_object(&j, NULL);
 	json_cstr(&j, "id", m->id);
+	json_cstr(&j, "run", m->run);
 	json_cstr(&j, "host", m->host);
 	json_cstr(&j, "version", m->version);
 	json_i64(&j, "pid", m->pid);

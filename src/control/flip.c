@@ -10,8 +10,10 @@
 #define APPLIED_TIMEOUT 5.0
 #define DRAINED_EXTRA 5.0
 #define GATE_AGAIN 0.2
-/* How soon the others are asked again whether they have applied, or emptied. */
-#define FLEET_AGAIN 0.005
+/* How soon the others are asked again whether they have applied, at first and
+ * at most; or emptied. */
+#define FLEET_AGAIN 0.0005
+#define FLEET_AGAIN_MAX 0.02
 #define HOLDERS_AGAIN 0.25
 /* How long a store that went away after the change may keep us from learning
  * who has applied it. */
@@ -41,7 +43,8 @@ struct flip {
 	char late[512];	/* members that have not applied it, as last read */
 	double drain_seconds;
 	uint64_t drain_cut;
-	ev_timer again;	/* the gate */
+	double pause;	/* until the others were asked again, seconds */
+	ev_timer again;	/* the gate, the others */
 	ev_timer timeout;
 };
 
@@ -329,7 +332,8 @@ look_for_laggards(struct flip *f)
 	else if (late == missing)
 		partial(f);
 	else
-		ask_again(f, FLEET_AGAIN);
+		ask_again(f, f->pause = f->pause == 0 ? FLEET_AGAIN :
+				  2 * f->pause < FLEET_AGAIN_MAX ? 2 * f->pause : FLEET_AGAIN_MAX);
 }
 
 static void

@@ -125,6 +125,17 @@ is_id(const char *text, ssize_t n)
 	return true;
 }
 
+bool
+state_cache_random(char id[TEAL_ID])
+{
+	uint64_t bits;
+
+	if (getrandom(&bits, sizeof(bits), 0) != sizeof(bits))
+		return false;
+	snprintf(id, TEAL_ID, "%016llx", (unsigned long long)bits);
+	return true;
+}
+
 /* At start-up: two Teals must never share an identity, one must keep its. */
 static enum err
 take_id(struct state_cache *c, const char *dir, struct why *why)
@@ -133,12 +144,10 @@ take_id(struct state_cache *c, const char *dir, struct why *why)
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
 	enum err e = OK;
-	uint64_t bits;
 
 	if (n >= 0 && is_id(text, n)) {
 		memcpy(c->id, text, TEAL_ID - 1);
-	} else if (n >= 0 && getrandom(&bits, sizeof(bits), 0) == sizeof(bits)) {
-		snprintf(c->id, sizeof(c->id), "%016llx", (unsigned long long)bits);
+	} else if (n >= 0 && state_cache_random(c->id)) {
 		if (pwrite(fd, c->id, TEAL_ID - 1, 0) != TEAL_ID - 1 || ftruncate(fd, TEAL_ID - 1) != 0 || fsync(fd) != 0)
 			e = why_set(why, E_USAGE, "cannot write %s: %s", path, strerror(errno));
 	} else {

@@ -229,13 +229,15 @@ store_redis_open(struct store *store, struct why *why)
 	str_copy(s->self.id, sizeof(s->self.id), str_from(state_cache_id(s->cache)));
 	if (gethostname(s->self.host, sizeof(s->self.host) - 1) != 0)
 		str_copy(s->self.host, sizeof(s->self.host), STR("unknown"));
+	if (!state_cache_random(s->self.run))
+		return why_set(why, E_INTERNAL, "the kernel gives no random numbers");
 	str_copy(s->self.version, sizeof(s->self.version), str_from(teal_version()));
 	s->self.pid = getpid();
 	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
 	s->started = clock_now();
 	read_cache(s);
-	s->commands = redis_new(s->loop, s->config, s->jobs, NULL, &commands);
-	s->hints = redis_new(s->loop, s->config, s->jobs, s->channel, &hints);
+	s->commands = redis_new(s->loop, s->config, s->lookups, NULL, &commands);
+	s->hints = redis_new(s->loop, s->config, s->lookups, s->channel, &hints);
 	ev_timer_start(s->loop, &s->poll);
 	ev_timer_start(s->loop, &s->beat);
 	return OK;
@@ -321,6 +323,7 @@ store_redis_close(struct store **sp)
 		free(w);
 	}
 	ev_timer_stop(s->loop, &s->doubt_timer);
+	jobs_free(&s->lookups);
 	state_cache_close(&s->cache);
 	fleet_free(&s->fleet);
 	for (size_t i = 0; i < s->n; i++)
@@ -346,6 +349,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 	s->config = config;
 	s->jobs = jobs;
 	s->loop = jobs_loop(jobs);
+	s->lookups = jobs_new(s->loop, 1);
 	s->assume_initial = assume_initial;
 	list_init(&s->waiters);
 	list_init(&s->doubts);

@@ -23,6 +23,7 @@ beat_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *
 		LOG_ERROR("store.no_heartbeat", LS("message", s->problem));
 	} else if (e == OK && reply->type != REDIS_REPLY_ERROR) {
 		s->problem[0] = '\0';
+		s->beaten = true;
 	}
 	if (s->beat_again)
 		store_redis_beat(s);
@@ -58,6 +59,25 @@ store_redis_beat(struct store_redis *s)
 					       str_from(s->self.id), str_from(life) },
 			 beat_on_reply, s);
 	buf_free(&text);
+}
+
+/* A state_dir that was copied, with the machine around it: the two would count as
+ * one, and nobody would wait for the other.  Whoever notices takes another name
+ * until its next start. */
+void
+store_redis_twin(struct store_redis *s, const struct fleet_member *twin)
+{
+	char id[TEAL_ID];
+
+	if (!state_cache_random(id))
+		return;
+	LOG_ERROR("store.twin", LS("id", s->self.id), LS("host", twin->host), LI("pid", twin->pid), LS("new_id", id),
+		  LS("message", "another teald has this identity, was state_dir copied?  Remove teal.id from one"));
+	str_copy(s->self.id, sizeof(s->self.id), str_from(id));
+	free(s->beat_key);
+	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
+	s->beaten = false;
+	store_redis_beat(s);
 }
 
 static void

@@ -165,10 +165,19 @@ read_fleet(struct store_redis *s, const redisReply *beats, const redisReply *lef
 	fleet_begin(&s->fleet, s->time_us, clock_now());
 	for (size_t i = 0; i < beats->elements; i++)
 		if (beats->element[i]->type == REDIS_REPLY_STRING)
-			(void)fleet_add(&s->fleet, text_of(beats->element[i]), state_cache_id(s->cache));
+			(void)fleet_add(&s->fleet, text_of(beats->element[i]), s->self.id);
 	for (size_t i = 0; i < left->elements; i++)
 		fleet_forget(&before, text_of(left->element[i]));
 	fleet_remember(&s->fleet, &before, store_redis_life(s));
+	for (size_t i = 0; s->beaten && i < s->fleet.n; i++) {
+		struct fleet_member *m = &s->fleet.members[i];
+
+		if (!m->self || strcmp(m->run, s->self.run) == 0)
+			continue;
+		m->self = false;
+		store_redis_twin(s, m);
+		break;
+	}
 }
 
 static enum err

@@ -243,7 +243,7 @@ def test_a_field_that_makes_no_sense(fleet, field, value):
         until(lambda t=t: f.key() in (f.store(t)["problem"] or ""), "noticed")
         assert (t.status()["active"], t.status()["epoch"]) == ("blue", 2)
         refused(t.ctl("flip", "web", "green"))
-        assert t.log_lines("store.bad_record", key=f.key())
+        t.wait_log("store.bad_record", key=f.key())
     f.redis("HSET", f.key(), field, good)
     for t in f:
         until(lambda t=t: not f.store(t)["problem"], "well again")

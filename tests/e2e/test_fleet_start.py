@@ -1,14 +1,14 @@
 """How a Teal of a fleet begins: what it believes, before and after Redis has
 spoken, and how it finds Redis at all."""
 import os
+import shutil
 import threading
 import time
 
 import pytest
 
 from helpers.fleet import now, refused
-from helpers.redis import Redis
-from helpers.scale import REPO, patience, slow, until
+from helpers.scale import REPO, slow, until
 
 TOGETHER = 2.0 * slow() + 1.0
 
@@ -177,6 +177,20 @@ def test_two_prefixes_are_two_fleets(fleet, redis):
     one[0].ok("flip", "web", "blue")
     assert two.agree() == ("green", 1)
     assert len(two.members()) == 1
+
+
+def test_a_copied_state_dir_makes_no_two_into_one(fleet):
+    """The machine was cloned, with teald's identity on it: flips wait for both."""
+    f = fleet(2, start=1)
+    f[0].ok("flip", "web", "blue")
+    shutil.copy(f[0].state_dir / "teal.id", f[1].state_dir / "teal.id")
+    f[1].start()
+    until(lambda: any(t.log_lines("store.twin") for t in f), "noticed")
+    f.wait_members()
+    assert len({m["id"] for m in f.members().values()}) == 2
+    f[1].kill()
+    r = f[0].ctl("flip", "web", "green")
+    assert r["error"] == "partial_fleet" and str(f[1].pid) in r["message"], r
 
 
 # ---- where Redis is, and who we are there ----
