@@ -7,7 +7,7 @@
 #include <ev.h>
 
 #include "base/str.h"
-#include "model/status_set.h"
+#include "model/config.h"
 #include "net/addr.h"
 
 struct probe;
@@ -26,6 +26,11 @@ struct probe_request {
  * reason such as "connection refused", "timed out after 1 s" or "HTTP status
  * 503".  The probe is gone when this is called. */
 typedef void probe_done_fn(void *arg, const char *error, double seconds);
+
+/* What a backend that expects PROXY headers must hear first: that this comes
+ * from teald itself, for no client.  Returns its length, 0 for SEND_NONE. */
+#define PROBE_HELLO_MAX 128
+size_t probe_hello(enum proxy_send send, char out[PROBE_HELLO_MAX]);
 
 /* Never calls done from inside.  expect has to live as long as the probe.
  * Returns NULL when it could not even begin; done is not called then and

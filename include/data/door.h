@@ -18,10 +18,14 @@ struct pass {
 	bool queued;	/* in the queue */
 };
 
-/* SHUT: *why says so, and nothing is held.  Otherwise pass is for the session,
- * or for door_return(). */
+/* SHUT: *why says so, and nothing is held but what pass held before: a place,
+ * perhaps.  Otherwise pass is for the session, or for door_return(). */
 enum door door_ask(struct lane *l, enum entrance entrance, const struct addr *client, struct pass *pass,
 		   enum ending *why);
+/* For a peer that has yet to say, in a PROXY header, who the client is: whether
+ * it may, and a place if there is one.  OPEN or SHUT; door_ask() follows. */
+enum door door_reserve(struct lane *l, enum entrance entrance, const struct addr *peer, struct pass *pass,
+		       enum ending *why);
 /* For a client that becomes no session after all. */
 void door_return(struct lane *l, const struct addr *client, const struct pass *pass);
 /* The session takes what it was given; and at its end gives it back. */

@@ -31,13 +31,14 @@ struct lane {
 	struct listener *listeners;
 	unsigned n_listeners;
 	unsigned turn[COLORS];	/* round robin */
+	struct link arriving;	/* sessions whose PROXY header is not whole */
 	struct link waiting;	/* sessions without a place yet, first come first */
 	struct link dialing;	/* sessions whose backend is not reached yet */
 	struct link live[COLORS];	/* established, main entrance */
 	struct link previews;	/* established, preview entrance */
 	struct lane_drain drain[COLORS];
 	bool stopping;	/* the drains are those of the end: no flip changes them */
-	struct deadline_list *queue_clock, *connect_clock;
+	struct deadline_list *header_clock, *queue_clock, *connect_clock;
 	/* Of live ones: who is waited for, the client [0] or the backend [1].
 	 * The same list twice, unless turns makes a difference. */
 	struct deadline_list *idle_clock[2];

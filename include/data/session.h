@@ -11,8 +11,16 @@
 
 #define SESSION_MAGIC 0x73657373u
 
-/* WAITING: for a place in the service; it has no color yet. */
-enum session_state { SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
+/* HEADER: a PROXY header must come first, to say who the client is.
+ * WAITING: for a place in the service; it has no color yet. */
+enum session_state { SESSION_HEADER, SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
+
+/* An address, compact: there may be a million. */
+struct endpoint {
+	uint16_t family;
+	uint16_t port;	/* network order */
+	uint8_t ip[16];
+};
 
 struct session {
 	uint32_t magic;
@@ -23,8 +31,8 @@ struct session {
 	unsigned first;	/* where in the usable backends the tries began */
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
-	struct deadline deadline;	/* queue while waiting, connect while dialing, then idle */
-	struct link link;	/* waiting, dialing, live, previews, or the worker's ended */
+	struct deadline deadline;	/* header, queue while waiting, connect while dialing, then idle */
+	struct link link;	/* arriving, waiting, dialing, live, previews, or the worker's ended */
 	struct lane *lane;
 	struct backend *backend;	/* one reference; NULL before the first try */
 	uint64_t epoch;	/* of the snapshot that chose the backend */
@@ -36,11 +44,8 @@ struct session {
 	uint32_t has_place : 1;	/* in the service's admission */
 	uint32_t has_source : 1;	/* among the connections of its address */
 	uint32_t backends_turn : 1;	/* live: the backend is to say or take something */
-	struct {
-		uint16_t family;
-		uint16_t port;	/* network order */
-		uint8_t ip[16];
-	} peer;	/* the client, compact: there may be a million */
+	/* The client: who connected to us, or whom a PROXY header named. */
+	struct endpoint peer;
 };
 
 /* Takes over fd, whatever happens. */
@@ -56,6 +61,11 @@ void session_expired(struct session *s);
 /* Seconds since bytes last moved, to the grain of its deadline list. */
 double session_idle(const struct session *s, double now);
 void session_peer(const struct session *s, struct addr *out);
+void endpoint_set(struct endpoint *e, const struct addr *a);
+void endpoint_get(const struct endpoint *e, struct addr *out);
+/* No backend is being reached yet, and the active color has changed: counts it
+ * for the one it would be given now. */
+void session_recolor(struct session *s);
 /* Tells the log and the tally of a client that was turned away at the door. */
 void session_refuse(struct lane *l, enum entrance entrance, int fd, const struct addr *client,
 		    enum ending ending);

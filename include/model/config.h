@@ -24,6 +24,7 @@ enum engine_kind { ENGINE_PROXY, ENGINE_KERNEL };
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOURCE_HASH };
 enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE };
 enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT };
+enum proxy_send { SEND_NONE, SEND_V1, SEND_V2 };
 enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
 enum store_type { STORE_FILE, STORE_REDIS };
 enum store_stale { STALE_SERVE, STALE_REFUSE };
@@ -87,6 +88,13 @@ struct limits_config {
 	unsigned queue;	/* clients that may wait; 0: no limit */
 };
 
+/* Who may tell us who the client is, and whom we tell. */
+struct proxy_protocol_config {
+	struct cidr_set accept_from;	/* empty: headers are not looked for */
+	double header_timeout;	/* 5.0 */
+	enum proxy_send send;	/* none */
+};
+
 struct service_config {
 	int line;	/* where it begins in the file */
 	char *name;
@@ -110,6 +118,7 @@ struct service_config {
 	struct limits_config limits;
 	struct addr source_address;	/* len 0: the kernel chooses */
 	struct tcp_options tcp;
+	struct proxy_protocol_config proxy_protocol;
 	struct label *labels;
 	size_t n_labels;
 	/* The labels as JSON members, "\"project\":\"shop\",…", "" when there are

@@ -22,6 +22,9 @@
 	X(END_SOURCE_LIMIT,  "source_limit",    1, "refused: the source is at max_connections_per_source") \
 	X(END_SOURCE_RATE,   "source_rate",     1, "refused: the source came faster than source_rate") \
 	X(END_QUEUE_TIMEOUT, "queue_timeout",   1, "refused: no place came free within queue_timeout") \
+	X(END_PROXY_DENIED,  "proxy_denied",    1, "refused: the peer is not in proxy_protocol.accept_from") \
+	X(END_PROXY_HEADER,  "proxy_header",    1, "what came first was no PROXY header") \
+	X(END_PROXY_TIMEOUT, "proxy_timeout",   1, "no whole PROXY header within header_timeout") \
 	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
 	X(END_STALE,         "stale",           1, "refused: the store has not been heard of for max_age") \
 	X(END_STOP,          "stopped",         1, "cut because teald stopped") \

@@ -54,6 +54,9 @@ void sock_keepalive(int fd, const struct sock_pace *pace);
  * 200 ms) in the hope of data to carry it. */
 void sock_ack_now(int fd);
 
+/* Sends what the kernel holds back because more was to follow (MSG_MORE). */
+void sock_push(int fd);
+
 /* The next close() resets the connection instead of ending it politely. */
 void sock_reset_on_close(int fd);
 

@@ -44,6 +44,8 @@ static void
 begin_some(struct gate *g)
 {
 	const struct service_config *sc = g->entry->service->config;
+	char hello[PROBE_HELLO_MAX];
+	size_t n = probe_hello(sc->proxy_protocol.send, hello);
 
 	while (g->begun < g->n && g->begun - g->finished < AT_ONCE) {
 		struct gate_backend *gb = &g->backends[g->begun++];
@@ -53,6 +55,7 @@ begin_some(struct gate *g)
 			.to = &gb->backend->address,
 			.source = &sc->source_address,
 			.timeout = sc->health.timeout > 0 ? sc->health.timeout : 1.0,
+			.send = { hello, n },
 		};
 
 		gb->probe = probe_start(g->entry->control->loop, &request, gate_on_probe, gb, &error);

@@ -40,7 +40,8 @@ struct check {
 	double started;	/* clock_now() of the last probe */
 	unsigned passed, failed;	/* in a row; one of them is 0 */
 	bool answered;	/* passed or failed once */
-	char *ask;	/* the HTTP request; NULL: to be connected is enough */
+	char *ask;	/* a PROXY header, an HTTP request, both or nothing */
+	size_t n_ask;
 };
 
 /* The checks of one service. */
@@ -197,7 +198,7 @@ begin(struct check *c)
 		.to = &c->backend->health_address,
 		.source = &sc->source_address,
 		.timeout = sc->health.timeout,
-		.send = c->ask != NULL ? str_from(c->ask) : (struct str){ "", 0 },
+		.send = { c->ask, c->n_ask },
 		.expect = http ? &sc->health.expect : NULL,
 	};
 	const char *error;
@@ -265,18 +266,30 @@ group_on_hurry(struct ev_loop *loop, ev_timer *w, int revents)
 	hurry_now(container_of(w, struct group, hurry));
 }
 
-/* The request, the same every time; the connection ends with the answer. */
-static char *
-question(const struct service_config *sc, const struct backend *b)
+/* What is said, the same every time; the connection ends with the answer. */
+static void
+prepare_question(struct check *c, const struct service_config *sc, const struct backend *b)
 {
-	char where[ADDR_TEXT];
+	/* A port of its own belongs to something else, which knows nothing of what
+	 * the traffic's port expects. */
+	bool own_port = !addr_equal(&b->health_address, &b->address);
+	char where[ADDR_TEXT], hello[PROBE_HELLO_MAX], *request = NULL;
+	size_t n = probe_hello(own_port ? SEND_NONE : sc->proxy_protocol.send, hello), n_request = 0;
 
-	if (sc->health.type != HEALTH_HTTP)
-		return NULL;
-	return must_printf("GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: teald/%s\r\nAccept: */*\r\n"
-			   "Connection: close\r\n\r\n",
-			   sc->health.path, sc->health.host != NULL ? sc->health.host :
-			   addr_format(&b->health_address, where), teal_version());
+	if (sc->health.type == HEALTH_HTTP) {
+		request = must_printf("GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: teald/%s\r\nAccept: */*\r\n"
+				      "Connection: close\r\n\r\n",
+				      sc->health.path,
+				      sc->health.host != NULL ? sc->health.host :
+								addr_format(&b->health_address, where),
+				      teal_version());
+		n_request = strlen(request);
+	}
+	c->n_ask = n + n_request;
+	c->ask = must_alloc(c->n_ask + 1);
+	memcpy(c->ask, hello, n);
+	memcpy(c->ask + n, request != NULL ? request : "", n_request);
+	free(request);
 }
 
 static void
@@ -294,7 +307,7 @@ group_init(struct group *g, struct health *h, struct service *s)
 			c->magic = CHECK_MAGIC;
 			c->group = g;
 			c->backend = backend_ref(s->colors[color].backends[i]);
-			c->ask = question(s->config, c->backend);
+			prepare_question(c, s->config, c->backend);
 			list_init(&c->waiting);
 			ev_timer_init(&c->due, check_on_due, 0, 0);
 		}

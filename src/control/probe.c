@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "control/probe.h"
+#include "proto/proxy_protocol.h"
 
 #define PROBE_MAGIC 0x70726f62u
 /* Even with no timeout a probe ends some day. */
@@ -237,6 +238,15 @@ begin(int fd, const struct addr *to, const struct addr *source)
 	if (connect(fd, &to->u.sa, to->len) == 0 || errno == EINPROGRESS || errno == EINTR)
 		return 0;
 	return errno;
+}
+
+size_t
+probe_hello(enum proxy_send send, char out[PROBE_HELLO_MAX])
+{
+	struct proxy_header h = { .version = send == SEND_V1 ? 1 : 2, .local = true };
+
+	_Static_assert(PROBE_HELLO_MAX >= PROXY_WRITE_MAX, "room for a header");
+	return send == SEND_NONE ? 0 : proxy_header_write(&h, out);
 }
 
 struct probe *

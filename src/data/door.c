@@ -2,6 +2,7 @@
  * Thread: owning worker. */
 #include "base/log.h"
 #include "data/door.h"
+#include "data/proxied.h"
 #include "model/source.h"
 
 /* Lines about refused clients of one service in one second: whoever knocks a
@@ -59,6 +60,35 @@ give_source(struct lane *l, const struct addr *client)
 		source_leave(l->service->source_counts, &key);
 }
 
+/* Nobody overtakes those who wait. */
+static bool
+take_place(struct service *s)
+{
+	bool queues = s->config->limits.queue_timeout > 0;
+
+	return (!queues || service_waiting(s) == 0) && admission_enter(&s->admission, 1);
+}
+
+enum door
+door_reserve(struct lane *l, enum entrance entrance, const struct addr *peer, struct pass *pass,
+	     enum ending *why)
+{
+	struct service *s = l->service;
+
+	*why = END_PROXY_DENIED;
+	if (proxied_denies(l, peer))
+		return DOOR_SHUT;
+	if (entrance == ENTRANCE_PREVIEW)
+		return DOOR_OPEN;
+	*why = END_STALE;
+	if (l->snapshot->refuse)
+		return DOOR_SHUT;
+	*why = END_LIMIT;
+	pass->place = take_place(s);
+	/* Without one it may still get in line, once it is known. */
+	return pass->place || s->config->limits.queue_timeout > 0 ? DOOR_OPEN : DOOR_SHUT;
+}
+
 enum door
 door_ask(struct lane *l, enum entrance entrance, const struct addr *client, struct pass *pass,
 	 enum ending *why)
@@ -66,7 +96,6 @@ door_ask(struct lane *l, enum entrance entrance, const struct addr *client, stru
 	struct service *s = l->service;
 	bool queues = s->config->limits.queue_timeout > 0;
 
-	*pass = (struct pass){ 0 };
 	*why = END_DENIED;
 	if (!is_welcome(&s->config->limits, client))
 		return DOOR_SHUT;
@@ -77,9 +106,7 @@ door_ask(struct lane *l, enum entrance entrance, const struct addr *client, stru
 		return DOOR_SHUT;
 	if ((s->source_rates != NULL || s->source_counts != NULL) && !take_source(l, client, pass, why))
 		return DOOR_SHUT;
-	/* Nobody overtakes those who wait. */
-	pass->place = (!queues || service_waiting(s) == 0) && admission_enter(&s->admission, 1);
-	if (pass->place)
+	if (pass->place || (pass->place = take_place(s)))
 		return DOOR_OPEN;
 	pass->queued = queues && admission_enter(&s->queue, 1);
 	if (pass->queued)

@@ -21,11 +21,13 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 	l->service = s;
 	l->tally = &s->tallies[w->index];
 	list_init(&l->waiting);
+	list_init(&l->arriving);
 	list_init(&l->dialing);
 	list_init(&l->previews);
 	for (int c = 0; c < COLORS; c++)
 		list_init(&l->live[c]);
 	l->connect_clock = worker_clock(w, s->config->connect_timeout);
+	l->header_clock = worker_clock(w, s->config->proxy_protocol.header_timeout);
 	l->queue_clock = worker_clock(w, s->config->limits.queue_timeout);
 	l->idle_clock[0] = worker_clock(w, or_idle(s->config, s->config->client_timeout));
 	l->idle_clock[1] = worker_clock(w, or_idle(s->config, s->config->server_timeout));
@@ -48,6 +50,7 @@ lane_free(struct lane *l)
 		listener_close(&l->listeners[i]);
 	/* Those who wait first, or they would get the places of the others. */
 	end_all(&l->waiting, END_STOP);
+	end_all(&l->arriving, END_STOP);
 	end_all(&l->dialing, END_STOP);
 	end_all(&l->previews, END_STOP);
 	for (int c = 0; c < COLORS; c++)
@@ -87,6 +90,8 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	if (old != NULL && old->active != active) {
 		end_all(&l->previews, END_PREVIEW);
 		dial_anew(l);
+		LIST_EACH(it, &l->arriving)
+			session_recolor(list_entry(it, struct session, link));
 	}
 	snapshot_unref(&old);
 	for (unsigned i = 0; i < l->n_listeners; i++)
@@ -153,7 +158,7 @@ sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 static bool
 has_unborn(const struct lane *l)
 {
-	return !list_empty(&l->dialing) || !list_empty(&l->waiting);
+	return !list_empty(&l->dialing) || !list_empty(&l->waiting) || !list_empty(&l->arriving);
 }
 
 bool
@@ -167,10 +172,11 @@ lane_drain_step(struct lane *l, double now)
 
 		if (!d->on)
 			continue;
-		/* When all of a service ends, what still dials ends with it; first of
-		 * all those who wait, or they would get the places of the others. */
+		/* When all of a service ends, what has no backend yet ends with it; first
+		 * of all those who wait, or they would get the places of the others. */
 		if (is_over(d, now) && d->orders.ending == END_STOP) {
 			end_all(&l->waiting, END_STOP);
+			end_all(&l->arriving, END_STOP);
 			end_all(&l->dialing, END_STOP);
 		}
 		batch = sweep(&l->live[c], d, now, batch);

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "data/door.h"
+#include "data/proxied.h"
 #include "data/proxy.h"
 #include "data/session.h"
 #include "net/sock.h"
@@ -21,36 +22,42 @@ tally_of(struct session *s)
 }
 
 void
-session_peer(const struct session *s, struct addr *out)
+endpoint_get(const struct endpoint *e, struct addr *out)
 {
 	memset(out, 0, sizeof(*out));
-	if (s->peer.family == AF_INET) {
+	if (e->family == AF_INET) {
 		out->len = sizeof(out->u.in);
 		out->u.in.sin_family = AF_INET;
-		out->u.in.sin_port = s->peer.port;
-		memcpy(&out->u.in.sin_addr, s->peer.ip, 4);
-	} else if (s->peer.family == AF_INET6) {
+		out->u.in.sin_port = e->port;
+		memcpy(&out->u.in.sin_addr, e->ip, 4);
+	} else if (e->family == AF_INET6) {
 		out->len = sizeof(out->u.in6);
 		out->u.in6.sin6_family = AF_INET6;
-		out->u.in6.sin6_port = s->peer.port;
-		memcpy(&out->u.in6.sin6_addr, s->peer.ip, 16);
+		out->u.in6.sin6_port = e->port;
+		memcpy(&out->u.in6.sin6_addr, e->ip, 16);
 	} else {
 		out->len = offsetof(struct sockaddr_un, sun_path);
 		out->u.un.sun_family = AF_UNIX;
 	}
 }
 
-static void
-set_peer(struct session *s, const struct addr *a)
+void
+endpoint_set(struct endpoint *e, const struct addr *a)
 {
-	s->peer.family = (uint16_t)addr_family(a);
-	if (s->peer.family == AF_INET) {
-		s->peer.port = a->u.in.sin_port;
-		memcpy(s->peer.ip, &a->u.in.sin_addr, 4);
-	} else if (s->peer.family == AF_INET6) {
-		s->peer.port = a->u.in6.sin6_port;
-		memcpy(s->peer.ip, &a->u.in6.sin6_addr, 16);
+	e->family = (uint16_t)addr_family(a);
+	if (e->family == AF_INET) {
+		e->port = a->u.in.sin_port;
+		memcpy(e->ip, &a->u.in.sin_addr, 4);
+	} else if (e->family == AF_INET6) {
+		e->port = a->u.in6.sin6_port;
+		memcpy(e->ip, &a->u.in6.sin6_addr, 16);
 	}
+}
+
+void
+session_peer(const struct session *s, struct addr *out)
+{
+	endpoint_get(&s->peer, out);
 }
 
 double
@@ -72,16 +79,17 @@ is_logged(struct lane *l, enum ending ending)
 }
 
 static void
-log_access(const struct session *s, enum ending ending, double now)
+log_access(struct session *s, enum ending ending, double now)
 {
 	const struct service_config *sc = s->lane->service->config;
-	char client[ADDR_TEXT];
+	char client[ADDR_TEXT], proxied[PROXIED_TEXT];
 	struct addr peer;
 
 	session_peer(s, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->entrance == ENTRANCE_MAIN ? "main" : "preview"),
-		 LS("client", addr_format(&peer, client)), LS("backend", s->backend != NULL ? s->backend->text : ""),
+		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxied_json(s, proxied))),
+		 LS("backend", s->backend != NULL ? s->backend->text : ""),
 		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
 		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),
@@ -147,6 +155,7 @@ session_end(struct session *s, enum ending ending)
 	io_close(w->loop, &s->server);
 	relay_end(&s->up, &w->room);
 	relay_end(&s->down, &w->room);
+	proxied_end(s);
 	drop_backend(s);
 	if (counted)
 		tally_add(&t->active, (uint64_t)-1);
@@ -250,13 +259,20 @@ settle(struct session *s)
 	io_want(w->loop, &s->server, relay_wants(&s->down, &s->up));
 }
 
+static void read_header(struct session *s);
+
 static void
 session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct session *s = container_of(w, struct session, client.watcher);
 
 	(void)loop;
-	CHECK(s->magic == SESSION_MAGIC && s->state == SESSION_LIVE);
+	CHECK(s->magic == SESSION_MAGIC);
+	if (s->state == SESSION_HEADER) {
+		read_header(s);
+		return;
+	}
+	CHECK(s->state == SESSION_LIVE);
 	if ((revents & EV_READ) && !move(s, true))
 		return;
 	if ((revents & EV_WRITE) && !move(s, false))
@@ -265,11 +281,25 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 static void
+connect_failed(struct session *s)
+{
+	atomic_fetch_add_explicit(&s->backend->connect_failures, 1, memory_order_relaxed);
+	s->lane->refused = true;
+	io_close(s->lane->worker->loop, &s->server);
+	session_dial(s);
+}
+
+static void
 go_live(struct session *s)
 {
 	struct lane *l = s->lane;
 	double now = l->worker->now;
+	bool tells = l->service->config->proxy_protocol.send != SEND_NONE;
 
+	if (tells && !proxied_tell(s)) {
+		connect_failed(s);
+		return;
+	}
 	s->state = SESSION_LIVE;
 	s->connect_seconds = (float)(now - s->born);
 	tally_observe(&tally_of(s)->connect_seconds, now - s->dialed);
@@ -284,17 +314,8 @@ go_live(struct session *s)
 	if (!move(s, true))
 		return;
 	if (s->up.bytes == 0)
-		sock_ack_now(io_fd(&s->server));
+		(tells ? sock_push : sock_ack_now)(io_fd(&s->server));
 	settle(s);
-}
-
-static void
-connect_failed(struct session *s)
-{
-	atomic_fetch_add_explicit(&s->backend->connect_failures, 1, memory_order_relaxed);
-	s->lane->refused = true;
-	io_close(s->lane->worker->loop, &s->server);
-	session_dial(s);
 }
 
 static void
@@ -328,6 +349,15 @@ set_color(struct session *s, enum color color)
 	tally_add(&tally_of(s)->active, (uint64_t)-1);
 	s->color = (uint8_t)color;
 	tally_add(&tally_of(s)->active, 1);
+}
+
+void
+session_recolor(struct session *s)
+{
+	enum color active = s->lane->snapshot->active;
+
+	set_color(s, s->entrance == ENTRANCE_MAIN ? active : color_other(active));
+	s->epoch = s->lane->snapshot->epoch;
 }
 
 enum tried { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
@@ -379,15 +409,14 @@ session_dial(struct session *s)
 {
 	struct lane *l = s->lane;
 	const struct snapshot *snap = l->snapshot;
-	enum color color = s->entrance == ENTRANCE_MAIN ? snap->active : color_other(snap->active);
-	const struct snapshot_color *sc = &snap->colors[color];
+	const struct snapshot_color *sc;
 	unsigned limit = 1 + l->service->config->retries;
 
 	CHECK(s->state == SESSION_DIALING && !io_is_open(&s->server));
-	set_color(s, color);
-	s->epoch = snap->epoch;
+	session_recolor(s);
+	sc = &snap->colors[s->color];
 	if (s->tries == 0)
-		s->first = l->turn[color]++;
+		s->first = l->turn[s->color]++;
 	if (limit > sc->n)
 		limit = sc->n;
 	while (s->tries < limit) {
@@ -440,6 +469,10 @@ session_expired(struct session *s)
 		session_end(s, END_QUEUE_TIMEOUT);
 		return;
 	}
+	if (s->state == SESSION_HEADER) {
+		session_end(s, END_PROXY_TIMEOUT);
+		return;
+	}
 	if (!io_is_open(&s->server)) {
 		session_end(s, END_MEMORY);
 		return;
@@ -476,14 +509,81 @@ session_refuse(struct lane *l, enum entrance entrance, int fd, const struct addr
 			 LF("connect_seconds", 0.0), LU("retries", 0), LS("end", ending_word(ending)));
 }
 
+static void
+go_in(struct session *s, enum door door)
+{
+	if (door == DOOR_QUEUE)
+		queue_join(s);
+	else
+		session_begin(s);
+}
+
+/* Who it is is known: may it come in? */
+static void
+leave_arriving(struct session *s)
+{
+	struct pass pass = { .place = s->has_place };
+	struct lane *l = s->lane;
+	struct addr client;
+	enum ending why;
+	enum door door;
+
+	session_peer(s, &client);
+	door = door_ask(l, (enum entrance)s->entrance, &client, &pass, &why);
+	if (door == DOOR_SHUT) {
+		session_end(s, why);
+		return;
+	}
+	io_want(l->worker->loop, &s->client, 0);
+	deadline_disarm(&s->deadline);
+	list_remove(&s->link);
+	tally_add(&tally_of(s)->active, (uint64_t)-1);
+	door_enter(s, &pass);
+	go_in(s, door);
+}
+
+/* Who the client is stands in a header; nobody is dialed before it is whole. */
+static void
+read_header(struct session *s)
+{
+	enum ending ending;
+
+	switch (proxied_read(s, &ending)) {
+	case PROXIED_WAIT:
+		io_want(s->lane->worker->loop, &s->client, EV_READ);
+		return;
+	case PROXIED_BROKEN:
+		session_end(s, ending);
+		return;
+	case PROXIED_KNOWN:
+		leave_arriving(s);
+	}
+}
+
+/* Meanwhile it counts as a connection of the color it would be given now. */
+static void
+await_header(struct session *s)
+{
+	struct lane *l = s->lane;
+
+	s->state = SESSION_HEADER;
+	list_append(&l->arriving, &s->link);
+	tally_add(&tally_of(s)->active, 1);
+	session_recolor(s);
+	deadline_arm(l->header_clock, &s->deadline, l->worker->now);
+	read_header(s);
+}
+
 void
 session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client)
 {
 	struct worker *w = l->worker;
+	bool proxied = proxied_is_on(l);
+	struct pass pass = { 0 };
 	enum ending why;
-	struct pass pass;
-	enum door door = door_ask(l, entrance, client, &pass, &why);
-	struct session *s = door != DOOR_SHUT ? calloc(1, sizeof(*s)) : NULL;
+	enum door door = proxied ? door_reserve(l, entrance, client, &pass, &why) :
+				   door_ask(l, entrance, client, &pass, &why);
+	struct session *s = door != DOOR_SHUT ? calloc(1, proxied_session_size(l)) : NULL;
 
 	if (s == NULL) {
 		admission_leave(&w->proxy->descriptors, 2);
@@ -498,14 +598,14 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 	s->born = w->now;
 	s->connect_seconds = -1;
 	s->slot = (float)random_unit(&w->random);
-	set_peer(s, client);
+	endpoint_set(&s->peer, client);
 	io_init(&s->client, fd, session_on_client);
 	io_init(&s->server, -1, session_on_server);
 	deadline_init(&s->deadline);
 	list_init(&s->link);
 	door_enter(s, &pass);
-	if (door == DOOR_QUEUE)
-		queue_join(s);
+	if (proxied)
+		await_header(s);
 	else
-		session_begin(s);
+		go_in(s, door);
 }

@@ -254,6 +254,24 @@ check_fastopen(const struct cursor *c, const struct service_draft *s)
 			    strtoul(value, NULL, 0) | 2);
 }
 
+/* A listener that would close everybody. */
+static void
+check_accept_from(const struct cursor *c, const struct service_draft *s)
+{
+	const struct cidr_set *from = &s->s.proxy_protocol.accept_from;
+
+	for (size_t i = 0; i < s->s.n_listen + s->s.n_preview; i++) {
+		const struct addr *a = i < s->s.n_listen ? &s->s.listen[i] : &s->s.preview[i - s->s.n_listen];
+
+		if (addr_family(a) != AF_UNIX || cidr_set_is_empty(from) || cidr_set_match(from, a))
+			continue;
+		cursor_warn(c, draft_at(s, "proxy_protocol.accept_from"),
+			    "proxy_protocol.accept_from: nobody can connect to unix:%s; add \"unix:\" to trust "
+			    "its peers", a->u.un.sun_path);
+		return;
+	}
+}
+
 void
 draft_check_service(struct draft *d, struct service_draft *s)
 {
@@ -277,6 +295,7 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	check_congestion(d, &c, s);
 	check_limits(&c, s);
 	check_fastopen(&c, s);
+	check_accept_from(&c, s);
 }
 
 static void

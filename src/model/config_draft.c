@@ -24,6 +24,7 @@ service_defaults(struct service_draft *d)
 	s->max_connections = 100000;
 	s->limits.source_prefix6 = 64;
 	s->limits.queue = QUEUE_AUTO;
+	s->proxy_protocol.header_timeout = 5.0;
 	s->tcp = (struct tcp_options){ .keepalive = true, .backlog = 4096 };
 }
 
@@ -167,6 +168,7 @@ service_config_clear(struct service_config *s)
 	free(s->health.expect_text);
 	cidr_set_clear(&s->limits.allow);
 	cidr_set_clear(&s->limits.deny);
+	cidr_set_clear(&s->proxy_protocol.accept_from);
 	free(s->preview);
 	free(s->listen);
 	free(s->name);

@@ -271,7 +271,8 @@ key_networks(const struct cursor *c, const struct key *k, const config_setting_t
 			continue;
 		}
 		if (inexact && c->base != NULL)
-			cursor_warn(c, item, "\"%s\" means %s", show(written).s, cidr_format(&network, text));
+			cursor_warn(c, item, "%s: \"%s\" means %s", cursor_key(c, item).s, show(written).s,
+				    cidr_format(&network, text));
 		cidr_set_add(&read, &network);
 	}
 	if (good && settle(c, k, s, cursor_items(s) == 0)) {

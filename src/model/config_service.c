@@ -176,8 +176,8 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 static const char *const log_words[] = {
 	"age", "backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
 	"connections", "cut", "end", "entrance", "epoch", "error", "event", "force", "from", "got",
-	"have", "hint", "key", "kind", "late", "level", "lines", "max_age", "message", "method", "notice", "on", "path", "pid",
-	"ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "seconds", "service",
+	"have", "hint", "key", "kind", "late", "level", "lines", "max_age", "message", "method", "notice", "on", "path",
+	"peer", "pid", "ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "seconds", "service",
 	"services", "status", "store_color", "store_epoch", "time", "timeout", "to", "tried", "type", "uid", "user",
 	"user_agent", "was", "where", "why", "worker",
 };
@@ -275,9 +275,9 @@ static const struct key passive_keys[] = {
 };
 
 static const struct key proxy_protocol_keys[] = {
-	{ KEY("accept_from", key_networks), .later = "" },
-	{ KEY("send", key_word), .words = send_words, .unbuilt = 1u << 1 | 1u << 2, .later = "" },
-	{ KEY("timeout", key_seconds), .later = "" },
+	{ KEY("accept_from", key_networks), AT(s.proxy_protocol.accept_from) },
+	{ KEY("header_timeout", key_seconds), AT(s.proxy_protocol.header_timeout) },
+	{ KEY("send", key_word), AT(s.proxy_protocol.send), .words = send_words },
 	{ 0 },
 };
 

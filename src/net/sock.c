@@ -259,6 +259,13 @@ sock_ack_now(int fd)
 }
 
 void
+sock_push(int fd)
+{
+	/* It is set already; setting it again pushes (tcp(7), TCP_NODELAY). */
+	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void
 sock_reset_on_close(int fd)
 {
 	struct linger linger = { .l_onoff = 1, .l_linger = 0 };

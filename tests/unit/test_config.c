@@ -308,6 +308,43 @@ test_every_key_of_a_service(void **state)
 	assert_int_equal(t.warnings.n, 0);
 }
 
+#define BACKENDS "green: { backends = \"10.0.0.1:1\"; }; blue: { backends = \"10.0.0.1:2\"; };\n"
+
+static void
+test_proxy_protocol(void **state)
+{
+	const struct proxy_protocol_config *p;
+	struct addr inside, outside;
+
+	(void)state;
+	p = &shop(BACKENDS)->proxy_protocol;
+	assert_true(cidr_set_is_empty(&p->accept_from));
+	assert_true(p->header_timeout == 5.0);
+	assert_int_equal(p->send, SEND_NONE);
+
+	p = &shop(BACKENDS "proxy_protocol: { accept_from = [\"10.9.0.0/16\", \"::1\"]; header_timeout = 0.5; send = \"v2\"; };")
+		     ->proxy_protocol;
+	assert_true(addr_parse_ip("10.9.255.1", 0, &inside) && addr_parse_ip("10.8.255.1", 0, &outside));
+	assert_true(cidr_set_match(&p->accept_from, &inside));
+	assert_false(cidr_set_match(&p->accept_from, &outside));
+	assert_int_equal(p->accept_from.n, 2);
+	assert_true(p->header_timeout == 0.5);
+	assert_int_equal(p->send, SEND_V2);
+	assert_int_equal(t.warnings.n, 0);
+
+	/* One network needs no list; and what is written inexactly is said. */
+	p = &shop(BACKENDS "proxy_protocol: { accept_from = \"10.9.1.1/16\"; };")->proxy_protocol;
+	assert_true(cidr_set_match(&p->accept_from, &inside));
+	assert_int_equal(t.warnings.n, 1);
+	assert_non_null(strstr(t.warnings.lines[0], "accept_from: \"10.9.1.1/16\" means 10.9.0.0/16"));
+
+	shop(BACKENDS "preview = \"unix:/run/s\"; proxy_protocol: { accept_from = [\"10.9.0.0/16\"]; };");
+	assert_int_equal(t.warnings.n, 1);
+	assert_non_null(strstr(t.warnings.lines[0], "add \"unix:\""));
+	shop(BACKENDS "preview = \"unix:/run/s\"; proxy_protocol: { accept_from = [\"unix:\", \"10.9.0.0/16\"]; };");
+	assert_int_equal(t.warnings.n, 0);
+}
+
 /* Everything that is not built is accepted while it changes nothing. */
 static void
 test_off_values_change_nothing(void **state)
@@ -510,6 +547,7 @@ main(void)
 		cmocka_unit_test(test_a_store_that_makes_no_sense),
 		cmocka_unit_test(test_warnings_about_the_store),
 		cmocka_unit_test(test_every_key_of_a_service),
+		cmocka_unit_test(test_proxy_protocol),
 		cmocka_unit_test(test_off_values_change_nothing),
 		cmocka_unit_test(test_limits_are_read),
 		cmocka_unit_test(test_the_queue_is_bounded_without_being_asked),
