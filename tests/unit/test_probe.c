@@ -377,6 +377,19 @@ test_a_stall_of_ours_is_not_the_backends_fault(void **state)
 }
 
 static void
+test_a_hello_is_a_header_that_names_nobody(void **state)
+{
+	char v1[PROBE_HELLO_MAX], v2[PROBE_HELLO_MAX], none[PROBE_HELLO_MAX];
+
+	(void)state;
+	assert_int_equal(probe_hello(SEND_NONE, none), 0);
+	assert_int_equal(probe_hello(SEND_V1, v1), 15);
+	assert_memory_equal(v1, "PROXY UNKNOWN\r\n", 15);
+	assert_int_equal(probe_hello(SEND_V2, v2), 16);
+	assert_memory_equal(v2, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16);
+}
+
+static void
 test_without_descriptors_it_cannot_begin(void **state)
 {
 	struct rlimit before, none;
@@ -413,6 +426,7 @@ main(void)
 		TEST(test_it_comes_from_the_source),
 		TEST(test_a_cancelled_one_is_never_heard_of),
 		TEST(test_a_stall_of_ours_is_not_the_backends_fault),
+		TEST(test_a_hello_is_a_header_that_names_nobody),
 		TEST(test_without_descriptors_it_cannot_begin),
 	};
 
