@@ -55,19 +55,21 @@ def test_first_come_first_served(web, closing):
     waiting(teal, 0)
 
 
+@pytest.mark.nosan
 def test_a_place_is_handed_over_at_once(web, closing):
-    """Not at the next tick: by whoever gave it up."""
-    teal, holders = full(web, closing, places=1, top={"workers": 2})
-    best = 1.0
-    for _ in range(10):
+    """Not at the next tick: by whoever gave it up, also to another worker."""
+    teal, holders = full(web, closing, places=1, top={"workers": 4})
+    took = []
+    for _ in range(20):
         c = closing.add(teal.connect())
         waiting(teal, 1)
         begun = time.monotonic()
         holders.pop().close()
         assert c.peer == "green"
-        best = min(best, time.monotonic() - begun)
+        took.append(time.monotonic() - begun)
         holders.append(c)
-    assert best < 0.05 * slow()
+    # Ticks come every 100 ms: three of four would have waited for one.
+    assert sorted(took)[12] < 0.03
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -69,8 +69,10 @@ def test_a_client_that_takes_nothing_has_its_turn(web, backend, closing):
     """The backend could go on: who does not read is waited for."""
     teal = web(green=[backend("green", firehose)], client_timeout=1.0, server_timeout=60.0)
     c = closing.add(teal.connect())
+    time.sleep(0.5)
+    c.sock.sendall(b"more")  # that it speaks changes nothing
     line = teal.wait_log("tcp.session", end="client_timeout")
-    assert line["bytes_out"] > 0
+    assert line["bytes_out"] > 0 and line["bytes_in"] == 4
     c.close()
 
 
