@@ -81,8 +81,7 @@ def test_who_waits_too_long_is_sent_away(web, closing, workers):
     assert 0.3 <= time.monotonic() - begun < 3 * slow()
     line = teal.wait_log("tcp.session", end="queue_timeout")
     assert line["backend"] == "" and line["seconds"] >= 0.45
-    m = teal.metrics()
-    assert m.get("teal_rejected_total", service="web", reason="queue_timeout") == 1
+    m = teal.wait_metric(1, "teal_rejected_total", service="web", reason="queue_timeout")
     assert m.get("teal_waiting_connections", service="web") == 0
     # Those inside were not touched, and a place that comes free is free.
     holders.pop().close()
@@ -96,8 +95,7 @@ def test_the_queue_is_bounded(web, closing):
     queue = queue_up(teal, closing, 3)
     with teal.connect() as late:
         assert late.line() is None
-    m = teal.metrics()
-    assert m.get("teal_rejected_total", service="web", reason="max_connections") == 1
+    m = teal.wait_metric(1, "teal_rejected_total", service="web", reason="max_connections")
     assert m.get("teal_waiting_connections", service="web") == 3
     holders[0].close()
     assert queue[0].peer == "green"

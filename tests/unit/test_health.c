@@ -100,7 +100,7 @@ set_up(void **state)
 	config = (struct service_config){
 		.name = "shop",
 		.colors = { { green, 1 }, { blue, 0 } },
-		.health = { HEALTH_TCP, 0.05, 1.0, 2, 3 },
+		.health = { .type = HEALTH_TCP, .interval = 0.05, .timeout = 1.0, .rise = 2, .fall = 3 },
 	};
 	loop = ev_loop_new(0);
 	script = "+";
