@@ -138,3 +138,17 @@ server {{ listen 127.0.0.1:{http} proxy_protocol; default_type text/plain; locat
     # Checks and the gate's connects bring a header too: nginx missed it only where
     # this test asked whether its three ports answer.
     assert peer.words().count("broken header") <= 3, peer.words()
+
+
+@pytest.mark.parametrize("send", ["v1", "v2"])
+def test_an_http_check_of_what_expects_a_header(web, ports, closing, tmp_path, send):
+    at = ports.hold()
+    closing.add(nginx(tmp_path, [at], http=f"""
+server {{ listen 127.0.0.1:{at} proxy_protocol; location /well {{ return 204; }} location / {{ return 503; }} }}"""))
+    health = {"type": "http", "interval": 0.1, "timeout": 1.0, "rise": 1, "fall": 1, "expect": "204"}
+    teal = web(green=[f"127.0.0.1:{at}"], proxy_protocol={"send": send}, health=health | {"path": "/well"})
+    state = teal.status()["colors"]["green"]["backends"][0]
+    assert state["state"] == "up", state
+    # It is the header that makes the difference.
+    deaf = web(green=[f"127.0.0.1:{at}"], health=health | {"path": "/well"})
+    assert deaf.status()["colors"]["green"]["backends"][0]["state"] == "down"
