@@ -85,6 +85,7 @@ def test_redis_dies_and_comes_back_as_it_was(fleet, redis):
     assert not f[0].log_lines("store.empty")
 
 
+@pytest.mark.tsan
 def test_redis_is_stopped(fleet):
     """SIGSTOP: the kernel still takes what is sent to it, and gives it to the
     server when it wakes."""
@@ -266,6 +267,7 @@ def test_other_keys_of_another_type(fleet):
     assert f[0].ok("flip", "web", "blue")["changed"]
 
 
+@pytest.mark.tsan
 def test_flushall(fleet):
     """The fleet knows, and writes it again; nobody is forgotten."""
     f = fleet(3)

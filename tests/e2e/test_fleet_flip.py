@@ -38,6 +38,7 @@ def test_a_flip_at_one_is_a_flip_at_all(fleet):
 
 
 @pytest.mark.scales
+@pytest.mark.tsan
 def test_flips_anywhere_under_load_lose_nothing_and_applied_is_true(fleet):
     """Flips at random Teals; whoever connects to any of them after a reply
     meets the new color; how long a flip takes."""

@@ -32,6 +32,7 @@ def test_past_max_age_it_is_not_ready_but_serves(fleet):
     assert not f[0].sessions(end="stale")
 
 
+@pytest.mark.tsan
 def test_stale_refuse_closes_who_comes_and_keeps_who_is_there(fleet):
     f = fleet(1, store={"max_age": 1.0, "stale": "refuse"})
     teal = f[0]

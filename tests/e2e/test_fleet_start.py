@@ -264,8 +264,8 @@ def test_a_user_with_the_sample_acl_may_do_all_that_is_needed(fleet, redis, tmp_
     c.close()
 
 
-def test_redis_cluster_is_refused_by_name(fleet, redis):
-    f = fleet(1, server=redis(cluster_enabled="yes"), start=0)
+def test_redis_cluster_is_refused_by_name(fleet, redis, ports):
+    f = fleet(1, server=redis(cluster_enabled="yes", cluster_port=ports.hold()), start=0)
     teal = f[0].start(ready=False)
     line = teal.wait_log("store.down")
     assert "Redis Cluster" in line["reason"]

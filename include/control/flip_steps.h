@@ -1,0 +1,93 @@
+/* flip_steps.h - inside of a flip: what flip.c (its life and its answers),
+ * flip_checks.c (before the store) and flip_apply.c (after it) share.
+ * Thread: main. */
+#ifndef CONTROL_FLIP_STEPS_H
+#define CONTROL_FLIP_STEPS_H
+
+#include "control/flip.h"
+#include "control/gate.h"
+
+/* How soon a gate, or a store that did not answer, is asked again, seconds. */
+#define FLIP_GATE_AGAIN 0.2
+
+enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
+
+struct flip {
+	struct entry *entry;
+	struct link link;	/* entry's flips, then its drainers */
+	enum flip_state state;
+	struct flip_request request;
+	enum color from, to;
+	struct flip_watcher *watcher;	/* NULL: nobody listens (any more) */
+	struct gate *gate;
+	bool checked_told;
+	double started;	/* clock_now() */
+	double healthy_until;	/* the gate is asked again until then */
+	uint64_t epoch;	/* after the change */
+	bool changed;	/* by this flip; false when it was active already */
+	uint64_t checked_epoch;	/* the record's when the checks began */
+	bool asking;	/* the store is being read for us: we cannot go before it answers */
+	enum { FRESH_UNKNOWN, FRESH_READ, FRESH_FAILED } fresh;	/* the store, before the checks */
+	struct why not_fresh;
+	bool local;	/* applied here; now the others */
+	double unsure_since;	/* clock_now() since when nobody can say whether they have; 0: they can */
+	char late[512];	/* members that have not applied it, as last read */
+	double drain_seconds;
+	uint64_t drain_cut;
+	double pause;	/* until the others were asked again, seconds */
+	ev_timer again;	/* the gate, the others */
+	ev_timer timeout;
+};
+
+static inline struct control *
+flip_control(const struct flip *f)
+{
+	return f->entry->control;
+}
+
+/* -- flip.c ---------------------------------------------------------------------- */
+
+void flip_become(struct flip *f, enum flip_state state);
+/* The next in the queue gets its turn. */
+void flip_next_turn(struct entry *e);
+/* The end of a flip, wherever it is. */
+void flip_free(struct flip *f);
+
+/* The last word to the watcher, who then knows this flip no more.  changed: 0,
+ * 1, or -1 for "nobody knows". */
+void flip_answer_ok(struct flip *f);
+void flip_answer_error(struct flip *f, enum err e, const char *message, int changed);
+void flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enum err result);
+/* Nothing was changed, or nobody knows: tells everybody, and the flip is gone. */
+void flip_refuse(struct flip *f, enum err e, const char *message);
+
+/* NULL without one. */
+const struct fleet *flip_fleet(const struct flip *f);
+/* Reads the store, then goes on with the state's next step; perhaps from
+ * inside, and then the flip may be gone. */
+void flip_ask_store(struct flip *f);
+/* The same after a while; in FLIP_CHECKING the checks are run again. */
+void flip_ask_again(struct flip *f, double seconds);
+
+/* -- flip_checks.c ------------------------------------------------------------------ */
+
+/* Each may end the flip. */
+void flip_run_checks(struct flip *f);
+void flip_on_fleet(struct flip *f);
+void flip_refuse_without_store(struct flip *f, const struct why *why);
+/* Returns whether it did, and then the flip is gone. */
+MUST_USE bool flip_refuse_if_locked(struct flip *f);
+
+/* -- flip_apply.c ------------------------------------------------------------------- */
+
+/* store_done_fn; arg is the flip. */
+void flip_on_store(void *arg, enum err e, const struct record *now, const struct why *why);
+/* The store has been read, or could not be. */
+void flip_look_for_laggards(struct flip *f);
+void flip_look_for_holders(struct flip *f);
+void flip_wait_for_store(struct flip *f, const struct why *why);
+/* Flipped, but some of the fleet (f->late) have not applied it. */
+void flip_partial(struct flip *f);
+void flip_wait_for_drain(struct flip *f);
+
+#endif

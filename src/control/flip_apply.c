@@ -1,0 +1,252 @@
+/* flip_apply.c - a flip after the store: applied here, applied by all, drained.
+ * Thread: main. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "control/flip_steps.h"
+#include "control/reply.h"
+
+/* How soon the others are asked again whether they have applied, at first and
+ * at most; or emptied. */
+#define FLEET_AGAIN 0.0005
+#define FLEET_AGAIN_MAX 0.02
+#define HOLDERS_AGAIN 0.25
+/* How long a store that went away after the change may keep us from learning
+ * who has applied it. */
+#define UNSURE_SECONDS 1.0
+
+static void
+observe_seconds(struct entry *e, double seconds)
+{
+	unsigned i = 0;
+
+	while (i < TALLY_BUCKETS && seconds > tally_bounds[i])
+		i++;
+	e->flip_seconds.count[i]++;
+	e->flip_seconds.sum += seconds;
+}
+
+void
+flip_wait_for_drain(struct flip *f)
+{
+	flip_become(f, FLIP_DRAINING);
+	list_remove(&f->link);
+	list_append(&f->entry->drainers, &f->link);
+	flip_next_turn(f->entry);
+}
+
+/* "drained" needs the drain that this flip began, which the caller starts. */
+static void
+applied(struct flip *f)
+{
+	struct entry *e = f->entry;
+	double seconds = clock_now() - f->started;
+	struct reply r;
+
+	if (f->changed) {
+		e->flips_total.by_result[f->to][OK]++;
+		observe_seconds(e, seconds);
+	}
+	reply_event(&r, "applied");
+	json_u64(&r.json, "epoch", f->epoch);
+	json_double(&r.json, "ms", (double)(int64_t)(seconds * 1e6) / 1e3);
+	reply_send(&r, f->watcher, false);
+	if (f->request.wait == FLIP_WAIT_DRAINED && (e->drain != NULL || e->draining_due)) {
+		flip_wait_for_drain(f);
+		return;
+	}
+	if (f->request.wait == FLIP_WAIT_DRAINED && flip_fleet(f) != NULL) {
+		/* Empty here; perhaps not everywhere. */
+		flip_wait_for_drain(f);
+		flip_ask_store(f);
+		return;
+	}
+	flip_answer_ok(f);
+	flip_free(f);
+}
+
+void
+flip_on_applied(struct entry *e)
+{
+	struct link *first = list_first(&e->flips);
+	struct flip *f = first != NULL ? list_entry(first, struct flip, link) : NULL;
+
+	if (f == NULL || f->state != FLIP_APPLYING || f->local || e->service->applied_epoch < f->epoch)
+		return;
+	f->local = true;
+	if (flip_fleet(f) == NULL)
+		applied(f);
+	else if (!f->asking)
+		flip_ask_store(f);
+}
+
+/* Flipped, but some of the fleet have not applied it: they are named. */
+void
+flip_partial(struct flip *f)
+{
+	struct entry *e = f->entry;
+	char text[sizeof(f->late) + 256];
+
+	snprintf(text, sizeof(text), "%s -> %s: flipped, but not applied by %s; see: tealctl fleet",
+		 e->service->config->name, color_word(f->to), f->late);
+	e->flips_total.by_result[f->to][E_PARTIAL_FLEET]++;
+	BUS_EMIT(&flip_control(f)->bus, LOG_ERROR_LEVEL, "flip.partial_fleet", e->service, LS("to", color_word(f->to)),
+		 LU("epoch", f->epoch), LS("late", f->late), LS("by", f->request.by.user));
+	flip_answer_error(f, E_PARTIAL_FLEET, text, f->changed);
+	flip_free(f);
+}
+
+/* The store has been read again: has everybody applied it? */
+void
+flip_look_for_laggards(struct flip *f)
+{
+	struct buf names;
+	size_t late, missing;
+
+	buf_init(&names, sizeof(f->late) - 1);
+	late = fleet_laggards(flip_fleet(f), f->entry->service->config->name, f->epoch, &names, &missing);
+	str_copy(f->late, sizeof(f->late), buf_str(&names));
+	f->unsure_since = 0;
+	buf_free(&names);
+	if (late == 0)
+		applied(f);
+	else if (late == missing)
+		flip_partial(f);
+	else
+		flip_ask_again(f, f->pause = f->pause == 0 ? FLEET_AGAIN :
+				  2 * f->pause < FLEET_AGAIN_MAX ? 2 * f->pause : FLEET_AGAIN_MAX);
+}
+
+/* It is applied here; of the others nothing can be learned now. */
+void
+flip_wait_for_store(struct flip *f, const struct why *why)
+{
+	if (f->unsure_since == 0)
+		f->unsure_since = clock_now();
+	if (clock_now() - f->unsure_since < UNSURE_SECONDS) {
+		flip_ask_again(f, FLIP_GATE_AGAIN);
+		return;
+	}
+	snprintf(f->late, sizeof(f->late), "nobody can say whom: %.400s", why->text);
+	flip_partial(f);
+}
+
+static void
+drained(struct flip *f)
+{
+	struct reply r;
+
+	reply_event(&r, "drained");
+	json_u64(&r.json, "epoch", f->epoch);
+	json_double(&r.json, "seconds", f->drain_seconds);
+	json_u64(&r.json, "cut", f->drain_cut);
+	reply_send(&r, f->watcher, false);
+	flip_answer_ok(f);
+	flip_free(f);
+}
+
+void
+flip_look_for_holders(struct flip *f)
+{
+	uint64_t left = fleet_holding(flip_fleet(f), f->entry->service->config->name, f->epoch);
+	struct reply r;
+
+	if (left == 0) {
+		drained(f);
+		return;
+	}
+	reply_event(&r, "draining");
+	json_u64(&r.json, "remaining", left);
+	reply_send(&r, f->watcher, false);
+	flip_ask_again(f, HOLDERS_AGAIN);
+}
+
+void
+flip_on_drain_progress(struct entry *e, uint64_t remaining)
+{
+	LIST_EACH(it, &e->drainers) {
+		struct flip *f = list_entry(it, struct flip, link);
+		struct reply r;
+
+		reply_event(&r, "draining");
+		json_u64(&r.json, "remaining", remaining);
+		reply_send(&r, f->watcher, false);
+	}
+}
+
+void
+flip_on_drained(struct entry *e, double seconds, uint64_t cut)
+{
+	struct store *store = e->control->store;
+
+	if (store->announce != NULL)
+		store->announce(store);
+	LIST_EACH(it, &e->drainers) {
+		struct flip *f = list_entry(it, struct flip, link);
+
+		f->drain_seconds = seconds;
+		f->drain_cut = cut;
+		if (flip_fleet(f) == NULL)
+			drained(f);
+		else
+			flip_ask_again(f, HOLDERS_AGAIN);
+	}
+}
+
+void
+flip_on_superseded(struct entry *e)
+{
+	LIST_EACH(it, &e->drainers) {
+		struct flip *f = list_entry(it, struct flip, link);
+		char text[256];
+
+		snprintf(text, sizeof(text),
+			 "%s: flipped again (now %s, epoch %llu) before %s had drained; its connections stay",
+			 e->service->config->name, color_word(e->service->record.color),
+			 (unsigned long long)e->service->record.epoch, color_word(color_other(f->to)));
+		flip_answer_error(f, E_CONFLICT, text, 1);
+		flip_free(f);
+	}
+}
+
+void
+flip_on_store(void *arg, enum err e, const struct record *now, const struct why *why)
+{
+	struct flip *f = arg;
+	struct entry *en = f->entry;
+	struct reply r;
+	char text[sizeof(why->text) + 128];
+
+	if (e != OK) {
+		/* It began no drain; the next one is perhaps a stranger's. */
+		if (e != E_UNKNOWN)
+			en->drain_timeout = -1;
+		/* A lock that came between our look and our write. */
+		if (e == E_CONFLICT && flip_refuse_if_locked(f))
+			return;
+		if (e == E_CONFLICT)
+			snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu",
+				 en->service->config->name, color_word(en->service->record.color),
+				 (unsigned long long)en->service->record.epoch);
+		else
+			snprintf(text, sizeof(text), "%s -> %s: %s", en->service->config->name, color_word(f->to),
+				 why->text);
+		flip_refuse(f, e, text);
+		return;
+	}
+	f->changed = true;
+	if (now != NULL)
+		f->epoch = now->epoch;
+	flip_become(f, FLIP_APPLYING);
+	BUS_EMIT(&flip_control(f)->bus, LOG_INFO_LEVEL, "flip.committed", en->service, LS("from", color_word(f->from)),
+		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->request.kind)),
+		 LS("by", f->request.by.user), LS("reason", f->request.reason));
+	reply_event(&r, "committed");
+	json_u64(&r.json, "epoch", f->epoch);
+	reply_send(&r, f->watcher, false);
+	if (f->request.wait == FLIP_WAIT_NONE)
+		flip_answer_ok(f);
+	/* The store told the record before it told us, so the snapshot is on its
+	 * way; perhaps it has even arrived. */
+	flip_on_applied(en);
+}

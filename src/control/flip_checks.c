@@ -1,0 +1,260 @@
+/* flip_checks.c - a flip before the store: expect, already active, lock, gate, the
+ * views of the fleet, and the write.  Thread: main. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "control/flip_steps.h"
+#include "control/reply.h"
+
+/* What is active here is not what the store says: a flip settles it. */
+static bool
+is_disputed(const struct flip *f)
+{
+	const struct store *s = flip_control(f)->store;
+
+	return s->disputed != NULL && s->disputed(s, f->entry->service->config->name);
+}
+
+bool
+flip_refuse_if_locked(struct flip *f)
+{
+	const struct record *r = &f->entry->service->record;
+	char text[RECORD_REASON + 256], at[CLOCK_TEXT];
+
+	if (!r->lock.on)
+		return false;
+	clock_format(r->lock.at_us, 3, at);
+	snprintf(text, sizeof(text), "%s is locked by %s since %s: %s (to allow flips again: tealctl unlock %s)",
+		 f->entry->service->config->name, r->lock.by, at, r->lock.reason, f->entry->service->config->name);
+	flip_refuse(f, E_LOCKED, text);
+	return true;
+}
+
+static void
+refuse_unhealthy(struct flip *f)
+{
+	struct buf text;
+	char line[1024];
+
+	buf_init(&text, sizeof(line) - 1);
+	buf_printf(&text, "%s -> %s: ", f->entry->service->config->name, color_word(f->to));
+	gate_text(f->gate, &text);
+	str_copy(line, sizeof(line), buf_str(&text));
+	buf_free(&text);
+	flip_refuse(f, E_UNHEALTHY, line);
+}
+
+void
+flip_refuse_without_store(struct flip *f, const struct why *why)
+{
+	char text[sizeof(why->text) + 128];
+
+	snprintf(text, sizeof(text), "%s -> %s: %s; nothing changed", f->entry->service->config->name,
+		 color_word(f->to), why->text);
+	flip_refuse(f, E_STORE, text);
+}
+
+static void
+commit(struct flip *f)
+{
+	struct control *c = flip_control(f);
+	const struct flip_request *q = &f->request;
+	struct record *now = &f->entry->service->record;
+	struct store_write w = { .service = f->entry->service->config->name, .expect_epoch = now->epoch, .next = *now };
+
+	f->epoch = now->epoch + 1;
+	w.next.color = f->to;
+	w.next.epoch = f->epoch;
+	w.next.change = q->kind;
+	w.next.at_us = clock_wall_us();
+	memcpy(w.next.by, q->by.user, sizeof(w.next.by));
+	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
+	w.forced = q->force;
+	flip_fill_entry(f, &w.entry, f->epoch, OK);
+	f->entry->drain_timeout = q->has_drain ? q->drain : -1;
+	flip_become(f, FLIP_STORING);
+	c->store->write(c->store, &w, flip_on_store, f);
+}
+
+void
+flip_on_fleet(struct flip *f)
+{
+	const struct service *s = f->entry->service;
+	struct buf names;
+	char text[1024];
+	size_t against = 0;
+
+	if (s->record.epoch != f->checked_epoch) {
+		snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu", s->config->name,
+			 color_word(s->record.color), (unsigned long long)s->record.epoch);
+		flip_refuse(f, E_CONFLICT, text);
+		return;
+	}
+	if (flip_refuse_if_locked(f))
+		return;
+	buf_init(&names, 600);
+	if (!f->request.force)
+		against = fleet_objections(flip_fleet(f), s->config->name, f->to, &names);
+	snprintf(text, sizeof(text), "%s -> %s: not every teald of the fleet can reach it: %.*s", s->config->name,
+		 color_word(f->to), (int)buf_len(&names), buf_str(&names).p);
+	buf_free(&names);
+	if (against > 0 && clock_now() + FLIP_GATE_AGAIN < f->healthy_until)
+		flip_ask_again(f, FLIP_GATE_AGAIN);
+	else if (against > 0)
+		flip_refuse(f, E_UNHEALTHY, text);
+	else
+		commit(f);
+}
+
+/* With a fleet, its store is read first: a store that does not answer refuses
+ * the flip before anything is written, and every other member's view counts. */
+static void
+ask_fleet(struct flip *f)
+{
+	if (flip_fleet(f) == NULL) {
+		commit(f);
+		return;
+	}
+	flip_ask_store(f);
+}
+
+static void
+flip_on_gate(struct gate *g, void *arg)
+{
+	struct flip *f = arg;
+	struct control *c = flip_control(f);
+	struct reply r;
+
+	CHECK(f->gate == g && f->state == FLIP_CHECKING);
+	if (!gate_is_open(g) && clock_now() + FLIP_GATE_AGAIN < f->healthy_until) {
+		health_hurry(c->health, f->entry->service);
+		ev_timer_set(&f->again, FLIP_GATE_AGAIN, 0.0);
+		ev_timer_start(c->loop, &f->again);
+		return;
+	}
+	reply_event(&r, "checked");
+	reply_gate(&r, g);
+	reply_gate_backends(&r, g);
+	reply_send(&r, f->watcher, false);
+	if (!gate_is_open(g)) {
+		refuse_unhealthy(f);
+		return;
+	}
+	/* Asking took time; a lock set meanwhile counts. */
+	if (!flip_refuse_if_locked(f))
+		ask_fleet(f);
+}
+
+/* Whom a rollback leads back to; false when the flip has been answered. */
+static bool
+resolve_rollback(struct flip *f)
+{
+	const struct record *r = &f->entry->service->record;
+	char text[256];
+
+	f->to = color_other(r->color);
+	switch (r->change) {
+	case CHANGE_ROLLBACK:
+		f->to = r->color;
+		flip_answer_ok(f);
+		flip_free(f);
+		return false;
+	case CHANGE_FLIP:
+		return true;
+	case CHANGE_INITIAL:
+	case CHANGE_LOCK:
+	case CHANGE_UNLOCK:
+		break;
+	}
+	f->to = r->color;
+	snprintf(text, sizeof(text), "%s has never been flipped: there is nothing to roll back",
+		 f->entry->service->config->name);
+	flip_refuse(f, E_CONFLICT, text);
+	return false;
+}
+
+static bool
+refuse_unexpected(struct flip *f)
+{
+	const struct flip_request *q = &f->request;
+	const struct record *r = &f->entry->service->record;
+	char text[256], epoch[32] = "";
+
+	if (!q->has_expect || (q->expect == r->color && (!q->expect_has_epoch || q->expect_epoch == r->epoch)))
+		return false;
+	if (q->expect_has_epoch)
+		snprintf(epoch, sizeof(epoch), " at epoch %llu", (unsigned long long)q->expect_epoch);
+	snprintf(text, sizeof(text), "%s: expected %s%s, found %s at epoch %llu", f->entry->service->config->name,
+		 color_word(q->expect), epoch, color_word(r->color), (unsigned long long)r->epoch);
+	flip_refuse(f, E_CONFLICT, text);
+	return true;
+}
+
+/* It has the color already.  If that is not applied or drained yet and the
+ * caller wants to wait for it, it waits: for every member of a fleet. */
+static void
+already_active(struct flip *f)
+{
+	struct service *s = f->entry->service;
+
+	f->epoch = s->record.epoch;
+	if (f->request.wait != FLIP_WAIT_NONE && s->applied_epoch < f->epoch) {
+		flip_become(f, FLIP_APPLYING);
+		return;
+	}
+	if (f->request.wait != FLIP_WAIT_NONE && flip_fleet(f) != NULL) {
+		flip_become(f, FLIP_APPLYING);
+		f->local = true;
+		flip_look_for_laggards(f);
+		return;
+	}
+	if (f->request.wait == FLIP_WAIT_DRAINED && f->entry->drain != NULL) {
+		flip_wait_for_drain(f);
+		return;
+	}
+	flip_answer_ok(f);
+	flip_free(f);
+}
+
+/* In this order: expect, already active, lock, gate, store.  A fleet's store is
+ * read first, for somebody else may just have changed it; one that cannot be
+ * read leaves only what is refused anyhow, and no gate has to be waited for. */
+void
+flip_run_checks(struct flip *f)
+{
+	struct service *s = f->entry->service;
+
+	f->from = s->record.color;
+	if (!s->known) {
+		flip_refuse(f, E_STORE, "the store has not been read yet; try again when /readyz says ready");
+		return;
+	}
+	if (flip_fleet(f) != NULL && f->fresh == FRESH_UNKNOWN) {
+		flip_ask_store(f);
+		return;
+	}
+	if (refuse_unexpected(f))
+		return;
+	/* What the checks are about; the gate takes time, and others flip. */
+	f->checked_epoch = s->record.epoch;
+	if (f->fresh == FRESH_FAILED) {
+		if (!flip_refuse_if_locked(f))
+			flip_refuse_without_store(f, &f->not_fresh);
+		return;
+	}
+	if (f->request.kind == CHANGE_ROLLBACK) {
+		if (!resolve_rollback(f))
+			return;
+	} else if (f->to == s->record.color && !is_disputed(f)) {
+		already_active(f);
+		return;
+	}
+	if (flip_refuse_if_locked(f))
+		return;
+	if (f->request.force) {
+		ask_fleet(f);
+		return;
+	}
+	gate_free(&f->gate);
+	f->gate = gate_new(f->entry, f->to, flip_on_gate, f);
+}
