@@ -62,6 +62,7 @@ struct control {
 	double started;	/* clock_now() of the start */
 	bool store_ready;
 	ev_timer publish_timer;	/* gathers changes of one loop turn */
+	ev_timer recover_timer;	/* ejections that end, weights that grow */
 	ev_timer first_round;	/* serving begins without verdicts that take long */
 	bool first_round_over;
 	bool maintenance;

@@ -5,6 +5,7 @@
 #define DATA_LANE_H
 
 #include "data/worker.h"
+#include "model/balance.h"
 
 #define LISTENER_MAGIC 0x6c697374u
 
@@ -30,7 +31,7 @@ struct lane {
 	struct snapshot *snapshot;	/* NULL until the first: nothing is accepted */
 	struct listener *listeners;
 	unsigned n_listeners;
-	unsigned turn[COLORS];	/* round robin */
+	struct balance_round rounds[COLORS];
 	struct link arriving;	/* sessions whose PROXY header is not whole */
 	struct link waiting;	/* sessions without a place yet, first come first */
 	struct link dialing;	/* sessions whose backend is not reached yet */

@@ -11,6 +11,13 @@
 
 #define SESSION_MAGIC 0x73657373u
 
+/* Backends that could not be reached; they are not tried again, and the log
+ * says who they were. */
+struct session_tried {
+	unsigned n;
+	struct backend *list[];	/* references */
+};
+
 /* HEADER: a PROXY header must come first, to say who the client is.
  * WAITING: for a place in the service; it has no color yet. */
 enum session_state { SESSION_HEADER, SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
@@ -27,8 +34,8 @@ struct session {
 	uint8_t state;	/* enum session_state */
 	uint8_t entrance;
 	uint8_t color;
-	uint8_t tries;	/* connects begun on the present snapshot */
-	unsigned first;	/* where in the usable backends the tries began */
+	uint8_t tries;	/* connects begun on the present color */
+	struct session_tried *tried;	/* whose connects failed; NULL: nobody's yet */
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
 	struct deadline deadline;	/* header, queue while waiting, connect while dialing, then idle */
@@ -52,6 +59,7 @@ struct session {
 void session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client);
 /* It was let in and is in no list: counts it, and dials. */
 void session_begin(struct session *s);
+void session_forget_tried(struct session *s);
 /* Begins (again) to reach a backend by the lane's present snapshot. */
 void session_dial(struct session *s);
 /* Once, for every session, by the one reason it has. */

@@ -6,6 +6,7 @@
 #define MODEL_BACKEND_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/color.h"
@@ -13,8 +14,23 @@
 
 #define BACKEND_MAGIC 0x6261636bu
 
+#define BACKEND_WEIGHT_MAX 256
+
 /* What the health checks say.  CHECKING: no verdict yet, not usable. */
 enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
+
+/* May a new connection go there?  The truth table of the two states a backend
+ * has: what its owner wants (by weight), and how it does (by the checks and,
+ * where it is up, by the connects of the workers):
+ *
+ *	              up     ejected    checking   down
+ *	weight > 0    USED   SPARE      SPARE      SPARE
+ *	weight 0      NEVER  NEVER      NEVER      NEVER
+ *
+ * SPARE: only while no backend of the color is USED, and unless the service
+ * says when_all_down = "reject".  Connections that exist stay, whatever
+ * happens here. */
+enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_USED };
 
 struct backend {
 	uint32_t magic;
@@ -24,24 +40,76 @@ struct backend {
 	struct addr address;	/* where traffic goes */
 	struct addr health_address;	/* where checks go; the same unless health_port */
 	char text[ADDR_TEXT];	/* address, as users see it */
+	unsigned weight;	/* 0: gets nothing new; at most BACKEND_WEIGHT_MAX */
 
 	/* Main's: the verdict of the checks.  Workers see it only as presence
 	 * in a snapshot. */
 	enum backend_state state;
 	int64_t since_us;	/* wall clock of the last change of state */
 	char error[96];	/* why the last check failed; "" after a passed one */
+	double ejected_until;	/* clock_now(); 0: it is not ejected */
+	double ramp_from;	/* clock_now() of its return, of slow_start; 0: fully back */
+	uint64_t ejections;	/* since the start */
 
 	/* Any thread, relaxed; on a line of their own. */
 	_Alignas(64) _Atomic uint32_t connections;	/* now, all entrances */
 	_Atomic uint64_t connect_failures;	/* since the start */
+	_Atomic uint32_t failed_in_row;	/* connects, since the last that succeeded */
 };
 
-/* One reference, the caller's.  Aborts when memory is out. */
+/* One reference, the caller's; of weight 1.  Aborts when memory is out. */
 struct backend *backend_new(enum color color, const struct addr *address, const struct addr *health_address);
 struct backend *backend_ref(struct backend *b);
 /* Consumes the caller's reference: *bp is NULL on return. */
 void backend_unref(struct backend **bp);
 
 const char *backend_state_word(enum backend_state s);	/* "checking" "up" "down" */
+/* The same and "ejected": how it does, as users see it. */
+const char *backend_word(const struct backend *b);
+/* What its owner wants: "ready", or "drain" when it gets nothing new. */
+const char *backend_admin_word(const struct backend *b);
+/* The truth table above.  Thread: main. */
+enum backend_use backend_use(const struct backend *b);
+
+/* Takes a place, unless the backend has `limit` connections already (0: no
+ * limit); never passed, not even for a moment.  Any thread. */
+static inline bool
+backend_enter(struct backend *b, uint32_t limit)
+{
+	uint32_t now;
+
+	if (limit == 0) {
+		atomic_fetch_add_explicit(&b->connections, 1, memory_order_relaxed);
+		return true;
+	}
+	now = atomic_load_explicit(&b->connections, memory_order_relaxed);
+	do {
+		if (now >= limit)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&b->connections, &now, now + 1, memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+static inline void
+backend_leave(struct backend *b)
+{
+	atomic_fetch_sub_explicit(&b->connections, 1, memory_order_relaxed);
+}
+
+/* How a connect went, for the counters. */
+static inline void
+backend_connected(struct backend *b)
+{
+	if (atomic_load_explicit(&b->failed_in_row, memory_order_relaxed) != 0)
+		atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
+}
+
+static inline void
+backend_failed(struct backend *b)
+{
+	atomic_fetch_add_explicit(&b->connect_failures, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&b->failed_in_row, 1, memory_order_relaxed);
+}
 
 #endif

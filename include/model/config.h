@@ -33,6 +33,7 @@ struct backend_config {
 	char *host;	/* as written, for messages: "10.0.0.11" or a name */
 	struct addr address;	/* with the traffic port; names resolved at start */
 	struct addr health_address;	/* where checks go: health_port, else the same */
+	unsigned weight;	/* 1; 0: gets nothing new */
 };
 
 struct color_config {
@@ -55,6 +56,13 @@ struct health_config {
 struct quorum {
 	unsigned value;
 	bool percent;
+};
+
+/* Backends that workers cannot connect to get nothing for a while. */
+struct passive_config {
+	unsigned failures;	/* connects failed in a row; 0: nobody is ejected */
+	double eject;	/* 10.0 */
+	struct quorum max_ejected;	/* 50% of a color's backends */
 };
 
 struct drain_config {
@@ -110,6 +118,9 @@ struct service_config {
 	enum when_all_down when_all_down;
 	struct health_config health;
 	struct quorum min_healthy;	/* 50% */
+	struct passive_config passive;
+	double slow_start;	/* 0: a backend that comes back has its full share at once */
+	unsigned backend_max_connections;	/* 0: no limit */
 	struct drain_config drain;
 	double connect_timeout, idle_timeout;	/* 2.0, 600.0 */
 	double client_timeout, server_timeout;	/* < 0: idle_timeout */

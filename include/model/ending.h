@@ -25,6 +25,7 @@
 	X(END_PROXY_DENIED,  "proxy_denied",    1, "refused: the peer is not in proxy_protocol.accept_from") \
 	X(END_PROXY_HEADER,  "proxy_header",    1, "what came first was no PROXY header") \
 	X(END_PROXY_TIMEOUT, "proxy_timeout",   1, "no whole PROXY header within header_timeout") \
+	X(END_BACKEND_LIMIT, "backend_limit",   1, "refused: every usable backend is at backend_max_connections") \
 	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
 	X(END_STALE,         "stale",           1, "refused: the store has not been heard of for max_age") \
 	X(END_STOP,          "stopped",         1, "cut because teald stopped") \

@@ -8,6 +8,7 @@
 #include "model/admission.h"
 #include "model/backend.h"
 #include "model/config.h"
+#include "model/maglev.h"
 #include "model/record.h"
 #include "model/source.h"
 #include "model/tally.h"
@@ -36,6 +37,7 @@ struct service {
 	struct {
 		struct backend **backends;	/* one reference each */
 		size_t n;
+		struct maglev *maglev;	/* one reference; NULL: not made yet, or not needed */
 	} colors[COLORS];
 	uint64_t generation;	/* of the last snapshot published */
 	uint64_t taken;	/* generation that every worker has taken */
@@ -55,7 +57,11 @@ uint64_t service_connections(const struct service *s, enum entrance entrance, en
 uint64_t service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending);
 /* Clients that wait for a place. */
 uint64_t service_waiting(const struct service *s);
-/* Backends of the color that are up. */
+/* The color's table for source_hash, made when first asked for; borrowed.
+ * Whoever changes backends forgets it first. */
+struct maglev *service_maglev(struct service *s, enum color color);
+void service_forget_maglev(struct service *s, enum color color);
+/* Backends of the color that are USED (model/backend.h). */
 size_t service_healthy(const struct service *s, enum color color);
 /* How many of the color's backends the gate wants: at least 1. */
 size_t service_needed(const struct service *s, enum color color);

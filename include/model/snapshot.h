@@ -8,10 +8,19 @@
 #include <stdint.h>
 
 #include "model/backend.h"
+#include "model/maglev.h"
 
 struct snapshot_color {
 	struct backend **usable;	/* references held by the snapshot */
 	unsigned n;	/* 0: nothing may be tried */
+	/* Of each usable one, in hundredths: 100 times the configured weight, or
+	 * less while it starts slowly; at least 1. */
+	uint32_t *weights;
+	/* Made of these by balance_prepare(). */
+	uint64_t *sums;	/* running sums of weights */
+	bool equal;	/* all weights are the same */
+	struct maglev *maglev;	/* one reference; NULL unless source_hash */
+	uint32_t *places;	/* for each of maglev's backends: its index in usable, or MAGLEV_NONE */
 };
 
 struct snapshot {
@@ -23,8 +32,8 @@ struct snapshot {
 	struct snapshot_color colors[COLORS];	/* the idle one is for previews */
 };
 
-/* usable arrays are zeroed, of n[color] places for the builder to fill with
- * references.  One reference, the caller's. */
+/* usable and weights are zeroed, of n[color] places for the builder to fill
+ * (usable with references) before balance_prepare().  One reference, the caller's. */
 struct snapshot *snapshot_new(uint64_t generation, uint64_t epoch, enum color active, const unsigned n[COLORS]);
 struct snapshot *snapshot_ref(struct snapshot *s);
 /* Consumes the caller's reference: *sp is NULL on return. */

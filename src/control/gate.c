@@ -84,12 +84,14 @@ gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *a
 	g->color = color;
 	g->done = done;
 	g->arg = arg;
-	g->n = s->colors[color].n;
 	g->needed = service_needed(s, color);
-	g->backends = must_array(g->n, sizeof(struct gate_backend));
-	for (size_t i = 0; i < g->n; i++) {
-		g->backends[i].gate = g;
-		g->backends[i].backend = backend_ref(s->colors[color].backends[i]);
+	g->backends = must_array(s->colors[color].n, sizeof(struct gate_backend));
+	for (size_t i = 0; i < s->colors[color].n; i++) {
+		/* Who gets no traffic has no say. */
+		if (s->colors[color].backends[i]->weight == 0)
+			continue;
+		g->backends[g->n].gate = g;
+		g->backends[g->n++].backend = backend_ref(s->colors[color].backends[i]);
 	}
 	ev_timer_init(&g->start, gate_on_start, 0.0, 0.0);
 	ev_timer_start(e->control->loop, &g->start);

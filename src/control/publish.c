@@ -1,28 +1,38 @@
 /* publish.c - builds snapshots and hands them to the engine.  Thread: main. */
+#include "base/clock.h"
 #include "control/publish.h"
+#include "control/recover.h"
+#include "model/balance.h"
 
 static bool
-is_usable(const struct service *s, const struct backend *b, bool any_up)
+is_usable(const struct service *s, const struct backend *b, bool any_used)
 {
-	if (any_up)
-		return b->state == BACKEND_UP;
-	/* Nobody is known to be well.  Unless told otherwise an answer from a
-	 * backend that fails its checks is better than a refusal from us. */
-	return s->config->when_all_down == ALL_DOWN_TRY;
+	switch (backend_use(b)) {
+	case BACKEND_USED:
+		return true;
+	case BACKEND_SPARE:
+		/* Nobody is known to be well.  Unless told otherwise an answer from a
+		 * backend that fails its checks is better than a refusal from us. */
+		return !any_used && s->config->when_all_down == ALL_DOWN_TRY;
+	case BACKEND_NEVER:
+		break;
+	}
+	return false;
 }
 
 struct snapshot *
 publish_build(struct service *s)
 {
 	unsigned n[COLORS];
-	bool any_up[COLORS];
+	bool any_used[COLORS];
+	double now = clock_now();
 	struct snapshot *snap;
 
 	for (int c = 0; c < COLORS; c++) {
-		any_up[c] = service_healthy(s, (enum color)c) > 0;
+		any_used[c] = service_healthy(s, (enum color)c) > 0;
 		n[c] = 0;
 		for (size_t i = 0; i < s->colors[c].n; i++)
-			n[c] += is_usable(s, s->colors[c].backends[i], any_up[c]);
+			n[c] += is_usable(s, s->colors[c].backends[i], any_used[c]);
 	}
 	snap = snapshot_new(++s->generation, s->record.epoch, s->record.color, n);
 	for (int c = 0; c < COLORS; c++) {
@@ -31,9 +41,14 @@ publish_build(struct service *s)
 		for (size_t i = 0; i < s->colors[c].n; i++) {
 			struct backend *b = s->colors[c].backends[i];
 
-			if (is_usable(s, b, any_up[c]))
-				snap->colors[c].usable[at++] = backend_ref(b);
+			if (!is_usable(s, b, any_used[c]))
+				continue;
+			snap->colors[c].usable[at] = backend_ref(b);
+			snap->colors[c].weights[at++] = recover_weight(s, b, now);
 		}
+		balance_prepare(&snap->colors[c], s->config->balance == BALANCE_SOURCE_HASH ?
+							  service_maglev(s, (enum color)c) :
+							  NULL);
 	}
 	return snap;
 }

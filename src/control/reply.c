@@ -75,7 +75,7 @@ reply_gate_backends(struct reply *r, const struct gate *g)
 		json_object(&r->json, NULL);
 		json_cstr(&r->json, "address", gb->backend->text);
 		json_bool(&r->json, "ok", gb->ok);
-		json_cstr(&r->json, "state", backend_state_word(gb->backend->state));
+		json_cstr(&r->json, "state", backend_word(gb->backend));
 		json_cstr(&r->json, "error", gb->ok ? NULL : gb->error);
 		json_object_end(&r->json);
 	}

@@ -32,8 +32,9 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 	l->idle_clock[0] = worker_clock(w, or_idle(s->config, s->config->client_timeout));
 	l->idle_clock[1] = worker_clock(w, or_idle(s->config, s->config->server_timeout));
 	l->turns = s->config->client_timeout >= 0 || s->config->server_timeout >= 0;
-	/* Workers begin their round robin at different backends. */
-	l->turn[GREEN] = l->turn[BLUE] = w->index;
+	/* Workers begin their turns at different backends. */
+	for (int c = 0; c < COLORS; c++)
+		balance_round_init(&l->rounds[c], w->index);
 }
 
 static void
@@ -53,8 +54,10 @@ lane_free(struct lane *l)
 	end_all(&l->arriving, END_STOP);
 	end_all(&l->dialing, END_STOP);
 	end_all(&l->previews, END_STOP);
-	for (int c = 0; c < COLORS; c++)
+	for (int c = 0; c < COLORS; c++) {
 		end_all(&l->live[c], END_STOP);
+		balance_round_free(&l->rounds[c]);
+	}
 	snapshot_unref(&l->snapshot);
 	free(l->listeners);
 	l->listeners = NULL;
@@ -71,6 +74,7 @@ dial_anew(struct lane *l)
 
 		io_close(l->worker->loop, &s->server);
 		s->tries = 0;
+		session_forget_tried(s);
 		s->retries++;
 		session_dial(s);
 	}
@@ -85,6 +89,8 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	ON_WORKER(l->worker);
 	l->snapshot = *snapshot;
 	*snapshot = NULL;
+	for (int c = 0; c < COLORS; c++)
+		balance_round_move(&l->rounds[c], old != NULL ? &old->colors[c] : NULL, &l->snapshot->colors[c]);
 	if (!l->stopping)
 		l->drain[active].on = false;
 	if (old != NULL && old->active != active) {

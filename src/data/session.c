@@ -1,5 +1,6 @@
 /* session.c - one TCP client and the backend it was given.
  * Thread: owning worker. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -14,6 +15,9 @@
 #define KEEPALIVE_AFTER 1.0
 /* Whoever moved bytes so many seconds ago is in the middle of something. */
 #define BUSY_WITHIN 1.0
+/* Backends that could not be reached, as a log line names them. */
+#define TRIED_TOLD 8
+#define TRIED_TEXT (TRIED_TOLD * (ADDR_TEXT + 3) + 16)
 
 static struct tally_color *
 tally_of(struct session *s)
@@ -78,11 +82,26 @@ is_logged(struct lane *l, enum ending ending)
 	return !ending_is_refusal(ending) || door_may_tell(l);
 }
 
+/* "\"tried\":[\"10.0.0.1:80\",…]", or nothing when the first connect did. */
+static struct str
+tried_json(const struct session *s, char out[TRIED_TEXT])
+{
+	int n = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; s->tried != NULL && i < s->tried->n && i < TRIED_TOLD; i++)
+		n += snprintf(out + n, (size_t)(TRIED_TEXT - n), "%s\"%s\"", i > 0 ? "," : "\"tried\":[",
+			      s->tried->list[i]->text);
+	if (n > 0)
+		snprintf(out + n, (size_t)(TRIED_TEXT - n), "]");
+	return str_from(out);
+}
+
 static void
 log_access(struct session *s, enum ending ending, double now)
 {
 	const struct service_config *sc = s->lane->service->config;
-	char client[ADDR_TEXT], proxied[PROXIED_TEXT];
+	char client[ADDR_TEXT], proxied[PROXIED_TEXT], tried[TRIED_TEXT];
 	struct addr peer;
 
 	session_peer(s, &peer);
@@ -93,7 +112,7 @@ log_access(struct session *s, enum ending ending, double now)
 		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
 		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),
-		 LU("retries", s->retries), LS("end", ending_word(ending)));
+		 LU("retries", s->retries), LR(NULL, tried_json(s, tried)), LS("end", ending_word(ending)));
 }
 
 /* -- the end ------------------------------------------------------------ */
@@ -103,8 +122,17 @@ drop_backend(struct session *s)
 {
 	if (s->backend == NULL)
 		return;
-	atomic_fetch_sub_explicit(&s->backend->connections, 1, memory_order_relaxed);
+	backend_leave(s->backend);
 	backend_unref(&s->backend);
+}
+
+void
+session_forget_tried(struct session *s)
+{
+	for (unsigned i = 0; s->tried != NULL && i < s->tried->n; i++)
+		backend_unref(&s->tried->list[i]);
+	free(s->tried);
+	s->tried = NULL;
 }
 
 /* A stream that is cut short must not look complete to its reader. */
@@ -157,6 +185,7 @@ session_end(struct session *s, enum ending ending)
 	relay_end(&s->down, &w->room);
 	proxied_end(s);
 	drop_backend(s);
+	session_forget_tried(s);
 	if (counted)
 		tally_add(&t->active, (uint64_t)-1);
 	tally_add(&t->ended[ending], 1);
@@ -280,13 +309,30 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 	settle(s);
 }
 
+/* Without memory for the note it may be tried once more, that is all. */
+static void
+note_failed(struct session *s)
+{
+	unsigned n = s->tried != NULL ? s->tried->n : 0;
+	struct session_tried *tried = realloc(s->tried, sizeof(*tried) + (n + 1) * sizeof(struct backend *));
+
+	backend_failed(s->backend);
+	s->lane->refused = true;
+	if (tried == NULL)
+		return;
+	tried->list[n] = backend_ref(s->backend);
+	tried->n = n + 1;
+	s->tried = tried;
+}
+
+static void dial(struct session *s, enum ending otherwise);
+
 static void
 connect_failed(struct session *s)
 {
-	atomic_fetch_add_explicit(&s->backend->connect_failures, 1, memory_order_relaxed);
-	s->lane->refused = true;
+	note_failed(s);
 	io_close(s->lane->worker->loop, &s->server);
-	session_dial(s);
+	dial(s, END_CONNECT);
 }
 
 static void
@@ -300,6 +346,7 @@ go_live(struct session *s)
 		connect_failed(s);
 		return;
 	}
+	backend_connected(s->backend);
 	s->state = SESSION_LIVE;
 	s->connect_seconds = (float)(now - s->born);
 	tally_observe(&tally_of(s)->connect_seconds, now - s->dialed);
@@ -362,8 +409,9 @@ session_recolor(struct session *s)
 
 enum tried { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
 
-/* One connect; FAILED when it failed at once, STARVED when it could not even
- * begin because descriptors or memory are out. */
+/* One connect to a backend on which a place was taken; FAILED when it failed at
+ * once, STARVED when it could not even begin because descriptors or memory are
+ * out. */
 static enum tried
 try_backend(struct session *s, struct backend *b)
 {
@@ -381,6 +429,7 @@ try_backend(struct session *s, struct backend *b)
 	s->dialed = w->now;
 	fd = sock_connect(&b->address, &options, &pending);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		backend_leave(b);
 		worker_starve(w, strerror(errno));
 		return TRIED_STARVED;
 	}
@@ -389,10 +438,8 @@ try_backend(struct session *s, struct backend *b)
 		tally_add(&tally_of(s)->retries, 1);
 	}
 	s->backend = backend_ref(b);
-	atomic_fetch_add_explicit(&b->connections, 1, memory_order_relaxed);
 	if (fd < 0) {
-		atomic_fetch_add_explicit(&b->connect_failures, 1, memory_order_relaxed);
-		s->lane->refused = true;
+		note_failed(s);
 		return TRIED_FAILED;
 	}
 	io_init(&s->server, fd, session_on_server);
@@ -404,26 +451,43 @@ try_backend(struct session *s, struct backend *b)
 	return TRIED_WELL;
 }
 
-void
-session_dial(struct session *s)
+/* Takes a place on the backend whose turn it is; NULL: nobody is left. */
+static struct backend *
+choose(struct session *s, const struct snapshot_color *sc)
+{
+	const struct service_config *config = s->lane->service->config;
+	const struct balance_ask ask = {
+		.policy = config->balance,
+		.limit = config->backend_max_connections,
+		.source = s->peer.family == AF_UNIX ? NULL : s->peer.ip,
+		.source_len = s->peer.family == AF_INET ? 4 : 16,
+		.tried = s->tried != NULL ? s->tried->list : NULL,
+		.n_tried = s->tried != NULL ? s->tried->n : 0,
+		.random = &s->lane->worker->random,
+	};
+
+	return balance_take(sc, &s->lane->rounds[s->color], &ask);
+}
+
+/* Reaches a backend, or ends: by `otherwise` when some were tried before. */
+static void
+dial(struct session *s, enum ending otherwise)
 {
 	struct lane *l = s->lane;
 	const struct snapshot *snap = l->snapshot;
 	const struct snapshot_color *sc;
 	unsigned limit = 1 + l->service->config->retries;
+	struct backend *b;
 
 	CHECK(s->state == SESSION_DIALING && !io_is_open(&s->server));
 	session_recolor(s);
 	sc = &snap->colors[s->color];
-	if (s->tries == 0)
-		s->first = l->turn[s->color]++;
-	if (limit > sc->n)
-		limit = sc->n;
-	while (s->tries < limit) {
-		switch (try_backend(s, sc->usable[(s->first + s->tries) % sc->n])) {
+	while (s->tries < limit && (b = choose(s, sc)) != NULL) {
+		switch (try_backend(s, b)) {
 		case TRIED_WELL:
 			return;
 		case TRIED_FAILED:
+			otherwise = END_CONNECT;
 			break;
 		case TRIED_STARVED:
 			/* It waits, connect_timeout at most, until worker_resume(). */
@@ -432,7 +496,16 @@ session_dial(struct session *s)
 			return;
 		}
 	}
-	session_end(s, sc->n == 0 ? END_NO_BACKEND : END_CONNECT);
+	if (s->tries > 0)
+		session_end(s, otherwise);
+	else
+		session_end(s, sc->n == 0 ? END_NO_BACKEND : END_BACKEND_LIMIT);
+}
+
+void
+session_dial(struct session *s)
+{
+	dial(s, END_CONNECT);
 }
 
 static enum ending
@@ -458,9 +531,6 @@ session_begin(struct session *s)
 void
 session_expired(struct session *s)
 {
-	struct lane *l = s->lane;
-	bool last;
-
 	if (s->state == SESSION_LIVE) {
 		session_end(s, idle_ending(s));
 		return;
@@ -477,15 +547,9 @@ session_expired(struct session *s)
 		session_end(s, END_MEMORY);
 		return;
 	}
-	last = s->tries >= 1 + l->service->config->retries ||
-	       s->tries >= l->snapshot->colors[s->color].n;
-	atomic_fetch_add_explicit(&s->backend->connect_failures, 1, memory_order_relaxed);
-	l->refused = true;
-	io_close(l->worker->loop, &s->server);
-	if (last)
-		session_end(s, END_CONNECT_TIMEOUT);
-	else
-		session_dial(s);
+	note_failed(s);
+	io_close(s->lane->worker->loop, &s->server);
+	dial(s, END_CONNECT_TIMEOUT);
 }
 
 /* -- birth -------------------------------------------------------------- */

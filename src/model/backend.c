@@ -19,6 +19,7 @@ backend_new(enum color color, const struct addr *address, const struct addr *hea
 	b->address = *address;
 	b->health_address = *health_address;
 	addr_format(address, b->text);
+	b->weight = 1;
 	b->state = BACKEND_CHECKING;
 	b->since_us = clock_wall_us();
 	return b;
@@ -59,4 +60,30 @@ backend_state_word(enum backend_state s)
 		return "down";
 	}
 	return "";
+}
+
+static bool
+is_ejected(const struct backend *b)
+{
+	return b->state == BACKEND_UP && b->ejected_until > 0;
+}
+
+const char *
+backend_word(const struct backend *b)
+{
+	return is_ejected(b) ? "ejected" : backend_state_word(b->state);
+}
+
+const char *
+backend_admin_word(const struct backend *b)
+{
+	return b->weight > 0 ? "ready" : "drain";
+}
+
+enum backend_use
+backend_use(const struct backend *b)
+{
+	if (b->weight == 0)
+		return BACKEND_NEVER;
+	return b->state == BACKEND_UP && !is_ejected(b) ? BACKEND_USED : BACKEND_SPARE;
 }

@@ -90,6 +90,29 @@ color_at(const struct service_draft *s, enum color color)
 	return s->colors[color].at != NULL ? s->colors[color].at : s->at;
 }
 
+/* What is set, but can change nothing or never work. */
+static void
+check_balance(const struct cursor *c, const struct service_draft *s)
+{
+	if (s->s.slow_start > 0 && s->s.balance == BALANCE_SOURCE_HASH)
+		cursor_warn(
+			c, draft_at(s, "slow_start"),
+			"slow_start changes nothing with balance = \"source_hash\": each client has its backend");
+	if (s->s.passive.failures > 0 && s->s.passive.eject <= 0)
+		cursor_error(c, draft_at(s, "passive.eject"),
+			     "passive.eject: must be above 0; passive.failures = 0 switches ejection off");
+	for (enum color color = GREEN; color <= BLUE; color++) {
+		size_t n = s->s.colors[color].n_backends, takers = 0;
+
+		for (size_t i = 0; i < n; i++)
+			takers += s->s.colors[color].backends[i].weight > 0;
+		if (n > 0 && takers == 0)
+			cursor_error(c, color_at(s, color),
+				     "%s: every backend has weight 0; none could ever be used",
+				     color_word(color));
+	}
+}
+
 static void
 check_source(const struct cursor *c, const struct service_draft *s)
 {
@@ -288,6 +311,7 @@ draft_check_service(struct draft *d, struct service_draft *s)
 			"drain.spread changes nothing while drain.idle is 0: no idle connection is closed early");
 	check_health(&c, s);
 	check_gate(&c, s);
+	check_balance(&c, s);
 	check_source(&c, s);
 	check_shared_backends(&c, s);
 	check_loop(&c, s, s->s.listen, s->s.n_listen);

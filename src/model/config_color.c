@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/backend.h"
 #include "model/config_draft.h"
 
 /* A name looked up once, however many services use it. */
@@ -21,7 +22,7 @@ static void key_backends(const struct cursor *c, const struct key *k, const conf
 
 static const struct key backend_keys[] = {
 	{ KEY("address", key_text) },
-	{ KEY("weight", key_count), .max = 1000 },
+	{ KEY("weight", key_count), .max = BACKEND_WEIGHT_MAX },
 	{ 0 },
 };
 
@@ -100,16 +101,19 @@ backend_text(const config_setting_t *item)
 		       NULL;
 }
 
-static void
-check_weight(const struct cursor *c, const config_setting_t *item)
+/* 1 unless it says something else.  What is no weight was complained about
+ * when it was read. */
+static unsigned
+backend_weight(const config_setting_t *item)
 {
-	const config_setting_t *weight = config_setting_get_member(item, "weight");
+	const config_setting_t *weight = NULL;
 
-	if (weight != NULL && config_setting_type(weight) == CONFIG_TYPE_INT &&
-	    config_setting_get_int(weight) >= 0 && config_setting_get_int(weight) <= 1000 &&
-	    config_setting_get_int(weight) != 1)
-		cursor_error(c, weight, "%sbackends.weight other than 1 is not built yet; remove it",
-			     c->prefix);
+	if (config_setting_type(item) == CONFIG_TYPE_GROUP)
+		weight = config_setting_get_member(item, "weight");
+	if (weight == NULL || config_setting_type(weight) != CONFIG_TYPE_INT ||
+	    config_setting_get_int(weight) < 0)
+		return 1;
+	return (unsigned)config_setting_get_int(weight);
 }
 
 static void
@@ -139,7 +143,6 @@ key_backends(const struct cursor *c, const struct key *k, const config_setting_t
 
 		if (config_setting_type(item) == CONFIG_TYPE_GROUP) {
 			cursor_read(&in, item, k->keys);
-			check_weight(c, item);
 			if (config_setting_get_member(item, "address") == NULL)
 				cursor_key_error(c, item, "a backend needs an address");
 		} else if (text == NULL) {
@@ -260,7 +263,7 @@ look_up(struct reader *r, const char *name)
 /* Adds host:port to the color, or complains at the setting it comes from. */
 static void
 add_backend(const struct cursor *c, const config_setting_t *at, struct color_config *color, const char *name,
-	    unsigned port, unsigned health_port)
+	    unsigned port, unsigned health_port, unsigned weight)
 {
 	struct backend_config b = { 0 };
 	char text[ADDR_TEXT];
@@ -284,6 +287,7 @@ add_backend(const struct cursor *c, const config_setting_t *at, struct color_con
 	b.health_address = b.address;
 	if (health_port != 0)
 		addr_set_port(&b.health_address, health_port);
+	b.weight = weight;
 	b.host = must_strdup(name);
 	color->backends[color->n_backends++] = b;
 }
@@ -325,7 +329,7 @@ resolve_listed(const struct cursor *c, const struct color_draft *from, struct co
 
 		/* What is malformed was complained about when it was read. */
 		if (text != NULL && split_backend(text, host, &port) == NULL)
-			add_backend(c, item, to, host, port, from->health_port);
+			add_backend(c, item, to, host, port, from->health_port, backend_weight(item));
 	}
 }
 
@@ -346,7 +350,7 @@ resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struc
 		struct addr addr;
 
 		if ((addr_parse_ip(host, 0, &addr) || is_host(host, strlen(host))) && !is_repeated(hosts, i))
-			add_backend(c, item, to, host, from->port, from->health_port);
+			add_backend(c, item, to, host, from->port, from->health_port, 1);
 	}
 }
 

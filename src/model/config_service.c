@@ -7,6 +7,7 @@
 
 #define AT(member) .offset = offsetof(struct service_draft, member)
 #define LABELS_MAX 32
+#define PASSIVE_FAILURES 5
 #define LABEL_KEY_MAX 63
 #define LABEL_VALUE_MAX 256
 #define RATE_MAX 1000000
@@ -175,7 +176,7 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
  * make the line ambiguous. */
 static const char *const log_words[] = {
 	"age", "backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
-	"connections", "cut", "end", "entrance", "epoch", "error", "event", "force", "from", "got",
+	"connections", "cut", "end", "entrance", "epoch", "error", "event", "failures", "force", "from", "got",
 	"have", "hint", "key", "kind", "late", "level", "lines", "max_age", "message", "method", "notice", "on", "path",
 	"peer", "pid", "ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "seconds", "service",
 	"services", "status", "store_color", "store_epoch", "time", "timeout", "to", "tried", "type", "uid", "user",
@@ -268,11 +269,22 @@ static const struct key tcp_keys[] = {
 };
 
 static const struct key passive_keys[] = {
-	{ KEY("failures", key_count), .min = 1 },
-	{ KEY("eject", key_seconds) },
-	{ KEY("max_ejected", key_percent_or_count) },
+	{ KEY("failures", key_count), AT(s.passive.failures), .max = 1e6 },
+	{ KEY("eject", key_seconds), AT(s.passive.eject), .max = 86400 },
+	{ KEY("max_ejected", key_percent_or_count), AT(s.passive.max_ejected) },
 	{ 0 },
 };
+
+/* The group switches it on, whatever stands in it. */
+static void
+key_passive(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct service_draft *d = c->base;
+
+	if (d->s.passive.failures == 0)
+		d->s.passive.failures = PASSIVE_FAILURES;
+	key_group(c, k, s);
+}
 
 static const struct key proxy_protocol_keys[] = {
 	{ KEY("accept_from", key_networks), AT(s.proxy_protocol.accept_from) },
@@ -317,8 +329,9 @@ const struct key service_keys[] = {
 	{ KEY("nodes", key_nodes), AT(nodes) },
 	{ KEY("green", key_color), AT(colors[GREEN]) },
 	{ KEY("blue", key_color), AT(colors[BLUE]) },
-	{ KEY("balance", key_word), AT(s.balance), .words = balance_words,
-	  .unbuilt = 1u << BALANCE_LEAST_CONN | 1u << BALANCE_P2C | 1u << BALANCE_SOURCE_HASH },
+	{ KEY("balance", key_word), AT(s.balance), .words = balance_words },
+	{ KEY("slow_start", key_seconds), AT(s.slow_start), .max = 86400 },
+	{ KEY("passive", key_passive), .keys = passive_keys },
 	{ KEY("when_all_down", key_word), AT(s.when_all_down), .words = all_down_words },
 	{ KEY("health", key_group), .keys = health_keys },
 	{ KEY("flip", key_group), .keys = flip_keys },
@@ -336,6 +349,7 @@ const struct key service_keys[] = {
 	{ KEY("source_rate", key_rate) },
 	{ KEY("queue_timeout", key_seconds), AT(s.limits.queue_timeout), .max = 3600 },
 	{ KEY("queue_limit", key_count), AT(s.limits.queue), .max = 100e6 },
+	{ KEY("backend_max_connections", key_count), AT(s.backend_max_connections), .max = 100e6 },
 	{ KEY("source_address", key_source_address) },
 	{ KEY("tcp", key_group), .keys = tcp_keys },
 	{ KEY("labels", key_labels) },
@@ -357,9 +371,6 @@ const struct key service_keys[] = {
 	{ KEY("plain", key_word), .words = plain_words, .later = "tls", .off = -1 },
 	{ KEY("backend_tls", key_group), .keys = backend_tls_keys, .later = "" },
 	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys },
-	{ KEY("backend_max_connections", key_count), .later = "" },
-	{ KEY("passive", key_group), .keys = passive_keys, .later = "" },
-	{ KEY("slow_start", key_seconds), .later = "" },
 	{ KEY("resolve_interval", key_seconds), .later = "" },
 	{ KEY("on_down", key_word), .words = on_down_words, .later = KERNEL, .off = -1 },
 	{ KEY("on_stop", key_word), .words = on_stop_words, .later = KERNEL, .off = -1 },

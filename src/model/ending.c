@@ -30,7 +30,8 @@ ending_is_refusal(enum ending e)
 {
 	static const char refusals[ENDINGS] = {
 		[END_LIMIT] = 1, [END_DENIED] = 1, [END_SOURCE_LIMIT] = 1, [END_SOURCE_RATE] = 1,
-		[END_QUEUE_TIMEOUT] = 1, [END_NO_BACKEND] = 1, [END_STALE] = 1, [END_MEMORY] = 1,
+		[END_QUEUE_TIMEOUT] = 1, [END_BACKEND_LIMIT] = 1, [END_NO_BACKEND] = 1,
+		[END_STALE] = 1, [END_MEMORY] = 1,
 		[END_PROXY_DENIED] = 1, [END_PROXY_HEADER] = 1, [END_PROXY_TIMEOUT] = 1,
 	};
 

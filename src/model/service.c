@@ -66,9 +66,11 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 
 		s->colors[c].backends = must_array(cc->n_backends, sizeof(struct backend *));
 		s->colors[c].n = cc->n_backends;
-		for (size_t i = 0; i < cc->n_backends; i++)
+		for (size_t i = 0; i < cc->n_backends; i++) {
 			s->colors[c].backends[i] = backend_new((enum color)c, &cc->backends[i].address,
 							       &cc->backends[i].health_address);
+			s->colors[c].backends[i]->weight = cc->backends[i].weight;
+		}
 	}
 	s->tallies = tally_array(workers);
 	s->n_tallies = workers;
@@ -88,6 +90,7 @@ service_free(struct service **sp)
 		for (size_t i = 0; i < s->colors[c].n; i++)
 			backend_unref(&s->colors[c].backends[i]);
 		free(s->colors[c].backends);
+		maglev_unref(&s->colors[c].maglev);
 	}
 	free(s->tallies);
 	free(s->waiting);
@@ -129,7 +132,7 @@ service_healthy(const struct service *s, enum color color)
 	size_t up = 0;
 
 	for (size_t i = 0; i < s->colors[color].n; i++)
-		up += s->colors[color].backends[i]->state == BACKEND_UP;
+		up += backend_use(s->colors[color].backends[i]) == BACKEND_USED;
 	return up;
 }
 
@@ -137,9 +140,26 @@ size_t
 service_needed(const struct service *s, enum color color)
 {
 	const struct quorum *q = &s->config->min_healthy;
-	size_t needed = q->value;
+	size_t needed = q->value, wanted = 0;
 
+	/* Of those that are to get anything. */
+	for (size_t i = 0; i < s->colors[color].n; i++)
+		wanted += s->colors[color].backends[i]->weight > 0;
 	if (q->percent)
-		needed = (s->colors[color].n * q->value + 99) / 100;
+		needed = (wanted * q->value + 99) / 100;
 	return needed > 0 ? needed : 1;
+}
+
+struct maglev *
+service_maglev(struct service *s, enum color color)
+{
+	if (s->colors[color].maglev == NULL)
+		s->colors[color].maglev = maglev_new(s->colors[color].backends, s->colors[color].n);
+	return s->colors[color].maglev;
+}
+
+void
+service_forget_maglev(struct service *s, enum color color)
+{
+	maglev_unref(&s->colors[color].maglev);
 }

@@ -15,6 +15,7 @@ snapshot_new(uint64_t generation, uint64_t epoch, enum color active, const unsig
 	s->active = active;
 	for (int c = 0; c < COLORS; c++) {
 		s->colors[c].usable = must_array(n[c], sizeof(struct backend *));
+		s->colors[c].weights = must_array(n[c], sizeof(uint32_t));
 		s->colors[c].n = n[c];
 	}
 	return s;
@@ -39,6 +40,10 @@ snapshot_unref(struct snapshot **sp)
 		for (unsigned i = 0; i < s->colors[c].n; i++)
 			backend_unref(&s->colors[c].usable[i]);
 		free(s->colors[c].usable);
+		free(s->colors[c].weights);
+		free(s->colors[c].sums);
+		free(s->colors[c].places);
+		maglev_unref(&s->colors[c].maglev);
 	}
 	free(s);
 }

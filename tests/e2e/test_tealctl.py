@@ -38,9 +38,11 @@ STATUS = {
         "drain": {"color": "blue", "remaining": 3, "deadline_in": 12.3},
         "colors": {
             "green": {"connections": 118, "draining": False, "healthy": 1, "total": 1,
-                      "backends": [{"address": "10.0.0.1:10080", "state": "up", "connections": 118, "since": TIME}]},
+                      "backends": [{"address": "10.0.0.1:10080", "state": "up", "connections": 118, "since": TIME,
+                                    "admin": "ready", "weight": 2}]},
             "blue": {"connections": 3, "draining": True, "healthy": 0, "total": 1,
                      "backends": [{"address": "10.0.0.1:11080", "state": "down", "connections": 3, "since": TIME,
+                                   "admin": "drain", "weight": 0,
                                    "error": "connection refused"}]}}}],
     "store": {"type": "file", "up": True, "age": 0.4},
     "version": "9.8.7", "pid": 4711, "ready": False, "not_ready": "maintenance is on", "maintenance": True}
@@ -143,8 +145,8 @@ def test_status_records(scripted):
     rest = "teald\t9.8.7\t4711\tnot-ready\tmaintenance is on\nstore\tfile\tup\t0.4\t-\t-\n"
     assert run("-s", s.path, "status").stdout == service + rest
     assert run("-s", s.path, "status", "shop").stdout == (
-        service + f"backend\tshop\tgreen\t10.0.0.1:10080\tup\t118\t{TIME}\n"
-        f"backend\tshop\tblue\t10.0.0.1:11080\tdown\t3\t{TIME}\n" + rest)
+        service + f"backend\tshop\tgreen\t10.0.0.1:10080\tup\t118\t{TIME}\tready\t2\n"
+        f"backend\tshop\tblue\t10.0.0.1:11080\tdown\t3\t{TIME}\tdrain\t0\n" + rest)
 
 
 def test_the_other_records(scripted):

@@ -269,7 +269,8 @@ test_every_key_of_a_service(void **state)
 		"preview = [\"127.0.0.1:8080\", \"unix:/run/p.sock\"]; mode = \"tcp\"; engine = \"proxy\";\n"
 		"initial = \"blue\"; nodes = [\"10.0.0.1\", \"fd00::2\", \"localhost\"];\n"
 		"green: { port = 10080; }; blue: { port = 11080; health_port = 11254; };\n"
-		"balance = \"round_robin\"; when_all_down = \"reject\";\n"
+		"balance = \"least_conn\"; when_all_down = \"reject\"; slow_start = 7.5; backend_max_connections = 44;\n"
+		"passive: { failures = 3; eject = 4; max_ejected = 2; };\n"
 		"health: { type = \"none\"; interval = 0.5; timeout = 3; rise = 1; fall = 7; };\n"
 		"flip: { min_healthy = 3; }; drain: { timeout = 0; idle = 1.5; spread = 2; };\n"
 		"connect_timeout = 0.25; idle_timeout = 0; retries = 0; max_connections = 0;\n"
@@ -289,6 +290,14 @@ test_every_key_of_a_service(void **state)
 	assert_addr(&s->colors[BLUE].backends[1].address, "[fd00::2]:11080");
 	assert_addr(&s->colors[BLUE].backends[1].health_address, "[fd00::2]:11254");
 	assert_addr(&s->colors[GREEN].backends[1].health_address, "[fd00::2]:10080");
+	assert_int_equal(s->colors[GREEN].backends[1].weight, 1);
+	assert_int_equal(s->balance, BALANCE_LEAST_CONN);
+	assert_true(s->slow_start == 7.5);
+	assert_int_equal(s->backend_max_connections, 44);
+	assert_int_equal(s->passive.failures, 3);
+	assert_true(s->passive.eject == 4.0);
+	assert_int_equal(s->passive.max_ejected.value, 2);
+	assert_false(s->passive.max_ejected.percent);
 	assert_int_equal(s->when_all_down, ALL_DOWN_REJECT);
 	assert_int_equal(s->health.type, HEALTH_NONE);
 	assert_true(s->health.interval == 0.5 && s->health.timeout == 3.0);
@@ -343,6 +352,32 @@ test_proxy_protocol(void **state)
 	assert_non_null(strstr(t.warnings.lines[0], "add \"unix:\""));
 	shop(BACKENDS "preview = \"unix:/run/s\"; proxy_protocol: { accept_from = [\"unix:\", \"10.9.0.0/16\"]; };");
 	assert_int_equal(t.warnings.n, 0);
+}
+
+static void
+test_backends_have_weights(void **state)
+{
+	const struct service_config *s = shop(
+		"green: { backends = ({ address = \"10.0.0.1:1\"; weight = 256; }, \"10.0.0.2:1\", { address = \"10.0.0.3:1\"; weight = 0; }); };\n"
+		"blue: { backends = ({ address = \"10.0.0.4:1\"; }); }; passive: { }; balance = \"source_hash\";");
+
+	(void)state;
+	assert_int_equal(s->colors[GREEN].n_backends, 3);
+	assert_int_equal(s->colors[GREEN].backends[0].weight, 256);
+	assert_int_equal(s->colors[GREEN].backends[1].weight, 1);
+	assert_int_equal(s->colors[GREEN].backends[2].weight, 0);
+	assert_int_equal(s->colors[BLUE].backends[0].weight, 1);
+	assert_int_equal(s->balance, BALANCE_SOURCE_HASH);
+	assert_int_equal(s->passive.failures, 5);
+	assert_true(s->passive.eject == 10.0);
+	assert_true(s->passive.max_ejected.value == 50 && s->passive.max_ejected.percent);
+	/* Without the group nobody is ejected. */
+	s = shop("green: { port = 1; }; blue: { port = 2; }; nodes = [\"10.0.0.1\"]; balance = \"p2c\";");
+	assert_int_equal(s->passive.failures, 0);
+	assert_true(s->slow_start == 0.0);
+	assert_int_equal(s->backend_max_connections, 0);
+	s = shop("green: { port = 1; }; blue: { port = 2; }; nodes = [\"10.0.0.1\"]; passive: { failures = 0; };");
+	assert_int_equal(s->passive.failures, 0);
 }
 
 /* Everything that is not built is accepted while it changes nothing. */
@@ -548,6 +583,7 @@ main(void)
 		cmocka_unit_test(test_warnings_about_the_store),
 		cmocka_unit_test(test_every_key_of_a_service),
 		cmocka_unit_test(test_proxy_protocol),
+		cmocka_unit_test(test_backends_have_weights),
 		cmocka_unit_test(test_off_values_change_nothing),
 		cmocka_unit_test(test_limits_are_read),
 		cmocka_unit_test(test_the_queue_is_bounded_without_being_asked),

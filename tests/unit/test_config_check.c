@@ -95,6 +95,12 @@ static const struct broken colors[] = {
 	  "5: service \"shop\": blue.backends: expected a list such as [\"10.0.0.1:80\"], found the number 80" },
 	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = ({ weight = 1; }); };"),
 	  "5: service \"shop\": blue.backends: a backend needs an address" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = ({ address = \"10.0.0.1:2\"; weight = 257; }); };"),
+	  "5: service \"shop\": blue.backends.weight: 257 is out of range: 0 to 256" },
+	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = ({ address = \"10.0.0.1:2\"; weight = 0; }); };"),
+	  "5: service \"shop\": blue: every backend has weight 0; none could ever be used" },
+	{ SHOP("passive: { eject = 0; };"),
+	  "5: service \"shop\": passive.eject: must be above 0; passive.failures = 0 switches ejection off" },
 	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"10.0.0.1:2\",\n\"10.0.0.1:2\"]; };"),
 	  "6: service \"shop\": blue: backend 10.0.0.1:2 is listed twice" },
 	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"127.0.0.1:80\"]; };"),
@@ -139,7 +145,7 @@ test_all_errors_come_at_once_and_in_order(void **state)
 		"teal.conf:2: service \"a\": retries: ",
 		"teal.conf:2: service \"a\": unknown key \"nmae\"; did you mean \"name\"?",
 		"teal.conf:3: service \"b\": listen: 0.0.0.0:1 clashes with 0.0.0.0:1, listen of service \"a\"",
-		"teal.conf:3: service \"b\": balance = \"p2c\" is not built yet",
+		"teal.conf:3: service \"b\": engine = \"kernel\" is not built yet",
 		"teal.conf:5: defaults: health.rise: 0 is out of range",
 		"teal.conf:6: workers: ",
 	};
@@ -150,7 +156,7 @@ test_all_errors_come_at_once_and_in_order(void **state)
 	assert_int_equal(
 		load("services = (\n"
 		     "{ name = \"a\"; listen = \":1\"; retries = \"x\"; nmae = 1; },\n"
-		     "{ name = \"b\"; listen = \":1\"; balance = \"p2c\"; }\n"
+		     "{ name = \"b\"; listen = \":1\"; engine = \"kernel\"; }\n"
 		     ");\n"
 		     "defaults: { green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; }; health: { rise = 0; }; };\n"
 		     "workers = \"many\";\n"),

@@ -94,8 +94,10 @@ set_up(void **state)
 	assert_int_equal(bind(listener, &at.u.sa, at.len), 0);
 	assert_int_equal(listen(listener, 4096), 0);
 	assert_int_equal(getsockname(listener, &at.u.sa, &at.len), 0);
-	for (size_t i = 0; i < BACKENDS; i++)
+	for (size_t i = 0; i < BACKENDS; i++) {
 		green[i].address = green[i].health_address = at;
+		green[i].weight = 1;
+	}
 	blue[0] = green[0];
 	config = (struct service_config){
 		.name = "shop",

@@ -19,11 +19,14 @@ set_up(void **state)
 		assert_true(addr_parse_ip("10.0.0.1", 10080 + i, &three[i].address));
 	for (unsigned i = 0; i < 2; i++)
 		assert_true(addr_parse_ip("10.0.0.1", 11080 + i, &two[i].address));
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 3; i++) {
 		three[i].health_address = three[i].address;
+		three[i].weight = 1;
+	}
 	for (unsigned i = 0; i < 2; i++) {
 		two[i].health_address = two[i].address;
 		addr_set_port(&two[i].health_address, 11254);
+		two[i].weight = 1;
 	}
 	config = (struct service_config){
 		.name = "shop",

@@ -117,6 +117,9 @@ add_backends(struct table *t, json_t *service, const char *word)
 		say_cells(t, b, "address");
 		buf_clear(&when);
 		text_json(&when, json_at(b, "state"));
+		if (json_string_value(json_at(b, "admin")) != NULL &&
+		    strcmp(json_string_value(json_at(b, "admin")), "drain") == 0)
+			buf_printf(&when, ", drain");
 		table_add(t, style_of_state(json_at(b, "state")), buf_str(&when));
 		say_cells(t, b, "connections");
 		buf_clear(&when);
@@ -239,7 +242,7 @@ record_service(struct render *r, json_t *s)
 static void
 record_backends(struct render *r, json_t *service)
 {
-	static const char *const columns[] = { "", "", "", "", "", "", "", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", NULL };
 	json_t *b;
 	size_t i;
 
@@ -252,7 +255,7 @@ record_backends(struct render *r, json_t *service)
 			table_add(&t, STYLE_PLAIN, STR("backend"));
 			say_cells(&t, service, "name");
 			table_add(&t, STYLE_PLAIN, str_from(color_words[k]));
-			say_cells(&t, b, "address state connections since");
+			say_cells(&t, b, "address state connections since admin weight");
 			table_print(&t, r->out);
 		}
 }

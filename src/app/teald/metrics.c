@@ -161,6 +161,22 @@ put_backend_failures(struct prom *p, const struct entry *e, enum entrance entran
 }
 
 static void
+put_backend_ejections(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	for (size_t i = 0; i < e->service->colors[color].n; i++)
+		sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->ejections);
+}
+
+static void
+put_backend_ejected(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	for (size_t i = 0; i < e->service->colors[color].n; i++)
+		sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->ejected_until > 0);
+}
+
+static void
 put_draining(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
 {
 	struct engine *engine = e->control->engine;
@@ -268,6 +284,10 @@ static const struct family families[] = {
 	  "Open connections to a backend, previews included." },
 	{ "teal_backend_connect_failures_total", PROM_COUNTER, put_backend_failures, false, NULL,
 	  "Connects to a backend that failed." },
+	{ "teal_backend_ejected", PROM_GAUGE, put_backend_ejected, false, NULL,
+	  "1 for a backend that gets nothing new because connects to it failed." },
+	{ "teal_backend_ejections_total", PROM_COUNTER, put_backend_ejections, false, NULL,
+	  "How often a backend was ejected because connects to it failed." },
 	{ "teal_draining_connections", PROM_GAUGE, put_draining, false, NULL,
 	  "Connections left on a color that drains." },
 	{ "teal_flips_total", PROM_COUNTER, put_flips, false, NULL,

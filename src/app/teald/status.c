@@ -43,7 +43,9 @@ backends_json(struct json *j, const struct service *s, enum color color)
 
 		json_object(j, NULL);
 		json_cstr(j, "address", b->text);
-		json_cstr(j, "state", backend_state_word(b->state));
+		json_cstr(j, "state", backend_word(b));
+		json_cstr(j, "admin", backend_admin_word(b));
+		json_u64(j, "weight", b->weight);
 		json_u64(j, "connections", atomic_load_explicit(&b->connections, memory_order_relaxed));
 		status_time_json(j, "since", b->since_us);
 		json_cstr(j, "error", b->error[0] != '\0' ? b->error : NULL);

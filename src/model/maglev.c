@@ -1,0 +1,128 @@
+/* maglev.c - makes the table.  Made by main, read by workers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "model/maglev.h"
+
+/* The size decides how evenly the slots are shared out and how many clients
+ * move that need not: so many slots for each backend keep both within a
+ * percent or so, and so many for the lightest give it its share. */
+#define SLOTS_EACH 400
+#define SLOTS_LIGHTEST 16
+
+static const uint32_t primes[] = { 4099, 16411, 65537, 262147, 1048583 };
+
+static int
+by_address(const void *a, const void *b)
+{
+	return strcmp((*(struct backend *const *)a)->text, (*(struct backend *const *)b)->text);
+}
+
+static uint32_t
+choose_size(const struct maglev *m)
+{
+	uint64_t sum = 0, lightest = BACKEND_WEIGHT_MAX, wanted;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		sum += m->backends[i]->weight;
+		if (m->backends[i]->weight < lightest)
+			lightest = m->backends[i]->weight;
+	}
+	wanted = sum / lightest * SLOTS_LIGHTEST;
+	if (wanted < (uint64_t)m->n * SLOTS_EACH)
+		wanted = (uint64_t)m->n * SLOTS_EACH;
+	for (size_t i = 0; i < ARRAY_LEN(primes); i++)
+		if (primes[i] >= wanted)
+			return primes[i];
+	return primes[ARRAY_LEN(primes) - 1];
+}
+
+/* One backend's own order of all slots: it takes the next one that is free. */
+struct preference {
+	uint32_t next, skip;
+	unsigned credit;
+};
+
+static uint32_t
+claim(const struct maglev *m, struct preference *p)
+{
+	uint32_t slot;
+
+	do {
+		slot = p->next;
+		p->next = (uint32_t)(((uint64_t)p->next + p->skip) % m->size);
+	} while (m->slots[slot] != MAGLEV_NONE);
+	return slot;
+}
+
+/* All take turns, the heavier more often, until no slot is free. */
+static void
+fill(struct maglev *m)
+{
+	struct preference *all = must_array(m->n, sizeof(*all));
+	unsigned heaviest = 1;
+	uint32_t left = m->size;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		const struct backend *b = m->backends[i];
+		size_t n = strlen(b->text);
+
+		all[i].next = (uint32_t)(hash_bytes(b->text, n, 1) % m->size);
+		all[i].skip = (uint32_t)(hash_bytes(b->text, n, 2) % (m->size - 1) + 1);
+		if (b->weight > heaviest)
+			heaviest = b->weight;
+	}
+	for (uint32_t i = 0; left > 0; i = (i + 1) % m->n) {
+		all[i].credit += m->backends[i]->weight;
+		if (all[i].credit < heaviest)
+			continue;
+		all[i].credit -= heaviest;
+		m->slots[claim(m, &all[i])] = i;
+		left--;
+	}
+	free(all);
+}
+
+struct maglev *
+maglev_new(struct backend *const *backends, size_t n)
+{
+	struct maglev *m = must_alloc(sizeof(*m));
+
+	atomic_init(&m->refs, 1);
+	m->backends = must_array(n, sizeof(struct backend *));
+	for (size_t i = 0; i < n; i++)
+		if (backends[i]->weight > 0)
+			m->backends[m->n++] = backend_ref(backends[i]);
+	if (m->n == 0)
+		return m;
+	qsort(m->backends, m->n, sizeof(struct backend *), by_address);
+	m->size = choose_size(m);
+	m->slots = must_array(m->size, sizeof(uint32_t));
+	memset(m->slots, 0xff, m->size * sizeof(uint32_t));
+	fill(m);
+	return m;
+}
+
+struct maglev *
+maglev_ref(struct maglev *m)
+{
+	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+	return m;
+}
+
+void
+maglev_unref(struct maglev **mp)
+{
+	struct maglev *m = *mp;
+
+	*mp = NULL;
+	if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (uint32_t i = 0; i < m->n; i++)
+		backend_unref(&m->backends[i]);
+	free(m->backends);
+	free(m->slots);
+	free(m);
+}
