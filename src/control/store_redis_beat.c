@@ -71,7 +71,7 @@ store_redis_twin(struct store_redis *s, const struct fleet_member *twin)
 
 	if (!state_cache_random(id))
 		return;
-	LOG_ERROR("store.twin", LS("id", s->self.id), LS("host", twin->host), LI("pid", twin->pid), LS("new_id", id),
+	LOG_ERROR("store.twin", LS("where", twin->host), LI("pid", twin->pid),
 		  LS("message", "another teald has this identity, was state_dir copied?  Remove teal.id from one"));
 	str_copy(s->self.id, sizeof(s->self.id), str_from(id));
 	free(s->beat_key);
