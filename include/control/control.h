@@ -26,6 +26,7 @@ enum life {
 struct drain;
 struct flip;
 struct control;
+struct nodes;
 
 /* What main adds to a service: its lane in the control plane. */
 struct entry {
@@ -55,6 +56,7 @@ struct control {
 	struct jobs *jobs;
 	struct store *store;
 	struct health *health;
+	struct nodes *nodes;
 	struct engine *engine;
 	struct bus bus;
 	struct entry *entries;	/* in the configuration's order */

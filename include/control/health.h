@@ -25,6 +25,11 @@ struct health_events {
 struct health *health_new(struct ev_loop *loop, struct service **services, size_t n,
 			  const struct health_events *events);
 void health_free(struct health **hp);
+/* One more backend of the service from now on (with health type none it is up
+ * at once: changed() is called from inside). */
+void health_add(struct health *h, struct service *s, struct backend *b);
+/* It is asked no more.  Not from inside changed(). */
+void health_remove(struct health *h, struct service *s, struct backend *b);
 /* Checks this service's backends again now rather than when due (a worker
  * was refused by one, or somebody waits for it). */
 void health_hurry(struct health *h, struct service *s);

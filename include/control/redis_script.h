@@ -11,11 +11,14 @@ struct redis_script {
 	char sha[41];	/* filled on first use */
 };
 
-/* Reads services (KEYS: their hashes; ARGV: prefix): the time (seconds and us),
- * each hash's fields, each heartbeat, and the ids of those that said goodbye. */
+/* Reads services and pools (KEYS: their hashes; ARGV: prefix, number of services):
+ * the time (seconds and us), each service's fields, each heartbeat, the ids of
+ * those that said goodbye, and each pool's fields. */
 extern struct redis_script redis_script_read;
 /* Writes one service: see redis_script.c for its arguments. */
 extern struct redis_script redis_script_write;
+/* Writes one pool's nodes: likewise. */
+extern struct redis_script redis_script_nodes;
 /* Writes a heartbeat, and forgets members that are long gone. */
 extern struct redis_script redis_script_beat;
 /* Says goodbye. */

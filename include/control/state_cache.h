@@ -24,6 +24,9 @@ void state_cache_close(struct state_cache **cp);
 const struct record *state_cache_find(const struct state_cache *c, const char *service);
 /* Remembers, and writes soon. */
 void state_cache_put(struct state_cache *c, const char *service, const struct record *r);
+/* NULL when nothing was ever said about the pool's nodes. */
+const struct overlay *state_cache_nodes(const struct state_cache *c, const char *pool);
+void state_cache_put_nodes(struct state_cache *c, const char *pool, const struct overlay *o);
 /* Random, the same for ever in this state_dir. */
 const char *state_cache_id(const struct state_cache *c);
 /* 16 random hex digits; false when the kernel has none. */

@@ -3,7 +3,8 @@
  *
  * The file is one line that says what follows, then exactly that:
  *	{"format":"teal-state","version":1,"bytes":N,"hash":"0123456789abcdef"}
- *	{"services":[…],"history":[…]}
+ *	{"services":[…],"history":[…],"nodes":[…]}
+ * Files without nodes are older, or nothing was said of any.
  *
  * Thread: main, but state_header() may run anywhere. */
 #ifndef CONTROL_STATE_FILE_H
@@ -12,6 +13,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "model/node.h"
 #include "model/record.h"
 
 #define STATE_VERSION 1
@@ -31,6 +33,13 @@ struct state_service {
 	struct record next;	/* as the file that is being written has it */
 };
 
+/* What was said about the nodes of a pool. */
+struct state_pool {
+	char *name;
+	struct overlay now;	/* as the file has it */
+	struct overlay next;	/* as the file that is being written has it */
+};
+
 /* A line of the history. */
 struct state_entry {
 	struct link link;
@@ -43,6 +52,8 @@ struct state_entry {
 struct state {
 	struct state_service **services;	/* in order of their names */
 	size_t n, room;
+	struct state_pool **pools;
+	size_t n_pools;
 	struct link history;	/* oldest first */
 	size_t n_history;
 };
@@ -54,6 +65,9 @@ void state_free(struct state *s);
 struct state_service *state_find(const struct state *s, const char *name);
 /* The one of that name, made when there is none. */
 struct state_service *state_add(struct state *s, const char *name);
+/* Likewise of pools. */
+struct state_pool *state_find_pool(const struct state *s, const char *name);
+struct state_pool *state_add_pool(struct state *s, const char *name);
 
 /* Replaces what is not UTF-8, so that reading gives back what was written;
  * false when state_decode() would refuse it. */

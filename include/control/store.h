@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "control/fleet.h"
 #include "model/config.h"
+#include "model/node.h"
 #include "model/record.h"
 #include "net/jobs.h"
 
@@ -36,6 +37,10 @@ typedef void store_done_fn(void *arg, enum err e, const struct record *now, cons
 typedef void store_history_fn(void *arg, enum err e, const struct audit_entry *entries, size_t n,
 			      const struct why *why);
 
+/* OK: written and durable; E_CONFLICT: somebody else changed the pool; others as
+ * above.  May be called from inside write_nodes(). */
+typedef void store_nodes_fn(void *arg, enum err e, const struct why *why);
+
 struct store_status {
 	const char *type;	/* "file" or "redis" */
 	bool up;
@@ -62,6 +67,10 @@ struct store {
 	 * inside. */
 	void (*history)(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
 	void (*status)(const struct store *s, struct store_status *out);
+	/* What is said of a pool's nodes becomes next, if it is of the version
+	 * before next's. */
+	void (*write_nodes)(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done,
+			    void *arg);
 	/* Waits for writes under way and waiting (their callbacks are called);
 	 * not from a callback.  *sp is NULL on return. */
 	void (*close)(struct store **sp);
@@ -90,6 +99,10 @@ struct store {
 	 * whomever; before the done callback of the write that changed it. */
 	void (*on_record)(void *arg, const char *service, const struct record *r);
 	void (*on_ready)(void *arg);
+	/* What is said of a configured pool's nodes, when there is anything and
+	 * whenever it changed; before the records when both are first read.
+	 * Borrowed. */
+	void (*on_nodes)(void *arg, const char *pool, const struct overlay *now);
 	void *arg;
 };
 

@@ -32,6 +32,17 @@ struct redis_service {
 	char problem[256];	/* "" when none */
 };
 
+/* What was said about the nodes of a pool. */
+struct redis_pool {
+	struct store_redis *store;
+	const struct pool_config *config;
+	char *key;	/* PREFIX:nodes:POOL */
+	struct overlay now;	/* as told, or as state_dir knows it */
+	bool told;
+	bool writing;	/* forward is under way */
+	char problem[256];	/* "" when none */
+};
+
 struct refresh_waiter {
 	struct link link;
 	store_refreshed_fn *done;
@@ -67,6 +78,8 @@ struct store_redis {
 	struct fleet fleet;
 	struct redis_service *services;
 	size_t n;
+	struct redis_pool *pools;
+	size_t n_pools;
 	bool ready_told;
 
 	bool reading;	/* a reading is under way */
@@ -127,6 +140,15 @@ void store_redis_forward(struct redis_service *v, const struct record *r, bool i
 void store_redis_settle_doubts(struct store_redis *s);
 /* Is that what this write would have made of the record? */
 bool store_redis_is_ours(const struct record *is, const struct record *wrote);
+
+/* store_redis_nodes.c: what was said about nodes. */
+void store_redis_nodes_open(struct store_redis *s);
+/* Redis cannot be reached: what state_dir knows counts. */
+void store_redis_nodes_last_known(struct store_redis *s);
+/* A reading of that pool. */
+void store_redis_nodes_read(struct redis_pool *p, const redisReply *reply);
+void store_redis_write_nodes(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done,
+			     void *arg);
 
 /* store_redis_beat.c: heartbeats. */
 /* Another teald speaks in our name. */

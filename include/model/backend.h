@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "model/color.h"
+#include "model/node.h"
 #include "net/addr.h"
 
 #define BACKEND_MAGIC 0x6261636bu
@@ -20,14 +21,15 @@
 enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
 
 /* May a new connection go there?  The truth table of the two states a backend
- * has: what its owner wants (by weight), and how it does (by the checks and,
+ * has: what its owner wants (by weight and by `node`), and how it does (by the checks and,
  * where it is up, by the connects of the workers):
  *
  *	              up     ejected    checking   down
- *	weight > 0    USED   SPARE      SPARE      SPARE
- *	weight 0      NEVER  NEVER      NEVER      NEVER
+ *	ready         USED   SPARE      SPARE      SPARE
+ *	drain         NEVER  NEVER      NEVER      NEVER
+ *	removed       is no backend of the service any more
  *
- * SPARE: only while no backend of the color is USED, and unless the service
+ * ready: weight above 0, and its node is not drained.  SPARE: only while no backend of the color is USED, and unless the service
  * says when_all_down = "reject".  Connections that exist stay, whatever
  * happens here. */
 enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_USED };
@@ -41,6 +43,11 @@ struct backend {
 	struct addr health_address;	/* where checks go; the same unless health_port */
 	char text[ADDR_TEXT];	/* address, as users see it */
 	unsigned weight;	/* 0: gets nothing new; at most BACKEND_WEIGHT_MAX */
+	char *host;	/* the node it is on, as written; NULL: it is on none */
+
+	/* Main's. */
+	bool drain;	/* its node is: gets nothing new */
+	bool late;	/* came while others were serving: starts slowly */
 
 	/* Main's: the verdict of the checks.  Workers see it only as presence
 	 * in a snapshot. */
@@ -68,6 +75,8 @@ const char *backend_state_word(enum backend_state s);	/* "checking" "up" "down" 
 const char *backend_word(const struct backend *b);
 /* What its owner wants: "ready", or "drain" when it gets nothing new. */
 const char *backend_admin_word(const struct backend *b);
+/* Its owner wants it to get something, if it is well.  Thread: main. */
+bool backend_is_wanted(const struct backend *b);
 /* The truth table above.  Thread: main. */
 enum backend_use backend_use(const struct backend *b);
 

@@ -39,6 +39,8 @@ struct backend_config {
 struct color_config {
 	struct backend_config *backends;
 	size_t n_backends;	/* at least 1 */
+	/* Of nodes x port; 0: backends are listed, or checked on their own port. */
+	unsigned port, health_port;
 };
 
 struct health_config {
@@ -69,6 +71,13 @@ struct drain_config {
 	double timeout;	/* 30.0; 0: close at once */
 	double idle;	/* 5.0; 0: idle ones are not closed early */
 	double spread;	/* 0.0 */
+};
+
+/* Hosts with a name, which services share and operators change at runtime. */
+struct pool_config {
+	char *name;
+	char **hosts;	/* as written */
+	size_t n_hosts;
 };
 
 struct label {
@@ -114,6 +123,7 @@ struct service_config {
 	size_t n_preview;	/* may be 0 */
 	enum color initial;	/* default green */
 	struct color_config colors[COLORS];
+	char *pool;	/* where nodes come from; NULL: listed in the service */
 	enum balance balance;
 	enum when_all_down when_all_down;
 	struct health_config health;
@@ -197,6 +207,8 @@ struct config {
 	struct {
 		double notice, timeout;	/* 0.0, 30.0 */
 	} stop;
+	struct pool_config *pools;
+	size_t n_pools;	/* may be 0 */
 	struct service_config *services;
 	size_t n_services;	/* at least 1 */
 };

@@ -46,6 +46,9 @@ const config_setting_t *draft_at(const struct service_draft *s, const char *path
 /* Colors: the groups green and blue, and the keys nodes and node_pools. */
 key_reader key_color, key_nodes;
 void draft_check_pools(const struct draft *d);
+/* What was read of them, once there is nothing to complain about. */
+void draft_take_pools(struct draft *d);
+void pools_free(struct config *c);
 /* Turns what was read into backends, names looked up. */
 void draft_resolve_colors(struct draft *d, struct service_draft *s);
 

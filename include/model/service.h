@@ -61,9 +61,14 @@ uint64_t service_waiting(const struct service *s);
  * Whoever changes backends forgets it first. */
 struct maglev *service_maglev(struct service *s, enum color color);
 void service_forget_maglev(struct service *s, enum color color);
+/* Takes the caller's reference: the color has one more from now on. */
+void service_add_backend(struct service *s, struct backend *b);
+/* The color has it no more; the service's reference is dropped, so hold one. */
+void service_remove_backend(struct service *s, struct backend *b);
 /* Backends of the color that are USED (model/backend.h). */
 size_t service_healthy(const struct service *s, enum color color);
-/* How many of the color's backends the gate wants: at least 1. */
+/* How many of the color's backends the gate wants of those that are wanted at
+ * all: at least 1. */
 size_t service_needed(const struct service *s, enum color color);
 
 #endif

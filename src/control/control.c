@@ -6,6 +6,7 @@
 #include "control/control.h"
 #include "control/drain.h"
 #include "control/flip.h"
+#include "control/nodes.h"
 #include "control/publish.h"
 #include "control/recover.h"
 
@@ -208,6 +209,7 @@ control_on_taken(void *arg, struct service *s, uint64_t generation)
 	if (c->life == LIFE_STOPPED)
 		return;
 	serving_yet(c);
+	nodes_on_taken(c->nodes);
 	if (generation < e->epoch_generation || s->applied_epoch >= s->record.epoch)
 		return;
 	s->applied_epoch = s->record.epoch;
@@ -504,6 +506,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	store->describe = control_describe;
 	store->may_obey = control_may_obey;
 	store->arg = c;
+	c->nodes = nodes_new(c);
 	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
 	if (store->fleet != NULL)
 		ev_timer_start(loop, &c->stale_timer);
@@ -530,6 +533,7 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->stop_poll);
 	ev_timer_stop(c->loop, &c->first_round);
 	ev_timer_stop(c->loop, &c->stale_timer);
+	nodes_free(&c->nodes);
 	health_free(&c->health);
 	free(c->entries);
 	c->entries = NULL;

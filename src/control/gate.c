@@ -88,7 +88,7 @@ gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *a
 	g->backends = must_array(s->colors[color].n, sizeof(struct gate_backend));
 	for (size_t i = 0; i < s->colors[color].n; i++) {
 		/* Who gets no traffic has no say. */
-		if (s->colors[color].backends[i]->weight == 0)
+		if (!backend_is_wanted(s->colors[color].backends[i]))
 			continue;
 		g->backends[g->n].gate = g;
 		g->backends[g->n++].backend = backend_ref(s->colors[color].backends[i]);

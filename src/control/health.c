@@ -48,7 +48,7 @@ struct check {
 struct group {
 	struct health *health;
 	struct service *service;
-	struct check *checks;
+	struct check **checks;
 	size_t n;
 	ev_timer hurry;	/* a round was asked for too soon after the last */
 	double hurried;	/* clock_now() of the last extra round */
@@ -255,7 +255,7 @@ hurry_now(struct group *g)
 		return;
 	g->hurried = clock_now();
 	for (size_t i = 0; i < g->n; i++)
-		check_now(&g->checks[i]);
+		check_now(g->checks[i]);
 }
 
 static void
@@ -292,6 +292,48 @@ prepare_question(struct check *c, const struct service_config *sc, const struct 
 	free(request);
 }
 
+static struct check *
+check_new(struct group *g, struct backend *b)
+{
+	struct check *c = must_alloc(sizeof(*c));
+
+	c->magic = CHECK_MAGIC;
+	c->group = g;
+	c->backend = backend_ref(b);
+	prepare_question(c, g->service->config, b);
+	list_init(&c->waiting);
+	ev_timer_init(&c->due, check_on_due, 0, 0);
+	return c;
+}
+
+static void
+check_free(struct check *c)
+{
+	struct health *h = c->group->health;
+
+	if (c->probe != NULL) {
+		probe_cancel(&c->probe);
+		h->under_way--;
+	}
+	ev_timer_stop(h->loop, &c->due);
+	list_remove(&c->waiting);
+	backend_unref(&c->backend);
+	free(c->ask);
+	c->magic = 0;
+	free(c);
+}
+
+static void
+check_begin(struct check *c)
+{
+	if (config_of(c)->type != HEALTH_NONE) {
+		check_now(c);
+		return;
+	}
+	c->answered = true;
+	become(c, BACKEND_UP);
+}
+
 static void
 group_init(struct group *g, struct health *h, struct service *s)
 {
@@ -301,33 +343,15 @@ group_init(struct group *g, struct health *h, struct service *s)
 	ev_timer_init(&g->hurry, group_on_hurry, 0, 0);
 	g->checks = must_array(g->n, sizeof(*g->checks));
 	for (int color = 0; color < COLORS; color++)
-		for (size_t i = 0; i < s->colors[color].n; i++, k++) {
-			struct check *c = &g->checks[k];
-
-			c->magic = CHECK_MAGIC;
-			c->group = g;
-			c->backend = backend_ref(s->colors[color].backends[i]);
-			prepare_question(c, s->config, c->backend);
-			list_init(&c->waiting);
-			ev_timer_init(&c->due, check_on_due, 0, 0);
-		}
+		for (size_t i = 0; i < s->colors[color].n; i++)
+			g->checks[k++] = check_new(g, s->colors[color].backends[i]);
 }
 
 static void
 group_start(struct group *g)
 {
-	bool none = g->service->config->health.type == HEALTH_NONE;
-
-	for (size_t i = 0; i < g->n; i++) {
-		struct check *c = &g->checks[i];
-
-		if (!none) {
-			check_now(c);
-			continue;
-		}
-		c->answered = true;
-		become(c, BACKEND_UP);
-	}
+	for (size_t i = 0; i < g->n; i++)
+		check_begin(g->checks[i]);
 }
 
 struct health *
@@ -360,15 +384,8 @@ health_free(struct health **hp)
 		struct group *g = &h->groups[i];
 
 		ev_timer_stop(h->loop, &g->hurry);
-		for (size_t k = 0; k < g->n; k++) {
-			struct check *c = &g->checks[k];
-
-			probe_cancel(&c->probe);
-			ev_timer_stop(h->loop, &c->due);
-			backend_unref(&c->backend);
-			free(c->ask);
-			c->magic = 0;
-		}
+		for (size_t k = 0; k < g->n; k++)
+			check_free(g->checks[k]);
 		free(g->checks);
 	}
 	free(h->groups);
@@ -386,6 +403,30 @@ group_of(const struct health *h, const struct service *s)
 			return &h->groups[i];
 	CHECK(!"a service that is not checked");
 	return NULL;
+}
+
+void
+health_add(struct health *h, struct service *s, struct backend *b)
+{
+	struct group *g = group_of(h, s);
+
+	g->checks = must_grow(g->checks, g->n + 1, sizeof(*g->checks));
+	g->checks[g->n] = check_new(g, b);
+	check_begin(g->checks[g->n++]);
+}
+
+void
+health_remove(struct health *h, struct service *s, struct backend *b)
+{
+	struct group *g = group_of(h, s);
+	size_t i = 0;
+
+	while (i < g->n && g->checks[i]->backend != b)
+		i++;
+	CHECK(i < g->n);
+	check_free(g->checks[i]);
+	g->checks[i] = g->checks[--g->n];
+	begin_waiting(h);
 }
 
 void
@@ -411,7 +452,7 @@ health_first_round(const struct health *h, const struct service *s)
 	const struct group *g = group_of(h, s);
 
 	for (size_t i = 0; i < g->n; i++)
-		if (!g->checks[i].answered)
+		if (!g->checks[i]->answered)
 			return false;
 	return true;
 }

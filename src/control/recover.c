@@ -144,7 +144,8 @@ recover_on_health(struct entry *e, struct backend *b, enum backend_state was)
 {
 	/* At the start nobody has been away. */
 	b->ramp_from = 0;
-	if (b->state == BACKEND_UP && was == BACKEND_DOWN && b->ejected_until <= 0) {
+	if (b->state == BACKEND_UP && (was == BACKEND_DOWN || b->late) && b->ejected_until <= 0) {
+		b->late = false;
 		atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
 		start_slowly(e, b);
 	}

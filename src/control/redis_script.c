@@ -12,9 +12,14 @@
 
 struct redis_script redis_script_read = {
 	.text = "local t = redis.call('TIME')\n"
-		"local services, beats = {}, {}\n"
+		"local services, beats, pools = {}, {}, {}\n"
+		"local n = tonumber(ARGV[2])\n"
 		"for i, key in ipairs(KEYS) do\n"
-		"  services[i] = redis.pcall('HMGET', key, " FIELDS ")\n"
+		"  if i <= n then\n"
+		"    services[i] = redis.pcall('HMGET', key, " FIELDS ")\n"
+		"  else\n"
+		"    pools[i - n] = redis.pcall('HMGET', key, 'version', 'nodes')\n"
+		"  end\n"
 		"end\n"
 		"local ids = redis.pcall('ZRANGE', ARGV[1] .. ':lbs', 0, -1)\n"
 		"if not ids.err then\n"
@@ -24,7 +29,7 @@ struct redis_script redis_script_read = {
 		"  end\n"
 		"end\n"
 		"local left = redis.pcall('ZRANGE', ARGV[1] .. ':left', 0, -1)\n"
-		"return { t[1], t[2], services, beats, left.err and {} or left }\n",
+		"return { t[1], t[2], services, beats, left.err and {} or left, pools }\n",
 };
 
 /* KEYS: the service's hash, the stream.
@@ -55,6 +60,23 @@ struct redis_script redis_script_write = {
 		"end\n"
 		"redis.pcall('PUBLISH', ARGV[13], ARGV[14])\n"
 		"return { 'ok', redis.call('HMGET', KEYS[1], " FIELDS ") }\n",
+};
+
+/* KEYS: the pool's hash.
+ * ARGV: 1 deadline (us), 2 mode, 3 the new version, 4 nodes, 5 channel, 6 pool.
+ * mode 'cas': it must have the version before that; 'forward': a lesser one. */
+struct redis_script redis_script_nodes = {
+	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
+		"local t = redis.call('TIME')\n"
+		"local is = redis.call('HMGET', KEYS[1], 'version', 'nodes')\n"
+		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
+		"local version = tonumber(is[1] or '0') or 0\n"
+		"if version >= tonumber(ARGV[3]) or (ARGV[2] == 'cas' and version + 1 ~= tonumber(ARGV[3])) then\n"
+		"  return { 'conflict', is }\n"
+		"end\n"
+		"redis.call('HSET', KEYS[1], 'version', ARGV[3], 'nodes', ARGV[4])\n"
+		"redis.pcall('PUBLISH', ARGV[5], ARGV[6])\n"
+		"return { 'ok', redis.call('HMGET', KEYS[1], 'version', 'nodes') }\n",
 };
 
 /* KEYS: this teald's key, the index.

@@ -243,6 +243,25 @@ state_cache_put(struct state_cache *c, const char *service, const struct record 
 	write_after(c, WRITE_AFTER);
 }
 
+const struct overlay *
+state_cache_nodes(const struct state_cache *c, const char *pool)
+{
+	const struct state_pool *p = state_find_pool(&c->state, pool);
+
+	return p != NULL && p->now.version > 0 ? &p->now : NULL;
+}
+
+void
+state_cache_put_nodes(struct state_cache *c, const char *pool, const struct overlay *o)
+{
+	struct state_pool *p = state_add_pool(&c->state, pool);
+
+	overlay_copy(&p->now, o);
+	overlay_copy(&p->next, o);
+	c->dirty = true;
+	write_after(c, WRITE_AFTER);
+}
+
 const char *
 state_cache_id(const struct state_cache *c)
 {

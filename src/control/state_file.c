@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "control/node_text.h"
 #include "control/state_file.h"
 
 /* The longest entry: five strings whose every byte may become "\u0012". */
@@ -29,6 +30,13 @@ state_free(struct state *s)
 	for (size_t i = 0; i < s->n; i++)
 		free(s->services[i]);
 	free(s->services);
+	for (size_t i = 0; i < s->n_pools; i++) {
+		overlay_free(&s->pools[i]->now);
+		overlay_free(&s->pools[i]->next);
+		free(s->pools[i]->name);
+		free(s->pools[i]);
+	}
+	free(s->pools);
 	state_init(s);
 }
 
@@ -83,6 +91,29 @@ state_add(struct state *s, const char *name)
 	s->services[i] = v;
 	s->n++;
 	return v;
+}
+
+struct state_pool *
+state_find_pool(const struct state *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_pools; i++)
+		if (strcmp(s->pools[i]->name, name) == 0)
+			return s->pools[i];
+	return NULL;
+}
+
+struct state_pool *
+state_add_pool(struct state *s, const char *name)
+{
+	struct state_pool *p = state_find_pool(s, name);
+
+	if (p != NULL)
+		return p;
+	p = must_alloc(sizeof(*p));
+	p->name = must_strdup(name);
+	s->pools = must_grow(s->pools, s->n_pools + 1, sizeof(s->pools[0]));
+	s->pools[s->n_pools++] = p;
+	return p;
 }
 
 /* In place, byte for byte: the text never grows out of its field. */
@@ -234,6 +265,30 @@ entries_text(const struct link *list, struct json *j)
 	}
 }
 
+/* Left out while nothing was ever said: then older teald can read it. */
+static void
+pools_text(const struct state *s, struct json *j)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->n_pools; i++) {
+		const struct state_pool *p = s->pools[i];
+
+		if (p->next.version == 0)
+			continue;
+		if (!any)
+			json_array(j, "nodes");
+		any = true;
+		json_object(j, NULL);
+		json_cstr(j, "pool", p->name);
+		json_u64(j, "version", p->next.version);
+		overlay_json(j, "hosts", &p->next);
+		json_object_end(j);
+	}
+	if (any)
+		json_array_end(j);
+}
+
 bool
 state_encode(const struct state *s, const struct link *more, struct buf *out)
 {
@@ -250,6 +305,7 @@ state_encode(const struct state *s, const struct link *more, struct buf *out)
 	entries_text(&s->history, &j);
 	entries_text(more, &j);
 	json_array_end(&j);
+	pools_text(s, &j);
 	json_object_end(&j);
 	json_line_end(&j);
 	return !out->failed;
@@ -368,22 +424,47 @@ read_entry(json_t *o, size_t i, struct state *s, struct why *why)
 }
 
 static enum err
+read_pool(json_t *o, size_t i, struct state *s, struct why *why)
+{
+	const char *name;
+	json_int_t version;
+	json_t *hosts;
+	json_error_t error;
+	struct state_pool *p;
+
+	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:I, s:o}", "pool", &name, "version", &version, "hosts",
+			   &hosts) != 0)
+		return shape_error(why, "pool", i, &error);
+	if (name[0] == '\0' || version < 1 || state_find_pool(s, name) != NULL)
+		return why_set(why, E_STORE, "pool %zu holds a value that cannot be", i + 1);
+	p = state_add_pool(s, name);
+	if (!overlay_from_json(hosts, &p->now))
+		return why_set(why, E_STORE, "pool \"%.64s\" holds what cannot be a node", name);
+	p->now.version = (uint64_t)version;
+	overlay_copy(&p->next, &p->now);
+	return OK;
+}
+
+static enum err
 read_payload(json_t *root, struct state *s, struct why *why)
 {
-	json_t *services, *history;
+	json_t *services, *history, *pools = NULL;
 	json_error_t error;
 	enum err e;
 
-	if (json_unpack_ex(root, &error, JSON_STRICT, "{s:o, s:o}", "services", &services, "history",
-			   &history) != 0)
+	if (json_unpack_ex(root, &error, JSON_STRICT, "{s:o, s:o, s?:o}", "services", &services, "history", &history,
+			   "nodes", &pools) != 0)
 		return why_set(why, E_STORE, "is not as teald writes it: %s", error.text);
-	if (!json_is_array(services) || !json_is_array(history))
-		return why_set(why, E_STORE, "is not as teald writes it: services and history are lists");
+	if (!json_is_array(services) || !json_is_array(history) || (pools != NULL && !json_is_array(pools)))
+		return why_set(why, E_STORE, "is not as teald writes it: services, history and nodes are lists");
 	for (size_t i = 0; i < json_array_size(services); i++)
 		if ((e = read_service(json_array_get(services, i), i, s, why)) != OK)
 			return e;
 	for (size_t i = 0; i < json_array_size(history); i++)
 		if ((e = read_entry(json_array_get(history, i), i, s, why)) != OK)
+			return e;
+	for (size_t i = 0; i < json_array_size(pools); i++)
+		if ((e = read_pool(json_array_get(pools, i), i, s, why)) != OK)
 			return e;
 	return OK;
 }

@@ -32,7 +32,10 @@
 /* A write that waits, or is in the file now being written. */
 struct pending {
 	struct link link;
-	struct state_service *service;
+	struct state_service *service;	/* NULL: it is about nodes */
+	struct state_pool *pool;	/* of those */
+	struct overlay nodes;
+	store_nodes_fn *nodes_done;
 	uint64_t expect_epoch;
 	bool saw_lock;	/* locked, as far as the caller knew */
 	struct record next;
@@ -142,6 +145,27 @@ judge(struct pending *p)
 	}
 }
 
+static void
+judge_nodes(struct pending *p)
+{
+	const struct state_pool *pool = p->pool;
+
+	if (pool->next.version + 1 == p->nodes.version) {
+		p->verdict = OK;
+		return;
+	}
+	p->verdict = why_set(&p->why, E_CONFLICT, "the nodes of %.64s were changed at the same time", pool->name);
+	p->against_next = pool->now.version + 1 == p->nodes.version;
+}
+
+static void
+stage_nodes(struct pending *p)
+{
+	judge_nodes(p);
+	if (p->verdict == OK)
+		overlay_copy(&p->pool->next, &p->nodes);
+}
+
 /* Takes the queue, in its order; true when anything of it is to be written. */
 static bool
 stage(struct store_file *f)
@@ -152,6 +176,11 @@ stage(struct store_file *f)
 	LIST_EACH(l, &f->writing) {
 		struct pending *p = list_entry(l, struct pending, link);
 
+		if (p->pool != NULL) {
+			stage_nodes(p);
+			any = any || p->verdict == OK;
+			continue;
+		}
 		judge(p);
 		if (p->verdict != OK)
 			continue;
@@ -179,6 +208,25 @@ static bool
 in_place(enum err result)
 {
 	return result == OK || result == E_UNKNOWN;
+}
+
+/* The same for nodes. */
+static void
+answer_nodes(struct store_file *f, struct pending *p, enum err result, const struct why *why)
+{
+	bool kept = in_place(result);
+
+	if (p->verdict == OK && kept) {
+		overlay_copy(&p->pool->now, &p->nodes);
+		if (f->store.on_nodes != NULL)
+			f->store.on_nodes(f->store.arg, p->pool->name, &p->nodes);
+	}
+	if (p->verdict == OK || (p->against_next && !kept)) {
+		p->verdict = result;
+		p->why = *why;
+	}
+	p->nodes_done(p->arg, p->verdict, p->verdict == OK ? NULL : &p->why);
+	overlay_free(&p->nodes);
 }
 
 /* One write has its answer: memory follows, then its caller is told. */
@@ -212,15 +260,21 @@ settle(struct store_file *f, enum err result, const struct why *why)
 {
 	LIST_EACH(l, &f->entries)
 		list_remove(l);
-	if (!in_place(result))
+	if (!in_place(result)) {
 		for (size_t i = 0; i < f->state.n; i++)
 			f->state.services[i]->next = f->state.services[i]->record;
+		for (size_t i = 0; i < f->state.n_pools; i++)
+			overlay_copy(&f->state.pools[i]->next, &f->state.pools[i]->now);
+	}
 	f->delivering = true;
 	while (!list_empty(&f->writing)) {
 		struct pending *p = list_entry(list_first(&f->writing), struct pending, link);
 
 		list_remove(&p->link);
-		answer(f, p, result, why);
+		if (p->pool != NULL)
+			answer_nodes(f, p, result, why);
+		else
+			answer(f, p, result, why);
 		if (p->entry != NULL)
 			state_entry_free(&p->entry);
 		free(p);
@@ -387,6 +441,17 @@ write_now(struct store_file *f, struct why *why)
 	return e;
 }
 
+static void
+tell_nodes(struct store_file *f)
+{
+	for (size_t i = 0; i < f->config->n_pools && f->store.on_nodes != NULL; i++) {
+		const struct state_pool *p = state_find_pool(&f->state, f->config->pools[i].name);
+
+		if (p != NULL && p->now.version > 0)
+			f->store.on_nodes(f->store.arg, p->name, &p->now);
+	}
+}
+
 static enum err
 store_file_open(struct store *s, struct why *why)
 {
@@ -406,6 +471,7 @@ store_file_open(struct store *s, struct why *why)
 	f->opened = true;
 	f->up = true;
 	f->well = clock_now();
+	tell_nodes(f);
 	for (size_t i = 0; i < config->n_services; i++) {
 		struct record r = state_find(&f->state, config->services[i].name)->record;
 
@@ -430,6 +496,21 @@ store_file_write(struct store *s, const struct store_write *w, store_done_fn *do
 	p->next = w->next;
 	p->entry = state_entry_new(&f->state, &w->entry);
 	p->done = done;
+	p->arg = arg;
+	list_append(&f->queue, &p->link);
+	schedule(f);
+}
+
+static void
+store_file_write_nodes(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done, void *arg)
+{
+	struct store_file *f = store_file_of(s);
+	struct pending *p = must_alloc(sizeof(*p));
+
+	CHECK(f->opened);
+	p->pool = state_add_pool(&f->state, pool);
+	overlay_copy(&p->nodes, next);
+	p->nodes_done = done;
 	p->arg = arg;
 	list_append(&f->queue, &p->link);
 	schedule(f);
@@ -518,6 +599,7 @@ store_file_new(const struct config *config, struct jobs *jobs)
 				   .note = store_file_note,
 				   .history = store_file_history,
 				   .status = store_file_status,
+				   .write_nodes = store_file_write_nodes,
 				   .close = store_file_close };
 	return &f->store;
 }

@@ -177,6 +177,7 @@ store_redis_last_known(struct store_redis *s)
 		return;
 	s->last_known_due = false;
 	ev_timer_stop(s->loop, &s->last_known);
+	store_redis_nodes_last_known(s);
 	for (size_t i = 0; i < s->n; i++) {
 		struct redis_service *v = &s->services[i];
 		struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
@@ -236,6 +237,7 @@ store_redis_open(struct store *store, struct why *why)
 	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
 	s->started = clock_now();
 	read_cache(s);
+	store_redis_nodes_open(s);
 	s->commands = redis_new(s->loop, s->config, s->lookups, NULL, &commands);
 	s->hints = redis_new(s->loop, s->config, s->lookups, s->channel, &hints);
 	ev_timer_start(s->loop, &s->poll);
@@ -282,6 +284,9 @@ store_redis_status(const struct store *store, struct store_status *out)
 	for (size_t i = 0; out->problem == NULL && i < s->n; i++)
 		if (s->services[i].problem[0] != '\0')
 			out->problem = s->services[i].problem;
+	for (size_t i = 0; out->problem == NULL && i < s->n_pools; i++)
+		if (s->pools[i].problem[0] != '\0')
+			out->problem = s->pools[i].problem;
 }
 
 static void
@@ -329,6 +334,11 @@ store_redis_close(struct store **sp)
 	for (size_t i = 0; i < s->n; i++)
 		free(s->services[i].key);
 	free(s->services);
+	for (size_t i = 0; i < s->n_pools; i++) {
+		overlay_free(&s->pools[i].now);
+		free(s->pools[i].key);
+	}
+	free(s->pools);
 	free(s->self.services);
 	free(s->channel);
 	free(s->events_key);
@@ -360,6 +370,13 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 		s->services[i].config = &config->services[i];
 		s->services[i].key = must_printf("%s:service:%s", prefix, config->services[i].name);
 	}
+	s->n_pools = config->n_pools;
+	s->pools = must_array(s->n_pools, sizeof(struct redis_pool));
+	for (size_t i = 0; i < s->n_pools; i++) {
+		s->pools[i].store = s;
+		s->pools[i].config = &config->pools[i];
+		s->pools[i].key = must_printf("%s:nodes:%s", prefix, config->pools[i].name);
+	}
 	s->channel = must_printf("%s:changed", prefix);
 	s->events_key = must_printf("%s:events", prefix);
 	s->index_key = must_printf("%s:lbs", prefix);
@@ -372,6 +389,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 				   .note = store_redis_note,
 				   .history = store_redis_history,
 				   .status = store_redis_status,
+				   .write_nodes = store_redis_write_nodes,
 				   .close = store_redis_close,
 				   .refresh = store_redis_refresh,
 				   .announce = store_redis_announce,

@@ -188,14 +188,17 @@ take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 	if (reply->type == REDIS_REPLY_ERROR)
 		return why_set(why, E_STORE, "%s: %.*s", redis_where(s->commands), reply->len < 200 ? (int)reply->len : 200,
 			       reply->str);
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 5 || !to_number(reply->element[0], &seconds) ||
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 6 || !to_number(reply->element[0], &seconds) ||
 	    !to_number(reply->element[1], &us) || reply->element[2]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[2]->elements != s->n || reply->element[3]->type != REDIS_REPLY_ARRAY ||
-	    reply->element[4]->type != REDIS_REPLY_ARRAY)
+	    reply->element[4]->type != REDIS_REPLY_ARRAY || reply->element[5]->type != REDIS_REPLY_ARRAY ||
+	    reply->element[5]->elements != s->n_pools)
 		return why_set(why, E_STORE, "%s answers with something that is not ours", redis_where(s->commands));
 	s->time_us = (int64_t)(seconds * 1000000 + us);
 	s->time_at = s->read_at = clock_now();
 	read_fleet(s, reply->element[3], reply->element[4]);
+	for (size_t i = 0; i < s->n_pools; i++)
+		store_redis_nodes_read(&s->pools[i], reply->element[5]->element[i]);
 	for (size_t i = 0; i < s->n; i++)
 		read_service(&s->services[i], reply->element[2]->element[i]);
 	return OK;
@@ -267,7 +270,8 @@ void
 store_redis_read(struct store_redis *s)
 {
 	struct str *argv;
-	char count[16];
+	char count[24], services[24];
+	size_t at = 0;
 
 	if (s->reading)
 		return;
@@ -281,15 +285,19 @@ store_redis_read(struct store_redis *s)
 	}
 	LIST_EACH(it, &s->waiters)
 		list_entry(it, struct refresh_waiter, link)->fresh = true;
-	argv = must_array(s->n + 2, sizeof(*argv));
-	snprintf(count, sizeof(count), "%zu", s->n);
-	argv[0] = str_from(count);
+	argv = must_array(s->n + s->n_pools + 3, sizeof(*argv));
+	snprintf(count, sizeof(count), "%zu", s->n + s->n_pools);
+	snprintf(services, sizeof(services), "%zu", s->n);
+	argv[at++] = str_from(count);
 	for (size_t i = 0; i < s->n; i++)
-		argv[i + 1] = str_from(s->services[i].key);
-	argv[s->n + 1] = str_from(s->config->store.prefix);
+		argv[at++] = str_from(s->services[i].key);
+	for (size_t i = 0; i < s->n_pools; i++)
+		argv[at++] = str_from(s->pools[i].key);
+	argv[at++] = str_from(s->config->store.prefix);
+	argv[at++] = str_from(services);
 	s->reading = true;
 	s->under_way++;
-	redis_script_run(s->commands, &redis_script_read, s->config->store.command_timeout, s->n + 2, argv,
+	redis_script_run(s->commands, &redis_script_read, s->config->store.command_timeout, at, argv,
 			 read_on_reply, s);
 	free(argv);
 }

@@ -44,6 +44,7 @@ backend_unref(struct backend **bp)
 	CHECK(b->magic == BACKEND_MAGIC);
 	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
 		b->magic = 0;
+		free(b->host);
 		free(b);
 	}
 }
@@ -77,13 +78,19 @@ backend_word(const struct backend *b)
 const char *
 backend_admin_word(const struct backend *b)
 {
-	return b->weight > 0 ? "ready" : "drain";
+	return backend_is_wanted(b) ? "ready" : "drain";
+}
+
+bool
+backend_is_wanted(const struct backend *b)
+{
+	return b->weight > 0 && !b->drain;
 }
 
 enum backend_use
 backend_use(const struct backend *b)
 {
-	if (b->weight == 0)
+	if (!backend_is_wanted(b))
 		return BACKEND_NEVER;
 	return b->state == BACKEND_UP && !is_ejected(b) ? BACKEND_USED : BACKEND_SPARE;
 }

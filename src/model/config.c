@@ -218,6 +218,7 @@ config_clear(struct config *c)
 	free(c->admin.socket);
 	free(c->admin.group);
 	roles_free(c);
+	pools_free(c);
 }
 
 void
@@ -270,6 +271,8 @@ config_load(const char *path, struct config **out, struct complaints *errors, st
 	read_root(&d);
 	gather_services(&d);
 done:
+	if (r.errors.n == 0)
+		draft_take_pools(&d);
 	config_destroy(&file);
 	hosts_free(&r);
 	complaint_list_move(&r.errors, errors);

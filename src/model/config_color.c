@@ -6,6 +6,7 @@
 
 #include "model/backend.h"
 #include "model/config_draft.h"
+#include "model/node.h"
 
 /* A name looked up once, however many services use it. */
 struct host {
@@ -50,18 +51,6 @@ key_color(const struct cursor *c, const struct key *k, const config_setting_t *s
 	key_group(&in, &group, s);
 }
 
-static bool
-is_host(const char *host, size_t n)
-{
-	if (n == 0 || n > HOST_MAX)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_", host[i]) ==
-		    NULL)
-			return false;
-	return host[0] != '-' && host[0] != '.';
-}
-
 /* "host:port" into its parts; NULL, or what is wrong with it. */
 static const char *
 split_backend(const char *text, char host[HOST_MAX + 1], unsigned *port)
@@ -85,7 +74,7 @@ split_backend(const char *text, char host[HOST_MAX + 1], unsigned *port)
 		return strchr(host, ':') == NULL || host[0] == '[' ?
 			       NULL :
 			       "write an IPv6 address in brackets: [ADDRESS]:PORT";
-	return is_host(h.p, h.n) ? NULL : "neither an address nor a name before the port";
+	return node_is_host(host) ? NULL : "neither an address nor a name before the port";
 }
 
 /* The text of a backend that is a text or a group. */
@@ -159,9 +148,8 @@ static bool
 check_host(const struct cursor *c, const config_setting_t *item)
 {
 	const char *text = config_setting_get_string(item);
-	struct addr addr;
 
-	if (addr_parse_ip(text, 0, &addr) || is_host(text, strlen(text)))
+	if (node_is_host(text))
 		return true;
 	if (strchr(text, ':') != NULL)
 		cursor_key_error(c, item, "\"%s\" must not carry a port; each color adds its own",
@@ -229,6 +217,37 @@ draft_check_pools(const struct draft *d)
 	}
 	for (unsigned i = 0; i < (unsigned)config_setting_length(d->pools); i++)
 		check_hosts(&c, config_setting_get_elem(d->pools, i));
+}
+
+void
+draft_take_pools(struct draft *d)
+{
+	unsigned n = d->pools != NULL ? (unsigned)config_setting_length(d->pools) : 0;
+
+	d->c.pools = must_array(n + 1, sizeof(*d->c.pools));
+	for (unsigned i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(d->pools, i);
+		struct pool_config *p = &d->c.pools[d->c.n_pools++];
+
+		p->name = must_strdup(config_setting_name(s));
+		p->hosts = must_array(cursor_items(s) + 1, sizeof(*p->hosts));
+		for (size_t k = 0; k < cursor_items(s); k++)
+			p->hosts[p->n_hosts++] = must_strdup(config_setting_get_string(cursor_item(s, k)));
+	}
+}
+
+void
+pools_free(struct config *c)
+{
+	for (size_t i = 0; i < c->n_pools; i++) {
+		for (size_t k = 0; k < c->pools[i].n_hosts; k++)
+			free(c->pools[i].hosts[k]);
+		free(c->pools[i].hosts);
+		free(c->pools[i].name);
+	}
+	free(c->pools);
+	c->pools = NULL;
+	c->n_pools = 0;
 }
 
 void
@@ -339,6 +358,8 @@ resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struc
 {
 	size_t n = cursor_items(hosts);
 
+	to->port = from->port;
+	to->health_port = from->health_port;
 	to->backends = must_array(n + 1, sizeof(*to->backends));
 	/* What is malformed was complained about when it was read. */
 	for (size_t i = 0; i < n; i++)
@@ -347,9 +368,8 @@ resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struc
 	for (size_t i = 0; i < n; i++) {
 		const config_setting_t *item = cursor_item(hosts, i);
 		const char *host = config_setting_get_string(item);
-		struct addr addr;
 
-		if ((addr_parse_ip(host, 0, &addr) || is_host(host, strlen(host))) && !is_repeated(hosts, i))
+		if (node_is_host(host) && !is_repeated(hosts, i))
 			add_backend(c, item, to, host, from->port, from->health_port, 1);
 	}
 }
@@ -360,6 +380,8 @@ draft_resolve_colors(struct draft *d, struct service_draft *s)
 	struct cursor c = { d->r, s->where, "", s };
 	const config_setting_t *hosts = s->nodes != NULL ? find_nodes(d, &c, s->nodes) : NULL;
 
+	if (hosts != NULL && hosts != s->nodes)
+		s->s.pool = must_strdup(config_setting_name(hosts));
 	for (enum color color = GREEN; color <= BLUE; color++) {
 		struct color_draft *from = &s->colors[color];
 		const char *word = color_word(color);

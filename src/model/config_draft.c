@@ -172,6 +172,7 @@ service_config_clear(struct service_config *s)
 	cidr_set_clear(&s->proxy_protocol.accept_from);
 	free(s->preview);
 	free(s->listen);
+	free(s->pool);
 	free(s->name);
 	*s = (struct service_config){ 0 };
 }

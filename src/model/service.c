@@ -70,6 +70,8 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 			s->colors[c].backends[i] = backend_new((enum color)c, &cc->backends[i].address,
 							       &cc->backends[i].health_address);
 			s->colors[c].backends[i]->weight = cc->backends[i].weight;
+			if (config->pool != NULL && cc->port != 0)
+				s->colors[c].backends[i]->host = must_strdup(cc->backends[i].host);
 		}
 	}
 	s->tallies = tally_array(workers);
@@ -126,6 +128,32 @@ service_waiting(const struct service *s)
 	return atomic_load_explicit(&s->queue.held, memory_order_relaxed);
 }
 
+void
+service_add_backend(struct service *s, struct backend *b)
+{
+	enum color c = b->color;
+
+	s->colors[c].backends = must_grow(s->colors[c].backends, s->colors[c].n + 1, sizeof(struct backend *));
+	s->colors[c].backends[s->colors[c].n++] = b;
+	service_forget_maglev(s, c);
+}
+
+void
+service_remove_backend(struct service *s, struct backend *b)
+{
+	struct backend **list = s->colors[b->color].backends;
+	enum color c = b->color;
+	size_t i = 0;
+
+	while (i < s->colors[c].n && list[i] != b)
+		i++;
+	CHECK(i < s->colors[c].n);
+	memmove(&list[i], &list[i + 1], (s->colors[c].n - i - 1) * sizeof(*list));
+	s->colors[c].n--;
+	service_forget_maglev(s, c);
+	backend_unref(&b);
+}
+
 size_t
 service_healthy(const struct service *s, enum color color)
 {
@@ -144,7 +172,7 @@ service_needed(const struct service *s, enum color color)
 
 	/* Of those that are to get anything. */
 	for (size_t i = 0; i < s->colors[color].n; i++)
-		wanted += s->colors[color].backends[i]->weight > 0;
+		wanted += backend_is_wanted(s->colors[color].backends[i]);
 	if (q->percent)
 		needed = (wanted * q->value + 99) / 100;
 	return needed > 0 ? needed : 1;
@@ -153,8 +181,17 @@ service_needed(const struct service *s, enum color color)
 struct maglev *
 service_maglev(struct service *s, enum color color)
 {
-	if (s->colors[color].maglev == NULL)
-		s->colors[color].maglev = maglev_new(s->colors[color].backends, s->colors[color].n);
+	struct backend **wanted;
+	size_t n = 0;
+
+	if (s->colors[color].maglev != NULL)
+		return s->colors[color].maglev;
+	wanted = must_array(s->colors[color].n, sizeof(*wanted));
+	for (size_t i = 0; i < s->colors[color].n; i++)
+		if (backend_is_wanted(s->colors[color].backends[i]))
+			wanted[n++] = s->colors[color].backends[i];
+	s->colors[color].maglev = maglev_new(wanted, n);
+	free(wanted);
 	return s->colors[color].maglev;
 }
 

@@ -239,7 +239,7 @@ setup(void **state)
 		r->backends[c].health_address = r->backends[c].address;
 		r->backends[c].host = "127.0.0.1";
 		r->backends[c].weight = 1;
-		r->sc.colors[c] = (struct color_config){ &r->backends[c], 1 };
+		r->sc.colors[c] = (struct color_config){ .backends = &r->backends[c], .n_backends = 1 };
 	}
 	r->config.services = &r->sc;
 	r->config.n_services = 1;

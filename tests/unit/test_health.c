@@ -101,7 +101,7 @@ set_up(void **state)
 	blue[0] = green[0];
 	config = (struct service_config){
 		.name = "shop",
-		.colors = { { green, 1 }, { blue, 0 } },
+		.colors = { { .backends = green, .n_backends = 1 }, { .backends = blue, .n_backends = 0 } },
 		.health = { .type = HEALTH_TCP, .interval = 0.05, .timeout = 1.0, .rise = 2, .fall = 3 },
 	};
 	loop = ev_loop_new(0);
@@ -211,6 +211,44 @@ test_type_none_is_up_at_once_and_asks_nobody(void **state)
 	health_hurry(health, service);
 	ev_run(loop, EVRUN_NOWAIT);
 	assert_int_equal(sockets, 0);
+}
+
+static void
+test_backends_come_and_go(void **state)
+{
+	struct backend *late, *first;
+
+	(void)state;
+	begin("+");
+	WAIT_UNTIL(loop, n_said == 1);
+	late = backend_new(GREEN, &green[0].address, &green[0].health_address);
+	service_add_backend(service, backend_ref(late));
+	health_add(health, service, late);
+	assert_false(health_first_round(health, service));
+	WAIT_UNTIL(loop, n_said == 2);
+	assert_int_equal(service_healthy(service, GREEN), 2);
+
+	/* One whose probe is under way, and then the other. */
+	health_hurry(health, service);
+	health_remove(health, service, late);
+	service_remove_backend(service, late);
+	assert_int_equal(service_healthy(service, GREEN), 1);
+	assert_int_equal(atomic_load(&late->refs), 1);
+	backend_unref(&late);
+	first = backend_ref(service->colors[GREEN].backends[0]);
+	health_remove(health, service, first);
+	service_remove_backend(service, first);
+	assert_int_equal(atomic_load(&first->refs), 1);
+	backend_unref(&first);
+	assert_int_equal(service->colors[GREEN].n, 0);
+	assert_int_equal(service_needed(service, GREEN), 1);
+	assert_true(health_first_round(health, service));
+	health_hurry(health, service);
+	connects = 0;
+	for (double end = clock_now() + 0.3; clock_now() < end;)
+		ev_run(loop, EVRUN_NOWAIT);
+	assert_int_equal(connects, 0);
+	assert_string_equal(said, "uu");
 }
 
 /* Between two checks: the interval, and a quarter of it while the verdict may
@@ -366,6 +404,7 @@ main(void)
 		TEST(test_not_usable_before_the_first_answer),
 		TEST(test_checks_go_to_the_health_address),
 		TEST(test_type_none_is_up_at_once_and_asks_nobody),
+		TEST(test_backends_come_and_go),
 		TEST(test_the_pace),
 		TEST(test_hurry_asks_now_but_not_all_the_time),
 		TEST(test_hurry_finds_a_dead_backend_long_before_it_is_due),

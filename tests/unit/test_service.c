@@ -31,7 +31,7 @@ set_up(void **state)
 	config = (struct service_config){
 		.name = "shop",
 		.initial = BLUE,
-		.colors = { { three, 3 }, { two, 2 } },
+		.colors = { { .backends = three, .n_backends = 3 }, { .backends = two, .n_backends = 2 } },
 		.min_healthy = { 50, true },
 		.max_connections = 7,
 	};

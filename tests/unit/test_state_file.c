@@ -365,6 +365,62 @@ test_a_quiet_service_keeps_its_last_twenty(void **state)
 	state_free(&s);
 }
 
+/* A file of before nodes, a file with them, and what cannot be one. */
+static void
+test_nodes_are_kept_and_older_files_are_read(void **state)
+{
+	static const char *const bad[] = {
+		"{\"services\":[],\"history\":[],\"nodes\":{}}\n",
+		"{\"services\":[],\"history\":[],\"nodes\":[{\"pool\":\"m\",\"version\":0,\"hosts\":{}}]}\n",
+		"{\"services\":[],\"history\":[],\"nodes\":[{\"pool\":\"m\",\"version\":1,\"hosts\":{\"a b\":\"drain\"}}]}\n",
+		"{\"services\":[],\"history\":[],\"nodes\":[{\"pool\":\"m\",\"version\":1,\"hosts\":{\"a\":\"gone\"}}]}\n",
+	};
+	char header[STATE_HEADER];
+	struct state s, again;
+	struct state_pool *p;
+	struct buf payload, file;
+	struct why why;
+	size_t n;
+
+	(void)state;
+	state_init(&s);
+	buf_init(&payload, STATE_MAX);
+	buf_init(&file, STATE_MAX);
+	add(&s, "shop", &flipped);
+	(void)state_add_pool(&s, "untouched");
+	assert_true(state_encode(&s, &nothing, &payload));
+	assert_null(strstr(buf_str(&payload).p, "nodes"));
+	p = state_add_pool(&s, "main");
+	p->next.version = 7;
+	assert_true(overlay_set(&p->next, "10.0.0.1", NODE_DRAIN));
+	assert_true(overlay_set(&p->next, "node4.example", NODE_READY));
+	assert_true(overlay_set(&p->next, "fd00::1", NODE_REMOVED));
+	buf_clear(&payload);
+	assert_true(state_encode(&s, &nothing, &payload));
+	n = state_header(buf_str(&payload), header);
+	buf_append(&file, header, n);
+	buf_append(&file, buf_str(&payload).p, buf_len(&payload));
+	state_init(&again);
+	assert_int_equal(state_decode(buf_str(&file), &again, &why), OK);
+	assert_int_equal(again.n_pools, 1);
+	assert_int_equal(again.pools[0]->now.version, 7);
+	assert_true(overlay_same(&again.pools[0]->now, &p->next));
+	assert_true(overlay_same(&again.pools[0]->next, &p->next));
+	state_free(&again);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		buf_clear(&file);
+		n = state_header(str_from(bad[i]), header);
+		buf_append(&file, header, n);
+		buf_append(&file, bad[i], strlen(bad[i]));
+		state_init(&again);
+		assert_int_equal(state_decode(buf_str(&file), &again, &why), E_STORE);
+		state_free(&again);
+	}
+	buf_free(&payload);
+	buf_free(&file);
+	state_free(&s);
+}
+
 /* 500 services and as much history as they may have, many times: the best
  * time counts, for this machine has other things to do as well. */
 static void
@@ -412,6 +468,7 @@ main(void)
 		cmocka_unit_test(test_contents_that_cannot_be_are_refused),
 		cmocka_unit_test(test_any_bytes_in_a_reason_come_back_as_kept),
 		cmocka_unit_test(test_records_that_could_not_be_read_again_are_not_accepted),
+		cmocka_unit_test(test_nodes_are_kept_and_older_files_are_read),
 		cmocka_unit_test(test_a_quiet_service_keeps_its_last_twenty),
 		cmocka_unit_test(test_encoding_the_largest_state_is_quick),
 	};

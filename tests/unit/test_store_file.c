@@ -88,6 +88,19 @@ on_ready(void *arg)
 	ready++;
 }
 
+static struct pool_config pool = { .name = "main" };
+static struct overlay nodes;	/* by on_nodes() */
+static unsigned nodes_told;
+
+static void
+on_nodes(void *arg, const char *name, const struct overlay *now)
+{
+	(void)arg;
+	assert_string_equal(name, "main");
+	overlay_copy(&nodes, now);
+	nodes_told++;
+}
+
 static enum err
 open_store(void)
 {
@@ -95,6 +108,7 @@ open_store(void)
 	store = store_file_new(&config, jobs);
 	store->on_record = on_record;
 	store->on_ready = on_ready;
+	store->on_nodes = on_nodes;
 	return store->open(store, &why);
 }
 
@@ -121,7 +135,7 @@ set_up(void **state)
 	services[1].initial = BLUE;
 	services[2].name = "late";
 	services[2].initial = BLUE;
-	config = (struct config){ .state_dir = dir, .services = services, .n_services = 2 };
+	config = (struct config){ .state_dir = dir, .services = services, .n_services = 2, .pools = &pool, .n_pools = 1 };
 	loop = ev_loop_new(0);
 	jobs = jobs_new(loop, 1);
 	store = NULL;
@@ -139,6 +153,7 @@ tear_down(void **state)
 	if (store != NULL)
 		store->close(&store);
 	jobs_free(&jobs);
+	overlay_free(&nodes);
 	ev_loop_destroy(loop);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	return system(command);
@@ -662,6 +677,75 @@ test_a_failed_flip_is_not_in_the_history(void **state)
 	assert_history("shop", 10, "refused: not durable deploy");
 }
 
+static void
+on_nodes_written(void *arg, enum err e, const struct why *w)
+{
+	struct answer *a = arg;
+
+	a->calls++;
+	a->e = e;
+	if (w != NULL)
+		a->why = *w;
+}
+
+/* Says one thing more of the nodes than `from`. */
+static void
+say(struct answer *a, const struct overlay *from, const char *host, enum node_wish wish)
+{
+	struct overlay next = { 0 };
+
+	*a = (struct answer){ 0 };
+	overlay_copy(&next, from);
+	next.version++;
+	assert_true(overlay_set(&next, host, wish));
+	store->write_nodes(store, "main", &next, on_nodes_written, a);
+	assert_int_equal(a->calls, 0);
+	overlay_free(&next);
+}
+
+static void
+test_nodes_are_as_durable_as_flips(void **state)
+{
+	struct answer one, other;
+	struct overlay none = { 0 };
+
+	(void)state;
+	nodes_told = 0;
+	say(&one, &none, "10.0.0.1", NODE_DRAIN);
+	say(&other, &none, "10.0.0.2", NODE_DRAIN);	/* did not know of the first */
+	WAIT_UNTIL(loop, one.calls == 1 && other.calls == 1);
+	assert_int_equal(one.e, OK);
+	assert_int_equal(other.e, E_CONFLICT);
+	assert_string_equal(asked, "frd");
+	assert_int_equal(nodes_told, 1);
+	assert_int_equal(nodes.version, 1);
+	say(&one, &nodes, "10.0.0.2", NODE_READY);
+	WAIT_UNTIL(loop, one.calls == 1);
+	assert_int_equal(nodes.version, 2);
+	overlay_free(&nodes);
+	reopen_store();
+	assert_int_equal(nodes.version, 2);
+	assert_int_equal(nodes.n, 2);
+	assert_int_equal(overlay_find(&nodes, "10.0.0.1")->wish, NODE_DRAIN);
+
+	/* A disk that fails changes nothing, for those who built on it either. */
+	fail_file_sync = true;
+	say(&one, &nodes, "10.0.0.1", NODE_REMOVED);
+	WAIT_UNTIL(loop, one.calls == 1);
+	assert_int_equal(one.e, E_NOT_DURABLE);
+	assert_int_equal(nodes.version, 2);
+	fail_file_sync = false;
+	say(&one, &nodes, "10.0.0.1", NODE_REMOVED);
+	WAIT_UNTIL(loop, one.calls == 1);
+	assert_int_equal(one.e, OK);
+	flip(&one, "shop", BLUE, 1);
+	assert_int_equal(one.e, OK);
+	reopen_store();
+	assert_int_equal(nodes.version, 3);
+	assert_int_equal(overlay_find(&nodes, "10.0.0.1")->wish, NODE_REMOVED);
+	assert_int_equal(shop.epoch, 2);
+}
+
 int
 main(void)
 {
@@ -686,6 +770,7 @@ main(void)
 		ON_OPEN(test_a_note_reaches_the_disk_by_itself_once_a_second),
 		ON_OPEN(test_a_note_during_a_write_is_not_lost),
 		ON_OPEN(test_a_failed_flip_is_not_in_the_history),
+		ON_OPEN(test_nodes_are_as_durable_as_flips),
 	};
 
 	log_set_level(LOG_ERROR_LEVEL + 1);

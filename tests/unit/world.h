@@ -240,7 +240,7 @@ world_configure(struct world *w)
 		for (int c = 0; c < COLORS; c++) {
 			w->backends[i][c].address = w->backends[i][c].health_address = backend[c];
 			w->backends[i][c].weight = 1;
-			s->colors[c] = (struct color_config){ &w->backends[i][c], 1 };
+			s->colors[c] = (struct color_config){ .backends = &w->backends[i][c], .n_backends = 1 };
 		}
 	}
 	w->services[0].labels = labels;

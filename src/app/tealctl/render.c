@@ -190,6 +190,8 @@ render_reply(struct render *r, json_t *object)
 		render_fleet(r, object);
 		return;
 	case ADMIN_NODE:
+		render_node(r, object);
+		return;
 	case ADMIN_RELOAD:
 	case ADMIN_HELP:
 		render_members(r, object);

@@ -226,3 +226,100 @@ render_fleet(struct render *r, json_t *object)
 	if (!json_has(object, "store.up") && r->out->terminal)
 		say(r->out, object, "the store is down, this is from {store.age:duration} ago: {store.problem}");
 }
+
+/* "shop 1/2 web 2/2": backends up, of all. */
+static void
+add_node_services(struct table *t, json_t *services, const char *between)
+{
+	struct buf b;
+	json_t *s;
+	size_t i;
+
+	buf_init(&b, 1 << 20);
+	json_array_foreach(services, i, s)
+	{
+		if (i > 0)
+			buf_printf(&b, "%s", between);
+		text_json(&b, json_at(s, "service"));
+		buf_printf(&b, between[0] == ',' ? "=" : " ");
+		text_json(&b, json_at(s, "up"));
+		buf_printf(&b, "/");
+		text_json(&b, json_at(s, "total"));
+	}
+	table_add(t, STYLE_PLAIN, buf_str(&b));
+	buf_free(&b);
+}
+
+static void
+node_row(struct table *t, const struct output *o, json_t *pool, json_t *n)
+{
+	const char *state = json_string_value(json_at(n, "state"));
+	bool fine = state != NULL && strcmp(state, "ready") == 0;
+	long long connections = 0;
+	json_t *s;
+	size_t i;
+
+	if (!o->terminal)
+		table_add(t, STYLE_PLAIN, STR("node"));
+	say_cells(t, pool, "pool");
+	say_cells(t, n, "host origin");
+	table_add(t, fine ? STYLE_PLAIN : STYLE_NOTE, str_from(state != NULL ? state : ""));
+	json_array_foreach(json_at(n, "services"), i, s) connections += json_integer_value(json_at(s, "connections"));
+	table_printf(t, STYLE_PLAIN, "%lld", connections);
+	add_node_services(t, json_at(n, "services"), o->terminal ? ", " : ",");
+	say_cells(t, n, "problem");
+}
+
+static void
+render_nodes(struct render *r, json_t *pools)
+{
+	static const char *const heads[] = { "POOL", "NODE", "FROM", "STATE", "CONNECTIONS", "UP", "PROBLEM", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", NULL };
+	json_t *pool, *n;
+	size_t i, k, rows = 0;
+	struct table t;
+
+	json_array_foreach(pools, i, pool) rows += json_array_size(json_at(pool, "nodes"));
+	if (rows == 0) {
+		if (r->out->terminal)
+			output_line(r->out, "there are no node pools");
+		return;
+	}
+	table_init(&t, r->out->terminal ? heads : columns);
+	json_array_foreach(pools, i, pool)
+	{
+		json_array_foreach(json_at(pool, "nodes"), k, n) node_row(&t, r->out, pool, n);
+	}
+	table_print(&t, r->out);
+}
+
+/* list: {"pools":[{"pool":"main","nodes":[{"host":…,"origin":"added","state":"ready",
+ *  "services":[{"service":"shop","up":2,"total":2,"connections":7}],…}]}]}
+ * else: {"verb":"drain","pool":"main","host":"10.0.0.11","changed":true} */
+void
+render_node(struct render *r, json_t *object)
+{
+	const char *verb = json_string_value(json_at(object, "verb"));
+	bool changed = json_has(object, "changed");
+	static const struct {
+		const char *verb, *done, *was;
+	} words[] = {
+		{ "add", "{host} is a node of {pool} now", "{host} was a node of {pool} already" },
+		{ "remove", "{host} is no node of {pool} any more", "{host} was removed from {pool} already" },
+		{ "drain", "{host} in {pool} gets nothing new", "{host} in {pool} was drained already" },
+		{ "ready", "{host} in {pool} is ready", "{host} in {pool} was ready already" },
+		{ "reset", "{host} in {pool} is as configured", "{host} in {pool} was as configured already" },
+	};
+
+	if (verb == NULL) {
+		render_nodes(r, json_at(object, "pools"));
+		return;
+	}
+	if (!r->out->terminal) {
+		say(r->out, object, changed ? "{verb}\t{pool}\t{host}\tchanged" : "{verb}\t{pool}\t{host}\tunchanged");
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (strcmp(verb, words[i].verb) == 0)
+			say(r->out, object, changed ? words[i].done : words[i].was);
+}

@@ -357,9 +357,9 @@ verb_run(struct command *cmd)
 	case ADMIN_WHOAMI: run_whoami(cmd); return;
 	case ADMIN_HELP: run_help(cmd); return;
 	case ADMIN_VERSION: run_version(cmd); return;
-	case ADMIN_NODE:
+	case ADMIN_NODE: verb_node(cmd); return;
 	case ADMIN_RELOAD:
-		break;	/* admin_command_built() has refused them */
+		break;	/* admin_command_built() has refused it */
 	}
 	command_fail(cmd, why_set(&why, E_UNSUPPORTED, "%s: not built yet in this release", cmd->info->word), &why);
 }

@@ -1,0 +1,44 @@
+/* nodes.h - the nodes of the pools at runtime: what the configuration lists,
+ * and over it what was said since, by whichever teald of the fleet.  Gives and
+ * takes the services' backends accordingly.
+ * Thread: main; names are looked up on a helper of its own. */
+#ifndef CONTROL_NODES_H
+#define CONTROL_NODES_H
+
+#include "control/control.h"
+#include "model/node.h"
+
+struct nodes;
+
+enum node_verb { NODE_ADD, NODE_REMOVE, NODE_DRAIN_IT, NODE_READY_IT, NODE_RESET };
+
+/* A node as `node list` shows it. */
+struct node_view {
+	char host[NODE_HOST];
+	bool configured;	/* the pool lists it; else it was added */
+	bool said;	/* something was said that reset would take back */
+	enum node_wish wish;
+	char problem[200];	/* it has no address; "" when it has */
+};
+
+/* Hooks itself into the store's on_nodes; before the store is opened. */
+struct nodes *nodes_new(struct control *c);
+/* Whoever waits is answered E_UNKNOWN.  No write may be under way. */
+void nodes_free(struct nodes **np);
+
+/* NULL when there is no such pool. */
+const struct pool_config *nodes_pool(const struct control *c, struct str name);
+/* The pool's nodes, those removed included: an array of *n for free(). */
+struct node_view *nodes_list(const struct control *c, const struct pool_config *pool, size_t *n);
+
+/* OK: stored, and every worker here obeys it (changed is false when it was so
+ * already).  E_USAGE: no such node, a name without address, too many.  Else
+ * what the store said.  done is called once, perhaps from inside. */
+typedef void node_done_fn(void *arg, enum err e, bool changed, const struct why *why);
+void nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
+		  node_done_fn *done, void *arg);
+
+/* Workers have taken a snapshot: somebody may wait for that. */
+void nodes_on_taken(struct nodes *nodes);
+
+#endif

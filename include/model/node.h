@@ -1,0 +1,53 @@
+/* node.h - what was said at runtime about the nodes of a pool: an overlay on
+ * the configuration, which wins until it is taken back.
+ * Values with memory of their own; any one thread. */
+#ifndef MODEL_NODE_H
+#define MODEL_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NODE_HOST 256	/* of a host, with NUL */
+/* Nodes an overlay may speak of. */
+#define NODES_MAX 1000
+
+/* READY: it is a node of the pool, configured or not.  DRAIN: likewise, and
+ * gets nothing new.  REMOVED: it is none, though it may be configured. */
+enum node_wish { NODE_READY, NODE_DRAIN, NODE_REMOVED };
+
+struct node {
+	char host[NODE_HOST];	/* as written by whoever named it first */
+	enum node_wish wish;
+};
+
+/* All zero: nothing was said. */
+struct overlay {
+	uint64_t version;	/* one more for each change; never less */
+	struct node *list;
+	size_t n;
+};
+
+/* As stores keep it: "ready" "drain" "removed". */
+const char *node_wish_word(enum node_wish w);
+bool node_wish_from_word(const char *word, enum node_wish *out);
+
+/* An address without port, or the name of a host. */
+bool node_is_host(const char *host);
+/* The same address, however written, or the same name. */
+bool node_same_host(const char *a, const char *b);
+
+/* NULL: nothing was said about it. */
+const struct node *overlay_find(const struct overlay *o, const char *host);
+/* Says it; false when there are NODES_MAX others.  host is valid. */
+bool overlay_set(struct overlay *o, const char *host, enum node_wish wish);
+/* Takes back what was said about it. */
+void overlay_unset(struct overlay *o, const char *host);
+/* The same wishes for the same hosts in any order; versions do not matter. */
+bool overlay_same(const struct overlay *a, const struct overlay *b);
+/* to becomes a copy; what it was is freed. */
+void overlay_copy(struct overlay *to, const struct overlay *from);
+/* It is all zero afterwards. */
+void overlay_free(struct overlay *o);
+
+#endif

@@ -1,0 +1,213 @@
+/* nodes_change.c - a command that changes a node: what it makes of the
+ * overlay, the write, and the wait for the workers.  Thread: main. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/nodes_private.h"
+
+/* A change that meets another one is tried again so many times. */
+#define TRIES 5
+
+/* A command on its way. */
+struct node_change {
+	struct link link;
+	struct nodes *nodes;
+	struct node_pool *pool;
+	char host[NODE_HOST];
+	enum node_verb verb;
+	unsigned tries;
+	struct node_name *name;	/* is being looked up */
+	uint64_t *want;	/* generations the workers must have; NULL: not so far yet */
+	node_done_fn *done;
+	void *arg;
+};
+
+static void
+change_end(struct node_change *ch, enum err e, bool changed, const struct why *why)
+{
+	list_remove(&ch->link);
+	ch->done(ch->arg, e, changed, why);
+	free(ch->want);
+	free(ch);
+}
+
+static bool
+is_taken(const struct node_change *ch)
+{
+	const struct control *c = ch->nodes->control;
+
+	for (size_t i = 0; i < c->n; i++)
+		if (c->entries[i].service->taken < ch->want[i])
+			return false;
+	return true;
+}
+
+/* Stored and obeyed: the answer comes when the workers have it as well. */
+static void
+change_wait(struct node_change *ch)
+{
+	const struct control *c = ch->nodes->control;
+
+	ch->want = must_array(c->n, sizeof(*ch->want));
+	for (size_t i = 0; i < c->n; i++)
+		ch->want[i] = c->entries[i].published ? c->entries[i].service->generation : 0;
+	if (is_taken(ch))
+		change_end(ch, OK, true, NULL);
+}
+
+void
+nodes_on_taken(struct nodes *n)
+{
+	LIST_EACH(l, &n->changes)
+	{
+		struct node_change *ch = list_entry(l, struct node_change, link);
+
+		if (ch->want != NULL && is_taken(ch))
+			change_end(ch, OK, true, NULL);
+	}
+}
+
+/* What the change makes of the overlay.  *next is the caller's to free; the
+ * same as before when there is nothing to do.  An overlay keeps only what
+ * differs from the configuration. */
+static enum err
+apply(const struct node_change *ch, struct overlay *next, struct why *why)
+{
+	const struct node_pool *p = ch->pool;
+	const char *host = ch->host, *pool = p->config->name;
+	bool configured = nodes_configured(p, host), said = overlay_find(&p->overlay, host) != NULL;
+	enum node_wish is = nodes_wish(p, host), wish = NODE_READY;
+
+	overlay_copy(next, &p->overlay);
+	if (is == NODE_REMOVED && !said && !configured && ch->verb != NODE_ADD)
+		return why_set(why, E_USAGE, "%s is no node of %s; node list shows them", host, pool);
+	switch (ch->verb) {
+	case NODE_ADD:
+		if (is == NODE_DRAIN)
+			return why_set(why, E_USAGE,
+				       "%s is a node of %s already, and drained: node ready undoes that",
+				       host, pool);
+		break;
+	case NODE_REMOVE:
+		wish = NODE_REMOVED;
+		break;
+	case NODE_DRAIN_IT:
+	case NODE_READY_IT:
+		if (is == NODE_REMOVED)
+			return why_set(why, E_USAGE, "%s was removed from %s: node add brings it back", host,
+				       pool);
+		wish = ch->verb == NODE_DRAIN_IT ? NODE_DRAIN : NODE_READY;
+		break;
+	case NODE_RESET:
+		overlay_unset(next, host);
+		return OK;
+	}
+	if (wish == is)
+		return OK;
+	if (wish == (configured ? NODE_READY : NODE_REMOVED))
+		overlay_unset(next, host);
+	else if (!overlay_set(next, host, wish))
+		return why_set(why, E_USAGE, "%s: more than %d nodes were changed; node reset some", pool,
+			       NODES_MAX);
+	return OK;
+}
+
+static void change_go(struct node_change *ch);
+
+static void
+change_on_written(void *arg, enum err e, const struct why *why)
+{
+	struct node_change *ch = arg;
+
+	if (e == OK)
+		change_wait(ch);
+	else if (e == E_CONFLICT && ++ch->tries < TRIES)
+		change_go(ch);	/* on top of what the other one made of it */
+	else
+		change_end(ch, e, false, why);
+}
+
+static void
+change_go(struct node_change *ch)
+{
+	struct store *store = ch->nodes->control->store;
+	struct overlay next = { 0 };
+	struct why why;
+	enum err e = apply(ch, &next, &why);
+
+	if (e != OK) {
+		change_end(ch, e, false, &why);
+	} else if (overlay_same(&next, &ch->pool->overlay)) {
+		change_end(ch, OK, false, NULL);
+	} else {
+		next.version++;
+		store->write_nodes(store, ch->pool->config->name, &next, change_on_written, ch);
+	}
+	overlay_free(&next);
+}
+
+void
+nodes_change_go_on(struct nodes *n, const struct node_name *name)
+{
+	LIST_EACH(l, &n->changes)
+	{
+		struct node_change *ch = list_entry(l, struct node_change, link);
+		struct why why;
+
+		if (ch->name != name)
+			continue;
+		ch->name = NULL;
+		if (name->addr.len > 0)
+			change_go(ch);
+		else
+			change_end(ch, why_set(&why, E_USAGE, "host %s", name->problem), false, &why);
+	}
+}
+
+void
+nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
+	     node_done_fn *done, void *arg)
+{
+	struct nodes *n = c->nodes;
+	struct node_change *ch = must_alloc(sizeof(*ch));
+	struct node_name *name;
+	struct addr addr;
+	struct why why;
+
+	list_init(&ch->link);
+	ch->nodes = n;
+	ch->pool = nodes_find_pool(n, pool->name);
+	ch->verb = verb;
+	ch->done = done;
+	ch->arg = arg;
+	list_append(&n->changes, &ch->link);
+	CHECK(ch->pool != NULL);
+	if (!node_is_host(host) || !str_copy(ch->host, sizeof(ch->host), str_from(host))) {
+		change_end(ch,
+			   why_set(&why, E_USAGE, "\"%.64s\" is neither an address nor the name of a host",
+				   host),
+			   false, &why);
+		return;
+	}
+	if (verb == NODE_ADD && !addr_parse_ip(host, 0, &addr) && !nodes_configured(ch->pool, host)) {
+		name = nodes_look_up(n, host, true);
+		if (name->addr.len == 0) {
+			ch->name = name;
+			return;
+		}
+	}
+	change_go(ch);
+}
+
+void
+nodes_changes_end(struct nodes *n)
+{
+	static const struct why why = {
+		"teald stopped before this was over; node list tells when it is back"
+	};
+
+	LIST_EACH(l, &n->changes)
+	{
+		change_end(list_entry(l, struct node_change, link), E_UNKNOWN, false, &why);
+	}
+}

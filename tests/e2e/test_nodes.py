@@ -1,0 +1,289 @@
+"""Nodes that come and go while everything runs."""
+import time
+
+import pytest
+
+from helpers.backends import Farm
+from helpers.clients import Load
+from helpers.fleet import Fleet
+from helpers.scale import scaled, until
+
+HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+HEALTH = {"interval": 0.2, "timeout": 1.0, "rise": 1, "fall": 2}
+
+
+@pytest.fixture
+def pool(ports, closing):
+    """pool(hosts): .settings for a service "web" whose nodes come from the pool
+    main; each host serves green, named by its address."""
+    class Pool:
+        def __init__(self, configured, running):
+            self.port, self.blue = ports.hold(), ports.hold()
+            for h in running:
+                closing.add(Farm(h, self.port, h))
+            closing.add(Farm("blue", self.blue))
+            self.configured = configured
+
+        def settings(self, **keys):
+            return {"services": [{"name": "web", "mode": "tcp", "listen": f"127.0.0.1:{ports.hold()}", "nodes": "main",
+                                  "green": {"port": self.port}, "blue": {"port": self.blue}, "health": HEALTH} | keys],
+                    "node_pools": {"main": list(self.configured)}}
+    return lambda configured=HOSTS[:2], running=HOSTS: Pool(configured, running)
+
+
+def nodes(teal, pool="main"):
+    """`node list POOL`, by host."""
+    p, = teal.ok("node", "list", pool)["pools"]
+    assert p["pool"] == pool
+    return {n["host"]: n for n in p["nodes"]}
+
+
+def green(teal):
+    """The backends of green, by host."""
+    return {b["address"].rsplit(":", 1)[0]: b for b in teal.status()["colors"]["green"]["backends"]}
+
+
+def wait_up(teal, *hosts):
+    until(lambda: all(green(teal).get(h, {}).get("state") == "up" for h in hosts), f"{hosts} up")
+
+
+def peers(teal, n=12):
+    """Who answers n new connections."""
+    found = set()
+    for _ in range(n):
+        c = teal.connect()
+        found.add(c.peer)
+        c.close()
+    return found
+
+
+def test_a_node_is_drained_made_ready_removed_and_added(teal, pool):
+    t = teal(**pool().settings())
+    wait_up(t, *HOSTS[:2])
+    first, second = HOSTS[:2]
+    held = {c.peer: c for c in (t.connect() for _ in range(6))}
+    assert set(held) == {first, second}
+    until(lambda: sum(b["connections"] for b in green(t).values()) == 2, "only two are held")
+    n = nodes(t)
+    assert [(h, x["origin"], x["state"], x["changed"]) for h, x in n.items()] == \
+        [(first, "configured", "ready", False), (second, "configured", "ready", False)]
+    assert n[first]["services"] == [{"service": "web", "up": n[first]["services"][0]["up"], "total": 2,
+                                     "connections": 1}]
+
+    # What the reply says holds at once: no waiting below.
+    assert t.ok("node", "drain", "main", second)["changed"] is True
+    assert peers(t) == {first}
+    assert (nodes(t)[second]["state"], green(t)[second]["admin"]) == ("draining", "drain")
+    held[second].echo()
+    assert t.ok("node", "drain", "main", second)["changed"] is False
+
+    assert t.ok("node", "ready", "main", second)["changed"] is True
+    assert peers(t) == {first, second} and nodes(t)[second]["changed"] is False
+
+    assert t.ok("node", "remove", "main", second)["changed"] is True
+    assert peers(t) == {first} and second not in green(t)
+    assert nodes(t)[second]["state"] == "removed"
+    held[second].echo()
+    assert f'backend="{second}:' not in t.http("/metrics")[1]
+    r = t.ctl("node", "ready", "main", second)
+    assert (r["ok"], r["error"], r["changed"]) == (False, "usage", False) and "node add" in r["message"]
+
+    assert t.ok("node", "add", "main", second)["changed"] is True
+    wait_up(t, second)
+    assert peers(t) == {first, second}
+    held[second].echo()
+    for c in held.values():
+        c.echo().close()
+
+
+def test_an_added_node_is_checked_before_it_is_used(teal, pool, closing):
+    p = pool(running=HOSTS[:2])
+    t = teal(**p.settings())
+    wait_up(t, *HOSTS[:2])
+    t.ok("node", "add", "main", HOSTS[2])
+    until(lambda: green(t)[HOSTS[2]]["state"] == "down", "found to be down")
+    assert peers(t) == set(HOSTS[:2])
+    n = nodes(t)[HOSTS[2]]
+    assert (n["origin"], n["state"], n["services"][0]["total"]) == ("added", "ready", 2)
+    closing.add(Farm(HOSTS[2], p.port, HOSTS[2]))
+    wait_up(t, HOSTS[2])
+    assert peers(t) == set(HOSTS)
+    assert t.ok("node", "reset", "main", HOSTS[2])["changed"] is True
+    assert set(nodes(t)) == set(HOSTS[:2]) and peers(t) == set(HOSTS[:2])
+
+
+def test_what_was_said_survives_a_restart_and_a_crash(teal, pool):
+    t = teal(**pool().settings())
+    wait_up(t, *HOSTS[:2])
+    t.ok("node", "remove", "main", HOSTS[0])
+    t.ok("node", "add", "main", HOSTS[2])
+    wait_up(t, HOSTS[2])
+    t.ok("node", "drain", "main", HOSTS[1])
+    t.kill()
+    t.start()
+    for _ in range(2):
+        wait_up(t, HOSTS[2])
+        assert {h: n["state"] for h, n in nodes(t).items()} == \
+            {HOSTS[0]: "removed", HOSTS[1]: "draining", HOSTS[2]: "ready"}
+        assert peers(t) == {HOSTS[2]}
+        t.restart()
+    wait_up(t, HOSTS[2])
+    for h in HOSTS:
+        assert t.ok("node", "reset", "main", h)["changed"] is True
+    wait_up(t, *HOSTS[:2])
+    assert peers(t) == set(HOSTS[:2])
+
+
+def test_a_name_is_looked_up_and_one_that_is_none_refused(teal, pool):
+    t = teal(**pool(configured=HOSTS[1:2]).settings())
+    wait_up(t, HOSTS[1])
+    r = t.ctl("node", "add", "main", "no-such-host.invalid")
+    assert (r["ok"], r["error"], r["changed"]) == (False, "usage", False), r
+    assert set(nodes(t)) == {HOSTS[1]}
+    t.ok("node", "add", "main", "localhost")
+    n = nodes(t)["localhost"]
+    assert (n["origin"], n["services"][0]["total"]) == ("added", 2)
+
+
+@pytest.mark.parametrize("words, part", [
+    (("drain", "spare", "127.0.0.1"), "no node pool"), (("list", "spare"), "no node pool"),
+    (("drain", "main", "127.0.0.9"), "no node of main"), (("ready", "main", "127.0.0.9"), "no node of main"),
+    (("remove", "main", "127.0.0.9"), "no node of main"), (("reset", "main", "127.0.0.9"), "no node of main"),
+    (("add", "main", "127.0.0.9:80"), "neither an address"), (("add", "main", "a b"), "neither an address")])
+def test_what_makes_no_sense_is_refused(teal, pool, words, part):
+    t = teal(**pool().settings())
+    before = nodes(t)
+    r = t.ctl("node", *words)
+    assert (r["ok"], r["error"]) == (False, "usage") and part in r["message"], r
+    assert nodes(t).keys() == before.keys()
+
+
+def test_tealctl_shows_nodes(teal, pool):
+    t = teal(**pool().settings())
+    wait_up(t, *HOSTS[:2])
+    assert t.tealctl("node", "drain", "main", HOSTS[1], check=0).stdout == f"drain\tmain\t{HOSTS[1]}\tchanged\n"
+    rows = [line.split("\t") for line in t.tealctl("node", "list", check=0).stdout.splitlines()]
+    assert [r[:5] for r in rows] == [["node", "main", HOSTS[0], "configured", "ready"],
+                                     ["node", "main", HOSTS[1], "configured", "draining"]]
+    assert rows[0][6].startswith("web=") and rows[0][6].endswith("/2")
+    assert t.tealctl("node", "drain", "main", "127.0.0.9").returncode == 2
+    audit = t.wait_log("audit", verb="drain", result="ok")
+    assert (audit["command"], audit["pool"], audit["node"]) == ("node", "main", HOSTS[1])
+
+
+@pytest.mark.scales
+@pytest.mark.tsan
+@pytest.mark.parametrize("balance", ["round_robin", "least_conn", "source_hash"])
+def test_nodes_come_and_go_under_load_and_nobody_notices(teal, pool, closing, balance):
+    rounds = scaled(100, 5)
+    t = teal(**pool().settings(balance=balance))
+    wait_up(t, *HOSTS[:2])
+    held = [t.connect() for _ in range(8)]
+    for c in held:
+        c.echo()
+    load = closing.add(Load(*t.address("web"), 16, 0.002))
+    for _ in range(rounds):
+        t.ok("node", "add", "main", HOSTS[2])
+        wait_up(t, HOSTS[2])
+        late = [t.connect().echo() for _ in range(6)]
+        t.ok("node", "drain", "main", HOSTS[2])
+        t.ok("node", "remove", "main", HOSTS[2])
+        assert HOSTS[2] not in green(t)
+        t.ok("node", "drain", "main", HOSTS[1])
+        t.ok("node", "ready", "main", HOSTS[1])
+        for c in late:
+            c.echo().close()
+    sessions = load.finish()
+    failed = [s for s in sessions if s.error]
+    assert not failed, f"{len(failed)} of {len(sessions)}: {failed[:5]}"
+    assert len(sessions) > 5 * rounds
+    if balance != "source_hash":  # there one client has one node
+        assert {s.name for s in sessions} == set(HOSTS)
+    for c in held:
+        c.echo().close()
+    # Gone with its last session.
+    until(lambda: f'backend="{HOSTS[2]}:' not in t.http("/metrics")[1], "no series is left")
+
+
+# ---- a fleet ----
+
+@pytest.fixture
+def nodes_fleet(teal, pool, redis):
+    def make(n=3):
+        f = Fleet()
+        f.redis, p = redis(), pool()
+        for _ in range(n):
+            f.append(teal(start=False, store={"type": "redis", "prefix": f.prefix, "url": f.redis.url},
+                          **p.settings()))
+        for t in f:
+            t.start(ready=False)
+        for t in f:
+            t.wait_ready()
+            wait_up(t, *HOSTS[:2])
+        return f
+    return make
+
+
+def everywhere(fleet, **states):
+    want = {HOSTS[int(k[1])]: v for k, v in states.items()}
+    for t in fleet:
+        until(lambda t=t: {h: n["state"] for h, n in nodes(t).items()} == want, f"{want} at each")
+
+
+def test_what_one_is_told_of_nodes_all_obey(nodes_fleet):
+    f = nodes_fleet()
+    began = time.monotonic()
+    f[0].ok("node", "drain", "main", HOSTS[1])
+    everywhere(f, n0="ready", n1="draining")
+    print(f"all within {time.monotonic() - began:.3f} s")
+    f[1].ok("node", "add", "main", HOSTS[2])
+    f[2].ok("node", "remove", "main", HOSTS[0])
+    everywhere(f, n0="removed", n1="draining", n2="ready")
+    for t in f:
+        wait_up(t, HOSTS[2])
+        assert peers(t) == {HOSTS[2]}
+    key = f"{f.prefix}:nodes:main"
+    assert f.redis.hash(key)["version"] == "3"
+
+    # One that was away, and one that begins with Redis gone.
+    f[2].kill()
+    f[0].ok("node", "ready", "main", HOSTS[1])
+    f[2].start()
+    everywhere(f, n0="removed", n1="ready", n2="ready")
+
+    # A store that has forgotten is told again, and nothing moves.
+    f.redis("FLUSHALL")
+    until(lambda: f.redis.hash(key).get("version") == "4", "written again")
+    everywhere(f, n0="removed", n1="ready", n2="ready")
+    assert peers(f[0]) == {HOSTS[1], HOSTS[2]}
+
+    # Rubbish is reported, and changes nothing.
+    f.redis("HSET", key, "version", "9", "nodes", "[]")
+    until(lambda: "cannot be the nodes" in (f.store()["problem"] or ""), "reported")
+    everywhere(f, n0="removed", n1="ready", n2="ready")
+
+
+def test_without_redis_no_node_changes_and_the_last_known_ones_serve(nodes_fleet):
+    f = nodes_fleet(1)
+    t = f[0]
+    t.ok("node", "remove", "main", HOSTS[0])
+    f.redis.kill()
+    f.wait_up(False)
+    r = t.ctl("node", "drain", "main", HOSTS[1])
+    assert (r["ok"], r["error"], r["changed"]) == (False, "store_unavailable", False)
+    t.restart()
+    wait_up(t, HOSTS[1])
+    assert peers(t) == {HOSTS[1]} and nodes(t)[HOSTS[0]]["state"] == "removed"
+
+
+def test_commands_at_the_same_time_are_all_obeyed(nodes_fleet):
+    f = nodes_fleet(2)
+    with f[0].admin() as a, f[1].admin() as b:
+        for _ in range(scaled(50, 5)):
+            a.send("node", "drain", "main", HOSTS[0])
+            b.send("node", "drain", "main", HOSTS[1])
+            assert a.reply()["ok"] and b.reply()["ok"]
+            a.send("node", "ready", "main", HOSTS[0])
+            b.send("node", "ready", "main", HOSTS[1])
+            assert a.reply()["ok"] and b.reply()["ok"]
+    everywhere(f, n0="ready", n1="ready")
