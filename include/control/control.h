@@ -95,6 +95,10 @@ struct actor {
 MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const struct config *config,
 			       struct jobs *jobs, struct store *store, struct engine *engine,
 			       struct service **services, size_t n, struct why *why);
+/* The end has come: whoever waits for a flip is told so.  The entries stay,
+ * for those who still have to say what they were asked for. */
+void control_forget(struct control *c);
+/* Frees what it owns; nobody may know an entry any more. */
 void control_close(struct control *c);
 
 /* A backend of the service refused a worker: look again soon. */

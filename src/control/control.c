@@ -521,12 +521,18 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 }
 
 void
-control_close(struct control *c)
+control_forget(struct control *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		drain_cancel(&c->entries[i]);
 		flip_forget_all(&c->entries[i]);
 	}
+}
+
+void
+control_close(struct control *c)
+{
+	control_forget(c);
 	ev_timer_stop(c->loop, &c->publish_timer);
 	ev_timer_stop(c->loop, &c->recover_timer);
 	ev_timer_stop(c->loop, &c->stop_timer);

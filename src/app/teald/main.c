@@ -234,9 +234,12 @@ close_all(struct teald *t)
 		t->store->close(&t->store);
 	proxy_free(&t->proxy);
 	if (t->control_opened)
-		control_close(&t->control);
+		control_forget(&t->control);
+	/* Commands that never got their turn name their service once more. */
 	admin_close(&t->admin);
 	observe_close(&t->observe);
+	if (t->control_opened)
+		control_close(&t->control);
 	jobs_free(&t->jobs);
 	for (size_t i = 0; i < t->n; i++)
 		service_free(&t->services[i]);
