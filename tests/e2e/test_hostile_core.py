@@ -18,6 +18,18 @@ from helpers.teald import service
 
 # ---- any mix of endings leaves nothing behind ----
 
+def kind_of(teal, fd):
+    """What a descriptor is; one that was just closed is nothing."""
+    try:
+        return os.readlink(f"/proc/{teal.pid}/fd/{fd}")
+    except FileNotFoundError:
+        return ""
+
+
+def pipes_of(teal):
+    return sum(kind_of(teal, fd).startswith("pipe:") for fd in os.listdir(f"/proc/{teal.pid}/fd"))
+
+
 def whimsical(conn, backend):
     """Does to each connection one of the things that backends do."""
     r = random.Random(conn.getpeername()[1])
@@ -105,8 +117,7 @@ def nothing_left(teal, idle_fds):
         m = teal.metrics()
         left = {n: m.get(n) for n in ("teal_connections", "teal_backend_connections", "teal_draining_connections")}
         # Pipes are kept for the next bulk, never more than the pools hold.
-        pipes = sum(os.readlink(f"/proc/{teal.pid}/fd/{f}").startswith("pipe:")
-                    for f in os.listdir(f"/proc/{teal.pid}/fd") if os.path.lexists(f"/proc/{teal.pid}/fd/{f}"))
+        pipes = pipes_of(teal)
         seen.update(left, fds=teal.fds() - pipes)
         return not any(left.values()) and teal.fds() - pipes <= idle_fds + 2
     seen = {}
@@ -126,7 +137,7 @@ def test_no_mix_of_endings_leaves_anything_behind(web, backend, tmp_path, local)
         keys["listen"] = f"unix:/tmp/teal-hostile-{os.getpid()}-{id(web) & 0xffff}.sock"
     teal = web(green=green, blue=blue, top={"workers": 3}, max_connections=20, idle_timeout=2.0, connect_timeout=0.5,
                drain={"timeout": 0.3, "idle": 0.1, "spread": 0.1}, flip={"min_healthy": 1}, **keys)
-    pipes = sum(os.readlink(f"/proc/{teal.pid}/fd/{f}").startswith("pipe:") for f in os.listdir(f"/proc/{teal.pid}/fd"))
+    pipes = pipes_of(teal)
     idle_fds = teal.fds() - pipes
     clients = [Whimsical(teal.address(), seed, scaled(1000, 50)) for seed in range(24)]
     r, color = random.Random(1), "green"
