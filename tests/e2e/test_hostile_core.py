@@ -263,6 +263,36 @@ def test_flips_in_line_when_it_stops_all_get_an_answer(web, closing):
     assert teal.wait() == 0
 
 
+SLOW_NAMES = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pwd.h>
+#include <unistd.h>
+int getpwuid_r(uid_t uid, struct passwd *p, char *text, size_t n, struct passwd **found)
+{
+	int (*real)(uid_t, struct passwd *, char *, size_t, struct passwd **) = dlsym(RTLD_NEXT, "getpwuid_r");
+	usleep(400000);
+	return real(uid, p, text, n, found);
+}
+"""
+
+
+@pytest.mark.nosan      # a library loaded before the sanitizer's own
+def test_commands_whose_user_is_still_looked_up_at_the_end(web, closing, tmp_path):
+    """They never got their turn: told so, and nothing that is freed is read for it."""
+    (tmp_path / "slow.c").write_text(SLOW_NAMES)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "slow.so", tmp_path / "slow.c", "-ldl"], check=True)
+    teal = web(start=False)
+    teal.start(prefix=("env", f"LD_PRELOAD={tmp_path}/slow.so", "MALLOC_PERTURB_=165"))
+    askers = [closing.add(teal.admin()) for _ in range(10)]
+    for a in askers:
+        a.send("flip", "web", "blue")
+    teal.signal()
+    for a in askers:
+        assert a.reply()["error"] == "unknown"
+    assert teal.wait() == 0
+
+
 # ---- descriptors ----
 
 LITTLE = ("prlimit", "--nofile=400:400")
