@@ -5,6 +5,7 @@
 #define MODEL_TALLY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/color.h"
@@ -18,10 +19,24 @@ enum entrance { ENTRANCE_MAIN, ENTRANCE_PREVIEW };
  * bucket for +Inf.  Sub-millisecond on a LAN, seconds when a SYN is lost. */
 #define TALLY_BUCKETS 14
 extern const double tally_bounds[TALLY_BUCKETS];
+/* The same for requests, which applications answer: a millisecond to half a
+ * minute. */
+extern const double tally_request_bounds[TALLY_BUCKETS];
 
 struct tally_histogram {
 	_Atomic uint64_t count[TALLY_BUCKETS + 1];	/* not cumulative */
 	_Atomic uint64_t sum_us;
+};
+
+/* Status codes are counted one by one where RFC 9110 and its kin name them;
+ * what a backend invents is counted by its first digit, so that it cannot make
+ * up series.  In order: the named ones, then "1xx" to "5xx" and "other". */
+#define TALLY_CODES 69
+
+/* What only HTTP counts. */
+struct tally_http {
+	_Atomic uint64_t requests[TALLY_CODES];
+	struct tally_histogram request_seconds;
 };
 
 struct tally_color {
@@ -30,6 +45,7 @@ struct tally_color {
 	_Atomic uint64_t bytes_in, bytes_out;	/* from and to the client */
 	_Atomic uint64_t retries;	/* connects tried on a further backend */
 	struct tally_histogram connect_seconds;
+	struct tally_http *http;	/* NULL: the service is not of HTTP */
 };
 
 struct tally {
@@ -44,6 +60,10 @@ tally_add(_Atomic uint64_t *counter, uint64_t n)
 			      memory_order_relaxed);
 }
 void tally_observe(struct tally_histogram *h, double seconds);
+/* One request is over: the status its client was sent (499: it left before
+ * there was one), and the time from its first byte to the last of the reply.
+ * The tally must be of a service of HTTP. */
+void tally_request(struct tally_color *t, unsigned status, double seconds);
 
 /* Any thread. */
 static inline uint64_t
@@ -52,8 +72,11 @@ tally_read(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* n zeroed tallies on cache lines of their own; free() them.  Aborts when
- * memory is out. */
-struct tally *tally_array(unsigned n);
+/* The label of requests[i]: "200", "5xx", "other". */
+const char *tally_code_word(unsigned i);
+
+/* n zeroed tallies on cache lines of their own, with or without what only HTTP
+ * counts; one free() takes all.  Aborts when memory is out. */
+struct tally *tally_array(unsigned n, bool http);
 
 #endif

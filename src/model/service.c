@@ -74,7 +74,7 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 				s->colors[c].backends[i]->host = must_strdup(cc->backends[i].host);
 		}
 	}
-	s->tallies = tally_array(workers);
+	s->tallies = tally_array(workers, config->mode == MODE_HTTP);
 	s->n_tallies = workers;
 	return s;
 }

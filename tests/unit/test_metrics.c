@@ -83,7 +83,8 @@ every_sample_belongs_to_its_announced_family(void **state)
 			if (strstr(line, " counter") != NULL)
 				assert_string_equal(family + strlen(family) - 6, "_total");
 			else
-				assert_true(strlen(family) < 6 || strcmp(family + strlen(family) - 6, "_total") != 0);
+				assert_true(strlen(family) < 6 ||
+					    strcmp(family + strlen(family) - 6, "_total") != 0);
 		} else if (strncmp(line, family, strlen(family)) != 0) {
 			fail_msg("%s is not of %s", line, family);
 		}
@@ -134,8 +135,10 @@ counts_what_the_workers_counted(void **state)
 	expect_line(text, "teal_ready 1");
 	expect_line(text, "teal_maintenance 0");
 	assert_non_null(strstr(text, "\nteal_build_info{version=\""));
-	assert_non_null(strstr(text, "\nteal_backend_up{service=\"shop\",color=\"green\",backend=\"127.0.0.1:"));
-	assert_non_null(strstr(text, "\nteal_backend_connections{service=\"shop\",color=\"green\",backend=\"127.0.0.1:"));
+	assert_non_null(
+		strstr(text, "\nteal_backend_up{service=\"shop\",color=\"green\",backend=\"127.0.0.1:"));
+	assert_non_null(strstr(
+		text, "\nteal_backend_connections{service=\"shop\",color=\"green\",backend=\"127.0.0.1:"));
 	free(text);
 }
 
@@ -149,8 +152,38 @@ previews_have_series_of_their_own(void **state)
 	tally_add(&w->running[1]->tallies[0].colors[ENTRANCE_PREVIEW][BLUE].ended[END_DONE], 11);
 	text = metrics_of(w);
 	expect_line(text, "teal_connections_total{service=\"pay\",color=\"blue\",end=\"done\"} 0");
-	expect_line(text, "teal_connections_total{service=\"pay\",color=\"blue\",entrance=\"preview\",end=\"done\"} 11");
+	expect_line(
+		text,
+		"teal_connections_total{service=\"pay\",color=\"blue\",entrance=\"preview\",end=\"done\"} 11");
 	assert_null(strstr(text, "service=\"shop\",color=\"blue\",entrance=\"preview\""));
+	free(text);
+}
+
+static void
+counts_requests_of_http_services(void **state)
+{
+	struct world *w = *state;
+	struct service *shop = w->running[0];
+	char *text;
+
+	free(shop->tallies);
+	shop->tallies = tally_array(shop->n_tallies, true);
+	tally_request(&shop->tallies[0].colors[ENTRANCE_MAIN][BLUE], 200, 0.002);
+	tally_request(&shop->tallies[1].colors[ENTRANCE_MAIN][BLUE], 200, 0.75);
+	tally_request(&shop->tallies[1].colors[ENTRANCE_MAIN][BLUE], 503, 60.0);
+	tally_request(&shop->tallies[1].colors[ENTRANCE_MAIN][GREEN], 418, 0.0);
+	text = metrics_of(w);
+	expect_line(text, "teal_requests_total{service=\"shop\",color=\"blue\",code=\"200\"} 2");
+	expect_line(text, "teal_requests_total{service=\"shop\",color=\"blue\",code=\"503\"} 1");
+	expect_line(text, "teal_requests_total{service=\"shop\",color=\"green\",code=\"4xx\"} 1");
+	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"0.001\"} 0");
+	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"0.0025\"} 1");
+	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"30\"} 2");
+	expect_line(text, "teal_request_seconds_count{service=\"shop\",color=\"blue\"} 3");
+	/* Codes that never came, and services that know none. */
+	assert_null(strstr(text, "code=\"404\""));
+	assert_null(strstr(text, "teal_requests_total{service=\"pay\""));
+	assert_null(strstr(text, "teal_request_seconds_count{service=\"pay\""));
 	free(text);
 }
 
@@ -190,7 +223,8 @@ tells_of_its_own_process(void **state)
 	started = value_of(text, "process_start_time_seconds");
 	assert_true(started <= ev_time() + 1 && started > ev_time() - 600);
 	assert_true(value_of(text, "process_resident_memory_bytes") > 100000);
-	assert_true(value_of(text, "process_virtual_memory_bytes") >= value_of(text, "process_resident_memory_bytes"));
+	assert_true(value_of(text, "process_virtual_memory_bytes") >=
+		    value_of(text, "process_resident_memory_bytes"));
 	assert_true(value_of(text, "process_max_fds") >= before);
 	assert_true(value_of(text, "process_cpu_seconds_total") > 0);
 	free(text);
@@ -207,6 +241,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(every_sample_belongs_to_its_announced_family, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_what_the_workers_counted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(previews_have_series_of_their_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(counts_requests_of_http_services, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_flips_and_drains, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tells_of_its_own_process, set_up, tear_down),
 	};

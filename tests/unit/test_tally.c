@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -15,7 +16,7 @@
 static void
 test_an_array_is_zero_and_shares_no_cache_line(void **state)
 {
-	struct tally *t = tally_array(3);
+	struct tally *t = tally_array(3, false);
 	static const struct tally zero;
 
 	(void)state;
@@ -47,8 +48,72 @@ static void
 test_bounds_ascend(void **state)
 {
 	(void)state;
-	for (int i = 1; i < TALLY_BUCKETS; i++)
+	for (int i = 1; i < TALLY_BUCKETS; i++) {
 		assert_true(tally_bounds[i] > tally_bounds[i - 1]);
+		assert_true(tally_request_bounds[i] > tally_request_bounds[i - 1]);
+	}
+}
+
+/* The slot that counted one request with that status, by its word. */
+static const char *
+counted_as(unsigned status)
+{
+	struct tally *t = tally_array(2, true);
+	const char *word = NULL;
+
+	tally_request(&t[1].colors[ENTRANCE_PREVIEW][BLUE], status, 0.002);
+	assert_int_equal(t[1].colors[ENTRANCE_PREVIEW][BLUE].http->request_seconds.count[1], 1);
+	for (int worker = 0; worker < 2; worker++)
+		for (int entrance = 0; entrance < ENTRANCES; entrance++)
+			for (int color = 0; color < COLORS; color++)
+				for (unsigned i = 0; i < TALLY_CODES; i++) {
+					const struct tally_http *h = t[worker].colors[entrance][color].http;
+					uint64_t n = tally_read(&h->requests[i]);
+
+					if (n == 0)
+						continue;
+					/* Once, and nowhere but where it happened. */
+					assert_null(word);
+					assert_int_equal(n, 1);
+					assert_true(worker == 1 && entrance == ENTRANCE_PREVIEW &&
+						    color == BLUE);
+					word = tally_code_word(i);
+				}
+	free(t);
+	assert_non_null(word);
+	return word;
+}
+
+static void
+test_requests_count_by_code_and_invented_codes_by_class(void **state)
+{
+	static const unsigned named[] = { 100, 101, 200, 206, 226, 301, 308, 400,
+					  404, 421, 429, 451, 499, 500, 504, 511 };
+	char text[8];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(named); i++) {
+		snprintf(text, sizeof(text), "%u", named[i]);
+		assert_string_equal(counted_as(named[i]), text);
+	}
+	assert_string_equal(counted_as(199), "1xx");
+	assert_string_equal(counted_as(299), "2xx");
+	assert_string_equal(counted_as(306), "3xx");
+	assert_string_equal(counted_as(418), "4xx");
+	assert_string_equal(counted_as(599), "5xx");
+	assert_string_equal(counted_as(0), "other");
+	assert_string_equal(counted_as(99), "other");
+	assert_string_equal(counted_as(600), "other");
+	assert_string_equal(counted_as(4294967295u), "other");
+}
+
+static void
+test_code_words_differ(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < TALLY_CODES; i++)
+		for (unsigned k = 0; k < i; k++)
+			assert_string_not_equal(tally_code_word(i), tally_code_word(k));
 }
 
 static void
@@ -77,7 +142,7 @@ write_all(void *arg)
 static void
 test_a_reader_sees_it_grow_and_never_shrink(void **state)
 {
-	struct tally *t = tally_array(1);
+	struct tally *t = tally_array(1, false);
 	const _Atomic uint64_t *counter = &t->colors[ENTRANCE_MAIN][BLUE].bytes_in;
 	uint64_t seen = 0;
 	pthread_t writer;
@@ -117,6 +182,8 @@ main(void)
 		cmocka_unit_test(test_an_array_is_zero_and_shares_no_cache_line),
 		cmocka_unit_test(test_a_bucket_holds_what_is_not_above_its_bound),
 		cmocka_unit_test(test_bounds_ascend),
+		cmocka_unit_test(test_requests_count_by_code_and_invented_codes_by_class),
+		cmocka_unit_test(test_code_words_differ),
 		cmocka_unit_test(test_the_sum_is_in_microseconds),
 		cmocka_unit_test(test_a_reader_sees_it_grow_and_never_shrink),
 		cmocka_unit_test(test_every_ending_has_a_word_of_its_own),

@@ -109,28 +109,78 @@ put_retries(struct prom *p, const struct entry *e, enum entrance entrance, enum 
 }
 
 static void
-put_connect_seconds(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_tallied(struct prom *p, struct labels l, const double *bounds, const struct service *s,
+	    const struct tally_histogram *(*of)(const struct tally_color *), enum entrance entrance,
+	    enum color color)
 {
-	const struct service *s = e->service;
-	struct labels l = of_color(s, entrance, color);
 	uint64_t counts[TALLY_BUCKETS + 1] = { 0 };
 	uint64_t sum_us = 0;
 
 	for (unsigned i = 0; i < s->n_tallies; i++) {
-		const struct tally_histogram *h = &s->tallies[i].colors[entrance][color].connect_seconds;
+		const struct tally_histogram *h = of(&s->tallies[i].colors[entrance][color]);
 
 		for (size_t b = 0; b <= TALLY_BUCKETS; b++)
 			counts[b] += tally_read(&h->count[b]);
 		sum_us += tally_read(&h->sum_us);
 	}
 	prom_observed(p, l.list, l.n,
-		      &(struct prom_histogram){ tally_bounds, counts, TALLY_BUCKETS, (double)sum_us / 1e6 });
+		      &(struct prom_histogram){ bounds, counts, TALLY_BUCKETS, (double)sum_us / 1e6 });
+}
+
+static const struct tally_histogram *
+connect_seconds(const struct tally_color *t)
+{
+	return &t->connect_seconds;
+}
+
+static void
+put_connect_seconds(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	put_tallied(p, of_color(e->service, entrance, color), tally_bounds, e->service, connect_seconds,
+		    entrance, color);
+}
+
+static const struct tally_histogram *
+request_seconds(const struct tally_color *t)
+{
+	return &t->http->request_seconds;
+}
+
+static bool
+counts_requests(const struct service *s)
+{
+	return s->n_tallies > 0 && s->tallies[0].colors[ENTRANCE_MAIN][GREEN].http != NULL;
+}
+
+static void
+put_request_seconds(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	if (counts_requests(e->service))
+		put_tallied(p, of_color(e->service, entrance, color), tally_request_bounds, e->service,
+			    request_seconds, entrance, color);
+}
+
+/* Of the codes there are, most never come: only those that did have a series. */
+static void
+put_requests(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	const struct service *s = e->service;
+
+	for (unsigned code = 0; counts_requests(s) && code < TALLY_CODES; code++) {
+		uint64_t total = 0;
+
+		for (unsigned i = 0; i < s->n_tallies; i++)
+			total += tally_read(&s->tallies[i].colors[entrance][color].http->requests[code]);
+		if (total > 0)
+			sample(p, with(of_color(s, entrance, color), "code", tally_code_word(code)), total);
+	}
 }
 
 static struct labels
 of_backend(const struct entry *e, enum color color, size_t i)
 {
-	return with(of_color(e->service, ENTRANCE_MAIN, color), "backend", e->service->colors[color].backends[i]->text);
+	return with(of_color(e->service, ENTRANCE_MAIN, color), "backend",
+		    e->service->colors[color].backends[i]->text);
 }
 
 static void
@@ -138,7 +188,8 @@ put_backend_up(struct prom *p, const struct entry *e, enum entrance entrance, en
 {
 	(void)entrance;
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->state == BACKEND_UP);
+		sample(p, of_backend(e, color, i),
+		       e->service->colors[color].backends[i]->state == BACKEND_UP);
 }
 
 static void
@@ -147,7 +198,8 @@ put_backend_connections(struct prom *p, const struct entry *e, enum entrance ent
 	(void)entrance;
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
 		sample(p, of_backend(e, color, i),
-		       atomic_load_explicit(&e->service->colors[color].backends[i]->connections, memory_order_relaxed));
+		       atomic_load_explicit(&e->service->colors[color].backends[i]->connections,
+					    memory_order_relaxed));
 }
 
 static void
@@ -182,7 +234,8 @@ put_draining(struct prom *p, const struct entry *e, enum entrance entrance, enum
 	struct engine *engine = e->control->engine;
 	bool drains = e->drain != NULL && e->drain->color == color;
 
-	sample(p, of_color(e->service, entrance, color), drains ? engine->count(engine, e->service, color) : 0);
+	sample(p, of_color(e->service, entrance, color),
+	       drains ? engine->count(engine, e->service, color) : 0);
 }
 
 static void
@@ -195,7 +248,8 @@ put_flips(struct prom *p, const struct entry *e, enum entrance entrance, enum co
 	 * succeeded is. */
 	for (int result = OK; result <= E_UNKNOWN; result++)
 		if (result == OK || e->flips_total.by_result[to][result] > 0)
-			sample(p, with(l, "result", err_word((enum err)result)), e->flips_total.by_result[to][result]);
+			sample(p, with(l, "result", err_word((enum err)result)),
+			       e->flips_total.by_result[to][result]);
 }
 
 /* -- one series, or a few, of one service -------------------------------------------- */
@@ -273,6 +327,10 @@ static const struct family families[] = {
 	  "Bytes moved: in from clients, out to clients." },
 	{ "teal_connect_seconds", PROM_HISTOGRAM, put_connect_seconds, true, NULL,
 	  "Time until a backend had accepted a connection." },
+	{ "teal_requests_total", PROM_COUNTER, put_requests, true, NULL,
+	  "HTTP requests answered, by status code; 499 are those whose client left first." },
+	{ "teal_request_seconds", PROM_HISTOGRAM, put_request_seconds, true, NULL,
+	  "Time from the first byte of an HTTP request to the last of its reply." },
 	{ "teal_retries_total", PROM_COUNTER, put_retries, true, NULL,
 	  "Connects tried on a further backend after one that failed." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
@@ -308,7 +366,8 @@ put_family(struct prom *p, const struct control *c, const struct family *f)
 			f->service(p, e);
 			continue;
 		}
-		for (int entrance = ENTRANCE_MAIN; entrance <= (previews ? ENTRANCE_PREVIEW : ENTRANCE_MAIN); entrance++)
+		for (int entrance = ENTRANCE_MAIN; entrance <= (previews ? ENTRANCE_PREVIEW : ENTRANCE_MAIN);
+		     entrance++)
 			for (int color = GREEN; color < COLORS; color++)
 				f->color(p, e, (enum entrance)entrance, (enum color)color);
 	}
@@ -321,7 +380,8 @@ put_fleet(struct prom *p, const struct control *c)
 
 	if (c->store->fleet == NULL)
 		return;
-	prom_family(p, "teal_fleet_members", PROM_GAUGE, "Tealds of the fleet as last read, this one included.");
+	prom_family(p, "teal_fleet_members", PROM_GAUGE,
+		    "Tealds of the fleet as last read, this one included.");
 	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
 		struct labels l = { .n = 0 };
 
@@ -347,7 +407,8 @@ whole(struct prom *p, const struct control *c)
 	prom_u64(p, NULL, NULL, 0, c->maintenance);
 	prom_family(p, "teal_store_up", PROM_GAUGE, "1 while the store can be read and written.");
 	prom_u64(p, NULL, NULL, 0, store.up);
-	prom_family(p, "teal_store_age_seconds", PROM_GAUGE, "Time since the store was last read or written well.");
+	prom_family(p, "teal_store_age_seconds", PROM_GAUGE,
+		    "Time since the store was last read or written well.");
 	prom_double(p, NULL, NULL, 0, store.age);
 	put_fleet(p, c);
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
