@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 import time
+from typing import NamedTuple
 
 import pytest
 
@@ -500,11 +501,12 @@ def test_idle_connections_are_opened_held_and_announced(serve):
                          stdout=subprocess.PIPE, text=True)
     holding = json.loads(p.stdout.readline())
     assert holding["event"] == "holding" and holding["connections"] == n and holding["errors"] == 0
-    with open("/proc/net/tcp") as f:
-        rows = [l.split() for l in f if f":{server.port:04X} " in l]
-    clients = [r for r in rows if r[2].endswith(f":{server.port:04X}") and r[3] == "01"]
+    clients = set()
+    deadline = time.monotonic() + 10
+    while len(clients) < n and time.monotonic() < deadline:
+        clients |= {r.local for r in connected_to(server.port)}
     assert len(clients) == n
-    assert {r[1].split(":")[0] for r in clients} == {"0100007F", "0200007F", "0300007F"}
+    assert {c.split(":")[0] for c in clients} == {"0100007F", "0200007F", "0300007F"}
     p.send_signal(signal.SIGINT)
     out, _ = p.communicate(timeout=20)
     assert p.returncode == 0
@@ -550,6 +552,21 @@ def established(port, pid):
         inodes = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
     except OSError:
         return False
+    return any(f"socket:[{s.inode}]" in inodes for s in connected_to(port))
+
+
+class Socket(NamedTuple):
+    local: str
+    remote: str
+    inode: str
+
+
+def connected_to(port):
+    """The established sockets with that port at their other end.
+
+    The kernel shows the table in pieces. When it changes between two of them, a socket may
+    come twice (a set takes care of that) or not at all (so read again to find the rest).
+    """
     with open("/proc/net/tcp") as f:
-        rows = [l.split() for l in f][1:]
-    return any(r[2].endswith(f":{port:04X}") and r[3] == "01" and f"socket:[{r[9]}]" in inodes for r in rows)
+        rows = [line.split() for line in f]
+    return {Socket(r[1], r[2], r[9]) for r in rows if r[2].endswith(f":{port:04X}") and r[3] == "01"}
