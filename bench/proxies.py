@@ -1,9 +1,10 @@
 """The proxies under comparison: how each is configured and started.
 
-Every one of them gets three doors, each forwarding to one light backend:
-echo, source (sends what is asked for) and sink (counts what it gets).  All
-are single-threaded, write no logs and keep the sizes their makers chose,
-unless a comment here says otherwise.
+A proxy is started for one kind of work and gets its doors, each forwarding to
+one light backend: for TCP echo, source (sends what is asked for) and sink
+(counts what it gets), for HTTP one that answers requests.  All are
+single-threaded, write no logs, add no headers they need not, and keep the
+sizes their makers chose, unless a comment here says otherwise.
 """
 
 import os
@@ -14,7 +15,13 @@ import time
 
 import measure
 
-DOORS = ("echo", "source", "sink")
+# kind: its doors, each with the mode of the backend behind it
+KINDS = {
+    "tcp": {"echo": "echo", "source": "source", "sink": "sink"},
+    "http": {"http": "http"},
+}
+# Idle backend connections a proxy may keep: more than any scenario uses at once.
+POOL = 256
 
 
 class Failed(Exception):
@@ -28,14 +35,15 @@ def exchange(address, send, expect, timeout=2.0):
         with socket.create_connection((host, int(port)), timeout) as s:
             s.settimeout(timeout)
             s.sendall(send)
-            s.shutdown(socket.SHUT_WR)
+            if not send.startswith(b"GET "):
+                s.shutdown(socket.SHUT_WR)
             got = b""
             while len(got) < len(expect):
                 piece = s.recv(64)
                 if not piece:
                     return False
                 got += piece
-            return got == expect
+            return got.startswith(expect)
     except OSError:
         return False
 
@@ -44,10 +52,12 @@ class Proxy:
     name = ""
     program = ""
 
-    def __init__(self, work, backends, port, connections):
-        self.work = os.path.join(work, self.name)
-        self.backends = backends
-        self.ports = {door: port + i for i, door in enumerate(DOORS)}
+    def __init__(self, work, kind, backends, port, connections):
+        self.work = os.path.join(work, f"{self.name}-{kind}")
+        self.kind = kind
+        self.doors = KINDS[kind]
+        self.backends = {door: backends[mode] for door, mode in self.doors.items()}
+        self.ports = {door: port + i for i, door in enumerate(self.doors)}
         self.connections = connections
         self.processes = []
         os.makedirs(self.work, exist_ok=True)
@@ -72,9 +82,8 @@ class Proxy:
                 self.processes.append(
                     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      preexec_fn=measure.on_core(core)))
-        self.wait_for("echo", b"ready?", b"ready?")
-        self.wait_for("source", b"3\n", source_start(self.backends["source"]))
-        self.wait_for("sink", b"abc", b"3\n")
+        for door in self.doors:
+            self.wait_for(door, *question(door, self.backends[door]))
 
     def wait_for(self, door, send, expect):
         deadline = time.monotonic() + 10
@@ -103,6 +112,15 @@ class Proxy:
                 p.wait()
 
 
+def question(door, backend):
+    """What to send to a door, and how the answer begins."""
+    if door == "source":
+        return b"3\n", source_start(backend)
+    return {"echo": (b"ready?", b"ready?"), "sink": (b"abc", b"3\n"),
+            "http": (b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n",
+                     b"HTTP/1.1 200 OK")}[door]
+
+
 def source_start(address):
     """The first three bytes of a source's pattern, from the source itself."""
     host, _, port = address.rpartition(":")
@@ -119,12 +137,13 @@ class Teal(Proxy):
     program = "teald"
 
     def commands(self):
+        keys = {"tcp": "", "http": " forwarded = false;"}[self.kind]
         services = ",\n".join(
-            f'''  {{ name = "{door}"; mode = "tcp"; listen = "{self.address(door)}"; initial = "green";
-    max_connections = {self.connections};
+            f'''  {{ name = "{door}"; mode = "{self.kind}"; listen = "{self.address(door)}"; initial = "green";
+    max_connections = {self.connections};{keys}
     green: {{ backends = ["{self.backends[door]}"]; }};
     blue: {{ backends = ["{self.backends[door]}"]; }};
-    health: {{ type = "tcp"; }}; }}''' for door in DOORS)
+    health: {{ type = "tcp"; }}; }}''' for door in self.doors)
         state = os.path.join(self.work, "state")
         shutil.rmtree(state, ignore_errors=True)
         os.makedirs(state)
@@ -146,25 +165,31 @@ class HAProxy(Proxy):
     program = "haproxy"
     tuning = ""
     options = ""
+    # smart-accept and smart-connect save it packets.  Of backend connections
+    # it reuses all it can, also for a client's first request, and keeps as
+    # many as it likes for as long as it likes.
+    defaults = {
+        "tcp": "\tmode tcp\n\toption tcp-smart-accept\n\toption tcp-smart-connect\n",
+        "http": "\tmode http\n\toption http-keep-alive\n\thttp-reuse always\n"
+                "\ttimeout http-keep-alive 1h\n\toption tcp-smart-accept\n\toption tcp-smart-connect\n",
+    }
+    server = {"tcp": "", "http": f" pool-max-conn {POOL} pool-purge-delay 1h"}
 
     def commands(self):
         doors = "\n".join(f'''listen {door}
 	bind {self.address(door)} backlog 4096
-	server b {self.backends[door]}
-''' for door in DOORS)
-        # smart-accept and smart-connect save it packets; no checks, no logs.
+	server b {self.backends[door]}{self.server[self.kind]}
+''' for door in self.doors)
         conf = self.write("haproxy.cfg", f'''global
 	nbthread 1
 	maxconn {self.connections}
 {self.tuning}
 defaults
-	mode tcp
 	maxconn {self.connections}
 	timeout connect 5s
 	timeout client 1h
 	timeout server 1h
-	option tcp-smart-accept
-	option tcp-smart-connect
+{self.defaults[self.kind]}
 {self.options}
 {doors}''')
         return [[self.program, "-db", "-f", conf]]
@@ -183,16 +208,54 @@ class Nginx(Proxy):
     program = "nginx"
     module = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
-    def commands(self):
+    def stream(self):
+        # Without half_close a client's end would cut the answer: the sink's.
         doors = "\n".join(f'''	server {{
 		listen {self.address(door)} backlog=4096;
 		proxy_pass {self.backends[door]};
 		proxy_timeout 1h;
 		proxy_half_close on;
-	}}''' for door in DOORS)
-        # Without half_close a client's end would cut the answer: the sink's.
+	}}''' for door in self.doors)
+        return f"stream {{\n\taccess_log off;\n{doors}\n}}\n"
+
+    def http(self):
+        # It closes a connection after 1,000 requests unless told otherwise,
+        # and writes what a client does not take at once to disk.  With larger
+        # buffers bulk is a little cheaper for it, and small answers are not
+        # dearer.
+        doors = "\n".join(f'''	upstream {door} {{
+		server {self.backends[door]};
+		keepalive {POOL};
+		keepalive_requests 1000000000;
+		keepalive_timeout 1h;
+	}}
+	server {{
+		listen {self.address(door)} backlog=4096;
+		location / {{
+			proxy_pass http://{door};
+			proxy_http_version 1.1;
+			proxy_set_header Connection "";
+			proxy_max_temp_file_size 0;
+			proxy_buffers 16 64k;
+			proxy_busy_buffers_size 256k;
+		}}
+	}}''' for door in self.doors)
+        return f"""http {{
+	access_log off;
+	keepalive_requests 1000000000;
+	keepalive_timeout 1h;
+	client_body_temp_path {self.work};
+	proxy_temp_path {self.work};
+	fastcgi_temp_path {self.work};
+	uwsgi_temp_path {self.work};
+	scgi_temp_path {self.work};
+{doors}
+}}
+"""
+
+    def commands(self):
         # Debian builds the stream module apart; other builds have it inside.
-        module = f"load_module {self.module};" if os.path.exists(self.module) else ""
+        module = f"load_module {self.module};" if os.path.exists(self.module) and self.kind == "tcp" else ""
         conf = self.write("nginx.conf", f'''{module}
 daemon off;
 worker_processes 1;
@@ -200,22 +263,19 @@ worker_rlimit_nofile {2 * self.connections + 200};
 pid {self.work}/pid;
 error_log {self.work}/error crit;
 events {{ worker_connections {2 * self.connections + 100}; accept_mutex off; }}
-stream {{
-	access_log off;
-{doors}
-}}
-''')
+{self.stream() if self.kind == "tcp" else self.http()}''')
         return [[self.program, "-p", self.work, "-c", conf, "-e", os.path.join(self.work, "error")]]
 
 
 class Floor(Proxy):
-    """Our bare epoll relay: no product, but what the kernel alone costs."""
+    """Our bare epoll relays: no product, but what the kernel alone costs."""
 
     name = "floor"
     program = "floor"
 
     def commands(self):
-        return [[self.program, self.address(door), self.backends[door]] for door in DOORS]
+        program = self.program + ("-http" if self.kind == "http" else "")
+        return [[program, self.address(door), self.backends[door]] for door in self.doors]
 
 
 def available(build, notes):
