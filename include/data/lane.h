@@ -14,6 +14,7 @@ struct listener {
 	struct lane *lane;
 	ev_io watcher;	/* fd -1: closed */
 	enum entrance entrance;
+	bool arrives;	/* its connections have arrivals (data/arrival.h) */
 	unsigned batch;	/* how many to accept before asking the loop again */
 	unsigned full_turn;	/* the last loop turn that filled it */
 };
@@ -32,7 +33,7 @@ struct lane {
 	struct listener *listeners;
 	unsigned n_listeners;
 	struct balance_round rounds[COLORS];
-	struct link arriving;	/* sessions whose PROXY header is not whole */
+	struct link arriving;	/* data/arrival.h */
 	struct link waiting;	/* sessions without a place yet, first come first */
 	struct link dialing;	/* sessions whose backend is not reached yet */
 	struct link live[COLORS];	/* established, main entrance */

@@ -6,6 +6,7 @@
 #ifndef DATA_SESSION_H
 #define DATA_SESSION_H
 
+#include "data/endpoint.h"
 #include "data/lane.h"
 #include "net/io.h"
 
@@ -18,16 +19,8 @@ struct session_tried {
 	struct backend *list[];	/* references */
 };
 
-/* HEADER: a PROXY header must come first, to say who the client is.
- * WAITING: for a place in the service; it has no color yet. */
-enum session_state { SESSION_HEADER, SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
-
-/* An address, compact: there may be a million. */
-struct endpoint {
-	uint16_t family;
-	uint16_t port;	/* network order */
-	uint8_t ip[16];
-};
+/* WAITING: for a place in the service; it has no color yet. */
+enum session_state { SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
 
 struct session {
 	uint32_t magic;
@@ -38,25 +31,31 @@ struct session {
 	struct session_tried *tried;	/* whose connects failed; NULL: nobody's yet */
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
-	struct deadline deadline;	/* header, queue while waiting, connect while dialing, then idle */
-	struct link link;	/* arriving, waiting, dialing, live, previews, or the worker's ended */
+	struct deadline deadline;	/* queue while waiting, connect while dialing, then idle */
+	struct link link;	/* waiting, dialing, live, previews, or the worker's ended */
 	struct lane *lane;
 	struct backend *backend;	/* one reference; NULL before the first try */
 	uint64_t epoch;	/* of the snapshot that chose the backend */
 	double born, dialed;	/* worker->now of the accept and of the last connect */
 	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
 	float slot;	/* 0..1: its place in a spread drain */
-	uint32_t retries : 28;	/* all connects but the first */
+	uint32_t retries : 27;	/* all connects but the first */
 	uint32_t kept : 1;	/* the kernel keeps both legs alive */
 	uint32_t has_place : 1;	/* in the service's admission */
 	uint32_t has_source : 1;	/* among the connections of its address */
 	uint32_t backends_turn : 1;	/* live: the backend is to say or take something */
+	uint32_t proxied : 1;	/* a struct proxied follows */
 	/* The client: who connected to us, or whom a PROXY header named. */
 	struct endpoint peer;
 };
 
+struct arrival_facts;
+
 /* Takes over fd, whatever happens. */
 void session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client);
+/* The same of a connection that has arrived (data/arrival.h): takes over io and
+ * what the door gave; *io is closed on return. */
+void session_arrive(struct io *io, const struct arrival_facts *facts);
 /* It was let in and is in no list: counts it, and dials. */
 void session_begin(struct session *s);
 void session_forget_tried(struct session *s);
@@ -65,17 +64,25 @@ void session_dial(struct session *s);
 /* Once, for every session, by the one reason it has. */
 void session_end(struct session *s, enum ending ending);
 /* Its deadline passed. */
-void session_expired(struct session *s);
+void session_on_deadline(struct deadline *d);
 /* Seconds since bytes last moved, to the grain of its deadline list. */
 double session_idle(const struct session *s, double now);
 void session_peer(const struct session *s, struct addr *out);
-void endpoint_set(struct endpoint *e, const struct addr *a);
-void endpoint_get(const struct endpoint *e, struct addr *out);
 /* No backend is being reached yet, and the active color has changed: counts it
  * for the one it would be given now. */
 void session_recolor(struct session *s);
-/* Tells the log and the tally of a client that was turned away at the door. */
-void session_refuse(struct lane *l, enum entrance entrance, int fd, const struct addr *client,
-		    enum ending ending);
+
+/* A client that became no session. */
+struct session_refusal {
+	struct lane *lane;
+	enum entrance entrance;
+	enum ending ending;
+	struct endpoint client;
+	double seconds;	/* since the accept */
+	struct str more;	/* further members of the log line, or empty */
+};
+
+/* Tells the log and the tally of it. */
+void session_refuse(const struct session_refusal *r);
 
 #endif

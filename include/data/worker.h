@@ -33,7 +33,7 @@ struct worker {
 	struct relay_room room;
 	struct lane *lanes;	/* one for each service, same index */
 	unsigned n_lanes;
-	struct deadline_list **clocks;	/* one for each distinct duration */
+	struct deadline_list **clocks;	/* one for each duration and kind */
 	unsigned n_clocks;
 	ev_timer tick;	/* 100 ms: timeouts, retries of paused listeners */
 	ev_timer drain_tick;	/* while something drains */
@@ -59,8 +59,9 @@ void worker_join(struct worker *w);
 /* Frees what it owned, once no other thread can write to it any more. */
 void worker_destroy(struct worker *w);
 
-/* The list that expires after so many seconds; made on first use. */
-struct deadline_list *worker_clock(struct worker *w, double after);
+/* The list whose members expire after so many seconds, by this function, which
+ * re-arms or disarms them; made on first use. */
+struct deadline_list *worker_clock(struct worker *w, double after, deadline_fn *expired);
 /* Begins the regular work of drains, if it is not under way. */
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */

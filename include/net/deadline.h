@@ -13,10 +13,13 @@ struct deadline {
 	double touched;	/* as of the last move */
 };
 
+typedef void deadline_fn(struct deadline *d);
+
 struct deadline_list {
 	struct link nodes;	/* least recently touched first */
 	double after;	/* seconds; 0: never expires */
 	double grain;
+	deadline_fn *expired;	/* for whoever walks several kinds; NULL where nobody does */
 };
 
 static inline void
@@ -24,6 +27,7 @@ deadline_list_init(struct deadline_list *l, double after)
 {
 	list_init(&l->nodes);
 	l->after = after;
+	l->expired = NULL;
 	l->grain = after / 16;
 	if (l->grain > 0.25 || after <= 0)
 		l->grain = 0.25;

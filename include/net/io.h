@@ -37,6 +37,21 @@ io_is_tls(const struct io *io)
 	return __builtin_expect(io->tls != NULL, 0);
 }
 
+/* The connection goes to another owner: *from is closed on return, and nobody
+ * waits yet. */
+static inline void
+io_move(struct ev_loop *loop, struct io *from, struct io *to, io_fn *on_event)
+{
+	struct tls *tls = from->tls;
+	int fd = from->watcher.fd;
+
+	ev_io_stop(loop, &from->watcher);
+	from->watcher.fd = -1;
+	from->tls = NULL;
+	io_init(to, fd, on_event);
+	to->tls = tls;
+}
+
 /* From now on what travels is TLS: *tp is consumed.  io_handshake() comes
  * first. */
 static inline void

@@ -1,6 +1,7 @@
 /* lane.c - one worker's part of one service.  Thread: owning worker. */
 #include <stdlib.h>
 
+#include "data/arrival.h"
 #include "data/lane.h"
 #include "data/session.h"
 
@@ -26,11 +27,13 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 	list_init(&l->previews);
 	for (int c = 0; c < COLORS; c++)
 		list_init(&l->live[c]);
-	l->connect_clock = worker_clock(w, s->config->connect_timeout);
-	l->header_clock = worker_clock(w, s->config->proxy_protocol.header_timeout);
-	l->queue_clock = worker_clock(w, s->config->limits.queue_timeout);
-	l->idle_clock[0] = worker_clock(w, or_idle(s->config, s->config->client_timeout));
-	l->idle_clock[1] = worker_clock(w, or_idle(s->config, s->config->server_timeout));
+	l->connect_clock = worker_clock(w, s->config->connect_timeout, session_on_deadline);
+	l->header_clock = worker_clock(w, s->config->proxy_protocol.header_timeout, arrival_on_deadline);
+	l->queue_clock = worker_clock(w, s->config->limits.queue_timeout, session_on_deadline);
+	l->idle_clock[0] =
+		worker_clock(w, or_idle(s->config, s->config->client_timeout), session_on_deadline);
+	l->idle_clock[1] =
+		worker_clock(w, or_idle(s->config, s->config->server_timeout), session_on_deadline);
 	l->turns = s->config->client_timeout >= 0 || s->config->server_timeout >= 0;
 	/* Workers begin their turns at different backends. */
 	for (int c = 0; c < COLORS; c++)
@@ -51,7 +54,7 @@ lane_free(struct lane *l)
 		listener_close(&l->listeners[i]);
 	/* Those who wait first, or they would get the places of the others. */
 	end_all(&l->waiting, END_STOP);
-	end_all(&l->arriving, END_STOP);
+	arrival_end_all(l, END_STOP);
 	end_all(&l->dialing, END_STOP);
 	end_all(&l->previews, END_STOP);
 	for (int c = 0; c < COLORS; c++) {
@@ -96,8 +99,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	if (old != NULL && old->active != active) {
 		end_all(&l->previews, END_PREVIEW);
 		dial_anew(l);
-		LIST_EACH(it, &l->arriving)
-			session_recolor(list_entry(it, struct session, link));
+		arrival_recolor_all(l);
 	}
 	snapshot_unref(&old);
 	for (unsigned i = 0; i < l->n_listeners; i++)
@@ -182,7 +184,7 @@ lane_drain_step(struct lane *l, double now)
 		 * of all those who wait, or they would get the places of the others. */
 		if (is_over(d, now) && d->orders.ending == END_STOP) {
 			end_all(&l->waiting, END_STOP);
-			end_all(&l->arriving, END_STOP);
+			arrival_end_all(l, END_STOP);
 			end_all(&l->dialing, END_STOP);
 		}
 		batch = sweep(&l->live[c], d, now, batch);

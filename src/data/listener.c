@@ -3,9 +3,9 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "data/arrival.h"
 #include "data/lane.h"
 #include "data/proxy.h"
-#include "data/session.h"
 
 #define BATCH_MAX 32
 
@@ -42,7 +42,7 @@ accept_one(struct listener *l)
 		/* The client left while it was queued: the next one, please. */
 	} while (fd < 0 && (errno == ECONNABORTED || errno == EINTR));
 	if (fd >= 0) {
-		session_new(l->lane, l->entrance, fd, &client);
+		(l->arrives ? arrival_new : arrival_skip)(l, fd, &client);
 		return ACCEPTED;
 	}
 	admission_leave(&w->proxy->descriptors, 2);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "data/arrival.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/session.h"
@@ -434,6 +435,7 @@ bind_address(struct proxy *p, unsigned service, const struct addr *a, enum entra
 		struct listener *new = &l->listeners[l->n_listeners++];
 
 		*new = (struct listener){ .magic = LISTENER_MAGIC, .lane = l, .entrance = entrance, .batch = 1 };
+		new->arrives = arrival_is_needed(new);
 		ev_io_init(&new->watcher, listener_on_accept, fds[i], EV_READ);
 	}
 	if (addr_family(a) == AF_UNIX) {

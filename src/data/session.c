@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "data/arrival.h"
 #include "data/door.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
@@ -23,39 +24,6 @@ static struct tally_color *
 tally_of(struct session *s)
 {
 	return &s->lane->tally->colors[s->entrance][s->color];
-}
-
-void
-endpoint_get(const struct endpoint *e, struct addr *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (e->family == AF_INET) {
-		out->len = sizeof(out->u.in);
-		out->u.in.sin_family = AF_INET;
-		out->u.in.sin_port = e->port;
-		memcpy(&out->u.in.sin_addr, e->ip, 4);
-	} else if (e->family == AF_INET6) {
-		out->len = sizeof(out->u.in6);
-		out->u.in6.sin6_family = AF_INET6;
-		out->u.in6.sin6_port = e->port;
-		memcpy(&out->u.in6.sin6_addr, e->ip, 16);
-	} else {
-		out->len = offsetof(struct sockaddr_un, sun_path);
-		out->u.un.sun_family = AF_UNIX;
-	}
-}
-
-void
-endpoint_set(struct endpoint *e, const struct addr *a)
-{
-	e->family = (uint16_t)addr_family(a);
-	if (e->family == AF_INET) {
-		e->port = a->u.in.sin_port;
-		memcpy(e->ip, &a->u.in.sin_addr, 4);
-	} else if (e->family == AF_INET6) {
-		e->port = a->u.in6.sin6_port;
-		memcpy(e->ip, &a->u.in6.sin6_addr, 16);
-	}
 }
 
 void
@@ -183,7 +151,6 @@ session_end(struct session *s, enum ending ending)
 	io_close(w->loop, &s->server);
 	relay_end(&s->up, &w->room);
 	relay_end(&s->down, &w->room);
-	proxied_end(s);
 	drop_backend(s);
 	session_forget_tried(s);
 	if (counted)
@@ -288,8 +255,6 @@ settle(struct session *s)
 	io_want(w->loop, &s->server, relay_wants(&s->down, &s->up));
 }
 
-static void read_header(struct session *s);
-
 static void
 session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -297,10 +262,6 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 
 	(void)loop;
 	CHECK(s->magic == SESSION_MAGIC);
-	if (s->state == SESSION_HEADER) {
-		read_header(s);
-		return;
-	}
 	CHECK(s->state == SESSION_LIVE);
 	if ((revents & EV_READ) && !move(s, true))
 		return;
@@ -529,18 +490,16 @@ session_begin(struct session *s)
 }
 
 void
-session_expired(struct session *s)
+session_on_deadline(struct deadline *d)
 {
+	struct session *s = container_of(d, struct session, deadline);
+
 	if (s->state == SESSION_LIVE) {
 		session_end(s, idle_ending(s));
 		return;
 	}
 	if (s->state == SESSION_WAITING) {
 		session_end(s, END_QUEUE_TIMEOUT);
-		return;
-	}
-	if (s->state == SESSION_HEADER) {
-		session_end(s, END_PROXY_TIMEOUT);
 		return;
 	}
 	if (!io_is_open(&s->server)) {
@@ -555,121 +514,95 @@ session_expired(struct session *s)
 /* -- birth -------------------------------------------------------------- */
 
 void
-session_refuse(struct lane *l, enum entrance entrance, int fd, const struct addr *client, enum ending ending)
+session_refuse(const struct session_refusal *r)
 {
-	enum color color = l->snapshot->active;
+	struct lane *l = r->lane;
+	enum color active = l->snapshot->active,
+		   color = r->entrance == ENTRANCE_MAIN ? active : color_other(active);
 	const struct service_config *sc = l->service->config;
 	char text[ADDR_TEXT];
+	struct addr client;
 
-	if (entrance == ENTRANCE_PREVIEW)
-		color = color_other(color);
-	close(fd);
-	tally_add(&l->tally->colors[entrance][color].ended[ending], 1);
-	if (is_logged(l, ending))
-		LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
-			 LS("entrance", entrance == ENTRANCE_MAIN ? "main" : "preview"),
-			 LS("client", addr_format(client, text)), LS("backend", ""), LS("color", color_word(color)),
-			 LU("epoch", l->snapshot->epoch), LU("bytes_in", 0), LU("bytes_out", 0), LF("seconds", 0.0),
-			 LF("connect_seconds", 0.0), LU("retries", 0), LS("end", ending_word(ending)));
+	tally_add(&l->tally->colors[r->entrance][color].ended[r->ending], 1);
+	if (!is_logged(l, r->ending))
+		return;
+	endpoint_get(&r->client, &client);
+	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
+		 LS("entrance", r->entrance == ENTRANCE_MAIN ? "main" : "preview"),
+		 LS("client", addr_format(&client, text)), LR(NULL, r->more), LS("backend", ""),
+		 LS("color", color_word(color)), LU("epoch", l->snapshot->epoch), LU("bytes_in", 0),
+		 LU("bytes_out", 0), LF("seconds", r->seconds), LF("connect_seconds", 0.0), LU("retries", 0),
+		 LS("end", ending_word(r->ending)));
 }
 
+/* Turned away at the door: the pass, if any, is given back. */
 static void
-go_in(struct session *s, enum door door)
+turn_away(const struct arrival_facts *facts, enum ending why)
 {
-	if (door == DOOR_QUEUE)
+	const struct session_refusal r = {
+		.lane = facts->lane,
+		.entrance = facts->entrance,
+		.ending = why,
+		.client = facts->client,
+		.seconds = facts->lane->worker->now - facts->accepted,
+	};
+	struct addr client;
+
+	admission_leave(&r.lane->worker->proxy->descriptors, 2);
+	session_refuse(&r);
+	endpoint_get(&facts->client, &client);
+	door_return(r.lane, &client, &facts->pass);
+}
+
+void
+session_arrive(struct io *io, const struct arrival_facts *facts)
+{
+	size_t size = sizeof(struct session) + (facts->proxied ? sizeof(struct proxied) : 0);
+	struct session *s = calloc(1, size);
+	struct lane *l = facts->lane;
+	struct worker *w = l->worker;
+
+	if (s == NULL) {
+		io_close(w->loop, io);
+		turn_away(facts, END_MEMORY);
+		return;
+	}
+	s->magic = SESSION_MAGIC;
+	s->entrance = (uint8_t)facts->entrance;
+	s->lane = l;
+	s->born = facts->accepted;
+	s->connect_seconds = -1;
+	s->slot = (float)random_unit(&w->random);
+	s->peer = facts->client;
+	if (facts->proxied) {
+		s->proxied = 1;
+		*proxied_of(s) = (struct proxied){ facts->peer, facts->destination };
+	}
+	io_move(w->loop, io, &s->client, session_on_client);
+	io_init(&s->server, -1, session_on_server);
+	deadline_init(&s->deadline);
+	list_init(&s->link);
+	door_enter(s, &facts->pass);
+	if (facts->door == DOOR_QUEUE)
 		queue_join(s);
 	else
 		session_begin(s);
 }
 
-/* Who it is is known: may it come in? */
-static void
-leave_arriving(struct session *s)
-{
-	struct pass pass = { .place = s->has_place };
-	struct lane *l = s->lane;
-	struct addr client;
-	enum ending why;
-	enum door door;
-
-	session_peer(s, &client);
-	door = door_ask(l, (enum entrance)s->entrance, &client, &pass, &why);
-	if (door == DOOR_SHUT) {
-		session_end(s, why);
-		return;
-	}
-	io_want(l->worker->loop, &s->client, 0);
-	deadline_disarm(&s->deadline);
-	list_remove(&s->link);
-	tally_add(&tally_of(s)->active, (uint64_t)-1);
-	door_enter(s, &pass);
-	go_in(s, door);
-}
-
-/* Who the client is stands in a header; nobody is dialed before it is whole. */
-static void
-read_header(struct session *s)
-{
-	enum ending ending;
-
-	switch (proxied_read(s, &ending)) {
-	case PROXIED_WAIT:
-		io_want(s->lane->worker->loop, &s->client, EV_READ);
-		return;
-	case PROXIED_BROKEN:
-		session_end(s, ending);
-		return;
-	case PROXIED_KNOWN:
-		leave_arriving(s);
-	}
-}
-
-/* Meanwhile it counts as a connection of the color it would be given now. */
-static void
-await_header(struct session *s)
-{
-	struct lane *l = s->lane;
-
-	s->state = SESSION_HEADER;
-	list_append(&l->arriving, &s->link);
-	tally_add(&tally_of(s)->active, 1);
-	session_recolor(s);
-	deadline_arm(l->header_clock, &s->deadline, l->worker->now);
-	read_header(s);
-}
-
 void
 session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client)
 {
-	struct worker *w = l->worker;
-	bool proxied = proxied_is_on(l);
-	struct pass pass = { 0 };
+	struct arrival_facts facts = { .lane = l, .entrance = entrance, .accepted = l->worker->now };
 	enum ending why;
-	enum door door = proxied ? door_reserve(l, entrance, client, &pass, &why) :
-				   door_ask(l, entrance, client, &pass, &why);
-	struct session *s = door != DOOR_SHUT ? calloc(1, proxied_session_size(l)) : NULL;
+	struct io io;
 
-	if (s == NULL) {
-		admission_leave(&w->proxy->descriptors, 2);
-		session_refuse(l, entrance, fd, client, door != DOOR_SHUT ? END_MEMORY : why);
-		if (door != DOOR_SHUT)
-			door_return(l, client, &pass);
+	endpoint_set(&facts.client, client);
+	facts.door = door_ask(l, entrance, client, &facts.pass, &why);
+	if (facts.door == DOOR_SHUT) {
+		close(fd);
+		turn_away(&facts, why);
 		return;
 	}
-	s->magic = SESSION_MAGIC;
-	s->entrance = (uint8_t)entrance;
-	s->lane = l;
-	s->born = w->now;
-	s->connect_seconds = -1;
-	s->slot = (float)random_unit(&w->random);
-	endpoint_set(&s->peer, client);
-	io_init(&s->client, fd, session_on_client);
-	io_init(&s->server, -1, session_on_server);
-	deadline_init(&s->deadline);
-	list_init(&s->link);
-	door_enter(s, &pass);
-	if (proxied)
-		await_header(s);
-	else
-		go_in(s, door);
+	io_init(&io, fd, session_on_client);
+	session_arrive(&io, &facts);
 }

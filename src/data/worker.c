@@ -25,15 +25,16 @@
 #define COMPLAIN_SECONDS 10.0
 
 struct deadline_list *
-worker_clock(struct worker *w, double after)
+worker_clock(struct worker *w, double after, deadline_fn *expired)
 {
 	struct deadline_list *clock;
 
 	for (unsigned i = 0; i < w->n_clocks; i++)
-		if (w->clocks[i]->after == after)
+		if (w->clocks[i]->after == after && w->clocks[i]->expired == expired)
 			return w->clocks[i];
 	clock = must_alloc(sizeof(*clock));
 	deadline_list_init(clock, after);
+	clock->expired = expired;
 	w->clocks = must_grow(w->clocks, w->n_clocks + 1, sizeof(struct deadline_list *));
 	w->clocks[w->n_clocks++] = clock;
 	return clock;
@@ -101,7 +102,7 @@ expire(struct worker *w)
 
 	for (unsigned i = 0; i < w->n_clocks; i++)
 		while ((d = deadline_expired(w->clocks[i], now)) != NULL)
-			session_expired(container_of(d, struct session, deadline));
+			w->clocks[i]->expired(d);
 }
 
 /* While it is dialed for nobody watches the client: what it says is not wanted

@@ -1,0 +1,19 @@
+/* endpoint.h - an IP address and port, compact: there may be a million.
+ * Any thread. */
+#ifndef DATA_ENDPOINT_H
+#define DATA_ENDPOINT_H
+
+#include <stdint.h>
+
+#include "net/addr.h"
+
+struct endpoint {
+	uint16_t family;	/* AF_INET, AF_INET6 or AF_UNIX; 0: none */
+	uint16_t port;	/* network order */
+	uint8_t ip[16];
+};
+
+void endpoint_set(struct endpoint *e, const struct addr *a);
+void endpoint_get(const struct endpoint *e, struct addr *out);
+
+#endif

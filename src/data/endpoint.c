@@ -1,0 +1,38 @@
+/* endpoint.c - addresses made small, and back.  Any thread. */
+#include <stddef.h>
+#include <string.h>
+
+#include "data/endpoint.h"
+
+void
+endpoint_get(const struct endpoint *e, struct addr *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (e->family == AF_INET) {
+		out->len = sizeof(out->u.in);
+		out->u.in.sin_family = AF_INET;
+		out->u.in.sin_port = e->port;
+		memcpy(&out->u.in.sin_addr, e->ip, 4);
+	} else if (e->family == AF_INET6) {
+		out->len = sizeof(out->u.in6);
+		out->u.in6.sin6_family = AF_INET6;
+		out->u.in6.sin6_port = e->port;
+		memcpy(&out->u.in6.sin6_addr, e->ip, 16);
+	} else {
+		out->len = offsetof(struct sockaddr_un, sun_path);
+		out->u.un.sun_family = AF_UNIX;
+	}
+}
+
+void
+endpoint_set(struct endpoint *e, const struct addr *a)
+{
+	e->family = (uint16_t)addr_family(a);
+	if (e->family == AF_INET) {
+		e->port = a->u.in.sin_port;
+		memcpy(e->ip, &a->u.in.sin_addr, 4);
+	} else if (e->family == AF_INET6) {
+		e->port = a->u.in6.sin6_port;
+		memcpy(e->ip, &a->u.in6.sin6_addr, 16);
+	}
+}
