@@ -28,6 +28,7 @@ enum proxy_send { SEND_NONE, SEND_V1, SEND_V2 };
 enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
 enum store_type { STORE_FILE, STORE_REDIS };
 enum store_stale { STALE_SERVE, STALE_REFUSE };
+enum plain_kind { PLAIN_REDIRECT, PLAIN_SERVE };
 
 struct backend_config {
 	char *host;	/* as written, for messages: "10.0.0.11" or a name */
@@ -105,6 +106,32 @@ struct limits_config {
 	unsigned queue;	/* clients that may wait; 0: no limit */
 };
 
+/* Of mode "http"; nothing in it matters to other modes. */
+struct http_config {
+	/* Seconds.  header_timeout: 10.0, from the first wait for a request's head
+	 * to its last byte, however it trickles.  response_timeout: 60.0, from the
+	 * request's last byte to the response's head.  keepalive_timeout: 60.0,
+	 * between two requests of a client. */
+	double header_timeout, response_timeout, keepalive_timeout;
+	bool forwarded;	/* X-Forwarded-For, -Proto and -Host; true */
+	bool forwarded_header;	/* Forwarded (RFC 7239); false */
+	struct cidr_set forwarded_trust;	/* whose headers of that kind are added to, not replaced */
+	bool via;	/* false */
+	bool request_id;	/* X-Request-Id is kept or made; true */
+	bool color_header;	/* X-Teal-Color in responses; false */
+	char *preview_header;	/* a request that has it goes to the idle color; NULL: none does */
+	struct cidr_set preview_allow;	/* whose does; empty: nobody's */
+	uint64_t max_header_size;	/* bytes of a head, request line included; 32 KiB, at most 256 KiB */
+	uint64_t max_uri;	/* bytes of the request target; 8 KiB */
+	unsigned max_headers;	/* 100, at most 256 */
+	uint64_t max_body;	/* of a request; 0: no limit */
+	unsigned max_requests;	/* of one client connection; 0: no limit */
+	uint64_t body_min_rate;	/* bytes a second that a request's body must come at; 500, 0: no limit */
+	double body_grace;	/* 20.0 seconds before that counts */
+	unsigned pool_size;	/* idle connections kept to a backend by a worker; 64, 0: none */
+	double pool_idle;	/* seconds they are kept; 4.0, 0: until the backend closes */
+};
+
 /* Who may tell us who the client is, and whom we tell. */
 struct proxy_protocol_config {
 	struct cidr_set accept_from;	/* empty: headers are not looked for */
@@ -121,6 +148,16 @@ struct service_config {
 	size_t n_listen;	/* at least 1 */
 	struct addr *preview;
 	size_t n_preview;	/* may be 0 */
+	/* Beside listeners that speak TLS: entrances that do not. */
+	struct addr *plain_listen;
+	size_t n_plain_listen;	/* 0 unless listen_tls */
+	enum plain_kind plain;	/* what becomes of requests there; redirect */
+	bool listen_tls;	/* listen and preview speak TLS */
+	/* Which of those who share its listeners the service is for, in the form
+	 * route_pattern() gives them: Host of requests (http), SNI (tcp). */
+	char **names;
+	size_t n_names;	/* 0: not by name */
+	bool is_default;	/* for what is nobody's by name */
 	enum color initial;	/* default green */
 	struct color_config colors[COLORS];
 	char *pool;	/* where nodes come from; NULL: listed in the service */
@@ -140,6 +177,7 @@ struct service_config {
 	struct addr source_address;	/* len 0: the kernel chooses */
 	struct tcp_options tcp;
 	struct proxy_protocol_config proxy_protocol;
+	struct http_config http;
 	struct label *labels;
 	size_t n_labels;
 	/* The labels as JSON members, "\"project\":\"shop\",…", "" when there are

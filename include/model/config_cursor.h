@@ -41,10 +41,13 @@ struct key {
 	const char *name;
 	key_reader *read;	/* checks the type, complains or stores */
 	size_t offset;	/* from cursor.base, where the value goes */
-	double min, max;	/* of numbers; max 0: the reader's own */
+	double min, max;	/* of numbers and sizes; max 0: the reader's own */
 	const char *const *words;	/* of key_word: index is the value; ends with NULL */
 	unsigned unbuilt;	/* bit i: words[i] is not built yet */
 	const struct key *keys;	/* of a group */
+	/* Of a service: bit 1u << enum service_mode of each that knows the key; 0:
+	 * all do. */
+	unsigned modes;
 	/* NULL: built.  Otherwise not built yet, and every value but `off` is
 	 * an error: "" for the key itself, or what it belongs to, such as
 	 * "mode \"http\"". */

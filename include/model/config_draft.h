@@ -21,7 +21,8 @@ struct service_draft {
 	const config_setting_t *at;	/* the service's group */
 	const config_setting_t *defaults;	/* or NULL */
 	char *where;	/* "service \"shop\"", owned */
-	const config_setting_t *listen, *preview, *nodes;	/* or NULL */
+	const config_setting_t *listen, *preview, *plain_listen, *nodes;	/* or NULL */
+	const config_setting_t *hosts, *sni;	/* or NULL */
 	struct color_draft colors[COLORS];
 };
 
@@ -64,6 +65,14 @@ key_reader key_roles;
 extern const struct key role_keys[];
 /* Warns of what no role can mean, once the services are known. */
 void draft_check_roles(const struct draft *d);
+
+/* Names of hosts, and of a header; base is a service_draft. */
+key_reader key_hosts, key_sni, key_header;
+/* Once the mode is known: the names that count in it. */
+void draft_take_names(struct service_draft *d);
+void draft_check_http(const struct cursor *c, const struct service_draft *s);
+/* Listeners that clash, or are shared by services that do not fit. */
+void draft_check_listeners(const struct draft *d);
 
 /* Checks over more than one key. */
 void draft_check_service(struct draft *d, struct service_draft *s);

@@ -22,7 +22,7 @@ struct complaint_list {
 	size_t n;
 };
 
-/* Consumes text. */
+/* Consumes text; what was said already is not said again. */
 void complaint_add(struct complaint_list *list, size_t at, char *text);
 /* Sorts by line and moves everything to the end of out; list is empty after. */
 void complaint_list_move(struct complaint_list *list, struct complaints *out);

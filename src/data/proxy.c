@@ -457,6 +457,10 @@ proxy_bind(struct proxy *p, struct why *why)
 		const struct service_config *sc = p->services[i]->config;
 		enum err e = OK;
 
+		/* Read and checked, but what serves them is not there yet. */
+		if (sc->mode != MODE_TCP || sc->n_names > 0 || sc->is_default)
+			return why_set(why, E_UNSUPPORTED, "%s:%d: service \"%s\": mode = \"http\" and shared listeners are not built yet",
+				       p->config->path, sc->line, sc->name);
 		for (unsigned k = 0; k < p->n_workers; k++)
 			p->workers[k].lanes[i].listeners =
 				must_array(sc->n_listen + sc->n_preview, sizeof(struct listener));

@@ -278,21 +278,28 @@ check_fastopen(const struct cursor *c, const struct service_draft *s)
 }
 
 /* A listener that would close everybody. */
-static void
-check_accept_from(const struct cursor *c, const struct service_draft *s)
+static bool
+check_reachable(const struct cursor *c, const struct service_draft *s, const struct addr *list, size_t n)
 {
 	const struct cidr_set *from = &s->s.proxy_protocol.accept_from;
 
-	for (size_t i = 0; i < s->s.n_listen + s->s.n_preview; i++) {
-		const struct addr *a = i < s->s.n_listen ? &s->s.listen[i] : &s->s.preview[i - s->s.n_listen];
-
-		if (addr_family(a) != AF_UNIX || cidr_set_is_empty(from) || cidr_set_match(from, a))
+	for (size_t i = 0; i < n; i++) {
+		if (addr_family(&list[i]) != AF_UNIX || cidr_set_is_empty(from) || cidr_set_match(from, &list[i]))
 			continue;
 		cursor_warn(c, draft_at(s, "proxy_protocol.accept_from"),
 			    "proxy_protocol.accept_from: nobody can connect to unix:%s; add \"unix:\" to trust "
-			    "its peers", a->u.un.sun_path);
-		return;
+			    "its peers", list[i].u.un.sun_path);
+		return false;
 	}
+	return true;
+}
+
+static void
+check_accept_from(const struct cursor *c, const struct service_draft *s)
+{
+	(void)(check_reachable(c, s, s->s.listen, s->s.n_listen) &&
+	       check_reachable(c, s, s->s.plain_listen, s->s.n_plain_listen) &&
+	       check_reachable(c, s, s->s.preview, s->s.n_preview));
 }
 
 void
@@ -316,10 +323,12 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	check_shared_backends(&c, s);
 	check_loop(&c, s, s->s.listen, s->s.n_listen);
 	check_loop(&c, s, s->s.preview, s->s.n_preview);
+	check_loop(&c, s, s->s.plain_listen, s->s.n_plain_listen);
 	check_congestion(d, &c, s);
 	check_limits(&c, s);
 	check_fastopen(&c, s);
 	check_accept_from(&c, s);
+	draft_check_http(&c, s);
 }
 
 static void
@@ -341,94 +350,6 @@ check_names(const struct draft *d)
 			break;
 		}
 	}
-}
-
-/* Something that listens: whose, and where it is written. */
-struct entrance {
-	struct addr addr;
-	const config_setting_t *at;
-	const char *where;	/* "service \"shop\"" or NULL */
-	const char *key;
-};
-
-struct entrances {
-	struct entrance *list;
-	size_t n;
-};
-
-static void
-add_entrance(struct entrances *e, const struct addr *addr, const config_setting_t *at, const char *where,
-	     const char *key)
-{
-	if ((e->n & (e->n - 1)) == 0)
-		e->list = must_grow(e->list, e->n == 0 ? 1 : 2 * e->n, sizeof(*e->list));
-	e->list[e->n++] = (struct entrance){ *addr, at, where, key };
-}
-
-static bool
-clash(const struct addr *a, const struct addr *b)
-{
-	if (addr_equal(a, b))
-		return true;
-	/* [::] is IPv6 only, so the families never meet. */
-	return addr_family(a) == addr_family(b) && addr_family(a) != AF_UNIX &&
-	       addr_port(a) == addr_port(b) && (addr_is_any(a) || addr_is_any(b));
-}
-
-static void
-check_entrances(const struct draft *d, const struct entrances *e)
-{
-	for (size_t i = 0; i < e->n; i++)
-		for (size_t j = 0; j < i; j++) {
-			const struct entrance *late = &e->list[i], *early = &e->list[j];
-			char here[ADDR_TEXT], there[ADDR_TEXT];
-			struct config_line l;
-			struct cursor c = { d->r, NULL, "", NULL };
-
-			if (!clash(&late->addr, &early->addr))
-				continue;
-			if (config_setting_source_line(late->at) < config_setting_source_line(early->at)) {
-				late = &e->list[j];
-				early = &e->list[i];
-			}
-			c.where = late->where;
-			l = config_text_line(&d->r->text, config_setting_source_line(early->at));
-			cursor_error(&c, late->at, "%s: %s clashes with %s, %s%s%s at %s:%u", late->key,
-				     addr_format(&late->addr, here), addr_format(&early->addr, there),
-				     early->key, early->where != NULL ? " of " : "",
-				     early->where != NULL ? early->where : "", l.file, l.line);
-			break;
-		}
-}
-
-static void
-check_listeners(const struct draft *d)
-{
-	const config_setting_t *observe =
-		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "observe.listen");
-	const config_setting_t *admin =
-		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.socket");
-	struct entrances e = { 0 };
-	struct addr socket;
-	struct why why;
-	char *text;
-
-	if (d->c.observe.on && observe != NULL)
-		add_entrance(&e, &d->c.observe.listen, observe, NULL, "observe.listen");
-	text = must_printf("unix:%s", d->c.admin.socket);
-	if (addr_parse(text, 0, &socket, &why) == OK)
-		add_entrance(&e, &socket, admin != NULL ? admin : d->root, NULL, "admin.socket");
-	free(text);
-	for (size_t i = 0; i < d->n_services; i++) {
-		const struct service_draft *s = &d->services[i];
-
-		for (size_t k = 0; k < s->s.n_listen; k++)
-			add_entrance(&e, &s->s.listen[k], cursor_item(s->listen, k), s->where, "listen");
-		for (size_t k = 0; k < s->s.n_preview; k++)
-			add_entrance(&e, &s->s.preview[k], cursor_item(s->preview, k), s->where, "preview");
-	}
-	check_entrances(d, &e);
-	free(e.list);
 }
 
 /* A pool nobody uses is often a name mistyped elsewhere. */
@@ -458,7 +379,7 @@ void
 draft_check_all(struct draft *d)
 {
 	check_names(d);
-	check_listeners(d);
+	draft_check_listeners(d);
 	draft_check_store(d);
 	check_pools_used(d);
 }

@@ -26,6 +26,20 @@ service_defaults(struct service_draft *d)
 	s->limits.source_prefix6 = 64;
 	s->limits.queue = QUEUE_AUTO;
 	s->proxy_protocol.header_timeout = 5.0;
+	s->http = (struct http_config){
+		.header_timeout = 10.0,
+		.response_timeout = 60.0,
+		.keepalive_timeout = 60.0,
+		.forwarded = true,
+		.request_id = true,
+		.max_header_size = 32 << 10,
+		.max_uri = 8 << 10,
+		.max_headers = 100,
+		.body_min_rate = 500,
+		.body_grace = 20.0,
+		.pool_size = 64,
+		.pool_idle = 4.0,
+	};
 	s->tcp = (struct tcp_options){ .keepalive = true, .backlog = 4096 };
 }
 
@@ -97,6 +111,8 @@ read_service(struct draft *d, const config_setting_t *group, unsigned nth)
 	cursor_read(&c, group, service_keys);
 	if (name == NULL)
 		cursor_error(&c, group, "a service needs a name");
+	s->s.listen_tls = draft_at(s, "tls") != s->at;
+	draft_take_names(s);
 	draft_resolve_colors(d, s);
 	draft_check_service(d, s);
 	settle_queue(&s->s);
@@ -170,6 +186,13 @@ service_config_clear(struct service_config *s)
 	cidr_set_clear(&s->limits.allow);
 	cidr_set_clear(&s->limits.deny);
 	cidr_set_clear(&s->proxy_protocol.accept_from);
+	cidr_set_clear(&s->http.forwarded_trust);
+	cidr_set_clear(&s->http.preview_allow);
+	free(s->http.preview_header);
+	for (size_t i = 0; i < s->n_names; i++)
+		free(s->names[i]);
+	free(s->names);
+	free(s->plain_listen);
 	free(s->preview);
 	free(s->listen);
 	free(s->pool);

@@ -1,5 +1,6 @@
 /* config_key.c - the readers of single keys: seconds, counts, sizes, words.
  * Start-up thread only. */
+#include <inttypes.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -178,6 +179,11 @@ key_size(const struct cursor *c, const struct key *k, const config_setting_t *s)
 	}
 	if (!is_text)
 		bytes = (uint64_t)v;
+	if ((double)bytes < k->min || (k->max > 0 && (double)bytes > k->max)) {
+		cursor_key_error(c, s, "%" PRIu64 " bytes are out of range: %.0f to %.0f", bytes, k->min,
+				 k->max > 0 ? k->max : (double)INT64_MAX);
+		return;
+	}
 	if (settle(c, k, s, bytes == (uint64_t)k->off))
 		memcpy(target(c, k), &bytes, sizeof(bytes));
 }

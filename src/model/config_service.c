@@ -12,6 +12,9 @@
 #define LABEL_VALUE_MAX 256
 #define RATE_MAX 1000000
 
+/* Of keys that no other mode has. */
+#define HTTP .modes = 1u << MODE_HTTP
+
 static const char *const mode_words[] = { "tcp", "http", "udp", NULL };
 static const char *const engine_words[] = { "proxy", "kernel", NULL };
 static const char *const color_words[] = { "green", "blue", NULL };
@@ -28,7 +31,6 @@ static const char *const on_stop_words[] = { "keep", "remove", NULL };
 static const char *const source_words[] = { "masquerade", "transparent", NULL };
 
 /* What a feature that is not built is called in messages. */
-#define HTTP "mode \"http\""
 #define KERNEL "engine \"kernel\""
 
 const char *
@@ -126,17 +128,14 @@ key_preview(const struct cursor *c, const struct key *k, const config_setting_t 
 	read_addresses(c, s, &d->s.preview, &d->s.n_preview);
 }
 
-/* Addresses whose listeners are not built: types only. */
 static void
-key_later_addresses(const struct cursor *c, const struct key *k, const config_setting_t *s)
+key_plain_listen(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
-	bool good = cursor_texts(c, s, "an address");
-	struct addr unused;
+	struct service_draft *d = c->base;
 
-	for (size_t i = 0; good && i < cursor_items(s); i++)
-		good = read_address(c, cursor_item(s, i), &unused);
-	if (good && cursor_items(s) > 0)
-		cursor_unbuilt(c, k, s, NULL);
+	(void)k;
+	d->plain_listen = s;
+	read_addresses(c, s, &d->s.plain_listen, &d->s.n_plain_listen);
 }
 
 static void
@@ -323,7 +322,7 @@ const struct key service_keys[] = {
 	{ KEY("name", key_name) },
 	{ KEY("listen", key_listen) },
 	{ KEY("preview", key_preview) },
-	{ KEY("mode", key_word), AT(s.mode), .words = mode_words, .unbuilt = 1u << MODE_HTTP | 1u << MODE_UDP },
+	{ KEY("mode", key_word), AT(s.mode), .words = mode_words, .unbuilt = 1u << MODE_UDP },
 	{ KEY("engine", key_word), AT(s.engine), .words = engine_words, .unbuilt = 1u << ENGINE_KERNEL },
 	{ KEY("initial", key_word), AT(s.initial), .words = color_words },
 	{ KEY("nodes", key_nodes), AT(nodes) },
@@ -354,21 +353,34 @@ const struct key service_keys[] = {
 	{ KEY("tcp", key_group), .keys = tcp_keys },
 	{ KEY("labels", key_labels) },
 
+	{ KEY("hosts", key_hosts), HTTP },
+	{ KEY("header_timeout", key_seconds), AT(s.http.header_timeout), .max = 3600, HTTP },
+	{ KEY("response_timeout", key_seconds), AT(s.http.response_timeout), HTTP },
+	{ KEY("keepalive_timeout", key_seconds), AT(s.http.keepalive_timeout), HTTP },
+	{ KEY("forwarded", key_bool), AT(s.http.forwarded), HTTP },
+	{ KEY("forwarded_header", key_bool), AT(s.http.forwarded_header), HTTP },
+	{ KEY("forwarded_trust", key_networks), AT(s.http.forwarded_trust), HTTP },
+	{ KEY("via", key_bool), AT(s.http.via), HTTP },
+	{ KEY("request_id", key_bool), AT(s.http.request_id), HTTP },
+	{ KEY("color_header", key_bool), AT(s.http.color_header), HTTP },
+	{ KEY("preview_header", key_header), AT(s.http.preview_header), HTTP },
+	{ KEY("preview_allow", key_networks), AT(s.http.preview_allow), HTTP },
+	{ KEY("max_header_size", key_size), AT(s.http.max_header_size), .min = 1 << 10, .max = 256 << 10, HTTP },
+	{ KEY("max_uri", key_size), AT(s.http.max_uri), .min = 64, .max = 256 << 10, HTTP },
+	{ KEY("max_headers", key_count), AT(s.http.max_headers), .min = 8, .max = 256, HTTP },
+	{ KEY("max_body", key_size), AT(s.http.max_body), HTTP },
+	{ KEY("max_requests", key_count), AT(s.http.max_requests), .max = 1e9, HTTP },
+	{ KEY("body_min_rate", key_size), AT(s.http.body_min_rate), .max = 1 << 30, HTTP },
+	{ KEY("body_grace", key_seconds), AT(s.http.body_grace), .max = 3600, HTTP },
+	{ KEY("pool_size", key_count), AT(s.http.pool_size), .max = 65536, HTTP },
+	{ KEY("pool_idle", key_seconds), AT(s.http.pool_idle), .max = 3600, HTTP },
+	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
+	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP },
+	{ KEY("plain_listen", key_plain_listen), .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
+	{ KEY("plain", key_word), AT(s.plain), .words = plain_words, .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
+
 	/* Checked, and refused, until they are built. */
-	{ KEY("header_timeout", key_seconds), .later = HTTP },
-	{ KEY("response_timeout", key_seconds), .later = HTTP },
-	{ KEY("keepalive_timeout", key_seconds), .later = HTTP },
-	{ KEY("forwarded", key_bool), .later = HTTP },
-	{ KEY("forwarded_trust", key_networks), .later = HTTP },
-	{ KEY("hosts", key_texts), .later = HTTP },
-	{ KEY("preview_header", key_text), .later = HTTP },
-	{ KEY("preview_allow", key_networks), .later = HTTP },
-	{ KEY("max_body", key_size), .later = HTTP },
-	{ KEY("default", key_bool), .later = "a shared listener" },
-	{ KEY("sni", key_texts), .later = "a shared listener" },
 	{ KEY("tls", key_group), .keys = tls_keys, .later = "" },
-	{ KEY("plain_listen", key_later_addresses), .later = "tls" },
-	{ KEY("plain", key_word), .words = plain_words, .later = "tls", .off = -1 },
 	{ KEY("backend_tls", key_group), .keys = backend_tls_keys, .later = "" },
 	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys },
 	{ KEY("resolve_interval", key_seconds), .later = "" },

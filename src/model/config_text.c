@@ -22,6 +22,12 @@
 void
 complaint_add(struct complaint_list *list, size_t at, char *text)
 {
+	/* Two services that do not fit do so on each listener they share. */
+	for (size_t i = 0; i < list->n; i++)
+		if (list->entries[i].at == at && strcmp(list->entries[i].text, text) == 0) {
+			free(text);
+			return;
+		}
 	list->entries = must_grow(list->entries, list->n + 1, sizeof(*list->entries));
 	list->entries[list->n] = (struct complaint){ at, list->n, text };
 	list->n++;

@@ -68,7 +68,6 @@ BROKEN = {
     "unknown_user": ("workers = 1;", 'workers = 1; user = "no-such-user-here";', ["no-such-user-here"]),
     "unknown_group": ("a.sock\";", 'a.sock"; group = "no-such-group";', ["no-such-group"]),
     "bad_socket_mode": ("a.sock\";", 'a.sock"; mode = "0999";', ["mode|0999"]),
-    "not_built_http": ('    balance', '    mode = "http"; balance', ["shop", "not built"]),
     "not_built_kernel": ('    balance', '    engine = "kernel"; balance', ["shop", "not built"]),
     "redis_nowhere": ("workers = 1;", 'workers = 1; store: { type = "redis"; };', ["redis", "url", "sentinels"]),
     "redis_password": ("workers = 1;", 'workers = 1; store: { type = "redis"; url = "redis://u:p@h/0"; };',

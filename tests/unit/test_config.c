@@ -387,8 +387,7 @@ test_off_values_change_nothing(void **state)
 	(void)state;
 	shop("green: { backends = ({ address = \"10.0.0.1:1\"; weight = 1; }); }; blue: { backends = (\"10.0.0.1:2\"); };\n"
 	     "allow = []; deny = (); max_connections_per_source = 0; queue_timeout = 0.0; preview = [];\n"
-	     "proxy_protocol: { send = \"none\"; accept_from = []; }; default = false; hosts = []; sni = [];\n"
-	     "header_timeout = 0; response_timeout = 0.0; keepalive_timeout = 0; forwarded = false; max_body = 0;\n"
+	     "proxy_protocol: { send = \"none\"; accept_from = []; }; default = false; sni = [];\n"
 	     "plain_listen = []; backend_max_connections = 0; slow_start = 0; tcp: { user_timeout = 0; fastopen = false; };");
 	assert_int_equal(t.warnings.n, 0);
 }
@@ -484,7 +483,7 @@ test_numbers_in_quotes(void **state)
 {
 	const struct service_config *s =
 		shop("green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; };\n"
-		     "max_connections = \"2000000\"; retries = 0x3; max_body = \"0 GiB\";");
+		     "max_connections = \"2000000\"; retries = 0x3; mode = \"http\"; max_body = \"3 GiB\";");
 
 	(void)state;
 	assert_int_equal(s->max_connections, 2000000);

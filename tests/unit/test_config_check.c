@@ -12,7 +12,7 @@ static const struct broken entrances[] = {
 	{ TWO("", "\":81\""),
 	  "5: service \"\": name: \"\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -" },
 	{ TWO("b", "\"127.0.0.1:80\""),
-	  "5: service \"b\": listen: 127.0.0.1:80 clashes with 127.0.0.1:80, listen of service \"shop\" at teal.conf:2" },
+	  "5: service \"b\": listen: 127.0.0.1:80 clashes with 127.0.0.1:80, listen of service \"shop\" at teal.conf:2; to share it each needs sni or default = true" },
 	{ TWO("b", "[\":79\", \":80\"]"),
 	  "5: service \"b\": listen: 0.0.0.0:80 clashes with 127.0.0.1:80, listen of service \"shop\" at teal.conf:2" },
 	{ TWO("b", "[]"),

@@ -1,0 +1,57 @@
+/* route.h - which of the services that share a listener gets a connection or
+ * a request: by a name, the Host of a request or the SNI of a ClientHello.
+ * Built once from the configuration, read by any thread. */
+#ifndef MODEL_ROUTE_H
+#define MODEL_ROUTE_H
+
+#include "base/str.h"
+#include "model/config.h"
+#include "model/tally.h"
+
+/* Bytes of a pattern, with its NUL. */
+#define ROUTE_PATTERN 264
+
+/* Brings a pattern as people write it, "shop.example", "*.shop.example",
+ * "10.0.0.1" or "[::1]", into its one form: lower case, no dot at the end,
+ * IPv6 at its shortest.  NULL, or in a few words what is wrong with it. */
+const char *route_pattern(const char *text, char out[ROUTE_PATTERN]);
+/* Whether a pattern is an address rather than a name. */
+bool route_is_address(const char *pattern);
+
+struct route;
+
+struct route *route_new(void);
+void route_free(struct route **rp);
+/* pattern: from route_pattern(), and each only once; service: 0 or more.
+ * "*.x" stands for every name that ends with ".x": one label more or several. */
+void route_add(struct route *r, const char *pattern, int service);
+/* For names that no pattern fits, and for no name at all. */
+void route_set_default(struct route *r, int service);
+/* The service for that name: the one that has it as it is, else the one with
+ * the longest pattern "*." that fits, else the default; -1: nobody's.
+ * Case, a port behind the name and one dot at its end make no difference.
+ * One pass over the name, whatever the number of services. */
+int route_find(const struct route *r, struct str name);
+
+/* An address to listen on, and the services behind it. */
+struct binding {
+	struct addr addr;
+	enum entrance entrance;
+	bool tls;	/* clients speak TLS here */
+	unsigned *services;	/* owned; indices, in the configuration's order */
+	size_t n_services;	/* at least 1 */
+	unsigned owner;	/* of them the default one, else the first */
+	struct route *route;	/* owned; NULL: the owner takes everything */
+};
+
+struct bindings {
+	struct binding *list;
+	size_t n;
+};
+
+/* Everything the services listen on, each address once; the configuration has
+ * been checked.  Aborts when memory is out. */
+void bindings_make(const struct config *c, struct bindings *out);
+void bindings_free(struct bindings *b);
+
+#endif

@@ -1,0 +1,81 @@
+/* binding.c - what is listened on, and for which services.  Start-up thread. */
+#include <stdlib.h>
+
+#include "model/route.h"
+
+static struct binding *
+find(struct bindings *b, const struct addr *a)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (addr_equal(&b->list[i].addr, a))
+			return &b->list[i];
+	return NULL;
+}
+
+static void
+add(struct bindings *b, const struct config *c, unsigned service, const struct addr *a,
+    enum entrance entrance, bool tls)
+{
+	struct binding *at = find(b, a);
+
+	if (at == NULL) {
+		b->list = must_grow(b->list, b->n + 1, sizeof(*b->list));
+		at = &b->list[b->n++];
+		*at = (struct binding){ .addr = *a, .entrance = entrance, .tls = tls, .owner = service };
+	}
+	/* The check of the configuration has seen to it. */
+	CHECK(at->entrance == entrance && at->tls == tls);
+	at->services = must_grow(at->services, at->n_services + 1, sizeof(*at->services));
+	at->services[at->n_services++] = service;
+	if (c->services[service].is_default)
+		at->owner = service;
+}
+
+/* By name only where it makes a difference: where it is alone, a service
+ * without names, or one that takes the rest as well, takes everything. */
+static void
+add_route(struct binding *b, const struct config *c)
+{
+	const struct service_config *first = &c->services[b->services[0]];
+
+	if (b->n_services == 1 && (first->n_names == 0 || first->is_default))
+		return;
+	b->route = route_new();
+	for (size_t i = 0; i < b->n_services; i++) {
+		const struct service_config *s = &c->services[b->services[i]];
+
+		for (size_t k = 0; k < s->n_names; k++)
+			route_add(b->route, s->names[k], (int)b->services[i]);
+		if (s->is_default)
+			route_set_default(b->route, (int)b->services[i]);
+	}
+}
+
+void
+bindings_make(const struct config *c, struct bindings *out)
+{
+	*out = (struct bindings){ 0 };
+	for (unsigned i = 0; i < c->n_services; i++) {
+		const struct service_config *s = &c->services[i];
+
+		for (size_t k = 0; k < s->n_listen; k++)
+			add(out, c, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
+		for (size_t k = 0; k < s->n_plain_listen; k++)
+			add(out, c, i, &s->plain_listen[k], ENTRANCE_MAIN, false);
+		for (size_t k = 0; k < s->n_preview; k++)
+			add(out, c, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
+	}
+	for (size_t i = 0; i < out->n; i++)
+		add_route(&out->list[i], c);
+}
+
+void
+bindings_free(struct bindings *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		free(b->list[i].services);
+		route_free(&b->list[i].route);
+	}
+	free(b->list);
+	*b = (struct bindings){ 0 };
+}

@@ -1,0 +1,303 @@
+/* config_share.c - listeners: which clash, and which are shared by services
+ * that fit together.  Start-up thread only. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config_draft.h"
+#include "model/route.h"
+
+/* Something that listens: whose, and where it is written. */
+struct entrance_at {
+	struct addr addr;
+	const config_setting_t *at;
+	const struct service_draft *service;	/* NULL: not a service's */
+	const char *key;
+	bool preview, tls;
+};
+
+struct entrances {
+	struct entrance_at *list;
+	size_t n;
+};
+
+static void
+add_entrance(struct entrances *e, const struct entrance_at *new)
+{
+	if ((e->n & (e->n - 1)) == 0)
+		e->list = must_grow(e->list, e->n == 0 ? 1 : 2 * e->n, sizeof(*e->list));
+	e->list[e->n++] = *new;
+}
+
+static bool
+clash(const struct addr *a, const struct addr *b)
+{
+	if (addr_equal(a, b))
+		return true;
+	/* [::] is IPv6 only, so the families never meet. */
+	return addr_family(a) == addr_family(b) && addr_family(a) != AF_UNIX &&
+	       addr_port(a) == addr_port(b) && (addr_is_any(a) || addr_is_any(b));
+}
+
+/* -- sharing --------------------------------------------------------------------- */
+
+static bool
+is_by_name(const struct service_draft *s)
+{
+	return s->s.n_names > 0 || s->s.is_default;
+}
+
+/* Both are services' and of one kind: what keeps them from sharing an address
+ * is *hint, if anything does.  False: they never could. */
+static bool
+could_share(const struct entrance_at *a, const struct entrance_at *b, const char **hint)
+{
+	*hint = "";
+	if (a->service == NULL || b->service == NULL || a->service == b->service ||
+	    a->preview != b->preview || !addr_equal(&a->addr, &b->addr))
+		return false;
+	if (a->service->s.mode != b->service->s.mode)
+		*hint = "; to share it both must be of one mode";
+	else if (a->tls != b->tls)
+		*hint = "; to share it both must speak TLS there, or neither";
+	else if (!is_by_name(a->service) || !is_by_name(b->service))
+		*hint = a->service->s.mode == MODE_HTTP ? "; to share it each needs hosts or default = true" :
+							  "; to share it each needs sni or default = true";
+	return true;
+}
+
+static bool
+shares(const struct entrance_at *a, const struct entrance_at *b)
+{
+	const char *hint;
+
+	return could_share(a, b, &hint) && hint[0] == '\0';
+}
+
+static void
+complain_about_two(const struct draft *d, const struct entrance_at *late, const struct entrance_at *early,
+		   const char *hint)
+{
+	struct config_line l = config_text_line(&d->r->text, config_setting_source_line(early->at));
+	struct cursor c = { d->r, late->service != NULL ? late->service->where : NULL, "", NULL };
+	char here[ADDR_TEXT], there[ADDR_TEXT];
+
+	cursor_error(&c, late->at, "%s: %s clashes with %s, %s%s%s at %s:%u%s", late->key,
+		     addr_format(&late->addr, here), addr_format(&early->addr, there), early->key,
+		     early->service != NULL ? " of " : "",
+		     early->service != NULL ? early->service->where : "", l.file, l.line, hint);
+}
+
+static void
+check_clashes(const struct draft *d, const struct entrances *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		for (size_t j = 0; j < i; j++) {
+			const struct entrance_at *late = &e->list[i], *early = &e->list[j];
+			const char *hint;
+
+			if (!clash(&late->addr, &early->addr) || shares(late, early))
+				continue;
+			if (config_setting_source_line(late->at) < config_setting_source_line(early->at)) {
+				late = &e->list[j];
+				early = &e->list[i];
+			}
+			(void)could_share(late, early, &hint);
+			complain_about_two(d, late, early, hint);
+			break;
+		}
+}
+
+/* -- sharers that do not fit ------------------------------------------------------ */
+
+static bool
+same_networks(const struct cidr_set *a, const struct cidr_set *b)
+{
+	return a->n == b->n && (a->n == 0 || memcmp(a->list, b->list, a->n * sizeof(*a->list)) == 0);
+}
+
+static void
+differs(const struct draft *d, const struct service_draft *late, const struct service_draft *early,
+	const char *key, const char *why)
+{
+	struct config_line l =
+		config_text_line(&d->r->text, config_setting_source_line(draft_at(early, key)));
+	struct cursor c = { d->r, late->where, "", NULL };
+
+	cursor_error(&c, draft_at(late, key),
+		     "%s: differs from that of %s at %s:%u, with which it shares a listener: %s", key,
+		     early->where, l.file, l.line, why);
+}
+
+/* What a listener, or a connection before it has said whom it wants, goes by. */
+static void
+check_alike(const struct draft *d, const struct service_draft *late, const struct service_draft *early)
+{
+	static const char *const socket = "it belongs to the listener",
+				 *const unnamed = "it counts before the name is known";
+	const struct service_config *a = &late->s, *b = &early->s;
+
+	if (!same_networks(&a->proxy_protocol.accept_from, &b->proxy_protocol.accept_from))
+		differs(d, late, early, "proxy_protocol.accept_from", unnamed);
+	if (a->proxy_protocol.header_timeout != b->proxy_protocol.header_timeout)
+		differs(d, late, early, "proxy_protocol.header_timeout", unnamed);
+	if (a->tcp.backlog != b->tcp.backlog)
+		differs(d, late, early, "tcp.backlog", socket);
+	if (a->tcp.fastopen != b->tcp.fastopen)
+		differs(d, late, early, "tcp.fastopen", socket);
+	if (a->tcp.user_timeout != b->tcp.user_timeout)
+		differs(d, late, early, "tcp.user_timeout", socket);
+	if (a->mode != MODE_HTTP)
+		return;
+	if (a->http.header_timeout != b->http.header_timeout)
+		differs(d, late, early, "header_timeout", unnamed);
+	if (a->http.max_header_size != b->http.max_header_size)
+		differs(d, late, early, "max_header_size", unnamed);
+	if (a->http.max_headers != b->http.max_headers)
+		differs(d, late, early, "max_headers", unnamed);
+	if (a->http.max_uri != b->http.max_uri)
+		differs(d, late, early, "max_uri", unnamed);
+}
+
+struct named {
+	const char *pattern;
+	const struct service_draft *service;
+};
+
+static int
+compare_named(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+	int order = strcmp(x->pattern, y->pattern);
+
+	return order != 0 ? order : (x->service > y->service) - (x->service < y->service);
+}
+
+/* Where the service says so. */
+static const config_setting_t *
+pattern_at(const struct service_draft *s, const char *pattern)
+{
+	const config_setting_t *list = s->s.mode == MODE_HTTP ? s->hosts : s->sni;
+	char text[ROUTE_PATTERN];
+
+	for (size_t i = 0; i < cursor_items(list); i++)
+		if (route_pattern(config_setting_get_string(cursor_item(list, i)), text) == NULL &&
+		    strcmp(text, pattern) == 0)
+			return cursor_item(list, i);
+	return s->at;
+}
+
+static void
+check_pattern(const struct draft *d, const struct named *late, const struct named *early)
+{
+	const config_setting_t *there = pattern_at(early->service, early->pattern);
+	struct config_line l = config_text_line(&d->r->text, config_setting_source_line(there));
+	struct cursor c = { d->r, late->service->where, "", NULL };
+
+	if (strcmp(late->pattern, early->pattern) == 0 && late->service != early->service)
+		cursor_error(&c, pattern_at(late->service, late->pattern),
+			     "%s: \"%s\" is also that of %s at %s:%u, with which it shares a listener",
+			     late->service->s.mode == MODE_HTTP ? "hosts" : "sni", late->pattern,
+			     early->service->where, l.file, l.line);
+}
+
+/* All of whom share the first one's listener. */
+static void
+check_sharers(const struct draft *d, const struct service_draft **list, size_t n)
+{
+	const struct service_draft *by_default = NULL;
+	struct named *names;
+	size_t total = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct cursor c = { d->r, list[i]->where, "", NULL };
+
+		total += list[i]->s.n_names;
+		if (i > 0)
+			check_alike(d, list[i], list[0]);
+		if (list[i]->s.is_default && by_default != NULL) {
+			struct config_line l = config_text_line(
+				&d->r->text, config_setting_source_line(draft_at(by_default, "default")));
+
+			cursor_error(&c, draft_at(list[i], "default"),
+				     "default: so is %s at %s:%u, with which it shares a listener",
+				     by_default->where, l.file, l.line);
+		} else if (list[i]->s.is_default) {
+			by_default = list[i];
+		}
+	}
+	names = must_array(total + 1, sizeof(*names));
+	total = 0;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < list[i]->s.n_names; k++)
+			names[total++] = (struct named){ list[i]->s.names[k], list[i] };
+	qsort(names, total, sizeof(*names), compare_named);
+	for (size_t i = 1; i < total; i++)
+		check_pattern(d, &names[i], &names[i - 1]);
+	free(names);
+}
+
+static void
+check_shared(const struct draft *d, const struct entrances *e)
+{
+	const struct service_draft **list = must_array(e->n + 1, sizeof(*list));
+
+	for (size_t i = 0; i < e->n; i++) {
+		bool seen = false;
+		size_t n = 0;
+
+		for (size_t j = 0; j < i && !seen; j++)
+			seen = shares(&e->list[i], &e->list[j]);
+		for (size_t j = i; j < e->n && !seen; j++)
+			if (j == i || shares(&e->list[i], &e->list[j]))
+				list[n++] = e->list[j].service;
+		if (n > 1)
+			check_sharers(d, list, n);
+	}
+	free(list);
+}
+
+static void
+add_entrances(struct entrances *e, const struct service_draft *s, const struct addr *list, size_t n,
+	      const config_setting_t *at, const char *key)
+{
+	struct entrance_at new = { .service = s, .key = key, .preview = strcmp(key, "preview") == 0 };
+
+	new.tls = s->s.listen_tls &&strcmp(key, "plain_listen") != 0;
+	for (size_t i = 0; i < n; i++) {
+		new.addr = list[i];
+		new.at = cursor_item(at, i);
+		add_entrance(e, &new);
+	}
+}
+
+void
+draft_check_listeners(const struct draft *d)
+{
+	const config_setting_t *observe =
+		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "observe.listen");
+	const config_setting_t *admin =
+		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.socket");
+	struct entrance_at other = { .addr = d->c.observe.listen, .at = observe, .key = "observe.listen" };
+	struct entrances e = { 0 };
+	struct why why;
+	char *text;
+
+	if (d->c.observe.on && observe != NULL)
+		add_entrance(&e, &other);
+	text = must_printf("unix:%s", d->c.admin.socket);
+	other.at = admin != NULL ? admin : d->root;
+	other.key = "admin.socket";
+	if (addr_parse(text, 0, &other.addr, &why) == OK)
+		add_entrance(&e, &other);
+	free(text);
+	for (size_t i = 0; i < d->n_services; i++) {
+		const struct service_draft *s = &d->services[i];
+
+		add_entrances(&e, s, s->s.listen, s->s.n_listen, s->listen, "listen");
+		add_entrances(&e, s, s->s.plain_listen, s->s.n_plain_listen, s->plain_listen, "plain_listen");
+		add_entrances(&e, s, s->s.preview, s->s.n_preview, s->preview, "preview");
+	}
+	check_clashes(d, &e);
+	check_shared(d, &e);
+	free(e.list);
+}
