@@ -1,5 +1,5 @@
-/* door.h - who may come in: networks, rate, places of one source, places of
- * the service; and the queue of those who wait for a place.
+/* door.h - who may come in: networks, rate, places of one source, a place of
+ * the service, or one in the queue (data/queue.h).
  * The door is asked once the client's address is known.  What it gave a
  * session it takes back in door_leave(); nothing here is counted for the
  * preview entrance, where only the networks matter.
@@ -31,18 +31,6 @@ void door_return(struct lane *l, const struct addr *client, const struct pass *p
 /* The session takes what it was given; and at its end gives it back. */
 void door_enter(struct session *s, const struct pass *pass);
 void door_leave(struct session *s);
-
-/* A session that was told to wait goes to the end of the lane's queue.  It
- * leaves it by queue_tick() or because somebody's place came free, and dials
- * then; or ends there. */
-void queue_join(struct session *s);
-/* Of a session that waits, as it ends: no longer in the queue. */
-void queue_leave(struct session *s);
-/* Every 100 ms: places that came free unnoticed, clients that left. */
-void queue_tick(struct lane *l);
-/* Consumes one place of the service: it is for whoever waits, on whatever
- * worker, or nobody.  Also what a letter with a place does. */
-void queue_give(struct lane *l);
 
 /* Whether one more line about a refused client may be written now. */
 bool door_may_tell(struct lane *l);

@@ -34,7 +34,7 @@ struct lane {
 	unsigned n_listeners;
 	struct balance_round rounds[COLORS];
 	struct link arriving;	/* data/arrival.h */
-	struct link waiting;	/* sessions without a place yet, first come first */
+	struct link waiting;	/* struct waiter, first come first (data/queue.h) */
 	struct link dialing;	/* sessions whose backend is not reached yet */
 	struct link live[COLORS];	/* established, main entrance */
 	struct link previews;	/* established, preview entrance */

@@ -8,6 +8,7 @@
 
 #include "data/endpoint.h"
 #include "data/lane.h"
+#include "data/queue.h"
 #include "net/io.h"
 
 #define SESSION_MAGIC 0x73657373u
@@ -19,7 +20,7 @@ struct session_tried {
 	struct backend *list[];	/* references */
 };
 
-/* WAITING: for a place in the service; it has no color yet. */
+/* WAITING: for a place in the service, or for one on a backend; it has no color. */
 enum session_state { SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
 
 struct session {
@@ -32,7 +33,10 @@ struct session {
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
 	struct deadline deadline;	/* queue while waiting, connect while dialing, then idle */
-	struct link link;	/* waiting, dialing, live, previews, or the worker's ended */
+	union {
+		struct link link;	/* dialing, live, previews, or the worker's ended */
+		struct waiter waiter;	/* waiting, in the same place */
+	};
 	struct lane *lane;
 	struct backend *backend;	/* one reference; NULL before the first try */
 	uint64_t epoch;	/* of the snapshot that chose the backend */
@@ -56,8 +60,6 @@ void session_new(struct lane *l, enum entrance entrance, int fd, const struct ad
 /* The same of a connection that has arrived (data/arrival.h): takes over io and
  * what the door gave; *io is closed on return. */
 void session_arrive(struct io *io, const struct arrival_facts *facts);
-/* It was let in and is in no list: counts it, and dials. */
-void session_begin(struct session *s);
 void session_forget_tried(struct session *s);
 /* Begins (again) to reach a backend by the lane's present snapshot. */
 void session_dial(struct session *s);

@@ -38,6 +38,13 @@ admission_enter(struct admission *a, uint32_t n)
 	return true;
 }
 
+/* Just now; for whoever tells why. */
+static inline bool
+admission_is_full(const struct admission *a)
+{
+	return a->limit > 0 && atomic_load_explicit(&a->held, memory_order_relaxed) >= a->limit;
+}
+
 static inline void
 admission_leave(struct admission *a, uint32_t n)
 {

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "data/door.h"
 #include "data/proxied.h"
+#include "data/queue.h"
 #include "model/source.h"
 
 /* Lines about refused clients of one service in one second: whoever knocks a
@@ -62,19 +63,17 @@ give_source(struct lane *l, const struct addr *client)
 
 /* Nobody overtakes those who wait. */
 static bool
-take_place(struct service *s)
+take_place(struct lane *l)
 {
-	bool queues = s->config->limits.queue_timeout > 0;
+	struct service *s = l->service;
 
-	return (!queues || service_waiting(s) == 0) && admission_enter(&s->admission, 1);
+	return (!queue_is_on(l) || service_waiting(s) == 0) && admission_enter(&s->admission, 1);
 }
 
 enum door
 door_reserve(struct lane *l, enum entrance entrance, const struct addr *peer, struct pass *pass,
 	     enum ending *why)
 {
-	struct service *s = l->service;
-
 	*why = END_PROXY_DENIED;
 	if (proxied_denies(l, peer))
 		return DOOR_SHUT;
@@ -84,9 +83,9 @@ door_reserve(struct lane *l, enum entrance entrance, const struct addr *peer, st
 	if (l->snapshot->refuse)
 		return DOOR_SHUT;
 	*why = END_LIMIT;
-	pass->place = take_place(s);
+	pass->place = take_place(l);
 	/* Without one it may still get in line, once it is known. */
-	return pass->place || s->config->limits.queue_timeout > 0 ? DOOR_OPEN : DOOR_SHUT;
+	return pass->place || queue_is_on(l) ? DOOR_OPEN : DOOR_SHUT;
 }
 
 enum door
@@ -94,7 +93,6 @@ door_ask(struct lane *l, enum entrance entrance, const struct addr *client, stru
 	 enum ending *why)
 {
 	struct service *s = l->service;
-	bool queues = s->config->limits.queue_timeout > 0;
 
 	*why = END_DENIED;
 	if (!is_welcome(&s->config->limits, client))
@@ -106,13 +104,13 @@ door_ask(struct lane *l, enum entrance entrance, const struct addr *client, stru
 		return DOOR_SHUT;
 	if ((s->source_rates != NULL || s->source_counts != NULL) && !take_source(l, client, pass, why))
 		return DOOR_SHUT;
-	if (pass->place || (pass->place = take_place(s)))
+	if (pass->place || (pass->place = take_place(l)))
 		return DOOR_OPEN;
-	pass->queued = queues && admission_enter(&s->queue, 1);
+	pass->queued = queue_is_on(l) && admission_enter(&s->queue, 1);
 	if (pass->queued)
 		return DOOR_QUEUE;
 	door_return(l, client, pass);
-	*why = END_LIMIT;
+	*why = admission_is_full(&s->admission) ? END_LIMIT : END_BACKEND_LIMIT;
 	return DOOR_SHUT;
 }
 

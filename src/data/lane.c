@@ -3,6 +3,7 @@
 
 #include "data/arrival.h"
 #include "data/lane.h"
+#include "data/queue.h"
 #include "data/session.h"
 
 /* Sessions looked at in one round of a drain, so that a round stays well
@@ -53,7 +54,7 @@ lane_free(struct lane *l)
 	for (unsigned i = 0; i < l->n_listeners; i++)
 		listener_close(&l->listeners[i]);
 	/* Those who wait first, or they would get the places of the others. */
-	end_all(&l->waiting, END_STOP);
+	queue_end(l, END_STOP);
 	arrival_end_all(l, END_STOP);
 	end_all(&l->dialing, END_STOP);
 	end_all(&l->previews, END_STOP);
@@ -102,6 +103,8 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 		arrival_recolor_all(l);
 	}
 	snapshot_unref(&old);
+	/* Backends of the color, or of the other one, with room for who waits. */
+	queue_look(l);
 	for (unsigned i = 0; i < l->n_listeners; i++)
 		listener_resume(&l->listeners[i]);
 }
@@ -183,7 +186,7 @@ lane_drain_step(struct lane *l, double now)
 		/* When all of a service ends, what has no backend yet ends with it; first
 		 * of all those who wait, or they would get the places of the others. */
 		if (is_over(d, now) && d->orders.ending == END_STOP) {
-			end_all(&l->waiting, END_STOP);
+			queue_end(l, END_STOP);
 			arrival_end_all(l, END_STOP);
 			end_all(&l->dialing, END_STOP);
 		}

@@ -1,53 +1,57 @@
-/* queue.c - clients that wait because the service is at max_connections.
+/* queue.c - clients that wait because the service is at max_connections, or
+ * all backends of the active color are at backend_max_connections.
  * Each worker has a queue, first come first served; a place that comes free
  * goes to the workers in turn, as a letter when it is another's.  Whoever
- * carries a letter holds the place, so nobody can overtake.
+ * carries a letter holds the place, so nobody can overtake.  Places on backends
+ * need no letters: while anybody waits no newcomer dials, and who is first in
+ * line and finds none stays there.
  * Thread: owning worker; a letter's journey ends on its receiver's. */
 #include <stdlib.h>
 
-#include "data/door.h"
 #include "data/proxy.h"
+#include "data/queue.h"
+#include "data/lane.h"
 #include "net/sock.h"
 
 /* Clients asked in one tick whether they are still there, from the front. */
 #define ASKED_MAX 512
 
-void
-queue_leave(struct session *s)
+bool
+queue_is_on(const struct lane *l)
 {
-	struct lane *l = s->lane;
-
-	CHECK(s->state == SESSION_WAITING);
-	list_remove(&s->link);
-	deadline_disarm(&s->deadline);
-	admission_leave(&l->service->queue, 1);
-	atomic_fetch_sub_explicit(&l->service->waiting[l->worker->index], 1, memory_order_relaxed);
-	/* Whatever comes next, it is judged by what is true now. */
-	s->color = (uint8_t)l->snapshot->active;
-	s->epoch = l->snapshot->epoch;
+	return l->service->config->limits.queue_timeout > 0;
 }
 
-/* Gives a place to the first that is still there; false when there is none. */
+void
+queue_leave(struct lane *l, struct waiter *w)
+{
+	list_remove(&w->link);
+	admission_leave(&l->service->queue, 1);
+	atomic_fetch_sub_explicit(&l->service->waiting[l->worker->index], 1, memory_order_relaxed);
+}
+
+static bool
+is_gone(const struct waiter *w)
+{
+	return sock_error(w->ops->client(w)) != 0;
+}
+
+/* Gives a place to the first that is still there; false when there is none, or
+ * it finds no backend. */
 static bool
 serve_first(struct lane *l)
 {
 	struct link *first;
 
 	while ((first = list_first(&l->waiting)) != NULL) {
-		struct session *s = list_entry(first, struct session, link);
+		struct waiter *w = list_entry(first, struct waiter, link);
 
-		if (l->snapshot->refuse) {
-			session_end(s, END_STALE);
-			continue;
-		}
-		if (sock_error(io_fd(&s->client)) != 0) {
-			session_end(s, END_CLIENT_GONE);
-			continue;
-		}
-		queue_leave(s);
-		s->has_place = 1;
-		session_begin(s);
-		return true;
+		if (l->snapshot->refuse)
+			w->ops->end(w, END_STALE);
+		else if (is_gone(w))
+			w->ops->end(w, END_CLIENT_GONE);
+		else
+			return w->ops->begin(w);
 	}
 	return false;
 }
@@ -100,55 +104,81 @@ find_waiting(struct lane *l, unsigned *worker)
 	return false;
 }
 
-static void
-give_one(struct lane *l)
+/* False: nobody can make use of it now. */
+static bool
+hand_over(struct lane *l)
 {
-	struct service *s = l->service;
 	unsigned worker;
 
 	while (find_waiting(l, &worker)) {
-		if (worker != l->worker->index ? send_place(l, worker) : serve_first(l))
-			return;
 		if (worker != l->worker->index)
-			break;
+			return send_place(l, worker);
+		if (serve_first(l))
+			return true;
+		/* Those who are left found no backend; so would the others. */
+		if (!list_empty(&l->waiting))
+			return false;
 	}
-	admission_leave(&s->admission, 1);
+	return false;
 }
 
-void
-queue_give(struct lane *l)
+/* Who is served may end at once and give the place back: that is done here,
+ * one after the other, instead of ever deeper. */
+static void
+hand_over_all(struct lane *l)
 {
-	/* Who is served may end at once and give the place back: that is done
-	 * here, one after the other, instead of ever deeper. */
-	l->places++;
 	if (l->giving)
 		return;
 	l->giving = true;
 	while (l->places > 0) {
 		l->places--;
-		give_one(l);
+		if (!hand_over(l))
+			admission_leave(&l->service->admission, 1);
 	}
 	l->giving = false;
 }
 
-/* A place that came free between somebody's look at it and his queueing. */
-static void
-take_unnoticed(struct lane *l)
+void
+queue_give(struct lane *l)
 {
-	while (!list_empty(&l->waiting) && admission_enter(&l->service->admission, 1))
-		queue_give(l);
+	l->places++;
+	hand_over_all(l);
 }
 
 void
-queue_join(struct session *s)
+queue_look(struct lane *l)
 {
-	struct lane *l = s->lane;
+	bool served = true;
 
-	s->state = SESSION_WAITING;
-	list_append(&l->waiting, &s->link);
-	deadline_arm(l->queue_clock, &s->deadline, l->worker->now);
+	if (l->giving)
+		return;
+	while (served && !list_empty(&l->waiting) && admission_enter(&l->service->admission, 1)) {
+		l->giving = true;
+		served = serve_first(l);
+		l->giving = false;
+		if (!served)
+			admission_leave(&l->service->admission, 1);
+		hand_over_all(l);
+	}
+}
+
+void
+queue_join(struct lane *l, struct waiter *w, enum queue_end end)
+{
+	list_append(end == QUEUE_FRONT ? l->waiting.next : &l->waiting, &w->link);
 	atomic_fetch_add_explicit(&l->service->waiting[l->worker->index], 1, memory_order_relaxed);
-	take_unnoticed(l);
+	/* What came free between its look and this. */
+	queue_look(l);
+}
+
+void
+queue_end(struct lane *l, enum ending ending)
+{
+	LIST_EACH(it, &l->waiting) {
+		struct waiter *w = list_entry(it, struct waiter, link);
+
+		w->ops->end(w, ending);
+	}
 }
 
 void
@@ -157,12 +187,12 @@ queue_tick(struct lane *l)
 	unsigned asked = 0;
 
 	LIST_EACH(it, &l->waiting) {
-		struct session *s = list_entry(it, struct session, link);
+		struct waiter *w = list_entry(it, struct waiter, link);
 
 		if (asked++ == ASKED_MAX)
 			break;
-		if (sock_error(io_fd(&s->client)) != 0)
-			session_end(s, END_CLIENT_GONE);
+		if (is_gone(w))
+			w->ops->end(w, END_CLIENT_GONE);
 	}
-	take_unnoticed(l);
+	queue_look(l);
 }

@@ -18,6 +18,8 @@
 #define BUSY_WITHIN 1.0
 /* Backends that could not be reached, as a log line names them. */
 #define TRIED_TOLD 8
+/* Who waits for a backend may come back so much later to one that failed. */
+#define TRY_AGAIN_AFTER 1.0
 #define TRIED_TEXT (TRIED_TOLD * (ADDR_TEXT + 3) + 16)
 
 static struct tally_color *
@@ -124,6 +126,19 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 	}
 }
 
+/* Whatever comes next, it is judged by what is true now. */
+static void
+leave_queue(struct session *s)
+{
+	struct lane *l = s->lane;
+
+	CHECK(s->state == SESSION_WAITING);
+	queue_leave(l, &s->waiter);
+	deadline_disarm(&s->deadline);
+	s->color = (uint8_t)l->snapshot->active;
+	s->epoch = l->snapshot->epoch;
+}
+
 void
 session_end(struct session *s, enum ending ending)
 {
@@ -135,7 +150,7 @@ session_end(struct session *s, enum ending ending)
 	ON_WORKER(w);
 	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
 	if (!counted)
-		queue_leave(s);
+		leave_queue(s);
 	t = tally_of(s);
 	if (s->state == SESSION_LIVE && ending != END_DONE) {
 		if (is_truncated(s, &s->down, ending, END_BACKEND_RESET))
@@ -430,20 +445,70 @@ choose(struct session *s, const struct snapshot_color *sc)
 	return balance_take(sc, &s->lane->rounds[s->color], &ask);
 }
 
-/* Reaches a backend, or ends: by `otherwise` when some were tried before. */
+/* The same for one that may still try; NULL as well when it may not. */
+static struct backend *
+choose_next(struct session *s)
+{
+	if (s->tries > s->lane->service->config->retries)
+		return NULL;
+	return choose(s, &s->lane->snapshot->colors[s->color]);
+}
+
+/* Nobody was left to choose: was that because of those that are full? */
+static bool
+is_full(const struct session *s, const struct snapshot_color *sc)
+{
+	unsigned left = sc->n;
+
+	if (s->lane->service->config->backend_max_connections == 0)
+		return false;
+	for (unsigned i = 0; s->tried != NULL && i < sc->n; i++)
+		for (unsigned k = 0; k < s->tried->n; k++)
+			if (s->tried->list[k] == sc->usable[i]) {
+				left--;
+				break;
+			}
+	return left > 0;
+}
+
 static void
-dial(struct session *s, enum ending otherwise)
+join_queue(struct session *s, enum queue_end end)
 {
 	struct lane *l = s->lane;
-	const struct snapshot *snap = l->snapshot;
-	const struct snapshot_color *sc;
-	unsigned limit = 1 + l->service->config->retries;
-	struct backend *b;
 
-	CHECK(s->state == SESSION_DIALING && !io_is_open(&s->server));
-	session_recolor(s);
-	sc = &snap->colors[s->color];
-	while (s->tries < limit && (b = choose(s, sc)) != NULL) {
+	s->state = SESSION_WAITING;
+	deadline_arm(l->queue_clock, &s->deadline, l->worker->now);
+	queue_join(l, &s->waiter, end);
+}
+
+/* It was let in, but every backend that it could reach is full: it gives its
+ * place back and waits, if it may.  Who had been dialing came before those who
+ * wait. */
+static bool
+await_backend(struct session *s)
+{
+	struct lane *l = s->lane;
+
+	if (!s->has_place || s->tries > l->service->config->retries || !queue_is_on(l) ||
+	    !is_full(s, &l->snapshot->colors[s->color]) || !admission_enter(&l->service->queue, 1))
+		return false;
+	drop_backend(s);
+	tally_add(&tally_of(s)->active, (uint64_t)-1);
+	list_remove(&s->link);
+	s->has_place = 0;
+	admission_leave(&l->service->admission, 1);
+	join_queue(s, s->retries > 0 ? QUEUE_FRONT : QUEUE_BACK);
+	return true;
+}
+
+/* Reaches b or, when that fails at once, another; or waits, or ends: by
+ * `otherwise` when some were tried before. */
+static void
+dial_from(struct session *s, struct backend *b, enum ending otherwise)
+{
+	struct lane *l = s->lane;
+
+	for (; b != NULL; b = choose_next(s)) {
 		switch (try_backend(s, b)) {
 		case TRIED_WELL:
 			return;
@@ -457,10 +522,20 @@ dial(struct session *s, enum ending otherwise)
 			return;
 		}
 	}
+	if (await_backend(s))
+		return;
 	if (s->tries > 0)
 		session_end(s, otherwise);
 	else
-		session_end(s, sc->n == 0 ? END_NO_BACKEND : END_BACKEND_LIMIT);
+		session_end(s, l->snapshot->colors[s->color].n == 0 ? END_NO_BACKEND : END_BACKEND_LIMIT);
+}
+
+static void
+dial(struct session *s, enum ending otherwise)
+{
+	CHECK(s->state == SESSION_DIALING && !io_is_open(&s->server));
+	session_recolor(s);
+	dial_from(s, choose_next(s), otherwise);
 }
 
 void
@@ -479,21 +554,66 @@ idle_ending(const struct session *s)
 	return sc->client_timeout >= 0 ? END_CLIENT_TIMEOUT : END_IDLE;
 }
 
-void
-session_begin(struct session *s)
+/* It was let in and is in no list: counts it, as one of the active color. */
+static void
+begin(struct session *s)
 {
 	s->state = SESSION_DIALING;
 	s->color = (uint8_t)s->lane->snapshot->active;
 	list_append(&s->lane->dialing, &s->link);
 	tally_add(&tally_of(s)->active, 1);
-	session_dial(s);
 }
+
+/* -- waiting for its turn ------------------------------------------------- */
+
+static int
+waiting_client(const struct waiter *w)
+{
+	return io_fd(&container_of(w, struct session, waiter)->client);
+}
+
+static bool
+waiting_begin(struct waiter *w)
+{
+	struct session *s = container_of(w, struct session, waiter);
+	struct lane *l = s->lane;
+	enum color active = l->snapshot->active;
+	struct backend *b;
+
+	CHECK(s->magic == SESSION_MAGIC && s->state == SESSION_WAITING);
+	if (s->color != active) {
+		s->color = (uint8_t)active;
+		s->tries = 0;
+		session_forget_tried(s);
+	}
+	if (s->tried != NULL && l->worker->now - s->dialed >= TRY_AGAIN_AFTER)
+		session_forget_tried(s);
+	b = choose_next(s);
+	if (b == NULL && l->snapshot->colors[active].n > 0)
+		return false;
+	leave_queue(s);
+	s->has_place = 1;
+	begin(s);
+	dial_from(s, b, END_CONNECT);
+	return true;
+}
+
+static void
+waiting_end(struct waiter *w, enum ending ending)
+{
+	session_end(container_of(w, struct session, waiter), ending);
+}
+
+static const struct waiter_ops waiting_ops = { waiting_client, waiting_begin, waiting_end };
+
+/* -- its time is over -------------------------------------------------------- */
 
 void
 session_on_deadline(struct deadline *d)
 {
 	struct session *s = container_of(d, struct session, deadline);
 
+	CHECK(s->magic == SESSION_MAGIC);
 	if (s->state == SESSION_LIVE) {
 		session_end(s, idle_ending(s));
 		return;
@@ -582,11 +702,14 @@ session_arrive(struct io *io, const struct arrival_facts *facts)
 	io_init(&s->server, -1, session_on_server);
 	deadline_init(&s->deadline);
 	list_init(&s->link);
+	s->waiter.ops = &waiting_ops;
 	door_enter(s, &facts->pass);
-	if (facts->door == DOOR_QUEUE)
-		queue_join(s);
-	else
-		session_begin(s);
+	if (facts->door == DOOR_QUEUE) {
+		join_queue(s, QUEUE_BACK);
+		return;
+	}
+	begin(s);
+	session_dial(s);
 }
 
 void

@@ -11,6 +11,7 @@
 #include "data/door.h"
 #include "data/lane.h"
 #include "data/proxy.h"
+#include "data/queue.h"
 #include "data/session.h"
 #include "net/sock.h"
 

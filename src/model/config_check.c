@@ -248,9 +248,10 @@ check_limits(const struct cursor *c, const struct service_draft *s)
 {
 	const struct limits_config *l = &s->s.limits;
 
-	if (l->queue_timeout > 0 && s->s.max_connections == 0)
+	if (l->queue_timeout > 0 && s->s.max_connections == 0 && s->s.backend_max_connections == 0)
 		cursor_warn(c, draft_at(s, "queue_timeout"),
-			    "queue_timeout changes nothing while max_connections is 0: nobody has to wait");
+			    "queue_timeout changes nothing while max_connections and "
+			    "backend_max_connections are 0: nobody has to wait");
 	if (l->queue_timeout <= 0 && l->queue != QUEUE_AUTO)
 		cursor_warn(c, draft_at(s, "queue_limit"),
 			    "queue_limit changes nothing while queue_timeout is 0: nobody waits");

@@ -8,6 +8,8 @@
 #define LABELS_JSON_MAX 4096
 #define QUEUE_SHARE 10
 #define QUEUE_MIN 16
+/* Of a service that lets in any number. */
+#define QUEUE_OF_MANY 10000
 
 static void
 service_defaults(struct service_draft *d)
@@ -82,7 +84,7 @@ labels_json(const struct cursor *c, const struct service_draft *s)
 static void
 settle_queue(struct service_config *s)
 {
-	unsigned share = s->max_connections / QUEUE_SHARE;
+	unsigned share = s->max_connections > 0 ? s->max_connections / QUEUE_SHARE : QUEUE_OF_MANY;
 
 	if (s->limits.queue == QUEUE_AUTO)
 		s->limits.queue = share < QUEUE_MIN ? QUEUE_MIN : share;

@@ -1,4 +1,5 @@
 """Waiting for a place: in order, bounded, on all workers, over flips."""
+import socket
 import time
 
 import pytest
@@ -31,7 +32,7 @@ def queue_up(teal, closing, n):
 def silent(client):
     client.sock.setblocking(False)
     try:
-        client.sock.recv(1)
+        client.sock.recv(1, socket.MSG_PEEK)
         return False
     except BlockingIOError:
         return True
@@ -199,3 +200,146 @@ def test_everybody_gets_a_turn_on_every_worker(web, farm, load):
     waiting(teal, 4)
     for c in clients:
         c.close()
+
+
+# ---- for a place on a backend ----
+
+def crowded(web, backend, closing, n=2, each=1, **keys):
+    """A service whose n backends are all full; and who has their places."""
+    nodes = [backend(f"g{i}") for i in range(n)]
+    teal = web(**({"green": nodes, "backend_max_connections": each, "queue_timeout": 60.0, "health": {"type": "none"},
+                   "top": {"workers": 1}} | keys))
+    holders = [closing.add(teal.connect()) for _ in range(n * each)]
+    assert sorted({h.peer for h in holders}) == [b.name for b in nodes]
+    return teal, holders
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_full_backends_let_wait_as_well(web, backend, closing, workers):
+    teal, holders = crowded(web, backend, closing, max_connections=0, top={"workers": workers})
+    queue = queue_up(teal, closing, 4)
+    m = teal.metrics()
+    assert m.get("teal_connections", service="web", color="green") == 2
+    assert m.get("teal_rejected_total", service="web") == 0
+    left = queue[:]
+    while left:
+        gone = holders.pop(0)
+        gone.close()
+        # One of them, whichever worker it waits on, and the one place there is.
+        c = until(lambda: next((q for q in left if not silent(q)), None), "somebody's turn")
+        assert workers > 1 or c is left[0]
+        assert c.echo().peer == gone.peer
+        left.remove(c)
+        holders.append(c)
+        assert all(silent(q) for q in left)
+        waiting(teal, len(left))
+    for h in holders:
+        h.echo().close()
+    m = teal.wait_metric(0, "teal_connections", service="web")
+    assert m.get("teal_rejected_total", service="web") == 0
+
+
+def test_who_waits_for_a_backend_takes_no_place_of_the_service(web, backend, closing):
+    teal, _ = crowded(web, backend, closing, max_connections=3)
+    queue_up(teal, closing, 3)
+    assert teal.metrics().get("teal_connections", service="web", color="green") == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_flip_brings_those_who_wait_to_the_other_color_at_once(web, backend, closing, workers):
+    teal, holders = crowded(web, backend, closing, each=2, drain={"timeout": 60.0, "idle": 0},
+                            top={"workers": workers})
+    queue = queue_up(teal, closing, 5)
+    assert teal.ok("flip", "web", "blue")["changed"]
+    # Two places are there, for those who came first; the others wait on.
+    served = until(lambda: len(s := [c for c in queue if not silent(c)]) == 2 and s, "two are served")
+    assert [c.echo().peer for c in served] == ["blue", "blue"]
+    assert workers > 1 or served == queue[:2]
+    waiting(teal, 3)
+    # Green's places are of no use to them any more.
+    for h in holders:
+        h.close()
+    teal.wait_metric(0, "teal_connections", service="web", color="green")
+    waiting(teal, 3)
+    served[0].close()
+    until(lambda: len([c for c in queue if c not in served and not silent(c)]) == 1, "one more is served")
+
+
+def test_who_leaves_does_not_take_the_backend_with_it(web, backend, closing):
+    teal, holders = crowded(web, backend, closing, n=1)
+    queue = queue_up(teal, closing, 3)
+    queue[0].reset()
+    waiting(teal, 2)
+    teal.wait_log("tcp.session", end="client_gone")
+    holders[0].close()
+    assert queue[1].echo().peer == "g0"
+    assert silent(queue[2])
+
+
+def test_waiting_for_a_backend_is_bounded_in_time_and_number(web, backend, closing):
+    teal, _ = crowded(web, backend, closing, n=1, queue_limit=1, queue_timeout=1.0)
+    queue = queue_up(teal, closing, 1)
+    with teal.connect() as late:
+        assert late.line() is None
+    teal.wait_metric(1, "teal_rejected_total", service="web", reason="backend_limit")
+    assert queue[0].read_end()[0] == b""
+    teal.wait_metric(1, "teal_rejected_total", service="web", reason="queue_timeout")
+    waiting(teal, 0)
+
+
+def test_without_a_queue_full_backends_refuse(web, backend, closing):
+    teal, _ = crowded(web, backend, closing, queue_timeout=0.0)
+    with teal.connect() as late:
+        assert late.line() is None
+    teal.wait_metric(1, "teal_rejected_total", service="web", reason="backend_limit")
+
+
+def test_previews_do_not_wait(web, backend, ports, closing):
+    teal = web(preview=f"127.0.0.1:{ports.hold()}", backend_max_connections=1, queue_timeout=60.0)
+    with teal.connect(key="preview") as first:
+        assert first.peer == "blue"
+        with teal.connect(key="preview") as second:
+            assert second.line() is None
+    teal.wait_log("tcp.session", end="backend_limit")
+
+
+def test_a_dead_backend_does_not_cost_those_their_turn_who_could_wait_for_another(web, backend, closing):
+    """One is full, the other refuses: they wait for the first, and when the
+    second is back it is theirs as well."""
+    teal, holders = crowded(web, backend, closing, retries=100)
+    dead = next(h for h in holders if h.peer == "g1")
+    # g1 stops, and who was on it leaves: its place is free, but of no use.
+    node = [b for b in closing if getattr(b, "name", "") == "g1"][0]
+    node.stop()
+    dead.close()
+    queue = queue_up(teal, closing, 3)
+    time.sleep(0.3)
+    assert all(silent(c) for c in queue)
+    next(h for h in holders if h.peer == "g0").close()
+    assert queue[0].echo().peer == "g0"
+    assert teal.metrics().get("teal_rejected_total", service="web") == 0
+    node.start()
+    assert queue[1].echo().peer == "g1"
+    assert silent(queue[2])
+    queue[0].close()
+    assert queue[2].echo().peer == "g0"
+    assert teal.wait_log("tcp.session", retries=1)["tried"] == [node.address]
+
+
+@pytest.mark.tsan
+@pytest.mark.scales
+def test_everybody_gets_a_backend_on_every_worker(web, farm, load):
+    a, b = farm("a"), farm("b")
+    teal = web(green=[a, b], backend_max_connections=3, max_connections=0, queue_timeout=120.0, queue_limit=0,
+               balance="least_conn", top={"workers": 4})
+    crowd = load(teal, 64)
+    end = time.monotonic() + scaled(20.0, 2.0)
+    while time.monotonic() < end:
+        states = teal.ok("status", "web")["services"][0]["colors"]["green"]["backends"]
+        assert all(s["connections"] <= 3 for s in states)
+        time.sleep(0.02)
+    sessions = crowd.finish()
+    assert len(sessions) > 64 and not [s for s in sessions if s.error]
+    waiting(teal, 0)
+    m = teal.wait_metric(0, "teal_connections", service="web")
+    assert m.get("teal_rejected_total", service="web") == 0

@@ -428,6 +428,8 @@ test_the_queue_is_bounded_without_being_asked(void **state)
 	assert_int_equal(shop(PAIR "queue_timeout = 1; max_connections = 20;")->limits.queue, 16);
 	assert_int_equal(shop(PAIR "queue_timeout = 1; queue_limit = 3;")->limits.queue, 3);
 	assert_int_equal(shop(PAIR "queue_timeout = 1;")->limits.queue, 10000);
+	assert_int_equal(shop(PAIR "queue_timeout = 1; max_connections = 0; backend_max_connections = 9;")->limits.queue,
+			 10000);
 	assert_int_equal(t.warnings.n, 0);
 }
 
@@ -437,7 +439,9 @@ test_limits_that_change_nothing_are_warned_about(void **state)
 	(void)state;
 	shop(PAIR "queue_timeout = 1; max_connections = 0;");
 	assert_int_equal(t.warnings.n, 1);
-	assert_non_null(strstr(t.warnings.lines[0], "queue_timeout changes nothing while max_connections is 0"));
+	assert_non_null(strstr(t.warnings.lines[0], "queue_timeout changes nothing while max_connections and backend_max_"));
+	shop(PAIR "queue_timeout = 1; max_connections = 0; backend_max_connections = 5;");
+	assert_int_equal(t.warnings.n, 0);
 	shop(PAIR "queue_limit = 5;");
 	assert_int_equal(t.warnings.n, 1);
 	assert_non_null(strstr(t.warnings.lines[0], "queue_limit changes nothing while queue_timeout is 0"));

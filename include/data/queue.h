@@ -1,0 +1,51 @@
+/* queue.h - clients that wait: for a place in the service, or because every
+ * backend of the active color is full.
+ * Each worker has a queue, first come first served, and nobody overtakes those
+ * who wait, on whatever worker.  Whatever waits embeds a struct waiter.
+ * Thread: the owning worker. */
+#ifndef DATA_QUEUE_H
+#define DATA_QUEUE_H
+
+#include "base/list.h"
+#include "model/ending.h"
+
+struct lane;
+struct waiter;
+
+struct waiter_ops {
+	/* The client's descriptor, asked now and then whether it is still there. */
+	int (*client)(const struct waiter *w);
+	/* A place in the service is its.  It takes one on a backend of the color
+	 * that is active now, calls queue_leave() and begins, and may have ended
+	 * when this returns.  False, and nothing has changed: all are full. */
+	bool (*begin)(struct waiter *w);
+	/* Ends it for that reason; it calls queue_leave(). */
+	void (*end)(struct waiter *w, enum ending ending);
+};
+
+struct waiter {
+	struct link link;	/* the queue's while it waits; before and after that the owner's */
+	const struct waiter_ops *ops;
+};
+
+enum queue_end { QUEUE_FRONT, QUEUE_BACK };
+
+/* Whether the service lets clients wait. */
+bool queue_is_on(const struct lane *l);
+/* It is in no list, and holds a place in the queue (service->queue) and none
+ * in the service.  FRONT: it was let in before those who wait.  Its deadline, of
+ * queue_timeout, is the owner's to arm first and to disarm.  May begin it at once. */
+void queue_join(struct lane *l, struct waiter *w, enum queue_end end);
+/* As it begins or ends: no longer in the queue. */
+void queue_leave(struct lane *l, struct waiter *w);
+/* Ends all who wait. */
+void queue_end(struct lane *l, enum ending ending);
+/* Places may have come free unnoticed: by another color, another backend. */
+void queue_look(struct lane *l);
+/* Every 100 ms: the same, and clients that left. */
+void queue_tick(struct lane *l);
+/* Consumes one place of the service: it is for whoever waits, on whatever
+ * worker, or nobody.  Also what a letter with a place does. */
+void queue_give(struct lane *l);
+
+#endif
