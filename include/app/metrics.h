@@ -1,4 +1,4 @@
-/* metrics.h - everything countable, in the Prometheus text format.
+/* metrics.h - everything countable, as Prometheus reads it.
  * Thread: main. */
 #ifndef APP_METRICS_H
 #define APP_METRICS_H
@@ -7,8 +7,20 @@
 #include "control/control.h"
 #include "proto/prometheus.h"
 
-/* Appends all families; sticky failure in the buf when it is full. */
-void metrics_write(struct buf *out, const struct control *c);
+/* How far an exposition has come: it is written piece by piece, so that
+ * however many services there are, main never does nothing else for long.
+ * Begin with the format alone set. */
+struct metrics_cursor {
+	enum prom_format format;
+	size_t stage, entry;
+	bool over;
+};
+
+/* Appends until the buf holds `enough` bytes or there is nothing more (then
+ * at->over); sticky failure in the buf when it is full. */
+void metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at, size_t enough);
+/* Appends all at once. */
+void metrics_write(struct buf *out, const struct control *c, enum prom_format format);
 
 /* The process_* families, as Prometheus clients name them; what the kernel
  * does not tell is left out.  In metrics_process.c. */

@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include "app/metrics.h"
 #include "app/observe.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -43,6 +44,11 @@ struct visitor {
 	ev_timer deadline;	/* of the state */
 	double began;	/* clock_now() when the reply began */
 	bool keep;	/* another request may follow this one */
+	/* Appends what comes next of a body that is made while it is sent, at
+	 * least a byte; false: that was the last of it.  NULL: all is in out. */
+	bool (*more)(struct visitor *v, struct buf *piece);
+	bool chunked;	/* pieces have their length before them */
+	struct metrics_cursor metrics;
 	struct buf in, out;
 	struct http1_head head;
 };

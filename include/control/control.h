@@ -64,6 +64,9 @@ struct control {
 	double started;	/* clock_now() of the start */
 	bool store_ready;
 	ev_timer publish_timer;	/* gathers changes of one loop turn */
+	ev_timer pulse;	/* measures how late this very loop is */
+	double pulsed;	/* clock_now() of its last beat */
+	struct tally_histogram lag;
 	ev_timer recover_timer;	/* ejections that end, weights that grow */
 	ev_timer first_round;	/* serving begins without verdicts that take long */
 	bool first_round_over;

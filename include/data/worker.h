@@ -41,6 +41,7 @@ struct worker {
 	bool starved;	/* accepting pauses for want of descriptors */
 	bool held;	/* accepting pauses after a stall */
 	double ticked;	/* when the last tick came */
+	struct tally_histogram lag;	/* how late; read by main */
 	double held_since;
 	double complained;	/* worker->now of the last line about it */
 	struct link ended;	/* sessions to be freed when this turn is over */

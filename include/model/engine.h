@@ -52,6 +52,9 @@ struct engine {
 	void (*close)(struct engine *e);
 	/* The answer to on_stalled(): what is known is fresh, go on. */
 	void (*resume)(struct engine *e, unsigned thread);
+	/* How late that thread's loop came to its ticks, ten a second: the time
+	 * that something held it.  NULL: there is no such thread. */
+	const struct tally_histogram *(*lag)(const struct engine *e, unsigned thread);
 
 	/* Upcalls, set by whoever owns the engine. */
 	void (*on_taken)(void *arg, struct service *s, uint64_t generation);

@@ -64,6 +64,9 @@ void tally_observe(struct tally_histogram *h, double seconds);
  * there was one), and the time from its first byte to the last of the reply.
  * The tally must be of a service of HTTP. */
 void tally_request(struct tally_color *t, unsigned status, double seconds);
+/* A tick that was due every `every` seconds came so long after the last one;
+ * by tally_request_bounds. */
+void tally_lag(struct tally_histogram *h, double since, double every);
 
 /* Any thread. */
 static inline uint64_t

@@ -16,6 +16,7 @@
 /* How long the end waits for the store to hear it. */
 #define GOODBYE 0.5
 #define STALE_EVERY 0.25
+#define PULSE 0.1
 /* A backend that takes longer to answer its first check than this does not
  * hold up the start. */
 #define FIRST_ROUND_EXTRA 0.25
@@ -198,6 +199,18 @@ control_on_publish(struct ev_loop *loop, ev_timer *t, int revents)
 	for (size_t i = 0; i < c->n; i++)
 		if (c->entries[i].dirty)
 			publish_now(&c->entries[i]);
+}
+
+static void
+control_on_pulse(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct control *c = container_of(t, struct control, pulse);
+	double now = clock_now();
+
+	(void)loop;
+	(void)revents;
+	tally_lag(&c->lag, now - c->pulsed, PULSE);
+	c->pulsed = now;
 }
 
 static void
@@ -491,6 +504,9 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 		list_init(&c->entries[i].flips);
 		list_init(&c->entries[i].drainers);
 	}
+	c->pulsed = clock_now();
+	ev_timer_init(&c->pulse, control_on_pulse, PULSE, PULSE);
+	ev_timer_start(loop, &c->pulse);
 	ev_timer_init(&c->publish_timer, control_on_publish, 0.0, 0.0);
 	recover_init(c);
 	ev_timer_init(&c->stop_timer, control_on_notice_over, 0.0, 0.0);
@@ -533,6 +549,7 @@ void
 control_close(struct control *c)
 {
 	control_forget(c);
+	ev_timer_stop(c->loop, &c->pulse);
 	ev_timer_stop(c->loop, &c->publish_timer);
 	ev_timer_stop(c->loop, &c->recover_timer);
 	ev_timer_stop(c->loop, &c->stop_timer);

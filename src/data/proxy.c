@@ -184,6 +184,14 @@ snapshot_open(struct mail *m, void *receiver)
 	free(letter);
 }
 
+static const struct tally_histogram *
+proxy_lag(const struct engine *e, unsigned worker)
+{
+	const struct proxy *p = container_of(e, struct proxy, engine);
+
+	return worker < p->n_workers ? &p->workers[worker].lag : NULL;
+}
+
 static void
 proxy_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 {
@@ -399,6 +407,7 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		.open = proxy_open,
 		.close = proxy_close,
 		.resume = proxy_resume,
+		.lag = proxy_lag,
 	};
 	p->config = config;
 	p->services = services;

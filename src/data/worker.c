@@ -150,6 +150,8 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	CHECK(w->magic == WORKER_MAGIC);
 	if (w->ticked > 0 && w->now - w->ticked > TICK + STALL)
 		worker_hold(w, w->now - w->ticked - TICK);
+	if (w->ticked > 0)
+		tally_lag(&w->lag, w->now - w->ticked, TICK);
 	w->ticked = w->now;
 	if (w->held && w->now - w->held_since >= HOLD_MAX - TICK)
 		worker_release(w);

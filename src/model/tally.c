@@ -66,6 +66,12 @@ tally_observe(struct tally_histogram *h, double seconds)
 	observe(h, tally_bounds, seconds);
 }
 
+void
+tally_lag(struct tally_histogram *h, double since, double every)
+{
+	observe(h, tally_request_bounds, since > every ? since - every : 0.0);
+}
+
 static unsigned
 slot_of(unsigned status)
 {

@@ -32,7 +32,7 @@ metrics_of(struct world *w)
 	char *text;
 
 	buf_init(&b, 1 << 22);
-	metrics_write(&b, &w->control);
+	metrics_write(&b, &w->control, PROM_TEXT);
 	assert_false(b.failed);
 	text = must_printf("%.*s", (int)buf_len(&b), buf_str(&b).p);
 	buf_free(&b);
@@ -178,7 +178,7 @@ counts_requests_of_http_services(void **state)
 	expect_line(text, "teal_requests_total{service=\"shop\",color=\"green\",code=\"4xx\"} 1");
 	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"0.001\"} 0");
 	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"0.0025\"} 1");
-	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"30\"} 2");
+	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"30.0\"} 2");
 	expect_line(text, "teal_request_seconds_count{service=\"shop\",color=\"blue\"} 3");
 	/* Codes that never came, and services that know none. */
 	assert_null(strstr(text, "code=\"404\""));

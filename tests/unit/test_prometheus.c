@@ -18,7 +18,7 @@ setup(void **state)
 {
 	(void)state;
 	buf_init(&out, 65536);
-	prom_init(&p, &out);
+	prom_init(&p, &out, PROM_TEXT);
 	return 0;
 }
 
@@ -118,8 +118,8 @@ test_histogram_is_cumulative(void **state)
 	prom_observed(&p, &label, 1, &h);
 	assert_wrote("s_bucket{service=\"shop\",le=\"0.005\"} 3\n"
 		     "s_bucket{service=\"shop\",le=\"0.1\"} 3\n"
-		     "s_bucket{service=\"shop\",le=\"1\"} 5\n"
-		     "s_bucket{service=\"shop\",le=\"10\"} 6\n"
+		     "s_bucket{service=\"shop\",le=\"1.0\"} 5\n"
+		     "s_bucket{service=\"shop\",le=\"10.0\"} 6\n"
 		     "s_bucket{service=\"shop\",le=\"+Inf\"} 10\n"
 		     "s_sum{service=\"shop\"} 77.25\n"
 		     "s_count{service=\"shop\"} 10\n");
@@ -130,6 +130,76 @@ test_histogram_is_cumulative(void **state)
 }
 
 static void
+test_openmetrics_names_families_without_their_endings(void **state)
+{
+	static const double bounds[] = { 0.5, 2 };
+	static const uint64_t counts[] = { 1, 0, 1 };
+	struct prom_histogram h = { bounds, counts, 2, 3.5 };
+	struct prom_label label = { "service", STR("a\"b") };
+
+	(void)state;
+	prom_init(&p, &out, PROM_OPENMETRICS);
+	prom_family(&p, "x_info", PROM_INFO, "Always 1.");
+	prom_u64(&p, NULL, &label, 1, 1);
+	prom_family(&p, "x_open", PROM_GAUGE, "Open ones.");
+	prom_u64(&p, NULL, NULL, 0, 7);
+	prom_family(&p, "x_open_total", PROM_COUNTER_BESIDE, "All.");
+	prom_u64(&p, NULL, NULL, 0, 8);
+	prom_family(&p, "x_bytes_total", PROM_COUNTER, "Moved.");
+	prom_u64(&p, NULL, &label, 1, 9);
+	prom_family(&p, "x_wait_seconds", PROM_HISTOGRAM, "Waited.");
+	prom_observed(&p, NULL, 0, &h);
+	prom_end(&p);
+	assert_wrote("# TYPE x info\n# HELP x Always 1.\nx_info{service=\"a\\\"b\"} 1\n"
+		     "# TYPE x_open gauge\n# HELP x_open Open ones.\nx_open 7\n"
+		     "# TYPE x_open_total unknown\n# HELP x_open_total All.\nx_open_total 8\n"
+		     "# TYPE x_bytes counter\n# UNIT x_bytes bytes\n# HELP x_bytes Moved.\n"
+		     "x_bytes_total{service=\"a\\\"b\"} 9\n"
+		     "# TYPE x_wait_seconds histogram\n# UNIT x_wait_seconds seconds\n"
+		     "# HELP x_wait_seconds Waited.\n"
+		     "x_wait_seconds_bucket{le=\"0.5\"} 1\nx_wait_seconds_bucket{le=\"2.0\"} 1\n"
+		     "x_wait_seconds_bucket{le=\"+Inf\"} 2\nx_wait_seconds_sum 3.5\nx_wait_seconds_count 2\n"
+		     "# EOF\n");
+}
+
+static void
+test_the_format_follows_the_accept_header(void **state)
+{
+	static const struct {
+		const char *accept;
+		enum prom_format format;
+	} cases[] = {
+		{ "", PROM_TEXT },
+		{ "*/*", PROM_TEXT },
+		{ "text/html,*/*;q=0.8", PROM_TEXT },
+		{ "text/plain;version=0.0.4", PROM_TEXT },
+		/* Prometheus 2 and 3. */
+		{ "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+		  "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+		  PROM_OPENMETRICS },
+		{ "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+		  "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+		  "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+		  PROM_OPENMETRICS },
+		{ "application/openmetrics-text", PROM_OPENMETRICS },
+		{ " Application/OpenMetrics-Text ; Version=\"1.0.0\" ; Q=1.0 ", PROM_OPENMETRICS },
+		{ "application/openmetrics-text;version=0.0.1", PROM_TEXT },
+		{ "application/openmetrics-text; version=2.0.0, text/plain", PROM_TEXT },
+		{ "application/openmetrics-text;q=0", PROM_TEXT },
+		{ "application/openmetrics-text;q=0.5,text/plain;q=0.501", PROM_TEXT },
+		{ "application/openmetrics-text;q=0.5,text/plain;q=0.5", PROM_OPENMETRICS },
+		{ ",,;;=,q=,application/openmetrics-text;q=;version", PROM_OPENMETRICS },
+		{ "application/openmetrics-textual", PROM_TEXT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		if (prom_negotiate(str_from(cases[i].accept)) != cases[i].format)
+			fail_msg("%s", cases[i].accept);
+	assert_int_equal(prom_negotiate((struct str){ NULL, 0 }), PROM_TEXT);
+}
+
+static void
 test_too_small_a_buf_fails(void **state)
 {
 	struct buf small;
@@ -137,7 +207,7 @@ test_too_small_a_buf_fails(void **state)
 
 	(void)state;
 	buf_init(&small, 40);
-	prom_init(&q, &small);
+	prom_init(&q, &small, PROM_TEXT);
 	prom_family(&q, "a_name", PROM_GAUGE, "some help");
 	prom_u64(&q, NULL, NULL, 0, 1);
 	assert_true(small.failed);
@@ -153,6 +223,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_label_values_are_escaped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_histogram_is_cumulative, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_openmetrics_names_families_without_their_endings, setup, teardown),
+		cmocka_unit_test(test_the_format_follows_the_accept_header),
 		cmocka_unit_test(test_too_small_a_buf_fails),
 	};
 

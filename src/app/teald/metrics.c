@@ -1,6 +1,8 @@
 /* metrics.c - everything countable, family by family: the format wants all
  * samples of one together.
  * Thread: main; the workers' tallies are summed when somebody asks. */
+#include <stdio.h>
+
 #include "app/metrics.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -109,6 +111,21 @@ put_retries(struct prom *p, const struct entry *e, enum entrance entrance, enum 
 }
 
 static void
+add_histogram(const struct tally_histogram *h, uint64_t counts[TALLY_BUCKETS + 1], uint64_t *sum_us)
+{
+	for (size_t b = 0; b <= TALLY_BUCKETS; b++)
+		counts[b] += tally_read(&h->count[b]);
+	*sum_us += tally_read(&h->sum_us);
+}
+
+static void
+put_histogram(struct prom *p, struct labels l, const double *bounds, const uint64_t *counts, uint64_t sum_us)
+{
+	prom_observed(p, l.list, l.n,
+		      &(struct prom_histogram){ bounds, counts, TALLY_BUCKETS, (double)sum_us / 1e6 });
+}
+
+static void
 put_tallied(struct prom *p, struct labels l, const double *bounds, const struct service *s,
 	    const struct tally_histogram *(*of)(const struct tally_color *), enum entrance entrance,
 	    enum color color)
@@ -116,15 +133,9 @@ put_tallied(struct prom *p, struct labels l, const double *bounds, const struct 
 	uint64_t counts[TALLY_BUCKETS + 1] = { 0 };
 	uint64_t sum_us = 0;
 
-	for (unsigned i = 0; i < s->n_tallies; i++) {
-		const struct tally_histogram *h = of(&s->tallies[i].colors[entrance][color]);
-
-		for (size_t b = 0; b <= TALLY_BUCKETS; b++)
-			counts[b] += tally_read(&h->count[b]);
-		sum_us += tally_read(&h->sum_us);
-	}
-	prom_observed(p, l.list, l.n,
-		      &(struct prom_histogram){ bounds, counts, TALLY_BUCKETS, (double)sum_us / 1e6 });
+	for (unsigned i = 0; i < s->n_tallies; i++)
+		add_histogram(of(&s->tallies[i].colors[entrance][color]), counts, &sum_us);
+	put_histogram(p, l, bounds, counts, sum_us);
 }
 
 static const struct tally_histogram *
@@ -321,7 +332,7 @@ static const struct family families[] = {
 	  "The epoch that every worker obeys; behind teal_service_epoch only while a flip is applied." },
 	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
 	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL, "Open connections." },
-	{ "teal_connections_total", PROM_COUNTER, put_endings, true, NULL,
+	{ "teal_connections_total", PROM_COUNTER_BESIDE, put_endings, true, NULL,
 	  "Connections that ended, by how they ended." },
 	{ "teal_bytes_total", PROM_COUNTER, put_bytes, true, NULL,
 	  "Bytes moved: in from clients, out to clients." },
@@ -354,23 +365,20 @@ static const struct family families[] = {
 	  "Time from the start of a flip until it was applied." },
 };
 
+/* One service's samples of a family. */
 static void
-put_family(struct prom *p, const struct control *c, const struct family *f)
+put_entry(struct prom *p, const struct family *f, const struct entry *e)
 {
-	prom_family(p, f->name, f->type, f->help);
-	for (size_t i = 0; i < c->n; i++) {
-		const struct entry *e = &c->entries[i];
-		bool previews = f->previews && e->service->config->n_preview > 0;
+	enum entrance last =
+		f->previews && e->service->config->n_preview > 0 ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
 
-		if (f->service != NULL) {
-			f->service(p, e);
-			continue;
-		}
-		for (int entrance = ENTRANCE_MAIN; entrance <= (previews ? ENTRANCE_PREVIEW : ENTRANCE_MAIN);
-		     entrance++)
-			for (int color = GREEN; color < COLORS; color++)
-				f->color(p, e, (enum entrance)entrance, (enum color)color);
+	if (f->service != NULL) {
+		f->service(p, e);
+		return;
 	}
+	for (int entrance = ENTRANCE_MAIN; entrance <= (int)last; entrance++)
+		for (int color = GREEN; color < COLORS; color++)
+			f->color(p, e, (enum entrance)entrance, (enum color)color);
 }
 
 static void
@@ -391,6 +399,32 @@ put_fleet(struct prom *p, const struct control *c)
 }
 
 static void
+put_lag(struct prom *p, const char *thread, const struct tally_histogram *h)
+{
+	uint64_t counts[TALLY_BUCKETS + 1] = { 0 }, sum_us = 0;
+	struct labels l = { .n = 0 };
+
+	add(&l, "thread", thread);
+	add_histogram(h, counts, &sum_us);
+	put_histogram(p, l, tally_request_bounds, counts, sum_us);
+}
+
+static void
+put_lags(struct prom *p, const struct control *c)
+{
+	const struct tally_histogram *h;
+	char name[32];
+
+	prom_family(p, "teal_loop_lag_seconds", PROM_HISTOGRAM,
+		    "How late a thread came to its ticks, ten a second: how long something held it.");
+	put_lag(p, "main", &c->lag);
+	for (unsigned i = 0; c->engine->lag != NULL && (h = c->engine->lag(c->engine, i)) != NULL; i++) {
+		snprintf(name, sizeof(name), "worker-%u", i);
+		put_lag(p, name, h);
+	}
+}
+
+static void
 whole(struct prom *p, const struct control *c)
 {
 	struct labels version = { .n = 0 };
@@ -399,7 +433,7 @@ whole(struct prom *p, const struct control *c)
 
 	add(&version, "version", teal_version());
 	c->store->status(c->store, &store);
-	prom_family(p, "teal_build_info", PROM_GAUGE, "Always 1; the version is a label.");
+	prom_family(p, "teal_build_info", PROM_INFO, "Always 1; the version is a label.");
 	sample(p, version, 1);
 	prom_family(p, "teal_ready", PROM_GAUGE, "1 while /readyz says ready.");
 	prom_u64(p, NULL, NULL, 0, control_ready(c, &reason));
@@ -411,19 +445,46 @@ whole(struct prom *p, const struct control *c)
 		    "Time since the store was last read or written well.");
 	prom_double(p, NULL, NULL, 0, store.age);
 	put_fleet(p, c);
+	put_lags(p, c);
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
 		    "Log lines thrown away because their reader was too slow.");
 	prom_u64(p, NULL, NULL, 0, log_dropped());
 }
 
 void
-metrics_write(struct buf *out, const struct control *c)
+metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at, size_t enough)
 {
 	struct prom p;
 
-	prom_init(&p, out);
-	whole(&p, c);
-	for (size_t i = 0; i < ARRAY_LEN(families); i++)
-		put_family(&p, c, &families[i]);
+	prom_init(&p, out, at->format);
+	if (at->stage == 0) {
+		whole(&p, c);
+		at->stage++;
+	}
+	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->entry = 0) {
+		const struct family *f = &families[at->stage - 1];
+
+		if (buf_len(out) >= enough || out->failed)
+			return;
+		if (at->entry == 0)
+			prom_family(&p, f->name, f->type, f->help);
+		else
+			prom_go_on(&p, f->name, f->type);
+		do
+			put_entry(&p, f, &c->entries[at->entry++]);
+		while (at->entry < c->n && buf_len(out) < enough && !out->failed);
+		if (at->entry < c->n)
+			return;
+	}
 	metrics_process(&p);
+	prom_end(&p);
+	at->over = true;
+}
+
+void
+metrics_write(struct buf *out, const struct control *c, enum prom_format format)
+{
+	struct metrics_cursor at = { .format = format };
+
+	metrics_some(out, c, &at, SIZE_MAX);
 }

@@ -1,18 +1,23 @@
 /* observe_client.c - one HTTP connection of the observe listener: one request
- * at a time, the whole reply built before its first byte is sent.
+ * at a time.  A short reply is built before its first byte is sent; the rest
+ * of a long one only when its reader has taken what there was, so that a slow
+ * reader costs a piece of memory and no time.
  * Thread: main.  Born in visitor_new(), dies in visitor_close(), freed by the
  * listener at the end of the loop's turn. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "app/metrics.h"
 #include "app/observe_client.h"
+#include "net/sock.h"
 
 #define HEAD_MAX 8192
 #define READ_SIZE 4096
 #define REPLY_MAX ((size_t)128 << 20)
 #define HEADERS_MAX 1024
+/* Of a body that is made while it is sent. */
+#define PIECE ((size_t)64 << 10)
 
 /* From the first byte of a request to the end of its head. */
 #define HEAD_SECONDS 5.0
@@ -64,24 +69,56 @@ status_words(unsigned status)
 	}
 }
 
-/* Puts the whole reply into v->out; the request, if it was one, was of
- * HTTP/1.minor.  Frees body. */
+/* Puts a piece of the body into v->out; last: nothing comes after it. */
+static void
+put_piece(struct visitor *v, struct buf *piece, bool last)
+{
+	if (v->chunked && buf_len(piece) > 0)
+		buf_printf(&v->out, "%zx\r\n", buf_len(piece));
+	buf_append(&v->out, buf_str(piece).p, buf_len(piece));
+	if (v->chunked)
+		buf_printf(&v->out, "%s%s", buf_len(piece) > 0 ? "\r\n" : "", last ? "0\r\n\r\n" : "");
+	v->out.failed |= piece->failed;
+}
+
+/* How the receiver knows where the body ends: by its length, by chunks, or,
+ * before HTTP/1.1, by the end of the connection. */
+static const char *
+framing(struct visitor *v, const struct buf *body, unsigned minor, char text[64])
+{
+	v->chunked = v->more != NULL && minor > 0;
+	if (v->chunked)
+		return "Transfer-Encoding: chunked\r\n";
+	text[0] = '\0';
+	if (v->more != NULL)
+		v->keep = false;
+	else
+		snprintf(text, 64, "Content-Length: %zu\r\n", buf_len(body));
+	return text;
+}
+
+/* Begins the reply; body is all of it, or its first piece if there is v->more.
+ * The request, if it was one, was of HTTP/1.minor.  Frees body. */
 static void
 reply(struct visitor *v, const struct reply_head *head, struct buf *body, bool with_body, unsigned minor)
 {
 	time_t now = (time_t)ev_time();
-	char date[64];
+	char date[64], length[64];
+	const char *framed = framing(v, body, minor, length);
 	struct tm tm;
 
 	gmtime_r(&now, &tm);
 	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
 	buf_printf(&v->out,
-		   "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-		   "Cache-Control: no-store\r\n%s%s\r\n",
-		   head->status, status_words(head->status), date, head->type, buf_len(body), head->extra,
-		   !v->keep ? "Connection: close\r\n" : minor == 0 ? "Connection: keep-alive\r\n" : "");
+		   "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\n%sCache-Control: no-store\r\n%s%s\r\n",
+		   head->status, status_words(head->status), date, head->type, framed, head->extra,
+		   !v->keep   ? "Connection: close\r\n" :
+		   minor == 0 ? "Connection: keep-alive\r\n" :
+				"");
 	if (with_body)
-		buf_append(&v->out, buf_str(body).p, buf_len(body));
+		put_piece(v, body, v->more == NULL);
+	else
+		v->more = NULL;
 	buf_free(body);
 	if (v->out.failed) {
 		visitor_close(v);	/* out of memory */
@@ -105,17 +142,24 @@ refuse(struct visitor *v, unsigned status, const char *words)
 
 /* -- the pages ------------------------------------------------------------------ */
 
+static bool
+more_metrics(struct visitor *v, struct buf *piece)
+{
+	metrics_some(piece, v->observe->control, &v->metrics, PIECE);
+	return !v->metrics.over;
+}
+
 static void
 page_metrics(struct visitor *v, struct reply_head *head, struct buf *body)
 {
-	head->type = PROM_CONTENT_TYPE;
-	metrics_write(body, v->observe->control);
-	if (!body->failed)
-		return;
-	buf_clear(body);
-	head->status = 500;
-	head->type = TEXT_PLAIN;
-	buf_printf(body, "the metrics are too large\n");
+	struct str accept = STR("");
+
+	http1_head_find(&v->head, "accept", &accept);
+	v->metrics = (struct metrics_cursor){ .format = prom_negotiate(accept) };
+	head->type = prom_content_type(v->metrics.format);
+	head->extra = "Vary: Accept\r\n";
+	if (more_metrics(v, body))
+		v->more = more_metrics;
 }
 
 static void
@@ -266,6 +310,25 @@ linger(struct visitor *v)
 	enter(v, VISITOR_LINGERING, LINGER_SECONDS);
 }
 
+/* The next piece; false when the visitor had to be closed instead. */
+static bool
+go_on(struct visitor *v)
+{
+	struct buf piece;
+	bool more;
+
+	buf_init(&piece, REPLY_MAX / 2);
+	more = v->more(v, &piece);
+	put_piece(v, &piece, !more);
+	buf_free(&piece);
+	if (!more)
+		v->more = NULL;
+	if (!v->out.failed)
+		return true;
+	visitor_close(v);
+	return false;
+}
+
 static void
 visitor_on_writable(struct visitor *v)
 {
@@ -280,6 +343,8 @@ visitor_on_writable(struct visitor *v)
 		return;
 	}
 	buf_consume(&v->out, (size_t)n);
+	if (buf_len(&v->out) == 0 && v->more != NULL && !go_on(v))
+		return;
 	if (buf_len(&v->out) > 0) {
 		if (now - v->began > WRITE_TOTAL_SECONDS)
 			visitor_close(v);
@@ -353,11 +418,14 @@ void
 visitor_new(struct observe *o, int fd)
 {
 	struct visitor *v = calloc(1, sizeof(*v));
+	int room = (int)PIECE;
 
 	if (v == NULL) {
 		close(fd);
 		return;
 	}
+	/* Left alone, the kernel would keep megabytes for one that does not read. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	v->magic = VISITOR_MAGIC;
 	v->observe = o;
 	list_init(&v->link);
@@ -376,6 +444,9 @@ visitor_close(struct visitor *v)
 
 	if (!io_is_open(&v->io))
 		return;
+	/* What is cut short must not look complete. */
+	if (v->more != NULL || buf_len(&v->out) > 0)
+		sock_reset_on_close(io_fd(&v->io));
 	ev_timer_stop(o->loop, &v->deadline);
 	io_close(o->loop, &v->io);
 	list_remove(&v->link);

@@ -45,6 +45,19 @@ class StartFailed(AssertionError):
         self.status, self.stderr = status, stderr
 
 
+def unchunked(body):
+    """What chunks hold; ValueError when they are cut short."""
+    whole = b""
+    while True:
+        size, found, body = body.partition(b"\r\n")
+        n = int(size, 16)
+        if not found or body[n:n + 2] != b"\r\n":
+            raise ValueError("a chunk that is cut short")
+        if n == 0:
+            return whole
+        whole, body = whole + body[:n], body[n + 2:]
+
+
 class Teal:
     """One configuration and, from start() on, the process that obeys it."""
 
@@ -233,17 +246,25 @@ class Teal:
         """The service's object of `status`."""
         return self.ok("status", name)["services"][0]
 
-    def http(self, path, method="GET"):
+    def http(self, path, method="GET", headers=()):
         """One request to the observe listener; (code, body)."""
+        head, body = self.http_raw(path, method, headers)
+        return int(head.split()[1]), body.decode()
+
+    def http_raw(self, path, method="GET", headers=()):
+        """The same; (head, body), both bytes."""
         with socket.create_connection(self.observe, scale.patience()) as s:
-            s.sendall(f"{method} {path} HTTP/1.1\r\nHost: teal\r\nConnection: close\r\n\r\n".encode())
+            s.sendall(f"{method} {path} HTTP/1.1\r\nHost: teal\r\nConnection: close\r\n"
+                      .encode() + b"".join(f"{k}: {v}\r\n".encode() for k, v in headers) + b"\r\n")
             data = b""
             while more := s.recv(1 << 16):
                 data += more
         head, _, body = data.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1."):
             raise ConnectionError(f"not HTTP: {data[:80]!r}")
-        return int(head.split()[1]), body.decode()
+        if b"transfer-encoding: chunked" in head.lower() and method != "HEAD":
+            body = unchunked(body)
+        return head, body
 
     def metrics(self):
         code, body = self.http("/metrics")
