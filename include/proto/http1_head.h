@@ -1,9 +1,9 @@
-/* http1_head.h - the head of an HTTP/1.x request (RFC 9112), strictly.
- * One pass, incremental, pure: bytes in, verdict out; it never allocates and
- * never looks at a byte twice.  What is ambiguous is refused, because a proxy
- * that guesses differently from its backend lets requests be smuggled.
- * Only the head's grammar is judged here: what Host, Content-Length or
- * Transfer-Encoding mean is for whoever frames the body. */
+/* http1_head.h - the head of an HTTP/1.x request or response (RFC 9112),
+ * strictly.
+ * One pass, incremental, pure: bytes in, verdict out; it never allocates.
+ * What is ambiguous is refused, because a proxy that guesses differently from
+ * its neighbour lets messages be smuggled.  Only the head's grammar is judged
+ * here: http1_body frames what follows, http1_host reads who is asked. */
 #ifndef PROTO_HTTP1_HEAD_H
 #define PROTO_HTTP1_HEAD_H
 
@@ -12,45 +12,22 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "proto/http1_name.h"
+#include "proto/http1_reason.h"
 
-/* More header lines than this: 431. */
-#define HTTP1_HEADERS_MAX 128
+/* No more header lines than this, whatever the limits say. */
+#define HTTP1_HEADERS_MAX 256
+#define HTTP1_HEADERS_DEFAULT 128
 /* A longer method: 501. */
 #define HTTP1_METHOD_MAX 32
+/* More names in Connection than these, not counting close, keep-alive,
+ * upgrade and te: 400.  Each is looked for among the headers. */
+#define HTTP1_NAMED_MAX 32
 
 enum http1_verdict {
 	HTTP1_NEED_MORE,	/* good so far; call again with more bytes */
 	HTTP1_DONE,	/* length bytes are the head, blank line included */
-	HTTP1_BAD,	/* answer http1_reason_status() and close */
-};
-
-/*	enum                      status words */
-#define HTTP1_REASON_TABLE(X) \
-	X(HTTP1_FINE,              200, "nothing wrong") \
-	X(HTTP1_BARE_CR,           400, "CR without LF") \
-	X(HTTP1_BARE_LF,           400, "LF without CR") \
-	X(HTTP1_NUL,               400, "NUL byte") \
-	X(HTTP1_METHOD_BAD,        400, "method is not a token") \
-	X(HTTP1_METHOD_LONG,       501, "method too long") \
-	X(HTTP1_TARGET_BAD,        400, "forbidden character in the request target") \
-	X(HTTP1_TARGET_FORM,       400, "request target has none of the four forms") \
-	X(HTTP1_LINE_LONG,         414, "request line too long") \
-	X(HTTP1_VERSION_BAD,       400, "malformed HTTP version") \
-	X(HTTP1_VERSION_UNKNOWN,   505, "HTTP version is neither 1.0 nor 1.1") \
-	X(HTTP1_LEADING_SPACE,     400, "white space before the first header") \
-	X(HTTP1_OBS_FOLD,          400, "folded header line") \
-	X(HTTP1_NAME_EMPTY,        400, "empty header name") \
-	X(HTTP1_NAME_SPACE,        400, "white space before the colon") \
-	X(HTTP1_NAME_BAD,          400, "header name is not a token") \
-	X(HTTP1_COLON_MISSING,     400, "header line without a colon") \
-	X(HTTP1_VALUE_BAD,         400, "control character in a header value") \
-	X(HTTP1_HEADERS_MANY,      431, "too many header lines") \
-	X(HTTP1_HEAD_LONG,         431, "request head too long")
-
-enum http1_reason {
-#define X(name, status, words) name,
-	HTTP1_REASON_TABLE(X)
-#undef X
+	HTTP1_BAD,	/* see reason; answer and close */
 };
 
 /* RFC 9112 section 3.2. */
@@ -61,51 +38,94 @@ enum http1_form {
 	HTTP1_ASTERISK,	/* "*", with OPTIONS only */
 };
 
+/* Methods are case-sensitive: "get" is HTTP1_EXTENSION. */
+enum http1_verb {
+	HTTP1_EXTENSION,	/* any other token */
+	HTTP1_GET,
+	HTTP1_HEAD,
+	HTTP1_POST,
+	HTTP1_PUT,
+	HTTP1_DELETE,
+	HTTP1_CONNECT,
+	HTTP1_OPTIONS,
+	HTTP1_TRACE,
+	HTTP1_PATCH,
+};
+
+/* What Connection says, over all its lines: bits of http1_head.connection. */
+#define HTTP1_C_CLOSE 1
+#define HTTP1_C_KEEP_ALIVE 2
+#define HTTP1_C_UPGRADE 4
+#define HTTP1_C_NAMED 8	/* it names headers of this message: they carry HTTP1_HOP */
+
 /* A piece of the caller's bytes, as an offset: it stays good when the buffer
  * is moved between two calls.  http1_text() makes it readable. */
 struct http1_slice {
 	uint32_t at, n;
 };
 
+/* The bits of http1_header.flags. */
+#define HTTP1_HOP 1	/* named in Connection, and not one that cannot be (RFC 9110 section 7.6.1) */
+
 struct http1_header {
 	struct http1_slice name;	/* as sent; compare without regard to case */
 	struct http1_slice value;	/* white space around it is left out */
+	uint8_t id;	/* enum http1_name */
+	uint8_t alias;	/* HTTP1_OTHER, or the one it passes for behind CGI (http1_name_alias) */
+	uint8_t flags;
+};
+
+struct http1_limits {
+	uint32_t head;	/* bytes of the whole head, 1 GiB at most */
+	uint32_t target;	/* bytes of the request target; more: 414 */
+	uint16_t headers;	/* lines; more: 431.  HTTP1_HEADERS_MAX at most */
 };
 
 struct http1_head {
 	/* Read these after HTTP1_DONE. */
 	size_t length;	/* bytes of the head; the body begins after them */
-	struct http1_slice method, target;
+	struct http1_slice method, target;	/* of a request */
+	struct http1_slice phrase;	/* of a response; may be empty */
 	enum http1_form form;
+	enum http1_verb verb;
+	unsigned status;	/* 100..599; of a request 0 */
 	unsigned minor;	/* HTTP/1.minor: 0 or 1 */
 	unsigned header_count;
+	unsigned connection;	/* HTTP1_C_… */
+	uint64_t seen;	/* HTTP1_BIT() of each name that is there */
+	uint64_t repeated;	/* of each that has several lines */
+	uint64_t aliases;	/* of each alias that is there */
 	/* After HTTP1_BAD. */
 	enum http1_reason reason;
 
 	/* The parser's own. */
 	const char *base;
 	size_t at;	/* bytes consumed */
-	size_t limit;
+	struct http1_limits limits;
 	size_t mark;	/* where the piece being read begins */
 	size_t value_end;	/* after the value's last byte that is no white space */
 	unsigned char state;
+	bool response;
 	enum http1_verdict verdict;
+	uint8_t first[HTTP1_NAMES];	/* index of the name's first line, where seen has its bit */
 	struct http1_header headers[HTTP1_HEADERS_MAX];	/* header_count of them */
 };
 
 /* Ready for the first byte of a request.  A head of limit bytes or less is
- * taken; limit at most 1 GiB.  A longer one: 414 when it is not even through
- * its request line, 431 otherwise. */
+ * taken, with HTTP1_HEADERS_DEFAULT lines and a target of any length within;
+ * limit at most 1 GiB.  A longer one: 414 when it is not even through its
+ * request line, 431 otherwise. */
 void http1_head_init(struct http1_head *h, size_t limit);
+/* The same for a response.  Whatever is wrong with one is a 502 to the client. */
+void http1_head_init_response(struct http1_head *h, size_t limit);
+/* Instead of the limits that the two above have set; before any byte. */
+void http1_head_limit(struct http1_head *h, const struct http1_limits *limits);
 
-/* p[0..n) is all that arrived since the request's first byte: the bytes of
+/* p[0..n) is all that arrived since the message's first byte: the bytes of
  * the last call, unchanged but perhaps elsewhere, and what came since.  The
  * verdict does not depend on how the bytes were cut into calls; once DONE or
- * BAD it stays.  One empty line before the request line is skipped. */
+ * BAD it stays.  One empty line before a request line is skipped. */
 enum http1_verdict http1_head_parse(struct http1_head *h, const char *p, size_t n);
-
-unsigned http1_reason_status(enum http1_reason r);
-const char *http1_reason_words(enum http1_reason r);
 
 /* The bytes of a slice, in the buffer of the last http1_head_parse(). */
 static inline struct str
@@ -114,16 +134,58 @@ http1_text(const struct http1_head *h, struct http1_slice s)
 	return (struct str){ h->base + s.at, s.n };
 }
 
+/* RFC 9110 section 5.6.2. */
+bool http1_is_token(char c);
+
+static inline bool
+http1_head_has(const struct http1_head *h, enum http1_name name)
+{
+	return (h->seen & HTTP1_BIT(name)) != 0;
+}
+
+/* The value of a known name's first line; {"", 0} when there is none. */
+static inline struct str
+http1_head_get(const struct http1_head *h, enum http1_name name)
+{
+	return http1_head_has(h, name) ? http1_text(h, h->headers[h->first[name]].value) : STR("");
+}
+
 /* How many headers have that name (ASCII, any case); *value is the first
  * one's when there is one.  value may be NULL. */
 unsigned http1_head_find(const struct http1_head *h, const char *name, struct str *value);
 
 /* Does a comma-separated header, over all its lines, hold that token, in any
- * case?  http1_head_has_token(h, "connection", "close") */
+ * case?  http1_head_has_token(h, "te", "trailers") */
 bool http1_head_has_token(const struct http1_head *h, const char *name, const char *token);
 
-/* May the connection serve another request after this one (RFC 9112
+/* May the connection serve another message after this one (RFC 9112
  * section 9.3)? */
 bool http1_head_keep_alive(const struct http1_head *h);
+
+/* Does the client ask to go on in another protocol: HTTP/1.1, Upgrade, and
+ * Connection says so (RFC 9110 section 7.8)?  Of a response: 101 likewise. */
+bool http1_head_upgrades(const struct http1_head *h);
+
+/* May the request be sent a second time (RFC 9110 section 9.2.2)?  An
+ * extension method may not: nobody knows what it does. */
+bool http1_head_idempotent(const struct http1_head *h);
+
+enum http1_expect {
+	HTTP1_EXPECT_NONE,	/* of HTTP/1.0 whatever it says (RFC 9110 section 10.1.1) */
+	HTTP1_EXPECT_CONTINUE,
+	HTTP1_EXPECT_UNKNOWN,	/* 417 */
+};
+enum http1_expect http1_head_expect(const struct http1_head *h);
+
+/* How heads are scanned.  The fastest that the CPU has is chosen when the
+ * program starts; the verdict is always the same.  For tests and benchmarks:
+ * false, and no change, when this CPU or compiler has no such way. */
+enum http1_path {
+	HTTP1_PATH_PLAIN,	/* byte by byte, any CPU */
+	HTTP1_PATH_SSE42,	/* 16 bytes at a time */
+	HTTP1_PATH_AVX2,	/* 32 bytes at a time */
+};
+bool http1_head_use(enum http1_path path);
+enum http1_path http1_head_path(void);
 
 #endif

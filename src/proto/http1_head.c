@@ -1,39 +1,14 @@
-/* http1_head.c - one pass over a request head.  Pure; any thread.
- * A machine of small steps.  Each step scans on from h->at, and stops where
- * its piece ends, where the bytes end, or at the first wrong byte: so the
- * first wrong byte decides, however the input was cut. */
+/* http1_head.c - what surrounds the machine that reads heads: its beginning,
+ * its verdicts, and what users ask of a head.  Pure; any thread. */
 #include <string.h>
 
 #include "base/check.h"
-#include "proto/http1_head.h"
-
-enum state {
-	START,	/* before the request line: an empty line may come */
-	START_LF,
-	METHOD,
-	TARGET,
-	VERSION,
-	REQUEST_LF,	/* the CR of the request line is behind us */
-	LINE,	/* at the first byte of a header line */
-	NAME,
-	PAD,	/* white space after the colon */
-	VALUE,
-	VALUE_LF,
-	END_LF,
-};
-
-/* What a byte may be part of. */
-#define C_TOKEN 1	/* RFC 9110 section 5.6.2: method and header name */
-#define C_TARGET 2	/* visible ASCII but '#': a fragment is never sent */
-#define C_VALUE 4	/* visible, space, tab, obs-text */
-
-static const char version_head[] = "HTTP/";
-#define VERSION_LEN 8	/* "HTTP/1.1" */
+#include "proto/http1_machine.h"
 
 #define T (C_TOKEN | C_TARGET | C_VALUE)
 #define V (C_TARGET | C_VALUE)
 #define O C_VALUE
-static const unsigned char class[256] = {
+const unsigned char http1_class[256] = {
 	['\t'] = O, [' '] = O, ['!'] = T, ['"'] = V, ['#'] = C_TOKEN | O, ['$'] = T, ['%'] = T, ['&'] = T,
 	['\''] = T, ['('] = V, [')'] = V, ['*'] = T, ['+'] = T, [','] = V, ['-'] = T, ['.'] = T, ['/'] = V,
 	['0' ... '9'] = T, [':'] = V, [';'] = V, ['<'] = V, ['='] = V, ['>'] = V,
@@ -48,40 +23,41 @@ static const unsigned char class[256] = {
 #undef V
 #undef O
 
-static const struct {
-	unsigned status;
-	const char *words;
-} reasons[] = {
-#define X(name, status, words) [name] = { status, words },
-	HTTP1_REASON_TABLE(X)
-#undef X
-};
+static http1_parse_fn *parse = http1_parse_plain;
 
-unsigned
-http1_reason_status(enum http1_reason r)
+bool
+http1_is_token(char c)
 {
-	CHECK((size_t)r < ARRAY_LEN(reasons));
-	return reasons[r].status;
-}
-
-const char *
-http1_reason_words(enum http1_reason r)
-{
-	CHECK((size_t)r < ARRAY_LEN(reasons));
-	return reasons[r].words;
+	return (http1_class[(unsigned char)c] & C_TOKEN) != 0;
 }
 
 void
 http1_head_init(struct http1_head *h, size_t limit)
 {
 	CHECK(limit > 0 && limit <= (size_t)1 << 30);
-	/* The headers are filled before they are counted: leave 2 KiB alone. */
-	memset(h, 0, offsetof(struct http1_head, headers));
-	h->limit = limit;
+	/* The headers are filled before they are counted: leave 5 KiB alone. */
+	memset(h, 0, offsetof(struct http1_head, first));
+	h->limits = (struct http1_limits){ (uint32_t)limit, (uint32_t)limit, HTTP1_HEADERS_DEFAULT };
 }
 
-static bool
-bad(struct http1_head *h, enum http1_reason reason)
+void
+http1_head_init_response(struct http1_head *h, size_t limit)
+{
+	http1_head_init(h, limit);
+	h->response = true;
+	h->state = S_STATUS_VERSION;
+}
+
+void
+http1_head_limit(struct http1_head *h, const struct http1_limits *limits)
+{
+	CHECK(h->at == 0 && limits->head > 0 && limits->head <= (uint32_t)1 << 30 && limits->target > 0 &&
+	      limits->headers <= HTTP1_HEADERS_MAX);
+	h->limits = *limits;
+}
+
+bool
+http1_bad(struct http1_head *h, enum http1_reason reason)
 {
 	h->reason = reason;
 	h->verdict = HTTP1_BAD;
@@ -90,33 +66,14 @@ bad(struct http1_head *h, enum http1_reason reason)
 
 /* Why a byte cannot stand where it does: the controls have names of their
  * own, for everything else it depends on the place. */
-static bool
-bad_byte(struct http1_head *h, unsigned char c, enum http1_reason otherwise)
+bool
+http1_bad_byte(struct http1_head *h, unsigned char c, enum http1_reason otherwise)
 {
 	if (c == '\0')
-		return bad(h, HTTP1_NUL);
+		return http1_bad(h, HTTP1_NUL);
 	if (c == '\n')
-		return bad(h, HTTP1_BARE_LF);
-	return bad(h, otherwise);
-}
-
-/* The piece from mark up to h->at. */
-static struct http1_slice
-piece(const struct http1_head *h, size_t end)
-{
-	return (struct http1_slice){ (uint32_t)h->mark, (uint32_t)(end - h->mark) };
-}
-
-/* The index of the first byte from h->at on that is not of that class, or
- * end.  Nothing beyond p[end - 1] is read. */
-static size_t
-skip(const struct http1_head *h, const unsigned char *p, size_t end, unsigned char of)
-{
-	size_t i = h->at;
-
-	while (i < end && (class[p[i]] & of))
-		i++;
-	return i;
+		return http1_bad(h, HTTP1_BARE_LF);
+	return http1_bad(h, otherwise);
 }
 
 static bool
@@ -161,16 +118,44 @@ is_authority(struct str t)
 	return t.p[0] != '[' || t.p[colon - 2] == ']';
 }
 
+static enum http1_verb
+verb_of(struct str m)
+{
+	switch (m.n) {
+	case 3:
+		return memcmp(m.p, "GET", 3) == 0 ? HTTP1_GET :
+		       memcmp(m.p, "PUT", 3) == 0 ? HTTP1_PUT :
+						    HTTP1_EXTENSION;
+	case 4:
+		return memcmp(m.p, "POST", 4) == 0 ? HTTP1_POST :
+		       memcmp(m.p, "HEAD", 4) == 0 ? HTTP1_HEAD :
+						     HTTP1_EXTENSION;
+	case 5:
+		return memcmp(m.p, "PATCH", 5) == 0 ? HTTP1_PATCH :
+		       memcmp(m.p, "TRACE", 5) == 0 ? HTTP1_TRACE :
+						      HTTP1_EXTENSION;
+	case 6:
+		return memcmp(m.p, "DELETE", 6) == 0 ? HTTP1_DELETE : HTTP1_EXTENSION;
+	case 7:
+		if (memcmp(m.p, "OPTIONS", 7) == 0)
+			return HTTP1_OPTIONS;
+		return memcmp(m.p, "CONNECT", 7) == 0 ? HTTP1_CONNECT : HTTP1_EXTENSION;
+	default:
+		return HTTP1_EXTENSION;
+	}
+}
+
 /* CONNECT takes an authority and nothing else does; "*" is for OPTIONS.
  * Asked once the version is known: "PRI * HTTP/2.0" deserves 505. */
-static bool
-judge_target(struct http1_head *h)
+bool
+http1_judge_target(struct http1_head *h)
 {
-	struct str method = http1_text(h, h->method), target = http1_text(h, h->target);
+	struct str target = http1_text(h, h->target);
 
-	if (str_eq(method, "CONNECT")) {
+	h->verb = verb_of(http1_text(h, h->method));
+	if (h->verb == HTTP1_CONNECT) {
 		h->form = HTTP1_AUTHORITY;
-		return is_authority(target) || bad(h, HTTP1_TARGET_FORM);
+		return is_authority(target) || http1_bad(h, HTTP1_TARGET_FORM);
 	}
 	if (target.p[0] == '/') {
 		h->form = HTTP1_ORIGIN;
@@ -178,203 +163,119 @@ judge_target(struct http1_head *h)
 	}
 	if (str_eq(target, "*")) {
 		h->form = HTTP1_ASTERISK;
-		return str_eq(method, "OPTIONS") || bad(h, HTTP1_TARGET_FORM);
+		return h->verb == HTTP1_OPTIONS || http1_bad(h, HTTP1_TARGET_FORM);
 	}
 	h->form = HTTP1_ABSOLUTE;
-	return is_absolute(target) || bad(h, HTTP1_TARGET_FORM);
+	return is_absolute(target) || http1_bad(h, HTTP1_TARGET_FORM);
 }
 
-/* The steps.  Each returns false when the bytes are used up or wrong;
- * at least one byte is there at the call. */
-
+/* Names that no Connection can take away: what frames, routes, authenticates
+ * and tells of the client; a proxy that let itself be told to drop them would
+ * drop them for whoever asks. */
 static bool
-step_method(struct http1_head *h, const unsigned char *p, size_t end)
+is_protected(struct str name)
 {
-	/* Too long is known at the first byte too many, wherever the cut is. */
-	size_t most = h->mark + HTTP1_METHOD_MAX + 1;
+	static const char *const words[] = {
+		"accept-encoding", "access-control-request-method", "cache-control", "cf-connecting-ip",
+		"content-encoding", "content-range", "if-match", "if-modified-since", "if-none-match",
+		"if-range", "if-unmodified-since", "location", "origin", "pragma", "range", "referer",
+		"set-cookie", "true-client-ip", "www-authenticate", "x-real-ip",
+	};
 
-	h->at = skip(h, p, end < most ? end : most, C_TOKEN);
-	if (h->at == most)
-		return bad(h, HTTP1_METHOD_LONG);
-	if (h->at == end)
-		return false;
-	if (p[h->at] != ' ' || h->at == h->mark)
-		return bad_byte(h, p[h->at], HTTP1_METHOD_BAD);
-	h->method = piece(h, h->at);
-	h->mark = ++h->at;
-	h->state = TARGET;
-	return true;
-}
-
-static bool
-step_target(struct http1_head *h, const unsigned char *p, size_t end)
-{
-	h->at = skip(h, p, end, C_TARGET);
-	if (h->at == end)
-		return false;
-	if (p[h->at] == '\r' && h->at > h->mark)	/* HTTP/0.9, or a line cut short */
-		return bad(h, HTTP1_VERSION_BAD);
-	if (p[h->at] != ' ' || h->at == h->mark)
-		return bad_byte(h, p[h->at], HTTP1_TARGET_BAD);
-	h->target = piece(h, h->at);
-	h->mark = ++h->at;
-	h->state = VERSION;
-	return true;
-}
-
-/* Eight bytes and CR, one by one. */
-static bool
-step_version(struct http1_head *h, const unsigned char *p, size_t end)
-{
-	size_t i = h->at - h->mark;
-	unsigned char c = p[h->at];
-
-	(void)end;
-	if (i == VERSION_LEN) {
-		if (c != '\r')
-			return bad_byte(h, c, HTTP1_VERSION_BAD);
-		if (!judge_target(h))
-			return false;
-		h->state = REQUEST_LF;
-	} else if (i < 5 ? c != (unsigned char)version_head[i] : i == 6 ? c != '.' : !is_digit((char)c)) {
-		return bad_byte(h, c, HTTP1_VERSION_BAD);
-	} else if (i == 7) {
-		h->minor = c - (unsigned)'0';
-		/* Nobody has defined another one: guessing its framing is what
-		 * smuggling is made of. */
-		if (p[h->mark + 5] != '1' || h->minor > 1)
-			return bad(h, HTTP1_VERSION_UNKNOWN);
-	}
-	h->at++;
-	return true;
-}
-
-static bool
-step_line(struct http1_head *h, const unsigned char *p, size_t end)
-{
-	unsigned char c = p[h->at];
-
-	(void)end;
-	if (c == '\r') {
-		h->at++;
-		h->state = END_LF;
-		return true;
-	}
-	if (c == ' ' || c == '\t')
-		return bad(h, h->header_count == 0 ? HTTP1_LEADING_SPACE : HTTP1_OBS_FOLD);
-	if (c == ':')
-		return bad(h, HTTP1_NAME_EMPTY);
-	if (!(class[c] & C_TOKEN))
-		return bad_byte(h, c, HTTP1_NAME_BAD);
-	if (h->header_count == HTTP1_HEADERS_MAX)
-		return bad(h, HTTP1_HEADERS_MANY);
-	h->mark = h->at;
-	h->state = NAME;
-	return true;
-}
-
-static bool
-step_name(struct http1_head *h, const unsigned char *p, size_t end)
-{
-	h->at = skip(h, p, end, C_TOKEN);
-	if (h->at == end)
-		return false;
-	if (p[h->at] == ' ' || p[h->at] == '\t')
-		return bad(h, HTTP1_NAME_SPACE);
-	if (p[h->at] == '\r')
-		return bad(h, HTTP1_COLON_MISSING);
-	if (p[h->at] != ':')
-		return bad_byte(h, p[h->at], HTTP1_NAME_BAD);
-	h->headers[h->header_count].name = piece(h, h->at);
-	h->mark = h->value_end = ++h->at;
-	h->state = PAD;
-	return true;
-}
-
-static bool
-step_pad(struct http1_head *h, const unsigned char *p, size_t end)
-{
-	while (h->at < end && (p[h->at] == ' ' || p[h->at] == '\t'))
-		h->at++;
-	h->mark = h->value_end = h->at;
-	if (h->at == end)
-		return false;
-	h->state = VALUE;
-	return true;
-}
-
-static bool
-step_value(struct http1_head *h, const unsigned char *p, size_t end)
-{
-	size_t from = h->at, i;
-
-	h->at = i = skip(h, p, end, C_VALUE);
-	while (i > from && (p[i - 1] == ' ' || p[i - 1] == '\t'))
-		i--;
-	if (i > from)
-		h->value_end = i;
-	if (h->at == end)
-		return false;
-	if (p[h->at] != '\r')
-		return bad_byte(h, p[h->at], HTTP1_VALUE_BAD);
-	h->headers[h->header_count++].value = piece(h, h->value_end);
-	h->at++;
-	h->state = VALUE_LF;
-	return true;
-}
-
-static bool
-step_lf(struct http1_head *h, const unsigned char *p, enum state next)
-{
-	if (p[h->at] != '\n')
-		return bad(h, HTTP1_BARE_CR);
-	h->at++;
-	h->state = (unsigned char)next;
-	return true;
-}
-
-static bool
-step(struct http1_head *h, const unsigned char *p, size_t end)
-{
-	switch ((enum state)h->state) {
-	case START:
-		h->mark = h->at;
-		h->state = METHOD;
-		if (p[h->at] != '\r')
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (str_case_eq(name, words[i]))
 			return true;
-		h->at++;
-		h->state = START_LF;
-		return true;
-	case START_LF:
-		if (!step_lf(h, p, METHOD))
-			return false;
-		h->mark = h->at;
-		return true;
-	case METHOD:
-		return step_method(h, p, end);
-	case TARGET:
-		return step_target(h, p, end);
-	case VERSION:
-		return step_version(h, p, end);
-	case REQUEST_LF:
-	case VALUE_LF:
-		return step_lf(h, p, LINE);
-	case LINE:
-		return step_line(h, p, end);
-	case NAME:
-		return step_name(h, p, end);
-	case PAD:
-		return step_pad(h, p, end);
-	case VALUE:
-		return step_value(h, p, end);
-	case END_LF:
-		if (!step_lf(h, p, END_LF))
-			return false;
-		h->length = h->at;
-		h->verdict = HTTP1_DONE;
-		return false;
+	return false;
+}
+
+#define PROTECTED \
+	(HTTP1_BIT(HTTP1_CONTENT_LENGTH) | HTTP1_BIT(HTTP1_TRANSFER_ENCODING) | HTTP1_BIT(HTTP1_HOST) | \
+	 HTTP1_BIT(HTTP1_EXPECT) | HTTP1_BIT(HTTP1_TRAILER) | HTTP1_BIT(HTTP1_PROXY_AUTHENTICATE) | \
+	 HTTP1_BIT(HTTP1_PROXY_AUTHORIZATION) | HTTP1_BIT(HTTP1_X_FORWARDED_FOR) | \
+	 HTTP1_BIT(HTTP1_X_FORWARDED_PROTO) | HTTP1_BIT(HTTP1_X_FORWARDED_HOST) | \
+	 HTTP1_BIT(HTTP1_X_FORWARDED_PORT) | HTTP1_BIT(HTTP1_X_FORWARDED_OTHER) | \
+	 HTTP1_BIT(HTTP1_X_REAL_IP) | HTTP1_BIT(HTTP1_FORWARDED) | HTTP1_BIT(HTTP1_X_REQUEST_ID) | \
+	 HTTP1_BIT(HTTP1_VIA) | HTTP1_BIT(HTTP1_ACCEPT) | HTTP1_BIT(HTTP1_USER_AGENT) | \
+	 HTTP1_BIT(HTTP1_DATE) | HTTP1_BIT(HTTP1_SERVER) | HTTP1_BIT(HTTP1_MAX_FORWARDS) | \
+	 HTTP1_BIT(HTTP1_AUTHORIZATION) | HTTP1_BIT(HTTP1_COOKIE) | HTTP1_BIT(HTTP1_CONTENT_TYPE))
+
+/* Marks the headers with the name that Connection holds. */
+static void
+mark_named(struct http1_head *h, struct str name)
+{
+	for (unsigned i = 0; i < h->header_count; i++) {
+		struct http1_header *header = &h->headers[i];
+
+		if (header->name.n != name.n ||
+		    (PROTECTED & (HTTP1_BIT(header->id) | HTTP1_BIT(header->alias))) ||
+		    strncasecmp(h->base + header->name.at, name.p, name.n) != 0 || is_protected(name))
+			continue;
+		header->flags |= HTTP1_HOP;
+		h->connection |= HTTP1_C_NAMED;
 	}
-	CHECK(!"a state of the table");
+}
+
+/* The next element of a comma-separated list (RFC 9110 section 5.6.1), white
+ * space taken off; empty ones are passed over.  false: there is none. */
+static bool
+next_element(struct str list, size_t *at, struct str *element)
+{
+	while (*at < list.n) {
+		size_t from = *at, to, comma;
+
+		while (from < list.n && (list.p[from] == ' ' || list.p[from] == '\t'))
+			from++;
+		for (comma = from; comma < list.n && list.p[comma] != ','; comma++)
+			continue;
+		for (to = comma; to > from && (list.p[to - 1] == ' ' || list.p[to - 1] == '\t'); to--)
+			continue;
+		*at = comma + 1;
+		if (to > from) {
+			*element = (struct str){ list.p + from, to - from };
+			return true;
+		}
+	}
+	return false;
+}
+
+/* RFC 9110 section 7.6.1.  Once per message, so that whoever edits it only
+ * has to look at bits. */
+static bool
+read_connection(struct http1_head *h)
+{
+	unsigned named = 0;
+	struct str value, option;
+	size_t at;
+
+	for (unsigned i = h->first[HTTP1_CONNECTION]; i < h->header_count; i++) {
+		if (h->headers[i].id != HTTP1_CONNECTION)
+			continue;
+		value = http1_text(h, h->headers[i].value);
+		for (at = 0; next_element(value, &at, &option);) {
+			if (str_case_eq(option, "close"))
+				h->connection |= HTTP1_C_CLOSE;
+			else if (str_case_eq(option, "keep-alive"))
+				h->connection |= HTTP1_C_KEEP_ALIVE;
+			else if (str_case_eq(option, "upgrade"))
+				h->connection |= HTTP1_C_UPGRADE;
+			else if (str_case_eq(option, "te"))
+				continue;	/* goes in any case */
+			else if (named++ == HTTP1_NAMED_MAX)
+				return http1_bad(h, HTTP1_NAMED_MANY);
+			else
+				mark_named(h, option);
+		}
+	}
+	return true;
+}
+
+bool
+http1_finish(struct http1_head *h)
+{
+	if (http1_head_has(h, HTTP1_CONNECTION) && !read_connection(h))
+		return false;
+	h->length = h->at;
+	h->verdict = HTTP1_DONE;
 	return false;
 }
 
@@ -383,16 +284,16 @@ http1_head_parse(struct http1_head *h, const char *p, size_t n)
 {
 	/* What lies beyond the limit is not looked at: where the head becomes
 	 * too long must not depend on how much was read along with it. */
-	size_t end = n < h->limit ? n : h->limit;
+	size_t end = n < h->limits.head ? n : h->limits.head;
 
 	CHECK(h->verdict != HTTP1_NEED_MORE || n >= h->at);
 	h->base = p;
 	if (h->verdict != HTTP1_NEED_MORE)
 		return h->verdict;
-	while (h->at < end && step(h, (const unsigned char *)p, end))
-		continue;
-	if (h->verdict == HTTP1_NEED_MORE && h->at == h->limit)
-		bad(h, h->state <= REQUEST_LF ? HTTP1_LINE_LONG : HTTP1_HEAD_LONG);
+	if (h->at < end)
+		parse(h, p, end);
+	if (h->verdict == HTTP1_NEED_MORE && h->at == h->limits.head)
+		http1_bad(h, h->state <= S_FIRST_LF ? HTTP1_LINE_LONG : HTTP1_HEAD_LONG);
 	return h->verdict;
 }
 
@@ -410,39 +311,129 @@ http1_head_find(const struct http1_head *h, const char *name, struct str *value)
 	return n;
 }
 
-/* One line's comma-separated list (RFC 9110 section 5.6.1). */
-static bool
-list_has(struct str list, const char *token)
-{
-	size_t from, to;
-
-	for (size_t i = 0; i < list.n; i++) {
-		for (from = i; from < list.n && (list.p[from] == ' ' || list.p[from] == '\t'); from++)
-			continue;
-		for (i = from; i < list.n && list.p[i] != ','; i++)
-			continue;
-		for (to = i; to > from && (list.p[to - 1] == ' ' || list.p[to - 1] == '\t'); to--)
-			continue;
-		if (str_case_eq((struct str){ list.p + from, to - from }, token))
-			return true;
-	}
-	return false;
-}
-
 bool
 http1_head_has_token(const struct http1_head *h, const char *name, const char *token)
 {
-	for (unsigned i = 0; i < h->header_count; i++)
-		if (str_case_eq(http1_text(h, h->headers[i].name), name) &&
-		    list_has(http1_text(h, h->headers[i].value), token))
-			return true;
+	struct str element;
+
+	for (unsigned i = 0; i < h->header_count; i++) {
+		if (!str_case_eq(http1_text(h, h->headers[i].name), name))
+			continue;
+		for (size_t at = 0; next_element(http1_text(h, h->headers[i].value), &at, &element);)
+			if (str_case_eq(element, token))
+				return true;
+	}
 	return false;
 }
 
 bool
 http1_head_keep_alive(const struct http1_head *h)
 {
-	if (http1_head_has_token(h, "connection", "close"))
+	if (h->connection & HTTP1_C_CLOSE)
 		return false;
-	return h->minor == 1 || http1_head_has_token(h, "connection", "keep-alive");
+	return h->minor == 1 || (h->connection & HTTP1_C_KEEP_ALIVE) != 0;
+}
+
+bool
+http1_head_upgrades(const struct http1_head *h)
+{
+	return h->minor == 1 && (h->connection & HTTP1_C_UPGRADE) && http1_head_has(h, HTTP1_UPGRADE) &&
+	       (!h->response || h->status == 101);
+}
+
+bool
+http1_head_idempotent(const struct http1_head *h)
+{
+	switch (h->verb) {
+	case HTTP1_GET:
+	case HTTP1_HEAD:
+	case HTTP1_PUT:
+	case HTTP1_DELETE:
+	case HTTP1_OPTIONS:
+	case HTTP1_TRACE:
+		return true;
+	case HTTP1_EXTENSION:
+	case HTTP1_POST:
+	case HTTP1_CONNECT:
+	case HTTP1_PATCH:
+		return false;
+	}
+	return false;
+}
+
+enum http1_expect
+http1_head_expect(const struct http1_head *h)
+{
+	enum http1_expect expect = HTTP1_EXPECT_NONE;
+	struct str element;
+
+	if (!http1_head_has(h, HTTP1_EXPECT) || h->minor == 0)
+		return HTTP1_EXPECT_NONE;
+	for (unsigned i = h->first[HTTP1_EXPECT]; i < h->header_count; i++) {
+		if (h->headers[i].id != HTTP1_EXPECT)
+			continue;
+		for (size_t at = 0; next_element(http1_text(h, h->headers[i].value), &at, &element);) {
+			if (!str_case_eq(element, "100-continue"))
+				return HTTP1_EXPECT_UNKNOWN;
+			expect = HTTP1_EXPECT_CONTINUE;
+		}
+	}
+	return expect;
+}
+
+/* The ways of scanning */
+
+static bool
+cpu_has(enum http1_path path)
+{
+	switch (path) {
+	case HTTP1_PATH_PLAIN:
+		return true;
+#ifdef __x86_64__
+	case HTTP1_PATH_SSE42:
+		return __builtin_cpu_supports("sse4.2");
+	case HTTP1_PATH_AVX2:
+		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+#else
+	case HTTP1_PATH_SSE42:
+	case HTTP1_PATH_AVX2:
+		return false;
+#endif
+	}
+	return false;
+}
+
+bool
+http1_head_use(enum http1_path path)
+{
+	if (!cpu_has(path))
+		return false;
+	parse = http1_parse_plain;
+#ifdef __x86_64__
+	if (path == HTTP1_PATH_SSE42)
+		parse = http1_parse_sse42;
+	if (path == HTTP1_PATH_AVX2)
+		parse = http1_parse_avx2;
+#endif
+	return true;
+}
+
+enum http1_path
+http1_head_path(void)
+{
+#ifdef __x86_64__
+	if (parse == http1_parse_sse42)
+		return HTTP1_PATH_SSE42;
+	if (parse == http1_parse_avx2)
+		return HTTP1_PATH_AVX2;
+#endif
+	return HTTP1_PATH_PLAIN;
+}
+
+/* Before main(), when there is one thread. */
+__attribute__((constructor)) static void
+choose_path(void)
+{
+	for (int path = HTTP1_PATH_AVX2; !http1_head_use((enum http1_path)path); path--)
+		continue;
 }
