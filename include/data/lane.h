@@ -1,23 +1,11 @@
-/* lane.h - one worker's part of one service: its snapshot, its listeners and
- * its sessions.
+/* lane.h - one worker's part of one service: its snapshot and its sessions.
  * Thread: the owning worker. */
 #ifndef DATA_LANE_H
 #define DATA_LANE_H
 
+#include "data/listener.h"
 #include "data/worker.h"
 #include "model/balance.h"
-
-#define LISTENER_MAGIC 0x6c697374u
-
-struct listener {
-	uint32_t magic;
-	struct lane *lane;
-	ev_io watcher;	/* fd -1: closed */
-	enum entrance entrance;
-	bool arrives;	/* its connections have arrivals (data/arrival.h) */
-	unsigned batch;	/* how many to accept before asking the loop again */
-	unsigned full_turn;	/* the last loop turn that filled it */
-};
 
 struct lane_drain {
 	bool on;
@@ -30,8 +18,6 @@ struct lane {
 	struct service *service;
 	struct tally *tally;	/* ours alone to write */
 	struct snapshot *snapshot;	/* NULL until the first: nothing is accepted */
-	struct listener *listeners;
-	unsigned n_listeners;
 	struct balance_round rounds[COLORS];
 	struct link arriving;	/* data/arrival.h */
 	struct link waiting;	/* struct waiter, first come first (data/queue.h) */
@@ -61,11 +47,5 @@ void lane_start_drain(struct lane *l, enum color color, const struct drain_order
 /* One round of the running drains, bounded in work; false when there is
  * nothing left to do. */
 bool lane_drain_step(struct lane *l, double now);
-
-void listener_pause(struct listener *l);
-void listener_resume(struct listener *l);
-/* Takes what is queued, then closes. */
-void listener_close(struct listener *l);
-void listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents);
 
 #endif

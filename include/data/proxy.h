@@ -7,6 +7,7 @@
 #include "data/worker.h"
 #include "model/admission.h"
 #include "model/engine.h"
+#include "model/route.h"
 
 /* Pipes that a worker uses at most, two descriptors each. */
 #define PROXY_PIPES 512
@@ -18,6 +19,8 @@ struct proxy {
 	unsigned n_services;
 	struct worker *workers;
 	unsigned n_workers;
+	struct bindings bindings;
+	bool *listening;	/* [binding]: clients are queued there */
 	uint64_t *taken;	/* [service * n_workers + worker]: generation taken */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
@@ -28,6 +31,7 @@ struct proxy {
 	void (*on_refused)(void *arg, struct service *s);
 
 	/* Shared. */
+	_Atomic bool *opened;	/* [service]: engine.open() came */
 	struct admission descriptors;	/* two for each session; a reserve is kept */
 };
 
@@ -42,6 +46,14 @@ MUST_USE enum err proxy_bind(struct proxy *p, struct why *why);
 MUST_USE enum err proxy_start(struct proxy *p, struct why *why);
 /* Ends the threads, cutting what is left; *pp is NULL on return. */
 void proxy_free(struct proxy **pp);
+
+/* Any thread: the service's color is known, its first snapshot is on its way or
+ * here. */
+static inline bool
+proxy_is_open(const struct proxy *p, unsigned service)
+{
+	return atomic_load_explicit(&p->opened[service], memory_order_acquire);
+}
 
 /* Letters to main, sent by workers. */
 void proxy_tell_taken(struct proxy *p, unsigned worker, struct service *s, uint64_t generation);

@@ -17,6 +17,7 @@
 #define WORKER_MAGIC 0x776f726bu
 
 struct lane;
+struct listener;
 struct proxy;
 
 struct worker {
@@ -33,6 +34,8 @@ struct worker {
 	struct relay_room room;
 	struct lane *lanes;	/* one for each service, same index */
 	unsigned n_lanes;
+	struct listener *listeners;	/* one for each of the proxy's bindings, same index */
+	unsigned n_listeners;	/* of them, those that are bound */
 	struct deadline_list **clocks;	/* one for each duration and kind */
 	unsigned n_clocks;
 	ev_timer tick;	/* 100 ms: timeouts, retries of paused listeners */
@@ -70,6 +73,10 @@ void worker_hurry(struct worker *w);
 /* Nobody accepts until worker_release(), or half a second has passed. */
 void worker_hold(struct worker *w, double stalled);
 void worker_release(struct worker *w);
+/* Listeners that nothing stands in the way of accept. */
+void worker_resume(struct worker *w);
+/* All of them, for good: takes what is queued. */
+void worker_close_listeners(struct worker *w);
 /* Out of descriptors: nobody accepts until one comes free. */
 void worker_starve(struct worker *w, const char *reason);
 

@@ -51,8 +51,6 @@ end_all(struct link *list, enum ending ending)
 void
 lane_free(struct lane *l)
 {
-	for (unsigned i = 0; i < l->n_listeners; i++)
-		listener_close(&l->listeners[i]);
 	/* Those who wait first, or they would get the places of the others. */
 	queue_end(l, END_STOP);
 	arrival_end_all(l, END_STOP);
@@ -63,9 +61,6 @@ lane_free(struct lane *l)
 		balance_round_free(&l->rounds[c]);
 	}
 	snapshot_unref(&l->snapshot);
-	free(l->listeners);
-	l->listeners = NULL;
-	l->n_listeners = 0;
 }
 
 /* A connect that is still under way to the wrong color would break the promise
@@ -89,6 +84,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 {
 	struct snapshot *old = l->snapshot;
 	enum color active = (*snapshot)->active;
+	bool first = old == NULL;
 
 	ON_WORKER(l->worker);
 	l->snapshot = *snapshot;
@@ -105,8 +101,8 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	snapshot_unref(&old);
 	/* Backends of the color, or of the other one, with room for who waits. */
 	queue_look(l);
-	for (unsigned i = 0; i < l->n_listeners; i++)
-		listener_resume(&l->listeners[i]);
+	if (first)
+		worker_resume(l->worker);
 }
 
 void

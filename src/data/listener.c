@@ -9,18 +9,53 @@
 
 #define BATCH_MAX 32
 
+struct lane *
+listener_lane(const struct listener *l, struct str name)
+{
+	int found;
+
+	if (l->route == NULL)
+		return l->lane;
+	found = route_find(l->route, name);
+	return found >= 0 ? &l->worker->lanes[found] : NULL;
+}
+
+bool
+listener_redirects(const struct listener *l, const struct lane *to)
+{
+	const struct service_config *s = to->service->config;
+
+	return !l->tls && s->listen_tls && s->plain == PLAIN_REDIRECT;
+}
+
+/* Its services know where to send clients.  One whose color nobody knows (its
+ * record in the store makes no sense, say) does not hold up the others. */
+static bool
+has_colors(const struct listener *l)
+{
+	const struct binding *b = l->binding;
+	bool any = false;
+
+	for (size_t i = 0; i < b->n_services; i++) {
+		if (l->worker->lanes[b->services[i]].snapshot != NULL)
+			any = true;
+		else if (proxy_is_open(l->worker->proxy, b->services[i]))
+			return false;
+	}
+	return any;
+}
+
 void
 listener_pause(struct listener *l)
 {
-	ev_io_stop(l->lane->worker->loop, &l->watcher);
+	ev_io_stop(l->worker->loop, &l->watcher);
 }
 
 void
 listener_resume(struct listener *l)
 {
-	if (l->watcher.fd >= 0 && l->lane->snapshot != NULL && !l->lane->worker->starved &&
-	    !l->lane->worker->held)
-		ev_io_start(l->lane->worker->loop, &l->watcher);
+	if (l->watcher.fd >= 0 && has_colors(l) && !l->worker->starved && !l->worker->held)
+		ev_io_start(l->worker->loop, &l->watcher);
 }
 
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_STARVED };
@@ -28,7 +63,7 @@ enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_STARVED };
 static enum accepted
 accept_one(struct listener *l)
 {
-	struct worker *w = l->lane->worker;
+	struct worker *w = l->worker;
 	struct addr client;
 	int fd;
 
@@ -55,7 +90,7 @@ accept_one(struct listener *l)
 /* An accept that finds nothing costs as much as a good one, so the batch
  * follows the load: it grows only while the queue is full in one loop turn
  * after the other, and shrinks to what was there when it was not. */
-void
+static void
 listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
 {
 	struct listener *l = container_of(watcher, struct listener, watcher);
@@ -66,7 +101,7 @@ listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
 	for (unsigned i = 0; i < l->batch; i++) {
 		enum accepted a = accept_one(l);
 
-		if (a == ACCEPTED && !l->lane->worker->starved)
+		if (a == ACCEPTED && !l->worker->starved)
 			continue;
 		if (a == ACCEPTED)
 			return;
@@ -80,6 +115,23 @@ listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
 }
 
 void
+listener_init(struct listener *l, struct worker *w, const struct binding *b, int fd)
+{
+	*l = (struct listener){
+		.magic = LISTENER_MAGIC,
+		.worker = w,
+		.lane = &w->lanes[b->owner],
+		.binding = b,
+		.route = b->route,
+		.entrance = b->entrance,
+		.tls = b->tls,
+		.batch = 1,
+	};
+	l->arrives = arrival_is_needed(l);
+	ev_io_init(&l->watcher, listener_on_accept, fd, EV_READ);
+}
+
+void
 listener_close(struct listener *l)
 {
 	/* The kernel queues one more than it was told. */
@@ -89,10 +141,10 @@ listener_close(struct listener *l)
 		return;
 	/* Clients that are queued have been promised a connection; those who come
 	 * while these are taken have not, or it would never end under load. */
-	if (l->lane->snapshot != NULL)
+	if (has_colors(l))
 		while (queued-- > 0 && accept_one(l) == ACCEPTED)
 			;
-	ev_io_stop(l->lane->worker->loop, &l->watcher);
+	ev_io_stop(l->worker->loop, &l->watcher);
 	close(l->watcher.fd);
 	l->watcher.fd = -1;
 }

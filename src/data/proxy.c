@@ -145,6 +145,16 @@ proxy_resume(struct engine *e, unsigned worker)
 	mailbox_send(&p->workers[worker].mailbox, &l->mail);
 }
 
+static bool
+is_for(const struct binding *b, unsigned service)
+{
+	for (size_t i = 0; i < b->n_services; i++)
+		if (b->services[i] == service)
+			return true;
+	return false;
+}
+
+/* What several share opens with the first of them. */
 static enum err
 proxy_open(struct engine *e, struct service *s, struct why *why)
 {
@@ -152,11 +162,13 @@ proxy_open(struct engine *e, struct service *s, struct why *why)
 	struct proxy *p = proxy_of(e);
 	enum err error = OK;
 
-	for (unsigned i = 0; i < p->n_workers; i++) {
-		const struct lane *l = &p->workers[i].lanes[s->index];
-
-		for (unsigned k = 0; k < l->n_listeners && error == OK; k++) {
-			int fd = l->listeners[k].watcher.fd;
+	atomic_store_explicit(&p->opened[s->index], true, memory_order_release);
+	for (size_t b = 0; b < p->bindings.n && error == OK; b++) {
+		if (p->listening[b] || !is_for(&p->bindings.list[b], s->index))
+			continue;
+		p->listening[b] = true;
+		for (unsigned i = 0; i < p->n_workers && error == OK; i++) {
+			int fd = p->workers[i].listeners[b].watcher.fd;
 
 			sock_listener_options(fd, o->user_timeout, o->fastopen ? o->backlog : 0);
 			error = sock_listen(fd, o->backlog, why);
@@ -367,9 +379,7 @@ close_open(struct mail *m, void *receiver)
 	struct close_letter *c = container_of(m, struct close_letter, mail);
 	struct worker *w = receiver;
 
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
-			listener_close(&w->lanes[i].listeners[k]);
+	worker_close_listeners(w);
 	c->mail.open = close_back;
 	mailbox_send(&c->proxy->mailbox, &c->mail);
 }
@@ -422,40 +432,41 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
 	p->taken = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
+	bindings_make(config, &p->bindings);
+	p->listening = must_array(p->bindings.n, sizeof(*p->listening));
+	p->opened = must_array(n, sizeof(*p->opened));
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_init(&p->workers[i], i, p, services, n);
 	return p;
 }
 
-static enum err
-bind_address(struct proxy *p, unsigned service, const struct addr *a, enum entrance entrance, struct why *why)
+static void
+keep_path(struct proxy *p, const char *path)
 {
-	const struct service_config *sc = p->services[service]->config;
+	p->paths = must_grow(p->paths, p->n_paths + 1, sizeof(*p->paths));
+	p->paths[p->n_paths++] =
+		(struct proxy_path){ must_strdup(path), open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) };
+}
+
+static enum err
+bind_one(struct proxy *p, const struct binding *b, struct why *why)
+{
+	const struct service_config *sc = p->services[b->owner]->config;
 	int *fds = must_array(p->n_workers, sizeof(int));
 	struct why reason;
-	enum err e = sock_bind(a, fds, p->n_workers, &reason);
+	enum err e = sock_bind(&b->addr, fds, p->n_workers, &reason);
 
-	if (e != OK) {
-		free(fds);
-		return why_set(why, e, "%s:%d: service \"%s\": %s", p->config->path, sc->line, sc->name, reason.text);
-	}
-	for (unsigned i = 0; i < p->n_workers; i++) {
-		struct lane *l = &p->workers[i].lanes[service];
-		struct listener *new = &l->listeners[l->n_listeners++];
+	for (unsigned i = 0; i < p->n_workers && e == OK; i++) {
+		struct worker *w = &p->workers[i];
 
-		*new = (struct listener){ .magic = LISTENER_MAGIC, .lane = l, .entrance = entrance, .batch = 1 };
-		new->arrives = arrival_is_needed(new);
-		ev_io_init(&new->watcher, listener_on_accept, fds[i], EV_READ);
-	}
-	if (addr_family(a) == AF_UNIX) {
-		const char *path = a->u.un.sun_path;
-
-		p->paths = must_grow(p->paths, p->n_paths + 1, sizeof(*p->paths));
-		p->paths[p->n_paths++] = (struct proxy_path){
-			must_strdup(path), open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)
-		};
+		listener_init(&w->listeners[w->n_listeners++], w, b, fds[i]);
 	}
 	free(fds);
+	if (e != OK)
+		return why_set(why, e, "%s:%d: service \"%s\": %s", p->config->path, sc->line, sc->name,
+			       reason.text);
+	if (addr_family(&b->addr) == AF_UNIX)
+		keep_path(p, b->addr.u.un.sun_path);
 	return OK;
 }
 
@@ -464,19 +475,17 @@ proxy_bind(struct proxy *p, struct why *why)
 {
 	for (unsigned i = 0; i < p->n_services; i++) {
 		const struct service_config *sc = p->services[i]->config;
-		enum err e = OK;
 
 		/* Read and checked, but what serves them is not there yet. */
 		if (sc->mode != MODE_TCP || sc->n_names > 0 || sc->is_default)
-			return why_set(why, E_UNSUPPORTED, "%s:%d: service \"%s\": mode = \"http\" and shared listeners are not built yet",
-				       p->config->path, sc->line, sc->name);
-		for (unsigned k = 0; k < p->n_workers; k++)
-			p->workers[k].lanes[i].listeners =
-				must_array(sc->n_listen + sc->n_preview, sizeof(struct listener));
-		for (size_t k = 0; k < sc->n_listen && e == OK; k++)
-			e = bind_address(p, i, &sc->listen[k], ENTRANCE_MAIN, why);
-		for (size_t k = 0; k < sc->n_preview && e == OK; k++)
-			e = bind_address(p, i, &sc->preview[k], ENTRANCE_PREVIEW, why);
+			return why_set(
+				why, E_UNSUPPORTED,
+				"%s:%d: service \"%s\": mode = \"http\" and shared listeners are not built yet",
+				p->config->path, sc->line, sc->name);
+	}
+	for (size_t b = 0; b < p->bindings.n; b++) {
+		enum err e = bind_one(p, &p->bindings.list[b], why);
+
 		if (e != OK)
 			return e;
 	}
@@ -523,6 +532,9 @@ proxy_free(struct proxy **pp)
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_destroy(&p->workers[i]);
 	mailbox_close(&p->mailbox);
+	bindings_free(&p->bindings);
+	free(p->listening);
+	free(p->opened);
 	for (unsigned i = 0; i < p->n_paths; i++)
 		remove_path(&p->paths[i]);
 	free(p->paths);

@@ -44,17 +44,22 @@ worker_clock(struct worker *w, double after, deadline_fn *expired)
 static void
 pause_all(struct worker *w)
 {
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
-			listener_pause(&w->lanes[i].listeners[k]);
+	for (unsigned i = 0; i < w->n_listeners; i++)
+		listener_pause(&w->listeners[i]);
 }
 
-static void
-resume_all(struct worker *w)
+void
+worker_resume(struct worker *w)
 {
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		for (unsigned k = 0; k < w->lanes[i].n_listeners; k++)
-			listener_resume(&w->lanes[i].listeners[k]);
+	for (unsigned i = 0; i < w->n_listeners; i++)
+		listener_resume(&w->listeners[i]);
+}
+
+void
+worker_close_listeners(struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_listeners; i++)
+		listener_close(&w->listeners[i]);
 }
 
 void
@@ -80,7 +85,7 @@ worker_hurry(struct worker *w)
 /* Those that were taken already, and wait for a descriptor for their backend,
  * come before those in the queue. */
 static void
-worker_resume(struct worker *w)
+after_starving(struct worker *w)
 {
 	w->starved = false;
 	for (unsigned i = 0; i < w->n_lanes; i++)
@@ -92,7 +97,7 @@ worker_resume(struct worker *w)
 			if (w->starved)
 				return;
 		}
-	resume_all(w);
+	worker_resume(w);
 }
 
 static void
@@ -137,7 +142,7 @@ worker_release(struct worker *w)
 	if (!w->held)
 		return;
 	w->held = false;
-	resume_all(w);
+	worker_resume(w);
 }
 
 static void
@@ -157,7 +162,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		worker_release(w);
 	expire(w);
 	if (w->starved)
-		worker_resume(w);
+		after_starving(w);
 	for (unsigned i = 0; i < w->n_lanes; i++) {
 		struct lane *l = &w->lanes[i];
 
@@ -253,6 +258,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->now = clock_now();
 	w->lanes = must_array(n, sizeof(struct lane));
 	w->n_lanes = n;
+	w->listeners = must_array(proxy->bindings.n, sizeof(struct listener));
 	for (unsigned i = 0; i < n; i++)
 		lane_init(&w->lanes[i], w, services[i]);
 }
@@ -270,6 +276,7 @@ worker_main(void *arg)
 	ev_now_update(w->loop);
 	w->now = clock_now();
 	ev_run(w->loop, 0);
+	worker_close_listeners(w);
 	for (unsigned i = 0; i < w->n_lanes; i++)
 		lane_free(&w->lanes[i]);
 	worker_on_reap(w->loop, &w->reap, 0);
@@ -311,6 +318,7 @@ worker_destroy(struct worker *w)
 	mailbox_close(&w->mailbox);
 	pipes_free(&w->room.pipes);
 	free(w->room.buffer);
+	free(w->listeners);
 	free(w->lanes);
 	for (unsigned i = 0; i < w->n_clocks; i++)
 		free(w->clocks[i]);
@@ -329,6 +337,7 @@ worker_join(struct worker *w)
 		mailbox_send(&w->mailbox, &letter->mail);
 		pthread_join(w->thread, NULL);
 	} else {
+		worker_close_listeners(w);
 		for (unsigned i = 0; i < w->n_lanes; i++)
 			lane_free(&w->lanes[i]);
 	}

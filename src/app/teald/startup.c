@@ -22,10 +22,12 @@
 static uint64_t
 listeners_of(const struct config *config)
 {
-	uint64_t n = 0;
+	struct bindings all;
+	uint64_t n;
 
-	for (size_t i = 0; i < config->n_services; i++)
-		n += (config->services[i].n_listen + config->services[i].n_preview) * config->workers;
+	bindings_make(config, &all);
+	n = all.n * config->workers;
+	bindings_free(&all);
 	return n;
 }
 

@@ -1,0 +1,46 @@
+/* listener.h - one worker's socket on one address, and for whom its clients
+ * are: one service, or as names tell.
+ * Owned by the worker, in the order of the proxy's bindings.
+ * Thread: the owning worker, but that main opens it. */
+#ifndef DATA_LISTENER_H
+#define DATA_LISTENER_H
+
+#include <ev.h>
+
+#include "model/route.h"
+
+#define LISTENER_MAGIC 0x6c697374u
+
+struct lane;
+struct worker;
+
+struct listener {
+	uint32_t magic;
+	struct worker *worker;
+	struct lane *lane;	/* whose the clients are until a name says otherwise */
+	const struct binding *binding;
+	const struct route *route;	/* NULL: they are all the lane's */
+	ev_io watcher;	/* fd -1: closed */
+	enum entrance entrance;
+	bool tls;	/* clients speak TLS here */
+	bool arrives;	/* its connections have arrivals (data/arrival.h) */
+	unsigned batch;	/* how many to accept before asking the loop again */
+	unsigned full_turn;	/* the last loop turn that filled it */
+};
+
+/* Whose a client or a request is that asks for this name; NULL: nobody's.  One
+ * of several lanes may have no snapshot yet: the store has not told its color. */
+struct lane *listener_lane(const struct listener *l, struct str name);
+/* A request for that lane came where no TLS is spoken, and is to come again
+ * where it is. */
+bool listener_redirects(const struct listener *l, const struct lane *to);
+
+/* Main, before the worker runs: fd is bound, and consumed. */
+void listener_init(struct listener *l, struct worker *w, const struct binding *b, int fd);
+void listener_pause(struct listener *l);
+/* Unless something still stands in its way. */
+void listener_resume(struct listener *l);
+/* Takes what is queued, then closes. */
+void listener_close(struct listener *l);
+
+#endif
