@@ -68,6 +68,18 @@ BROKEN = {
     "unknown_user": ("workers = 1;", 'workers = 1; user = "no-such-user-here";', ["no-such-user-here"]),
     "unknown_group": ("a.sock\";", 'a.sock"; group = "no-such-group";', ["no-such-group"]),
     "bad_socket_mode": ("a.sock\";", 'a.sock"; mode = "0999";', ["mode|0999"]),
+    "http_key_in_tcp": ('    balance', '    max_body = "1MiB"; balance', ["shop", "max_body", 'mode = "http"']),
+    "hosts_in_tcp": ('    balance', '    hosts = "shop.example"; balance', ["shop", "hosts", 'mode = "http"']),
+    "sni_in_http": ('    balance', '    mode = "http"; sni = "shop.example"; balance', ["shop", "sni", 'mode = "tcp"']),
+    "host_with_port": ('    balance', '    mode = "http"; hosts = "shop.example:80"; balance', ["shop", "without port"]),
+    "host_twice": ('    balance', '    mode = "http"; hosts = ["shop.example", "Shop.example."]; balance',
+                   ["shop", "listed twice"]),
+    "star_is_no_host": ('    balance', '    mode = "http"; hosts = ["*"]; balance', ["shop", "default = true"]),
+    "odd_preview_header": ('    balance', '    mode = "http"; preview_header = "a b"; preview_allow = "::/0"; balance',
+                           ["shop", "preview_header", "a b"]),
+    "tiny_head": ('    balance', '    mode = "http"; max_header_size = 100; balance',
+                  ["shop", "max_header_size: 100 bytes are out of range"]),
+    "plain_without_tls": ('    balance', '    plain_listen = ":18082"; balance', ["shop", "plain_listen", "tls"]),
     "not_built_kernel": ('    balance', '    engine = "kernel"; balance', ["shop", "not built"]),
     "redis_nowhere": ("workers = 1;", 'workers = 1; store: { type = "redis"; };', ["redis", "url", "sentinels"]),
     "redis_password": ("workers = 1;", 'workers = 1; store: { type = "redis"; url = "redis://u:p@h/0"; };',
@@ -152,6 +164,41 @@ def test_two_services_with_one_name_or_one_listener(tmp_path):
     wild = twin.replace("127.0.0.1:18080", "0.0.0.0:18080")
     p = check(tmp_path, text.replace(block, block + ",\n" + wild), "-t")
     assert p.returncode == 2 and "18080" in p.stderr
+
+
+def sharers(folder, first, second):
+    """Two services on one listener, each with keys of its own."""
+    text = good(folder)
+    block = text[text.index("  { name"):text.rindex("}") + 1]
+    one = block.replace("    balance", f"    {first} balance")
+    two = block.replace('"shop"', '"pay"').replace("18081", "18082").replace("    balance", f"    {second} balance")
+    return check(folder, text.replace(block, one + ",\n" + two), "-t")
+
+
+@pytest.mark.parametrize("first, second, words", [
+    ('mode = "http";', 'mode = "http"; hosts = "pay.example";', "each needs hosts or default = true"),
+    ('sni = "shop.example";', '', "each needs sni or default = true"),
+    ('sni = "shop.example";', 'mode = "http"; hosts = "pay.example";', "both must be of one mode"),
+    ('mode = "http"; hosts = "*.shop.example";', 'mode = "http"; hosts = ["pay.example", "*.SHOP.example"];',
+     'hosts: "*.shop.example" is also that of service "shop"'),
+    ('mode = "http"; default = true;', 'mode = "http"; default = true;', 'default: so is service "shop"'),
+    ('mode = "http"; default = true; max_headers = 20;', 'mode = "http"; hosts = "pay.example";', "max_headers: differs"),
+    ('mode = "http"; default = true;', 'mode = "http"; hosts = "pay.example"; tcp: { backlog = 7; };',
+     "tcp.backlog: differs"),
+    ('mode = "http"; default = true;',
+     'mode = "http"; hosts = "pay.example"; proxy_protocol: { accept_from = "10.0.0.0/8"; };', "accept_from: differs"),
+])
+def test_services_that_cannot_share_a_listener(tmp_path, first, second, words):
+    p = sharers(tmp_path, first, second)
+    complaints = p.stderr.splitlines()
+    assert p.returncode == 2 and len(complaints) == 1, p.stderr
+    assert words in complaints[0] and 'service "pay"' in complaints[0] and 'service "shop" at' in complaints[0]
+
+
+def test_services_that_share_a_listener(tmp_path):
+    p = sharers(tmp_path, 'mode = "http"; hosts = ["shop.example", "*.shop.example", "[::1]"];',
+                'mode = "http"; default = true; max_body = 5;')
+    assert (p.returncode, p.stderr) == (0, "")
 
 
 def test_both_colors_on_one_address_is_only_a_warning(tmp_path):

@@ -36,6 +36,8 @@ STATUS = {
         "locked": {"by": "anna", "reason": "freeze", "at": TIME},
         "changed_at": TIME, "changed_by": "ci-shop", "reason": "deploy 8812",
         "drain": {"color": "blue", "remaining": 3, "deadline_in": 12.3},
+        "listen": ["0.0.0.0:443", "[::]:443"], "plain_listen": ["0.0.0.0:80"], "preview": ["127.0.0.1:8443"],
+        "tls": True, "hosts": ["shop.example", "*.shop.example"], "default": False,
         "colors": {
             "green": {"connections": 118, "draining": False, "healthy": 1, "total": 1,
                       "backends": [{"address": "10.0.0.1:10080", "state": "up", "connections": 118, "since": TIME,
@@ -220,6 +222,8 @@ def test_a_terminal_gets_tables_in_color(scripted):
     assert "not ready: maintenance is on" in bare[2]
     status, text = Terminal("-s", s.path, "status", "shop").finish()
     assert "10.0.0.1:11080" in text and "connection refused" in text and "deploy 8812" in text
+    assert ("listens on 0.0.0.0:443,[::]:443 (TLS), without TLS on 0.0.0.0:80, for shop.example,*.shop.example; "
+            "preview on 127.0.0.1:8443") in " ".join(text.split())
 
 
 @pytest.mark.parametrize("args, how", [(["--no-color"], {}), ([], {"env": {"NO_COLOR": "1"}}),

@@ -94,6 +94,36 @@ says_what_is_active_and_where(void **state)
 }
 
 static void
+says_for_whom_a_service_listens(void **state)
+{
+	char *hosts[] = { "shop.example", "*.shop.example" }, *sni[] = { "pay.example" };
+	struct world *w = *state;
+	struct service_config *shop = &w->services[0], *pay = &w->services[1];
+	json_t *o;
+
+	shop->mode = MODE_HTTP;
+	shop->names = hosts;
+	shop->n_names = 2;
+	shop->listen_tls = true;
+	shop->plain_listen = &w->preview;
+	shop->n_plain_listen = 1;
+	pay->names = sni;
+	pay->n_names = 1;
+	pay->is_default = true;
+	o = status_of(w, NULL);
+	assert_string_equal(TEXT_AT(o, "services.0.mode"), "http");
+	assert_string_equal(TEXT_AT(o, "services.0.hosts.0"), "shop.example");
+	assert_string_equal(TEXT_AT(o, "services.0.hosts.1"), "*.shop.example");
+	assert_string_equal(TEXT_AT(o, "services.0.plain_listen.0"), "127.0.0.1:8080");
+	assert_true(json_is_true(at(o, "services.0.tls")) && json_is_false(at(o, "services.0.default")));
+	assert_null(json_object_get(at(o, "services.0"), "sni"));
+	assert_string_equal(TEXT_AT(o, "services.1.sni.0"), "pay.example");
+	assert_true(json_is_false(at(o, "services.1.tls")) && json_is_true(at(o, "services.1.default")));
+	assert_null(json_object_get(at(o, "services.1"), "hosts"));
+	json_decref(o);
+}
+
+static void
 shows_each_backend(void **state)
 {
 	struct world *w = *state;
@@ -187,6 +217,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(says_what_is_active_and_where, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(says_for_whom_a_service_listens, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shows_each_backend, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shows_lock_and_drain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(does_not_guess_a_color_before_the_store_answers, set_up, tear_down),

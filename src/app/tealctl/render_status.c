@@ -130,6 +130,33 @@ add_backends(struct table *t, json_t *service, const char *word)
 	buf_free(&when);
 }
 
+/* "listens on 0.0.0.0:443 (TLS) for shop.example,*.shop.example" */
+static void
+print_entrances(struct render *r, json_t *s)
+{
+	static const struct {
+		const char *key, *text;
+	} parts[] = {
+		{ "listen", "listens on {listen:list}" },
+		{ "tls", " (TLS)" },
+		{ "plain_listen", ", without TLS on {plain_listen:list}" },
+		{ "hosts", ", for {hosts:list}" },
+		{ "sni", ", for {sni:list}" },
+		{ "default", ", the default there" },
+		{ "preview", "; preview on {preview:list}" },
+	};
+	struct buf b;
+
+	if (!json_has(s, "listen"))
+		return;
+	buf_init(&b, 65536);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (json_has(s, parts[i].key))
+			say_into(&b, &plain, s, parts[i].text);
+	output_line(r->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
+	buf_free(&b);
+}
+
 static void
 print_detail(struct render *r, json_t *s)
 {
@@ -144,6 +171,7 @@ print_detail(struct render *r, json_t *s)
 					    "changed {changed_at:time} by {changed_by}");
 	if (json_has(s, "locked"))
 		say(r->out, s, "locked {locked.at:time} by {locked.by}: {locked.reason}");
+	print_entrances(r, s);
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++) {
 		bool draining = json_has(color_of(s, color_words[i]), "draining");
 		struct buf b;

@@ -111,6 +111,21 @@ listen_json(struct json *j, const char *key, const struct addr *list, size_t n)
 	json_array_end(j);
 }
 
+/* Where clients come in, and which of them. */
+static void
+entrances_json(struct json *j, const struct service_config *s)
+{
+	listen_json(j, "listen", s->listen, s->n_listen);
+	listen_json(j, "plain_listen", s->plain_listen, s->n_plain_listen);
+	listen_json(j, "preview", s->preview, s->n_preview);
+	json_bool(j, "tls", s->listen_tls);
+	json_array(j, s->mode == MODE_HTTP ? "hosts" : "sni");
+	for (size_t i = 0; i < s->n_names; i++)
+		json_cstr(j, NULL, s->names[i]);
+	json_array_end(j);
+	json_bool(j, "default", s->is_default);
+}
+
 static const char *
 text_or_null(const char *text)
 {
@@ -138,8 +153,7 @@ status_service_json(struct json *j, const char *key, const struct entry *e)
 	json_cstr(j, "reason", text_or_null(r->reason));
 	json_u64(j, "generation", s->generation);
 	json_u64(j, "applied_epoch", s->applied_epoch);
-	listen_json(j, "listen", config->listen, config->n_listen);
-	listen_json(j, "preview", config->preview, config->n_preview);
+	entrances_json(j, config);
 	json_u64(j, "max_connections", config->max_connections);
 	json_u64(j, "connections",
 		 service_connections(s, ENTRANCE_MAIN, GREEN) + service_connections(s, ENTRANCE_MAIN, BLUE));
