@@ -12,13 +12,16 @@
 
 #include "app/tealbench/chunked.h"
 #include "app/tealbench/histogram.h"
+#include "app/tealbench/options.h"
+#include "app/tealbench/secure.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/list.h"
 #include "net/addr.h"
 
 #define LOAD_THREADS_MAX 64
 #define LOAD_SCRATCH (256 * 1024)
-#define LOAD_NAMES_MAX 8
+#define LOAD_NAMES_MAX 32
 #define LOAD_NAME_MAX 64
 #define LOAD_NAME_UNSAID (LOAD_NAMES_MAX + 1)
 
@@ -32,6 +35,7 @@
 	X(LOAD_5XX,          "5xx") \
 	X(LOAD_STATUS,       "status")	/* any other status but 2xx */ \
 	X(LOAD_PROTOCOL,     "protocol")	/* an answer that is not HTTP */ \
+	X(LOAD_TLS,          "tls")	/* no handshake, or no trust */ \
 	X(LOAD_CLOSED,       "closed")	/* a held connection went away */ \
 	X(LOAD_UNSENT,       "unsent")	/* due in time, but no connection was free for it */ \
 	X(LOAD_LOCAL,        "local")	/* out of ports, descriptors or memory here */ \
@@ -78,26 +82,40 @@ struct load_mode {
 const struct load_mode *load_mode_find(const char *word);
 extern const struct load_mode load_mode_http, load_mode_http_close;
 
+/* Told of every request that ended, by the thread that made it. */
+struct load_observer {
+	void (*done)(struct load_observer *o, struct flow *f, uint64_t now);
+	void (*failed)(struct load_observer *o, struct flow *f, enum load_error error, uint64_t now);
+};
+
 struct load_config {
 	const struct load_mode *mode;
 	struct addr target;
 	const char *target_text;
-	const char *path;	/* http */
+	const char *path, *host;	/* http; host NULL: the target */
+	const char *name_header;	/* http: in which the answer says who made it */
+	const char *sni, *ca;	/* tls; NULL: the host, and whom the system trusts */
+	struct option_list headers;	/* http: "Name: value" */
 	const char *congestion;	/* NULL: the kernel's */
 	uint64_t connections, threads;
 	uint64_t requests;	/* 0: as many as the time allows */
 	uint64_t rate;	/* a second, over all threads; 0: closed loop */
 	uint64_t size, sources;
+	uint64_t body;	/* http: bytes of the pattern to POST; 0: GET */
+	uint64_t per_connection;	/* http: requests on each; 0: no limit */
 	double duration, timeout;	/* seconds */
 	bool check, hello, json, own;
+	bool tls, insecure, resume;
 	bool half_close;	/* tcp-connect: end our side with the request, wait for the other's */
 	bool pattern_body;	/* http: the path is /bytes/N, N in size */
-	struct buf request;	/* http: the bytes of it */
+	struct buf request;	/* http: the bytes of its head */
+	struct ssl_ctx_st *context;	/* tls */
+	struct load_observer *observer;	/* or NULL */
 };
 
 /* Counted by one thread, read by main while it runs. */
 struct load_tally {
-	_Atomic uint64_t done, bytes_in, bytes_out, open, settled, held;
+	_Atomic uint64_t done, bytes_in, bytes_out, open, settled, held, resumed;
 	_Atomic uint64_t errors[LOAD_ERRORS];
 };
 
@@ -134,7 +152,8 @@ struct load_thread {
 	unsigned index;
 	pthread_t id;
 	struct ev_loop *loop;
-	ev_async stop;
+	ev_async stop;	/* at once */
+	ev_async finish;	/* nothing new; what is under way is waited for */
 	ev_io pace;	/* a timerfd that fires when a request is due */
 	ev_timer tick;
 	enum load_phase phase;
@@ -148,14 +167,22 @@ struct load_thread {
 	struct link ready;	/* connections waiting for a request to fall due */
 	struct link paused;	/* failed ones waiting for the next tick */
 	struct link deadlines;	/* busy flows, the longest untouched first */
-	struct histogram latency, connect;
+	struct histogram latency, connect, handshake;
 	struct load_names names;
 	struct load_tally tally;
 	_Atomic bool finished;
 	char *scratch;	/* LOAD_SCRATCH bytes */
 };
 
-enum flow_state { FLOW_CLOSED, FLOW_CONNECTING, FLOW_GREETING, FLOW_BUSY, FLOW_READY, FLOW_HELD };
+enum flow_state {
+	FLOW_CLOSED,
+	FLOW_CONNECTING,
+	FLOW_SECURING,	/* TLS shakes hands */
+	FLOW_GREETING,
+	FLOW_BUSY,
+	FLOW_READY,
+	FLOW_HELD
+};
 
 /* flow - one connection of the load, reused for the next when it ends.
  * Owned by its thread. */
@@ -165,6 +192,9 @@ struct flow {
 	enum flow_state state;
 	enum load_error error;	/* after FLOW_FAILED */
 	struct load_thread *thread;
+	struct ssl_st *ssl;	/* NULL: plain */
+	struct ssl_session_st *session;	/* to resume with, next time */
+	int handshake_wants;	/* EV_READ or EV_WRITE */
 	unsigned index;	/* over all threads */
 	unsigned name;	/* who is at the other end: in thread->names; LOAD_NAME_UNSAID */
 	ev_io io;
@@ -173,7 +203,9 @@ struct flow {
 	bool warming;	/* being connected before the load begins */
 	bool in_request;	/* a request waits for its answer, or for the connection */
 	uint64_t intended;	/* when the request was due; latency counts from here */
+	uint64_t asked;	/* when it really began: first byte, or connect where that is part of it */
 	uint64_t connecting;	/* since when */
+	uint64_t served;	/* answers on this connection */
 	uint64_t touched;	/* last progress */
 	uint64_t serial;	/* of the request, for bytes that differ each time */
 	uint64_t to_send, sent, to_take, taken;
@@ -188,12 +220,57 @@ void load_thread_init(struct load_thread *t, const struct load_config *config, u
 void load_thread_free(struct load_thread *t);
 void *load_thread_run(void *thread);
 
-/* Prints the end result of all threads, as JSON or for people. */
-void load_report(const struct load_config *config, struct load_thread *threads, unsigned n);
-/* The sums so far, for the progress line. */
+/* Checks what was asked for and makes what all threads share; free it with
+ * load_config_free().  E_USAGE, E_DENIED with the sentence. */
+MUST_USE enum err load_config_settle(struct load_config *config, const char *mode, struct why *why);
+void load_config_free(struct load_config *config);
+
+/* The options of a load, for a table of a command's own: n of them at most. */
+#define LOAD_OPTIONS_MAX 32
+size_t load_options(struct load_config *config, const char **mode, bool *unchecked,
+		    struct option_spec table[LOAD_OPTIONS_MAX]);
+
 struct load_sums {
 	uint64_t done, errors, bytes, open, settled, held;
 };
+
+/* A load from its first connection to its last, watched by main. */
+struct load_run {
+	const struct load_config *config;
+	struct load_thread *threads;	/* config->threads of them */
+	struct ev_loop *loop;
+	ev_timer poll;
+	/* Asked some twenty times a second; true: begin nothing new.  NULL: what
+	 * the configuration says is the end. */
+	bool (*enough)(struct load_run *run, const struct load_sums *sums);
+	uint64_t began, shown_at, shown_done, shown_bytes;
+	bool held;	/* the event is out */
+	bool closing, interrupted;
+};
+
+void load_run_init(struct load_run *run, const struct load_config *config);
+void load_run_go(struct load_run *run);	/* returns when all threads have ended */
+void load_run_free(struct load_run *run);
+
+/* What all threads came to; freed with free(). */
+struct load_total {
+	struct histogram latency, connect, handshake;
+	struct load_names names;
+	uint64_t errors[LOAD_ERRORS], failed, done, bytes_in, bytes_out, held, resumed;
+	double seconds;
+};
+
+struct load_total *load_total(struct load_thread *threads, unsigned n);
+/* Members of a JSON object: a histogram in microseconds; its percentiles, as
+ * pairs of percent and microseconds; failures by kind. */
+void load_put_histogram(struct json *j, const char *key, const struct histogram *h);
+void load_put_curve(struct json *j, const struct histogram *h);
+void load_put_errors(struct json *j, const struct load_total *sum);
+void load_print_histogram(const char *title, const struct histogram *h);
+
+/* Prints the end result of all threads, as JSON or for people. */
+void load_report(const struct load_config *config, struct load_thread *threads, unsigned n);
+/* The sums so far, for the progress line. */
 struct load_sums load_sum(struct load_thread *threads, unsigned n);
 
 static inline uint64_t

@@ -8,5 +8,6 @@
  * an error with its sentence. */
 MUST_USE enum err serve_main(int argc, char **argv, struct why *why);
 MUST_USE enum err load_main(int argc, char **argv, struct why *why);
+MUST_USE enum err drill_main(int argc, char **argv, struct why *why);
 
 #endif

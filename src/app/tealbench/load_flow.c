@@ -21,6 +21,8 @@ flow_wants(const struct flow *f)
 		return 0;
 	case FLOW_CONNECTING:
 		return EV_WRITE;
+	case FLOW_SECURING:
+		return f->handshake_wants;
 	case FLOW_BUSY:
 		return EV_READ | (f->sent < f->to_send ? EV_WRITE : 0);
 	case FLOW_GREETING:
@@ -60,6 +62,7 @@ flow_close(struct flow *f)
 	if (f->state != FLOW_CONNECTING)
 		atomic_fetch_sub_explicit(&f->thread->tally.open, 1, memory_order_relaxed);
 	ev_io_stop(f->thread->loop, &f->io);
+	secure_free(&f->ssl);
 	close(f->fd);
 	f->fd = -1;
 	f->state = FLOW_CLOSED;
@@ -73,6 +76,8 @@ flow_fail(struct flow *f, enum load_error error)
 	struct load_thread *t = f->thread;
 
 	load_count(&t->tally.errors[error], 1);
+	if (t->config->observer != NULL)
+		t->config->observer->failed(t->config->observer, f, error, load_now());
 	if (f->state == FLOW_HELD)
 		atomic_fetch_sub_explicit(&t->tally.held, 1, memory_order_relaxed);
 	if (f->in_request)
@@ -98,6 +103,8 @@ flow_done(struct flow *f, bool last)
 	t->ended = load_now();
 	histogram_record(&t->latency, t->ended - f->intended);
 	load_count(&t->tally.done, 1);
+	if (t->config->observer != NULL)
+		t->config->observer->done(t->config->observer, f, t->ended);
 	if (f->name < LOAD_NAMES_MAX)
 		t->names.name[f->name].count++;
 	else if (f->name == LOAD_NAMES_MAX)
@@ -112,7 +119,8 @@ flow_done(struct flow *f, bool last)
 		load_thread_warmed(f);
 		return;
 	}
-	if (mode->fresh || last)
+	/* An answer that did not wait for all of the question ends it too. */
+	if (mode->fresh || last || f->sent < f->to_send || ++f->served == t->config->per_connection)
 		flow_close(f);
 	flow_next(f);
 }
@@ -128,7 +136,11 @@ flow_push(struct flow *f)
 
 	for (int i = 0; i < PIECES_PER_TURN && f->sent < f->to_send; i++) {
 		p = mode->next(f, &n);
-		sent = send(f->fd, p, (size_t)n, MSG_NOSIGNAL);
+		if (f->ssl != NULL)
+			sent = secure_write(f->ssl, p, (size_t)n);
+		else
+			sent = send(f->fd, p, (size_t)n,
+				    MSG_NOSIGNAL | (n < f->to_send - f->sent ? MSG_MORE : 0));
 		if (sent < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
 		if (sent < 0) {
@@ -141,7 +153,8 @@ flow_push(struct flow *f)
 			flow_fail(f, f->error);
 			return;
 		}
-		if ((uint64_t)sent < n)
+		/* TLS takes a record at a time. */
+		if ((uint64_t)sent < n && f->ssl == NULL)
 			break;
 	}
 	flow_settle(f);
@@ -156,6 +169,7 @@ flow_ask(struct flow *f)
 	/* Closed loop on a connection that lasts: connecting was not asked for. */
 	if (config->rate == 0 && !config->mode->fresh)
 		f->intended = now;
+	f->asked = config->mode->fresh && !config->mode->http ? f->connecting : now;
 	f->state = FLOW_BUSY;
 	f->sent = f->taken = 0;
 	f->serial = f->thread->issued * config->threads + f->thread->index;
@@ -197,14 +211,47 @@ flow_connect(struct flow *f)
 		return;
 	}
 	f->name = LOAD_NAME_UNSAID;
+	f->served = 0;
 	f->state = FLOW_CONNECTING;
 	flow_touch(f, f->connecting);
 	flow_settle(f);
 }
 
 static void
+flow_greet(struct flow *f)
+{
+	f->state = FLOW_GREETING;
+	if (f->thread->config->hello)
+		flow_settle(f);
+	else
+		flow_opened(f);
+}
+
+static void
+flow_secure(struct flow *f)
+{
+	struct load_thread *t = f->thread;
+	uint64_t now;
+
+	switch (secure_handshake(f->ssl, &f->handshake_wants)) {
+	case 0:
+		flow_settle(f);
+		return;
+	case 1:
+		now = load_now();
+		histogram_record(&t->handshake, now - f->touched);
+		load_count(&t->tally.resumed, secure_resumed(f->ssl));
+		flow_touch(f, now);
+		flow_greet(f);
+		return;
+	}
+	flow_fail(f, errno == EPROTO ? LOAD_TLS : load_error_from_errno(errno));
+}
+
+static void
 flow_connected(struct flow *f)
 {
+	const struct load_config *config = f->thread->config;
 	socklen_t len = sizeof(int);
 	uint64_t now = load_now();
 	int error = 0;
@@ -217,12 +264,17 @@ flow_connected(struct flow *f)
 	}
 	histogram_record(&f->thread->connect, now - f->connecting);
 	atomic_fetch_add_explicit(&f->thread->tally.open, 1, memory_order_relaxed);
-	f->state = FLOW_GREETING;
 	flow_touch(f, now);
-	if (f->thread->config->hello)
-		flow_settle(f);
+	if (config->context == NULL) {
+		flow_greet(f);
+		return;
+	}
+	f->state = FLOW_SECURING;
+	f->ssl = secure_connect(config->context, f->fd, config->sni, config->resume ? &f->session : NULL);
+	if (f->ssl == NULL)
+		flow_fail(f, LOAD_LOCAL);
 	else
-		flow_opened(f);
+		flow_secure(f);
 }
 
 /* A backend that names itself on accept: its line comes first. */
@@ -277,8 +329,12 @@ flow_read(struct flow *f)
 	struct load_thread *t = f->thread;
 	const struct load_mode *mode = t->config->mode;
 	bool blind = f->state == FLOW_BUSY && mode->blind != NULL && mode->blind(f);
-	ssize_t n = recv(f->fd, t->scratch, LOAD_SCRATCH, blind ? MSG_TRUNC : 0);
+	ssize_t n;
 
+	if (f->ssl != NULL)
+		n = secure_read(f->ssl, t->scratch, LOAD_SCRATCH);
+	else
+		n = recv(f->fd, t->scratch, LOAD_SCRATCH, blind ? MSG_TRUNC : 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0 && f->state != FLOW_READY) {
@@ -309,6 +365,7 @@ flow_read(struct flow *f)
 		return;
 	case FLOW_CLOSED:
 	case FLOW_CONNECTING:
+	case FLOW_SECURING:
 		return;
 	}
 }
@@ -322,6 +379,10 @@ flow_on_ready(struct ev_loop *loop, ev_io *w, int revents)
 	CHECK(f->magic == FLOW_MAGIC);
 	if (f->state == FLOW_CONNECTING) {
 		flow_connected(f);
+		return;
+	}
+	if (f->state == FLOW_SECURING) {
+		flow_secure(f);
 		return;
 	}
 	if ((revents & EV_WRITE) && f->state == FLOW_BUSY) {
@@ -390,5 +451,6 @@ void
 flow_free(struct flow *f)
 {
 	flow_close(f);
+	secure_session_free(&f->session);
 	f->magic = 0;
 }

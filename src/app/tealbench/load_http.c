@@ -7,7 +7,7 @@
 static void
 http_begin(struct flow *f)
 {
-	f->to_send = buf_len(&f->thread->config->request);
+	f->to_send = buf_len(&f->thread->config->request) + f->thread->config->body;
 	f->head_done = false;
 	buf_clear(&f->in);
 }
@@ -15,8 +15,14 @@ http_begin(struct flow *f)
 static const char *
 http_next(const struct flow *f, uint64_t *n)
 {
-	*n = f->to_send - f->sent;
-	return buf_str(&f->thread->config->request).p + f->sent;
+	struct str head = buf_str(&f->thread->config->request);
+
+	if (f->sent < head.n) {
+		*n = head.n - f->sent;
+		return head.p + f->sent;
+	}
+	*n = f->to_send - f->sent < PATTERN_PIECE ? f->to_send - f->sent : PATTERN_PIECE;
+	return pattern_at(f->sent - head.n);
 }
 
 static struct str
@@ -42,7 +48,7 @@ head_field(struct flow *f, struct str name, struct str value, bool *sized)
 	} else if (str_case_eq(name, "connection")) {
 		if (str_case_eq(value, "close"))
 			f->keep = false;
-	} else if (str_case_eq(name, "x-backend")) {
+	} else if (str_case_eq(name, f->thread->config->name_header)) {
 		f->name = load_names_find(&f->thread->names, value);
 	}
 	return true;

@@ -13,12 +13,11 @@ static const struct {
 } quantiles[] = { { "p50", 0.5 },     { "p90", 0.9 },	    { "p99", 0.99 },
 		  { "p99.9", 0.999 }, { "p99.99", 0.9999 }, { "max", 1 } };
 
-struct total {
-	struct histogram latency, connect;
-	struct load_names names;
-	uint64_t errors[LOAD_ERRORS], failed, done, bytes_in, bytes_out, held;
-	double seconds;
-};
+/* For a plot over percentiles: denser towards the end, where it matters. */
+static const double curve[] = { 0,	0.1,	0.2,	0.3,	0.4,	 0.5,	  0.6,	   0.7,	    0.75,
+				0.8,	0.85,	0.9,	0.925,	0.95,	 0.975,	  0.98,	   0.9875,  0.99,
+				0.9925, 0.995,	0.9975, 0.998,	0.99875, 0.999,	  0.9995,  0.99975, 0.9999,
+				0.99995, 0.99999, 1 };
 
 struct load_sums
 load_sum(struct load_thread *threads, unsigned n)
@@ -52,24 +51,27 @@ merge_names(struct load_names *to, const struct load_names *from)
 	to->others += from->others;
 }
 
-static struct total *
-merge(struct load_thread *threads, unsigned n)
+struct load_total *
+load_total(struct load_thread *threads, unsigned n)
 {
-	struct total *sum = must_alloc(sizeof(*sum));
+	struct load_total *sum = must_alloc(sizeof(*sum));
 	uint64_t began = UINT64_MAX, ended = 0;
 
 	histogram_init(&sum->latency);
 	histogram_init(&sum->connect);
+	histogram_init(&sum->handshake);
 	for (unsigned i = 0; i < n; i++) {
 		struct load_thread *t = &threads[i];
 
 		histogram_merge(&sum->latency, &t->latency);
 		histogram_merge(&sum->connect, &t->connect);
+		histogram_merge(&sum->handshake, &t->handshake);
 		merge_names(&sum->names, &t->names);
 		sum->done += t->tally.done;
 		sum->bytes_in += t->tally.bytes_in;
 		sum->bytes_out += t->tally.bytes_out;
 		sum->held += t->tally.held;
+		sum->resumed += t->tally.resumed;
 		for (int e = 0; e < LOAD_ERRORS; e++) {
 			sum->errors[e] += t->tally.errors[e];
 			sum->failed += t->tally.errors[e];
@@ -88,8 +90,8 @@ per_second(double amount, double seconds)
 }
 
 /* Microseconds: short enough for tables, fine enough for loopback. */
-static void
-put_histogram(struct json *j, const char *key, const struct histogram *h)
+void
+load_put_histogram(struct json *j, const char *key, const struct histogram *h)
 {
 	json_object(j, key);
 	json_u64(j, "count", h->count);
@@ -101,8 +103,30 @@ put_histogram(struct json *j, const char *key, const struct histogram *h)
 	json_object_end(j);
 }
 
+void
+load_put_errors(struct json *j, const struct load_total *sum)
+{
+	json_object(j, "errors");
+	for (int e = 0; e < LOAD_ERRORS; e++)
+		json_u64(j, load_error_word((enum load_error)e), sum->errors[e]);
+	json_object_end(j);
+}
+
+void
+load_put_curve(struct json *j, const struct histogram *h)
+{
+	json_array(j, "curve");
+	for (size_t i = 0; i < ARRAY_LEN(curve) && h->count > 0; i++) {
+		json_array(j, NULL);
+		json_double(j, NULL, 100 * curve[i]);
+		json_double(j, NULL, (double)histogram_quantile(h, curve[i]) / 1e3);
+		json_array_end(j);
+	}
+	json_array_end(j);
+}
+
 static void
-report_json(const struct load_config *c, const struct total *sum)
+report_json(const struct load_config *c, const struct load_total *sum)
 {
 	struct buf out;
 	struct json j;
@@ -123,17 +147,21 @@ report_json(const struct load_config *c, const struct total *sum)
 	json_double(&j, "seconds", sum->seconds);
 	json_u64(&j, "ok", sum->done);
 	json_u64(&j, "failed", sum->failed);
-	json_object(&j, "errors");
-	for (int e = 0; e < LOAD_ERRORS; e++)
-		json_u64(&j, load_error_word((enum load_error)e), sum->errors[e]);
-	json_object_end(&j);
+	load_put_errors(&j, sum);
 	json_double(&j, "per_second", per_second((double)sum->done, sum->seconds));
 	json_u64(&j, "bytes_in", sum->bytes_in);
 	json_u64(&j, "bytes_out", sum->bytes_out);
 	if (c->mode->hold)
 		json_u64(&j, "held", sum->held);
-	put_histogram(&j, "latency_us", &sum->latency);
-	put_histogram(&j, "connect_us", &sum->connect);
+	load_put_histogram(&j, "latency_us", &sum->latency);
+	load_put_curve(&j, &sum->latency);
+	load_put_histogram(&j, "connect_us", &sum->connect);
+	if (c->tls) {
+		json_double(&j, "handshakes_per_second",
+			    per_second((double)sum->handshake.count, sum->seconds));
+		json_u64(&j, "resumed", sum->resumed);
+		load_put_histogram(&j, "handshake_us", &sum->handshake);
+	}
 	json_object(&j, "served_by");
 	for (unsigned i = 0; i < sum->names.n; i++)
 		if (sum->names.name[i].count > 0)
@@ -162,8 +190,8 @@ duration_text(uint64_t ns, char text[32])
 	return text;
 }
 
-static void
-print_histogram(const char *title, const struct histogram *h)
+void
+load_print_histogram(const char *title, const struct histogram *h)
 {
 	char text[32];
 
@@ -177,7 +205,7 @@ print_histogram(const char *title, const struct histogram *h)
 }
 
 static void
-report_text(const struct load_config *c, const struct total *sum)
+report_text(const struct load_config *c, const struct load_total *sum)
 {
 	printf("%s  %s  %" PRIu64 " connections  %" PRIu64 " threads  %s\n", c->target_text, c->mode->word,
 	       c->connections, c->threads, c->rate > 0 ? "open loop" : "closed loop");
@@ -187,8 +215,13 @@ report_text(const struct load_config *c, const struct total *sum)
 	       per_second((double)sum->done, sum->seconds),
 	       per_second((double)sum->bytes_in, sum->seconds) / 1e6,
 	       per_second((double)sum->bytes_out, sum->seconds) / 1e6);
-	print_histogram("latency", &sum->latency);
-	print_histogram("connect", &sum->connect);
+	load_print_histogram("latency", &sum->latency);
+	load_print_histogram("connect", &sum->connect);
+	load_print_histogram("handshake", &sum->handshake);
+	if (c->tls)
+		printf("%-9s  %" PRIu64 " handshakes, %" PRIu64 " resumed, %.0f/s\n", "tls",
+		       sum->handshake.count, sum->resumed,
+		       per_second((double)sum->handshake.count, sum->seconds));
 	for (int e = 0; e < LOAD_ERRORS; e++)
 		if (sum->errors[e] > 0)
 			printf("%-9s  %" PRIu64 " %s\n", "error", sum->errors[e],
@@ -204,7 +237,7 @@ report_text(const struct load_config *c, const struct total *sum)
 void
 load_report(const struct load_config *config, struct load_thread *threads, unsigned n)
 {
-	struct total *sum = merge(threads, n);
+	struct load_total *sum = load_total(threads, n);
 
 	if (config->json)
 		report_json(config, sum);

@@ -47,11 +47,18 @@ echo_take(struct flow *f, const char *p, size_t n)
 	return take_pattern(f, echo_offset(f), p, n);
 }
 
+/* Our direction is over; the other goes on. */
+static bool
+end_sending(struct flow *f)
+{
+	return f->ssl != NULL ? secure_end(f->ssl) : shutdown(f->fd, SHUT_WR) == 0;
+}
+
 static bool
 connect_sent(struct flow *f)
 {
 	f->error = LOAD_RESET;
-	return !f->thread->config->half_close || shutdown(f->fd, SHUT_WR) == 0;
+	return !f->thread->config->half_close || end_sending(f);
 }
 
 static enum flow_verdict
@@ -125,7 +132,7 @@ static bool
 up_sent(struct flow *f)
 {
 	f->error = LOAD_RESET;
-	return shutdown(f->fd, SHUT_WR) == 0;
+	return end_sending(f);
 }
 
 static enum flow_verdict

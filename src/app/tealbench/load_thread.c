@@ -179,6 +179,16 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 static void
+on_finish(struct ev_loop *loop, ev_async *w, int revents)
+{
+	struct load_thread *t = container_of(w, struct load_thread, finish);
+
+	(void)loop, (void)revents;
+	t->phase = LOAD_CLOSING;
+	load_thread_check(t);
+}
+
+static void
 on_stop(struct ev_loop *loop, ev_async *w, int revents)
 {
 	struct load_thread *t = container_of(w, struct load_thread, stop);
@@ -223,6 +233,7 @@ load_thread_init(struct load_thread *t, const struct load_config *config, unsign
 	list_init(&t->deadlines);
 	histogram_init(&t->latency);
 	histogram_init(&t->connect);
+	histogram_init(&t->handshake);
 	t->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	CHECK(t->loop != NULL);
 	for (unsigned i = 0; i < t->flow_count; i++)
@@ -234,6 +245,8 @@ load_thread_init(struct load_thread *t, const struct load_config *config, unsign
 	ev_timer_start(t->loop, &t->tick);
 	ev_async_init(&t->stop, on_stop);
 	ev_async_start(t->loop, &t->stop);
+	ev_async_init(&t->finish, on_finish);
+	ev_async_start(t->loop, &t->finish);
 }
 
 void

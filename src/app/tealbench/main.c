@@ -1,4 +1,4 @@
-/* main.c - tealbench: the test backend and the load generator. */
+/* main.c - tealbench: the test backend, the load generator, the drill. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,7 @@ static const char usage[] =
 	"\n"
 	"  serve   a light backend that says who it is\n"
 	"  load    an honest load generator\n"
+	"  drill   flips under load, and a verdict\n"
 	"\n"
 	"tealbench COMMAND --help lists a command's options.\n";
 
@@ -21,7 +22,7 @@ static const char serve_usage[] =
 	"                     port 0: a free one, which is printed\n"
 	"  --name=NAME        who it says it is (default: backend)\n"
 	"  --mode=MODE        http     GET / /bytes/N /delay/MS /status/CODE /stream/N/MS\n"
-	"                              /headers, POST /echo (default)\n"
+	"                              /die/N /headers /stats, POST /echo /slow/RATE (default)\n"
 	"                     echo     sends back what it gets\n"
 	"                     hello    sends \"NAME\\n\" upon connect, then echoes\n"
 	"                     sink     counts bytes; at the client's end answers \"COUNT\\n\"\n"
@@ -30,9 +31,14 @@ static const char serve_usage[] =
 	"  --threads=N        worker threads (default 1)\n"
 	"  --bytes=N          source: send N bytes to everybody, unasked\n"
 	"  --congestion=NAME  TCP congestion control of its connections, like reno\n"
+	"  --tls              speak TLS, with a certificate made up on the spot\n"
+	"  --cert=PEM --key=PEM  or with this one\n"
+	"  --break=WORD[:N]   be bad at every Nth request (1000): reset close short body\n"
+	"                     5xx late lie; shows that who should notice does\n"
+	"  --die-after=N      crash at the request after the Nth\n"
 	"\n"
 	"Prints a line {\"event\":\"listening\",\"address\":...} for each address once all are\n"
-	"ready; ends on SIGTERM or SIGINT.\n";
+	"ready; ends on SIGTERM or SIGINT, with a line {\"event\":\"served\",...} of what it counted.\n";
 
 static const char load_usage[] =
 	"usage: tealbench load --target=ADDRESS:PORT [OPTIONS]\n"
@@ -54,6 +60,16 @@ static const char load_usage[] =
 	"                     each connection asks again once it is answered\n"
 	"  --size=B           bytes a message or transfer, like 64, 16KiB, 1GiB\n"
 	"  --path=PATH        (default /); the body of /bytes/N is checked\n"
+	"  --body=B           POST so many bytes instead; the answer of /echo is checked\n"
+	"  --host=NAME        the Host header\n"
+	"  --header=LINE      \"Name: value\"; may be repeated\n"
+	"  --name-header=NAME the header in which an answer says who made it (X-Backend)\n"
+	"  --per-connection=N http: a new connection after N requests\n"
+	"  --tls              speak TLS; the certificate must be good for the target's name\n"
+	"  --sni=NAME         or for this one\n"
+	"  --ca=PEM           trust these instead of whom the system trusts\n"
+	"  --insecure         trust anybody\n"
+	"  --resume           resume the last session of each connection\n"
 	"  --timeout=S        without an answer or progress (default 10)\n"
 	"  --hello            tcp: the backend names itself first (serve --mode=hello)\n"
 	"  --half-close       tcp-connect: end our side with the message, wait for the end\n"
@@ -65,12 +81,38 @@ static const char load_usage[] =
 	"\n"
 	"Exit status: 0 when every request succeeded, 1 when some did not.\n";
 
+static const char drill_usage[] =
+	"usage: tealbench drill --target=ADDRESS:PORT --admin=SOCKET --service=NAME [OPTIONS]\n"
+	"       tealbench drill --target=ADDRESS:PORT --flip-cmd=COMMAND [OPTIONS]\n"
+	"\n"
+	"  --admin=SOCKET     teald's admin socket: /run/teal/admin.sock\n"
+	"  --service=NAME     whose color to flip\n"
+	"  --flip-cmd=COMMAND flip anything else: run by sh, with the color to make active\n"
+	"                     in $COLOR; when it returns 0 the flip counts as applied\n"
+	"  --flips=N          how many (default 10), spread evenly over the load\n"
+	"  --every=S          or so many seconds apart\n"
+	"  --wait=WHAT        drained (default): the next flip comes when the old color is\n"
+	"                     drained; applied: it does not wait for that\n"
+	"  --flip-timeout=S   a flip without an answer has failed (default 60)\n"
+	"  --late=S           an answer that took longer is late (default 1; 0: none is)\n"
+	"  --colors=A,B       how the backends' names begin (default green,blue)\n"
+	"  --active=A         with --flip-cmd: the one active at first (default the first)\n"
+	"  --mode=MODE        http (default), http-close or tcp-connect, which expects\n"
+	"                     backends that name themselves (serve --mode=hello)\n"
+	"\n"
+	"and all options of tealbench load. With --requests=N the load lasts until so many\n"
+	"were made and all flips were, with --duration=S so long.\n"
+	"\n"
+	"Exit status: 0 when nothing was lost, reset, late or on the wrong color, and all\n"
+	"flips were made; 1 otherwise.\n";
+
 static const struct command {
 	const char *word, *usage;
 	enum err (*run)(int argc, char **argv, struct why *why);
 } commands[] = {
 	{ "serve", serve_usage, serve_main },
 	{ "load", load_usage, load_main },
+	{ "drill", drill_usage, drill_main },
 };
 
 int

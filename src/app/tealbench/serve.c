@@ -1,5 +1,5 @@
-/* serve.c - `tealbench serve`, the light backend: options, threads, and the
- * life of a connection; what is said on it is its mode's.
+/* serve.c - `tealbench serve`, the light backend: threads and the life of a
+ * connection; what is said on it is its mode's.
  * Main waits for signals; each worker thread has a loop and listeners of its
  * own.  A peer belongs to the thread that accepted it. */
 #include <errno.h>
@@ -8,32 +8,39 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "app/tealbench/endpoint.h"
 #include "app/tealbench/options.h"
 #include "app/tealbench/pattern.h"
 #include "app/tealbench/serve.h"
-#include "app/tealbench/tealbench.h"
 #include "base/json.h"
 
 #define PEER_MAGIC 0x70656572u	/* "peer" */
 #define ACCEPT_BATCH 64
 
-static const struct serve_mode *const modes[] = { &serve_mode_http, &serve_mode_echo,
-						  &serve_mode_hello, &serve_mode_sink,
-						  &serve_mode_source, &serve_mode_mute };
-
 /* --- one connection --- */
+
+static ssize_t
+peer_write(struct peer *p, const void *data, size_t n)
+{
+	return p->ssl != NULL ? secure_write(p->ssl, data, n) : send(p->fd, data, n, MSG_NOSIGNAL);
+}
 
 int64_t
 peer_read(struct peer *p)
 {
-	ssize_t n = recv(p->fd, p->thread->scratch, SERVE_SCRATCH, 0);
+	ssize_t n;
 
-	if (n > 0)
+	if (p->ssl != NULL)
+		n = secure_read(p->ssl, p->thread->scratch, SERVE_SCRATCH);
+	else
+		n = recv(p->fd, p->thread->scratch, SERVE_SCRATCH, 0);
+	if (n > 0) {
+		atomic_fetch_add_explicit(&p->thread->config->totals->bytes_in, (uint64_t)n,
+					  memory_order_relaxed);
 		return n;
+	}
 	if (n == 0) {
 		p->eof = true;
 		return 0;
@@ -47,7 +54,7 @@ peer_flush(struct peer *p)
 	ssize_t n;
 
 	while (buf_len(&p->out) > 0) {
-		n = send(p->fd, buf_str(&p->out).p, buf_len(&p->out), MSG_NOSIGNAL);
+		n = peer_write(p, buf_str(&p->out).p, buf_len(&p->out));
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR;
 		buf_consume(&p->out, (size_t)n);
@@ -61,7 +68,7 @@ peer_send(struct peer *p, const void *data, size_t n)
 	ssize_t sent = 0;
 
 	if (buf_len(&p->out) == 0) {
-		sent = send(p->fd, data, n, MSG_NOSIGNAL);
+		sent = peer_write(p, data, n);
 		if (sent < 0 && errno != EAGAIN && errno != EINTR)
 			return false;
 		if (sent < 0)
@@ -80,19 +87,36 @@ peer_send_pattern(struct peer *p, uint64_t offset, uint64_t n)
 	/* Four pieces a turn, so that one fast reader does not starve the others. */
 	while (done < n && done < 4 * PATTERN_PIECE && buf_len(&p->out) == 0) {
 		piece = n - done < PATTERN_PIECE ? (size_t)(n - done) : PATTERN_PIECE;
-		sent = send(p->fd, pattern_at(offset + done), piece, MSG_NOSIGNAL);
+		sent = peer_write(p, pattern_at(offset + done), piece);
 		if (sent < 0)
 			return errno == EAGAIN || errno == EINTR ? (int64_t)done : -1;
 		done += (uint64_t)sent;
-		if ((size_t)sent < piece)
+		/* TLS takes a record at a time. */
+		if ((size_t)sent < piece && p->ssl == NULL)
 			break;
 	}
 	return (int64_t)done;
 }
 
+bool
+peer_end_sending(struct peer *p)
+{
+	return p->ssl != NULL ? secure_end(p->ssl) : shutdown(p->fd, SHUT_WR) == 0;
+}
+
+void
+peer_will_reset(struct peer *p)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 static void
 peer_end(struct peer *p)
 {
+	atomic_fetch_sub_explicit(&p->thread->config->totals->open, 1, memory_order_relaxed);
+	secure_free(&p->ssl);
 	ev_io_stop(p->thread->loop, &p->io);
 	ev_timer_stop(p->thread->loop, &p->timer);
 	list_remove(&p->link);
@@ -114,13 +138,38 @@ peer_settle(struct peer *p, bool alive)
 		peer_end(p);
 		return;
 	}
-	wants = p->thread->config->mode->wants(p);
+	wants = p->handshake_wants != 0 ? p->handshake_wants : p->thread->config->mode->wants(p);
 	if (wants == (p->io.events & (EV_READ | EV_WRITE)) && ev_is_active(&p->io))
 		return;
 	ev_io_stop(p->thread->loop, &p->io);
 	ev_io_set(&p->io, p->fd, wants);
 	if (wants != 0)
 		ev_io_start(p->thread->loop, &p->io);
+}
+
+/* Accepted, and where there is TLS, agreed upon; TCP modes break here. */
+static bool
+peer_start(struct peer *p)
+{
+	const struct serve_config *config = p->thread->config;
+	enum serve_break wrong = BREAK_NOT;
+
+	if (config->mode != &serve_mode_http)
+		wrong = serve_turn(config);
+	if (wrong == BREAK_RESET)
+		peer_will_reset(p);
+	p->lies = wrong == BREAK_LIE;
+	return wrong != BREAK_RESET && wrong != BREAK_CLOSE && config->mode->start(p);
+}
+
+static bool
+peer_secure(struct peer *p)
+{
+	int done = secure_handshake(p->ssl, &p->handshake_wants);
+
+	if (done == 1)
+		p->handshake_wants = 0;
+	return done == 0 || (done == 1 && peer_start(p));
 }
 
 static void
@@ -130,7 +179,10 @@ peer_on_ready(struct ev_loop *loop, ev_io *w, int revents)
 
 	(void)loop;
 	CHECK(p->magic == PEER_MAGIC);
-	peer_settle(p, p->thread->config->mode->ready(p, revents));
+	if (p->handshake_wants != 0)
+		peer_settle(p, peer_secure(p));
+	else
+		peer_settle(p, p->thread->config->mode->ready(p, revents));
 }
 
 static void
@@ -164,7 +216,13 @@ peer_new(struct serve_listener *l, int fd)
 	ev_io_init(&p->io, peer_on_ready, fd, 0);
 	ev_init(&p->timer, peer_on_timer);
 	list_append(&t->peers, &p->link);
-	peer_settle(p, t->config->mode->start(p));
+	atomic_fetch_add_explicit(&t->config->totals->open, 1, memory_order_relaxed);
+	if (t->config->context == NULL) {
+		peer_settle(p, peer_start(p));
+		return;
+	}
+	p->ssl = secure_accept(t->config->context, fd);
+	peer_settle(p, p->ssl != NULL && peer_secure(p));
 }
 
 /* --- listeners and threads --- */
@@ -248,6 +306,99 @@ thread_listen(struct serve_thread *t, const struct addr *addr, int fd)
 	ev_io_start(t->loop, &l->io);
 }
 
+/* --- what it was asked --- */
+
+enum serve_break
+serve_turn(const struct serve_config *config)
+{
+	struct serve_totals *totals = config->totals;
+	uint64_t turn = atomic_fetch_add_explicit(&totals->requests, 1, memory_order_relaxed) + 1;
+
+	if (config->die_after > 0 && turn > config->die_after)
+		_exit(1);	/* as a crash would: nothing is said, flushed or closed */
+	if (config->broken == BREAK_NOT || turn % config->break_every != 0)
+		return BREAK_NOT;
+	atomic_fetch_add_explicit(&totals->broken, 1, memory_order_relaxed);
+	return config->broken;
+}
+
+void
+serve_count_label(struct serve_totals *totals, struct serve_labels *labels, struct str value)
+{
+	char text[SERVE_LABEL_MAX + 1];
+	unsigned i;
+
+	str_copy(text, sizeof(text), value);
+	pthread_mutex_lock(&totals->lock);
+	for (i = 0; i < labels->n; i++)
+		if (strcmp(labels->label[i].text, text) == 0)
+			break;
+	if (i == labels->n && i < SERVE_LABELS_MAX) {
+		memcpy(labels->label[i].text, text, sizeof(text));
+		labels->n++;
+	}
+	if (i < SERVE_LABELS_MAX)
+		labels->label[i].count++;
+	else
+		labels->others++;
+	pthread_mutex_unlock(&totals->lock);
+}
+
+static void
+put_labels(struct json *j, const char *key, const struct serve_labels *labels)
+{
+	json_array(j, key);
+	for (unsigned i = 0; i < labels->n; i++) {
+		json_object(j, NULL);
+		json_cstr(j, "value", labels->label[i].text);
+		json_u64(j, "requests", labels->label[i].count);
+		json_object_end(j);
+	}
+	if (labels->others > 0) {
+		json_object(j, NULL);
+		json_null(j, "value");
+		json_u64(j, "requests", labels->others);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+void
+serve_put_totals(struct json *j, const struct serve_config *config)
+{
+	struct serve_totals *t = config->totals;
+
+	json_cstr(j, "name", config->name);
+	json_u64(j, "connections", atomic_load_explicit(&t->connections, memory_order_relaxed));
+	json_u64(j, "open", atomic_load_explicit(&t->open, memory_order_relaxed));
+	json_u64(j, "requests", atomic_load_explicit(&t->requests, memory_order_relaxed));
+	json_u64(j, "broken", atomic_load_explicit(&t->broken, memory_order_relaxed));
+	json_u64(j, "bytes_in", atomic_load_explicit(&t->bytes_in, memory_order_relaxed));
+	pthread_mutex_lock(&t->lock);
+	put_labels(j, "colors", &t->colors);
+	put_labels(j, "epochs", &t->epochs);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* The last line, once all threads have ended. */
+static void
+say_served(const struct serve_config *config)
+{
+	struct json j;
+	struct buf line;
+
+	buf_init(&line, 65536);
+	json_init(&j, &line);
+	json_object(&j, NULL);
+	json_cstr(&j, "event", "served");
+	serve_put_totals(&j, config);
+	json_object_end(&j);
+	json_line_end(&j);
+	fwrite(buf_str(&line).p, 1, buf_len(&line), stdout);
+	fflush(stdout);
+	buf_free(&line);
+}
+
 static void
 announce(const struct serve_config *config, const struct addr *addr)
 {
@@ -269,16 +420,6 @@ announce(const struct serve_config *config, const struct addr *addr)
 	fwrite(buf_str(&line).p, 1, buf_len(&line), stdout);
 	fflush(stdout);
 	buf_free(&line);
-}
-
-/* Names go into a header, a line and JSON: plain words only. */
-static bool
-name_is_plain(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n > 0 && n <= 64 &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
 static enum err
@@ -309,8 +450,8 @@ forget_paths(const struct serve_thread *t)
 			unlink(t->listeners[i].addr.u.un.sun_path);
 }
 
-static enum err
-serve(const struct serve_config *config, const struct option_list *list, unsigned n, struct why *why)
+enum err
+serve_run(const struct serve_config *config, const struct option_list *list, unsigned n, struct why *why)
 {
 	struct serve_thread *threads = must_array(n, sizeof(*threads));
 	pthread_t *ids = must_array(n, sizeof(*ids));
@@ -335,6 +476,7 @@ serve(const struct serve_config *config, const struct option_list *list, unsigne
 			ev_async_send(threads[i].loop, &threads[i].stop);
 		for (unsigned i = 0; i < n; i++)
 			pthread_join(ids[i], NULL);
+		say_served(config);
 	} else {
 		forget_paths(&threads[0]);
 		for (unsigned i = 0; i < n; i++)
@@ -347,54 +489,4 @@ serve(const struct serve_config *config, const struct option_list *list, unsigne
 	free(threads);
 	free(ids);
 	return e;
-}
-
-static enum err
-mode_find(const char *word, const struct serve_mode **out, struct why *why)
-{
-	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
-		if (strcmp(modes[i]->word, word) == 0) {
-			*out = modes[i];
-			return OK;
-		}
-	}
-	return why_set(why, E_USAGE, "--mode=%s: http, echo, hello, sink, source or mute expected", word);
-}
-
-enum err
-serve_main(int argc, char **argv, struct why *why)
-{
-	static struct serve_totals totals;
-	struct serve_config config = { .name = "backend", .totals = &totals };
-	struct option_list list = { 0 };
-	struct rlimit files;
-	const char *mode = "http";
-	uint64_t threads = 1;
-	const struct option_spec options[] = {
-		{ "name", OPTION_TEXT, &config.name, 0, 0 },
-		{ "listen", OPTION_LIST, &list, 0, 0 },
-		{ "mode", OPTION_TEXT, &mode, 0, 0 },
-		{ "threads", OPTION_COUNT, &threads, 1, SERVE_THREADS_MAX },
-		{ "bytes", OPTION_SIZE, &config.bytes, 1, INT64_MAX },
-		{ "congestion", OPTION_TEXT, &config.congestion, 0, 0 },
-	};
-	enum err e;
-
-	if ((e = options_parse(options, ARRAY_LEN(options), argc, argv, why)) != OK ||
-	    (e = mode_find(mode, &config.mode, why)) != OK ||
-	    (e = endpoint_check_congestion(config.congestion, why)) != OK)
-		return e;
-	if (list.n == 0)
-		return why_set(why, E_USAGE, "--listen=ADDRESS:PORT is needed (port 0: any free one)");
-	if (!name_is_plain(config.name))
-		return why_set(why, E_USAGE, "--name=%s: up to 64 letters, digits, '.', '_' or '-' expected",
-			       config.name);
-	if (config.bytes > 0 && config.mode != &serve_mode_source)
-		return why_set(why, E_USAGE, "--bytes belongs to --mode=source");
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-	pattern_init();
-	return serve(&config, &list, (unsigned)threads, why);
 }

@@ -7,99 +7,17 @@
 
 #include "app/tealbench/pattern.h"
 #include "app/tealbench/serve.h"
-#include "base/json.h"
 
 #define HEAD_MAX (64 * 1024)
 /* Producing pauses above this, with room left for one more piece. */
 #define OUT_HIGH (64 * 1024)
 #define LINGER_SECONDS 2.
-#define DELAY_MAX_MS (3600 * 1000)
+/* --break=late */
+#define LATE_MS 2000
+/* /slow takes its share so often. */
+#define SLOW_SECONDS 0.05
 
 enum step { STEP_ON, STEP_BLOCKED, STEP_OVER };
-
-static const char *
-status_words(unsigned status)
-{
-	switch (status) {
-	case 200: return "OK";
-	case 400: return "Bad Request";
-	case 404: return "Not Found";
-	case 405: return "Method Not Allowed";
-	case 414: return "URI Too Long";
-	case 431: return "Request Header Fields Too Large";
-	case 500: return "Internal Server Error";
-	case 501: return "Not Implemented";
-	case 503: return "Service Unavailable";
-	case 505: return "HTTP Version Not Supported";
-	}
-	return "As Asked";
-}
-
-/* The answer's head; length < 0: chunked, or until the close for 1.0. */
-static bool
-put_head(struct peer *p, unsigned status, const char *type, int64_t length)
-{
-	struct http_exchange *x = &p->http;
-
-	buf_printf(&p->out, "HTTP/1.1 %u %s\r\nX-Backend: %s\r\n", status, status_words(status),
-		   p->thread->config->name);
-	if (status == 204 || status == 304)
-		length = 0;
-	else if (length >= 0)
-		buf_printf(&p->out, "Content-Type: %s\r\nContent-Length: %" PRId64 "\r\n", type, length);
-	else
-		buf_printf(&p->out, "Content-Type: %s\r\n%s", type,
-			   x->chunked_out ? "Transfer-Encoding: chunked\r\n" : "");
-	if (!x->keep)
-		buf_printf(&p->out, "Connection: close\r\n");
-	return buf_printf(&p->out, "\r\n");
-}
-
-static bool
-answer_text(struct peer *p, unsigned status, const char *type, struct str body)
-{
-	p->http.phase = HTTP_FLUSH;
-	if (!put_head(p, status, type, (int64_t)body.n))
-		return false;
-	if (p->http.head_only || status == 204 || status == 304)
-		return true;
-	return buf_append(&p->out, body.p, body.n);
-}
-
-static bool
-answer_who(struct peer *p, unsigned status)
-{
-	const struct serve_totals *totals = p->thread->config->totals;
-	char text[ADDR_TEXT];
-	struct buf body;
-	struct json j;
-	bool ok;
-
-	buf_init(&body, 4096);
-	json_init(&j, &body);
-	json_object(&j, NULL);
-	json_cstr(&j, "name", p->thread->config->name);
-	json_cstr(&j, "address", addr_format(&p->listener->addr, text));
-	json_u64(&j, "port", addr_port(&p->listener->addr));
-	json_u64(&j, "connection", p->id);
-	json_u64(&j, "request", p->requests);
-	json_u64(&j, "connections", atomic_load_explicit(&totals->connections, memory_order_relaxed));
-	json_u64(&j, "requests", atomic_load_explicit(&totals->requests, memory_order_relaxed));
-	json_object_end(&j);
-	json_line_end(&j);
-	ok = answer_text(p, status, "application/json", buf_str(&body));
-	buf_free(&body);
-	return ok;
-}
-
-static bool
-answer_error(struct peer *p, unsigned status, const char *words)
-{
-	char text[160];
-	int n = snprintf(text, sizeof(text), "%u %s: %s\n", status, status_words(status), words);
-
-	return answer_text(p, status, "text/plain", (struct str){ text, (size_t)n });
-}
 
 static bool
 put_chunk(struct peer *p, const char *data, size_t n)
@@ -110,6 +28,14 @@ put_chunk(struct peer *p, const char *data, size_t n)
 	       buf_append(&p->out, "\r\n", 2);
 }
 
+static void
+sleep_for(struct peer *p, double seconds)
+{
+	ev_timer_set(&p->timer, seconds, 0.);
+	ev_now_update(p->thread->loop);
+	ev_timer_start(p->thread->loop, &p->timer);
+}
+
 /* The answer to a request that is in, body and all. */
 static bool
 answer(struct peer *p)
@@ -117,26 +43,30 @@ answer(struct peer *p)
 	struct http_exchange *x = &p->http;
 	bool ok;
 
+	if (x->phase != HTTP_DELAY && x->delay_ms > 0) {
+		x->phase = HTTP_DELAY;
+		sleep_for(p, (double)x->delay_ms / 1e3);
+		return true;
+	}
+	if (x->broken == BREAK_SHORT && x->route != ROUTE_ECHO)
+		return answer_short(p);
 	switch (x->route) {
-	case ROUTE_DELAY:
-		if (x->phase != HTTP_DELAY && x->number > 0) {
-			x->phase = HTTP_DELAY;
-			ev_timer_set(&p->timer, (double)x->number / 1e3, 0.);
-			ev_now_update(p->thread->loop);
-			ev_timer_start(p->thread->loop, &p->timer);
-			return true;
-		}
-		return answer_who(p, 200);
 	case ROUTE_WHO:
+	case ROUTE_SLOW:
 		return answer_who(p, 200);
+	case ROUTE_STATS:
+		return answer_stats(p);
+	case ROUTE_DIE:
+		x->phase = HTTP_BYTES;
+		return answer_head(p, 200, "application/octet-stream", (int64_t)x->number + 1);
 	case ROUTE_STATUS:
 		return answer_who(p, (unsigned)x->number);
 	case ROUTE_BYTES:
 		x->phase = x->head_only ? HTTP_FLUSH : HTTP_BYTES;
-		return put_head(p, 200, "application/octet-stream", (int64_t)x->number);
+		return answer_head(p, 200, "application/octet-stream", (int64_t)x->number);
 	case ROUTE_STREAM:
 		x->phase = x->head_only ? HTTP_FLUSH : HTTP_CHUNKS;
-		return put_head(p, 200, "text/plain", -1);
+		return answer_head(p, 200, "text/plain", -1);
 	case ROUTE_HEADERS:
 		ok = answer_text(p, 200, "text/plain", buf_str(&x->shown));
 		buf_clear(&x->shown);
@@ -149,68 +79,6 @@ answer(struct peer *p)
 								     "no such path");
 	}
 	return false;
-}
-
-/* The number at *rest up to the next '/' or the end. */
-static bool
-path_number(struct str *rest, uint64_t max, uint64_t *out)
-{
-	const char *slash = memchr(rest->p, '/', rest->n);
-	size_t n = slash != NULL ? (size_t)(slash - rest->p) : rest->n;
-
-	if (!str_to_u64((struct str){ rest->p, n }, max, out))
-		return false;
-	n += slash != NULL;
-	*rest = (struct str){ rest->p + n, rest->n - n };
-	return true;
-}
-
-static bool
-path_takes(struct str *path, const char *prefix)
-{
-	size_t n = strlen(prefix);
-
-	if (path->n < n || memcmp(path->p, prefix, n) != 0)
-		return false;
-	*path = (struct str){ path->p + n, path->n - n };
-	return true;
-}
-
-static void
-route(struct http_exchange *x, struct str method, struct str path)
-{
-	const char *query = memchr(path.p, '?', path.n);
-
-	if (query != NULL)
-		path.n = (size_t)(query - path.p);
-	x->head_only = str_eq(method, "HEAD");
-	x->status = 404;
-	if (str_eq(path, "/"))
-		x->route = ROUTE_WHO;
-	else if (str_eq(path, "/headers"))
-		x->route = ROUTE_HEADERS;
-	else if (str_eq(path, "/echo"))
-		x->route = ROUTE_ECHO;
-	else if (path_takes(&path, "/bytes/") && path_number(&path, INT64_MAX, &x->number) && path.n == 0)
-		x->route = ROUTE_BYTES;
-	else if (path_takes(&path, "/delay/") && path_number(&path, DELAY_MAX_MS, &x->number) &&
-		 path.n == 0)
-		x->route = ROUTE_DELAY;
-	else if (path_takes(&path, "/status/") && path_number(&path, 599, &x->number) && path.n == 0 &&
-		 x->number >= 200)
-		x->route = ROUTE_STATUS;
-	else if (path_takes(&path, "/stream/") && path_number(&path, UINT32_MAX, &x->number) &&
-		 path_number(&path, DELAY_MAX_MS, &x->every_ms) && path.n == 0)
-		x->route = ROUTE_STREAM;
-	else
-		x->route = ROUTE_ERROR;
-	if (x->route == ROUTE_ERROR)
-		return;
-	if (x->route == ROUTE_ECHO ? !str_eq(method, "POST") && !str_eq(method, "PUT") :
-				     !str_eq(method, "GET") && !x->head_only && !str_eq(method, "POST")) {
-		x->route = ROUTE_ERROR;
-		x->status = 405;
-	}
 }
 
 /* Whatever was wrong, this connection serves no further request. */
@@ -237,21 +105,58 @@ framing(struct http_exchange *x, const struct http1_head *h)
 	return lengths == 0 || (lengths == 1 && str_to_u64(length, INT64_MAX, &x->body_left));
 }
 
+/* What --break asks for, as far as it shows before the answer; false: the
+ * connection is over. */
+static bool
+go_wrong(struct peer *p)
+{
+	struct http_exchange *x = &p->http;
+
+	switch (x->broken) {
+	case BREAK_RESET:
+		peer_will_reset(p);
+		return false;
+	case BREAK_CLOSE:
+		return false;
+	case BREAK_5XX:
+		x->route = ROUTE_STATUS;
+		x->number = 503;
+		break;
+	case BREAK_LATE:
+		x->delay_ms += LATE_MS;
+		break;
+	case BREAK_NOT:
+	case BREAK_SHORT:
+	case BREAK_BODY:
+	case BREAK_LIE:
+	case SERVE_BREAKS:
+		break;
+	}
+	return true;
+}
+
 static bool
 begin(struct peer *p, const struct http1_head *h)
 {
 	struct http_exchange *x = &p->http;
-	struct str path = http1_text(h, h->target), type = STR("application/octet-stream");
+	struct serve_totals *totals = p->thread->config->totals;
+	struct str path = http1_text(h, h->target), type = STR("application/octet-stream"), label;
 	char type_text[128];
 
 	p->requests++;
-	atomic_fetch_add_explicit(&p->thread->config->totals->requests, 1, memory_order_relaxed);
+	x->broken = serve_turn(p->thread->config);
+	if (http1_head_find(h, "x-teal-color", &label) > 0)
+		serve_count_label(totals, &totals->colors, label);
+	if (http1_head_find(h, "x-teal-epoch", &label) > 0)
+		serve_count_label(totals, &totals->epochs, label);
 	x->keep = http1_head_keep_alive(h);
 	x->chunked_out = h->minor == 1;
 	x->offset = 0;
-	route(x, http1_text(h, h->method), path);
+	answer_route(x, http1_text(h, h->method), path);
 	if (!framing(x, h))
 		return refuse(p, 400, "ambiguous or malformed body framing");
+	if (!go_wrong(p))
+		return false;
 	if (x->route == ROUTE_STREAM && !x->chunked_out)
 		x->keep = false;
 	if (x->route == ROUTE_HEADERS && !buf_append(&x->shown, h->base, h->length))
@@ -266,7 +171,7 @@ begin(struct peer *p, const struct http1_head *h)
 	str_copy(type_text, sizeof(type_text), type);
 	if (!x->chunked_in)
 		x->chunked_out = false;
-	return put_head(p, 200, type_text, x->chunked_in ? -1 : (int64_t)x->body_left);
+	return answer_head(p, 200, type_text, x->chunked_in ? -1 : (int64_t)x->body_left);
 }
 
 static enum step
@@ -293,6 +198,25 @@ step_head(struct peer *p)
 	return ok ? STEP_ON : STEP_OVER;
 }
 
+/* A slow reader takes its share, then rests; false: it is resting. */
+static bool
+slow_take(struct peer *p, struct str *in)
+{
+	struct http_exchange *x = &p->http;
+
+	if (ev_is_active(&p->timer))
+		return false;
+	if (x->budget == 0) {
+		x->budget = (uint64_t)((double)x->number * SLOW_SECONDS) + 1;
+		sleep_for(p, SLOW_SECONDS);
+		return false;
+	}
+	if (in->n > x->budget)
+		in->n = (size_t)x->budget;
+	x->budget -= in->n;
+	return true;
+}
+
 static bool
 body_piece(struct peer *p, struct str data)
 {
@@ -311,6 +235,8 @@ step_body(struct peer *p)
 	/* An echo must fit into what may be held. */
 	if (in.n > OUT_HIGH)
 		in.n = OUT_HIGH;
+	if (x->route == ROUTE_SLOW && in.n > 0 && !slow_take(p, &in))
+		return STEP_BLOCKED;
 	if (!x->chunked_in) {
 		data = (struct str){ in.p, in.n < x->body_left ? in.n : (size_t)x->body_left };
 		ok = body_piece(p, data);
@@ -351,11 +277,18 @@ step_bytes(struct peer *p)
 
 	if (!peer_flush(p))
 		return STEP_OVER;
+	/* One byte from elsewhere in the pattern. */
+	if (x->broken == BREAK_BODY && x->offset == 0 && x->number > 0) {
+		x->offset = 1;
+		return buf_append(&p->out, "!", 1) ? STEP_ON : STEP_OVER;
+	}
 	if ((n = peer_send_pattern(p, x->offset, x->number - x->offset)) < 0)
 		return STEP_OVER;
 	x->offset += (uint64_t)n;
 	if (x->offset < x->number)
 		return STEP_BLOCKED;
+	if (x->route == ROUTE_DIE)
+		return STEP_OVER;
 	x->phase = HTTP_FLUSH;
 	return STEP_ON;
 }
@@ -376,11 +309,8 @@ step_chunks(struct peer *p)
 	n = snprintf(line, sizeof(line), "chunk %" PRIu64 "\n", ++x->offset);
 	if (!put_chunk(p, line, (size_t)n))
 		return STEP_OVER;
-	if (x->offset < x->number && x->every_ms > 0) {
-		ev_timer_set(&p->timer, (double)x->every_ms / 1e3, 0.);
-		ev_now_update(p->thread->loop);
-		ev_timer_start(p->thread->loop, &p->timer);
-	}
+	if (x->offset < x->number && x->every_ms > 0)
+		sleep_for(p, (double)x->every_ms / 1e3);
 	return STEP_ON;
 }
 
@@ -398,7 +328,7 @@ step_flush(struct peer *p)
 	if (buf_len(&p->out) > 0)
 		return STEP_BLOCKED;
 	/* Closing on bytes not read would reset the answer away. */
-	if (p->eof || shutdown(p->fd, SHUT_WR) < 0)
+	if (p->eof || !peer_end_sending(p))
 		return STEP_OVER;
 	x->phase = HTTP_LINGER;
 	ev_timer_set(&p->timer, LINGER_SECONDS, 0.);
@@ -445,7 +375,7 @@ run(struct peer *p)
 			return false;
 	} while (s == STEP_ON && buf_len(&p->out) == 0);
 	/* No request can be finished any more. */
-	return !(p->eof && buf_len(&p->out) == 0 &&
+	return !(p->eof && buf_len(&p->out) == 0 && !ev_is_active(&p->timer) &&
 		 (p->http.phase == HTTP_HEAD || p->http.phase == HTTP_BODY ||
 		  p->http.phase == HTTP_LINGER));
 }

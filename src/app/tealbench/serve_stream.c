@@ -45,7 +45,7 @@ echo_ready(struct peer *p, int revents)
 static bool
 hello_start(struct peer *p)
 {
-	const char *name = p->thread->config->name;
+	const char *name = p->lies ? p->thread->config->lie : p->thread->config->name;
 	char line[80];
 	int n = snprintf(line, sizeof(line), "%s\n", name);
 
@@ -70,7 +70,10 @@ sink_ready(struct peer *p, int revents)
 	if (revents & EV_WRITE)
 		return peer_flush(p) && buf_len(&p->out) > 0;
 	/* MSG_TRUNC: the kernel throws the bytes away without copying them. */
-	n = recv(p->fd, p->thread->scratch, SERVE_SCRATCH, MSG_TRUNC);
+	if (p->ssl != NULL)
+		n = secure_read(p->ssl, p->thread->scratch, SERVE_SCRATCH);
+	else
+		n = recv(p->fd, p->thread->scratch, SERVE_SCRATCH, MSG_TRUNC);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
 	p->taken += (uint64_t)n;
