@@ -182,8 +182,13 @@ the_verdict_names_every_fault(void **state)
 		{ { .right = 9, .flips_wanted = 7, .flips_made = 2 }, "5 flips not made" },
 		{ { .right = 9, .interrupted = true }, "interrupted" },
 		{ { .flips_wanted = 0 }, "nothing was answered" },
-		{ { .right = 1, .failed = UINT64_MAX, .wrong = UINT64_MAX, .late = UINT64_MAX,
-		    .unnamed = UINT64_MAX, .flips_wanted = UINT64_MAX, .interrupted = true },
+		{ { .right = 1,
+		    .failed = UINT64_MAX,
+		    .wrong = UINT64_MAX,
+		    .late = UINT64_MAX,
+		    .unnamed = UINT64_MAX,
+		    .flips_wanted = UINT64_MAX,
+		    .interrupted = true },
 		  "lost, " },
 	};
 	char text[256];

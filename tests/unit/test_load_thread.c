@@ -32,8 +32,11 @@ done(struct load_thread *t)
 static void
 configure(uint64_t threads, uint64_t rate, double duration)
 {
-	config = (struct load_config){ .mode = load_mode_find("tcp-small"), .connections = 5,
-				       .threads = threads, .rate = rate, .duration = duration,
+	config = (struct load_config){ .mode = load_mode_find("tcp-small"),
+				       .connections = 5,
+				       .threads = threads,
+				       .rate = rate,
+				       .duration = duration,
 				       .timeout = 1 };
 }
 

@@ -64,8 +64,8 @@ struct drill_admin {
 MUST_USE enum err drill_admin_open(struct drill_admin *a, const char *path, struct why *why);
 void drill_admin_close(struct drill_admin *a);
 /* The active color of a service. */
-MUST_USE enum err drill_admin_active(struct drill_admin *a, const char *service, char color[LOAD_NAME_MAX + 1],
-				     struct why *why);
+MUST_USE enum err drill_admin_active(struct drill_admin *a, const char *service,
+				     char color[LOAD_NAME_MAX + 1], struct why *why);
 /* One flip from the other color; fills f.  False: teald is not there any more. */
 bool drill_admin_flip(struct drill_admin *a, const struct drill_config *config, struct drill_flip *f);
 /* The same by the command. */

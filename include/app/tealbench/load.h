@@ -45,7 +45,7 @@ enum load_error {
 #define X(name, word) name,
 	LOAD_ERROR_TABLE(X)
 #undef X
-	LOAD_ERRORS
+		LOAD_ERRORS
 };
 
 const char *load_error_word(enum load_error e);

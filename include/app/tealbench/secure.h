@@ -18,8 +18,8 @@ struct ssl_session_st;	/* SSL_SESSION */
 /* A client's context.  ca: a PEM file of who may vouch for the server; NULL:
  * whom the system trusts.  insecure: nobody is asked.  resume: sessions are
  * handed to secure_on_session.  E_USAGE with the sentence. */
-MUST_USE enum err secure_client_context(const char *ca, bool insecure, bool resume,
-					struct ssl_ctx_st **out, struct why *why);
+MUST_USE enum err
+secure_client_context(const char *ca, bool insecure, bool resume, struct ssl_ctx_st **out, struct why *why);
 /* A server's, with a certificate and its key in PEM files, or with NULL a key
  * and a certificate made up on the spot, signed by itself, for that name,
  * localhost and 127.0.0.1. */
@@ -32,8 +32,8 @@ void secure_context_free(struct ssl_ctx_st **context);
  * session: one to resume, or NULL.  keep: where a new session that the server
  * offers is put, replacing (and freeing) the one there; NULL: nowhere.
  * NULL when memory is out. */
-struct ssl_st *secure_connect(struct ssl_ctx_st *context, int fd, const char *host,
-			      struct ssl_session_st **keep);
+struct ssl_st *
+secure_connect(struct ssl_ctx_st *context, int fd, const char *host, struct ssl_session_st **keep);
 struct ssl_st *secure_accept(struct ssl_ctx_st *context, int fd);
 /* Says goodbye unless something went wrong, and frees; the descriptor stays. */
 void secure_free(struct ssl_st **sp);

@@ -55,7 +55,7 @@ enum serve_break {
 #define X(name, word) name,
 	SERVE_BREAK_TABLE(X)
 #undef X
-	SERVE_BREAKS
+		SERVE_BREAKS
 };
 
 #define SERVE_LABELS_MAX 64
@@ -121,8 +121,18 @@ enum http_phase {
 
 struct http_exchange {
 	enum http_phase phase;
-	enum { ROUTE_WHO, ROUTE_BYTES, ROUTE_STATUS, ROUTE_STREAM, ROUTE_ECHO, ROUTE_HEADERS, ROUTE_STATS,
-	       ROUTE_SLOW, ROUTE_DIE, ROUTE_ERROR } route;
+	enum {
+		ROUTE_WHO,
+		ROUTE_BYTES,
+		ROUTE_STATUS,
+		ROUTE_STREAM,
+		ROUTE_ECHO,
+		ROUTE_HEADERS,
+		ROUTE_STATS,
+		ROUTE_SLOW,
+		ROUTE_DIE,
+		ROUTE_ERROR
+	} route;
 	bool keep, head_only, chunked_in, chunked_out;
 	enum serve_break broken;	/* what is wrong with this one */
 	uint64_t body_left;	/* of a body with Content-Length */
@@ -157,8 +167,8 @@ struct peer {
 
 /* Listens on all of the list with n threads, says so, and serves until a
  * SIGTERM or SIGINT. */
-MUST_USE enum err serve_run(const struct serve_config *config, const struct option_list *list, unsigned n,
-			    struct why *why);
+MUST_USE enum err
+serve_run(const struct serve_config *config, const struct option_list *list, unsigned n, struct why *why);
 
 /* One read into the thread's scratch.  n > 0: bytes; 0: end of file, p->eof
  * is set; -1: nothing now; -2: the connection is broken. */

@@ -231,7 +231,8 @@ parse_colors(struct drill_config *c, const char *text, struct why *why)
 {
 	const char *comma = strchr(text, ',');
 
-	if (comma == NULL || !str_copy(c->color[0], sizeof(c->color[0]), (struct str){ text, (size_t)(comma - text) }) ||
+	if (comma == NULL ||
+	    !str_copy(c->color[0], sizeof(c->color[0]), (struct str){ text, (size_t)(comma - text) }) ||
 	    !str_copy(c->color[1], sizeof(c->color[1]), str_from(comma + 1)) || !is_color(c->color[0]) ||
 	    !is_color(c->color[1]) || strcmp(c->color[0], c->color[1]) == 0)
 		return why_set(why, E_USAGE, "--colors=%s: two names expected, like green,blue", text);

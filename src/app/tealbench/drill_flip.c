@@ -102,8 +102,7 @@ text_of(const json_t *object, const char *key)
 }
 
 enum err
-drill_admin_active(struct drill_admin *a, const char *service, char color[LOAD_NAME_MAX + 1],
-		   struct why *why)
+drill_admin_active(struct drill_admin *a, const char *service, char color[LOAD_NAME_MAX + 1], struct why *why)
 {
 	char line[256];
 	json_t *reply;

@@ -151,8 +151,7 @@ report_json(struct drill *d, const struct summary *s)
 	json_u64(&j, "rate", c->load.rate);
 	json_double(&j, "seconds", s->load->seconds);
 	json_u64(&j, "ok", s->load->done);
-	json_double(&j, "per_second",
-		    s->load->seconds > 0 ? (double)s->load->done / s->load->seconds : 0);
+	json_double(&j, "per_second", s->load->seconds > 0 ? (double)s->load->done / s->load->seconds : 0);
 	json_u64(&j, "lost", s->count.failed);
 	json_u64(&j, "reset", s->count.reset);
 	json_u64(&j, "late", s->count.late);

@@ -113,8 +113,8 @@ drill_verdict(const struct drill_count *c, char text[256])
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
 		if (faults[i].n == 0)
 			continue;
-		at += (size_t)snprintf(text + at, 256 - at, "%s%" PRIu64 " %s", at > 0 ? ", " : "", faults[i].n,
-				       faults[i].words);
+		at += (size_t)snprintf(text + at, 256 - at, "%s%" PRIu64 " %s", at > 0 ? ", " : "",
+				       faults[i].n, faults[i].words);
 		good = false;
 	}
 	if (c->interrupted || c->right + c->wrong == 0) {

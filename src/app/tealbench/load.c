@@ -97,8 +97,7 @@ show_progress(struct load_run *w, const struct load_sums *s, uint64_t now)
 		return;
 	fprintf(stderr,
 		"\r\033[K%6.1f s  %" PRIu64 " open  %" PRIu64 " done  %.0f/s  %.1f MB/s  %" PRIu64 " errors",
-		(double)(now - w->began) / 1e9, s->open, s->done,
-		(double)(s->done - w->shown_done) / seconds,
+		(double)(now - w->began) / 1e9, s->open, s->done, (double)(s->done - w->shown_done) / seconds,
 		(double)(s->bytes - w->shown_bytes) / seconds / 1e6, s->errors);
 	w->shown_at = now;
 	w->shown_done = s->done;

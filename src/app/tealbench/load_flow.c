@@ -201,8 +201,7 @@ flow_connect(struct flow *f)
 		memset(&from, 0, sizeof(from));
 		from.len = sizeof(from.u.in);
 		from.u.in.sin_family = AF_INET;
-		from.u.in.sin_addr.s_addr =
-			htonl(INADDR_LOOPBACK + (uint32_t)(f->index % config->sources));
+		from.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(f->index % config->sources));
 	}
 	f->connecting = load_now();
 	f->fd = endpoint_connect(&config->target, config->sources > 0 ? &from : NULL, config->congestion);

@@ -195,7 +195,16 @@ http_blind(const struct flow *f)
 	return f->head_done && !f->chunked_in && !f->thread->config->check;
 }
 
-const struct load_mode load_mode_http = { .word = "http", .http = true, .begin = http_begin,
-	.next = http_next, .take = http_take, .blind = http_blind };
-const struct load_mode load_mode_http_close = { .word = "http-close", .http = true, .fresh = true,
-	.begin = http_begin, .next = http_next, .take = http_take, .blind = http_blind };
+const struct load_mode load_mode_http = { .word = "http",
+					  .http = true,
+					  .begin = http_begin,
+					  .next = http_next,
+					  .take = http_take,
+					  .blind = http_blind };
+const struct load_mode load_mode_http_close = { .word = "http-close",
+						.http = true,
+						.fresh = true,
+						.begin = http_begin,
+						.next = http_next,
+						.take = http_take,
+						.blind = http_blind };

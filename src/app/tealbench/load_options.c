@@ -51,8 +51,12 @@ load_options(struct load_config *c, const char **mode, bool *unchecked,
 	};
 
 	_Static_assert(ARRAY_LEN(options) <= LOAD_OPTIONS_MAX, "no room for all options");
-	*c = (struct load_config){ .connections = 1, .threads = 1, .duration = -1, .timeout = 10,
-				   .path = "/", .name_header = "x-backend" };
+	*c = (struct load_config){ .connections = 1,
+				   .threads = 1,
+				   .duration = -1,
+				   .timeout = 10,
+				   .path = "/",
+				   .name_header = "x-backend" };
 	buf_init(&c->request, HEAD_MAX);
 	memcpy(table, options, sizeof(options));
 	return ARRAY_LEN(options);
@@ -68,8 +72,8 @@ parse_target(struct load_config *c, struct why *why)
 
 	/* Not an address: a name, then. */
 	if (e != OK && colon != NULL && memchr(text, ':', (size_t)(colon - text)) == NULL &&
-	    str_copy(host, sizeof(host), (struct str){ text, (size_t)(colon - text) }) &&
-	    host[0] != '\0' && str_to_u64(str_from(colon + 1), 65535, &port) && port > 0)
+	    str_copy(host, sizeof(host), (struct str){ text, (size_t)(colon - text) }) && host[0] != '\0' &&
+	    str_to_u64(str_from(colon + 1), 65535, &port) && port > 0)
 		e = addr_resolve(host, (unsigned)port, &c->target, why);
 	if (e != OK)
 		return e;
@@ -133,8 +137,8 @@ check_http(const struct load_config *c, struct why *why)
 {
 	if (!c->mode->http && (c->body > 0 || c->headers.n > 0 || c->per_connection > 0))
 		return why_set(why, E_USAGE, "--body, --header and --per-connection belong to http");
-	if (c->mode->http && (c->path[0] != '/' || strlen(c->path) > 8000 ||
-			      strpbrk(c->path, " \t\r\n") != NULL))
+	if (c->mode->http &&
+	    (c->path[0] != '/' || strlen(c->path) > 8000 || strpbrk(c->path, " \t\r\n") != NULL))
 		return why_set(why, E_USAGE, "--path=%s: it begins with / and has no white space", c->path);
 	if (c->mode->http && c->name_header[0] == '\0')
 		return why_set(why, E_USAGE, "--name-header needs a name");
@@ -199,8 +203,7 @@ load_config_settle(struct load_config *c, const char *mode, struct why *why)
 			       "--mode=%s: tcp-small, tcp-connect, tcp-bulk-down, tcp-bulk-up, tcp-idle, "
 			       "http or http-close expected",
 			       mode);
-	if ((e = parse_target(c, why)) != OK ||
-	    (e = endpoint_check_congestion(c->congestion, why)) != OK)
+	if ((e = parse_target(c, why)) != OK || (e = endpoint_check_congestion(c->congestion, why)) != OK)
 		return e;
 	if (c->duration < 0)
 		c->duration = c->requests > 0 ? MAX_DURATION : DEFAULT_DURATION;
@@ -210,8 +213,8 @@ load_config_settle(struct load_config *c, const char *mode, struct why *why)
 		return e;
 	if (c->threads > c->connections)
 		c->threads = c->connections;
-	if (c->sources == 0 && c->connections > PORTS_PER_SOURCE &&
-	    addr_family(&c->target) == AF_INET && endpoint_is_loopback(&c->target))
+	if (c->sources == 0 && c->connections > PORTS_PER_SOURCE && addr_family(&c->target) == AF_INET &&
+	    endpoint_is_loopback(&c->target))
 		c->sources = (c->connections + PORTS_PER_SOURCE - 1) / PORTS_PER_SOURCE;
 	pattern_init();
 	if ((e = settle_tls(c, why)) != OK || (c->mode->http && (e = build_request(c, why)) != OK))

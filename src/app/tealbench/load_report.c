@@ -10,7 +10,7 @@
 static const struct {
 	const char *word;
 	double fraction;
-} quantiles[] = { { "p50", 0.5 },     { "p90", 0.9 },	    { "p99", 0.99 },
+} quantiles[] = { { "p50", 0.5 },     { "p90", 0.9 },       { "p99", 0.99 },
 		  { "p99.9", 0.999 }, { "p99.99", 0.9999 }, { "max", 1 } };
 
 /* For a plot over percentiles: denser towards the end, where it matters. */

@@ -6,14 +6,13 @@
 #include "app/tealbench/tealbench.h"
 #include "base/version.h"
 
-static const char usage[] =
-	"usage: tealbench COMMAND [OPTIONS]\n"
-	"\n"
-	"  serve   a light backend that says who it is\n"
-	"  load    an honest load generator\n"
-	"  drill   flips under load, and a verdict\n"
-	"\n"
-	"tealbench COMMAND --help lists a command's options.\n";
+static const char usage[] = "usage: tealbench COMMAND [OPTIONS]\n"
+			    "\n"
+			    "  serve   a light backend that says who it is\n"
+			    "  load    an honest load generator\n"
+			    "  drill   flips under load, and a verdict\n"
+			    "\n"
+			    "tealbench COMMAND --help lists a command's options.\n";
 
 static const char serve_usage[] =
 	"usage: tealbench serve --listen=ADDRESS:PORT [OPTIONS]\n"

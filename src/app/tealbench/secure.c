@@ -44,8 +44,7 @@ on_session(SSL *s, SSL_SESSION *session)
 }
 
 enum err
-secure_client_context(const char *ca, bool insecure, bool resume, struct ssl_ctx_st **out,
-		      struct why *why)
+secure_client_context(const char *ca, bool insecure, bool resume, struct ssl_ctx_st **out, struct why *why)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
 	bool good;

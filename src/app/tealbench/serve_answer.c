@@ -11,16 +11,26 @@ static const char *
 status_words(unsigned status)
 {
 	switch (status) {
-	case 200: return "OK";
-	case 400: return "Bad Request";
-	case 404: return "Not Found";
-	case 405: return "Method Not Allowed";
-	case 414: return "URI Too Long";
-	case 431: return "Request Header Fields Too Large";
-	case 500: return "Internal Server Error";
-	case 501: return "Not Implemented";
-	case 503: return "Service Unavailable";
-	case 505: return "HTTP Version Not Supported";
+	case 200:
+		return "OK";
+	case 400:
+		return "Bad Request";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 414:
+		return "URI Too Long";
+	case 431:
+		return "Request Header Fields Too Large";
+	case 500:
+		return "Internal Server Error";
+	case 501:
+		return "Not Implemented";
+	case 503:
+		return "Service Unavailable";
+	case 505:
+		return "HTTP Version Not Supported";
 	}
 	return "As Asked";
 }
@@ -168,8 +178,8 @@ answer_route(struct http_exchange *x, struct str method, struct str path)
 	else if (path_takes(&path, "/delay/") && path_number(&path, DELAY_MAX_MS, &x->delay_ms) &&
 		 path.n == 0)
 		x->route = ROUTE_WHO;
-	else if (path_takes(&path, "/slow/") && path_number(&path, UINT32_MAX, &x->number) &&
-		 path.n == 0 && x->number > 0)
+	else if (path_takes(&path, "/slow/") && path_number(&path, UINT32_MAX, &x->number) && path.n == 0 &&
+		 x->number > 0)
 		x->route = ROUTE_SLOW;
 	else if (path_takes(&path, "/die/") && path_number(&path, INT64_MAX - 1, &x->number) && path.n == 0)
 		x->route = ROUTE_DIE;
@@ -183,8 +193,9 @@ answer_route(struct http_exchange *x, struct str method, struct str path)
 		x->route = ROUTE_ERROR;
 	if (x->route == ROUTE_ERROR)
 		return;
-	if (x->route == ROUTE_ECHO || x->route == ROUTE_SLOW ? !str_eq(method, "POST") && !str_eq(method, "PUT") :
-				     !str_eq(method, "GET") && !x->head_only && !str_eq(method, "POST")) {
+	if (x->route == ROUTE_ECHO || x->route == ROUTE_SLOW ?
+		    !str_eq(method, "POST") && !str_eq(method, "PUT") :
+		    !str_eq(method, "GET") && !x->head_only && !str_eq(method, "POST")) {
 		x->route = ROUTE_ERROR;
 		x->status = 405;
 	}

@@ -75,8 +75,9 @@ answer(struct peer *p)
 		x->phase = HTTP_FLUSH;
 		return !x->chunked_out || x->head_only || buf_printf(&p->out, "0\r\n\r\n");
 	case ROUTE_ERROR:
-		return answer_error(p, x->status, x->status == 405 ? "this path does not take that method" :
-								     "no such path");
+		return answer_error(p, x->status,
+				    x->status == 405 ? "this path does not take that method" :
+						       "no such path");
 	}
 	return false;
 }
@@ -190,9 +191,8 @@ step_head(struct peer *p)
 		return STEP_BLOCKED;
 	p->http.head_only = false;
 	if (verdict == HTTP1_BAD)
-		return refuse(p, http1_reason_status(h->reason), http1_reason_words(h->reason)) ?
-			       STEP_ON :
-			       STEP_OVER;
+		return refuse(p, http1_reason_status(h->reason), http1_reason_words(h->reason)) ? STEP_ON :
+												  STEP_OVER;
 	ok = begin(p, h);
 	buf_consume(&p->in, h->length);
 	return ok ? STEP_ON : STEP_OVER;
@@ -376,8 +376,7 @@ run(struct peer *p)
 	} while (s == STEP_ON && buf_len(&p->out) == 0);
 	/* No request can be finished any more. */
 	return !(p->eof && buf_len(&p->out) == 0 && !ev_is_active(&p->timer) &&
-		 (p->http.phase == HTTP_HEAD || p->http.phase == HTTP_BODY ||
-		  p->http.phase == HTTP_LINGER));
+		 (p->http.phase == HTTP_HEAD || p->http.phase == HTTP_BODY || p->http.phase == HTTP_LINGER));
 }
 
 static bool

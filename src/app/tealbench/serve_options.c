@@ -8,9 +8,8 @@
 
 #define BREAK_EVERY 1000
 
-static const struct serve_mode *const modes[] = { &serve_mode_http, &serve_mode_echo,
-						  &serve_mode_hello, &serve_mode_sink,
-						  &serve_mode_source, &serve_mode_mute };
+static const struct serve_mode *const modes[] = { &serve_mode_http, &serve_mode_echo,   &serve_mode_hello,
+						  &serve_mode_sink, &serve_mode_source, &serve_mode_mute };
 
 /* Names go into a header, a line and JSON: plain words only. */
 static bool
@@ -56,8 +55,8 @@ parse_break(const char *text, struct serve_config *config, struct why *why)
 		if (str_eq((struct str){ text, n }, words[b]))
 			config->broken = (enum serve_break)b;
 	if (config->broken == BREAK_NOT)
-		return why_set(why, E_USAGE, "--break=%s: reset, close, short, body, 5xx, late or lie expected",
-			       text);
+		return why_set(why, E_USAGE,
+			       "--break=%s: reset, close, short, body, 5xx, late or lie expected", text);
 	if (config->mode != &serve_mode_http && config->broken != BREAK_RESET &&
 	    config->broken != BREAK_CLOSE && config->broken != BREAK_LIE)
 		return why_set(why, E_USAGE, "--break=%s belongs to --mode=http", text);

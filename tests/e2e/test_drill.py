@@ -1,0 +1,159 @@
+"""tealbench drill: it finds a single lost or wrong answer, and Teal passes it."""
+import os
+import re
+import subprocess
+
+import pytest
+
+from helpers import scale
+from helpers.tealbench import TEALBENCH, Serve, drill, errors
+
+KINDS = {"http": "http", "http-close": "http", "tcp-connect": "hello"}
+
+
+@pytest.fixture
+def stage(web, closing):
+    """stage(serve=mode, green=(options), blue=(options), **keys of the service):
+    a teald on two tealbench backends, and the drill's first options."""
+    def make(serve="hello", green=(), blue=(), **keys):
+        g, b = (closing.add(Serve(f"--mode={serve}", f"--name={name}", *more))
+                for name, more in (("green", green), ("blue", blue)))
+        t = web(green=[g], blue=[b], mode="http" if serve == "http" else "tcp", **keys)
+        host, port = t.address("web")
+        t.drill = lambda *options: drill(f"{host}:{port}", f"--admin={t.admin_path}", "--service=web", *options)
+        return t
+    return make
+
+
+@pytest.mark.scales
+@pytest.mark.tsan
+def test_not_one_connection_is_lost_over_many_flips(stage):
+    requests, flips = scale.scaled(1_000_000, 20_000 // scale.slow()), scale.scaled(1000, 50 // scale.slow())
+    teal = stage("hello")
+    status, r = teal.drill("--mode=tcp-connect", f"--requests={requests}", f"--flips={flips}", "--connections=64",
+                           "--threads=2", "--late=60", "--sources=8")
+    assert (status, r["passed"], r["verdict"]) == (0, True, "nothing was lost"), r["samples"]
+    assert r["ok"] >= requests and (r["lost"], r["wrong_color"], r["unnamed"]) == (0, 0, 0)
+    assert r["flips_made"] == flips == len(r["flips"]) == r["flip_us"]["count"] == r["drain_us"]["count"]
+    assert all(r["served_by"].values()) and sum(r["served_by"].values()) == r["ok"]
+    # Every answer is on the timeline, and each flip is where it was made.
+    assert sum(sum(r["timeline"][lane]) for lane in ("green", "blue", "failed")) == r["ok"]
+    assert [f["to"] for f in r["flips"]] == [("blue", "green")[i % 2] for i in range(flips)]
+    assert teal.ok("active", "web")["color"] == ("blue" if flips % 2 else "green")
+    assert 0 < r["longest_gap_us"] <= r["seconds"] * 1e6
+
+
+@pytest.mark.parametrize("fault, counts", [
+    ("reset:300", {"lost", "reset"}),
+    ("close:300", {"lost"}),
+    ("lie:300", {"wrong_color"}),
+])
+def test_a_bad_backend_fails_the_drill(stage, fault, counts):
+    teal = stage("hello", green=[f"--break={fault}"])
+    status, r = teal.drill("--mode=tcp-connect", "--requests=3000", "--flips=4", "--connections=8", "--late=60")
+    assert (status, r["passed"]) == (1, False)
+    assert {k for k in ("lost", "reset", "wrong_color", "unnamed", "late") if r[k]} == counts
+    assert r["flips_made"] == 4 and r["samples"] and r["verdict"]
+
+
+class Swap:
+    """A balancer of our own for --flip-cmd: a socat that forwards to what a
+    symbolic link names; flipping is moving the link."""
+
+    def __init__(self, folder, port, green, blue):
+        self.folder, self.address = folder, f"127.0.0.1:{port}"
+        for name, b in (("green", green), ("blue", blue)):
+            (folder / name).write_text(b.address)
+        (folder / "active").symlink_to("green")
+        self.process = subprocess.Popen(
+            ["socat", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=128",
+             f"SYSTEM:exec socat STDIO TCP\\:$(cat {folder}/active)"], stdin=subprocess.DEVNULL,
+            start_new_session=True)
+        self.command = f'ln -sfn "$COLOR" {folder}/next && mv -T {folder}/next {folder}/active'
+
+    def close(self):
+        os.killpg(self.process.pid, 15)
+        self.process.wait()
+
+
+def test_anything_can_be_drilled_by_a_command(tmp_path, ports, closing):
+    green, blue = (closing.add(Serve("--mode=http", f"--name={name}-1")) for name in ("green", "blue"))
+    swap = closing.add(Swap(tmp_path, ports.hold(), green, blue))
+    scale.until(lambda: subprocess.run(["bash", "-c", f"exec 3<>/dev/tcp/{swap.address.replace(':', '/')}"],
+                                       stderr=subprocess.DEVNULL).returncode == 0, "socat listens")
+    common = ("--mode=http-close", "--connections=4", "--rate=100", "--duration=2", "--flips=5", "--late=60")
+    status, r = drill(swap.address, f"--flip-cmd={swap.command}", *common)
+    assert (status, r["verdict"]) == (0, "nothing was lost"), r
+    assert r["flips_made"] == 5 and all(r["served_by"].values())
+    # One that only says so: the traffic stays where it was.
+    status, r = drill(swap.address, "--flip-cmd=true", "--active=blue", *common)
+    assert status == 1 and r["wrong_color"] > 0 and r["served_by"]["green"] == 0
+    # One that fails is not repeated.
+    status, r = drill(swap.address, "--flip-cmd=exit 3", "--active=blue", *common)
+    assert status == 1 and (r["flips_made"], len(r["flips"])) == (0, 1) and "flips not made" in r["verdict"]
+
+
+@pytest.mark.parametrize("fault, counts", [
+    ("reset:50", {"lost", "reset"}),
+    ("close:50", {"lost"}),
+    ("short:50", {"lost"}),
+    ("5xx:50", {"lost"}),
+    ("late:150", {"late"}),
+    ("lie:50", {"wrong_color"}),
+])
+def test_every_way_to_be_bad_is_found(closing, fault, counts):
+    server = closing.add(Serve("--mode=http", "--name=green", f"--break={fault}"))
+    status, r = drill(server.address, "--flip-cmd=true", "--flips=0", "--requests=300", "--connections=4",
+                      "--late=1.5")
+    assert (status, r["passed"]) == (1, False)
+    # On a busy machine good ones may be late as well.
+    assert counts <= {k for k in ("lost", "reset", "wrong_color", "late") if r[k]} <= counts | {"late"}
+    server.close()
+    assert server.served["broken"] >= 300 // int(fault.split(":")[1])
+
+
+def test_a_wrong_byte_is_found(closing):
+    server = closing.add(Serve("--mode=http", "--name=green", "--break=body:10"))
+    status, r = drill(server.address, "--flip-cmd=true", "--flips=0", "--requests=100", "--path=/bytes/100",
+                      "--late=60")
+    assert status == 1 and errors(r).keys() == {"wrong_body"}
+
+
+def test_answers_without_a_known_name_prove_nothing(closing):
+    server = closing.add(Serve("--mode=http", "--name=greenhouse"))
+    status, r = drill(server.address, "--flip-cmd=true", "--flips=0", "--requests=10")
+    assert status == 1 and r["unnamed"] >= 10 and r["served_by"] == {"green": 0, "blue": 0}
+
+
+def test_a_refused_flip_fails_the_drill_and_moves_nothing(stage):
+    teal = stage("hello")
+    teal.ctl("lock", "web", "--reason=not now")
+    status, r = teal.drill("--mode=tcp-connect", "--requests=200", "--flips=2", "--late=60")
+    assert status == 1 and (r["flips_made"], r["lost"], r["wrong_color"]) == (0, 0, 0)
+    assert [f["error"] for f in r["flips"]] == ["locked", "locked"]
+    assert r["served_by"]["blue"] == 0
+
+
+@pytest.mark.parametrize("options, words", [
+    ([], "--admin"),
+    (["--admin=/x", "--flip-cmd=true"], "--admin"),
+    (["--admin=/x"], "--service"),
+    (["--admin=/nowhere/x", "--service=web"], "/nowhere/x"),
+    (["--flip-cmd=true", "--colors=green"], "--colors"),
+    (["--flip-cmd=true", "--active=pink"], "pink"),
+    (["--flip-cmd=true", "--mode=tcp-small"], "tcp-small"),
+    (["--flip-cmd=true", "--wait=long"], "long"),
+])
+def test_usage_errors_of_a_drill(options, words):
+    done = subprocess.run([TEALBENCH, "drill", "--target=127.0.0.1:1", *options], capture_output=True, text=True,
+                          timeout=scale.patience())
+    assert done.returncode == 2 and words in done.stderr and done.stdout == ""
+
+
+def test_people_read_it_too(closing):
+    server = closing.add(Serve("--mode=http", "--name=green", "--break=lie:20"))
+    done = subprocess.run([TEALBENCH, "drill", f"--target={server.address}", "--flip-cmd=true", "--flips=0",
+                           "--requests=100", "--late=0"], capture_output=True, text=True, timeout=scale.patience())
+    assert done.returncode == 1
+    assert re.search(r"^FAILED: [1-9]\d* on the wrong color$", done.stdout, re.M), done.stdout
+    assert "answered by blue" in done.stdout

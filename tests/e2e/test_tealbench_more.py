@@ -1,0 +1,254 @@
+"""tealbench with TLS, with bodies and headers, as a backend that is bad on
+purpose, and beside other load generators."""
+import http.client
+import json
+import re
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from helpers import scale
+from helpers.tealbench import TEALBENCH, Serve, errors, load
+
+
+@pytest.fixture
+def serve(closing):
+    return lambda *options, **more: closing.add(Serve(*options, **more))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """(certificate, key): PEM files, for localhost and shop.example."""
+    folder = tmp_path_factory.mktemp("certificate")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=shop.example", "-addext",
+                    "subjectAltName=DNS:localhost,DNS:shop.example,IP:127.0.0.1", "-keyout", key, "-out", cert],
+                   check=True, capture_output=True)
+    return str(cert), str(key)
+
+
+# --- TLS ---
+
+
+@pytest.mark.parametrize("server_mode, mode, size", [
+    ("echo", "tcp-small", 300_000), ("echo", "tcp-connect", 64), ("source", "tcp-bulk-down", 3_000_000),
+    ("sink", "tcp-bulk-up", 3_000_000), ("http", "http", None), ("http", "http-close", None),
+])
+def test_every_mode_works_over_tls(serve, certificate, server_mode, mode, size):
+    cert, key = certificate
+    server = serve(f"--mode={server_mode}", "--tls", f"--cert={cert}", f"--key={key}")
+    more = [f"--size={size}"] if size else []
+    status, r = load(server.address, f"--mode={mode}", "--tls", f"--ca={cert}", "--requests=20", "--connections=3",
+                     *more)
+    assert (status, r["ok"], errors(r)) == (0, 20, {})
+    fresh = mode in ("tcp-connect", "http-close", "tcp-bulk-up")
+    assert r["handshake_us"]["count"] == (20 if fresh else 3) and r["resumed"] == 0
+
+
+def test_half_a_tls_connection_may_end_first(serve):
+    status, r = load(serve("--mode=echo", "--tls").address, "--mode=tcp-connect", "--half-close", "--tls",
+                     "--insecure", "--requests=20", "--connections=3")
+    assert (status, r["ok"], errors(r)) == (0, 20, {})
+
+
+def test_sessions_are_resumed_only_when_asked(serve):
+    server = serve("--tls")
+    common = ("--mode=http-close", "--tls", "--insecure", "--requests=30", "--connections=2")
+    assert load(server.address, *common)[1]["resumed"] == 0
+    status, r = load(server.address, *common, "--resume")
+    assert status == 0 and r["resumed"] == 28  # all but each connection's first
+
+
+def test_a_certificate_must_be_trusted_and_name_the_host(serve, certificate):
+    cert, key = certificate
+    server = serve("--tls", f"--cert={cert}", f"--key={key}")
+    for trusted, options in (
+        (False, []),
+        (True, [f"--ca={cert}"]),
+        (True, [f"--ca={cert}", "--sni=shop.example"]),
+        (False, [f"--ca={cert}", "--sni=else.example"]),
+        (True, ["--insecure", "--sni=else.example"]),
+    ):
+        status, r = load(server.address, "--tls", "--requests=2", "--duration=5", *options)
+        assert status == (0 if trusted else 1), options
+        assert trusted or (errors(r).keys() == {"tls"} and r["ok"] == 0)
+
+
+def test_the_server_name_is_sent(closing):
+    seen = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sni_callback = lambda s, name, c: seen.append(name)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        p = subprocess.Popen([TEALBENCH, "load", "--target=127.0.0.1:%d" % listener.getsockname()[1], "--tls",
+                              "--insecure", "--sni=shop.example", "--requests=1", "--duration=1"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        s, _ = listener.accept()
+        with s, pytest.raises(ssl.SSLError):
+            context.wrap_socket(s, server_side=True)  # it has no certificate
+        p.terminate()
+        p.wait()
+    assert seen == ["shop.example"]
+
+
+def test_plain_and_tls_do_not_understand_each_other(serve):
+    status, r = load(serve().address, "--tls", "--insecure", "--requests=1", "--duration=5", "--timeout=1")
+    assert status == 1 and r["ok"] == 0
+
+
+# --- requests ---
+
+
+def test_headers_host_and_body_are_sent_as_asked(serve):
+    server = serve()
+    options = ("--path=/headers", "--requests=1", "--host=shop.example", "--header=X-One: 1", "--header=X-Two: 2")
+    assert load(server.address, *options)[0] == 0
+    status, r = load(server.address, "--path=/echo", "--body=300000", "--requests=20", "--connections=2")
+    assert (status, r["ok"], errors(r)) == (0, 20, {})
+    assert r["bytes_out"] > 20 * 300_000 < r["bytes_in"]
+
+
+class Recorder:
+    """Reads one request and answers it."""
+
+    def __enter__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        return self
+
+    def __exit__(self, *unused):
+        self.listener.close()
+
+    def head(self):
+        s, _ = self.listener.accept()
+        with s:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += s.recv(65536)
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Served-By: blue-7\r\n\r\n")
+            return head.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+
+
+def test_the_request_is_the_one_asked_for():
+    with Recorder() as r:
+        p = subprocess.Popen([TEALBENCH, "load", f"--target={r.address}", "--requests=1", "--json", "--path=/a?b",
+                              "--host=shop.example", "--header=X-One: 1", "--body=5", "--name-header=X-Served-By"],
+                             stdout=subprocess.PIPE, text=True)
+        head = r.head()
+        result = json.loads(p.communicate(timeout=scale.patience())[0])
+    assert head[0] == "POST /a?b HTTP/1.1"
+    assert {"Host: shop.example", "X-One: 1", "Content-Length: 5"} <= set(head)
+    assert result["served_by"] == {"blue-7": 1}
+
+
+def test_connections_are_changed_after_so_many_requests(serve):
+    status, r = load(serve().address, "--requests=100", "--per-connection=10")
+    assert (status, r["ok"]) == (0, 100) and r["connect_us"]["count"] == 10
+
+
+def test_the_curve_rises_to_the_maximum(serve):
+    _, r = load(serve().address, "--requests=500", "--connections=3")
+    percents, times = zip(*r["curve"])
+    assert list(percents) == sorted(percents) and (percents[0], percents[-1]) == (0, 100)
+    assert list(times) == sorted(times) and times[-1] == r["latency_us"]["max"]
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--sni=x"], "--tls"),
+    (["--tls", "--ca=/nowhere"], "/nowhere"),
+    (["--tls", "--ca=/x", "--insecure"], "--insecure"),
+    (["--header=nonsense"], "nonsense"),
+    (["--header=A: b\r\nC: d"], "--header"),
+    (["--host=a\nb"], "--host"),
+    (["--mode=tcp-small", "--body=5"], "--body"),
+])
+def test_usage_errors_of_a_load(options, words):
+    done = subprocess.run([TEALBENCH, "load", "--target=127.0.0.1:1", *options], capture_output=True, text=True,
+                          timeout=scale.patience())
+    assert done.returncode == 2 and words in done.stderr and done.stdout == ""
+
+
+# --- a backend that counts, is slow, is bad ---
+
+
+def get(server, path, body=None, **headers):
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=scale.patience())
+    c.request("POST" if body else "GET", path, body=body, headers=headers)
+    r = c.getresponse()
+    return r.status, r.read()
+
+
+def test_it_counts_what_it_served_by_color_and_epoch(serve):
+    server = serve("--name=green", "--threads=2")
+    for epoch in ("41", "41", "42"):
+        get(server, "/", **{"X-Teal-Color": "green", "X-Teal-Epoch": epoch})
+    stats = json.loads(get(server, "/stats")[1])
+    assert stats["colors"] == [{"value": "green", "requests": 3}]
+    assert stats["epochs"] == [{"value": "41", "requests": 2}, {"value": "42", "requests": 1}]
+    assert (stats["name"], stats["requests"], stats["connections"]) == ("green", 4, 4)
+    assert server.close() == 0
+    assert server.served == stats | {"event": "served", "open": 0}
+
+
+def test_what_clients_make_up_is_bounded(serve):
+    server = serve()
+    for n in range(70):
+        get(server, "/", **{"X-Teal-Epoch": str(n)})
+    epochs = json.loads(get(server, "/stats")[1])["epochs"]
+    assert len(epochs) == 65 and epochs[-1] == {"value": None, "requests": 6}
+
+
+def test_a_slow_reader_takes_its_time(serve):
+    server = serve()
+    began = time.monotonic()
+    status, _ = get(server, "/slow/100000", b"x" * 50_000)
+    assert status == 200 and time.monotonic() - began >= 0.4
+
+
+def test_it_dies_in_the_middle_when_asked(serve):
+    server = serve()
+    with pytest.raises(http.client.IncompleteRead) as e:
+        get(server, "/die/100")
+    assert len(e.value.partial) == 100
+    assert get(server, "/")[0] == 200
+
+
+def test_it_crashes_after_n_requests(serve):
+    server = serve("--die-after=3")
+    for _ in range(3):
+        assert get(server, "/")[0] == 200
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+        get(server, "/")
+    assert server.process.wait(scale.patience()) == 1
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--break=sideways"], "sideways"), (["--break=lie:0"], "lie:0"), (["--mode=sink", "--break=5xx"], "5xx"),
+    (["--cert=/x"], "--key"), (["--cert=/x", "--key=/y"], "--tls"), (["--tls", "--cert=/x", "--key=/y"], "/x"),
+])
+def test_usage_errors_of_a_backend(options, words):
+    done = subprocess.run([TEALBENCH, "serve", "--listen=127.0.0.1:0", *options], capture_output=True, text=True,
+                          timeout=scale.patience())
+    assert done.returncode == 2 and words in done.stderr and done.stdout == ""
+
+
+# --- beside others ---
+
+
+@pytest.mark.nosan
+def test_wrk_and_h2load_see_the_same_backend(serve):
+    """The same order of magnitude is all that a busy machine allows to ask."""
+    server = serve()
+    url = f"http://{server.address}/bytes/64"
+    wrk = subprocess.run(["wrk", "-t1", "-c8", "-d1", url], capture_output=True, text=True, check=True).stdout
+    h2load = subprocess.run(["h2load", "--h1", "-t1", "-c8", "-D1", url], capture_output=True, text=True,
+                            check=True).stdout
+    rates = [float(re.search(r"Requests/sec:\s+([\d.]+)", wrk)[1]),
+             float(re.search(r"([\d.]+) req/s,", h2load)[1])]
+    status, r = load(server.address, "--path=/bytes/64", "--connections=8", "--duration=1")
+    assert status == 0
+    for rate in rates:
+        assert rate / 10 < r["per_second"] < rate * 10, (rates, r["per_second"])
