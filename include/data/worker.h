@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/list.h"
+#include "data/access.h"
 #include "model/engine.h"
 #include "net/deadline.h"
 #include "net/mailbox.h"
@@ -24,6 +25,7 @@ struct worker {
 	uint32_t magic;
 	unsigned index;
 	struct proxy *proxy;
+	struct access access;
 	pthread_t thread;	/* main's handle */
 	pthread_t self;	/* set by the thread itself */
 	struct ev_loop *loop;

@@ -241,6 +241,7 @@ struct config {
 	struct {
 		enum log_level level;
 		enum access_log access;
+		double sample;	/* share of access lines that are written: 1 */
 	} log;
 	struct {
 		double notice, timeout;	/* 0.0, 30.0 */

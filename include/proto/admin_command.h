@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "proto/admin_line.h"
 
@@ -29,6 +30,7 @@ enum admin_command {
 	ADMIN_NODE,
 	ADMIN_FLEET,
 	ADMIN_EVENTS,
+	ADMIN_LOG,
 	ADMIN_MAINTENANCE,
 	ADMIN_RELOAD,
 	ADMIN_STOP,
@@ -118,6 +120,7 @@ struct admin_request {
 	bool has_last;
 	unsigned last;
 	bool on;	/* maintenance on */
+	enum log_level level;	/* log */
 	struct str node_verb, pool, host;	/* node */
 	struct str topic;	/* help: a command's word, known; or empty */
 };

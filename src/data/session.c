@@ -43,11 +43,9 @@ session_idle(const struct session *s, double now)
 /* -- the access line ---------------------------------------------------- */
 
 static bool
-is_logged(struct lane *l, enum ending ending)
+is_logged(struct lane *l, enum ending ending, struct str *share)
 {
-	enum access_log access = l->worker->proxy->config->log.access;
-
-	if (access == ACCESS_OFF || (access == ACCESS_ERRORS && !ending_is_error(ending)))
+	if (!access_due(&l->worker->access, ending_is_error(ending), share))
 		return false;
 	return !ending_is_refusal(ending) || door_may_tell(l);
 }
@@ -68,7 +66,7 @@ tried_json(const struct session *s, char out[TRIED_TEXT])
 }
 
 static void
-log_access(struct session *s, enum ending ending, double now)
+log_access(struct session *s, enum ending ending, struct str share, double now)
 {
 	const struct service_config *sc = s->lane->service->config;
 	char client[ADDR_TEXT], proxied[PROXIED_TEXT], tried[TRIED_TEXT];
@@ -82,7 +80,8 @@ log_access(struct session *s, enum ending ending, double now)
 		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
 		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),
-		 LU("retries", s->retries), LR(NULL, tried_json(s, tried)), LS("end", ending_word(ending)));
+		 LU("retries", s->retries), LR(NULL, tried_json(s, tried)), LS("end", ending_word(ending)),
+		 LR(NULL, share));
 }
 
 /* -- the end ------------------------------------------------------------ */
@@ -145,6 +144,7 @@ session_end(struct session *s, enum ending ending)
 	struct lane *l = s->lane;
 	struct worker *w = l->worker;
 	bool counted = s->state != SESSION_WAITING;
+	struct str share;
 	struct tally_color *t;
 
 	ON_WORKER(w);
@@ -158,8 +158,8 @@ session_end(struct session *s, enum ending ending)
 		if (is_truncated(s, &s->up, ending, END_CLIENT_RESET))
 			sock_reset_on_close(io_fd(&s->server));
 	}
-	if (is_logged(l, ending))
-		log_access(s, ending, w->now);
+	if (is_logged(l, ending, &share))
+		log_access(s, ending, share, w->now);
 	s->state = SESSION_ENDED;
 	deadline_disarm(&s->deadline);
 	io_close(w->loop, &s->client);
@@ -642,9 +642,10 @@ session_refuse(const struct session_refusal *r)
 	const struct service_config *sc = l->service->config;
 	char text[ADDR_TEXT];
 	struct addr client;
+	struct str share;
 
 	tally_add(&l->tally->colors[r->entrance][color].ended[r->ending], 1);
-	if (!is_logged(l, r->ending))
+	if (!is_logged(l, r->ending, &share))
 		return;
 	endpoint_get(&r->client, &client);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
@@ -652,7 +653,7 @@ session_refuse(const struct session_refusal *r)
 		 LS("client", addr_format(&client, text)), LR(NULL, r->more), LS("backend", ""),
 		 LS("color", color_word(color)), LU("epoch", l->snapshot->epoch), LU("bytes_in", 0),
 		 LU("bytes_out", 0), LF("seconds", r->seconds), LF("connect_seconds", 0.0), LU("retries", 0),
-		 LS("end", ending_word(r->ending)));
+		 LS("end", ending_word(r->ending)), LR(NULL, share));
 }
 
 /* Turned away at the door: the pass, if any, is given back. */

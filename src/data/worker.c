@@ -239,6 +239,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->proxy = proxy;
 	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	CHECK(w->loop != NULL);
+	access_init(&w->access, proxy->config);
 	w->random = (uint64_t)clock_wall_us() + index;
 	w->room.buffer = must_alloc(ROOM_SIZE);
 	w->room.size = ROOM_SIZE;

@@ -14,6 +14,7 @@
 
 #define AT(member) .offset = offsetof(struct draft, c.member)
 #define WORKERS_MAX 1024
+#define SAMPLE_MIN 0.000001
 
 static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
 
@@ -108,7 +109,7 @@ static const struct key observe_keys[] = {
 static const struct key log_keys[] = {
 	{ KEY("level", key_word), AT(log.level), .words = level_words },
 	{ KEY("access", key_access) },
-	{ KEY("sample", key_fraction), .max = 1, .later = "", .off = 1 },
+	{ KEY("sample", key_fraction), AT(log.sample), .min = SAMPLE_MIN, .max = 1 },
 	{ 0 },
 };
 
@@ -187,10 +188,15 @@ read_root(struct draft *d)
 	d->c.admin.mode = 0660;
 	d->c.log.level = LOG_INFO_LEVEL;
 	d->c.log.access = ACCESS_ON;
+	d->c.log.sample = 1.0;
 	d->c.stop.timeout = 30.0;
 	cursor_read(&c, d->root, root_keys);
 	if (d->c.workers == 0)
 		d->c.workers = online_cpus();
+	if (d->c.log.sample < 1 && d->c.log.access != ACCESS_ON)
+		cursor_warn(&c, root_at(d, "log.sample"),
+			    "log.sample changes nothing: log.access writes %s lines about what went well",
+			    d->c.log.access == ACCESS_OFF ? "no lines at all, so no" : "no");
 	if (config_setting_get_member(d->root, "state_dir") == NULL)
 		cursor_error(&c, d->root,
 			     "state_dir is missing: teald keeps the active colors there, so that a restart "

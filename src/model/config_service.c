@@ -177,7 +177,7 @@ static const char *const log_words[] = {
 	"age", "backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
 	"connections", "cut", "end", "entrance", "epoch", "error", "event", "failures", "force", "from", "got",
 	"have", "hint", "key", "kind", "late", "level", "lines", "max_age", "message", "method", "notice", "on", "path",
-	"peer", "pid", "ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "seconds", "service",
+	"peer", "pid", "ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "sample", "seconds", "service",
 	"services", "status", "store_color", "store_epoch", "time", "timeout", "to", "tried", "type", "uid", "user",
 	"user_agent", "was", "where", "why", "worker",
 };

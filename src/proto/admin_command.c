@@ -116,6 +116,16 @@ take_expect(const struct parse *p, struct str value)
 }
 
 static enum err
+take_level(const struct parse *p, struct str word)
+{
+	char text[8];
+
+	if (!str_copy(text, sizeof(text), word) || !log_level_from_word(text, &p->out->level))
+		return fail(p, E_USAGE, "\"%.*s\" is no level: debug, info, warn or error", SHOWN(word));
+	return OK;
+}
+
+static enum err
 take_wait(const struct parse *p, struct str value)
 {
 	static const enum admin_wait waits[] = { ADMIN_WAIT_APPLIED, ADMIN_WAIT_DRAINED, ADMIN_WAIT_NONE };
@@ -294,6 +304,8 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 		return take_color(p, args[1], &out->color);
 	case ADMIN_NODE:
 		return take_node(p, args, n);
+	case ADMIN_LOG:
+		return take_level(p, args[0]);
 	case ADMIN_MAINTENANCE:
 		out->on = str_eq(args[0], "on");
 		if (!out->on && !str_eq(args[0], "off"))

@@ -84,6 +84,10 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 	[ADMIN_EVENTS] = { ADMIN_EVENTS, "events", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
 		false, true, "streams events until you leave",
 		"A line per event, of one service or of all.\n" },
+	[ADMIN_LOG] = { ADMIN_LOG, "log", "debug|info|warn|error", ADMIN_RIGHT_ADMIN,
+		1, 1, 0, 0, true, true, "the lowest level of log lines, until teald ends",
+		"Access lines are of level info, the audit is written at any.  A teald that\n"
+		"starts takes log.level from its configuration again.\n" },
 	[ADMIN_MAINTENANCE] = { ADMIN_MAINTENANCE, "maintenance", "on|off", ADMIN_RIGHT_ADMIN,
 		1, 1, 0, 0, true, true, "on: /readyz says no, while serving goes on",
 		"Takes this teald out of the rotation of whatever asks /readyz, and brings it\n"

@@ -167,6 +167,7 @@ def test_the_other_records(scripted):
         "check shop blue": [CHECKED, {"ok": True, "service": "shop", "to": "blue", "healthy": 2, "total": 3, "needed": 2}],
         "lock shop --reason=freeze": [{"ok": True, "service": "shop", "locked": lock, "changed": True}],
         "unlock *": [{"ok": True, "services": ["shop", "web"], "changed": True}],
+        "log warn": [{"ok": True, "level": "warn", "was": "info", "changed": True}],
         "maintenance on": [{"ok": True, "maintenance": True, "changed": True}],
         "stop": [{"ok": True, "stopping": True}],
         "whoami": [{"ok": True, "uid": 1001, "user": "ci-shop", "pid": 1, "gid": 7, "groups": [7, 8], "because": None,
@@ -189,6 +190,7 @@ def test_the_other_records(scripted):
         "checked\tshop\tblue\t2\t3\t2\n")
     assert out("lock", "shop", "--reason=freeze") == "locked\tshop\n"
     assert out("unlock", "*") == "unlocked\tshop\nunlocked\tweb\n"
+    assert out("log", "warn") == "log\twarn\n"
     assert out("maintenance", "on") == "maintenance\ton\n"
     assert out("stop") == "stopping\n"
     assert out("whoami") == ("ci-shop\t1001\t1\tread,flip\neverywhere\tread\n"
@@ -592,6 +594,7 @@ def test_completion_offers_what_fits(scripted, folder):
     assert complete(s.path, "flip", "shop", "blue", "--wait-") == ["--wait-healthy="]
     assert complete(s.path, "flip", "shop", "blue", "--expect", "g") == ["green"]
     assert complete(s.path, "maintenance", "o") == ["on", "off"]
+    assert complete(s.path, "log", "") == ["debug", "info", "warn", "error"]
     assert "--force" not in complete(s.path, "status", "--")
     # Another socket than the usual one is asked there; nobody home: nothing.
     assert complete(folder + "/none.sock", "-s", s.path, "active", "w") == ["web"]

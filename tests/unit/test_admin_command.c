@@ -98,6 +98,9 @@ the_other_commands(void **state)
 	assert_true(req.has_last && req.last == 5);
 	assert_int_equal(parse("history shop"), OK);
 	assert_false(req.has_last);
+	assert_int_equal(parse("log warn"), OK);
+	assert_int_equal(req.level, LOG_WARN_LEVEL);
+	assert_int_equal(req.right, ADMIN_RIGHT_ADMIN);
 	assert_int_equal(parse("maintenance on"), OK);
 	assert_true(req.on);
 	assert_int_equal(req.right, ADMIN_RIGHT_ADMIN);
@@ -194,6 +197,9 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		{ "history shop --last=0", E_USAGE, "from 1 to" },
 		{ "history shop --last=100001", E_USAGE, "from 1 to" },
 		{ "history shop --last=1.5", E_USAGE, "from 1 to" },
+		{ "log", E_USAGE, "missing argument; usage: log debug|info|warn|error" },
+		{ "log loud", E_USAGE, "\"loud\" is no level" },
+		{ "log informational", E_USAGE, "is no level" },
 		{ "maintenance", E_USAGE, "usage: maintenance on|off" },
 		{ "maintenance maybe", E_USAGE, "neither on nor off" },
 		{ "node", E_USAGE, "missing argument" },

@@ -39,6 +39,7 @@ test_defaults(void **state)
 	assert_false(c->observe.on);
 	assert_int_equal(c->log.level, LOG_INFO_LEVEL);
 	assert_int_equal(c->log.access, ACCESS_ON);
+	assert_true(c->log.sample == 1);
 	assert_true(c->stop.notice == 0.0 && c->stop.timeout == 30.0);
 	assert_int_equal(c->n_services, 1);
 

@@ -69,6 +69,7 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_NODE:
 	case ADMIN_FLEET:
 	case ADMIN_EVENTS:
+	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:
 	case ADMIN_RELOAD:
 	case ADMIN_STOP:
@@ -161,6 +162,9 @@ render_reply(struct render *r, json_t *object)
 		return;
 	case ADMIN_HISTORY:
 		render_history(r, object);
+		return;
+	case ADMIN_LOG:
+		say(r->out, object, terminal ? "log level is {level} (was {was})" : "log\t{level}");
 		return;
 	case ADMIN_MAINTENANCE:
 		if (!terminal)

@@ -57,6 +57,8 @@ audit_log(const struct command *cmd, const struct outcome *o)
 		fields[n++] = LT("node", r->host);
 	if (r->command == ADMIN_MAINTENANCE)
 		fields[n++] = LB("on", r->on);
+	if (r->command == ADMIN_LOG)
+		fields[n++] = LS("to", log_level_word(r->level));
 	if (r->has_expect)
 		fields[n++] = LS("expect", expect_text(r, expect));
 	if (r->force)
@@ -106,6 +108,7 @@ change_of(const struct command *cmd, struct audit_entry *a)
 	case ADMIN_NODE:
 	case ADMIN_FLEET:
 	case ADMIN_EVENTS:
+	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:
 	case ADMIN_RELOAD:
 	case ADMIN_STOP:

@@ -143,6 +143,8 @@ verb_of(const struct admin_request *q)
 		return admin_command_info(q->command)->word;
 	case ADMIN_NODE:
 		return q->right == ADMIN_RIGHT_READ ? "read" : "change the nodes of";
+	case ADMIN_LOG:
+		return "set the log level of";
 	case ADMIN_MAINTENANCE:
 		return "switch the maintenance of";
 	case ADMIN_RELOAD:

@@ -281,6 +281,21 @@ run_maintenance(struct command *cmd)
 	command_done(cmd, &j);
 }
 
+static void
+run_log(struct command *cmd)
+{
+	enum log_level level = cmd->request.level, was = log_level();
+	struct buf text;
+	struct json j;
+
+	log_set_level(level);
+	command_ok(&j, &text);
+	json_cstr(&j, "level", log_level_word(level));
+	json_cstr(&j, "was", log_level_word(was));
+	json_bool(&j, "changed", level != was);
+	command_done(cmd, &j);
+}
+
 /* The reply first: stopping may be quick. */
 static void
 run_stop(struct command *cmd)
@@ -352,6 +367,7 @@ verb_run(struct command *cmd)
 	case ADMIN_HISTORY: run_history(cmd); return;
 	case ADMIN_FLEET: run_fleet(cmd); return;
 	case ADMIN_EVENTS: run_events(cmd); return;
+	case ADMIN_LOG: run_log(cmd); return;
 	case ADMIN_MAINTENANCE: run_maintenance(cmd); return;
 	case ADMIN_STOP: run_stop(cmd); return;
 	case ADMIN_WHOAMI: run_whoami(cmd); return;
