@@ -164,7 +164,8 @@ put_line(struct prom *p, const char *suffix, const struct prom_label *labels, si
 	if ((start = to = buf_reserve(p->out, need)) == NULL)
 		return;
 	to = copy(to, p->name.p, p->name.n);
-	to = copy(to, suffix, suffix_len);
+	if (suffix != NULL)
+		to = copy(to, suffix, suffix_len);
 	for (size_t i = 0; i < n; i++, before = ',') {
 		*to++ = before;
 		to = copy(to, labels[i].name, strlen(labels[i].name));
