@@ -125,6 +125,8 @@ $(OBJ)/%.o: %.c $(STAMP)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(DEFS) -MMD -MP -c -o $@ $<
 
+# The status page is assembled into the program (.incbin).
+$(OBJ)/src/app/teald/observe_page.o: $(wildcard src/app/teald/page/*)
 $(OBJ)/src/base/version.o: $(STAMP)/version
 $(OBJ)/src/base/version.o: DEFS = -DTEAL_VERSION='"$(shell cat $(STAMP)/version)"'
 

@@ -1,5 +1,5 @@
-/* observe.h - a small HTTP server for those who watch: /metrics, /healthz,
- * /readyz.
+/* observe.h - a small HTTP server for those who watch: the status page,
+ * /metrics, /healthz, /readyz.
  * Thread: main. */
 #ifndef APP_OBSERVE_H
 #define APP_OBSERVE_H

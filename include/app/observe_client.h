@@ -7,6 +7,7 @@
 
 #include "app/metrics.h"
 #include "app/observe.h"
+#include "app/observe_feed.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/io.h"
@@ -26,12 +27,22 @@ struct observe {
 	struct link visitors;	/* longest idle first */
 	struct link dead;
 	unsigned n;
+
+	/* The status page's. */
+	struct past past;
+	struct feed feed;
+	struct page *page;
+	struct link viewers;	/* struct viewer */
+	unsigned n_viewers;
+	ev_timer tick;	/* the next delta; runs while there are viewers */
+	double told;	/* clock_now() of the last one */
 };
 
 enum visitor_state {
 	VISITOR_IDLE,	/* not a byte of the next request yet */
 	VISITOR_READING,	/* within a request's head */
 	VISITOR_WRITING,	/* the reply is not taken yet */
+	VISITOR_VIEWING,	/* gets events until it leaves */
 	VISITOR_LINGERING	/* said all; its bytes are thrown away until it closes */
 };
 
@@ -51,7 +62,20 @@ struct visitor {
 	struct metrics_cursor metrics;
 	struct buf in, out;
 	struct http1_head head;
+	bool views;	/* the head that goes out is that of a stream */
+	struct viewer *viewer;	/* NULL unless VIEWING */
 };
+
+/* A status and what goes with it; a page changes what is not as usual. */
+struct reply_head {
+	unsigned status;
+	const char *type;
+	char extra[1024];	/* header lines, "" for none */
+};
+#define TEXT_PLAIN "text/plain; charset=utf-8"
+
+/* Waits for what the state waits for, so long at most. */
+void visitor_enter(struct visitor *v, enum visitor_state state, double seconds);
 
 /* Takes over fd. */
 void visitor_new(struct observe *o, int fd);

@@ -18,8 +18,11 @@ struct bus_listener {
 	const struct service *service;
 	/* Asked for each event of a service, which is never NULL; NULL: all. */
 	bool (*wants)(const struct bus_listener *l, const struct service *s);
-	/* line: one JSON object with its newline; borrowed. */
+	/* line: one JSON object with its newline; borrowed.  NULL: no lines. */
 	void (*tell)(struct bus_listener *l, struct str line);
+	/* The same for those within: the fields as they are.  NULL: not. */
+	void (*hear)(struct bus_listener *l, const char *event, const struct service *s,
+		     const struct log_field *fields);
 };
 
 void bus_init(struct bus *bus);

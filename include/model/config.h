@@ -237,6 +237,8 @@ struct config {
 	struct {
 		bool on;	/* false: no observe section */
 		struct addr listen;
+		char **hosts;	/* lower case, globs with '*': names of the status page */
+		size_t n_hosts;	/* may be 0 */
 	} observe;
 	struct {
 		enum log_level level;

@@ -76,10 +76,27 @@ tell(struct bus *bus, const char *event, const struct service *s, const struct l
 
 		if (l->service != NULL && s != NULL && l->service != s)
 			continue;
-		if (s == NULL || l->wants == NULL || l->wants(l, s))
+		if (l->tell != NULL && (s == NULL || l->wants == NULL || l->wants(l, s)))
 			l->tell(l, buf_str(&line));
 	}
 	buf_free(&line);
+}
+
+/* Those within; returns whether there are others, who want a line. */
+static bool
+let_hear(struct bus *bus, const char *event, const struct service *s, const struct log_field *fields)
+{
+	bool others = false;
+
+	LIST_EACH(it, &bus->listeners) {
+		struct bus_listener *l = list_entry(it, struct bus_listener, link);
+
+		if (l->hear != NULL)
+			l->hear(l, event, s, fields);
+		else
+			others = true;
+	}
+	return others;
 }
 
 void
@@ -99,6 +116,6 @@ bus_emit(struct bus *bus, enum log_level level, const char *event, const struct 
 		all[n] = LOG_FIELDS_END;
 		log_write(level, event, all);
 	}
-	if (!list_empty(&bus->listeners))
+	if (let_hear(bus, event, s, fields))
 		tell(bus, event, s, fields);
 }

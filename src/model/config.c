@@ -62,6 +62,28 @@ key_observe(const struct cursor *c, const struct key *k, const config_setting_t 
 		cursor_key_error(c, s, "%s", why.text);
 }
 
+/* Names under which a browser may ask for the status page. */
+static void
+key_observe_hosts(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct draft *d = c->base;
+	char *name;
+
+	(void)k;
+	if (!cursor_texts(c, s, "a host name"))
+		return;
+	for (size_t i = 0; i < cursor_items(s); i++) {
+		name = must_strdup(config_setting_get_string(cursor_item(s, i)));
+		for (char *p = name; *p != '\0'; p++)
+			*p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
+		if (*name == '\0' || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-*")] != '\0')
+			cursor_key_error(c, cursor_item(s, i), "\"%.200s\" is not a host name such as \"status.example\" "
+				"or \"*.example\"", config_setting_get_string(cursor_item(s, i)));
+		d->c.observe.hosts = must_grow(d->c.observe.hosts, d->c.observe.n_hosts + 1, sizeof(char *));
+		d->c.observe.hosts[d->c.observe.n_hosts++] = name;
+	}
+}
+
 static void
 key_access(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
@@ -103,6 +125,7 @@ static const struct key admin_keys[] = {
 
 static const struct key observe_keys[] = {
 	{ KEY("listen", key_observe) },
+	{ KEY("hosts", key_observe_hosts) },
 	{ 0 },
 };
 
@@ -223,6 +246,9 @@ config_clear(struct config *c)
 	store_config_clear(&c->store);
 	free(c->admin.socket);
 	free(c->admin.group);
+	for (size_t i = 0; i < c->observe.n_hosts; i++)
+		free(c->observe.hosts[i]);
+	free(c->observe.hosts);
 	roles_free(c);
 	pools_free(c);
 }

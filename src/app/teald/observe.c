@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "app/observe_client.h"
+#include "app/observe_stream.h"
 #include "net/sock.h"
 
 #define BACKLOG 128
@@ -166,6 +167,7 @@ observe_start(struct observe *o, struct control *c)
 	ev_prepare_init(&o->reap, reap_on_turn);
 	if (!io_is_open(&o->listener))
 		return;
+	stream_open(o);
 	io_init(&o->listener, io_fd(&o->listener), observe_on_accept);
 	io_want(o->loop, &o->listener, EV_READ);
 	LOG_INFO("observe.listening", LS("listen", addr_format(&o->config->observe.listen, text)));
@@ -204,6 +206,7 @@ observe_close(struct observe **op)
 	if (o->control != NULL) {
 		while ((link = list_first(&o->visitors)) != NULL)
 			visitor_close(list_entry(link, struct visitor, link));
+		stream_close(o);
 		ev_timer_stop(o->loop, &o->pause);
 		ev_prepare_stop(o->loop, &o->reap);
 		bury(o);

@@ -10,6 +10,8 @@
 
 #include "base/clock.h"
 #include "app/observe_client.h"
+#include "app/observe_page.h"
+#include "app/observe_stream.h"
 #include "net/sock.h"
 
 #define HEAD_MAX 8192
@@ -28,16 +30,8 @@
 #define WRITE_TOTAL_SECONDS 60.0
 #define LINGER_SECONDS 1.0
 
-#define TEXT_PLAIN "text/plain; charset=utf-8"
-
-struct reply_head {
-	unsigned status;
-	const char *type;
-	const char *extra;	/* header lines, "" for none */
-};
-
-static void
-enter(struct visitor *v, enum visitor_state state, double seconds)
+void
+visitor_enter(struct visitor *v, enum visitor_state state, double seconds)
 {
 	struct ev_loop *loop = v->observe->loop;
 
@@ -56,10 +50,12 @@ status_words(unsigned status)
 	switch (status) {
 	case 200: return "OK";
 	case 400: return "Bad Request";
+	case 403: return "Forbidden";
 	case 404: return "Not Found";
 	case 405: return "Method Not Allowed";
 	case 408: return "Request Timeout";
 	case 414: return "URI Too Long";
+	case 421: return "Misdirected Request";
 	case 431: return "Request Header Fields Too Large";
 	case 500: return "Internal Server Error";
 	case 501: return "Not Implemented";
@@ -97,14 +93,12 @@ framing(struct visitor *v, const struct buf *body, unsigned minor, char text[64]
 	return text;
 }
 
-/* Begins the reply; body is all of it, or its first piece if there is v->more.
- * The request, if it was one, was of HTTP/1.minor.  Frees body. */
+/* framed: a header line, or "". */
 static void
-reply(struct visitor *v, const struct reply_head *head, struct buf *body, bool with_body, unsigned minor)
+put_head(struct visitor *v, const struct reply_head *head, const char *framed, unsigned minor)
 {
 	time_t now = (time_t)ev_time();
-	char date[64], length[64];
-	const char *framed = framing(v, body, minor, length);
+	char date[64];
 	struct tm tm;
 
 	gmtime_r(&now, &tm);
@@ -115,23 +109,40 @@ reply(struct visitor *v, const struct reply_head *head, struct buf *body, bool w
 		   !v->keep   ? "Connection: close\r\n" :
 		   minor == 0 ? "Connection: keep-alive\r\n" :
 				"");
-	if (with_body)
-		put_piece(v, body, v->more == NULL);
-	else
-		v->more = NULL;
-	buf_free(body);
+}
+
+/* What is in v->out goes out. */
+static void
+begin_writing(struct visitor *v)
+{
 	if (v->out.failed) {
 		visitor_close(v);	/* out of memory */
 		return;
 	}
 	v->began = clock_now();
-	enter(v, VISITOR_WRITING, WRITE_SECONDS);
+	visitor_enter(v, VISITOR_WRITING, WRITE_SECONDS);
+}
+
+/* Begins the reply; body is all of it, or its first piece if there is v->more.
+ * The request, if it was one, was of HTTP/1.minor.  Frees body. */
+static void
+reply(struct visitor *v, const struct reply_head *head, struct buf *body, bool with_body, unsigned minor)
+{
+	char length[64];
+
+	put_head(v, head, framing(v, body, minor, length), minor);
+	if (with_body)
+		put_piece(v, body, v->more == NULL);
+	else
+		v->more = NULL;
+	buf_free(body);
+	begin_writing(v);
 }
 
 static void
 refuse(struct visitor *v, unsigned status, const char *words)
 {
-	const struct reply_head head = { status, TEXT_PLAIN, "" };
+	const struct reply_head head = { .status = status, .type = TEXT_PLAIN };
 	struct buf body;
 
 	v->keep = false;
@@ -157,7 +168,7 @@ page_metrics(struct visitor *v, struct reply_head *head, struct buf *body)
 	http1_head_find(&v->head, "accept", &accept);
 	v->metrics = (struct metrics_cursor){ .format = prom_negotiate(accept) };
 	head->type = prom_content_type(v->metrics.format);
-	head->extra = "Vary: Accept\r\n";
+	snprintf(head->extra, sizeof(head->extra), "Vary: Accept\r\n");
 	if (more_metrics(v, body))
 		v->more = more_metrics;
 }
@@ -186,13 +197,13 @@ page_readyz(struct visitor *v, struct reply_head *head, struct buf *body)
 static void
 page_index(struct visitor *v, struct reply_head *head, struct buf *body)
 {
-	(void)v;
-	(void)head;
-	buf_printf(body, "Teal, a load balancer.  Here are:\n"
-			 "  /metrics  numbers for Prometheus\n"
-			 "  /healthz  is the process alive?\n"
-			 "  /readyz   may it be given traffic?\n"
-			 "What it does and how it is told to: tealctl status, tealctl help.\n");
+	page_write(v->observe->page, v, head, body);
+}
+
+static void
+page_events(struct visitor *v, struct reply_head *head, struct buf *body)
+{
+	v->views = stream_answer(v, head, body);
 }
 
 static const struct {
@@ -203,6 +214,7 @@ static const struct {
 	{ "/healthz", page_healthz },
 	{ "/readyz", page_readyz },
 	{ "/", page_index },
+	{ "/events", page_events },
 };
 
 /* -- requests ------------------------------------------------------------------- */
@@ -243,7 +255,7 @@ answer(struct visitor *v)
 	const struct http1_head *h = &v->head;
 	struct str method = http1_text(h, h->method), path = path_of(h);
 	bool get = str_eq(method, "GET"), is_head = str_eq(method, "HEAD");
-	struct reply_head head = { 200, TEXT_PLAIN, "" };
+	struct reply_head head = { .status = 200, .type = TEXT_PLAIN };
 	struct buf body;
 	size_t i = 0;
 
@@ -257,13 +269,22 @@ answer(struct visitor *v)
 		i++;
 	if (i == ARRAY_LEN(pages)) {
 		head.status = 404;
-		buf_printf(&body, "there are /metrics, /healthz and /readyz\n");
+		buf_printf(&body, "there are / (the status page), /metrics, /healthz and /readyz\n");
 	} else if (!get && !is_head) {
 		head.status = 405;
-		head.extra = "Allow: GET, HEAD\r\n";
+		snprintf(head.extra, sizeof(head.extra), "Allow: GET, HEAD\r\n");
 		buf_printf(&body, "only GET and HEAD\n");
 	} else {
 		pages[i].write(v, &head, &body);
+	}
+	if (v->views) {
+		/* It ends when one of the two leaves. */
+		v->views = get;
+		v->keep = false;
+		put_head(v, &head, "", h->minor);
+		buf_free(&body);
+		begin_writing(v);
+		return;
 	}
 	reply(v, &head, &body, !is_head, h->minor);
 }
@@ -277,7 +298,7 @@ parse(struct visitor *v)
 	switch (http1_head_parse(&v->head, in.p, in.n)) {
 	case HTTP1_NEED_MORE:
 		if (in.n > 0 && v->state != VISITOR_READING)
-			enter(v, VISITOR_READING, HEAD_SECONDS);
+			visitor_enter(v, VISITOR_READING, HEAD_SECONDS);
 		break;
 	case HTTP1_DONE:
 		answer(v);
@@ -295,7 +316,7 @@ next_request(struct visitor *v)
 	if (buf_len(&v->in) == 0)
 		buf_free(&v->in);
 	http1_head_init(&v->head, HEAD_MAX);
-	enter(v, VISITOR_IDLE, IDLE_SECONDS);
+	visitor_enter(v, VISITOR_IDLE, IDLE_SECONDS);
 	if (buf_len(&v->in) > 0)
 		parse(v);
 }
@@ -307,7 +328,7 @@ linger(struct visitor *v)
 {
 	shutdown(io_fd(&v->io), SHUT_WR);
 	buf_free(&v->in);
-	enter(v, VISITOR_LINGERING, LINGER_SECONDS);
+	visitor_enter(v, VISITOR_LINGERING, LINGER_SECONDS);
 }
 
 /* The next piece; false when the visitor had to be closed instead. */
@@ -349,11 +370,13 @@ visitor_on_writable(struct visitor *v)
 		if (now - v->began > WRITE_TOTAL_SECONDS)
 			visitor_close(v);
 		else
-			enter(v, VISITOR_WRITING, WRITE_SECONDS);
+			visitor_enter(v, VISITOR_WRITING, WRITE_SECONDS);
 		return;
 	}
 	buf_free(&v->out);
-	if (v->keep)
+	if (v->views)
+		stream_begin(v);
+	else if (v->keep)
 		next_request(v);
 	else
 		linger(v);
@@ -392,9 +415,10 @@ visitor_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	struct visitor *v = container_of(w, struct visitor, io.watcher);
 
 	(void)loop;
-	(void)revents;
 	CHECK(v->magic == VISITOR_MAGIC);
-	if (v->state == VISITOR_WRITING)
+	if (v->state == VISITOR_VIEWING)
+		stream_on_event(v, revents);
+	else if (v->state == VISITOR_WRITING)
 		visitor_on_writable(v);
 	else
 		visitor_on_readable(v);
@@ -447,6 +471,7 @@ visitor_close(struct visitor *v)
 	/* What is cut short must not look complete. */
 	if (v->more != NULL || buf_len(&v->out) > 0)
 		sock_reset_on_close(io_fd(&v->io));
+	stream_leave(v);
 	ev_timer_stop(o->loop, &v->deadline);
 	io_close(o->loop, &v->io);
 	list_remove(&v->link);

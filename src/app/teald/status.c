@@ -96,6 +96,7 @@ drain_json(struct json *j, const struct entry *e)
 	json_object(j, "drain");
 	json_cstr(j, "color", color_word(e->drain->color));
 	json_u64(j, "remaining", engine->count(engine, e->service, e->drain->color));
+	json_u64(j, "at_start", e->drain->at_start);
 	status_deadline_json(j, "deadline_in", e);
 	json_object_end(j);
 }

@@ -1,0 +1,58 @@
+/* observe_feed.h - what the status page is told: one snapshot, then only what
+ * has changed, as server-sent events (HTML Living Standard, section 9.2).
+ * A frame is made once and shared by all who watch.
+ * Thread: main. */
+#ifndef APP_OBSERVE_FEED_H
+#define APP_OBSERVE_FEED_H
+
+#include "app/observe_past.h"
+#include "base/buf.h"
+
+/* Bytes of all frames that are alive; past it nobody new is let in. */
+#define FEED_BYTES_MAX ((size_t)128 << 20)
+
+struct feed;
+
+/* Immutable bytes that somebody still has to send. */
+struct frame {
+	unsigned refs;
+	struct feed *feed;
+	struct buf bytes;
+};
+/* *fp is NULL on return. */
+void frame_unref(struct frame **fp);
+
+/* What a service looked like in the last frame, as hashes. */
+struct feed_seen {
+	uint64_t settled;	/* all but what moves all the time */
+	uint64_t numbers, backends;	/* what does */
+};
+
+struct feed {
+	struct control *control;
+	struct past *past;
+	struct feed_seen *seen;	/* in the configuration's order */
+	uint64_t teald, store, fleet;	/* hashes of those parts */
+	uint64_t flips;	/* past.changes as last told */
+	unsigned points;	/* sampled since */
+	struct frame *snapshot;	/* made since the last delta; NULL: none */
+	size_t bytes;	/* of all frames alive */
+};
+
+/* control and past outlive it. */
+void feed_open(struct feed *f, struct control *c, struct past *past);
+void feed_close(struct feed *f);
+
+/* Everything, for somebody who comes now.  The caller's reference; NULL when
+ * memory is out or FEED_BYTES_MAX is passed. */
+struct frame *feed_snapshot(struct feed *f);
+/* What has changed since the last delta, of which there must be one before the
+ * first snapshot.  Never empty: it says at least what time it is.  The caller's
+ * reference; NULL when memory is out, and then what it would have said is lost:
+ * who watches must begin anew. */
+struct frame *feed_delta(struct feed *f);
+
+/* Appends one event.  name: of the event, plain.  data: may have lines. */
+void sse_event(struct buf *out, const char *name, struct str data);
+
+#endif

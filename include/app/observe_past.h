@@ -1,0 +1,89 @@
+/* observe_past.h - what the status page shows of the past: five minutes of
+ * connections and rates of each service, and the last flips of all of them.
+ * One sample a second of counters that are there anyway; kept in memory only.
+ * Thread: main. */
+#ifndef APP_OBSERVE_PAST_H
+#define APP_OBSERVE_PAST_H
+
+#include "control/control.h"
+
+#define PAST_POINTS 300
+#define PAST_STEP 1.0
+#define PAST_FLIPS 40
+
+struct past_point {
+	uint32_t connections[COLORS];	/* open at that moment */
+	uint32_t rate[COLORS];	/* begun in the second before, in tenths per second */
+};
+
+/* Counters since the start, as last sampled. */
+struct past_totals {
+	uint64_t begun[COLORS], in[COLORS], out[COLORS];
+	uint64_t failed;	/* ended badly, the drain's cuts not counted */
+};
+
+/* Per second, between the last two samples. */
+struct past_rates {
+	double begun[COLORS], in[COLORS], out[COLORS];
+	double failed;
+};
+
+struct past_service {
+	struct past_point points[PAST_POINTS];	/* a ring: see past_point() */
+	struct past_totals totals;
+	struct past_rates rates;
+};
+
+struct past_flip {
+	uint64_t id;	/* one more for each; 0: none */
+	uint64_t changed;	/* past.changes when it last did */
+	char service[RECORD_NAME];
+	int64_t at_us;	/* wall clock */
+	enum change kind;	/* flip or rollback */
+	enum color to;
+	uint64_t epoch;	/* 0: it was refused */
+	char by[RECORD_NAME];
+	char reason[RECORD_REASON];
+	/* "applying" "applied" "draining" "drained" "kept" (flipped back while it
+	 * drained), "superseded" by the next before it was applied; or of one that
+	 * was refused the error's word. */
+	const char *result;
+	bool refused;
+	char message[512];	/* of one that was refused, or not applied everywhere */
+	double drain_seconds;	/* of a drained one */
+	uint64_t cut;
+};
+
+struct past {
+	struct control *control;
+	struct past_service *services;	/* in the configuration's order */
+	size_t newest;	/* index of the last points */
+	size_t n_points;	/* how many there are, at most PAST_POINTS */
+	double sampled;	/* clock_now() of them */
+	int64_t sampled_us;	/* and the wall's */
+	ev_timer timer;
+	struct past_flip flips[PAST_FLIPS];	/* a ring by id */
+	uint64_t n_flips;	/* since the start: the last id */
+	uint64_t changes;
+	struct bus_listener listener;
+	/* Something that people want to see at once; s may be NULL.  And: a sample
+	 * was taken, worth so many points.  Set by the owner, NULL: nobody cares. */
+	void (*on_news)(void *arg);
+	void (*on_sample)(void *arg, unsigned points);
+	void *arg;
+};
+
+/* Begins to watch; control outlives it. */
+void past_open(struct past *p, struct control *c);
+void past_close(struct past *p);
+
+/* Sampled now, as if it were `now` on clock_now(). */
+void past_sample(struct past *p, double now);
+/* The point `ago` samples before the newest one; ago < n_points. */
+const struct past_point *past_point(const struct past *p, size_t service, size_t ago);
+/* By id; NULL when it is not remembered (any more). */
+const struct past_flip *past_flip(const struct past *p, uint64_t id);
+/* The oldest id that is remembered; n_flips + 1 when there is none. */
+uint64_t past_oldest_flip(const struct past *p);
+
+#endif
