@@ -43,11 +43,12 @@ struct feed {
 void feed_open(struct feed *f, struct control *c, struct past *past);
 void feed_close(struct feed *f);
 
+/* Deltas count from now: due when somebody begins to watch after nobody did. */
+void feed_begin(struct feed *f);
 /* Everything, for somebody who comes now.  The caller's reference; NULL when
  * memory is out or FEED_BYTES_MAX is passed. */
 struct frame *feed_snapshot(struct feed *f);
-/* What has changed since the last delta, of which there must be one before the
- * first snapshot.  Never empty: it says at least what time it is.  The caller's
+/* What has changed since the last delta.  Never empty: it says at least what time it is.  The caller's
  * reference; NULL when memory is out, and then what it would have said is lost:
  * who watches must begin anew. */
 struct frame *feed_delta(struct feed *f);

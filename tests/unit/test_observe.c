@@ -8,6 +8,7 @@
 #include "world.h"
 
 #include "app/observe_client.h"
+#include "app/observe_stream.h"
 
 static struct inbox box;
 
@@ -219,6 +220,133 @@ the_longest_idle_makes_way(void **state)
 	WAIT_UNTIL(s->w->loop, s->observe->n == 0);
 }
 
+/* -- the status page ---------------------------------------------------------- */
+
+static void
+the_page_lets_nothing_else_in(void **state)
+{
+	struct stage *s = *state;
+
+	expect(s, "GET /" CLOSE, "200", "Content-Type: text/html; charset=utf-8\r\n");
+	assert_non_null(strstr(box.text, "\r\nContent-Security-Policy: default-src 'none'; style-src 'sha256-"));
+	assert_non_null(strstr(box.text, "frame-ancestors 'none'"));
+	assert_null(strstr(box.text, "unsafe"));
+	assert_non_null(strstr(box.text, "</script>\n"));
+	expect(s, "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", "421", "observe.hosts");
+	expect(s, "GET /events HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", "421", "observe.hosts");
+	expect(s, "GET /events HTTP/1.1\r\nHost: t\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n", "403",
+	       "other sites");
+	/* Scrapers come under any name. */
+	expect(s, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", "200", "teal_build_info");
+}
+
+static void
+heads_of_both(void **state)
+{
+	struct stage *s = *state;
+
+	expect(s, "HEAD /" CLOSE, "200", "text/html");
+	assert_string_equal(box.text + box.n - 4, "\r\n\r\n");
+	expect(s, "HEAD /events" CLOSE, "200", "Content-Type: text/event-stream; charset=utf-8\r\n");
+	assert_string_equal(box.text + box.n - 4, "\r\n\r\n");
+	assert_int_equal(s->observe->n_viewers, 0);
+	expect(s, "POST /events" CLOSE, "405", "Allow: GET, HEAD\r\n");
+}
+
+#define WATCH "GET /events HTTP/1.1\r\nHost: t\r\n\r\n"
+
+static void
+who_watches_gets_a_snapshot_then_deltas(void **state)
+{
+	struct stage *s = *state;
+	int fd = dial(s);
+
+	say(fd, WATCH);
+	AWAIT(s, fd, "event: snapshot\ndata: {\"now\":");
+	assert_null(strstr(box.text, "Content-Length"));
+	assert_int_equal(s->observe->n_viewers, 1);
+	AWAIT(s, fd, "event: delta\n");
+	/* What the viewer says now is of no interest, its end is. */
+	assert_int_equal(send(fd, "GET / HTTP/1.1\r\n", 16, MSG_NOSIGNAL), 16);
+	box.n = 0;
+	AWAIT(s, fd, "event: delta\n");
+	close(fd);
+	WAIT_UNTIL(s->w->loop, s->observe->n_viewers == 0);
+	assert_false(ev_is_active(&s->observe->tick));
+}
+
+static void
+news_do_not_wait_for_the_tick(void **state)
+{
+	struct stage *s = *state;
+	struct actor by = { .user = "root" };
+	int fd = dial(s);
+
+	say(fd, WATCH);
+	AWAIT(s, fd, "event: snapshot\n");
+	box.n = 0;
+	assert_true(ev_timer_remaining(s->w->loop, &s->observe->tick) > 0.1);
+	assert_true(control_maintenance(&s->w->control, true, &by));
+	assert_true(ev_timer_remaining(s->w->loop, &s->observe->tick) <= 0.1);
+	AWAIT(s, fd, "\"not_ready\":\"in maintenance\"");
+	close(fd);
+}
+
+static void
+only_so_many_may_watch(void **state)
+{
+	struct stage *s = *state;
+	int fds[VIEWERS_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = dial(s);
+		say(fds[i], WATCH);
+		AWAIT(s, fds[i], "event: snapshot\n");
+	}
+	expect(s, "GET /events" CLOSE, "503", "32 are watching already");
+	/* Nor do idle ones, or those that ask, push them out. */
+	expect(s, "GET /metrics" CLOSE, "200", "teal_build_info");
+	assert_int_equal(s->observe->n_viewers, VIEWERS_MAX);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	WAIT_UNTIL(s->w->loop, s->observe->n_viewers == 0);
+	assert_int_equal(s->observe->feed.bytes, s->observe->feed.snapshot != NULL ?
+			 buf_len(&s->observe->feed.snapshot->bytes) : 0);
+}
+
+/* The kernel's buffers are full: frames wait, and then it is enough. */
+static void
+who_does_not_read_is_cut(void **state)
+{
+	struct stage *s = *state;
+	struct entry *e = &s->w->control.entries[0];
+	int slow = dial(s), well = dial(s);
+	unsigned turns = 0;
+	double deadline;
+
+	say(slow, WATCH);
+	WAIT_UNTIL(s->w->loop, s->observe->n_viewers == 1);
+	say(well, WATCH);
+	AWAIT(s, well, "event: snapshot\n");
+	/* A long reason in each service's record makes frames that add up. */
+	memset(e->service->record.reason, 'x', sizeof(e->service->record.reason) - 1);
+	while (s->observe->n_viewers == 2 && turns++ < 200000) {
+		e->service->record.at_us++;
+		s->observe->tick.repeat = 0;
+		ev_feed_event(s->w->loop, &s->observe->tick, EV_TIMER);
+		ev_run(s->w->loop, EVRUN_NOWAIT);
+		box.n = 0;
+		inbox_fill(&box, well);
+	}
+	assert_int_equal(s->observe->n_viewers, 1);
+	box.n = 0;
+	deadline = clock_now() + 5;
+	AWAIT(s, well, "event: delta\n");
+	assert_true(clock_now() < deadline);
+	close(slow);
+	close(well);
+}
+
 static void
 refuses_a_port_that_is_taken(void **state)
 {
@@ -249,6 +377,12 @@ main(void)
 		cmocka_unit_test_setup_teardown(keeps_connections_for_the_next_request, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(waits_for_nobody_for_ever, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_longest_idle_makes_way, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_page_lets_nothing_else_in, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(heads_of_both, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_watches_gets_a_snapshot_then_deltas, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(news_do_not_wait_for_the_tick, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_so_many_may_watch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_does_not_read_is_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_a_port_that_is_taken, set_up, tear_down),
 	};
 

@@ -471,6 +471,16 @@ feed_delta(struct feed *f)
 }
 
 void
+feed_begin(struct feed *f)
+{
+	struct frame *frame;
+
+	f->points = 1;	/* all that a delta can have */
+	frame = feed_delta(f);
+	frame_unref(&frame);
+}
+
+void
 feed_open(struct feed *f, struct control *c, struct past *past)
 {
 	*f = (struct feed){ .control = c, .past = past };

@@ -189,7 +189,6 @@ stream_begin(struct visitor *v)
 {
 	struct observe *o = v->observe;
 	struct viewer *w = calloc(1, sizeof(*w));
-	struct frame *first;
 
 	if (w == NULL) {
 		visitor_close(v);
@@ -200,11 +199,8 @@ stream_begin(struct visitor *v)
 	v->viewer = w;
 	visitor_enter(v, VISITOR_VIEWING, STALLED_SECONDS);
 	list_append(&o->viewers, &w->link);
-	/* Deltas are against the last one: without anybody to see it, that may be
-	 * long ago. */
 	if (o->n_viewers++ == 0) {
-		first = feed_delta(&o->feed);
-		frame_unref(&first);
+		feed_begin(&o->feed);
 		wait_for_tick(o, TICK);
 	}
 	give(w, feed_snapshot(&o->feed));

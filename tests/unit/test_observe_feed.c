@@ -1,0 +1,344 @@
+/* test_observe_feed.c - what the status page is told: the past, the frames,
+ * and the events they travel in. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "world.h"
+
+#include "app/observe_feed.h"
+#include "control/flip.h"
+
+struct stage {
+	struct world *w;
+	struct past past;
+	struct feed feed;
+};
+
+static int
+set_up(void **state)
+{
+	struct stage *s = must_alloc(sizeof(*s));
+
+	s->w = world_new();
+	past_open(&s->past, &s->w->control);
+	feed_open(&s->feed, &s->w->control, &s->past);
+	*state = s;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct stage *s = *state;
+
+	assert_int_equal(s->feed.snapshot != NULL ? s->feed.snapshot->refs : 1, 1);
+	feed_close(&s->feed);
+	assert_int_equal(s->feed.bytes, 0);
+	past_close(&s->past);
+	world_free(s->w);
+	free(s);
+	return 0;
+}
+
+/* The JSON of a frame, which must be one event of that name; consumes it. */
+static json_t *
+read_frame(struct frame *frame, const char *name)
+{
+	char head[64];
+	struct str text;
+	json_error_t error;
+	json_t *o;
+	int n = snprintf(head, sizeof(head), "event: %s\ndata: ", name);
+
+	assert_non_null(frame);
+	text = buf_str(&frame->bytes);
+	assert_int_equal(strncmp(text.p, head, (size_t)n), 0);
+	assert_int_equal(memcmp(text.p + text.n - 2, "\n\n", 2), 0);
+	/* One line, whatever is in it. */
+	assert_ptr_equal(memchr(text.p + n, '\n', text.n), text.p + text.n - 2);
+	o = json_loadb(text.p + n, text.n - (size_t)n - 2, JSON_REJECT_DUPLICATES, &error);
+	if (o == NULL)
+		fail_msg("%s at byte %d of %.*s", error.text, error.position, (int)text.n, text.p);
+	frame_unref(&frame);
+	return o;
+}
+
+/* "services.0.numbers.3"; NULL when there is none. */
+static json_t *
+at(json_t *o, const char *path)
+{
+	char part[64];
+	size_t n;
+
+	for (; *path != '\0' && o != NULL; path += n + (path[n] == '.')) {
+		n = strcspn(path, ".");
+		snprintf(part, sizeof(part), "%.*s", (int)n, path);
+		o = json_is_array(o) ? json_array_get(o, (size_t)atoi(part)) : json_object_get(o, part);
+	}
+	return o;
+}
+
+#define TEXT_AT(o, path) json_string_value(at((o), (path)))
+#define NUMBER_AT(o, path) json_number_value(at((o), (path)))
+
+static void
+flip(struct stage *s, enum color to, const char *reason)
+{
+	struct flip_request q = { .kind = CHANGE_FLIP, .to = to, .wait = FLIP_WAIT_APPLIED, .by = { .user = "ci" } };
+	struct entry *e = &s->w->control.entries[0];
+
+	str_copy(q.reason, sizeof(q.reason), str_from(reason));
+	flip_start(e, &q, NULL);
+	WAIT_UNTIL(s->w->loop, list_empty(&e->flips));
+}
+
+static void
+an_event_has_a_name_and_lines_of_data(void **state)
+{
+	static const struct {
+		const char *data, *event;
+	} cases[] = {
+		{ "{}", "event: x\ndata: {}\n\n" },
+		{ "", "event: x\ndata: \n\n" },
+		{ "a\nb", "event: x\ndata: a\ndata: b\n\n" },
+		{ "a\n", "event: x\ndata: a\ndata: \n\n" },
+		{ "\n\n", "event: x\ndata: \ndata: \ndata: \n\n" },
+		{ "event: evil\n\ndata: y", "event: x\ndata: event: evil\ndata: \ndata: data: y\n\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf out;
+
+		buf_init(&out, 4096);
+		sse_event(&out, "x", str_from(cases[i].data));
+		buf_append(&out, "", 1);
+		assert_string_equal(buf_str(&out).p, cases[i].event);
+		buf_free(&out);
+	}
+}
+
+static void
+a_snapshot_has_everything(void **state)
+{
+	struct stage *s = *state;
+	json_t *o = read_frame(feed_snapshot(&s->feed), "snapshot");
+
+	assert_int_equal(json_array_size(at(o, "services")), WORLD_SERVICES);
+	assert_string_equal(TEXT_AT(o, "services.0.service.name"), "shop");
+	assert_string_equal(TEXT_AT(o, "services.0.service.active"), "green");
+	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 11);
+	assert_true(json_is_null(at(o, "services.0.history")));
+	assert_int_equal(json_array_size(at(o, "services.0.service.colors.blue.backends")), 1);
+	assert_true(json_is_true(at(o, "teald.ready")));
+	assert_string_equal(TEXT_AT(o, "store.type"), "file");
+	assert_true(json_is_null(at(o, "fleet")));
+	assert_int_equal(json_array_size(at(o, "flips")), 0);
+	assert_true(NUMBER_AT(o, "now") > 1.7e12);
+	json_decref(o);
+}
+
+static void
+who_comes_at_the_same_time_gets_the_same_bytes(void **state)
+{
+	struct stage *s = *state;
+	struct frame *a = feed_snapshot(&s->feed), *b = feed_snapshot(&s->feed), *c, *d;
+
+	assert_ptr_equal(a, b);
+	d = feed_delta(&s->feed);
+	frame_unref(&d);
+	c = feed_snapshot(&s->feed);
+	assert_ptr_not_equal(a, c);
+	frame_unref(&a);
+	frame_unref(&b);
+	frame_unref(&c);
+}
+
+static void
+a_delta_has_only_what_changed(void **state)
+{
+	struct stage *s = *state;
+	struct backend *b = s->w->running[1]->colors[GREEN].backends[0];
+	json_t *o;
+
+	feed_begin(&s->feed);
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_int_equal(json_object_size(o), 3);	/* now, services, numbers */
+	assert_int_equal(json_object_size(at(o, "services")) + json_object_size(at(o, "numbers")), 0);
+	json_decref(o);
+
+	/* A connection more: numbers, and with the next sample the backend's. */
+	atomic_store(&s->w->running[1]->tallies[0].colors[ENTRANCE_MAIN][GREEN].active, 5);
+	atomic_store(&b->connections, 5);
+	past_sample(&s->past, s->past.sampled + 1);
+	s->feed.points = 1;
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_int_equal(json_object_size(at(o, "services")), 0);
+	assert_int_equal(json_object_size(at(o, "numbers")), 1);
+	assert_int_equal(NUMBER_AT(o, "numbers.1.0"), 5);
+	assert_int_equal(NUMBER_AT(o, "numbers.1.4"), 5);	/* begun in that second */
+	assert_int_equal(json_object_size(at(o, "backends")), 1);
+	assert_int_equal(NUMBER_AT(o, "backends.1.0.0"), 5);
+	assert_int_equal(NUMBER_AT(o, "points"), 1);
+	json_decref(o);
+
+	/* A backend that is down: its service, whole. */
+	b->state = BACKEND_DOWN;
+	strcpy(b->error, "connection refused");
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_int_equal(json_object_size(at(o, "services")), 1);
+	assert_string_equal(TEXT_AT(o, "services.1.colors.green.backends.0.error"), "connection refused");
+	assert_null(at(o, "teald"));
+	json_decref(o);
+	s->w->control.maintenance = true;
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_string_equal(TEXT_AT(o, "teald.not_ready"), "in maintenance");
+	json_decref(o);
+	atomic_store(&b->connections, 0);
+}
+
+static void
+a_flip_is_told_as_it_goes(void **state)
+{
+	struct stage *s = *state;
+	json_t *o;
+
+	feed_begin(&s->feed);
+	s->w->connections[0][GREEN] = 3;
+	flip(s, BLUE, "<script>\n\"x\"</script> \xff");
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_string_equal(TEXT_AT(o, "services.0.active"), "blue");
+	assert_string_equal(TEXT_AT(o, "services.0.drain.color"), "green");
+	assert_int_equal(NUMBER_AT(o, "services.0.drain.at_start"), 3);
+	assert_int_equal(json_array_size(at(o, "flips")), 1);
+	assert_string_equal(TEXT_AT(o, "flips.0.result"), "draining");
+	assert_string_equal(TEXT_AT(o, "flips.0.by"), "ci");
+	assert_string_equal(TEXT_AT(o, "flips.0.reason"), "<script>\n\"x\"</script> \xef\xbf\xbd");
+	assert_int_equal(NUMBER_AT(o, "flips.0.epoch"), 2);
+	assert_int_equal(NUMBER_AT(o, "numbers.0.3"), 3);
+	json_decref(o);
+
+	s->w->connections[0][GREEN] = 0;
+	WAIT_UNTIL(s->w->loop, s->w->control.entries[0].drain == NULL);
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_true(json_is_null(at(o, "services.0.drain")));
+	assert_string_equal(TEXT_AT(o, "flips.0.result"), "drained");
+	json_decref(o);
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_null(at(o, "flips"));
+	json_decref(o);
+}
+
+static void
+a_flip_back_ends_the_drain_and_a_refusal_says_why(void **state)
+{
+	struct stage *s = *state;
+	json_t *o;
+
+	s->w->connections[0][GREEN] = 3;
+	flip(s, BLUE, "one");
+	flip(s, GREEN, "two");
+	assert_string_equal(past_flip(&s->past, 1)->result, "kept");
+	s->w->connections[0][GREEN] = 0;
+	close(s->w->listeners[BLUE]);
+	flip(s, BLUE, "three");
+	s->w->listeners[BLUE] = -1;
+	assert_int_equal(s->past.n_flips, 3);
+	assert_true(past_flip(&s->past, 3)->refused);
+	assert_string_equal(past_flip(&s->past, 3)->result, "unhealthy");
+	assert_non_null(strstr(past_flip(&s->past, 3)->message, "refused"));
+	o = read_frame(feed_snapshot(&s->feed), "snapshot");
+	assert_int_equal(json_array_size(at(o, "flips")), 3);
+	assert_true(json_is_true(at(o, "flips.2.refused")));
+	json_decref(o);
+}
+
+static void
+only_so_many_flips_are_remembered(void **state)
+{
+	struct stage *s = *state;
+
+	for (int i = 0; i < PAST_FLIPS + 3; i++)
+		flip(s, i % 2 == 0 ? BLUE : GREEN, "again");
+	assert_int_equal(s->past.n_flips, PAST_FLIPS + 3);
+	assert_int_equal(past_oldest_flip(&s->past), 4);
+	assert_null(past_flip(&s->past, 3));
+	assert_int_equal(past_flip(&s->past, 4)->epoch, 5);
+	assert_null(past_flip(&s->past, PAST_FLIPS + 4));
+	assert_null(past_flip(&s->past, 0));
+}
+
+static void
+what_the_store_knew_is_there_from_the_start(void **state)
+{
+	struct stage *s = *state;
+
+	flip(s, BLUE, "before");
+	past_close(&s->past);
+	past_open(&s->past, &s->w->control);
+	assert_int_equal(s->past.n_flips, 1);
+	assert_string_equal(past_flip(&s->past, 1)->reason, "before");
+	assert_string_equal(past_flip(&s->past, 1)->by, "ci");
+}
+
+static void
+samples_are_rates_and_keep_their_distance(void **state)
+{
+	struct stage *s = *state;
+	struct tally_color *c = &s->w->running[0]->tallies[1].colors[ENTRANCE_MAIN][BLUE];
+	json_t *o;
+
+	atomic_store(&c->active, 2);
+	atomic_store(&c->ended[END_DONE], 8);
+	atomic_store(&c->ended[END_DENIED], 100);	/* never began */
+	atomic_store(&c->ended[END_DRAINED], 1);	/* the drain's work, no failure */
+	atomic_store(&c->bytes_in, 4000);
+	past_sample(&s->past, s->past.sampled + 2);	/* main was late */
+	assert_int_equal(s->past.n_points, 2);
+	assert_int_equal(past_point(&s->past, 0, 0)->connections[BLUE], 2);
+	assert_int_equal(past_point(&s->past, 0, 1)->connections[BLUE], 2);
+	assert_int_equal(past_point(&s->past, 0, 0)->rate[BLUE], 55);
+	assert_true(s->past.services[0].rates.in[BLUE] == 2000);
+	assert_true(s->past.services[0].rates.failed == 50);
+	atomic_store(&c->active, 0);
+	atomic_store(&c->ended[END_DONE], 10);
+	past_sample(&s->past, s->past.sampled + 1);
+	assert_int_equal(past_point(&s->past, 0, 0)->rate[BLUE], 0);
+	/* A clock that stood still is no sample. */
+	past_sample(&s->past, s->past.sampled);
+	assert_int_equal(s->past.n_points, 3);
+	o = read_frame(feed_snapshot(&s->feed), "snapshot");
+	assert_int_equal(json_array_size(at(o, "services.0.history.1")), 3);
+	assert_int_equal(NUMBER_AT(o, "services.0.history.1.0"), 2);
+	assert_true(NUMBER_AT(o, "services.0.history.3.0") == 5.5);
+	assert_int_equal(NUMBER_AT(o, "services.0.history.3.2"), 0);
+	assert_true(json_is_null(at(o, "services.1.history")));
+	json_decref(o);
+	/* Nor is a night's sleep more than the window. */
+	past_sample(&s->past, s->past.sampled + 40000);
+	assert_int_equal(s->past.n_points, PAST_POINTS);
+	for (int i = 0; i < PAST_POINTS; i++)
+		past_sample(&s->past, s->past.sampled + 1);
+	assert_int_equal(s->past.n_points, PAST_POINTS);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_event_has_a_name_and_lines_of_data),
+		cmocka_unit_test_setup_teardown(a_snapshot_has_everything, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_comes_at_the_same_time_gets_the_same_bytes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_delta_has_only_what_changed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_flip_is_told_as_it_goes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_flip_back_ends_the_drain_and_a_refusal_says_why, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_so_many_flips_are_remembered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_the_store_knew_is_there_from_the_start, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(samples_are_rates_and_keep_their_distance, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
