@@ -23,6 +23,7 @@ bool page_may_be_seen(const struct page *p, struct visitor *v, struct reply_head
 
 /* The same on the headers' texts alone; "" for those that are absent.  NULL: fine,
  * otherwise what is wrong, and its status. */
-const char *page_refusal(const struct page *p, struct str host, struct str origin, struct str site, unsigned *status);
+const char *
+page_refusal(const struct page *p, struct str host, struct str origin, struct str site, unsigned *status);
 
 #endif

@@ -83,7 +83,7 @@ test_every_key_of_the_top(void **state)
 	const struct config *c = good(
 		TOP("workers = 3; user = \"root\"; store: { type = \"file\"; stale = \"serve\"; };\n"
 		    "admin: { socket = \"run/a.sock\"; mode = \"600\"; group = \"root\"; roles = (); };\n"
-		    "observe: { listen = \"[::1]:9180\"; };\n"
+		    "observe: { listen = \"[::1]:9180\"; hosts = [\"Status.Example\", \"*.lb\"]; };\n"
 		    "log: { level = \"debug\"; access = \"errors\"; sample = 1.0; };\n"
 		    "stop: { notice = 1; timeout = 0; };"));
 
@@ -98,6 +98,9 @@ test_every_key_of_the_top(void **state)
 	assert_int_equal(c->admin.gid, 0);
 	assert_true(c->observe.on);
 	assert_addr(&c->observe.listen, "[::1]:9180");
+	assert_int_equal(c->observe.n_hosts, 2);
+	assert_string_equal(c->observe.hosts[0], "status.example");
+	assert_string_equal(c->observe.hosts[1], "*.lb");
 	assert_int_equal(c->log.level, LOG_DEBUG_LEVEL);
 	assert_int_equal(c->log.access, ACCESS_ERRORS);
 	assert_true(c->stop.notice == 1.0 && c->stop.timeout == 0.0);

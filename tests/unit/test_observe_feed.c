@@ -87,7 +87,9 @@ at(json_t *o, const char *path)
 static void
 flip(struct stage *s, enum color to, const char *reason)
 {
-	struct flip_request q = { .kind = CHANGE_FLIP, .to = to, .wait = FLIP_WAIT_APPLIED, .by = { .user = "ci" } };
+	struct flip_request q = {
+		.kind = CHANGE_FLIP, .to = to, .wait = FLIP_WAIT_APPLIED, .by = { .user = "ci" }
+	};
 	struct entry *e = &s->w->control.entries[0];
 
 	str_copy(q.reason, sizeof(q.reason), str_from(reason));

@@ -10,7 +10,7 @@
 static void
 only_names_that_are_ours_and_pages_that_are_ours(void **state)
 {
-	static char *hosts[] = { (char *)(uintptr_t)"status.example", (char *)(uintptr_t)"*.lb.example" };
+	static char *hosts[] = { (char *)(uintptr_t) "status.example", (char *)(uintptr_t) "*.lb.example" };
 	static const struct {
 		const char *host, *origin, *site;
 		unsigned status;	/* 0: may */
@@ -51,7 +51,8 @@ only_names_that_are_ours_and_pages_that_are_ours(void **state)
 		const char *refusal = page_refusal(p, str_from(cases[i].host), str_from(cases[i].origin),
 						   str_from(cases[i].site), &status);
 
-		if ((refusal == NULL) != (cases[i].status == 0) || (refusal != NULL && status != cases[i].status))
+		if ((refusal == NULL) != (cases[i].status == 0) ||
+		    (refusal != NULL && status != cases[i].status))
 			fail_msg("%s %s %s: %u %s", cases[i].host, cases[i].origin, cases[i].site, status,
 				 refusal != NULL ? refusal : "may");
 	}

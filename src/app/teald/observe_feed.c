@@ -233,7 +233,8 @@ backend_connections_json(struct json *j, const char *key, const struct service *
 		json_array(j, NULL);
 		for (size_t i = 0; i < s->colors[c].n; i++)
 			json_u64(j, NULL,
-				 atomic_load_explicit(&s->colors[c].backends[i]->connections, memory_order_relaxed));
+				 atomic_load_explicit(&s->colors[c].backends[i]->connections,
+						      memory_order_relaxed));
 		json_array_end(j);
 	}
 	json_array_end(j);
@@ -289,16 +290,21 @@ settled_hash(const struct entry *e)
 {
 	const struct service *s = e->service;
 	const struct record *r = &s->record;
-	const uint64_t own[] = { s->known,    r->epoch,	       (uint64_t)r->at_us, r->color,
-				 r->lock.on,  (uint64_t)r->lock.at_us, s->applied_epoch,   (uint64_t)(uintptr_t)e->drain,
+	const uint64_t own[] = { s->known,           r->epoch,
+				 (uint64_t)r->at_us, r->color,
+				 r->lock.on,         (uint64_t)r->lock.at_us,
+				 s->applied_epoch,   (uint64_t)(uintptr_t)e->drain,
 				 s->colors[GREEN].n, s->colors[BLUE].n };
-	uint64_t h = hash_bytes(own, sizeof(own), e->drain != NULL ? (uint64_t)(e->drain->deadline * 1000) : 0);
+	uint64_t h =
+		hash_bytes(own, sizeof(own), e->drain != NULL ? (uint64_t)(e->drain->deadline * 1000) : 0);
 
 	for (int c = GREEN; c < COLORS; c++)
 		for (size_t i = 0; i < s->colors[c].n; i++) {
 			const struct backend *b = s->colors[c].backends[i];
-			const uint64_t one[] = { (uint64_t)(uintptr_t)b, b->state,  (uint64_t)b->since_us,
-						 b->drain,		 b->weight, b->ejected_until > 0 };
+			const uint64_t one[] = {
+				(uint64_t)(uintptr_t)b, b->state, (uint64_t)b->since_us, b->drain, b->weight,
+				b->ejected_until > 0
+			};
 
 			h = hash_bytes(one, sizeof(one), h);
 			if (b->error[0] != '\0')
@@ -315,13 +321,16 @@ backends_hash(const struct service *s)
 	for (int c = GREEN; c < COLORS; c++)
 		for (size_t i = 0; i < s->colors[c].n; i++)
 			h = h * 0x9e3779b97f4a7c15u +
-			    atomic_load_explicit(&s->colors[c].backends[i]->connections, memory_order_relaxed) + 1;
+			    atomic_load_explicit(&s->colors[c].backends[i]->connections,
+						 memory_order_relaxed) +
+			    1;
 	return h;
 }
 
 /* Writes a part; takes it back when it is what was told last. */
 static void
-if_news(struct json *j, const struct control *c, void (*part)(struct json *j, const struct control *c), uint64_t *seen)
+if_news(struct json *j, const struct control *c, void (*part)(struct json *j, const struct control *c),
+	uint64_t *seen)
 {
 	struct buf text;
 	struct json own;

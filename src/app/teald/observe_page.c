@@ -12,11 +12,12 @@
 #define PIECE(file) ".incbin \"src/app/teald/page/" file "\"\n"
 #define MARK(name) ".globl observe_page_" name "\nobserve_page_" name ":\n"
 
-__asm__(".pushsection .rodata\n" MARK("begin") PIECE("head.html") ".ascii \"<style>\"\n"
-	MARK("style") PIECE("page.css") MARK("style_end") ".ascii \"</style>\"\n"
-	PIECE("body.html") ".ascii \"<script>\"\n"
-	MARK("script") PIECE("state.js") PIECE("chart.js") PIECE("parts.js") PIECE("services.js") PIECE("page.js")
-	MARK("script_end") ".ascii \"</script>\\n\"\n" MARK("end") ".byte 0\n.popsection\n");
+__asm__(".pushsection .rodata\n" MARK("begin") PIECE("head.html") ".ascii \"<style>\"\n" MARK("style")
+		PIECE("page.css") MARK("style_end") ".ascii \"</style>\"\n" PIECE(
+			"body.html") ".ascii \"<script>\"\n" MARK("script") PIECE("state.js")
+			PIECE("chart.js") PIECE("parts.js") PIECE("services.js") PIECE("page.js")
+				MARK("script_end") ".ascii \"</script>\\n\"\n" MARK(
+					"end") ".byte 0\n.popsection\n");
 
 extern const char observe_page_begin[], observe_page_style[], observe_page_style_end[], observe_page_script[],
 	observe_page_script_end[], observe_page_end[];
@@ -145,8 +146,8 @@ header(const struct visitor *v, const char *name)
 bool
 page_may_be_seen(const struct page *p, struct visitor *v, struct reply_head *head, struct buf *body)
 {
-	const char *refusal =
-		page_refusal(p, header(v, "host"), header(v, "origin"), header(v, "sec-fetch-site"), &head->status);
+	const char *refusal = page_refusal(p, header(v, "host"), header(v, "origin"),
+					   header(v, "sec-fetch-site"), &head->status);
 
 	if (refusal == NULL) {
 		head->status = 200;

@@ -56,7 +56,8 @@ sample_service(struct past *p, size_t i, double seconds, unsigned points)
 		v->rates.begun[color] = rate(now.begun[color], v->totals.begun[color], seconds);
 		v->rates.in[color] = rate(now.in[color], v->totals.in[color], seconds);
 		v->rates.out[color] = rate(now.out[color], v->totals.out[color], seconds);
-		point.connections[color] = clamp((double)service_connections(s, ENTRANCE_MAIN, (enum color)color));
+		point.connections[color] =
+			clamp((double)service_connections(s, ENTRANCE_MAIN, (enum color)color));
 		point.rate[color] = clamp(round(v->rates.begun[color] * 10));
 	}
 	v->rates.failed = rate(now.failed, v->totals.failed, seconds);
@@ -105,8 +106,8 @@ past_point(const struct past *p, size_t service, size_t ago)
 /* -- flips ------------------------------------------------------------------ */
 
 /* How a flip that changed something is doing. */
-static const char applying[] = "applying", applied[] = "applied", draining[] = "draining", drained[] = "drained",
-		  kept[] = "kept", superseded[] = "superseded";
+static const char applying[] = "applying", applied[] = "applied", draining[] = "draining",
+		  drained[] = "drained", kept[] = "kept", superseded[] = "superseded";
 
 static struct past_flip *
 at(struct past *p, uint64_t id)
@@ -146,7 +147,8 @@ static struct past_flip *
 flip_of(struct past *p, const struct service *s, uint64_t epoch)
 {
 	for (uint64_t id = p->n_flips; id >= past_oldest_flip(p); id--)
-		if (!at(p, id)->refused && at(p, id)->epoch == epoch && strcmp(at(p, id)->service, s->config->name) == 0)
+		if (!at(p, id)->refused && at(p, id)->epoch == epoch &&
+		    strcmp(at(p, id)->service, s->config->name) == 0)
 			return at(p, id);
 	return NULL;
 }
@@ -263,7 +265,8 @@ past_on_flip(struct past *p, const char *event, const struct service *s, const s
 static void remember_before(struct past *p);
 
 static void
-past_on_event(struct bus_listener *l, const char *event, const struct service *s, const struct log_field *fields)
+past_on_event(struct bus_listener *l, const char *event, const struct service *s,
+	      const struct log_field *fields)
 {
 	struct past *p = container_of(l, struct past, listener);
 

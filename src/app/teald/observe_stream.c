@@ -88,8 +88,9 @@ give(struct viewer *w, struct frame *frame)
 	struct visitor *v = w->visitor;
 
 	if (frame == NULL || w->n == VIEWER_FRAMES) {
-		LOG_WARN("observe.viewer_cut",
-			 LS("why", frame == NULL ? "out of memory" : "events came faster than it reads them"));
+		LOG_WARN(
+			"observe.viewer_cut",
+			LS("why", frame == NULL ? "out of memory" : "events came faster than it reads them"));
 		frame_unref(&frame);
 		visitor_close(v);
 		return;
@@ -169,8 +170,9 @@ stream_answer(struct visitor *v, struct reply_head *head, struct buf *body)
 	}
 	head->type = "text/event-stream; charset=utf-8";
 	/* nginx would keep the events to itself. */
-	snprintf(head->extra, sizeof(head->extra),
-		 "X-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n");
+	snprintf(
+		head->extra, sizeof(head->extra),
+		"X-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n");
 	return true;
 }
 

@@ -43,7 +43,7 @@ class Chart {
 		this.area = svg("path", { class: "area" }, this.svg);
 		this.marks = svg("g", { class: "flips" }, this.svg);
 		this.lines = COLORS.map((c) => svg("path", { class: "line " + c }, this.svg));
-		this.ends = [svg("circle", { class: "end green", r: 3 }, this.svg), svg("rect", { class: "end blue", width: 6, height: 6 }, this.svg)];
+		this.ends = [svg("circle", { class: "end green", r: 3, visibility: "hidden" }, this.svg), svg("rect", { class: "end blue", width: 6, height: 6, visibility: "hidden" }, this.svg)];
 		this.peak = el("span", "peak", "", figure);
 		this.caption = el("figcaption", "", "", figure);
 		if (big)
@@ -85,6 +85,7 @@ class Chart {
 				this.lines[1 - k].after(this.lines[k]);
 			}
 		});
+		this.ends.forEach((e) => e.removeAttribute("visibility"));
 		const last = history.map((a) => y(a[n - 1]));
 		this.ends[0].setAttribute("cx", x(n - 1));
 		this.ends[0].setAttribute("cy", last[0]);

@@ -1,0 +1,139 @@
+"""The status page in a real Chromium: live, readable, and nothing else gets in."""
+import pytest
+
+from helpers.browser import CONTRASTS, Browser
+from helpers.scale import until
+from helpers.teald import service
+
+pytestmark = pytest.mark.nosan  # the browser's time, not ours
+EVIL = "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>&amp;\"'"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    b = Browser()
+    yield b
+    b.close()
+
+
+def test_a_flip_shows_itself_and_its_drain_counts_down(web, chromium):
+    teal = web(drain={"timeout": 60.0, "idle": 0.0})
+    old = [teal.connect().echo() for _ in range(3)]
+    page = chromium.open(teal)
+    page.until_text(".badge", "green is active")
+    until(lambda: page.texts(".lane.green .conn") == ["3"], "three connections are shown")
+    assert page.text("#drains") == ""
+    page.run("""window.seen = [];
+        new MutationObserver(() => window.seen.push(document.querySelector(".badge").innerText))
+            .observe(document.querySelector(".badge"), { childList: true, characterData: true, subtree: true });""")
+
+    teal.ok("flip", "web", "blue", "--reason=release 43")
+    page.until_text(".badge", "blue is active")
+    assert page.text(".lane.blue.active i") == "active"
+    assert page.text(".lane.green i") == "drains"
+    assert "release 43" in page.until_text("#flips li", "epoch 2")
+    page.until_text("#drains", "3 of 3 connections left")
+    until(lambda: page.run("return document.querySelectorAll('.conns .flip-head.blue').length") == 1, "a mark where it was")
+    left = page.run("return +document.querySelector('#drains .until').innerText.match(/(\\d+) s/)[1]")
+    until(lambda: page.run("return +document.querySelector('#drains .until').innerText.match(/(\\d+) s/)[1]") < left,
+          "the deadline comes nearer")
+    old.pop().close()
+    page.until_text("#drains", "2 of 3 connections left")
+    for c in old:
+        c.close()
+    until(lambda: page.text("#drains") == "", "the drain is over")
+    page.until_text("#flips li", "drained in")
+    assert "blue is active" in page.run("return window.seen") and page.run("return window.sameDocument")
+
+    refused = teal.ctl("flip", "web", "green", "--expect=green@1")
+    assert refused["error"] == "conflict"
+    page.until_text("#flips li", "refused: conflict")
+    assert page.text("#said").startswith("web: flip to green refused")
+    assert page.complaints() == []
+
+
+def test_texts_from_outside_stay_texts_and_nobody_else_is_asked(web, chromium):
+    teal = web()
+    page = chromium.open(teal)
+    teal.ok("flip", "web", "blue", f"--reason={EVIL}")
+    teal.ok("lock", "web", f"--reason={EVIL}")
+    page.until_text("#flips", EVIL)
+    page.until_text(".notes .lock", EVIL)
+    assert EVIL in page.text(".when")
+    page.run("document.querySelector('.open').click()")
+    page.driver.refresh()       # and out of a snapshot
+    page.until_text("#flips", EVIL)
+    page.until_text(".notes .lock", EVIL)
+    assert page.run("return [typeof window.pwned, document.querySelectorAll('img').length, document.scripts.length]") == \
+        ["undefined", 0, 1]
+    # Had it got in, the policy would have stopped it.
+    page.run("const s = document.createElement('script'); s.textContent = 'window.pwned = 2'; document.body.append(s);"
+             "const i = new Image(); i.src = 'http://127.0.0.2:1/x.png'; document.body.append(i);")
+    assert page.run("return typeof window.pwned") == "undefined"
+    blocked = until(lambda: page.complaints(), "the policy complains")
+    assert all("Content Security Policy" in c for c in blocked), blocked
+    ours = "http://%s:%d/" % teal.observe
+    asked = page.requests()
+    assert asked and all(u.startswith((ours, "data:")) for u in asked if "127.0.0.2" not in u), asked
+    assert not any("127.0.0.2" in u for u in asked) or blocked
+
+
+def test_a_page_that_lost_its_teald_says_so_and_finds_it_again(web, chromium):
+    teal = web()
+    page = chromium.open(teal)
+    assert page.text("#alarm") == ""
+    teal.kill()
+    page.until_text("#alarm", "The connection to teald is lost. What you see is")
+    assert "lost, shown as of" in page.text("#live-text")
+    assert page.run("return document.body.classList.contains('stale')")
+    teal.start()
+    page.until_text("#live-text", "live")
+    assert page.text("#alarm") == "" and not page.run("return document.body.classList.contains('stale')")
+    teal.ok("flip", "web", "blue")
+    page.until_text(".badge", "blue is active")
+    assert page.run("return window.sameDocument"), "it was loaded anew"
+    assert all("ERR_CONNECTION" in c or "ERR_INCOMPLETE" in c for c in page.complaints())
+
+
+def test_many_services_by_keyboard_in_any_light_on_any_screen(teal, backend, ports, chromium, tmp_path):
+    green, dead = backend("green"), backend("dead", start=False)
+    names = [f"svc-{i:02}" for i in range(30)] + ["identity-and-access-management-for-everybody"]
+    t = teal(services=[service(n, listen=f"127.0.0.1:{ports.hold()}", green=[green], blue=[dead if i == 7 else green])
+                       for i, n in enumerate(names)])
+    t.ok("flip", "svc-07", "blue", "--force")
+    t.ok("lock", "svc-08", "--reason=freeze")
+    chromium.look()
+    page = chromium.open(t)
+    page.until_text("#sum-state", "1 of 31 needs attention")
+    # Only what is in sight is drawn.
+    drawn = "return [...document.querySelectorAll('.name')].filter((e) => e.textContent).length"
+    until(lambda: page.run(drawn) > 3, "the first services are drawn")
+    assert page.run(drawn) < 31
+    page.press("/", "svc-2")
+    until(lambda: page.run("return document.querySelectorAll('.service:not([hidden])').length") == 10, "ten are left")
+    page.press("\ue00c")        # escape
+    until(lambda: page.run("return document.querySelectorAll('.service:not([hidden])').length") == 31, "all are back")
+    page.run("document.querySelector('[data-show=locked]').click()")
+    until(lambda: page.texts(".service:not([hidden]) .name") == ["svc-08"], "the locked one")
+    page.run("document.querySelector('[data-show=attention]').click()")
+    until(lambda: page.texts(".service:not([hidden]) .name") == ["svc-07"], "the one in need")
+    page.until_text(".service.bad .notes", "✕ no backend of blue is up")
+    page.run("document.querySelector('.service:not([hidden]) .open').focus()")
+    page.press("\ue007")        # enter
+    page.until_text(".service:not([hidden]) .detail", "connection refused")
+    assert page.run("return document.activeElement.getAttribute('aria-expanded')") == "true"
+    page.run("document.querySelector('[data-show=all]').click()")
+
+    grounds = set()
+    for theme in ("light", "dark"):
+        for width in (375, 1440):
+            page.look(theme, width, 900)
+            page.run("return new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
+            page.driver.save_screenshot(str(tmp_path / f"{theme}-{width}.png"))
+            assert page.run("return document.documentElement.scrollWidth") <= width
+            weak = [c for c in page.run(CONTRASTS) if c[0] < 4.5]
+            assert not weak, f"{theme}, {width} pixels: {weak}"
+            grounds.add((theme, page.run("return getComputedStyle(document.documentElement).backgroundColor")))
+    page.look()
+    assert len(grounds) == 2 and len({g for _, g in grounds}) == 2
+    assert page.complaints() == []
