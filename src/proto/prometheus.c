@@ -107,7 +107,8 @@ number(char *text, double value)
 static char *
 copy(char *to, const char *from, size_t n)
 {
-	memcpy(to, from, n);
+	if (n > 0)	/* from may be NULL then */
+		memcpy(to, from, n);
 	return to + n;
 }
 
