@@ -105,17 +105,30 @@ put_via(struct out *o, const struct http1_head *h, struct str via)
 }
 
 /* One line with all that Connection has to say. */
+#define SAY_CLOSE 1
+#define SAY_KEEP_ALIVE 2
+#define SAY_UPGRADE 4
+#define SAY_TE 8
+
 static void
-put_connection(struct out *o, bool close, bool keep_alive, bool upgrade, bool te)
+put_connection(struct out *o, unsigned say)
 {
-	if (upgrade)
-		put(o, te ? "Connection: Upgrade, TE\r\n" : "Connection: Upgrade\r\n", te ? 25 : 21);
-	else if (close)
-		put(o, te ? "Connection: close, TE\r\n" : "Connection: close\r\n", te ? 23 : 19);
-	else if (keep_alive)
-		PUT(o, "Connection: keep-alive\r\n");
-	else if (te)
-		PUT(o, "Connection: TE\r\n");
+	static const struct str words[] = { { "close", 5 }, { "keep-alive", 10 }, { "Upgrade", 7 },
+					    { "TE", 2 } };
+	bool first = true;
+
+	if (say == 0)
+		return;
+	PUT(o, "Connection: ");
+	for (unsigned i = 0; i < ARRAY_LEN(words); i++) {
+		if (!(say & 1u << i))
+			continue;
+		if (!first)
+			PUT(o, ", ");
+		first = false;
+		put_str(o, words[i]);
+	}
+	PUT(o, "\r\n");
 }
 
 #define HOP_BY_HOP \
@@ -136,6 +149,14 @@ struct plan {
 	uint64_t look;	/* neither: one of these is edited */
 	bool te;	/* TE: trailers goes on */
 };
+
+/* A peer that minds the case of "chunked" would see no coding at all. */
+static bool
+is_odd_coding(const struct http1_head *h)
+{
+	return http1_head_has(h, HTTP1_TRANSFER_ENCODING) &&
+	       !str_eq(http1_head_get(h, HTTP1_TRANSFER_ENCODING), "chunked");
+}
 
 static struct plan
 plan_request(const struct http1_head *h, const struct http1_edit *e)
@@ -163,9 +184,7 @@ plan_request(const struct http1_head *h, const struct http1_edit *e)
 	}
 	if (h->form == HTTP1_ABSOLUTE)
 		p.drop |= HTTP1_BIT(HTTP1_HOST);
-	/* A backend that minds the case of "chunked" would see no coding at all. */
-	if (http1_head_has(h, HTTP1_TRANSFER_ENCODING) &&
-	    !str_eq(http1_head_get(h, HTTP1_TRANSFER_ENCODING), "chunked"))
+	if (is_odd_coding(h))
 		p.look |= HTTP1_BIT(HTTP1_TRANSFER_ENCODING);
 	if (h->verb == HTTP1_OPTIONS || h->verb == HTTP1_TRACE)
 		p.look |= HTTP1_BIT(HTTP1_MAX_FORWARDS);
@@ -349,7 +368,8 @@ http1_edit_request(const struct http1_head *h, const struct http1_edit *e, char 
 	put_lines(&o, e->lines, e->n_lines);
 	if (p.te)
 		PUT(&o, "TE: trailers\r\n");
-	put_connection(&o, e->close, false, e->upgrade && http1_head_has(h, HTTP1_UPGRADE), p.te);
+	put_connection(&o, (e->close ? SAY_CLOSE : 0) | (p.te ? SAY_TE : 0) |
+				   (e->upgrade && http1_head_has(h, HTTP1_UPGRADE) ? SAY_UPGRADE : 0));
 	PUT(&o, "\r\n");
 	return o.full ? 0 : o.n;
 }
@@ -375,19 +395,24 @@ static void
 put_response_headers(struct out *o, const struct http1_head *h, const struct http1_edit_response *e,
 		     uint64_t drop)
 {
+	bool odd = is_odd_coding(h);
 	size_t from = lines_begin(h);
 
-	if (((h->seen & drop) | (h->connection & HTTP1_C_NAMED) | e->n_lines) == 0) {
+	if (((h->seen & drop) | (h->connection & HTTP1_C_NAMED) | e->n_lines | odd) == 0) {
 		put(o, h->base + from, h->length - 2 - from);
 		return;
 	}
 	for (unsigned i = 0; i < h->header_count; i++) {
 		const struct http1_header *header = &h->headers[i];
+		bool stays = !(drop & HTTP1_BIT(header->id)) && !(header->flags & HTTP1_HOP) &&
+			     !is_ours(h, header, e->lines, e->n_lines);
+		bool edit = stays && odd && header->id == HTTP1_TRANSFER_ENCODING;
 
-		if (!(drop & HTTP1_BIT(header->id)) && !(header->flags & HTTP1_HOP) &&
-		    !is_ours(h, header, e->lines, e->n_lines))
+		if (stays && !edit)
 			continue;
 		flush(o, h, &from, header->name.at);
+		if (edit)
+			put_edited(o, h, NULL, i);
 		from = line_end(h, i);
 	}
 	flush(o, h, &from, h->length - 2);
@@ -427,8 +452,12 @@ http1_edit_response(const struct http1_head *h, const struct http1_edit_response
 	put_lines(&o, e->lines, e->n_lines);
 	if (e->coding == HTTP1_CODING_ADD)
 		PUT(&o, "Transfer-Encoding: chunked\r\n");
-	put_connection(&o, e->close, e->keep_alive,
-		       e->upgrade || (h->status == 426 && http1_head_has(h, HTTP1_UPGRADE)), false);
+	put_connection(&o, (e->close      ? SAY_CLOSE :
+			    e->keep_alive ? SAY_KEEP_ALIVE :
+					    0) |
+				   (!(drop & HTTP1_BIT(HTTP1_UPGRADE)) && http1_head_has(h, HTTP1_UPGRADE) ?
+					    SAY_UPGRADE :
+					    0));
 	PUT(&o, "\r\n");
 	return o.full ? 0 : o.n;
 }

@@ -4,34 +4,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/check.h"
 #include "proto/http1_head.h"
+#include "guarded.h"
 
 #define LIMIT 16384
-
-/* Memory whose last byte is followed by a page nobody may read. */
-static char *
-guarded(const char *bytes, size_t n)
-{
-	static char *pages;
-	static size_t room;
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-	if (pages == NULL) {
-		room = (LIMIT * 2 / page + 1) * page;
-		pages = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		assert_true(pages != MAP_FAILED);
-		assert_int_equal(mprotect(pages + room, page, PROT_NONE), 0);
-	}
-	assert_true(n <= room);
-	memset(pages, 'Z', room);	/* a tempting token before the bytes */
-	return memcpy(pages + room - n, bytes, n);
-}
 
 static void
 assert_same(const struct http1_head *a, const struct http1_head *b)
@@ -482,6 +462,410 @@ test_tokens_and_keep_alive(void **state)
 	}
 }
 
+/* Responses */
+
+static void
+test_good_responses(void **state)
+{
+	static const struct {
+		const char *text, *phrase;
+		unsigned status, minor, headers;
+	} good[] = {
+		{ "HTTP/1.1 200 OK\r\n\r\n", "OK", 200, 1, 0 },
+		{ "HTTP/1.0 404 Not Found\r\nA: b\r\n\r\nbody", "Not Found", 404, 0, 1 },
+		{ "HTTP/1.1 200 \r\n\r\n", "", 200, 1, 0 },
+		{ "HTTP/1.1 200\r\nA:\r\n\r\n", "", 200, 1, 1 },
+		{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "Continue", 100, 1, 0 },
+		{ "HTTP/1.1 599  two  spaces \r\n\r\n", " two  spaces ", 599, 1, 0 },
+		{ "HTTP/1.1 200 caf\xc3\xa9\t!\r\n\r\n", "caf\xc3\xa9\t!", 200, 1, 0 },
+	};
+	struct http1_head h;
+
+	(void)state;
+	responses = true;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		if (parse_all_ways(&h, good[i].text, strlen(good[i].text), LIMIT) != HTTP1_DONE)
+			fail_msg("%s: %s", good[i].text, http1_reason_words(h.reason));
+		assert_int_equal(h.status, good[i].status);
+		assert_text(&h, h.phrase, good[i].phrase);
+		assert_int_equal(h.minor, good[i].minor);
+		assert_int_equal(h.header_count, good[i].headers);
+	}
+	responses = false;
+}
+
+static void
+test_bad_responses(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+		enum http1_reason reason;
+	} bad[] = {
+		{ BYTES("\r\nHTTP/1.1 200 OK\r\n"), HTTP1_VERSION_BAD },
+		{ BYTES("\n"), HTTP1_BARE_LF },
+		{ BYTES("\0"), HTTP1_NUL },
+		{ BYTES(" HTTP/1.1 200 OK\r\n"), HTTP1_VERSION_BAD },
+		{ BYTES("http/1.1 200 OK\r\n"), HTTP1_VERSION_BAD },
+		{ BYTES("ICY 200 OK\r\n"), HTTP1_VERSION_BAD },
+		{ BYTES("HTTP/1.1200 OK\r\n"), HTTP1_VERSION_BAD },
+		{ BYTES("HTTP/1.1\t200 OK\r\n"), HTTP1_VERSION_BAD },
+		{ BYTES("HTTP/1.1\r\n"), HTTP1_VERSION_BAD },
+		{ BYTES("HTTP/2.0 200 OK\r\n"), HTTP1_VERSION_UNKNOWN },
+		{ BYTES("HTTP/1.2 200 OK\r\n"), HTTP1_VERSION_UNKNOWN },
+		{ BYTES("HTTP/0.9 200 OK\r\n"), HTTP1_VERSION_UNKNOWN },
+		{ BYTES("HTTP/1.1  200 OK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 \r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 20\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 20 OK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 2000 OK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 099 OK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 600 OK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 2x0 OK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 -20 OK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 200\tOK\r\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 200\n"), HTTP1_BARE_LF },
+		{ BYTES("HTTP/1.1 200 OK\n"), HTTP1_BARE_LF },
+		{ BYTES("HTTP/1.1 200 OK\rX"), HTTP1_BARE_CR },
+		{ BYTES("HTTP/1.1 200\rX"), HTTP1_BARE_CR },
+		{ BYTES("HTTP/1.1 200 O\0K\r\n"), HTTP1_NUL },
+		{ BYTES("HTTP/1.1 200 O\x1bK\r\n"), HTTP1_PHRASE_BAD },
+		{ BYTES("HTTP/1.1 200 OK\r\n A: b\r\n"), HTTP1_LEADING_SPACE },
+		{ BYTES("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n"), HTTP1_OBS_FOLD },
+		{ BYTES("HTTP/1.1 200 OK\r\nA : b\r\n"), HTTP1_NAME_SPACE },
+		{ BYTES("HTTP/1.1 200 OK\r\nA\r\n"), HTTP1_COLON_MISSING },
+		{ BYTES("HTTP/1.1 200 OK\r\nA: \x01\r\n"), HTTP1_VALUE_BAD },
+		{ BYTES("HTTP/1.1 200 OK\r\nA: b\nB: c\r\n"), HTTP1_BARE_LF },
+	};
+	struct http1_head h;
+
+	(void)state;
+	responses = true;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (parse_all_ways(&h, bad[i].text, bad[i].n, LIMIT) != HTTP1_BAD ||
+		    h.reason != bad[i].reason)
+			fail_msg("row %zu, %s: verdict %d, %s", i, bad[i].text, h.verdict,
+				 http1_reason_words(h.reason));
+	responses = false;
+}
+
+/* Long pieces end at every place of a vector. */
+static void
+test_pieces_of_every_length(void **state)
+{
+	char text[512], name[128], value[128];
+	struct http1_head h;
+	int n;
+
+	(void)state;
+	for (int i = 1; i <= 100; i++) {
+		memset(name, 'n', sizeof(name));
+		memset(value, 'v', sizeof(value));
+		n = snprintf(text, sizeof(text), "GET /%.*s HTTP/1.1\r\n%.*s: %.*s\r\n\r\n", i - 1, value, i,
+			     name, i, value);
+		assert_int_equal(parse_all_ways(&h, text, (size_t)n, LIMIT), HTTP1_DONE);
+		assert_int_equal(h.target.n, i);
+		assert_int_equal(h.headers[0].name.n, i);
+		assert_int_equal(h.headers[0].value.n, i);
+		/* Each byte of each piece is looked at. */
+		for (int k = 0; k < i; k++) {
+			static const char wrong[] = "\x7f\x01\n";
+
+			text[n - 4 - i + k] = wrong[k % 3];
+			assert_int_equal(parse_all_ways(&h, text, (size_t)n, LIMIT), HTTP1_BAD);
+			assert_int_equal(h.at, n - 4 - i + k);
+			text[n - 4 - i + k] = 'v';
+			text[n - 6 - 2 * i + k] = "(\x80@"[k % 3];
+			assert_int_equal(parse_all_ways(&h, text, (size_t)n, LIMIT), HTTP1_BAD);
+			assert_int_equal(h.at, n - 6 - 2 * i + k);
+			text[n - 6 - 2 * i + k] = 'n';
+			if (i > 40)
+				k += 6;
+		}
+	}
+}
+
+/* What a proxy wants to know of names */
+
+static void
+test_known_names(void **state)
+{
+	static const char *const names[] = {
+#define X(id, first, last_but_one, text) [id] = text,
+		HTTP1_NAME_TABLE(X)
+#undef X
+	};
+	enum http1_name alias;
+	char text[64];
+
+	(void)state;
+	for (int id = HTTP1_OTHER + 1; id < HTTP1_X_FORWARDED_OTHER; id++) {
+		size_t n = strlen(names[id]);
+
+		strcpy(text, names[id]);
+		assert_int_equal(http1_name_of(text, n, &alias), id);
+		assert_int_equal(alias, HTTP1_OTHER);
+		for (size_t i = 0; i < n; i++)
+			text[i] = text[i] >= 'a' && text[i] <= 'z' ? (char)(text[i] - 32) : text[i];
+		assert_int_equal(http1_name_of(text, n, &alias), id);
+		/* One letter off, or missing, or too many. */
+		for (size_t i = 0; i < n; i++) {
+			strcpy(text, names[id]);
+			text[i] = text[i] == '~' ? '!' : '~';
+			assert_int_equal(http1_name_of(text, n, &alias), HTTP1_OTHER);
+		}
+		strcpy(text, names[id]);
+		assert_int_equal(http1_name_of(text, n - 1, &alias), HTTP1_OTHER);
+		strcat(text, "s");
+		assert_int_equal(http1_name_of(text, n + 1, &alias), HTTP1_OTHER);
+		/* CGI's spelling. */
+		strcpy(text, names[id]);
+		if (strchr(text, '-') == NULL)
+			continue;
+		*strchr(text, '-') = '_';
+		assert_int_equal(http1_name_of(text, n, &alias), HTTP1_OTHER);
+		assert_int_equal(alias, id);
+	}
+}
+
+static void
+test_names_that_look_like_ours(void **state)
+{
+	static const struct {
+		const char *name;
+		enum http1_name alias;
+	} cases[] = {
+		{ "x-forwarded-prefix", HTTP1_X_FORWARDED_OTHER },
+		{ "X_Forwarded-SSL", HTTP1_X_FORWARDED_OTHER },
+		{ "x_forwarded_fort", HTTP1_X_FORWARDED_OTHER },
+		{ "x-forwarded-f", HTTP1_X_FORWARDED_OTHER },
+		{ "x-forwarded-", HTTP1_OTHER },
+		{ "x-forwarded", HTTP1_OTHER },
+		{ "y-forwarded-for", HTTP1_OTHER },
+		{ "x-forwardedd-for", HTTP1_OTHER },
+		{ "X_FORWARDED_FOR", HTTP1_X_FORWARDED_FOR },
+		{ "x_request-id", HTTP1_X_REQUEST_ID },
+		{ "Transfer_Encoding", HTTP1_TRANSFER_ENCODING },
+		{ "content_length", HTTP1_CONTENT_LENGTH },
+		{ "x", HTTP1_OTHER },
+		{ "_", HTTP1_OTHER },
+	};
+	enum http1_name alias;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(http1_name_of(cases[i].name, strlen(cases[i].name), &alias), HTTP1_OTHER);
+		if (alias != cases[i].alias)
+			fail_msg("%s: %d", cases[i].name, alias);
+	}
+}
+
+static void
+test_what_was_seen(void **state)
+{
+	struct http1_head h;
+	static const char text[] = "GET / HTTP/1.1\r\nA: b\r\nhost: x\r\nCookie: 1\r\nB: c\r\ncookie: 2\r\n"
+				   "X_Forwarded_For: 3\r\n\r\n";
+
+	(void)state;
+	assert_int_equal(parse_all_ways(&h, text, sizeof(text) - 1, LIMIT), HTTP1_DONE);
+	assert_true(http1_head_has(&h, HTTP1_HOST) && http1_head_has(&h, HTTP1_COOKIE));
+	assert_false(http1_head_has(&h, HTTP1_TE) || http1_head_has(&h, HTTP1_X_FORWARDED_FOR));
+	assert_true(h.aliases & HTTP1_BIT(HTTP1_X_FORWARDED_FOR));
+	assert_true(h.repeated & HTTP1_BIT(HTTP1_COOKIE));
+	assert_false(h.repeated & HTTP1_BIT(HTTP1_HOST));
+	assert_int_equal(h.first[HTTP1_COOKIE], 2);
+	assert_true(str_eq(http1_head_get(&h, HTTP1_HOST), "x"));
+	assert_true(str_eq(http1_head_get(&h, HTTP1_COOKIE), "1"));
+	assert_true(str_eq(http1_head_get(&h, HTTP1_TE), ""));
+}
+
+static void
+test_connection(void **state)
+{
+	static const struct {
+		const char *lines;
+		unsigned connection;
+		const char *hops;	/* which of the headers go with it */
+	} cases[] = {
+		{ "A: b\r\n", 0, "" },
+		{ "Connection: Close\r\n", HTTP1_C_CLOSE, "" },
+		{ "Connection: keep-alive, UPGRADE\r\n", HTTP1_C_KEEP_ALIVE | HTTP1_C_UPGRADE, "" },
+		{ "Connection: te\r\nTE: trailers\r\n", 0, "" },
+		{ "A: b\r\nConnection: a\r\nB: c\r\na: d\r\n", HTTP1_C_NAMED, "Aa" },
+		{ "Connection: ,\t,a ,close\r\nA: b\r\nAB: c\r\nconnection: ab\r\n",
+		  HTTP1_C_NAMED | HTTP1_C_CLOSE, "AAB" },
+		{ "Connection: absent\r\nA: b\r\n", 0, "" },
+		{ "Connection: x y\r\nX: b\r\n", 0, "" },
+		/* protected: nobody may name them away */
+		{ "Connection: host, content-length, transfer-encoding, cookie, authorization, x-forwarded-for, "
+		  "X-Real-Ip, forwarded, via, x-request-id, trailer, expect, range, set-cookie, origin\r\n"
+		  "Host: a\r\nContent-Length: 1\r\nCookie: c\r\nAuthorization: a\r\nX-Forwarded-For: a\r\n"
+		  "X-Real-IP: a\r\nForwarded: a\r\nVia: a\r\nX-Request-Id: a\r\nTrailer: a\r\nExpect: a\r\n"
+		  "Range: a\r\nSet-Cookie: a\r\nOrigin: a\r\nTransfer-Encoding: a\r\n",
+		  0, "" },
+	};
+	struct http1_head h;
+	char text[1024], hops[256];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n%s\r\n", cases[i].lines);
+		assert_int_equal(parse_all_ways(&h, text, strlen(text), LIMIT), HTTP1_DONE);
+		hops[0] = '\0';
+		for (unsigned k = 0; k < h.header_count; k++)
+			if (h.headers[k].flags & HTTP1_HOP)
+				strncat(hops, http1_text(&h, h.headers[k].name).p, h.headers[k].name.n);
+		if (h.connection != cases[i].connection || strcmp(hops, cases[i].hops) != 0)
+			fail_msg("%s: connection %u, hops %s", text, h.connection, hops);
+	}
+}
+
+static void
+test_connection_names_are_bounded(void **state)
+{
+	char text[1024];
+	struct http1_head h;
+	size_t n;
+
+	(void)state;
+	n = strlen(strcpy(text, "GET / HTTP/1.1\r\nConnection: close"));
+	for (int i = 0; i < HTTP1_NAMED_MAX; i++)
+		n += (size_t)sprintf(text + n, ",a%d", i);
+	strcpy(text + n, "\r\n\r\n");
+	assert_int_equal(parse_all_ways(&h, text, n + 4, LIMIT), HTTP1_DONE);
+	strcpy(text + n, ",b\r\n\r\n");
+	assert_int_equal(parse_all_ways(&h, text, n + 6, LIMIT), HTTP1_BAD);
+	assert_int_equal(h.reason, HTTP1_NAMED_MANY);
+}
+
+static void
+test_other_limits(void **state)
+{
+	static const char text[] = "GET /12345678 HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n";
+	struct http1_limits limits = { .head = 100, .target = 9, .headers = 2 };
+	struct http1_head h;
+
+	(void)state;
+	for (int path = HTTP1_PATH_PLAIN; path <= HTTP1_PATH_AVX2; path++) {
+		if (!http1_head_use((enum http1_path)path))
+			continue;
+		limits = (struct http1_limits){ .head = 100, .target = 9, .headers = 2 };
+		for (size_t cut = 0; cut < sizeof(text); cut++) {
+			http1_head_init(&h, LIMIT);
+			http1_head_limit(&h, &limits);
+			http1_head_parse(&h, text, cut);
+			assert_int_equal(http1_head_parse(&h, text, sizeof(text) - 1), HTTP1_DONE);
+		}
+		limits.target = 8;
+		for (size_t cut = 0; cut < sizeof(text); cut++) {
+			http1_head_init(&h, LIMIT);
+			http1_head_limit(&h, &limits);
+			http1_head_parse(&h, text, cut);
+			assert_int_equal(http1_head_parse(&h, text, sizeof(text) - 1), HTTP1_BAD);
+			assert_int_equal(h.reason, HTTP1_TARGET_LONG);
+		}
+		limits = (struct http1_limits){ .head = 100, .target = 9, .headers = 1 };
+		for (size_t cut = 0; cut < sizeof(text); cut++) {
+			http1_head_init(&h, LIMIT);
+			http1_head_limit(&h, &limits);
+			http1_head_parse(&h, text, cut);
+			assert_int_equal(http1_head_parse(&h, text, sizeof(text) - 1), HTTP1_BAD);
+			assert_int_equal(h.reason, HTTP1_HEADERS_MANY);
+		}
+	}
+}
+
+static void
+test_as_many_headers_as_there_may_be(void **state)
+{
+	struct http1_limits limits = { .head = LIMIT, .target = LIMIT, .headers = HTTP1_HEADERS_MAX };
+	char text[64 + HTTP1_HEADERS_MAX * 8];
+	struct http1_head h;
+	size_t n;
+
+	(void)state;
+	n = strlen(strcpy(text, "GET / HTTP/1.1\r\n"));
+	for (int i = 0; i < HTTP1_HEADERS_MAX; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "a:%d\r\n", i);
+	strcpy(text + n, "\r\n");
+	http1_head_init(&h, LIMIT);
+	http1_head_limit(&h, &limits);
+	assert_int_equal(http1_head_parse(&h, text, n + 2), HTTP1_DONE);
+	assert_int_equal(h.header_count, HTTP1_HEADERS_MAX);
+	assert_text(&h, h.headers[255].value, "255");
+	strcpy(text + n, "a:\r\n\r\n");
+	http1_head_init(&h, LIMIT);
+	http1_head_limit(&h, &limits);
+	assert_int_equal(http1_head_parse(&h, text, n + 6), HTTP1_BAD);
+	assert_int_equal(h.reason, HTTP1_HEADERS_MANY);
+}
+
+static void
+test_verbs(void **state)
+{
+	static const struct {
+		const char *text;
+		enum http1_verb verb;
+		bool idempotent;
+	} cases[] = {
+		{ "GET / HTTP/1.1\r\n\r\n", HTTP1_GET, true },
+		{ "HEAD / HTTP/1.1\r\n\r\n", HTTP1_HEAD, true },
+		{ "POST / HTTP/1.1\r\n\r\n", HTTP1_POST, false },
+		{ "PUT / HTTP/1.1\r\n\r\n", HTTP1_PUT, true },
+		{ "PATCH / HTTP/1.1\r\n\r\n", HTTP1_PATCH, false },
+		{ "DELETE / HTTP/1.1\r\n\r\n", HTTP1_DELETE, true },
+		{ "OPTIONS / HTTP/1.1\r\n\r\n", HTTP1_OPTIONS, true },
+		{ "TRACE / HTTP/1.1\r\n\r\n", HTTP1_TRACE, true },
+		{ "CONNECT a:1 HTTP/1.1\r\n\r\n", HTTP1_CONNECT, false },
+		{ "get / HTTP/1.1\r\n\r\n", HTTP1_EXTENSION, false },
+		{ "PROPFIND / HTTP/1.1\r\n\r\n", HTTP1_EXTENSION, false },
+		{ "GETS / HTTP/1.1\r\n\r\n", HTTP1_EXTENSION, false },
+		{ "TRACK / HTTP/1.1\r\n\r\n", HTTP1_EXTENSION, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct http1_head h = parsed(cases[i].text);
+
+		assert_int_equal(h.verb, cases[i].verb);
+		assert_int_equal(http1_head_idempotent(&h), cases[i].idempotent);
+	}
+}
+
+static void
+test_upgrade_and_expect(void **state)
+{
+	static const struct {
+		const char *text;
+		bool upgrades;
+		enum http1_expect expect;
+	} cases[] = {
+		{ "GET / HTTP/1.1\r\n\r\n", false, HTTP1_EXPECT_NONE },
+		{ "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", false, HTTP1_EXPECT_NONE },
+		{ "GET / HTTP/1.1\r\nConnection: upgrade\r\n\r\n", false, HTTP1_EXPECT_NONE },
+		{ "GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", true,
+		  HTTP1_EXPECT_NONE },
+		{ "GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", false,
+		  HTTP1_EXPECT_NONE },
+		{ "PUT / HTTP/1.1\r\nExpect: 100-Continue\r\n\r\n", false, HTTP1_EXPECT_CONTINUE },
+		{ "PUT / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", false, HTTP1_EXPECT_NONE },
+		{ "PUT / HTTP/1.1\r\nExpect: 100-continue\r\nExpect: x\r\n\r\n", false,
+		  HTTP1_EXPECT_UNKNOWN },
+		{ "PUT / HTTP/1.1\r\nExpect: 100-continue, x\r\n\r\n", false, HTTP1_EXPECT_UNKNOWN },
+		{ "PUT / HTTP/1.1\r\nExpect: 200-ok\r\n\r\n", false, HTTP1_EXPECT_UNKNOWN },
+		{ "PUT / HTTP/1.1\r\nExpect:\r\n\r\n", false, HTTP1_EXPECT_NONE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct http1_head h = parsed(cases[i].text);
+
+		if (http1_head_upgrades(&h) != cases[i].upgrades || http1_head_expect(&h) != cases[i].expect)
+			fail_msg("%s", cases[i].text);
+	}
+}
+
 static void
 test_every_reason_has_words(void **state)
 {
@@ -506,6 +890,18 @@ main(void)
 		cmocka_unit_test(test_too_many_headers),
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_tokens_and_keep_alive),
+		cmocka_unit_test(test_good_responses),
+		cmocka_unit_test(test_bad_responses),
+		cmocka_unit_test(test_pieces_of_every_length),
+		cmocka_unit_test(test_known_names),
+		cmocka_unit_test(test_names_that_look_like_ours),
+		cmocka_unit_test(test_what_was_seen),
+		cmocka_unit_test(test_connection),
+		cmocka_unit_test(test_connection_names_are_bounded),
+		cmocka_unit_test(test_other_limits),
+		cmocka_unit_test(test_as_many_headers_as_there_may_be),
+		cmocka_unit_test(test_verbs),
+		cmocka_unit_test(test_upgrade_and_expect),
 		cmocka_unit_test(test_every_reason_has_words),
 	};
 
