@@ -114,7 +114,7 @@ struct http_config {
 	 * between two requests of a client. */
 	double header_timeout, response_timeout, keepalive_timeout;
 	bool forwarded;	/* X-Forwarded-For, -Proto and -Host; true */
-	bool forwarded_header;	/* Forwarded (RFC 7239); false */
+	bool forwarded_header;	/* and Forwarded (RFC 7239); false */
 	struct cidr_set forwarded_trust;	/* whose headers of that kind are added to, not replaced */
 	bool via;	/* false */
 	bool request_id;	/* X-Request-Id is kept or made; true */

@@ -173,9 +173,12 @@ draft_check_http(const struct cursor *c, const struct service_draft *s)
 	if (s->s.mode != MODE_HTTP)
 		return;
 	check_preview(c, s);
-	if (!h->forwarded && !h->forwarded_header && !cidr_set_is_empty(&h->forwarded_trust))
+	if (!h->forwarded && !cidr_set_is_empty(&h->forwarded_trust))
 		cursor_warn(c, draft_at(s, "forwarded_trust"),
-			    "forwarded_trust changes nothing while forwarded and forwarded_header are false");
+			    "forwarded_trust changes nothing while forwarded is false");
+	if (!h->forwarded && h->forwarded_header)
+		cursor_warn(c, draft_at(s, "forwarded_header"),
+			    "forwarded_header changes nothing while forwarded is false");
 	if ((at = written(s, "max_uri")) != NULL && h->max_uri >= h->max_header_size)
 		cursor_warn(c, at, "max_uri changes nothing: max_header_size ends a head before");
 	if ((at = written(s, "body_grace")) != NULL && h->body_min_rate == 0)

@@ -250,15 +250,16 @@ route_find(const struct route *r, struct str name)
 	int found = -1, longest = -1;
 
 	name = bare(name, room);
-	if (name.n == 0 || name.n > NAME_MAX_BYTES || name.p[0] == '.')
+	if (name.n == 0 || name.n > NAME_MAX_BYTES)
 		return r->fallback;
 	for (size_t i = name.n; i-- > 0;) {
 		hash = hash_step(hash, lower(name.p[i]));
-		if (name.p[i] == '.' && r->wild &&
+		if (name.p[i] == '.' && i > 0 && r->wild &&
 		    (found = look_up(r, hash, (struct str){ name.p + i, name.n - i })) >= 0)
 			longest = found;
 	}
-	if ((found = look_up(r, hash, name)) >= 0)
+	/* One that begins with a dot looks like the end of a pattern, and is none. */
+	if (name.p[0] != '.' && (found = look_up(r, hash, name)) >= 0)
 		return found;
 	return longest >= 0 ? longest : r->fallback;
 }

@@ -38,7 +38,7 @@ static void
 test_keys_are_read(void **state)
 {
 	const struct service_config *s =
-		&good(HTTP("header_timeout = 5; response_timeout = 7.5; keepalive_timeout = 0; forwarded = false;\n"
+		&good(HTTP("header_timeout = 5; response_timeout = 7.5; keepalive_timeout = 0; forwarded = true;\n"
 			   "forwarded_header = true; forwarded_trust = [\"10.0.0.0/8\", \"unix:\"]; via = true;\n"
 			   "request_id = false; color_header = true; preview_header = \"X-Try\";\n"
 			   "preview_allow = \"192.0.2.1\"; max_header_size = \"16KiB\"; max_uri = 2000;\n"
@@ -50,7 +50,7 @@ test_keys_are_read(void **state)
 
 	(void)state;
 	assert_true(h->header_timeout == 5 && h->response_timeout == 7.5 && h->keepalive_timeout == 0);
-	assert_true(!h->forwarded && h->forwarded_header && h->via && !h->request_id && h->color_header);
+	assert_true(h->forwarded && h->forwarded_header && h->via && !h->request_id && h->color_header);
 	assert_true(addr_parse_ip("10.1.1.1", 0, &a) && cidr_set_match(&h->forwarded_trust, &a));
 	assert_true(addr_parse_ip("192.0.2.1", 0, &a) && cidr_set_match(&h->preview_allow, &a));
 	assert_string_equal(h->preview_header, "X-Try");
@@ -231,7 +231,9 @@ test_warnings(void **state)
 		{ HTTP("preview_allow = \"10.0.0.0/8\";"),
 		  "preview_allow changes nothing without preview_header" },
 		{ HTTP("forwarded_trust = \"10.0.0.0/8\"; forwarded = false;"),
-		  "forwarded_trust changes nothing while forwarded and forwarded_header are false" },
+		  "forwarded_trust changes nothing while forwarded is false" },
+		{ HTTP("forwarded_header = true; forwarded = false;"),
+		  "forwarded_header changes nothing while forwarded is false" },
 		{ HTTP("max_uri = \"32KiB\";"),
 		  "max_uri changes nothing: max_header_size ends a head before" },
 		{ HTTP("body_grace = 3; body_min_rate = 0;"),
