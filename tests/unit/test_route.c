@@ -131,11 +131,15 @@ test_the_nearest_name_wins(void **state)
 	assert_int_equal(find(r, "shop.example:80"), 0);
 	assert_int_equal(find(r, "WWW.SHOP.EXAMPLE.:80"), 1);
 
+	/* The part before the pattern's dot is not empty: this is another's. */
+	assert_int_equal(find(r, ".shop.example"), 4);
+	assert_int_equal(find(r, ".example"), -1);
+	assert_int_equal(find(r, "..example"), 4);
+
 	/* What is no name at all. */
 	assert_int_equal(find(r, ""), -1);
 	assert_int_equal(find(r, "."), -1);
 	assert_int_equal(find(r, ":80"), -1);
-	assert_int_equal(find(r, ".shop.example"), -1);
 	assert_int_equal(find(r, "shop.example.."), -1);
 	assert_int_equal(find(r, "["), -1);
 	assert_int_equal(find(r, "[::1"), -1);
@@ -144,7 +148,6 @@ test_the_nearest_name_wins(void **state)
 	route_set_default(r, 7);
 	assert_int_equal(find(r, "example"), 7);
 	assert_int_equal(find(r, ""), 7);
-	assert_int_equal(find(r, ".shop.example"), 7);
 	assert_int_equal(find(r, "shop.example"), 0);
 	route_free(&r);
 	assert_null(r);
