@@ -13,6 +13,7 @@ import resource
 import socket
 import struct
 import subprocess
+import time
 
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
@@ -79,6 +80,15 @@ def core_busy_seconds(core):
             values = [int(v) for v in fields[1:9]]
             return (sum(values) - values[3] - values[4]) / tick
     return 0.0
+
+
+def metered(pids, core, act):
+    """act()'s result, and what those processes and that core did meanwhile."""
+    cpu, busy, began = cpu_seconds(pids), core_busy_seconds(core), time.monotonic()
+    result = act()
+    cpu, wall = cpu_seconds(pids) - cpu, time.monotonic() - began
+    busy = core_busy_seconds(core) - busy
+    return result, {"cpu_seconds": cpu, "core_used": cpu / wall, "foreign": max(0.0, busy - cpu) / wall}
 
 
 def cores():

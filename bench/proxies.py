@@ -7,9 +7,11 @@ single-threaded, write no logs, add no headers they need not, and keep the
 sizes their makers chose, unless a comment here says otherwise.
 """
 
+import contextlib
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 
@@ -19,6 +21,7 @@ import measure
 KINDS = {
     "tcp": {"echo": "echo", "source": "source", "sink": "sink"},
     "http": {"http": "http"},
+    "tls": {"https": "http"},
 }
 # Idle backend connections a proxy may keep: more than any scenario uses at once.
 POOL = 256
@@ -28,11 +31,16 @@ class Failed(Exception):
     pass
 
 
-def exchange(address, send, expect, timeout=2.0):
+def exchange(address, send, expect, timeout=2.0, tls=False):
     """One question and answer; the truth about 'is it forwarding yet'."""
     host, _, port = address.rpartition(":")
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((host, int(port)), timeout) as s:
+        with contextlib.ExitStack() as stack:
+            s = stack.enter_context(socket.create_connection((host, int(port)), timeout))
+            if tls:
+                s = stack.enter_context(trusting.wrap_socket(s))
             s.settimeout(timeout)
             s.sendall(send)
             if not send.startswith(b"GET "):
@@ -51,12 +59,14 @@ def exchange(address, send, expect, timeout=2.0):
 class Proxy:
     name = ""
     program = ""
+    kinds = ("tcp", "http", "tls")
 
-    def __init__(self, work, kind, backends, port, connections):
-        self.work = os.path.join(work, f"{self.name}-{kind}")
+    def __init__(self, work, kind, backends, port, connections, doors=None, backends_as_given=False):
+        """doors: others than the kind's; their backends may be named otherwise."""
+        self.work = os.path.join(work, f"{self.name}-{kind}" + ("-" + "-".join(doors) if doors else ""))
         self.kind = kind
-        self.doors = KINDS[kind]
-        self.backends = {door: backends[mode] for door, mode in self.doors.items()}
+        self.doors = doors or KINDS[kind]
+        self.backends = backends if backends_as_given else {d: backends[m] for d, m in self.doors.items()}
         self.ports = {door: port + i for i, door in enumerate(self.doors)}
         self.connections = connections
         self.processes = []
@@ -82,12 +92,12 @@ class Proxy:
                 self.processes.append(
                     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      preexec_fn=measure.on_core(core)))
-        for door in self.doors:
-            self.wait_for(door, *question(door, self.backends[door]))
+        for door, mode in self.doors.items():
+            self.wait_for(door, *question(mode, self.backends.get(door)))
 
     def wait_for(self, door, send, expect):
         deadline = time.monotonic() + 10
-        while not exchange(self.address(door), send, expect):
+        while not exchange(self.address(door), send, expect, tls=self.kind == "tls"):
             for p in self.processes:
                 if p.poll() is not None:
                     raise Failed(f"{self.name} ended with status {p.returncode}: {self.output()}")
@@ -112,13 +122,25 @@ class Proxy:
                 p.wait()
 
 
-def question(door, backend):
-    """What to send to a door, and how the answer begins."""
-    if door == "source":
+def question(mode, backend):
+    """What to send to a backend of that mode, and how the answer begins."""
+    if mode == "source":
         return b"3\n", source_start(backend)
-    return {"echo": (b"ready?", b"ready?"), "sink": (b"abc", b"3\n"),
+    return {"echo": (b"ready?", b"ready?"), "sink": (b"abc", b"3\n"), "hello": (b"ready?", b"green\n"),
             "http": (b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n",
-                     b"HTTP/1.1 200 OK")}[door]
+                     b"HTTP/1.1 200 OK")}[mode]
+
+
+def certificate(work):
+    """(certificate, key, both in one file): P-256, made once a run."""
+    cert, key, both = (os.path.join(work, f"{n}.pem") for n in ("cert", "key", "both"))
+    if not os.path.exists(both):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                        "-nodes", "-days", "7", "-subj", "/CN=bench", "-keyout", key, "-out", cert],
+                       check=True, capture_output=True)
+        with open(both, "w") as f:
+            f.write(measure.read(cert) + measure.read(key))
+    return cert, key, both
 
 
 def source_start(address):
@@ -135,29 +157,40 @@ def source_start(address):
 class Teal(Proxy):
     name = "teal"
     program = "teald"
+    observe = 9  # its port, counted from the first door's
 
-    def commands(self):
-        keys = {"tcp": "", "http": " forwarded = false;"}[self.kind]
-        services = ",\n".join(
-            f'''  {{ name = "{door}"; mode = "{self.kind}"; listen = "{self.address(door)}"; initial = "green";
-    max_connections = {self.connections};{keys}
-    green: {{ backends = ["{self.backends[door]}"]; }};
-    blue: {{ backends = ["{self.backends[door]}"]; }};
-    health: {{ type = "tcp"; }}; }}''' for door in self.doors)
+    def service(self, name, listen, green, blue, extra=""):
+        keys = {"tcp": "", "http": "forwarded = false;", "tls": "forwarded = false;"}[self.kind]
+        if self.kind == "tls":
+            cert, key, _ = certificate(self.work)
+            keys += f' tls: {{ certificates = ( {{ cert = "{cert}"; key = "{key}"; }} ); }};'
+        return f'''  {{ name = "{name}"; mode = "{'tcp' if self.kind == 'tcp' else 'http'}"; initial = "green";
+    listen = "{listen}"; max_connections = {self.connections}; {keys}
+    green: {{ backends = ["{green}"]; }};
+    blue: {{ backends = ["{blue}"]; }};
+    {extra or 'health: { type = "tcp"; };'} }}'''
+
+    def run_services(self, *services):
         state = os.path.join(self.work, "state")
         shutil.rmtree(state, ignore_errors=True)
         os.makedirs(state)
+        self.admin = f"{state}/admin.sock"
+        listed = ",\n".join(services)
         conf = self.write("teal.conf", f'''workers = 1;
 state_dir = "{state}";
-admin: {{ socket = "{state}/admin.sock"; }};
-observe: {{ listen = "127.0.0.1:{max(self.ports.values()) + 1}"; }};
+admin: {{ socket = "{self.admin}"; }};
+observe: {{ listen = "127.0.0.1:{min(self.ports.values()) + self.observe}"; }};
 log: {{ level = "warn"; access = false; }};
 stop: {{ timeout = 1.0; }};
 services = (
-{services}
+{listed}
 );
 ''')
         return [[self.program, "-c", conf]]
+
+    def commands(self):
+        return self.run_services(*(self.service(door, self.address(door), self.backends[door], self.backends[door])
+                                   for door in self.doors))
 
 
 class HAProxy(Proxy):
@@ -173,13 +206,18 @@ class HAProxy(Proxy):
         "http": "\tmode http\n\toption http-keep-alive\n\thttp-reuse always\n"
                 "\ttimeout http-keep-alive 1h\n\toption tcp-smart-accept\n\toption tcp-smart-connect\n",
     }
+    defaults["tls"] = defaults["http"]
     server = {"tcp": "", "http": f" pool-max-conn {POOL} pool-purge-delay 1h"}
+    server["tls"] = server["http"]
 
     def commands(self):
-        doors = "\n".join(f'''listen {door}
-	bind {self.address(door)} backlog 4096
+        tls = f" ssl crt {certificate(self.work)[2]}" if self.kind == "tls" else ""
+        return self.run_doors("\n".join(f'''listen {door}
+	bind {self.address(door)} backlog 4096{tls}
 	server b {self.backends[door]}{self.server[self.kind]}
-''' for door in self.doors)
+''' for door in self.doors))
+
+    def run_doors(self, doors):
         conf = self.write("haproxy.cfg", f'''global
 	nbthread 1
 	maxconn {self.connections}
@@ -197,6 +235,7 @@ defaults
 
 class HAProxySplice(HAProxy):
     name = "haproxy-splice"
+    kinds = ("tcp", "http")
     tuning = "\ttune.pipesize 1048576\n"
     # splice-auto alone decides only when a stream is processed anew, which a
     # long transfer may never be: asked for outright, it always splices.
@@ -208,29 +247,33 @@ class Nginx(Proxy):
     program = "nginx"
     module = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
-    def stream(self):
+    def stream(self, backends):
         # Without half_close a client's end would cut the answer: the sink's.
-        doors = "\n".join(f'''	server {{
+        return "\n".join(f'''	server {{
 		listen {self.address(door)} backlog=4096;
-		proxy_pass {self.backends[door]};
+		proxy_pass {address};
 		proxy_timeout 1h;
 		proxy_half_close on;
-	}}''' for door in self.doors)
-        return f"stream {{\n\taccess_log off;\n{doors}\n}}\n"
+	}}''' for door, address in backends.items())
 
-    def http(self):
+    def http(self, backends):
         # It closes a connection after 1,000 requests unless told otherwise,
         # and writes what a client does not take at once to disk.  With larger
         # buffers bulk is a little cheaper for it, and small answers are not
         # dearer.
-        doors = "\n".join(f'''	upstream {door} {{
-		server {self.backends[door]};
+        tls = ""
+        if self.kind == "tls":
+            cert, key, _ = certificate(self.work)
+            tls = f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_session_cache shared:TLS:10m;"
+        return "\n".join(f'''	upstream {door} {{
+		server {address};
 		keepalive {POOL};
 		keepalive_requests 1000000000;
 		keepalive_timeout 1h;
 	}}
 	server {{
-		listen {self.address(door)} backlog=4096;
+		listen {self.address(door)} backlog=4096{" ssl" if tls else ""};
+		{tls}
 		location / {{
 			proxy_pass http://{door};
 			proxy_http_version 1.1;
@@ -239,23 +282,30 @@ class Nginx(Proxy):
 			proxy_buffers 16 64k;
 			proxy_busy_buffers_size 256k;
 		}}
-	}}''' for door in self.doors)
-        return f"""http {{
+	}}''' for door, address in backends.items())
+
+    def doors_text(self, backends):
+        return self.stream(backends) if self.kind == "tcp" else self.http(backends)
+
+    def commands(self):
+        self.write("doors", self.doors_text({door: self.backends[door] for door in self.doors}))
+        return self.run_include(os.path.join(self.work, "doors"))
+
+    def run_include(self, doors):
+        # Debian builds the stream module apart; other builds have it inside.
+        module = f"load_module {self.module};" if os.path.exists(self.module) and self.kind == "tcp" else ""
+        temporary = "\n".join(f"\t{n}_temp_path {self.work};" for n in
+                              ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        block = f"""stream {{
+	access_log off;
+	include {doors};
+}}""" if self.kind == "tcp" else f"""http {{
 	access_log off;
 	keepalive_requests 1000000000;
 	keepalive_timeout 1h;
-	client_body_temp_path {self.work};
-	proxy_temp_path {self.work};
-	fastcgi_temp_path {self.work};
-	uwsgi_temp_path {self.work};
-	scgi_temp_path {self.work};
-{doors}
-}}
-"""
-
-    def commands(self):
-        # Debian builds the stream module apart; other builds have it inside.
-        module = f"load_module {self.module};" if os.path.exists(self.module) and self.kind == "tcp" else ""
+{temporary}
+	include {doors};
+}}"""
         conf = self.write("nginx.conf", f'''{module}
 daemon off;
 worker_processes 1;
@@ -263,7 +313,8 @@ worker_rlimit_nofile {2 * self.connections + 200};
 pid {self.work}/pid;
 error_log {self.work}/error crit;
 events {{ worker_connections {2 * self.connections + 100}; accept_mutex off; }}
-{self.stream() if self.kind == "tcp" else self.http()}''')
+{block}
+''')
         return [[self.program, "-p", self.work, "-c", conf, "-e", os.path.join(self.work, "error")]]
 
 
@@ -272,6 +323,7 @@ class Floor(Proxy):
 
     name = "floor"
     program = "floor"
+    kinds = ("tcp", "http")
 
     def commands(self):
         program = self.program + ("-http" if self.kind == "http" else "")

@@ -15,6 +15,7 @@ GOALS = {
     "http-1mib": {"haproxy": 0.40},
 }
 IDLE_GOAL = 400
+GROWTH_GOAL = 1.10
 # More than this share of the proxy's core taken by others: the row is noisy.
 FOREIGN_LIMIT = 0.10
 
@@ -109,6 +110,36 @@ def idle_table(idle):
     return f"{idle['title']}\n{table(head, rows)}"
 
 
+def drill_row(r):
+    """Of tealbench drill's result, what the report keeps."""
+    dropped = ("event", "target", "curve", "samples", "errors")
+    return {k: v for k, v in r.items() if k not in dropped} | {
+        "errors": {k: v for k, v in r["errors"].items() if v}}
+
+
+def drill_table(d):
+    head = ["", "requests", "lost", "wrong color", "late", "flips", "flip p50 ms", "flip p99 ms", "p99 ms",
+            "longest gap ms", "", ""]
+    rows = []
+    for name, p in d["proxies"].items():
+        rows.append([name, f"{p['ok']:,}", str(p["lost"]), str(p["wrong_color"]), str(p["late"]),
+                     f"{p['flips_made']}/{p['flips_wanted']}", number(p["flip_us"]["p50"] / 1e3),
+                     number(p["flip_us"]["p99"] / 1e3), number(p["latency_us"]["p99"] / 1e3),
+                     number(p["longest_gap_us"] / 1e3), "passed" if p["passed"] else "FAILED", p["how"]])
+    return f"{d['title']}\n{table(head, rows)}"
+
+
+def growth_table(g):
+    head = [g["what"], "CPU us", f"x {g['sizes'][0]['n']:,}", ""]
+    rows = []
+    for s in g["sizes"]:
+        flags = [f"{s['failed']} FAILED"] if s["failed"] else []
+        if s["foreign"]["median"] > FOREIGN_LIMIT:
+            flags.append(f"noisy: others took {100 * s['foreign']['median']:.0f} % of its core")
+        rows.append([f"{s['n']:,}", with_spread(s["cpu"]), with_spread(s["ratio"]), ", ".join(flags)])
+    return f"Growth, {g['kind']}: {g['title']}\n{table(head, rows)}"
+
+
 def goals(report):
     """What Teal is held to, and where it stands: (text, reached)."""
     out = []
@@ -126,6 +157,14 @@ def goals(report):
             got = teal["p99_us"]["median"]
             out.append((f"{s['key']}: p99 {number(got)} us, at most {best}'s {number(peers[best])}",
                         got <= peers[best]))
+    for d in report["drills"]:
+        teal = d["proxies"].get("teal")
+        if teal:
+            out.append((f"drill, {d['kind']}: {teal['verdict']}", teal["passed"]))
+    for grown in report["growth"]:
+        worst = max(s["ratio"]["median"] for s in grown["sizes"])
+        out.append((f"growth over {grown['what']} ({grown['kind']}): at most {number(worst)} x the smallest, "
+                    f"at most {GROWTH_GOAL:.2f}", worst <= GROWTH_GOAL))
     teal = report["idle"] and report["idle"]["proxies"].get("teal")
     if teal:
         got = teal["pss"]["median"]
@@ -141,6 +180,8 @@ def text(report):
     parts += [scenario_table(s) for s in report["scenarios"]]
     if report["idle"]:
         parts.append(idle_table(report["idle"]))
+    parts += [drill_table(d) for d in report["drills"]]
+    parts += [growth_table(g) for g in report["growth"]]
     if report["goals"]:
         width = max(len(g["text"]) for g in report["goals"])
         parts.append("Goals\n" + "\n".join(

@@ -149,6 +149,25 @@ def test_connections_are_changed_after_so_many_requests(serve):
     assert (status, r["ok"]) == (0, 100) and r["connect_us"]["count"] == 10
 
 
+def test_several_ports_get_their_share(serve, ports):
+    for _ in range(50):
+        first = ports.hold()
+        try:
+            server = serve("--mode=hello", listen=(f"127.0.0.1:{first}", f"127.0.0.1:{first + 1}"))
+            break
+        except ValueError:  # somebody has the one after it
+            continue
+    p = subprocess.Popen([TEALBENCH, "load", f"--target={server.address}", "--mode=tcp-idle", "--connections=10",
+                          "--hello", "--ports=2", "--duration=60"], stdout=subprocess.PIPE, text=True)
+    assert json.loads(p.stdout.readline())["connections"] == 10
+    with open("/proc/net/tcp") as f:
+        rows = [l.split() for l in f]
+    p.terminate()
+    p.communicate()
+    for port in (first, first + 1):
+        assert sum(r[1].endswith(f":{port:04X}") and r[3] == "01" for r in rows) == 5
+
+
 def test_the_curve_rises_to_the_maximum(serve):
     _, r = load(serve().address, "--requests=500", "--connections=3")
     percents, times = zip(*r["curve"])
@@ -164,6 +183,8 @@ def test_the_curve_rises_to_the_maximum(serve):
     (["--header=A: b\r\nC: d"], "--header"),
     (["--host=a\nb"], "--host"),
     (["--mode=tcp-small", "--body=5"], "--body"),
+    (["--ports=65536"], "--ports"),
+    (["--ports=60000", "--target=127.0.0.1:60000"], "--ports"),
 ])
 def test_usage_errors_of_a_load(options, words):
     done = subprocess.run([TEALBENCH, "load", "--target=127.0.0.1:1", *options], capture_output=True, text=True,

@@ -101,6 +101,7 @@ struct load_config {
 	uint64_t requests;	/* 0: as many as the time allows */
 	uint64_t rate;	/* a second, over all threads; 0: closed loop */
 	uint64_t size, sources;
+	uint64_t ports;	/* connections go to so many in turn, from the target's on */
 	uint64_t body;	/* http: bytes of the pattern to POST; 0: GET */
 	uint64_t per_connection;	/* http: requests on each; 0: no limit */
 	double duration, timeout;	/* seconds */
@@ -162,6 +163,7 @@ struct load_thread {
 	unsigned warmed, warming;	/* begun; still at it */
 	bool ramping;
 	uint64_t quota, issued, busy;
+	uint64_t dialed;	/* connects begun */
 	uint64_t born, began, ended;	/* thread started, first request due, last answer */
 	uint64_t armed;	/* what pace is set to; 0: nothing */
 	struct link ready;	/* connections waiting for a request to fall due */

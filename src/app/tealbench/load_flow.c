@@ -195,7 +195,8 @@ void
 flow_connect(struct flow *f)
 {
 	const struct load_config *config = f->thread->config;
-	struct addr from;
+	struct addr from, to;
+	uint64_t k;
 
 	if (config->sources > 0) {
 		memset(&from, 0, sizeof(from));
@@ -204,7 +205,12 @@ flow_connect(struct flow *f)
 		from.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(f->index % config->sources));
 	}
 	f->connecting = load_now();
-	f->fd = endpoint_connect(&config->target, config->sources > 0 ? &from : NULL, config->congestion);
+	to = config->target;
+	if (config->ports > 1) {	/* at the same place for IPv4 and IPv6 */
+		k = f->thread->dialed++ * config->threads + f->thread->index;
+		to.u.in.sin_port = htons((uint16_t)(addr_port(&to) + k % config->ports));
+	}
+	f->fd = endpoint_connect(&to, config->sources > 0 ? &from : NULL, config->congestion);
 	if (f->fd < 0) {
 		flow_fail(f, load_error_from_errno(errno));
 		return;

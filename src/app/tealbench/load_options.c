@@ -42,6 +42,7 @@ load_options(struct load_config *c, const char **mode, bool *unchecked,
 		{ "resume", OPTION_FLAG, &c->resume, 0, 0 },
 		{ "timeout", OPTION_SECONDS, &c->timeout, 0, 0 },
 		{ "sources", OPTION_COUNT, &c->sources, 1, 250 },
+		{ "ports", OPTION_COUNT, &c->ports, 1, 60000 },
 		{ "congestion", OPTION_TEXT, &c->congestion, 0, 0 },
 		{ "hello", OPTION_FLAG, &c->hello, 0, 0 },
 		{ "half-close", OPTION_FLAG, &c->half_close, 0, 0 },
@@ -162,6 +163,10 @@ check_together(struct load_config *c, struct why *why)
 		return why_set(why, E_USAGE, "--requests has no meaning with --mode=%s", c->mode->word);
 	if (!(c->timeout > 0) || !(c->duration > 0))
 		return why_set(why, E_USAGE, "--timeout and --duration must be above 0");
+	if (c->ports > 1 &&
+	    (addr_family(&c->target) == AF_UNIX || addr_port(&c->target) + c->ports - 1 > 65535))
+		return why_set(why, E_USAGE, "--ports=%" PRIu64 ": there are not so many after the target's",
+			       c->ports);
 	if (c->sources > 0 && (addr_family(&c->target) != AF_INET || !endpoint_is_loopback(&c->target)))
 		return why_set(why, E_USAGE, "--sources is for targets on 127.0.0.0/8");
 	return OK;

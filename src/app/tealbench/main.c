@@ -74,6 +74,7 @@ static const char load_usage[] =
 	"  --half-close       tcp-connect: end our side with the message, wait for the end\n"
 	"  --no-check         do not compare the bytes that come back\n"
 	"  --sources=N        connect from 127.0.0.1 to 127.0.0.N in turn\n"
+	"  --ports=N          connect to N ports in turn, the target's and those after it\n"
 	"  --congestion=NAME  TCP congestion control, like reno\n"
 	"  --json             one JSON object at the end; times in microseconds\n"
 	"  --yes-i-own-this-target  allow one outside of private ranges\n"

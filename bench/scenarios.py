@@ -1,0 +1,153 @@
+"""CPU per unit of work: the scenarios, their rounds, their summaries."""
+
+import dataclasses
+
+import measure
+import report
+
+SMALL = 64
+BULK = 256 << 20
+SLICE = 1 << 20
+
+
+@dataclasses.dataclass
+class Scenario:
+    key: str
+    title: str
+    door: str
+    unit: str
+    per: float  # one unit's worth: CPU seconds x per / (requests or bytes)
+    load: tuple
+    work: int  # requests a round
+    quick: int
+    kind: str = "tcp"
+    congestion: str = ""
+    rate: int = 0  # open loop; work is seconds then
+    without: tuple = ()  # proxies for which it has no meaning
+
+
+TLS = ("--tls", "--insecure")
+NO_SPLICE = ("haproxy-splice",)
+SCENARIOS = [
+    Scenario("tcp-small", f"TCP, small messages: {SMALL} bytes and their echo, 32 connections",
+             "echo", "us/message", 1e6, ("--mode=tcp-small", "--connections=32", f"--size={SMALL}"),
+             200_000, 50_000),
+    Scenario("tcp-connect", f"TCP, a connection for each {SMALL} bytes and their echo, 16 at once",
+             "echo", "us/connection", 1e6,
+             ("--mode=tcp-connect", "--connections=16", f"--size={SMALL}", "--sources=4"),
+             40_000, 15_000),
+    Scenario("tcp-connect-end", f"TCP, the same, the client ending its side with its {SMALL} bytes",
+             "echo", "us/connection", 1e6,
+             ("--mode=tcp-connect", "--half-close", "--connections=16", f"--size={SMALL}", "--sources=4"),
+             40_000, 15_000),
+    Scenario("tcp-bulk-down", "TCP, bulk to the client: 256 MiB transfers, 4 at once",
+             "source", "s/GB", 1e9,
+             ("--mode=tcp-bulk-down", "--connections=4", f"--size={BULK}", "--no-check"), 24, 8),
+    Scenario("tcp-bulk-up", "TCP, bulk from the client: 256 MiB transfers, 4 at once",
+             "sink", "s/GB", 1e9,
+             ("--mode=tcp-bulk-up", "--connections=4", f"--size={BULK}", "--no-check"), 24, 8),
+    Scenario("http-keepalive", f"HTTP, keep-alive: GET of {SMALL} bytes over and over, 32 connections",
+             "http", "us/request", 1e6, ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}"),
+             150_000, 40_000, kind="http", without=NO_SPLICE),
+    Scenario("http-connect", f"HTTP, a client connection for each GET of {SMALL} bytes, 16 at once",
+             "http", "us/request", 1e6,
+             ("--mode=http-close", "--connections=16", f"--path=/bytes/{SMALL}", "--sources=4"),
+             40_000, 15_000, kind="http", without=NO_SPLICE),
+    Scenario("http-1mib", "HTTP, GET of 1 MiB over and over, 4 connections",
+             "http", "s/GB", 1e9, ("--mode=http", "--connections=4", f"--path=/bytes/{SLICE}", "--no-check"),
+             4000, 1000, kind="http"),
+    Scenario("http-half", "HTTP, keep-alive at half of what the slowest proxy can do: open loop, 32 connections",
+             "http", "us/request", 1e6, ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}"),
+             4, 2, kind="http", without=(*NO_SPLICE, "floor")),
+    Scenario("tls-keepalive", f"HTTPS, keep-alive: GET of {SMALL} bytes over and over, 32 connections",
+             "https", "us/request", 1e6,
+             ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}", *TLS), 80_000, 20_000, kind="tls"),
+    Scenario("tls-connect", "HTTPS, a connection and a full handshake for each GET, 16 at once",
+             "https", "us/request", 1e6,
+             ("--mode=http-close", "--connections=16", f"--path=/bytes/{SMALL}", "--sources=4", *TLS),
+             4000, 1000, kind="tls"),
+    Scenario("tls-resume", "HTTPS, a connection and a resumed handshake for each GET, 16 at once",
+             "https", "us/request", 1e6,
+             ("--mode=http-close", "--connections=16", f"--path=/bytes/{SMALL}", "--sources=4", "--resume", *TLS),
+             4000, 1000, kind="tls"),
+    Scenario("tls-1mib", "HTTPS, GET of 1 MiB over and over, 4 connections",
+             "https", "s/GB", 1e9,
+             ("--mode=http", "--connections=4", f"--path=/bytes/{SLICE}", "--no-check", *TLS),
+             2000, 500, kind="tls"),
+]
+
+
+class Comparison:
+    def __init__(self, stage):
+        self.stage = stage
+        self.options = stage.options
+
+    def load(self, proxy, s, work):
+        options = [*s.load]
+        if s.congestion:
+            options.append(f"--congestion={s.congestion}")
+        if s.rate:
+            options += [f"--rate={s.rate}", f"--duration={max(work, 1)}"]
+        else:
+            options += [f"--requests={work}", "--duration=120"]
+        return self.stage.run("load", proxy.address(s.door), *options)
+
+    def round(self, proxy, s):
+        result, used = self.stage.metered(proxy, lambda: self.load(proxy, s, s.work))
+        moved = max(result["bytes_in"], result["bytes_out"])
+        units = moved if s.unit == "s/GB" else result["ok"]
+        return {
+            "cpu": used["cpu_seconds"] * s.per / max(units, 1),
+            "units": units,
+            **used,
+            "seconds": result["seconds"],
+            "per_second": result["per_second"],
+            "bytes_per_second": moved / result["seconds"] if result["seconds"] > 0 else 0,
+            "p50_us": result["latency_us"]["p50"],
+            "p99_us": result["latency_us"]["p99"],
+            "curve": result["curve"],
+            "failed": result["failed"],
+            "errors": {k: v for k, v in result["errors"].items() if v},
+        }
+
+    def compare(self, s, running):
+        rounds = {p.name: [] for p in running}
+        for p in running:
+            self.stage.say(f"{s.key}: warming {p.name}")
+            self.load(p, s, s.work // 20 if s.rate else max(4, s.work // 20))
+        for i in range(self.options.rounds):
+            # Each round begins with another one: nobody is always first.
+            for p in running[i % len(running):] + running[:i % len(running)]:
+                self.stage.say(f"{s.key}: round {i + 1} of {self.options.rounds}, {p.name}")
+                rounds[p.name].append(self.round(p, s))
+        return report.summarize(s, rounds)
+
+    def group(self, kind, scenarios, classes, congestion):
+        """All the scenarios of one kind with one congestion control."""
+        results = []
+        if not scenarios:
+            return results
+        addresses = self.stage.start_backends(kind, congestion)
+        running = self.stage.start(kind, classes, addresses, 1000)
+        try:
+            for s in scenarios:
+                among = [p for p in running if p.name not in s.without]
+                s = dataclasses.replace(s, congestion=congestion or measure.congestion(),
+                                        work=s.quick if self.options.quick else s.work)
+                if s.key == "http-half":
+                    s = self.at_half(s, results)
+                if among:
+                    results.append(self.compare(s, among))
+                    results[-1]["goal"] = congestion == self.options.congestion
+        finally:
+            for p in running:
+                p.stop()
+            self.stage.stop_backends()
+        return results
+
+    def at_half(self, s, results):
+        """The same rate for all: half the throughput of the slowest."""
+        full = [r for r in results if r["key"] == "http-keepalive"]
+        slowest = min(p["per_second"]["median"] for name, p in full[0]["proxies"].items()
+                      if name not in s.without)
+        return dataclasses.replace(s, rate=int(slowest / 2))

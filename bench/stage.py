@@ -1,0 +1,82 @@
+"""What every measurement stands on: two cores, backends, loads, proxies."""
+
+import json
+import os
+import subprocess
+import sys
+
+import measure
+import proxies
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD") or "build")
+TEALBENCH = os.path.join(BUILD, "tealbench")
+WORK = os.path.join(BUILD, "bench")
+FIRST_PORT = 7000
+
+
+class Stage:
+    def __init__(self, options):
+        self.options = options
+        self.notes = []
+        self.proxy_core, self.load_core = measure.cores()
+        self.tty = sys.stderr.isatty()
+        self.backends = []
+
+    def say(self, words):
+        if self.tty:
+            print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
+
+    def backend(self, *options, listen="127.0.0.1:0"):
+        """A light backend on the core of the load; its address."""
+        p = subprocess.Popen([TEALBENCH, "serve", f"--listen={listen}", *options], stdout=subprocess.PIPE,
+                             text=True, preexec_fn=measure.on_core(self.load_core))
+        self.backends.append(p)
+        line = p.stdout.readline()
+        if not line:
+            raise proxies.Failed("tealbench serve did not start")
+        return json.loads(line)["address"]
+
+    def start_backends(self, kind, congestion=""):
+        """One for each mode of that kind; their addresses."""
+        extra = [f"--congestion={congestion}"] if congestion else []
+        return {mode: self.backend(f"--mode={mode}", *extra) for mode in set(proxies.KINDS[kind].values())}
+
+    def stop_backends(self):
+        for p in self.backends:
+            p.terminate()
+            p.communicate()
+        self.backends = []
+
+    def command(self, what, address, *options):
+        return [TEALBENCH, what, f"--target={address}", "--json", *options]
+
+    def run(self, what, address, *options):
+        """A load or a drill to its end; its result, whatever its exit status."""
+        done = subprocess.run(self.command(what, address, *options), text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, preexec_fn=measure.on_core(self.load_core))
+        if not done.stdout:
+            raise proxies.Failed(f"tealbench {what}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def start(self, kind, classes, addresses, connections, **more):
+        """Those of the classes that come up; what keeps the others is noted."""
+        running = []
+        for i, c in enumerate(classes):
+            if kind not in c.kinds:
+                continue
+            p = c(os.path.join(WORK, "work"), kind, addresses, FIRST_PORT + 10 * i, connections, **more)
+            self.say(f"starting {p.name} ({kind})")
+            try:
+                p.start(self.proxy_core)
+                running.append(p)
+            except proxies.Failed as e:
+                p.stop()
+                note = f"no {p.name} for {kind}: {e}"
+                if note not in self.notes:
+                    self.notes.append(note)
+        return running
+
+    def metered(self, proxy, act):
+        """act()'s result, with what the proxy and its core did meanwhile."""
+        return measure.metered(proxy.pids(), self.proxy_core, act)
