@@ -27,6 +27,7 @@ struct drain;
 struct flip;
 struct control;
 struct nodes;
+struct hosts;
 
 /* What main adds to a service: its lane in the control plane. */
 struct entry {
@@ -57,6 +58,8 @@ struct control {
 	struct store *store;
 	struct health *health;
 	struct nodes *nodes;
+	struct hosts *hosts;
+	ev_timer resolve_timer;	/* backends whose name means another address now may go */
 	struct engine *engine;
 	struct bus bus;
 	struct entry *entries;	/* in the configuration's order */

@@ -21,7 +21,7 @@ struct health_events {
  * checks start immediately, later ones every interval +- 10 % jitter, a
  * quarter of it (at least 50 ms) while a verdict is changing.  A backend
  * leaves BACKEND_CHECKING with its first passed check (up) or after `fall`
- * failed ones (down). */
+ * failed ones (down).  One without an address stays there, and is not asked. */
 struct health *health_new(struct ev_loop *loop, struct service **services, size_t n,
 			  const struct health_events *events);
 void health_free(struct health **hp);
@@ -30,10 +30,13 @@ void health_free(struct health **hp);
 void health_add(struct health *h, struct service *s, struct backend *b);
 /* It is asked no more.  Not from inside changed(). */
 void health_remove(struct health *h, struct service *s, struct backend *b);
+/* Nobody knows where it is, so nobody can ask it: it is down, and why. */
+void health_give_up(struct health *h, struct service *s, struct backend *b, const char *why);
 /* Checks this service's backends again now rather than when due (a worker
  * was refused by one, or somebody waits for it). */
 void health_hurry(struct health *h, struct service *s);
-/* True once each backend of the service has passed or failed at least once. */
+/* True once each backend of the service has passed or failed at least once, or
+ * was given up. */
 bool health_first_round(const struct health *h, const struct service *s);
 
 #endif

@@ -1,7 +1,7 @@
 /* nodes.h - the nodes of the pools at runtime: what the configuration lists,
  * and over it what was said since, by whichever teald of the fleet.  Gives and
  * takes the services' backends accordingly.
- * Thread: main; names are looked up on a helper of its own. */
+ * Thread: main. */
 #ifndef CONTROL_NODES_H
 #define CONTROL_NODES_H
 
@@ -38,6 +38,9 @@ typedef void node_done_fn(void *arg, enum err e, bool changed, const struct why 
 void nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
 		  node_done_fn *done, void *arg);
 
+/* A look-up is over that somebody may wait for. */
+struct hostname;
+void nodes_on_name(struct nodes *nodes, const struct hostname *name);
 /* Workers have taken a snapshot: somebody may wait for that. */
 void nodes_on_taken(struct nodes *nodes);
 

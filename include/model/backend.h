@@ -29,7 +29,8 @@ enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
  *	drain         NEVER  NEVER      NEVER      NEVER
  *	removed       is no backend of the service any more
  *
- * ready: weight above 0, and its node is not drained.  SPARE: only while no backend of the color is USED, and unless the service
+ * ready: weight above 0, and its node is not drained.  Where a name stands for
+ * it and nobody knows yet what that means, it is NEVER.  SPARE: only while no backend of the color is USED, and unless the service
  * says when_all_down = "reject".  Connections that exist stay, whatever
  * happens here. */
 enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_USED };
@@ -39,15 +40,18 @@ struct backend {
 	_Atomic uint32_t refs;
 	/* Immutable. */
 	enum color color;
-	struct addr address;	/* where traffic goes */
+	struct addr address;	/* where traffic goes; len 0: nobody knows yet what name means */
 	struct addr health_address;	/* where checks go; the same unless health_port */
 	char text[ADDR_TEXT];	/* address, as users see it */
 	unsigned weight;	/* 0: gets nothing new; at most BACKEND_WEIGHT_MAX */
 	char *host;	/* the node it is on, as written; NULL: it is on none */
+	char *name;	/* what was looked up for the address; NULL: nothing was */
+	unsigned port, health_port;	/* of the addresses */
 
 	/* Main's. */
 	bool drain;	/* its node is: gets nothing new */
 	bool late;	/* came while others were serving: starts slowly */
+	bool leaving;	/* its name means another address now; goes when that one was judged */
 
 	/* Main's: the verdict of the checks.  Workers see it only as presence
 	 * in a snapshot. */
@@ -66,6 +70,17 @@ struct backend {
 
 /* One reference, the caller's; of weight 1.  Aborts when memory is out. */
 struct backend *backend_new(enum color color, const struct addr *address, const struct addr *health_address);
+/* The same of a name: address is what was found, or NULL, and then it cannot be
+ * used.  health_port 0: port. */
+struct backend *backend_new_named(enum color color, const char *name, unsigned port, unsigned health_port,
+				  const struct addr *address);
+static inline bool
+backend_has_address(const struct backend *b)
+{
+	return b->address.len > 0;
+}
+/* Both are what the same name stands for. */
+bool backend_same_name(const struct backend *a, const struct backend *b);
 struct backend *backend_ref(struct backend *b);
 /* Consumes the caller's reference: *bp is NULL on return. */
 void backend_unref(struct backend **bp);

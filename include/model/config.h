@@ -31,9 +31,10 @@ enum store_stale { STALE_SERVE, STALE_REFUSE };
 enum plain_kind { PLAIN_REDIRECT, PLAIN_SERVE };
 
 struct backend_config {
-	char *host;	/* as written, for messages: "10.0.0.11" or a name */
-	struct addr address;	/* with the traffic port; names resolved at start */
+	char *host;	/* as written: "10.0.0.11", or a name to be looked up */
+	struct addr address;	/* with the traffic port; len 0: host is a name */
 	struct addr health_address;	/* where checks go: health_port, else the same */
+	unsigned port, health_port;	/* of these; health_port 0: the same */
 	unsigned weight;	/* 1; 0: gets nothing new */
 };
 
@@ -168,6 +169,7 @@ struct service_config {
 	struct passive_config passive;
 	double slow_start;	/* 0: a backend that comes back has its full share at once */
 	unsigned backend_max_connections;	/* 0: no limit */
+	double resolve_interval;	/* 10.0; 0: a name is looked up until it is found */
 	struct drain_config drain;
 	double connect_timeout, idle_timeout;	/* 2.0, 600.0 */
 	double client_timeout, server_timeout;	/* < 0: idle_timeout */
@@ -269,6 +271,16 @@ void complaints_free(struct complaints *c);
 MUST_USE enum err
 config_load(const char *path, struct config **out, struct complaints *errors, struct complaints *warnings);
 void config_free(struct config **config);
+
+/* Looks up every name of a backend and adds a warning for each that is not
+ * found; may take long. */
+void config_look_up(const struct config *config, struct complaints *warnings);
+
+/* "10.0.0.1:80", or "name:80" before it is known what that means; shortened to
+ * fit.  Returns text. */
+char *backend_config_text(const struct backend_config *b, char text[ADDR_TEXT]);
+/* The same address, or the same name, and port. */
+bool backend_config_same(const struct backend_config *a, const struct backend_config *b);
 
 const char *balance_word(enum balance b);
 const char *mode_word(enum service_mode m);

@@ -18,8 +18,6 @@ struct reader {
 	/* > 0: errors are swallowed, because the same keys were checked and
 	 * complained about before (defaults, read again for each service). */
 	unsigned muted;
-	struct host *hosts;	/* names looked up so far */
-	size_t n_hosts;
 };
 
 /* Where the reading is. */

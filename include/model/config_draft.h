@@ -50,7 +50,7 @@ void draft_check_pools(const struct draft *d);
 /* What was read of them, once there is nothing to complain about. */
 void draft_take_pools(struct draft *d);
 void pools_free(struct config *c);
-/* Turns what was read into backends, names looked up. */
+/* Turns what was read into backends. */
 void draft_resolve_colors(struct draft *d, struct service_draft *s);
 
 /* The group store, whose base is a draft. */
@@ -80,6 +80,5 @@ void draft_check_all(struct draft *d);
 
 void service_config_clear(struct service_config *s);
 void roles_free(struct config *c);
-void hosts_free(struct reader *r);
 
 #endif

@@ -63,6 +63,8 @@ struct maglev *service_maglev(struct service *s, enum color color);
 void service_forget_maglev(struct service *s, enum color color);
 /* Takes the caller's reference: the color has one more from now on. */
 void service_add_backend(struct service *s, struct backend *b);
+/* The same, right behind another one of its. */
+void service_insert_backend(struct service *s, struct backend *b, const struct backend *after);
 /* The color has it no more; the service's reference is dropped, so hold one. */
 void service_remove_backend(struct service *s, struct backend *b);
 /* Backends of the color that are USED (model/backend.h). */

@@ -40,6 +40,11 @@ MUST_USE bool addr_parse_ip(const char *host, unsigned port, struct addr *out);
  * start-up or on a helper thread.  An IP address needs no look-up. */
 MUST_USE enum err addr_resolve(const char *host, unsigned port, struct addr *out, struct why *why);
 
+/* All of them, each once, port 0: those of the family that the resolver puts
+ * first, then those of the other, each in order, so that whoever asks takes the
+ * same one.  An array of *n for free(); never empty when OK. */
+MUST_USE enum err addr_resolve_all(const char *host, struct addr **out, size_t *n, struct why *why);
+
 /* The inverse of addr_parse(): "1.2.3.4:80", "[::1]:80", "unix:/path"; an
  * unnamed Unix peer is "unix:".  Returns text. */
 char *addr_format(const struct addr *a, char text[ADDR_TEXT]);
@@ -54,5 +59,7 @@ addr_family(const struct addr *a)
 }
 /* 0.0.0.0 or :: */
 bool addr_is_any(const struct addr *a);
+/* Would a connect to `to` arrive at the listener `at`, for all we can know? */
+bool addr_arrives(const struct addr *to, const struct addr *at);
 
 #endif

@@ -27,6 +27,10 @@ void jobs_wait(struct jobs *jobs);
 /* Waits for what is under way and queued (their done() is called), then ends
  * the threads; *jp is NULL on return. */
 void jobs_free(struct jobs **jp);
+/* The same for a process that ends: what hangs for longer than so many seconds
+ * is left behind, with the threads; its done() is never called, and what it
+ * touches must stay as it is. */
+void jobs_leave(struct jobs **jp, double seconds);
 /* The loop's thread only. */
 void jobs_add(struct jobs *jobs, struct job *j);
 /* Jobs given whose done() has not been called yet. */

@@ -9,6 +9,7 @@
 #include "control/nodes.h"
 #include "control/publish.h"
 #include "control/recover.h"
+#include "control/resolve.h"
 
 #define STOP_POLL 0.02
 /* Beyond the deadline the workers still need some turns to cut a great many. */
@@ -183,6 +184,7 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
 	announce(c);
 	recover_on_health(e, b, was);
+	resolve_on_health(e, b);
 	if (e->published)
 		publish_soon(e);
 	else if (c->health != NULL)
@@ -522,6 +524,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	store->describe = control_describe;
 	store->may_obey = control_may_obey;
 	store->arg = c;
+	resolve_init(c);
 	c->nodes = nodes_new(c);
 	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
 	if (store->fleet != NULL)
@@ -531,6 +534,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	if (c->failed)
 		return why_set(why, E_USAGE, "%s", c->failure.text);
 	c->health = health_new(loop, services, n, &events);
+	resolve_start(c);
 	for (size_t i = 0; i < n; i++)
 		begin_serving(&c->entries[i]);
 	return OK;
@@ -557,6 +561,7 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->first_round);
 	ev_timer_stop(c->loop, &c->stale_timer);
 	nodes_free(&c->nodes);
+	resolve_close(c);
 	health_free(&c->health);
 	free(c->entries);
 	c->entries = NULL;

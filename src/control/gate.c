@@ -51,6 +51,10 @@ begin_some(struct gate *g)
 		struct gate_backend *gb = &g->backends[g->begun++];
 		const char *error = NULL;
 
+		if (!backend_has_address(gb->backend)) {
+			verdict(gb, gb->backend->error[0] != '\0' ? gb->backend->error : "its name is being looked up");
+			continue;
+		}
 		const struct probe_request request = {
 			.to = &gb->backend->address,
 			.source = &sc->source_address,

@@ -230,7 +230,7 @@ check_now(struct check *c)
 {
 	struct health *h = c->group->health;
 
-	if (c->probe != NULL || !list_empty(&c->waiting))
+	if (c->probe != NULL || !list_empty(&c->waiting) || !backend_has_address(c->backend))
 		return;
 	ev_timer_stop(h->loop, &c->due);
 	list_append(&h->waiting, &c->waiting);
@@ -326,7 +326,7 @@ check_free(struct check *c)
 static void
 check_begin(struct check *c)
 {
-	if (config_of(c)->type != HEALTH_NONE) {
+	if (config_of(c)->type != HEALTH_NONE || !backend_has_address(c->backend)) {
 		check_now(c);
 		return;
 	}
@@ -427,6 +427,21 @@ health_remove(struct health *h, struct service *s, struct backend *b)
 	check_free(g->checks[i]);
 	g->checks[i] = g->checks[--g->n];
 	begin_waiting(h);
+}
+
+void
+health_give_up(struct health *h, struct service *s, struct backend *b, const char *why)
+{
+	struct group *g = group_of(h, s);
+	size_t i = 0;
+
+	while (i < g->n && g->checks[i]->backend != b)
+		i++;
+	CHECK(i < g->n && !backend_has_address(b));
+	g->checks[i]->answered = true;
+	str_copy(b->error, sizeof(b->error), str_from(why));
+	if (b->state != BACKEND_DOWN)
+		become(g->checks[i], BACKEND_DOWN);
 }
 
 void

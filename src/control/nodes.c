@@ -8,12 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "control/nodes_private.h"
 #include "control/publish.h"
-
-/* A name that could not be looked up is tried again so often, seconds. */
-#define AGAIN 5.0
+#include "control/resolve.h"
 
 /* -- what is wanted ------------------------------------------------------------- */
 
@@ -36,123 +33,7 @@ nodes_wish(const struct node_pool *p, const char *host)
 	return nodes_configured(p, host) ? NODE_READY : NODE_REMOVED;
 }
 
-/* -- names -------------------------------------------------------------------------- */
-
-static void obey(struct node_pool *p, struct nodes *n);
-
-static void
-name_work(struct job *j)
-{
-	struct node_name *name = container_of(j, struct node_name, job);
-
-	name->result = addr_resolve(name->host, 1, &name->found, &name->why);
-}
-
-static void
-plan_again(struct nodes *n)
-{
-	struct ev_loop *loop = n->control->loop;
-
-	if (ev_is_active(&n->again))
-		return;
-	ev_timer_set(&n->again, AGAIN, 0.0);
-	ev_timer_start(loop, &n->again);
-}
-
-static void
-name_done(struct job *j)
-{
-	struct node_name *name = container_of(j, struct node_name, job);
-	struct nodes *n = name->nodes;
-
-	name->asking = false;
-	if (n->closing)
-		return;
-	if (name->result == OK) {
-		name->addr = name->found;
-		name->problem[0] = '\0';
-	} else {
-		if (name->problem[0] == '\0')
-			LOG_WARN("node.unknown_name", LS("where", name->host), LS("reason", name->why.text));
-		str_copy(name->problem, sizeof(name->problem), str_from(name->why.text));
-		name->failed_at = clock_now();
-		plan_again(n);
-	}
-	nodes_change_go_on(n, name);
-	for (size_t i = 0; i < n->n; i++)
-		if (overlay_find(&n->pools[i].overlay, name->host) != NULL)
-			obey(&n->pools[i], n);
-}
-
-static struct node_name *
-name_find(const struct nodes *n, const char *host)
-{
-	for (const struct link *l = n->names.next; l != &n->names; l = l->next) {
-		struct node_name *name = list_entry(l, struct node_name, link);
-
-		if (node_same_host(name->host, host))
-			return name;
-	}
-	return NULL;
-}
-
-struct node_name *
-nodes_look_up(struct nodes *n, const char *host, bool now)
-{
-	struct node_name *name = name_find(n, host);
-
-	if (name == NULL) {
-		name = must_alloc(sizeof(*name));
-		name->nodes = n;
-		str_copy(name->host, sizeof(name->host), str_from(host));
-		list_append(&n->names, &name->link);
-		now = true;
-	}
-	if (name->addr.len > 0 || name->asking || (!now && clock_now() < name->failed_at + AGAIN))
-		return name;
-	if (n->jobs == NULL)
-		n->jobs = jobs_new(n->control->loop, 1);
-	name->asking = true;
-	name->job = (struct job){ .work = name_work, .done = name_done };
-	jobs_add(n->jobs, &name->job);
-	return name;
-}
-
-static void
-nodes_on_again(struct ev_loop *loop, ev_timer *t, int revents)
-{
-	struct nodes *n = container_of(t, struct nodes, again);
-
-	(void)loop;
-	(void)revents;
-	for (size_t i = 0; i < n->n; i++)
-		obey(&n->pools[i], n);
-}
-
 /* -- backends -------------------------------------------------------------------------- */
-
-/* Where the host is for a color of the service; false: not known (yet). */
-static bool
-find_address(struct nodes *n, const struct service_config *sc, enum color color, const char *host,
-	     struct addr *out)
-{
-	const struct color_config *cc = &sc->colors[color];
-	const struct node_name *name;
-
-	if (addr_parse_ip(host, cc->port, out))
-		return true;
-	for (size_t i = 0; i < cc->n_backends; i++)
-		if (node_same_host(cc->backends[i].host, host)) {
-			*out = cc->backends[i].address;
-			return true;
-		}
-	name = nodes_look_up(n, host, false);
-	if (name->addr.len == 0)
-		return false;
-	*out = name->addr;
-	addr_set_port(out, cc->port);
-	return true;
-}
 
 static struct backend *
 find_backend(const struct service *s, enum color color, const char *host)
@@ -185,29 +66,23 @@ say(const struct entry *e, const char *event, const struct backend *b)
 static bool
 add_backend(struct nodes *n, struct entry *e, enum color color, const char *host, bool drain)
 {
+	struct backend *b = resolve_backend(e, color, host);
 	struct service *s = e->service;
-	unsigned health_port = s->config->colors[color].health_port;
-	struct addr address, health;
-	struct backend *b;
 
-	if (!find_address(n, s->config, color, host, &address))
-		return false;
-	if (has_address(s, color, &address)) {
+	if (backend_has_address(b) && has_address(s, color, &b->address)) {
 		LOG_WARN("node.same_address", LS("service", s->config->name), LS("color", color_word(color)),
 			 LS("where", host), LS("message", "another node has that address already"));
+		backend_unref(&b);
 		return false;
 	}
-	health = address;
-	if (health_port != 0)
-		addr_set_port(&health, health_port);
-	b = backend_new(color, &address, &health);
-	b->host = must_strdup(host);
 	b->drain = drain;
 	b->late = e->published;
 	service_add_backend(s, b);
 	say(e, "backend.added", b);
-	if (n->control->health != NULL)
+	if (n->control->health != NULL) {
 		health_add(n->control->health, s, b);
+		resolve_settle(e, b);
+	}
 	return true;
 }
 
@@ -327,13 +202,13 @@ nodes_pool(const struct control *c, struct str name)
 static void
 view(const struct nodes *n, const struct node_pool *p, const char *host, struct node_view *v)
 {
-	const struct node_name *name = name_find(n, host);
+	const struct hostname *name = hosts_find(n->control->hosts, host);
 
 	*v = (struct node_view){ .configured = nodes_configured(p, host),
 				 .said = overlay_find(&p->overlay, host) != NULL,
 				 .wish = nodes_wish(p, host) };
 	str_copy(v->host, sizeof(v->host), str_from(host));
-	if (name != NULL && name->addr.len == 0)
+	if (name != NULL && name->n == 0)
 		str_copy(v->problem, sizeof(v->problem), str_from(name->problem));
 }
 
@@ -364,9 +239,7 @@ nodes_new(struct control *c)
 	n->pools = must_array(n->n, sizeof(*n->pools));
 	for (size_t i = 0; i < n->n; i++)
 		n->pools[i].config = &c->config->pools[i];
-	list_init(&n->names);
 	list_init(&n->changes);
-	ev_timer_init(&n->again, nodes_on_again, 0.0, 0.0);
 	c->store->on_nodes = nodes_on_overlay;
 	return n;
 }
@@ -379,15 +252,7 @@ nodes_free(struct nodes **np)
 	*np = NULL;
 	if (n == NULL)
 		return;
-	n->closing = true;
-	ev_timer_stop(n->control->loop, &n->again);
 	nodes_changes_end(n);
-	if (n->jobs != NULL)
-		jobs_free(&n->jobs);
-	LIST_EACH(l, &n->names)
-	{
-		free(list_entry(l, struct node_name, link));
-	}
 	for (size_t i = 0; i < n->n; i++)
 		overlay_free(&n->pools[i].overlay);
 	free(n->pools);

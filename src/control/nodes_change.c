@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "control/nodes_private.h"
+#include "control/resolve.h"
 
 /* A change that meets another one is tried again so many times. */
 #define TRIES 5
@@ -16,7 +17,7 @@ struct node_change {
 	char host[NODE_HOST];
 	enum node_verb verb;
 	unsigned tries;
-	struct node_name *name;	/* is being looked up */
+	const struct hostname *name;	/* is being looked up */
 	uint64_t *want;	/* generations the workers must have; NULL: not so far yet */
 	node_done_fn *done;
 	void *arg;
@@ -147,7 +148,7 @@ change_go(struct node_change *ch)
 }
 
 void
-nodes_change_go_on(struct nodes *n, const struct node_name *name)
+nodes_on_name(struct nodes *n, const struct hostname *name)
 {
 	LIST_EACH(l, &n->changes)
 	{
@@ -157,7 +158,7 @@ nodes_change_go_on(struct nodes *n, const struct node_name *name)
 		if (ch->name != name)
 			continue;
 		ch->name = NULL;
-		if (name->addr.len > 0)
+		if (name->n > 0)
 			change_go(ch);
 		else
 			change_end(ch, why_set(&why, E_USAGE, "host %s", name->problem), false, &why);
@@ -170,7 +171,7 @@ nodes_change(struct control *c, const struct pool_config *pool, const char *host
 {
 	struct nodes *n = c->nodes;
 	struct node_change *ch = must_alloc(sizeof(*ch));
-	struct node_name *name;
+	const struct hostname *name;
 	struct addr addr;
 	struct why why;
 
@@ -190,8 +191,9 @@ nodes_change(struct control *c, const struct pool_config *pool, const char *host
 		return;
 	}
 	if (verb == NODE_ADD && !addr_parse_ip(host, 0, &addr) && !nodes_configured(ch->pool, host)) {
-		name = nodes_look_up(n, host, true);
-		if (name->addr.len == 0) {
+		name = hosts_watch(c->hosts, host, resolve_interval(c, pool));
+		if (name->n == 0) {
+			hosts_ask(c->hosts, name);
 			ch->name = name;
 			return;
 		}

@@ -1,5 +1,6 @@
 /* backend.c - life of a backend object.  Any thread may hold references;
  * created by main. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -26,6 +27,30 @@ backend_new(enum color color, const struct addr *address, const struct addr *hea
 }
 
 struct backend *
+backend_new_named(enum color color, const char *name, unsigned port, unsigned health_port,
+		  const struct addr *address)
+{
+	struct addr at = address != NULL ? *address : (struct addr){ 0 }, health = at;
+	struct backend *b;
+
+	addr_set_port(&at, port);
+	addr_set_port(&health, health_port != 0 ? health_port : port);
+	b = backend_new(color, &at, &health);
+	b->name = must_strdup(name);
+	b->port = port;
+	b->health_port = health_port;
+	if (address == NULL)
+		snprintf(b->text, sizeof(b->text), "%.100s:%u", name, port);
+	return b;
+}
+
+bool
+backend_same_name(const struct backend *a, const struct backend *b)
+{
+	return a->name != NULL && b->name != NULL && a->port == b->port && node_same_host(a->name, b->name);
+}
+
+struct backend *
 backend_ref(struct backend *b)
 {
 	CHECK(b->magic == BACKEND_MAGIC);
@@ -45,6 +70,7 @@ backend_unref(struct backend **bp)
 	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
 		b->magic = 0;
 		free(b->host);
+		free(b->name);
 		free(b);
 	}
 }
@@ -90,7 +116,7 @@ backend_is_wanted(const struct backend *b)
 enum backend_use
 backend_use(const struct backend *b)
 {
-	if (!backend_is_wanted(b))
+	if (!backend_is_wanted(b) || !backend_has_address(b))
 		return BACKEND_NEVER;
 	return b->state == BACKEND_UP && !is_ejected(b) ? BACKEND_USED : BACKEND_SPARE;
 }

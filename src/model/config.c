@@ -306,7 +306,6 @@ done:
 	if (r.errors.n == 0)
 		draft_take_pools(&d);
 	config_destroy(&file);
-	hosts_free(&r);
 	complaint_list_move(&r.errors, errors);
 	complaint_list_move(&r.warnings, warnings);
 	config_text_free(&r.text);

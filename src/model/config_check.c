@@ -124,7 +124,8 @@ check_source(const struct cursor *c, const struct service_draft *s)
 		const struct color_config *colors = &s->s.colors[color];
 
 		for (size_t i = 0; i < colors->n_backends; i++) {
-			if (addr_family(&colors->backends[i].address) == addr_family(&s->s.source_address))
+			if (colors->backends[i].address.len == 0 ||
+			    addr_family(&colors->backends[i].address) == addr_family(&s->s.source_address))
 				continue;
 			cursor_error(
 				c, draft_at(s, "source_address"),
@@ -144,29 +145,11 @@ check_shared_backends(const struct cursor *c, const struct service_draft *s)
 
 	for (size_t i = 0; i < green->n_backends; i++)
 		for (size_t j = 0; j < blue->n_backends; j++)
-			if (addr_equal(&green->backends[i].address, &blue->backends[j].address))
+			if (backend_config_same(&green->backends[i], &blue->backends[j]))
 				cursor_warn(
 					c, color_at(s, BLUE),
 					"green and blue share the backend %s: a flip changes nothing there",
-					addr_format(&blue->backends[j].address, text));
-}
-
-static bool
-is_loopback(const struct addr *a)
-{
-	if (addr_family(a) == AF_INET)
-		return (ntohl(a->u.in.sin_addr.s_addr) >> 24) == 127;
-	return addr_family(a) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
-}
-
-/* Would a connect to `to` arrive at the listener `at`, for all we can know? */
-static bool
-arrives(const struct addr *to, const struct addr *at)
-{
-	if (addr_equal(to, at))
-		return true;
-	return addr_is_any(at) && addr_family(to) == addr_family(at) && addr_port(to) == addr_port(at) &&
-	       is_loopback(to);
+					backend_config_text(&blue->backends[j], text));
 }
 
 /* A service that is its own backend would feed one connection for ever. */
@@ -180,7 +163,7 @@ check_loop(const struct cursor *c, const struct service_draft *s, const struct a
 			for (size_t i = 0; i < s->s.colors[color].n_backends; i++) {
 				const struct addr *b = &s->s.colors[color].backends[i].address;
 
-				if (arrives(b, &listen[l]))
+				if (addr_arrives(b, &listen[l]))
 					cursor_error(
 						c, color_at(s, color),
 						"%s: backend %s is the service itself, which listens on %s",

@@ -1,5 +1,6 @@
-/* config_color.c - green and blue: nodes, ports and backends become addresses.
- * Start-up thread only; blocks on names. */
+/* config_color.c - green and blue: nodes, ports and backends become addresses,
+ * or names that are looked up later.
+ * Start-up thread only. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,13 +8,6 @@
 #include "model/backend.h"
 #include "model/config_draft.h"
 #include "model/node.h"
-
-/* A name looked up once, however many services use it. */
-struct host {
-	char *name;
-	struct addr addr;	/* len 0: not found */
-	char why[200];
-};
 
 #define PORT_MAX 65535
 #define HOST_MAX 253
@@ -250,64 +244,43 @@ pools_free(struct config *c)
 	c->n_pools = 0;
 }
 
-void
-hosts_free(struct reader *r)
+char *
+backend_config_text(const struct backend_config *b, char text[ADDR_TEXT])
 {
-	for (size_t i = 0; i < r->n_hosts; i++)
-		free(r->hosts[i].name);
-	free(r->hosts);
-	r->hosts = NULL;
-	r->n_hosts = 0;
+	if (b->address.len > 0)
+		return addr_format(&b->address, text);
+	snprintf(text, ADDR_TEXT, "%.100s:%u", b->host, b->port);
+	return text;
 }
 
-static const struct host *
-look_up(struct reader *r, const char *name)
+bool
+backend_config_same(const struct backend_config *a, const struct backend_config *b)
 {
-	struct host *h;
-	struct why why;
-
-	for (size_t i = 0; i < r->n_hosts; i++)
-		if (strcmp(r->hosts[i].name, name) == 0)
-			return &r->hosts[i];
-	r->hosts = must_grow(r->hosts, r->n_hosts + 1, sizeof(*r->hosts));
-	h = &r->hosts[r->n_hosts++];
-	*h = (struct host){ .name = must_strdup(name) };
-	if (addr_resolve(name, 1, &h->addr, &why) != OK) {
-		h->addr = (struct addr){ 0 };
-		str_copy(h->why, sizeof(h->why), str_from(why.text));
-	}
-	return h;
+	return a->port == b->port && node_same_host(a->host, b->host);
 }
 
 /* Adds host:port to the color, or complains at the setting it comes from. */
 static void
-add_backend(const struct cursor *c, const config_setting_t *at, struct color_config *color, const char *name,
+add_backend(const struct cursor *c, const config_setting_t *at, struct color_config *color, const char *host,
 	    unsigned port, unsigned health_port, unsigned weight)
 {
-	struct backend_config b = { 0 };
+	struct backend_config b = { .host = must_strdup(host),
+				    .port = port,
+				    .health_port = health_port,
+				    .weight = weight };
 	char text[ADDR_TEXT];
 
-	if (!addr_parse_ip(name, port, &b.address)) {
-		const struct host *h = look_up(c->r, name);
-
-		if (h->addr.len == 0) {
-			cursor_error(c, at, "%shost %s", c->prefix, h->why);
-			return;
-		}
-		b.address = h->addr;
-		addr_set_port(&b.address, port);
-	}
+	/* Else it is a name, for later. */
+	if (!addr_parse_ip(host, port, &b.address) ||
+	    !addr_parse_ip(host, health_port != 0 ? health_port : port, &b.health_address))
+		b.address = b.health_address = (struct addr){ 0 };
 	for (size_t i = 0; i < color->n_backends; i++) {
-		if (!addr_equal(&color->backends[i].address, &b.address))
+		if (!backend_config_same(&color->backends[i], &b))
 			continue;
-		cursor_error(c, at, "%sbackend %s is listed twice", c->prefix, addr_format(&b.address, text));
+		cursor_error(c, at, "%sbackend %s is listed twice", c->prefix, backend_config_text(&b, text));
+		free(b.host);
 		return;
 	}
-	b.health_address = b.address;
-	if (health_port != 0)
-		addr_set_port(&b.health_address, health_port);
-	b.weight = weight;
-	b.host = must_strdup(name);
 	color->backends[color->n_backends++] = b;
 }
 

@@ -22,6 +22,7 @@ service_defaults(struct service_draft *d)
 	s->drain = (struct drain_config){ 30.0, 5.0, 0.0 };
 	s->connect_timeout = 2.0;
 	s->idle_timeout = 600.0;
+	s->resolve_interval = 10.0;
 	s->retries = 2;
 	s->client_timeout = s->server_timeout = -1;
 	s->max_connections = 100000;

@@ -383,7 +383,7 @@ const struct key service_keys[] = {
 	{ KEY("tls", key_group), .keys = tls_keys, .later = "" },
 	{ KEY("backend_tls", key_group), .keys = backend_tls_keys, .later = "" },
 	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys },
-	{ KEY("resolve_interval", key_seconds), .later = "" },
+	{ KEY("resolve_interval", key_seconds), AT(s.resolve_interval), .max = 86400 },
 	{ KEY("on_down", key_word), .words = on_down_words, .later = KERNEL, .off = -1 },
 	{ KEY("on_stop", key_word), .words = on_stop_words, .later = KERNEL, .off = -1 },
 	{ KEY("source", key_word), .words = source_words, .later = KERNEL, .off = -1 },

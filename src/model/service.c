@@ -43,6 +43,22 @@ audit_set_host(struct audit_entry *a)
 	a->host[sizeof(a->host) - 1] = '\0';
 }
 
+/* A name is not looked up here. */
+static struct backend *
+configured(const struct service_config *config, enum color color, const struct backend_config *bc)
+{
+	struct backend *b;
+
+	if (bc->address.len > 0)
+		b = backend_new(color, &bc->address, &bc->health_address);
+	else
+		b = backend_new_named(color, bc->host, bc->port, bc->health_port, NULL);
+	b->weight = bc->weight;
+	if (config->pool != NULL && config->colors[color].port != 0)
+		b->host = must_strdup(bc->host);
+	return b;
+}
+
 struct service *
 service_new(const struct service_config *config, unsigned index, unsigned workers)
 {
@@ -66,13 +82,8 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 
 		s->colors[c].backends = must_array(cc->n_backends, sizeof(struct backend *));
 		s->colors[c].n = cc->n_backends;
-		for (size_t i = 0; i < cc->n_backends; i++) {
-			s->colors[c].backends[i] = backend_new((enum color)c, &cc->backends[i].address,
-							       &cc->backends[i].health_address);
-			s->colors[c].backends[i]->weight = cc->backends[i].weight;
-			if (config->pool != NULL && cc->port != 0)
-				s->colors[c].backends[i]->host = must_strdup(cc->backends[i].host);
-		}
+		for (size_t i = 0; i < cc->n_backends; i++)
+			s->colors[c].backends[i] = configured(config, (enum color)c, &cc->backends[i]);
 	}
 	s->tallies = tally_array(workers, config->mode == MODE_HTTP);
 	s->n_tallies = workers;
@@ -139,6 +150,20 @@ service_add_backend(struct service *s, struct backend *b)
 }
 
 void
+service_insert_backend(struct service *s, struct backend *b, const struct backend *after)
+{
+	struct backend **list;
+	enum color c = b->color;
+	size_t i;
+
+	service_add_backend(s, b);
+	list = s->colors[c].backends;
+	for (i = s->colors[c].n - 1; i > 0 && list[i - 1] != after; i--)
+		list[i] = list[i - 1];
+	list[i] = b;
+}
+
+void
 service_remove_backend(struct service *s, struct backend *b)
 {
 	struct backend **list = s->colors[b->color].backends;
@@ -188,7 +213,8 @@ service_maglev(struct service *s, enum color color)
 		return s->colors[color].maglev;
 	wanted = must_array(s->colors[color].n, sizeof(*wanted));
 	for (size_t i = 0; i < s->colors[color].n; i++)
-		if (backend_is_wanted(s->colors[color].backends[i]))
+		if (backend_is_wanted(s->colors[color].backends[i]) &&
+		    backend_has_address(s->colors[color].backends[i]))
 			wanted[n++] = s->colors[color].backends[i];
 	s->colors[color].maglev = maglev_new(wanted, n);
 	free(wanted);

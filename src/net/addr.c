@@ -1,9 +1,12 @@
 /* addr.c - socket addresses as text and back.  Any thread. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "net/addr.h"
 
 static enum err
@@ -72,7 +75,8 @@ addr_parse(const char *text, int flags, struct addr *out, struct why *why)
 	if (strncmp(text, "unix:", 5) == 0)
 		return parse_unix(text + 5, out, why);
 	if (colon == NULL)
-		return why_set(why, E_USAGE, "\"%s\": no port; write ADDRESS:PORT, [IPV6]:PORT or unix:/path", text);
+		return why_set(why, E_USAGE, "\"%s\": no port; write ADDRESS:PORT, [IPV6]:PORT or unix:/path",
+			       text);
 	if (!str_to_u64(str_from(colon + 1), 65535, &port) || (port == 0 && !(flags & ADDR_PORT_0)))
 		return why_set(why, E_USAGE, "\"%s\": the port must be a number from 1 to 65535", text);
 	n = (size_t)(colon - text);
@@ -104,6 +108,49 @@ addr_resolve(const char *host, unsigned port, struct addr *out, struct why *why)
 	memcpy(&out->u, found->ai_addr, found->ai_addrlen);
 	out->len = found->ai_addrlen;
 	addr_set_port(out, port);
+	freeaddrinfo(found);
+	return OK;
+}
+
+/* By family, the first one's first, then by address. */
+static int
+compare(const struct addr *a, const struct addr *b, int first)
+{
+	if (addr_family(a) != addr_family(b))
+		return addr_family(a) == first ? -1 : 1;
+	if (addr_family(a) == AF_INET)
+		return memcmp(&a->u.in.sin_addr, &b->u.in.sin_addr, sizeof(a->u.in.sin_addr));
+	return memcmp(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr, sizeof(a->u.in6.sin6_addr));
+}
+
+enum err
+addr_resolve_all(const char *host, struct addr **out, size_t *n, struct why *why)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *found;
+	size_t room = 0;
+	int rc;
+
+	*n = 0;
+	*out = NULL;
+	if ((rc = getaddrinfo(host, NULL, &hints, &found)) != 0)
+		return why_set(why, E_USAGE, "\"%s\": %s", host,
+			       rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+	for (struct addrinfo *f = found; f != NULL; f = f->ai_next)
+		room++;
+	*out = must_array(room, sizeof(**out));
+	for (struct addrinfo *f = found; f != NULL; f = f->ai_next) {
+		struct addr a = { .len = f->ai_addrlen };
+		size_t at = 0;
+
+		memcpy(&a.u, f->ai_addr, f->ai_addrlen);
+		while (at < *n && compare(&(*out)[at], &a, found->ai_family) < 0)
+			at++;
+		if (at < *n && compare(&(*out)[at], &a, found->ai_family) == 0)
+			continue;
+		memmove(&(*out)[at + 1], &(*out)[at], (*n - at) * sizeof(**out));
+		(*out)[at] = a;
+		(*n)++;
+	}
 	freeaddrinfo(found);
 	return OK;
 }
@@ -164,7 +211,8 @@ addr_equal(const struct addr *a, const struct addr *b)
 		return false;
 	switch (addr_family(a)) {
 	case AF_INET:
-		return a->u.in.sin_port == b->u.in.sin_port && a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
+		return a->u.in.sin_port == b->u.in.sin_port &&
+		       a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
 	case AF_INET6:
 		return a->u.in6.sin6_port == b->u.in6.sin6_port &&
 		       memcmp(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr, sizeof(struct in6_addr)) == 0;
@@ -183,4 +231,21 @@ addr_is_any(const struct addr *a)
 	if (addr_family(a) == AF_INET)
 		return a->u.in.sin_addr.s_addr == htonl(INADDR_ANY);
 	return addr_family(a) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+}
+
+static bool
+is_loopback(const struct addr *a)
+{
+	if (addr_family(a) == AF_INET)
+		return (ntohl(a->u.in.sin_addr.s_addr) >> 24) == 127;
+	return addr_family(a) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
+}
+
+bool
+addr_arrives(const struct addr *to, const struct addr *at)
+{
+	if (addr_equal(to, at))
+		return true;
+	return addr_is_any(at) && addr_family(to) == addr_family(at) && addr_port(to) == addr_port(at) &&
+	       is_loopback(to);
 }

@@ -20,10 +20,16 @@ struct jobs {
 	struct job *first, *last;
 	unsigned unanswered;	/* queued or being worked on */
 	bool ending;
+	bool left;	/* nobody is there to be answered any more */
+	struct job *orphans;	/* what came too late then */
+	struct jobs *next_left;
 
 	unsigned n;
 	pthread_t threads[];
 };
+
+/* Those that were left: not lost, only never heard of again. */
+static struct jobs *all_left;
 
 static void
 on_answer(struct mail *m, void *receiver)
@@ -62,8 +68,13 @@ helper(void *arg)
 	while ((j = next_job(jobs)) != NULL) {
 		pthread_mutex_unlock(&jobs->lock);
 		j->work(j);
-		mailbox_send(&jobs->box, &j->mail);
 		pthread_mutex_lock(&jobs->lock);
+		if (jobs->left) {
+			j->next = jobs->orphans;
+			jobs->orphans = j;
+			break;
+		}
+		mailbox_send(&jobs->box, &j->mail);
 		jobs->unanswered--;
 		pthread_cond_signal(&jobs->answered);
 	}
@@ -144,6 +155,50 @@ jobs_free(struct jobs **jp)
 	pthread_cond_destroy(&jobs->work);
 	pthread_mutex_destroy(&jobs->lock);
 	free(jobs);
+}
+
+/* Under the lock: false when it took too long. */
+static bool
+wait_answered(struct jobs *jobs, double seconds)
+{
+	struct timespec end;
+	int rc = 0;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += (time_t)seconds;
+	end.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
+	if (end.tv_nsec >= 1000000000) {
+		end.tv_sec++;
+		end.tv_nsec -= 1000000000;
+	}
+	while (jobs->unanswered > 0 && rc == 0)
+		rc = pthread_cond_timedwait(&jobs->answered, &jobs->lock, &end);
+	return jobs->unanswered == 0;
+}
+
+void
+jobs_leave(struct jobs **jp, double seconds)
+{
+	struct jobs *jobs = *jp;
+	bool answered;
+
+	if (jobs == NULL)
+		return;
+	pthread_mutex_lock(&jobs->lock);
+	answered = wait_answered(jobs, seconds);
+	/* Under the lock, so that either a letter is there or none will come. */
+	jobs->left = !answered;
+	jobs->ending = !answered;
+	pthread_cond_broadcast(&jobs->work);
+	pthread_mutex_unlock(&jobs->lock);
+	if (answered) {
+		jobs_free(jp);
+		return;
+	}
+	*jp = NULL;
+	mailbox_close(&jobs->box);
+	jobs->next_left = all_left;
+	all_left = jobs;
 }
 
 unsigned

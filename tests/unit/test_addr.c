@@ -3,12 +3,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/check.h"
 #include "net/addr.h"
 
 static struct addr
@@ -220,6 +222,53 @@ test_resolve(void **state)
 	assert_non_null(strstr(why.text, ".invalid"));
 }
 
+static void
+test_resolve_all(void **state)
+{
+	struct why why = { "" };
+	struct addr *list;
+	char label[80];
+	size_t n;
+
+	(void)state;
+	assert_int_equal(addr_resolve_all("localhost", &list, &n, &why), OK);
+	assert_true(n >= 1);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(addr_port(&list[i]), 0);
+		for (size_t k = 0; k < i; k++)
+			assert_false(addr_equal(&list[i], &list[k]));
+	}
+	free(list);
+	memset(label, 'x', 70);
+	strcpy(label + 70, ".invalid");
+	assert_int_equal(addr_resolve_all(label, &list, &n, &why), E_USAGE);
+	assert_int_equal(n, 0);
+	assert_null(list);
+}
+
+static void
+test_arrives(void **state)
+{
+	static const struct {
+		const char *to, *at;
+		bool arrives;
+	} cases[] = {
+		{ "127.0.0.1:80", "127.0.0.1:80", true },  { "127.0.0.2:80", "0.0.0.0:80", true },
+		{ "127.0.0.2:80", "127.0.0.1:80", false }, { "127.0.0.1:81", "0.0.0.0:80", false },
+		{ "10.0.0.1:80", "0.0.0.0:80", false },	   { "[::1]:80", "[::]:80", true },
+		{ "127.0.0.1:80", "[::]:80", false },
+	};
+	struct addr to, at;
+	struct why why;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(addr_parse(cases[i].to, 0, &to, &why), OK);
+		assert_int_equal(addr_parse(cases[i].at, 0, &at, &why), OK);
+		assert_int_equal(addr_arrives(&to, &at), cases[i].arrives);
+	}
+}
+
 int
 main(void)
 {
@@ -231,6 +280,8 @@ main(void)
 		cmocka_unit_test(test_ip_without_port),
 		cmocka_unit_test(test_equal_and_any),
 		cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_resolve_all),
+		cmocka_unit_test(test_arrives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,7 +277,7 @@ test_every_key_of_a_service(void **state)
 		"passive: { failures = 3; eject = 4; max_ejected = 2; };\n"
 		"health: { type = \"none\"; interval = 0.5; timeout = 3; rise = 1; fall = 7; };\n"
 		"flip: { min_healthy = 3; }; drain: { timeout = 0; idle = 1.5; spread = 2; };\n"
-		"connect_timeout = 0.25; idle_timeout = 0; retries = 0; max_connections = 0;\n"
+		"connect_timeout = 0.25; idle_timeout = 0; retries = 0; max_connections = 0; resolve_interval = 2.5;\n"
 		"tcp: { keepalive = false; backlog = 16; congestion = \"reno\"; };\n"
 		"labels: { project = \"a\\\"b\"; team = \"x\"; };\n");
 
@@ -290,7 +290,10 @@ test_every_key_of_a_service(void **state)
 	assert_addr(&s->colors[GREEN].backends[0].address, "10.0.0.1:10080");
 	assert_addr(&s->colors[GREEN].backends[1].address, "[fd00::2]:10080");
 	assert_string_equal(s->colors[GREEN].backends[2].host, "localhost");
-	assert_int_equal(addr_port(&s->colors[GREEN].backends[2].address), 10080);
+	assert_int_equal(s->colors[GREEN].backends[2].address.len, 0);
+	assert_int_equal(s->colors[GREEN].backends[2].port, 10080);
+	assert_int_equal(s->colors[BLUE].backends[2].health_port, 11254);
+	assert_true(s->resolve_interval == 2.5);
 	assert_addr(&s->colors[BLUE].backends[1].address, "[fd00::2]:11080");
 	assert_addr(&s->colors[BLUE].backends[1].health_address, "[fd00::2]:11254");
 	assert_addr(&s->colors[GREEN].backends[1].health_address, "[fd00::2]:10080");

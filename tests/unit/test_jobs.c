@@ -170,6 +170,46 @@ test_freeing_answers_what_was_given(void **state)
 	ev_loop_destroy(loop);
 }
 
+static void
+test_what_hangs_is_left_behind(void **state)
+{
+	struct ev_loop *loop = ev_loop_new(0);
+	struct jobs *jobs = jobs_new(loop, 2);
+	static pthread_barrier_t meet;
+	static struct task hanging, well;
+
+	(void)state;
+	pthread_barrier_init(&meet, NULL, 2);
+	hanging = task();
+	hanging.meet = &meet;
+	well = task();
+	jobs_add(jobs, &hanging.job);
+	jobs_add(jobs, &well.job);
+	jobs_leave(&jobs, 0.3);
+	assert_null(jobs);
+	assert_int_equal(well.dones, 1);
+	assert_int_equal(hanging.dones, 0);
+	ev_loop_destroy(loop);
+	/* It ends, and nobody is there any more: nothing is written to. */
+	pthread_barrier_wait(&meet);
+	assert_int_equal(hanging.dones, 0);
+}
+
+static void
+test_leaving_what_is_done_is_freeing(void **state)
+{
+	struct ev_loop *loop = ev_loop_new(0);
+	struct jobs *jobs = jobs_new(loop, 2);
+	struct task t = task();
+
+	(void)state;
+	jobs_add(jobs, &t.job);
+	jobs_leave(&jobs, 60);
+	assert_null(jobs);
+	assert_int_equal(t.dones, 1);
+	ev_loop_destroy(loop);
+}
+
 int
 main(void)
 {
@@ -179,6 +219,8 @@ main(void)
 		cmocka_unit_test(test_adding_never_waits_and_threads_work_side_by_side),
 		cmocka_unit_test(test_waiting_includes_what_an_answer_adds),
 		cmocka_unit_test(test_freeing_answers_what_was_given),
+		cmocka_unit_test(test_what_hangs_is_left_behind),
+		cmocka_unit_test(test_leaving_what_is_done_is_freeing),
 	};
 
 	return cmocka_run_group_tests_name("jobs", tests, NULL, NULL);

@@ -107,12 +107,15 @@ parse_options(int argc, char **argv, struct options *o)
 	return -1;
 }
 
+/* A start does not wait for names; a test tells of them. */
 static enum err
-load(const char *path, struct config **config)
+load(const char *path, bool test, struct config **config)
 {
 	struct complaints errors = { 0 }, warnings = { 0 };
 	enum err e = config_load(path, config, &errors, &warnings);
 
+	if (e == OK && test)
+		config_look_up(*config, &warnings);
 	for (size_t i = 0; i < warnings.n; i++)
 		fprintf(stderr, "%s (warning)\n", warnings.lines[i]);
 	for (size_t i = 0; i < errors.n; i++)
@@ -301,7 +304,7 @@ main(int argc, char **argv)
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
-	if (load(o.config, &config) != OK)
+	if (load(o.config, o.test, &config) != OK)
 		return EXIT_USAGE;
 	if (o.assume_initial && config->store.type != STORE_REDIS) {
 		fputs("teald: --assume-initial is for store.type = \"redis\"; the embedded store needs no such thing\n",

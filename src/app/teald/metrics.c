@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "control/drain.h"
+#include "control/hosts.h"
 
 /* Labels never carry anything a client sent: names come from the
  * configuration, words from our own tables. */
@@ -347,7 +348,7 @@ static const struct family families[] = {
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
 	  "Connections refused without a backend, by reason." },
 	{ "teal_waiting_connections", PROM_GAUGE, NULL, false, put_waiting,
-	  "Clients that wait for a place because the service is at max_connections." },
+	  "Clients that wait for a place, in the service or on a backend." },
 	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
 	{ "teal_backend_connections", PROM_GAUGE, put_backend_connections, false, NULL,
 	  "Open connections to a backend, previews included." },
@@ -444,6 +445,8 @@ whole(struct prom *p, const struct control *c)
 	prom_family(p, "teal_store_age_seconds", PROM_GAUGE,
 		    "Time since the store was last read or written well.");
 	prom_double(p, NULL, NULL, 0, store.age);
+	prom_family(p, "teal_names_failing", PROM_GAUGE, "Host names of backends whose last look-up failed.");
+	prom_u64(p, NULL, NULL, 0, hosts_failing(c->hosts));
 	put_fleet(p, c);
 	put_lags(p, c);
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,

@@ -1,0 +1,339 @@
+/* resolve.c - names become backends; see the header.  Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/nodes.h"
+#include "control/publish.h"
+#include "control/resolve.h"
+
+static void
+say(const struct entry *e, const char *event, const struct backend *b)
+{
+	BUS_EMIT(&e->control->bus, LOG_INFO_LEVEL, event, e->service, LS("color", color_word(b->color)),
+		 LS("backend", b->text), LS("where", b->name));
+}
+
+/* -- which address --------------------------------------------------------------- */
+
+static bool
+is_among(const struct backend *b, const struct hostname *name)
+{
+	for (size_t i = 0; i < name->n; i++) {
+		struct addr a = name->list[i];
+
+		addr_set_port(&a, b->port);
+		if (addr_equal(&a, &b->address))
+			return true;
+	}
+	return false;
+}
+
+/* The service would be its own backend. */
+static bool
+is_own(const struct service_config *sc, const struct addr *a)
+{
+	for (size_t i = 0; i < sc->n_listen; i++)
+		if (addr_arrives(a, &sc->listen[i]))
+			return true;
+	for (size_t i = 0; i < sc->n_preview; i++)
+		if (addr_arrives(a, &sc->preview[i]))
+			return true;
+	return false;
+}
+
+static bool
+is_taken(const struct service *s, enum color color, const struct backend *but, const struct addr *a)
+{
+	for (size_t i = 0; i < s->colors[color].n; i++) {
+		const struct backend *b = s->colors[color].backends[i];
+
+		if (b != but && backend_has_address(b) && addr_equal(&b->address, a))
+			return true;
+	}
+	return false;
+}
+
+/* but: whose place it is for, or NULL.  False: there is none, and why says so. */
+static bool
+choose(const struct service *s, enum color color, const struct hostname *name, unsigned port,
+       const struct backend *but, struct addr *out, struct why *why)
+{
+	const struct service_config *sc = s->config;
+	const char *problem = "";
+
+	for (size_t i = 0; i < name->n; i++) {
+		struct addr a = name->list[i];
+
+		addr_set_port(&a, port);
+		if (sc->source_address.len > 0 && addr_family(&sc->source_address) != addr_family(&a)) {
+			problem = "source_address cannot reach it";
+		} else if (is_own(sc, &a)) {
+			problem = "that is the service itself";
+		} else if (is_taken(s, color, but, &a)) {
+			problem = "another backend has that address";
+		} else {
+			*out = a;
+			return true;
+		}
+	}
+	if (name->n == 0)
+		(void)why_set(why, E_USAGE, "host %s", name->problem);
+	else
+		(void)why_set(why, E_USAGE, "host \"%.100s\": %s", name->host, problem);
+	return false;
+}
+
+/* -- the backends ------------------------------------------------------------------ */
+
+static void
+add(struct entry *e, struct backend *b, const struct backend *after)
+{
+	struct health *h = e->control->health;
+
+	b->late = e->published;
+	service_insert_backend(e->service, b, after);
+	if (backend_has_address(b))
+		say(e, "backend.added", b);
+	if (h != NULL)
+		health_add(h, e->service, b);
+}
+
+static void
+drop(struct entry *e, struct backend *b)
+{
+	if (e->control->health != NULL)
+		health_remove(e->control->health, e->service, b);
+	if (backend_has_address(b))
+		say(e, "backend.removed", b);
+	service_remove_backend(e->service, b);
+}
+
+/* address NULL: it has none any more. */
+static struct backend *
+replace(struct entry *e, struct backend *old, const struct addr *address)
+{
+	struct backend *b = backend_new_named(old->color, old->name, old->port, old->health_port, address);
+	bool in_use = backend_use(old) == BACKEND_USED;
+
+	b->weight = old->weight;
+	b->drain = old->drain;
+	if (old->host != NULL)
+		b->host = must_strdup(old->host);
+	old->leaving = true;
+	add(e, b, old);
+	if (!in_use || address == NULL || b->state != BACKEND_CHECKING)
+		drop(e, old);
+	if (e->published)
+		publish_soon(e);
+	if (e->control->store->announce != NULL && e->control->store_ready)
+		e->control->store->announce(e->control->store);
+	return b;
+}
+
+static void
+settle(struct entry *e, struct backend *b, const struct hostname *name)
+{
+	struct health *h = e->control->health;
+	struct addr address;
+	struct why why;
+
+	if (b->leaving || (backend_has_address(b) && (name->n == 0 || is_among(b, name))))
+		return;
+	if (choose(e->service, b->color, name, b->port, b, &address, &why)) {
+		(void)replace(e, b, &address);
+		return;
+	}
+	if (backend_has_address(b))
+		b = replace(e, b, NULL);
+	if (h != NULL)
+		health_give_up(h, e->service, b, why.text);
+}
+
+/* -- events ------------------------------------------------------------------------- */
+
+static bool
+is_answered(const struct hostname *name)
+{
+	return name != NULL && (name->n > 0 || name->problem[0] != '\0');
+}
+
+/* name NULL: whatever each one's is, of those without an address. */
+static void
+settle_all(struct control *c, const struct hostname *name)
+{
+	for (size_t i = 0; i < c->n; i++)
+		for (int color = 0; color < COLORS; color++)
+			for (size_t k = 0; k < c->entries[i].service->colors[color].n; k++) {
+				struct backend *b = c->entries[i].service->colors[color].backends[k];
+				const struct hostname *its = name;
+
+				if (b->name == NULL || (name != NULL && !node_same_host(b->name, name->host)))
+					continue;
+				if (name == NULL && !backend_has_address(b))
+					its = hosts_find(c->hosts, b->name);
+				if (is_answered(its))
+					settle(&c->entries[i], b, its);
+			}
+}
+
+static void
+resolve_on_name(void *arg, const struct hostname *name)
+{
+	struct control *c = arg;
+
+	settle_all(c, name);
+	nodes_on_name(c->nodes, name);
+}
+
+static bool
+resolve_is_wanted(void *arg, const struct hostname *name)
+{
+	const struct control *c = arg;
+
+	for (size_t i = 0; i < c->n; i++)
+		for (int color = 0; color < COLORS; color++)
+			for (size_t k = 0; k < c->entries[i].service->colors[color].n; k++) {
+				const struct backend *b = c->entries[i].service->colors[color].backends[k];
+
+				if (b->name != NULL && node_same_host(b->name, name->host))
+					return true;
+			}
+	return false;
+}
+
+static const struct backend *
+successor(const struct service *s, const struct backend *b)
+{
+	for (size_t i = 0; i < s->colors[b->color].n; i++) {
+		const struct backend *next = s->colors[b->color].backends[i];
+
+		if (!next->leaving && backend_same_name(next, b))
+			return next;
+	}
+	return NULL;
+}
+
+/* Not from inside the checks: those of b end. */
+static void
+control_on_resolve(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct control *c = container_of(t, struct control, resolve_timer);
+	bool dropped = false;
+
+	(void)loop;
+	(void)revents;
+	for (size_t i = 0; i < c->n; i++)
+		for (int color = 0; color < COLORS; color++) {
+			struct entry *e = &c->entries[i];
+
+			for (size_t k = e->service->colors[color].n; k-- > 0;) {
+				struct backend *b = e->service->colors[color].backends[k];
+				const struct backend *next = b->leaving ? successor(e->service, b) : NULL;
+
+				if (!b->leaving || (next != NULL && next->state == BACKEND_CHECKING))
+					continue;
+				drop(e, b);
+				dropped = true;
+				if (e->published)
+					publish_soon(e);
+			}
+		}
+	/* Somebody may have waited for that address. */
+	if (dropped)
+		settle_all(c, NULL);
+}
+
+void
+resolve_on_health(struct entry *e, const struct backend *b)
+{
+	struct control *c = e->control;
+
+	if (b->name == NULL || ev_is_active(&c->resolve_timer))
+		return;
+	ev_timer_set(&c->resolve_timer, 0.0, 0.0);
+	ev_timer_start(c->loop, &c->resolve_timer);
+}
+
+/* -- from outside ------------------------------------------------------------------------ */
+
+double
+resolve_interval(const struct control *c, const struct pool_config *pool)
+{
+	double least = 0;
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct service_config *sc = c->entries[i].service->config;
+
+		if (sc->pool != NULL && strcmp(sc->pool, pool->name) == 0 && sc->resolve_interval > 0 &&
+		    (least <= 0 || sc->resolve_interval < least))
+			least = sc->resolve_interval;
+	}
+	return least;
+}
+
+struct backend *
+resolve_backend(struct entry *e, enum color color, const char *host)
+{
+	const struct service_config *sc = e->service->config;
+	const struct color_config *cc = &sc->colors[color];
+	const struct hostname *name;
+	struct addr address, health;
+	struct backend *b;
+	struct why why;
+
+	if (addr_parse_ip(host, cc->port, &address)) {
+		health = address;
+		if (cc->health_port != 0)
+			addr_set_port(&health, cc->health_port);
+		b = backend_new(color, &address, &health);
+	} else {
+		name = hosts_watch(e->control->hosts, host, sc->resolve_interval);
+		b = backend_new_named(
+			color, host, cc->port, cc->health_port,
+			choose(e->service, color, name, cc->port, NULL, &address, &why) ? &address : NULL);
+	}
+	b->host = must_strdup(host);
+	return b;
+}
+
+void
+resolve_settle(struct entry *e, struct backend *b)
+{
+	const struct hostname *name = b->name != NULL ? hosts_find(e->control->hosts, b->name) : NULL;
+
+	if (is_answered(name))
+		settle(e, b, name);
+}
+
+void
+resolve_start(struct control *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		for (int color = 0; color < COLORS; color++)
+			for (size_t k = 0; k < c->entries[i].service->colors[color].n; k++) {
+				const struct service *s = c->entries[i].service;
+
+				if (s->colors[color].backends[k]->name != NULL)
+					(void)hosts_watch(c->hosts, s->colors[color].backends[k]->name,
+							  s->config->resolve_interval);
+			}
+}
+
+void
+resolve_init(struct control *c)
+{
+	const struct hosts_events events = { .answered = resolve_on_name,
+					     .wanted = resolve_is_wanted,
+					     .arg = c };
+
+	c->hosts = hosts_new(c->loop, &events);
+	ev_timer_init(&c->resolve_timer, control_on_resolve, 0.0, 0.0);
+}
+
+void
+resolve_close(struct control *c)
+{
+	ev_timer_stop(c->loop, &c->resolve_timer);
+	hosts_free(&c->hosts);
+}

@@ -1,0 +1,253 @@
+"""Backends by name: looked up while everything runs, and again."""
+import os
+import subprocess
+import time
+
+import pytest
+
+from helpers import scale
+from helpers.backends import Farm
+from helpers.names import Names, SilentServer, unshare
+from helpers.scale import patience, until
+
+pytestmark = pytest.mark.skipif(unshare() is None, reason="no mount namespaces here")
+HEALTH = {"interval": 0.2, "timeout": 1.0, "rise": 1, "fall": 2}
+HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
+
+
+@pytest.fixture
+def names(tmp_path, closing):
+    made = []
+
+    def make(**how):
+        folder = tmp_path / f"names{len(made)}"
+        folder.mkdir()
+        made.append(Names(folder, **how))
+        return made[-1]
+    yield make
+    for n in made:
+        n.close()
+
+
+@pytest.fixture
+def named(teal, ports, closing, names):
+    """named(...): a running teald whose service "web" has what is told as
+    green, at .port, where each of HOSTS says its own address; .names."""
+    def make(green, known=None, running=HOSTS, start=True, ready=True, top=None, names=names, **keys):
+        n = names()
+        for name, addresses in (known or {}).items():
+            n[name] = addresses
+        port, blue = ports.hold(), ports.hold()
+        farms = {h: closing.add(Farm(h, port, h)) for h in running}
+        closing.add(Farm("blue", blue))
+        listen = f"127.0.0.1:{ports.hold()}"
+        t = teal(services=[{"name": "web", "mode": "tcp", "listen": listen, "health": HEALTH, "resolve_interval": 0.2,
+                            "green": {"backends": [b if isinstance(b, dict) else f"{b}:{port}" for b in green]},
+                            "blue": {"backends": [f"127.0.0.1:{blue}"]}} | keys], start=False, **(top or {}))
+        t.names, t.port, t.farms = n, port, farms
+        if start:
+            t.start(prefix=n.prefix, ready=ready)
+        return t
+    return make
+
+
+def green(teal):
+    """{address or name: backend}, as status shows them."""
+    return {b["address"].rsplit(":", 1)[0]: b for b in teal.status()["colors"]["green"]["backends"]}
+
+
+def wait_green(teal, **states):
+    """Waits until these, and no others, are there in these states."""
+    want = {k.replace("_", "."): v for k, v in states.items()}
+    until(lambda: {h: b["state"] for h, b in green(teal).items()} == want, f"green is {want}")
+
+
+def up(teal, *hosts):
+    until(lambda: {h: b["state"] for h, b in green(teal).items()} == {h: "up" for h in hosts}, f"{hosts} are up")
+
+
+def peers(teal, n=8):
+    found = set()
+    for _ in range(n):
+        with teal.connect() as c:
+            found.add(c.peer)
+    return found
+
+
+def test_a_name_that_changes_moves_its_backend_and_nobody_else(named, closing):
+    t = named(["app.test", "127.0.0.4"], {"app.test": ["127.0.0.2"]})
+    up(t, "127.0.0.2", "127.0.0.4")
+    held = {c.peer: c for c in (closing.add(t.connect()) for _ in range(4))}
+    assert set(held) == {"127.0.0.2", "127.0.0.4"}
+    since = green(t)["127.0.0.4"]["since"]
+    t.names["app.test"] = ["127.0.0.3"]
+    up(t, "127.0.0.3", "127.0.0.4")
+    assert peers(t) == {"127.0.0.3", "127.0.0.4"}
+    for c in held.values():
+        c.echo()
+    assert green(t)["127.0.0.4"]["since"] == since
+    assert [b["address"] for b in t.status()["colors"]["green"]["backends"]] == \
+        [f"127.0.0.3:{t.port}", f"127.0.0.4:{t.port}"]
+    assert f'backend="127.0.0.2:{t.port}"' not in t.http("/metrics")[1]
+    assert t.wait_log("backend.added", backend=f"127.0.0.3:{t.port}")["where"] == "app.test"
+    assert t.wait_log("backend.removed", backend=f"127.0.0.2:{t.port}")["where"] == "app.test"
+    for c in held.values():
+        c.echo().close()
+    t.wait_log("tcp.session", 10, end="done")
+    assert len(t.sessions()) == 10
+
+
+def test_of_many_addresses_one_is_kept_while_it_is_among_them(named):
+    t = named(["app.test"], {"app.test": ["127.0.0.3", "127.0.0.2"]})
+    up(t, "127.0.0.2")
+    t.names["app.test"] = ["127.0.0.4", "127.0.0.2", "127.0.0.1"]
+    t.names["other.test"] = ["127.0.0.9"]
+    time.sleep(0.6)
+    assert set(green(t)) == {"127.0.0.2"}
+    t.names["app.test"] = ["127.0.0.4", "127.0.0.3"]
+    up(t, "127.0.0.3")
+    assert peers(t) == {"127.0.0.3"}
+
+
+def test_the_last_good_answer_is_kept(named, closing):
+    t = named(["app.test"], {"app.test": ["127.0.0.2"]})
+    up(t, "127.0.0.2")
+    held = closing.add(t.connect())
+    assert held.peer == "127.0.0.2"
+    del t.names["app.test"]
+    assert t.wait_log("name.failed")["where"] == "app.test"
+    t.wait_metric(1, "teal_names_failing")
+    time.sleep(0.6)
+    assert peers(t) == {"127.0.0.2"}
+    held.echo()
+    t.names["app.test"] = ["127.0.0.2"]
+    t.wait_log("name.found", where="app.test")
+    t.wait_metric(0, "teal_names_failing")
+    assert len(t.log_lines("name.failed")) == 1
+    assert not t.log_lines("backend.removed")
+    held.echo()
+
+
+def test_a_name_that_means_nothing_at_the_start_is_a_backend_that_is_down(named):
+    t = named(["app.test", "127.0.0.4"], flip={"min_healthy": "100%"})
+    wait_green(t, app_test="down", **{"127_0_0_4": "up"})
+    assert "app.test" in green(t)["app.test"]["error"]
+    assert t.metrics().get("teal_backend_up", service="web", backend=f"app.test:{t.port}") == 0
+    assert peers(t) == {"127.0.0.4"}
+    assert t.ok("flip", "web", "blue")["changed"]
+    r = t.ctl("flip", "web", "green")
+    assert r["error"] == "unhealthy" and f"app.test:{t.port} host \"app.test\"" in r["message"], r
+    t.names["app.test"] = ["127.0.0.2"]
+    # What was never found is asked for again soon, and checked before it counts.
+    up(t, "127.0.0.2", "127.0.0.4")
+    assert t.ok("flip", "web", "green")["changed"]
+    assert peers(t) == {"127.0.0.2", "127.0.0.4"}
+
+
+def test_nobody_found_at_the_start_holds_nobody_up(named):
+    t = named(["app.test", "www.test"], when_all_down="try")
+    wait_green(t, app_test="down", www_test="down")
+    with t.connect() as c:
+        assert c.read_end()[0] == b""
+    t.wait_log("tcp.session", end="no_backend")
+    t.names["www.test"] = ["127.0.0.3"]
+    wait_green(t, app_test="down", **{"127_0_0_3": "up"})
+    assert peers(t) == {"127.0.0.3"}
+
+
+def test_the_old_address_serves_until_the_new_one_was_judged(named, closing, load):
+    """The only backend: nobody is refused, whether the new address is well or
+    comes late."""
+    t = named(["app.test"], {"app.test": ["127.0.0.2"]}, when_all_down="reject")
+    up(t, "127.0.0.2")
+    crowd = load(t, 8)
+    for address in ("127.0.0.3", "127.0.0.4", "127.0.0.2"):
+        t.names["app.test"] = [address]
+        up(t, address)
+    sessions = crowd.finish()
+    assert not [s for s in sessions if s.error]
+    assert {s.name for s in sessions} == set(HOSTS)
+    # One where nobody listens: believed after its checks have failed.
+    t.names["app.test"] = ["127.0.0.9"]
+    wait_green(t, **{"127_0_0_9": "down"})
+    t.wait_log("backend.removed", 4)
+
+
+def test_two_names_of_one_address_are_one_backend(named):
+    t = named(["app.test", "www.test"], {"app.test": ["127.0.0.2"], "www.test": ["127.0.0.2"]})
+    until(lambda: sorted(b["state"] for b in green(t).values()) == ["down", "up"], "one of them is there")
+    assert next(b["error"] for b in green(t).values() if b["error"]).endswith("another backend has that address")
+    assert peers(t) == {"127.0.0.2"}
+    t.names["www.test"] = ["127.0.0.3"]
+    t.names["app.test"] = ["127.0.0.4"]
+    up(t, "127.0.0.4", "127.0.0.3")
+    assert peers(t) == {"127.0.0.3", "127.0.0.4"}
+    # They change places.
+    t.names["www.test"] = ["127.0.0.4"]
+    t.names["app.test"] = ["127.0.0.3"]
+    up(t, "127.0.0.3", "127.0.0.4")
+    until(lambda: [b["address"] for b in t.status()["colors"]["green"]["backends"]] ==
+          [f"127.0.0.3:{t.port}", f"127.0.0.4:{t.port}"], "in the other order")
+
+
+def test_a_name_never_means_the_service_itself(named):
+    t = named(["app.test"], running=())
+    host, port = t.address()
+    t.names["loop.test"] = [host]
+    t.settings["services"][0]["green"] = {"backends": [f"loop.test:{port}"]}
+    assert t.stop() == 0
+    t.start(prefix=t.names.prefix)
+    until(lambda: green(t)["loop.test"]["state"] == "down", "it is down")
+    assert green(t)["loop.test"]["error"].endswith("that is the service itself")
+
+
+def test_nodes_by_name_move_too_and_stay_as_they_are_told(named, ports):
+    t = named([], {"n1.test": ["127.0.0.2"], "n2.test": ["127.0.0.3"]}, start=False,
+              top={"node_pools": {"main": ["n1.test", "n2.test"]}}, nodes="main")
+    t.settings["services"][0]["green"] = {"port": t.port}
+    t.start(prefix=t.names.prefix)
+    up(t, "127.0.0.2", "127.0.0.3")
+    t.ok("node", "drain", "main", "n1.test")
+    assert peers(t) == {"127.0.0.3"}
+    t.names["n1.test"] = ["127.0.0.4"]
+    up(t, "127.0.0.4", "127.0.0.3")
+    assert green(t)["127.0.0.4"]["admin"] == "drain" and peers(t) == {"127.0.0.3"}
+    t.ok("node", "ready", "main", "n1.test")
+    assert peers(t) == {"127.0.0.3", "127.0.0.4"}
+    # One that is added is looked up before the answer, and then again and again.
+    r = t.ctl("node", "add", "main", "n3.test")
+    assert (r["ok"], r["error"]) == (False, "usage"), r
+    t.names["n3.test"] = ["127.0.0.2"]
+    assert t.ok("node", "add", "main", "n3.test")["changed"]
+    up(t, "127.0.0.4", "127.0.0.3", "127.0.0.2")
+    t.ok("node", "remove", "main", "n2.test")
+    t.names["n3.test"] = ["127.0.0.3"]
+    up(t, "127.0.0.4", "127.0.0.3")
+    assert peers(t) == {"127.0.0.3", "127.0.0.4"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="port 53 is root's")
+def test_a_name_server_that_says_nothing_delays_nothing(named, names, closing):
+    dns = closing.add(SilentServer("127.0.0.253"))
+    begun = time.monotonic()
+    t = named(["slow.test", "127.0.0.4"], {}, names=lambda: names(server="127.0.0.253"))
+    assert dns.asked.wait(patience())
+    wait_green(t, slow_test="checking", **{"127_0_0_4": "up"})
+    assert peers(t) == {"127.0.0.4"}
+    r = t.ctl("flip", "web", "blue")
+    assert r["ok"], r
+    # The look-up hangs for minutes, but neither the start nor the end does.
+    assert t.stop() == 0
+    assert time.monotonic() - begun < 60
+
+
+def test_a_test_of_the_configuration_tells_of_names(named):
+    t = named(["app.test"], {"app.test": ["127.0.0.2"]})
+    def check():
+        return subprocess.run([*t.names.prefix, str(scale.BUILD / "teald"), "-t", "-c", str(t.conf)],
+                              capture_output=True, text=True, timeout=60)
+    p = check()
+    assert (p.returncode, p.stderr) == (0, "")
+    del t.names["app.test"]
+    p = check()
+    assert p.returncode == 0 and 'green: host "app.test"' in p.stderr and "(warning)" in p.stderr, p
