@@ -90,6 +90,7 @@ struct store_redis {
 	double time_at;	/* ... and ours */
 	char down_why[512];	/* "" while up */
 	double reason_told;	/* clock_now() when another one was */
+	bool reason_due;	/* it is another than was told */
 	char problem[512];	/* for status */
 
 	bool beaten;	/* a heartbeat of this identity has arrived */

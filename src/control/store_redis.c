@@ -78,6 +78,7 @@ redis_on_down(void *arg, const struct why *why)
 	struct store_redis *s = arg;
 
 	snprintf(s->down_why, sizeof(s->down_why), "%.500s", why->text);
+	s->reason_due = false;
 	LOG_ERROR("store.down", LS("type", "redis"), LS("reason", why->text));
 	store_redis_last_known(s);
 }
@@ -114,17 +115,22 @@ hints_on_message(void *arg, struct str channel, struct str payload)
 	store_redis_refresh(&s->store, hint_read, NULL);
 }
 
-/* It stays down, but for another reason: "refused" became "wrong password". */
+/* It stays down, but for another reason: "refused" became "wrong password".
+ * One that may not be told yet is told later, if it still is the reason then. */
 static void
 watch_reason(struct store_redis *s)
 {
 	const char *reason = redis_why(s->commands);
 
-	if (redis_is_up(s->commands) || reason[0] == '\0' || strncmp(reason, s->down_why, sizeof(s->down_why) - 1) == 0)
+	if (redis_is_up(s->commands) || reason[0] == '\0')
 		return;
-	snprintf(s->down_why, sizeof(s->down_why), "%.500s", reason);
-	if (clock_now() < s->reason_told + REASON_EVERY)
+	if (strncmp(reason, s->down_why, sizeof(s->down_why) - 1) != 0) {
+		snprintf(s->down_why, sizeof(s->down_why), "%.500s", reason);
+		s->reason_due = true;
+	}
+	if (!s->reason_due || clock_now() < s->reason_told + REASON_EVERY)
 		return;
+	s->reason_due = false;
 	s->reason_told = clock_now();
 	LOG_ERROR("store.down", LS("type", "redis"), LS("reason", reason));
 }
