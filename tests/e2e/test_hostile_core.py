@@ -289,8 +289,10 @@ def test_commands_whose_user_is_still_looked_up_at_the_end(web, closing, tmp_pat
         a.send("flip", "web", "blue")
     teal.signal()
     for a in askers:
-        assert a.reply()["error"] == "unknown"
+        r = a.reply()
+        assert (r["error"], r["changed"]) == ("internal", False) and "stopping" in r["message"], r
     assert teal.wait() == 0
+    assert {l["result"] for l in teal.log_lines("audit", command="flip")} == {"internal"}
 
 
 # ---- descriptors ----

@@ -260,8 +260,13 @@ command_leave(struct command *cmd)
 void
 command_abandon(struct command *cmd)
 {
-	static const struct why why = { "teald stopped before this was over; read status when it is back" };
+	static const struct why cut = { "teald stopped before this was over; read status when it is back" },
+				never = { "teald is stopping; this was not begun" };
 	struct client *c = cmd->client;
+	/* While the name of its user is looked up it has done nothing. */
+	bool begun = cmd->name.names == NULL;
+	const struct why *why = begun ? &cut : &never;
+	const char *error = err_word(begun ? E_UNKNOWN : E_INTERNAL);
 	struct buf text;
 	struct json j;
 
@@ -269,9 +274,9 @@ command_abandon(struct command *cmd)
 	verb_flip_abandon(cmd);
 	names_cancel(&cmd->name);
 	if (cmd->audited)
-		audit_log(cmd, &(struct outcome){ .result = err_word(E_UNKNOWN),
-						  .message = why.text,
-						  .changed = CHANGED_UNKNOWN });
+		audit_log(cmd, &(struct outcome){ .result = error,
+						  .message = why->text,
+						  .changed = begun ? CHANGED_UNKNOWN : CHANGED_NO });
 	buf_init(&text, CLIENT_REPLY_MAX);
 	json_init(&j, &text);
 	json_object(&j, NULL);
@@ -280,10 +285,12 @@ command_abandon(struct command *cmd)
 		json_bool(&j, "stopping", true);
 	} else {
 		json_bool(&j, "ok", false);
-		json_cstr(&j, "error", err_word(E_UNKNOWN));
-		json_cstr(&j, "message", why.text);
-		if (cmd->audited)
+		json_cstr(&j, "error", error);
+		json_cstr(&j, "message", why->text);
+		if (cmd->audited && begun)
 			json_null(&j, "changed");
+		else if (cmd->audited)
+			json_bool(&j, "changed", false);
 	}
 	json_object_end(&j);
 	json_line_end(&j);
