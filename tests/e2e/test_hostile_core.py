@@ -305,6 +305,7 @@ if os.getuid() == 0:
 def test_bulk_does_not_eat_what_is_kept_for_the_admin_socket(web, backend, closing):
     """Stalled bulk streams sit on pipes, two descriptors each."""
     def hose(conn, b):
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
         try:
             while not b.released.is_set():
                 b.flowed += conn.send(pattern(7))
@@ -314,14 +315,20 @@ def test_bulk_does_not_eat_what_is_kept_for_the_admin_socket(web, backend, closi
     teal.start(prefix=LITTLE)
     clients = []
     for _ in range(130):
-        c = closing.add(socket.create_connection(teal.address(), patience()))
+        c = closing.add(socket.socket())
+        c.settimeout(patience())
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        c.connect(teal.address())
         clients.append(c)
+
+    def read_some():
+        for c in clients[:60]:
+            c.recv(1 << 18)
+        return pipes_of(teal) >= 20
     # Some reading makes them bulk; then nobody reads any more.
-    for c in clients[:60]:
-        for _ in range(40):
-            if not c.recv(1 << 18):
-                break
-    time.sleep(0.5)
+    until(read_some, "many stalled streams have a pipe")
+    for _ in range(5):
+        read_some()
     others = [closing.add(teal.admin()) for _ in range(30)]
     for a in others:
         assert a.command("status", "web")["ok"]
