@@ -208,7 +208,7 @@ fuzz:	## fuzz every parser for FUZZ_SECONDS (10) each; clang
 fuzz-run: $(FUZZ_BINS)
 	$(Q)tools/fuzz $(FUZZ_SECONDS) $(OUT)/corpus $(FUZZ_BINS)
 
-bench: all	## speed against HAProxy, side by side (installs haproxy, nginx, wrk)
+bench: all	## Teal beside HAProxy, nginx and a bare relay: CPU, latency, memory, flips; QUICK=1
 	$(Q)tools/install-deps build bench
 	$(Q)bench/run
 

@@ -35,7 +35,7 @@ class HAProxyDrill(proxies.HAProxy):
     how = "runtime API: set server"
 
     def commands(self):
-        self.socket = os.path.join(self.work, "s")
+        self.socket = os.path.join(self.sockets, "s")
         self.tuning = f"\tstats socket {self.socket} level admin\n"
         return self.run_doors(f'''listen drill
 	bind {self.address("drill")} backlog 4096

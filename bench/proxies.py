@@ -13,6 +13,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 
 import measure
@@ -70,6 +71,8 @@ class Proxy:
         self.ports = {door: port + i for i, door in enumerate(self.doors)}
         self.connections = connections
         self.processes = []
+        # The path of a Unix socket is short, that of a build may be long.
+        self.sockets = tempfile.mkdtemp(prefix="bench-")
         os.makedirs(self.work, exist_ok=True)
 
     def address(self, door):
@@ -120,6 +123,7 @@ class Proxy:
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 def question(mode, backend):
@@ -174,7 +178,7 @@ class Teal(Proxy):
         state = os.path.join(self.work, "state")
         shutil.rmtree(state, ignore_errors=True)
         os.makedirs(state)
-        self.admin = f"{state}/admin.sock"
+        self.admin = f"{self.sockets}/admin.sock"
         listed = ",\n".join(services)
         conf = self.write("teal.conf", f'''workers = 1;
 state_dir = "{state}";

@@ -133,7 +133,7 @@ class Comparison:
             for s in scenarios:
                 among = [p for p in running if p.name not in s.without]
                 s = dataclasses.replace(s, congestion=congestion or measure.congestion(),
-                                        work=s.quick if self.options.quick else s.work)
+                                        work=self.work(s))
                 if s.key == "http-half":
                     s = self.at_half(s, results)
                 if among:
@@ -144,6 +144,10 @@ class Comparison:
                 p.stop()
             self.stage.stop_backends()
         return results
+
+    def work(self, s):
+        work = (s.quick if self.options.quick else s.work) * self.options.scale
+        return max(1, round(work))
 
     def at_half(self, s, results):
         """The same rate for all: half the throughput of the slowest."""

@@ -1,0 +1,69 @@
+"""bench/run, far too short to mean anything: that it measures, compares, drills
+and reports."""
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from helpers import scale
+
+BENCH = scale.REPO / "bench"
+
+
+@pytest.mark.nosan
+@pytest.mark.skipif(os.geteuid() != 0, reason="wants a network namespace of its own")
+def test_what_was_asked_for_is_measured_and_nothing_failed(tmp_path):
+    # What it builds and writes goes beside the programs it measures.
+    build = tmp_path
+    for program in ("teald", "tealbench"):
+        (build / program).symlink_to(scale.BUILD / program)
+    done = subprocess.run([BENCH / "run", "--quick", "--rounds=2", "--scale=0.02", "--proxies=teal,floor",
+                           "--only=tcp-small,tcp-connect,tcp-bulk-down,http-keepalive,http-1mib,drill-tcp"],
+                          env=os.environ | {"BUILD": str(build)}, capture_output=True, text=True,
+                          timeout=10 * scale.patience())
+    assert done.returncode == 0, done.stderr
+    r = json.loads((build / "bench/report.json").read_text())
+    measured = {s["key"]: s["proxies"] for s in r["scenarios"]}
+    assert "no teal for tcp" not in done.stdout, done.stdout
+    assert {"tcp-small", "tcp-connect", "tcp-bulk-down", "http-keepalive", "http-1mib"} <= measured.keys()
+    for key, proxies in measured.items():
+        assert "floor" in proxies and key in str(r["scenarios"]), key
+        for name, p in proxies.items():
+            assert p["failed"] == 0 and p["cpu"]["median"] > 0 and len(p["rounds"]) == 2, (key, name)
+    assert measured["tcp-small"]["teal"]["ratio"]["floor"]["median"] > 0
+    drill, = r["drills"]
+    assert drill["proxies"]["teal"]["passed"] and drill["proxies"]["teal"]["lost"] == 0
+    assert r["machine"]["kernel"] in done.stdout and "CPU us/message" in done.stdout
+    # The page needs no other file.
+    page = (build / "bench/report.html").read_text()
+    assert page.count("<svg") >= 6 and page.rstrip().endswith("</html>")
+    for outside in ("src=", "href=", "http://", "https://", "url("):
+        assert outside not in page.replace("https://haproxy.org", ""), outside
+
+
+@pytest.fixture
+def numbers(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return importlib.import_module("report")
+
+
+def test_ratios_are_of_the_same_round(numbers):
+    # A machine that slows down to a half changes no ratio.
+    r = numbers.ratios([1.0, 2.0, 4.0], [2.0, 4.0, 8.0])
+    assert (r["min"], r["median"], r["max"]) == (0.5, 0.5, 0.5)
+
+
+def test_goals_are_judged_by_what_was_measured(numbers):
+    def scenario(ratio):
+        proxy = {"ratio": {"haproxy": {"median": ratio}}, "p99_us": {"median": 1}}
+        return {"key": "http-keepalive", "goal": True, "rate": 0, "proxies": {"teal": proxy}}
+    r = {"scenarios": [scenario(0.59)], "idle": None, "drills": [], "growth": []}
+    assert [reached for _, reached in numbers.goals(r)] == [True]
+    r["scenarios"] = [scenario(0.61)]
+    assert [reached for _, reached in numbers.goals(r)] == [False]
+    r["growth"] = [{"what": "services", "kind": "tcp", "sizes": [{"ratio": {"median": m}} for m in (1, 1.2)]}]
+    assert [reached for _, reached in numbers.goals(r)] == [False, False]
