@@ -102,7 +102,7 @@ BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(p)
 SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
 HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
 
-.PHONY: all run test unit e2e bench asan tsan fuzz tidy format layers coverage soak install deb help clean
+.PHONY: all run test unit e2e bench bench-parse asan tsan fuzz tidy format layers coverage soak install deb help clean
 .PHONY: FORCE unit-bins fuzz-run
 .SECONDARY:
 
@@ -212,6 +212,11 @@ bench: all	## Teal beside HAProxy, nginx and a bare relay: CPU, latency, memory,
 	$(Q)tools/install-deps build bench
 	$(Q)bench/run
 
+bench-parse: $(call libs_of,proto)	## HTTP/1 heads: nanoseconds beside Debian's http-parser
+	$(Q)tools/install-deps build bench
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $(OUT)/parse bench/parse.c $(call libs_of,proto) -lhttp_parser -lm
+	$(Q)$(OUT)/parse
+
 ## Check
 
 layers:	## no file includes upward or sideways
@@ -252,5 +257,5 @@ clean:	## remove build/
 
 help:	## this list
 	@awk -F '[:\t]+' '/^## /{ printf "%s%s\n", n++ ? "\n" : "", substr($$0, 4) } \
-		/^[a-z0-9-]+:.*\t## /{ t = $$1; sub(/.*\t## /, ""); printf "  make %-10s %s\n", t, $$0 }' Makefile
+		/^[a-z0-9-]+:.*\t## /{ t = $$1; sub(/.*\t## /, ""); printf "  make %-11s %s\n", t, $$0 }' Makefile
 	@printf '\nVariables: V=1 CC=clang BUILD=dir VARIANT=release|debug|asan|tsan|coverage PREFIX DESTDIR\n'

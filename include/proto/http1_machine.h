@@ -28,6 +28,7 @@ enum http1_state {
 #define C_TOKEN 1	/* RFC 9110 section 5.6.2: method and header name */
 #define C_TARGET 2	/* visible ASCII but '#': a fragment is never sent */
 #define C_VALUE 4	/* visible, space, tab, obs-text */
+#define C_HOST 8	/* RFC 3986: unreserved / sub-delims */
 extern const unsigned char http1_class[256];
 
 typedef enum http1_verdict http1_parse_fn(struct http1_head *h, const char *p, size_t end);

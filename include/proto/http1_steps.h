@@ -36,11 +36,18 @@ is_blank(unsigned char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The next header, whose name and value are known. */
+/* The names met so far; apart from the head, so that a run of lines keeps them
+ * in registers. */
+struct met {
+	uint64_t seen, repeated, aliases;
+};
+
+/* Header i, whose name and value are known. */
 static inline PATH void
-add(struct http1_head *h, const unsigned char *p, struct http1_slice name, struct http1_slice value)
+add(struct http1_head *h, unsigned i, struct met *met, const unsigned char *p, struct http1_slice name,
+    struct http1_slice value)
 {
-	struct http1_header *header = &h->headers[h->header_count];
+	struct http1_header *header = &h->headers[i];
 	enum http1_name alias, id = http1_name_of((const char *)p + name.at, name.n, &alias);
 	uint64_t bit = HTTP1_BIT(id);
 
@@ -49,13 +56,25 @@ add(struct http1_head *h, const unsigned char *p, struct http1_slice name, struc
 	header->id = (uint8_t)id;
 	header->alias = (uint8_t)alias;
 	header->flags = 0;
-	if (h->seen & bit)
-		h->repeated |= bit;
-	else
-		h->first[id] = (uint8_t)h->header_count;
-	h->seen |= bit;
-	h->aliases |= HTTP1_BIT(alias);
-	h->header_count++;
+	if (!(met->seen & bit))
+		h->first[id] = (uint8_t)i;
+	met->repeated |= met->seen & bit;
+	met->seen |= bit;
+	met->aliases |= HTTP1_BIT(alias);
+}
+
+static inline PATH struct met
+met_in(const struct http1_head *h)
+{
+	return (struct met){ h->seen, h->repeated, h->aliases };
+}
+
+static inline PATH void
+met_out(struct http1_head *h, const struct met *met)
+{
+	h->seen = met->seen;
+	h->repeated = met->repeated;
+	h->aliases = met->aliases;
 }
 
 /* The steps.  Each returns false when the bytes are used up or wrong;
@@ -241,6 +260,7 @@ step_pad(struct http1_head *h, const unsigned char *p, size_t end)
 static PATH bool
 step_value(struct http1_head *h, const unsigned char *p, size_t end)
 {
+	struct met met = met_in(h);
 	size_t from = h->at, i;
 
 	h->at = i = scan_value(p, h->at, end);
@@ -252,7 +272,9 @@ step_value(struct http1_head *h, const unsigned char *p, size_t end)
 		return false;
 	if (p[h->at] != '\r')
 		return http1_bad_byte(h, p[h->at], HTTP1_VALUE_BAD);
-	add(h, p, h->headers[h->header_count].name, piece(h, h->value_end));
+	add(h, h->header_count, &met, p, h->headers[h->header_count].name, piece(h, h->value_end));
+	met_out(h, &met);
+	h->header_count++;
 	h->at++;
 	h->state = S_VALUE_LF;
 	return true;
@@ -367,8 +389,10 @@ static inline PATH void
 fast_lines(struct http1_head *h, const unsigned char *p, size_t end)
 {
 	size_t at = h->at, colon, from, to, stop;
+	unsigned n = h->header_count, most = h->limits.headers;
+	struct met met = met_in(h);
 
-	while (end - at >= 2 && h->header_count < h->limits.headers) {
+	while (end - at >= 2 && n < most && p[at] != '\r') {
 		colon = scan_token(p, at, end);
 		if (colon == at || colon == end || p[colon] != ':')
 			break;
@@ -379,10 +403,12 @@ fast_lines(struct http1_head *h, const unsigned char *p, size_t end)
 			break;
 		for (to = stop; to > from && is_blank(p[to - 1]); to--)
 			continue;
-		add(h, p, (struct http1_slice){ (uint32_t)at, (uint32_t)(colon - at) },
+		add(h, n++, &met, p, (struct http1_slice){ (uint32_t)at, (uint32_t)(colon - at) },
 		    (struct http1_slice){ (uint32_t)from, (uint32_t)(to - from) });
 		at = stop + 2;
 	}
+	met_out(h, &met);
+	h->header_count = n;
 	h->at = at;
 	if (end - at >= 2 && p[at] == '\r' && p[at + 1] == '\n') {
 		h->at += 2;

@@ -5,21 +5,25 @@
 #include "base/check.h"
 #include "proto/http1_machine.h"
 
+#define L (C_TOKEN | C_TARGET | C_VALUE | C_HOST)	/* letters, digits and their like */
 #define T (C_TOKEN | C_TARGET | C_VALUE)
+#define H (C_TARGET | C_VALUE | C_HOST)
 #define V (C_TARGET | C_VALUE)
 #define O C_VALUE
 const unsigned char http1_class[256] = {
-	['\t'] = O, [' '] = O, ['!'] = T, ['"'] = V, ['#'] = C_TOKEN | O, ['$'] = T, ['%'] = T, ['&'] = T,
-	['\''] = T, ['('] = V, [')'] = V, ['*'] = T, ['+'] = T, [','] = V, ['-'] = T, ['.'] = T, ['/'] = V,
-	['0' ... '9'] = T, [':'] = V, [';'] = V, ['<'] = V, ['='] = V, ['>'] = V,
+	['\t'] = O, [' '] = O, ['!'] = L, ['"'] = V, ['#'] = C_TOKEN | O, ['$'] = L, ['%'] = T, ['&'] = L,
+	['\''] = L, ['('] = H, [')'] = H, ['*'] = L, ['+'] = L, [','] = H, ['-'] = L, ['.'] = L, ['/'] = V,
+	['0' ... '9'] = L, [':'] = V, [';'] = H, ['<'] = V, ['='] = H, ['>'] = V,
 	['?'] = V, ['@'] = V,
-	['A' ... 'Z'] = T,
-	['['] = V, ['\\'] = V, [']'] = V, ['^'] = T, ['_'] = T, ['`'] = T,
-	['a' ... 'z'] = T,
-	['{'] = V, ['|'] = T, ['}'] = V, ['~'] = T,
+	['A' ... 'Z'] = L,
+	['['] = V, ['\\'] = V, [']'] = V, ['^'] = T, ['_'] = L, ['`'] = T,
+	['a' ... 'z'] = L,
+	['{'] = V, ['|'] = T, ['}'] = V, ['~'] = L,
 	[0x80 ... 0xff] = O,
 };
+#undef L
 #undef T
+#undef H
 #undef V
 #undef O
 

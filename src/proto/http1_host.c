@@ -4,19 +4,12 @@
 
 #include "base/check.h"
 #include "proto/http1_host.h"
+#include "proto/http1_machine.h"
 
 static bool
 is_hex(char c)
 {
 	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
-}
-
-/* unreserved / sub-delims (RFC 3986 section 2.3, 2.2). */
-static bool
-is_reg_name(char c)
-{
-	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-	       (c != '\0' && strchr("-._~!$&'()*+,;=", c) != NULL);
 }
 
 static bool
@@ -60,7 +53,7 @@ read_name(struct str text, struct http1_host *out)
 	for (size_t i = 0; i < text.n; i++) {
 		char c = text.p[i];
 
-		if (!is_reg_name(c) &&
+		if (!(http1_class[(unsigned char)c] & C_HOST) &&
 		    (c != '%' || text.n - i < 3 || !is_hex(text.p[i + 1]) || !is_hex(text.p[i + 2])))
 			return false;
 		out->name[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
