@@ -118,7 +118,8 @@ on_name(http_parser *p, const char *at, size_t n)
 static void
 other(const struct subject *s)
 {
-	static const http_parser_settings settings = { .on_url = on_data, .on_header_field = on_name,
+	static const http_parser_settings settings = { .on_url = on_data,
+						       .on_header_field = on_name,
 						       .on_header_value = on_data };
 	http_parser p;
 
