@@ -4,8 +4,8 @@
  *	round_robin	smooth: in turn, the heavier more often, never in bursts
  *	least_conn	whoever has the fewest connections for its weight, over
  *			all workers
- *	p2c		the better of two drawn by weight: nearly that, without
- *			looking at all of them
+ *	p2c		the better of two, one drawn by weight and one in turn:
+ *			nearly that, without looking at all of them
  *	source_hash	by the client's address (model/maglev.h); who cannot get
  *			its own goes where rendezvous hashing says, so that no
  *			other client moves

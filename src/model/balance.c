@@ -67,11 +67,10 @@ fits(const struct snapshot_color *sc, unsigned i, const struct balance_ask *ask)
 
 /* -- at random --------------------------------------------------------------- */
 
-/* One at random, the heavier more often. */
+/* Whose part of the sum of weights `at` lies in. */
 static unsigned
-draw(const struct snapshot_color *sc, uint64_t *random)
+owner(const struct snapshot_color *sc, uint64_t at)
 {
-	uint64_t at = random_next(random) % sc->sums[sc->n - 1];
 	unsigned low = 0, high = sc->n - 1;
 
 	while (low < high) {
@@ -83,6 +82,23 @@ draw(const struct snapshot_color *sc, uint64_t *random)
 			low = middle + 1;
 	}
 	return low;
+}
+
+/* One at random, the heavier more often. */
+static unsigned
+draw(const struct snapshot_color *sc, uint64_t *random)
+{
+	return owner(sc, random_next(random) % sc->sums[sc->n - 1]);
+}
+
+/* One in turn, the heavier more often: steps of the golden section visit every
+ * part of the sum as evenly as can be. */
+static unsigned
+step(const struct snapshot_color *sc, struct balance_round *r)
+{
+	uint64_t at = r->turn++ * UINT64_C(0x9e3779b97f4a7c15);
+
+	return owner(sc, (uint64_t)(((unsigned __int128)at * sc->sums[sc->n - 1]) >> 64));
 }
 
 /* One that fits, for who has tried others before.  At random, because a turn
@@ -236,10 +252,13 @@ take_least(const struct snapshot_color *sc, struct balance_round *r, const struc
 	return NULL;
 }
 
+/* One of the two is drawn, the other has its turn.  Were both drawn, among many
+ * backends some would be forgotten for long; so each is looked at as often as
+ * it is due, and the one that has too little takes its share back. */
 static uint32_t
-better_of_two(const struct snapshot_color *sc, const struct balance_ask *ask)
+better_of_two(const struct snapshot_color *sc, struct balance_round *r, const struct balance_ask *ask)
 {
-	unsigned a = draw(sc, ask->random), b = a;
+	unsigned a = step(sc, r), b = a;
 	bool a_fits, b_fits;
 
 	for (int i = 0; i < DRAWS && b == a; i++)
@@ -306,7 +325,7 @@ choose(const struct snapshot_color *sc, struct balance_round *r, const struct ba
 	case BALANCE_LEAST_CONN:
 		return least(sc, r, ask, &held);
 	case BALANCE_P2C:
-		found = better_of_two(sc, ask);
+		found = better_of_two(sc, r, ask);
 		return found != NONE ? found : least(sc, r, ask, &held);
 	case BALANCE_SOURCE_HASH:
 		if (ask->source == NULL || sc->maglev == NULL)
