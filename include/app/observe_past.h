@@ -16,12 +16,6 @@ struct past_point {
 	uint32_t rate[COLORS];	/* begun in the second before, in tenths per second */
 };
 
-/* Counters since the start, as last sampled. */
-struct past_totals {
-	uint64_t begun[COLORS], in[COLORS], out[COLORS];
-	uint64_t failed;	/* ended badly, the drain's cuts not counted */
-};
-
 /* Per second, between the last two samples. */
 struct past_rates {
 	double begun[COLORS], in[COLORS], out[COLORS];
@@ -30,7 +24,7 @@ struct past_rates {
 
 struct past_service {
 	struct past_point points[PAST_POINTS];	/* a ring: see past_point() */
-	struct past_totals totals;
+	struct service_totals totals;	/* as last sampled */
 	struct past_rates rates;
 };
 

@@ -9,15 +9,15 @@
 
 /* Writes the members of the reply to `status`, behind "ok": the services (only
  * the one given unless NULL, and only those that rights let read unless NULL),
- * the store, and teald itself. */
+ * without their backends when brief; the store, and teald itself. */
 void
-status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights);
+status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights, bool brief);
 
 /* The store as the member "store". */
 void status_store_json(struct json *j, const struct control *c);
 
-/* One service as an object; key is NULL for an element of an array. */
-void status_service_json(struct json *j, const char *key, const struct entry *e);
+/* One service as an object, its backends left out when brief; key is NULL for an element of an array. */
+void status_service_json(struct json *j, const char *key, const struct entry *e, bool brief);
 
 /* Seconds until a drain cuts what is left, at least 0; NULL drain or one that
  * waits for ever: null. */

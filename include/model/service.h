@@ -55,6 +55,13 @@ void service_free(struct service **sp);
 uint64_t service_connections(const struct service *s, enum entrance entrance, enum color color);
 /* Connections that ended so since the start. */
 uint64_t service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending);
+/* Counters of the main entrance since the start, over workers. */
+struct service_totals {
+	uint64_t begun[COLORS];	/* connections, the refused not counted */
+	uint64_t in[COLORS], out[COLORS];	/* bytes from and to clients */
+	uint64_t failed;	/* ended badly or refused; what drains and the stop cut is not */
+};
+void service_totals(const struct service *s, struct service_totals *out);
 /* Clients that wait for a place. */
 uint64_t service_waiting(const struct service *s);
 /* The color's table for source_hash, made when first asked for; borrowed.

@@ -65,8 +65,9 @@ enum admin_option {
 	ADMIN_OPT_REASON,
 	ADMIN_OPT_FORCE,
 	ADMIN_OPT_LAST,
+	ADMIN_OPT_BRIEF,
 };
-#define ADMIN_OPTIONS (ADMIN_OPT_LAST + 1)
+#define ADMIN_OPTIONS (ADMIN_OPT_BRIEF + 1)
 
 enum admin_option_kind {
 	ADMIN_KIND_FLAG,	/* no value */
@@ -116,7 +117,7 @@ struct admin_request {
 	bool has_wait_healthy, has_timeout, has_drain;
 	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
 	struct str reason;	/* empty: none given */
-	bool force;
+	bool force, brief;
 	bool has_last;
 	unsigned last;
 	bool on;	/* maintenance on */

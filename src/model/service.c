@@ -133,6 +133,28 @@ service_ended(const struct service *s, enum entrance entrance, enum color color,
 	return sum;
 }
 
+void
+service_totals(const struct service *s, struct service_totals *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned i = 0; i < s->n_tallies; i++)
+		for (int color = GREEN; color < COLORS; color++) {
+			const struct tally_color *c = &s->tallies[i].colors[ENTRANCE_MAIN][color];
+
+			out->begun[color] += tally_read(&c->active);
+			out->in[color] += tally_read(&c->bytes_in);
+			out->out[color] += tally_read(&c->bytes_out);
+			for (enum ending e = 0; (int)e < ENDINGS; e++) {
+				uint64_t n = tally_read(&c->ended[e]);
+
+				if (!ending_is_refusal(e))
+					out->begun[color] += n;
+				if (ending_is_error(e) && e != END_DRAINED && e != END_STOP)
+					out->failed += n;
+			}
+		}
+}
+
 uint64_t
 service_waiting(const struct service *s)
 {

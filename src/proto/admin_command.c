@@ -165,6 +165,7 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_REASON:
 	case ADMIN_OPT_FORCE:
 	case ADMIN_OPT_LAST:
+	case ADMIN_OPT_BRIEF:
 		break;
 	}
 	CHECK(!"an option of seconds without a place");
@@ -233,7 +234,10 @@ take_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
 		return fail(p, E_USAGE, "--%s needs a value: --%s=%s", o->key, o->key, o->value);
 	switch (o->kind) {
 	case ADMIN_KIND_FLAG:
-		p->out->force = true;
+		if (o->option == ADMIN_OPT_BRIEF)
+			p->out->brief = true;
+		else
+			p->out->force = true;
 		return OK;
 	case ADMIN_KIND_EXPECT:
 		return take_expect(p, opt->value);

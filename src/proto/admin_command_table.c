@@ -27,11 +27,14 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"skip the health gate; nothing else is skipped" },
 	[ADMIN_OPT_LAST] = { ADMIN_OPT_LAST, "last", ADMIN_KIND_COUNT, "N",
 		"only the newest N" },
+	[ADMIN_OPT_BRIEF] = { ADMIN_OPT_BRIEF, "brief", ADMIN_KIND_FLAG, NULL,
+		"without the single backends" },
 };
 
 /*	      word, arguments, right, min, max, options, required, changes, built */
 static const struct admin_command_info commands[ADMIN_COMMANDS] = {
-	[ADMIN_STATUS] = { ADMIN_STATUS, "status", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
+	[ADMIN_STATUS] = { ADMIN_STATUS, "status", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1,
+		BIT(ADMIN_OPT_BRIEF), 0,
 		false, true, "services, colors, backends, epochs, drains, store",
 		"With a service: its colors and every backend in detail.\n" },
 	[ADMIN_ACTIVE] = { ADMIN_ACTIVE, "active", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,

@@ -362,7 +362,7 @@ changed_services(struct feed *f, struct json *j)
 			continue;
 		f->seen[i].settled = h;
 		snprintf(key, sizeof(key), "%zu", i);
-		status_service_json(j, key, &c->entries[i]);
+		status_service_json(j, key, &c->entries[i], false);
 	}
 	json_object_end(j);
 }
@@ -433,7 +433,7 @@ feed_snapshot(struct feed *f)
 		json_array(&j, "services");
 		for (size_t i = 0; i < c->n; i++) {
 			json_object(&j, NULL);
-			status_service_json(&j, "service", &c->entries[i]);
+			status_service_json(&j, "service", &c->entries[i], false);
 			read_numbers(f, i, &n);
 			numbers_json(&j, "numbers", &n);
 			history_json(&j, f->past, i);

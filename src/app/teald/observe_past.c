@@ -8,28 +8,6 @@
 
 /* -- samples ---------------------------------------------------------------- */
 
-static void
-read_totals(const struct service *s, struct past_totals *t)
-{
-	memset(t, 0, sizeof(*t));
-	for (unsigned i = 0; i < s->n_tallies; i++)
-		for (int color = GREEN; color < COLORS; color++) {
-			const struct tally_color *c = &s->tallies[i].colors[ENTRANCE_MAIN][color];
-
-			t->begun[color] += tally_read(&c->active);
-			t->in[color] += tally_read(&c->bytes_in);
-			t->out[color] += tally_read(&c->bytes_out);
-			for (enum ending e = 0; (int)e < ENDINGS; e++) {
-				uint64_t n = tally_read(&c->ended[e]);
-
-				if (!ending_is_refusal(e))
-					t->begun[color] += n;
-				if (ending_is_error(e) && e != END_DRAINED && e != END_STOP)
-					t->failed += n;
-			}
-		}
-}
-
 /* The workers add while we read, one counter after the other. */
 static double
 rate(uint64_t now, uint64_t before, double seconds)
@@ -49,9 +27,9 @@ sample_service(struct past *p, size_t i, double seconds, unsigned points)
 	const struct service *s = p->control->entries[i].service;
 	struct past_service *v = &p->services[i];
 	struct past_point point;
-	struct past_totals now;
+	struct service_totals now;
 
-	read_totals(s, &now);
+	service_totals(s, &now);
 	for (int color = GREEN; color < COLORS; color++) {
 		v->rates.begun[color] = rate(now.begun[color], v->totals.begun[color], seconds);
 		v->rates.in[color] = rate(now.in[color], v->totals.in[color], seconds);
@@ -313,7 +291,7 @@ past_open(struct past *p, struct control *c)
 	*p = (struct past){ .control = c, .sampled = clock_now(), .sampled_us = clock_wall_us() };
 	p->services = must_array(c->n + 1, sizeof(*p->services));
 	for (size_t i = 0; i < c->n; i++)
-		read_totals(c->entries[i].service, &p->services[i].totals);
+		service_totals(c->entries[i].service, &p->services[i].totals);
 	if (c->life != LIFE_STARTING)
 		remember_before(p);
 	p->listener.hear = past_on_event;

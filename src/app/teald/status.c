@@ -55,7 +55,7 @@ backends_json(struct json *j, const struct service *s, enum color color)
 }
 
 static void
-color_json(struct json *j, const struct entry *e, enum color color)
+color_json(struct json *j, const struct entry *e, enum color color, const struct service_totals *totals, bool brief)
 {
 	const struct service *s = e->service;
 
@@ -66,7 +66,11 @@ color_json(struct json *j, const struct entry *e, enum color color)
 	json_u64(j, "healthy", service_healthy(s, color));
 	json_u64(j, "total", s->colors[color].n);
 	json_u64(j, "needed", service_needed(s, color));
-	backends_json(j, s, color);
+	json_u64(j, "connections_total", totals->begun[color]);
+	json_u64(j, "bytes_in", totals->in[color]);
+	json_u64(j, "bytes_out", totals->out[color]);
+	if (!brief)
+		backends_json(j, s, color);
 	json_object_end(j);
 }
 
@@ -134,12 +138,14 @@ text_or_null(const char *text)
 }
 
 void
-status_service_json(struct json *j, const char *key, const struct entry *e)
+status_service_json(struct json *j, const char *key, const struct entry *e, bool brief)
 {
 	const struct service *s = e->service;
 	const struct service_config *config = s->config;
 	const struct record *r = &s->record;
+	struct service_totals totals;
 
+	service_totals(s, &totals);
 	json_object(j, key);
 	json_cstr(j, "name", config->name);
 	json_cstr(j, "mode", mode_word(config->mode));
@@ -158,10 +164,12 @@ status_service_json(struct json *j, const char *key, const struct entry *e)
 	json_u64(j, "max_connections", config->max_connections);
 	json_u64(j, "connections",
 		 service_connections(s, ENTRANCE_MAIN, GREEN) + service_connections(s, ENTRANCE_MAIN, BLUE));
+	json_u64(j, "waiting", service_waiting(s));
+	json_u64(j, "failed_total", totals.failed);
 	drain_json(j, e);
 	json_object(j, "colors");
-	color_json(j, e, GREEN);
-	color_json(j, e, BLUE);
+	color_json(j, e, GREEN, &totals, brief);
+	color_json(j, e, BLUE, &totals, brief);
 	json_object_end(j);
 	json_object_end(j);
 }
@@ -182,8 +190,9 @@ status_store_json(struct json *j, const struct control *c)
 }
 
 void
-status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights)
+status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights, bool brief)
 {
+	char host[RECORD_NAME + 1] = "";
 	const char *reason = NULL;
 	bool ready = control_ready(c, &reason);
 
@@ -193,10 +202,13 @@ status_json(struct json *j, const struct control *c, const struct entry *only, c
 
 		if ((only == NULL || only == e) &&
 		    (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, e->service->config->name)))
-			status_service_json(j, NULL, e);
+			status_service_json(j, NULL, e, brief);
 	}
 	json_array_end(j);
 	status_store_json(j, c);
+	if (gethostname(host, sizeof(host) - 1) != 0)
+		host[0] = '\0';
+	json_cstr(j, "host", host);
 	json_cstr(j, "version", teal_version());
 	json_bool(j, "ready", ready);
 	json_cstr(j, "not_ready", ready ? NULL : reason);

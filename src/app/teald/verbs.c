@@ -23,7 +23,7 @@ run_status(struct command *cmd)
 	struct json j;
 
 	command_ok(&j, &text);
-	status_json(&j, cmd->admin->control, cmd->entry, cmd->rights);
+	status_json(&j, cmd->admin->control, cmd->entry, cmd->rights, cmd->request.brief);
 	command_done(cmd, &j);
 }
 
