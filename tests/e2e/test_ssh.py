@@ -2,6 +2,7 @@
 ssh and sshd, with and without the forced command for keys of machines."""
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from helpers import scale
 from helpers.scripted import Scripted
 from helpers.sshd import USER, Sshd
+from helpers.terminal import Terminal
 
 TEALCTL = str(scale.BUILD / "tealctl")
 
@@ -174,6 +176,20 @@ def test_it_looks_as_if_teald_were_here(lb):
     steps = [l.split("\t")[0] for l in p.stdout.splitlines()]
     assert [x for x in steps if x != "draining"] == ["checked", "committed", "applied", "drained", "flipped"]
     assert lb.connect().peer == "blue" and lb.status()["changed_by"] == USER
+
+
+def test_watching_from_afar(lb, sshd, closing):
+    p = lb.ssh("top", "--interval=0.1")
+    assert (p.returncode, p.stderr) == (0, "")
+    assert re.fullmatch(r"top\tweb\ttcp\tgreen\t1\t1\t1\t0\t0.0\t.*\tunlocked\n", p.stdout)
+    t = closing.add(Terminal(TEALCTL, "-s", lb.url, "top", "--interval=0.2", env=clean_env(sshd.env)))
+    t.until("> web", "● green")
+    lb.ok("flip", "web", "blue")
+    t.until("■ blue")
+    t.press("\r")
+    t.until("web (tcp): blue is active", lb.blue.address)
+    lb.stop()
+    assert t.end() == 9 and "teald closed the connection" in t.text
 
 
 def test_json_is_what_teald_said(lb):

@@ -55,7 +55,11 @@ a_flip_with_nothing_has_the_defaults(void **state)
 		     req.has_drain || req.force || req.has_last);
 	assert_int_equal(req.reason.n + req.expect_color.n + req.topic.n + req.pool.n, 0);
 	/* Nothing is left of the flip before. */
+	assert_int_equal(parse("status --brief"), OK);
+	assert_true(req.brief && !req.force);
+	assert_int_equal(parse("active shop --brief"), E_USAGE);
 	assert_int_equal(parse("flip shop green --force --reason=x"), OK);
+	assert_true(req.force && !req.brief);
 	assert_int_equal(parse("flip shop green"), OK);
 	assert_false(req.force);
 	assert_int_equal(req.reason.n, 0);

@@ -150,6 +150,10 @@ shows_each_backend(void **state)
 	assert_int_equal(NUMBER_AT(o, "services.0.colors.blue.connections"), 7);
 	assert_int_equal(NUMBER_AT(o, "services.0.colors.blue.preview_connections"), 2);
 	assert_int_equal(NUMBER_AT(o, "services.0.connections"), 7);
+	/* What is open has begun. */
+	assert_int_equal(NUMBER_AT(o, "services.0.colors.blue.connections_total"), 7);
+	assert_int_equal(NUMBER_AT(o, "services.0.colors.blue.bytes_in"), 0);
+	assert_int_equal(NUMBER_AT(o, "services.0.failed_total"), 0);
 	json_decref(o);
 	atomic_store(&b->connections, 0);
 }
@@ -179,6 +183,7 @@ shows_lock_and_drain(void **state)
 	assert_true(json_number_value(at(o, "services.0.drain.deadline_in")) > 11.0);
 	assert_true(json_is_true(at(o, "services.0.colors.blue.draining")));
 	assert_true(json_is_false(at(o, "services.0.colors.green.draining")));
+	assert_null(at(o, "services.0.colors.green.backends"));	/* it was to be brief */
 	json_decref(o);
 	r->lock.on = false;
 }

@@ -14,8 +14,19 @@ enum options_task {
 	OPTIONS_HELP,	/* print text; nothing is sent */
 };
 
+/* Asked for again and again, and how it is shown. */
+enum options_view {
+	VIEW_ONCE,
+	VIEW_WATCH,	/* status --watch */
+	VIEW_TOP,
+};
+
 struct options {
 	enum options_task task;
+	enum options_view view;
+	double interval;	/* seconds between two readings of a view */
+	unsigned sort;	/* of top: enum top_sort */
+	const char *filter;	/* of top: "" for all; borrowed */
 	const char *socket;	/* borrowed from argv or the environment */
 	bool json;
 	bool no_color;

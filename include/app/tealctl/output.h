@@ -51,6 +51,11 @@ void output_line(struct output *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void output_pending(struct output *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Ends a pending line, before something goes to stderr. */
 void output_settle(struct output *o);
+/* "tealctl: " and a sentence, to stderr, made safe. */
+void output_complain(struct output *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* A line of JSON to stdout as it came, but for characters a terminal may take as
+ * an order: JSON has them inside strings only, where an escape means the same. */
+void output_raw(struct str line);
 /* Words in color, where there are colors.  Literals only. */
 const char *output_on(const struct output *o, enum style style);
 const char *output_off(const struct output *o, enum style style);

@@ -5,6 +5,7 @@
 #include "app/tealctl/options.h"
 #include "app/tealctl/output.h"
 #include "app/tealctl/talk.h"
+#include "app/tealctl/watch.h"
 
 static int
 refuse(enum err e, const char *sentence)
@@ -28,7 +29,7 @@ run(const struct options *o)
 		return 0;
 	}
 	output_init(&out, o->no_color);
-	return talk(o, &out);
+	return o->view != VIEW_ONCE ? watch(o, &out) : talk(o, &out);
 }
 
 int

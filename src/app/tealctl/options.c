@@ -5,10 +5,15 @@
 #include <stdlib.h>
 
 #include "app/tealctl/options.h"
+#include "app/tealctl/top.h"
 #include "base/version.h"
 
 #define DEFAULT_SOCKET "/run/teal/admin.sock"
 #define WORDS_MAX (ADMIN_ARGS_MAX + ADMIN_OPTS_MAX + 2)
+
+#define TOP_USAGE "top [--interval=SEC] [--sort=KEY] [FILTER]"
+#define INTERVAL_MIN 0.1
+#define INTERVAL_MAX 86400.0
 
 struct words {
 	size_t n;
@@ -146,12 +151,120 @@ make_line(struct options *o, const struct words *w, struct why *why)
 	return OK;
 }
 
+/* -- what is watched -------------------------------------------------------- */
+
+static enum err
+take_interval(struct options *o, const char *option, const char *value, struct why *why)
+{
+	if (!str_to_seconds(str_from(value), &o->interval) || o->interval < INTERVAL_MIN || o->interval > INTERVAL_MAX)
+		return why_set(why, E_USAGE, "%s=%.40s: not a number of seconds from %g to %g", option, value, INTERVAL_MIN,
+			       INTERVAL_MAX);
+	return OK;
+}
+
+/* --watch[=SEC] of status; teald knows nothing of it. */
+static enum err
+take_watch(struct options *o, struct words *w, struct why *why)
+{
+	size_t n = 1;
+	enum err e;
+
+	for (size_t i = 1; i < w->n; i++) {
+		const char *word = w->word[i];
+
+		if (w->literal[i] || strncmp(word, "--watch", 7) != 0 || (word[7] != '\0' && word[7] != '=')) {
+			w->literal[n] = w->literal[i];
+			w->word[n++] = w->word[i];
+			continue;
+		}
+		o->view = VIEW_WATCH;
+		if (word[7] == '=' && (e = take_interval(o, "--watch", word + 8, why)) != OK)
+			return e;
+	}
+	w->n = n;
+	return OK;
+}
+
+/* The value of an option that stands in this word or, behind it, in the next;
+ * NULL when the word is another. */
+static const char *
+value_of(const struct words *w, size_t *i, const char *option)
+{
+	const char *word = w->word[*i];
+	size_t n = strlen(option);
+
+	if (w->literal[*i] || strncmp(word, option, n) != 0)
+		return NULL;
+	if (word[n] == '=')
+		return word + n + 1;
+	return word[n] == '\0' && *i + 1 < w->n ? w->word[++*i] : NULL;
+}
+
+/* top [--interval=SEC] [--sort=KEY] [FILTER]: on the wire it is a status. */
+static enum err
+take_top(struct options *o, struct words *w, struct why *why)
+{
+	static char status[] = "status", brief[] = "--brief";
+	enum top_sort sort = TOP_BY_ORDER;
+	enum err e;
+
+	o->view = VIEW_TOP;
+	for (size_t i = 1; i < w->n; i++) {
+		const char *word = w->word[i], *value;
+
+		if ((value = value_of(w, &i, "--interval")) != NULL) {
+			if ((e = take_interval(o, "--interval", value, why)) != OK)
+				return e;
+		} else if ((value = value_of(w, &i, "--sort")) != NULL) {
+			if (!top_sort_from_word(value, &sort))
+				return why_set(why, E_USAGE,
+					       "--sort=%.40s: it is order, name, trouble, connections, new, out or changed",
+					       value);
+			o->sort = sort;
+		} else if (!w->literal[i] && strncmp(word, "--", 2) == 0) {
+			return why_set(why, E_USAGE, "top: unknown option %.40s; usage: " TOP_USAGE, word);
+		} else if (o->filter[0] != '\0') {
+			return why_set(why, E_USAGE, "top: one filter is enough; usage: " TOP_USAGE);
+		} else {
+			o->filter = word;
+		}
+	}
+	w->word[0] = status;
+	w->word[1] = brief;
+	w->literal[1] = false;
+	w->n = 2;
+	return OK;
+}
+
+static enum err
+take_view(struct options *o, struct words *w, struct why *why)
+{
+	if (strcmp(w->word[0], "top") == 0)
+		return take_top(o, w, why);
+	return strcmp(w->word[0], "status") == 0 ? take_watch(o, w, why) : OK;
+}
+
+static void
+put_top_help(struct buf *out)
+{
+	buf_printf(out, "Usage: tealctl " TOP_USAGE "\n\n"
+			"top: the services and what moves, live.\n"
+			"Per color: backends up, connections, new ones per second, bytes to clients.  On a\n"
+			"terminal h lists the keys; in a pipe it is a line for each service, of what moved\n"
+			"in one interval.\n\n"
+			"Options:\n"
+			"  --interval=SEC\n      between two readings (default: 1)\n"
+			"  --sort=KEY\n      order (default), name, trouble, connections, new, out or changed\n\n"
+			"Needs the right: read.\n");
+}
+
 static void
 put_help(struct buf *out)
 {
 	buf_printf(out, "Usage: tealctl [-s SOCKET] [--json] [--no-color] COMMAND ...\n\n"
 			"Commands teald, the load balancer.\n\nCommands:\n");
 	admin_command_list(out);
+	buf_printf(out, "  %-12s %s\n", "top", "the services and what moves, live");
 	buf_printf(out, "\nOptions:\n"
 			"  -s, --socket=SOCKET  teald's admin socket (default: $TEAL_SOCKET, else\n"
 			"                       " DEFAULT_SOCKET "), or\n"
@@ -189,9 +302,15 @@ make_help(struct options *o, const struct words *w, const char *topic, struct wh
 		put_help(&o->text);
 		return OK;
 	}
+	if (strcmp(topic, "top") == 0) {
+		put_top_help(&o->text);
+		return OK;
+	}
 	if ((info = admin_command_find(str_from(topic))) == NULL)
 		return why_set(why, E_USAGE, "unknown command \"%.40s\"; tealctl --help lists them", topic);
 	admin_command_help(&o->text, info, "tealctl");
+	if (info->command == ADMIN_STATUS)
+		buf_printf(&o->text, "\nOf tealctl:\n  --watch[=SEC]\n      again every SEC (1) until it is ended\n");
 	return OK;
 }
 
@@ -202,7 +321,7 @@ options_parse(struct options *o, int argc, char **argv, struct why *why)
 	const char *env = getenv("TEAL_SOCKET");
 	enum err e;
 
-	*o = (struct options){ .task = OPTIONS_RUN };
+	*o = (struct options){ .task = OPTIONS_RUN, .interval = 1, .filter = "" };
 	o->socket = env != NULL && *env != '\0' ? env : DEFAULT_SOCKET;
 	buf_init(&o->text, 16384);
 	if ((e = sort_words(o, argc, argv, &w, why)) != OK)
@@ -211,7 +330,10 @@ options_parse(struct options *o, int argc, char **argv, struct why *why)
 		return make_help(o, &w, w.n > 0 ? w.word[0] : NULL, why);
 	if (w.n == 0)
 		return why_set(why, E_USAGE, "no command; tealctl --help lists them");
-	if ((e = make_line(o, &w, why)) != OK ||
+	/* `help top` is no line for teald either. */
+	if (w.n == 2 && strcmp(w.word[0], "help") == 0 && strcmp(w.word[1], "top") == 0)
+		return make_help(o, &w, "top", why);
+	if ((e = take_view(o, &w, why)) != OK || (e = make_line(o, &w, why)) != OK ||
 	    (e = admin_line_parse(buf_str(&o->text), &o->line, why)) != OK ||
 	    (e = admin_command_parse(&o->line, &o->request, why)) != OK)
 		return e;

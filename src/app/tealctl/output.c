@@ -166,6 +166,44 @@ output_settle(struct output *o)
 	o->pending = false;
 }
 
+void
+output_complain(struct output *out, const char *fmt, ...)
+{
+	char text[4096];
+	struct buf safe;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	output_settle(out);
+	buf_init(&safe, 8 * sizeof(text));
+	text_safe(&safe, str_from(text));
+	fprintf(stderr, "tealctl: %.*s\n", (int)buf_len(&safe), buf_str(&safe).p);
+	buf_free(&safe);
+}
+
+void
+output_raw(struct str line)
+{
+	uint32_t point;
+	size_t len;
+
+	for (size_t i = 0; i < line.n; i += len) {
+		if ((len = utf8_next(line.p + i, line.n - i, &point)) == 0) {
+			len = 1;	/* cannot be: jansson has read it */
+		} else if (point < 0x20) {
+			putchar(' ');
+		} else if (utf8_is_control(point)) {
+			printf("\\u%04x", (unsigned)point);
+		} else {
+			fwrite(line.p + i, 1, len, stdout);
+		}
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
 const char *
 output_on(const struct output *o, enum style style)
 {

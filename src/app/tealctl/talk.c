@@ -2,7 +2,6 @@
  * when teald stops talking half way.  One thread. */
 #include <jansson.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +12,6 @@
 #include "app/tealctl/say.h"
 #include "app/tealctl/talk.h"
 #include "base/clock.h"
-#include "base/utf8.h"
 
 /* A teald that is well answers within milliseconds. */
 #define REACH_SECONDS 5.0
@@ -42,25 +40,6 @@ struct talk {
 
 enum step { STEP_MORE, STEP_DONE, STEP_LOST };
 
-static void complain(struct output *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void
-complain(struct output *out, const char *fmt, ...)
-{
-	char text[4096];
-	struct buf safe;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	output_settle(out);
-	buf_init(&safe, 8 * sizeof(text));
-	text_safe(&safe, str_from(text));
-	fprintf(stderr, "tealctl: %.*s\n", (int)buf_len(&safe), buf_str(&safe).p);
-	buf_free(&safe);
-}
-
 static void
 on_interrupt(int sig)
 {
@@ -82,29 +61,6 @@ patience(const struct talk *t)
 	if (r->command == ADMIN_FLIP || r->command == ADMIN_ROLLBACK)
 		seconds += r->wait_healthy + (r->has_timeout ? r->timeout : APPLIED_SECONDS);
 	return seconds;
-}
-
-/* The line as it came, but for characters a terminal may take as an order:
- * JSON has them inside strings only, where an escape means the same. */
-static void
-print_raw(struct str line)
-{
-	uint32_t point;
-	size_t len;
-
-	for (size_t i = 0; i < line.n; i += len) {
-		if ((len = utf8_next(line.p + i, line.n - i, &point)) == 0) {
-			len = 1;	/* cannot be: jansson has read it */
-		} else if (point < 0x20) {
-			putchar(' ');
-		} else if (utf8_is_control(point)) {
-			printf("\\u%04x", (unsigned)point);
-		} else {
-			fwrite(line.p + i, 1, len, stdout);
-		}
-	}
-	putchar('\n');
-	fflush(stdout);
 }
 
 /* The next object; STEP_LOST with t->lost when there will be none. */
@@ -223,7 +179,7 @@ take_replies(struct talk *t, int *status)
 			step = STEP_LOST;
 		} else {
 			if (t->o->json)
-				print_raw(line);
+				output_raw(line);
 			if (json_at(object, "ok") == NULL) {
 				take_event(t, object);
 			} else {
@@ -268,7 +224,7 @@ greet(struct talk *t, int *status)
 		step = STEP_LOST;
 	} else if (!json_is_true(json_at(object, "ok"))) {
 		if (t->o->json)
-			print_raw(line);
+			output_raw(line);
 		*status = take_last(t, object);
 		step = STEP_DONE;
 	}
@@ -303,7 +259,7 @@ greet_remote(struct talk *t, int *status)
 		return STEP_LOST;
 	if (json_is_boolean(json_at(object, "ok"))) {
 		if (t->o->json)
-			print_raw(line);
+			output_raw(line);
 		*status = take_last(t, object);
 		step = STEP_DONE;
 	} else if (json_is_string(json_at(object, "event")) &&
@@ -320,7 +276,7 @@ greet_remote(struct talk *t, int *status)
 static int
 unreached(struct talk *t)
 {
-	complain(t->out, "%s (%s)", t->lost, t->o->socket);
+	output_complain(t->out, "%s (%s)", t->lost, t->o->socket);
 	return EXIT_UNREACHED;
 }
 
@@ -333,16 +289,16 @@ lost(struct talk *t)
 	if (!t->info->changes)
 		return unreached(t);
 	if (flip && t->applied && t->o->request.wait == ADMIN_WAIT_DRAINED) {
-		complain(t->out, "%s (%s); the flip is applied, the old color may still drain", t->lost,
+		output_complain(t->out, "%s (%s); the flip is applied, the old color may still drain", t->lost,
 			 t->o->socket);
 		return err_exit_status(E_TIMEOUT);
 	}
 	if (flip && t->committed) {
-		complain(t->out, "%s (%s); the flip is stored, but not confirmed: see tealctl status",
+		output_complain(t->out, "%s (%s); the flip is stored, but not confirmed: see tealctl status",
 			 t->lost, t->o->socket);
 		return EXIT_LATE;
 	}
-	complain(t->out, "%s (%s); whether anything changed is unknown: see tealctl status", t->lost,
+	output_complain(t->out, "%s (%s); whether anything changed is unknown: see tealctl status", t->lost,
 		 t->o->socket);
 	return EXIT_UNKNOWN;
 }
@@ -358,11 +314,11 @@ lost_remote(struct talk *t, bool sent)
 	if (status > 0 && status != REMOTE_SSH_FAILED && status != REMOTE_NOT_THERE)
 		return status;
 	if (status == REMOTE_NOT_THERE) {
-		complain(t->out, "there is no tealctl on %s to run", t->remote.where);
+		output_complain(t->out, "there is no tealctl on %s to run", t->remote.where);
 		return EXIT_UNREACHED;
 	}
 	if (status == REMOTE_SSH_FAILED && !sent) {
-		complain(t->out, "ssh did not reach %s, or lost it", t->remote.where);
+		output_complain(t->out, "ssh did not reach %s, or lost it", t->remote.where);
 		return EXIT_UNREACHED;
 	}
 	if (status != 0)
@@ -438,7 +394,7 @@ talk(const struct options *o, struct output *out)
 		/* One's own version is worth knowing then, too. */
 		if (o->request.command == ADMIN_VERSION && !o->json)
 			render_client_version(&t.render);
-		complain(out, "%s", why.text);
+		output_complain(out, "%s", why.text);
 		return e == E_USAGE ? err_exit_status(e) : EXIT_UNREACHED;
 	}
 	status = converse(&t);
