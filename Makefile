@@ -234,6 +234,9 @@ format:	## the house style, in place; FILES="…" for some
 
 ## Ship
 
+# What watches Teal: samples for the programs around it.
+STACK := $(wildcard conf/*.yml conf/*.json conf/fluentd.conf)
+
 install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(COMPLETIONDIR) $(DATADIR) $(UNITDIR) $(CONFDIR) \
 		$(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
@@ -246,6 +249,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 		>$(DESTDIR)$(DATADIR)/teal-forced-command && chmod 755 $(DESTDIR)$(DATADIR)/teal-forced-command
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples
 	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/redis-acl.conf conf/sentinel.conf $(DESTDIR)$(DATADIR)/examples/
+	$(Q)install -m 644 $(STACK) $(DESTDIR)$(DATADIR)/examples/
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
 
 deb: all	## a binary package in build/

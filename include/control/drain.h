@@ -11,6 +11,7 @@ struct drain {
 	enum color color;
 	uint64_t epoch;	/* of the flip that began it */
 	double started, deadline;	/* clock_now(); deadline: when the rest is cut */
+	double due;	/* the first deadline; it does not move when that was missed */
 	uint64_t at_start;	/* connections when it began */
 	uint64_t last_told;	/* remaining, as last reported */
 	double told_at;

@@ -73,7 +73,7 @@ drain_start(struct entry *e, enum color color, double timeout)
 	d->color = color;
 	d->epoch = e->service->record.epoch;
 	d->started = clock_now();
-	d->deadline = d->started + orders.timeout;
+	d->deadline = d->due = d->started + orders.timeout;
 	d->at_start = d->last_told = c->engine->count(c->engine, e->service, color);
 	d->told_at = d->started;
 	d->cut_before = service_ended(e->service, ENTRANCE_MAIN, color, END_DRAINED);

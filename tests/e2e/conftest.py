@@ -7,6 +7,7 @@
 	farm	the same as a process, for load
 	load	many clients, as a process
 	redis	a factory of real Redis servers; proxy: one that stands before it
+	stack	a real Prometheus and Alertmanager on the samples of conf/
 	fleet	a factory of Teals that share one Redis and two backends
 
 Markers: `scales` for stories whose counts grow with TEAL_SOAK=1 (they are
@@ -27,6 +28,7 @@ from helpers.clients import Load
 from helpers.fleet import Fleet
 from helpers.ports import Ports
 from helpers.redis import Proxy, Redis
+from helpers.stack import Stack
 from helpers.teald import Teal, service
 
 
@@ -169,6 +171,14 @@ def redis(ports, closing):
 @pytest.fixture
 def proxy(ports, closing):
     return lambda target: closing.add(Proxy(ports.hold(), target))
+
+
+@pytest.fixture
+def stack(tmp_path, ports):
+    """A running Prometheus and Alertmanager; stack.watch(fleet, address...)."""
+    closing = Closing()
+    yield Stack(tmp_path / "stack", ports, closing)
+    closing.close()
 
 
 @pytest.fixture

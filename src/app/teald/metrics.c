@@ -1,34 +1,16 @@
 /* metrics.c - everything countable, family by family: the format wants all
  * samples of one together.
  * Thread: main; the workers' tallies are summed when somebody asks. */
-#include <stdio.h>
-
-#include "app/metrics.h"
-#include "base/log.h"
-#include "base/version.h"
+#include "app/metrics_parts.h"
+#include "base/clock.h"
 #include "control/drain.h"
-#include "control/hosts.h"
-
-/* Labels never carry anything a client sent: names come from the
- * configuration, words from our own tables. */
-struct labels {
-	struct prom_label list[6];
-	size_t n;
-};
-
-static void
-add(struct labels *l, const char *name, const char *value)
-{
-	CHECK(l->n < ARRAY_LEN(l->list));
-	l->list[l->n++] = (struct prom_label){ name, str_from(value) };
-}
 
 static struct labels
 of_service(const struct service *s)
 {
 	struct labels l = { .n = 0 };
 
-	add(&l, "service", s->config->name);
+	labels_add(&l, "service", s->config->name);
 	return l;
 }
 
@@ -39,23 +21,17 @@ of_color(const struct service *s, enum entrance entrance, enum color color)
 {
 	struct labels l = of_service(s);
 
-	add(&l, "color", color_word(color));
+	labels_add(&l, "color", color_word(color));
 	if (entrance == ENTRANCE_PREVIEW)
-		add(&l, "entrance", "preview");
+		labels_add(&l, "entrance", "preview");
 	return l;
 }
 
 static struct labels
 with(struct labels l, const char *name, const char *value)
 {
-	add(&l, name, value);
+	labels_add(&l, name, value);
 	return l;
-}
-
-static void
-sample(struct prom *p, struct labels l, uint64_t value)
-{
-	prom_u64(p, NULL, l.list, l.n, value);
 }
 
 /* -- one series, or a few, of one color -------------------------------------------- */
@@ -67,13 +43,14 @@ put_active(struct prom *p, const struct entry *e, enum entrance entrance, enum c
 {
 	const struct service *s = e->service;
 
-	sample(p, of_color(s, entrance, color), s->known && s->record.color == color);
+	metrics_sample(p, of_color(s, entrance, color), s->known && s->record.color == color);
 }
 
 static void
 put_connections(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
 {
-	sample(p, of_color(e->service, entrance, color), service_connections(e->service, entrance, color));
+	metrics_sample(p, of_color(e->service, entrance, color),
+		       service_connections(e->service, entrance, color));
 }
 
 /* Also those that never happened: a rate needs a zero to start from. */
@@ -81,8 +58,9 @@ static void
 put_endings(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
 {
 	for (int end = 0; end < ENDINGS; end++)
-		sample(p, with(of_color(e->service, entrance, color), "end", ending_word((enum ending)end)),
-		       service_ended(e->service, entrance, color, (enum ending)end));
+		metrics_sample(
+			p, with(of_color(e->service, entrance, color), "end", ending_word((enum ending)end)),
+			service_ended(e->service, entrance, color, (enum ending)end));
 }
 
 static void
@@ -96,8 +74,8 @@ put_bytes(struct prom *p, const struct entry *e, enum entrance entrance, enum co
 		in += tally_read(&s->tallies[i].colors[entrance][color].bytes_in);
 		out += tally_read(&s->tallies[i].colors[entrance][color].bytes_out);
 	}
-	sample(p, with(l, "direction", "in"), in);
-	sample(p, with(l, "direction", "out"), out);
+	metrics_sample(p, with(l, "direction", "in"), in);
+	metrics_sample(p, with(l, "direction", "out"), out);
 }
 
 static void
@@ -108,22 +86,7 @@ put_retries(struct prom *p, const struct entry *e, enum entrance entrance, enum 
 
 	for (unsigned i = 0; i < s->n_tallies; i++)
 		total += tally_read(&s->tallies[i].colors[entrance][color].retries);
-	sample(p, of_color(s, entrance, color), total);
-}
-
-static void
-add_histogram(const struct tally_histogram *h, uint64_t counts[TALLY_BUCKETS + 1], uint64_t *sum_us)
-{
-	for (size_t b = 0; b <= TALLY_BUCKETS; b++)
-		counts[b] += tally_read(&h->count[b]);
-	*sum_us += tally_read(&h->sum_us);
-}
-
-static void
-put_histogram(struct prom *p, struct labels l, const double *bounds, const uint64_t *counts, uint64_t sum_us)
-{
-	prom_observed(p, l.list, l.n,
-		      &(struct prom_histogram){ bounds, counts, TALLY_BUCKETS, (double)sum_us / 1e6 });
+	metrics_sample(p, of_color(s, entrance, color), total);
 }
 
 static void
@@ -135,8 +98,8 @@ put_tallied(struct prom *p, struct labels l, const double *bounds, const struct 
 	uint64_t sum_us = 0;
 
 	for (unsigned i = 0; i < s->n_tallies; i++)
-		add_histogram(of(&s->tallies[i].colors[entrance][color]), counts, &sum_us);
-	put_histogram(p, l, bounds, counts, sum_us);
+		metrics_add_histogram(of(&s->tallies[i].colors[entrance][color]), counts, &sum_us);
+	metrics_put_histogram(p, l, bounds, counts, sum_us);
 }
 
 static const struct tally_histogram *
@@ -184,7 +147,8 @@ put_requests(struct prom *p, const struct entry *e, enum entrance entrance, enum
 		for (unsigned i = 0; i < s->n_tallies; i++)
 			total += tally_read(&s->tallies[i].colors[entrance][color].http->requests[code]);
 		if (total > 0)
-			sample(p, with(of_color(s, entrance, color), "code", tally_code_word(code)), total);
+			metrics_sample(p, with(of_color(s, entrance, color), "code", tally_code_word(code)),
+				       total);
 	}
 }
 
@@ -200,8 +164,8 @@ put_backend_up(struct prom *p, const struct entry *e, enum entrance entrance, en
 {
 	(void)entrance;
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		sample(p, of_backend(e, color, i),
-		       e->service->colors[color].backends[i]->state == BACKEND_UP);
+		metrics_sample(p, of_backend(e, color, i),
+			       e->service->colors[color].backends[i]->state == BACKEND_UP);
 }
 
 static void
@@ -209,9 +173,9 @@ put_backend_connections(struct prom *p, const struct entry *e, enum entrance ent
 {
 	(void)entrance;
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		sample(p, of_backend(e, color, i),
-		       atomic_load_explicit(&e->service->colors[color].backends[i]->connections,
-					    memory_order_relaxed));
+		metrics_sample(p, of_backend(e, color, i),
+			       atomic_load_explicit(&e->service->colors[color].backends[i]->connections,
+						    memory_order_relaxed));
 }
 
 static void
@@ -219,9 +183,9 @@ put_backend_failures(struct prom *p, const struct entry *e, enum entrance entran
 {
 	(void)entrance;
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		sample(p, of_backend(e, color, i),
-		       atomic_load_explicit(&e->service->colors[color].backends[i]->connect_failures,
-					    memory_order_relaxed));
+		metrics_sample(p, of_backend(e, color, i),
+			       atomic_load_explicit(&e->service->colors[color].backends[i]->connect_failures,
+						    memory_order_relaxed));
 }
 
 static void
@@ -229,7 +193,7 @@ put_backend_ejections(struct prom *p, const struct entry *e, enum entrance entra
 {
 	(void)entrance;
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->ejections);
+		metrics_sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->ejections);
 }
 
 static void
@@ -237,7 +201,8 @@ put_backend_ejected(struct prom *p, const struct entry *e, enum entrance entranc
 {
 	(void)entrance;
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->ejected_until > 0);
+		metrics_sample(p, of_backend(e, color, i),
+			       e->service->colors[color].backends[i]->ejected_until > 0);
 }
 
 static void
@@ -246,8 +211,29 @@ put_draining(struct prom *p, const struct entry *e, enum entrance entrance, enum
 	struct engine *engine = e->control->engine;
 	bool drains = e->drain != NULL && e->drain->color == color;
 
-	sample(p, of_color(e->service, entrance, color),
-	       drains ? engine->count(engine, e->service, color) : 0);
+	metrics_sample(p, of_color(e->service, entrance, color),
+		       drains ? engine->count(engine, e->service, color) : 0);
+}
+
+static void
+put_overdue(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	struct labels l = of_color(e->service, entrance, color);
+	double late = e->drain != NULL && e->drain->color == color ? clock_now() - e->drain->due : 0;
+
+	prom_double(p, NULL, l.list, l.n, late > 0 ? late : 0);
+}
+
+static void
+put_healthy(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	metrics_sample(p, of_color(e->service, entrance, color), service_healthy(e->service, color));
+}
+
+static void
+put_needed(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	metrics_sample(p, of_color(e->service, entrance, color), service_needed(e->service, color));
 }
 
 static void
@@ -260,8 +246,8 @@ put_flips(struct prom *p, const struct entry *e, enum entrance entrance, enum co
 	 * succeeded is. */
 	for (int result = OK; result <= E_UNKNOWN; result++)
 		if (result == OK || e->flips_total.by_result[to][result] > 0)
-			sample(p, with(l, "result", err_word((enum err)result)),
-			       e->flips_total.by_result[to][result]);
+			metrics_sample(p, with(l, "result", err_word((enum err)result)),
+				       e->flips_total.by_result[to][result]);
 }
 
 /* -- one series, or a few, of one service -------------------------------------------- */
@@ -271,19 +257,27 @@ typedef void service_fn(struct prom *p, const struct entry *e);
 static void
 put_epoch(struct prom *p, const struct entry *e)
 {
-	sample(p, of_service(e->service), e->service->record.epoch);
+	metrics_sample(p, of_service(e->service), e->service->record.epoch);
 }
 
 static void
 put_applied_epoch(struct prom *p, const struct entry *e)
 {
-	sample(p, of_service(e->service), e->service->applied_epoch);
+	metrics_sample(p, of_service(e->service), e->service->applied_epoch);
+}
+
+static void
+put_changed(struct prom *p, const struct entry *e)
+{
+	struct labels l = of_service(e->service);
+
+	prom_double(p, NULL, l.list, l.n, (double)e->service->record.at_us / 1e6);
 }
 
 static void
 put_locked(struct prom *p, const struct entry *e)
 {
-	sample(p, of_service(e->service), e->service->record.lock.on);
+	metrics_sample(p, of_service(e->service), e->service->record.lock.on);
 }
 
 static void
@@ -293,15 +287,15 @@ put_rejected(struct prom *p, const struct entry *e)
 
 	for (enum ending end = 0; (int)end < ENDINGS; end++)
 		if (ending_is_refusal(end))
-			sample(p, with(of_service(s), "reason", ending_word(end)),
-			       service_ended(s, ENTRANCE_MAIN, GREEN, end) +
-				       service_ended(s, ENTRANCE_MAIN, BLUE, end));
+			metrics_sample(p, with(of_service(s), "reason", ending_word(end)),
+				       service_ended(s, ENTRANCE_MAIN, GREEN, end) +
+					       service_ended(s, ENTRANCE_MAIN, BLUE, end));
 }
 
 static void
 put_waiting(struct prom *p, const struct entry *e)
 {
-	sample(p, of_service(e->service), service_waiting(e->service));
+	metrics_sample(p, of_service(e->service), service_waiting(e->service));
 }
 
 static void
@@ -331,6 +325,8 @@ static const struct family families[] = {
 	{ "teal_service_epoch", PROM_GAUGE, NULL, false, put_epoch, "Raised by one with every change of color." },
 	{ "teal_service_applied_epoch", PROM_GAUGE, NULL, false, put_applied_epoch,
 	  "The epoch that every worker obeys; behind teal_service_epoch only while a flip is applied." },
+	{ "teal_service_changed_timestamp_seconds", PROM_GAUGE, NULL, false, put_changed,
+	  "When the color last changed, in seconds since 1970." },
 	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
 	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL, "Open connections." },
 	{ "teal_connections_total", PROM_COUNTER_BESIDE, put_endings, true, NULL,
@@ -349,6 +345,10 @@ static const struct family families[] = {
 	  "Connections refused without a backend, by reason." },
 	{ "teal_waiting_connections", PROM_GAUGE, NULL, false, put_waiting,
 	  "Clients that wait for a place, in the service or on a backend." },
+	{ "teal_backends_healthy", PROM_GAUGE, put_healthy, false, NULL,
+	  "Backends of a color that can be given connections." },
+	{ "teal_backends_needed", PROM_GAUGE, put_needed, false, NULL,
+	  "How many of them a flip to the color wants, by flip.min_healthy." },
 	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
 	{ "teal_backend_connections", PROM_GAUGE, put_backend_connections, false, NULL,
 	  "Open connections to a backend, previews included." },
@@ -360,6 +360,8 @@ static const struct family families[] = {
 	  "How often a backend was ejected because connects to it failed." },
 	{ "teal_draining_connections", PROM_GAUGE, put_draining, false, NULL,
 	  "Connections left on a color that drains." },
+	{ "teal_drain_overdue_seconds", PROM_GAUGE, put_overdue, false, NULL,
+	  "How long ago a drain that is still under way should have ended; 0 when none is late." },
 	{ "teal_flips_total", PROM_COUNTER, put_flips, false, NULL,
 	  "Flips and rollbacks to a color, by how they ended." },
 	{ "teal_flip_seconds", PROM_HISTOGRAM, NULL, false, put_flip_seconds,
@@ -382,78 +384,6 @@ put_entry(struct prom *p, const struct family *f, const struct entry *e)
 			f->color(p, e, (enum entrance)entrance, (enum color)color);
 }
 
-static void
-put_fleet(struct prom *p, const struct control *c)
-{
-	static const char *const states[] = { "live", "missing" };
-
-	if (c->store->fleet == NULL)
-		return;
-	prom_family(p, "teal_fleet_members", PROM_GAUGE,
-		    "Tealds of the fleet as last read, this one included.");
-	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
-		struct labels l = { .n = 0 };
-
-		add(&l, "state", states[i]);
-		sample(p, l, fleet_count(c->store->fleet(c->store), i == 1));
-	}
-}
-
-static void
-put_lag(struct prom *p, const char *thread, const struct tally_histogram *h)
-{
-	uint64_t counts[TALLY_BUCKETS + 1] = { 0 }, sum_us = 0;
-	struct labels l = { .n = 0 };
-
-	add(&l, "thread", thread);
-	add_histogram(h, counts, &sum_us);
-	put_histogram(p, l, tally_request_bounds, counts, sum_us);
-}
-
-static void
-put_lags(struct prom *p, const struct control *c)
-{
-	const struct tally_histogram *h;
-	char name[32];
-
-	prom_family(p, "teal_loop_lag_seconds", PROM_HISTOGRAM,
-		    "How late a thread came to its ticks, ten a second: how long something held it.");
-	put_lag(p, "main", &c->lag);
-	for (unsigned i = 0; c->engine->lag != NULL && (h = c->engine->lag(c->engine, i)) != NULL; i++) {
-		snprintf(name, sizeof(name), "worker-%u", i);
-		put_lag(p, name, h);
-	}
-}
-
-static void
-whole(struct prom *p, const struct control *c)
-{
-	struct labels version = { .n = 0 };
-	struct store_status store;
-	const char *reason;
-
-	add(&version, "version", teal_version());
-	c->store->status(c->store, &store);
-	prom_family(p, "teal_build_info", PROM_INFO, "Always 1; the version is a label.");
-	sample(p, version, 1);
-	prom_family(p, "teal_ready", PROM_GAUGE, "1 while /readyz says ready.");
-	prom_u64(p, NULL, NULL, 0, control_ready(c, &reason));
-	prom_family(p, "teal_maintenance", PROM_GAUGE, "1 in maintenance: not ready, but serving.");
-	prom_u64(p, NULL, NULL, 0, c->maintenance);
-	prom_family(p, "teal_store_up", PROM_GAUGE, "1 while the store can be read and written.");
-	prom_u64(p, NULL, NULL, 0, store.up);
-	prom_family(p, "teal_store_age_seconds", PROM_GAUGE,
-		    "Time since the store was last read or written well.");
-	prom_double(p, NULL, NULL, 0, store.age);
-	prom_family(p, "teal_names_failing", PROM_GAUGE, "Host names of backends whose last look-up failed.");
-	prom_u64(p, NULL, NULL, 0, hosts_failing(c->hosts));
-	put_fleet(p, c);
-	put_lags(p, c);
-	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
-		    "Log lines thrown away because their reader was too slow.");
-	prom_u64(p, NULL, NULL, 0, log_dropped());
-}
-
 void
 metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at, size_t enough)
 {
@@ -461,7 +391,7 @@ metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at
 
 	prom_init(&p, out, at->format);
 	if (at->stage == 0) {
-		whole(&p, c);
+		metrics_whole(&p, c);
 		at->stage++;
 	}
 	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->entry = 0) {

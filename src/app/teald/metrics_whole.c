@@ -1,0 +1,115 @@
+/* metrics_whole.c - the families of the whole process, and what all families
+ * are written with.
+ * Thread: main. */
+#include <stdio.h>
+
+#include "app/metrics_parts.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "control/hosts.h"
+
+void
+labels_add(struct labels *l, const char *name, const char *value)
+{
+	CHECK(l->n < ARRAY_LEN(l->list));
+	l->list[l->n++] = (struct prom_label){ name, str_from(value) };
+}
+
+void
+metrics_sample(struct prom *p, struct labels l, uint64_t value)
+{
+	prom_u64(p, NULL, l.list, l.n, value);
+}
+
+void
+metrics_add_histogram(const struct tally_histogram *h, uint64_t counts[TALLY_BUCKETS + 1], uint64_t *sum_us)
+{
+	for (size_t b = 0; b <= TALLY_BUCKETS; b++)
+		counts[b] += tally_read(&h->count[b]);
+	*sum_us += tally_read(&h->sum_us);
+}
+
+void
+metrics_put_histogram(struct prom *p, struct labels l, const double *bounds, const uint64_t *counts,
+		      uint64_t sum_us)
+{
+	prom_observed(p, l.list, l.n,
+		      &(struct prom_histogram){ bounds, counts, TALLY_BUCKETS, (double)sum_us / 1e6 });
+}
+
+static void
+put_fleet(struct prom *p, const struct control *c)
+{
+	static const char *const states[] = { "live", "missing" };
+
+	if (c->store->fleet == NULL)
+		return;
+	prom_family(p, "teal_fleet_members", PROM_GAUGE,
+		    "Tealds of the fleet as last read, this one included.");
+	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+		struct labels l = { .n = 0 };
+
+		labels_add(&l, "state", states[i]);
+		metrics_sample(p, l, fleet_count(c->store->fleet(c->store), i == 1));
+	}
+}
+
+static void
+put_lag(struct prom *p, const char *thread, const struct tally_histogram *h)
+{
+	uint64_t counts[TALLY_BUCKETS + 1] = { 0 }, sum_us = 0;
+	struct labels l = { .n = 0 };
+
+	labels_add(&l, "thread", thread);
+	metrics_add_histogram(h, counts, &sum_us);
+	metrics_put_histogram(p, l, tally_request_bounds, counts, sum_us);
+}
+
+static void
+put_lags(struct prom *p, const struct control *c)
+{
+	const struct tally_histogram *h;
+	char name[32];
+
+	prom_family(p, "teal_loop_lag_seconds", PROM_HISTOGRAM,
+		    "How late a thread came to its ticks, ten a second: how long something held it.");
+	put_lag(p, "main", &c->lag);
+	for (unsigned i = 0; c->engine->lag != NULL && (h = c->engine->lag(c->engine, i)) != NULL; i++) {
+		snprintf(name, sizeof(name), "worker-%u", i);
+		put_lag(p, name, h);
+	}
+}
+
+void
+metrics_whole(struct prom *p, const struct control *c)
+{
+	struct labels version = { .n = 0 };
+	struct store_status store;
+	const char *reason;
+
+	labels_add(&version, "version", teal_version());
+	c->store->status(c->store, &store);
+	prom_family(p, "teal_build_info", PROM_INFO, "Always 1; the version is a label.");
+	metrics_sample(p, version, 1);
+	prom_family(p, "teal_ready", PROM_GAUGE, "1 while /readyz says ready.");
+	prom_u64(p, NULL, NULL, 0, control_ready(c, &reason));
+	prom_family(p, "teal_maintenance", PROM_GAUGE, "1 in maintenance: not ready, but serving.");
+	prom_u64(p, NULL, NULL, 0, c->maintenance);
+	prom_family(p, "teal_store_up", PROM_GAUGE, "1 while the store can be read and written.");
+	prom_u64(p, NULL, NULL, 0, store.up);
+	prom_family(p, "teal_store_age_seconds", PROM_GAUGE,
+		    "Time since the store was last read or written well.");
+	prom_double(p, NULL, NULL, 0, store.age);
+	prom_family(p, "teal_names_failing", PROM_GAUGE, "Host names of backends whose last look-up failed.");
+	prom_u64(p, NULL, NULL, 0, hosts_failing(c->hosts));
+	if (c->config->store.type == STORE_REDIS && c->config->store.max_age > 0) {
+		prom_family(p, "teal_store_max_age_seconds", PROM_GAUGE,
+			    "The age from which what is known counts as stale: store.max_age.");
+		prom_double(p, NULL, NULL, 0, c->config->store.max_age);
+	}
+	put_fleet(p, c);
+	put_lags(p, c);
+	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
+		    "Log lines thrown away because their reader was too slow.");
+	prom_u64(p, NULL, NULL, 0, log_dropped());
+}

@@ -1,0 +1,133 @@
+"""The stack of conf/ around a real teald: Prometheus scrapes it, alerts fire
+and reach who is to hear them."""
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from helpers import stack as stacks
+from helpers.samples import CONF, replace
+from helpers.scale import patience, until
+from helpers.teald import service
+
+UNIT_TESTS = sorted((pathlib.Path(__file__).parents[1] / "stack").glob("*.test.yml"))
+
+
+def tool(*words, cwd=None):
+    p = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=2 * patience(), cwd=cwd)
+    return p.returncode, p.stdout + p.stderr
+
+
+# ---- by the tools ----
+
+def test_the_samples_are_valid():
+    for words in (["promtool", "check", "rules", CONF / "alerts.yml"],
+                  ["promtool", "check", "config", CONF / "prometheus.yml"],
+                  ["promtool", "check", "config", CONF / "prometheus-federation.yml"],
+                  ["amtool", "check-config", CONF / "alertmanager.yml"]):
+        status, text = tool(*words)
+        assert status == 0, text
+
+
+def test_each_alert_comes_when_it_should_and_not_before():
+    wanted = re.findall(r"labels: 'ALERTS\{alertname=\"(\w+)\"", "".join(p.read_text() for p in UNIT_TESTS))
+    assert set(wanted) == set(stacks.alerts())
+    for path in UNIT_TESTS:
+        status, said = tool("promtool", "test", "rules", path)
+        assert status == 0, said
+
+
+def test_those_tests_notice_alerts_that_never_come(tmp_path):
+    (tmp_path / "alerts.yml").write_text(re.sub(r"(?ms)^( +expr:).*?(\n +(?:for|labels):)", r"\1 vector(0) > 1\2",
+                                                (CONF / "alerts.yml").read_text()))
+    said = ""
+    for path in UNIT_TESTS:
+        (tmp_path / path.name).write_text(path.read_text().replace("../../conf/alerts.yml", "alerts.yml"))
+        status, text = tool("promtool", "test", "rules", path.name, cwd=tmp_path)
+        assert status != 0
+        said += text
+    assert [n for n in stacks.alerts() if f'"{n}' not in said and f'\\"{n}' not in said] == []
+
+
+def test_what_an_alert_says_helps_at_three_in_the_morning():
+    for name, rule in stacks.alerts().items():
+        assert set(rule["annotations"]) == {"summary", "description", "runbook"}, name
+        assert rule["labels"]["severity"] in ("critical", "warning", "info"), name
+        assert len(rule["annotations"]["runbook"]) > 60, name
+
+
+# ---- for real ----
+
+def labels_of(alert):
+    return {k: v for k, v in alert["labels"].items() if k not in ("alertname", "severity", "job")}
+
+
+def check_what_was_said(stack):
+    """Templates came out whole, and each severity where it belongs."""
+    to = {"critical": "pager", "warning": "tickets", "info": "channel"}
+    assert stack.hook.got
+    for a in stack.hook.got:
+        assert a["receiver"] == to[a["labels"]["severity"]], a
+        for text in a["annotations"].values():
+            assert not re.search(r"<error|<no value>|\{\{|%!|<nil>", text), text
+
+
+def test_a_color_without_backends_wakes_somebody(web, stack):
+    """Scraped, evaluated, routed, delivered; and taken back when it is over."""
+    teal = web()
+    stack.watch("prod", teal.observe)
+    up = frozenset({("instance", "%s:%d" % teal.observe), ("job", "teal"), ("fleet", "prod"), ("__name__", "up")})
+    until(lambda: stack.query("up") == {up: 1.0}, "scraped")
+    until(lambda: len(stack.query("teal_service_active")) == 2, "teald's series")
+    assert not [a for a in stack.active() if a["labels"]["alertname"] != "TealIdleColorUnhealthy"]
+    teal.green.stop()
+    stack.wait_for("TealNoHealthyBackend", service="web", color="green")
+    until(lambda: any(a["labels"]["alertname"] == "TealNoHealthyBackend" and a["receiver"] == "pager"
+                      for a in list(stack.hook.got)), "the pager")
+    teal.green.start()
+    until(lambda: any(a["labels"]["alertname"] == "TealNoHealthyBackend" and a["status"] == "resolved"
+                      for a in list(stack.hook.got)), "the all-clear")
+    check_what_was_said(stack)
+
+
+def test_an_outer_prometheus_takes_teals_series(web, stack, closing, ports, tmp_path):
+    teal = web()
+    stack.watch("prod", teal.observe)
+    until(lambda: stack.query("teal_service_active"), "teald's series")
+    (tmp_path / "outer.yml").write_text(replace((CONF / "prometheus-federation.yml").read_text(), [
+        ("10.0.0.5:9090", stack.prometheus.address), ("scrape_interval: 30s", "scrape_interval: 250ms")]))
+    (tmp_path / "outer").mkdir()
+    outer = closing.add(stacks.Server(tmp_path / "outer", ports, "prometheus",
+                                      f"--config.file={tmp_path}/outer.yml",
+                                      f"--storage.tsdb.path={tmp_path}/outer/tsdb"))
+
+    def names():
+        return set(outer.get("/api/v1/label/__name__/values", **{"match[]": '{fleet="prod"}'})["data"])
+    want = {s for f in teal.metrics().families.values() for s, _ in f.samples}
+    until(lambda: {n for n in want if n.startswith(("teal_", "process_"))} <= names(), "all of Teal's series")
+    assert "up" in names() and "prometheus_build_info" not in names()
+    assert outer.get("/api/v1/query", query="teal_service_epoch")["data"]["result"][0]["metric"]["instance"] == \
+        "%s:%d" % teal.observe
+
+
+SERIES = re.compile(r"\b(?:teal|process)_[a-z0-9_]+")
+
+
+def exposed(teal):
+    """Names of series, and of families that have none yet."""
+    m = teal.metrics()
+    return {s for f in m.families.values() for s, _ in f.samples} | set(m.families) | {
+        f.name + suffix for f in m.families.values() if f.type == "histogram" for suffix in ("_bucket", "_sum", "_count")}
+
+
+def test_alerts_ask_for_nothing_that_is_not_there(fleet):
+    """Over a fleet: it has the series of the store, too."""
+    there = exposed(fleet(1)[0])
+    for name, rule in stacks.alerts().items():
+        asked = set(SERIES.findall(rule["expr"])) - PENDING
+        assert asked <= there, f"{name}: {asked - there}"
+
+
+# Announced only where there is a certificate.
+PENDING = {"teal_certificate_expiry_seconds"}
