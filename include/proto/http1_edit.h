@@ -16,7 +16,8 @@ enum http1_forwarded {
 
 /* A header of the caller's own, added at the end. */
 struct http1_line {
-	struct str name, value;	/* clean already: a token; no controls */
+	/* Clean already: a token; no controls.  value.p NULL: only takes away. */
+	struct str name, value;
 	bool only;	/* what the message says under this name goes (X-Foo, x_foo …) */
 };
 

@@ -8,6 +8,7 @@
 #include "data/proxy.h"
 
 #define BATCH_MAX 32
+#define HTTPS_PORT 443
 
 struct lane *
 listener_lane(const struct listener *l, struct str name)
@@ -26,6 +27,26 @@ listener_redirects(const struct listener *l, const struct lane *to)
 	const struct service_config *s = to->service->config;
 
 	return !l->tls && s->listen_tls && s->plain == PLAIN_REDIRECT;
+}
+
+unsigned
+listener_tls_port(const struct listener *l, const struct lane *to)
+{
+	const struct service_config *s = to->service->config;
+	unsigned first = 0;
+
+	for (size_t i = 0; i < s->n_listen; i++) {
+		unsigned port = addr_port(&s->listen[i]);
+		struct addr here = l->binding->addr;
+
+		addr_set_port(&here, port);
+		if (port != 0 && (addr_equal(&s->listen[i], &here) ||
+				  (addr_is_any(&s->listen[i]) && addr_family(&s->listen[i]) == addr_family(&here))))
+			return port;
+		if (first == 0)
+			first = port;
+	}
+	return first != 0 ? first : HTTPS_PORT;
 }
 
 /* Its services know where to send clients.  One whose color nobody knows (its

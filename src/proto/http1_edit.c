@@ -86,6 +86,8 @@ static void
 put_lines(struct out *o, const struct http1_line *lines, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
+		if (lines[i].value.p == NULL)
+			continue;
 		put_str(o, lines[i].name);
 		PUT(o, ": ");
 		put_str(o, lines[i].value);

@@ -269,6 +269,13 @@ test_request_ids_via_and_own_lines(void **state)
 		       "X-Teal-Colors: y\r\n\r\n",
 		       "GET / HTTP/1.1\r\nHost: a\r\nX-More: 0\r\nX-Teal-Colors: y\r\nX-Teal-Color: blue\r\n"
 		       "X-More: 1\r\n\r\n");
+	/* One that only takes away. */
+	lines[0].value = (struct str){ NULL, 0 };
+	e.n_lines = 1;
+	assert_request(&e, "GET / HTTP/1.1\r\nHost: a\r\nX_teal-color: green\r\nX-More: 0\r\nX-Teal-Color: y\r\n\r\n",
+		       "GET / HTTP/1.1\r\nHost: a\r\nX-More: 0\r\n\r\n");
+	assert_request(&e, "GET / HTTP/1.1\r\nHost: a\r\nX-More: 0\r\n\r\n",
+		       "GET / HTTP/1.1\r\nHost: a\r\nX-More: 0\r\n\r\n");
 }
 
 static void
