@@ -81,7 +81,7 @@ def drill(stage, kind, classes, quick):
     addresses = {color: stage.backend(f"--mode={BACKEND[kind]}", f"--name={color}") for color in ("green", "blue")}
     chosen = [CLASSES[c.name] for c in classes if c.name in CLASSES]
     results = {}
-    seconds, flips = (3, 6) if quick else (10, 20)
+    seconds, flips = (2, 4) if quick else (10, 20)
     try:
         for c in chosen:
             stage.say(f"drill {kind}: {c.name}")

@@ -71,6 +71,14 @@ def memory(pids):
     return sums
 
 
+def kernel_memory():
+    """Bytes of the kernel's own objects: sockets, files, epoll's items."""
+    for line in read("/proc/meminfo").splitlines():
+        if line.startswith("SUnreclaim:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def core_busy_seconds(core):
     """Everything that ran on one core since boot, steal included."""
     tick = os.sysconf("SC_CLK_TCK")

@@ -104,8 +104,8 @@ def scenario_table(s):
 
 
 def idle_table(idle):
-    head = ["", "bytes each (Pss)", "own pages", "before KiB", "held"]
-    rows = [[name, with_spread(p["pss"]), number(p["private"]["median"]),
+    head = ["", "bytes each (Pss)", "own pages", "kernel's, about", "before KiB", "held"]
+    rows = [[name, with_spread(p["pss"]), number(p["private"]["median"]), number(p["kernel"]["median"]),
              number(p["before_kib"]["median"]), f"{p['held']:,}"] for name, p in idle["proxies"].items()]
     return f"{idle['title']}\n{table(head, rows)}"
 
