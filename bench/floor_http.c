@@ -142,9 +142,10 @@ again(ssize_t n)
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-/* Passes on what s said, all of it or the rest later; false: broken. */
+/* Passes on what s said, all of it or the rest later; false: broken.  end:
+ * the other side is closed next, so that the end may ride on the last bytes. */
 static bool
-pass(struct side *s, struct iovec *v, int n)
+pass(struct side *s, struct iovec *v, int n, bool end)
 {
 	struct msghdr m = { .msg_iov = v, .msg_iovlen = (size_t)n };
 	size_t size = 0, at = 0;
@@ -153,7 +154,7 @@ pass(struct side *s, struct iovec *v, int n)
 	for (int i = 0; i < n; i++)
 		size += v[i].iov_len;
 	if (!s->other->connecting) {
-		sent = sendmsg(s->other->fd, &m, MSG_NOSIGNAL);
+		sent = sendmsg(s->other->fd, &m, MSG_NOSIGNAL | (end ? MSG_MORE : 0));
 		if (sent < 0 && !again(sent))
 			return false;
 		if (sent < 0)
@@ -292,7 +293,7 @@ client_read(struct side *s)
 		if ((uint64_t)n > s->left)
 			return false;
 		s->left -= (uint64_t)n;
-		return pass(s, v, 1);
+		return pass(s, v, 1, false);
 	}
 	if (!read_head(buffer, (size_t)n, &head, &s->left, &close_at, &close_n) ||
 	    (size_t)n - head > s->left)
@@ -307,7 +308,7 @@ client_read(struct side *s)
 		v[0].iov_len = close_at;
 		v[1] = (struct iovec){ buffer + close_at + close_n, (size_t)n - close_at - close_n };
 	}
-	return pass(s, v, close_n > 0 ? 2 : 1);
+	return pass(s, v, close_n > 0 ? 2 : 1, false);
 }
 
 static bool
@@ -342,7 +343,7 @@ backend_read(struct side *s)
 		return false;
 	s->left -= (size_t)n - head;
 	v.iov_len = (size_t)n;
-	if (!pass(s, &v, 1))
+	if (!pass(s, &v, 1, s->left == 0 && s->other->last))
 		return false;
 	if (s->left >= SPLICE_FROM)
 		pipe_get(s);
