@@ -19,7 +19,7 @@ struct past_point {
 /* Per second, between the last two samples. */
 struct past_rates {
 	double begun[COLORS], in[COLORS], out[COLORS];
-	double failed;
+	double failed, errors;
 };
 
 struct past_service {

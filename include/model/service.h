@@ -55,11 +55,15 @@ void service_free(struct service **sp);
 uint64_t service_connections(const struct service *s, enum entrance entrance, enum color color);
 /* Connections that ended so since the start. */
 uint64_t service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending);
-/* Counters of the main entrance since the start, over workers. */
+/* Counters of the main entrance since the start, over workers.  What is of HTTP
+ * counts requests where others count connections. */
 struct service_totals {
-	uint64_t begun[COLORS];	/* connections, the refused not counted */
+	uint64_t begun[COLORS];	/* the refused not counted */
 	uint64_t in[COLORS], out[COLORS];	/* bytes from and to clients */
 	uint64_t failed;	/* ended badly or refused; what drains and the stop cut is not */
+	/* Of HTTP only. */
+	uint64_t requests[COLORS];	/* that are over */
+	uint64_t errors;	/* those of them answered with 5xx */
 };
 void service_totals(const struct service *s, struct service_totals *out);
 /* Clients that wait for a place. */

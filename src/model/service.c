@@ -133,6 +133,18 @@ service_ended(const struct service *s, enum entrance entrance, enum color color,
 	return sum;
 }
 
+static void
+add_requests(const struct tally_http *t, enum color color, struct service_totals *out)
+{
+	for (unsigned i = 0; i < TALLY_CODES; i++) {
+		uint64_t n = tally_read(&t->requests[i]);
+
+		out->requests[color] += n;
+		if (tally_code_word(i)[0] == '5')
+			out->errors += n;
+	}
+}
+
 void
 service_totals(const struct service *s, struct service_totals *out)
 {
@@ -144,6 +156,8 @@ service_totals(const struct service *s, struct service_totals *out)
 			out->begun[color] += tally_read(&c->active);
 			out->in[color] += tally_read(&c->bytes_in);
 			out->out[color] += tally_read(&c->bytes_out);
+			if (c->http != NULL)
+				add_requests(c->http, (enum color)color, out);
 			for (enum ending e = 0; (int)e < ENDINGS; e++) {
 				uint64_t n = tally_read(&c->ended[e]);
 

@@ -33,7 +33,7 @@ def test_a_flip_shows_itself_and_its_drain_counts_down(web, chromium):
     assert page.text(".lane.green i") == "drains"
     assert "release 43" in page.until_text("#flips li", "epoch 2")
     page.until_text("#drains", "3 of 3 connections left")
-    until(lambda: page.run("return document.querySelectorAll('.conns .flip-head.blue').length") == 1, "a mark where it was")
+    until(lambda: page.run("return document.querySelectorAll('.conns .flip-head.blue').length") == 1, "a mark for it")
     left = page.run("return +document.querySelector('#drains .until').innerText.match(/(\\d+) s/)[1]")
     until(lambda: page.run("return +document.querySelector('#drains .until').innerText.match(/(\\d+) s/)[1]") < left,
           "the deadline comes nearer")
@@ -64,8 +64,7 @@ def test_texts_from_outside_stay_texts_and_nobody_else_is_asked(web, chromium):
     page.driver.refresh()       # and out of a snapshot
     page.until_text("#flips", EVIL)
     page.until_text(".notes .lock", EVIL)
-    assert page.run("return [typeof window.pwned, document.querySelectorAll('img').length, document.scripts.length]") == \
-        ["undefined", 0, 1]
+    assert page.run("return [typeof window.pwned, document.images.length, document.scripts.length]") == ["undefined", 0, 1]
     # Had it got in, the policy would have stopped it.
     page.run("const s = document.createElement('script'); s.textContent = 'window.pwned = 2'; document.body.append(s);"
              "const i = new Image(); i.src = 'http://127.0.0.2:1/x.png'; document.body.append(i);")
@@ -93,6 +92,22 @@ def test_a_page_that_lost_its_teald_says_so_and_finds_it_again(web, chromium):
     page.until_text(".badge", "blue is active")
     assert page.run("return window.sameDocument"), "it was loaded anew"
     assert all("ERR_CONNECTION" in c or "ERR_INCOMPLETE" in c for c in page.complaints())
+
+
+def test_the_fleet_and_what_is_done_elsewhere(fleet, chromium):
+    lb1, lb2 = fleet(2)
+    page = chromium.open(lb1)
+    page.until_text("#fleet-sum", "all 2 here")
+    until(lambda: page.text("#fleet").count("✓ ready") == 2, "both are ready")
+    assert "this one" in page.text("#fleet")
+    assert "✓ store redis" in page.text("#store")
+    lb2.ok("flip", "web", "blue", "--reason=from lb2")
+    page.until_text(".badge", "blue is active")
+    page.until_text("#flips li", "from lb2")
+    lb2.kill()
+    page.until_text("#fleet-sum", "▲ 1 of 2 missing")
+    assert "✕ missing" in page.text("#fleet")
+    assert page.complaints() == []
 
 
 def test_many_services_by_keyboard_in_any_light_on_any_screen(teal, backend, ports, chromium, tmp_path):

@@ -181,7 +181,7 @@ def test_it_looks_as_if_teald_were_here(lb):
 def test_watching_from_afar(lb, sshd, closing):
     p = lb.ssh("top", "--interval=0.1")
     assert (p.returncode, p.stderr) == (0, "")
-    assert re.fullmatch(r"top\tweb\ttcp\tgreen\t1\t1\t1\t0\t0.0\t.*\tunlocked\n", p.stdout)
+    assert re.fullmatch(r"top\tweb\ttcp\tgreen\t1\t1\t1\t0\t0.0\t.*\tunlocked\t0.0\n", p.stdout)
     t = closing.add(Terminal(TEALCTL, "-s", lb.url, "top", "--interval=0.2", env=clean_env(sshd.env)))
     t.until("> web", "● green")
     lb.ok("flip", "web", "blue")

@@ -23,7 +23,9 @@ TEALCTL = str(scale.BUILD / "tealctl")
 @pytest.fixture
 def terminal(closing):
     """terminal(teal, words…, **how): tealctl on a terminal of its own."""
-    return lambda socket, *words, **how: closing.add(Terminal(TEALCTL, "-s", getattr(socket, "admin_path", socket), *words, **how))
+    def make(socket, *words, **how):
+        return closing.add(Terminal(TEALCTL, "-s", getattr(socket, "admin_path", socket), *words, **how))
+    return make
 
 
 def run(*words, **how):
@@ -34,13 +36,14 @@ def run(*words, **how):
 # ---- numbers: a teald that plays a script, so that they are exact ----
 
 def color(connections, total, moved, healthy=2):
-    return {"connections": connections, "connections_total": total, "bytes_in": moved, "bytes_out": 10 * moved, "healthy": healthy,
-            "total": 2, "needed": 1, "draining": False, "preview_connections": 0}
+    return {"connections": connections, "connections_total": total, "bytes_in": moved, "bytes_out": 10 * moved,
+            "healthy": healthy, "total": 2, "needed": 1, "draining": False, "preview_connections": 0}
 
 
 def reading(uptime, *services, **more):
     return {"ok": True, "services": list(services), "store": {"type": "file", "up": True, "age": 0}, "version": "9.8.7",
-            "host": "lb1", "ready": True, "not_ready": None, "maintenance": False, "pid": 4711, "uptime": uptime, "workers": 2} | more
+            "host": "lb1", "ready": True, "not_ready": None, "maintenance": False, "pid": 4711, "uptime": uptime,
+            "workers": 2} | more
 
 
 def shop(green, blue, name="shop", **more):
@@ -72,10 +75,12 @@ def scripted(closing):
     shutil.rmtree(folder)
 
 
-FIRST = reading(10.0, shop(color(5, 100, 1000), color(0, 7, 70)), shop(color(1, 1, 1), color(0, 0, 0), name="pay", active="blue"))
-SECOND = reading(12.0, shop(color(4, 150, 5000), color(1, 8, 70)), shop(color(1, 1, 1), color(0, 0, 0, healthy=0), name="pay", active="blue",
-                 failed_total=5, locked={"by": "anna", "reason": "freeze", "at": "2026-11-22T14:02:11.123Z"},
-                 drain={"color": "green", "remaining": 1, "at_start": 3, "deadline_in": 12.3}))
+FIRST = reading(10.0, shop(color(5, 100, 1000), color(0, 7, 70)),
+                shop(color(1, 1, 1), color(0, 0, 0), name="pay", active="blue"))
+SECOND = reading(12.0, shop(color(4, 150, 5000), color(1, 8, 70)),
+                 shop(color(1, 1, 1), color(0, 0, 0, healthy=0), name="pay", active="blue", failed_total=5,
+                      locked={"by": "anna", "reason": "freeze", "at": "2026-11-22T14:02:11.123Z"},
+                      drain={"color": "green", "remaining": 1, "at_start": 3, "deadline_in": 12.3}))
 
 
 def test_in_a_pipe_it_is_what_moved_between_two_readings(scripted):
@@ -83,19 +88,21 @@ def test_in_a_pipe_it_is_what_moved_between_two_readings(scripted):
     p = run("-s", s.path, "top", "--interval=0.1")
     assert (p.returncode, p.stderr) == (0, "")
     # By teald's own clock two seconds lie between them, not a tenth.
-    assert p.stdout == ("top\tshop\ttcp\tgreen\t42\t2\t2\t4\t25.0\t2000\t20000\t2\t2\t1\t0.5\t0\t0\t0.0\t-\t0\tunlocked\n"
-                        "top\tpay\ttcp\tblue\t42\t2\t2\t1\t0.0\t0\t0\t0\t2\t0\t0.0\t0\t0\t2.5\tgreen\t1\tlocked\n")
+    assert p.stdout == ("top\tshop\ttcp\tgreen\t42\t2\t2\t4\t25.0\t2000\t20000\t2\t2\t1\t0.5\t0\t0\t0.0\t-\t0\tunlocked\t0.0\n"
+                        "top\tpay\ttcp\tblue\t42\t2\t2\t1\t0.0\t0\t0\t0\t2\t0\t0.0\t0\t0\t2.5\tgreen\t1\tlocked\t0.0\n")
     assert s.commands == ["status --brief"] * 2
 
 
 def test_one_that_began_anew_has_not_moved_backwards(scripted):
     s = scripted(SECOND, FIRST | {"pid": 4712})
     out = run("-s", s.path, "top", "--interval=0.1", "shop").stdout
-    assert out == "top\tshop\ttcp\tgreen\t42\t2\t2\t5\t0.0\t0\t0\t2\t2\t0\t0.0\t0\t0\t0.0\t-\t0\tunlocked\n"
+    assert out == "top\tshop\ttcp\tgreen\t42\t2\t2\t5\t0.0\t0\t0\t2\t2\t0\t0.0\t0\t0\t0.0\t-\t0\tunlocked\t0.0\n"
 
 
 def test_sorted_and_filtered_on_the_command_line(scripted):
-    names = lambda *words: re.findall(r"^top\t(\S+)", run("-s", scripted(FIRST, SECOND).path, "top", "--interval=0.1", *words).stdout, re.M)
+    def names(*words):
+        p = run("-s", scripted(FIRST, SECOND).path, "top", "--interval=0.1", *words)
+        return re.findall(r"^top\t(\S+)", p.stdout, re.M)
     assert names("--sort=name") == ["pay", "shop"]
     assert names("--sort", "connections") == ["shop", "pay"]
     assert names("--sort", "trouble", "P") == ["pay", "shop"]
@@ -110,7 +117,8 @@ def test_the_raw_objects(scripted):
 @pytest.mark.parametrize("words, sentence", [
     (["top", "--sort=size"], "--sort=size: it is order, name"), (["top", "a", "b"], "one filter is enough"),
     (["top", "--interval=0"], "not a number of seconds from 0.1"), (["top", "--force"], "unknown option --force"),
-    (["status", "--watch=often"], "--watch=often: not a number of seconds"), (["flip", "--watch", "shop", "blue"], "unknown option --watch"),
+    (["status", "--watch=often"], "--watch=often: not a number of seconds"),
+    (["flip", "--watch", "shop", "blue"], "unknown option --watch"),
 ])
 def test_usage(words, sentence):
     p = run("-s", "/nonexistent", *words)
@@ -125,7 +133,8 @@ def test_a_refusal_ends_it_as_it_ends_others(scripted):
 
 
 def test_nothing_from_outside_is_an_order_for_the_terminal(scripted, terminal):
-    evil = shop(color(1, 1, 1), color(0, 0, 0), name="a\x1b[2J\x1b]0;x\x07b\u202e", locked={"by": "\x1b[31m", "reason": "x\ny", "at": "t"})
+    evil = shop(color(1, 1, 1), color(0, 0, 0), name="a\x1b[2J\x1b]0;x\x07b\u202e",
+                locked={"by": "\x1b[31m", "reason": "x\ny", "at": "t"})
     t = terminal(scripted(reading(1.0, evil)).path, "top", columns=240)
     t.until("> a\\x1b[2J", "locked by \\x1b[31m: x\\ny")
     t.press("\r")
@@ -140,8 +149,9 @@ def test_nothing_from_outside_is_an_order_for_the_terminal(scripted, terminal):
 def test_a_flip_as_seen_on_a_terminal(teal, backend, ports, terminal):
     green, blue, dead = backend("green"), backend("blue"), backend("dead", start=False)
     names = ["shop", "pay", "search"]
-    teald = teal(services=[service(n, listen=f"127.0.0.1:{ports.hold()}", green=[green], blue=[dead if n == "pay" else blue],
-                                   drain={"timeout": 60.0, "idle": 0.0}) for n in names])
+    teald = teal(services=[service(n, listen=f"127.0.0.1:{ports.hold()}", green=[green],
+                                   blue=[dead if n == "pay" else blue], drain={"timeout": 60.0, "idle": 0.0})
+                           for n in names])
     old = [teald.connect("shop").echo() for _ in range(2)]
     t = terminal(teald, "top", "--interval=0.1", columns=150)
     t.until("teald ", "3 services, all well", "SERVICE", "> shop", "q end")
@@ -245,8 +255,8 @@ def test_status_watched(web, terminal):
 
 def test_who_is_asked_by_ssh_passes_on_nothing_but_status(web):
     teald = web()
-    with subprocess.Popen([TEALCTL, "-s", teald.admin_path, "--remote", "top"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as p:
+    with subprocess.Popen([TEALCTL, "-s", teald.admin_path, "--remote", "top"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         for line, backends in (("status --brief", False), ("status web", True)):
             print(line, file=p.stdin, flush=True)
             reply = json.loads(p.stdout.readline())

@@ -132,7 +132,7 @@ a_snapshot_has_everything(void **state)
 	assert_int_equal(json_array_size(at(o, "services")), WORLD_SERVICES);
 	assert_string_equal(TEXT_AT(o, "services.0.service.name"), "shop");
 	assert_string_equal(TEXT_AT(o, "services.0.service.active"), "green");
-	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 11);
+	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 12);
 	assert_true(json_is_null(at(o, "services.0.history")));
 	assert_int_equal(json_array_size(at(o, "services.0.service.colors.blue.backends")), 1);
 	assert_true(json_is_true(at(o, "teald.ready")));

@@ -36,8 +36,8 @@ struct top_service {
 	char mode[8], changed[32];
 	size_t place;	/* in the last reading */
 	int active;	/* of the colors; -1: not known */
-	uint64_t epoch, failed;
-	double failed_rate;
+	uint64_t epoch, failed, errors;
+	double failed_rate, errors_rate;	/* ended badly; answered with 5xx */
 	struct top_color colors[2];
 	int trouble;	/* 2: the active color has nobody; 1: less than all is well */
 	int draining;	/* which color; -1: none */

@@ -88,7 +88,7 @@ trouble_of(const struct top_service *s)
 
 	if (active == NULL || (active->healthy == 0 && active->total > 0))
 		return 2;
-	return active->healthy < active->total || s->failed_rate > 0 || count(s->object, "waiting") > 0;
+	return active->healthy < active->total || s->failed_rate > 0 || s->errors_rate > 0 || count(s->object, "waiting") > 0;
 }
 
 static void
@@ -96,7 +96,7 @@ take_service(struct top_service *s, json_t *o, double uptime, size_t place)
 {
 	/* Of one that was not there before, nothing is known to have moved. */
 	double seconds = s->readings > 0 ? uptime - s->uptime : 0;
-	uint64_t failed = count(o, "failed_total");
+	uint64_t failed = count(o, "failed_total"), errors = count(o, "errors_total");
 	json_t *deadline = json_at(o, "drain.deadline_in");
 
 	json_decref(s->object);
@@ -110,6 +110,8 @@ take_service(struct top_service *s, json_t *o, double uptime, size_t place)
 		take_color(&s->colors[c], json_object_get(json_at(o, "colors"), color_words[c]), seconds);
 	s->failed_rate = rate(failed, s->failed, seconds);
 	s->failed = failed;
+	s->errors_rate = rate(errors, s->errors, seconds);
+	s->errors = errors;
 	s->draining = color_at(o, "drain.color");
 	s->left = count(o, "drain.remaining");
 	s->until = json_is_number(deadline) ? clock_now() + json_number_value(deadline) : 0;

@@ -140,6 +140,8 @@ note(struct buf *out, const struct top_service *s)
 	}
 	if (s->failed_rate > 0)
 		buf_printf(out, "%.1f/s fail; ", s->failed_rate);
+	if (s->errors_rate > 0)
+		buf_printf(out, "%.1f/s 5xx; ", s->errors_rate);
 	if (json_has(s->object, "waiting"))
 		say_into(out, &(struct output){ .terminal = false }, s->object, "{waiting} wait; ");
 	if (s->locked)

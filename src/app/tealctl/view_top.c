@@ -197,11 +197,11 @@ press(struct view *view, enum key k, char c)
 }
 
 /* top NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS NEW IN OUT,
- * FAILED DRAINING LEFT LOCKED */
+ * FAILED DRAINING LEFT LOCKED ERRORS */
 static void
 print(struct view *view)
 {
-	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", NULL };
 	static const char *const color_words[] = { "green", "blue" };
 	struct view_top *v = of(view);
 
@@ -220,6 +220,7 @@ print(struct view *view)
 		table_printf(&t, STYLE_PLAIN, "%s\t%llu", s->draining >= 0 ? color_words[s->draining] : "-",
 			     (unsigned long long)s->left);
 		table_add(&t, STYLE_PLAIN, s->locked ? STR("locked") : STR("unlocked"));
+		table_printf(&t, STYLE_PLAIN, "%.1f", s->errors_rate);
 		table_print(&t, v->out);
 	}
 }

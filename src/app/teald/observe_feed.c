@@ -125,12 +125,15 @@ static void
 fleet_members_json(struct json *j, const struct control *c)
 {
 	const struct fleet *f;
+	const char *reason;
+	bool ready;
 
 	if (c->store->fleet == NULL) {
 		json_null(j, "fleet");
 		return;
 	}
 	f = c->store->fleet(c->store);
+	ready = control_ready(c, &reason);
 	json_array(j, "fleet");
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
@@ -140,14 +143,16 @@ fleet_members_json(struct json *j, const struct control *c)
 		for (size_t k = 0; k < m->n; k++) {
 			const struct service *s = service_at(c, k, m->services[k].name);
 
-			behind += s != NULL && m->services[k].applied < s->record.epoch;
+			/* What this one is, it knows better than its heartbeat does. */
+			behind += s != NULL &&
+				  (m->self ? s->applied_epoch : m->services[k].applied) < s->record.epoch;
 		}
 		json_object(j, NULL);
 		json_cstr(j, "id", m->id);
 		json_cstr(j, "host", m->host);
 		json_cstr(j, "version", m->version);
 		json_bool(j, "self", m->self);
-		json_bool(j, "ready", m->ready);
+		json_bool(j, "ready", m->self ? ready : m->ready);
 		json_bool(j, "missing", m->missing);
 		json_double(j, "age", age > 0 ? round(age) : 0);
 		json_u64(j, "behind", behind);
@@ -190,7 +195,7 @@ flips_json(struct json *j, const struct past *p, uint64_t than)
 /* What moves all the time, in an order that the page knows. */
 struct numbers {
 	uint64_t count[4];	/* connections of both colors, waiting, left to drain */
-	double rate[7];	/* begun, in, out of both colors; failed */
+	double rate[8];	/* begun, in, out of both colors; failed, answered with 5xx */
 };
 
 static void
@@ -212,6 +217,7 @@ read_numbers(const struct feed *f, size_t i, struct numbers *n)
 		n->rate[4 + c] = tidy(r->out[c]);
 	}
 	n->rate[6] = tidy(r->failed);
+	n->rate[7] = tidy(r->errors);
 }
 
 static void

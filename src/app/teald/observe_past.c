@@ -39,6 +39,7 @@ sample_service(struct past *p, size_t i, double seconds, unsigned points)
 		point.rate[color] = clamp(round(v->rates.begun[color] * 10));
 	}
 	v->rates.failed = rate(now.failed, v->totals.failed, seconds);
+	v->rates.errors = rate(now.errors, v->totals.errors, seconds);
 	v->totals = now;
 	for (unsigned k = 1; k <= points; k++)
 		v->points[(p->newest + k) % PAST_POINTS] = point;

@@ -67,6 +67,8 @@ color_json(struct json *j, const struct entry *e, enum color color, const struct
 	json_u64(j, "total", s->colors[color].n);
 	json_u64(j, "needed", service_needed(s, color));
 	json_u64(j, "connections_total", totals->begun[color]);
+	if (s->config->mode == MODE_HTTP)
+		json_u64(j, "requests_total", totals->requests[color]);
 	json_u64(j, "bytes_in", totals->in[color]);
 	json_u64(j, "bytes_out", totals->out[color]);
 	if (!brief)
@@ -166,6 +168,8 @@ status_service_json(struct json *j, const char *key, const struct entry *e, bool
 		 service_connections(s, ENTRANCE_MAIN, GREEN) + service_connections(s, ENTRANCE_MAIN, BLUE));
 	json_u64(j, "waiting", service_waiting(s));
 	json_u64(j, "failed_total", totals.failed);
+	if (config->mode == MODE_HTTP)
+		json_u64(j, "errors_total", totals.errors);
 	drain_json(j, e);
 	json_object(j, "colors");
 	color_json(j, e, GREEN, &totals, brief);

@@ -43,7 +43,10 @@ class Chart {
 		this.area = svg("path", { class: "area" }, this.svg);
 		this.marks = svg("g", { class: "flips" }, this.svg);
 		this.lines = COLORS.map((c) => svg("path", { class: "line " + c }, this.svg));
-		this.ends = [svg("circle", { class: "end green", r: 3, visibility: "hidden" }, this.svg), svg("rect", { class: "end blue", width: 6, height: 6, visibility: "hidden" }, this.svg)];
+		this.ends = [
+			svg("circle", { class: "end green", r: 3, visibility: "hidden" }, this.svg),
+			svg("rect", { class: "end blue", width: 6, height: 6, visibility: "hidden" }, this.svg),
+		];
 		this.peak = el("span", "peak", "", figure);
 		this.caption = el("figcaption", "", "", figure);
 		if (big)
@@ -67,7 +70,8 @@ class Chart {
 		this.svg.setAttribute("width", w);
 		this.svg.setAttribute("height", h);
 		setText(this.peak, short(max));
-		this.grid.setAttribute("d", `M${pad} ${y(0)}H${w - pad}M${pad} ${y(max)}H${w - pad}` + (this.big ? `M${pad} ${y(max / 2)}H${w - pad}` : ""));
+		const levels = this.big ? [0, max / 2, max] : [0, max];
+		this.grid.setAttribute("d", levels.map((v) => `M${pad} ${y(v)}H${w - pad}`).join(""));
 		if (n === 0)
 			return;
 		COLORS.forEach((c, k) => {
@@ -95,7 +99,8 @@ class Chart {
 			this.area.removeAttribute("d");
 		this.drawFlips(flips, (ago) => x(n - 1 - ago / state.step), w, h);
 		const now = history.map((a) => short(a[n - 1]));
-		this.svg.setAttribute("aria-label", `${this.what}: green ${now[0]}, blue ${now[1]} now, ${short(max)} at most in five minutes`);
+		this.svg.setAttribute("aria-label",
+			`${this.what}: green ${now[0]}, blue ${now[1]} now, ${short(max)} at most in five minutes`);
 	}
 
 	drawFlips(flips, x, w, h) {
@@ -118,6 +123,7 @@ class Chart {
 			return;
 		const n = this.history[0].length, right = Math.round(((box.right - 4 - e.clientX) / (box.width - 8)) * (state.window - 1));
 		const i = Math.max(0, Math.min(n - 1, n - 1 - right)), ago = (n - 1 - i) * state.step;
-		setText(this.caption, `${ago === 0 ? "now" : duration(ago) + " ago"}: ● ${short(this.history[0][i])}  ■ ${short(this.history[1][i])}`);
+		const [green, blue] = this.history.map((a) => short(a[i]));
+		setText(this.caption, `${ago === 0 ? "now" : duration(ago) + " ago"}: ● ${green}  ■ ${blue}`);
 	}
 }

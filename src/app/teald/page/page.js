@@ -18,23 +18,49 @@ function isShown(entry) {
 	return true;
 }
 
+/* What the columns count: connections, requests, or, where there is both, either. */
+const WORDS = {
+	tcp: {
+		open: "Connections", new: "New per second", short: "Conns", rate: "New / s",
+		graph: "Connections, 5 min", "graph-rate": "New per second, smoothed", legend: "",
+	},
+	http: {
+		open: "Requests under way", new: "Requests per second", short: "Open", rate: "Req / s",
+		graph: "Requests under way, 5 min", "graph-rate": "Requests per second, smoothed", legend: "",
+	},
+	both: {
+		open: "Open", new: "New per second", short: "Open", rate: "New / s",
+		graph: "Open, 5 min", "graph-rate": "New per second, smoothed",
+		legend: "Open and new are connections; of services that speak HTTP, requests.",
+	},
+};
+
+function drawWords() {
+	const http = state.services.filter((e) => e.s.mode === "http").length;
+	const words = WORDS[http === 0 ? "tcp" : http === state.services.length ? "http" : "both"];
+	for (const node of document.querySelectorAll("[data-word]"))
+		setText(node, words[node.dataset.word]);
+}
+
 function drawSums() {
-	const all = state.services, bad = all.filter((e) => worst(problemsOf(e)) !== ""), sum = (k) => all.reduce((a, e) => a + e.n[k] + e.n[k + 1], 0);
+	const all = state.services, found = all.map((e) => worst(problemsOf(e))), bad = found.filter((f) => f !== "").length;
+	const sum = (k) => all.reduce((a, e) => a + e.n[k] + e.n[k + 1], 0);
 	const draining = all.filter((e) => e.drain).length, locked = all.filter((e) => e.s.locked).length;
 	const put = (id, text) => setText($(id).lastElementChild, text);
-	put("sum-state", bad.length === 0 ? `✓ ${all.length === 1 ? "1, well" : `all ${all.length} well`}` : `▲ ${bad.length} of ${all.length} need${bad.length === 1 ? "s" : ""} attention`);
-	setClass($("sum-state"), "wide " + (bad.length === 0 ? "good" : bad.some((e) => worst(problemsOf(e)) === "bad") ? "bad" : "warn"));
+	put("sum-state", bad > 0 ? `▲ ${bad} of ${all.length} need${bad === 1 ? "s" : ""} attention` :
+		all.length === 1 ? "✓ 1, well" : `✓ all ${all.length} well`);
+	setClass($("sum-state"), "wide " + (bad === 0 ? "good" : found.includes("bad") ? "bad" : "warn"));
 	put("sum-connections", whole(sum(N.conn)));
 	put("sum-rate", short(sum(N.rate)));
 	put("sum-in", bytes(sum(N.in)) + "/s");
 	put("sum-out", bytes(sum(N.out)) + "/s");
-	const counts = { all: all.length, attention: bad.length, draining, locked };
+	const counts = { all: all.length, attention: bad, draining, locked };
 	for (const button of document.querySelectorAll("[data-show]")) {
 		setText(button.lastElementChild, String(counts[button.dataset.show]));
 		button.classList.toggle("zero", counts[button.dataset.show] === 0);
 		button.setAttribute("aria-pressed", show.what === button.dataset.show);
 	}
-	document.title = `${state.phase !== "live" ? "? " : bad.length ? "▲ " : ""}${state.teald.host} · Teal`;
+	document.title = `${state.phase !== "live" ? "? " : bad ? "▲ " : ""}${state.teald.host} · Teal`;
 }
 
 function drawList() {
@@ -46,13 +72,17 @@ function drawList() {
 			row.node.hidden = !is;
 	}
 	$("none").hidden = shown > 0;
-	setText($("none"), state.services.length === 0 ? "There are no services." : `None of ${plural(state.services.length, "service")} is to be shown.`);
+	setText($("none"), state.services.length === 0 ? "There are no services." :
+		`None of ${plural(state.services.length, "service")} is to be shown.`);
 }
 
 /* How old what is shown is, while nothing comes. */
 function drawPhase() {
 	const live = state.phase === "live", age = state.heard ? duration((performance.now() - state.heard) / 1000) : null;
-	const words = { live: "live", connecting: "connecting", silent: `nothing heard for ${age}`, lost: age ? `lost, shown as of ${age} ago` : "not reached" };
+	const words = {
+		live: "live", connecting: "connecting", silent: `nothing heard for ${age}`,
+		lost: age ? `lost, shown as of ${age} ago` : "not reached",
+	};
 	setClass($("live"), "live " + state.phase);
 	setText($("live-text"), words[state.phase]);
 	document.body.classList.toggle("stale", !live && state.heard > 0);
@@ -108,6 +138,7 @@ function onSnapshot() {
 	$("flips").kept = undefined;
 	$("flips").replaceChildren();
 	document.body.classList.remove("waiting");
+	drawWords();
 	dirtyAll = true;
 	drawSoon();
 }
@@ -115,8 +146,10 @@ function onSnapshot() {
 /* For those who listen instead of looking. */
 function say(flips) {
 	for (const f of flips)
-		if (f.result === "applied" || f.refused)
-			$("said").textContent = f.refused ? `${f.service}: flip to ${f.to} refused, ${f.message || f.result}` : `${f.service}: ${f.to} is active now, epoch ${f.epoch}, by ${f.by}`;
+		if (f.refused)
+			setText($("said"), `${f.service}: flip to ${f.to} refused, ${f.message || f.result}`);
+		else if (f.result === "applied" || f.result === "draining")
+			setText($("said"), `${f.service}: ${f.to} is active now, epoch ${f.epoch}, by ${f.by}`);
 }
 
 function onDelta(changed) {

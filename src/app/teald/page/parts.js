@@ -159,14 +159,15 @@ function drawFlip(node, f) {
 
 function drawFlips() {
 	const list = $("flips"), flips = [...state.flips.values()].sort((a, b) => b.at - a.at || b.id - a.id).slice(0, 40);
-	keyed(list, flips.length ? flips : [{ id: 0 }], (f) => f.id, (f) => el("li", f.id ? "" : "quiet", f.id ? "" : "None since teald started."),
+	keyed(list, flips.length ? flips : [{ id: 0 }], (f) => f.id, (f) => el("li", f.id ? "" : "quiet", f.id ? "" : "None yet."),
 		(node, f) => { if (f.id) drawFlip(node, f); });
 }
 
 function drawFleet() {
 	const fleet = state.fleet, gone = fleet ? fleet.filter((m) => m.missing).length : 0;
-	const alone = [{ id: "", self: true, host: state.teald.host, version: state.teald.version, ready: state.teald.ready, behind: 0, age: 0 }];
-	setText($("fleet-sum"), !fleet ? "of one: the embedded store" : gone ? `▲ ${gone} of ${fleet.length} missing` : `all ${fleet.length} here`);
+	const { host, version, ready } = state.teald, alone = [{ id: "", self: true, host, version, ready, behind: 0, age: 0 }];
+	setText($("fleet-sum"), !fleet ? "of one: the embedded store" :
+		gone ? `▲ ${gone} of ${fleet.length} missing` : `all ${fleet.length} here`);
 	setClass($("fleet-sum"), gone ? "bad" : "quiet");
 	keyed($("fleet"), fleet || alone, (m) => m.id, () => {
 		const li = el("li");
@@ -178,17 +179,20 @@ function drawFleet() {
 		setClass(sign, "state " + how);
 		setText(sign, m.missing ? "✕ missing" : m.ready ? "✓ ready" : "▲ not ready");
 		setText(host, m.host || m.id);
-		setText(more, [m.self ? "this one" : m.missing ? `last seen ${duration(m.age)} ago` : m.age > 2 ? `seen ${duration(m.age)} ago` : "", m.version,
-			m.behind ? `▲ behind on ${plural(m.behind, "service")}` : ""].filter(Boolean).join(" · "));
+		const seen = m.self ? "this one" : m.missing || m.age > 2 ? `last seen ${duration(m.age)} ago` : "";
+		const behind = m.behind ? `▲ behind on ${plural(m.behind, "service")}` : "";
+		setText(more, [seen, m.version, behind].filter(Boolean).join(" · "));
 	});
 }
 
 function drawHead() {
-	const t = state.teald, s = state.store, fresh = s.age < 2 ? "" : `, read ${duration(s.age)} ago`;
+	const t = state.teald, s = state.store, where = s.type === "redis" && s.where ? " " + s.where : "";
+	const how = s.up ? (s.age < 2 ? "up" : `up, read ${duration(s.age)} ago`) : s.age > 0 ? `down for ${duration(s.age)}` : "down";
 	setText($("host"), t.host);
 	setClass($("ready"), "state " + (t.ready ? "good" : "bad"));
 	setText($("ready"), t.ready ? "✓ ready" : `✕ not ready: ${t.not_ready}`);
 	setClass($("store"), "state " + (!s.up ? "bad" : s.problem || s.age > 10 ? "warn" : "good"));
-	setText($("store"), `${s.up ? "✓" : "✕"} store ${s.type}${s.type === "redis" && s.where ? " " + s.where : ""} ${s.up ? "up" + fresh : `down${s.age > 0 ? ` for ${duration(s.age)}` : ""}`}${s.problem ? ": " + s.problem : ""}`);
-	setText($("about"), `teald ${t.version} · up ${duration(serverNow() / 1000 - t.started)} · ${plural(t.workers, "worker")}`);
+	setText($("store"), `${s.up ? "✓" : "✕"} store ${s.type}${where} ${how}${s.problem ? ": " + s.problem : ""}`);
+	const up = duration(serverNow() / 1000 - t.started);
+	setText($("about"), `teald ${t.version} · up ${up} · ${plural(t.workers, "worker")}`);
 }

@@ -9,19 +9,29 @@ function flipsOf(name) {
 	for (const f of state.flips.values()) {
 		const age = (state.sampled - f.at) / 1000;
 		if (f.service === name && !f.refused && age < window)
-			found.push({ ago: Math.max(0, age), to: f.to, text: `${f.to} became active at ${clock(f.at)}, by ${f.by}${f.reason ? ": " + f.reason : ""}` });
+			found.push({
+				ago: Math.max(0, age), to: f.to,
+				text: `${f.to} became active at ${clock(f.at)}, by ${f.by}${f.reason ? ": " + f.reason : ""}`,
+			});
 	}
 	return found;
 }
 
 function makeRow(entry) {
 	const node = $("service").content.firstElementChild.cloneNode(true), find = (q) => node.querySelector(q);
-	const row = { entry, node, dirty: true, seen: false, open: false, charts: [new Chart(find(".conns"), "Connections", 1), new Chart(find(".rates"), "New per second", SMOOTH)],
-		name: find(".name"), mode: find(".mode"), badge: find(".badge"), when: find(".when"), notes: find(".notes"), detail: find(".detail"), button: find(".open"),
-		lanes: COLORS.map((c) => {
-			const lane = find(".lane." + c);
-			return { node: lane, role: lane.querySelector("i"), up: lane.querySelector(".up"), conn: lane.querySelector(".conn"), rate: lane.querySelector(".rate"), out: lane.querySelector(".out") };
-		}) };
+	const row = { entry, node, dirty: true, seen: false, open: false, button: find(".open") };
+	for (const part of ["name", "mode", "badge", "when", "notes", "detail"])
+		row[part] = find("." + part);
+	row.lanes = COLORS.map((c) => {
+		const lane = { node: find(".lane." + c), role: find(`.lane.${c} i`) };
+		for (const part of ["up", "conn", "rate", "out"])
+			lane[part] = find(`.lane.${c} .${part}`);
+		return lane;
+	});
+	row.charts = [new Chart(find(".conns"), "Connections", 1), new Chart(find(".rates"), "New per second", SMOOTH)];
+	const http = entry.s.mode === "http";
+	find(".conns").dataset.label = http ? "Requests, 5 min" : "Connections, 5 min";
+	find(".rates").dataset.label = http ? "Requests per second" : "New per second";
 	node.dataset.index = entry.index;
 	row.detail.id = "detail-" + entry.index;
 	row.button.setAttribute("aria-controls", row.detail.id);
@@ -50,7 +60,8 @@ function toggle(row) {
 }
 
 function notesOf(entry, problems) {
-	const s = entry.s, notes = problems.map(([how, words]) => [how || "quiet", `${how === "bad" ? "✕" : how === "warn" ? "▲" : "△"} ${words}`]);
+	const s = entry.s, signs = { bad: "✕", warn: "▲", "": "△" };
+	const notes = problems.map(([how, words]) => [how || "quiet", `${signs[how]} ${words}`]);
 	if (s.locked)
 		notes.push(["lock", `locked by ${s.locked.by}, ${ago(Date.parse(s.locked.at))}: ${s.locked.reason}`]);
 	if (s.epoch > s.applied_epoch && s.active !== null)
@@ -76,6 +87,9 @@ function drawLane(lane, entry, color, k) {
 	setText(lane.up, `${c.healthy < c.total ? (c.healthy === 0 ? "✕ " : "▲ ") : ""}${c.healthy}/${c.total}`);
 	setClass(lane.up, "n up" + (c.healthy === c.total ? "" : active && c.healthy === 0 ? " bad" : active ? " warn" : " dim"));
 	setText(lane.conn, whole(entry.n[N.conn + k]));
+	lane.conn.dataset.unit = entry.s.mode === "http" ? "req" : "conn";
+	lane.conn.title = entry.s.mode === "http" ? "requests under way" : "open connections";
+	lane.rate.title = entry.s.mode === "http" ? "requests per second" : "new connections per second";
 	setText(lane.rate, short(entry.n[N.rate + k]));
 	setText(lane.out, bytes(entry.n[N.out + k]) + "/s");
 }
@@ -88,7 +102,8 @@ function drawRow(row) {
 	setClass(row.badge, "badge " + (s.active || "unknown"));
 	setClass(row.badge.firstChild, "mark " + (s.active || "unknown"));
 	setText(row.badge.lastChild, s.active ? `${s.active} is active` : "active color not known");
-	setText(row.when, s.changed_at && s.change !== "initial" ? `epoch ${s.epoch} · ${s.change} ${ago(Date.parse(s.changed_at))} by ${s.changed_by}${s.reason ? ": " + s.reason : ""}` : `epoch ${s.epoch} · not flipped yet`);
+	setText(row.when, !s.changed_at || s.change === "initial" ? `epoch ${s.epoch} · not flipped yet` :
+		`epoch ${s.epoch} · ${s.change} ${ago(Date.parse(s.changed_at))} by ${s.changed_by}${s.reason ? ": " + s.reason : ""}`);
 	row.when.title = s.reason || "";
 	setClass(row.node, `service ${bad}${row.open ? " opened" : ""}`);
 	COLORS.forEach((c, k) => drawLane(row.lanes[k], entry, c, k));
@@ -104,7 +119,8 @@ function drawRow(row) {
 const STATES = { up: ["good", "✓"], down: ["bad", "✕"], checking: ["warn", "…"], ejected: ["bad", "⏏"] };
 
 function drawBackend(tr, b) {
-	const [address, how, conns, since, why] = tr.children, [className, sign] = STATES[b.state] || ["warn", "?"], drained = b.admin === "drain";
+	const [address, how, conns, since, why] = tr.children, drained = b.admin === "drain";
+	const [className, sign] = STATES[b.state] || ["warn", "?"];
 	setText(address, b.address);
 	setClass(how, drained && b.state === "up" ? "dim" : className);
 	setText(how, `${sign} ${b.state}${drained ? ", gets nothing new" : ""}`);
@@ -116,7 +132,9 @@ function drawBackend(tr, b) {
 
 function makeDetail(row) {
 	const s = row.entry.s, charts = el("div", "big", "", row.detail);
-	row.big = [["Connections", 1], ["New connections per second", SMOOTH]].map(([what, smooth]) => {
+	const words = s.mode === "http" ? ["Requests under way", "Requests per second"] :
+		["Connections", "New connections per second"];
+	row.big = [[words[0], 1], [words[1], SMOOTH]].map(([what, smooth]) => {
 		const box = el("div", "", "", charts);
 		el("h4", "", what, box);
 		return new Chart(el("figure", "chart large", "", box), what, smooth, true);
@@ -146,8 +164,9 @@ function drawDetail(row, flips) {
 			el("td", c, "", tr);
 		return tr;
 	}, drawBackend));
-	setText(row.more, [`listens on ${s.listen.join(", ")}`, s.preview.length ? `preview of the idle color on ${s.preview.join(", ")}` : "no preview",
-		`a flip needs ${COLORS.map((c) => `${s.colors[c].needed} of ${s.colors[c].total} backends of ${c}`).join(", ")}`].join(" · "));
+	const preview = s.preview.length ? `preview of the idle color on ${s.preview.join(", ")}` : "no preview";
+	const needed = COLORS.map((c) => `${s.colors[c].needed} of ${s.colors[c].total} backends of ${c}`).join(", ");
+	setText(row.more, `listens on ${s.listen.join(", ")} · ${preview} · a flip needs ${needed}`);
 }
 
 /* -- drains ----------------------------------------------------------------- */
@@ -170,8 +189,9 @@ function drawDrains() {
 			tag.replaceChildren();
 			colorTag(e.drain.color, tag);
 		}
-		setText(left, `${whole(n)} of ${plural(Math.max(e.drain.atStart, n), "connection")} left`);
-		setText(until, e.drain.until === null ? "no deadline" : `the rest is cut in ${Math.max(0, Math.ceil((e.drain.until - serverNow()) / 1000))} s`);
+		setText(left, `${whole(n)} of ${plural(Math.max(e.drain.atStart, n), thing(e.s))} left`);
+		const seconds = Math.max(0, Math.ceil((e.drain.until - serverNow()) / 1000));
+		setText(until, e.drain.until === null ? "no deadline" : `the rest is cut in ${seconds} s`);
 		setClass(li, e.drain.color);
 		li.lastChild.firstChild.style.width = `${(100 * n) / start}%`;
 	});

@@ -5,7 +5,7 @@
 const COLORS = ["green", "blue"];
 
 /* The order of the numbers of a service in a frame. */
-const N = { conn: 0, waiting: 2, left: 3, rate: 4, in: 6, out: 8, failed: 10 };
+const N = { conn: 0, waiting: 2, left: 3, rate: 4, in: 6, out: 8, failed: 10, errors: 11 };
 const SILENT_MS = 3500;		/* teald says something twice a second */
 const AGAIN_MS = [500, 1000, 2000, 3000];
 
@@ -20,9 +20,9 @@ const state = {
 	phase: "connecting",	/* "live" "silent" "lost" */
 };
 
-/* teald's clock now. */
+/* teald's clock now; it stands still when nothing is heard, for nobody knows. */
 function serverNow() {
-	return state.now + (performance.now() - state.heard);
+	return state.now + Math.min(performance.now() - state.heard, SILENT_MS);
 }
 
 function other(color) {
@@ -35,7 +35,12 @@ function takeService(entry, s) {
 	entry.s = s;
 	entry.drain = d && { color: d.color, atStart: d.at_start,
 		until: d.deadline_in === null ? null : state.now + d.deadline_in * 1000 };
-	entry.search = (s.name + " " + COLORS.map((c) => s.colors[c].backends.map((b) => b.address).join(" ")).join(" ")).toLowerCase();
+	entry.search = [s.name, ...COLORS.flatMap((c) => s.colors[c].backends.map((b) => b.address))].join(" ").toLowerCase();
+}
+
+/* What is counted: connections, or of HTTP requests. */
+function thing(s) {
+	return s.mode === "http" ? "request" : "connection";
 }
 
 /* What needs somebody: [how bad, words]; how bad is "bad", "warn" or "". */
@@ -49,11 +54,14 @@ function problemsOf(entry) {
 		const c = s.colors[color], active = color === s.active;
 		if (c.total === 0 || c.healthy === c.total)
 			continue;
-		const words = c.healthy === 0 ? `no backend of ${color} is up` : `${c.total - c.healthy} of ${c.total} backends of ${color} not up`;
+		const words = c.healthy === 0 ? `no backend of ${color} is up` :
+			`${c.total - c.healthy} of ${c.total} backends of ${color} not up`;
 		found.push([active && c.healthy === 0 ? "bad" : active ? "warn" : "", words + (active ? "" : " (idle)")]);
 	}
 	if (entry.n[N.failed] > 0)
-		found.push(["warn", `${short(entry.n[N.failed])} connections per second fail`]);
+		found.push(["warn", `${short(entry.n[N.failed])} ${thing(s)}s per second fail`]);
+	if (entry.n[N.errors] > 0)
+		found.push(["warn", `${short(entry.n[N.errors])} requests per second answered with 5xx`]);
 	if (entry.n[N.waiting] > 0)
 		found.push(["warn", `${entry.n[N.waiting]} clients wait for a place (max_connections is ${s.max_connections})`]);
 	return found;
