@@ -88,7 +88,8 @@ trouble_of(const struct top_service *s)
 
 	if (active == NULL || (active->healthy == 0 && active->total > 0))
 		return 2;
-	return active->healthy < active->total || s->failed_rate > 0 || s->errors_rate > 0 || count(s->object, "waiting") > 0;
+	return active->healthy < active->total || s->failed_rate > 0 || s->errors_rate > 0 ||
+	       count(s->object, "waiting") > 0;
 }
 
 static void
