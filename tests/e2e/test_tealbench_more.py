@@ -2,6 +2,7 @@
 purpose, and beside other load generators."""
 import http.client
 import json
+import os
 import re
 import socket
 import ssl
@@ -227,6 +228,52 @@ def test_a_slow_reader_takes_its_time(serve):
     began = time.monotonic()
     status, _ = get(server, "/slow/100000", b"x" * 50_000)
     assert status == 200 and time.monotonic() - began >= 0.4
+
+
+def frame(opcode, payload, fin=True):
+    mask = os.urandom(4)
+    n = len(payload)
+    length = bytes([0x80 | n]) if n < 126 else b"\xfe" + n.to_bytes(2, "big") if n < 1 << 16 else (
+        b"\xff" + n.to_bytes(8, "big"))
+    return bytes([0x80 * fin | opcode]) + length + mask + bytes(b ^ mask[i & 3] for i, b in enumerate(payload))
+
+
+def unframe(f):
+    first, n = f.read(2)
+    assert n < 128, "servers do not mask"
+    if n > 125:
+        n = int.from_bytes(f.read(2 if n == 126 else 8), "big")
+    return first, f.read(n)
+
+
+def test_a_websocket_echoes_whatever_its_frames_are(serve):
+    with socket.create_connection(("127.0.0.1", serve("--name=green").port), scale.patience()) as s:
+        s.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+                  b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        f = s.makefile("rb")
+        head = [line.strip() for line in iter(f.readline, b"\r\n")]
+        # The example of RFC 6455, section 1.3.
+        assert head[0].startswith(b"HTTP/1.1 101 ") and b"X-Backend: green" in head
+        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
+        for opcode, payload, fin in ((1, b"hello", True), (2, os.urandom(70_000), True), (1, b"", True),
+                                     (2, os.urandom(300), False), (0, os.urandom(126), True)):
+            data = frame(opcode, payload, fin)
+            for cut in (data[:1], data[1:5], data[5:]):
+                s.sendall(cut)
+            assert unframe(f) == (0x80 * fin | opcode, payload)
+        s.sendall(frame(9, b"ping?") + frame(0xa, b"unasked") + frame(1, b"after"))
+        assert unframe(f) == (0x8a, b"ping?") and unframe(f) == (0x81, b"after")
+        s.sendall(frame(8, b"\x03\xe8bye"))
+        assert unframe(f) == (0x88, b"\x03\xe8bye") and f.read() == b""
+
+
+def test_a_websocket_must_be_asked_for_properly(serve):
+    server = serve()
+    assert get(server, "/ws")[0] == 400
+    with socket.create_connection(("127.0.0.1", server.port), scale.patience()) as s:
+        s.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                  b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x05hello")  # not masked
+        assert s.makefile("rb").read().endswith(b"\r\n\r\n\x88\x02\x03\xea")
 
 
 def test_it_dies_in_the_middle_when_asked(serve):

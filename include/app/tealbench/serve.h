@@ -116,7 +116,16 @@ enum http_phase {
 	HTTP_BYTES,	/* sending the pattern */
 	HTTP_CHUNKS,	/* sending a chunk now and then */
 	HTTP_FLUSH,	/* all is produced; send what is held */
+	HTTP_WS,	/* no longer HTTP: WebSocket */
 	HTTP_LINGER,	/* answered for good; eating what still comes */
+};
+
+/* The WebSocket frame being echoed. */
+struct ws {
+	uint64_t left, at;	/* payload still to come; and behind us */
+	unsigned char mask[4];
+	unsigned opcode;
+	bool in_frame;
 };
 
 struct http_exchange {
@@ -131,6 +140,7 @@ struct http_exchange {
 		ROUTE_STATS,
 		ROUTE_SLOW,
 		ROUTE_DIE,
+		ROUTE_WS,
 		ROUTE_ERROR
 	} route;
 	bool keep, head_only, chunked_in, chunked_out;
@@ -142,6 +152,8 @@ struct http_exchange {
 	uint64_t budget;	/* /slow: bytes that may be taken now */
 	uint64_t offset;	/* of the pattern, sent so far */
 	unsigned status;
+	struct ws ws;
+	char ws_key[25];
 	struct buf shown;	/* /headers: the head as it came */
 };
 
@@ -202,5 +214,17 @@ bool answer_short(struct peer *p);
 bool answer_error(struct peer *p, unsigned status, const char *words);
 /* Which route a request takes; p->http gets what the path says. */
 void answer_route(struct http_exchange *x, struct str method, struct str path);
+
+/* WebSocket (serve_ws.c): is it asked for in good order, and with which key;
+ * the answer to that; one step of the echo. */
+enum ws_verdict {
+	WS_ON,	/* done something */
+	WS_MORE,	/* more bytes are needed */
+	WS_OVER,	/* closed in good order */
+	WS_BAD
+};
+bool ws_wanted(const struct http1_head *h, struct str *key);
+bool ws_answer(struct peer *p, struct str key);
+enum ws_verdict ws_step(struct peer *p);
 
 #endif

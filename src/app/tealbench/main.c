@@ -21,7 +21,7 @@ static const char serve_usage[] =
 	"                     port 0: a free one, which is printed\n"
 	"  --name=NAME        who it says it is (default: backend)\n"
 	"  --mode=MODE        http     GET / /bytes/N /delay/MS /status/CODE /stream/N/MS\n"
-	"                              /die/N /headers /stats, POST /echo /slow/RATE (default)\n"
+	"                              /die/N /headers /stats /ws, POST /echo /slow/RATE (default)\n"
 	"                     echo     sends back what it gets\n"
 	"                     hello    sends \"NAME\\n\" upon connect, then echoes\n"
 	"                     sink     counts bytes; at the client's end answers \"COUNT\\n\"\n"

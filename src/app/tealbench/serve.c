@@ -274,7 +274,7 @@ thread_run(void *arg)
 
 	ev_run(t->loop, 0);
 	LIST_EACH(link, &t->peers)
-	peer_end(list_entry(link, struct peer, link));
+		peer_end(list_entry(link, struct peer, link));
 	for (unsigned i = 0; i < t->listener_count; i++)
 		close(t->listeners[i].io.fd);
 	ev_loop_destroy(t->loop);

@@ -167,6 +167,8 @@ answer_route(struct http_exchange *x, struct str method, struct str path)
 	x->delay_ms = x->budget = 0;
 	if (str_eq(path, "/"))
 		x->route = ROUTE_WHO;
+	else if (str_eq(path, "/ws"))
+		x->route = ROUTE_WS;
 	else if (str_eq(path, "/stats"))
 		x->route = ROUTE_STATS;
 	else if (str_eq(path, "/headers"))

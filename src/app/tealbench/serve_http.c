@@ -71,6 +71,8 @@ answer(struct peer *p)
 		ok = answer_text(p, 200, "text/plain", buf_str(&x->shown));
 		buf_clear(&x->shown);
 		return ok;
+	case ROUTE_WS:
+		return ws_answer(p, str_from(x->ws_key));
 	case ROUTE_ECHO:
 		x->phase = HTTP_FLUSH;
 		return !x->chunked_out || x->head_only || buf_printf(&p->out, "0\r\n\r\n");
@@ -156,6 +158,11 @@ begin(struct peer *p, const struct http1_head *h)
 	answer_route(x, http1_text(h, h->method), path);
 	if (!framing(x, h))
 		return refuse(p, 400, "ambiguous or malformed body framing");
+	if (x->route == ROUTE_WS) {
+		if (!ws_wanted(h, &label))
+			return refuse(p, 400, "a WebSocket handshake is expected there");
+		str_copy(x->ws_key, sizeof(x->ws_key), label);
+	}
 	if (!go_wrong(p))
 		return false;
 	if (x->route == ROUTE_STREAM && !x->chunked_out)
@@ -337,6 +344,26 @@ step_flush(struct peer *p)
 }
 
 static enum step
+step_ws(struct peer *p)
+{
+	switch (ws_step(p)) {
+	case WS_ON:
+		return STEP_ON;
+	case WS_MORE:
+		return STEP_BLOCKED;
+	case WS_BAD:	/* 1002, protocol error (RFC 6455 section 7.4.1) */
+		if (!buf_append(&p->out, "\x88\x02\x03\xea", 4))
+			return STEP_OVER;
+		break;
+	case WS_OVER:
+		break;
+	}
+	p->http.keep = false;
+	p->http.phase = HTTP_FLUSH;
+	return STEP_ON;
+}
+
+static enum step
 step(struct peer *p)
 {
 	switch (p->http.phase) {
@@ -352,6 +379,8 @@ step(struct peer *p)
 		return step_flush(p);
 	case HTTP_DELAY:
 		return STEP_BLOCKED;
+	case HTTP_WS:
+		return step_ws(p);
 	case HTTP_LINGER:
 		buf_clear(&p->in);
 		return STEP_BLOCKED;
@@ -375,8 +404,12 @@ run(struct peer *p)
 			return false;
 	} while (s == STEP_ON && buf_len(&p->out) == 0);
 	/* No request can be finished any more. */
-	return !(p->eof && buf_len(&p->out) == 0 && !ev_is_active(&p->timer) &&
-		 (p->http.phase == HTTP_HEAD || p->http.phase == HTTP_BODY || p->http.phase == HTTP_LINGER));
+	if (!p->eof || buf_len(&p->out) > 0)
+		return true;
+	/* /slow still reads what it has. */
+	if (p->http.phase == HTTP_BODY)
+		return ev_is_active(&p->timer);
+	return p->http.phase != HTTP_HEAD && p->http.phase != HTTP_WS && p->http.phase != HTTP_LINGER;
 }
 
 static bool
