@@ -38,6 +38,8 @@ struct redis_pool {
 	const struct pool_config *config;
 	char *key;	/* PREFIX:nodes:POOL */
 	struct overlay now;	/* as told, or as state_dir knows it */
+	struct overlay seen;	/* by the last reading ... */
+	bool seen_well;	/* ... unless that was rubbish; nothing there is version 0 */
 	bool told;
 	bool writing;	/* forward is under way */
 	char problem[256];	/* "" when none */
@@ -85,6 +87,7 @@ struct store_redis {
 	bool reading;	/* a reading is under way */
 	struct link waiters;	/* struct refresh_waiter */
 	struct link doubts;	/* struct doubt */
+	struct link node_doubts;	/* the same of nodes, store_redis_nodes.c */
 	double started, read_at;	/* clock_now(); read_at 0: never */
 	int64_t time_us;	/* Redis's clock at the last reading ... */
 	double time_at;	/* ... and ours */
@@ -137,6 +140,10 @@ void store_redis_history(struct store *s, const char *service, unsigned last, st
 /* Brings the store forward to what this teald knows, or tells it of a service
  * it has never heard of (expect 0). */
 void store_redis_forward(struct redis_service *v, const struct record *r, bool initial);
+/* A write whose answer was lost is settled by a reading, or given up. */
+#define DOUBT_SECONDS 0.8
+/* Somebody doubts: look again soon. */
+void store_redis_watch_doubts(struct store_redis *s);
 /* After each reading, and when time is over: answers those that can be. */
 void store_redis_settle_doubts(struct store_redis *s);
 /* Is that what this write would have made of the record? */
@@ -144,6 +151,9 @@ bool store_redis_is_ours(const struct record *is, const struct record *wrote);
 
 /* store_redis_nodes.c: what was said about nodes. */
 void store_redis_nodes_open(struct store_redis *s);
+void store_redis_nodes_settle(struct store_redis *s);
+/* Nobody reads any more: they stay in doubt.  Frees what the pools hold. */
+void store_redis_nodes_close(struct store_redis *s);
 /* Redis cannot be reached: what state_dir knows counts. */
 void store_redis_nodes_last_known(struct store_redis *s);
 /* A reading of that pool. */

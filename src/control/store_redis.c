@@ -333,6 +333,7 @@ store_redis_close(struct store **sp)
 		w->done(w->arg, E_STORE, &why);
 		free(w);
 	}
+	store_redis_nodes_close(s);
 	ev_timer_stop(s->loop, &s->doubt_timer);
 	jobs_free(&s->lookups);
 	state_cache_close(&s->cache);
@@ -340,11 +341,6 @@ store_redis_close(struct store **sp)
 	for (size_t i = 0; i < s->n; i++)
 		free(s->services[i].key);
 	free(s->services);
-	for (size_t i = 0; i < s->n_pools; i++) {
-		overlay_free(&s->pools[i].now);
-		free(s->pools[i].key);
-	}
-	free(s->pools);
 	free(s->self.services);
 	free(s->channel);
 	free(s->events_key);
@@ -369,6 +365,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 	s->assume_initial = assume_initial;
 	list_init(&s->waiters);
 	list_init(&s->doubts);
+	list_init(&s->node_doubts);
 	s->n = config->n_services;
 	s->services = must_array(s->n, sizeof(struct redis_service));
 	for (size_t i = 0; i < s->n; i++) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "control/node_text.h"
 #include "control/store_redis.h"
@@ -14,6 +15,11 @@ struct nodes_run {
 	struct overlay next;
 	store_nodes_fn *done;	/* NULL: nobody asked */
 	void *arg;
+	int64_t deadline_us;	/* Redis's clock: executed later it writes nothing */
+	/* In doubt, because its answer was lost. */
+	struct link link;
+	char where[288];	/* the server it was sent to */
+	double since, give_up;	/* clock_now() */
 };
 
 static void
@@ -101,7 +107,11 @@ store_redis_nodes_read(struct redis_pool *p, const redisReply *reply)
 {
 	struct overlay o = { 0 };
 
-	switch (parse(reply, &o)) {
+	enum seen seen = parse(reply, &o);
+
+	p->seen_well = seen != SEEN_BAD;
+	overlay_copy(&p->seen, &o);
+	switch (seen) {
 	case SEEN_BAD:
 		if (p->problem[0] == '\0')
 			LOG_ERROR("store.bad_nodes", LS("key", p->key));
@@ -134,8 +144,8 @@ nodes_send(struct nodes_run *run, const char *mode, redis_reply_fn *done)
 	struct buf text;
 	struct json j;
 
-	snprintf(deadline, sizeof(deadline), "%lld",
-		 (long long)(store_redis_now(s) + (int64_t)(s->config->store.command_timeout * 1e6)));
+	run->deadline_us = store_redis_now(s) + (int64_t)(s->config->store.command_timeout * 1e6);
+	snprintf(deadline, sizeof(deadline), "%lld", (long long)run->deadline_us);
 	snprintf(version, sizeof(version), "%llu", (unsigned long long)run->next.version);
 	buf_init(&text, NODE_TEXT_MAX);
 	json_init(&j, &text);
@@ -180,6 +190,87 @@ nodes_run_free(struct nodes_run *run)
 }
 
 static void
+begin_doubt(struct nodes_run *run)
+{
+	struct store_redis *s = run->pool->store;
+
+	str_copy(run->where, sizeof(run->where), str_from(redis_where(s->commands)));
+	run->since = clock_now();
+	run->give_up = run->since + DOUBT_SECONDS;
+	list_append(&s->node_doubts, &run->link);
+	store_redis_watch_doubts(s);
+}
+
+/* What a reading says of a write in doubt; false: nothing yet.  Of a flip's the
+ * same is asked in store_redis_write.c. */
+static bool
+settle(const struct store_redis *s, const struct nodes_run *run, enum err *e, struct why *why)
+{
+	const struct redis_pool *p = run->pool;
+	bool read = s->read_at > run->since && p->seen_well;
+
+	if (read && p->seen.version == run->next.version) {
+		/* Whoever wrote it: what was asked for is so. */
+		*e = overlay_same(&p->seen, &run->next) ?
+			     OK :
+			     why_set(why, E_CONFLICT, "the nodes were changed at the same time");
+		return true;
+	}
+	if (read && p->seen.version + 1 == run->next.version && s->time_us > run->deadline_us &&
+	    strcmp(run->where, redis_where(s->commands)) == 0) {
+		*e = why_set(why, E_STORE, "Redis did not answer in time; nothing was written");
+		return true;
+	}
+	if (clock_now() >= run->give_up) {
+		*e = why_set(why, E_UNKNOWN,
+			     "Redis did not say whether it wrote; node list tells, and repeating is safe");
+		return true;
+	}
+	return false;
+}
+
+void
+store_redis_nodes_settle(struct store_redis *s)
+{
+	LIST_EACH(it, &s->node_doubts)
+	{
+		struct nodes_run *run = list_entry(it, struct nodes_run, link);
+		struct why why = { "" };
+		enum err e;
+
+		if (!settle(s, run, &e, &why))
+			continue;
+		list_remove(it);
+		run->done(run->arg, e, e == OK ? NULL : &why);
+		nodes_run_free(run);
+	}
+}
+
+void
+store_redis_nodes_close(struct store_redis *s)
+{
+	struct why why;
+
+	LIST_EACH(it, &s->node_doubts)
+	{
+		struct nodes_run *run = list_entry(it, struct nodes_run, link);
+
+		list_remove(it);
+		why_set(&why, E_UNKNOWN, "teald stopped before Redis said whether it wrote");
+		run->done(run->arg, E_UNKNOWN, &why);
+		nodes_run_free(run);
+	}
+	for (size_t i = 0; i < s->n_pools; i++) {
+		overlay_free(&s->pools[i].now);
+		overlay_free(&s->pools[i].seen);
+		free(s->pools[i].key);
+	}
+	free(s->pools);
+	s->pools = NULL;
+	s->n_pools = 0;
+}
+
+static void
 nodes_on_written(void *arg, enum err e, const redisReply *reply, const struct why *sent)
 {
 	struct nodes_run *run = arg;
@@ -189,11 +280,13 @@ nodes_on_written(void *arg, enum err e, const redisReply *reply, const struct wh
 	struct why why = { "" };
 
 	p->store->under_way--;
+	/* While teald ends nobody reads any more. */
+	if (e == E_UNKNOWN && p->store->commands != NULL) {
+		begin_doubt(run);
+		return;
+	}
 	if (e == OK)
 		e = take_answer(reply, &seen, &o, &why);
-	else if (e == E_UNKNOWN)
-		why_set(&why, e,
-			"Redis did not say whether it wrote; node list tells, and repeating is safe");
 	else
 		why = *sent;
 	if (e == OK && run->next.version > p->now.version)

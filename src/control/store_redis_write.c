@@ -8,8 +8,6 @@
 #include "control/store_redis.h"
 
 #define ENTRY_MAX (64 * 1024)
-/* A write whose answer was lost is settled by a reading, or given up. */
-#define DOUBT_SECONDS 0.8
 /* Lines of the stream looked through for one service's history. */
 #define HISTORY_SCAN "2000"
 
@@ -95,6 +93,15 @@ doubt_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	store_redis_settle_doubts(container_of(t, struct store_redis, doubt_timer));
 }
 
+void
+store_redis_watch_doubts(struct store_redis *s)
+{
+	if (ev_is_active(&s->doubt_timer))
+		return;
+	ev_timer_init(&s->doubt_timer, doubt_on_timer, DOUBT_SECONDS / 4, DOUBT_SECONDS / 4);
+	ev_timer_start(s->loop, &s->doubt_timer);
+}
+
 static void
 begin_doubt(struct write_run *run)
 {
@@ -111,10 +118,7 @@ begin_doubt(struct write_run *run)
 	d->done = run->done;
 	d->arg = run->arg;
 	list_append(&s->doubts, &d->link);
-	if (!ev_is_active(&s->doubt_timer)) {
-		ev_timer_init(&s->doubt_timer, doubt_on_timer, DOUBT_SECONDS / 4, DOUBT_SECONDS / 4);
-		ev_timer_start(s->loop, &s->doubt_timer);
-	}
+	store_redis_watch_doubts(s);
 }
 
 bool
@@ -170,7 +174,8 @@ store_redis_settle_doubts(struct store_redis *s)
 		d->done(d->arg, e, &d->service->record, &why);
 		free(d);
 	}
-	if (list_empty(&s->doubts))
+	store_redis_nodes_settle(s);
+	if (list_empty(&s->doubts) && list_empty(&s->node_doubts))
 		ev_timer_stop(s->loop, &s->doubt_timer);
 }
 

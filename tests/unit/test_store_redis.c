@@ -18,6 +18,8 @@ struct teald {
 	struct config config;
 	struct service_config service;
 	struct record record;
+	struct pool_config pool;
+	struct overlay nodes;
 	unsigned told, ready;
 	bool may_obey;
 	uint64_t applied;
@@ -40,6 +42,13 @@ on_record(void *arg, const char *service, const struct record *r)
 	assert_string_equal(service, "shop");
 	d->record = *r;
 	d->told++;
+}
+
+static void
+on_nodes(void *arg, const char *pool, const struct overlay *now)
+{
+	assert_string_equal(pool, "main");
+	overlay_copy(&((struct teald *)arg)->nodes, now);
 }
 
 static void
@@ -78,12 +87,16 @@ teald_open(struct teald *d, const char *name, bool assume_initial)
 	d->may_obey = true;
 	d->service = (struct service_config){ .name = (char *)"shop", .initial = GREEN, .labels_json = (char *)"" };
 	d->config = (struct config){ .state_dir = d->dir, .services = &d->service, .n_services = 1 };
+	d->pool = (struct pool_config){ .name = (char *)"main" };
+	d->config.pools = &d->pool;
+	d->config.n_pools = 1;
 	d->config.store = (struct store_config){ .type = STORE_REDIS, .prefix = (char *)PREFIX, .max_age = 30,
 						 .connect_timeout = 0.5, .command_timeout = 0.5 };
 	snprintf(d->dir, sizeof(d->dir), "%s/%s", t.dir, name);
 	snprintf(d->config.store.path, sizeof(d->config.store.path), "%s/redis.sock", t.dir);
 	d->store = store_redis_new(&d->config, t.jobs, assume_initial);
 	d->store->on_record = on_record;
+	d->store->on_nodes = on_nodes;
 	d->store->on_ready = on_ready;
 	d->store->may_obey = may_obey;
 	d->store->describe = describe;
@@ -131,6 +144,8 @@ end(void **state)
 		t.a.store->close(&t.a.store);
 	if (t.b.store != NULL)
 		t.b.store->close(&t.b.store);
+	overlay_free(&t.a.nodes);
+	overlay_free(&t.b.nodes);
 	jobs_free(&t.jobs);
 	if (t.own != NULL)
 		redisFree(t.own);
@@ -472,6 +487,94 @@ a_write_whose_answer_was_lost_is_found(void **state)
 	assert_true(list_empty(&s->doubts));
 }
 
+struct nodes_answer {
+	enum err e;
+	unsigned times;
+	char why[200];
+};
+
+static void
+on_nodes_written(void *arg, enum err e, const struct why *why)
+{
+	struct nodes_answer *a = arg;
+
+	a->e = e;
+	a->times++;
+	snprintf(a->why, sizeof(a->why), "%.199s", why != NULL ? why->text : "");
+}
+
+/* The same of nodes: who vanishes before the answer comes does not matter. */
+static void
+write_nodes_in_doubt(enum node_wish wish, struct nodes_answer *a)
+{
+	struct overlay next = { 0 };
+
+	overlay_copy(&next, &t.a.nodes);
+	next.version++;
+	assert_true(overlay_set(&next, "10.0.0.1", wish));
+	*a = (struct nodes_answer){ 0 };
+	t.a.store->write_nodes(t.a.store, "main", &next, on_nodes_written, a);
+	overlay_free(&next);
+}
+
+static void
+a_write_of_nodes_whose_answer_was_lost_is_found(void **state)
+{
+	struct store_redis *s;
+	struct nodes_answer a;
+
+	(void)state;
+	both();
+	s = store_redis_of(t.a.store);
+	t.a.config.store.command_timeout = 5;
+	/* Redis knows the script from then on: it is sent at once. */
+	write_nodes_in_doubt(NODE_REMOVED, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	assert_int_equal(a.e, OK);
+	write_nodes_in_doubt(NODE_DRAIN, &a);
+	/* Sent and executed; the server drops us before we read. */
+	ev_run(t.loop, EVRUN_NOWAIT);
+	usleep(50000);
+	ask("CLIENT KILL TYPE normal SKIPME yes");
+	WAIT_UNTIL(t.loop, a.times > 0);
+	assert_int_equal(a.e, OK);
+	/* Obeyed before it is told. */
+	assert_int_equal(t.a.nodes.version, 2);
+	assert_int_equal(overlay_find(&t.a.nodes, "10.0.0.1")->wish, NODE_DRAIN);
+	WAIT_UNTIL(t.loop, t.b.nodes.version == 2);
+	assert_true(list_empty(&s->node_doubts));
+}
+
+static void
+a_write_of_nodes_that_never_arrived_is_refused_or_unknown(void **state)
+{
+	struct store_status status;
+	struct nodes_answer a;
+
+	(void)state;
+	both();
+	t.a.config.store.command_timeout = 0.2;
+	/* It sleeps until the command's time is over, and wakes at once after that. */
+	kill(t.server.pid, SIGSTOP);
+	write_nodes_in_doubt(NODE_DRAIN, &a);
+	ev_run(t.loop, EVRUN_NOWAIT);
+	usleep(400000);
+	kill(t.server.pid, SIGCONT);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	assert_int_equal(a.e, E_STORE);
+	assert_non_null(strstr(a.why, "nothing was written"));
+	assert_int_equal(t.a.nodes.version, 0);
+	/* It does not wake in time: nobody can know. */
+	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.up));
+	kill(t.server.pid, SIGSTOP);
+	write_nodes_in_doubt(NODE_DRAIN, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	assert_int_equal(a.e, E_UNKNOWN);
+	kill(t.server.pid, SIGCONT);
+	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.up));
+	assert_int_equal(t.a.nodes.version, 0);
+}
+
 static void
 without_a_server_writes_are_refused_at_once(void **state)
 {
@@ -659,6 +762,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_record_that_makes_no_sense_changes_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(a_write_that_comes_too_late_writes_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(a_write_whose_answer_was_lost_is_found, begin, end),
+		cmocka_unit_test_setup_teardown(a_write_of_nodes_whose_answer_was_lost_is_found, begin, end),
+		cmocka_unit_test_setup_teardown(a_write_of_nodes_that_never_arrived_is_refused_or_unknown, begin, end),
 		cmocka_unit_test_setup_teardown(without_a_server_writes_are_refused_at_once, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_known_counts_when_the_server_is_away, begin, end),
 		cmocka_unit_test_setup_teardown(initial_is_assumed_only_when_told_to, begin, end),
