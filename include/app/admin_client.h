@@ -71,7 +71,7 @@ struct client {
 };
 
 /* Takes over fd and *rights, NULL on return. */
-void client_new(struct admin *a, int fd, struct rights **rights, pid_t pid);
+void admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid);
 
 /* Closes now; what is under way learns that its client left.  The memory
  * stays until this turn of the loop is over. */

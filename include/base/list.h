@@ -34,6 +34,12 @@ list_append(struct link *head, struct link *l)
 }
 
 static inline void
+list_prepend(struct link *head, struct link *l)
+{
+	list_append(head->next, l);
+}
+
+static inline void
 list_remove(struct link *l)
 {
 	l->prev->next = l->next;

@@ -7,6 +7,11 @@
 #include "data/worker.h"
 #include "model/balance.h"
 
+/* Buckets of the table of pools. */
+#define LANE_POOLS 64
+/* Seconds that a client has to read our last answer. */
+#define LANE_LINGER 2.0
+
 struct lane_drain {
 	bool on;
 	struct drain_orders orders;
@@ -31,6 +36,14 @@ struct lane {
 	 * The same list twice, unless turns makes a difference. */
 	struct deadline_list *idle_clock[2];
 	bool turns;
+	/* HTTP mode: clients by entrance, exchanges, and idle connections to backends. */
+	struct link clients[ENTRANCES];
+	struct link x_dialing, x_live[COLORS], x_previews;
+	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/upstream.h) */
+	unsigned idle_upstreams;
+	struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
+	struct deadline_list *x_queue_clock, *x_connect_clock, *response_clock, *x_idle_clock, *pace_clock;
+	struct deadline_list *pool_clock;
 	unsigned places;	/* that came free and are not handed on yet */
 	bool giving;	/* somebody is about it */
 	bool refused;	/* a backend refused us since the last tick */

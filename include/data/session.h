@@ -55,6 +55,24 @@ struct session {
 
 struct arrival_facts;
 
+/* A client and a backend that are connected already: an HTTP exchange became a
+ * stream of something else. */
+struct session_legs {
+	struct lane *lane;
+	enum entrance entrance;
+	enum color color;
+	uint64_t epoch;
+	struct endpoint peer;
+	struct backend *backend;	/* borrowed */
+	struct io *client, *server;	/* taken over */
+	struct str to_client, to_server;	/* what is on the way */
+	uint64_t bytes_out;	/* of to_client those that are the stream's */
+	bool place, source;	/* of the door, taken over */
+};
+/* NULL without memory, and nothing is taken over.  session_start() follows. */
+struct session *session_adopt(const struct session_legs *legs);
+void session_start(struct session *s);
+
 /* Takes over fd, whatever happens. */
 void session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client);
 /* The same of a connection that has arrived (data/arrival.h): takes over io and

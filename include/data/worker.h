@@ -17,6 +17,7 @@
 
 #define WORKER_MAGIC 0x776f726bu
 
+struct http_room;
 struct lane;
 struct listener;
 struct proxy;
@@ -49,7 +50,9 @@ struct worker {
 	struct tally_histogram lag;	/* how late; read by main */
 	double held_since;
 	double complained;	/* worker->now of the last line about it */
+	struct http_room *http;	/* NULL: no service is of HTTP */
 	struct link ended;	/* sessions to be freed when this turn is over */
+	struct link ended_clients, ended_exchanges, ended_upstreams;	/* likewise */
 	ev_prepare reap;
 	ev_check wake;	/* first thing after waiting: what time is it? */
 	uint64_t random;	/* for spread */

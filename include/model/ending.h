@@ -27,6 +27,15 @@
 	X(END_PROXY_TIMEOUT, "proxy_timeout",   1, "no whole PROXY header within header_timeout") \
 	X(END_BACKEND_LIMIT, "backend_limit",   1, "refused: every usable backend is at backend_max_connections") \
 	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
+	X(END_BAD_REQUEST,   "bad_request",     1, "refused: the request is malformed, ambiguous or not supported") \
+	X(END_TOO_LARGE,     "too_large",       1, "refused: the request's body is larger than max_body") \
+	X(END_MISDIRECTED,   "misdirected",     1, "refused: no service here is for the request's host") \
+	X(END_REDIRECTED,    "redirected",      0, "the request was sent on to where TLS is spoken") \
+	X(END_HEADER_TIMEOUT, "header_timeout", 1, "no whole request head within header_timeout") \
+	X(END_BODY_TIMEOUT,  "body_timeout",    1, "the request's body came slower than body_min_rate") \
+	X(END_CLIENT_SLOW,   "client_slow",     0, "the client took the answer slower than body_min_rate") \
+	X(END_RESPONSE_TIMEOUT, "response_timeout", 1, "the backend gave no answer within response_timeout") \
+	X(END_BAD_RESPONSE,  "bad_response",    1, "the backend's answer is malformed or ambiguous") \
 	X(END_STALE,         "stale",           1, "refused: the store has not been heard of for max_age") \
 	X(END_STOP,          "stopped",         1, "cut because teald stopped") \
 	X(END_MEMORY,        "memory",          1, "refused: out of memory or descriptors") \

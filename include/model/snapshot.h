@@ -36,6 +36,8 @@ struct snapshot {
  * (usable with references) before balance_prepare().  One reference, the caller's. */
 struct snapshot *snapshot_new(uint64_t generation, uint64_t epoch, enum color active, const unsigned n[COLORS]);
 struct snapshot *snapshot_ref(struct snapshot *s);
+/* May new connections go to that backend?  As slow as there are backends. */
+bool snapshot_uses(const struct snapshot *s, const struct backend *b);
 /* Consumes the caller's reference: *sp is NULL on return. */
 void snapshot_unref(struct snapshot **sp);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "net/sock.h"
 #include "net/tls.h"
 
 struct io {
@@ -99,6 +100,13 @@ io_want(struct ev_loop *loop, struct io *io, int events)
 		ev_io_start(loop, w);
 }
 
+/* What an event of the watcher stands for: EV_READ, EV_WRITE or both. */
+static inline int
+io_events(const struct io *io, int revents)
+{
+	return io_is_tls(io) ? EV_READ | EV_WRITE : revents;
+}
+
 /* Stops waiting and closes; harmless when closed already. */
 static inline void
 io_close(struct ev_loop *loop, struct io *io)
@@ -150,6 +158,22 @@ static inline bool
 io_would_block(void)
 {
 	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+/* Nothing more will be written; reading goes on.  1: said.  0: wait until there
+ * is room to write, and call again.  -1 with errno. */
+static inline int
+io_shutdown(struct io *io)
+{
+	return shutdown(io->watcher.fd, SHUT_WR) == 0 || errno == ENOTCONN ? 1 : -1;
+}
+
+/* io_close() is to reset the connection instead of ending it politely: what was
+ * written so far must not look complete. */
+static inline void
+io_reset_on_close(struct io *io)
+{
+	sock_reset_on_close(io->watcher.fd);
 }
 
 #endif

@@ -53,12 +53,25 @@ MUST_USE enum relay_result relay_move(struct relay *r, struct io *source, struct
  * which is known to be a broken one.  The connection is to be reset next. */
 void relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_room *room);
 
+/* The parts of relay_move(), for whoever must look at what passes: sends what is
+ * held, ... */
+MUST_USE enum relay_result relay_flush(struct relay *r, struct io *destination, struct relay_room *room);
+/* ... holds p[0..n) behind what is held already; false when memory is out, ... */
+MUST_USE bool relay_hold(struct relay *r, const char *p, size_t n);
+/* ... and moves up to `most` bytes through a pipe, once, between plain sockets
+ * while nothing is held; without a pipe to be had, splicing becomes false. */
+MUST_USE enum relay_result relay_splice(struct relay *r, struct io *source, struct io *destination,
+					struct pipes *pipes, uint64_t most, uint64_t *moved);
+
 /* Bytes are waiting for the destination. */
 static inline bool
 relay_is_blocked(const struct relay *r)
 {
 	return r->held != NULL || r->pipe != NULL;
 }
+
+/* Bytes that are held. */
+uint64_t relay_waiting(const struct relay *r);
 
 /* Drops what is held. */
 void relay_end(struct relay *r, struct relay_room *room);

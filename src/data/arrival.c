@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "data/arrival_private.h"
+#include "data/client.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
 
@@ -114,12 +115,17 @@ static void
 serve(struct arrival *a)
 {
 	struct arrival_facts facts = a->facts;
+	struct listener *li;
 	struct io io;
 
 	io_move(facts.lane->worker->loop, &a->io, &io, a->io.watcher.cb);
+	li = a->listener;
 	uncount(a);
 	destroy(a);
-	session_arrive(&io, &facts);
+	if (facts.lane->service->config->mode == MODE_HTTP)
+		client_new(li, &io, &facts);
+	else
+		session_arrive(&io, &facts);
 }
 
 /* Who it is is known: may it come in? */
@@ -151,7 +157,8 @@ step(struct arrival *a)
 		arrival_end(a, ending);
 		return;
 	case ARRIVAL_DONE:
-		if (ask_door(a))
+		/* In HTTP mode the door is asked by the client, or for each request. */
+		if (a->facts.lane->service->config->mode == MODE_HTTP || ask_door(a))
 			serve(a);
 	}
 }
@@ -219,5 +226,15 @@ arrival_new(struct listener *li, int fd, const struct addr *peer)
 void
 arrival_skip(struct listener *li, int fd, const struct addr *peer)
 {
-	session_new(li->lane, li->entrance, fd, peer);
+	struct lane *l = li->lane;
+	struct arrival_facts facts = { .lane = l, .entrance = li->entrance, .accepted = l->worker->now };
+	struct io io;
+
+	if (l->service->config->mode == MODE_TCP) {
+		session_new(l, li->entrance, fd, peer);
+		return;
+	}
+	endpoint_set(&facts.client, peer);
+	io_init(&io, fd, arrival_on_event);
+	client_new(li, &io, &facts);
 }

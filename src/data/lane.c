@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "data/arrival.h"
-#include "data/lane.h"
+#include "data/lane_http.h"
 #include "data/queue.h"
 #include "data/session.h"
 
@@ -36,6 +36,7 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 	l->idle_clock[1] =
 		worker_clock(w, or_idle(s->config, s->config->server_timeout), session_on_deadline);
 	l->turns = s->config->client_timeout >= 0 || s->config->server_timeout >= 0;
+	lane_http_init(l);
 	/* Workers begin their turns at different backends. */
 	for (int c = 0; c < COLORS; c++)
 		balance_round_init(&l->rounds[c], w->index);
@@ -54,6 +55,7 @@ lane_free(struct lane *l)
 	/* Those who wait first, or they would get the places of the others. */
 	queue_end(l, END_STOP);
 	arrival_end_all(l, END_STOP);
+	lane_http_free(l);
 	end_all(&l->dialing, END_STOP);
 	end_all(&l->previews, END_STOP);
 	for (int c = 0; c < COLORS; c++) {
@@ -84,7 +86,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 {
 	struct snapshot *old = l->snapshot;
 	enum color active = (*snapshot)->active;
-	bool first = old == NULL;
+	bool first = old == NULL, flipped = old != NULL && old->active != active;
 
 	ON_WORKER(l->worker);
 	l->snapshot = *snapshot;
@@ -93,11 +95,12 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 		balance_round_move(&l->rounds[c], old != NULL ? &old->colors[c] : NULL, &l->snapshot->colors[c]);
 	if (!l->stopping)
 		l->drain[active].on = false;
-	if (old != NULL && old->active != active) {
+	if (flipped) {
 		end_all(&l->previews, END_PREVIEW);
 		dial_anew(l);
 		arrival_recolor_all(l);
 	}
+	lane_http_obey(l, flipped);
 	snapshot_unref(&old);
 	/* Backends of the color, or of the other one, with room for who waits. */
 	queue_look(l);
@@ -119,6 +122,7 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 	d->on = true;
 	d->orders = *orders;
 	d->started = l->worker->now;
+	lane_http_drain(l, color);
 	worker_drain_begin(l->worker);
 }
 
@@ -176,18 +180,20 @@ lane_drain_step(struct lane *l, double now)
 
 	for (int c = 0; c < COLORS; c++) {
 		struct lane_drain *d = &l->drain[c];
+		bool over = is_over(d, now), http;
 
 		if (!d->on)
 			continue;
 		/* When all of a service ends, what has no backend yet ends with it; first
 		 * of all those who wait, or they would get the places of the others. */
-		if (is_over(d, now) && d->orders.ending == END_STOP) {
+		if (over && d->orders.ending == END_STOP) {
 			queue_end(l, END_STOP);
 			arrival_end_all(l, END_STOP);
 			end_all(&l->dialing, END_STOP);
 		}
+		http = lane_http_drain_step(l, (enum color)c, now, over);
 		batch = sweep(&l->live[c], d, now, batch);
-		d->on = !list_empty(&l->live[c]) || (d->orders.ending == END_STOP && has_unborn(l));
+		d->on = http || !list_empty(&l->live[c]) || (d->orders.ending == END_STOP && has_unborn(l));
 		busy |= d->on;
 	}
 	return busy;

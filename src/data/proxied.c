@@ -61,24 +61,32 @@ destination_of(struct session *s, struct endpoint *out)
 bool
 proxied_tell(struct session *s)
 {
+	struct endpoint destination;
+	bool known = destination_of(s, &destination);
+
+	return proxied_tell_as(s->lane, &s->peer, known ? &destination : NULL, &s->server);
+}
+
+bool
+proxied_tell_as(const struct lane *l, const struct endpoint *client, const struct endpoint *destination,
+		struct io *server)
+{
 	struct proxy_header h = {
-		.version = s->lane->service->config->proxy_protocol.send == SEND_V1 ? 1 : 2,
+		.version = l->service->config->proxy_protocol.send == SEND_V1 ? 1 : 2,
 		.family = PROXY_UNKNOWN,
 	};
-	struct endpoint destination;
 	char text[PROXY_WRITE_MAX];
 	ssize_t sent;
 	size_t n;
 
 	/* Half an answer would be a wrong one. */
-	if (destination_of(s, &destination) && destination.family == s->peer.family &&
-	    s->peer.family != AF_UNIX) {
-		h.family = s->peer.family == AF_INET ? PROXY_IP4 : PROXY_IP6;
-		to_wire(&h.source, &s->peer);
-		to_wire(&h.destination, &destination);
+	if (destination != NULL && destination->family == client->family && client->family != AF_UNIX) {
+		h.family = client->family == AF_INET ? PROXY_IP4 : PROXY_IP6;
+		to_wire(&h.source, client);
+		to_wire(&h.destination, destination);
 	}
 	n = proxy_header_write(&h, text);
-	sent = send(io_fd(&s->server), text, n, MSG_NOSIGNAL | MSG_MORE);
+	sent = send(io_fd(server), text, n, MSG_NOSIGNAL | MSG_MORE);
 	if (sent >= 0 && (size_t)sent < n)
 		errno = ENOBUFS;
 	/* A new connection takes a hundred bytes, or none ever. */

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "data/arrival.h"
+#include "data/exchange.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/session.h"
@@ -310,6 +311,8 @@ holders_open(struct mail *m, void *receiver)
 
 	LIST_EACH(it, &l->live[h->color])
 		n++;
+	LIST_EACH(it, &l->x_live[h->color])
+		n++;
 	h->found.truncated = n > h->max;
 	if (n > h->max)
 		n = h->max;
@@ -327,6 +330,20 @@ holders_open(struct mail *m, void *receiver)
 		o->idle = session_idle(s, now);
 		o->bytes_in = s->up.bytes;
 		o->bytes_out = s->down.bytes;
+	}
+	LIST_EACH(it, &l->x_live[h->color]) {
+		const struct exchange *x = list_entry(it, struct exchange, link);
+		struct holder *o = &h->found.list[h->found.n];
+
+		if (h->found.n == n)
+			break;
+		h->found.n++;
+		endpoint_get(&x->client->peer, &o->client);
+		memcpy(o->backend, x->backend->text, sizeof(o->backend));
+		o->age = now - x->born;
+		o->idle = exchange_idle(x, now);
+		o->bytes_in = x->bytes_in + x->up.relay.bytes;
+		o->bytes_out = x->bytes_out + x->down.relay.bytes;
 	}
 	h->mail.open = holders_back;
 	mailbox_send(&h->proxy->mailbox, &h->mail);
@@ -477,10 +494,10 @@ proxy_bind(struct proxy *p, struct why *why)
 		const struct service_config *sc = p->services[i]->config;
 
 		/* Read and checked, but what serves them is not there yet. */
-		if (sc->mode != MODE_TCP || sc->n_names > 0 || sc->is_default)
+		if (sc->mode == MODE_TCP && (sc->n_names > 0 || sc->is_default))
 			return why_set(
 				why, E_UNSUPPORTED,
-				"%s:%d: service \"%s\": mode = \"http\" and shared listeners are not built yet",
+				"%s:%d: service \"%s\": shared listeners of mode = \"tcp\" are not built yet",
 				p->config->path, sc->line, sc->name);
 	}
 	for (size_t b = 0; b < p->bindings.n; b++) {

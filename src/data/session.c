@@ -730,3 +730,63 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 	io_init(&io, fd, session_on_client);
 	session_arrive(&io, &facts);
 }
+
+/* Sends p, or keeps it for later; false without memory. */
+static bool
+pass_on(struct relay *r, struct io *to, struct str p)
+{
+	ssize_t n = p.n > 0 ? io_write(to, p.p, p.n, false) : 0;
+
+	/* A socket that failed will say so again. */
+	if (n < 0)
+		n = 0;
+	return (size_t)n == p.n || relay_hold(r, p.p + n, p.n - (size_t)n);
+}
+
+struct session *
+session_adopt(const struct session_legs *legs)
+{
+	struct lane *l = legs->lane;
+	struct worker *w = l->worker;
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL || !pass_on(&s->down, legs->client, legs->to_client) ||
+	    !pass_on(&s->up, legs->server, legs->to_server)) {
+		if (s != NULL) {
+			relay_end(&s->down, &w->room);
+			relay_end(&s->up, &w->room);
+		}
+		free(s);
+		return NULL;
+	}
+	s->magic = SESSION_MAGIC;
+	s->state = SESSION_LIVE;
+	s->entrance = (uint8_t)legs->entrance;
+	s->color = (uint8_t)legs->color;
+	s->epoch = legs->epoch;
+	s->lane = l;
+	s->born = s->dialed = w->now;
+	s->slot = (float)random_unit(&w->random);
+	s->peer = legs->peer;
+	s->has_place = legs->place;
+	s->has_source = legs->source;
+	s->up.bytes = legs->to_server.n;
+	s->down.bytes = legs->bytes_out;
+	backend_enter(legs->backend, 0);
+	s->backend = backend_ref(legs->backend);
+	io_move(w->loop, legs->client, &s->client, session_on_client);
+	io_move(w->loop, legs->server, &s->server, session_on_server);
+	deadline_init(&s->deadline);
+	tally_add(&tally_of(s)->active, 1);
+	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
+	deadline_arm(l->idle_clock[0], &s->deadline, w->now);
+	if (l->idle_clock[0]->after <= 0 || l->idle_clock[1]->after <= 0)
+		keep_alive(s);
+	return s;
+}
+
+void
+session_start(struct session *s)
+{
+	settle(s);
+}

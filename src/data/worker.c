@@ -9,6 +9,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "data/door.h"
+#include "data/exchange.h"
+#include "data/http_room.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/queue.h"
@@ -94,6 +96,15 @@ after_starving(struct worker *w)
 
 			if (!io_is_open(&s->server))
 				session_dial(s);
+			if (w->starved)
+				return;
+		}
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		LIST_EACH(it, &w->lanes[i].x_dialing) {
+			struct exchange *x = list_entry(it, struct exchange, link);
+
+			if (x->upstream == NULL)
+				exchange_dial(x);
 			if (w->starved)
 				return;
 		}
@@ -228,6 +239,27 @@ worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
 		s->magic = 0;
 		free(s);
 	}
+	LIST_EACH(it, &w->ended_exchanges) {
+		struct exchange *x = list_entry(it, struct exchange, link);
+
+		list_remove(it);
+		x->magic = 0;
+		free(x);
+	}
+	LIST_EACH(it, &w->ended_upstreams) {
+		struct upstream *u = list_entry(it, struct upstream, link);
+
+		list_remove(it);
+		u->magic = 0;
+		free(u);
+	}
+	LIST_EACH(it, &w->ended_clients) {
+		struct client *c = list_entry(it, struct client, link);
+
+		list_remove(it);
+		c->magic = 0;
+		free(c);
+	}
 }
 
 void
@@ -244,7 +276,11 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->room.buffer = must_alloc(ROOM_SIZE);
 	w->room.size = ROOM_SIZE;
 	pipes_init(&w->room.pipes, proxy->pipes);
+	w->http = http_room_new(proxy->config, ROOM_SIZE);
 	list_init(&w->ended);
+	list_init(&w->ended_clients);
+	list_init(&w->ended_exchanges);
+	list_init(&w->ended_upstreams);
 	mailbox_init(&w->mailbox, w->loop, w);
 	ev_timer_init(&w->tick, worker_on_tick, TICK, TICK);
 	/* After a stall the tick comes before whatever wants to be accepted. */
@@ -319,6 +355,7 @@ worker_destroy(struct worker *w)
 	mailbox_close(&w->mailbox);
 	pipes_free(&w->room.pipes);
 	free(w->room.buffer);
+	free(w->http);
 	free(w->listeners);
 	free(w->lanes);
 	for (unsigned i = 0; i < w->n_clocks; i++)

@@ -28,6 +28,17 @@ snapshot_ref(struct snapshot *s)
 	return s;
 }
 
+bool
+snapshot_uses(const struct snapshot *s, const struct backend *b)
+{
+	const struct snapshot_color *c = &s->colors[b->color];
+
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->usable[i] == b)
+			return true;
+	return false;
+}
+
 void
 snapshot_unref(struct snapshot **sp)
 {

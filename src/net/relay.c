@@ -56,63 +56,88 @@ flush_pipe(struct relay *r, struct io *to, struct pipes *pipes)
 	return FLOW_ON;
 }
 
-static bool
-hold(struct relay *r, const char *p, size_t n)
+bool
+relay_hold(struct relay *r, const char *p, size_t n)
 {
-	struct relay_held *h = malloc(sizeof(*h) + n);
+	size_t before = r->held != NULL ? r->held->end - r->held->start : 0;
+	struct relay_held *h = malloc(sizeof(*h) + before + n);
 
 	if (h == NULL)
 		return false;
 	h->start = 0;
-	h->end = n;
-	memcpy(h->data, p, n);
+	h->end = before + n;
+	if (before > 0)
+		memcpy(h->data, r->held->data + r->held->start, before);
+	memcpy(h->data + before, p, n);
+	free(r->held);
 	r->held = h;
 	return true;
+}
+
+enum relay_result
+relay_flush(struct relay *r, struct io *destination, struct relay_room *room)
+{
+	enum flow flow = FLOW_ON;
+
+	if (r->held != NULL)
+		flow = flush_held(r, destination);
+	else if (r->pipe != NULL)
+		flow = flush_pipe(r, destination, &room->pipes);
+	return flow == FLOW_FAILED ? RELAY_DESTINATION_FAILED : RELAY_OK;
+}
+
+enum relay_result
+relay_splice(struct relay *r, struct io *source, struct io *destination, struct pipes *pipes, uint64_t most,
+	     uint64_t *moved)
+{
+	ssize_t n;
+
+	*moved = 0;
+	if ((r->pipe = pipes_take(pipes)) == NULL) {
+		r->splicing = false;
+		r->streak = 0;
+		return RELAY_OK;
+	}
+	n = splice(io_fd(source), NULL, r->pipe->wr, NULL, most < r->pipe->capacity ? most : r->pipe->capacity,
+		   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (n <= 0) {
+		int saved = errno;
+
+		pipes_give(pipes, r->pipe);
+		r->pipe = NULL;
+		errno = saved;
+		if (n == 0)
+			r->eof = true;
+		else if (!io_would_block())
+			return RELAY_SOURCE_FAILED;
+		return RELAY_OK;
+	}
+	r->pipe->held = (size_t)n;
+	r->bytes += (uint64_t)n;
+	*moved = (uint64_t)n;
+	return flush_pipe(r, destination, pipes) == FLOW_FAILED ? RELAY_DESTINATION_FAILED : RELAY_OK;
 }
 
 static enum relay_result
 move_by_splice(struct relay *r, struct io *from, struct io *to, struct pipes *pipes)
 {
-	size_t moved = 0;
+	uint64_t all = 0;
 
 	for (int turn = 0; turn < TURNS; turn++) {
-		ssize_t n;
+		uint64_t moved;
+		enum relay_result result = relay_splice(r, from, to, pipes, UINT64_MAX, &moved);
 
-		if ((r->pipe = pipes_take(pipes)) == NULL) {
-			r->splicing = false;
+		if (result != RELAY_OK || !r->splicing)
+			return result;
+		all += moved;
+		if (relay_is_blocked(r)) {
 			r->streak = 0;
 			return RELAY_OK;
 		}
-		n = splice(io_fd(from), NULL, r->pipe->wr, NULL, r->pipe->capacity,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-		if (n <= 0) {
-			int saved = errno;
-
-			pipes_give(pipes, r->pipe);
-			r->pipe = NULL;
-			errno = saved;
-			if (n == 0)
-				r->eof = true;
-			else if (!io_would_block())
-				return RELAY_SOURCE_FAILED;
-			break;
-		}
-		r->pipe->held = (size_t)n;
-		r->bytes += (uint64_t)n;
-		moved += (size_t)n;
-		switch (flush_pipe(r, to, pipes)) {
-		case FLOW_ON:
-			break;
-		case FLOW_BLOCKED:
-			r->streak = 0;
-			return RELAY_OK;
-		case FLOW_FAILED:
-			return RELAY_DESTINATION_FAILED;
-		}
-		if ((size_t)n < QUIET_BYTES)
+		if (moved < QUIET_BYTES)
 			break;
 	}
-	if (moved >= QUIET_BYTES) {
+	if (all >= QUIET_BYTES) {
 		r->streak = 0;
 	} else if (++r->streak >= QUIET_AFTER) {
 		r->splicing = false;
@@ -161,7 +186,7 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 			return RELAY_SOURCE_FAILED;
 		}
 		if ((size_t)sent < got)
-			return hold(r, room->buffer + sent, got - (size_t)sent) ? RELAY_OK : RELAY_NO_MEMORY;
+			return relay_hold(r, room->buffer + sent, got - (size_t)sent) ? RELAY_OK : RELAY_NO_MEMORY;
 		if (got < room->size) {
 			r->streak = 0;
 			return RELAY_OK;
@@ -178,17 +203,10 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 enum relay_result
 relay_move(struct relay *r, struct io *source, struct io *destination, struct relay_room *room, bool other_done)
 {
-	enum relay_result result = RELAY_OK;
-	enum flow flow = FLOW_ON;
+	enum relay_result result = relay_flush(r, destination, room);
 
-	if (r->held != NULL)
-		flow = flush_held(r, destination);
-	else if (r->pipe != NULL)
-		flow = flush_pipe(r, destination, &room->pipes);
-	if (flow == FLOW_BLOCKED)
-		return RELAY_OK;
-	if (flow == FLOW_FAILED)
-		return RELAY_DESTINATION_FAILED;
+	if (result != RELAY_OK || relay_is_blocked(r))
+		return result;
 	if (!r->eof)
 		result = r->splicing ? move_by_splice(r, source, destination, &room->pipes) :
 				       move_by_copy(r, source, destination, room, other_done);
@@ -217,6 +235,12 @@ relay_rescue(struct relay *r, struct io *source, struct io *destination, struct 
 		if (io_write(destination, room->buffer, (size_t)n, false) < n)
 			return;
 	}
+}
+
+uint64_t
+relay_waiting(const struct relay *r)
+{
+	return (r->held != NULL ? r->held->end - r->held->start : 0) + (r->pipe != NULL ? r->pipe->held : 0);
 }
 
 void

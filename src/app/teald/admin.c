@@ -205,7 +205,7 @@ admit(struct admin *a, int fd)
 		close(fd);
 		return;
 	}
-	client_new(a, fd, &rights, pid);
+	admin_client_new(a, fd, &rights, pid);
 }
 
 /* Fills up the spare descriptors, as far as there are any to be had. */

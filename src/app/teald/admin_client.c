@@ -1,5 +1,5 @@
 /* admin_client.c - one connection of the admin socket: lines in, replies out.
- * Thread: main.  Born in client_new(), dies in client_close(), freed by the
+ * Thread: main.  Born in admin_client_new(), dies in client_close(), freed by the
  * socket at the end of the loop's turn.
  *
  * One command at a time: while one is under way, or its reply is not taken,
@@ -250,7 +250,7 @@ client_on_event(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 void
-client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
+admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 {
 	struct client *c = calloc(1, sizeof(*c));
 

@@ -1,0 +1,80 @@
+/* client.h - one HTTP/1 client connection: reads requests, has an exchange for
+ * each, one after the other.  It has no color; its exchanges do.
+ * Born in client_new(), ends once in client_end(), freed at the end of the
+ * loop turn.  While it waits for a request it holds no buffer.
+ * Thread: the owning worker. */
+#ifndef DATA_CLIENT_H
+#define DATA_CLIENT_H
+
+#include "base/buf.h"
+#include "data/door.h"
+#include "data/queue.h"
+#include "data/session.h"
+#include "proto/http1_head.h"
+
+#define CLIENT_MAGIC 0x636c6965u
+
+struct exchange;
+
+/* WAITING: for a place in the service.  READING: for a request, or for the rest of its head.  BUSY: an exchange is under
+ * way.  LINGERING: it was told goodbye; what it still sends is thrown away, or
+ * the kernel's reset would overtake our last answer (RFC 9112 section 9.6). */
+enum client_state { CLIENT_WAITING, CLIENT_READING, CLIENT_BUSY, CLIENT_LINGERING, CLIENT_ENDED };
+
+struct client {
+	uint32_t magic;
+	uint8_t state;	/* enum client_state */
+	uint8_t entrance;
+	bool keep;	/* may bring another request */
+	bool eof;	/* it will say no more */
+	bool running;	/* client_run() is on the stack */
+	bool tls;	/* it came by TLS */
+	bool admitted;	/* the door of `lane` let it in */
+	bool has_place, has_source;	/* and gave it these */
+	bool timed;	/* the deadline is that of a head that began */
+	uint32_t requests;	/* begun so far */
+	uint32_t lingered;	/* bytes thrown away */
+	struct io io;
+	struct listener *listener;
+	struct lane *lane;	/* of its last request; the listener's before the first */
+	struct exchange *exchange;	/* while BUSY */
+	union {
+		struct link link;	/* the lane's clients, or the worker's ended */
+		struct waiter waiter;	/* WAITING, in the same place */
+	};
+	struct deadline deadline;	/* of the head, of keep-alive, of lingering */
+	struct buf in;	/* read, but not of the exchange: the next requests */
+	struct http1_head *head;	/* owned: of a request whose head is not whole */
+	double born, begun;	/* worker->now: accepted; first byte of the request */
+	struct endpoint peer;	/* the client, or whom a PROXY header named */
+	struct endpoint destination;	/* which that header named; family 0: here */
+	char ip[INET6_ADDRSTRLEN];	/* the same as text, without port */
+};
+
+struct arrival_facts;
+
+/* Takes over io and its place among the worker's descriptors, whatever happens;
+ * *io is closed on return.  The door is asked here. */
+void client_new(struct listener *li, struct io *io, const struct arrival_facts *facts);
+/* Once, by the one reason it has; an exchange that is under way ends with it. */
+void client_end(struct client *c, enum ending ending);
+/* Its exchange is over and the answer sent: the next request, or goodbye. */
+void client_next(struct client *c);
+/* Nothing follows: says so and waits a moment for the client to read it. */
+void client_linger(struct client *c);
+
+/* Asks the door of that service, unless the client is in already; false with
+ * *why when it may not come in. */
+MUST_USE bool client_enter(struct client *c, struct lane *l, enum ending *why);
+/* Its exchange is over, but the socket goes on as something else. */
+void client_release(struct client *c);
+/* Bytes that came while they were nobody's: kept for the next request.  False:
+ * too many, or memory is out. */
+MUST_USE bool client_stash(struct client *c, const char *p, size_t n);
+/* Sets what is waited for, while BUSY. */
+void client_want(struct client *c, bool read, bool write);
+void client_expired(struct deadline *d);
+/* Seconds since it began to wait for a request; 0: it does not. */
+double client_idle(const struct client *c, double now);
+
+#endif

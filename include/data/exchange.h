@@ -1,0 +1,139 @@
+/* exchange.h - one HTTP request and its answer.
+ * The color is picked when it begins, and again whenever it is tried anew with
+ * nothing spent.  Born in exchange_begin(), ends once in exchange_end(), freed
+ * at the end of the loop turn.
+ * Thread: the owning worker. */
+#ifndef DATA_EXCHANGE_H
+#define DATA_EXCHANGE_H
+
+#include "data/client.h"
+#include "data/flow.h"
+#include "data/tried.h"
+#include "data/upstream.h"
+
+#define EXCHANGE_MAGIC 0x65786368u
+
+/* WAITING: all backends are full.  DIALING: a backend is being connected to, or
+ * will be as soon as there is a descriptor.  ASKING: the request is on its way,
+ * or was sent.  ANSWERING: so is the answer, to the client. */
+enum exchange_state {
+	EXCHANGE_WAITING,
+	EXCHANGE_DIALING,
+	EXCHANGE_ASKING,
+	EXCHANGE_ANSWERING,
+	EXCHANGE_ENDED
+};
+
+/* A response head that came in pieces. */
+struct exchange_part {
+	struct buf bytes;
+	struct http1_head head;
+};
+
+struct exchange {
+	uint32_t magic;
+	uint8_t state;	/* enum exchange_state */
+	uint8_t entrance;	/* preview: also single requests of the main entrance */
+	uint8_t color;
+	uint8_t tries;	/* backends begun on the present color */
+	bool head_request;	/* HEAD: the answer has no body */
+	bool idempotent;	/* may be executed twice (RFC 9110 section 9.2.2) */
+	bool whole;	/* `text` is all of it: it can be sent again */
+	bool minor0;	/* the client speaks HTTP/1.0 */
+	bool json;	/* the client would rather read that than HTML */
+	bool upgrade;	/* the client asks for another protocol */
+	bool expects;	/* the client waits for a 100 before it sends the body */
+	bool fresh;	/* no pooled connection: one has failed it */
+	bool told;	/* an interim answer went to the client */
+	bool deaf;	/* the backend takes no more of the request */
+	bool kept;	/* the backend will keep the connection */
+	bool was_blocked;	/* at the last look at the pace the client took nothing */
+	bool responding;	/* response_clock is the one that runs */
+	struct client *client;
+	struct lane *lane;
+	struct backend *backend;	/* one reference and a place; or NULL */
+	struct upstream *upstream;
+	struct tried *tried;
+	union {
+		struct link link;	/* lane: dialing, asked, previews; or the worker's ended */
+		struct waiter waiter;	/* WAITING, in the same place */
+	};
+	struct deadline deadline;	/* queue, connect, response, then idle */
+	struct deadline pace;	/* while a body is on its way */
+	struct flow up, down;
+	/* What is sent to the backend: the head and what of the body came with
+	 * it; behind it what the log line wants. */
+	char *text;
+	size_t n_text, sent;
+	struct http1_slice method, path, agent, id;	/* in text */
+	struct exchange_part *part;	/* owned, or NULL */
+	uint64_t epoch;
+	uint64_t bytes_in, bytes_out;	/* what passed besides the flows: heads */
+	uint64_t marked_up, marked_down;	/* bytes at the last look at the pace */
+	double born, dialed;	/* worker->now */
+	float connect_seconds;	/* < 0: none was needed, or it was not reached */
+	unsigned status;	/* sent to the client; 0: none yet */
+	unsigned retries;
+};
+
+struct http1_host;
+
+/* A request whose head is h, at p[0..n) with what came behind it; returns how
+ * many bytes were the request's.  The client has an exchange then, or was
+ * answered, or has ended. */
+size_t exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+		      const struct http1_body *body, enum entrance entrance, char *p, size_t n);
+
+/* Events: of the client's socket while the exchange goes on, and of the backend's. */
+void exchange_on_client(struct exchange *x, int revents);
+void exchange_on_connect(struct exchange *x);
+void exchange_on_upstream(struct exchange *x, int revents);
+void exchange_expired(struct deadline *d);
+void exchange_pace_expired(struct deadline *d);
+
+/* Begins (again) to reach a backend by the lane's present snapshot, because
+ * descriptors are back, ... */
+void exchange_dial(struct exchange *x);
+/* ... or because of a flip while it was dialing. */
+void exchange_dial_anew(struct exchange *x);
+/* Gives up: answers, if nothing was answered yet, or cuts. */
+void exchange_fail(struct exchange *x, enum ending ending, const char *reason);
+/* The client is gone: so is what it had asked for. */
+void exchange_abort(struct exchange *x, enum ending ending);
+/* Seconds since it last moved, to the grain of its clock. */
+double exchange_idle(const struct exchange *x, double now);
+
+/* -- between exchange.c, exchange_dial.c and exchange_answer.c --------------- */
+
+/* The connection is there: sends the request. */
+void exchange_ask(struct exchange *x);
+/* Its deadline passed while it was WAITING or DIALING. */
+void exchange_dial_expired(struct exchange *x);
+/* The backend is gone, or useless, before there was an answer; tries another
+ * when that is right.  reason: NULL for the ending's own words. */
+void exchange_lost(struct exchange *x, enum ending ending, const char *reason);
+/* Reads what the backend says.  False: the exchange is over, or begins anew. */
+MUST_USE bool exchange_read_answer(struct exchange *x);
+/* The client takes bytes again. */
+MUST_USE bool exchange_push_answer(struct exchange *x);
+/* An answer that was begun cannot be finished: its reader must notice. */
+void exchange_cut(struct exchange *x, enum ending ending, const char *reason);
+/* Ends it without a word to anybody; the client's exchange is NULL then. */
+void exchange_end(struct exchange *x, enum ending ending, const char *reason);
+void exchange_drop_backend(struct exchange *x);
+void exchange_drop_upstream(struct exchange *x);
+void exchange_recolor(struct exchange *x);
+
+static inline struct tally_color *
+exchange_tally(const struct exchange *x)
+{
+	return &x->lane->tally->colors[x->entrance][x->color];
+}
+
+static inline struct str
+exchange_text(const struct exchange *x, struct http1_slice s)
+{
+	return (struct str){ x->text != NULL ? x->text + s.at : "", s.n };
+}
+
+#endif

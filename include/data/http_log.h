@@ -1,0 +1,29 @@
+/* http_log.h - the access line of one HTTP request, and its counters.
+ * Thread: the owning worker. */
+#ifndef DATA_HTTP_LOG_H
+#define DATA_HTTP_LOG_H
+
+#include "data/endpoint.h"
+#include "data/lane.h"
+#include "data/tried.h"
+
+struct http_record {
+	struct lane *lane;
+	const struct backend *backend;	/* NULL: none was reached */
+	const struct tried *tried;	/* NULL: none failed */
+	struct endpoint client;
+	enum entrance entrance;
+	enum color color;
+	uint64_t epoch;
+	struct str method, path, agent, id;	/* of the request; empty: not known */
+	unsigned status;	/* sent to the client; 499: it left before */
+	uint64_t bytes_in, bytes_out;
+	double seconds, connect_seconds;
+	unsigned retries;
+	enum ending ending;
+	const char *reason;	/* why Teal answered itself, or cut; NULL: it did not */
+};
+
+void http_log(const struct http_record *r);
+
+#endif

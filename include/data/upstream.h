@@ -1,0 +1,59 @@
+/* upstream.h - a connection to a backend that serves one exchange after the
+ * other, and the pool of those that serve none just now.
+ * A pool belongs to a lane: no other worker, and no other service, uses its
+ * connections.  Each holds one reference of its backend; places on the backend
+ * (model/backend.h) are the exchanges', not the connections'; so is the descriptor,
+ * which only while idle is the pool's.
+ * Thread: the owning worker. */
+#ifndef DATA_UPSTREAM_H
+#define DATA_UPSTREAM_H
+
+#include "data/lane.h"
+#include "net/io.h"
+
+#define UPSTREAM_MAGIC 0x75707374u
+
+struct exchange;
+struct pool;
+
+enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_ENDED };
+
+struct upstream {
+	uint32_t magic;
+	uint8_t state;	/* enum upstream_state */
+	bool reused;	/* it has served before: the backend may close it any moment */
+	struct io io;
+	struct lane *lane;
+	struct backend *backend;	/* one reference */
+	struct exchange *exchange;	/* NULL while idle */
+	struct pool *pool;	/* while idle */
+	struct link link;	/* idle: in its pool; or the worker's ended */
+	struct deadline deadline;	/* idle */
+	double since;	/* worker->now: idle, or dialed */
+};
+
+/* An idle connection to b that has been so for at most `age` seconds, made
+ * busy; NULL: dial. */
+struct upstream *upstream_take(struct lane *l, struct backend *b, double age);
+/* Begins to connect.  NULL with errno when it failed at once; *pending:
+ * exchange_connected() follows, or exchange_connect_failed(). */
+struct upstream *upstream_dial(struct lane *l, struct backend *b, bool *pending);
+/* The exchange is over and left the connection clean: keeps it for the next,
+ * or closes it when the pool is full or its time is over. */
+void upstream_give(struct upstream *u);
+/* Closes; freed when the loop turn is over. */
+void upstream_close(struct upstream *u);
+/* An idle one's time is over. */
+void upstream_expired(struct deadline *d);
+
+/* Closes idle connections: of a color that lost its traffic, ... */
+void upstream_drop_color(struct lane *l, enum color color);
+/* ... to backends that the snapshot does not use any more, ... */
+void upstream_drop_unused(struct lane *l);
+/* ... one, because descriptors are out; false: there is none, ... */
+bool upstream_drop_one(struct lane *l);
+/* ... all. */
+void upstream_drop_all(struct lane *l);
+void upstream_pools_free(struct lane *l);
+
+#endif

@@ -1,0 +1,502 @@
+/* client.c - one HTTP client connection: reads, waits, says goodbye.
+ * Thread: owning worker. */
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "data/arrival.h"
+#include "data/client.h"
+#include "data/exchange.h"
+#include "data/http_request.h"
+#include "data/http_room.h"
+#include "data/proxy.h"
+#include "net/sock.h"
+
+/* Bytes kept of requests that came before their turn. */
+#define AHEAD_MAX (64 * 1024)
+/* What a client may still send after our last word. */
+#define LINGER_BYTES (1024 * 1024)
+
+static const struct http_config *
+config_of(const struct client *c)
+{
+	return &c->lane->service->config->http;
+}
+
+/* -- the door ---------------------------------------------------------------- */
+
+static void
+leave_door(struct client *c)
+{
+	const struct pass pass = { .place = c->has_place, .source = c->has_source };
+	struct addr client;
+
+	c->has_place = c->has_source = false;
+	if (!pass.place && !pass.source)
+		return;
+	endpoint_get(&c->peer, &client);
+	door_return(c->lane, &client, &pass);
+}
+
+bool
+client_enter(struct client *c, struct lane *l, enum ending *why)
+{
+	struct pass pass = { 0 };
+	struct addr client;
+	enum door door;
+
+	if (l == c->lane && c->admitted)
+		return true;
+	leave_door(c);
+	list_remove(&c->link);
+	c->lane = l;
+	list_append(&l->clients[c->entrance], &c->link);
+	endpoint_get(&c->peer, &client);
+	door = door_ask(l, (enum entrance)c->entrance, &client, &pass, why);
+	/* Whoever shares a listener does not wait for a place: his next request may
+	 * be somebody else's. */
+	if (door == DOOR_QUEUE) {
+		door_return(l, &client, &pass);
+		*why = END_LIMIT;
+	}
+	c->admitted = door == DOOR_OPEN;
+	c->has_place = c->admitted && pass.place;
+	c->has_source = c->admitted && pass.source;
+	return c->admitted;
+}
+
+/* -- the end ------------------------------------------------------------------ */
+
+static void
+forget_input(struct client *c)
+{
+	buf_free(&c->in);
+	free(c->head);
+	c->head = NULL;
+}
+
+static void
+finish(struct client *c)
+{
+	struct worker *w = c->lane->worker;
+
+	c->state = CLIENT_ENDED;
+	deadline_disarm(&c->deadline);
+	forget_input(c);
+	list_remove(&c->link);
+	list_append(&w->ended_clients, &c->link);
+	if (w->starved)
+		worker_hurry(w);
+	/* Last, for it may let in and begin another. */
+	leave_door(c);
+}
+
+void
+client_end(struct client *c, enum ending ending)
+{
+	struct worker *w = c->lane->worker;
+
+	ON_WORKER(w);
+	CHECK(c->magic == CLIENT_MAGIC && c->state != CLIENT_ENDED);
+	if (c->exchange != NULL) {
+		exchange_abort(c->exchange, ending);
+		return;
+	}
+	if (c->state == CLIENT_WAITING)
+		queue_leave(c->lane, &c->waiter);
+	io_close(w->loop, &c->io);
+	admission_leave(&w->proxy->descriptors, 2);
+	finish(c);
+}
+
+void
+client_release(struct client *c)
+{
+	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && !io_is_open(&c->io));
+	finish(c);
+}
+
+void
+client_linger(struct client *c)
+{
+	struct worker *w = c->lane->worker;
+
+	CHECK(c->exchange == NULL);
+	forget_input(c);
+	if (c->eof) {
+		client_end(c, END_DONE);
+		return;
+	}
+	c->state = CLIENT_LINGERING;
+	c->lingered = 0;
+	if (io_shutdown(&c->io) < 0) {
+		client_end(c, END_CLIENT_RESET);
+		return;
+	}
+	deadline_arm(c->lane->linger_clock, &c->deadline, w->now);
+	io_want(w->loop, &c->io, EV_READ);
+}
+
+/* -- reading -------------------------------------------------------------------- */
+
+bool
+client_stash(struct client *c, const char *p, size_t n)
+{
+	size_t most = config_of(c)->max_header_size;
+
+	if (n == 0)
+		return true;
+	c->in.max = most > AHEAD_MAX ? most : AHEAD_MAX;
+	return buf_append(&c->in, p, n);
+}
+
+void
+client_want(struct client *c, bool read, bool write)
+{
+	io_want(c->lane->worker->loop, &c->io, (read ? EV_READ : 0) | (write ? EV_WRITE : 0));
+}
+
+/* Bytes of one request and perhaps of what follows; returns how many were its.
+ * Those left over have to be kept. */
+static size_t
+feed(struct client *c, char *p, size_t n)
+{
+	struct worker *w = c->lane->worker;
+	struct http1_head *h = c->head != NULL ? c->head : &w->http->request;
+	const struct http_config *hc = config_of(c);
+	const struct http1_limits limits = {
+		.head = (uint32_t)hc->max_header_size,
+		.target = (uint32_t)hc->max_uri,
+		.headers = (uint16_t)hc->max_headers,
+	};
+	size_t used = n;
+
+	if (c->head == NULL) {
+		http1_head_init(h, limits.head);
+		http1_head_limit(h, &limits);
+		c->begun = w->now;
+	}
+	switch (http1_head_parse(h, p, n)) {
+	case HTTP1_NEED_MORE:
+		if (c->head == NULL && (c->head = malloc(sizeof(*h))) != NULL)
+			memcpy(c->head, h, sizeof(*h));
+		if (c->head == NULL)
+			client_end(c, END_MEMORY);
+		return 0;
+	case HTTP1_BAD:
+		http_request_bad(c, h);
+		return n;
+	case HTTP1_DONE:
+		break;
+	}
+	deadline_disarm(&c->deadline);
+	c->requests++;
+	c->keep = http1_head_keep_alive(h) && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
+		  !c->lane->stopping;
+	used = http_request_take(c, h, p, n);
+	free(c->head);
+	c->head = NULL;
+	return used;
+}
+
+/* What is kept is taken request by request, as long as each is over at once. */
+static void
+run(struct client *c)
+{
+	if (c->running)
+		return;
+	c->running = true;
+	while (c->state == CLIENT_READING && c->head == NULL && buf_len(&c->in) > 0) {
+		struct str in = buf_str(&c->in);
+		size_t used = feed(c, (char *)(uintptr_t)in.p, in.n);
+
+		if (c->state == CLIENT_ENDED || c->state == CLIENT_LINGERING)
+			break;
+		buf_consume(&c->in, used);
+	}
+	c->running = false;
+	if (c->state != CLIENT_READING)
+		return;
+	if (buf_len(&c->in) == 0)
+		buf_free(&c->in);
+	if (c->eof) {
+		client_end(c, END_DONE);
+		return;
+	}
+	/* The time of a first head runs from the accept, of others from their
+	 * first byte. */
+	if (c->head == NULL && c->requests > 0)
+		deadline_arm(c->lane->keepalive_clock, &c->deadline, c->lane->worker->now);
+	else if (c->head != NULL && !c->timed && c->requests > 0)
+		deadline_arm(c->lane->request_clock, &c->deadline, c->lane->worker->now);
+	c->timed = c->head != NULL;
+	io_want(c->lane->worker->loop, &c->io, EV_READ);
+}
+
+/* A client that says nothing any more, in the middle of a head or before one. */
+static void
+at_eof(struct client *c)
+{
+	c->eof = true;
+	client_end(c, buf_len(&c->in) > 0 ? END_CLIENT_GONE : END_DONE);
+}
+
+/* The rest of a head that came in pieces. */
+static ssize_t
+read_on(struct client *c)
+{
+	size_t most = config_of(c)->max_header_size, have = buf_len(&c->in);
+	size_t room = have < most ? most - have : 1;
+	ssize_t n;
+	char *p;
+
+	c->in.max = have + room > AHEAD_MAX ? have + room : AHEAD_MAX;
+	if (room > 4096)
+		room = 4096;
+	p = buf_reserve(&c->in, room);
+	if (p == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	n = io_read(&c->io, p, room);
+	if (n > 0)
+		buf_commit(&c->in, (size_t)n);
+	return n;
+}
+
+static void
+read_request(struct client *c)
+{
+	struct relay_room *room = &c->lane->worker->room;
+	ssize_t n = c->head != NULL ? read_on(c) : io_read(&c->io, room->buffer, room->size);
+	struct str all;
+	size_t used;
+
+	if (n <= 0) {
+		if (n == 0)
+			at_eof(c);
+		else if (!io_would_block())
+			client_end(c, END_CLIENT_RESET);
+		return;
+	}
+	c->running = true;
+	if (c->head != NULL) {
+		all = buf_str(&c->in);
+		used = feed(c, (char *)(uintptr_t)all.p, all.n);
+		if (c->state < CLIENT_LINGERING)
+			buf_consume(&c->in, used);
+	} else {
+		used = feed(c, room->buffer, (size_t)n);
+		if (c->state < CLIENT_LINGERING && used < (size_t)n &&
+		    !client_stash(c, room->buffer + used, (size_t)n - used))
+			client_end(c, END_MEMORY);
+	}
+	c->running = false;
+	if (c->state == CLIENT_READING)
+		run(c);
+}
+
+/* It was told that nothing follows. */
+static void
+read_rest(struct client *c)
+{
+	struct relay_room *room = &c->lane->worker->room;
+	ssize_t n = io_read(&c->io, room->buffer, room->size);
+
+	if (n < 0 && io_would_block())
+		return;
+	if (n > 0)
+		c->lingered += (uint32_t)n;
+	if (n <= 0 || c->lingered > LINGER_BYTES)
+		client_end(c, END_DONE);
+}
+
+static void
+client_on_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct client *c = container_of(w, struct client, io.watcher);
+
+	(void)loop;
+	CHECK(c->magic == CLIENT_MAGIC);
+	switch ((enum client_state)c->state) {
+	case CLIENT_READING:
+		read_request(c);
+		return;
+	case CLIENT_BUSY:
+		exchange_on_client(c->exchange, io_events(&c->io, revents));
+		return;
+	case CLIENT_LINGERING:
+		read_rest(c);
+		return;
+	case CLIENT_WAITING:
+	case CLIENT_ENDED:
+		return;
+	}
+}
+
+void
+client_next(struct client *c)
+{
+	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && c->state == CLIENT_BUSY);
+	if (!c->keep || c->lane->stopping) {
+		client_linger(c);
+		return;
+	}
+	c->state = CLIENT_READING;
+	run(c);
+}
+
+/* -- deadlines -------------------------------------------------------------------- */
+
+double
+client_idle(const struct client *c, double now)
+{
+	return c->state == CLIENT_READING && c->head == NULL ? now - c->deadline.touched : 0;
+}
+
+void
+client_expired(struct deadline *d)
+{
+	struct client *c = container_of(d, struct client, deadline);
+	const struct http_answer late = {
+		.status = 408,
+		.ending = END_HEADER_TIMEOUT,
+		.reason = "the request's head did not come within header_timeout",
+		.close = true,
+	};
+	const struct http_answer full = {
+		.status = 503,
+		.ending = END_QUEUE_TIMEOUT,
+		.reason = "no place came free within queue_timeout",
+		.retry_after = 1,
+		.close = true,
+	};
+
+	if (c->state == CLIENT_WAITING) {
+		queue_leave(c->lane, &c->waiter);
+		list_append(&c->lane->clients[c->entrance], &c->link);
+		c->state = CLIENT_READING;
+		http_answer_give(c, c->lane, NULL, &full);
+	} else if (c->state == CLIENT_READING && (c->head != NULL || c->requests == 0)) {
+		/* Who has said nothing is not told anything: browsers open
+		 * connections for later. */
+		if (c->head != NULL)
+			http_answer_give(c, c->lane, NULL, &late);
+		else
+			client_end(c, END_HEADER_TIMEOUT);
+	} else {
+		client_end(c, END_IDLE);
+	}
+}
+
+/* -- waiting for a place ------------------------------------------------------------ */
+
+static int
+waiting_client(const struct waiter *w)
+{
+	return io_fd(&container_of(w, struct client, waiter)->io);
+}
+
+static bool
+waiting_begin(struct waiter *w)
+{
+	struct client *c = container_of(w, struct client, waiter);
+
+	CHECK(c->magic == CLIENT_MAGIC && c->state == CLIENT_WAITING);
+	queue_leave(c->lane, w);
+	deadline_disarm(&c->deadline);
+	c->has_place = c->admitted = true;
+	c->state = CLIENT_READING;
+	list_append(&c->lane->clients[c->entrance], &c->link);
+	run(c);
+	return true;
+}
+
+static void
+waiting_end(struct waiter *w, enum ending ending)
+{
+	struct client *c = container_of(w, struct client, waiter);
+
+	client_end(c, ending);
+}
+
+static const struct waiter_ops waiting_ops = { waiting_client, waiting_begin, waiting_end };
+
+/* -- birth --------------------------------------------------------------------------- */
+
+static void
+turn_away(struct io *io, const struct arrival_facts *f, enum ending why)
+{
+	struct worker *w = f->lane->worker;
+	const struct session_refusal refusal = {
+		.lane = f->lane,
+		.entrance = f->entrance,
+		.ending = why,
+		.client = f->client,
+		.seconds = w->now - f->accepted,
+	};
+
+	io_close(w->loop, io);
+	admission_leave(&w->proxy->descriptors, 2);
+	session_refuse(&refusal);
+}
+
+void
+client_new(struct listener *li, struct io *io, const struct arrival_facts *facts)
+{
+	struct pass pass = facts->pass;
+	struct lane *l = facts->lane;
+	struct worker *w = l->worker;
+	enum door door = DOOR_OPEN;
+	enum ending why = END_MEMORY;
+	struct addr address;
+	struct client *c;
+
+	endpoint_get(&facts->client, &address);
+	/* Where several services share the address, each request is asked. */
+	if (li->route == NULL)
+		door = door_ask(l, facts->entrance, &address, &pass, &why);
+	else if (pass.place || pass.source)
+		door_return(l, &address, &pass);
+	if (li->route != NULL)
+		pass = (struct pass){ 0 };
+	c = door != DOOR_SHUT ? calloc(1, sizeof(*c)) : NULL;
+	if (c == NULL) {
+		turn_away(io, facts, door != DOOR_SHUT ? END_MEMORY : why);
+		if (door != DOOR_SHUT)
+			door_return(l, &address, &pass);
+		return;
+	}
+	c->magic = CLIENT_MAGIC;
+	c->entrance = (uint8_t)facts->entrance;
+	c->listener = li;
+	c->lane = l;
+	c->born = c->begun = facts->accepted;
+	c->peer = facts->client;
+	if (facts->proxied)
+		c->destination = facts->destination;
+	inet_ntop(c->peer.family, c->peer.ip, c->ip, sizeof(c->ip));
+	c->tls = io_is_tls(io);
+	c->has_place = pass.place;
+	c->has_source = pass.source;
+	c->admitted = li->route == NULL && door == DOOR_OPEN;
+	io_move(w->loop, io, &c->io, client_on_event);
+	buf_init(&c->in, AHEAD_MAX);
+	deadline_init(&c->deadline);
+	list_init(&c->link);
+	c->waiter.ops = &waiting_ops;
+	if (door == DOOR_QUEUE) {
+		c->state = CLIENT_WAITING;
+		deadline_arm(l->client_queue_clock, &c->deadline, w->now);
+		queue_join(l, &c->waiter, QUEUE_BACK);
+		return;
+	}
+	c->state = CLIENT_READING;
+	list_append(&l->clients[c->entrance], &c->link);
+	deadline_arm(l->request_clock, &c->deadline, w->now);
+	/* Its first request is often here already. */
+	read_request(c);
+	if (c->state == CLIENT_READING)
+		io_want(w->loop, &c->io, EV_READ);
+}

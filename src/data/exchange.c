@@ -1,0 +1,571 @@
+/* exchange.c - one HTTP request and its answer: its life, and the request's
+ * way.  Thread: owning worker. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
+
+#include "data/exchange.h"
+#include "data/http_log.h"
+#include "data/http_request.h"
+#include "data/http_room.h"
+#include "data/proxy.h"
+#include "proto/http1_edit.h"
+#include "proto/http1_error.h"
+#include "proto/http1_host.h"
+
+static const struct http_config *
+config_of(const struct exchange *x)
+{
+	return &x->lane->service->config->http;
+}
+
+/* -- the end ------------------------------------------------------------------ */
+
+static void
+account(struct exchange *x, enum ending ending, const char *reason)
+{
+	http_log(&(const struct http_record){
+		.lane = x->lane,
+		.backend = x->backend,
+		.tried = x->tried,
+		.client = x->client->peer,
+		.entrance = (enum entrance)x->entrance,
+		.color = (enum color)x->color,
+		.epoch = x->epoch,
+		.method = exchange_text(x, x->method),
+		.path = exchange_text(x, x->path),
+		.agent = exchange_text(x, x->agent),
+		.id = exchange_text(x, x->id),
+		.status = x->status != 0 ? x->status : 499,
+		.bytes_in = x->bytes_in + x->up.relay.bytes,
+		.bytes_out = x->bytes_out + x->down.relay.bytes,
+		.seconds = x->lane->worker->now - x->born,
+		.connect_seconds = (double)x->connect_seconds,
+		.retries = x->retries,
+		.ending = ending,
+		.reason = reason,
+	});
+}
+
+void
+exchange_end(struct exchange *x, enum ending ending, const char *reason)
+{
+	struct lane *l = x->lane;
+	struct worker *w = l->worker;
+
+	ON_WORKER(w);
+	CHECK(x->magic == EXCHANGE_MAGIC && x->state != EXCHANGE_ENDED && x->state != EXCHANGE_WAITING);
+	account(x, ending, reason);
+	tally_add(&exchange_tally(x)->active, (uint64_t)-1);
+	x->state = EXCHANGE_ENDED;
+	deadline_disarm(&x->deadline);
+	deadline_disarm(&x->pace);
+	exchange_drop_upstream(x);
+	exchange_drop_backend(x);
+	tried_free(&x->tried);
+	flow_end(&x->up, &w->room);
+	flow_end(&x->down, &w->room);
+	if (x->part != NULL)
+		buf_free(&x->part->bytes);
+	free(x->part);
+	x->part = NULL;
+	free(x->text);
+	x->text = NULL;
+	list_remove(&x->link);
+	list_append(&w->ended_exchanges, &x->link);
+	x->client->exchange = NULL;
+	/* Its place on the backend is free. */
+	if (!list_empty(&l->waiting))
+		queue_look(l);
+}
+
+void
+exchange_abort(struct exchange *x, enum ending ending)
+{
+	struct client *c = x->client;
+
+	if (x->state == EXCHANGE_WAITING) {
+		queue_leave(x->lane, &x->waiter);
+		x->state = EXCHANGE_DIALING;
+	}
+	exchange_end(x, ending, NULL);
+	client_end(c, ending);
+}
+
+void
+exchange_cut(struct exchange *x, enum ending ending, const char *reason)
+{
+	struct client *c = x->client;
+
+	io_reset_on_close(&c->io);
+	exchange_end(x, ending, reason != NULL ? reason : http_answer_words(ending));
+	client_end(c, ending);
+}
+
+/* With an answer of our own, unless one was begun. */
+static void
+fail_with(struct exchange *x, unsigned status, enum ending ending, const char *reason)
+{
+	struct client *c = x->client;
+	const struct http_asker asker = {
+		.id = exchange_text(x, x->id),
+		.head_request = x->head_request,
+		.minor0 = x->minor0,
+		.json = x->json,
+	};
+	struct http_answer a = {
+		.status = status,
+		.ending = ending,
+		.reason = reason,
+		.retry_after = http_answer_retry_after(status),
+	};
+	size_t bytes = 0;
+
+	/* What is left of the request would be taken for the next one. */
+	if (!flow_has_all(&x->up) || c->eof || x->lane->stopping)
+		c->keep = false;
+	a.close = !c->keep;
+	if (x->state == EXCHANGE_ANSWERING || flow_is_blocked(&x->down)) {
+		exchange_cut(x, ending, reason);
+		return;
+	}
+	if (!http_answer_write(c, &a, &asker, &bytes)) {
+		exchange_abort(x, END_CLIENT_RESET);
+		return;
+	}
+	x->status = status;
+	x->bytes_out += bytes;
+	exchange_end(x, ending, reason);
+	client_next(c);
+}
+
+void
+exchange_fail(struct exchange *x, enum ending ending, const char *reason)
+{
+	fail_with(x, http_answer_status(ending), ending, reason != NULL ? reason : http_answer_words(ending));
+}
+
+/* The answer is whole; and if the request is as well, the next may follow, on
+ * both sides. */
+static void
+finish(struct exchange *x)
+{
+	struct client *c = x->client;
+	struct upstream *u = x->upstream;
+	bool whole = flow_has_all(&x->up);
+
+	x->upstream = NULL;
+	if (x->kept && !x->deaf && whole && x->sent == x->n_text && !flow_is_blocked(&x->up))
+		upstream_give(u);
+	else
+		upstream_close(u);
+	if (!whole)
+		c->keep = false;
+	exchange_end(x, END_DONE, NULL);
+	client_next(c);
+}
+
+/* -- what to wait for ------------------------------------------------------------ */
+
+static bool
+is_sent(const struct exchange *x)
+{
+	return x->sent == x->n_text;
+}
+
+/* Which clock runs, and whether the pace is looked at. */
+static void
+set_clocks(struct exchange *x)
+{
+	struct lane *l = x->lane;
+	double now = l->worker->now;
+	bool asked = is_sent(x) && (flow_is_done(&x->up) || x->deaf);
+
+	if (x->state == EXCHANGE_ASKING && asked) {
+		if (!x->responding)
+			deadline_arm(l->response_clock, &x->deadline, now);
+		x->responding = true;
+	} else if (x->responding || list_empty(&x->deadline.link)) {
+		deadline_arm(l->x_idle_clock, &x->deadline, now);
+		x->responding = false;
+	} else {
+		deadline_touch(l->x_idle_clock, &x->deadline, now);
+	}
+	if (list_empty(&x->pace.link) && (!asked || x->state == EXCHANGE_ANSWERING)) {
+		x->marked_up = x->up.relay.bytes;
+		x->marked_down = x->down.relay.bytes;
+		deadline_arm(l->pace_clock, &x->pace, now);
+	}
+}
+
+/* After every event: over, or wait for what each side's state asks for. */
+static void
+settle(struct exchange *x)
+{
+	struct client *c = x->client;
+	bool up_open = !flow_has_all(&x->up), read_client;
+	int upstream = 0;
+
+	if (x->state == EXCHANGE_ANSWERING && flow_is_done(&x->down)) {
+		finish(x);
+		return;
+	}
+	/* With the request in hand its socket is read for its end only, and stays
+	 * as it is: no system call for that. */
+	read_client = up_open ? is_sent(x) && !flow_is_blocked(&x->up) && !x->deaf : !c->eof && buf_room(&c->in) > 0;
+	client_want(c, read_client, flow_is_blocked(&x->down));
+	if (x->state == EXCHANGE_ASKING || (!flow_is_blocked(&x->down) && !flow_has_all(&x->down)))
+		upstream |= EV_READ;
+	if (!x->deaf && (!is_sent(x) || flow_is_blocked(&x->up)))
+		upstream |= EV_WRITE;
+	io_want(x->lane->worker->loop, &x->upstream->io, upstream);
+	set_clocks(x);
+}
+
+/* -- the request's way -------------------------------------------------------------- */
+
+/* The backend closed while it was spoken to.  Often it said why before
+ * ("too large", "not allowed"): that is the answer then. */
+static bool
+grow_deaf(struct exchange *x)
+{
+	x->deaf = true;
+	flow_end(&x->up, &x->lane->worker->room);
+	return exchange_read_answer(x);
+}
+
+/* A body larger than it may be, as is known only now. */
+static bool
+is_too_large(const struct exchange *x)
+{
+	uint64_t most = config_of(x)->max_body;
+
+	return most > 0 && x->up.body.total > most;
+}
+
+/* Moves the rest of the body; false when that ended the exchange. */
+static bool
+move_up(struct exchange *x)
+{
+	struct client *c = x->client;
+	struct str surplus;
+
+	switch (flow_move(&x->up, &c->io, &x->upstream->io, &x->lane->worker->room, &surplus)) {
+	case FLOW_OK:
+		break;
+	case FLOW_SOURCE_FAILED:
+		exchange_abort(x, END_CLIENT_RESET);
+		return false;
+	case FLOW_SOURCE_ENDED:
+		exchange_abort(x, END_CLIENT_GONE);
+		return false;
+	case FLOW_DESTINATION_FAILED:
+		return grow_deaf(x);
+	case FLOW_BAD:
+		fail_with(x, http1_reason_status((enum http1_reason)x->up.body.reason), END_BAD_REQUEST,
+			  http1_reason_words((enum http1_reason)x->up.body.reason));
+		return false;
+	case FLOW_NO_MEMORY:
+		exchange_fail(x, END_MEMORY, NULL);
+		return false;
+	}
+	if (is_too_large(x)) {
+		exchange_fail(x, END_TOO_LARGE, NULL);
+		return false;
+	}
+	if (surplus.n > 0 && !client_stash(c, surplus.p, surplus.n)) {
+		exchange_fail(x, END_MEMORY, NULL);
+		return false;
+	}
+	return true;
+}
+
+/* Sends what is in hand, then what comes. */
+static bool
+send_request(struct exchange *x)
+{
+	struct upstream *u = x->upstream;
+
+	while (!is_sent(x)) {
+		ssize_t n = io_write(&u->io, x->text + x->sent, x->n_text - x->sent, false);
+
+		if (n < 0 && io_would_block())
+			return true;
+		if (n < 0)
+			return grow_deaf(x);
+		x->sent += (size_t)n;
+	}
+	return flow_is_done(&x->up) || move_up(x);
+}
+
+void
+exchange_ask(struct exchange *x)
+{
+	x->state = EXCHANGE_ASKING;
+	x->sent = 0;
+	if (send_request(x))
+		settle(x);
+}
+
+/* Whatever it says now is for later, but that it leaves is for now. */
+static bool
+look_at_client(struct exchange *x)
+{
+	struct relay_room *room = &x->lane->worker->room;
+	struct client *c = x->client;
+	size_t most = buf_room(&c->in) < room->size ? buf_room(&c->in) : room->size;
+	ssize_t n;
+
+	if (most == 0 || c->eof)
+		return true;
+	n = io_read(&c->io, room->buffer, most);
+	if (n < 0 && io_would_block())
+		return true;
+	if (n < 0) {
+		exchange_abort(x, END_CLIENT_RESET);
+		return false;
+	}
+	/* It may have closed its half only, and want the answer. */
+	if (n == 0)
+		c->eof = true;
+	if (n > 0 && !client_stash(c, room->buffer, (size_t)n)) {
+		exchange_abort(x, END_MEMORY);
+		return false;
+	}
+	return true;
+}
+
+void
+exchange_on_client(struct exchange *x, int revents)
+{
+	CHECK(x->magic == EXCHANGE_MAGIC);
+	if ((revents & EV_READ) && flow_has_all(&x->up) && !look_at_client(x))
+		return;
+	if (x->state < EXCHANGE_ASKING) {
+		client_want(x->client, flow_has_all(&x->up) && !x->client->eof && buf_room(&x->client->in) > 0,
+			    false);
+		return;
+	}
+	if ((revents & EV_READ) && !flow_has_all(&x->up) && is_sent(x) && !x->deaf && !move_up(x))
+		return;
+	if ((revents & EV_WRITE) && flow_is_blocked(&x->down) && !exchange_push_answer(x))
+		return;
+	settle(x);
+}
+
+void
+exchange_on_upstream(struct exchange *x, int revents)
+{
+	CHECK(x->magic == EXCHANGE_MAGIC && x->upstream != NULL);
+	revents = io_events(&x->upstream->io, revents);
+	if ((revents & EV_WRITE) && !x->deaf && (!is_sent(x) || !flow_is_done(&x->up)) && !send_request(x))
+		return;
+	if ((revents & EV_READ) && !exchange_read_answer(x))
+		return;
+	settle(x);
+}
+
+/* -- deadlines ------------------------------------------------------------------------ */
+
+double
+exchange_idle(const struct exchange *x, double now)
+{
+	return now - x->deadline.touched;
+}
+
+void
+exchange_expired(struct deadline *d)
+{
+	struct exchange *x = container_of(d, struct exchange, deadline);
+
+	CHECK(x->magic == EXCHANGE_MAGIC);
+	if (x->state < EXCHANGE_ASKING)
+		exchange_dial_expired(x);
+	else if (x->responding)
+		exchange_fail(x, END_RESPONSE_TIMEOUT, NULL);
+	else
+		exchange_fail(x, END_IDLE, "nothing moved for idle_timeout");
+}
+
+/* Bytes of the answer that the client's machine has taken. */
+static uint64_t
+taken(const struct exchange *x)
+{
+	uint64_t waiting = relay_waiting(&x->down.relay);
+	int queued = 0;
+
+	if (ioctl(io_fd(&x->client->io), SIOCOUTQ, &queued) == 0)
+		waiting += (uint64_t)queued;
+	return x->down.relay.bytes > waiting ? x->down.relay.bytes - waiting : 0;
+}
+
+/* Whoever sends or takes a body drop by drop holds a place of the backend: that
+ * is how slow-body and slow-read attacks work. */
+void
+exchange_pace_expired(struct deadline *d)
+{
+	struct exchange *x = container_of(d, struct exchange, pace);
+	struct lane *l = x->lane;
+	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * l->pace_clock->after);
+	bool waits = x->expects && !x->told && x->up.relay.bytes == 0;
+
+	if (!flow_has_all(&x->up) && !flow_is_blocked(&x->up) && !x->deaf && !waits &&
+	    x->up.relay.bytes - x->marked_up < least) {
+		exchange_fail(x, END_BODY_TIMEOUT, NULL);
+		return;
+	}
+	if (flow_is_blocked(&x->down)) {
+		uint64_t now = taken(x);
+
+		if (x->marked_down < now ? now - x->marked_down < least : x->was_blocked) {
+			exchange_cut(x, END_CLIENT_SLOW, "the client took the answer slower than body_min_rate");
+			return;
+		}
+		x->marked_down = now;
+	}
+	x->was_blocked = flow_is_blocked(&x->down);
+	x->marked_up = x->up.relay.bytes;
+	deadline_arm(l->pace_clock, &x->pace, l->worker->now);
+}
+
+/* -- birth ------------------------------------------------------------------------------ */
+
+/* RFC 9110 section 7.8; but h2c ends what a proxy can see of its requests. */
+static bool
+upgrades(const struct http1_head *h)
+{
+	return http1_head_upgrades(h) && !http1_head_has_token(h, "upgrade", "h2c");
+}
+
+static struct http1_slice
+append(char *text, size_t *at, struct str s)
+{
+	struct http1_slice slice = { (uint32_t)*at, (uint32_t)s.n };
+
+	if (s.n > 0)
+		memcpy(text + *at, s.p, s.n);
+	*at += s.n;
+	return slice;
+}
+
+/* The head as the backend gets it, in the worker's room. */
+static size_t
+compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
+{
+	const struct service_config *sc = x->lane->service->config;
+	struct http_room *room = x->lane->worker->http;
+	struct client *c = x->client;
+	struct addr peer;
+	struct http1_edit e = {
+		.rfc7239 = sc->http.forwarded_header,
+		.client = str_from(c->ip),
+		.proto = c->tls ? STR("https") : STR("http"),
+		.host = host->authority,
+		.request_id = sc->http.request_id ? id : STR(""),
+		.via = sc->http.via ? STR("teal") : STR(""),
+		.authority = host->authority.n > 0 ? host->authority : str_from(sc->name),
+		.upgrade = x->upgrade,
+		.close = sc->proxy_protocol.send != SEND_NONE,
+	};
+
+	if (sc->http.forwarded) {
+		endpoint_get(&c->peer, &peer);
+		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :
+										    HTTP1_FORWARDED_REPLACE;
+	}
+	return http1_edit_request(h, &e, room->out, room->size);
+}
+
+/* Head, what of the body is in hand, and behind it the words of the log line. */
+static bool
+keep_text(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body, size_t n)
+{
+	struct http_room *room = x->lane->worker->http;
+	struct str agent = http1_head_get(h, HTTP1_USER_AGENT), id = http1_edit_request_id(h);
+	char made[HTTP_ID];
+	size_t head, at = 0;
+	const char *space;
+
+	if (id.n == 0) {
+		http_room_id(room, made);
+		id = (struct str){ made, sizeof(made) };
+		head = compose(x, h, host, id);
+	} else {
+		head = compose(x, h, host, STR(""));
+	}
+	x->text = head > 0 ? malloc(head + n + agent.n + id.n) : NULL;
+	if (x->text == NULL)
+		return false;
+	append(x->text, &at, (struct str){ room->out, head });
+	append(x->text, &at, (struct str){ body, n });
+	x->n_text = at;
+	x->agent = append(x->text, &at, agent);
+	x->id = append(x->text, &at, id);
+	x->method = (struct http1_slice){ 0, h->method.n };
+	space = memchr(x->text + h->method.n + 1, ' ', head);
+	x->path = (struct http1_slice){ h->method.n + 1,
+					(uint32_t)(space - x->text) - (uint32_t)h->method.n - 1 };
+	return true;
+}
+
+static void
+begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_head *h, enum entrance entrance)
+{
+	enum color active = l->snapshot->active;
+
+	x->magic = EXCHANGE_MAGIC;
+	x->state = EXCHANGE_DIALING;
+	x->entrance = (uint8_t)entrance;
+	x->color = (uint8_t)(entrance == ENTRANCE_MAIN ? active : color_other(active));
+	x->epoch = l->snapshot->epoch;
+	x->client = c;
+	x->lane = l;
+	x->born = c->begun;
+	x->connect_seconds = -1;
+	x->head_request = h->verb == HTTP1_HEAD;
+	x->idempotent = http1_head_idempotent(h);
+	x->minor0 = h->minor == 0;
+	x->upgrade = upgrades(h);
+	x->expects = http1_head_expect(h) == HTTP1_EXPECT_CONTINUE;
+	if (http1_head_has(h, HTTP1_ACCEPT))
+		x->json = http1_accepts_json(h);
+	x->bytes_in = h->length;
+	deadline_init(&x->deadline);
+	deadline_init(&x->pace);
+	list_append(&l->x_dialing, &x->link);
+	tally_add(&exchange_tally(x)->active, 1);
+	c->exchange = x;
+	c->state = CLIENT_BUSY;
+}
+
+size_t
+exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+	       const struct http1_body *body, enum entrance entrance, char *p, size_t n)
+{
+	struct exchange *x = calloc(1, sizeof(*x));
+	size_t length = h->length, in_hand = n - length, taken = 0;
+	enum flow_result result = FLOW_OK;
+
+	if (x == NULL) {
+		client_end(c, END_MEMORY);
+		return n;
+	}
+	list_init(&x->link);
+	begin(x, c, l, h, entrance);
+	x->up.body = *body;
+	if (!body->done)
+		taken = flow_take(&x->up, p + length, &in_hand, &result);
+	x->whole = flow_has_all(&x->up);
+	if (!keep_text(x, h, host, p + length, taken)) {
+		exchange_fail(x, END_MEMORY, NULL);
+	} else if (result == FLOW_BAD) {
+		fail_with(x, http1_reason_status((enum http1_reason)x->up.body.reason), END_BAD_REQUEST,
+			  http1_reason_words((enum http1_reason)x->up.body.reason));
+	} else if (is_too_large(x)) {
+		exchange_fail(x, END_TOO_LARGE, NULL);
+	} else {
+		exchange_dial(x);
+	}
+	return length + taken;
+}

@@ -1,0 +1,342 @@
+/* exchange_answer.c - the answer's way from the backend to the client.
+ * Thread: owning worker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/exchange.h"
+#include "data/http_room.h"
+#include "data/proxy.h"
+#include "proto/http1_edit.h"
+
+/* Bytes of a response head that are asked for at once when it comes in pieces. */
+#define PIECE 4096
+
+static const struct http_config *
+config_of(const struct exchange *x)
+{
+	return &x->lane->service->config->http;
+}
+
+static bool
+bad(struct exchange *x, const char *why)
+{
+	exchange_lost(x, END_BAD_RESPONSE, why);
+	return false;
+}
+
+/* -- the body ------------------------------------------------------------------- */
+
+static bool
+move_down(struct exchange *x)
+{
+	struct str surplus;
+
+	switch (flow_move(&x->down, &x->upstream->io, &x->client->io, &x->lane->worker->room, &surplus)) {
+	case FLOW_OK:
+		if (surplus.n > 0)
+			x->kept = false;
+		return true;
+	case FLOW_SOURCE_FAILED:
+	case FLOW_SOURCE_ENDED:
+		exchange_cut(x, END_BACKEND_RESET, "the backend closed in the middle of its answer");
+		return false;
+	case FLOW_BAD:
+		exchange_cut(x, END_BAD_RESPONSE, http1_reason_words((enum http1_reason)x->down.body.reason));
+		return false;
+	case FLOW_DESTINATION_FAILED:
+		exchange_abort(x, END_CLIENT_RESET);
+		return false;
+	case FLOW_NO_MEMORY:
+		break;
+	}
+	exchange_cut(x, END_MEMORY, NULL);
+	return false;
+}
+
+bool
+exchange_push_answer(struct exchange *x)
+{
+	if (x->state == EXCHANGE_ANSWERING)
+		return move_down(x);
+	/* An interim answer that the client did not take at once. */
+	if (relay_flush(&x->down.relay, &x->client->io, &x->lane->worker->room) == RELAY_OK)
+		return true;
+	exchange_abort(x, END_CLIENT_RESET);
+	return false;
+}
+
+static bool
+say(struct exchange *x, const char *p, size_t n)
+{
+	switch (flow_send(&x->down, p, n, &x->client->io)) {
+	case FLOW_OK:
+		return true;
+	case FLOW_NO_MEMORY:
+		exchange_abort(x, END_MEMORY);
+		return false;
+	default:
+		exchange_abort(x, END_CLIENT_RESET);
+		return false;
+	}
+}
+
+/* -- heads -------------------------------------------------------------------------- */
+
+/* 100, 103 and whatever else comes before the answer itself (RFC 9110 section
+ * 15.2); HTTP/1.0 does not know them. */
+static bool
+interim(struct exchange *x, const struct http1_head *h)
+{
+	const struct http1_edit_response e = { .coding = HTTP1_CODING_PASS };
+	struct http_room *room = x->lane->worker->http;
+	size_t n;
+
+	if (x->minor0)
+		return true;
+	n = http1_edit_response(h, &e, room->out, room->size);
+	if (n == 0)
+		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
+	x->told = true;
+	x->bytes_out += n;
+	return say(x, room->out, n);
+}
+
+/* How the backend does, seen from its answers. */
+static void
+judge(struct exchange *x)
+{
+	if (x->status >= 500) {
+		backend_failed(x->backend);
+		x->lane->refused = true;
+	} else {
+		backend_connected(x->backend);
+	}
+}
+
+static size_t
+compose(struct exchange *x, const struct http1_head *h, bool unchunk)
+{
+	const struct http_config *hc = config_of(x);
+	struct http_room *room = x->lane->worker->http;
+	const struct http1_line color = {
+		.name = STR("X-Teal-Color"),
+		.value = str_from(color_word((enum color)x->color)),
+		.only = true,
+	};
+	const struct http1_edit_response e = {
+		.coding = unchunk ? HTTP1_CODING_REMOVE : HTTP1_CODING_PASS,
+		.close = !x->client->keep && h->status != 101,
+		.keep_alive = x->minor0 && x->client->keep,
+		.upgrade = h->status == 101,
+		.via = hc->via ? STR("teal") : STR(""),
+		.request_id = hc->request_id ? exchange_text(x, x->id) : STR(""),
+		.lines = &color,
+		.n_lines = hc->color_header ? 1 : 0,
+	};
+
+	return http1_edit_response(h, &e, room->out, room->size);
+}
+
+/* From here on it is a stream in both directions, which drains as TCP does. */
+static bool
+switch_protocols(struct exchange *x, const struct http1_head *h, const char *rest, size_t n)
+{
+	struct http_room *room = x->lane->worker->http;
+	struct client *c = x->client;
+	struct str early = buf_str(&c->in);
+	struct session_legs legs;
+	struct session *s;
+	size_t head;
+
+	if (!x->upgrade || x->minor0)
+		return bad(x, "101 without having been asked");
+	x->status = 101;
+	judge(x);
+	head = compose(x, h, false);
+	if (head == 0 || head + n > room->size)
+		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
+	memcpy(room->out + head, rest, n);
+	legs = (struct session_legs){
+		.lane = x->lane,
+		.entrance = (enum entrance)x->entrance,
+		.color = (enum color)x->color,
+		.epoch = x->epoch,
+		.peer = c->peer,
+		.backend = x->backend,
+		.client = &c->io,
+		.server = &x->upstream->io,
+		.to_client = { room->out, head + n },
+		.to_server = early,
+		.bytes_out = n,
+		.place = c->has_place,
+		.source = c->has_source,
+	};
+	s = session_adopt(&legs);
+	if (s == NULL) {
+		exchange_fail(x, END_MEMORY, NULL);
+		return false;
+	}
+	x->bytes_out += head;
+	c->has_place = c->has_source = false;
+	upstream_close(x->upstream);
+	x->upstream = NULL;
+	exchange_end(x, END_DONE, NULL);
+	client_release(c);
+	session_start(s);
+	return false;
+}
+
+/* The final answer: its head goes out together with what came of its body. */
+static bool
+answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n)
+{
+	struct http_room *room = x->lane->worker->http;
+	struct client *c = x->client;
+	enum flow_result result;
+	size_t head, came = n;
+
+	if (http1_body_of_response(&x->down.body, h, x->head_request) == HTTP1_BAD)
+		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
+	x->kept = http1_head_keep_alive(h) && x->down.body.framing != HTTP1_BODY_CLOSE;
+	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
+	/* Where the body ends with the connection, or the request is still coming
+	 * while its answer goes out, nothing can follow. */
+	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) || c->eof ||
+	    x->lane->stopping)
+		c->keep = false;
+	x->status = h->status;
+	judge(x);
+	head = compose(x, h, x->down.unchunk);
+	if (head == 0)
+		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
+	/* It speaks without being asked: nobody could tell for whom. */
+	if (flow_take(&x->down, rest, &n, &result) < came)
+		x->kept = false;
+	if (result != FLOW_OK) {
+		x->status = 0;
+		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
+	}
+	x->state = EXCHANGE_ANSWERING;
+	x->bytes_out += head;
+	if (head + n <= room->size) {
+		memcpy(room->out + head, rest, n);
+		return say(x, room->out, head + n);
+	}
+	return say(x, room->out, head) && say(x, rest, n);
+}
+
+/* -- reading -------------------------------------------------------------------------- */
+
+/* Bytes that are no whole head, and how far it was read. */
+static bool
+keep_part(struct exchange *x, const struct http1_head *h, const char *p, size_t n)
+{
+	struct exchange_part *part = x->part;
+
+	if (part != NULL)
+		return true;
+	part = malloc(sizeof(*part));
+	if (part == NULL)
+		return false;
+	buf_init(&part->bytes, config_of(x)->max_header_size + PIECE);
+	memcpy(&part->head, h, sizeof(*h));
+	x->part = part;
+	return buf_append(&part->bytes, p, n);
+}
+
+static void
+forget_part(struct exchange *x)
+{
+	if (x->part == NULL)
+		return;
+	buf_free(&x->part->bytes);
+	free(x->part);
+	x->part = NULL;
+}
+
+static void
+begin_head(const struct exchange *x, struct http1_head *h)
+{
+	const struct http_config *hc = config_of(x);
+	const struct http1_limits limits = {
+		.head = (uint32_t)hc->max_header_size,
+		.target = UINT32_MAX,
+		.headers = HTTP1_HEADERS_MAX,
+	};
+
+	http1_head_init_response(h, limits.head);
+	http1_head_limit(h, &limits);
+}
+
+/* One head after the other, until the answer's own.  p[0..n) begins with one. */
+static bool
+take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n)
+{
+	for (;;) {
+		switch (http1_head_parse(h, p, n)) {
+		case HTTP1_NEED_MORE:
+			if (keep_part(x, h, p, n))
+				return true;
+			exchange_fail(x, END_MEMORY, NULL);
+			return false;
+		case HTTP1_BAD:
+			return bad(x, http1_reason_words(h->reason));
+		case HTTP1_DONE:
+			break;
+		}
+		if (h->status == 101)
+			return switch_protocols(x, h, p + h->length, n - h->length);
+		if (h->status >= 200)
+			return answer(x, h, p + h->length, n - h->length);
+		if (!interim(x, h))
+			return false;
+		p += h->length;
+		n -= h->length;
+		if (x->part != NULL)
+			buf_consume(&x->part->bytes, h->length);
+		if (n == 0) {
+			forget_part(x);
+			return true;
+		}
+		begin_head(x, h);
+	}
+}
+
+bool
+exchange_read_answer(struct exchange *x)
+{
+	struct relay_room *room = &x->lane->worker->room;
+	struct http1_head *h = &x->lane->worker->http->answer;
+	struct upstream *u = x->upstream;
+	struct str all;
+	ssize_t n;
+	char *p;
+
+	if (x->state == EXCHANGE_ANSWERING)
+		return move_down(x);
+	if (x->part == NULL) {
+		n = io_read(&u->io, room->buffer, room->size);
+	} else {
+		p = buf_reserve(&x->part->bytes, PIECE);
+		if (p == NULL)
+			return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
+		n = io_read(&u->io, p, PIECE);
+	}
+	if (n < 0 && io_would_block())
+		return true;
+	if (n <= 0) {
+		exchange_lost(x, END_BACKEND_RESET, NULL);
+		return false;
+	}
+	if (x->part == NULL) {
+		begin_head(x, h);
+		return take_heads(x, h, room->buffer, (size_t)n);
+	}
+	buf_commit(&x->part->bytes, (size_t)n);
+	all = buf_str(&x->part->bytes);
+	if (!take_heads(x, &x->part->head, (char *)(uintptr_t)all.p, all.n))
+		return false;
+	if (x->state == EXCHANGE_ANSWERING)
+		forget_part(x);
+	return true;
+}

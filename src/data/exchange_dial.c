@@ -1,0 +1,357 @@
+/* exchange_dial.c - a backend for a request, and another one.
+ * Thread: owning worker. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/door.h"
+#include "data/exchange.h"
+#include "data/proxied.h"
+#include "data/proxy.h"
+#include "net/sock.h"
+
+/* What changes something must not be sent into a connection that the backend
+ * may be closing: nobody could tell whether it was executed.  Servers close
+ * idle ones after some seconds, not within this one. */
+#define CHANGE_AGE 1.0
+
+static void dial_from(struct exchange *x, struct backend *b, enum ending otherwise);
+
+void
+exchange_drop_backend(struct exchange *x)
+{
+	if (x->backend == NULL)
+		return;
+	backend_leave(x->backend);
+	backend_unref(&x->backend);
+}
+
+void
+exchange_drop_upstream(struct exchange *x)
+{
+	if (x->upstream != NULL)
+		upstream_close(x->upstream);
+	x->upstream = NULL;
+}
+
+static void
+note_failed(struct exchange *x)
+{
+	backend_failed(x->backend);
+	x->lane->refused = true;
+	tried_add(&x->tried, x->backend);
+}
+
+/* -- choosing ------------------------------------------------------------------ */
+
+void
+exchange_recolor(struct exchange *x)
+{
+	enum color active = x->lane->snapshot->active,
+		   color = x->entrance == ENTRANCE_MAIN ? active : color_other(active);
+
+	x->epoch = x->lane->snapshot->epoch;
+	if (x->color == color)
+		return;
+	tally_add(&exchange_tally(x)->active, (uint64_t)-1);
+	x->color = (uint8_t)color;
+	tally_add(&exchange_tally(x)->active, 1);
+}
+
+static struct backend *
+choose(struct exchange *x)
+{
+	const struct service_config *config = x->lane->service->config;
+	const struct endpoint *peer = &x->client->peer;
+	const struct balance_ask ask = {
+		.policy = config->balance,
+		.limit = config->backend_max_connections,
+		.source = peer->family == AF_UNIX ? NULL : peer->ip,
+		.source_len = peer->family == AF_INET ? 4 : 16,
+		.tried = x->tried != NULL ? x->tried->list : NULL,
+		.n_tried = x->tried != NULL ? x->tried->n : 0,
+		.random = &x->lane->worker->random,
+	};
+
+	if (x->tries > config->retries)
+		return NULL;
+	return balance_take(&x->lane->snapshot->colors[x->color], &x->lane->rounds[x->color], &ask);
+}
+
+/* -- waiting for a backend -------------------------------------------------------- */
+
+static int
+waiting_client(const struct waiter *w)
+{
+	return io_fd(&container_of(w, struct exchange, waiter)->client->io);
+}
+
+static void
+leave_queue(struct exchange *x)
+{
+	queue_leave(x->lane, &x->waiter);
+	deadline_disarm(&x->deadline);
+	x->state = EXCHANGE_DIALING;
+	list_append(&x->lane->x_dialing, &x->link);
+}
+
+static bool
+waiting_begin(struct waiter *w)
+{
+	struct exchange *x = container_of(w, struct exchange, waiter);
+	struct backend *b;
+
+	CHECK(x->magic == EXCHANGE_MAGIC && x->state == EXCHANGE_WAITING);
+	exchange_recolor(x);
+	x->tries = 0;
+	tried_free(&x->tried);
+	b = choose(x);
+	if (b == NULL && x->lane->snapshot->colors[x->color].n > 0)
+		return false;
+	leave_queue(x);
+	x->client->has_place = true;
+	dial_from(x, b, END_CONNECT);
+	return true;
+}
+
+static void
+waiting_end(struct waiter *w, enum ending ending)
+{
+	struct exchange *x = container_of(w, struct exchange, waiter);
+
+	leave_queue(x);
+	exchange_fail(x, ending, NULL);
+}
+
+static const struct waiter_ops waiting_ops = { waiting_client, waiting_begin, waiting_end };
+
+/* Its client's place goes to somebody who can make use of it meanwhile. */
+static bool
+wait_in_queue(struct exchange *x)
+{
+	struct lane *l = x->lane;
+	struct client *c = x->client;
+
+	if (x->entrance != ENTRANCE_MAIN || !c->has_place || !queue_is_on(l) ||
+	    !admission_enter(&l->service->queue, 1))
+		return false;
+	list_remove(&x->link);
+	x->state = EXCHANGE_WAITING;
+	x->waiter.ops = &waiting_ops;
+	c->has_place = false;
+	deadline_arm(l->x_queue_clock, &x->deadline, l->worker->now);
+	client_want(c, flow_has_all(&x->up) && !c->eof, false);
+	queue_join(l, &x->waiter, QUEUE_BACK);
+	queue_give(l);
+	return true;
+}
+
+/* -- reaching one --------------------------------------------------------------------- */
+
+/* The kernel has connected, or there was a connection. */
+static void
+connected(struct exchange *x)
+{
+	struct lane *l = x->lane;
+
+	if (!x->upstream->reused) {
+		x->connect_seconds = (float)(l->worker->now - x->born);
+		tally_observe(&exchange_tally(x)->connect_seconds, l->worker->now - x->dialed);
+	}
+	deadline_disarm(&x->deadline);
+	list_remove(&x->link);
+	list_append(x->entrance == ENTRANCE_MAIN ? &l->x_live[x->color] : &l->x_previews, &x->link);
+	exchange_ask(x);
+}
+
+/* Who the client is, told to a backend that asks for PROXY headers; such a
+ * connection serves nobody else. */
+static bool
+tell(struct exchange *x)
+{
+	const struct client *c = x->client;
+	struct addr here = { .len = sizeof(here.u) };
+	struct endpoint destination = c->destination;
+	bool known = destination.family != 0;
+
+	if (x->lane->service->config->proxy_protocol.send == SEND_NONE)
+		return true;
+	if (!known && getsockname(io_fd(&c->io), &here.u.sa, &here.len) == 0) {
+		endpoint_set(&destination, &here);
+		known = true;
+	}
+	return proxied_tell_as(x->lane, &c->peer, known ? &destination : NULL, &x->upstream->io);
+}
+
+enum tried_how { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
+
+/* Takes over a place on b. */
+static enum tried_how
+try_backend(struct exchange *x, struct backend *b)
+{
+	struct lane *l = x->lane;
+	struct worker *w = l->worker;
+	bool pending = false;
+	struct upstream *u;
+
+	exchange_drop_backend(x);
+	x->dialed = w->now;
+	u = x->fresh ? NULL : upstream_take(l, b, x->idempotent ? HUGE_VAL : CHANGE_AGE);
+	if (u == NULL)
+		u = upstream_dial(l, b, &pending);
+	if (u == NULL && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		backend_leave(b);
+		/* Connections that are merely kept are worth less. */
+		if (upstream_drop_one(l))
+			worker_hurry(w);
+		worker_starve(w, strerror(errno));
+		return TRIED_STARVED;
+	}
+	if (x->tries++ > 0) {
+		x->retries++;
+		tally_add(&exchange_tally(x)->retries, 1);
+	}
+	x->backend = backend_ref(b);
+	if (u == NULL) {
+		note_failed(x);
+		return TRIED_FAILED;
+	}
+	x->upstream = u;
+	u->exchange = x;
+	if (pending) {
+		deadline_arm(l->x_connect_clock, &x->deadline, w->now);
+		/* What the client says meanwhile is looked at later. */
+		if (!flow_has_all(&x->up))
+			client_want(x->client, false, false);
+	} else if (u->reused || tell(x)) {
+		connected(x);
+	} else {
+		note_failed(x);
+		exchange_drop_upstream(x);
+		return TRIED_FAILED;
+	}
+	return TRIED_WELL;
+}
+
+/* With a place on b; NULL: nobody is left, or all are full. */
+static void
+dial_from(struct exchange *x, struct backend *b, enum ending otherwise)
+{
+	for (; b != NULL; b = choose(x)) {
+		switch (try_backend(x, b)) {
+		case TRIED_WELL:
+			return;
+		case TRIED_FAILED:
+			otherwise = END_CONNECT;
+			break;
+		case TRIED_STARVED:
+			/* It waits, connect_timeout at most, until descriptors are back. */
+			if (list_empty(&x->deadline.link))
+				deadline_arm(x->lane->x_connect_clock, &x->deadline, x->dialed);
+			return;
+		}
+	}
+	if (x->tries > 0)
+		exchange_fail(x, otherwise, NULL);
+	else if (x->lane->snapshot->colors[x->color].n == 0)
+		exchange_fail(x, END_NO_BACKEND, NULL);
+	else if (!wait_in_queue(x))
+		exchange_fail(x, END_BACKEND_LIMIT, NULL);
+}
+
+static void
+dial(struct exchange *x, enum ending otherwise)
+{
+	CHECK(x->state == EXCHANGE_DIALING && x->upstream == NULL);
+	exchange_recolor(x);
+	dial_from(x, choose(x), otherwise);
+}
+
+void
+exchange_dial(struct exchange *x)
+{
+	dial(x, END_CONNECT);
+}
+
+void
+exchange_dial_anew(struct exchange *x)
+{
+	exchange_drop_upstream(x);
+	exchange_drop_backend(x);
+	tried_free(&x->tried);
+	x->tries = 0;
+	x->retries++;
+	dial(x, END_CONNECT);
+}
+
+static void
+connect_failed(struct exchange *x, enum ending ending)
+{
+	note_failed(x);
+	exchange_drop_upstream(x);
+	dial(x, ending);
+}
+
+void
+exchange_on_connect(struct exchange *x)
+{
+	struct upstream *u = x->upstream;
+
+	CHECK(x->magic == EXCHANGE_MAGIC && x->state == EXCHANGE_DIALING);
+	if (sock_error(io_fd(&u->io)) != 0 || !tell(x)) {
+		connect_failed(x, END_CONNECT);
+		return;
+	}
+	u->state = UPSTREAM_BUSY;
+	connected(x);
+}
+
+/* Before there was an answer the backend said goodbye, or something useless.  It
+ * may be asked again, or another, where nothing was executed, or where that does
+ * no harm. */
+void
+exchange_lost(struct exchange *x, enum ending ending, const char *reason)
+{
+	bool stale = x->upstream != NULL && x->upstream->reused && ending == END_BACKEND_RESET;
+	bool harmless = x->sent == 0 || (x->whole && x->idempotent);
+
+	if (ending != END_BACKEND_RESET || x->told || !harmless) {
+		exchange_fail(x, ending, reason);
+		return;
+	}
+	/* A kept connection that was closed meanwhile says nothing about its
+	 * backend: a new one to whoever's turn it is does not count as a try. */
+	if (stale) {
+		x->fresh = true;
+		x->tries--;
+		x->retries++;
+		tally_add(&exchange_tally(x)->retries, 1);
+	} else {
+		note_failed(x);
+	}
+	exchange_drop_upstream(x);
+	exchange_drop_backend(x);
+	x->sent = 0;
+	x->deaf = x->responding = false;
+	if (x->part != NULL)
+		buf_free(&x->part->bytes);
+	free(x->part);
+	x->part = NULL;
+	deadline_disarm(&x->deadline);
+	deadline_disarm(&x->pace);
+	list_remove(&x->link);
+	x->state = EXCHANGE_DIALING;
+	list_append(&x->lane->x_dialing, &x->link);
+	dial(x, ending);
+}
+
+void
+exchange_dial_expired(struct exchange *x)
+{
+	if (x->state == EXCHANGE_WAITING)
+		waiting_end(&x->waiter, END_QUEUE_TIMEOUT);
+	else if (x->upstream == NULL)
+		exchange_fail(x, END_MEMORY, NULL);
+	else
+		connect_failed(x, END_CONNECT_TIMEOUT);
+}

@@ -1,0 +1,134 @@
+/* http_answer.c - what Teal answers itself.  Thread: owning worker. */
+#include "data/http_log.h"
+#include "data/http_request.h"
+#include "data/http_room.h"
+#include "proto/http1_edit.h"
+#include "proto/http1_error.h"
+
+/* Seconds until a service that has no room, or no backend, is asked again. */
+#define RETRY_AFTER 1
+
+/* How an HTTP client is told; what is not here never becomes an answer. */
+static const struct {
+	unsigned status;
+	const char *words;
+} told[ENDINGS] = {
+	[END_CONNECT] = { 502, "no backend could be reached" },
+	[END_CONNECT_TIMEOUT] = { 504, "no backend could be reached within connect_timeout" },
+	[END_BACKEND_RESET] = { 502, "the backend closed the connection without an answer" },
+	[END_BAD_RESPONSE] = { 502, "the backend's answer is malformed or ambiguous" },
+	[END_RESPONSE_TIMEOUT] = { 504, "the backend gave no answer within response_timeout" },
+	[END_IDLE] = { 504, "nothing moved for idle_timeout" },
+	[END_LIMIT] = { 503, "the service is at max_connections" },
+	[END_BACKEND_LIMIT] = { 503, "every backend is at backend_max_connections" },
+	[END_QUEUE_TIMEOUT] = { 503, "no place came free within queue_timeout" },
+	[END_NO_BACKEND] = { 503, "no usable backend" },
+	[END_STALE] = { 503, "the active color is not known for certain" },
+	[END_MEMORY] = { 503, "out of memory or descriptors" },
+	[END_DRAINED] = { 503, "the drain's time was over before there was an answer" },
+	[END_PREVIEW] = { 503, "a flip ended this preview" },
+	[END_STOP] = { 503, "this load balancer is being stopped" },
+	[END_INTERNAL] = { 502, "a fault inside" },
+	[END_DENIED] = { 403, "this client is not allowed here" },
+	[END_SOURCE_LIMIT] = { 429, "too many connections from one address" },
+	[END_SOURCE_RATE] = { 429, "too many connections a second from one address" },
+	[END_MISDIRECTED] = { 421, "no service here is for that host" },
+	[END_TOO_LARGE] = { 413, "the request's body is larger than max_body" },
+	[END_HEADER_TIMEOUT] = { 408, "the request's head did not come within header_timeout" },
+	[END_BODY_TIMEOUT] = { 408, "the request's body came slower than body_min_rate" },
+};
+
+unsigned
+http_answer_status(enum ending e)
+{
+	return told[e].status != 0 ? told[e].status : 502;
+}
+
+const char *
+http_answer_words(enum ending e)
+{
+	return told[e].words != NULL ? told[e].words : ending_word(e);
+}
+
+unsigned
+http_answer_retry_after(unsigned status)
+{
+	return status == 503 || status == 429 ? RETRY_AFTER : 0;
+}
+
+bool
+http_answer_write(struct client *c, const struct http_answer *a, const struct http_asker *asker, size_t *bytes)
+{
+	struct http_room *room = c->lane->worker->http;
+	const struct http1_error e = {
+		.status = a->status,
+		.detail = a->reason,
+		.request_id = asker->id,
+		.json = asker->json,
+		.head_only = asker->head_request,
+		.close = a->close,
+		.keep_alive = asker->minor0 && !a->close,
+		.retry_after = a->retry_after,
+		.headers = a->headers,
+	};
+	size_t n = http1_error_write(&e, room->out, room->size);
+
+	CHECK(n > 0);
+	*bytes = n;
+	/* It fits into any socket that is read at all. */
+	return io_write(&c->io, room->out, n, false) == (ssize_t)n;
+}
+
+static enum color
+color_of(const struct client *c, const struct lane *l)
+{
+	enum color active = l->snapshot != NULL ? l->snapshot->active : GREEN;
+
+	return c->entrance == ENTRANCE_MAIN ? active : color_other(active);
+}
+
+void
+http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *answer)
+{
+	struct worker *w = l->worker;
+	struct http_answer a = *answer;
+	struct http_asker asker = { .head = h };
+	char made[HTTP_ID];
+	size_t bytes = 0;
+	bool taken;
+
+	a.close |= !c->keep || c->eof;
+	if (h != NULL) {
+		asker.id = http1_edit_request_id(h);
+		asker.head_request = h->verb == HTTP1_HEAD;
+		asker.minor0 = h->minor == 0;
+		asker.json = http1_accepts_json(h);
+	}
+	if (asker.id.n == 0) {
+		http_room_id(w->http, made);
+		asker.id = (struct str){ made, sizeof(made) };
+	}
+	taken = http_answer_write(c, &a, &asker, &bytes);
+	http_log(&(const struct http_record){
+		.lane = l,
+		.client = c->peer,
+		.entrance = (enum entrance)c->entrance,
+		.color = color_of(c, l),
+		.epoch = l->snapshot != NULL ? l->snapshot->epoch : 0,
+		.method = h != NULL ? http1_text(h, h->method) : STR(""),
+		.path = h != NULL ? http1_text(h, h->target) : STR(""),
+		.agent = h != NULL ? http1_head_get(h, HTTP1_USER_AGENT) : STR(""),
+		.id = asker.id,
+		.status = a.status,
+		.bytes_in = h != NULL ? h->length : buf_len(&c->in),
+		.bytes_out = bytes,
+		.seconds = w->now - c->begun,
+		.ending = a.ending,
+		.reason = a.reason,
+	});
+	deadline_disarm(&c->deadline);
+	if (!taken)
+		client_end(c, END_CLIENT_RESET);
+	else if (a.close)
+		client_linger(c);
+}

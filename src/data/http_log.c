@@ -1,0 +1,39 @@
+/* http_log.c - the access line of a request.  Thread: owning worker. */
+#include "base/log.h"
+#include "data/door.h"
+#include "data/http_log.h"
+
+static struct log_field
+reason_field(const char *reason)
+{
+	return reason != NULL ? LS("reason", reason) : LR(NULL, STR(""));
+}
+
+void
+http_log(const struct http_record *r)
+{
+	struct tally_color *t = &r->lane->tally->colors[r->entrance][r->color];
+	const struct service_config *sc = r->lane->service->config;
+	bool is_error = r->status >= 500 || ending_is_error(r->ending);
+	char client[ADDR_TEXT], tried[TRIED_TEXT];
+	struct addr address;
+	struct str share;
+
+	tally_add(&t->ended[r->ending], 1);
+	tally_add(&t->bytes_in, r->bytes_in);
+	tally_add(&t->bytes_out, r->bytes_out);
+	tally_request(t, r->status, r->seconds);
+	if (!access_due(&r->lane->worker->access, is_error, &share) ||
+	    (ending_is_refusal(r->ending) && !door_may_tell(r->lane)))
+		return;
+	endpoint_get(&r->client, &address);
+	LOG_INFO("http.request", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
+		 LS("entrance", r->entrance == ENTRANCE_MAIN ? "main" : "preview"),
+		 LS("client", addr_format(&address, client)), LT("method", r->method), LT("path", r->path),
+		 LU("status", r->status), LU("bytes_in", r->bytes_in), LU("bytes_out", r->bytes_out),
+		 LF("seconds", r->seconds), LF("connect_seconds", r->connect_seconds > 0 ? r->connect_seconds : 0),
+		 LS("backend", r->backend != NULL ? r->backend->text : ""), LS("color", color_word(r->color)),
+		 LU("epoch", r->epoch), LT("request_id", r->id), LT("user_agent", r->agent), LU("retries", r->retries),
+		 LR(NULL, tried_json(r->tried, tried)), LS("end", ending_word(r->ending)), reason_field(r->reason),
+		 LR(NULL, share));
+}

@@ -1,0 +1,155 @@
+/* http_request.c - from the head of a request to an exchange, or to an answer
+ * that says why not.  Thread: owning worker. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/exchange.h"
+#include "data/http_request.h"
+#include "proto/http1_host.h"
+
+static void
+answer(struct client *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
+{
+	const struct http_answer a = {
+		.status = http_answer_status(ending),
+		.ending = ending,
+		.reason = http_answer_words(ending),
+		.retry_after = http_answer_retry_after(http_answer_status(ending)),
+		.close = close,
+	};
+
+	http_answer_give(c, l, h, &a);
+}
+
+/* What is malformed is not guessed at: nothing that follows can be trusted to
+ * begin where it seems to. */
+static void
+refuse(struct client *c, struct lane *l, const struct http1_head *h, unsigned status, const char *reason)
+{
+	const struct http_answer a = {
+		.status = status,
+		.ending = END_BAD_REQUEST,
+		.reason = reason,
+		.close = true,
+	};
+
+	http_answer_give(c, l, h, &a);
+}
+
+void
+http_request_bad(struct client *c, const struct http1_head *h)
+{
+	c->requests++;
+	refuse(c, c->lane, NULL, http1_reason_status(h->reason), http1_reason_words(h->reason));
+}
+
+static unsigned
+tls_port(const struct service_config *s)
+{
+	for (size_t i = 0; i < s->n_listen; i++)
+		if (addr_family(&s->listen[i]) != AF_UNIX)
+			return addr_port(&s->listen[i]);
+	return 443;
+}
+
+/* To where TLS is spoken: the same host and path, and that port. */
+static void
+redirect(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host, bool close)
+{
+	unsigned port = tls_port(l->service->config);
+	struct str path = h->form == HTTP1_ORIGIN ? http1_text(h, h->target) : STR("/");
+	bool safe = h->verb == HTTP1_GET || h->verb == HTTP1_HEAD;
+	size_t size = path.n + host->n + 64;
+	char *headers = malloc(size);
+	char suffix[8] = "";
+	struct http_answer a = {
+		.status = safe ? 301 : 308,
+		.ending = END_REDIRECTED,
+		.reason = "this service is reached by TLS",
+		.close = close,
+	};
+
+	if (headers == NULL || host->n == 0) {
+		free(headers);
+		refuse(c, l, h, 400, "no Host");
+		return;
+	}
+	if (port != 443)
+		snprintf(suffix, sizeof(suffix), ":%u", port);
+	snprintf(headers, size, "Location: https://%s%s%.*s\r\n", host->name, suffix, (int)path.n, path.p);
+	a.headers = headers;
+	http_answer_give(c, l, h, &a);
+	free(headers);
+}
+
+static bool
+wants_preview(const struct client *c, const struct lane *l, const struct http1_head *h)
+{
+	const struct http_config *hc = &l->service->config->http;
+	struct addr client;
+
+	if (hc->preview_header == NULL || http1_head_find(h, hc->preview_header, NULL) == 0)
+		return false;
+	endpoint_get(&c->peer, &client);
+	return cidr_set_match(&hc->preview_allow, &client);
+}
+
+size_t
+http_request_take(struct client *c, const struct http1_head *h, char *p, size_t n)
+{
+	enum entrance entrance = (enum entrance)c->entrance;
+	struct http1_body body;
+	struct http1_host host;
+	enum http1_reason reason = http1_host_of(h, &host);
+	enum ending why = END_INTERNAL;
+	const struct http_config *hc;
+	size_t length = h->length;
+	struct lane *l = c->lane;
+	bool close;
+
+	if (h->verb == HTTP1_CONNECT) {
+		refuse(c, l, h, 501, "CONNECT is not supported");
+		return n;
+	}
+	if (reason == HTTP1_FINE && http1_body_of_request(&body, h) == HTTP1_BAD)
+		reason = (enum http1_reason)body.reason;
+	if (reason != HTTP1_FINE) {
+		refuse(c, l, h, http1_reason_status(reason), http1_reason_words(reason));
+		return n;
+	}
+	/* Where a body follows, an answer before its end has to be the last. */
+	close = !body.done;
+	l = listener_lane(c->listener, (struct str){ host.name, host.n });
+	if (l == NULL) {
+		answer(c, c->lane, h, END_MISDIRECTED, close);
+		return length;
+	}
+	if (listener_redirects(c->listener, l)) {
+		redirect(c, l, h, &host, close);
+		return length;
+	}
+	if (l->snapshot == NULL || l->snapshot->refuse)
+		why = END_STALE;
+	else if ((c->admitted && l == c->lane) || client_enter(c, l, &why))
+		why = END_DONE;
+	if (why != END_DONE) {
+		answer(c, l, h, why, close);
+		return length;
+	}
+	hc = &l->service->config->http;
+	if (http1_head_expect(h) == HTTP1_EXPECT_UNKNOWN) {
+		refuse(c, l, h, 417, "Expect asks for something unknown");
+		return n;
+	}
+	if (h->verb == HTTP1_TRACE && !body.done) {
+		refuse(c, l, h, 400, "TRACE with a body");
+		return n;
+	}
+	if (hc->max_body > 0 && body.framing == HTTP1_BODY_LENGTH && body.left > hc->max_body) {
+		answer(c, l, h, END_TOO_LARGE, true);
+		return n;
+	}
+	if (entrance == ENTRANCE_MAIN && wants_preview(c, l, h))
+		entrance = ENTRANCE_PREVIEW;
+	return exchange_begin(c, l, h, &host, &body, entrance, p, n);
+}

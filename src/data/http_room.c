@@ -1,0 +1,42 @@
+/* http_room.c - scratch space of a worker's HTTP connections.
+ * Thread: owning worker. */
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "data/http_room.h"
+
+struct http_room *
+http_room_new(const struct config *config, size_t in_hand)
+{
+	struct http_room *r;
+	size_t longest = 0;
+
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct service_config *s = &config->services[i];
+
+		if (s->mode == MODE_HTTP && s->http.max_header_size > longest)
+			longest = s->http.max_header_size;
+	}
+	if (longest == 0)
+		return NULL;
+	/* An answer's head is held to the same limit. */
+	r = must_alloc(sizeof(*r) + longest + HTTP_ROOM_ADDED + in_hand);
+	r->size = longest + HTTP_ROOM_ADDED + in_hand;
+	if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id))
+		r->id[0] = (uint64_t)clock_wall_us() ^ (uint64_t)(uintptr_t)r;
+	return r;
+}
+
+void
+http_room_id(struct http_room *r, char out[HTTP_ID])
+{
+	static const char hex[] = "0123456789abcdef";
+
+	/* Steps by an odd number pass through all values before one returns. */
+	r->id[1] += UINT64_C(0x9e3779b97f4a7c15);
+	for (int i = 0; i < 16; i++) {
+		out[i] = hex[r->id[0] >> (60 - 4 * i) & 15];
+		out[16 + i] = hex[r->id[1] >> (60 - 4 * i) & 15];
+	}
+}

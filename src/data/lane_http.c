@@ -1,0 +1,145 @@
+/* lane_http.c - a lane's clients and exchanges.  Thread: owning worker. */
+#include "data/client.h"
+#include "data/exchange.h"
+#include "data/lane_http.h"
+#include "data/upstream.h"
+
+void
+lane_http_init(struct lane *l)
+{
+	const struct service_config *s = l->service->config;
+	const struct http_config *h = &s->http;
+	struct worker *w = l->worker;
+
+	for (int e = 0; e < ENTRANCES; e++)
+		list_init(&l->clients[e]);
+	list_init(&l->x_dialing);
+	list_init(&l->x_previews);
+	for (int c = 0; c < COLORS; c++)
+		list_init(&l->x_live[c]);
+	if (s->mode != MODE_HTTP)
+		return;
+	l->pools = must_array(LANE_POOLS, sizeof(struct link));
+	for (int i = 0; i < LANE_POOLS; i++)
+		list_init(&l->pools[i]);
+	l->request_clock = worker_clock(w, h->header_timeout, client_expired);
+	l->keepalive_clock = worker_clock(w, h->keepalive_timeout, client_expired);
+	l->linger_clock = worker_clock(w, LANE_LINGER, client_expired);
+	l->client_queue_clock = worker_clock(w, s->limits.queue_timeout, client_expired);
+	l->x_queue_clock = worker_clock(w, s->limits.queue_timeout, exchange_expired);
+	l->x_connect_clock = worker_clock(w, s->connect_timeout, exchange_expired);
+	l->response_clock = worker_clock(w, h->response_timeout, exchange_expired);
+	l->x_idle_clock = worker_clock(w, s->idle_timeout, exchange_expired);
+	l->pace_clock = worker_clock(w, h->body_min_rate == 0 ? 0 : h->body_grace > 1 ? h->body_grace : 1,
+				     exchange_pace_expired);
+	l->pool_clock = worker_clock(w, h->pool_idle, upstream_expired);
+}
+
+static void
+fail_all(struct link *list, enum ending ending)
+{
+	LIST_EACH(it, list)
+		exchange_fail(list_entry(it, struct exchange, link), ending, NULL);
+}
+
+static void
+end_clients(struct lane *l, enum ending ending)
+{
+	struct link *first;
+
+	for (int e = 0; e < ENTRANCES; e++)
+		while ((first = list_first(&l->clients[e])) != NULL)
+			client_end(list_entry(first, struct client, link), ending);
+}
+
+void
+lane_http_free(struct lane *l)
+{
+	if (l->pools == NULL)
+		return;
+	l->stopping = true;
+	end_clients(l, END_STOP);
+	upstream_pools_free(l);
+}
+
+/* A connect that is still under way to the wrong color would break the promise
+ * of "applied"; and previews that are open would show the color that is active
+ * now. */
+static void
+flip(struct lane *l)
+{
+	LIST_EACH(it, &l->x_dialing)
+		exchange_dial_anew(list_entry(it, struct exchange, link));
+	LIST_EACH(it, &l->x_previews) {
+		struct exchange *x = list_entry(it, struct exchange, link);
+
+		if (x->client->entrance == ENTRANCE_PREVIEW)
+			exchange_fail(x, END_PREVIEW, NULL);
+	}
+	LIST_EACH(it, &l->clients[ENTRANCE_PREVIEW]) {
+		struct client *c = list_entry(it, struct client, link);
+
+		if (c->state == CLIENT_READING)
+			client_end(c, END_PREVIEW);
+	}
+}
+
+void
+lane_http_obey(struct lane *l, bool flipped)
+{
+	if (l->pools == NULL)
+		return;
+	if (flipped) {
+		upstream_drop_color(l, color_other(l->snapshot->active));
+		flip(l);
+	}
+	upstream_drop_unused(l);
+}
+
+void
+lane_http_drain(struct lane *l, enum color color)
+{
+	if (l->pools != NULL)
+		upstream_drop_color(l, color);
+}
+
+/* When all of a service ends: who waits for nothing goes when it has been idle
+ * for as long as the orders say, and may bring one more request until then. */
+static void
+end_idle_clients(struct lane *l, const struct lane_drain *d, double now)
+{
+	for (int e = 0; e < ENTRANCES; e++)
+		LIST_EACH(it, &l->clients[e]) {
+			struct client *c = list_entry(it, struct client, link);
+
+			if (c->state == CLIENT_READING && d->orders.idle > 0 &&
+			    client_idle(c, now) >= d->orders.idle)
+				client_end(c, END_DRAIN_IDLE);
+		}
+}
+
+bool
+lane_http_drain_step(struct lane *l, enum color color, double now, bool over)
+{
+	const struct lane_drain *d = &l->drain[color];
+
+	if (l->pools == NULL)
+		return false;
+	if (d->orders.ending != END_STOP) {
+		if (over)
+			fail_all(&l->x_live[color], d->orders.ending);
+		return !list_empty(&l->x_live[color]);
+	}
+	if (over) {
+		fail_all(&l->x_dialing, END_STOP);
+		fail_all(&l->x_live[color], END_STOP);
+		fail_all(&l->x_previews, END_STOP);
+		end_clients(l, END_STOP);
+	} else {
+		end_idle_clients(l, d, now);
+	}
+	for (int e = 0; e < ENTRANCES; e++)
+		if (!list_empty(&l->clients[e]))
+			return true;
+	return false;
+}

@@ -1,0 +1,282 @@
+/* upstream.c - connections to backends, kept for the next request.
+ * Thread: owning worker. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "data/exchange.h"
+#include "data/proxy.h"
+#include "data/upstream.h"
+#include "net/sock.h"
+
+/* The idle connections to one backend, the last used first: the others grow
+ * old and go. */
+struct pool {
+	struct backend *backend;	/* one reference */
+	struct link idle;
+	unsigned n;
+	struct link link;	/* in the lane's bucket */
+};
+
+/* -- pools by backend ---------------------------------------------------- */
+
+static struct link *
+bucket_of(struct lane *l, const struct backend *b)
+{
+	return &l->pools[((uintptr_t)b >> 6) % LANE_POOLS];
+}
+
+static struct pool *
+pool_find(struct lane *l, const struct backend *b)
+{
+	LIST_EACH(it, bucket_of(l, b)) {
+		struct pool *p = list_entry(it, struct pool, link);
+
+		if (p->backend == b)
+			return p;
+	}
+	return NULL;
+}
+
+static struct pool *
+pool_make(struct lane *l, struct backend *b)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	p->backend = backend_ref(b);
+	list_init(&p->idle);
+	list_append(bucket_of(l, b), &p->link);
+	return p;
+}
+
+static void
+pool_drop(struct pool *p)
+{
+	LIST_EACH(it, &p->idle)
+		upstream_close(list_entry(it, struct upstream, link));
+}
+
+static void
+pool_free(struct pool *p)
+{
+	pool_drop(p);
+	list_remove(&p->link);
+	backend_unref(&p->backend);
+	free(p);
+}
+
+/* -- one connection ------------------------------------------------------- */
+
+static void
+leave_pool(struct upstream *u)
+{
+	u->pool->n--;
+	u->pool = NULL;
+	list_remove(&u->link);
+	deadline_disarm(&u->deadline);
+	u->lane->idle_upstreams--;
+	admission_leave(&u->lane->worker->proxy->descriptors, 1);
+}
+
+void
+upstream_close(struct upstream *u)
+{
+	struct worker *w = u->lane->worker;
+
+	ON_WORKER(w);
+	CHECK(u->magic == UPSTREAM_MAGIC && u->state != UPSTREAM_ENDED);
+	if (u->state == UPSTREAM_IDLE)
+		leave_pool(u);
+	u->state = UPSTREAM_ENDED;
+	u->exchange = NULL;
+	io_close(w->loop, &u->io);
+	backend_unref(&u->backend);
+	list_append(&w->ended_upstreams, &u->link);
+	if (w->starved)
+		worker_hurry(w);
+}
+
+/* While it is idle there is nothing to say: whatever comes, the end most
+ * likely, makes it useless. */
+static void
+upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct upstream *u = container_of(w, struct upstream, io.watcher);
+
+	(void)loop;
+	CHECK(u->magic == UPSTREAM_MAGIC);
+	switch ((enum upstream_state)u->state) {
+	case UPSTREAM_CONNECTING:
+		exchange_on_connect(u->exchange);
+		break;
+	case UPSTREAM_BUSY:
+		exchange_on_upstream(u->exchange, revents);
+		break;
+	case UPSTREAM_IDLE:
+		upstream_close(u);
+		break;
+	case UPSTREAM_ENDED:
+		break;
+	}
+}
+
+struct upstream *
+upstream_dial(struct lane *l, struct backend *b, bool *pending)
+{
+	const struct service_config *sc = l->service->config;
+	const struct sock_connect options = {
+		.source = &sc->source_address,
+		.congestion = sc->tcp.congestion,
+		.user_timeout = sc->tcp.user_timeout,
+	};
+	struct worker *w = l->worker;
+	struct upstream *u;
+	int fd;
+
+	u = calloc(1, sizeof(*u));
+	fd = u != NULL ? sock_connect(&b->address, &options, pending) : -1;
+	if (fd < 0) {
+		int saved = u != NULL ? errno : ENOMEM;
+
+		free(u);
+		errno = saved;
+		return NULL;
+	}
+	u->magic = UPSTREAM_MAGIC;
+	u->state = *pending ? UPSTREAM_CONNECTING : UPSTREAM_BUSY;
+	u->lane = l;
+	u->backend = backend_ref(b);
+	u->since = w->now;
+	io_init(&u->io, fd, upstream_on_event);
+	list_init(&u->link);
+	deadline_init(&u->deadline);
+	if (*pending)
+		io_want(w->loop, &u->io, EV_WRITE);
+	return u;
+}
+
+struct upstream *
+upstream_take(struct lane *l, struct backend *b, double age)
+{
+	struct pool *p = pool_find(l, b);
+	struct link *first = p != NULL ? list_first(&p->idle) : NULL;
+	struct upstream *u;
+
+	if (first == NULL)
+		return NULL;
+	u = list_entry(first, struct upstream, link);
+	if (l->worker->now - u->since > age)
+		return NULL;
+	leave_pool(u);
+	u->state = UPSTREAM_BUSY;
+	u->reused = true;
+	return u;
+}
+
+/* Where a connection to that backend may wait for another request; NULL: it may
+ * not. */
+static struct pool *
+home_of(struct lane *l, struct backend *b)
+{
+	const struct http_config *c = &l->service->config->http;
+	struct pool *p;
+
+	if (l->stopping || l->service->config->proxy_protocol.send != SEND_NONE ||
+	    (l->drain[b->color].on && l->snapshot->active != b->color))
+		return NULL;
+	p = pool_find(l, b);
+	/* Those that are there are to backends in use: see upstream_drop_unused(). */
+	if (p == NULL && snapshot_uses(l->snapshot, b))
+		p = pool_make(l, b);
+	return p != NULL && p->n < c->pool_size ? p : NULL;
+}
+
+void
+upstream_give(struct upstream *u)
+{
+	struct lane *l = u->lane;
+	struct pool *p;
+
+	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_BUSY);
+	u->exchange = NULL;
+	p = io_pending(&u->io) ? NULL : home_of(l, u->backend);
+	/* Until now its descriptor was the client's second one. */
+	if (p == NULL || !admission_enter(&l->worker->proxy->descriptors, 1)) {
+		upstream_close(u);
+		return;
+	}
+	u->state = UPSTREAM_IDLE;
+	u->pool = p;
+	u->since = l->worker->now;
+	p->n++;
+	l->idle_upstreams++;
+	list_prepend(&p->idle, &u->link);
+	deadline_arm(l->pool_clock, &u->deadline, u->since);
+	io_want(l->worker->loop, &u->io, EV_READ);
+}
+
+void
+upstream_expired(struct deadline *d)
+{
+	upstream_close(container_of(d, struct upstream, deadline));
+}
+
+/* -- many at once ------------------------------------------------------------ */
+
+void
+upstream_drop_color(struct lane *l, enum color color)
+{
+	for (unsigned i = 0; i < LANE_POOLS && l->idle_upstreams > 0; i++)
+		LIST_EACH(it, &l->pools[i]) {
+			struct pool *p = list_entry(it, struct pool, link);
+
+			if (p->backend->color == color)
+				pool_drop(p);
+		}
+}
+
+void
+upstream_drop_unused(struct lane *l)
+{
+	for (unsigned i = 0; l->pools != NULL && i < LANE_POOLS; i++)
+		LIST_EACH(it, &l->pools[i]) {
+			struct pool *p = list_entry(it, struct pool, link);
+
+			if (!snapshot_uses(l->snapshot, p->backend))
+				pool_free(p);
+		}
+}
+
+bool
+upstream_drop_one(struct lane *l)
+{
+	for (unsigned i = 0; i < LANE_POOLS && l->idle_upstreams > 0; i++)
+		LIST_EACH(it, &l->pools[i]) {
+			struct pool *p = list_entry(it, struct pool, link);
+
+			if (p->n == 0)
+				continue;
+			upstream_close(list_entry(p->idle.prev, struct upstream, link));
+			return true;
+		}
+	return false;
+}
+
+void
+upstream_drop_all(struct lane *l)
+{
+	for (unsigned i = 0; l->pools != NULL && i < LANE_POOLS; i++)
+		LIST_EACH(it, &l->pools[i])
+			pool_drop(list_entry(it, struct pool, link));
+}
+
+void
+upstream_pools_free(struct lane *l)
+{
+	for (unsigned i = 0; l->pools != NULL && i < LANE_POOLS; i++)
+		LIST_EACH(it, &l->pools[i])
+			pool_free(list_entry(it, struct pool, link));
+	free(l->pools);
+	l->pools = NULL;
+}
