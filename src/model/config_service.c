@@ -172,14 +172,17 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 }
 
 /* What our own log lines say already; a second member of that name would
- * make the line ambiguous. */
+ * make the line ambiguous, and one that another line has as a number would not
+ * fit its column (conf/bigquery-schema.json). */
 static const char *const log_words[] = {
-	"age", "backend", "by", "bytes_in", "bytes_out", "client", "color", "command", "connect_seconds",
-	"connections", "cut", "end", "entrance", "epoch", "error", "event", "failures", "force", "from", "got",
-	"have", "hint", "key", "kind", "late", "level", "lines", "max_age", "message", "method", "notice", "on", "path",
-	"peer", "pid", "ready", "reason", "refusing", "remaining", "request_id", "result", "retries", "sample", "seconds", "service",
-	"services", "status", "store_color", "store_epoch", "time", "timeout", "to", "tried", "type", "uid", "user",
-	"user_agent", "was", "where", "why", "worker",
+	"age", "backend", "by", "bytes_in", "bytes_out", "changed", "client", "clients", "color", "command",
+	"connect_seconds", "connections", "count", "cut", "dataset", "end", "entrance", "epoch", "error",
+	"event", "failures", "force", "from", "got", "have", "hint", "key", "kind", "ktls", "labels",
+	"late", "level", "lines", "max_age", "message", "method", "notice", "on", "path", "peer", "pid",
+	"ready", "reason", "refused", "refusing", "remaining", "request_id", "result", "retries", "sample",
+	"seconds", "service", "services", "status", "store_color", "store_epoch", "time", "timeout", "to",
+	"total", "tried", "type", "uid", "user", "user_agent", "wanted", "was", "where", "why", "worker",
+	"workers",
 };
 
 static void

@@ -5,7 +5,6 @@ time, level and event; no sanitizer and no CHECK spoke on stderr; the process
 ended as it should; and nothing of it is left.
 """
 import contextlib
-import json
 import os
 import re
 import select
@@ -17,14 +16,12 @@ import tempfile
 import threading
 import time
 
-from . import libconfig, scale
+from . import libconfig, scale, schema
 from .admin import Admin
 from .clients import Client
 from .prometheus import Metrics
 
 REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|CHECK failed|check failed")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
-
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -171,14 +168,18 @@ class Teal:
     # ---- what it says ----
 
     def _read_log(self, pipe):
+        # Whatever a test does: each line is one JSON object, and a row of the schema.
+        given = [self.settings.get("defaults", {}), *self.settings["services"]]
+        labels = {k for s in given for k in s.get("labels", {})}
         for raw in pipe:
             try:
-                line = json.loads(raw)
-                assert isinstance(line, dict) and TIME.match(line["time"]) and line["event"]
-                assert line["level"] in ("debug", "info", "warn", "error")
-            except (ValueError, AssertionError, KeyError, TypeError):
+                line = schema.parse(raw)
+                fault = schema.fault(line, labels)
+                if fault:
+                    raise ValueError(fault)
+            except ValueError as e:
                 if raw.endswith(b"\n"):  # a killed teald may leave half a line
-                    self._bad_lines.append(raw)
+                    self._bad_lines.append(f"{e}: {raw[:300]!r}")
                 continue
             with self._news:
                 self.logs.append(line)
@@ -337,7 +338,7 @@ class Teal:
             if self.process is not None:
                 if self._pump is not None:
                     self._pump.join(scale.patience())
-                problems += [f"a line on stdout that is not a log line: {l[:300]!r}" for l in self._bad_lines[:5]]
+                problems += [f"a line on stdout that is not a log line: {l}" for l in self._bad_lines[:5]]
                 problems += [l for l in (self.folder / "stderr").read_text(errors="replace").splitlines()
                              if REPORT.search(l)][:5]
         finally:

@@ -1,0 +1,223 @@
+"""Log lines on their way to BigQuery: every line that teald can write is one
+JSON line, whatever a client sent, and a row of the schema; fluentd.conf takes
+each to its project's data set.
+
+That every line of every test fits is checked where the log is read
+(helpers/teald.py).  fluentd itself is not in Debian: its configuration is read
+here as fluentd reads it, and the Ruby in it is run by Ruby.
+"""
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+
+import pytest
+
+from helpers import schema
+from helpers.libconfig import dumps
+from helpers.samples import CONF
+from helpers.scale import BUILD, REPO, patience, scaled, until
+from helpers.teald import service
+
+TYPES = {"S": "STRING", "T": "STRING", "U": "INTEGER", "I": "INTEGER", "F": "FLOAT", "B": "BOOLEAN"}
+SEED = random.randrange(1 << 32)
+
+
+# ---- the schema ----
+
+def test_the_schema_is_one_that_bigquery_takes():
+    fields = json.loads((CONF / "bigquery-schema.json").read_text())
+    names = [f["name"] for f in fields]
+    assert len({n.lower() for n in names}) == len(names)
+    for f in fields:
+        assert set(f) == {"name", "type", "mode", "description"}, f
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,299}", f["name"])
+        assert not re.match(r"(?i)_(table|file|partition)|_row_timestamp|__root__|_colidentifier", f["name"])
+        assert f["type"] in schema.FITS and f["mode"] in ("NULLABLE", "REQUIRED", "REPEATED")
+        assert 0 < len(f["description"]) <= 1024
+    assert [n for n, c in schema.columns().items() if c["mode"] == "REQUIRED"] == ["time", "level", "event"]
+
+
+def test_each_field_in_the_source_has_its_column():
+    """Fields as the code names them, LS("name", ...), by the type of the macro."""
+    wrong = []
+    for path in sorted((REPO / "src").rglob("*.c")):
+        if "tealctl" in path.parts or "tealbench" in path.parts:
+            continue
+        for kind, name in re.findall(r'\bL([STUIFB])\("(\w+)"', path.read_text()):
+            column = schema.columns().get(name)
+            if column is None or column["type"] != TYPES[kind]:
+                wrong.append(f"{path.name}: {name} is {TYPES[kind]}, the schema says {column and column['type']}")
+    assert not wrong, "\n".join(wrong) + "\nadd it to conf/bigquery-schema.json"
+
+
+def test_no_label_can_spoil_a_column(tmp_path):
+    """A label is a text: one named like a column of another type is refused."""
+    others = [n for n, c in schema.columns().items() if c["type"] != "STRING" or c["mode"] == "REQUIRED"]
+    for name in others + ["labels", "dataset", "tried"]:
+        conf = tmp_path / "teal.conf"
+        conf.write_text(dumps({"state_dir": "/tmp", "services": [service(
+            listen="127.0.0.1:1", green=["127.0.0.1:2"], blue=["127.0.0.1:3"], labels={name: "x"})]}))
+        p = subprocess.run([BUILD / "teald", "-t", "-c", conf], capture_output=True, text=True, timeout=patience())
+        assert p.returncode == 2 and f"labels.{name}: every log line has" in p.stderr, (name, p.stderr)
+
+
+# ---- what a client may send ----
+
+ODD = ['"', "\\", "\n", "\r", "\t", "\0", "\x1b[31m", "\x7f", "\u2028", "\u202e", "é", "\U0001f6a6", "{", "}", "<", ",",
+       "\\u0000", "\\", " "]
+
+
+def odd_bytes(rng, n):
+    """Random bytes, rich in what JSON and terminals mind."""
+    out = b""
+    while len(out) < n:
+        out += rng.choice(ODD).encode() if rng.random() < 0.6 else rng.randbytes(rng.randrange(1, 5))
+    return out[:n]
+
+
+def proxy_v2(rng):
+    """A PROXY header of version 2, well formed or nearly, full of odd bytes."""
+    tlvs = b""
+    for _ in range(rng.randrange(4)):
+        value = odd_bytes(rng, rng.randrange(120))
+        tlvs += bytes([rng.choice((1, 2, 3, 4, 5, 0x20, 0x30, 0xea, rng.randrange(256)))])
+        tlvs += len(value).to_bytes(2, "big") + value
+    family = rng.choice((0x11, 0x11, 0x21, 0x31, 0x00, rng.randrange(256)))
+    body = rng.randbytes({0x11: 12, 0x21: 36, 0x31: 216}.get(family, 0)) + tlvs
+    return (b"\r\n\r\n\0\r\nQUIT\n" + bytes([rng.choice((0x21, 0x21, 0x20, rng.randrange(256))), family]) +
+            len(body).to_bytes(2, "big") + body)
+
+
+def proxy_v1(rng):
+    return rng.choice((b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", b"PROXY " + odd_bytes(rng, rng.randrange(100)) + b"\r\n",
+                       odd_bytes(rng, rng.randrange(1, 200))))
+
+
+def test_clients_cannot_spoil_a_line(web):
+    """Whatever stands before and in the stream.  Each line is checked as it is
+    read; here is looked at that there was something to check."""
+    rng = random.Random(SEED)
+    print("seed", SEED)
+    teal = web(labels={"project": "shop"}, proxy_protocol={"accept_from": ["127.0.0.0/8"], "header_timeout": 0.3})
+    n = scaled(4000, 150)
+    for _ in range(n):
+        with teal.connect() as c:
+            try:
+                c.sock.sendall(rng.choice((proxy_v1, proxy_v2))(rng) + odd_bytes(rng, rng.randrange(50)))
+            except OSError:
+                pass
+    until(lambda: teal.metrics().get("teal_connections_total") >= n and
+          teal.metrics().get("teal_connections") == 0, "all over")
+    m = teal.metrics()
+    assert m.get("teal_connections_total", end="proxy_header") > 0 and m.get("teal_connections_total", end="done") > 0
+    teal.wait_log("tcp.session", end="proxy_header")
+
+
+def test_commands_cannot_spoil_a_line(web):
+    rng = random.Random(SEED)
+    print("seed", SEED)
+    teal = web()
+    for _ in range(scaled(2000, 100)):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(patience())
+            s.connect(teal.admin_path)
+            text = odd_bytes(rng, rng.randrange(1200)).replace(b"\n", b"")
+            word = rng.choice((b'lock web --reason="', b'unlock web --reason="', b'flip web blue --expect=green --reason="',
+                               b'node add main "', b'flip "', b"log ", b""))
+            s.sendall(word + text + rng.choice((b'"\n', b"\n")))
+            s.shutdown(socket.SHUT_WR)
+            data = b""
+            while more := s.recv(1 << 16):
+                data += more
+        for raw in data.splitlines(keepends=True):
+            schema.parse(raw)  # replies are JSON lines as well
+    # And texts that are let through, with all that a text may hold.
+    reasons = []
+    for _ in range(scaled(500, 50)):
+        reason = "".join(rng.choice(["x", " ", '"', "\\", "'", "{", "\u00e9", "\U0001f6a6", "\\n", "\ufffe", "<"])
+                         for _ in range(rng.randrange(1, 200))).strip() or "x"
+        if teal.ctl("unlock", "web", f"--reason={reason}")["ok"]:
+            reasons.append(reason)
+    assert teal.stop() == 0
+    assert [l["reason"] for l in teal.log_lines("audit", command="unlock", result="ok")][-len(reasons):] == reasons
+    assert len(reasons) > 10
+
+
+# ---- fluentd ----
+
+def fluentd(path):
+    """The sections of a configuration: [(name, argument, {parameter: value}, [sections])]."""
+    stack = [("", "", {}, [])]
+    for raw in path.read_text().splitlines():
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        if m := re.fullmatch(r"</(\w+)>", line):
+            assert stack[-1][0] == m[1], line
+            stack.pop()
+        elif m := re.fullmatch(r"<(\w+)(?: (\S+))?>", line):
+            section = (m[1], m[2] or "", {}, [])
+            stack[-1][3].append(section)
+            stack.append(section)
+        else:
+            name, _, value = line.partition(" ")
+            assert value and name not in stack[-1][2], line
+            stack[-1][2][name] = value.strip()
+    assert len(stack) == 1
+    return stack[0][3]
+
+
+def part(sections, name):
+    found = [s for s in sections if s[0] == name]
+    assert len(found) == 1, name
+    return found[0]
+
+
+def transform(expressions, records, tmp_path):
+    """What record_transformer with enable_ruby makes of the records."""
+    code = ["require 'json'; require 'socket'",
+            "STDIN.each_line do |l|", "record = JSON.parse(l); new = record.dup"]
+    for name, value in expressions.items():
+        ruby = value[2:-1] if value.startswith("${") else value
+        assert value.startswith("${") and value.endswith("}") and value.count("${") == 1 or re.fullmatch(r'".*"', value)
+        code.append(f"new[{json.dumps(name)}] = ({ruby})")
+    code += ["puts JSON.generate(new)", "end"]
+    script = "\n".join(code).replace("/etc/fluent/bigquery-schema.json", str(CONF / "bigquery-schema.json"))
+    (tmp_path / "t.rb").write_text(script)
+    p = subprocess.run(["ruby", "-w", "-Eutf-8:utf-8", tmp_path / "t.rb"], input="".join(json.dumps(r) + "\n" for r in records),
+                       capture_output=True, text=True, timeout=2 * patience())
+    assert (p.returncode, p.stderr) == (0, "")
+    return [json.loads(l) for l in p.stdout.splitlines()]
+
+
+def test_fluentd_takes_each_line_to_its_project(web, tmp_path):
+    conf = fluentd(CONF / "fluentd.conf")
+    source, change, match = part(conf, "source"), part(conf, "filter"), part(conf, "match")
+    assert source[2]["tag"] == change[1] == match[1]
+    assert part(source[3], "parse")[2] == {"@type": "json", "time_key": "time", "keep_time_key": "true",
+                                          "time_type": "string", "time_format": "%Y-%m-%dT%H:%M:%S.%N%z"}
+    assert change[2] == {"@type": "record_transformer", "enable_ruby": "true", "auto_typecast": "true"}
+    # The data set is the record's own, so the buffer must keep them apart.
+    assert match[2]["@type"] == "bigquery_insert" and match[2]["dataset"] == "${dataset}"
+    assert part(match[3], "buffer")[1] == "dataset"
+    assert set(json.loads(match[2]["clustering_fields"])) | {match[2]["time_partitioning_field"]} <= set(schema.columns())
+    assert {match[2]["schema_path"]} == set(re.findall(r'/\S+?schema\.json', (CONF / "fluentd.conf").read_text()))
+
+    teal = web(labels={"project": "Shop-2", "team": 'the "A" team'})
+    teal.connect().echo().close()
+    teal.wait_log("tcp.session")
+    expressions = part(change[3], "record")[2]
+    rows = transform(expressions, teal.logs, tmp_path)
+    assert {r["dataset"] for r in rows if r.get("service") == "web"} == {"teal_shop_2"}
+    assert {r["dataset"] for r in rows if "service" not in r} == {"teal_unlabelled"}
+    for line, row in zip(teal.logs, rows):
+        assert json.loads(row["labels"]) == {k: v for k, v in line.items() if k == "team"}
+        assert row["instance"] == socket.gethostname()
+        known = {k: v for k, v in row.items() if k in schema.columns()}
+        assert schema.fault(known) is None
+        # Nothing is lost but what stands in labels now.
+        assert {k for k in line if k not in known} <= {"team"}
+        assert re.fullmatch(r"[a-z][a-z0-9_]{0,1023}", row["dataset"])
