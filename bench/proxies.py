@@ -21,7 +21,7 @@ import measure
 # kind: its doors, each with the mode of the backend behind it
 KINDS = {
     "tcp": {"echo": "echo", "source": "source", "sink": "sink"},
-    "http": {"http": "http"},
+    "http": {"http": "http", "rich": "http-rich"},
     "tls": {"https": "http"},
 }
 # Idle backend connections a proxy may keep: more than any scenario uses at once.
@@ -131,6 +131,7 @@ def question(mode, backend):
     if mode == "source":
         return b"3\n", source_start(backend)
     return {"echo": (b"ready?", b"ready?"), "sink": (b"abc", b"3\n"), "hello": (b"ready?", b"green\n"),
+            "http-rich": (b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n", b"HTTP/1.1 200 OK"),
             "http": (b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n",
                      b"HTTP/1.1 200 OK")}[mode]
 

@@ -11,6 +11,7 @@ GOALS = {
     "tcp-bulk-down": {"haproxy": 0.25, "nginx": 0.30, "haproxy-splice": 1.0},
     "tcp-bulk-up": {"haproxy": 0.25, "nginx": 0.30, "haproxy-splice": 1.0},
     "http-keepalive": {"haproxy": 0.60, "nginx": 0.80, "floor": 1.20},
+    "http-browser": {"haproxy": 0.60, "nginx": 0.80, "floor": 1.20},
     "http-connect": {"haproxy": 0.90, "nginx": 0.95},
     "http-1mib": {"haproxy": 0.40},
 }

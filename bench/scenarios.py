@@ -28,6 +28,19 @@ class Scenario:
 
 TLS = ("--tls", "--insecure")
 NO_SPLICE = ("haproxy-splice",)
+# What a browser sends for a small thing of a page it is on.
+BROWSER = (
+    "Accept: application/json, text/plain, */*",
+    "Accept-Language: en-US,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br",
+    "Referer: https://shop.example/cart",
+    "X-Requested-With: XMLHttpRequest",
+    "Cookie: session=8f14e45fceea167a5a36dedd4bea2543; theme=dark; consent=1",
+    "Sec-Fetch-Dest: empty",
+    "Sec-Fetch-Mode: cors",
+    "Sec-Fetch-Site: same-origin",
+    "Cache-Control: no-cache",
+)
 SCENARIOS = [
     Scenario("tcp-small", f"TCP, small messages: {SMALL} bytes and their echo, 32 connections",
              "echo", "us/message", 1e6, ("--mode=tcp-small", "--connections=32", f"--size={SMALL}"),
@@ -48,6 +61,10 @@ SCENARIOS = [
              ("--mode=tcp-bulk-up", "--connections=4", f"--size={BULK}", "--no-check"), 24, 4),
     Scenario("http-keepalive", f"HTTP, keep-alive: GET of {SMALL} bytes over and over, 32 connections",
              "http", "us/request", 1e6, ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}"),
+             150_000, 40_000, kind="http", without=NO_SPLICE),
+    Scenario("http-browser", "HTTP, the same with the heads of a browser and of an application",
+             "rich", "us/request", 1e6,
+             ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}", *(f"--header={h}" for h in BROWSER)),
              150_000, 40_000, kind="http", without=NO_SPLICE),
     Scenario("http-connect", f"HTTP, a client connection for each GET of {SMALL} bytes, 16 at once",
              "http", "us/request", 1e6,

@@ -13,6 +13,14 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD") or "build")
 TEALBENCH = os.path.join(BUILD, "tealbench")
 WORK = os.path.join(BUILD, "bench")
 FIRST_PORT = 7000
+# Backends that are more than a mode: what an application's answer carries.
+OPTIONS = {
+    "http-rich": ["--mode=http", *(f"--header={h}" for h in (
+        "Server: app/2.4", "Date: Mon, 23 Nov 2026 12:00:00 GMT", "Cache-Control: no-store, private",
+        "Vary: Accept-Encoding, Cookie", "X-Content-Type-Options: nosniff", "X-Frame-Options: DENY",
+        "Strict-Transport-Security: max-age=31536000; includeSubDomains",
+        "Set-Cookie: session=8f14e45fceea167a5a36dedd4bea2543; Path=/; HttpOnly; Secure; SameSite=Lax"))],
+}
 
 
 class Stage:
@@ -40,7 +48,8 @@ class Stage:
     def start_backends(self, kind, congestion=""):
         """One for each mode of that kind; their addresses."""
         extra = [f"--congestion={congestion}"] if congestion else []
-        return {mode: self.backend(f"--mode={mode}", *extra) for mode in set(proxies.KINDS[kind].values())}
+        return {mode: self.backend(*OPTIONS.get(mode, [f"--mode={mode}"]), *extra)
+                for mode in sorted(set(proxies.KINDS[kind].values()))}
 
     def stop_backends(self):
         for p in self.backends:

@@ -175,3 +175,25 @@ def test_people_read_it_too(closing):
     assert done.returncode == 1
     assert re.search(r"^FAILED: [1-9]\d* on the wrong color$", done.stdout, re.M), done.stdout
     assert "answered by blue" in done.stdout
+
+
+@pytest.mark.scales
+@pytest.mark.tsan
+@pytest.mark.parametrize("options", [
+    ["--mode=http"], ["--mode=http-close", "--sources=8"], ["--mode=http", "--per-connection=20"],
+    ["--mode=http", "--path=/echo", "--body=3000"],
+], ids=["keep-alive", "close", "mixed", "post"])
+def test_not_one_request_is_lost_over_many_flips(stage, options):
+    requests, flips = scale.scaled(1_000_000, 12_000 // scale.slow()), scale.scaled(1000, 24 // scale.slow())
+    teal = stage("http")
+    status, r = teal.drill(*options, f"--requests={requests}", f"--flips={flips}", "--connections=64", "--threads=2",
+                           "--late=60", "--timeout=60")
+    assert (status, r["verdict"]) == (0, "nothing was lost"), (errors(r), r["samples"])
+    assert r["ok"] >= requests and r["flips_made"] == flips and all(r["served_by"].values())
+
+
+def test_a_bad_backend_behind_http_fails_the_drill(stage):
+    """Nothing hides behind a retry: what was answered wrongly is found."""
+    teal = stage("http", blue=["--break=lie:100"])
+    status, r = teal.drill("--requests=3000", "--flips=4", "--connections=8", "--late=60")
+    assert status == 1 and r["wrong_color"] > 0 and (r["lost"], r["flips_made"]) == (0, 4)

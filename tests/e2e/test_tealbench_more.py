@@ -276,6 +276,13 @@ def test_a_websocket_must_be_asked_for_properly(serve):
         assert s.makefile("rb").read().endswith(b"\r\n\r\n\x88\x02\x03\xea")
 
 
+def test_answers_carry_what_is_asked_for(serve):
+    c = http.client.HTTPConnection("127.0.0.1", serve("--header=ETag: 1", "--header=Server: any").port)
+    c.request("GET", "/bytes/3")
+    r = c.getresponse()
+    assert (r.getheader("ETag"), r.getheader("Server"), len(r.read())) == ("1", "any", 3)
+
+
 def test_it_dies_in_the_middle_when_asked(serve):
     server = serve()
     with pytest.raises(http.client.IncompleteRead) as e:
@@ -295,7 +302,8 @@ def test_it_crashes_after_n_requests(serve):
 
 @pytest.mark.parametrize("options, words", [
     (["--break=sideways"], "sideways"), (["--break=lie:0"], "lie:0"), (["--mode=sink", "--break=5xx"], "5xx"),
-    (["--cert=/x"], "--key"), (["--cert=/x", "--key=/y"], "--tls"), (["--tls", "--cert=/x", "--key=/y"], "/x"),
+    (["--header=none"], "none"), (["--mode=echo", "--header=A: b"], "--header"), (["--cert=/x"], "--key"),
+    (["--cert=/x", "--key=/y"], "--tls"), (["--tls", "--cert=/x", "--key=/y"], "/x"),
 ])
 def test_usage_errors_of_a_backend(options, words):
     done = subprocess.run([TEALBENCH, "serve", "--listen=127.0.0.1:0", *options], capture_output=True, text=True,

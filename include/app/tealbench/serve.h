@@ -84,6 +84,7 @@ struct serve_config {
 	struct ssl_ctx_st *context;	/* NULL: plain */
 	enum serve_break broken;
 	uint64_t break_every;
+	struct buf headers;	/* further lines of every answer's head */
 	uint64_t die_after;	/* requests, or connections in TCP modes; 0: never */
 	const char *congestion;	/* NULL: the kernel's */
 	uint64_t bytes;	/* source: sent to everybody at once, unasked; 0: who asks */

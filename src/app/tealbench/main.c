@@ -32,6 +32,7 @@ static const char serve_usage[] =
 	"  --congestion=NAME  TCP congestion control of its connections, like reno\n"
 	"  --tls              speak TLS, with a certificate made up on the spot\n"
 	"  --cert=PEM --key=PEM  or with this one\n"
+	"  --header=LINE      http: \"Name: value\" in every answer; may be repeated\n"
 	"  --break=WORD[:N]   be bad at every Nth request (1000): reset close short body\n"
 	"                     5xx late lie; shows that who should notice does\n"
 	"  --die-after=N      crash at the request after the Nth\n"

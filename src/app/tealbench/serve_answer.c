@@ -40,6 +40,7 @@ bool
 answer_head(struct peer *p, unsigned status, const char *type, int64_t length)
 {
 	struct http_exchange *x = &p->http;
+	struct str more = buf_str(&p->thread->config->headers);
 
 	buf_printf(&p->out, "HTTP/1.1 %u %s\r\nX-Backend: %s\r\n", status, status_words(status),
 		   x->broken == BREAK_LIE ? p->thread->config->lie : p->thread->config->name);
@@ -52,6 +53,7 @@ answer_head(struct peer *p, unsigned status, const char *type, int64_t length)
 			   x->chunked_out ? "Transfer-Encoding: chunked\r\n" : "");
 	if (!x->keep)
 		buf_printf(&p->out, "Connection: close\r\n");
+	buf_append(&p->out, more.p, more.n);
 	return buf_printf(&p->out, "\r\n");
 }
 

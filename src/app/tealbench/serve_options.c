@@ -7,6 +7,7 @@
 #include "app/tealbench/tealbench.h"
 
 #define BREAK_EVERY 1000
+#define HEADERS_MAX 16384
 
 static const struct serve_mode *const modes[] = { &serve_mode_http, &serve_mode_echo,   &serve_mode_hello,
 						  &serve_mode_sink, &serve_mode_source, &serve_mode_mute };
@@ -64,6 +65,25 @@ parse_break(const char *text, struct serve_config *config, struct why *why)
 }
 
 static enum err
+parse_headers(const struct option_list *list, struct serve_config *config, struct why *why)
+{
+	const char *line, *colon;
+
+	buf_init(&config->headers, HEADERS_MAX);
+	for (unsigned i = 0; i < list->n; i++) {
+		line = list->item[i];
+		colon = strchr(line, ':');
+		if (colon == NULL || colon == line || strpbrk(line, "\r\n") != NULL)
+			return why_set(why, E_USAGE, "--header=%s: \"Name: value\" expected", line);
+		if (!buf_printf(&config->headers, "%s\r\n", line))
+			return why_set(why, E_USAGE, "--header: more than %d bytes of them", HEADERS_MAX);
+	}
+	if (list->n > 0 && config->mode != &serve_mode_http)
+		return why_set(why, E_USAGE, "--header belongs to --mode=http");
+	return OK;
+}
+
+static enum err
 check_together(struct serve_config *config, bool tls, const char *cert, const char *key, struct why *why)
 {
 	if (!name_is_plain(config->name))
@@ -83,7 +103,7 @@ serve_main(int argc, char **argv, struct why *why)
 {
 	static struct serve_totals totals = { .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct serve_config config = { .name = "backend", .totals = &totals };
-	struct option_list list = { 0 };
+	struct option_list list = { 0 }, headers = { 0 };
 	struct rlimit files;
 	const char *mode = "http", *cert = NULL, *key = NULL, *broken = NULL;
 	bool tls = false;
@@ -98,6 +118,7 @@ serve_main(int argc, char **argv, struct why *why)
 		{ "tls", OPTION_FLAG, &tls, 0, 0 },
 		{ "cert", OPTION_TEXT, &cert, 0, 0 },
 		{ "key", OPTION_TEXT, &key, 0, 0 },
+		{ "header", OPTION_LIST, &headers, 0, 0 },
 		{ "break", OPTION_TEXT, &broken, 0, 0 },
 		{ "die-after", OPTION_COUNT, &config.die_after, 1, INT64_MAX },
 	};
@@ -110,6 +131,8 @@ serve_main(int argc, char **argv, struct why *why)
 		return e;
 	if (list.n == 0)
 		return why_set(why, E_USAGE, "--listen=ADDRESS:PORT is needed (port 0: any free one)");
+	if ((e = parse_headers(&headers, &config, why)) != OK)
+		return e;
 	if ((e = check_together(&config, tls, cert, key, why)) != OK)
 		return e;
 	config.lie = strncmp(config.name, "green", 5) == 0 ? "blue" : "green";
@@ -119,6 +142,7 @@ serve_main(int argc, char **argv, struct why *why)
 	}
 	pattern_init();
 	e = serve_run(&config, &list, (unsigned)threads, why);
+	buf_free(&config.headers);
 	if (config.context != NULL)
 		secure_context_free(&config.context);
 	return e;
