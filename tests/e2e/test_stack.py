@@ -1,8 +1,10 @@
 """The stack of conf/ around a real teald: Prometheus scrapes it, alerts fire
 and reach who is to hear them."""
+import json
 import pathlib
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -131,3 +133,74 @@ def test_alerts_ask_for_nothing_that_is_not_there(fleet):
 
 # Announced only where there is a certificate.
 PENDING = {"teal_certificate_expiry_seconds"}
+
+
+# ---- the dashboard ----
+
+def dashboard():
+    return json.loads((CONF / "grafana-dashboard.json").read_text())
+
+
+def questions(d):
+    """(where, expression) of all panels, annotations and variables."""
+    for p in d["panels"]:
+        for t in p.get("targets", []):
+            yield p["title"], t["expr"]
+    for a in d["annotations"]["list"]:
+        yield a["name"], a["expr"]
+    for v in d["templating"]["list"]:
+        if v["type"] == "query":
+            yield v["name"], re.fullmatch(r"label_values\((.*), \w+\)", v["query"]["query"])[1]
+
+
+def test_the_dashboard_is_whole():
+    d = dashboard()
+    assert {"uid", "title", "panels", "templating", "annotations", "schemaVersion", "time", "refresh"} <= set(d)
+    variables = {v["name"] for v in d["templating"]["list"]}
+    assert variables == {"datasource", "fleet", "service"}
+    assert "id" not in d    # Grafana gives it one
+    ids = [p["id"] for p in d["panels"]]
+    assert len(set(ids)) == len(ids)
+    taken = set()
+    for p in d["panels"]:
+        g = p["gridPos"]
+        cells = {(x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])}
+        assert g["x"] + g["w"] <= 24 and not cells & taken, p["title"]
+        taken |= cells
+        assert p["type"] in ("row", "timeseries", "stat") and p["title"]
+        if p["type"] == "row":
+            continue
+        refs = [t["refId"] for t in p["targets"]]
+        assert refs and len(set(refs)) == len(refs)
+        for source in [p["datasource"]] + [t["datasource"] for t in p["targets"]]:
+            assert source == {"type": "prometheus", "uid": "${datasource}"}
+    for where, expr in questions(d):
+        assert set(re.findall(r"\$(\w+)", expr)) <= variables | {"__rate_interval", "__range"}, where
+    flips = d["annotations"]["list"][0]
+    assert flips["name"] == "Flips" and flips["enable"] and flips["useValueForTime"]
+
+
+def test_each_question_of_the_dashboard_has_an_answer(fleet, stack):
+    """Prometheus understands each, and each series it asks for is there; those about
+    traffic and flips are answered with what has just happened."""
+    f = fleet(2)
+    stack.watch("prod", *(t.observe for t in f))
+    f[0].ok("flip", "web", "blue")
+    for _ in range(5):
+        f[0].connect().echo().close()
+    there = exposed(f[0])
+    until(lambda: stack.query(f"rate(teal_connections_total[{stacks.WINDOW}])"), "two scrapes")
+    until(lambda: sum(stack.query("teal_service_epoch").values()) == 4, "the flip in Prometheus")
+    answers = {}
+    for where, expr in questions(dashboard()):
+        assert set(SERIES.findall(expr)) - PENDING <= there, where
+        for name, value in (("$__rate_interval", stacks.WINDOW), ("$__range", "1m"), ("$fleet", ".*"), ("$service", ".*")):
+            expr = expr.replace(name, value)
+        answers.setdefault(where, []).append(stack.query(expr))
+    assert {dict(k)["color"]: v for k, v in answers["Active color"][0].items()} == {"blue": 1}
+    assert list(answers["Epochs that differ"][0].values()) == [0]
+    (labels, at), = answers["Flips"][1 if len(answers["Flips"]) > 1 else 0].items()
+    assert dict(labels) == {"service": "web", "color": "blue"} and abs(at / 1000 - time.time()) < 600
+    for where in ("New connections", "Open connections", "Bytes", "Healthy and needed", "CPU", "Memory", "Store age",
+                  "Fleet", "Held loops", "Draining connections", "Epoch, by teald"):
+        assert any(answers[where]), where
