@@ -1,8 +1,10 @@
 """Who may come in: networks, places and rates of single addresses."""
+import contextlib
 import json
 import os
 import select
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -189,7 +191,9 @@ def two_cpus():
 @pytest.mark.serial
 def test_an_attacker_does_not_hurt_the_others(web, closing, two_cpus):
     """Thousands of connections from one source: it gets its places and no
-    more, everybody else gets theirs, and the log stays small."""
+    more, everybody else gets theirs, and the log stays small.  In a soak also:
+    with the attacker on the other CPU nobody waits much longer than without.
+    Figures for a quiet machine; tools/e2e -m soak -k attacker -s shows them."""
     n, limit = scaled(20000, 1000), 20
     teal = web(max_connections_per_source=limit, max_connections=1000)
 
@@ -198,22 +202,28 @@ def test_an_attacker_does_not_hurt_the_others(web, closing, two_cpus):
         with teal.connect(source=THERE) as c:
             assert c.echo().peer == "green"
         return time.monotonic() - begun
-    quiet = [visit() for _ in range(scaled(4000, 50))]
-    attack = closing.add(Attack(teal.address(), n, two_cpus[1] if two_cpus else None))
-    begun, loud = time.monotonic(), []
-    while attack.goes_on:
-        loud.append(visit())
+    quiet, loud, begun, rounds = [], [], time.monotonic(), scaled(5, 1)
+    for r in range(1, rounds + 1):
+        # One after the other, so that what else the machine does hurts both.
+        quiet.append([visit() for _ in range(scaled(2000, 50))])
+        with contextlib.closing(Attack(teal.address(), n, two_cpus[1] if two_cpus else None)) as attack:
+            loud.append([])
+            while attack.goes_on:
+                loud[-1].append(visit())
+            assert attack.result() == {"held": limit, "refused": n - limit, "errors": 0}
+        was_rejected(teal, "source_limit", r * (n - limit))
+        teal.wait_metric(0, "teal_connections", service="web")
+        assert len(loud[-1]) > 10
     seconds = time.monotonic() - begun
-    assert len(loud) > 10
-    assert attack.result() == {"held": limit, "refused": n - limit, "errors": 0}
-    was_rejected(teal, "source_limit", n - limit)
     # Every refusal was told of, one by one or in a sum, and not too many one by one.
     until(lambda: len(teal.sessions(end="source_limit")) +
-          sum(l["lines"] for l in teal.log_lines("refusals.untold")) == n - limit, "all refusals are told")
+          sum(l["lines"] for l in teal.log_lines("refusals.untold")) == rounds * (n - limit), "all refusals are told")
     assert len(teal.sessions(end="source_limit")) <= 100 * (seconds + 2)
     if two_cpus:
-        # We share a CPU with teald and its backends: a few slices of the scheduler are not its fault.
-        assert p99(loud) <= max(2 * p99(quiet), 0.02), (p99(quiet), p99(loud))
+        alone, attacked = (statistics.median(map(p99, x)) for x in (quiet, loud))
+        print(f"\np99 of a visit: alone {alone * 1e3:.2f} ms, attacked {attacked * 1e3:.2f} ms: x {attacked / alone:.2f}")
+        # We share a CPU with teald and its backends: a slice of the scheduler is not its fault.
+        assert attacked <= max(2 * alone, 0.005), (alone, attacked)
 
 
 # ---- the rate of one source ----
