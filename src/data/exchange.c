@@ -457,6 +457,8 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 	struct http_room *room = x->lane->worker->http;
 	struct client *c = x->client;
 	struct addr peer;
+	/* It is between the tester and us, whoever sent it. */
+	struct http1_line preview = { .only = true };
 	struct http1_edit e = {
 		.rfc7239 = sc->http.forwarded_header,
 		.client = str_from(c->ip),
@@ -469,6 +471,11 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 		.close = sc->proxy_protocol.send != SEND_NONE,
 	};
 
+	if (sc->http.preview_header != NULL) {
+		preview.name = str_from(sc->http.preview_header);
+		e.lines = &preview;
+		e.n_lines = 1;
+	}
 	if (sc->http.forwarded) {
 		endpoint_get(&c->peer, &peer);
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :

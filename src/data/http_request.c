@@ -52,12 +52,28 @@ tls_port(const struct service_config *s)
 	return 443;
 }
 
+/* The path and query of a target; without a path it is to begin with a slash. */
+static struct str
+path_of(const struct http1_head *h)
+{
+	struct str target = http1_text(h, h->target);
+	const char *at;
+
+	if (h->form == HTTP1_ABSOLUTE) {
+		at = (const char *)memchr(target.p, ':', target.n) + 3;
+		while (at < target.p + target.n && *at != '/' && *at != '?')
+			at++;
+		return (struct str){ at, (size_t)(target.p + target.n - at) };
+	}
+	return h->form == HTTP1_ORIGIN ? target : STR("");
+}
+
 /* To where TLS is spoken: the same host and path, and that port. */
 static void
 redirect(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host, bool close)
 {
 	unsigned port = tls_port(l->service->config);
-	struct str path = h->form == HTTP1_ORIGIN ? http1_text(h, h->target) : STR("/");
+	struct str path = path_of(h);
 	bool safe = h->verb == HTTP1_GET || h->verb == HTTP1_HEAD;
 	size_t size = path.n + host->n + 64;
 	char *headers = malloc(size);
@@ -76,7 +92,8 @@ redirect(struct client *c, struct lane *l, const struct http1_head *h, const str
 	}
 	if (port != 443)
 		snprintf(suffix, sizeof(suffix), ":%u", port);
-	snprintf(headers, size, "Location: https://%s%s%.*s\r\n", host->name, suffix, (int)path.n, path.p);
+	snprintf(headers, size, "Location: https://%s%s%s%.*s\r\n", host->name, suffix,
+		 path.n > 0 && path.p[0] == '/' ? "" : "/", (int)path.n, path.p);
 	a.headers = headers;
 	http_answer_give(c, l, h, &a);
 	free(headers);

@@ -374,7 +374,7 @@ const struct key service_keys[] = {
 	{ KEY("max_body", key_size), AT(s.http.max_body), HTTP },
 	{ KEY("max_requests", key_count), AT(s.http.max_requests), .max = 1e9, HTTP },
 	{ KEY("body_min_rate", key_size), AT(s.http.body_min_rate), .max = 1 << 30, HTTP },
-	{ KEY("body_grace", key_seconds), AT(s.http.body_grace), .max = 3600, HTTP },
+	{ KEY("body_grace", key_seconds), AT(s.http.body_grace), .min = 1, .max = 3600, HTTP },
 	{ KEY("pool_size", key_count), AT(s.http.pool_size), .max = 65536, HTTP },
 	{ KEY("pool_idle", key_seconds), AT(s.http.pool_idle), .max = 3600, HTTP },
 	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP },

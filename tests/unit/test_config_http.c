@@ -127,6 +127,8 @@ static const struct broken keys[] = {
 	  "5: service \"shop\": body_min_rate: 2147483648 bytes are out of range: 0 to 1073741824" },
 	{ HTTP("pool_size = 65537;"),
 	  "5: service \"shop\": pool_size: 65537 is out of range: 0 to 65536" },
+	{ HTTP("body_grace = 0.5;"),
+	  "5: service \"shop\": body_grace: 0.5 seconds are out of range: 1 to 3600" },
 	{ HTTP("header_timeout = 3601;"),
 	  "5: service \"shop\": header_timeout: 3601 seconds are out of range: 0 to 3600" },
 	{ HTTP("preview_header = \"X Teal\"; preview_allow = \"::/0\";"),
