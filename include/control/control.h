@@ -28,6 +28,7 @@ struct flip;
 struct control;
 struct nodes;
 struct hosts;
+struct certs;
 
 /* What main adds to a service: its lane in the control plane. */
 struct entry {
@@ -60,6 +61,7 @@ struct control {
 	struct nodes *nodes;
 	struct hosts *hosts;
 	ev_timer resolve_timer;	/* backends whose name means another address now may go */
+	struct certs *certs;
 	struct engine *engine;
 	struct bus bus;
 	struct entry *entries;	/* in the configuration's order */

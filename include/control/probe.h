@@ -16,7 +16,11 @@ struct probe_request {
 	const struct addr *to;
 	const struct addr *source;	/* NULL or empty: the kernel chooses */
 	double timeout;	/* seconds for all of it */
-	struct str send;	/* sent once connected, copied; empty: nothing */
+	struct str hello;	/* sent as soon as it is connected, copied; empty: nothing */
+	/* By TLS from there on: NULL for plain; and what its certificate must say. */
+	struct ssl_ctx_st *tls;
+	const char *server_name;
+	struct str send;	/* sent then, copied; empty: nothing */
 	/* The status line that an HTTP server must answer with; NULL: nothing is
 	 * read, to be connected (and to have sent) is enough. */
 	const struct status_set *expect;

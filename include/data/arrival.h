@@ -1,8 +1,9 @@
 /* arrival.h - a connection between accept(2) and whoever serves it: a session,
  * or in HTTP mode a client.
- * What has to come first is done here, one after the other, each with a
- * deadline: the PROXY header, which says who the client is; the look at the
- * ClientHello, which says whose client it is; the TLS handshake.  A listener
+ * What has to come first is done here, one after the other: the PROXY header,
+ * which says who the client is, within header_timeout; the look at the
+ * ClientHello, which says whose client it is, and the TLS handshake, within
+ * handshake_timeout.  A listener
  * that needs none of it has no arrivals, and pays nothing.
  * Born in arrival_new(); it ends by handing its connection over, or once in
  * arrival_end(), and is freed at once.  Meanwhile it counts as a connection of
@@ -29,7 +30,8 @@ struct arrival_facts {
 	 * whether it is to wait for a place.  HTTP mode: nothing was asked. */
 	struct pass pass;
 	enum door door;
-	const struct tls_facts *tls;	/* NULL: plain; lives as long as the io's TLS */
+	const char *server_name;	/* that the ClientHello asked for; "": none, or none was looked at */
+	const struct tls_facts *tls;	/* NULL: plain, or passed through; lives as long as the io's TLS */
 };
 
 struct arrival;
@@ -45,6 +47,8 @@ void arrival_skip(struct listener *li, int fd, const struct addr *peer);
 void arrival_end(struct arrival *a, enum ending ending);
 /* Its deadline passed. */
 void arrival_on_deadline(struct deadline *d);
+/* The moment has come to look once more. */
+void arrival_on_again(struct deadline *d);
 void arrival_end_all(struct lane *l, enum ending ending);
 /* The active color has changed: they count for the one they would be given
  * now. */

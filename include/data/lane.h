@@ -31,7 +31,10 @@ struct lane {
 	struct link previews;	/* established, preview entrance */
 	struct lane_drain drain[COLORS];
 	bool stopping;	/* the drains are those of the end: no flip changes them */
+	struct tls_site *site;	/* what its TLS clients are shown; one reference, or NULL */
+	struct ssl_ctx_st *backend_tls;	/* what its backends are spoken to with; the same */
 	struct deadline_list *header_clock, *queue_clock, *connect_clock;
+	struct deadline_list *handshake_clock, *goodbye_clock, *again_clock;	/* of arrivals */
 	/* Of live ones: who is waited for, the client [0] or the backend [1].
 	 * The same list twice, unless turns makes a difference. */
 	struct deadline_list *idle_clock[2];
@@ -57,6 +60,10 @@ void lane_free(struct lane *l);
  * what is still dialing is dialed anew where it must be. */
 void lane_take_snapshot(struct lane *l, struct snapshot **snapshot);
 void lane_start_drain(struct lane *l, enum color color, const struct drain_orders *orders);
+/* Takes the caller's references, or NULLs: for connections that come from now on. */
+void lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend);
+/* The color that clients get, known or not. */
+enum color lane_active(const struct lane *l);
 /* One round of the running drains, bounded in work; false when there is
  * nothing left to do. */
 bool lane_drain_step(struct lane *l, double now);

@@ -43,11 +43,12 @@ struct session {
 	double born, dialed;	/* worker->now of the accept and of the last connect */
 	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
 	float slot;	/* 0..1: its place in a spread drain */
-	uint32_t retries : 27;	/* all connects but the first */
+	uint32_t retries : 26;	/* all connects but the first */
 	uint32_t kept : 1;	/* the kernel keeps both legs alive */
 	uint32_t has_place : 1;	/* in the service's admission */
 	uint32_t has_source : 1;	/* among the connections of its address */
 	uint32_t backends_turn : 1;	/* live: the backend is to say or take something */
+	uint32_t named : 1;	/* behind that, what its ClientHello asked for */
 	uint32_t proxied : 1;	/* a struct proxied follows */
 	/* The client: who connected to us, or whom a PROXY header named. */
 	struct endpoint peer;
@@ -87,6 +88,8 @@ void session_end(struct session *s, enum ending ending);
 void session_on_deadline(struct deadline *d);
 /* Seconds since bytes last moved, to the grain of its deadline list. */
 double session_idle(const struct session *s, double now);
+/* Of one that is named. */
+const char *session_server_name(const struct session *s);
 void session_peer(const struct session *s, struct addr *out);
 /* No backend is being reached yet, and the active color has changed: counts it
  * for the one it would be given now. */

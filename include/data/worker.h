@@ -14,6 +14,7 @@
 #include "net/deadline.h"
 #include "net/mailbox.h"
 #include "net/relay.h"
+#include "net/tls_site.h"
 
 #define WORKER_MAGIC 0x776f726bu
 
@@ -35,6 +36,7 @@ struct worker {
 	double now;
 	struct mailbox mailbox;
 	struct relay_room room;
+	struct tls_tickets tickets;	/* by which TLS clients come back */
 	struct lane *lanes;	/* one for each service, same index */
 	unsigned n_lanes;
 	struct listener *listeners;	/* one for each of the proxy's bindings, same index */

@@ -12,6 +12,7 @@
 #include "model/color.h"
 #include "model/node.h"
 #include "net/addr.h"
+#include "net/tls_client.h"
 
 #define BACKEND_MAGIC 0x6261636bu
 
@@ -47,6 +48,7 @@ struct backend {
 	char *host;	/* the node it is on, as written; NULL: it is on none */
 	char *name;	/* what was looked up for the address; NULL: nothing was */
 	unsigned port, health_port;	/* of the addresses */
+	char *server_name;	/* what its certificate must say; NULL: it is spoken to plainly */
 
 	/* Main's. */
 	bool drain;	/* its node is: gets nothing new */
@@ -61,6 +63,10 @@ struct backend {
 	double ejected_until;	/* clock_now(); 0: it is not ejected */
 	double ramp_from;	/* clock_now() of its return, of slow_start; 0: fully back */
 	uint64_t ejections;	/* since the start */
+
+	/* What each worker knows of it to come back by TLS; NULL without TLS. */
+	struct tls_memory *memories;
+	unsigned n_memories;
 
 	/* Any thread, relaxed; on a line of their own. */
 	_Alignas(64) _Atomic uint32_t connections;	/* now, all entrances */
@@ -82,6 +88,9 @@ backend_has_address(const struct backend *b)
 /* Both are what the same name stands for. */
 bool backend_same_name(const struct backend *a, const struct backend *b);
 struct backend *backend_ref(struct backend *b);
+/* It is spoken to by TLS, and expected to be of that name, by so many workers.
+ * Before any other thread knows it. */
+void backend_expect(struct backend *b, const char *server_name, unsigned workers);
 /* Consumes the caller's reference: *bp is NULL on return. */
 void backend_unref(struct backend **bp);
 

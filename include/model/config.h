@@ -17,11 +17,14 @@
 #include "model/status_set.h"
 #include "net/addr.h"
 #include "net/cidr.h"
+#include "net/tls_site.h"
 #include "proto/redis_url.h"
 
 enum service_mode { MODE_TCP, MODE_HTTP, MODE_UDP };
 enum engine_kind { ENGINE_PROXY, ENGINE_KERNEL };
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOURCE_HASH };
+enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON };
+enum client_verify { VERIFY_REQUIRE, VERIFY_OPTIONAL };
 enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE };
 enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT };
 enum proxy_send { SEND_NONE, SEND_V1, SEND_V2 };
@@ -54,6 +57,8 @@ struct health_config {
 	char *path, *host;
 	struct status_set expect;
 	char *expect_text;	/* as written; NULL: the default */
+	/* AUTO: as traffic does, where they go to the same port. */
+	enum health_tls tls;
 };
 
 /* "N%" or a count. */
@@ -140,6 +145,37 @@ struct proxy_protocol_config {
 	enum proxy_send send;	/* none */
 };
 
+struct tls_certificate_config {
+	int line;	/* where it stands in the file */
+	char *cert;	/* path, never NULL */
+	char *key;	/* NULL: in cert */
+	char *ocsp;	/* NULL: nothing is stapled */
+};
+
+/* Of clients; nothing in it matters unless listen_tls. */
+struct tls_config {
+	struct tls_certificate_config *certificates;
+	size_t n_certificates;	/* at least 1 */
+	char *client_ca;	/* NULL: clients are asked for no certificate */
+	enum client_verify client_verify;	/* require */
+	enum tls_profile profile;	/* intermediate */
+	enum tls_version min_version;	/* 1.2 */
+	char **alpn;	/* mode "http": "http/1.1" */
+	size_t n_alpn;	/* 0: not answered */
+	bool alpn_given;
+	char *ciphers, *ciphersuites, *curves;	/* NULL: the profile's */
+	double handshake_timeout;	/* 10.0 */
+};
+
+/* To backends. */
+struct backend_tls_config {
+	bool on;	/* false: plain */
+	bool verify;	/* true */
+	char *ca;	/* NULL: the system's */
+	char *server_name;	/* asked for, and expected; NULL: the backend's as written */
+	char *cert, *key;	/* who we are; NULL: nobody asks */
+};
+
 struct service_config {
 	int line;	/* where it begins in the file */
 	char *name;
@@ -180,6 +216,8 @@ struct service_config {
 	struct tcp_options tcp;
 	struct proxy_protocol_config proxy_protocol;
 	struct http_config http;
+	struct tls_config tls;
+	struct backend_tls_config backend_tls;
 	struct label *labels;
 	size_t n_labels;
 	/* The labels as JSON members, "\"project\":\"shop\",…", "" when there are

@@ -86,10 +86,8 @@ key_reader key_size;	/* uint64_t bytes, "5GiB" too */
 key_reader key_bool;	/* bool */
 key_reader key_text;	/* char *, owned; not empty */
 key_reader key_word;	/* an enum */
-key_reader key_texts;	/* nothing stored: a list of texts, only for keys that are later */
 key_reader key_networks;	/* struct cidr_set, owned: "10.0.0.0/8", one or a list */
 key_reader key_percent_or_count;	/* struct quorum */
 key_reader key_group;	/* by ->keys, with the same base */
-key_reader key_groups;	/* a list of groups by ->keys; only for keys that are later */
 
 #endif

@@ -71,6 +71,13 @@ key_reader key_hosts, key_sni, key_header;
 /* Once the mode is known: the names that count in it. */
 void draft_take_names(struct service_draft *d);
 void draft_check_http(const struct cursor *c, const struct service_draft *s);
+/* The groups tls and backend_tls, and health.tls; base is a service_draft. */
+extern const struct key tls_keys[], backend_tls_keys[];
+key_reader key_backend_tls, key_health_tls;
+void draft_default_tls(struct service_config *s);
+void draft_settle_tls(struct service_config *s);
+void draft_check_tls(const struct cursor *c, const struct service_draft *s);
+void tls_config_clear(struct service_config *s);
 /* Listeners that clash, or are shared by services that do not fit. */
 void draft_check_listeners(const struct draft *d);
 

@@ -25,6 +25,13 @@
 	X(END_PROXY_DENIED,  "proxy_denied",    1, "refused: the peer is not in proxy_protocol.accept_from") \
 	X(END_PROXY_HEADER,  "proxy_header",    1, "what came first was no PROXY header") \
 	X(END_PROXY_TIMEOUT, "proxy_timeout",   1, "no whole PROXY header within header_timeout") \
+	X(END_TLS_HELLO,     "tls_hello",       1, "what came first was no ClientHello of TLS") \
+	X(END_TLS_HTTP,      "tls_plain_http",  1, "what came first was plain HTTP where TLS is spoken") \
+	X(END_TLS_NAME,      "tls_name",        1, "refused: no service is for the name in the ClientHello") \
+	X(END_TLS_CERTIFICATE, "tls_certificate", 1, "refused: the client's certificate is missing or not accepted") \
+	X(END_TLS_HANDSHAKE, "tls_handshake",   1, "the client and we could not agree on TLS") \
+	X(END_TLS_TIMEOUT,   "tls_timeout",     1, "no whole TLS handshake within handshake_timeout") \
+	X(END_BACKEND_TLS,   "backend_tls",     1, "no backend could be reached by TLS") \
 	X(END_BACKEND_LIMIT, "backend_limit",   1, "refused: every usable backend is at backend_max_connections") \
 	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
 	X(END_BAD_REQUEST,   "bad_request",     1, "refused: the request is malformed, ambiguous or not supported") \

@@ -6,6 +6,7 @@
 
 #include "model/service.h"
 #include "model/snapshot.h"
+#include "net/tls_site.h"
 
 /* How the connections of a color are to be ended, seconds from now. */
 struct drain_orders {
@@ -50,6 +51,12 @@ struct engine {
 	uint64_t (*count)(struct engine *e, const struct service *s, enum color color);
 	/* Takes what is queued, then closes all listeners; on_closed() follows. */
 	void (*close)(struct engine *e);
+	/* What clients of the service are shown, and what its backends are
+	 * spoken to with, from now on: takes the caller's references, or NULLs
+	 * where there is no TLS. */
+	void (*show)(struct engine *e, struct service *s, struct tls_site *site, struct ssl_ctx_st *backend);
+	/* The keys of tickets, for all threads; they are copied. */
+	void (*rekey)(struct engine *e, const struct tls_tickets *tickets);
 	/* The answer to on_stalled(): what is known is fresh, go on. */
 	void (*resume)(struct engine *e, unsigned thread);
 	/* How late that thread's loop came to its ticks, ten a second: the time

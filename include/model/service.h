@@ -42,6 +42,7 @@ struct service {
 	uint64_t generation;	/* of the last snapshot published */
 	uint64_t taken;	/* generation that every worker has taken */
 	uint64_t applied_epoch;	/* epoch of that generation */
+	struct ssl_ctx_st *backend_tls;	/* what backends are spoken to with; one reference, or NULL: plain */
 	struct tally *tallies;	/* one a worker; written by the workers */
 	unsigned n_tallies;
 };

@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/color.h"
@@ -50,6 +51,8 @@ struct tally_color {
 
 struct tally {
 	_Alignas(64) struct tally_color colors[ENTRANCES][COLORS];
+	/* With clients: [TLS 1.3, or else 1.2][resumed, or else whole]. */
+	_Atomic uint64_t handshakes[2][2];
 };
 
 /* Only the owning thread may call these. */
@@ -60,6 +63,11 @@ tally_add(_Atomic uint64_t *counter, uint64_t n)
 			      memory_order_relaxed);
 }
 void tally_observe(struct tally_histogram *h, double seconds);
+static inline void
+tally_handshake(struct tally *t, bool tls_1_3, bool resumed)
+{
+	tally_add(&t->handshakes[tls_1_3][resumed], 1);
+}
 /* One request is over: the status its client was sent (499: it left before
  * there was one), and the time from its first byte to the last of the reply.
  * The tally must be of a service of HTTP. */

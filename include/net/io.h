@@ -46,6 +46,8 @@ io_move(struct ev_loop *loop, struct io *from, struct io *to, io_fn *on_event)
 	struct tls *tls = from->tls;
 	int fd = from->watcher.fd;
 
+	if (tls != NULL)
+		tls_remind(tls, loop, &from->watcher, false);
 	ev_io_stop(loop, &from->watcher);
 	from->watcher.fd = -1;
 	from->tls = NULL;
@@ -63,7 +65,8 @@ io_start_tls(struct io *io, struct tls **tp)
 }
 
 /* As tls_handshake(): 1 done, 0 call again when it is readable (io_want(…,
- * EV_READ), whatever that takes), -1 failed. */
+ * EV_READ), whatever that takes), -1 failed.  What follows may be here with
+ * its last bytes: read before waiting, or wait by io_want(). */
 static inline int
 io_handshake(struct io *io)
 {
@@ -84,14 +87,17 @@ io_is_open(const struct io *io)
 
 /* Sets what is waited for (EV_READ, EV_WRITE, both or 0).  Free of cost when
  * nothing changes, which is the steady state.  With TLS the event that comes
- * may be the other one: try whatever is wanted. */
+ * may be the other one: ask io_events() what it stands for; and who wants to
+ * read is told of bytes that are here already as well, in the next turn. */
 static inline void
 io_want(struct ev_loop *loop, struct io *io, int events)
 {
 	ev_io *w = &io->watcher;
 
-	if (io_is_tls(io))
+	if (io_is_tls(io)) {
+		tls_remind(io->tls, loop, w, (events & EV_READ) != 0);
 		events = tls_interest(io->tls, events);
+	}
 	if (ev_is_active(w) ? (w->events & (EV_READ | EV_WRITE)) == events : events == 0)
 		return;
 	ev_io_stop(loop, w);
@@ -104,7 +110,7 @@ io_want(struct ev_loop *loop, struct io *io, int events)
 static inline int
 io_events(const struct io *io, int revents)
 {
-	return io_is_tls(io) ? EV_READ | EV_WRITE : revents;
+	return io_is_tls(io) ? tls_allows(io->tls, revents) : revents;
 }
 
 /* Stops waiting and closes; harmless when closed already. */
@@ -139,12 +145,42 @@ io_write(struct io *io, const void *p, size_t n, bool more)
 	return send(io->watcher.fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 }
 
-/* There is more to read that no event will tell of: read again, now or from a
- * timer, before waiting. */
+/* There is more to read already, which the descriptor does not show; io_want()
+ * minds it. */
 static inline bool
 io_pending(const struct io *io)
 {
 	return io_is_tls(io) && tls_pending(io->tls);
+}
+
+/* Nothing more will be written; reading goes on.  1: said.  0: wait until there
+ * is room to write, and call again.  -1 with errno. */
+static inline int
+io_shutdown(struct io *io)
+{
+	int rc = io_is_tls(io) ? tls_shutdown(io->tls) : 1;
+
+	if (rc <= 0)
+		return rc;
+	return shutdown(io->watcher.fd, SHUT_WR) == 0 || errno == ENOTCONN ? 1 : -1;
+}
+
+/* io_close() is to reset the connection instead of ending it politely: what was
+ * written so far must not look complete. */
+static inline void
+io_reset_on_close(struct io *io)
+{
+	if (io_is_tls(io))
+		tls_abandon(io->tls);
+	sock_reset_on_close(io->watcher.fd);
+}
+
+/* What travels from one to the other may be spliced past us. */
+static inline bool
+io_can_splice(const struct io *from, const struct io *to)
+{
+	return (!io_is_tls(from) || tls_can_splice_from(from->tls)) &&
+	       (!io_is_tls(to) || tls_can_splice_to(to->tls));
 }
 
 /* What the last failed call failed of. */
@@ -158,22 +194,6 @@ static inline bool
 io_would_block(void)
 {
 	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-}
-
-/* Nothing more will be written; reading goes on.  1: said.  0: wait until there
- * is room to write, and call again.  -1 with errno. */
-static inline int
-io_shutdown(struct io *io)
-{
-	return shutdown(io->watcher.fd, SHUT_WR) == 0 || errno == ENOTCONN ? 1 : -1;
-}
-
-/* io_close() is to reset the connection instead of ending it politely: what was
- * written so far must not look complete. */
-static inline void
-io_reset_on_close(struct io *io)
-{
-	sock_reset_on_close(io->watcher.fd);
 }
 
 #endif

@@ -77,11 +77,12 @@ uint64_t relay_waiting(const struct relay *r);
 void relay_end(struct relay *r, struct relay_room *room);
 
 /* What to wait for at a socket that is `in`'s source and `out`'s
- * destination: back-pressure in full, a blocked input stops reading. */
+ * destination: back-pressure in full, a blocked input stops reading.  An end
+ * that could not be told yet waits for room as bytes do. */
 static inline int
 relay_wants(const struct relay *in, const struct relay *out)
 {
-	return (!in->eof && !relay_is_blocked(in) ? EV_READ : 0) | (relay_is_blocked(out) ? EV_WRITE : 0);
+	return (!in->eof && !relay_is_blocked(in) ? EV_READ : 0) | (relay_is_blocked(out) || (out->eof && !out->done) ? EV_WRITE : 0);
 }
 
 #endif

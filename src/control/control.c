@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "control/certs.h"
 #include "control/control.h"
 #include "control/drain.h"
 #include "control/flip.h"
@@ -529,7 +530,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
 	if (store->fleet != NULL)
 		ev_timer_start(loop, &c->stale_timer);
-	if ((e = store->open(store, why)) != OK)
+	if ((e = certs_open(&c->certs, c, why)) != OK || (e = store->open(store, why)) != OK)
 		return e;
 	if (c->failed)
 		return why_set(why, E_USAGE, "%s", c->failure.text);
@@ -562,6 +563,7 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->stale_timer);
 	nodes_free(&c->nodes);
 	resolve_close(c);
+	certs_close(&c->certs);
 	health_free(&c->health);
 	free(c->entries);
 	c->entries = NULL;

@@ -59,7 +59,9 @@ begin_some(struct gate *g)
 			.to = &gb->backend->address,
 			.source = &sc->source_address,
 			.timeout = sc->health.timeout > 0 ? sc->health.timeout : 1.0,
-			.send = { hello, n },
+			.hello = { hello, n },
+			.tls = g->entry->service->backend_tls,
+			.server_name = gb->backend->server_name,
 		};
 
 		gb->probe = probe_start(g->entry->control->loop, &request, gate_on_probe, gb, &error);

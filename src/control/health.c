@@ -41,7 +41,7 @@ struct check {
 	unsigned passed, failed;	/* in a row; one of them is 0 */
 	bool answered;	/* passed or failed once */
 	char *ask;	/* a PROXY header, an HTTP request, both or nothing */
-	size_t n_ask;
+	size_t n_ask, n_hello;	/* all of it; the PROXY header */
 };
 
 /* The checks of one service. */
@@ -188,6 +188,21 @@ complain(struct check *c, const char *error)
 		 LS("backend", c->backend->text), LS("reason", error));
 }
 
+/* A port of its own belongs to something else, unless somebody says otherwise. */
+static bool
+speaks_tls(const struct check *c)
+{
+	switch (config_of(c)->tls) {
+	case HEALTH_TLS_AUTO:
+		return addr_equal(&c->backend->health_address, &c->backend->address);
+	case HEALTH_TLS_OFF:
+		return false;
+	case HEALTH_TLS_ON:
+		return true;
+	}
+	return false;
+}
+
 static void
 begin(struct check *c)
 {
@@ -198,7 +213,10 @@ begin(struct check *c)
 		.to = &c->backend->health_address,
 		.source = &sc->source_address,
 		.timeout = sc->health.timeout,
-		.send = { c->ask, c->n_ask },
+		.hello = { c->ask, c->n_hello },
+		.tls = speaks_tls(c) ? c->group->service->backend_tls : NULL,
+		.server_name = c->backend->server_name,
+		.send = { c->ask + c->n_hello, c->n_ask - c->n_hello },
 		.expect = http ? &sc->health.expect : NULL,
 	};
 	const char *error;
@@ -285,6 +303,7 @@ prepare_question(struct check *c, const struct service_config *sc, const struct 
 				      teal_version());
 		n_request = strlen(request);
 	}
+	c->n_hello = n;
 	c->n_ask = n + n_request;
 	c->ask = must_alloc(c->n_ask + 1);
 	memcpy(c->ask, hello, n);

@@ -12,6 +12,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "control/probe.h"
+#include "net/io.h"
+#include "net/tls_client.h"
 #include "proto/proxy_protocol.h"
 
 #define PROBE_MAGIC 0x70726f62u
@@ -21,21 +23,25 @@
 #define LINE_MAX_BYTES 512
 /* What a probe whose answer was waiting gets to hear it out. */
 #define REPRIEVE 0.05
+#define PROBE_REASON 160
 
 struct probe {
 	uint32_t magic;
 	struct ev_loop *loop;
-	ev_io io;
+	struct io io;
 	ev_timer timer;
-	int fd;
 	bool reprieved;	/* its time was over, but an answer was there */
 	int failed;	/* errno of a connect() that was refused at once, 0: it goes on */
 	double timeout, started;
 	probe_done_fn *done;
 	void *arg;
 	const struct status_set *expect;
-	char *send;	/* what is left of the request */
+	char *send;	/* hello and request */
 	size_t to_send, sent;
+	size_t n_hello;	/* of it, what comes before TLS */
+	struct ssl_ctx_st *context;	/* one reference; NULL: plain */
+	char *server_name;
+	bool shaken;	/* hands, in TLS */
 	char line[LINE_MAX_BYTES];	/* what came back, until its first line is whole */
 	size_t got;
 };
@@ -57,10 +63,11 @@ static void
 release(struct probe *p)
 {
 	CHECK(p->magic == PROBE_MAGIC);
-	ev_io_stop(p->loop, &p->io);
+	io_close(p->loop, &p->io);
 	ev_timer_stop(p->loop, &p->timer);
-	close(p->fd);
+	tls_context_free(&p->context);
 	p->magic = 0;
+	free(p->server_name);
 	free(p->send);
 	free(p);
 }
@@ -79,11 +86,17 @@ finish(struct probe *p, const char *error)
 static void
 want(struct probe *p, int events)
 {
-	if (ev_is_active(&p->io) && (p->io.events & (EV_READ | EV_WRITE)) == events)
-		return;
-	ev_io_stop(p->loop, &p->io);
-	ev_io_set(&p->io, p->fd, events);
-	ev_io_start(p->loop, &p->io);
+	io_want(p->loop, &p->io, events);
+}
+
+/* What the last call failed of. */
+static const char *
+failure(const struct probe *p, char text[PROBE_REASON])
+{
+	if (!io_is_tls(&p->io))
+		return reason_of(errno, text);
+	snprintf(text, PROBE_REASON, "%s", io_error(&p->io));
+	return text;
 }
 
 /* "HTTP/1.1 200 OK": the code, or 0 for a line that is no status line
@@ -127,17 +140,17 @@ judge(struct probe *p, bool ended)
 static void
 listen_to_it(struct probe *p)
 {
-	char text[64];
+	char text[PROBE_REASON];
 
 	for (;;) {
-		ssize_t n = recv(p->fd, p->line + p->got, sizeof(p->line) - p->got, 0);
+		ssize_t n = io_read(&p->io, p->line + p->got, sizeof(p->line) - p->got);
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		if (n < 0 && io_would_block()) {
 			want(p, EV_READ);
 			return;
 		}
 		if (n < 0) {
-			finish(p, reason_of(errno, text));
+			finish(p, failure(p, text));
 			return;
 		}
 		p->got += (size_t)n;
@@ -147,24 +160,60 @@ listen_to_it(struct probe *p)
 }
 
 /* Connected: say what is to be said, and hear what must be heard. */
-static void
-speak(struct probe *p)
+static bool
+say_until(struct probe *p, size_t end)
 {
-	char text[64];
+	char text[PROBE_REASON];
 
-	while (p->sent < p->to_send) {
-		ssize_t n = send(p->fd, p->send + p->sent, p->to_send - p->sent, MSG_NOSIGNAL);
+	while (p->sent < end) {
+		ssize_t n = io_write(&p->io, p->send + p->sent, end - p->sent, false);
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		if (n < 0 && io_would_block()) {
 			want(p, EV_WRITE);
-			return;
+			return false;
 		}
 		if (n < 0) {
-			finish(p, reason_of(errno, text));
-			return;
+			finish(p, failure(p, text));
+			return false;
 		}
 		p->sent += (size_t)n;
 	}
+	return true;
+}
+
+/* TLS, where it is wanted; false: not yet, or it failed. */
+static bool
+shake(struct probe *p)
+{
+	char text[PROBE_REASON];
+	struct tls *t;
+
+	if (p->context == NULL || p->shaken)
+		return true;
+	if (!io_is_tls(&p->io)) {
+		if ((t = tls_connect(p->context, io_fd(&p->io), p->server_name, NULL)) == NULL) {
+			finish(p, "out of memory");
+			return false;
+		}
+		io_start_tls(&p->io, &t);
+	}
+	switch (io_handshake(&p->io)) {
+	case 0:
+		want(p, EV_READ);
+		return false;
+	case 1:
+		p->shaken = true;
+		return true;
+	}
+	finish(p, failure(p, text));
+	return false;
+}
+
+static void
+speak(struct probe *p)
+{
+	if (!say_until(p, p->n_hello) || !shake(p) || !say_until(p, p->to_send))
+		return;
 	if (p->expect == NULL)
 		finish(p, NULL);
 	else
@@ -179,7 +228,7 @@ go_on(struct probe *p)
 	socklen_t len = sizeof(error);
 	char text[64];
 
-	if (error == 0 && getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+	if (error == 0 && getsockopt(io_fd(&p->io), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
 		error = errno;
 	if (error != 0)
 		finish(p, reason_of(error, text));
@@ -190,7 +239,7 @@ go_on(struct probe *p)
 static void
 probe_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
-	struct probe *p = container_of(w, struct probe, io);
+	struct probe *p = container_of(w, struct probe, io.watcher);
 
 	(void)loop;
 	(void)revents;
@@ -203,7 +252,7 @@ probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct probe *p = container_of(w, struct probe, timer);
 	bool asked = p->to_send > 0 && p->sent == p->to_send;
-	struct pollfd now = { .fd = p->fd, .events = asked && p->expect != NULL ? POLLIN : POLLOUT };
+	struct pollfd now = { .fd = io_fd(&p->io), .events = asked && p->expect != NULL ? POLLIN : POLLOUT };
 	char text[64];
 
 	(void)revents;
@@ -265,25 +314,31 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	p = must_alloc(sizeof(*p));
 	p->magic = PROBE_MAGIC;
 	p->loop = loop;
-	p->fd = fd;
 	p->timeout = timeout > 0 && timeout < PROBE_LONGEST ? timeout : PROBE_LONGEST;
 	p->started = clock_now();
 	p->done = done;
 	p->arg = arg;
 	p->expect = request->expect;
-	p->to_send = request->send.n;
-	p->send = must_alloc(p->to_send);
-	if (p->to_send > 0)
-		memcpy(p->send, request->send.p, p->to_send);
+	p->n_hello = request->hello.n;
+	p->to_send = p->n_hello + request->send.n;
+	p->send = must_alloc(p->to_send + 1);
+	if (p->n_hello > 0)
+		memcpy(p->send, request->hello.p, p->n_hello);
+	if (request->send.n > 0)
+		memcpy(p->send + p->n_hello, request->send.p, request->send.n);
+	if (request->tls != NULL) {
+		p->context = tls_context_ref(request->tls);
+		p->server_name = must_strdup(request->server_name);
+	}
 	p->failed = begin(fd, request->to, request->source);
-	ev_io_init(&p->io, probe_on_event, fd, EV_WRITE);
+	io_init(&p->io, fd, probe_on_event);
 	/* The loop's clock stands still within a turn: count from now, not from
 	 * when the turn began.  What failed already is told next turn. */
 	ev_now_update(loop);
 	ev_timer_init(&p->timer, probe_on_timer, p->failed != 0 ? 0 : p->timeout, 0);
 	ev_timer_start(loop, &p->timer);
 	if (p->failed == 0)
-		ev_io_start(loop, &p->io);
+		io_want(loop, &p->io, EV_WRITE);
 	*error = NULL;
 	return p;
 }

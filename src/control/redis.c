@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "control/redis_sentinel.h"
 #include "model/secret.h"
+#include "net/tls_client.h"
 
 #define REDIS_MAGIC 0x72656469u
 #define PAUSE_MIN 0.1
@@ -265,7 +266,7 @@ attempt(struct redis *r)
 {
 	struct why why;
 
-	if (r->config->tls && r->tls == NULL && tls_client_context(r->config->ca, &r->tls, &why) != OK) {
+	if (r->config->tls && r->tls == NULL && tls_client_context(&(struct tls_client_options){ .ca = r->config->ca }, &r->tls, &why) != OK) {
 		give_up(r, &why);
 	} else if (r->config->n_sentinels > 0) {
 		r->phase = ASKING;

@@ -11,6 +11,7 @@
 #include "control/redis_reader.h"
 #include "control/redis_wire.h"
 #include "net/sock.h"
+#include "net/tls_client.h"
 
 #define READ_SIZE (16 * 1024)	/* a whole TLS record */
 /* Reads of one turn of the loop: others have a right to it too. */
@@ -373,7 +374,7 @@ step(struct wire *w)
 			return;
 		}
 		w->state = w->tls != NULL ? WIRE_SHAKING : WIRE_OPEN;
-		if (w->tls != NULL && (tls = tls_connect(w->tls, io_fd(&w->io), w->host)) == NULL) {
+		if (w->tls != NULL && (tls = tls_connect(w->tls, io_fd(&w->io), w->host, NULL)) == NULL) {
 			fail(w, "out of memory for TLS");
 			return;
 		}

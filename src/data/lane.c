@@ -5,10 +5,16 @@
 #include "data/lane_http.h"
 #include "data/queue.h"
 #include "data/session.h"
+#include "net/tls_client.h"
 
 /* Sessions looked at in one round of a drain, so that a round stays well
  * below a millisecond or two whatever the number of connections. */
 #define DRAIN_BATCH 2048
+/* Whoever failed before it was served has so long to read why. */
+#define LINGER 1.0
+/* A ClientHello in pieces is looked at again so often where the kernel does not
+ * say when. */
+#define AGAIN 0.05
 
 static double
 or_idle(const struct service_config *c, double timeout)
@@ -30,6 +36,9 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 		list_init(&l->live[c]);
 	l->connect_clock = worker_clock(w, s->config->connect_timeout, session_on_deadline);
 	l->header_clock = worker_clock(w, s->config->proxy_protocol.header_timeout, arrival_on_deadline);
+	l->handshake_clock = worker_clock(w, s->config->tls.handshake_timeout, arrival_on_deadline);
+	l->goodbye_clock = worker_clock(w, LINGER, arrival_on_deadline);
+	l->again_clock = worker_clock(w, AGAIN, arrival_on_again);
 	l->queue_clock = worker_clock(w, s->config->limits.queue_timeout, session_on_deadline);
 	l->idle_clock[0] =
 		worker_clock(w, or_idle(s->config, s->config->client_timeout), session_on_deadline);
@@ -106,6 +115,21 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	queue_look(l);
 	if (first)
 		worker_resume(l->worker);
+}
+
+void
+lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend)
+{
+	tls_site_unref(&l->site);
+	tls_context_free(&l->backend_tls);
+	l->site = site;
+	l->backend_tls = backend;
+}
+
+enum color
+lane_active(const struct lane *l)
+{
+	return l->snapshot != NULL ? l->snapshot->active : l->service->config->initial;
 }
 
 void

@@ -13,6 +13,7 @@
 #include "data/proxy.h"
 #include "data/session.h"
 #include "net/sock.h"
+#include "net/tls_client.h"
 
 /* Of so many descriptors one pipe may be made, at two descriptors. */
 #define PIPES_SHARE 16
@@ -219,6 +220,71 @@ proxy_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 		mailbox_send(&p->workers[i].mailbox, &letter->mail);
 	}
 	snapshot_unref(snapshot);
+}
+
+struct show_letter {
+	struct mail mail;
+	unsigned lane;
+	struct tls_site *site;	/* one reference, or NULL */
+	struct ssl_ctx_st *backend;
+};
+
+static void
+show_open(struct mail *m, void *receiver)
+{
+	struct show_letter *s = container_of(m, struct show_letter, mail);
+	struct worker *w = receiver;
+
+	lane_take_tls(&w->lanes[s->lane], s->site, s->backend);
+	free(s);
+}
+
+static void
+proxy_show(struct engine *e, struct service *s, struct tls_site *site, struct ssl_ctx_st *backend)
+{
+	struct proxy *p = proxy_of(e);
+
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct show_letter *letter = must_alloc(sizeof(*letter));
+
+		letter->mail.open = show_open;
+		letter->lane = s->index;
+		letter->site = site != NULL ? tls_site_ref(site) : NULL;
+		letter->backend = tls_context_ref(backend);
+		mailbox_send(&p->workers[i].mailbox, &letter->mail);
+	}
+	tls_site_unref(&site);
+	tls_context_free(&backend);
+}
+
+struct rekey_letter {
+	struct mail mail;
+	struct tls_tickets tickets;
+};
+
+static void
+rekey_open(struct mail *m, void *receiver)
+{
+	struct rekey_letter *r = container_of(m, struct rekey_letter, mail);
+	struct worker *w = receiver;
+
+	w->tickets = r->tickets;
+	tls_tickets_wipe(&r->tickets);
+	free(r);
+}
+
+static void
+proxy_rekey(struct engine *e, const struct tls_tickets *tickets)
+{
+	struct proxy *p = proxy_of(e);
+
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct rekey_letter *r = must_alloc(sizeof(*r));
+
+		r->mail.open = rekey_open;
+		r->tickets = *tickets;
+		mailbox_send(&p->workers[i].mailbox, &r->mail);
+	}
 }
 
 struct drain_letter {
@@ -434,6 +500,8 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		.open = proxy_open,
 		.close = proxy_close,
 		.resume = proxy_resume,
+		.show = proxy_show,
+		.rekey = proxy_rekey,
 		.lag = proxy_lag,
 	};
 	p->config = config;
@@ -490,16 +558,6 @@ bind_one(struct proxy *p, const struct binding *b, struct why *why)
 enum err
 proxy_bind(struct proxy *p, struct why *why)
 {
-	for (unsigned i = 0; i < p->n_services; i++) {
-		const struct service_config *sc = p->services[i]->config;
-
-		/* Read and checked, but what serves them is not there yet. */
-		if (sc->mode == MODE_TCP && (sc->n_names > 0 || sc->is_default))
-			return why_set(
-				why, E_UNSUPPORTED,
-				"%s:%d: service \"%s\": shared listeners of mode = \"tcp\" are not built yet",
-				p->config->path, sc->line, sc->name);
-	}
 	for (size_t b = 0; b < p->bindings.n; b++) {
 		enum err e = bind_one(p, &p->bindings.list[b], why);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "data/arrival.h"
 #include "data/door.h"
@@ -11,6 +12,7 @@
 #include "data/proxy.h"
 #include "data/session.h"
 #include "net/sock.h"
+#include "net/tls_client.h"
 
 /* Seconds after which a connection is worth a keepalive timer. */
 #define KEEPALIVE_AFTER 1.0
@@ -32,6 +34,12 @@ void
 session_peer(const struct session *s, struct addr *out)
 {
 	endpoint_get(&s->peer, out);
+}
+
+const char *
+session_server_name(const struct session *s)
+{
+	return (const char *)(s + 1) + (s->proxied ? sizeof(struct proxied) : 0);
 }
 
 double
@@ -65,23 +73,52 @@ tried_json(const struct session *s, char out[TRIED_TEXT])
 	return str_from(out);
 }
 
+/* "\"sni\":…,\"tls\":…" */
+static struct str
+tls_json(struct session *s, struct buf *b)
+{
+	struct tls_facts f = { 0 };
+	struct json j;
+
+	buf_init(b, 2048);
+	if (!io_is_tls(&s->client) && !s->named)
+		return STR("");
+	json_init(&j, b);
+	if (io_is_tls(&s->client))
+		tls_facts(s->client.tls, &f);
+	else
+		f.server_name = session_server_name(s);
+	if (f.server_name[0] != '\0')
+		json_cstr(&j, "sni", f.server_name);
+	if (f.protocol != NULL) {
+		json_cstr(&j, "tls", f.protocol);
+		json_cstr(&j, "cipher", f.cipher);
+		json_bool(&j, "resumed", f.resumed);
+	}
+	if (f.peer != NULL)
+		json_cstr(&j, "subject", f.peer->subject);
+	return b->failed ? STR("") : buf_str(b);
+}
+
 static void
 log_access(struct session *s, enum ending ending, struct str share, double now)
 {
 	const struct service_config *sc = s->lane->service->config;
 	char client[ADDR_TEXT], proxied[PROXIED_TEXT], tried[TRIED_TEXT];
 	struct addr peer;
+	struct buf tls;
 
 	session_peer(s, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxied_json(s, proxied))),
-		 LS("backend", s->backend != NULL ? s->backend->text : ""),
+		 LR(NULL, tls_json(s, &tls)), LS("backend", s->backend != NULL ? s->backend->text : ""),
 		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
 		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),
 		 LU("retries", s->retries), LR(NULL, tried_json(s, tried)), LS("end", ending_word(ending)),
 		 LR(NULL, share));
+	buf_free(&tls);
 }
 
 /* -- the end ------------------------------------------------------------ */
@@ -154,9 +191,9 @@ session_end(struct session *s, enum ending ending)
 	t = tally_of(s);
 	if (s->state == SESSION_LIVE && ending != END_DONE) {
 		if (is_truncated(s, &s->down, ending, END_BACKEND_RESET))
-			sock_reset_on_close(io_fd(&s->client));
+			io_reset_on_close(&s->client);
 		if (is_truncated(s, &s->up, ending, END_CLIENT_RESET))
-			sock_reset_on_close(io_fd(&s->server));
+			io_reset_on_close(&s->server);
 	}
 	if (is_logged(l, ending, &share))
 		log_access(s, ending, share, w->now);
@@ -188,7 +225,7 @@ static bool
 is_reset(int e)
 {
 	return e == ECONNRESET || e == EPIPE || e == ECONNABORTED || e == ENOTCONN || e == ETIMEDOUT ||
-	       e == EHOSTUNREACH || e == ENETUNREACH || e == ECONNREFUSED;
+	       e == EHOSTUNREACH || e == ENETUNREACH || e == ECONNREFUSED || e == EPROTO;
 }
 
 /* Who has to do something next: whoever was spoken to last, or does not take
@@ -278,6 +315,7 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 	(void)loop;
 	CHECK(s->magic == SESSION_MAGIC);
 	CHECK(s->state == SESSION_LIVE);
+	revents = io_events(&s->client, revents);
 	if ((revents & EV_READ) && !move(s, true))
 		return;
 	if ((revents & EV_WRITE) && !move(s, false))
@@ -303,6 +341,12 @@ note_failed(struct session *s)
 
 static void dial(struct session *s, enum ending otherwise);
 
+static bool
+tells(const struct session *s)
+{
+	return s->lane->service->config->proxy_protocol.send != SEND_NONE;
+}
+
 static void
 connect_failed(struct session *s)
 {
@@ -316,12 +360,7 @@ go_live(struct session *s)
 {
 	struct lane *l = s->lane;
 	double now = l->worker->now;
-	bool tells = l->service->config->proxy_protocol.send != SEND_NONE;
 
-	if (tells && !proxied_tell(s)) {
-		connect_failed(s);
-		return;
-	}
 	backend_connected(s->backend);
 	s->state = SESSION_LIVE;
 	s->connect_seconds = (float)(now - s->born);
@@ -336,9 +375,57 @@ go_live(struct session *s)
 	 * has to see that packet before it knows of us. */
 	if (!move(s, true))
 		return;
-	if (s->up.bytes == 0)
-		(tells ? sock_push : sock_ack_now)(io_fd(&s->server));
+	if (s->up.bytes == 0 && !io_is_tls(&s->server))
+		(tells(s) ? sock_push : sock_ack_now)(io_fd(&s->server));
 	settle(s);
+}
+
+/* TLS with the backend is a part of reaching it. */
+static void
+shake(struct session *s)
+{
+	struct lane *l = s->lane;
+
+	switch (io_handshake(&s->server)) {
+	case 0:
+		io_want(l->worker->loop, &s->server, EV_READ);
+		return;
+	case 1:
+		go_live(s);
+		return;
+	}
+	if (door_may_tell(l))
+		LOG_WARN("backend.tls", LS("service", l->service->config->name),
+			 LR(NULL, str_from(l->service->config->labels_json)), LS("backend", s->backend->text),
+			 LS("error", io_error(&s->server)));
+	note_failed(s);
+	io_close(l->worker->loop, &s->server);
+	dial(s, END_BACKEND_TLS);
+}
+
+/* TCP has reached it; what has to be said first is said. */
+static void
+on_reached(struct session *s)
+{
+	struct backend *b = s->backend;
+	struct lane *l = s->lane;
+	struct tls *t;
+
+	if (tells(s) && !proxied_tell(s)) {
+		connect_failed(s);
+		return;
+	}
+	if (l->backend_tls == NULL) {
+		go_live(s);
+		return;
+	}
+	t = tls_connect(l->backend_tls, io_fd(&s->server), b->server_name, &b->memories[l->worker->index]);
+	if (t == NULL) {
+		session_end(s, END_MEMORY);
+		return;
+	}
+	io_start_tls(&s->server, &t);
+	shake(s);
 }
 
 static void
@@ -349,12 +436,15 @@ session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 	(void)loop;
 	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
 	if (s->state == SESSION_DIALING) {
-		if (sock_error(io_fd(&s->server)) != 0)
+		if (io_is_tls(&s->server))
+			shake(s);
+		else if (sock_error(io_fd(&s->server)) != 0)
 			connect_failed(s);
 		else
-			go_live(s);
+			on_reached(s);
 		return;
 	}
+	revents = io_events(&s->server, revents);
 	if ((revents & EV_READ) && !move(s, false))
 		return;
 	if ((revents & EV_WRITE) && !move(s, true))
@@ -423,7 +513,7 @@ try_backend(struct session *s, struct backend *b)
 	if (pending)
 		io_want(w->loop, &s->server, EV_WRITE);
 	else
-		go_live(s);
+		on_reached(s);
 	return TRIED_WELL;
 }
 
@@ -637,7 +727,7 @@ void
 session_refuse(const struct session_refusal *r)
 {
 	struct lane *l = r->lane;
-	enum color active = l->snapshot->active,
+	enum color active = lane_active(l),
 		   color = r->entrance == ENTRANCE_MAIN ? active : color_other(active);
 	const struct service_config *sc = l->service->config;
 	char text[ADDR_TEXT];
@@ -651,7 +741,7 @@ session_refuse(const struct session_refusal *r)
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", r->entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&client, text)), LR(NULL, r->more), LS("backend", ""),
-		 LS("color", color_word(color)), LU("epoch", l->snapshot->epoch), LU("bytes_in", 0),
+		 LS("color", color_word(color)), LU("epoch", l->snapshot != NULL ? l->snapshot->epoch : 0), LU("bytes_in", 0),
 		 LU("bytes_out", 0), LF("seconds", r->seconds), LF("connect_seconds", 0.0), LU("retries", 0),
 		 LS("end", ending_word(r->ending)), LR(NULL, share));
 }
@@ -678,7 +768,10 @@ turn_away(const struct arrival_facts *facts, enum ending why)
 void
 session_arrive(struct io *io, const struct arrival_facts *facts)
 {
-	size_t size = sizeof(struct session) + (facts->proxied ? sizeof(struct proxied) : 0);
+	/* Whoever is passed through is known by what it asked for. */
+	const char *name = facts->tls == NULL && facts->server_name != NULL ? facts->server_name : "";
+	size_t n_name = name[0] != '\0' ? strlen(name) + 1 : 0;
+	size_t size = sizeof(struct session) + (facts->proxied ? sizeof(struct proxied) : 0) + n_name;
 	struct session *s = calloc(1, size);
 	struct lane *l = facts->lane;
 	struct worker *w = l->worker;
@@ -698,6 +791,10 @@ session_arrive(struct io *io, const struct arrival_facts *facts)
 	if (facts->proxied) {
 		s->proxied = 1;
 		*proxied_of(s) = (struct proxied){ facts->peer, facts->destination };
+	}
+	if (n_name > 0) {
+		s->named = 1;
+		memcpy((char *)s + size - n_name, name, n_name);
 	}
 	io_move(w->loop, io, &s->client, session_on_client);
 	io_init(&s->server, -1, session_on_server);

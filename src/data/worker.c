@@ -353,9 +353,13 @@ void
 worker_destroy(struct worker *w)
 {
 	mailbox_close(&w->mailbox);
+	/* The last letters may have brought some. */
+	for (unsigned i = 0; i < w->n_lanes; i++)
+		lane_take_tls(&w->lanes[i], NULL, NULL);
 	pipes_free(&w->room.pipes);
 	free(w->room.buffer);
 	free(w->http);
+	tls_tickets_wipe(&w->tickets);
 	free(w->listeners);
 	free(w->lanes);
 	for (unsigned i = 0; i < w->n_clocks; i++)

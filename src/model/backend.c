@@ -26,6 +26,15 @@ backend_new(enum color color, const struct addr *address, const struct addr *hea
 	return b;
 }
 
+void
+backend_expect(struct backend *b, const char *server_name, unsigned workers)
+{
+	CHECK(b->server_name == NULL);
+	b->server_name = must_strdup(server_name);
+	b->memories = must_array(workers, sizeof(*b->memories));
+	b->n_memories = workers;
+}
+
 struct backend *
 backend_new_named(enum color color, const char *name, unsigned port, unsigned health_port,
 		  const struct addr *address)
@@ -71,6 +80,10 @@ backend_unref(struct backend **bp)
 		b->magic = 0;
 		free(b->host);
 		free(b->name);
+		free(b->server_name);
+		for (unsigned i = 0; i < b->n_memories; i++)
+			tls_memory_forget(&b->memories[i]);
+		free(b->memories);
 		free(b);
 	}
 }

@@ -313,6 +313,7 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	check_fastopen(&c, s);
 	check_accept_from(&c, s);
 	draft_check_http(&c, s);
+	draft_check_tls(&c, s);
 }
 
 static void

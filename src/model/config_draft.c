@@ -43,6 +43,7 @@ service_defaults(struct service_draft *d)
 		.pool_size = 64,
 		.pool_idle = 4.0,
 	};
+	draft_default_tls(s);
 	s->tcp = (struct tcp_options){ .keepalive = true, .backlog = 4096 };
 }
 
@@ -119,6 +120,7 @@ read_service(struct draft *d, const config_setting_t *group, unsigned nth)
 	draft_resolve_colors(d, s);
 	draft_check_service(d, s);
 	settle_queue(&s->s);
+	draft_settle_tls(&s->s);
 	s->s.labels_json = labels_json(&c, s);
 }
 
@@ -198,6 +200,7 @@ service_config_clear(struct service_config *s)
 	free(s->plain_listen);
 	free(s->preview);
 	free(s->listen);
+	tls_config_clear(s);
 	free(s->pool);
 	free(s->name);
 	*s = (struct service_config){ 0 };

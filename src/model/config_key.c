@@ -249,13 +249,6 @@ key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
 }
 
 void
-key_texts(const struct cursor *c, const struct key *k, const config_setting_t *s)
-{
-	if (cursor_texts(c, s, "a text"))
-		(void)settle(c, k, s, cursor_items(s) == 0);
-}
-
-void
 key_networks(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	struct cidr_set read = { 0 }, *to;
@@ -330,29 +323,4 @@ key_group(const struct cursor *c, const struct key *k, const config_setting_t *s
 	if (!settle(c, k, s, false))
 		in.base = NULL;
 	cursor_read(&in, s, k->keys);
-}
-
-void
-key_groups(const struct cursor *c, const struct key *k, const config_setting_t *s)
-{
-	struct shown prefix;
-	struct cursor in = *c;
-
-	if (config_setting_type(s) != CONFIG_TYPE_LIST &&
-	    !(config_setting_type(s) == CONFIG_TYPE_ARRAY && config_setting_length(s) == 0)) {
-		cursor_key_error(c, s, "expected a list of groups ( { } ), found %s", cursor_found(s).s);
-		return;
-	}
-	snprintf(prefix.s, sizeof(prefix.s), "%.80s%.60s.", c->prefix, k->name);
-	in.prefix = prefix.s;
-	in.base = NULL;
-	for (unsigned i = 0; i < (unsigned)config_setting_length(s); i++) {
-		const config_setting_t *item = config_setting_get_elem(s, i);
-
-		if (config_setting_type(item) != CONFIG_TYPE_GROUP)
-			cursor_key_error(c, item, "expected a group { }, found %s", cursor_found(item).s);
-		else
-			cursor_read(&in, item, k->keys);
-	}
-	(void)settle(c, k, s, config_setting_length(s) == 0);
 }

@@ -23,9 +23,6 @@ static const char *const all_down_words[] = { "try", "reject", NULL };
 static const char *const health_words[] = { "tcp", "http", "none", NULL };
 static const char *const send_words[] = { "none", "v1", "v2", NULL };
 static const char *const plain_words[] = { "redirect", "serve", NULL };
-static const char *const tls_versions[] = { "1.2", "1.3", NULL };
-static const char *const tls_profiles[] = { "intermediate", "modern", NULL };
-static const char *const verify_words[] = { "require", "optional", NULL };
 static const char *const on_down_words[] = { "keep", "reset", NULL };
 static const char *const on_stop_words[] = { "keep", "remove", NULL };
 static const char *const source_words[] = { "masquerade", "transparent", NULL };
@@ -175,14 +172,14 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
  * make the line ambiguous, and one that another line has as a number would not
  * fit its column (conf/bigquery-schema.json). */
 static const char *const log_words[] = {
-	"age", "backend", "by", "bytes_in", "bytes_out", "changed", "client", "clients", "color", "command",
-	"connect_seconds", "connections", "count", "cut", "dataset", "end", "entrance", "epoch", "error",
-	"event", "failures", "force", "from", "got", "have", "hint", "key", "kind", "ktls", "labels",
-	"late", "level", "lines", "max_age", "message", "method", "notice", "on", "path", "peer", "pid",
-	"ready", "reason", "refused", "refusing", "remaining", "request_id", "result", "retries", "sample",
-	"seconds", "service", "services", "status", "store_color", "store_epoch", "time", "timeout", "to",
-	"total", "tried", "type", "uid", "user", "user_agent", "wanted", "was", "where", "why", "worker",
-	"workers",
+	"age", "backend", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients", "color",
+	"command", "connect_seconds", "connections", "count", "cut", "dataset", "end", "entrance", "epoch",
+	"error", "event", "failures", "fingerprint", "force", "from", "got", "have", "hint", "key", "kind",
+	"ktls", "labels", "late", "level", "lines", "max_age", "message", "method", "name", "notice", "on",
+	"path", "peer", "pid", "ready", "reason", "refused", "refusing", "remaining", "request_id", "result",
+	"resumed", "retries", "sample", "seconds", "service", "services", "sni", "status", "store_color",
+	"store_epoch", "subject", "time", "timeout", "tls", "to", "total", "tried", "type", "uid", "until",
+	"user", "user_agent", "wanted", "was", "where", "why", "worker", "workers",
 };
 
 static void
@@ -243,6 +240,7 @@ static const struct key health_keys[] = {
 	{ KEY("path", key_text), AT(s.health.path) },
 	{ KEY("host", key_text), AT(s.health.host) },
 	{ KEY("expect", key_text), AT(s.health.expect_text) },
+	{ KEY("tls", key_health_tls) },
 	{ 0 },
 };
 
@@ -292,32 +290,6 @@ static const struct key proxy_protocol_keys[] = {
 	{ KEY("accept_from", key_networks), AT(s.proxy_protocol.accept_from) },
 	{ KEY("header_timeout", key_seconds), AT(s.proxy_protocol.header_timeout) },
 	{ KEY("send", key_word), AT(s.proxy_protocol.send), .words = send_words },
-	{ 0 },
-};
-
-static const struct key certificate_keys[] = {
-	{ KEY("cert", key_text) },
-	{ KEY("key", key_text) },
-	{ KEY("ocsp", key_text) },
-	{ 0 },
-};
-
-static const struct key tls_keys[] = {
-	{ KEY("certificates", key_groups), .keys = certificate_keys },
-	{ KEY("client_ca", key_text) },
-	{ KEY("client_verify", key_word), .words = verify_words },
-	{ KEY("min_version", key_word), .words = tls_versions },
-	{ KEY("profile", key_word), .words = tls_profiles },
-	{ KEY("alpn", key_texts) },
-	{ 0 },
-};
-
-static const struct key backend_tls_keys[] = {
-	{ KEY("verify", key_bool) },
-	{ KEY("ca", key_text) },
-	{ KEY("server_name", key_text) },
-	{ KEY("cert", key_text) },
-	{ KEY("key", key_text) },
 	{ 0 },
 };
 
@@ -379,12 +351,12 @@ const struct key service_keys[] = {
 	{ KEY("pool_idle", key_seconds), AT(s.http.pool_idle), .max = 3600, HTTP },
 	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
 	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP },
+	{ KEY("tls", key_group), .keys = tls_keys },
+	{ KEY("backend_tls", key_backend_tls), .keys = backend_tls_keys },
 	{ KEY("plain_listen", key_plain_listen), .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
 	{ KEY("plain", key_word), AT(s.plain), .words = plain_words, .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
 
 	/* Checked, and refused, until they are built. */
-	{ KEY("tls", key_group), .keys = tls_keys, .later = "" },
-	{ KEY("backend_tls", key_group), .keys = backend_tls_keys, .later = "" },
 	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys },
 	{ KEY("resolve_interval", key_seconds), AT(s.resolve_interval), .max = 86400 },
 	{ KEY("on_down", key_word), .words = on_down_words, .later = KERNEL, .off = -1 },

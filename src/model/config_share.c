@@ -140,6 +140,8 @@ check_alike(const struct draft *d, const struct service_draft *late, const struc
 		differs(d, late, early, "proxy_protocol.accept_from", unnamed);
 	if (a->proxy_protocol.header_timeout != b->proxy_protocol.header_timeout)
 		differs(d, late, early, "proxy_protocol.header_timeout", unnamed);
+	if (a->tls.handshake_timeout != b->tls.handshake_timeout)
+		differs(d, late, early, "tls.handshake_timeout", unnamed);
 	if (a->tcp.backlog != b->tcp.backlog)
 		differs(d, late, early, "tcp.backlog", socket);
 	if (a->tcp.fastopen != b->tcp.fastopen)

@@ -5,7 +5,7 @@
 
 #include "model/config_draft.h"
 #include "model/secret.h"
-#include "net/tls.h"
+#include "net/tls_client.h"
 
 #define AT(member) .offset = offsetof(struct draft, c.store.member)
 #define PREFIX_MAX 128
@@ -208,7 +208,7 @@ check_ca(const struct draft *d, const struct cursor *c)
 		return;
 	if (!d->c.store.tls)
 		cursor_warn(c, s, "store.ca changes nothing: Redis is reached without TLS");
-	else if (tls_client_context(d->c.store.ca, &context, &why) != OK)
+	else if (tls_client_context(&(struct tls_client_options){ .ca = d->c.store.ca }, &context, &why) != OK)
 		cursor_error(c, s, "store.ca: %s", why.text);
 	else
 		tls_context_free(&context);

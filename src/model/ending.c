@@ -34,6 +34,8 @@ ending_is_refusal(enum ending e)
 		[END_STALE] = 1, [END_MEMORY] = 1,
 		[END_BAD_REQUEST] = 1, [END_TOO_LARGE] = 1, [END_MISDIRECTED] = 1,
 		[END_PROXY_DENIED] = 1, [END_PROXY_HEADER] = 1, [END_PROXY_TIMEOUT] = 1,
+		[END_TLS_HELLO] = 1, [END_TLS_HTTP] = 1, [END_TLS_NAME] = 1, [END_TLS_CERTIFICATE] = 1,
+		[END_TLS_HANDSHAKE] = 1, [END_TLS_TIMEOUT] = 1,
 	};
 
 	CHECK((unsigned)e < ENDINGS);

@@ -1,10 +1,12 @@
 /* service.c - life of a service, and the sums over its workers and backends.
  * Thread: main. */
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "model/service.h"
+#include "net/tls_client.h"
 
 const char *
 change_word(enum change c)
@@ -43,9 +45,33 @@ audit_set_host(struct audit_entry *a)
 	a->host[sizeof(a->host) - 1] = '\0';
 }
 
+/* By TLS a backend is expected to be who it was configured as: by that name, or
+ * by its address.  written: the host in the configuration, or NULL. */
+static void
+expect_name(const struct service_config *c, struct backend *b, const char *written, unsigned workers)
+{
+	const char *name = c->backend_tls.server_name;
+	const struct addr *a = &b->address;
+	char address[INET6_ADDRSTRLEN];
+	struct addr parsed;
+
+	if (!c->backend_tls.on)
+		return;
+	if (name == NULL && written != NULL && !addr_parse_ip(written, 0, &parsed))
+		name = written;
+	if (name == NULL)
+		name = b->name;
+	if (name == NULL)
+		name = addr_family(a) == AF_INET ?
+			       inet_ntop(AF_INET, &a->u.in.sin_addr, address, sizeof(address)) :
+			       inet_ntop(AF_INET6, &a->u.in6.sin6_addr, address, sizeof(address));
+	backend_expect(b, name, workers);
+}
+
 /* A name is not looked up here. */
 static struct backend *
-configured(const struct service_config *config, enum color color, const struct backend_config *bc)
+configured(const struct service_config *config, enum color color, const struct backend_config *bc,
+	   unsigned workers)
 {
 	struct backend *b;
 
@@ -56,6 +82,7 @@ configured(const struct service_config *config, enum color color, const struct b
 	b->weight = bc->weight;
 	if (config->pool != NULL && config->colors[color].port != 0)
 		b->host = must_strdup(bc->host);
+	expect_name(config, b, bc->host, workers);
 	return b;
 }
 
@@ -83,7 +110,7 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 		s->colors[c].backends = must_array(cc->n_backends, sizeof(struct backend *));
 		s->colors[c].n = cc->n_backends;
 		for (size_t i = 0; i < cc->n_backends; i++)
-			s->colors[c].backends[i] = configured(config, (enum color)c, &cc->backends[i]);
+			s->colors[c].backends[i] = configured(config, (enum color)c, &cc->backends[i], workers);
 	}
 	s->tallies = tally_array(workers, config->mode == MODE_HTTP);
 	s->n_tallies = workers;
@@ -105,6 +132,7 @@ service_free(struct service **sp)
 		free(s->colors[c].backends);
 		maglev_unref(&s->colors[c].maglev);
 	}
+	tls_context_free(&s->backend_tls);
 	free(s->tallies);
 	free(s->waiting);
 	source_counts_free(&s->source_counts);
@@ -180,6 +208,7 @@ service_add_backend(struct service *s, struct backend *b)
 {
 	enum color c = b->color;
 
+	expect_name(s->config, b, NULL, s->n_tallies);
 	s->colors[c].backends = must_grow(s->colors[c].backends, s->colors[c].n + 1, sizeof(struct backend *));
 	s->colors[c].backends[s->colors[c].n++] = b;
 	service_forget_maglev(s, c);

@@ -12,6 +12,8 @@
 /* ... and so many turns in a row below this many bytes turn it back. */
 #define QUIET_AFTER 8
 #define QUIET_BYTES (16 * 1024)
+/* The most that one record of TLS carries (RFC 8446 section 5.1). */
+#define TLS_RECORD (16 * 1024)
 
 struct relay_held {
 	size_t start, end;
@@ -146,11 +148,31 @@ move_by_splice(struct relay *r, struct io *from, struct io *to, struct pipes *pi
 	return RELAY_OK;
 }
 
+/* TLS hands out a record at a time; a full one, or what is here already, has
+ * company. */
+static ssize_t
+read_some(struct io *from, char *p, size_t size)
+{
+	ssize_t n = io_read(from, p, size), more = n;
+	size_t got = 0;
+
+	if (!io_is_tls(from))
+		return n;
+	while (more > 0) {
+		got += (size_t)more;
+		if (got == size || (more < TLS_RECORD && !io_pending(from)))
+			break;
+		more = io_read(from, p + got, size - got);
+	}
+	/* What ended it is told once more, behind the bytes. */
+	return got > 0 ? (ssize_t)got : n;
+}
+
 static enum relay_result
 move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room *room, bool other_done)
 {
 	for (int turn = 0; turn < TURNS; turn++) {
-		ssize_t n = io_read(from, room->buffer, room->size), sent;
+		ssize_t n = read_some(from, room->buffer, room->size), sent;
 		int failed = 0;
 		size_t got;
 
@@ -191,7 +213,7 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 			r->streak = 0;
 			return RELAY_OK;
 		}
-		if (++r->streak >= SPLICE_AFTER) {
+		if (r->streak < SPLICE_AFTER && ++r->streak == SPLICE_AFTER && io_can_splice(from, to)) {
 			r->splicing = true;
 			r->streak = 0;
 			return RELAY_OK;
@@ -211,10 +233,13 @@ relay_move(struct relay *r, struct io *source, struct io *destination, struct re
 		result = r->splicing ? move_by_splice(r, source, destination, &room->pipes) :
 				       move_by_copy(r, source, destination, room, other_done);
 	if (result == RELAY_OK && r->eof && !r->done && !relay_is_blocked(r)) {
-		/* Both directions over: the close that follows says it all. */
-		if (!other_done && shutdown(io_fd(destination), SHUT_WR) != 0 && errno != ENOTCONN)
+		/* Both directions over: the close that follows says it all, but for
+		 * TLS's goodbye, which would get no second chance. */
+		int said = other_done && !io_is_tls(destination) ? 1 : io_shutdown(destination);
+
+		if (said < 0)
 			return RELAY_DESTINATION_FAILED;
-		r->done = true;
+		r->done = said == 1;
 	}
 	return result;
 }

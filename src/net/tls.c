@@ -1,30 +1,26 @@
 /* tls.c - OpenSSL behind io.  Any thread. */
 #include <errno.h>
-#include <ev.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "net/addr.h"
-#include "net/tls.h"
+#include "base/check.h"
+#include "net/tls_private.h"
 
-struct tls {
-	SSL *ssl;
-	/* What the last call waits for, when it is not the obvious. */
-	bool read_wants_write, write_wants_read;
-	bool up;	/* the handshake is done */
-	bool broken;	/* nothing more may be said */
-	char why[256];
-};
+#ifndef TCP_ULP
+#define TCP_ULP 31
+#endif
 
-/* The first thing OpenSSL complains about; the others are its consequences. */
-static const char *
-first_error(void)
+const char *
+tls_first_error(void)
 {
 	unsigned long code = ERR_get_error();
 	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
@@ -33,74 +29,73 @@ first_error(void)
 	return reason != NULL ? reason : "TLS failed";
 }
 
-enum err
-tls_client_context(const char *ca, struct ssl_ctx_st **out, struct why *why)
+/* The name is that of a protocol among others that TCP can carry; a socket
+ * that is not connected is told so only where the kernel knows it. */
+bool
+tls_kernel_offers(void)
 {
-	SSL_CTX *context;
-	enum err e = OK;
-	struct stat st;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool offers;
 
-	*out = NULL;
-	/* A FIFO would keep us here. */
-	if (ca != NULL && (stat(ca, &st) != 0 || !S_ISREG(st.st_mode)))
-		return why_set(why, E_USAGE, "cannot read certificates from %.256s: %s", ca,
-			       stat(ca, &st) != 0 ? strerror(errno) : "it is not a plain file");
-	ERR_clear_error();
-	if ((context = SSL_CTX_new(TLS_client_method())) == NULL)
-		return why_set(why, E_INTERNAL, "cannot set up TLS: %s", first_error());
+	if (fd < 0)
+		return false;
+	offers = setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", 3) == 0 || errno == ENOTCONN;
+	close(fd);
+	return offers;
+}
+
+SSL_CTX *
+tls_context_new(const SSL_METHOD *method)
+{
+	SSL_CTX *context = SSL_CTX_new(method);
+
+	if (context == NULL)
+		return NULL;
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	/* Our callers retry from where their buffer is then; and an idle
 	 * connection should not hold 34 KiB. */
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					  SSL_MODE_RELEASE_BUFFERS);
-	if (ca == NULL && SSL_CTX_set_default_verify_paths(context) != 1)
-		e = why_set(why, E_USAGE, "cannot read the system's certificates: %s", first_error());
-	else if (ca != NULL && SSL_CTX_load_verify_file(context, ca) != 1)
-		e = why_set(why, E_USAGE, "cannot read certificates from %.256s: %s", ca, first_error());
-	if (e == OK)
-		*out = context;
-	else
-		SSL_CTX_free(context);
-	return e;
-}
-
-void
-tls_context_free(struct ssl_ctx_st **context)
-{
-	SSL_CTX_free(*context);
-	*context = NULL;
+#ifdef SSL_OP_ENABLE_KTLS
+	/* Where it does not, asking at each connection would be in vain. */
+	if (tls_kernel_offers())
+		SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
+#endif
+	return context;
 }
 
 struct tls *
-tls_connect(struct ssl_ctx_st *context, int fd, const char *host)
+tls_wrap(SSL *ssl, int fd)
 {
-	struct tls *t = calloc(1, sizeof(*t));
-	struct addr ip;
-	int ok;
+	struct tls *t = ssl != NULL ? calloc(1, sizeof(*t)) : NULL;
 
-	ERR_clear_error();
-	if (t == NULL || (t->ssl = SSL_new(context)) == NULL) {
-		free(t);
-		return NULL;
-	}
-	ok = SSL_set_fd(t->ssl, fd);
-	if (addr_parse_ip(host, 0, &ip)) {
-		ok &= X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), host);
-	} else {
-		SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-		ok &= SSL_set1_host(t->ssl, host);
-		ok &= (int)SSL_set_tlsext_host_name(t->ssl, host);
-	}
-	SSL_set_connect_state(t->ssl);
-	if (ok != 1) {
-		SSL_free(t->ssl);
-		free(t);
+	if (t == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_set_app_data(ssl, t) != 1) {
+		SSL_free(ssl);
 		ERR_clear_error();
+		free(t);
 		return NULL;
 	}
+	t->ssl = ssl;
 	return t;
+}
+
+struct tls *
+tls_of(const SSL *ssl)
+{
+	return SSL_get_app_data(ssl);
+}
+
+static void
+forget_peer(struct tls *t)
+{
+	if (t->peer == NULL)
+		return;
+	free(t->peer->subject);
+	free(t->peer->issuer);
+	free(t->peer->serial);
+	free(t->peer);
+	t->peer = NULL;
 }
 
 void
@@ -111,13 +106,51 @@ tls_free(struct tls **tp)
 	*tp = NULL;
 	if (t == NULL)
 		return;
+	if (t->loop != NULL)
+		ev_timer_stop(t->loop, &t->again);
 	/* OpenSSL does not push out a record that is half sent because of this: a
 	 * caller may rely on its being lost. */
-	if (t->up && !t->broken)
+	if (t->up && !t->broken && !t->said_bye)
 		(void)SSL_shutdown(t->ssl);
 	SSL_free(t->ssl);
 	ERR_clear_error();
+	forget_peer(t);
+	free(t->alpn);
+	free(t->server_name);
+	free(t->why);
 	free(t);
+}
+
+/* -- failures --------------------------------------------------------------- */
+
+PRINTF_LIKE(3, 4)
+static int
+fail(struct tls *t, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	t->broken = true;
+	if (t->why == NULL) {
+		va_start(ap, fmt);
+		if (vasprintf(&t->why, fmt, ap) < 0)
+			t->why = NULL;
+		va_end(ap);
+	}
+	ERR_clear_error();
+	errno = error;
+	return -1;
+}
+
+/* The peer showed no certificate, though it was asked for one. */
+static bool
+is_without_certificate(unsigned long code)
+{
+	switch (ERR_GET_REASON(code)) {
+	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+	case SSL_R_NO_CERTIFICATES_RETURNED:
+		return true;
+	}
+	return false;
 }
 
 /* Why a call of OpenSSL did not succeed; -1 with errno, or 0 at the end of
@@ -136,25 +169,25 @@ failed(struct tls *t, int rc, int crossing, bool *crossed)
 	}
 	if (error == SSL_ERROR_ZERO_RETURN)
 		return 0;
-	t->broken = true;
 	code = ERR_peek_error();
-	if (!t->up && verdict != X509_V_OK) {
-		snprintf(t->why, sizeof(t->why), "its certificate is not accepted: %s",
-			 X509_verify_cert_error_string(verdict));
-		saved = EPROTO;
-	} else if (error == SSL_ERROR_SYSCALL && saved != 0) {
-		snprintf(t->why, sizeof(t->why), "%s", strerror(saved));
-	} else if (error == SSL_ERROR_SYSCALL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-		snprintf(t->why, sizeof(t->why), "%s",
-			 t->up ? "connection closed" : "connection closed during the TLS handshake");
-		saved = ECONNRESET;
-	} else {
-		snprintf(t->why, sizeof(t->why), "TLS: %s", first_error());
-		saved = EPROTO;
+	if (!t->up && ((verdict != X509_V_OK && (SSL_get_verify_mode(t->ssl) & SSL_VERIFY_PEER)) ||
+		       is_without_certificate(code))) {
+		t->failure = TLS_CERTIFICATE;
+		if (verdict == X509_V_OK)
+			return fail(t, EPROTO, "it showed no certificate");
+		return fail(t, EPROTO, "its certificate is not accepted: %s",
+			    X509_verify_cert_error_string(verdict));
 	}
-	ERR_clear_error();
-	errno = saved;
-	return -1;
+	if (error == SSL_ERROR_SYSCALL && saved != 0) {
+		t->failure = TLS_GONE;
+		return fail(t, saved, "%s", strerror(saved));
+	}
+	if (error == SSL_ERROR_SYSCALL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+		t->failure = TLS_GONE;
+		return fail(t, ECONNRESET, "%s",
+			    t->up ? "connection closed" : "connection closed during the TLS handshake");
+	}
+	return fail(t, EPROTO, "TLS: %s", tls_first_error());
 }
 
 static bool
@@ -163,6 +196,20 @@ is_broken(const struct tls *t)
 	errno = EPROTO;
 	return t->broken;
 }
+
+const char *
+tls_why(const struct tls *t)
+{
+	return t->why != NULL ? t->why : t->broken ? "TLS failed" : "";
+}
+
+enum tls_failure
+tls_failure(const struct tls *t)
+{
+	return t->failure;
+}
+
+/* -- moving bytes ----------------------------------------------------------- */
 
 int
 tls_handshake(struct tls *t)
@@ -178,12 +225,10 @@ tls_handshake(struct tls *t)
 		t->read_wants_write = false;
 		return 1;
 	}
-	if (failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write) < 0 && errno == EAGAIN)
-		return 0;
-	if (!t->broken)
-		snprintf(t->why, sizeof(t->why), "connection closed during the TLS handshake");
-	t->broken = true;
-	return -1;
+	if (failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write) < 0)
+		return errno == EAGAIN ? 0 : -1;
+	t->failure = TLS_GONE;
+	return fail(t, ECONNRESET, "connection closed during the TLS handshake");
 }
 
 static int
@@ -201,35 +246,73 @@ tls_read(struct tls *t, void *p, size_t n)
 		return -1;
 	ERR_clear_error();
 	errno = 0;
+	t->dry = false;
 	if ((rc = SSL_read(t->ssl, p, clip(n))) > 0) {
 		t->read_wants_write = false;
 		return rc;
 	}
+	t->dry = true;
 	return failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write);
 }
 
+/* OpenSSL writes a record at a time. */
 ssize_t
 tls_write(struct tls *t, const void *p, size_t n)
+{
+	size_t sent = 0;
+
+	if (is_broken(t))
+		return -1;
+	ERR_clear_error();
+	do {
+		int rc;
+
+		errno = 0;
+		if ((rc = SSL_write(t->ssl, (const char *)p + sent, clip(n - sent))) > 0) {
+			t->write_wants_read = false;
+			sent += (size_t)rc;
+			continue;
+		}
+		if (failed(t, rc, SSL_ERROR_WANT_READ, &t->write_wants_read) == 0)
+			errno = EPIPE;	/* the peer has said goodbye */
+		if (sent > 0 && errno == EAGAIN)
+			break;
+		return -1;
+	} while (sent < n);
+	return (ssize_t)sent;
+}
+
+int
+tls_shutdown(struct tls *t)
 {
 	int rc;
 
 	if (is_broken(t))
 		return -1;
+	if (t->said_bye || !t->up)
+		return 1;
 	ERR_clear_error();
 	errno = 0;
-	if ((rc = SSL_write(t->ssl, p, clip(n))) > 0) {
-		t->write_wants_read = false;
-		return rc;
+	/* 0: said, not answered. */
+	if ((rc = SSL_shutdown(t->ssl)) >= 0) {
+		t->said_bye = true;
+		return 1;
 	}
-	if (failed(t, rc, SSL_ERROR_WANT_READ, &t->write_wants_read) == 0)
-		errno = EPIPE;	/* the peer has said goodbye */
+	if (failed(t, rc, SSL_ERROR_WANT_READ, &t->write_wants_read) < 0 && errno == EAGAIN)
+		return 0;
 	return -1;
+}
+
+void
+tls_abandon(struct tls *t)
+{
+	t->broken = true;
 }
 
 bool
 tls_pending(const struct tls *t)
 {
-	return !t->broken && SSL_pending(t->ssl) > 0;
+	return !t->broken && !t->dry && SSL_has_pending(t->ssl);
 }
 
 int
@@ -239,8 +322,132 @@ tls_interest(const struct tls *t, int events)
 	       (events & EV_WRITE ? t->write_wants_read ? EV_READ : EV_WRITE : 0);
 }
 
-const char *
-tls_why(const struct tls *t)
+int
+tls_allows(const struct tls *t, int events)
 {
-	return t->why;
+	return events | (t->read_wants_write && (events & EV_WRITE) ? EV_READ : 0) |
+	       (t->write_wants_read && (events & EV_READ) ? EV_WRITE : 0);
+}
+
+static void
+tls_on_again(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct tls *t = container_of(w, struct tls, again);
+
+	(void)revents;
+	ev_feed_event(loop, t->watcher, EV_READ);
+}
+
+void
+tls_remind(struct tls *t, struct ev_loop *loop, ev_io *watcher, bool wanted)
+{
+	if (t->loop != NULL)
+		ev_timer_stop(t->loop, &t->again);
+	if (!wanted || !t->up || !tls_pending(t))
+		return;
+	t->loop = loop;
+	t->watcher = watcher;
+	ev_timer_init(&t->again, tls_on_again, 0.0, 0.0);
+	ev_timer_start(loop, &t->again);
+}
+
+bool
+tls_can_splice_from(const struct tls *t)
+{
+	return !t->broken && BIO_get_ktls_recv(SSL_get_rbio(t->ssl)) && !SSL_has_pending(t->ssl);
+}
+
+bool
+tls_can_splice_to(const struct tls *t)
+{
+	return !t->broken && BIO_get_ktls_send(SSL_get_wbio(t->ssl));
+}
+
+/* -- what was agreed -------------------------------------------------------- */
+
+static char *
+name_text(const X509_NAME *name)
+{
+	BIO *memory = BIO_new(BIO_s_mem());
+	char *text = NULL;
+	BUF_MEM *b;
+
+	/* Escaped, in UTF-8, the most specific part first. */
+	if (memory != NULL && X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
+	    BIO_get_mem_ptr(memory, &b) > 0)
+		text = strndup(b->data, b->length);
+	BIO_free(memory);
+	return text;
+}
+
+static char *
+serial_text(X509 *x)
+{
+	BIGNUM *n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), NULL);
+	char *hex = n != NULL ? BN_bn2hex(n) : NULL, *text = hex != NULL ? strdup(hex) : NULL;
+
+	OPENSSL_free(hex);
+	BN_free(n);
+	return text;
+}
+
+static struct tls_peer *
+look_at_peer(const SSL *ssl, X509 *x)
+{
+	struct tls_peer *p = calloc(1, sizeof(*p));
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	long verdict = SSL_get_verify_result(ssl);
+	unsigned n = 0;
+
+	if (p == NULL)
+		return NULL;
+	p->subject = name_text(X509_get_subject_name(x));
+	p->issuer = name_text(X509_get_issuer_name(x));
+	p->serial = serial_text(x);
+	if (X509_digest(x, EVP_sha256(), digest, &n) == 1)
+		for (unsigned i = 0; i < n && 2 * i + 2 < sizeof(p->fingerprint); i++)
+			snprintf(p->fingerprint + 2 * i, 3, "%02x", digest[i]);
+	p->verified = verdict == X509_V_OK ? "ok" : X509_verify_cert_error_string(verdict);
+	return p;
+}
+
+void
+tls_facts(struct tls *t, struct tls_facts *out)
+{
+	X509 *x = SSL_get0_peer_certificate(t->ssl);
+	const unsigned char *alpn;
+	unsigned n;
+
+	SSL_get0_alpn_selected(t->ssl, &alpn, &n);
+	if (t->alpn == NULL && n > 0)
+		t->alpn = strndup((const char *)alpn, n);
+	if (t->peer == NULL && x != NULL)
+		t->peer = look_at_peer(t->ssl, x);
+	*out = (struct tls_facts){
+		.server_name = t->server_name != NULL ? t->server_name : "",
+		.protocol = SSL_get_version(t->ssl),
+		.cipher = SSL_get_cipher_name(t->ssl),
+		.alpn = t->alpn != NULL ? t->alpn : "",
+		.resumed = SSL_session_reused(t->ssl) == 1,
+		.peer = t->peer,
+	};
+	ERR_clear_error();
+}
+
+bool
+tls_is_1_3(const struct tls *t)
+{
+	return SSL_version(t->ssl) == TLS1_3_VERSION;
+}
+
+bool
+tls_is_resumed(const struct tls *t)
+{
+	return SSL_session_reused(t->ssl) == 1;
+}
+
+const char *
+tls_server_name(const struct tls *t)
+{
+	return t->server_name != NULL ? t->server_name : "";
 }

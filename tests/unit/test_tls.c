@@ -14,6 +14,7 @@
 
 #include "certificates.h"
 #include "net/io.h"
+#include "net/tls_client.h"
 
 static struct {
 	char dir[64], ca[128];
@@ -56,7 +57,7 @@ begin(void **state)
 	t.authority = certificate_new(NULL, NULL, 10);
 	t.server = certificate_new(&t.authority, "DNS:redis.test,DNS:*.wild.test,IP:127.0.0.1,IP:::1", 10);
 	certificate_write(&t.authority, t.ca, NULL);
-	if (tls_client_context(t.ca, &t.client_context, &why) != OK)
+	if (tls_client_context(&(struct tls_client_options){ .ca = t.ca }, &t.client_context, &why) != OK)
 		fail_msg("%s", why.text);
 	t.server_context = server_context(&t.server);
 	return 0;
@@ -101,7 +102,7 @@ meet(const char *host)
 	t.ssl = SSL_new(t.server_context);
 	SSL_set_fd(t.ssl, t.fd);
 	SSL_set_accept_state(t.ssl);
-	tls = tls_connect(t.client_context, fds[0], host);
+	tls = tls_connect(t.client_context, fds[0], host, NULL);
 	assert_non_null(tls);
 	io_start_tls(&t.io, &tls);
 	assert_null(tls);
@@ -179,7 +180,7 @@ test_strangers_are_not_trusted(void **state)
 
 	/* The system trusts none of ours. */
 	tls_context_free(&t.client_context);
-	assert_int_equal(tls_client_context(NULL, &t.client_context, NULL), OK);
+	assert_int_equal(tls_client_context(&(struct tls_client_options){ .ca = NULL }, &t.client_context, NULL), OK);
 	present(&t.server);
 	assert_distrusted("redis.test", "its certificate is not accepted: ");
 }
@@ -191,13 +192,13 @@ test_what_is_no_file_of_certificates(void **state)
 	struct why why;
 
 	(void)state;
-	assert_int_equal(tls_client_context("/nowhere/ca.pem", &context, &why), E_USAGE);
+	assert_int_equal(tls_client_context(&(struct tls_client_options){ .ca = "/nowhere/ca.pem" }, &context, &why), E_USAGE);
 	assert_string_equal(why.text,
 			    "cannot read certificates from /nowhere/ca.pem: No such file or directory");
 	assert_null(context);
-	assert_int_equal(tls_client_context("/tmp", &context, &why), E_USAGE);
+	assert_int_equal(tls_client_context(&(struct tls_client_options){ .ca = "/tmp" }, &context, &why), E_USAGE);
 	assert_string_equal(why.text, "cannot read certificates from /tmp: it is not a plain file");
-	assert_int_equal(tls_client_context("/etc/passwd", &context, &why), E_USAGE);
+	assert_int_equal(tls_client_context(&(struct tls_client_options){ .ca = "/etc/passwd" }, &context, &why), E_USAGE);
 	assert_non_null(strstr(why.text, "cannot read certificates from /etc/passwd: "));
 }
 

@@ -1,9 +1,11 @@
 /* main.c - teald: reads the configuration, opens everything, serves, stops.
  * Thread: main. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/admin.h"
@@ -12,6 +14,7 @@
 #include "base/log.h"
 #include "base/standard.h"
 #include "base/version.h"
+#include "control/certs_load.h"
 #include "control/control.h"
 #include "data/proxy.h"
 
@@ -261,6 +264,32 @@ watch_signals(struct teald *t)
 	ev_signal_start(t->loop, &t->hangup);
 }
 
+/* As whoever will serve: root could read what teald cannot.  In a process of its
+ * own, for there is no way back from that. */
+static enum err
+check_certificates(const struct config *config)
+{
+	struct why why;
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0 || config->user == NULL)
+		return certs_check_all(config);
+	fflush(NULL);
+	if ((pid = fork()) < 0)
+		return certs_check_all(config);
+	if (pid == 0) {
+		if (startup_drop_privileges(config, &why) != OK) {
+			fprintf(stderr, "teald: %s\n", why.text);
+			_exit(EXIT_USAGE);
+		}
+		_exit(certs_check_all(config) == OK ? 0 : EXIT_USAGE);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? OK : E_USAGE;
+}
+
 static int
 serve(struct config *config, bool assume_initial)
 {
@@ -309,6 +338,8 @@ main(int argc, char **argv)
 	if (o.assume_initial && config->store.type != STORE_REDIS) {
 		fputs("teald: --assume-initial is for store.type = \"redis\"; the embedded store needs no such thing\n",
 		      stderr);
+		status = EXIT_USAGE;
+	} else if (check_certificates(config) != OK) {
 		status = EXIT_USAGE;
 	} else if (o.test) {
 		printf("%s: ok\n", o.config);

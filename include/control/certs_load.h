@@ -1,0 +1,41 @@
+/* certs_load.h - the TLS of one service, from its files.
+ * Any thread; blocks as file systems do. */
+#ifndef CONTROL_CERTS_LOAD_H
+#define CONTROL_CERTS_LOAD_H
+
+#include "model/config.h"
+#include "net/tls_certificate.h"
+#include "net/tls_client.h"
+#include "net/tls_site.h"
+
+/* All zero: a service without TLS. */
+struct certs_loaded {
+	struct tls_certificate **certificates;	/* one reference each, in the configuration's order */
+	size_t n;
+	struct tls_site *site;	/* what clients are shown; NULL: it is plain to them */
+	struct ssl_ctx_st *backend;	/* what backends are spoken to with; NULL: they are plain */
+	struct tls_certificate *own;	/* what they are shown; NULL: nothing */
+	uint64_t mark;	/* of the files as they were: see certs_mark() */
+};
+
+/* STRICT: a certificate whose time has come and gone (or not come) is refused as
+ * well. */
+enum certs_care { CERTS_LENIENT, CERTS_STRICT };
+
+/* E_USAGE: *out is empty; why is a sentence, *line where in the configuration
+ * the cause stands. */
+MUST_USE enum err certs_load(const struct service_config *sc, enum certs_care care, struct certs_loaded *out,
+			     int *line, struct why *why);
+void certs_loaded_free(struct certs_loaded *l);
+
+/* Changes when a file the service is made of does, or comes, or goes. */
+uint64_t certs_mark(const struct service_config *sc);
+
+/* Calls with every file the service's TLS is made of. */
+void certs_each_file(const struct service_config *sc, void (*tell)(void *arg, const char *path), void *arg);
+
+/* Loads all services as the process is now, and complains on stderr,
+ * "teal.conf:12: service \"shop\": …", once for each that does not. */
+MUST_USE enum err certs_check_all(const struct config *config);
+
+#endif

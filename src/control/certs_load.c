@@ -1,0 +1,174 @@
+/* certs_load.c - reads and checks what the TLS of a service is made of.
+ * Any thread. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/hash.h"
+#include "control/certs_load.h"
+
+void
+certs_each_file(const struct service_config *sc, void (*tell)(void *arg, const char *path), void *arg)
+{
+	const struct backend_tls_config *b = &sc->backend_tls;
+	const struct tls_config *t = &sc->tls;
+
+	for (size_t i = 0; sc->listen_tls && i < t->n_certificates; i++) {
+		tell(arg, t->certificates[i].cert);
+		if (t->certificates[i].key != NULL)
+			tell(arg, t->certificates[i].key);
+		if (t->certificates[i].ocsp != NULL)
+			tell(arg, t->certificates[i].ocsp);
+	}
+	if (sc->listen_tls && t->client_ca != NULL)
+		tell(arg, t->client_ca);
+	if (b->on && b->verify && b->ca != NULL)
+		tell(arg, b->ca);
+	if (b->on && b->cert != NULL)
+		tell(arg, b->cert);
+	if (b->on && b->key != NULL)
+		tell(arg, b->key);
+}
+
+static void
+mark_file(void *arg, const char *path)
+{
+	uint64_t *mark = arg, parts[6] = { *mark };
+	struct stat st;
+
+	if (stat(path, &st) == 0) {
+		parts[1] = (uint64_t)st.st_ino;
+		parts[2] = (uint64_t)st.st_size;
+		parts[3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+		parts[4] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
+		parts[5] = 1;
+	}
+	*mark = hash_bytes(parts, sizeof(parts), 0);
+}
+
+uint64_t
+certs_mark(const struct service_config *sc)
+{
+	uint64_t mark = 0;
+
+	certs_each_file(sc, mark_file, &mark);
+	return mark;
+}
+
+void
+certs_loaded_free(struct certs_loaded *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		tls_certificate_unref(&l->certificates[i]);
+	free(l->certificates);
+	tls_site_unref(&l->site);
+	tls_context_free(&l->backend);
+	tls_certificate_unref(&l->own);
+	*l = (struct certs_loaded){ 0 };
+}
+
+static enum err
+load_one(const struct tls_certificate_files *files, enum certs_care care, struct tls_certificate **out,
+	 struct why *why)
+{
+	enum err e = tls_certificate_load(files, out, why);
+
+	if (e == OK && care == CERTS_STRICT && (e = tls_certificate_is_valid(*out, (int64_t)time(NULL), why)) != OK)
+		tls_certificate_unref(out);
+	return e;
+}
+
+static enum err
+load_site(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, int *line,
+	  struct why *why)
+{
+	const struct tls_config *t = &sc->tls;
+	const struct tls_terms terms = {
+		.service = sc->name,
+		.profile = t->profile,
+		.min_version = t->min_version,
+		.ciphers = t->ciphers,
+		.ciphersuites = t->ciphersuites,
+		.curves = t->curves,
+		.alpn = t->alpn,
+		.n_alpn = t->n_alpn,
+		.verify = t->client_ca == NULL                    ? TLS_VERIFY_NONE :
+			  t->client_verify == VERIFY_OPTIONAL ? TLS_VERIFY_OPTIONAL :
+								  TLS_VERIFY_REQUIRE,
+		.client_ca = t->client_ca,
+	};
+	enum err e;
+
+	out->certificates = must_array(t->n_certificates, sizeof(*out->certificates));
+	for (size_t i = 0; i < t->n_certificates; i++) {
+		const struct tls_certificate_config *c = &t->certificates[i];
+		const struct tls_certificate_files files = { c->cert, c->key, c->ocsp };
+
+		*line = c->line;
+		if ((e = load_one(&files, care, &out->certificates[i], why)) != OK)
+			return e;
+		out->n++;
+	}
+	*line = sc->line;
+	return tls_site_new(&terms, out->certificates, out->n, &out->site, why);
+}
+
+static enum err
+load_backend(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, struct why *why)
+{
+	const struct backend_tls_config *b = &sc->backend_tls;
+	const struct tls_certificate_files files = { .cert = b->cert, .key = b->key };
+	const struct tls_client_options options = {
+		.ca = b->ca,
+		.blind = !b->verify,
+		.alpn = sc->mode == MODE_HTTP ? "http/1.1" : NULL,
+	};
+	enum err e = OK;
+
+	if (b->cert != NULL)
+		e = load_one(&files, care, &out->own, why);
+	if (e == OK)
+		e = tls_client_context(&options, &out->backend, why);
+	if (e == OK && out->own != NULL)
+		e = tls_certificate_use(out->own, out->backend, why);
+	return e;
+}
+
+enum err
+certs_load(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, int *line,
+	   struct why *why)
+{
+	enum err e = OK;
+
+	*out = (struct certs_loaded){ .mark = certs_mark(sc) };
+	*line = sc->line;
+	if (sc->listen_tls)
+		e = load_site(sc, care, out, line, why);
+	if (e == OK && sc->backend_tls.on)
+		e = load_backend(sc, care, out, why);
+	if (e != OK)
+		certs_loaded_free(out);
+	return e;
+}
+
+enum err
+certs_check_all(const struct config *config)
+{
+	enum err all = OK;
+
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct service_config *sc = &config->services[i];
+		struct certs_loaded loaded;
+		struct why why;
+		int line;
+
+		if (certs_load(sc, CERTS_LENIENT, &loaded, &line, &why) == OK) {
+			certs_loaded_free(&loaded);
+			continue;
+		}
+		all = E_USAGE;
+		fprintf(stderr, "%s:%d: service \"%s\": %s\n", config->path, line, sc->name, why.text);
+	}
+	return all;
+}
