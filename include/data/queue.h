@@ -42,7 +42,10 @@ void queue_leave(struct lane *l, struct waiter *w);
 void queue_end(struct lane *l, enum ending ending);
 /* Places may have come free unnoticed: by another color, another backend. */
 void queue_look(struct lane *l);
-/* Every 100 ms: the same, and clients that left. */
+/* A place on a backend came free, and none in the service with it: for whoever
+ * waits, on whatever worker. */
+void queue_wake(struct lane *l);
+/* Every 100 ms: as queue_look(), and clients that left. */
 void queue_tick(struct lane *l);
 /* Consumes one place of the service: it is for whoever waits, on whatever
  * worker, or nobody.  Also what a letter with a place does. */

@@ -76,8 +76,7 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 	list_append(&w->ended_exchanges, &x->link);
 	x->client->exchange = NULL;
 	/* Its place on the backend is free. */
-	if (!list_empty(&l->waiting))
-		queue_look(l);
+	queue_wake(l);
 }
 
 void

@@ -267,10 +267,20 @@ dial(struct exchange *x, enum ending otherwise)
 	dial_from(x, choose(x), otherwise);
 }
 
+/* Somebody of this worker waits for a backend: nobody overtakes. */
+static bool
+is_behind(const struct exchange *x)
+{
+	struct link *first = list_first(&x->lane->waiting);
+
+	return first != NULL && list_entry(first, struct waiter, link)->ops == &waiting_ops;
+}
+
 void
 exchange_dial(struct exchange *x)
 {
-	dial(x, END_CONNECT);
+	if (!is_behind(x) || !wait_in_queue(x))
+		dial(x, END_CONNECT);
 }
 
 void

@@ -146,6 +146,13 @@ queue_give(struct lane *l)
 }
 
 void
+queue_wake(struct lane *l)
+{
+	if (service_waiting(l->service) > 0 && admission_enter(&l->service->admission, 1))
+		queue_give(l);
+}
+
+void
 queue_look(struct lane *l)
 {
 	bool served = true;

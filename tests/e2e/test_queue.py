@@ -1,5 +1,6 @@
 """Waiting for a place: in order, bounded, on all workers, over flips."""
 import socket
+import threading
 import time
 
 import pytest
@@ -343,3 +344,53 @@ def test_everybody_gets_a_backend_on_every_worker(web, farm, load):
     waiting(teal, 0)
     m = teal.wait_metric(0, "teal_connections", service="web")
     assert m.get("teal_rejected_total", service="web") == 0
+
+
+# ---- requests ----
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_requests_wait_for_a_backend_and_nobody_overtakes(web, backend, closing, workers):
+    """Each has a connection already; what they wait for is their turn there."""
+    turn, asked = threading.Semaphore(0), []
+
+    def one_by_one(conn, b):
+        head = b""
+        while more := conn.recv(4096):
+            head += more
+            while b"\r\n\r\n" in head:
+                path, head = head.split(b" ", 2)[1].decode(), head.split(b"\r\n\r\n", 1)[1]
+                asked.append(path)
+                turn.acquire()
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    teal = web(mode="http", green=[backend("green", one_by_one)], health={"type": "none"}, backend_max_connections=1,
+               queue_timeout=60.0, top={"workers": workers})
+    clients = [closing.add(teal.connect()) for _ in range(6)]
+
+    def ask(c, path):
+        c.sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    for i, c in enumerate(clients):
+        ask(c, f"/{i}")
+        if i == 0:
+            until(lambda: asked, "the first is there")
+        waiting(teal, i)
+    for i in range(6):
+        until(lambda: len(asked) == i + 1, "the next one's turn")
+        time.sleep(0.02)
+        assert len(asked) == i + 1  # one at a time
+        turn.release()
+        if i == 2:
+            waiting(teal, 2)
+            ask(clients[0], "/again")  # answered long ago; it gets in line behind them
+            waiting(teal, 3)
+    turn.release()
+    until(lambda: len(asked) == 7, "all were asked")
+    if workers == 1:
+        assert asked == [f"/{i}" for i in range(6)] + ["/again"]
+    for n, c in enumerate(clients):
+        for _ in range(2 if n == 0 else 1):
+            assert c.line().startswith("HTTP/1.1 200")
+            while c.line() != "\r":
+                pass
+            assert c.receive(2) == b"ok"
+    waiting(teal, 0)
