@@ -107,6 +107,16 @@ def test_TEAL_SSH_may_have_options_of_its_own(stub):
     assert args.index("ConnectTimeout=3") < args.index("ConnectTimeout=10")     # ssh believes the first
 
 
+@pytest.mark.parametrize("code, status, words", [
+    ("exit 255", 9, "ssh did not reach it, or lost it (ssh://lb)"),
+    ("exit 127", 9, "there is no tealctl to run there (ssh://lb)"),
+    ("echo no such command >&2; exit 2", 2, "no such command"), ("echo hello", 9, "does not talk like teald"),
+])
+def test_watching_what_cannot_be_watched(stub, code, status, words):
+    p = run("-s", "ssh://lb", "top", env=stub(code))
+    assert (p.returncode, p.stdout) == (status, "") and words in p.stderr
+
+
 GO = "printf '%s\\n' '{\"event\":\"reached\"}'; read go || exit 99; "
 
 

@@ -121,34 +121,47 @@ put_graph(struct buf *out, const struct top_screen *ts, const struct top_service
 	buf_printf(out, "%s", output_off(ts->out, color_styles[color]));
 }
 
+/* Between two parts. */
+static void
+then(struct buf *out)
+{
+	if (buf_len(out) > 0)
+		buf_append(out, "; ", 2);
+}
+
 static void
 note(struct buf *out, const struct top_service *s)
 {
+	static const struct output plain;
 	double left = s->until - clock_now();
 	const struct top_color *a = s->active >= 0 ? &s->colors[s->active] : NULL;
 
 	if (a == NULL)
-		buf_printf(out, "color not known yet; ");
+		buf_printf(out, "color not known yet");
 	else if (a->healthy == 0 && a->total > 0)
-		buf_printf(out, "%s has no backend up; ", color_words[s->active]);
+		buf_printf(out, "%s has no backend up", color_words[s->active]);
 	if (s->draining >= 0) {
-		buf_printf(out, "%s drains, %llu left", color_words[s->draining],
-			   (unsigned long long)s->left);
+		then(out);
+		buf_printf(out, "%s drains, %llu left", color_words[s->draining], (unsigned long long)s->left);
 		if (s->until > 0)
 			buf_printf(out, ", %.0f s", left > 0 ? ceil(left) : 0);
-		buf_printf(out, "; ");
 	}
-	if (s->failed_rate > 0)
-		buf_printf(out, "%.1f/s fail; ", s->failed_rate);
-	if (s->errors_rate > 0)
-		buf_printf(out, "%.1f/s 5xx; ", s->errors_rate);
-	if (json_has(s->object, "waiting"))
-		say_into(out, &(struct output){ .terminal = false }, s->object, "{waiting} wait; ");
-	if (s->locked)
-		say_into(out, &(struct output){ .terminal = false }, s->object,
-			 "locked by {locked.by}: {locked.reason}; ");
-	if (buf_len(out) > 1)
-		out->end -= 2;
+	if (s->failed_rate > 0) {
+		then(out);
+		buf_printf(out, "%.1f/s fail", s->failed_rate);
+	}
+	if (s->errors_rate > 0) {
+		then(out);
+		buf_printf(out, "%.1f/s 5xx", s->errors_rate);
+	}
+	if (json_has(s->object, "waiting")) {
+		then(out);
+		say_into(out, &plain, s->object, "{waiting} wait");
+	}
+	if (s->locked) {
+		then(out);
+		say_into(out, &plain, s->object, "locked by {locked.by}: {locked.reason}");
+	}
 }
 
 static void

@@ -54,10 +54,15 @@ reach(struct watch *w, struct why *why)
 static void
 let_go(struct watch *w, const char *why)
 {
-	remote_end(&w->remote, &w->client);
+	int status = remote_end(&w->remote, &w->client);
+
 	client_close(&w->client);
 	w->reached = false;
-	w->lost = why;
+	w->lost = status == REMOTE_NOT_THERE  ? "there is no tealctl to run there" :
+		  status == REMOTE_SSH_FAILED ? "ssh did not reach it, or lost it" :
+						why;
+	/* The tealctl there has said why. */
+	w->status = status > 0 && status != REMOTE_NOT_THERE && status != REMOTE_SSH_FAILED ? status : EXIT_UNREACHED;
 	w->next = clock_now() + AGAIN_SECONDS;
 }
 
@@ -174,9 +179,8 @@ in_a_pipe(struct watch *w)
 		nap(w->next);
 	}
 lost:
-	/* ssh has said why, if it was ssh. */
 	output_complain(w->out, "%s (%s)", w->lost, w->o->socket);
-	return EXIT_UNREACHED;
+	return w->status;
 }
 
 /* -- on a terminal ---------------------------------------------------------- */
@@ -262,7 +266,7 @@ on_the_screen(struct watch *w)
 			screen_close(&s);
 			output_complain(w->out, "%s (%s)", w->lost != NULL ? w->lost : "not reached",
 					w->o->socket);
-			return EXIT_UNREACHED;
+			return w->status;
 		}
 		(void)screen_changed(&s);
 		show(w, &s);
@@ -313,7 +317,7 @@ pass_on(struct watch *w)
 int
 watch(const struct options *o, struct output *out)
 {
-	struct watch w = { .o = o, .out = out };
+	struct watch w = { .o = o, .out = out, .status = EXIT_UNREACHED };
 	struct why why;
 	enum err e;
 	int status;
