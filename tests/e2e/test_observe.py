@@ -1,5 +1,6 @@
 """/metrics, /healthz and /readyz: readable by strict eyes, right, and no
 lever against the traffic."""
+import json
 import re
 import socket
 import time
@@ -214,3 +215,63 @@ def test_scraping_under_load_is_consistent(web, farm, load):
     m = teal.wait_metric(0, "teal_connections", service="web")
     assert m.get("teal_bytes_total", service="web", direction="in") == 200 * len(sessions)
     assert m.get("teal_connect_seconds_count", service="web", color="green") == len(sessions)
+
+
+# ---- the status page's events ----
+
+class Events:
+    """Who listens to /events, without a browser."""
+
+    def __init__(self, teal):
+        self.sock = socket.create_connection(teal.observe, patience())
+        self.sock.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        self._file = self.sock.makefile("rb")
+        self.head = b"".join(iter(self._file.readline, b"\r\n"))
+
+    def next(self):
+        """(name, data) of the next event; None at the end."""
+        lines = []
+        while (line := self._file.readline()) != b"\n":
+            if not line:
+                return None
+            lines.append(line.rstrip(b"\n"))
+        assert len(lines) == 2 and lines[0].startswith(b"event: ") and lines[1].startswith(b"data: "), lines
+        return lines[0][7:].decode(), json.loads(lines[1][6:])
+
+    def until(self, condition):
+        """The first data of which that is true."""
+        while True:
+            _, data = self.next()
+            if condition(data):
+                return data
+
+    def close(self):
+        self._file.close()
+        self.sock.close()
+
+
+@pytest.mark.tsan
+def test_events_are_all_there_is_and_then_what_changes(web, closing):
+    teal = web(drain={"timeout": 60.0, "idle": 0.0})
+    held = teal.connect().echo()
+    first, second = closing.add(Events(teal)), closing.add(Events(teal))
+    assert b"\r\nContent-Type: text/event-stream" in first.head and b"Content-Length" not in first.head
+    name, all_of_it = first.next()
+    assert name == "snapshot" and all_of_it["services"][0]["service"]["active"] == "green"
+    assert second.next()[0] == "snapshot"
+    for _ in range(5):
+        teal.connect().echo().close()
+    first.until(lambda d: "0" in d["numbers"] and d["numbers"]["0"][4] > 0)     # new ones per second
+    first.until(lambda d: "0" in d["numbers"] and d["numbers"]["0"][:2] == [1, 0])
+
+    teal.ok("flip", "web", "blue", "--reason=release 43")
+    for e in (first, second):
+        told = e.until(lambda d: d["services"].get("0", {}).get("active") == "blue")
+        assert told["services"]["0"]["epoch"] == 2
+        flips = told.get("flips") or e.until(lambda d: d.get("flips"))["flips"]
+        assert (flips[0]["reason"], flips[0]["to"], flips[0]["epoch"]) == ("release 43", "blue", 2)
+    held.close()
+    first.until(lambda d: "0" in d["services"] and d["services"]["0"]["drain"] is None)
+    teal.stop()
+    while first.next():
+        pass
