@@ -1,8 +1,11 @@
 """The status page in a real Chromium: live, readable, and nothing else gets in."""
+import subprocess
+
 import pytest
 
 from helpers.browser import CONTRASTS, Browser
 from helpers.scale import until
+from helpers.tealbench import TEALBENCH, Serve
 from helpers.teald import service
 
 pytestmark = pytest.mark.nosan  # the browser's time, not ours
@@ -107,6 +110,27 @@ def test_the_fleet_and_what_is_done_elsewhere(fleet, chromium):
     lb2.kill()
     page.until_text("#fleet-sum", "▲ 1 of 2 missing")
     assert "✕ missing" in page.text("#fleet")
+    assert page.complaints() == []
+
+
+def test_where_http_is_spoken_it_is_requests(teal, ports, closing, chromium):
+    green, blue = closing.add(Serve("--name=green")), closing.add(Serve("--name=blue"))
+    t = teal(services=[service("shop", mode="http", listen=f"127.0.0.1:{ports.hold()}", green=[green], blue=[blue])])
+    chromium.look()
+    page = chromium.open(t)
+    page.until_text(".lane-heads", "Req / s")
+    with subprocess.Popen([TEALBENCH, "load", "--target=%s:%d" % t.address("shop"), "--path=/status/500", "--rate=50",
+                           "--connections=2", "--duration=60"], stdout=subprocess.DEVNULL) as load:
+        try:
+            # Two connections, many requests.
+            until(lambda: float((page.texts(".lane.green .rate") or ["0"])[0]) > 5, "requests per second of green")
+            page.until_text(".notes .warn", "requests per second answered with 5xx")
+            t.ok("flip", "shop", "blue")
+            until(lambda: float(page.texts(".lane.blue .rate")[0]) > 5, "and of blue")
+            records = t.tealctl("top", "--interval=0.2", check=0).stdout.split("\t")
+            assert records[:4] == ["top", "shop", "http", "blue"] and float(records[-1]) > 5
+        finally:
+            load.terminate()
     assert page.complaints() == []
 
 

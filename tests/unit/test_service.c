@@ -131,6 +131,43 @@ test_words_of_changes_read_back(void **state)
 	assert_false(change_from_word("flipped", &c));
 }
 
+static void
+test_totals_are_sums_over_workers(void **state)
+{
+	struct service_totals t;
+	struct service *s;
+	struct tally_color *c;
+
+	(void)state;
+	config.mode = MODE_HTTP;
+	s = service_new(&config, 0, 2);
+	c = &s->tallies[1].colors[ENTRANCE_MAIN][BLUE];
+	tally_add(&c->active, 3);
+	tally_add(&c->ended[END_DONE], 10);
+	tally_add(&c->ended[END_CONNECT], 2);
+	tally_add(&c->ended[END_DENIED], 5);	/* never began */
+	tally_add(&c->ended[END_DRAINED], 7);	/* as asked */
+	tally_add(&c->bytes_in, 100);
+	tally_add(&s->tallies[0].colors[ENTRANCE_MAIN][BLUE].bytes_in, 11);
+	tally_add(&s->tallies[0].colors[ENTRANCE_PREVIEW][BLUE].bytes_in, 1000);
+	tally_add(&s->tallies[0].colors[ENTRANCE_MAIN][GREEN].bytes_out, 9);
+	tally_request(c, 200, 0.1);
+	tally_request(c, 404, 0.1);
+	tally_request(c, 503, 0.1);
+	tally_request(&s->tallies[0].colors[ENTRANCE_MAIN][GREEN], 599, 0.1);
+	service_totals(s, &t);
+	assert_int_equal(t.begun[BLUE], 3 + 10 + 2 + 7);
+	assert_int_equal(t.begun[GREEN], 0);
+	assert_int_equal(t.in[BLUE], 111);
+	assert_int_equal(t.out[GREEN], 9);
+	assert_int_equal(t.failed, 2 + 5);
+	assert_int_equal(t.requests[BLUE], 3);
+	assert_int_equal(t.requests[GREEN], 1);
+	assert_int_equal(t.errors, 2);
+	service_free(&s);
+	config.mode = MODE_TCP;
+}
+
 int
 main(void)
 {
@@ -140,6 +177,7 @@ main(void)
 		cmocka_unit_test_setup(test_only_up_is_healthy, set_up),
 		cmocka_unit_test_setup(test_the_quorum_rounds_up_and_is_at_least_one, set_up),
 		cmocka_unit_test_setup(test_words_of_changes_read_back, set_up),
+		cmocka_unit_test_setup(test_totals_are_sums_over_workers, set_up),
 	};
 
 	return cmocka_run_group_tests_name("service", tests, NULL, NULL);

@@ -85,10 +85,13 @@ static int
 trouble_of(const struct top_service *s)
 {
 	const struct top_color *active = s->active >= 0 ? &s->colors[s->active] : NULL;
+	double few;
 
 	if (active == NULL || (active->healthy == 0 && active->total > 0))
 		return 2;
-	return active->healthy < active->total || s->failed_rate > 0 || s->errors_rate > 0 ||
+	/* One in a hundred is worth a look. */
+	few = (s->colors[0].new_rate + s->colors[1].new_rate) / 100;
+	return active->healthy < active->total || s->failed_rate > few || s->errors_rate > few ||
 	       count(s->object, "waiting") > 0;
 }
 

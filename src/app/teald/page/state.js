@@ -58,10 +58,12 @@ function problemsOf(entry) {
 			`${c.total - c.healthy} of ${c.total} backends of ${color} not up`;
 		found.push([active && c.healthy === 0 ? "bad" : active ? "warn" : "", words + (active ? "" : " (idle)")]);
 	}
-	if (entry.n[N.failed] > 0)
-		found.push(["warn", `${short(entry.n[N.failed])} ${thing(s)}s per second fail`]);
-	if (entry.n[N.errors] > 0)
-		found.push(["warn", `${short(entry.n[N.errors])} requests per second answered with 5xx`]);
+	/* One in a hundred is worth a look; fewer are only said. */
+	const failed = entry.n[N.failed], errors = entry.n[N.errors], few = (entry.n[N.rate] + entry.n[N.rate + 1]) / 100;
+	if (failed > 0)
+		found.push([failed > few ? "warn" : "", `${short(failed)} ${thing(s)}s per second fail`]);
+	if (errors > 0)
+		found.push([errors > few ? "warn" : "", `${short(errors)} requests per second answered with 5xx`]);
 	if (entry.n[N.waiting] > 0)
 		found.push(["warn", `${entry.n[N.waiting]} clients wait for a place (max_connections is ${s.max_connections})`]);
 	return found;
