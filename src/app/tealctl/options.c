@@ -156,9 +156,10 @@ make_line(struct options *o, const struct words *w, struct why *why)
 static enum err
 take_interval(struct options *o, const char *option, const char *value, struct why *why)
 {
-	if (!str_to_seconds(str_from(value), &o->interval) || o->interval < INTERVAL_MIN || o->interval > INTERVAL_MAX)
-		return why_set(why, E_USAGE, "%s=%.40s: not a number of seconds from %g to %g", option, value, INTERVAL_MIN,
-			       INTERVAL_MAX);
+	if (!str_to_seconds(str_from(value), &o->interval) || o->interval < INTERVAL_MIN ||
+	    o->interval > INTERVAL_MAX)
+		return why_set(why, E_USAGE, "%s=%.40s: not a number of seconds from %g to %g", option, value,
+			       INTERVAL_MIN, INTERVAL_MAX);
 	return OK;
 }
 
@@ -172,7 +173,8 @@ take_watch(struct options *o, struct words *w, struct why *why)
 	for (size_t i = 1; i < w->n; i++) {
 		const char *word = w->word[i];
 
-		if (w->literal[i] || strncmp(word, "--watch", 7) != 0 || (word[7] != '\0' && word[7] != '=')) {
+		if (w->literal[i] || strncmp(word, "--watch", 7) != 0 ||
+		    (word[7] != '\0' && word[7] != '=')) {
 			w->literal[n] = w->literal[i];
 			w->word[n++] = w->word[i];
 			continue;
@@ -217,9 +219,10 @@ take_top(struct options *o, struct words *w, struct why *why)
 				return e;
 		} else if ((value = value_of(w, &i, "--sort")) != NULL) {
 			if (!top_sort_from_word(value, &sort))
-				return why_set(why, E_USAGE,
-					       "--sort=%.40s: it is order, name, trouble, connections, new, out or changed",
-					       value);
+				return why_set(
+					why, E_USAGE,
+					"--sort=%.40s: it is order, name, trouble, connections, new, out or changed",
+					value);
 			o->sort = sort;
 		} else if (!w->literal[i] && strncmp(word, "--", 2) == 0) {
 			return why_set(why, E_USAGE, "top: unknown option %.40s; usage: " TOP_USAGE, word);
@@ -247,15 +250,16 @@ take_view(struct options *o, struct words *w, struct why *why)
 static void
 put_top_help(struct buf *out)
 {
-	buf_printf(out, "Usage: tealctl " TOP_USAGE "\n\n"
-			"top: the services and what moves, live.\n"
-			"Per color: backends up, connections, new ones per second, bytes to clients.  On a\n"
-			"terminal h lists the keys; in a pipe it is a line for each service, of what moved\n"
-			"in one interval.\n\n"
-			"Options:\n"
-			"  --interval=SEC\n      between two readings (default: 1)\n"
-			"  --sort=KEY\n      order (default), name, trouble, connections, new, out or changed\n\n"
-			"Needs the right: read.\n");
+	buf_printf(out,
+		   "Usage: tealctl " TOP_USAGE "\n\n"
+		   "top: the services and what moves, live.\n"
+		   "Per color: backends up, connections, new ones per second, bytes to clients.  On a\n"
+		   "terminal h lists the keys; in a pipe it is a line for each service, of what moved\n"
+		   "in one interval.\n\n"
+		   "Options:\n"
+		   "  --interval=SEC\n      between two readings (default: 1)\n"
+		   "  --sort=KEY\n      order (default), name, trouble, connections, new, out or changed\n\n"
+		   "Needs the right: read.\n");
 }
 
 static void
@@ -310,7 +314,8 @@ make_help(struct options *o, const struct words *w, const char *topic, struct wh
 		return why_set(why, E_USAGE, "unknown command \"%.40s\"; tealctl --help lists them", topic);
 	admin_command_help(&o->text, info, "tealctl");
 	if (info->command == ADMIN_STATUS)
-		buf_printf(&o->text, "\nOf tealctl:\n  --watch[=SEC]\n      again every SEC (1) until it is ended\n");
+		buf_printf(&o->text,
+			   "\nOf tealctl:\n  --watch[=SEC]\n      again every SEC (1) until it is ended\n");
 	return OK;
 }
 

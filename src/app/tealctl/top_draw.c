@@ -142,7 +142,8 @@ note(struct buf *out, const struct top_service *s)
 		buf_printf(out, "%s has no backend up", color_words[s->active]);
 	if (s->draining >= 0) {
 		then(out);
-		buf_printf(out, "%s drains, %llu left", color_words[s->draining], (unsigned long long)s->left);
+		buf_printf(out, "%s drains, %llu left", color_words[s->draining],
+			   (unsigned long long)s->left);
 		if (s->until > 0)
 			buf_printf(out, ", %.0f s", left > 0 ? ceil(left) : 0);
 	}

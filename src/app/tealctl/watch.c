@@ -62,7 +62,8 @@ let_go(struct watch *w, const char *why)
 		  status == REMOTE_SSH_FAILED ? "ssh did not reach it, or lost it" :
 						why;
 	/* The tealctl there has said why. */
-	w->status = status > 0 && status != REMOTE_NOT_THERE && status != REMOTE_SSH_FAILED ? status : EXIT_UNREACHED;
+	w->status = status > 0 && status != REMOTE_NOT_THERE && status != REMOTE_SSH_FAILED ? status :
+											      EXIT_UNREACHED;
 	w->next = clock_now() + AGAIN_SECONDS;
 }
 
