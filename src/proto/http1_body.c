@@ -127,7 +127,7 @@ step_size(struct http1_body *b, unsigned char c)
 
 	if (value >= 0) {
 		/* Half of 2^64 is more than anybody sends, and sums stay sums. */
-		if (b->digits == 16 || b->left >> 59 != 0)
+		if (b->digits == 16 || b->left >= UINT64_C(1) << 59)
 			return bad(b, HTTP1_CHUNK_SIZE_LONG);
 		b->left = b->left << 4 | (unsigned)value;
 		b->digits++;
