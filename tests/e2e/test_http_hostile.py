@@ -4,6 +4,7 @@ The rows are in helpers/http1_hostile.py. The backend reads with h11, a parser t
 ours: what reaches it must be one whole good request for each that was let pass, and not one byte
 of the others; between any two rows a good request shows that.
 """
+import re
 import select
 import socket
 import threading
@@ -17,6 +18,9 @@ from helpers import scale
 from helpers.ports import listener
 
 LIMITS = {"max_header_size": "16KiB", "max_uri": "8KiB", "max_headers": 100}
+# Every word the log may give for a refusal: the parser's table, and two of the data path.
+REASONS = set(re.findall(r'"(.*)"\)', (scale.REPO / "include/proto/http1_reason.h").read_text()))
+REASONS |= {"CONNECT is not supported", "Expect asks for something unknown"}
 # What is only wrong, or only complete, when the connection has ended.
 ENDS = ("nothing", "cut short", "without a last", "until the")
 
@@ -120,15 +124,21 @@ def say_ok(c, request, parser):
     return parser.our_state is not h11.MUST_CLOSE
 
 
-def complete(answer):
-    """A whole answer with Content-Length (of ours and of the backend's they all have one)?"""
-    head, found, body = answer.partition(b"\r\n\r\n")
-    lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
-    return bool(found) and len(body) >= int(lengths[0] if lengths else 0)
+def answers(data):
+    """How many whole answers with Content-Length (of ours and of the backend's all have one)."""
+    n = 0
+    while True:
+        head, found, data = data.partition(b"\r\n\r\n")
+        lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        if not found or len(data) < int(lengths[0] if lengths else 0):
+            return n
+        data = data[int(lengths[0] if lengths else 0):]
+        n += 1
 
 
-def ask(address, request, until_end):
-    """Sends it all, as far as it is taken, and reads what comes: (bytes, ended)."""
+def ask(address, request, until):
+    """Sends it all, as far as it is taken, and reads that many answers, or until the end (0):
+    (bytes, ended)."""
     deadline, out, got = time.monotonic() + scale.patience(), memoryview(request), b""
     with socket.create_connection(address, timeout=scale.patience()) as s:
         s.setblocking(False)
@@ -146,7 +156,7 @@ def ask(address, request, until_end):
                 continue
             except OSError:     # it was closed while we wrote
                 return got, True
-            if not until_end and complete(got):
+            if until and answers(got) >= until:
                 return got, False
     return got, False
 
@@ -179,10 +189,9 @@ def stage(teal, ports, closing):
 def judge_request(recorder, address, data, verdict):
     """What is wrong with the row; None: nothing."""
     if isinstance(verdict, hostile.Pass):
-        answer, _ = ask(address, data, until_end=False)
+        answer, _ = ask(address, data, verdict.answers)
         if not answer.startswith(b"HTTP/1.1 200 ") or not answer.partition(b"\r\n\r\n")[2].startswith(b"ok"):
             return f"not let pass: {answer[:300]!r}"
-        # Of a row with two requests in it the second one is on its way.
         arrived = recorder.requests()[0]
         first, rest = arrived.split(b"\r\n", 1)
         if verdict.first and first != verdict.first or not all(b in b"\r\n" + rest for b in verdict.has) or \
@@ -190,7 +199,7 @@ def judge_request(recorder, address, data, verdict):
             return f"changed: {arrived!r}"
         return None
     status = verdict.status if isinstance(verdict, hostile.Broken) else verdict
-    wrong = refusal(*ask(address, data, until_end=True), status)
+    wrong = refusal(*ask(address, data, 0), status)
     if wrong is None and isinstance(verdict, hostile.Broken):
         scale.until(lambda: not recorder.unfinished(), "an end of what was begun")
     return wrong
@@ -208,7 +217,7 @@ def test_hostile_requests(stage):
                 wrong.append((why, f"a whole request arrived: {recorder.requests()}"))
             recorder.fresh()
         # Whatever went on before this one is there before this one.
-        answer, _ = ask(address, b"GET /good-%d HTTP/1.1\r\nHost: a\r\n\r\n" % n, until_end=False)
+        answer, _ = ask(address, b"GET /good-%d HTTP/1.1\r\nHost: a\r\n\r\n" % n, 1)
         if not answer.endswith(b"ok"):
             wrong.append((why, f"spoils the next: {answer!r}"))
         if isinstance(verdict, int) and not recorder.bytes().startswith(b"GET /good-%d HTTP/1.1\r\n" % n):
@@ -216,14 +225,28 @@ def test_hostile_requests(stage):
         if recorder.bytes().count(b"HTTP/1.1\r\n") > 1 and isinstance(verdict, int):
             wrong.append((why, f"more arrived: {recorder.bytes()[:300]!r}"))
     errors = [c.error for c in recorder.connections if c.error]
-    assert not wrong, f"{len(wrong)} of {len(hostile.REQUESTS)}:\n" + "\n".join(f"{why}: {what}" for why, what in wrong)
+    assert not wrong, f"{len(wrong)} of {len(hostile.REQUESTS)}:\n" + "\n".join(map(": ".join, wrong))
     assert not errors, errors
+
+
+def test_the_log_says_why(stage):
+    """Every third row: a flood of refusals would not be logged line by line."""
+    t, _ = stage(say_ok)
+    refused = [r for r in hostile.REQUESTS if not isinstance(r[2], hostile.Pass)][::3]
+    for _, data, _ in refused:
+        ask(t.address("web"), data, 0)
+    t.wait_log("http.request", len(refused))
+    for (why, _, verdict), line in zip(refused, t.log_lines("http.request")):
+        status = verdict.status if isinstance(verdict, hostile.Broken) else verdict
+        assert (line["status"], line["end"]) == (status, "bad_request"), (why, line)
+        assert line["reason"] in REASONS - {"nothing wrong"}, (why, line)
 
 
 def test_requests_cut_at_every_byte_are_judged_alike(stage):
     """Two rows of each kind, dripped: the verdict is that of the whole."""
     t, recorder = stage(say_ok)
-    for rows in (hostile.REQUEST_LINES, hostile.HEADERS, hostile.HOSTS, hostile.LENGTHS, hostile.CODINGS, hostile.CHUNKS):
+    for rows in (hostile.REQUEST_LINES, hostile.HEADERS, hostile.HOSTS, hostile.LENGTHS, hostile.CODINGS,
+                 hostile.CHUNKS):
         refused = [r for r in rows if not isinstance(r[2], hostile.Pass) and len(r[1]) < 200][::max(1, len(rows) // 4)]
         for why, data, verdict in refused:
             status = verdict.status if isinstance(verdict, hostile.Broken) else verdict
@@ -341,6 +364,6 @@ def test_hostile_responses(stage):
         got, status, body = fetch(address, b"/fine")
         if (status, body) != (200, b"ok"):
             wrong.append((why, f"spoils the next: {got[:300]!r}"))
-    assert not wrong, f"{len(wrong)} of {len(hostile.RESPONSES)}:\n" + "\n".join(f"{why}: {what}" for why, what in wrong)
+    assert not wrong, f"{len(wrong)} of {len(hostile.RESPONSES)}:\n" + "\n".join(map(": ".join, wrong))
     assert not responder.again, f"used again: {responder.again}"
     assert not [c.error for c in recorder.connections if c.error]
