@@ -450,16 +450,17 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 	struct worker *w = l->worker;
 	enum door door = DOOR_OPEN;
 	enum ending why = END_MEMORY;
+	bool shared = li->binding->n_services > 1;
 	struct addr address;
 	struct client *c;
 
 	endpoint_get(&facts->client, &address);
 	/* Where several services share the address, each request is asked. */
-	if (li->route == NULL)
+	if (!shared)
 		door = door_ask(l, facts->entrance, &address, &pass, &why);
 	else if (pass.place || pass.source)
 		door_return(l, &address, &pass);
-	if (li->route != NULL)
+	if (shared)
 		pass = (struct pass){ 0 };
 	c = door != DOOR_SHUT ? calloc(1, sizeof(*c)) : NULL;
 	if (c == NULL) {
@@ -480,7 +481,7 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 	c->tls = io_is_tls(io);
 	c->has_place = pass.place;
 	c->has_source = pass.source;
-	c->admitted = li->route == NULL && door == DOOR_OPEN;
+	c->admitted = !shared && door == DOOR_OPEN;
 	io_move(w->loop, io, &c->io, client_on_event);
 	buf_init(&c->in, AHEAD_MAX);
 	deadline_init(&c->deadline);

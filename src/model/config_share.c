@@ -202,6 +202,18 @@ check_pattern(const struct draft *d, const struct named *late, const struct name
 			     early->service->where, l.file, l.line);
 }
 
+/* A client of HTTP has its place for one request; the next may be another's. */
+static void
+check_wait(const struct draft *d, const struct service_draft *s)
+{
+	struct cursor c = { d->r, s->where, "", NULL };
+
+	if (s->s.mode == MODE_HTTP && config_setting_get_member(s->at, "queue_timeout") != NULL &&
+	    s->s.limits.queue_timeout > 0)
+		cursor_warn(&c, config_setting_get_member(s->at, "queue_timeout"),
+			    "queue_timeout changes nothing on listeners that are shared: nobody waits for a place there");
+}
+
 /* All of whom share the first one's listener. */
 static void
 check_sharers(const struct draft *d, const struct service_draft **list, size_t n)
@@ -214,6 +226,7 @@ check_sharers(const struct draft *d, const struct service_draft **list, size_t n
 		struct cursor c = { d->r, list[i]->where, "", NULL };
 
 		total += list[i]->s.n_names;
+		check_wait(d, list[i]);
 		if (i > 0)
 			check_alike(d, list[i], list[0]);
 		if (list[i]->s.is_default && by_default != NULL) {

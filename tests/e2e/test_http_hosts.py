@@ -1,4 +1,6 @@
 """Services share listeners, and each request goes to the one its Host names."""
+import contextlib
+
 import pytest
 
 from helpers.backends import Backend
@@ -19,12 +21,12 @@ def site_of(backend):
 def street(teal, site_of, ports):
     """street(shop={"hosts": …}, rest={"default": True}): a running teald whose
     services share one listener and one preview; .shop, .rest are (green, blue)."""
-    def make(top=None, **houses):
+    def make(top=None, start=True, **houses):
         listen, preview = (f"127.0.0.1:{ports.hold()}" for _ in range(2))
         sites = {name: site_of(name) for name in houses}
         t = teal(services=[service(name, green=sites[name][:1], blue=sites[name][1:], mode="http",
                                    **{"listen": listen, "preview": preview} | keys)
-                           for name, keys in houses.items()], **(top or {}))
+                           for name, keys in houses.items()], start=start, **(top or {}))
         for name, pair in sites.items():
             setattr(t, name, pair)
         t.client = lambda key="listen", name=next(iter(houses)): Http(t.address(name, key=key))
@@ -146,6 +148,38 @@ def test_each_has_its_own_places(street):
         assert first.ask(host="shop.example").status == 503
     with t.client() as third:   # the others are gone, as soon as that is noticed
         until(lambda: third.ask(host="shop.example").status == 200, "a place")
+
+
+def test_a_service_alone_by_name_lets_clients_wait(street):
+    t = street(shop=HOUSES["shop"] | {"max_connections": 1, "queue_timeout": 30.0})
+    with t.client() as first, t.client() as second:
+        assert first.ask(host="shop.example").status == 200
+        second.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        t.wait_metric(1, "teal_waiting_connections", service="shop")
+        first.close()
+        assert second.response().body == b"shop-green"
+
+
+def test_one_whose_color_is_unknown_does_not_hold_up_the_others(street, redis):
+    r = redis()
+    r("HSET", "teal:service:pay", "color", "purple", "epoch", "1")
+    t = street(start=False, top={"store": {"type": "redis", "url": r.url}},
+               shop={"hosts": "shop.example"}, pay={"hosts": "pay.example"})
+    t.start(ready=False)
+    t.wait_log("store.bad_record", key="teal:service:pay")
+
+    def served():
+        with contextlib.suppress(OSError), t.client() as c:
+            return c.ask(host="shop.example").status == 200
+    until(served, "shop is served")
+    with t.client() as c:
+        unknown = c.ask(host="pay.example")
+        assert unknown.status == 503 and c.ask(host="shop.example").body == b"shop-green"
+    assert t.http("/readyz")[0] == 503
+    r("HSET", "teal:service:pay", "color", "blue")
+    with t.client() as c:
+        until(lambda: c.ask(host="pay.example").status == 200, "pay is served")
+        assert c.ask(host="pay.example").body == b"pay-blue"
 
 
 def test_a_service_alone_on_a_listener_is_asked_its_names_too(street, ports):

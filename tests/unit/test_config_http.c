@@ -220,6 +220,11 @@ test_sharers_that_fit(void **state)
 	good(PAIR_OF(WEB("hosts = [\"a\", \"*.a\"];"), WITH "default = true;"));
 	good(PAIR_OF("sni = [\"a\", \"*.a\"];", "listen = \"127.0.0.1:80\"; default = true;"));
 	assert_int_equal(t.warnings.n, 0);
+	good(PAIR_OF(WEB("hosts = \"a\"; queue_timeout = 1; preview = \":90\";"), WITH "hosts = \"b\"; preview = \":90\";"));
+	assert_int_equal(t.warnings.n, 1);
+	assert_string_equal(t.warnings.lines[0],
+			    "teal.conf:5: service \"shop\": queue_timeout changes nothing on listeners that are shared: "
+			    "nobody waits for a place there");
 }
 
 static void
@@ -242,6 +247,8 @@ test_warnings(void **state)
 		  "body_grace changes nothing while body_min_rate is 0" },
 		{ HTTP("pool_idle = 3; pool_size = 0;"),
 		  "pool_idle changes nothing while pool_size is 0: no connection is kept" },
+		{ HTTP("pool_size = 3; proxy_protocol: { send = \"v2\"; };"),
+		  "pool_size changes nothing with proxy_protocol.send: a connection speaks for one client" },
 		{ HTTP("plain = \"serve\";"), "plain changes nothing without plain_listen" },
 	};
 
