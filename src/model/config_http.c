@@ -183,9 +183,11 @@ draft_check_http(const struct cursor *c, const struct service_draft *s)
 		cursor_warn(c, at, "max_uri changes nothing: max_header_size ends a head before");
 	if ((at = written(s, "body_grace")) != NULL && h->body_min_rate == 0)
 		cursor_warn(c, at, "body_grace changes nothing while body_min_rate is 0");
-	if ((at = written(s, "pool_size")) != NULL && h->pool_size > 0 && s->s.proxy_protocol.send != SEND_NONE)
-		cursor_warn(c, at,
-			    "pool_size changes nothing with proxy_protocol.send: a connection speaks for one client");
+	if ((at = written(s, "pool_size")) != NULL && h->pool_size > 0 &&
+	    s->s.proxy_protocol.send != SEND_NONE)
+		cursor_warn(
+			c, at,
+			"pool_size changes nothing with proxy_protocol.send: a connection speaks for one client");
 	if ((at = written(s, "pool_idle")) != NULL && h->pool_size == 0)
 		cursor_warn(c, at, "pool_idle changes nothing while pool_size is 0: no connection is kept");
 }

@@ -220,11 +220,13 @@ test_sharers_that_fit(void **state)
 	good(PAIR_OF(WEB("hosts = [\"a\", \"*.a\"];"), WITH "default = true;"));
 	good(PAIR_OF("sni = [\"a\", \"*.a\"];", "listen = \"127.0.0.1:80\"; default = true;"));
 	assert_int_equal(t.warnings.n, 0);
-	good(PAIR_OF(WEB("hosts = \"a\"; queue_timeout = 1; preview = \":90\";"), WITH "hosts = \"b\"; preview = \":90\";"));
+	good(PAIR_OF(WEB("hosts = \"a\"; queue_timeout = 1; preview = \":90\";"),
+		     WITH "hosts = \"b\"; preview = \":90\";"));
 	assert_int_equal(t.warnings.n, 1);
-	assert_string_equal(t.warnings.lines[0],
-			    "teal.conf:5: service \"shop\": queue_timeout changes nothing on listeners that are shared: "
-			    "nobody waits for a place there");
+	assert_string_equal(
+		t.warnings.lines[0],
+		"teal.conf:5: service \"shop\": queue_timeout changes nothing on listeners that are shared: "
+		"nobody waits for a place there");
 }
 
 static void
