@@ -150,6 +150,9 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 
 	if (!x->upgrade || x->minor0)
 		return bad(x, "101 without having been asked");
+	/* RFC 9110 section 15.2.2: it has to say to what, or nobody knows what follows. */
+	if (h->minor == 0 || !http1_head_has(h, HTTP1_UPGRADE))
+		return bad(x, "101 that does not say to what");
 	x->status = 101;
 	judge(x);
 	head = compose(x, h, false);

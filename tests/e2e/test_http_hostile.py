@@ -136,9 +136,9 @@ def answers(data):
         n += 1
 
 
-def ask(address, request, until):
-    """Sends it all, as far as it is taken, and reads that many answers, or until the end (0):
-    (bytes, ended)."""
+def ask(address, request, until, head=False):
+    """Sends it all, as far as it is taken, and reads that many answers, or until the end (0), or a
+    head: (bytes, ended)."""
     deadline, out, got = time.monotonic() + scale.patience(), memoryview(request), b""
     with socket.create_connection(address, timeout=scale.patience()) as s:
         s.setblocking(False)
@@ -156,7 +156,7 @@ def ask(address, request, until):
                 continue
             except OSError:     # it was closed while we wrote
                 return got, True
-            if until and answers(got) >= until:
+            if (until and answers(got) >= until) or (head and b"\r\n\r\n" in got):
                 return got, False
     return got, False
 
@@ -367,3 +367,42 @@ def test_hostile_responses(stage):
     assert not wrong, f"{len(wrong)} of {len(hostile.RESPONSES)}:\n" + "\n".join(map(": ".join, wrong))
     assert not responder.again, f"used again: {responder.again}"
     assert not [c.error for c in recorder.connections if c.error]
+
+
+# (why, the request but for its target, the backend's answer, what the client gets of a body or whole)
+ODD_PAIRS = (
+    ("9110 9.3.2 what follows an answer to HEAD is nobody's", b"HEAD @ HTTP/1.1\r\nHost: a\r\n\r\n",
+     hostile.ok(b"Content-Length: 4", body=b"evil"), 200, b""),
+    ("9110 15.2 HTTP/1.0 knows no 1xx", b"GET @ HTTP/1.0\r\n\r\n",
+     hostile.ok(b"X: evil", status=b"103 Early Hints") + hostile.ok(b"Content-Length: 2", body=b"hi"), 200, b"hi"),
+    ("6.1 HTTP/1.0 knows no chunks", b"GET @ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+     hostile.ok(b"Transfer-Encoding: chunked", b"Trailer: X", body=b"2;evil\r\nhi\r\n0\r\nX: evil\r\n\r\n"), 200, b"hi"),
+    ("9110 15.2.2 101 to a client of HTTP/1.0", b"GET @ HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+     hostile.ok(b"Upgrade: websocket", b"Connection: upgrade", status=b"101 x", body=b"evil"), 502, None),
+    ("9110 15.2.2 101 that does not say to what",
+     b"GET @ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+     hostile.ok(b"Connection: upgrade", status=b"101 x", body=b"evil"), 502, None),
+    ("9110 15.2.2 101 in HTTP/1.0", b"GET @ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+     hostile.ok(b"Upgrade: websocket", b"Connection: upgrade", status=b"101 x", version=b"1.0", body=b"evil"), 502, None),
+)
+
+
+def test_answers_that_do_not_fit_their_request(stage):
+    used_again = []
+
+    def answer(c, request, parser):
+        n = int(request.target[1:])
+        c.sock.sendall(ODD_PAIRS[n][2])
+        if b"evil" in ODD_PAIRS[n][2].rpartition(b"\r\n\r\n")[2] and c.sock.recv(1 << 16):
+            used_again.append(ODD_PAIRS[n][0])
+        c.sock.close()
+        return False
+
+    t, _ = stage(answer)
+    for n, (why, request, _, status, body) in enumerate(ODD_PAIRS):
+        got, _ = ask(t.address("web"), request.replace(b"@", b"/%d" % n), 0 if b"HTTP/1.0" in request else 1,
+                     head=request.startswith(b"HEAD"))
+        assert got.startswith(b"HTTP/1.1 %d " % status) and b"evil" not in got, (why, got)
+        if body is not None:
+            assert got.partition(b"\r\n\r\n")[2] == body and b"chunked" not in got, (why, got)
+    assert not used_again

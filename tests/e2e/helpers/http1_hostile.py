@@ -292,6 +292,10 @@ HEADERS_OF_OURS = [
     ("9110 7.6.1 what is hop by hop goes", get(
         b"Connection: keep-alive, X-Secret", b"X-Secret: evil", b"Keep-Alive: evil", b"Proxy-Connection: evil", b"TE: evil", b"Upgrade: evil"),
      Pass(lacks=(b"evil", b"Connection"))),
+    ("h2c would pass by the proxy", get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"),
+     Pass(lacks=(b"h2c", b"HTTP2", b"Upgrade"))),
+    ("h2c beside websocket, too", get(b"Connection: upgrade", b"Upgrade: websocket, H2C", b"HTTP2-Settings: AAMAAABk"),
+     Pass(lacks=(b"H2C", b"HTTP2", b"Upgrade"))),
     ("9110 7.8 Upgrade without Connection goes", get(b"Upgrade: websocket"), Pass(lacks=(b"websocket",))),
     ("an id that is none is replaced", get(b"X-Request-Id: \"evil\" <b>"), Pass(has=(b"X-Request-Id: ",), lacks=(b"evil",))),
     ("an id too long is replaced", get(b"X-Request-Id: " + b"evil" * 100), Pass(has=(b"X-Request-Id: ",), lacks=(b"evil",))),
