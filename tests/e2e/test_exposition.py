@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from helpers.prometheus import Metrics
-from helpers.scale import patience, until
+from helpers.scale import REPO, patience, until
 from helpers.teald import service, unchunked
 
 PROMETHEUS_2 = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -154,3 +154,36 @@ def test_a_loop_that_was_held_says_so(web):
         return all(m.get("teal_loop_lag_seconds_count", thread=t) -
                    m.get("teal_loop_lag_seconds_bucket", thread=t, le="0.5") >= 1 for t in threads)
     until(told, "the lag of every thread")
+
+
+def manual():
+    """{name: labels} of the metrics in teald(8)."""
+    page = (REPO / "conf/man/teald.8").read_text()
+    section = re.search(r"(?ms)^\.Ss Metrics$(.*?)^\.S[sh] ", page)[1]
+    out = {}
+    for names, labels in re.findall(r"(?m)^\.It Li ((?:\w+|process_\*)(?: , \w+)*)(?: Ns Brq (\S+))?$", section):
+        for name in names.split(" , "):
+            assert name not in out, f"{name} is told twice"
+            out[name] = set(labels.split(",")) if labels else set()
+    return out
+
+
+def test_the_manual_knows_every_metric_and_no_other(fleet, ports):
+    """With the labels it has; entrance, le and process_* are told apart."""
+    t = fleet(1, preview=f"127.0.0.1:{ports.hold()}")[0]
+    t.ok("flip", "web", "blue")
+    t.connect().echo().close()
+    told, seen = manual(), {}
+    for f in t.metrics().families.values():
+        labels = {frozenset(dict(l)) - {"entrance", "le"} for _, l in f.samples}
+        assert len(labels) <= 1, f.name
+        seen[f.name] = set(labels.pop()) if labels else None  # None: HTTP's, which this teald has not
+    told.pop("process_*")
+    told = {n: l for n, l in told.items() if n not in ELSEWHERE}
+    mine = {n: l for n, l in seen.items() if not n.startswith("process_")}
+    assert set(told) == set(mine)
+    assert {n: l for n, l in told.items() if mine[n] is not None and l != mine[n]} == {}
+
+
+# Told only where there is a certificate.
+ELSEWHERE = {"teal_certificate_expiry_seconds"}
