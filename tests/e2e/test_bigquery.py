@@ -116,6 +116,48 @@ def test_clients_cannot_spoil_a_line(web):
     teal.wait_log("tcp.session", end="proxy_header")
 
 
+def http_request(rng):
+    """A request that is let through, or nearly, with odd bytes where a client may put them."""
+    def odd(n):
+        return odd_bytes(rng, rng.randrange(n)).replace(b"\r", b"").replace(b"\n", b"")
+    plain = rng.random() < 0.5
+    path = b"/" + (b"a%20b?q=" + bytes(rng.choice(b"abc%&=<>\\'{}|^`~") for _ in range(20)) if plain else odd(80))
+    # A field's value may hold all but control characters; bytes above ASCII, too.
+    text = [b'"', b"\\", b"\xff", b"\xc3", "\u00e9\u2028\u202e".encode(), b" ", b"x", b"\t", b"{", b"</script>"]
+    agent = b"x" + b"".join(rng.choice(text) for _ in range(rng.randrange(90))) if plain else odd(300)
+    return (rng.choice((b"GET", b"POST", b"PURGE", odd(9) or b"X")) + b" " + path + b" HTTP/1.1\r\nHost: " +
+            (b"web" if plain else odd(30)) + b"\r\nUser-Agent: " + agent + b"\r\nX-Request-Id: " +
+            (b"".join(rng.choice(text) for _ in range(30)) if plain else odd(60) or b"1") + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def test_requests_cannot_spoil_a_line(web):
+    """Paths, methods, user agents and ids of any bytes.  No backend: who is let
+    through gets 502 or 503, and a line all the same."""
+    rng = random.Random(SEED)
+    print("seed", SEED)
+    teal = web(mode="http", health={"type": "none"})
+    teal.green.stop()
+    n, statuses = scaled(4000, 200), set()
+    for _ in range(n):
+        with teal.connect() as c:
+            c.sock.settimeout(patience())
+            data = b""
+            try:
+                c.sock.sendall(http_request(rng))
+                while more := c.sock.recv(1 << 16):
+                    data += more
+            except ConnectionError:
+                pass
+            if data.startswith(b"HTTP/1.1 "):
+                statuses.add(int(data[9:12]))
+    assert 400 in statuses and statuses & {502, 503}, statuses
+    m = teal.metrics()
+    assert m.get("teal_requests_total", service="web") > n / 2
+    assert teal.stop() == 0
+    agents = [l["user_agent"] for l in teal.log_lines("http.request")]
+    assert len(set(agents)) > 20 and any('"' in a for a in agents)
+
+
 def test_commands_cannot_spoil_a_line(web):
     rng = random.Random(SEED)
     print("seed", SEED)
