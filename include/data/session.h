@@ -9,16 +9,10 @@
 #include "data/endpoint.h"
 #include "data/lane.h"
 #include "data/queue.h"
+#include "data/tried.h"
 #include "net/io.h"
 
 #define SESSION_MAGIC 0x73657373u
-
-/* Backends that could not be reached; they are not tried again, and the log
- * says who they were. */
-struct session_tried {
-	unsigned n;
-	struct backend *list[];	/* references */
-};
 
 /* WAITING: for a place in the service, or for one on a backend; it has no color. */
 enum session_state { SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
@@ -29,7 +23,7 @@ struct session {
 	uint8_t entrance;
 	uint8_t color;
 	uint8_t tries;	/* connects begun on the present color */
-	struct session_tried *tried;	/* whose connects failed; NULL: nobody's yet */
+	struct tried *tried;	/* whose connects failed; NULL: nobody's yet */
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
 	struct deadline deadline;	/* queue while waiting, connect while dialing, then idle */
@@ -79,7 +73,6 @@ void session_new(struct lane *l, enum entrance entrance, int fd, const struct ad
 /* The same of a connection that has arrived (data/arrival.h): takes over io and
  * what the door gave; *io is closed on return. */
 void session_arrive(struct io *io, const struct arrival_facts *facts);
-void session_forget_tried(struct session *s);
 /* Begins (again) to reach a backend by the lane's present snapshot. */
 void session_dial(struct session *s);
 /* Once, for every session, by the one reason it has. */

@@ -84,7 +84,7 @@ dial_anew(struct lane *l)
 
 		io_close(l->worker->loop, &s->server);
 		s->tries = 0;
-		session_forget_tried(s);
+		tried_free(&s->tried);
 		s->retries++;
 		session_dial(s);
 	}

@@ -10,7 +10,7 @@
 #include "data/door.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
-#include "data/session.h"
+#include "data/session_private.h"
 #include "net/sock.h"
 #include "net/tls_client.h"
 
@@ -18,18 +18,6 @@
 #define KEEPALIVE_AFTER 1.0
 /* Whoever moved bytes so many seconds ago is in the middle of something. */
 #define BUSY_WITHIN 1.0
-/* Backends that could not be reached, as a log line names them. */
-#define TRIED_TOLD 8
-/* Who waits for a backend may come back so much later to one that failed. */
-#define TRY_AGAIN_AFTER 1.0
-#define TRIED_TEXT (TRIED_TOLD * (ADDR_TEXT + 3) + 16)
-
-static struct tally_color *
-tally_of(struct session *s)
-{
-	return &s->lane->tally->colors[s->entrance][s->color];
-}
-
 void
 session_peer(const struct session *s, struct addr *out)
 {
@@ -56,21 +44,6 @@ is_logged(struct lane *l, enum ending ending, struct str *share)
 	if (!access_due(&l->worker->access, ending_is_error(ending), share))
 		return false;
 	return !ending_is_refusal(ending) || door_may_tell(l);
-}
-
-/* "\"tried\":[\"10.0.0.1:80\",…]", or nothing when the first connect did. */
-static struct str
-tried_json(const struct session *s, char out[TRIED_TEXT])
-{
-	int n = 0;
-
-	out[0] = '\0';
-	for (unsigned i = 0; s->tried != NULL && i < s->tried->n && i < TRIED_TOLD; i++)
-		n += snprintf(out + n, (size_t)(TRIED_TEXT - n), "%s\"%s\"", i > 0 ? "," : "\"tried\":[",
-			      s->tried->list[i]->text);
-	if (n > 0)
-		snprintf(out + n, (size_t)(TRIED_TEXT - n), "]");
-	return str_from(out);
 }
 
 /* "\"sni\":…,\"tls\":…" */
@@ -116,30 +89,12 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
 		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),
-		 LU("retries", s->retries), LR(NULL, tried_json(s, tried)), LS("end", ending_word(ending)),
+		 LU("retries", s->retries), LR(NULL, tried_json(s->tried, tried)), LS("end", ending_word(ending)),
 		 LR(NULL, share));
 	buf_free(&tls);
 }
 
 /* -- the end ------------------------------------------------------------ */
-
-static void
-drop_backend(struct session *s)
-{
-	if (s->backend == NULL)
-		return;
-	backend_leave(s->backend);
-	backend_unref(&s->backend);
-}
-
-void
-session_forget_tried(struct session *s)
-{
-	for (unsigned i = 0; s->tried != NULL && i < s->tried->n; i++)
-		backend_unref(&s->tried->list[i]);
-	free(s->tried);
-	s->tried = NULL;
-}
 
 /* A stream that is cut short must not look complete to its reader. */
 static bool
@@ -162,19 +117,6 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 	}
 }
 
-/* Whatever comes next, it is judged by what is true now. */
-static void
-leave_queue(struct session *s)
-{
-	struct lane *l = s->lane;
-
-	CHECK(s->state == SESSION_WAITING);
-	queue_leave(l, &s->waiter);
-	deadline_disarm(&s->deadline);
-	s->color = (uint8_t)l->snapshot->active;
-	s->epoch = l->snapshot->epoch;
-}
-
 void
 session_end(struct session *s, enum ending ending)
 {
@@ -187,8 +129,8 @@ session_end(struct session *s, enum ending ending)
 	ON_WORKER(w);
 	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
 	if (!counted)
-		leave_queue(s);
-	t = tally_of(s);
+		session_leave_queue(s);
+	t = session_tally(s);
 	if (s->state == SESSION_LIVE && ending != END_DONE) {
 		if (is_truncated(s, &s->down, ending, END_BACKEND_RESET))
 			io_reset_on_close(&s->client);
@@ -203,8 +145,8 @@ session_end(struct session *s, enum ending ending)
 	io_close(w->loop, &s->server);
 	relay_end(&s->up, &w->room);
 	relay_end(&s->down, &w->room);
-	drop_backend(s);
-	session_forget_tried(s);
+	session_drop_backend(s);
+	tried_free(&s->tried);
 	if (counted)
 		tally_add(&t->active, (uint64_t)-1);
 	tally_add(&t->ended[ending], 1);
@@ -323,40 +265,8 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 	settle(s);
 }
 
-/* Without memory for the note it may be tried once more, that is all. */
-static void
-note_failed(struct session *s)
-{
-	unsigned n = s->tried != NULL ? s->tried->n : 0;
-	struct session_tried *tried = realloc(s->tried, sizeof(*tried) + (n + 1) * sizeof(struct backend *));
-
-	backend_failed(s->backend);
-	s->lane->refused = true;
-	if (tried == NULL)
-		return;
-	tried->list[n] = backend_ref(s->backend);
-	tried->n = n + 1;
-	s->tried = tried;
-}
-
-static void dial(struct session *s, enum ending otherwise);
-
-static bool
-tells(const struct session *s)
-{
-	return s->lane->service->config->proxy_protocol.send != SEND_NONE;
-}
-
-static void
-connect_failed(struct session *s)
-{
-	note_failed(s);
-	io_close(s->lane->worker->loop, &s->server);
-	dial(s, END_CONNECT);
-}
-
-static void
-go_live(struct session *s)
+void
+session_go_live(struct session *s)
 {
 	struct lane *l = s->lane;
 	double now = l->worker->now;
@@ -364,7 +274,7 @@ go_live(struct session *s)
 	backend_connected(s->backend);
 	s->state = SESSION_LIVE;
 	s->connect_seconds = (float)(now - s->born);
-	tally_observe(&tally_of(s)->connect_seconds, now - s->dialed);
+	tally_observe(&session_tally(s)->connect_seconds, now - s->dialed);
 	list_remove(&s->link);
 	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
 	deadline_arm(l->idle_clock[0], &s->deadline, now);
@@ -376,59 +286,11 @@ go_live(struct session *s)
 	if (!move(s, true))
 		return;
 	if (s->up.bytes == 0 && !io_is_tls(&s->server))
-		(tells(s) ? sock_push : sock_ack_now)(io_fd(&s->server));
+		(session_tells(s) ? sock_push : sock_ack_now)(io_fd(&s->server));
 	settle(s);
 }
 
-/* TLS with the backend is a part of reaching it. */
-static void
-shake(struct session *s)
-{
-	struct lane *l = s->lane;
-
-	switch (io_handshake(&s->server)) {
-	case 0:
-		io_want(l->worker->loop, &s->server, EV_READ);
-		return;
-	case 1:
-		go_live(s);
-		return;
-	}
-	if (door_may_tell(l))
-		LOG_WARN("backend.tls", LS("service", l->service->config->name),
-			 LR(NULL, str_from(l->service->config->labels_json)), LS("backend", s->backend->text),
-			 LS("error", io_error(&s->server)));
-	note_failed(s);
-	io_close(l->worker->loop, &s->server);
-	dial(s, END_BACKEND_TLS);
-}
-
-/* TCP has reached it; what has to be said first is said. */
-static void
-on_reached(struct session *s)
-{
-	struct backend *b = s->backend;
-	struct lane *l = s->lane;
-	struct tls *t;
-
-	if (tells(s) && !proxied_tell(s)) {
-		connect_failed(s);
-		return;
-	}
-	if (l->backend_tls == NULL) {
-		go_live(s);
-		return;
-	}
-	t = tls_connect(l->backend_tls, io_fd(&s->server), b->server_name, &b->memories[l->worker->index]);
-	if (t == NULL) {
-		session_end(s, END_MEMORY);
-		return;
-	}
-	io_start_tls(&s->server, &t);
-	shake(s);
-}
-
-static void
+void
 session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct session *s = container_of(w, struct session, server.watcher);
@@ -437,11 +299,11 @@ session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
 	if (s->state == SESSION_DIALING) {
 		if (io_is_tls(&s->server))
-			shake(s);
+			session_shake(s);
 		else if (sock_error(io_fd(&s->server)) != 0)
-			connect_failed(s);
+			session_connect_failed(s, END_CONNECT);
 		else
-			on_reached(s);
+			session_reached(s);
 		return;
 	}
 	revents = io_events(&s->server, revents);
@@ -450,188 +312,6 @@ session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 	if ((revents & EV_WRITE) && !move(s, true))
 		return;
 	settle(s);
-}
-
-/* -- reaching a backend ------------------------------------------------- */
-
-static void
-set_color(struct session *s, enum color color)
-{
-	if (s->color == color)
-		return;
-	tally_add(&tally_of(s)->active, (uint64_t)-1);
-	s->color = (uint8_t)color;
-	tally_add(&tally_of(s)->active, 1);
-}
-
-void
-session_recolor(struct session *s)
-{
-	enum color active = s->lane->snapshot->active;
-
-	set_color(s, s->entrance == ENTRANCE_MAIN ? active : color_other(active));
-	s->epoch = s->lane->snapshot->epoch;
-}
-
-enum tried { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
-
-/* One connect to a backend on which a place was taken; FAILED when it failed at
- * once, STARVED when it could not even begin because descriptors or memory are
- * out. */
-static enum tried
-try_backend(struct session *s, struct backend *b)
-{
-	const struct service_config *sc = s->lane->service->config;
-	const struct sock_connect options = {
-		.source = &sc->source_address,
-		.congestion = sc->tcp.congestion,
-		.user_timeout = sc->tcp.user_timeout,
-	};
-	struct worker *w = s->lane->worker;
-	bool pending;
-	int fd;
-
-	drop_backend(s);
-	s->dialed = w->now;
-	fd = sock_connect(&b->address, &options, &pending);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-		backend_leave(b);
-		worker_starve(w, strerror(errno));
-		return TRIED_STARVED;
-	}
-	if (s->tries++ > 0) {
-		s->retries++;
-		tally_add(&tally_of(s)->retries, 1);
-	}
-	s->backend = backend_ref(b);
-	if (fd < 0) {
-		note_failed(s);
-		return TRIED_FAILED;
-	}
-	io_init(&s->server, fd, session_on_server);
-	deadline_arm(s->lane->connect_clock, &s->deadline, s->dialed);
-	if (pending)
-		io_want(w->loop, &s->server, EV_WRITE);
-	else
-		on_reached(s);
-	return TRIED_WELL;
-}
-
-/* Takes a place on the backend whose turn it is; NULL: nobody is left. */
-static struct backend *
-choose(struct session *s, const struct snapshot_color *sc)
-{
-	const struct service_config *config = s->lane->service->config;
-	const struct balance_ask ask = {
-		.policy = config->balance,
-		.limit = config->backend_max_connections,
-		.source = s->peer.family == AF_UNIX ? NULL : s->peer.ip,
-		.source_len = s->peer.family == AF_INET ? 4 : 16,
-		.tried = s->tried != NULL ? s->tried->list : NULL,
-		.n_tried = s->tried != NULL ? s->tried->n : 0,
-		.random = &s->lane->worker->random,
-	};
-
-	return balance_take(sc, &s->lane->rounds[s->color], &ask);
-}
-
-/* The same for one that may still try; NULL as well when it may not. */
-static struct backend *
-choose_next(struct session *s)
-{
-	if (s->tries > s->lane->service->config->retries)
-		return NULL;
-	return choose(s, &s->lane->snapshot->colors[s->color]);
-}
-
-/* Nobody was left to choose: was that because of those that are full? */
-static bool
-is_full(const struct session *s, const struct snapshot_color *sc)
-{
-	unsigned left = sc->n;
-
-	if (s->lane->service->config->backend_max_connections == 0)
-		return false;
-	for (unsigned i = 0; s->tried != NULL && i < sc->n; i++)
-		for (unsigned k = 0; k < s->tried->n; k++)
-			if (s->tried->list[k] == sc->usable[i]) {
-				left--;
-				break;
-			}
-	return left > 0;
-}
-
-static void
-join_queue(struct session *s, enum queue_end end)
-{
-	struct lane *l = s->lane;
-
-	s->state = SESSION_WAITING;
-	deadline_arm(l->queue_clock, &s->deadline, l->worker->now);
-	queue_join(l, &s->waiter, end);
-}
-
-/* It was let in, but every backend that it could reach is full: it gives its
- * place back and waits, if it may.  Who had been dialing came before those who
- * wait. */
-static bool
-await_backend(struct session *s)
-{
-	struct lane *l = s->lane;
-
-	if (!s->has_place || s->tries > l->service->config->retries || !queue_is_on(l) ||
-	    !is_full(s, &l->snapshot->colors[s->color]) || !admission_enter(&l->service->queue, 1))
-		return false;
-	drop_backend(s);
-	tally_add(&tally_of(s)->active, (uint64_t)-1);
-	list_remove(&s->link);
-	s->has_place = 0;
-	admission_leave(&l->service->admission, 1);
-	join_queue(s, s->retries > 0 ? QUEUE_FRONT : QUEUE_BACK);
-	return true;
-}
-
-/* Reaches b or, when that fails at once, another; or waits, or ends: by
- * `otherwise` when some were tried before. */
-static void
-dial_from(struct session *s, struct backend *b, enum ending otherwise)
-{
-	struct lane *l = s->lane;
-
-	for (; b != NULL; b = choose_next(s)) {
-		switch (try_backend(s, b)) {
-		case TRIED_WELL:
-			return;
-		case TRIED_FAILED:
-			otherwise = END_CONNECT;
-			break;
-		case TRIED_STARVED:
-			/* It waits, connect_timeout at most, until worker_resume(). */
-			if (list_empty(&s->deadline.link))
-				deadline_arm(l->connect_clock, &s->deadline, s->dialed);
-			return;
-		}
-	}
-	if (await_backend(s))
-		return;
-	if (s->tries > 0)
-		session_end(s, otherwise);
-	else
-		session_end(s, l->snapshot->colors[s->color].n == 0 ? END_NO_BACKEND : END_BACKEND_LIMIT);
-}
-
-static void
-dial(struct session *s, enum ending otherwise)
-{
-	CHECK(s->state == SESSION_DIALING && !io_is_open(&s->server));
-	session_recolor(s);
-	dial_from(s, choose_next(s), otherwise);
-}
-
-void
-session_dial(struct session *s)
-{
-	dial(s, END_CONNECT);
 }
 
 static enum ending
@@ -643,58 +323,6 @@ idle_ending(const struct session *s)
 		return sc->server_timeout >= 0 ? END_SERVER_TIMEOUT : END_IDLE;
 	return sc->client_timeout >= 0 ? END_CLIENT_TIMEOUT : END_IDLE;
 }
-
-/* It was let in and is in no list: counts it, as one of the active color. */
-static void
-begin(struct session *s)
-{
-	s->state = SESSION_DIALING;
-	s->color = (uint8_t)s->lane->snapshot->active;
-	list_append(&s->lane->dialing, &s->link);
-	tally_add(&tally_of(s)->active, 1);
-}
-
-/* -- waiting for its turn ------------------------------------------------- */
-
-static int
-waiting_client(const struct waiter *w)
-{
-	return io_fd(&container_of(w, struct session, waiter)->client);
-}
-
-static bool
-waiting_begin(struct waiter *w)
-{
-	struct session *s = container_of(w, struct session, waiter);
-	struct lane *l = s->lane;
-	enum color active = l->snapshot->active;
-	struct backend *b;
-
-	CHECK(s->magic == SESSION_MAGIC && s->state == SESSION_WAITING);
-	if (s->color != active) {
-		s->color = (uint8_t)active;
-		s->tries = 0;
-		session_forget_tried(s);
-	}
-	if (s->tried != NULL && l->worker->now - s->dialed >= TRY_AGAIN_AFTER)
-		session_forget_tried(s);
-	b = choose_next(s);
-	if (b == NULL && l->snapshot->colors[active].n > 0)
-		return false;
-	leave_queue(s);
-	s->has_place = 1;
-	begin(s);
-	dial_from(s, b, END_CONNECT);
-	return true;
-}
-
-static void
-waiting_end(struct waiter *w, enum ending ending)
-{
-	session_end(container_of(w, struct session, waiter), ending);
-}
-
-static const struct waiter_ops waiting_ops = { waiting_client, waiting_begin, waiting_end };
 
 /* -- its time is over -------------------------------------------------------- */
 
@@ -716,9 +344,7 @@ session_on_deadline(struct deadline *d)
 		session_end(s, END_MEMORY);
 		return;
 	}
-	note_failed(s);
-	io_close(s->lane->worker->loop, &s->server);
-	dial(s, END_CONNECT_TIMEOUT);
+	session_connect_failed(s, END_CONNECT_TIMEOUT);
 }
 
 /* -- birth -------------------------------------------------------------- */
@@ -800,13 +426,13 @@ session_arrive(struct io *io, const struct arrival_facts *facts)
 	io_init(&s->server, -1, session_on_server);
 	deadline_init(&s->deadline);
 	list_init(&s->link);
-	s->waiter.ops = &waiting_ops;
+	s->waiter.ops = &session_waiting_ops;
 	door_enter(s, &facts->pass);
 	if (facts->door == DOOR_QUEUE) {
-		join_queue(s, QUEUE_BACK);
+		session_join_queue(s, QUEUE_BACK);
 		return;
 	}
-	begin(s);
+	session_begin(s);
 	session_dial(s);
 }
 
@@ -874,7 +500,7 @@ session_adopt(const struct session_legs *legs)
 	io_move(w->loop, legs->client, &s->client, session_on_client);
 	io_move(w->loop, legs->server, &s->server, session_on_server);
 	deadline_init(&s->deadline);
-	tally_add(&tally_of(s)->active, 1);
+	tally_add(&session_tally(s)->active, 1);
 	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
 	deadline_arm(l->idle_clock[0], &s->deadline, w->now);
 	if (l->idle_clock[0]->after <= 0 || l->idle_clock[1]->after <= 0)
