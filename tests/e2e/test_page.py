@@ -33,7 +33,7 @@ def test_a_flip_shows_itself_and_its_drain_counts_down(web, chromium):
     teal.ok("flip", "web", "blue", "--reason=release 43")
     page.until_text(".badge", "blue is active")
     assert page.text(".lane.blue.active i") == "active"
-    assert page.text(".lane.green i") == "drains"
+    page.until_text(".lane.green i", "drains")
     assert "release 43" in page.until_text("#flips li", "epoch 2")
     page.until_text("#drains", "3 of 3 connections left")
     until(lambda: page.run("return document.querySelectorAll('.conns .flip-head.blue').length") == 1, "a mark for it")
