@@ -1,9 +1,14 @@
 """The stack of conf/ around a real teald: Prometheus scrapes it, alerts fire
 and reach who is to hear them."""
+import contextlib
+import fcntl
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -204,3 +209,120 @@ def test_each_question_of_the_dashboard_has_an_answer(fleet, stack):
     for where in ("New connections", "Open connections", "Bytes", "Healthy and needed", "CPU", "Memory", "Store age",
                   "Fleet", "Held loops", "Draining connections", "Epoch, by teald"):
         assert any(answers[where]), where
+
+
+# ---- every alert, for real ----
+
+def page(teal, **values):
+    """What that teald says, with the value of some series replaced."""
+    lines = []
+    for line in teal.http("/metrics")[1].splitlines():
+        name = re.match(r"\w*", line)[0]
+        lines.append(f"{line.rpartition(' ')[0]} {values[name]}" if name in values else line)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.soak
+def test_one_teald_fires_what_it_can(teal, backend, ports, stack, closing, tmp_path):
+    """All that a single teald can come to, one thing after the other."""
+    g, b = [backend("green"), backend("green")], [backend("blue")]
+    t = teal(start=False, log={"level": "info"}, stop={"notice": 6.0, "timeout": 0.5}, services=[
+        service("shop", listen=f"127.0.0.1:{ports.hold()}", green=g, blue=b, flip={"min_healthy": "100%"},
+                drain={"timeout": 600.0, "idle": 0.0}, retries=0),
+        service("tiny", listen=f"127.0.0.1:{ports.hold()}", green=g, blue=b, max_connections=1)])
+    t.start(stdout=(sink := os.pipe())[1])
+    fcntl.fcntl(sink[1], fcntl.F_SETPIPE_SZ, 4096)
+    os.close(sink[1])
+    stack.watch("prod", t.observe)
+    until(lambda: stack.query("up"), "scraped")
+    t.ok("maintenance", "on")
+    t.ok("lock", "tiny", "--reason=x")
+    stack.wait_for("TealInMaintenance", "TealLockedLong")
+    t.ok("maintenance", "off")
+    held = t.connect("shop").echo()
+    t.ok("flip", "shop", "blue")    # shop is on blue, and green drains for long
+    stack.wait_for("TealDrainLong", service="shop", color="green")
+    one = t.connect("tiny").echo()
+    b[0].stop()
+    stack.wait_for("TealNoHealthyBackend", "TealTooFewBackends", "TealBackendDown", service="shop", color="blue")
+
+    def busy():
+        """Clients that are refused, and clients that reach nobody; and a full log."""
+        while not over.is_set():
+            for name in ("tiny", "shop"):
+                with contextlib.suppress(OSError):
+                    t.connect(name).close()
+    over = threading.Event()
+    clients = threading.Thread(target=busy, daemon=True)
+    clients.start()
+    stack.wait_for("TealErrorsAfterFlip", "TealErrors", service="shop")
+    stack.wait_for("TealRefusing", service="tiny")
+    stack.wait_for("TealLogLinesDropped")
+    over.set()
+    clients.join()
+    g[1].stop()
+    stack.wait_for("TealIdleColorUnhealthy", service="shop", color="green")
+    held.close()
+    one.close()
+    begun = time.monotonic()
+    while not [a for a in stack.active() if a["labels"]["alertname"] == "TealHeld"]:
+        assert time.monotonic() - begun < 2 * patience()
+        os.kill(t.pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(t.pid, signal.SIGCONT)
+        time.sleep(0.3)
+    threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(sink[0], 65536), b"")], daemon=True).start()
+    t.signal()
+    stack.wait_for("TealNotReady")
+    t.wait()
+    stack.wait_for("TealDown")
+    for _ in range(4):
+        t.start()
+        until(lambda: stack.query("up") and set(stack.query("up").values()) == {1.0}, "scraped again")
+        time.sleep(0.5)
+        t.process.kill()
+        t.wait()
+    stack.wait_for("TealRestarting")
+    t.expect_status = None
+    check_what_was_said(stack)
+
+
+@pytest.mark.soak
+def test_a_fleet_fires_the_rest(fleet, redis, proxy, stack, ports, closing):
+    """Cut off, disagreeing, vanished; and what no real teald can be brought to, said by
+    a stand-in that else says what a real one says."""
+    server = redis()
+    p = proxy(server)
+    f = fleet(3, server=server, urls=[server.url, p.url, server.url], store={"max_age": 1.5})
+    f.wait_members()
+    stack.watch("prod", *(t.observe for t in f))
+    until(lambda: len(stack.query("up")) == 3, "scraped")
+    p.set("hang")
+    stack.wait_for("TealStoreDown", "TealStoreStale", instance="%s:%d" % f[1].observe)
+    f[0].ctl("flip", "web", "blue")
+    stack.wait_for("TealFleetDisagrees", service="web")
+    p.set("pass")
+    f.agree("blue")
+    f[2].process.kill()
+    f[2].wait()
+    f[2].expect_status = None
+    stack.wait_for("TealFleetMemberMissing")
+    server.kill()
+    f[0].ctl("flip", "web", "green")
+    stack.wait_for("TealFlipFailed", service="web")
+    stand_in = closing.add(stacks.StandIn(ports.hold(), page(f[0])))
+    stack.watch("other", stand_in.address)
+    until(lambda: len(stack.query("up")) == 4, "scraped")
+    stand_in.page = page(f[0], teal_service_epoch=1, teal_service_applied_epoch=0, teal_drain_overdue_seconds=3600,
+                         process_open_fds=900, process_max_fds=1000)
+    stand_in.page += ('# HELP teal_certificate_expiry_seconds x\n# TYPE teal_certificate_expiry_seconds gauge\n'
+                      f'teal_certificate_expiry_seconds{{service="web"}} {time.time() + 3600}\n')
+    stack.wait_for("TealEpochWentBack", "TealFlipNotApplied", "TealDrainOverdue", "TealDescriptorsLow",
+                   "TealCertificateExpires", "TealCertificateExpiresSoon", fleet="other")
+    check_what_was_said(stack)
+
+
+def test_all_of_them_are_made_to_fire():
+    """Whoever adds an alert makes it fire."""
+    fired = set(re.findall(r'"(Teal\w+)"', pathlib.Path(__file__).read_text()))
+    assert set(stacks.alerts()) <= fired
