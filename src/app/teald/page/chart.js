@@ -97,6 +97,8 @@ class Chart {
 		this.ends[1].setAttribute("y", last[1] - 3);
 		if (active === null)
 			this.area.removeAttribute("d");
+		else
+			this.svg.append(this.ends[COLORS.indexOf(active)]);	/* above the other */
 		this.drawFlips(flips, (ago) => x(n - 1 - ago / state.step), w, h);
 		const now = history.map((a) => short(a[n - 1]));
 		this.svg.setAttribute("aria-label",
