@@ -214,7 +214,8 @@ settle(struct exchange *x)
 	 * as it is: no system call for that. */
 	read_client = up_open ? is_sent(x) && !flow_is_blocked(&x->up) && !x->deaf : !c->eof && buf_room(&c->in) > 0;
 	client_want(c, read_client, flow_is_blocked(&x->down));
-	if (x->state == EXCHANGE_ASKING || (!flow_is_blocked(&x->down) && !flow_has_all(&x->down)))
+	/* Interim answers have to wait for a slow client as bodies do. */
+	if (!flow_is_blocked(&x->down) && (x->state == EXCHANGE_ASKING || !flow_has_all(&x->down)))
 		upstream |= EV_READ;
 	if (!x->deaf && (!is_sent(x) || flow_is_blocked(&x->up)))
 		upstream |= EV_WRITE;

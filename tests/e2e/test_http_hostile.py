@@ -406,3 +406,33 @@ def test_answers_that_do_not_fit_their_request(stage):
         if body is not None:
             assert got.partition(b"\r\n\r\n")[2] == body and b"chunked" not in got, (why, got)
     assert not used_again
+
+
+@pytest.mark.nosan
+def test_a_flood_of_interim_answers_waits_for_its_client(stage):
+    hints, count, sent = hostile.ok(b"X: " + b"y" * 100, status=b"103 Early Hints") * 100, 2000, [0]
+
+    def answer(c, request, parser):
+        for n in range(count):
+            c.sock.sendall(hints)
+            sent[0] = n + 1
+        c.sock.sendall(hostile.ok(b"Content-Length: 2", b"Connection: close", body=b"hi"))
+        return False
+
+    t, _ = stage(answer)
+    before = t.rss()
+    with socket.create_connection(t.address("web"), timeout=scale.patience()) as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        # Nobody reads: what the kernel holds is all that moves.
+        seen = -1
+        while sent[0] != seen:
+            seen, worked = sent[0], t.cpu()
+            time.sleep(1.0)
+        assert seen < count
+        assert t.cpu() - worked < 0.1     # nothing moves, so there is nothing to do
+        assert t.rss() - before < 4 << 20
+        got = 0
+        while data := s.recv(1 << 20):
+            got, last = got + len(data), data
+    assert last.endswith(b"hi")
+    assert got > len(hints) * count
