@@ -95,7 +95,8 @@ struct http1_head {
 	uint64_t seen;	/* HTTP1_BIT() of each name that is there */
 	uint64_t repeated;	/* of each that has several lines */
 	uint64_t aliases;	/* of each alias that is there */
-	/* After HTTP1_BAD. */
+	/* After HTTP1_BAD; of the above there is what stood before the wrong byte,
+	 * and length is 0. */
 	enum http1_reason reason;
 
 	/* The parser's own. */

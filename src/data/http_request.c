@@ -40,7 +40,8 @@ void
 http_request_bad(struct client *c, const struct http1_head *h)
 {
 	c->requests++;
-	refuse(c, c->lane, NULL, http1_reason_status(h->reason), http1_reason_words(h->reason));
+	/* What was read before the wrong byte is good: it tells what to log. */
+	refuse(c, c->lane, h, http1_reason_status(h->reason), http1_reason_words(h->reason));
 }
 
 static unsigned

@@ -240,6 +240,9 @@ def test_the_log_says_why(stage):
         status = verdict.status if isinstance(verdict, hostile.Broken) else verdict
         assert (line["status"], line["end"]) == (status, "bad_request"), (why, line)
         assert line["reason"] in REASONS - {"nothing wrong"}, (why, line)
+    # As far as a head was good, it is logged.
+    for line in t.log_lines("http.request", reason="white space before the colon"):
+        assert (line["method"], line["path"]) in (("GET", "/"), ("POST", "/")), line
 
 
 def test_requests_cut_at_every_byte_are_judged_alike(stage):
@@ -436,3 +439,24 @@ def test_a_flood_of_interim_answers_waits_for_its_client(stage):
             got, last = got + len(data), data
     assert last.endswith(b"hi")
     assert got > len(hints) * count
+
+
+def test_what_comes_unasked_is_nobodys_answer(stage):
+    """A backend that speaks again on a connection that waits in the pool."""
+    def answer(c, request, parser):
+        say_ok(c, request, parser)
+        if request.target == b"/poison":
+            c.sock.sendall(hostile.FORGED)
+            spoken.set()
+            c.sock.recv(1 << 16)    # the end: nobody asks here again
+            return False
+        return True
+
+    t, recorder = stage(answer)
+    for _ in range(20):
+        spoken = threading.Event()
+        assert ask(t.address("web"), b"GET /poison HTTP/1.1\r\nHost: a\r\n\r\n", 1)[0].endswith(b"ok")
+        spoken.wait(scale.patience())
+        scale.until(lambda: all(c.ended for c in recorder.connections if any(b"/poison" in r for r in c.requests)),
+                    "the end of the connection")
+        assert ask(t.address("web"), b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n", 1)[0].endswith(b"ok")
