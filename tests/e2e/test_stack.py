@@ -18,6 +18,8 @@ from helpers.samples import CONF, replace
 from helpers.scale import patience, until
 from helpers.teald import service
 
+pytestmark = pytest.mark.nosan  # other people's programs; teald's part is tested elsewhere
+
 UNIT_TESTS = sorted((pathlib.Path(__file__).parents[1] / "stack").glob("*.test.yml"))
 
 
