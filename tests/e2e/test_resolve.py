@@ -251,3 +251,24 @@ def test_a_test_of_the_configuration_tells_of_names(named):
     del t.names["app.test"]
     p = check()
     assert p.returncode == 0 and 'green: host "app.test"' in p.stderr and "(warning)" in p.stderr, p
+
+
+def test_each_color_is_checked_at_its_own_port(named, ports, backend):
+    """health_port holds for names too, and each color has its own."""
+    health = {c: backend(f"{c} health", host="127.0.0.2") for c in ("green", "blue")}
+    t = named([], {"n1.test": ["127.0.0.2"]}, start=False, nodes=["n1.test"])
+    service = t.settings["services"][0]
+    service["green"] = {"port": t.port, "health_port": health["green"].port}
+    service["blue"] = {"port": t.port, "health_port": health["blue"].port}
+    t.start(prefix=t.names.prefix)
+
+    def states():
+        return {c: b["state"] for c in ("green", "blue") for b in t.status()["colors"][c]["backends"]}
+    until(lambda: states() == {"green": "up", "blue": "up"}, "both are up")
+    assert peers(t) == {"127.0.0.2"}
+    health["blue"].stop()
+    until(lambda: states() == {"green": "up", "blue": "down"}, "blue's own port refuses")
+    health["green"].stop()
+    until(lambda: states() == {"green": "down", "blue": "down"}, "green's as well")
+    health["blue"].start()
+    until(lambda: states() == {"green": "down", "blue": "up"}, "blue is back")
