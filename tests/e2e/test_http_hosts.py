@@ -152,12 +152,13 @@ def test_each_has_its_own_places(street):
 
 def test_a_service_alone_by_name_lets_clients_wait(street):
     t = street(shop=HOUSES["shop"] | {"max_connections": 1, "queue_timeout": 30.0})
-    with t.client() as first, t.client() as second:
-        assert first.ask(host="shop.example").status == 200
-        second.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
-        t.wait_metric(1, "teal_waiting_connections", service="shop")
-        first.close()
-        assert second.response().body == b"shop-green"
+    with t.client() as first:
+        assert first.ask(host="shop.example").status == 200     # the place is taken
+        with t.client() as second:
+            second.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+            t.wait_metric(1, "teal_waiting_connections", service="shop")
+            first.close()
+            assert second.response().body == b"shop-green"
 
 
 def test_one_whose_color_is_unknown_does_not_hold_up_the_others(street, redis):
