@@ -92,6 +92,8 @@ void verb_check(struct command *cmd);
 void verb_lock(struct command *cmd);
 /* The nodes of the pools; in verbs_node.c. */
 void verb_node(struct command *cmd);
+/* Certificates; in verbs_certs.c. */
+void verb_certs(struct command *cmd);
 /* Stops listening to what they began, which goes on; harmless when nothing
  * was. */
 void verb_flip_abandon(struct command *cmd);

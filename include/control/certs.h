@@ -62,8 +62,9 @@ void certs_reload(struct certs *c, struct certs_wait *w);
 void certs_json(const struct certs *c, struct json *j, bool (*wants)(const void *arg, const struct service *s),
 		const void *arg);
 
-/* Calls with every certificate that is shown to clients. */
-void certs_each(const struct certs *c,
+/* Calls with every certificate that is shown to clients of the service; c may be
+ * NULL. */
+void certs_each(const struct certs *c, const struct service *of,
 		void (*tell)(void *arg, const struct service *s, const struct tls_certificate_facts *f), void *arg);
 
 #endif

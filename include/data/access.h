@@ -5,8 +5,10 @@
 
 #include <stdbool.h>
 
-#include "base/str.h"
+#include "base/buf.h"
 #include "model/config.h"
+
+struct tls;
 
 struct access {
 	enum access_log which;
@@ -21,5 +23,9 @@ void access_init(struct access *a, const struct config *config);
  * rest exactly the share (the 1st, then every 100th for 0.01).  *share is then
  * what the line says of it, members of its object: "" when all are written. */
 bool access_due(struct access *a, bool is_error, struct str *share);
+
+/* "\"sni\":…,\"tls\":…", what is to be told of a client's TLS, in b, which is the
+ * caller's to free; t NULL: it came without, and perhaps asked for name. */
+struct str access_tls(struct tls *t, const char *name, struct buf *b);
 
 #endif

@@ -37,6 +37,7 @@ struct client {
 	struct io io;
 	struct listener *listener;
 	struct lane *lane;	/* of its last request; the listener's before the first */
+	struct lane *shown;	/* whose certificate it was shown; NULL: it came without TLS */
 	struct exchange *exchange;	/* while BUSY */
 	union {
 		struct link link;	/* the lane's clients, or the worker's ended */

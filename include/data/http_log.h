@@ -12,6 +12,7 @@ struct http_record {
 	const struct backend *backend;	/* NULL: none was reached */
 	const struct tried *tried;	/* NULL: none failed */
 	struct endpoint client;
+	struct tls *tls;	/* the client's; NULL: it came without */
 	enum entrance entrance;
 	enum color color;
 	uint64_t epoch;

@@ -29,6 +29,7 @@ enum admin_command {
 	ADMIN_HISTORY,
 	ADMIN_NODE,
 	ADMIN_FLEET,
+	ADMIN_CERTS,
 	ADMIN_EVENTS,
 	ADMIN_LOG,
 	ADMIN_MAINTENANCE,
@@ -105,7 +106,7 @@ struct admin_command_info {
  * strings too); copy what must outlive it. */
 struct admin_request {
 	enum admin_command command;
-	enum admin_right right;	/* `node list` needs less than `node add` */
+	enum admin_right right;	/* `node list` needs less than `node add`, `certs` than `certs reload` */
 	struct str service;	/* empty: none given */
 	bool all_services;	/* lock and unlock: service is "*" */
 	struct str color;	/* "green" or "blue"; empty where there is none */
@@ -123,6 +124,7 @@ struct admin_request {
 	bool on;	/* maintenance on */
 	enum log_level level;	/* log */
 	struct str node_verb, pool, host;	/* node */
+	bool reload;	/* certs */
 	struct str topic;	/* help: a command's word, known; or empty */
 };
 

@@ -1,7 +1,9 @@
 /* certs.c - certificates that change while they are used.  Thread: main, but
  * for the work of jobs. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -273,6 +275,15 @@ read_all(struct certs *c, struct why *why)
 	return OK;
 }
 
+static bool
+has_keys(const struct certs *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->entries[i].loaded.n > 0 || c->entries[i].loaded.own != NULL)
+			return true;
+	return false;
+}
+
 enum err
 certs_open(struct certs **cp, struct control *control, struct why *why)
 {
@@ -295,6 +306,10 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 		return OK;
 	if ((e = read_all(c, why)) != OK)
 		return e;
+	/* A core file would hold the keys; nor may others of our user look into our
+	 * memory. */
+	if (has_keys(c) && prctl(PR_SET_DUMPABLE, 0) != 0)
+		return why_set(why, E_INTERNAL, "cannot keep keys out of core files: %s", strerror(errno));
 	LOG_INFO("certs.opened", LB("ktls", tls_kernel_offers()));
 	for (size_t i = 0; i < c->n; i++) {
 		if (!is_used(c->entries[i].service->config))
@@ -369,7 +384,7 @@ certs_json(const struct certs *c, struct json *j, bool (*wants)(const void *arg,
 	   const void *arg)
 {
 	json_array(j, "certificates");
-	for (size_t i = 0; i < c->n; i++) {
+	for (size_t i = 0; c != NULL && i < c->n; i++) {
 		const struct certs_entry *e = &c->entries[i];
 
 		if (!wants(arg, e->service))
@@ -381,10 +396,15 @@ certs_json(const struct certs *c, struct json *j, bool (*wants)(const void *arg,
 }
 
 void
-certs_each(const struct certs *c,
+certs_each(const struct certs *c, const struct service *of,
 	   void (*tell)(void *arg, const struct service *s, const struct tls_certificate_facts *f), void *arg)
 {
-	for (size_t i = 0; i < c->n; i++)
-		for (size_t k = 0; k < c->entries[i].loaded.n; k++)
-			tell(arg, c->entries[i].service, tls_certificate_facts(c->entries[i].loaded.certificates[k]));
+	const struct certs_loaded *l;
+
+	if (c == NULL)
+		return;
+	CHECK(of->index < c->n && c->entries[of->index].service == of);
+	l = &c->entries[of->index].loaded;
+	for (size_t i = 0; i < l->n; i++)
+		tell(arg, of, tls_certificate_facts(l->certificates[i]));
 }

@@ -40,12 +40,18 @@ tally_of(struct arrival *a)
 }
 
 static void
-count(struct arrival *a)
+take_color(struct arrival *a)
 {
 	enum color active = lane_active(a->facts.lane);
 
 	a->color = (uint8_t)(a->facts.entrance == ENTRANCE_MAIN ? active : color_other(active));
 	tally_add(&tally_of(a)->active, 1);
+}
+
+static void
+count(struct arrival *a)
+{
+	take_color(a);
 	list_append(&a->facts.lane->arriving, &a->link);
 }
 
@@ -66,8 +72,8 @@ arrival_recolor_all(struct lane *l)
 
 		if (a->stage == ARRIVAL_LINGER)
 			continue;
-		uncount(a);
-		count(a);
+		tally_add(&tally_of(a)->active, (uint64_t)-1);
+		take_color(a);
 	}
 }
 

@@ -479,6 +479,7 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 		c->destination = facts->destination;
 	inet_ntop(c->peer.family, c->peer.ip, c->ip, sizeof(c->ip));
 	c->tls = io_is_tls(io);
+	c->shown = c->tls ? l : NULL;
 	c->has_place = pass.place;
 	c->has_source = pass.source;
 	c->admitted = !shared && door == DOOR_OPEN;

@@ -30,6 +30,7 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.backend = x->backend,
 		.tried = x->tried,
 		.client = x->client->peer,
+		.tls = x->client->io.tls,
 		.entrance = (enum entrance)x->entrance,
 		.color = (enum color)x->color,
 		.epoch = x->epoch,
@@ -457,8 +458,9 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 	struct http_room *room = x->lane->worker->http;
 	struct client *c = x->client;
 	struct addr peer;
-	/* It is between the tester and us, whoever sent it. */
-	struct http1_line preview = { .only = true };
+	struct http1_line lines[3];
+	struct tls_facts tls;
+	unsigned n = 0;
 	struct http1_edit e = {
 		.rfc7239 = sc->http.forwarded_header,
 		.client = str_from(c->ip),
@@ -472,10 +474,23 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 	};
 
 	if (sc->http.preview_header != NULL) {
-		preview.name = str_from(sc->http.preview_header);
-		e.lines = &preview;
-		e.n_lines = 1;
+		/* It is between the tester and us, whoever sent it. */
+		lines[n++] = (struct http1_line){ .name = str_from(sc->http.preview_header), .only = true };
 	}
+	if (sc->tls.client_ca != NULL) {
+		/* Nobody else's word counts. */
+		lines[n] = (struct http1_line){ .name = STR("X-Client-Subject"), .only = true };
+		lines[n + 1] = (struct http1_line){ .name = STR("X-Client-Fingerprint"), .only = true };
+		if (c->tls)
+			tls_facts(c->io.tls, &tls);
+		if (c->tls && tls.peer != NULL) {
+			lines[n].value = str_from(tls.peer->subject);
+			lines[n + 1].value = str_from(tls.peer->fingerprint);
+		}
+		n += 2;
+	}
+	e.lines = lines;
+	e.n_lines = n;
 	if (sc->http.forwarded) {
 		endpoint_get(&c->peer, &peer);
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :

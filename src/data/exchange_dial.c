@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "data/door.h"
 #include "data/exchange.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
 #include "net/sock.h"
+#include "net/tls_client.h"
 
 /* What changes something must not be sent into a connection that the backend
  * may be closing: nobody could tell whether it was executed.  Servers close
@@ -302,14 +304,60 @@ connect_failed(struct exchange *x, enum ending ending)
 	dial(x, ending);
 }
 
+static void
+shake(struct exchange *x)
+{
+	struct upstream *u = x->upstream;
+	struct lane *l = x->lane;
+
+	switch (io_handshake(&u->io)) {
+	case 0:
+		io_want(l->worker->loop, &u->io, EV_READ);
+		return;
+	case 1:
+		u->state = UPSTREAM_BUSY;
+		connected(x);
+		return;
+	}
+	if (door_may_tell(l))
+		LOG_WARN("backend.tls", LS("service", l->service->config->name),
+			 LR(NULL, str_from(l->service->config->labels_json)), LS("backend", x->backend->text),
+			 LS("error", io_error(&u->io)));
+	connect_failed(x, END_BACKEND_TLS);
+}
+
+static void
+begin_tls(struct exchange *x)
+{
+	struct backend *b = x->backend;
+	struct lane *l = x->lane;
+	struct tls *t = tls_connect(l->backend_tls, io_fd(&x->upstream->io), b->server_name,
+				    &b->memories[l->worker->index]);
+
+	if (t == NULL) {
+		connect_failed(x, END_MEMORY);
+		return;
+	}
+	io_start_tls(&x->upstream->io, &t);
+	shake(x);
+}
+
 void
 exchange_on_connect(struct exchange *x)
 {
 	struct upstream *u = x->upstream;
 
 	CHECK(x->magic == EXCHANGE_MAGIC && x->state == EXCHANGE_DIALING);
+	if (io_is_tls(&u->io)) {
+		shake(x);
+		return;
+	}
 	if (sock_error(io_fd(&u->io)) != 0 || !tell(x)) {
 		connect_failed(x, END_CONNECT);
+		return;
+	}
+	if (x->lane->backend_tls != NULL) {
+		begin_tls(x);
 		return;
 	}
 	u->state = UPSTREAM_BUSY;

@@ -14,6 +14,7 @@ static const struct {
 	const char *words;
 } told[ENDINGS] = {
 	[END_CONNECT] = { 502, "no backend could be reached" },
+	[END_BACKEND_TLS] = { 502, "no backend could be reached by TLS" },
 	[END_CONNECT_TIMEOUT] = { 504, "no backend could be reached within connect_timeout" },
 	[END_BACKEND_RESET] = { 502, "the backend closed the connection without an answer" },
 	[END_BAD_RESPONSE] = { 502, "the backend's answer is malformed or ambiguous" },
@@ -112,6 +113,7 @@ http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, c
 	http_log(&(const struct http_record){
 		.lane = l,
 		.client = c->peer,
+		.tls = c->io.tls,
 		.entrance = (enum entrance)c->entrance,
 		.color = color_of(c, l),
 		.epoch = l->snapshot != NULL ? l->snapshot->epoch : 0,

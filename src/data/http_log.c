@@ -17,6 +17,7 @@ http_log(const struct http_record *r)
 	bool is_error = r->status >= 500 || ending_is_error(r->ending);
 	char client[ADDR_TEXT], tried[TRIED_TEXT];
 	struct addr address;
+	struct buf tls;
 	struct str share;
 
 	tally_add(&t->ended[r->ending], 1);
@@ -29,11 +30,12 @@ http_log(const struct http_record *r)
 	endpoint_get(&r->client, &address);
 	LOG_INFO("http.request", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", r->entrance == ENTRANCE_MAIN ? "main" : "preview"),
-		 LS("client", addr_format(&address, client)), LT("method", r->method), LT("path", r->path),
+		 LS("client", addr_format(&address, client)), LR(NULL, access_tls(r->tls, "", &tls)), LT("method", r->method), LT("path", r->path),
 		 LU("status", r->status), LU("bytes_in", r->bytes_in), LU("bytes_out", r->bytes_out),
 		 LF("seconds", r->seconds), LF("connect_seconds", r->connect_seconds > 0 ? r->connect_seconds : 0),
 		 LS("backend", r->backend != NULL ? r->backend->text : ""), LS("color", color_word(r->color)),
 		 LU("epoch", r->epoch), LT("request_id", r->id), LT("user_agent", r->agent), LU("retries", r->retries),
 		 LR(NULL, tried_json(r->tried, tried)), LS("end", ending_word(r->ending)), reason_field(r->reason),
 		 LR(NULL, share));
+	buf_free(&tls);
 }

@@ -142,6 +142,11 @@ http_request_take(struct client *c, const struct http1_head *h, char *p, size_t 
 		answer(c, c->lane, h, END_MISDIRECTED, close);
 		return length;
 	}
+	/* The certificate that was shown is another's: the client meant somebody else. */
+	if (c->shown != NULL && l != c->shown) {
+		answer(c, c->lane, h, END_MISDIRECTED, close);
+		return length;
+	}
 	if (listener_redirects(c->listener, l)) {
 		redirect(c, l, h, &host, close);
 		return length;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "data/arrival.h"
 #include "data/door.h"
@@ -46,33 +45,6 @@ is_logged(struct lane *l, enum ending ending, struct str *share)
 	return !ending_is_refusal(ending) || door_may_tell(l);
 }
 
-/* "\"sni\":…,\"tls\":…" */
-static struct str
-tls_json(struct session *s, struct buf *b)
-{
-	struct tls_facts f = { 0 };
-	struct json j;
-
-	buf_init(b, 2048);
-	if (!io_is_tls(&s->client) && !s->named)
-		return STR("");
-	json_init(&j, b);
-	if (io_is_tls(&s->client))
-		tls_facts(s->client.tls, &f);
-	else
-		f.server_name = session_server_name(s);
-	if (f.server_name[0] != '\0')
-		json_cstr(&j, "sni", f.server_name);
-	if (f.protocol != NULL) {
-		json_cstr(&j, "tls", f.protocol);
-		json_cstr(&j, "cipher", f.cipher);
-		json_bool(&j, "resumed", f.resumed);
-	}
-	if (f.peer != NULL)
-		json_cstr(&j, "subject", f.peer->subject);
-	return b->failed ? STR("") : buf_str(b);
-}
-
 static void
 log_access(struct session *s, enum ending ending, struct str share, double now)
 {
@@ -85,7 +57,7 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxied_json(s, proxied))),
-		 LR(NULL, tls_json(s, &tls)), LS("backend", s->backend != NULL ? s->backend->text : ""),
+		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", &tls)), LS("backend", s->backend != NULL ? s->backend->text : ""),
 		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
 		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),

@@ -143,6 +143,9 @@ upstream_dial(struct lane *l, struct backend *b, bool *pending)
 		errno = saved;
 		return NULL;
 	}
+	/* There is more to it than TCP. */
+	if (l->backend_tls != NULL)
+		*pending = true;
 	u->magic = UPSTREAM_MAGIC;
 	u->state = *pending ? UPSTREAM_CONNECTING : UPSTREAM_BUSY;
 	u->lane = l;

@@ -87,15 +87,14 @@ tls_of(const SSL *ssl)
 }
 
 static void
-forget_peer(struct tls *t)
+free_peer(struct tls_peer *p)
 {
-	if (t->peer == NULL)
+	if (p == NULL)
 		return;
-	free(t->peer->subject);
-	free(t->peer->issuer);
-	free(t->peer->serial);
-	free(t->peer);
-	t->peer = NULL;
+	free(p->subject);
+	free(p->issuer);
+	free(p->serial);
+	free(p);
 }
 
 void
@@ -114,7 +113,7 @@ tls_free(struct tls **tp)
 		(void)SSL_shutdown(t->ssl);
 	SSL_free(t->ssl);
 	ERR_clear_error();
-	forget_peer(t);
+	free_peer(t->peer);
 	free(t->alpn);
 	free(t->server_name);
 	free(t->why);
@@ -300,7 +299,8 @@ tls_shutdown(struct tls *t)
 	}
 	if (failed(t, rc, SSL_ERROR_WANT_READ, &t->write_wants_read) < 0 && errno == EAGAIN)
 		return 0;
-	return -1;
+	/* Whoever has said goodbye need not wait for ours: many do not. */
+	return SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN ? 1 : -1;
 }
 
 void
@@ -407,6 +407,10 @@ look_at_peer(const SSL *ssl, X509 *x)
 	if (X509_digest(x, EVP_sha256(), digest, &n) == 1)
 		for (unsigned i = 0; i < n && 2 * i + 2 < sizeof(p->fingerprint); i++)
 			snprintf(p->fingerprint + 2 * i, 3, "%02x", digest[i]);
+	if (p->subject == NULL || p->issuer == NULL || p->serial == NULL) {
+		free_peer(p);
+		return NULL;
+	}
 	p->verified = verdict == X509_V_OK ? "ok" : X509_verify_cert_error_string(verdict);
 	return p;
 }

@@ -135,6 +135,9 @@ set_terms(SSL_CTX *c, const struct tls_terms *t, struct why *why)
 	SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_timeout(c, SESSION_SECONDS);
+	/* One for each whole handshake and one for each return: clients keep the
+	 * newest, and a second one is work for nothing. */
+	SSL_CTX_set_num_tickets(c, 1);
 	if (SSL_CTX_set_cipher_list(c, ciphers) != 1)
 		return why_set(why, E_USAGE, "OpenSSL knows no cipher in \"%.200s\"", ciphers);
 	if (SSL_CTX_set_ciphersuites(c, suites) != 1)

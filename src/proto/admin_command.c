@@ -308,6 +308,13 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 		return take_color(p, args[1], &out->color);
 	case ADMIN_NODE:
 		return take_node(p, args, n);
+	case ADMIN_CERTS:
+		out->reload = n > 0 && str_eq(args[0], "reload");
+		if (out->reload)
+			out->right = ADMIN_RIGHT_ADMIN;
+		else if (n > 0)
+			out->service = args[0];
+		return OK;
 	case ADMIN_LOG:
 		return take_level(p, args[0]);
 	case ADMIN_MAINTENANCE:

@@ -84,6 +84,12 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		false, true, "every teald that flips together with this one",
 		"Which epochs each has applied and the health it sees.  One that vanished\n"
 		"without a goodbye is missing, and flips wait for it, until it is forgotten.\n" },
+	[ADMIN_CERTS] = { ADMIN_CERTS, "certs", "[SERVICE|reload]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
+		true, true, "the certificates that clients are shown",
+		"Names, type, expiry, fingerprint and issuer of each, and why newer files were\n"
+		"refused.  Changed files are picked up by themselves; reload reads all of them\n"
+		"again, now, checks them, and fails if any was refused: then what was shown\n"
+		"before stays.\n" },
 	[ADMIN_EVENTS] = { ADMIN_EVENTS, "events", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
 		false, true, "streams events until you leave",
 		"A line per event, of one service or of all.\n" },

@@ -35,6 +35,7 @@ void render_flip(struct render *r, json_t *object);
 void render_drain(struct render *r, json_t *object);
 void render_history(struct render *r, json_t *object);
 void render_fleet(struct render *r, json_t *object);
+void render_certs(struct render *r, json_t *object);
 void render_node(struct render *r, json_t *object);
 void render_whoami(struct render *r, json_t *object);
 void render_streamed(struct render *r, json_t *object);

@@ -68,6 +68,7 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_HISTORY:
 	case ADMIN_NODE:
 	case ADMIN_FLEET:
+	case ADMIN_CERTS:
 	case ADMIN_EVENTS:
 	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:
@@ -192,6 +193,9 @@ render_reply(struct render *r, json_t *object)
 		return;
 	case ADMIN_FLEET:
 		render_fleet(r, object);
+		return;
+	case ADMIN_CERTS:
+		render_certs(r, object);
 		return;
 	case ADMIN_NODE:
 		render_node(r, object);

@@ -51,6 +51,8 @@ audit_log(const struct command *cmd, const struct outcome *o)
 		fields[n++] = LT("color", r->color);
 	if (r->node_verb.n > 0)
 		fields[n++] = LT("verb", r->node_verb);
+	if (r->reload)
+		fields[n++] = LS("verb", "reload");
 	if (r->pool.n > 0)
 		fields[n++] = LT("pool", r->pool);
 	if (r->host.n > 0)
@@ -107,6 +109,7 @@ change_of(const struct command *cmd, struct audit_entry *a)
 	case ADMIN_HISTORY:
 	case ADMIN_NODE:
 	case ADMIN_FLEET:
+	case ADMIN_CERTS:
 	case ADMIN_EVENTS:
 	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:

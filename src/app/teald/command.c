@@ -219,7 +219,8 @@ command_run(struct client *c, struct str line)
 		return;
 	}
 	cmd->entry = control_find(a->control, cmd->request.service);
-	cmd->audited = cmd->info->changes || !is_allowed(cmd);
+	/* Some that change things also only show them. */
+	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !is_allowed(cmd);
 	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)
 		command_go(cmd);
 	else if (names_get(a->names, cmd->by.uid, cmd->by.user))

@@ -3,6 +3,7 @@
  * Thread: main; the workers' tallies are summed when somebody asks. */
 #include "app/metrics_parts.h"
 #include "base/clock.h"
+#include "control/certs.h"
 #include "control/drain.h"
 
 static struct labels
@@ -293,6 +294,36 @@ put_rejected(struct prom *p, const struct entry *e)
 }
 
 static void
+put_handshakes(struct prom *p, const struct entry *e)
+{
+	static const char *const versions[2] = { "1.2", "1.3" }, *const resumed[2] = { "false", "true" };
+	const struct service *s = e->service;
+
+	for (int v = 0; s->config->listen_tls && v < 2; v++)
+		for (int r = 0; r < 2; r++) {
+			uint64_t total = 0;
+
+			for (unsigned i = 0; i < s->n_tallies; i++)
+				total += tally_read(&s->tallies[i].handshakes[v][r]);
+			metrics_sample(p, with(with(of_service(s), "version", versions[v]), "resumed", resumed[r]), total);
+		}
+}
+
+static void
+put_expiry_of(void *arg, const struct service *s, const struct tls_certificate_facts *f)
+{
+	struct labels l = with(with(of_service(s), "certificate", f->names[0]), "type", f->type);
+
+	prom_double(arg, NULL, l.list, l.n, (double)f->not_after);
+}
+
+static void
+put_expiry(struct prom *p, const struct entry *e)
+{
+	certs_each(e->control->certs, e->service, put_expiry_of, p);
+}
+
+static void
 put_waiting(struct prom *p, const struct entry *e)
 {
 	metrics_sample(p, of_service(e->service), service_waiting(e->service));
@@ -343,6 +374,10 @@ static const struct family families[] = {
 	  "Connects tried on a further backend after one that failed." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
 	  "Connections refused without a backend, by reason." },
+	{ "teal_tls_handshakes_total", PROM_COUNTER, NULL, false, put_handshakes,
+	  "TLS handshakes with clients that succeeded." },
+	{ "teal_certificate_expiry_seconds", PROM_GAUGE, NULL, false, put_expiry,
+	  "When a certificate that clients are shown expires, in seconds since 1970." },
 	{ "teal_waiting_connections", PROM_GAUGE, NULL, false, put_waiting,
 	  "Clients that wait for a place, in the service or on a backend." },
 	{ "teal_backends_healthy", PROM_GAUGE, put_healthy, false, NULL,

@@ -143,6 +143,8 @@ verb_of(const struct admin_request *q)
 		return admin_command_info(q->command)->word;
 	case ADMIN_NODE:
 		return q->right == ADMIN_RIGHT_READ ? "read" : "change the nodes of";
+	case ADMIN_CERTS:
+		return q->reload ? "reload the certificates of" : "read";
 	case ADMIN_LOG:
 		return "set the log level of";
 	case ADMIN_MAINTENANCE:

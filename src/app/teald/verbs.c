@@ -374,6 +374,7 @@ verb_run(struct command *cmd)
 	case ADMIN_HELP: run_help(cmd); return;
 	case ADMIN_VERSION: run_version(cmd); return;
 	case ADMIN_NODE: verb_node(cmd); return;
+	case ADMIN_CERTS: verb_certs(cmd); return;
 	case ADMIN_RELOAD:
 		break;	/* admin_command_built() has refused it */
 	}
