@@ -179,11 +179,6 @@ def test_the_manual_knows_every_metric_and_no_other(fleet, ports):
         assert len(labels) <= 1, f.name
         seen[f.name] = set(labels.pop()) if labels else None  # None: HTTP's, which this teald has not
     told.pop("process_*")
-    told = {n: l for n, l in told.items() if n not in ELSEWHERE}
     mine = {n: l for n, l in seen.items() if not n.startswith("process_")}
     assert set(told) == set(mine)
     assert {n: l for n, l in told.items() if mine[n] is not None and l != mine[n]} == {}
-
-
-# Told only where there is a certificate.
-ELSEWHERE = {"teal_certificate_expiry_seconds"}
