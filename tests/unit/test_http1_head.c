@@ -336,6 +336,46 @@ test_every_byte_in_every_place(void **state)
 	}
 }
 
+/* The same deep within long pieces, where whole vectors are looked at. */
+static void
+test_every_byte_in_long_pieces(void **state)
+{
+	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
+				    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	char text[512], pad[72];
+	struct http1_head h;
+
+	(void)state;
+	memset(pad, 'p', sizeof(pad));
+	for (int path = HTTP1_PATH_PLAIN; path <= HTTP1_PATH_AVX2; path++) {
+		if (!http1_head_use((enum http1_path)path))
+			continue;
+		for (int i = 0; i < 256 * 70; i++) {
+			int c = i & 255, at = i >> 8;
+			bool is_token = c != 0 && strchr(token, c) != NULL;
+			int n = snprintf(text, sizeof(text), "GET /%.70s HTTP/1.1\r\n%.70s: %.70s\r\n\r\n",
+					 pad, pad, pad);
+			char *target = text + 5 + at, *name = text + 86 + at, *value = text + 158 + at;
+
+			assert_true(*target == 'p' && *name == 'p' && *value == 'p');
+			*target = (char)c;
+			http1_head_init(&h, LIMIT);
+			assert_int_equal(http1_head_parse(&h, text, (size_t)n),
+					 c > ' ' && c < 0x7f && c != '#' ? HTTP1_DONE : HTTP1_BAD);
+			*target = 'p';
+			*name = (char)c;
+			http1_head_init(&h, LIMIT);
+			assert_int_equal(http1_head_parse(&h, text, (size_t)n),
+					 is_token || (c == ':' && at > 0) ? HTTP1_DONE : HTTP1_BAD);
+			*name = 'p';
+			*value = (char)c;
+			http1_head_init(&h, LIMIT);
+			assert_int_equal(http1_head_parse(&h, text, (size_t)n),
+					 (c >= ' ' && c != 0x7f) || c == '\t' ? HTTP1_DONE : HTTP1_BAD);
+		}
+	}
+}
+
 /* Limits */
 
 static void
@@ -885,6 +925,7 @@ main(void)
 		cmocka_unit_test(test_good_heads),
 		cmocka_unit_test(test_bad_heads),
 		cmocka_unit_test(test_every_byte_in_every_place),
+		cmocka_unit_test(test_every_byte_in_long_pieces),
 		cmocka_unit_test(test_length_limit_is_exact),
 		cmocka_unit_test(test_long_target_and_long_header),
 		cmocka_unit_test(test_too_many_headers),
