@@ -122,7 +122,7 @@ def test_an_unread_stdout_costs_lines_and_nothing_else(web, bench):
         p = load(teal, 2)
         result = json.loads(p.communicate(timeout=2 * patience())[0].splitlines()[-1])
         failed += result["failed"]
-        assert time.monotonic() - begun < 4 * patience(), "nothing was ever dropped"
+        assert time.monotonic() - begun < scaled(60, 3) + 4 * patience(), "nothing was ever dropped"
     assert failed == 0
     teal.wait_metric(0, "teal_connections", service="web")
     dropped, sessions = teal.metrics().get("teal_log_dropped_total"), ended(teal)
