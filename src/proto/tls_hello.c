@@ -152,11 +152,14 @@ settle_name(struct reader *r, struct tls_hello *out)
 static bool
 read_names(struct reader *r, size_t size, struct tls_hello *out)
 {
-	size_t end, list = number(r, 2);
+	size_t end, list;
 
+	if (size < 2)
+		return refuse(r, TLS_HELLO_CONTENT);
+	list = number(r, 2);
 	if (r->bad || r->missing)
 		return false;
-	if (size < 2 || list != size - 2 || list == 0)
+	if (list != size - 2 || list == 0)
 		return refuse(r, TLS_HELLO_CONTENT);
 	end = r->message - list;
 	while (r->message > end) {
