@@ -108,6 +108,13 @@ relay_splice(struct relay *r, struct io *source, struct io *destination, struct 
 		pipes_give(pipes, r->pipe);
 		r->pipe = NULL;
 		errno = saved;
+		/* By the kernel's TLS: what is no data, and whether the end is a whole
+		 * one, only a read can tell. */
+		if (io_is_tls(source) && (n == 0 || saved == EINVAL)) {
+			r->splicing = false;
+			r->streak = 0;
+			return RELAY_OK;
+		}
 		if (n == 0)
 			r->eof = true;
 		else if (!io_would_block())
