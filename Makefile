@@ -178,7 +178,7 @@ run:	## install what is missing, build, and show Teal at work on live traffic
 
 test:	## everything that must pass: layers, gcc, clang, unit, e2e, asan, tsan
 	$(Q)tools/install-deps build test
-	$(Q)tools/suite layers gcc clang unit install demo e2e asan tsan
+	$(Q)tools/suite layers gcc unit install demo e2e asan tsan clang
 
 unit-bins: $(TEST_BINS)
 

@@ -12,10 +12,14 @@
 
 Markers: `scales` for stories whose counts grow with TEAL_SOAK=1 (they are
 then what `-m soak` selects), `tsan` for those the thread sanitizer sees,
-`nosan` for measured ones, `serial` for those that want the machine alone.
+`nosan` for measured ones, `serial` for those that want the machine alone,
+`long` for those that take several seconds whatever the machine: they begin first.
+
+When a test fails, the report has what each of its teald's logged.
 """
 import fcntl
 import itertools
+import json
 import os
 import resource
 import tempfile
@@ -39,17 +43,53 @@ def pytest_configure(config):
     for line in ("soak: long, only in make soak", "scales: counts grow with TEAL_SOAK=1",
                  "tsan: exercises the threads; also run under ThreadSanitizer",
                  "nosan: measures time or memory; not run under sanitizers",
-                 "serial: wants the machine for itself"):
+                 "serial: wants the machine for itself",
+                 "long: takes five seconds or more, on any machine"):
         config.addinivalue_line("markers", line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScheduling
+
+    class Sparing(LoadScheduling):
+        """Gives a worker one test ahead, so that none of the last waits behind others."""
+        def _send_tests(self, node, n):
+            super()._send_tests(node, min(n, 2 - len(self.node2pending[node])))
+
+    if config.getoption("dist") == "load":
+        return Sparing(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     for item in items:
         if scale.SOAK and item.get_closest_marker("scales"):
             item.add_marker("soak")
         if scale.sanitizer() and item.get_closest_marker("nosan"):
             item.add_marker(pytest.mark.skip(reason="measures time or memory"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    for n, t in enumerate(item.stash.get(TEALS, [])):
+        stderr = t.folder / "stderr"
+        if t.process is None:
+            continue
+        text = "".join(json.dumps(line) + "\n" for line in t.logs[-LOG_LINES:])
+        report.sections.append((f"log of teald {n} (pid {t.pid}), {len(t.logs)} lines, load {os.getloadavg()[0]:.1f}",
+                                text))
+        if stderr.exists() and stderr.stat().st_size:
+            report.sections.append((f"stderr of teald {n}", stderr.read_text(errors="replace")[-LOG_BYTES:]))
+
+
+# What a test has started, for its report.
+TEALS = pytest.StashKey()
+LOG_LINES, LOG_BYTES = 400, 20000
 
 
 @pytest.fixture(autouse=True)
@@ -121,10 +161,10 @@ def black_hole(ports, closing):
 
 
 @pytest.fixture
-def teal(tmp_path, ports, closing):
+def teal(request, tmp_path, ports, closing):
     """teal(services=[...], **settings): a running teald; start=False: only its
     configuration is made.  Services may leave out listen: a free port."""
-    count, made = itertools.count(), []
+    count, made = itertools.count(), request.node.stash.setdefault(TEALS, [])
 
     def make(*, services, start=True, **settings):
         n = next(count)

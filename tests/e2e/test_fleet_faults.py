@@ -101,6 +101,7 @@ def test_the_network_to_redis_fails(fleet, redis, proxy, mode):
     live_through(f, lambda: p.set(mode), lambda: p.set("pass"))
 
 
+@pytest.mark.long
 def test_redis_is_too_slow(fleet, redis, proxy):
     server = redis()
     p = proxy(server)
@@ -419,6 +420,7 @@ def test_the_same_epoch_with_another_color(fleet):
 # ---- writes whose answers are lost ----
 
 @pytest.mark.scales
+@pytest.mark.long
 def test_a_refused_flip_never_happens_later(fleet):
     """Redis is stopped at any moment of a flip.  Of each flip the reply and the
     history agree: refused ones are in no epoch, true ones in exactly one."""
@@ -484,6 +486,7 @@ def test_a_cut_connection_in_the_middle_of_a_write(fleet, redis, proxy):
 
 # ---- cut off ----
 
+@pytest.mark.long
 def test_two_teals_cut_off_from_each_other(fleet, redis, proxy):
     """One of them loses Redis: it serves on, it is named, it catches up."""
     server = redis()

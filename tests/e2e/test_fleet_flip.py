@@ -189,6 +189,7 @@ def test_sigterm_says_goodbye(fleet):
     assert r["changed"] and r.event("applied")["ms"] < 1000 * slow()
 
 
+@pytest.mark.long
 def test_who_vanished_is_missing_and_named_until_max_age_and_five(fleet):
     f = fleet(3, store={"max_age": 2.0})
     f.wait_members()
@@ -206,6 +207,7 @@ def test_who_vanished_is_missing_and_named_until_max_age_and_five(fleet):
     assert f[1].ok("flip", "web", "blue")["changed"]
 
 
+@pytest.mark.long
 def test_a_stopped_teal_is_named_and_never_serves_the_old_color_again(fleet):
     f = fleet(3)
     f.wait_members()

@@ -21,6 +21,7 @@ def store_of(sentinel):
     return {"sentinels": [f"127.0.0.1:{sentinel.port}"], "master": "mymaster"}
 
 
+@pytest.mark.long
 def test_the_master_is_found_through_sentinel(fleet, guarded):
     master, replica, sentinel = guarded
     f = fleet(2, server=master, store=store_of(sentinel))
@@ -29,6 +30,7 @@ def test_the_master_is_found_through_sentinel(fleet, guarded):
     assert str(master.port) in f.store()["where"]
 
 
+@pytest.mark.long
 def test_a_failover_that_loses_the_last_write(fleet, guarded):
     """The replica is promoted without the last flip: the fleet brings it forward."""
     master, replica, sentinel = guarded

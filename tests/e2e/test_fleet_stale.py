@@ -72,6 +72,7 @@ def test_within_max_age_nobody_notices(fleet, stale):
     run.only("green")
 
 
+@pytest.mark.long
 def test_who_is_older_than_max_age_is_not_waited_for_for_ever(fleet, redis, proxy):
     """Cut off, it refuses; so the others' flips are whole again once it is forgotten."""
     server = redis()

@@ -156,6 +156,7 @@ def test_a_newcomer_in_an_emptied_store_does_not_begin_anew(fleet):
     run.only("blue")
 
 
+@pytest.mark.long
 def test_a_service_that_only_one_of_them_has(fleet, backend, ports):
     """A flip waits for those whose heartbeats list the service."""
     f = fleet(2, start=0)
@@ -179,6 +180,7 @@ def test_two_prefixes_are_two_fleets(fleet, redis):
     assert len(two.members()) == 1
 
 
+@pytest.mark.long
 def test_a_copied_state_dir_makes_no_two_into_one(fleet):
     """The machine was cloned, with teald's identity on it: flips wait for both."""
     f = fleet(2, start=1)

@@ -236,6 +236,7 @@ def test_hostile_words_arrive_as_they_are(lb, sshd):
     assert not os.path.exists("/tmp/teal-was-run")
 
 
+@pytest.mark.long
 def test_a_key_of_a_machine_runs_tealctl_and_nothing_else(lb, sshd):
     sshd.install_forced_command(lb.admin_path)
     url = f"ssh://{USER}@lb"            # the socket is the forced command's to know

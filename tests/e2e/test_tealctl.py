@@ -419,6 +419,7 @@ def test_the_own_version_needs_no_teald(folder):
 
 
 @pytest.mark.parametrize("words", [["status"], ["flip", "shop", "blue"]])
+@pytest.mark.long
 def test_a_teald_that_hangs_is_given_up(scripted, words):
     s = scripted({}, accept=False)
     began = time.monotonic()
@@ -427,6 +428,7 @@ def test_a_teald_that_hangs_is_given_up(scripted, words):
     assert 4 < time.monotonic() - began < 4 + scale.patience()
 
 
+@pytest.mark.long
 def test_a_teald_that_hangs_after_the_greeting_leaves_it_unknown(scripted):
     never = threading.Event()
     s = scripted({"lock shop --reason=x": [never]})
@@ -445,6 +447,7 @@ def test_a_teald_that_hangs_after_the_greeting_leaves_it_unknown(scripted):
     assert p.returncode == 11 and "unknown" in p.stderr
 
 
+@pytest.mark.long
 def test_a_slow_teald_that_lives_is_waited_for(scripted):
     done = threading.Event()
     s = scripted({"check shop blue": [CHECKED, done, {"ok": True, "service": "shop", "to": "blue"}]})

@@ -22,6 +22,9 @@ from .clients import Client
 from .prometheus import Metrics
 
 REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|CHECK failed|check failed")
+# What a program that fails a check, or worse, dies of; no test wants that.
+CRASHES = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP}
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -341,6 +344,8 @@ class Teal:
                 problems += [f"a line on stdout that is not a log line: {l}" for l in self._bad_lines[:5]]
                 problems += [l for l in (self.folder / "stderr").read_text(errors="replace").splitlines()
                              if REPORT.search(l)][:5]
+            problems += [f"it crashed: {signal.Signals(-p.returncode).name}" for p in self._all
+                         if p.returncode is not None and -p.returncode in CRASHES]
         finally:
             for p in self._all:
                 if p.poll() is None:
