@@ -196,6 +196,9 @@ jobs_leave(struct jobs **jp, double seconds)
 		return;
 	}
 	*jp = NULL;
+	/* Nobody will join them. */
+	for (unsigned i = 0; i < jobs->n; i++)
+		pthread_detach(jobs->threads[i]);
 	mailbox_close(&jobs->box);
 	jobs->next_left = all_left;
 	all_left = jobs;
