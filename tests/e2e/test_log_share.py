@@ -130,6 +130,9 @@ def test_an_unread_stdout_costs_lines_and_nothing_else(web, bench):
     until(lambda: any(l["event"] == "log.dropped" and l["total"] == dropped for l in list(reader.lines)),
           "a line that tells how many are missing")
     assert teal.metrics().get("teal_log_dropped_total") == dropped
+    # At its end it waits for nobody either.
+    until(lambda: sum(l["event"] == "tcp.session" for l in list(reader.lines)) == sessions - dropped, "the rest is read",
+          every=0.1)
     assert teal.stop() == 0
     lines = reader.join()
     assert sum(l["event"] == "tcp.session" for l in lines) == sessions - dropped

@@ -189,10 +189,12 @@ def test_everybody_gets_a_turn_on_every_worker(web, farm, load):
     green = farm("green")
     teal = web(green=[green], max_connections=8, queue_timeout=120.0, queue_limit=0, top={"workers": 4})
     crowd = load(teal, 64)
-    time.sleep(scaled(20.0, 2.0))
+    time.sleep(scaled(20.0, 1.0))
+    # Places go round: many more than once.
+    until(lambda: teal.metrics().get("teal_connections_total", service="web", end="done") > 200, "all have had turns")
     assert teal.metrics().get("teal_connections", service="web", color="green") <= 8
     sessions = crowd.finish()
-    assert len(sessions) > 64 and not [s for s in sessions if s.error]
+    assert not [s for s in sessions if s.error]
     waiting(teal, 0)
     m = teal.wait_metric(0, "teal_connections", service="web")
     assert m.get("teal_rejected_total", service="web") == 0

@@ -123,7 +123,7 @@ ask_within(struct client *c, struct answer *a, double timeout, const char *line)
 static inline void
 ask(struct client *c, struct answer *a, const char *line)
 {
-	ask_within(c, a, 5, line);
+	ask_within(c, a, 30, line);
 }
 
 /* Asks and waits: the text of the answer, which must not be an error. */

@@ -62,7 +62,7 @@ static inline void
 redis_server_start(struct redis_server *s, const char *dir, const char *name, const char *options)
 {
 	char *command, *words[64], *save = NULL, *last;
-	double end = clock_now() + 10;
+	double end = clock_now() + 60;
 	size_t n = 0;
 	int log;
 

@@ -471,7 +471,7 @@ test_store_that_does_not_answer_is_unknown_and_the_flip_goes_on(void **state)
 	struct asker a;
 
 	r->store.hold = true;
-	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 0.1 });
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 2 });
 	UNTIL(r, a.done);
 	assert_says(&a, "\"error\":\"unknown\"");
 	assert_says(&a, "\"changed\":null");
@@ -487,7 +487,7 @@ test_not_applied_in_time_says_changed(void **state)
 	struct rig *r = *state;
 	struct asker a;
 
-	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 0.1 });
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 2 });
 	UNTIL(r, a.done);
 	assert_says(&a, "\"error\":\"timeout\"");
 	assert_says(&a, "\"changed\":true");

@@ -257,14 +257,14 @@ test_a_server_that_is_loading(void **state)
 	(void)state;
 	start("--enable-debug-command yes");
 	come_up();
-	tell(&t.client, "DEBUG POPULATE 20000");
+	tell(&t.client, "DEBUG POPULATE 400");
 	tell(&t.client, "SAVE");
 	redis_server_stop(&t.server);
 	WAIT_UNTIL(t.loop, t.client.downs == 1);
-	start("--key-load-delay 50 --loading-process-events-interval-bytes 1024");
+	start("--key-load-delay 2500 --loading-process-events-interval-bytes 1024");
 	WAIT_UNTIL(t.loop, strstr(redis_why(t.client.redis), "it is loading its data") != NULL);
 	WAIT_UNTIL(t.loop, t.client.ups == 2);
-	assert_int_equal(tell(&t.client, "DBSIZE").integer, 20000);
+	assert_int_equal(tell(&t.client, "DBSIZE").integer, 400);
 }
 
 static unsigned
