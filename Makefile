@@ -148,6 +148,10 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 # A unit test links the room of its module and what lies below, no more:
 # test_relay.c finds src/net/relay.c.  One that fits no module links all.
 room_of = $(or $(notdir $(patsubst %/,%,$(dir $(firstword $(wildcard src/*/$(1).c src/app/*/$(1).c include/*/$(1).h))))),teald)
+ifeq ($(VARIANT),tsan)
+# Pure functions have no threads to look at.
+TEST_BINS := $(foreach t,$(TESTS:tests/unit/test_%.c=%),$(if $(filter proto,$(call room_of,$(t))),,$(OUT)/unit/test_$(t)))
+endif
 
 define test_rule
 $(OUT)/unit/test_$(1): $(OBJ)/tests/unit/test_$(1).o $(TEST_HELPERS:%.c=$(OBJ)/%.o) $(STAMP)/unit \

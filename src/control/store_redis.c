@@ -285,6 +285,8 @@ store_redis_status(const struct store *store, struct store_status *out)
 				      .where = s->commands != NULL ? redis_where(s->commands) : NULL };
 	if (s->down_why[0] != '\0')
 		out->problem = s->down_why;
+	else if (!out->up)
+		out->problem = "Redis has not been read yet";
 	else if (s->problem[0] != '\0')
 		out->problem = s->problem;
 	for (size_t i = 0; out->problem == NULL && i < s->n; i++)

@@ -198,15 +198,13 @@ take_replies(struct talk *t, int *status)
 static enum step
 greet(struct talk *t, int *status)
 {
+	bool sent = client_send(&t->client, STR("version\n"), REACH_SECONDS);
 	enum step step = STEP_MORE;
 	struct str line;
 	json_t *object;
 
-	if (!client_send(&t->client, STR("version\n"), REACH_SECONDS)) {
-		t->lost = "teald closed the connection";
-		return STEP_LOST;
-	}
-	switch (client_read_line(&t->client, REACH_SECONDS, &line)) {
+	/* One that hangs up at once may have said why: read in any case. */
+	switch (client_read_line(&t->client, sent ? REACH_SECONDS : 0, &line)) {
 	case CLIENT_LINE:
 		break;
 	case CLIENT_QUIET:

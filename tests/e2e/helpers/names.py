@@ -2,6 +2,7 @@
 namespace where /etc/hosts and /etc/resolv.conf are ours."""
 import functools
 import os
+import random
 import socket
 import subprocess
 import threading
@@ -59,10 +60,12 @@ class SilentServer:
     """A DNS server that hears every question and answers none.  Root only: its
     port is 53."""
 
-    def __init__(self, address):
+    def __init__(self):
         self.asked = threading.Event()
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind((address, 53))
+        # An address that another test on this machine hardly has.
+        self.address = "127.%d.%d.%d" % tuple(random.randrange(1, 255) for _ in range(3))
+        self._sock.bind((self.address, 53))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self):
