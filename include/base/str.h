@@ -39,6 +39,10 @@ bool str_to_seconds(struct str s, double *out);
 /* Copies with truncation and always terminates; returns false if it was cut. */
 bool str_copy(char *to, size_t size, struct str from);
 
+/* A copy of its own, terminated, to be free()d; NULL without memory.  strndup()
+ * wants that too, but a sanitizer that checks strings strictly wants s to end. */
+char *str_dup(struct str s);
+
 /* Shell-like glob with '*' only, as in "shop-*". */
 bool str_glob(const char *pattern, const char *text);
 

@@ -68,6 +68,19 @@ str_copy(char *to, size_t size, struct str from)
 	return n == from.n;
 }
 
+char *
+str_dup(struct str s)
+{
+	char *copy = malloc(s.n + 1);
+
+	if (copy == NULL)
+		return NULL;
+	if (s.n > 0)
+		memcpy(copy, s.p, s.n);
+	copy[s.n] = '\0';
+	return copy;
+}
+
 bool
 str_glob(const char *pattern, const char *text)
 {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/str.h"
 #include "net/tls_private.h"
 
 #ifndef TCP_ULP
@@ -375,7 +376,7 @@ name_text(const X509_NAME *name)
 	/* Escaped, in UTF-8, the most specific part first. */
 	if (memory != NULL && X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
 	    BIO_get_mem_ptr(memory, &b) > 0)
-		text = strndup(b->data, b->length);
+		text = str_dup((struct str){ b->data, b->length });
 	BIO_free(memory);
 	return text;
 }
@@ -424,7 +425,7 @@ tls_facts(struct tls *t, struct tls_facts *out)
 
 	SSL_get0_alpn_selected(t->ssl, &alpn, &n);
 	if (t->alpn == NULL && n > 0)
-		t->alpn = strndup((const char *)alpn, n);
+		t->alpn = str_dup((struct str){ (const char *)alpn, n });
 	if (t->peer == NULL && x != NULL)
 		t->peer = look_at_peer(t->ssl, x);
 	*out = (struct tls_facts){

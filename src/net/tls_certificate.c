@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/str.h"
 #include "net/tls_certificate.h"
 #include "net/tls_file.h"
 
@@ -94,7 +95,7 @@ name_text(const X509_NAME *name)
 
 	if (memory != NULL && X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
 	    BIO_get_mem_ptr(memory, &b) > 0)
-		text = strndup(b->data, b->length);
+		text = str_dup((struct str){ b->data, b->length });
 	BIO_free(memory);
 	return text != NULL ? text : must_strdup("");
 }

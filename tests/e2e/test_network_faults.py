@@ -136,6 +136,7 @@ def test_a_backend_that_forgot_the_connection_resets_it(web, net, far_backend):
         c.echo()
         net.lose()
         b.reset_all()  # nobody hears of it
+        until(lambda: b.open == 0, "its end forgot")
         net.mend()
         c.sock.sendall(b"still there?")
         assert c.read_end() == (b"", "reset")

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -94,7 +95,7 @@ test_seconds(void **state)
 static void
 test_copy_cuts_and_terminates(void **state)
 {
-	char to[4] = "zzz";
+	char to[4] = "zzz", *copy;
 
 	(void)state;
 	assert_true(str_copy(to, sizeof(to), STR("abc")));
@@ -104,6 +105,13 @@ test_copy_cuts_and_terminates(void **state)
 	assert_true(str_copy(to, sizeof(to), STR("")));
 	assert_string_equal(to, "");
 	assert_false(str_copy(to, 1, STR("x")));
+	/* What is behind the text does not matter. */
+	copy = str_dup((struct str){ "abcdef", 3 });
+	assert_string_equal(copy, "abc");
+	free(copy);
+	copy = str_dup((struct str){ NULL, 0 });
+	assert_string_equal(copy, "");
+	free(copy);
 	assert_string_equal(to, "");
 }
 

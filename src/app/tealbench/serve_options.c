@@ -131,10 +131,11 @@ serve_main(int argc, char **argv, struct why *why)
 		return e;
 	if (list.n == 0)
 		return why_set(why, E_USAGE, "--listen=ADDRESS:PORT is needed (port 0: any free one)");
-	if ((e = parse_headers(&headers, &config, why)) != OK)
+	if ((e = parse_headers(&headers, &config, why)) != OK ||
+	    (e = check_together(&config, tls, cert, key, why)) != OK) {
+		buf_free(&config.headers);
 		return e;
-	if ((e = check_together(&config, tls, cert, key, why)) != OK)
-		return e;
+	}
 	config.lie = strncmp(config.name, "green", 5) == 0 ? "blue" : "green";
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
 		files.rlim_cur = files.rlim_max;
