@@ -26,6 +26,7 @@ struct client {
 	uint8_t state;	/* enum client_state */
 	uint8_t entrance;
 	bool keep;	/* may bring another request */
+	bool bye;	/* it asked for nothing to follow, and sent all of its request */
 	bool eof;	/* it will say no more */
 	bool running;	/* client_run() is on the stack */
 	bool tls;	/* it came by TLS */

@@ -51,8 +51,10 @@ flow_is_blocked(const struct flow *f)
  * how many were the message's is returned.  FLOW_OK or FLOW_BAD in *result. */
 size_t flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result);
 
-/* Sends p[0..n); what the destination does not take now is held. */
-MUST_USE enum flow_result flow_send(struct flow *f, const char *p, size_t n, struct io *destination);
+/* Sends p[0..n); what the destination does not take now is held.  more: further
+ * bytes or the end follow at once. */
+MUST_USE enum flow_result
+flow_send(struct flow *f, const char *p, size_t n, struct io *destination, bool more);
 
 /* Moves what can be moved now.  Bytes that were read but lie behind the
  * message's end are *surplus, in the room's buffer. */

@@ -192,7 +192,8 @@ feed(struct client *c, char *p, size_t n)
 	}
 	deadline_disarm(&c->deadline);
 	c->requests++;
-	c->keep = http1_head_keep_alive(h) && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
+	c->bye = !http1_head_keep_alive(h);
+	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
 		  !c->lane->stopping;
 	used = http_request_take(c, h, p, n);
 	free(c->head);
@@ -339,6 +340,12 @@ void
 client_next(struct client *c)
 {
 	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && c->state == CLIENT_BUSY);
+	/* Whoever said that this was the last sends nothing that a reset could be
+	 * the answer to: it need not be waited for. */
+	if (c->bye && buf_len(&c->in) == 0) {
+		client_end(c, END_DONE);
+		return;
+	}
 	if (!c->keep || c->lane->stopping) {
 		client_linger(c);
 		return;

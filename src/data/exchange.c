@@ -123,6 +123,8 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	size_t bytes = 0;
 
 	/* What is left of the request would be taken for the next one. */
+	if (!flow_has_all(&x->up))
+		c->bye = false;
 	if (!flow_has_all(&x->up) || c->eof || x->lane->stopping)
 		c->keep = false;
 	a.close = !c->keep;
@@ -161,7 +163,7 @@ finish(struct exchange *x)
 	else
 		upstream_close(u);
 	if (!whole)
-		c->keep = false;
+		c->keep = c->bye = false;
 	exchange_end(x, END_DONE, NULL);
 	client_next(c);
 }

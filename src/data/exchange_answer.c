@@ -66,9 +66,9 @@ exchange_push_answer(struct exchange *x)
 }
 
 static bool
-say(struct exchange *x, const char *p, size_t n)
+say(struct exchange *x, const char *p, size_t n, bool more)
 {
-	switch (flow_send(&x->down, p, n, &x->client->io)) {
+	switch (flow_send(&x->down, p, n, &x->client->io, more)) {
 	case FLOW_OK:
 		return true;
 	case FLOW_NO_MEMORY:
@@ -98,7 +98,7 @@ interim(struct exchange *x, const struct http1_head *h)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	x->told = true;
 	x->bytes_out += n;
-	return say(x, room->out, n);
+	return say(x, room->out, n, false);
 }
 
 /* How the backend does, seen from its answers. */
@@ -223,9 +223,10 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n)
 	x->bytes_out += head;
 	if (head + n <= room->size) {
 		memcpy(room->out + head, rest, n);
-		return say(x, room->out, head + n);
+		/* The last bytes of a connection travel with its end. */
+		return say(x, room->out, head + n, c->bye && x->down.body.done && flow_has_all(&x->up));
 	}
-	return say(x, room->out, head) && say(x, rest, n);
+	return say(x, room->out, head, true) && say(x, rest, n, false);
 }
 
 /* -- reading -------------------------------------------------------------------------- */

@@ -49,14 +49,14 @@ flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result)
 }
 
 enum flow_result
-flow_send(struct flow *f, const char *p, size_t n, struct io *destination)
+flow_send(struct flow *f, const char *p, size_t n, struct io *destination, bool more)
 {
 	ssize_t sent = 0;
 
 	if (n == 0)
 		return FLOW_OK;
 	if (!relay_is_blocked(&f->relay)) {
-		sent = io_write(destination, p, n, false);
+		sent = io_write(destination, p, n, more);
 		if (sent < 0 && !io_would_block())
 			return FLOW_DESTINATION_FAILED;
 		if (sent < 0)
@@ -93,7 +93,7 @@ move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *
 		got = kept = (size_t)n;
 		taken = flow_take(f, room->buffer, &kept, &result);
 		if (result == FLOW_OK)
-			result = flow_send(f, room->buffer, kept, to);
+			result = flow_send(f, room->buffer, kept, to, false);
 		if (result != FLOW_OK)
 			return result;
 		if (taken < got)
