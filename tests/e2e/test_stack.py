@@ -116,8 +116,9 @@ def test_an_outer_prometheus_takes_teals_series(web, stack, closing, ports, tmp_
     want = {s for f in teal.metrics().families.values() for s, _ in f.samples}
     until(lambda: {n for n in want if n.startswith(("teal_", "process_"))} <= names(), "all of Teal's series")
     assert "up" in names() and "prometheus_build_info" not in names()
-    assert outer.get("/api/v1/query", query="teal_service_epoch")["data"]["result"][0]["metric"]["instance"] == \
-        "%s:%d" % teal.observe
+    # A name that is known had a sample once; that there is one now takes until the next scrape.
+    found = until(lambda: outer.get("/api/v1/query", query="teal_service_epoch")["data"]["result"], "an epoch")
+    assert found[0]["metric"]["instance"] == "%s:%d" % teal.observe
 
 
 SERIES = re.compile(r"\b(?:teal|process)_[a-z0-9_]+")
