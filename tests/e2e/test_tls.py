@@ -1,7 +1,9 @@
 """TLS from clients: which certificate, on what terms, for whom; what becomes of
 those who speak something else; and certificates that change meanwhile."""
+import hashlib
 import json
 import os
+import resource
 import socket
 import ssl
 import subprocess
@@ -334,7 +336,8 @@ def test_a_handshake_has_its_time(tls, ca, said):
 @pytest.mark.nosan
 @pytest.mark.scales
 def test_ten_thousand_half_handshakes_cost_little(tls, ca):
-    n = scaled(10_000, 500)
+    # Each has two descriptors set aside.
+    n = min(scaled(10_000, 500), resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 1500)
     teal = tls(keys={"max_connections": 0}, handshake_timeout=60.0)
     context = trusting(ca)
     connect(teal.address(), context, "web.example").close()
@@ -500,7 +503,6 @@ def test_certificates_are_listed(tls, ca):
     assert (web["names"], web["type"], web["issuer"]) == (["web.example", "*.web.example", "192.0.2.1"], "EC", "CN=Test CA")
     assert (old["type"], old["bits"], 4 * 86400 < old["expires_in"] <= 5 * 86400) == ("RSA", 2048, True)
     with connect(teal.address(), trusting(ca), "web.example") as c:
-        import hashlib
         assert hashlib.sha256(c.getpeercert(True)).hexdigest() == web["fingerprint"]
     expiry = teal.metrics().get("teal_certificate_expiry_seconds", service="web", certificate="old.example")
     assert abs(expiry - time.time() - old["expires_in"]) < 60

@@ -37,17 +37,20 @@ class Authority:
         self.pem = folder / f"{name.replace(' ', '-')}.pem"
         self.pem.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def make(self, *names, days=30, kind="EC", subject=None):
-        """(certificate, key) in PEM."""
+    def make(self, *names, days=30, kind="EC", subject=None, crl=None):
+        """(certificate, key) in PEM.  crl: where it could be looked up whether it was revoked."""
         key = ec.generate_private_key(ec.SECP256R1()) if kind == "EC" else rsa.generate_private_key(65537, 2048)
         who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject or names[0])])
-        certificate = (
+        builder = (
             x509.CertificateBuilder().subject_name(who).issuer_name(self.name).public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(NOW() - datetime.timedelta(days=9))
             .not_valid_after(NOW() + datetime.timedelta(days=days))
-            .add_extension(x509.SubjectAlternativeName([_san(n) for n in names]), critical=False)
-            .sign(self.key, hashes.SHA256()))
+            .add_extension(x509.SubjectAlternativeName([_san(n) for n in names]), critical=False))
+        if crl is not None:
+            builder = builder.add_extension(x509.CRLDistributionPoints([x509.DistributionPoint(
+                [x509.UniformResourceIdentifier(crl)], None, None, None)]), critical=False)
+        certificate = builder.sign(self.key, hashes.SHA256())
         return (certificate.public_bytes(serialization.Encoding.PEM),
                 key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                   serialization.NoEncryption()))
