@@ -1,6 +1,7 @@
 /* arrival_hello.c - the ClientHello of a connection that arrives, looked at
  * where it lies: in the kernel.
  * Thread: owning worker. */
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "data/arrival_private.h"
@@ -35,6 +36,15 @@ wait_for(struct arrival *a, size_t wanted)
 	}
 	set_low_water(a, wanted);
 	io_want(l->worker->loop, &a->io, EV_READ);
+}
+
+/* Behind what can be looked at an end is not seen. */
+static bool
+has_ended(const struct arrival *a)
+{
+	struct pollfd p = { .fd = io_fd(&a->io), .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 static void
@@ -90,9 +100,17 @@ arrival_read_hello(struct arrival *a, struct tls_hello *hello, enum ending *endi
 			set_low_water(a, 1);
 		return ARRIVAL_DONE;
 	case TLS_HELLO_NEED_MORE:
-		/* Told that it was enough, and it was not: no more will come. */
-		if (a->slow && a->wanted == hello->wanted && !is_unix(a))
-			return ARRIVAL_BROKEN;
+		/* Told that it was enough, and it was not: no more will come, or
+		 * so many tiny segments are queued that the kernel wants them read
+		 * (tcp_rmem_pressure).  It merges them as more come in; meanwhile its
+		 * events mean nothing. */
+		if (a->slow && a->wanted == hello->wanted && !is_unix(a)) {
+			if (has_ended(a))
+				return ARRIVAL_BROKEN;
+			io_want(a->facts.lane->worker->loop, &a->io, 0);
+			deadline_arm(a->facts.lane->again_clock, &a->again, a->facts.lane->worker->now);
+			return ARRIVAL_WAIT;
+		}
 		a->wanted = hello->wanted;
 		wait_for(a, hello->wanted);
 		return ARRIVAL_WAIT;
