@@ -172,7 +172,8 @@ load_run_init(struct load_run *w, const struct load_config *config)
 {
 	*w = (struct load_run){ .config = config };
 	w->threads = must_array(config->threads, sizeof(*w->threads));
-	w->loop = ev_default_loop(EVFLAG_AUTO | EVFLAG_NOENV);
+	/* Not the default loop: that one reaps every child, a drill's commands too. */
+	w->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	CHECK(w->loop != NULL);
 	for (unsigned i = 0; i < config->threads; i++)
 		load_thread_init(&w->threads[i], config, i);
