@@ -8,6 +8,28 @@ from . import scale
 from .backends import reset
 
 
+IP_BIND_ADDRESS_NO_PORT = 24  # which Python's socket module does not name before 3.12
+
+
+def connect_from(address, timeout, source):
+    """source is (address, port) or None.  The port is chosen by connect(), which
+    knows the peer: bind() would look for one that nobody uses at all, among
+    thousands in TIME_WAIT for milliseconds."""
+    if source is None:
+        return socket.create_connection(address, timeout)
+    family = socket.AF_INET6 if ":" in source[0] else socket.AF_INET
+    sock = socket.socket(family)
+    try:
+        sock.settimeout(timeout)
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind(source)
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 class Client:
     """One connection; reads the greeting of the backend when asked for peer."""
 
@@ -18,7 +40,7 @@ class Client:
             self.sock.settimeout(timeout)
             self.sock.connect(address)
         else:
-            self.sock = socket.create_connection(address, timeout, source_address=source)
+            self.sock = connect_from(address, timeout, source)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
         self._peer = None
