@@ -33,6 +33,7 @@ struct certs;
 /* What main adds to a service: its lane in the control plane. */
 struct entry {
 	struct service *service;
+	struct engine *engine;	/* the one that serves it */
 	struct link flips;	/* struct flip, the first one is under way */
 	struct link drainers;	/* struct flip, applied, waiting for the drain */
 	struct drain *drain;	/* of the idle color; NULL: none */
@@ -62,7 +63,8 @@ struct control {
 	struct hosts *hosts;
 	ev_timer resolve_timer;	/* backends whose name means another address now may go */
 	struct certs *certs;
-	struct engine *engine;
+	struct engine *engines[ENGINES];	/* by enum engine_kind; NULL: no service needs it */
+	unsigned engines_open;	/* those whose listeners are not closed */
 	struct bus bus;
 	struct entry *entries;	/* in the configuration's order */
 	size_t n;
@@ -98,10 +100,11 @@ struct actor {
 	int32_t pid;
 };
 
-/* Takes jobs, store and engine as they are (they outlive it), hooks itself
- * into their upcalls and opens the store.  Aborts when memory is out. */
+/* Takes jobs, store and engines (by enum engine_kind, one for each kind that a
+ * service names) as they are (they outlive it), hooks itself into their upcalls
+ * and opens the store.  Aborts when memory is out. */
 MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const struct config *config,
-			       struct jobs *jobs, struct store *store, struct engine *engine,
+			       struct jobs *jobs, struct store *store, struct engine *const engines[ENGINES],
 			       struct service **services, size_t n, struct why *why);
 /* The end has come: whoever waits for a flip is told so.  The entries stay,
  * for those who still have to say what they were asked for. */
@@ -111,6 +114,13 @@ void control_close(struct control *c);
 
 /* A backend of the service refused a worker: look again soon. */
 void control_backend_refused(struct control *c, struct service *s);
+
+/* Connections now on a color of the service's main entrance. */
+static inline uint64_t
+entry_count(const struct entry *e, enum color color)
+{
+	return e->engine->count(e->engine, e->service, color);
+}
 
 /* NULL when there is no such service. */
 struct entry *control_find(struct control *c, struct str name);

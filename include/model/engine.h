@@ -53,7 +53,8 @@ struct engine {
 	void (*close)(struct engine *e);
 	/* What clients of the service are shown, and what its backends are
 	 * spoken to with, from now on: takes the caller's references, or NULLs
-	 * where there is no TLS. */
+	 * where there is no TLS.  Like rekey, resume and lag NULL in an engine that
+	 * has nothing of the kind. */
 	void (*show)(struct engine *e, struct service *s, struct tls_site *site, struct ssl_ctx_st *backend);
 	/* The keys of tickets, for all threads; they are copied. */
 	void (*rekey)(struct engine *e, const struct tls_tickets *tickets);
@@ -66,10 +67,10 @@ struct engine {
 	/* Upcalls, set by whoever owns the engine. */
 	void (*on_taken)(void *arg, struct service *s, uint64_t generation);
 	void (*on_closed)(void *arg);
-	/* A thread woke from a stall (of the machine, say) and cannot know what
-	 * it slept through: it holds new connections until resume(), or half a
-	 * second. */
-	void (*on_stalled)(void *arg, unsigned thread, double seconds);
+	/* A thread of this engine woke from a stall (of the machine, say) and cannot
+	 * know what it slept through: it holds new connections until resume(), or
+	 * half a second. */
+	void (*on_stalled)(void *arg, struct engine *e, unsigned thread, double seconds);
 	void *arg;
 };
 

@@ -46,10 +46,12 @@ tell_engine(struct control *c, struct certs_entry *e)
 {
 	struct certs_loaded *l = &e->loaded;
 
+	struct engine *engine = c->entries[e->service->index].engine;
+
 	tls_context_free(&e->service->backend_tls);
 	e->service->backend_tls = tls_context_ref(l->backend);
-	c->engine->show(c->engine, e->service, l->site != NULL ? tls_site_ref(l->site) : NULL,
-			tls_context_ref(l->backend));
+	engine->show(engine, e->service, l->site != NULL ? tls_site_ref(l->site) : NULL,
+		     tls_context_ref(l->backend));
 }
 
 static void
@@ -245,11 +247,12 @@ static void
 certs_on_rotate(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct certs *c = container_of(w, struct certs, rotate);
+	struct engine *proxy = c->control->engines[ENGINE_PROXY];
 
 	(void)loop;
 	(void)revents;
 	tls_tickets_rotate(&c->tickets);
-	c->control->engine->rekey(c->control->engine, &c->tickets);
+	proxy->rekey(proxy, &c->tickets);
 }
 
 /* -- life ------------------------------------------------------------------- */

@@ -47,7 +47,7 @@ open_entrance(struct entry *e)
 	struct control *c = e->control;
 	struct why why;
 
-	if (c->engine->open == NULL || c->engine->open(c->engine, e->service, &why) == OK)
+	if (e->engine->open == NULL || e->engine->open(e->engine, e->service, &why) == OK)
 		return;
 	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", e->service, LS("message", why.text));
 	c->failed = true;
@@ -277,7 +277,7 @@ connections_left(struct control *c)
 
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++)
-			sum += c->engine->count(c->engine, c->entries[i].service, (enum color)color);
+			sum += entry_count(&c->entries[i], (enum color)color);
 	/* Who waits for a place is to get one yet. */
 	for (size_t i = 0; i < c->n; i++)
 		sum += service_waiting(c->entries[i].service);
@@ -308,7 +308,7 @@ control_on_closed(void *arg)
 {
 	struct control *c = arg;
 
-	if (c->life == LIFE_STOPPED)
+	if (--c->engines_open > 0 || c->life == LIFE_STOPPED)
 		return;
 	c->closed_at = clock_now();
 	c->stop_deadline = c->closed_at + c->config->stop.timeout;
@@ -317,16 +317,16 @@ control_on_closed(void *arg)
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),
 		 LF("timeout", c->config->stop.timeout));
 	for (size_t i = 0; i < c->n; i++) {
-		struct service *s = c->entries[i].service;
+		struct entry *e = &c->entries[i];
 		const struct drain_orders orders = {
-			.idle = s->config->drain.idle,
-			.spread = s->config->drain.spread,
+			.idle = e->service->config->drain.idle,
+			.spread = e->service->config->drain.spread,
 			.timeout = c->config->stop.timeout,
 			.ending = END_STOP,
 		};
 
 		for (int color = 0; color < COLORS; color++)
-			c->engine->drain(c->engine, s, (enum color)color, &orders);
+			e->engine->drain(e->engine, e->service, (enum color)color, &orders);
 	}
 	ev_timer_set(&c->stop_poll, 0.0, STOP_POLL);
 	ev_timer_start(c->loop, &c->stop_poll);
@@ -341,7 +341,11 @@ control_on_notice_over(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	c->life = LIFE_CLOSING;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.closing", NULL, LU("connections", connections_left(c)));
-	c->engine->close(c->engine);
+	for (int k = 0; k < ENGINES; k++)
+		c->engines_open += c->engines[k] != NULL;
+	for (int k = 0; k < ENGINES; k++)
+		if (c->engines[k] != NULL)
+			c->engines[k]->close(c->engines[k]);
 }
 
 void
@@ -383,7 +387,7 @@ control_describe(void *arg, struct fleet_member *self)
 
 		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
 		f->applied = s->applied_epoch;
-		f->holding = (unsigned)c->engine->count(c->engine, s, color_other(s->record.color));
+		f->holding = (unsigned)entry_count(&c->entries[i], color_other(s->record.color));
 		for (int k = 0; k < COLORS; k++) {
 			f->colors[k].healthy = (unsigned)service_healthy(s, (enum color)k);
 			f->colors[k].needed = (unsigned)service_needed(s, (enum color)k);
@@ -434,7 +438,7 @@ control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
 /* -- a worker slept ---------------------------------------------------------------------------- */
 
 struct stalled {
-	struct control *control;
+	struct engine *engine;
 	unsigned thread;
 };
 
@@ -442,16 +446,15 @@ static void
 stalled_on_fresh(void *arg, enum err e, const struct why *why)
 {
 	struct stalled *s = arg;
-	struct engine *engine = s->control->engine;
 
 	(void)e;
 	(void)why;
-	engine->resume(engine, s->thread);
+	s->engine->resume(s->engine, s->thread);
 	free(s);
 }
 
 static void
-control_on_stalled(void *arg, unsigned thread, double seconds)
+control_on_stalled(void *arg, struct engine *engine, unsigned thread, double seconds)
 {
 	struct control *c = arg;
 	struct stalled *s;
@@ -460,11 +463,11 @@ control_on_stalled(void *arg, unsigned thread, double seconds)
 		return;
 	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "worker.stalled", NULL, LU("worker", thread), LF("seconds", seconds));
 	if (c->store->refresh == NULL) {
-		c->engine->resume(c->engine, thread);
+		engine->resume(engine, thread);
 		return;
 	}
 	s = must_alloc(sizeof(*s));
-	s->control = c;
+	s->engine = engine;
 	s->thread = thread;
 	c->store->refresh(c->store, stalled_on_fresh, s);
 }
@@ -483,9 +486,23 @@ longest_health_timeout(const struct control *c)
 	return longest;
 }
 
+static void
+hook_engines(struct control *c, struct engine *const engines[ENGINES])
+{
+	for (int k = 0; k < ENGINES; k++) {
+		if ((c->engines[k] = engines[k]) == NULL)
+			continue;
+		engines[k]->on_taken = control_on_taken;
+		engines[k]->on_closed = control_on_closed;
+		engines[k]->on_stalled = control_on_stalled;
+		engines[k]->arg = c;
+	}
+}
+
 enum err
 control_open(struct control *c, struct ev_loop *loop, const struct config *config, struct jobs *jobs,
-	     struct store *store, struct engine *engine, struct service **services, size_t n, struct why *why)
+	     struct store *store, struct engine *const engines[ENGINES], struct service **services, size_t n,
+	     struct why *why)
 {
 	const struct health_events events = { .changed = control_on_health, .arg = c };
 	enum err e;
@@ -495,13 +512,14 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	c->config = config;
 	c->jobs = jobs;
 	c->store = store;
-	c->engine = engine;
 	c->started = clock_now();
 	bus_init(&c->bus);
 	c->entries = must_array(n, sizeof(struct entry));
 	c->n = n;
 	for (size_t i = 0; i < n; i++) {
 		c->entries[i].service = services[i];
+		c->entries[i].engine = engines[services[i]->config->engine];
+		CHECK(c->entries[i].engine != NULL);
 		c->entries[i].control = c;
 		c->entries[i].drain_timeout = -1;
 		list_init(&c->entries[i].flips);
@@ -516,10 +534,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	ev_timer_init(&c->stop_poll, control_on_stop_poll, 0.0, STOP_POLL);
 	ev_timer_init(&c->first_round, control_on_first_round, longest_health_timeout(c) + FIRST_ROUND_EXTRA, 0.0);
 	ev_timer_start(loop, &c->first_round);
-	engine->on_taken = control_on_taken;
-	engine->on_closed = control_on_closed;
-	engine->on_stalled = control_on_stalled;
-	engine->arg = c;
+	hook_engines(c, engines);
 	store->on_record = control_on_record;
 	store->on_ready = control_on_store_ready;
 	store->describe = control_describe;

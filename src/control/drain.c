@@ -33,7 +33,7 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	struct drain *d = container_of(t, struct drain, poll);
 	struct entry *e = d->entry;
 	double now = clock_now();
-	uint64_t left = e->control->engine->count(e->control->engine, e->service, d->color);
+	uint64_t left = entry_count(e, d->color);
 
 	(void)loop;
 	(void)revents;
@@ -74,11 +74,11 @@ drain_start(struct entry *e, enum color color, double timeout)
 	d->epoch = e->service->record.epoch;
 	d->started = clock_now();
 	d->deadline = d->due = d->started + orders.timeout;
-	d->at_start = d->last_told = c->engine->count(c->engine, e->service, color);
+	d->at_start = d->last_told = entry_count(e, color);
 	d->told_at = d->started;
 	d->cut_before = service_ended(e->service, ENTRANCE_MAIN, color, END_DRAINED);
 	e->drain = d;
-	c->engine->drain(c->engine, e->service, color, &orders);
+	e->engine->drain(e->engine, e->service, color, &orders);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", e->service, LS("color", color_word(color)),
 		 LU("epoch", d->epoch), LU("remaining", d->at_start), LF("timeout", orders.timeout));
 	flip_on_drain_progress(e, d->at_start);

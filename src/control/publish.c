@@ -61,7 +61,7 @@ publish_now(struct entry *e)
 	e->published = true;
 	e->dirty = false;
 	snap->refuse = e->control->stale && e->control->config->store.stale == STALE_REFUSE;
-	e->control->engine->publish(e->control->engine, e->service, &snap);
+	e->engine->publish(e->engine, e->service, &snap);
 }
 
 void

@@ -108,7 +108,7 @@ stalled_open(struct mail *m, void *receiver)
 	struct stalled_letter *l = container_of(m, struct stalled_letter, mail);
 	struct proxy *p = receiver;
 
-	p->engine.on_stalled(p->engine.arg, l->worker, l->seconds);
+	p->engine.on_stalled(p->engine.arg, &p->engine, l->worker, l->seconds);
 	free(l);
 }
 

@@ -249,8 +249,9 @@ setup(void **state)
 	r->engine.engine = (struct engine){
 		.publish = fake_publish, .drain = fake_drain, .count = fake_count, .close = fake_close,
 	};
-	assert_int_equal(control_open(&r->control, r->loop, &r->config, NULL, &r->store.store, &r->engine.engine,
-				      &r->service, 1, &why), OK);
+	assert_int_equal(control_open(&r->control, r->loop, &r->config, NULL, &r->store.store,
+				      (struct engine *[ENGINES]){ [ENGINE_PROXY] = &r->engine.engine }, &r->service, 1,
+				      &why), OK);
 	r->control.on_stopped = on_stopped;
 	r->control.arg = r;
 	UNTIL(r, r->engine.generation > 0);

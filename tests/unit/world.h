@@ -275,8 +275,9 @@ world_new(void)
 	w->engine = (struct engine){ .name = "world", .publish = world_publish, .drain = world_drain,
 				     .holders = world_holders, .count = world_count, .close = world_engine_close };
 	w->jobs = jobs_new(w->loop, 1);
-	CHECK(control_open(&w->control, w->loop, &w->config, w->jobs, &w->store, &w->engine, w->running,
-			   WORLD_SERVICES, &why) == OK);
+	CHECK(control_open(&w->control, w->loop, &w->config, w->jobs, &w->store,
+			   (struct engine *[ENGINES]){ [ENGINE_PROXY] = &w->engine }, w->running, WORLD_SERVICES,
+			   &why) == OK);
 	w->control.on_stopped = world_on_stopped;
 	w->control.arg = w;
 	WAIT_UNTIL(w->loop, w->control.life == LIFE_SERVING);

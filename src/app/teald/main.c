@@ -197,6 +197,7 @@ static enum err
 open_all(struct teald *t, struct why *why)
 {
 	uint32_t descriptors = startup_descriptors(t->config);
+	struct engine *engines[ENGINES] = { NULL };
 	enum err e;
 
 	t->n = t->config->n_services;
@@ -217,7 +218,8 @@ open_all(struct teald *t, struct why *why)
 							  store_file_new(t->config, t->jobs);
 	if ((e = proxy_start(t->proxy, why)) != OK)
 		return e;
-	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, &t->proxy->engine, t->services, t->n, why);
+	engines[ENGINE_PROXY] = &t->proxy->engine;
+	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, engines, t->services, t->n, why);
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
 	t->control.on_fatal = teald_on_fatal;

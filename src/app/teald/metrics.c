@@ -209,11 +209,10 @@ put_backend_ejected(struct prom *p, const struct entry *e, enum entrance entranc
 static void
 put_draining(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
 {
-	struct engine *engine = e->control->engine;
 	bool drains = e->drain != NULL && e->drain->color == color;
 
 	metrics_sample(p, of_color(e->service, entrance, color),
-		       drains ? engine->count(engine, e->service, color) : 0);
+		       drains ? entry_count(e, color) : 0);
 }
 
 static void

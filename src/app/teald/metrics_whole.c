@@ -68,13 +68,14 @@ put_lag(struct prom *p, const char *thread, const struct tally_histogram *h)
 static void
 put_lags(struct prom *p, const struct control *c)
 {
+	const struct engine *proxy = c->engines[ENGINE_PROXY];
 	const struct tally_histogram *h;
 	char name[32];
 
 	prom_family(p, "teal_loop_lag_seconds", PROM_HISTOGRAM,
 		    "How late a thread came to its ticks, ten a second: how long something held it.");
 	put_lag(p, "main", &c->lag);
-	for (unsigned i = 0; c->engine->lag != NULL && (h = c->engine->lag(c->engine, i)) != NULL; i++) {
+	for (unsigned i = 0; proxy != NULL && proxy->lag != NULL && (h = proxy->lag(proxy, i)) != NULL; i++) {
 		snprintf(name, sizeof(name), "worker-%u", i);
 		put_lag(p, name, h);
 	}

@@ -210,7 +210,7 @@ read_numbers(const struct feed *f, size_t i, struct numbers *n)
 	n->count[1] = service_connections(s, ENTRANCE_MAIN, BLUE);
 	n->count[2] = service_waiting(s);
 	if (e->drain != NULL)
-		n->count[3] = f->control->engine->count(f->control->engine, s, e->drain->color);
+		n->count[3] = entry_count(e, e->drain->color);
 	for (int c = GREEN; c < COLORS; c++) {
 		n->rate[c] = tidy(r->begun[c]);
 		n->rate[2 + c] = tidy(r->in[c]);

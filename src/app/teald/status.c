@@ -93,15 +93,13 @@ lock_json(struct json *j, const struct record *r)
 static void
 drain_json(struct json *j, const struct entry *e)
 {
-	struct engine *engine = e->control->engine;
-
 	if (e->drain == NULL) {
 		json_null(j, "drain");
 		return;
 	}
 	json_object(j, "drain");
 	json_cstr(j, "color", color_word(e->drain->color));
-	json_u64(j, "remaining", engine->count(engine, e->service, e->drain->color));
+	json_u64(j, "remaining", entry_count(e, e->drain->color));
 	json_u64(j, "at_start", e->drain->at_start);
 	status_deadline_json(j, "deadline_in", e);
 	json_object_end(j);

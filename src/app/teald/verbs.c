@@ -68,7 +68,6 @@ static void
 drain_reply(struct command *cmd, const struct holders *holders)
 {
 	const struct entry *e = cmd->entry;
-	struct engine *engine = cmd->admin->control->engine;
 	bool draining = e->drain != NULL;
 	struct buf text;
 	struct json j;
@@ -77,7 +76,7 @@ drain_reply(struct command *cmd, const struct holders *holders)
 	json_cstr(&j, "service", e->service->config->name);
 	json_bool(&j, "draining", draining);
 	json_cstr(&j, "color", draining ? color_word(e->drain->color) : NULL);
-	json_u64(&j, "remaining", draining ? engine->count(engine, e->service, e->drain->color) : 0);
+	json_u64(&j, "remaining", draining ? entry_count(e, e->drain->color) : 0);
 	status_deadline_json(&j, "deadline_in", e);
 	json_array(&j, "connections");
 	for (size_t i = 0; draining && i < holders->n; i++)
@@ -99,7 +98,7 @@ holders_on_collected(void *arg, const struct holders *holders)
 static void
 run_drain(struct command *cmd)
 {
-	struct engine *engine = cmd->admin->control->engine;
+	struct engine *engine = cmd->entry->engine;
 
 	if (cmd->entry->drain == NULL) {
 		drain_reply(cmd, &(struct holders){ NULL, 0, false });
