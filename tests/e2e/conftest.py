@@ -7,6 +7,7 @@
 	farm	the same as a process, for load
 	load	many clients, as a process
 	redis	a factory of real Redis servers; proxy: one that stands before it
+	topology	clients, a hop and nodes in network namespaces (helpers/topology.py)
 	stack	a real Prometheus and Alertmanager on the samples of conf/
 	fleet	a factory of Teals that share one Redis and two backends
 
@@ -34,6 +35,7 @@ from helpers.ports import Ports
 from helpers.redis import Proxy, Redis
 from helpers.stack import Stack
 from helpers.teald import Teal, service
+from helpers.topology import Topology, possible
 
 
 def pytest_configure(config):
@@ -155,6 +157,14 @@ def load(closing):
 
 
 @pytest.fixture
+def topology(closing):
+    """Clients, hop and nodes in namespaces of their own: helpers/topology.py."""
+    if not possible():
+        pytest.skip("needs root, network namespaces and nftables")
+    return closing.add(Topology())
+
+
+@pytest.fixture
 def black_hole(ports, closing):
     """An address that never answers a SYN."""
     return lambda: closing.add(BlackHole(ports.hold()))
@@ -163,14 +173,15 @@ def black_hole(ports, closing):
 @pytest.fixture
 def teal(request, tmp_path, ports, closing):
     """teal(services=[...], **settings): a running teald; start=False: only its
-    configuration is made.  Services may leave out listen: a free port."""
+    configuration is made; place: the network namespace it runs in.  Services
+    may leave out listen: a free port."""
     count, made = itertools.count(), request.node.stash.setdefault(TEALS, [])
 
-    def make(*, services, start=True, **settings):
+    def make(*, services, start=True, place=None, **settings):
         n = next(count)
         folder = tmp_path / f"teal{n}" if n else tmp_path
         folder.mkdir(exist_ok=True)
-        t = Teal(folder, ports, settings | {"services": services})
+        t = Teal(folder, ports, settings | {"services": services}, place)
         made.append(t)
         return t.start() if start else t
 

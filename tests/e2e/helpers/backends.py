@@ -264,13 +264,16 @@ class BlackHole:
 
 
 class Farm:
-    """The greeting and echoing server as a process: helpers/serve.py."""
+    """The greeting and echoing server as a process: helpers/serve.py, or udp.py;
+    place: the namespace it is in."""
 
-    def __init__(self, name, port, host="127.0.0.1"):
+    def __init__(self, name, port, host="127.0.0.1", place=None, udp=False):
         self.name, self.host, self.port = name, host, port
-        self.address = f"{host}:{port}"
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        program = ["udp.py", "serve"] if udp else ["serve.py"]
         self._proc = subprocess.Popen(
-            [sys.executable, "-S", "-E", str(scale.REPO / "tests/e2e/helpers/serve.py"), name, host, str(port)],
+            [*(place.prefix if place else ()), sys.executable, "-S", "-E",
+             str(scale.REPO / "tests/e2e/helpers" / program[0]), *program[1:], name, host, str(port)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._proc.stdout.readline() == b"ready\n"
 

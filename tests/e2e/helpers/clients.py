@@ -121,22 +121,25 @@ class Client:
 
 class Session:
     """What one client of a Load saw; times of time.monotonic()."""
-    __slots__ = ("begun", "ended", "name", "error")
+    __slots__ = ("begun", "ended", "name", "error", "retries")
 
     def __init__(self, row):
-        self.begun, self.ended, self.name, self.error = row
+        self.begun, self.ended, self.name, self.error = row[:4]
+        self.retries = row[4] if len(row) > 4 else 0
 
     def __repr__(self):
         return f"<{self.begun:.6f}..{self.ended:.6f} {self.name} {self.error or 'ok'}>"
 
 
 class Load:
-    """helpers/load.py as a process."""
+    """helpers/load.py as a process, or udp.py; place: the namespace it is in."""
 
-    def __init__(self, host, port, clients, think=0.0):
+    def __init__(self, host, port, clients, think=0.0, place=None, sources=None, udp=False):
+        program = ["udp.py", "load"] if udp else ["load.py"]
         self._proc = subprocess.Popen(
-            [sys.executable, "-S", "-E", str(scale.REPO / "tests/e2e/helpers/load.py"), host, str(port),
-             str(clients), str(think)],
+            [*(place.prefix if place else ()), sys.executable, "-S", "-E",
+             str(scale.REPO / "tests/e2e/helpers" / program[0]), *program[1:], host, str(port),
+             str(clients), str(think), *([sources] if sources else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._proc.stderr.readline() == b"ready\n"
 

@@ -1,13 +1,15 @@
-"""load.py HOST PORT CLIENTS [THINK]: connections as fast as CLIENTS can make them.
+"""load.py HOST PORT CLIENTS [THINK [SOURCES]]: connections as fast as CLIENTS can make them.
 
 Each client connects, reads the greeting (a backend's name), has one message
-echoed and closes, again and again, THINK seconds apart.  Runs until standard
+echoed and closes, again and again, THINK seconds apart, each time from the
+next address of SOURCES (10.79.0.0/16).  Runs until standard
 input ends, lets what has begun finish, then prints one JSON list:
 [[begun, ended, name, error], ...], times of CLOCK_MONOTONIC, which is
 the same for all processes; begun is taken before connect().
 """
 import errno
 import heapq
+import ipaddress
 import json
 import os
 import select
@@ -27,6 +29,7 @@ class Client:
 def main():
     host, port, clients = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     think = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
+    sources = int(ipaddress.ip_network(sys.argv[5]).network_address) if len(sys.argv) > 5 else None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     local = family == socket.AF_INET and host.startswith("127.")
     ep, by_fd, results, due = select.epoll(), {}, [], []
@@ -38,7 +41,10 @@ def main():
         n += 1
         c.sock = s = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if local:
+        if sources:
+            s.setsockopt(socket.IPPROTO_IP, 24, 1)
+            s.bind((str(ipaddress.ip_address(sources + n % 65000 + 1)), 0))
+        elif local:
             # Many source addresses: the ports never run out.
             s.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
             s.bind((f"127.1.{n >> 4 & 255}.{(n & 15) + 1}", 0))

@@ -61,8 +61,9 @@ def unchunked(body):
 class Teal:
     """One configuration and, from start() on, the process that obeys it."""
 
-    def __init__(self, folder, ports, settings):
+    def __init__(self, folder, ports, settings, place=None):
         self.folder, self.ports = folder, ports
+        self.place = place  # the network namespace it runs in; None: ours
         # Unix socket addresses are short, pytest's folders are not.
         self._sockets = tempfile.mkdtemp(prefix="teal-", dir="/tmp")
         os.chmod(self._sockets, 0o711)
@@ -99,7 +100,7 @@ class Teal:
         self._stderr = open(self.folder / "stderr", "ab+")
         self._stderr_from = self._stderr.seek(0, 2)
         self.process = subprocess.Popen(
-            [*prefix, str(scale.BUILD / "teald"), "-c", str(self.conf), *args],
+            [*(self.place.prefix if self.place else ()), *prefix, str(scale.BUILD / "teald"), "-c", str(self.conf), *args],
             stdin=subprocess.DEVNULL, stdout=stdout or subprocess.PIPE, stderr=self._stderr,
             env=os.environ | (env or {}), start_new_session=True)
         self._all.append(self.process)
@@ -257,7 +258,9 @@ class Teal:
 
     def http_raw(self, path, method="GET", headers=()):
         """The same; (head, body), both bytes."""
-        with socket.create_connection(self.observe, scale.patience()) as s:
+        def connect():
+            return socket.create_connection(self.observe, scale.patience())
+        with self.place.do(connect) if self.place else connect() as s:
             s.sendall(f"{method} {path} HTTP/1.1\r\nHost: teal\r\nConnection: close\r\n"
                       .encode() + b"".join(f"{k}: {v}\r\n".encode() for k, v in headers) + b"\r\n")
             data = b""
