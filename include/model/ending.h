@@ -8,6 +8,7 @@
 	X(END_DONE,          "done",            0, "both sides finished") \
 	X(END_CLIENT_RESET,  "client_reset",    0, "the client reset the connection") \
 	X(END_BACKEND_RESET, "backend_reset",   1, "the backend reset the connection") \
+	X(END_RESET,         "reset",           0, "one side reset the connection; the kernel engine cannot tell which") \
 	X(END_CONNECT,       "connect",         1, "no backend could be reached") \
 	X(END_CONNECT_TIMEOUT, "connect_timeout", 1, "no backend answered within connect_timeout") \
 	X(END_CLIENT_GONE,   "client_gone",     0, "the client left before a backend was reached") \
@@ -16,6 +17,8 @@
 	X(END_SERVER_TIMEOUT, "server_timeout", 1, "the backend's turn, but nothing moved for server_timeout") \
 	X(END_DRAIN_IDLE,    "drain_idle",      0, "idle while its color was draining") \
 	X(END_DRAINED,       "drained",         1, "cut at the drain's deadline") \
+	X(END_BACKEND_DOWN,  "backend_down",    1, "cut because its backend failed its checks (on_down)") \
+	X(END_DELETED,       "deleted",         1, "not by Teal: its entry was removed from the kernel's table") \
 	X(END_PREVIEW,       "preview_flipped", 0, "a preview connection closed by a flip") \
 	X(END_LIMIT,         "max_connections", 1, "refused: the service is at max_connections") \
 	X(END_DENIED,        "denied",          1, "refused: allow and deny keep the client out") \

@@ -22,6 +22,7 @@ struct holder {
 	char backend[ADDR_TEXT];
 	double age, idle;	/* seconds */
 	uint64_t bytes_in, bytes_out;
+	const char *state;	/* static: "established"; NULL: the engine knows no states */
 };
 
 struct holders {
