@@ -1,0 +1,137 @@
+/* ruleset.h - what the kernel does with packets to our services: one nftables
+ * table of ours, and a thread that keeps it as main wants it.
+ *
+ * The table is `inet teal_NAME`; no rule of ours is ever outside it, and nothing
+ * but it is ever written.  A flow's first packet is the only one that looks at it:
+ *
+ *	prerouting, output	address . protocol . port -> the flow's mark (kernel/mark.h),
+ *	  (nat)			one lookup: *that element is all that a flip changes*;
+ *				then the service's door (networks, limits of sources), then
+ *				service . color of the mark -> the chain of that color's backends,
+ *				which translates the address
+ *	postrouting (nat)	masquerade of flows with marks of ours, unless transparent
+ *
+ * What finds no element (expired, refused) or no backend is answered with a TCP
+ * reset or ICMP port unreachable, and never reaches the local stack.  So is what is
+ * no SYN and belongs to no flow, as after a cut.  Established flows stay what they are,
+ * by conntrack, whatever happens here, while the table stands.
+ *
+ * Every change is one transaction of the kernel.  Chains of backends are never
+ * changed: a new one is made, the element leads to it, and the old one goes a moment later,
+ * so that a packet under way never finds half of anything.
+ *
+ * Main's thread makes all calls; answers come as upcalls on its loop. */
+#ifndef KERNEL_RULESET_H
+#define KERNEL_RULESET_H
+
+#include <ev.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "kernel/mark.h"
+#include "model/config.h"
+#include "model/ending.h"
+#include "model/snapshot.h"
+
+/* Of teal_NAME: letters, digits, '_' and '-' behind a letter. */
+#define RULESET_TABLE_MAX 32
+
+/* One service, as configured.  All that is pointed to outlives the ruleset. */
+struct ruleset_service {
+	const char *name;
+	enum service_mode mode;	/* MODE_TCP or MODE_UDP */
+	/* 0.0.0.0 and :: mean every local address of the family. */
+	const struct addr *listen;
+	size_t n_listen;
+	const struct addr *preview;
+	size_t n_preview;	/* may be 0 */
+	bool source_hash;	/* else in turn, by weight */
+	bool transparent;	/* backends see the client's address; else masquerade */
+	bool local_clients;	/* processes of this host too */
+	const struct limits_config *limits;	/* allow, deny, per_source, source_prefix6, source_rate */
+};
+
+struct ruleset_config {
+	const char *table;	/* NAME */
+	/* Who we are, over restarts: "teal" and this are the proof that a table is ours.
+	 * At most 100 letters, digits and any of _-.: */
+	const char *owner;
+	unsigned tag;	/* 1 to 255 */
+	const struct ruleset_service *services;
+	size_t n_services;	/* 0 to MARK_SERVICES */
+	/* Seconds that the elements that lead to a color live unless ruleset_renew()
+	 * comes in time; 0: for ever. */
+	double max_age;
+};
+
+/* Why a flow was refused; ending_word() is the label of teal_rejected_total. */
+#define RULESET_REFUSAL_TABLE(X) \
+	X(REFUSED_DENIED, END_DENIED)	/* allow and deny */ \
+	X(REFUSED_SOURCE_LIMIT, END_SOURCE_LIMIT) \
+	X(REFUSED_SOURCE_RATE, END_SOURCE_RATE) \
+	X(REFUSED_NO_BACKEND, END_NO_BACKEND) \
+	X(REFUSED_STALE, END_STALE)	/* expired, or the snapshot says refuse */
+
+enum ruleset_refusal {
+#define X(name, ending) name,
+	RULESET_REFUSAL_TABLE(X)
+#undef X
+};
+#define X(name, ending) + 1
+enum { RULESET_REFUSALS = 0 RULESET_REFUSAL_TABLE(X) };
+#undef X
+enum ending ruleset_refusal_ending(enum ruleset_refusal r);
+
+/* Of one service, since the table was made, for it outlives teald. */
+struct ruleset_counts {
+	uint64_t refused[RULESET_REFUSALS];
+	uint64_t strays;	/* packets of no flow, as after a cut, answered with a reset */
+};
+
+struct ruleset_calls {
+	/* That generation of the service, or a newer one, is what the kernel does. */
+	void (*on_taken)(void *arg, size_t service, uint64_t generation);
+	/* A transaction failed, and the sentence says why; it is tried again every
+	 * second.  Once for each trouble; why NULL: it is over. */
+	void (*on_trouble)(void *arg, const char *why);
+	void *arg;
+};
+
+struct ruleset;
+
+/* Blocks for some milliseconds: for start-up.  Reads the table, if there is one;
+ * writes nothing.  Every service has its number from now on: that of its name in the
+ * table, or a free one.  config is copied, not what it points to.  E_DENIED without
+ * CAP_NET_ADMIN; E_CONFLICT when the table is somebody else's, by name; E_UNSUPPORTED
+ * when the kernel has no nftables. */
+MUST_USE enum err ruleset_open(struct ev_loop *loop, const struct ruleset_config *config,
+			       const struct ruleset_calls *calls, struct ruleset **out, struct why *why);
+/* The service's number in marks. */
+unsigned ruleset_number(const struct ruleset *r, size_t service);
+/* Did ruleset_open() find a table of ours? */
+bool ruleset_is_adopted(const struct ruleset *r);
+
+/* New flows are to obey this snapshot; consumes the reference.  on_taken() follows;
+ * of several on the way the newest is enough.  Nothing is written before every service has
+ * had its first one, or ruleset_begin(): then a table that was found goes on as it is, where that
+ * is what is wanted, and is replaced in one transaction where not. */
+void ruleset_publish(struct ruleset *r, size_t service, struct snapshot **snapshot);
+/* Those that had none yet get nothing: their clients are refused as stale. */
+void ruleset_begin(struct ruleset *r);
+/* The elements live for max_age seconds again, from now.  Nothing where max_age is 0. */
+void ruleset_renew(struct ruleset *r);
+
+/* Reads the counters; done is called once, counts is the receiver's until it returns
+ * and has one for each service; NULL when they could not be read. */
+typedef void ruleset_counts_fn(void *arg, const struct ruleset_counts *counts);
+void ruleset_read_counts(struct ruleset *r, ruleset_counts_fn *done, void *arg);
+
+/* Waits until what is under way is in the kernel, ends the thread; the table is
+ * taken away, or stays.  Blocks; *rp is NULL on return. */
+void ruleset_close(struct ruleset **rp, bool remove);
+
+/* Writes the text of a new table as `nft -f` takes it; snapshots may be NULL, or some
+ * of them: refused.  No kernel is asked. */
+void ruleset_print(const struct ruleset_config *config, struct snapshot *const *snapshots, FILE *out);
+
+#endif
