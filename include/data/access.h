@@ -1,28 +1,12 @@
-/* access.h - which access lines are written, and for how many each stands.
- * Thread: the worker that owns it. */
+/* access.h - what access lines say of TLS; which are written: model/access.h.
+ * Thread: the worker that writes them. */
 #ifndef DATA_ACCESS_H
 #define DATA_ACCESS_H
 
-#include <stdbool.h>
-
 #include "base/buf.h"
-#include "model/config.h"
+#include "model/access.h"
 
 struct tls;
-
-struct access {
-	enum access_log which;
-	double sample;	/* log.sample: the share of lines that are written */
-	double owed;	/* lines that share has come to, less those written */
-	char sampled[48];	/* "\"sample\":0.01": a member of a line that was chosen */
-};
-
-void access_init(struct access *a, const struct config *config);
-
-/* Is a line to be written about what just ended?  Errors always are, of the
- * rest exactly the share (the 1st, then every 100th for 0.01).  *share is then
- * what the line says of it, members of its object: "" when all are written. */
-bool access_due(struct access *a, bool is_error, struct str *share);
 
 /* "\"sni\":…,\"tls\":…", what is to be told of a client's TLS, in b, which is the
  * caller's to free; t NULL: it came without, and perhaps asked for name. */

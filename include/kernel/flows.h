@@ -3,11 +3,12 @@
  * their time.
  *
  * A thread of its own listens for conntrack's events (born, closed, destroyed)
- * of our tag (the upper bits of the mark, kernel/mark.h) and keeps some 40 bytes
- * about each flow, so that each is counted once and its end told once.  Dumps
- * every few seconds correct what events missed: flows from before the start,
- * those born while nobody listened, and those whose events were lost because
- * they came faster than they were read.  Main only exchanges letters with it.
+ * of our tag (the upper bits of the mark, kernel/mark.h) and keeps less than a
+ * hundred bytes about each flow, so that each is counted once and its end told
+ * once.  Dumps every few seconds correct what events missed: flows from before
+ * the start, those born while nobody listened, and those whose events were lost
+ * because they came faster than they were read.  Main only exchanges letters
+ * with it.
  *
  * A flow is active from its first packet until both sides have finished
  * (TIME_WAIT), one has reset (CLOSE), or its time in the kernel's table has run
@@ -33,8 +34,7 @@ struct flows;
 
 struct flows_options {
 	unsigned tag;	/* ours, 1..255 */
-	enum access_log access;	/* which ended flows get a line */
-	double sample;	/* share of those that get one; 1: all */
+	const struct config *config;	/* log.access, log.sample; outlives it */
 	double correct_every;	/* seconds between two dumps, as a rule; 0: 5 */
 	double linger;	/* seconds that closed flows stay in the kernel's table; 0: 5 */
 	unsigned buffer;	/* bytes that events may wait in; 0: 32 MB */
