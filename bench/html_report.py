@@ -173,7 +173,7 @@ def timeline_card(name, d):
 def growth_card(g):
     rows = [(f"{s['n']:,}", s["cpu"], f"{numbers.number(s['cpu']['median'])} · "
              f"{numbers.number(s['ratio']['median'])} x") for s in g["sizes"]]
-    return (f'<div class=card><h3>{esc(g["what"].capitalize())}, {esc(g["kind"])}</h3><p class=soft>{esc(g["title"])}; '
+    return (f'<div class=card><h3>{esc(g["what"].capitalize())}, {esc(g["kind"])}: {esc(g["proxy"])}</h3><p class=soft>{esc(g["title"])}; '
             f'CPU us each</p>{bars(rows, g["title"])}</div>')
 
 

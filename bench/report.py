@@ -138,7 +138,7 @@ def growth_table(g):
         if s["foreign"]["median"] > FOREIGN_LIMIT:
             flags.append(f"noisy: others took {100 * s['foreign']['median']:.0f} % of its core")
         rows.append([f"{s['n']:,}", with_spread(s["cpu"]), with_spread(s["ratio"]), ", ".join(flags)])
-    return f"Growth, {g['kind']}: {g['title']}\n{table(head, rows)}"
+    return f"Growth of {g['proxy']}, {g['kind']}: {g['title']}\n{table(head, rows)}"
 
 
 def goals(report):
@@ -163,6 +163,8 @@ def goals(report):
         if teal:
             out.append((f"drill, {d['kind']}: {teal['verdict']}", teal["passed"]))
     for grown in report["growth"]:
+        if grown["proxy"] != "teal":
+            continue
         worst = max(s["ratio"]["median"] for s in grown["sizes"])
         out.append((f"growth over {grown['what']} ({grown['kind']}): at most {number(worst)} x the smallest, "
                     f"at most {GROWTH_GOAL:.2f}", worst <= GROWTH_GOAL))

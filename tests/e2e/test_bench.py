@@ -67,5 +67,7 @@ def test_goals_are_judged_by_what_was_measured(numbers):
     assert [reached for _, reached in numbers.goals(r)] == [True]
     r["scenarios"] = [scenario(0.61)]
     assert [reached for _, reached in numbers.goals(r)] == [False]
-    r["growth"] = [{"what": "services", "kind": "tcp", "sizes": [{"ratio": {"median": m}} for m in (1, 1.2)]}]
+    sizes = [{"ratio": {"median": m}} for m in (1, 1.2)]
+    # Peers grow beside it, and are held to nothing.
+    r["growth"] = [{"what": "services", "kind": "tcp", "proxy": p, "sizes": sizes} for p in ("teal", "haproxy")]
     assert [reached for _, reached in numbers.goals(r)] == [False, False]
