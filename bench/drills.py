@@ -15,6 +15,7 @@ OPTIONS = {
 }
 BACKEND = {"tcp": "hello", "http": "http"}
 TITLES = {
+    "hop": "Flip drill, the whole hop: a connection for each message",
     "tcp": "Flip drill, TCP: a connection for each message",
     "http": "Flip drill, HTTP keep-alive",
 }
@@ -77,25 +78,34 @@ CLASSES = {"teal": TealDrill, "haproxy": HAProxyDrill, "nginx": NginxDrill}
 
 
 def drill(stage, kind, classes, quick):
-    """One balancer after the other, the same load and flips for all."""
+    """One balancer after the other, on loopback."""
     addresses = {color: stage.backend(f"--mode={BACKEND[kind]}", f"--name={color}") for color in ("green", "blue")}
     chosen = [CLASSES[c.name] for c in classes if c.name in CLASSES]
+
+    def start(c):
+        return stage.start(kind, [c], addresses, 2000, doors={"drill": BACKEND[kind]}, backends_as_given=True)
+    try:
+        return over(stage, kind, chosen, start, OPTIONS[kind], quick)
+    finally:
+        stage.stop_backends()
+
+
+def over(stage, kind, chosen, start, options, quick):
+    """The same load and flips for all; start(c) gives those that came up."""
     results = {}
     seconds, flips = (2, 4) if quick else (10, 20)
     try:
         for c in chosen:
             stage.say(f"drill {kind}: {c.name}")
-            for p in stage.start(kind, [c], addresses, 2000, doors={"drill": BACKEND[kind]}, backends_as_given=True):
+            for p in start(c):
                 try:
-                    r = stage.run("drill", p.address("drill"), *OPTIONS[kind], *p.flip(), f"--rate={RATE}",
+                    r = stage.run("drill", p.address("drill"), *options, *p.flip(), f"--rate={RATE}",
                                   "--connections=64", f"--duration={seconds}", f"--flips={flips}")
                     results[c.name] = r | {"how": c.how}
                 finally:
                     p.stop()
     except proxies.Failed as e:
         stage.notes.append(f"drill: {e}")
-    finally:
-        stage.stop_backends()
     if not results:
         return []
     return [{"kind": kind, "title": f"{TITLES[kind]}, {RATE:,} a second, {flips} flips in {seconds} s",

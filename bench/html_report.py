@@ -7,7 +7,7 @@ import statistics
 import report as numbers
 
 COLORS = {"teal": "#0d9488", "haproxy": "#6366f1", "haproxy-splice": "#a5b4fc", "nginx": "#ca8a04",
-          "floor": "#94a3b8"}
+          "floor": "#94a3b8", "teal-kernel": "#115e59", "dnat": "#be185d", "route": "#cbd5e1"}
 LANES = {"green": "#16a34a", "blue": "#2563eb", "failed": "#dc2626"}
 STYLE = """
 :root { --ink: #17202a; --soft: #5b6774; --line: #d5dbe1; --page: #fbfcfd; --card: #fff; --good: #15803d; --bad: #b91c1c }
@@ -93,6 +93,27 @@ def scenario_card(s):
     at = f", {s['rate']:,} a second" if s["rate"] else ""
     return (f'<div class=card><h3>{esc(s["title"])}{at}</h3><p class=soft>CPU {esc(s["unit"])}, {esc(s["congestion"])}'
             f'</p>{bars(rows, s["title"])}{"".join(flags)}</div>')
+
+
+def hop_card(s):
+    rows, flags = [], []
+    for name, w in s["ways"].items():
+        if w["failed"]:
+            flags.append(f'<p class=bad>{esc(name)}: {w["failed"]} requests failed; its row is worth nothing.</p>')
+        if "over" not in w:
+            continue
+        note = numbers.number(w["over"]["median"])
+        if numbers.BASELINE in w["ratio"]:
+            note += f" · {numbers.number(w['ratio'][numbers.BASELINE]['median'])} x {numbers.BASELINE}"
+        # What is less than nothing is noise.
+        rows.append((name, {k: max(0.0, v) for k, v in w["over"].items()}, note))
+    foreign = max(w["foreign"]["median"] for w in s["ways"].values())
+    if foreign > numbers.FOREIGN_LIMIT:
+        flags.append(f"<p class=soft>Noisy: others took up to {100 * foreign:.0f} % of the machine's work.</p>")
+    at = f", {s['rate']:,} a second" if s["rate"] else ""
+    base = numbers.number(s["ways"]["route"]["cpu"]["median"])
+    return (f'<div class=card><h3>{esc(s["title"])}{at}</h3><p class=soft>{esc(s["unit"])} over routing ({base}), '
+            f'{esc(s["congestion"])}</p>{bars(rows, s["title"])}{"".join(flags)}</div>')
 
 
 def log_ticks(low, high):
@@ -202,6 +223,10 @@ def page(r):
         cards = [latency_card(s) for s in r["scenarios"] if s["rate"]]
         if any(cards):
             out.append(f'<h2>Latency</h2><div class=grid>{"".join(cards)}</div>')
+    if r["hop"]:
+        out.append("<h2>The whole hop</h2><p class=soft>CPU of the whole machine, for a unit of work, over what it spends "
+                   "when the same packets are routed with nobody in between.</p>"
+                   f'<div class=grid>{"".join(map(hop_card, r["hop"]))}</div>')
     for d in r["drills"]:
         out.append(f'<h2>{esc(d["title"])}</h2>{key(LANES, LANES)}<div class=grid>' +
                    "".join(timeline_card(n, p) for n, p in d["proxies"].items()) + "</div>")

@@ -20,6 +20,8 @@ PR_SET_PDEATHSIG = 1
 SIGTERM = 15
 SIOCSIFFLAGS = 0x8914
 IFF_UP_RUNNING = 0x41
+# Room for short connections: see settle_ports().
+PORTS = {"net/ipv4/ip_local_port_range": "10000 65500", "net/ipv4/tcp_tw_reuse_delay": "50"}
 CC_SYSCTL = "/proc/sys/net/ipv4/tcp_congestion_control"
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -90,6 +92,24 @@ def core_busy_seconds(core):
     return 0.0
 
 
+def machine_busy_seconds():
+    """What all cores together did since some moment, in hundredths: the kernel
+    counts idleness exactly where it stops its tick, and samples the rest."""
+    tick, cores, unused = os.sysconf("SC_CLK_TCK"), 0, 0
+    for line in read("/proc/stat").splitlines():
+        fields = line.split()
+        if fields and fields[0].startswith("cpu") and fields[0] != "cpu":
+            cores += 1
+            unused += int(fields[4]) + int(fields[5]) + int(fields[8])  # idle, iowait, steal
+    return time.monotonic() * cores - unused / tick
+
+
+def softirq_threads():
+    """The kernel's threads that go on with packets where there are too many."""
+    return [int(pid) for pid in os.listdir("/proc")
+            if pid.isdigit() and read(f"/proc/{pid}/comm").startswith("ksoftirqd/")]
+
+
 def metered(pids, core, act):
     """act()'s result, and what those processes and that core did meanwhile."""
     cpu, busy, began = cpu_seconds(pids), core_busy_seconds(core), time.monotonic()
@@ -105,10 +125,16 @@ def cores():
     return usable[min(1, len(usable) - 1)], usable[0]
 
 
-def on_core(core):
-    """For Popen's preexec_fn: pinned, and gone when we are."""
+def on_core(core, network=None):
+    """For Popen's preexec_fn: pinned, and gone when we are; network: the path
+    of a network namespace to be in."""
 
     def pin():
+        if network:
+            fd = os.open(network, os.O_RDONLY)
+            if libc.setns(fd, CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            os.close(fd)
         os.sched_setaffinity(0, {core})
         libc.prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)
 
@@ -130,11 +156,11 @@ def settle_ports():
     20,000 a second the default range wraps within the second for which a port
     stays unusable, and then what is measured is the search for a free one."""
     done = {}
-    for name, value in (("ip_local_port_range", "10000 65500"), ("tcp_tw_reuse_delay", "50")):
+    for name, value in PORTS.items():
         try:
-            with open(f"/proc/sys/net/ipv4/{name}", "w") as f:
+            with open(f"/proc/sys/{name}", "w") as f:
                 f.write(value)
-            done[name] = value
+            done[os.path.basename(name)] = value
         except OSError:
             continue  # tcp_tw_reuse_delay came with Linux 6.13
     return done

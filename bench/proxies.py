@@ -94,9 +94,13 @@ class Proxy:
             with open(os.path.join(self.work, f"output{i}"), "wb") as log:
                 self.processes.append(
                     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                     preexec_fn=measure.on_core(core)))
+                                     preexec_fn=self.before(core)))
         for door, mode in self.doors.items():
             self.wait_for(door, *question(mode, self.backends.get(door)))
+
+    def before(self, core):
+        """What its processes do before they begin."""
+        return measure.on_core(core)
 
     def wait_for(self, door, send, expect):
         deadline = time.monotonic() + 10
@@ -150,7 +154,7 @@ def certificate(work):
 
 def source_start(address):
     """The first three bytes of a source's pattern, from the source itself."""
-    host, _, port = address.rpartition(":")
+    host, _, port = (address if isinstance(address, str) else address[0]).rpartition(":")
     got = b""
     with socket.create_connection((host, int(port)), 5) as s:
         s.sendall(b"3\n")

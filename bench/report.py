@@ -15,6 +15,10 @@ GOALS = {
     "http-connect": {"haproxy": 0.90, "nginx": 0.95},
     "http-1mib": {"haproxy": 0.40},
 }
+# What a hop may cost over plain routing, as a share of HAProxy's; and how much
+# dearer than the same by hand.
+HOP_GOALS = {"hop-small": 0.2, "hop-connect": 0.4, "hop-bulk": 0.2}
+HOP_BY_HAND = {"hop-small": 0.05}
 IDLE_GOAL = 400
 GROWTH_GOAL = 1.10
 # More than this share of the proxy's core taken by others: the row is noisy.
@@ -51,6 +55,62 @@ def summarize(scenario, rounds):
             "congestion": scenario.congestion, "work": scenario.work, "rate": scenario.rate, "proxies": out}
 
 
+def summarize_hop(scenario, rounds):
+    """rounds: {way: [one dict per round]}; costs are over routing's in the same round."""
+    over = {name: [r["cpu"] - base["cpu"] for r, base in zip(rs, rounds["route"])] for name, rs in rounds.items()}
+    own = {name: [r["own"] - base["own"] for r, base in zip(rs, rounds["route"])] for name, rs in rounds.items()}
+    out = {}
+    for name, rs in rounds.items():
+        out[name] = {key: spread([r[key] for r in rs]) for key in
+                     ("cpu", "own", "per_second", "bytes_per_second", "p50_us", "p99_us", "foreign")}
+        out[name] |= {"failed": sum(r["failed"] for r in rs), "rounds": rs}
+        if name != "route":
+            out[name] |= {"over": spread(over[name]), "over_own": spread(own[name]),
+                          "ratio": {other: ratios(over[name], over[other]) for other in over
+                                    if other not in (name, "route")},
+                          "ratio_own": {other: ratios(own[name], own[other]) for other in own
+                                        if other not in (name, "route")}}
+    return {"key": scenario.key, "title": scenario.title, "unit": scenario.unit,
+            "congestion": scenario.congestion, "work": scenario.work, "rate": scenario.rate, "ways": out}
+
+
+def hop_table(s):
+    bulk = s["unit"] == "s/GB"
+    head = ["", f"machine's {s['unit']}", "over routing", f"x {BASELINE}", "own processes'", f"x {BASELINE}"]
+    head += ["MB/s"] if bulk else ["a second", "p50 us", "p99 us"]
+    rows = []
+    for name, w in s["ways"].items():
+        row = [name, with_spread(w["cpu"])]
+        row += [with_spread(w["over"]), ratio_text(w, BASELINE), number(w["over_own"]["median"]),
+                ratio_text(w, BASELINE, "ratio_own")] if "over" in w else [""] * 4
+        row += [number(w["bytes_per_second"]["median"] / 1e6)] if bulk else \
+            [number(w[k]["median"]) for k in ("per_second", "p50_us", "p99_us")]
+        flags = [f"{w['failed']} FAILED"] if w["failed"] else []
+        if w["foreign"]["median"] > FOREIGN_LIMIT:
+            flags.append(f"noisy: others took {100 * w['foreign']['median']:.0f} %")
+        rows.append(row + [", ".join(flags)])
+    at = f"  {s['rate']:,} a second" if s["rate"] else ""
+    return f"{s['title']}{at}  [{s['congestion']}]\n{table(head + [''], rows)}"
+
+
+def hop_goals(s):
+    """(text, reached) of one hop scenario."""
+    out = []
+    way = s["ways"].get("teal-kernel")
+    if way is None or s["key"] not in HOP_GOALS or BASELINE not in way["ratio"]:
+        return out
+    got, goal = way["ratio"][BASELINE], HOP_GOALS[s["key"]]
+    out.append((f"{s['key']}: {with_spread(got)} x {BASELINE}'s cost over routing, at most {goal:.2f}",
+                got["median"] <= goal))
+    if s["key"] in HOP_BY_HAND and "dnat" in s["ways"]:
+        # Paired as well: ours and the one by hand, each as a share of the same HAProxy's.
+        more = spread([(o["cpu"] - h["cpu"]) / (p["cpu"] - r["cpu"]) for o, h, p, r in zip(
+            *(s["ways"][name]["rounds"] for name in ("teal-kernel", "dnat", BASELINE, "route")))])
+        out.append((f"{s['key']}: {with_spread(more)} over DNAT by hand, as a share of {BASELINE}'s, "
+                    f"at most {HOP_BY_HAND[s['key']]:.2f}", more["median"] <= HOP_BY_HAND[s["key"]]))
+    return out
+
+
 def number(x):
     if x != x:
         return "-"
@@ -73,8 +133,8 @@ def with_spread(s):
     return f"{number(s['median'])} ({number(s['min'])}..{number(s['max'])})"
 
 
-def ratio_text(p, other):
-    return with_spread(p["ratio"][other]) if other in p["ratio"] else "1"
+def ratio_text(p, other, ratio="ratio"):
+    return with_spread(p[ratio][other]) if other in p[ratio] else "1"
 
 
 def scenario_table(s):
@@ -158,10 +218,12 @@ def goals(report):
             got = teal["p99_us"]["median"]
             out.append((f"{s['key']}: p99 {number(got)} us, at most {best}'s {number(peers[best])}",
                         got <= peers[best]))
+    for s in report.get("hop", []):
+        out += hop_goals(s)
     for d in report["drills"]:
-        teal = d["proxies"].get("teal")
-        if teal:
-            out.append((f"drill, {d['kind']}: {teal['verdict']}", teal["passed"]))
+        for name, p in d["proxies"].items():
+            if name.startswith("teal"):
+                out.append((f"drill, {d['kind']}, {name}: {p['verdict']}", p["passed"]))
     for grown in report["growth"]:
         if grown["proxy"] != "teal":
             continue
@@ -181,6 +243,7 @@ def text(report):
              f"load and backends on core {m['load_core']}",
              "; ".join(v for v in report["versions"].values() if v)]
     parts += [scenario_table(s) for s in report["scenarios"]]
+    parts += [hop_table(s) for s in report["hop"]]
     if report["idle"]:
         parts.append(idle_table(report["idle"]))
     parts += [drill_table(d) for d in report["drills"]]

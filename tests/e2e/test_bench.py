@@ -46,6 +46,34 @@ def test_what_was_asked_for_is_measured_and_nothing_failed(tmp_path):
         assert outside not in page.replace("https://haproxy.org", ""), outside
 
 
+@pytest.mark.nosan
+@pytest.mark.skipif(os.geteuid() != 0, reason="wants network namespaces")
+def test_a_hop_is_measured_over_plain_routing(tmp_path):
+    for program in ("teald", "tealbench"):
+        (tmp_path / program).symlink_to(scale.BUILD / program)
+    done = subprocess.run([BENCH / "run", "--quick", "--rounds=2", "--scale=0.02", "--proxies=dnat,teal,haproxy",
+                           "--only=hop-connect,hop-bulk,drill-hop"], env=os.environ | {"BUILD": str(tmp_path)},
+                          capture_output=True, text=True, timeout=10 * scale.patience())
+    assert done.returncode == 0, done.stderr
+    r = json.loads((tmp_path / "bench/report.json").read_text())
+    assert r["notes"] == [], r["notes"]
+    assert [s["key"] for s in r["hop"]] == ["hop-connect", "hop-bulk"]
+    for s in r["hop"]:
+        assert s["ways"].keys() == {"route", "dnat", "teal", "haproxy"}
+        for name, w in s["ways"].items():
+            assert w["failed"] == 0 and len(w["rounds"]) == 2 and w["cpu"]["median"] > 0, (name, w)
+            # A busy machine may turn one over the other; what was spent at all it cannot.
+            assert ("over" in w) == (name != "route")
+        # Each pair of a round: ours over routing's by HAProxy's over routing's.
+        ours, base, theirs = ([x["own"] for x in s["ways"][n]["rounds"]] for n in ("teal", "route", "haproxy"))
+        pairs = [(o - b) / (t - b) for o, b, t in zip(ours, base, theirs) if t > b]
+        assert min(pairs) == s["ways"]["teal"]["ratio_own"]["haproxy"]["min"]
+    drill, = r["drills"]
+    for name in ("dnat", "teal", "haproxy"):
+        assert drill["proxies"][name]["lost"] == 0, name
+    assert "The whole hop" in (tmp_path / "bench/report.html").read_text()
+
+
 @pytest.fixture
 def numbers(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
@@ -71,3 +99,19 @@ def test_goals_are_judged_by_what_was_measured(numbers):
     # Peers grow beside it, and are held to nothing.
     r["growth"] = [{"what": "services", "kind": "tcp", "proxy": p, "sizes": sizes} for p in ("teal", "haproxy")]
     assert [reached for _, reached in numbers.goals(r)] == [False, False]
+
+
+def test_a_hop_is_judged_by_its_cost_over_routing_in_each_round(numbers):
+    def goals(ours, by_hand):
+        # The second round is twice as slow for all: no ratio moves.
+        def rounds(cpu):
+            return [{"cpu": cpu * slow, "own": cpu * slow, "foreign": 0.0, "failed": 0, "per_second": 1,
+                     "bytes_per_second": 1, "p50_us": 1, "p99_us": 1} for slow in (1, 2, 1)]
+        scenario = type("Scenario", (), {"key": "hop-small", "title": "", "unit": "us/message", "congestion": "reno",
+                                         "work": 1, "rate": 0})
+        ways = {"route": 5.0, "dnat": 5.0 + by_hand, "teal-kernel": 5.0 + ours, "haproxy": 15.0}
+        return [reached for _, reached in numbers.hop_goals(
+            numbers.summarize_hop(scenario, {name: rounds(cpu) for name, cpu in ways.items()}))]
+    assert goals(ours=1.9, by_hand=1.5) == [True, True]
+    assert goals(ours=2.1, by_hand=1.7) == [False, True]
+    assert goals(ours=1.9, by_hand=1.3) == [True, False]

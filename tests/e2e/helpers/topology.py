@@ -25,13 +25,16 @@ def _enter(fd):
 
 
 class Namespace:
-    """A network namespace with nothing but lo, which is up."""
+    """A network namespace with nothing but lo, which is up; own=False: the one
+    we are in."""
 
-    def __init__(self):
-        self._fd = self._in_thread(self._make)
+    def __init__(self, own=True):
+        self._fd = self._in_thread(self._make) if own else self._current()
         self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
         # Before a command: it then runs in there (nsenter execs it).
         self.prefix = ("nsenter", f"--net={self.path}")
+        if not own:
+            return
         # Nobody else is on these cables: an IPv6 address is of use at once.
         self.sysctl(**{"net/ipv6/conf/default/accept_dad": 0, "net/ipv6/conf/default/router_solicitations": 0})
         self.ip("link set lo up")
@@ -40,6 +43,10 @@ class Namespace:
     def _make():
         if _libc.unshare(CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
+        return Namespace._current()
+
+    @staticmethod
+    def _current():
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     @staticmethod

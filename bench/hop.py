@@ -1,0 +1,372 @@
+"""The whole hop: clients, a balancer and nodes in network namespaces of their
+own, joined by cables (veth pairs); what forwarding costs the whole machine,
+over routing the same packets with nobody in between.
+
+Each way has a namespace of its own, so that one's rules are not on another's
+path:
+
+	clients (this namespace) --- route   --- nodes
+	                         --- dnat    ---
+	                         --- haproxy --- ...
+"""
+
+import dataclasses
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import drills
+import measure
+import proxies
+import report
+import stage as stages
+from scenarios import BULK, SMALL, Scenario
+
+sys.path.append(os.path.join(stages.ROOT, "tests", "e2e", "helpers"))
+import topology  # noqa: E402
+
+ROUNDS = 9
+NODES = 3
+SCENARIOS = [
+    Scenario("hop-small", f"Hop, small messages: {SMALL} bytes and their echo, 32 connections",
+             "echo", "us/message", 1e6, ("--mode=tcp-small", "--connections=32", f"--size={SMALL}"),
+             200_000, 50_000, kind="hop"),
+    Scenario("hop-connect", f"Hop, a connection for each {SMALL} bytes and their echo, 16 at once",
+             "echo", "us/connection", 1e6, ("--mode=tcp-connect", "--connections=16", f"--size={SMALL}"),
+             30_000, 10_000, kind="hop"),
+    Scenario("hop-bulk", "Hop, bulk to the client: 256 MiB transfers, 4 at once",
+             "source", "s/GB", 1e9,
+             ("--mode=tcp-bulk-down", "--connections=4", f"--size={BULK}", "--no-check"), 16, 4, kind="hop"),
+    Scenario("hop-half", "Hop, small messages at half of what the slowest can do: open loop, 32 connections",
+             "echo", "us/message", 1e6, ("--mode=tcp-small", "--connections=32", f"--size={SMALL}"),
+             3, 1, kind="hop"),
+]
+KEYS = [s.key for s in SCENARIOS] + ["drill-hop"]
+
+
+# ---- the ways ----
+
+class Way:
+    """A balancer's namespace; mixed into a proxy, which then lives there."""
+
+    def place(self, hop):
+        self.hop = hop
+
+    def address(self, door):
+        return f"{self.hop.vip}:{self.ports[door]}"
+
+    def before(self, core):
+        return measure.on_core(core, self.hop.space.path)
+
+
+class Route(Way, proxies.Proxy):
+    """Nobody in between: the clients know the nodes."""
+    name = "route"
+
+    def address(self, door):
+        return self.backends[door][0]
+
+    def commands(self):
+        return []
+
+
+class Dnat(Way, proxies.Proxy):
+    """A map of nftables, as one writes it by hand; the way back by masquerade."""
+    name = "dnat"
+    active = {}
+
+    def elements(self):
+        return ", ".join(f"{self.hop.vip} . {self.ports[door]} : goto {door}" for door in self.doors)
+
+    def ruleset(self, chains, elements):
+        def chain(name, addresses):
+            nodes = ", ".join(f"{i} : {a.replace(':', ' . ')}" for i, a in enumerate(addresses))
+            return f"chain {name} {{ meta l4proto tcp dnat ip addr . port to numgen inc mod {len(addresses)} map " \
+                   f"{{ {nodes} }}; }}"
+        lines = "\n\t".join(chain(name, addresses) for name, addresses in chains.items())
+        return f'''table ip byhand {{
+	{lines}
+	map doors {{ type ipv4_addr . inet_service : verdict; elements = {{ {elements} }}; }}
+	chain to {{ type nat hook prerouting priority dstnat; meta l4proto tcp ip daddr . tcp dport vmap @doors; }}
+	chain from {{ type nat hook postrouting priority srcnat; ct status dnat masquerade; }}
+}}
+'''
+
+    def commands(self):
+        self.hop.space.nft(self.ruleset(self.backends, self.elements()))
+        return []
+
+
+class Teal(Way, proxies.Teal):
+    name = "teal"
+    engine = "proxy"
+
+    def door(self, door, green, blue):
+        return self.service(door, self.address(door), '", "'.join(green), '", "'.join(blue),
+                            extra=f'engine = "{self.engine}"; health: {{ type = "tcp"; }};')
+
+    def commands(self):
+        return self.run_services(*(self.door(d, self.backends[d], self.backends[d]) for d in self.doors))
+
+
+class TealKernel(Teal):
+    name = "teal-kernel"
+    engine = "kernel"
+
+
+class HAProxy(Way, proxies.HAProxy):
+    def servers(self, name, addresses, more=""):
+        return "".join(f"\tserver {name}{i} {a}{more}\n" for i, a in enumerate(addresses))
+
+    def commands(self):
+        return self.run_doors("\n".join(f'''listen {door}
+	bind {self.address(door)} backlog 4096
+{self.servers("b", self.backends[door])}''' for door in self.doors))
+
+
+class HAProxySplice(HAProxy):
+    name = "haproxy-splice"
+    tuning = proxies.HAProxySplice.tuning
+    options = proxies.HAProxySplice.options
+
+
+class Nginx(Way, proxies.Nginx):
+    def stream(self, backends):
+        upstreams = "\n".join(f"\tupstream {door} {{ {' '.join(f'server {a};' for a in addresses)} }}"
+                              for door, addresses in backends.items())
+        return upstreams + "\n" + super().stream({door: door for door in backends})
+
+
+WAYS = (Route, Dnat, TealKernel, Teal, HAProxy, HAProxySplice, Nginx)
+
+
+# ---- their drills ----
+
+class DnatDrill(Dnat):
+    how = "nft: one element, by hand"
+
+    def commands(self):
+        self.hop.space.nft(self.ruleset(self.backends, f"{self.address('drill').replace(':', ' . ')} : goto green"))
+        return []
+
+    def flip(self):
+        key = self.address("drill").replace(":", " . ")
+        space = " ".join(self.hop.space.prefix)
+        script = self.write("flip", f'''{space} nft "delete element ip byhand doors {{ {key} }};
+	add element ip byhand doors {{ {key} : goto $COLOR }}"
+''')
+        return [f"--flip-cmd=. {script}"]
+
+
+class TealDrill(drills.TealDrill, Teal):
+    def commands(self):
+        return self.run_services(self.door("drill", self.backends["green"], self.backends["blue"]))
+
+
+class TealKernelDrill(TealDrill):
+    name = "teal-kernel"
+    engine = "kernel"
+
+
+class HAProxyDrill(HAProxy, drills.HAProxyDrill):
+    def commands(self):
+        self.socket = os.path.join(self.sockets, "s")
+        self.tuning = f"\tstats socket {self.socket} level admin\n"
+        return self.run_doors(f'''listen drill
+	bind {self.address("drill")} backlog 4096
+{self.servers("green", self.backends["green"])}{self.servers("blue", self.backends["blue"], " disabled")}''')
+
+    def flip(self):
+        def say(color, state):
+            return "; ".join(f"set server drill/{color}{i} state {state}" for i in range(NODES))
+        # The new ones first, or there would be none for a moment.
+        script = self.write("flip", f'''other=green; [ "$COLOR" = green ] && other=blue
+printf '{say("%s", "ready")}; {say("%s", "maint")}\\n' {" ".join(['"$COLOR"'] * NODES + ['"$other"'] * NODES)} |
+	socat -t 5 - UNIX:{self.socket} >/dev/null
+''')
+        return [f"--flip-cmd=. {script}"]
+
+
+class NginxDrill(Nginx, drills.NginxDrill):
+    pass
+
+
+DRILLS = {"dnat": DnatDrill, "teal-kernel": TealKernelDrill, "teal": TealDrill, "haproxy": HAProxyDrill,
+          "nginx": NginxDrill}
+
+
+# ---- the stage ----
+
+@dataclasses.dataclass
+class Hop:
+    space: topology.Namespace
+    vip: str
+    prefix: str  # of the nodes' addresses on its side
+
+
+class Ground:
+    """The namespaces; they go with the descriptors that hold them."""
+
+    def __init__(self, stage, congestion):
+        self.stage = stage
+        self.congestion = congestion
+        self.processes = []
+        self.hops = {}
+        self.clients = topology.Namespace(own=False)
+        self.nodes = topology.Namespace()
+        for space in (self.clients, self.nodes):
+            self.settle(space)
+
+    def settle(self, space):
+        for name, value in ((measure.CC_SYSCTL.removeprefix("/proc/sys/"), self.congestion),
+                            *measure.PORTS.items(), ("net/ipv4/tcp_tw_reuse", 1)):
+            try:
+                space.sysctl(**{name: value})
+            except OSError:
+                continue  # of newer kernels
+
+    def hop(self, name):
+        """The namespace of that way, cabled to both sides."""
+        if name in self.hops:
+            return self.hops[name]
+        i = len(self.hops) + 1
+        space = topology.Namespace()
+        self.settle(space)
+        # What Teal asks for, for all: counting packets is part of tracking them.
+        space.sysctl(**{"net/ipv4/ip_forward": 1, "net/netfilter/nf_conntrack_acct": 1,
+                        "net/netfilter/nf_conntrack_timestamp": 1})
+        topology.cable(space, "outside", self.clients, f"out{i}")
+        topology.cable(space, "inside", self.nodes, f"in{i}")
+        space.ip(f"address add 10.60.{i}.1/24 dev outside", f"address add 10.61.{i}.1/24 dev inside")
+        self.clients.ip(f"address add 10.60.{i}.2/24 dev out{i}", f"route add 10.61.{i}.0/24 via 10.60.{i}.1")
+        self.nodes.ip(*(f"address add 10.61.{i}.{n + 2}/24 dev in{i}" for n in range(NODES)),
+                      f"route add 10.60.{i}.0/24 via 10.61.{i}.1")
+        self.hops[name] = Hop(space, f"10.60.{i}.1", f"10.61.{i}.")
+        return self.hops[name]
+
+    def serve(self, *options):
+        """A light backend on all the nodes; its port."""
+        p = subprocess.Popen([stages.TEALBENCH, "serve", "--listen=0.0.0.0:0", *options], stdout=subprocess.PIPE,
+                             text=True, preexec_fn=measure.on_core(self.stage.load_core, self.nodes.path))
+        self.processes.append(p)
+        line = p.stdout.readline()
+        if not line:
+            raise proxies.Failed("tealbench serve did not start")
+        return json.loads(line)["address"].rpartition(":")[2]
+
+    def start(self, c, doors, ports):
+        """A way with its doors, each to the port of a backend; None, and a
+        note, when it does not come up."""
+        hop = self.hop(c.name)
+        backends = {k: [f"{hop.prefix}{n + 2}:{port}" for n in range(NODES)] for k, port in ports.items()}
+        p = c(os.path.join(stages.WORK, "work"), "tcp", backends, stages.FIRST_PORT, 2000, doors=doors,
+              backends_as_given=True)
+        p.work += "-hop"
+        os.makedirs(p.work, exist_ok=True)
+        p.place(hop)
+        self.stage.say(f"starting {p.name} (hop)")
+        try:
+            p.start(self.stage.proxy_core)
+            return p
+        except (proxies.Failed, AssertionError) as e:
+            p.stop()
+            self.stage.notes.append(f"no {p.name} as a hop: {e}")
+            return None
+
+    def own_seconds(self, running):
+        """CPU of all that takes part: those who run, and the loads that ended."""
+        pids = [p.pid for p in self.processes] + [pid for p in running for pid in p.pids()]
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (measure.cpu_seconds(pids + measure.softirq_threads()) + ended.ru_utime + ended.ru_stime
+                + time.process_time())
+
+    def close(self):
+        for p in self.processes:
+            p.terminate()
+            p.communicate()
+        for space in [self.nodes, self.clients] + [h.space for h in self.hops.values()]:
+            space.close()
+
+
+def round_of(ground, way, s, running):
+    """One round: what the whole machine did meanwhile, for a unit of work."""
+    options = [*s.load, f"--congestion={s.congestion}"]
+    options += [f"--rate={s.rate}", f"--duration={max(s.work, 1)}"] if s.rate else \
+        [f"--requests={s.work}", "--duration=120"]
+    own, busy = ground.own_seconds(running), measure.machine_busy_seconds()
+    result = ground.stage.run("load", way.address(s.door), *options)
+    busy, own = measure.machine_busy_seconds() - busy, ground.own_seconds(running) - own
+    moved = max(result["bytes_in"], result["bytes_out"])
+    units = max(moved if s.unit == "s/GB" else result["ok"], 1)
+    return {
+        "cpu": busy * s.per / units,
+        "own": own * s.per / units,
+        "foreign": max(0.0, busy - own) / max(busy, 1e-9),
+        "units": units,
+        "seconds": result["seconds"],
+        "per_second": result["per_second"],
+        "bytes_per_second": moved / result["seconds"] if result["seconds"] > 0 else 0,
+        "p50_us": result["latency_us"]["p50"],
+        "p99_us": result["latency_us"]["p99"],
+        "curve": result["curve"],
+        "failed": result["failed"],
+        "errors": {k: v for k, v in result["errors"].items() if v},
+    }
+
+
+def compare(ground, s, running, rounds):
+    done = {w.name: [] for w in running}
+    for w in running:
+        ground.stage.say(f"{s.key}: warming {w.name}")
+        round_of(ground, w, dataclasses.replace(s, work=max(4 if not s.rate else 1, s.work // 20)), running)
+    for i in range(rounds):
+        # Each round begins with another one, and all the rounds are pairs with routing.
+        for w in running[i % len(running):] + running[:i % len(running)]:
+            ground.stage.say(f"{s.key}: round {i + 1} of {rounds}, {w.name}")
+            done[w.name].append(round_of(ground, w, s, running))
+    return report.summarize_hop(s, done)
+
+
+def compare_all(stage, scenarios, names, congestion):
+    """The scenarios over all ways, or those of these names; routing always."""
+    o = stage.options
+    ground = Ground(stage, congestion)
+    running, results = [], []
+    try:
+        ports = {door: ground.serve(f"--mode={mode}", f"--congestion={congestion}")
+                 for door, mode in proxies.KINDS["tcp"].items()}
+        for c in WAYS:
+            if not names or c.name in names or c is Route:
+                running += filter(None, [ground.start(c, proxies.KINDS["tcp"], ports)])
+        for s in scenarios:
+            s = dataclasses.replace(s, congestion=congestion,
+                                    work=max(1, round((s.quick if o.quick else s.work) * o.scale)))
+            among = [w for w in running if w.name not in ("haproxy-splice",) or s.key == "hop-bulk"]
+            if s.key == "hop-half":
+                small, = (r for r in results if r["key"] == "hop-small")
+                s = dataclasses.replace(s, rate=int(min(statistics.median(r["per_second"] for r in p["rounds"])
+                                                        for p in small["ways"].values()) / 2))
+            results.append(compare(ground, s, among, o.rounds_hop))
+    finally:
+        for w in running:
+            w.stop()
+        ground.close()
+    return results
+
+
+def drill(stage, names, congestion):
+    """The flip drill through each way that can be flipped."""
+    ground = Ground(stage, congestion)
+    try:
+        ports = {color: ground.serve("--mode=hello", f"--name={color}") for color in ("green", "blue")}
+
+        def start(c):
+            return filter(None, [ground.start(c, {"drill": "hello"}, ports)])
+        return drills.over(stage, "hop", [c for n, c in DRILLS.items() if not names or n in names], start,
+                           ("--mode=tcp-connect",), stage.options.quick)
+    finally:
+        ground.close()
