@@ -48,7 +48,7 @@ struct lane {
 	struct deadline_list *x_queue_clock, *x_connect_clock, *response_clock, *x_idle_clock, *pace_clock;
 	struct deadline_list *pool_clock;
 	unsigned places;	/* that came free and are not handed on yet */
-	bool giving;	/* somebody is about it */
+	ev_timer hand_on;	/* at the loop's next turn */
 	bool refused;	/* a backend refused us since the last tick */
 };
 

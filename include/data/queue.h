@@ -30,25 +30,29 @@ struct waiter {
 
 enum queue_end { QUEUE_FRONT, QUEUE_BACK };
 
+/* Of the lane, with nobody in it. */
+void queue_init(struct lane *l);
+void queue_free(struct lane *l);
 /* Whether the service lets clients wait. */
 bool queue_is_on(const struct lane *l);
 /* It is in no list, and holds a place in the queue (service->queue) and none
  * in the service.  FRONT: it was let in before those who wait.  Its deadline, of
- * queue_timeout, is the owner's to arm first and to disarm.  May begin it at once. */
+ * queue_timeout, is the owner's to arm first and to disarm. */
 void queue_join(struct lane *l, struct waiter *w, enum queue_end end);
 /* As it begins or ends: no longer in the queue. */
 void queue_leave(struct lane *l, struct waiter *w);
 /* Ends all who wait. */
 void queue_end(struct lane *l, enum ending ending);
-/* Places may have come free unnoticed: by another color, another backend. */
+/* Places may have come free unnoticed: by another color, another backend.  Begins
+ * those who get them: not for whoever is in the middle of something. */
 void queue_look(struct lane *l);
 /* A place on a backend came free, and none in the service with it: for whoever
- * waits, on whatever worker. */
+ * waits, on whatever worker, at the loop's next turn. */
 void queue_wake(struct lane *l);
 /* Every 100 ms: as queue_look(), and clients that left. */
 void queue_tick(struct lane *l);
 /* Consumes one place of the service: it is for whoever waits, on whatever
- * worker, or nobody.  Also what a letter with a place does. */
+ * worker, at the loop's next turn; or for nobody. */
 void queue_give(struct lane *l);
 
 #endif

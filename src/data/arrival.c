@@ -125,7 +125,6 @@ tell(struct arrival *a, enum ending ending, const char *words)
 	buf_free(&more);
 	f->pass = (struct pass){ 0 };
 	endpoint_get(&f->client, &client);
-	/* Last, for it may let in and begin another. */
 	door_return(f->lane, &client, &pass);
 }
 

@@ -28,7 +28,7 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 	l->worker = w;
 	l->service = s;
 	l->tally = &s->tallies[w->index];
-	list_init(&l->waiting);
+	queue_init(l);
 	list_init(&l->arriving);
 	list_init(&l->dialing);
 	list_init(&l->previews);
@@ -71,6 +71,7 @@ lane_free(struct lane *l)
 		end_all(&l->live[c], END_STOP);
 		balance_round_free(&l->rounds[c]);
 	}
+	queue_free(l);
 	snapshot_unref(&l->snapshot);
 }
 

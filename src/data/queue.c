@@ -5,6 +5,9 @@
  * carries a letter holds the place, so nobody can overtake.  Places on backends
  * need no letters: while anybody waits no newcomer dials, and who is first in
  * line and finds none stays there.
+ * Who is served runs at once, and uses the worker's room: so nobody is served
+ * while somebody else of this worker is in the middle of something, but at the
+ * loop's next turn.
  * Thread: owning worker; a letter's journey ends on its receiver's. */
 #include <stdlib.h>
 
@@ -56,6 +59,8 @@ serve_first(struct lane *l)
 	return false;
 }
 
+static void hand_over_all(struct lane *l);
+
 struct place_letter {
 	struct mail mail;
 	unsigned lane;
@@ -67,7 +72,8 @@ place_open(struct mail *m, void *receiver)
 	struct place_letter *p = container_of(m, struct place_letter, mail);
 	struct worker *w = receiver;
 
-	queue_give(&w->lanes[p->lane]);
+	w->lanes[p->lane].places++;
+	hand_over_all(&w->lanes[p->lane]);
 	free(p);
 }
 
@@ -122,27 +128,59 @@ hand_over(struct lane *l)
 	return false;
 }
 
-/* Who is served may end at once and give the place back: that is done here,
- * one after the other, instead of ever deeper. */
+/* Who is served may end at once and give the place back. */
 static void
 hand_over_all(struct lane *l)
 {
-	if (l->giving)
-		return;
-	l->giving = true;
 	while (l->places > 0) {
 		l->places--;
 		if (!hand_over(l))
 			admission_leave(&l->service->admission, 1);
 	}
-	l->giving = false;
+}
+
+static void
+hand_on_in_turn(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct lane *l = container_of(t, struct lane, hand_on);
+
+	(void)loop;
+	(void)revents;
+	hand_over_all(l);
+	queue_look(l);
+}
+
+static void
+hand_on_soon(struct lane *l)
+{
+	if (!ev_is_active(&l->hand_on))
+		ev_timer_start(l->worker->loop, &l->hand_on);
+}
+
+void
+queue_init(struct lane *l)
+{
+	list_init(&l->waiting);
+	ev_timer_init(&l->hand_on, hand_on_in_turn, 0.0, 0.0);
+}
+
+void
+queue_free(struct lane *l)
+{
+	ev_timer_stop(l->worker->loop, &l->hand_on);
+	admission_leave(&l->service->admission, l->places);
+	l->places = 0;
 }
 
 void
 queue_give(struct lane *l)
 {
+	if (service_waiting(l->service) == 0) {
+		admission_leave(&l->service->admission, 1);
+		return;
+	}
 	l->places++;
-	hand_over_all(l);
+	hand_on_soon(l);
 }
 
 void
@@ -157,12 +195,8 @@ queue_look(struct lane *l)
 {
 	bool served = true;
 
-	if (l->giving)
-		return;
 	while (served && !list_empty(&l->waiting) && admission_enter(&l->service->admission, 1)) {
-		l->giving = true;
 		served = serve_first(l);
-		l->giving = false;
 		if (!served)
 			admission_leave(&l->service->admission, 1);
 		hand_over_all(l);
@@ -175,7 +209,7 @@ queue_join(struct lane *l, struct waiter *w, enum queue_end end)
 	list_append(end == QUEUE_FRONT ? l->waiting.next : &l->waiting, &w->link);
 	atomic_fetch_add_explicit(&l->service->waiting[l->worker->index], 1, memory_order_relaxed);
 	/* What came free between its look and this. */
-	queue_look(l);
+	hand_on_soon(l);
 }
 
 void
