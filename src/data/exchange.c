@@ -229,13 +229,13 @@ settle(struct exchange *x)
 /* -- the request's way -------------------------------------------------------------- */
 
 /* The backend closed while it was spoken to.  Often it said why before
- * ("too large", "not allowed"): that is the answer then. */
-static bool
+ * ("too large", "not allowed"): that is the answer then, and is read when the
+ * socket says so, for now the room may hold what the client asks for next. */
+static void
 grow_deaf(struct exchange *x)
 {
 	x->deaf = true;
 	flow_end(&x->up, &x->lane->worker->room);
-	return exchange_read_answer(x);
 }
 
 /* A body larger than it may be, as is known only now. */
@@ -264,7 +264,8 @@ move_up(struct exchange *x)
 		exchange_abort(x, END_CLIENT_GONE);
 		return false;
 	case FLOW_DESTINATION_FAILED:
-		return grow_deaf(x);
+		grow_deaf(x);
+		return true;
 	case FLOW_BAD:
 		fail_with(x, http1_reason_status((enum http1_reason)x->up.body.reason), END_BAD_REQUEST,
 			  http1_reason_words((enum http1_reason)x->up.body.reason));
@@ -295,8 +296,10 @@ send_request(struct exchange *x)
 
 		if (n < 0 && io_would_block())
 			return true;
-		if (n < 0)
-			return grow_deaf(x);
+		if (n < 0) {
+			grow_deaf(x);
+			return true;
+		}
 		x->sent += (size_t)n;
 	}
 	return flow_is_done(&x->up) || move_up(x);

@@ -163,18 +163,24 @@ struct upstream *
 upstream_take(struct lane *l, struct backend *b, double age)
 {
 	struct pool *p = pool_find(l, b);
-	struct link *first = p != NULL ? list_first(&p->idle) : NULL;
 	struct upstream *u;
+	struct link *first;
 
-	if (first == NULL)
-		return NULL;
-	u = list_entry(first, struct upstream, link);
-	if (l->worker->now - u->since > age)
-		return NULL;
-	leave_pool(u);
-	u->state = UPSTREAM_BUSY;
-	u->reused = true;
-	return u;
+	while (p != NULL && (first = list_first(&p->idle)) != NULL) {
+		u = list_entry(first, struct upstream, link);
+		if (l->worker->now - u->since > age)
+			return NULL;
+		/* It spoke unasked, or ended; its own event comes later in this turn. */
+		if (ev_is_pending(&u->io.watcher)) {
+			upstream_close(u);
+			continue;
+		}
+		leave_pool(u);
+		u->state = UPSTREAM_BUSY;
+		u->reused = true;
+		return u;
+	}
+	return NULL;
 }
 
 /* Where a connection to that backend may wait for another request; NULL: it may
