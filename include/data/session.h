@@ -61,6 +61,7 @@ struct session_legs {
 	struct backend *backend;	/* borrowed */
 	struct io *client, *server;	/* taken over */
 	struct str to_client, to_server;	/* what is on the way */
+	struct relay *before;	/* what is held for the client before that: taken over */
 	uint64_t bytes_out;	/* of to_client those that are the stream's */
 	bool place, source;	/* of the door, taken over */
 };

@@ -88,7 +88,6 @@ finish(struct client *c)
 	list_append(&w->ended_clients, &c->link);
 	if (w->starved)
 		worker_hurry(w);
-	/* Last, for it may let in and begin another. */
 	leave_door(c);
 }
 
@@ -191,6 +190,7 @@ feed(struct client *c, char *p, size_t n)
 		break;
 	}
 	deadline_disarm(&c->deadline);
+	c->timed = false;
 	c->requests++;
 	c->bye = !http1_head_keep_alive(h);
 	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
@@ -416,6 +416,8 @@ waiting_begin(struct waiter *w)
 	c->has_place = c->admitted = true;
 	c->state = CLIENT_READING;
 	list_append(&c->lane->clients[c->entrance], &c->link);
+	/* It had no time to ask before. */
+	deadline_arm(c->lane->request_clock, &c->deadline, c->lane->worker->now);
 	run(c);
 	return true;
 }

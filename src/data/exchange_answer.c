@@ -153,6 +153,8 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	/* RFC 9110 section 15.2.2: it has to say to what, or nobody knows what follows. */
 	if (h->minor == 0 || !http1_head_has(h, HTTP1_UPGRADE))
 		return bad(x, "101 that does not say to what");
+	if (x->sent < x->n_text || flow_is_blocked(&x->up))
+		return bad(x, "101 before it had read the request");
 	x->status = 101;
 	judge(x);
 	head = compose(x, h, false);
@@ -170,13 +172,14 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		.server = &x->upstream->io,
 		.to_client = { room->out, head + n },
 		.to_server = early,
+		.before = &x->down.relay,
 		.bytes_out = n,
 		.place = c->has_place,
 		.source = c->has_source,
 	};
 	s = session_adopt(&legs);
 	if (s == NULL) {
-		exchange_fail(x, END_MEMORY, NULL);
+		exchange_cut(x, END_MEMORY, NULL);
 		return false;
 	}
 	x->bytes_out += head;

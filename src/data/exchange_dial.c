@@ -116,12 +116,17 @@ waiting_begin(struct waiter *w)
 	return true;
 }
 
+/* Its client stays, if it gets a place again. */
 static void
 waiting_end(struct waiter *w, enum ending ending)
 {
 	struct exchange *x = container_of(w, struct exchange, waiter);
+	struct client *c = x->client;
 
 	leave_queue(x);
+	c->has_place = admission_enter(&x->lane->service->admission, 1);
+	if (!c->has_place)
+		c->keep = c->bye = false;
 	exchange_fail(x, ending, NULL);
 }
 
@@ -381,9 +386,11 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	 * backend: a new one to whoever's turn it is does not count as a try. */
 	if (stale) {
 		x->fresh = true;
-		x->tries--;
-		x->retries++;
-		tally_add(&exchange_tally(x)->retries, 1);
+		/* Behind another try the next is counted as it begins. */
+		if (--x->tries == 0) {
+			x->retries++;
+			tally_add(&exchange_tally(x)->retries, 1);
+		}
 	} else {
 		note_failed(x);
 	}

@@ -129,7 +129,6 @@ session_end(struct session *s, enum ending ending)
 	list_append(&w->ended, &s->link);
 	if (w->starved)
 		worker_hurry(w);
-	/* Last, for it may let in and begin another. */
 	door_leave(s);
 }
 
@@ -430,7 +429,7 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 static bool
 pass_on(struct relay *r, struct io *to, struct str p)
 {
-	ssize_t n = p.n > 0 ? io_write(to, p.p, p.n, false) : 0;
+	ssize_t n = p.n > 0 && !relay_is_blocked(r) ? io_write(to, p.p, p.n, false) : 0;
 
 	/* A socket that failed will say so again. */
 	if (n < 0)
@@ -445,6 +444,10 @@ session_adopt(const struct session_legs *legs)
 	struct worker *w = l->worker;
 	struct session *s = calloc(1, sizeof(*s));
 
+	if (s != NULL) {
+		s->down.held = legs->before->held;
+		legs->before->held = NULL;
+	}
 	if (s == NULL || !pass_on(&s->down, legs->client, legs->to_client) ||
 	    !pass_on(&s->up, legs->server, legs->to_server)) {
 		if (s != NULL) {

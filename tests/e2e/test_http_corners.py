@@ -1,0 +1,250 @@
+"""Where two things of HTTP mode meet in one turn of a worker's loop: places that
+come free while somebody is being served, heads that follow each other closely,
+connections that fail just as they are used again."""
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from helpers.backends import reset
+from helpers.http1 import Http, Reader, requests_of, site
+from helpers.scale import patience, until
+
+GET = "GET {} HTTP/1.1\r\nHost: web\r\n\r\n"
+POST = "POST {} HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\n"
+
+
+@contextlib.contextmanager
+def stopped(t):
+    """What happens meanwhile, teald finds in one turn of its loop."""
+    def stands_still():
+        states = [open(f"/proc/{t.pid}/task/{thread}/stat").read().rsplit(")", 1)[1].split()[0]
+                  for thread in os.listdir(f"/proc/{t.pid}/task")]
+        return set(states) == {"T"}
+    os.kill(t.pid, signal.SIGSTOP)
+    try:
+        until(stands_still, "all threads are stopped")
+        yield
+    finally:
+        os.kill(t.pid, signal.SIGCONT)
+
+
+def alone(web, green, **keys):
+    """One worker, before backends that are only what they do."""
+    return web(mode="http", green=green, **({"health": {"type": "none"}, "top": {"workers": 1}} | keys))
+
+
+def waiting(t, n):
+    return t.wait_metric(n, "teal_waiting_connections", service="web")
+
+
+class Turnstile:
+    """A site that answers when it is told to, one request a turn."""
+
+    def __init__(self):
+        self.turn, self.asked, self.bodies = threading.Semaphore(0), [], []
+
+    def __call__(self, conn, b):
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            self.asked.append(m.target)
+            reader.body_of(m)
+            self.bodies.append(m.body)
+            self.turn.acquire()
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(m.target), m.target.encode()))
+
+
+def crowded(web, backend, closing, **keys):
+    """A backend with one place, which is taken; who has it, and the turnstile."""
+    gate = Turnstile()
+    t = alone(web, [backend("green", gate)], **({"backend_max_connections": 1, "queue_timeout": 60.0} | keys))
+    holder = closing.add(Http(t.address())).send(GET.format("/held"))
+    until(lambda: gate.asked == ["/held"], "the place is taken")
+    return t, gate, holder
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_several_who_wait_leave_at_once(web, backend, closing, n):
+    t, gate, holder = crowded(web, backend, closing)
+    queue = []
+    for i in range(n):
+        # With their bodies on the way nobody watches them but the queue.
+        queue.append(closing.add(Http(t.address())).send(POST.format(f"/{i}") + "abc"))
+        waiting(t, i + 1)
+    with stopped(t):
+        for c in queue:
+            c.reset()
+    waiting(t, 0)
+    gate.turn.release()
+    assert holder.response().body == b"/held"
+    t.wait_metric(0, "teal_backend_connections", service="web")
+    t.wait_metric(0, "teal_connections", service="web")
+
+
+def test_stopping_while_some_who_wait_have_left(web, backend, closing):
+    t, gate, holder = crowded(web, backend, closing)
+    queue = []
+    for i in range(4):
+        queue.append(closing.add(Http(t.address())).send(POST.format(f"/{i}") + "abc"))
+        waiting(t, i + 1)
+    with stopped(t):
+        for c in queue[1:3]:
+            c.reset()
+        t.signal()
+    assert t.wait() == 0
+
+
+def test_who_waited_for_a_place_has_header_timeout_for_its_request(web, backend, closing):
+    t = alone(web, [backend("green", site)], max_connections=1, queue_timeout=60.0, header_timeout=0.4)
+    holder = closing.add(Http(t.address()))
+    assert holder.ask().body == b"green"
+    silent, begun = closing.add(Http(t.address())), closing.add(Http(t.address()))
+    begun.send("GET / HT")
+    waiting(t, 2)
+    holder.close()
+    assert silent.ended     # its time is over, and the place goes to the next …
+    assert begun.response().status == 408   # … who does not end what it has begun
+    t.wait_metric(0, "teal_connections", service="web")
+    with Http(t.address()) as c:
+        assert c.ask().body == b"green"
+
+
+def test_a_head_in_pieces_excuses_no_later_one(web, backend, closing):
+    """header_timeout holds for the second head as well, if it had begun before the
+    first was answered."""
+    gate = Turnstile()
+    t = alone(web, [backend("green", gate)], header_timeout=0.4)
+    c = closing.add(Http(t.address())).send("GET /1 HTTP/1.1\r\n")
+    time.sleep(0.1)     # in pieces, as far as one can tell from outside
+    c.send("Host: web\r\n\r\nGET /2 HTTP/1.1\r\n")
+    until(lambda: gate.asked == ["/1"], "the first is there")
+    gate.turn.release()
+    assert c.response().body == b"/1"
+    assert c.response().status == 408
+    assert c.ended
+
+
+def test_who_waited_too_long_may_wait_again(web, backend, closing):
+    """The connection goes on, and so do its claims: it is let in by the service's
+    door, and waits its turn the next time."""
+    t, gate, holder = crowded(web, backend, closing, queue_timeout=0.5, max_connections=2)
+    c = closing.add(Http(t.address())).send(GET.format("/late"))
+    late = c.response()
+    assert late.status == 503
+    assert "queue_timeout" in t.wait_log("http.request", path="/late")["end"]
+    assert late.get("Connection") is None
+    # It holds a place again: two are in, and a third waits at the door.
+    third = closing.add(Http(t.address()))
+    waiting(t, 1)
+    third.close()
+    waiting(t, 0)
+    c.send(GET.format("/again"))
+    waiting(t, 1)
+    gate.turn.release()
+    assert holder.response().body == b"/held"
+    gate.turn.release()
+    assert c.response().body == b"/again"
+
+
+SURPRISE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+
+
+@pytest.mark.parametrize("how", [reset, socket.socket.close])
+@pytest.mark.parametrize("backend_first", [True, False])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_kept_connection_that_speaks_as_it_is_taken(web, backend, method, backend_first, how):
+    """What it says is nobody's answer, and nobody's request either."""
+    conns, seen, over = [], [], threading.Event()
+
+    def behave(conn, b):
+        conns.append(conn)
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            reader.body_of(m)
+            seen.append(m.target)
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(m.target), m.target.encode()))
+            if conn is conns[0]:
+                over.wait()     # nobody reads it any more: the test ends it
+                return
+    t = alone(web, [backend("green", behave)])
+    with Http(t.address()) as c:
+        assert c.ask("/0").body == b"/0"
+        two = "".join(f"{method} {p} HTTP/1.1\r\nHost: web\r\nContent-Length: 0\r\n\r\n" for p in ("/1", "/2"))
+        with stopped(t):
+            if not backend_first:
+                c.send(two)
+            conns[0].sendall(SURPRISE)
+            how(conns[0])
+            if backend_first:
+                c.send(two)
+        assert [c.response().body for _ in range(2)] == [b"/1", b"/2"]
+    over.set()
+    assert seen == ["/0", "/1", "/2"]
+
+
+UPGRADE = "GET /ws HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: echo\r\n{}\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+def test_hints_that_a_slow_client_has_yet_to_take_come_before_the_101(web, backend, closing, tmp_path):
+    """Some of these amounts fill the client's socket just before the 101 comes."""
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </%06d>\r\n\r\n"
+    said = threading.Semaphore(0)
+
+    def hints(n):
+        return b"".join(hint % i for i in range(n))
+
+    def behave(conn, b):
+        n = int(Reader(conn).head().target[1:])
+        conn.sendall(hints(n) + SWITCH + b"hello")
+        said.release()
+        while data := conn.recv(100):
+            conn.sendall(data)
+    t = alone(web, [backend("green", behave)], listen=f"unix:{tmp_path}/web")
+    amounts = range(1000, 12000, 600)
+    clients = [closing.add(Http(t.address())).send(UPGRADE.replace("/ws", f"/{n}").format("")) for n in amounts]
+    said.acquire(timeout=1.0)
+    time.sleep(0.2)
+    for n, c in zip(amounts, clients):
+        got = b""
+        while not got.endswith(b"hello"):
+            more = c.sock.recv(1 << 16)
+            assert more, (n, got[-200:])
+            got += more
+        before, switch, after = got.partition(b"HTTP/1.1 101 Switching Protocols\r\n")
+        assert before == hints(n) and switch and after.endswith(b"\r\n\r\nhello")
+        c.send("more")
+        assert c.receive(4) == b"more"
+
+
+def test_a_101_before_the_request_was_read(web, backend):
+    """What of the request is still with teald would be lost, or would come in
+    the middle of something else."""
+    over = threading.Event()
+
+    def behave(conn, b):
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        Reader(conn).head()
+        b.head.wait()
+        conn.sendall(SWITCH)
+        over.wait()
+    green = backend("green", behave, start=False)
+    green.head = threading.Event()
+    green.start()
+    t = alone(web, [green])
+    with Http(t.address()) as c:
+        c.send(UPGRADE.replace("GET", "POST").format("Content-Length: 100000000\r\n"))
+        c.sock.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                c.sock.send(b"x" * 65536)
+        green.head.set()
+        c.sock.settimeout(patience())
+        assert c.response().status == 502
+    line = t.wait_log("http.request", path="/ws")
+    assert line["end"] == "bad_response" and "101" in line["reason"]
+    over.set()
