@@ -80,10 +80,10 @@ class Reader:
 
 @pytest.fixture
 def bench(ports, closing):
-    """bench(): the address of an echoing tealbench serve."""
-    def make():
+    """bench(): the address of an echoing tealbench serve, or of another mode."""
+    def make(mode="echo"):
         address = f"127.0.0.1:{ports.hold()}"
-        p = subprocess.Popen([BUILD / "tealbench", "serve", f"--listen={address}", "--mode=echo"],
+        p = subprocess.Popen([BUILD / "tealbench", "serve", f"--listen={address}", f"--mode={mode}"],
                              stdout=subprocess.PIPE, text=True)
         closing.append(Ending(p))
         assert "listening" in p.stdout.readline()
@@ -101,9 +101,10 @@ class Ending:
         self.process.stdout.close()
 
 
-def load(teal, seconds, **how):
-    return subprocess.Popen([BUILD / "tealbench", "load", "--target=%s:%d" % teal.address(), "--mode=tcp-connect",
-                             "--connections=16", f"--duration={seconds}", "--size=64", "--json"],
+def load(teal, seconds, mode="tcp-connect", **how):
+    return subprocess.Popen([BUILD / "tealbench", "load", "--target=%s:%d" % teal.address(), f"--mode={mode}",
+                             "--connections=16", f"--duration={seconds}", "--requests=1000000000", "--json",
+                             "--path=/bytes/64" if mode == "http" else "--size=64"],
                             stdout=subprocess.PIPE, text=True, **how)
 
 
@@ -142,11 +143,13 @@ def test_an_unread_stdout_costs_lines_and_nothing_else(web, bench):
 @pytest.mark.soak
 @pytest.mark.serial
 @pytest.mark.nosan
-def test_access_lines_cost_little(web, bench):
-    """CPU per connection with and without them, by turns within one load."""
-    address = bench()
+@pytest.mark.parametrize("mode, door, metric", [("tcp", "tcp-connect", "teal_connections_total"),
+                                                ("http", "http", "teal_requests_total")])
+def test_access_lines_cost_little(web, bench, mode, door, metric):
+    """CPU per connection or request with and without them, by turns within one load."""
+    address = bench("echo" if mode == "tcp" else "http")
     r, w = os.pipe()
-    teal = web(green=[address], blue=[address], health={"type": "none"},
+    teal = web(mode=mode, green=[address], blue=[address], health={"type": "none"},
                top={"workers": 1, "log": {"level": "info"}}, start=False)
     teal.start(stdout=w)
     os.close(w)
@@ -159,11 +162,11 @@ def test_access_lines_cost_little(web, bench):
     def measure(level, seconds=0.4):
         teal.ok("log", level)
         time.sleep(0.05)
-        before, sessions = sum(int(p.read_text().split()[0]) for p in tasks.values()), ended(teal)
+        before, sessions = sum(int(p.read_text().split()[0]) for p in tasks.values()), teal.metrics().get(metric)
         time.sleep(seconds)
         after = sum(int(p.read_text().split()[0]) for p in tasks.values())
-        return (after - before) / (ended(teal) - sessions)
-    p = load(teal, 40)
+        return (after - before) / (teal.metrics().get(metric) - sessions)
+    p = load(teal, 60, door)
     pairs = []
     for n in range(30):
         order = ("info", "warn") if n % 2 else ("warn", "info")
@@ -173,5 +176,5 @@ def test_access_lines_cost_little(web, bench):
     p.communicate(timeout=patience())
     assert teal.stop() == 0
     reader.wait(patience())
-    print(f"with access lines {statistics.median(pairs):.3f} x the CPU of without")
+    print(f"{mode}: with access lines {statistics.median(pairs):.3f} x the CPU of without")
     assert statistics.median(pairs) <= 1.15, sorted(pairs)
