@@ -6,6 +6,7 @@
 	backend	a factory of servers that say who they are (helpers/backends.py)
 	farm	the same as a process, for load
 	load	many clients, as a process
+	bench	tealbench serve, the light backend, as a process
 	redis	a factory of real Redis servers; proxy: one that stands before it
 	topology	clients, a hop and nodes in network namespaces (helpers/topology.py)
 	stack	a real Prometheus and Alertmanager on the samples of conf/
@@ -23,6 +24,7 @@ import itertools
 import json
 import os
 import resource
+import subprocess
 import tempfile
 
 import pytest
@@ -207,6 +209,29 @@ def web(teal, backend, ports):
         t = teal(services=[service(green=g, blue=b, **keys)], start=start, **(top or {}))
         t.green, t.blue = g[0], b[0]
         return t
+    return make
+
+
+class Ending:
+    def __init__(self, process):
+        self.process = process
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(scale.patience())
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def bench(ports, closing):
+    """bench(): the address of an echoing tealbench serve, or of another mode."""
+    def make(mode="echo"):
+        address = f"127.0.0.1:{ports.hold()}"
+        p = subprocess.Popen([scale.BUILD / "tealbench", "serve", f"--listen={address}", f"--mode={mode}"],
+                             stdout=subprocess.PIPE, text=True)
+        closing.append(Ending(p))
+        assert "listening" in p.stdout.readline()
+        return address
     return make
 
 

@@ -78,29 +78,6 @@ class Reader:
         return self.lines
 
 
-@pytest.fixture
-def bench(ports, closing):
-    """bench(): the address of an echoing tealbench serve, or of another mode."""
-    def make(mode="echo"):
-        address = f"127.0.0.1:{ports.hold()}"
-        p = subprocess.Popen([BUILD / "tealbench", "serve", f"--listen={address}", f"--mode={mode}"],
-                             stdout=subprocess.PIPE, text=True)
-        closing.append(Ending(p))
-        assert "listening" in p.stdout.readline()
-        return address
-    return make
-
-
-class Ending:
-    def __init__(self, process):
-        self.process = process
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(patience())
-        self.process.stdout.close()
-
-
 def load(teal, seconds, mode="tcp-connect", **how):
     return subprocess.Popen([BUILD / "tealbench", "load", "--target=%s:%d" % teal.address(), f"--mode={mode}",
                              "--connections=16", f"--duration={seconds}", "--requests=1000000000", "--json",

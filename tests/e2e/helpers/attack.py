@@ -1,5 +1,6 @@
-"""attack.py HOST PORT SOURCE N [CPU]: N connections from one address, as fast as
-it goes, a few at a time.  Those that are greeted are held, the others counted.
+"""attack.py HOST PORT SOURCE N [CPU [WORDS]]: N connections from one address, as
+fast as it goes, a few at a time.  Those that are greeted (or answered, when
+there are words to say) are held, the others counted.
 Prints {"held": …, "refused": …, "errors": …} when all have been made, and holds
 on until standard input ends.  On that CPU only, when one is given.
 """
@@ -10,6 +11,7 @@ import sys
 import threading
 
 AT_A_TIME = 4
+SAYS = b"".join(map(str.encode, sys.argv[6:7]))
 IP_BIND_ADDRESS_NO_PORT = 24  # which Python's socket module does not name before 3.12
 
 
@@ -31,11 +33,13 @@ def main():
         except OSError:
             return "errors"
         try:
+            if SAYS:
+                s.sendall(SAYS)
             if s.recv(100):
                 held.append(s)
                 return None
             outcome = "refused"
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             outcome = "refused"
         except OSError:
             outcome = "errors"
