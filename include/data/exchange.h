@@ -66,6 +66,7 @@ struct exchange {
 	char *text;
 	size_t n_text, sent;
 	struct http1_slice method, path, agent, id;	/* in text */
+	struct http1_slice protocols;	/* likewise: to what the client would upgrade */
 	struct exchange_part *part;	/* owned, or NULL */
 	uint64_t epoch;
 	uint64_t bytes_in, bytes_out;	/* what passed besides the flows: heads */

@@ -10,8 +10,8 @@
  * many bytes were its.  The client is BUSY with it then, or was answered, or has
  * ended. */
 size_t http_request_take(struct client *c, const struct http1_head *h, char *p, size_t n);
-/* Its head is BAD. */
-void http_request_bad(struct client *c, const struct http1_head *h);
+/* Its head is BAD; n bytes came of it, and perhaps of what follows. */
+void http_request_bad(struct client *c, const struct http1_head *h, size_t n);
 
 /* An answer of Teal's own. */
 struct http_answer {
@@ -20,6 +20,7 @@ struct http_answer {
 	const char *reason;	/* the same for people: on the page and in the log */
 	unsigned retry_after;	/* seconds; 0: not said */
 	const char *headers;	/* more header lines, each with CRLF; or NULL */
+	size_t bytes_in;	/* what came; 0: the head, or as much of one as there is */
 	bool close;	/* nothing may follow */
 };
 

@@ -1,10 +1,12 @@
 /* queue.h - clients that wait: for a place in the service, or because every
  * backend of the active color is full.
- * Each worker has a queue, first come first served, and nobody overtakes those
- * who wait, on whatever worker.  Whatever waits embeds a struct waiter.
+ * Each worker has a queue; who comes takes a ticket, and whoever has the lowest,
+ * on whatever worker, is served first.  Whatever waits embeds a struct waiter.
  * Thread: the owning worker. */
 #ifndef DATA_QUEUE_H
 #define DATA_QUEUE_H
+
+#include <stdint.h>
 
 #include "base/list.h"
 #include "model/ending.h"
@@ -23,9 +25,14 @@ struct waiter_ops {
 	void (*end)(struct waiter *w, enum ending ending);
 };
 
+enum waiter_kind { WAITER_SESSION, WAITER_CLIENT, WAITER_REQUEST };
+
+extern const struct waiter_ops session_waiting_ops, client_waiting_ops, exchange_waiting_ops;
+
 struct waiter {
 	struct link link;	/* the queue's while it waits; before and after that the owner's */
-	const struct waiter_ops *ops;
+	uint64_t kind : 2;	/* enum waiter_kind: set by the owner */
+	uint64_t ticket : 62;
 };
 
 enum queue_end { QUEUE_FRONT, QUEUE_BACK };

@@ -35,7 +35,6 @@ void session_shake(struct session *s);
 void session_connect_failed(struct session *s, enum ending ending);
 void session_drop_backend(struct session *s);
 
-extern const struct waiter_ops session_waiting_ops;
 /* It is in no list, and holds a place in the queue. */
 void session_join_queue(struct session *s, enum queue_end end);
 /* Whatever comes next, it is judged by what is true now. */

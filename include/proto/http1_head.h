@@ -167,6 +167,10 @@ bool http1_head_keep_alive(const struct http1_head *h);
  * Connection says so (RFC 9110 section 7.8)?  Of a response: 101 likewise. */
 bool http1_head_upgrades(const struct http1_head *h);
 
+/* Of a 101: is there an Upgrade, and all that it names among `asked`, the
+ * protocols of the request with commas between (RFC 9110 section 7.8)? */
+bool http1_head_switches_to(const struct http1_head *h, struct str asked);
+
 /* May the request be sent a second time (RFC 9110 section 9.2.2)?  An
  * extension method may not: nobody knows what it does. */
 bool http1_head_idempotent(const struct http1_head *h);

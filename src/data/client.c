@@ -184,7 +184,7 @@ feed(struct client *c, char *p, size_t n)
 			client_end(c, END_MEMORY);
 		return 0;
 	case HTTP1_BAD:
-		http_request_bad(c, h);
+		http_request_bad(c, h, n);
 		return n;
 	case HTTP1_DONE:
 		break;
@@ -430,7 +430,7 @@ waiting_end(struct waiter *w, enum ending ending)
 	client_end(c, ending);
 }
 
-static const struct waiter_ops waiting_ops = { waiting_client, waiting_begin, waiting_end };
+const struct waiter_ops client_waiting_ops = { waiting_client, waiting_begin, waiting_end };
 
 /* -- birth --------------------------------------------------------------------------- */
 
@@ -496,7 +496,7 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 	buf_init(&c->in, AHEAD_MAX);
 	deadline_init(&c->deadline);
 	list_init(&c->link);
-	c->waiter.ops = &waiting_ops;
+	c->waiter.kind = WAITER_CLIENT;
 	if (door == DOOR_QUEUE) {
 		c->state = CLIENT_WAITING;
 		deadline_arm(l->client_queue_clock, &c->deadline, w->now);

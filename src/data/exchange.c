@@ -504,7 +504,28 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 	return http1_edit_request(h, &e, room->out, room->size);
 }
 
-/* Head, what of the body is in hand, and behind it the words of the log line. */
+/* All lines of Upgrade, as one list. */
+static void
+append_protocols(struct exchange *x, const struct http1_head *h, size_t *at)
+{
+	x->protocols.at = (uint32_t)*at;
+	for (unsigned i = 0; i < h->header_count; i++) {
+		if (h->headers[i].id != HTTP1_UPGRADE)
+			continue;
+		append(x->text, at, http1_text(h, h->headers[i].value));
+		append(x->text, at, STR(","));
+	}
+	x->protocols.n = (uint32_t)*at - x->protocols.at;
+}
+
+/* Bytes that need room for that; at most those of the head. */
+static size_t
+room_for_protocols(const struct exchange *x, const struct http1_head *h)
+{
+	return x->upgrade ? h->length : 0;
+}
+
+/* Head, what of the body is in hand, and behind it what is asked of it later. */
 static bool
 keep_text(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body, size_t n)
 {
@@ -521,7 +542,7 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 	} else {
 		head = compose(x, h, host, STR(""));
 	}
-	x->text = head > 0 ? malloc(head + n + agent.n + id.n) : NULL;
+	x->text = head > 0 ? malloc(head + n + agent.n + id.n + room_for_protocols(x, h)) : NULL;
 	if (x->text == NULL)
 		return false;
 	append(x->text, &at, (struct str){ room->out, head });
@@ -529,6 +550,8 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 	x->n_text = at;
 	x->agent = append(x->text, &at, agent);
 	x->id = append(x->text, &at, id);
+	if (x->upgrade)
+		append_protocols(x, h, &at);
 	x->method = (struct http1_slice){ 0, h->method.n };
 	space = memchr(x->text + h->method.n + 1, ' ', head);
 	x->path = (struct http1_slice){ h->method.n + 1,

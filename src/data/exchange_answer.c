@@ -150,11 +150,14 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 
 	if (!x->upgrade || x->minor0)
 		return bad(x, "101 without having been asked");
-	/* RFC 9110 section 15.2.2: it has to say to what, or nobody knows what follows. */
+	/* RFC 9110 section 15.2.2: it has to say to what, or nobody knows what
+	 * follows; and that has to be what the client understands. */
 	if (h->minor == 0 || !http1_head_has(h, HTTP1_UPGRADE))
 		return bad(x, "101 that does not say to what");
 	if (x->sent < x->n_text || flow_is_blocked(&x->up))
 		return bad(x, "101 before it had read the request");
+	if (!http1_head_switches_to(h, exchange_text(x, x->protocols)))
+		return bad(x, "101 to a protocol that the client did not ask for");
 	x->status = 101;
 	judge(x);
 	head = compose(x, h, false);

@@ -130,7 +130,7 @@ waiting_end(struct waiter *w, enum ending ending)
 	exchange_fail(x, ending, NULL);
 }
 
-static const struct waiter_ops waiting_ops = { waiting_client, waiting_begin, waiting_end };
+const struct waiter_ops exchange_waiting_ops = { waiting_client, waiting_begin, waiting_end };
 
 /* Its client's place goes to somebody who can make use of it meanwhile. */
 static bool
@@ -144,7 +144,7 @@ wait_in_queue(struct exchange *x)
 		return false;
 	list_remove(&x->link);
 	x->state = EXCHANGE_WAITING;
-	x->waiter.ops = &waiting_ops;
+	x->waiter.kind = WAITER_REQUEST;
 	c->has_place = false;
 	deadline_arm(l->x_queue_clock, &x->deadline, l->worker->now);
 	client_want(c, flow_has_all(&x->up) && !c->eof, false);
@@ -274,13 +274,13 @@ dial(struct exchange *x, enum ending otherwise)
 	dial_from(x, choose(x), otherwise);
 }
 
-/* Somebody of this worker waits for a backend: nobody overtakes. */
+/* Others wait for a backend, on whatever worker: nobody overtakes. */
 static bool
 is_behind(const struct exchange *x)
 {
-	struct link *first = list_first(&x->lane->waiting);
+	const struct service *s = x->lane->service;
 
-	return first != NULL && list_entry(first, struct waiter, link)->ops == &waiting_ops;
+	return queue_is_on(x->lane) && atomic_load_explicit(&s->waiting_requests, memory_order_relaxed) > 0;
 }
 
 void

@@ -122,7 +122,7 @@ http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, c
 		.agent = h != NULL ? http1_head_get(h, HTTP1_USER_AGENT) : STR(""),
 		.id = asker.id,
 		.status = a.status,
-		.bytes_in = h != NULL ? h->length : buf_len(&c->in),
+		.bytes_in = a.bytes_in > 0 ? a.bytes_in : h != NULL ? h->length : buf_len(&c->in),
 		.bytes_out = bytes,
 		.seconds = w->now - c->begun,
 		.ending = a.ending,

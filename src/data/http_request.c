@@ -37,11 +37,47 @@ refuse(struct client *c, struct lane *l, const struct http1_head *h, unsigned st
 }
 
 void
-http_request_bad(struct client *c, const struct http1_head *h)
+http_request_bad(struct client *c, const struct http1_head *h, size_t n)
 {
+	const struct http_answer a = {
+		.status = http1_reason_status(h->reason),
+		.ending = END_BAD_REQUEST,
+		.reason = http1_reason_words(h->reason),
+		.close = true,
+		.bytes_in = n,
+	};
+
 	c->requests++;
 	/* What was read before the wrong byte is good: it tells what to log. */
-	refuse(c, c->lane, h, http1_reason_status(h->reason), http1_reason_words(h->reason));
+	http_answer_give(c, c->lane, h, &a);
+}
+
+/* OPTIONS or TRACE that wants to know who stands here (RFC 9110 section 7.6.2):
+ * it goes no further. */
+static bool
+ends_here(const struct http1_head *h)
+{
+	uint64_t n;
+
+	return (h->verb == HTTP1_OPTIONS || h->verb == HTTP1_TRACE) && http1_head_has(h, HTTP1_MAX_FORWARDS) &&
+	       str_to_u64(http1_head_get(h, HTTP1_MAX_FORWARDS), UINT64_MAX, &n) && n == 0;
+}
+
+/* A TRACE is not sent back: scripts could read what they may not see of it,
+ * cookies for one. */
+static void
+answer_for_itself(struct client *c, struct lane *l, const struct http1_head *h, bool close)
+{
+	bool options = h->verb == HTTP1_OPTIONS;
+	const struct http_answer a = {
+		.status = options ? 200 : 405,
+		.ending = options ? END_DONE : END_BAD_REQUEST,
+		.reason = "Max-Forwards is 0: the load balancer answers for itself",
+		.headers = options ? NULL : "Allow: OPTIONS\r\n",
+		.close = close,
+	};
+
+	http_answer_give(c, l, h, &a);
 }
 
 static unsigned
@@ -171,6 +207,10 @@ http_request_take(struct client *c, const struct http1_head *h, char *p, size_t 
 	if (hc->max_body > 0 && body.framing == HTTP1_BODY_LENGTH && body.left > hc->max_body) {
 		answer(c, l, h, END_TOO_LARGE, true);
 		return n;
+	}
+	if (ends_here(h)) {
+		answer_for_itself(c, l, h, close);
+		return length;
 	}
 	if (entrance == ENTRANCE_MAIN && wants_preview(c, l, h))
 		entrance = ENTRANCE_PREVIEW;

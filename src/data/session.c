@@ -397,7 +397,7 @@ session_arrive(struct io *io, const struct arrival_facts *facts)
 	io_init(&s->server, -1, session_on_server);
 	deadline_init(&s->deadline);
 	list_init(&s->link);
-	s->waiter.ops = &session_waiting_ops;
+	s->waiter.kind = WAITER_SESSION;
 	door_enter(s, &facts->pass);
 	if (facts->door == DOOR_QUEUE) {
 		session_join_queue(s, QUEUE_BACK);

@@ -1,6 +1,7 @@
 /* http1_head.c - what surrounds the machine that reads heads: its beginning,
  * its verdicts, and what users ask of a head.  Pure; any thread. */
 #include <string.h>
+#include <strings.h>
 
 #include "base/check.h"
 #include "proto/http1_machine.h"
@@ -343,6 +344,33 @@ http1_head_upgrades(const struct http1_head *h)
 {
 	return h->minor == 1 && (h->connection & HTTP1_C_UPGRADE) && http1_head_has(h, HTTP1_UPGRADE) &&
 	       (!h->response || h->status == 101);
+}
+
+static bool
+is_among(struct str list, struct str name)
+{
+	struct str element;
+
+	for (size_t at = 0; next_element(list, &at, &element);)
+		if (element.n == name.n && strncasecmp(element.p, name.p, name.n) == 0)
+			return true;
+	return false;
+}
+
+bool
+http1_head_switches_to(const struct http1_head *h, struct str asked)
+{
+	struct str element;
+	bool any = false;
+
+	for (unsigned i = 0; i < h->header_count; i++) {
+		if (h->headers[i].id != HTTP1_UPGRADE)
+			continue;
+		for (size_t at = 0; next_element(http1_text(h, h->headers[i].value), &at, &element); any = true)
+			if (!is_among(asked, element))
+				return false;
+	}
+	return any;
 }
 
 bool

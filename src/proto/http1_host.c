@@ -53,6 +53,10 @@ read_name(struct str text, struct http1_host *out)
 	for (size_t i = 0; i < text.n; i++) {
 		char c = text.p[i];
 
+		/* An empty label names nothing, and who strips how many dots is
+		 * anybody's guess; one at the end is the root's. */
+		if (c == '.' && (i == 0 || text.p[i - 1] == '.'))
+			return false;
 		if (!(http1_class[(unsigned char)c] & C_HOST) &&
 		    (c != '%' || text.n - i < 3 || !is_hex(text.p[i + 1]) || !is_hex(text.p[i + 2])))
 			return false;

@@ -387,6 +387,18 @@ ODD_PAIRS = (
      hostile.ok(b"Connection: upgrade", status=b"101 x", body=b"evil"), 502, None),
     ("9110 15.2.2 101 in HTTP/1.0", b"GET @ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
      hostile.ok(b"Upgrade: websocket", b"Connection: upgrade", status=b"101 x", version=b"1.0", body=b"evil"), 502, None),
+    ("9110 7.8 101 to what the client did not name",
+     b"GET @ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket, foo/1\r\nUpgrade: bar\r\n\r\n",
+     hostile.ok(b"Upgrade: foo/2", b"Connection: upgrade", status=b"101 x", body=b"evil"), 502, None),
+    ("9110 7.8 101 to one that the client named, and another",
+     b"GET @ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+     hostile.ok(b"Upgrade: websocket, evil", b"Connection: upgrade", status=b"101 x", body=b"evil"), 502, None),
+    ("9110 7.8 101 with an empty list",
+     b"GET @ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+     hostile.ok(b"Upgrade: ,", b"Connection: upgrade", status=b"101 x", body=b"evil"), 502, None),
+    ("9110 7.8 101 to h2c, which no proxy passes on",
+     b"GET @ HTTP/1.1\r\nHost: a\r\nConnection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n",
+     hostile.ok(b"Upgrade: h2c", b"Connection: upgrade", status=b"101 x", body=b"evil"), 502, None),
 )
 
 

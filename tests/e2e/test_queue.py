@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from helpers.http1 import Http, Reader
 from helpers.scale import patience, scaled, slow, until
 
 
@@ -41,9 +42,10 @@ def silent(client):
         client.sock.settimeout(patience())
 
 
-def test_first_come_first_served(web, closing):
-    teal, holders = full(web, closing)
-    queue = queue_up(teal, closing, 5)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_first_come_first_served(web, closing, workers):
+    teal, holders = full(web, closing, top={"workers": workers})
+    queue = queue_up(teal, closing, 8)
     assert all(silent(c) for c in queue)
     m = teal.metrics()
     assert m.get("teal_connections", service="web", color="green") == 2
@@ -229,9 +231,9 @@ def test_full_backends_let_wait_as_well(web, backend, closing, workers):
     while left:
         gone = holders.pop(0)
         gone.close()
-        # One of them, whichever worker it waits on, and the one place there is.
+        # The first, whichever worker it waits on, and the one place there is.
         c = until(lambda: next((q for q in left if not silent(q)), None), "somebody's turn")
-        assert workers > 1 or c is left[0]
+        assert c is left[0]
         assert c.echo().peer == gone.peer
         left.remove(c)
         holders.append(c)
@@ -258,7 +260,7 @@ def test_a_flip_brings_those_who_wait_to_the_other_color_at_once(web, backend, c
     # Two places are there, for those who came first; the others wait on.
     served = until(lambda: len(s := [c for c in queue if not silent(c)]) == 2 and s, "two are served")
     assert [c.echo().peer for c in served] == ["blue", "blue"]
-    assert workers > 1 or served == queue[:2]
+    assert served == queue[:2]
     waiting(teal, 3)
     # Green's places are of no use to them any more.
     for h in holders:
@@ -397,3 +399,53 @@ def test_requests_wait_for_a_backend_and_nobody_overtakes(web, backend, closing,
                 pass
             assert c.receive(2) == b"ok"
     waiting(teal, 0)
+
+
+# ---- requests ----
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("workers", [1, 4])
+def test_requests_wait_for_a_backend_in_the_order_they_came(web, backend, closing, workers):
+    """Also those of other workers; and clients that are in already, and ask when
+    a place is on its way to somebody else, do not get before them."""
+    served = []
+
+    def slowly(conn, b):
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            with b.lock:
+                served.append(m.target)
+            b.released.wait(4 * patience())
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    node = backend("green", slowly)
+    teal = web(green=[node], mode="http", backend_max_connections=1, queue_timeout=60.0, health={"type": "none"},
+               top={"workers": workers})
+
+    def asks(target):
+        return closing.add(Http(teal.address())).send(f"GET {target} HTTP/1.1\r\nHost: web\r\n\r\n")
+
+    clients = [asks("/holds")]
+    until(lambda: served == ["/holds"], "the place is taken")
+    for i in range(12):
+        clients.append(asks(f"/{i}"))
+        waiting(teal, i + 1)
+    over, late = threading.Event(), []
+
+    def newcomer():
+        with Http(teal.address()) as c:
+            while not over.is_set():
+                late.append(c.ask("/late").status)
+
+    newcomers = [threading.Thread(target=newcomer, daemon=True) for _ in range(4)]
+    for thread in newcomers:
+        thread.start()
+    until(lambda: teal.metrics().get("teal_waiting_connections", service="web") == 16, "newcomers are in line")
+    node.released.set()
+    assert [c.response().status for c in clients] == [200] * 13
+    over.set()
+    for thread in newcomers:
+        thread.join(patience())
+    assert set(late) == {200}
+    assert [t for t in served if t != "/late"] == ["/holds"] + [f"/{i}" for i in range(12)]
+    assert "/late" not in served[:13]
