@@ -34,7 +34,6 @@ struct client {
 	bool has_place, has_source;	/* and gave it these */
 	bool timed;	/* the deadline is that of a head that began */
 	uint32_t requests;	/* begun so far */
-	uint32_t lingered;	/* bytes thrown away */
 	struct io io;
 	struct listener *listener;
 	struct lane *lane;	/* of its last request; the listener's before the first */
@@ -47,7 +46,7 @@ struct client {
 	struct deadline deadline;	/* of the head, of keep-alive, of lingering */
 	struct buf in;	/* read, but not of the exchange: the next requests */
 	struct http1_head *head;	/* owned: of a request whose head is not whole */
-	double born, begun;	/* worker->now: accepted; first byte of the request */
+	double born, begun;	/* worker->now: accepted; first byte of the request, or since when it lingers */
 	struct endpoint peer;	/* the client, or whom a PROXY header named */
 	struct endpoint destination;	/* which that header named; family 0: here */
 	char ip[INET6_ADDRSTRLEN];	/* the same as text, without port */
@@ -75,6 +74,12 @@ void client_release(struct client *c);
 MUST_USE bool client_stash(struct client *c, const char *p, size_t n);
 /* Sets what is waited for, while BUSY. */
 void client_want(struct client *c, bool read, bool write);
+/* It has said all that it will, and nothing of that is left. */
+static inline bool
+client_is_last(const struct client *c)
+{
+	return c->eof && buf_len(&c->in) == 0;
+}
 void client_expired(struct deadline *d);
 /* Seconds since it began to wait for a request; 0: it does not. */
 double client_idle(const struct client *c, double now);

@@ -38,7 +38,7 @@ struct exchange {
 	uint8_t tries;	/* backends begun on the present color */
 	bool head_request;	/* HEAD: the answer has no body */
 	bool idempotent;	/* may be executed twice (RFC 9110 section 9.2.2) */
-	bool whole;	/* `text` is all of it: it can be sent again */
+	bool streamed;	/* more of its body has passed than `text` holds: it cannot be sent again */
 	bool minor0;	/* the client speaks HTTP/1.0 */
 	bool json;	/* the client would rather read that than HTML */
 	bool upgrade;	/* the client asks for another protocol */

@@ -32,8 +32,8 @@ struct upstream {
 	double since;	/* worker->now: idle, or dialed */
 };
 
-/* An idle connection to b that has been so for at most `age` seconds, made
- * busy; NULL: dial. */
+/* An idle connection to b that has been so for at most `age` seconds, and is
+ * looked at once more if that is not HUGE_VAL; made busy; NULL: dial. */
 struct upstream *upstream_take(struct lane *l, struct backend *b, double age);
 /* Begins to connect.  NULL with errno when it failed at once; *pending:
  * exchange_connected() follows, or exchange_connect_failed(). */

@@ -40,6 +40,8 @@ int sock_connect(const struct addr *to, const struct sock_connect *options, bool
 
 /* The outcome of a connect that was under way: 0 or an errno. */
 int sock_error(int fd);
+/* Of a connection on which nothing is expected: nothing has come, not the end either. */
+bool sock_is_quiet(int fd);
 
 /* How it looks after one: seconds of silence, seconds between two probes, and
  * how many are lost before the peer is; 0: the system's. */

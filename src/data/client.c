@@ -15,8 +15,10 @@
 
 /* Bytes kept of requests that came before their turn. */
 #define AHEAD_MAX (64 * 1024)
-/* What a client may still send after our last word. */
-#define LINGER_BYTES (1024 * 1024)
+/* Seconds in all in which a client may still send after our last word: an upload
+ * that was refused is read on for so long, or the reset that answers it would
+ * take our words from a client that reads only when it has sent everything. */
+#define LINGER_MAX 30.0
 
 static const struct http_config *
 config_of(const struct client *c)
@@ -128,7 +130,7 @@ client_linger(struct client *c)
 		return;
 	}
 	c->state = CLIENT_LINGERING;
-	c->lingered = 0;
+	c->begun = w->now;
 	if (io_shutdown(&c->io) < 0) {
 		client_end(c, END_CLIENT_RESET);
 		return;
@@ -302,15 +304,15 @@ read_request(struct client *c)
 static void
 read_rest(struct client *c)
 {
-	struct relay_room *room = &c->lane->worker->room;
-	ssize_t n = io_read(&c->io, room->buffer, room->size);
+	struct worker *w = c->lane->worker;
+	ssize_t n = io_read(&c->io, w->room.buffer, w->room.size);
 
 	if (n < 0 && io_would_block())
 		return;
-	if (n > 0)
-		c->lingered += (uint32_t)n;
-	if (n <= 0 || c->lingered > LINGER_BYTES)
+	if (n <= 0)
 		client_end(c, END_DONE);
+	else if (w->now - c->begun < LINGER_MAX && !c->lane->stopping)
+		deadline_touch(c->lane->linger_clock, &c->deadline, w->now);
 }
 
 static void

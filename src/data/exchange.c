@@ -125,7 +125,7 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	/* What is left of the request would be taken for the next one. */
 	if (!flow_has_all(&x->up))
 		c->bye = false;
-	if (!flow_has_all(&x->up) || c->eof || x->lane->stopping)
+	if (!flow_has_all(&x->up) || client_is_last(c) || x->lane->stopping)
 		c->keep = false;
 	a.close = !c->keep;
 	if (x->state == EXCHANGE_ANSWERING || flow_is_blocked(&x->down)) {
@@ -176,17 +176,28 @@ is_sent(const struct exchange *x)
 	return x->sent == x->n_text;
 }
 
-/* Which clock runs, and whether the pace is looked at. */
+/* The client sends no body before it is asked to. */
+static bool
+waits_to_be_asked(const struct exchange *x)
+{
+	return x->expects && !x->told && x->up.relay.bytes == 0;
+}
+
+/* Which clock runs, and whether the pace is looked at.  response_timeout is for
+ * all that the backend has to do: answer, ask for the body, or take it. */
 static void
 set_clocks(struct exchange *x)
 {
 	struct lane *l = x->lane;
 	double now = l->worker->now;
 	bool asked = is_sent(x) && (flow_is_done(&x->up) || x->deaf);
+	bool full = !x->deaf && (!is_sent(x) || flow_is_blocked(&x->up));
 
-	if (x->state == EXCHANGE_ASKING && asked) {
+	if (x->state == EXCHANGE_ASKING && (asked || full || waits_to_be_asked(x))) {
 		if (!x->responding)
 			deadline_arm(l->response_clock, &x->deadline, now);
+		else if (full)	/* it has taken some */
+			deadline_touch(l->response_clock, &x->deadline, now);
 		x->responding = true;
 	} else if (x->responding || list_empty(&x->deadline.link)) {
 		deadline_arm(l->x_idle_clock, &x->deadline, now);
@@ -251,10 +262,14 @@ is_too_large(const struct exchange *x)
 static bool
 move_up(struct exchange *x)
 {
+	uint64_t before = x->up.relay.bytes;
 	struct client *c = x->client;
+	enum flow_result moved;
 	struct str surplus;
 
-	switch (flow_move(&x->up, &c->io, &x->upstream->io, &x->lane->worker->room, &surplus)) {
+	moved = flow_move(&x->up, &c->io, &x->upstream->io, &x->lane->worker->room, &surplus);
+	x->streamed |= x->up.relay.bytes > before;
+	switch (moved) {
 	case FLOW_OK:
 		break;
 	case FLOW_SOURCE_FAILED:
@@ -414,9 +429,8 @@ exchange_pace_expired(struct deadline *d)
 	struct exchange *x = container_of(d, struct exchange, pace);
 	struct lane *l = x->lane;
 	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * l->pace_clock->after);
-	bool waits = x->expects && !x->told && x->up.relay.bytes == 0;
 
-	if (!flow_has_all(&x->up) && !flow_is_blocked(&x->up) && !x->deaf && !waits &&
+	if (!flow_has_all(&x->up) && !flow_is_blocked(&x->up) && !x->deaf && !waits_to_be_asked(x) &&
 	    x->up.relay.bytes - x->marked_up < least) {
 		exchange_fail(x, END_BODY_TIMEOUT, NULL);
 		return;
@@ -606,7 +620,6 @@ exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, con
 	x->up.body = *body;
 	if (!body->done)
 		taken = flow_take(&x->up, p + length, &in_hand, &result);
-	x->whole = flow_has_all(&x->up);
 	if (!keep_text(x, h, host, p + length, taken)) {
 		exchange_fail(x, END_MEMORY, NULL);
 	} else if (result == FLOW_BAD) {

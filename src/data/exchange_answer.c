@@ -114,7 +114,7 @@ judge(struct exchange *x)
 }
 
 static size_t
-compose(struct exchange *x, const struct http1_head *h, bool unchunk)
+compose(struct exchange *x, const struct http1_head *h)
 {
 	const struct http_config *hc = config_of(x);
 	struct http_room *room = x->lane->worker->http;
@@ -124,7 +124,7 @@ compose(struct exchange *x, const struct http1_head *h, bool unchunk)
 		.only = true,
 	};
 	const struct http1_edit_response e = {
-		.coding = unchunk ? HTTP1_CODING_REMOVE : HTTP1_CODING_PASS,
+		.coding = x->minor0 ? HTTP1_CODING_REMOVE : HTTP1_CODING_PASS,
 		.close = !x->client->keep && h->status != 101,
 		.keep_alive = x->minor0 && x->client->keep,
 		.upgrade = h->status == 101,
@@ -154,13 +154,14 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	 * follows; and that has to be what the client understands. */
 	if (h->minor == 0 || !http1_head_has(h, HTTP1_UPGRADE))
 		return bad(x, "101 that does not say to what");
-	if (x->sent < x->n_text || flow_is_blocked(&x->up))
+	/* Nor can what the request still has to say be told from what follows it. */
+	if (x->sent < x->n_text || !flow_is_done(&x->up))
 		return bad(x, "101 before it had read the request");
 	if (!http1_head_switches_to(h, exchange_text(x, x->protocols)))
 		return bad(x, "101 to a protocol that the client did not ask for");
 	x->status = 101;
 	judge(x);
-	head = compose(x, h, false);
+	head = compose(x, h);
 	if (head == 0 || head + n > room->size)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	memcpy(room->out + head, rest, n);
@@ -210,12 +211,12 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n)
 	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
-	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) || c->eof ||
-	    x->lane->stopping)
+	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) ||
+	    client_is_last(c) || x->lane->stopping)
 		c->keep = false;
 	x->status = h->status;
 	judge(x);
-	head = compose(x, h, x->down.unchunk);
+	head = compose(x, h);
 	if (head == 0)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	/* It speaks without being asked: nobody could tell for whom. */

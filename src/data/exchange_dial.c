@@ -203,7 +203,7 @@ try_backend(struct exchange *x, struct backend *b)
 
 	exchange_drop_backend(x);
 	x->dialed = w->now;
-	u = x->fresh ? NULL : upstream_take(l, b, x->idempotent ? HUGE_VAL : CHANGE_AGE);
+	u = x->fresh ? NULL : upstream_take(l, b, x->idempotent && flow_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE);
 	if (u == NULL)
 		u = upstream_dial(l, b, &pending);
 	if (u == NULL && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
@@ -376,7 +376,7 @@ void
 exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 {
 	bool stale = x->upstream != NULL && x->upstream->reused && ending == END_BACKEND_RESET;
-	bool harmless = x->sent == 0 || (x->whole && x->idempotent);
+	bool harmless = !x->streamed && (x->sent == 0 || x->idempotent);
 
 	if (ending != END_BACKEND_RESET || x->told || !harmless) {
 		exchange_fail(x, ending, reason);

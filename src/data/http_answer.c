@@ -98,7 +98,7 @@ http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, c
 	size_t bytes = 0;
 	bool taken;
 
-	a.close |= !c->keep || c->eof;
+	a.close |= !c->keep;
 	if (h != NULL) {
 		asker.id = http1_edit_request_id(h);
 		asker.head_request = h->verb == HTTP1_HEAD;

@@ -1,5 +1,6 @@
 /* upstream.c - connections to backends, kept for the next request.
  * Thread: owning worker. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -163,15 +164,16 @@ struct upstream *
 upstream_take(struct lane *l, struct backend *b, double age)
 {
 	struct pool *p = pool_find(l, b);
-	struct upstream *u;
 	struct link *first;
 
 	while (p != NULL && (first = list_first(&p->idle)) != NULL) {
-		u = list_entry(first, struct upstream, link);
+		struct upstream *u = list_entry(first, struct upstream, link);
+
 		if (l->worker->now - u->since > age)
 			return NULL;
-		/* It spoke unasked, or ended; its own event comes later in this turn. */
-		if (ev_is_pending(&u->io.watcher)) {
+		/* It spoke unasked, or ended; its own event comes later in this turn,
+		 * or in the next. */
+		if (ev_is_pending(&u->io.watcher) || (age < HUGE_VAL && !sock_is_quiet(io_fd(&u->io)))) {
 			upstream_close(u);
 			continue;
 		}

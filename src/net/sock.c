@@ -240,6 +240,14 @@ sock_error(int fd)
 	return e;
 }
 
+bool
+sock_is_quiet(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 void
 sock_keepalive(int fd, const struct sock_pace *pace)
 {
