@@ -30,6 +30,7 @@ struct arrival_facts {
 	 * whether it is to wait for a place.  HTTP mode: nothing was asked. */
 	struct pass pass;
 	enum door door;
+	bool in_lobby;	/* of the listener */
 	const char *server_name;	/* that the ClientHello asked for; "": none, or none was looked at */
 	const struct tls_facts *tls;	/* NULL: plain, or passed through; lives as long as the io's TLS */
 };

@@ -18,6 +18,8 @@ struct pass {
 	bool queued;	/* in the queue */
 };
 
+/* By allow and deny alone. */
+bool door_is_welcome(const struct limits_config *c, const struct addr *client);
 /* SHUT: *why says so, and nothing is held but what pass held before: a place,
  * perhaps.  Otherwise pass is for the session, or for door_return(). */
 enum door door_ask(struct lane *l, enum entrance entrance, const struct addr *client, struct pass *pass,

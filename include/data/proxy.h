@@ -20,6 +20,7 @@ struct proxy {
 	struct worker *workers;
 	unsigned n_workers;
 	struct bindings bindings;
+	struct lobby **lobbies;	/* [binding], shared; NULL: it has none */
 	bool *listening;	/* [binding]: clients are queued there */
 	uint64_t *taken;	/* [service * n_workers + worker]: generation taken */
 	unsigned closed;	/* workers whose listeners are closed */

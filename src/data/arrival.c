@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "data/arrival_private.h"
 #include "data/client.h"
+#include "data/lobby.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
 
@@ -104,6 +105,30 @@ more_json(const struct arrival *a, const char *words, struct buf *b)
 	return b->failed ? STR("") : buf_str(b);
 }
 
+static bool
+enter_lobby(const struct listener *li, struct arrival_facts *f, enum ending *why)
+{
+	struct addr client;
+
+	if (li->lobby == NULL)
+		return true;
+	endpoint_get(&f->client, &client);
+	f->in_lobby = lobby_enter(li->lobby, &client, why);
+	return f->in_lobby;
+}
+
+static void
+leave_lobby(const struct listener *li, struct arrival_facts *f)
+{
+	struct addr client;
+
+	if (!f->in_lobby)
+		return;
+	endpoint_get(&f->client, &client);
+	lobby_leave(li->lobby, &client);
+	f->in_lobby = false;
+}
+
 /* Tells that it failed, and gives back what the door gave. */
 static void
 tell(struct arrival *a, enum ending ending, const char *words)
@@ -123,6 +148,7 @@ tell(struct arrival *a, enum ending ending, const char *words)
 
 	session_refuse(&refusal);
 	buf_free(&more);
+	leave_lobby(a->listener, f);
 	f->pass = (struct pass){ 0 };
 	endpoint_get(&f->client, &client);
 	door_return(f->lane, &client, &pass);
@@ -253,6 +279,7 @@ ask_door(struct arrival *a)
 	struct addr client;
 	enum ending why;
 
+	leave_lobby(a->listener, f);
 	endpoint_get(&f->client, &client);
 	f->door = door_ask(f->lane, f->entrance, &client, &f->pass, &why);
 	if (f->door != DOOR_SHUT)
@@ -364,9 +391,13 @@ static void
 leave_proxy(struct arrival *a)
 {
 	struct worker *w = worker_of(a);
+	enum ending why;
 
-	if (is_settled(a->listener) && !ask_door(a))
+	if (is_settled(a->listener) ? !ask_door(a) : !enter_lobby(a->listener, &a->facts, &why)) {
+		if (!is_settled(a->listener))
+			arrival_end(a, why);
 		return;
+	}
 	if (!looks_at_hello(a->listener)) {
 		serve(a);
 		return;
@@ -476,11 +507,13 @@ arrival_new(struct listener *li, int fd, const struct addr *peer)
 
 	endpoint_set(&facts.client, peer);
 	facts.door = ask_early(li, peer, &facts, &why);
-	if (facts.door == DOOR_SHUT) {
+	/* Behind a proxy nobody knows yet who it is. */
+	if (facts.door == DOOR_SHUT || (!proxied && !enter_lobby(li, &facts, &why))) {
 		turn_away(&facts, fd, why);
 		return;
 	}
 	if ((a = calloc(1, sizeof(*a))) == NULL) {
+		leave_lobby(li, &facts);
 		turn_away(&facts, fd, END_MEMORY);
 		return;
 	}

@@ -10,6 +10,7 @@
 #include "data/exchange.h"
 #include "data/http_request.h"
 #include "data/http_room.h"
+#include "data/lobby.h"
 #include "data/proxy.h"
 #include "net/sock.h"
 
@@ -41,6 +42,31 @@ leave_door(struct client *c)
 	door_return(c->lane, &client, &pass);
 }
 
+static void
+leave_lobby(struct client *c)
+{
+	struct addr client;
+
+	if (!c->in_lobby)
+		return;
+	c->in_lobby = false;
+	endpoint_get(&c->peer, &client);
+	lobby_leave(c->listener->lobby, &client);
+}
+
+/* Somewhere it is counted, as long as it is here. */
+static void
+enter_lobby(struct client *c, const struct addr *client)
+{
+	enum ending why;
+
+	if (c->in_lobby || c->listener->lobby == NULL)
+		return;
+	c->in_lobby = lobby_enter(c->listener->lobby, client, &why);
+	if (!c->in_lobby)
+		c->keep = false;
+}
+
 bool
 client_enter(struct client *c, struct lane *l, enum ending *why)
 {
@@ -65,6 +91,10 @@ client_enter(struct client *c, struct lane *l, enum ending *why)
 	c->admitted = door == DOOR_OPEN;
 	c->has_place = c->admitted && pass.place;
 	c->has_source = c->admitted && pass.source;
+	if (c->admitted)
+		leave_lobby(c);
+	else
+		enter_lobby(c, &client);
 	return c->admitted;
 }
 
@@ -90,6 +120,7 @@ finish(struct client *c)
 	list_append(&w->ended_clients, &c->link);
 	if (w->starved)
 		worker_hurry(w);
+	leave_lobby(c);
 	leave_door(c);
 }
 
@@ -461,7 +492,7 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 	struct worker *w = l->worker;
 	enum door door = DOOR_OPEN;
 	enum ending why = END_MEMORY;
-	bool shared = li->binding->n_services > 1;
+	bool shared = li->binding->n_services > 1, in_lobby = facts->in_lobby;
 	struct addr address;
 	struct client *c;
 
@@ -469,12 +500,16 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 	/* Where several services share the address, each request is asked. */
 	if (!shared)
 		door = door_ask(l, facts->entrance, &address, &pass, &why);
-	else if (pass.place || pass.source)
-		door_return(l, &address, &pass);
-	if (shared)
-		pass = (struct pass){ 0 };
+	else if (li->lobby != NULL && !in_lobby)
+		door = (in_lobby = lobby_enter(li->lobby, &address, &why)) ? DOOR_OPEN : DOOR_SHUT;
+	if (in_lobby && (!shared || door == DOOR_SHUT)) {
+		lobby_leave(li->lobby, &address);
+		in_lobby = false;
+	}
 	c = door != DOOR_SHUT ? calloc(1, sizeof(*c)) : NULL;
 	if (c == NULL) {
+		if (in_lobby)
+			lobby_leave(li->lobby, &address);
 		turn_away(io, facts, door != DOOR_SHUT ? END_MEMORY : why);
 		if (door != DOOR_SHUT)
 			door_return(l, &address, &pass);
@@ -494,6 +529,7 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 	c->has_place = pass.place;
 	c->has_source = pass.source;
 	c->admitted = !shared && door == DOOR_OPEN;
+	c->in_lobby = in_lobby;
 	io_move(w->loop, io, &c->io, client_on_event);
 	buf_init(&c->in, AHEAD_MAX);
 	deadline_init(&c->deadline);

@@ -10,8 +10,8 @@
  * million times must not fill the disk. */
 #define LINES_MAX 100
 
-static bool
-is_welcome(const struct limits_config *c, const struct addr *client)
+bool
+door_is_welcome(const struct limits_config *c, const struct addr *client)
 {
 	return !cidr_set_match(&c->deny, client) &&
 	       (cidr_set_is_empty(&c->allow) || cidr_set_match(&c->allow, client));
@@ -95,7 +95,7 @@ door_ask(struct lane *l, enum entrance entrance, const struct addr *client, stru
 	struct service *s = l->service;
 
 	*why = END_DENIED;
-	if (!is_welcome(&s->config->limits, client))
+	if (!door_is_welcome(&s->config->limits, client))
 		return DOOR_SHUT;
 	if (entrance == ENTRANCE_PREVIEW)
 		return DOOR_OPEN;
