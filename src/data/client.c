@@ -226,8 +226,7 @@ feed(struct client *c, char *p, size_t n)
 	c->timed = false;
 	c->requests++;
 	c->bye = !http1_head_keep_alive(h);
-	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
-		  !c->lane->stopping;
+	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) && !c->lane->stopping;
 	used = http_request_take(c, h, p, n);
 	free(c->head);
 	c->head = NULL;

@@ -226,7 +226,8 @@ settle(struct exchange *x)
 	}
 	/* With the request in hand its socket is read for its end only, and stays
 	 * as it is: no system call for that. */
-	read_client = up_open ? is_sent(x) && !flow_is_blocked(&x->up) && !x->deaf : !c->eof && buf_room(&c->in) > 0;
+	read_client = up_open ? is_sent(x) && !flow_is_blocked(&x->up) && !x->deaf :
+				!c->eof && buf_room(&c->in) > 0;
 	client_want(c, read_client, flow_is_blocked(&x->down));
 	/* Interim answers have to wait for a slow client as bodies do. */
 	if (!flow_is_blocked(&x->down) && (x->state == EXCHANGE_ASKING || !flow_has_all(&x->down)))
@@ -364,8 +365,8 @@ exchange_on_client(struct exchange *x, int revents)
 	if ((revents & EV_READ) && flow_has_all(&x->up) && !look_at_client(x))
 		return;
 	if (x->state < EXCHANGE_ASKING) {
-		client_want(x->client, flow_has_all(&x->up) && !x->client->eof && buf_room(&x->client->in) > 0,
-			    false);
+		client_want(x->client,
+			    flow_has_all(&x->up) && !x->client->eof && buf_room(&x->client->in) > 0, false);
 		return;
 	}
 	if ((revents & EV_READ) && !flow_has_all(&x->up) && is_sent(x) && !x->deaf && !move_up(x))
@@ -439,7 +440,8 @@ exchange_pace_expired(struct deadline *d)
 		uint64_t now = taken(x);
 
 		if (x->marked_down < now ? now - x->marked_down < least : x->was_blocked) {
-			exchange_cut(x, END_CLIENT_SLOW, "the client took the answer slower than body_min_rate");
+			exchange_cut(x, END_CLIENT_SLOW,
+				     "the client took the answer slower than body_min_rate");
 			return;
 		}
 		x->marked_down = now;
@@ -513,7 +515,7 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 	if (sc->http.forwarded) {
 		endpoint_get(&c->peer, &peer);
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :
-										    HTTP1_FORWARDED_REPLACE;
+										 HTTP1_FORWARDED_REPLACE;
 	}
 	return http1_edit_request(h, &e, room->out, room->size);
 }
@@ -541,7 +543,8 @@ room_for_protocols(const struct exchange *x, const struct http1_head *h)
 
 /* Head, what of the body is in hand, and behind it what is asked of it later. */
 static bool
-keep_text(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body, size_t n)
+keep_text(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body,
+	  size_t n)
 {
 	struct http_room *room = x->lane->worker->http;
 	struct str agent = http1_head_get(h, HTTP1_USER_AGENT), id = http1_edit_request_id(h);
@@ -574,7 +577,8 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 }
 
 static void
-begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_head *h, enum entrance entrance)
+begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_head *h,
+      enum entrance entrance)
 {
 	enum color active = l->snapshot->active;
 

@@ -203,7 +203,8 @@ try_backend(struct exchange *x, struct backend *b)
 
 	exchange_drop_backend(x);
 	x->dialed = w->now;
-	u = x->fresh ? NULL : upstream_take(l, b, x->idempotent && flow_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE);
+	u = x->fresh ? NULL :
+		       upstream_take(l, b, x->idempotent && flow_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE);
 	if (u == NULL)
 		u = upstream_dial(l, b, &pending);
 	if (u == NULL && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {

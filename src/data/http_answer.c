@@ -58,7 +58,8 @@ http_answer_retry_after(unsigned status)
 }
 
 bool
-http_answer_write(struct client *c, const struct http_answer *a, const struct http_asker *asker, size_t *bytes)
+http_answer_write(struct client *c, const struct http_answer *a, const struct http_asker *asker,
+		  size_t *bytes)
 {
 	struct http_room *room = c->lane->worker->http;
 	const struct http1_error e = {
@@ -89,7 +90,8 @@ color_of(const struct client *c, const struct lane *l)
 }
 
 void
-http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *answer)
+http_answer_give(struct client *c, struct lane *l, const struct http1_head *h,
+		 const struct http_answer *answer)
 {
 	struct worker *w = l->worker;
 	struct http_answer a = *answer;
@@ -122,7 +124,9 @@ http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, c
 		.agent = h != NULL ? http1_head_get(h, HTTP1_USER_AGENT) : STR(""),
 		.id = asker.id,
 		.status = a.status,
-		.bytes_in = a.bytes_in > 0 ? a.bytes_in : h != NULL ? h->length : buf_len(&c->in),
+		.bytes_in = a.bytes_in > 0 ? a.bytes_in :
+			    h != NULL      ? h->length :
+					     buf_len(&c->in),
 		.bytes_out = bytes,
 		.seconds = w->now - c->begun,
 		.ending = a.ending,

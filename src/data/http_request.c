@@ -59,7 +59,8 @@ ends_here(const struct http1_head *h)
 {
 	uint64_t n;
 
-	return (h->verb == HTTP1_OPTIONS || h->verb == HTTP1_TRACE) && http1_head_has(h, HTTP1_MAX_FORWARDS) &&
+	return (h->verb == HTTP1_OPTIONS || h->verb == HTTP1_TRACE) &&
+	       http1_head_has(h, HTTP1_MAX_FORWARDS) &&
 	       str_to_u64(http1_head_get(h, HTTP1_MAX_FORWARDS), UINT64_MAX, &n) && n == 0;
 }
 
@@ -107,7 +108,8 @@ path_of(const struct http1_head *h)
 
 /* To where TLS is spoken: the same host and path, and that port. */
 static void
-redirect(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host, bool close)
+redirect(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+	 bool close)
 {
 	unsigned port = tls_port(l->service->config);
 	struct str path = path_of(h);

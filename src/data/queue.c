@@ -245,9 +245,10 @@ queue_join(struct lane *l, struct waiter *w, enum queue_end end)
 	struct service *s = l->service;
 
 	/* Those at the front have none before them, whatever their number. */
-	w->ticket = end == QUEUE_FRONT ?
-			    1 :
-			    2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
+	w->ticket =
+		end == QUEUE_FRONT ?
+			1 :
+			2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
 	list_append(end == QUEUE_FRONT ? l->waiting.next : &l->waiting, &w->link);
 	show_first(l);
 	atomic_fetch_add_explicit(&s->waiting[l->worker->index], 1, memory_order_relaxed);

@@ -366,7 +366,8 @@ http1_head_switches_to(const struct http1_head *h, struct str asked)
 	for (unsigned i = 0; i < h->header_count; i++) {
 		if (h->headers[i].id != HTTP1_UPGRADE)
 			continue;
-		for (size_t at = 0; next_element(http1_text(h, h->headers[i].value), &at, &element); any = true)
+		for (size_t at = 0; next_element(http1_text(h, h->headers[i].value), &at, &element);
+		     any = true)
 			if (!is_among(asked, element))
 				return false;
 	}
