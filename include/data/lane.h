@@ -4,6 +4,7 @@
 #define DATA_LANE_H
 
 #include "data/listener.h"
+#include "data/queue.h"
 #include "data/worker.h"
 #include "model/balance.h"
 
@@ -25,7 +26,7 @@ struct lane {
 	struct snapshot *snapshot;	/* NULL until the first: nothing is accepted */
 	struct balance_round rounds[COLORS];
 	struct link arriving;	/* data/arrival.h */
-	struct link waiting;	/* struct waiter, first come first (data/queue.h) */
+	struct link waiting[LINES];	/* struct waiter, first come first (data/queue.h) */
 	struct link dialing;	/* sessions whose backend is not reached yet */
 	struct link live[COLORS];	/* established, main entrance */
 	struct link previews;	/* established, preview entrance */
@@ -47,7 +48,7 @@ struct lane {
 	struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
 	struct deadline_list *x_queue_clock, *x_connect_clock, *response_clock, *x_idle_clock, *pace_clock;
 	struct deadline_list *pool_clock;
-	unsigned places;	/* that came free and are not handed on yet */
+	unsigned freed[LINES];	/* that came free and are not handed on yet */
 	ev_timer hand_on;	/* at the loop's next turn */
 	bool refused;	/* a backend refused us since the last tick */
 };

@@ -17,13 +17,18 @@ struct waiter;
 struct waiter_ops {
 	/* The client's descriptor, asked now and then whether it is still there. */
 	int (*client)(const struct waiter *w);
-	/* A place in the service is its.  It takes one on a backend of the color
+	/* In the first line a place in the service is its.  It takes one on a backend of the color
 	 * that is active now, calls queue_leave() and begins, and may have ended
 	 * when this returns.  False, and nothing has changed: all are full. */
 	bool (*begin)(struct waiter *w);
 	/* Ends it for that reason; it calls queue_leave(). */
 	void (*end)(struct waiter *w, enum ending ending);
 };
+
+/* For a place in the service, or on a backend.  Sessions need both, and wait in
+ * the first line; the clients of HTTP mode wait there too, and their requests,
+ * which have one in the service, in the second. */
+enum line { LINE_PLACES, LINE_BACKENDS, LINES };
 
 enum waiter_kind { WAITER_SESSION, WAITER_CLIENT, WAITER_REQUEST };
 
@@ -42,8 +47,11 @@ void queue_init(struct lane *l);
 void queue_free(struct lane *l);
 /* Whether the service lets clients wait. */
 bool queue_is_on(const struct lane *l);
-/* It is in no list, and holds a place in the queue (service->queue) and none
- * in the service.  FRONT: it was let in before those who wait.  Its deadline, of
+bool queue_is_empty(const struct lane *l);
+/* Somebody waits there, on whatever worker: newcomers do not get before. */
+bool queue_has(const struct lane *l, enum line line);
+/* It is in no list, and holds a place in the queue (service->queue) and, in the
+ * first line, none in the service.  FRONT: it was let in before those who wait.  Its deadline, of
  * queue_timeout, is the owner's to arm first and to disarm. */
 void queue_join(struct lane *l, struct waiter *w, enum queue_end end);
 /* As it begins or ends: no longer in the queue. */
@@ -54,7 +62,7 @@ void queue_end(struct lane *l, enum ending ending);
  * those who get them: not for whoever is in the middle of something. */
 void queue_look(struct lane *l);
 /* A place on a backend came free, and none in the service with it: for whoever
- * waits, on whatever worker, at the loop's next turn. */
+ * waits in the second line, on whatever worker, at the loop's next turn. */
 void queue_wake(struct lane *l);
 /* Every 100 ms: as queue_look(), and clients that left. */
 void queue_tick(struct lane *l);

@@ -24,9 +24,9 @@ struct service {
 	struct admission admission;	/* max_connections, main entrance */
 	struct admission queue;	/* clients that wait for a place there */
 	_Atomic uint32_t *waiting;	/* of them, those of each worker */
-	_Atomic uint32_t waiting_requests;	/* of them, requests that wait for a backend */
 	_Atomic uint64_t ticket;	/* the last one given to who waits */
-	_Atomic uint64_t *first;	/* of those of each worker, the lowest ticket; 0: nobody waits */
+	/* By line (data/queue.h) and worker the lowest ticket; 0: nobody waits. */
+	_Atomic uint64_t *first[2];
 	struct source_counts *source_counts;	/* NULL: no max_connections_per_source */
 	struct source_rates *source_rates;	/* NULL: no source_rate */
 	/* Lines about refused clients: second of the clock << 32 | lines in it. */

@@ -67,7 +67,7 @@ take_place(struct lane *l)
 {
 	struct service *s = l->service;
 
-	return (!queue_is_on(l) || service_waiting(s) == 0) && admission_enter(&s->admission, 1);
+	return !queue_has(l, LINE_PLACES) && admission_enter(&s->admission, 1);
 }
 
 enum door
@@ -143,6 +143,8 @@ door_leave(struct session *s)
 	}
 	if (s->has_place)
 		queue_give(s->lane);
+	/* It may have been an exchange once. */
+	queue_wake(s->lane);
 	s->has_source = s->has_place = 0;
 }
 

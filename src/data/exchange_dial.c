@@ -111,45 +111,35 @@ waiting_begin(struct waiter *w)
 	if (b == NULL && x->lane->snapshot->colors[x->color].n > 0)
 		return false;
 	leave_queue(x);
-	x->client->has_place = true;
 	dial_from(x, b, END_CONNECT);
 	return true;
 }
 
-/* Its client stays, if it gets a place again. */
 static void
 waiting_end(struct waiter *w, enum ending ending)
 {
 	struct exchange *x = container_of(w, struct exchange, waiter);
-	struct client *c = x->client;
 
 	leave_queue(x);
-	c->has_place = admission_enter(&x->lane->service->admission, 1);
-	if (!c->has_place)
-		c->keep = c->bye = false;
 	exchange_fail(x, ending, NULL);
 }
 
 const struct waiter_ops exchange_waiting_ops = { waiting_client, waiting_begin, waiting_end };
 
-/* Its client's place goes to somebody who can make use of it meanwhile. */
 static bool
 wait_in_queue(struct exchange *x)
 {
 	struct lane *l = x->lane;
 	struct client *c = x->client;
 
-	if (x->entrance != ENTRANCE_MAIN || !c->has_place || !queue_is_on(l) ||
-	    !admission_enter(&l->service->queue, 1))
+	if (x->entrance != ENTRANCE_MAIN || !queue_is_on(l) || !admission_enter(&l->service->queue, 1))
 		return false;
 	list_remove(&x->link);
 	x->state = EXCHANGE_WAITING;
 	x->waiter.kind = WAITER_REQUEST;
-	c->has_place = false;
 	deadline_arm(l->x_queue_clock, &x->deadline, l->worker->now);
 	client_want(c, flow_has_all(&x->up) && !c->eof, false);
 	queue_join(l, &x->waiter, QUEUE_BACK);
-	queue_give(l);
 	return true;
 }
 
@@ -279,9 +269,7 @@ dial(struct exchange *x, enum ending otherwise)
 static bool
 is_behind(const struct exchange *x)
 {
-	const struct service *s = x->lane->service;
-
-	return queue_is_on(x->lane) && atomic_load_explicit(&s->waiting_requests, memory_order_relaxed) > 0;
+	return queue_has(x->lane, LINE_BACKENDS);
 }
 
 void

@@ -194,7 +194,7 @@ sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 static bool
 has_unborn(const struct lane *l)
 {
-	return !list_empty(&l->dialing) || !list_empty(&l->waiting) || !list_empty(&l->arriving);
+	return !list_empty(&l->dialing) || !queue_is_empty(l) || !list_empty(&l->arriving);
 }
 
 bool

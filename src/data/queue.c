@@ -1,10 +1,11 @@
-/* queue.c - clients that wait because the service is at max_connections, or
- * all backends of the active color are at backend_max_connections.
- * Each worker has a queue in the order of tickets, and shows the lowest of it; a
- * place that comes free goes to the worker that shows the lowest of all, as a
- * letter when that is another.  Whoever carries a letter holds the place, so
- * nobody can overtake.  Places on backends need no letters: while anybody waits
- * no newcomer dials, and who is first in line and finds none stays there.
+/* queue.c - who waits because the service is at max_connections, or all
+ * backends of the active color are at backend_max_connections.
+ * Each worker has its part of a line, in the order of tickets, and shows the
+ * lowest; what comes free goes to the worker that shows the lowest of all, as a
+ * letter when that is another.  Whoever carries a letter holds the place in the
+ * service, so nobody can overtake.  Places on backends need not be held: while
+ * anybody waits no newcomer dials, and who is first in line and finds none stays
+ * there.
  * Who is served runs at once, and uses the worker's room: so nobody is served
  * while somebody else of this worker is in the middle of something, but at the
  * loop's next turn.
@@ -40,25 +41,35 @@ ops_of(const struct waiter *w)
 	return NULL;
 }
 
-/* What other workers see of this one's queue. */
-static void
-show_first(struct lane *l)
+static enum line
+line_of(const struct waiter *w)
 {
-	struct link *first = list_first(&l->waiting);
+	return w->kind == WAITER_REQUEST ? LINE_BACKENDS : LINE_PLACES;
+}
+
+/* What other workers see of this one's part. */
+static void
+show_first(struct lane *l, enum line line)
+{
+	struct link *first = list_first(&l->waiting[line]);
 	uint64_t ticket = first != NULL ? list_entry(first, struct waiter, link)->ticket : 0;
 
-	atomic_store_explicit(&l->service->first[l->worker->index], ticket, memory_order_relaxed);
+	atomic_store_explicit(&l->service->first[line][l->worker->index], ticket, memory_order_relaxed);
 }
 
 void
 queue_leave(struct lane *l, struct waiter *w)
 {
 	list_remove(&w->link);
-	show_first(l);
+	show_first(l, line_of(w));
 	admission_leave(&l->service->queue, 1);
 	atomic_fetch_sub_explicit(&l->service->waiting[l->worker->index], 1, memory_order_relaxed);
-	if (w->kind == WAITER_REQUEST)
-		atomic_fetch_sub_explicit(&l->service->waiting_requests, 1, memory_order_relaxed);
+}
+
+bool
+queue_is_empty(const struct lane *l)
+{
+	return list_empty(&l->waiting[LINE_PLACES]) && list_empty(&l->waiting[LINE_BACKENDS]);
 }
 
 static bool
@@ -67,17 +78,33 @@ is_gone(const struct waiter *w)
 	return sock_error(ops_of(w)->client(w)) != 0;
 }
 
-/* -- places that travel ---------------------------------------------------- */
+/* Before anybody gets in line who would be served after those. */
+static bool
+take_place(struct lane *l, enum line line)
+{
+	return line == LINE_BACKENDS || admission_enter(&l->service->admission, 1);
+}
+
+static void
+leave_place(struct lane *l, enum line line, unsigned n)
+{
+	if (line == LINE_PLACES)
+		admission_leave(&l->service->admission, n);
+}
+
+/* -- what comes free, on its way ------------------------------------------- */
 
 /* SENT: on its way to another worker.  KEPT: nobody can make use of it now. */
 enum handed { HANDED_OVER, HANDED_SENT, HANDED_KEPT };
 
-static enum handed hand_over_all(struct lane *l, bool look);
+static enum handed hand_over_all(struct lane *l, enum line line, bool look);
+static void look(struct lane *l, enum line line);
 
 struct place_letter {
 	struct mail mail;
 	unsigned lane;
-	bool look;	/* there may be more places than this one */
+	uint8_t line;	/* enum line */
+	bool look;	/* there may be more than this one */
 };
 
 static void
@@ -86,18 +113,19 @@ place_open(struct mail *m, void *receiver)
 	struct place_letter *p = container_of(m, struct place_letter, mail);
 	struct worker *w = receiver;
 	struct lane *l = &w->lanes[p->lane];
+	enum line line = (enum line)p->line;
 
-	l->places++;
-	(void)hand_over_all(l, p->look);
+	l->freed[line]++;
+	(void)hand_over_all(l, line, p->look);
 	if (p->look)
-		queue_look(l);
+		look(l, line);
 	free(p);
 }
 
 /* False without memory: then the place is only given back, and noticed at the
  * next tick. */
 static bool
-send_place(struct lane *l, unsigned worker, bool look)
+send_place(struct lane *l, enum line line, unsigned worker, bool look)
 {
 	struct place_letter *p = malloc(sizeof(*p));
 
@@ -105,6 +133,7 @@ send_place(struct lane *l, unsigned worker, bool look)
 		return false;
 	p->mail.open = place_open;
 	p->lane = l->service->index;
+	p->line = (uint8_t)line;
 	p->look = look;
 	mailbox_send(&l->worker->proxy->workers[worker].mailbox, &p->mail);
 	return true;
@@ -112,13 +141,13 @@ send_place(struct lane *l, unsigned worker, bool look)
 
 /* The worker on which the one waits whose turn it is; false: nobody does. */
 static bool
-find_first(const struct lane *l, unsigned *worker)
+find_first(const struct lane *l, enum line line, unsigned *worker)
 {
 	const struct service *s = l->service;
 	uint64_t lowest = UINT64_MAX;
 
 	for (unsigned i = 0; i < s->n_tallies; i++) {
-		uint64_t ticket = atomic_load_explicit(&s->first[i], memory_order_relaxed);
+		uint64_t ticket = atomic_load_explicit(&s->first[line][i], memory_order_relaxed);
 
 		if (ticket != 0 && ticket < lowest) {
 			lowest = ticket;
@@ -128,25 +157,33 @@ find_first(const struct lane *l, unsigned *worker)
 	return lowest != UINT64_MAX;
 }
 
-static bool
-is_ours(const struct lane *l)
+bool
+queue_has(const struct lane *l, enum line line)
 {
 	unsigned worker;
 
-	return find_first(l, &worker) && worker == l->worker->index;
+	return queue_is_on(l) && find_first(l, line, &worker);
+}
+
+static bool
+is_ours(const struct lane *l, enum line line)
+{
+	unsigned worker;
+
+	return find_first(l, line, &worker) && worker == l->worker->index;
 }
 
 static enum handed
-hand_over(struct lane *l, bool look)
+hand_over(struct lane *l, enum line line, bool look)
 {
 	unsigned worker;
 
-	while (find_first(l, &worker)) {
+	while (find_first(l, line, &worker)) {
 		struct waiter *w;
 
 		if (worker != l->worker->index)
-			return send_place(l, worker, look) ? HANDED_SENT : HANDED_KEPT;
-		w = list_entry(list_first(&l->waiting), struct waiter, link);
+			return send_place(l, line, worker, look) ? HANDED_SENT : HANDED_KEPT;
+		w = list_entry(list_first(&l->waiting[line]), struct waiter, link);
 		if (l->snapshot->refuse)
 			ops_of(w)->end(w, END_STALE);
 		else if (is_gone(w))
@@ -160,18 +197,40 @@ hand_over(struct lane *l, bool look)
 /* Who is served may end at once and give the place back.  What became of the
  * last. */
 static enum handed
-hand_over_all(struct lane *l, bool look)
+hand_over_all(struct lane *l, enum line line, bool look)
 {
 	enum handed handed = HANDED_KEPT;
 
-	while (l->places > 0) {
-		l->places--;
-		handed = hand_over(l, look);
+	while (l->freed[line] > 0) {
+		l->freed[line]--;
+		handed = hand_over(l, line, look);
 		if (handed == HANDED_KEPT)
-			admission_leave(&l->service->admission, 1);
+			leave_place(l, line, 1);
 	}
 	return handed;
 }
+
+/* Who comes before ours, on another worker, is told to look as well; when it is
+ * served, our turn comes by the same way. */
+static void
+look(struct lane *l, enum line line)
+{
+	enum handed handed = HANDED_OVER;
+
+	while (handed == HANDED_OVER && !list_empty(&l->waiting[line]) && take_place(l, line)) {
+		l->freed[line]++;
+		handed = hand_over_all(l, line, true);
+	}
+}
+
+void
+queue_look(struct lane *l)
+{
+	look(l, LINE_BACKENDS);
+	look(l, LINE_PLACES);
+}
+
+/* -- at the loop's next turn ------------------------------------------------ */
 
 static void
 hand_on_in_turn(struct ev_loop *loop, ev_timer *t, int revents)
@@ -180,10 +239,14 @@ hand_on_in_turn(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
-	(void)hand_over_all(l, false);
-	/* What came free between a newcomer's look and its getting in line. */
-	if (is_ours(l))
-		queue_look(l);
+	for (int i = LINES - 1; i >= 0; i--) {
+		enum line line = (enum line)i;
+
+		(void)hand_over_all(l, line, false);
+		/* What came free between a newcomer's look and its getting in line. */
+		if (is_ours(l, line))
+			look(l, line);
+	}
 }
 
 static void
@@ -196,7 +259,8 @@ hand_on_soon(struct lane *l)
 void
 queue_init(struct lane *l)
 {
-	list_init(&l->waiting);
+	for (int i = 0; i < LINES; i++)
+		list_init(&l->waiting[i]);
 	ev_timer_init(&l->hand_on, hand_on_in_turn, 0.0, 0.0);
 }
 
@@ -204,67 +268,58 @@ void
 queue_free(struct lane *l)
 {
 	ev_timer_stop(l->worker->loop, &l->hand_on);
-	admission_leave(&l->service->admission, l->places);
-	l->places = 0;
+	for (int i = 0; i < LINES; i++) {
+		leave_place(l, (enum line)i, l->freed[i]);
+		l->freed[i] = 0;
+	}
 }
 
 void
 queue_give(struct lane *l)
 {
-	if (service_waiting(l->service) == 0) {
+	if (!queue_has(l, LINE_PLACES)) {
 		admission_leave(&l->service->admission, 1);
 		return;
 	}
-	l->places++;
+	l->freed[LINE_PLACES]++;
 	hand_on_soon(l);
 }
 
 void
 queue_wake(struct lane *l)
 {
-	if (service_waiting(l->service) > 0 && admission_enter(&l->service->admission, 1))
-		queue_give(l);
-}
-
-void
-queue_look(struct lane *l)
-{
-	enum handed handed = HANDED_OVER;
-
-	/* Who comes before ours, on another worker, is told to look as well; when
-	 * it is served, our turn comes by the same way. */
-	while (handed == HANDED_OVER && !list_empty(&l->waiting) && admission_enter(&l->service->admission, 1)) {
-		l->places++;
-		handed = hand_over_all(l, true);
-	}
+	if (!queue_has(l, LINE_BACKENDS))
+		return;
+	l->freed[LINE_BACKENDS]++;
+	hand_on_soon(l);
 }
 
 void
 queue_join(struct lane *l, struct waiter *w, enum queue_end end)
 {
 	struct service *s = l->service;
+	enum line line = line_of(w);
+	struct link *at = &l->waiting[line];
 
 	/* Those at the front have none before them, whatever their number. */
-	w->ticket =
-		end == QUEUE_FRONT ?
-			1 :
-			2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
-	list_append(end == QUEUE_FRONT ? l->waiting.next : &l->waiting, &w->link);
-	show_first(l);
+	w->ticket = end == QUEUE_FRONT ?
+			    1 :
+			    2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
+	list_append(end == QUEUE_FRONT ? at->next : at, &w->link);
+	show_first(l, line);
 	atomic_fetch_add_explicit(&s->waiting[l->worker->index], 1, memory_order_relaxed);
-	if (w->kind == WAITER_REQUEST)
-		atomic_fetch_add_explicit(&s->waiting_requests, 1, memory_order_relaxed);
 	hand_on_soon(l);
 }
 
 void
 queue_end(struct lane *l, enum ending ending)
 {
-	LIST_EACH(it, &l->waiting) {
-		struct waiter *w = list_entry(it, struct waiter, link);
+	for (int i = 0; i < LINES; i++)
+		while (!list_empty(&l->waiting[i])) {
+			struct waiter *w = list_entry(list_first(&l->waiting[i]), struct waiter, link);
 
-		ops_of(w)->end(w, ending);
-	}
+			ops_of(w)->end(w, ending);
+		}
 }
 
 void
@@ -272,13 +327,14 @@ queue_tick(struct lane *l)
 {
 	unsigned asked = 0;
 
-	LIST_EACH(it, &l->waiting) {
-		struct waiter *w = list_entry(it, struct waiter, link);
+	for (int i = 0; i < LINES; i++)
+		LIST_EACH(it, &l->waiting[i]) {
+			struct waiter *w = list_entry(it, struct waiter, link);
 
-		if (asked++ == ASKED_MAX)
-			break;
-		if (is_gone(w))
-			ops_of(w)->end(w, END_CLIENT_GONE);
-	}
+			if (asked++ == ASKED_MAX)
+				break;
+			if (is_gone(w))
+				ops_of(w)->end(w, END_CLIENT_GONE);
+		}
 	queue_look(l);
 }

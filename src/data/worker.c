@@ -178,7 +178,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		struct lane *l = &w->lanes[i];
 
 		end_abandoned(l);
-		if (!list_empty(&l->waiting))
+		if (!queue_is_empty(l))
 			queue_tick(l);
 		door_tell_untold(l);
 		if (l->refused)

@@ -99,7 +99,8 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 	admission_init(&s->admission, config->max_connections);
 	admission_init(&s->queue, config->limits.queue);
 	s->waiting = must_array(workers, sizeof(*s->waiting));
-	s->first = must_array(workers, sizeof(*s->first));
+	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
+		s->first[i] = must_array(workers, sizeof(*s->first[i]));
 	if (config->limits.per_source > 0)
 		s->source_counts = source_counts_new(config->limits.per_source);
 	if (config->limits.source_rate.burst > 0)
@@ -136,7 +137,8 @@ service_free(struct service **sp)
 	tls_context_free(&s->backend_tls);
 	free(s->tallies);
 	free(s->waiting);
-	free(s->first);
+	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
+		free(s->first[i]);
 	source_counts_free(&s->source_counts);
 	source_rates_free(&s->source_rates);
 	s->magic = 0;
