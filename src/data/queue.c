@@ -302,9 +302,10 @@ queue_join(struct lane *l, struct waiter *w, enum queue_end end)
 	struct link *at = &l->waiting[line];
 
 	/* Those at the front have none before them, whatever their number. */
-	w->ticket = end == QUEUE_FRONT ?
-			    1 :
-			    2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
+	w->ticket =
+		end == QUEUE_FRONT ?
+			1 :
+			2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
 	list_append(end == QUEUE_FRONT ? at->next : at, &w->link);
 	show_first(l, line);
 	atomic_fetch_add_explicit(&s->waiting[l->worker->index], 1, memory_order_relaxed);
