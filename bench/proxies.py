@@ -26,6 +26,10 @@ KINDS = {
 }
 # Idle backend connections a proxy may keep: more than any scenario uses at once.
 POOL = 256
+# What TLS is agreed with, the same for all: left alone, each takes another
+# cipher, HAProxy a curve that costs clients a second round, and the others
+# send two tickets where one will do.
+SUITE, CURVE, TICKETS = "TLS_AES_128_GCM_SHA256", "X25519", 1
 
 
 class Failed(Exception):
@@ -90,10 +94,11 @@ class Proxy:
 
     def start(self, core):
         self.processes = []
+        environment = {**os.environ, "OPENSSL_CONF": openssl_settings(self.work)} if self.kind == "tls" else None
         for i, command in enumerate(self.commands()):
             with open(os.path.join(self.work, f"output{i}"), "wb") as log:
                 self.processes.append(
-                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                                      preexec_fn=self.before(core)))
         for door, mode in self.doors.items():
             self.wait_for(door, *question(mode, self.backends.get(door)))
@@ -152,6 +157,15 @@ def certificate(work):
     return cert, key, both
 
 
+def openssl_settings(work):
+    """For OPENSSL_CONF: what not every proxy can be told otherwise."""
+    path = os.path.join(work, "openssl.cnf")
+    with open(path, "w") as f:
+        f.write(f"openssl_conf = all\n[all]\nssl_conf = tls\n[tls]\nsystem_default = every\n"
+                f"[every]\nNumTickets = {TICKETS}\n")
+    return path
+
+
 def source_start(address):
     """The first three bytes of a source's pattern, from the source itself."""
     host, _, port = (address if isinstance(address, str) else address[0]).rpartition(":")
@@ -172,7 +186,8 @@ class Teal(Proxy):
         keys = {"tcp": "", "http": "forwarded = false;", "tls": "forwarded = false;"}[self.kind]
         if self.kind == "tls":
             cert, key, _ = certificate(self.work)
-            keys += f' tls: {{ certificates = ( {{ cert = "{cert}"; key = "{key}"; }} ); }};'
+            keys += (f' tls: {{ certificates = ( {{ cert = "{cert}"; key = "{key}"; }} ); '
+                     f'ciphersuites = "{SUITE}"; curves = "{CURVE}"; }};')
         return f'''  {{ name = "{name}"; mode = "{'tcp' if self.kind == 'tcp' else 'http'}"; initial = "green";
     listen = "{listen}"; max_connections = {self.connections}; {keys}
     green: {{ backends = ["{green}"]; }};
@@ -220,7 +235,9 @@ class HAProxy(Proxy):
     server["tls"] = server["http"]
 
     def commands(self):
-        tls = f" ssl crt {certificate(self.work)[2]}" if self.kind == "tls" else ""
+        tls = ""
+        if self.kind == "tls":
+            tls = f" ssl crt {certificate(self.work)[2]} ciphersuites {SUITE} curves {CURVE} alpn http/1.1"
         return self.run_doors("\n".join(f'''listen {door}
 	bind {self.address(door)} backlog 4096{tls}
 	server b {self.backends[door]}{self.server[self.kind]}
@@ -275,7 +292,7 @@ class Nginx(Proxy):
             cert, key, _ = certificate(self.work)
             # 1.22 does not offer TLS 1.3, whose handshakes cost more, by itself.
             tls = (f"ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {cert}; ssl_certificate_key {key}; "
-                   "ssl_session_cache shared:TLS:10m;")
+                   f"ssl_conf_command Ciphersuites {SUITE}; ssl_ecdh_curve {CURVE}; ssl_session_timeout 2h;")
         return "\n".join(f'''	upstream {door} {{
 		server {address};
 		keepalive {POOL};

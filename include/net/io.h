@@ -141,7 +141,7 @@ static inline ssize_t
 io_write(struct io *io, const void *p, size_t n, bool more)
 {
 	if (io_is_tls(io))
-		return tls_write(io->tls, p, n);
+		return tls_write(io->tls, p, n, more);
 	return send(io->watcher.fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 }
 

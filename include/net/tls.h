@@ -22,7 +22,8 @@ struct tls_tickets;
  * is only needed for the call; tickets, which a worker owns, as long as the
  * connection lives, or NULL: nothing is resumed.  NULL when memory is out. */
 struct tls *tls_accept(const struct tls_site *site, int fd, const char *name, const struct tls_tickets *tickets);
-/* Says goodbye unless something went wrong, and frees; the descriptor stays. */
+/* Says goodbye unless something went wrong, and frees; the descriptor stays, to
+ * be closed or shut down at once. */
 void tls_free(struct tls **tp);
 
 /* 1: done.  0: wait for what tls_interest(t, EV_READ) says.  -1: failed, see
@@ -38,11 +39,12 @@ enum tls_failure {
 enum tls_failure tls_failure(const struct tls *t);
 
 /* As recv(2) and send(2); a failure that is TLS's has errno EPROTO.  A stream
- * cut off without TLS's goodbye is an error as well. */
+ * cut off without TLS's goodbye is an error as well.  more: as in io_write(). */
 ssize_t tls_read(struct tls *t, void *p, size_t n);
-ssize_t tls_write(struct tls *t, const void *p, size_t n);
-/* Says that nothing more will be written.  1: said.  0: when there is room to
- * write.  -1: as tls_write(). */
+ssize_t tls_write(struct tls *t, const void *p, size_t n, bool more);
+/* Says that nothing more will be written; shutdown(2) or close(2) are to follow
+ * at once, and take it along.  1: said.  0: when there is room to write.  -1: as
+ * tls_write(). */
 int tls_shutdown(struct tls *t);
 /* The stream ends broken: tls_free() is to say no goodbye, which would make it
  * look whole. */

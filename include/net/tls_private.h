@@ -2,6 +2,7 @@
 #ifndef NET_TLS_PRIVATE_H
 #define NET_TLS_PRIVATE_H
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "net/tls.h"
@@ -10,6 +11,7 @@ struct tls_memory;
 
 struct tls {
 	SSL *ssl;
+	int fd;
 	/* What the last call waits for, when it is not the obvious. */
 	bool read_wants_write, write_wants_read;
 	bool up;	/* the handshake is done */
@@ -17,6 +19,8 @@ struct tls {
 	bool said_bye;
 	bool dry;	/* the last read found too little for a record */
 	bool serves;	/* our end is the server's */
+	bool more;	/* what is written now has company that follows at once */
+	bool just_spoke;	/* in the handshake: nothing can have come back yet */
 	enum tls_failure failure;
 	char *why;	/* owned; NULL: nothing failed, or no memory to say it */
 	char *server_name;	/* owned, the server's end */
@@ -31,6 +35,8 @@ struct tls {
 
 /* Around ssl, which is consumed.  NULL when memory is out, or ssl is NULL. */
 struct tls *tls_wrap(SSL *ssl, int fd);
+/* Puts it on its descriptor.  False when memory is out. */
+bool tls_bio_attach(struct tls *t);
 /* The one behind an SSL, in its callbacks. */
 struct tls *tls_of(const SSL *ssl);
 
@@ -39,5 +45,14 @@ SSL_CTX *tls_context_new(const SSL_METHOD *method);
 
 /* The first thing OpenSSL complains about; the others are its consequences. */
 const char *tls_first_error(void);
+
+/* OpenSSL looks at what is left of old complaints when it is asked about a new
+ * one; clearing none costs five times as much as looking. */
+static inline void
+tls_forget_errors(void)
+{
+	if (ERR_peek_error() != 0)
+		ERR_clear_error();
+}
 
 #endif

@@ -71,13 +71,16 @@ tls_wrap(SSL *ssl, int fd)
 {
 	struct tls *t = ssl != NULL ? calloc(1, sizeof(*t)) : NULL;
 
-	if (t == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_set_app_data(ssl, t) != 1) {
+	if (t != NULL) {
+		t->ssl = ssl;
+		t->fd = fd;
+	}
+	if (t == NULL || SSL_set_app_data(ssl, t) != 1 || !tls_bio_attach(t)) {
 		SSL_free(ssl);
 		ERR_clear_error();
 		free(t);
 		return NULL;
 	}
-	t->ssl = ssl;
 	return t;
 }
 
@@ -110,10 +113,11 @@ tls_free(struct tls **tp)
 		ev_timer_stop(t->loop, &t->again);
 	/* OpenSSL does not push out a record that is half sent because of this: a
 	 * caller may rely on its being lost. */
+	t->more = true;
 	if (t->up && !t->broken && !t->said_bye)
 		(void)SSL_shutdown(t->ssl);
 	SSL_free(t->ssl);
-	ERR_clear_error();
+	tls_forget_errors();
 	free_peer(t->peer);
 	free(t->alpn);
 	free(t->server_name);
@@ -218,10 +222,11 @@ tls_handshake(struct tls *t)
 
 	if (is_broken(t))
 		return -1;
-	ERR_clear_error();
+	tls_forget_errors();
 	errno = 0;
 	if ((rc = SSL_do_handshake(t->ssl)) == 1) {
 		t->up = true;
+		t->just_spoke = false;
 		t->read_wants_write = false;
 		return 1;
 	}
@@ -244,7 +249,7 @@ tls_read(struct tls *t, void *p, size_t n)
 
 	if (is_broken(t))
 		return -1;
-	ERR_clear_error();
+	tls_forget_errors();
 	errno = 0;
 	t->dry = false;
 	if ((rc = SSL_read(t->ssl, p, clip(n))) > 0) {
@@ -257,17 +262,18 @@ tls_read(struct tls *t, void *p, size_t n)
 
 /* OpenSSL writes a record at a time. */
 ssize_t
-tls_write(struct tls *t, const void *p, size_t n)
+tls_write(struct tls *t, const void *p, size_t n, bool more)
 {
 	size_t sent = 0;
 
 	if (is_broken(t))
 		return -1;
-	ERR_clear_error();
+	tls_forget_errors();
 	do {
 		int rc;
 
 		errno = 0;
+		t->more = more || n - sent > SSL3_RT_MAX_PLAIN_LENGTH;
 		if ((rc = SSL_write(t->ssl, (const char *)p + sent, clip(n - sent))) > 0) {
 			t->write_wants_read = false;
 			sent += (size_t)rc;
@@ -277,8 +283,11 @@ tls_write(struct tls *t, const void *p, size_t n)
 			errno = EPIPE;	/* the peer has said goodbye */
 		if (sent > 0 && errno == EAGAIN)
 			break;
+		t->more = false;
 		return -1;
 	} while (sent < n);
+	/* Nor is what OpenSSL says of itself to wait. */
+	t->more = false;
 	return (ssize_t)sent;
 }
 
@@ -291,8 +300,10 @@ tls_shutdown(struct tls *t)
 		return -1;
 	if (t->said_bye || !t->up)
 		return 1;
-	ERR_clear_error();
+	tls_forget_errors();
 	errno = 0;
+	/* The end of the stream follows. */
+	t->more = true;
 	/* 0: said, not answered. */
 	if ((rc = SSL_shutdown(t->ssl)) >= 0) {
 		t->said_bye = true;
@@ -436,7 +447,7 @@ tls_facts(struct tls *t, struct tls_facts *out)
 		.resumed = SSL_session_reused(t->ssl) == 1,
 		.peer = t->peer,
 	};
-	ERR_clear_error();
+	tls_forget_errors();
 }
 
 bool

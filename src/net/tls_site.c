@@ -408,7 +408,7 @@ tls_accept(const struct tls_site *s, int fd, const char *name, const struct tls_
 	const struct named *named = find_name(s, name);
 	struct tls *t;
 
-	ERR_clear_error();
+	tls_forget_errors();
 	t = tls_wrap(SSL_new(s->groups[named != NULL ? named->group : s->fallback].context), fd);
 	if (t == NULL)
 		return NULL;
