@@ -11,6 +11,8 @@
 #define HEAD_MAX (64 * 1024)
 /* Producing pauses above this, with room left for one more piece. */
 #define OUT_HIGH (64 * 1024)
+/* A body up to this long goes out with its head. */
+#define TOGETHER (8 * 1024)
 #define LINGER_SECONDS 2.
 /* --break=late */
 #define LATE_MS 2000
@@ -280,8 +282,16 @@ static enum step
 step_bytes(struct peer *p)
 {
 	struct http_exchange *x = &p->http;
+	uint64_t left = x->number - x->offset;
 	int64_t n;
 
+	/* A short body leaves with its head, as any server has it: by itself it
+	 * would cost whoever receives it another acknowledgement. */
+	if (buf_len(&p->out) > 0 && left <= TOGETHER && (x->broken != BREAK_BODY || x->offset > 0)) {
+		if (!buf_append(&p->out, pattern_at(x->offset), (size_t)left))
+			return STEP_OVER;
+		x->offset = x->number;
+	}
 	if (!peer_flush(p))
 		return STEP_OVER;
 	/* One byte from elsewhere in the pattern. */
