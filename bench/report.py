@@ -14,6 +14,10 @@ GOALS = {
     "http-browser": {"haproxy": 0.60, "nginx": 0.80, "floor": 1.20},
     "http-connect": {"haproxy": 0.90, "nginx": 0.95},
     "http-1mib": {"haproxy": 0.40},
+    "tls-keepalive": {"haproxy": 0.80},
+    "tls-connect": {"haproxy": 1.00, "nginx": 1.00},
+    "tls-resume": {"haproxy": 1.00, "nginx": 1.00},
+    "tls-1mib": {"haproxy": 1.00, "nginx": 1.00},
 }
 # What a hop may cost over plain routing, as a share of HAProxy's; and how much
 # dearer than the same by hand.

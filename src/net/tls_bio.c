@@ -23,7 +23,7 @@ is_transient(void)
 }
 
 static int
-on_read(BIO *b, char *p, int n)
+on_read(BIO *b, char *p, size_t n, size_t *moved)
 {
 	struct tls *t = tls_behind(b);
 	ssize_t got;
@@ -34,14 +34,15 @@ on_read(BIO *b, char *p, int n)
 		t->just_spoke = false;
 		BIO_set_retry_read(b);
 		errno = EAGAIN;
-		return -1;
+		return 0;
 	}
-	got = recv(t->fd, p, (size_t)n, 0);
+	got = recv(t->fd, p, n, 0);
 	if (got < 0 && is_transient())
 		BIO_set_retry_read(b);
 	else if (got == 0)
 		BIO_set_flags(b, BIO_FLAGS_IN_EOF);
-	return (int)got;
+	*moved = got > 0 ? (size_t)got : 0;
+	return got > 0;
 }
 
 /* More follows at once: the caller said so; or this is the ticket that ends a
@@ -55,16 +56,17 @@ may_wait(const struct tls *t)
 }
 
 static int
-on_write(BIO *b, const char *p, int n)
+on_write(BIO *b, const char *p, size_t n, size_t *moved)
 {
 	struct tls *t = tls_behind(b);
-	ssize_t sent = send(t->fd, p, (size_t)n, MSG_NOSIGNAL | (may_wait(t) ? MSG_MORE : 0));
+	ssize_t sent = send(t->fd, p, n, MSG_NOSIGNAL | (may_wait(t) ? MSG_MORE : 0));
 
 	BIO_clear_retry_flags(b);
 	if (sent < 0 && is_transient())
 		BIO_set_retry_write(b);
 	t->just_spoke = !t->up;
-	return (int)sent;
+	*moved = sent > 0 ? (size_t)sent : 0;
+	return sent > 0;
 }
 
 static long
@@ -85,7 +87,7 @@ make(void)
 {
 	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "teal");
 
-	if (m != NULL && BIO_meth_set_read(m, on_read) == 1 && BIO_meth_set_write(m, on_write) == 1 &&
+	if (m != NULL && BIO_meth_set_read_ex(m, on_read) == 1 && BIO_meth_set_write_ex(m, on_write) == 1 &&
 	    BIO_meth_set_ctrl(m, on_control) == 1)
 		method = m;
 }

@@ -123,7 +123,22 @@ def test_clients_come_back_on_any_worker(tls, ca, version):
         with connect(teal.address(), context, "web.example", session=session) as c:
             greeted(c)
             assert c.session_reused
+            # By 1.3 each return gets a ticket of its own, or watchers could tell one client by it.
+            assert version == "TLSv1_2" or c.session.id != session.id
+            session = c.session
     teal.wait_metric(8, "teal_tls_handshakes_total", version=version[-3:].replace("_", "."), resumed="true")
+
+
+def test_a_ticket_does_not_wait_for_an_answer_for_ever(tls, ca):
+    teal = tls(keys={"green": [lambda conn, b: conn.recv(1)]})
+    with connect(teal.address(), trusting(ca), "web.example", timeout=0.1) as c:
+        def has_ticket():
+            try:
+                c.recv(1)
+            except TimeoutError:
+                pass
+            return c.session.has_ticket
+        until(has_ticket, "the ticket comes by itself")
 
 
 def test_a_ticket_of_one_service_is_no_way_into_another(teal, backend, ports, ca):
