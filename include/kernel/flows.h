@@ -43,8 +43,8 @@ struct flows_options {
 /* Opens the sockets in the network namespace of the caller and starts the
  * thread, with the caller's capabilities (CAP_NET_ADMIN); letters come back on
  * loop.  E_INTERNAL and the reason when the kernel refuses. */
-MUST_USE enum err flows_open(struct flows **out, struct ev_loop *loop, const struct flows_options *o,
-			     struct why *why);
+MUST_USE enum err
+flows_open(struct flows **out, struct ev_loop *loop, const struct flows_options *o, struct why *why);
 /* Ends the thread; what is under way is given up, and its callbacks are never
  * called.  Flows go on.  *fp is NULL on return. */
 void flows_close(struct flows **fp);

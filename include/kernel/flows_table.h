@@ -1,0 +1,80 @@
+/* flows_table.h - what flows remembers of each flow, and of the backends they go
+ * to.  Thread: the flows thread. */
+#ifndef KERNEL_FLOWS_TABLE_H
+#define KERNEL_FLOWS_TABLE_H
+
+#include "base/hash.h"
+#include "kernel/flows_wire.h"
+#include "model/backend.h"
+#include "model/ending.h"
+
+/* What only a dump has shown perhaps never has an event (it was born while
+ * nobody listened): the last that a dump said is kept to tell its end by. */
+struct shadow {
+	struct flow_tuple tuple, reply;
+	uint64_t bytes_in, bytes_out;
+	uint32_t status;
+	uint32_t timeout, at;	/* seconds left to it, at hundredths of the thread's clock */
+	bool counted;
+};
+
+struct flow {
+	uint64_t key;	/* flow_key(); 0: the place is free */
+	uint32_t mark;
+	uint32_t place;	/* index of the backend */
+	uint32_t born, closed;	/* hundredths of a second, by the thread's clock; closed 0: not yet */
+	uint8_t seen;	/* the last round of counting that met it */
+	uint8_t state;	/* TCP_CONNTRACK_… when last heard of; 0: none */
+	uint8_t ending;	/* enum ending once closed or cut */
+	bool holds;	/* is in its color's count */
+	bool cut;	/* by us; its removal is on the way */
+	struct shadow *shadow;	/* owned; NULL: its birth was heard of */
+};
+
+/* Open addressing by linear probing, never more than three quarters full. */
+struct flow_table {
+	struct flow *slots;
+	size_t size;	/* a power of two */
+	size_t n;
+	struct hash_secret secret;
+};
+
+void flow_table_init(struct flow_table *t);
+void flow_table_free(struct flow_table *t);
+/* Of the tuple as the client sends and conntrack's id: never 0. */
+uint64_t flow_key(const struct flow_table *t, const struct flow_tuple *tuple, uint32_t id);
+/* NULL when there is none.  Pointers hold until the next flow_add() or
+ * flow_remove(). */
+struct flow *flow_find(const struct flow_table *t, uint64_t key);
+/* A zeroed one with that key, which must not be there. */
+struct flow *flow_add(struct flow_table *t, uint64_t key);
+/* Frees its shadow as well. */
+void flow_remove(struct flow_table *t, struct flow *f);
+
+/* One address that flows of one color of one service go to. */
+struct place {
+	uint8_t address[16];
+	uint16_t port;	/* as on the wire */
+	uint16_t service;
+	uint8_t family, color;
+	bool listed;	/* is of the service now */
+	uint32_t n;	/* flows that have not ended */
+	struct backend *backend;	/* one reference; NULL: none of the service's */
+};
+
+struct place_table {
+	struct place *list;
+	size_t n, room;
+	uint32_t *index;	/* of list, plus one; 0: free */
+	size_t size;	/* of index: a power of two */
+	struct hash_secret secret;
+};
+
+void place_table_init(struct place_table *t);
+/* Gives the references back. */
+void place_table_free(struct place_table *t);
+/* The index of the place, made if it is new. */
+uint32_t place_of(struct place_table *t, unsigned service, enum color color, const struct addr *a);
+void place_address(const struct place *p, struct addr *out);
+
+#endif

@@ -1,0 +1,83 @@
+/* flows_tell.c - why a flow ended, and its access line.
+ * Thread: the flows thread. */
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "kernel/flows_private.h"
+
+/* Both sides' numbers, members of the line's object. */
+#define BYTES_TEXT 80
+
+static enum ending
+tcp_ending(unsigned state, const struct flow_fact *fact)
+{
+	/* Time left: somebody took it away before. */
+	bool early = fact->timed && fact->timeout > 0;
+
+	switch ((enum tcp_conntrack)state) {
+	case TCP_CONNTRACK_TIME_WAIT:
+	case TCP_CONNTRACK_LAST_ACK:
+		return END_DONE;
+	case TCP_CONNTRACK_CLOSE:
+		/* The kernel notes an answer only after it looked for a reset in it. */
+		if ((fact->status & IPS_SEEN_REPLY) == 0)
+			return fact->counted && fact->packets_out == 0 ? END_CLIENT_GONE : END_CONNECT;
+		return (fact->status & IPS_ASSURED) != 0 ? END_RESET : END_CONNECT;
+	case TCP_CONNTRACK_SYN_RECV:
+		return early ? END_DELETED : END_CLIENT_GONE;
+	case TCP_CONNTRACK_ESTABLISHED:
+	case TCP_CONNTRACK_FIN_WAIT:
+	case TCP_CONNTRACK_CLOSE_WAIT:
+		return early ? END_DELETED : END_IDLE;
+	default:	/* SYN_SENT and what the kernel may yet invent */
+		return early ? END_DELETED : END_CONNECT_TIMEOUT;
+	}
+}
+
+enum ending
+flow_ending(const struct flow *flow, const struct flow_fact *fact)
+{
+	if (flow->state != TCP_CONNTRACK_NONE || fact->tuple.protocol == IPPROTO_TCP)
+		return tcp_ending(flow->state, fact);
+	return fact->timed && fact->timeout > 0 ? END_DELETED : END_IDLE;
+}
+
+/* Marks carry the lowest bits of the epoch: it is the last one with them. */
+static uint64_t
+epoch_of(const struct watch *w, uint32_t mark)
+{
+	uint64_t ago = (w->epoch - mark_generation(mark)) % MARK_GENERATIONS;
+
+	return ago <= w->epoch ? w->epoch - ago : 0;
+}
+
+void
+flows_tell(struct flows *f, const struct flow *flow, const struct flow_fact *fact)
+{
+	const struct watch *w = f->watched[mark_service(flow->mark)];
+	const struct place *p = &f->places.list[flow->place];
+	enum ending ending = (enum ending)flow->ending;
+	char client_text[ADDR_TEXT], backend_text[ADDR_TEXT], bytes[BYTES_TEXT] = "";
+	struct addr client, backend;
+	struct str share;
+
+	/* Of a flow whose end was lost with its news nobody knows the client. */
+	if (w == NULL || fact->tuple.family == 0 || !access_due(&f->access, ending_is_error(ending), &share))
+		return;
+	flow_source(&fact->tuple, &client);
+	place_address(p, &backend);
+	if (fact->counted)
+		snprintf(bytes, sizeof(bytes), "\"bytes_in\":%llu,\"bytes_out\":%llu",
+			 (unsigned long long)fact->bytes_in, (unsigned long long)fact->bytes_out);
+	LOG_INFO(fact->tuple.protocol == IPPROTO_TCP ? "tcp.session" : "udp.session",
+		 LS("service", w->service->config->name), LR(NULL, str_from(w->service->config->labels_json)),
+		 LS("entrance", mark_entrance(flow->mark) == ENTRANCE_MAIN ? "main" : "preview"),
+		 LS("client", addr_format(&client, client_text)),
+		 LS("backend", addr_format(&backend, backend_text)),
+		 LS("color", color_word(mark_color(flow->mark))), LU("epoch", epoch_of(w, flow->mark)),
+		 LR(NULL, str_from(bytes)), LF("seconds", (double)(flow->closed - flow->born) / 100.0),
+		 LS("end", ending_word(ending)), LR(NULL, share));
+}

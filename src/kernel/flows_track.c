@@ -1,0 +1,389 @@
+/* flows_track.c - one flow's life: from what conntrack says to the counts.
+ * Thread: the flows thread. */
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kernel/flows_private.h"
+
+/* A SYN that nobody has answered for so long holds no color any more. */
+#define UNANSWERED 5.0
+/* At most one line in so many seconds about lost news. */
+#define LOST_EVERY 10.0
+
+/* -- time ---------------------------------------------------------------- */
+
+void
+flows_look_at_clock(struct flows *f)
+{
+	f->now = clock_now();
+	f->wall_us = clock_wall_us();
+}
+
+static uint32_t
+hundredths(const struct flows *f, double at)
+{
+	return at > f->zero ? (uint32_t)((at - f->zero) * 100.0) + 1 : 1;
+}
+
+double
+flows_age(const struct flows *f, const struct flow *flow)
+{
+	return (double)(hundredths(f, f->now) - flow->born) / 100.0;
+}
+
+/* The kernel's stamp is of the wall's clock; what began before the thread did
+ * has a negative time, and then the thread's start has to do. */
+static double
+began(const struct flows *f, const struct flow_fact *fact)
+{
+	double ago = (double)(f->wall_us - (int64_t)(fact->began_ns / 1000)) / 1e6;
+
+	return fact->began_ns == 0 || ago < 0 ? f->now : f->now - ago;
+}
+
+/* The shortest of those that the kernel may have set the clock to. */
+static double
+shortest(const uint32_t *from, size_t n, uint32_t left)
+{
+	uint32_t best = UINT32_MAX;
+
+	for (size_t i = 0; i < n; i++)
+		if (from[i] >= left && from[i] < best)
+			best = from[i];
+	/* It counts whole seconds, and perhaps one is nearly over. */
+	return best == UINT32_MAX || best - left <= 1 ? 0.0 : (double)(best - left - 1);
+}
+
+double
+flows_idle(const struct flows *f, const struct flow *flow, const struct flow_fact *fact)
+{
+	const struct flow_patience *p = &f->patience;
+	double idle;
+
+	if (!fact->timed)
+		return 0.0;
+	if (fact->tuple.protocol == IPPROTO_TCP) {
+		const uint32_t all[] = { fact->unacknowledged ? p->unacknowledged : p->tcp[flow->state & 15],
+					 p->retransmitting };
+
+		idle = shortest(all, ARRAY_LEN(all), fact->timeout);
+	} else {
+		const uint32_t all[] = { (fact->status & IPS_ASSURED) != 0 ? p->udp_stream : p->udp };
+
+		idle = shortest(all, ARRAY_LEN(all), fact->timeout);
+	}
+	/* A setting that was changed meanwhile misleads, but not that far. */
+	if (fact->began_ns != 0 && idle > flows_age(f, flow))
+		idle = flows_age(f, flow);
+	return idle;
+}
+
+const char *
+flow_state_word(const struct flow *flow, unsigned protocol)
+{
+	static const char *const words[] = {
+		[TCP_CONNTRACK_NONE] = "new",
+		[TCP_CONNTRACK_SYN_SENT] = "syn_sent",
+		[TCP_CONNTRACK_SYN_RECV] = "syn_recv",
+		[TCP_CONNTRACK_ESTABLISHED] = "established",
+		[TCP_CONNTRACK_FIN_WAIT] = "fin_wait",
+		[TCP_CONNTRACK_CLOSE_WAIT] = "close_wait",
+		[TCP_CONNTRACK_LAST_ACK] = "last_ack",
+		[TCP_CONNTRACK_TIME_WAIT] = "time_wait",
+		[TCP_CONNTRACK_CLOSE] = "close",
+		[TCP_CONNTRACK_SYN_SENT2] = "syn_sent",
+	};
+
+	if (protocol != IPPROTO_TCP)
+		return "udp";
+	return flow->state < ARRAY_LEN(words) ? words[flow->state] : "tcp";
+}
+
+/* -- counts -------------------------------------------------------------- */
+
+static struct tally_color *
+tally_of(const struct flows *f, uint32_t mark)
+{
+	const struct watch *w = f->watched[mark_service(mark)];
+
+	return w != NULL ? &w->service->tallies[0].colors[mark_entrance(mark)][mark_color(mark)] : NULL;
+}
+
+/* The only writer, so no more than a load and a store. */
+static void
+hold(struct flows *f, struct flow *flow, bool holds)
+{
+	uint32_t m = flow->mark;
+	_Atomic uint32_t *count = &f->counts[mark_service(m)][mark_entrance(m)][mark_color(m)];
+	uint32_t n = atomic_load_explicit(count, memory_order_relaxed);
+
+	if (flow->holds == holds)
+		return;
+	flow->holds = holds;
+	f->held += holds ? 1 : (uint64_t)-1;
+	atomic_store_explicit(count, holds ? n + 1 : n - 1, memory_order_relaxed);
+}
+
+static void
+place_add(struct flows *f, uint32_t i, uint32_t n)
+{
+	struct place *p = &f->places.list[i];
+
+	p->n += n;
+	if (p->backend == NULL)
+		return;
+	atomic_store_explicit(&p->backend->connections, p->n, memory_order_relaxed);
+	if (p->n == 0 && !p->listed)
+		backend_unref(&p->backend);
+}
+
+static struct flow *
+begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
+{
+	struct flow *flow = flow_add(&f->table, key);
+	struct tally_color *t = tally_of(f, fact->mark);
+	struct addr backend;
+
+	flow_source(&fact->reply, &backend);
+	flow->mark = fact->mark;
+	flow->place = place_of(&f->places, mark_service(fact->mark), mark_color(fact->mark), &backend);
+	flow->born = hundredths(f, fact->news == FLOW_BORN ? f->now : began(f, fact));
+	if (fact->news == FLOW_LISTED || fact->news == FLOW_CHANGED)
+		flow->shadow = must_alloc(sizeof(*flow->shadow));
+	hold(f, flow, true);
+	place_add(f, flow->place, 1);
+	if (t != NULL)
+		tally_add(&t->active, 1);
+	atomic_store_explicit(&f->tracked, f->table.n, memory_order_relaxed);
+	return flow;
+}
+
+/* It has ended for its two sides; the kernel may keep it for a while. */
+static void
+end(struct flows *f, struct flow *flow, enum ending ending)
+{
+	struct tally_color *t = tally_of(f, flow->mark);
+
+	if (flow->closed != 0)
+		return;
+	flow->closed = hundredths(f, f->now);
+	flow->ending = (uint8_t)ending;
+	hold(f, flow, false);
+	place_add(f, flow->place, (uint32_t)-1);
+	if (t != NULL) {
+		tally_add(&t->active, (uint64_t)-1);
+		tally_add(&t->ended[ending], 1);
+	}
+}
+
+/* It is out of the kernel's table, and now out of ours. */
+static void
+forget(struct flows *f, struct flow *flow, const struct flow_fact *fact)
+{
+	struct tally_color *t = tally_of(f, flow->mark);
+
+	end(f, flow, flow->cut ? (enum ending)flow->ending : flow_ending(flow, fact));
+	if (t != NULL) {
+		tally_add(&t->bytes_in, fact->bytes_in);
+		tally_add(&t->bytes_out, fact->bytes_out);
+	}
+	flows_tell(f, flow, fact);
+	flow_remove(&f->table, flow);
+	atomic_store_explicit(&f->tracked, f->table.n, memory_order_relaxed);
+}
+
+void
+flows_vanished(struct flows *f, struct flow *flow)
+{
+	struct flow_fact last = { .news = FLOW_GONE, .mark = flow->mark, .state = flow->state };
+	const struct shadow *s = flow->shadow;
+	uint32_t silent = s != NULL ? (hundredths(f, f->now) - s->at) / 100 : 0;
+
+	if (s != NULL) {
+		last.tuple = s->tuple;
+		last.reply = s->reply;
+		last.counted = s->counted;
+		last.bytes_in = s->bytes_in;
+		last.bytes_out = s->bytes_out;
+		last.status = s->status;
+		last.timed = true;
+		last.timeout = s->timeout > silent + 1 ? s->timeout - silent - 1 : 0;
+	}
+	atomic_fetch_add_explicit(&f->unseen, 1, memory_order_relaxed);
+	forget(f, flow, &last);
+}
+
+/* -- what is said -------------------------------------------------------- */
+
+static void
+remember(const struct flows *f, struct shadow *s, const struct flow_fact *fact)
+{
+	if (fact->timed) {
+		s->timeout = fact->timeout;
+		s->at = hundredths(f, f->now);
+	}
+	s->tuple = fact->tuple;
+	s->reply = fact->reply;
+	s->status = fact->status;
+	if (!fact->counted)
+		return;
+	s->counted = true;
+	s->bytes_in = fact->bytes_in;
+	s->bytes_out = fact->bytes_out;
+}
+
+static bool
+is_over(const struct flow_fact *fact)
+{
+	return fact->tuple.protocol == IPPROTO_TCP &&
+	       (fact->state == TCP_CONNTRACK_TIME_WAIT || fact->state == TCP_CONNTRACK_CLOSE);
+}
+
+static bool
+is_unanswered(const struct flows *f, const struct flow *flow, const struct flow_fact *fact)
+{
+	return fact->tuple.protocol == IPPROTO_TCP && (fact->status & IPS_SEEN_REPLY) == 0 &&
+	       flows_idle(f, flow, fact) >= UNANSWERED;
+}
+
+static void
+take_state(struct flows *f, struct flow *flow, const struct flow_fact *fact)
+{
+	if (fact->state != TCP_CONNTRACK_NONE)
+		flow->state = fact->state;
+	if (flow->closed == 0 && is_over(fact)) {
+		end(f, flow, flow_ending(flow, fact));
+		if (fact->state == TCP_CONNTRACK_TIME_WAIT) {
+			struct victim v = { flow->key, fact->id, fact->tuple, f->now + f->linger };
+
+			victims_push(&f->closing, &v);
+			if (v.due < f->next_reap) {
+				f->next_reap = v.due;
+				flows_hurry(f);
+			}
+		}
+	}
+	if (flow->closed == 0 && fact->news == FLOW_LISTED)
+		hold(f, flow, !is_unanswered(f, flow, fact));
+}
+
+struct flow *
+flows_track(struct flows *f, const struct flow_fact *fact)
+{
+	uint64_t key = flow_key(&f->table, &fact->tuple, fact->id);
+	struct flow *flow;
+
+	/* The filters see to it; a flow with no service is none of ours. */
+	if (mark_tag(fact->mark) != f->tag || mark_service(fact->mark) == 0)
+		return NULL;
+	flow = flow_find(&f->table, key);
+	if (flow == NULL)
+		flow = begin(f, key, fact);
+	if (fact->news == FLOW_GONE) {
+		if (fact->state != TCP_CONNTRACK_NONE)
+			flow->state = fact->state;
+		forget(f, flow, fact);
+		return NULL;
+	}
+	flow->seen = f->round;
+	take_state(f, flow, fact);
+	if (flow->shadow != NULL)
+		remember(f, flow->shadow, fact);
+	return flow;
+}
+
+static bool
+on_news(void *arg, const struct flow_fact *fact)
+{
+	(void)flows_track(arg, fact);
+	return true;
+}
+
+void
+flows_read_news(struct flows *f)
+{
+	bool lost = false;
+
+	flows_look_at_clock(f);
+	while (flows_wire_read(f->news_fd, 4096, on_news, f, &lost) >= 4096 &&
+	       !atomic_load_explicit(&f->stop, memory_order_relaxed))
+		flows_look_at_clock(f);
+	if (!lost)
+		return;
+	/* What was lost is found by counting. */
+	atomic_fetch_add_explicit(&f->overruns, 1, memory_order_relaxed);
+	f->lost = true;
+	f->next_count = f->now;
+	flows_hurry(f);
+	if (f->lost_told == 0 || f->now - f->lost_told >= LOST_EVERY) {
+		f->lost_told = f->now;
+		LOG_WARN("kernel.events_lost",
+			 LU("total", atomic_load_explicit(&f->overruns, memory_order_relaxed)),
+			 LS("hint",
+			    "connections began and ended faster than they were read; counts were corrected, "
+			    "some access lines are missing"));
+	}
+}
+
+/* -- services ------------------------------------------------------------ */
+
+/* Flows that were there before their service was known. */
+static void
+catch_up(struct flows *f, unsigned id)
+{
+	for (size_t i = 0; i < f->table.size; i++) {
+		const struct flow *flow = &f->table.slots[i];
+
+		if (flow->key != 0 && flow->closed == 0 && mark_service(flow->mark) == id)
+			tally_add(&tally_of(f, flow->mark)->active, 1);
+	}
+}
+
+/* Consumes the reference. */
+static void
+bind_place(struct flows *f, unsigned id, struct backend *b)
+{
+	struct place *p;
+	uint32_t at;
+
+	if (!backend_has_address(b)) {
+		backend_unref(&b);
+		return;
+	}
+	at = place_of(&f->places, id, b->color, &b->address);	/* may move the list */
+	p = &f->places.list[at];
+	backend_unref(&p->backend);
+	p->backend = b;
+	p->listed = true;
+	atomic_store_explicit(&b->connections, p->n, memory_order_relaxed);
+}
+
+void
+flows_take_watch(struct flows *f, unsigned id, struct service *s, uint64_t epoch, struct backend **backends,
+		 size_t n)
+{
+	struct watch *w = f->watched[id];
+
+	if (w == NULL) {
+		w = f->watched[id] = must_alloc(sizeof(*w));
+		w->service = s;
+		catch_up(f, id);
+	}
+	w->service = s;
+	w->epoch = epoch;
+	for (size_t i = 0; i < f->places.n; i++)
+		if (f->places.list[i].service == id)
+			f->places.list[i].listed = false;
+	for (size_t i = 0; i < n; i++)
+		bind_place(f, id, backends[i]);
+	for (size_t i = 0; i < f->places.n; i++) {
+		struct place *p = &f->places.list[i];
+
+		if (p->service == id && !p->listed && p->n == 0)
+			backend_unref(&p->backend);
+	}
+}

@@ -1,0 +1,544 @@
+/* flows_wire.c - messages of conntrack: what is sent to it and what it says.
+ * Thread: whoever holds the socket. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <libmnl/libmnl.h>
+
+#include "base/check.h"
+#include "kernel/flows_wire.h"
+#include "kernel/mark.h"
+
+/* One message of news; they have a few hundred bytes. */
+#define NEWS_BYTES 2048
+#define NEWS_AT_ONCE 32
+/* The kernel fills as much as the reader offers, up to 32 KB. */
+#define DUMP_BYTES 32768
+/* No dump takes longer between two messages; against waiting for ever. */
+#define DUMP_SECONDS 10
+
+#define NEWS_GROUP(group) (1u << ((group)-1))
+
+_Static_assert(MNL_ALIGN(sizeof(struct nlmsghdr)) + MNL_ALIGN(sizeof(struct nfgenmsg)) + 104 <= 128,
+	       "a deletion fits its place: two nests of an IPv6 tuple, zone and id");
+
+/* -- sockets ------------------------------------------------------------- */
+
+static enum err
+open_socket(int flags, int *fd, struct why *why)
+{
+	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
+
+	*fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_NETFILTER);
+	if (*fd < 0 || bind(*fd, (struct sockaddr *)&self, sizeof(self)) != 0) {
+		enum err e = why_set(why, E_INTERNAL, "no netlink socket for conntrack: %s", strerror(errno));
+
+		if (*fd >= 0)
+			close(*fd);
+		*fd = -1;
+		return e;
+	}
+	return OK;
+}
+
+/* Lets pass what flows_wire_listen() promises.  Runs in the kernel for every
+ * change of every flow of the machine, so that others' cost us nothing more. */
+static bool
+set_filter(int fd, unsigned tag)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	const uint32_t type_byte = offsetof(struct nlmsghdr, nlmsg_type);
+	const uint32_t flags_high = offsetof(struct nlmsghdr, nlmsg_flags) + 1;
+#else
+	const uint32_t type_byte = offsetof(struct nlmsghdr, nlmsg_type) + 1;
+	const uint32_t flags_high = offsetof(struct nlmsghdr, nlmsg_flags);
+#endif
+	const uint32_t attributes = sizeof(struct nlmsghdr) + sizeof(struct nfgenmsg);
+	const uint32_t find = (uint32_t)(SKF_AD_OFF + SKF_AD_NLATTR),
+		       inside = (uint32_t)(SKF_AD_OFF + SKF_AD_NLATTR_NEST);
+	struct sock_filter program[] = {
+		/* Of our tag: the mark is of network order, as the filter reads. */
+		BPF_STMT(BPF_LD | BPF_IMM, attributes),
+		BPF_STMT(BPF_LDX | BPF_IMM, CTA_MARK),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, find),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 20, 0),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_IND, sizeof(struct nlattr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, tag, 0, 17),
+		/* A removal, or a birth. */
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, type_byte),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPCTNL_MSG_CT_DELETE, 14, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, flags_high),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NLM_F_CREATE >> 8, 12, 0),
+		/* A change: is TCP at its end? */
+		BPF_STMT(BPF_LD | BPF_IMM, attributes),
+		BPF_STMT(BPF_LDX | BPF_IMM, CTA_PROTOINFO),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, find),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 9, 0),
+		BPF_STMT(BPF_LDX | BPF_IMM, CTA_PROTOINFO_TCP),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, inside),
+		BPF_STMT(BPF_LDX | BPF_IMM, CTA_PROTOINFO_TCP_STATE),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, inside),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_IND, sizeof(struct nlattr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_TIME_WAIT, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_CLOSE, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog all = { .len = ARRAY_LEN(program), .filter = program };
+
+	_Static_assert((NLM_F_CREATE & 0xff) == 0, "the bit is in the upper byte");
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all)) == 0;
+}
+
+enum err
+flows_wire_listen(unsigned tag, unsigned buffer, int *fd, struct why *why)
+{
+	static const int groups[] = { NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE,
+				      NFNLGRP_CONNTRACK_DESTROY };
+	int bytes = (int)buffer;
+	enum err e = open_socket(SOCK_NONBLOCK, fd, why);
+
+	if (e != OK)
+		return e;
+	/* Beyond the system's limit; without the right to, what the limit gives. */
+	if (setsockopt(*fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
+		(void)!setsockopt(*fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	/* First the filter, so that nothing of others comes in. */
+	if (!set_filter(*fd, tag)) {
+		e = why_set(why, E_INTERNAL, "no filter for conntrack's events: %s", strerror(errno));
+	} else {
+		for (size_t i = 0; i < ARRAY_LEN(groups) && e == OK; i++)
+			if (setsockopt(*fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(int)) !=
+			    0)
+				e = why_set(why, E_INTERNAL, "cannot listen to conntrack's events: %s%s",
+					    strerror(errno),
+					    errno == EPERM ? " (CAP_NET_ADMIN is missing)" : "");
+	}
+	if (e != OK) {
+		close(*fd);
+		*fd = -1;
+	}
+	return e;
+}
+
+enum err
+flows_wire_ask(int *fd, struct why *why)
+{
+	const struct timeval patience = { .tv_sec = DUMP_SECONDS };
+	enum err e = open_socket(0, fd, why);
+
+	if (e == OK)
+		(void)!setsockopt(*fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	return e;
+}
+
+/* -- what it says -------------------------------------------------------- */
+
+static void
+read_address(const struct nlattr *nest, struct flow_tuple *t)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, nest)
+	{
+		unsigned n = mnl_attr_get_payload_len(a), type = mnl_attr_get_type(a);
+		bool v4 = type == CTA_IP_V4_SRC || type == CTA_IP_V4_DST;
+
+		if (type == CTA_IP_UNSPEC || type > CTA_IP_V6_DST || n != (v4 ? 4 : 16))
+			continue;
+		t->family = v4 ? AF_INET : AF_INET6;
+		memcpy(type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC ? t->src : t->dst,
+		       mnl_attr_get_payload(a), n);
+	}
+}
+
+static void
+read_protocol(const struct nlattr *nest, struct flow_tuple *t)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, nest)
+	{
+		unsigned n = mnl_attr_get_payload_len(a);
+
+		switch (mnl_attr_get_type(a)) {
+		case CTA_PROTO_NUM:
+			if (n == 1)
+				t->protocol = mnl_attr_get_u8(a);
+			break;
+		case CTA_PROTO_SRC_PORT:
+			if (n == 2)
+				t->src_port = mnl_attr_get_u16(a);
+			break;
+		case CTA_PROTO_DST_PORT:
+			if (n == 2)
+				t->dst_port = mnl_attr_get_u16(a);
+			break;
+		}
+	}
+}
+
+static void
+read_tuple(const struct nlattr *nest, struct flow_tuple *t)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, nest)
+	{
+		if (mnl_attr_get_type(a) == CTA_TUPLE_IP)
+			read_address(a, t);
+		else if (mnl_attr_get_type(a) == CTA_TUPLE_PROTO)
+			read_protocol(a, t);
+		else if (mnl_attr_get_type(a) == CTA_TUPLE_ZONE && mnl_attr_get_payload_len(a) == 2)
+			t->zone = mnl_attr_get_u16(a);
+	}
+}
+
+static void
+read_tcp(const struct nlattr *protoinfo, struct flow_fact *f)
+{
+	const struct nlattr *nest, *a;
+
+	mnl_attr_for_each_nested(nest, protoinfo)
+	{
+		if (mnl_attr_get_type(nest) != CTA_PROTOINFO_TCP)
+			continue;
+		mnl_attr_for_each_nested(a, nest)
+		{
+			const struct nf_ct_tcp_flags *flags = mnl_attr_get_payload(a);
+			unsigned type = mnl_attr_get_type(a), n = mnl_attr_get_payload_len(a);
+
+			if (type == CTA_PROTOINFO_TCP_STATE && n == 1)
+				f->state = mnl_attr_get_u8(a);
+			else if ((type == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL ||
+				  type == CTA_PROTOINFO_TCP_FLAGS_REPLY) &&
+				 n == sizeof(*flags))
+				f->unacknowledged |= (flags->flags & IP_CT_TCP_FLAG_DATA_UNACKNOWLEDGED) != 0;
+		}
+	}
+}
+
+static uint64_t
+read_u64(const struct nlattr *a)
+{
+	return mnl_attr_get_payload_len(a) == 8 ? be64toh(mnl_attr_get_u64(a)) : 0;
+}
+
+/* Numbers of the pair of attributes first and first + 1. */
+static void
+read_pair(const struct nlattr *nest, unsigned first, uint64_t *one, uint64_t *two)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, nest)
+	{
+		if (mnl_attr_get_type(a) == first)
+			*one = read_u64(a);
+		else if (mnl_attr_get_type(a) == first + 1)
+			*two = read_u64(a);
+	}
+}
+
+static void
+read_attribute(const struct nlattr *a, struct flow_fact *f)
+{
+	unsigned n = mnl_attr_get_payload_len(a);
+
+	switch (mnl_attr_get_type(a)) {
+	case CTA_TUPLE_ORIG:
+		read_tuple(a, &f->tuple);
+		break;
+	case CTA_TUPLE_REPLY:
+		read_tuple(a, &f->reply);
+		break;
+	case CTA_STATUS:
+		f->status = n == 4 ? ntohl(mnl_attr_get_u32(a)) : 0;
+		break;
+	case CTA_PROTOINFO:
+		read_tcp(a, f);
+		break;
+	case CTA_TIMEOUT:
+		f->timed = n == 4;
+		f->timeout = n == 4 ? ntohl(mnl_attr_get_u32(a)) : 0;
+		break;
+	case CTA_MARK:
+		f->mark = n == 4 ? ntohl(mnl_attr_get_u32(a)) : 0;
+		break;
+	case CTA_COUNTERS_ORIG:
+		f->counted = true;
+		read_pair(a, CTA_COUNTERS_PACKETS, &f->packets_in, &f->bytes_in);
+		break;
+	case CTA_COUNTERS_REPLY:
+		f->counted = true;
+		read_pair(a, CTA_COUNTERS_PACKETS, &f->packets_out, &f->bytes_out);
+		break;
+	case CTA_TIMESTAMP:
+		read_pair(a, CTA_TIMESTAMP_START, &f->began_ns, &f->ended_ns);
+		break;
+	case CTA_ID:
+		f->id = n == 4 ? mnl_attr_get_u32(a) : 0;	/* opaque: given back as it came */
+		break;
+	case CTA_ZONE:
+		f->tuple.zone = n == 2 ? mnl_attr_get_u16(a) : 0;
+		break;
+	}
+}
+
+/* False: it is no message about a flow. */
+static bool
+read_fact(const struct nlmsghdr *m, bool listed, struct flow_fact *f)
+{
+	const struct nlattr *a;
+	unsigned type = m->nlmsg_type & 0xff;
+
+	if (m->nlmsg_type >> 8 != NFNL_SUBSYS_CTNETLINK || type > IPCTNL_MSG_CT_DELETE ||
+	    type == IPCTNL_MSG_CT_GET)
+		return false;
+	memset(f, 0, sizeof(*f));
+	mnl_attr_for_each(a, m, sizeof(struct nfgenmsg)) read_attribute(a, f);
+	if (listed)
+		f->news = FLOW_LISTED;
+	else if (type == IPCTNL_MSG_CT_DELETE)
+		f->news = FLOW_GONE;
+	else
+		f->news = (m->nlmsg_flags & NLM_F_CREATE) != 0 ? FLOW_BORN : FLOW_CHANGED;
+	return f->tuple.family != 0;
+}
+
+unsigned
+flows_wire_read(int fd, unsigned most, flow_fact_fn *fn, void *arg, bool *lost)
+{
+	static _Thread_local char room[NEWS_AT_ONCE][NEWS_BYTES] __attribute__((aligned(8)));
+	struct iovec parts[NEWS_AT_ONCE];
+	struct mmsghdr all[NEWS_AT_ONCE];
+	struct flow_fact fact;
+	unsigned total = 0;
+	int n;
+
+	memset(all, 0, sizeof(all));
+	for (int i = 0; i < NEWS_AT_ONCE; i++) {
+		parts[i] = (struct iovec){ room[i], NEWS_BYTES };
+		all[i].msg_hdr.msg_iov = &parts[i];
+		all[i].msg_hdr.msg_iovlen = 1;
+	}
+	while (total < most) {
+		n = recvmmsg(fd, all, NEWS_AT_ONCE, MSG_DONTWAIT, NULL);
+		if (n < 0 && errno == ENOBUFS) {
+			*lost = true;
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		for (int i = 0; i < n; i++) {
+			int left = (int)all[i].msg_len;
+
+			for (const struct nlmsghdr *m = (const void *)room[i]; mnl_nlmsg_ok(m, left);
+			     m = mnl_nlmsg_next(m, &left))
+				if (read_fact(m, false, &fact))
+					(void)fn(arg, &fact);
+		}
+		total += (unsigned)n;
+	}
+	return total;
+}
+
+/* -- what is asked ------------------------------------------------------- */
+
+static struct nlmsghdr *
+put_header(void *room, unsigned type, unsigned flags, unsigned family)
+{
+	struct nlmsghdr *m = mnl_nlmsg_put_header(room);
+	struct nfgenmsg *g;
+
+	m->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
+	m->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	m->nlmsg_seq = 1;
+	g = mnl_nlmsg_put_extra_header(m, sizeof(*g));
+	g->nfgen_family = (uint8_t)family;
+	g->version = NFNETLINK_V0;
+	g->res_id = 0;
+	return m;
+}
+
+static bool
+send_all(int fd, const void *p, size_t n)
+{
+	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	ssize_t sent;
+
+	do
+		sent = sendto(fd, p, n, 0, (const struct sockaddr *)&kernel, sizeof(kernel));
+	while (sent < 0 && errno == EINTR);
+	return sent == (ssize_t)n;
+}
+
+static ssize_t
+receive(int fd, void *room, size_t size, int flags)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, room, size, flags);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+enum err
+flows_wire_usage(int fd, uint64_t *entries, uint64_t *max, struct why *why)
+{
+	char room[4096] __attribute__((aligned(8)));
+	struct nlmsghdr *m = put_header(room, IPCTNL_MSG_CT_GET_STATS, 0, AF_UNSPEC);
+	const struct nlattr *a;
+	ssize_t n;
+
+	*entries = *max = 0;
+	if (!send_all(fd, m, m->nlmsg_len) || (n = receive(fd, room, sizeof(room), 0)) < 0)
+		return why_set(why, E_INTERNAL, "conntrack does not answer: %s", strerror(errno));
+	m = (void *)room;
+	if (!mnl_nlmsg_ok(m, (int)n))
+		return why_set(why, E_INTERNAL, "conntrack's answer is cut short");
+	if (m->nlmsg_type == NLMSG_ERROR) {
+		const struct nlmsgerr *error = mnl_nlmsg_get_payload(m);
+
+		return why_set(why, E_INTERNAL, "conntrack does not answer: %s%s", strerror(-error->error),
+			       error->error == -EPERM ? " (CAP_NET_ADMIN is missing)" : "");
+	}
+	mnl_attr_for_each(a, m, sizeof(struct nfgenmsg))
+	{
+		if (mnl_attr_get_payload_len(a) != 4)
+			continue;
+		if (mnl_attr_get_type(a) == CTA_STATS_GLOBAL_ENTRIES)
+			*entries = ntohl(mnl_attr_get_u32(a));
+		else if (mnl_attr_get_type(a) == CTA_STATS_GLOBAL_MAX_ENTRIES)
+			*max = ntohl(mnl_attr_get_u32(a));
+	}
+	return OK;
+}
+
+enum dump { DUMP_MORE, DUMP_DONE, DUMP_STOPPED };
+
+/* The messages of one reading.  *error: what the kernel reports at the end. */
+static enum dump
+take_dump(const void *room, ssize_t n, flow_fact_fn *fn, void *arg, int *error)
+{
+	int left = (int)n;
+
+	for (const struct nlmsghdr *m = room; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+		struct flow_fact fact;
+
+		if (m->nlmsg_type == NLMSG_DONE || m->nlmsg_type == NLMSG_ERROR) {
+			const int *code = mnl_nlmsg_get_payload(m);
+
+			if (mnl_nlmsg_get_payload_len(m) >= sizeof(int) && *code < 0)
+				*error = -*code;
+			return DUMP_DONE;
+		}
+		if (read_fact(m, true, &fact) && !fn(arg, &fact))
+			return DUMP_STOPPED;
+	}
+	return DUMP_MORE;
+}
+
+bool
+flows_wire_dump(uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *arg)
+{
+	static _Thread_local char room[DUMP_BYTES] __attribute__((aligned(8)));
+	struct nlmsghdr *m;
+	enum dump at = DUMP_MORE;
+	int fd, error = 0;
+
+	if (flows_wire_ask(&fd, NULL) != OK)
+		return false;
+	m = put_header(room, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
+	mnl_attr_put_u32(m, CTA_MARK, htonl(mark));
+	mnl_attr_put_u32(m, CTA_MARK_MASK, htonl(mask));
+	if (!send_all(fd, m, m->nlmsg_len))
+		error = errno;
+	while (at == DUMP_MORE && error == 0) {
+		ssize_t n = receive(fd, room, sizeof(room), 0);
+
+		if (n < 0)
+			error = errno;
+		else
+			at = take_dump(room, n, fn, arg, &error);
+	}
+	close(fd);
+	errno = error;
+	return at == DUMP_DONE && error == 0;
+}
+
+void
+flows_wire_add(struct flow_deletes *d, const struct flow_tuple *t, uint32_t id)
+{
+	struct nlmsghdr *m = put_header(d->room + d->used, IPCTNL_MSG_CT_DELETE, 0, t->family);
+	struct nlattr *tuple, *nest;
+
+	CHECK(d->n < FLOWS_WIRE_BATCH);
+	tuple = mnl_attr_nest_start(m, CTA_TUPLE_ORIG);
+	nest = mnl_attr_nest_start(m, CTA_TUPLE_IP);
+	if (t->family == AF_INET) {
+		mnl_attr_put(m, CTA_IP_V4_SRC, 4, t->src);
+		mnl_attr_put(m, CTA_IP_V4_DST, 4, t->dst);
+	} else {
+		mnl_attr_put(m, CTA_IP_V6_SRC, 16, t->src);
+		mnl_attr_put(m, CTA_IP_V6_DST, 16, t->dst);
+	}
+	mnl_attr_nest_end(m, nest);
+	nest = mnl_attr_nest_start(m, CTA_TUPLE_PROTO);
+	mnl_attr_put_u8(m, CTA_PROTO_NUM, t->protocol);
+	mnl_attr_put_u16(m, CTA_PROTO_SRC_PORT, t->src_port);
+	mnl_attr_put_u16(m, CTA_PROTO_DST_PORT, t->dst_port);
+	mnl_attr_nest_end(m, nest);
+	mnl_attr_nest_end(m, tuple);
+	if (t->zone != 0)
+		mnl_attr_put_u16(m, CTA_ZONE, t->zone);
+	mnl_attr_put_u32(m, CTA_ID, id);
+	d->used += MNL_ALIGN(m->nlmsg_len);
+	d->n++;
+}
+
+bool
+flows_wire_delete(int fd, struct flow_deletes *d)
+{
+	char answer[1024];
+	bool done = d->n == 0 || send_all(fd, d->room, d->used);
+	int error = errno;
+
+	/* The kernel has worked them off by now, and answers only to what it did
+	 * not find. */
+	while (receive(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
+		continue;
+	d->n = 0;
+	d->used = 0;
+	errno = error;
+	return done;
+}
+
+void
+flow_source(const struct flow_tuple *t, struct addr *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (t->family == AF_INET) {
+		out->len = sizeof(out->u.in);
+		out->u.in.sin_family = AF_INET;
+		out->u.in.sin_port = t->src_port;
+		memcpy(&out->u.in.sin_addr, t->src, 4);
+	} else if (t->family == AF_INET6) {
+		out->len = sizeof(out->u.in6);
+		out->u.in6.sin6_family = AF_INET6;
+		out->u.in6.sin6_port = t->src_port;
+		memcpy(&out->u.in6.sin6_addr, t->src, 16);
+	}
+}

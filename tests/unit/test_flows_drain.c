@@ -1,0 +1,222 @@
+/* test_flows_drain.c - cutting the kernel's connections: at once, idle ones, at a
+ * deadline, very many. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "flows_stage.h"
+
+static void
+only_what_matches_is_cut(void **state)
+{
+	struct flows_match m = { .service = ID, .color = GREEN, .entrance = ENTRANCE_MAIN };
+	struct entry other = entry_of(900, GREEN, ENTRANCE_MAIN),
+		     preview = entry_of(901, GREEN, ENTRANCE_PREVIEW);
+
+	NEEDS_ROOT();
+	other.mark = mark_make(TAG, OTHER_ID, GREEN, ENTRANCE_MAIN, 5);
+	begin(3600, 3600);
+	make(0, 10, GREEN);
+	make(10, 5, BLUE);
+	ask(NFCT_Q_CREATE, &other);
+	ask(NFCT_Q_CREATE, &preview);
+	for (unsigned i = 20; i < 24; i++) {
+		struct entry e = entry_of(i, GREEN, ENTRANCE_MAIN);
+
+		e.backend_port = 9002;
+		ask(NFCT_Q_CREATE, &e);
+	}
+	m.backend = green[1].address;
+	assert_int_equal(cut(&m, END_BACKEND_DOWN), 4);
+	assert_int_equal(count(GREEN), 10);
+	assert_int_equal(ended(GREEN, END_BACKEND_DOWN), 4);
+	WAIT_UNTIL(loop, has_line("127.0.0.1:9002", "\"end\":\"backend_down\"", "\"color\":\"green\""));
+	m.backend.len = 0;
+	assert_int_equal(cut(&m, END_DRAINED), 10);
+	assert_int_equal(count(GREEN), 0);
+	assert_int_equal(count(BLUE), 5);
+	assert_int_equal(flows_count(flows, ID, ENTRANCE_PREVIEW, GREEN), 1);
+	assert_int_equal(flows_count(flows, OTHER_ID, ENTRANCE_MAIN, GREEN), 1);
+	m.entrance = ENTRANCE_PREVIEW;
+	assert_int_equal(cut(&m, END_PREVIEW), 1);
+	assert_int_equal(in_kernel(), 6);
+	assert_int_equal(ended(GREEN, END_DRAINED), 10);
+	assert_int_equal(cut(&m, END_PREVIEW), 0);
+}
+
+/* Flows from before anybody listened have no events, not even of their end
+ * (nf_conntrack_events = 2): it is told all the same. */
+static void
+those_without_events_are_cut_and_told_as_well(void **state)
+{
+	struct flows_usage u;
+
+	NEEDS_ROOT();
+	write_file("/proc/sys/net/netfilter/nf_conntrack_events", "0");
+	make(0, 40, GREEN);
+	write_file("/proc/sys/net/netfilter/nf_conntrack_events", "1");
+	begin(3600, 3600);
+	assert_int_equal(count(GREEN), 40);
+	assert_int_equal(
+		cut(&(struct flows_match){ .service = ID, .color = FLOWS_ANY, .entrance = FLOWS_ANY },
+		    END_DRAINED),
+		40);
+	assert_int_equal(count(GREEN), 0);
+	assert_int_equal(in_kernel(), 0);
+	assert_int_equal(ended(GREEN, END_DRAINED), 40);
+	flows_usage(flows, &u);
+	assert_int_equal(u.unseen, 40);
+	WAIT_UNTIL(loop, has_line("\"client\":\"10.0.0.0:1063\"", "\"end\":\"drained\"", "\"bytes_in\":0"));
+}
+
+static void
+a_drain_cuts_the_idle_first_and_the_rest_at_its_end(void **state)
+{
+	struct drain_orders orders = { .idle = 30, .timeout = 3600, .ending = END_DRAINED };
+	struct entry idle = entry_of(1, GREEN, ENTRANCE_MAIN), busy = entry_of(2, GREEN, ENTRANCE_MAIN);
+
+	NEEDS_ROOT();
+	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "0");
+	idle.timeout = 432000 - 100;
+	ask(NFCT_Q_CREATE, &idle);
+	ask(NFCT_Q_CREATE, &busy);
+	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "1");
+	begin(3600, 3600);
+	flows_drain(flows, ID, GREEN, &orders);
+	WAIT_UNTIL(loop, count(GREEN) == 1);
+	assert_int_equal(ended(GREEN, END_DRAIN_IDLE), 1);
+	WAIT_UNTIL(loop, has_line("\"client\":\"10.0.0.0:1025\"", "\"end\":\"drain_idle\"", ""));
+	/* Newer orders. */
+	orders.timeout = 0;
+	flows_drain(flows, ID, GREEN, &orders);
+	WAIT_UNTIL(loop, count(GREEN) == 0);
+	assert_int_equal(ended(GREEN, END_DRAINED), 1);
+	assert_int_equal(in_kernel(), 0);
+}
+
+static void
+a_drain_that_is_over_for_a_color_leaves_it_alone(void **state)
+{
+	struct drain_orders orders = { .timeout = 0.3, .ending = END_DRAINED };
+	double end = clock_now() + 0.6;
+
+	NEEDS_ROOT();
+	make(0, 3, GREEN);
+	make(3, 3, BLUE);
+	begin(3600, 3600);
+	flows_drain(flows, ID, BLUE, &orders);
+	flows_drain(flows, ID, GREEN, &orders);
+	flows_keep(flows, ID, GREEN);	/* it is active again */
+	WAIT_UNTIL(loop, count(BLUE) == 0);
+	WAIT_UNTIL(loop, clock_now() > end);
+	assert_int_equal(count(GREEN), 3);
+}
+
+/* With spread = an hour some of many idle flows go at once, the others later. */
+static void
+a_drain_spreads_its_cuts(void **state)
+{
+	struct drain_orders orders = { .idle = 30, .spread = 3600, .timeout = -1, .ending = END_DRAINED };
+
+	NEEDS_ROOT();
+	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "0");
+	for (unsigned i = 0; i < 100; i++) {
+		struct entry e = entry_of(i, GREEN, ENTRANCE_MAIN);
+
+		e.timeout = 432000 - 100;
+		ask(NFCT_Q_CREATE, &e);
+	}
+	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "1");
+	begin(3600, 3600);
+	flows_drain(flows, ID, GREEN, &orders);
+	recount();
+	assert_in_range(count(GREEN), 90, 100);
+	orders.spread = 0;
+	flows_drain(flows, ID, GREEN, &orders);
+	WAIT_UNTIL(loop, count(GREEN) == 0);
+	assert_int_equal(ended(GREEN, END_DRAIN_IDLE), 100);
+}
+
+/* -- many -------------------------------------------------------------------- */
+
+/* The longest that main's loop was away from its timer. */
+static double last_pulse, worst_pulse;
+
+static void
+on_beat(struct ev_loop *l, ev_timer *w, int revents)
+{
+	double now = clock_now();
+
+	(void)l;
+	(void)w;
+	(void)revents;
+	if (last_pulse > 0 && now - last_pulse > worst_pulse)
+		worst_pulse = now - last_pulse;
+	last_pulse = now;
+}
+
+static void
+many_are_counted_and_cut_at_the_deadline(void **state)
+{
+	bool soak = getenv("TEAL_SOAK") != NULL;
+	unsigned n = soak ? 100000 : 5000;
+	struct drain_orders orders = { .timeout = 0, .ending = END_DRAINED };
+	double started, made, adopted, done;
+	struct flows_usage u;
+	ev_timer beat;
+
+	NEEDS_ROOT();
+	begin(0, 0);
+	started = clock_now();
+	make(0, n / 2, GREEN);
+	made = clock_now();
+	WAIT_UNTIL(loop, count(GREEN) == n / 2);
+	flows_close(&flows);
+	service_free(&service);
+	service = service_made();
+	/* The other half is not heard of, it is found. */
+	make(n / 2, n - n / 2, GREEN);
+	worst_pulse = last_pulse = 0;
+	ev_timer_init(&beat, on_beat, 0.001, 0.001);
+	ev_timer_start(loop, &beat);
+	adopted = clock_now();
+	begin(0, 0);
+	adopted = clock_now() - adopted;
+	assert_int_equal(count(GREEN), n);
+	assert_int_equal(connections(GREEN, 0), n);
+	done = clock_now();
+	flows_drain(flows, ID, GREEN, &orders);
+	WAIT_UNTIL(loop, count(GREEN) == 0);
+	done = clock_now() - done;
+	ev_timer_stop(loop, &beat);
+	assert_int_equal(ended(GREEN, END_DRAINED), n);
+	assert_int_equal(in_kernel(), 0);
+	flows_usage(flows, &u);
+	print_message(
+		"%u flows: %.1f us to make one; adopted in %.0f ms, cut in %.0f ms; main's loop away for "
+		"%.1f ms at most; %lu overruns, %lu ends unseen, %lu lines dropped\n",
+		n, (made - started) / (n / 2) * 1e6, adopted * 1e3, done * 1e3, worst_pulse * 1e3,
+		(unsigned long)u.overruns, (unsigned long)u.unseen, (unsigned long)log_dropped());
+	if (soak) {
+		assert_true(done <= 2.0);
+		assert_true(worst_pulse <= 0.02);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STAGED(only_what_matches_is_cut),
+		STAGED(those_without_events_are_cut_and_told_as_well),
+		STAGED(a_drain_cuts_the_idle_first_and_the_rest_at_its_end),
+		STAGED(a_drain_that_is_over_for_a_color_leaves_it_alone),
+		STAGED(a_drain_spreads_its_cuts),
+		STAGED(many_are_counted_and_cut_at_the_deadline),
+	};
+
+	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+}
