@@ -4,7 +4,7 @@
  *	23..12	service: its number in the table, 1 to 4095
  *	11	color
  *	10	entrance: 0 main, 1 preview
- *	9..0	generation of the snapshot that moved the entrance to that color, mod 1024
+ *	9..0	generation: the service's epoch, mod 1024, when the flow began
  *
  * nftables writes it with a flow's first packet, before anything chooses a
  * backend; ruleset makes the values, flows reads them back.  Pure. */

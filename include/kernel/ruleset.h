@@ -77,7 +77,7 @@ enum ruleset_refusal {
 	RULESET_REFUSAL_TABLE(X)
 #undef X
 };
-#define X(name, ending) + 1
+#define X(name, ending) +1
 enum { RULESET_REFUSALS = 0 RULESET_REFUSAL_TABLE(X) };
 #undef X
 enum ending ruleset_refusal_ending(enum ruleset_refusal r);
@@ -112,11 +112,13 @@ unsigned ruleset_number(const struct ruleset *r, size_t service);
 bool ruleset_is_adopted(const struct ruleset *r);
 
 /* New flows are to obey this snapshot; consumes the reference.  on_taken() follows;
- * of several on the way the newest is enough.  Nothing is written before every service has
- * had its first one, or ruleset_begin(): then a table that was found goes on as it is, where that
- * is what is wanted, and is replaced in one transaction where not. */
+ * of several on the way the newest is enough.  Nothing is written before
+ * ruleset_begin(). */
 void ruleset_publish(struct ruleset *r, size_t service, struct snapshot **snapshot);
-/* Those that had none yet get nothing: their clients are refused as stale. */
+/* What is known is enough to begin with: a table that was found goes on as it is, where
+ * that is what is wanted, and becomes what is wanted where not, in one transaction.  Services
+ * that had no snapshot yet refuse their clients as stale, so wait for all that have a
+ * chance. */
 void ruleset_begin(struct ruleset *r);
 /* The elements live for max_age seconds again, from now.  Nothing where max_age is 0. */
 void ruleset_renew(struct ruleset *r);
@@ -126,9 +128,10 @@ void ruleset_renew(struct ruleset *r);
 typedef void ruleset_counts_fn(void *arg, const struct ruleset_counts *counts);
 void ruleset_read_counts(struct ruleset *r, ruleset_counts_fn *done, void *arg);
 
-/* Waits until what is under way is in the kernel, ends the thread; the table is
- * taken away, or stays.  Blocks; *rp is NULL on return. */
-void ruleset_close(struct ruleset **rp, bool remove);
+/* Waits until what is under way is in the kernel and ends the thread; the table is
+ * taken away, or stays.  Blocks; upcalls of what was under way are made; *rp is NULL on return.
+ * The error is that of the removal. */
+enum err ruleset_close(struct ruleset **rp, bool remove, struct why *why);
 
 /* Writes the text of a new table as `nft -f` takes it; snapshots may be NULL, or some
  * of them: refused.  No kernel is asked. */

@@ -23,6 +23,8 @@ struct maglev {
 
 /* One reference, the caller's.  Aborts when memory is out. */
 struct maglev *maglev_new(struct backend *const *backends, size_t n);
+/* The same with so many slots: a prime, more than there are backends; 0: as many as are good. */
+struct maglev *maglev_new_sized(struct backend *const *backends, size_t n, uint32_t size);
 struct maglev *maglev_ref(struct maglev *m);
 /* Consumes the caller's reference: *mp is NULL on return. */
 void maglev_unref(struct maglev **mp);

@@ -88,6 +88,12 @@ fill(struct maglev *m)
 struct maglev *
 maglev_new(struct backend *const *backends, size_t n)
 {
+	return maglev_new_sized(backends, n, 0);
+}
+
+struct maglev *
+maglev_new_sized(struct backend *const *backends, size_t n, uint32_t size)
+{
 	struct maglev *m = must_alloc(sizeof(*m));
 
 	atomic_init(&m->refs, 1);
@@ -98,7 +104,7 @@ maglev_new(struct backend *const *backends, size_t n)
 	if (m->n == 0)
 		return m;
 	qsort(m->backends, m->n, sizeof(struct backend *), by_address);
-	m->size = choose_size(m);
+	m->size = size > 0 ? size : choose_size(m);
 	m->slots = must_array(m->size, sizeof(uint32_t));
 	memset(m->slots, 0xff, m->size * sizeof(uint32_t));
 	fill(m);

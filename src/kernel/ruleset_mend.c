@@ -1,0 +1,308 @@
+/* ruleset_mend.c - makes a table whose state nobody knows what it is to be: the first
+ * load, the adoption of what a predecessor left, what somebody else has changed.
+ *
+ * What is missing is added, where nothing leads to it yet; then the elements change, all in one
+ * transaction; then, if they are not those of this version, the chains that packets come through
+ * first; and what nothing leads to is waste.  Where all is as it should be nothing is written but
+ * the elements that have a timeout.
+ * Thread: the ruleset's own. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "kernel/ruleset_table.h"
+
+struct names {
+	char **list;
+	size_t n, room;
+};
+
+struct mend {
+	struct ruleset_table *t;
+	bool exists;
+	struct names found[NFT_KIND_COUNTER + 1];	/* sorted, by kind */
+	struct names wanted[NFT_KIND_COUNTER + 1];	/* sorted once all are known */
+	struct ruleset_wants have, want;
+	bool any;	/* is in text */
+	FILE *text;
+};
+
+/* -- names ------------------------------------------------------------------------ */
+
+static void
+names_add(struct names *names, const char *name)
+{
+	if (names->n == names->room) {
+		names->room = names->room == 0 ? 64 : names->room * 2;
+		names->list = must_grow(names->list, names->room, sizeof(*names->list));
+	}
+	names->list[names->n++] = must_strdup(name);
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void
+names_sort(struct names *names)
+{
+	if (names->n > 0)
+		qsort(names->list, names->n, sizeof(*names->list), by_name);
+}
+
+static bool
+names_has(const struct names *names, const char *name)
+{
+	return names->n > 0 && bsearch(&name, names->list, names->n, sizeof(*names->list), by_name) != NULL;
+}
+
+static void
+names_free(struct names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		free(names->list[i]);
+	free(names->list);
+}
+
+/* -- what there is ------------------------------------------------------------------ */
+
+static void
+on_name(void *arg, const char *name, uint64_t packets)
+{
+	(void)packets;
+	names_add(arg, name);
+}
+
+struct found_in {
+	struct ruleset_wants *list;
+	enum ruleset_set set;
+};
+
+static void
+on_element(void *arg, const struct nft_element *e)
+{
+	struct found_in *f = arg;
+	struct ruleset_wants *w = f->list;
+
+	if (w->n == w->room) {
+		w->room = w->room == 0 ? 256 : w->room * 2;
+		w->list = must_grow(w->list, w->room, sizeof(*w->list));
+	}
+	w->list[w->n++] = (struct ruleset_want){ .set = (uint8_t)f->set, .e = *e };
+}
+
+static enum err
+look(struct mend *m, struct why *why)
+{
+	const struct ruleset_plan *p = m->t->plan;
+	enum err e = ruleset_table_look(m->t->nft, p, &m->exists, why);
+
+	/* A foreign one does not become ours by looking again. */
+	if (e != OK || !m->exists)
+		return e == E_CONFLICT ? E_DENIED : e;
+	for (int kind = 0; kind <= NFT_KIND_COUNTER; kind++) {
+		e = nft_names(m->t->nft, p->table, (enum nft_kind)kind, on_name, &m->found[kind], why);
+		if (e != OK)
+			return e;
+		names_sort(&m->found[kind]);
+	}
+	for (int i = 0; i < RULESET_SETS && e == OK; i++) {
+		struct found_in f = { &m->have, (enum ruleset_set)i };
+
+		if (names_has(&m->found[NFT_KIND_SET], ruleset_set_names[i]))
+			e = nft_elements(m->t->nft, p->table, ruleset_set_names[i], on_element, &f, why);
+	}
+	ruleset_wants_sort(&m->have);
+	return e;
+}
+
+/* -- what is missing ------------------------------------------------------------------ */
+
+/* Notes that the name is wanted; true: it has to be made. */
+static bool
+want_name(void *arg, enum nft_kind kind, const char *name)
+{
+	struct mend *m = arg;
+
+	names_add(&m->wanted[kind], name);
+	if (names_has(&m->found[kind], name))
+		return false;
+	m->any = true;
+	return true;
+}
+
+static void
+add_service(struct mend *m, size_t service)
+{
+	const struct ruleset_plan *p = m->t->plan;
+	struct ruleset_state *s = &m->t->services[service];
+	char door[RULESET_NAME];
+
+	ruleset_service_things(p, service, want_name, m, m->text);
+	ruleset_door_chain(p, service, door, NULL);
+	if (door[0] != '\0' && want_name(m, NFT_KIND_CHAIN, door))
+		ruleset_door_chain(p, service, door, m->text);
+	ruleset_want_fixed(p, service, door, &m->want);
+	for (int c = 0; c < COLORS; c++) {
+		const struct snapshot_color *sc = ruleset_table_color(s->want, (enum color)c);
+
+		ruleset_color_chain(p, service, (enum color)c, sc, 0, s->next[c], NULL);
+		if (want_name(m, NFT_KIND_CHAIN, s->next[c]))
+			ruleset_color_chain(p, service, (enum color)c, sc,
+					    s->want != NULL ? s->want->generation : 0, s->next[c], m->text);
+		ruleset_want_color(p, service, (enum color)c, s->next[c], &m->want);
+	}
+	ruleset_want_marks(p, service, s->want, &m->want);
+}
+
+static enum err
+add_missing(struct mend *m, struct why *why)
+{
+	const struct ruleset_plan *p = m->t->plan;
+	char *text = NULL;
+	size_t n = 0;
+	enum err e = OK;
+
+	m->text = open_memstream(&text, &n);
+	CHECK(m->text != NULL);
+	fprintf(m->text, "table inet %s {\n", p->table);
+	if (!m->exists)
+		fprintf(m->text, "\tcomment \"%s\"\n", p->comment);
+	for (int i = 0; i < RULESET_SETS; i++)
+		if (want_name(m, NFT_KIND_SET, ruleset_set_names[i]))
+			ruleset_set_text((enum ruleset_set)i, m->text);
+	/* Doors lead to it; its rules come with the layout, before anybody gets there. */
+	if (!names_has(&m->found[NFT_KIND_CHAIN], "refuse"))
+		fputs("\tchain refuse {\n\t}\n", m->text);
+	for (size_t i = 0; i < p->n; i++)
+		add_service(m, i);
+	fputs("}\n", m->text);
+	CHECK(fclose(m->text) == 0);
+	if (m->any)
+		e = nft_run(m->t->nft, text, why);
+	free(text);
+	return e;
+}
+
+/* -- elements ------------------------------------------------------------------------ */
+
+static bool
+is_right(const struct nft_element *have, const struct nft_element *want)
+{
+	/* A timeout begins anew. */
+	return have->value == want->value && have->mark == want->mark &&
+	       strcmp(have->name, want->name) == 0 && !have->mortal && !want->mortal;
+}
+
+static enum err
+change_elements(struct mend *m, struct why *why)
+{
+	struct ruleset_want *h = m->have.list, *h_end = h + m->have.n, *w, *w_end;
+	struct ruleset_wants new = { .n = 0 };
+
+	ruleset_wants_sort(&m->want);
+	w = m->want.list;
+	w_end = w + m->want.n;
+	new.list = must_array(m->want.n + 1, sizeof(*new.list));
+	nft_begin(m->t->nft, m->t->plan->table);
+	while (h < h_end || w < w_end) {
+		int order = h == h_end ? 1 : w == w_end ? -1 : ruleset_want_compare(h, w);
+
+		if (order == 0 && is_right(&h->e, &w->e)) {
+			h++, w++;
+			continue;
+		}
+		if (order <= 0) {
+			nft_delete_element(m->t->nft, ruleset_set_names[h->set], &h->e);
+			h++;
+		}
+		if (order >= 0)
+			new.list[new.n++] = *w++;
+	}
+	for (size_t i = 0; i < new.n; i++)
+		nft_add_element(m->t->nft, ruleset_set_names[new.list[i].set], &new.list[i].e,
+				m->t->plan->max_age);
+	ruleset_wants_free(&new);
+	return nft_commit(m->t->nft, why);
+}
+
+/* -- the layout ----------------------------------------------------------------------- */
+
+static void
+on_layout_chain(void *arg, const char *name)
+{
+	struct mend *m = arg;
+
+	names_add(&m->wanted[NFT_KIND_CHAIN], name);
+	if (names_has(&m->found[NFT_KIND_CHAIN], name))
+		fprintf(m->text, "flush chain inet %s %s\n", m->t->plan->table, name);
+}
+
+static enum err
+lay_out(struct mend *m, struct why *why)
+{
+	const struct ruleset_plan *p = m->t->plan;
+	char *text = NULL, mark[RULESET_NAME];
+	size_t n = 0;
+	enum err e = OK;
+
+	m->text = open_memstream(&text, &n);
+	CHECK(m->text != NULL);
+	ruleset_layout(p, on_layout_chain, m, mark, NULL);
+	fprintf(m->text, "table inet %s {\n", p->table);
+	ruleset_layout(p, NULL, NULL, mark, m->text);
+	fputs("}\n", m->text);
+	CHECK(fclose(m->text) == 0);
+	if (!names_has(&m->found[NFT_KIND_CHAIN], mark))
+		e = nft_run(m->t->nft, text, why);
+	free(text);
+	return e;
+}
+
+/* -- the whole ------------------------------------------------------------------------- */
+
+static void
+note_waste(struct mend *m)
+{
+	m->t->n_waste = 0;
+	for (int kind = 0; kind <= NFT_KIND_COUNTER; kind++) {
+		names_sort(&m->wanted[kind]);
+		for (size_t i = 0; i < m->found[kind].n; i++)
+			if (!names_has(&m->wanted[kind], m->found[kind].list[i]))
+				ruleset_table_waste(m->t, (enum nft_kind)kind, m->found[kind].list[i]);
+	}
+}
+
+static enum err
+mend(struct mend *m, struct why *why)
+{
+	enum err e = look(m, why);
+
+	if (e != OK || (e = add_missing(m, why)) != OK || (e = change_elements(m, why)) != OK)
+		return e;
+	return lay_out(m, why);
+}
+
+enum err
+ruleset_table_mend(struct ruleset_table *t, struct why *why)
+{
+	struct mend m = { .t = t };
+	enum err e = mend(&m, why);
+
+	if (e == OK) {
+		note_waste(&m);
+		for (size_t i = 0; i < t->plan->n; i++)
+			memcpy(t->services[i].chains, t->services[i].next, sizeof(t->services[i].chains));
+		ruleset_table_done(t);
+		t->is_known = true;
+	}
+	for (int kind = 0; kind <= NFT_KIND_COUNTER; kind++) {
+		names_free(&m.found[kind]);
+		names_free(&m.wanted[kind]);
+	}
+	ruleset_wants_free(&m.have);
+	ruleset_wants_free(&m.want);
+	return e;
+}
