@@ -13,9 +13,9 @@
  * A flow is active from its first packet until both sides have finished
  * (TIME_WAIT), one has reset (CLOSE), or its time in the kernel's table has run
  * out (UDP knows nothing else).  A SYN that nobody answers stops to be active a
- * few seconds after it was sent last.  What has closed is taken from the kernel's
- * table a few seconds later, instead of two minutes: a table full of TIME_WAIT
- * turns clients away.
+ * few seconds after it was sent last.  Closed flows are told at once, with what
+ * they came to, and stay in the kernel's table as long as it likes, unless that is
+ * nearly full: a full table turns clients away.
  *
  * The thread writes what a worker writes for proxied connections: the service's
  * tally (tallies[0]), `connections` of its backends, and one access line for each
@@ -36,7 +36,8 @@ struct flows_options {
 	unsigned tag;	/* ours, 1..255 */
 	const struct config *config;	/* log.access, log.sample; outlives it */
 	double correct_every;	/* seconds between two dumps, as a rule; 0: 5 */
-	double linger;	/* seconds that closed flows stay in the kernel's table; 0: 5 */
+	double crowded;	/* entries, as a share of the most there may be, that are too many; 0: 0.75 */
+	double linger;	/* seconds that closed flows stay in the table even then; 0: 5 */
 	unsigned buffer;	/* bytes that events may wait in; 0: 32 MB */
 };
 

@@ -33,7 +33,7 @@ struct flow_patience {
 	uint32_t udp, udp_stream;
 };
 
-/* A flow to be taken out of the kernel's table. */
+/* A flow of the kernel's table that is to be taken out of it, or asked about. */
 struct victim {
 	uint64_t key;
 	uint32_t id;
@@ -65,20 +65,19 @@ struct flows {
 	ev_timer tick;
 	int news_fd, ask_fd;
 	unsigned tag;
-	double correct_every, linger;
+	double correct_every, linger, crowded;
 	struct access access;
 	struct flow_table table;
 	struct place_table places;
 	struct watch *watched[MARK_SERVICES + 1];
 	struct flow_patience patience;
-	struct victims closing;	/* in TIME_WAIT, in the order they got there */
+	struct victims closing;	/* to be asked what they came to, in order */
 	bool adopted;	/* the first count is over */
 	uint64_t held;	/* flows that hold a color: the sum of counts */
 	uint8_t round;	/* of counting */
-	double zero;	/* clock_now() that flow.born counts from */
 	double now;	/* clock_now() when the thread woke */
 	int64_t wall_us;	/* the wall's then */
-	double next_count, next_drain, next_reap, next_usage;
+	double next_count, next_drain, next_ask, next_usage, next_relief;
 	bool lost;	/* news, since the last look at all */
 	double lost_told;	/* clock_now() of the last line about lost news */
 	uint64_t random;
@@ -108,6 +107,8 @@ const char *flow_state_word(const struct flow *flow, unsigned protocol);
 
 /* Why it ended, by the last that was said of it. */
 enum ending flow_ending(const struct flow *flow, const struct flow_fact *fact);
+/* Is its end worth a line?  To be asked once, when it has closed. */
+enum flow_line flows_line(struct flows *f, const struct flow *flow);
 void flows_tell(struct flows *f, const struct flow *flow, const struct flow_fact *fact);
 
 /* flows_round.c: counting and cutting. */
@@ -120,6 +121,8 @@ typedef bool flows_judge(void *arg, const struct flow *flow, const struct flow_f
  * known of them and cuts those that judge (may be NULL) picks; how many.  The
  * counts are right when it returns. */
 uint64_t flows_round(struct flows *f, uint32_t mark, uint32_t mask, flows_judge *judge, void *arg);
+/* Takes those out that have been closed for some time. */
+uint64_t flows_relieve(struct flows *f);
 /* All of ours, with what the drains want. */
 void flows_count_all(struct flows *f);
 void flows_patience_read(struct flow_patience *p);

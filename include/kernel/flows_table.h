@@ -14,21 +14,27 @@ struct shadow {
 	struct flow_tuple tuple, reply;
 	uint64_t bytes_in, bytes_out;
 	uint32_t status;
-	uint32_t timeout, at;	/* seconds left to it, at hundredths of the thread's clock */
+	uint32_t timeout;	/* seconds left to it */
+	double at;	/* clock_now() then */
 	bool counted;
 };
 
+/* Whether its end is worth a line (model/access.h), and of which share it is. */
+enum flow_line { LINE_NONE, LINE_OF_ALL, LINE_SAMPLED, LINE_OF_ERROR };
+
 struct flow {
 	uint64_t key;	/* flow_key(); 0: the place is free */
+	double born, closed;	/* clock_now(); closed 0: not yet */
+	struct shadow *shadow;	/* owned; NULL: its birth was heard of */
 	uint32_t mark;
 	uint32_t place;	/* index of the backend */
-	uint32_t born, closed;	/* hundredths of a second, by the thread's clock; closed 0: not yet */
 	uint8_t seen;	/* the last round of counting that met it */
 	uint8_t state;	/* TCP_CONNTRACK_… when last heard of; 0: none */
 	uint8_t ending;	/* enum ending once closed or cut */
+	uint8_t line;	/* enum flow_line, once closed */
 	bool holds;	/* is in its color's count */
 	bool cut;	/* by us; its removal is on the way */
-	struct shadow *shadow;	/* owned; NULL: its birth was heard of */
+	bool told;	/* its bytes are counted, its line is written */
 };
 
 /* Open addressing by linear probing, never more than three quarters full. */

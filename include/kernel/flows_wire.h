@@ -61,18 +61,22 @@ MUST_USE enum err flows_wire_usage(int fd, uint64_t *entries, uint64_t *max, str
  * the kernel failed. */
 MUST_USE bool flows_wire_dump(uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *arg);
 
-/* A batch of deletions, sent by flows_wire_delete() at the latest when it is
- * full.  Only the very flow with that id goes, not one that has taken its
- * place; those that went before are no error. */
+/* A batch of questions about single flows, to be asked at the latest when it is
+ * full. */
 #define FLOWS_WIRE_BATCH 128
-struct flow_deletes {
+struct flow_batch {
 	unsigned n;
 	size_t used;
 	char room[FLOWS_WIRE_BATCH * 128];
 };
-void flows_wire_add(struct flow_deletes *d, const struct flow_tuple *tuple, uint32_t id);
-/* False, with errno, when the kernel did not take them. */
-bool flows_wire_delete(int fd, struct flow_deletes *d);
+/* Deletions: only the very flow with that id goes, not one that has taken its
+ * place; those that went before are no error.  False, with errno, when the kernel
+ * did not take them. */
+void flows_wire_add_delete(struct flow_batch *b, const struct flow_tuple *tuple, uint32_t id);
+bool flows_wire_delete(int fd, struct flow_batch *b);
+/* What is to be said of those, FLOW_LISTED; of those that are no more, nothing. */
+void flows_wire_add_get(struct flow_batch *b, const struct flow_tuple *tuple);
+void flows_wire_get(int fd, struct flow_batch *b, flow_fact_fn *fn, void *arg);
 
 /* The source of that tuple. */
 void flow_source(const struct flow_tuple *t, struct addr *out);

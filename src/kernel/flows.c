@@ -12,6 +12,7 @@
 
 #define CORRECT_EVERY 5.0
 #define LINGER 5.0
+#define CROWDED 0.75
 #define BUFFER (32u << 20)
 
 enum wish { WISH_WATCH, WISH_RECOUNT, WISH_HOLDERS, WISH_CUT, WISH_DRAIN, WISH_KEEP, WISH_STOP };
@@ -250,6 +251,7 @@ flows_open(struct flows **out, struct ev_loop *loop, const struct flows_options 
 	f->tag = o->tag;
 	f->correct_every = o->correct_every > 0 ? o->correct_every : CORRECT_EVERY;
 	f->linger = o->linger > 0 ? o->linger : LINGER;
+	f->crowded = o->crowded > 0 ? o->crowded : CROWDED;
 	access_init(&f->access, o->config);
 	if ((e = flows_wire_ask(&f->ask_fd, why)) != OK)
 		goto no_ask;

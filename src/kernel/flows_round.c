@@ -115,6 +115,7 @@ struct round {
 	void *arg;
 	struct victims victims;
 	bool enough;
+	bool relief;	/* closed ones are to go, that is all */
 };
 
 static bool
@@ -123,13 +124,22 @@ on_listed(void *arg, const struct flow_fact *fact)
 	struct round *r = arg;
 	struct flow *flow = flows_track(r->f, fact);
 	enum ending ending;
+	bool goes = false;
 
-	if (flow != NULL && flow->closed == 0 && r->judge != NULL &&
-	    r->judge(r->arg, flow, fact, &ending, &r->enough)) {
+	if (flow == NULL)
+		return !atomic_load_explicit(&r->f->stop, memory_order_relaxed);
+	if (r->relief) {
+		goes = flow->closed != 0 && r->f->now - flow->closed >= r->f->linger;
+	} else if (flow->closed == 0 && r->judge != NULL) {
+		goes = r->judge(r->arg, flow, fact, &ending, &r->enough);
+		if (goes) {
+			flow->cut = true;
+			flow->ending = (uint8_t)ending;
+		}
+	}
+	if (goes) {
 		const struct victim v = { .key = flow->key, .id = fact->id, .tuple = fact->tuple };
 
-		flow->cut = true;
-		flow->ending = (uint8_t)ending;
 		victims_push(&r->victims, &v);
 	}
 	return !r->enough && !atomic_load_explicit(&r->f->stop, memory_order_relaxed);
@@ -193,11 +203,11 @@ is_left(const struct flows *f, const struct victim *v)
 static bool
 cut_all(struct flows *f, const struct victims *v)
 {
-	struct flow_deletes batch = { 0 };
+	struct flow_batch batch = { 0 };
 	bool left = false;
 
 	for (size_t i = 0; i < v->n && !atomic_load_explicit(&f->stop, memory_order_relaxed); i++) {
-		flows_wire_add(&batch, &v->list[i].tuple, v->list[i].id);
+		flows_wire_add_delete(&batch, &v->list[i].tuple, v->list[i].id);
 		if (batch.n < FLOWS_WIRE_BATCH && i + 1 < v->n)
 			continue;
 		if (!flows_wire_delete(f->ask_fd, &batch))
@@ -226,6 +236,19 @@ flows_round(struct flows *f, uint32_t mark, uint32_t mask, flows_judge *judge, v
 			flow_find(&f->table, r.victims.list[i].key)->cut = false;
 			n--;
 		}
+	victims_free(&r.victims);
+	return n;
+}
+
+uint64_t
+flows_relieve(struct flows *f)
+{
+	struct round r = { .f = f, .relief = true };
+	uint64_t n;
+
+	list_all(f, f->tag << 24, MARK_TAG, &r);
+	(void)cut_all(f, &r.victims);
+	n = r.victims.n;
 	victims_free(&r.victims);
 	return n;
 }

@@ -54,6 +54,19 @@ epoch_of(const struct watch *w, uint32_t mark)
 	return ago <= w->epoch ? w->epoch - ago : 0;
 }
 
+enum flow_line
+flows_line(struct flows *f, const struct flow *flow)
+{
+	struct str share;
+
+	if (f->watched[mark_service(flow->mark)] == NULL ||
+	    !access_due(&f->access, ending_is_error((enum ending)flow->ending), &share))
+		return LINE_NONE;
+	if (share.n == 0)
+		return LINE_OF_ALL;
+	return share.p == f->access.sampled ? LINE_SAMPLED : LINE_OF_ERROR;
+}
+
 void
 flows_tell(struct flows *f, const struct flow *flow, const struct flow_fact *fact)
 {
@@ -62,10 +75,12 @@ flows_tell(struct flows *f, const struct flow *flow, const struct flow_fact *fac
 	enum ending ending = (enum ending)flow->ending;
 	char client_text[ADDR_TEXT], backend_text[ADDR_TEXT], bytes[BYTES_TEXT] = "";
 	struct addr client, backend;
-	struct str share;
+	struct str share = flow->line == LINE_SAMPLED  ? str_from(f->access.sampled) :
+			   flow->line == LINE_OF_ERROR ? STR("\"sample\":1") :
+							 STR("");
 
 	/* Of a flow whose end was lost with its news nobody knows the client. */
-	if (w == NULL || fact->tuple.family == 0 || !access_due(&f->access, ending_is_error(ending), &share))
+	if (w == NULL || fact->tuple.family == 0 || flow->line == LINE_NONE)
 		return;
 	flow_source(&fact->tuple, &client);
 	place_address(p, &backend);
@@ -78,6 +93,6 @@ flows_tell(struct flows *f, const struct flow *flow, const struct flow_fact *fac
 		 LS("client", addr_format(&client, client_text)),
 		 LS("backend", addr_format(&backend, backend_text)),
 		 LS("color", color_word(mark_color(flow->mark))), LU("epoch", epoch_of(w, flow->mark)),
-		 LR(NULL, str_from(bytes)), LF("seconds", (double)(flow->closed - flow->born) / 100.0),
+		 LR(NULL, str_from(bytes)), LF("seconds", flow->closed - flow->born),
 		 LS("end", ending_word(ending)), LR(NULL, share));
 }

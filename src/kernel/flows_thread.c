@@ -8,8 +8,10 @@
 
 /* News are read at once when they come alone, and this often when there are many. */
 #define NEWS_EVERY 0.005
-#define REAP_EVERY 0.1
-#define REAP_MOST 8192
+#define ASK_EVERY 0.05
+#define ASK_MOST 4096
+#define ASK_AT_ONCE 64
+#define RELIEF_EVERY 5.0
 #define USAGE_EVERY 1.0
 
 /* -- news ---------------------------------------------------------------- */
@@ -37,36 +39,52 @@ on_pause(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* -- the clock ----------------------------------------------------------- */
 
-/* Closed flows leave the kernel's table, and their removal tells what they
- * came to. */
+static bool
+on_answer(void *arg, const struct flow_fact *fact)
+{
+	(void)flows_track(arg, fact);
+	return true;
+}
+
+/* What closed flows came to. */
 static void
-reap(struct flows *f)
+ask_closed(struct flows *f)
 {
 	struct victims *v = &f->closing;
-	struct flow_deletes batch = { 0 };
+	struct flow_batch batch = { 0 };
 
-	for (unsigned n = 0; n < REAP_MOST && v->n > 0 && v->list[v->first].due <= f->now; n++) {
+	for (unsigned n = 0; n < ASK_MOST && v->n > 0 && v->list[v->first].due <= f->now; n++) {
 		const struct victim *head = &v->list[v->first];
+		const struct flow *flow = flow_find(&f->table, head->key);
 
-		if (flow_find(&f->table, head->key) != NULL)
-			flows_wire_add(&batch, &head->tuple, head->id);
+		if (flow != NULL && !flow->told)
+			flows_wire_add_get(&batch, &head->tuple);
 		v->first = (v->first + 1) % v->room;
 		v->n--;
-		if (batch.n == FLOWS_WIRE_BATCH) {
-			(void)flows_wire_delete(f->ask_fd, &batch);
-			flows_read_news(f);
-		}
+		/* The answers have to fit into the socket. */
+		if (batch.n == ASK_AT_ONCE)
+			flows_wire_get(f->ask_fd, &batch, on_answer, f);
 	}
-	if (batch.n > 0) {
-		(void)flows_wire_delete(f->ask_fd, &batch);
-		flows_read_news(f);
-	}
-	f->next_reap = f->now + 3600.0;
-	if (v->n > 0) {
-		f->next_reap = v->list[v->first].due;
-		if (f->next_reap < f->now + REAP_EVERY)
-			f->next_reap = f->now + REAP_EVERY;
-	}
+	if (batch.n > 0)
+		flows_wire_get(f->ask_fd, &batch, on_answer, f);
+	f->next_ask = f->now + (v->n > 0 ? ASK_EVERY : 3600.0);
+}
+
+/* A full table turns new clients away; those that have closed are the first to
+ * go.  Otherwise they stay as long as the kernel wants: their entries keep
+ * masquerading from using a port that the backend still remembers. */
+static void
+relieve(struct flows *f, uint64_t entries, uint64_t max)
+{
+	double started = clock_now();
+	uint64_t n;
+
+	if (!f->adopted || max == 0 || (double)entries < f->crowded * (double)max || started < f->next_relief)
+		return;
+	n = flows_relieve(f);
+	f->next_relief = clock_now() + RELIEF_EVERY + 20 * (clock_now() - started);
+	LOG_WARN("kernel.table_crowded", LU("count", entries), LU("total", max), LU("cut", n),
+		 LS("hint", "raise net.netfilter.nf_conntrack_max; closed connections were taken out early"));
 }
 
 static void
@@ -77,6 +95,7 @@ measure(struct flows *f)
 	if (flows_wire_usage(f->ask_fd, &entries, &max, NULL) == OK) {
 		atomic_store_explicit(&f->entries, entries, memory_order_relaxed);
 		atomic_store_explicit(&f->max, max, memory_order_relaxed);
+		relieve(f, entries, max);
 	}
 	f->next_usage = clock_now() + USAGE_EVERY;
 }
@@ -93,8 +112,8 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 		f->next_drain = flows_drain_step(f);
 	if (f->adopted && f->now >= f->next_count)
 		flows_count_all(f);
-	if (f->now >= f->next_reap)
-		reap(f);
+	if (f->now >= f->next_ask)
+		ask_closed(f);
 	if (f->now >= f->next_usage)
 		measure(f);
 	flows_hurry(f);
@@ -105,8 +124,8 @@ flows_hurry(struct flows *f)
 {
 	double next = f->next_usage, now = clock_now();
 
-	if (f->next_reap < next)
-		next = f->next_reap;
+	if (f->next_ask < next)
+		next = f->next_ask;
 	if (f->adopted && f->next_count < next)
 		next = f->next_count;
 	if (f->adopted && f->next_drain < next)
@@ -135,9 +154,8 @@ flows_thread_init(struct flows *f)
 	place_table_init(&f->places);
 	flows_patience_read(&f->patience);
 	flows_look_at_clock(f);
-	f->zero = f->now;
 	f->random = (uint64_t)f->wall_us;
-	f->next_reap = f->now + 3600.0;
+	f->next_ask = f->now + 3600.0;
 	ev_io_init(&f->news, on_news, f->news_fd, EV_READ);
 	ev_init(&f->pause, on_pause);
 	ev_init(&f->tick, on_tick);

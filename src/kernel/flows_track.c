@@ -11,6 +11,8 @@
 
 /* A SYN that nobody has answered for so long holds no color any more. */
 #define UNANSWERED 5.0
+/* So long after its end a connection has had its last packets. */
+#define ASK_AFTER 0.25
 /* At most one line in so many seconds about lost news. */
 #define LOST_EVERY 10.0
 
@@ -23,20 +25,13 @@ flows_look_at_clock(struct flows *f)
 	f->wall_us = clock_wall_us();
 }
 
-static uint32_t
-hundredths(const struct flows *f, double at)
-{
-	return at > f->zero ? (uint32_t)((at - f->zero) * 100.0) + 1 : 1;
-}
-
 double
 flows_age(const struct flows *f, const struct flow *flow)
 {
-	return (double)(hundredths(f, f->now) - flow->born) / 100.0;
+	return f->now - flow->born;
 }
 
-/* The kernel's stamp is of the wall's clock; what began before the thread did
- * has a negative time, and then the thread's start has to do. */
+/* The kernel's stamp is of the wall's clock, which may have been set back. */
 static double
 began(const struct flows *f, const struct flow_fact *fact)
 {
@@ -151,7 +146,7 @@ begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
 	flow_source(&fact->reply, &backend);
 	flow->mark = fact->mark;
 	flow->place = place_of(&f->places, mark_service(fact->mark), mark_color(fact->mark), &backend);
-	flow->born = hundredths(f, fact->news == FLOW_BORN ? f->now : began(f, fact));
+	flow->born = fact->news == FLOW_BORN ? f->now : began(f, fact);
 	if (fact->news == FLOW_LISTED || fact->news == FLOW_CHANGED)
 		flow->shadow = must_alloc(sizeof(*flow->shadow));
 	hold(f, flow, true);
@@ -170,8 +165,9 @@ end(struct flows *f, struct flow *flow, enum ending ending)
 
 	if (flow->closed != 0)
 		return;
-	flow->closed = hundredths(f, f->now);
+	flow->closed = f->now;
 	flow->ending = (uint8_t)ending;
+	flow->line = (uint8_t)flows_line(f, flow);
 	hold(f, flow, false);
 	place_add(f, flow->place, (uint32_t)-1);
 	if (t != NULL) {
@@ -180,18 +176,28 @@ end(struct flows *f, struct flow *flow, enum ending ending)
 	}
 }
 
-/* It is out of the kernel's table, and now out of ours. */
+/* What it came to, once. */
 static void
-forget(struct flows *f, struct flow *flow, const struct flow_fact *fact)
+wrap_up(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 {
 	struct tally_color *t = tally_of(f, flow->mark);
 
-	end(f, flow, flow->cut ? (enum ending)flow->ending : flow_ending(flow, fact));
+	if (flow->told)
+		return;
+	flow->told = true;
 	if (t != NULL) {
 		tally_add(&t->bytes_in, fact->bytes_in);
 		tally_add(&t->bytes_out, fact->bytes_out);
 	}
 	flows_tell(f, flow, fact);
+}
+
+/* It is out of the kernel's table, and now out of ours. */
+static void
+forget(struct flows *f, struct flow *flow, const struct flow_fact *fact)
+{
+	end(f, flow, flow->cut ? (enum ending)flow->ending : flow_ending(flow, fact));
+	wrap_up(f, flow, fact);
 	flow_remove(&f->table, flow);
 	atomic_store_explicit(&f->tracked, f->table.n, memory_order_relaxed);
 }
@@ -201,7 +207,7 @@ flows_vanished(struct flows *f, struct flow *flow)
 {
 	struct flow_fact last = { .news = FLOW_GONE, .mark = flow->mark, .state = flow->state };
 	const struct shadow *s = flow->shadow;
-	uint32_t silent = s != NULL ? (hundredths(f, f->now) - s->at) / 100 : 0;
+	uint32_t silent = s != NULL ? (uint32_t)(f->now - s->at) : 0;
 
 	if (s != NULL) {
 		last.tuple = s->tuple;
@@ -224,7 +230,7 @@ remember(const struct flows *f, struct shadow *s, const struct flow_fact *fact)
 {
 	if (fact->timed) {
 		s->timeout = fact->timeout;
-		s->at = hundredths(f, f->now);
+		s->at = f->now;
 	}
 	s->tuple = fact->tuple;
 	s->reply = fact->reply;
@@ -257,15 +263,18 @@ take_state(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 		flow->state = fact->state;
 	if (flow->closed == 0 && is_over(fact)) {
 		end(f, flow, flow_ending(flow, fact));
-		if (fact->state == TCP_CONNTRACK_TIME_WAIT) {
-			struct victim v = { flow->key, fact->id, fact->tuple, f->now + f->linger };
+		/* Its removal, which tells its bytes, is minutes away. */
+		if (flow->line != LINE_NONE) {
+			struct victim v = { flow->key, fact->id, fact->tuple, f->now + ASK_AFTER };
 
 			victims_push(&f->closing, &v);
-			if (v.due < f->next_reap) {
-				f->next_reap = v.due;
+			if (v.due < f->next_ask) {
+				f->next_ask = v.due;
 				flows_hurry(f);
 			}
 		}
+	} else if (flow->closed != 0 && fact->news == FLOW_LISTED && f->now - flow->closed >= ASK_AFTER) {
+		wrap_up(f, flow, fact);
 	}
 	if (flow->closed == 0 && fact->news == FLOW_LISTED)
 		hold(f, flow, !is_unanswered(f, flow, fact));

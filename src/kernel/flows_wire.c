@@ -479,13 +479,14 @@ flows_wire_dump(uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *arg)
 	return at == DUMP_DONE && error == 0;
 }
 
-void
-flows_wire_add(struct flow_deletes *d, const struct flow_tuple *t, uint32_t id)
+static struct nlmsghdr *
+put_question(struct flow_batch *b, unsigned type, const struct flow_tuple *t)
 {
-	struct nlmsghdr *m = put_header(d->room + d->used, IPCTNL_MSG_CT_DELETE, 0, t->family);
+	struct nlmsghdr *m;
 	struct nlattr *tuple, *nest;
 
-	CHECK(d->n < FLOWS_WIRE_BATCH);
+	CHECK(b->n < FLOWS_WIRE_BATCH);
+	m = put_header(b->room + b->used, type, 0, t->family);
 	tuple = mnl_attr_nest_start(m, CTA_TUPLE_ORIG);
 	nest = mnl_attr_nest_start(m, CTA_TUPLE_IP);
 	if (t->family == AF_INET) {
@@ -504,26 +505,70 @@ flows_wire_add(struct flow_deletes *d, const struct flow_tuple *t, uint32_t id)
 	mnl_attr_nest_end(m, tuple);
 	if (t->zone != 0)
 		mnl_attr_put_u16(m, CTA_ZONE, t->zone);
+	return m;
+}
+
+static void
+batch_grew(struct flow_batch *b, const struct nlmsghdr *m)
+{
+	b->used += MNL_ALIGN(m->nlmsg_len);
+	b->n++;
+}
+
+void
+flows_wire_add_delete(struct flow_batch *b, const struct flow_tuple *tuple, uint32_t id)
+{
+	struct nlmsghdr *m = put_question(b, IPCTNL_MSG_CT_DELETE, tuple);
+
 	mnl_attr_put_u32(m, CTA_ID, id);
-	d->used += MNL_ALIGN(m->nlmsg_len);
-	d->n++;
+	batch_grew(b, m);
+}
+
+void
+flows_wire_add_get(struct flow_batch *b, const struct flow_tuple *tuple)
+{
+	batch_grew(b, put_question(b, IPCTNL_MSG_CT_GET, tuple));
+}
+
+/* The kernel has worked a batch off when it is sent, and its answers wait. */
+static bool
+send_batch(int fd, struct flow_batch *b)
+{
+	bool done = b->n == 0 || send_all(fd, b->room, b->used);
+
+	b->n = 0;
+	b->used = 0;
+	return done;
 }
 
 bool
-flows_wire_delete(int fd, struct flow_deletes *d)
+flows_wire_delete(int fd, struct flow_batch *b)
 {
 	char answer[1024];
-	bool done = d->n == 0 || send_all(fd, d->room, d->used);
+	bool done = send_batch(fd, b);
 	int error = errno;
 
-	/* The kernel has worked them off by now, and answers only to what it did
-	 * not find. */
+	/* It answers only to what it did not find. */
 	while (receive(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
 		continue;
-	d->n = 0;
-	d->used = 0;
 	errno = error;
 	return done;
+}
+
+void
+flows_wire_get(int fd, struct flow_batch *b, flow_fact_fn *fn, void *arg)
+{
+	char answer[NEWS_BYTES] __attribute__((aligned(8)));
+	struct flow_fact fact;
+	ssize_t n;
+
+	(void)send_batch(fd, b);
+	while ((n = receive(fd, answer, sizeof(answer), MSG_DONTWAIT)) > 0) {
+		const struct nlmsghdr *m = (const void *)answer;
+
+		if (mnl_nlmsg_ok(m, (int)n) && read_fact(m, true, &fact))
+			(void)fn(arg, &fact);
+	}
 }
 
 void

@@ -15,7 +15,7 @@ births_and_removals_are_counted_as_they_come(void **state)
 	struct entry second = entry_of(3, GREEN, ENTRANCE_MAIN), foreign = entry_of(4, GREEN, ENTRANCE_MAIN);
 
 	NEEDS_ROOT();
-	begin(3600, 3600);	/* no dump corrects anything */
+	begin(3600, 0);	/* no dump corrects anything */
 	foreign.mark = mark_make(TAG + 1, ID, GREEN, ENTRANCE_MAIN, 5);
 	ask(NFCT_Q_CREATE, &foreign);
 	ask(NFCT_Q_CREATE, &e);
@@ -55,7 +55,7 @@ what_was_there_is_adopted(void **state)
 	closed.state = TCP_CONNTRACK_TIME_WAIT;
 	closed.timeout = 100;
 	ask(NFCT_Q_CREATE, &closed);
-	open_flows(3600, 3600);
+	open_flows(3600, 0);
 	flows_watch(flows, ID, service, 1029);
 	assert_int_equal(recount(), 42);
 	assert_int_equal(count(GREEN), 30);
@@ -78,7 +78,7 @@ counts_do_not_depend_on_who_came_first(void **state)
 
 	NEEDS_ROOT();
 	make(0, 3, GREEN);
-	open_flows(3600, 3600);
+	open_flows(3600, 0);
 	assert_int_equal(recount(), 3);
 	assert_int_equal(service_connections(service, ENTRANCE_MAIN, GREEN), 0);
 	flows_watch(flows, ID, service, 5);
@@ -96,12 +96,12 @@ counts_do_not_depend_on_who_came_first(void **state)
 }
 
 static void
-closed_flows_hold_nothing_and_leave_the_table(void **state)
+closed_flows_hold_nothing_and_are_told_at_once(void **state)
 {
 	struct entry e = entry_of(1, GREEN, ENTRANCE_MAIN), reset = entry_of(2, GREEN, ENTRANCE_MAIN);
 
 	NEEDS_ROOT();
-	begin(3600, 0.2);
+	begin(3600, 0);
 	ask(NFCT_Q_CREATE, &e);
 	ask(NFCT_Q_CREATE, &reset);
 	WAIT_UNTIL(loop, count(GREEN) == 2);
@@ -111,13 +111,58 @@ closed_flows_hold_nothing_and_leave_the_table(void **state)
 	WAIT_UNTIL(loop, count(GREEN) == 1);
 	assert_int_equal(ended(GREEN, END_DONE), 1);
 	assert_int_equal(connections(GREEN, 0), 1);
-	WAIT_UNTIL(loop, in_kernel() == 1);	/* long before its hundred seconds */
-	WAIT_UNTIL(loop, has_line("\"client\":\"10.0.0.0:1025\"", "\"end\":\"done\"", "\"seconds\":"));
+	WAIT_UNTIL(loop, has_line("\"client\":\"10.0.0.0:1025\"", "\"end\":\"done\"", "\"bytes_in\":0"));
+	assert_int_equal(in_kernel(), 2);	/* long before its hundred seconds are over */
 	reset.state = TCP_CONNTRACK_CLOSE;
 	reset.timeout = 1;
 	ask(NFCT_Q_UPDATE, &reset);
 	WAIT_UNTIL(loop, count(GREEN) == 0);
 	assert_int_equal(ended(GREEN, END_RESET), 1);
+	WAIT_UNTIL(loop, has_line("\"client\":\"10.0.0.0:1026\"", "\"end\":\"reset\"", ""));
+	/* Removal is no second end. */
+	ask(NFCT_Q_DESTROY, &e);
+	make(50, 1, BLUE);
+	WAIT_UNTIL(loop, count(BLUE) == 1);
+	assert_int_equal(ended(GREEN, END_DELETED), 0);
+	assert_int_equal(ended(GREEN, END_DONE), 1);
+	assert_int_equal(lines_with("10.0.0.0:1025"), 1);
+}
+
+static void
+closed_flows_leave_a_crowded_table(void **state)
+{
+	struct entry e = entry_of(1, GREEN, ENTRANCE_MAIN);
+
+	NEEDS_ROOT();
+	make(2, 1, GREEN);
+	begin(3600, 1e-9);
+	ask(NFCT_Q_CREATE, &e);
+	WAIT_UNTIL(loop, count(GREEN) == 2);
+	e.state = TCP_CONNTRACK_TIME_WAIT;
+	e.timeout = 100;
+	ask(NFCT_Q_UPDATE, &e);
+	WAIT_UNTIL(loop, in_kernel() == 1);
+	WAIT_UNTIL(loop, has_line("\"event\":\"kernel.table_crowded\"", "\"cut\":1", ""));
+	assert_int_equal(count(GREEN), 1);
+	assert_int_equal(ended(GREEN, END_DONE), 1);
+	assert_int_equal(lines_with("10.0.0.0:1025"), 1);
+}
+
+/* The kernel's stamps say how old connections are that are older than we. */
+static void
+age_is_known_over_restarts(void **state)
+{
+	double made = clock_now();
+	struct holders h = { 0 };
+
+	NEEDS_ROOT();
+	make(1, 1, GREEN);
+	WAIT_UNTIL(loop, clock_now() > made + 0.5);
+	begin(3600, 0);
+	flows_holders(flows, ID, GREEN, 10, on_holders, &h);
+	WAIT_UNTIL(loop, h.list != NULL);
+	assert_true(h.list[0].age >= 0.4);
+	free(h.list);
 }
 
 /* Events that nobody got: a dump finds what they would have said. */
@@ -127,7 +172,7 @@ counting_corrects_what_was_missed(void **state)
 	struct flows_usage u;
 
 	NEEDS_ROOT();
-	begin(0.05, 3600);
+	begin(0.05, 0);
 	make(0, 20, GREEN);
 	WAIT_UNTIL(loop, count(GREEN) == 20);
 	/* Nobody is told when what the flush takes has no mark of ours. */
@@ -160,21 +205,10 @@ an_unanswered_syn_holds_nothing_for_long(void **state)
 	ask(NFCT_Q_CREATE, &fresh);
 	ask(NFCT_Q_CREATE, &old);
 	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "1");
-	begin(3600, 3600);
+	begin(3600, 0);
 	assert_int_equal(count(GREEN), 1);
 	/* It is not over, though. */
 	assert_int_equal(service_connections(service, ENTRANCE_MAIN, GREEN), 2);
-}
-
-static void
-on_holders(void *arg, const struct holders *h)
-{
-	struct holders *all = arg;
-
-	*all = *h;
-	all->list = calloc(h->n + 1, sizeof(*h->list));
-	assert_non_null(all->list);
-	memcpy(all->list, h->list, h->n * sizeof(*h->list));
 }
 
 static void
@@ -189,7 +223,7 @@ holders_are_listed(void **state)
 	e.timeout = 432000 - 60;
 	ask(NFCT_Q_CREATE, &e);
 	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "0");
-	begin(3600, 3600);
+	begin(3600, 0);
 	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "1");
 	flows_holders(flows, ID, GREEN, 10, on_holders, &h);
 	WAIT_UNTIL(loop, h.list != NULL);
@@ -215,7 +249,7 @@ nothing_is_logged_that_is_not_wanted(void **state)
 {
 	NEEDS_ROOT();
 	config.log.access = ACCESS_ERRORS;
-	begin(3600, 3600);
+	begin(3600, 0);
 	make(0, 1, GREEN);
 	make(1, 1, BLUE);
 	WAIT_UNTIL(loop, count(GREEN) == 1 && count(BLUE) == 1);
@@ -268,7 +302,9 @@ main(void)
 		STAGED(births_and_removals_are_counted_as_they_come),
 		STAGED(what_was_there_is_adopted),
 		STAGED(counts_do_not_depend_on_who_came_first),
-		STAGED(closed_flows_hold_nothing_and_leave_the_table),
+		STAGED(closed_flows_hold_nothing_and_are_told_at_once),
+		STAGED(closed_flows_leave_a_crowded_table),
+		STAGED(age_is_known_over_restarts),
 		STAGED(counting_corrects_what_was_missed),
 		STAGED(an_unanswered_syn_holds_nothing_for_long),
 		STAGED(holders_are_listed),

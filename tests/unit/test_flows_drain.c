@@ -18,7 +18,7 @@ only_what_matches_is_cut(void **state)
 
 	NEEDS_ROOT();
 	other.mark = mark_make(TAG, OTHER_ID, GREEN, ENTRANCE_MAIN, 5);
-	begin(3600, 3600);
+	begin(3600, 0);
 	make(0, 10, GREEN);
 	make(10, 5, BLUE);
 	ask(NFCT_Q_CREATE, &other);
@@ -58,7 +58,7 @@ those_without_events_are_cut_and_told_as_well(void **state)
 	write_file("/proc/sys/net/netfilter/nf_conntrack_events", "0");
 	make(0, 40, GREEN);
 	write_file("/proc/sys/net/netfilter/nf_conntrack_events", "1");
-	begin(3600, 3600);
+	begin(3600, 0);
 	assert_int_equal(count(GREEN), 40);
 	assert_int_equal(
 		cut(&(struct flows_match){ .service = ID, .color = FLOWS_ANY, .entrance = FLOWS_ANY },
@@ -84,7 +84,7 @@ a_drain_cuts_the_idle_first_and_the_rest_at_its_end(void **state)
 	ask(NFCT_Q_CREATE, &idle);
 	ask(NFCT_Q_CREATE, &busy);
 	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "1");
-	begin(3600, 3600);
+	begin(3600, 0);
 	flows_drain(flows, ID, GREEN, &orders);
 	WAIT_UNTIL(loop, count(GREEN) == 1);
 	assert_int_equal(ended(GREEN, END_DRAIN_IDLE), 1);
@@ -106,7 +106,7 @@ a_drain_that_is_over_for_a_color_leaves_it_alone(void **state)
 	NEEDS_ROOT();
 	make(0, 3, GREEN);
 	make(3, 3, BLUE);
-	begin(3600, 3600);
+	begin(3600, 0);
 	flows_drain(flows, ID, BLUE, &orders);
 	flows_drain(flows, ID, GREEN, &orders);
 	flows_keep(flows, ID, GREEN);	/* it is active again */
@@ -130,7 +130,7 @@ a_drain_spreads_its_cuts(void **state)
 		ask(NFCT_Q_CREATE, &e);
 	}
 	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "1");
-	begin(3600, 3600);
+	begin(3600, 0);
 	flows_drain(flows, ID, GREEN, &orders);
 	recount();
 	assert_in_range(count(GREEN), 90, 100);
@@ -138,6 +138,37 @@ a_drain_spreads_its_cuts(void **state)
 	flows_drain(flows, ID, GREEN, &orders);
 	WAIT_UNTIL(loop, count(GREEN) == 0);
 	assert_int_equal(ended(GREEN, END_DRAIN_IDLE), 100);
+}
+
+static void
+never_called(void *arg, uint64_t n)
+{
+	(void)arg;
+	(void)n;
+	fail_msg("called after its end");
+}
+
+/* The end does not wait for what is under way, and answers nobody. */
+static void
+it_ends_in_the_midst_of_a_cut(void **state)
+{
+	const struct flows_match m = { .service = ID, .color = FLOWS_ANY, .entrance = FLOWS_ANY };
+
+	NEEDS_ROOT();
+	make(0, 3000, GREEN);
+	begin(3600, 0);
+	flows_cut(flows, &m, END_STOP, never_called, NULL);
+	flows_recount(flows, never_called, NULL);
+	flows_close(&flows);
+	assert_null(flows);
+	ev_run(loop, EVRUN_NOWAIT);
+	/* Who comes next finds what is left. */
+	open_flows(3600, 0);
+	service_free(&service);
+	service = service_made();
+	flows_watch(flows, ID, service, 5);
+	recount();
+	assert_int_equal(count(GREEN), in_kernel());
 }
 
 /* -- many -------------------------------------------------------------------- */
@@ -215,6 +246,7 @@ main(void)
 		STAGED(a_drain_cuts_the_idle_first_and_the_rest_at_its_end),
 		STAGED(a_drain_that_is_over_for_a_color_leaves_it_alone),
 		STAGED(a_drain_spreads_its_cuts),
+		STAGED(it_ends_in_the_midst_of_a_cut),
 		STAGED(many_are_counted_and_cut_at_the_deadline),
 	};
 

@@ -80,7 +80,7 @@ tcp_is_told_as_it_ended(void **state)
 
 	NEEDS_ROOT();
 	set_rules();
-	begin(3600, 0.1);
+	begin(3600, 0);
 	at = listener("127.0.0.1", 9001, SOCK_STREAM);
 	/* Both sides finish. */
 	client = dial("127.0.0.9", 80, SOCK_STREAM);
@@ -123,7 +123,7 @@ a_cut_connection_is_reset_not_left_hanging(void **state)
 
 	NEEDS_ROOT();
 	set_rules();
-	begin(3600, 3600);
+	begin(3600, 0);
 	at = listener("127.0.0.1", 9001, SOCK_STREAM);
 	client = dial("127.0.0.9", 80, SOCK_STREAM);
 	server = accept(at, NULL, NULL);
@@ -151,7 +151,7 @@ udp_and_ipv6_are_counted(void **state)
 
 	NEEDS_ROOT();
 	set_rules();
-	begin(3600, 3600);
+	begin(3600, 0);
 	client = dial("127.0.0.9", 80, SOCK_DGRAM);
 	assert_true(client >= 0);
 	assert_int_equal(send(client, "x", 1, 0), 1);
