@@ -30,7 +30,9 @@ sys.path.append(os.path.join(stages.ROOT, "tests", "e2e", "helpers"))
 import topology  # noqa: E402
 
 ROUNDS = 9
-NODES = 3
+NODES = 3  # of a service
+ADDRESSES = 20  # that the nodes have on each side
+SERVICES = (1, 1000)
 SCENARIOS = [
     Scenario("hop-small", f"Hop, small messages: {SMALL} bytes and their echo, 32 connections",
              "echo", "us/message", 1e6, ("--mode=tcp-small", "--connections=32", f"--size={SMALL}"),
@@ -41,10 +43,13 @@ SCENARIOS = [
     Scenario("hop-bulk", "Hop, bulk to the client: 256 MiB transfers, 4 at once",
              "source", "s/GB", 1e9,
              ("--mode=tcp-bulk-down", "--connections=4", f"--size={BULK}", "--no-check"), 16, 4, kind="hop"),
+    Scenario("hop-udp", f"Hop, datagrams of {SMALL} bytes and their echo, 32 flows", "datagrams", "us/message", 1e6,
+             ("--mode=udp", "--connections=32", f"--size={SMALL}"), 200_000, 50_000, kind="hop"),
     Scenario("hop-half", "Hop, small messages at half of what the slowest can do: open loop, 32 connections",
              "echo", "us/message", 1e6, ("--mode=tcp-small", "--connections=32", f"--size={SMALL}"),
              3, 1, kind="hop"),
 ]
+DOORS = proxies.KINDS["tcp"] | {"datagrams": "udp"}
 KEYS = [s.key for s in SCENARIOS] + ["drill-hop"]
 
 
@@ -52,6 +57,7 @@ KEYS = [s.key for s in SCENARIOS] + ["drill-hop"]
 
 class Way:
     """A balancer's namespace; mixed into a proxy, which then lives there."""
+    udp = False  # does it forward that?
 
     def place(self, hop):
         self.hop = hop
@@ -66,6 +72,7 @@ class Way:
 class Route(Way, proxies.Proxy):
     """Nobody in between: the clients know the nodes."""
     name = "route"
+    udp = True
 
     def address(self, door):
         return self.backends[door][0]
@@ -77,27 +84,32 @@ class Route(Way, proxies.Proxy):
 class Dnat(Way, proxies.Proxy):
     """A map of nftables, as one writes it by hand; the way back by masquerade."""
     name = "dnat"
-    active = {}
+    udp = True
 
-    def elements(self):
-        return ", ".join(f"{self.hop.vip} . {self.ports[door]} : goto {door}" for door in self.doors)
+    def protocol(self, door):
+        return "udp" if self.doors[door] == "udp" else "tcp"
+
+    def key(self, door):
+        return f"{self.protocol(door)} . {self.hop.vip} . {self.ports[door]}"
 
     def ruleset(self, chains, elements):
-        def chain(name, addresses):
+        def chain(name, addresses, protocol):
             nodes = ", ".join(f"{i} : {a.replace(':', ' . ')}" for i, a in enumerate(addresses))
-            return f"chain {name} {{ meta l4proto tcp dnat ip addr . port to numgen inc mod {len(addresses)} map " \
+            return f"chain {name} {{ meta l4proto {protocol} dnat ip addr . port to numgen inc mod {len(addresses)} map " \
                    f"{{ {nodes} }}; }}"
-        lines = "\n\t".join(chain(name, addresses) for name, addresses in chains.items())
+        lines = "\n\t".join(chain(name, addresses, self.protocol(name) if name in self.doors else "tcp")
+                            for name, addresses in chains.items())
         return f'''table ip byhand {{
 	{lines}
-	map doors {{ type ipv4_addr . inet_service : verdict; elements = {{ {elements} }}; }}
-	chain to {{ type nat hook prerouting priority dstnat; meta l4proto tcp ip daddr . tcp dport vmap @doors; }}
+	map doors {{ type inet_proto . ipv4_addr . inet_service : verdict; elements = {{ {elements} }}; }}
+	chain to {{ type nat hook prerouting priority dstnat; meta l4proto . ip daddr . th dport vmap @doors; }}
 	chain from {{ type nat hook postrouting priority srcnat; ct status dnat masquerade; }}
 }}
 '''
 
     def commands(self):
-        self.hop.space.nft(self.ruleset(self.backends, self.elements()))
+        elements = ", ".join(f"{self.key(door)} : goto {door}" for door in self.doors)
+        self.hop.space.nft(self.ruleset(self.backends, elements))
         return []
 
 
@@ -106,8 +118,9 @@ class Teal(Way, proxies.Teal):
     engine = "proxy"
 
     def door(self, door, green, blue):
-        return self.service(door, self.address(door), '", "'.join(green), '", "'.join(blue),
-                            extra=f'engine = "{self.engine}"; health: {{ type = "tcp"; }};')
+        udp = self.doors[door] == "udp"
+        return self.service(door, self.address(door), '", "'.join(green), '", "'.join(blue), mode="udp" if udp else None,
+                            extra=f'engine = "{self.engine}"; health: {{ type = "{"none" if udp else "tcp"}"; }};')
 
     def commands(self):
         return self.run_services(*(self.door(d, self.backends[d], self.backends[d]) for d in self.doors))
@@ -116,6 +129,19 @@ class Teal(Way, proxies.Teal):
 class TealKernel(Teal):
     name = "teal-kernel"
     engine = "kernel"
+    udp = True
+
+
+class Many(TealKernel):
+    """So many services of all the nodes; the load uses each of them."""
+    services = 1
+
+    def commands(self):
+        nodes, first = self.backends["main"], self.ports["main"]
+        more = 'engine = "kernel"; health: { type = "none"; };'
+        self.observe = self.services
+        return self.run_services(*(self.service(f"s{i}", f"{self.hop.vip}:{first + i}", '", "'.join(nodes),
+                                                '", "'.join(nodes), extra=more) for i in range(self.services)))
 
 
 class HAProxy(Way, proxies.HAProxy):
@@ -135,10 +161,15 @@ class HAProxySplice(HAProxy):
 
 
 class Nginx(Way, proxies.Nginx):
+    udp = True
+
     def stream(self, backends):
         upstreams = "\n".join(f"\tupstream {door} {{ {' '.join(f'server {a};' for a in addresses)} }}"
                               for door, addresses in backends.items())
-        return upstreams + "\n" + super().stream({door: door for door in backends})
+        text = upstreams + "\n" + super().stream({door: door for door in backends})
+        for door in (d for d, mode in self.doors.items() if mode == "udp"):
+            text = text.replace(f"listen {self.address(door)} backlog=4096", f"listen {self.address(door)} udp")
+        return text
 
 
 WAYS = (Route, Dnat, TealKernel, Teal, HAProxy, HAProxySplice, Nginx)
@@ -150,11 +181,11 @@ class DnatDrill(Dnat):
     how = "nft: one element, by hand"
 
     def commands(self):
-        self.hop.space.nft(self.ruleset(self.backends, f"{self.address('drill').replace(':', ' . ')} : goto green"))
+        self.hop.space.nft(self.ruleset(self.backends, f"{self.key('drill')} : goto green"))
         return []
 
     def flip(self):
-        key = self.address("drill").replace(":", " . ")
+        key = self.key("drill")
         space = " ".join(self.hop.space.prefix)
         script = self.write("flip", f'''{space} nft "delete element ip byhand doors {{ {key} }};
 	add element ip byhand doors {{ {key} : goto $COLOR }}"
@@ -243,7 +274,7 @@ class Ground:
         topology.cable(space, "inside", self.nodes, f"in{i}")
         space.ip(f"address add 10.60.{i}.1/24 dev outside", f"address add 10.61.{i}.1/24 dev inside")
         self.clients.ip(f"address add 10.60.{i}.2/24 dev out{i}", f"route add 10.61.{i}.0/24 via 10.60.{i}.1")
-        self.nodes.ip(*(f"address add 10.61.{i}.{n + 2}/24 dev in{i}" for n in range(NODES)),
+        self.nodes.ip(*(f"address add 10.61.{i}.{n + 2}/24 dev in{i}" for n in range(ADDRESSES)),
                       f"route add 10.60.{i}.0/24 via 10.61.{i}.1")
         self.hops[name] = Hop(space, f"10.60.{i}.1", f"10.61.{i}.")
         return self.hops[name]
@@ -258,14 +289,16 @@ class Ground:
             raise proxies.Failed("tealbench serve did not start")
         return json.loads(line)["address"].rpartition(":")[2]
 
-    def start(self, c, doors, ports):
-        """A way with its doors, each to the port of a backend; None, and a
-        note, when it does not come up."""
+    def start(self, c, doors, ports, nodes=NODES):
+        """A way with its doors, each to the port of a backend on so many nodes;
+        None, and a note, when it does not come up."""
         hop = self.hop(c.name)
-        backends = {k: [f"{hop.prefix}{n + 2}:{port}" for n in range(NODES)] for k, port in ports.items()}
+        if not c.udp:
+            doors = {d: mode for d, mode in doors.items() if mode != "udp"}
+        backends = {k: [f"{hop.prefix}{n + 2}:{port}" for n in range(nodes)] for k, port in ports.items()}
         p = c(os.path.join(stages.WORK, "work"), "tcp", backends, stages.FIRST_PORT, 2000, doors=doors,
               backends_as_given=True)
-        p.work += "-hop"
+        p.work = os.path.join(stages.WORK, "work", f"{c.name}-hop-" + "-".join(doors))
         os.makedirs(p.work, exist_ok=True)
         p.place(hop)
         self.stage.say(f"starting {p.name} (hop)")
@@ -294,7 +327,7 @@ class Ground:
 
 def round_of(ground, way, s, running):
     """One round: what the whole machine did meanwhile, for a unit of work."""
-    options = [*s.load, f"--congestion={s.congestion}"]
+    options = [*s.load] + ([f"--congestion={s.congestion}"] if s.door != "datagrams" else [])
     options += [f"--rate={s.rate}", f"--duration={max(s.work, 1)}"] if s.rate else \
         [f"--requests={s.work}", "--duration=120"]
     own, busy = ground.own_seconds(running), measure.machine_busy_seconds()
@@ -318,7 +351,8 @@ def round_of(ground, way, s, running):
     }
 
 
-def compare(ground, s, running, rounds):
+def compare(ground, s, running, rounds, loads=None):
+    """loads: of ways that get another one than s says."""
     done = {w.name: [] for w in running}
     for w in running:
         ground.stage.say(f"{s.key}: warming {w.name}")
@@ -327,7 +361,8 @@ def compare(ground, s, running, rounds):
         # Each round begins with another one, and all the rounds are pairs with routing.
         for w in running[i % len(running):] + running[:i % len(running)]:
             ground.stage.say(f"{s.key}: round {i + 1} of {rounds}, {w.name}")
-            done[w.name].append(round_of(ground, w, s, running))
+            mine = dataclasses.replace(s, load=(loads or {}).get(w.name, s.load))
+            done[w.name].append(round_of(ground, w, mine, running))
     return report.summarize_hop(s, done)
 
 
@@ -337,20 +372,45 @@ def compare_all(stage, scenarios, names, congestion):
     ground = Ground(stage, congestion)
     running, results = [], []
     try:
-        ports = {door: ground.serve(f"--mode={mode}", f"--congestion={congestion}")
-                 for door, mode in proxies.KINDS["tcp"].items()}
+        ports = {door: ground.serve(f"--mode={mode}", *([f"--congestion={congestion}"] if mode != "udp" else []))
+                 for door, mode in DOORS.items()}
         for c in WAYS:
             if not names or c.name in names or c is Route:
-                running += filter(None, [ground.start(c, proxies.KINDS["tcp"], ports)])
+                running += filter(None, [ground.start(c, DOORS, ports)])
         for s in scenarios:
             s = dataclasses.replace(s, congestion=congestion,
                                     work=max(1, round((s.quick if o.quick else s.work) * o.scale)))
-            among = [w for w in running if w.name not in ("haproxy-splice",) or s.key == "hop-bulk"]
+            among = [w for w in running if s.door in w.doors and (w.name != "haproxy-splice" or s.key == "hop-bulk")]
             if s.key == "hop-half":
                 small, = (r for r in results if r["key"] == "hop-small")
                 s = dataclasses.replace(s, rate=int(min(statistics.median(r["per_second"] for r in p["rounds"])
                                                         for p in small["ways"].values()) / 2))
             results.append(compare(ground, s, among, o.rounds_hop))
+    finally:
+        for w in running:
+            w.stop()
+        ground.close()
+    return results
+
+
+def grow(stage, congestion):
+    """A thousand services beside one: what a packet and a connection cost then."""
+    ground = Ground(stage, congestion)
+    running, results = [], []
+    try:
+        ports = {"main": ground.serve("--mode=echo", f"--congestion={congestion}")}
+        ways = [Route] + [type(f"Many{n}", (Many,), {"name": f"teal-kernel-{n}", "services": n}) for n in SERVICES]
+        for c in ways:
+            running += filter(None, [ground.start(c, {"main": "echo"}, ports, ADDRESSES)])
+        if len(running) < len(ways):
+            return []
+        for s in SCENARIOS[:2]:
+            s = dataclasses.replace(s, door="main", congestion=congestion,
+                                    work=max(1, round((s.quick if stage.options.quick else s.work) * stage.options.scale)))
+            # To each service in turn; the others have one.
+            loads = {f"teal-kernel-{n}": (*s.load, f"--ports={n}") for n in SERVICES}
+            r = compare(ground, s, running, stage.options.rounds_hop, loads)
+            results.append(report.summarize_hop_growth(s, SERVICES, r))
     finally:
         for w in running:
             w.stop()

@@ -36,9 +36,17 @@ class Failed(Exception):
     pass
 
 
-def exchange(address, send, expect, timeout=2.0, tls=False):
+def exchange(address, send, expect, timeout=2.0, tls=False, udp=False):
     """One question and answer; the truth about 'is it forwarding yet'."""
     host, _, port = address.rpartition(":")
+    if udp:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.2)  # what is lost is asked for again
+            try:
+                s.sendto(send, (host, int(port)))
+                return s.recv(100).startswith(expect)
+            except OSError:
+                return False
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:
@@ -109,7 +117,7 @@ class Proxy:
 
     def wait_for(self, door, send, expect):
         deadline = time.monotonic() + 10
-        while not exchange(self.address(door), send, expect, tls=self.kind == "tls"):
+        while not exchange(self.address(door), send, expect, tls=self.kind == "tls", udp=self.doors[door] == "udp"):
             for p in self.processes:
                 if p.poll() is not None:
                     raise Failed(f"{self.name} ended with status {p.returncode}: {self.output()}")
@@ -139,7 +147,7 @@ def question(mode, backend):
     """What to send to a backend of that mode, and how the answer begins."""
     if mode == "source":
         return b"3\n", source_start(backend)
-    return {"echo": (b"ready?", b"ready?"), "sink": (b"abc", b"3\n"), "hello": (b"ready?", b"green\n"),
+    return {"echo": (b"ready?", b"ready?"), "udp": (b"ready?", b"ready?"), "sink": (b"abc", b"3\n"), "hello": (b"ready?", b"green\n"),
             "http-rich": (b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n", b"HTTP/1.1 200 OK"),
             "http": (b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n",
                      b"HTTP/1.1 200 OK")}[mode]
@@ -182,13 +190,13 @@ class Teal(Proxy):
     program = "teald"
     observe = 9  # its port, counted from the first door's
 
-    def service(self, name, listen, green, blue, extra=""):
+    def service(self, name, listen, green, blue, extra="", mode=None):
         keys = {"tcp": "", "http": "forwarded = false;", "tls": "forwarded = false;"}[self.kind]
         if self.kind == "tls":
             cert, key, _ = certificate(self.work)
             keys += (f' tls: {{ certificates = ( {{ cert = "{cert}"; key = "{key}"; }} ); '
                      f'ciphersuites = "{SUITE}"; curves = "{CURVE}"; }};')
-        return f'''  {{ name = "{name}"; mode = "{'tcp' if self.kind == 'tcp' else 'http'}"; initial = "green";
+        return f'''  {{ name = "{name}"; mode = "{mode or ('tcp' if self.kind == 'tcp' else 'http')}"; initial = "green";
     listen = "{listen}"; max_connections = {self.connections}; {keys}
     green: {{ backends = ["{green}"]; }};
     blue: {{ backends = ["{blue}"]; }};

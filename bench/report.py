@@ -78,15 +78,30 @@ def summarize_hop(scenario, rounds):
             "congestion": scenario.congestion, "work": scenario.work, "rate": scenario.rate, "ways": out}
 
 
+def summarize_hop_growth(scenario, sizes, s):
+    """Of ways teal-kernel-N: what a size costs over routing, to the smallest's."""
+    first = f"teal-kernel-{sizes[0]}"
+    out = []
+    for n in sizes:
+        w = s["ways"][f"teal-kernel-{n}"]
+        out.append({"n": n, "cpu": w["over"], "ratio": w["ratio"].get(first) or spread([1.0]),
+                    "cpu_own": w["over_own"], "ratio_own": w["ratio_own"].get(first) or spread([1.0]),
+                    "foreign": w["foreign"], "failed": w["failed"], "rounds": w["rounds"]})
+    return {"proxy": "teal", "what": "services", "kind": scenario.key, "title": "kernel engine: services of twenty backends, over routing",
+            "sizes": out}
+
+
 def hop_table(s):
     bulk = s["unit"] == "s/GB"
-    head = ["", f"machine's {s['unit']}", "over routing", f"x {BASELINE}", "own processes'", f"x {BASELINE}"]
+    base = next((b for b in (BASELINE, "nginx", "dnat") if b in s["ways"]), None)
+    times = f"x {base}" if base else ""
+    head = ["", f"machine's {s['unit']}", "over routing", times, "own processes'", times]
     head += ["MB/s"] if bulk else ["a second", "p50 us", "p99 us"]
     rows = []
     for name, w in s["ways"].items():
         row = [name, with_spread(w["cpu"])]
-        row += [with_spread(w["over"]), ratio_text(w, BASELINE), number(w["over_own"]["median"]),
-                ratio_text(w, BASELINE, "ratio_own")] if "over" in w else [""] * 4
+        row += [with_spread(w["over"]), ratio_text(w, base), number(w["over_own"]["median"]),
+                ratio_text(w, base, "ratio_own")] if "over" in w else [""] * 4
         row += [number(w["bytes_per_second"]["median"] / 1e6)] if bulk else \
             [number(w[k]["median"]) for k in ("per_second", "p50_us", "p99_us")]
         flags = [f"{w['failed']} FAILED"] if w["failed"] else []

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -187,6 +188,8 @@ def test_the_curve_rises_to_the_maximum(serve):
     (["--mode=tcp-small", "--body=5"], "--body"),
     (["--ports=65536"], "--ports"),
     (["--ports=60000", "--target=127.0.0.1:60000"], "--ports"),
+    (["--mode=udp", "--target=unix:/x"], "--mode=udp"), (["--mode=udp", "--size=65508"], "--size"),
+    (["--mode=udp-flow", "--tls"], "--tls"),
 ])
 def test_usage_errors_of_a_load(options, words):
     done = subprocess.run([TEALBENCH, "load", "--target=127.0.0.1:1", *options], capture_output=True, text=True,
@@ -305,11 +308,47 @@ def test_it_crashes_after_n_requests(serve):
     (["--break=sideways"], "sideways"), (["--break=lie:0"], "lie:0"), (["--mode=sink", "--break=5xx"], "5xx"),
     (["--header=none"], "none"), (["--mode=echo", "--header=A: b"], "--header"), (["--cert=/x"], "--key"),
     (["--cert=/x", "--key=/y"], "--tls"), (["--tls", "--cert=/x", "--key=/y"], "/x"),
+    (["--mode=udp", "--tls"], "--tls"), (["--mode=udp", "--break=reset"], "--break"),
+    (["--mode=udp", "--listen=unix:/tmp/x"], "datagrams"),
 ])
 def test_usage_errors_of_a_backend(options, words):
     done = subprocess.run([TEALBENCH, "serve", "--listen=127.0.0.1:0", *options], capture_output=True, text=True,
                           timeout=scale.patience())
     assert done.returncode == 2 and words in done.stderr and done.stdout == ""
+
+
+# --- datagrams ---
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"])
+def test_datagrams_come_back_from_where_they_were_sent(serve, listen):
+    server = serve("--mode=udp", "--threads=2", listen=(listen,))
+    # The wildcard has more addresses than the one that the kernel would choose.
+    target = server.address.replace("0.0.0.0", "127.0.0.2")
+    for mode, size in (("udp", 64), ("udp-flow", 64), ("udp", 9000)):
+        status, r = load(target, f"--mode={mode}", "--requests=200", "--connections=3", f"--size={size}")
+        assert (status, r["ok"], errors(r)) == (0, 200, {})
+        assert r["bytes_in"] == r["bytes_out"] == 200 * size
+        assert r["connect_us"]["count"] == (200 if mode == "udp-flow" else 3)
+    assert server.close() == 0
+    assert server.served["requests"] == 600 and server.served["bytes_in"] == 400 * 64 + 200 * 9000
+
+
+def test_a_lost_datagram_is_a_timeout_and_a_wrong_one_is_told(closing):
+    s = closing.add(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    s.bind(("127.0.0.1", 0))
+
+    def answer():
+        for n in range(9):
+            data, who = s.recvfrom(100)
+            if n % 3 == 0:
+                continue
+            s.sendto(data if n % 3 == 1 else data[::-1], who)
+    t = threading.Thread(target=answer, daemon=True)
+    t.start()
+    status, r = load("127.0.0.1:%d" % s.getsockname()[1], "--mode=udp", "--requests=9", "--timeout=0.3")
+    t.join(scale.patience())
+    assert (status, r["ok"], errors(r)) == (1, 3, {"timeout": 3, "wrong_body": 3})
 
 
 # --- beside others ---

@@ -67,6 +67,7 @@ struct load_mode {
 	bool hold;	/* one request each, then the connections are kept open */
 	bool bulk;	/* long transfers: cut at the end of the time, judged by bytes */
 	bool http;
+	bool datagram;	/* by UDP: a request is one, and so is its answer */
 	uint64_t size;	/* default of --size */
 	void (*begin)(struct flow *f);	/* sets to_send and what is awaited */
 	/* What to send next: *n > 0 bytes, of the flow->to_send - flow->sent left. */

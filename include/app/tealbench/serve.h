@@ -33,10 +33,12 @@ struct serve_mode {
 	bool (*ready)(struct peer *p, int revents);	/* EV_READ and EV_WRITE */
 	bool (*timer)(struct peer *p);	/* p->timer fired; NULL: never started */
 	int (*wants)(const struct peer *p);	/* the interest that follows from the state */
+	/* UDP, and the socket is ready: there are no peers; else NULL. */
+	void (*datagrams)(struct ev_loop *loop, ev_io *w, int revents);
 };
 
 extern const struct serve_mode serve_mode_http, serve_mode_echo, serve_mode_hello, serve_mode_sink,
-	serve_mode_source, serve_mode_mute;
+	serve_mode_source, serve_mode_mute, serve_mode_udp;
 
 /* What a deliberately bad backend does to every so-manieth request (in TCP
  * modes: connection), so that what is to notice can be shown to notice.

@@ -27,9 +27,10 @@ endpoint_check_congestion(const char *congestion, struct why *why)
 	failed = set_congestion(fd, congestion) < 0 ? errno : 0;
 	close(fd);
 	if (failed != 0)
-		return why_set(why, E_USAGE,
-			       "--congestion=%s: %s; net.ipv4.tcp_available_congestion_control lists what is there",
-			       congestion, strerror(failed));
+		return why_set(
+			why, E_USAGE,
+			"--congestion=%s: %s; net.ipv4.tcp_available_congestion_control lists what is there",
+			congestion, strerror(failed));
 	return OK;
 }
 
@@ -46,14 +47,21 @@ reclaim_path(const struct addr *addr)
 }
 
 static int
-open_listener(struct addr *addr, const char *congestion, bool first)
+open_listener(struct addr *addr, bool datagram, const char *congestion, bool first)
 {
 	int fd, failed, one = 1, family = addr_family(addr);
 
-	if ((fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
+	if ((fd = socket(family, (datagram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) <
+	    0)
 		return -1;
 	if (family == AF_UNIX) {
 		reclaim_path(addr);
+	} else if (datagram) {
+		/* Where each was sent to: answers leave from there. */
+		if (family == AF_INET)
+			setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
+		else
+			setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one));
 	} else {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 		/* Inherited by what is accepted. */
@@ -69,7 +77,7 @@ open_listener(struct addr *addr, const char *congestion, bool first)
 		goto fail;
 	if (first && family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	if (listen(fd, 4096) < 0)
+	if (!datagram && listen(fd, 4096) < 0)
 		goto fail;
 	if (first && getsockname(fd, &addr->u.sa, &(socklen_t){ sizeof(addr->u) }) < 0)
 		goto fail;
@@ -82,16 +90,20 @@ fail:
 }
 
 enum err
-endpoint_listen(struct addr *addr, const char *congestion, int *fds, unsigned n, struct why *why)
+endpoint_listen(struct addr *addr, bool datagram, const char *congestion, int *fds, unsigned n,
+		struct why *why)
 {
 	char text[ADDR_TEXT];
 	int failed;
 
+	if (datagram && addr_family(addr) == AF_UNIX)
+		return why_set(why, E_USAGE, "cannot listen on %s: datagrams need an address and a port",
+			       addr_format(addr, text));
 	for (unsigned i = 0; i < n; i++) {
 		if (i > 0 && addr_family(addr) == AF_UNIX)
 			fds[i] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
 		else
-			fds[i] = open_listener(addr, congestion, i == 0);
+			fds[i] = open_listener(addr, datagram, congestion, i == 0);
 		if (fds[i] >= 0)
 			continue;
 		failed = errno;
@@ -100,8 +112,8 @@ endpoint_listen(struct addr *addr, const char *congestion, int *fds, unsigned n,
 		if (failed == EADDRINUSE)
 			return why_set(why, E_USAGE,
 				       "%s is busy: another program listens there; stop it or choose another "
-				       "address (\"ss -ltnp\" names it)",
-				       addr_format(addr, text));
+				       "address (\"ss -l%cnp\" names it)",
+				       addr_format(addr, text), datagram ? 'u' : 't');
 		return why_set(why, E_USAGE, "cannot listen on %s: %s", addr_format(addr, text),
 			       strerror(failed));
 	}
@@ -109,13 +121,13 @@ endpoint_listen(struct addr *addr, const char *congestion, int *fds, unsigned n,
 }
 
 int
-endpoint_connect(const struct addr *to, const struct addr *from, const char *congestion)
+endpoint_connect(const struct addr *to, bool datagram, const struct addr *from, const char *congestion)
 {
-	int fd, failed, one = 1;
+	int fd, failed, one = 1, type = datagram ? SOCK_DGRAM : SOCK_STREAM;
 
-	if ((fd = socket(addr_family(to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
+	if ((fd = socket(addr_family(to), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
 		return -1;
-	if (addr_family(to) != AF_UNIX) {
+	if (addr_family(to) != AF_UNIX && !datagram) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		if (congestion != NULL)
 			set_congestion(fd, congestion);

@@ -210,7 +210,8 @@ flow_connect(struct flow *f)
 		k = f->thread->dialed++ * config->threads + f->thread->index;
 		to.u.in.sin_port = htons((uint16_t)(addr_port(&to) + k % config->ports));
 	}
-	f->fd = endpoint_connect(&to, config->sources > 0 ? &from : NULL, config->congestion);
+	f->fd = endpoint_connect(&to, config->mode->datagram, config->sources > 0 ? &from : NULL,
+				 config->congestion);
 	if (f->fd < 0) {
 		flow_fail(f, load_error_from_errno(errno));
 		return;

@@ -15,6 +15,7 @@
  * for everybody else. */
 #define PORTS_PER_SOURCE 25000
 #define HEAD_MAX 65536
+#define DATAGRAM_MAX 65507	/* of UDP over IPv4 */
 
 size_t
 load_options(struct load_config *c, const char **mode, bool *unchecked,
@@ -147,6 +148,23 @@ check_http(const struct load_config *c, struct why *why)
 }
 
 static enum err
+check_datagrams(const struct load_config *c, struct why *why)
+{
+	if (!c->mode->datagram)
+		return OK;
+	if (addr_family(&c->target) == AF_UNIX)
+		return why_set(why, E_USAGE, "--mode=%s: the target is an address and a port", c->mode->word);
+	if (c->size > DATAGRAM_MAX)
+		return why_set(why, E_USAGE, "--size=%" PRIu64 ": a datagram has at most %d bytes", c->size,
+			       DATAGRAM_MAX);
+	if (c->tls || c->hello || c->half_close || c->congestion != NULL)
+		return why_set(why, E_USAGE,
+			       "--tls, --hello, --half-close and --congestion have no meaning with --mode=%s",
+			       c->mode->word);
+	return OK;
+}
+
+static enum err
 check_together(struct load_config *c, struct why *why)
 {
 	if (c->hello && (c->mode->http || c->mode->bulk))
@@ -206,7 +224,7 @@ load_config_settle(struct load_config *c, const char *mode, struct why *why)
 	if ((c->mode = load_mode_find(mode != NULL ? mode : "http")) == NULL)
 		return why_set(why, E_USAGE,
 			       "--mode=%s: tcp-small, tcp-connect, tcp-bulk-down, tcp-bulk-up, tcp-idle, "
-			       "http or http-close expected",
+			       "udp, udp-flow, http or http-close expected",
 			       mode);
 	if ((e = parse_target(c, why)) != OK || (e = endpoint_check_congestion(c->congestion, why)) != OK)
 		return e;
@@ -214,7 +232,8 @@ load_config_settle(struct load_config *c, const char *mode, struct why *why)
 		c->duration = c->requests > 0 ? MAX_DURATION : DEFAULT_DURATION;
 	if (c->size == 0)
 		c->size = c->mode->size;
-	if ((e = check_http(c, why)) != OK || (e = check_together(c, why)) != OK)
+	if ((e = check_http(c, why)) != OK || (e = check_datagrams(c, why)) != OK ||
+	    (e = check_together(c, why)) != OK)
 		return e;
 	if (c->threads > c->connections)
 		c->threads = c->connections;

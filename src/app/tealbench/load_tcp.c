@@ -1,5 +1,5 @@
 /* load_tcp.c - the TCP kinds of load: echoes, connections, bulk both ways,
- * idle connections.  Thread: the flow's. */
+ * idle connections; and echoes by UDP.  Thread: the flow's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -167,6 +167,9 @@ static const struct load_mode modes[] = {
 	  .next = down_next, .take = down_take, .blind = unchecked },
 	{ .word = "tcp-bulk-up", .bulk = true, .fresh = true, .size = 64 << 20, .begin = up_begin,
 	  .next = up_next, .sent = up_sent, .take = up_take },
+	{ .word = "udp", .datagram = true, .size = 64, .begin = echo_begin, .next = echo_next, .take = echo_take },
+	{ .word = "udp-flow", .datagram = true, .fresh = true, .size = 64, .begin = echo_begin,
+	  .next = echo_next, .take = echo_take },
 };
 
 const struct load_mode *

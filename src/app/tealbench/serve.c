@@ -302,7 +302,9 @@ thread_listen(struct serve_thread *t, const struct addr *addr, int fd)
 	l->thread = t;
 	l->addr = *addr;
 	ev_init(&l->pause, listener_on_pause_end);
-	ev_io_init(&l->io, listener_on_accept, fd, EV_READ);
+	ev_io_init(&l->io,
+		   t->config->mode->datagrams != NULL ? t->config->mode->datagrams : listener_on_accept, fd,
+		   EV_READ);
 	ev_io_start(t->loop, &l->io);
 }
 
@@ -432,7 +434,8 @@ listen_all(struct serve_thread *threads, unsigned n, const struct option_list *l
 
 	for (unsigned i = 0; i < list->n; i++) {
 		if ((e = addr_parse(list->item[i], ADDR_PORT_0 | ADDR_ANY_HOST, &addrs[i], why)) != OK ||
-		    (e = endpoint_listen(&addrs[i], config->congestion, fds, n, why)) != OK)
+		    (e = endpoint_listen(&addrs[i], config->mode->datagrams != NULL, config->congestion, fds,
+					 n, why)) != OK)
 			return e;
 		for (unsigned t = 0; t < n; t++)
 			thread_listen(&threads[t], &addrs[i], fds[t]);

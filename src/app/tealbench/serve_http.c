@@ -466,4 +466,4 @@ http_wants(const struct peer *p)
 	return wants;
 }
 
-const struct serve_mode serve_mode_http = { "http", http_start, http_ready, http_timer, http_wants };
+const struct serve_mode serve_mode_http = { "http", http_start, http_ready, http_timer, http_wants, NULL };

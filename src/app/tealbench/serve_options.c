@@ -10,7 +10,8 @@
 #define HEADERS_MAX 16384
 
 static const struct serve_mode *const modes[] = { &serve_mode_http, &serve_mode_echo,   &serve_mode_hello,
-						  &serve_mode_sink, &serve_mode_source, &serve_mode_mute };
+						  &serve_mode_sink, &serve_mode_source, &serve_mode_mute,
+						  &serve_mode_udp };
 
 /* Names go into a header, a line and JSON: plain words only. */
 static bool
@@ -31,7 +32,8 @@ mode_find(const char *word, const struct serve_mode **out, struct why *why)
 			return OK;
 		}
 	}
-	return why_set(why, E_USAGE, "--mode=%s: http, echo, hello, sink, source or mute expected", word);
+	return why_set(why, E_USAGE, "--mode=%s: http, echo, hello, sink, source, mute or udp expected",
+		       word);
 }
 
 /* "lie" or "lie:100". */
@@ -58,6 +60,8 @@ parse_break(const char *text, struct serve_config *config, struct why *why)
 	if (config->broken == BREAK_NOT)
 		return why_set(why, E_USAGE,
 			       "--break=%s: reset, close, short, body, 5xx, late or lie expected", text);
+	if (config->mode == &serve_mode_udp)
+		return why_set(why, E_USAGE, "--break has no meaning with --mode=udp");
 	if (config->mode != &serve_mode_http && config->broken != BREAK_RESET &&
 	    config->broken != BREAK_CLOSE && config->broken != BREAK_LIE)
 		return why_set(why, E_USAGE, "--break=%s belongs to --mode=http", text);
@@ -91,6 +95,8 @@ check_together(struct serve_config *config, bool tls, const char *cert, const ch
 			       config->name);
 	if (config->bytes > 0 && config->mode != &serve_mode_source)
 		return why_set(why, E_USAGE, "--bytes belongs to --mode=source");
+	if (config->mode == &serve_mode_udp && (tls || config->congestion != NULL))
+		return why_set(why, E_USAGE, "--tls and --congestion have no meaning with --mode=udp");
 	if ((cert != NULL) != (key != NULL))
 		return why_set(why, E_USAGE, "--cert and --key go together");
 	if (cert != NULL && !tls)

@@ -142,8 +142,10 @@ source_ready(struct peer *p, int revents)
 	return p->left > 0 || !p->eof;
 }
 
-const struct serve_mode serve_mode_echo = { "echo", stream_start, echo_ready, NULL, stream_wants };
-const struct serve_mode serve_mode_hello = { "hello", hello_start, echo_ready, NULL, stream_wants };
-const struct serve_mode serve_mode_sink = { "sink", stream_start, sink_ready, NULL, stream_wants };
-const struct serve_mode serve_mode_source = { "source", source_start, source_ready, NULL, source_wants };
-const struct serve_mode serve_mode_mute = { "mute", stream_start, mute_ready, NULL, stream_wants };
+const struct serve_mode serve_mode_echo = { "echo", stream_start, echo_ready, NULL, stream_wants, NULL };
+const struct serve_mode serve_mode_hello = { "hello", hello_start, echo_ready, NULL, stream_wants, NULL };
+const struct serve_mode serve_mode_sink = { "sink", stream_start, sink_ready, NULL, stream_wants, NULL };
+const struct serve_mode serve_mode_source = {
+	"source", source_start, source_ready, NULL, source_wants, NULL
+};
+const struct serve_mode serve_mode_mute = { "mute", stream_start, mute_ready, NULL, stream_wants, NULL };
