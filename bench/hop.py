@@ -131,6 +131,9 @@ class TealKernel(Teal):
     engine = "kernel"
     udp = True
 
+    def limits(self):
+        return ""  # it holds no connection itself
+
 
 class Many(TealKernel):
     """So many services of all the nodes; the load uses each of them."""
@@ -201,6 +204,7 @@ class TealDrill(drills.TealDrill, Teal):
 class TealKernelDrill(TealDrill):
     name = "teal-kernel"
     engine = "kernel"
+    limits = TealKernel.limits
 
 
 class HAProxyDrill(HAProxy, drills.HAProxyDrill):

@@ -197,10 +197,13 @@ class Teal(Proxy):
             keys += (f' tls: {{ certificates = ( {{ cert = "{cert}"; key = "{key}"; }} ); '
                      f'ciphersuites = "{SUITE}"; curves = "{CURVE}"; }};')
         return f'''  {{ name = "{name}"; mode = "{mode or ('tcp' if self.kind == 'tcp' else 'http')}"; initial = "green";
-    listen = "{listen}"; max_connections = {self.connections}; {keys}
+    listen = "{listen}"; {self.limits()} {keys}
     green: {{ backends = ["{green}"]; }};
     blue: {{ backends = ["{blue}"]; }};
     {extra or 'health: { type = "tcp"; };'} }}'''
+
+    def limits(self):
+        return f"max_connections = {self.connections};"
 
     def run_services(self, *services):
         state = os.path.join(self.work, "state")

@@ -65,6 +65,18 @@ plan(struct control *c)
 	ev_timer_start(c->loop, &c->recover_timer);
 }
 
+/* Something is due so soon; what was due before stays so.  Of any number of
+ * backends: plan() would look at all of them for each. */
+static void
+hasten(struct control *c, double seconds)
+{
+	if (ev_is_active(&c->recover_timer) && ev_timer_remaining(c->loop, &c->recover_timer) <= seconds)
+		return;
+	ev_timer_stop(c->loop, &c->recover_timer);
+	ev_timer_set(&c->recover_timer, seconds, 0.0);
+	ev_timer_start(c->loop, &c->recover_timer);
+}
+
 /* -- ejection --------------------------------------------------------------------- */
 
 static size_t
@@ -92,6 +104,7 @@ eject(struct entry *e, struct backend *b, uint32_t failures)
 	double seconds = e->service->config->passive.eject;
 
 	b->ejected_until = clock_now() + seconds;
+	hasten(e->control, seconds);
 	b->ramp_from = 0;
 	b->ejections++;
 	b->since_us = clock_wall_us();
@@ -118,10 +131,7 @@ recover_look(struct entry *e)
 			eject(e, b, failures);
 			changed = true;
 		}
-	if (!changed)
-		return;
-	plan(e->control);
-	if (e->published)
+	if (changed && e->published)
 		publish_soon(e);
 }
 
@@ -148,8 +158,9 @@ recover_on_health(struct entry *e, struct backend *b, enum backend_state was)
 		b->late = false;
 		atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
 		start_slowly(e, b);
+		if (b->ramp_from > 0)
+			hasten(e->control, ramp_step(e->service));
 	}
-	plan(e->control);
 }
 
 static bool
