@@ -240,7 +240,7 @@ put_edited(struct out *o, const struct http1_head *h, const struct http1_edit *e
 	switch ((enum http1_name)header->id) {
 	case HTTP1_X_FORWARDED_FOR:
 		put_str(o, value);
-		if (is_last_of(h, i)) {
+		if (e->client.n > 0 && is_last_of(h, i)) {
 			if (value.n > 0)
 				PUT(o, ", ");
 			put_str(o, e->client);
@@ -261,7 +261,8 @@ put_edited(struct out *o, const struct http1_head *h, const struct http1_edit *e
 	PUT(o, "\r\n");
 }
 
-/* RFC 7239: an IPv6 address and whatever is no token is quoted.  Nothing in
+/* RFC 7239: an IPv6 address and whatever is no token is quoted; a client without
+ * an address is "unknown" (section 6).  Nothing in
  * the values needs a backslash: addresses, and an authority that was checked. */
 static void
 put_forwarded(struct out *o, const struct http1_edit *e)
@@ -271,7 +272,7 @@ put_forwarded(struct out *o, const struct http1_edit *e)
 	PUT(o, "Forwarded: for=");
 	if (v6)
 		PUT(o, "\"[");
-	put_str(o, e->client);
+	put_str(o, e->client.n > 0 ? e->client : STR("unknown"));
 	if (v6)
 		PUT(o, "]\"");
 	if (e->host.n > 0) {
@@ -294,7 +295,7 @@ put_client(struct out *o, const struct http1_head *h, const struct http1_edit *e
 	uint64_t there = e->forwarded == HTTP1_FORWARDED_APPEND ? h->seen : 0;
 	char text[DECIMAL_TEXT];
 
-	if (!(there & HTTP1_BIT(HTTP1_X_FORWARDED_FOR))) {
+	if (e->client.n > 0 && !(there & HTTP1_BIT(HTTP1_X_FORWARDED_FOR))) {
 		PUT(o, "X-Forwarded-For: ");
 		put_str(o, e->client);
 		PUT(o, "\r\n");

@@ -222,6 +222,16 @@ test_strangers_tell_nothing_of_themselves(void **state)
 		       "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 2001:db8::9\r\n"
 		       "X-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n"
 		       "Forwarded: for=\"[2001:db8::9]\";host=a;proto=https\r\n\r\n");
+	/* By a Unix socket. */
+	e.client = STR("");
+	assert_request(&e, "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		       "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n"
+		       "Forwarded: for=unknown;host=a;proto=https\r\n\r\n");
+	e.forwarded = HTTP1_FORWARDED_APPEND;
+	e.rfc7239 = false;
+	assert_request(&e, "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n",
+		       "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\n"
+		       "X-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n\r\n");
 }
 
 static void
