@@ -1,6 +1,8 @@
 /* metrics.c - everything countable, family by family: the format wants all
  * samples of one together.
  * Thread: main; the workers' tallies are summed when somebody asks. */
+#include <stdlib.h>
+
 #include "app/metrics_parts.h"
 #include "base/clock.h"
 #include "control/certs.h"
@@ -308,18 +310,51 @@ put_handshakes(struct prom *p, const struct entry *e)
 		}
 }
 
-static void
-put_expiry_of(void *arg, const struct service *s, const struct tls_certificate_facts *f)
-{
-	struct labels l = with(with(of_service(s), "certificate", f->names[0]), "type", f->type);
+struct shown {
+	const struct tls_certificate_facts **list;
+	size_t n;
+};
 
-	prom_double(arg, NULL, l.list, l.n, (double)f->not_after);
+static void
+remember_shown(void *arg, const struct service *s, const struct tls_certificate_facts *f)
+{
+	struct shown *shown = arg;
+
+	(void)s;
+	shown->list = must_grow(shown->list, shown->n + 1, sizeof(*shown->list));
+	shown->list[shown->n++] = f;
 }
 
+/* Another of the same first name and type ends earlier, or stands before it. */
+static bool
+is_beside(const struct shown *shown, size_t i)
+{
+	const struct tls_certificate_facts *f = shown->list[i], *g;
+
+	for (size_t k = 0; k < shown->n; k++) {
+		g = shown->list[k];
+		if (k != i && strcmp(g->type, f->type) == 0 && strcmp(g->names[0], f->names[0]) == 0 &&
+		    (g->not_after < f->not_after || (g->not_after == f->not_after && k < i)))
+			return true;
+	}
+	return false;
+}
+
+/* One series for a name and type: of several certificates, that which ends first. */
 static void
 put_expiry(struct prom *p, const struct entry *e)
 {
-	certs_each(e->control->certs, e->service, put_expiry_of, p);
+	struct shown shown = { 0 };
+
+	certs_each(e->control->certs, e->service, remember_shown, &shown);
+	for (size_t i = 0; i < shown.n; i++) {
+		const struct tls_certificate_facts *f = shown.list[i];
+		struct labels l = with(with(of_service(e->service), "certificate", f->names[0]), "type", f->type);
+
+		if (!is_beside(&shown, i))
+			prom_double(p, NULL, l.list, l.n, (double)f->not_after);
+	}
+	free(shown.list);
 }
 
 static void
