@@ -81,6 +81,7 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 	case END_INTERNAL:
 		return true;
 	case END_DRAINED:
+	case END_PREVIEW:
 	case END_STOP:
 		/* Where nothing moves nothing is cut, and the end may be polite. */
 		return session_idle(s, s->lane->worker->now) < BUSY_WITHIN;
