@@ -32,6 +32,7 @@ struct client {
 	bool tls;	/* it came by TLS */
 	bool admitted;	/* the door of `lane` let it in */
 	bool has_place, has_source;	/* and gave it these */
+	bool unsaid;	/* LINGERING: TLS's goodbye waits for room */
 	bool in_lobby;	/* no door lets it in, or none was asked yet */
 	bool timed;	/* the deadline is that of a head that began */
 	uint32_t requests;	/* begun so far */

@@ -108,6 +108,8 @@ double exchange_idle(const struct exchange *x, double now);
 
 /* The connection is there: sends the request. */
 void exchange_ask(struct exchange *x);
+/* It was WAITING: is DIALING, of the color that is active now. */
+void exchange_leave_queue(struct exchange *x);
 /* Its deadline passed while it was WAITING or DIALING. */
 void exchange_dial_expired(struct exchange *x);
 /* The backend is gone, or useless, before there was an answer; tries another

@@ -149,25 +149,31 @@ client_release(struct client *c)
 	finish(c);
 }
 
+/* With TLS that takes room, which a slow reader has to make first, and has as
+ * long for as others have for nothing. */
+static void
+say_goodbye(struct client *c)
+{
+	struct lane *l = c->lane;
+	int said = io_shutdown(&c->io);
+
+	if (said < 0 || (c->eof && said == 1)) {
+		client_end(c, said < 0 ? END_CLIENT_RESET : END_DONE);
+		return;
+	}
+	c->unsaid = said == 0;
+	deadline_arm(c->unsaid ? l->keepalive_clock : l->linger_clock, &c->deadline, l->worker->now);
+	client_want(c, !c->eof, c->unsaid);
+}
+
 void
 client_linger(struct client *c)
 {
-	struct worker *w = c->lane->worker;
-
 	CHECK(c->exchange == NULL);
 	forget_input(c);
-	if (c->eof) {
-		client_end(c, END_DONE);
-		return;
-	}
 	c->state = CLIENT_LINGERING;
-	c->begun = w->now;
-	if (io_shutdown(&c->io) < 0) {
-		client_end(c, END_CLIENT_RESET);
-		return;
-	}
-	deadline_arm(c->lane->linger_clock, &c->deadline, w->now);
-	io_want(w->loop, &c->io, EV_READ);
+	c->begun = c->lane->worker->now;
+	say_goodbye(c);
 }
 
 /* -- reading -------------------------------------------------------------------- */
@@ -330,6 +336,15 @@ read_request(struct client *c)
 		run(c);
 }
 
+/* Its first request is often here already. */
+static void
+begin_reading(struct client *c)
+{
+	read_request(c);
+	if (c->state == CLIENT_READING)
+		io_want(c->lane->worker->loop, &c->io, EV_READ);
+}
+
 /* It was told that nothing follows. */
 static void
 read_rest(struct client *c)
@@ -341,7 +356,7 @@ read_rest(struct client *c)
 		return;
 	if (n <= 0)
 		client_end(c, END_DONE);
-	else if (w->now - c->begun < LINGER_MAX && !c->lane->stopping)
+	else if (!c->unsaid && w->now - c->begun < LINGER_MAX && !c->lane->stopping)
 		deadline_touch(c->lane->linger_clock, &c->deadline, w->now);
 }
 
@@ -360,7 +375,10 @@ client_on_event(struct ev_loop *loop, ev_io *w, int revents)
 		exchange_on_client(c->exchange, io_events(&c->io, revents));
 		return;
 	case CLIENT_LINGERING:
-		read_rest(c);
+		if (io_events(&c->io, revents) & EV_WRITE)
+			say_goodbye(c);
+		if (c->state == CLIENT_LINGERING && !c->eof)
+			read_rest(c);
 		return;
 	case CLIENT_WAITING:
 	case CLIENT_ENDED:
@@ -374,7 +392,7 @@ client_next(struct client *c)
 	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && c->state == CLIENT_BUSY);
 	/* Whoever said that this was the last sends nothing that a reset could be
 	 * the answer to: it need not be waited for. */
-	if (c->bye && buf_len(&c->in) == 0) {
+	if (c->bye && buf_len(&c->in) == 0 && (!c->tls || io_shutdown(&c->io) == 1)) {
 		client_end(c, END_DONE);
 		return;
 	}
@@ -450,7 +468,7 @@ waiting_begin(struct waiter *w)
 	list_append(&c->lane->clients[c->entrance], &c->link);
 	/* It had no time to ask before. */
 	deadline_arm(c->lane->request_clock, &c->deadline, c->lane->worker->now);
-	run(c);
+	begin_reading(c);
 	return true;
 }
 
@@ -543,8 +561,5 @@ client_new(struct listener *li, struct io *io, const struct arrival_facts *facts
 	c->state = CLIENT_READING;
 	list_append(&l->clients[c->entrance], &c->link);
 	deadline_arm(l->request_clock, &c->deadline, w->now);
-	/* Its first request is often here already. */
-	read_request(c);
-	if (c->state == CLIENT_READING)
-		io_want(w->loop, &c->io, EV_READ);
+	begin_reading(c);
 }

@@ -85,10 +85,8 @@ exchange_abort(struct exchange *x, enum ending ending)
 {
 	struct client *c = x->client;
 
-	if (x->state == EXCHANGE_WAITING) {
-		queue_leave(x->lane, &x->waiter);
-		x->state = EXCHANGE_DIALING;
-	}
+	if (x->state == EXCHANGE_WAITING)
+		exchange_leave_queue(x);
 	exchange_end(x, ending, NULL);
 	client_end(c, ending);
 }

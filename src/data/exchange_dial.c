@@ -88,29 +88,35 @@ waiting_client(const struct waiter *w)
 	return io_fd(&container_of(w, struct exchange, waiter)->client->io);
 }
 
-static void
-leave_queue(struct exchange *x)
+void
+exchange_leave_queue(struct exchange *x)
 {
-	queue_leave(x->lane, &x->waiter);
+	struct lane *l = x->lane;
+
+	queue_leave(l, &x->waiter);
 	deadline_disarm(&x->deadline);
 	x->state = EXCHANGE_DIALING;
-	list_append(&x->lane->x_dialing, &x->link);
+	list_append(&l->x_dialing, &x->link);
+	x->color = (uint8_t)l->snapshot->active;
+	x->epoch = l->snapshot->epoch;
+	tally_add(&exchange_tally(x)->active, 1);
 }
 
 static bool
 waiting_begin(struct waiter *w)
 {
 	struct exchange *x = container_of(w, struct exchange, waiter);
+	const struct snapshot *now = x->lane->snapshot;
 	struct backend *b;
 
 	CHECK(x->magic == EXCHANGE_MAGIC && x->state == EXCHANGE_WAITING);
-	exchange_recolor(x);
+	x->color = (uint8_t)now->active;
 	x->tries = 0;
 	tried_free(&x->tried);
 	b = choose(x);
-	if (b == NULL && x->lane->snapshot->colors[x->color].n > 0)
+	if (b == NULL && now->colors[x->color].n > 0)
 		return false;
-	leave_queue(x);
+	exchange_leave_queue(x);
 	dial_from(x, b, END_CONNECT);
 	return true;
 }
@@ -120,7 +126,7 @@ waiting_end(struct waiter *w, enum ending ending)
 {
 	struct exchange *x = container_of(w, struct exchange, waiter);
 
-	leave_queue(x);
+	exchange_leave_queue(x);
 	exchange_fail(x, ending, NULL);
 }
 
@@ -135,6 +141,8 @@ wait_in_queue(struct exchange *x)
 	if (x->entrance != ENTRANCE_MAIN || !queue_is_on(l) || !admission_enter(&l->service->queue, 1))
 		return false;
 	list_remove(&x->link);
+	/* It is of no color until its turn has come. */
+	tally_add(&exchange_tally(x)->active, (uint64_t)-1);
 	x->state = EXCHANGE_WAITING;
 	x->waiter.kind = WAITER_REQUEST;
 	deadline_arm(l->x_queue_clock, &x->deadline, l->worker->now);

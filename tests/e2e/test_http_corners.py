@@ -5,13 +5,15 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 
 import pytest
 
-from helpers.backends import reset
-from helpers.http1 import Http, Reader, requests_of, site
+from helpers.backends import firehose, reset
+from helpers.certificates import Authority
+from helpers.http1 import Http, Reader, requests_of, site, trusting
 from helpers.scale import patience, until
 
 GET = "GET {} HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -248,3 +250,78 @@ def test_a_101_before_the_request_was_read(web, backend):
     line = t.wait_log("http.request", path="/ws")
     assert line["end"] == "bad_response" and "101" in line["reason"]
     over.set()
+
+
+def test_who_waits_holds_no_color(web, backend, closing):
+    """The old one drains without them, and is not counted for them."""
+    t, gate, holder = crowded(web, backend, closing, drain={"timeout": 60.0, "idle": 0.0})
+    queue = []
+    for i in range(3):
+        queue.append(closing.add(Http(t.address())).send(GET.format(f"/{i}")))
+        waiting(t, i + 1)
+    assert t.metrics().get("teal_connections", service="web") == 1
+    blue = Turnstile()
+    t.blue.behaviour = blue
+    assert t.ok("flip", "web", "blue")["changed"]
+    until(lambda: blue.asked == ["/0"], "one of them is served by the new color")
+    waiting(t, 2)
+    gate.turn.release()
+    assert holder.response().body == b"/held"
+    t.wait_log("flip.drained")
+    for i, c in enumerate(queue):
+        blue.turn.release()
+        assert c.response().body == f"/{i}".encode()
+    t.wait_metric(0, "teal_connections", service="web")
+
+
+def test_a_client_without_an_address(web, backend, tmp_path):
+    """By a Unix socket: what others have said of it stays, and nothing is made up."""
+    t = alone(web, [backend("green", site)], listen=f"unix:{tmp_path}/web", forwarded_header=True)
+    with Http(t.address()) as c:
+        assert c.ask().status == 200
+    request = requests_of(t.green)[0]
+    assert request.get("X-Forwarded-For") is None
+    assert request.get("Forwarded") == "for=unknown;host=web;proto=http"
+
+
+def test_a_slow_reader_is_told_the_end_by_tls(web, backend, tmp_path):
+    """An answer that ends with its connection is whole only if TLS says so."""
+    authority = Authority(tmp_path)
+
+    def behave(conn, b):
+        n = int(Reader(conn).head().target[1:])
+        conn.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * n)
+    t = alone(web, [backend("green", behave)], tls={"certificates": (authority.issue("web"),)},
+              listen=f"unix:{tmp_path}/web")
+    clients, strict = [], trusting(authority.pem)
+    strict.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    for i, n in enumerate(range(150_000, 300_000, 3_000)):
+        c = Http(t.address())
+        c.sock = strict.wrap_socket(c.sock, server_hostname="web", suppress_ragged_eofs=False)
+        c.send(f"GET /{n} HTTP/1.1\r\nHost: web\r\n{'Connection: close' if i % 2 else 'A: b'}\r\n\r\n")
+        clients.append((n, c))
+    time.sleep(2.5)     # longer than it takes until a client that says nothing is left
+    for n, c in clients:
+        got = 0
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while data := c.sock.read(1 << 16):     # raises where the end is not told
+                got += len(data)
+        assert got > n
+        c.close()
+
+
+def test_a_preview_that_is_cut_does_not_look_whole(web, backend, ports):
+    blue = backend("blue", firehose)
+    t = web(blue=[blue], preview=f"127.0.0.1:{ports.hold()}")
+    with t.connect(key="preview") as c:
+        assert len(c.receive(100_000)) == 100_000
+        t.ok("flip", "web", "blue")
+        assert c.read_end()[1] == "reset"
+
+
+def test_certificates_of_one_name_are_one_series(web, backend, tmp_path):
+    authority = Authority(tmp_path)
+    soon, late = (authority.issue(n, "one.example", days=d) for n, d in (("soon", 5), ("late", 50)))
+    t = alone(web, [backend("green", site)], tls={"certificates": (late, soon, soon)})
+    [(_, value)] = t.metrics().series("teal_certificate_expiry_seconds", service="web").items()
+    assert 0 < value - time.time() < 6 * 86400
