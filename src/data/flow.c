@@ -77,7 +77,7 @@ at_eof(struct flow *f)
 static enum flow_result
 move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *room, struct str *surplus)
 {
-	for (int turn = 0; turn < TURNS || io_pending(from); turn++) {
+	for (int turn = 0; turn < TURNS; turn++) {
 		size_t most = room->size, got, kept, taken;
 		enum flow_result result;
 		ssize_t n;

@@ -66,7 +66,8 @@ on_write(BIO *b, const char *p, size_t n, size_t *moved)
 		BIO_set_retry_write(b);
 	t->just_spoke = !t->up;
 	*moved = sent > 0 ? (size_t)sent : 0;
-	return sent > 0;
+	/* Nor 0: SSL_shutdown() would take a goodbye that waits for one that is said. */
+	return sent > 0 ? 1 : -1;
 }
 
 static long
