@@ -63,7 +63,7 @@ struct flows {
 	ev_io news;
 	ev_timer pause;	/* news come in batches, not one by one */
 	ev_timer tick;
-	int news_fd, ask_fd;
+	int news_fd, ask_fd, dump_fd;
 	unsigned tag;
 	double correct_every, linger, crowded;
 	struct access access;

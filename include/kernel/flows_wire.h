@@ -56,10 +56,12 @@ MUST_USE enum err flows_wire_ask(int *fd, struct why *why);
 /* Entries in the namespace's table, and how many there may be. */
 MUST_USE enum err flows_wire_usage(int fd, uint64_t *entries, uint64_t *max, struct why *why);
 
-/* Lists the flows whose mark is `mark` in the bits of mask; on a socket of its
- * own.  False when it was not all of them: fn wanted no more (errno is 0 then), or
+/* Lists the flows whose mark is `mark` in the bits of mask; on a socket of dumps
+ * alone, which is opened where *fd is -1 and stays: the end of a netlink socket
+ * of this kind makes nftables' next transaction wait for an RCU grace period,
+ * some ten milliseconds.  False when it was not all of them: fn wanted no more (errno is 0 then), or
  * the kernel failed. */
-MUST_USE bool flows_wire_dump(uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *arg);
+MUST_USE bool flows_wire_dump(int *fd, uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *arg);
 
 /* A batch of questions about single flows, to be asked at the latest when it is
  * full. */

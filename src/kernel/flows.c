@@ -235,6 +235,8 @@ free_all(struct flows *f)
 	ev_loop_destroy(f->loop);
 	close(f->news_fd);
 	close(f->ask_fd);
+	if (f->dump_fd >= 0)
+		close(f->dump_fd);
 	free(f->counts);
 	free(f);
 }
@@ -249,6 +251,7 @@ flows_open(struct flows **out, struct ev_loop *loop, const struct flows_options 
 	CHECK(o->tag >= 1 && o->tag <= 255);
 	*out = NULL;
 	f->tag = o->tag;
+	f->dump_fd = -1;
 	f->correct_every = o->correct_every > 0 ? o->correct_every : CORRECT_EVERY;
 	f->linger = o->linger > 0 ? o->linger : LINGER;
 	f->crowded = o->crowded > 0 ? o->crowded : CROWDED;

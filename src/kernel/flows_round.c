@@ -181,7 +181,7 @@ list_all(struct flows *f, uint32_t mark, uint32_t mask, struct round *r)
 		f->lost = false;	/* the dump shows what was */
 	flows_patience_read(&f->patience);
 	f->round++;
-	whole = flows_wire_dump(mark, mask, on_listed, r);
+	whole = flows_wire_dump(&f->dump_fd, mark, mask, on_listed, r);
 	if (!whole && errno != 0)
 		LOG_WARN("kernel.dump_failed", LS("error", strerror(errno)));
 	flows_read_news(f);

@@ -452,29 +452,33 @@ take_dump(const void *room, ssize_t n, flow_fact_fn *fn, void *arg, int *error)
 }
 
 bool
-flows_wire_dump(uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *arg)
+flows_wire_dump(int *fd, uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *arg)
 {
 	static _Thread_local char room[DUMP_BYTES] __attribute__((aligned(8)));
 	struct nlmsghdr *m;
 	enum dump at = DUMP_MORE;
-	int fd, error = 0;
+	int error = 0;
 
-	if (flows_wire_ask(&fd, NULL) != OK)
+	if (*fd < 0 && flows_wire_ask(fd, NULL) != OK)
 		return false;
 	m = put_header(room, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
 	mnl_attr_put_u32(m, CTA_MARK, htonl(mark));
 	mnl_attr_put_u32(m, CTA_MARK_MASK, htonl(mask));
-	if (!send_all(fd, m, m->nlmsg_len))
+	if (!send_all(*fd, m, m->nlmsg_len))
 		error = errno;
 	while (at == DUMP_MORE && error == 0) {
-		ssize_t n = receive(fd, room, sizeof(room), 0);
+		ssize_t n = receive(*fd, room, sizeof(room), 0);
 
 		if (n < 0)
 			error = errno;
 		else
 			at = take_dump(room, n, fn, arg, &error);
 	}
-	close(fd);
+	/* The rest of it must not be the answer to the next question. */
+	if (at != DUMP_DONE) {
+		close(*fd);
+		*fd = -1;
+	}
 	errno = error;
 	return at == DUMP_DONE && error == 0;
 }
