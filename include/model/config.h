@@ -33,6 +33,11 @@ enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
 enum store_type { STORE_FILE, STORE_REDIS };
 enum store_stale { STALE_SERVE, STALE_REFUSE };
 enum plain_kind { PLAIN_REDIRECT, PLAIN_SERVE };
+/* Of engine "kernel": whom backends see, and what becomes of the flows of a
+ * backend that is down, and of the ruleset when teald stops. */
+enum flow_source { SOURCE_MASQUERADE, SOURCE_TRANSPARENT };
+enum on_down { ON_DOWN_KEEP, ON_DOWN_RESET };
+enum on_stop { ON_STOP_KEEP, ON_STOP_REMOVE };
 
 struct backend_config {
 	char *host;	/* as written: "10.0.0.11", or a name to be looked up */
@@ -211,11 +216,15 @@ struct service_config {
 	double connect_timeout, idle_timeout;	/* 2.0, 600.0 */
 	double client_timeout, server_timeout;	/* < 0: idle_timeout */
 	unsigned retries;	/* 2: further backends tried after the first */
-	unsigned max_connections;	/* 100000; 0: no limit */
+	unsigned max_connections;	/* 100000; 0: no limit, and always so with engine "kernel" */
 	struct limits_config limits;
 	struct addr source_address;	/* len 0: the kernel chooses */
 	struct tcp_options tcp;
 	struct proxy_protocol_config proxy_protocol;
+	/* Of engine "kernel"; nothing in it matters to the proxy. */
+	enum flow_source flow_source;	/* masquerade */
+	bool local_clients;	/* clients on this very host too; false */
+	enum on_down on_down;	/* keep */
 	struct http_config http;
 	struct tls_config tls;
 	struct backend_tls_config backend_tls;
@@ -289,6 +298,12 @@ struct config {
 	struct {
 		double notice, timeout;	/* 0.0, 30.0 */
 	} stop;
+	struct {
+		bool on;	/* a service is of engine "kernel" */
+		char *table;	/* of the table inet teal_NAME; "main" */
+		enum on_stop on_stop;	/* keep */
+		unsigned tag;	/* in the marks of flows, 1 to 255; 0: made of the table's name */
+	} kernel;
 	struct pool_config *pools;
 	size_t n_pools;	/* may be 0 */
 	struct service_config *services;

@@ -1,6 +1,5 @@
 /* config_cursor.h - private to config*.c: reads a libconfig group by a table
- * of its keys, so that no key is read without a type, none is ignored, and
- * what is not built yet says so in one voice. */
+ * of its keys, so that no key is read without a type and none is ignored. */
 #ifndef MODEL_CONFIG_CURSOR_H
 #define MODEL_CONFIG_CURSOR_H
 
@@ -41,16 +40,13 @@ struct key {
 	size_t offset;	/* from cursor.base, where the value goes */
 	double min, max;	/* of numbers and sizes; max 0: the reader's own */
 	const char *const *words;	/* of key_word: index is the value; ends with NULL */
-	unsigned unbuilt;	/* bit i: words[i] is not built yet */
 	const struct key *keys;	/* of a group */
 	/* Of a service: bit 1u << enum service_mode of each that knows the key; 0:
 	 * all do. */
 	unsigned modes;
-	/* NULL: built.  Otherwise not built yet, and every value but `off` is
-	 * an error: "" for the key itself, or what it belongs to, such as
-	 * "mode \"http\"". */
-	const char *later;
-	double off;
+	/* The same of enum engine_kind. */
+	unsigned engines;
+	bool firm;	/* an engine that has not got it refuses it of the defaults too */
 };
 
 /* Reads every member of the group by the table; unknown ones are errors. */
@@ -66,8 +62,6 @@ cursor_key_error(const struct cursor *c, const config_setting_t *s, const char *
 struct shown cursor_key(const struct cursor *c, const config_setting_t *s);
 /* "the number 5", "the text \"x\"", "a group { }" … */
 struct shown cursor_found(const config_setting_t *s);
-/* Complains that the key, or with word the value, is not built yet. */
-void cursor_unbuilt(const struct cursor *c, const struct key *k, const config_setting_t *s, const char *word);
 
 /* "; did you mean \"x\"?" when one of the words is near, otherwise "". */
 struct shown cursor_guess(const char *word, const char *const *words, size_t n);
@@ -80,7 +74,7 @@ bool cursor_texts(const struct cursor *c, const config_setting_t *s, const char 
 
 /* Readers.  The stored type stands behind each. */
 key_reader key_seconds;	/* double, >= 0 */
-key_reader key_fraction;	/* double, min to max; only for keys that are later */
+key_reader key_fraction;	/* double, min to max */
 key_reader key_count;	/* unsigned, min to max */
 key_reader key_size;	/* uint64_t bytes, "5GiB" too */
 key_reader key_bool;	/* bool */

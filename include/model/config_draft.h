@@ -78,6 +78,11 @@ void draft_default_tls(struct service_config *s);
 void draft_settle_tls(struct service_config *s);
 void draft_check_tls(const struct cursor *c, const struct service_draft *s);
 void tls_config_clear(struct service_config *s);
+/* Engines: the group kernel, and what each of them can do. */
+extern const struct key kernel_keys[];
+void draft_check_engine(const struct cursor *c, const struct service_draft *s);
+void draft_settle_engine(struct service_config *s);
+void draft_check_kernel(struct draft *d);
 /* Listeners that clash, or are shared by services that do not fit. */
 void draft_check_listeners(const struct draft *d);
 

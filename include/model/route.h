@@ -49,7 +49,7 @@ struct bindings {
 	size_t n;
 };
 
-/* Everything the services listen on, each address once; the configuration has
+/* Everything the proxied services listen on, each address once; the configuration has
  * been checked.  Aborts when memory is out. */
 void bindings_make(const struct config *c, struct bindings *out);
 void bindings_free(struct bindings *b);

@@ -58,6 +58,8 @@ bindings_make(const struct config *c, struct bindings *out)
 	for (unsigned i = 0; i < c->n_services; i++) {
 		const struct service_config *s = &c->services[i];
 
+		if (s->engine != ENGINE_PROXY)
+			continue;
 		for (size_t k = 0; k < s->n_listen; k++)
 			add(out, c, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
 		for (size_t k = 0; k < s->n_plain_listen; k++)

@@ -151,6 +151,7 @@ static const struct key root_keys[] = {
 	{ KEY("observe", key_group), .keys = observe_keys },
 	{ KEY("log", key_group), .keys = log_keys },
 	{ KEY("stop", key_group), .keys = stop_keys },
+	{ KEY("kernel", key_group), .keys = kernel_keys },
 	{ KEY("node_pools", key_keep), .offset = offsetof(struct draft, pools) },
 	{ KEY("defaults", key_keep_group), .offset = offsetof(struct draft, defaults), .keys = service_keys },
 	{ KEY("services", key_keep), .offset = offsetof(struct draft, list) },
@@ -249,6 +250,7 @@ config_clear(struct config *c)
 	for (size_t i = 0; i < c->observe.n_hosts; i++)
 		free(c->observe.hosts[i]);
 	free(c->observe.hosts);
+	free(c->kernel.table);
 	roles_free(c);
 	pools_free(c);
 }

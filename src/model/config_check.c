@@ -313,6 +313,7 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	check_fastopen(&c, s);
 	check_accept_from(&c, s);
 	draft_check_http(&c, s);
+	draft_check_engine(&c, s);
 	draft_check_tls(&c, s);
 }
 
@@ -366,5 +367,6 @@ draft_check_all(struct draft *d)
 	check_names(d);
 	draft_check_listeners(d);
 	draft_check_store(d);
+	draft_check_kernel(d);
 	check_pools_used(d);
 }

@@ -100,19 +100,6 @@ cursor_found(const config_setting_t *s)
 	return out;
 }
 
-void
-cursor_unbuilt(const struct cursor *c, const struct key *k, const config_setting_t *s, const char *word)
-{
-	struct shown key = cursor_key(c, s);
-
-	if (word != NULL)
-		cursor_error(c, s, "%s = \"%s\" is not built yet; remove it", key.s, word);
-	else if (k->later[0] == '\0')
-		cursor_error(c, s, "%s is not built yet; remove it", key.s);
-	else
-		cursor_error(c, s, "%s belongs to %s, which is not built yet; remove it", key.s, k->later);
-}
-
 /* Letters to insert, drop, change or swap with a neighbour (optimal string
  * alignment), or at least `limit` + 1. */
 static size_t

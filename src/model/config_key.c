@@ -18,19 +18,11 @@ target(const struct cursor *c, const struct key *k)
 	return (char *)c->base + k->offset;
 }
 
-/* Complains about keys that are not built, unless they change nothing.
- * True: store the value.  Without a base only types are checked: within a
- * group that is not built as a whole. */
+/* Without a base only types are checked. */
 static bool
-settle(const struct cursor *c, const struct key *k, const config_setting_t *s, bool off)
+stores(const struct cursor *c)
 {
-	if (c->base == NULL)
-		return false;
-	if (k->later == NULL)
-		return true;
-	if (!off)
-		cursor_unbuilt(c, k, s, NULL);
-	return false;
+	return c->base != NULL;
 }
 
 static bool
@@ -64,7 +56,7 @@ key_seconds(const struct cursor *c, const struct key *k, const config_setting_t 
 		cursor_key_error(c, s, "%.9g seconds are out of range: %.9g to %.9g", v, k->min, max);
 		return;
 	}
-	if (settle(c, k, s, v == k->off))
+	if (stores(c))
 		memcpy(target(c, k), &v, sizeof(v));
 }
 
@@ -78,7 +70,7 @@ key_fraction(const struct cursor *c, const struct key *k, const config_setting_t
 				 cursor_found(s).s);
 		return;
 	}
-	if (settle(c, k, s, v == k->off))
+	if (stores(c))
 		memcpy(target(c, k), &v, sizeof(v));
 }
 
@@ -120,7 +112,7 @@ key_count(const struct cursor *c, const struct key *k, const config_setting_t *s
 		return;
 	}
 	count = (unsigned)v;
-	if (settle(c, k, s, v == (long long)k->off))
+	if (stores(c))
 		memcpy(target(c, k), &count, sizeof(count));
 }
 
@@ -184,7 +176,7 @@ key_size(const struct cursor *c, const struct key *k, const config_setting_t *s)
 				 k->max > 0 ? k->max : (double)INT64_MAX);
 		return;
 	}
-	if (settle(c, k, s, bytes == (uint64_t)k->off))
+	if (stores(c))
 		memcpy(target(c, k), &bytes, sizeof(bytes));
 }
 
@@ -198,7 +190,7 @@ key_bool(const struct cursor *c, const struct key *k, const config_setting_t *s)
 		return;
 	}
 	v = config_setting_get_bool(s);
-	if (settle(c, k, s, v == (k->off != 0)))
+	if (stores(c))
 		memcpy(target(c, k), &v, sizeof(v));
 }
 
@@ -215,7 +207,7 @@ key_text(const struct cursor *c, const struct key *k, const config_setting_t *s)
 		cursor_key_error(c, s, "the text is empty; remove the key or fill it in");
 		return;
 	}
-	if (!settle(c, k, s, false))
+	if (!stores(c))
 		return;
 	to = target(c, k);
 	free(*to);
@@ -232,9 +224,7 @@ key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
 
 	for (; k->words[n] != NULL; n++) {
 		if (word != NULL && strcmp(word, k->words[n]) == 0) {
-			if (c->base != NULL && (k->unbuilt & (1u << n)))
-				cursor_unbuilt(c, k, s, word);
-			else if (settle(c, k, s, (double)n == k->off))
+			if (stores(c))
 				memcpy(target(c, k), &n, sizeof(n));
 			return;
 		}
@@ -274,7 +264,7 @@ key_networks(const struct cursor *c, const struct key *k, const config_setting_t
 				    cidr_format(&network, text));
 		cidr_set_add(&read, &network);
 	}
-	if (good && settle(c, k, s, cursor_items(s) == 0)) {
+	if (good && stores(c)) {
 		to = target(c, k);
 		cidr_set_clear(to);
 		*to = read;
@@ -304,7 +294,7 @@ key_percent_or_count(const struct cursor *c, const struct key *k, const config_s
 		return;
 	}
 	q.value = (unsigned)v;
-	if (settle(c, k, s, false))
+	if (stores(c))
 		memcpy(target(c, k), &q, sizeof(q));
 }
 
@@ -320,7 +310,5 @@ key_group(const struct cursor *c, const struct key *k, const config_setting_t *s
 	}
 	snprintf(prefix.s, sizeof(prefix.s), "%.80s%.60s.", c->prefix, k->name);
 	in.prefix = prefix.s;
-	if (!settle(c, k, s, false))
-		in.base = NULL;
 	cursor_read(&in, s, k->keys);
 }

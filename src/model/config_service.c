@@ -14,6 +14,11 @@
 
 /* Of keys that no other mode has. */
 #define HTTP .modes = 1u << MODE_HTTP
+/* Of keys that no other engine has: what the kernel leaves out when the
+ * defaults say it, and what it must not. */
+#define PROXY .engines = 1u << ENGINE_PROXY
+#define PROXY_FIRM PROXY, .firm = true
+#define KERNEL .engines = 1u << ENGINE_KERNEL
 
 static const char *const mode_words[] = { "tcp", "http", "udp", NULL };
 static const char *const engine_words[] = { "proxy", "kernel", NULL };
@@ -24,11 +29,7 @@ static const char *const health_words[] = { "tcp", "http", "none", NULL };
 static const char *const send_words[] = { "none", "v1", "v2", NULL };
 static const char *const plain_words[] = { "redirect", "serve", NULL };
 static const char *const on_down_words[] = { "keep", "reset", NULL };
-static const char *const on_stop_words[] = { "keep", "remove", NULL };
 static const char *const source_words[] = { "masquerade", "transparent", NULL };
-
-/* What a feature that is not built is called in messages. */
-#define KERNEL "engine \"kernel\""
 
 const char *
 balance_word(enum balance b)
@@ -297,35 +298,35 @@ const struct key service_keys[] = {
 	{ KEY("name", key_name) },
 	{ KEY("listen", key_listen) },
 	{ KEY("preview", key_preview) },
-	{ KEY("mode", key_word), AT(s.mode), .words = mode_words, .unbuilt = 1u << MODE_UDP },
-	{ KEY("engine", key_word), AT(s.engine), .words = engine_words, .unbuilt = 1u << ENGINE_KERNEL },
+	{ KEY("mode", key_word), AT(s.mode), .words = mode_words },
+	{ KEY("engine", key_word), AT(s.engine), .words = engine_words },
 	{ KEY("initial", key_word), AT(s.initial), .words = color_words },
 	{ KEY("nodes", key_nodes), AT(nodes) },
 	{ KEY("green", key_color), AT(colors[GREEN]) },
 	{ KEY("blue", key_color), AT(colors[BLUE]) },
 	{ KEY("balance", key_word), AT(s.balance), .words = balance_words },
 	{ KEY("slow_start", key_seconds), AT(s.slow_start), .max = 86400 },
-	{ KEY("passive", key_passive), .keys = passive_keys },
+	{ KEY("passive", key_passive), .keys = passive_keys, PROXY },
 	{ KEY("when_all_down", key_word), AT(s.when_all_down), .words = all_down_words },
 	{ KEY("health", key_group), .keys = health_keys },
 	{ KEY("flip", key_group), .keys = flip_keys },
 	{ KEY("drain", key_group), .keys = drain_keys },
-	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout) },
-	{ KEY("idle_timeout", key_seconds), AT(s.idle_timeout) },
-	{ KEY("retries", key_count), AT(s.retries), .max = 100 },
-	{ KEY("client_timeout", key_seconds), AT(s.client_timeout) },
-	{ KEY("server_timeout", key_seconds), AT(s.server_timeout) },
-	{ KEY("max_connections", key_count), AT(s.max_connections), .max = 100e6 },
+	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout), PROXY },
+	{ KEY("idle_timeout", key_seconds), AT(s.idle_timeout), PROXY },
+	{ KEY("retries", key_count), AT(s.retries), .max = 100, PROXY },
+	{ KEY("client_timeout", key_seconds), AT(s.client_timeout), PROXY },
+	{ KEY("server_timeout", key_seconds), AT(s.server_timeout), PROXY },
+	{ KEY("max_connections", key_count), AT(s.max_connections), .max = 100e6, PROXY_FIRM },
 	{ KEY("allow", key_networks), AT(s.limits.allow) },
 	{ KEY("deny", key_networks), AT(s.limits.deny) },
 	{ KEY("max_connections_per_source", key_count), AT(s.limits.per_source), .max = 100e6 },
 	{ KEY("source_prefix6", key_count), AT(s.limits.source_prefix6), .min = 1, .max = 128 },
 	{ KEY("source_rate", key_rate) },
-	{ KEY("queue_timeout", key_seconds), AT(s.limits.queue_timeout), .max = 3600 },
-	{ KEY("queue_limit", key_count), AT(s.limits.queue), .max = 100e6 },
-	{ KEY("backend_max_connections", key_count), AT(s.backend_max_connections), .max = 100e6 },
-	{ KEY("source_address", key_source_address) },
-	{ KEY("tcp", key_group), .keys = tcp_keys },
+	{ KEY("queue_timeout", key_seconds), AT(s.limits.queue_timeout), .max = 3600, PROXY },
+	{ KEY("queue_limit", key_count), AT(s.limits.queue), .max = 100e6, PROXY },
+	{ KEY("backend_max_connections", key_count), AT(s.backend_max_connections), .max = 100e6, PROXY_FIRM },
+	{ KEY("source_address", key_source_address), PROXY_FIRM },
+	{ KEY("tcp", key_group), .keys = tcp_keys, PROXY },
 	{ KEY("labels", key_labels) },
 
 	{ KEY("hosts", key_hosts), HTTP },
@@ -349,18 +350,17 @@ const struct key service_keys[] = {
 	{ KEY("body_grace", key_seconds), AT(s.http.body_grace), .min = 1, .max = 3600, HTTP },
 	{ KEY("pool_size", key_count), AT(s.http.pool_size), .max = 65536, HTTP },
 	{ KEY("pool_idle", key_seconds), AT(s.http.pool_idle), .max = 3600, HTTP },
-	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
-	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP },
-	{ KEY("tls", key_group), .keys = tls_keys },
-	{ KEY("backend_tls", key_backend_tls), .keys = backend_tls_keys },
-	{ KEY("plain_listen", key_plain_listen), .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
-	{ KEY("plain", key_word), AT(s.plain), .words = plain_words, .modes = 1u << MODE_TCP | 1u << MODE_HTTP },
-
-	/* Checked, and refused, until they are built. */
-	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys },
+	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
+	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP, PROXY_FIRM },
+	{ KEY("tls", key_group), .keys = tls_keys, PROXY_FIRM },
+	{ KEY("backend_tls", key_backend_tls), .keys = backend_tls_keys, PROXY_FIRM },
+	{ KEY("plain_listen", key_plain_listen), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
+	{ KEY("plain", key_word), AT(s.plain), .words = plain_words, .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
+	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys, PROXY_FIRM },
 	{ KEY("resolve_interval", key_seconds), AT(s.resolve_interval), .max = 86400 },
-	{ KEY("on_down", key_word), .words = on_down_words, .later = KERNEL, .off = -1 },
-	{ KEY("on_stop", key_word), .words = on_stop_words, .later = KERNEL, .off = -1 },
-	{ KEY("source", key_word), .words = source_words, .later = KERNEL, .off = -1 },
+
+	{ KEY("source", key_word), AT(s.flow_source), .words = source_words, KERNEL },
+	{ KEY("local_clients", key_bool), AT(s.local_clients), KERNEL },
+	{ KEY("on_down", key_word), AT(s.on_down), .words = on_down_words, KERNEL },
 	{ 0 },
 };

@@ -12,7 +12,7 @@ struct entrance_at {
 	const config_setting_t *at;
 	const struct service_draft *service;	/* NULL: not a service's */
 	const char *key;
-	bool preview, tls;
+	bool preview, tls, udp;
 };
 
 struct entrances {
@@ -29,8 +29,12 @@ add_entrance(struct entrances *e, const struct entrance_at *new)
 }
 
 static bool
-clash(const struct addr *a, const struct addr *b)
+clash(const struct entrance_at *x, const struct entrance_at *y)
 {
+	const struct addr *a = &x->addr, *b = &y->addr;
+
+	if (x->udp != y->udp)
+		return false;
 	if (addr_equal(a, b))
 		return true;
 	/* [::] is IPv6 only, so the families never meet. */
@@ -55,7 +59,9 @@ could_share(const struct entrance_at *a, const struct entrance_at *b, const char
 	if (a->service == NULL || b->service == NULL || a->service == b->service ||
 	    a->preview != b->preview || !addr_equal(&a->addr, &b->addr))
 		return false;
-	if (a->service->s.mode != b->service->s.mode)
+	if (a->service->s.engine == ENGINE_KERNEL || b->service->s.engine == ENGINE_KERNEL)
+		*hint = "; engine = \"kernel\" looks at no names: its services share no address";
+	else if (a->service->s.mode != b->service->s.mode)
 		*hint = "; to share it both must be of one mode";
 	else if (a->tls != b->tls)
 		*hint = "; to share it both must speak TLS there, or neither";
@@ -95,7 +101,7 @@ check_clashes(const struct draft *d, const struct entrances *e)
 			const struct entrance_at *late = &e->list[i], *early = &e->list[j];
 			const char *hint;
 
-			if (!clash(&late->addr, &early->addr) || shares(late, early))
+			if (!clash(late, early) || shares(late, early))
 				continue;
 			if (config_setting_source_line(late->at) < config_setting_source_line(early->at)) {
 				late = &e->list[j];
@@ -278,7 +284,8 @@ add_entrances(struct entrances *e, const struct service_draft *s, const struct a
 {
 	struct entrance_at new = { .service = s, .key = key, .preview = strcmp(key, "preview") == 0 };
 
-	new.tls = s->s.listen_tls &&strcmp(key, "plain_listen") != 0;
+	new.tls = s->s.listen_tls && strcmp(key, "plain_listen") != 0;
+	new.udp = s->s.mode == MODE_UDP;
 	for (size_t i = 0; i < n; i++) {
 		new.addr = list[i];
 		new.at = cursor_item(at, i);

@@ -83,7 +83,7 @@ def test_a_check_binds_nothing_and_writes_nothing(tmp_path):
 
 @pytest.mark.parametrize("test_only", [["-t"], []], ids=["check", "start"])
 def test_all_errors_come_at_once_sorted_and_nothing_starts(tmp_path, test_only):
-    conf = config(tmp_path, shop(more="retries = 2.5;"), shop("shop", 18080, 'engine = "kernel"; lisen = 1;'),
+    conf = config(tmp_path, shop(more="retries = 2.5;"), shop("shop", 18080, 'engine = "kernel"; mode = "http"; lisen = 1;'),
                   top="workers = -1; user = \"no-such-user\";")
     r = teald(*test_only, "-c", conf)
     assert r.returncode == 2 and r.stdout == ""
@@ -94,7 +94,7 @@ def test_all_errors_come_at_once_sorted_and_nothing_starts(tmp_path, test_only):
     for words in ["workers: -1 is out of range", 'user: there is no user "no-such-user"',
                   'service "shop": retries: expected a whole number',
                   'service "shop": name: the service at', "clashes with 127.0.0.1:18080, listen of service \"shop\"",
-                  'engine = "kernel" is not built yet', 'unknown key "lisen"; did you mean "listen"?']:
+                  "engine: \"kernel\" cannot do mode = \"http\"", 'unknown key "lisen"; did you mean "listen"?']:
         assert sum(words in line for line in lines) == 1, (words, r.stderr)
     assert len(lines) == 7
     assert set(tmp_path.iterdir()) == {conf}

@@ -156,7 +156,7 @@ test_all_errors_come_at_once_and_in_order(void **state)
 		"teal.conf:2: service \"a\": retries: ",
 		"teal.conf:2: service \"a\": unknown key \"nmae\"; did you mean \"name\"?",
 		"teal.conf:3: service \"b\": listen: 0.0.0.0:1 clashes with 0.0.0.0:1, listen of service \"a\"",
-		"teal.conf:3: service \"b\": engine = \"kernel\" is not built yet",
+		"teal.conf:3: service \"b\": engine: \"kernel\" cannot do mode = \"http\": ",
 		"teal.conf:5: defaults: health.rise: 0 is out of range",
 		"teal.conf:6: workers: ",
 	};
@@ -167,7 +167,7 @@ test_all_errors_come_at_once_and_in_order(void **state)
 	assert_int_equal(
 		load("services = (\n"
 		     "{ name = \"a\"; listen = \":1\"; retries = \"x\"; nmae = 1; },\n"
-		     "{ name = \"b\"; listen = \":1\"; engine = \"kernel\"; }\n"
+		     "{ name = \"b\"; listen = \":1\"; mode = \"http\"; engine = \"kernel\"; }\n"
 		     ");\n"
 		     "defaults: { green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.1:2\"]; }; health: { rise = 0; }; };\n"
 		     "workers = \"many\";\n"),

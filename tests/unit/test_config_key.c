@@ -1,5 +1,5 @@
 /* test_config_key.c - keys that are unknown, of a wrong type, out of range or
- * not built yet: line and reason. */
+ * of another engine: line and reason. */
 #include "config_file.h"
 
 static const struct broken top_keys[] = {
@@ -184,13 +184,9 @@ test_keys_of_a_service(void **state)
 	assert_broken(shop_keys, ARRAY_LEN(shop_keys));
 }
 
-static const struct broken unbuilt_keys[] = {
+static const struct broken more_keys[] = {
 	{ TOP("admin: { roles = (); group = \"root\"; rolls = (); };"),
 	  "2: unknown key \"admin.rolls\"; did you mean \"roles\"?" },
-	{ SHOP("mode = \"udp\";"),
-	  "5: service \"shop\": mode = \"udp\" is not built yet; remove it" },
-	{ SHOP("engine = \"kernel\";"),
-	  "5: service \"shop\": engine = \"kernel\" is not built yet; remove it" },
 	{ SHOP("proxy_protocol: { send = \"v3\"; };"),
 	  "5: service \"shop\": proxy_protocol.send: expected \"none\", \"v1\" or \"v2\", found the text \"v3\"" },
 	{ SHOP("proxy_protocol: { header_timeout = -1; };"),
@@ -223,17 +219,67 @@ static const struct broken unbuilt_keys[] = {
 	  "5: service \"shop\": source_rate: 1000001/s is out of range: 0 to 1000000" },
 	{ SHOP("tcp: { user_timeout = 86401; };"),
 	  "5: service \"shop\": tcp.user_timeout: 86401 seconds are out of range: 0 to 86400" },
-	{ SHOP("on_down = \"keep\";"),
-	  "5: service \"shop\": on_down belongs to engine \"kernel\", which is not built yet; remove it" },
-	{ TOP("defaults: { engine = \"kernel\"; };"),
-	  "2: defaults: engine = \"kernel\" is not built yet; remove it" },
 };
 
 static void
-test_keys_that_are_not_built_yet(void **state)
+test_more_keys_of_a_service(void **state)
 {
 	(void)state;
-	assert_broken(unbuilt_keys, ARRAY_LEN(unbuilt_keys));
+	assert_broken(more_keys, ARRAY_LEN(more_keys));
+}
+
+#define KERNEL(more) SHOP("mode = \"tcp\"; engine = \"kernel\"; " more)
+#define CANNOT                                                                                          \
+	": engine = \"kernel\" cannot do this: it passes packets on and terminates no connection; remove " \
+	"it, or set engine = \"proxy\""
+
+static const struct broken kernel_keys[] = {
+	{ SHOP("mode = \"udp\";"),
+	  "5: service \"shop\": mode: \"udp\" needs engine = \"kernel\"; the proxy has none of it" },
+	{ SHOP("mode = \"http\"; engine = \"kernel\";"),
+	  "5: service \"shop\": engine: \"kernel\" cannot do mode = \"http\": it passes packets on and reads no "
+	  "requests; set mode = \"tcp\", or engine = \"proxy\"" },
+	{ SHOP("on_down = \"keep\";"),
+	  "5: service \"shop\": on_down: belongs to engine = \"kernel\"; set that, or remove it" },
+	{ SHOP("source = \"transparent\";"),
+	  "5: service \"shop\": source: belongs to engine = \"kernel\"; set that, or remove it" },
+	{ SHOP("local_clients = true;"),
+	  "5: service \"shop\": local_clients: belongs to engine = \"kernel\"; set that, or remove it" },
+	{ SHOP("on_stop = \"keep\";"),
+	  "5: service \"shop\": unknown key \"on_stop\"" },
+	{ KERNEL("retries = 1;"), "5: service \"shop\": retries" CANNOT },
+	{ KERNEL("connect_timeout = 2;"), "5: service \"shop\": connect_timeout" CANNOT },
+	{ KERNEL("idle_timeout = 60;"), "5: service \"shop\": idle_timeout" CANNOT },
+	{ KERNEL("queue_timeout = 0.5;"), "5: service \"shop\": queue_timeout" CANNOT },
+	{ KERNEL("max_connections = 10;"), "5: service \"shop\": max_connections" CANNOT },
+	{ KERNEL("backend_max_connections = 10;"), "5: service \"shop\": backend_max_connections" CANNOT },
+	{ KERNEL("proxy_protocol: { send = \"v2\"; };"), "5: service \"shop\": proxy_protocol" CANNOT },
+	{ KERNEL("passive: { };"), "5: service \"shop\": passive" CANNOT },
+	{ KERNEL("tcp: { keepalive = true; };"), "5: service \"shop\": tcp" CANNOT },
+	{ KERNEL("sni = [\"a.example\"];"), "5: service \"shop\": sni" CANNOT },
+	{ KERNEL("backend_tls: { verify = false; };"), "5: service \"shop\": backend_tls" CANNOT },
+	{ KERNEL("source_address = \"10.0.0.9\";"), "5: service \"shop\": source_address" CANNOT },
+	{ KERNEL("balance = \"p2c\";"),
+	  "5: service \"shop\": balance: engine = \"kernel\" cannot do \"p2c\": the kernel has no count of each "
+	  "backend's connections when it chooses; set \"round_robin\" or \"source_hash\"" },
+	{ KERNEL("source = \"transparent\"; local_clients = true;"),
+	  "5: service \"shop\": local_clients: cannot be with source = \"transparent\": answers to this host's own "
+	  "address would not come back through it" },
+	{ KERNEL("preview = \"unix:/run/x.sock\";"),
+	  "5: service \"shop\": preview: engine = \"kernel\" has no Unix sockets: it passes packets on; give an "
+	  "address and a port, or set engine = \"proxy\"" },
+	{ TOP("kernel: { table = \"-b\"; };"),
+	  "2: kernel.table: expected a letter and then up to 31 of A-Z a-z 0-9 _ - such as \"main\", found the text \"-b\"" },
+	{ TOP("kernel: { on_stop = \"leave\"; };"),
+	  "2: kernel.on_stop: expected \"keep\" or \"remove\", found the text \"leave\"" },
+	{ TOP("kernel: { tag = 256; };"), "2: kernel.tag: 256 is out of range: 0 to 255" },
+};
+
+static void
+test_keys_of_the_kernel_engine(void **state)
+{
+	(void)state;
+	assert_broken(kernel_keys, ARRAY_LEN(kernel_keys));
 }
 
 static void
@@ -252,7 +298,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys_of_the_top),
 		cmocka_unit_test(test_keys_of_a_service),
-		cmocka_unit_test(test_keys_that_are_not_built_yet),
+		cmocka_unit_test(test_more_keys_of_a_service),
+		cmocka_unit_test(test_keys_of_the_kernel_engine),
 		cmocka_unit_test(test_messages_carry_no_control_bytes),
 	};
 

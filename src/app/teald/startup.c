@@ -39,6 +39,8 @@ descriptors_wanted(const struct config *config)
 	for (size_t i = 0; i < config->n_services; i++) {
 		const struct service_config *s = &config->services[i];
 
+		if (s->engine != ENGINE_PROXY)
+			continue;
 		wanted += 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
 		if (s->limits.queue_timeout > 0)
 			wanted += 2 * (uint64_t)s->limits.queue;
