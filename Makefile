@@ -252,7 +252,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/ssh/teal-forced-command \
 		>$(DESTDIR)$(DATADIR)/teal-forced-command && chmod 755 $(DESTDIR)$(DATADIR)/teal-forced-command
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples
-	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/redis-acl.conf conf/sentinel.conf $(DESTDIR)$(DATADIR)/examples/
+	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/redis-acl.conf conf/sentinel.conf $(DESTDIR)$(DATADIR)/examples/
 	$(Q)install -m 644 $(STACK) $(DESTDIR)$(DATADIR)/examples/
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
 

@@ -19,7 +19,11 @@ uint32_t startup_descriptors(const struct config *config);
  * that teald will run as. */
 MUST_USE enum err startup_state_dir(const struct config *config, struct why *why);
 
-/* Becomes config->user, for good.  Nothing to do when none is named. */
-MUST_USE enum err startup_drop_privileges(const struct config *config, struct why *why);
+/* Becomes config->user, for good.  Nothing to do when none is named.
+ * keep_net_admin: but CAP_NET_ADMIN stays, and nothing else. */
+MUST_USE enum err startup_drop_privileges(const struct config *config, bool keep_net_admin, struct why *why);
+/* Unless root is to serve, gives CAP_NET_ADMIN up too: threads that were started
+ * before still have it, those that are started from now on do not. */
+MUST_USE enum err startup_drop_net_admin(struct why *why);
 
 #endif

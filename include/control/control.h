@@ -38,6 +38,7 @@ struct entry {
 	struct link drainers;	/* struct flip, applied, waiting for the drain */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool published;	/* a first snapshot went out */
+	bool settled;	/* and was taken: what was found on the idle color drains */
 	bool dirty;	/* another one is due */
 	uint64_t epoch_generation;	/* the first to carry the record's epoch */
 	bool draining_due;	/* the old color drains once that is taken */

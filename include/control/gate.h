@@ -1,5 +1,6 @@
 /* gate.h - may this color take the traffic?  The cached verdict of the health
- * checks, and one connect, now, to every backend's traffic port.
+ * checks, and one connect, now, to every backend's traffic port (of UDP: to the
+ * one that is checked).
  * Thread: main. */
 #ifndef CONTROL_GATE_H
 #define CONTROL_GATE_H

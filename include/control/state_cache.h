@@ -29,6 +29,9 @@ const struct overlay *state_cache_nodes(const struct state_cache *c, const char 
 void state_cache_put_nodes(struct state_cache *c, const char *pool, const struct overlay *o);
 /* Random, the same for ever in this state_dir. */
 const char *state_cache_id(const struct state_cache *c);
+/* The same without a cache, at start-up: that of the folder, which gets one if it
+ * has none. */
+MUST_USE enum err state_cache_read_id(const char *dir, char id[TEAL_ID], struct why *why);
 /* 16 random hex digits; false when the kernel has none. */
 MUST_USE bool state_cache_random(char id[TEAL_ID]);
 

@@ -338,5 +338,6 @@ bool backend_config_same(const struct backend_config *a, const struct backend_co
 
 const char *balance_word(enum balance b);
 const char *mode_word(enum service_mode m);
+const char *engine_word(enum engine_kind e);
 
 #endif

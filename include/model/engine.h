@@ -33,6 +33,16 @@ struct holders {
 
 typedef void holders_fn(void *arg, const struct holders *holders);
 
+/* How an engine does that keeps its connections in the kernel's table. */
+struct engine_usage {
+	const char *table;	/* of rules; the engine's */
+	const char *trouble;	/* why the kernel does not take what we say; "": it does */
+	uint64_t entries, max;	/* of connections, everybody's, and how many there may be; max 0: not known */
+	uint64_t tracked;	/* of them ours */
+	uint64_t overruns;	/* times that news of connections were lost */
+	uint64_t corrected;	/* ends that no news told */
+};
+
 struct engine {
 	const char *name;
 	/* The service's listeners begin to queue clients; none is accepted before
@@ -64,6 +74,10 @@ struct engine {
 	/* How late that thread's loop came to its ticks, ten a second: the time
 	 * that something held it.  NULL: there is no such thread. */
 	const struct tally_histogram *(*lag)(const struct engine *e, unsigned thread);
+	/* NULL in an engine that has no such table: how it does, and the packets for
+	 * a service that belonged to no connection and were answered with a reset. */
+	void (*usage)(const struct engine *e, struct engine_usage *out);
+	uint64_t (*strays)(const struct engine *e, const struct service *s);
 
 	/* Upcalls, set by whoever owns the engine. */
 	void (*on_taken)(void *arg, struct service *s, uint64_t generation);
@@ -72,6 +86,9 @@ struct engine {
 	 * know what it slept through: it holds new connections until resume(), or
 	 * half a second. */
 	void (*on_stalled)(void *arg, struct engine *e, unsigned thread, double seconds);
+	/* What it was told could not be done, and is tried again; why NULL: it has
+	 * been done. */
+	void (*on_trouble)(void *arg, struct engine *e, const char *why);
 	void *arg;
 };
 

@@ -45,7 +45,7 @@ struct service {
 	uint64_t taken;	/* generation that every worker has taken */
 	uint64_t applied_epoch;	/* epoch of that generation */
 	struct ssl_ctx_st *backend_tls;	/* what backends are spoken to with; one reference, or NULL: plain */
-	struct tally *tallies;	/* one a worker; written by the workers */
+	struct tally *tallies;	/* one for each thread that counts: a worker's is the one of its index */
 	unsigned n_tallies;
 };
 

@@ -216,6 +216,19 @@ control_on_pulse(struct ev_loop *loop, ev_timer *t, int revents)
 	c->pulsed = now;
 }
 
+/* An engine whose connections outlive teald may have found some on the idle
+ * color: they get what is left of the time they had. */
+static void
+resume_drain(struct entry *e)
+{
+	const struct record *r = &e->service->record;
+	double rest = e->service->config->drain.timeout - (double)(clock_wall_us() - r->at_us) / 1e6;
+
+	e->settled = true;
+	if (!e->draining_due && e->drain == NULL && entry_count(e, color_other(r->color)) > 0)
+		drain_start(e, color_other(r->color), rest > 0 ? rest : 0);
+}
+
 static void
 control_on_taken(void *arg, struct service *s, uint64_t generation)
 {
@@ -226,6 +239,8 @@ control_on_taken(void *arg, struct service *s, uint64_t generation)
 		return;
 	serving_yet(c);
 	nodes_on_taken(c->nodes);
+	if (generation >= e->epoch_generation && !e->settled)
+		resume_drain(e);
 	if (generation < e->epoch_generation || s->applied_epoch >= s->record.epoch)
 		return;
 	s->applied_epoch = s->record.epoch;
@@ -472,6 +487,17 @@ control_on_stalled(void *arg, struct engine *engine, unsigned thread, double sec
 	c->store->refresh(c->store, stalled_on_fresh, s);
 }
 
+static void
+control_on_trouble(void *arg, struct engine *engine, const char *why)
+{
+	struct control *c = arg;
+
+	if (why != NULL)
+		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "engine.trouble", NULL, LS("name", engine->name), LS("message", why));
+	else
+		BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "engine.recovered", NULL, LS("name", engine->name));
+}
+
 static double
 longest_health_timeout(const struct control *c)
 {
@@ -495,6 +521,7 @@ hook_engines(struct control *c, struct engine *const engines[ENGINES])
 		engines[k]->on_taken = control_on_taken;
 		engines[k]->on_closed = control_on_closed;
 		engines[k]->on_stalled = control_on_stalled;
+		engines[k]->on_trouble = control_on_trouble;
 		engines[k]->arg = c;
 	}
 }

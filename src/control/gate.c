@@ -55,8 +55,13 @@ begin_some(struct gate *g)
 			verdict(gb, gb->backend->error[0] != '\0' ? gb->backend->error : "its name is being looked up");
 			continue;
 		}
+		/* Of UDP nobody can say that it listens: what checks it has to do. */
+		if (sc->mode == MODE_UDP && sc->health.type == HEALTH_NONE) {
+			verdict(gb, NULL);
+			continue;
+		}
 		const struct probe_request request = {
-			.to = &gb->backend->address,
+			.to = sc->mode == MODE_UDP ? &gb->backend->health_address : &gb->backend->address,
 			.source = &sc->source_address,
 			.timeout = sc->health.timeout > 0 ? sc->health.timeout : 1.0,
 			.hello = { hello, n },

@@ -136,9 +136,8 @@ state_cache_random(char id[TEAL_ID])
 	return true;
 }
 
-/* At start-up: two Teals must never share an identity, one must keep its. */
-static enum err
-take_id(struct state_cache *c, const char *dir, struct why *why)
+enum err
+state_cache_read_id(const char *dir, char id[TEAL_ID], struct why *why)
 {
 	char *path = must_printf("%s/" ID_FILE, dir), text[TEAL_ID];
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
@@ -146,9 +145,10 @@ take_id(struct state_cache *c, const char *dir, struct why *why)
 	enum err e = OK;
 
 	if (n >= 0 && is_id(text, n)) {
-		memcpy(c->id, text, TEAL_ID - 1);
-	} else if (n >= 0 && state_cache_random(c->id)) {
-		if (pwrite(fd, c->id, TEAL_ID - 1, 0) != TEAL_ID - 1 || ftruncate(fd, TEAL_ID - 1) != 0 || fsync(fd) != 0)
+		memcpy(id, text, TEAL_ID - 1);
+		id[TEAL_ID - 1] = '\0';
+	} else if (n >= 0 && state_cache_random(id)) {
+		if (pwrite(fd, id, TEAL_ID - 1, 0) != TEAL_ID - 1 || ftruncate(fd, TEAL_ID - 1) != 0 || fsync(fd) != 0)
 			e = why_set(why, E_USAGE, "cannot write %s: %s", path, strerror(errno));
 	} else {
 		e = why_set(why, E_USAGE, "cannot read %s: %s", path, strerror(errno));
@@ -180,7 +180,7 @@ read_all(struct state_cache *c, const struct config *config, struct why *why)
 	if (e != OK)
 		return why_set(why, e, "%s %s. It is left as it is. Bring back a good copy, or move it away to begin "
 			       "with what the store says", c->disk.file, what.text);
-	return take_id(c, config->state_dir, why);
+	return state_cache_read_id(config->state_dir, c->id, why);
 }
 
 struct state_cache *

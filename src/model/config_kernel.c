@@ -16,8 +16,10 @@ key_table(const struct cursor *c, const struct key *k, const config_setting_t *s
 	size_t n = strspn(name, "-0123456789_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
 	if (n < 1 || n > TABLE_MAX || name[n] != '\0' || name[0] < 'A' || name[0] == '_')
-		cursor_key_error(c, s, "expected a letter and then up to %d of A-Z a-z 0-9 _ - such as \"main\", found %s",
-				 TABLE_MAX - 1, cursor_found(s).s);
+		cursor_key_error(
+			c, s,
+			"expected a letter and then up to %d of A-Z a-z 0-9 _ - such as \"main\", found %s",
+			TABLE_MAX - 1, cursor_found(s).s);
 	else
 		key_text(c, k, s);
 }
@@ -58,7 +60,9 @@ check_engines(const struct cursor *c, const struct service_draft *s)
 			continue;
 		if (s->s.engine == ENGINE_PROXY) {
 			if (own != NULL)
-				cursor_error(c, own, "%s: belongs to engine = \"kernel\"; set that, or remove it", k->name);
+				cursor_error(c, own,
+					     "%s: belongs to engine = \"kernel\"; set that, or remove it",
+					     k->name);
 			continue;
 		}
 		if (at == NULL && k->firm && s->defaults != NULL)
@@ -67,11 +71,17 @@ check_engines(const struct cursor *c, const struct service_draft *s)
 		if (at == NULL || is_off(at) || (k->modes != 0 && !(k->modes & 1u << s->s.mode)))
 			continue;
 		if (own != NULL)
-			cursor_error(c, own, "%s: engine = \"kernel\" cannot do this: it passes packets on and terminates "
-				     "no connection; remove it, or set engine = \"proxy\"", k->name);
+			cursor_error(
+				c, own,
+				"%s: engine = \"kernel\" cannot do this: it passes packets on and terminates "
+				"no connection; remove it, or set engine = \"proxy\"",
+				k->name);
 		else
-			cursor_error(c, at, "%s: engine = \"kernel\" of %s cannot do this, and leaving it out there would "
-				     "change what it means; set it in the services that are proxied", k->name, s->where);
+			cursor_error(
+				c, at,
+				"%s: engine = \"kernel\" of %s cannot do this, and leaving it out there would "
+				"change what it means; set it in the services that are proxied",
+				k->name, s->where);
 	}
 }
 
@@ -81,9 +91,11 @@ check_addresses(const struct cursor *c, const struct addr *list, size_t n, const
 {
 	for (size_t i = 0; i < n; i++)
 		if (addr_family(&list[i]) == AF_UNIX)
-			cursor_error(c, cursor_item(at, i),
-				     "%s: engine = \"kernel\" has no Unix sockets: it passes packets on; give an address and "
-				     "a port, or set engine = \"proxy\"", key);
+			cursor_error(
+				c, cursor_item(at, i),
+				"%s: engine = \"kernel\" has no Unix sockets: it passes packets on; give an address and "
+				"a port, or set engine = \"proxy\"",
+				key);
 }
 
 /* Packets stay of the family they came in. */
@@ -102,10 +114,12 @@ check_families(const struct cursor *c, const struct service_draft *s, const stru
 				reachable = cc->backends[k].address.len == 0 ||
 					    addr_family(&cc->backends[k].address) == addr_family(&list[i]);
 			if (!reachable)
-				cursor_error(c, cursor_item(at, i),
-					     "%s: %s cannot be forwarded to %s, which has no %s backend: engine = \"kernel\" "
-					     "translates addresses, not families", key, addr_format(&list[i], text),
-					     color_word(color), addr_family(&list[i]) == AF_INET6 ? "IPv6" : "IPv4");
+				cursor_error(
+					c, cursor_item(at, i),
+					"%s: %s cannot be forwarded to %s, which has no %s backend: engine = \"kernel\" "
+					"translates addresses, not families",
+					key, addr_format(&list[i], text), color_word(color),
+					addr_family(&list[i]) == AF_INET6 ? "IPv6" : "IPv4");
 		}
 }
 
@@ -113,19 +127,23 @@ static void
 check_what_it_cannot(const struct cursor *c, const struct service_draft *s)
 {
 	if (s->s.mode == MODE_HTTP) {
-		cursor_error(c, draft_at(s, "engine"),
-			     "engine: \"kernel\" cannot do mode = \"http\": it passes packets on and reads no requests; set "
-			     "mode = \"tcp\", or engine = \"proxy\"");
+		cursor_error(
+			c, draft_at(s, "engine"),
+			"engine: \"kernel\" cannot do mode = \"http\": it passes packets on and reads no requests; set "
+			"mode = \"tcp\", or engine = \"proxy\"");
 		return;
 	}
 	if (s->s.balance == BALANCE_LEAST_CONN || s->s.balance == BALANCE_P2C)
-		cursor_error(c, draft_at(s, "balance"),
-			     "balance: engine = \"kernel\" cannot do \"%s\": the kernel has no count of each backend's "
-			     "connections when it chooses; set \"round_robin\" or \"source_hash\"", balance_word(s->s.balance));
+		cursor_error(
+			c, draft_at(s, "balance"),
+			"balance: engine = \"kernel\" cannot do \"%s\": the kernel has no count of each backend's "
+			"connections when it chooses; set \"round_robin\" or \"source_hash\"",
+			balance_word(s->s.balance));
 	if (s->s.local_clients && s->s.flow_source == SOURCE_TRANSPARENT)
-		cursor_error(c, draft_at(s, "local_clients"),
-			     "local_clients: cannot be with source = \"transparent\": answers to this host's own address "
-			     "would not come back through it");
+		cursor_error(
+			c, draft_at(s, "local_clients"),
+			"local_clients: cannot be with source = \"transparent\": answers to this host's own address "
+			"would not come back through it");
 	check_addresses(c, s->s.listen, s->s.n_listen, s->listen, "listen");
 	check_addresses(c, s->s.preview, s->s.n_preview, s->preview, "preview");
 	check_families(c, s, s->s.listen, s->s.n_listen, s->listen, "listen");
@@ -139,7 +157,8 @@ draft_check_engine(const struct cursor *c, const struct service_draft *s)
 	if (s->s.engine == ENGINE_KERNEL)
 		check_what_it_cannot(c, s);
 	else if (s->s.mode == MODE_UDP)
-		cursor_error(c, draft_at(s, "mode"), "mode: \"udp\" needs engine = \"kernel\"; the proxy has none of it");
+		cursor_error(c, draft_at(s, "mode"),
+			     "mode: \"udp\" needs engine = \"kernel\"; the proxy has none of it");
 }
 
 /* What the other engine's built-in values say is not so here. */

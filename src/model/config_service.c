@@ -43,6 +43,12 @@ mode_word(enum service_mode m)
 	return mode_words[m];
 }
 
+const char *
+engine_word(enum engine_kind e)
+{
+	return engine_words[e];
+}
+
 /* Names come into metrics, logs, files and keys of the store. */
 static bool
 is_name(const char *name)

@@ -90,6 +90,8 @@ struct service *
 service_new(const struct service_config *config, unsigned index, unsigned workers)
 {
 	struct service *s = aligned_alloc(64, (sizeof(*s) + 63) / 64 * 64);
+	/* Who forwards in the kernel counts on a thread of its own, and on main. */
+	unsigned writers = workers + (config->engine == ENGINE_KERNEL);
 
 	CHECK(s != NULL);
 	memset(s, 0, sizeof(*s));
@@ -98,9 +100,9 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 	s->config = config;
 	admission_init(&s->admission, config->max_connections);
 	admission_init(&s->queue, config->limits.queue);
-	s->waiting = must_array(workers, sizeof(*s->waiting));
+	s->waiting = must_array(writers, sizeof(*s->waiting));
 	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
-		s->first[i] = must_array(workers, sizeof(*s->first[i]));
+		s->first[i] = must_array(writers, sizeof(*s->first[i]));
 	if (config->limits.per_source > 0)
 		s->source_counts = source_counts_new(config->limits.per_source);
 	if (config->limits.source_rate.burst > 0)
@@ -114,8 +116,8 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 		for (size_t i = 0; i < cc->n_backends; i++)
 			s->colors[c].backends[i] = configured(config, (enum color)c, &cc->backends[i], workers);
 	}
-	s->tallies = tally_array(workers, config->mode == MODE_HTTP);
-	s->n_tallies = workers;
+	s->tallies = tally_array(writers, config->mode == MODE_HTTP);
+	s->n_tallies = writers;
 	return s;
 }
 

@@ -41,7 +41,7 @@ def test_every_sample_is_accepted_without_a_word(path, tmp_path):
 
 
 def test_the_production_samples_are_among_them():
-    for name in ("teal.conf", "teal-redis.conf"):
+    for name in ("teal.conf", "teal-kernel.conf", "teal-redis.conf"):
         assert "\nservices = (" in (scale.REPO / "conf" / name).read_text()
 
 

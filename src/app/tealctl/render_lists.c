@@ -3,7 +3,7 @@
 #include "app/tealctl/say.h"
 
 static void
-connection_row(struct table *t, const struct output *o, json_t *c)
+connection_row(struct table *t, const struct output *o, json_t *c, bool states)
 {
 	static const char *const values[] = { "{client}",        "{backend}",        "{age:duration}",
 					      "{idle:duration}", "{bytes_in:bytes}", "{bytes_out:bytes}" };
@@ -12,6 +12,8 @@ connection_row(struct table *t, const struct output *o, json_t *c)
 	if (!o->terminal) {
 		table_add(t, STYLE_PLAIN, STR("connection"));
 		say_cells(t, c, "client backend age idle bytes_in bytes_out");
+		if (states)
+			say_cells(t, c, "state");
 		return;
 	}
 	buf_init(&b, 4096);
@@ -21,21 +23,30 @@ connection_row(struct table *t, const struct output *o, json_t *c)
 		table_add(t, STYLE_PLAIN, buf_str(&b));
 	}
 	buf_free(&b);
+	if (states)
+		say_cells(t, c, "state");
 }
 
+/* Of those that the kernel forwards the kernel's word is known. */
 static void
 print_connections(struct render *r, json_t *connections)
 {
 	static const char *const heads[] = { "CLIENT", "BACKEND", "AGE", "IDLE", "IN", "OUT", NULL };
+	static const char *const more_heads[] = { "CLIENT", "BACKEND", "AGE", "IDLE", "IN", "OUT", "STATE", NULL };
 	static const char *const columns[] = { "", "", "", "", "", "", "", NULL };
+	static const char *const more_columns[] = { "", "", "", "", "", "", "", "", NULL };
+	bool states = json_at(json_array_get(connections, 0), "state") != NULL;
 	struct table t;
 	json_t *c;
 	size_t i;
 
 	if (json_array_size(connections) == 0)
 		return;
-	table_init(&t, r->out->terminal ? heads : columns);
-	json_array_foreach(connections, i, c) connection_row(&t, r->out, c);
+	if (r->out->terminal)
+		table_init(&t, states ? more_heads : heads);
+	else
+		table_init(&t, states ? more_columns : columns);
+	json_array_foreach(connections, i, c) connection_row(&t, r->out, c, states);
 	table_print(&t, r->out);
 }
 

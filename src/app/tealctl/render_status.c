@@ -157,6 +157,14 @@ print_entrances(struct render *r, json_t *s)
 	buf_free(&b);
 }
 
+static bool
+is_forwarded(json_t *service)
+{
+	const char *engine = json_string_value(json_at(service, "engine"));
+
+	return engine != NULL && strcmp(engine, "kernel") == 0;
+}
+
 static void
 print_detail(struct render *r, json_t *s)
 {
@@ -164,7 +172,9 @@ print_detail(struct render *r, json_t *s)
 					     "CONNECTIONS", "SINCE", "ERROR",   NULL };
 	struct table t;
 
-	say(r->out, s, "{name} ({mode}): {active} is active, epoch {epoch}");
+	say(r->out, s,
+	    is_forwarded(s) ? "{name} ({mode}, forwarded by the kernel): {active} is active, epoch {epoch}" :
+			      "{name} ({mode}): {active} is active, epoch {epoch}");
 	if (json_has(s, "changed_at"))
 		say(r->out, s,
 		    json_has(s, "reason") ? "changed {changed_at:time} by {changed_by}: {reason}" :
@@ -228,6 +238,11 @@ print_state(struct render *r, json_t *object)
 			    up ? "" : output_off(r->out, bad));
 		if (json_has(store, "problem"))
 			say(r->out, store, "  {problem}");
+	}
+	if (json_is_object(json_at(object, "kernel"))) {
+		say(r->out, json_at(object, "kernel"), "kernel: table {table}, {tracked} of {entries} connections, {max} at most");
+		if (json_has(object, "kernel.problem"))
+			say(r->out, json_at(object, "kernel"), "  {problem}");
 	}
 	buf_free(&b);
 }

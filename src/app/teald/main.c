@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/admin.h"
+#include "app/forward.h"
 #include "app/observe.h"
 #include "app/startup.h"
 #include "base/log.h"
@@ -29,6 +30,7 @@ struct teald {
 	struct jobs *jobs;
 	struct store *store;
 	struct proxy *proxy;
+	struct kernel *kernel;	/* NULL: no service needs it */
 	struct admin *admin;
 	struct observe *observe;
 	struct control control;
@@ -41,7 +43,7 @@ struct teald {
 };
 
 static const char usage[] =
-	"usage: teald -c FILE [-t] [--assume-initial]\n"
+	"usage: teald -c FILE [-t [--print-ruleset]] [--assume-initial]\n"
 	"       teald --help | --version\n"
 	"\n"
 	"The load balancer of two colors.  Stays in the foreground, logs JSON lines\n"
@@ -49,6 +51,8 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE   the configuration, see teal.conf(5)\n"
 	"  -t, --test          check the configuration, start nothing\n"
+	"  --print-ruleset     with -t: print the nftables rules for the services of\n"
+	"                      engine \"kernel\"\n"
 	"  --assume-initial    with Redis: services that neither Redis nor state_dir\n"
 	"                      knows begin with their `initial` color, before Redis\n"
 	"                      has answered\n"
@@ -61,6 +65,7 @@ static const char usage[] =
 struct options {
 	const char *config;
 	bool test;
+	bool print;
 	bool assume_initial;
 };
 
@@ -74,6 +79,7 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "assume-initial", no_argument, NULL, 'a' },
+		{ "print-ruleset", no_argument, NULL, 'p' },
 		{ 0 },
 	};
 	int c;
@@ -85,6 +91,9 @@ parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			o->test = true;
+			break;
+		case 'p':
+			o->print = true;
 			break;
 		case 'a':
 			o->assume_initial = true;
@@ -101,6 +110,10 @@ parse_options(int argc, char **argv, struct options *o)
 		}
 	if (optind < argc) {
 		fprintf(stderr, "teald: unexpected argument \"%s\"; try: teald --help\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (o->print && !o->test) {
+		fputs("teald: --print-ruleset goes with -t: nothing is started\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (o->config == NULL) {
@@ -211,7 +224,9 @@ open_all(struct teald *t, struct why *why)
 		return E_USAGE;
 	if (t->config->observe.on && (t->observe = observe_bind(t->config, why)) == NULL)
 		return E_USAGE;
-	if ((e = startup_state_dir(t->config, why)) != OK || (e = startup_drop_privileges(t->config, why)) != OK)
+	if ((e = startup_state_dir(t->config, why)) != OK ||
+	    (e = startup_drop_privileges(t->config, forward_is_wanted(t->config), why)) != OK ||
+	    (e = forward_open(&t->kernel, t->loop, t->config, t->services, t->n, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);
 	t->store = t->config->store.type == STORE_REDIS ? store_redis_new(t->config, t->jobs, t->assume_initial) :
@@ -219,6 +234,7 @@ open_all(struct teald *t, struct why *why)
 	if ((e = proxy_start(t->proxy, why)) != OK)
 		return e;
 	engines[ENGINE_PROXY] = &t->proxy->engine;
+	engines[ENGINE_KERNEL] = t->kernel != NULL ? kernel_engine(t->kernel) : NULL;
 	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, engines, t->services, t->n, why);
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
@@ -241,6 +257,8 @@ close_all(struct teald *t)
 	if (t->store != NULL)
 		t->store->close(&t->store);
 	proxy_free(&t->proxy);
+	if (kernel_free(&t->kernel))
+		forward_forget(t->config);
 	if (t->control_opened)
 		control_forget(&t->control);
 	/* Commands that never got their turn name their service once more. */
@@ -281,7 +299,7 @@ check_certificates(const struct config *config)
 	if ((pid = fork()) < 0)
 		return certs_check_all(config);
 	if (pid == 0) {
-		if (startup_drop_privileges(config, &why) != OK) {
+		if (startup_drop_privileges(config, false, &why) != OK) {
 			fprintf(stderr, "teald: %s\n", why.text);
 			_exit(EXIT_USAGE);
 		}
@@ -343,6 +361,9 @@ main(int argc, char **argv)
 		status = EXIT_USAGE;
 	} else if (check_certificates(config) != OK) {
 		status = EXIT_USAGE;
+	} else if (o.print) {
+		forward_print(config);
+		status = 0;
 	} else if (o.test) {
 		printf("%s: ok\n", o.config);
 		status = 0;

@@ -114,8 +114,10 @@ connect_seconds(const struct tally_color *t)
 static void
 put_connect_seconds(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
 {
-	put_tallied(p, of_color(e->service, entrance, color), tally_bounds, e->service, connect_seconds,
-		    entrance, color);
+	/* The kernel connects nobody. */
+	if (e->service->config->engine == ENGINE_PROXY)
+		put_tallied(p, of_color(e->service, entrance, color), tally_bounds, e->service, connect_seconds,
+			    entrance, color);
 }
 
 static const struct tally_histogram *
@@ -295,6 +297,13 @@ put_rejected(struct prom *p, const struct entry *e)
 }
 
 static void
+put_strays(struct prom *p, const struct entry *e)
+{
+	if (e->engine->strays != NULL)
+		metrics_sample(p, of_service(e->service), e->engine->strays(e->engine, e->service));
+}
+
+static void
 put_handshakes(struct prom *p, const struct entry *e)
 {
 	static const char *const versions[2] = { "1.2", "1.3" }, *const resumed[2] = { "false", "true" };
@@ -408,6 +417,8 @@ static const struct family families[] = {
 	  "Connects tried on a further backend after one that failed." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
 	  "Connections refused without a backend, by reason." },
+	{ "teal_stray_packets_total", PROM_COUNTER, NULL, false, put_strays,
+	  "Packets that belonged to no connection, as after a cut, and were answered with a reset." },
 	{ "teal_tls_handshakes_total", PROM_COUNTER, NULL, false, put_handshakes,
 	  "TLS handshakes with clients that succeeded." },
 	{ "teal_certificate_expiry_seconds", PROM_GAUGE, NULL, false, put_expiry,

@@ -81,6 +81,34 @@ put_lags(struct prom *p, const struct control *c)
 	}
 }
 
+/* Those that only a service in the kernel has are there for whoever asks, but empty. */
+static void
+put_one(struct prom *p, const struct engine *e, const char *name, enum prom_type type, uint64_t value, const char *help)
+{
+	prom_family(p, name, type, help);
+	if (e != NULL)
+		prom_u64(p, NULL, NULL, 0, value);
+}
+
+static void
+put_kernel(struct prom *p, const struct engine *e)
+{
+	struct engine_usage u = { .trouble = "" };
+
+	if (e != NULL)
+		e->usage(e, &u);
+	put_one(p, e, "teal_kernel_trouble", PROM_GAUGE, u.trouble[0] != '\0',
+		"1 while the kernel does not take the rules that it is given.");
+	put_one(p, e, "teal_conntrack_entries", PROM_GAUGE, u.entries,
+		"Entries in the kernel's table of connections, everybody's.");
+	put_one(p, u.max > 0 ? e : NULL, "teal_conntrack_max_entries", PROM_GAUGE, u.max,
+		"How many there may be, nf_conntrack_max; beyond that new connections are dropped.");
+	put_one(p, e, "teal_conntrack_tracked", PROM_GAUGE, u.tracked, "Of the entries, those of connections to our services.");
+	put_one(p, e, "teal_conntrack_overruns_total", PROM_COUNTER, u.overruns,
+		"Times that news of connections came faster than they were read; a count made up for it.");
+	put_one(p, e, "teal_conntrack_corrected_total", PROM_COUNTER, u.corrected, "Ends of connections that only a count told.");
+}
+
 void
 metrics_whole(struct prom *p, const struct control *c)
 {
@@ -110,6 +138,7 @@ metrics_whole(struct prom *p, const struct control *c)
 	}
 	put_fleet(p, c);
 	put_lags(p, c);
+	put_kernel(p, c->engines[ENGINE_KERNEL]);
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
 		    "Log lines thrown away because their reader was too slow.");
 	prom_u64(p, NULL, NULL, 0, log_dropped());

@@ -1,10 +1,12 @@
 /* startup.c - the process before it serves.  Thread: main, alone. */
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "app/startup.h"
@@ -102,17 +104,52 @@ startup_state_dir(const struct config *config, struct why *why)
 	return OK;
 }
 
+/* Of this thread: CAP_NET_ADMIN alone, or that one taken away. */
+static bool
+set_capabilities(bool only_net_admin)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3], *d = &data[CAP_TO_INDEX(CAP_NET_ADMIN)];
+	uint32_t bit = CAP_TO_MASK(CAP_NET_ADMIN);
+
+	if (only_net_admin) {
+		memset(data, 0, sizeof(data));
+		d->permitted = d->effective = bit;
+	} else {
+		if (syscall(SYS_capget, &head, data) != 0)
+			return false;
+		d->permitted &= ~bit;
+		d->effective &= ~bit;
+		d->inheritable &= ~bit;
+	}
+	/* What is ambient has to be permitted and inheritable; the kernel sees to it. */
+	return syscall(SYS_capset, &head, data) == 0;
+}
+
 enum err
-startup_drop_privileges(const struct config *config, struct why *why)
+startup_drop_net_admin(struct why *why)
+{
+	if (geteuid() == 0 || set_capabilities(false))
+		return OK;
+	return why_set(why, E_INTERNAL, "cannot give up CAP_NET_ADMIN: %s", strerror(errno));
+}
+
+enum err
+startup_drop_privileges(const struct config *config, bool keep_net_admin, struct why *why)
 {
 	if (config->user == NULL || config->uid == geteuid())
 		return OK;
 	if (geteuid() != 0)
 		return why_set(why, E_USAGE, "user = \"%s\": only root can become somebody else; start as root or as %s",
 			       config->user, config->user);
+	if (keep_net_admin && prctl(PR_SET_KEEPCAPS, 1) != 0)
+		return why_set(why, E_INTERNAL, "cannot keep CAP_NET_ADMIN: %s", strerror(errno));
 	if (initgroups(config->user, config->gid) != 0 || setresgid(config->gid, config->gid, config->gid) != 0 ||
 	    setresuid(config->uid, config->uid, config->uid) != 0)
 		return why_set(why, E_INTERNAL, "cannot become %s: %s", config->user, strerror(errno));
+	if (keep_net_admin && !set_capabilities(true))
+		return why_set(why, E_INTERNAL, "cannot keep CAP_NET_ADMIN: %s", strerror(errno));
+	(void)prctl(PR_SET_KEEPCAPS, 0);
 	/* After setuid() the kernel refuses core dumps and ptrace; crashes
 	 * should still be debuggable by root, which this keeps possible. */
 	(void)prctl(PR_SET_DUMPABLE, 1);

@@ -149,6 +149,7 @@ status_service_json(struct json *j, const char *key, const struct entry *e, bool
 	json_object(j, key);
 	json_cstr(j, "name", config->name);
 	json_cstr(j, "mode", mode_word(config->mode));
+	json_cstr(j, "engine", engine_word(config->engine));
 	/* Before the store has answered, the color is anybody's guess. */
 	json_cstr(j, "active", s->known ? color_word(r->color) : NULL);
 	json_cstr(j, "idle", s->known ? color_word(color_other(r->color)) : NULL);
@@ -191,6 +192,25 @@ status_store_json(struct json *j, const struct control *c)
 	json_object_end(j);
 }
 
+static void
+engine_json(struct json *j, const struct engine *e)
+{
+	struct engine_usage u;
+
+	if (e == NULL) {
+		json_null(j, "kernel");
+		return;
+	}
+	e->usage(e, &u);
+	json_object(j, "kernel");
+	json_cstr(j, "table", u.table);
+	json_cstr(j, "problem", text_or_null(u.trouble));
+	json_u64(j, "entries", u.entries);
+	json_u64(j, "max", u.max);
+	json_u64(j, "tracked", u.tracked);
+	json_object_end(j);
+}
+
 void
 status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights, bool brief)
 {
@@ -208,6 +228,7 @@ status_json(struct json *j, const struct control *c, const struct entry *only, c
 	}
 	json_array_end(j);
 	status_store_json(j, c);
+	engine_json(j, c->engines[ENGINE_KERNEL]);
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
 	json_cstr(j, "host", host);

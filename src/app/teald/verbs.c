@@ -61,6 +61,8 @@ holder_json(struct json *j, const struct holder *h)
 	json_double(j, "idle", round(h->idle * 1000) / 1000);
 	json_u64(j, "bytes_in", h->bytes_in);
 	json_u64(j, "bytes_out", h->bytes_out);
+	if (h->state != NULL)
+		json_cstr(j, "state", h->state);
 	json_object_end(j);
 }
 

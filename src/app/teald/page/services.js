@@ -98,7 +98,7 @@ function drawRow(row) {
 	const entry = row.entry, s = entry.s, problems = problemsOf(entry), flips = flipsOf(s.name), bad = worst(problems);
 	row.dirty = false;
 	setText(row.name, s.name);
-	setText(row.mode, s.mode);
+	setText(row.mode, s.engine === "kernel" ? `${s.mode} · kernel` : s.mode);
 	setClass(row.badge, "badge " + (s.active || "unknown"));
 	setClass(row.badge.firstChild, "mark " + (s.active || "unknown"));
 	setText(row.badge.lastChild, s.active ? `${s.active} is active` : "active color not known");

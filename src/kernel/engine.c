@@ -1,0 +1,538 @@
+/* engine.c - the kernel engine as control sees it: snapshots in, counts out.
+ * Thread: main; the work is done on the threads of ruleset and flows. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kernel/engine.h"
+#include "kernel/engine_describe.h"
+#include "kernel/flows.h"
+#include "kernel/ruleset.h"
+
+/* How often elements that expire are renewed, and refusals are read. */
+#define RENEWALS 3
+#define COUNTS_EVERY 2.0
+/* Who has no snapshot by then does not keep the others waiting any longer. */
+#define BEGIN_EXTRA 0.5
+/* How long the end waits for the kernel to take the last rules. */
+#define CLOSE_PATIENCE 2.0
+
+/* One service of ours. */
+struct ours {
+	struct kernel *kernel;
+	struct service *service;
+	size_t at;	/* in the ruleset */
+	unsigned id;	/* in marks */
+	struct snapshot *snapshot;	/* the last one published; NULL: none yet */
+	uint64_t taken;	/* by the ruleset; control hears of it once flows are counted */
+	uint64_t flipped;	/* generation that moved the preview; 0: that is settled */
+	bool counted;	/* refused holds a reading */
+	uint64_t refused[RULESET_REFUSALS];	/* as last read */
+	uint64_t strays, strays_total;
+};
+
+struct kernel {
+	struct engine engine;	/* first */
+	struct ev_loop *loop;
+	const struct config *config;
+	struct ruleset *ruleset;
+	struct flows *flows;
+	struct ours *list;
+	size_t n;
+	const struct ruleset_service *described;	/* as the ruleset knows them */
+	struct ours **by_service;	/* by the service's index; NULL: another engine's */
+	bool counted;	/* flows that were there before us are */
+	bool begun;	/* the ruleset may write */
+	bool closing, closed, freeing;
+	bool reading;	/* counts are on their way */
+	ev_timer renew, counts, begin, close;
+	char table[RULESET_TABLE_MAX + 8];
+	char trouble[256];	/* why the kernel does not take what we say; "": it does */
+};
+
+static struct kernel *
+kernel_of(struct engine *e)
+{
+	return container_of(e, struct kernel, engine);
+}
+
+static struct ours *
+ours_of(const struct kernel *k, const struct service *s)
+{
+	struct ours *o = k->by_service[s->index];
+
+	CHECK(o != NULL);
+	return o;
+}
+
+static bool
+removes(const struct kernel *k)
+{
+	return k->config->kernel.on_stop == ON_STOP_REMOVE;
+}
+
+/* -- what new flows are to do ------------------------------------------------------ */
+
+static void
+cut_previews(struct ours *o)
+{
+	const struct flows_match match = {
+		.service = o->id,
+		.color = (int)o->snapshot->active,
+		.entrance = ENTRANCE_PREVIEW,
+	};
+
+	o->flipped = 0;
+	flows_cut(o->kernel->flows, &match, END_PREVIEW, NULL, NULL);
+}
+
+/* Backends that fail their checks and get nothing new: what they have is cut, so
+ * that clients come again. */
+static void
+cut_down(struct ours *o)
+{
+	const struct service *s = o->service;
+
+	for (int c = 0; c < COLORS; c++)
+		for (size_t i = 0; i < s->colors[c].n; i++) {
+			const struct backend *b = s->colors[c].backends[i];
+			const struct flows_match match = {
+				.service = o->id,
+				.color = c,
+				.entrance = FLOWS_ANY,
+				.backend = b->address,
+			};
+
+			if (b->state == BACKEND_DOWN && backend_has_address(b) &&
+			    !snapshot_uses(o->snapshot, b) &&
+			    atomic_load_explicit(&b->connections, memory_order_relaxed) > 0)
+				flows_cut(o->kernel->flows, &match, END_BACKEND_DOWN, NULL, NULL);
+		}
+}
+
+static void
+tell_taken(struct ours *o)
+{
+	struct kernel *k = o->kernel;
+
+	if (!k->counted || o->taken <= o->service->taken)
+		return;
+	o->service->taken = o->taken;
+	if (o->flipped != 0 && o->taken >= o->flipped)
+		cut_previews(o);
+	if (o->service->config->on_down == ON_DOWN_RESET && o->taken == o->snapshot->generation &&
+	    !k->closing)
+		cut_down(o);
+	k->engine.on_taken(k->engine.arg, o->service, o->taken);
+}
+
+static void
+say_closed(struct kernel *k)
+{
+	if (k->closed)
+		return;
+	k->closed = true;
+	ev_timer_stop(k->loop, &k->close);
+	k->engine.on_closed(k->engine.arg);
+}
+
+static void
+kernel_on_taken(void *arg, size_t at, uint64_t generation)
+{
+	struct kernel *k = arg;
+	struct ours *o = &k->list[at];
+	bool all = true;
+
+	if (k->freeing)
+		return;
+	o->taken = generation;
+	tell_taken(o);
+	for (size_t i = 0; i < k->n; i++)
+		all &= k->list[i].snapshot == NULL || k->list[i].taken == k->list[i].snapshot->generation;
+	if (k->closing && all)
+		say_closed(k);
+}
+
+static void
+kernel_on_trouble(void *arg, const char *why)
+{
+	struct kernel *k = arg;
+
+	if (k->freeing)
+		return;
+	str_copy(k->trouble, sizeof(k->trouble), str_from(why != NULL ? why : ""));
+	if (k->engine.on_trouble != NULL)
+		k->engine.on_trouble(k->engine.arg, &k->engine, why);
+}
+
+static void
+watch(struct ours *o)
+{
+	flows_watch(o->kernel->flows, o->id, o->service, o->service->record.epoch);
+}
+
+static void
+begin(struct kernel *k)
+{
+	ev_timer_stop(k->loop, &k->begin);
+	if (k->begun || k->closing)
+		return;
+	k->begun = true;
+	ruleset_begin(k->ruleset);
+}
+
+static bool
+all_known(const struct kernel *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->list[i].snapshot == NULL)
+			return false;
+	return true;
+}
+
+static void
+kernel_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
+{
+	struct kernel *k = kernel_of(e);
+	struct ours *o = ours_of(k, s);
+	bool flipped = o->snapshot != NULL && o->snapshot->active != (*snapshot)->active;
+
+	/* What closes has its last rules already. */
+	if (k->closing) {
+		snapshot_unref(snapshot);
+		return;
+	}
+	if (flipped)
+		o->flipped = (*snapshot)->generation;
+	snapshot_unref(&o->snapshot);
+	o->snapshot = snapshot_ref(*snapshot);
+	/* Before the first flow comes that carries it. */
+	watch(o);
+	flows_keep(k->flows, o->id, o->snapshot->active);
+	ruleset_publish(k->ruleset, o->at, snapshot);
+	if (!k->begun && all_known(k))
+		begin(k);
+}
+
+static void
+kernel_on_begin(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	begin(container_of(t, struct kernel, begin));
+}
+
+static enum err
+kernel_service_open(struct engine *e, struct service *s, struct why *why)
+{
+	struct kernel *k = kernel_of(e);
+	double wait = BEGIN_EXTRA;
+
+	(void)s;
+	(void)why;
+	if (k->begun || ev_is_active(&k->begin))
+		return OK;
+	/* Its first snapshot comes with the first verdicts of its checks; so do
+	 * those of the others that the store knows. */
+	for (size_t i = 0; i < k->n; i++) {
+		const struct health_config *h = &k->list[i].service->config->health;
+
+		if (h->type != HEALTH_NONE && h->timeout + BEGIN_EXTRA > wait)
+			wait = h->timeout + BEGIN_EXTRA;
+	}
+	ev_timer_set(&k->begin, wait, 0.0);
+	ev_timer_start(k->loop, &k->begin);
+	return OK;
+}
+
+static void
+kernel_on_renew(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct kernel *k = container_of(t, struct kernel, renew);
+
+	(void)loop;
+	(void)revents;
+	ruleset_renew(k->ruleset);
+}
+
+/* -- what became of them ------------------------------------------------------------ */
+
+static uint64_t
+kernel_count(struct engine *e, const struct service *s, enum color color)
+{
+	struct kernel *k = kernel_of(e);
+
+	/* They do not need us: nobody waits for what is to go on. */
+	if (k->closing && !removes(k))
+		return 0;
+	return flows_count(k->flows, ours_of(k, s)->id, ENTRANCE_MAIN, color);
+}
+
+static void
+kernel_drain(struct engine *e, struct service *s, enum color color, const struct drain_orders *orders)
+{
+	struct kernel *k = kernel_of(e);
+
+	if (k->closing && !removes(k))
+		return;
+	flows_drain(k->flows, ours_of(k, s)->id, color, orders);
+}
+
+static void
+kernel_holders(struct engine *e, struct service *s, enum color color, unsigned max, holders_fn *done,
+	       void *arg)
+{
+	struct kernel *k = kernel_of(e);
+
+	flows_holders(k->flows, ours_of(k, s)->id, color, max, done, arg);
+}
+
+/* A counter of the kernel's, which begins anew when its rule is replaced. */
+static uint64_t
+grown(uint64_t *last, uint64_t now, bool first)
+{
+	uint64_t more = first ? 0 : now >= *last ? now - *last : now;
+
+	*last = now;
+	return more;
+}
+
+static void
+kernel_on_counts(void *arg, const struct ruleset_counts *counts)
+{
+	struct kernel *k = arg;
+
+	k->reading = false;
+	for (size_t i = 0; counts != NULL && i < k->n; i++) {
+		struct ours *o = &k->list[i];
+		struct service *s = o->service;
+		/* The first tally is the thread's of flows, this one is ours. */
+		struct tally_color *t = &s->tallies[s->n_tallies - 1].colors[ENTRANCE_MAIN][s->record.color];
+		bool first = !o->counted && ruleset_is_adopted(k->ruleset);
+
+		for (int r = 0; r < RULESET_REFUSALS; r++)
+			tally_add(&t->ended[ruleset_refusal_ending((enum ruleset_refusal)r)],
+				  grown(&o->refused[r], counts[i].refused[r], first));
+		o->strays_total += grown(&o->strays, counts[i].strays, first);
+		o->counted = true;
+	}
+}
+
+static void
+read_counts(struct kernel *k)
+{
+	if (k->reading)
+		return;
+	k->reading = true;
+	ruleset_read_counts(k->ruleset, kernel_on_counts, k);
+}
+
+static void
+kernel_on_count_timer(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct kernel *k = container_of(t, struct kernel, counts);
+
+	(void)loop;
+	(void)revents;
+	if (k->begun)
+		read_counts(k);
+}
+
+static void
+kernel_usage(const struct engine *e, struct engine_usage *out)
+{
+	const struct kernel *k = container_of(e, const struct kernel, engine);
+	struct flows_usage u;
+
+	flows_usage(k->flows, &u);
+	*out = (struct engine_usage){
+		.table = k->table,
+		.trouble = k->trouble,
+		.entries = u.entries,
+		.max = u.max,
+		.tracked = u.tracked,
+		.overruns = u.overruns,
+		.corrected = u.unseen,
+	};
+}
+
+static uint64_t
+kernel_strays(const struct engine *e, const struct service *s)
+{
+	return ours_of(container_of(e, const struct kernel, engine), s)->strays_total;
+}
+
+/* -- closing -------------------------------------------------------------------------- */
+
+static void
+refuse(struct ours *o)
+{
+	struct snapshot *last = o->snapshot, *none;
+
+	none = snapshot_new(++o->service->generation, last->epoch, last->active,
+			    (const unsigned[COLORS]){ 0, 0 });
+	none->refuse = true;
+	o->snapshot = snapshot_ref(none);
+	snapshot_unref(&last);
+	ruleset_publish(o->kernel->ruleset, o->at, &none);
+}
+
+static void
+kernel_on_close(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	say_closed(container_of(t, struct kernel, close));
+}
+
+static void
+kernel_close(struct engine *e)
+{
+	struct kernel *k = kernel_of(e);
+	bool wait = false;
+
+	if (k->closing)
+		return;
+	k->closing = true;
+	ev_timer_stop(k->loop, &k->begin);
+	for (size_t i = 0; k->begun && removes(k) && i < k->n; i++)
+		if (k->list[i].snapshot != NULL) {
+			refuse(&k->list[i]);
+			wait = true;
+		}
+	ev_timer_set(&k->close, wait ? CLOSE_PATIENCE : 0.0, 0.0);
+	ev_timer_start(k->loop, &k->close);
+}
+
+/* -- life ------------------------------------------------------------------------------ */
+
+static void
+kernel_on_adopted(void *arg, uint64_t n)
+{
+	struct kernel *k = arg;
+
+	k->counted = true;
+	if (ruleset_is_adopted(k->ruleset))
+		LOG_INFO("kernel.adopted", LS("name", k->table), LU("connections", n));
+	for (size_t i = 0; i < k->n; i++)
+		tell_taken(&k->list[i]);
+}
+
+static enum err
+open_parts(struct kernel *k, const char *owner, struct why *why)
+{
+	const struct ruleset_calls calls = { .on_taken = kernel_on_taken,
+					     .on_trouble = kernel_on_trouble,
+					     .arg = k };
+	const struct ruleset_config rc = kernel_describe(k->config, owner);
+	const struct flows_options fo = {
+		.tag = rc.tag,
+		.config = k->config,
+	};
+	enum err e = ruleset_open(k->loop, &rc, &calls, &k->ruleset, why);
+
+	k->described = rc.services;
+	if (e != OK || (e = flows_open(&k->flows, k->loop, &fo, why)) != OK)
+		return e;
+	for (size_t i = 0; i < k->n; i++) {
+		k->list[i].id = ruleset_number(k->ruleset, i);
+		watch(&k->list[i]);
+	}
+	flows_recount(k->flows, kernel_on_adopted, k);
+	ev_timer_init(&k->renew, kernel_on_renew, rc.max_age / RENEWALS, rc.max_age / RENEWALS);
+	if (rc.max_age > 0)
+		ev_timer_start(k->loop, &k->renew);
+	ev_timer_start(k->loop, &k->counts);
+	if (ruleset_is_adopted(k->ruleset))
+		read_counts(k);
+	return OK;
+}
+
+enum err
+kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *config, struct service **services,
+	    size_t n, const char *owner, struct why *why)
+{
+	struct kernel *k = must_alloc(sizeof(*k));
+
+	*out = k;
+	*k = (struct kernel){
+		.engine = {
+			.name = "kernel",
+			.open = kernel_service_open,
+			.publish = kernel_publish,
+			.drain = kernel_drain,
+			.holders = kernel_holders,
+			.count = kernel_count,
+			.close = kernel_close,
+			.usage = kernel_usage,
+			.strays = kernel_strays,
+		},
+		.loop = loop,
+		.config = config,
+	};
+	snprintf(k->table, sizeof(k->table), "teal_%s", config->kernel.table);
+	k->list = must_array(n, sizeof(*k->list));
+	k->by_service = must_array(n, sizeof(struct ours *));
+	for (size_t i = 0; i < n; i++) {
+		if (services[i]->config->engine != ENGINE_KERNEL)
+			continue;
+		k->list[k->n] = (struct ours){ .kernel = k, .service = services[i], .at = k->n };
+		k->by_service[i] = &k->list[k->n++];
+	}
+	ev_timer_init(&k->renew, kernel_on_renew, 0.0, 0.0);
+	ev_timer_init(&k->counts, kernel_on_count_timer, COUNTS_EVERY, COUNTS_EVERY);
+	ev_timer_init(&k->begin, kernel_on_begin, 0.0, 0.0);
+	ev_timer_init(&k->close, kernel_on_close, 0.0, 0.0);
+	return open_parts(k, owner, why);
+}
+
+enum err
+kernel_remove(struct ev_loop *loop, const char *table, const char *owner, struct why *why)
+{
+	const struct ruleset_config rc = { .table = table, .owner = owner, .tag = 1 };
+	const struct ruleset_calls none = { .arg = NULL };
+	struct ruleset *r = NULL;
+	enum err e = ruleset_open(loop, &rc, &none, &r, why);
+
+	if (e == OK)
+		e = ruleset_close(&r, ruleset_is_adopted(r), why);
+	return e;
+}
+
+struct engine *
+kernel_engine(struct kernel *k)
+{
+	return &k->engine;
+}
+
+bool
+kernel_free(struct kernel **kp)
+{
+	struct kernel *k = *kp;
+	struct why why = { "" };
+	bool removed = false;
+
+	*kp = NULL;
+	if (k == NULL)
+		return false;
+	removed = k->closing && removes(k);
+	ev_timer_stop(k->loop, &k->renew);
+	ev_timer_stop(k->loop, &k->counts);
+	ev_timer_stop(k->loop, &k->begin);
+	ev_timer_stop(k->loop, &k->close);
+	if (k->flows != NULL)
+		flows_close(&k->flows);
+	k->freeing = true;
+	if (k->ruleset != NULL && ruleset_close(&k->ruleset, removed, &why) != OK) {
+		removed = false;
+		LOG_ERROR("kernel.table_left", LS("name", k->table), LS("error", why.text));
+	}
+	for (size_t i = 0; i < k->n; i++)
+		snapshot_unref(&k->list[i].snapshot);
+	free(k->list);
+	free((void *)(uintptr_t)k->described);
+	free(k->by_service);
+	free(k);
+	return removed;
+}

@@ -1,0 +1,133 @@
+/* engine_check.c - what the machine lacks to forward for us, and the command that
+ * mends it.  Start-up thread only. */
+#include <dirent.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kernel/engine.h"
+#include "kernel/flows.h"
+
+static bool
+may_administer(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return syscall(SYS_capget, &head, data) == 0 &&
+	       (data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN)) != 0;
+}
+
+/* It is one of this host's own: nothing has to be passed on. */
+static bool
+is_here(const struct addr *a)
+{
+	struct addr at = *a;
+	int fd = socket(addr_family(a), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool here;
+
+	if (addr_family(a) == AF_INET)
+		at.u.in.sin_port = 0;
+	else
+		at.u.in6.sin6_port = 0;
+	here = fd >= 0 && bind(fd, &at.u.sa, at.len) == 0;
+	if (fd >= 0)
+		close(fd);
+	return here;
+}
+
+/* "1" in a file of /proc/sys. */
+static bool
+is_on(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	int c = f != NULL ? getc(f) : EOF;
+
+	if (f != NULL)
+		fclose(f);
+	return c != EOF && c != '0' && c != '\n';
+}
+
+/* One interface that passes packets on is enough to believe that somebody has
+ * thought of it. */
+static bool
+forwards(int family)
+{
+	const char *base = family == AF_INET ? "/proc/sys/net/ipv4/conf" : "/proc/sys/net/ipv6/conf";
+	DIR *dir = opendir(base);
+	struct dirent *entry;
+	bool found = false;
+	char path[512];
+
+	while (dir != NULL && !found && (entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.' || strcmp(entry->d_name, "default") == 0 ||
+		    strcmp(entry->d_name, "lo") == 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s/forwarding", base, entry->d_name);
+		found = is_on(path);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
+/* The first service that needs packets of the family to be passed on. */
+static const struct service_config *
+who_forwards(const struct config *config, int family)
+{
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct service_config *s = &config->services[i];
+
+		for (int c = 0; s->engine == ENGINE_KERNEL && c < COLORS; c++)
+			for (size_t b = 0; b < s->colors[c].n_backends; b++) {
+				const struct addr *a = &s->colors[c].backends[b].address;
+
+				if (a->len > 0 && addr_family(a) == family && !is_here(a))
+					return s;
+			}
+	}
+	return NULL;
+}
+
+enum err
+kernel_check(const struct config *config, void (*warn)(const char *text), struct why *why)
+{
+	static const struct {
+		int family;
+		const char *setting, *kind;
+	} families[] = {
+		{ AF_INET, "net.ipv4.ip_forward", "IPv4" },
+		{ AF_INET6, "net.ipv6.conf.all.forwarding", "IPv6" },
+	};
+	struct flows_lack lacks[FLOWS_LACKS];
+	char text[512], self[256];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	size_t n;
+
+	self[length > 0 ? length : 0] = '\0';
+	if (!may_administer())
+		return why_set(
+			why, E_USAGE,
+			"engine = \"kernel\" needs CAP_NET_ADMIN, which teald does not have; start it as root, or give it "
+			"the capability: setcap cap_net_admin+ep %s, or AmbientCapabilities=CAP_NET_ADMIN in its "
+			"systemd unit",
+			self[0] != '\0' ? self : "teald");
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		const struct service_config *s = who_forwards(config, families[i].family);
+
+		if (s != NULL && !forwards(families[i].family))
+			return why_set(
+				why, E_USAGE,
+				"%s is 0: this host passes no %s packets on, and service \"%s\" has backends on other hosts; "
+				"sysctl -w %s=1",
+				families[i].setting, families[i].kind, s->name, families[i].setting);
+	}
+	n = flows_lacks(lacks);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%s: %s; %s", lacks[i].setting, lacks[i].what, lacks[i].mend);
+		warn(text);
+	}
+	return OK;
+}
