@@ -82,6 +82,10 @@ const char *log_level_word(enum log_level level);
 /* Fields end with LOG_FIELDS_END. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
+/* How full the calling thread's ring is, 0 to 1: whoever has many lines to write and
+ * nobody waiting may let the log thread catch up. */
+double log_filled(void);
+
 /* Lines thrown away since the start because a ring was full or the line too
  * long; the sum over threads. */
 uint64_t log_dropped(void);

@@ -38,7 +38,7 @@ struct flows_options {
 	double correct_every;	/* seconds between two dumps, as a rule; 0: 5 */
 	double crowded;	/* entries, as a share of the most there may be, that are too many; 0: 0.75 */
 	double linger;	/* seconds that closed flows stay in the table even then; 0: 5 */
-	unsigned buffer;	/* bytes that events may wait in; 0: 32 MB */
+	unsigned buffer;	/* bytes that events may wait in; 0: 64 MB */
 };
 
 /* Opens the sockets in the network namespace of the caller and starts the

@@ -68,7 +68,11 @@ struct flows {
 	double correct_every, linger, crowded;
 	struct access access;
 	struct flow_table table;
+	struct flow_table graves;	/* keys of what ended while a dump is read */
+	bool listing;	/* one is */
 	struct place_table places;
+	size_t places_wanted;	/* so many are worth looking for some to forget */
+	uint64_t cuts;	/* flows that ended by us */
 	struct watch *watched[MARK_SERVICES + 1];
 	struct flow_patience patience;
 	struct victims closing;	/* to be asked what they came to, in order */
@@ -78,6 +82,8 @@ struct flows {
 	double now;	/* clock_now() when the thread woke */
 	int64_t wall_us;	/* the wall's then */
 	double next_count, next_drain, next_ask, next_usage, next_relief;
+	double napping;	/* the second in which naps are counted */
+	unsigned naps;	/* for the log to catch up */
 	bool lost;	/* news, since the last look at all */
 	double lost_told;	/* clock_now() of the last line about lost news */
 	uint64_t random;

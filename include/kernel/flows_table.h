@@ -81,6 +81,9 @@ void place_table_init(struct place_table *t);
 void place_table_free(struct place_table *t);
 /* The index of the place, made if it is new. */
 uint32_t place_of(struct place_table *t, unsigned service, enum color color, const struct addr *a);
+/* Keeps those with keep[i] != 0 and those with a backend; keep[i] is then the
+ * index it has now. */
+void place_table_prune(struct place_table *t, uint32_t *keep);
 void place_address(const struct place *p, struct addr *out);
 
 #endif

@@ -144,6 +144,18 @@ push(struct log_ring *r, const char *text, size_t n)
 		log_ring_bell(log_shared.wake);
 }
 
+double
+log_filled(void)
+{
+	size_t used;
+
+	if (mine == NULL)
+		return 0.0;
+	mine->head_seen = atomic_load_explicit(&mine->head, memory_order_acquire);
+	used = atomic_load_explicit(&mine->tail, memory_order_relaxed) - mine->head_seen;
+	return (double)used / (double)LOG_RING_SIZE;
+}
+
 /* Writes to stderr; a closed reader must not end the program by SIGPIPE. */
 static void
 write_direct(const char *text, size_t n)

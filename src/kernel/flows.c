@@ -13,7 +13,7 @@
 #define CORRECT_EVERY 5.0
 #define LINGER 5.0
 #define CROWDED 0.75
-#define BUFFER (32u << 20)
+#define BUFFER (64u << 20)
 
 enum wish { WISH_WATCH, WISH_RECOUNT, WISH_HOLDERS, WISH_CUT, WISH_DRAIN, WISH_KEEP, WISH_STOP };
 
@@ -230,6 +230,7 @@ free_all(struct flows *f)
 	for (unsigned id = 0; id <= MARK_SERVICES; id++)
 		free(f->watched[id]);
 	flow_table_free(&f->table);
+	flow_table_free(&f->graves);
 	place_table_free(&f->places);
 	victims_free(&f->closing);
 	ev_loop_destroy(f->loop);

@@ -12,8 +12,14 @@
 
 /* -- patience ------------------------------------------------------------ */
 
-/* After news were lost while we counted. */
+/* After news were lost while we counted; and so many times as long as that took. */
 #define RECOUNT_SOON 0.05
+#define RECOUNT_PAUSE 4
+/* News are read after so many flows of a dump. */
+#define NEWS_AFTER 512
+
+/* So many addresses are always kept. */
+#define PLACES_LEAST 256
 
 #define SYSCTL "/proc/sys/net/netfilter/nf_conntrack_"
 
@@ -114,20 +120,38 @@ struct round {
 	flows_judge *judge;
 	void *arg;
 	struct victims victims;
+	unsigned listed;
 	bool enough;
 	bool relief;	/* closed ones are to go, that is all */
 };
 
 static bool
+goes_on(const struct round *r)
+{
+	return !r->enough && !atomic_load_explicit(&r->f->stop, memory_order_relaxed);
+}
+
+/* A long dump must not keep news waiting until they are too many.  What they say
+ * is gone may be listed all the same, from what the kernel had prepared: track
+ * knows by f->graves. */
+static struct flow *
+track_listed(struct round *r, const struct flow_fact *fact)
+{
+	if (++r->listed % NEWS_AFTER == 0)
+		flows_read_news(r->f);
+	return flows_track(r->f, fact);
+}
+
+static bool
 on_listed(void *arg, const struct flow_fact *fact)
 {
 	struct round *r = arg;
-	struct flow *flow = flows_track(r->f, fact);
+	struct flow *flow = track_listed(r, fact);
 	enum ending ending;
 	bool goes = false;
 
 	if (flow == NULL)
-		return !atomic_load_explicit(&r->f->stop, memory_order_relaxed);
+		return goes_on(r);
 	if (r->relief) {
 		goes = flow->closed != 0 && r->f->now - flow->closed >= r->f->linger;
 	} else if (flow->closed == 0 && r->judge != NULL) {
@@ -142,7 +166,7 @@ on_listed(void *arg, const struct flow_fact *fact)
 
 		victims_push(&r->victims, &v);
 	}
-	return !r->enough && !atomic_load_explicit(&r->f->stop, memory_order_relaxed);
+	return goes_on(r);
 }
 
 /* What should have been met and was not is no more.  Removing moves others
@@ -169,8 +193,6 @@ sweep(struct flows *f, uint32_t mark, uint32_t mask)
 	free(gone);
 }
 
-/* Whatever news there are of what the dump shows must be read before it, or
- * after its end: what had been told as gone would be listed once more. */
 static bool
 list_all(struct flows *f, uint32_t mark, uint32_t mask, struct round *r)
 {
@@ -181,9 +203,15 @@ list_all(struct flows *f, uint32_t mark, uint32_t mask, struct round *r)
 		f->lost = false;	/* the dump shows what was */
 	flows_patience_read(&f->patience);
 	f->round++;
+	f->listing = true;
 	whole = flows_wire_dump(&f->dump_fd, mark, mask, on_listed, r);
+	f->listing = false;
 	if (!whole && errno != 0)
 		LOG_WARN("kernel.dump_failed", LS("error", strerror(errno)));
+	if (f->graves.n > 0) {
+		flow_table_free(&f->graves);
+		flow_table_init(&f->graves);
+	}
 	flows_read_news(f);
 	if (whole)
 		sweep(f, mark, mask);
@@ -223,21 +251,18 @@ uint64_t
 flows_round(struct flows *f, uint32_t mark, uint32_t mask, flows_judge *judge, void *arg)
 {
 	struct round r = { .f = f, .judge = judge, .arg = arg }, again = { .f = f };
-	uint64_t n;
+	uint64_t cuts = f->cuts;
 
 	list_all(f, mark, mask, &r);
 	/* Those that were born while nobody listened have no news: they are looked
 	 * for once more. */
 	if (r.victims.n > 0 && cut_all(f, &r.victims))
 		list_all(f, mark, mask, &again);
-	n = r.victims.n;
 	for (size_t i = 0; i < r.victims.n; i++)
-		if (is_left(f, &r.victims.list[i])) {
+		if (is_left(f, &r.victims.list[i]))
 			flow_find(&f->table, r.victims.list[i].key)->cut = false;
-			n--;
-		}
 	victims_free(&r.victims);
-	return n;
+	return f->cuts - cuts;
 }
 
 uint64_t
@@ -253,10 +278,31 @@ flows_relieve(struct flows *f)
 	return n;
 }
 
+/* Addresses that nothing refers to any more, where names mean another one every
+ * minute: they go when they are more than the others. */
+static void
+prune_places(struct flows *f)
+{
+	uint32_t *moved;
+
+	if (f->places.n < f->places_wanted)
+		return;
+	moved = must_array(f->places.n, sizeof(*moved));
+	for (size_t i = 0; i < f->table.size; i++)
+		if (f->table.slots[i].key != 0)
+			moved[f->table.slots[i].place] = 1;
+	place_table_prune(&f->places, moved);
+	for (size_t i = 0; i < f->table.size; i++)
+		if (f->table.slots[i].key != 0)
+			f->table.slots[i].place = moved[f->table.slots[i].place];
+	free(moved);
+	f->places_wanted = f->places.n * 2 + PLACES_LEAST;
+}
+
 void
 flows_count_all(struct flows *f)
 {
-	double started = clock_now(), took;
+	double started = clock_now(), took, pause;
 
 	flows_round(f, f->tag << 24, MARK_TAG, flows_drain_judge, f);
 	took = clock_now() - started;
@@ -264,8 +310,9 @@ flows_count_all(struct flows *f)
 	atomic_fetch_add_explicit(&f->dumps, 1, memory_order_relaxed);
 	/* Never more than a fiftieth of the thread's time; not in step with other
 	 * hosts or other rounds. */
-	took *= 50;
-	took = (took > f->correct_every ? took : f->correct_every) * (0.9 + 0.2 * random_unit(&f->random));
-	f->next_count = clock_now() + (f->lost ? RECOUNT_SOON : took);
+	pause = took * 50 > f->correct_every ? took * 50 : f->correct_every;
+	pause *= 0.9 + 0.2 * random_unit(&f->random);
+	f->next_count = clock_now() + (f->lost ? RECOUNT_SOON + RECOUNT_PAUSE * took : pause);
+	prune_places(f);
 	f->adopted = true;
 }

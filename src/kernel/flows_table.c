@@ -196,6 +196,21 @@ place_of(struct place_table *t, unsigned service, enum color color, const struct
 }
 
 void
+place_table_prune(struct place_table *t, uint32_t *keep)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->n; i++) {
+		if (keep[i] == 0 && t->list[i].backend == NULL)
+			continue;
+		t->list[n] = t->list[i];
+		keep[i] = n++;
+	}
+	t->n = n;
+	place_index(t, t->size);
+}
+
+void
 place_address(const struct place *p, struct addr *out)
 {
 	struct flow_tuple t = { .family = p->family, .src_port = p->port };

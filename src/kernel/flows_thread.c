@@ -151,6 +151,7 @@ void
 flows_thread_init(struct flows *f)
 {
 	flow_table_init(&f->table);
+	flow_table_init(&f->graves);
 	place_table_init(&f->places);
 	flows_patience_read(&f->patience);
 	flows_look_at_clock(f);

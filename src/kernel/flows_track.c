@@ -4,6 +4,7 @@
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,6 +14,11 @@
 #define UNANSWERED 5.0
 /* So long after its end a connection has had its last packets. */
 #define ASK_AFTER 0.25
+/* So many news make no more lines than half of a thread's log holds. */
+#define NEWS_AT_ONCE 1024
+/* Nanoseconds of a nap for the log; and how many there may be in a second. */
+#define LOG_NAP 500000
+#define LOG_NAPS 400
 /* At most one line in so many seconds about lost news. */
 #define LOST_EVERY 10.0
 
@@ -196,6 +202,7 @@ wrap_up(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 static void
 forget(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 {
+	f->cuts += flow->cut && flow->closed == 0;
 	end(f, flow, flow->cut ? (enum ending)flow->ending : flow_ending(flow, fact));
 	wrap_up(f, flow, fact);
 	flow_remove(&f->table, flow);
@@ -218,6 +225,9 @@ flows_vanished(struct flows *f, struct flow *flow)
 		last.status = s->status;
 		last.timed = true;
 		last.timeout = s->timeout > silent + 1 ? s->timeout - silent - 1 : 0;
+	} else if (flow->state != TCP_CONNTRACK_NONE) {
+		/* The news of its end were lost: it is taken for the usual one. */
+		flow->state = TCP_CONNTRACK_TIME_WAIT;
 	}
 	atomic_fetch_add_explicit(&f->unseen, 1, memory_order_relaxed);
 	forget(f, flow, &last);
@@ -280,6 +290,20 @@ take_state(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 		hold(f, flow, !is_unanswered(f, flow, fact));
 }
 
+/* Is that an old picture of what news have told the end of, while the dump was
+ * read?  Who is born again rises. */
+static bool
+is_dead(struct flows *f, const struct flow *flow, uint64_t key, const struct flow_fact *fact)
+{
+	struct flow *grave = flow_find(&f->graves, key);
+
+	if (fact->news == FLOW_GONE && grave == NULL)
+		flow_add(&f->graves, key);
+	else if (fact->news == FLOW_BORN && grave != NULL)
+		flow_remove(&f->graves, grave);
+	return fact->news == FLOW_LISTED && flow == NULL && grave != NULL;
+}
+
 struct flow *
 flows_track(struct flows *f, const struct flow_fact *fact)
 {
@@ -290,6 +314,8 @@ flows_track(struct flows *f, const struct flow_fact *fact)
 	if (mark_tag(fact->mark) != f->tag || mark_service(fact->mark) == 0)
 		return NULL;
 	flow = flow_find(&f->table, key);
+	if (f->listing && is_dead(f, flow, key, fact))
+		return NULL;
 	if (flow == NULL)
 		flow = begin(f, key, fact);
 	if (fact->news == FLOW_GONE) {
@@ -312,15 +338,33 @@ on_news(void *arg, const struct flow_fact *fact)
 	return true;
 }
 
+/* Thousands of flows may end at once.  News can wait, so their lines need not be
+ * thrown away; but not for a reader that does not read. */
+static void
+wait_for_log(struct flows *f)
+{
+	const struct timespec nap = { .tv_nsec = LOG_NAP };
+
+	if (f->now - f->napping >= 1.0) {
+		f->napping = f->now;
+		f->naps = 0;
+	}
+	while (log_filled() > 0.5 && f->naps < LOG_NAPS) {
+		f->naps++;
+		nanosleep(&nap, NULL);
+	}
+}
+
 void
 flows_read_news(struct flows *f)
 {
-	bool lost = false;
+	bool lost = false, more;
 
-	flows_look_at_clock(f);
-	while (flows_wire_read(f->news_fd, 4096, on_news, f, &lost) >= 4096 &&
-	       !atomic_load_explicit(&f->stop, memory_order_relaxed))
+	do {
 		flows_look_at_clock(f);
+		more = flows_wire_read(f->news_fd, NEWS_AT_ONCE, on_news, f, &lost) >= NEWS_AT_ONCE;
+		wait_for_log(f);
+	} while (more && !atomic_load_explicit(&f->stop, memory_order_relaxed));
 	if (!lost)
 		return;
 	/* What was lost is found by counting. */

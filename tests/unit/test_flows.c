@@ -192,6 +192,36 @@ counting_corrects_what_was_missed(void **state)
 	assert_int_equal(connections(GREEN, 0), 0);
 }
 
+/* Backends that come and go, each with an address of its own. */
+static void
+addresses_nobody_uses_are_forgotten(void **state)
+{
+	struct entry last = entry_of(5000, GREEN, ENTRANCE_MAIN);
+
+	NEEDS_ROOT();
+	begin(3600, 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct entry e = entry_of(i, GREEN, ENTRANCE_MAIN);
+
+		e.backend_port = 10000 + i;
+		ask(NFCT_Q_CREATE, &e);
+		if (i != 700)
+			ask(NFCT_Q_DESTROY, &e);
+	}
+	WAIT_UNTIL(loop, ended(GREEN, END_DELETED) == 999);
+	assert_int_equal(recount(), 1);
+	ask(NFCT_Q_CREATE, &last);
+	WAIT_UNTIL(loop, connections(GREEN, 0) == 1);
+	assert_int_equal(count(GREEN), 2);
+	recount();
+	last = entry_of(700, GREEN, ENTRANCE_MAIN);
+	ask(NFCT_Q_DESTROY, &last);
+	recount();
+	WAIT_UNTIL(loop, has_line("\"client\":\"10.0.0.0:1724\"", "\"backend\":\"127.0.0.1:10700\"", ""));
+	assert_int_equal(count(GREEN), 1);
+	assert_int_equal(connections(GREEN, 0), 1);
+}
+
 static void
 an_unanswered_syn_holds_nothing_for_long(void **state)
 {
@@ -306,6 +336,7 @@ main(void)
 		STAGED(closed_flows_leave_a_crowded_table),
 		STAGED(age_is_known_over_restarts),
 		STAGED(counting_corrects_what_was_missed),
+		STAGED(addresses_nobody_uses_are_forgotten),
 		STAGED(an_unanswered_syn_holds_nothing_for_long),
 		STAGED(holders_are_listed),
 		STAGED(nothing_is_logged_that_is_not_wanted),

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <time.h>
+
 #include "flows_stage.h"
 
 static void
@@ -173,20 +175,87 @@ it_ends_in_the_midst_of_a_cut(void **state)
 
 /* -- many -------------------------------------------------------------------- */
 
-/* The longest that main's loop was away from its timer. */
-static double last_pulse, worst_pulse;
+/* The longest that main's loop was away from its timer; and the longest that it
+ * worked meanwhile, which others on the machine cannot stretch. */
+static struct beat {
+	ev_timer timer;
+	double last, worst;
+	double last_work, worst_work;
+} beat;
+
+static double
+worked(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
 
 static void
 on_beat(struct ev_loop *l, ev_timer *w, int revents)
 {
-	double now = clock_now();
+	double now = clock_now(), work = worked();
 
 	(void)l;
 	(void)w;
 	(void)revents;
-	if (last_pulse > 0 && now - last_pulse > worst_pulse)
-		worst_pulse = now - last_pulse;
-	last_pulse = now;
+	if (beat.last > 0 && now - beat.last > beat.worst)
+		beat.worst = now - beat.last;
+	if (beat.last > 0 && work - beat.last_work > beat.worst_work)
+		beat.worst_work = work - beat.last_work;
+	beat.last = now;
+	beat.last_work = work;
+}
+
+/* Not by us, and all at once: nobody waits for us to read. */
+static void
+an_emptied_table_is_noticed(void **state)
+{
+	unsigned n = getenv("TEAL_SOAK") != NULL ? 100000 : 3000;
+	struct flows_usage u;
+
+	NEEDS_ROOT();
+	begin(3600, 0);
+	make(0, n, BLUE);
+	WAIT_UNTIL(loop, count(BLUE) == n);
+	forget_all();
+	WAIT_UNTIL(loop, count(BLUE) == 0);
+	assert_int_equal(connections(BLUE, 0), 0);
+	/* What is lost is counted all the same, and not one twice. */
+	flows_usage(flows, &u);
+	assert_int_equal(ended(BLUE, END_DELETED), n - u.unseen);
+	assert_int_equal(ended(BLUE, END_DONE), u.unseen);
+	print_message("%u flows were taken away: %lu overruns, %lu ends unseen, %lu lines dropped\n", n,
+		      (unsigned long)u.overruns, (unsigned long)u.unseen, (unsigned long)log_dropped());
+}
+
+/* Flows begin and end while they are counted, over and over. */
+static void
+counting_does_not_mind_what_goes_on(void **state)
+{
+	unsigned n = getenv("TEAL_SOAK") != NULL ? 50000 : 2000;
+
+	NEEDS_ROOT();
+	make(0, n, GREEN);
+	begin(0.001, 0);
+	for (unsigned i = 0; i < n; i++) {
+		struct entry e = entry_of(i, GREEN, ENTRANCE_MAIN);
+
+		ask(NFCT_Q_DESTROY, &e);
+		make(n + i, 1, BLUE);
+		if (i % 100 == 0)
+			ev_run(loop, EVRUN_NOWAIT);
+	}
+	WAIT_UNTIL(loop, count(GREEN) == 0 && count(BLUE) == n);
+	recount();
+	assert_int_equal(count(GREEN), 0);
+	assert_int_equal(count(BLUE), n);
+	assert_int_equal(ended(GREEN, END_DELETED), n);
+	assert_int_equal(service_connections(service, ENTRANCE_MAIN, GREEN), 0);
+	assert_int_equal(service_connections(service, ENTRANCE_MAIN, BLUE), n);
+	assert_int_equal(connections(GREEN, 0), 0);
+	assert_int_equal(connections(BLUE, 0), n);
 }
 
 static void
@@ -197,7 +266,6 @@ many_are_counted_and_cut_at_the_deadline(void **state)
 	struct drain_orders orders = { .timeout = 0, .ending = END_DRAINED };
 	double started, made, adopted, done;
 	struct flows_usage u;
-	ev_timer beat;
 
 	NEEDS_ROOT();
 	begin(0, 0);
@@ -210,9 +278,8 @@ many_are_counted_and_cut_at_the_deadline(void **state)
 	service = service_made();
 	/* The other half is not heard of, it is found. */
 	make(n / 2, n - n / 2, GREEN);
-	worst_pulse = last_pulse = 0;
-	ev_timer_init(&beat, on_beat, 0.001, 0.001);
-	ev_timer_start(loop, &beat);
+	ev_timer_init(&beat.timer, on_beat, 0.001, 0.001);
+	ev_timer_start(loop, &beat.timer);
 	adopted = clock_now();
 	begin(0, 0);
 	adopted = clock_now() - adopted;
@@ -222,18 +289,19 @@ many_are_counted_and_cut_at_the_deadline(void **state)
 	flows_drain(flows, ID, GREEN, &orders);
 	WAIT_UNTIL(loop, count(GREEN) == 0);
 	done = clock_now() - done;
-	ev_timer_stop(loop, &beat);
+	ev_timer_stop(loop, &beat.timer);
 	assert_int_equal(ended(GREEN, END_DRAINED), n);
 	assert_int_equal(in_kernel(), 0);
 	flows_usage(flows, &u);
 	print_message(
 		"%u flows: %.1f us to make one; adopted in %.0f ms, cut in %.0f ms; main's loop away for "
-		"%.1f ms at most; %lu overruns, %lu ends unseen, %lu lines dropped\n",
-		n, (made - started) / (n / 2) * 1e6, adopted * 1e3, done * 1e3, worst_pulse * 1e3,
-		(unsigned long)u.overruns, (unsigned long)u.unseen, (unsigned long)log_dropped());
+		"%.1f ms at most, working for %.2f ms; %lu overruns, %lu ends unseen, %lu lines dropped\n",
+		n, (made - started) / (n / 2) * 1e6, adopted * 1e3, done * 1e3, beat.worst * 1e3,
+		beat.worst_work * 1e3, (unsigned long)u.overruns, (unsigned long)u.unseen,
+		(unsigned long)log_dropped());
 	if (soak) {
 		assert_true(done <= 2.0);
-		assert_true(worst_pulse <= 0.02);
+		assert_true(beat.worst_work <= 0.02);
 	}
 }
 
@@ -247,6 +315,8 @@ main(void)
 		STAGED(a_drain_that_is_over_for_a_color_leaves_it_alone),
 		STAGED(a_drain_spreads_its_cuts),
 		STAGED(it_ends_in_the_midst_of_a_cut),
+		STAGED(an_emptied_table_is_noticed),
+		STAGED(counting_does_not_mind_what_goes_on),
 		STAGED(many_are_counted_and_cut_at_the_deadline),
 	};
 
