@@ -3,6 +3,7 @@
  * calls.  It alone waits for a slow reader; nobody waits for it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -270,12 +272,25 @@ drop_all(void)
 	}
 }
 
+/* It needs none.  Root's stay, for root becomes somebody else with all of its
+ * threads at once. */
+static void
+give_up_capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	if (geteuid() != 0)
+		(void)syscall(SYS_capset, &head, none);
+}
+
 static void *
 log_thread(void *unused)
 {
 	int idle = 0;
 
 	(void)unused;
+	give_up_capabilities();
 	while (!atomic_load(&out.stopping)) {
 		bool any = drain(), later = report();
 

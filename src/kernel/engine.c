@@ -142,15 +142,15 @@ kernel_on_taken(void *arg, size_t at, uint64_t generation)
 {
 	struct kernel *k = arg;
 	struct ours *o = &k->list[at];
-	bool all = true;
+	bool all = k->closing;
 
 	if (k->freeing)
 		return;
 	o->taken = generation;
 	tell_taken(o);
-	for (size_t i = 0; i < k->n; i++)
-		all &= k->list[i].snapshot == NULL || k->list[i].taken == k->list[i].snapshot->generation;
-	if (k->closing && all)
+	for (size_t i = 0; all && i < k->n; i++)
+		all = k->list[i].snapshot == NULL || k->list[i].taken == k->list[i].snapshot->generation;
+	if (all)
 		say_closed(k);
 }
 

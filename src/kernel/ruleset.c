@@ -42,6 +42,9 @@ struct ruleset {
 	size_t *ordered, n_ordered;	/* which have one, in order */
 	struct reading *readings, **last_reading;
 	bool begin, renew, end;
+	bool remove;	/* the table, at the end: how that went is here once the thread has ended */
+	enum err removed;
+	struct why not_removed;
 };
 
 enum ending
@@ -307,6 +310,9 @@ thread_main(void *arg)
 		if (ruleset_table_has_waste(r->table))
 			ruleset_table_sweep(r->table, clock_now());
 	} while (!w.end);
+	/* Here, for main has given up the right to. */
+	if (r->remove)
+		r->removed = ruleset_table_remove(r->table, &r->not_removed);
 	return NULL;
 }
 
@@ -478,12 +484,13 @@ ruleset_close(struct ruleset **rp, bool remove, struct why *why)
 		return OK;
 	pthread_mutex_lock(&r->lock);
 	r->end = true;
+	r->remove = remove;
 	pthread_cond_signal(&r->wake);
 	pthread_mutex_unlock(&r->lock);
 	pthread_join(r->thread, NULL);
 	mailbox_close(&r->box);
-	if (remove)
-		e = ruleset_table_remove(r->table, why);
+	if ((e = r->removed) != OK)
+		why_set(why, e, "%s", r->not_removed.text);
 	free_ruleset(r);
 	return e;
 }

@@ -2,6 +2,7 @@
 configuration leaves, whose table it touches, what it may."""
 import json
 import os
+import pathlib
 import pwd
 import re
 import shutil
@@ -44,9 +45,9 @@ def tables(topology):
 
 
 class Folder:
-    def __init__(self, user):
+    def __init__(self, uid):
         self.path = tempfile.mkdtemp(prefix="teal-state-", dir="/tmp")
-        os.chown(self.path, pwd.getpwnam(user).pw_uid, -1)
+        os.chown(self.path, uid, -1)
 
     def close(self):
         shutil.rmtree(self.path)
@@ -85,24 +86,39 @@ def test_what_is_only_missed_is_a_line_in_the_log(topology, stage):
         assert any(f"sysctl -w net.netfilter.nf_conntrack_{name}=1" in h for h in hints), hints
 
 
-def test_only_two_threads_keep_only_one_capability(topology, stage, closing):
-    """It becomes another user and goes on flipping."""
-    user = "nobody"
-    folder = closing.add(Folder(user))  # pytest's are root's alone
-    t = stage(user=user, state_dir=folder.path)
-    capabilities = []
+NOBODY = pwd.getpwnam("nobody")
+NET_ADMIN = 1 << 12
+# As a service manager does it: somebody else from the start, with what it needs.
+AMBIENT = ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups", "--inh-caps=+net_admin",
+           "--ambient-caps=+net_admin", "--bounding-set=-all,+net_admin")
+
+
+@pytest.mark.parametrize("how", ["user", "ambient"])
+def test_only_two_threads_keep_only_one_capability(topology, stage, closing, how):
+    """It is another user, flips, and takes its table away in the end."""
+    folder = closing.add(Folder(NOBODY.pw_uid))  # pytest's are root's alone
+    t = stage(start=False, state_dir=folder.path, kernel={"on_stop": "remove"},
+              **({"user": "nobody"} if how == "user" else {"admin": {"socket": folder.path + "/a.sock"}}))
+    t.admin_path = t.settings["admin"]["socket"]
+    if how == "ambient":
+        t.conf = pathlib.Path(folder.path) / "teal.conf"
+    t.start(prefix=AMBIENT if how == "ambient" else ())
+    having = []
     for task in os.listdir(f"/proc/{t.pid}/task"):
         text = open(f"/proc/{t.pid}/task/{task}/status").read()
-        assert re.search(r"Uid:\s+(\d+)\s+(\d+)\s+(\d+)", text)[1] == str(pwd.getpwnam(user).pw_uid)
-        for field in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
-            bits = int(re.search(rf"{field}:\s+(\w+)", text)[1], 16)
-            assert bits in (0, 1 << 12), (task, field, hex(bits))    # CAP_NET_ADMIN is 12
-            if field == "CapEff" and bits:
-                capabilities.append(task)
-    assert len(capabilities) == 2 and str(t.pid) not in capabilities
+        assert re.search(r"Uid:\s+(\d+)", text)[1] == str(NOBODY.pw_uid)
+        sets = {f: int(re.search(rf"{f}:\s+(\w+)", text)[1], 16) for f in ("CapPrm", "CapEff", "CapInh", "CapAmb")}
+        assert set(sets.values()) <= {0, NET_ADMIN}, sets
+        if any(sets.values()):
+            having.append(int(task))
+    assert len(having) == 2 and t.pid not in having
     t.ok("flip", "web", "blue")
     with connect(topology) as c:
         assert c.echo().peer == "blue"
+    assert t.stop() == 0
+    assert not t.log_lines("kernel.table_left")
+    assert tables(topology) == set()
+    assert not os.path.exists(folder.path + "/teal.table")
 
 
 # ---- a table that is there ----
