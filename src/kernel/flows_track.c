@@ -191,6 +191,9 @@ wrap_up(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 	if (flow->told)
 		return;
 	flow->told = true;
+	/* The kernel knows better than who reads its news in batches. */
+	if (fact->began_ns != 0 && began(f, fact) < flow->closed)
+		flow->born = began(f, fact);
 	if (t != NULL) {
 		tally_add(&t->bytes_in, fact->bytes_in);
 		tally_add(&t->bytes_out, fact->bytes_out);
