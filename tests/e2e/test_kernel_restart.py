@@ -1,0 +1,88 @@
+"""What the kernel engine forwards does not need teald: it is killed and started
+again, over and over, and no client can tell."""
+import random
+import time
+
+import pytest
+
+from helpers.kernel import COLORS, Stage, other, report
+from helpers.scale import scaled, slow, until
+
+pytestmark = pytest.mark.scales
+SEED = random.randrange(1 << 30)
+
+
+def counts_are_right(stage, name, udp):
+    """teald's counts and the kernel's own table, at one moment."""
+    def same():
+        told, true = stage.counted(name), stage.tracked(udp)
+        return told == true and (told,)
+    return until(same, f"{name}: the counts of teald and of the kernel agree")[0]
+
+
+@pytest.mark.tsan
+def test_killed_and_restarted_under_load(topology, closing, teal, capfd):
+    kills = scaled(50, 3)
+    chance = random.Random(SEED)
+    print("seed", SEED)
+    stage = Stage(topology, closing, teal)
+    loads = {"web": stage.load(), "dns": stage.load(udp=True)}
+    active = {"web": "green", "dns": "green"}
+    epochs = {"web": 1, "dns": 1}
+    gaps = []
+    for n in range(kills):
+        stage.hold()
+        # Some die in the middle of a change, some while nothing happens.
+        if chance.random() < 0.5:
+            for name in active:
+                active[name] = other(active[name])
+                epochs[name] += 1
+                stage.teal.ok("flip", name, active[name])
+        time.sleep(chance.random() * 0.1 * slow())
+        stage.teal.kill()
+        gone = time.monotonic()
+        stage.connect().echo().close()  # nobody is there, and it goes on
+        assert stage.ask().peer == active["dns"]
+        stage.teal.start()
+        gaps.append(time.monotonic() - gone)
+        for name, color in active.items():
+            s = stage.teal.status(name)
+            assert (s["active"], s["epoch"]) == (color, epochs[name])
+        if n % 10 == 0 or n == kills - 1:
+            stage.check_held()
+    results = {name: load.finish() for name, load in loads.items()}
+    for name, sessions in results.items():
+        failed = [s for s in sessions if s.error or s.retries]
+        assert not failed, f"{name}: {len(failed)} of {len(sessions)} failed: {failed[:5]}"
+        assert len(sessions) > 10 * kills / slow()
+    stage.check_held()
+    counts = {name: counts_are_right(stage, name, name == "dns") for name in active}
+    assert counts["web"] == {c: sum(h.peer == c for h in stage.held["web"]) for c in COLORS}
+    for c in COLORS:
+        assert counts["dns"][c] >= sum(f.peer == c for f in stage.held["dns"])
+    # And it is in charge: what it knows from before is drained like what it saw come.
+    stage.teal.ok("flip", "web", other(active["web"]))
+    r = stage.teal.ok("flip", "web", active["web"], "--drain=0.2", "--wait=drained")
+    assert r["active"] == active["web"]
+    assert stage.counted("web")[other(active["web"])] == 0
+    report(capfd, f"kernel engine: killed and restarted {kills} times under {sum(map(len, results.values())):,} connections "
+                  f"and flows, 0 failed; ready again after {max(gaps):.2f} s at most")
+
+
+@pytest.mark.tsan
+def test_on_stop_keep_and_remove(topology, closing, teal):
+    """An orderly stop leaves the table, or takes it away, as it is told."""
+    stage = Stage(topology, closing, teal, top={"kernel": {"on_stop": "keep"}})
+    c, f = stage.hold()
+    stage.teal.ok("flip", "web", "blue")
+    assert stage.teal.stop() == 0
+    c.echo(b"still here")
+    assert stage.connect().peer == "blue" and stage.ask().peer == "green"
+    stage.teal.settings["kernel"] = {"on_stop": "remove"}
+    stage.teal.start()
+    assert stage.connect().peer == "blue"
+    stage.check_held()
+    assert stage.teal.stop() == 0
+    assert topology.tables() == []
+    with pytest.raises(OSError):
+        stage.connect()
