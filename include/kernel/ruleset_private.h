@@ -84,8 +84,9 @@ enum ruleset_set {
 	SET_NO_BACKEND,	/* service : who counts clients without a backend */
 	SET_STRAYS,	/* service : who counts packets of no flow */
 	SET_MASQUERADE,	/* tag and service */
+	SET_LIVE,	/* tag, service, color and entrance that new flows may have */
 };
-#define RULESET_SETS (SET_MASQUERADE + 1)
+#define RULESET_SETS (SET_LIVE + 1)
 extern const char *const ruleset_set_names[RULESET_SETS];
 static inline bool
 ruleset_set_is_mortal(enum ruleset_set set)

@@ -23,6 +23,7 @@ const char *const ruleset_set_names[RULESET_SETS] = {
 	[SET_DOORS] = "doors",		     [SET_COLORS] = "colors",
 	[SET_NO_BACKEND] = "no_backend",     [SET_STRAYS] = "strays",
 	[SET_MASQUERADE] = "masqueraded",
+	[SET_LIVE] = "live",
 };
 
 static const char *
@@ -51,6 +52,7 @@ key_words(enum ruleset_set set)
 	case SET_NO_BACKEND:
 	case SET_STRAYS:
 	case SET_MASQUERADE:
+	case SET_LIVE:
 		return "mark";
 	}
 	return "";
@@ -83,6 +85,7 @@ value_word(enum ruleset_set set)
 	case SET_WILD_LOCAL4:
 	case SET_WILD_LOCAL6:
 	case SET_MASQUERADE:
+	case SET_LIVE:
 		break;
 	}
 	return "";
@@ -102,7 +105,7 @@ ruleset_set_text(enum ruleset_set set, FILE *out)
 
 /* What there is among all services: rules for what there is not would cost, too. */
 struct features {
-	bool v4, v6, wild4, wild6, local, doors, masquerade;
+	bool v4, v6, wild4, wild6, local, doors, masquerade, tcp;
 };
 
 static void
@@ -133,6 +136,7 @@ features_of(const struct ruleset_plan *p)
 		f.doors |= door[0] != '\0';
 		f.local |= s->local_clients;
 		f.masquerade |= !s->transparent;
+		f.tcp |= s->mode != MODE_UDP;
 	}
 	return f;
 }
@@ -158,8 +162,14 @@ end(struct layout *l)
 }
 
 static void
-write_inner(struct layout *l, const struct features *f)
+write_inner(struct layout *l, const struct ruleset_plan *p, const struct features *f)
 {
+	if (f->tcp) {
+		chain(l, "again");
+		fprintf(l->f, "\t\tct mark & 0x%08x == 0x%08x ct mark & 0x%08x != @live drop\n", MARK_TAG,
+			(unsigned)p->tag << 24, ~MARK_GENERATION);
+		end(l);
+	}
 	chain(l, "refuse");
 	fputs("\t\tmeta l4proto tcp reject with tcp reset\n", l->f);
 	fputs("\t\treject with icmpx port-unreachable\n", l->f);
@@ -224,11 +234,31 @@ write_arrive(struct layout *l, const struct features *f)
 	end(l);
 }
 
+/* A client may come from a port that it had a moment ago, while the connection that has
+ * ended is still remembered.  As a rule conntrack forgets it then, but not when the last that it saw was
+ * the backend's; and the new connection would go where the old one went.  If that is not where
+ * new ones go any more, its SYN is lost, until the old one is forgotten.  The only rule that
+ * every packet sees. */
+static void
+write_again(struct layout *l, const char *name, const char *hook)
+{
+	chain(l, name);
+	fprintf(l->f, "\t\ttype filter hook %s priority -150; policy accept;\n", hook);
+	fputs("\t\ttcp flags & (fin|syn|rst|ack) == syn ct state established ct direction original goto again\n",
+	      l->f);
+	end(l);
+}
+
 /* A little before others' at the same place (Docker's, kube-proxy's): who has the address of a
  * service in his table is to have it. */
 static void
 write_hooks(struct layout *l, const struct features *f)
 {
+	if (f->tcp) {
+		write_again(l, "again_prerouting", "prerouting");
+		if (f->local)
+			write_again(l, "again_output", "output");
+	}
 	chain(l, "prerouting");
 	fputs("\t\ttype nat hook prerouting priority dstnat - 10; policy accept;\n\t\tgoto arrive\n", l->f);
 	end(l);
@@ -262,7 +292,7 @@ ruleset_layout(const struct ruleset_plan *p, ruleset_name_fn *tell, void *arg, c
 	struct layout l = { .tell = tell, .arg = arg, .f = open_memstream(&text, &n) };
 
 	CHECK(l.f != NULL);
-	write_inner(&l, &f);
+	write_inner(&l, p, &f);
 	write_wild(&l, f.wild4, "4");
 	write_wild(&l, f.wild6, "6");
 	write_arrive(&l, &f);

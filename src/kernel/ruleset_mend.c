@@ -17,6 +17,9 @@ struct names {
 	size_t n, room;
 };
 
+/* libnftables takes some hundred times the memory of a text while it is at it. */
+#define TEXT_MAX ((size_t)256 << 10)
+
 struct mend {
 	struct ruleset_table *t;
 	bool exists;
@@ -25,6 +28,8 @@ struct mend {
 	struct ruleset_wants have, want;
 	bool any;	/* is in text */
 	FILE *text;
+	char *words;	/* of text, once it is flushed */
+	size_t n_words;
 };
 
 /* -- names ------------------------------------------------------------------------ */
@@ -157,33 +162,62 @@ add_service(struct mend *m, size_t service)
 	ruleset_want_marks(p, service, s->want, &m->want);
 }
 
-static enum err
-add_missing(struct mend *m, struct why *why)
+static void
+text_begin(struct mend *m)
 {
-	const struct ruleset_plan *p = m->t->plan;
-	char *text = NULL;
-	size_t n = 0;
+	m->any = false;
+	m->text = open_memstream(&m->words, &m->n_words);
+	CHECK(m->text != NULL);
+}
+
+static enum err
+text_run(struct mend *m, struct why *why)
+{
 	enum err e = OK;
 
-	m->text = open_memstream(&text, &n);
-	CHECK(m->text != NULL);
-	fprintf(m->text, "table inet %s {\n", p->table);
+	CHECK(fclose(m->text) == 0);
+	if (m->any)
+		e = nft_run(m->t->nft, m->words, why);
+	free(m->words);
+	return e;
+}
+
+static void
+add_frame(struct mend *m)
+{
+	fprintf(m->text, "table inet %s {\n", m->t->plan->table);
 	if (!m->exists)
-		fprintf(m->text, "\tcomment \"%s\"\n", p->comment);
+		fprintf(m->text, "\tcomment \"%s\"\n", m->t->plan->comment);
 	for (int i = 0; i < RULESET_SETS; i++)
 		if (want_name(m, NFT_KIND_SET, ruleset_set_names[i]))
 			ruleset_set_text((enum ruleset_set)i, m->text);
 	/* Doors lead to it; its rules come with the layout, before anybody gets there. */
 	if (!names_has(&m->found[NFT_KIND_CHAIN], "refuse"))
 		fputs("\tchain refuse {\n\t}\n", m->text);
-	for (size_t i = 0; i < p->n; i++)
+}
+
+/* Nothing leads to any of it yet, so it may come in pieces. */
+static enum err
+add_missing(struct mend *m, struct why *why)
+{
+	enum err e = OK;
+
+	text_begin(m);
+	add_frame(m);
+	for (size_t i = 0; i < m->t->plan->n && e == OK; i++) {
 		add_service(m, i);
+		CHECK(fflush(m->text) == 0);
+		if (m->n_words < TEXT_MAX)
+			continue;
+		fputs("}\n", m->text);
+		e = text_run(m, why);
+		text_begin(m);
+		fprintf(m->text, "table inet %s {\n", m->t->plan->table);
+	}
 	fputs("}\n", m->text);
-	CHECK(fclose(m->text) == 0);
-	if (m->any)
-		e = nft_run(m->t->nft, text, why);
-	free(text);
-	return e;
+	if (e != OK)
+		m->any = false;
+	return text_run(m, why) != OK ? E_INTERNAL : e;
 }
 
 /* -- elements ------------------------------------------------------------------------ */
@@ -244,21 +278,15 @@ static enum err
 lay_out(struct mend *m, struct why *why)
 {
 	const struct ruleset_plan *p = m->t->plan;
-	char *text = NULL, mark[RULESET_NAME];
-	size_t n = 0;
-	enum err e = OK;
+	char mark[RULESET_NAME];
 
-	m->text = open_memstream(&text, &n);
-	CHECK(m->text != NULL);
+	text_begin(m);
 	ruleset_layout(p, on_layout_chain, m, mark, NULL);
 	fprintf(m->text, "table inet %s {\n", p->table);
 	ruleset_layout(p, NULL, NULL, mark, m->text);
 	fputs("}\n", m->text);
-	CHECK(fclose(m->text) == 0);
-	if (!names_has(&m->found[NFT_KIND_CHAIN], mark))
-		e = nft_run(m->t->nft, text, why);
-	free(text);
-	return e;
+	m->any = !names_has(&m->found[NFT_KIND_CHAIN], mark);
+	return text_run(m, why);
 }
 
 /* -- the whole ------------------------------------------------------------------------- */

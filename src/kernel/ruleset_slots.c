@@ -14,7 +14,7 @@
 #define SOURCE_EACH 12
 #define SOURCE_LIGHTEST 4
 
-static const uint32_t primes[] = { 61, 127, 251, 509, 1021, 2039, 4093 };
+static const uint32_t primes[] = { 251, 509, 1021, 2039, 4093 };
 
 static bool
 is_of(const struct backend *b, int family)

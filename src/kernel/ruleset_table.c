@@ -154,12 +154,47 @@ ruleset_table_sweep(struct ruleset_table *t, double now)
 
 /* -- changes ---------------------------------------------------------------------- */
 
-/* The chains that those that changed need and the table has not; false: it could not
- * be. */
+/* The same chain comes of both. */
+static bool
+same_color(const struct snapshot_color *a, const struct snapshot_color *b)
+{
+	if (a->n != b->n || a->maglev != b->maglev)
+		return false;
+	for (unsigned i = 0; i < a->n; i++)
+		if (a->usable[i] != b->usable[i] || a->weights[i] != b->weights[i])
+			return false;
+	return true;
+}
+
+/* Which chains the service needs; those that the table has not go into out.  True: there are
+ * some. */
+static bool
+choose_chains(struct ruleset_table *t, size_t service, FILE *out)
+{
+	struct ruleset_state *s = &t->services[service];
+	bool any = false;
+
+	for (int c = 0; c < COLORS; c++) {
+		const struct snapshot_color *sc = &s->want->colors[c];
+
+		if (s->have != NULL && same_color(&s->have->colors[c], sc)) {
+			strcpy(s->next[c], s->chains[c]);
+			continue;
+		}
+		ruleset_color_chain(t->plan, service, (enum color)c, sc, 0, s->next[c], NULL);
+		if (strcmp(s->next[c], s->chains[c]) == 0 || rescue(t, s->next[c]))
+			continue;
+		ruleset_color_chain(t->plan, service, (enum color)c, sc, s->want->generation, s->next[c],
+				    out);
+		any = true;
+	}
+	return any;
+}
+
 static enum err
 make_chains(struct ruleset_table *t, struct why *why)
 {
-	char *text = NULL, name[RULESET_NAME];
+	char *text = NULL;
 	enum err e = OK;
 	bool any = false;
 	size_t n = 0;
@@ -167,22 +202,8 @@ make_chains(struct ruleset_table *t, struct why *why)
 
 	CHECK(f != NULL);
 	fprintf(f, "table inet %s {\n", t->plan->table);
-	for (size_t i = 0; i < t->n_dirty; i++) {
-		struct ruleset_state *s = &t->services[t->dirty[i]];
-
-		for (int c = 0; c < COLORS; c++) {
-			const struct snapshot_color *sc = ruleset_table_color(s->want, (enum color)c);
-
-			ruleset_color_chain(t->plan, t->dirty[i], (enum color)c, sc, 0, name, NULL);
-			if (strcmp(name, s->chains[c]) == 0 || rescue(t, name)) {
-				strcpy(s->next[c], name);
-				continue;
-			}
-			ruleset_color_chain(t->plan, t->dirty[i], (enum color)c, sc, s->want->generation,
-					    s->next[c], f);
-			any = true;
-		}
-	}
+	for (size_t i = 0; i < t->n_dirty; i++)
+		any |= choose_chains(t, t->dirty[i], f);
 	fputs("}\n", f);
 	CHECK(fclose(f) == 0);
 	if (any)

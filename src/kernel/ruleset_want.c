@@ -181,6 +181,8 @@ want_entrance(const struct ruleset_plan *p, const struct ruleset_service *s, con
 		e->mark = mark;
 		e->mortal = p->max_age > 0;
 	}
+	if (n > 0)
+		add_mark(out, SET_LIVE, mark & ~MARK_GENERATION);
 }
 
 void

@@ -4,6 +4,7 @@
 #define TESTS_UNIT_RULESET_WORLD_H
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>

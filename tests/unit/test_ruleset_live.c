@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -412,6 +413,52 @@ test_one_whose_flow_was_cut_hears_of_it(void **state)
 	close(c.fd);
 	stop(&r, true);
 	close(at);
+}
+
+/* A port that comes again while conntrack still knows its last connection. */
+static void
+test_an_old_port_does_not_lead_to_the_old_color(void **state)
+{
+	int at[] = { listen_at(BACKENDS, GREENS, SOCK_STREAM), listen_at(BACKENDS, BLUES, SOCK_STREAM) },
+	    client, on = 1;
+	struct addr me = { .len = sizeof(me.u) }, to = address_of("10.9.0.1:80");
+	struct design d;
+	struct running r;
+	struct call old, new;
+	char byte;
+
+	(void)state;
+	design_init(&d);
+	design_service(&d, "shop", "10.9.0.1:80");
+	run(&r, &d);
+	publish(&r, 0, 1, GREEN, GREENS, BLUES);
+	client = dial("10.9.0.1:80");
+	old = answer(at, 2);
+	assert_int_equal(old.at, GREEN);
+	assert_talk(client, old.fd);
+	assert_int_equal(getsockname(client, &me.u.sa, &me.len), 0);
+	/* Gone without a word, as with the client's machine. */
+	assert_int_equal(setsockopt(client, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	close(client);
+	publish(&r, 0, 2, BLUE, GREENS, BLUES);
+	net_go(&net, CLIENTS);
+	client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	setsockopt(client, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	assert_int_equal(bind(client, &me.u.sa, me.len), 0);
+	assert_int_equal(connect(client, &to.u.sa, to.len), -1);
+	net_go(&net, BALANCER);
+	shell("conntrack -D -p tcp --orig-port-dst 80 >/dev/null 2>&1");
+	new = answer(at, 2);
+	assert_int_equal(new.at, BLUE);
+	/* Not even a packet of it came to the old one, which would have answered, and been reset. */
+	assert_int_equal(recv(old.fd, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(client);
+	close(old.fd);
+	close(new.fd);
+	stop(&r, true);
+	close(at[0]);
+	close(at[1]);
 }
 
 static void
@@ -1125,6 +1172,7 @@ main(void)
 		LIVE(test_a_flow_says_whose_it_is),
 		LIVE(test_who_finds_nobody_is_refused_at_once_and_counted),
 		LIVE(test_one_whose_flow_was_cut_hears_of_it),
+		LIVE(test_an_old_port_does_not_lead_to_the_old_color),
 		LIVE(test_what_is_not_renewed_ends),
 		LIVE(test_backends_take_turns_by_weight),
 		LIVE(test_both_families_wildcards_and_datagrams),
