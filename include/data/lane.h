@@ -34,6 +34,7 @@ struct lane {
 	bool stopping;	/* the drains are those of the end: no flip changes them */
 	struct tls_site *site;	/* what its TLS clients are shown; one reference, or NULL */
 	struct ssl_ctx_st *backend_tls;	/* what its backends are spoken to with; the same */
+	unsigned tls_turn;	/* that has changed so often */
 	struct deadline_list *header_clock, *queue_clock, *connect_clock;
 	struct deadline_list *handshake_clock, *goodbye_clock, *again_clock;	/* of arrivals */
 	/* Of live ones: who is waited for, the client [0] or the backend [1].

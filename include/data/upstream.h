@@ -29,6 +29,7 @@ struct upstream {
 	struct pool *pool;	/* while idle */
 	struct link link;	/* idle: in its pool; or the worker's ended */
 	struct deadline deadline;	/* idle */
+	unsigned tls_turn;	/* the lane's, as it was dialed */
 	double since;	/* worker->now: idle, or dialed */
 };
 

@@ -162,7 +162,8 @@ say_goodbye(struct client *c)
 		return;
 	}
 	c->unsaid = said == 0;
-	deadline_arm(c->unsaid ? l->keepalive_clock : l->linger_clock, &c->deadline, l->worker->now);
+	deadline_arm(c->unsaid && l->keepalive_clock->after > 0 ? l->keepalive_clock : l->linger_clock,
+		     &c->deadline, l->worker->now);
 	client_want(c, !c->eof, c->unsaid);
 }
 

@@ -5,6 +5,7 @@
 #include "data/lane_http.h"
 #include "data/queue.h"
 #include "data/session.h"
+#include "data/upstream.h"
 #include "net/tls_client.h"
 
 /* Sessions looked at in one round of a drain, so that a round stays well
@@ -122,6 +123,11 @@ void
 lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend)
 {
 	tls_site_unref(&l->site);
+	/* Connections that are kept were judged by what counted before. */
+	if (l->backend_tls != backend) {
+		l->tls_turn++;
+		upstream_drop_all(l);
+	}
 	tls_context_free(&l->backend_tls);
 	l->site = site;
 	l->backend_tls = backend;

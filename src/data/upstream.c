@@ -152,6 +152,7 @@ upstream_dial(struct lane *l, struct backend *b, bool *pending)
 	u->lane = l;
 	u->backend = backend_ref(b);
 	u->since = w->now;
+	u->tls_turn = l->tls_turn;
 	io_init(&u->io, fd, upstream_on_event);
 	list_init(&u->link);
 	deadline_init(&u->deadline);
@@ -211,7 +212,7 @@ upstream_give(struct upstream *u)
 
 	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_BUSY);
 	u->exchange = NULL;
-	p = io_pending(&u->io) ? NULL : home_of(l, u->backend);
+	p = io_pending(&u->io) || u->tls_turn != l->tls_turn ? NULL : home_of(l, u->backend);
 	/* Until now its descriptor was the client's second one. */
 	if (p == NULL || !admission_enter(&l->worker->proxy->descriptors, 1)) {
 		upstream_close(u);

@@ -325,3 +325,36 @@ def test_certificates_of_one_name_are_one_series(web, backend, tmp_path):
     t = alone(web, [backend("green", site)], tls={"certificates": (late, soon, soon)})
     [(_, value)] = t.metrics().series("teal_certificate_expiry_seconds", service="web").items()
     assert 0 < value - time.time() < 6 * 86400
+
+
+def test_kept_connections_end_with_the_certificate_they_showed(web, backend, tmp_path):
+    authority = Authority(tmp_path)
+    inner, ours = authority.issue("inner", "in.example"), authority.issue("ours", subject="old")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(inner["cert"], inner["key"])
+    context.load_verify_locations(str(authority.pem))
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def behave(conn, b):
+        with context.wrap_socket(conn, server_side=True) as tls:
+            who = dict(pair for part in tls.getpeercert()["subject"] for pair in part)["commonName"].encode()
+            reader = Reader(tls)
+            while (m := reader.head()) is not None:
+                if m.target == "/slow":
+                    slow.set()
+                    go_on.wait()
+                tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(who), who))
+    slow, go_on = threading.Event(), threading.Event()
+    t = alone(web, [backend("green", behave)], pool_idle=60.0,
+              backend_tls={"ca": str(authority.pem), "server_name": "in.example"} | ours)
+    with Http(t.address()) as c, Http(t.address()) as other:
+        assert c.ask().body == b"old"
+        other.send(GET.format("/slow"))
+        slow.wait()
+        assert c.ask().body == b"old"
+        authority.issue("ours", subject="new")
+        assert t.ok("certs", "reload")["changed"]
+        assert c.ask().body == b"new"
+        go_on.set()
+        assert other.response().body == b"old"
+        assert [x.ask().body for x in (c, other, c)] == [b"new"] * 3
