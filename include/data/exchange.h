@@ -46,6 +46,7 @@ struct exchange {
 	bool fresh;	/* no pooled connection: one has failed it */
 	bool told;	/* an interim answer went to the client */
 	bool deaf;	/* the backend takes no more of the request */
+	bool parted;	/* it was told that the client says no more */
 	bool kept;	/* the backend will keep the connection */
 	bool was_blocked;	/* at the last look at the pace the client took nothing */
 	bool responding;	/* response_clock is the one that runs */

@@ -156,7 +156,7 @@ finish(struct exchange *x)
 	bool whole = flow_has_all(&x->up);
 
 	x->upstream = NULL;
-	if (x->kept && !x->deaf && whole && x->sent == x->n_text && !flow_is_blocked(&x->up))
+	if (x->kept && !x->deaf && !x->parted && whole && x->sent == x->n_text && !flow_is_blocked(&x->up))
 		upstream_give(u);
 	else
 		upstream_close(u);
@@ -210,6 +210,18 @@ set_clocks(struct exchange *x)
 	}
 }
 
+/* A client that has closed its half says no more, or is gone altogether; which
+ * of the two nobody can tell.  The backend is told, as it would be without us,
+ * and does not go on with what nobody waits for. */
+static void
+pass_on_the_end(struct exchange *x)
+{
+	if (x->parted || x->deaf || !client_is_last(x->client) || !is_sent(x) || !flow_is_done(&x->up))
+		return;
+	x->parted = true;
+	(void)io_shutdown(&x->upstream->io);
+}
+
 /* After every event: over, or wait for what each side's state asks for. */
 static void
 settle(struct exchange *x)
@@ -222,6 +234,7 @@ settle(struct exchange *x)
 		finish(x);
 		return;
 	}
+	pass_on_the_end(x);
 	/* With the request in hand its socket is read for its end only, and stays
 	 * as it is: no system call for that. */
 	read_client = up_open ? is_sent(x) && !flow_is_blocked(&x->up) && !x->deaf :
@@ -362,6 +375,11 @@ exchange_on_client(struct exchange *x, int revents)
 	CHECK(x->magic == EXCHANGE_MAGIC);
 	if ((revents & EV_READ) && flow_has_all(&x->up) && !look_at_client(x))
 		return;
+	/* In line it would only keep others from their turn. */
+	if (x->state == EXCHANGE_WAITING && client_is_last(x->client)) {
+		exchange_abort(x, END_CLIENT_GONE);
+		return;
+	}
 	if (x->state < EXCHANGE_ASKING) {
 		client_want(x->client,
 			    flow_has_all(&x->up) && !x->client->eof && buf_room(&x->client->in) > 0, false);

@@ -38,7 +38,8 @@ move_down(struct exchange *x)
 		return true;
 	case FLOW_SOURCE_FAILED:
 	case FLOW_SOURCE_ENDED:
-		exchange_cut(x, END_BACKEND_RESET, "the backend closed in the middle of its answer");
+		exchange_cut(x, x->parted ? END_CLIENT_GONE : END_BACKEND_RESET,
+			     "the backend closed in the middle of its answer");
 		return false;
 	case FLOW_BAD:
 		exchange_cut(x, END_BAD_RESPONSE, http1_reason_words((enum http1_reason)x->down.body.reason));

@@ -375,6 +375,11 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	bool stale = x->upstream != NULL && x->upstream->reused && ending == END_BACKEND_RESET;
 	bool harmless = !x->streamed && (x->sent == 0 || x->idempotent);
 
+	/* It took the client's end for that of its wish to know. */
+	if (ending == END_BACKEND_RESET && x->parted) {
+		exchange_abort(x, END_CLIENT_GONE);
+		return;
+	}
 	if (ending != END_BACKEND_RESET || x->told || !harmless) {
 		exchange_fail(x, ending, reason);
 		return;
