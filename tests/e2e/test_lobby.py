@@ -44,10 +44,10 @@ def refused(t, reason, n=1):
 
 def is_full(t):
     """One more is closed without a word, and not because it said nothing."""
-    before = t.metrics()
+    before = refusals(t.metrics())
     with Client(t.address("shop")) as c:
         assert c.read_end()[0] == b""
-    return refusals(t.metrics()) == refusals(before) + 1
+    return until(lambda: refusals(t.metrics()) == before + 1, "it is counted as refused")
 
 
 def refusals(metrics):
