@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "kernel/flows_wire.h"
+#include "kernel/mark.h"
 #include "model/backend.h"
 #include "model/ending.h"
 
@@ -65,12 +66,14 @@ struct place {
 	uint8_t family, color;
 	bool listed;	/* is of the service now */
 	uint32_t n;	/* flows that have not ended */
+	uint32_t next;	/* of the service: its index plus one; 0: none */
 	struct backend *backend;	/* one reference; NULL: none of the service's */
 };
 
 struct place_table {
 	struct place *list;
 	size_t n, room;
+	uint32_t first[MARK_SERVICES + 1];	/* of each service: its index plus one; 0: none */
 	uint32_t *index;	/* of list, plus one; 0: free */
 	size_t size;	/* of index: a power of two */
 	struct hash_secret secret;
@@ -84,6 +87,17 @@ uint32_t place_of(struct place_table *t, unsigned service, enum color color, con
 /* Keeps those with keep[i] != 0 and those with a backend; keep[i] is then the
  * index it has now. */
 void place_table_prune(struct place_table *t, uint32_t *keep);
+/* The first of a service, and the one after it; NULL: there is none. */
+static inline struct place *
+place_first(const struct place_table *t, unsigned service)
+{
+	return t->first[service] != 0 ? &t->list[t->first[service] - 1] : NULL;
+}
+static inline struct place *
+place_next(const struct place_table *t, const struct place *p)
+{
+	return p->next != 0 ? &t->list[p->next - 1] : NULL;
+}
 void place_address(const struct place *p, struct addr *out);
 
 #endif

@@ -189,7 +189,8 @@ place_of(struct place_table *t, unsigned service, enum color color, const struct
 	}
 	memset(&t->list[t->n], 0, sizeof(t->list[0]));
 	memcpy(&t->list[t->n], &key, sizeof(key));
-	t->index[slot] = (uint32_t)++t->n;
+	t->list[t->n].next = t->first[service];
+	t->index[slot] = t->first[service] = (uint32_t)++t->n;
 	if (t->n * 2 > t->size)
 		place_index(t, t->size * 2);
 	return (uint32_t)t->n - 1;
@@ -200,11 +201,14 @@ place_table_prune(struct place_table *t, uint32_t *keep)
 {
 	uint32_t n = 0;
 
+	memset(t->first, 0, sizeof(t->first));
 	for (uint32_t i = 0; i < t->n; i++) {
 		if (keep[i] == 0 && t->list[i].backend == NULL)
 			continue;
 		t->list[n] = t->list[i];
+		t->list[n].next = t->first[t->list[n].service];
 		keep[i] = n++;
+		t->first[t->list[keep[i]].service] = n;
 	}
 	t->n = n;
 	place_index(t, t->size);

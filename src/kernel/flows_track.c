@@ -431,15 +431,11 @@ flows_take_watch(struct flows *f, unsigned id, struct service *s, uint64_t epoch
 	}
 	w->service = s;
 	w->epoch = epoch;
-	for (size_t i = 0; i < f->places.n; i++)
-		if (f->places.list[i].service == id)
-			f->places.list[i].listed = false;
+	for (struct place *p = place_first(&f->places, id); p != NULL; p = place_next(&f->places, p))
+		p->listed = false;
 	for (size_t i = 0; i < n; i++)
 		bind_place(f, id, backends[i]);
-	for (size_t i = 0; i < f->places.n; i++) {
-		struct place *p = &f->places.list[i];
-
-		if (p->service == id && !p->listed && p->n == 0)
+	for (struct place *p = place_first(&f->places, id); p != NULL; p = place_next(&f->places, p))
+		if (!p->listed && p->n == 0)
 			backend_unref(&p->backend);
-	}
 }

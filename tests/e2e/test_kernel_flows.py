@@ -133,3 +133,29 @@ def test_a_line_for_each_that_ends(topology, teal, closing):
     topology.hop.run("conntrack", "-D", "-p", "tcp", "--orig-dst", topology.VIP)
     assert t.wait_log("tcp.session", client="%s:%d" % c.sock.getsockname()[:2])["end"] == "deleted"
     assert len(t.log_lines("tcp.session", client=ends["done"]["client"])) == 1
+
+
+def test_who_is_idle_goes_before_the_deadline(topology, teal, closing):
+    """By the kernel's clocks, which tick in seconds: rather too late than too early."""
+    closing.add(Farm("green", 80, host=topology.node(1), place=topology.nodes))
+    closing.add(Farm("blue", 80, host=topology.node(2), place=topology.nodes))
+    t = teal(place=topology.hop, services=[service(
+        listen=f"{topology.VIP}:80", green=[f"{topology.node(1)}:80"], blue=[f"{topology.node(2)}:80"], engine="kernel",
+        drain={"timeout": 60.0, "idle": 2.0})])
+    silent, busy = (closing.add(connect(topology)).echo() for _ in range(2))
+    until(lambda: t.status()["colors"]["green"]["connections"] == 2, "both are counted")
+    last = time.monotonic()
+    t.ok("flip", "web", "blue")
+
+    def one_is_left():
+        busy.echo()
+        return t.status()["colors"]["green"]["connections"] == 1
+    until(one_is_left, "the silent one is cut", every=0.1)
+    assert time.monotonic() - last >= 2.0
+    line = t.wait_log("tcp.session", end="drain_idle")
+    assert line["client"] == "%s:%d" % silent.sock.getsockname()[:2]
+    with pytest.raises(ConnectionError):
+        silent.echo()
+    assert busy.echo().peer == "green"
+    busy.close()
+    assert t.wait_log("flip.drained")["cut"] == 0

@@ -197,6 +197,7 @@ static void
 addresses_nobody_uses_are_forgotten(void **state)
 {
 	struct entry last = entry_of(5000, GREEN, ENTRANCE_MAIN);
+	struct backend *gone;
 
 	NEEDS_ROOT();
 	begin(3600, 0);
@@ -213,6 +214,11 @@ addresses_nobody_uses_are_forgotten(void **state)
 	ask(NFCT_Q_CREATE, &last);
 	WAIT_UNTIL(loop, connections(GREEN, 0) == 1);
 	assert_int_equal(count(GREEN), 2);
+	recount();
+	gone = backend_ref(service->colors[GREEN].backends[1]);
+	service_remove_backend(service, gone);
+	backend_unref(&gone);
+	flows_watch(flows, ID, service, 5);
 	recount();
 	last = entry_of(700, GREEN, ENTRANCE_MAIN);
 	ask(NFCT_Q_DESTROY, &last);
