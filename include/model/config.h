@@ -23,6 +23,7 @@
 enum service_mode { MODE_TCP, MODE_HTTP, MODE_UDP };
 enum engine_kind { ENGINE_PROXY, ENGINE_KERNEL };
 #define ENGINES 2
+#define KERNEL_SERVICES_MAX 4095	/* of engine "kernel" in one configuration: they are numbered in marks */
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOURCE_HASH };
 enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON };
 enum client_verify { VERIFY_REQUIRE, VERIFY_OPTIONAL };

@@ -42,6 +42,8 @@ tag_of(const struct config *config)
 					 1 + (unsigned)(hash_bytes(table, strlen(table), 0) % 255);
 }
 
+_Static_assert(KERNEL_SERVICES_MAX == MARK_SERVICES, "the check of the configuration is that of marks");
+
 struct ruleset_config
 kernel_describe(const struct config *config, const char *owner)
 {

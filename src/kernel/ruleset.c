@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "kernel/nft_watch.h"
 #include "kernel/ruleset_private.h"
 #include "net/mailbox.h"
 
@@ -28,6 +29,7 @@ struct ruleset {
 	struct ruleset_calls calls;
 	bool is_adopted;
 	struct mailbox box;
+	struct nft_watch *watch;
 	pthread_t thread;
 
 	/* The thread's, but while it does not run. */
@@ -42,6 +44,7 @@ struct ruleset {
 	size_t *ordered, n_ordered;	/* which have one, in order */
 	struct reading *readings, **last_reading;
 	bool begin, renew, end;
+	bool doubt;	/* somebody took a table of that name away */
 	bool remove;	/* the table, at the end: how that went is here once the thread has ended */
 	enum err removed;
 	struct why not_removed;
@@ -225,7 +228,7 @@ post_counts(struct ruleset *r, struct reading *reading)
 
 /* What the thread took at once. */
 struct work {
-	bool write, renew, end;
+	bool write, renew, doubt, end;
 	struct reading *readings;
 };
 
@@ -246,11 +249,13 @@ take_orders(struct ruleset *r, struct work *w)
 		r->n_ordered = 0;
 		w->renew = r->renew;
 		r->renew = false;
+		w->doubt = r->doubt;
+		r->doubt = false;
 	}
 	w->readings = r->readings;
 	r->readings = NULL;
 	r->last_reading = &r->readings;
-	return w->write || w->renew || w->readings != NULL || w->end;
+	return w->write || w->renew || w->doubt || w->readings != NULL || w->end;
 }
 
 /* Waits for orders; or a second, while something has to be tried again or swept. */
@@ -273,12 +278,34 @@ await_orders(struct ruleset *r, struct work *w)
 	w->write |= r->is_behind;
 }
 
+/* Our own transactions take it away as well, where they put another in its place. */
+static bool
+is_gone(struct ruleset *r)
+{
+	struct why why;
+	bool exists;
+	enum err e = ruleset_table_look(r->nft, &r->plan, &exists, &why);
+
+	if (e == OK && exists)
+		return false;
+	ruleset_table_doubt(r->table);
+	/* One that is somebody else's now is said to be when it is to be written. */
+	if (e != OK)
+		return true;
+	why_set(&why, E_CONFLICT, "somebody took the table inet %s away; it is made again", r->plan.table);
+	if (!r->is_behind)
+		post_trouble(r, &why);
+	r->is_behind = true;
+	return true;
+}
+
 static void
-do_work(struct ruleset *r, const struct work *w)
+do_work(struct ruleset *r, struct work *w)
 {
 	struct why why = { "" };
 	enum err e = OK;
 
+	w->write |= w->doubt && is_gone(r);
 	if (w->write)
 		e = ruleset_table_write(r->table, &why);
 	if (w->renew && e == OK)
@@ -382,6 +409,17 @@ start_thread(struct ruleset *r)
 	pthread_setname_np(r->thread, "ruleset");
 }
 
+static void
+ruleset_on_gone(void *arg)
+{
+	struct ruleset *r = arg;
+
+	pthread_mutex_lock(&r->lock);
+	r->doubt = true;
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->lock);
+}
+
 enum err
 ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const struct ruleset_calls *calls,
 	     struct ruleset **out, struct why *why)
@@ -402,7 +440,8 @@ ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const st
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&r->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	if ((e = nft_open(&r->nft, why)) != OK || (e = adopt(r, why)) != OK) {
+	if ((e = nft_open(&r->nft, why)) != OK || (e = adopt(r, why)) != OK ||
+	    (e = nft_watch_open(&r->watch, loop, r->plan.table, ruleset_on_gone, r, why)) != OK) {
 		free_ruleset(r);
 		return e;
 	}
@@ -488,6 +527,7 @@ ruleset_close(struct ruleset **rp, bool remove, struct why *why)
 	pthread_cond_signal(&r->wake);
 	pthread_mutex_unlock(&r->lock);
 	pthread_join(r->thread, NULL);
+	nft_watch_close(&r->watch);
 	mailbox_close(&r->box);
 	if ((e = r->removed) != OK)
 		why_set(why, e, "%s", r->not_removed.text);

@@ -279,6 +279,12 @@ change(struct ruleset_table *t, struct why *why)
 	return OK;
 }
 
+void
+ruleset_table_doubt(struct ruleset_table *t)
+{
+	t->is_known = false;
+}
+
 enum err
 ruleset_table_write(struct ruleset_table *t, struct why *why)
 {

@@ -183,8 +183,14 @@ draft_check_kernel(struct draft *d)
 	struct cursor c = { d->r, NULL, "", NULL };
 	const config_setting_t *own = config_setting_get_member(d->root, "kernel");
 
+	size_t n = 0;
+
 	for (size_t i = 0; i < d->n_services; i++)
-		d->c.kernel.on |= d->services[i].s.engine == ENGINE_KERNEL;
+		n += d->services[i].s.engine == ENGINE_KERNEL;
+	d->c.kernel.on = n > 0;
+	if (n > KERNEL_SERVICES_MAX)
+		cursor_error(&c, d->list, "services: %zu of engine = \"kernel\", but one teald can have %d at most", n,
+			     KERNEL_SERVICES_MAX);
 	if (own != NULL && !d->c.kernel.on)
 		cursor_warn(&c, own, "kernel changes nothing: no service has engine = \"kernel\"");
 	if (d->c.kernel.table == NULL)

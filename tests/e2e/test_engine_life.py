@@ -194,6 +194,22 @@ def test_two_of_them_live_on_one_host(topology, stage, teal, closing):
         assert two.status("other")["colors"]["green"]["connections"] == 0
 
 
+def test_a_firewall_that_is_loaded_anew_takes_the_table_for_a_moment_only(topology, stage):
+    """nft flush ruleset, with which most files for nft begin, spares nobody. (What is sent
+    within that moment, by new and old connections, belongs to nobody.)"""
+    t = stage()
+    for n in (1, 2):
+        topology.hop.nft("flush ruleset; table inet filter { chain input { type filter hook input priority 0; }; }")
+        t.wait_log("engine.recovered", count=n)
+        assert "teal_main" in t.wait_log("engine.trouble", count=n)["message"]
+        with connect(topology) as c:
+            assert c.echo().peer == "green"
+    assert tables(topology) == {"filter", "teal_main"}
+    t.ok("flip", "web", "blue")
+    with connect(topology) as c:
+        assert c.echo().peer == "blue"
+
+
 # ---- another configuration ----
 
 def test_a_changed_configuration_replaces_the_table(topology, stage):
