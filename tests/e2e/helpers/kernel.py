@@ -1,5 +1,6 @@
 """The stage of the kernel engine's stories: a TCP and a UDP service whose
 flows the hop forwards, colors that say who they are, flows that are held."""
+import datetime
 import re
 import socket
 import time
@@ -146,6 +147,22 @@ def report(capfd, words):
         print(words)
 
 
-def quantile(values, q):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(q * len(values)))]
+def quantiles(ms):
+    """"p50 … ms, p99 … ms, most … ms"."""
+    ms = sorted(ms)
+    p50, p99 = (ms[min(len(ms) - 1, int(q * len(ms)))] for q in (0.5, 0.99))
+    return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, most {ms[-1]:.2f} ms"
+
+
+def after_commit(teal):
+    """Milliseconds of each flip from its commit, which is the store's, to its
+    being applied, which is the engine's, by teald's own clock."""
+    begun, took = {}, []
+    for line in teal.logs:
+        if line["event"] in ("flip.committed", "flip.applied"):
+            at = datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp()
+            if line["event"] == "flip.committed":
+                begun[line["service"], line["epoch"]] = at
+            else:
+                took.append(1e3 * (at - begun[line["service"], line["epoch"]]))
+    return took
