@@ -126,13 +126,24 @@ class Teal(Way, proxies.Teal):
         return self.run_services(*(self.door(d, self.backends[d], self.backends[d]) for d in self.doors))
 
 
-class TealKernel(Teal):
+class ByKernel:
+    """teald, its other engine."""
     name = "teal-kernel"
     engine = "kernel"
     udp = True
 
+    def place(self, hop):
+        super().place(hop)
+        # What it asks for where it starts: bytes and ages of connections.  By
+        # hand one does without.
+        hop.space.sysctl(**{"net/netfilter/nf_conntrack_acct": 1, "net/netfilter/nf_conntrack_timestamp": 1})
+
     def limits(self):
         return ""  # it holds no connection itself
+
+
+class TealKernel(ByKernel, Teal):
+    pass
 
 
 class Many(TealKernel):
@@ -201,10 +212,8 @@ class TealDrill(drills.TealDrill, Teal):
         return self.run_services(self.door("drill", self.backends["green"], self.backends["blue"]))
 
 
-class TealKernelDrill(TealDrill):
-    name = "teal-kernel"
-    engine = "kernel"
-    limits = TealKernel.limits
+class TealKernelDrill(ByKernel, TealDrill):
+    pass
 
 
 class HAProxyDrill(HAProxy, drills.HAProxyDrill):
@@ -271,9 +280,7 @@ class Ground:
         i = len(self.hops) + 1
         space = topology.Namespace()
         self.settle(space)
-        # What Teal asks for, for all: counting packets is part of tracking them.
-        space.sysctl(**{"net/ipv4/ip_forward": 1, "net/netfilter/nf_conntrack_acct": 1,
-                        "net/netfilter/nf_conntrack_timestamp": 1})
+        space.sysctl(**{"net/ipv4/ip_forward": 1})
         topology.cable(space, "outside", self.clients, f"out{i}")
         topology.cable(space, "inside", self.nodes, f"in{i}")
         space.ip(f"address add 10.60.{i}.1/24 dev outside", f"address add 10.61.{i}.1/24 dev inside")
