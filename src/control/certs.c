@@ -68,10 +68,12 @@ log_shown(const struct certs_entry *e)
 			 LR(NULL, str_from(e->service->config->labels_json)), LS("name", f->names[0]),
 			 LS("type", f->type), LS("until", until), LS("fingerprint", f->fingerprint));
 		if (tls_certificate_is_valid(e->loaded.certificates[i], (int64_t)time(NULL), &why) != OK)
-			LOG_ERROR("certs.invalid", LS("service", e->service->config->name), LS("reason", why.text),
+			LOG_ERROR("certs.invalid", LS("service", e->service->config->name),
+				  LR(NULL, str_from(e->service->config->labels_json)), LS("reason", why.text),
 				  LS("hint", "clients will not accept it; replace the file"));
 		if (f->staple_problem != NULL)
-			LOG_WARN("certs.no_staple", LS("service", e->service->config->name), LS("name", f->names[0]),
+			LOG_WARN("certs.no_staple", LS("service", e->service->config->name),
+				 LR(NULL, str_from(e->service->config->labels_json)), LS("name", f->names[0]),
 				 LS("reason", f->staple_problem));
 	}
 }

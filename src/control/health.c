@@ -185,6 +185,7 @@ complain(struct check *c, const char *error)
 		return;
 	h->complained = now;
 	LOG_WARN("health.cannot_check", LS("service", c->group->service->config->name),
+		 LR(NULL, str_from(c->group->service->config->labels_json)),
 		 LS("backend", c->backend->text), LS("reason", error));
 }
 

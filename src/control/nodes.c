@@ -70,7 +70,8 @@ add_backend(struct nodes *n, struct entry *e, enum color color, const char *host
 	struct service *s = e->service;
 
 	if (backend_has_address(b) && has_address(s, color, &b->address)) {
-		LOG_WARN("node.same_address", LS("service", s->config->name), LS("color", color_word(color)),
+		LOG_WARN("node.same_address", LS("service", s->config->name),
+			 LR(NULL, str_from(s->config->labels_json)), LS("color", color_word(color)),
 			 LS("where", host), LS("message", "another node has that address already"));
 		backend_unref(&b);
 		return false;

@@ -197,10 +197,12 @@ store_redis_last_known(struct store_redis *s)
 		}
 		if (v->cached)
 			LOG_WARN("store.last_known", LS("service", v->config->name),
+				 LR(NULL, str_from(v->config->labels_json)),
 				 LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch),
 				 LS("message", "Redis has not answered: serving what state_dir knows"));
 		else
 			LOG_WARN("store.assumed_initial", LS("service", v->config->name),
+				 LR(NULL, str_from(v->config->labels_json)),
 				 LS("color", color_word(first.color)),
 				 LS("message", "neither Redis nor state_dir has said so: --assume-initial"));
 		if (!v->cached)

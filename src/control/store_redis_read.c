@@ -101,7 +101,8 @@ missing(struct redis_service *v)
 	}
 	if (v->known) {
 		if (v->complained != UINT64_MAX)
-			LOG_WARN("store.empty", LS("service", v->config->name), LU("epoch", v->record.epoch),
+			LOG_WARN("store.empty", LS("service", v->config->name),
+				 LR(NULL, str_from(v->config->labels_json)), LU("epoch", v->record.epoch),
 				 LS("message", "the store does not know the service any more; writing it again"));
 		v->complained = UINT64_MAX;
 		store_redis_forward(v, &v->record, false);
@@ -120,7 +121,8 @@ read_service(struct redis_service *v, const redisReply *reply)
 	v->seen_what = SEEN_NOTHING;
 	if (redis_record_parse(reply, &r, &forced, &exists, &why) != OK) {
 		if (v->problem[0] == '\0')
-			LOG_ERROR("store.bad_record", LS("service", v->config->name), LS("key", v->key),
+			LOG_ERROR("store.bad_record", LS("service", v->config->name),
+				  LR(NULL, str_from(v->config->labels_json)), LS("key", v->key),
 				  LS("message", why.text));
 		snprintf(v->problem, sizeof(v->problem), "%s: %.150s", v->key, why.text);
 		return;

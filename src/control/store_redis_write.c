@@ -279,7 +279,8 @@ forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 	else
 		why = *sent;
 	if (e == OK) {
-		LOG_INFO("store.written_forward", LS("service", v->config->name), LU("epoch", run->next.epoch),
+		LOG_INFO("store.written_forward", LS("service", v->config->name),
+			 LR(NULL, str_from(v->config->labels_json)), LU("epoch", run->next.epoch),
 			 LS("color", color_word(run->next.color)));
 		if (!v->known)
 			store_redis_tell(v, &run->next);

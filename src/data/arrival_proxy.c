@@ -65,6 +65,7 @@ refuse(struct arrival *a, enum proxy_reason reason, enum ending *ending)
 
 	endpoint_get(&a->facts.client, &peer);
 	LOG_DEBUG("proxy.header", LS("service", a->facts.lane->service->config->name),
+		  LR(NULL, str_from(a->facts.lane->service->config->labels_json)),
 		  LS("client", addr_format(&peer, client)), LS("reason", proxy_reason_words(reason)));
 	return broken(END_PROXY_HEADER, ending);
 }

@@ -60,6 +60,25 @@ def test_the_manual_knows_every_key():
     assert not {k for k in keys if not re.search(rf"(?<![\w-]){k}(?![\w-])", manual)}
 
 
+def sources():
+    return {p: p.read_text() for p in (scale.REPO / "src").rglob("*.c")}
+
+
+def test_the_manual_knows_every_ending_and_event():
+    manual = (scale.REPO / "conf/man/teald.8").read_text()
+    endings = re.findall(r'X\(END_\w+, *"(\w+)"', (scale.REPO / "include/model/ending.h").read_text())
+    events = {e for text in sources().values() for e in re.findall(r'(?:LOG_(?:INFO|WARN|ERROR)\(|BUS_EMIT\([^;]*?)\s*"(\w+\.\w+)"', text)}
+    assert len(endings) > 40 and len(events) > 40
+    assert not [w for w in [*endings, *sorted(events)] if not re.search(rf"(?<![\w.-]){re.escape(w)}(?![\w-])", manual)]
+
+
+def test_every_line_of_a_service_has_its_labels():
+    lines = [(p.name, m) for p, text in sources().items()
+             for m in re.findall(r"\bLOG_(?:DEBUG|INFO|WARN|ERROR)\(.*?\);", text, re.S) if 'LS("service"' in m]
+    assert len(lines) > 10
+    assert [line for line in lines if "labels_json" not in line[1]] == []
+
+
 def test_no_label_can_hide_a_field_of_our_own_log_lines(tmp_path):
     src = scale.REPO / "src"
     fields = {k for p in [*(src / "control").glob("*.c"), *(src / "data").glob("*.c"), src / "app/teald/command.c"]
