@@ -73,7 +73,7 @@ void draft_take_names(struct service_draft *d);
 void draft_check_http(const struct cursor *c, const struct service_draft *s);
 /* The groups tls and backend_tls, and health.tls; base is a service_draft. */
 extern const struct key tls_keys[], backend_tls_keys[];
-key_reader key_backend_tls, key_health_tls;
+key_reader key_tls, key_backend_tls, key_health_tls;
 void draft_default_tls(struct service_config *s);
 void draft_settle_tls(struct service_config *s);
 void draft_check_tls(const struct cursor *c, const struct service_draft *s);

@@ -115,7 +115,6 @@ read_service(struct draft *d, const config_setting_t *group, unsigned nth)
 	cursor_read(&c, group, service_keys);
 	if (name == NULL)
 		cursor_error(&c, group, "a service needs a name");
-	s->s.listen_tls = draft_at(s, "tls") != s->at;
 	draft_take_names(s);
 	draft_settle_engine(&s->s);
 	draft_resolve_colors(d, s);

@@ -358,7 +358,7 @@ const struct key service_keys[] = {
 	{ KEY("pool_idle", key_seconds), AT(s.http.pool_idle), .max = 3600, HTTP },
 	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
 	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP, PROXY_FIRM },
-	{ KEY("tls", key_group), .keys = tls_keys, PROXY_FIRM },
+	{ KEY("tls", key_tls), .keys = tls_keys, PROXY_FIRM },
 	{ KEY("backend_tls", key_backend_tls), .keys = backend_tls_keys, PROXY_FIRM },
 	{ KEY("plain_listen", key_plain_listen), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
 	{ KEY("plain", key_word), AT(s.plain), .words = plain_words, .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },

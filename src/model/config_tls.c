@@ -48,14 +48,33 @@ const struct key backend_tls_keys[] = {
 	{ 0 },
 };
 
-/* The group switches it on, whatever stands in it. */
+/* The group switches it on, whatever stands in it; false switches off what the
+ * defaults say. */
+static void
+read_switch(const struct cursor *c, const struct key *k, const config_setting_t *s, bool *on)
+{
+	bool is_bool = config_setting_type(s) == CONFIG_TYPE_BOOL;
+
+	if (is_bool && !config_setting_get_bool(s)) {
+		*on = false;
+	} else if (config_setting_type(s) == CONFIG_TYPE_GROUP) {
+		*on = true;
+		key_group(c, k, s);
+	} else {
+		cursor_key_error(c, s, "expected a group { }, or false to do without, found %s", cursor_found(s).s);
+	}
+}
+
+void
+key_tls(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	read_switch(c, k, s, &((struct service_draft *)c->base)->s.listen_tls);
+}
+
 void
 key_backend_tls(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
-	struct service_draft *d = c->base;
-
-	d->s.backend_tls.on = true;
-	key_group(c, k, s);
+	read_switch(c, k, s, &((struct service_draft *)c->base)->s.backend_tls.on);
 }
 
 void
@@ -208,7 +227,7 @@ draft_settle_tls(struct service_config *s)
 static void
 check_protocols(const struct cursor *c, const struct service_draft *s)
 {
-	if (s->s.mode != MODE_HTTP)
+	if (s->s.mode != MODE_HTTP || !s->s.listen_tls)
 		return;
 	for (size_t i = 0; i < s->s.tls.n_alpn; i++)
 		if (strcmp(s->s.tls.alpn[i], "http/1.1") != 0 && strcmp(s->s.tls.alpn[i], "http/1.0") != 0)
@@ -222,26 +241,27 @@ draft_check_tls(const struct cursor *c, const struct service_draft *s)
 {
 	const struct tls_config *t = &s->s.tls;
 	const struct backend_tls_config *b = &s->s.backend_tls;
+	const config_setting_t *certificates = draft_at(s, "tls.certificates");
 	bool asks = draft_at(s, "tls.client_verify") != s->at;
 
-	if (s->s.listen_tls && draft_at(s, "tls.certificates") == s->at)
+	if (s->s.listen_tls && certificates == s->at)
 		cursor_error(c, draft_at(s, "tls"),
 			     "tls: needs certificates = ( { cert = \"FILE\"; key = \"FILE\"; } )");
-	else if (s->s.listen_tls && t->n_certificates == 0)
-		cursor_error(c, draft_at(s, "tls.certificates"), "tls.certificates: at least one is needed");
+	else if (s->s.listen_tls && config_setting_is_aggregate(certificates) && config_setting_length(certificates) == 0)
+		cursor_error(c, certificates, "tls.certificates: at least one is needed");
 	if (s->s.listen_tls && asks && t->client_ca == NULL)
 		cursor_error(c, draft_at(s, "tls.client_verify"),
 			     "tls.client_verify: by whose word? add client_ca = \"FILE\"");
-	if (t->profile == TLS_MODERN && draft_at(s, "tls.min_version") != s->at && t->min_version == TLS_1_2)
+	if (s->s.listen_tls && t->profile == TLS_MODERN && draft_at(s, "tls.min_version") != s->at && t->min_version == TLS_1_2)
 		cursor_warn(c, draft_at(s, "tls.min_version"),
 			    "tls.min_version changes nothing: profile = \"modern\" is TLS 1.3");
-	if (t->ciphers != NULL && (t->profile == TLS_MODERN || t->min_version == TLS_1_3))
+	if (s->s.listen_tls && t->ciphers != NULL && (t->profile == TLS_MODERN || t->min_version == TLS_1_3))
 		cursor_warn(c, draft_at(s, "tls.ciphers"),
 			    "tls.ciphers changes nothing: they are those of TLS 1.2; ciphersuites are those of 1.3");
 	check_protocols(c, s);
 	if (!b->on && s->s.health.tls == HEALTH_TLS_ON)
 		cursor_error(c, draft_at(s, "health.tls"), "health.tls: needs backend_tls");
-	if (b->key != NULL && b->cert == NULL)
+	if (b->on && b->key != NULL && b->cert == NULL)
 		cursor_error(c, draft_at(s, "backend_tls.key"), "backend_tls.key: whose? add cert = \"FILE\"");
 	if (b->on && !b->verify && b->ca != NULL)
 		cursor_warn(c, draft_at(s, "backend_tls.ca"),
