@@ -101,7 +101,7 @@ static const struct broken broken[] = {
 	{ SHOP("tls: { " CERT "client_verify = \"require\"; };"),
 	  "5: service \"shop\": tls.client_verify: by whose word? add client_ca = \"FILE\"" },
 	{ SHOP("tls: { " CERT "min_version = \"1.1\"; };"),
-	  "5: service \"shop\": tls.min_version: expected \"1.2\" or \"1.3\", found the text \"1.1\"" },
+	  "5: service \"shop\": tls.min_version: expected \"1.2\" or \"1.3\", found the text \"1.1\"; did you mean \"1.2\"?" },
 	{ SHOP("mode = \"http\"; tls: { " CERT "alpn = \"h2\"; };"),
 	  "5: service \"shop\": tls.alpn: mode \"http\" speaks \"http/1.1\" and no \"h2\"" },
 	{ SHOP("backend_tls: { key = \"a\"; };"),
@@ -109,8 +109,8 @@ static const struct broken broken[] = {
 	{ SHOP("backend_tls: { server_name = \"*.example\"; };"),
 	  "5: service \"shop\": backend_tls.server_name: \"*.example\": a server has one name, not all of them" },
 	{ SHOP("health: { tls = true; };"), "5: service \"shop\": health.tls: needs backend_tls" },
-	{ DEFAULTS("tls: { " CERT "};", "tls = false; plain_listen = \":81\";"),
-	  "5: service \"shop\": plain_listen: belongs to tls; without it listen is plain" },
+	{ DEFAULTS("tls: { " CERT "};", "tls = false; plain_listen = \":8081\";"),
+	  "6: service \"shop\": plain_listen: belongs to tls; without it listen is plain" },
 };
 
 static void
