@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_CERTIFICATES_H
 #define TESTS_UNIT_CERTIFICATES_H
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
