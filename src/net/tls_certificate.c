@@ -287,6 +287,24 @@ find_single(const struct tls_certificate *c, OCSP_BASICRESP *basic)
 	return NULL;
 }
 
+/* Signed by our authority, or by whom that has named for it; where the chain
+ * does not have the authority's certificate, clients are to judge. */
+static bool
+is_signed_well(const struct tls_certificate *c, OCSP_BASICRESP *basic)
+{
+	X509_STORE *store;
+	bool well;
+
+	if (sk_X509_num(c->chain) == 0)
+		return true;
+	store = X509_STORE_new();
+	well = store != NULL && X509_STORE_add_cert(store, sk_X509_value(c->chain, 0)) == 1 &&
+	       X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1 &&
+	       OCSP_basic_verify(basic, c->chain, store, 0) == 1;
+	X509_STORE_free(store);
+	return well;
+}
+
 static void
 read_staple(struct tls_certificate *c, const char *path)
 {
@@ -314,6 +332,10 @@ read_staple(struct tls_certificate *c, const char *path)
 		no_staple(c, "%.256s is about another certificate", path);
 	else if (OCSP_single_get0_status(single, NULL, NULL, NULL, &until) != V_OCSP_CERTSTATUS_GOOD)
 		no_staple(c, "%.256s says that the certificate is revoked or unknown", path);
+	else if (until != NULL && X509_cmp_current_time(until) <= 0)
+		no_staple(c, "%.256s was good for a time that is over", path);
+	else if (!is_signed_well(c, basic))
+		no_staple(c, "%.256s is not signed by the certificate's authority", path);
 	else if ((c->staple = OPENSSL_memdup(f.data, f.n)) != NULL)
 		c->n_staple = f.n;
 	if (c->staple != NULL)

@@ -1,5 +1,6 @@
 """TLS from clients: which certificate, on what terms, for whom; what becomes of
 those who speak something else; and certificates that change meanwhile."""
+import errno
 import hashlib
 import json
 import os
@@ -593,6 +594,27 @@ def test_no_key_reaches_log_or_core(tls, ca, tmp_path):
     fields = dict(line.split(":", 1) for line in open(f"/proc/{teal.pid}/status") if ":" in line)
     if "CoreDumping" in fields and os.getuid() == 0:
         assert os.stat(f"/proc/{teal.pid}/environ").st_uid == 0
+
+
+def test_the_kernel_does_it_where_it_can(tls, ca):
+    """And where it cannot, that is said once, and all is as before."""
+    with socket.socket() as s:
+        try:
+            s.setsockopt(socket.IPPROTO_TCP, 31, b"tls")  # TCP_ULP
+            offers = True
+        except OSError as e:
+            offers = e.errno == errno.ENOTCONN
+    teal = tls()
+    data = os.urandom(1 << 20)
+    for _ in range(3):
+        with connect(teal.address(), trusting(ca), "web.example") as c:
+            greeted(c)
+            threading.Thread(target=c.sendall, args=(data,)).start()
+            got = bytearray()
+            while len(got) < len(data):
+                got += c.recv(1 << 16)
+            assert got == data
+    assert [line["ktls"] for line in teal.log_lines("certs.opened")] == [offers]
 
 
 # ---- real clients ----
