@@ -17,9 +17,11 @@ struct tls {
 	bool up;	/* the handshake is done */
 	bool broken;	/* nothing more may be said */
 	bool said_bye;
-	bool dry;	/* the last read found too little for a record */
+	bool dry;	/* the last read found nothing more at the descriptor */
 	bool serves;	/* our end is the server's */
 	bool more;	/* what is written now has company that follows at once */
+	bool by_kernel;	/* which may do the cryptography: OpenSSL reads and writes itself */
+	unsigned char receives;	/* of the call that is under way */
 	bool just_spoke;	/* in the handshake: nothing can have come back yet */
 	enum tls_failure failure;
 	char *why;	/* owned; NULL: nothing failed, or no memory to say it */

@@ -224,6 +224,7 @@ tls_handshake(struct tls *t)
 		return -1;
 	tls_forget_errors();
 	errno = 0;
+	t->receives = 0;
 	if ((rc = SSL_do_handshake(t->ssl)) == 1) {
 		t->up = true;
 		t->just_spoke = false;
@@ -252,11 +253,12 @@ tls_read(struct tls *t, void *p, size_t n)
 	tls_forget_errors();
 	errno = 0;
 	t->dry = false;
+	t->receives = 0;
 	if ((rc = SSL_read(t->ssl, p, clip(n))) > 0) {
 		t->read_wants_write = false;
 		return rc;
 	}
-	t->dry = true;
+	t->dry |= t->by_kernel;
 	return failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write);
 }
 

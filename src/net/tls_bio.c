@@ -7,6 +7,10 @@
 
 #include "net/tls_private.h"
 
+/* A call that reads comes back after so many: OpenSSL goes on as long as there
+ * is no data in what it is sent, KeyUpdates say, and others want their turn. */
+#define RECEIVES 3
+
 static BIO_METHOD *method;
 static pthread_once_t made = PTHREAD_ONCE_INIT;
 
@@ -30,14 +34,16 @@ on_read(BIO *b, char *p, size_t n, size_t *moved)
 
 	BIO_clear_retry_flags(b);
 	/* What we have only just said is not answered yet. */
-	if (t->just_spoke) {
+	if (t->just_spoke || t->receives == RECEIVES) {
 		t->just_spoke = false;
 		BIO_set_retry_read(b);
 		errno = EAGAIN;
 		return 0;
 	}
+	t->receives++;
 	got = recv(t->fd, p, n, 0);
-	if (got < 0 && is_transient())
+	t->dry = got < 0 && is_transient();
+	if (t->dry)
 		BIO_set_retry_read(b);
 	else if (got == 0)
 		BIO_set_flags(b, BIO_FLAGS_IN_EOF);
@@ -99,8 +105,12 @@ tls_bio_attach(struct tls *t)
 	BIO *b;
 
 #ifdef SSL_OP_ENABLE_KTLS
-	if (SSL_get_options(t->ssl) & SSL_OP_ENABLE_KTLS)
+	if (SSL_get_options(t->ssl) & SSL_OP_ENABLE_KTLS) {
+		t->by_kernel = true;
+		/* What is nothing to read, one record at a time: see above. */
+		SSL_clear_mode(t->ssl, SSL_MODE_AUTO_RETRY);
 		return SSL_set_fd(t->ssl, t->fd) == 1;
+	}
 #endif
 	pthread_once(&made, make);
 	if (method == NULL || (b = BIO_new(method)) == NULL)
