@@ -21,6 +21,10 @@
 /* What a client may come back with, and for how long. */
 #define SESSION_SECONDS 7200
 
+/* Certificates between a client's and the authority's: all are checked, at our
+ * expense. */
+#define CLIENT_CHAIN 16
+
 /* Certificates for one and the same set of names, one of each type of key. */
 struct group {
 	SSL_CTX *context;
@@ -185,6 +189,7 @@ set_client_ca(SSL_CTX *c, const struct tls_terms *t, const struct tls_file *pem,
 	ERR_clear_error();
 	if (n == 0)
 		return why_set(why, E_USAGE, "%.256s: there is no certificate in PEM form in it", t->client_ca);
+	SSL_CTX_set_verify_depth(c, CLIENT_CHAIN);
 	SSL_CTX_set_verify(c, SSL_VERIFY_PEER | (t->verify == TLS_VERIFY_REQUIRE ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
 			   NULL);
 	return OK;

@@ -21,13 +21,13 @@ test_off_by_default(void **state)
 static void
 test_keys_are_read(void **state)
 {
-	const struct service_config *s = &good(SHOP(
-		"mode = \"http\"; tls: { certificates = ( { cert = \"a.pem\"; key = \"/k/a.key\"; ocsp = \"a.der\"; },"
-		" { cert = \"b.pem\"; } ); client_ca = \"ca.pem\"; client_verify = \"optional\"; min_version = \"1.3\";"
-		" profile = \"modern\"; alpn = [\"http/1.1\", \"http/1.0\"]; ciphersuites = \"TLS_AES_256_GCM_SHA384\";"
-		" curves = \"P-256\"; handshake_timeout = 2.5; };"
-		" backend_tls: { verify = false; server_name = \"in.example\"; cert = \"c.pem\"; key = \"c.key\"; };"))
-						 ->services[0];
+	const struct service_config *s =
+		&good(SHOP("mode = \"http\"; tls: { certificates = ( { cert = \"a.pem\"; key = \"/k/a.key\"; ocsp = \"a.der\"; },"
+			   " { cert = \"b.pem\"; } ); client_ca = \"ca.pem\"; client_verify = \"optional\"; min_version = \"1.3\";"
+			   " profile = \"modern\"; alpn = [\"http/1.1\", \"http/1.0\"]; ciphersuites = \"TLS_AES_256_GCM_SHA384\";"
+			   " curves = \"P-256\"; handshake_timeout = 2.5; };"
+			   " backend_tls: { verify = false; server_name = \"in.example\"; cert = \"c.pem\"; key = \"c.key\"; };"))
+			 ->services[0];
 
 	(void)state;
 	assert_true(s->listen_tls);
@@ -67,13 +67,16 @@ test_a_service_does_without_the_defaults(void **state)
 	(void)state;
 	s = &good(DEFAULTS("tls: { " CERT "}; backend_tls: { };", ""))->services[0];
 	assert_true(s->listen_tls && s->backend_tls.on);
-	s = &good(DEFAULTS("tls: { " CERT "}; backend_tls: { };", "tls = false; backend_tls = false;"))->services[0];
+	s = &good(DEFAULTS("tls: { " CERT "}; backend_tls: { };", "tls = false; backend_tls = false;"))
+		     ->services[0];
 	assert_false(s->listen_tls);
 	assert_false(s->backend_tls.on);
 	/* Nothing of what it does without is complained about. */
-	s = &good(DEFAULTS("tls: { " CERT "profile = \"modern\"; min_version = \"1.2\"; ciphers = \"HIGH\"; alpn = \"h2\"; };"
-			   " backend_tls: { verify = false; };",
-			   "tls = false; backend_tls = false; mode = \"http\";"))
+	s = &good(DEFAULTS(
+			  "tls: { " CERT
+			  "profile = \"modern\"; min_version = \"1.2\"; ciphers = \"HIGH\"; alpn = \"h2\"; };"
+			  " backend_tls: { verify = false; };",
+			  "tls = false; backend_tls = false; mode = \"http\";"))
 		     ->services[0];
 	assert_false(s->listen_tls);
 	assert_int_equal(t.warnings.n, 0);

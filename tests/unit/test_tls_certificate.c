@@ -33,7 +33,8 @@ begin(void **state)
 	snprintf(t.key, sizeof(t.key), "%s/key.pem", t.dir);
 	t.root = certificate_new(NULL, NULL, 100);
 	t.middle = certificate_new(&t.root, "DNS:middle.test", 100);
-	t.leaf = certificate_new(&t.root, "DNS:Shop.Test,DNS:*.shop.test,IP:192.0.2.7,IP:2001:db8::1,email:x@y.z", 10);
+	t.leaf = certificate_new(&t.root,
+				 "DNS:Shop.Test,DNS:*.shop.test,IP:192.0.2.7,IP:2001:db8::1,email:x@y.z", 10);
 	certificate_write(&t.leaf, t.cert, t.key);
 	assert_int_equal(chmod(t.key, 0640), 0);
 	return 0;
@@ -81,7 +82,8 @@ load(void)
 	struct tls_certificate *c;
 	struct why why;
 
-	if (tls_certificate_load(&(struct tls_certificate_files){ .cert = t.cert, .key = t.key }, &c, &why) != OK)
+	if (tls_certificate_load(&(struct tls_certificate_files){ .cert = t.cert, .key = t.key }, &c, &why) !=
+	    OK)
 		fail_msg("%s", why.text);
 	return c;
 }
@@ -92,8 +94,9 @@ assert_refused(const char *cert, const char *key, const char *reason)
 	struct tls_certificate *c;
 	struct why why;
 
-	assert_int_equal(tls_certificate_load(&(struct tls_certificate_files){ .cert = cert, .key = key }, &c, &why),
-			 E_USAGE);
+	assert_int_equal(
+		tls_certificate_load(&(struct tls_certificate_files){ .cert = cert, .key = key }, &c, &why),
+		E_USAGE);
 	assert_null(c);
 	if (strstr(why.text, reason) == NULL)
 		fail_msg("\"%s\" does not say \"%s\"", why.text, reason);
@@ -166,7 +169,8 @@ test_one_file_for_both(void **state)
 	unlink(t.cert);
 	append(t.cert, &t.leaf, true);
 	assert_int_equal(chmod(t.cert, 0600), 0);
-	assert_int_equal(tls_certificate_load(&(struct tls_certificate_files){ .cert = t.cert }, &c, &why), OK);
+	assert_int_equal(tls_certificate_load(&(struct tls_certificate_files){ .cert = t.cert }, &c, &why),
+			 OK);
 	tls_certificate_unref(&c);
 	assert_int_equal(chmod(t.cert, 0644), 0);
 	assert_refused(t.cert, NULL, "is open to everyone on this machine; mend it with: chmod o= ");
@@ -238,7 +242,9 @@ test_what_cannot_be_served(void **state)
 	assert_refused(t.cert, t.key, "there is no private key in PEM form");
 	/* Locked, and nobody is here to be asked. */
 	assert_non_null(f = fopen(t.key, "w"));
-	assert_int_equal(PEM_write_PrivateKey(f, t.leaf.key, EVP_aes_128_cbc(), NULL, 0, NULL, (void *)(uintptr_t) "secret"), 1);
+	assert_int_equal(PEM_write_PrivateKey(f, t.leaf.key, EVP_aes_128_cbc(), NULL, 0, NULL,
+					      (void *)(uintptr_t) "secret"),
+			 1);
 	fclose(f);
 	assert_refused(t.cert, t.key, "the key is locked with a passphrase");
 }
@@ -274,9 +280,12 @@ test_a_staple_that_is_none(void **state)
 	snprintf(staple, sizeof(staple), "%s/staple.der", t.dir);
 	/* Served all the same, and said why without. */
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(tls_certificate_load(&(struct tls_certificate_files){ t.cert, t.key, staple }, &c, &why), OK);
-		assert_non_null(strstr(tls_certificate_facts(c)->staple_problem,
-				       i == 0 ? "No such file" : "is no answer of an OCSP server in DER form"));
+		assert_int_equal(tls_certificate_load(
+					 &(struct tls_certificate_files){ t.cert, t.key, staple }, &c, &why),
+				 OK);
+		assert_non_null(
+			strstr(tls_certificate_facts(c)->staple_problem,
+			       i == 0 ? "No such file" : "is no answer of an OCSP server in DER form"));
 		assert_null(tls_certificate_staple(c, time(NULL), &n));
 		tls_certificate_unref(&c);
 		put(staple, "0\x82rubbish", 0644);

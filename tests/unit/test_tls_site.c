@@ -345,7 +345,8 @@ test_tickets_are_bound(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(terms); i++)
 		sites[i] = simple(&terms[i]);
 	same = simple(&terms[0]);
-	strict = simple(&(struct tls_terms){ .service = "s", .verify = TLS_VERIFY_REQUIRE, .client_ca = t.ca });
+	strict = simple(
+		&(struct tls_terms){ .service = "s", .verify = TLS_VERIFY_REQUIRE, .client_ca = t.ca });
 	for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
 		struct outcome o, refused;
 
@@ -373,8 +374,8 @@ test_tickets_are_bound(void **state)
 static void
 test_a_ticket_ends_with_the_certificate(void **state)
 {
-	struct tls_site *s =
-		simple(&(struct tls_terms){ .service = "s", .verify = TLS_VERIFY_REQUIRE, .client_ca = t.ca });
+	struct tls_site *s = simple(
+		&(struct tls_terms){ .service = "s", .verify = TLS_VERIFY_REQUIRE, .client_ca = t.ca });
 	struct certificate own = certificate_new(&t.authority, "DNS:jane.test", 1);
 
 	(void)state;
@@ -411,7 +412,8 @@ test_terms_that_are_refused(void **state)
 		const char *why;
 	} wrong[] = {
 		{ { .service = "s", .ciphers = "NONSENSE" }, "OpenSSL knows no cipher in \"NONSENSE\"" },
-		{ { .service = "s", .ciphersuites = "TLS_NONSENSE" }, "OpenSSL does not know \"TLS_NONSENSE\"" },
+		{ { .service = "s", .ciphersuites = "TLS_NONSENSE" },
+		  "OpenSSL does not know \"TLS_NONSENSE\"" },
 		{ { .service = "s", .curves = "flat" }, "OpenSSL does not know the curves \"flat\"" },
 		{ { .service = "s", .verify = TLS_VERIFY_REQUIRE, .client_ca = "/nowhere" },
 		  "cannot read /nowhere: No such file or directory" },
