@@ -1,22 +1,31 @@
 /* forward.h - teald's side of the kernel engine: checks and opens it before
- * teald serves, and remembers the table it has in the kernel.
- * Thread: main, before it serves. */
+ * teald serves, and sees to the tables of earlier configurations, which go on
+ * without teald.
+ * Thread: main. */
 #ifndef APP_FORWARD_H
 #define APP_FORWARD_H
 
+#include "control/control.h"
 #include "kernel/engine.h"
+
+struct forward;
 
 /* CAP_NET_ADMIN is needed: for services of engine "kernel", or to take away the table of
  * those that were there before. */
 bool forward_is_wanted(const struct config *config);
 
-/* Opens the engine if a service is of it (else *out stays NULL), takes away the
- * table of an earlier configuration, and gives CAP_NET_ADMIN up for all that
- * comes later.  state_dir must be there. */
-MUST_USE enum err forward_open(struct kernel **out, struct ev_loop *loop, const struct config *config,
+/* Opens the engine if a service is of it, finds what earlier configurations
+ * left, and gives CAP_NET_ADMIN up for all that comes later.  *out is NULL where there is
+ * nothing of all that.  state_dir must be there.  Blocks for some milliseconds. */
+MUST_USE enum err forward_open(struct forward **out, struct ev_loop *loop, const struct config *config,
 			       struct service **services, size_t n, struct why *why);
-/* The table is gone: the next start need not know of it. */
-void forward_forget(const struct config *config);
+/* NULL: no service is of it. */
+struct engine *forward_engine(struct forward *f);
+/* Takes earlier tables away once everything is served, so that nobody finds a
+ * gap; f may be NULL. */
+void forward_start(struct forward *f, const struct control *control);
+/* Ends the engine; *fp is NULL on return. */
+void forward_close(struct forward **fp);
 
 /* The table for these services on stdout, as nft -f takes it. */
 void forward_print(const struct config *config);

@@ -25,10 +25,6 @@ struct engine *kernel_engine(struct kernel *k);
  * kernel.on_stop says otherwise: true when it is gone.  *kp is NULL on return. */
 bool kernel_free(struct kernel **kp);
 
-/* Takes a table away that is of no use any more, if it is there and ours.  Blocks for
- * some milliseconds. */
-MUST_USE enum err kernel_remove(struct ev_loop *loop, const char *table, const char *owner, struct why *why);
-
 /* The table that would be loaded for this configuration: every color with all
  * of its backends, each service on its initial one.  No kernel is asked. */
 void kernel_print(const struct config *config, const char *owner, FILE *out);

@@ -487,19 +487,6 @@ kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *conf
 	return open_parts(k, owner, why);
 }
 
-enum err
-kernel_remove(struct ev_loop *loop, const char *table, const char *owner, struct why *why)
-{
-	const struct ruleset_config rc = { .table = table, .owner = owner, .tag = 1 };
-	const struct ruleset_calls none = { .arg = NULL };
-	struct ruleset *r = NULL;
-	enum err e = ruleset_open(loop, &rc, &none, &r, why);
-
-	if (e == OK)
-		e = ruleset_close(&r, ruleset_is_adopted(r), why);
-	return e;
-}
-
 struct engine *
 kernel_engine(struct kernel *k)
 {

@@ -15,7 +15,7 @@ from helpers import scale
 from helpers.backends import Farm
 from helpers.clients import Client
 from helpers.scale import until
-from helpers.teald import service
+from helpers.teald import Teal, service
 from helpers.topology import possible
 
 pytestmark = pytest.mark.skipif(not possible(), reason="needs root, network namespaces and nftables")
@@ -118,7 +118,7 @@ def test_only_two_threads_keep_only_one_capability(topology, stage, closing, how
     assert t.stop() == 0
     assert not t.log_lines("kernel.table_left")
     assert tables(topology) == set()
-    assert not os.path.exists(folder.path + "/teal.table")
+    assert not os.path.exists(folder.path + "/teal.tables")
 
 
 # ---- a table that is there ----
@@ -180,6 +180,23 @@ def test_a_foreign_table_is_refused_by_name(topology, stage):
         assert c.echo().peer == "green"    # and it goes on
 
 
+def test_a_second_one_of_the_same_folder_touches_nothing(topology, stage, tmp_path):
+    """Neither one with the same table, nor one that would take it for an earlier one."""
+    t = stage()
+    before = topology.tables()
+    (tmp_path / "late").mkdir()
+    for table in ("main", "next"):
+        late = Teal(tmp_path / "late", t.ports, t.settings | {
+            "kernel": {"table": table}, "admin": {"socket": f"{t.admin_path}.{table}"},
+            "observe": {"listen": "127.0.0.1:%d" % t.ports.hold()}}, topology.hop)
+        status, said = late.start_refused()
+        assert status == 1 and "in use by another teald" in said
+        late.finish()
+        assert topology.tables() == before
+    with connect(topology) as c:
+        assert c.echo().peer == "green"
+
+
 def test_two_of_them_live_on_one_host(topology, stage, teal, closing):
     one = stage()
     g, b = (closing.add(Farm(c, 80, host=topology.node(i), place=topology.nodes)) for i, c in ((3, "green"), (4, "blue")))
@@ -224,12 +241,16 @@ def test_a_changed_configuration_replaces_the_table(topology, stage):
     held.echo(b"still here").close()
 
 
-def test_a_table_of_another_name_goes_with_the_old_configuration(topology, stage):
+def test_a_table_of_another_name_goes_once_the_new_one_serves(topology, stage):
+    """A client finds the old one or the new one, never nothing."""
     t = stage()
     t.settings["kernel"] = {"table": "next"}
-    t.restart()
-    t.wait_log("kernel.table_removed", name="main")
-    assert tables(topology) == {"teal_next"}
+    assert t.stop() == 0
+    t.start(ready=False)
+    while not t.log_lines("kernel.table_removed", name="main"):
+        with connect(topology) as c:
+            assert c.echo().peer == "green"
+    until(lambda: tables(topology) == {"teal_next"}, "the new one alone")
     with connect(topology) as c:
         assert c.echo().peer == "green"
 
@@ -240,11 +261,22 @@ def test_the_table_goes_with_the_last_service_that_needs_it(topology, stage):
     del t.settings["services"][0]["engine"]
     t.restart()
     t.wait_log("kernel.table_removed", name="main")
-    assert tables(topology) == set()
+    until(lambda: tables(topology) == set(), "gone")
     with connect(topology) as c:
         assert c.echo().peer == "green"
     t.restart()
     assert not t.log_lines("kernel.table_removed")
+
+
+def test_a_table_that_cannot_be_reached_is_not_forgotten(topology, stage):
+    t = stage()
+    del t.settings["services"][0]["engine"]
+    t.stop()
+    t.start(prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"))
+    assert "CAP_NET_ADMIN" in t.wait_log("kernel.table_left", name="main")["error"]
+    t.restart()
+    t.wait_log("kernel.table_removed", name="main")
+    assert tables(topology) == set()
 
 
 def test_a_stop_that_removes_drains_first(topology, stage):

@@ -1,8 +1,9 @@
-/* forward.c - opens the kernel engine, and remembers its table in state_dir:
- * a table goes on without teald, so the next one has to know of it although its
- * configuration may have another, or none.  Thread: main, before it serves. */
+/* forward.c - opens the kernel engine, and remembers in state_dir which tables
+ * may be in the kernel: they go on without teald, so the next one has to know of
+ * them although its configuration may have another, or none.  Thread: main. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,83 +12,176 @@
 #include "app/startup.h"
 #include "base/log.h"
 #include "control/state_cache.h"
+#include "control/state_disk.h"
+#include "kernel/ruleset.h"
 
-#define TABLE_FILE "teal.table"
-#define NAME_MAX_BYTES 64
+#define TABLES_FILE "teal.tables"
+#define TABLES 8
+#define LOOK 0.05	/* seconds between two looks whether everything is served */
 
-static char *
-table_path(const struct config *config)
-{
-	return must_printf("%s/" TABLE_FILE, config->state_dir);
-}
+struct tables {
+	char names[TABLES][RULESET_TABLE_MAX + 1];
+	size_t n;
+};
 
-/* The name of the table that was made last; "" when there was none. */
+/* A table of an earlier configuration. */
+struct earlier {
+	char name[RULESET_TABLE_MAX + 1];
+	struct ruleset *ruleset;	/* NULL: it cannot be reached */
+};
+
+struct forward {
+	struct ev_loop *loop;
+	const struct config *config;
+	const struct control *control;
+	struct kernel *kernel;	/* NULL: no service is of it */
+	struct earlier earlier[TABLES];
+	size_t n_earlier;
+	ev_timer look;
+};
+
+/* -- what may be in the kernel ----------------------------------------------------- */
+
 static void
-remembered(const struct config *config, char name[NAME_MAX_BYTES])
+remembered(const struct config *config, struct tables *t)
 {
-	char *path = table_path(config);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	ssize_t n = fd >= 0 ? read(fd, name, NAME_MAX_BYTES - 1) : 0;
+	char *path = must_printf("%s/" TABLES_FILE, config->state_dir), line[128];
+	FILE *f = fopen(path, "re");
 
-	name[n > 0 ? n : 0] = '\0';
-	if (name[strspn(name, "-0123456789_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")] != '\0')
-		name[0] = '\0';
-	if (fd >= 0)
-		close(fd);
+	t->n = 0;
+	while (f != NULL && t->n < TABLES && fgets(line, sizeof(line), f) != NULL) {
+		size_t length =
+			strspn(line, "-0123456789_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+		if (length > 0 && line[length] == '\n' &&
+		    str_copy(t->names[t->n], sizeof(t->names[0]), (struct str){ line, length }))
+			t->n++;
+	}
+	if (f != NULL)
+		fclose(f);
 	free(path);
 }
 
+/* Whole or not at all: one that was forgotten would stay for ever. */
 static enum err
-remember(const struct config *config, struct why *why)
+remember(const struct config *config, const struct tables *t, struct why *why)
 {
-	const char *name = config->kernel.table;
-	char *path = table_path(config);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-	enum err e = OK;
+	char *path = must_printf("%s/" TABLES_FILE, config->state_dir), *tmp = must_printf("%s.tmp", path);
+	FILE *f = t->n > 0 ? fopen(tmp, "we") : NULL;
+	bool good = t->n == 0 ? unlink(path) == 0 || errno == ENOENT : f != NULL;
 
-	if (fd < 0 || write(fd, name, strlen(name)) != (ssize_t)strlen(name) || fsync(fd) != 0)
-		e = why_set(why, E_USAGE, "cannot write %s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
+	for (size_t i = 0; good && i < t->n; i++)
+		good = fprintf(f, "%s\n", t->names[i]) > 0;
+	if (f != NULL) {
+		good = fflush(f) == 0 && good && fsync(fileno(f)) == 0;
+		good = fclose(f) == 0 && good && rename(tmp, path) == 0;
+	}
+	if (!good)
+		why_set(why, E_USAGE, "cannot write %s: %s", path, strerror(errno));
 	free(path);
-	return e;
+	free(tmp);
+	return good ? OK : E_USAGE;
 }
 
-void
-forward_forget(const struct config *config)
+/* Those that are there, as far as we know: our own if we have one, and the
+ * earlier ones that are left. */
+static void
+tables_now(const struct forward *f, bool own, struct tables *t)
 {
-	char *path = table_path(config);
+	t->n = 0;
+	if (own)
+		str_copy(t->names[t->n++], sizeof(t->names[0]), str_from(f->config->kernel.table));
+	for (size_t i = 0; i < f->n_earlier && t->n < TABLES; i++)
+		str_copy(t->names[t->n++], sizeof(t->names[0]), str_from(f->earlier[i].name));
+}
 
-	if (unlink(path) != 0 && errno != ENOENT)
-		LOG_WARN("kernel.not_forgotten", LS("path", path), LS("error", strerror(errno)));
-	free(path);
+static void
+remember_now(const struct forward *f, bool own)
+{
+	struct tables t;
+	struct why why;
+
+	tables_now(f, own, &t);
+	if (remember(f->config, &t, &why) != OK)
+		LOG_WARN("kernel.not_remembered", LS("error", why.text));
 }
 
 bool
 forward_is_wanted(const struct config *config)
 {
-	char name[NAME_MAX_BYTES];
+	struct tables t;
 
-	remembered(config, name);
-	return config->kernel.on || name[0] != '\0';
+	remembered(config, &t);
+	return config->kernel.on || t.n > 0;
+}
+
+/* -- tables of earlier configurations ------------------------------------------------ */
+
+/* While we may: its thread keeps the right to take it away. */
+static void
+find_earlier(struct forward *f, const char *id)
+{
+	const struct ruleset_calls none = { .arg = NULL };
+	struct tables t;
+	struct why why;
+
+	remembered(f->config, &t);
+	for (size_t i = 0; i < t.n; i++) {
+		struct earlier *e = &f->earlier[f->n_earlier];
+		const struct ruleset_config rc = { .table = t.names[i], .owner = id, .tag = 1 };
+
+		if (f->config->kernel.on && strcmp(t.names[i], f->config->kernel.table) == 0)
+			continue;
+		switch (ruleset_open(f->loop, &rc, &none, &e->ruleset, &why)) {
+		case E_CONFLICT:
+			continue;	/* somebody else's by now: they look after it */
+		case OK:
+			break;
+		default:
+			LOG_WARN("kernel.table_left", LS("name", t.names[i]), LS("error", why.text));
+		}
+		strcpy(e->name, t.names[i]);
+		f->n_earlier++;
+	}
 }
 
 static void
-remove_earlier(struct ev_loop *loop, const struct config *config, const char *name, const char *id)
+remove_earlier(struct forward *f)
 {
-	struct why why = { "" };
-	enum err e = kernel_remove(loop, name, id, &why);
+	size_t left = 0;
+	struct why why;
 
-	/* Somebody else's by now: they look after it. */
-	if (e != OK && e != E_CONFLICT)
-		LOG_WARN("kernel.table_left", LS("name", name), LS("error", why.text));
-	else
-		LOG_INFO("kernel.table_removed", LS("name", name));
-	if (e != OK && e != E_CONFLICT)
-		return;
-	if (!config->kernel.on)
-		forward_forget(config);
+	for (size_t i = 0; i < f->n_earlier; i++) {
+		struct earlier *e = &f->earlier[i];
+
+		if (e->ruleset != NULL) {
+			if (ruleset_close(&e->ruleset, true, &why) == OK) {
+				LOG_INFO("kernel.table_removed", LS("name", e->name));
+				continue;
+			}
+			LOG_WARN("kernel.table_left", LS("name", e->name), LS("error", why.text));
+		}
+		if (left != i)
+			strcpy(f->earlier[left].name, e->name);
+		left++;
+	}
+	f->n_earlier = left;
+	remember_now(f, f->kernel != NULL);
 }
+
+static void
+forward_on_look(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct forward *f = container_of(t, struct forward, look);
+
+	(void)revents;
+	if (f->control->life == LIFE_STARTING)
+		return;
+	ev_timer_stop(loop, t);
+	remove_earlier(f);
+}
+
+/* -- life --------------------------------------------------------------------------- */
 
 static void
 forward_warn(const char *text)
@@ -95,35 +189,87 @@ forward_warn(const char *text)
 	LOG_WARN("kernel.lacks", LS("hint", text));
 }
 
+static enum err
+open_alone(struct forward *f, struct service **services, size_t n, struct why *why)
+{
+	const struct config *config = f->config;
+	char id[TEAL_ID];
+	struct tables t;
+	enum err e = state_cache_read_id(config->state_dir, id, why);
+
+	if (e != OK)
+		return e;
+	if (config->kernel.on && ((e = kernel_check(config, forward_warn, why)) != OK ||
+				  (e = kernel_open(&f->kernel, f->loop, config, services, n, id, why)) != OK))
+		return e;
+	find_earlier(f, id);
+	tables_now(f, config->kernel.on, &t);
+	if ((e = remember(config, &t, why)) != OK)
+		return e;
+	return startup_drop_net_admin(why);
+}
+
 enum err
-forward_open(struct kernel **out, struct ev_loop *loop, const struct config *config,
+forward_open(struct forward **out, struct ev_loop *loop, const struct config *config,
 	     struct service **services, size_t n, struct why *why)
 {
-	char name[NAME_MAX_BYTES], id[TEAL_ID];
+	const struct state_owner owner = { config->user, config->uid, config->gid };
+	struct state_disk disk;
+	struct forward *f;
 	enum err e;
 
 	*out = NULL;
 	if (!forward_is_wanted(config))
 		return OK;
-	remembered(config, name);
-	if ((e = state_cache_read_id(config->state_dir, id, why)) != OK)
-		return e;
-	if (config->kernel.on && ((e = kernel_check(config, forward_warn, why)) != OK ||
-				  (e = kernel_open(out, loop, config, services, n, id, why)) != OK))
-		return e;
-	if (name[0] != '\0' && (!config->kernel.on || strcmp(name, config->kernel.table) != 0))
-		remove_earlier(loop, config, name, id);
-	if (config->kernel.on && (e = remember(config, why)) != OK)
-		return e;
-	return startup_drop_net_admin(why);
+	f = *out = must_alloc(sizeof(*f));
+	*f = (struct forward){ .loop = loop, .config = config };
+	ev_timer_init(&f->look, forward_on_look, LOOK, LOOK);
+	/* Another teald that has this folder has this table as well: hands off.  The
+	 * store takes the lock for good, a moment later. */
+	if ((e = state_disk_open(&disk, config->state_dir, &owner, why)) == OK)
+		e = open_alone(f, services, n, why);
+	state_disk_close(&disk);
+	return e;
+}
+
+struct engine *
+forward_engine(struct forward *f)
+{
+	return f != NULL && f->kernel != NULL ? kernel_engine(f->kernel) : NULL;
+}
+
+void
+forward_start(struct forward *f, const struct control *control)
+{
+	if (f == NULL)
+		return;
+	f->control = control;
+	if (f->n_earlier > 0)
+		ev_timer_start(f->loop, &f->look);
+}
+
+void
+forward_close(struct forward **fp)
+{
+	struct forward *f = *fp;
+	struct why why;
+
+	*fp = NULL;
+	if (f == NULL)
+		return;
+	ev_timer_stop(f->loop, &f->look);
+	if (kernel_free(&f->kernel))
+		remember_now(f, false);
+	for (size_t i = 0; i < f->n_earlier; i++)
+		(void)!ruleset_close(&f->earlier[i].ruleset, false, &why);
+	free(f);
 }
 
 void
 forward_print(const struct config *config)
 {
+	char *path = must_printf("%s/teal.id", config->state_dir), id[TEAL_ID] = "";
 	struct why why;
-	char id[TEAL_ID] = "";
-	char *path = must_printf("%s/teal.id", config->state_dir);
 
 	/* A test writes nothing: before the first start nobody knows. */
 	if (access(path, R_OK) != 0 || state_cache_read_id(config->state_dir, id, &why) != OK)

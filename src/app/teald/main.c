@@ -30,7 +30,7 @@ struct teald {
 	struct jobs *jobs;
 	struct store *store;
 	struct proxy *proxy;
-	struct kernel *kernel;	/* NULL: no service needs it */
+	struct forward *forward;	/* NULL: nothing of it is needed */
 	struct admin *admin;
 	struct observe *observe;
 	struct control control;
@@ -226,7 +226,7 @@ open_all(struct teald *t, struct why *why)
 		return E_USAGE;
 	if ((e = startup_state_dir(t->config, why)) != OK ||
 	    (e = startup_drop_privileges(t->config, forward_is_wanted(t->config), why)) != OK ||
-	    (e = forward_open(&t->kernel, t->loop, t->config, t->services, t->n, why)) != OK)
+	    (e = forward_open(&t->forward, t->loop, t->config, t->services, t->n, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);
 	t->store = t->config->store.type == STORE_REDIS ? store_redis_new(t->config, t->jobs, t->assume_initial) :
@@ -234,7 +234,7 @@ open_all(struct teald *t, struct why *why)
 	if ((e = proxy_start(t->proxy, why)) != OK)
 		return e;
 	engines[ENGINE_PROXY] = &t->proxy->engine;
-	engines[ENGINE_KERNEL] = t->kernel != NULL ? kernel_engine(t->kernel) : NULL;
+	engines[ENGINE_KERNEL] = forward_engine(t->forward);
 	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, engines, t->services, t->n, why);
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
@@ -243,6 +243,7 @@ open_all(struct teald *t, struct why *why)
 	t->proxy->on_refused = teald_on_refused;
 	if (e != OK)
 		return e;
+	forward_start(t->forward, &t->control);
 	admin_start(t->admin, &t->control);
 	if (t->observe != NULL)
 		observe_start(t->observe, &t->control);
@@ -257,8 +258,7 @@ close_all(struct teald *t)
 	if (t->store != NULL)
 		t->store->close(&t->store);
 	proxy_free(&t->proxy);
-	if (kernel_free(&t->kernel))
-		forward_forget(t->config);
+	forward_close(&t->forward);
 	if (t->control_opened)
 		control_forget(&t->control);
 	/* Commands that never got their turn name their service once more. */
