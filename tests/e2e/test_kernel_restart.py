@@ -69,6 +69,39 @@ def test_killed_and_restarted_under_load(topology, closing, teal, capfd):
                   f"and flows, 0 failed; ready again after {max(gaps):.2f} s at most")
 
 
+def test_another_configuration_takes_over_under_load(topology, closing, teal):
+    """Services come and go, limits and ways to choose change, from one start to
+    the next: those that stay lose nothing."""
+    rounds = scaled(40, 4)
+    stage = Stage(topology, closing, teal)
+    loads = {"web": stage.load(), "dns": stage.load(udp=True)}
+    web, dns = stage.teal.settings["services"]
+    another = web | {"name": "another", "listen": f"{topology.VIP}:81"}
+    variants = [
+        [another, web, dns],
+        [web | {"max_connections_per_source": 1000, "balance": "source_hash"}, dns | {"deny": ["192.0.2.0/24"]}],
+        [dns, web | {"preview": f"{topology.VIP}:82"}, another],
+        [web, dns],
+    ]
+    for n in range(rounds):
+        stage.hold()
+        # Its end is announced, or not.
+        assert stage.teal.stop() == 0 if n % 2 else stage.teal.kill() is None
+        stage.teal.settings["services"] = variants[n % len(variants)]
+        stage.teal.start()
+        color = COLORS[n // 2 % 2]
+        for name in loads:
+            stage.teal.ok("flip", name, color)
+        assert (stage.connect().peer, stage.ask().peer) == (color, color)
+    for name, load in loads.items():
+        sessions = load.finish()
+        failed = [s for s in sessions if s.error or s.retries]
+        assert sessions and not failed, f"{name}: {len(failed)} of {len(sessions)} failed: {failed[:5]}"
+    stage.check_held()
+    for name in loads:
+        counts_are_right(stage, name, name == "dns")
+
+
 @pytest.mark.tsan
 def test_on_stop_keep_and_remove(topology, closing, teal):
     """An orderly stop leaves the table, or takes it away, as it is told."""

@@ -1,0 +1,90 @@
+"""The kernel engine in a fleet: one flip for all, and nobody forwards for ever on
+old knowledge, not even a Teal that is dead."""
+import time
+
+import pytest
+
+from helpers.kernel import Stage
+from helpers.scale import until
+from helpers.topology import Topology
+
+MAX_AGE = 2.0
+
+
+@pytest.fixture
+def store(redis):
+    """Of one Redis for all, wherever they live: its socket is a file."""
+    server = redis()
+
+    def keys(**more):
+        return {"store": {"type": "redis", "url": f"unix://{server.path}", "prefix": "teal:kernel", "max_age": MAX_AGE} | more}
+    keys.server = server
+    return keys
+
+
+def refused(stage):
+    """A new connection and a new flow are turned away at once: a reset, port unreachable."""
+    answers = []
+    for begin in (stage.connect, stage.ask):
+        try:
+            begin().close()
+            answers.append(False)
+        except ConnectionRefusedError:
+            answers.append(True)
+    return answers[0] if answers[0] == answers[1] else None
+
+
+@pytest.mark.long
+def test_a_dead_teald_forwards_new_ones_no_longer_than_max_age(topology, closing, teal, store):
+    stage = Stage(topology, closing, teal, top=store())
+    stage.hold()
+    stage.teal.ok("flip", "web", "blue")
+    stage.teal.ok("flip", "dns", "blue")
+    stage.hold()
+    time.sleep(MAX_AGE * 1.5)  # renewed meanwhile
+    assert not refused(stage)
+    stage.teal.kill()
+    killed = time.monotonic()
+    until(lambda: refused(stage), "turned away")
+    # Of its time a third at most was over: it is renewed that often.
+    assert time.monotonic() - killed > MAX_AGE / 2
+    stage.check_held()
+    stage.teal.start()
+    assert stage.connect().peer == stage.ask().peer == "blue"
+    stage.check_held()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stale", ["serve", "refuse"])
+def test_without_the_store_a_living_teald_does_as_it_is_told(topology, closing, teal, store, stale):
+    stage = Stage(topology, closing, teal, top=store(stale=stale))
+    stage.hold()
+    store.server.pause()
+    until(lambda: stage.teal.http("/readyz")[0] == 503, "not ready")
+    if stale == "refuse":
+        until(lambda: refused(stage), "turned away")
+    time.sleep(MAX_AGE)
+    assert refused(stage) == (stale == "refuse")
+    stage.check_held()
+    store.server.resume()
+    until(lambda: stage.teal.http("/readyz")[0] == 200, "ready again")
+    until(lambda: refused(stage) is False, "served again")
+    stage.check_held()
+    assert stage.teal.ok("flip", "web", "blue")["changed"]
+    assert stage.connect().peer == "blue"
+
+
+def test_a_flip_is_applied_on_all_hops(topology, closing, teal, store):
+    here = Stage(topology, closing, teal, top=store(max_age=10.0))
+    there = Stage(closing.add(Topology()), closing, teal, top=store(max_age=10.0))
+    stages = (here, there)
+    for s in stages:
+        s.hold()
+    for n, color in enumerate(("blue", "green", "blue")):
+        # Whoever is asked, the reply is about all of them.
+        stages[n % 2].teal.ok("flip", "web", color, "--wait=applied")
+        assert [s.connect().peer for s in stages] == [color, color]
+        for s in stages:
+            s.check_held()
+    assert here.ask().peer == there.ask().peer == "green"
+    assert len(here.teal.ok("fleet")["fleet"]) == 2
