@@ -80,7 +80,7 @@ check_engines(const struct cursor *c, const struct service_draft *s)
 			cursor_error(
 				c, at,
 				"%s: engine = \"kernel\" of %s cannot do this, and leaving it out there would "
-				"change what it means; set it in the services that are proxied",
+				"change what it means; set it in the services that are proxied, or switch it off in this one",
 				k->name, s->where);
 	}
 }

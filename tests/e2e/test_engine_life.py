@@ -93,6 +93,7 @@ AMBIENT = ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "-
            "--ambient-caps=+net_admin", "--bounding-set=-all,+net_admin")
 
 
+@pytest.mark.nosan  # which may have threads of their own
 @pytest.mark.parametrize("how", ["user", "ambient"])
 def test_only_two_threads_keep_only_one_capability(topology, stage, closing, how):
     """It is another user, flips, and takes its table away in the end."""

@@ -268,6 +268,10 @@ static const struct broken kernel_keys[] = {
 	{ KERNEL("preview = \"unix:/run/x.sock\";"),
 	  "5: service \"shop\": preview: engine = \"kernel\" has no Unix sockets: it passes packets on; give an "
 	  "address and a port, or set engine = \"proxy\"" },
+	{ "defaults: { max_connections = 9; retries = 1; tcp: { keepalive = false; }; };\n"
+	  KERNEL(""),
+	  "1: service \"shop\": max_connections: engine = \"kernel\" of service \"shop\" cannot do this, and leaving it "
+	  "out there would change what it means; set it in the services that are proxied, or switch it off in this one" },
 	{ TOP("kernel: { table = \"-b\"; };"),
 	  "2: kernel.table: expected a letter and then up to 31 of A-Z a-z 0-9 _ - such as \"main\", found the text \"-b\"" },
 	{ TOP("kernel: { on_stop = \"leave\"; };"),
@@ -280,6 +284,13 @@ test_keys_of_the_kernel_engine(void **state)
 {
 	(void)state;
 	assert_broken(kernel_keys, ARRAY_LEN(kernel_keys));
+	good("defaults: { max_connections = 9; retries = 1; connect_timeout = 1; };\n" KERNEL("max_connections = 0;"));
+	assert_int_equal(t.warnings.n, 0);
+	assert_int_equal(t.config->services[0].retries, 0);
+	good(KERNEL("retries = 0; max_connections = 0; tls = false; source = \"transparent\"; on_down = \"reset\";"));
+	assert_int_equal(t.config->services[0].flow_source, SOURCE_TRANSPARENT);
+	assert_int_equal(t.config->services[0].on_down, ON_DOWN_RESET);
+	assert_string_equal(t.config->kernel.table, "main");
 }
 
 static void
