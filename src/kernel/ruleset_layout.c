@@ -267,9 +267,11 @@ write_hooks(struct layout *l, const struct features *f)
 		fputs("\t\ttype nat hook output priority -110; policy accept;\n", l->f);
 		fputs("\t\tip daddr . meta l4proto . th dport @local4 goto arrive\n", l->f);
 		fputs("\t\tip6 daddr . meta l4proto . th dport @local6 goto arrive\n", l->f);
-		fputs("\t\tmeta nfproto ipv4 meta l4proto . th dport @wild_local4 fib daddr type local goto arrive\n",
+		/* Not those of the loopback: the kernel does not route what is from there. */
+		fputs("\t\tip daddr != 127.0.0.0/8 meta l4proto . th dport @wild_local4 fib daddr type local "
+		      "goto arrive\n",
 		      l->f);
-		fputs("\t\tmeta nfproto ipv6 meta l4proto . th dport @wild_local6 fib daddr type local goto arrive\n",
+		fputs("\t\tip6 daddr != ::1 meta l4proto . th dport @wild_local6 fib daddr type local goto arrive\n",
 		      l->f);
 		end(l);
 	}

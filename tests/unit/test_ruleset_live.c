@@ -589,6 +589,14 @@ test_both_families_wildcards_and_datagrams(void **state)
 	assert_int_equal(sendto(udp, "you", 3, 0, &from.u.sa, from.len), 3);
 	assert_int_equal(recv(client, text, sizeof(text), 0), 3);
 	close(client);
+	/* What the backend's host says by ICMP finds the client. */
+	publish(&r, 2, 1, GREEN, "10.2.0.11:54", "");
+	client = connect_to(CLIENTS, NULL, "10.9.0.1:53", SOCK_DGRAM);
+	assert_int_equal(send(client, "hi", 2, 0), 2);
+	assert_int_equal(recv(client, text, sizeof(text), 0), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	close(client);
+	assert_int_equal(counts_of(&r, 2)->refused[REFUSED_NO_BACKEND], 0);
 	publish(&r, 2, 1, GREEN, "-10.2.0.11:53", "");
 	client = connect_to(CLIENTS, NULL, "10.9.0.1:53", SOCK_DGRAM);
 	assert_int_equal(send(client, "hi", 2, 0), 2);
@@ -680,6 +688,8 @@ test_clients_of_this_host_where_that_is_wanted(void **state)
 		close(c.fd);
 	}
 	assert_int_equal(connect_to(BALANCER, NULL, "10.9.0.1:82", SOCK_STREAM), -ECONNREFUSED);
+	/* The kernel would not route it; better nobody than silence. */
+	assert_int_equal(connect_to(BALANCER, NULL, "127.0.0.1:81", SOCK_STREAM), -ECONNREFUSED);
 	assert_reaches("10.9.0.1:80", at, 2, 1);
 	assert_reaches("10.9.0.1:82", at, 2, 1);
 	stop(&r, true);
