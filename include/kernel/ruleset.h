@@ -16,9 +16,22 @@
  * no SYN and belongs to no flow, as after a cut.  Established flows stay what they are,
  * by conntrack, whatever happens here, while the table stands.
  *
- * Every change is one transaction of the kernel.  Chains of backends are never
- * changed: a new one is made, the element leads to it, and the old one goes a moment later,
+ * What packets see changes in one transaction of the kernel.  Chains of backends are never
+ * changed: a new one is made, the element leads to it, and the old one goes a second later,
  * so that a packet under way never finds half of anything.
+ *
+ * Measured, in the kernel and with the answer on main's loop, 1,000 services with 2 x 20 backends, on two
+ * cores that others used as well: the whole load 0.3 to 0.6 s (by source hash, with 251 slots a color,
+ * 1.3 s), a flip 0.03 to 0.1 ms (99th percentile 0.25), a backend that comes or goes 1 ms, all lifetimes
+ * renewed 1 to 2 ms, the adoption of a table that is right 25 to 50 ms; with one service a flip takes
+ * the same.  A packet of a flow that exists costs what it costs with a DNAT rule by hand, and the first of a flow
+ * some 10 to 20 % more, both with one service and with 1,000: all that is looked up is in hash tables.
+ *
+ * What it does not do: conntrack takes packets outside the windows that it expects for invalid, and those
+ * are not translated; the stack then resets the connection.  net.netfilter.nf_conntrack_tcp_be_liberal=1
+ * mends that.  Clients on addresses of the loopback are not forwarded from wildcards, for the kernel
+ * routes them only with net.ipv4.conf.IFACE.route_localnet=1 (who lists 127.0.0.1 has set it).  With
+ * net.netfilter.nf_conntrack_tcp_loose=0 those who were cut hear nothing; it is 1 unless changed.
  *
  * Main's thread makes all calls; answers come as upcalls on its loop. */
 #ifndef KERNEL_RULESET_H

@@ -44,6 +44,13 @@ struct ruleset_slots {
  * by itself, and no other slot moves. */
 void ruleset_slots_make(struct ruleset_slots *s, const struct snapshot_color *color, int family, bool hash);
 void ruleset_slots_free(struct ruleset_slots *s);
+/* The index into usable of that slot, when the round begins at `turn`: a new chain counts from 0, and
+ * were the first slot always the same one's, it would get more than others while chains change often. */
+static inline uint32_t
+ruleset_slots_at(const struct ruleset_slots *s, unsigned slot, uint64_t turn)
+{
+	return s->list[s->hash ? slot : (slot + turn) % s->n];
+}
 
 /* -- texts: pure (ruleset_text.c) ----------------------------------------------------- */
 
@@ -55,6 +62,9 @@ void ruleset_slots_free(struct ruleset_slots *s);
  * in the round it begins. */
 void ruleset_color_chain(const struct ruleset_plan *p, size_t service, enum color color,
 			 const struct snapshot_color *sc, uint64_t turn, char name[RULESET_NAME], FILE *out);
+/* The same chain as messages of a transaction. */
+void ruleset_color_chain_add(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc,
+			     uint64_t turn, const char *name, struct nft *nft);
 /* The service's door; "" where it limits nothing. */
 void ruleset_door_chain(const struct ruleset_plan *p, size_t service, char name[RULESET_NAME], FILE *out);
 /* Its dynamic sets and counters: those of which is_wanted says so, or all when it is

@@ -48,16 +48,16 @@ message(struct nft *n, unsigned type, unsigned flags, unsigned subsystem)
 	return nlh;
 }
 
-static struct nlmsghdr *
-operation(struct nft *n, unsigned type, unsigned flags)
+struct nlmsghdr *
+nft_operation(struct nft *n, unsigned type, unsigned flags)
 {
 	n->last = n->n;
 	n->open = 0;
 	return message(n, NFNL_SUBSYS_NFTABLES << 8 | type, flags, 0);
 }
 
-static void
-finish(struct nft *n, const struct nlmsghdr *nlh)
+void
+nft_finish(struct nft *n, const struct nlmsghdr *nlh)
 {
 	n->n += MNL_ALIGN(nlh->nlmsg_len);
 }
@@ -66,8 +66,8 @@ void
 nft_begin(struct nft *n, const char *table)
 {
 	CHECK(str_copy(n->table, sizeof(n->table), str_from(table)));
-	n->n = n->last = n->open = 0;
-	finish(n, message(n, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES));
+	n->n = n->last = n->open = n->sets = 0;
+	nft_finish(n, message(n, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES));
 }
 
 /* -- elements -------------------------------------------------------------------- */
@@ -75,7 +75,7 @@ nft_begin(struct nft *n, const char *table)
 /* The message that elements are written to: that of the one before, if it does the
  * same to the same set and has room. */
 static struct nlmsghdr *
-elements(struct nft *n, const char *set, uint16_t type)
+elements(struct nft *n, const char *set, uint32_t set_id, uint16_t type)
 {
 	struct nlmsghdr *nlh;
 
@@ -87,9 +87,11 @@ elements(struct nft *n, const char *set, uint16_t type)
 		}
 		return at(n, n->open);
 	}
-	nlh = operation(n, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
+	nlh = nft_operation(n, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
 	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, n->table);
 	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, set);
+	if (set_id != 0)
+		mnl_attr_put_u32(nlh, NFTA_SET_ELEM_LIST_SET_ID, htonl(set_id));
 	n->elements = n->last + MNL_ALIGN(nlh->nlmsg_len);
 	mnl_attr_nest_start(nlh, NFTA_SET_ELEM_LIST_ELEMENTS);
 	n->open = n->last;
@@ -125,13 +127,29 @@ put_value(struct nlmsghdr *nlh, const struct nft_element *e)
 	}
 }
 
+struct nlmsghdr *
+nft_element_begin(struct nft *n, const char *set, uint32_t set_id, uint16_t type, struct nlattr **element)
+{
+	struct nlmsghdr *nlh = elements(n, set, set_id, type);
+
+	*element = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
+	return nlh;
+}
+
+void
+nft_element_end(struct nft *n, struct nlmsghdr *nlh, struct nlattr *element)
+{
+	mnl_attr_nest_end(nlh, element);
+	mnl_attr_nest_end(nlh, (struct nlattr *)(void *)(n->batch + n->elements));
+	n->n = n->open + MNL_ALIGN(nlh->nlmsg_len);
+}
+
 static void
 put_element(struct nft *n, const char *set, uint16_t type, const struct nft_element *e, double timeout)
 {
-	struct nlmsghdr *nlh = elements(n, set, type);
-	struct nlattr *list, *element, *key;
+	struct nlattr *element, *key;
+	struct nlmsghdr *nlh = nft_element_begin(n, set, 0, type, &element);
 
-	element = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
 	key = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_KEY);
 	mnl_attr_put(nlh, NFTA_DATA_VALUE, e->key_len, e->key);
 	mnl_attr_nest_end(nlh, key);
@@ -140,10 +158,7 @@ put_element(struct nft *n, const char *set, uint16_t type, const struct nft_elem
 		if (e->mortal)
 			mnl_attr_put_u64(nlh, NFTA_SET_ELEM_TIMEOUT, htobe64((uint64_t)(timeout * 1000)));
 	}
-	mnl_attr_nest_end(nlh, element);
-	list = (struct nlattr *)(void *)(n->batch + n->elements);
-	mnl_attr_nest_end(nlh, list);
-	n->n = n->open + MNL_ALIGN(nlh->nlmsg_len);
+	nft_element_end(n, nlh, element);
 }
 
 void
@@ -167,23 +182,23 @@ nft_delete(struct nft *n, enum nft_kind kind, const char *name)
 
 	switch (kind) {
 	case NFT_KIND_CHAIN:
-		nlh = operation(n, NFT_MSG_DELCHAIN, 0);
+		nlh = nft_operation(n, NFT_MSG_DELCHAIN, 0);
 		mnl_attr_put_strz(nlh, NFTA_CHAIN_TABLE, n->table);
 		mnl_attr_put_strz(nlh, NFTA_CHAIN_NAME, name);
-		finish(n, nlh);
+		nft_finish(n, nlh);
 		break;
 	case NFT_KIND_SET:
-		nlh = operation(n, NFT_MSG_DELSET, 0);
+		nlh = nft_operation(n, NFT_MSG_DELSET, 0);
 		mnl_attr_put_strz(nlh, NFTA_SET_TABLE, n->table);
 		mnl_attr_put_strz(nlh, NFTA_SET_NAME, name);
-		finish(n, nlh);
+		nft_finish(n, nlh);
 		break;
 	case NFT_KIND_COUNTER:
-		nlh = operation(n, NFT_MSG_DELOBJ, 0);
+		nlh = nft_operation(n, NFT_MSG_DELOBJ, 0);
 		mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, n->table);
 		mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, name);
 		mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
-		finish(n, nlh);
+		nft_finish(n, nlh);
 		break;
 	}
 }
@@ -191,10 +206,10 @@ nft_delete(struct nft *n, enum nft_kind kind, const char *name)
 void
 nft_delete_table(struct nft *n)
 {
-	struct nlmsghdr *nlh = operation(n, NFT_MSG_DELTABLE, 0);
+	struct nlmsghdr *nlh = nft_operation(n, NFT_MSG_DELTABLE, 0);
 
 	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, n->table);
-	finish(n, nlh);
+	nft_finish(n, nlh);
 }
 
 /* -- the whole ------------------------------------------------------------------- */
@@ -235,7 +250,7 @@ nft_commit(struct nft *n, struct why *why)
 		return OK;
 	at(n, n->last)->nlmsg_flags |= NLM_F_ACK;
 	n->open = 0;
-	finish(n, message(n, NFNL_MSG_BATCH_END, 0, NFNL_SUBSYS_NFTABLES));
+	nft_finish(n, message(n, NFNL_MSG_BATCH_END, 0, NFNL_SUBSYS_NFTABLES));
 	/* A transaction is one datagram. */
 	room = (int)n->n * 2 + 65536;
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) != 0)

@@ -26,6 +26,12 @@ struct mend {
 	struct names found[NFT_KIND_COUNTER + 1];	/* sorted, by kind */
 	struct names wanted[NFT_KIND_COUNTER + 1];	/* sorted once all are known */
 	struct ruleset_wants have, want;
+	/* Chains of backends that have to be made. */
+	struct missing {
+		size_t service;
+		enum color color;
+	} * chains;
+	size_t n_chains;
 	bool any;	/* is in text */
 	FILE *text;
 	char *words;	/* of text, once it is flushed */
@@ -139,6 +145,13 @@ want_name(void *arg, enum nft_kind kind, const char *name)
 }
 
 static void
+add_chain(struct mend *m, size_t service, enum color color)
+{
+	m->chains = must_grow(m->chains, m->n_chains + 1, sizeof(*m->chains));
+	m->chains[m->n_chains++] = (struct missing){ service, color };
+}
+
+static void
 add_service(struct mend *m, size_t service)
 {
 	const struct ruleset_plan *p = m->t->plan;
@@ -154,9 +167,9 @@ add_service(struct mend *m, size_t service)
 		const struct snapshot_color *sc = ruleset_table_color(s->want, (enum color)c);
 
 		ruleset_color_chain(p, service, (enum color)c, sc, 0, s->next[c], NULL);
-		if (want_name(m, NFT_KIND_CHAIN, s->next[c]))
-			ruleset_color_chain(p, service, (enum color)c, sc,
-					    s->want != NULL ? s->want->generation : 0, s->next[c], m->text);
+		if (!names_has(&m->found[NFT_KIND_CHAIN], s->next[c]))
+			add_chain(m, service, (enum color)c);
+		names_add(&m->wanted[NFT_KIND_CHAIN], s->next[c]);
 		ruleset_want_color(p, service, (enum color)c, s->next[c], &m->want);
 	}
 	ruleset_want_marks(p, service, s->want, &m->want);
@@ -230,6 +243,19 @@ is_right(const struct nft_element *have, const struct nft_element *want)
 	       strcmp(have->name, want->name) == 0 && !have->mortal && !want->mortal;
 }
 
+static void
+make_chains(struct mend *m)
+{
+	for (size_t i = 0; i < m->n_chains; i++) {
+		size_t service = m->chains[i].service;
+		const struct ruleset_state *s = &m->t->services[service];
+
+		ruleset_color_chain_add(m->t->plan, service, ruleset_table_color(s->want, m->chains[i].color),
+					s->want != NULL ? s->want->generation : 0,
+					s->next[m->chains[i].color], m->t->nft);
+	}
+}
+
 static enum err
 change_elements(struct mend *m, struct why *why)
 {
@@ -241,6 +267,7 @@ change_elements(struct mend *m, struct why *why)
 	w_end = w + m->want.n;
 	new.list = must_array(m->want.n + 1, sizeof(*new.list));
 	nft_begin(m->t->nft, m->t->plan->table);
+	make_chains(m);
 	while (h < h_end || w < w_end) {
 		int order = h == h_end ? 1 : w == w_end ? -1 : ruleset_want_compare(h, w);
 
@@ -330,6 +357,7 @@ ruleset_table_mend(struct ruleset_table *t, struct why *why)
 		names_free(&m.found[kind]);
 		names_free(&m.wanted[kind]);
 	}
+	free(m.chains);
 	ruleset_wants_free(&m.have);
 	ruleset_wants_free(&m.want);
 	return e;

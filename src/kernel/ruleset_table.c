@@ -166,13 +166,11 @@ same_color(const struct snapshot_color *a, const struct snapshot_color *b)
 	return true;
 }
 
-/* Which chains the service needs; those that the table has not go into out.  True: there are
- * some. */
-static bool
-choose_chains(struct ruleset_table *t, size_t service, FILE *out)
+/* Which chains the service needs; those that the table has not are added. */
+static void
+choose_chains(struct ruleset_table *t, size_t service)
 {
 	struct ruleset_state *s = &t->services[service];
-	bool any = false;
 
 	for (int c = 0; c < COLORS; c++) {
 		const struct snapshot_color *sc = &s->want->colors[c];
@@ -182,34 +180,10 @@ choose_chains(struct ruleset_table *t, size_t service, FILE *out)
 			continue;
 		}
 		ruleset_color_chain(t->plan, service, (enum color)c, sc, 0, s->next[c], NULL);
-		if (strcmp(s->next[c], s->chains[c]) == 0 || rescue(t, s->next[c]))
-			continue;
-		ruleset_color_chain(t->plan, service, (enum color)c, sc, s->want->generation, s->next[c],
-				    out);
-		any = true;
+		if (strcmp(s->next[c], s->chains[c]) != 0 && !rescue(t, s->next[c]))
+			ruleset_color_chain_add(t->plan, service, sc, s->want->generation, s->next[c],
+						t->nft);
 	}
-	return any;
-}
-
-static enum err
-make_chains(struct ruleset_table *t, struct why *why)
-{
-	char *text = NULL;
-	enum err e = OK;
-	bool any = false;
-	size_t n = 0;
-	FILE *f = open_memstream(&text, &n);
-
-	CHECK(f != NULL);
-	fprintf(f, "table inet %s {\n", t->plan->table);
-	for (size_t i = 0; i < t->n_dirty; i++)
-		any |= choose_chains(t, t->dirty[i], f);
-	fputs("}\n", f);
-	CHECK(fclose(f) == 0);
-	if (any)
-		e = nft_run(t->nft, text, why);
-	free(text);
-	return e;
 }
 
 static void
@@ -251,15 +225,15 @@ static enum err
 change(struct ruleset_table *t, struct why *why)
 {
 	struct ruleset_wants old = { .n = 0 }, new = { .n = 0 };
-	enum err e = make_chains(t, why);
+	enum err e;
 
-	if (e != OK)
-		return e;
+	nft_begin(t->nft, t->plan->table);
+	for (size_t i = 0; i < t->n_dirty; i++)
+		choose_chains(t, t->dirty[i]);
 	for (size_t i = 0; i < t->n_dirty; i++)
 		change_service(t, t->dirty[i], &old, &new);
 	ruleset_wants_sort(&old);
 	ruleset_wants_sort(&new);
-	nft_begin(t->nft, t->plan->table);
 	replace(t, &old, &new);
 	ruleset_wants_free(&old);
 	ruleset_wants_free(&new);

@@ -10,7 +10,7 @@
 #include "kernel/ruleset_private.h"
 
 /* Of the hash of clients; any, but the same at every Teal. */
-#define SOURCE_SEED "0x7465616c"
+#define SOURCE_SEED 0x7465616c
 /* Sources that a set remembers; the kernel forgets none early, so that those who come
  * when it is full are not limited. */
 #define SOURCES 65536
@@ -71,17 +71,13 @@ write_family(const struct ruleset_service *s, const struct snapshot_color *sc, i
 	fprintf(out, "\t\tmeta nfproto %s meta l4proto %s dnat %s to ", family == AF_INET ? "ipv4" : "ipv6",
 		protocol(s), ip);
 	if (slots.hash)
-		fprintf(out, "jhash %s saddr mod %u seed " SOURCE_SEED, ip, slots.n);
+		fprintf(out, "jhash %s saddr mod %u seed 0x%08x", ip, slots.n, SOURCE_SEED);
 	else
 		fprintf(out, "numgen inc mod %u", slots.n);
 	fputs(" map { ", out);
 	for (unsigned i = 0; i < slots.n; i++) {
-		/* A new chain counts from 0: were the first slot always the same one's, it
-		 * would get more than others while chains change often. */
-		unsigned at = slots.hash ? i : (unsigned)((i + turn) % slots.n);
-
 		fprintf(out, "%s%u : ", i > 0 ? ", " : "", i);
-		write_backend(&sc->usable[slots.list[at]]->address, out);
+		write_backend(&sc->usable[ruleset_slots_at(&slots, i, turn)]->address, out);
 	}
 	fputs(" }\n", out);
 	ruleset_slots_free(&slots);
@@ -111,6 +107,39 @@ ruleset_color_chain(const struct ruleset_plan *p, size_t service, enum color col
 	fprintf(out, "\tchain %s {\n", name);
 	write_color(s, sc, turn, out);
 	fputs("\t}\n", out);
+}
+
+static void
+add_family(const struct ruleset_service *s, const struct snapshot_color *sc, int family, uint64_t turn,
+	   const char *name, struct nft *nft)
+{
+	struct nft_turns t = { .family = family,
+			       .protocol = s->mode == MODE_UDP ? IPPROTO_UDP : IPPROTO_TCP,
+			       .seed = SOURCE_SEED };
+	struct ruleset_slots slots;
+	const struct addr **list;
+
+	ruleset_slots_make(&slots, sc, family, s->source_hash);
+	if (slots.n == 0)
+		return;
+	list = must_array(slots.n, sizeof(*list));
+	for (unsigned i = 0; i < slots.n; i++)
+		list[i] = &sc->usable[ruleset_slots_at(&slots, i, turn)]->address;
+	t.hash = slots.hash;
+	t.list = list;
+	t.n = slots.n;
+	nft_add_turns(nft, name, &t);
+	free(list);
+	ruleset_slots_free(&slots);
+}
+
+void
+ruleset_color_chain_add(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc,
+			uint64_t turn, const char *name, struct nft *nft)
+{
+	nft_add_chain(nft, name);
+	add_family(&p->services[service], sc, AF_INET, turn, name, nft);
+	add_family(&p->services[service], sc, AF_INET6, turn, name, nft);
 }
 
 /* -- doors -------------------------------------------------------------------------- */
