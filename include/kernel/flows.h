@@ -12,8 +12,8 @@
  *
  * A flow is active from its first packet until both sides have finished
  * (TIME_WAIT), one has reset (CLOSE), or its time in the kernel's table has run
- * out (UDP knows nothing else).  A SYN that nobody answers stops to be active a
- * few seconds after it was sent last.  Closed flows are told at once, with what
+ * out (UDP knows nothing else).  A handshake that stands still for a few seconds is
+ * not active until it goes on.  Closed flows are told at once, with what
  * they came to, and stay in the kernel's table as long as it likes, unless that is
  * nearly full: a full table turns clients away.
  *

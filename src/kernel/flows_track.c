@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "kernel/flows_private.h"
 
-/* A SYN that nobody has answered for so long holds no color any more. */
+/* A handshake that has stood still for so long holds no color any more. */
 #define UNANSWERED 5.0
 /* So long after its end a connection has had its last packets. */
 #define ASK_AFTER 0.25
@@ -142,6 +142,20 @@ place_add(struct flows *f, uint32_t i, uint32_t n)
 		backend_unref(&p->backend);
 }
 
+static bool
+is_over(const struct flow_fact *fact)
+{
+	return fact->tuple.protocol == IPPROTO_TCP &&
+	       (fact->state == TCP_CONNTRACK_TIME_WAIT || fact->state == TCP_CONNTRACK_CLOSE);
+}
+
+/* It had ended before we began to listen. */
+static bool
+is_history(const struct flows *f, const struct flow_fact *fact)
+{
+	return !f->adopted && is_over(fact) && fact->news != FLOW_CHANGED;
+}
+
 static struct flow *
 begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
 {
@@ -153,6 +167,12 @@ begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
 	flow->mark = fact->mark;
 	flow->place = place_of(&f->places, mark_service(fact->mark), mark_color(fact->mark), &backend);
 	flow->born = fact->news == FLOW_BORN ? f->now : began(f, fact);
+	/* Whoever listened before us has told of those. */
+	if (is_history(f, fact)) {
+		flow->closed = f->now;
+		flow->told = true;
+		return flow;
+	}
 	if (fact->news == FLOW_LISTED || fact->news == FLOW_CHANGED)
 		flow->shadow = must_alloc(sizeof(*flow->shadow));
 	hold(f, flow, true);
@@ -256,16 +276,10 @@ remember(const struct flows *f, struct shadow *s, const struct flow_fact *fact)
 }
 
 static bool
-is_over(const struct flow_fact *fact)
+is_stuck(const struct flows *f, const struct flow *flow, const struct flow_fact *fact)
 {
 	return fact->tuple.protocol == IPPROTO_TCP &&
-	       (fact->state == TCP_CONNTRACK_TIME_WAIT || fact->state == TCP_CONNTRACK_CLOSE);
-}
-
-static bool
-is_unanswered(const struct flows *f, const struct flow *flow, const struct flow_fact *fact)
-{
-	return fact->tuple.protocol == IPPROTO_TCP && (fact->status & IPS_SEEN_REPLY) == 0 &&
+	       (flow->state <= TCP_CONNTRACK_SYN_RECV || flow->state == TCP_CONNTRACK_SYN_SENT2) &&
 	       flows_idle(f, flow, fact) >= UNANSWERED;
 }
 
@@ -290,7 +304,7 @@ take_state(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 		wrap_up(f, flow, fact);
 	}
 	if (flow->closed == 0 && fact->news == FLOW_LISTED)
-		hold(f, flow, !is_unanswered(f, flow, fact));
+		hold(f, flow, !is_stuck(f, flow, fact));
 }
 
 /* Is that an old picture of what news have told the end of, while the dump was
