@@ -146,9 +146,10 @@ watch_all(struct certs *c)
 {
 	if (c->watch == NULL)
 		return;
-	certs_watch_clear(c->watch);
+	certs_watch_begin(c->watch);
 	for (size_t i = 0; i < c->n; i++)
 		certs_each_file(c->entries[i].service->config, add_watch, c->watch);
+	certs_watch_end(c->watch);
 }
 
 static void begin(struct certs *c, bool all);

@@ -20,24 +20,51 @@ struct certs_watch {
 	struct ev_loop *loop;
 	ev_io io;
 	int fd;
-	int *watches;
-	size_t n;
+	struct watches {
+		int *list;
+		size_t n;
+	} now, before;	/* before: while they are named again */
 	void (*changed)(void *arg);
 	void *arg;
 };
+
+static bool
+has(const struct watches *all, int wd)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->list[i] == wd)
+			return true;
+	return false;
+}
+
+/* Something happened to a file; or the kernel has let go of a folder, which is
+ * gone.  That it has let go of one that we did not want any more is no news. */
+static bool
+is_news(const struct certs_watch *w, const struct inotify_event *e)
+{
+	return !(e->mask & IN_IGNORED) || has(&w->now, e->wd);
+}
 
 static void
 certs_watch_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct certs_watch *watch = container_of(w, struct certs_watch, io);
 	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool news = false;
+	ssize_t n;
 
 	(void)loop;
 	(void)revents;
 	/* Which file it was does not matter: all are looked at. */
-	while (read(watch->fd, buffer, sizeof(buffer)) > 0)
-		;
-	watch->changed(watch->arg);
+	while ((n = read(watch->fd, buffer, sizeof(buffer))) > 0)
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (const struct inotify_event *)(buffer + at);
+
+			news |= is_news(watch, e);
+			at += (ssize_t)(sizeof(*e) + e->len);
+		}
+	if (news)
+		watch->changed(watch->arg);
 }
 
 struct certs_watch *
@@ -59,13 +86,20 @@ certs_watch_new(struct ev_loop *loop, void (*changed)(void *arg), void *arg)
 }
 
 void
-certs_watch_clear(struct certs_watch *w)
+certs_watch_begin(struct certs_watch *w)
 {
-	for (size_t i = 0; i < w->n; i++)
-		(void)inotify_rm_watch(w->fd, w->watches[i]);
-	free(w->watches);
-	w->watches = NULL;
-	w->n = 0;
+	w->before = w->now;
+	w->now = (struct watches){ 0 };
+}
+
+void
+certs_watch_end(struct certs_watch *w)
+{
+	for (size_t i = 0; i < w->before.n; i++)
+		if (!has(&w->now, w->before.list[i]))
+			(void)inotify_rm_watch(w->fd, w->before.list[i]);
+	free(w->before.list);
+	w->before = (struct watches){ 0 };
 }
 
 void
@@ -76,9 +110,9 @@ certs_watch_free(struct certs_watch **wp)
 	*wp = NULL;
 	if (w == NULL)
 		return;
-	certs_watch_clear(w);
 	ev_io_stop(w->loop, &w->io);
 	close(w->fd);
+	free(w->now.list);
 	free(w);
 }
 
@@ -88,13 +122,10 @@ watch_folder(struct certs_watch *w, const char *folder)
 	int wd = inotify_add_watch(w->fd, folder[0] != '\0' ? folder : "/", EVENTS);
 
 	/* One that we may not list tells nothing: then the clock has to do. */
-	if (wd < 0)
+	if (wd < 0 || has(&w->now, wd))
 		return;
-	for (size_t i = 0; i < w->n; i++)
-		if (w->watches[i] == wd)
-			return;
-	w->watches = must_grow(w->watches, w->n + 1, sizeof(*w->watches));
-	w->watches[w->n++] = wd;
+	w->now.list = must_grow(w->now.list, w->now.n + 1, sizeof(*w->now.list));
+	w->now.list[w->now.n++] = wd;
 }
 
 /* Puts what a link says in its place: rest is what followed it. */
