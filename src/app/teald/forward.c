@@ -103,7 +103,7 @@ remember_now(const struct forward *f, bool own)
 
 	tables_now(f, own, &t);
 	if (remember(f->config, &t, &why) != OK)
-		LOG_WARN("kernel.not_remembered", LS("error", why.text));
+		LOG_WARN("kernel.not_forgotten", LS("error", why.text));
 }
 
 bool
