@@ -80,6 +80,7 @@ def test_wrk_notices_no_flip(stage):
             said = tool("wrk", "-t1", "-c16", "-d1", f"--timeout={int(patience())}", url(t))
             assert "Socket errors" not in said and "Non-2xx" not in said, said
             asked += int(re.search(r"(\d+) requests in", said)[1])
+    print(f"wrk: {asked} requests over {flips.applied} flips")
     assert min(served_by(t)) > 0
 
 
@@ -93,6 +94,7 @@ def test_ab_notices_no_flip(stage):
             assert re.search(r"Failed requests:\s+0$", said, re.M) and "Non-2xx" not in said, said
             assert re.search(rf"Complete requests:\s+{each}$", said, re.M), said
             asked += each
+    print(f"ab: {asked} requests over {flips.applied} flips")
     assert min(served_by(t)) > 0
 
 

@@ -333,6 +333,7 @@ def test_large_bodies_arrive_whole_and_take_no_memory(node, way):
     before = t.rss()
     way(t, scale.scaled(5 << 30, 256 * MIB))
     way(t, scale.scaled(1 << 30, 32 * MIB), chunks=True)
+    print(f"{way.__name__}: {peak(t) - before} bytes more")
     assert peak(t) - before <= 2 * MIB
 
 
