@@ -358,3 +358,17 @@ def test_kept_connections_end_with_the_certificate_they_showed(web, backend, tmp
         go_on.set()
         assert other.response().body == b"old"
         assert [x.ask().body for x in (c, other, c)] == [b"new"] * 3
+
+
+def test_places_taken_are_those_of_clients(web, backend, closing):
+    t = alone(web, [backend("green", site)], max_connections=3)
+    clients = [closing.add(Http(t.address())) for _ in range(3)]
+    for c in clients:
+        assert c.ask().status == 200
+    # Nobody asks for anything, and the service is full.
+    m = t.wait_metric(0, "teal_connections", service="web")
+    assert m.get("teal_places_taken", service="web") == 3
+    with Http(t.address()) as late:
+        assert late.ended
+    clients[0].close()
+    t.wait_metric(2, "teal_places_taken", service="web")

@@ -158,9 +158,9 @@ class Storm:
 
     def _connect(self, dice):
         name, key = dice.choice([("web", "listen"), ("web", "plain_listen"), ("alone", "listen"), ("alone", "preview"),
-                                 ("tcp", "listen")])
+                                 ("tcp", "listen"), ("tls", "listen")])
         s = socket.create_connection(self.t.address(name, key=key), 10)
-        if name == "web" and key == "listen":
+        if name in ("web", "tls") and key == "listen":
             how = dice.random()
             if how < 0.1:
                 s.sendall(dice.randbytes(50))
@@ -228,7 +228,8 @@ def test_nothing_is_left_of_a_storm(teal, backend, ports, tmp_path):
         service("web", listen=at(), plain_listen=shared, plain="serve", tls=tls, hosts="web.example", **nodes, **limits, **http),
         service("other", listen=shared, hosts="other.example", **nodes, **limits, **http),
         service("alone", listen=at(), preview=at(), **nodes, **limits, **http),
-        service("tcp", listen=at(), **nodes, **limits | {"max_connections": 6})],
+        service("tcp", listen=at(), **nodes, **limits | {"max_connections": 6}),
+        service("tls", listen=at(), tls=tls | {"handshake_timeout": 1.0}, **nodes, **limits)],
         log={"level": "info", "access": True})
     names = [s["name"] for s in t.settings["services"]]
     before = sockets(t)

@@ -366,6 +366,15 @@ put_expiry(struct prom *p, const struct entry *e)
 	free(shown.list);
 }
 
+/* Of HTTP, clients that wait for nothing just now hold one too. */
+static void
+put_places(struct prom *p, const struct entry *e)
+{
+	if (e->service->config->engine == ENGINE_PROXY)
+		metrics_sample(p, of_service(e->service),
+			       atomic_load_explicit(&e->service->admission.held, memory_order_relaxed));
+}
+
 static void
 put_waiting(struct prom *p, const struct entry *e)
 {
@@ -402,9 +411,10 @@ static const struct family families[] = {
 	{ "teal_service_changed_timestamp_seconds", PROM_GAUGE, NULL, false, put_changed,
 	  "When the color last changed, in seconds since 1970." },
 	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
-	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL, "Open connections." },
+	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL,
+	  "Open connections; with HTTP, requests under way." },
 	{ "teal_connections_total", PROM_COUNTER_BESIDE, put_endings, true, NULL,
-	  "Connections that ended, by how they ended." },
+	  "Connections that ended, by how they ended; with HTTP, requests." },
 	{ "teal_bytes_total", PROM_COUNTER, put_bytes, true, NULL,
 	  "Bytes moved: in from clients, out to clients." },
 	{ "teal_connect_seconds", PROM_HISTOGRAM, put_connect_seconds, true, NULL,
@@ -423,6 +433,8 @@ static const struct family families[] = {
 	  "TLS handshakes with clients that succeeded." },
 	{ "teal_certificate_expiry_seconds", PROM_GAUGE, NULL, false, put_expiry,
 	  "When a certificate that clients are shown expires, in seconds since 1970." },
+	{ "teal_places_taken", PROM_GAUGE, NULL, false, put_places,
+	  "Client connections that count for max_connections." },
 	{ "teal_waiting_connections", PROM_GAUGE, NULL, false, put_waiting,
 	  "Clients that wait for a place, in the service or on a backend." },
 	{ "teal_backends_healthy", PROM_GAUGE, put_healthy, false, NULL,
