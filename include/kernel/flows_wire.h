@@ -40,6 +40,10 @@ struct flow_fact {
 	uint64_t began_ns, ended_ns;	/* wall clock (nf_conntrack_timestamp); 0: not known */
 };
 
+struct nlmsghdr;
+/* Reads a message; listed: it answers a question.  False: it is not about a flow. */
+bool flow_fact_read(const struct nlmsghdr *m, bool listed, struct flow_fact *f);
+
 /* False: no more of them are wanted. */
 typedef bool flow_fact_fn(void *arg, const struct flow_fact *fact);
 
