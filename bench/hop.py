@@ -259,6 +259,8 @@ class Ground:
         self.stage = stage
         self.congestion = congestion
         self.processes = []
+        self.running = []
+        self.idle = {}
         self.hops = {}
         self.clients = topology.Namespace(own=False)
         self.nodes = topology.Namespace()
@@ -315,20 +317,33 @@ class Ground:
         self.stage.say(f"starting {p.name} (hop)")
         try:
             p.start(self.stage.proxy_core)
+            self.running.append(p)
             return p
         except (proxies.Failed, AssertionError) as e:
             p.stop()
             self.stage.notes.append(f"no {p.name} as a hop: {e}")
             return None
 
-    def own_seconds(self, running):
-        """CPU of all that takes part: those who run, and the loads that ended."""
-        pids = [p.pid for p in self.processes] + [pid for p in running for pid in p.pids()]
+    def own_seconds(self):
+        """CPU of all that takes part but the ways: the nodes, the loads that
+        ended, the kernel's threads of packets, ourselves."""
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return (measure.cpu_seconds(pids + measure.softirq_threads()) + ended.ru_utime + ended.ru_stime
-                + time.process_time())
+        return (measure.cpu_seconds([p.pid for p in self.processes] + measure.softirq_threads()) + ended.ru_utime
+                + ended.ru_stime + time.process_time())
+
+    def way_seconds(self):
+        return {w.name: measure.cpu_seconds(w.pids()) for w in self.running}
+
+    def watch_idle(self):
+        """What each way does when nobody asks it for anything, seconds a second."""
+        began, before = time.monotonic(), self.way_seconds()
+        time.sleep(0.5 if self.stage.options.quick else 3.0)
+        span = time.monotonic() - began
+        self.idle = {name: (after - before[name]) / span for name, after in self.way_seconds().items()}
 
     def close(self):
+        for p in self.running:
+            p.stop()
         for p in self.processes:
             p.terminate()
             p.communicate()
@@ -336,20 +351,27 @@ class Ground:
             space.close()
 
 
-def round_of(ground, way, s, running):
-    """One round: what the whole machine did meanwhile, for a unit of work."""
+def round_of(ground, way, s):
+    """One round: what the whole machine did meanwhile, for a unit of work; and
+    what the other ways still did of theirs, in seconds."""
     options = [*s.load] + ([f"--congestion={s.congestion}"] if s.door != "datagrams" else [])
     options += [f"--rate={s.rate}", f"--duration={max(s.work, 1)}"] if s.rate else \
         [f"--requests={s.work}", "--duration=120"]
-    own, busy = ground.own_seconds(running), measure.machine_busy_seconds()
+    began, ways = time.monotonic(), ground.way_seconds()
+    own, busy = ground.own_seconds(), measure.machine_busy_seconds()
     result = ground.stage.run("load", way.address(s.door), *options)
-    busy, own = measure.machine_busy_seconds() - busy, ground.own_seconds(running) - own
+    busy, own = measure.machine_busy_seconds() - busy, ground.own_seconds() - own
+    span = time.monotonic() - began
+    ways = {name: after - ways[name] for name, after in ground.way_seconds().items()}
+    own += ways.pop(way.name)
+    busy -= sum(ways.values())
     moved = max(result["bytes_in"], result["bytes_out"])
     units = max(moved if s.unit == "s/GB" else result["ok"], 1)
     return {
         "cpu": busy * s.per / units,
         "own": own * s.per / units,
         "foreign": max(0.0, busy - own) / max(busy, 1e-9),
+        "late": {name: max(0.0, used - ground.idle[name] * span) for name, used in ways.items()},
         "units": units,
         "seconds": result["seconds"],
         "per_second": result["per_second"],
@@ -365,15 +387,23 @@ def round_of(ground, way, s, running):
 def compare(ground, s, running, rounds, loads=None):
     """loads: of ways that get another one than s says."""
     done = {w.name: [] for w in running}
+    ground.watch_idle()
     for w in running:
         ground.stage.say(f"{s.key}: warming {w.name}")
-        round_of(ground, w, dataclasses.replace(s, work=max(4 if not s.rate else 1, s.work // 20)), running)
+        round_of(ground, w, dataclasses.replace(s, work=max(4 if not s.rate else 1, s.work // 20)))
     for i in range(rounds):
         # Each round begins with another one, and all the rounds are pairs with routing.
         for w in running[i % len(running):] + running[:i % len(running)]:
             ground.stage.say(f"{s.key}: round {i + 1} of {rounds}, {w.name}")
             mine = dataclasses.replace(s, load=(loads or {}).get(w.name, s.load))
-            done[w.name].append(round_of(ground, w, mine, running))
+            this = round_of(ground, w, mine)
+            # Who counts what has closed when others have their round pays for it all the same.
+            for name, seconds in this["late"].items():
+                if done.get(name):
+                    mine = done[name][-1]
+                    mine["cpu"] += seconds * s.per / mine["units"]
+                    mine["own"] += seconds * s.per / mine["units"]
+            done[w.name].append(this)
     return report.summarize_hop(s, done)
 
 
@@ -398,8 +428,6 @@ def compare_all(stage, scenarios, names, congestion):
                                                         for p in small["ways"].values()) / 2))
             results.append(compare(ground, s, among, o.rounds_hop))
     finally:
-        for w in running:
-            w.stop()
         ground.close()
     return results
 
@@ -423,8 +451,6 @@ def grow(stage, congestion):
             r = compare(ground, s, running, stage.options.rounds_hop, loads)
             results.append(report.summarize_hop_growth(s, SERVICES, r))
     finally:
-        for w in running:
-            w.stop()
         ground.close()
     return results
 
