@@ -40,7 +40,7 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.id = exchange_text(x, x->id),
 		.status = x->status != 0 ? x->status : 499,
 		.bytes_in = x->bytes_in + x->up.relay.bytes,
-		.bytes_out = x->bytes_out + x->down.relay.bytes,
+		.bytes_out = exchange_bytes_out(x),
 		.seconds = x->lane->worker->now - x->born,
 		.connect_seconds = (double)x->connect_seconds,
 		.retries = x->retries,

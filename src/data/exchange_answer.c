@@ -224,7 +224,9 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n)
 	if (flow_take(&x->down, rest, &n, &result) < came)
 		x->kept = false;
 	if (result != FLOW_OK) {
+		/* None of it is sent. */
 		x->status = 0;
+		x->down.relay.bytes = x->down.body.total = 0;
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 	}
 	x->state = EXCHANGE_ANSWERING;

@@ -410,7 +410,7 @@ holders_open(struct mail *m, void *receiver)
 		o->age = now - x->born;
 		o->idle = exchange_idle(x, now);
 		o->bytes_in = x->bytes_in + x->up.relay.bytes;
-		o->bytes_out = x->bytes_out + x->down.relay.bytes;
+		o->bytes_out = exchange_bytes_out(x);
 	}
 	h->mail.open = holders_back;
 	mailbox_send(&h->proxy->mailbox, &h->mail);

@@ -372,3 +372,17 @@ def test_places_taken_are_those_of_clients(web, backend, closing):
         assert late.ended
     clients[0].close()
     t.wait_metric(2, "teal_places_taken", service="web")
+
+
+def test_the_log_counts_what_the_client_got(web, backend):
+    def behave(conn, b):
+        target = Reader(conn).head().target
+        conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+                     + {"/good": b"0\r\n\r\n", "/bad": b"x\r\n"}[target])
+    t = alone(web, [backend("green", behave)])
+    for path, version, status in (("/good", "1.1", 200), ("/good", "1.0", 200), ("/bad", "1.1", 502), ("/bad", "1.0", 502)):
+        with Http(t.address()) as c:
+            c.send(f"GET {path} HTTP/{version}\r\nHost: web\r\nConnection: close\r\nUser-Agent: {version}\r\n\r\n")
+            got, _ = c.read_end()
+        assert int(got.split()[1]) == status
+        assert t.wait_log("http.request", path=path, user_agent=version)["bytes_out"] == len(got), (path, version)
