@@ -32,7 +32,7 @@ struct feed {
 	struct control *control;
 	struct past *past;
 	struct feed_seen *seen;	/* in the configuration's order */
-	uint64_t teald, store, fleet;	/* hashes of those parts */
+	uint64_t teald, store, kernel, fleet;	/* hashes of those parts */
 	uint64_t flips;	/* past.changes as last told */
 	unsigned points;	/* sampled since */
 	struct frame *snapshot;	/* made since the last delta; NULL: none */

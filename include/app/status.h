@@ -15,6 +15,8 @@ status_json(struct json *j, const struct control *c, const struct entry *only, c
 
 /* The store as the member "store". */
 void status_store_json(struct json *j, const struct control *c);
+/* "kernel": how the kernel's table does, or null where no service is in it. */
+void status_kernel_json(struct json *j, const struct control *c);
 
 /* One service as an object, its backends left out when brief; key is NULL for an element of an array. */
 void status_service_json(struct json *j, const char *key, const struct entry *e, bool brief);

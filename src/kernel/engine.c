@@ -511,6 +511,9 @@ kernel_free(struct kernel **kp)
 	if (k->flows != NULL)
 		flows_close(&k->flows);
 	k->freeing = true;
+	if (k->closing && !removed && k->begun)
+		LOG_INFO("kernel.kept", LS("name", k->table),
+			 LS("hint", "traffic goes on without teald; nft delete table inet, and this name, ends it"));
 	if (k->ruleset != NULL && ruleset_close(&k->ruleset, removed, &why) != OK) {
 		removed = false;
 		LOG_ERROR("kernel.table_left", LS("name", k->table), LS("error", why.text));

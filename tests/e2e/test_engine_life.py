@@ -297,6 +297,7 @@ def test_a_stop_that_keeps_waits_for_nobody(topology, stage):
     t = stage(stop={"timeout": 600.0})
     held = connect(topology).echo()
     assert t.stop() == 0
+    assert t.log_lines("kernel.kept", name="teal_main")
     held.echo(b"still here")
     with connect(topology) as c:
         assert c.echo().peer == "green"

@@ -12,15 +12,18 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "control/control.h"
 #include "control/drain.h"
 #include "control/flip.h"
+#include "control/publish.h"
 
 /* -- a store that obeys -------------------------------------------------- */
 
 struct fake_store {
 	struct store store;
 	struct record truth;
+	int64_t changed_at;	/* of the color it begins with, us */
 	unsigned writes, notes;
 	struct audit_entry last_note;
 	enum err fail;	/* what the next writes answer */
@@ -77,6 +80,7 @@ fake_open(struct store *s, struct why *why)
 
 	(void)why;
 	f->truth.epoch = 1;
+	f->truth.at_us = f->changed_at;
 	s->on_record(s->arg, "web", &f->truth);
 	s->on_ready(s->arg);
 	return OK;
@@ -222,7 +226,7 @@ turn(struct rig *r, double seconds)
 	} while (0)
 
 static int
-setup(void **state)
+set_up(void **state, int64_t changed_at, uint64_t left)
 {
 	struct rig *r = calloc(1, sizeof(*r));
 	struct why why;
@@ -246,6 +250,8 @@ setup(void **state)
 	r->config.stop.timeout = 1;
 	r->service = service_new(&r->sc, 0, 1);
 	r->store.store = (struct store){ .open = fake_open, .write = fake_write, .note = fake_note };
+	r->store.changed_at = changed_at;
+	r->engine.connections[BLUE] = left;
 	r->engine.engine = (struct engine){
 		.publish = fake_publish, .drain = fake_drain, .count = fake_count, .close = fake_close,
 	};
@@ -258,6 +264,26 @@ setup(void **state)
 	take(&r->engine);
 	*state = r;
 	return 0;
+}
+
+static int
+setup(void **state)
+{
+	return set_up(state, 0, 0);
+}
+
+/* An engine whose connections outlived the last teald, which had flipped ten seconds
+ * before: some are left on the idle color. */
+static int
+setup_resumed(void **state)
+{
+	return set_up(state, clock_wall_us() - 10 * 1000000, 3);
+}
+
+static int
+setup_late(void **state)
+{
+	return set_up(state, clock_wall_us() - 100 * 1000000, 3);
 }
 
 static int
@@ -496,6 +522,29 @@ test_not_applied_in_time_says_changed(void **state)
 }
 
 static void
+test_what_was_found_on_the_idle_color_drains_for_the_rest_of_its_time(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(r->engine.drains, 1);
+	assert_true(r->engine.orders.timeout > 15 && r->engine.orders.timeout <= 20);
+	assert_int_equal(r->engine.orders.ending, END_DRAINED);
+	/* Once: another snapshot begins nothing anew. */
+	publish_now(&r->control.entries[0]);
+	take(&r->engine);
+	assert_int_equal(r->engine.drains, 1);
+}
+
+static void
+test_what_should_have_drained_long_ago_is_cut_at_once(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(r->engine.drains, 1);
+	assert_true(r->engine.orders.timeout == 0);
+}
+
+static void
 test_wait_drained_waits_for_the_last_connection(void **state)
 {
 	struct rig *r = *state;
@@ -622,6 +671,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+#define T_OF(setup, f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(test_applied_is_said_only_after_every_worker_took_it),
 		T(test_already_active_changes_nothing),
@@ -633,6 +683,8 @@ main(void)
 		T(test_store_that_cannot_write_leaves_all_as_it_was),
 		T(test_store_that_does_not_answer_is_unknown_and_the_flip_goes_on),
 		T(test_not_applied_in_time_says_changed),
+		T_OF(setup_resumed, test_what_was_found_on_the_idle_color_drains_for_the_rest_of_its_time),
+		T_OF(setup_late, test_what_should_have_drained_long_ago_is_cut_at_once),
 		T(test_wait_drained_waits_for_the_last_connection),
 		T(test_a_refused_flips_drain_is_not_the_next_ones),
 		T(test_flip_back_during_a_drain_ends_it_and_tells_who_waits),

@@ -434,6 +434,7 @@ feed_snapshot(struct feed *f)
 		json_i64(&j, "sampled", f->past->sampled_us / 1000);
 		teald_json(&j, c);
 		status_store_json(&j, c);
+		status_kernel_json(&j, c);
 		fleet_members_json(&j, c);
 		flips_json(&j, f->past, 0);
 		json_array(&j, "services");
@@ -467,6 +468,7 @@ feed_delta(struct feed *f)
 	json_i64(&j, "now", wall_ms());
 	if_news(&j, f->control, teald_json, &f->teald);
 	if_news(&j, f->control, status_store_json, &f->store);
+	if_news(&j, f->control, status_kernel_json, &f->kernel);
 	if_news(&j, f->control, fleet_members_json, &f->fleet);
 	if (f->past->changes > f->flips) {
 		flips_json(&j, f->past, f->flips);

@@ -192,9 +192,10 @@ status_store_json(struct json *j, const struct control *c)
 	json_object_end(j);
 }
 
-static void
-engine_json(struct json *j, const struct engine *e)
+void
+status_kernel_json(struct json *j, const struct control *c)
 {
+	const struct engine *e = c->engines[ENGINE_KERNEL];
 	struct engine_usage u;
 
 	if (e == NULL) {
@@ -228,7 +229,7 @@ status_json(struct json *j, const struct control *c, const struct entry *only, c
 	}
 	json_array_end(j);
 	status_store_json(j, c);
-	engine_json(j, c->engines[ENGINE_KERNEL]);
+	status_kernel_json(j, c);
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
 	json_cstr(j, "host", host);

@@ -193,6 +193,13 @@ function drawHead() {
 	setText($("ready"), t.ready ? "✓ ready" : `✕ not ready: ${t.not_ready}`);
 	setClass($("store"), "state " + (!s.up ? "bad" : s.problem || s.age > 10 ? "warn" : "good"));
 	setText($("store"), `${s.up ? "✓" : "✕"} store ${s.type}${where} ${how}${s.problem ? ": " + s.problem : ""}`);
+	const k = state.kernel, full = k && k.max > 0 && k.entries > 0.8 * k.max;
+	$("kernel").hidden = !k;
+	if (k) {
+		setClass($("kernel"), "state " + (k.problem ? "bad" : full ? "warn" : "good"));
+		setText($("kernel"), k.problem ? `✕ kernel ${k.table}: ${k.problem}` :
+			`${full ? "!" : "✓"} kernel ${k.table}: ${whole(k.entries)} of ${whole(k.max)} connections`);
+	}
 	const up = duration(serverNow() / 1000 - t.started);
 	setText($("about"), `teald ${t.version} · up ${up} · ${plural(t.workers, "worker")}`);
 }

@@ -10,7 +10,7 @@ const SILENT_MS = 3500;		/* teald says something twice a second */
 const AGAIN_MS = [500, 1000, 2000, 3000];
 
 const state = {
-	teald: null, store: null, fleet: null,
+	teald: null, store: null, kernel: null, fleet: null,
 	flips: new Map(),	/* by id, oldest first */
 	services: [],		/* { index, s, n, history: [4][], drain } */
 	window: 300, step: 1,
@@ -80,7 +80,7 @@ function takeHistory(h, points) {
 
 function takeSnapshot(d) {
 	Object.assign(state, { now: d.now, heard: performance.now(), window: d.window, step: d.step, sampled: d.sampled,
-		teald: d.teald, store: d.store, fleet: d.fleet });
+		teald: d.teald, store: d.store, kernel: d.kernel, fleet: d.fleet });
 	state.flips = new Map(d.flips.map((f) => [f.id, f]));
 	state.services = d.services.map((one, index) => {
 		const entry = { index, n: one.numbers, history: takeHistory(one.history, d.points) };
@@ -94,7 +94,7 @@ function takeDelta(d) {
 	const changed = new Set(), news = d.points > 0 && d.sampled > state.sampled;
 	state.now = d.now;
 	state.heard = performance.now();
-	for (const part of ["teald", "store", "fleet"])
+	for (const part of ["teald", "store", "kernel", "fleet"])
 		if (part in d)
 			state[part] = d[part];
 	for (const f of d.flips || [])
