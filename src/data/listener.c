@@ -6,6 +6,7 @@
 #include "data/arrival.h"
 #include "data/lane.h"
 #include "data/proxy.h"
+#include "data/upstream.h"
 
 #define BATCH_MAX 32
 #define HTTPS_PORT 443
@@ -81,6 +82,21 @@ listener_resume(struct listener *l)
 
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_STARVED };
 
+/* Connections to backends that are merely kept are worth less than a client. */
+static bool
+take_descriptors(struct worker *w)
+{
+	while (!admission_enter(&w->proxy->descriptors, 2)) {
+		unsigned i = 0;
+
+		while (i < w->n_lanes && !upstream_drop_one(&w->lanes[i]))
+			i++;
+		if (i == w->n_lanes)
+			return false;
+	}
+	return true;
+}
+
 static enum accepted
 accept_one(struct listener *l)
 {
@@ -88,7 +104,7 @@ accept_one(struct listener *l)
 	struct addr client;
 	int fd;
 
-	if (!admission_enter(&w->proxy->descriptors, 2)) {
+	if (!take_descriptors(w)) {
 		worker_starve(w, "the descriptors set aside for connections are in use");
 		return ACCEPT_STARVED;
 	}

@@ -386,3 +386,27 @@ def test_the_log_counts_what_the_client_got(web, backend):
             got, _ = c.read_end()
         assert int(got.split()[1]) == status
         assert t.wait_log("http.request", path=path, user_agent=version)["bytes_out"] == len(got), (path, version)
+
+
+def test_a_client_is_worth_more_than_kept_connections(web, backend, closing):
+    """Where descriptors are few, those make way at once."""
+    gate = threading.Event()
+
+    def behave(conn, b):
+        reader = Reader(conn)
+        while reader.head() is not None:
+            gate.wait()
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    t = alone(web, [backend("green", behave)], start=False, pool_idle=3600.0, keepalive_timeout=3600.0)
+    t.start(prefix=("prlimit", "--nofile=240:240"))
+    first = [Http(t.address()).send(GET.format("/")) for _ in range(30)]
+    t.wait_metric(30, "teal_backend_connections", service="web")
+    gate.set()
+    for c in first:
+        assert c.response().body == b"ok"
+        c.close()
+    t.wait_metric(0, "teal_places_taken", service="web")
+    # There are descriptors for some 70 clients, and for 55 with those that are kept.
+    for c in [closing.add(Http(t.address())) for _ in range(60)]:
+        assert c.ask().body == b"ok"
+    t.wait_metric(60, "teal_places_taken", service="web")
