@@ -493,6 +493,18 @@ kernel_engine(struct kernel *k)
 	return &k->engine;
 }
 
+/* Whoever stops a balancer may expect that it stops. */
+static void
+say_kept(const struct kernel *k)
+{
+	bool expires = k->config->store.type == STORE_REDIS && k->config->store.max_age > 0;
+	char hint[160];
+
+	snprintf(hint, sizeof(hint), "traffic goes on without teald%s; nft delete table inet %s ends it",
+		 expires ? ", new connections for store.max_age" : "", k->table);
+	LOG_INFO("kernel.kept", LS("name", k->table), LS("hint", hint));
+}
+
 bool
 kernel_free(struct kernel **kp)
 {
@@ -512,8 +524,7 @@ kernel_free(struct kernel **kp)
 		flows_close(&k->flows);
 	k->freeing = true;
 	if (k->closing && !removed && k->begun)
-		LOG_INFO("kernel.kept", LS("name", k->table),
-			 LS("hint", "traffic goes on without teald; nft delete table inet, and this name, ends it"));
+		say_kept(k);
 	if (k->ruleset != NULL && ruleset_close(&k->ruleset, removed, &why) != OK) {
 		removed = false;
 		LOG_ERROR("kernel.table_left", LS("name", k->table), LS("error", why.text));

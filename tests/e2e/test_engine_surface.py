@@ -69,7 +69,8 @@ def test_the_surface_is_that_of_a_proxied_service(topology, web):
     assert line["backend"] in {f"{topology.node(i)}:80" for i in (1, 2)}
     t.wait_metric(2, "teal_connections_total", service="web", color="green", end="done")
     assert t.metrics().get("teal_flips_total", service="web", to="blue", result="ok") == 1
-    assert t.tealctl("status", check=0).stdout
+    lines = [l.split("\t") for l in t.tealctl("status", check=0).stdout.splitlines()]
+    assert [l[1] for l in lines if l[0] == "kernel"] == ["teal_main"]
 
 
 def test_the_deadline_cuts_with_a_reset(topology, web):

@@ -247,7 +247,8 @@ print_state(struct render *r, json_t *object)
 	buf_free(&b);
 }
 
-/* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE */
+/* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE, and with services
+ * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM */
 static void
 record_state(struct render *r, json_t *object)
 {
@@ -259,6 +260,8 @@ record_state(struct render *r, json_t *object)
 		say(r->out, json_at(object, "store"),
 		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}\t{where}\t{problem}" :
 						   "store\t{type}\tdown\t{age}\t{where}\t{problem}");
+	if (json_is_object(json_at(object, "kernel")))
+		say(r->out, json_at(object, "kernel"), "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
 }
 
 /* service NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS,
