@@ -907,6 +907,43 @@ test_upgrade_and_expect(void **state)
 }
 
 static void
+test_switching_protocols(void **state)
+{
+	static const struct {
+		const char *says, *asked;
+		bool right;
+	} cases[] = {
+		{ "Upgrade: websocket\r\n", "websocket,", true },
+		{ "Upgrade: WebSocket\r\n", "foo, websocket,", true },
+		{ "Upgrade: b, a\r\n", "a,b,", true },
+		{ "Upgrade: a\r\nUpgrade: b\r\n", "a, b", true },
+		{ "Upgrade: a\r\nUpgrade: c\r\n", "a, b", false },
+		{ "Upgrade: a, c\r\n", "a, b", false },
+		{ "Upgrade: web\r\n", "websocket", false },
+		{ "Upgrade: websockets\r\n", "websocket", false },
+		{ "Upgrade: foo/2\r\n", "foo/1", false },
+		{ "Upgrade: foo/1\r\n", "foo/1", true },
+		{ "Upgrade: a\r\n", "", false },
+		{ "Upgrade: a\r\n", ",", false },
+		{ "Upgrade: ,\r\n", "a", false },
+		{ "Upgrade:\r\n", "a", false },
+		{ "", "a", false },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct http1_head h;
+
+		snprintf(text, sizeof(text), "HTTP/1.1 101 x\r\n%s\r\n", cases[i].says);
+		http1_head_init_response(&h, 4096);
+		assert_int_equal(http1_head_parse(&h, text, strlen(text)), HTTP1_DONE);
+		if (http1_head_switches_to(&h, str_from(cases[i].asked)) != cases[i].right)
+			fail_msg("%s for %s", cases[i].says, cases[i].asked);
+	}
+}
+
+static void
 test_every_reason_has_words(void **state)
 {
 	(void)state;
@@ -943,6 +980,7 @@ main(void)
 		cmocka_unit_test(test_as_many_headers_as_there_may_be),
 		cmocka_unit_test(test_verbs),
 		cmocka_unit_test(test_upgrade_and_expect),
+		cmocka_unit_test(test_switching_protocols),
 		cmocka_unit_test(test_every_reason_has_words),
 	};
 
