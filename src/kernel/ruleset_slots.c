@@ -47,6 +47,7 @@ scale(uint32_t *weights, unsigned n)
 		measure = common(measure, weights[i]);
 		sum += weights[i];
 	}
+	CHECK(measure > 0);	/* no weight of a snapshot is 0 */
 	for (unsigned i = 0; i < n; i++) {
 		if (sum / measure <= most)
 			weights[i] = (uint32_t)(weights[i] / measure);

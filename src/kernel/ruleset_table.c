@@ -262,14 +262,14 @@ ruleset_table_doubt(struct ruleset_table *t)
 enum err
 ruleset_table_write(struct ruleset_table *t, struct why *why)
 {
-	enum err e = E_CONFLICT;
+	enum err e;
 
-	if (t->is_known && (e = change(t, why)) == OK)
+	if (t->is_known && change(t, why) == OK)
 		return OK;
 	/* Something had expired, or somebody else was at it: once more, with a look
 	 * at all of it. */
 	t->is_known = false;
-	for (int i = 0; i < 3 && e == E_CONFLICT; i++)
+	for (int i = 0; i == 0 || (i < 3 && e == E_CONFLICT); i++)
 		e = ruleset_table_mend(t, why);
 	return e;
 }
@@ -278,7 +278,6 @@ enum err
 ruleset_table_renew(struct ruleset_table *t, struct why *why)
 {
 	struct ruleset_wants marks = { .n = 0 };
-	enum err e;
 
 	if (t->plan->max_age <= 0)
 		return OK;
@@ -290,7 +289,7 @@ ruleset_table_renew(struct ruleset_table *t, struct why *why)
 	nft_begin(t->nft, t->plan->table);
 	replace(t, &marks, &marks);
 	ruleset_wants_free(&marks);
-	if ((e = nft_commit(t->nft, why)) == OK)
+	if (nft_commit(t->nft, why) == OK)
 		return OK;
 	t->is_known = false;
 	return ruleset_table_write(t, why);
