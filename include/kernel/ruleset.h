@@ -2,8 +2,9 @@
  * table of ours, and a thread that keeps it as main wants it.
  *
  * The table is `inet teal_NAME`; no rule of ours is ever outside it, and nothing
- * but it is ever written.  But for one test of TCP's flags (who comes again from a port
- * whose last connection is still remembered) only a flow's first packet looks at it:
+ * but it is ever written.  Every packet passes two tests (of TCP's flags: who comes again from a port
+ * whose last connection is still remembered; of conntrack's state: packets that it cannot place); for the rest
+ * only a flow's first one looks at it:
  *
  *	prerouting, output	address . protocol . port -> the flow's mark (kernel/mark.h),
  *	  (nat)			one lookup: *that element is what a flip changes*;
@@ -25,14 +26,12 @@
  * cores: the whole load 0.3 to 0.6 s (by source hash, with 251 slots a color, 1.3 s), a
  * flip 0.03 to 0.1 ms (99th percentile 0.25), a backend that comes or goes 1 ms, all
  * lifetimes renewed 2 ms, a table adopted that is right 25 to 50 ms; of one service a flip takes as
- * long.  A packet of a flow that exists costs what it costs with a DNAT map by hand, within 2 %; the first of
- * a flow (UDP, masquerade) 6 to 12 % more; both with 1,000 services as with one, within 5 %.
+ * long.  A packet of a flow that exists costs what it costs with a DNAT map by hand, within 5 %; the first of
+ * a flow (UDP, masquerade) up to 15 % more; both with 1,000 services as with one, within 5 %.
  *
- * What it does not do: conntrack takes packets outside the windows that it expects for invalid, and those
- * are not translated; the stack then resets the connection.  net.netfilter.nf_conntrack_tcp_be_liberal=1
- * mends that.  Clients on addresses of the loopback are not forwarded from wildcards, for the kernel
- * routes them only with net.ipv4.conf.IFACE.route_localnet=1 (who lists 127.0.0.1 has set it).  With
- * net.netfilter.nf_conntrack_tcp_loose=0 those who were cut hear nothing; it is 1 unless changed.
+ * What it does not do: clients on addresses of the loopback are not forwarded from wildcards, for the
+ * kernel routes them only with net.ipv4.conf.IFACE.route_localnet=1 (who lists 127.0.0.1 has set it).
+ * With net.netfilter.nf_conntrack_tcp_loose=0 those who were cut hear nothing; it is 1 unless changed.
  *
  * Main's thread makes all calls; answers come as upcalls on its loop. */
 #ifndef KERNEL_RULESET_H

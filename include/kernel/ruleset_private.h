@@ -89,6 +89,8 @@ enum ruleset_set {
 	SET_LOCAL6,
 	SET_WILD_LOCAL4,
 	SET_WILD_LOCAL6,
+	SET_HERE4,	/* the keys of MAIN4, always there */
+	SET_HERE6,
 	SET_DOORS,	/* service and entrance of the mark : door */
 	SET_COLORS,	/* service and color : chain of backends */
 	SET_NO_BACKEND,	/* service : who counts clients without a backend */
@@ -104,6 +106,8 @@ ruleset_set_is_mortal(enum ruleset_set set)
 	return set <= SET_WILD6;
 }
 void ruleset_set_text(enum ruleset_set set, FILE *out);
+/* And two that the kernel fills: where masqueraded flows went of late, "from4" and "from6". */
+void ruleset_from_text(bool v6, FILE *out);
 
 /* The chains that do not depend on single services; tell (or NULL) hears their names.  mark: that
  * of an empty one that says which version they are, the last. */

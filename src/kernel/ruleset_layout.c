@@ -23,6 +23,8 @@ const char *const ruleset_set_names[RULESET_SETS] = {
 	[SET_DOORS] = "doors",		     [SET_COLORS] = "colors",
 	[SET_NO_BACKEND] = "no_backend",     [SET_STRAYS] = "strays",
 	[SET_MASQUERADE] = "masqueraded",
+	[SET_HERE4] = "here4",
+	[SET_HERE6] = "here6",
 	[SET_LIVE] = "live",
 };
 
@@ -33,10 +35,12 @@ key_words(enum ruleset_set set)
 	case SET_MAIN4:
 	case SET_STALE4:
 	case SET_LOCAL4:
+	case SET_HERE4:
 		return "ipv4_addr . inet_proto . inet_service";
 	case SET_MAIN6:
 	case SET_STALE6:
 	case SET_LOCAL6:
+	case SET_HERE6:
 		return "ipv6_addr . inet_proto . inet_service";
 	case SET_WILD4:
 	case SET_WILD6:
@@ -84,6 +88,8 @@ value_word(enum ruleset_set set)
 	case SET_LOCAL6:
 	case SET_WILD_LOCAL4:
 	case SET_WILD_LOCAL6:
+	case SET_HERE4:
+	case SET_HERE6:
 	case SET_MASQUERADE:
 	case SET_LIVE:
 		break;
@@ -99,6 +105,13 @@ ruleset_set_text(enum ruleset_set set, FILE *out)
 	fprintf(out, "\t%s %s {\n\t\ttype %s%s%s;%s\n\t}\n", value[0] != '\0' ? "map" : "set",
 		ruleset_set_names[set], key_words(set), value[0] != '\0' ? " : " : "", value,
 		ruleset_set_is_mortal(set) ? " flags timeout;" : "");
+}
+
+void
+ruleset_from_text(bool v6, FILE *out)
+{
+	fprintf(out, "\tset from%c {\n\t\ttype %s; size 65536; flags dynamic,timeout; timeout 1d;\n\t}\n",
+		v6 ? '6' : '4', key_words(v6 ? SET_HERE6 : SET_HERE4));
 }
 
 /* -- the chains that packets come through ---------------------------------------------- */
@@ -161,6 +174,30 @@ end(struct layout *l)
 	fputs("\t}\n", l->f);
 }
 
+/* Packets that conntrack thinks are of no connection, because they are old ones or too far ahead: nobody
+ * translates them, so this host's own stack would get them, know nothing, and reset the client's
+ * connection, or the backend's.  Who sent one sends it again if it mattered. */
+static void
+write_odd(struct layout *l, const struct features *f)
+{
+	chain(l, "odd");
+	if (f->v4)
+		fputs("\t\tip daddr . meta l4proto . th dport @here4 drop\n", l->f);
+	if (f->v6)
+		fputs("\t\tip6 daddr . meta l4proto . th dport @here6 drop\n", l->f);
+	if (f->wild4)
+		fputs("\t\tmeta nfproto ipv4 meta l4proto . th dport @wild_ports4 fib daddr type local drop\n",
+		      l->f);
+	if (f->wild6)
+		fputs("\t\tmeta nfproto ipv6 meta l4proto . th dport @wild_ports6 fib daddr type local drop\n",
+		      l->f);
+	if (f->masquerade) {
+		fputs("\t\tip saddr . meta l4proto . th sport @from4 fib daddr type local drop\n", l->f);
+		fputs("\t\tip6 saddr . meta l4proto . th sport @from6 fib daddr type local drop\n", l->f);
+	}
+	end(l);
+}
+
 static void
 write_inner(struct layout *l, const struct ruleset_plan *p, const struct features *f)
 {
@@ -168,6 +205,15 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 		chain(l, "again");
 		fprintf(l->f, "\t\tct mark & 0x%08x == 0x%08x ct mark & 0x%08x != @live drop\n", MARK_TAG,
 			(unsigned)p->tag << 24, ~MARK_GENERATION);
+		end(l);
+	}
+	if (f->tcp)
+		write_odd(l, f);
+	if (f->masquerade) {
+		chain(l, "hide");
+		fputs("\t\tupdate @from4 { ip daddr . meta l4proto . th dport }\n", l->f);
+		fputs("\t\tupdate @from6 { ip6 daddr . meta l4proto . th dport }\n", l->f);
+		fputs("\t\tmasquerade\n", l->f);
 		end(l);
 	}
 	chain(l, "refuse");
@@ -237,15 +283,28 @@ write_arrive(struct layout *l, const struct features *f)
 /* A client may come from a port that it had a moment ago, while the connection that has
  * ended is still remembered.  As a rule conntrack forgets it then, but not when the last that it saw was
  * the backend's; and the new connection would go where the old one went.  If that is not where
- * new ones go any more, its SYN is lost, until the old one is forgotten.  The only rule that
- * every packet sees. */
+ * new ones go any more, its SYN is lost, until the old one is forgotten. */
 static void
-write_again(struct layout *l, const char *name, const char *hook)
+write_again(struct layout *l)
 {
-	chain(l, name);
-	fprintf(l->f, "\t\ttype filter hook %s priority -150; policy accept;\n", hook);
 	fputs("\t\ttcp flags & (fin|syn|rst|ack) == syn ct state established ct direction original goto again\n",
 	      l->f);
+}
+
+/* The only rules that every packet sees. */
+static void
+write_watch(struct layout *l, const struct features *f)
+{
+	chain(l, "watch_prerouting");
+	fputs("\t\ttype filter hook prerouting priority -150; policy accept;\n", l->f);
+	write_again(l);
+	fputs("\t\tct state invalid meta l4proto tcp goto odd\n", l->f);
+	end(l);
+	if (!f->local)
+		return;
+	chain(l, "watch_output");
+	fputs("\t\ttype filter hook output priority -150; policy accept;\n", l->f);
+	write_again(l);
 	end(l);
 }
 
@@ -254,11 +313,8 @@ write_again(struct layout *l, const char *name, const char *hook)
 static void
 write_hooks(struct layout *l, const struct features *f)
 {
-	if (f->tcp) {
-		write_again(l, "again_prerouting", "prerouting");
-		if (f->local)
-			write_again(l, "again_output", "output");
-	}
+	if (f->tcp)
+		write_watch(l, f);
 	chain(l, "prerouting");
 	fputs("\t\ttype nat hook prerouting priority dstnat - 10; policy accept;\n\t\tgoto arrive\n", l->f);
 	end(l);
@@ -278,7 +334,7 @@ write_hooks(struct layout *l, const struct features *f)
 	if (f->masquerade) {
 		chain(l, "postrouting");
 		fputs("\t\ttype nat hook postrouting priority srcnat - 10; policy accept;\n", l->f);
-		fprintf(l->f, "\t\tct status dnat ct mark & 0x%08x @masqueraded masquerade\n",
+		fprintf(l->f, "\t\tct status dnat ct mark & 0x%08x @masqueraded goto hide\n",
 			MARK_TAG | MARK_SERVICE);
 		end(l);
 	}
@@ -401,6 +457,8 @@ ruleset_print(const struct ruleset_config *config, struct snapshot *const *snaps
 	fprintf(out, "table inet %s {\n\tcomment \"%s\"\n", p.table, p.comment);
 	for (int i = 0; i < RULESET_SETS; i++)
 		ruleset_set_text((enum ruleset_set)i, out);
+	ruleset_from_text(false, out);
+	ruleset_from_text(true, out);
 	for (size_t i = 0; i < p.n; i++)
 		print_service(&p, i, snapshots != NULL ? snapshots[i] : NULL, &wants, out);
 	ruleset_layout(&p, NULL, NULL, mark, out);

@@ -204,6 +204,10 @@ add_frame(struct mend *m)
 	for (int i = 0; i < RULESET_SETS; i++)
 		if (want_name(m, NFT_KIND_SET, ruleset_set_names[i]))
 			ruleset_set_text((enum ruleset_set)i, m->text);
+	if (want_name(m, NFT_KIND_SET, "from4"))
+		ruleset_from_text(false, m->text);
+	if (want_name(m, NFT_KIND_SET, "from6"))
+		ruleset_from_text(true, m->text);
 	/* Doors lead to it; its rules come with the layout, before anybody gets there. */
 	if (!names_has(&m->found[NFT_KIND_CHAIN], "refuse"))
 		fputs("\tchain refuse {\n\t}\n", m->text);

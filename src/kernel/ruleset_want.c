@@ -121,6 +121,8 @@ static const struct places marks = { { SET_MAIN4, SET_MAIN6, SET_WILD4, SET_WILD
 static const struct places stale = { { SET_STALE4, SET_STALE6, SET_WILD_STALE4, SET_WILD_STALE6 } };
 static const struct places local = { { SET_LOCAL4, SET_LOCAL6, SET_WILD_LOCAL4, SET_WILD_LOCAL6 } };
 
+static const struct places here = { { SET_HERE4, SET_HERE6, SET_PORTS4, SET_PORTS6 } };
+
 static void
 put(struct nft_element *e, const void *p, size_t n)
 {
@@ -226,12 +228,7 @@ want_fixed_entrance(const struct ruleset_service *s, const struct addr *list, si
 		name_it(e, NFT_VALUE_COUNTER, counter);
 		if (s->local_clients)
 			add_address(out, &local, &list[i], s->mode);
-		if (addr_is_any(&list[i])) {
-			static const struct places ports = { { SET_PORTS4, SET_PORTS6, SET_PORTS4,
-							       SET_PORTS6 } };
-
-			add_address(out, &ports, &list[i], s->mode);
-		}
+		add_address(out, &here, &list[i], s->mode);
 	}
 }
 

@@ -206,7 +206,7 @@ test_the_table_reads_like_what_it_does(void **state)
 	assert_non_null(strstr(text, "masquerade"));
 	/* What no service needs costs no packet anything. */
 	assert_null(strstr(text, "hook output"));
-	assert_null(strstr(text, "fib"));
+	assert_null(strstr(text, "@wild"));
 	assert_null(strstr(text, "@main6"));
 	assert_null(strstr(text, "@doors"));
 	assert_null(strstr(text, "timeout 3"));

@@ -461,6 +461,100 @@ test_an_old_port_does_not_lead_to_the_old_color(void **state)
 	close(at[1]);
 }
 
+/* What the socket has been told up to, and what it expects next. */
+static uint32_t
+sequence(int fd, int queue)
+{
+	int on = 1, off = -1;
+	uint32_t value;
+	socklen_t n = sizeof(value);
+
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue)), 0);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &value, &n), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)), 0);
+	return value;
+}
+
+static uint16_t
+checksum(const struct addr *from, const struct addr *to, const struct tcphdr *t)
+{
+	struct {
+		uint32_t from, to;
+		uint8_t zero, protocol;
+		uint16_t length;
+		struct tcphdr tcp;
+	} p = { from->u.in.sin_addr.s_addr, to->u.in.sin_addr.s_addr, 0, IPPROTO_TCP, htons(sizeof(*t)), *t };
+	uint16_t words[sizeof(p) / 2];
+	uint32_t sum = 0;
+
+	memcpy(words, &p, sizeof(p));
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		sum += words[i];
+	while (sum >> 16 != 0)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+/* A packet of the connection that is so far ahead that nobody expects it. */
+static void
+send_odd(enum side side, int fd)
+{
+	struct addr from = { .len = sizeof(from.u) }, to = from, raw_to;
+	struct tcphdr t = { .doff = 5, .ack = 1, .window = htons(100) };
+	int raw;
+
+	assert_int_equal(getsockname(fd, &from.u.sa, &from.len), 0);
+	assert_int_equal(getpeername(fd, &to.u.sa, &to.len), 0);
+	t.source = from.u.in.sin_port;
+	t.dest = to.u.in.sin_port;
+	t.seq = htonl(sequence(fd, TCP_SEND_QUEUE) + 1000000000);
+	t.ack_seq = htonl(sequence(fd, TCP_RECV_QUEUE));
+	t.check = checksum(&from, &to, &t);
+	net_go(&net, side);
+	raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP);
+	assert_true(raw >= 0);
+	from.u.in.sin_port = 0;
+	raw_to = to;
+	raw_to.u.in.sin_port = 0;
+	assert_int_equal(bind(raw, &from.u.sa, from.len), 0);
+	assert_int_equal(sendto(raw, &t, sizeof(t), 0, &raw_to.u.sa, raw_to.len), sizeof(t));
+	close(raw);
+	net_go(&net, BALANCER);
+}
+
+static void
+test_an_odd_packet_ends_no_connection(void **state)
+{
+	int at = listen_at(BACKENDS, GREENS, SOCK_STREAM);
+	struct design d;
+	struct running r;
+
+	(void)state;
+	design_init(&d);
+	design_service(&d, "shop", "10.9.0.1:80");
+	design_service(&d, "wild", "0.0.0.0:81");
+	run(&r, &d);
+	for (size_t i = 0; i < 2; i++) {
+		int client;
+		struct call c;
+
+		publish(&r, i, 1, GREEN, GREENS, BLUES);
+		client = dial(i == 0 ? "10.9.0.1:80" : "10.9.0.1:81");
+		c = answer(&at, 1);
+		assert_talk(client, c.fd);
+		for (int k = 0; k < 3; k++) {
+			send_odd(CLIENTS, client);
+			send_odd(BACKENDS, c.fd);
+			assert_talk(client, c.fd);
+		}
+		close(client);
+		close(c.fd);
+	}
+	stop(&r, true);
+	close(at);
+}
+
 static void
 test_what_is_not_renewed_ends(void **state)
 {
@@ -1011,13 +1105,19 @@ test_what_others_broke_is_mended(void **state)
 	design_service(&d, "shop", "10.9.0.1:80");
 	run(&r, &d);
 	publish(&r, 0, 1, GREEN, GREENS, BLUES);
+	/* It is noticed, told, and made again. */
 	shell("nft delete table inet teal_test");
+	WAIT_UNTIL(loop, r.recoveries == 1);
+	assert_int_equal(r.troubles, 1);
+	assert_non_null(strstr(r.trouble, "somebody took the table inet teal_test away"));
+	assert_reaches("10.9.0.1:80", at, 2, 0);
 	publish(&r, 0, 2, BLUE, GREENS, BLUES);
 	assert_reaches("10.9.0.1:80", at, 2, 1);
+	/* What goes unnoticed is mended with the next change. */
 	shell("nft flush map inet teal_test main4");
 	publish(&r, 0, 3, GREEN, GREENS, BLUES);
 	assert_reaches("10.9.0.1:80", at, 2, 0);
-	assert_int_equal(r.troubles, 0);
+	assert_int_equal(r.troubles, 1);
 	stop(&r, true);
 	close(at[0]);
 	close(at[1]);
@@ -1183,6 +1283,7 @@ main(void)
 		LIVE(test_who_finds_nobody_is_refused_at_once_and_counted),
 		LIVE(test_one_whose_flow_was_cut_hears_of_it),
 		LIVE(test_an_old_port_does_not_lead_to_the_old_color),
+		LIVE(test_an_odd_packet_ends_no_connection),
 		LIVE(test_what_is_not_renewed_ends),
 		LIVE(test_backends_take_turns_by_weight),
 		LIVE(test_both_families_wildcards_and_datagrams),
