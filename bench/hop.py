@@ -347,6 +347,10 @@ class Ground:
         for p in self.processes:
             p.terminate()
             p.communicate()
+        # They would go with their other ends, but in the kernel's own time; the
+        # next ground has the same names.
+        for i in range(1, len(self.hops) + 1):
+            self.clients.run("ip", "link", "delete", f"out{i}", check=False)
         for space in [self.nodes, self.clients] + [h.space for h in self.hops.values()]:
             space.close()
 
