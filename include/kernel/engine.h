@@ -29,6 +29,12 @@ bool kernel_free(struct kernel **kp);
  * of its backends, each service on its initial one.  No kernel is asked. */
 void kernel_print(const struct config *config, const char *owner, FILE *out);
 
+/* Is there room in the kernel's table of connections: entries that are there, how
+ * many there may be, and by how many lists they are found?  A sentence that ends
+ * with the command that mends it, or NULL. */
+#define KERNEL_SENTENCE 320
+const char *
+kernel_check_table(uint64_t entries, uint64_t max, uint64_t buckets, char text[KERNEL_SENTENCE]);
 /* What the machine lacks for these services, each a sentence that ends with the
  * command that mends it: E_USAGE and why for what nothing would work without;
  * warn is called for what would only be missed. */

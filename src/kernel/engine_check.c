@@ -91,6 +91,51 @@ who_forwards(const struct config *config, int family)
 	return NULL;
 }
 
+/* Fewer are no table for a balancer. */
+#define TABLE_SMALL (UINT64_C(1) << 17)
+#define TABLE_GOOD (UINT64_C(1) << 18)
+/* Entries in a list, on average, that are too many to look through for each packet. */
+#define LIST_LONG 8
+
+const char *
+kernel_check_table(uint64_t entries, uint64_t max, uint64_t buckets, char text[KERNEL_SENTENCE])
+{
+	uint64_t good = TABLE_GOOD;
+
+	while (good < 2 * entries || good < max)
+		good *= 2;
+	if (max != 0 && (max < TABLE_SMALL || entries > max / 5 * 4))
+		snprintf(
+			text, KERNEL_SENTENCE,
+			"net.netfilter.nf_conntrack_max: there is room for %llu connections of everybody, and %llu are there; "
+			"beyond that new ones are dropped; sysctl -w net.netfilter.nf_conntrack_max=%llu "
+			"net.netfilter.nf_conntrack_buckets=%llu",
+			(unsigned long long)max, (unsigned long long)entries, (unsigned long long)good,
+			(unsigned long long)good);
+	else if (buckets != 0 && max / buckets > LIST_LONG)
+		snprintf(
+			text, KERNEL_SENTENCE,
+			"net.netfilter.nf_conntrack_buckets: so few that %llu connections would be searched for each packet; "
+			"sysctl -w net.netfilter.nf_conntrack_buckets=%llu",
+			(unsigned long long)(max / buckets), (unsigned long long)max);
+	else
+		return NULL;
+	return text;
+}
+
+static uint64_t
+read_number(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	unsigned long long v = 0;
+
+	if (f != NULL && fscanf(f, "%llu", &v) != 1)
+		v = 0;
+	if (f != NULL)
+		fclose(f);
+	return v;
+}
+
 enum err
 kernel_check(const struct config *config, void (*warn)(const char *text), struct why *why)
 {
@@ -124,6 +169,10 @@ kernel_check(const struct config *config, void (*warn)(const char *text), struct
 				"sysctl -w %s=1",
 				families[i].setting, families[i].kind, s->name, families[i].setting);
 	}
+	if (kernel_check_table(read_number("/proc/sys/net/netfilter/nf_conntrack_count"),
+			       read_number("/proc/sys/net/netfilter/nf_conntrack_max"),
+			       read_number("/proc/sys/net/netfilter/nf_conntrack_buckets"), text) != NULL)
+		warn(text);
 	n = flows_lacks(lacks);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(text, sizeof(text), "%s: %s; %s", lacks[i].setting, lacks[i].what, lacks[i].mend);
