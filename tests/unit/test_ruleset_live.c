@@ -1206,6 +1206,104 @@ test_whenever_it_is_killed_the_next_one_makes_it_right(void **state)
 	close(at[1]);
 }
 
+static void
+test_who_may_not_is_told_so(void **state)
+{
+	struct design d;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	design_init(&d);
+	design_service(&d, "shop", "10.9.0.1:80");
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct running r;
+		struct why why = { "" };
+
+		if (setresuid(65534, 65534, 65534) != 0)
+			_exit(2);
+		loop = ev_loop_new(0);
+		_exit(try_open(&r, &d, &why) == E_DENIED && r.ruleset == NULL &&
+				      strstr(why.text, "CAP_NET_ADMIN") != NULL ?
+			      0 :
+			      1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* -- many ----------------------------------------------------------------------------- */
+
+enum { MANY = 1000 };
+
+static void
+on_one_of_many(void *arg, size_t service, uint64_t generation)
+{
+	uint64_t *taken = arg;
+
+	taken[service] = generation;
+}
+
+static void
+on_trouble_of_many(void *arg, const char *why)
+{
+	(void)arg;
+	fail_msg("%s", why);
+}
+
+static void
+test_a_thousand_services_are_each_themselves(void **state)
+{
+	static struct ruleset_service services[MANY];
+	static struct addr listen[MANY];
+	static uint64_t taken[MANY];
+	static char names[MANY][8];
+	const struct ruleset_calls calls = { on_one_of_many, on_trouble_of_many, taken };
+	struct ruleset_config config = {
+		.table = "test", .owner = "one", .tag = 1, .services = services, .n_services = MANY
+	};
+	int at[] = { listen_at(BACKENDS, GREENS, SOCK_STREAM), listen_at(BACKENDS, BLUES, SOCK_STREAM) };
+	static const size_t some[] = { 0, 1, 499, 998, 999 };
+	struct ruleset *r;
+	struct why why = { "" };
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++) {
+		snprintf(names[i], sizeof(names[i]), "s%zu", i);
+		listen[i] = address_of("10.9.0.1:1");
+		addr_set_port(&listen[i], 20000 + (unsigned)i);
+		services[i] =
+			(struct ruleset_service){ .name = names[i], .listen = &listen[i], .n_listen = 1 };
+	}
+	/* Twice: made, and taken over. */
+	for (uint64_t round = 1; round <= 2; round++) {
+		if (ruleset_open(loop, &config, &calls, &r, &why) != OK)
+			fail_msg("%s", why.text);
+		for (size_t i = 0; i < MANY; i++) {
+			struct snapshot *s = snapshot_of(round, 1, i % 2 == 0 ? GREEN : BLUE, GREENS, BLUES);
+
+			assert_int_equal(ruleset_number(r, i), i + 1);
+			ruleset_publish(r, i, &s);
+		}
+		ruleset_begin(r);
+		for (size_t i = 0; i < MANY; i++)
+			WAIT_UNTIL(loop, taken[i] == round);
+		for (size_t k = 0; k < ARRAY_LEN(some); k++) {
+			char to[32];
+
+			snprintf(to, sizeof(to), "10.9.0.1:%zu", 20000 + some[k]);
+			assert_reaches(to, at, 2, some[k] % 2);
+		}
+		assert_refused("10.9.0.1:21000");
+		assert_int_equal(ruleset_close(&r, round == 2, &why), OK);
+	}
+	close(at[0]);
+	close(at[1]);
+}
+
 /* What it would load is what it loads. */
 static void
 test_the_printed_text_is_what_is_loaded(void **state)
@@ -1296,6 +1394,8 @@ main(void)
 		LIVE(test_a_table_of_somebody_else_is_refused_by_name),
 		LIVE(test_what_others_broke_is_mended),
 		LIVE(test_whenever_it_is_killed_the_next_one_makes_it_right),
+		LIVE(test_who_may_not_is_told_so),
+		LIVE(test_a_thousand_services_are_each_themselves),
 		LIVE(test_the_printed_text_is_what_is_loaded),
 	};
 
