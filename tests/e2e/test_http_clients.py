@@ -18,6 +18,7 @@ COLORS = ("green", "blue")
 
 
 def node_site(script, tmp_path, ports, closing, name):
+    assert os.path.isdir(os.path.join(E2E, "node", "node_modules")), "tools/install-deps test installs what it needs"
     port = ports.hold()
     closing.add(Peer(tmp_path, name, ["node", os.path.join(E2E, script), str(port), name], [port]))
     return f"127.0.0.1:{port}"
