@@ -14,7 +14,7 @@ import pytest
 
 from helpers.backends import reset
 from helpers.certificates import Authority
-from helpers.http1 import Http, Reader, site
+from helpers.http1 import Reader
 from helpers.scale import scaled, until
 from helpers.teald import service
 
@@ -243,20 +243,9 @@ def test_nothing_is_left_of_a_storm(teal, backend, ports, tmp_path):
             time.sleep(0.15)
     assert storm.asked > 100
     for name in names:
-        for gauge in ("teal_connections", "teal_waiting_connections", "teal_backend_connections",
+        for gauge in ("teal_connections", "teal_places_taken", "teal_waiting_connections", "teal_backend_connections",
                       "teal_draining_connections"):
             t.wait_metric(0, gauge, service=name)
     until(lambda: sockets(t) <= before, "kept connections grow old")
     assert t.metrics().get("teal_connections_total", end="internal") == 0
     assert not any(n.misled for n in nodes["green"] + nodes["blue"])
-    # Exactly as many get in as before, and the next one waits.
-    for n in nodes["green"] + nodes["blue"]:
-        n.behaviour = site
-    for name, places in (("alone", PLACES), ("tcp", 6)):
-        held = [Http(t.address(name)) for _ in range(places)]
-        for c in held:
-            assert c.ask().status == 200
-        with t.connect(name):
-            t.wait_metric(1, "teal_waiting_connections", service=name)
-        for c in held:
-            c.close()
