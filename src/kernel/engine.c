@@ -12,6 +12,8 @@
 
 /* How often elements that expire are renewed, and refusals are read. */
 #define RENEWALS 3
+/* Who comes so late to a renewal has slept, and knows nothing of what others did; seconds. */
+#define STALL 1.0
 #define COUNTS_EVERY 2.0
 /* Who has no snapshot by then does not keep the others waiting any longer. */
 #define BEGIN_EXTRA 0.5
@@ -25,6 +27,7 @@ struct ours {
 	size_t at;	/* in the ruleset */
 	unsigned id;	/* in marks */
 	struct snapshot *snapshot;	/* the last one published; NULL: none yet */
+	bool waits;	/* it is for the ruleset once we know that we are awake */
 	uint64_t taken;	/* by the ruleset; control hears of it once flows are counted */
 	uint64_t flipped;	/* generation that moved the preview; 0: that is settled */
 	bool counted;	/* refused holds a reading */
@@ -46,6 +49,8 @@ struct kernel {
 	bool begun;	/* the ruleset may write */
 	bool closing, closed, freeing;
 	bool reading;	/* counts are on their way */
+	bool held;	/* until the store was read: we slept */
+	double renewed;	/* clock_now() when it was last due */
 	ev_timer renew, counts, begin, close;
 	char table[RULESET_TABLE_MAX + 8];
 	char trouble[256];	/* why the kernel does not take what we say; "": it does */
@@ -210,6 +215,11 @@ kernel_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	/* Before the first flow comes that carries it. */
 	watch(o);
 	flows_keep(k->flows, o->id, o->snapshot->active);
+	if (k->held) {
+		o->waits = true;
+		snapshot_unref(snapshot);
+		return;
+	}
 	ruleset_publish(k->ruleset, o->at, snapshot);
 	if (!k->begun && all_known(k))
 		begin(k);
@@ -250,9 +260,39 @@ static void
 kernel_on_renew(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct kernel *k = container_of(t, struct kernel, renew);
+	double now = clock_now(), late = now - k->renewed - t->repeat;
 
 	(void)loop;
 	(void)revents;
+	k->renewed = now;
+	if (k->held)
+		return;
+	if (late <= STALL || k->closing) {
+		ruleset_renew(k->ruleset);
+		return;
+	}
+	/* The elements have perhaps expired, others have counted us as dead, and flipped.  One change
+	 * would bring all of them back. */
+	k->held = true;
+	k->engine.on_stalled(k->engine.arg, &k->engine, 0, late);
+}
+
+static void
+kernel_resume(struct engine *e, unsigned thread)
+{
+	struct kernel *k = kernel_of(e);
+
+	(void)thread;
+	k->held = false;
+	for (size_t i = 0; i < k->n; i++) {
+		struct ours *o = &k->list[i];
+		struct snapshot *s = o->waits ? snapshot_ref(o->snapshot) : NULL;
+
+		o->waits = false;
+		if (s != NULL && !k->closing)
+			ruleset_publish(k->ruleset, o->at, &s);
+		snapshot_unref(&s);
+	}
 	ruleset_renew(k->ruleset);
 }
 
@@ -441,6 +481,7 @@ open_parts(struct kernel *k, const char *owner, struct why *why)
 	}
 	flows_recount(k->flows, kernel_on_adopted, k);
 	ev_timer_init(&k->renew, kernel_on_renew, rc.max_age / RENEWALS, rc.max_age / RENEWALS);
+	k->renewed = clock_now();
 	if (rc.max_age > 0)
 		ev_timer_start(k->loop, &k->renew);
 	ev_timer_start(k->loop, &k->counts);
@@ -465,6 +506,7 @@ kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *conf
 			.holders = kernel_holders,
 			.count = kernel_count,
 			.close = kernel_close,
+			.resume = kernel_resume,
 			.usage = kernel_usage,
 			.strays = kernel_strays,
 		},

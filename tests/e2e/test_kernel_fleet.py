@@ -1,5 +1,7 @@
 """The kernel engine in a fleet: one flip for all, and nobody forwards for ever on
 old knowledge, not even a Teal that is dead."""
+import signal
+import threading
 import time
 
 import pytest
@@ -88,3 +90,34 @@ def test_a_flip_is_applied_on_all_hops(topology, closing, teal, store):
             s.check_held()
     assert here.ask().peer == there.ask().peer == "green"
     assert len(here.teal.ok("fleet")["fleet"]) == 2
+
+
+@pytest.mark.long
+def test_who_slept_past_max_age_asks_before_it_forwards_again(topology, closing, teal, store):
+    """What it knew is not to be renewed for the new ones: the others have flipped."""
+    here = Stage(topology, closing, teal, top=store())
+    there = Stage(closing.add(Topology()), closing, teal, top=store())
+    here.hold()
+    here.teal.signal(signal.SIGSTOP)
+    try:
+        until(lambda: refused(here), "turned away")
+        for name in ("web", "dns"):
+            there.teal.ok("flip", name, "blue", "--wait=none")
+        store.server.pause()
+    finally:
+        here.teal.signal(signal.SIGCONT)
+    soon = threading.Timer(0.3, store.server.resume)
+    soon.start()
+    peers = []
+
+    def comes_through():
+        for begin in (here.connect, here.ask):
+            try:
+                peers.append(begin().peer)
+            except (ConnectionError, AssertionError):
+                pass
+        return len(peers) >= 20
+    until(comes_through, "served again")
+    soon.join()
+    assert set(peers) == {"blue"}
+    here.check_held()
