@@ -393,9 +393,12 @@ leave_proxy(struct arrival *a)
 	struct worker *w = worker_of(a);
 	enum ending why;
 
-	if (is_settled(a->listener) ? !ask_door(a) : !enter_lobby(a->listener, &a->facts, &why)) {
-		if (!is_settled(a->listener))
-			arrival_end(a, why);
+	if (is_settled(a->listener)) {
+		/* Where it says no, the arrival is gone. */
+		if (!ask_door(a))
+			return;
+	} else if (!enter_lobby(a->listener, &a->facts, &why)) {
+		arrival_end(a, why);
 		return;
 	}
 	if (!looks_at_hello(a->listener)) {
