@@ -35,7 +35,9 @@ struct flows;
 struct flows_options {
 	unsigned tag;	/* ours, 1..255 */
 	const struct config *config;	/* log.access, log.sample; outlives it */
-	double correct_every;	/* seconds between two dumps, as a rule; 0: 5 */
+	/* Seconds between two dumps, as a rule; 0: 5.  Up to half a minute where a dump
+	 * takes long and no news were lost. */
+	double correct_every;
 	double crowded;	/* entries, as a share of the most there may be, that are too many; 0: 0.75 */
 	double linger;	/* seconds that closed flows stay in the table even then; 0: 5 */
 	unsigned buffer;	/* bytes that events may wait in; 0: 64 MB */

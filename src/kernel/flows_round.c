@@ -12,6 +12,8 @@
 
 /* -- patience ------------------------------------------------------------ */
 
+/* So often also where the table is large, seconds. */
+#define CORRECT_AT_LEAST 30.0
 /* After news were lost while we counted; and so many times as long as that took. */
 #define RECOUNT_SOON 0.05
 #define RECOUNT_PAUSE 4
@@ -308,9 +310,15 @@ flows_count_all(struct flows *f)
 	took = clock_now() - started;
 	atomic_store_explicit(&f->dump_us, (uint64_t)(took * 1e6), memory_order_relaxed);
 	atomic_fetch_add_explicit(&f->dumps, 1, memory_order_relaxed);
-	/* Never more than a fiftieth of the thread's time; not in step with other
-	 * hosts or other rounds. */
-	pause = took * 50 > f->correct_every ? took * 50 : f->correct_every;
+	/* What events told is right unless some were lost, and then a round comes at
+	 * once: a large table is looked through less often, for a five-hundredth of
+	 * the thread's time.  Never for more than a fiftieth; not in step with
+	 * other hosts or other rounds. */
+	pause = took * 500 < CORRECT_AT_LEAST ? took * 500 : CORRECT_AT_LEAST;
+	if (pause < took * 50)
+		pause = took * 50;
+	if (pause < f->correct_every)
+		pause = f->correct_every;
 	pause *= 0.9 + 0.2 * random_unit(&f->random);
 	f->next_count = clock_now() + (f->lost ? RECOUNT_SOON + RECOUNT_PAUSE * took : pause);
 	prune_places(f);

@@ -7,7 +7,7 @@
 #include "kernel/flows_private.h"
 
 /* News are read at once when they come alone, and this often when there are many. */
-#define NEWS_EVERY 0.005
+#define NEWS_EVERY 0.02
 #define ASK_EVERY 0.05
 #define ASK_MOST 4096
 #define ASK_AT_ONCE 64

@@ -28,6 +28,9 @@ const char *const ruleset_set_names[RULESET_SETS] = {
 	[SET_LIVE] = "live",
 };
 
+/* What conntrack tells of a connection: flows wants its birth and its removal. */
+#define EVENTS "new,destroy"
+
 static const char *
 key_words(enum ruleset_set set)
 {
@@ -198,6 +201,29 @@ write_odd(struct layout *l, const struct features *f)
 	end(l);
 }
 
+/* The first packet of a connection and its last ones.
+ *
+ * A client may come from a port that it had a moment ago, while the connection that has
+ * ended is still remembered.  As a rule conntrack forgets it then, but not when the last that it saw was
+ * the backend's; and the new connection would go where the old one went.  If that is not where
+ * new ones go any more, its SYN is lost, until the old one is forgotten.
+ *
+ * And from the backend's end on conntrack tells every step, for one is the last; of those before
+ * nobody wants to hear, and each would cost as much as a lookup. */
+static void
+write_edge(struct layout *l, const struct ruleset_plan *p)
+{
+	chain(l, "edge");
+	fputs("\t\ttcp flags & (fin|syn|rst|ack) == syn ct state established ct direction original goto again\n",
+	      l->f);
+	for (int rst = 0; rst < 2; rst++)
+		fprintf(l->f,
+			"\t\ttcp flags & %s ct mark & 0x%08x == 0x%08x ct event set " EVENTS ",protoinfo\n",
+			rst ? "rst == rst" : "fin == fin ct direction reply", MARK_TAG,
+			(unsigned)p->tag << 24);
+	end(l);
+}
+
 static void
 write_inner(struct layout *l, const struct ruleset_plan *p, const struct features *f)
 {
@@ -206,9 +232,9 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 		fprintf(l->f, "\t\tct mark & 0x%08x == 0x%08x ct mark & 0x%08x != @live drop\n", MARK_TAG,
 			(unsigned)p->tag << 24, ~MARK_GENERATION);
 		end(l);
-	}
-	if (f->tcp)
+		write_edge(l, p);
 		write_odd(l, f);
+	}
 	if (f->masquerade) {
 		chain(l, "hide");
 		fputs("\t\tupdate @from4 { ip daddr . meta l4proto . th dport }\n", l->f);
@@ -230,6 +256,7 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 		fprintf(l->f, "\t\tct mark & 0x%08x vmap @doors\n", MARK_SERVICE | MARK_ENTRANCE);
 	/* Twice: while the kernel finishes a transaction a look may find nothing where
 	 * something was and something is.  The second one begins after that. */
+	fputs("\t\tct event set " EVENTS "\n", l->f);
 	for (int i = 0; i < 2; i++)
 		fprintf(l->f, "\t\tct mark & 0x%08x vmap @colors\n", MARK_SERVICE | MARK_COLOR);
 	fprintf(l->f, "\t\tcounter name ct mark & 0x%08x map @no_backend\n", MARK_SERVICE);
@@ -280,31 +307,19 @@ write_arrive(struct layout *l, const struct features *f)
 	end(l);
 }
 
-/* A client may come from a port that it had a moment ago, while the connection that has
- * ended is still remembered.  As a rule conntrack forgets it then, but not when the last that it saw was
- * the backend's; and the new connection would go where the old one went.  If that is not where
- * new ones go any more, its SYN is lost, until the old one is forgotten. */
-static void
-write_again(struct layout *l)
-{
-	fputs("\t\ttcp flags & (fin|syn|rst|ack) == syn ct state established ct direction original goto again\n",
-	      l->f);
-}
+#define EDGE "\t\ttcp flags & (fin|syn|rst) != 0 jump edge\n"
 
 /* The only rules that every packet sees. */
 static void
-write_watch(struct layout *l, const struct features *f)
+write_watch(struct layout *l)
 {
 	chain(l, "watch_prerouting");
-	fputs("\t\ttype filter hook prerouting priority -150; policy accept;\n", l->f);
-	write_again(l);
+	fputs("\t\ttype filter hook prerouting priority -150; policy accept;\n" EDGE, l->f);
 	fputs("\t\tct state invalid meta l4proto tcp goto odd\n", l->f);
 	end(l);
-	if (!f->local)
-		return;
+	/* Clients of this host, and what ends at backends of this host. */
 	chain(l, "watch_output");
-	fputs("\t\ttype filter hook output priority -150; policy accept;\n", l->f);
-	write_again(l);
+	fputs("\t\ttype filter hook output priority -150; policy accept;\n" EDGE, l->f);
 	end(l);
 }
 
@@ -314,7 +329,7 @@ static void
 write_hooks(struct layout *l, const struct features *f)
 {
 	if (f->tcp)
-		write_watch(l, f);
+		write_watch(l);
 	chain(l, "prerouting");
 	fputs("\t\ttype nat hook prerouting priority dstnat - 10; policy accept;\n\t\tgoto arrive\n", l->f);
 	end(l);

@@ -205,7 +205,7 @@ test_the_table_reads_like_what_it_does(void **state)
 	assert_non_null(strstr(text, "\t10.9.0.1 . tcp . 80 : \"n1/shop/stale\",\n"));
 	assert_non_null(strstr(text, "masquerade"));
 	/* What no service needs costs no packet anything. */
-	assert_null(strstr(text, "hook output"));
+	assert_null(strstr(text, "nat hook output"));
 	assert_null(strstr(text, "@wild"));
 	assert_null(strstr(text, "@main6"));
 	assert_null(strstr(text, "@doors"));
@@ -218,7 +218,7 @@ test_the_table_reads_like_what_it_does(void **state)
 	text = print(&d, &s);
 	assert_null(strstr(text, "hook postrouting"));
 	assert_null(strstr(text, "priority -150"));
-	assert_non_null(strstr(text, "hook output"));
+	assert_non_null(strstr(text, "nat hook output"));
 	assert_non_null(strstr(text, "\t10.9.0.1 . udp . 80 timeout 30000ms : 0xa5001803,\n"));
 	free(text);
 	snapshot_unref(&s);
