@@ -24,6 +24,8 @@ struct nft;
 /* E_UNSUPPORTED when the kernel has no nftables; E_DENIED without CAP_NET_ADMIN. */
 MUST_USE enum err nft_open(struct nft **out, struct why *why);
 void nft_close(struct nft **np);
+/* Whose changes are ours, in the kernel's news; those of texts have other ports. */
+unsigned nft_port(const struct nft *n);
 
 /* One transaction of commands as `nft -f` takes them.  E_INTERNAL with the first
  * complaint. */
@@ -40,7 +42,8 @@ struct nft_table {
 };
 MUST_USE enum err nft_table(struct nft *n, const char *table, struct nft_table *out, struct why *why);
 
-enum nft_kind { NFT_KIND_CHAIN, NFT_KIND_SET, NFT_KIND_COUNTER };
+/* Of rules the name is that of their chain, once for each; they cannot be deleted by it. */
+enum nft_kind { NFT_KIND_CHAIN, NFT_KIND_SET, NFT_KIND_COUNTER, NFT_KIND_RULE };
 
 /* Calls tell for each that has a name of its own; packets are a counter's. */
 typedef void nft_name_fn(void *arg, const char *name, uint64_t packets);

@@ -65,6 +65,9 @@ void ruleset_color_chain(const struct ruleset_plan *p, size_t service, enum colo
 /* The same chain as messages of a transaction. */
 void ruleset_color_chain_add(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc,
 			     uint64_t turn, const char *name, struct nft *nft);
+/* Its rules alone, where it is there and empty. */
+void ruleset_color_chain_fill(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc,
+			      uint64_t turn, const char *name, struct nft *nft);
 /* The service's door; "" where it limits nothing. */
 void ruleset_door_chain(const struct ruleset_plan *p, size_t service, char name[RULESET_NAME], FILE *out);
 /* Its dynamic sets and counters: those of which is_wanted says so, or all when it is
@@ -111,6 +114,7 @@ void ruleset_from_text(bool v6, FILE *out);
 
 /* The chains that do not depend on single services; tell (or NULL) hears their names.  mark: that
  * of an empty one that says which version they are, the last. */
+#define RULESET_LAYOUT_MARK "layout_"
 typedef void ruleset_name_fn(void *arg, const char *name);
 void ruleset_layout(const struct ruleset_plan *p, ruleset_name_fn *tell, void *arg, char mark[RULESET_NAME],
 		    FILE *out);
@@ -159,6 +163,8 @@ void ruleset_table_doubt(struct ruleset_table *t);
 /* Makes the table what is wanted. */
 MUST_USE enum err ruleset_table_write(struct ruleset_table *t, struct why *why);
 MUST_USE enum err ruleset_table_renew(struct ruleset_table *t, struct why *why);
+/* Did the last writes find rules gone, and make them again?  Said once. */
+bool ruleset_table_was_hurt(struct ruleset_table *t);
 /* Something that nothing leads to any more waits to be deleted; ruleset_table_sweep() deletes what
  * has waited long enough by `now`, seconds. */
 bool ruleset_table_has_waste(const struct ruleset_table *t);

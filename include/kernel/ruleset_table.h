@@ -15,6 +15,7 @@ struct ruleset_state {
 
 struct ruleset_waste {
 	enum nft_kind kind;
+	bool is_empty;	/* a chain whose rules somebody took: no use any more */
 	double since;
 	char name[NFT_NAME];
 };
@@ -25,6 +26,7 @@ struct ruleset_table {
 	/* The table holds what `have` and `chains` say.  False before the first look, and
 	 * after a transaction that failed. */
 	bool is_known;
+	bool was_hurt;	/* rules were gone */
 	struct ruleset_state *services;
 	size_t *dirty, n_dirty;	/* services with news */
 	struct ruleset_waste *waste;	/* what nothing leads to any more */
@@ -34,7 +36,7 @@ struct ruleset_table {
 const struct snapshot_color *ruleset_table_color(const struct snapshot *s, enum color c);
 /* The table has what is wanted. */
 void ruleset_table_done(struct ruleset_table *t);
-void ruleset_table_waste(struct ruleset_table *t, enum nft_kind kind, const char *name);
+void ruleset_table_waste(struct ruleset_table *t, enum nft_kind kind, const char *name, bool is_empty);
 /* Looks at the whole table and makes it what is wanted; E_CONFLICT: it changed
  * meanwhile, so look again (or it is not ours; then that is said for ever). */
 MUST_USE enum err ruleset_table_mend(struct ruleset_table *t, struct why *why);

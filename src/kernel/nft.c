@@ -53,6 +53,12 @@ nft_close(struct nft **np)
 	free(n);
 }
 
+unsigned
+nft_port(const struct nft *n)
+{
+	return mnl_socket_get_portid(n->socket);
+}
+
 enum err
 nft_run(struct nft *n, const char *text, struct why *why)
 {
@@ -219,6 +225,9 @@ static const struct names kinds[] = {
 			  .table_attr = NFTA_OBJ_TABLE,
 			  .name_attr = NFTA_OBJ_NAME,
 			  .data_attr = NFTA_OBJ_DATA },
+	[NFT_KIND_RULE] = { .message = NFT_MSG_GETRULE,
+		       .table_attr = NFTA_RULE_TABLE,
+		       .name_attr = NFTA_RULE_CHAIN },
 };
 
 struct nft_list {

@@ -200,6 +200,8 @@ nft_delete(struct nft *n, enum nft_kind kind, const char *name)
 		mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
 		nft_finish(n, nlh);
 		break;
+	case NFT_KIND_RULE:
+		break;
 	}
 }
 

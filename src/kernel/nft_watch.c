@@ -22,23 +22,50 @@ struct nft_watch {
 	struct ev_loop *loop;
 	struct mnl_socket *socket;
 	char *table;
+	unsigned self;
 	void (*gone)(void *arg);
 	void *arg;
 };
 
+/* All of them have the name of the table first. */
+_Static_assert((int)NFTA_RULE_TABLE == (int)NFTA_TABLE_NAME &&
+		       (int)NFTA_CHAIN_TABLE == (int)NFTA_TABLE_NAME &&
+		       (int)NFTA_SET_TABLE == (int)NFTA_TABLE_NAME &&
+		       (int)NFTA_OBJ_TABLE == (int)NFTA_TABLE_NAME &&
+		       (int)NFTA_SET_ELEM_LIST_TABLE == (int)NFTA_TABLE_NAME,
+	       "one number");
+
 static bool
-is_the_end(const struct nft_watch *w, const struct nlmsghdr *message)
+is_loss(const struct nft_watch *w, const struct nlmsghdr *message)
+{
+	if (message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES)
+		return false;
+	switch (message->nlmsg_type & 0xff) {
+	case NFT_MSG_DELTABLE:
+		return true;
+	case NFT_MSG_DELCHAIN:
+	case NFT_MSG_DELRULE:
+	case NFT_MSG_DELSET:
+	case NFT_MSG_DELSETELEM:
+	case NFT_MSG_DELOBJ:
+		return message->nlmsg_pid != w->self;
+	}
+	return false;
+}
+
+static bool
+is_ours(const struct nft_watch *w, const struct nlmsghdr *message)
 {
 	const struct nfgenmsg *family = mnl_nlmsg_get_payload(message);
 	const struct nlattr *a;
 
-	if (message->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE) ||
-	    mnl_nlmsg_get_payload_len(message) < sizeof(*family) || family->nfgen_family != NFPROTO_INET)
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*family) || family->nfgen_family != NFPROTO_INET)
 		return false;
-	mnl_attr_for_each(a, message, sizeof(*family)) if (mnl_attr_get_type(a) == NFTA_TABLE_NAME &&
-							   mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >=
-								   0) return strcmp(mnl_attr_get_str(a),
-										    w->table) == 0;
+	mnl_attr_for_each(a, message, sizeof(*family))
+	{
+		if (mnl_attr_get_type(a) == NFTA_TABLE_NAME && mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0)
+			return strcmp(mnl_attr_get_str(a), w->table) == 0;
+	}
 	return false;
 }
 
@@ -62,15 +89,15 @@ watch_on_news(struct ev_loop *loop, ev_io *io, int revents)
 		if (n <= 0 && errno != ENOBUFS)
 			break;
 		for (; n > 0 && mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
-			gone |= is_the_end(w, message);
+			gone |= is_loss(w, message) && is_ours(w, message);
 	}
 	if (gone)
 		w->gone(w->arg);
 }
 
 enum err
-nft_watch_open(struct nft_watch **out, struct ev_loop *loop, const char *table, void (*gone)(void *arg),
-	       void *arg, struct why *why)
+nft_watch_open(struct nft_watch **out, struct ev_loop *loop, const char *table, unsigned self,
+	       void (*gone)(void *arg), void *arg, struct why *why)
 {
 	struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
 	struct nft_watch *w;
@@ -89,6 +116,7 @@ nft_watch_open(struct nft_watch **out, struct ev_loop *loop, const char *table, 
 		.loop = loop,
 		.socket = s,
 		.table = must_strdup(table),
+		.self = self,
 		.gone = gone,
 		.arg = arg,
 	};

@@ -44,7 +44,7 @@ struct ruleset {
 	size_t *ordered, n_ordered;	/* which have one, in order */
 	struct reading *readings, **last_reading;
 	bool begin, renew, end;
-	bool doubt;	/* somebody took a table of that name away */
+	bool doubt;	/* somebody took a table of that name away, or something in it */
 	bool remove;	/* the table, at the end: how that went is here once the thread has ended */
 	enum err removed;
 	struct why not_removed;
@@ -279,24 +279,38 @@ await_orders(struct ruleset *r, struct work *w)
 }
 
 /* Our own transactions take it away as well, where they put another in its place. */
-static bool
-is_gone(struct ruleset *r)
+static void
+note_loss(struct ruleset *r)
 {
 	struct why why;
 	bool exists;
 	enum err e = ruleset_table_look(r->nft, &r->plan, &exists, &why);
 
-	if (e == OK && exists)
-		return false;
 	ruleset_table_doubt(r->table);
+	/* Something in it may be gone: that is looked at. */
+	if (e == OK && exists)
+		return;
 	/* One that is somebody else's now is said to be when it is to be written. */
 	if (e != OK)
-		return true;
+		return;
 	why_set(&why, E_CONFLICT, "somebody took the table inet %s away; it is made again", r->plan.table);
 	if (!r->is_behind)
 		post_trouble(r, &why);
 	r->is_behind = true;
-	return true;
+}
+
+/* The service was hurt for a moment, and nobody else may have noticed. */
+static void
+tell_mended(struct ruleset *r)
+{
+	struct why why;
+
+	if (!ruleset_table_was_hurt(r->table) || r->is_behind)
+		return;
+	why_set(&why, E_CONFLICT, "somebody took rules of the table inet %s away; they are made again",
+		r->plan.table);
+	post_trouble(r, &why);
+	post_trouble(r, NULL);
 }
 
 static void
@@ -305,15 +319,19 @@ do_work(struct ruleset *r, struct work *w)
 	struct why why = { "" };
 	enum err e = OK;
 
-	w->write |= w->doubt && is_gone(r);
+	if (w->doubt)
+		note_loss(r);
+	w->write |= w->doubt;
 	if (w->write)
 		e = ruleset_table_write(r->table, &why);
 	if (w->renew && e == OK)
 		e = ruleset_table_renew(r->table, &why);
 	if (!w->write && !w->renew)
 		return;
-	if (e == OK)
+	if (e == OK) {
 		post_taken(r);
+		tell_mended(r);
+	}
 	if ((e != OK) != r->is_behind)
 		post_trouble(r, e != OK ? &why : NULL);
 	r->is_behind = e != OK;
@@ -441,7 +459,8 @@ ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const st
 	pthread_cond_init(&r->wake, &attr);
 	pthread_condattr_destroy(&attr);
 	if ((e = nft_open(&r->nft, why)) != OK || (e = adopt(r, why)) != OK ||
-	    (e = nft_watch_open(&r->watch, loop, r->plan.table, ruleset_on_gone, r, why)) != OK) {
+	    (e = nft_watch_open(&r->watch, loop, r->plan.table, nft_port(r->nft), ruleset_on_gone, r, why)) !=
+		    OK) {
 		free_ruleset(r);
 		return e;
 	}

@@ -371,7 +371,8 @@ ruleset_layout(const struct ruleset_plan *p, ruleset_name_fn *tell, void *arg, c
 	write_arrive(&l, &f);
 	write_hooks(&l, &f);
 	CHECK(fclose(l.f) == 0);
-	snprintf(mark, RULESET_NAME, "layout_%016llx", (unsigned long long)hash_bytes(text, n, 0));
+	snprintf(mark, RULESET_NAME, RULESET_LAYOUT_MARK "%016llx",
+		 (unsigned long long)hash_bytes(text, n, 0));
 	if (tell != NULL)
 		tell(arg, mark);
 	if (out != NULL)

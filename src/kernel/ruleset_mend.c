@@ -23,15 +23,17 @@ struct names {
 struct mend {
 	struct ruleset_table *t;
 	bool exists;
-	struct names found[NFT_KIND_COUNTER + 1];	/* sorted, by kind */
+	struct names found[NFT_KIND_RULE + 1];	/* sorted, by kind */
 	struct names wanted[NFT_KIND_COUNTER + 1];	/* sorted once all are known */
 	struct ruleset_wants have, want;
 	/* Chains of backends that have to be made. */
 	struct missing {
 		size_t service;
 		enum color color;
+		bool is_there;	/* but empty */
 	} * chains;
 	size_t n_chains;
+	bool hurt;	/* chains of the layout have no rules */
 	bool any;	/* is in text */
 	FILE *text;
 	char *words;	/* of text, once it is flushed */
@@ -113,7 +115,7 @@ look(struct mend *m, struct why *why)
 	/* A foreign one does not become ours by looking again. */
 	if (e != OK || !m->exists)
 		return e == E_CONFLICT ? E_DENIED : e;
-	for (int kind = 0; kind <= NFT_KIND_COUNTER; kind++) {
+	for (int kind = 0; kind <= NFT_KIND_RULE; kind++) {
 		e = nft_names(m->t->nft, p->table, (enum nft_kind)kind, on_name, &m->found[kind], why);
 		if (e != OK)
 			return e;
@@ -144,11 +146,22 @@ want_name(void *arg, enum nft_kind kind, const char *name)
 	return true;
 }
 
+/* It is there, but somebody took its rules. */
+static bool
+is_hurt(struct mend *m, const char *chain)
+{
+	bool hurt =
+		names_has(&m->found[NFT_KIND_CHAIN], chain) && !names_has(&m->found[NFT_KIND_RULE], chain);
+
+	m->t->was_hurt |= hurt;
+	return hurt;
+}
+
 static void
-add_chain(struct mend *m, size_t service, enum color color)
+add_chain(struct mend *m, size_t service, enum color color, bool is_there)
 {
 	m->chains = must_grow(m->chains, m->n_chains + 1, sizeof(*m->chains));
-	m->chains[m->n_chains++] = (struct missing){ service, color };
+	m->chains[m->n_chains++] = (struct missing){ service, color, is_there };
 }
 
 static void
@@ -160,15 +173,19 @@ add_service(struct mend *m, size_t service)
 
 	ruleset_service_things(p, service, want_name, m, m->text);
 	ruleset_door_chain(p, service, door, NULL);
-	if (door[0] != '\0' && want_name(m, NFT_KIND_CHAIN, door))
+	if (door[0] != '\0' && (want_name(m, NFT_KIND_CHAIN, door) || is_hurt(m, door))) {
 		ruleset_door_chain(p, service, door, m->text);
+		m->any = true;
+	}
 	ruleset_want_fixed(p, service, door, &m->want);
 	for (int c = 0; c < COLORS; c++) {
 		const struct snapshot_color *sc = ruleset_table_color(s->want, (enum color)c);
 
 		ruleset_color_chain(p, service, (enum color)c, sc, 0, s->next[c], NULL);
 		if (!names_has(&m->found[NFT_KIND_CHAIN], s->next[c]))
-			add_chain(m, service, (enum color)c);
+			add_chain(m, service, (enum color)c, false);
+		else if (sc->n > 0 && is_hurt(m, s->next[c]))
+			add_chain(m, service, (enum color)c, true);
 		names_add(&m->wanted[NFT_KIND_CHAIN], s->next[c]);
 		ruleset_want_color(p, service, (enum color)c, s->next[c], &m->want);
 	}
@@ -254,9 +271,9 @@ make_chains(struct mend *m)
 		size_t service = m->chains[i].service;
 		const struct ruleset_state *s = &m->t->services[service];
 
-		ruleset_color_chain_add(m->t->plan, service, ruleset_table_color(s->want, m->chains[i].color),
-					s->want != NULL ? s->want->generation : 0,
-					s->next[m->chains[i].color], m->t->nft);
+		(m->chains[i].is_there ? ruleset_color_chain_fill : ruleset_color_chain_add)(
+			m->t->plan, service, ruleset_table_color(s->want, m->chains[i].color),
+			s->want != NULL ? s->want->generation : 0, s->next[m->chains[i].color], m->t->nft);
 	}
 }
 
@@ -301,6 +318,8 @@ on_layout_chain(void *arg, const char *name)
 	struct mend *m = arg;
 
 	names_add(&m->wanted[NFT_KIND_CHAIN], name);
+	if (strncmp(name, RULESET_LAYOUT_MARK, strlen(RULESET_LAYOUT_MARK)) != 0)
+		m->hurt |= !names_has(&m->found[NFT_KIND_RULE], name);
 	if (names_has(&m->found[NFT_KIND_CHAIN], name))
 		fprintf(m->text, "flush chain inet %s %s\n", m->t->plan->table, name);
 }
@@ -317,6 +336,8 @@ lay_out(struct mend *m, struct why *why)
 	ruleset_layout(p, NULL, NULL, mark, m->text);
 	fputs("}\n", m->text);
 	m->any = !names_has(&m->found[NFT_KIND_CHAIN], mark);
+	m->t->was_hurt |= m->hurt && !m->any;
+	m->any |= m->hurt;
 	return text_run(m, why);
 }
 
@@ -328,9 +349,13 @@ note_waste(struct mend *m)
 	m->t->n_waste = 0;
 	for (int kind = 0; kind <= NFT_KIND_COUNTER; kind++) {
 		names_sort(&m->wanted[kind]);
-		for (size_t i = 0; i < m->found[kind].n; i++)
-			if (!names_has(&m->wanted[kind], m->found[kind].list[i]))
-				ruleset_table_waste(m->t, (enum nft_kind)kind, m->found[kind].list[i]);
+		for (size_t i = 0; i < m->found[kind].n; i++) {
+			const char *name = m->found[kind].list[i];
+
+			if (!names_has(&m->wanted[kind], name))
+				ruleset_table_waste(m->t, (enum nft_kind)kind, name,
+						    !names_has(&m->found[NFT_KIND_RULE], name));
+		}
 	}
 }
 
@@ -357,10 +382,10 @@ ruleset_table_mend(struct ruleset_table *t, struct why *why)
 		ruleset_table_done(t);
 		t->is_known = true;
 	}
-	for (int kind = 0; kind <= NFT_KIND_COUNTER; kind++) {
-		names_free(&m.found[kind]);
+	for (int kind = 0; kind <= NFT_KIND_COUNTER; kind++)
 		names_free(&m.wanted[kind]);
-	}
+	for (int kind = 0; kind <= NFT_KIND_RULE; kind++)
+		names_free(&m.found[kind]);
 	free(m.chains);
 	ruleset_wants_free(&m.have);
 	ruleset_wants_free(&m.want);

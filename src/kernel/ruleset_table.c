@@ -102,13 +102,13 @@ ruleset_table_done(struct ruleset_table *t)
 /* -- waste ------------------------------------------------------------------------ */
 
 void
-ruleset_table_waste(struct ruleset_table *t, enum nft_kind kind, const char *name)
+ruleset_table_waste(struct ruleset_table *t, enum nft_kind kind, const char *name, bool is_empty)
 {
 	struct ruleset_waste *w;
 
 	t->waste = must_grow(t->waste, t->n_waste + 1, sizeof(*t->waste));
 	w = &t->waste[t->n_waste++];
-	*w = (struct ruleset_waste){ .kind = kind, .since = clock_now() };
+	*w = (struct ruleset_waste){ .kind = kind, .is_empty = is_empty, .since = clock_now() };
 	CHECK(str_copy(w->name, sizeof(w->name), str_from(name)));
 }
 
@@ -119,10 +119,21 @@ rescue(struct ruleset_table *t, const char *chain)
 	for (size_t i = 0; i < t->n_waste; i++) {
 		if (t->waste[i].kind != NFT_KIND_CHAIN || strcmp(t->waste[i].name, chain) != 0)
 			continue;
+		if (t->waste[i].is_empty)
+			return false;
 		t->waste[i] = t->waste[--t->n_waste];
 		return true;
 	}
 	return false;
+}
+
+bool
+ruleset_table_was_hurt(struct ruleset_table *t)
+{
+	bool was = t->was_hurt;
+
+	t->was_hurt = false;
+	return was;
 }
 
 bool
@@ -245,7 +256,7 @@ change(struct ruleset_table *t, struct why *why)
 		for (int c = 0; c < COLORS; c++) {
 			if (strcmp(s->chains[c], s->next[c]) == 0)
 				continue;
-			ruleset_table_waste(t, NFT_KIND_CHAIN, s->chains[c]);
+			ruleset_table_waste(t, NFT_KIND_CHAIN, s->chains[c], false);
 			strcpy(s->chains[c], s->next[c]);
 		}
 	}

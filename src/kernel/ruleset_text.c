@@ -138,6 +138,13 @@ ruleset_color_chain_add(const struct ruleset_plan *p, size_t service, const stru
 			uint64_t turn, const char *name, struct nft *nft)
 {
 	nft_add_chain(nft, name);
+	ruleset_color_chain_fill(p, service, sc, turn, name, nft);
+}
+
+void
+ruleset_color_chain_fill(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc,
+			 uint64_t turn, const char *name, struct nft *nft)
+{
 	add_family(&p->services[service], sc, AF_INET, turn, name, nft);
 	add_family(&p->services[service], sc, AF_INET6, turn, name, nft);
 }

@@ -1,5 +1,7 @@
 """Tables that are not Teal's: Docker's, kube-proxy's, the firewall's.  Whatever
 happens to Teal and its own table, they stay byte for byte what they were."""
+import collections
+import json
 import random
 import subprocess
 import threading
@@ -150,3 +152,43 @@ def test_a_table_of_a_foreign_owner_is_refused_by_name(topology, closing, teal):
     status, said = Stage(topology, closing, teal, start=False).teal.start_refused()
     assert status != 0 and "inet teal_main" in said
     assert topology.tables() == before
+
+
+TABLE = "inet teal_main"
+
+
+def rules(topology):
+    """How many there are in each chain of Teal's table."""
+    whole = json.loads(topology.hop.run("nft", "-j", "list", "table", *TABLE.split()))["nftables"]
+    return collections.Counter(o["rule"]["chain"] for o in whole if "rule" in o)
+
+
+def test_what_somebody_takes_out_of_the_table_comes_back(topology, closing, teal):
+    """The table stays, so nothing would seem wrong."""
+    stage = Stage(topology, closing, teal, deny=["192.0.2.0/24"], max_connections_per_source=1000)
+    stage.hold()
+    # Of each color one, when those from before all checks were in have gone.
+    until(lambda: sum(c[0] == "c" for c in rules(topology)) == 4, "the table has come to rest")
+    whole = rules(topology)
+    assert sum(c[0] == "d" for c in whole) == 3  # those of the services, and that which leads to them
+
+    def serves():
+        try:
+            stage.connect().echo()
+            return stage.ask().peer == "green"
+        except (ConnectionError, AssertionError):
+            return False
+    for what in (f"flush table {TABLE}", f"flush map {TABLE} main4", f"flush map {TABLE} colors",
+                 "; ".join(f"flush chain {TABLE} {c}" for c in whole if c[0] in "cd")):
+        topology.hop.nft(what)
+        until(serves, f"{what}: it serves again")
+        until(lambda: rules(topology) == whole, f"{what}: it is whole again")
+    assert stage.teal.wait_log("engine.trouble")["message"].startswith("somebody took rules of the table")
+    stage.teal.wait_log("engine.recovered")
+    # So it does when nobody was there to see it.
+    stage.teal.kill()
+    topology.hop.nft(f"flush table {TABLE}")
+    stage.teal.start()
+    assert serves()
+    until(lambda: rules(topology) == whole, "it is whole")
+    stage.check_held()
