@@ -91,6 +91,26 @@ who_forwards(const struct config *config, int family)
 	return NULL;
 }
 
+/* The first service with clients of the family whose backends are not known yet: names are
+ * looked up later, nodes of a pool come and go. */
+static const struct service_config *
+who_might_forward(const struct config *config, int family)
+{
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct service_config *s = &config->services[i];
+		bool listens = false, open = s->pool != NULL;
+
+		for (size_t k = 0; k < s->n_listen; k++)
+			listens |= addr_family(&s->listen[k]) == family;
+		for (int c = 0; c < COLORS; c++)
+			for (size_t b = 0; b < s->colors[c].n_backends; b++)
+				open |= s->colors[c].backends[b].address.len == 0;
+		if (s->engine == ENGINE_KERNEL && listens && open)
+			return s;
+	}
+	return NULL;
+}
+
 /* Fewer are no table for a balancer. */
 #define TABLE_SMALL (UINT64_C(1) << 17)
 #define TABLE_GOOD (UINT64_C(1) << 18)
@@ -168,6 +188,15 @@ kernel_check(const struct config *config, void (*warn)(const char *text), struct
 				"%s is 0: this host passes no %s packets on, and service \"%s\" has backends on other hosts; "
 				"sysctl -w %s=1",
 				families[i].setting, families[i].kind, s->name, families[i].setting);
+		s = who_might_forward(config, families[i].family);
+		if (s == NULL || forwards(families[i].family))
+			continue;
+		snprintf(
+			text, sizeof(text),
+			"%s is 0: this host passes no %s packets on; clients of service \"%s\" are served only by those of "
+			"its backends that are on this host; sysctl -w %s=1",
+			families[i].setting, families[i].kind, s->name, families[i].setting);
+		warn(text);
 	}
 	if (kernel_check_table(read_number("/proc/sys/net/netfilter/nf_conntrack_count"),
 			       read_number("/proc/sys/net/netfilter/nf_conntrack_max"),

@@ -70,6 +70,16 @@ def test_a_host_that_does_not_forward_is_told_the_command(topology, stage):
         assert c.echo().peer == "green"
 
 
+def test_who_may_have_backends_elsewhere_is_told_it_too(topology, stage):
+    """What a name means is not known yet, and checks go through without forwarding."""
+    topology.hop.sysctl(**{"net/ipv4/ip_forward": 0})
+    t = stage(keys={"green": {"backends": ["localhost:80"]}, "blue": {"backends": ["localhost:81"]}, "health": {"type": "none"}})
+    hints = [l["hint"] for l in t.log_lines("kernel.lacks")]
+    said = [h for h in hints if h.startswith("net.ipv4.ip_forward is 0")]
+    assert len(said) == 1 and 'service "web"' in said[0] and said[0].endswith("sysctl -w net.ipv4.ip_forward=1")
+    assert not any("ipv6" in h for h in hints)
+
+
 def test_without_the_capability_it_says_so(topology, stage):
     t = stage(start=False)
     status, said = t.start_refused(prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"))
