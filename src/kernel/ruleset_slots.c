@@ -14,7 +14,10 @@
 #define SOURCE_EACH 12
 #define SOURCE_LIGHTEST 4
 
-static const uint32_t primes[] = { 251, 509, 1021, 2039, 4093 };
+/* Beyond that only so that nobody is left without one. */
+#define SOURCE_MANY 4093
+
+static const uint32_t primes[] = { 251, 509, 1021, 2039, SOURCE_MANY, 16381, 65521, 262139, 1048573 };
 
 static bool
 is_of(const struct backend *b, int family)
@@ -109,7 +112,7 @@ make_turns(struct ruleset_slots *s, const struct snapshot_color *color, int fami
 static uint32_t
 source_size(struct backend *const *all, uint32_t n)
 {
-	uint64_t sum = 0, lightest = BACKEND_WEIGHT_MAX, wanted;
+	uint64_t sum = 0, lightest = BACKEND_WEIGHT_MAX, wanted, needed;
 
 	for (uint32_t i = 0; i < n; i++) {
 		sum += all[i]->weight;
@@ -119,6 +122,9 @@ source_size(struct backend *const *all, uint32_t n)
 	wanted = sum / lightest * SOURCE_LIGHTEST;
 	if (wanted < (uint64_t)n * SOURCE_EACH)
 		wanted = (uint64_t)n * SOURCE_EACH;
+	needed = sum * 3 / 2 / lightest;
+	if (wanted > SOURCE_MANY)
+		wanted = needed > SOURCE_MANY ? needed : SOURCE_MANY;
 	for (size_t i = 0; i < ARRAY_LEN(primes); i++)
 		if (primes[i] >= wanted)
 			return primes[i];

@@ -154,6 +154,22 @@ test_who_loses_a_backend_is_the_only_one_who_moves(void **state)
 }
 
 static void
+test_no_backend_is_too_light_for_sources(void **state)
+{
+	char all[40 * 24] = "";
+	struct ruleset_slots a;
+	size_t n = 0;
+
+	(void)state;
+	for (int i = 0; i < 39; i++)
+		n += (size_t)snprintf(all + n, sizeof(all) - n, "10.0.0.%d:80*256 ", i + 1);
+	snprintf(all + n, sizeof(all) - n, "10.0.1.1:80");
+	a = slots_of(all, AF_INET, true);
+	assert_in_range(count(&a, 39), 1, 4);
+	ruleset_slots_free(&a);
+}
+
+static void
 test_the_order_of_backends_does_not_matter_to_sources(void **state)
 {
 	struct ruleset_slots a = slots_of("10.0.0.1:80 10.0.0.2:80 10.0.0.3:80", AF_INET, true);
@@ -395,6 +411,7 @@ main(void)
 		cmocka_unit_test(test_odd_weights_are_nearly_right),
 		cmocka_unit_test(test_each_family_has_its_own),
 		cmocka_unit_test(test_who_loses_a_backend_is_the_only_one_who_moves),
+		cmocka_unit_test(test_no_backend_is_too_light_for_sources),
 		cmocka_unit_test(test_the_order_of_backends_does_not_matter_to_sources),
 		cmocka_unit_test(test_the_table_reads_like_what_it_does),
 		cmocka_unit_test(test_doors_say_who_may_come_in),
