@@ -3,10 +3,10 @@
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
 #include <string.h>
 
-#include <libmnl/libmnl.h>
-
+#include "kernel/attr.h"
 #include "kernel/flows_wire.h"
 
 static void
@@ -14,16 +14,16 @@ read_address(const struct nlattr *nest, struct flow_tuple *t)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	attr_for_each_nested (a, nest)
 	{
-		unsigned n = mnl_attr_get_payload_len(a), type = mnl_attr_get_type(a);
+		unsigned n = attr_len(a), type = attr_type(a);
 		bool v4 = type == CTA_IP_V4_SRC || type == CTA_IP_V4_DST;
 
 		if (type == CTA_IP_UNSPEC || type > CTA_IP_V6_DST || n != (v4 ? 4 : 16))
 			continue;
 		t->family = v4 ? AF_INET : AF_INET6;
 		memcpy(type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC ? t->src : t->dst,
-		       mnl_attr_get_payload(a), n);
+		       attr_data(a), n);
 	}
 }
 
@@ -32,22 +32,22 @@ read_protocol(const struct nlattr *nest, struct flow_tuple *t)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	attr_for_each_nested (a, nest)
 	{
-		unsigned n = mnl_attr_get_payload_len(a);
+		unsigned n = attr_len(a);
 
-		switch (mnl_attr_get_type(a)) {
+		switch (attr_type(a)) {
 		case CTA_PROTO_NUM:
 			if (n == 1)
-				t->protocol = mnl_attr_get_u8(a);
+				t->protocol = *(const uint8_t *)attr_data(a);
 			break;
 		case CTA_PROTO_SRC_PORT:
 			if (n == 2)
-				t->src_port = mnl_attr_get_u16(a);
+				t->src_port = attr_u16(a);
 			break;
 		case CTA_PROTO_DST_PORT:
 			if (n == 2)
-				t->dst_port = mnl_attr_get_u16(a);
+				t->dst_port = attr_u16(a);
 			break;
 		}
 	}
@@ -58,14 +58,14 @@ read_tuple(const struct nlattr *nest, struct flow_tuple *t)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	attr_for_each_nested (a, nest)
 	{
-		if (mnl_attr_get_type(a) == CTA_TUPLE_IP)
+		if (attr_type(a) == CTA_TUPLE_IP)
 			read_address(a, t);
-		else if (mnl_attr_get_type(a) == CTA_TUPLE_PROTO)
+		else if (attr_type(a) == CTA_TUPLE_PROTO)
 			read_protocol(a, t);
-		else if (mnl_attr_get_type(a) == CTA_TUPLE_ZONE && mnl_attr_get_payload_len(a) == 2)
-			t->zone = mnl_attr_get_u16(a);
+		else if (attr_type(a) == CTA_TUPLE_ZONE && attr_len(a) == 2)
+			t->zone = attr_u16(a);
 	}
 }
 
@@ -74,17 +74,17 @@ read_tcp(const struct nlattr *protoinfo, struct flow_fact *f)
 {
 	const struct nlattr *nest, *a;
 
-	mnl_attr_for_each_nested(nest, protoinfo)
+	attr_for_each_nested (nest, protoinfo)
 	{
-		if (mnl_attr_get_type(nest) != CTA_PROTOINFO_TCP)
+		if (attr_type(nest) != CTA_PROTOINFO_TCP)
 			continue;
-		mnl_attr_for_each_nested(a, nest)
+		attr_for_each_nested (a, nest)
 		{
-			const struct nf_ct_tcp_flags *flags = mnl_attr_get_payload(a);
-			unsigned type = mnl_attr_get_type(a), n = mnl_attr_get_payload_len(a);
+			const struct nf_ct_tcp_flags *flags = attr_data(a);
+			unsigned type = attr_type(a), n = attr_len(a);
 
 			if (type == CTA_PROTOINFO_TCP_STATE && n == 1)
-				f->state = mnl_attr_get_u8(a);
+				f->state = *(const uint8_t *)attr_data(a);
 			else if ((type == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL ||
 				  type == CTA_PROTOINFO_TCP_FLAGS_REPLY) &&
 				 n == sizeof(*flags))
@@ -96,7 +96,7 @@ read_tcp(const struct nlattr *protoinfo, struct flow_fact *f)
 static uint64_t
 read_u64(const struct nlattr *a)
 {
-	return mnl_attr_get_payload_len(a) == 8 ? be64toh(mnl_attr_get_u64(a)) : 0;
+	return attr_len(a) == 8 ? be64toh(attr_u64(a)) : 0;
 }
 
 /* Numbers of the pair of attributes first and first + 1. */
@@ -105,11 +105,11 @@ read_pair(const struct nlattr *nest, unsigned first, uint64_t *one, uint64_t *tw
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	attr_for_each_nested (a, nest)
 	{
-		if (mnl_attr_get_type(a) == first)
+		if (attr_type(a) == first)
 			*one = read_u64(a);
-		else if (mnl_attr_get_type(a) == first + 1)
+		else if (attr_type(a) == first + 1)
 			*two = read_u64(a);
 	}
 }
@@ -117,9 +117,9 @@ read_pair(const struct nlattr *nest, unsigned first, uint64_t *one, uint64_t *tw
 static void
 read_attribute(const struct nlattr *a, struct flow_fact *f)
 {
-	unsigned n = mnl_attr_get_payload_len(a);
+	unsigned n = attr_len(a);
 
-	switch (mnl_attr_get_type(a)) {
+	switch (attr_type(a)) {
 	case CTA_TUPLE_ORIG:
 		read_tuple(a, &f->tuple);
 		break;
@@ -127,17 +127,17 @@ read_attribute(const struct nlattr *a, struct flow_fact *f)
 		read_tuple(a, &f->reply);
 		break;
 	case CTA_STATUS:
-		f->status = n == 4 ? ntohl(mnl_attr_get_u32(a)) : 0;
+		f->status = n == 4 ? ntohl(attr_u32(a)) : 0;
 		break;
 	case CTA_PROTOINFO:
 		read_tcp(a, f);
 		break;
 	case CTA_TIMEOUT:
 		f->timed = n == 4;
-		f->timeout = n == 4 ? ntohl(mnl_attr_get_u32(a)) : 0;
+		f->timeout = n == 4 ? ntohl(attr_u32(a)) : 0;
 		break;
 	case CTA_MARK:
-		f->mark = n == 4 ? ntohl(mnl_attr_get_u32(a)) : 0;
+		f->mark = n == 4 ? ntohl(attr_u32(a)) : 0;
 		break;
 	case CTA_COUNTERS_ORIG:
 		f->counted = true;
@@ -151,10 +151,10 @@ read_attribute(const struct nlattr *a, struct flow_fact *f)
 		read_pair(a, CTA_TIMESTAMP_START, &f->began_ns, &f->ended_ns);
 		break;
 	case CTA_ID:
-		f->id = n == 4 ? mnl_attr_get_u32(a) : 0;	/* opaque: given back as it came */
+		f->id = n == 4 ? attr_u32(a) : 0;	/* opaque: given back as it came */
 		break;
 	case CTA_ZONE:
-		f->tuple.zone = n == 2 ? mnl_attr_get_u16(a) : 0;
+		f->tuple.zone = n == 2 ? attr_u16(a) : 0;
 		break;
 	}
 }
@@ -169,7 +169,9 @@ flow_fact_read(const struct nlmsghdr *m, bool listed, struct flow_fact *f)
 	    type == IPCTNL_MSG_CT_GET)
 		return false;
 	memset(f, 0, sizeof(*f));
-	mnl_attr_for_each(a, m, sizeof(struct nfgenmsg)) read_attribute(a, f);
+	attr_for_each (a, (const char *)m + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg)),
+		       (const char *)m + m->nlmsg_len)
+		read_attribute(a, f);
 	if (listed)
 		f->news = FLOW_LISTED;
 	else if (type == IPCTNL_MSG_CT_DELETE)
