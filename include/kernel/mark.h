@@ -4,13 +4,17 @@
  *	23..12	service: its number in the table, 1 to 4095
  *	11	color
  *	10	entrance: 0 main, 1 preview
- *	9..0	generation: the service's epoch, mod 1024, when the flow began
+ *	9	the client has ended its side (TCP)
+ *	8	so has the backend, after it: the connection is over
+ *	7..0	generation: the service's epoch, mod 256, when the flow began
  *
  * nftables writes it with a flow's first packet, before anything chooses a
- * backend; ruleset makes the values, flows reads them back.  Pure. */
+ * backend, and the bits of the end with the last ones; ruleset makes the values,
+ * flows reads them back.  Pure. */
 #ifndef KERNEL_MARK_H
 #define KERNEL_MARK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/check.h"
@@ -18,13 +22,15 @@
 #include "model/tally.h"
 
 #define MARK_SERVICES 4095	/* at most, numbered from 1 */
-#define MARK_GENERATIONS 1024
+#define MARK_GENERATIONS 256
 /* The parts, in place. */
 #define MARK_TAG UINT32_C(0xff000000)
 #define MARK_SERVICE UINT32_C(0x00fff000)
 #define MARK_COLOR UINT32_C(0x00000800)
 #define MARK_ENTRANCE UINT32_C(0x00000400)
-#define MARK_GENERATION UINT32_C(0x000003ff)
+#define MARK_LEFT UINT32_C(0x00000200)
+#define MARK_OVER UINT32_C(0x00000100)
+#define MARK_GENERATION UINT32_C(0x000000ff)
 
 /* tag 1 to 255, service 1 to MARK_SERVICES. */
 static inline uint32_t
@@ -57,6 +63,12 @@ static inline enum entrance
 mark_entrance(uint32_t mark)
 {
 	return (mark & MARK_ENTRANCE) != 0 ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
+}
+
+static inline bool
+mark_is_over(uint32_t mark)
+{
+	return (mark & MARK_OVER) != 0;
 }
 
 static inline unsigned

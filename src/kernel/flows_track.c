@@ -146,7 +146,8 @@ static bool
 is_over(const struct flow_fact *fact)
 {
 	return fact->tuple.protocol == IPPROTO_TCP &&
-	       (fact->state == TCP_CONNTRACK_TIME_WAIT || fact->state == TCP_CONNTRACK_CLOSE);
+	       (mark_is_over(fact->mark) || fact->state == TCP_CONNTRACK_TIME_WAIT ||
+		fact->state == TCP_CONNTRACK_CLOSE);
 }
 
 /* It had ended before we began to listen. */
@@ -288,6 +289,8 @@ take_state(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 {
 	if (fact->state != TCP_CONNTRACK_NONE)
 		flow->state = fact->state;
+	else if (mark_is_over(fact->mark))
+		flow->state = TCP_CONNTRACK_LAST_ACK;	/* told by the mark, and nothing else */
 	if (flow->closed == 0 && is_over(fact)) {
 		end(f, flow, flow_ending(flow, fact));
 		/* Its removal, which tells its bytes, is minutes away. */

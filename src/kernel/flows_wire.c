@@ -67,16 +67,19 @@ set_filter(int fd, unsigned tag)
 		BPF_STMT(BPF_LD | BPF_IMM, attributes),
 		BPF_STMT(BPF_LDX | BPF_IMM, CTA_MARK),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, find),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 20, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 22, 0),
 		BPF_STMT(BPF_MISC | BPF_TAX, 0),
 		BPF_STMT(BPF_LD | BPF_B | BPF_IND, sizeof(struct nlattr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, tag, 0, 17),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, tag, 0, 19),
 		/* A removal, or a birth. */
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, type_byte),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPCTNL_MSG_CT_DELETE, 14, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPCTNL_MSG_CT_DELETE, 16, 0),
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, flags_high),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NLM_F_CREATE >> 8, 12, 0),
-		/* A change: is TCP at its end? */
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NLM_F_CREATE >> 8, 14, 0),
+		/* A change: does the mark say that it is over? */
+		BPF_STMT(BPF_LD | BPF_B | BPF_IND, sizeof(struct nlattr) + 2),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MARK_OVER >> 8, 12, 0),
+		/* Is TCP at its end? */
 		BPF_STMT(BPF_LD | BPF_IMM, attributes),
 		BPF_STMT(BPF_LDX | BPF_IMM, CTA_PROTOINFO),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, find),
@@ -95,6 +98,7 @@ set_filter(int fd, unsigned tag)
 	struct sock_fprog all = { .len = ARRAY_LEN(program), .filter = program };
 
 	_Static_assert((NLM_F_CREATE & 0xff) == 0, "the bit is in the upper byte");
+	_Static_assert(MARK_OVER >> 16 == 0 && (MARK_OVER & 0xff) == 0, "the bit is in the third byte of four");
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all)) == 0;
 }
 

@@ -30,6 +30,9 @@ const char *const ruleset_set_names[RULESET_SETS] = {
 
 /* What conntrack tells of a connection: flows wants its birth and its removal. */
 #define EVENTS "new,destroy"
+/* The same and a change of the mark, whose name the grammar has for something else:
+ * 1 << IPCT_NEW | 1 << IPCT_DESTROY | 1 << IPCT_MARK. */
+#define EVENTS_AND_MARK "0x85"
 
 static const char *
 key_words(enum ruleset_set set)
@@ -208,19 +211,32 @@ write_odd(struct layout *l, const struct features *f)
  * the backend's; and the new connection would go where the old one went.  If that is not where
  * new ones go any more, its SYN is lost, until the old one is forgotten.
  *
- * And from the backend's end on conntrack tells every step, for one is the last; of those before
- * nobody wants to hear, and each would cost as much as a lookup. */
+ * And conntrack is to tell of the end, once, for each telling costs as much as a lookup:
+ * where the client ended its side first, as most do, by a bit of the mark that the
+ * backend's FIN sets; else by the state, from the backend's FIN on, for one of the steps that
+ * follow is the last.  Of those before nobody wants to hear. */
 static void
 write_edge(struct layout *l, const struct ruleset_plan *p)
 {
+	const unsigned tag = (unsigned)p->tag << 24, left = MARK_TAG | MARK_LEFT;
+
 	chain(l, "edge");
 	fputs("\t\ttcp flags & (fin|syn|rst|ack) == syn ct state established ct direction original goto again\n",
 	      l->f);
-	for (int rst = 0; rst < 2; rst++)
-		fprintf(l->f,
-			"\t\ttcp flags & %s ct mark & 0x%08x == 0x%08x ct event set " EVENTS ",protoinfo\n",
-			rst ? "rst == rst" : "fin == fin ct direction reply", MARK_TAG,
-			(unsigned)p->tag << 24);
+	fprintf(l->f, "\t\ttcp flags & rst == rst ct mark & 0x%08x == 0x%08x ct event set " EVENTS ",protoinfo\n",
+		MARK_TAG, tag);
+	fprintf(l->f,
+		"\t\ttcp flags & fin == fin ct direction original ct mark & 0x%08x == 0x%08x "
+		"ct mark set ct mark | 0x%08x return\n",
+		MARK_TAG, tag, MARK_LEFT);
+	fprintf(l->f,
+		"\t\ttcp flags & fin == fin ct direction reply ct mark & 0x%08x == 0x%08x "
+		"ct event set " EVENTS_AND_MARK " ct mark set ct mark | 0x%08x return\n",
+		left, tag | MARK_LEFT, MARK_OVER);
+	fprintf(l->f,
+		"\t\ttcp flags & fin == fin ct direction reply ct mark & 0x%08x == 0x%08x ct event set " EVENTS
+		",protoinfo\n",
+		MARK_TAG, tag);
 	end(l);
 }
 
@@ -230,7 +246,7 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 	if (f->tcp) {
 		chain(l, "again");
 		fprintf(l->f, "\t\tct mark & 0x%08x == 0x%08x ct mark & 0x%08x != @live drop\n", MARK_TAG,
-			(unsigned)p->tag << 24, ~MARK_GENERATION);
+			(unsigned)p->tag << 24, ~(MARK_GENERATION | MARK_LEFT | MARK_OVER));
 		end(l);
 		write_edge(l, p);
 		write_odd(l, f);

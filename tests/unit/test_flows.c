@@ -66,7 +66,7 @@ what_was_there_is_adopted(void **state)
 	ask(NFCT_Q_DESTROY, &closed);
 	recount();
 	assert_int_equal(ended(GREEN, END_DONE), 0);
-	/* Their removal is told with what the mark knows: 5 is 1029 modulo 1024. */
+	/* Their removal is told with what the mark knows: 5 is 1029 modulo 256. */
 	closed = entry_of(0, GREEN, ENTRANCE_MAIN);
 	ask(NFCT_Q_DESTROY, &closed);
 	recount();

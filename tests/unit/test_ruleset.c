@@ -13,10 +13,12 @@
 static void
 test_a_mark_holds_its_parts(void **state)
 {
-	uint32_t mark = mark_make(255, MARK_SERVICES, BLUE, ENTRANCE_PREVIEW, 5 * MARK_GENERATIONS + 1023);
+	uint32_t mark = mark_make(255, MARK_SERVICES, BLUE, ENTRANCE_PREVIEW, 5 * MARK_GENERATIONS + 255);
 
 	(void)state;
-	assert_int_equal(mark, UINT32_MAX);
+	assert_int_equal(mark, ~(MARK_LEFT | MARK_OVER));
+	assert_false(mark_is_over(mark));
+	assert_true(mark_is_over(mark | MARK_OVER));
 	assert_int_equal(mark_make(1, 1, GREEN, ENTRANCE_MAIN, 1024), 0x01001000);
 	assert_int_equal(mark_make(0xa5, 0x123, BLUE, ENTRANCE_MAIN, 7), 0xa5123807);
 	mark = mark_make(3, 4000, GREEN, ENTRANCE_PREVIEW, 1025);
@@ -25,7 +27,8 @@ test_a_mark_holds_its_parts(void **state)
 	assert_int_equal(mark_color(mark), GREEN);
 	assert_int_equal(mark_entrance(mark), ENTRANCE_PREVIEW);
 	assert_int_equal(mark_generation(mark), 1);
-	assert_int_equal(MARK_TAG ^ MARK_SERVICE ^ MARK_COLOR ^ MARK_ENTRANCE ^ MARK_GENERATION, UINT32_MAX);
+	assert_int_equal(MARK_TAG ^ MARK_SERVICE ^ MARK_COLOR ^ MARK_ENTRANCE ^ MARK_LEFT ^ MARK_OVER ^ MARK_GENERATION,
+			 UINT32_MAX);
 }
 
 static void
@@ -35,8 +38,8 @@ test_generations_go_round(void **state)
 	assert_true(mark_generation_is_past(5, 5));
 	assert_true(mark_generation_is_past(5, 6));
 	assert_false(mark_generation_is_past(6, 5));
-	assert_true(mark_generation_is_past(1023, 0));
-	assert_false(mark_generation_is_past(0, 1023));
+	assert_true(mark_generation_is_past(255, 0));
+	assert_false(mark_generation_is_past(0, 255));
 }
 
 /* -- whose turn it is ------------------------------------------------------------ */
