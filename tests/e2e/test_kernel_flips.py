@@ -27,10 +27,13 @@ def judge(sessions, windows, what):
 
 
 @pytest.mark.tsan
-@pytest.mark.parametrize("six", [False, True], ids=["ipv4", "ipv6"])
-def test_flips_under_load_lose_nothing_and_what_is_open_stays(topology, closing, teal, capfd, six):
-    flips = scaled(200, 10)
-    stage = Stage(topology, closing, teal, six=six)
+@pytest.mark.parametrize("six, shared", [(False, False), (True, False), (False, True)],
+                         ids=["ipv4", "ipv6", "redis"])
+def test_flips_under_load_lose_nothing_and_what_is_open_stays(topology, closing, teal, redis, capfd, six, shared):
+    flips, top = scaled(200, 10), {}
+    if shared:
+        top = {"store": {"type": "redis", "url": f"unix://{redis().path}", "prefix": "teal:kernel"}}
+    stage = Stage(topology, closing, teal, six=six, top=top)
     loads = {"web": stage.load(), "dns": stage.load(udp=True)}
     windows, took, color = {"web": [], "dns": []}, [], "green"
     for n in range(flips):
@@ -52,7 +55,7 @@ def test_flips_under_load_lose_nothing_and_what_is_open_stays(topology, closing,
         assert {s.name for s in sessions} == set(COLORS)
     stage.check_held()
     assert {c.peer for c in stage.held["web"]} == {f.peer for f in stage.held["dns"]} == set(COLORS)
-    report(capfd, f"kernel engine: {len(took)} flips under load, {sum(map(len, results.values())):,} connections and "
+    report(capfd, f"kernel engine, store {'Redis' if shared else 'file'}: {len(took)} flips under load, {sum(map(len, results.values())):,} connections and "
                   f"flows, 0 failed; flip to applied {quantiles(took)}; without the store's part "
                   f"{quantiles(after_commit(stage.teal))}")
 
