@@ -209,30 +209,36 @@ def two_cpus():
 @pytest.mark.soak
 @pytest.mark.serial
 @pytest.mark.nosan
-def test_an_attacker_costs_the_others_little_time(web, two_cpus, bench):
-    """What a visit takes, one after the other, while 20,000 connections from
-    another source are made on the other CPU, and while none are.  Ours is shared by
-    teald, client and backend.  For a quiet machine; -s or -rP shows the figures."""
-    limit, address = 20, bench()
-    teal = web(green=[address], blue=[address], health={"type": "none"}, max_connections_per_source=limit)
+def test_an_attacker_costs_the_others_little_time(web, two_cpus, bench, tmp_path):
+    """What a visit takes while tens of thousands of connections from another
+    source are made on the other CPU, and while none are.  Ours is shared by teald,
+    client and backend.  For a quiet machine; -s or -rP shows the figures."""
+    n, limit, address = 60000, 20, bench()
+    teal = web(green=[address], blue=[address], health={"type": "none"}, max_connections_per_source=limit,
+               top={"workers": 1}, start=False)  # one a CPU
+    # Nobody reads its lines meanwhile, least of all this process on the same CPU.
+    with open(tmp_path / "lines", "wb") as lines:
+        teal.start(stdout=lines)
 
     def visits():
         return subprocess.Popen([BUILD / "tealbench", "load", "--target=%s:%d" % teal.address(), "--mode=tcp-connect",
-                                 "--rate=1500", "--connections=8", "--duration=0.4", "--size=64", "--json"], stdout=subprocess.PIPE, text=True)
+                                 "--rate=1500", "--connections=8", "--duration=1.2", "--size=64", "--json"], stdout=subprocess.PIPE, text=True)
 
     def p99(p):
         r = json.loads(p.communicate(timeout=60)[0].splitlines()[-1])
-        assert (r["failed"], r["ok"] > 400) == (0, True), r["errors"]
+        assert (r["failed"], r["ok"] > 1200) == (0, True), r["errors"]
         return r["latency_us"]["p99"]
     alone, attacked = [], []
-    for _ in range(15):
+    for _ in range(7):
         # By turns, so that what else the machine does hurts both.
         alone.append(p99(visits()))
-        with contextlib.closing(Attack(teal.address(), THERE, 20000, two_cpus[1], "x")) as attack:
-            until(lambda: teal.metrics().get("teal_rejected_total", service="web", reason="source_limit"), "it began")
+        with contextlib.closing(Attack(teal.address(), THERE, n, two_cpus[1], "x")) as attack:
+            before = teal.metrics().get("teal_rejected_total", service="web", reason="source_limit")
+            until(lambda: teal.metrics().get("teal_rejected_total", service="web", reason="source_limit") > before + 3000,
+                  "it is at its pace")
             attacked.append(p99(visits()))
             assert attack.goes_on
-            assert attack.result() == {"held": limit, "refused": 20000 - limit, "errors": 0}
+            assert attack.result() == {"held": limit, "refused": n - limit, "errors": 0}
         teal.wait_metric(0, "teal_connections", service="web")
     pairs = [b / a for a, b in zip(alone, attacked)]
     print(f"\np99 of a visit: alone {statistics.median(alone):.0f} us, attacked {statistics.median(attacked):.0f} us: "
