@@ -86,6 +86,8 @@ struct engine {
 	 * know what it slept through: it holds new connections until resume(), or
 	 * half a second. */
 	void (*on_stalled)(void *arg, struct engine *e, unsigned thread, double seconds);
+	/* Seconds since what we know was last known to be so. */
+	double (*age)(void *arg);
 	/* What it was told could not be done, and is tried again; why NULL: it has
 	 * been done. */
 	void (*on_trouble)(void *arg, struct engine *e, const char *why);

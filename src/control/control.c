@@ -512,6 +512,16 @@ longest_health_timeout(const struct control *c)
 	return longest;
 }
 
+static double
+control_age(void *arg)
+{
+	struct control *c = arg;
+	struct store_status status;
+
+	c->store->status(c->store, &status);
+	return status.age;
+}
+
 static void
 hook_engines(struct control *c, struct engine *const engines[ENGINES])
 {
@@ -522,6 +532,7 @@ hook_engines(struct control *c, struct engine *const engines[ENGINES])
 		engines[k]->on_closed = control_on_closed;
 		engines[k]->on_stalled = control_on_stalled;
 		engines[k]->on_trouble = control_on_trouble;
+		engines[k]->age = control_age;
 		engines[k]->arg = c;
 	}
 }

@@ -14,6 +14,10 @@
 #define RENEWALS 3
 /* Who comes so late to a renewal has slept, and knows nothing of what others did; seconds. */
 #define STALL 1.0
+/* Older knowledge is not renewed where it must not be served past max_age: were we killed
+ * then, the kernel would go on with it, while the others count us as gone so long after max_age
+ * and flip.  What was renewed before lives until it is stale.  Seconds. */
+#define KNOWN 5.0
 #define COUNTS_EVERY 2.0
 /* Who has no snapshot by then does not keep the others waiting any longer. */
 #define BEGIN_EXTRA 0.5
@@ -268,7 +272,8 @@ kernel_on_renew(struct ev_loop *loop, ev_timer *t, int revents)
 	if (k->held)
 		return;
 	if (late <= STALL || k->closing) {
-		ruleset_renew(k->ruleset);
+		if (k->config->store.stale != STALE_REFUSE || k->engine.age(k->engine.arg) <= KNOWN)
+			ruleset_renew(k->ruleset);
 		return;
 	}
 	/* The elements have perhaps expired, others have counted us as dead, and flipped.  One change

@@ -56,6 +56,24 @@ def test_a_dead_teald_forwards_new_ones_no_longer_than_max_age(topology, closing
     stage.check_held()
 
 
+@pytest.mark.soak
+@pytest.mark.long
+def test_what_is_not_known_for_seconds_is_not_renewed(topology, closing, teal, store):
+    """Cut off from the store, then dead: the others count it as gone max_age and
+    five seconds after its last word, and flip.  Its kernel has stopped by then."""
+    max_age, known = 15.0, 5.0
+    stage = Stage(topology, closing, teal, top=store(stale="refuse", max_age=max_age))
+    store.server.pause()
+    paused = time.monotonic()
+    # Two renewals are due by then, five seconds apart; the second at the latest finds nothing fresh.
+    time.sleep(known + max_age / 3 + 1)
+    assert not refused(stage)
+    stage.teal.kill()
+    until(lambda: refused(stage), "turned away")
+    assert time.monotonic() - paused < max_age + known + 1
+    store.server.resume()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("stale", ["serve", "refuse"])
 def test_without_the_store_a_living_teald_does_as_it_is_told(topology, closing, teal, store, stale):
