@@ -48,7 +48,7 @@ bool flow_fact_read(const struct nlmsghdr *m, bool listed, struct flow_fact *f);
 typedef bool flow_fact_fn(void *arg, const struct flow_fact *fact);
 
 /* A socket that hears of flows of that tag: their births, the ends of TCP
- * connections (TIME_WAIT, CLOSE), their removals; everything else stays in the
+ * connections (TIME_WAIT, CLOSE, or the bit of the mark), their removals; all else stays in the
  * kernel.  Not blocking.  buffer: bytes that news may wait in. */
 MUST_USE enum err flows_wire_listen(unsigned tag, unsigned buffer, int *fd, struct why *why);
 /* Reads what waits, at most `most` messages; how many.  *lost is set when the
