@@ -377,14 +377,7 @@ def round_of(ground, way, s):
         "foreign": max(0.0, busy - own) / max(busy, 1e-9),
         "late": {name: max(0.0, used - ground.idle[name] * span) for name, used in ways.items()},
         "units": units,
-        "seconds": result["seconds"],
-        "per_second": result["per_second"],
-        "bytes_per_second": moved / result["seconds"] if result["seconds"] > 0 else 0,
-        "p50_us": result["latency_us"]["p50"],
-        "p99_us": result["latency_us"]["p99"],
-        "curve": result["curve"],
-        "failed": result["failed"],
-        "errors": {k: v for k, v in result["errors"].items() if v},
+        **report.of_load(result, moved),
     }
 
 

@@ -217,6 +217,20 @@ def drill_table(d):
     return f"{d['title']}\n{table(head, rows)}"
 
 
+def of_load(result, moved):
+    """What every scenario keeps of a load's result; moved: its bytes."""
+    return {
+        "seconds": result["seconds"],
+        "per_second": result["per_second"],
+        "bytes_per_second": moved / result["seconds"] if result["seconds"] > 0 else 0,
+        "p50_us": result["latency_us"]["p50"],
+        "p99_us": result["latency_us"]["p99"],
+        "curve": result["curve"],
+        "failed": result["failed"],
+        "errors": {k: v for k, v in result["errors"].items() if v},
+    }
+
+
 def growth_table(g):
     head = [g["what"], "CPU us", f"x {g['sizes'][0]['n']:,}", ""]
     rows = []

@@ -117,14 +117,7 @@ class Comparison:
             "cpu": used["cpu_seconds"] * s.per / max(units, 1),
             "units": units,
             **used,
-            "seconds": result["seconds"],
-            "per_second": result["per_second"],
-            "bytes_per_second": moved / result["seconds"] if result["seconds"] > 0 else 0,
-            "p50_us": result["latency_us"]["p50"],
-            "p99_us": result["latency_us"]["p99"],
-            "curve": result["curve"],
-            "failed": result["failed"],
-            "errors": {k: v for k, v in result["errors"].items() if v},
+            **report.of_load(result, moved),
         }
 
     def compare(self, s, running):

@@ -201,7 +201,7 @@ nft_delete(struct nft *n, enum nft_kind kind, const char *name)
 		nft_finish(n, nlh);
 		break;
 	case NFT_KIND_RULE:
-		break;
+		CHECK(!"rules have no names, and go with their chains");
 	}
 }
 
