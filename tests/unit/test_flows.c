@@ -133,6 +133,29 @@ closed_flows_hold_nothing_and_are_told_at_once(void **state)
 	assert_int_equal(lines_with("10.0.0.0:1025"), 1);
 }
 
+/* Both sides have said that they end, in that order: the rules say so in the mark, and
+ * nothing is told after that but the removal. */
+static void
+a_bit_of_the_mark_says_that_it_is_over(void **state)
+{
+	struct entry e = entry_of(1, GREEN, ENTRANCE_MAIN), half = entry_of(2, GREEN, ENTRANCE_MAIN);
+
+	NEEDS_ROOT();
+	begin(3600, 0);
+	ask(NFCT_Q_CREATE, &e);
+	ask(NFCT_Q_CREATE, &half);
+	WAIT_UNTIL(loop, count(GREEN) == 2);
+	half.state = TCP_CONNTRACK_LAST_ACK;
+	half.mark |= MARK_LEFT;
+	ask(NFCT_Q_UPDATE, &half);
+	e.state = TCP_CONNTRACK_LAST_ACK;
+	e.mark |= MARK_LEFT | MARK_OVER;
+	ask(NFCT_Q_UPDATE, &e);
+	WAIT_UNTIL(loop, ended(GREEN, END_DONE) == 1);
+	WAIT_UNTIL(loop, has_line("\"client\":\"10.0.0.0:1025\"", "\"end\":\"done\"", "\"epoch\":5"));
+	assert_int_equal(count(GREEN), 1);
+}
+
 static void
 closed_flows_leave_a_crowded_table(void **state)
 {
@@ -348,6 +371,7 @@ main(void)
 		STAGED(what_was_there_is_adopted),
 		STAGED(counts_do_not_depend_on_who_came_first),
 		STAGED(closed_flows_hold_nothing_and_are_told_at_once),
+		STAGED(a_bit_of_the_mark_says_that_it_is_over),
 		STAGED(closed_flows_leave_a_crowded_table),
 		STAGED(age_is_known_over_restarts),
 		STAGED(counting_corrects_what_was_missed),
