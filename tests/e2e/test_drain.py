@@ -72,10 +72,10 @@ def test_one_that_was_idle_already_does_not_wait_again(web):
 
 
 def test_traffic_puts_the_idle_close_off(web):
-    teal = web(drain={"timeout": 60.0, "idle": 0.5})
+    teal = web(drain={"timeout": 60.0, "idle": 1.0})
     c = teal.connect().echo()
     r = teal.ok("flip", "web", "blue")
-    while time.monotonic() - r.at < 1.5:
+    while time.monotonic() - r.at < 2.5:
         c.echo()
         time.sleep(0.1)
     assert c.read_end()[0] == b""
