@@ -141,7 +141,7 @@ struct http_config {
 	unsigned max_requests;	/* of one client connection; 0: no limit */
 	uint64_t body_min_rate;	/* bytes a second that a request's body must come at; 500, 0: no limit */
 	double body_grace;	/* 20.0 seconds before that counts */
-	unsigned pool_size;	/* idle connections kept to a backend by a worker; 64, 0: none */
+	unsigned pool_size;	/* idle connections kept to a backend by a worker; 1024, 0: none */
 	double pool_idle;	/* seconds they are kept; 4.0, 0: until the backend closes */
 };
 

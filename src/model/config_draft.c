@@ -40,7 +40,7 @@ service_defaults(struct service_draft *d)
 		.max_headers = 100,
 		.body_min_rate = 500,
 		.body_grace = 20.0,
-		.pool_size = 64,
+		.pool_size = 1024,
 		.pool_idle = 4.0,
 	};
 	draft_default_tls(s);

@@ -388,6 +388,28 @@ def test_the_log_counts_what_the_client_got(web, backend):
         assert t.wait_log("http.request", path=path, user_agent=version)["bytes_out"] == len(got), (path, version)
 
 
+def test_many_who_ask_at_once_need_no_new_connections_the_next_time(web, backend, closing):
+    """Connections that are not kept are paid for with every request."""
+    barrier = threading.Barrier(150)
+
+    def behave(conn, b):
+        reader = Reader(conn)
+        while reader.head() is not None:
+            barrier.wait(60)
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    site_of_many = backend("green", behave)
+    t = alone(web, [site_of_many], pool_idle=3600.0)
+    clients = [closing.add(Http(t.address())) for _ in range(barrier.parties)]
+    for turn in range(3):
+        for c in clients:
+            c.send(GET.format("/"))
+        for c in clients:
+            assert c.response().body == b"ok"
+        if turn == 0:
+            dialed = site_of_many.accepted
+    assert dialed == site_of_many.accepted == barrier.parties
+
+
 def test_a_client_is_worth_more_than_kept_connections(web, backend, closing):
     """Where descriptors are few, those make way at once."""
     gate = threading.Event()

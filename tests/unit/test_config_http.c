@@ -29,7 +29,7 @@ test_defaults(void **state)
 	assert_int_equal(h->max_requests, 0);
 	assert_int_equal(h->body_min_rate, 500);
 	assert_true(h->body_grace == 20);
-	assert_int_equal(h->pool_size, 64);
+	assert_int_equal(h->pool_size, 1024);
 	assert_true(h->pool_idle == 4);
 	assert_int_equal(t.warnings.n, 0);
 }
