@@ -92,6 +92,16 @@ def core_busy_seconds(core):
     return 0.0
 
 
+def core_idle_seconds(core):
+    """Exact where the kernel stops its tick on an idle core."""
+    tick = os.sysconf("SC_CLK_TCK")
+    for line in read("/proc/stat").splitlines():
+        fields = line.split()
+        if fields and fields[0] == f"cpu{core}":
+            return (int(fields[4]) + int(fields[5])) / tick
+    return 0.0
+
+
 def machine_busy_seconds():
     """What all cores together did since some moment, in hundredths: the kernel
     counts idleness exactly where it stops its tick, and samples the rest."""
@@ -110,13 +120,15 @@ def softirq_threads():
             if pid.isdigit() and read(f"/proc/{pid}/comm").startswith("ksoftirqd/")]
 
 
-def metered(pids, core, act):
-    """act()'s result, and what those processes and that core did meanwhile."""
+def metered(pids, core, load_core, act):
+    """act()'s result, and what those processes and those cores did meanwhile."""
     cpu, busy, began = cpu_seconds(pids), core_busy_seconds(core), time.monotonic()
+    idle = core_idle_seconds(load_core)
     result = act()
     cpu, wall = cpu_seconds(pids) - cpu, time.monotonic() - began
-    busy = core_busy_seconds(core) - busy
-    return result, {"cpu_seconds": cpu, "core_used": cpu / wall, "foreign": max(0.0, busy - cpu) / wall}
+    busy, idle = core_busy_seconds(core) - busy, core_idle_seconds(load_core) - idle
+    return result, {"cpu_seconds": cpu, "core_used": cpu / wall, "foreign": max(0.0, busy - cpu) / wall,
+                    "load_core_used": max(0.0, 1 - idle / wall)}
 
 
 def cores():

@@ -25,7 +25,7 @@ KINDS = {
     "tls": {"https": "http"},
 }
 # Idle backend connections a proxy may keep: more than any scenario uses at once.
-POOL = 256
+POOL = 1024
 # What TLS is agreed with, the same for all: left alone, each takes another
 # cipher, HAProxy a curve that costs clients a second round, and the others
 # send two tickets where one will do.
@@ -235,7 +235,8 @@ class HAProxy(Proxy):
     options = ""
     # smart-accept and smart-connect save it packets.  Of backend connections
     # it reuses all it can, also for a client's first request, and keeps as
-    # many as it likes for as long as it likes.
+    # many as it likes for as long as it likes; by itself it would close them
+    # once a quarter of its descriptors were in use.
     defaults = {
         "tcp": "\tmode tcp\n\toption tcp-smart-accept\n\toption tcp-smart-connect\n",
         "http": "\tmode http\n\toption http-keep-alive\n\thttp-reuse always\n"
@@ -258,6 +259,8 @@ class HAProxy(Proxy):
         conf = self.write("haproxy.cfg", f'''global
 	nbthread 1
 	maxconn {self.connections}
+	tune.pool-low-fd-ratio 90
+	tune.pool-high-fd-ratio 95
 {self.tuning}
 defaults
 	maxconn {self.connections}

@@ -12,6 +12,7 @@ GOALS = {
     "tcp-bulk-up": {"haproxy": 0.25, "nginx": 0.30, "haproxy-splice": 1.0},
     "http-keepalive": {"haproxy": 0.60, "nginx": 0.80, "floor": 1.20},
     "http-browser": {"haproxy": 0.60, "nginx": 0.80, "floor": 1.20},
+    "http-many": {"haproxy": 0.60, "nginx": 0.80, "floor": 1.20},
     "http-connect": {"haproxy": 0.90, "nginx": 0.95},
     "http-1mib": {"haproxy": 0.40},
     "tls-keepalive": {"haproxy": 0.80},
@@ -51,6 +52,7 @@ def summarize(scenario, rounds):
             "p50_us": spread([r["p50_us"] for r in rs]),
             "p99_us": spread([r["p99_us"] for r in rs]),
             "core_used": spread([r["core_used"] for r in rs]),
+            "load_core_used": spread([r["load_core_used"] for r in rs]),
             "foreign": spread([r["foreign"] for r in rs]),
             "failed": sum(r["failed"] for r in rs),
             "rounds": rs,
@@ -170,7 +172,7 @@ def scenario_table(s):
     bulk = s["unit"] == "s/GB"
     head = ["", f"CPU {s['unit']}"] + [f"x {b}" for b in bases]
     head += ["MB/s"] if bulk else ["a second", "p50 us", "p99 us"]
-    head += ["core used", ""]
+    head += ["core used"] + (["load's core"] if s["rate"] else []) + [""]
     rows = []
     for name, p in proxies.items():
         row = [name, with_spread(p["cpu"])] + [ratio_text(p, b) for b in bases]
@@ -180,6 +182,8 @@ def scenario_table(s):
             row += [number(p["per_second"]["median"]), number(p["p50_us"]["median"]),
                     number(p["p99_us"]["median"])]
         row.append(f"{100 * p['core_used']['median']:.0f} %")
+        if s["rate"]:
+            row.append(f"{100 * p['load_core_used']['median']:.0f} %")
         flags = []
         if p["failed"]:
             flags.append(f"{p['failed']} FAILED")

@@ -6,6 +6,7 @@ import measure
 import report
 
 SMALL = 64
+MANY = 500
 BULK = 256 << 20
 SLICE = 1 << 20
 
@@ -22,7 +23,8 @@ class Scenario:
     quick: int
     kind: str = "tcp"
     congestion: str = ""
-    rate: int = 0  # open loop; work is seconds then
+    share: float = 0  # open loop, at so much of what the slowest did in http-keepalive
+    rate: int = 0  # which is this; work is seconds then
     without: tuple = ()  # proxies for which it has no meaning
 
 
@@ -66,6 +68,9 @@ SCENARIOS = [
              "rich", "us/request", 1e6,
              ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}", *(f"--header={h}" for h in BROWSER)),
              150_000, 40_000, kind="http", without=NO_SPLICE),
+    Scenario("http-many", f"HTTP, keep-alive: GET of {SMALL} bytes over and over, {MANY} connections",
+             "http", "us/request", 1e6, ("--mode=http", f"--connections={MANY}", f"--path=/bytes/{SMALL}"),
+             150_000, 40_000, kind="http", without=NO_SPLICE),
     Scenario("http-connect", f"HTTP, a client connection for each GET of {SMALL} bytes, 16 at once",
              "http", "us/request", 1e6,
              ("--mode=http-close", "--connections=16", f"--path=/bytes/{SMALL}", "--sources=4"),
@@ -75,7 +80,10 @@ SCENARIOS = [
              4000, 1000, kind="http"),
     Scenario("http-half", "HTTP, keep-alive at half of what the slowest proxy can do: open loop, 32 connections",
              "http", "us/request", 1e6, ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}"),
-             4, 1, kind="http", without=(*NO_SPLICE, "floor")),
+             4, 1, kind="http", without=NO_SPLICE, share=0.5),
+    Scenario("http-calm", "HTTP, keep-alive at a fifth of that: open loop, 32 connections",
+             "http", "us/request", 1e6, ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}"),
+             4, 1, kind="http", without=NO_SPLICE, share=0.2),
     Scenario("tls-keepalive", f"HTTPS, keep-alive: GET of {SMALL} bytes over and over, 32 connections",
              "https", "us/request", 1e6,
              ("--mode=http", "--connections=32", f"--path=/bytes/{SMALL}", *TLS), 80_000, 20_000, kind="tls"),
@@ -144,8 +152,8 @@ class Comparison:
                 among = [p for p in running if p.name not in s.without]
                 s = dataclasses.replace(s, congestion=congestion or measure.congestion(),
                                         work=self.work(s))
-                if s.key == "http-half":
-                    s = self.at_half(s, results)
+                if s.share:
+                    s = self.at_share(s, results)
                 if among:
                     results.append(self.compare(s, among))
                     results[-1]["goal"] = congestion == self.options.congestion
@@ -159,9 +167,9 @@ class Comparison:
         work = (s.quick if self.options.quick else s.work) * self.options.scale
         return max(1, round(work))
 
-    def at_half(self, s, results):
-        """The same rate for all: half the throughput of the slowest."""
+    def at_share(self, s, results):
+        """The same rate for all: so much of the slowest's throughput."""
         full = [r for r in results if r["key"] == "http-keepalive"]
         slowest = min(p["per_second"]["median"] for name, p in full[0]["proxies"].items()
                       if name not in s.without)
-        return dataclasses.replace(s, rate=int(slowest / 2))
+        return dataclasses.replace(s, rate=int(slowest * s.share))

@@ -88,4 +88,4 @@ class Stage:
 
     def metered(self, proxy, act):
         """act()'s result, with what the proxy and its core did meanwhile."""
-        return measure.metered(proxy.pids(), self.proxy_core, act)
+        return measure.metered(proxy.pids(), self.proxy_core, self.load_core, act)
