@@ -56,6 +56,10 @@ size_t flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result);
 MUST_USE enum flow_result
 flow_send(struct flow *f, const char *p, size_t n, struct io *destination, bool more);
 
+/* So much is to come beyond the bytes in hand, and need not be looked at, that
+ * a pipe is worth it, if it comes fast or surely. */
+bool flow_is_bulk(const struct flow *f, size_t in_hand, const struct io *source, const struct io *destination);
+
 /* Moves what can be moved now.  Bytes that were read but lie behind the
  * message's end are *surplus, in the room's buffer. */
 MUST_USE enum flow_result flow_move(struct flow *f, struct io *source, struct io *destination,

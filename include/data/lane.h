@@ -46,6 +46,7 @@ struct lane {
 	struct link x_dialing, x_live[COLORS], x_previews;
 	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/upstream.h) */
 	unsigned idle_upstreams;
+	bool bulky;	/* the last large answer went through a pipe: read less before looking */
 	struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
 	struct deadline_list *x_queue_clock, *x_connect_clock, *response_clock, *x_idle_clock, *pace_clock;
 	struct deadline_list *pool_clock;

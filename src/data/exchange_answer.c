@@ -10,6 +10,9 @@
 
 /* Bytes of a response head that are asked for at once when it comes in pieces. */
 #define PIECE 4096
+/* What is asked for at first where large bodies went through a pipe lately: what
+ * follows may not have to be copied here. */
+#define FIRST (16 * 1024)
 
 static const struct http_config *
 config_of(const struct exchange *x)
@@ -197,19 +200,52 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	return false;
 }
 
-/* The final answer: its head goes out together with what came of its body. */
+/* There is more of it, but not so much that a pipe would be worth it: reads on
+ * behind p[0..*n) in the room's buffer, so that one write does for all. */
 static bool
-answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n)
+read_on(struct exchange *x, const char *p, size_t *n)
+{
+	struct relay_room *room = &x->lane->worker->room;
+	size_t used = (size_t)(p + *n - room->buffer);
+	ssize_t got;
+
+	if (used == room->size)
+		return true;
+	got = io_read(&x->upstream->io, room->buffer + used, room->size - used);
+
+	if (got > 0)
+		*n += (size_t)got;
+	if (got >= 0 || io_would_block())
+		return true;	/* an end is met again by who reads next */
+	exchange_lost(x, END_BACKEND_RESET, NULL);
+	return false;
+}
+
+/* The final answer: its head goes out together with what came of its body.
+ * full: as much came as was asked for, into the room's buffer. */
+static bool
+answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, bool full)
 {
 	struct http_room *room = x->lane->worker->http;
 	struct client *c = x->client;
 	enum flow_result result;
 	size_t head, came = n;
+	bool bulk;
 
 	if (http1_body_of_response(&x->down.body, h, x->head_request) == HTTP1_BAD)
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 	x->kept = http1_head_keep_alive(h) && x->down.body.framing != HTTP1_BODY_CLOSE;
 	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
+	bulk = (full || x->down.body.framing == HTTP1_BODY_LENGTH) &&
+	       flow_is_bulk(&x->down, n, &x->upstream->io, &c->io);
+	if (bulk) {
+		x->lane->bulky = true;
+	} else if (full && http1_body_skippable(&x->down.body) != n) {
+		x->lane->bulky = false;
+		if (!read_on(x, rest, &n))
+			return false;
+		came = n;
+	}
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
 	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) ||
@@ -229,6 +265,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n)
 		x->down.relay.bytes = x->down.body.total = 0;
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 	}
+	x->down.relay.splicing = bulk;
 	x->state = EXCHANGE_ANSWERING;
 	x->bytes_out += head;
 	if (head + n <= room->size) {
@@ -284,7 +321,7 @@ begin_head(const struct exchange *x, struct http1_head *h)
 
 /* One head after the other, until the answer's own.  p[0..n) begins with one. */
 static bool
-take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n)
+take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n, bool full)
 {
 	for (;;) {
 		switch (http1_head_parse(h, p, n)) {
@@ -301,7 +338,7 @@ take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n)
 		if (h->status == 101)
 			return switch_protocols(x, h, p + h->length, n - h->length);
 		if (h->status >= 200)
-			return answer(x, h, p + h->length, n - h->length);
+			return answer(x, h, p + h->length, n - h->length, full);
 		if (!interim(x, h))
 			return false;
 		p += h->length;
@@ -323,13 +360,14 @@ exchange_read_answer(struct exchange *x)
 	struct http1_head *h = &x->lane->worker->http->answer;
 	struct upstream *u = x->upstream;
 	struct str all;
+	size_t most = x->lane->bulky ? FIRST : room->size;
 	ssize_t n;
 	char *p;
 
 	if (x->state == EXCHANGE_ANSWERING)
 		return move_down(x);
 	if (x->part == NULL) {
-		n = io_read(&u->io, room->buffer, room->size);
+		n = io_read(&u->io, room->buffer, most);
 	} else {
 		p = buf_reserve(&x->part->bytes, PIECE);
 		if (p == NULL)
@@ -344,11 +382,11 @@ exchange_read_answer(struct exchange *x)
 	}
 	if (x->part == NULL) {
 		begin_head(x, h);
-		return take_heads(x, h, room->buffer, (size_t)n);
+		return take_heads(x, h, room->buffer, (size_t)n, (size_t)n == most);
 	}
 	buf_commit(&x->part->bytes, (size_t)n);
 	all = buf_str(&x->part->bytes);
-	if (!take_heads(x, &x->part->head, (char *)(uintptr_t)all.p, all.n))
+	if (!take_heads(x, &x->part->head, (char *)(uintptr_t)all.p, all.n, false))
 		return false;
 	if (x->state == EXCHANGE_ANSWERING)
 		forget_part(x);

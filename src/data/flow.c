@@ -74,6 +74,15 @@ at_eof(struct flow *f)
 	return http1_body_finish(&f->body) == HTTP1_DONE ? FLOW_OK : FLOW_SOURCE_ENDED;
 }
 
+bool
+flow_is_bulk(const struct flow *f, size_t in_hand, const struct io *source, const struct io *destination)
+{
+	uint64_t ahead = http1_body_skippable(&f->body);
+
+	return ahead >= in_hand && ahead - in_hand >= SPLICE_BYTES && !f->unchunk && !io_is_tls(source) &&
+	       !io_is_tls(destination);
+}
+
 static enum flow_result
 move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *room, struct str *surplus)
 {
@@ -100,8 +109,7 @@ move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *
 			*surplus = (struct str){ room->buffer + taken, got - taken };
 		if (f->body.done || flow_is_blocked(f) || (got < most && !io_pending(from)))
 			return FLOW_OK;
-		if (http1_body_skippable(&f->body) >= SPLICE_BYTES && !f->unchunk && !io_is_tls(from) &&
-		    !io_is_tls(to)) {
+		if (flow_is_bulk(f, 0, from, to)) {
 			f->relay.splicing = true;
 			return FLOW_OK;
 		}
