@@ -5,6 +5,8 @@
  * ClientHello, which says whose client it is, and the TLS handshake, within
  * handshake_timeout.  A listener
  * that needs none of it has no arrivals, and pays nothing.
+ * It holds one descriptor, of the two that a connection has at last: so half
+ * handshakes cost half.
  * Born in arrival_new(); it ends by handing its connection over, or once in
  * arrival_end(), and is freed at once.  Meanwhile it counts as a connection of
  * the color it would be given now.
@@ -45,6 +47,9 @@ bool arrival_is_needed(const struct listener *li);
 void arrival_new(struct listener *li, int fd, const struct addr *peer);
 /* The same of a listener that needs none of it: straight on. */
 void arrival_skip(struct listener *li, int fd, const struct addr *peer);
+/* Those for which all was done but no second descriptor was to be had: one after
+ * the other, as long as there are some. */
+void arrival_serve_ready(struct lane *l);
 void arrival_end(struct arrival *a, enum ending ending);
 /* Its deadline passed. */
 void arrival_on_deadline(struct deadline *d);

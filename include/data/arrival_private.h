@@ -10,8 +10,8 @@
 
 /* What is waited for now.  LINGER: it has failed and been told so; until it has
  * read that, what it still sends is thrown away, or the kernel's reset would
- * overtake our last words. */
-enum arrival_stage { ARRIVAL_PROXY, ARRIVAL_HELLO, ARRIVAL_HANDSHAKE, ARRIVAL_LINGER };
+ * overtake our last words.  READY: all is known, but descriptors are out. */
+enum arrival_stage { ARRIVAL_PROXY, ARRIVAL_HELLO, ARRIVAL_HANDSHAKE, ARRIVAL_LINGER, ARRIVAL_READY };
 
 struct arrival {
 	uint32_t magic;

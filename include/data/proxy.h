@@ -33,7 +33,7 @@ struct proxy {
 
 	/* Shared. */
 	_Atomic bool *opened;	/* [service]: engine.open() came */
-	struct admission descriptors;	/* two for each session; a reserve is kept */
+	struct admission descriptors;	/* two for each session, one for an arrival; a reserve is kept */
 };
 
 /* services must outlive it.  descriptors: how many the sessions may use in

@@ -84,6 +84,9 @@ void worker_release(struct worker *w);
 void worker_resume(struct worker *w);
 /* All of them, for good: takes what is queued. */
 void worker_close_listeners(struct worker *w);
+/* n of those set aside for connections, to be given back to
+ * proxy->descriptors; false: there are none, and the worker starves. */
+MUST_USE bool worker_take_descriptors(struct worker *w, unsigned n);
 /* Out of descriptors: nobody accepts until one comes free. */
 void worker_starve(struct worker *w, const char *reason);
 

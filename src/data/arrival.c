@@ -172,7 +172,7 @@ leave(struct arrival *a)
 	io_close(w->loop, &a->io);
 	uncount(a);
 	destroy(a);
-	admission_leave(&w->proxy->descriptors, 2);
+	admission_leave(&w->proxy->descriptors, 1);
 	if (w->starved)
 		worker_hurry(w);
 }
@@ -243,12 +243,16 @@ arrival_on_deadline(struct deadline *d)
 	struct arrival *a = container_of(d, struct arrival, deadline);
 
 	CHECK(a->magic == ARRIVAL_MAGIC);
-	arrival_end(a, a->stage == ARRIVAL_PROXY ? END_PROXY_TIMEOUT : END_TLS_TIMEOUT);
+	if (a->stage == ARRIVAL_READY)
+		arrival_end(a, END_MEMORY);
+	else
+		arrival_end(a, a->stage == ARRIVAL_PROXY ? END_PROXY_TIMEOUT : END_TLS_TIMEOUT);
 }
 
 /* -- stage by stage --------------------------------------------------------- */
 
-/* Everything is known: to whoever serves it. */
+/* Everything is known: to whoever serves it, once there is a descriptor for its
+ * backend too. */
 static void
 serve(struct arrival *a)
 {
@@ -257,6 +261,12 @@ serve(struct arrival *a)
 	struct tls_facts tls;
 	struct io io;
 
+	if (!worker_take_descriptors(li->worker, 1)) {
+		a->stage = ARRIVAL_READY;
+		deadline_disarm(&a->again);
+		io_want(li->worker->loop, &a->io, 0);
+		return;
+	}
 	io_move(worker_of(a)->loop, &a->io, &io, a->io.watcher.cb);
 	uncount(a);
 	destroy(a);
@@ -269,6 +279,19 @@ serve(struct arrival *a)
 		client_new(li, &io, &facts);
 	else
 		session_arrive(&io, &facts);
+}
+
+void
+arrival_serve_ready(struct lane *l)
+{
+	LIST_EACH(it, &l->arriving) {
+		struct arrival *a = list_entry(it, struct arrival, link);
+
+		if (a->stage == ARRIVAL_READY)
+			serve(a);
+		if (l->worker->starved)
+			return;
+	}
 }
 
 /* Who it is and whose is known: may it come in? */
@@ -442,6 +465,9 @@ step(struct arrival *a)
 		return;
 	case ARRIVAL_LINGER:
 		discard(a);
+		return;
+	case ARRIVAL_READY:
+		return;	/* nobody watches it */
 	}
 }
 
@@ -529,6 +555,7 @@ arrival_new(struct listener *li, int fd, const struct addr *peer)
 	deadline_init(&a->again);
 	list_init(&a->link);
 	count(a);
+	admission_leave(&li->worker->proxy->descriptors, 1);
 	deadline_arm(proxied ? li->lane->header_clock : li->lane->handshake_clock, &a->deadline, li->worker->now);
 	step(a);
 }

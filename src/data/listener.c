@@ -82,21 +82,6 @@ listener_resume(struct listener *l)
 
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_STARVED };
 
-/* Connections to backends that are merely kept are worth less than a client. */
-static bool
-take_descriptors(struct worker *w)
-{
-	while (!admission_enter(&w->proxy->descriptors, 2)) {
-		unsigned i = 0;
-
-		while (i < w->n_lanes && !upstream_drop_one(&w->lanes[i]))
-			i++;
-		if (i == w->n_lanes)
-			return false;
-	}
-	return true;
-}
-
 static enum accepted
 accept_one(struct listener *l)
 {
@@ -104,8 +89,7 @@ accept_one(struct listener *l)
 	struct addr client;
 	int fd;
 
-	if (!take_descriptors(w)) {
-		worker_starve(w, "the descriptors set aside for connections are in use");
+	if (!worker_take_descriptors(w, 2)) {
 		return ACCEPT_STARVED;
 	}
 	do {

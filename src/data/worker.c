@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "data/arrival.h"
 #include "data/door.h"
 #include "data/exchange.h"
 #include "data/http_room.h"
@@ -78,6 +79,23 @@ worker_starve(struct worker *w, const char *reason)
 		 LS("hint", "raise LimitNOFILE, or lower max_connections"));
 }
 
+bool
+worker_take_descriptors(struct worker *w, unsigned n)
+{
+	/* Connections to backends that are merely kept are worth less than a client. */
+	while (!admission_enter(&w->proxy->descriptors, n)) {
+		unsigned i = 0;
+
+		while (i < w->n_lanes && !upstream_drop_one(&w->lanes[i]))
+			i++;
+		if (i == w->n_lanes) {
+			worker_starve(w, "the descriptors set aside for connections are in use");
+			return false;
+		}
+	}
+	return true;
+}
+
 void
 worker_hurry(struct worker *w)
 {
@@ -108,7 +126,10 @@ after_starving(struct worker *w)
 			if (w->starved)
 				return;
 		}
-	worker_resume(w);
+	for (unsigned i = 0; i < w->n_lanes && !w->starved; i++)
+		arrival_serve_ready(&w->lanes[i]);
+	if (!w->starved)
+		worker_resume(w);
 }
 
 static void

@@ -15,6 +15,7 @@ import pytest
 
 from helpers import scale
 from helpers.certificates import Authority, connect, hello, in_records, replace, subject, trusting
+from helpers.http1 import site
 from helpers.scale import scaled, until
 from helpers.teald import service
 
@@ -374,8 +375,8 @@ HALF_HANDSHAKE = 50_000
 @pytest.mark.nosan
 @pytest.mark.scales
 def test_ten_thousand_half_handshakes_cost_little(tls, ca, many_files):
-    # Each has two descriptors set aside, and some are for all else.
-    n = min(scaled(10_000, 500), many_files(23_000) // 2 - 1500)
+    # Some descriptors are for all else.
+    n = min(scaled(10_000, 500), many_files(23_000) - 6000)
     teal = tls(keys={"max_connections": 0}, handshake_timeout=60.0)
     context = trusting(ca)
     connect(teal.address(), context, "web.example").close()
@@ -412,6 +413,39 @@ def test_ten_thousand_half_handshakes_cost_little(tls, ca, many_files):
     finally:
         for s in again:
             s.close()
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("mode", ["tcp", "http"])
+def test_half_handshakes_take_one_descriptor_and_who_is_done_waits_for_the_second(teal, backend, ports, ca, mode):
+    sites = [backend(n, *([site] if mode == "http" else [])) for n in ("green", "blue")]
+    t = teal(services=[service(listen=f"127.0.0.1:{ports.hold()}", green=sites[:1], blue=sites[1:], mode=mode,
+                               max_connections=0, health={"type": "none"},
+                               tls={"certificates": [ca.issue("web.example")], "handshake_timeout": 60.0})],
+             workers=1, start=False)
+    t.start(prefix=("prlimit", "--nofile=240:240"))
+    held = []
+    while not t.log_lines("accept.paused"):
+        held.append(socket.create_connection(t.address(), 20))
+        time.sleep(0.005)
+    inside = sum(t.metrics().get("teal_connections", service="web", color=c) for c in ("green", "blue"))
+    assert inside > 100  # there are descriptors for some 70 clients that are served
+    with trusting(ca).wrap_socket(held[0], server_hostname="web.example") as c:
+        if mode == "http":
+            c.sendall(b"GET / HTTP/1.1\r\nHost: web.example\r\n\r\n")
+        t.wait_metric(1, "teal_tls_handshakes_total", service="web", version="1.3")
+        assert sites[0].sessions == 0
+        for s in held[1:6]:
+            s.close()
+        assert (greeted(c) == "green") if mode == "tcp" else c.recv(12) == b"HTTP/1.1 200"
+        for s in held[6:]:
+            s.close()
+    t.wait_metric(0, "teal_connections", service="web", color="green")
+    # Nothing of it stays in use: as many fit in again.
+    again = [socket.create_connection(t.address(), 20) for _ in range(int(inside))]
+    t.wait_metric(inside, "teal_connections", service="web", color="green")
+    for s in again:
+        s.close()
 
 
 @pytest.mark.scales
