@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/prompt.h"
 #include "kernel/nft_watch.h"
 #include "kernel/ruleset_private.h"
 #include "net/mailbox.h"
@@ -343,6 +344,7 @@ thread_main(void *arg)
 	struct ruleset *r = arg;
 	struct work w;
 
+	prompt_thread();
 	do {
 		struct reading *reading, *next;
 

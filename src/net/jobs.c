@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/prompt.h"
 #include "net/jobs.h"
 
 struct jobs {
@@ -64,6 +65,7 @@ helper(void *arg)
 	struct jobs *jobs = arg;
 	struct job *j;
 
+	prompt_thread();
 	pthread_mutex_lock(&jobs->lock);
 	while ((j = next_job(jobs)) != NULL) {
 		pthread_mutex_unlock(&jobs->lock);

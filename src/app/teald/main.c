@@ -13,6 +13,7 @@
 #include "app/observe.h"
 #include "app/startup.h"
 #include "base/log.h"
+#include "base/prompt.h"
 #include "base/standard.h"
 #include "base/version.h"
 #include "control/certs_load.h"
@@ -326,6 +327,8 @@ serve(struct config *config, bool assume_initial)
 	LOG_INFO("teald.starting", LS("version", teal_version()), LI("pid", getpid()), LS("config", config->path),
 		 LU("workers", config->workers), LU("services", config->n_services));
 	e = open_all(&t, &why);
+	/* The workers are there already. */
+	prompt_thread();
 	if (e == OK)
 		ev_run(t.loop, 0);
 	if (t.failed)
