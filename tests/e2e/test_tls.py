@@ -425,7 +425,7 @@ def test_half_handshakes_take_one_descriptor_and_who_is_done_waits_for_the_secon
              workers=1, start=False)
     t.start(prefix=("prlimit", "--nofile=240:240"))
     held = []
-    while not t.log_lines("accept.paused"):
+    while not t.log_lines_now("accept.paused"):
         held.append(socket.create_connection(t.address(), 20))
         time.sleep(0.005)
     inside = sum(t.metrics().get("teal_connections", service="web", color=c) for c in ("green", "blue"))
@@ -648,6 +648,7 @@ def test_the_kernel_does_it_where_it_can(tls, ca):
             while len(got) < len(data):
                 got += c.recv(1 << 16)
             assert got == data
+    teal.wait_log("certs.opened")
     assert [line["ktls"] for line in teal.log_lines("certs.opened")] == [offers]
 
 

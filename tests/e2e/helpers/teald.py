@@ -194,6 +194,18 @@ class Teal:
             self._news.notify_all()
 
     def log_lines(self, event, **fields):
+        """Those that came, once no more come: what teald did has been logged
+        before, but is written and read by threads of their own."""
+        end = time.monotonic() + 1.0
+        with self._news:
+            while not self._eof and time.monotonic() < end:
+                before = len(self.logs)
+                self._news.wait(0.1)
+                if len(self.logs) == before:
+                    break
+        return self.log_lines_now(event, **fields)
+
+    def log_lines_now(self, event, **fields):
         with self._news:
             return [l for l in self.logs if l["event"] == event and all(l.get(k) == v for k, v in fields.items())]
 
@@ -202,7 +214,7 @@ class Teal:
         the last of them."""
         end = time.monotonic() + scale.patience()
         while True:
-            found = self.log_lines(event, **fields)
+            found = self.log_lines_now(event, **fields)
             if len(found) >= count:
                 return found[count - 1]
             with self._news:
