@@ -424,10 +424,9 @@ def test_half_handshakes_take_one_descriptor_and_who_is_done_waits_for_the_secon
                                tls={"certificates": [ca.issue("web.example")], "handshake_timeout": 60.0})],
              workers=1, start=False)
     t.start(prefix=("prlimit", "--nofile=240:240"))
-    held = []
-    while not t.log_lines_now("accept.paused"):
-        held.append(socket.create_connection(t.address(), 20))
-        time.sleep(0.005)
+    # More than there are descriptors for: the others wait in the kernel.
+    held = [socket.create_connection(t.address(), 20) for _ in range(200)]
+    t.wait_log("accept.paused")
     inside = sum(t.metrics().get("teal_connections", service="web", color=c) for c in ("green", "blue"))
     assert inside > 100  # there are descriptors for some 70 clients that are served
     with trusting(ca).wrap_socket(held[0], server_hostname="web.example") as c:
