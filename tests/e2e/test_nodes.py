@@ -1,6 +1,4 @@
 """Nodes that come and go while everything runs."""
-import time
-
 import pytest
 
 from helpers.backends import Farm
@@ -232,10 +230,8 @@ def everywhere(fleet, **states):
 
 def test_what_one_is_told_of_nodes_all_obey(nodes_fleet):
     f = nodes_fleet()
-    began = time.monotonic()
     f[0].ok("node", "drain", "main", HOSTS[1])
     everywhere(f, n0="ready", n1="draining")
-    print(f"all within {time.monotonic() - began:.3f} s")
     f[1].ok("node", "add", "main", HOSTS[2])
     f[2].ok("node", "remove", "main", HOSTS[0])
     everywhere(f, n0="removed", n1="draining", n2="ready")

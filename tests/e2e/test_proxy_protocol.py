@@ -8,7 +8,7 @@ import time
 import pytest
 
 from helpers.backends import BLOCK, pattern, receive_stream, send_stream
-from helpers.scale import until
+from helpers.scale import patience, until
 from helpers.teald import service
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -142,11 +142,8 @@ def test_over_a_unix_socket(web, tmp_path):
     header = HEADERS["v1"]
     with teal.connect() as c:
         c.sock.sendall(header[:20])
-        time.sleep(0.05)
-        before = teal.cpu()
-        time.sleep(0.5)
-        # Half a header on a socket is no work.
-        assert teal.cpu() - before < 0.25
+        teal.wait_metric(1, "teal_connections", service="web", color="green")
+        teal.rest()  # half a header on a socket is no work
         c.sock.sendall(header[20:])
         c.echo()
     line = teal.wait_log("tcp.session", end="done")
@@ -190,12 +187,11 @@ def test_what_is_no_header_is_not_guessed_about(web, backend, said):
 @pytest.mark.parametrize("said", [b"", b"PROXY TCP4 192.0.2.7 "], ids=["nothing", "half"])
 def test_a_header_has_a_deadline(web, backend, said):
     teal = web(**quiet(backend), proxy_protocol=FROM_HERE | {"header_timeout": 0.3})
-    begun = time.monotonic()
     with teal.connect() as c:
         c.sock.sendall(said)
         assert c.read_end()[0] == b""
-    assert time.monotonic() - begun >= 0.3
-    assert teal.wait_log("tcp.session", end="proxy_timeout")["backend"] == ""
+    line = teal.wait_log("tcp.session", end="proxy_timeout")
+    assert line["backend"] == "" and line["seconds"] >= 0.3
     assert teal.green.accepted == 0
 
 
@@ -284,7 +280,7 @@ def test_places_of_a_source_are_the_clients(web):
 
 
 def test_the_queue_is_joined_once_the_header_is_there(web):
-    teal = web(proxy_protocol=FROM_HERE, max_connections=1, queue_timeout=20.0)
+    teal = web(proxy_protocol=FROM_HERE, max_connections=1, queue_timeout=600.0)
     first = teal.connect()
     first.sock.sendall(HEADERS["v1"])
     first.echo()
@@ -382,7 +378,7 @@ def test_a_health_port_of_its_own_is_told_nothing(web, backend, ports):
     t = web(start=False, proxy_protocol={"send": "v2"}, health={"interval": 0.2, "rise": 1})
     t.settings["services"][0]["green"]["health_port"] = other.port
     t.start()
-    assert checked.wait(10) and said[0] == b""
+    assert checked.wait(patience()) and said[0] == b""
 
 
 def test_a_preview_wants_the_header_too(web, ports):

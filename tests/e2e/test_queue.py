@@ -6,7 +6,7 @@ import time
 import pytest
 
 from helpers.http1 import Http, Reader
-from helpers.scale import patience, scaled, slow, until
+from helpers.scale import patience, scaled, until
 
 
 def waiting(teal, n):
@@ -15,7 +15,7 @@ def waiting(teal, n):
 
 def full(web, closing, places=2, **keys):
     """A service whose places are all taken; and who has them."""
-    teal = web(**({"max_connections": places, "queue_timeout": 60.0, "top": {"workers": 1}} | keys))
+    teal = web(**({"max_connections": places, "queue_timeout": 600.0, "top": {"workers": 1}} | keys))
     holders = [closing.add(teal.connect()) for _ in range(places)]
     for h in holders:
         assert h.peer == "green"
@@ -81,9 +81,7 @@ def test_a_place_is_handed_over_at_once(web, closing):
 def test_who_waits_too_long_is_sent_away(web, closing, workers):
     teal, holders = full(web, closing, queue_timeout=0.5, top={"workers": workers})
     c = closing.add(teal.connect())
-    begun = time.monotonic()
     assert c.read_end()[0] == b""
-    assert 0.3 <= time.monotonic() - begun < 3 * slow()
     line = teal.wait_log("tcp.session", end="queue_timeout")
     assert line["backend"] == "" and line["seconds"] >= 0.45
     m = teal.wait_metric(1, "teal_rejected_total", service="web", reason="queue_timeout")
@@ -119,7 +117,7 @@ def test_who_leaves_the_queue_is_forgotten(web, closing):
 
 
 def test_who_waits_over_a_flip_reaches_the_new_color(web, closing):
-    teal, holders = full(web, closing, drain={"timeout": 60.0, "idle": 0})
+    teal, holders = full(web, closing, drain={"timeout": 600.0, "idle": 0})
     queue = queue_up(teal, closing, 2)
     assert teal.ok("flip", "web", "blue")["changed"]
     # Waiting holds no color: the old one drains without them.
@@ -162,7 +160,7 @@ def test_a_backend_that_refuses_does_not_stop_the_queue(web, backend, closing):
 
 
 def test_stopping_serves_who_waits_if_it_can(web, closing):
-    teal, holders = full(web, closing, top={"workers": 1, "stop": {"timeout": 30.0}})
+    teal, holders = full(web, closing, top={"workers": 1, "stop": {"timeout": 600.0}})
     queue = queue_up(teal, closing, 2)
     teal.signal()
     holders[0].close()
@@ -190,12 +188,11 @@ def test_everybody_gets_a_turn_on_every_worker(web, farm, load):
     """Many more clients than places, on four workers: all are served, none is
     refused, and places do not get lost on the way."""
     green = farm("green")
-    teal = web(green=[green], max_connections=8, queue_timeout=120.0, queue_limit=0, top={"workers": 4})
+    teal = web(green=[green], max_connections=8, queue_timeout=600.0, queue_limit=0, top={"workers": 4})
     crowd = load(teal, 64)
-    time.sleep(scaled(20.0, 1.0))
     # Places go round: many more than once.
-    until(lambda: teal.metrics().get("teal_connections_total", service="web", end="done") > 200, "all have had turns")
-    assert teal.metrics().get("teal_connections", service="web", color="green") <= 8
+    until(lambda: (m := teal.metrics()).get("teal_connections", service="web", color="green") <= 8
+          and m.get("teal_connections_total", service="web", end="done") > scaled(20_000, 500), "all have had turns")
     sessions = crowd.finish()
     assert not [s for s in sessions if s.error]
     waiting(teal, 0)
@@ -213,7 +210,7 @@ def test_everybody_gets_a_turn_on_every_worker(web, farm, load):
 def crowded(web, backend, closing, n=2, each=1, **keys):
     """A service whose n backends are all full; and who has their places."""
     nodes = [backend(f"g{i}") for i in range(n)]
-    teal = web(**({"green": nodes, "backend_max_connections": each, "queue_timeout": 60.0, "health": {"type": "none"},
+    teal = web(**({"green": nodes, "backend_max_connections": each, "queue_timeout": 600.0, "health": {"type": "none"},
                    "top": {"workers": 1}} | keys))
     holders = [closing.add(teal.connect()) for _ in range(n * each)]
     assert sorted({h.peer for h in holders}) == [b.name for b in nodes]
@@ -253,7 +250,7 @@ def test_who_waits_for_a_backend_takes_no_place_of_the_service(web, backend, clo
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_flip_brings_those_who_wait_to_the_other_color_at_once(web, backend, closing, workers):
-    teal, holders = crowded(web, backend, closing, each=2, drain={"timeout": 60.0, "idle": 0},
+    teal, holders = crowded(web, backend, closing, each=2, drain={"timeout": 600.0, "idle": 0},
                             top={"workers": workers})
     queue = queue_up(teal, closing, 5)
     assert teal.ok("flip", "web", "blue")["changed"]
@@ -301,7 +298,7 @@ def test_without_a_queue_full_backends_refuse(web, backend, closing):
 
 
 def test_previews_do_not_wait(web, backend, ports, closing):
-    teal = web(preview=f"127.0.0.1:{ports.hold()}", backend_max_connections=1, queue_timeout=60.0)
+    teal = web(preview=f"127.0.0.1:{ports.hold()}", backend_max_connections=1, queue_timeout=600.0)
     with teal.connect(key="preview") as first:
         assert first.peer == "blue"
         with teal.connect(key="preview") as second:
@@ -319,7 +316,8 @@ def test_a_dead_backend_does_not_cost_those_their_turn_who_could_wait_for_anothe
     node.stop()
     dead.close()
     queue = queue_up(teal, closing, 3)
-    time.sleep(0.3)
+    until(lambda: teal.metrics().get("teal_backend_connect_failures_total", backend=node.address) > 0, "one tries")
+    teal.rest()
     assert all(silent(c) for c in queue)
     next(h for h in holders if h.peer == "g0").close()
     assert queue[0].echo().peer == "g0"
@@ -336,14 +334,15 @@ def test_a_dead_backend_does_not_cost_those_their_turn_who_could_wait_for_anothe
 @pytest.mark.scales
 def test_everybody_gets_a_backend_on_every_worker(web, farm, load):
     a, b = farm("a"), farm("b")
-    teal = web(green=[a, b], backend_max_connections=3, max_connections=0, queue_timeout=120.0, queue_limit=0,
+    teal = web(green=[a, b], backend_max_connections=3, max_connections=0, queue_timeout=600.0, queue_limit=0,
                balance="least_conn", top={"workers": 4})
     crowd = load(teal, 64)
-    end = time.monotonic() + scaled(20.0, 2.0)
-    while time.monotonic() < end:
-        states = teal.ok("status", "web")["services"][0]["colors"]["green"]["backends"]
-        assert all(s["connections"] <= 3 for s in states)
-        time.sleep(0.02)
+
+    def exact():
+        green = teal.status()["colors"]["green"]
+        assert all(s["connections"] <= 3 for s in green["backends"])
+        return green["connections_total"] > scaled(20_000, 1000)
+    until(exact, "all have had turns")
     sessions = crowd.finish()
     assert len(sessions) > 64 and not [s for s in sessions if s.error]
     waiting(teal, 0)
@@ -369,7 +368,7 @@ def test_requests_wait_for_a_backend_and_nobody_overtakes(web, backend, closing,
                 conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     teal = web(mode="http", green=[backend("green", one_by_one)], health={"type": "none"}, backend_max_connections=1,
-               queue_timeout=60.0, top={"workers": workers})
+               queue_timeout=600.0, top={"workers": workers})
     clients = [closing.add(teal.connect()) for _ in range(6)]
 
     def ask(c, path):
@@ -381,7 +380,7 @@ def test_requests_wait_for_a_backend_and_nobody_overtakes(web, backend, closing,
         waiting(teal, i)
     for i in range(6):
         until(lambda: len(asked) == i + 1, "the next one's turn")
-        time.sleep(0.02)
+        teal.rest()
         assert len(asked) == i + 1  # one at a time
         turn.release()
         if i == 2:
@@ -419,7 +418,7 @@ def test_requests_wait_for_a_backend_in_the_order_they_came(web, backend, closin
             conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     node = backend("green", slowly)
-    teal = web(green=[node], mode="http", backend_max_connections=1, queue_timeout=60.0, health={"type": "none"},
+    teal = web(green=[node], mode="http", backend_max_connections=1, queue_timeout=600.0, health={"type": "none"},
                top={"workers": workers})
 
     def asks(target):
