@@ -15,6 +15,7 @@
 #include "net/mailbox.h"
 #include "net/relay.h"
 #include "net/tls_site.h"
+#include "net/turn.h"
 
 #define WORKER_MAGIC 0x776f726bu
 
@@ -31,6 +32,7 @@ struct worker {
 	pthread_t thread;	/* main's handle */
 	pthread_t self;	/* set by the thread itself */
 	struct ev_loop *loop;
+	struct turn turn;	/* first come, first served */
 	/* Seconds, once a loop turn, of a clock that never jumps: libev's own
 	 * ev_now() follows the wall's, and a step of that must end nobody. */
 	double now;

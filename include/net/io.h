@@ -16,18 +16,19 @@
 #include "base/check.h"
 #include "net/sock.h"
 #include "net/tls.h"
+#include "net/turn.h"
 
 struct io {
 	ev_io watcher;	/* watcher.fd is the descriptor, -1 when closed */
 	struct tls *tls;	/* NULL: plain */
 };
 
-typedef void io_fn(struct ev_loop *loop, ev_io *w, int revents);
+typedef turn_fn io_fn;
 
 static inline void
 io_init(struct io *io, int fd, io_fn *on_event)
 {
-	ev_io_init(&io->watcher, on_event, fd, 0);
+	turn_io_init(&io->watcher, on_event, fd, 0);
 	io->tls = NULL;
 }
 

@@ -150,7 +150,7 @@ listener_init(struct listener *l, struct worker *w, const struct binding *b, int
 		.batch = 1,
 	};
 	l->arrives = arrival_is_needed(l);
-	ev_io_init(&l->watcher, listener_on_accept, fd, EV_READ);
+	turn_io_init(&l->watcher, listener_on_accept, fd, EV_READ);
 }
 
 void

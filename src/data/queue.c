@@ -16,6 +16,7 @@
 #include "data/queue.h"
 #include "data/lane.h"
 #include "net/sock.h"
+#include "net/turn.h"
 
 /* Clients asked in one tick whether they are still there, from the front. */
 #define ASKED_MAX 512
@@ -262,6 +263,7 @@ queue_init(struct lane *l)
 	for (int i = 0; i < LINES; i++)
 		list_init(&l->waiting[i]);
 	ev_timer_init(&l->hand_on, hand_on_in_turn, 0.0, 0.0);
+	ev_set_priority(&l->hand_on, TURN_FIRST);
 }
 
 void

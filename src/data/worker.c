@@ -292,6 +292,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->proxy = proxy;
 	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	CHECK(w->loop != NULL);
+	turn_init(&w->turn, w->loop);
 	access_init(&w->access, proxy->config);
 	w->random = (uint64_t)clock_wall_us() + index;
 	w->room.buffer = must_alloc(ROOM_SIZE);
@@ -308,6 +309,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	ev_set_priority(&w->tick, EV_MAXPRI);
 	ev_timer_start(w->loop, &w->tick);
 	ev_timer_init(&w->drain_tick, worker_on_drain_tick, 0.0, DRAIN_TICK);
+	ev_set_priority(&w->drain_tick, TURN_FIRST);
 	ev_prepare_init(&w->reap, worker_on_reap);
 	ev_prepare_start(w->loop, &w->reap);
 	ev_check_init(&w->wake, worker_on_wake);
@@ -387,6 +389,7 @@ worker_destroy(struct worker *w)
 		free(w->clocks[i]);
 	free(w->clocks);
 	ev_loop_destroy(w->loop);
+	turn_free(&w->turn);
 	w->magic = 0;
 }
 

@@ -1,6 +1,7 @@
 /* mailbox.c - a lock-free stack of letters, taken whole and reversed. */
 #include "base/check.h"
 #include "net/mailbox.h"
+#include "net/turn.h"
 
 void
 mailbox_empty(struct mailbox *box)
@@ -36,6 +37,7 @@ mailbox_init(struct mailbox *box, struct ev_loop *loop, void *receiver)
 	box->loop = loop;
 	box->receiver = receiver;
 	ev_async_init(&box->wake, mailbox_on_wake);
+	ev_set_priority(&box->wake, TURN_FIRST);
 	ev_async_start(loop, &box->wake);
 	/* Waiting for letters does not keep a loop alive. */
 	ev_unref(loop);
