@@ -74,6 +74,10 @@ void client_release(struct client *c);
 /* Bytes that came while they were nobody's: kept for the next request.  False:
  * too many, or memory is out. */
 MUST_USE bool client_stash(struct client *c, const char *p, size_t n);
+/* Bytes of the next request that were read together with the end of this one's
+ * body, at most a room's buffer full: whatever becomes of this one they come
+ * first.  False: memory is out, and the client may bring no other request. */
+MUST_USE bool client_put_back(struct client *c, const char *p, size_t n);
 /* Sets what is waited for, while BUSY. */
 void client_want(struct client *c, bool read, bool write);
 /* It has said all that it will, and nothing of that is left. */

@@ -61,7 +61,10 @@ flow_send(struct flow *f, const char *p, size_t n, struct io *destination, bool 
 bool flow_is_bulk(const struct flow *f, size_t in_hand, const struct io *source, const struct io *destination);
 
 /* Moves what can be moved now.  Bytes that were read but lie behind the
- * message's end are *surplus, in the room's buffer. */
+ * message's end are *surplus, in the room's buffer, whatever is returned: the
+ * caller owes them to the source's next message before it does anything else,
+ * or has to end the connection.  After FLOW_BAD nothing that follows has a
+ * beginning, and the connection has to end. */
 MUST_USE enum flow_result flow_move(struct flow *f, struct io *source, struct io *destination,
 				    struct relay_room *room, struct str *surplus);
 

@@ -179,14 +179,33 @@ client_linger(struct client *c)
 
 /* -- reading -------------------------------------------------------------------- */
 
-bool
-client_stash(struct client *c, const char *p, size_t n)
+static size_t
+ahead_max(const struct client *c)
 {
 	size_t most = config_of(c)->max_header_size;
 
+	return most > AHEAD_MAX ? most : AHEAD_MAX;
+}
+
+bool
+client_stash(struct client *c, const char *p, size_t n)
+{
 	if (n == 0)
 		return true;
-	c->in.max = most > AHEAD_MAX ? most : AHEAD_MAX;
+	c->in.max = ahead_max(c);
+	return buf_append(&c->in, p, n);
+}
+
+bool
+client_put_back(struct client *c, const char *p, size_t n)
+{
+	if (n == 0)
+		return true;
+	/* What is there is of the request that is just being taken (feed), and
+	 * goes; nothing that was read may be refused for its sake. */
+	c->in.max = buf_len(&c->in) + n;
+	if (c->in.max < ahead_max(c))
+		c->in.max = ahead_max(c);
 	return buf_append(&c->in, p, n);
 }
 

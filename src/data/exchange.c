@@ -270,16 +270,30 @@ is_too_large(const struct exchange *x)
 	return most > 0 && x->up.body.total > most;
 }
 
-/* Moves the rest of the body; false when that ended the exchange. */
-static bool
-move_up(struct exchange *x)
+/* Moves the rest of the body, and puts back what was read of the next request:
+ * only then may anybody judge how that went.  Where there is no room for it the
+ * connection has lost its place among the bytes, and ends. */
+static enum flow_result
+take_up(struct exchange *x)
 {
-	uint64_t before = x->up.relay.bytes;
 	struct client *c = x->client;
 	enum flow_result moved;
 	struct str surplus;
 
 	moved = flow_move(&x->up, &c->io, &x->upstream->io, &x->lane->worker->room, &surplus);
+	if (client_put_back(c, surplus.p, surplus.n))
+		return moved;
+	c->keep = c->bye = false;
+	return FLOW_NO_MEMORY;
+}
+
+/* False when that ended the exchange. */
+static bool
+move_up(struct exchange *x)
+{
+	uint64_t before = x->up.relay.bytes;
+	enum flow_result moved = take_up(x);
+
 	x->streamed |= x->up.relay.bytes > before;
 	switch (moved) {
 	case FLOW_OK:
@@ -303,10 +317,6 @@ move_up(struct exchange *x)
 	}
 	if (is_too_large(x)) {
 		exchange_fail(x, END_TOO_LARGE, NULL);
-		return false;
-	}
-	if (surplus.n > 0 && !client_stash(c, surplus.p, surplus.n)) {
-		exchange_fail(x, END_MEMORY, NULL);
 		return false;
 	}
 	return true;

@@ -101,12 +101,13 @@ move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *
 			return at_eof(f);
 		got = kept = (size_t)n;
 		taken = flow_take(f, room->buffer, &kept, &result);
+		/* Whatever becomes of the body, these are the next message's. */
+		if (taken < got)
+			*surplus = (struct str){ room->buffer + taken, got - taken };
 		if (result == FLOW_OK)
 			result = flow_send(f, room->buffer, kept, to, false);
 		if (result != FLOW_OK)
 			return result;
-		if (taken < got)
-			*surplus = (struct str){ room->buffer + taken, got - taken };
 		if (f->body.done || flow_is_blocked(f) || (got < most && !io_pending(from)))
 			return FLOW_OK;
 		if (flow_is_bulk(f, 0, from, to)) {
