@@ -14,6 +14,7 @@ HEAD = b"POST %s HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n"
 # What must stay a body.
 INNER = b"DELETE /inner HTTP/1.1\r\nHost: web\r\n\r\n"
 NEXT = b"PUT /next HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % len(INNER)
+HALF = b"HTTP/1.1 401 No"
 
 
 class Leaver:
@@ -37,7 +38,7 @@ class Leaver:
             conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext")
 
 
-@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 401 No", b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"],
+@pytest.mark.parametrize("words", [b"", HALF, b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"],
                          ids=["nothing", "half a head", "an answer"])
 @pytest.mark.parametrize("cut", [0, 1, len(NEXT) // 2, len(NEXT)])
 def test_the_next_request_came_with_the_end_of_one_whose_backend_left(web, backend, words, cut):
@@ -59,5 +60,5 @@ def test_the_next_request_came_with_the_end_of_one_whose_backend_left(web, backe
         else:
             assert c.response().body == b"next"
     assert leaver.bodies in ([], [("PUT", "/next", INNER)])
-    if not words.endswith(b"\r\n\r\n"):
-        assert leaver.bodies    # nothing was in doubt: it is served
+    if words == HALF:   # an answer may still come: the first request is read to its end
+        assert leaver.bodies
