@@ -175,15 +175,15 @@ def black_hole(ports, closing):
 @pytest.fixture
 def teal(request, tmp_path, ports, closing):
     """teal(services=[...], **settings): a running teald; start=False: only its
-    configuration is made; place: the network namespace it runs in.  Services
-    may leave out listen: a free port."""
+    configuration is made; place: the network namespace it runs in; clock: its
+    time is moved by .clock (helpers/moved_clock.py)."""
     count, made = itertools.count(), request.node.stash.setdefault(TEALS, [])
 
-    def make(*, services, start=True, place=None, **settings):
+    def make(*, services, start=True, place=None, clock=False, **settings):
         n = next(count)
         folder = tmp_path / f"teal{n}" if n else tmp_path
         folder.mkdir(exist_ok=True)
-        t = Teal(folder, ports, settings | {"services": services}, place)
+        t = Teal(folder, ports, settings | {"services": services}, place, clock)
         made.append(t)
         return t.start() if start else t
 
@@ -201,12 +201,15 @@ def teal(request, tmp_path, ports, closing):
 @pytest.fixture
 def web(teal, backend, ports):
     """web(**keys of the service, top={settings}): a running teald with one
-    service "web", .green and .blue its only backends."""
-    def make(green=None, blue=None, top=None, start=True, **keys):
+    service "web", .green and .blue its only backends.  With clock=True nothing
+    is checked unless `health` says so: a jump is longer than a check may last."""
+    def make(green=None, blue=None, top=None, start=True, clock=False, **keys):
         g = green or [backend("green")]
         b = blue or [backend("blue")]
+        if clock:
+            keys.setdefault("health", {"type": "none"})
         keys.setdefault("listen", f"127.0.0.1:{ports.hold()}")
-        t = teal(services=[service(green=g, blue=b, **keys)], start=start, **(top or {}))
+        t = teal(services=[service(green=g, blue=b, **keys)], start=start, clock=clock, **(top or {}))
         t.green, t.blue = g[0], b[0]
         return t
     return make

@@ -1,4 +1,5 @@
 """Bytes go through, both ways, whole, and in bounded memory."""
+import queue
 import socket
 import threading
 import time
@@ -411,30 +412,35 @@ def ends(teal, word):
 
 
 def test_idle_timeout_ends_the_quiet_and_spares_the_busy(web):
-    teal = web(idle_timeout=0.6)
+    teal = web(clock=True, idle_timeout=600.0)
     with teal.connect() as quiet, teal.connect() as busy:
         quiet.echo()
-        begun = time.monotonic()
-        while quiet.alive:
+        for _ in range(3):
             busy.echo()
-            time.sleep(0.05)
-            assert time.monotonic() - begun < patience()
-        assert time.monotonic() - begun > 0.5
-        until(lambda: busy.echo() and time.monotonic() - begun > 1.5, "time passes", every=0.05)
-    line = teal.wait_log("tcp.session", end="idle_timeout")
-    assert 0.5 < line["seconds"]
-    assert teal.wait_log("tcp.session", end="done")["seconds"] > 1.4
+            assert quiet.alive
+            teal.clock.move(200)
+        assert quiet.read_end()[0] == b""
+        busy.echo()
+    assert teal.wait_log("tcp.session", end="idle_timeout")["seconds"] >= 600
+    assert teal.wait_log("tcp.session", end="done")["seconds"] >= 600
     assert len(teal.sessions()) == 2
 
 
 def test_idle_timeout_counts_traffic_of_either_direction(web, backend):
+    ticks = queue.SimpleQueue()
+
     def tick(conn, b):
-        for _ in range(12):
-            conn.sendall(b"tick\n")
-            time.sleep(0.1)
-    teal = web(green=[backend("green", tick)], idle_timeout=0.5)
+        for tick in iter(ticks.get, None):
+            conn.sendall(tick)
+    teal = web(clock=True, green=[backend("green", tick)], idle_timeout=600.0)
     with teal.connect() as c:
-        assert c.read_end() == (b"tick\n" * 12, "eof")
+        for _ in range(4):
+            ticks.put(b"tick\n")
+            assert c.line() == "tick"
+            teal.clock.move(300)
+        ticks.put(None)
+        assert c.read_end() == (b"", "eof")
+    assert teal.wait_log("tcp.session", end="done")["seconds"] >= 1200
 
 
 def test_a_client_reset_ends_the_backend_too(web):

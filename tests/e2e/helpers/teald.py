@@ -5,6 +5,7 @@ time, level and event; no sanitizer and no CHECK spoke on stderr; the process
 ended as it should; and nothing of it is left.
 """
 import contextlib
+import itertools
 import os
 import re
 import select
@@ -19,9 +20,12 @@ import time
 from . import libconfig, scale, schema
 from .admin import Admin
 from .clients import Client
+from .moved_clock import MovedClock
 from .prometheus import Metrics
 
 REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|CHECK failed|check failed")
+# The reason of a command that does nothing, but is logged after all that was logged before it.
+FENCE = "up to here: "
 # What a program that fails a check, or worse, dies of; no test wants that.
 CRASHES = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP}
 
@@ -61,7 +65,7 @@ def unchunked(body):
 class Teal:
     """One configuration and, from start() on, the process that obeys it."""
 
-    def __init__(self, folder, ports, settings, place=None):
+    def __init__(self, folder, ports, settings, place=None, clock=False):
         self.folder, self.ports = folder, ports
         self.place = place  # the network namespace it runs in; None: ours
         # Unix socket addresses are short, pytest's folders are not.
@@ -82,7 +86,8 @@ class Teal:
         for k, v in settings.items():
             self.settings[k] = self.settings[k] | v if isinstance(self.settings.get(k), dict) else v
         self.admin_path = self.settings["admin"]["socket"]
-        self.process = None
+        self.clock = MovedClock(self._sockets) if clock else None  # its time, if the test moves it
+        self.process, self._fences = None, itertools.count(1)
         self.expect_status = 0  # what the end of the test wants; None: anything
         self._all = []
 
@@ -96,13 +101,19 @@ class Teal:
         assert (scale.BUILD / "teald").exists(), f"no {scale.BUILD}/teald: run make first"
         self.conf.write_text(libconfig.dumps(self.settings))
         self.logs, self._news, self._eof = [], threading.Condition(), False
-        self._bad_lines = []
+        self._bad_lines, self._passed = [], set()
         self._stderr = open(self.folder / "stderr", "ab+")
         self._stderr_from = self._stderr.seek(0, 2)
+        env = os.environ | (env or {})
+        if self.clock:
+            self.clock.starting()
+            env |= self.clock.env(env)
         self.process = subprocess.Popen(
             [*(self.place.prefix if self.place else ()), *prefix, str(scale.BUILD / "teald"), "-c", str(self.conf), *args],
             stdin=subprocess.DEVNULL, stdout=stdout or subprocess.PIPE, stderr=self._stderr,
-            env=os.environ | (env or {}), start_new_session=True)
+            env=env, start_new_session=True)
+        if self.clock:
+            self.clock.started(self.process.pid)
         self._all.append(self.process)
         if stdout is None:
             self._pump = threading.Thread(target=self._read_log, args=(self.process.stdout,), daemon=True)
@@ -186,7 +197,10 @@ class Teal:
                     self._bad_lines.append(f"{e}: {raw[:300]!r}")
                 continue
             with self._news:
-                self.logs.append(line)
+                if line["event"] == "audit" and line.get("reason", "").startswith(FENCE):
+                    self._passed.add(line["reason"])
+                else:
+                    self.logs.append(line)
                 self._news.notify_all()
         pipe.close()
         with self._news:
@@ -194,16 +208,26 @@ class Teal:
             self._news.notify_all()
 
     def log_lines(self, event, **fields):
-        """Those that came, once no more come: what teald did has been logged
-        before, but is written and read by threads of their own."""
-        end = time.monotonic() + 1.0
-        with self._news:
-            while not self._eof and time.monotonic() < end:
-                before = len(self.logs)
-                self._news.wait(0.1)
-                if len(self.logs) == before:
-                    break
+        """Those of what teald did so far: it logs before others see what it did,
+        but the line is written and read by threads of their own."""
+        self._settle()
         return self.log_lines_now(event, **fields)
+
+    def _settle(self):
+        """Waits until all that was logged before is in .logs. A line of our own, an audit line, tells: whichever
+        thread's lines its writer takes first, after the second of them all others before the first are written."""
+        for _ in range(2):
+            if not self.running:
+                self.wait()  # to the end of its log
+                return
+            word = f"{FENCE}{next(self._fences)}"
+            try:
+                self.ctl("flip", "no-such-service", "green", f"--reason={word}")
+            except (OSError, AssertionError):
+                return  # it begins or is about to end: the caller waits for what it wants to see
+            with self._news:
+                assert self._news.wait_for(lambda: self._eof or word in self._passed, scale.patience()), \
+                    f"the log does not come, load {os.getloadavg()[0]:.0f}"
 
     def log_lines_now(self, event, **fields):
         with self._news:
