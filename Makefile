@@ -102,8 +102,8 @@ BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(p)
 SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
 HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
 
-.PHONY: all run test unit e2e bench bench-parse asan tsan fuzz tidy format layers coverage soak install deb help clean
-.PHONY: FORCE unit-bins fuzz-run
+.PHONY: all run test test-slow unit e2e bench bench-parse asan tsan fuzz tidy format layers coverage soak install deb help clean
+.PHONY: FORCE unit-bins syntax fuzz-run
 .SECONDARY:
 
 ## Build
@@ -180,11 +180,26 @@ run:	## install what is missing, build, and show Teal at work on live traffic
 
 ## Test
 
+SUITE := layers gcc unit install demo e2e asan tsan clang
+
 test:	## everything that must pass: layers, gcc, clang, unit, e2e, asan, tsan
 	$(Q)tools/install-deps build test
-	$(Q)tools/suite layers gcc unit install demo e2e asan tsan clang
+	$(Q)tools/suite $(SUITE)
+
+# What a slow machine would show: built at full speed, run with half a CPU.
+test-slow:	## make test with half a CPU (or beside busy loops); SHARE=percent
+	$(Q)tools/install-deps build test
+	$(Q)$(MAKE) -j$(JOBS) all unit-bins
+	$(Q)$(MAKE) -j$(JOBS) VARIANT=asan all unit-bins
+	$(Q)$(MAKE) -j$(JOBS) VARIANT=tsan all unit-bins
+	$(Q)tools/slow --share=$(or $(SHARE),50) tools/suite $(SUITE)
 
 unit-bins: $(TEST_BINS)
+
+# Warnings need no objects: a second compiler reads every source and writes nothing.
+syntax:
+	$(Q)printf '%s\n' $(filter-out $(FUZZERS),$(SOURCES)) | xargs -r -P $(JOBS) -n 12 \
+		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -DTEAL_VERSION='"syntax"' -fsyntax-only
 
 unit: $(TEST_BINS)	## unit tests (cmocka) of this VARIANT
 	$(Q)tools/unit $(TEST_BINS)
@@ -198,8 +213,9 @@ asan:	## unit and e2e tests under AddressSanitizer and UBSan
 tsan:	## the threaded part under ThreadSanitizer
 	$(Q)tools/suite tsan
 
-soak: all	## the long e2e tests, counts scaled up
+soak: all	## the long e2e tests, counts scaled up; then make test-slow
 	$(Q)TEAL_SOAK=1 TEAL_BUILD=$(BIN) tools/e2e -m soak
+	$(Q)$(MAKE) test-slow
 
 coverage:	## line coverage of src by unit and e2e tests
 	$(Q)tools/install-deps build test
