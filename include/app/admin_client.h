@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/io.h"
+#include "net/spare.h"
 #include "proto/admin_line.h"
 
 #define CLIENT_MAGIC 0x61646d63u
@@ -31,9 +32,7 @@ struct admin {
 	struct io listener;
 	dev_t dev;	/* of the socket file, to know it again */
 	ino_t ino;
-	/* Open for nothing but to be closed when descriptors are out, so that
-	 * somebody can still be answered; -1: in use. */
-	int spare[ADMIN_SPARE];
+	struct spare spare;
 	ev_timer pause;	/* until accepting is tried again */
 	double complained_full, complained_busy;	/* clock_now() of the last line about it */
 	uint64_t refused;	/* for want of a place, since the start */

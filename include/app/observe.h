@@ -7,8 +7,15 @@
 #include "base/err.h"
 #include "control/control.h"
 
-/* More connections than this at a time: the longest idle one makes way. */
-#define OBSERVE_CLIENTS_MAX 64
+/* Connections that have not sent a whole request, replies under way, and those
+ * among them of /readyz and /healthz, which are counted by themselves: in each
+ * of these the one without progress for the longest time makes way for the next. */
+#define OBSERVE_WAITING_MAX 128
+#define OBSERVE_REPLIES_MAX 64
+#define OBSERVE_PROBES_MAX 64
+/* A place is not taken from a connection that made progress within so many
+ * seconds: until then further ones wait in the kernel. */
+#define OBSERVE_GRACE 0.1
 
 struct observe;
 

@@ -11,9 +11,20 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/io.h"
+#include "net/spare.h"
 #include "proto/http1_head.h"
 
 #define VISITOR_MAGIC 0x76697369u
+
+/* What a connection counts as; each kind has a limit of its own, so that no
+ * number of one kind keeps out another. */
+enum observe_place {
+	OBSERVE_WAITING,	/* no whole request yet, or all said */
+	OBSERVE_REPLY,
+	OBSERVE_PROBE,	/* a reply of /readyz or /healthz */
+	OBSERVE_VIEWER,	/* limited in observe_stream.c */
+	OBSERVE_PLACES
+};
 
 struct observe {
 	const struct config *config;
@@ -23,10 +34,15 @@ struct observe {
 	struct stat file;	/* of a Unix listener, to know it again */
 	ev_timer pause;	/* until accepting is tried again */
 	double complained;	/* clock_now() of the last line about that */
+	bool full;	/* accepting pauses because all waiting ones are within their grace */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */
-	struct link visitors;	/* longest idle first */
+	struct {
+		struct link list;	/* struct visitor, longest without progress first */
+		unsigned n;
+	} places[OBSERVE_PLACES];
+	struct spare spare;
 	struct link dead;
-	unsigned n;
+	unsigned n;	/* over all places */
 
 	/* The status page's. */
 	struct past past;
@@ -52,6 +68,9 @@ struct visitor {
 	struct link link;
 	struct io io;	/* closed: dead */
 	enum visitor_state state;
+	enum observe_place place;
+	double touched;	/* clock_now() when it last made progress */
+	bool probes;	/* asks for /readyz or /healthz */
 	ev_timer deadline;	/* of the state */
 	double began;	/* clock_now() when the reply began */
 	bool keep;	/* another request may follow this one */
@@ -62,6 +81,7 @@ struct visitor {
 	struct metrics_cursor metrics;
 	struct buf in, out;
 	struct http1_head head;
+	struct str query;	/* of the request that is answered; within in */
 	bool views;	/* the head that goes out is that of a stream */
 	struct viewer *viewer;	/* NULL unless VIEWING */
 };
@@ -76,6 +96,12 @@ struct reply_head {
 
 /* Waits for what the state waits for, so long at most. */
 void visitor_enter(struct visitor *v, enum visitor_state state, double seconds);
+
+/* The one of the list that has made no progress for longest and is past its
+ * grace is closed.  False: there is none. */
+bool observe_make_room(struct observe *o, enum observe_place place);
+/* A waiting place is free again. */
+void observe_resume(struct observe *o);
 
 /* Takes over fd. */
 void visitor_new(struct observe *o, int fd);

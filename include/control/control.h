@@ -126,8 +126,14 @@ entry_count(const struct entry *e, enum color color)
 /* NULL when there is no such service. */
 struct entry *control_find(struct control *c, struct str name);
 
-/* Ready to take traffic: store read, every service published, not stopping,
- * not in maintenance.  Otherwise *reason is a short sentence. */
+/* Has the service a backend of its active color that is up? */
+bool control_serves(const struct entry *e);
+
+/* Able to take traffic: store read, every service published, not stopping,
+ * not in maintenance.  Otherwise *reason is a short sentence, good until the
+ * next call. */
+bool control_may_serve(const struct control *c, const char **reason);
+/* The same, and as many services as ready.min_services wants can be served. */
 bool control_ready(const struct control *c, const char **reason);
 
 /* Returns whether anything changed. */

@@ -74,6 +74,13 @@ struct quorum {
 	bool percent;
 };
 
+/* Of so many: "N%" rounded up. */
+static inline size_t
+quorum_of(const struct quorum *q, size_t all)
+{
+	return q->percent ? (all * q->value + 99) / 100 : q->value;
+}
+
 /* Backends that workers cannot connect to get nothing for a while. */
 struct passive_config {
 	unsigned failures;	/* connects failed in a row; 0: nobody is ejected */
@@ -291,6 +298,9 @@ struct config {
 		char **hosts;	/* lower case, globs with '*': names of the status page */
 		size_t n_hosts;	/* may be 0 */
 	} observe;
+	struct {
+		struct quorum min_services;	/* 1; 0: backends have no say */
+	} ready;
 	struct {
 		enum log_level level;
 		enum access_log access;

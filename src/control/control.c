@@ -259,7 +259,36 @@ control_on_taken(void *arg, struct service *s, uint64_t generation)
 /* -- ready, maintenance, stop ---------------------------------------------------------- */
 
 bool
+control_serves(const struct entry *e)
+{
+	return e->published && service_healthy(e->service, e->service->record.color) > 0;
+}
+
+/* As many services as ready.min_services wants have somebody to answer. */
+static bool
+enough_serve(const struct control *c, const char **reason)
+{
+	static char text[160];
+	size_t needed = quorum_of(&c->config->ready.min_services, c->n), serving = 0;
+
+	for (size_t i = 0; i < c->n && serving < needed; i++)
+		serving += control_serves(&c->entries[i]);
+	if (serving >= needed)
+		return true;
+	snprintf(text, sizeof(text), "of %zu of %zu services a backend is up, ready.min_services wants %zu", serving,
+		 c->n, needed);
+	*reason = text;
+	return false;
+}
+
+bool
 control_ready(const struct control *c, const char **reason)
+{
+	return control_may_serve(c, reason) && enough_serve(c, reason);
+}
+
+bool
+control_may_serve(const struct control *c, const char **reason)
 {
 	*reason = NULL;
 	if (c->life > LIFE_SERVING)

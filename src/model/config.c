@@ -129,6 +129,11 @@ static const struct key observe_keys[] = {
 	{ 0 },
 };
 
+static const struct key ready_keys[] = {
+	{ KEY("min_services", key_percent_or_count), AT(ready.min_services) },
+	{ 0 },
+};
+
 static const struct key log_keys[] = {
 	{ KEY("level", key_word), AT(log.level), .words = level_words },
 	{ KEY("access", key_access) },
@@ -149,6 +154,7 @@ static const struct key root_keys[] = {
 	{ KEY("store", key_group), .keys = store_keys },
 	{ KEY("admin", key_group), .keys = admin_keys },
 	{ KEY("observe", key_group), .keys = observe_keys },
+	{ KEY("ready", key_group), .keys = ready_keys },
 	{ KEY("log", key_group), .keys = log_keys },
 	{ KEY("stop", key_group), .keys = stop_keys },
 	{ KEY("kernel", key_group), .keys = kernel_keys },
@@ -214,6 +220,7 @@ read_root(struct draft *d)
 	d->c.log.access = ACCESS_ON;
 	d->c.log.sample = 1.0;
 	d->c.stop.timeout = 30.0;
+	d->c.ready.min_services = (struct quorum){ 1, false };
 	cursor_read(&c, d->root, root_keys);
 	if (d->c.workers == 0)
 		d->c.workers = online_cpus();
@@ -232,6 +239,10 @@ read_root(struct draft *d)
 	draft_check_pools(d);
 	draft_read_services(d);
 	draft_check_roles(d);
+	if (!d->c.ready.min_services.percent && d->c.ready.min_services.value > d->n_services && d->n_services > 0)
+		cursor_error(&c, root_at(d, "ready.min_services"),
+			     "ready.min_services: %u are wanted, but there are only %zu services: teald would never be ready",
+			     d->c.ready.min_services.value, d->n_services);
 	draft_check_all(d);
 }
 

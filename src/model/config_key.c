@@ -286,11 +286,11 @@ key_percent_or_count(const struct cursor *c, const struct key *k, const config_s
 		text.n--;
 		v = str_to_u64(text, INT_MAX, &u) ? (long long)u : 0;
 	} else if (!get_whole(s, &v)) {
-		v = 0;
+		v = -1;
 	}
-	if (v < 1 || v > (q.percent ? 100 : INT_MAX)) {
-		cursor_key_error(c, s, "expected \"1%%\" to \"100%%\", or a count of at least 1, found %s",
-				 cursor_found(s).s);
+	if (v < (q.percent ? 1 : (long long)k->min) || v > (q.percent ? 100 : INT_MAX)) {
+		cursor_key_error(c, s, "expected \"1%%\" to \"100%%\", or a count of at least %.0f, found %s",
+				 k->min, cursor_found(s).s);
 		return;
 	}
 	q.value = (unsigned)v;

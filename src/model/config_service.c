@@ -252,7 +252,7 @@ static const struct key health_keys[] = {
 };
 
 static const struct key flip_keys[] = {
-	{ KEY("min_healthy", key_percent_or_count), AT(s.min_healthy) },
+	{ KEY("min_healthy", key_percent_or_count), AT(s.min_healthy), .min = 1 },
 	{ 0 },
 };
 
@@ -278,7 +278,7 @@ static const struct key tcp_keys[] = {
 static const struct key passive_keys[] = {
 	{ KEY("failures", key_count), AT(s.passive.failures), .max = 1e6 },
 	{ KEY("eject", key_seconds), AT(s.passive.eject), .max = 86400 },
-	{ KEY("max_ejected", key_percent_or_count), AT(s.passive.max_ejected) },
+	{ KEY("max_ejected", key_percent_or_count), AT(s.passive.max_ejected), .min = 1 },
 	{ 0 },
 };
 

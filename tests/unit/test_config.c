@@ -84,6 +84,7 @@ test_every_key_of_the_top(void **state)
 		TOP("workers = 3; user = \"root\"; store: { type = \"file\"; stale = \"serve\"; };\n"
 		    "admin: { socket = \"run/a.sock\"; mode = \"600\"; group = \"root\"; roles = (); };\n"
 		    "observe: { listen = \"[::1]:9180\"; hosts = [\"Status.Example\", \"*.lb\"]; };\n"
+		    "ready: { min_services = \"50%\"; };\n"
 		    "log: { level = \"debug\"; access = \"errors\"; sample = 1.0; };\n"
 		    "stop: { notice = 1; timeout = 0; };"));
 
@@ -101,6 +102,8 @@ test_every_key_of_the_top(void **state)
 	assert_int_equal(c->observe.n_hosts, 2);
 	assert_string_equal(c->observe.hosts[0], "status.example");
 	assert_string_equal(c->observe.hosts[1], "*.lb");
+	assert_int_equal(c->ready.min_services.value, 50);
+	assert_true(c->ready.min_services.percent);
 	assert_int_equal(c->log.level, LOG_DEBUG_LEVEL);
 	assert_int_equal(c->log.access, ACCESS_ERRORS);
 	assert_true(c->stop.notice == 1.0 && c->stop.timeout == 0.0);

@@ -126,8 +126,8 @@ refuses_what_it_does_not_serve(void **state)
 	char *longer = must_alloc(20001);
 
 	expect(s, "GET /nothing" CLOSE, "404", "/metrics");
-	expect(s, "POST /metrics HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello", "405", "Allow: GET, HEAD\r\n");
-	expect(s, "OPTIONS *" CLOSE, "404", "");
+	expect(s, "POST /metrics HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello", "405", "Allow: GET, HEAD, OPTIONS\r\n");
+	expect(s, "OPTIONS *" CLOSE, "200", "Allow: GET, HEAD, OPTIONS\r\n");
 	expect(s, "GET /metrics HTTP/1.1\r\n\r\n", "400", "Host");
 	expect(s, "GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400", "Host");
 	expect(s, "GET /metrics HTTP/1.1\nHost: a\n\n", "400", "");
@@ -185,7 +185,7 @@ waits_for_nobody_for_ever(void **state)
 	int fd = dial(s);
 
 	WAIT_UNTIL(s->w->loop, s->observe->n == 1);
-	v = list_entry(list_first(&s->observe->visitors), struct visitor, link);
+	v = list_entry(list_first(&s->observe->places[OBSERVE_WAITING].list), struct visitor, link);
 	assert_int_equal(v->state, VISITOR_IDLE);
 	assert_true(ev_timer_remaining(s->w->loop, &v->deadline) > 5);
 	say(fd, "GET /heal");
@@ -205,13 +205,15 @@ static void
 the_longest_idle_makes_way(void **state)
 {
 	struct stage *s = *state;
-	int fds[OBSERVE_CLIENTS_MAX + 10];
+	int fds[OBSERVE_WAITING_MAX + 10];
 	char c;
 
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = dial(s);
-		WAIT_UNTIL(s->w->loop, s->observe->n == (i < OBSERVE_CLIENTS_MAX ? i + 1 : OBSERVE_CLIENTS_MAX));
-	}
+	/* The last ones wait until the first have had their time. */
+	WAIT_UNTIL(s->w->loop, recv(fds[9], &c, 1, MSG_DONTWAIT) == 0);
+	assert_int_equal(recv(fds[10], &c, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(s->observe->n, OBSERVE_WAITING_MAX);
 	expect(s, "GET /healthz" CLOSE, "200", "ok");
 	assert_int_equal(recv(fds[0], &c, 1, MSG_DONTWAIT), 0);
 	assert_int_equal(recv(fds[ARRAY_LEN(fds) - 1], &c, 1, MSG_DONTWAIT), -1);
@@ -250,7 +252,7 @@ heads_of_both(void **state)
 	expect(s, "HEAD /events" CLOSE, "200", "Content-Type: text/event-stream; charset=utf-8\r\n");
 	assert_string_equal(box.text + box.n - 4, "\r\n\r\n");
 	assert_int_equal(s->observe->n_viewers, 0);
-	expect(s, "POST /events" CLOSE, "405", "Allow: GET, HEAD\r\n");
+	expect(s, "POST /events" CLOSE, "405", "Allow: GET, HEAD, OPTIONS\r\n");
 }
 
 #define WATCH "GET /events HTTP/1.1\r\nHost: t\r\n\r\n"

@@ -208,27 +208,6 @@ admit(struct admin *a, int fd)
 	admin_client_new(a, fd, &rights, pid);
 }
 
-/* Fills up the spare descriptors, as far as there are any to be had. */
-static void
-keep_spare(struct admin *a)
-{
-	for (int i = 0; i < ADMIN_SPARE; i++)
-		if (a->spare[i] < 0)
-			a->spare[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-static bool
-give_spare(struct admin *a)
-{
-	for (int i = 0; i < ADMIN_SPARE; i++)
-		if (a->spare[i] >= 0) {
-			close(a->spare[i]);
-			a->spare[i] = -1;
-			return true;
-		}
-	return false;
-}
-
 static void
 admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -244,7 +223,7 @@ admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 		}
 		if (io_would_block())
 			return;
-		if (errno == ECONNABORTED || ((errno == EMFILE || errno == ENFILE) && give_spare(a)))
+		if (errno == ECONNABORTED || ((errno == EMFILE || errno == ENFILE) && spare_give(&a->spare)))
 			continue;
 		/* Descriptors or memory are out.  An idle client's place may be
 		 * just what is missing; if not, wait rather than spin. */
@@ -309,7 +288,7 @@ bury(struct admin *a)
 		free(c);
 	}
 	if (a->control != NULL && a->control->life != LIFE_STOPPED)
-		keep_spare(a);
+		spare_keep(&a->spare);
 }
 
 /* Before the loop sleeps: no callback is on the stack that could hold one. */
@@ -339,9 +318,7 @@ admin_start(struct admin *a, struct control *c)
 	ev_timer_init(&a->pause, pause_on_over, 0.0, 0.0);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
 	ev_prepare_init(&a->reap, reap_on_turn);
-	for (int i = 0; i < ADMIN_SPARE; i++)
-		a->spare[i] = -1;
-	keep_spare(a);
+	spare_init(&a->spare, ADMIN_SPARE);
 	io_init(&a->listener, a->listener.watcher.fd, admin_on_accept);
 	io_want(a->loop, &a->listener, EV_READ);
 	LOG_INFO("admin.listening", LS("socket", a->config->admin.socket));
@@ -385,8 +362,7 @@ stop_serving(struct admin *a)
 	ev_timer_stop(a->loop, &a->sweep);
 	ev_prepare_stop(a->loop, &a->reap);
 	bury(a);
-	while (give_spare(a))
-		continue;
+	spare_close(&a->spare);
 	names_free(&a->names);
 	jobs_free(&a->jobs);
 }

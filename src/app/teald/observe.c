@@ -1,6 +1,5 @@
 /* observe.c - the observe listener, and who makes way for whom.
  * Thread: main. */
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -8,19 +7,13 @@
 #include "app/observe_stream.h"
 #include "net/sock.h"
 
-#define BACKLOG 128
+#define BACKLOG 511
 #define ACCEPTS_A_TURN 16
 /* Until accepting is tried again when descriptors or memory are out. */
 #define PAUSE_SECONDS 0.1
+#define SPARES 2
 /* and said again in the log. */
 #define COMPLAIN_SECONDS 10.0
-
-static const char busy_reply[] = "HTTP/1.1 503 Service Unavailable\r\n"
-				 "Content-Type: text/plain; charset=utf-8\r\n"
-				 "Content-Length: 21\r\n"
-				 "Retry-After: 1\r\n"
-				 "Connection: close\r\n\r\n"
-				 "too many connections\n";
 
 struct observe *
 observe_bind(const struct config *config, struct why *why)
@@ -30,7 +23,8 @@ observe_bind(const struct config *config, struct why *why)
 	int fd = -1;
 
 	o->config = config;
-	list_init(&o->visitors);
+	for (int i = 0; i < OBSERVE_PLACES; i++)
+		list_init(&o->places[i].list);
 	list_init(&o->dead);
 	if (config->observe.on && (sock_bind(&config->observe.listen, &fd, 1, &reason) != OK || sock_listen(fd, BACKLOG, &reason) != OK)) {
 		(void)why_set(why, E_USAGE, "observe: %.900s", reason.text);
@@ -58,32 +52,63 @@ remove_file(const struct observe *o)
 		unlink(a->u.un.sun_path);
 }
 
-/* The longest idle makes way.  False when all are busy. */
-static bool
-make_room(struct observe *o)
+static struct visitor *
+may_make_way(const struct observe *o, enum observe_place place)
 {
-	LIST_EACH(link, &o->visitors) {
-		struct visitor *v = list_entry(link, struct visitor, link);
+	struct link *first = list_first(&o->places[place].list);
+	struct visitor *v = first != NULL ? list_entry(first, struct visitor, link) : NULL;
 
-		if (v->state == VISITOR_IDLE || v->state == VISITOR_LINGERING) {
-			visitor_close(v);
-			return true;
-		}
-	}
-	return false;
+	return v != NULL && clock_now() - v->touched >= OBSERVE_GRACE ? v : NULL;
+}
+
+bool
+observe_make_room(struct observe *o, enum observe_place place)
+{
+	struct visitor *v = may_make_way(o, place);
+
+	if (v != NULL)
+		visitor_close(v);
+	return v != NULL;
 }
 
 static void
-admit(struct observe *o, int fd)
+pause_accepting(struct observe *o, double seconds)
 {
-	if (o->n < OBSERVE_CLIENTS_MAX || make_room(o)) {
-		visitor_new(o, fd);
+	io_want(o->loop, &o->listener, 0);
+	ev_timer_stop(o->loop, &o->pause);
+	ev_timer_set(&o->pause, seconds, 0.0);
+	ev_timer_start(o->loop, &o->pause);
+}
+
+void
+observe_resume(struct observe *o)
+{
+	if (!o->full)
 		return;
-	}
-	/* One try: whoever is refused does not get a place to wait. */
-	if (send(fd, busy_reply, sizeof(busy_reply) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-		shutdown(fd, SHUT_WR);
-	close(fd);
+	o->full = false;
+	ev_timer_stop(o->loop, &o->pause);
+	io_want(o->loop, &o->listener, EV_READ);
+}
+
+/* No place is free, and each of those that have one came a moment ago: the next
+ * waits in the kernel until the first of them has had its time. */
+static void
+wait_for_place(struct observe *o)
+{
+	const struct visitor *v = list_entry(list_first(&o->places[OBSERVE_WAITING].list), struct visitor, link);
+	double rest = v->touched + OBSERVE_GRACE - clock_now();
+
+	o->full = true;
+	pause_accepting(o, rest > 0 ? rest : 0);
+}
+
+static void
+complain(struct observe *o, const char *why)
+{
+	if (clock_now() - o->complained < COMPLAIN_SECONDS)
+		return;
+	o->complained = clock_now();
+	LOG_WARN("observe.accept_paused", LS("why", why), LF("seconds", PAUSE_SECONDS));
 }
 
 static void
@@ -92,11 +117,21 @@ observe_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 	struct observe *o = container_of(w, struct observe, listener.watcher);
 	int fd;
 
+	(void)loop;
 	(void)revents;
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		bool full = o->places[OBSERVE_WAITING].n >= OBSERVE_WAITING_MAX;
+
+		if (full && may_make_way(o, OBSERVE_WAITING) == NULL) {
+			complain(o, "all places are taken by requests that are not whole");
+			wait_for_place(o);
+			return;
+		}
 		fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
-			admit(o, fd);
+			if (full)
+				observe_make_room(o, OBSERVE_WAITING);
+			visitor_new(o, fd);
 			continue;
 		}
 		if (io_would_block())
@@ -104,20 +139,19 @@ observe_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 		switch (errno) {
 		case EMFILE:
 		case ENFILE:
+			if (spare_give(&o->spare))
+				continue;
+			break;
 		case ENOBUFS:
 		case ENOMEM:
 			break;
 		default:
 			continue;	/* that one is gone; accept(2) wants the next to be tried */
 		}
-		if (clock_now() - o->complained > COMPLAIN_SECONDS) {
-			o->complained = clock_now();
-			LOG_WARN("observe.accept_paused", LS("why", strerror(errno)), LF("seconds", PAUSE_SECONDS));
-		}
-		make_room(o);
-		io_want(loop, &o->listener, 0);
-		ev_timer_set(&o->pause, PAUSE_SECONDS, 0.0);
-		ev_timer_start(loop, &o->pause);
+		complain(o, strerror(errno));
+		if (!observe_make_room(o, OBSERVE_WAITING))
+			observe_make_room(o, OBSERVE_REPLY);
+		pause_accepting(o, PAUSE_SECONDS);
 		return;
 	}
 }
@@ -128,6 +162,7 @@ pause_on_over(struct ev_loop *loop, ev_timer *t, int revents)
 	struct observe *o = container_of(t, struct observe, pause);
 
 	(void)revents;
+	o->full = false;
 	io_want(loop, &o->listener, EV_READ);
 }
 
@@ -143,6 +178,7 @@ bury(struct observe *o)
 		v->magic = 0;
 		free(v);
 	}
+	spare_keep(&o->spare);
 }
 
 /* Before the loop sleeps: no callback is on the stack that could hold one. */
@@ -167,6 +203,7 @@ observe_start(struct observe *o, struct control *c)
 	ev_prepare_init(&o->reap, reap_on_turn);
 	if (!io_is_open(&o->listener))
 		return;
+	spare_init(&o->spare, SPARES);
 	stream_open(o);
 	io_init(&o->listener, io_fd(&o->listener), observe_on_accept);
 	io_want(o->loop, &o->listener, EV_READ);
@@ -204,12 +241,14 @@ observe_close(struct observe **op)
 		return;
 	remove_file(o);
 	if (o->control != NULL) {
-		while ((link = list_first(&o->visitors)) != NULL)
-			visitor_close(list_entry(link, struct visitor, link));
+		for (int i = 0; i < OBSERVE_PLACES; i++)
+			while ((link = list_first(&o->places[i].list)) != NULL)
+				visitor_close(list_entry(link, struct visitor, link));
 		stream_close(o);
 		ev_timer_stop(o->loop, &o->pause);
 		ev_prepare_stop(o->loop, &o->reap);
 		bury(o);
+		spare_close(&o->spare);
 		io_close(o->loop, &o->listener);
 	} else if (io_is_open(&o->listener)) {
 		close(io_fd(&o->listener));

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "app/observe_client.h"
 #include "app/observe_page.h"
+#include "app/observe_ready.h"
 #include "app/observe_stream.h"
 #include "net/sock.h"
 
@@ -29,6 +30,50 @@
 #define WRITE_SECONDS 10.0
 #define WRITE_TOTAL_SECONDS 60.0
 #define LINGER_SECONDS 1.0
+#define ALLOW "Allow: GET, HEAD, OPTIONS\r\n"
+
+static enum observe_place
+place_of(const struct visitor *v, enum visitor_state state)
+{
+	switch (state) {
+	case VISITOR_IDLE:
+	case VISITOR_READING:
+	case VISITOR_LINGERING:
+		return OBSERVE_WAITING;
+	case VISITOR_WRITING:
+		return v->probes ? OBSERVE_PROBE : OBSERVE_REPLY;
+	case VISITOR_VIEWING:
+		return OBSERVE_VIEWER;
+	}
+	CHECK(!"a state");
+	return OBSERVE_WAITING;
+}
+
+static void
+leave_place(struct visitor *v)
+{
+	struct observe *o = v->observe;
+
+	if (list_empty(&v->link))
+		return;
+	list_remove(&v->link);
+	o->places[v->place].n--;
+	if (v->place == OBSERVE_WAITING)
+		observe_resume(o);
+}
+
+/* Last in its list: it has just made progress. */
+static void
+take_place(struct visitor *v, enum observe_place place)
+{
+	struct observe *o = v->observe;
+
+	leave_place(v);
+	v->place = place;
+	v->touched = clock_now();
+	list_append(&o->places[place].list, &v->link);
+	o->places[place].n++;
+}
 
 void
 visitor_enter(struct visitor *v, enum visitor_state state, double seconds)
@@ -40,8 +85,7 @@ visitor_enter(struct visitor *v, enum visitor_state state, double seconds)
 	ev_timer_set(&v->deadline, seconds, 0.0);
 	ev_timer_start(loop, &v->deadline);
 	io_want(loop, &v->io, state == VISITOR_WRITING ? EV_WRITE : EV_READ);
-	list_remove(&v->link);
-	list_append(&v->observe->visitors, &v->link);
+	take_place(v, place_of(v, state));
 }
 
 static const char *
@@ -139,12 +183,25 @@ reply(struct visitor *v, const struct reply_head *head, struct buf *body, bool w
 	begin_writing(v);
 }
 
+/* A place for a reply that is no probe's; false: all are in use by readers that
+ * make progress. */
+static bool
+has_reply_place(struct observe *o)
+{
+	return o->places[OBSERVE_REPLY].n < OBSERVE_REPLIES_MAX || observe_make_room(o, OBSERVE_REPLY);
+}
+
 static void
 refuse(struct visitor *v, unsigned status, const char *words)
 {
 	const struct reply_head head = { .status = status, .type = TEXT_PLAIN };
 	struct buf body;
 
+	v->probes = false;
+	if (!has_reply_place(v->observe)) {
+		visitor_close(v);
+		return;
+	}
 	v->keep = false;
 	buf_init(&body, HEADERS_MAX);
 	buf_printf(&body, "%s\n", words);
@@ -182,19 +239,6 @@ page_healthz(struct visitor *v, struct reply_head *head, struct buf *body)
 }
 
 static void
-page_readyz(struct visitor *v, struct reply_head *head, struct buf *body)
-{
-	const char *reason;
-
-	if (control_ready(v->observe->control, &reason)) {
-		buf_printf(body, "ready\n");
-		return;
-	}
-	head->status = 503;
-	buf_printf(body, "%s\n", reason);
-}
-
-static void
 page_index(struct visitor *v, struct reply_head *head, struct buf *body)
 {
 	page_write(v->observe->page, v, head, body);
@@ -209,34 +253,78 @@ page_events(struct visitor *v, struct reply_head *head, struct buf *body)
 static const struct {
 	const char *path;
 	void (*write)(struct visitor *v, struct reply_head *head, struct buf *body);
+	bool probe;	/* has places of its own */
 } pages[] = {
-	{ "/metrics", page_metrics },
-	{ "/healthz", page_healthz },
-	{ "/readyz", page_readyz },
-	{ "/", page_index },
-	{ "/events", page_events },
+	{ "/metrics", page_metrics, false },
+	{ "/healthz", page_healthz, true },
+	{ "/readyz", ready_write, true },
+	{ "/", page_index, false },
+	{ "/events", page_events, false },
+	{ "*", page_healthz, true },	/* of OPTIONS, about the server as a whole */
 };
 
 /* -- requests ------------------------------------------------------------------- */
 
-/* Of "/path?query" and "http://host/path?query" the path. */
-static struct str
-path_of(const struct http1_head *h)
+/* "/path?query" of that and of "http://host/path?query". */
+static void
+split_target(const struct http1_head *h, struct str *path, struct str *query)
 {
 	struct str target = http1_text(h, h->target);
-	const char *p, *query;
+	const char *p;
 
 	if (h->form == HTTP1_ABSOLUTE) {
 		p = memmem(target.p, target.n, "://", 3);
 		p = p != NULL ? memchr(p + 3, '/', target.n - (size_t)(p + 3 - target.p)) : NULL;
-		if (p == NULL)
-			return STR("/");
-		target.n -= (size_t)(p - target.p);
-		target.p = p;
+		target = p != NULL ? (struct str){ p, target.n - (size_t)(p - target.p) } : STR("/");
 	}
-	if ((query = memchr(target.p, '?', target.n)) != NULL)
-		target.n = (size_t)(query - target.p);
-	return target;
+	*path = target;
+	*query = STR("");
+	if ((p = memchr(target.p, '?', target.n)) != NULL) {
+		path->n = (size_t)(p - target.p);
+		*query = (struct str){ p + 1, target.n - path->n - 1 };
+	}
+}
+
+/* Closing over unread bytes would reset the connection, and the reply with it:
+ * so the peer closes first, within reason. */
+static void
+linger(struct visitor *v)
+{
+	shutdown(io_fd(&v->io), SHUT_WR);
+	buf_free(&v->in);
+	visitor_enter(v, VISITOR_LINGERING, LINGER_SECONDS);
+}
+
+/* One try: a refused request takes no place to wait for its reader. */
+static void
+refuse_busy(struct visitor *v)
+{
+	static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\n"
+				   "Content-Type: text/plain; charset=utf-8\r\n"
+				   "Content-Length: 42\r\n"
+				   "Retry-After: 1\r\n"
+				   "Connection: close\r\n\r\n"
+				   "too many replies are under way; try again\n";
+
+	if (io_write(&v->io, busy, sizeof(busy) - 1, false) < 0) {
+		visitor_close(v);
+		return;
+	}
+	v->keep = false;
+	linger(v);
+}
+
+/* Those who ask whether teald is ready never wait for those who want more. */
+static bool
+take_reply_place(struct visitor *v)
+{
+	struct observe *o = v->observe;
+
+	if (!v->probes)
+		return has_reply_place(o);
+	if (o->places[OBSERVE_PROBE].n >= OBSERVE_PROBES_MAX)
+		visitor_close(list_entry(list_first(&o->places[OBSERVE_PROBE].list), struct visitor, link));
+	return true;
 }
 
 /* A body nobody wants is not read: the connection ends instead. */
@@ -253,29 +341,37 @@ static void
 answer(struct visitor *v)
 {
 	const struct http1_head *h = &v->head;
-	struct str method = http1_text(h, h->method), path = path_of(h);
+	struct str method = http1_text(h, h->method), path;
 	bool get = str_eq(method, "GET"), is_head = str_eq(method, "HEAD");
 	struct reply_head head = { .status = 200, .type = TEXT_PLAIN };
 	struct buf body;
 	size_t i = 0;
 
+	split_target(h, &path, &v->query);
 	v->keep = http1_head_keep_alive(h) && !has_body(h);
 	if (http1_head_find(h, "host", NULL) > 1 || (h->minor > 0 && http1_head_find(h, "host", NULL) == 0)) {
 		refuse(v, 400, "one Host header is needed");
 		return;
 	}
-	buf_init(&body, REPLY_MAX - HEADERS_MAX);
 	while (i < ARRAY_LEN(pages) && !str_eq(path, pages[i].path))
 		i++;
+	v->probes = i < ARRAY_LEN(pages) && pages[i].probe;
+	if (!take_reply_place(v)) {
+		refuse_busy(v);
+		return;
+	}
+	buf_init(&body, REPLY_MAX - HEADERS_MAX);
 	if (i == ARRAY_LEN(pages)) {
 		head.status = 404;
 		buf_printf(&body, "there are / (the status page), /metrics, /healthz and /readyz\n");
-	} else if (!get && !is_head) {
+	} else if (!get && !is_head && !str_eq(method, "OPTIONS")) {
 		head.status = 405;
-		snprintf(head.extra, sizeof(head.extra), "Allow: GET, HEAD\r\n");
-		buf_printf(&body, "only GET and HEAD\n");
+		snprintf(head.extra, sizeof(head.extra), ALLOW);
+		buf_printf(&body, "only GET, HEAD and OPTIONS\n");
 	} else {
 		pages[i].write(v, &head, &body);
+		if (!get && !is_head && head.extra[0] == '\0')
+			snprintf(head.extra, sizeof(head.extra), ALLOW);
 	}
 	if (v->views) {
 		/* It ends when one of the two leaves. */
@@ -302,7 +398,8 @@ parse(struct visitor *v)
 		break;
 	case HTTP1_DONE:
 		answer(v);
-		buf_consume(&v->in, v->head.length);
+		if (v->state != VISITOR_LINGERING)
+			buf_consume(&v->in, v->head.length);
 		break;
 	case HTTP1_BAD:
 		refuse(v, http1_reason_status(v->head.reason), http1_reason_words(v->head.reason));
@@ -319,16 +416,6 @@ next_request(struct visitor *v)
 	visitor_enter(v, VISITOR_IDLE, IDLE_SECONDS);
 	if (buf_len(&v->in) > 0)
 		parse(v);
-}
-
-/* Closing over unread bytes would reset the connection, and the reply with it:
- * so the peer closes first, within reason. */
-static void
-linger(struct visitor *v)
-{
-	shutdown(io_fd(&v->io), SHUT_WR);
-	buf_free(&v->in);
-	visitor_enter(v, VISITOR_LINGERING, LINGER_SECONDS);
 }
 
 /* The next piece; false when the visitor had to be closed instead. */
@@ -474,7 +561,7 @@ visitor_close(struct visitor *v)
 	stream_leave(v);
 	ev_timer_stop(o->loop, &v->deadline);
 	io_close(o->loop, &v->io);
-	list_remove(&v->link);
+	leave_place(v);
 	list_append(&o->dead, &v->link);
 	o->n--;
 	ev_prepare_start(o->loop, &o->reap);

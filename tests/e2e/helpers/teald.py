@@ -81,6 +81,8 @@ class Teal:
             "admin": {"socket": self._sockets + "/admin.sock"},
             "observe": {"listen": "%s:%d" % self.observe},
             "log": {"level": "debug"},
+            # Ready says here that teald serves, whatever its backends do.
+            "ready": {"min_services": 0},
             "stop": {"timeout": 0.5},
         }
         for k, v in settings.items():
