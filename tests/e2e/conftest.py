@@ -202,12 +202,12 @@ def teal(request, tmp_path, ports, closing):
 def web(teal, backend, ports):
     """web(**keys of the service, top={settings}): a running teald with one
     service "web", .green and .blue its only backends.  With clock=True nothing
-    is checked unless `health` says so: a jump is longer than a check may last."""
+    is checked and nothing idle is closed unless the keys say so: the test's jumps are long."""
     def make(green=None, blue=None, top=None, start=True, clock=False, **keys):
         g = green or [backend("green")]
         b = blue or [backend("blue")]
         if clock:
-            keys.setdefault("health", {"type": "none"})
+            keys = {"health": {"type": "none"}, "idle_timeout": 0} | keys
         keys.setdefault("listen", f"127.0.0.1:{ports.hold()}")
         t = teal(services=[service(green=g, blue=b, **keys)], start=start, clock=clock, **(top or {}))
         t.green, t.blue = g[0], b[0]

@@ -1,18 +1,16 @@
 """Who may come in: networks, places and rates of single addresses."""
 import contextlib
+import datetime
 import json
-import os
 import select
 import socket
-import statistics
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
-from helpers.scale import BUILD, REPO, scaled, until
+from helpers.scale import REPO, scaled, until
 from helpers.teald import service
 
 HERE, THERE = ("127.0.0.1", 0), ("127.0.0.2", 0)
@@ -177,100 +175,42 @@ def test_an_attacker_does_not_hurt_the_others(web, closing):
     more, everybody else gets theirs, and the log stays small."""
     n, limit = scaled(20000, 1000), 20
     teal = web(max_connections_per_source=limit, max_connections=1000)
-    visits, begun = 0, time.monotonic()
+    visits = 0
     with contextlib.closing(Attack(teal.address(), HERE, n)) as attack:
         while attack.goes_on:
             with teal.connect(source=THERE) as c:
                 assert c.echo().peer == "green"
             visits += 1
         assert attack.result() == {"held": limit, "refused": n - limit, "errors": 0}
-    assert visits > 10
+    assert visits
     was_rejected(teal, "source_limit", n - limit)
     teal.wait_metric(0, "teal_connections", service="web")
-    seconds = time.monotonic() - begun
     # Every refusal was told of, one by one or in a sum, and not too many one by one.
     until(lambda: len(teal.sessions(end="source_limit")) +
           sum(l["lines"] for l in teal.log_lines("refusals.untold")) == n - limit, "all refusals are told")
-    assert len(teal.sessions(end="source_limit")) <= 100 * (seconds + 2)
-
-
-@pytest.fixture
-def two_cpus():
-    """(ours, the attacker's)"""
-    mine = os.sched_getaffinity(0)
-    if len(mine) < 2:
-        pytest.skip("the attacker needs a CPU of its own")
-    first, other = sorted(mine)[:2]
-    os.sched_setaffinity(0, {first})
-    yield first, other
-    os.sched_setaffinity(0, mine)
-
-
-@pytest.mark.soak
-@pytest.mark.serial
-@pytest.mark.nosan
-def test_an_attacker_costs_the_others_little_time(web, two_cpus, bench, tmp_path):
-    """What a visit takes while tens of thousands of connections from another
-    source are made on the other CPU, and while none are.  Ours is shared by teald,
-    client and backend.  For a quiet machine; -s or -rP shows the figures."""
-    n, limit, address = 60000, 20, bench()
-    teal = web(green=[address], blue=[address], health={"type": "none"}, max_connections_per_source=limit,
-               top={"workers": 1}, start=False)  # one a CPU
-    # Nobody reads its lines meanwhile, least of all this process on the same CPU.
-    with open(tmp_path / "lines", "wb") as lines:
-        teal.start(stdout=lines)
-
-    def visits():
-        return subprocess.Popen([BUILD / "tealbench", "load", "--target=%s:%d" % teal.address(), "--mode=tcp-connect",
-                                 "--rate=1500", "--connections=8", "--duration=1.2", "--size=64", "--json"], stdout=subprocess.PIPE, text=True)
-
-    def p99(p):
-        r = json.loads(p.communicate(timeout=60)[0].splitlines()[-1])
-        assert (r["failed"], r["ok"] > 1200) == (0, True), r["errors"]
-        return r["latency_us"]["p99"]
-    alone, attacked = [], []
-    for _ in range(7):
-        # By turns, so that what else the machine does hurts both.
-        alone.append(p99(visits()))
-        with contextlib.closing(Attack(teal.address(), THERE, n, two_cpus[1], "x")) as attack:
-            before = teal.metrics().get("teal_rejected_total", service="web", reason="source_limit")
-            until(lambda: teal.metrics().get("teal_rejected_total", service="web", reason="source_limit") > before + 3000,
-                  "it is at its pace")
-            attacked.append(p99(visits()))
-            assert attack.goes_on
-            assert attack.result() == {"held": limit, "refused": n - limit, "errors": 0}
-        teal.wait_metric(0, "teal_connections", service="web")
-    pairs = [b / a for a, b in zip(alone, attacked)]
-    print(f"\np99 of a visit: alone {statistics.median(alone):.0f} us, attacked {statistics.median(attacked):.0f} us: "
-          f"x {statistics.median(pairs):.2f}")
-    # Below a millisecond it is the scheduler's turns that are compared.
-    assert statistics.median(attacked) <= max(2 * statistics.median(alone), 1000)
+    told = [datetime.datetime.fromisoformat(l["time"]) for l in teal.sessions(end="source_limit")]
+    assert len(told) <= 100 * ((told[-1] - told[0]).total_seconds() + 2)
 
 
 # ---- the rate of one source ----
 
 def test_a_source_that_comes_too_fast_is_refused(web):
-    teal = web(source_rate="20/m", top={"workers": 4})
-    names = [served(teal, HERE) for _ in range(60)]
-    assert names[:20] == ["green"] * 20
-    # A token comes back every three seconds: a few, if this takes so long.
-    assert names[20:].count(None) >= 30
-    was_rejected(teal, "source_rate", names.count(None))
+    teal = web(clock=True, source_rate="2/m", top={"workers": 4})
+    assert [served(teal, HERE) for _ in range(20)] == ["green"] * 2 + [None] * 18
+    was_rejected(teal, "source_rate", 18)
     assert served(teal, THERE) == "green"
-    # It comes back by itself.
-    until(lambda: served(teal, HERE) == "green", "a token comes back")
+    teal.clock.move(30)  # a token
+    assert [served(teal, HERE) for _ in range(3)] == ["green", None, None]
 
 
-def test_the_rate_comes_back_by_the_second(web):
-    teal = web(source_rate="10/s")
-    while served(teal) is not None:
-        pass
-    begun, good = time.monotonic(), 0
-    while (seconds := time.monotonic() - begun) < 2.0:
-        good += served(teal) is not None
-        time.sleep(0.005)
-    assert good <= seconds * 10 + 2
-    assert good >= 10
+def test_the_rate_comes_back_bit_by_bit_and_no_more_than_it_is(web):
+    teal = web(clock=True, source_rate="3/m")
+    assert [served(teal) for _ in range(6)].count("green") == 3
+    for n in (1, 3, 2):
+        teal.clock.move(20 * n)
+        assert [served(teal) for _ in range(n + 2)].count("green") == n
+    teal.clock.move(3600)
+    assert [served(teal) for _ in range(6)].count("green") == 3
 
 
 def test_services_count_for_themselves(teal, backend, ports, closing):

@@ -12,22 +12,13 @@ import time
 import pytest
 
 from helpers.admin import Admin
-from helpers.scale import ME, SOAK, patience, slow, until
+from helpers.scale import ME, patience, sanitizer, until
 from helpers.teald import service
 
-LIMIT = 0.1 if SOAK else 1.0  # seconds for a proper client; a busy machine needs some itself
-
-
-def quick(teal, tries=20):
-    """A proper client is answered in time: the median of some tries."""
-    seconds = []
-    for _ in range(tries):
-        begun = time.monotonic()
+def answers(teal, times=3):
+    """A proper client is answered, whatever the others do."""
+    for _ in range(times):
         assert teal.ok("active", "web")
-        seconds.append(time.monotonic() - begun)
-    seconds.sort()
-    assert seconds[len(seconds) // 2] < LIMIT * slow(), seconds
-    return seconds
 
 
 def raw(teal, data, shut=True):
@@ -66,7 +57,7 @@ def test_garbage_gets_a_clear_error(web, data):
     teal = web()
     replies = raw(teal, data)
     assert len(replies) == 1 and is_refusal(replies[0]), replies
-    quick(teal, 5)
+    answers(teal, 5)
     assert teal.status()["locked"] is None
 
 
@@ -88,13 +79,13 @@ def test_random_bytes_never_hurt(web):
     for n in range(40):
         replies = raw(teal, os.urandom(1 << (n % 16)))
         assert all(o["ok"] is False and o["error"] == "usage" for o in replies), replies
-    quick(teal)
+    answers(teal)
     assert teal.status()["epoch"] == 1
 
 
 def test_a_line_of_a_mebibyte_is_refused_in_bounded_memory(web):
     teal = web()
-    quick(teal, 3)
+    answers(teal, 3)
     before = teal.rss()
     replies = raw(teal, b"x" * (1 << 20) + b"\n")
     assert len(replies) == 1 and is_refusal(replies[0]), replies
@@ -107,8 +98,9 @@ def test_a_line_of_a_mebibyte_is_refused_in_bounded_memory(web):
         socks.append(s)
     line = b"flip web blue --reason=" + b"y" * (1 << 20)
     sent = [0] * len(socks)
-    end = time.monotonic() + 1.0
-    while time.monotonic() < end and min(sent) < len(line):
+    stuck = 0
+    while stuck < 20 and min(sent) < len(line):
+        before_it = sum(sent)
         for i, s in enumerate(socks):
             try:
                 sent[i] += s.send(line[sent[i]:sent[i] + 65536])
@@ -116,8 +108,9 @@ def test_a_line_of_a_mebibyte_is_refused_in_bounded_memory(web):
                 pass
             except OSError:
                 sent[i] = len(line)  # closed on us: as good
-        quick(teal, 1)
-    if slow() == 1:
+        answers(teal, 1)
+        stuck = stuck + 1 if sum(sent) == before_it else 0
+    if not sanitizer():
         assert teal.rss() - before < 4 << 20, f"{(teal.rss() - before) >> 10} KiB grown"
     for s in socks:
         s.close()
@@ -128,10 +121,10 @@ def test_half_a_line_waits_without_hurting_anyone(web):
     teal = web()
     with teal.admin() as half, teal.admin() as slow_one:
         half.sock.sendall(b"flip web bl")
-        quick(teal)
+        answers(teal)
         for byte in b"active web\n":
             slow_one.sock.sendall(bytes([byte]))
-            quick(teal, 1)
+            answers(teal, 1)
         assert slow_one.reply()["ok"]
         half.sock.sendall(b"ue\n")
         assert half.reply()["active"] == "blue"
@@ -145,19 +138,18 @@ def test_half_a_line_at_the_end_does_nothing(web):
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(teal.admin_path)
         s.sendall(b"flip web blue")
-    time.sleep(0.2)
+    answers(teal)  # those that came before were looked at
     assert len(teal.log_lines("audit", command="flip")) <= 1
 
 
 def test_a_thousand_idle_clients(web):
     teal = web()
     idle = [Admin(teal.admin_path) for _ in range(1000)]
-    quick(teal)
-    r = teal.ok("flip", "web", "blue")
-    assert r.seconds < 3 * slow()
+    answers(teal)
+    teal.ok("flip", "web", "blue")
     for s in idle:
         s.close()
-    quick(teal)
+    answers(teal)
     until(lambda: teal.fds() < 200, "their descriptors are closed")
 
 
@@ -169,7 +161,7 @@ def test_a_thousand_idle_clients_each_with_half_a_line(web):
             s.sock.sendall(b"status web")
         except (BrokenPipeError, ConnectionResetError):
             pass  # it made way for another
-    quick(teal)
+    answers(teal)
     for s in idle:
         s.close()
 
@@ -177,21 +169,23 @@ def test_a_thousand_idle_clients_each_with_half_a_line(web):
 def test_a_client_that_never_reads_is_bounded(web):
     """Thousands of commands, not one reply read."""
     teal = web()
-    quick(teal, 3)
+    answers(teal, 3)
     before = teal.rss()
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(teal.admin_path)
         s.setblocking(False)
-        sent, end = 0, time.monotonic() + 1.5
-        while time.monotonic() < end:
+        full = 0
+        while full < 20:
             try:
-                sent += s.send(b"status\n" * 1000)
+                s.send(b"status\n" * 1000)
+                full = 0
             except BlockingIOError:
-                quick(teal, 1)
+                full += 1
+                answers(teal, 1)
             except OSError:
                 break
-        quick(teal)
-        if slow() == 1:
+        answers(teal)
+        if not sanitizer():
             assert teal.rss() - before < 8 << 20
 
 
@@ -262,7 +256,7 @@ def test_a_stale_socket_file_is_reclaimed(web):
     teal.kill()
     assert os.path.exists(teal.admin_path)
     teal.start()
-    quick(teal, 3)
+    answers(teal, 3)
 
 
 def test_a_socket_file_goes_with_a_proper_end(web):
@@ -277,7 +271,7 @@ def test_a_live_socket_is_not_stolen(web, teal, backend, ports):
         service("web", listen=f"127.0.0.1:{ports.hold()}", green=[backend("g")], blue=[backend("b")])])
     status, text = second.start_refused()
     assert status > 0 and first.admin_path in text, (status, text)
-    quick(first, 3)
+    answers(first, 3)
     assert first.connect().peer == "green"
 
 
@@ -296,7 +290,7 @@ def test_a_second_teald_that_is_refused_leaves_the_socket_alone(web, teal, backe
     second = teal(start=False, admin={"socket": first.admin_path}, services=[
         service("web", listen="%s:%d" % first.address(), green=[backend("g")], blue=[backend("b")])])
     assert second.start_refused()[0] > 0
-    quick(first, 3)
+    answers(first, 3)
 
 
 # ---- rights ----

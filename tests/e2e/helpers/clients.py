@@ -1,5 +1,6 @@
 """Clients of the balanced entrance."""
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -105,6 +106,11 @@ class Client:
             return False
         finally:
             self.sock.settimeout(scale.patience())
+
+    @property
+    def ready(self):
+        """Something is there to read, or the end."""
+        return bool(self._rest or select.select([self.sock], [], [], 0)[0])
 
     def reset(self):
         reset(self.sock)
