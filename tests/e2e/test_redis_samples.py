@@ -151,7 +151,7 @@ def test_the_fleet_outlives_a_failover_by_the_samples(redis, balancer, ports, cl
             return replica("ROLE")[0] == "master"
         except OSError:
             return False    # its clients are sent away when it does
-    scale.until(took_over, "the replica takes over", timeout=4 * scale.patience())
+    scale.until(took_over, "the replica takes over")
     scale.until(lambda: teal.ok("status")["store"]["up"], "teald has found it")
     assert teal.ok("flip", "web", "green")["epoch"] == 3
     assert replica.hash(f"{PREFIX}:service:web")["color"] == "green"

@@ -1,7 +1,6 @@
 """Backends by name: looked up while everything runs, and again."""
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -102,7 +101,7 @@ def test_of_many_addresses_one_is_kept_while_it_is_among_them(named):
     up(t, "127.0.0.2")
     t.names["app.test"] = ["127.0.0.4", "127.0.0.2", "127.0.0.1"]
     t.names["other.test"] = ["127.0.0.9"]
-    time.sleep(0.6)
+    t.names.wait_asked()
     assert set(green(t)) == {"127.0.0.2"}
     t.names["app.test"] = ["127.0.0.4", "127.0.0.3"]
     up(t, "127.0.0.3")
@@ -117,7 +116,7 @@ def test_the_last_good_answer_is_kept(named, closing):
     del t.names["app.test"]
     assert t.wait_log("name.failed")["where"] == "app.test"
     t.wait_metric(1, "teal_names_failing")
-    time.sleep(0.6)
+    t.names.wait_asked()
     assert peers(t) == {"127.0.0.2"}
     held.echo()
     t.names["app.test"] = ["127.0.0.2"]
@@ -229,7 +228,6 @@ def test_nodes_by_name_move_too_and_stay_as_they_are_told(named, ports):
 @pytest.mark.skipif(os.geteuid() != 0, reason="port 53 is root's")
 def test_a_name_server_that_says_nothing_delays_nothing(named, names, closing):
     dns = closing.add(SilentServer())
-    begun = time.monotonic()
     t = named(["slow.test", "127.0.0.4"], {}, names=lambda: names(server=dns.address))
     assert dns.asked.wait(patience())
     wait_green(t, slow_test="checking", **{"127_0_0_4": "up"})
@@ -238,14 +236,13 @@ def test_a_name_server_that_says_nothing_delays_nothing(named, names, closing):
     assert r["ok"], r
     # The look-up hangs for minutes, but neither the start nor the end does.
     assert t.stop() == 0
-    assert time.monotonic() - begun < 60
 
 
 def test_a_test_of_the_configuration_tells_of_names(named):
     t = named(["app.test"], {"app.test": ["127.0.0.2"]})
     def check():
         return subprocess.run([*t.names.prefix, str(scale.BUILD / "teald"), "-t", "-c", str(t.conf)],
-                              capture_output=True, text=True, timeout=60)
+                              capture_output=True, text=True, timeout=patience())
     p = check()
     assert (p.returncode, p.stderr) == (0, "")
     del t.names["app.test"]

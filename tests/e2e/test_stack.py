@@ -1,6 +1,7 @@
 """The stack of conf/ around a real teald: Prometheus scrapes it, alerts fire
 and reach who is to hear them."""
 import contextlib
+import datetime
 import fcntl
 import json
 import os
@@ -24,7 +25,7 @@ UNIT_TESTS = sorted((pathlib.Path(__file__).parents[1] / "stack").glob("*.test.y
 
 
 def tool(*words, cwd=None):
-    p = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=2 * patience(), cwd=cwd)
+    p = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=10 * patience(), cwd=cwd)
     return p.returncode, p.stdout + p.stderr
 
 
@@ -204,7 +205,9 @@ def test_each_question_of_the_dashboard_has_an_answer(fleet, stack):
     assert {dict(k)["color"]: v for k, v in answers["Active color"][0].items()} == {"blue": 1}
     assert list(answers["Epochs that differ"][0].values()) == [0]
     (labels, at), = answers["Flips"][1 if len(answers["Flips"]) > 1 else 0].items()
-    assert dict(labels) == {"service": "web", "color": "blue"} and abs(at / 1000 - time.time()) < 600
+    assert dict(labels) == {"service": "web", "color": "blue"}
+    flipped = datetime.datetime.fromisoformat(f[0].status()["changed_at"].replace("Z", "+00:00"))
+    assert at / 1000 == pytest.approx(flipped.timestamp(), abs=0.01)
     for where in ("New connections", "Open connections", "Bytes", "Healthy and needed", "CPU", "Memory", "Store age",
                   "Fleet", "Held loops", "Draining connections", "Epoch, by teald"):
         assert any(answers[where]), where
@@ -263,13 +266,13 @@ def test_one_teald_fires_what_it_can(teal, backend, ports, stack, closing, tmp_p
     stack.wait_for("TealIdleColorUnhealthy", service="shop", color="green")
     held.close()
     one.close()
-    begun = time.monotonic()
-    while not [a for a in stack.active() if a["labels"]["alertname"] == "TealHeld"]:
-        assert time.monotonic() - begun < 2 * patience()
+
+    def held_again():
         os.kill(t.pid, signal.SIGSTOP)
         time.sleep(0.5)
         os.kill(t.pid, signal.SIGCONT)
-        time.sleep(0.3)
+        return [a for a in stack.active() if a["labels"]["alertname"] == "TealHeld"]
+    until(held_again, "TealHeld", every=0.3)
     threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(sink[0], 65536), b"")], daemon=True).start()
     t.signal()
     stack.wait_for("TealNotReady")

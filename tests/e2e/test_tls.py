@@ -1,5 +1,6 @@
 """TLS from clients: which certificate, on what terms, for whom; what becomes of
 those who speak something else; and certificates that change meanwhile."""
+import datetime
 import errno
 import hashlib
 import json
@@ -12,11 +13,12 @@ import threading
 import time
 
 import pytest
+from cryptography import x509
 
 from helpers import scale
 from helpers.certificates import Authority, connect, hello, in_records, replace, subject, trusting
 from helpers.http1 import site
-from helpers.scale import scaled, until
+from helpers.scale import patience, scaled, until
 from helpers.teald import service
 
 ALERT = {"unexpected_message": 10, "decode_error": 50, "unrecognized_name": 112}
@@ -133,7 +135,9 @@ def test_clients_come_back_on_any_worker(tls, ca, version):
 
 def test_a_ticket_does_not_wait_for_an_answer_for_ever(tls, ca):
     teal = tls(keys={"green": [lambda conn, b: conn.recv(1)]})
-    with connect(teal.address(), trusting(ca), "web.example", timeout=0.1) as c:
+    with connect(teal.address(), trusting(ca), "web.example") as c:
+        c.settimeout(0.1)
+
         def has_ticket():
             try:
                 c.recv(1)
@@ -250,7 +254,7 @@ def test_one_half_closes_first(tls, ca):
     teal = tls(keys={"green": [answer]})
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     c = trusting(ca).wrap_bio(incoming, outgoing, server_hostname="web.example")
-    with socket.create_connection(teal.address(), 20) as s:
+    with socket.create_connection(teal.address(), patience()) as s:
         def turn(call):
             while True:
                 try:
@@ -305,26 +309,22 @@ def test_a_hello_may_come_in_pieces(tls, ca, how):
     elif how == "long_in_records":
         data = in_records(data, 4000)
     pieces = [data[i:i + 1] for i in range(len(data))] if how == "byte_by_byte" else [data[:700], data[700:]]
-    before = teal.cpu()
-    with socket.create_connection(teal.address(), 20) as s:
+    with socket.create_connection(teal.address(), patience()) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             s.sendall(piece)
             time.sleep(0.001)
         # ServerHello.
         assert s.recv(6)[:3] == b"\x16\x03\x03"
-    assert teal.cpu() - before < 0.5
 
 
 def test_a_half_hello_waits_in_the_kernel(tls, ca):
     teal = tls()
     data = hello("web.example", pad=8000)
-    with socket.create_connection(teal.address(), 20) as s:
+    with socket.create_connection(teal.address(), patience()) as s:
         s.sendall(data[:5000])
-        time.sleep(0.05)
-        before = teal.cpu()
-        time.sleep(0.5)
-        assert teal.cpu() - before < 0.25
+        teal.wait_metric(1, "teal_connections", service="web", color="green")
+        teal.rest()
         s.sendall(data[5000:])
         assert s.recv(6)[:3] == b"\x16\x03\x03"
 
@@ -333,7 +333,7 @@ def test_over_a_unix_socket_in_pieces(tls, ca, tmp_path):
     teal = tls(keys={"listen": f"unix:{tmp_path}/s"})
     data = hello("web.example")
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(20)
+        s.settimeout(patience())
         s.connect(f"{tmp_path}/s")
         for at in range(0, len(data), 100):
             s.sendall(data[at:at + 100])
@@ -384,14 +384,14 @@ def test_ten_thousand_half_handshakes_cost_little(tls, ca, many_files):
     data, idle = hello("web.example"), []
     try:
         for i in range(n):
-            s = socket.create_connection(teal.address(), 20)
+            s = socket.create_connection(teal.address(), patience())
             s.sendall(data[:60] if i % 2 else data)
             idle.append(s)
         until(lambda: sum(teal.metrics().get("teal_connections", service="web", color=c) for c in ("green", "blue")) >= n,
               "all of them are in")
         # Those in earnest are served at once, each by a connection of its own.
         for _ in range(20):
-            with connect(teal.address(), context, "web.example", timeout=5) as c:
+            with connect(teal.address(), context, "web.example") as c:
                 assert greeted(c) == "green"
         grown = teal.rss() - before
     finally:
@@ -405,7 +405,7 @@ def test_ten_thousand_half_handshakes_cost_little(tls, ca, many_files):
     again = []
     try:
         for _ in range(n // 2):
-            again.append(socket.create_connection(teal.address(), 20))
+            again.append(socket.create_connection(teal.address(), patience()))
             again[-1].sendall(data)
         until(lambda: sum(teal.metrics().get("teal_connections", service="web", color=c) for c in ("green", "blue")) >= n // 2,
               "they are in again")
@@ -425,7 +425,7 @@ def test_half_handshakes_take_one_descriptor_and_who_is_done_waits_for_the_secon
              workers=1, start=False)
     t.start(prefix=("prlimit", "--nofile=240:240"))
     # More than there are descriptors for: the others wait in the kernel.
-    held = [socket.create_connection(t.address(), 20) for _ in range(200)]
+    held = [socket.create_connection(t.address(), patience()) for _ in range(200)]
     t.wait_log("accept.paused")
     inside = sum(t.metrics().get("teal_connections", service="web", color=c) for c in ("green", "blue"))
     assert inside > 100  # there are descriptors for some 70 clients that are served
@@ -441,7 +441,7 @@ def test_half_handshakes_take_one_descriptor_and_who_is_done_waits_for_the_secon
             s.close()
     t.wait_metric(0, "teal_connections", service="web", color="green")
     # Nothing of it stays in use: as many fit in again.
-    again = [socket.create_connection(t.address(), 20) for _ in range(int(inside))]
+    again = [socket.create_connection(t.address(), patience()) for _ in range(int(inside))]
     t.wait_metric(inside, "teal_connections", service="web", color="green")
     for s in again:
         s.close()
@@ -452,7 +452,7 @@ def test_garbage_fills_no_log(tls, ca):
     teal = tls()
     n = scaled(5000, 400)
     for _ in range(n):
-        with socket.create_connection(teal.address(), 20) as s:
+        with socket.create_connection(teal.address(), patience()) as s:
             s.sendall(b"rubbish rubbish")
             s.recv(100)
     teal.wait_metric(n, "teal_rejected_total", reason="tls_hello")
@@ -504,9 +504,10 @@ def test_flips_under_tls_load_lose_nobody(tls, ca):
             teal.ok("flip", "web", color)
             with connect(teal.address(), trusting(ca), "web.example") as c:
                 assert greeted(c) == color
+        until(lambda: crowd.served > 20, "clients of the crowd are served")
     finally:
         crowd.end()
-    assert crowd.failed == [] and crowd.served > 10
+    assert crowd.failed == []
 
 
 @pytest.mark.scales
@@ -522,9 +523,10 @@ def test_certificates_replaced_under_load(tls, ca):
                 serial = c.getpeercert()["serialNumber"]
             assert serial not in serials  # the new one, at once
             serials.add(serial)
+            until(lambda: serial in crowd.seen, "the crowd sees it")
     finally:
         crowd.end()
-    assert crowd.failed == [] and crowd.served > 5
+    assert crowd.failed == []
 
 
 def shown(teal, ca, name="web.example"):
@@ -592,8 +594,9 @@ def test_certificates_are_listed(tls, ca):
     assert (old["type"], old["bits"], 4 * 86400 < old["expires_in"] <= 5 * 86400) == ("RSA", 2048, True)
     with connect(teal.address(), trusting(ca), "web.example") as c:
         assert hashlib.sha256(c.getpeercert(True)).hexdigest() == web["fingerprint"]
-    expiry = teal.metrics().get("teal_certificate_expiry_seconds", service="web", certificate="old.example")
-    assert abs(expiry - time.time() - old["expires_in"]) < 60
+    with open(teal.settings["services"][0]["tls"]["certificates"][1]["cert"], "rb") as f:
+        ends = x509.load_pem_x509_certificate(f.read()).not_valid_after.replace(tzinfo=datetime.timezone.utc)
+    assert teal.metrics().get("teal_certificate_expiry_seconds", service="web", certificate="old.example") == ends.timestamp()
     text = teal.tealctl("certs", check=0).stdout
     assert [line.split("\t")[:3] for line in text.splitlines()] == [
         ["certificate", "web", "web.example,*.web.example,192.0.2.1"], ["certificate", "web", "old.example"]]
@@ -657,7 +660,7 @@ def test_openssl_s_client(tls, ca):
     teal = tls()
     out = subprocess.run(["openssl", "s_client", "-connect", "%s:%d" % teal.address(), "-servername", "web.example", "-CAfile",
                           str(ca.pem), "-verify_return_error", "-reconnect", "-tls1_2"], input="", capture_output=True,
-                         text=True, timeout=60).stdout
+                         text=True, timeout=patience()).stdout
     assert out.count("Reused, TLSv1.2") == 5
     assert "Secure Renegotiation IS supported" in out and "Compression: NONE" in out
 
@@ -674,5 +677,5 @@ const s = tls.connect({host, port, servername: 'web.example', ca: fs.readFileSyn
 
 def test_node(tls, ca):
     teal = tls(alpn=["http/1.1"])
-    out = subprocess.run(["node", "-e", NODE, "--", *map(str, teal.address()), str(ca.pem)], capture_output=True, text=True, timeout=60)
+    out = subprocess.run(["node", "-e", NODE, "--", *map(str, teal.address()), str(ca.pem)], capture_output=True, text=True, timeout=patience())
     assert out.stdout.split() == ["true", "TLSv1.3", "http/1.1", "green"], out

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.certificates import Authority, connect, hello, in_records, subject, trusting
 from helpers.http1 import site
-from helpers.scale import until
+from helpers.scale import patience, until
 from helpers.teald import service
 
 
@@ -93,7 +93,7 @@ def test_the_default_takes_the_rest(shared, ca):
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_names_in_pieces(shared, ca, size):
     teal = shared()
-    with socket.create_connection(teal.address("shop"), 20) as s:
+    with socket.create_connection(teal.address("shop"), patience()) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         data = in_records(hello("a.foo.example"), 200)
         for at in range(0, len(data), size):
@@ -180,7 +180,7 @@ def test_backends_may_ask_who_we_are(onward, ca):
 
 # ---- HTTP ----
 
-CURL = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--max-time", "20"]
+CURL = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--max-time", str(int(patience()))]
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def http(teal, backend, ports, ca):
 def curl(teal, ca, host, *more):
     address, port = teal.address("shop")
     return subprocess.run([*CURL, "--cacert", str(ca.pem), "--resolve", f"{host}:{port}:{address}", *more,
-                           f"https://{host}:{port}/"], capture_output=True, text=True, timeout=60)
+                           f"https://{host}:{port}/"], capture_output=True, text=True, timeout=patience())
 
 
 def test_https(http, ca):
@@ -227,5 +227,5 @@ def test_http_to_backends_by_tls(teal, backend, ports, ca):
     t = teal(services=[service(listen=f"127.0.0.1:{ports.hold()}", mode="http", green=[b], blue=[b],
                                backend_tls={"ca": str(ca.pem), "server_name": "shop.internal"},
                                health={"type": "http", "path": "/", "interval": 0.2, "timeout": 2.0, "rise": 1, "fall": 2})])
-    out = subprocess.run([*CURL, "http://%s:%d/" % t.address()], capture_output=True, text=True, timeout=60).stdout
+    out = subprocess.run([*CURL, "http://%s:%d/" % t.address()], capture_output=True, text=True, timeout=patience()).stdout
     assert out == "200 1.1"

@@ -7,6 +7,7 @@ import pytest
 
 from helpers.certificates import Authority
 from helpers.http1 import site
+from helpers.scale import patience
 from helpers.teald import service
 
 
@@ -43,7 +44,7 @@ def test_chromium(https, tmp_path):
     port = https.address()[1]
     page = subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/chromium",
                            "--ignore-certificate-errors", f"--host-resolver-rules=MAP shop.example 127.0.0.1",
-                           "--dump-dom", f"https://shop.example:{port}/"], capture_output=True, text=True, timeout=120)
+                           "--dump-dom", f"https://shop.example:{port}/"], capture_output=True, text=True, timeout=2 * patience())
     assert "green" in page.stdout, page.stderr[-2000:]
     line = https.wait_log("http.request", sni="shop.example")
     assert (line["tls"], line["status"]) == ("TLSv1.3", 200)

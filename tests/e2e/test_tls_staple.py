@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from helpers.certificates import Authority, replace
-from helpers.scale import until
+from helpers.scale import patience, until
 from helpers.teald import service
 
 NOW = datetime.datetime.utcnow
@@ -73,7 +73,7 @@ def stapling(teal, backend, ports, ca, tmp_path):
 def seen(teal, ca, *more):
     """What s_client says of the staple."""
     out = subprocess.run(["openssl", "s_client", "-connect", "%s:%d" % teal.address(), "-servername", "web.example", "-CAfile",
-                          str(ca.pem), "-verify_return_error", "-status", *more], input="", capture_output=True, text=True, timeout=60).stdout
+                          str(ca.pem), "-verify_return_error", "-status", *more], input="", capture_output=True, text=True, timeout=patience()).stdout
     if "OCSP response: no response sent" in out:
         return None
     return {line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip() for line in out.splitlines() if ":" in line}
@@ -88,7 +88,7 @@ def test_a_responder_s_answer_is_stapled(stapling, ca, tmp_path, version):
     assert listed["stapled"] is True and listed["problem"] is None
     # Nobody is told who did not ask.
     out = subprocess.run(["openssl", "s_client", "-connect", "%s:%d" % teal.address(), version, "-tlsextdebug"], input="",
-                         capture_output=True, text=True, timeout=60).stdout
+                         capture_output=True, text=True, timeout=patience()).stdout
     assert "status request" not in out
 
 

@@ -140,7 +140,8 @@ def test_nothing_from_outside_is_an_order_for_the_terminal(scripted, terminal):
     t.press("\r")
     t.until("a\\x1b[2J\\x1b]0;x\\x07b\\u202e (tcp): green is active")
     t.press("q")
-    assert t.end() == 0 and t.restored
+    assert t.end() == 0
+    t.wait(lambda: t.restored, "the terminal is as it was")
 
 
 # ---- a real one ----
@@ -186,7 +187,8 @@ def test_a_flip_as_seen_on_a_terminal(teal, backend, ports, terminal):
     teald.start()
     t.until("by trouble", "■ blue")
     t.press("q")
-    assert t.end() == 0 and t.restored
+    assert t.end() == 0
+    t.wait(lambda: t.restored, "the terminal is as it was")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV, signal.SIGABRT])
@@ -199,7 +201,8 @@ def test_whatever_ends_it_the_terminal_is_as_it_was(scripted, terminal, how):
         t.press("\x03")
     else:
         os.kill(t.process.pid, how)
-    assert t.end() == -how and t.restored
+    assert t.end() == -how
+    t.wait(lambda: t.restored, "the terminal is as it was")
 
 
 def test_stopped_and_continued(scripted, terminal):
@@ -207,13 +210,13 @@ def test_stopped_and_continued(scripted, terminal):
     t.until("shop", "q end")
     os.kill(t.process.pid, signal.SIGTSTP)
     until(lambda: os.waitpid(t.process.pid, os.WNOHANG | os.WUNTRACED)[0] == t.process.pid, "it stops")
-    t._more()
-    assert t.restored, "the shell has its terminal back"
+    t.wait(lambda: t.restored, "the shell has its terminal back")
     os.kill(t.process.pid, signal.SIGCONT)
     t.screen.reset()
     t.until("shop", "q end")
     t.press("q")
-    assert t.end() == 0 and t.restored
+    assert t.end() == 0
+    t.wait(lambda: t.restored, "the terminal is as it was")
 
 
 def test_without_colors_on_request_and_without_keys(scripted, terminal):
@@ -236,7 +239,8 @@ def test_status_watched(web, terminal):
     teald.ok("flip", "web", "blue", "--reason=release 43")
     t.until("web (tcp): blue is active, epoch 2", "release 43")
     t.press("q")
-    assert t.end() == 0 and t.restored
+    assert t.end() == 0
+    t.wait(lambda: t.restored, "the terminal is as it was")
     # In a pipe: records, a blank line behind each reading.
     p = subprocess.Popen([TEALCTL, "-s", teald.admin_path, "status", "--watch=0.1"], stdout=subprocess.PIPE, text=True)
     blocks, block = [], []

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from . import scale
+
 NOW = datetime.datetime.utcnow
 
 
@@ -83,9 +85,9 @@ def trusting(authority, own=None, alpn=None, **settings):
     return context
 
 
-def connect(address, context, name, timeout=20, session=None, **how):
+def connect(address, context, name, session=None, **how):
     """A TLS connection; raises what ssl raises."""
-    sock = socket.create_connection(address, timeout)
+    sock = socket.create_connection(address, scale.patience())
     try:
         return context.wrap_socket(sock, server_hostname=name, session=session, **how)
     except BaseException:

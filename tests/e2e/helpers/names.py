@@ -1,5 +1,6 @@
 """A name service of its own for one teald: the system's resolver, in a mount
 namespace where /etc/hosts and /etc/resolv.conf are ours."""
+import ctypes
 import functools
 import os
 import random
@@ -7,8 +8,13 @@ import socket
 import subprocess
 import threading
 
+from . import scale
+
 # Truncating a file that is being read would show it empty for a moment.
 SIZE = 4096
+IN_OPEN = 0x20
+EVENT = 16  # bytes of an inotify_event without a name
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 @functools.lru_cache(None)
@@ -17,7 +23,7 @@ def unshare():
     for words in (["unshare", "-m"], ["unshare", "-rm"]):
         try:
             if subprocess.run([*words, "mount", "--bind", "/etc/hosts", "/etc/hosts"], capture_output=True,
-                              timeout=20).returncode == 0:
+                              timeout=scale.patience()).returncode == 0:
                 return words
         except OSError:
             pass
@@ -39,6 +45,26 @@ class Names:
         script = (f"mount --bind {self._hosts} /etc/hosts && mount --bind {self._resolv} /etc/resolv.conf && "
                   f"mount --bind {nss} /etc/nsswitch.conf && exec \"$@\"")
         self.prefix = [*unshare(), "sh", "-c", script, "sh"]
+        self._watch = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        assert libc.inotify_add_watch(self._watch, bytes(self._hosts), IN_OPEN) >= 0
+
+    def wait_asked(self, times=6):
+        """Until the list of hosts was opened so many times more: once or twice by
+        each look-up."""
+        self._opened()  # those from before
+        seen = 0
+
+        def enough():
+            nonlocal seen
+            seen += self._opened()
+            return seen >= times
+        scale.until(enough, "names are looked up again")
+
+    def _opened(self):
+        try:
+            return len(os.read(self._watch, 1 << 16)) // EVENT
+        except BlockingIOError:
+            return 0
 
     def _write(self):
         text = "127.0.0.1 localhost\n" + "".join(f"{a} {name}\n" for name, all in self._known.items() for a in all)
@@ -54,6 +80,7 @@ class Names:
 
     def close(self):
         os.close(self._fd)
+        os.close(self._watch)
 
 
 class SilentServer:
