@@ -65,6 +65,8 @@ void lane_take_snapshot(struct lane *l, struct snapshot **snapshot);
 void lane_start_drain(struct lane *l, enum color color, const struct drain_orders *orders);
 /* Takes the caller's references, or NULLs: for connections that come from now on. */
 void lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend);
+/* Begins to connect to b, as the service wants it: as sock_connect(). */
+int lane_connect(const struct lane *l, const struct backend *b, bool *pending);
 /* The color that clients get, known or not. */
 enum color lane_active(const struct lane *l);
 /* One round of the running drains, bounded in work; false when there is

@@ -17,6 +17,7 @@
 #include "model/status_set.h"
 #include "net/addr.h"
 #include "net/cidr.h"
+#include "net/sock.h"
 #include "net/tls_site.h"
 #include "proto/redis_url.h"
 
@@ -28,7 +29,8 @@ enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOU
 enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON };
 enum client_verify { VERIFY_REQUIRE, VERIFY_OPTIONAL };
 enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE };
-enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT };
+/* ALL_DOWN_REFUSE is another word for ALL_DOWN_REJECT. */
+enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT, ALL_DOWN_REFUSE };
 enum proxy_send { SEND_NONE, SEND_V1, SEND_V2 };
 enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
 enum store_type { STORE_FILE, STORE_REDIS };
@@ -106,14 +108,11 @@ struct label {
 };
 
 struct tcp_options {
-	bool keepalive;	/* SO_KEEPALIVE on both legs; default true */
+	struct sock_keepalive keepalive;	/* of both legs; default on */
 	char *congestion;	/* of the backend legs; NULL: the system's */
 	int backlog;	/* 4096 */
 	double user_timeout;	/* TCP_USER_TIMEOUT of both legs; 0: the system's */
 	bool fastopen;	/* clients may send data with the SYN */
-	/* Of both legs; 0: the system's. */
-	unsigned keepalive_idle, keepalive_interval;	/* seconds */
-	unsigned keepalive_count;
 };
 
 /* Who may come in, besides max_connections. */

@@ -24,14 +24,24 @@ MUST_USE enum err sock_listen(int fd, int backlog, struct why *why);
  * on.  E_USAGE when somebody does, or when it is not a socket. */
 MUST_USE enum err sock_claim_unix(const struct addr *a, struct why *why);
 
-/* What connections that are accepted from a listener begin with; fastopen: how
- * many may send data with the SYN before their handshake is over, 0: nobody. */
-void sock_listener_options(int fd, double user_timeout, int fastopen);
+/* TCP keepalive (RFC 9293 section 3.8.4): seconds of silence before the first
+ * probe, seconds between two, and how many are lost before the peer is; 0: the
+ * system's. */
+struct sock_keepalive {
+	bool on;
+	unsigned idle, interval, count;
+};
+
+/* What connections that are accepted from a listener begin with, which costs
+ * no call for each; fastopen: how many may send data with the SYN before their
+ * handshake is over, 0: nobody. */
+void sock_listener_options(int fd, const struct sock_keepalive *keepalive, double user_timeout, int fastopen);
 
 struct sock_connect {
 	const struct addr *source;	/* NULL or empty: the kernel chooses */
 	const char *congestion;	/* NULL: the system's */
 	double user_timeout;	/* seconds that sent data may go unacknowledged; 0: the system's */
+	struct sock_keepalive keepalive;
 };
 
 /* Begins to connect: returns the socket, and *pending says whether it is still
@@ -42,15 +52,6 @@ int sock_connect(const struct addr *to, const struct sock_connect *options, bool
 int sock_error(int fd);
 /* Of a connection on which nothing is expected: nothing has come, not the end either. */
 bool sock_is_quiet(int fd);
-
-/* How it looks after one: seconds of silence, seconds between two probes, and
- * how many are lost before the peer is; 0: the system's. */
-struct sock_pace {
-	unsigned idle, interval, count;
-};
-
-/* Asks the kernel to look after a silent peer (SO_KEEPALIVE). */
-void sock_keepalive(int fd, const struct sock_pace *pace);
 
 /* Sends the handshake's last ACK, which sock_connect() holds back (for up to
  * 200 ms) in the hope of data to carry it. */

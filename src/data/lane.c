@@ -133,6 +133,20 @@ lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend)
 	l->backend_tls = backend;
 }
 
+int
+lane_connect(const struct lane *l, const struct backend *b, bool *pending)
+{
+	const struct service_config *sc = l->service->config;
+	const struct sock_connect options = {
+		.source = &sc->source_address,
+		.congestion = sc->tcp.congestion,
+		.user_timeout = sc->tcp.user_timeout,
+		.keepalive = sc->tcp.keepalive,
+	};
+
+	return sock_connect(&b->address, &options, pending);
+}
+
 enum color
 lane_active(const struct lane *l)
 {

@@ -173,7 +173,7 @@ proxy_open(struct engine *e, struct service *s, struct why *why)
 		for (unsigned i = 0; i < p->n_workers && error == OK; i++) {
 			int fd = p->workers[i].listeners[b].watcher.fd;
 
-			sock_listener_options(fd, o->user_timeout, o->fastopen ? o->backlog : 0);
+			sock_listener_options(fd, &o->keepalive, o->user_timeout, o->fastopen ? o->backlog : 0);
 			error = sock_listen(fd, o->backlog, why);
 		}
 	}

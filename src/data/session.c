@@ -13,8 +13,6 @@
 #include "net/sock.h"
 #include "net/tls_client.h"
 
-/* Seconds after which a connection is worth a keepalive timer. */
-#define KEEPALIVE_AFTER 1.0
 /* Whoever moved bytes so many seconds ago is in the middle of something. */
 #define BUSY_WITHIN 1.0
 void
@@ -187,22 +185,6 @@ move(struct session *s, bool up)
 	return false;
 }
 
-/* Keepalive costs a timer in the kernel on either leg, so only a connection
- * that has lived a while gets it; without an idle_timeout nobody else would
- * ever notice a dead peer, so then it gets it at once. */
-static void
-keep_alive(struct session *s)
-{
-	const struct tcp_options *o = &s->lane->service->config->tcp;
-	const struct sock_pace pace = { o->keepalive_idle, o->keepalive_interval, o->keepalive_count };
-
-	s->kept = 1;
-	if (!o->keepalive)
-		return;
-	sock_keepalive(io_fd(&s->client), &pace);
-	sock_keepalive(io_fd(&s->server), &pace);
-}
-
 /* After every event: over, or wait for what each side's state asks for. */
 static void
 settle(struct session *s)
@@ -215,8 +197,6 @@ settle(struct session *s)
 		return;
 	}
 	deadline_touch(s->lane->idle_clock[s->backends_turn], &s->deadline, now);
-	if (!s->kept && now - s->born >= KEEPALIVE_AFTER)
-		keep_alive(s);
 	io_want(w->loop, &s->client, relay_wants(&s->up, &s->down));
 	io_want(w->loop, &s->server, relay_wants(&s->down, &s->up));
 }
@@ -250,8 +230,6 @@ session_go_live(struct session *s)
 	list_remove(&s->link);
 	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
 	deadline_arm(l->idle_clock[0], &s->deadline, now);
-	if (l->idle_clock[0]->after <= 0 || l->idle_clock[1]->after <= 0)
-		keep_alive(s);
 	/* A client that speaks first has spoken by now, and its bytes carried the
 	 * handshake's last ACK; else the backend, which may want to speak first,
 	 * has to see that packet before it knows of us. */
@@ -479,8 +457,6 @@ session_adopt(const struct session_legs *legs)
 	tally_add(&session_tally(s)->active, 1);
 	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
 	deadline_arm(l->idle_clock[0], &s->deadline, w->now);
-	if (l->idle_clock[0]->after <= 0 || l->idle_clock[1]->after <= 0)
-		keep_alive(s);
 	return s;
 }
 

@@ -118,19 +118,13 @@ enum tried_how { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
 static enum tried_how
 try_backend(struct session *s, struct backend *b)
 {
-	const struct service_config *sc = s->lane->service->config;
-	const struct sock_connect options = {
-		.source = &sc->source_address,
-		.congestion = sc->tcp.congestion,
-		.user_timeout = sc->tcp.user_timeout,
-	};
 	struct worker *w = s->lane->worker;
 	bool pending;
 	int fd;
 
 	session_drop_backend(s);
 	s->dialed = w->now;
-	fd = sock_connect(&b->address, &options, &pending);
+	fd = lane_connect(s->lane, b, &pending);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
 		backend_leave(b);
 		worker_starve(w, strerror(errno));

@@ -125,18 +125,12 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 struct upstream *
 upstream_dial(struct lane *l, struct backend *b, bool *pending)
 {
-	const struct service_config *sc = l->service->config;
-	const struct sock_connect options = {
-		.source = &sc->source_address,
-		.congestion = sc->tcp.congestion,
-		.user_timeout = sc->tcp.user_timeout,
-	};
 	struct worker *w = l->worker;
 	struct upstream *u;
 	int fd;
 
 	u = calloc(1, sizeof(*u));
-	fd = u != NULL ? sock_connect(&b->address, &options, pending) : -1;
+	fd = u != NULL ? lane_connect(l, b, pending) : -1;
 	if (fd < 0) {
 		int saved = u != NULL ? errno : ENOMEM;
 

@@ -24,7 +24,7 @@ static const char *const mode_words[] = { "tcp", "http", "udp", NULL };
 static const char *const engine_words[] = { "proxy", "kernel", NULL };
 static const char *const color_words[] = { "green", "blue", NULL };
 static const char *const balance_words[] = { "round_robin", "least_conn", "p2c", "source_hash", NULL };
-static const char *const all_down_words[] = { "try", "reject", NULL };
+static const char *const all_down_words[] = { "try", "reject", "refuse", NULL };
 static const char *const health_words[] = { "tcp", "http", "none", NULL };
 static const char *const send_words[] = { "none", "v1", "v2", NULL };
 static const char *const plain_words[] = { "redirect", "serve", NULL };
@@ -264,14 +264,14 @@ static const struct key drain_keys[] = {
 };
 
 static const struct key tcp_keys[] = {
-	{ KEY("keepalive", key_bool), AT(s.tcp.keepalive) },
+	{ KEY("keepalive", key_bool), AT(s.tcp.keepalive.on) },
 	{ KEY("congestion", key_text), AT(s.tcp.congestion) },
 	{ KEY("backlog", key_count), AT(s.tcp.backlog), .min = 1, .max = 1 << 20 },
 	{ KEY("user_timeout", key_seconds), AT(s.tcp.user_timeout), .max = 86400 },
 	{ KEY("fastopen", key_bool), AT(s.tcp.fastopen) },
-	{ KEY("keepalive_idle", key_count), AT(s.tcp.keepalive_idle), .max = 32767 },
-	{ KEY("keepalive_interval", key_count), AT(s.tcp.keepalive_interval), .max = 32767 },
-	{ KEY("keepalive_count", key_count), AT(s.tcp.keepalive_count), .max = 127 },
+	{ KEY("keepalive_idle", key_count), AT(s.tcp.keepalive.idle), .max = 32767 },
+	{ KEY("keepalive_interval", key_count), AT(s.tcp.keepalive.interval), .max = 32767 },
+	{ KEY("keepalive_count", key_count), AT(s.tcp.keepalive.count), .max = 127 },
 	{ 0 },
 };
 

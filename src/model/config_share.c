@@ -152,6 +152,14 @@ check_alike(const struct draft *d, const struct service_draft *late, const struc
 		differs(d, late, early, "tcp.backlog", socket);
 	if (a->tcp.fastopen != b->tcp.fastopen)
 		differs(d, late, early, "tcp.fastopen", socket);
+	if (a->tcp.keepalive.on != b->tcp.keepalive.on)
+		differs(d, late, early, "tcp.keepalive", socket);
+	if (a->tcp.keepalive.idle != b->tcp.keepalive.idle)
+		differs(d, late, early, "tcp.keepalive_idle", socket);
+	if (a->tcp.keepalive.interval != b->tcp.keepalive.interval)
+		differs(d, late, early, "tcp.keepalive_interval", socket);
+	if (a->tcp.keepalive.count != b->tcp.keepalive.count)
+		differs(d, late, early, "tcp.keepalive_count", socket);
 	if (a->tcp.user_timeout != b->tcp.user_timeout)
 		differs(d, late, early, "tcp.user_timeout", socket);
 	if (a->mode != MODE_HTTP)

@@ -183,10 +183,27 @@ set_user_timeout(int fd, double seconds)
 		set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, seconds < 0.001 ? 1 : (int)(seconds * 1000));
 }
 
-void
-sock_listener_options(int fd, double user_timeout, int fastopen)
+/* The kernel's timer begins with the connection, so that one that is quiet from
+ * its start has it as well. */
+static void
+set_keepalive(int fd, const struct sock_keepalive *k)
 {
-	/* Accepted sockets inherit it, which costs no call for each. */
+	if (!k->on)
+		return;
+	if (k->idle > 0)
+		set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)k->idle);
+	if (k->interval > 0)
+		set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)k->interval);
+	if (k->count > 0)
+		set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)k->count);
+	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+void
+sock_listener_options(int fd, const struct sock_keepalive *keepalive, double user_timeout, int fastopen)
+{
+	/* Accepted sockets inherit all of it. */
+	set_keepalive(fd, keepalive);
 	set_user_timeout(fd, user_timeout);
 	if (fastopen > 0)
 		set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, fastopen);
@@ -204,6 +221,7 @@ sock_connect(const struct addr *to, const struct sock_connect *options, bool *pe
 		/* The handshake's last ACK rides on the first data instead of
 		 * being a packet of its own (tcp(7), TCP_QUICKACK). */
 		set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+		set_keepalive(fd, &options->keepalive);
 		set_user_timeout(fd, options->user_timeout);
 		if (options->congestion != NULL)
 			(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion,
@@ -246,18 +264,6 @@ sock_is_quiet(int fd)
 	char byte;
 
 	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-}
-
-void
-sock_keepalive(int fd, const struct sock_pace *pace)
-{
-	if (pace->idle > 0)
-		set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)pace->idle);
-	if (pace->interval > 0)
-		set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)pace->interval);
-	if (pace->count > 0)
-		set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)pace->count);
-	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 void

@@ -69,7 +69,7 @@ test_defaults(void **state)
 	assert_int_equal(s->retries, 2);
 	assert_int_equal(s->max_connections, 100000);
 	assert_int_equal(s->source_address.len, 0);
-	assert_true(s->tcp.keepalive);
+	assert_true(s->tcp.keepalive.on);
 	assert_null(s->tcp.congestion);
 	assert_int_equal(s->tcp.backlog, 4096);
 	assert_int_equal(s->n_labels, 0);
@@ -319,7 +319,7 @@ test_every_key_of_a_service(void **state)
 	assert_true(s->connect_timeout == 0.25 && s->idle_timeout == 0.0);
 	assert_int_equal(s->retries, 0);
 	assert_int_equal(s->max_connections, 0);
-	assert_false(s->tcp.keepalive);
+	assert_false(s->tcp.keepalive.on);
 	assert_string_equal(s->tcp.congestion, "reno");
 	assert_int_equal(s->tcp.backlog, 16);
 	assert_int_equal(s->n_labels, 2);
@@ -423,9 +423,9 @@ test_limits_are_read(void **state)
 	assert_int_equal(s->limits.queue, 100);
 	assert_true(s->client_timeout == 7 && s->server_timeout < 0);
 	assert_true(s->tcp.user_timeout == 2.5);
-	assert_int_equal(s->tcp.keepalive_idle, 30);
-	assert_int_equal(s->tcp.keepalive_interval, 5);
-	assert_int_equal(s->tcp.keepalive_count, 3);
+	assert_int_equal(s->tcp.keepalive.idle, 30);
+	assert_int_equal(s->tcp.keepalive.interval, 5);
+	assert_int_equal(s->tcp.keepalive.count, 3);
 	assert_int_equal(t.warnings.n, 0);
 }
 

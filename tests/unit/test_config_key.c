@@ -124,7 +124,7 @@ static const struct broken shop_keys[] = {
 	{ SHOP("initial = \"red\";"),
 	  "5: service \"shop\": initial: expected \"green\" or \"blue\", found the text \"red\"" },
 	{ SHOP("when_all_down = \"rejct\";"),
-	  "5: service \"shop\": when_all_down: expected \"try\" or \"reject\", found the text \"rejct\"; did you mean \"reject\"?" },
+	  "5: service \"shop\": when_all_down: expected \"try\", \"reject\" or \"refuse\", found the text \"rejct\"; did you mean \"reject\"?" },
 	{ SHOP("health = \"tcp\";"),
 	  "5: service \"shop\": health: expected a group { }, found the text \"tcp\"" },
 	{ SHOP("health: { interval = 0; };"),

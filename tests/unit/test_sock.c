@@ -27,7 +27,8 @@ struct pair {
 };
 
 static struct pair
-connect_pair(double listener_timeout, int fastopen, const struct sock_connect *options)
+connect_pair_alive(const struct sock_keepalive *keepalive, double listener_timeout, int fastopen,
+		   const struct sock_connect *options)
 {
 	struct pair p = { .at = { .len = sizeof(p.at.u) } };
 	struct why why;
@@ -36,7 +37,7 @@ connect_pair(double listener_timeout, int fastopen, const struct sock_connect *o
 
 	assert_int_equal(addr_parse("127.0.0.1:0", ADDR_PORT_0, &a, &why), OK);
 	assert_int_equal(sock_bind(&a, &p.listener, 1, &why), OK);
-	sock_listener_options(p.listener, listener_timeout, fastopen);
+	sock_listener_options(p.listener, keepalive, listener_timeout, fastopen);
 	assert_int_equal(sock_listen(p.listener, 8, &why), OK);
 	assert_int_equal(getsockname(p.listener, &p.at.u.sa, &p.at.len), 0);
 	p.client = sock_connect(&p.at, options, &pending);
@@ -45,6 +46,12 @@ connect_pair(double listener_timeout, int fastopen, const struct sock_connect *o
 	p.accepted = accept(p.listener, NULL, NULL);
 	assert_true(p.accepted >= 0);
 	return p;
+}
+
+static struct pair
+connect_pair(double listener_timeout, int fastopen, const struct sock_connect *options)
+{
+	return connect_pair_alive(&(struct sock_keepalive){ 0 }, listener_timeout, fastopen, options);
 }
 
 static void
@@ -89,21 +96,33 @@ test_fastopen_is_the_listeners(void **state)
 }
 
 static void
-test_keepalive_has_the_pace_it_is_given(void **state)
+assert_keepalive(int fd, int on, int idle, int interval, int count)
 {
+	assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), on);
+	assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), idle);
+	assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), interval);
+	assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPCNT), count);
+}
+
+static void
+test_both_legs_have_keepalive_at_the_pace_they_are_given(void **state)
+{
+	const struct sock_keepalive given = { true, 30, 5, 3 }, systems = { .on = true };
 	struct pair p = connect_pair(0, 0, &(struct sock_connect){ 0 });
-	int idle = option(p.accepted, IPPROTO_TCP, TCP_KEEPIDLE);
+	int idle = option(p.client, IPPROTO_TCP, TCP_KEEPIDLE), interval = option(p.client, IPPROTO_TCP, TCP_KEEPINTVL),
+	    count = option(p.client, IPPROTO_TCP, TCP_KEEPCNT);
 
 	(void)state;
-	assert_int_equal(option(p.client, SOL_SOCKET, SO_KEEPALIVE), 0);
-	sock_keepalive(p.client, &(struct sock_pace){ 30, 5, 3 });
-	assert_int_equal(option(p.client, SOL_SOCKET, SO_KEEPALIVE), 1);
-	assert_int_equal(option(p.client, IPPROTO_TCP, TCP_KEEPIDLE), 30);
-	assert_int_equal(option(p.client, IPPROTO_TCP, TCP_KEEPINTVL), 5);
-	assert_int_equal(option(p.client, IPPROTO_TCP, TCP_KEEPCNT), 3);
-	sock_keepalive(p.accepted, &(struct sock_pace){ 0 });
-	assert_int_equal(option(p.accepted, SOL_SOCKET, SO_KEEPALIVE), 1);
-	assert_int_equal(option(p.accepted, IPPROTO_TCP, TCP_KEEPIDLE), idle);
+	assert_keepalive(p.client, 0, idle, interval, count);
+	assert_keepalive(p.accepted, 0, idle, interval, count);
+	close_pair(&p);
+	p = connect_pair_alive(&given, 0, 0, &(struct sock_connect){ .keepalive = systems });
+	assert_keepalive(p.client, 1, idle, interval, count);
+	assert_keepalive(p.accepted, 1, 30, 5, 3);
+	close_pair(&p);
+	p = connect_pair_alive(&systems, 0, 0, &(struct sock_connect){ .keepalive = given });
+	assert_keepalive(p.client, 1, 30, 5, 3);
+	assert_keepalive(p.accepted, 1, idle, interval, count);
 	close_pair(&p);
 }
 
@@ -114,7 +133,7 @@ main(void)
 		cmocka_unit_test(test_both_legs_have_the_user_timeout),
 		cmocka_unit_test(test_without_one_it_is_the_systems),
 		cmocka_unit_test(test_fastopen_is_the_listeners),
-		cmocka_unit_test(test_keepalive_has_the_pace_it_is_given),
+		cmocka_unit_test(test_both_legs_have_keepalive_at_the_pace_they_are_given),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
