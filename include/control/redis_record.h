@@ -24,12 +24,11 @@ struct redis_record_text {
 	char locked[RECORD_REASON * 6 + 256], forced[4];
 };
 
-void redis_record_format(const struct record *r, bool forced, struct redis_record_text *out);
+void redis_record_format(const struct record *r, struct redis_record_text *out);
 
 /* What HMGET gave for the nine fields.  *exists is false when there is no such
  * hash.  E_STORE with a sentence when it holds what cannot be. */
-MUST_USE enum err redis_record_parse(const redisReply *reply, struct record *out, bool *forced, bool *exists,
-				     struct why *why);
+MUST_USE enum err redis_record_parse(const redisReply *reply, struct record *out, bool *exists, struct why *why);
 
 /* The history's lines as the stream keeps them: one field of JSON. */
 void redis_entry_format(const struct audit_entry *a, struct buf *out);

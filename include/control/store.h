@@ -15,14 +15,17 @@
 
 struct store;
 
+/* What a write means to change; every other field stays what the store has. */
+enum store_meaning { STORE_COLOR, STORE_LOCK };
+
 /* One conditional write: service's record becomes next if its epoch is still
  * expect_epoch.  (A lock or unlock keeps the epoch; a flip adds one.) */
 struct store_write {
 	const char *service;
+	enum store_meaning means;
 	uint64_t expect_epoch;
 	struct record next;
 	struct audit_entry entry;	/* goes into the history with it */
-	bool forced;	/* the gate was skipped: others obey without asking theirs */
 };
 
 /* now: the record as the store has it after the attempt (NULL when it could

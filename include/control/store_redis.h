@@ -24,6 +24,7 @@ struct redis_service {
 	bool cached;	/* record is what state_dir knows, not told yet */
 	struct record record;	/* as told */
 	struct record seen;	/* what the store had at the last reading */
+	char *locked;	/* the field of the lock as last seen, byte for byte; NULL: none */
 	enum { SEEN_NOTHING, SEEN_NONE, SEEN_RECORD } seen_what;	/* not readable; no such service; seen */
 	bool disputed;	/* seen is a color that is not obeyed here */
 	double missing_since;	/* clock_now(); 0: it is there, or was never asked for */
@@ -56,6 +57,7 @@ struct refresh_waiter {
 struct doubt {
 	struct link link;
 	struct redis_service *service;
+	enum store_meaning means;
 	struct record next;
 	uint64_t expect_epoch;
 	int64_t deadline_us;	/* Redis's clock: executed later it writes nothing */
@@ -129,11 +131,12 @@ void store_redis_last_known(struct store_redis *s);
 /* store_redis_read.c: reading the truth. */
 void store_redis_read(struct store_redis *s);
 /* Judges one record of the store against what is known. */
-void store_redis_judge(struct redis_service *v, const struct record *r, bool forced);
+void store_redis_judge(struct redis_service *v, const struct record *r);
+/* What HMGET gave: keeps the lock's text, which the next write of a lock has to find. */
+void store_redis_saw_lock(struct redis_service *v, const redisReply *fields);
 void store_redis_refresh(struct store *s, store_refreshed_fn *done, void *arg);
 
 /* store_redis_write.c: changing it. */
-enum redis_write_mode { REDIS_WRITE_CAS, REDIS_WRITE_FORWARD };
 void store_redis_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg);
 void store_redis_note(struct store *s, const struct audit_entry *entry);
 void store_redis_history(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
@@ -147,7 +150,7 @@ void store_redis_watch_doubts(struct store_redis *s);
 /* After each reading, and when time is over: answers those that can be. */
 void store_redis_settle_doubts(struct store_redis *s);
 /* Is that what this write would have made of the record? */
-bool store_redis_is_ours(const struct record *is, const struct record *wrote);
+bool store_redis_is_ours(enum store_meaning means, const struct record *is, const struct record *wrote);
 
 /* store_redis_nodes.c: what was said about nodes. */
 void store_redis_nodes_open(struct store_redis *s);

@@ -21,6 +21,7 @@ struct record {
 	int64_t at_us;	/* wall clock of that change */
 	char by[RECORD_NAME];
 	char reason[RECORD_REASON];
+	bool forced;	/* that change skipped the gate: others obey without asking theirs */
 	struct {
 		bool on;
 		int64_t at_us;
@@ -28,6 +29,10 @@ struct record {
 		char reason[RECORD_REASON];
 	} lock;
 };
+
+/* Equal in every field. */
+bool record_same(const struct record *a, const struct record *b);
+bool record_same_lock(const struct record *a, const struct record *b);
 
 /* One line of the history: a change that happened, or was refused. */
 struct audit_entry {

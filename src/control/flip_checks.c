@@ -60,7 +60,8 @@ commit(struct flip *f)
 	struct control *c = flip_control(f);
 	const struct flip_request *q = &f->request;
 	struct record *now = &f->entry->service->record;
-	struct store_write w = { .service = f->entry->service->config->name, .expect_epoch = now->epoch, .next = *now };
+	struct store_write w = { .service = f->entry->service->config->name, .means = STORE_COLOR,
+				.expect_epoch = now->epoch, .next = *now };
 
 	f->epoch = now->epoch + 1;
 	w.next.color = f->to;
@@ -69,7 +70,7 @@ commit(struct flip *f)
 	w.next.at_us = clock_wall_us();
 	memcpy(w.next.by, q->by.user, sizeof(w.next.by));
 	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
-	w.forced = q->force;
+	w.next.forced = q->force;
 	flip_fill_entry(f, &w.entry, f->epoch, OK);
 	f->entry->drain_timeout = q->has_drain ? q->drain : -1;
 	flip_become(f, FLIP_STORING);

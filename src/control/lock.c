@@ -122,7 +122,8 @@ flip_lock(struct entry *e, const char *reason, const struct actor *by, struct fl
 {
 	struct control *c = e->control;
 	const struct record *now = &e->service->record;
-	struct store_write w = { .service = e->service->config->name, .expect_epoch = now->epoch, .next = *now };
+	struct store_write w = { .service = e->service->config->name, .means = STORE_LOCK,
+				.expect_epoch = now->epoch, .next = *now };
 	struct locking *l;
 
 	if (!e->service->known) {

@@ -62,7 +62,7 @@ format_lock(const struct record *r, char *out, size_t size)
 }
 
 void
-redis_record_format(const struct record *r, bool forced, struct redis_record_text *out)
+redis_record_format(const struct record *r, struct redis_record_text *out)
 {
 	snprintf(out->color, sizeof(out->color), "%s", color_word(r->color));
 	snprintf(out->epoch, sizeof(out->epoch), "%llu", (unsigned long long)r->epoch);
@@ -73,7 +73,7 @@ redis_record_format(const struct record *r, bool forced, struct redis_record_tex
 	clock_format(r->at_us, 6, out->at);
 	snprintf(out->reason, sizeof(out->reason), "%s", r->reason);
 	format_lock(r, out->locked, sizeof(out->locked));
-	snprintf(out->forced, sizeof(out->forced), "%s", forced ? "1" : "");
+	snprintf(out->forced, sizeof(out->forced), "%s", r->forced ? "1" : "");
 }
 
 /* NULL for nil, or for what is no text. */
@@ -103,7 +103,7 @@ parse_lock(const char *text, struct record *r)
 }
 
 enum err
-redis_record_parse(const redisReply *reply, struct record *out, bool *forced, bool *exists, struct why *why)
+redis_record_parse(const redisReply *reply, struct record *out, bool *exists, struct why *why)
 {
 	const char *text[REDIS_RECORD_FIELDS];
 	bool any = false;
@@ -111,7 +111,6 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *forced, bo
 
 	memset(out, 0, sizeof(*out));
 	*exists = false;
-	*forced = false;
 	if (reply->type == REDIS_REPLY_ERROR)
 		return why_set(why, E_STORE, "%.*s", (int)(reply->len < 200 ? reply->len : 200), reply->str);
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != REDIS_RECORD_FIELDS)
@@ -136,9 +135,10 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *forced, bo
 	if (text[5] == NULL || !parse_time(text[5], &out->at_us))
 		out->at_us = 0;
 	str_copy(out->reason, sizeof(out->reason), str_from(text[6] != NULL ? text[6] : ""));
-	if (text[7] != NULL && text[7][0] != '\0' && !parse_lock(text[7], out))
+	if (reply->element[7]->type != REDIS_REPLY_NIL &&
+	    (text[7] == NULL || (text[7][0] != '\0' && !parse_lock(text[7], out))))
 		return why_set(why, E_STORE, "the field locked is not what Teal writes there");
-	*forced = text[8] != NULL && strcmp(text[8], "1") == 0;
+	out->forced = text[8] != NULL && strcmp(text[8], "1") == 0;
 	*exists = true;
 	return OK;
 }

@@ -35,9 +35,11 @@ struct redis_script redis_script_read = {
 /* KEYS: the service's hash, the stream.
  * ARGV: 1 deadline (us), 2 mode, 3 epoch it must have ('0': none),
  *       4-12 the fields, 13 channel, 14 service, 15 history line or '', 16 length of the stream,
- *       17 '1' when it must be locked.
- * mode 'cas': the epoch must be that one, and the lock as well, which has no epoch
- * of its own: a flip must not wipe out a lock it has not seen.  mode 'forward': it must be less than the new one.
+ *       17 the lock it must have, as seen; '' for none.
+ * mode 'cas': another color.  The epoch must be that one, and it must be locked or not as seen, since a
+ * lock has no epoch of its own: a flip must not pass a lock it does not know.  The lock stays what it is.
+ * mode 'lock': epoch and lock must be those, and only the lock is written.
+ * mode 'forward': everything, where the epoch is less than the new one.
  * The time is Redis's own, so a command that waited too long in a queue, or in
  * a stopped server's socket, writes nothing. */
 struct redis_script redis_script_write = {
@@ -46,15 +48,22 @@ struct redis_script redis_script_write = {
 		"local is = redis.call('HMGET', KEYS[1], " FIELDS ")\n"
 		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
 		"local epoch = is[2] or '0'\n"
-		"if ARGV[2] == 'cas' then\n"
-		"  if tonumber(epoch) ~= tonumber(ARGV[3]) or ((is[8] or '') ~= '') ~= (ARGV[17] == '1') then\n"
-		"    return { 'conflict', is }\n"
-		"  end\n"
-		"elseif (tonumber(epoch) or 0) >= tonumber(ARGV[5]) then\n"
-		"  return { 'conflict', is }\n"
+		"local locked = is[8] or ''\n"
+		"local other\n"
+		"if ARGV[2] == 'forward' then\n"
+		"  other = (tonumber(epoch) or 0) >= tonumber(ARGV[5])\n"
+		"else\n"
+		"  other = tonumber(epoch) ~= tonumber(ARGV[3]) or (locked ~= '') ~= (ARGV[17] ~= '')\n"
+		"    or (ARGV[2] == 'lock' and locked ~= ARGV[17])\n"
 		"end\n"
-		"redis.call('HSET', KEYS[1], 'color', ARGV[4], 'epoch', ARGV[5], 'previous', ARGV[6], 'change', ARGV[7],\n"
-		"  'by', ARGV[8], 'at', ARGV[9], 'reason', ARGV[10], 'locked', ARGV[11], 'forced', ARGV[12])\n"
+		"if other then return { 'conflict', is } end\n"
+		"if ARGV[2] ~= 'lock' then\n"
+		"  redis.call('HSET', KEYS[1], 'color', ARGV[4], 'epoch', ARGV[5], 'previous', ARGV[6], 'change', ARGV[7],\n"
+		"    'by', ARGV[8], 'at', ARGV[9], 'reason', ARGV[10], 'forced', ARGV[12])\n"
+		"end\n"
+		"if ARGV[2] ~= 'cas' or not is[8] then\n"
+		"  redis.call('HSET', KEYS[1], 'locked', ARGV[11])\n"
+		"end\n"
 		"if ARGV[15] ~= '' then\n"
 		"  redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[16], '*', 'service', ARGV[14], 'entry', ARGV[15])\n"
 		"end\n"

@@ -243,6 +243,9 @@ record_text(const struct state_service *v, struct json *j)
 	json_i64(j, "at_us", r->at_us);
 	json_cstr(j, "by", r->by);
 	json_cstr(j, "reason", r->reason);
+	/* Left out otherwise: then older teald can read it. */
+	if (r->forced)
+		json_bool(j, "forced", true);
 	if (r->lock.on) {
 		json_object(j, "lock");
 		json_i64(j, "at_us", r->lock.at_us);
@@ -362,14 +365,15 @@ read_service(json_t *o, size_t i, struct state *s, struct why *why)
 	const char *name, *color, *change, *by, *reason;
 	json_int_t epoch, at;
 	json_t *lock;
+	int forced = 0;
 	json_error_t error;
 	struct record r = { 0 };
 	struct state_service *v;
 	enum err e;
 
-	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:o}", "name", &name,
+	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:o, s?:b}", "name", &name,
 			   "color", &color, "epoch", &epoch, "change", &change, "at_us", &at, "by", &by,
-			   "reason", &reason, "lock", &lock) != 0)
+			   "reason", &reason, "lock", &lock, "forced", &forced) != 0)
 		return shape_error(why, "service", i, &error);
 	if (name[0] == '\0' || strlen(name) >= RECORD_NAME)
 		return why_set(why, E_STORE, "service %zu has no name that a service can have", i + 1);
@@ -382,6 +386,7 @@ read_service(json_t *o, size_t i, struct state *s, struct why *why)
 		return why_set(why, E_STORE, "service \"%s\" holds a value that cannot be", name);
 	r.epoch = (uint64_t)epoch;
 	r.at_us = at;
+	r.forced = forced != 0;
 	if ((e = read_lock(lock, &r, i, why)) != OK)
 		return e;
 	v = state_add(s, name);

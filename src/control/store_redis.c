@@ -342,8 +342,10 @@ store_redis_close(struct store **sp)
 	jobs_free(&s->lookups);
 	state_cache_close(&s->cache);
 	fleet_free(&s->fleet);
-	for (size_t i = 0; i < s->n; i++)
+	for (size_t i = 0; i < s->n; i++) {
 		free(s->services[i].key);
+		free(s->services[i].locked);
+	}
 	free(s->services);
 	free(s->self.services);
 	free(s->channel);

@@ -34,21 +34,23 @@ is_in_doubt(const struct redis_service *v, const struct record *r)
 	LIST_EACH(it, &v->store->doubts) {
 		const struct doubt *d = list_entry(it, struct doubt, link);
 
-		if (d->service == v && store_redis_is_ours(r, &d->next))
+		if (d->service == v && d->means == STORE_COLOR && store_redis_is_ours(STORE_COLOR, r, &d->next))
 			return true;
 	}
 	return false;
 }
 
-static bool
-same_lock(const struct record *a, const struct record *b)
+void
+store_redis_saw_lock(struct redis_service *v, const redisReply *fields)
 {
-	return a->lock.on == b->lock.on && strcmp(a->lock.by, b->lock.by) == 0 &&
-	       strcmp(a->lock.reason, b->lock.reason) == 0;
+	const redisReply *lock = fields->elements == REDIS_RECORD_FIELDS ? fields->element[7] : NULL;
+
+	free(v->locked);
+	v->locked = lock != NULL && lock->type == REDIS_REPLY_STRING && lock->len > 0 ? must_strdup(lock->str) : NULL;
 }
 
 void
-store_redis_judge(struct redis_service *v, const struct record *r, bool forced)
+store_redis_judge(struct redis_service *v, const struct record *r)
 {
 	struct store *store = &v->store->store;
 
@@ -68,7 +70,7 @@ store_redis_judge(struct redis_service *v, const struct record *r, bool forced)
 		store_redis_forward(v, &v->record, false);
 		return;
 	}
-	if (r->color != v->record.color && !forced && !is_in_doubt(v, r) && !store->may_obey(store->arg, v->config->name, r->color)) {
+	if (r->color != v->record.color && !r->forced && !is_in_doubt(v, r) && !store->may_obey(store->arg, v->config->name, r->color)) {
 		complain(v, "store.refused", r, "refused: that color has no healthy backend here");
 		v->disputed = true;
 		return;
@@ -80,8 +82,7 @@ store_redis_judge(struct redis_service *v, const struct record *r, bool forced)
 		v->problem[0] = '\0';
 		v->complained = 0;
 	}
-	if (r->epoch != v->record.epoch || r->color != v->record.color || r->change != v->record.change ||
-	    !same_lock(r, &v->record))
+	if (!record_same(r, &v->record))
 		store_redis_tell(v, r);
 }
 
@@ -115,11 +116,11 @@ static void
 read_service(struct redis_service *v, const redisReply *reply)
 {
 	struct record r;
-	bool forced, exists;
+	bool exists;
 	struct why why;
 
 	v->seen_what = SEEN_NOTHING;
-	if (redis_record_parse(reply, &r, &forced, &exists, &why) != OK) {
+	if (redis_record_parse(reply, &r, &exists, &why) != OK) {
 		if (v->problem[0] == '\0')
 			LOG_ERROR("store.bad_record", LS("service", v->config->name),
 				  LR(NULL, str_from(v->config->labels_json)), LS("key", v->key),
@@ -136,9 +137,10 @@ read_service(struct redis_service *v, const redisReply *reply)
 	v->missing_since = 0;
 	v->seen_what = SEEN_RECORD;
 	v->seen = r;
+	store_redis_saw_lock(v, reply);
 	if (v->complained == UINT64_MAX)
 		v->complained = 0;
-	store_redis_judge(v, &r, forced);
+	store_redis_judge(v, &r);
 }
 
 /* -- a whole reading ----------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 
 struct write_run {
 	struct redis_service *service;
+	enum store_meaning means;
 	struct record next;
 	uint64_t expect_epoch;
 	int64_t deadline_us;
@@ -23,7 +24,7 @@ struct write_run {
 /* -- sending ------------------------------------------------------------------------ */
 
 static void
-send_write(struct write_run *run, enum redis_write_mode mode, bool forced, struct str entry, redis_reply_fn *done)
+send_write(struct write_run *run, const char *mode, struct str entry, redis_reply_fn *done)
 {
 	struct store_redis *s = run->service->store;
 	struct redis_record_text t;
@@ -31,7 +32,7 @@ send_write(struct write_run *run, enum redis_write_mode mode, bool forced, struc
 	struct str argv[20];
 	size_t n = 0;
 
-	redis_record_format(&run->next, forced, &t);
+	redis_record_format(&run->next, &t);
 	run->deadline_us = store_redis_now(s) + (int64_t)(s->config->store.command_timeout * 1e6);
 	snprintf(deadline, sizeof(deadline), "%lld", (long long)run->deadline_us);
 	snprintf(expect, sizeof(expect), "%llu", (unsigned long long)run->expect_epoch);
@@ -39,7 +40,7 @@ send_write(struct write_run *run, enum redis_write_mode mode, bool forced, struc
 	argv[n++] = str_from(run->service->key);
 	argv[n++] = str_from(s->events_key);
 	argv[n++] = str_from(deadline);
-	argv[n++] = mode == REDIS_WRITE_CAS ? STR("cas") : STR("forward");
+	argv[n++] = str_from(mode);
 	argv[n++] = str_from(expect);
 	argv[n++] = str_from(t.color);
 	argv[n++] = str_from(t.epoch);
@@ -54,7 +55,9 @@ send_write(struct write_run *run, enum redis_write_mode mode, bool forced, struc
 	argv[n++] = str_from(run->service->config->name);
 	argv[n++] = entry;
 	argv[n++] = STR(REDIS_EVENTS);
-	argv[n++] = run->service->record.lock.on ? STR("1") : STR("0");
+	/* Another color is for who knows the service as it is, a lock for who has seen the lock. */
+	argv[n++] = run->means == STORE_LOCK ? str_from(run->service->locked != NULL ? run->service->locked : "") :
+		    run->service->record.lock.on ? STR("1") : STR("");
 	CHECK(n == ARRAY_LEN(argv));
 	s->under_way++;
 	redis_script_run(s->commands, &redis_script_write, s->config->store.command_timeout, n, argv, done, run);
@@ -62,7 +65,7 @@ send_write(struct write_run *run, enum redis_write_mode mode, bool forced, struc
 
 /* The script's answer: its word, and the record as it is now. */
 static enum err
-take_answer(const redisReply *reply, struct record *now, bool *forced, bool *exists, struct why *why)
+take_answer(struct redis_service *v, const redisReply *reply, struct record *now, bool *exists, struct why *why)
 {
 	struct why ignored;
 	const char *word;
@@ -74,8 +77,10 @@ take_answer(const redisReply *reply, struct record *now, bool *forced, bool *exi
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING)
 		return why_set(why, E_UNKNOWN, "Redis answered with something that is not ours");
 	word = reply->element[0]->str;
-	if (redis_record_parse(reply->element[1], now, forced, exists, &ignored) != OK)
+	if (redis_record_parse(reply->element[1], now, exists, &ignored) != OK)
 		*exists = false;
+	if (*exists)
+		store_redis_saw_lock(v, reply->element[1]);
 	if (strcmp(word, "ok") == 0)
 		return OK;
 	if (strcmp(word, "conflict") == 0)
@@ -109,6 +114,7 @@ begin_doubt(struct write_run *run)
 	struct doubt *d = must_alloc(sizeof(*d));
 
 	d->service = run->service;
+	d->means = run->means;
 	d->next = run->next;
 	d->expect_epoch = run->expect_epoch;
 	d->deadline_us = run->deadline_us;
@@ -122,10 +128,15 @@ begin_doubt(struct write_run *run)
 }
 
 bool
-store_redis_is_ours(const struct record *is, const struct record *wrote)
+store_redis_is_ours(enum store_meaning means, const struct record *is, const struct record *wrote)
 {
-	return is->epoch == wrote->epoch && is->color == wrote->color && is->at_us == wrote->at_us &&
-	       is->lock.on == wrote->lock.on && strcmp(is->by, wrote->by) == 0;
+	if (is->epoch != wrote->epoch)
+		return false;
+	/* Each may be followed by the other at the same epoch. */
+	if (means == STORE_LOCK)
+		return is->lock.on == wrote->lock.on &&
+		       (!is->lock.on || (is->lock.at_us == wrote->lock.at_us && strcmp(is->lock.by, wrote->lock.by) == 0));
+	return is->color == wrote->color && is->at_us == wrote->at_us && strcmp(is->by, wrote->by) == 0;
 }
 
 /* What a reading says of a write in doubt; false: nothing yet. */
@@ -135,13 +146,13 @@ settle(const struct store_redis *s, const struct doubt *d, enum err *e, struct w
 	const struct record *is = &d->service->seen;
 	bool read = s->read_at > d->since && d->service->seen_what == SEEN_RECORD;
 
-	if (read && store_redis_is_ours(is, &d->next)) {
+	if (read && store_redis_is_ours(d->means, is, &d->next)) {
 		*e = OK;
 		return true;
 	}
 	/* Another write took the place ours needed.  Two or more epochs on, ours
-	 * may have been the first of them. */
-	if (read && is->epoch == d->expect_epoch + 1) {
+	 * may have been the first of them; a lock may have been there and be gone. */
+	if (read && d->means == STORE_COLOR && is->epoch == d->expect_epoch + 1) {
 		*e = why_set(why, E_CONFLICT, "somebody else changed it");
 		return true;
 	}
@@ -187,7 +198,7 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 	struct write_run *run = arg;
 	struct redis_service *v = run->service;
 	struct record now;
-	bool exists = false, forced = false;
+	bool exists = false;
 	struct why why = { "" };
 
 	v->store->under_way--;
@@ -197,16 +208,22 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 		return;
 	}
 	if (e == OK)
-		e = take_answer(reply, &now, &forced, &exists, &why);
+		e = take_answer(v, reply, &now, &exists, &why);
 	else
 		why = *sent;
 	if (e == OK) {
 		v->disputed = false;
 		v->problem[0] = '\0';
-		store_redis_tell(v, &run->next);
+		/* What a write did not mean is as the store has it. */
+		if (!exists)
+			store_redis_tell(v, &run->next);
+		else if (run->means == STORE_LOCK)
+			store_redis_judge(v, &now);
+		else
+			store_redis_tell(v, &now);
 		v->missing_since = 0;
 	} else if (e == E_CONFLICT && exists) {
-		store_redis_judge(v, &now, forced);
+		store_redis_judge(v, &now);
 	}
 	run->done(run->arg, e, &v->record, &why);
 	free(run);
@@ -239,14 +256,14 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 		return;
 	}
 	/* A lock keeps the epoch, so it cannot settle what is disputed. */
-	if (v->seen_what == SEEN_NOTHING || (v->disputed && w->next.epoch == w->expect_epoch)) {
+	if (v->seen_what == SEEN_NOTHING || (v->disputed && w->means == STORE_LOCK)) {
 		why_set(&why, E_STORE, "%s; nothing was written", v->problem);
 		done(arg, E_STORE, &v->record, &why);
 		return;
 	}
 	run = must_alloc(sizeof(*run));
-	*run = (struct write_run){ .service = v, .next = w->next, .expect_epoch = w->expect_epoch, .done = done,
-				   .arg = arg };
+	*run = (struct write_run){ .service = v, .means = w->means, .next = w->next,
+				   .expect_epoch = w->expect_epoch, .done = done, .arg = arg };
 	line = w->entry;
 	if (v->disputed && w->expect_epoch == v->record.epoch && v->seen.epoch >= v->record.epoch) {
 		uint64_t step = v->seen.epoch - v->record.epoch;
@@ -257,7 +274,7 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 	}
 	buf_init(&entry, ENTRY_MAX);
 	redis_entry_format(&line, &entry);
-	send_write(run, REDIS_WRITE_CAS, w->forced, buf_str(&entry), write_on_reply);
+	send_write(run, w->means == STORE_LOCK ? "lock" : "cas", buf_str(&entry), write_on_reply);
 	buf_free(&entry);
 }
 
@@ -269,13 +286,13 @@ forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 	struct write_run *run = arg;
 	struct redis_service *v = run->service;
 	struct record now;
-	bool exists = false, forced = false;
+	bool exists = false;
 	struct why why = { "" };
 
 	v->store->under_way--;
 	v->writing = false;
 	if (e == OK)
-		e = take_answer(reply, &now, &forced, &exists, &why);
+		e = take_answer(v, reply, &now, &exists, &why);
 	else
 		why = *sent;
 	if (e == OK) {
@@ -285,7 +302,7 @@ forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 		if (!v->known)
 			store_redis_tell(v, &run->next);
 	} else if (e == E_CONFLICT && exists) {
-		store_redis_judge(v, &now, forced);
+		store_redis_judge(v, &now);
 	} else if (v->problem[0] == '\0') {
 		snprintf(v->problem, sizeof(v->problem), "%s: cannot be written: %.180s", v->config->name, why.text);
 	}
@@ -305,7 +322,7 @@ store_redis_forward(struct redis_service *v, const struct record *r, bool initia
 	v->writing = true;
 	run = must_alloc(sizeof(*run));
 	*run = (struct write_run){ .service = v, .next = *r };
-	send_write(run, initial ? REDIS_WRITE_CAS : REDIS_WRITE_FORWARD, false, STR(""), forward_on_reply);
+	send_write(run, initial ? "cas" : "forward", STR(""), forward_on_reply);
 }
 
 /* -- history -------------------------------------------------------------------------------- */

@@ -27,6 +27,23 @@ change_word(enum change c)
 }
 
 bool
+record_same_lock(const struct record *a, const struct record *b)
+{
+	if (!a->lock.on || !b->lock.on)
+		return a->lock.on == b->lock.on;
+	return a->lock.at_us == b->lock.at_us && strcmp(a->lock.by, b->lock.by) == 0 &&
+	       strcmp(a->lock.reason, b->lock.reason) == 0;
+}
+
+bool
+record_same(const struct record *a, const struct record *b)
+{
+	return a->color == b->color && a->epoch == b->epoch && a->change == b->change && a->at_us == b->at_us &&
+	       a->forced == b->forced && strcmp(a->by, b->by) == 0 && strcmp(a->reason, b->reason) == 0 &&
+	       record_same_lock(a, b);
+}
+
+bool
 change_from_word(const char *word, enum change *out)
 {
 	for (int c = CHANGE_INITIAL; c <= CHANGE_UNLOCK; c++)

@@ -31,13 +31,13 @@ reply(const char *const *texts)
 }
 
 static struct record record;
-static bool forced, exists;
+static bool exists;
 static struct why why;
 
 static enum err
 parse(const char *const *texts)
 {
-	return redis_record_parse(reply(texts), &record, &forced, &exists, &why);
+	return redis_record_parse(reply(texts), &record, &exists, &why);
 }
 
 enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED };
@@ -73,11 +73,12 @@ what_is_written_is_read_back(void **state)
 			snprintf(r.lock.by, sizeof(r.lock.by), "root");
 			memset(r.lock.reason, '"', sizeof(r.lock.reason) - 1);	/* the longest as JSON */
 		}
-		redis_record_format(&r, k & 2, &t);
+		r.forced = k & 2;
+		redis_record_format(&r, &t);
 		assert_int_equal(parse((const char *const[]){ t.color, t.epoch, t.previous, t.change, t.by, t.at,
 							      t.reason, t.locked, t.forced }), OK);
 		assert_true(exists);
-		assert_int_equal(forced, (k & 2) != 0);
+		assert_true(record_same(&record, &r));
 		assert_int_equal(record.color, r.color);
 		assert_int_equal(record.epoch, r.epoch);
 		assert_int_equal(record.change, r.change);
@@ -118,7 +119,7 @@ two_fields_are_enough(void **state)
 	assert_int_equal(record.epoch, 43);
 	assert_string_equal(record.by, "");
 	assert_false(record.lock.on);
-	assert_false(forced);
+	assert_false(record.forced);
 	/* What a rollback would do follows from previous. */
 	assert_int_equal(record.change, CHANGE_ROLLBACK);
 	assert_int_equal(parse_with(CHANGE, NULL), OK);
@@ -209,7 +210,7 @@ a_long_text_is_cut_and_zeros_are_no_text(void **state)
 	reply(good);
 	cells[COLOR].str = (char *)"green\0blue";
 	cells[COLOR].len = 10;
-	assert_int_equal(redis_record_parse(&answer, &record, &forced, &exists, &why), E_STORE);
+	assert_int_equal(redis_record_parse(&answer, &record, &exists, &why), E_STORE);
 }
 
 static void
@@ -219,15 +220,15 @@ another_kind_of_answer_is_refused(void **state)
 	redisReply number = { .type = REDIS_REPLY_INTEGER, .integer = 7 };
 
 	(void)state;
-	assert_int_equal(redis_record_parse(&error, &record, &forced, &exists, &why), E_STORE);
+	assert_int_equal(redis_record_parse(&error, &record, &exists, &why), E_STORE);
 	assert_non_null(strstr(why.text, "WRONGTYPE"));
-	assert_int_equal(redis_record_parse(&number, &record, &forced, &exists, &why), E_STORE);
+	assert_int_equal(redis_record_parse(&number, &record, &exists, &why), E_STORE);
 	reply(good);
 	answer.elements--;
-	assert_int_equal(redis_record_parse(&answer, &record, &forced, &exists, &why), E_STORE);
+	assert_int_equal(redis_record_parse(&answer, &record, &exists, &why), E_STORE);
 	reply(good);
 	pointers[COLOR] = &number;
-	assert_int_equal(redis_record_parse(&answer, &record, &forced, &exists, &why), E_STORE);
+	assert_int_equal(redis_record_parse(&answer, &record, &exists, &why), E_STORE);
 }
 
 static void

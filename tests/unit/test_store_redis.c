@@ -243,7 +243,7 @@ flip(struct teald *d, enum color to)
 static struct answer
 lock(struct teald *d, bool on)
 {
-	struct store_write w = { .expect_epoch = d->record.epoch, .next = d->record };
+	struct store_write w = { .means = STORE_LOCK, .expect_epoch = d->record.epoch, .next = d->record };
 	struct answer a;
 
 	w.next.lock.on = on;
@@ -401,7 +401,7 @@ a_forced_flip_is_obeyed_without_asking(void **state)
 	both();
 	t.b.may_obey = false;
 	w = flip_to(&t.a, BLUE);
-	w.forced = true;
+	w.next.forced = true;
 	begin_write(&t.a, &w, &a);
 	WAIT_UNTIL(t.loop, a.times > 0);
 	assert_int_equal(a.e, OK);
