@@ -2,14 +2,13 @@
 import queue
 import socket
 import threading
-import time
 
 import pytest
 
 from helpers.backends import (answer_at_end, firehose, mute, pattern, receive_stream, reset_after_data,
                               send_stream, speak_then_listen, stream_on_request)
 from helpers.clients import Client
-from helpers.scale import patience, sanitizer, scaled, slow, until
+from helpers.scale import patience, scaled, until
 
 MIB = 1 << 20
 
@@ -118,7 +117,7 @@ def test_many_streams_at_once_never_mix(web, backend):
                     c.sock.sendall(b"%d %d\n" % (seed, size))
                     sender = send_stream_aside(c.sock, seed + 1, size // 2)
                     if n % 3 == 0:
-                        time.sleep(0.05)  # let it fill up
+                        sender.join()  # only then it reads
                     got = receive_stream(c.sock)
                     sender.join()
                     expected = digest_of(seed, size)
@@ -145,15 +144,11 @@ def digest_of(seed, size):
 
 
 def test_a_backend_that_speaks_first_is_heard_at_once(web):
-    """Its greeting must not wait for the client to say something."""
+    """Its greeting does not wait for the client to say something."""
     teal = web()
-    seconds = []
-    for _ in range(15):
-        begun = time.monotonic()
+    for _ in range(5):
         with teal.connect() as c:
             assert c.peer == "green"
-        seconds.append(time.monotonic() - begun)
-    assert min(seconds) < 0.03 * slow(), seconds
 
 
 def test_nothing_is_left_of_connections_that_are_over(web, farm, load):
@@ -162,9 +157,8 @@ def test_nothing_is_left_of_connections_that_are_over(web, farm, load):
     teal.wait_metric(0, "teal_connections")
     before = teal.fds()
     clients = load(teal, 50)
-    time.sleep(0.5)
-    sessions = clients.finish()
-    assert len(sessions) > 200 / slow() and not [s for s in sessions if s.error]
+    sessions = clients.more(200).finish()
+    assert not [s for s in sessions if s.error]
     teal.wait_metric(0, "teal_connections")
     until(lambda: teal.fds() <= before + 4, "descriptors are closed")
 
@@ -209,15 +203,14 @@ def test_the_backends_end_reaches_the_client_who_may_go_on_sending(web, backend)
 
 
 def test_a_half_closed_connection_lives_on_without_traffic(web, backend):
-    teal = web(green=[backend("green", mute)], health={"type": "none"})
+    teal = web(clock=True, green=[backend("green", mute)])
     with teal.connect() as c:
         c.sock.sendall(b"request")
         c.sock.shutdown(socket.SHUT_WR)
         teal.wait_metric(1, "teal_connections", service="web", color="green")
-        before = teal.cpu()
-        time.sleep(0.5)
+        teal.clock.move(36000)
         assert c.alive
-        assert teal.cpu() - before < 0.25 * slow(), "it spins on a half-closed connection"
+        assert teal.clock.is_quiet(), "it spins on a half-closed connection"
         teal.green.released.set()
         assert c.read_end()[0] == b""
 
@@ -228,7 +221,7 @@ def test_a_half_closed_connection_lives_on_without_traffic(web, backend):
 @pytest.mark.tsan
 @pytest.mark.parametrize("way", ["up", "down", "both"])
 def test_bulk_is_byte_exact_across_flips(web, backend, way):
-    size = scaled(1024 * MIB, 64 * MIB if sanitizer() is None else 16 * MIB)
+    size = scaled(1024 * MIB, 16 * MIB)
     wanted = scaled(40, 4)  # flips while the bytes flow
     teal = web(green=[backend("green", stream_on_request)], blue=[backend("blue", stream_on_request)],
                drain={"timeout": 300.0, "idle": 0.0})
@@ -271,7 +264,7 @@ def test_bulk_is_byte_exact_across_flips(web, backend, way):
 @pytest.mark.parametrize("who", ["client", "backend"])
 def test_a_slow_reader_holds_back_a_fast_writer_in_bounded_memory(web, backend, who):
     """16 writers that never stop against readers that never begin."""
-    teal = web(green=[backend("green", firehose if who == "client" else mute)], health={"type": "none"})
+    teal = web(clock=True, green=[backend("green", firehose if who == "client" else mute)])
     teal.connect().close()
     before = teal.rss()
     clients = [teal.connect() for _ in range(16)]
@@ -292,32 +285,30 @@ def test_a_slow_reader_holds_back_a_fast_writer_in_bounded_memory(web, backend, 
                 except BlockingIOError:
                     pass
             return sent
-    # Until nothing moves any more: everything between them is full.
-    last, since = -1, time.monotonic()
-    while time.monotonic() - since < 0.7:
+    # Until nothing moves any more though all loops had their turns: everything between them is full.
+    last, still = -1, 0
+    while still < 10:
         now = moved()
-        if now != last:
-            last, since = now, time.monotonic()
-        time.sleep(0.05)
+        still = still + 1 if now == last else 0
+        last = now
+        teal.clock.move(0.01)
     assert last > 16 * 100_000, "hardly anything flowed: nothing was shown"
     grown = teal.rss() - before
     assert grown < 16 * 512 * 1024, f"{grown / MIB:.1f} MiB grown for 16 stalled connections"
-    cpu = teal.cpu()
-    time.sleep(0.5)
-    assert teal.cpu() - cpu < 0.25, "it spins while all is stalled"
+    assert teal.clock.is_quiet(), "it spins while all is stalled"
     for c in clients:
         c.close()
 
 
 def test_a_reader_that_wakes_up_gets_every_byte(web, backend):
     size = 24 * MIB
-    teal = web(green=[backend("green", stream_on_request)])
+    teal = web(clock=True, green=[backend("green", stream_on_request)])
     with teal.connect() as c:
         c.sock.sendall(b"11 %d\n" % size)
         until(lambda: teal.green.sessions, "asked")
         # Let it fill up, sip a little, again and again, then drink it up.
         for n in range(8):
-            time.sleep(0.05)
+            teal.clock.move(1)  # all loops had a turn
             assert len(c.receive(1000 * n + 1)) == 1000 * n + 1
         sipped = sum(1000 * n + 1 for n in range(8))
         got, _ = receive_stream(c.sock)
@@ -357,28 +348,32 @@ def test_no_more_backends_are_tried_than_retries_allow(web, backend):
 
 
 def test_connect_timeout_then_the_next_backend(web, backend, black_hole):
-    teal = web(green=[black_hole(), backend("live")], health={"type": "none"}, connect_timeout=0.3)
-    seconds = []
-    for _ in range(4):
-        begun = time.monotonic()
+    hole = black_hole()
+    teal = web(clock=True, green=[hole, backend("live")], connect_timeout=300.0)
+    for n in range(4):
         with teal.connect() as c:
+            teal.clock.pass_until(lambda: c.ready, "a backend that answers", step=100)
             assert c.peer == "live"
-            seconds.append(time.monotonic() - begun)
-    assert min(seconds) < 0.3 <= max(seconds)
-    assert teal.metrics().get("teal_retries_total") == sum(s >= 0.25 for s in seconds)
+        line = teal.wait_log("tcp.session", n + 1)
+        assert line["retries"] == 0 or (line["tried"] == [hole.address] and line["seconds"] >= 300)
+    retries = [l["retries"] for l in teal.sessions()]
+    assert set(retries) == {0, 1}
+    assert teal.metrics().get("teal_retries_total") == sum(retries)
 
 
 def test_connect_timeout_with_nothing_else_to_try(web, black_hole):
-    teal = web(green=[black_hole()], health={"type": "none"}, connect_timeout=0.4, retries=0)
-    begun = time.monotonic()
+    teal = web(clock=True, green=[black_hole()], connect_timeout=400.0, retries=0)
     with teal.connect() as c:
+        teal.wait_metric(1, "teal_connections", service="web", color="green")
+        teal.clock.move(300)
+        assert c.alive
+        teal.clock.move(100)
         assert c.read_end()[0] == b""
-    assert 0.35 < time.monotonic() - begun < 3 * slow()
-    assert teal.wait_log("tcp.session")["end"] == "connect_timeout"
+    assert teal.wait_log("tcp.session", end="connect_timeout")["seconds"] >= 400
 
 
 def test_a_client_that_leaves_while_its_backend_is_dialled(web, black_hole):
-    teal = web(green=[black_hole()], health={"type": "none"}, connect_timeout=20.0)
+    teal = web(green=[black_hole()], health={"type": "none"}, connect_timeout=3600.0)
     c = teal.connect()
     teal.wait_metric(1, "teal_connections", service="web", color="green")
     c.reset()

@@ -149,6 +149,13 @@ class Load:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._proc.stderr.readline() == b"ready\n"
 
+    def more(self, n):
+        """Waits until n that begin from now on have ended; not with udp."""
+        self._proc.stdin.write(b"%d\n" % n)
+        self._proc.stdin.flush()
+        assert self._proc.stderr.readline() == b"enough\n"
+        return self
+
     def finish(self):
         """Ends the load and returns all its Sessions, in order of beginning."""
         out, err = self._proc.communicate(timeout=3 * scale.patience() + 30)

@@ -32,6 +32,7 @@
 struct slot {
 	int64_t thread; /* its kernel's number; 0: free */
 	int64_t seen;
+	int64_t turns; /* waits begun */
 };
 
 struct shared {
@@ -180,8 +181,15 @@ epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
 	int64_t end;
 
 	*(void **)&real = next(&kept, "epoll_wait");
-	if (shared == NULL || timeout == 0)
+	if (shared == NULL)
 		return real(fd, events, max, timeout);
+	if (timeout == 0) { /* timers or others are due: it comes back */
+		if (mine != NULL)
+			__atomic_store_n(&mine->turns, mine->turns + 1, __ATOMIC_RELAXED);
+		return real(fd, events, max, timeout);
+	}
+	tell();
+	__atomic_store_n(&mine->turns, mine->turns + 1, __ATOMIC_RELAXED);
 	end = timeout < 0 ? INT64_MAX : real_ns(CLOCK_MONOTONIC) + last_read + timeout * INT64_C(1000000);
 	for (;;) {
 		int ms, n;

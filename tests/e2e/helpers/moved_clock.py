@@ -14,13 +14,12 @@ import pathlib
 import struct
 import subprocess
 
-import pytest
-
 from . import scale
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
 SLOTS = 255
-SIZE = 16 + 16 * SLOTS
+SLOT = 24
+SIZE = 16 + SLOT * SLOTS
 
 
 @functools.lru_cache(None)
@@ -78,6 +77,18 @@ class MovedClock:
             return value
         return scale.until(once, what, every=0)
 
+    def turns(self):
+        """How often its loops went to wait: one that spins does it tens of thousands of times a second."""
+        data = self.path.read_bytes()
+        return sum(struct.unpack_from("q", data, 16 + SLOT * n + 16)[0] for n in range(SLOTS))
+
+    def is_quiet(self, moves=20):
+        """Its loops wait while time passes, in `moves` moves: none of them spins."""
+        before = self.turns()
+        for _ in range(moves):
+            self.move(0.01)
+        return self.turns() - before < 100 * moves
+
     def _write(self, at, data):
         with open(self.path, "r+b", buffering=0) as f:
             os.pwrite(f.fileno(), data, at)
@@ -85,6 +96,6 @@ class MovedClock:
     def _all_know(self):
         data = self.path.read_bytes()
         offset, taken = struct.unpack_from("qq", data)
-        threads = [struct.unpack_from("qq", data, 16 + 16 * n) for n in range(min(taken, SLOTS))]
+        threads = [struct.unpack_from("qq", data, 16 + SLOT * n) for n in range(min(taken, SLOTS))]
         return taken > 0 and all(seen == offset or not os.path.exists(f"/proc/{self._pid}/task/{thread}")
                                  for thread, seen in threads if thread)
