@@ -176,7 +176,7 @@ def test_retries_after_a_flip_pick_the_new_color(web, backend, black_hole):
 
 def test_a_flip_goes_on_when_its_client_leaves(web, backend, black_hole):
     """The gate takes its time; the one who asked does not wait."""
-    teal = web(clock=True, blue=[backend("blue"), black_hole()], health={"type": "none", "timeout": 5.0},
+    teal = web(clock=True, blue=[backend("blue"), black_hole()], health={"type": "none", "timeout": 1.0},
                flip={"min_healthy": 1})
     with teal.admin() as a:
         a.send("flip", "web", "blue", "--reason=gone")
