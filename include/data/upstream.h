@@ -31,10 +31,12 @@ struct upstream {
 	struct deadline deadline;	/* idle */
 	unsigned tls_turn;	/* the lane's, as it was dialed */
 	double since;	/* worker->now: idle, or dialed */
+	unsigned turn;	/* idle: of the loop, when it became so */
 };
 
-/* An idle connection to b that has been so for at most `age` seconds, and is
- * looked at once more if that is not HUGE_VAL; made busy; NULL: dial. */
+/* An idle connection to b that has been so for at most `age` seconds (HUGE_VAL:
+ * however long) and on which nothing has come meanwhile: what lies in its socket
+ * would be taken for the answer to the next request.  Made busy; NULL: dial. */
 struct upstream *upstream_take(struct lane *l, struct backend *b, double age);
 /* Begins to connect.  NULL with errno when it failed at once; *pending:
  * exchange_connected() follows, or exchange_connect_failed(). */

@@ -36,6 +36,7 @@ struct worker {
 	/* Seconds, once a loop turn, of a clock that never jumps: libev's own
 	 * ev_now() follows the wall's, and a step of that must end nobody. */
 	double now;
+	unsigned events;	/* that the turn began with */
 	struct mailbox mailbox;
 	struct relay_room room;
 	struct tls_tickets tickets;	/* by which TLS clients come back */

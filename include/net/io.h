@@ -154,6 +154,17 @@ io_pending(const struct io *io)
 	return io_is_tls(io) && tls_pending(io->tls);
 }
 
+/* Nothing has come that io_read() would return, nor the end: asks the socket.
+ * What TLS says for itself (tickets, a new key) is taken in. */
+static inline bool
+io_is_quiet(struct io *io)
+{
+	if (!io_is_tls(io))
+		return sock_is_quiet(io->watcher.fd);
+	return !tls_pending(io->tls) &&
+	       (sock_is_quiet(io->watcher.fd) || (tls_is_quiet(io->tls) && sock_is_quiet(io->watcher.fd)));
+}
+
 /* Nothing more will be written; reading goes on.  1: said.  0: wait until there
  * is room to write, and call again.  -1 with errno. */
 static inline int

@@ -234,7 +234,10 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 
 	if (http1_body_of_response(&x->down.body, h, x->head_request) == HTTP1_BAD)
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
-	x->kept = http1_head_keep_alive(h) && x->down.body.framing != HTTP1_BODY_CLOSE;
+	/* An answer that comes before its request has gone leaves it in doubt what the
+	 * rest is taken for. */
+	x->kept = http1_head_keep_alive(h) && x->down.body.framing != HTTP1_BODY_CLOSE &&
+		  x->sent == x->n_text && flow_is_done(&x->up);
 	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
 	bulk = (full || x->down.body.framing == HTTP1_BODY_LENGTH) &&
 	       flow_is_bulk(&x->down, n, &x->upstream->io, &c->io);

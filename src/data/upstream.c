@@ -3,11 +3,17 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "data/exchange.h"
 #include "data/proxy.h"
 #include "data/upstream.h"
 #include "net/sock.h"
+
+/* A poll that reports as many events may have left some out, and ... */
+#define EVENTS_ASKED 64
+/* ... one that is so many seconds old may not know the last. */
+#define POLL_AGE 0.001
 
 /* The idle connections to one backend, the last used first: the others grow
  * old and go. */
@@ -99,7 +105,7 @@ upstream_close(struct upstream *u)
 }
 
 /* While it is idle there is nothing to say: whatever comes, the end most
- * likely, makes it useless. */
+ * likely, makes it useless.  Only TLS has words of its own, such as tickets. */
 static void
 upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -115,7 +121,8 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 		exchange_on_upstream(u->exchange, revents);
 		break;
 	case UPSTREAM_IDLE:
-		upstream_close(u);
+		if (!io_is_tls(&u->io) || !io_is_quiet(&u->io))
+			upstream_close(u);
 		break;
 	case UPSTREAM_ENDED:
 		break;
@@ -155,6 +162,28 @@ upstream_dial(struct lane *l, struct backend *b, bool *pending)
 	return u;
 }
 
+/* Has something come on an idle connection?  The event loop knows without a
+ * system call: each idle connection is watched, and a poll reports all that is
+ * there, so that no event is pending where nothing has come.  That is good for
+ * connections that were idle when this turn's poll was made, if it reported all
+ * (libev asks for EVENTS_ASKED at first) and was not long ago: between the poll
+ * and now something may have come.  Otherwise the socket is asked.
+ * How the last answer was read does not matter: bytes behind its end that nobody
+ * has read are in the socket, and those that were read have kept the connection
+ * out of the pool. */
+static bool
+has_spoken(struct upstream *u, bool ask)
+{
+	const struct worker *w = u->lane->worker;
+
+	if (ev_is_pending(&u->io.watcher))
+		return true;
+	if (!ask && u->turn != ev_iteration(w->loop) && w->events < EVENTS_ASKED &&
+	    clock_now() - w->now < POLL_AGE)
+		return false;
+	return !io_is_quiet(&u->io);
+}
+
 struct upstream *
 upstream_take(struct lane *l, struct backend *b, double age)
 {
@@ -166,9 +195,9 @@ upstream_take(struct lane *l, struct backend *b, double age)
 
 		if (l->worker->now - u->since > age)
 			return NULL;
-		/* It spoke unasked, or ended; its own event comes later in this turn,
-		 * or in the next. */
-		if (ev_is_pending(&u->io.watcher) || (age < HUGE_VAL && !sock_is_quiet(io_fd(&u->io)))) {
+		/* It spoke unasked, or ended.  What must not be sent twice is worth a
+		 * system call in any case. */
+		if (has_spoken(u, age < HUGE_VAL)) {
 			upstream_close(u);
 			continue;
 		}
@@ -215,6 +244,7 @@ upstream_give(struct upstream *u)
 	u->state = UPSTREAM_IDLE;
 	u->pool = p;
 	u->since = l->worker->now;
+	u->turn = ev_iteration(l->worker->loop);
 	p->n++;
 	l->idle_upstreams++;
 	list_prepend(&p->idle, &u->link);

@@ -239,9 +239,9 @@ worker_on_wake(struct ev_loop *loop, ev_check *c, int revents)
 {
 	struct worker *w = container_of(c, struct worker, wake);
 
-	(void)loop;
 	(void)revents;
 	w->now = clock_now();
+	w->events = ev_pending_count(loop);
 }
 
 /* Before the loop waits again no stack frame knows the sessions that ended in

@@ -329,6 +329,26 @@ tls_pending(const struct tls *t)
 	return !t->broken && !t->dry && SSL_has_pending(t->ssl);
 }
 
+bool
+tls_is_quiet(struct tls *t)
+{
+	char byte;
+	int rc;
+
+	if (t->broken)
+		return false;
+	tls_forget_errors();
+	errno = 0;
+	t->dry = t->just_spoke = false;
+	t->receives = 0;
+	rc = SSL_peek(t->ssl, &byte, 1);
+	if (rc > 0)
+		return false;
+	t->dry |= t->by_kernel;
+	return failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write) < 0 && errno == EAGAIN &&
+	       !t->read_wants_write && !SSL_has_pending(t->ssl);
+}
+
 int
 tls_interest(const struct tls *t, int events)
 {

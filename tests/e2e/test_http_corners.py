@@ -2,8 +2,6 @@
 come free while somebody is being served, heads that follow each other closely,
 connections that fail just as they are used again."""
 import contextlib
-import os
-import signal
 import socket
 import ssl
 import threading
@@ -13,26 +11,12 @@ import pytest
 
 from helpers.backends import firehose, reset
 from helpers.certificates import Authority
+from helpers.hold import stopped
 from helpers.http1 import Http, Reader, requests_of, site, trusting
 from helpers.scale import patience, until
 
 GET = "GET {} HTTP/1.1\r\nHost: web\r\n\r\n"
 POST = "POST {} HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\n"
-
-
-@contextlib.contextmanager
-def stopped(t):
-    """What happens meanwhile, teald finds in one turn of its loop."""
-    def stands_still():
-        states = [open(f"/proc/{t.pid}/task/{thread}/stat").read().rsplit(")", 1)[1].split()[0]
-                  for thread in os.listdir(f"/proc/{t.pid}/task")]
-        return set(states) == {"T"}
-    os.kill(t.pid, signal.SIGSTOP)
-    try:
-        until(stands_still, "all threads are stopped")
-        yield
-    finally:
-        os.kill(t.pid, signal.SIGCONT)
 
 
 def alone(web, green, **keys):

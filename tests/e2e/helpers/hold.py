@@ -1,9 +1,12 @@
-"""Stops one thread of a process, and only that one."""
+"""Stops a process, or one thread of it and only that one."""
 import contextlib
 import ctypes
 import os
+import signal
 
 import pytest
+
+from .scale import until
 
 SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -36,3 +39,18 @@ def held(pid, name):
         yield
     finally:
         _ptrace(DETACH, tid)
+
+
+@contextlib.contextmanager
+def stopped(t):
+    """What happens meanwhile, teald finds in one turn of its loop."""
+    def stands_still():
+        states = [open(f"/proc/{t.pid}/task/{thread}/stat").read().rsplit(")", 1)[1].split()[0]
+                  for thread in os.listdir(f"/proc/{t.pid}/task")]
+        return set(states) == {"T"}
+    os.kill(t.pid, signal.SIGSTOP)
+    try:
+        until(stands_still, "all threads are stopped")
+        yield
+    finally:
+        os.kill(t.pid, signal.SIGCONT)
