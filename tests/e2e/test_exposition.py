@@ -105,7 +105,7 @@ def test_a_long_exposition_comes_in_pieces(many):
             s.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             data = b""
             while not data.endswith(b"\r\n0\r\n\r\n"):
-                data += s.recv(1 << 16)
+                data += s.recv(1 << 16) or pytest.fail("it ended")
             assert Metrics(unchunked(data.partition(b"\r\n\r\n")[2]).decode())
 
 

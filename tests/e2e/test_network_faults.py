@@ -1,9 +1,9 @@
 """What networks and hosts do: packets that vanish, peers that vanish, resets in
 mid-stream.  Each has its word, its time and its metric."""
 import fcntl
+import socket
 import struct
 import termios
-import time
 
 import pytest
 
@@ -81,10 +81,10 @@ def test_checks_notice_dropped_syns_and_their_return(web, net, far_backend, back
 def test_a_backend_that_vanished_is_found_by_keepalive(web, net, far_backend):
     """Nobody sends anything, so nobody would ever know."""
     b = far_backend()
-    t = web(green=[b], health=ALWAYS_UP, tcp=PROBED)
+    t = web(green=[b], clock=True, tcp=PROBED)
     with t.connect() as c:
         c.echo()
-        time.sleep(1.1)  # from here on it is worth a timer
+        t.clock.move(2)  # from here on it is worth a timer
         c.echo()
         net.lose()
         # The stream is cut short, and must not look complete.
@@ -94,11 +94,13 @@ def test_a_backend_that_vanished_is_found_by_keepalive(web, net, far_backend):
 
 @far
 def test_a_client_that_vanished_is_found_by_keepalive(web, net, backend):
-    t = web(listen=f"{net.here}:{backend('port').port}", health=ALWAYS_UP, tcp=PROBED)
+    t = web(listen=f"{net.here}:{backend('port').port}", clock=True, tcp=PROBED)
     c = net.do(lambda: t.connect())
     c.echo()
-    time.sleep(1.1)
+    t.clock.move(2)
     c.echo()
+    # What is on its way would be sent again and again, and no probe with it.
+    until(lambda: not unacknowledged_by(c), "the client's kernel has told that it has all")
     net.lose()
     ended(t, "client_reset")
     until(lambda: t.green.open == 0, "the backend is told")
@@ -120,12 +122,15 @@ def test_what_is_sent_to_a_backend_that_vanished_ends_with_user_timeout(web, net
 
 @far
 def test_without_probes_the_idle_timeout_finds_it(web, net, far_backend):
-    t = web(green=[far_backend()], health=ALWAYS_UP, idle_timeout=1.0, tcp={"keepalive": False})
+    t = web(green=[far_backend()], clock=True, idle_timeout=1000.0, tcp={"keepalive": False})
     with t.connect() as c:
         c.echo()
         net.lose()
+        t.clock.move(900)
+        assert c.alive
+        t.clock.move(200)
         c.read_end()
-    assert ended(t, "idle_timeout")["seconds"] >= 0.9
+    assert ended(t, "idle_timeout")["seconds"] >= 1000
 
 
 @far
@@ -150,6 +155,13 @@ def unacknowledged(b):
     """Bytes that a backend has sent, and that its kernel may have to send again."""
     with b.lock:
         return sum(struct.unpack("i", fcntl.ioctl(c, termios.TIOCOUTQ, bytes(4)))[0] for c in b._open.values())
+
+
+def unacknowledged_by(c):
+    """Bytes that teald's kernel may have to send a client again."""
+    host, port = c.sock.getsockname()
+    mine = "%08X:%04X" % (struct.unpack("=I", socket.inet_aton(host))[0], port)
+    return sum(int(row.split()[4].split(":")[0], 16) for row in open("/proc/net/tcp") if row.split()[2] == mine)
 
 
 def until_released(conn, b):

@@ -70,7 +70,7 @@ def ask(t, name, alpn=None, key="listen"):
     with Client(t.address("shop", key=key)) as c, context(alpn).wrap_socket(c.sock, server_hostname=name) as s:
         data = b""
         while not data.endswith(b"\n"):
-            data += s.recv(4096)
+            data += s.recv(4096) or pytest.fail("it ended")
         s.sendall(b"ping")
         assert s.recv(4) == b"ping"
         return tuple(data.decode().split())

@@ -278,9 +278,9 @@ def test_the_forced_command_reads_quotes_as_sh_does(tmp_path, shell):
         p = subprocess.run([shell, script, "/s"], env={"SSH_ORIGINAL_COMMAND": text}, capture_output=True, text=True)
         assert (p.returncode, p.stderr) == (0, ""), text
         assert p.stdout.split("\0")[:-1] == ["-s", "/s", *shlex.split(text)[1:]]
-    big = "tealctl flip shop blue '--reason=" + "x'\\''" * 1024 + "'"
+    big = "tealctl flip shop blue '--reason=" + "x'\\''" * 512 + "'"
     p = subprocess.run([shell, script], env={"SSH_ORIGINAL_COMMAND": big}, capture_output=True, text=True)
-    assert p.stdout.split("\0")[-2] == "--reason=" + "x'" * 1024
+    assert p.stdout.split("\0")[-2] == "--reason=" + "x'" * 512
     p = subprocess.run([shell, script], env={"SSH_ORIGINAL_COMMAND": "tealctl " + "x" * 40000}, capture_output=True)
     assert p.returncode == 3
 

@@ -129,7 +129,7 @@ class Recorder:
         with s:
             head = b""
             while b"\r\n\r\n" not in head:
-                head += s.recv(65536)
+                head += s.recv(65536) or pytest.fail("it ended")
             s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Served-By: blue-7\r\n\r\n")
             return head.partition(b"\r\n\r\n")[0].decode().split("\r\n")
 

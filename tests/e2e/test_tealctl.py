@@ -18,6 +18,7 @@ import time
 import pytest
 
 from helpers import scale
+from helpers.moved_clock import MovedClock
 from helpers.scripted import CLOSE, VERSION, Scripted
 
 TEALCTL = str(scale.BUILD / "tealctl")
@@ -418,18 +419,39 @@ def test_the_own_version_needs_no_teald(folder):
     assert run("--version").returncode == 0
 
 
+class Hurried:
+    """tealctl by a clock that the test moves: .pass_until(), .end()."""
+
+    def __init__(self, folder, *args):
+        self._clock = MovedClock(folder)
+        self._process = subprocess.Popen([TEALCTL, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE, text=True, env=self._clock.env(os.environ) | {"TEAL_SOCKET": ""})
+
+    def pass_until(self, condition, what):
+        """Lets time pass until that is so; returns how many seconds."""
+        before = self._clock.moved
+        scale.until(lambda: condition() or self._clock.move(0.5, wait=False), what, every=0.02)
+        return self._clock.moved - before
+
+    def end(self):
+        """Lets time pass until it ends: (exit status, what it complained of, after how many seconds)."""
+        seconds = self.pass_until(lambda: self._process.poll() is not None, "it gives up")
+        return self._process.returncode, self._process.communicate()[1], seconds
+
+    def wait(self):
+        """Waits for its end, in real time."""
+        self._process.communicate(timeout=scale.patience())
+        return self._process.returncode
+
+
 @pytest.mark.parametrize("words", [["status"], ["flip", "shop", "blue"]])
-@pytest.mark.long
-def test_a_teald_that_hangs_is_given_up(scripted, words):
+def test_a_teald_that_hangs_is_given_up(scripted, folder, words):
     s = scripted({}, accept=False)
-    began = time.monotonic()
-    p = run("-s", s.path, *words)
-    assert p.returncode == 9 and "does not answer" in p.stderr
-    assert time.monotonic() - began > 4
+    status, said, seconds = Hurried(folder, "-s", s.path, *words).end()
+    assert status == 9 and "does not answer" in said and seconds > 4
 
 
-@pytest.mark.long
-def test_a_teald_that_hangs_after_the_greeting_leaves_it_unknown(scripted):
+def test_a_teald_that_hangs_after_the_greeting_leaves_it_unknown(scripted, folder):
     never = threading.Event()
     s = scripted({"lock shop --reason=x": [never]})
     script = s.script
@@ -442,19 +464,21 @@ def test_a_teald_that_hangs_after_the_greeting_leaves_it_unknown(scripted):
                 return [answered.pop()] if answered else [never]
             return script.get(line, default)
     s.script = Script()
-    p = run("-s", s.path, "lock", "shop", "--reason=x")
+    p = Hurried(folder, "-s", s.path, "lock", "shop", "--reason=x")
+    scale.until(lambda: "lock shop --reason=x" in s.lines, "it is asked")
+    status, said, _ = p.end()
     never.set()
-    assert p.returncode == 11 and "unknown" in p.stderr
+    assert status == 11 and "unknown" in said
 
 
-@pytest.mark.long
-def test_a_slow_teald_that_lives_is_waited_for(scripted):
+def test_a_slow_teald_that_lives_is_waited_for(scripted, folder):
     done = threading.Event()
     s = scripted({"check shop blue": [CHECKED, done, {"ok": True, "service": "shop", "to": "blue"}]})
-    with subprocess.Popen([TEALCTL, "-s", s.path, "check", "shop", "blue"], stdout=subprocess.PIPE) as p:
-        scale.until(lambda: "version" in s.lines, "asked whether it lives")
-        done.set()
-        assert p.wait(scale.patience()) == 0
+    p = Hurried(folder, "-s", s.path, "check", "shop", "blue")
+    scale.until(lambda: "check shop blue" in s.lines, "it is asked")
+    p.pass_until(lambda: "version" in s.lines, "asked whether it lives")
+    done.set()
+    assert p.wait() == 0
 
 
 @pytest.mark.parametrize("replies, status", [

@@ -41,11 +41,19 @@ def tls(teal, backend, ports, ca):
     return make
 
 
+def more(connection, most=1 << 16):
+    """What comes next; something has to."""
+    data = connection.recv(most)
+    if not data:
+        raise ConnectionError("it ended")
+    return data
+
+
 def greeted(connection):
     """The color that answers."""
     line = b""
     while not line.endswith(b"\n"):
-        line += connection.recv(1)
+        line += more(connection, 1)
     return line.decode().strip()
 
 
@@ -223,7 +231,7 @@ def test_large_streams_both_ways(tls, ca):
         threading.Thread(target=lambda: c.sendall(data)).start()
         got = bytearray()
         while len(got) < len(data):
-            got += c.recv(1 << 16)
+            got += more(c)
         assert got == data
         c.unwrap()
     assert teal.wait_log("tcp.session", end="done")["bytes_out"] == len(data) + len("green\n")
@@ -481,7 +489,7 @@ class Crowd:
                     c.sendall(b"x" * 20_000)
                     got = 0
                     while got < 20_000:
-                        got += len(c.recv(65536)) or 1 << 30
+                        got += len(more(c))
                     assert got == 20_000
                     c.unwrap()
                 self.served += 1
@@ -648,7 +656,7 @@ def test_the_kernel_does_it_where_it_can(tls, ca):
             threading.Thread(target=c.sendall, args=(data,)).start()
             got = bytearray()
             while len(got) < len(data):
-                got += c.recv(1 << 16)
+                got += more(c)
             assert got == data
     teal.wait_log("certs.opened")
     assert [line["ktls"] for line in teal.log_lines("certs.opened")] == [offers]

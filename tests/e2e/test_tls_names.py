@@ -44,7 +44,7 @@ def greet(conn, backend):
 def line_of(c):
     line = b""
     while not line.endswith(b"\n"):
-        line += c.recv(1)
+        line += c.recv(1) or pytest.fail("it ended")
     return line.decode().strip()
 
 
