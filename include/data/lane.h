@@ -52,6 +52,7 @@ struct lane {
 	struct deadline_list *pool_clock;
 	unsigned freed[LINES];	/* that came free and are not handed on yet */
 	ev_timer hand_on;	/* at the loop's next turn */
+	double user_timeout;	/* of connections to backends, where the configuration has none */
 	bool refused;	/* a backend refused us since the last tick */
 };
 

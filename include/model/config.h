@@ -111,7 +111,7 @@ struct tcp_options {
 	struct sock_keepalive keepalive;	/* of both legs; default on */
 	char *congestion;	/* of the backend legs; NULL: the system's */
 	int backlog;	/* 4096 */
-	double user_timeout;	/* TCP_USER_TIMEOUT of both legs; 0: the system's */
+	double user_timeout;	/* TCP_USER_TIMEOUT of both legs; 0: the system's; < 0: not given */
 	bool fastopen;	/* clients may send data with the SYN */
 };
 
@@ -213,6 +213,7 @@ struct service_config {
 	char *pool;	/* where nodes come from; NULL: listed in the service */
 	enum balance balance;
 	enum when_all_down when_all_down;
+	enum on_down on_down;	/* keep */
 	struct health_config health;
 	struct quorum min_healthy;	/* 50% */
 	struct passive_config passive;
@@ -231,7 +232,6 @@ struct service_config {
 	/* Of engine "kernel"; nothing in it matters to the proxy. */
 	enum flow_source flow_source;	/* masquerade */
 	bool local_clients;	/* clients on this very host too; false */
-	enum on_down on_down;	/* keep */
 	struct http_config http;
 	struct tls_config tls;
 	struct backend_tls_config backend_tls;

@@ -13,6 +13,10 @@
 struct snapshot_color {
 	struct backend **usable;	/* references held by the snapshot */
 	unsigned n;	/* 0: nothing may be tried */
+	/* Those whose connections are to end (on_down = "reset"): down, and not
+	 * usable.  References held by the snapshot. */
+	struct backend **down;
+	unsigned n_down;
 	/* Of each usable one, in hundredths: 100 times the configured weight, or
 	 * less while it starts slowly; at least 1. */
 	uint32_t *weights;
@@ -38,6 +42,17 @@ struct snapshot *snapshot_new(uint64_t generation, uint64_t epoch, enum color ac
 struct snapshot *snapshot_ref(struct snapshot *s);
 /* May new connections go to that backend?  As slow as there are backends. */
 bool snapshot_uses(const struct snapshot *s, const struct backend *b);
+/* Are the connections of that backend to end? */
+static inline bool
+snapshot_resets(const struct snapshot *s, const struct backend *b)
+{
+	const struct snapshot_color *c = &s->colors[b->color];
+
+	for (unsigned i = 0; i < c->n_down; i++)
+		if (c->down[i] == b)
+			return true;
+	return false;
+}
 /* Consumes the caller's reference: *sp is NULL on return. */
 void snapshot_unref(struct snapshot **sp);
 

@@ -20,6 +20,22 @@ is_usable(const struct service *s, const struct backend *b, bool any_used)
 	return false;
 }
 
+/* Of on_down = "reset": a few, as a rule none, that still have connections. */
+static void
+list_down(const struct service *s, enum color color, bool any_used, struct snapshot_color *out)
+{
+	if (s->config->on_down != ON_DOWN_RESET)
+		return;
+	for (size_t i = 0; i < s->colors[color].n; i++) {
+		struct backend *b = s->colors[color].backends[i];
+
+		if (b->state != BACKEND_DOWN || is_usable(s, b, any_used))
+			continue;
+		out->down = must_grow(out->down, out->n_down + 1, sizeof(struct backend *));
+		out->down[out->n_down++] = backend_ref(b);
+	}
+}
+
 struct snapshot *
 publish_build(struct service *s)
 {
@@ -46,6 +62,7 @@ publish_build(struct service *s)
 			snap->colors[c].usable[at] = backend_ref(b);
 			snap->colors[c].weights[at++] = recover_weight(s, b, now);
 		}
+		list_down(s, (enum color)c, any_used[c], &snap->colors[c]);
 		balance_prepare(&snap->colors[c], s->config->balance == BALANCE_SOURCE_HASH ?
 							  service_maglev(s, (enum color)c) :
 							  NULL);

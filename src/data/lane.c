@@ -4,7 +4,7 @@
 #include "data/arrival.h"
 #include "data/lane_http.h"
 #include "data/queue.h"
-#include "data/session.h"
+#include "data/session_private.h"
 #include "data/upstream.h"
 #include "net/tls_client.h"
 
@@ -17,10 +17,29 @@
  * say when. */
 #define AGAIN 0.05
 
+/* Seconds; about. */
+#define SYSTEMS_TIMEOUT 900.0
+
 static double
 or_idle(const struct service_config *c, double timeout)
 {
 	return timeout >= 0 ? timeout : c->idle_timeout;
+}
+
+/* What a backend leaves unacknowledged is given up when a connection on which
+ * nothing moves would be: then the kernel notices, too, where a client that goes
+ * on talking keeps that clock from running out.  Longer than the system's own
+ * limit (tcp(7), tcp_retries2) it never lasts. */
+static double
+user_timeout(const struct service_config *c)
+{
+	double t = or_idle(c, c->server_timeout);
+
+	if (c->mode == MODE_HTTP && t > 0 && c->http.response_timeout <= 0)
+		return 0;
+	if (c->mode == MODE_HTTP && t > 0 && t < c->http.response_timeout)
+		t = c->http.response_timeout;
+	return t < SYSTEMS_TIMEOUT ? t : 0;
 }
 
 void
@@ -46,6 +65,7 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 	l->idle_clock[1] =
 		worker_clock(w, or_idle(s->config, s->config->server_timeout), session_on_deadline);
 	l->turns = s->config->client_timeout >= 0 || s->config->server_timeout >= 0;
+	l->user_timeout = user_timeout(s->config);
 	lane_http_init(l);
 	/* Workers begin their turns at different backends. */
 	for (int c = 0; c < COLORS; c++)
@@ -92,6 +112,42 @@ dial_anew(struct lane *l)
 	}
 }
 
+static void
+reset_those_of_down(struct lane *l, struct link *list)
+{
+	LIST_EACH(it, list) {
+		struct session *s = list_entry(it, struct session, link);
+
+		if (snapshot_resets(l->snapshot, s->backend))
+			session_end(s, END_BACKEND_DOWN);
+	}
+}
+
+/* on_down = "reset": a server that was demoted answers on, but must not be
+ * spoken to; one that has gone keeps its clients waiting in vain. */
+static void
+leave_down(struct lane *l)
+{
+	bool any = false;
+
+	for (int c = 0; c < COLORS; c++)
+		for (unsigned i = 0; i < l->snapshot->colors[c].n_down; i++)
+			any |= atomic_load_explicit(&l->snapshot->colors[c].down[i]->connections,
+						    memory_order_relaxed) > 0;
+	if (!any)
+		return;
+	LIST_EACH(it, &l->dialing) {
+		struct session *s = list_entry(it, struct session, link);
+
+		if (io_is_open(&s->server) && snapshot_resets(l->snapshot, s->backend))
+			session_connect_failed(s, END_CONNECT);
+	}
+	for (int c = 0; c < COLORS; c++)
+		reset_those_of_down(l, &l->live[c]);
+	reset_those_of_down(l, &l->previews);
+	lane_http_leave_down(l);
+}
+
 void
 lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 {
@@ -112,6 +168,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 		arrival_recolor_all(l);
 	}
 	lane_http_obey(l, flipped);
+	leave_down(l);
 	snapshot_unref(&old);
 	/* Backends of the color, or of the other one, with room for who waits. */
 	queue_look(l);
@@ -140,7 +197,7 @@ lane_connect(const struct lane *l, const struct backend *b, bool *pending)
 	const struct sock_connect options = {
 		.source = &sc->source_address,
 		.congestion = sc->tcp.congestion,
-		.user_timeout = sc->tcp.user_timeout,
+		.user_timeout = sc->tcp.user_timeout >= 0 ? sc->tcp.user_timeout : l->user_timeout,
 		.keepalive = sc->tcp.keepalive,
 	};
 

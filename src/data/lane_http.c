@@ -96,6 +96,33 @@ lane_http_obey(struct lane *l, bool flipped)
 	upstream_drop_unused(l);
 }
 
+static void
+fail_those_of_down(struct lane *l, struct link *list)
+{
+	LIST_EACH(it, list) {
+		struct exchange *x = list_entry(it, struct exchange, link);
+
+		if (x->backend != NULL && snapshot_resets(l->snapshot, x->backend))
+			exchange_fail(x, END_BACKEND_DOWN, NULL);
+	}
+}
+
+void
+lane_http_leave_down(struct lane *l)
+{
+	if (l->pools == NULL)
+		return;
+	LIST_EACH(it, &l->x_dialing) {
+		struct exchange *x = list_entry(it, struct exchange, link);
+
+		if (x->upstream != NULL && x->backend != NULL && snapshot_resets(l->snapshot, x->backend))
+			exchange_dial_anew(x);
+	}
+	for (int c = 0; c < COLORS; c++)
+		fail_those_of_down(l, &l->x_live[c]);
+	fail_those_of_down(l, &l->x_previews);
+}
+
 void
 lane_http_drain(struct lane *l, enum color color)
 {

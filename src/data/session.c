@@ -77,6 +77,7 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 	switch (ending) {
 	case END_MEMORY:
 	case END_INTERNAL:
+	case END_BACKEND_DOWN:
 		return true;
 	case END_DRAINED:
 	case END_PREVIEW:

@@ -44,7 +44,7 @@ service_defaults(struct service_draft *d)
 		.pool_idle = 4.0,
 	};
 	draft_default_tls(s);
-	s->tcp = (struct tcp_options){ .keepalive.on = true, .backlog = 4096 };
+	s->tcp = (struct tcp_options){ .keepalive.on = true, .backlog = 4096, .user_timeout = -1 };
 }
 
 const config_setting_t *

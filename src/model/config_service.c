@@ -313,6 +313,7 @@ const struct key service_keys[] = {
 	{ KEY("balance", key_word), AT(s.balance), .words = balance_words },
 	{ KEY("slow_start", key_seconds), AT(s.slow_start), .max = 86400 },
 	{ KEY("passive", key_passive), .keys = passive_keys, PROXY },
+	{ KEY("on_down", key_word), AT(s.on_down), .words = on_down_words },
 	{ KEY("when_all_down", key_word), AT(s.when_all_down), .words = all_down_words },
 	{ KEY("health", key_group), .keys = health_keys },
 	{ KEY("flip", key_group), .keys = flip_keys },
@@ -367,6 +368,5 @@ const struct key service_keys[] = {
 
 	{ KEY("source", key_word), AT(s.flow_source), .words = source_words, KERNEL },
 	{ KEY("local_clients", key_bool), AT(s.local_clients), KERNEL },
-	{ KEY("on_down", key_word), AT(s.on_down), .words = on_down_words, KERNEL },
 	{ 0 },
 };

@@ -50,7 +50,10 @@ snapshot_unref(struct snapshot **sp)
 	for (int c = 0; c < COLORS; c++) {
 		for (unsigned i = 0; i < s->colors[c].n; i++)
 			backend_unref(&s->colors[c].usable[i]);
+		for (unsigned i = 0; i < s->colors[c].n_down; i++)
+			backend_unref(&s->colors[c].down[i]);
 		free(s->colors[c].usable);
+		free(s->colors[c].down);
 		free(s->colors[c].weights);
 		free(s->colors[c].sums);
 		free(s->colors[c].places);

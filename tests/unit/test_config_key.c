@@ -243,8 +243,8 @@ static const struct broken kernel_keys[] = {
 	{ SHOP("mode = \"http\"; engine = \"kernel\";"),
 	  "5: service \"shop\": engine: \"kernel\" cannot do mode = \"http\": it passes packets on and reads no "
 	  "requests; set mode = \"tcp\", or engine = \"proxy\"" },
-	{ SHOP("on_down = \"keep\";"),
-	  "5: service \"shop\": on_down: belongs to engine = \"kernel\"; set that, or remove it" },
+	{ SHOP("on_down = \"drop\";"),
+	  "5: service \"shop\": on_down: expected \"keep\" or \"reset\", found the text \"drop\"" },
 	{ SHOP("source = \"transparent\";"),
 	  "5: service \"shop\": source: belongs to engine = \"kernel\"; set that, or remove it" },
 	{ SHOP("local_clients = true;"),
