@@ -51,6 +51,8 @@ void buf_commit(struct buf *b, size_t n);
 
 /* Forgets the first n bytes. */
 void buf_consume(struct buf *b, size_t n);
+/* Forgets all but the first n bytes. */
+void buf_truncate(struct buf *b, size_t n);
 /* Forgets all bytes but keeps the memory. */
 void buf_clear(struct buf *b);
 

@@ -134,11 +134,11 @@ exchange_tally(const struct exchange *x)
 	return &x->lane->tally->colors[x->entrance][x->color];
 }
 
-/* For the client so far: of chunks that are taken off only what was inside. */
+/* For the client so far. */
 static inline uint64_t
 exchange_bytes_out(const struct exchange *x)
 {
-	return x->bytes_out + (x->down.unchunk ? x->down.body.total : x->down.relay.bytes);
+	return x->bytes_out + x->down.passed;
 }
 
 static inline struct str

@@ -1,19 +1,27 @@
 /* flow.h - the body of one HTTP message on its way from one socket to another:
  * a relay that knows where the message ends.
- * Bytes travel as they came, checked by proto/http1_body while they pass;
- * chunked ones lose their framing where the receiver would not understand it.
- * Holds nothing while nothing is blocked.
+ * Bytes are checked by proto/http1_body while they pass.  Chunks travel in
+ * their plain form, whatever they came with, or lose their framing where the
+ * receiver would not understand it; trailers pass at the end, but those that
+ * may not be any, or that are ours to say (data/http_own.h).
+ * Holds nothing while nothing is blocked but the trailers that have come.
  * Thread: the owning worker. */
 #ifndef DATA_FLOW_H
 #define DATA_FLOW_H
 
+#include "data/http_own.h"
 #include "net/relay.h"
 #include "proto/http1_body.h"
+
+struct flow_trailers;
 
 struct flow {
 	struct relay relay;	/* .bytes: of the body, as they came */
 	struct http1_body body;
 	bool unchunk;	/* send on what is inside the chunks only */
+	uint64_t passed;	/* bytes that went on, or are held for the destination */
+	struct flow_trailers *trailers;	/* owned; NULL: none so far */
+	const struct http_own *own;	/* names that no trailer says */
 };
 
 enum flow_result {
@@ -21,7 +29,7 @@ enum flow_result {
 	FLOW_SOURCE_FAILED,	/* errno says how */
 	FLOW_SOURCE_ENDED,	/* before the message did */
 	FLOW_DESTINATION_FAILED,	/* errno says how */
-	FLOW_BAD,	/* no valid framing: body.reason */
+	FLOW_BAD,	/* no valid framing, or more than body.most: body.reason */
 	FLOW_NO_MEMORY
 };
 
@@ -46,9 +54,10 @@ flow_is_blocked(const struct flow *f)
 	return relay_is_blocked(&f->relay);
 }
 
-/* Bytes that are in hand, p[0..*n), and begin with the body's next: how many
- * of them are to be sent on is stored to *n (p may be changed by unchunk), and
- * how many were the message's is returned.  FLOW_OK or FLOW_BAD in *result. */
+/* The first bytes of a body, which are in hand at p[0..*n): how many are to be
+ * sent on is stored to *n (p is changed where they are not as they were), and
+ * how many were the message's is returned.  FLOW_OK, FLOW_BAD or FLOW_NO_MEMORY
+ * in *result. */
 size_t flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result);
 
 /* Sends p[0..n); what the destination does not take now is held.  more: further
@@ -68,10 +77,7 @@ bool flow_is_bulk(const struct flow *f, size_t in_hand, const struct io *source,
 MUST_USE enum flow_result flow_move(struct flow *f, struct io *source, struct io *destination,
 				    struct relay_room *room, struct str *surplus);
 
-static inline void
-flow_end(struct flow *f, struct relay_room *room)
-{
-	relay_end(&f->relay, room);
-}
+/* Drops what is held. */
+void flow_end(struct flow *f, struct relay_room *room);
 
 #endif

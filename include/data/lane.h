@@ -3,6 +3,7 @@
 #ifndef DATA_LANE_H
 #define DATA_LANE_H
 
+#include "data/http_own.h"
 #include "data/listener.h"
 #include "data/queue.h"
 #include "data/worker.h"
@@ -44,6 +45,7 @@ struct lane {
 	/* HTTP mode: clients by entrance, exchanges, and idle connections to backends. */
 	struct link clients[ENTRANCES];
 	struct link x_dialing, x_live[COLORS], x_previews;
+	struct http_own own_requests, own_answers;	/* names */
 	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/upstream.h) */
 	unsigned idle_upstreams;
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */

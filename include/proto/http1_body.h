@@ -1,8 +1,8 @@
 /* http1_body.h - where a message ends: its framing (RFC 9112 section 6), and
  * the bytes of its body as they come.
  * Pure, incremental, small: the verdict does not depend on how the bytes are
- * cut, and nothing is kept but counters.  A proxy passes on the bytes it has
- * taken as they are; who must take the chunks off uses the data. */
+ * cut, and nothing is kept but counters.  A proxy passes on the pieces of the
+ * plain form; who must take the chunks off uses the data. */
 #ifndef PROTO_HTTP1_BODY_H
 #define PROTO_HTTP1_BODY_H
 
@@ -24,10 +24,13 @@ enum http1_framing {
 struct http1_body {
 	uint64_t left;	/* data bytes to come: of the body (LENGTH), of this chunk (CHUNKED) */
 	uint64_t total;	/* data bytes taken so far */
+	uint64_t most;	/* data bytes that chunks may have in all, 0: any number; the caller's */
 	uint16_t extensions, trailers;	/* bytes, against their limits */
 	uint8_t framing;	/* enum http1_framing */
 	uint8_t reason;	/* enum http1_reason, after HTTP1_BAD */
 	bool done;	/* nothing of the message is to come */
+	bool response;	/* a trailer that may not be one is left out, not refused, unless it frames */
+	bool left_out;	/* this trailer line is such a one */
 
 	/* The parser's own. */
 	uint8_t state;
@@ -48,6 +51,24 @@ http1_body_of_response(struct http1_body *b, const struct http1_head *h, bool he
  * To be called until n bytes are taken or *v is not HTTP1_NEED_MORE. */
 size_t
 http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *data, enum http1_verdict *v);
+
+/* The plain form of a body: sizes without leading zeros, no extensions, and at
+ * the end "0\r\n", the trailers that go on, and "\r\n", which the caller puts
+ * there once the body is done. */
+enum http1_piece {
+	HTTP1_PIECE_NOTHING,	/* is no part of it */
+	HTTP1_PIECE_FRAME,	/* of a chunk's size line, or behind its data */
+	HTTP1_PIECE_DATA,
+	HTTP1_PIECE_TRAILER,	/* of one trailer line, which it ends when its last byte is LF */
+};
+
+/* As http1_body_take(), one piece of one kind at a time. */
+size_t http1_body_piece(struct http1_body *b, const char *p, size_t n, enum http1_piece *kind,
+			enum http1_verdict *v);
+
+/* A trailer line, CRLF and all, that a peer which does not know trailers could
+ * take for a request line: its last word is a version. */
+bool http1_trailer_is_odd(struct str line);
 
 /* The connection has ended: HTTP1_DONE where that is how the body ends or it
  * had ended before, HTTP1_BAD (HTTP1_BODY_CUT) where it is cut short. */

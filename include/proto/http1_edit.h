@@ -9,7 +9,9 @@
 /* What is told of the client, and what becomes of what it says itself. */
 enum http1_forwarded {
 	HTTP1_FORWARDED_OFF,	/* X-Forwarded-* and Forwarded pass as they are */
-	HTTP1_FORWARDED_APPEND,	/* a trusted proxy: ours behind what it says; its -Proto, -Host, -Port stay */
+	/* a trusted proxy: ours behind what it says; its -Proto, -Host, -Port stay, in their own
+	 * spelling */
+	HTTP1_FORWARDED_APPEND,
 	HTTP1_FORWARDED_REPLACE, /* anybody: every X-Forwarded-*, X-Real-IP and Forwarded of the
 					 * client goes, in any spelling that servers fold; ours instead */
 };
@@ -21,6 +23,9 @@ struct http1_line {
 	bool only;	/* what the message says under this name goes (X-Foo, x_foo …) */
 };
 
+/* Are two header names one for a server that folds case and '_' (CGI)? */
+bool http1_same_name(struct str a, struct str b);
+
 struct http1_edit {
 	enum http1_forwarded forwarded;
 	bool rfc7239;	/* Forwarded as well as X-Forwarded-* */
@@ -31,6 +36,7 @@ struct http1_edit {
 	/* Sent as X-Request-Id instead of what the client says: empty: the
 	 * client's passes as it is.  See http1_edit_request_id(). */
 	struct str request_id;
+	bool id_passes;	/* the client's is taken for ours: in no other spelling beside it */
 	struct str via;	/* our name in Via (RFC 9110 section 7.6.3); empty: none */
 	/* Host for what has none (HTTP/1.0), and for an absolute target, which
 	 * becomes a path: http1_host.authority, or the backend's address. */
@@ -44,7 +50,7 @@ struct http1_edit {
 
 /* Writes the request that goes to the backend: HTTP/1.1, in origin form (or
  * "*"), without hop-by-hop headers (RFC 9110 section 7.6.1); Content-Length and
- * Transfer-Encoding as they framed it.  h: a request that is DONE, whose host
+ * Transfer-Encoding as they framed it, in their plain form.  h: a request that is DONE, whose host
  * and framing were found good; its bytes are read.  Returns how many bytes of
  * out are used, 0 when room is too small.  Not for CONNECT. */
 size_t http1_edit_request(const struct http1_head *h, const struct http1_edit *e, char *out, size_t room);

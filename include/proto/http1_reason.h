@@ -55,6 +55,7 @@
 	X(HTTP1_CHUNK_END_BAD,       400, "chunk data not followed by CRLF") \
 	X(HTTP1_TRAILER_FORBIDDEN,   400, "header that may not be a trailer") \
 	X(HTTP1_TRAILERS_LONG,       431, "trailers too long") \
+	X(HTTP1_BODY_LARGE,          413, "body larger than it may be") \
 	X(HTTP1_BODY_CUT,            400, "body cut short")
 
 enum http1_reason {

@@ -114,6 +114,13 @@ buf_consume(struct buf *b, size_t n)
 }
 
 void
+buf_truncate(struct buf *b, size_t n)
+{
+	CHECK(n <= buf_len(b));
+	b->end = b->start + n;
+}
+
+void
 buf_clear(struct buf *b)
 {
 	b->start = b->end = 0;

@@ -205,7 +205,7 @@ set_clocks(struct exchange *x)
 	}
 	if (list_empty(&x->pace.link) && (!asked || x->state == EXCHANGE_ANSWERING)) {
 		x->marked_up = x->up.relay.bytes;
-		x->marked_down = x->down.relay.bytes;
+		x->marked_down = x->down.passed;
 		deadline_arm(l->pace_clock, &x->pace, now);
 	}
 }
@@ -258,16 +258,8 @@ static void
 grow_deaf(struct exchange *x)
 {
 	x->deaf = true;
-	flow_end(&x->up, &x->lane->worker->room);
-}
-
-/* A body larger than it may be, as is known only now. */
-static bool
-is_too_large(const struct exchange *x)
-{
-	uint64_t most = config_of(x)->max_body;
-
-	return most > 0 && x->up.body.total > most;
+	/* Trailers that have come stay: it may be sent again. */
+	relay_end(&x->up.relay, &x->lane->worker->room);
 }
 
 /* Moves the rest of the body, and puts back what was read of the next request:
@@ -285,6 +277,19 @@ take_up(struct exchange *x)
 		return moved;
 	c->keep = c->bye = false;
 	return FLOW_NO_MEMORY;
+}
+
+/* The body is none, or too large: nothing of what is wrong was sent on, and the
+ * message has no end. */
+static void
+fail_of_body(struct exchange *x)
+{
+	enum http1_reason reason = (enum http1_reason)x->up.body.reason;
+
+	if (reason == HTTP1_BODY_LARGE)
+		exchange_fail(x, END_TOO_LARGE, NULL);
+	else
+		fail_with(x, http1_reason_status(reason), END_BAD_REQUEST, http1_reason_words(reason));
 }
 
 /* False when that ended the exchange. */
@@ -308,15 +313,10 @@ move_up(struct exchange *x)
 		grow_deaf(x);
 		return true;
 	case FLOW_BAD:
-		fail_with(x, http1_reason_status((enum http1_reason)x->up.body.reason), END_BAD_REQUEST,
-			  http1_reason_words((enum http1_reason)x->up.body.reason));
+		fail_of_body(x);
 		return false;
 	case FLOW_NO_MEMORY:
 		exchange_fail(x, END_MEMORY, NULL);
-		return false;
-	}
-	if (is_too_large(x)) {
-		exchange_fail(x, END_TOO_LARGE, NULL);
 		return false;
 	}
 	return true;
@@ -445,7 +445,7 @@ taken(const struct exchange *x)
 
 	if (ioctl(io_fd(&x->client->io), SIOCOUTQ, &queued) == 0)
 		waiting += (uint64_t)queued;
-	return x->down.relay.bytes > waiting ? x->down.relay.bytes - waiting : 0;
+	return x->down.passed > waiting ? x->down.passed - waiting : 0;
 }
 
 /* Whoever sends or takes a body drop by drop holds a place of the backend: that
@@ -505,39 +505,30 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 	struct http_room *room = x->lane->worker->http;
 	struct client *c = x->client;
 	struct addr peer;
-	struct http1_line lines[3];
+	struct http_own own = x->lane->own_requests;
 	struct tls_facts tls;
-	unsigned n = 0;
 	struct http1_edit e = {
 		.rfc7239 = sc->http.forwarded_header,
 		.client = str_from(c->ip),
 		.proto = c->tls ? STR("https") : STR("http"),
 		.host = host->authority,
 		.request_id = sc->http.request_id ? id : STR(""),
+		.id_passes = sc->http.request_id,
 		.via = sc->http.via ? STR("teal") : STR(""),
 		.authority = host->authority.n > 0 ? host->authority : str_from(sc->name),
 		.upgrade = x->upgrade,
 		.close = sc->proxy_protocol.send != SEND_NONE,
 	};
 
-	if (sc->http.preview_header != NULL) {
-		/* It is between the tester and us, whoever sent it. */
-		lines[n++] = (struct http1_line){ .name = str_from(sc->http.preview_header), .only = true };
-	}
-	if (sc->tls.client_ca != NULL) {
-		/* Nobody else's word counts. */
-		lines[n] = (struct http1_line){ .name = STR("X-Client-Subject"), .only = true };
-		lines[n + 1] = (struct http1_line){ .name = STR("X-Client-Fingerprint"), .only = true };
-		if (c->tls)
-			tls_facts(c->io.tls, &tls);
-		if (c->tls && tls.peer != NULL) {
-			lines[n].value = str_from(tls.peer->subject);
-			lines[n + 1].value = str_from(tls.peer->fingerprint);
+	if (sc->tls.client_ca != NULL && c->tls) {
+		tls_facts(c->io.tls, &tls);
+		if (tls.peer != NULL) {
+			own.lines[HTTP_OWN_SUBJECT].value = str_from(tls.peer->subject);
+			own.lines[HTTP_OWN_FINGERPRINT].value = str_from(tls.peer->fingerprint);
 		}
-		n += 2;
 	}
-	e.lines = lines;
-	e.n_lines = n;
+	e.lines = own.lines;
+	e.n_lines = own.n;
 	if (sc->http.forwarded) {
 		endpoint_get(&c->peer, &peer);
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :
@@ -648,15 +639,17 @@ exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, con
 	list_init(&x->link);
 	begin(x, c, l, h, entrance);
 	x->up.body = *body;
-	if (!body->done)
+	x->up.body.most = config_of(x)->max_body;
+	x->up.own = &l->own_requests;
+	x->down.own = &l->own_answers;
+	if (body->done)
+		in_hand = 0;
+	else
 		taken = flow_take(&x->up, p + length, &in_hand, &result);
-	if (!keep_text(x, h, host, p + length, taken)) {
+	if (!keep_text(x, h, host, p + length, in_hand) || result == FLOW_NO_MEMORY) {
 		exchange_fail(x, END_MEMORY, NULL);
 	} else if (result == FLOW_BAD) {
-		fail_with(x, http1_reason_status((enum http1_reason)x->up.body.reason), END_BAD_REQUEST,
-			  http1_reason_words((enum http1_reason)x->up.body.reason));
-	} else if (is_too_large(x)) {
-		exchange_fail(x, END_TOO_LARGE, NULL);
+		fail_of_body(x);
 	} else {
 		exchange_dial(x);
 	}

@@ -91,7 +91,11 @@ say(struct exchange *x, const char *p, size_t n, bool more)
 static bool
 interim(struct exchange *x, const struct http1_head *h)
 {
-	const struct http1_edit_response e = { .coding = HTTP1_CODING_PASS };
+	const struct http1_edit_response e = {
+		.coding = HTTP1_CODING_PASS,
+		.lines = x->lane->own_answers.lines,
+		.n_lines = x->lane->own_answers.n,
+	};
 	struct http_room *room = x->lane->worker->http;
 	size_t n;
 
@@ -265,8 +269,11 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	if (result != FLOW_OK) {
 		/* None of it is sent. */
 		x->status = 0;
-		x->down.relay.bytes = x->down.body.total = 0;
-		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
+		x->down.relay.bytes = x->down.body.total = x->down.passed = 0;
+		if (result == FLOW_BAD)
+			return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
+		exchange_fail(x, END_MEMORY, NULL);
+		return false;
 	}
 	x->down.relay.splicing = bulk;
 	x->state = EXCHANGE_ANSWERING;

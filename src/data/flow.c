@@ -1,4 +1,8 @@
 /* flow.c - one message's body on its way.  Thread: owning worker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
 #include "data/flow.h"
 
 /* So many reads in one loop turn before others get theirs. */
@@ -22,29 +26,137 @@ failure_of(enum relay_result r)
 	return FLOW_NO_MEMORY;
 }
 
-size_t
-flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result)
+/* -- trailers ----------------------------------------------------------------- */
+
+/* The last chunk and the lines behind it that go on. */
+struct flow_trailers {
+	struct buf bytes;
+	size_t line;	/* where in them the line begins that is being read */
+};
+
+#define LAST_CHUNK "0\r\n"
+
+static bool
+goes_on(const struct flow *f, struct str line)
+{
+	const char *colon = memchr(line.p, ':', line.n);
+
+	return !f->body.left_out && !http1_trailer_is_odd(line) &&
+	       !http_own_has(f->own, (struct str){ line.p, (size_t)(colon - line.p) });
+}
+
+/* Another piece of a trailer line. */
+static bool
+take_trailer(struct flow *f, const char *p, size_t n)
+{
+	struct flow_trailers *t = f->trailers;
+
+	if (t == NULL) {
+		if ((t = malloc(sizeof(*t))) == NULL)
+			return false;
+		buf_init(&t->bytes, sizeof(LAST_CHUNK) + HTTP1_TRAILERS_MAX + 2);
+		f->trailers = t;
+		if (!buf_append(&t->bytes, LAST_CHUNK, sizeof(LAST_CHUNK) - 1))
+			return false;
+		t->line = buf_len(&t->bytes);
+	}
+	if (!buf_append(&t->bytes, p, n))
+		return false;
+	if (p[n - 1] != '\n')
+		return true;
+	if (!goes_on(f, (struct str){ t->bytes.data + t->line, buf_len(&t->bytes) - t->line }))
+		buf_truncate(&t->bytes, t->line);
+	t->line = buf_len(&t->bytes);
+	return true;
+}
+
+/* What ends a chunked body. */
+static bool
+chunks_end(struct flow *f, struct str *end)
+{
+	if (f->trailers == NULL) {
+		*end = STR(HTTP1_CHUNKS_END);
+		return true;
+	}
+	if (!buf_append(&f->trailers->bytes, "\r\n", 2))
+		return false;
+	*end = buf_str(&f->trailers->bytes);
+	return true;
+}
+
+static void
+drop_trailers(struct flow *f)
+{
+	if (f->trailers == NULL)
+		return;
+	buf_free(&f->trailers->bytes);
+	free(f->trailers);
+	f->trailers = NULL;
+}
+
+void
+flow_end(struct flow *f, struct relay_room *room)
+{
+	relay_end(&f->relay, room);
+	drop_trailers(f);
+}
+
+/* -- bytes in hand -------------------------------------------------------------- */
+
+/* As flow_take(); what ends the body is *end, if it has not found room among
+ * the bytes that it stands for: those of a piece that came before are gone. */
+static size_t
+take(struct flow *f, char *p, size_t *n, struct str *end, enum flow_result *result)
 {
 	size_t taken = 0, kept = 0;
 
 	*result = FLOW_OK;
+	*end = STR("");
 	while (taken < *n && !f->body.done) {
 		enum http1_verdict verdict;
-		struct str data;
-		size_t piece = http1_body_take(&f->body, p + taken, *n - taken, &data, &verdict);
+		enum http1_piece kind;
+		size_t piece = http1_body_piece(&f->body, p + taken, *n - taken, &kind, &verdict);
 
 		if (verdict == HTTP1_BAD) {
 			*result = FLOW_BAD;
 			break;
 		}
-		if (f->unchunk) {
-			memmove(p + kept, data.p, data.n);
-			kept += data.n;
+		if (kind == HTTP1_PIECE_DATA || (kind == HTTP1_PIECE_FRAME && !f->unchunk)) {
+			if (kept < taken)
+				memmove(p + kept, p + taken, piece);
+			kept += piece;
+		} else if (kind == HTTP1_PIECE_TRAILER && !f->unchunk && !take_trailer(f, p + taken, piece)) {
+			*result = FLOW_NO_MEMORY;
 		}
 		taken += piece;
 	}
 	f->relay.bytes += taken;
-	*n = f->unchunk ? kept : taken;
+	if (f->body.done && f->body.framing == HTTP1_BODY_CHUNKED && !f->unchunk && *result == FLOW_OK) {
+		if (!chunks_end(f, end))
+			*result = FLOW_NO_MEMORY;
+		f->passed += end->n;
+		if (end->n <= taken - kept) {
+			memcpy(p + kept, end->p, end->n);
+			f->passed -= end->n;
+			kept += end->n;
+			*end = STR("");
+		}
+	}
+	f->passed += kept;
+	*n = kept;
+	return taken;
+}
+
+size_t
+flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result)
+{
+	struct str end;
+	size_t taken = take(f, p, n, &end, result);
+
+	/* The plain form is never longer, and nothing of it was sent before. */
+	CHECK(end.n == 0);
+	if (f->body.done)
+		drop_trailers(f);
 	return taken;
 }
 
@@ -89,6 +201,7 @@ move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *
 	for (int turn = 0; turn < TURNS; turn++) {
 		size_t most = room->size, got, kept, taken;
 		enum flow_result result;
+		struct str end;
 		ssize_t n;
 
 		/* Of a known length nothing is read that is the next message's. */
@@ -100,12 +213,16 @@ move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *
 		if (n == 0)
 			return at_eof(f);
 		got = kept = (size_t)n;
-		taken = flow_take(f, room->buffer, &kept, &result);
+		taken = take(f, room->buffer, &kept, &end, &result);
 		/* Whatever becomes of the body, these are the next message's. */
 		if (taken < got)
 			*surplus = (struct str){ room->buffer + taken, got - taken };
 		if (result == FLOW_OK)
-			result = flow_send(f, room->buffer, kept, to, false);
+			result = flow_send(f, room->buffer, kept, to, end.n > 0);
+		if (result == FLOW_OK)
+			result = flow_send(f, end.p, end.n, to, false);
+		if (f->body.done)
+			drop_trailers(f);
 		if (result != FLOW_OK)
 			return result;
 		if (f->body.done || flow_is_blocked(f) || (got < most && !io_pending(from)))
@@ -132,6 +249,7 @@ move_by_splice(struct flow *f, struct io *from, struct io *to, struct relay_room
 			return FLOW_OK;
 		r = relay_splice(&f->relay, from, to, &room->pipes, ahead, &moved);
 		http1_body_skip(&f->body, moved);
+		f->passed += moved;
 		if (r != RELAY_OK)
 			return failure_of(r);
 		if (f->relay.eof) {

@@ -19,6 +19,8 @@ lane_http_init(struct lane *l)
 		list_init(&l->x_live[c]);
 	if (s->mode != MODE_HTTP)
 		return;
+	http_own_of_requests(&l->own_requests, s);
+	http_own_of_answers(&l->own_answers, s);
 	l->pools = must_array(LANE_POOLS, sizeof(struct link));
 	for (int i = 0; i < LANE_POOLS; i++)
 		list_init(&l->pools[i]);

@@ -112,6 +112,14 @@ is_forbidden(const struct http1_body *b)
 	return b->row != NO_ROW && forbidden[b->row][b->matched] == '\0';
 }
 
+/* The two that say where a message ends: who sends one behind it has lost count. */
+static bool
+frames(const struct http1_body *b)
+{
+	return is_forbidden(b) && (strcmp(forbidden[b->row], "content-length") == 0 ||
+				   strcmp(forbidden[b->row], "transfer-encoding") == 0);
+}
+
 static void
 begin_chunks(struct http1_body *b)
 {
@@ -131,7 +139,8 @@ step_size(struct http1_body *b, unsigned char c)
 			return bad(b, HTTP1_CHUNK_SIZE_LONG);
 		b->left = b->left << 4 | (unsigned)value;
 		b->digits++;
-		return true;
+		/* Known before the first byte of the chunk: none of it is sent. */
+		return b->most == 0 || b->left <= b->most - b->total || bad(b, HTTP1_BODY_LARGE);
 	}
 	if (b->digits == 0)
 		return bad_byte(b, c, HTTP1_CHUNK_SIZE_BAD);
@@ -216,6 +225,7 @@ step_trailer(struct http1_body *b, unsigned char c)
 		if (c == ':')
 			return bad(b, HTTP1_NAME_EMPTY);
 		b->row = b->matched = 0;
+		b->left_out = false;
 		go(b, TRAILER_NAME);
 		/* fall through */
 	case TRAILER_NAME:
@@ -223,8 +233,11 @@ step_trailer(struct http1_body *b, unsigned char c)
 			match_letter(b, c);
 			return true;
 		}
-		if (c == ':')
-			return is_forbidden(b) ? bad(b, HTTP1_TRAILER_FORBIDDEN) : go(b, TRAILER_VALUE);
+		if (c == ':') {
+			b->left_out = is_forbidden(b);
+			return b->left_out && (!b->response || frames(b)) ? bad(b, HTTP1_TRAILER_FORBIDDEN) :
+							     go(b, TRAILER_VALUE);
+		}
 		if (is_blank(c))
 			return bad(b, HTTP1_NAME_SPACE);
 		return c == '\r' ? bad(b, HTTP1_COLON_MISSING) : bad_byte(b, c, HTTP1_NAME_BAD);
@@ -344,6 +357,98 @@ http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *data,
 	*data = (struct str){ p + i, most < n - i ? (size_t)most : n - i };
 	*v = http1_body_skip(b, data->n);
 	return i + data->n;
+}
+
+/* What the byte is that led from one state to another. */
+static enum http1_piece
+piece_of(const struct http1_body *b, enum state before)
+{
+	bool last = b->left == 0;	/* or zeros, so far */
+
+	switch (before) {
+	case SIZE:
+		return b->state == EXT || b->state == SIZE_BLANK || last ? HTTP1_PIECE_NOTHING : HTTP1_PIECE_FRAME;
+	case SIZE_BLANK:
+	case EXT:
+	case EXT_NAME:
+	case EXT_NAME_BLANK:
+	case EXT_EQUALS:
+	case EXT_TOKEN:
+	case EXT_QUOTED:
+	case EXT_ESCAPE:
+	case EXT_END:
+	case EXT_BLANK:
+		return b->state == SIZE_LF && !last ? HTTP1_PIECE_FRAME : HTTP1_PIECE_NOTHING;
+	case SIZE_LF:
+		return last ? HTTP1_PIECE_NOTHING : HTTP1_PIECE_FRAME;
+	case DATA:
+	case DATA_CR:
+	case DATA_LF:
+		return HTTP1_PIECE_FRAME;
+	case TRAILER:
+		return b->state == END_LF ? HTTP1_PIECE_NOTHING : HTTP1_PIECE_TRAILER;
+	case TRAILER_NAME:
+	case TRAILER_VALUE:
+	case TRAILER_LF:
+		return HTTP1_PIECE_TRAILER;
+	case END_LF:
+		break;
+	}
+	return HTTP1_PIECE_NOTHING;
+}
+
+size_t
+http1_body_piece(struct http1_body *b, const char *p, size_t n, enum http1_piece *kind, enum http1_verdict *v)
+{
+	uint64_t most = http1_body_skippable(b);
+	size_t i = 0;
+
+	*kind = HTTP1_PIECE_NOTHING;
+	*v = b->reason != HTTP1_FINE ? HTTP1_BAD : b->done ? HTTP1_DONE : HTTP1_NEED_MORE;
+	if (*v != HTTP1_NEED_MORE || n == 0)
+		return 0;
+	if (most > 0) {
+		*kind = HTTP1_PIECE_DATA;
+		most = most < n ? most : n;
+		*v = http1_body_skip(b, most);
+		return (size_t)most;
+	}
+	while (i < n && http1_body_skippable(b) == 0) {
+		struct http1_body before = *b;
+		enum http1_piece piece;
+
+		if (!step(b, (unsigned char)p[i])) {
+			*v = HTTP1_BAD;
+			return i;
+		}
+		piece = piece_of(b, (enum state)before.state);
+		if (i > 0 && piece != *kind) {
+			*b = before;
+			break;
+		}
+		*kind = piece;
+		i++;
+		if (b->done) {
+			*v = HTTP1_DONE;
+			break;
+		}
+		if (before.state == TRAILER_LF)
+			break;
+	}
+	return i;
+}
+
+bool
+http1_trailer_is_odd(struct str line)
+{
+	size_t end = line.n, from;
+
+	while (end > 0 && (is_blank((unsigned char)line.p[end - 1]) || line.p[end - 1] == '\r' ||
+			   line.p[end - 1] == '\n'))
+		end--;
+	for (from = end; from > 0 && !is_blank((unsigned char)line.p[from - 1]) && line.p[from - 1] != ':';)
+		from--;
+	return end - from >= 5 && str_case_eq((struct str){ line.p + from, 5 }, "http/");
 }
 
 enum http1_verdict

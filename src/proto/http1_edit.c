@@ -55,8 +55,8 @@ lines_begin(const struct http1_head *h)
 	return h->header_count > 0 ? h->headers[0].name.at : h->length - 2;
 }
 
-static bool
-same_name(struct str a, struct str b)
+bool
+http1_same_name(struct str a, struct str b)
 {
 	if (a.n != b.n)
 		return false;
@@ -77,7 +77,7 @@ is_ours(const struct http1_head *h, const struct http1_header *header, const str
 	unsigned n_lines)
 {
 	for (unsigned i = 0; i < n_lines; i++)
-		if (lines[i].only && same_name(http1_text(h, header->name), lines[i].name))
+		if (lines[i].only && http1_same_name(http1_text(h, header->name), lines[i].name))
 			return true;
 	return false;
 }
@@ -149,6 +149,7 @@ put_connection(struct out *o, unsigned say)
 struct plan {
 	uint64_t drop, drop_alias;
 	uint64_t look;	/* neither: one of these is edited */
+	uint64_t look_alias;	/* goes where it is spelled with '_' */
 	bool te;	/* TE: trailers goes on */
 };
 
@@ -158,6 +159,15 @@ is_odd_coding(const struct http1_head *h)
 {
 	return http1_head_has(h, HTTP1_TRANSFER_ENCODING) &&
 	       !str_eq(http1_head_get(h, HTTP1_TRANSFER_ENCODING), "chunked");
+}
+
+/* A peer may read 010 as eight. */
+static bool
+is_odd_length(const struct http1_head *h)
+{
+	struct str value = http1_head_get(h, HTTP1_CONTENT_LENGTH);
+
+	return value.n > 1 && value.p[0] == '0';
 }
 
 static struct plan
@@ -172,12 +182,18 @@ plan_request(const struct http1_head *h, const struct http1_edit *e)
 		p.drop |= HTTP1_BIT(HTTP1_EXPECT);
 	if (e->request_id.n > 0)
 		p.drop |= HTTP1_BIT(HTTP1_X_REQUEST_ID);
-	p.drop_alias |= p.drop & (HTTP1_BIT(HTTP1_X_REQUEST_ID) | HTTP1_BIT(HTTP1_EXPECT));
+	if (e->request_id.n > 0 || e->id_passes)
+		p.drop_alias |= HTTP1_BIT(HTTP1_X_REQUEST_ID);
+	p.drop_alias |= p.drop & HTTP1_BIT(HTTP1_EXPECT);
 	switch (e->forwarded) {
 	case HTTP1_FORWARDED_OFF:
 		break;
 	case HTTP1_FORWARDED_APPEND:
+		/* A trusted proxy says it in its own name; another spelling beside
+		 * that has come from whoever stands behind the proxy. */
 		p.look |= HTTP1_BIT(HTTP1_X_FORWARDED_FOR);
+		p.drop_alias |= CLIENT & ~HTTP1_BIT(HTTP1_X_FORWARDED_OTHER);
+		p.look_alias |= HTTP1_BIT(HTTP1_X_FORWARDED_OTHER);
 		break;
 	case HTTP1_FORWARDED_REPLACE:
 		p.drop |= CLIENT;
@@ -188,6 +204,8 @@ plan_request(const struct http1_head *h, const struct http1_edit *e)
 		p.drop |= HTTP1_BIT(HTTP1_HOST);
 	if (is_odd_coding(h))
 		p.look |= HTTP1_BIT(HTTP1_TRANSFER_ENCODING);
+	if (is_odd_length(h))
+		p.look |= HTTP1_BIT(HTTP1_CONTENT_LENGTH);
 	if (h->verb == HTTP1_OPTIONS || h->verb == HTTP1_TRACE)
 		p.look |= HTTP1_BIT(HTTP1_MAX_FORWARDS);
 	return p;
@@ -248,6 +266,11 @@ put_edited(struct out *o, const struct http1_head *h, const struct http1_edit *e
 		break;
 	case HTTP1_TRANSFER_ENCODING:
 		PUT(o, "chunked");
+		break;
+	case HTTP1_CONTENT_LENGTH:
+		while (value.n > 1 && value.p[0] == '0')
+			value = (struct str){ value.p + 1, value.n - 1 };
+		put_str(o, value);
 		break;
 	case HTTP1_MAX_FORWARDS:	/* RFC 9110 section 7.6.2; at 0 it should not have come here */
 		if (str_to_u64(value, UINT64_MAX, &n) && n > 0)
@@ -319,13 +342,22 @@ put_client(struct out *o, const struct http1_head *h, const struct http1_edit *e
 		put_forwarded(o, e);
 }
 
+static bool
+drops_alias(const struct plan *p, const struct http1_head *h, const struct http1_header *header)
+{
+	uint64_t bit = HTTP1_BIT(header->alias);
+
+	return (p->drop_alias & bit) || ((p->look_alias & bit) && memchr(http1_text(h, header->name).p, '_',
+									 header->name.n) != NULL);
+}
+
 static void
 put_request_headers(struct out *o, const struct http1_head *h, const struct http1_edit *e,
 		    const struct plan *p)
 {
 	size_t from = lines_begin(h);
 
-	if (((h->seen & (p->drop | p->look)) | (h->aliases & p->drop_alias) |
+	if (((h->seen & (p->drop | p->look)) | (h->aliases & (p->drop_alias | p->look_alias)) |
 	     (h->connection & HTTP1_C_NAMED) | e->n_lines) == 0) {
 		put(o, h->base + from, h->length - 2 - from);
 		return;
@@ -335,7 +367,7 @@ put_request_headers(struct out *o, const struct http1_head *h, const struct http
 		uint64_t bit = HTTP1_BIT(header->id);
 		bool edit = (p->look & bit) != 0;
 
-		if (!edit && !(p->drop & bit) && !(p->drop_alias & HTTP1_BIT(header->alias)) &&
+		if (!edit && !(p->drop & bit) && !drops_alias(p, h, header) &&
 		    !(header->flags & HTTP1_HOP) && !is_ours(h, header, e->lines, e->n_lines))
 			continue;
 		flush(o, h, &from, header->name.at);
@@ -398,10 +430,11 @@ static void
 put_response_headers(struct out *o, const struct http1_head *h, const struct http1_edit_response *e,
 		     uint64_t drop)
 {
-	bool odd = is_odd_coding(h);
+	uint64_t look = (is_odd_coding(h) ? HTTP1_BIT(HTTP1_TRANSFER_ENCODING) : 0) |
+			(is_odd_length(h) ? HTTP1_BIT(HTTP1_CONTENT_LENGTH) : 0);
 	size_t from = lines_begin(h);
 
-	if (((h->seen & drop) | (h->connection & HTTP1_C_NAMED) | e->n_lines | odd) == 0) {
+	if (((h->seen & drop) | (h->connection & HTTP1_C_NAMED) | e->n_lines | look) == 0) {
 		put(o, h->base + from, h->length - 2 - from);
 		return;
 	}
@@ -409,7 +442,7 @@ put_response_headers(struct out *o, const struct http1_head *h, const struct htt
 		const struct http1_header *header = &h->headers[i];
 		bool stays = !(drop & HTTP1_BIT(header->id)) && !(header->flags & HTTP1_HOP) &&
 			     !is_ours(h, header, e->lines, e->n_lines);
-		bool edit = stays && odd && header->id == HTTP1_TRANSFER_ENCODING;
+		bool edit = stays && (look & HTTP1_BIT(header->id));
 
 		if (stays && !edit)
 			continue;

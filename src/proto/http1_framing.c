@@ -142,6 +142,7 @@ http1_body_of_response(struct http1_body *b, const struct http1_head *h, bool he
 	CHECK(h->verdict == HTTP1_DONE && h->response);
 	if ((reason = read_framing(b, h)) != HTTP1_FINE)
 		return refuse(b, reason);
+	b->response = true;
 	/* These end with their head, whatever it says (section 6.3, rule 1). */
 	if (head_request || h->status < 200 || h->status == 204 || h->status == 304) {
 		*b = (struct http1_body){ .framing = HTTP1_BODY_NONE, .done = true };

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from helpers.backends import reset
-from helpers.http1 import Http, Reader, chunked
+from helpers.certificates import Authority
+from helpers.http1 import Http, Reader, chunked, requests_of, site, trusting
 from helpers.scale import patience, until
 
 from test_http_corners import alone, stopped
@@ -62,3 +63,119 @@ def test_the_next_request_came_with_the_end_of_one_whose_backend_left(web, backe
     assert leaver.bodies in ([], [("PUT", "/next", INNER)])
     if words == HALF:   # an answer may still come: the first request is read to its end
         assert leaver.bodies
+
+
+@pytest.mark.parametrize("size", [1001, 2000, 50_000, 64_000, 200_000, 1_000_000])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_body_that_is_too_large_is_not_executed(web, backend, size, pieces):
+    """A chunk's size is known before its bytes: none of those that are too many gets
+    to a backend, and what is not whole there is not executed.  What came behind it
+    is nobody's: the connection ends."""
+    t = alone(web, [backend("green", site)], max_body=1000)
+    with Http(t.address()) as c:
+        c.send(HEAD % b"/first")
+        t.wait_metric(1, "teal_backend_connections", service="web")
+        body = b"x" * size
+        try:
+            c.send(chunked(body, -(-size // pieces)) + NEXT)
+        except OSError:
+            pass    # it need not be heard to its end
+        try:
+            assert c.response().status == 413
+            assert c.ended
+        except ConnectionError:
+            pass    # its answer was overtaken by the end of what it did not read
+    t.wait_log("http.request", status=413, path="/first", end="too_large")
+    with Http(t.address()) as c:
+        assert c.ask("/after").status == 200
+    assert [(r.method, r.target) for r in requests_of(t.green)] == [("GET", "/after")]
+
+
+class Raw:
+    """Keeps requests as they come, to the byte, and answers each that is whole."""
+
+    def __init__(self):
+        self.got, self.whole = [], []
+
+    def __call__(self, conn, b):
+        got = b""
+        while data := conn.recv(1 << 16):
+            got += data
+            head, _, body = got.partition(b"\r\n\r\n")
+            if body.endswith(b"0\r\n\r\n") or (b"0\r\n" in body and body.endswith(b"\r\n\r\n")):
+                self.got.append((head, body))
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                got = b""
+
+
+SUMS = b"X-Sum: 1\r\nETag:\r\n"
+PLAIN = [
+    (b"0005\r\nhello\r\n000\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+    (b"5;a;b=\"c\"\r\nhello\r\n1 ; d\r\n0\r\n0;e\r\n\r\n", b"5\r\nhello\r\n1\r\n0\r\n0\r\n\r\n"),
+    (b"1\r\nx\r\n0\r\n" + SUMS + b"\r\n", b"1\r\nx\r\n0\r\n" + SUMS + b"\r\n"),
+    (b"1\r\nx\r\n00;z\r\nGET: /inner HTTP/1.1\r\n" + SUMS + b"A:HTTP/1.0 \r\n\r\n",
+     b"1\r\nx\r\n0\r\n" + SUMS + b"\r\n"),
+]
+
+
+@pytest.mark.parametrize("sent, plain", PLAIN, ids=["zeros", "extensions", "trailers", "request lines"])
+@pytest.mark.parametrize("step", [1, 2, 7, 1000])
+def test_chunks_go_on_in_their_plain_form(web, backend, sent, plain, step):
+    raw = Raw()
+    t = alone(web, [backend("green", raw)])
+    for together in (False, True):
+        with Http(t.address()) as c:
+            head = HEAD % b"/"
+            if together:
+                c.send(head + sent)
+            else:
+                c.send(head)
+                t.wait_metric(1, "teal_backend_connections", service="web")
+                for at in range(0, len(sent), step):
+                    c.send(sent[at:at + step])
+            assert c.response().status == 200
+    assert [body for _, body in raw.got] == [plain, plain]
+
+
+@pytest.mark.parametrize("step", [1, 5, 1000])
+def test_what_only_teal_may_say_is_no_trailer(web, backend, tmp_path, step):
+    authority = Authority(tmp_path)
+    one = authority.issue("web.test", "web.test")
+    eve = authority.issue("eve", "eve")
+    raw = Raw()
+    t = alone(web, [backend("green", raw)], preview_header="X-Try", preview_allow=["10.0.0.0/8"],
+              tls={"certificates": [one], "client_ca": str(authority.pem)})
+    context = trusting(authority.pem)
+    context.load_cert_chain(eve["cert"], eve["key"])
+    bad = (b"X-Client-Subject: CN=admin\r\nx_client_fingerprint: 00\r\nX-Try: 1\r\nX_TRY: 1\r\n"
+           b"X-Forwarded-Server: evil\r\nX_Forwarded_User: admin\r\nX_Real_IP2: 1\r\n")
+    with Http(t.address(), tls=context, server_name="web.test") as c:
+        c.send(HEAD % b"/" + b"1\r\nx\r\n")
+        t.wait_metric(1, "teal_backend_connections", service="web")
+        rest = b"0\r\n" + bad + SUMS + b"\r\n"
+        for at in range(0, len(rest), step):
+            c.send(rest[at:at + step])
+        assert c.response().status == 200
+    [(head, body)] = raw.got
+    assert body == b"1\r\nx\r\n0\r\nX_Real_IP2: 1\r\n" + SUMS + b"\r\n"
+    assert head.count(b"X-Client-Subject") == 1 and b"CN=eve" in head
+
+
+def test_an_answer_loses_trailers_that_may_not_be(web, backend):
+    def behave(conn, b):
+        reader = Reader(conn)
+        while reader.head() is not None:
+            conn.sendall(b"HTTP/1.1 103 Early Hints\r\nX-Teal-Color: red\r\nLink: </a>\r\n\r\n"
+                         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for byte in (b"01;x\r\ny\r\n00\r\nSet-Cookie: a=b\r\nX_Teal_Color: red\r\n" + SUMS
+                         + b"Date: now\r\n\r\n"):
+                conn.sendall(bytes([byte]))
+    t = alone(web, [backend("green", behave)], color_header=True)
+    with Http(t.address()) as c:
+        for _ in range(2):
+            c.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            hints = c._reader.head()
+            assert (hints.status, hints.headers) == (103, [("Link", "</a>")])
+            a = c.response()
+            assert (a.body, a.trailers) == (b"y", [("X-Sum", "1"), ("ETag", "")])
+            assert a.all("X-Teal-Color") == ["green"]

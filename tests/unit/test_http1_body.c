@@ -609,6 +609,137 @@ test_chunk_lines(void **state)
 	}
 }
 
+/* The plain form */
+
+struct plain {
+	struct http1_body body;
+	enum http1_verdict verdict;
+	size_t bytes, n, line;
+	char text[GUARDED_MAX];	/* what goes on, trailers with it */
+};
+
+static void
+take_plain(struct plain *t, const char *p, size_t n)
+{
+	while (t->verdict == HTTP1_NEED_MORE && t->bytes < n) {
+		enum http1_piece kind;
+		size_t used = http1_body_piece(&t->body, p + t->bytes, n - t->bytes, &kind, &t->verdict);
+
+		assert_true(used <= n - t->bytes);
+		assert_true(used > 0 || t->verdict == HTTP1_BAD);
+		if (t->verdict != HTTP1_BAD && kind != HTTP1_PIECE_NOTHING) {
+			memcpy(t->text + t->n, p + t->bytes, used);
+			t->n += used;
+		}
+		t->bytes += used;
+		if (kind == HTTP1_PIECE_TRAILER && p[t->bytes - 1] != '\n')
+			continue;
+		if (kind == HTTP1_PIECE_TRAILER && t->body.left_out)
+			t->n = t->line;
+		t->line = t->n;
+	}
+}
+
+static void
+assert_plain(const struct http1_body *body, const char *p, size_t n, const char *expected, size_t rest)
+{
+	static struct plain t;
+	size_t length = strlen(expected);
+
+	for (size_t cut = 0; cut <= n; cut++) {
+		t = (struct plain){ .body = *body };
+		take_plain(&t, guarded(p, cut), cut);
+		take_plain(&t, guarded(p, n), n);
+		if (t.verdict != HTTP1_DONE || t.n != length || memcmp(t.text, expected, length) != 0)
+			fail_msg("%s, cut at %zu: verdict %d, %.*s", p, cut, t.verdict, (int)t.n, t.text);
+		assert_int_equal(t.bytes, n - rest);
+	}
+	t = (struct plain){ .body = *body };
+	for (size_t i = 1; i <= n; i++)
+		take_plain(&t, guarded(p, i), i);
+	assert_int_equal(t.n, length);
+	assert_memory_equal(t.text, expected, length);
+}
+
+static const struct {
+	const char *text;
+	size_t n;
+	const char *plain;	/* without what the caller puts at the end */
+	size_t rest;
+} plain_chunks[] = {
+	{ BYTES("0\r\n\r\n"), "", 0 },
+	{ BYTES("0000\r\n\r\nGET"), "", 3 },
+	{ BYTES("5\r\nhello\r\n0\r\n\r\n"), "5\r\nhello\r\n", 0 },
+	{ BYTES("0005\r\nhello\r\n00\r\n\r\n"), "5\r\nhello\r\n", 0 },
+	{ BYTES("00000000000000a\r\n0123456789\r\n0\r\n\r\n"), "a\r\n0123456789\r\n", 0 },
+	{ BYTES("10\r\n0123456789abcdef\r\n0\r\n\r\n"), "10\r\n0123456789abcdef\r\n", 0 },
+	{ BYTES("01 ; a = b ;\tc=\"\\\"\\\\;,\xff\" ;d\r\nx\r\n0;e\r\n\r\n"), "1\r\nx\r\n", 0 },
+	{ BYTES("1;a\r\n0\r\n1;b=c\r\n;\r\n0\r\n\r\n"), "1\r\n0\r\n1\r\n;\r\n", 0 },
+	{ BYTES("0\r\nX-Sum: 1\r\nEtag:\r\n\r\n"), "X-Sum: 1\r\nEtag:\r\n", 0 },
+};
+
+static void
+test_the_plain_form(void **state)
+{
+	const struct http1_body b = chunked();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(plain_chunks); i++)
+		assert_plain(&b, plain_chunks[i].text, plain_chunks[i].n, plain_chunks[i].plain,
+			     plain_chunks[i].rest);
+}
+
+/* What a request is refused for, a response only loses. */
+static void
+test_a_response_loses_trailers_that_may_not_be(void **state)
+{
+	struct http1_body b = chunked();
+
+	(void)state;
+	b.response = true;
+	assert_plain(&b,
+		     BYTES("1\r\nx\r\n0\r\nSet-Cookie: a\r\nX-Sum: 1\r\nDate: now\r\nExpires: 0\r\nA: b\r\n\r\n"),
+		     "1\r\nx\r\nX-Sum: 1\r\nA: b\r\n", 0);
+}
+
+/* Too large is known before a byte of the chunk that makes it so. */
+static void
+test_the_limit_of_a_body_in_chunks(void **state)
+{
+	struct http1_body b = chunked();
+	const struct taken *t;
+
+	(void)state;
+	b.most = 20;
+	assert_int_equal(take_all_ways(b, BYTES("a\r\n0123456789\r\n00a\r\n0123456789\r\n0\r\n\r\n"))->verdict,
+			 HTTP1_DONE);
+	t = take_all_ways(b, BYTES("a\r\n0123456789\r\nb\r\n0123456789a\r\n0\r\n\r\n"));
+	assert_int_equal(t->body.reason, HTTP1_BODY_LARGE);
+	assert_int_equal(t->bytes, 15);
+	t = take_all_ways(b, BYTES("14\r\n01234567890123456789\r\n1\r\n"));
+	assert_int_equal(t->body.reason, HTTP1_BODY_LARGE);
+	assert_int_equal(t->bytes, 26);
+	t = take_all_ways(b, BYTES("15\r\n"));
+	assert_int_equal(t->bytes, 1);
+	t = take_all_ways(b, BYTES("fffffffffffffff\r\n"));
+	assert_int_equal(t->body.reason, HTTP1_BODY_LARGE);
+}
+
+static void
+test_trailers_that_look_like_request_lines(void **state)
+{
+	static const char *const odd[] = { "GET: / HTTP/1.1\r\n", "a: HTTP/1.0 \t\r\n", "a:HTTP/1.1\r\n",
+					   "a:b /c http/2\r\n" };
+	static const char *const even[] = { "a:\r\n", "a: b\r\n", "a: HTTP/1.1 200\r\n", "Server: HTTP\r\n",
+					    "a: xHTTP/1.1\r\n" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++)
+		assert_true(http1_trailer_is_odd(str_from(odd[i])));
+	for (size_t i = 0; i < ARRAY_LEN(even); i++)
+		assert_false(http1_trailer_is_odd(str_from(even[i])));
+}
+
 int
 main(void)
 {
@@ -617,6 +748,10 @@ main(void)
 		cmocka_unit_test(test_framing_of_responses),
 		cmocka_unit_test(test_good_chunks),
 		cmocka_unit_test(test_bad_chunks),
+		cmocka_unit_test(test_the_plain_form),
+		cmocka_unit_test(test_a_response_loses_trailers_that_may_not_be),
+		cmocka_unit_test(test_the_limit_of_a_body_in_chunks),
+		cmocka_unit_test(test_trailers_that_look_like_request_lines),
 		cmocka_unit_test(test_names_next_to_forbidden_ones),
 		cmocka_unit_test(test_length_ends_exactly),
 		cmocka_unit_test(test_nothing_belongs_to_no_body),

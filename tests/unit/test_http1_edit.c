@@ -134,11 +134,19 @@ test_te_and_upgrade_go_on_when_they_may(void **state)
 }
 
 static void
-test_framing_passes_as_it_framed(void **state)
+test_framing_passes_in_its_plain_form(void **state)
 {
+	const struct http1_edit_response r = { .coding = HTTP1_CODING_PASS };
+
 	(void)state;
-	assert_request(&nothing, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 005\r\n\r\n",
-		       "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 005\r\n\r\n");
+	assert_request(&nothing, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 050\r\nA: b\r\n\r\n",
+		       "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\nA: b\r\n\r\n");
+	assert_request(&nothing, "POST / HTTP/1.1\r\nHost: a\r\ncontent-length:\t000 \r\n\r\n",
+		       "POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 0\r\n\r\n");
+	assert_request(&nothing, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+		       "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+	assert_response(&r, "HTTP/1.1 200 OK\r\nContent-Length: 007\r\nA: b\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nA: b\r\n\r\n");
 	assert_request(&nothing,
 		       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:  chunked\r\nTrailer: X\r\n\r\n",
 		       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:  chunked\r\nTrailer: X\r\n\r\n");
@@ -243,14 +251,17 @@ test_trusted_proxies_are_believed(void **state)
 	assert_request(
 		&e, spoofed,
 		"GET / HTTP/1.1\r\nHost: a:8443\r\nX-Forwarded-For: 1.1.1.1\r\nA: b\r\n"
-		"x_forwarded_for: 2.2.2.2\r\nX-FORWARDED-FOR: 3.3.3.3, 10.0.0.9\r\nForwarded: for=4.4.4.4\r\n"
-		"X-Forwarded_Proto: ftp\r\nX-Real-IP: 5.5.5.5\r\nX-Forwarded-Prefix: /admin\r\n"
+		"X-FORWARDED-FOR: 3.3.3.3, 10.0.0.9\r\nForwarded: for=4.4.4.4\r\n"
+		"X-Real-IP: 5.5.5.5\r\nX-Forwarded-Prefix: /admin\r\n"
 		"X-Forwarded-Proto: https\r\nX-Forwarded-Host: a:8443\r\n\r\n");
 	assert_request(&e,
 		       "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Host: b\r\nX-Forwarded-For:\r\n"
 		       "X-Forwarded-Proto: http\r\n\r\n",
 		       "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Host: b\r\nX-Forwarded-For: 10.0.0.9\r\n"
 		       "X-Forwarded-Proto: http\r\n\r\n");
+	assert_request(&e, "GET / HTTP/1.1\r\nHost: a\r\nX_Real_IP: 1\r\nX_Forwarded_Prefix: /\r\nX-Forwarded-Prefix_2: /\r\n\r\n",
+		       "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: https\r\n"
+		       "X-Forwarded-Host: a:8443\r\n\r\n");
 	e.forwarded = HTTP1_FORWARDED_OFF;
 	assert_request(&e, spoofed, spoofed);
 }
@@ -264,6 +275,9 @@ test_request_ids_via_and_own_lines(void **state)
 
 	(void)state;
 	assert_request(&e, "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: c\r\n\r\n",
+		       "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: c\r\n\r\n");
+	e.id_passes = true;
+	assert_request(&e, "GET / HTTP/1.1\r\nHost: a\r\nX_Request_Id: d\r\nX-Request-Id: c\r\n\r\n",
 		       "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: c\r\n\r\n");
 	e.request_id = STR("ours");
 	e.via = STR("teal");
@@ -421,7 +435,7 @@ main(void)
 		cmocka_unit_test(test_what_needs_no_edit_passes_as_it_is),
 		cmocka_unit_test(test_hop_by_hop_headers_go),
 		cmocka_unit_test(test_te_and_upgrade_go_on_when_they_may),
-		cmocka_unit_test(test_framing_passes_as_it_framed),
+		cmocka_unit_test(test_framing_passes_in_its_plain_form),
 		cmocka_unit_test(test_targets_and_versions),
 		cmocka_unit_test(test_expect_and_max_forwards),
 		cmocka_unit_test(test_strangers_tell_nothing_of_themselves),

@@ -386,4 +386,7 @@ RESPONSES += [(f"9110 8.6 Content-Length: {value!r}", ok(b"Content-Length: " + v
 RESPONSES += [(f"7.1 {body!r}", ok(b"Transfer-Encoding: chunked", body=body), CUT) for body in (
     b"0x2\r\nhi\r\n0\r\n\r\n", b"+2\r\nhi\r\n0\r\n\r\n", b"2\nhi\r\n0\r\n\r\n", b"2 \r\nhi\r\n0\r\n\r\n", b"2\r\nhi0\r\n\r\n", b"2\r\nhi\n0\r\n\r\n",
     b"10000000000000002\r\nhi\r\n0\r\n\r\n", b"2;\nhi\r\n0\r\n\r\n", b"2;a=\"\r\n\"\r\nhi\r\n0\r\n\r\n", b"2\r\nhi\r\n0\r\nX : y\r\n\r\n",
-    b"2\r\nhi\r\n0\r\n\n", b"2\r\nhi\r\n0\r\nContent-Length: 2\r\n\r\n", b"2\r\nhi\r\n0\r\nSet-Cookie: evil\r\n\r\n", b"zz\r\n")]
+    b"2\r\nhi\r\n0\r\n\n", b"2\r\nhi\r\n0\r\nContent-Length: 2\r\n\r\n", b"2\r\nhi\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n")]
+RESPONSES += [(f"9110 6.5.1 a trailer {name!r} is left out", ok(b"Transfer-Encoding: chunked", body=b"2\r\nhi\r\n0\r\n" + name + b": evil\r\nX-Sum: 1\r\n\r\n"),
+               Pass(lacks=(b"evil",), has=(b"X-Sum: 1\r\n",)))
+              for name in (b"Set-Cookie", b"Date", b"Expires", b"Location", b"set_cookie", b"X-Forwarded-For")]
