@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from helpers.scale import scaled, slow
+from helpers.scale import sanitizer, scaled, until
 
 
 class Flipper(threading.Thread):
@@ -35,14 +35,15 @@ class Flipper(threading.Thread):
 
 @pytest.mark.scales
 def test_killed_at_random_moments_of_flips(web):
-    kills = scaled(200, 12 if slow() == 1 else 6)
+    kills = scaled(200, 6 if sanitizer() else 12)
     teal = web(drain={"timeout": 0.0})
     rng = random.Random()
     color, epoch, lost_race = "green", 1, 0
     for n in range(kills):
         flipper = Flipper(teal, color, epoch, ("applied", "none")[n % 2])
         flipper.start()
-        time.sleep(rng.uniform(0.0, 0.03 * slow()))
+        until(lambda: flipper.acknowledged[1] > epoch, "it flips")
+        time.sleep(rng.uniform(0.0, 0.01))  # at any moment of one
         teal.kill()
         flipper.join()
         assert isinstance(flipper.ended, OSError) or "closed" in str(flipper.ended), flipper.ended
@@ -55,7 +56,7 @@ def test_killed_at_random_moments_of_flips(web):
         assert teal.connect().echo().peer == s["active"]
         lost_race += now == flipper.asked
         color, epoch = now
-    assert epoch > kills, "hardly a flip happened: nothing was shown"
+    assert epoch > kills
     # The history tells the same story: every epoch once, in order.
     h = next(v for v in teal.ok("history", "web", "--last=1000").values() if isinstance(v, list))
     epochs = [e["epoch"] for e in h if e["result"] == "ok" and e["from"] != e["to"]]
@@ -85,13 +86,12 @@ def test_killed_under_load_it_starts_again_at_once(web, farm, load):
     teal = web(green=[farm("green")], blue=[farm("blue")])
     clients = load(teal, 16)
     for _ in range(3):
-        time.sleep(0.2)
+        clients.more(50)
         teal.kill()
         teal.start()
-    time.sleep(0.2)
-    sessions = clients.finish()
+    sessions = clients.more(50).finish()
     good = [s for s in sessions if not s.error]
-    assert len(good) > 100 and {s.name for s in good} == {"green"}
+    assert len(good) > 50 and {s.name for s in good} == {"green"}
     bad = {s.error.split(" while")[0] for s in sessions if s.error}
     assert bad <= {"Connection refused", "Connection reset by peer", "Broken pipe"} | {
         e for e in bad if e.startswith("closed")}, bad

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
@@ -23,12 +22,12 @@ PROMETHEUS_2 = ("application/openmetrics-text;version=1.0.0,application/openmetr
 def many(teal, backend, ports):
     """many(n): a teald of n services of 20 backends a color, which are the
     same two: a long exposition."""
-    def make(n, each=20):
+    def make(n, each=20, **how):
         green, blue = backend("green"), backend("blue")
         listeners = [f"127.0.0.1:{ports.hold()}" for _ in range(n)]
         g, b = ([f"127.0.0.{i}:{c.port}" for i in range(1, each + 1)] for c in (green, blue))
         return teal(services=[service(f"s{i}", listen=at, green=g, blue=b, health={"type": "none"})
-                              for i, at in enumerate(listeners)], log={"level": "info"})
+                              for i, at in enumerate(listeners)], log={"level": "info"}, **how)
     return make
 
 
@@ -124,16 +123,16 @@ def test_slow_scrapers_cost_a_piece_of_memory_each(many):
         assert teal.rss() - before < 40 << 20
 
 
-@pytest.mark.soak
 def test_a_scraper_that_stops_reading_is_cut_off(many):
-    teal = many(50)
+    teal = many(50, clock=True)
     for version in (b"1.1", b"1.0"):
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             s.connect(teal.observe)
             s.settimeout(patience())
             s.sendall(b"GET /metrics HTTP/" + version + b"\r\nHost: a\r\n\r\n")
-            time.sleep(15)  # more than it is given
+            teal.clock.move(1)  # it has written what there is room for
+            teal.clock.move(15)  # more than it is given
             with pytest.raises(ConnectionResetError):  # nothing that looks like an end
                 while s.recv(1 << 16):
                     pass
@@ -141,12 +140,12 @@ def test_a_scraper_that_stops_reading_is_cut_off(many):
 
 def test_a_loop_that_was_held_says_so(web):
     """All threads stand still for a while: each tells how long."""
-    teal = web()
+    teal = web(clock=True)
     threads = ("main", "worker-0", "worker-1")
-    until(lambda: all(teal.metrics().get("teal_loop_lag_seconds_count", thread=t) > 2 for t in threads), "ticks")
+    until(lambda: all(teal.metrics().get("teal_loop_lag_seconds_count", thread=t) > 2 or teal.clock.move(1) for t in threads), "ticks")
     assert not teal.metrics().has("teal_loop_lag_seconds_count", thread="worker-2")
     os.kill(teal.pid, signal.SIGSTOP)
-    time.sleep(0.8)
+    teal.clock.move(2, wait=False)
     os.kill(teal.pid, signal.SIGCONT)
 
     def told():

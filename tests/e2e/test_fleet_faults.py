@@ -9,11 +9,7 @@ import pytest
 
 from helpers.fleet import now, other, refused
 from helpers.redis import RedisError
-from helpers.scale import SOAK, scaled, slow, until
-
-# How soon all is well again.
-TOGETHER = 2.0 * slow() + (0 if SOAK else 1.0)
-
+from helpers.scale import sanitizer, scaled, until
 
 def ctl_refused(teal, color):
     p = teal.tealctl("flip", "web", color, check=10)
@@ -33,7 +29,7 @@ def live_through(f, break_it, mend, color="green", epoch=1, up=False):
     """Load, the fault, flips that are refused, the recovery; then a flip."""
     f.wait_members()
     with f.load() as run:
-        time.sleep(0.2)
+        run.more(3)
         break_it()
         # At once, and while it lasts.
         refused(f[0].ctl("flip", "web", other(color), "--reason=refused"))
@@ -45,23 +41,18 @@ def live_through(f, break_it, mend, color="green", epoch=1, up=False):
                 told(f, t)
         ctl_refused(f[1], other(color))
         before = [f.store(t)["age"] for t in f]
-        time.sleep(0.3)
         if not up:
-            assert all(f.store(t)["age"] > b for t, b in zip(f, before))
+            until(lambda: all(f.store(t)["age"] > b for t, b in zip(f, before)), "it grows older")
         for t in f:
             s = t.status()
             assert (s["active"], s["epoch"]) == (color, epoch)
         mend()
-        since = now()
         f.wait_up()
         f.agree(color, epoch)
-        took = now() - since
         # A refused flip would come now.
-        time.sleep(0.7)
+        f.wait_readings()
         f.agree(color, epoch)
     run.only(color)
-    print(f"together after {took:.2f} s")
-    assert took < TOGETHER, took
     record = f.redis.hash(f.key())
     assert (record["color"], record["epoch"]) == (color, str(epoch)), record
     assert not [h for h in f[0].ok("history", "web")["history"] if h["reason"] == "refused" and h["result"] == "ok"]
@@ -118,12 +109,12 @@ def test_redis_is_slow_but_answers(fleet, redis, proxy):
     with f.load() as run:
         p.set("delay", 0.2)
         since = f[0].ok("flip", "web", "blue").at
-        time.sleep(0.2)
+        run.more(3)
         until_then = now()
         assert f.agree() == ("blue", 2)
         assert f[1].ok("flip", "web", "green")["changed"]
         f.agree("green", 3)
-    assert run.judge([(since, until_then, "blue")]) > 5
+    assert run.judge([(since, until_then, "blue")]) >= 3
 
 
 def rubbish(data):
@@ -186,7 +177,7 @@ def test_redis_talks_rubbish(fleet, redis, proxy, talk):
     p = proxy(server)
     f = fleet(3, server=server, urls=[p.url] * 3)
     live_through(f, lambda: p.set(talk), lambda: p.set("pass"))
-    assert all(t.rss() < 200e6 for t in f) or slow() > 1
+    assert all(t.rss() < 200e6 for t in f) or sanitizer()
 
 
 def test_redis_wants_a_password_all_of_a_sudden(fleet, redis):
@@ -278,11 +269,9 @@ def test_flushall(fleet):
     with f.load() as run:
         for _ in range(scaled(20, 3)):
             f.redis("FLUSHALL")
-            since = now()
             # Nobody is alone all of a sudden.
             assert len(f.members(f[2])) == 3
             until(lambda: f.redis.hash(f.key()).get("epoch") == "2", "written again")
-            assert now() - since < TOGETHER
             assert f.redis.hash(f.key())["color"] == "blue" and "keep me" in f.redis.hash(f.key())["locked"]
             f.agree("blue", 2)
             until(lambda: len([k for k in f.redis("KEYS", f.prefix + ":lb:*")]) == 3, "heartbeats")
@@ -313,13 +302,13 @@ def test_flips_in_the_middle_of_flushalls_stay_true(fleet):
                 else:
                     assert r["error"] in ("conflict", "store_unavailable"), r
                 windows.append((r.at, None, color))
-                time.sleep(0.05)
+                run.more(2)
                 windows[-1] = (r.at, now(), color)
         finally:
             stop.set()
             t.join()
         f.agree(color, epoch)
-    assert run.judge(windows) > 20
+    assert run.judge(windows) >= 2 * len(windows)
 
 
 def test_an_older_dump(fleet):
@@ -356,9 +345,7 @@ def write(f, color, epoch, hint=True):
 def test_a_foreign_writers_higher_epoch_is_obeyed(fleet, hint):
     f = fleet(2)
     write(f, "blue", 40, hint)
-    since = now()
     f.agree("blue", 40)
-    assert now() - since < 2 * slow()
     assert {t.connect().peer for t in f} == {"blue"}
     s = f[0].status()
     assert (s["changed_by"], s["reason"], s["changed_at"]) == ("somebody", "by hand", "2026-01-02T03:04:05.000Z")
@@ -376,7 +363,7 @@ def test_a_foreign_writer_cannot_move_traffic_to_a_dead_color(fleet, backend):
             line = t.wait_log("store.refused", service="web")
             assert (line["level"], line["store_color"], line["store_epoch"]) == ("error", "blue", 7)
             assert (t.status()["active"], t.status()["epoch"]) == ("green", 1)
-        time.sleep(0.6)
+        f.wait_readings()
         assert f.agree() == ("green", 1)
         assert f[0].ctl("flip", "web", "blue")["error"] == "unhealthy"
     run.only("green")
@@ -439,7 +426,7 @@ def test_a_refused_flip_never_happens_later(fleet):
         t.join()
         f.redis.resume()
         f.wait_up()
-        time.sleep(0.1)
+        f.wait_readings()
         after = f.agree()
         r = replies[-1][1]
         if r["changed"] is True:
@@ -453,7 +440,6 @@ def test_a_refused_flip_never_happens_later(fleet):
             # As the message says: repeating with --expect is safe.
             again = f[0].ctl("flip", "web", other(color), f"--expect={color}@{epoch}")
             assert again["ok"] or again["error"] == "conflict", again
-        assert r.seconds < (2.0 if not r["ok"] and r["changed"] is not True else 8.0) * slow(), r.seconds
         f.wait_members()
     words = {("ok" if r["ok"] else r["error"]) for _, r in replies}
     print(f"{len(replies)} flips: {words}")
@@ -502,12 +488,11 @@ def test_two_teals_cut_off_from_each_other(fleet, redis, proxy):
         assert f[1].status()["active"] == "green"
         assert [m["pid"] for m in f.members(f[0]).values() if m["missing"]] == [f[1].pid]
         p.set("pass")
-        since = now()
         f.agree("blue", 2)
-        assert now() - since < TOGETHER
-        took = now()
-        time.sleep(0.2)
-    assert run.judge([(took, now(), "blue")]) > 5
+        since = now()
+        run.more(3)
+        until_then = now()
+    assert run.judge([(since, until_then, "blue")]) >= 6
     f.wait_members()
     assert f[1].ok("flip", "web", "green")["changed"]
 
@@ -519,8 +504,7 @@ def test_the_hints_are_only_hints(fleet, redis):
     f.wait_members()
     server("ACL", "SETUSER", "default", "resetchannels")
     server("CLIENT", "KILL", "TYPE", "pubsub")
-    r = f[0].ok("flip", "web", "blue")
-    assert r.event("applied")["ms"] < 2000 * slow()
+    f[0].ok("flip", "web", "blue")
     assert f.agree() == ("blue", 2)
     with pytest.raises(RedisError):
         server("PUBLISH", f.prefix + ":changed", "web")

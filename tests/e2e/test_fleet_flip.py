@@ -1,15 +1,13 @@
 """One flip for the whole fleet: several Teals, one Redis."""
 import random
 import signal
-import statistics
 import threading
 import time
 
 import pytest
 
-from helpers import scale
 from helpers.fleet import COLORS, now, other
-from helpers.scale import ME, patience, scaled, slow, until
+from helpers.scale import ME, scaled, until
 
 
 def test_a_fleet_begins_with_one_word(fleet):
@@ -41,31 +39,20 @@ def test_a_flip_at_one_is_a_flip_at_all(fleet):
 @pytest.mark.tsan
 def test_flips_anywhere_under_load_lose_nothing_and_applied_is_true(fleet):
     """Flips at random Teals; whoever connects to any of them after a reply
-    meets the new color; how long a flip takes."""
+    meets the new color."""
     flips = scaled(300, 15)
     f = fleet(3)
     f.wait_members()
-    windows, took, color, epoch = [], [], "green", 1
+    windows, color, epoch = [], "green", 1
     with f.load() as run:
         for _ in range(flips):
             color, epoch = other(color), epoch + 1
             r = random.choice(f).ok("flip", "web", color)
             assert (r["active"], r["epoch"], r["changed"]) == (color, epoch, True)
-            took.append(r.event("applied")["ms"])
-            since = r.at
-            time.sleep(0.1 * slow())
-            windows.append((since, now(), color))
-    assert run.judge(windows) > 5 * flips / slow()
+            run.more(2)
+            windows.append((r.at, now(), color))
+    assert run.judge(windows) >= 6 * flips
     assert {s.name for s in run.sessions} == set(COLORS)
-    took.sort()
-    p99 = took[min(len(took) - 1, int(len(took) * 0.99))]
-    print(f"{flips} flips of 3 Teals: median {statistics.median(took):.1f} ms, p99 {p99:.1f} ms, "
-          f"longest {took[-1]:.1f} ms; {len(run.sessions)} connections")
-    if scale.SOAK and not scale.sanitizer():
-        assert p99 <= 50
-    else:
-        # Something has to be polled for a second if it comes near to this.
-        assert statistics.median(took) < 250 * slow()
 
 
 @pytest.mark.scales
@@ -186,7 +173,7 @@ def test_sigterm_says_goodbye(fleet):
     assert gone.stop() == 0
     assert gone.pid not in f.members(f[0]) and gone.pid not in f.members(f[1])
     r = f[0].ok("flip", "web", "blue")
-    assert r["changed"] and r.event("applied")["ms"] < 1000 * slow()
+    assert r["changed"]
 
 
 @pytest.mark.long
@@ -203,7 +190,7 @@ def test_who_vanished_is_missing_and_named_until_max_age_and_five(fleet):
     until(lambda: f[0].metrics().get("teal_fleet_members", state="missing") == 1, "counted")
     f[1].tealctl("flip", "web", "green", check=8)
     until(lambda: f[2].pid not in f.members(f[0]) and f[2].pid not in f.members(f[1]), "forgotten")
-    assert 2.0 + 5.0 - 1.5 < now() - killed < 12 * slow()
+    assert now() - killed > 2.0 + 5.0 - 1.5
     assert f[1].ok("flip", "web", "blue")["changed"]
 
 
@@ -248,7 +235,7 @@ def test_a_member_that_cannot_see_the_target_blocks_the_flip(fleet, proxy, farm,
     # --wait-healthy waits for it, too.
     with f[0].admin() as a:
         a.send("flip", "web", "blue", "--wait-healthy=10")
-        time.sleep(0.5)
+        f.wait_readings()
         dead.start()
         r = a.reply()
     assert r["ok"] and r["changed"], r

@@ -1,11 +1,6 @@
 """Health checks: up only after a passed one, down after `fall`, and what
 happens when nobody is left."""
-import threading
-import time
-
-import pytest
-
-from helpers.scale import patience, slow, until
+from helpers.scale import until
 
 
 def states(teal, color="green", service="web"):
@@ -15,31 +10,30 @@ def states(teal, color="green", service="web"):
 def test_not_up_before_the_first_passed_check(web, black_hole, backend):
     """A backend that does not answer yet is no candidate."""
     live, hole = backend("live"), black_hole()
-    teal = web(green=[live, hole], health={"interval": 0.3, "timeout": 5.0, "rise": 1, "fall": 3},
-               connect_timeout=0.5)
+    teal = web(green=[live, hole], health={"interval": 0.3, "timeout": 300.0, "rise": 1, "fall": 3},
+               connect_timeout=3600.0)
     until(lambda: states(teal)[live.address] == "up", "the live one is up")
     assert states(teal)[hole.address] != "up"
     for _ in range(10):
-        begun = time.monotonic()
         assert teal.connect().peer == "live"
-        assert time.monotonic() - begun < 0.4 * slow()
     assert teal.metrics().get("teal_backend_up", service="web", color="green", backend=hole.address) == 0
 
 
 def test_down_after_fall_and_up_again_after_rise(web, backend):
     a, b = backend("a"), backend("b")
-    teal = web(green=[a, b], health={"interval": 0.8, "timeout": 1.0, "rise": 3, "fall": 2})
-    until(lambda: set(states(teal).values()) == {"up"}, "both up")
+    teal = web(clock=True, green=[a, b], health={"interval": 800.0, "timeout": 300.0, "rise": 3, "fall": 2})
+    teal.clock.pass_until(lambda: set(states(teal).values()) == {"up"}, "both up", step=100)
     b.stop()
-    until(lambda: states(teal)[b.address] == "down", "down")
+    teal.clock.pass_until(lambda: states(teal)[b.address] == "down", "down", step=100)
     assert {teal.connect().peer for _ in range(10)} == {"a"}
     line = teal.wait_log("backend.down", backend=b.address)
     assert line["service"] == "web" and "refused" in str(line.values())
     before = b.accepted
     b.start()
-    until(lambda: states(teal)[b.address] == "up", "up again")
-    # The next check is due in 0.8 s; the backend counts a moment late.
-    until(lambda: b.accepted - before >= 3, "three passed checks before it was up", timeout=0.5)
+    for n in range(1, 4):
+        assert states(teal)[b.address] == "down"
+        teal.clock.pass_until(lambda: b.accepted - before >= n, "a check", step=100)
+    until(lambda: states(teal)[b.address] == "up", "up again, after three passed checks")
     teal.wait_log("backend.up", 2, backend=b.address)
     until(lambda: {teal.connect().peer for _ in range(6)} == {"a", "b"}, "both are used")
 
@@ -58,7 +52,7 @@ def test_state_changes_are_logged_and_streamed(web):
     with teal.admin() as a:
         a.send("events", "web")
         until(lambda: teal.status()["colors"]["blue"]["healthy"] == 1, "up")
-        time.sleep(0.1)  # the stream is on
+        teal.status()  # the stream is on
         teal.blue.stop()
         while True:
             o = a.object()
@@ -114,14 +108,12 @@ def test_a_silent_backend_is_timed_out(web, backend, black_hole):
 def test_a_refused_connection_hurries_the_next_check(web, backend):
     """Traffic notices first; the check does not wait for its interval."""
     a, b = backend("a"), backend("b")
-    teal = web(green=[a, b], health={"interval": 8.0, "timeout": 1.0, "rise": 1, "fall": 1})
+    teal = web(green=[a, b], health={"interval": 3600.0, "timeout": 20.0, "rise": 1, "fall": 1})
     until(lambda: set(states(teal).values()) == {"up"}, "both up")
     b.stop()
-    begun = time.monotonic()
     for _ in range(4):
         assert teal.connect().peer == "a"
     until(lambda: states(teal)[b.address] == "down", "noticed")
-    assert time.monotonic() - begun < 4 * slow()
 
 
 def test_health_port_is_what_is_checked(web, backend):
@@ -168,7 +160,7 @@ def test_http_checks_ask_for_a_path_and_judge_the_status(web, backend):
 
     app, other = backend("app", application), backend("other", application)
     teal = web(green=[app], blue=[other], health={"type": "http", "path": "/ready?deep=1", "host": "shop.example",
-                                                  "expect": "200,204", "interval": 0.1, "timeout": 2.0 * slow(),
+                                                  "expect": "200,204", "interval": 0.1, "timeout": 60.0,
                                                   "rise": 2, "fall": 2})
     until(lambda: states(teal)[app.address] == "up", "the application says that it is well")
     assert heard[0].startswith("GET /ready?deep=1 HTTP/1.1\r\n") and "\r\nHost: shop.example\r\n" in heard[0]
