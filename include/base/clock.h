@@ -17,6 +17,8 @@ int64_t clock_wall_us(void);
 /* RFC 3339 in UTC, "2026-11-22T14:02:11.123456Z"; digits of the fraction: 3
  * or 6.  The shape that the wall's microseconds need. */
 #define CLOCK_TEXT 32
+/* The last microsecond of the year 9999: what is later, or before 0, is no time. */
+#define CLOCK_US_MAX INT64_C(253402300799999999)
 void clock_format(int64_t wall_us, int digits, char text[CLOCK_TEXT]);
 
 #endif

@@ -60,6 +60,8 @@ void fleet_remember(struct fleet *f, struct fleet *before, double life);
  * applied the epoch; returns how many, and how many of those are missing. */
 size_t fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struct buf *names,
 		      size_t *missing);
+/* The greatest epoch that a member has applied; 0: none. */
+uint64_t fleet_applied(const struct fleet *f, const char *service);
 /* Connections that members which have applied the epoch still hold on the
  * service's idle color; this teald's own not counted. */
 uint64_t fleet_holding(const struct fleet *f, const char *service, uint64_t epoch);

@@ -30,7 +30,7 @@ struct redis_service {
 	double missing_since;	/* clock_now(); 0: it is there, or was never asked for */
 	bool writing;	/* forward or initial is under way */
 	uint64_t complained;	/* epoch that was complained about, so once each */
-	char problem[256];	/* "" when none */
+	char problem[320];	/* "" when none */
 };
 
 /* What was said about the nodes of a pool. */
@@ -43,7 +43,7 @@ struct redis_pool {
 	bool seen_well;	/* ... unless that was rubbish; nothing there is version 0 */
 	bool told;
 	bool writing;	/* forward is under way */
-	char problem[256];	/* "" when none */
+	char problem[320];	/* "" when none */
 };
 
 struct refresh_waiter {
@@ -132,8 +132,9 @@ void store_redis_last_known(struct store_redis *s);
 void store_redis_read(struct store_redis *s);
 /* Judges one record of the store against what is known. */
 void store_redis_judge(struct redis_service *v, const struct record *r);
-/* What HMGET gave: keeps the lock's text, which the next write of a lock has to find. */
-void store_redis_saw_lock(struct redis_service *v, const redisReply *fields);
+/* What HMGET gave: redis_record_parse(), of an epoch that can be obeyed, and the lock's text is kept. */
+MUST_USE enum err store_redis_parse(struct redis_service *v, const redisReply *fields, struct record *out,
+				    bool *exists, struct why *why);
 void store_redis_refresh(struct store *s, store_refreshed_fn *done, void *arg);
 
 /* store_redis_write.c: changing it. */

@@ -224,6 +224,9 @@ resume_drain(struct entry *e)
 	const struct record *r = &e->service->record;
 	double rest = e->service->config->drain.timeout - (double)(clock_wall_us() - r->at_us) / 1e6;
 
+	/* A change that is said to come yet has had no time. */
+	if (rest > e->service->config->drain.timeout)
+		rest = e->service->config->drain.timeout;
 	e->settled = true;
 	if (!e->draining_due && e->drain == NULL && entry_count(e, color_other(r->color)) > 0)
 		drain_start(e, color_other(r->color), rest > 0 ? rest : 0);

@@ -74,7 +74,7 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o}", "id", &id, "run", &run, "host", &host,
 			      "version", &version, "pid", &pid, "at_us", &at, "ready", &ready, "services",
 			      &services) == 0 &&
-		  json_is_object(services) && str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m);
+		  at >= 0 && at <= CLOCK_US_MAX && json_is_object(services) && str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m);
 
 	if (ok) {
 		str_copy(m.run, sizeof(m.run), str_from(run));
@@ -85,7 +85,8 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 		m.heard = f->now;
 		m.ready = ready != 0;
 		m.self = strcmp(m.id, self_id) == 0;
-		m.missing = !m.self && (double)(f->now_us - at) / 1e6 > FLEET_MISSING_AFTER;
+		/* The store's clock is everybody's: what is ahead of it says nothing either. */
+		m.missing = !m.self && fabs((double)(f->now_us - at) / 1e6) > FLEET_MISSING_AFTER;
 		f->members = must_grow(f->members, f->n + 1, sizeof(m));
 		f->members[f->n++] = m;
 	} else {
@@ -179,6 +180,20 @@ fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struc
 		*missing += m->missing;
 	}
 	return n;
+}
+
+uint64_t
+fleet_applied(const struct fleet *f, const char *service)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fleet_service *s = service_of(&f->members[i], service);
+
+		if (s != NULL && s->applied > most)
+			most = s->applied;
+	}
+	return most;
 }
 
 uint64_t

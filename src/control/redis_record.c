@@ -6,10 +6,8 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "control/redis_number.h"
 #include "control/redis_record.h"
-
-/* Redis counts in doubles when scripts compare: beyond this, not exactly. */
-#define EPOCH_MAX ((uint64_t)1 << 53)
 
 /* -- time ------------------------------------------------------------------------ */
 
@@ -23,7 +21,7 @@ parse_time(const char *text, int64_t *out)
 	uint64_t plain;
 
 	if (rest == NULL) {
-		if (!str_to_u64(str_from(text), INT64_MAX, &plain))
+		if (!str_to_u64(str_from(text), CLOCK_US_MAX, &plain))
 			return false;
 		*out = (int64_t)plain;
 		return true;
@@ -34,7 +32,7 @@ parse_time(const char *text, int64_t *out)
 	if (strcmp(rest, "Z") != 0)
 		return false;
 	*out = (int64_t)timegm(&tm) * 1000000 + us;
-	return *out >= 0;
+	return *out >= 0 && *out <= CLOCK_US_MAX;
 }
 
 /* -- records ---------------------------------------------------------------------- */
@@ -124,9 +122,12 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 	if (text[0] == NULL || !color_from_word(str_from(text[0]), &out->color))
 		return why_set(why, E_STORE, "the field color is \"%.20s\", neither green nor blue",
 			       text[0] != NULL ? text[0] : "");
-	if (text[1] == NULL || !str_to_u64(str_from(text[1]), EPOCH_MAX, &epoch) || epoch < 1)
+	if (text[1] == NULL || !str_to_u64(str_from(text[1]), UINT64_MAX, &epoch) || epoch < 1)
 		return why_set(why, E_STORE, "the field epoch is \"%.20s\", not a number from 1",
 			       text[1] != NULL ? text[1] : "");
+	if (epoch > REDIS_NUMBER_MAX)
+		return why_set(why, E_STORE, "the field epoch is %llu, " REDIS_NUMBER_TOO_GREAT,
+			       (unsigned long long)epoch);
 	out->epoch = epoch;
 	if (text[3] == NULL || !change_from_word(text[3], &out->change) || out->change > CHANGE_ROLLBACK)
 		out->change = text[2] != NULL && text[2][0] != '\0' ? CHANGE_FLIP :
@@ -181,7 +182,7 @@ redis_entry_parse(struct str text, struct audit_entry *out)
 			 "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to, "by", &by, "uid",
 			 &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result", &result,
 			 "host", &host) == 0 &&
-	     at >= 0 && epoch >= 0 && change_from_word(change, &out->change) &&
+	     at >= 0 && at <= CLOCK_US_MAX && epoch >= 0 && change_from_word(change, &out->change) &&
 	     color_from_word(str_from(from), &out->from) && color_from_word(str_from(to), &out->to);
 	if (ok) {
 		out->at_us = at;

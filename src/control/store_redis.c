@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "control/redis_number.h"
 #include "control/store_redis.h"
 
 /* How long the start waits for Redis before it believes state_dir. */
@@ -166,6 +167,13 @@ read_cache(struct store_redis *s)
 		struct redis_service *v = &s->services[i];
 		const struct record *r = state_cache_find(s->cache, v->config->name);
 
+		/* An older teald obeyed any number. */
+		if (r != NULL && r->epoch > REDIS_NUMBER_MAX) {
+			LOG_ERROR("store.bad_record", LS("service", v->config->name),
+				  LR(NULL, str_from(v->config->labels_json)), LS("key", "state_dir"),
+				  LS("message", "the epoch in state_dir is too great to be followed: what Redis says counts"));
+			r = NULL;
+		}
 		v->cached = r != NULL;
 		if (r != NULL)
 			v->record = *r;

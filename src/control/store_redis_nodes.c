@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/node_text.h"
+#include "control/redis_number.h"
 #include "control/store_redis.h"
 
 struct nodes_run {
@@ -46,7 +47,8 @@ store_redis_nodes_open(struct store_redis *s)
 	for (size_t i = 0; i < s->n_pools; i++) {
 		const struct overlay *o = state_cache_nodes(s->cache, s->pools[i].config->name);
 
-		if (o != NULL)
+		/* An older teald obeyed any number. */
+		if (o != NULL && o->version <= REDIS_NUMBER_MAX)
 			overlay_copy(&s->pools[i].now, o);
 	}
 }
@@ -65,7 +67,7 @@ enum seen { SEEN_BAD, SEEN_MISSING, SEEN_OVERLAY };
 
 /* What HMGET gave for version and nodes. */
 static enum seen
-parse(const redisReply *reply, struct overlay *out)
+parse(const struct redis_pool *p, const redisReply *reply, struct overlay *out)
 {
 	const redisReply *version, *nodes;
 	uint64_t number;
@@ -77,8 +79,8 @@ parse(const redisReply *reply, struct overlay *out)
 	if (version->type == REDIS_REPLY_NIL && nodes->type == REDIS_REPLY_NIL)
 		return SEEN_MISSING;
 	if (version->type != REDIS_REPLY_STRING || nodes->type != REDIS_REPLY_STRING ||
-	    !str_to_u64((struct str){ version->str, (size_t)version->len }, INT64_MAX / 2, &number) ||
-	    number == 0 || !overlay_from_text((struct str){ nodes->str, (size_t)nodes->len }, out))
+	    !str_to_u64((struct str){ version->str, (size_t)version->len }, UINT64_MAX, &number) ||
+	    number == 0 || !redis_number_is_near(p->now.version, number) || !overlay_from_text((struct str){ nodes->str, (size_t)nodes->len }, out))
 		return SEEN_BAD;
 	out->version = number;
 	return SEEN_OVERLAY;
@@ -107,16 +109,19 @@ store_redis_nodes_read(struct redis_pool *p, const redisReply *reply)
 {
 	struct overlay o = { 0 };
 
-	enum seen seen = parse(reply, &o);
+	enum seen seen = parse(p, reply, &o);
 
 	p->seen_well = seen != SEEN_BAD;
 	overlay_copy(&p->seen, &o);
 	switch (seen) {
 	case SEEN_BAD:
 		if (p->problem[0] == '\0')
-			LOG_ERROR("store.bad_nodes", LS("key", p->key));
-		snprintf(p->problem, sizeof(p->problem), "%.200s holds what cannot be the nodes of a pool",
-			 p->key);
+			LOG_ERROR("store.bad_nodes", LS("key", p->key),
+				  LS("message", "no nodes, or a version that no change could follow: not obeyed; DEL the "
+				     "key, and what is served is written again"));
+		snprintf(p->problem, sizeof(p->problem),
+			 "%.150s holds what cannot be the nodes of a pool, or a version that no change could follow; DEL it, "
+			 "and what is served is written again", p->key);
 		break;
 	case SEEN_MISSING:
 		p->problem[0] = '\0';
@@ -162,7 +167,7 @@ nodes_send(struct nodes_run *run, const char *mode, redis_reply_fn *done)
 
 /* Looks at the script's answer; *o is what the store has now, if seen. */
 static enum err
-take_answer(const redisReply *reply, enum seen *seen, struct overlay *o, struct why *why)
+take_answer(const struct redis_pool *p, const redisReply *reply, enum seen *seen, struct overlay *o, struct why *why)
 {
 	const char *word;
 
@@ -173,7 +178,7 @@ take_answer(const redisReply *reply, enum seen *seen, struct overlay *o, struct 
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
 	    reply->element[0]->type != REDIS_REPLY_STRING)
 		return why_set(why, E_UNKNOWN, "Redis answered with something that is not ours");
-	*seen = parse(reply->element[1], o);
+	*seen = parse(p, reply->element[1], o);
 	word = reply->element[0]->str;
 	if (strcmp(word, "ok") == 0)
 		return OK;
@@ -286,7 +291,7 @@ nodes_on_written(void *arg, enum err e, const redisReply *reply, const struct wh
 		return;
 	}
 	if (e == OK)
-		e = take_answer(reply, &seen, &o, &why);
+		e = take_answer(p, reply, &seen, &o, &why);
 	else
 		why = *sent;
 	if (e == OK && run->next.version > p->now.version)
@@ -310,7 +315,7 @@ nodes_on_forward(void *arg, enum err e, const redisReply *reply, const struct wh
 	p->store->under_way--;
 	p->writing = false;
 	if (e == OK)
-		e = take_answer(reply, &seen, &o, &why);
+		e = take_answer(p, reply, &seen, &o, &why);
 	else
 		why = *sent;
 	if (e == OK)
@@ -358,6 +363,17 @@ store_redis_write_nodes(struct store *store, const char *pool, const struct over
 	if (!store_redis_is_up(s) || s->time_us == 0) {
 		why_set(&why, E_STORE, "%s; nothing was written",
 			s->down_why[0] != '\0' ? s->down_why : "Redis has not been read yet");
+		done(arg, E_STORE, &why);
+		return;
+	}
+	if (!p->seen_well) {
+		why_set(&why, E_STORE, "%s; nothing was written", p->problem);
+		done(arg, E_STORE, &why);
+		return;
+	}
+	if (next->version > REDIS_NUMBER_MAX) {
+		why_set(&why, E_STORE, "version %llu is the last one there is; stop every teald, remove its state and "
+			"DEL %s to begin again at 1; nothing was written", (unsigned long long)REDIS_NUMBER_MAX, p->key);
 		done(arg, E_STORE, &why);
 		return;
 	}

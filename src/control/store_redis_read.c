@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/redis_number.h"
 #include "control/store_redis.h"
 
 /* A store that has lost everything is written again by those who know; whoever
@@ -40,8 +41,9 @@ is_in_doubt(const struct redis_service *v, const struct record *r)
 	return false;
 }
 
-void
-store_redis_saw_lock(struct redis_service *v, const redisReply *fields)
+/* What HMGET gave: keeps the lock's text, which the next write of a lock has to find. */
+static void
+saw_lock(struct redis_service *v, const redisReply *fields)
 {
 	const redisReply *lock = fields->elements == REDIS_RECORD_FIELDS ? fields->element[7] : NULL;
 
@@ -86,6 +88,32 @@ store_redis_judge(struct redis_service *v, const struct record *r)
 		store_redis_tell(v, r);
 }
 
+/* The greatest epoch that this teald, or a member of its fleet, has come to. */
+static uint64_t
+known_epoch(const struct redis_service *v)
+{
+	uint64_t known = fleet_applied(&v->store->fleet, v->config->name);
+
+	return (v->known || v->cached) && v->record.epoch > known ? v->record.epoch : known;
+}
+
+enum err
+store_redis_parse(struct redis_service *v, const redisReply *fields, struct record *out, bool *exists,
+		  struct why *why)
+{
+	enum err e = redis_record_parse(fields, out, exists, why);
+
+	if (e != OK || !*exists)
+		return e;
+	if (!redis_number_is_near(known_epoch(v), out->epoch)) {
+		*exists = false;
+		return why_set(why, E_STORE, "the field epoch is %llu, " REDIS_NUMBER_TOO_GREAT,
+			       (unsigned long long)out->epoch);
+	}
+	saw_lock(v, fields);
+	return OK;
+}
+
 /* The store answered, and has no such service. */
 static void
 missing(struct redis_service *v)
@@ -120,12 +148,12 @@ read_service(struct redis_service *v, const redisReply *reply)
 	struct why why;
 
 	v->seen_what = SEEN_NOTHING;
-	if (redis_record_parse(reply, &r, &exists, &why) != OK) {
+	if (store_redis_parse(v, reply, &r, &exists, &why) != OK) {
 		if (v->problem[0] == '\0')
 			LOG_ERROR("store.bad_record", LS("service", v->config->name),
 				  LR(NULL, str_from(v->config->labels_json)), LS("key", v->key),
 				  LS("message", why.text));
-		snprintf(v->problem, sizeof(v->problem), "%s: %.150s", v->key, why.text);
+		snprintf(v->problem, sizeof(v->problem), "%.100s: %.200s", v->key, why.text);
 		return;
 	}
 	if (!exists) {
@@ -137,7 +165,6 @@ read_service(struct redis_service *v, const redisReply *reply)
 	v->missing_since = 0;
 	v->seen_what = SEEN_RECORD;
 	v->seen = r;
-	store_redis_saw_lock(v, reply);
 	if (v->complained == UINT64_MAX)
 		v->complained = 0;
 	store_redis_judge(v, &r);
@@ -146,9 +173,9 @@ read_service(struct redis_service *v, const redisReply *reply)
 /* -- a whole reading ----------------------------------------------------------------- */
 
 static bool
-to_number(const redisReply *r, uint64_t *out)
+to_number(const redisReply *r, uint64_t max, uint64_t *out)
 {
-	return r->type == REDIS_REPLY_STRING && str_to_u64((struct str){ r->str, (size_t)r->len }, INT64_MAX / 2, out);
+	return r->type == REDIS_REPLY_STRING && str_to_u64((struct str){ r->str, (size_t)r->len }, max, out);
 }
 
 static struct str
@@ -192,8 +219,9 @@ take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 	if (reply->type == REDIS_REPLY_ERROR)
 		return why_set(why, E_STORE, "%s: %.*s", redis_where(s->commands), reply->len < 200 ? (int)reply->len : 200,
 			       reply->str);
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 6 || !to_number(reply->element[0], &seconds) ||
-	    !to_number(reply->element[1], &us) || reply->element[2]->type != REDIS_REPLY_ARRAY ||
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 6 ||
+	    !to_number(reply->element[0], CLOCK_US_MAX / 1000000, &seconds) ||
+	    !to_number(reply->element[1], 999999, &us) || reply->element[2]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[2]->elements != s->n || reply->element[3]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[4]->type != REDIS_REPLY_ARRAY || reply->element[5]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[5]->elements != s->n_pools)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/redis_number.h"
 #include "control/store_redis.h"
 
 #define ENTRY_MAX (64 * 1024)
@@ -77,10 +78,8 @@ take_answer(struct redis_service *v, const redisReply *reply, struct record *now
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING)
 		return why_set(why, E_UNKNOWN, "Redis answered with something that is not ours");
 	word = reply->element[0]->str;
-	if (redis_record_parse(reply->element[1], now, exists, &ignored) != OK)
+	if (store_redis_parse(v, reply->element[1], now, exists, &ignored) != OK)
 		*exists = false;
-	if (*exists)
-		store_redis_saw_lock(v, reply->element[1]);
 	if (strcmp(word, "ok") == 0)
 		return OK;
 	if (strcmp(word, "conflict") == 0)
@@ -271,6 +270,13 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 		run->expect_epoch += step;
 		run->next.epoch += step;
 		line.epoch += step;
+	}
+	if (run->next.epoch > REDIS_NUMBER_MAX) {
+		why_set(&why, E_STORE, "epoch %llu is the last one there is; stop every teald, remove its state and "
+			"DEL %s to begin again at 1; nothing was written", (unsigned long long)REDIS_NUMBER_MAX, v->key);
+		free(run);
+		done(arg, E_STORE, &v->record, &why);
+		return;
 	}
 	buf_init(&entry, ENTRY_MAX);
 	redis_entry_format(&line, &entry);

@@ -283,3 +283,22 @@ def test_commands_at_the_same_time_are_all_obeyed(nodes_fleet):
             b.send("node", "ready", "main", HOSTS[1])
             assert a.reply()["ok"] and b.reply()["ok"]
     everywhere(f, n0="ready", n1="ready")
+
+
+@pytest.mark.parametrize("version", [(1 << 52) + 1, (1 << 53) - 1, (1 << 62) - 1, (1 << 64) - 1])
+def test_a_version_that_nothing_could_follow_is_refused_and_DEL_mends_it(nodes_fleet, version):
+    f = nodes_fleet(2)
+    key = f.prefix + ":nodes:main"
+    assert f[0].ok("node", "drain", "main", HOSTS[0])["changed"]
+    everywhere(f, n0="draining", n1="ready")
+    f.redis("HSET", key, "version", version, "nodes", "{}")
+    f.redis("PUBLISH", f.prefix + ":changed", "main")
+    for t in f:
+        until(lambda t=t: key in (f.store(t)["problem"] or ""), "said")
+        assert "DEL" in f.store(t)["problem"]
+        r = t.ctl("node", "ready", "main", HOSTS[0])
+        assert r["error"] == "store_unavailable" and "DEL" in r["message"], r
+    f.redis("DEL", key)
+    until(lambda: f.redis.hash(key).get("version") == "1", "written again")
+    assert f[1].ok("node", "ready", "main", HOSTS[0])["changed"]
+    assert f.redis.hash(key)["version"] == "2"

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "control/fleet.h"
+#include "control/redis_number.h"
 
 #define NOW_US 1795356131000000
 
@@ -344,6 +346,54 @@ it_is_told_as_json(void **state)
 	buf_free(&text);
 }
 
+static void
+a_time_that_cannot_be_is_no_heartbeat(void **state)
+{
+	static const struct {
+		int64_t at_us;
+		bool is_heard, is_missing;
+	} times[] = {
+		{ NOW_US, true, false },	   { NOW_US + 2000000, true, false },
+		{ NOW_US + 5000000, true, true },  { 0, true, true },
+		{ CLOCK_US_MAX, true, true },	   { CLOCK_US_MAX + 1, false, false },
+		{ -1, false, false },		   { INT64_MIN, false, false },
+		{ INT64_MAX, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+		struct fleet_member m = member("one", 1, 5, 0);
+
+		fleet_begin(&fleet, NOW_US, 100.0);
+		m.at_us = times[i].at_us;
+		assert_int_equal(hear(m), times[i].is_heard);
+		assert_int_equal(fleet.n, times[i].is_heard);
+		if (times[i].is_heard)
+			assert_int_equal(fleet.members[0].missing, times[i].is_missing);
+	}
+}
+
+/* What nobody can have come to by steps is not obeyed; whatever is, can be followed. */
+static void
+a_number_that_is_obeyed_has_successors(void **state)
+{
+	const uint64_t known[] = { 0, 1, REDIS_NUMBER_FREE, REDIS_NUMBER_FREE + 7 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		uint64_t beyond = known[i] > REDIS_NUMBER_FREE - REDIS_NUMBER_STEP ? known[i] + REDIS_NUMBER_STEP :
+										     REDIS_NUMBER_FREE;
+
+		assert_true(redis_number_is_near(known[i], 1));
+		assert_true(redis_number_is_near(known[i], REDIS_NUMBER_FREE));
+		assert_true(redis_number_is_near(known[i], known[i] + 1));
+		assert_true(redis_number_is_near(known[i], beyond));
+		assert_false(redis_number_is_near(known[i], beyond + 1));
+		assert_false(redis_number_is_near(known[i], REDIS_NUMBER_MAX + 1));
+		assert_false(redis_number_is_near(known[i], UINT64_MAX));
+	}
+}
+
 int
 main(void)
 {
@@ -357,6 +407,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(nobody_is_forgotten_who_did_not_say_goodbye, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_old_heartbeat_is_no_sign_of_life, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_order_is_the_same_whoever_spoke_last, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_time_that_cannot_be_is_no_heartbeat, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_number_that_is_obeyed_has_successors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(it_is_told_as_json, set_up, tear_down),
 	};
 
