@@ -102,7 +102,7 @@ BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(p)
 SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
 HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
 
-.PHONY: all run test test-slow unit e2e bench bench-parse asan tsan fuzz tidy format layers coverage soak install deb help clean
+.PHONY: all run test test-slow unit e2e bench bench-parse bench-state asan tsan fuzz tidy format layers coverage soak install deb help clean
 .PHONY: FORCE unit-bins syntax fuzz-run
 .SECONDARY:
 
@@ -236,6 +236,10 @@ bench-parse: $(call libs_of,proto)	## HTTP/1 heads: nanoseconds beside Debian's 
 	$(Q)tools/install-deps build bench
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $(OUT)/parse bench/parse.c $(call libs_of,proto) -lhttp_parser -lm
 	$(Q)$(OUT)/parse
+
+bench-state: $(call libs_of,control)	## the largest state file: milliseconds to encode it
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $(OUT)/state bench/state.c $(call libs_of,control) $(LIBS)
+	$(Q)$(OUT)/state
 
 ## Check
 

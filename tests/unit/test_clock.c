@@ -8,7 +8,10 @@
 
 #include <cmocka.h>
 
+#include <ev.h>
+
 #include "base/clock.h"
+#include "wait.h"
 
 static void
 test_monotonic_goes_forward(void **state)
@@ -67,6 +70,53 @@ test_format_ignores_the_time_zone(void **state)
 	assert_string_equal(text, "1970-01-01T00:00:00.000Z");
 }
 
+/* The tests' own means: what is told the time asks the clock that they move. */
+
+static void
+on_minute(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop, (void)revents;
+	*(unsigned *)w->data += 1;
+}
+
+static void
+test_a_clock_that_stands_is_moved(void **state)
+{
+	struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL);
+	unsigned minutes = 0;
+	double began, machine;
+	int64_t wall;
+	ev_timer t;
+
+	(void)state;
+	clock_stop();
+	began = clock_now();
+	wall = clock_wall_us();
+	machine = clock_of_machine();
+	ev_now_update(loop);
+	ev_timer_init(&t, on_minute, 60, 60);
+	t.data = &minutes;
+	ev_timer_start(loop, &t);
+	while (clock_of_machine() == machine)
+		ev_run(loop, EVRUN_NOWAIT);
+	assert_true(clock_now() == began && clock_wall_us() == wall);
+	clock_move(59.9);
+	ev_run(loop, EVRUN_NOWAIT);
+	assert_int_equal(minutes, 0);
+	clock_move(0.2);
+	ev_run(loop, EVRUN_NOWAIT);
+	assert_int_equal(minutes, 1);
+	assert_int_equal((clock_wall_us() - wall) / 1000, 60100);
+	/* By itself, from timer to timer. */
+	clock_pass();
+	WAIT_UNTIL(loop, minutes == 3);
+	assert_true(clock_now() >= began + 180);
+	began = clock_now();
+	clock_go();
+	assert_true(clock_now() >= began);
+	ev_loop_destroy(loop);
+}
+
 int
 main(void)
 {
@@ -74,6 +124,7 @@ main(void)
 		cmocka_unit_test(test_monotonic_goes_forward),
 		cmocka_unit_test(test_wall_is_now),
 		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_a_clock_that_stands_is_moved),
 		cmocka_unit_test(test_format_ignores_the_time_zone),
 	};
 

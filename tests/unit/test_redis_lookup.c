@@ -243,6 +243,7 @@ test_redis_behind_a_slow_name(void **state)
 	assert_contains(t.client.why.text, "its name is not found within 0.3 s");
 	assert_in_range(turns_within(1), 1, 60);
 	assert_int_equal(names.questions, 1);
+	config_timeouts(NEVER);
 	names.waits = false;
 	sem_post(&names.may_answer);
 	WAIT_UNTIL(t.loop, t.client.ups == 1);

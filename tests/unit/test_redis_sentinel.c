@@ -93,54 +93,40 @@ come_up(void)
 		fail_msg("%s", t.client.why.text);
 }
 
+/* What a Redis answers on its socket, the first bytes of it. */
+static const char *
+answer_of(const struct redis_server *server, const char *command)
+{
+	static char text[4096];
+	redisContext *c = redisConnectUnix(server->path);
+	redisReply *r;
+
+	assert_non_null(c);
+	assert_non_null(r = redisCommand(c, command));
+	text[0] = '\0';
+	if (r->type == REDIS_REPLY_STATUS || r->type == REDIS_REPLY_ERROR)
+		snprintf(text, sizeof(text), "%s", r->str);
+	for (size_t i = 0; r->type == REDIS_REPLY_ARRAY && i < r->elements; i++)
+		for (size_t k = 0, n = 0; k < r->element[i]->elements && n < sizeof(text); k++, n = strlen(text))
+			snprintf(text + n, sizeof(text) - n, "%s ", r->element[i]->element[k]->str);
+	freeReplyObject(r);
+	redisFree(c);
+	return text;
+}
+
 /* Until the sentinel knows a replica that will do, there is nothing to do; then
  * it begins, while the old master lives on. */
 static void
 fail_over(void)
 {
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	static const char line[] = "SENTINEL FAILOVER mymaster\r\n";
-	double limit = clock_now() + 15;
-	char answer[128] = "";
-
-	snprintf(un.sun_path, sizeof(un.sun_path), "%s", w.sentinel.path);
-	for (;;) {
-		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		ssize_t n;
-
-		assert_return_code(connect(fd, (struct sockaddr *)&un, sizeof(un)), errno);
-		assert_int_equal(write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
-		n = read(fd, answer, sizeof(answer) - 1);
-		close(fd);
-		if (n > 0 && answer[0] == '+')
-			return;
-		if (clock_now() > limit)
-			fail_msg("SENTINEL FAILOVER: %s", answer);
-		usleep(50000);
-	}
+	POLL_UNTIL(strcmp(answer_of(&w.sentinel, "SENTINEL FAILOVER mymaster"), "OK") == 0);
 }
 
 /* Until it can take over from server 0 by itself. */
 static void
 await_replica(void)
 {
-	double limit = clock_now() + 15;
-
-	for (;;) {
-		char *command = must_printf("redis-cli -s %s sentinel replicas mymaster", w.sentinel.path);
-		FILE *f = popen(command, "r");
-		char text[16384];
-		size_t n = fread(text, 1, sizeof(text) - 1, f);
-
-		text[n] = '\0';
-		pclose(f);
-		free(command);
-		if (strstr(text, "master-link-status\nok\n") != NULL)
-			return;
-		if (clock_now() > limit)
-			fail_msg("the sentinel never heard of the replica: %s", text);
-		usleep(50000);
-	}
+	POLL_UNTIL(strstr(answer_of(&w.sentinel, "SENTINEL REPLICAS mymaster"), "master-link-status ok ") != NULL);
 }
 
 static void
@@ -211,28 +197,42 @@ test_sentinels_that_are_no_help(void **state)
 static void
 test_a_sentinel_that_is_silent(void **state)
 {
+	int visitor;
+
 	(void)state;
 	start_server(0, "");
 	start_sentinel("");
-	t.config.store.connect_timeout = t.config.store.command_timeout = 0.3;
 	redis_server_start(&t.server, t.dir, "redis", "");
 	{
 		struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		socklen_t len = sizeof(in);
+		char asked[64];
 
 		assert_return_code(bind(fd, (struct sockaddr *)&in, len), errno);
 		assert_return_code(listen(fd, 16), errno);
 		assert_return_code(getsockname(fd, (struct sockaddr *)&in, &len), errno);
 		add_endpoint(ntohs(in.sin_port));
+		config_timeouts(0.3);
 		assert_refused("no answer within 0.3 s");
 		redis_free(&t.client.redis);
+		while ((visitor = accept(fd, NULL, NULL)) >= 0)
+			close(visitor);
+		/* Its time is over, and the next one has all of its own. */
 		t.client = (struct client){ 0 };
 		add_endpoint(w.sentinel_port);
-		come_up();
+		clock_stop();
+		client_start(&t.client, NULL);
+		POLL_UNTIL((clock_move(0), ev_run(t.loop, EVRUN_NOWAIT), visitor = accept(fd, NULL, NULL)) >= 0);
+		POLL_UNTIL((ev_run(t.loop, EVRUN_NOWAIT), recv(visitor, asked, sizeof(asked), MSG_DONTWAIT)) > 0);
+		clock_move(0.3);
+		WAIT_UNTIL(t.loop, t.client.ups == 1);
 		assert_at(0);
+		close(visitor);
 		close(fd);
 	}
+	clock_pass();
+	config_timeouts(NEVER);
 	/* The one that answered falls silent while all is well: no harm. */
 	kill(w.sentinel.pid, SIGSTOP);
 	turns_within(2);
@@ -311,6 +311,7 @@ test_a_failover_by_hand(void **state)
 	struct client listener = { 0 };
 
 	(void)state;
+	clock_go();	/* the sentinel takes its time */
 	start_server(0, "");
 	follow = must_printf("--replicaof 127.0.0.1 %u", w.ports[0]);
 	start_server(1, follow);
@@ -339,6 +340,7 @@ test_a_master_that_dies(void **state)
 	char *follow;
 
 	(void)state;
+	clock_go();	/* the sentinel takes its time */
 	start_server(0, "");
 	follow = must_printf("--replicaof 127.0.0.1 %u", w.ports[0]);
 	start_server(1, follow);

@@ -57,10 +57,11 @@ test_commands_messages_and_returns(void **state)
 	assert_string_equal(listener.message, "ch hello");
 	assert_in_range(turns_within(1.5), 1, 60);
 
-	t.config.store.command_timeout = t.config.store.connect_timeout = 0.4;
+	config_timeouts(0.4);
 	kill(t.server.pid, SIGSTOP);
 	WAIT_UNTIL(t.loop, t.client.downs == 1 && listener.downs == 1);
 	assert_in_range(turns_within(0.8), 1, 60);	/* half a handshake, again and again */
+	config_timeouts(NEVER);
 	kill(t.server.pid, SIGCONT);
 	WAIT_UNTIL(t.loop, t.client.ups == 2 && listener.ups == 2);
 	redis_free(&listener.redis);
@@ -84,7 +85,7 @@ test_large_values(void **state)
 	client_start(&t.client, NULL);
 	WAIT_UNTIL(t.loop, t.client.ups == 1);
 	memset(value, 'v', n);
-	redis_command(t.client.redis, 5, 3, (struct str[]){ STR("SET"), STR("large"), { value, n } },
+	redis_command(t.client.redis, NEVER, 3, (struct str[]){ STR("SET"), STR("large"), { value, n } },
 		      answer_on_reply, &a);
 	free(value);
 	WAIT_UNTIL(t.loop, a.times == 1);
@@ -125,6 +126,7 @@ test_servers_that_are_not_trusted(void **state)
 		free(options);
 	}
 	t.config.store.tls = true;
+	config_timeouts(1);	/* it waits for the end of a line, and we for its hello */
 	assert_refused("");
 	assert_in_range(turns_within(1), 1, 100);
 	certificate_free(&stranger);
