@@ -24,6 +24,7 @@
 #define ADMIN_SPARE 4
 
 struct command;
+struct admin_user;
 
 struct admin {
 	const struct config *config;
@@ -41,6 +42,7 @@ struct admin {
 	struct link clients;	/* longest idle first */
 	struct link dead;
 	unsigned n_clients;
+	struct link users;	/* struct admin_user */
 	struct link commands;	/* all under way, with or without a client */
 	unsigned n_orphans;
 	struct names *names;
@@ -56,6 +58,8 @@ struct client {
 	uint32_t magic;
 	struct admin *admin;
 	struct link link;	/* on clients, then on dead */
+	struct link mine;	/* on user->clients */
+	struct admin_user *user;	/* NULL: dead */
 	struct io io;	/* closed: the client is dead */
 	pid_t pid;
 	struct rights *rights;	/* whose they are is in there, too; a reference */

@@ -16,6 +16,7 @@
 #include "proto/admin_command.h"
 
 struct lock_all;
+struct admin_user;
 
 enum changed { CHANGED_UNSAID, CHANGED_NO, CHANGED_YES, CHANGED_UNKNOWN };
 
@@ -80,6 +81,8 @@ void command_progress(struct command *cmd, struct str line);
 
 /* The audit line; in audit.c. */
 void audit_log(const struct command *cmd, const struct outcome *o);
+/* One line about the refused commands of the user that no other tells of. */
+void audit_log_untold(const struct admin *a, const struct admin_user *u);
 /* Tells the history of the service, if it is one, that somebody was denied. */
 void audit_note_denied(const struct command *cmd);
 

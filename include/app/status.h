@@ -13,8 +13,9 @@
 void
 status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights, bool brief);
 
-/* The store as the member "store". */
-void status_store_json(struct json *j, const struct control *c);
+/* The store as the member "store"; a problem names its service to those who may
+ * read that, all if rights are NULL. */
+void status_store_json(struct json *j, const struct control *c, const struct rights *rights);
 /* "kernel": how the kernel's table does, or null where no service is in it. */
 void status_kernel_json(struct json *j, const struct control *c);
 

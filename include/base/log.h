@@ -79,6 +79,17 @@ void log_set_level(enum log_level level);
 bool log_level_from_word(const char *word, enum log_level *level);
 const char *log_level_word(enum log_level level);
 
+/* How much of a ring a line may use: what must not be pushed out by others has
+ * the rest to itself. */
+enum log_share {
+	LOG_SHARE_ORDINARY,	/* all but the two below */
+	LOG_SHARE_AUDIT,	/* what somebody did */
+	LOG_SHARE_AUDIT_FIRST	/* what root or the user teald runs as did */
+};
+
+/* Like log_write(), with a share of the ring that others leave alone. */
+void log_write_share(enum log_share share, enum log_level level, const char *event, const struct log_field *fields);
+
 /* Fields end with LOG_FIELDS_END. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 

@@ -13,7 +13,11 @@
 
 #include "base/log.h"
 
-#define LOG_RING_SIZE ((size_t)1 << 20)
+#define LOG_RING_ORDINARY ((size_t)1 << 20)
+/* More, for the audit alone; and still more, for those who may do everything. */
+#define LOG_RING_AUDIT ((size_t)128 << 10)
+#define LOG_RING_AUDIT_FIRST ((size_t)128 << 10)
+#define LOG_RING_SIZE (LOG_RING_ORDINARY + LOG_RING_AUDIT + LOG_RING_AUDIT_FIRST)
 #define CACHE_LINE 64
 
 struct log_ring {

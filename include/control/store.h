@@ -52,6 +52,7 @@ struct store_status {
 	double age;
 	const char *where;	/* the server, or the file; NULL: nothing to say */
 	const char *problem;	/* what is wrong, in a sentence; NULL: nothing */
+	const char *problem_service;	/* the service that the sentence names; NULL: none */
 };
 
 /* The truth has just been read (OK), or could not be (E_STORE). */

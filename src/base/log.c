@@ -118,16 +118,30 @@ log_ring_bell(int fd)
 		return;	/* only when it is ringing already */
 }
 
+static size_t
+room_of(enum log_share share)
+{
+	switch (share) {
+	case LOG_SHARE_ORDINARY:
+		return LOG_RING_ORDINARY;
+	case LOG_SHARE_AUDIT:
+		return LOG_RING_ORDINARY + LOG_RING_AUDIT;
+	case LOG_SHARE_AUDIT_FIRST:
+		break;
+	}
+	return LOG_RING_SIZE;
+}
+
 static void
-push(struct log_ring *r, const char *text, size_t n)
+push(struct log_ring *r, const char *text, size_t n, size_t room)
 {
 	size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
 	size_t at = tail % LOG_RING_SIZE, first = n < LOG_RING_SIZE - at ? n : LOG_RING_SIZE - at;
 	int wanted;
 
-	if (tail + n - r->head_seen > LOG_RING_SIZE / 2)
+	if (tail + n - r->head_seen > LOG_RING_ORDINARY / 2)
 		r->head_seen = atomic_load_explicit(&r->head, memory_order_acquire);
-	if (tail + n - r->head_seen > LOG_RING_SIZE) {
+	if (tail + n - r->head_seen > room) {
 		count(&r->dropped, 1);
 		return;
 	}
@@ -138,7 +152,7 @@ push(struct log_ring *r, const char *text, size_t n)
 	 * So one of the two sees the other. */
 	atomic_store(&r->tail, tail + n);
 	wanted = atomic_load(&log_shared.sleep);
-	if (wanted == LOG_AWAKE || (wanted == LOG_NAPPING && tail + n - r->head_seen < LOG_RING_SIZE / 2))
+	if (wanted == LOG_AWAKE || (wanted == LOG_NAPPING && tail + n - r->head_seen < LOG_RING_ORDINARY / 2))
 		return;
 	if (atomic_exchange(&log_shared.sleep, LOG_AWAKE) != LOG_AWAKE)
 		log_ring_bell(log_shared.wake);
@@ -153,7 +167,7 @@ log_filled(void)
 		return 0.0;
 	mine->head_seen = atomic_load_explicit(&mine->head, memory_order_acquire);
 	used = atomic_load_explicit(&mine->tail, memory_order_relaxed) - mine->head_seen;
-	return (double)used / (double)LOG_RING_SIZE;
+	return (double)used / (double)LOG_RING_ORDINARY;
 }
 
 /* Writes to stderr; a closed reader must not end the program by SIGPIPE. */
@@ -179,6 +193,12 @@ write_direct(const char *text, size_t n)
 void
 log_write(enum log_level level, const char *event, const struct log_field *fields)
 {
+	log_write_share(LOG_SHARE_ORDINARY, level, event, fields);
+}
+
+void
+log_write_share(enum log_share share, enum log_level level, const char *event, const struct log_field *fields)
+{
 	int now = atomic_load_explicit(&log_shared.mode, memory_order_acquire);
 	size_t n;
 
@@ -187,7 +207,7 @@ log_write(enum log_level level, const char *event, const struct log_field *field
 	else if (now == LOG_DIRECT)
 		write_direct(line_text, n);
 	else if (attach())	/* a helper thread may have come without */
-		push(mine, line_text, n);
+		push(mine, line_text, n, room_of(share));
 	else
 		count(&log_shared.lost, 1);
 }

@@ -300,8 +300,10 @@ store_redis_status(const struct store *store, struct store_status *out)
 	else if (s->problem[0] != '\0')
 		out->problem = s->problem;
 	for (size_t i = 0; out->problem == NULL && i < s->n; i++)
-		if (s->services[i].problem[0] != '\0')
+		if (s->services[i].problem[0] != '\0') {
 			out->problem = s->services[i].problem;
+			out->problem_service = s->services[i].config->name;
+		}
 	for (size_t i = 0; out->problem == NULL && i < s->n_pools; i++)
 		if (s->pools[i].problem[0] != '\0')
 			out->problem = s->pools[i].problem;

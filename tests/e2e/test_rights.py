@@ -267,3 +267,16 @@ def test_members_are_shown_with_the_services_one_may_read(stage, redis):
     for person, names in ((Person("root", "root"), {"shop", "pay"}), (Person("games"), {"shop"})):
         member, = person.ask(teal, "fleet")[0]["fleet"]
         assert set(re.findall("shop|pay", json.dumps(member["services"]))) == names
+
+
+def test_the_stores_problem_names_a_service_to_those_who_may_read_it(stage, redis):
+    store = redis()
+    teal = stage(role("read", services=["shop"], user="games"), role("read", services=["pay"], user="man"),
+                 store={"type": "redis", "url": store.url, "prefix": "teal:rights"})
+    assert Person("games").ask(teal, "status")[0]["store"]["problem"] is None
+    store("HSET", "teal:rights:service:pay", "color", "purple")
+    problem = lambda who: who.ask(teal, "status")[0]["store"]["problem"]
+    scale.until(lambda: problem(Person("root", "root")), "a record that cannot be")
+    assert "pay" in problem(Person("man"))
+    assert problem(Person("games")) and "pay" not in problem(Person("games"))
+    assert "pay" not in json.dumps(Person("games").ask(teal, "fleet")[0])

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "app/admin_user.h"
 #include "base/clock.h"
 #include "app/command.h"
 #include "net/sock.h"
@@ -133,6 +134,7 @@ admin_bind(const struct config *config, struct why *why)
 	list_init(&a->clients);
 	list_init(&a->dead);
 	list_init(&a->commands);
+	list_init(&a->users);
 	addr.u.un.sun_family = AF_UNIX;
 	if (!str_copy(addr.u.un.sun_path, sizeof(addr.u.un.sun_path), str_from(path))) {
 		(void)why_set(why, E_USAGE, "admin.socket %s: longer than %zu bytes", path,
@@ -147,22 +149,6 @@ admin_bind(const struct config *config, struct why *why)
 	}
 	a->listener.watcher.fd = fd;
 	return a;
-}
-
-/* Room for one more: the longest idle makes way.  False when all are busy. */
-static bool
-make_room(struct admin *a)
-{
-	LIST_EACH(link, &a->clients) {
-		struct client *c = list_entry(link, struct client, link);
-
-		if (client_is_idle(c)) {
-			LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
-			client_close(c);
-			return true;
-		}
-	}
-	return false;
 }
 
 static bool
@@ -194,18 +180,21 @@ static void
 admit(struct admin *a, int fd)
 {
 	struct rights *rights;
+	struct admin_user *u;
 	pid_t pid = 0;
 
-	if (a->n_clients >= ADMIN_CLIENTS_MAX && !make_room(a)) {
-		refuse(a, fd);
-		return;
-	}
 	if ((rights = rights_of_peer(a->config, fd, a->own_uid, &pid)) == NULL) {
 		LOG_WARN("admin.refused", LS("why", strerror(errno)));
 		close(fd);
 		return;
 	}
-	admin_client_new(a, fd, &rights, pid);
+	u = admin_user_of(a, rights->uid);
+	if (admin_user_has_room(a, u)) {
+		admin_client_new(a, fd, &rights, pid);
+		return;
+	}
+	rights_unref(&rights);
+	refuse(a, fd);
 }
 
 static void
@@ -229,7 +218,7 @@ admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 		 * just what is missing; if not, wait rather than spin. */
 		if (may_complain(&a->complained_full))
 			LOG_WARN("admin.accept_paused", LS("why", strerror(errno)), LF("seconds", PAUSE_SECONDS));
-		make_room(a);
+		admin_make_room(a);
 		io_want(loop, &a->listener, 0);
 		ev_timer_set(&a->pause, PAUSE_SECONDS, 0.0);
 		ev_timer_start(loop, &a->pause);
@@ -261,6 +250,7 @@ sweep_on_time(struct ev_loop *loop, ev_timer *t, int revents)
 		client_sweep(c);
 		busy = busy || client_is_open(c);
 	}
+	busy |= admin_users_tell(a);
 	if (!busy)
 		ev_timer_stop(loop, t);
 }
@@ -362,6 +352,8 @@ stop_serving(struct admin *a)
 	ev_timer_stop(a->loop, &a->sweep);
 	ev_prepare_stop(a->loop, &a->reap);
 	bury(a);
+	(void)admin_users_tell(a);
+	admin_users_free(a);
 	spare_close(&a->spare);
 	names_free(&a->names);
 	jobs_free(&a->jobs);

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "app/admin_user.h"
 #include "base/clock.h"
 #include "app/command.h"
 
@@ -27,6 +28,8 @@ touch(struct client *c)
 	c->touched = clock_now();
 	list_remove(&c->link);
 	list_append(&c->admin->clients, &c->link);
+	list_remove(&c->mine);
+	list_append(&c->user->clients, &c->mine);
 }
 
 static void
@@ -268,6 +271,9 @@ admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 	buf_init(&c->out, CLIENT_REPLY_MAX);
 	io_init(&c->io, fd, client_on_event);
 	list_init(&c->link);
+	list_init(&c->mine);
+	c->user = admin_user_of(a, c->rights->uid);
+	c->user->n++;
 	a->n_clients++;
 	touch(c);
 	update(c);
@@ -285,6 +291,9 @@ client_close(struct client *c)
 	list_remove(&c->link);
 	list_append(&a->dead, &c->link);
 	a->n_clients--;
+	list_remove(&c->mine);
+	c->user->n--;
+	c->user = NULL;
 	ev_prepare_start(a->loop, &a->reap);
 	c->command = NULL;
 	if (cmd != NULL)

@@ -4,6 +4,7 @@
  * writes that together with the change. */
 #include <stdio.h>
 
+#include "app/admin_user.h"
 #include "app/command.h"
 #include "base/clock.h"
 
@@ -28,6 +29,58 @@ changed_field(enum changed changed)
 					    LB("changed", changed == CHANGED_YES);
 }
 
+/* It left everything as it was, so that further ones like it may be counted. */
+static bool
+is_refused(const struct outcome *o)
+{
+	switch (o->changed) {
+	case CHANGED_NO:
+		return true;
+	case CHANGED_UNSAID:
+		return strcmp(o->result, err_word(OK)) != 0;
+	case CHANGED_YES:
+	case CHANGED_UNKNOWN:
+		break;
+	}
+	return false;
+}
+
+/* A user who may do little must not push the lines about others out of the log,
+ * nor fill it: beyond some a second its refused commands are told together. */
+static bool
+is_told_later(const struct command *cmd, const struct outcome *o)
+{
+	struct admin_user *u = admin_user_of(cmd->admin, cmd->by.uid);
+
+	if (u->trusted || !is_refused(o) || admin_user_may_tell(u))
+		return false;
+	u->untold++;
+	memcpy(u->name, cmd->by.user, sizeof(u->name));
+	u->command = cmd->info->word;
+	u->result = o->result;
+	u->pid = cmd->by.pid;
+	admin_watch_busy(cmd->admin);
+	return true;
+}
+
+static enum log_share
+share_of(const struct admin_user *u)
+{
+	return u->trusted ? LOG_SHARE_AUDIT_FIRST : LOG_SHARE_AUDIT;
+}
+
+void
+audit_log_untold(const struct admin *a, const struct admin_user *u)
+{
+	/* Not by LOG_INFO(): no log.level silences the audit. */
+	log_write_share(share_of(u), LOG_INFO_LEVEL, "audit",
+			(const struct log_field[]){
+				LU("uid", u->uid), LS("user", u->name), LI("pid", u->pid), LS("host", a->host),
+				LS("command", u->command), LS("result", u->result), LU("count", u->untold),
+				LS("message", "refused commands of this user, told together; the last of them"),
+				LOG_FIELDS_END });
+}
+
 void
 audit_log(const struct command *cmd, const struct outcome *o)
 {
@@ -37,6 +90,8 @@ audit_log(const struct command *cmd, const struct outcome *o)
 	size_t n = 0;
 
 	CHECK(cmd->info != NULL);
+	if (is_told_later(cmd, o))
+		return;
 	fields[n++] = LU("uid", cmd->by.uid);
 	fields[n++] = LS("user", cmd->by.user);
 	fields[n++] = LI("pid", cmd->by.pid);
@@ -76,8 +131,8 @@ audit_log(const struct command *cmd, const struct outcome *o)
 		fields[n++] = LS("message", o->message);
 	fields[n] = LOG_FIELDS_END;
 	CHECK(n < ARRAY_LEN(fields));
-	/* Not by LOG_INFO(): no log.level silences the audit. */
-	log_write(LOG_INFO_LEVEL, "audit", fields);
+	/* Not by LOG_INFO(), as above. */
+	log_write_share(share_of(admin_user_of(cmd->admin, cmd->by.uid)), LOG_INFO_LEVEL, "audit", fields);
 }
 
 /* What a history can tell of. */

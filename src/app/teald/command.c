@@ -3,14 +3,17 @@
  * Thread: main.  Born in command_run(), dies in command_end(). */
 #include <stdlib.h>
 
+#include "app/admin_user.h"
 #include "app/command.h"
 #include "app/rights.h"
 
 static void
 command_free(struct command *cmd)
 {
-	if (cmd->orphan && cmd->admin != NULL)
+	if (cmd->orphan && cmd->admin != NULL) {
 		cmd->admin->n_orphans--;
+		admin_user_of(cmd->admin, cmd->by.uid)->n_orphans--;
+	}
 	list_remove(&cmd->link);
 	rights_unref(&cmd->rights);
 	free(cmd);
@@ -218,6 +221,11 @@ command_run(struct client *c, struct str line)
 		command_fail(cmd, e, &why);
 		return;
 	}
+	if (cmd->info->changes && admin_user_of(a, cmd->by.uid)->n_orphans >= ADMIN_ORPHANS_EACH) {
+		command_fail(cmd, why_set(&why, E_INTERNAL, "%u commands whose clients have left are still under way "
+			"for this user; try again when they are over", ADMIN_ORPHANS_EACH), &why);
+		return;
+	}
 	cmd->entry = control_find(a->control, cmd->request.service);
 	/* Some that change things also only show them. */
 	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !is_allowed(cmd);
@@ -244,6 +252,7 @@ command_leave(struct command *cmd)
 	cmd->client = NULL;
 	cmd->orphan = true;
 	a->n_orphans++;
+	admin_user_of(a, cmd->by.uid)->n_orphans++;
 	bus_leave(&cmd->listener);
 	if (is_pointless(cmd)) {
 		verb_flip_abandon(cmd);

@@ -413,6 +413,13 @@ changed_backends(struct feed *f, struct json *j)
 	json_object_end(j);
 }
 
+/* Whoever reaches the page may see it all. */
+static void
+store_json(struct json *j, const struct control *c)
+{
+	status_store_json(j, c, NULL);
+}
+
 /* -- the two kinds of frames ------------------------------------------------ */
 
 struct frame *
@@ -433,7 +440,7 @@ feed_snapshot(struct feed *f)
 		json_u64(&j, "points", f->past->n_points);
 		json_i64(&j, "sampled", f->past->sampled_us / 1000);
 		teald_json(&j, c);
-		status_store_json(&j, c);
+		store_json(&j, c);
 		status_kernel_json(&j, c);
 		fleet_members_json(&j, c);
 		flips_json(&j, f->past, 0);
@@ -467,7 +474,7 @@ feed_delta(struct feed *f)
 	json_object(&j, NULL);
 	json_i64(&j, "now", wall_ms());
 	if_news(&j, f->control, teald_json, &f->teald);
-	if_news(&j, f->control, status_store_json, &f->store);
+	if_news(&j, f->control, store_json, &f->store);
 	if_news(&j, f->control, status_kernel_json, &f->kernel);
 	if_news(&j, f->control, fleet_members_json, &f->fleet);
 	if (f->past->changes > f->flips) {

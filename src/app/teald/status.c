@@ -177,8 +177,17 @@ status_service_json(struct json *j, const char *key, const struct entry *e, bool
 	json_object_end(j);
 }
 
+/* A name is told to those who may read the service. */
+static const char *
+problem_for(const struct store_status *s, const struct rights *rights)
+{
+	if (s->problem_service == NULL || rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, s->problem_service))
+		return s->problem;
+	return "with the record of a service that this user may not read";
+}
+
 void
-status_store_json(struct json *j, const struct control *c)
+status_store_json(struct json *j, const struct control *c, const struct rights *rights)
 {
 	struct store_status status;
 
@@ -188,7 +197,7 @@ status_store_json(struct json *j, const struct control *c)
 	json_bool(j, "up", status.up);
 	json_double(j, "age", status.age > 0 ? round(status.age * 1000) / 1000 : 0);
 	json_cstr(j, "where", status.where);
-	json_cstr(j, "problem", status.problem);
+	json_cstr(j, "problem", problem_for(&status, rights));
 	json_object_end(j);
 }
 
@@ -228,7 +237,7 @@ status_json(struct json *j, const struct control *c, const struct entry *only, c
 			status_service_json(j, NULL, e, brief);
 	}
 	json_array_end(j);
-	status_store_json(j, c);
+	status_store_json(j, c, rights);
 	status_kernel_json(j, c);
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';

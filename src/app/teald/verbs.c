@@ -178,7 +178,7 @@ fleet_reply(struct command *cmd, const struct fleet *f)
 	command_ok(&j, &text);
 	json_cstr(&j, "prefix", c->config->store.type == STORE_REDIS ? c->config->store.prefix : NULL);
 	fleet_json(f, &j, fleet_wants, cmd->rights);
-	status_store_json(&j, c);
+	status_store_json(&j, c, cmd->rights);
 	command_done(cmd, &j);
 }
 

@@ -1,0 +1,60 @@
+/* admin_user.h - the users of the admin socket, and what each of them takes of
+ * what they share: places, commands whose client has left, audit lines.
+ *
+ * Of ADMIN_CLIENTS_MAX places ADMIN_RESERVE are for root and the user teald runs
+ * as. When all others are taken, the user with the most of them makes way.
+ * Thread: main. */
+#ifndef APP_ADMIN_USER_H
+#define APP_ADMIN_USER_H
+
+#include "app/admin_client.h"
+
+/* Places that only root and teald's own user may take. */
+#define ADMIN_RESERVE 32
+/* Commands of one user that go on after their clients have left; a further one
+ * that changes something is refused. */
+#define ADMIN_ORPHANS_EACH 64
+/* Audit lines about commands that changed nothing, at once and each second; what
+ * is beyond is counted, and told in one line a second. */
+#define ADMIN_REFUSED_BURST 50.0
+#define ADMIN_REFUSED_RATE 5.0
+/* Without progress for so long, a reader is slow: it makes way. */
+#define ADMIN_SLOW_SECONDS 1.0
+
+struct outcome;
+
+struct admin_user {
+	struct link link;	/* admin->users */
+	uid_t uid;
+	bool trusted;	/* root, or the user teald runs as */
+	struct link clients;	/* struct client, longest idle first */
+	unsigned n;
+	unsigned n_orphans;
+	double credit, credited_at;	/* of lines about refused commands */
+	/* Refused commands that no line has told of, and the last of them. */
+	uint64_t untold;
+	char name[RECORD_NAME];
+	const char *command, *result;	/* words */
+	pid_t pid;
+};
+
+/* Finds the user, or makes one that lives as long as anything is left of it. */
+struct admin_user *admin_user_of(struct admin *a, uid_t uid);
+/* Frees those of whom nothing is left. */
+void admin_users_sweep(struct admin *a);
+void admin_users_free(struct admin *a);
+
+/* Room for one more client of the user. False: there is none that may be taken
+ * from anybody for it. */
+bool admin_user_has_room(struct admin *a, struct admin_user *u);
+/* The client of any user that is idle for the longest, or reads slowly, is
+ * closed; false: there is none. */
+bool admin_make_room(struct admin *a);
+
+/* May a line be written about a refused command of the user?  Otherwise it is
+ * counted, and told later. */
+bool admin_user_may_tell(struct admin_user *u);
+/* Tells what was counted; true while something is left to be told. */
+bool admin_users_tell(struct admin *a);
+
+#endif

@@ -1,0 +1,190 @@
+/* admin_user.c - who has how many of the admin socket's places, who makes way for
+ * whom, and refused commands that are told together.
+ * Thread: main. */
+#include <stdlib.h>
+
+#include "app/admin_user.h"
+#include "app/command.h"
+#include "base/clock.h"
+
+static bool
+is_gone(const struct admin_user *u)
+{
+	/* Its credit is remembered until it would be whole again. */
+	return u->n == 0 && u->n_orphans == 0 && u->untold == 0 &&
+	       u->credit + (clock_now() - u->credited_at) * ADMIN_REFUSED_RATE >= ADMIN_REFUSED_BURST;
+}
+
+struct admin_user *
+admin_user_of(struct admin *a, uid_t uid)
+{
+	struct admin_user *u;
+
+	LIST_EACH(link, &a->users) {
+		u = list_entry(link, struct admin_user, link);
+		if (u->uid == uid)
+			return u;
+	}
+	u = must_alloc(sizeof(*u));
+	u->uid = uid;
+	u->trusted = uid == 0 || uid == a->own_uid;
+	u->credit = ADMIN_REFUSED_BURST;
+	u->credited_at = clock_now();
+	list_init(&u->clients);
+	list_init(&u->link);
+	list_append(&a->users, &u->link);
+	admin_watch_busy(a);
+	return u;
+}
+
+void
+admin_users_sweep(struct admin *a)
+{
+	LIST_EACH(link, &a->users) {
+		struct admin_user *u = list_entry(link, struct admin_user, link);
+
+		if (!is_gone(u))
+			continue;
+		list_remove(link);
+		free(u);
+	}
+}
+
+void
+admin_users_free(struct admin *a)
+{
+	LIST_EACH(link, &a->users) {
+		list_remove(link);
+		free(list_entry(link, struct admin_user, link));
+	}
+}
+
+/* -- who makes way ---------------------------------------------------------------- */
+
+static bool
+is_slow(const struct client *c)
+{
+	return buf_len(&c->out) > 0 && clock_now() - c->moved > ADMIN_SLOW_SECONDS;
+}
+
+/* Ends when its client leaves, and can be begun again: nothing is lost. */
+static bool
+streams(const struct client *c)
+{
+	return c->command != NULL && c->command->request.command == ADMIN_EVENTS;
+}
+
+static bool
+is_any(const struct client *c)
+{
+	(void)c;
+	return true;
+}
+
+static struct client *
+first_of(struct admin_user *u, bool (*is)(const struct client *c))
+{
+	LIST_EACH(link, &u->clients) {
+		struct client *c = list_entry(link, struct client, mine);
+
+		if (is(c))
+			return c;
+	}
+	return NULL;
+}
+
+static bool
+takes_from(struct admin_user *u, bool own)
+{
+	struct client *c = first_of(u, client_is_idle);
+
+	if (c == NULL)
+		c = first_of(u, is_slow);
+	if (c == NULL)
+		c = first_of(u, streams);
+	/* A command that is waited for goes on without its client. */
+	if (c == NULL && !own)
+		c = first_of(u, is_any);
+	if (c == NULL)
+		return false;
+	LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
+	client_close(c);
+	return true;
+}
+
+bool
+admin_user_has_room(struct admin *a, struct admin_user *u)
+{
+	struct admin_user *most = u;
+	unsigned others = 0;
+
+	LIST_EACH(link, &a->users) {
+		struct admin_user *o = list_entry(link, struct admin_user, link);
+
+		if (o->trusted && !u->trusted)
+			continue;
+		if (!o->trusted)
+			others += o->n;
+		if (o->n > most->n)
+			most = o;
+	}
+	if (a->n_clients < ADMIN_CLIENTS_MAX && (u->trusted || others < ADMIN_CLIENTS_MAX - ADMIN_RESERVE))
+		return true;
+	if (takes_from(most, most == u))
+		return true;
+	return most != u && takes_from(u, true);
+}
+
+bool
+admin_make_room(struct admin *a)
+{
+	struct client *slow = NULL;
+
+	LIST_EACH(link, &a->clients) {
+		struct client *c = list_entry(link, struct client, link);
+
+		if (client_is_idle(c)) {
+			LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
+			client_close(c);
+			return true;
+		}
+		if (slow == NULL && is_slow(c))
+			slow = c;
+	}
+	if (slow != NULL)
+		client_close(slow);
+	return slow != NULL;
+}
+
+/* -- refused commands ------------------------------------------------------------- */
+
+bool
+admin_user_may_tell(struct admin_user *u)
+{
+	double now = clock_now(), credit = u->credit + (now - u->credited_at) * ADMIN_REFUSED_RATE;
+
+	u->credited_at = now;
+	u->credit = credit < ADMIN_REFUSED_BURST ? credit : ADMIN_REFUSED_BURST;
+	if (u->credit < 1 || u->untold > 0)
+		return false;
+	u->credit -= 1;
+	return true;
+}
+
+bool
+admin_users_tell(struct admin *a)
+{
+	bool any = false;
+
+	LIST_EACH(link, &a->users) {
+		struct admin_user *u = list_entry(link, struct admin_user, link);
+
+		if (u->untold > 0) {
+			audit_log_untold(a, u);
+			u->untold = 0;
+		}
+		any = any || !is_gone(u);
+	}
+	admin_users_sweep(a);
+	return any;
+}
