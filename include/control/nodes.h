@@ -31,12 +31,13 @@ const struct pool_config *nodes_pool(const struct control *c, struct str name);
 /* The pool's nodes, those removed included: an array of *n for free(). */
 struct node_view *nodes_list(const struct control *c, const struct pool_config *pool, size_t *n);
 
-/* OK: stored, and every worker here obeys it (changed is false when it was so
+/* A change that would take the last usable backend of an active color is E_UNHEALTHY, unless forced.
+ * OK: stored, and every worker here obeys it (changed is false when it was so
  * already).  E_USAGE: no such node, a name without address, too many.  Else
  * what the store said.  done is called once, perhaps from inside. */
 typedef void node_done_fn(void *arg, enum err e, bool changed, const struct why *why);
 void nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
-		  node_done_fn *done, void *arg);
+		  bool force, node_done_fn *done, void *arg);
 
 /* A look-up is over that somebody may wait for. */
 struct hostname;

@@ -22,6 +22,8 @@ struct node_pool *nodes_find_pool(const struct nodes *n, const char *name);
 bool nodes_configured(const struct node_pool *p, const char *host);
 /* REMOVED also for what never was a node. */
 enum node_wish nodes_wish(const struct node_pool *p, const char *host);
+/* Would each active color of the pool's services keep a usable backend?  Else *why names one. */
+bool nodes_may_obey(const struct control *c, const char *pool, const struct overlay *next, struct why *why);
 /* All that are under way are answered E_UNKNOWN. */
 void nodes_changes_end(struct nodes *n);
 

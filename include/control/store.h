@@ -79,7 +79,7 @@ struct store {
 	 * not from a callback.  *sp is NULL on return. */
 	void (*close)(struct store **sp);
 
-	/* Only the store of a fleet has the next five; else NULL.
+	/* Only the store of a fleet has the next six; else NULL.
 	 * refresh: reads the truth now; done is called once, within about a second,
 	 * perhaps from inside. */
 	void (*refresh)(struct store *s, store_refreshed_fn *done, void *arg);
@@ -90,6 +90,9 @@ struct store {
 	/* The store holds a color for the service that is not obeyed here; the next
 	 * write, whatever color it is for, goes over it. */
 	bool (*disputed)(const struct store *s, const char *service);
+	/* What the store says of the pool's nodes, where it is not what is obeyed here; NULL: it is.  A
+	 * change is made of that, and goes over it. */
+	const struct overlay *(*disputed_nodes)(const struct store *s, const char *pool);
 	/* Says goodbye; true once that is done (call again until then). */
 	bool (*leave)(struct store *s);
 
@@ -98,6 +101,8 @@ struct store {
 	void (*describe)(void *arg, struct fleet_member *self);
 	/* May a color that a stranger wrote be obeyed? */
 	bool (*may_obey)(void *arg, const char *service, enum color to);
+	/* May nodes that a stranger wrote be obeyed?  Otherwise what they would do is put into *why. */
+	bool (*may_obey_nodes)(void *arg, const char *pool, const struct overlay *next, struct why *why);
 
 	/* Upcalls, set before open().  A record is told whenever it changed, by
 	 * whomever; before the done callback of the write that changed it. */
@@ -105,7 +110,7 @@ struct store {
 	void (*on_ready)(void *arg);
 	/* What is said of a configured pool's nodes, when there is anything and
 	 * whenever it changed; before the records when both are first read.
-	 * Borrowed. */
+	 * Those that are not obeyed come without what they take away.  Borrowed. */
 	void (*on_nodes)(void *arg, const char *pool, const struct overlay *now);
 	void *arg;
 };

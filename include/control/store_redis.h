@@ -40,6 +40,8 @@ struct redis_pool {
 	char *key;	/* PREFIX:nodes:POOL */
 	struct overlay now;	/* as told, or as state_dir knows it */
 	struct overlay seen;	/* by the last reading ... */
+	bool disputed;	/* seen is not obeyed here, but for what it adds */
+	uint64_t complained;	/* version that was complained about, so once each */
 	bool seen_well;	/* ... unless that was rubbish; nothing there is version 0 */
 	bool told;
 	bool writing;	/* forward is under way */
@@ -162,6 +164,7 @@ void store_redis_nodes_close(struct store_redis *s);
 void store_redis_nodes_last_known(struct store_redis *s);
 /* A reading of that pool. */
 void store_redis_nodes_read(struct redis_pool *p, const redisReply *reply);
+const struct overlay *store_redis_disputed_nodes(const struct store *s, const char *pool);
 void store_redis_write_nodes(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done,
 			     void *arg);
 

@@ -24,6 +24,7 @@ struct node {
 /* All zero: nothing was said. */
 struct overlay {
 	uint64_t version;	/* one more for each change; never less */
+	bool forced;	/* the change skipped the judgement: others obey without theirs */
 	struct node *list;
 	size_t n;
 };
@@ -37,13 +38,19 @@ bool node_is_host(const char *host);
 /* The same address, however written, or the same name. */
 bool node_same_host(const char *a, const char *b);
 
+struct pool_config;
+/* The configuration lists it. */
+bool pool_has_host(const struct pool_config *p, const char *host);
+
 /* NULL: nothing was said about it. */
 const struct node *overlay_find(const struct overlay *o, const char *host);
+/* What the overlay makes of a host that is configured or not: REMOVED also for what never was a node. */
+enum node_wish overlay_wish(const struct overlay *o, bool configured, const char *host);
 /* Says it; false when there are NODES_MAX others.  host is valid. */
 bool overlay_set(struct overlay *o, const char *host, enum node_wish wish);
 /* Takes back what was said about it. */
 void overlay_unset(struct overlay *o, const char *host);
-/* The same wishes for the same hosts in any order; versions do not matter. */
+/* The same wishes for the same hosts in any order; version and forced do not matter. */
 bool overlay_same(const struct overlay *a, const struct overlay *b);
 /* to becomes a copy; what it was is freed. */
 void overlay_copy(struct overlay *to, const struct overlay *from);

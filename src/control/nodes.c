@@ -17,20 +17,13 @@
 bool
 nodes_configured(const struct node_pool *p, const char *host)
 {
-	for (size_t i = 0; i < p->config->n_hosts; i++)
-		if (node_same_host(p->config->hosts[i], host))
-			return true;
-	return false;
+	return pool_has_host(p->config, host);
 }
 
 enum node_wish
 nodes_wish(const struct node_pool *p, const char *host)
 {
-	const struct node *said = overlay_find(&p->overlay, host);
-
-	if (said != NULL)
-		return said->wish;
-	return nodes_configured(p, host) ? NODE_READY : NODE_REMOVED;
+	return overlay_wish(&p->overlay, nodes_configured(p, host), host);
 }
 
 /* -- backends -------------------------------------------------------------------------- */
@@ -189,6 +182,69 @@ nodes_on_overlay(void *arg, const char *pool, const struct overlay *now)
 	obey(p, c->nodes);
 }
 
+/* -- judging -------------------------------------------------------------------------------- */
+
+/* Backends of the color that could take traffic, now and after next; before the first verdicts of checks (or
+ * where all are down) those that were not told to take nothing. */
+static void
+count_usable(const struct node_pool *p, const struct service *s, enum color color, const struct overlay *next,
+	     bool by_health, size_t *now, size_t *after)
+{
+	*now = *after = 0;
+	for (size_t i = 0; i < s->colors[color].n; i++) {
+		const struct backend *b = s->colors[color].backends[i];
+		bool is_ready = b->host == NULL ||
+				overlay_wish(next, nodes_configured(p, b->host), b->host) == NODE_READY;
+
+		*now += by_health ? backend_use(b) == BACKEND_USED : backend_is_wanted(b);
+		/* One that drains is wanted again when next does not say so any more. */
+		*after += is_ready && b->weight > 0 &&
+			  (!by_health || (b->state == BACKEND_UP && backend_has_address(b)));
+	}
+	for (size_t i = 0; !by_health && i < next->n; i++)
+		*after += next->list[i].wish == NODE_READY && find_backend(s, color, next->list[i].host) == NULL;
+}
+
+static bool
+takes_the_last(const struct node_pool *p, const struct service *s, enum color color, const struct overlay *next)
+{
+	size_t now, after;
+
+	count_usable(p, s, color, next, true, &now, &after);
+	if (now == 0)
+		count_usable(p, s, color, next, false, &now, &after);
+	return now > 0 && after == 0;
+}
+
+bool
+nodes_may_obey(const struct control *c, const char *pool, const struct overlay *next, struct why *why)
+{
+	const struct node_pool *p = nodes_find_pool(c->nodes, pool);
+
+	for (size_t i = 0; p != NULL && i < c->n; i++) {
+		const struct service *s = c->entries[i].service;
+
+		if (s->config->pool == NULL || strcmp(s->config->pool, pool) != 0)
+			continue;
+		for (enum color color = GREEN; color <= BLUE; color++) {
+			if (s->config->colors[color].port == 0 || (s->known && color != s->record.color) ||
+			    !takes_the_last(p, s, color, next))
+				continue;
+			why_set(why, E_UNHEALTHY,
+				"%s of %s would be left without a usable backend; --force, with any node verb, overrides",
+				color_word(color), s->config->name);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+nodes_may_be_obeyed(void *arg, const char *pool, const struct overlay *next, struct why *why)
+{
+	return nodes_may_obey(arg, pool, next, why);
+}
+
 /* -- looking -------------------------------------------------------------------------------- */
 
 const struct pool_config *
@@ -242,6 +298,7 @@ nodes_new(struct control *c)
 		n->pools[i].config = &c->config->pools[i];
 	list_init(&n->changes);
 	c->store->on_nodes = nodes_on_overlay;
+	c->store->may_obey_nodes = nodes_may_be_obeyed;
 	return n;
 }
 

@@ -16,6 +16,7 @@ struct node_change {
 	struct node_pool *pool;
 	char host[NODE_HOST];
 	enum node_verb verb;
+	bool force;	/* no judgement, neither here nor elsewhere */
 	unsigned tries;
 	const struct hostname *name;	/* is being looked up */
 	uint64_t *want;	/* generations the workers must have; NULL: not so far yet */
@@ -72,14 +73,14 @@ nodes_on_taken(struct nodes *n)
  * same as before when there is nothing to do.  An overlay keeps only what
  * differs from the configuration. */
 static enum err
-apply(const struct node_change *ch, struct overlay *next, struct why *why)
+apply(const struct node_change *ch, const struct overlay *base, struct overlay *next, struct why *why)
 {
 	const struct node_pool *p = ch->pool;
 	const char *host = ch->host, *pool = p->config->name;
-	bool configured = nodes_configured(p, host), said = overlay_find(&p->overlay, host) != NULL;
-	enum node_wish is = nodes_wish(p, host), wish = NODE_READY;
+	bool configured = nodes_configured(p, host), said = overlay_find(base, host) != NULL;
+	enum node_wish is = overlay_wish(base, configured, host), wish = NODE_READY;
 
-	overlay_copy(next, &p->overlay);
+	overlay_copy(next, base);
 	if (is == NODE_REMOVED && !said && !configured && ch->verb != NODE_ADD)
 		return why_set(why, E_USAGE, "%s is no node of %s; node list shows them", host, pool);
 	switch (ch->verb) {
@@ -131,17 +132,26 @@ change_on_written(void *arg, enum err e, const struct why *why)
 static void
 change_go(struct node_change *ch)
 {
-	struct store *store = ch->nodes->control->store;
+	struct control *c = ch->nodes->control;
+	struct store *store = c->store;
+	const char *pool = ch->pool->config->name;
+	const struct overlay *disputed = store->disputed_nodes != NULL ? store->disputed_nodes(store, pool) : NULL;
+	const struct overlay *base = disputed != NULL ? disputed : &ch->pool->overlay;
 	struct overlay next = { 0 };
 	struct why why;
-	enum err e = apply(ch, &next, &why);
+	enum err e = apply(ch, base, &next, &why);
+	bool same = e == OK && overlay_same(&next, base);
 
+	if (e == OK && !same && !ch->force && !nodes_may_obey(c, pool, &next, &why))
+		e = E_UNHEALTHY;
 	if (e != OK) {
 		change_end(ch, e, false, &why);
-	} else if (overlay_same(&next, &ch->pool->overlay)) {
+	} else if (same && (!ch->force || next.forced || next.n == 0)) {
 		change_end(ch, OK, false, NULL);
 	} else {
+		/* Forced and nothing new: some teald may refuse what there is. */
 		next.version++;
+		next.forced = ch->force;
 		store->write_nodes(store, ch->pool->config->name, &next, change_on_written, ch);
 	}
 	overlay_free(&next);
@@ -167,7 +177,7 @@ nodes_on_name(struct nodes *n, const struct hostname *name)
 
 void
 nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
-	     node_done_fn *done, void *arg)
+	     bool force, node_done_fn *done, void *arg)
 {
 	struct nodes *n = c->nodes;
 	struct node_change *ch = must_alloc(sizeof(*ch));
@@ -179,6 +189,7 @@ nodes_change(struct control *c, const struct pool_config *pool, const char *host
 	ch->nodes = n;
 	ch->pool = nodes_find_pool(n, pool->name);
 	ch->verb = verb;
+	ch->force = force;
 	ch->done = done;
 	ch->arg = arg;
 	list_append(&n->changes, &ch->link);

@@ -285,6 +285,8 @@ pools_text(const struct state *s, struct json *j)
 		json_object(j, NULL);
 		json_cstr(j, "pool", p->name);
 		json_u64(j, "version", p->next.version);
+		if (p->next.forced)
+			json_bool(j, "forced", true);
 		overlay_json(j, "hosts", &p->next);
 		json_object_end(j);
 	}
@@ -433,12 +435,13 @@ read_pool(json_t *o, size_t i, struct state *s, struct why *why)
 {
 	const char *name;
 	json_int_t version;
+	int forced = 0;
 	json_t *hosts;
 	json_error_t error;
 	struct state_pool *p;
 
-	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:I, s:o}", "pool", &name, "version", &version, "hosts",
-			   &hosts) != 0)
+	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:I, s:o, s?:b}", "pool", &name, "version", &version, "hosts",
+			   &hosts, "forced", &forced) != 0)
 		return shape_error(why, "pool", i, &error);
 	if (name[0] == '\0' || version < 1 || state_find_pool(s, name) != NULL)
 		return why_set(why, E_STORE, "pool %zu holds a value that cannot be", i + 1);
@@ -446,6 +449,7 @@ read_pool(json_t *o, size_t i, struct state *s, struct why *why)
 	if (!overlay_from_json(hosts, &p->now))
 		return why_set(why, E_STORE, "pool \"%.64s\" holds what cannot be a node", name);
 	p->now.version = (uint64_t)version;
+	p->now.forced = forced != 0;
 	overlay_copy(&p->next, &p->now);
 	return OK;
 }

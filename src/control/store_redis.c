@@ -414,6 +414,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 				   .announce = store_redis_announce,
 				   .fleet = store_redis_fleet,
 				   .disputed = store_redis_disputed,
+				   .disputed_nodes = store_redis_disputed_nodes,
 				   .leave = store_redis_leave };
 	return &s->store;
 }

@@ -1,7 +1,8 @@
 /* store_redis_nodes.c - what was said about the nodes of the pools, in Redis:
- * a hash for each pool with the fields version and nodes (control/node_text.h).
- * As with colors nothing that is older, empty or rubbish changes anything
- * here, and a store that has lost it is told again.  Thread: main. */
+ * a hash for each pool with the fields version, nodes (control/node_text.h) and
+ * forced.  As with colors nothing that is older, empty or rubbish changes anything
+ * here, nor what would leave an active color without a backend, unless it was
+ * forced; and a store that has lost it is told again.  Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,6 +30,7 @@ tell(struct redis_pool *p)
 	struct store *store = &p->store->store;
 
 	p->told = true;
+	p->disputed = false;
 	if (store->on_nodes != NULL)
 		store->on_nodes(store->arg, p->config->name, &p->now);
 }
@@ -65,17 +67,18 @@ store_redis_nodes_last_known(struct store_redis *s)
 
 enum seen { SEEN_BAD, SEEN_MISSING, SEEN_OVERLAY };
 
-/* What HMGET gave for version and nodes. */
+/* What HMGET gave for version, nodes and forced. */
 static enum seen
 parse(const struct redis_pool *p, const redisReply *reply, struct overlay *out)
 {
-	const redisReply *version, *nodes;
+	const redisReply *version, *nodes, *forced;
 	uint64_t number;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
 		return SEEN_BAD;
 	version = reply->element[0];
 	nodes = reply->element[1];
+	forced = reply->element[2];
 	if (version->type == REDIS_REPLY_NIL && nodes->type == REDIS_REPLY_NIL)
 		return SEEN_MISSING;
 	if (version->type != REDIS_REPLY_STRING || nodes->type != REDIS_REPLY_STRING ||
@@ -83,24 +86,87 @@ parse(const struct redis_pool *p, const redisReply *reply, struct overlay *out)
 	    number == 0 || !redis_number_is_near(p->now.version, number) || !overlay_from_text((struct str){ nodes->str, (size_t)nodes->len }, out))
 		return SEEN_BAD;
 	out->version = number;
+	out->forced = forced->type == REDIS_REPLY_STRING && strcmp(forced->str, "1") == 0;
 	return SEEN_OVERLAY;
 }
 
 static void forward(struct redis_pool *p);
+
+/* A write of our own whose answer was lost, and here it is. */
+static bool
+is_in_doubt(const struct redis_pool *p, const struct overlay *o)
+{
+	LIST_EACH(it, &p->store->node_doubts)
+	{
+		const struct nodes_run *run = list_entry(it, struct nodes_run, link);
+
+		if (run->pool == p && run->next.version == o->version && overlay_same(&run->next, o))
+			return true;
+	}
+	return false;
+}
+
+static void
+add_ready(const struct redis_pool *p, const char *host, bool configured, struct overlay *to)
+{
+	if (overlay_wish(&p->now, configured, host) != NODE_READY || overlay_wish(to, configured, host) == NODE_READY)
+		return;
+	if (configured)
+		overlay_unset(to, host);
+	else
+		(void)overlay_set(to, host, NODE_READY);
+}
+
+/* It would take the last usable backend of a color.  What it adds is obeyed, so that it can be once those
+ * are well; what it takes away is not. */
+static void
+refuse(struct redis_pool *p, const struct overlay *o, const struct why *why)
+{
+	struct store *store = &p->store->store;
+	struct overlay most = { 0 };
+
+	snprintf(p->problem, sizeof(p->problem), "%.100s: version %llu is refused: %.150s", p->key,
+		 (unsigned long long)o->version, why->text);
+	if (p->disputed && p->complained == o->version)
+		return;
+	p->disputed = true;
+	p->complained = o->version;
+	LOG_ERROR("store.nodes_refused", LS("key", p->key), LU("epoch", o->version), LS("message", why->text));
+	overlay_copy(&most, o);
+	for (size_t i = 0; i < p->config->n_hosts; i++)
+		add_ready(p, p->config->hosts[i], true, &most);
+	for (size_t i = 0; i < p->now.n; i++)
+		if (!pool_has_host(p->config, p->now.list[i].host))
+			add_ready(p, p->now.list[i].host, false, &most);
+	p->told = true;
+	if (store->on_nodes != NULL)
+		store->on_nodes(store->arg, p->config->name, &most);
+	overlay_free(&most);
+}
 
 static void
 judge(struct redis_pool *p, const struct overlay *o)
 {
 	bool differs = !overlay_same(o, &p->now);
 
+	struct store *store = &p->store->store;
+	struct why why;
+
 	if (o->version < p->now.version) {
+		if (p->disputed)
+			tell(p);
 		forward(p);
+		return;
+	}
+	if (differs && !o->forced && store->may_obey_nodes != NULL && !is_in_doubt(p, o) &&
+	    !store->may_obey_nodes(store->arg, p->config->name, o, &why)) {
+		refuse(p, o, &why);
 		return;
 	}
 	if (o->version == p->now.version && differs)
 		LOG_WARN("store.nodes_disagree", LS("key", p->key), LU("epoch", o->version),
 			 LS("message", "other nodes at the same version: the store's word counts"));
-	if (o->version > p->now.version || differs)
+	if (o->version > p->now.version || differs || o->forced != p->now.forced || p->disputed)
 		take(p, o);
 }
 
@@ -125,6 +191,8 @@ store_redis_nodes_read(struct redis_pool *p, const redisReply *reply)
 		break;
 	case SEEN_MISSING:
 		p->problem[0] = '\0';
+		if (p->disputed)
+			tell(p);
 		if (p->now.version > 0)
 			forward(p);
 		break;
@@ -157,10 +225,10 @@ nodes_send(struct nodes_run *run, const char *mode, redis_reply_fn *done)
 	overlay_json(&j, NULL, &run->next);
 	CHECK(!text.failed);
 	s->under_way++;
-	redis_script_run(s->commands, &redis_script_nodes, s->config->store.command_timeout, 8,
+	redis_script_run(s->commands, &redis_script_nodes, s->config->store.command_timeout, 9,
 			 (const struct str[]){ STR("1"), str_from(p->key), str_from(deadline), str_from(mode),
 					       str_from(version), buf_str(&text), str_from(s->channel),
-					       str_from(p->config->name) },
+					       str_from(p->config->name), run->next.forced ? STR("1") : STR("") },
 			 done, run);
 	buf_free(&text);
 }
@@ -296,8 +364,10 @@ nodes_on_written(void *arg, enum err e, const redisReply *reply, const struct wh
 		why = *sent;
 	if (e == OK && run->next.version > p->now.version)
 		take(p, &run->next);
-	else if (e == E_CONFLICT && seen == SEEN_OVERLAY)
+	else if (e == E_CONFLICT && seen == SEEN_OVERLAY) {
+		overlay_copy(&p->seen, &o);
 		judge(p, &o);
+	}
 	overlay_free(&o);
 	run->done(run->arg, e, e == OK ? NULL : &why);
 	nodes_run_free(run);
@@ -345,6 +415,17 @@ forward(struct redis_pool *p)
 		return;
 	p->writing = true;
 	nodes_send(nodes_run_new(p, &p->now), "forward", nodes_on_forward);
+}
+
+const struct overlay *
+store_redis_disputed_nodes(const struct store *store, const char *pool)
+{
+	const struct store_redis *s = store_redis_of(store);
+
+	for (size_t i = 0; i < s->n_pools; i++)
+		if (strcmp(s->pools[i].config->name, pool) == 0)
+			return s->pools[i].disputed ? &s->pools[i].seen : NULL;
+	return NULL;
 }
 
 void

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/config.h"
 #include "model/node.h"
 #include "net/addr.h"
 
@@ -52,6 +53,15 @@ node_same_host(const char *a, const char *b)
 	return strcasecmp(a, b) == 0;
 }
 
+bool
+pool_has_host(const struct pool_config *p, const char *host)
+{
+	for (size_t i = 0; i < p->n_hosts; i++)
+		if (node_same_host(p->hosts[i], host))
+			return true;
+	return false;
+}
+
 const struct node *
 overlay_find(const struct overlay *o, const char *host)
 {
@@ -59,6 +69,16 @@ overlay_find(const struct overlay *o, const char *host)
 		if (node_same_host(o->list[i].host, host))
 			return &o->list[i];
 	return NULL;
+}
+
+enum node_wish
+overlay_wish(const struct overlay *o, bool configured, const char *host)
+{
+	const struct node *said = overlay_find(o, host);
+
+	if (said != NULL)
+		return said->wish;
+	return configured ? NODE_READY : NODE_REMOVED;
 }
 
 bool
@@ -118,7 +138,7 @@ overlay_copy(struct overlay *to, const struct overlay *from)
 		memcpy(list, from->list, from->n * sizeof(*list));
 	}
 	overlay_free(to);
-	*to = (struct overlay){ .version = from->version, .list = list, .n = from->n };
+	*to = (struct overlay){ .version = from->version, .forced = from->forced, .list = list, .n = from->n };
 }
 
 void

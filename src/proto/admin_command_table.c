@@ -72,14 +72,15 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		BIT(ADMIN_OPT_LAST), 0, false, true,
 		"who flipped what, when, why, with what result", "Newest last.\n" },
 	[ADMIN_NODE] = { ADMIN_NODE, "node", "list|add|remove|drain|ready|reset [POOL] [HOST]",
-		ADMIN_RIGHT_NODE, 1, 3, 0, 0, true, true,
+		ADMIN_RIGHT_NODE, 1, 3, BIT(ADMIN_OPT_FORCE), 0, true, true,
 		"the nodes of a pool, at runtime",
 		"list [POOL] shows them; the others take POOL and HOST.  drain: HOST keeps its\n"
 		"connections and gets no new ones; ready undoes that.  remove: likewise, and it\n"
 		"is no longer checked or counted.  add: HOST gets a backend for each color of\n"
 		"every service that uses the pool, checked before it is used.  All of it is for\n"
 		"the whole fleet, outlives restarts and wins over the configuration until\n"
-		"reset; no connection is touched.\n" },
+		"reset; no connection is touched.  The last usable backend of an active color\n"
+		"is not taken, here nor by what the store says, unless by --force.\n" },
 	[ADMIN_FLEET] = { ADMIN_FLEET, "fleet", "", ADMIN_RIGHT_READ, 0, 0, 0, 0,
 		false, true, "every teald that flips together with this one",
 		"Which epochs each has applied and the health it sees.  One that vanished\n"

@@ -1,4 +1,6 @@
 """Nodes that come and go while everything runs."""
+import json
+
 import pytest
 
 from helpers.backends import Farm
@@ -233,6 +235,8 @@ def test_what_one_is_told_of_nodes_all_obey(nodes_fleet):
     f[0].ok("node", "drain", "main", HOSTS[1])
     everywhere(f, n0="ready", n1="draining")
     f[1].ok("node", "add", "main", HOSTS[2])
+    for t in f:
+        wait_up(t, HOSTS[2])
     f[2].ok("node", "remove", "main", HOSTS[0])
     everywhere(f, n0="removed", n1="draining", n2="ready")
     for t in f:
@@ -265,7 +269,7 @@ def test_without_redis_no_node_changes_and_the_last_known_ones_serve(nodes_fleet
     t.ok("node", "remove", "main", HOSTS[0])
     f.redis.kill()
     f.wait_up(False)
-    r = t.ctl("node", "drain", "main", HOSTS[1])
+    r = t.ctl("node", "add", "main", HOSTS[2])
     assert (r["ok"], r["error"], r["changed"]) == (False, "store_unavailable", False)
     t.restart()
     wait_up(t, HOSTS[1])
@@ -274,6 +278,9 @@ def test_without_redis_no_node_changes_and_the_last_known_ones_serve(nodes_fleet
 
 def test_commands_at_the_same_time_are_all_obeyed(nodes_fleet):
     f = nodes_fleet(2)
+    f[0].ok("node", "add", "main", HOSTS[2])
+    for t in f:
+        wait_up(t, HOSTS[2])
     with f[0].admin() as a, f[1].admin() as b:
         for _ in range(scaled(50, 5)):
             a.send("node", "drain", "main", HOSTS[0])
@@ -282,7 +289,7 @@ def test_commands_at_the_same_time_are_all_obeyed(nodes_fleet):
             a.send("node", "ready", "main", HOSTS[0])
             b.send("node", "ready", "main", HOSTS[1])
             assert a.reply()["ok"] and b.reply()["ok"]
-    everywhere(f, n0="ready", n1="ready")
+    everywhere(f, n0="ready", n1="ready", n2="ready")
 
 
 @pytest.mark.parametrize("version", [(1 << 52) + 1, (1 << 53) - 1, (1 << 62) - 1, (1 << 64) - 1])
@@ -302,3 +309,74 @@ def test_a_version_that_nothing_could_follow_is_refused_and_DEL_mends_it(nodes_f
     until(lambda: f.redis.hash(key).get("version") == "1", "written again")
     assert f[1].ok("node", "ready", "main", HOSTS[0])["changed"]
     assert f.redis.hash(key)["version"] == "2"
+
+
+# ---- the last one ----
+
+def say(f, version, nodes, forced=""):
+    f.redis("HSET", f.prefix + ":nodes:main", "version", version, "nodes", json.dumps(nodes), "forced", forced)
+    f.redis("PUBLISH", f.prefix + ":changed", "main")
+
+
+@pytest.mark.parametrize("verb", ["drain", "remove"])
+def test_no_command_takes_the_last_usable_backend_unless_forced(teal, pool, verb):
+    t = teal(**pool(running=HOSTS[:1]).settings())
+    wait_up(t, HOSTS[0])
+    # The other is not up, so this is the last one.
+    r = t.ctl("node", verb, "main", HOSTS[0])
+    assert (r["ok"], r["error"], r["changed"]) == (False, "unhealthy", False), r
+    assert "green of web" in r["message"] and "--force" in r["message"], r
+    p = t.tealctl("node", verb, "main", HOSTS[0], check=4)
+    assert "--force" in p.stderr
+    assert peers(t, 3) == {HOSTS[0]}
+    assert t.ok("node", verb, "main", HOSTS[1])["changed"]
+    assert t.ok("node", verb, "main", HOSTS[0], "--force")["changed"]
+    assert nodes(t)[HOSTS[0]]["state"] == {"drain": "draining", "remove": "removed"}[verb]
+
+
+@pytest.mark.parametrize("wish", ["removed", "drain"])
+def test_a_store_that_takes_all_nodes_is_refused_and_told(nodes_fleet, wish):
+    f = nodes_fleet(2)
+    say(f, 7, dict.fromkeys(HOSTS[:2], wish))
+    for t in f:
+        line = t.wait_log("store.nodes_refused", key=f.prefix + ":nodes:main")
+        assert line["level"] == "error" and "green of web" in line["message"], line
+        until(lambda t=t: "refused" in (f.store(t)["problem"] or ""), "said")
+        assert peers(t) == set(HOSTS[:2])
+        assert t.http("/readyz")[0] == 200
+    # Once, not with each reading.
+    assert len(f[0].log_lines("store.nodes_refused")) == 1
+    # A change is made of what the store says, and judged like it.
+    assert f[0].ctl("node", "drain", "main", HOSTS[0])["ok"] is (wish == "drain")
+    assert f[0].ok("node", "add" if wish == "removed" else "ready", "main", HOSTS[0])["changed"]
+    for t in f:
+        until(lambda t=t: not f.store(t)["problem"], "settled")
+        until(lambda t=t: peers(t, 4) == {HOSTS[0]}, "one of them is taken away")
+    assert f.redis.hash(f.prefix + ":nodes:main")["version"] == "8"
+
+
+def test_what_is_refused_is_obeyed_by_force(nodes_fleet):
+    f = nodes_fleet(2)
+    say(f, 7, dict.fromkeys(HOSTS[:2], "removed"))
+    for t in f:
+        t.wait_log("store.nodes_refused")
+    # The same again, forced: all obey.
+    assert f[1].ok("node", "remove", "main", HOSTS[0], "--force")["changed"]
+    everywhere(f, n0="removed", n1="removed")
+    for t in f:
+        assert not f.store(t)["problem"]
+    assert f.redis.hash(f.prefix + ":nodes:main")["forced"] == "1"
+
+
+def test_nodes_that_are_exchanged_are_taken_once_the_new_ones_are_up(nodes_fleet, closing):
+    """One that was away meets both at once: the old ones stay until the new one is well."""
+    f = nodes_fleet(2)
+    new = "127.0.0.4"
+    say(f, 3, dict.fromkeys(HOSTS[:2], "removed") | {new: "ready"})
+    for t in f:
+        t.wait_log("store.nodes_refused")
+        assert peers(t) == set(HOSTS[:2])
+    closing.add(Farm(new, int(f[0].settings["services"][0]["green"]["port"]), new))
+    for t in f:
+        until(lambda t=t: peers(t, 4) == {new}, "exchanged")
+        assert not f.store(t)["problem"]

@@ -192,7 +192,12 @@ verb_node(struct command *cmd)
 	const struct pool_config *pool;
 
 	if (str_eq(cmd->request.node_verb, "list")) {
-		run_list(cmd);
+		struct why why;
+
+		if (cmd->request.force)
+			command_fail(cmd, why_set(&why, E_USAGE, "node list takes no --force"), &why);
+		else
+			run_list(cmd);
 		return;
 	}
 	if ((pool = nodes_pool(cmd->admin->control, cmd->request.pool)) == NULL) {
@@ -203,7 +208,7 @@ verb_node(struct command *cmd)
 		if (str_eq(cmd->request.node_verb, verbs[i].word)) {
 			cmd->held = true;
 			nodes_change(cmd->admin->control, pool, cmd->request.host.p, verbs[i].verb,
-				     node_on_done, cmd);
+				     cmd->request.force, node_on_done, cmd);
 			return;
 		}
 	CHECK(!"a verb of node that admin_command_parse() lets through");
