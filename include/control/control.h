@@ -35,6 +35,7 @@ struct entry {
 	struct service *service;
 	struct engine *engine;	/* the one that serves it */
 	struct link flips;	/* struct flip, the first one is under way */
+	struct link healing;	/* struct flip, between two looks at the gate */
 	struct link drainers;	/* struct flip, applied, waiting for the drain */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool published;	/* a first snapshot went out */

@@ -2,6 +2,9 @@
  *
  *	CHECKING -> STORING -> APPLYING -> DRAINING -> gone
  *
+ * One that waits for health (HEALING) is in nobody's way: it gets in line again
+ * for each look at the gate.
+ *
  * A flip lives by itself: whoever asked may leave at any time.
  * Thread: main. */
 #ifndef CONTROL_FLIP_H
@@ -41,7 +44,13 @@ struct flip_watcher {
 void flip_watch(struct flip_watcher **place, struct flip_watcher *watcher);
 struct flip_watcher *flip_let_go(struct flip_watcher **place);
 
-/* watcher may be NULL.  Flips of one service take their turns: a second one
+/* Flips of one service that have begun or wait, and those of them that only root
+ * and the user teald runs as may have; and of one other user. */
+#define FLIPS_MAX 256
+#define FLIPS_RESERVE 64
+#define FLIPS_EACH 64
+
+/* watcher may be NULL.  One beyond these limits is refused.  Flips of one service take their turns: a second one
  * begins its checks when the first has been applied or refused. */
 void flip_start(struct entry *e, const struct flip_request *request, struct flip_watcher *watcher);
 /* The watcher leaves; the flip goes on.  Harmless when it is done. */

@@ -10,11 +10,11 @@
 /* How soon a gate, or a store that did not answer, is asked again, seconds. */
 #define FLIP_GATE_AGAIN 0.2
 
-enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
+enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_HEALING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
 
 struct flip {
 	struct entry *entry;
-	struct link link;	/* entry's flips, then its drainers */
+	struct link link;	/* entry's flips or healing, then its drainers */
 	enum flip_state state;
 	struct flip_request request;
 	enum color from, to;
@@ -50,6 +50,8 @@ flip_control(const struct flip *f)
 void flip_become(struct flip *f, enum flip_state state);
 /* The next in the queue gets its turn. */
 void flip_next_turn(struct entry *e);
+/* It waits for health and lets others take their turn; then it gets in line. */
+void flip_step_aside(struct flip *f);
 /* The end of a flip, wherever it is. */
 void flip_free(struct flip *f);
 

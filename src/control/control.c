@@ -593,6 +593,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 		c->entries[i].control = c;
 		c->entries[i].drain_timeout = -1;
 		list_init(&c->entries[i].flips);
+		list_init(&c->entries[i].healing);
 		list_init(&c->entries[i].drainers);
 	}
 	c->pulsed = clock_now();

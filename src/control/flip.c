@@ -3,6 +3,7 @@
  * Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "control/flip_steps.h"
@@ -18,8 +19,10 @@ is_allowed(enum flip_state from, enum flip_state to)
 	switch (from) {
 	case FLIP_WAITING:
 		return to == FLIP_CHECKING || to == FLIP_OVER;
+	case FLIP_HEALING:
+		return to == FLIP_WAITING || to == FLIP_OVER;
 	case FLIP_CHECKING:
-		return to == FLIP_STORING || to == FLIP_APPLYING || to == FLIP_DRAINING || to == FLIP_OVER;
+		return to == FLIP_HEALING || to == FLIP_STORING || to == FLIP_APPLYING || to == FLIP_DRAINING || to == FLIP_OVER;
 	case FLIP_STORING:
 		return to == FLIP_APPLYING || to == FLIP_OVER;
 	case FLIP_APPLYING:
@@ -51,6 +54,27 @@ flip_next_turn(struct entry *e)
 	flip_become(f, FLIP_CHECKING);
 	ev_timer_set(&f->again, 0.0, 0.0);
 	ev_timer_start(e->control->loop, &f->again);
+}
+
+void
+flip_step_aside(struct flip *f)
+{
+	struct entry *e = f->entry;
+
+	flip_become(f, FLIP_HEALING);
+	list_remove(&f->link);
+	list_append(&e->healing, &f->link);
+	flip_ask_again(f, FLIP_GATE_AGAIN);
+	flip_next_turn(e);
+}
+
+static void
+get_in_line(struct flip *f)
+{
+	flip_become(f, FLIP_WAITING);
+	list_remove(&f->link);
+	list_append(&f->entry->flips, &f->link);
+	flip_next_turn(f->entry);
 }
 
 void
@@ -204,6 +228,7 @@ flip_on_refreshed(void *arg, enum err e, const struct why *why)
 			flip_ask_again(f, FLIP_GATE_AGAIN);
 		return;
 	case FLIP_WAITING:
+	case FLIP_HEALING:
 	case FLIP_STORING:
 		return;
 	case FLIP_OVER:
@@ -222,8 +247,20 @@ flip_on_again(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	if (f->state == FLIP_CHECKING)
 		flip_run_checks(f);
+	else if (f->state == FLIP_HEALING)
+		get_in_line(f);
 	else if (!f->asking)
 		flip_ask_store(f);
+}
+
+static void
+refuse_unhealthy_in_time(struct flip *f, double after)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s -> %s: not found healthy within %.3g s; nothing changed",
+		 f->entry->service->config->name, color_word(f->to), after);
+	flip_refuse(f, E_UNHEALTHY, text);
 }
 
 static void
@@ -238,6 +275,11 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	switch (f->state) {
 	case FLIP_WAITING:
+		/* It was in line for one more look. */
+		if (f->healthy_until > 0 && f->checked_epoch > 0) {
+			refuse_unhealthy_in_time(f, after);
+			break;
+		}
 		snprintf(text, sizeof(text), "%s -> %s: another flip has been under way for %.3g s; nothing changed",
 			 name, color_word(f->to), after);
 		flip_refuse(f, E_CONFLICT, text);
@@ -249,9 +291,10 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 			flip_refuse(f, E_STORE, text);
 			break;
 		}
-		snprintf(text, sizeof(text), "%s -> %s: not found healthy within %.3g s; nothing changed", name,
-			 color_word(f->to), after);
-		flip_refuse(f, E_UNHEALTHY, text);
+		refuse_unhealthy_in_time(f, after);
+		break;
+	case FLIP_HEALING:
+		refuse_unhealthy_in_time(f, after);
 		break;
 	case FLIP_STORING:
 		/* Too late to call it back: the flip goes on, its asker is told
@@ -296,6 +339,36 @@ timeout_of(const struct flip *f)
 	return q->wait_healthy + APPLIED_TIMEOUT;
 }
 
+static void
+count_flips(const struct link *list, uint32_t uid, size_t *all, size_t *own)
+{
+	LIST_EACH(it, list) {
+		(*all)++;
+		*own += list_entry(it, struct flip, link)->request.by.uid == uid;
+	}
+}
+
+/* Nobody's flips, left or waited for, may keep others from theirs. */
+static bool
+refuse_in_full_line(struct flip *f)
+{
+	const struct entry *e = f->entry;
+	uint32_t uid = f->request.by.uid;
+	bool trusted = uid == 0 || uid == geteuid();
+	size_t all = 0, own = 0;
+	char text[256];
+
+	count_flips(&e->flips, uid, &all, &own);
+	count_flips(&e->healing, uid, &all, &own);
+	count_flips(&e->drainers, uid, &all, &own);
+	if (all < (trusted ? FLIPS_MAX : FLIPS_MAX - FLIPS_RESERVE) && (trusted || own < FLIPS_EACH))
+		return false;
+	snprintf(text, sizeof(text), "%s -> %s: %zu flips are under way or wait, %zu of them this user's; nothing changed",
+		 e->service->config->name, color_word(f->to), all, own);
+	flip_refuse(f, E_CONFLICT, text);
+	return true;
+}
+
 void
 flip_start(struct entry *e, const struct flip_request *request, struct flip_watcher *watcher)
 {
@@ -311,6 +384,9 @@ flip_start(struct entry *e, const struct flip_request *request, struct flip_watc
 	f->healthy_until = request->wait_healthy > 0 ? f->started + request->wait_healthy : 0;
 	ev_timer_init(&f->again, flip_on_again, 0.0, 0.0);
 	ev_timer_init(&f->timeout, flip_on_timeout, timeout_of(f), 0.0);
+	list_init(&f->link);
+	if (refuse_in_full_line(f))
+		return;
 	if (timeout_of(f) > 0)
 		ev_timer_start(loop, &f->timeout);
 	list_append(&e->flips, &f->link);
@@ -324,6 +400,7 @@ flip_forget_all(struct entry *e)
 
 	list_init(&all);
 	list_splice(&all, &e->flips);
+	list_splice(&all, &e->healing);
 	list_splice(&all, &e->drainers);
 	LIST_EACH(it, &all) {
 		struct flip *f = list_entry(it, struct flip, link);

@@ -100,7 +100,7 @@ flip_on_fleet(struct flip *f)
 		 color_word(f->to), (int)buf_len(&names), buf_str(&names).p);
 	buf_free(&names);
 	if (against > 0 && clock_now() + FLIP_GATE_AGAIN < f->healthy_until)
-		flip_ask_again(f, FLIP_GATE_AGAIN);
+		flip_step_aside(f);
 	else if (against > 0)
 		flip_refuse(f, E_UNHEALTHY, text);
 	else
@@ -129,8 +129,7 @@ flip_on_gate(struct gate *g, void *arg)
 	CHECK(f->gate == g && f->state == FLIP_CHECKING);
 	if (!gate_is_open(g) && clock_now() + FLIP_GATE_AGAIN < f->healthy_until) {
 		health_hurry(c->health, f->entry->service);
-		ev_timer_set(&f->again, FLIP_GATE_AGAIN, 0.0);
-		ev_timer_start(c->loop, &f->again);
+		flip_step_aside(f);
 		return;
 	}
 	reply_event(&r, "checked");
@@ -236,6 +235,15 @@ flip_run_checks(struct flip *f)
 	}
 	if (refuse_unexpected(f))
 		return;
+	/* What was to be undone is not the last change any more. */
+	if (f->request.kind == CHANGE_ROLLBACK && f->checked_epoch > 0 && s->record.epoch != f->checked_epoch) {
+		char text[256];
+
+		snprintf(text, sizeof(text), "%s: somebody else changed it while this waited; now %s at epoch %llu",
+			 s->config->name, color_word(s->record.color), (unsigned long long)s->record.epoch);
+		flip_refuse(f, E_CONFLICT, text);
+		return;
+	}
 	/* What the checks are about; the gate takes time, and others flip. */
 	f->checked_epoch = s->record.epoch;
 	if (f->fresh == FRESH_FAILED) {
