@@ -33,6 +33,7 @@ struct proxy {
 
 	/* Shared. */
 	_Atomic bool *opened;	/* [service]: engine.open() came */
+	_Atomic uint32_t idle_upstreams;	/* of the descriptors: no client's */
 	struct admission descriptors;	/* two for each session, one for an arrival; a reserve is kept */
 };
 

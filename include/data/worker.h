@@ -51,6 +51,7 @@ struct worker {
 	bool draining;
 	bool starved;	/* accepting pauses for want of descriptors */
 	bool held;	/* accepting pauses after a stall */
+	bool leaving;	/* teald is to stop: HTTP clients are told to come to another one */
 	double ticked;	/* when the last tick came */
 	struct tally_histogram lag;	/* how late; read by main */
 	double held_since;

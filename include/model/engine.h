@@ -60,6 +60,14 @@ struct engine {
 			void *arg);
 	/* Connections now on a color of the main entrance. */
 	uint64_t (*count)(struct engine *e, const struct service *s, enum color color);
+	/* The end has been announced: whoever may be told that nothing follows is
+	 * told so, and may come all the same.  Like left NULL in an engine whose
+	 * clients are not spoken to. */
+	void (*notice)(struct engine *e);
+	/* Client connections of any kind, those between two requests, in previews
+	 * and in the middle of a handshake too; after close() the work of drains is
+	 * done when there are none. */
+	uint64_t (*left)(const struct engine *e);
 	/* Takes what is queued, then closes all listeners; on_closed() follows. */
 	void (*close)(struct engine *e);
 	/* What clients of the service are shown, and what its backends are

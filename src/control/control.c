@@ -322,12 +322,12 @@ connections_left(struct control *c)
 {
 	uint64_t sum = 0;
 
+	for (int k = 0; k < ENGINES; k++)
+		if (c->engines[k] != NULL && c->engines[k]->left != NULL)
+			sum += c->engines[k]->left(c->engines[k]);
 	for (size_t i = 0; i < c->n; i++)
-		for (int color = 0; color < COLORS; color++)
+		for (int color = 0; color < COLORS && c->entries[i].engine->left == NULL; color++)
 			sum += entry_count(&c->entries[i], (enum color)color);
-	/* Who waits for a place is to get one yet. */
-	for (size_t i = 0; i < c->n; i++)
-		sum += service_waiting(c->entries[i].service);
 	return sum;
 }
 
@@ -402,6 +402,9 @@ control_stop(struct control *c)
 		return;
 	c->life = LIFE_NOTICE;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.stopping", NULL, LF("notice", c->config->stop.notice));
+	for (int k = 0; k < ENGINES; k++)
+		if (c->engines[k] != NULL && c->engines[k]->notice != NULL)
+			c->engines[k]->notice(c->engines[k]);
 	ev_timer_set(&c->stop_timer, c->config->stop.notice, 0.0);
 	ev_timer_start(c->loop, &c->stop_timer);
 }

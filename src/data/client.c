@@ -252,7 +252,8 @@ feed(struct client *c, char *p, size_t n)
 	c->timed = false;
 	c->requests++;
 	c->bye = !http1_head_keep_alive(h);
-	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) && !c->lane->stopping;
+	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
+		  !c->lane->worker->leaving;
 	used = http_request_take(c, h, p, n);
 	free(c->head);
 	c->head = NULL;
@@ -416,7 +417,9 @@ client_next(struct client *c)
 		client_end(c, END_DONE);
 		return;
 	}
-	if (!c->keep || c->lane->stopping) {
+	/* One that was told it may stay, before the end was announced, brings one
+	 * more request: what it has sent already would be lost. */
+	if (!c->keep) {
 		client_linger(c);
 		return;
 	}

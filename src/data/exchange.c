@@ -123,7 +123,7 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	/* What is left of the request would be taken for the next one. */
 	if (!flow_has_all(&x->up))
 		c->bye = false;
-	if (!flow_has_all(&x->up) || client_is_last(c) || x->lane->stopping)
+	if (!flow_has_all(&x->up) || client_is_last(c) || x->lane->worker->leaving)
 		c->keep = false;
 	a.close = !c->keep;
 	if (x->state == EXCHANGE_ANSWERING || flow_is_blocked(&x->down)) {

@@ -256,7 +256,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
 	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) ||
-	    client_is_last(c) || x->lane->stopping)
+	    client_is_last(c) || x->lane->worker->leaving)
 		c->keep = false;
 	x->status = h->status;
 	judge(x);

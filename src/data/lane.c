@@ -271,7 +271,8 @@ sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 static bool
 has_unborn(const struct lane *l)
 {
-	return !list_empty(&l->dialing) || !queue_is_empty(l) || !list_empty(&l->arriving);
+	return !list_empty(&l->dialing) || !queue_is_empty(l) || !list_empty(&l->arriving) ||
+	       !list_empty(&l->previews);
 }
 
 bool
@@ -295,6 +296,8 @@ lane_drain_step(struct lane *l, double now)
 		}
 		http = lane_http_drain_step(l, (enum color)c, now, over);
 		batch = sweep(&l->live[c], d, now, batch);
+		if (d->orders.ending == END_STOP)
+			batch = sweep(&l->previews, d, now, batch);
 		d->on = http || !list_empty(&l->live[c]) || (d->orders.ending == END_STOP && has_unborn(l));
 		busy |= d->on;
 	}

@@ -440,6 +440,41 @@ proxy_holders(struct engine *e, struct service *s, enum color color, unsigned ma
 	}
 }
 
+/* -- the notice ------------------------------------------------------------- */
+
+static void
+notice_open(struct mail *m, void *receiver)
+{
+	struct worker *w = receiver;
+
+	w->leaving = true;
+	free(m);
+}
+
+static void
+proxy_notice(struct engine *e)
+{
+	struct proxy *p = proxy_of(e);
+
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct mail *m = must_alloc(sizeof(*m));
+
+		m->open = notice_open;
+		mailbox_send(&p->workers[i].mailbox, m);
+	}
+}
+
+/* Every client has two descriptors, one in its arrival: that is rounded up. */
+static uint64_t
+proxy_left(const struct engine *e)
+{
+	const struct proxy *p = container_of(e, struct proxy, engine);
+	uint32_t idle = atomic_load_explicit(&p->idle_upstreams, memory_order_relaxed);
+	uint32_t held = atomic_load_explicit(&p->descriptors.held, memory_order_relaxed);
+
+	return held > idle ? ((uint64_t)held - idle + 1) / 2 : 0;
+}
+
 /* -- closing --------------------------------------------------------------- */
 
 struct close_letter {
@@ -500,6 +535,8 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		.count = proxy_count,
 		.open = proxy_open,
 		.close = proxy_close,
+		.notice = proxy_notice,
+		.left = proxy_left,
 		.resume = proxy_resume,
 		.show = proxy_show,
 		.rekey = proxy_rekey,

@@ -83,6 +83,7 @@ leave_pool(struct upstream *u)
 	list_remove(&u->link);
 	deadline_disarm(&u->deadline);
 	u->lane->idle_upstreams--;
+	atomic_fetch_sub_explicit(&u->lane->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
 	admission_leave(&u->lane->worker->proxy->descriptors, 1);
 }
 
@@ -247,6 +248,7 @@ upstream_give(struct upstream *u)
 	u->turn = ev_iteration(l->worker->loop);
 	p->n++;
 	l->idle_upstreams++;
+	atomic_fetch_add_explicit(&l->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
 	list_prepend(&p->idle, &u->link);
 	deadline_arm(l->pool_clock, &u->deadline, u->since);
 	io_want(l->worker->loop, &u->io, EV_READ);

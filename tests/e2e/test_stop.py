@@ -1,10 +1,14 @@
 """Stopping: not ready first, then whoever has come is served, the rest may
 finish, and the exit status is 0."""
 import signal
+import socket
+import threading
 
 import pytest
 
-from helpers.scale import until
+from helpers.certificates import Authority
+from helpers.http1 import Http, Reader, site, trusting
+from helpers.scale import patience, until
 
 # Nothing waits that long in real seconds: only a clock that is moved gets there.
 HOUR = 3600.0
@@ -172,3 +176,97 @@ def test_no_connection_is_lost_at_a_stop_under_load(web, farm, load):
     failed = {s.error for s in sessions if s.error}
     assert len([s for s in sessions if not s.error]) > 100
     assert failed <= {"Connection refused", "Connection refused while waiting for the greeting"}, failed
+
+
+def kept(teal, n):
+    """HTTP clients between two requests."""
+    clients = [Http(teal.address()) for _ in range(n)]
+    for c in clients:
+        assert c.ask().get("Connection") is None
+    return clients
+
+
+@pytest.mark.tsan
+def test_kept_clients_bring_one_more_request(web, backend):
+    """Nothing is in flight anywhere; still none of them is cut: each is told with its
+    next answer that nothing follows, and then all is over at once."""
+    teal = web(mode="http", green=[backend("green", site)], clock=True, top={"stop": {"timeout": HOUR}},
+               drain={"timeout": HOUR, "idle": HOUR / 2}, keepalive_timeout=HOUR)
+    clients = kept(teal, 6)
+    teal.signal()
+    until(lambda: refuses(teal), "the listeners are closed")
+    teal.clock.move(HOUR / 4)
+    for c in clients:
+        a = c.ask(method="POST", body=b"x")
+        assert (a.status, a.get("Connection")) == (200, "close")
+        assert c.ended
+        c.close()
+    assert teal.wait() == 0
+    assert teal.wait_log("teald.drained")["remaining"] == 0
+
+
+def test_kept_clients_that_bring_nothing_go_after_drain_idle(web, backend):
+    teal = web(mode="http", green=[backend("green", site)], clock=True, top={"stop": {"timeout": HOUR}},
+               drain={"timeout": HOUR, "idle": HOUR / 2}, keepalive_timeout=HOUR)
+    clients = kept(teal, 2)
+    teal.signal()
+    until(lambda: refuses(teal), "the listeners are closed")
+    teal.clock.move(HOUR / 4)
+    assert teal.running
+    teal.clock.move(HOUR / 3, wait=False)
+    assert all(c.ended for c in clients)
+    assert teal.wait() == 0
+
+
+def test_answers_of_the_notice_say_that_nothing_follows(web, backend):
+    teal = web(mode="http", green=[backend("green", site)], clock=True,
+               top={"stop": {"notice": HOUR, "timeout": HOUR}}, drain={"timeout": HOUR, "idle": HOUR})
+    [old] = kept(teal, 1)
+    teal.signal()
+    stopping(teal)
+    for c in (old, Http(teal.address())):
+        a = c.ask()
+        assert (a.status, a.get("Connection")) == (200, "close")
+        assert c.ended
+        c.close()
+    teal.clock.move(HOUR, wait=False)
+    assert teal.wait() == 0
+
+
+def test_who_was_told_to_stay_before_the_end_brings_one_more(web, backend):
+    """The head of its answer was sent before there was an end to tell of."""
+    go = threading.Event()
+
+    def slow(conn, b):
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+            go.wait(patience())
+            conn.sendall(b"cd")
+    teal = web(mode="http", green=[backend("green", slow)], top={"stop": {"timeout": HOUR}},
+               drain={"timeout": HOUR, "idle": HOUR}, health={"type": "none"})
+    with Http(teal.address()) as c:
+        c.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+        assert "keep" not in str(c.sock.recv(4, socket.MSG_PEEK | socket.MSG_WAITALL))
+        teal.signal()
+        until(lambda: refuses(teal), "the listeners are closed")
+        go.set()
+        first = c.response()
+        assert (first.body, first.get("Connection")) == (b"abcd", None)
+        a = c.ask("/next")
+        assert (a.body, a.get("Connection")) == (b"abcd", "close")
+    assert teal.wait() == 0
+
+
+def test_who_is_in_the_middle_of_a_handshake_is_served(web, backend, tmp_path):
+    authority = Authority(tmp_path)
+    teal = web(mode="http", green=[backend("green", site)], tls={"certificates": [authority.issue("web.test", "web.test")]},
+               top={"stop": {"timeout": HOUR}}, drain={"timeout": HOUR, "idle": HOUR})
+    with teal.connect() as raw:
+        teal.signal()
+        until(lambda: refuses(teal), "the listeners are closed")
+        tls = trusting(authority.pem).wrap_socket(raw.sock, server_hostname="web.test")
+        tls.sendall(b"GET / HTTP/1.1\r\nHost: web.test\r\n\r\n")
+        assert b"Connection: close" in tls.recv(4096)
+        tls.close()
+    assert teal.wait() == 0
