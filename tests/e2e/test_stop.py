@@ -159,7 +159,7 @@ def test_stopping_in_the_middle_of_a_flip(web, black_hole):
     teal = web(blue=[hole], health={"type": "none", "timeout": 300.0})
     with teal.admin() as a:
         a.send("flip", "web", "blue")
-        until(lambda: dialing(hole.port), "its gate asks")
+        until(lambda: dialing(hole.port), "its gate asks", every=0.1)
         assert teal.stop() == 0
     teal.start()
     assert (teal.status()["active"], teal.status()["epoch"]) == ("green", 1)

@@ -13,6 +13,7 @@ import os
 import pathlib
 import struct
 import subprocess
+import time
 
 from . import scale
 
@@ -62,7 +63,13 @@ class MovedClock:
 
     def move(self, seconds, wait=True):
         """Lets so much time pass at once. When it returns all timers of its loops that are due by then have
-        run, in their order; not wait: it may be stopped, or not there."""
+        run, in their order; not wait: it may be stopped, or not there. What teald still does because of what it
+        was asked before belongs to the time before: the jump waits for that, unless it is never done."""
+        if wait:
+            for _ in range(200):
+                if scale.asleep(self._pid, looks=3):
+                    break
+                time.sleep(0.01)
         self.moved += seconds
         self._write(0, struct.pack("q", round(self.moved * 1e9)))
         if wait:

@@ -46,6 +46,20 @@ def patience():
     return PATIENCE * (2 if sanitizer() else 1)
 
 
+def asleep(pid, looks=1):
+    """Are all threads of that process asleep, at so many looks in a row?  One that
+    has something to do is not, even if it has to wait for a CPU."""
+    for _ in range(looks):
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            try:
+                with open(f"/proc/{pid}/task/{tid}/stat") as f:
+                    if f.read().rsplit(")", 1)[1].split()[0] != "S":
+                        return False
+            except (FileNotFoundError, ProcessLookupError):
+                return False  # it has just ended
+    return True
+
+
 def until(condition, what, timeout=None, every=0.01):
     """Polls until condition() is true and returns its value."""
     end = time.monotonic() + (timeout or patience())

@@ -362,15 +362,11 @@ class Teal:
         that spins is never found asleep, however fast or slow the machine."""
         calm = 0
 
-        def asleep():
+        def calm_enough():
             nonlocal calm
-            states = []
-            for tid in os.listdir(f"/proc/{self.pid}/task"):
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    states.append(open(f"/proc/{self.pid}/task/{tid}/stat").read().rsplit(")", 1)[1].split()[0])
-            calm = calm + 1 if set(states) == {"S"} else 0
+            calm = calm + 1 if scale.asleep(self.pid) else 0
             return calm >= looks
-        scale.until(asleep, "all its threads are asleep")
+        scale.until(calm_enough, "all its threads are asleep")
 
     def fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
