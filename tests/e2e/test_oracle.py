@@ -1,0 +1,51 @@
+"""No byte of one message becomes another's: clients and backends that pipeline, cut, stall, reset, answer early, too
+much and too little at any byte, with flips between them. tests/oracle judges both sides of teald, byte by byte."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from helpers.compiled import compiled
+from helpers.scale import REPO, patience, scaled
+
+MESSAGES = scaled(10_000_000, 20_000)
+MAX_BODY = 65536
+
+
+def oracle():
+    return compiled("http_oracle", tuple(sorted((REPO / "tests" / "oracle").glob("*.c"))))
+
+
+def judge(t, backends, seed, messages=MESSAGES):
+    """Runs the oracle before teald; its report. Fails with what it found."""
+    verbs = [f"flip web {color} --force --wait=none" for color in ("green", "blue")] + ["rollback web --force --wait=none"]
+    p = subprocess.run([oracle(), "--front=%s:%d" % t.address(), f"--seed={seed}", f"--messages={messages}",
+                        f"--max-body={MAX_BODY}", f"--stuck={patience()}", f"--admin={t.admin_path}", f"--pid={t.pid}",
+                        *(f"--backend={b}" for b in backends), *(f"--verb={v}" for v in verbs)],
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert p.returncode in (0, 1), (p.returncode, p.stderr)
+    report = json.loads(p.stdout)
+    print(report)
+    assert report["findings"] == 0, p.stderr
+    return report
+
+
+@pytest.mark.tsan
+@pytest.mark.scales
+@pytest.mark.parametrize("seed", [int(os.environ["TEAL_ORACLE_SEED"])] if "TEAL_ORACLE_SEED" in os.environ else [1, 2])
+def test_every_message_is_whole_and_goes_where_it_should(teal, ports, seed):
+    """TEAL_ORACLE_SEED=N plays another script."""
+    backends = [f"127.0.0.1:{ports.hold()}" for _ in range(4)]
+    t = teal(services=[{"name": "web", "mode": "http", "listen": f"127.0.0.1:{ports.hold()}",
+                        "green": {"backends": backends[:2]}, "blue": {"backends": backends[2:]},
+                        "health": {"type": "none"}, "max_body": MAX_BODY, "response_timeout": 0.5,
+                        "header_timeout": 5.0, "drain": {"timeout": 0.2, "idle": 0.05}}], log={"level": "info", "access": False})
+    report = judge(t, backends, seed)
+    # It was not a quiet run: each kind of trouble came, and most messages got through all the same.
+    assert report["requests_begun"] >= MESSAGES and report["flips"] > 0 and report["stops"] > 0
+    for trouble in ("answers_cut", "own_413", "client_cuts", "backend_surplus", "backend_cuts", "backend_early"):
+        assert report[trouble] > 0, trouble
+    # All places are free again.
+    for gauge in ("teal_connections", "teal_waiting_connections", "teal_backend_connections"):
+        t.wait_metric(0, gauge, service="web")
