@@ -40,7 +40,7 @@ def test_every_message_is_whole_and_goes_where_it_should(teal, ports, seed):
     t = teal(services=[{"name": "web", "mode": "http", "listen": f"127.0.0.1:{ports.hold()}",
                         "green": {"backends": backends[:2]}, "blue": {"backends": backends[2:]},
                         "health": {"type": "none"}, "max_body": MAX_BODY, "response_timeout": 0.5,
-                        "header_timeout": 5.0, "drain": {"timeout": 0.2, "idle": 0.05}}], log={"level": "info", "access": False})
+                        "header_timeout": 2.0, "drain": {"timeout": 0.2, "idle": 0.05}}], log={"level": "info", "access": False})
     report = judge(t, backends, seed)
     # It was not a quiet run: each kind of trouble came, and most messages got through all the same.
     assert report["requests_begun"] >= MESSAGES and report["flips"] > 0 and report["stops"] > 0
