@@ -36,9 +36,10 @@ struct lane *listener_lane(const struct listener *l, struct str name);
  * where it is. */
 bool listener_redirects(const struct listener *l, const struct lane *to);
 
-/* The port where that lane's service speaks TLS: on the same address if it does
- * there, else on its first; 443 when it has none. */
-unsigned listener_tls_port(const struct listener *l, const struct lane *to);
+/* Where clients of that service speak TLS, who came without it to the address
+ * `reached`: the port of a listener there, else of one for all addresses of the
+ * family, else of any. */
+unsigned listener_tls_port(const struct lane *to, const struct addr *reached);
 
 /* Main, before the worker runs: fd is bound, and consumed. */
 void listener_init(struct listener *l, struct worker *w, const struct binding *b, int fd);

@@ -81,13 +81,17 @@ answer_for_itself(struct client *c, struct lane *l, const struct http1_head *h, 
 	http_answer_give(c, l, h, &a);
 }
 
+/* Where the client came to, as it sees it; a PROXY header says it better. */
 static unsigned
-tls_port(const struct service_config *s)
+tls_port(const struct client *c, const struct lane *l)
 {
-	for (size_t i = 0; i < s->n_listen; i++)
-		if (addr_family(&s->listen[i]) != AF_UNIX)
-			return addr_port(&s->listen[i]);
-	return 443;
+	struct addr here = { .len = sizeof(here.u) };
+
+	if (c->destination.family != 0)
+		endpoint_get(&c->destination, &here);
+	else if (getsockname(io_fd(&c->io), &here.u.sa, &here.len) != 0)
+		here = c->listener->binding->addr;
+	return listener_tls_port(l, &here);
 }
 
 /* The path and query of a target; without a path it is to begin with a slash. */
@@ -111,7 +115,7 @@ static void
 redirect(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 	 bool close)
 {
-	unsigned port = tls_port(l->service->config);
+	unsigned port = tls_port(c, l);
 	struct str path = path_of(h);
 	bool safe = h->verb == HTTP1_GET || h->verb == HTTP1_HEAD;
 	size_t size = path.n + host->n + 64;

@@ -31,23 +31,32 @@ listener_redirects(const struct listener *l, const struct lane *to)
 }
 
 unsigned
-listener_tls_port(const struct listener *l, const struct lane *to)
+listener_tls_port(const struct lane *to, const struct addr *reached)
 {
 	const struct service_config *s = to->service->config;
-	unsigned first = 0;
+	unsigned best = HTTPS_PORT;
+	int rank = 0;
 
 	for (size_t i = 0; i < s->n_listen; i++) {
-		unsigned port = addr_port(&s->listen[i]);
-		struct addr here = l->binding->addr;
+		const struct addr *at = &s->listen[i];
+		unsigned port = addr_port(at);
+		struct addr there = *reached;
+		int r;
 
-		addr_set_port(&here, port);
-		if (port != 0 && (addr_equal(&s->listen[i], &here) ||
-				  (addr_is_any(&s->listen[i]) && addr_family(&s->listen[i]) == addr_family(&here))))
-			return port;
-		if (first == 0)
-			first = port;
+		if (port == 0)	/* a Unix socket */
+			continue;
+		addr_set_port(&there, port);
+		r = addr_equal(at, &there)						? 6 :
+		    addr_is_any(at) && addr_family(at) == addr_family(reached) ? 4 :
+										  2;
+		/* Of several in one place the usual one, else the first. */
+		r += port == HTTPS_PORT;
+		if (r > rank) {
+			rank = r;
+			best = port;
+		}
 	}
-	return first != 0 ? first : HTTPS_PORT;
+	return best;
 }
 
 /* Its services know where to send clients.  One whose color nobody knows (its

@@ -147,6 +147,12 @@ check_plain(const struct cursor *c, const struct service_draft *s)
 			     "plain: \"redirect\" needs mode = \"http\"; plain = \"serve\" needs none");
 	else if (s->s.n_plain_listen == 0 && plain != NULL && plain->parent == s->at)
 		cursor_warn(c, plain, "plain changes nothing without plain_listen");
+	else if (s->s.n_plain_listen > 0 && s->s.plain == PLAIN_SERVE && s->s.tls.client_ca != NULL &&
+		 s->s.tls.client_verify == VERIFY_REQUIRE)
+		cursor_warn(c, plain != NULL ? plain : listen,
+			    "plain: \"serve\" lets clients of plain_listen in without the certificate that "
+			    "tls.client_ca requires; remove plain_listen, or say that it need not be: "
+			    "tls.client_verify = \"optional\"");
 }
 
 static void

@@ -2,6 +2,7 @@
  * A new key of a service begins here, in a table. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "model/config_draft.h"
 
@@ -177,16 +178,18 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 
 /* What our own log lines say already; a second member of that name would
  * make the line ambiguous, and one that another line has as a number would not
- * fit its column (conf/bigquery-schema.json). */
+ * fit its column (conf/bigquery-schema.json), whose names have no case. */
 static const char *const log_words[] = {
-	"age", "backend", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients", "color",
-	"command", "connect_seconds", "connections", "count", "cut", "dataset", "end", "entrance", "epoch",
-	"error", "event", "failures", "fingerprint", "force", "from", "got", "have", "hint", "key", "kind",
-	"ktls", "labels", "late", "level", "lines", "max_age", "message", "method", "name", "notice", "on",
-	"path", "peer", "pid", "ready", "reason", "refused", "refusing", "remaining", "request_id", "result",
-	"resumed", "retries", "sample", "seconds", "service", "services", "sni", "status", "store_color",
-	"store_epoch", "subject", "time", "timeout", "tls", "to", "total", "tried", "type", "uid", "until",
-	"user", "user_agent", "wanted", "was", "where", "why", "worker", "workers",
+	"age", "backend", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients",
+	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset",
+	"end", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint", "force",
+	"from", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
+	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on",
+	"path", "peer", "pid", "pool", "ready", "reason", "refused", "refusing", "remaining",
+	"request_id", "result", "resumed", "retries", "sample", "seconds", "service", "services",
+	"signal", "sni", "socket", "status", "store_color", "store_epoch", "subject", "time",
+	"timeout", "tls", "to", "total", "tried", "type", "uid", "until", "user", "user_agent", "verb",
+	"version", "wanted", "was", "where", "why", "worker", "workers",
 };
 
 static void
@@ -218,7 +221,7 @@ key_labels(const struct cursor *c, const struct key *k, const config_setting_t *
 		bool ours = false;
 
 		for (size_t w = 0; w < ARRAY_LEN(log_words); w++)
-			ours |= strcmp(l->name, log_words[w]) == 0;
+			ours |= strcasecmp(l->name, log_words[w]) == 0;
 		if (config_setting_type(l) != CONFIG_TYPE_STRING)
 			cursor_error(c, l, "%slabels.%s: expected a text in double quotes, found %s",
 				     c->prefix, show(l->name).s, cursor_found(l).s);

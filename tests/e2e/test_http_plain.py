@@ -26,7 +26,7 @@ def stage(teal, backend, ports, certificate):
         sites = [backend(n, site) for n in ("green", "blue")]
         keys = {"tls": {"certificates": ({"cert": cert, "key": key},)}, "plain_listen": bare} | \
             ({"plain": plain} if plain else {}) | more
-        t = teal(services=[service(listen=listen, green=sites[:1], blue=sites[1:], mode="http", **keys)])
+        t = teal(services=[service(**{"listen": listen, "green": sites[:1], "blue": sites[1:], "mode": "http"} | keys)])
         t.green, t.blue = sites
         t.bare = lambda: Http(t.address(key="plain_listen"))
         t.tls = lambda name="web.example": Http(t.address(), tls=trusting(), server_name=name)
@@ -56,6 +56,34 @@ def test_an_absolute_target_names_the_place(stage):
     with t.bare() as c:
         a = c.ask("http://other.example:81/x", host="web.example")
     assert (a.status, a.get("Location")) == (301, f"https://other.example:{t.address()[1]}/x")
+
+
+def test_each_address_leads_to_where_it_speaks_tls_itself(stage, ports):
+    """Three addresses with a port each, two of them with a plain one, and one that
+    has a plain one only."""
+    def at(host):
+        return f"{host}:{ports.hold(host)}"
+    tls = [at("127.0.0.1"), at("127.0.0.2"), at("127.0.0.3")]
+    bare = [at("127.0.0.2"), at("127.0.0.3"), at("127.0.0.4"), f"0.0.0.0:{ports.hold()}"]
+    t = stage(listen=tls, plain_listen=bare)
+
+    def leads_to(address):
+        with Http(address) as c:
+            return c.ask("/x", host="web.example").get("Location").split(":")[2].split("/")[0]
+
+    def port(text):
+        return text.split(":")[1]
+    assert [leads_to(t.address(n=i, key="plain_listen")) for i in range(3)] == [port(tls[1]), port(tls[2]), port(tls[0])]
+    # The address counts that the client came to, not that of the listener.
+    assert [leads_to((f"127.0.0.{i}", int(port(bare[3])))) for i in (1, 2, 3, 4)] == [port(tls[i]) for i in (0, 1, 2, 0)]
+
+
+def test_serve_past_a_required_certificate_is_warned_of(stage, certificate):
+    tls = {"certificates": ({"cert": certificate[0], "key": certificate[1]},), "client_ca": certificate[0]}
+    said = 'plain: "serve" lets clients of plain_listen in without the certificate that tls.client_ca requires'
+    assert said in stage(plain="serve", tls=tls).stderr()
+    assert said not in stage(plain="serve", tls=tls | {"client_verify": "optional"}).stderr()
+    assert said not in stage(tls=tls).stderr()
 
 
 def test_without_a_host_there_is_nowhere_to_send_it(stage):
