@@ -20,6 +20,7 @@ struct hostname {
 	char problem[200];	/* why the last look-up failed; "" after a good one */
 	/* The rest is hosts.c's. */
 	struct hosts *hosts;
+	bool slow;	/* the last look-up took long */
 	double interval;	/* 0: not again once it is found */
 	ev_timer due;
 	struct hosts_job *asking;	/* NULL: nobody is asked just now */

@@ -20,6 +20,9 @@ struct job {
 /* Starts `threads` helpers that answer into loop.  Aborts when it cannot.
  * With one thread jobs are done in the order they were given. */
 struct jobs *jobs_new(struct ev_loop *loop, unsigned threads);
+/* The same, and up to most of them: one more starts whenever a job is given
+ * while all have one, so that jobs that hang do not hold up the others. */
+struct jobs *jobs_new_growing(struct ev_loop *loop, unsigned threads, unsigned most);
 /* Waits until nothing is under way or queued: every done() has been called
  * when it returns, those of jobs that a done() added as well.  The loop's
  * thread only, and not from a done(). */

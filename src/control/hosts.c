@@ -1,12 +1,14 @@
 /* hosts.c - host names, looked up off the loop; see the header.
  *
- * getaddrinfo() may hang for as long as resolv.conf allows, so several helpers
- * ask, a slow name does not hold up the others, and at the end those that hang
- * are left behind with all they own.
+ * getaddrinfo() may hang for as long as resolv.conf allows, so there are as many
+ * helpers as hang, within reason, and names that took long the last time have
+ * helpers of their own: they wait for each other alone. At the end those that
+ * hang are left behind with all they own.
  *
  * Thread: main, but for hosts_work(). */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -15,6 +17,10 @@
 #include "net/jobs.h"
 
 #define HELPERS 4
+#define HELPERS_MAX 64
+/* For names that took longer than this the last time, seconds. */
+#define SLOW 1.0
+#define SLOW_HELPERS_MAX 16
 /* What was not found is asked for again after so long at most, seconds. */
 #define AGAIN 5.0
 #define JITTER 0.1
@@ -29,12 +35,14 @@ struct hosts_job {
 	size_t n;
 	enum err result;
 	struct why why;
+	double seconds;	/* that it took */
 };
 
 struct hosts {
 	struct ev_loop *loop;
 	struct hosts_events events;
 	struct jobs *jobs;	/* made when the first name is asked for */
+	struct jobs *slow_jobs;	/* and the first slow one */
 	struct link list;
 	uint64_t random;
 	bool closing;
@@ -45,7 +53,13 @@ hosts_work(struct job *j)
 {
 	struct hosts_job *nj = container_of(j, struct hosts_job, job);
 
+	struct timespec began, ended;
+
+	/* The kernel's: tests move our clock. */
+	clock_gettime(CLOCK_MONOTONIC, &began);
 	nj->result = addr_resolve_all(nj->host, &nj->list, &nj->n, &nj->why);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	nj->seconds = (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
 }
 
 static void
@@ -88,6 +102,7 @@ hosts_done(struct job *j)
 		free(nj);
 		return;
 	}
+	name->slow = nj->seconds > SLOW;
 	tell(name, nj);
 	if (nj->result == OK) {
 		free(name->list);
@@ -107,18 +122,20 @@ ask(struct hostname *name)
 {
 	struct hosts *n = name->hosts;
 	struct hosts_job *nj;
+	struct jobs **jobs;
 
 	if (name->asking != NULL)
 		return;
 	ev_timer_stop(n->loop, &name->due);
-	if (n->jobs == NULL)
-		n->jobs = jobs_new(n->loop, HELPERS);
+	jobs = name->slow ? &n->slow_jobs : &n->jobs;
+	if (*jobs == NULL)
+		*jobs = jobs_new_growing(n->loop, HELPERS, name->slow ? SLOW_HELPERS_MAX : HELPERS_MAX);
 	nj = must_alloc(sizeof(*nj));
 	nj->job = (struct job){ .work = hosts_work, .done = hosts_done };
 	nj->name = name;
 	memcpy(nj->host, name->host, sizeof(nj->host));
 	name->asking = nj;
-	jobs_add(n->jobs, &nj->job);
+	jobs_add(*jobs, &nj->job);
 }
 
 static void
@@ -225,8 +242,8 @@ hosts_free(struct hosts **np)
 		ev_timer_stop(n->loop, &list_entry(l, struct hostname, link)->due);
 	}
 	/* What is left behind owns itself: a helper writes to its job only. */
-	if (n->jobs != NULL)
-		jobs_leave(&n->jobs, GOODBYE);
+	jobs_leave(&n->jobs, GOODBYE);
+	jobs_leave(&n->slow_jobs, GOODBYE);
 	LIST_EACH(l, &n->list)
 	{
 		forget(list_entry(l, struct hostname, link));

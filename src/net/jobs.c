@@ -25,7 +25,7 @@ struct jobs {
 	struct job *orphans;	/* what came too late then */
 	struct jobs *next_left;
 
-	unsigned n;
+	unsigned n, most;	/* threads now, and at most */
 	pthread_t threads[];
 };
 
@@ -84,32 +84,50 @@ helper(void *arg)
 	return NULL;
 }
 
+/* Signals are the loop's affair; a helper inherits a mask without any. */
+static bool
+add_thread(struct jobs *jobs)
+{
+	sigset_t all, before;
+	bool ok;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ok = pthread_create(&jobs->threads[jobs->n], NULL, helper, jobs) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (ok)
+		pthread_setname_np(jobs->threads[jobs->n++], "teal-helper");
+	return ok;
+}
+
 struct jobs *
 jobs_new(struct ev_loop *loop, unsigned threads)
 {
-	struct jobs *jobs;
-	sigset_t all, before;
+	return jobs_new_growing(loop, threads, threads);
+}
 
-	CHECK(threads > 0);
-	jobs = must_alloc(sizeof(*jobs) + threads * sizeof(jobs->threads[0]));
+struct jobs *
+jobs_new_growing(struct ev_loop *loop, unsigned threads, unsigned most)
+{
+	struct jobs *jobs;
+
+	CHECK(threads > 0 && most >= threads);
+	jobs = must_alloc(sizeof(*jobs) + most * sizeof(jobs->threads[0]));
+	jobs->most = most;
 	mailbox_init(&jobs->box, loop, jobs);
 	CHECK(pthread_mutex_init(&jobs->lock, NULL) == 0);
 	CHECK(pthread_cond_init(&jobs->work, NULL) == 0);
 	CHECK(pthread_cond_init(&jobs->answered, NULL) == 0);
-	/* Signals are the loop's affair; a helper inherits a mask without any. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	for (; jobs->n < threads; jobs->n++) {
-		CHECK(pthread_create(&jobs->threads[jobs->n], NULL, helper, jobs) == 0);
-		pthread_setname_np(jobs->threads[jobs->n], "teal-helper");
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	while (jobs->n < threads)
+		CHECK(add_thread(jobs));
 	return jobs;
 }
 
 void
 jobs_add(struct jobs *jobs, struct job *j)
 {
+	bool all_busy;
+
 	j->mail.open = on_answer;
 	j->next = NULL;
 	jobs->pending++;
@@ -120,8 +138,12 @@ jobs_add(struct jobs *jobs, struct job *j)
 		jobs->first = j;
 	jobs->last = j;
 	jobs->unanswered++;
+	all_busy = jobs->unanswered > jobs->n;
 	pthread_cond_signal(&jobs->work);
 	pthread_mutex_unlock(&jobs->lock);
+	/* Without one more it waits for one of those that are there. */
+	if (all_busy && jobs->n < jobs->most)
+		(void)add_thread(jobs);
 }
 
 void

@@ -238,6 +238,19 @@ def test_a_name_server_that_says_nothing_delays_nothing(named, names, closing):
     assert t.stop() == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="port 53 is root's")
+def test_many_silent_names_hold_up_no_other(named, names, closing):
+    """Each of the 40 hangs for longer than any test waits."""
+    dns = closing.add(SilentServer())
+    t = named(["app.test", *(f"silent{n}.test" for n in range(40))], {"app.test": ["127.0.0.2"]},
+              names=lambda: names(server=dns.address))
+    assert dns.asked.wait(patience())
+    until(lambda: green(t).get("127.0.0.2", {}).get("state") == "up", "app.test is found")
+    t.names["app.test"] = ["127.0.0.3"]
+    until(lambda: green(t).get("127.0.0.3", {}).get("state") == "up", "app.test has moved")
+    assert t.stop() == 0
+
+
 def test_a_test_of_the_configuration_tells_of_names(named):
     t = named(["app.test"], {"app.test": ["127.0.0.2"]})
     def check():

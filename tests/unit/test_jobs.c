@@ -196,6 +196,38 @@ test_what_hangs_is_left_behind(void **state)
 }
 
 static void
+test_what_hangs_holds_up_nobody_else(void **state)
+{
+	enum { HANGING = 5 };
+	struct ev_loop *loop = ev_loop_new(0);
+	struct jobs *jobs = jobs_new_growing(loop, 1, HANGING + 1);
+	static pthread_barrier_t meet;
+	struct task hanging[HANGING], well[3];
+
+	(void)state;
+	pthread_barrier_init(&meet, NULL, HANGING + 1);
+	for (int i = 0; i < HANGING; i++) {
+		hanging[i] = task();
+		hanging[i].meet = &meet;
+		jobs_add(jobs, &hanging[i].job);
+	}
+	for (int i = 0; i < 3; i++) {
+		well[i] = task();
+		jobs_add(jobs, &well[i].job);
+	}
+	while (well[0].dones + well[1].dones + well[2].dones < 3)
+		ev_run(loop, EVRUN_ONCE);
+	for (int i = 0; i < HANGING; i++)
+		assert_int_equal(hanging[i].dones, 0);
+	pthread_barrier_wait(&meet);
+	jobs_free(&jobs);
+	for (int i = 0; i < HANGING; i++)
+		assert_int_equal(hanging[i].dones, 1);
+	pthread_barrier_destroy(&meet);
+	ev_loop_destroy(loop);
+}
+
+static void
 test_leaving_what_is_done_is_freeing(void **state)
 {
 	struct ev_loop *loop = ev_loop_new(0);
@@ -220,6 +252,7 @@ main(void)
 		cmocka_unit_test(test_waiting_includes_what_an_answer_adds),
 		cmocka_unit_test(test_freeing_answers_what_was_given),
 		cmocka_unit_test(test_what_hangs_is_left_behind),
+		cmocka_unit_test(test_what_hangs_holds_up_nobody_else),
 		cmocka_unit_test(test_leaving_what_is_done_is_freeing),
 	};
 

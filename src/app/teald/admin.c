@@ -21,6 +21,8 @@
 /* One line in the log stands for all of so many seconds. */
 #define COMPLAIN_SECONDS 10.0
 #define SWEEP_SECONDS 1.0
+/* Names of users that a directory is asked for at a time. */
+#define NAME_HELPERS_MAX 8
 /* Another process may be starting on the same path: it is waited for. */
 #define LOCK_TRIES 200
 #define LOCK_NAP_MS 10
@@ -301,9 +303,9 @@ admin_start(struct admin *a, struct control *c)
 	if (gethostname(a->host, sizeof(a->host)) != 0)
 		a->host[0] = '\0';
 	a->host[sizeof(a->host) - 1] = '\0';
-	/* A thread of its own: a directory that hangs must not hold up the store,
-	 * whose writes wait in control's. */
-	a->jobs = jobs_new(c->loop, 1);
+	/* Threads of their own: a directory that hangs must not hold up the store,
+	 * whose writes wait in control's, nor one user's name that of another. */
+	a->jobs = jobs_new_growing(c->loop, 1, NAME_HELPERS_MAX);
 	a->names = names_new(c->loop, a->jobs);
 	ev_timer_init(&a->pause, pause_on_over, 0.0, 0.0);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
