@@ -16,8 +16,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "model/color.h"
 #include "model/tally.h"
 
@@ -45,6 +47,13 @@ static inline unsigned
 mark_tag(uint32_t mark)
 {
 	return mark >> 24;
+}
+
+/* What a table of that name takes unless another has it: the same over restarts. */
+static inline unsigned
+mark_tag_of_name(const char *name)
+{
+	return 1 + (unsigned)(hash_bytes(name, strlen(name), 0) % 255);
 }
 
 static inline unsigned

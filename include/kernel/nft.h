@@ -42,6 +42,12 @@ struct nft_table {
 };
 MUST_USE enum err nft_table(struct nft *n, const char *table, struct nft_table *out, struct why *why);
 
+/* Each table of the inet family, with its comment, "" for none. */
+typedef void nft_table_fn(void *arg, const char *name, const char *comment);
+MUST_USE enum err nft_tables(struct nft *n, nft_table_fn *tell, void *arg, struct why *why);
+/* A number that each change of nftables, whoever makes it, changes. */
+MUST_USE enum err nft_generation(struct nft *n, uint32_t *out, struct why *why);
+
 /* Of rules the name is that of their chain, once for each; they cannot be deleted by it. */
 enum nft_kind { NFT_KIND_CHAIN, NFT_KIND_SET, NFT_KIND_COUNTER, NFT_KIND_RULE };
 
@@ -75,6 +81,10 @@ MUST_USE enum err nft_elements(struct nft *n, const char *table, const char *set
 
 /* Begins one; what was left of another is dropped. */
 void nft_begin(struct nft *n, const char *table);
+/* The same; E_CONFLICT when anything of nftables was changed since it had that generation. */
+void nft_begin_at(struct nft *n, const char *table, uint32_t generation);
+/* The table itself, where there is none. */
+void nft_add_table(struct nft *n, const char *comment);
 /* timeout: seconds, where e is mortal. */
 void nft_add_element(struct nft *n, const char *set, const struct nft_element *e, double timeout);
 void nft_delete_element(struct nft *n, const char *set, const struct nft_element *e);

@@ -69,7 +69,9 @@ struct ruleset_config {
 	/* Who we are, over restarts: "teal" and this are the proof that a table is ours.
 	 * At most 100 letters, digits and any of _-.: */
 	const char *owner;
-	unsigned tag;	/* 1 to 255 */
+	unsigned tag;	/* 1 to 255; with claims: where the search begins, or what was given */
+	bool tag_given;	/* by the configuration: no other one will do */
+	bool claims;	/* the tag is claimed against every other teald of the host */
 	const struct ruleset_service *services;
 	size_t n_services;	/* 0 to MARK_SERVICES */
 	/* Seconds that the elements that lead to a color live unless ruleset_renew()
@@ -112,8 +114,10 @@ struct ruleset_calls {
 
 struct ruleset;
 
+/* The tag of marks: the one claimed. */
+unsigned ruleset_tag(const struct ruleset *r);
 /* Blocks for some milliseconds: for start-up.  Reads the table, if there is one;
- * writes nothing.  Every service has its number from now on: that of its name in the
+ * writes nothing but the claim of its tag, with which the table begins.  Every service has its number from now on: that of its name in the
  * table, or a free one.  config is copied, not what it points to.  E_DENIED without
  * CAP_NET_ADMIN; E_CONFLICT when the table is somebody else's, by name; E_UNSUPPORTED
  * when the kernel has no nftables. */

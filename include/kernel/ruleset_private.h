@@ -14,6 +14,7 @@ struct ruleset_plan {
 	char table[5 + RULESET_TABLE_MAX + 1];	/* "teal_NAME" */
 	char comment[128];	/* "teal OWNER": the proof that it is ours */
 	unsigned tag;
+	bool tag_given, claims;
 	double max_age;
 	const struct ruleset_service *services;
 	size_t n;
@@ -26,6 +27,14 @@ void ruleset_plan_free(struct ruleset_plan *p);
 /* Gives a number to each that has none; not one of those that are taken (NULL: none
  * is), while there are others. */
 void ruleset_plan_number(struct ruleset_plan *p, const bool taken[MARK_SERVICES + 1]);
+
+#define RULESET_NAME 64	/* of a chain, with NUL */
+
+/* -- whose marks (ruleset_tag.c) ------------------------------------------------------- */
+
+void ruleset_tag_chain(unsigned tag, char chain[RULESET_NAME]);
+/* Claims a tag, which p has then; E_CONFLICT when another has the one that was given. */
+MUST_USE enum err ruleset_tag_claim(struct nft *nft, struct ruleset_plan *p, struct why *why);
 
 /* -- whose turn it is: pure (ruleset_slots.c) ---------------------------------------- */
 
@@ -56,7 +65,6 @@ ruleset_slots_at(const struct ruleset_slots *s, unsigned slot, uint64_t turn)
 
 /* Names are made of what they stand for, so that what exists need not be read: chains of
  * backends and doors end in a hash of their rules, dynamic sets in their limits. */
-#define RULESET_NAME 64
 
 /* The color's chain: its name, and its text into out (NULL: only the name).  turn: where
  * in the round it begins. */

@@ -119,10 +119,8 @@ is_id(const char *text, ssize_t n)
 {
 	if (n < TEAL_ID - 1)
 		return false;
-	for (int i = 0; i < TEAL_ID - 1; i++)
-		if (strchr("0123456789abcdef", text[i]) == NULL)
-			return false;
-	return true;
+	/* A file whose blocks never reached the disk is zeros. */
+	return strspn(text, "0123456789abcdef") >= TEAL_ID - 1 && strspn(text, "0") < TEAL_ID - 1;
 }
 
 bool
@@ -139,9 +137,9 @@ state_cache_random(char id[TEAL_ID])
 enum err
 state_cache_read_id(const char *dir, char id[TEAL_ID], struct why *why)
 {
-	char *path = must_printf("%s/" ID_FILE, dir), text[TEAL_ID];
+	char *path = must_printf("%s/" ID_FILE, dir), text[TEAL_ID + 1] = "";
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	ssize_t n = fd < 0 ? -1 : read(fd, text, TEAL_ID);
 	enum err e = OK;
 
 	if (n >= 0 && is_id(text, n)) {

@@ -471,14 +471,14 @@ open_parts(struct kernel *k, const char *owner, struct why *why)
 					     .on_trouble = kernel_on_trouble,
 					     .arg = k };
 	const struct ruleset_config rc = kernel_describe(k->config, owner);
-	const struct flows_options fo = {
-		.tag = rc.tag,
-		.config = k->config,
-	};
+	struct flows_options fo = { .config = k->config };
 	enum err e = ruleset_open(k->loop, &rc, &calls, &k->ruleset, why);
 
 	k->described = rc.services;
-	if (e != OK || (e = flows_open(&k->flows, k->loop, &fo, why)) != OK)
+	if (e != OK)
+		return e;
+	fo.tag = ruleset_tag(k->ruleset);
+	if ((e = flows_open(&k->flows, k->loop, &fo, why)) != OK)
 		return e;
 	for (size_t i = 0; i < k->n; i++) {
 		k->list[i].id = ruleset_number(k->ruleset, i);

@@ -38,8 +38,7 @@ tag_of(const struct config *config)
 {
 	const char *table = config->kernel.table;
 
-	return config->kernel.tag != 0 ? config->kernel.tag :
-					 1 + (unsigned)(hash_bytes(table, strlen(table), 0) % 255);
+	return config->kernel.tag != 0 ? config->kernel.tag : mark_tag_of_name(table);
 }
 
 _Static_assert(KERNEL_SERVICES_MAX == MARK_SERVICES, "the check of the configuration is that of marks");
@@ -57,6 +56,8 @@ kernel_describe(const struct config *config, const char *owner)
 		.table = config->kernel.table,
 		.owner = owner,
 		.tag = tag_of(config),
+		.tag_given = config->kernel.tag != 0,
+		.claims = true,
 		.services = list,
 		.n_services = n,
 		.max_age = lifetime(config),

@@ -206,6 +206,81 @@ nft_table(struct nft *n, const char *table, struct nft_table *out, struct why *w
 	return error == 0 || error == ENOENT ? OK : asking_failed("tables", error, why);
 }
 
+static bool
+read_generation(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
+	{
+		if (mnl_attr_get_type(a) == NFTA_GEN_ID)
+			*(uint32_t *)arg = ntohl(mnl_attr_get_u32(a));
+	}
+	return true;
+}
+
+enum err
+nft_generation(struct nft *n, uint32_t *out, struct why *why)
+{
+	struct question q;
+	int error;
+
+	*out = 0;
+	ask(&q, n, NFT_MSG_GETGEN, 0);
+	error = answer(&q, read_generation, out);
+	return error == 0 ? OK : asking_failed("the generation", error, why);
+}
+
+struct tables {
+	struct nft_named {
+		char name[NFT_NAME];
+		struct nft_table table;
+	} * list;
+	size_t n, room;
+};
+
+static bool
+read_named(const struct nlmsghdr *nlh, void *arg)
+{
+	struct tables *t = arg;
+	const struct nlattr *a;
+
+	if (t->n == t->room) {
+		t->room = t->room == 0 ? 16 : t->room * 2;
+		t->list = must_grow(t->list, t->room, sizeof(*t->list));
+	}
+	t->list[t->n] = (struct nft_named){ .name = "" };
+	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
+	{
+		if (mnl_attr_get_type(a) == NFTA_TABLE_NAME)
+			str_copy(t->list[t->n].name, NFT_NAME, str_from(mnl_attr_get_str(a)));
+	}
+	return read_table(nlh, &t->list[t->n++].table);
+}
+
+enum err
+nft_tables(struct nft *n, nft_table_fn *tell, void *arg, struct why *why)
+{
+	struct tables found = { .n = 0 };
+	enum err e = OK;
+	int error;
+
+	for (int i = 0; i < ASK_AGAIN; i++) {
+		struct question q;
+
+		found.n = 0;
+		ask(&q, n, NFT_MSG_GETTABLE, NLM_F_DUMP);
+		if ((error = answer(&q, read_named, &found)) != EINTR)
+			break;
+	}
+	if (error != 0 && error != ENOENT)
+		e = asking_failed("tables", error, why);
+	for (size_t i = 0; i < found.n && e == OK; i++)
+		tell(arg, found.list[i].name, found.list[i].table.comment);
+	free(found.list);
+	return e;
+}
+
 /* -- chains, sets, counters -------------------------------------------------------- */
 
 struct names {

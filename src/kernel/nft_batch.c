@@ -70,6 +70,36 @@ nft_begin(struct nft *n, const char *table)
 	nft_finish(n, message(n, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES));
 }
 
+void
+nft_begin_at(struct nft *n, const char *table, uint32_t generation)
+{
+	struct nlmsghdr *nlh;
+
+	nft_begin(n, table);
+	n->n = 0;
+	nlh = message(n, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES);
+	mnl_attr_put_u32(nlh, NFNL_BATCH_GENID, htonl(generation));
+	nft_finish(n, nlh);
+}
+
+void
+nft_add_table(struct nft *n, const char *comment)
+{
+	struct nlmsghdr *nlh = nft_operation(n, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+	uint8_t data[2 + 129];
+	size_t length = strlen(comment) + 1;
+
+	CHECK(length <= sizeof(data) - 2);
+	/* Type, length, text with its NUL. */
+	data[0] = 0;
+	data[1] = (uint8_t)length;
+	memcpy(data + 2, comment, length);
+	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, n->table);
+	mnl_attr_put_u32(nlh, NFTA_TABLE_FLAGS, htonl(0));
+	mnl_attr_put(nlh, NFTA_TABLE_USERDATA, 2 + length, data);
+	nft_finish(n, nlh);
+}
+
 /* -- elements -------------------------------------------------------------------- */
 
 /* The message that elements are written to: that of the one before, if it does the
@@ -263,6 +293,6 @@ nft_commit(struct nft *n, struct why *why)
 		return OK;
 	if (error == EPERM)
 		return why_set(why, E_DENIED, "nftables may not be changed: CAP_NET_ADMIN is missing");
-	return why_set(why, error == ENOENT || error == EEXIST || error == EBUSY ? E_CONFLICT : E_INTERNAL,
+	return why_set(why, error == ENOENT || error == EEXIST || error == EBUSY || error == ERESTART ? E_CONFLICT : E_INTERNAL,
 		       "nftables: a change was refused: %s", strerror(error));
 }

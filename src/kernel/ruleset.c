@@ -398,6 +398,8 @@ adopt(struct ruleset *r, struct why *why)
 		e = nft_names(r->nft, r->plan.table, NFT_KIND_COUNTER, on_old_counter, &n, why);
 	if (e == OK)
 		ruleset_plan_number(&r->plan, n.taken);
+	if (e == OK && r->plan.claims)
+		e = ruleset_tag_claim(r->nft, &r->plan, why);
 	return e;
 }
 
@@ -478,6 +480,12 @@ ruleset_number(const struct ruleset *r, size_t service)
 {
 	CHECK(service < r->plan.n);
 	return r->plan.numbers[service];
+}
+
+unsigned
+ruleset_tag(const struct ruleset *r)
+{
+	return r->plan.tag;
 }
 
 bool

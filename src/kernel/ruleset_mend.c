@@ -212,6 +212,17 @@ text_run(struct mend *m, struct why *why)
 	return e;
 }
 
+/* Lost with a table that somebody took away. */
+static void
+add_claim(struct mend *m)
+{
+	char chain[RULESET_NAME];
+
+	ruleset_tag_chain(m->t->plan->tag, chain);
+	if (m->t->plan->claims && want_name(m, NFT_KIND_CHAIN, chain))
+		fprintf(m->text, "\tchain %s {\n\t}\n", chain);
+}
+
 static void
 add_frame(struct mend *m)
 {
@@ -228,6 +239,7 @@ add_frame(struct mend *m)
 	/* Doors lead to it; its rules come with the layout, before anybody gets there. */
 	if (!names_has(&m->found[NFT_KIND_CHAIN], "refuse"))
 		fputs("\tchain refuse {\n\t}\n", m->text);
+	add_claim(m);
 }
 
 /* Nothing leads to any of it yet, so it may come in pieces. */

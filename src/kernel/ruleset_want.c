@@ -15,6 +15,8 @@ ruleset_plan_init(struct ruleset_plan *p, const struct ruleset_config *config)
 	CHECK(config->tag >= 1 && config->tag <= 255 && config->n_services <= MARK_SERVICES);
 	*p = (struct ruleset_plan){
 		.tag = config->tag,
+		.tag_given = config->tag_given,
+		.claims = config->claims,
 		.max_age = config->max_age,
 		.services = config->services,
 		.n = config->n_services,

@@ -307,3 +307,17 @@ def test_a_stop_in_the_middle_of_a_flip(fleet):
     f.wait_up(among=f[1:])
     f.wait_readings(among=f[1:])
     assert f.agree(among=f[1:]) == ("green", 1)
+
+
+@pytest.mark.parametrize("left", [b"\0" * 16, b"", b"0" * 16, b"0123", b"zzzzzzzzzzzzzzzz", b"\xff" * 4096])
+def test_an_identity_that_never_reached_the_disk_is_made_anew(fleet, left):
+    f = fleet(2, start=0)
+    for t in f:
+        (t.state_dir / "teal.id").write_bytes(left)
+        t.start(ready=False)
+    for t in f:
+        t.wait_ready()
+    f.wait_members(2, among=list(f))
+    ids = {(t.state_dir / "teal.id").read_text() for t in f}
+    assert len(ids) == 2 and all(len(i) == 16 and i.strip("0") for i in ids), ids
+    assert not f[0].log_lines("store.twin")

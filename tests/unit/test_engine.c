@@ -58,6 +58,13 @@ ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const st
 }
 
 unsigned
+ruleset_tag(const struct ruleset *r)
+{
+	(void)r;
+	return k.config.tag;
+}
+
+unsigned
 ruleset_number(const struct ruleset *r, size_t service)
 {
 	(void)r;

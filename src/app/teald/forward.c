@@ -56,6 +56,10 @@ remembered(const struct config *config, struct tables *t)
 		if (length > 0 && line[length] == '\n' &&
 		    str_copy(t->names[t->n], sizeof(t->names[0]), (struct str){ line, length }))
 			t->n++;
+		else
+			LOG_WARN("kernel.table_left", LS("path", path),
+				 LS("error", "the file was cut short or overwritten: a table of an earlier configuration may be "
+				    "left; nft list tables shows it, nft delete table inet NAME takes it away"));
 	}
 	if (f != NULL)
 		fclose(f);
