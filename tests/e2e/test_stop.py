@@ -84,6 +84,7 @@ def test_the_busy_are_cut_at_the_timeout(web):
     teal.clock.move(HOUR / 4, wait=False)
     assert c.read_end()[0] == b""
     assert teal.wait() == 0
+    assert teal.log_lines("teald.drained")[0]["remaining"] == 0  # the workers did it, not the end of the process
     line = [l for l in teal.sessions() if l["bytes_in"] > 0][-1]
     assert line["end"] == "stopped"
 
