@@ -102,7 +102,7 @@ BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(p)
 SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
 HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
 
-.PHONY: all run test test-slow unit e2e bench bench-parse bench-state asan tsan fuzz tidy format layers coverage soak install deb help clean
+.PHONY: all run test test-slow unit e2e bench bench-parse bench-state mutation asan tsan fuzz tidy format layers coverage soak install deb help clean
 .PHONY: FORCE unit-bins syntax fuzz-run
 .SECONDARY:
 
@@ -216,6 +216,10 @@ tsan:	## the threaded part under ThreadSanitizer
 soak: all	## the long e2e tests, counts scaled up; then make test-slow
 	$(Q)TEAL_SOAK=1 TEAL_BUILD=$(BIN) tools/e2e -m soak
 	$(Q)$(MAKE) test-slow
+
+mutation:	## puts faults into copies of Teal; the tests must find each
+	$(Q)tools/install-deps build test
+	$(Q)tests/mutation/run
 
 coverage:	## line coverage of src by unit and e2e tests
 	$(Q)tools/install-deps build test

@@ -1,0 +1,93 @@
+"""Faults that are put into Teal, one at a time, and the tests that have to find each.
+
+A fault is (name, [(file, text, what replaces it), ...], tests).  The text must be there exactly
+once: when the source has moved on the run fails, and the fault is to be written anew.  Those of
+deadlines count most: no stopwatch stands behind their tests, so it must be shown that they look.
+"""
+
+LANE, ZERO = "src/data/lane.c", "worker_clock(w, 0, "
+
+
+def clock(of):
+    """A deadline of a connection that never comes."""
+    return [(LANE, f"worker_clock(w, {of}, ", ZERO)]
+
+
+FAULTS = [
+    # ---- deadlines ----
+    ("a drain's deadline is lost",
+     [(LANE, "return d->orders.timeout >= 0 && now", "return d->orders.ending == END_STOP && d->orders.timeout >= 0 && now")],
+     ["test_drain.py::test_idle_ones_leave_early_busy_ones_at_the_deadline"]),
+    ("a stop's deadline is lost",
+     [(LANE, "return d->orders.timeout >= 0 && now", "return d->orders.ending != END_STOP && d->orders.timeout >= 0 && now")],
+     ["test_stop.py::test_the_busy_are_cut_at_the_timeout"]),
+    ("a drain never ends",
+     [("src/control/drain.c", "\tif (left == 0) {\n\t\tfinish(d);", "\tif (left == 0 && now > d->deadline + 1e9) {\n\t\tfinish(d);")],
+     ["test_flip.py::test_wait_drained_answers_when_the_last_one_has_left"]),
+    ("connect_timeout is ignored", clock("s->config->connect_timeout"),
+     ["test_network_faults.py::test_dropped_syns_cost_connect_timeout_and_no_client"]),
+    ("server_timeout is ignored", clock("or_idle(s->config, s->config->server_timeout)"),
+     ["test_timeouts.py::test_a_backend_that_does_not_answer_is_given_up"]),
+    ("queue_timeout is ignored", clock("s->config->limits.queue_timeout"),
+     ["test_queue.py::test_who_waits_too_long_is_sent_away"]),
+    ("tls.handshake_timeout is ignored", clock("s->config->tls.handshake_timeout"),
+     ["test_tls.py::test_a_handshake_has_its_time"]),
+    ("a freed place is given away at the next tick",
+     [("src/data/queue.c", "\tstruct place_letter *p = malloc(sizeof(*p));", "\tstruct place_letter *p = NULL;")],
+     ["test_queue.py::test_a_place_is_handed_over_without_a_tick"]),
+    ("a dead teald's kernel forwards for ever",
+     [("src/kernel/engine_describe.c", "? config->store.max_age : 0;", "? 0 : 0;")],
+     ["test_kernel_fleet.py::test_a_dead_teald_forwards_new_ones_no_longer_than_max_age"]),
+    ("without descriptors it spins",
+     [("src/data/worker.c", "\tw->starved = true;\n\tpause_all(w);", "\tw->starved = true;")],
+     ["test_limits.py::test_out_of_descriptors_it_pauses_resumes_and_can_be_reached"]),
+    ("a check never finds a backend down",
+     [("src/control/health.c", "if (c->failed > 0 && c->failed >= hc->fall)", "if (c->failed > hc->fall + 1000000)")],
+     ["test_health.py::test_down_after_fall_and_up_again_after_rise"]),
+    # ---- flips ----
+    ("applied is said when the first worker has it",
+     [("src/data/proxy.c", "\t\tif (row[i] < least)\n\t\t\tleast = row[i];", "\t\tif (row[i] < least && i == t->worker)\n\t\t\tleast = row[i];")],
+     ["test_flip.py::test_applied_waits_for_the_slowest_worker"]),
+    ("connects under way keep the old color",
+     [(LANE, "\t\tdial_anew(l);\n", "")],
+     ["test_flip.py::test_connects_under_way_are_dialled_anew_on_the_new_color"]),
+    ("a client that waits over a flip gets the old color",
+     [("src/data/session_dial.c", "\tif (s->color != active) {\n\t\ts->color = (uint8_t)active;", "\tif (s->color != active) {")],
+     ["test_queue.py::test_who_waits_over_a_flip_reaches_the_new_color"]),
+    ("the preview is of the active color",
+     [("src/data/session_dial.c", "set_color(s, s->entrance == ENTRANCE_MAIN ? active : color_other(active));", "set_color(s, active);")],
+     ["test_preview.py::test_preview_is_always_the_idle_color"]),
+    ("an epoch goes back",
+     [("src/control/store_redis_read.c", "\tif (r->epoch < v->record.epoch) {\n\t\tv->disputed", "\tif (false) {\n\t\tv->disputed"),
+      ("src/control/control.c", "if (s->known && r->epoch < s->record.epoch) {", "if (false) {")],
+     ["test_fleet_faults.py::test_an_older_dump"]),
+    ("a write that comes late moves traffic",
+     [("src/control/redis_script.c", "FIELDS \")\\n\"\n\t\t\"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\\n\"",
+       "FIELDS \")\\n\"")],
+     ["test_fleet_faults.py::test_a_refused_flip_never_happens_later"]),
+    # ---- bytes ----
+    ("a reset is swallowed",
+     [("src/data/session.c", "if (s->state == SESSION_LIVE && ending != END_DONE) {", "if (false) {")],
+     ["test_network_faults.py::test_a_reset_in_mid_stream_is_a_reset_on_the_other_side"]),
+    ("a half-close is lost",
+     [("src/net/relay.c", "int said = other_done && !io_is_tls(destination) ? 1 : io_shutdown(destination);", "int said = 1;\n\n\t\t(void)other_done;")],
+     ["test_forward.py::test_the_clients_end_reaches_the_backend_and_its_answer_comes_back"]),
+    ("a POST is sent twice",
+     [("src/data/exchange_dial.c", "(x->sent == 0 || x->idempotent);", "(x->sent == 0 || x->idempotent || true);")],
+     ["test_http_faults.py::test_what_changes_something_is_not_repeated"]),
+    ("a second framing is smuggled",
+     [("src/proto/http1_framing.c", "if (h->minor == 1 && length)", "if (h->minor == 7 && length)")],
+     ["test_http_hostile.py::test_hostile_requests"]),
+    # ---- limits and rights ----
+    ("a limit is off by one",
+     [("include/model/admission.h", "(held >= a->limit || n > a->limit - held)", "(held > a->limit || n > a->limit + 1 - held)")],
+     ["test_limits.py::test_max_connections_is_exact_over_all_workers"]),
+    ("a role counts for every service",
+     [("src/app/teald/rights.c", "\t\tif ((r->roles[i]->allow & 1u << right) && role_covers(r->roles[i], service))\n\t\t\treturn true;\n\treturn false;\n}\n\nbool\nrights_have_any",
+       "\t\tif (r->roles[i]->allow & 1u << right)\n\t\t\treturn true;\n\treturn false;\n}\n\nbool\nrights_have_any")],
+     ["test_rights.py::test_the_first_role_that_allows_wins"]),
+    ("what was denied is in no audit line",
+     [("src/app/teald/audit.c", "\tlog_write_share(share_of(admin_user_of(cmd->admin, cmd->by.uid)), LOG_INFO_LEVEL, \"audit\", fields);",
+       "\tif (strcmp(o->result, \"denied\") != 0)\n\t\tlog_write_share(share_of(admin_user_of(cmd->admin, cmd->by.uid)), LOG_INFO_LEVEL, \"audit\", fields);")],
+     ["test_rights.py::test_the_audit_has_who_what_where_and_both_epochs"]),
+]
