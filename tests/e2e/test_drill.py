@@ -29,7 +29,7 @@ def stage(web, closing):
 @pytest.mark.scales
 @pytest.mark.tsan
 def test_not_one_connection_is_lost_over_many_flips(stage):
-    requests, flips = scale.scaled(1_000_000, 20_000 // scale.slow()), scale.scaled(1000, 50 // scale.slow())
+    requests, flips = scale.scaled(1_000_000, 4_000 // scale.slow()), scale.scaled(1000, 16 // scale.slow())
     teal = stage("hello")
     status, r = teal.drill("--mode=tcp-connect", f"--requests={requests}", f"--flips={flips}", "--connections=64",
                            "--threads=2", "--late=60", "--sources=8")
@@ -184,7 +184,7 @@ def test_people_read_it_too(closing):
     ["--mode=http", "--path=/echo", "--body=3000"],
 ], ids=["keep-alive", "close", "mixed", "post"])
 def test_not_one_request_is_lost_over_many_flips(stage, options):
-    requests, flips = scale.scaled(1_000_000, 12_000 // scale.slow()), scale.scaled(1000, 24 // scale.slow())
+    requests, flips = scale.scaled(1_000_000, 3_000 // scale.slow()), scale.scaled(1000, 12 // scale.slow() + 1)
     teal = stage("http")
     status, r = teal.drill(*options, f"--requests={requests}", f"--flips={flips}", "--connections=64", "--threads=2",
                            "--late=60", "--timeout=60")

@@ -3,6 +3,7 @@ come free while somebody is being served, heads that follow each other closely,
 connections that fail just as they are used again."""
 import contextlib
 import socket
+import select
 import ssl
 import threading
 import time
@@ -85,14 +86,18 @@ def test_stopping_while_some_who_wait_have_left(web, backend, closing):
 
 
 def test_who_waited_for_a_place_has_header_timeout_for_its_request(web, backend, closing):
-    t = alone(web, [backend("green", site)], max_connections=1, queue_timeout=60.0, header_timeout=0.4)
+    t = alone(web, [backend("green", site)], clock=True, max_connections=1, queue_timeout=3600.0, header_timeout=400.0)
     holder = closing.add(Http(t.address()))
     assert holder.ask().body == b"green"
     silent, begun = closing.add(Http(t.address())), closing.add(Http(t.address()))
     begun.send("GET / HT")
     waiting(t, 2)
     holder.close()
+    waiting(t, 1)
+    t.clock.move(400)
     assert silent.ended     # its time is over, and the place goes to the next …
+    waiting(t, 0)
+    t.clock.move(400)
     assert begun.response().status == 408   # … who does not end what it has begun
     t.wait_metric(0, "teal_connections", service="web")
     with Http(t.address()) as c:
@@ -103,13 +108,14 @@ def test_a_head_in_pieces_excuses_no_later_one(web, backend, closing):
     """header_timeout holds for the second head as well, if it had begun before the
     first was answered."""
     gate = Turnstile()
-    t = alone(web, [backend("green", gate)], header_timeout=0.4)
+    t = alone(web, [backend("green", gate)], clock=True, header_timeout=400.0)
     c = closing.add(Http(t.address())).send("GET /1 HTTP/1.1\r\n")
-    time.sleep(0.1)     # in pieces, as far as one can tell from outside
+    t.clock.move(1)     # it was read
     c.send("Host: web\r\n\r\nGET /2 HTTP/1.1\r\n")
     until(lambda: gate.asked == ["/1"], "the first is there")
     gate.turn.release()
     assert c.response().body == b"/1"
+    t.clock.move(400)
     assert c.response().status == 408
     assert c.ended
 
@@ -117,8 +123,11 @@ def test_a_head_in_pieces_excuses_no_later_one(web, backend, closing):
 def test_who_waited_too_long_may_wait_again(web, backend, closing):
     """The connection goes on, and so do its claims: it is let in by the service's
     door, and waits its turn the next time."""
-    t, gate, holder = crowded(web, backend, closing, queue_timeout=0.5, max_connections=2)
+    t, gate, holder = crowded(web, backend, closing, clock=True, queue_timeout=50.0, max_connections=2,
+                              response_timeout=3600.0, keepalive_timeout=3600.0, header_timeout=3600.0)
     c = closing.add(Http(t.address())).send(GET.format("/late"))
+    waiting(t, 1)
+    t.clock.move(50)
     late = c.response()
     assert late.status == 503
     assert "queue_timeout" in t.wait_log("http.request", path="/late")["end"]
@@ -190,11 +199,12 @@ def test_hints_that_a_slow_client_has_yet_to_take_come_before_the_101(web, backe
         said.release()
         while data := conn.recv(100):
             conn.sendall(data)
-    t = alone(web, [backend("green", behave)], listen=f"unix:{tmp_path}/web")
+    t = alone(web, [backend("green", behave)], clock=True, listen=f"unix:{tmp_path}/web")
     amounts = range(1000, 12000, 600)
     clients = [closing.add(Http(t.address())).send(UPGRADE.replace("/ws", f"/{n}").format("")) for n in amounts]
-    said.acquire(timeout=1.0)
-    time.sleep(0.2)
+    said.acquire()
+    for _ in range(20):
+        t.clock.move(0.01)  # what has room goes through
     for n, c in zip(amounts, clients):
         got = b""
         while not got.endswith(b"hello"):
@@ -276,7 +286,7 @@ def test_a_slow_reader_is_told_the_end_by_tls(web, backend, tmp_path):
         n = int(Reader(conn).head().target[1:])
         conn.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * n)
     t = alone(web, [backend("green", behave)], tls={"certificates": (authority.issue("web"),)},
-              listen=f"unix:{tmp_path}/web")
+              clock=True, listen=f"unix:{tmp_path}/web")
     clients, strict = [], trusting(authority.pem)
     strict.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     for i, n in enumerate(range(150_000, 300_000, 3_000)):
@@ -284,7 +294,10 @@ def test_a_slow_reader_is_told_the_end_by_tls(web, backend, tmp_path):
         c.sock = strict.wrap_socket(c.sock, server_hostname="web", suppress_ragged_eofs=False)
         c.send(f"GET /{n} HTTP/1.1\r\nHost: web\r\n{'Connection: close' if i % 2 else 'A: b'}\r\n\r\n")
         clients.append((n, c))
-    time.sleep(2.5)     # longer than it takes until a client that says nothing is left
+    for _, c in clients:
+        select.select([c.sock], [], [])
+    for _ in range(3):
+        t.clock.move(1)     # longer than it takes until a client that says nothing is left
     for n, c in clients:
         got = 0
         with contextlib.suppress(ssl.SSLZeroReturnError):

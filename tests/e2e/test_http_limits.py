@@ -123,7 +123,7 @@ def test_a_head_that_trickles(stage):
 
 
 def test_a_silent_connection_just_ends(stage):
-    t = stage(header_timeout=5.0, keepalive_timeout=0.3)
+    t = stage(header_timeout=60.0, keepalive_timeout=0.3)
     with Http(t.address()) as c:
         assert c.ask().status == 200
         assert c.response() is None
