@@ -123,11 +123,11 @@ def test_a_head_in_pieces_excuses_no_later_one(web, backend, closing):
 def test_who_waited_too_long_may_wait_again(web, backend, closing):
     """The connection goes on, and so do its claims: it is let in by the service's
     door, and waits its turn the next time."""
-    t, gate, holder = crowded(web, backend, closing, clock=True, queue_timeout=50.0, max_connections=2,
+    t, gate, holder = crowded(web, backend, closing, clock=True, queue_timeout=500.0, max_connections=2,
                               response_timeout=3600.0, keepalive_timeout=3600.0, header_timeout=3600.0)
     c = closing.add(Http(t.address())).send(GET.format("/late"))
     waiting(t, 1)
-    t.clock.move(50)
+    t.clock.move(500)
     late = c.response()
     assert late.status == 503
     assert "queue_timeout" in t.wait_log("http.request", path="/late")["end"]
@@ -135,7 +135,7 @@ def test_who_waited_too_long_may_wait_again(web, backend, closing):
     # It holds a place again: two are in, and a third waits at the door.
     third = closing.add(Http(t.address()))
     waiting(t, 1)
-    third.close()
+    third.reset()
     waiting(t, 0)
     c.send(GET.format("/again"))
     waiting(t, 1)
