@@ -52,14 +52,20 @@ def pytest_configure(config):
         config.addinivalue_line("markers", line)
 
 
+# Files whose tests share what is dear to start.
+TOGETHER = "test_page.py"
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    from xdist.scheduler import LoadScheduling
+    from xdist.scheduler import LoadScopeScheduling
 
-    class Sparing(LoadScheduling):
-        """Gives a worker one test ahead, so that none of the last waits behind others."""
-        def _send_tests(self, node, n):
-            super()._send_tests(node, min(n, 2 - len(self.node2pending[node])))
+    class Sparing(LoadScopeScheduling):
+        """Gives a worker one test ahead, so that none of the last waits behind others;
+        but all tests of a file that share a browser."""
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return file if file.endswith(TOGETHER) else nodeid
 
     if config.getoption("dist") == "load":
         return Sparing(config, log)

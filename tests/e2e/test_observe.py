@@ -41,7 +41,6 @@ def started(pid):
     return booted + int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[19]) / TICKS
 
 
-@pytest.mark.tsan
 def test_metrics_are_well_formed_and_complete(web):
     teal = web()
     teal.connect().echo().close()

@@ -83,7 +83,6 @@ HEADERS = {
 }
 
 
-@pytest.mark.tsan
 @pytest.mark.parametrize("kind", HEADERS)
 def test_the_header_says_who_the_client_is(web, kind):
     teal = web(proxy_protocol=FROM_HERE)
@@ -296,7 +295,6 @@ def test_the_queue_is_joined_once_the_header_is_there(web):
 
 # ---- told ----
 
-@pytest.mark.tsan
 @pytest.mark.parametrize("send", ["v1", "v2"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_backend_is_told_who_the_client_is(web, backend, ports, send, host):

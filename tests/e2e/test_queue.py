@@ -397,8 +397,7 @@ def test_requests_wait_for_a_backend_and_nobody_overtakes(web, backend, closing,
 
 # ---- requests ----
 
-@pytest.mark.tsan
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.tsan)])
 def test_requests_wait_for_a_backend_in_the_order_they_came(web, backend, closing, workers):
     """Also those of other workers; and clients that are in already, and ask when
     a place is on its way to somebody else, do not get before them."""

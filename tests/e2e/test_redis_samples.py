@@ -123,6 +123,7 @@ def test_its_user_cannot_do_anything_else(redis):
 
 
 @pytest.mark.long
+@pytest.mark.nosan  # Redis' and Sentinel's; test_fleet_sentinel.py has teald's part
 def test_the_fleet_outlives_a_failover_by_the_samples(redis, balancer, ports, closing, tmp_path):
     """Master, replica and a sentinel, each with the user the sample has for it."""
     own = {"masteruser": "replica", "masterauth": "copy", "repl-ping-replica-period": 1}

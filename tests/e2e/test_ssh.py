@@ -237,6 +237,7 @@ def test_hostile_words_arrive_as_they_are(lb, sshd):
 
 
 @pytest.mark.long
+@pytest.mark.nosan  # sshd's and a shell's work
 def test_a_key_of_a_machine_runs_tealctl_and_nothing_else(lb, sshd):
     sshd.install_forced_command(lb.admin_path)
     url = f"ssh://{USER}@lb"            # the socket is the forced command's to know
@@ -266,6 +267,7 @@ def test_a_key_of_a_machine_runs_tealctl_and_nothing_else(lb, sshd):
     assert p.returncode == 255 and "Connection closed" in p.stderr
 
 
+@pytest.mark.nosan  # a shell's work
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_the_forced_command_reads_quotes_as_sh_does(tmp_path, shell):
     (tmp_path / "tealctl").write_text('#!/bin/sh\nfor a; do printf "%s\\0" "$a"; done\n')

@@ -3,6 +3,7 @@ and reach who is to hear them."""
 import contextlib
 import datetime
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -16,10 +17,14 @@ import pytest
 
 from helpers import stack as stacks
 from helpers.samples import CONF, replace
-from helpers.scale import patience, until
+from helpers.scale import patience
+from helpers.scale import until as until_often
 from helpers.teald import service
 
 pytestmark = pytest.mark.nosan  # other people's programs; teald's part is tested elsewhere
+
+# Each look is a question to a server: not a hundred times a second.
+until = functools.partial(until_often, every=0.1)
 
 UNIT_TESTS = sorted((pathlib.Path(__file__).parents[1] / "stack").glob("*.test.yml"))
 

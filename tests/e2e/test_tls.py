@@ -66,7 +66,6 @@ def raw(teal, data, name="web"):
         return answer
 
 
-@pytest.mark.tsan
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 def test_a_client_is_served(tls, ca, version):
     teal = tls()
@@ -180,7 +179,6 @@ def test_a_ticket_of_one_service_is_no_way_into_another(teal, backend, ports, ca
             greeted(c)
 
 
-@pytest.mark.tsan
 def test_client_certificates(tls, ca, tmp_path):
     stranger = Authority(tmp_path, "Stranger")
     teal = tls(client_ca=str(ca.pem))
@@ -222,7 +220,6 @@ def test_alpn(tls, ca):
 
 # ---- half and whole streams ----
 
-@pytest.mark.tsan
 def test_large_streams_both_ways(tls, ca):
     teal = tls()
     data = os.urandom(1 << 20) * scaled(64, 6)
@@ -423,8 +420,7 @@ def test_ten_thousand_half_handshakes_cost_little(tls, ca, many_files):
             s.close()
 
 
-@pytest.mark.tsan
-@pytest.mark.parametrize("mode", ["tcp", "http"])
+@pytest.mark.parametrize("mode", ["tcp", pytest.param("http", marks=pytest.mark.tsan)])
 def test_half_handshakes_take_one_descriptor_and_who_is_done_waits_for_the_second(teal, backend, ports, ca, mode):
     sites = [backend(n, *([site] if mode == "http" else [])) for n in ("green", "blue")]
     t = teal(services=[service(listen=f"127.0.0.1:{ports.hold()}", green=sites[:1], blue=sites[1:], mode=mode,

@@ -74,7 +74,7 @@ class Browser:
                         ".filter((e) => e.checkVisibility()).map((e) => e.innerText)", selector)
 
     def until_text(self, selector, part):
-        return scale.until(lambda: part in self.text(selector) and self.text(selector), f"{part!r} at {selector}")
+        return scale.until(lambda: part in (text := self.text(selector)) and text, f"{part!r} at {selector}", every=0.05)
 
     def press(self, *keys):
         from selenium.webdriver.common.action_chains import ActionChains
