@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
-chmod 755 .	# apt downloads as a user of its own
+chmod 777 .	# apt downloads as a user of its own
 
 VERSION=1.5-0.4
 apt-get -q download "libconfig9=$VERSION" "libconfig-dev=$VERSION" >/dev/null

@@ -15,7 +15,7 @@
 set -euo pipefail
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
-chmod 755 .	# apt downloads as a user of its own
+chmod 777 .	# apt downloads as a user of its own
 
 VERSION=1:4.33-1
 apt-get -q download "libev4=$VERSION" "libev-dev=$VERSION" >/dev/null

@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(mktemp -d)"
 space=finding-$$
 trap 'ip netns del $space 2>/dev/null || true; rm -rf "$PWD"' EXIT
-chmod 755 .	# apt downloads as a user of its own
+chmod 777 .	# apt downloads as a user of its own
 
 VERSION=1.0.6-2+deb12u2
 apt-get -q download "nftables=$VERSION" "libnftables1=$VERSION" libnftnl11 libmnl0 libjansson4 libxtables12 libedit2 >/dev/null
