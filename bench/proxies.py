@@ -228,6 +228,11 @@ services = (
                                    for door in self.doors))
 
 
+class TealBefore(Teal):
+    """A former build, named by TEALD_BEFORE: what a change costs, in the same run."""
+    name = "teal-before"
+
+
 class HAProxy(Proxy):
     name = "haproxy"
     program = "haproxy"
@@ -378,7 +383,8 @@ def available(build, notes):
     HAProxy.program = os.environ.get("HAPROXY") or shutil.which("haproxy") or "/usr/sbin/haproxy"
     Nginx.program = os.environ.get("NGINX") or shutil.which("nginx") or "/usr/sbin/nginx"
     Floor.program = os.path.join(build, "bench", "floor")
-    here = [c for c in (Teal, HAProxy, HAProxySplice, Nginx, Floor) if os.access(c.program, os.X_OK)]
+    TealBefore.program = os.environ.get("TEALD_BEFORE") or ""
+    here = [c for c in (Teal, TealBefore, HAProxy, HAProxySplice, Nginx, Floor) if os.access(c.program, os.X_OK)]
     for c in (Teal, HAProxy, Nginx):
         if c not in here:
             notes.append(f"no {c.name}: {c.program} is not there")

@@ -168,7 +168,7 @@ def ratio_text(p, other, ratio="ratio"):
 
 def scenario_table(s):
     proxies = s["proxies"]
-    bases = [b for b in (BASELINE, "nginx", "floor") if b in proxies]
+    bases = [b for b in (BASELINE, "nginx", "floor", "teal-before") if b in proxies]
     bulk = s["unit"] == "s/GB"
     head = ["", f"CPU {s['unit']}"] + [f"x {b}" for b in bases]
     head += ["MB/s"] if bulk else ["a second", "p50 us", "p99 us"]
