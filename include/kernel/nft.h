@@ -104,6 +104,8 @@ void nft_add_chain(struct nft *n, const char *chain);
  *	meta nfproto … meta l4proto … dnat … to numgen inc mod n map { 0 : address . port, … } */
 void nft_add_turns(struct nft *n, const char *chain, const struct nft_turns *t);
 
+/* Takes its rules away. */
+void nft_flush_chain(struct nft *n, const char *chain);
 /* With its rules or elements. */
 void nft_delete(struct nft *n, enum nft_kind kind, const char *name);
 void nft_delete_table(struct nft *n);

@@ -76,6 +76,8 @@ void ruleset_color_chain_add(const struct ruleset_plan *p, size_t service, const
 /* Its rules alone, where it is there and empty. */
 void ruleset_color_chain_fill(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc,
 			      uint64_t turn, const char *name, struct nft *nft);
+/* How many rules that are. */
+size_t ruleset_color_rules(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc);
 /* The service's door; "" where it limits nothing. */
 void ruleset_door_chain(const struct ruleset_plan *p, size_t service, char name[RULESET_NAME], FILE *out);
 /* Its dynamic sets and counters: those of which is_wanted says so, or all when it is

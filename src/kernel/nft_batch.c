@@ -236,6 +236,16 @@ nft_delete(struct nft *n, enum nft_kind kind, const char *name)
 }
 
 void
+nft_flush_chain(struct nft *n, const char *chain)
+{
+	struct nlmsghdr *nlh = nft_operation(n, NFT_MSG_DELRULE, 0);
+
+	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, n->table);
+	mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, chain);
+	nft_finish(n, nlh);
+}
+
+void
 nft_delete_table(struct nft *n)
 {
 	struct nlmsghdr *nlh = nft_operation(n, NFT_MSG_DELTABLE, 0);

@@ -30,10 +30,11 @@ struct mend {
 	struct missing {
 		size_t service;
 		enum color color;
-		bool is_there;	/* but empty */
+		bool is_there;	/* but not whole */
 	} * chains;
 	size_t n_chains;
-	bool hurt;	/* chains of the layout have no rules */
+	const char *layout;	/* the chains that packets come through, as they are to be */
+	bool hurt;	/* those have not all their rules */
 	bool any;	/* is in text */
 	FILE *text;
 	char *words;	/* of text, once it is flushed */
@@ -69,6 +70,24 @@ static bool
 names_has(const struct names *names, const char *name)
 {
 	return names->n > 0 && bsearch(&name, names->list, names->n, sizeof(*names->list), by_name) != NULL;
+}
+
+static size_t
+names_count(const struct names *names, const char *name)
+{
+	size_t low = 0, high = names->n, first;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(names->list[middle], name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (first = low; low < names->n && strcmp(names->list[low], name) == 0;)
+		low++;
+	return low - first;
 }
 
 static void
@@ -146,12 +165,28 @@ want_name(void *arg, enum nft_kind kind, const char *name)
 	return true;
 }
 
-/* It is there, but somebody took its rules. */
-static bool
-is_hurt(struct mend *m, const char *chain)
+/* The rules of the chain, as a text of the ruleset has it: a line each, but for that of its hook. */
+static size_t
+rules_of(const char *text, const char *chain)
 {
-	bool hurt =
-		names_has(&m->found[NFT_KIND_CHAIN], chain) && !names_has(&m->found[NFT_KIND_RULE], chain);
+	char head[RULESET_NAME + 16];
+	const char *line;
+	size_t n = 0;
+
+	snprintf(head, sizeof(head), "\tchain %s {\n", chain);
+	if ((line = strstr(text, head)) == NULL)
+		return 0;
+	for (line += strlen(head); strncmp(line, "\t\t", 2) == 0; line = strchr(line, '\n') + 1)
+		n += strncmp(line, "\t\ttype ", 7) != 0;
+	return n;
+}
+
+/* It is there, but somebody took rules of it. */
+static bool
+is_hurt(struct mend *m, const char *chain, size_t rules)
+{
+	bool hurt = names_has(&m->found[NFT_KIND_CHAIN], chain) &&
+		    names_count(&m->found[NFT_KIND_RULE], chain) != rules;
 
 	m->t->was_hurt |= hurt;
 	return hurt;
@@ -165,6 +200,29 @@ add_chain(struct mend *m, size_t service, enum color color, bool is_there)
 }
 
 static void
+add_door(struct mend *m, size_t service, char door[RULESET_NAME])
+{
+	const struct ruleset_plan *p = m->t->plan;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+	bool missing;
+
+	CHECK(f != NULL);
+	ruleset_door_chain(p, service, door, f);
+	CHECK(fclose(f) == 0);
+	missing = door[0] != '\0' && want_name(m, NFT_KIND_CHAIN, door);
+	if (door[0] != '\0' && (missing || is_hurt(m, door, rules_of(text, door)))) {
+		/* What is left of it goes in the same transaction. */
+		if (!missing)
+			fprintf(m->text, "}\nflush chain inet %s %s\ntable inet %s {\n", p->table, door, p->table);
+		fputs(text, m->text);
+		m->any = true;
+	}
+	free(text);
+}
+
+static void
 add_service(struct mend *m, size_t service)
 {
 	const struct ruleset_plan *p = m->t->plan;
@@ -172,11 +230,7 @@ add_service(struct mend *m, size_t service)
 	char door[RULESET_NAME];
 
 	ruleset_service_things(p, service, want_name, m, m->text);
-	ruleset_door_chain(p, service, door, NULL);
-	if (door[0] != '\0' && (want_name(m, NFT_KIND_CHAIN, door) || is_hurt(m, door))) {
-		ruleset_door_chain(p, service, door, m->text);
-		m->any = true;
-	}
+	add_door(m, service, door);
 	ruleset_want_fixed(p, service, door, &m->want);
 	for (int c = 0; c < COLORS; c++) {
 		const struct snapshot_color *sc = ruleset_table_color(s->want, (enum color)c);
@@ -184,7 +238,7 @@ add_service(struct mend *m, size_t service)
 		ruleset_color_chain(p, service, (enum color)c, sc, 0, s->next[c], NULL);
 		if (!names_has(&m->found[NFT_KIND_CHAIN], s->next[c]))
 			add_chain(m, service, (enum color)c, false);
-		else if (sc->n > 0 && is_hurt(m, s->next[c]))
+		else if (is_hurt(m, s->next[c], ruleset_color_rules(p, service, sc)))
 			add_chain(m, service, (enum color)c, true);
 		names_add(&m->wanted[NFT_KIND_CHAIN], s->next[c]);
 		ruleset_want_color(p, service, (enum color)c, s->next[c], &m->want);
@@ -283,6 +337,8 @@ make_chains(struct mend *m)
 		size_t service = m->chains[i].service;
 		const struct ruleset_state *s = &m->t->services[service];
 
+		if (m->chains[i].is_there && names_has(&m->found[NFT_KIND_RULE], s->next[m->chains[i].color]))
+			nft_flush_chain(m->t->nft, s->next[m->chains[i].color]);
 		(m->chains[i].is_there ? ruleset_color_chain_fill : ruleset_color_chain_add)(
 			m->t->plan, service, ruleset_table_color(s->want, m->chains[i].color),
 			s->want != NULL ? s->want->generation : 0, s->next[m->chains[i].color], m->t->nft);
@@ -331,7 +387,7 @@ on_layout_chain(void *arg, const char *name)
 
 	names_add(&m->wanted[NFT_KIND_CHAIN], name);
 	if (strncmp(name, RULESET_LAYOUT_MARK, strlen(RULESET_LAYOUT_MARK)) != 0)
-		m->hurt |= !names_has(&m->found[NFT_KIND_RULE], name);
+		m->hurt |= names_count(&m->found[NFT_KIND_RULE], name) != rules_of(m->layout, name);
 	if (names_has(&m->found[NFT_KIND_CHAIN], name))
 		fprintf(m->text, "flush chain inet %s %s\n", m->t->plan->table, name);
 }
@@ -340,13 +396,19 @@ static enum err
 lay_out(struct mend *m, struct why *why)
 {
 	const struct ruleset_plan *p = m->t->plan;
-	char mark[RULESET_NAME];
+	char mark[RULESET_NAME], *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
 
+	CHECK(f != NULL);
+	ruleset_layout(p, NULL, NULL, mark, f);
+	CHECK(fclose(f) == 0);
+	m->layout = text;
 	text_begin(m);
 	ruleset_layout(p, on_layout_chain, m, mark, NULL);
-	fprintf(m->text, "table inet %s {\n", p->table);
-	ruleset_layout(p, NULL, NULL, mark, m->text);
-	fputs("}\n", m->text);
+	fprintf(m->text, "table inet %s {\n%s}\n", p->table, text);
+	m->layout = NULL;
+	free(text);
 	m->any = !names_has(&m->found[NFT_KIND_CHAIN], mark);
 	m->t->was_hurt |= m->hurt && !m->any;
 	m->any |= m->hurt;

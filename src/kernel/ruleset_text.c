@@ -149,6 +149,25 @@ ruleset_color_chain_fill(const struct ruleset_plan *p, size_t service, const str
 	add_family(&p->services[service], sc, AF_INET6, turn, name, nft);
 }
 
+/* One for each family that has a place in the round. */
+size_t
+ruleset_color_rules(const struct ruleset_plan *p, size_t service, const struct snapshot_color *sc)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		struct ruleset_slots slots;
+
+		ruleset_slots_make(&slots, sc, families[i], p->services[service].source_hash);
+		if (slots.n == 0)
+			continue;
+		n++;
+		ruleset_slots_free(&slots);
+	}
+	return n;
+}
+
 /* -- doors -------------------------------------------------------------------------- */
 
 static const char *

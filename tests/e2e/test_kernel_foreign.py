@@ -163,6 +163,35 @@ def rules(topology):
     return collections.Counter(o["rule"]["chain"] for o in whole if "rule" in o)
 
 
+def test_each_single_rule_that_somebody_deletes_comes_back(topology, closing, teal):
+    """Whichever it is: the chain is not empty, and nothing would seem wrong."""
+    stage = Stage(topology, closing, teal, deny=["192.0.2.0/24"], max_connections_per_source=1000)
+    stage.hold()
+    until(lambda: sum(c[0] == "c" for c in rules(topology)) == 4, "the table has come to rest")
+    whole = rules(topology)
+    assert not stage.teal.log_lines("engine.trouble")
+    told = 0
+    for chain in whole:
+        for at in range(whole[chain]):
+            listed = json.loads(topology.hop.run("nft", "-j", "list", "chain", *TABLE.split(), chain))["nftables"]
+            handle = [o["rule"]["handle"] for o in listed if "rule" in o][at]
+            topology.hop.nft(f"delete rule {TABLE} {chain} handle {handle}")
+            until(lambda: rules(topology) == whole, f"rule {at} of {chain} is there again")
+            told += 1
+            until(lambda: sum(line["event"] == "engine.trouble" for line in stage.teal.logs) == told, "told")
+    assert stage.teal.logs and "took rules of the table" in stage.teal.wait_log("engine.trouble")["message"]
+    # Also what was taken while nobody was there to see it.
+    stage.teal.kill()
+    for chain in whole:
+        listed = json.loads(topology.hop.run("nft", "-j", "list", "chain", *TABLE.split(), chain))["nftables"]
+        topology.hop.nft(f"delete rule {TABLE} {chain} handle " +
+                         str([o["rule"]["handle"] for o in listed if "rule" in o][-1]))
+    stage.teal.start()
+    until(lambda: rules(topology) == whole, "it is whole")
+    stage.check_held()
+    assert stage.connect().peer == "green"
+
+
 def test_what_somebody_takes_out_of_the_table_comes_back(topology, closing, teal):
     """The table stays, so nothing would seem wrong."""
     stage = Stage(topology, closing, teal, deny=["192.0.2.0/24"], max_connections_per_source=1000)
