@@ -15,6 +15,7 @@
 #define CLIENT_MAGIC 0x636c6965u
 
 struct exchange;
+struct upstream;
 
 /* WAITING: for a place in the service.  READING: for a request, or for the rest of its head.  BUSY: an exchange is under
  * way.  LINGERING: it was told goodbye; what it still sends is thrown away, or
@@ -41,6 +42,7 @@ struct client {
 	struct lane *lane;	/* of its last request; the listener's before the first */
 	struct lane *shown;	/* whose certificate it was shown; NULL: it came without TLS */
 	struct exchange *exchange;	/* while BUSY */
+	struct upstream *own;	/* the connection to a backend that served it last, or NULL */
 	union {
 		struct link link;	/* the lane's clients, or the worker's ended */
 		struct waiter waiter;	/* WAITING, in the same place */

@@ -42,12 +42,14 @@ struct exchange {
 	bool minor0;	/* the client speaks HTTP/1.0 */
 	bool json;	/* the client would rather read that than HTML */
 	bool upgrade;	/* the client asks for another protocol */
+	bool binds;	/* the client logs in, by a scheme that belongs to the connection */
 	bool expects;	/* the client waits for a 100 before it sends the body */
 	bool fresh;	/* no pooled connection: one has failed it */
 	bool told;	/* an interim answer went to the client */
 	bool deaf;	/* the backend takes no more of the request */
 	bool parted;	/* it was told that the client says no more */
-	bool kept;	/* the backend will keep the connection */
+	bool kept;	/* the backend will keep the connection, and nothing about it is in doubt */
+	uint8_t odd;	/* HTTP1_ODD_BIT() of what was odd about the answer */
 	bool was_blocked;	/* at the last look at the pace the client took nothing */
 	bool responding;	/* response_clock is the one that runs */
 	struct client *client;

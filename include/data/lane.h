@@ -11,6 +11,9 @@
 
 /* Buckets of the table of pools. */
 #define LANE_POOLS 64
+/* In a tick of the worker so many first requests of clients get a connection to a
+ * backend of their own, though others are kept. */
+#define LANE_FRESH 5
 /* Seconds that a client has to read our last answer. */
 #define LANE_LINGER 2.0
 
@@ -48,6 +51,7 @@ struct lane {
 	struct http_own own_requests, own_answers;	/* names */
 	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/upstream.h) */
 	unsigned idle_upstreams;
+	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */
 	struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
 	struct deadline_list *x_queue_clock, *x_connect_clock, *response_clock, *x_idle_clock, *pace_clock;

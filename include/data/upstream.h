@@ -1,5 +1,8 @@
 /* upstream.h - a connection to a backend that serves one exchange after the
  * other, and the pool of those that serve none just now.
+ * It is its last client's (`owner`) as long as no other one needs it; and for
+ * good, once a login was offered or used that belongs to the connection (NTLM,
+ * Negotiate): who came by it then would be taken for that client.
  * A pool belongs to a lane: no other worker, and no other service, uses its
  * connections.  Each holds one reference of its backend; places on the backend
  * (model/backend.h) are the exchanges', not the connections'; so is the descriptor,
@@ -13,6 +16,7 @@
 
 #define UPSTREAM_MAGIC 0x75707374u
 
+struct client;
 struct exchange;
 struct pool;
 
@@ -22,12 +26,14 @@ struct upstream {
 	uint32_t magic;
 	uint8_t state;	/* enum upstream_state */
 	bool reused;	/* it has served before: the backend may close it any moment */
+	bool bound;	/* a login belongs to it: it is its owner's alone */
 	struct io io;
 	struct lane *lane;
 	struct backend *backend;	/* one reference */
 	struct exchange *exchange;	/* NULL while idle */
+	struct client *owner;	/* whose `own` it is, or NULL */
 	struct pool *pool;	/* while idle */
-	struct link link;	/* idle: in its pool; or the worker's ended */
+	struct link link;	/* idle: in its pool, among the shared or the bound; or the worker's ended */
 	struct deadline deadline;	/* idle */
 	unsigned tls_turn;	/* the lane's, as it was dialed */
 	double since;	/* worker->now: idle, or dialed */
@@ -36,8 +42,16 @@ struct upstream {
 
 /* An idle connection to b that has been so for at most `age` seconds (HUGE_VAL:
  * however long) and on which nothing has come meanwhile: what lies in its socket
- * would be taken for the answer to the next request.  Made busy; NULL: dial. */
-struct upstream *upstream_take(struct lane *l, struct backend *b, double age);
+ * would be taken for the answer to the next request.  c's own one, or one that c
+ * may have by pool_reuse.  Made busy, and c's own; NULL: dial. */
+struct upstream *upstream_take(struct lane *l, struct backend *b, struct client *c, double age);
+/* c's bound connection, if it is idle in this lane, to a backend of that color that
+ * is still used; NULL: there is none. */
+struct upstream *upstream_bound_to(const struct lane *l, const struct client *c, enum color color);
+/* It serves that client now. */
+void upstream_own(struct upstream *u, struct client *c);
+/* The client ends, and what is bound to it. */
+void upstream_disown(struct client *c);
 /* Begins to connect.  NULL with errno when it failed at once; *pending:
  * exchange_connected() follows, or exchange_connect_failed(). */
 struct upstream *upstream_dial(struct lane *l, struct backend *b, bool *pending);

@@ -72,6 +72,8 @@ struct backend {
 	_Alignas(64) _Atomic uint32_t connections;	/* now, all entrances */
 	_Atomic uint64_t connect_failures;	/* since the start */
 	_Atomic uint32_t failed_in_row;	/* connects, since the last that succeeded */
+	_Atomic uint64_t bad_answers;	/* of HTTP, since the start: see backend_answered() */
+	_Atomic uint32_t bad_in_row;	/* since the last good one */
 };
 
 /* One reference, the caller's; of weight 1.  Aborts when memory is out. */
@@ -143,6 +145,19 @@ backend_failed(struct backend *b)
 {
 	atomic_fetch_add_explicit(&b->connect_failures, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&b->failed_in_row, 1, memory_order_relaxed);
+}
+
+/* How it answered a request, apart from that: bad is an answer that says that the
+ * server has failed, or that is none. */
+static inline void
+backend_answered(struct backend *b, bool bad)
+{
+	if (bad) {
+		atomic_fetch_add_explicit(&b->bad_answers, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&b->bad_in_row, 1, memory_order_relaxed);
+	} else if (atomic_load_explicit(&b->bad_in_row, memory_order_relaxed) != 0) {
+		atomic_store_explicit(&b->bad_in_row, 0, memory_order_relaxed);
+	}
 }
 
 #endif

@@ -86,6 +86,7 @@ quorum_of(const struct quorum *q, size_t all)
 /* Backends that workers cannot connect to get nothing for a while. */
 struct passive_config {
 	unsigned failures;	/* connects failed in a row; 0: nobody is ejected */
+	unsigned answers;	/* answers of 5xx or that are none, in a row; 0: nobody is ejected for them */
 	double eject;	/* 10.0 */
 	struct quorum max_ejected;	/* 50% of a color's backends */
 };
@@ -126,6 +127,14 @@ struct limits_config {
 };
 
 /* Of mode "http"; nothing in it matters to other modes. */
+/* May a client's first request get a kept connection that served another one just
+ * now?  POOL_SAFE: one that has rested, or a new one, unless many are needed. */
+enum pool_reuse { POOL_SAFE, POOL_ALWAYS };
+
+/* What of a backend's answer that is odd but has one meaning (http1_odd) is taken:
+ * all of it, or nothing. */
+enum http_answers { ANSWERS_LENIENT, ANSWERS_STRICT };
+
 struct http_config {
 	/* Seconds.  header_timeout: 10.0, from the first wait for a request's head
 	 * to its last byte, however it trickles.  response_timeout: 60.0, from the
@@ -149,6 +158,8 @@ struct http_config {
 	double body_grace;	/* 20.0 seconds before that counts */
 	unsigned pool_size;	/* idle connections kept to a backend by a worker; 1024, 0: none */
 	double pool_idle;	/* seconds they are kept; 4.0, 0: until the backend closes */
+	enum pool_reuse pool_reuse;	/* safe */
+	enum http_answers answers;	/* lenient */
 };
 
 /* Who may tell us who the client is, and whom we tell. */

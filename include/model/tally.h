@@ -11,6 +11,7 @@
 
 #include "model/color.h"
 #include "model/ending.h"
+#include "proto/http1_reason.h"
 
 /* Where a connection came in: the service's own listeners or its preview. */
 enum entrance { ENTRANCE_MAIN, ENTRANCE_PREVIEW };
@@ -37,6 +38,7 @@ struct tally_histogram {
 /* What only HTTP counts. */
 struct tally_http {
 	_Atomic uint64_t requests[TALLY_CODES];
+	_Atomic uint64_t odd_answers[HTTP1_ODDS];
 	struct tally_histogram request_seconds;
 };
 

@@ -31,6 +31,8 @@ struct http1_body {
 	bool done;	/* nothing of the message is to come */
 	bool response;	/* a trailer that may not be one is left out, not refused, unless it frames */
 	bool left_out;	/* this trailer line is such a one */
+	bool lenient;	/* of a response whose head was read so */
+	uint8_t odd;	/* HTTP1_ODD_BIT() of what of the framing is odd */
 
 	/* The parser's own. */
 	uint8_t state;
@@ -40,9 +42,15 @@ struct http1_body {
 
 /* What follows a request's head; HTTP1_DONE, or HTTP1_BAD with the reason. */
 enum http1_verdict http1_body_of_request(struct http1_body *b, const struct http1_head *h);
-/* What follows a response's; head_request: it answers a HEAD. */
+/* What follows a response's; head_request: it answers a HEAD.  That, 1xx, 204 and
+ * 304 end with their head, whatever framing it claims (RFC 9112 section 6.3, rule
+ * 1); http1_response_drops() says what of the claim does not go on. */
 enum http1_verdict
 http1_body_of_response(struct http1_body *b, const struct http1_head *h, bool head_request);
+
+/* Of a response's Content-Length and Transfer-Encoding, HTTP1_BIT() of each that
+ * says nothing, or nothing that goes together with the other. */
+uint64_t http1_response_drops(const struct http1_head *h);
 
 /* Takes one piece of p[0..n): returns how many bytes belong to the message
  * (never beyond its end), with the payload among them in *data.  *v:

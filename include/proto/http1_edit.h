@@ -71,6 +71,7 @@ struct http1_edit_response {
 	bool close;	/* "Connection: close" */
 	bool keep_alive;	/* "Connection: keep-alive", as HTTP/1.0 clients need; close goes first */
 	bool upgrade;	/* 101: "Connection: Upgrade", and Upgrade stays */
+	bool bodyless;	/* nothing follows: what it says of a body was not judged yet */
 	struct str via;	/* as above */
 	struct str request_id;	/* X-Request-Id, unless the backend says one; empty: none */
 	const struct http1_line *lines;
@@ -78,7 +79,8 @@ struct http1_edit_response {
 };
 
 /* The same for a response on its way to the client: HTTP/1.1, without
- * hop-by-hop headers; Date, Server and all else as the backend said them. */
+ * hop-by-hop headers; Date, Server and all else as the backend said them; what is
+ * odd about it (http1_odd) in its plain form. */
 size_t
 http1_edit_response(const struct http1_head *h, const struct http1_edit_response *e, char *out, size_t room);
 

@@ -88,8 +88,8 @@ struct http1_head {
 	struct http1_slice phrase;	/* of a response; may be empty */
 	enum http1_form form;
 	enum http1_verb verb;
-	unsigned status;	/* 100..599; of a request 0 */
-	unsigned minor;	/* HTTP/1.minor: 0 or 1 */
+	unsigned status;	/* 100..599, leniently 100..999; of a request 0 */
+	unsigned minor;	/* HTTP/1.minor: 0 or 1; a later one of a response counts as 1 */
 	unsigned header_count;
 	unsigned connection;	/* HTTP1_C_… */
 	uint64_t seen;	/* HTTP1_BIT() of each name that is there */
@@ -107,6 +107,10 @@ struct http1_head {
 	size_t value_end;	/* after the value's last byte that is no white space */
 	unsigned char state;
 	bool response;
+	/* Before any byte, of a response: what has one meaning is taken although it
+	 * should not be there; odd tells of it. */
+	bool lenient;
+	uint8_t odd;	/* HTTP1_ODD_BIT() of each that is there */
 	enum http1_verdict verdict;
 	uint8_t first[HTTP1_NAMES];	/* index of the name's first line, where seen has its bit */
 	struct http1_header headers[HTTP1_HEADERS_MAX];	/* header_count of them */
@@ -174,6 +178,11 @@ bool http1_head_switches_to(const struct http1_head *h, struct str asked);
 /* May the request be sent a second time (RFC 9110 section 9.2.2)?  An
  * extension method may not: nobody knows what it does. */
 bool http1_head_idempotent(const struct http1_head *h);
+
+/* Does it log in, or offer a login (401, 407), by a scheme whose outcome belongs to
+ * the connection and not to the request (NTLM, Negotiate)?  RFC 4559 section 6:
+ * such a connection may serve nobody else. */
+bool http1_head_binds(const struct http1_head *h);
 
 enum http1_expect {
 	HTTP1_EXPECT_NONE,	/* of HTTP/1.0 whatever it says (RFC 9110 section 10.1.1) */

@@ -58,6 +58,32 @@
 	X(HTTP1_BODY_LARGE,          413, "body larger than it may be") \
 	X(HTTP1_BODY_CUT,            400, "body cut short")
 
+/* What an answer may have where it is taken leniently, although it should not:
+ * how it is counted, and what it is.  In all of them the message has one meaning
+ * (RFC 9112 sections 2.2, 6.3 and 7.1.1, RFC 9110 sections 8.6 and 15). */
+/*	enum                       label */
+#define HTTP1_ODD_TABLE(X) \
+	X(HTTP1_ODD_BARE_LF,         "bare_lf")	/* lines of the head end with LF alone */ \
+	X(HTTP1_ODD_STATUS,          "status")	/* 600 to 999 */ \
+	X(HTTP1_ODD_LENGTH_REPEATED, "length_repeated")	/* Content-Length several times, the same */ \
+	X(HTTP1_ODD_LENGTH_AND_CODING, "length_and_coding")	/* Content-Length beside chunked */ \
+	X(HTTP1_ODD_NO_BODY,         "no_body_framing")	/* of one that has no body: any of the above, or worse */ \
+	X(HTTP1_ODD_CHUNK_BLANK,     "chunk_blank")	/* white space after a chunk's size */
+
+enum http1_odd {
+#define X(name, label) name,
+	HTTP1_ODD_TABLE(X)
+#undef X
+		HTTP1_ODDS
+};
+_Static_assert(HTTP1_ODDS <= 8, "a mask has 8 bits");
+
+/* Its bit in a mask. */
+#define HTTP1_ODD_BIT(odd) (1u << (odd))
+
+/* The label of the metric. */
+const char *http1_odd_word(enum http1_odd odd);
+
 enum http1_reason {
 #define X(name, status, words) name,
 	HTTP1_REASON_TABLE(X)

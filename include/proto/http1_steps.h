@@ -129,10 +129,13 @@ version_byte(struct http1_head *h, const unsigned char *p, size_t i)
 		return http1_bad_byte(h, c, HTTP1_VERSION_BAD);
 	if (i == 7) {
 		h->minor = c - (unsigned)'0';
-		/* Nobody has defined another one: guessing its framing is what
-		 * smuggling is made of. */
-		if (p[h->mark + 5] != '1' || h->minor > 1)
+		/* A later minor version is to be taken for the last that one knows (RFC
+		 * 9110 section 2.5), and for a response it is.  No client sends one: to
+		 * guess at a request's framing is what smuggling is made of. */
+		if (p[h->mark + 5] != '1' || (h->minor > 1 && !h->response))
 			return http1_bad(h, HTTP1_VERSION_UNKNOWN);
+		if (h->minor > 1)
+			h->minor = 1;
 	}
 	h->at++;
 	return true;
@@ -170,6 +173,26 @@ step_status_version(struct http1_head *h, const unsigned char *p)
 	return true;
 }
 
+/* A line of the head ends with LF alone: leniently that is its end (RFC 9112
+ * section 2.2). */
+static PATH bool
+ends_with_lf(struct http1_head *h, unsigned char c)
+{
+	if (c != '\n' || !h->lenient)
+		return false;
+	h->odd |= HTTP1_ODD_BIT(HTTP1_ODD_BARE_LF);
+	return true;
+}
+
+/* After that byte: at the next line. */
+static PATH bool
+next_line(struct http1_head *h)
+{
+	h->mark = ++h->at;
+	h->state = S_LINE;
+	return true;
+}
+
 /* Three digits, and the space that many leave out when no phrase follows. */
 static PATH bool
 step_status(struct http1_head *h, const unsigned char *p)
@@ -177,7 +200,13 @@ step_status(struct http1_head *h, const unsigned char *p)
 	size_t i = h->at - h->mark;
 	unsigned char c = p[h->at];
 
-	if (i < 3 ? !is_digit(c) || (i == 0 && (c == '0' || c > '5')) : c != ' ' && c != '\r')
+	if (i == 3 && ends_with_lf(h, c)) {
+		h->phrase = (struct http1_slice){ (uint32_t)h->at, 0 };
+		return next_line(h);
+	}
+	if (i == 0 && c > '5' && is_digit(c) && h->lenient)
+		h->odd |= HTTP1_ODD_BIT(HTTP1_ODD_STATUS);
+	else if (i < 3 ? !is_digit(c) || (i == 0 && (c == '0' || c > '5')) : c != ' ' && c != '\r')
 		return http1_bad_byte(h, c, HTTP1_STATUS_BAD);
 	h->at++;
 	if (i < 3) {
@@ -196,9 +225,11 @@ step_phrase(struct http1_head *h, const unsigned char *p, size_t end)
 	h->at = scan_value(p, h->at, end);
 	if (h->at == end)
 		return false;
+	h->phrase = piece(h, h->at);
+	if (ends_with_lf(h, p[h->at]))
+		return next_line(h);
 	if (p[h->at] != '\r')
 		return http1_bad_byte(h, p[h->at], HTTP1_PHRASE_BAD);
-	h->phrase = piece(h, h->at);
 	h->at++;
 	h->state = S_FIRST_LF;
 	return true;
@@ -213,6 +244,10 @@ step_line(struct http1_head *h, const unsigned char *p)
 		h->at++;
 		h->state = S_END_LF;
 		return true;
+	}
+	if (ends_with_lf(h, c)) {
+		h->at++;
+		return http1_finish(h);
 	}
 	if (is_blank(c))
 		return http1_bad(h, h->header_count == 0 ? HTTP1_LEADING_SPACE : HTTP1_OBS_FOLD);
@@ -270,11 +305,13 @@ step_value(struct http1_head *h, const unsigned char *p, size_t end)
 		h->value_end = i;
 	if (h->at == end)
 		return false;
-	if (p[h->at] != '\r')
+	if (p[h->at] != '\r' && !ends_with_lf(h, p[h->at]))
 		return http1_bad_byte(h, p[h->at], HTTP1_VALUE_BAD);
 	add(h, h->header_count, &met, p, h->headers[h->header_count].name, piece(h, h->value_end));
 	met_out(h, &met);
 	h->header_count++;
+	if (p[h->at] == '\n')
+		return next_line(h);
 	h->at++;
 	h->state = S_VALUE_LF;
 	return true;

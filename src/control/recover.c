@@ -98,8 +98,9 @@ may_eject(const struct service *s, enum color color)
 	return ejected < allowed(s, color) && service_healthy(s, color) > 1;
 }
 
+/* reason: what failed so often. */
 static void
-eject(struct entry *e, struct backend *b, uint32_t failures)
+eject(struct entry *e, struct backend *b, const char *reason, uint32_t failures)
 {
 	double seconds = e->service->config->passive.eject;
 
@@ -109,7 +110,7 @@ eject(struct entry *e, struct backend *b, uint32_t failures)
 	b->ejections++;
 	b->since_us = clock_wall_us();
 	BUS_EMIT(&e->control->bus, LOG_WARN_LEVEL, "backend.ejected", e->service,
-		 LS("color", color_word(b->color)), LS("backend", b->text), LU("failures", failures),
+		 LS("color", color_word(b->color)), LS("backend", b->text), LS("reason", reason), LU("failures", failures),
 		 LF("seconds", seconds));
 }
 
@@ -117,18 +118,24 @@ void
 recover_look(struct entry *e)
 {
 	struct service *s = e->service;
-	unsigned most = s->config->passive.failures;
+	const struct passive_config *pc = &s->config->passive;
 	bool changed = false;
 
-	for (int color = 0; most > 0 && color < COLORS; color++)
+	for (int color = 0; (pc->failures > 0 || pc->answers > 0) && color < COLORS; color++)
 		for (size_t i = 0; i < s->colors[color].n; i++) {
 			struct backend *b = s->colors[color].backends[i];
 			uint32_t failures = atomic_load_explicit(&b->failed_in_row, memory_order_relaxed);
+			uint32_t answers = atomic_load_explicit(&b->bad_in_row, memory_order_relaxed);
+			bool by_answers = pc->answers > 0 && answers >= pc->answers;
 
-			if (failures < most || backend_use(b) != BACKEND_USED ||
-			    !may_eject(s, (enum color)color))
+			if (!(pc->failures > 0 && failures >= pc->failures) && !by_answers)
 				continue;
-			eject(e, b, failures);
+			if (backend_use(b) != BACKEND_USED || !may_eject(s, (enum color)color))
+				continue;
+			if (by_answers)
+				eject(e, b, "answers failed", answers);
+			else
+				eject(e, b, "connects failed", failures);
 			changed = true;
 		}
 	if (changed && e->published)
@@ -141,6 +148,7 @@ readmit(struct entry *e, struct backend *b)
 {
 	b->ejected_until = 0;
 	atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
+	atomic_store_explicit(&b->bad_in_row, 0, memory_order_relaxed);
 	if (b->state != BACKEND_UP)
 		return;
 	b->since_us = clock_wall_us();
@@ -157,6 +165,7 @@ recover_on_health(struct entry *e, struct backend *b, enum backend_state was)
 	if (b->state == BACKEND_UP && (was == BACKEND_DOWN || b->late) && b->ejected_until <= 0) {
 		b->late = false;
 		atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
+		atomic_store_explicit(&b->bad_in_row, 0, memory_order_relaxed);
 		start_slowly(e, b);
 		if (b->ramp_from > 0)
 			hasten(e->control, ramp_step(e->service));

@@ -114,6 +114,7 @@ finish(struct client *c)
 	struct worker *w = c->lane->worker;
 
 	c->state = CLIENT_ENDED;
+	upstream_disown(c);
 	deadline_disarm(&c->deadline);
 	forget_input(c);
 	list_remove(&c->link);

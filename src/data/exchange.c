@@ -58,6 +58,9 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 	ON_WORKER(w);
 	CHECK(x->magic == EXCHANGE_MAGIC && x->state != EXCHANGE_ENDED && x->state != EXCHANGE_WAITING);
 	account(x, ending, reason);
+	for (unsigned i = 0, odd = x->odd | x->down.body.odd; odd != 0 && i < HTTP1_ODDS; i++)
+		if (odd & HTTP1_ODD_BIT(i))
+			tally_add(&exchange_tally(x)->http->odd_answers[i], 1);
 	tally_add(&exchange_tally(x)->active, (uint64_t)-1);
 	x->state = EXCHANGE_ENDED;
 	deadline_disarm(&x->deadline);
@@ -156,7 +159,8 @@ finish(struct exchange *x)
 	bool whole = flow_has_all(&x->up);
 
 	x->upstream = NULL;
-	if (x->kept && !x->deaf && !x->parted && whole && x->sent == x->n_text && !flow_is_blocked(&x->up))
+	/* Whoever writes that may also miscount. */
+	if (x->kept && x->odd == 0 && x->down.body.odd == 0 && !x->deaf && !x->parted && whole && x->sent == x->n_text && !flow_is_blocked(&x->up))
 		upstream_give(u);
 	else
 		upstream_close(u);
@@ -612,6 +616,7 @@ begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_h
 	x->idempotent = http1_head_idempotent(h);
 	x->minor0 = h->minor == 0;
 	x->upgrade = upgrades(h);
+	x->binds = http1_head_binds(h);
 	x->expects = http1_head_expect(h) == HTTP1_EXPECT_CONTINUE;
 	if (http1_head_has(h, HTTP1_ACCEPT))
 		x->json = http1_accepts_json(h);

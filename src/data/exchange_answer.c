@@ -23,6 +23,9 @@ config_of(const struct exchange *x)
 static bool
 bad(struct exchange *x, const char *why)
 {
+	backend_connected(x->backend);
+	backend_answered(x->backend, true);
+	x->lane->refused |= x->lane->service->config->passive.answers > 0;
 	exchange_lost(x, END_BAD_RESPONSE, why);
 	return false;
 }
@@ -105,20 +108,21 @@ interim(struct exchange *x, const struct http1_head *h)
 	if (n == 0)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	x->told = true;
+	x->odd |= h->odd;
 	x->bytes_out += n;
 	return say(x, room->out, n, false);
 }
 
-/* How the backend does, seen from its answers. */
+/* How the backend does, seen from its answer.  It was reached, whatever it says;
+ * 501 and 505 tell of the request. */
 static void
 judge(struct exchange *x)
 {
-	if (x->status >= 500) {
-		backend_failed(x->backend);
-		x->lane->refused = true;
-	} else {
-		backend_connected(x->backend);
-	}
+	bool bad = x->status >= 500 && x->status <= 599 && x->status != 501 && x->status != 505;
+
+	backend_connected(x->backend);
+	backend_answered(x->backend, bad);
+	x->lane->refused |= bad && x->lane->service->config->passive.answers > 0;
 }
 
 static size_t
@@ -136,6 +140,7 @@ compose(struct exchange *x, const struct http1_head *h)
 		.close = !x->client->keep && h->status != 101,
 		.keep_alive = x->minor0 && x->client->keep,
 		.upgrade = h->status == 101,
+		.bodyless = x->down.body.framing == HTTP1_BODY_NONE,
 		.via = hc->via ? STR("teal") : STR(""),
 		.request_id = hc->request_id ? exchange_text(x, x->id) : STR(""),
 		.lines = &color,
@@ -240,6 +245,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 	/* An answer that comes before its request has gone leaves it in doubt what the
 	 * rest is taken for. */
+	x->odd |= h->odd;
 	x->kept = http1_head_keep_alive(h) && x->down.body.framing != HTTP1_BODY_CLOSE &&
 		  x->sent == x->n_text && flow_is_done(&x->up);
 	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
@@ -258,6 +264,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) ||
 	    client_is_last(c) || x->lane->worker->leaving)
 		c->keep = false;
+	x->upstream->bound |= http1_head_binds(h);
 	x->status = h->status;
 	judge(x);
 	head = compose(x, h);
@@ -327,6 +334,7 @@ begin_head(const struct exchange *x, struct http1_head *h)
 
 	http1_head_init_response(h, limits.head);
 	http1_head_limit(h, &limits);
+	h->lenient = hc->answers == ANSWERS_LENIENT;
 }
 
 /* One head after the other, until the answer's own.  p[0..n) begins with one. */

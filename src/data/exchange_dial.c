@@ -74,7 +74,11 @@ choose(struct exchange *x)
 		.n_tried = x->tried != NULL ? x->tried->n : 0,
 		.random = &x->lane->worker->random,
 	};
+	struct upstream *bound = upstream_bound_to(x->lane, x->client, (enum color)x->color);
 
+	/* Where it has logged in, it goes on. */
+	if (bound != NULL && x->tries == 0 && backend_enter(bound->backend, ask.limit))
+		return bound->backend;
 	if (x->tries > config->retries)
 		return NULL;
 	return balance_take(&x->lane->snapshot->colors[x->color], &x->lane->rounds[x->color], &ask);
@@ -202,7 +206,7 @@ try_backend(struct exchange *x, struct backend *b)
 	exchange_drop_backend(x);
 	x->dialed = w->now;
 	u = x->fresh ? NULL :
-		       upstream_take(l, b, x->idempotent && flow_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE);
+		       upstream_take(l, b, x->client, x->idempotent && flow_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE);
 	if (u == NULL)
 		u = upstream_dial(l, b, &pending);
 	if (u == NULL && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
@@ -224,6 +228,8 @@ try_backend(struct exchange *x, struct backend *b)
 	}
 	x->upstream = u;
 	u->exchange = x;
+	u->bound |= x->binds;
+	upstream_own(u, x->client);
 	if (pending) {
 		deadline_arm(l->x_connect_clock, &x->deadline, w->now);
 		/* What the client says meanwhile is looked at later. */
@@ -336,8 +342,9 @@ begin_tls(struct exchange *x)
 	struct tls *t = tls_connect(l->backend_tls, io_fd(&x->upstream->io), b->server_name,
 				    &b->memories[l->worker->index]);
 
+	/* That is our trouble: the backend is not blamed, nor another one asked. */
 	if (t == NULL) {
-		connect_failed(x, END_MEMORY);
+		exchange_fail(x, END_MEMORY, NULL);
 		return;
 	}
 	io_start_tls(&x->upstream->io, &t);

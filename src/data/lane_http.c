@@ -21,6 +21,7 @@ lane_http_init(struct lane *l)
 		return;
 	http_own_of_requests(&l->own_requests, s);
 	http_own_of_answers(&l->own_answers, s);
+	l->fresh_left = LANE_FRESH;
 	l->pools = must_array(LANE_POOLS, sizeof(struct link));
 	for (int i = 0; i < LANE_POOLS; i++)
 		list_init(&l->pools[i]);

@@ -15,12 +15,19 @@
 /* ... one that is so many seconds old may not know the last. */
 #define POLL_AGE 0.001
 
+/* Servers go on with what an answer has left to do, for some seconds at times, and
+ * do not read the next request on its connection before that is done (nginx's
+ * proxy_cache_background_update is such a thing).  One that has rested for so long
+ * is not busy any more. */
+#define RESTED 2.0
+
 /* The idle connections to one backend, the last used first: the others grow
  * old and go. */
 struct pool {
 	struct backend *backend;	/* one reference */
-	struct link idle;
-	unsigned n;
+	struct link idle;	/* that anybody may have */
+	struct link bound;	/* their owners' */
+	unsigned n;	/* idle ones */
 	struct link link;	/* in the lane's bucket */
 };
 
@@ -53,6 +60,7 @@ pool_make(struct lane *l, struct backend *b)
 		return NULL;
 	p->backend = backend_ref(b);
 	list_init(&p->idle);
+	list_init(&p->bound);
 	list_append(bucket_of(l, b), &p->link);
 	return p;
 }
@@ -61,6 +69,8 @@ static void
 pool_drop(struct pool *p)
 {
 	LIST_EACH(it, &p->idle)
+		upstream_close(list_entry(it, struct upstream, link));
+	LIST_EACH(it, &p->bound)
 		upstream_close(list_entry(it, struct upstream, link));
 }
 
@@ -78,13 +88,45 @@ pool_free(struct pool *p)
 static void
 leave_pool(struct upstream *u)
 {
-	u->pool->n--;
+	u->pool->n -= !u->bound;
 	u->pool = NULL;
 	list_remove(&u->link);
 	deadline_disarm(&u->deadline);
 	u->lane->idle_upstreams--;
 	atomic_fetch_sub_explicit(&u->lane->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
 	admission_leave(&u->lane->worker->proxy->descriptors, 1);
+}
+
+void
+upstream_own(struct upstream *u, struct client *c)
+{
+	struct upstream *before = c->own;
+
+	if (before == u)
+		return;
+	if (u->owner != NULL)
+		u->owner->own = NULL;
+	u->owner = c;
+	c->own = u;
+	if (before == NULL)
+		return;
+	before->owner = NULL;
+	/* Nobody else may have it. */
+	if (before->bound && before->state == UPSTREAM_IDLE)
+		upstream_close(before);
+}
+
+void
+upstream_disown(struct client *c)
+{
+	struct upstream *u = c->own;
+
+	if (u == NULL)
+		return;
+	c->own = NULL;
+	u->owner = NULL;
+	if (u->bound && u->state == UPSTREAM_IDLE)
+		upstream_close(u);
 }
 
 void
@@ -98,6 +140,9 @@ upstream_close(struct upstream *u)
 		leave_pool(u);
 	u->state = UPSTREAM_ENDED;
 	u->exchange = NULL;
+	if (u->owner != NULL)
+		u->owner->own = NULL;
+	u->owner = NULL;
 	io_close(w->loop, &u->io);
 	backend_unref(&u->backend);
 	list_append(&w->ended_upstreams, &u->link);
@@ -186,16 +231,57 @@ has_spoken(struct upstream *u, bool ask)
 }
 
 struct upstream *
-upstream_take(struct lane *l, struct backend *b, double age)
+upstream_bound_to(const struct lane *l, const struct client *c, enum color color)
+{
+	struct upstream *u = c->own;
+
+	return u != NULL && u->bound && u->state == UPSTREAM_IDLE && u->lane == l && u->backend->color == color &&
+			       snapshot_uses(l->snapshot, u->backend) ?
+		       u :
+		       NULL;
+}
+
+static double
+rest_of(const struct upstream *u)
+{
+	return u->lane->worker->now - u->since;
+}
+
+/* Which of the pool's is the client's to try?  Its own, which no other request
+ * keeps busy.  Its first request should not wait for what a stranger's left to
+ * do: a connection that has rested for long, or else a new one, as long as there
+ * are not too many of these; a site whose clients all come for one request lives
+ * on connections that are warm.  Of those the last used one: the others grow old
+ * and go. */
+static struct upstream *
+choose(struct lane *l, struct pool *p, const struct client *c, double age)
+{
+	struct upstream *own = c->own, *first, *last;
+
+	if (own != NULL && own->state == UPSTREAM_IDLE && own->pool == p && (own->bound || rest_of(own) <= age))
+		return own;
+	if (list_empty(&p->idle))
+		return NULL;
+	first = list_entry(list_first(&p->idle), struct upstream, link);
+	if (c->requests <= 1 && l->service->config->http.pool_reuse == POOL_SAFE) {
+		last = list_entry(p->idle.prev, struct upstream, link);
+		if (rest_of(last) >= RESTED && rest_of(last) <= age)
+			return last;
+		if (l->fresh_left > 0) {
+			l->fresh_left--;
+			return NULL;
+		}
+	}
+	return rest_of(first) <= age ? first : NULL;
+}
+
+struct upstream *
+upstream_take(struct lane *l, struct backend *b, struct client *c, double age)
 {
 	struct pool *p = pool_find(l, b);
-	struct link *first;
+	struct upstream *u;
 
-	while (p != NULL && (first = list_first(&p->idle)) != NULL) {
-		struct upstream *u = list_entry(first, struct upstream, link);
-
-		if (l->worker->now - u->since > age)
-			return NULL;
+	while (p != NULL && (u = choose(l, p, c, age)) != NULL) {
 		/* It spoke unasked, or ended.  What must not be sent twice is worth a
 		 * system call in any case. */
 		if (has_spoken(u, age < HUGE_VAL)) {
@@ -205,6 +291,7 @@ upstream_take(struct lane *l, struct backend *b, double age)
 		leave_pool(u);
 		u->state = UPSTREAM_BUSY;
 		u->reused = true;
+		upstream_own(u, c);
 		return u;
 	}
 	return NULL;
@@ -213,7 +300,7 @@ upstream_take(struct lane *l, struct backend *b, double age)
 /* Where a connection to that backend may wait for another request; NULL: it may
  * not. */
 static struct pool *
-home_of(struct lane *l, struct backend *b)
+home_of(struct lane *l, struct backend *b, bool bound)
 {
 	const struct http_config *c = &l->service->config->http;
 	struct pool *p;
@@ -225,7 +312,7 @@ home_of(struct lane *l, struct backend *b)
 	/* Those that are there are to backends in use: see upstream_drop_unused(). */
 	if (p == NULL && snapshot_uses(l->snapshot, b))
 		p = pool_make(l, b);
-	return p != NULL && p->n < c->pool_size ? p : NULL;
+	return p != NULL && (bound || p->n < c->pool_size) ? p : NULL;
 }
 
 void
@@ -236,7 +323,9 @@ upstream_give(struct upstream *u)
 
 	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_BUSY);
 	u->exchange = NULL;
-	p = io_pending(&u->io) || u->tls_turn != l->tls_turn ? NULL : home_of(l, u->backend);
+	p = io_pending(&u->io) || u->tls_turn != l->tls_turn || (u->bound && u->owner == NULL) ?
+		    NULL :
+		    home_of(l, u->backend, u->bound);
 	/* Until now its descriptor was the client's second one. */
 	if (p == NULL || !admission_enter(&l->worker->proxy->descriptors, 1)) {
 		upstream_close(u);
@@ -246,11 +335,13 @@ upstream_give(struct upstream *u)
 	u->pool = p;
 	u->since = l->worker->now;
 	u->turn = ev_iteration(l->worker->loop);
-	p->n++;
+	p->n += !u->bound;
 	l->idle_upstreams++;
 	atomic_fetch_add_explicit(&l->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
-	list_prepend(&p->idle, &u->link);
-	deadline_arm(l->pool_clock, &u->deadline, u->since);
+	list_prepend(u->bound ? &p->bound : &p->idle, &u->link);
+	/* A login lasts as long as its client stays. */
+	if (!u->bound)
+		deadline_arm(l->pool_clock, &u->deadline, u->since);
 	io_want(l->worker->loop, &u->io, EV_READ);
 }
 
@@ -293,9 +384,11 @@ upstream_drop_one(struct lane *l)
 		LIST_EACH(it, &l->pools[i]) {
 			struct pool *p = list_entry(it, struct pool, link);
 
-			if (p->n == 0)
+			struct link *all = p->n > 0 ? &p->idle : &p->bound;
+
+			if (list_empty(all))
 				continue;
-			upstream_close(list_entry(p->idle.prev, struct upstream, link));
+			upstream_close(list_entry(all->prev, struct upstream, link));
 			return true;
 		}
 	return false;

@@ -202,6 +202,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		if (!queue_is_empty(l))
 			queue_tick(l);
 		door_tell_untold(l);
+		l->fresh_left = LANE_FRESH;
 		if (l->refused)
 			proxy_tell_refused(w->proxy, l->service);
 		l->refused = false;

@@ -98,9 +98,12 @@ check_balance(const struct cursor *c, const struct service_draft *s)
 		cursor_warn(
 			c, draft_at(s, "slow_start"),
 			"slow_start changes nothing with balance = \"source_hash\": each client has its backend");
-	if (s->s.passive.failures > 0 && s->s.passive.eject <= 0)
+	if ((s->s.passive.failures > 0 || s->s.passive.answers > 0) && s->s.passive.eject <= 0)
 		cursor_error(c, draft_at(s, "passive.eject"),
 			     "passive.eject: must be above 0; passive.failures = 0 switches ejection off");
+	if (s->s.passive.answers > 0 && s->s.mode != MODE_HTTP)
+		cursor_warn(c, draft_at(s, "passive.answers"),
+			    "passive.answers changes nothing without mode = \"http\": only there answers are read");
 	for (enum color color = GREEN; color <= BLUE; color++) {
 		size_t n = s->s.colors[color].n_backends, takers = 0;
 

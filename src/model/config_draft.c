@@ -18,7 +18,7 @@ service_defaults(struct service_draft *d)
 
 	s->health = (struct health_config){ .type = HEALTH_TCP, .interval = 2.0, .timeout = 1.0, .rise = 2, .fall = 3 };
 	s->min_healthy = (struct quorum){ 50, true };
-	s->passive = (struct passive_config){ 0, 10.0, { 50, true } };
+	s->passive = (struct passive_config){ .eject = 10.0, .max_ejected = { 50, true } };
 	s->drain = (struct drain_config){ 30.0, 5.0, 0.0 };
 	s->connect_timeout = 2.0;
 	s->idle_timeout = 600.0;

@@ -28,6 +28,8 @@ static const char *const balance_words[] = { "round_robin", "least_conn", "p2c",
 static const char *const all_down_words[] = { "try", "reject", "refuse", NULL };
 static const char *const health_words[] = { "tcp", "http", "none", NULL };
 static const char *const send_words[] = { "none", "v1", "v2", NULL };
+static const char *const reuse_words[] = { "safe", "always", NULL };
+static const char *const answers_words[] = { "lenient", "strict", NULL };
 static const char *const plain_words[] = { "redirect", "serve", NULL };
 static const char *const on_down_words[] = { "keep", "reset", NULL };
 static const char *const source_words[] = { "masquerade", "transparent", NULL };
@@ -280,6 +282,7 @@ static const struct key tcp_keys[] = {
 
 static const struct key passive_keys[] = {
 	{ KEY("failures", key_count), AT(s.passive.failures), .max = 1e6 },
+	{ KEY("answers", key_count), AT(s.passive.answers), .max = 1e6 },
 	{ KEY("eject", key_seconds), AT(s.passive.eject), .max = 86400 },
 	{ KEY("max_ejected", key_percent_or_count), AT(s.passive.max_ejected), .min = 1 },
 	{ 0 },
@@ -360,6 +363,8 @@ const struct key service_keys[] = {
 	{ KEY("body_grace", key_seconds), AT(s.http.body_grace), .min = 1, .max = 3600, HTTP },
 	{ KEY("pool_size", key_count), AT(s.http.pool_size), .max = 65536, HTTP },
 	{ KEY("pool_idle", key_seconds), AT(s.http.pool_idle), .max = 3600, HTTP },
+	{ KEY("pool_reuse", key_word), AT(s.http.pool_reuse), .words = reuse_words, HTTP },
+	{ KEY("answers", key_word), AT(s.http.answers), .words = answers_words, HTTP },
 	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
 	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP, PROXY_FIRM },
 	{ KEY("tls", key_tls), .keys = tls_keys, PROXY_FIRM },

@@ -167,6 +167,11 @@ step_extension(struct http1_body *b, unsigned char c)
 	case EXT_BLANK:
 		if (is_blank(c) || (c == ';' && go(b, EXT)))
 			return true;
+		/* Servers that write sizes into a field of fixed width fill it. */
+		if (c == '\r' && b->lenient) {
+			b->odd |= HTTP1_ODD_BIT(HTTP1_ODD_CHUNK_BLANK);
+			return go(b, SIZE_LF);
+		}
 		break;
 	case EXT:
 		if (is_blank(c) || (token && go(b, EXT_NAME)))

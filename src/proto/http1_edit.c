@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/decimal.h"
+#include "proto/http1_body.h"
 #include "proto/http1_edit.h"
 
 struct out {
@@ -426,22 +427,63 @@ http1_edit_request_id(const struct http1_head *h)
 	return id;
 }
 
+/* Of several lines that say the same length one goes on. */
+static bool
+is_same_again(const struct http1_head *h, unsigned i)
+{
+	return h->headers[i].id == HTTP1_CONTENT_LENGTH && i != h->first[HTTP1_CONTENT_LENGTH];
+}
+
+static bool
+response_header_stays(const struct http1_head *h, const struct http1_edit_response *e, uint64_t drop, unsigned i)
+{
+	const struct http1_header *header = &h->headers[i];
+
+	return !(drop & HTTP1_BIT(header->id)) && !(header->flags & HTTP1_HOP) && !is_same_again(h, i) &&
+	       !is_ours(h, header, e->lines, e->n_lines);
+}
+
+/* Line by line, for they do not end as they should. */
+static void
+put_response_lines(struct out *o, const struct http1_head *h, const struct http1_edit_response *e, uint64_t drop,
+		   uint64_t look)
+{
+	for (unsigned i = 0; i < h->header_count; i++) {
+		const struct http1_header *header = &h->headers[i];
+
+		if (!response_header_stays(h, e, drop, i))
+			continue;
+		if (look & HTTP1_BIT(header->id)) {
+			put_edited(o, h, NULL, i);
+			continue;
+		}
+		put_str(o, http1_text(h, header->name));
+		PUT(o, ": ");
+		put_str(o, http1_text(h, header->value));
+		PUT(o, "\r\n");
+	}
+}
+
 static void
 put_response_headers(struct out *o, const struct http1_head *h, const struct http1_edit_response *e,
 		     uint64_t drop)
 {
 	uint64_t look = (is_odd_coding(h) ? HTTP1_BIT(HTTP1_TRANSFER_ENCODING) : 0) |
 			(is_odd_length(h) ? HTTP1_BIT(HTTP1_CONTENT_LENGTH) : 0);
+	uint64_t again = h->repeated & HTTP1_BIT(HTTP1_CONTENT_LENGTH);
 	size_t from = lines_begin(h);
 
-	if (((h->seen & drop) | (h->connection & HTTP1_C_NAMED) | e->n_lines | look) == 0) {
+	if (h->odd & HTTP1_ODD_BIT(HTTP1_ODD_BARE_LF)) {
+		put_response_lines(o, h, e, drop, look);
+		return;
+	}
+	if (((h->seen & drop) | (h->connection & HTTP1_C_NAMED) | e->n_lines | look | again) == 0) {
 		put(o, h->base + from, h->length - 2 - from);
 		return;
 	}
 	for (unsigned i = 0; i < h->header_count; i++) {
 		const struct http1_header *header = &h->headers[i];
-		bool stays = !(drop & HTTP1_BIT(header->id)) && !(header->flags & HTTP1_HOP) &&
-			     !is_ours(h, header, e->lines, e->n_lines);
+		bool stays = response_header_stays(h, e, drop, i);
 		bool edit = stays && (look & HTTP1_BIT(header->id));
 
 		if (stays && !edit)
@@ -468,6 +510,9 @@ http1_edit_response(const struct http1_head *h, const struct http1_edit_response
 	 * section 6.1): there are clients that would wait for it. */
 	if (h->status < 200 || h->status == 204)
 		drop |= HTTP1_BIT(HTTP1_TRANSFER_ENCODING) | HTTP1_BIT(HTTP1_CONTENT_LENGTH);
+	/* A client that got both might believe the length. */
+	if (e->bodyless || (http1_head_has(h, HTTP1_TRANSFER_ENCODING) && http1_head_has(h, HTTP1_CONTENT_LENGTH)))
+		drop |= http1_response_drops(h);
 	if (e->coding == HTTP1_CODING_REMOVE)
 		drop |= HTTP1_BIT(HTTP1_TRANSFER_ENCODING) | HTTP1_BIT(HTTP1_TRAILER);
 	PUT(&o, "HTTP/1.1 ");

@@ -7,18 +7,44 @@ static enum http1_verdict
 refuse(struct http1_body *b, enum http1_reason reason)
 {
 	b->reason = (uint8_t)reason;
+	b->odd = 0;
 	return HTTP1_BAD;
 }
 
 /* Up to 19 digits below 2^63: no sign, no list, no space. */
 static enum http1_reason
-read_length(const struct http1_head *h, uint64_t *length)
+number_of(struct str value, uint64_t *length)
 {
-	struct str value = http1_head_get(h, HTTP1_CONTENT_LENGTH);
-
-	if (h->repeated & HTTP1_BIT(HTTP1_CONTENT_LENGTH))
-		return HTTP1_LENGTH_REPEATED;
 	return value.n <= 19 && str_to_u64(value, INT64_MAX, length) ? HTTP1_FINE : HTTP1_LENGTH_BAD;
+}
+
+/* Several lines that all say the same are one (RFC 9110 section 8.6). */
+static enum http1_reason
+read_same_lengths(const struct http1_head *h, uint64_t *length)
+{
+	uint64_t other;
+
+	for (unsigned i = h->first[HTTP1_CONTENT_LENGTH]; i < h->header_count; i++) {
+		if (h->headers[i].id != HTTP1_CONTENT_LENGTH)
+			continue;
+		if (number_of(http1_text(h, h->headers[i].value), &other) != HTTP1_FINE)
+			return HTTP1_LENGTH_BAD;
+		if (i > h->first[HTTP1_CONTENT_LENGTH] && other != *length)
+			return HTTP1_LENGTH_REPEATED;
+		*length = other;
+	}
+	return HTTP1_FINE;
+}
+
+static enum http1_reason
+read_length(const struct http1_head *h, uint64_t *length, uint8_t *odd)
+{
+	if (!(h->repeated & HTTP1_BIT(HTTP1_CONTENT_LENGTH)))
+		return number_of(http1_head_get(h, HTTP1_CONTENT_LENGTH), length);
+	if (!h->lenient)
+		return HTTP1_LENGTH_REPEATED;
+	*odd |= HTTP1_ODD_BIT(HTTP1_ODD_LENGTH_REPEATED);
+	return read_same_lengths(h, length);
 }
 
 static bool
@@ -107,16 +133,20 @@ read_framing(struct http1_body *b, const struct http1_head *h)
 	bool length = http1_head_has(h, HTTP1_CONTENT_LENGTH);
 	enum http1_reason reason;
 
-	*b = (struct http1_body){ .framing = HTTP1_BODY_NONE, .done = true };
+	*b = (struct http1_body){ .framing = HTTP1_BODY_NONE, .done = true, .lenient = h->lenient };
 	if (http1_head_has(h, HTTP1_TRANSFER_ENCODING)) {
-		if (h->minor == 1 && length)
+		if (h->minor == 1 && length && !h->lenient)
 			return HTTP1_LENGTH_AND_CODING;
 		if ((reason = read_coding(h)) != HTTP1_FINE)
 			return reason;
+		/* Section 6.3, rule 3: the coding counts, and the connection is not
+		 * used again. */
+		if (length)
+			b->odd |= HTTP1_ODD_BIT(HTTP1_ODD_LENGTH_AND_CODING);
 		b->framing = HTTP1_BODY_CHUNKED;
 		b->done = false;
 	} else if (length) {
-		if ((reason = read_length(h, &b->left)) != HTTP1_FINE)
+		if ((reason = read_length(h, &b->left, &b->odd)) != HTTP1_FINE)
 			return reason;
 		b->framing = HTTP1_BODY_LENGTH;
 		b->done = b->left == 0;
@@ -140,15 +170,35 @@ http1_body_of_response(struct http1_body *b, const struct http1_head *h, bool he
 	enum http1_reason reason;
 
 	CHECK(h->verdict == HTTP1_DONE && h->response);
-	if ((reason = read_framing(b, h)) != HTTP1_FINE)
-		return refuse(b, reason);
+	reason = read_framing(b, h);
 	b->response = true;
 	/* These end with their head, whatever it says (section 6.3, rule 1). */
 	if (head_request || h->status < 200 || h->status == 204 || h->status == 304) {
+		bool odd = reason != HTTP1_FINE || b->odd != 0;
+
 		*b = (struct http1_body){ .framing = HTTP1_BODY_NONE, .done = true };
-	} else if (b->framing == HTTP1_BODY_NONE) {
+		b->odd = odd ? HTTP1_ODD_BIT(HTTP1_ODD_NO_BODY) : 0;
+		return HTTP1_DONE;
+	}
+	if (reason != HTTP1_FINE)
+		return refuse(b, reason);
+	if (b->framing == HTTP1_BODY_NONE) {
 		b->framing = HTTP1_BODY_CLOSE;
 		b->done = false;
 	}
 	return HTTP1_DONE;
+}
+
+uint64_t
+http1_response_drops(const struct http1_head *h)
+{
+	uint64_t drops = 0, length;
+
+	if (http1_head_has(h, HTTP1_TRANSFER_ENCODING))
+		drops = read_coding(h) == HTTP1_FINE ? HTTP1_BIT(HTTP1_CONTENT_LENGTH) :
+						       HTTP1_BIT(HTTP1_CONTENT_LENGTH) | HTTP1_BIT(HTTP1_TRANSFER_ENCODING);
+	else if (http1_head_has(h, HTTP1_CONTENT_LENGTH) &&
+		 read_same_lengths(h, &length) != HTTP1_FINE)
+		drops = HTTP1_BIT(HTTP1_CONTENT_LENGTH);
+	return drops & h->seen;
 }

@@ -470,3 +470,42 @@ choose_path(void)
 	for (int path = HTTP1_PATH_AVX2; !http1_head_use((enum http1_path)path); path--)
 		continue;
 }
+
+/* In a list of challenges, or as the one scheme of credentials: what follows the
+ * scheme's name is its business. */
+static bool
+names_binding_scheme(struct str value)
+{
+	static const char *const schemes[] = { "ntlm", "negotiate", "nego2", "kerberos" };
+	struct str element;
+
+	for (size_t at = 0; next_element(value, &at, &element);) {
+		size_t n = 0;
+
+		while (n < element.n && http1_is_token(element.p[n]))
+			n++;
+		for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+			if (str_case_eq((struct str){ element.p, n }, schemes[i]))
+				return true;
+	}
+	return false;
+}
+
+bool
+http1_head_binds(const struct http1_head *h)
+{
+	uint64_t asks = HTTP1_BIT(HTTP1_AUTHORIZATION) | HTTP1_BIT(HTTP1_PROXY_AUTHORIZATION);
+
+	if (h->response ? h->status != 401 && h->status != 407 : !(h->seen & asks))
+		return false;
+	for (unsigned i = 0; i < h->header_count; i++) {
+		const struct http1_header *header = &h->headers[i];
+		bool says = h->response ? header->id == HTTP1_PROXY_AUTHENTICATE ||
+						  str_case_eq(http1_text(h, header->name), "www-authenticate") :
+					  (asks & HTTP1_BIT(header->id)) != 0;
+
+		if (says && names_binding_scheme(http1_text(h, header->value)))
+			return true;
+	}
+	return false;
+}

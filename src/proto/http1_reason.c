@@ -24,3 +24,16 @@ http1_reason_words(enum http1_reason r)
 	CHECK((size_t)r < ARRAY_LEN(reasons));
 	return reasons[r].words;
 }
+
+const char *
+http1_odd_word(enum http1_odd odd)
+{
+	static const char *const words[] = {
+#define X(name, label) [name] = label,
+		HTTP1_ODD_TABLE(X)
+#undef X
+	};
+
+	CHECK((size_t)odd < ARRAY_LEN(words));
+	return words[odd];
+}

@@ -8,6 +8,7 @@ import pytest
 from helpers.certificates import Authority
 from helpers.hold import stopped
 from helpers.http1 import Http, Reader
+from helpers.scale import until
 
 GET = "GET {} HTTP/1.1\r\nHost: web\r\n\r\n"
 FORGED = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nFORGED"
@@ -163,3 +164,190 @@ def test_an_answer_that_comes_before_its_request_ends_its_connection(web, backen
     with Http(t.address()) as c:
         assert c.ask("/next").body == b"/next"
     assert len(connections) == 2
+
+
+# -- whose a connection is --------------------------------------------------------------
+
+class Domain:
+    """Logs in as IIS does: who ends the handshake on a connection is the user of
+    every later request on it."""
+
+    def __init__(self, offer):
+        self.offer, self.connections = offer, []
+
+    def __call__(self, conn, b):
+        user, stage, reader = None, 0, Reader(conn)
+        self.connections.append(conn)
+        while (m := reader.head()) is not None:
+            reader.body_of(m)
+            scheme, _, said = (m.get("Authorization") or "").partition(" ")
+            if said == "TYPE1":
+                stage = 1
+            elif said.startswith("TYPE3 ") and stage == 1:
+                user, stage = said[6:], 2
+            elif said.startswith("TICKET "):
+                user, stage = said[7:], 2
+            if user is not None and stage == 2:
+                conn.sendall(OK + b"Content-Length: %d\r\n\r\n%s" % (len(user), user.encode()))
+            else:
+                offer = f"{scheme} TYPE2" if stage == 1 else self.offer
+                conn.sendall(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: %s\r\nContent-Length: 0\r\n\r\n"
+                             % offer.encode())
+
+
+def log_in(c, scheme, user):
+    assert c.ask("/").status == 401
+    assert c.ask("/", headers=[("Authorization", f"{scheme} TYPE1")]).status == 401
+    assert c.ask("/", headers=[("Authorization", f"{scheme} TYPE3 {user}")]).body == user.encode()
+
+
+@pytest.mark.parametrize("pool_size", [0, 1024])
+@pytest.mark.parametrize("offer, scheme", [("NTLM", "NTLM"), ("Negotiate", "Negotiate"), ('Basic realm="a", negotiate', "Negotiate")])
+def test_a_login_of_a_connection_is_nobody_elses(web, backend, offer, scheme, pool_size):
+    """Of two nodes, too, the one that was logged in to goes on."""
+    nodes = [Domain(offer), Domain(offer)]
+    t = alone(web, [backend(f"green{i}", n) for i, n in enumerate(nodes)], pool_size=pool_size, pool_reuse="always")
+    for turn in range(3):
+        with Http(t.address()) as anna, Http(t.address()) as bert:
+            log_in(anna, scheme, "anna")
+            for _ in range(3):
+                assert bert.ask("/").status == 401
+                assert anna.ask("/").body == b"anna"
+                assert anna.ask("/", method="POST", body="x").body == b"anna"
+            log_in(bert, scheme, "bert")
+            assert anna.ask("/").body == b"anna" and bert.ask("/").body == b"bert"
+        with Http(t.address()) as late:
+            assert late.ask("/").status == 401
+
+
+def test_who_logs_in_unasked_has_a_connection_of_his_own(web, backend):
+    """Browsers in a Kerberos realm send their ticket before they are asked for it."""
+    domain = Domain("Negotiate")
+    t = alone(web, [backend("green", domain)], pool_reuse="always")
+    with Http(t.address()) as anna:
+        assert anna.ask("/", headers=[("Authorization", "Negotiate TICKET anna")]).body == b"anna"
+        with Http(t.address()) as bert:
+            assert bert.ask("/").status == 401
+        assert anna.ask("/").body == b"anna"
+
+
+def test_a_login_ends_with_its_client(web, backend):
+    domain = Domain("NTLM")
+    b = backend("green", domain)
+    t = alone(web, [b], pool_idle=0.5)
+    with Http(t.address()) as anna:
+        log_in(anna, "NTLM", "anna")
+        # Longer than others are kept.
+        with Http(t.address()) as bert:
+            bert.ask("/")
+        until(lambda: b.open == 1, "what bert left has grown old")
+        assert anna.ask("/").body == b"anna"
+    until(lambda: b.open == 0, "it has gone with anna")
+
+
+# -- one that is still busy -----------------------------------------------------------------
+
+class Busy:
+    """Has something left to do after /busy, and reads nothing on its connection
+    until then."""
+
+    def __init__(self):
+        self.over, self.connections = threading.Event(), 0
+
+    def __call__(self, conn, b):
+        reader = Reader(conn)
+        self.connections += 1
+        while (m := reader.head()) is not None:
+            conn.sendall(own(m))
+            if m.target == "/busy":
+                self.over.wait()
+
+
+def test_what_another_client_left_to_do_is_not_waited_for(web, backend, closing):
+    busy = Busy()
+    t = alone(web, [backend("green", busy)], pool_idle=60.0)
+    asker = closing.add(Http(t.address()))
+    assert asker.ask("/busy").body == b"/busy"
+    for i in range(3):
+        with Http(t.address()) as other:
+            assert other.ask(f"/{i}").body == b"/%d" % i
+            assert other.ask("/again").body == b"/again"
+    busy.over.set()
+    assert asker.ask("/after").body == b"/after"
+
+
+def test_a_client_keeps_to_its_own_connection(web, backend, closing):
+    """As long as nobody else needs it: two who take turns are not in each other's way."""
+    seen = {}
+
+    def behave(conn, b):
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            seen.setdefault(m.target, set()).add(id(conn))
+            conn.sendall(own(m))
+    t = alone(web, [backend("green", behave)], pool_idle=60.0)
+    clients = {name: closing.add(Http(t.address())) for name in ("/anna", "/bert", "/carla")}
+    for _ in range(5):
+        for name, c in clients.items():
+            assert c.ask(name).body == name.encode()
+    assert all(len(connections) == 1 for connections in seen.values())
+    assert len(set.union(*seen.values())) == 3
+
+
+def test_kept_connections_may_be_had_at_once(web, backend):
+    connections = []
+
+    def behave(conn, b):
+        connections.append(conn)
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            conn.sendall(own(m))
+    t = alone(web, [backend("green", behave)], pool_idle=60.0, pool_reuse="always")
+    for i in range(20):
+        with Http(t.address()) as c:
+            assert c.ask(f"/{i}").status == 200
+    assert len(connections) == 1
+
+
+# -- ejection -----------------------------------------------------------------------------------
+
+def failing(status):
+    def behave(conn, b):
+        reader = Reader(conn)
+        while reader.head() is not None:
+            conn.sendall(b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status)
+    return behave
+
+
+def good(conn, b):
+    reader = Reader(conn)
+    while (m := reader.head()) is not None:
+        conn.sendall(own(m))
+
+
+@pytest.mark.parametrize("status", [b"500 x", b"503 x", b"501 x", b"200 x\r\nBad : y"])
+def test_bad_answers_are_no_failed_connects(web, backend, status):
+    """They are counted, apart; 501 tells of the request, not of the server."""
+    sick = backend("sick", failing(status))
+    t = alone(web, [sick, backend("well", good)], passive={"failures": 2, "eject": 60.0, "max_ejected": 1})
+    with Http(t.address()) as c:
+        for _ in range(20):
+            c.ask("/")
+    m = t.metrics()
+    assert m.get("teal_backend_connect_failures_total", backend=sick.address) == 0
+    assert m.get("teal_backend_bad_answers_total", backend=sick.address) == (0 if status == b"501 x" else 10)
+    t.wait_metric(0, "teal_backend_ejected", backend=sick.address)
+    assert not t.log_lines("backend.ejected")
+
+
+@pytest.mark.parametrize("status", [b"500 x", b"200 x\r\nBad : y"])
+def test_a_backend_is_ejected_for_its_answers_where_that_is_wanted(web, backend, status):
+    sick = backend("sick", failing(status))
+    t = alone(web, [sick, backend("well", good)], passive={"answers": 5, "eject": 60.0, "max_ejected": 1})
+    with Http(t.address()) as c:
+        until(lambda: c.ask("/") and t.log_lines("backend.ejected"), "it is ejected")
+    line = t.wait_log("backend.ejected", backend=sick.address)
+    assert line["reason"] == "answers failed" and line["failures"] >= 5
+    with Http(t.address()) as c:
+        t.wait_metric(1, "teal_backend_ejected", backend=sick.address)
+        until(lambda: all(c.ask("/").status == 200 for _ in range(4)), "the others get it all")

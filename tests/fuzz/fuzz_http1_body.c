@@ -107,10 +107,12 @@ take_plain(struct plain *t, const char *p, size_t n)
 	free(copy);
 }
 
+static bool lenient;
+
 static void
 begin_plain(struct plain *t)
 {
-	t->body = (struct http1_body){ .framing = HTTP1_BODY_CHUNKED };
+	t->body = (struct http1_body){ .framing = HTTP1_BODY_CHUNKED, .lenient = lenient };
 	t->verdict = HTTP1_NEED_MORE;
 	t->bytes = t->n = t->n_trailers = 0;
 }
@@ -135,6 +137,7 @@ check_plain(const struct taken *w, const char *p, size_t size, size_t step)
 	CHECK(cut.n_trailers == whole.n_trailers &&
 	      memcmp(cut.trailers, whole.trailers, whole.n_trailers) == 0);
 	begin_plain(&again);
+	again.body.lenient = false;	/* the plain form is good for anybody */
 	take_plain(&again, whole.chunks, whole.n);
 	CHECK(again.verdict == HTTP1_NEED_MORE && again.body.total == w->n);
 	take_plain(&again, "0\r\n", 3);
@@ -155,8 +158,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1 || size > SIZE_MAX_BODY)
 		return 0;
 	step = data[0] % 32 + 1;
+	lenient = data[0] & 0x80;
 	size--;
-	whole.body = cut.body = (struct http1_body){ .framing = HTTP1_BODY_CHUNKED };
+	whole.body = cut.body = (struct http1_body){ .framing = HTTP1_BODY_CHUNKED, .lenient = lenient };
 	whole.verdict = cut.verdict = HTTP1_NEED_MORE;
 	whole.bytes = whole.n = cut.bytes = cut.n = 0;
 	take(&whole, p, size);

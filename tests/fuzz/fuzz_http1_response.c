@@ -16,6 +16,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (size > HEAD_MAX + 100)
 		size = HEAD_MAX + 100;	/* beyond the limit there is nothing to find, only time to lose */
+	lenient = data[0] & 0x20;
 	read_all_ways(&h, (const char *)data + 1, size - 1, true, data[0] & 0x80 ? 64 : HEAD_MAX,
 		      (data[0] & 0x40 ? 64 : 1) + data[0] % 64);
 	if (h.verdict != HTTP1_DONE)
@@ -25,6 +26,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	http1_head_upgrades(&h);
 	http1_head_find(&h, "host", NULL);
 	if (http1_body_of_response(&body, &h, data[0] & 1) == HTTP1_DONE)
-		CHECK(body.framing != HTTP1_BODY_CHUNKED || !http1_head_has(&h, HTTP1_CONTENT_LENGTH));
+		CHECK(body.framing != HTTP1_BODY_CHUNKED || !http1_head_has(&h, HTTP1_CONTENT_LENGTH) ||
+		      (body.odd & HTTP1_ODD_BIT(HTTP1_ODD_LENGTH_AND_CODING)));
 	return 0;
 }

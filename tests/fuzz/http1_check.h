@@ -21,6 +21,7 @@ check_same(const struct http1_head *a, const struct http1_head *b)
 	CHECK(a->phrase.n == b->phrase.n && (a->phrase.n == 0 || a->phrase.at == b->phrase.at));
 	CHECK(a->form == b->form && a->minor == b->minor && a->verb == b->verb && a->status == b->status);
 	CHECK(a->seen == b->seen && a->repeated == b->repeated && a->aliases == b->aliases);
+	CHECK(a->odd == b->odd);
 	CHECK(a->connection == b->connection && a->header_count == b->header_count);
 	for (unsigned i = 0; i < a->header_count; i++) {
 		const struct http1_header *x = &a->headers[i], *y = &b->headers[i];
@@ -45,10 +46,12 @@ check_done(const struct http1_head *h, const char *p, size_t n)
 {
 	unsigned lines = 0;
 
-	CHECK(h->length >= 4 && h->length <= n && memcmp(p + h->length - 4, "\r\n\r\n", 4) == 0);
+	CHECK(h->length >= 4 && h->length <= n && p[h->length - 1] == '\n');
+	CHECK((h->odd & HTTP1_ODD_BIT(HTTP1_ODD_BARE_LF)) || memcmp(p + h->length - 4, "\r\n\r\n", 4) == 0);
+	CHECK(h->lenient || h->odd == 0);
 	CHECK(h->header_count <= HTTP1_HEADERS_MAX && h->minor <= 1);
 	if (h->response)
-		CHECK(h->status >= 100 && h->status <= 599);
+		CHECK(h->status >= 100 && h->status <= ((h->odd & HTTP1_ODD_BIT(HTTP1_ODD_STATUS)) ? 999u : 599u));
 	else
 		CHECK(h->method.n > 0 && h->method.n <= HTTP1_METHOD_MAX && h->target.n > 0);
 	check_slice(h, h->method);
@@ -70,6 +73,8 @@ check_done(const struct http1_head *h, const char *p, size_t n)
 	CHECK(lines == h->header_count + 2 || (lines == h->header_count + 3 && p[0] == '\r'));
 }
 
+static bool lenient;	/* how responses are read */
+
 static inline void
 begin(struct http1_head *h, bool response, size_t limit)
 {
@@ -77,6 +82,7 @@ begin(struct http1_head *h, bool response, size_t limit)
 		http1_head_init_response(h, limit);
 	else
 		http1_head_init(h, limit);
+	h->lenient = response && lenient;
 }
 
 /* Reads p[0..n) step by step; what has not arrived is out of bounds to the

@@ -31,6 +31,8 @@ test_defaults(void **state)
 	assert_true(h->body_grace == 20);
 	assert_int_equal(h->pool_size, 1024);
 	assert_true(h->pool_idle == 4);
+	assert_int_equal(h->pool_reuse, POOL_SAFE);
+	assert_int_equal(h->answers, ANSWERS_LENIENT);
 	assert_int_equal(t.warnings.n, 0);
 }
 
@@ -43,7 +45,8 @@ test_keys_are_read(void **state)
 			   "request_id = false; color_header = true; preview_header = \"X-Try\";\n"
 			   "preview_allow = \"192.0.2.1\"; max_header_size = \"16KiB\"; max_uri = 2000;\n"
 			   "max_headers = 256; max_body = \"5GiB\"; max_requests = 1000; body_min_rate = 0;\n"
-			   "pool_size = 1; pool_idle = 0.5; hosts = [\"Shop.example.\", \"*.shop.example\", \"[0::1]\"];"))
+			   "pool_size = 1; pool_idle = 0.5; pool_reuse = \"always\"; answers = \"strict\";\n"
+			   "passive: { answers = 7; }; hosts = [\"Shop.example.\", \"*.shop.example\", \"[0::1]\"];"))
 			 ->services[0];
 	const struct http_config *h = &s->http;
 	struct addr a;
@@ -62,6 +65,9 @@ test_keys_are_read(void **state)
 	assert_int_equal(h->body_min_rate, 0);
 	assert_int_equal(h->pool_size, 1);
 	assert_true(h->pool_idle == 0.5);
+	assert_int_equal(h->pool_reuse, POOL_ALWAYS);
+	assert_int_equal(h->answers, ANSWERS_STRICT);
+	assert_int_equal(s->passive.answers, 7);
 	assert_int_equal(s->n_names, 3);
 	assert_string_equal(s->names[0], "shop.example");
 	assert_string_equal(s->names[1], "*.shop.example");

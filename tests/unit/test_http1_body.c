@@ -136,7 +136,15 @@ static const struct {
 	{ true, { "1.1 200 OK\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE } },
 	{ true, { "1.1 200 OK\r\nContent-Length: 5\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE } },
 	{ true, { "1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE } },
-	{ true, { "1.1 200 OK\r\nContent-Length: x\r\n", 0, 0, HTTP1_LENGTH_BAD } },
+	/* RFC 9112 section 6.3, rule 1: it ends with its head, whatever it claims. */
+	{ true, { "1.1 200 OK\r\nContent-Length: x\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE } },
+	{ true,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", HTTP1_BODY_NONE, 0,
+	    HTTP1_FINE } },
+	{ false,
+	  { "1.1 304 Not Modified\r\nContent-Length: 5\r\nContent-Length: 6\r\n", HTTP1_BODY_NONE, 0,
+	    HTTP1_FINE } },
+	{ false, { "1.1 204 No Content\r\nTransfer-Encoding: gzip\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE } },
 	{ false, { "1.1 100 Continue\r\nContent-Length: 5\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE } },
 	{ false, { "1.1 101 Switching Protocols\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE } },
 	{ false,
@@ -169,6 +177,86 @@ test_framing_of_responses(void **state)
 		struct http1_head h = head_of(text, true);
 
 		check_framing(&responses[i].c, &b, http1_body_of_response(&b, &h, responses[i].head));
+	}
+}
+
+#define ODD(word) HTTP1_ODD_BIT(HTTP1_ODD_##word)
+
+/* The same, of a head that was read leniently; drops: what does not go on. */
+static const struct {
+	bool head;
+	struct framing_case c;
+	unsigned odd;
+	uint64_t drops;
+} odd_responses[] = {
+	{ false, { "1.1 200 OK\r\nContent-Length: 5\r\n", HTTP1_BODY_LENGTH, 5, HTTP1_FINE }, 0, 0 },
+	{ false,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", HTTP1_BODY_CHUNKED, 0,
+	    HTTP1_FINE },
+	  ODD(LENGTH_AND_CODING),
+	  HTTP1_BIT(HTTP1_CONTENT_LENGTH) },
+	{ false,
+	  { "1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\n", HTTP1_BODY_CHUNKED, 0,
+	    HTTP1_FINE },
+	  ODD(LENGTH_AND_CODING),
+	  HTTP1_BIT(HTTP1_CONTENT_LENGTH) },
+	{ false,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\ncontent-length: 05\r\n", HTTP1_BODY_LENGTH, 5,
+	    HTTP1_FINE },
+	  ODD(LENGTH_REPEATED),
+	  0 },
+	{ false,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n", 0, 0, HTTP1_LENGTH_REPEATED }, 0, 0 },
+	{ false,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\nContent-Length: 6\r\n", 0, 0,
+	    HTTP1_LENGTH_REPEATED },
+	  0,
+	  0 },
+	{ false, { "1.1 200 OK\r\nContent-Length: 5\r\nContent-Length:\r\n", 0, 0, HTTP1_LENGTH_BAD }, 0, 0 },
+	{ false, { "1.1 200 OK\r\nContent-Length: 5, 5\r\n", 0, 0, HTTP1_LENGTH_BAD }, 0, 0 },
+	{ false,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n", 0, 0, HTTP1_CODING_LAST }, 0, 0 },
+	{ false,
+	  { "1.0 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", 0, 0, HTTP1_CODING_IN_1_0 },
+	  0,
+	  0 },
+	{ true,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", HTTP1_BODY_NONE, 0,
+	    HTTP1_FINE },
+	  ODD(NO_BODY),
+	  HTTP1_BIT(HTTP1_CONTENT_LENGTH) },
+	{ true,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE },
+	  ODD(NO_BODY),
+	  HTTP1_BIT(HTTP1_CONTENT_LENGTH) },
+	{ true,
+	  { "1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE },
+	  ODD(NO_BODY),
+	  HTTP1_BIT(HTTP1_CONTENT_LENGTH) | HTTP1_BIT(HTTP1_TRANSFER_ENCODING) },
+	{ true, { "1.1 200 OK\r\nContent-Length: 5\r\n", HTTP1_BODY_NONE, 0, HTTP1_FINE }, 0, 0 },
+};
+
+static void
+test_framing_of_odd_responses(void **state)
+{
+	struct http1_body b;
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(odd_responses); i++) {
+		struct http1_head h;
+		enum http1_verdict v;
+		size_t n = (size_t)snprintf(text, sizeof(text), "HTTP/%s\r\n", odd_responses[i].c.lines);
+
+		http1_head_init_response(&h, LIMIT);
+		h.lenient = true;
+		assert_int_equal(http1_head_parse(&h, text, n), HTTP1_DONE);
+		v = http1_body_of_response(&b, &h, odd_responses[i].head);
+		check_framing(&odd_responses[i].c, &b, v);
+		if (v != HTTP1_DONE)
+			continue;
+		assert_int_equal(b.odd, odd_responses[i].odd);
+		assert_true(http1_response_drops(&h) == odd_responses[i].drops);
 	}
 }
 
@@ -261,6 +349,42 @@ static const struct {
 	  "", 0 },
 	{ BYTES("0\r\nA: \x80\xff\r\n\r\n"), "", 0 },
 };
+
+/* Only where answers are taken leniently, and only where one meaning is left. */
+static void
+test_blanks_after_a_size(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+		const char *data;	/* NULL: refused all the same */
+	} rows[] = {
+		{ BYTES("5 \r\nhello\r\n0\r\n\r\n"), "hello" },
+		{ BYTES("5\t  \t\r\nhello\r\n0   \r\n\r\n"), "hello" },
+		{ BYTES("5;a=b \r\nhello\r\n0\r\n\r\n"), "hello" },
+		{ BYTES(" 5\r\nhello\r\n0\r\n\r\n"), NULL },
+		{ BYTES("5 5\r\nhello\r\n0\r\n\r\n"), NULL },
+		{ BYTES("5 \nhello\r\n0\r\n\r\n"), NULL },
+		{ BYTES("5 \r\r\nhello\r\n0\r\n\r\n"), NULL },
+		{ BYTES("5; \r\nhello\r\n0\r\n\r\n"), NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct http1_body body = chunked();
+		const struct taken *t;
+
+		assert_int_equal(take_all_ways(body, rows[i].text, rows[i].n)->verdict, HTTP1_BAD);
+		body.lenient = true;
+		t = take_all_ways(body, rows[i].text, rows[i].n);
+		assert_int_equal(t->verdict, rows[i].data != NULL ? HTTP1_DONE : HTTP1_BAD);
+		if (rows[i].data == NULL)
+			continue;
+		assert_int_equal(t->body.odd, ODD(CHUNK_BLANK));
+		assert_int_equal(t->n, strlen(rows[i].data));
+		assert_memory_equal(t->data, rows[i].data, t->n);
+	}
+}
 
 static const struct {
 	const char *text;
@@ -746,6 +870,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_framing_of_requests),
 		cmocka_unit_test(test_framing_of_responses),
+		cmocka_unit_test(test_framing_of_odd_responses),
+		cmocka_unit_test(test_blanks_after_a_size),
 		cmocka_unit_test(test_good_chunks),
 		cmocka_unit_test(test_bad_chunks),
 		cmocka_unit_test(test_the_plain_form),

@@ -428,6 +428,44 @@ test_lines_of_our_own_in_responses(void **state)
 		"HTTP/1.1 200 OK\r\nX-Request-ID: theirs\r\nVia: 1.1 teal\r\nX-Teal-Color: green\r\n\r\n");
 }
 
+static void
+assert_odd(const struct http1_edit_response *e, const char *text, const char *expected)
+{
+	struct http1_head h;
+	size_t n = strlen(text);
+
+	http1_head_init_response(&h, LIMIT);
+	h.lenient = true;
+	assert_int_equal(http1_head_parse(&h, guarded(text, n), n), HTTP1_DONE);
+	n = http1_edit_response(&h, e, out, LIMIT);
+	out[n] = '\0';
+	assert_string_equal(out, expected);
+	assert_rooms(&h, e, n);
+}
+
+/* What goes on of an odd answer is in its plain form. */
+static void
+test_odd_responses(void **state)
+{
+	struct http1_edit_response e = { .close = false }, bodyless = { .bodyless = true };
+
+	(void)state;
+	assert_odd(&e, "HTTP/1.1 200 OK\nA:b\nContent-Length: 05\nConnection: x-y\nX-Y: 1\nEmpty:\n\n",
+		   "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\nEmpty: \r\n\r\n");
+	assert_odd(&e, "HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", "HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\n\r\n");
+	assert_odd(&e, "HTTP/1.2 999 What\r\nA: b\r\n\r\n", "HTTP/1.1 999 What\r\nA: b\r\n\r\n");
+	assert_odd(&e, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\ncontent-length: 05\r\n\r\n",
+		   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\n\r\n");
+	assert_odd(&e, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+		   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+	assert_odd(&bodyless, "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nContent-Length: 6\r\nA: b\r\n\r\n",
+		   "HTTP/1.1 304 Not Modified\r\nA: b\r\n\r\n");
+	assert_odd(&bodyless, "HTTP/1.1 200 OK\r\nContent-Length: x\r\nA: b\r\n\r\n",
+		   "HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+	assert_odd(&bodyless, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n\r\n",
+		   "HTTP/1.1 200 OK\r\n\r\n");
+}
+
 int
 main(void)
 {
@@ -446,6 +484,7 @@ main(void)
 		cmocka_unit_test(test_connection_of_responses),
 		cmocka_unit_test(test_framing_of_responses),
 		cmocka_unit_test(test_lines_of_our_own_in_responses),
+		cmocka_unit_test(test_odd_responses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

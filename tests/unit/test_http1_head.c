@@ -32,6 +32,7 @@ assert_same(const struct http1_head *a, const struct http1_head *b)
 	assert_int_equal(a->phrase.n, b->phrase.n);
 	assert_true(a->phrase.n == 0 || a->phrase.at == b->phrase.at);
 	assert_int_equal(a->connection, b->connection);
+	assert_int_equal(a->odd, b->odd);
 	assert_true(a->seen == b->seen && a->repeated == b->repeated && a->aliases == b->aliases);
 	for (unsigned i = 0; i < a->header_count; i++) {
 		assert_memory_equal(&a->headers[i].name, &b->headers[i].name, sizeof(struct http1_slice));
@@ -46,6 +47,7 @@ assert_same(const struct http1_head *a, const struct http1_head *b)
 }
 
 static bool responses;	/* what the texts are */
+static bool lenient;	/* and how they are read */
 
 static void
 start(struct http1_head *h, size_t limit)
@@ -54,6 +56,7 @@ start(struct http1_head *h, size_t limit)
 		http1_head_init_response(h, limit);
 	else
 		http1_head_init(h, limit);
+	h->lenient = lenient;
 }
 
 /* Parses p[0..n) whole, in two calls and byte by byte; all is as in h. */
@@ -552,7 +555,6 @@ test_bad_responses(void **state)
 		{ BYTES("HTTP/1.1\t200 OK\r\n"), HTTP1_VERSION_BAD },
 		{ BYTES("HTTP/1.1\r\n"), HTTP1_VERSION_BAD },
 		{ BYTES("HTTP/2.0 200 OK\r\n"), HTTP1_VERSION_UNKNOWN },
-		{ BYTES("HTTP/1.2 200 OK\r\n"), HTTP1_VERSION_UNKNOWN },
 		{ BYTES("HTTP/0.9 200 OK\r\n"), HTTP1_VERSION_UNKNOWN },
 		{ BYTES("HTTP/1.1  200 OK\r\n"), HTTP1_STATUS_BAD },
 		{ BYTES("HTTP/1.1 \r\n"), HTTP1_STATUS_BAD },
@@ -586,6 +588,124 @@ test_bad_responses(void **state)
 		    h.reason != bad[i].reason)
 			fail_msg("row %zu, %s: verdict %d, %s", i, bad[i].text, h.verdict,
 				 http1_reason_words(h.reason));
+	responses = false;
+}
+
+#define LF HTTP1_ODD_BIT(HTTP1_ODD_BARE_LF)
+#define STATUS HTTP1_ODD_BIT(HTTP1_ODD_STATUS)
+
+/* What has one meaning although it should not be there. */
+static void
+test_odd_responses(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+		unsigned odd, status;
+		const char *phrase, *value;	/* of the first header; NULL: there is none */
+	} odd[] = {
+		{ BYTES("HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), 0, 200, "OK", "b" },
+		{ BYTES("HTTP/1.1 200 OK\nA: b\n\n"), LF, 200, "OK", "b" },
+		{ BYTES("HTTP/1.1 200 OK\r\nA: b\r\n\n"), LF, 200, "OK", "b" },
+		{ BYTES("HTTP/1.1 200 OK\nA: b\r\n\r\n"), LF, 200, "OK", "b" },
+		{ BYTES("HTTP/1.1 200 OK\r\nA: b \t\nC: d\r\n\r\n"), LF, 200, "OK", "b" },
+		{ BYTES("HTTP/1.1 200 OK\r\nA:\nC: d\r\n\r\n"), LF, 200, "OK", "" },
+		{ BYTES("HTTP/1.1 200 OK\r\nA: \n\r\n"), LF, 200, "OK", "" },
+		{ BYTES("HTTP/1.1 200 \n\n"), LF, 200, "", NULL },
+		{ BYTES("HTTP/1.1 200\n\n"), LF, 200, "", NULL },
+		{ BYTES("HTTP/1.1 600 What\r\nA: b\r\n\r\n"), STATUS, 600, "What", "b" },
+		{ BYTES("HTTP/1.1 999\n\r\n"), STATUS | LF, 999, "", NULL },
+	};
+	static const struct {
+		const char *text;
+		size_t n;
+		enum http1_reason reason;
+	} bad[] = {
+		{ BYTES("\n"), HTTP1_BARE_LF },
+		{ BYTES("HTTP/1.1\n"), HTTP1_BARE_LF },
+		{ BYTES("HTTP/1.1 20\n"), HTTP1_BARE_LF },
+		{ BYTES("HTTP/1.1 099 OK\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 2000 OK\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 6x0 OK\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 a00 OK\n"), HTTP1_STATUS_BAD },
+		{ BYTES("HTTP/1.1 200 OK\n A: b\n"), HTTP1_LEADING_SPACE },
+		{ BYTES("HTTP/1.1 200 OK\nA: b\n c\n"), HTTP1_OBS_FOLD },
+		{ BYTES("HTTP/1.1 200 OK\nA\n"), HTTP1_BARE_LF },
+		{ BYTES("HTTP/1.1 200 OK\nA: b\rc\n"), HTTP1_BARE_CR },
+		{ BYTES("HTTP/1.1 200 OK\nA: b\n\rc"), HTTP1_BARE_CR },
+		{ BYTES("HTTP/1.1 200 OK\r\nA: \x01\n"), HTTP1_VALUE_BAD },
+	};
+	struct http1_head h;
+
+	(void)state;
+	responses = lenient = true;
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+		if (parse_all_ways(&h, odd[i].text, odd[i].n, LIMIT) != HTTP1_DONE)
+			fail_msg("row %zu: %s", i, http1_reason_words(h.reason));
+		assert_int_equal(h.length, odd[i].n);
+		assert_int_equal(h.odd, odd[i].odd);
+		assert_int_equal(h.status, odd[i].status);
+		assert_text(&h, h.phrase, odd[i].phrase);
+		assert_true((h.header_count > 0) == (odd[i].value != NULL));
+		if (odd[i].value != NULL)
+			assert_text(&h, h.headers[0].value, odd[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (parse_all_ways(&h, bad[i].text, bad[i].n, LIMIT) != HTTP1_BAD || h.reason != bad[i].reason)
+			fail_msg("row %zu: verdict %d, %s", i, h.verdict, http1_reason_words(h.reason));
+	responses = lenient = false;
+}
+
+/* RFC 9110 section 2.5: of the major version one knows, a later minor one is
+ * taken for the last. */
+static void
+test_later_versions_of_responses(void **state)
+{
+	struct http1_head h;
+
+	(void)state;
+	responses = true;
+	assert_int_equal(parse_all_ways(&h, BYTES("HTTP/1.2 200 OK\r\n\r\n"), LIMIT), HTTP1_DONE);
+	assert_int_equal(h.minor, 1);
+	assert_true(http1_head_keep_alive(&h));
+	assert_int_equal(parse_all_ways(&h, BYTES("HTTP/1.9 200 OK\r\n\r\n"), LIMIT), HTTP1_DONE);
+	assert_int_equal(h.minor, 1);
+	responses = false;
+}
+
+static void
+test_logins_that_bind_a_connection(void **state)
+{
+	static const struct {
+		bool response;
+		const char *text;
+		bool binds;
+	} rows[] = {
+		{ true, "HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM\r\n\r\n", true },
+		{ true, "HTTP/1.1 401 No\r\nwww-authenticate: negotiate\r\n\r\n", true },
+		{ true, "HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM TlRMTVNTUAACAAAA\r\n\r\n", true },
+		{ true, "HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n\r\n", true },
+		{ true, "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"a\"\r\nWWW-Authenticate: Nego2\r\n\r\n", true },
+		{ true, "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"a\", NTLM\r\n\r\n", true },
+		{ true, "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"NTLM\"\r\n\r\n", false },
+		{ true, "HTTP/1.1 401 No\r\nWWW-Authenticate: Digest nonce=\"x\", qop=\"auth\"\r\n\r\n", false },
+		{ true, "HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer\r\n\r\n", false },
+		{ true, "HTTP/1.1 401 No\r\n\r\n", false },
+		{ true, "HTTP/1.1 200 OK\r\nX: NTLM\r\n\r\n", false },
+		{ false, "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Negotiate YIIJ\r\n\r\n", true },
+		{ false, "GET / HTTP/1.1\r\nHost: a\r\nProxy-Authorization: NTLM TlRM\r\n\r\n", true },
+		{ false, "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic NTLM\r\n\r\n", false },
+		{ false, "GET / HTTP/1.1\r\nHost: a\r\nX: NTLM\r\n\r\n", false },
+	};
+	struct http1_head h;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		responses = rows[i].response;
+		assert_int_equal(parse_all_ways(&h, rows[i].text, strlen(rows[i].text), LIMIT), HTTP1_DONE);
+		if (http1_head_binds(&h) != rows[i].binds)
+			fail_msg("%s", rows[i].text);
+	}
 	responses = false;
 }
 
@@ -970,6 +1090,9 @@ main(void)
 		cmocka_unit_test(test_tokens_and_keep_alive),
 		cmocka_unit_test(test_good_responses),
 		cmocka_unit_test(test_bad_responses),
+		cmocka_unit_test(test_odd_responses),
+		cmocka_unit_test(test_later_versions_of_responses),
+		cmocka_unit_test(test_logins_that_bind_a_connection),
 		cmocka_unit_test(test_pieces_of_every_length),
 		cmocka_unit_test(test_known_names),
 		cmocka_unit_test(test_names_that_look_like_ours),

@@ -157,6 +157,21 @@ put_requests(struct prom *p, const struct entry *e, enum entrance entrance, enum
 	}
 }
 
+static void
+put_odd_answers(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	const struct service *s = e->service;
+
+	for (unsigned odd = 0; counts_requests(s) && odd < HTTP1_ODDS; odd++) {
+		uint64_t total = 0;
+
+		for (unsigned i = 0; i < s->n_tallies; i++)
+			total += tally_read(&s->tallies[i].colors[entrance][color].http->odd_answers[odd]);
+		metrics_sample(p, with(of_color(s, entrance, color), "reason", http1_odd_word((enum http1_odd)odd)),
+			       total);
+	}
+}
+
 static struct labels
 of_backend(const struct entry *e, enum color color, size_t i)
 {
@@ -190,6 +205,18 @@ put_backend_failures(struct prom *p, const struct entry *e, enum entrance entran
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
 		metrics_sample(p, of_backend(e, color, i),
 			       atomic_load_explicit(&e->service->colors[color].backends[i]->connect_failures,
+						    memory_order_relaxed));
+}
+
+static void
+put_bad_answers(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	if (e->service->config->mode != MODE_HTTP)
+		return;
+	for (size_t i = 0; i < e->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(e, color, i),
+			       atomic_load_explicit(&e->service->colors[color].backends[i]->bad_answers,
 						    memory_order_relaxed));
 }
 
@@ -423,6 +450,8 @@ static const struct family families[] = {
 	  "HTTP requests answered, by status code; 499 are those whose client left first." },
 	{ "teal_request_seconds", PROM_HISTOGRAM, put_request_seconds, true, NULL,
 	  "Time from the first byte of an HTTP request to the last of its reply." },
+	{ "teal_http_odd_answers_total", PROM_COUNTER, put_odd_answers, true, NULL,
+	  "Answers that break a rule of HTTP and were taken and mended all the same, by the rule." },
 	{ "teal_retries_total", PROM_COUNTER, put_retries, true, NULL,
 	  "Connects tried on a further backend after one that failed." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
@@ -446,10 +475,12 @@ static const struct family families[] = {
 	  "Open connections to a backend, previews included." },
 	{ "teal_backend_connect_failures_total", PROM_COUNTER, put_backend_failures, false, NULL,
 	  "Connects to a backend that failed." },
+	{ "teal_backend_bad_answers_total", PROM_COUNTER, put_bad_answers, false, NULL,
+	  "HTTP answers of a backend that say that it has failed (5xx but 501 and 505), or that are none." },
 	{ "teal_backend_ejected", PROM_GAUGE, put_backend_ejected, false, NULL,
-	  "1 for a backend that gets nothing new because connects to it failed." },
+	  "1 for a backend that gets nothing new because connects to it, or its answers, failed." },
 	{ "teal_backend_ejections_total", PROM_COUNTER, put_backend_ejections, false, NULL,
-	  "How often a backend was ejected because connects to it failed." },
+	  "How often a backend was ejected because connects to it, or its answers, failed." },
 	{ "teal_draining_connections", PROM_GAUGE, put_draining, false, NULL,
 	  "Connections left on a color that drains." },
 	{ "teal_drain_overdue_seconds", PROM_GAUGE, put_overdue, false, NULL,
