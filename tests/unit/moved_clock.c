@@ -1,4 +1,4 @@
-/* moved_clock.c - clock_gettime() and epoll_wait() as this program sees them.
+/* moved_clock.c - clock_gettime(), time() and epoll_wait() as this program sees them.
  * Any thread; a test moves from one of them.  What is shared is relaxed, so that
  * ThreadSanitizer sees no order here that the program does not make. */
 #include <dlfcn.h>
@@ -16,7 +16,7 @@
 #define NS 1000000000ll
 /* A loop whose clock stands looks up so often, in milliseconds: another thread
  * may have moved it. */
-#define LOOK 20
+#define LOOK 5
 /* The most that clock_pass() moves at once, in milliseconds. */
 #define STEP 1000
 
@@ -63,6 +63,17 @@ clock_gettime(clockid_t id, struct timespec *ts)
 	return (int)syscall(SYS_clock_gettime, id, ts);
 }
 
+/* What OpenSSL asks. */
+time_t
+time(time_t *at)
+{
+	time_t now = (time_t)(moved_now(&clocks[1]) / NS);
+
+	if (at != NULL)
+		*at = now;
+	return now;
+}
+
 int
 epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
 {
@@ -77,10 +88,9 @@ epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
 	}
 	if (atomic_load_explicit(&clocks[0].still, memory_order_relaxed) == 0)
 		return f(fd, events, max, timeout);
-	if (!passes)
-		return f(fd, events, max, timeout >= 0 && timeout < LOOK ? timeout : LOOK);
-	/* 0 also where a timer is due at this very moment, which fires past it. */
-	if ((n = f(fd, events, max, timeout != 0)) == 0)
+	n = f(fd, events, max, timeout == 0 ? 0 : passes ? 1 : timeout > 0 && timeout < LOOK ? timeout : LOOK);
+	/* 0 also where a timer is due at this very moment: it fires past that. */
+	if (n == 0 && (passes || timeout == 0))
 		clock_move((timeout >= 0 && timeout < STEP ? timeout : STEP) / 1e3);
 	return n;
 }
@@ -100,6 +110,7 @@ clock_move(double seconds)
 void
 clock_stop(void)
 {
+	passes = false;
 	for (size_t i = 0; i < sizeof(clocks) / sizeof(*clocks); i++)
 		atomic_store_explicit(&clocks[i].still, moved_now(&clocks[i]), memory_order_relaxed);
 }
@@ -109,6 +120,12 @@ clock_pass(void)
 {
 	clock_stop();
 	passes = true;
+}
+
+bool
+clock_passes(void)
+{
+	return passes;
 }
 
 void

@@ -15,9 +15,10 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "model/balance.h"
+#include "scaled.h"
 
 #define MOST 128
-#define ROUNDS 60
+#define ROUNDS scaled(8, 60)
 
 static uint64_t seed = 20261123;
 
@@ -125,7 +126,7 @@ static void
 test_turns_follow_the_weights_at_every_moment(void **state)
 {
 	(void)state;
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		unsigned counts[MOST] = { 0 };
 		struct scene s;
 
@@ -251,7 +252,7 @@ static void
 test_least_conn_is_within_one_for_each_weight(void **state)
 {
 	(void)state;
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		struct gap gap;
 		struct scene s;
 
@@ -267,7 +268,7 @@ static void
 test_p2c_is_within_three_for_each_weight(void **state)
 {
 	(void)state;
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		struct gap gap;
 		struct scene s;
 
@@ -309,7 +310,7 @@ static void
 test_two_tables_agree_whatever_the_order(void **state)
 {
 	(void)state;
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		struct maglev *one, *two;
 		struct scene s;
 
@@ -349,7 +350,7 @@ static void
 test_slots_follow_the_weights(void **state)
 {
 	(void)state;
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		unsigned counts[MOST] = { 0 };
 		struct maglev *m;
 		struct scene s;
@@ -563,7 +564,7 @@ race(void *arg)
 {
 	struct racer *r = arg;
 
-	for (int i = 0; i < 30000; i++) {
+	for (unsigned i = 0, n = scaled(5000, 30000); i < n; i++) {
 		struct backend *b = balance_take(r->scene->color, &r->round, &r->ask);
 
 		if (b == NULL)

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/decimal.h"
 #include "base/hash.h"
+#include "scaled.h"
 
 static void
 assert_text(const char *text, size_t n, const char *expected)
@@ -47,7 +48,7 @@ test_integers(void **state)
 	assert_integer(INT64_MAX);
 	assert_integer((uint64_t)INT64_MAX + 1);
 	assert_integer(UINT64_MAX);
-	for (int i = 0; i < 100000; i++)
+	for (unsigned i = 0, n = scaled(10000, 100000); i < n; i++)
 		assert_integer(random_next(&seed) >> random_next(&seed) % 64);
 }
 
@@ -77,7 +78,7 @@ test_nine_digits_are_printfs(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(edges); i++)
 		assert_nine(edges[i]);
-	for (int i = 0; i < 300000; i++) {
+	for (unsigned i = 0, n = scaled(10000, 300000); i < n; i++) {
 		uint64_t bits = random_next(&seed);
 		double v;
 
@@ -123,7 +124,7 @@ test_exact_is_exact_and_short(void **state)
 
 		assert_text(text, decimal_exact(text, cases[i].v), cases[i].text);
 	}
-	for (int i = 0; i < 100000; i++) {
+	for (unsigned i = 0, n = scaled(10000, 100000); i < n; i++) {
 		uint64_t bits = random_next(&seed);
 		double v;
 

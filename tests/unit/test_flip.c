@@ -17,6 +17,7 @@
 #include "control/drain.h"
 #include "control/flip.h"
 #include "control/publish.h"
+#include "wait.h"
 
 /* -- a store that obeys -------------------------------------------------- */
 
@@ -203,27 +204,17 @@ on_stopped(void *arg)
 	((struct rig *)arg)->stopped = true;
 }
 
+/* The clock stands, but for this: whatever is due in that time happens. */
 static void
 turn(struct rig *r, double seconds)
 {
-	double until = ev_time() + seconds;
-
-	do {
+	for (double past = 0; past < seconds; past += 0.02) {
+		clock_move(0.02);
 		ev_run(r->loop, EVRUN_NOWAIT);
-		usleep(500);
-	} while (ev_time() < until);
+	}
 }
 
-/* Turns the loop until it is so; fails after five seconds. */
-#define UNTIL(r, condition) \
-	do { \
-		double until_ = ev_time() + 5; \
-		while (!(condition)) { \
-			if (ev_time() > until_) \
-				fail_msg("never: %s", #condition); \
-			turn((r), 0.001); \
-		} \
-	} while (0)
+#define UNTIL(r, condition) WAIT_UNTIL((r)->loop, condition)
 
 static int
 set_up(void **state, int64_t changed_at, uint64_t left)
@@ -231,6 +222,7 @@ set_up(void **state, int64_t changed_at, uint64_t left)
 	struct rig *r = calloc(1, sizeof(*r));
 	struct why why;
 
+	clock_stop();
 	r->loop = ev_loop_new(EVFLAG_AUTO);
 	r->sc.name = "web";
 	r->sc.labels_json = "";
@@ -296,6 +288,7 @@ teardown(void **state)
 	for (int c = 0; c < COLORS; c++)
 		close(r->listener[c]);
 	ev_loop_destroy(r->loop);
+	clock_go();
 	free(r);
 	return 0;
 }
@@ -415,13 +408,14 @@ test_wait_healthy_asks_the_gate_again(void **state)
 	int one = 1;
 
 	close(r->listener[BLUE]);
-	ask(r, &a, (struct flip_request){ .to = BLUE, .wait_healthy = 4 });
-	turn(r, 0.3);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait_healthy = NEVER });
+	turn(r, 0.6);
 	assert_false(a.done);
 	r->listener[BLUE] = socket(AF_INET, SOCK_STREAM, 0);
 	setsockopt(r->listener[BLUE], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	assert_int_equal(bind(r->listener[BLUE], &at.u.sa, at.len), 0);
 	assert_int_equal(listen(r->listener[BLUE], 16), 0);
+	clock_pass();
 	UNTIL(r, r->engine.active == BLUE);
 	take(&r->engine);
 	assert_true(a.done);
@@ -499,7 +493,11 @@ test_store_that_does_not_answer_is_unknown_and_the_flip_goes_on(void **state)
 
 	r->store.hold = true;
 	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 2 });
-	UNTIL(r, a.done);
+	UNTIL(r, r->store.held_done != NULL);
+	turn(r, 1.9);
+	assert_false(a.done);
+	turn(r, 0.2);
+	assert_true(a.done);
 	assert_says(&a, "\"error\":\"unknown\"");
 	assert_says(&a, "\"changed\":null");
 	finish_write(&r->store, &r->store.held, r->store.held_done, r->store.held_arg);
@@ -515,7 +513,11 @@ test_not_applied_in_time_says_changed(void **state)
 	struct asker a;
 
 	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = 2 });
-	UNTIL(r, a.done);
+	UNTIL(r, r->engine.active == BLUE);
+	turn(r, 1.9);
+	assert_false(a.done);
+	turn(r, 0.2);
+	assert_true(a.done);
 	assert_says(&a, "\"error\":\"timeout\"");
 	assert_says(&a, "\"changed\":true");
 	take(&r->engine);

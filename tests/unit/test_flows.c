@@ -185,11 +185,11 @@ age_is_known_over_restarts(void **state)
 
 	NEEDS_ROOT();
 	make(1, 1, GREEN);
-	WAIT_UNTIL(loop, clock_now() > made + 0.5);
+	WAIT_UNTIL(loop, clock_now() > made + 0.1);
 	begin(3600, 0);
 	flows_holders(flows, ID, GREEN, 10, on_holders, &h);
 	WAIT_UNTIL(loop, h.list != NULL);
-	assert_true(h.list[0].age >= 0.4);
+	assert_true(h.list[0].age >= 0.09);
 	free(h.list);
 }
 
@@ -200,12 +200,15 @@ counting_corrects_what_was_missed(void **state)
 	struct flows_usage u;
 
 	NEEDS_ROOT();
+	clock_stop();
 	begin(0.05, 0);
 	make(0, 20, GREEN);
 	WAIT_UNTIL(loop, count(GREEN) == 20);
 	/* Nobody is told when what the flush takes has no mark of ours. */
 	flows_usage(flows, &u);
-	WAIT_UNTIL(loop, (flows_usage(flows, &u), u.entries == 20 && u.max > 0 && u.dumps > 3));
+	await_count();
+	await_count();
+	WAIT_UNTIL(loop, (flows_usage(flows, &u), u.entries >= 20 && u.max > 0));
 	assert_int_equal(u.tracked, 20);
 	for (unsigned i = 0; i < 20; i++) {
 		struct entry e = entry_of(i, GREEN, ENTRANCE_MAIN);
@@ -214,8 +217,9 @@ counting_corrects_what_was_missed(void **state)
 		e.mark = mark_make(TAG + 1, ID, GREEN, ENTRANCE_MAIN, 5);
 		ask(NFCT_Q_UPDATE, &e);
 	}
-	WAIT_UNTIL(loop, count(GREEN) == 0);
-	WAIT_UNTIL(loop, (flows_usage(flows, &u), u.unseen == 20));
+	await_count();
+	await_count();	/* the first may have begun before the last of them */
+	WAIT_UNTIL(loop, (flows_usage(flows, &u), count(GREEN) == 0 && u.unseen == 20));
 	assert_int_equal(u.tracked, 0);
 	assert_int_equal(connections(GREEN, 0), 0);
 }
@@ -374,13 +378,14 @@ main(void)
 		STAGED(a_bit_of_the_mark_says_that_it_is_over),
 		STAGED(closed_flows_leave_a_crowded_table),
 		STAGED(age_is_known_over_restarts),
-		STAGED(counting_corrects_what_was_missed),
 		STAGED(addresses_nobody_uses_are_forgotten),
 		STAGED(a_handshake_that_stands_still_holds_nothing_for_long),
 		STAGED(holders_are_listed),
 		STAGED(nothing_is_logged_that_is_not_wanted),
 		STAGED(what_the_kernel_does_not_tell_is_named),
 		STAGED(lost_news_are_made_up_for),
+		/* The last: it moves the clock far from that by which the kernel stamps. */
+		STAGED(counting_corrects_what_was_missed),
 	};
 
 	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);

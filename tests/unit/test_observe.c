@@ -324,7 +324,6 @@ who_does_not_read_is_cut(void **state)
 	struct entry *e = &s->w->control.entries[0];
 	int slow = dial(s), well = dial(s);
 	unsigned turns = 0;
-	double deadline;
 
 	say(slow, WATCH);
 	WAIT_UNTIL(s->w->loop, s->observe->n_viewers == 1);
@@ -342,9 +341,7 @@ who_does_not_read_is_cut(void **state)
 	}
 	assert_int_equal(s->observe->n_viewers, 1);
 	box.n = 0;
-	deadline = clock_now() + 5;
 	AWAIT(s, well, "event: delta\n");
-	assert_true(clock_now() < deadline);
 	close(slow);
 	close(well);
 }

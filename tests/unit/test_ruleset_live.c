@@ -14,6 +14,7 @@
 
 #include "ruleset_world.h"
 #include "wait.h"
+#include "scaled.h"
 
 static struct net net;
 static struct ev_loop *loop;
@@ -1155,7 +1156,7 @@ static void
 test_whenever_it_is_killed_the_next_one_makes_it_right(void **state)
 {
 	int at[] = { listen_at(BACKENDS, GREENS, SOCK_STREAM), listen_at(BACKENDS, BLUES, SOCK_STREAM) };
-	int rounds = getenv("TEAL_SOAK") != NULL ? 100 : 5;
+	int rounds = (int)scaled(3, 100);
 	struct design d;
 	struct running r;
 	char *before, *after;

@@ -636,6 +636,7 @@ test_a_note_reaches_the_disk_by_itself_once_a_second(void **state)
 	double began;
 
 	(void)state;
+	clock_pass();
 	note("shop", "first");
 	WAIT_UNTIL(loop, jobs_pending(jobs) == 0 && n_asked == 3);
 	began = clock_now();
@@ -644,6 +645,7 @@ test_a_note_reaches_the_disk_by_itself_once_a_second(void **state)
 	WAIT_UNTIL(loop, jobs_pending(jobs) == 0 && n_asked == 6);
 	assert_true(clock_now() - began > 0.8);
 	assert_string_equal(asked, "frdfrd");
+	clock_go();
 }
 
 static void

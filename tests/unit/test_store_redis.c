@@ -90,8 +90,8 @@ teald_open(struct teald *d, const char *name, bool assume_initial)
 	d->pool = (struct pool_config){ .name = (char *)"main" };
 	d->config.pools = &d->pool;
 	d->config.n_pools = 1;
-	d->config.store = (struct store_config){ .type = STORE_REDIS, .prefix = (char *)PREFIX, .max_age = 30,
-						 .connect_timeout = 0.5, .command_timeout = 0.5 };
+	d->config.store = (struct store_config){ .type = STORE_REDIS, .prefix = (char *)PREFIX, .max_age = NEVER,
+						 .connect_timeout = NEVER, .command_timeout = NEVER };
 	snprintf(d->dir, sizeof(d->dir), "%s/%s", t.dir, name);
 	snprintf(d->config.store.path, sizeof(d->config.store.path), "%s/redis.sock", t.dir);
 	d->store = store_redis_new(&d->config, t.jobs, assume_initial);
@@ -125,6 +125,7 @@ begin(void **state)
 {
 	(void)state;
 	memset(&t, 0, sizeof(t));
+	clock_pass();
 	snprintf(t.dir, sizeof(t.dir), "/tmp/test_store.XXXXXX");
 	assert_non_null(mkdtemp(t.dir));
 	t.loop = ev_loop_new(0);
@@ -151,6 +152,7 @@ end(void **state)
 		redisFree(t.own);
 	redis_server_stop(&t.server);
 	ev_loop_destroy(t.loop);
+	clock_go();
 	snprintf(command, sizeof(command), "rm -rf %s", t.dir);
 	return system(command);
 }
@@ -286,14 +288,11 @@ the_first_begins_and_the_second_obeys(void **state)
 static void
 a_change_is_heard_of_at_once(void **state)
 {
-	double began;
-
 	(void)state;
 	both();
-	began = clock_now();
+	clock_stop();	/* no time for its own reading: it is the hint */
 	assert_int_equal(flip(&t.a, BLUE).e, OK);
 	WAIT_UNTIL(t.loop, t.b.record.epoch == 2);
-	assert_true(clock_now() - began < REDIS_POLL);	/* by the hint */
 }
 
 static void
@@ -439,6 +438,37 @@ a_record_that_makes_no_sense_changes_nothing(void **state)
 	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.problem == NULL));
 }
 
+static unsigned refreshed;
+static enum err refreshed_e;
+
+static void
+on_refreshed(void *arg, enum err e, const struct why *why)
+{
+	(void)arg;
+	(void)why;
+	refreshed++;
+	refreshed_e = e;
+}
+
+/* The clock stands from here on, at a moment at which d has just heard Redis's. */
+static void
+read_now(struct teald *d)
+{
+	clock_stop();
+	refreshed = 0;
+	d->store->refresh(d->store, on_refreshed, NULL);
+	WAIT_UNTIL(t.loop, refreshed > 0);
+}
+
+/* What a deadline by Redis's own clock has to wait for. */
+static void
+let_redis_age(double seconds)
+{
+	double began = clock_of_machine();
+
+	POLL_UNTIL(clock_of_machine() > began + seconds);
+}
+
 /* Redis sleeps, wakes, and finds the write in its socket: too late. */
 static void
 a_write_that_comes_too_late_writes_nothing(void **state)
@@ -449,11 +479,16 @@ a_write_that_comes_too_late_writes_nothing(void **state)
 
 	(void)state;
 	both();
+	read_now(&t.a);
+	t.a.config.store.command_timeout = 0.1;
 	w = flip_to(&t.a, BLUE);
 	kill(t.server.pid, SIGSTOP);
 	begin_write(&t.a, &w, &a);
+	clock_pass();
 	WAIT_UNTIL(t.loop, a.times > 0);
 	assert_int_equal(a.e, E_UNKNOWN);
+	let_redis_age(0.2);
+	t.a.config.store.command_timeout = NEVER;
 	kill(t.server.pid, SIGCONT);
 	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.up));
 	assert_true(stored("green", "1"));
@@ -472,12 +507,11 @@ a_write_whose_answer_was_lost_is_found(void **state)
 	(void)state;
 	both();
 	s = store_redis_of(t.a.store);
-	t.a.config.store.command_timeout = 5;	/* its deadline; the connection goes sooner */
 	w = flip_to(&t.a, BLUE);
 	begin_write(&t.a, &w, &a);
 	/* Sent and executed; the server drops us before we read. */
 	ev_run(t.loop, EVRUN_NOWAIT);
-	usleep(50000);
+	POLL_UNTIL(stored("blue", "2"));
 	ask("CLIENT KILL TYPE normal SKIPME yes");
 	t.a.may_obey = false;	/* it was ours: the gate let it through */
 	WAIT_UNTIL(t.loop, a.times > 0);
@@ -526,7 +560,6 @@ a_write_of_nodes_whose_answer_was_lost_is_found(void **state)
 	(void)state;
 	both();
 	s = store_redis_of(t.a.store);
-	t.a.config.store.command_timeout = 5;
 	/* Redis knows the script from then on: it is sent at once. */
 	write_nodes_in_doubt(NODE_REMOVED, &a);
 	WAIT_UNTIL(t.loop, a.times > 0);
@@ -534,7 +567,7 @@ a_write_of_nodes_whose_answer_was_lost_is_found(void **state)
 	write_nodes_in_doubt(NODE_DRAIN, &a);
 	/* Sent and executed; the server drops us before we read. */
 	ev_run(t.loop, EVRUN_NOWAIT);
-	usleep(50000);
+	POLL_UNTIL(strcmp(ask("HGET " PREFIX ":nodes:main version"), "2") == 0);
 	ask("CLIENT KILL TYPE normal SKIPME yes");
 	WAIT_UNTIL(t.loop, a.times > 0);
 	assert_int_equal(a.e, OK);
@@ -553,29 +586,28 @@ a_write_of_nodes_that_never_arrived_is_refused_or_unknown(void **state)
 
 	(void)state;
 	both();
-	t.a.config.store.command_timeout = 0.2;
-	/* It sleeps until the command's time is over, and wakes at once after that; on
-	 * a busy machine not at once every time, and then nobody can know. */
-	for (int round = 0; round < 20; round++) {
-		WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.up));
-		kill(t.server.pid, SIGSTOP);
-		write_nodes_in_doubt(NODE_DRAIN, &a);
-		ev_run(t.loop, EVRUN_NOWAIT);
-		usleep(400000);
-		kill(t.server.pid, SIGCONT);
-		WAIT_UNTIL(t.loop, a.times > 0);
-		if (a.e != E_UNKNOWN)
-			break;
-	}
+	/* It sleeps until the command's time is over, by its own clock, and wakes
+	 * before that is so by ours. */
+	read_now(&t.a);
+	t.a.config.store.command_timeout = 0.1;
+	kill(t.server.pid, SIGSTOP);
+	write_nodes_in_doubt(NODE_DRAIN, &a);
+	ev_run(t.loop, EVRUN_NOWAIT);
+	let_redis_age(0.2);
+	kill(t.server.pid, SIGCONT);
+	WAIT_UNTIL(t.loop, a.times > 0);
 	assert_int_equal(a.e, E_STORE);
 	assert_non_null(strstr(a.why, "nothing was written"));
 	assert_int_equal(t.a.nodes.version, 0);
 	/* It does not wake in time: nobody can know. */
-	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.up));
+	read_now(&t.a);
 	kill(t.server.pid, SIGSTOP);
 	write_nodes_in_doubt(NODE_DRAIN, &a);
+	clock_pass();
 	WAIT_UNTIL(t.loop, a.times > 0);
 	assert_int_equal(a.e, E_UNKNOWN);
+	let_redis_age(0.2);
+	t.a.config.store.command_timeout = NEVER;
 	kill(t.server.pid, SIGCONT);
 	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), status.up));
 	assert_int_equal(t.a.nodes.version, 0);
@@ -585,7 +617,6 @@ static void
 without_a_server_writes_are_refused_at_once(void **state)
 {
 	struct store_status status;
-	double began;
 	struct answer a;
 
 	(void)state;
@@ -593,10 +624,9 @@ without_a_server_writes_are_refused_at_once(void **state)
 	redis_server_stop(&t.server);
 	WAIT_UNTIL(t.loop, (t.a.store->status(t.a.store, &status), !status.up));
 	assert_non_null(status.problem);
-	began = clock_now();
+	clock_stop();
 	a = flip(&t.a, BLUE);
 	assert_int_equal(a.e, E_STORE);
-	assert_true(clock_now() - began < 0.2);
 	assert_int_equal(a.now.epoch, 1);
 }
 
@@ -650,18 +680,6 @@ the_fleet_is_told_and_left(void **state)
 	assert_string_equal(ask("ZCARD " PREFIX ":lbs"), "1");
 }
 
-static unsigned refreshed;
-static enum err refreshed_e;
-
-static void
-on_refreshed(void *arg, enum err e, const struct why *why)
-{
-	(void)arg;
-	(void)why;
-	refreshed++;
-	refreshed_e = e;
-}
-
 static void
 a_refresh_reads_what_is_there_now(void **state)
 {
@@ -680,6 +698,7 @@ a_refresh_reads_what_is_there_now(void **state)
 		assert_int_equal(refreshed_e, OK);
 		assert_int_equal(t.a.record.epoch, 10 + i);
 	}
+	t.a.config.store.command_timeout = t.b.config.store.command_timeout = 0.5;
 	kill(t.server.pid, SIGSTOP);
 	refreshed = 0;
 	t.a.store->refresh(t.a.store, on_refreshed, NULL);

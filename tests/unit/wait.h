@@ -19,12 +19,14 @@ wait_on_look(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)loop, (void)w, (void)revents;
 }
 
-/* Turns the loop until the condition is true. */
+/* Turns the loop until the condition is true; asks it again at each turn, and
+ * now and then for what the loop does not hear of. */
 #define WAIT_UNTIL(loop, condition) \
 	do { \
 		double wait_end = clock_of_machine() + PATIENCE; \
+		double wait_every = clock_passes() ? 1 : 0.005; \
 		ev_timer wait_look; \
-		ev_timer_init(&wait_look, wait_on_look, 1, 1); \
+		ev_timer_init(&wait_look, wait_on_look, wait_every, wait_every); \
 		ev_timer_start((loop), &wait_look); \
 		while (!(condition)) { \
 			if (clock_of_machine() > wait_end) { \
