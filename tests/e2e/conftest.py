@@ -14,10 +14,12 @@
 
 Markers: `scales` for stories whose counts grow with TEAL_SOAK=1 (they are
 then what `-m soak` selects), `tsan` for those the thread sanitizer sees,
-`nosan` for measured ones, `serial` for those that want the machine alone,
+`nosan` for those in which a sanitizer finds nothing (memory is measured, or only
+programs and files beside teald are looked at), `serial` for those that want the machine alone,
 `long` for those that take several seconds whatever the machine: they begin first.
 
-When a test fails, the report has what each of its teald's logged.
+When a test fails, the report has what each of its teald's logged, and the end of
+all output says once more which failed, what was waited for, and the last lines of those logs.
 """
 import fcntl
 import itertools
@@ -46,7 +48,7 @@ def pytest_configure(config):
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     for line in ("soak: long, only in make soak", "scales: counts grow with TEAL_SOAK=1",
                  "tsan: exercises the threads; also run under ThreadSanitizer",
-                 "nosan: measures time or memory; not run under sanitizers",
+                 "nosan: measures memory, or has nothing of Teal's memory and threads to find; not run under sanitizers",
                  "serial: wants the machine for itself",
                  "long: takes five seconds or more, on any machine"):
         config.addinivalue_line("markers", line)
@@ -78,7 +80,7 @@ def pytest_collection_modifyitems(items):
         if scale.SOAK and item.get_closest_marker("scales"):
             item.add_marker("soak")
         if scale.sanitizer() and item.get_closest_marker("nosan"):
-            item.add_marker(pytest.mark.skip(reason="measures time or memory"))
+            item.add_marker(pytest.mark.skip(reason="nothing for a sanitizer to find"))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -91,6 +93,8 @@ def pytest_runtest_makereport(item, call):
         if t.process is None:
             continue
         text = "".join(json.dumps(line) + "\n" for line in t.logs[-LOG_LINES:])
+        report.user_properties.append((LAST, f"teald {n} (pid {t.pid}), {len(t.logs)} lines:\n" + "".join(
+            json.dumps(line)[:LAST_WIDTH] + "\n" for line in t.logs[-LAST_LINES:])))
         report.sections.append((f"log of teald {n} (pid {t.pid}), {len(t.logs)} lines, load {os.getloadavg()[0]:.1f}",
                                 text))
         if stderr.exists() and stderr.stat().st_size:
@@ -100,6 +104,21 @@ def pytest_runtest_makereport(item, call):
 # What a test has started, for its report.
 TEALS = pytest.StashKey()
 LOG_LINES, LOG_BYTES = 400, 20000
+LAST, LAST_LINES, LAST_WIDTH, LAST_TESTS = "last lines", 20, 240, 5
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What one needs to know first, last: where a person looks."""
+    failed = [r for kind in ("failed", "error") for r in terminalreporter.stats.get(kind, [])]
+    for report in failed[:LAST_TESTS]:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        terminalreporter.write_sep("-", report.nodeid)
+        terminalreporter.write_line("\n".join((crash.message if crash else str(report.longrepr)).splitlines()[:5]))
+        for word, text in report.user_properties:
+            if word == LAST:
+                terminalreporter.write(text)
+    if failed[LAST_TESTS:]:
+        terminalreporter.write_line(f"and {len(failed) - LAST_TESTS} more, whose reports are above")
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ SEED = random.randrange(1 << 32)
 
 # ---- the schema ----
 
+@pytest.mark.nosan
 def test_the_schema_is_one_that_bigquery_takes():
     fields = json.loads((CONF / "bigquery-schema.json").read_text())
     names = [f["name"] for f in fields]
@@ -40,6 +41,7 @@ def test_the_schema_is_one_that_bigquery_takes():
     assert [n for n, c in schema.columns().items() if c["mode"] == "REQUIRED"] == ["time", "level", "event"]
 
 
+@pytest.mark.nosan
 def test_each_field_in_the_source_has_its_column():
     """Fields as the code names them, LS("name", ...), by the type of the macro."""
     wrong = []
@@ -53,6 +55,7 @@ def test_each_field_in_the_source_has_its_column():
     assert not wrong, "\n".join(wrong) + "\nadd it to conf/bigquery-schema.json"
 
 
+@pytest.mark.nosan
 def test_no_label_can_spoil_a_column(tmp_path):
     """A label is a text: one named like a column of another type is refused."""
     others = [n for n, c in schema.columns().items() if c["type"] != "STRING" or c["mode"] == "REQUIRED"]
@@ -235,6 +238,7 @@ def transform(expressions, records, tmp_path):
     return [json.loads(l) for l in p.stdout.splitlines()]
 
 
+@pytest.mark.nosan
 def test_fluentd_takes_each_line_to_its_project(web, tmp_path):
     conf = fluentd(CONF / "fluentd.conf")
     source, change, match = part(conf, "source"), part(conf, "filter"), part(conf, "match")

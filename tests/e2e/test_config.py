@@ -8,6 +8,8 @@ import pytest
 
 from helpers import samples, scale
 
+pytestmark = pytest.mark.nosan      # samples, the manual and messages; broken ones are parsed under sanitizers in test_config_broken.py
+
 SERVICE = '''
   {{ name = "{name}"; listen = "127.0.0.1:{port}";
     green: {{ backends = ["127.0.0.1:10080"]; }};

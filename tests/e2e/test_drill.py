@@ -95,6 +95,7 @@ class Swap:
         self.listener.close()
 
 
+@pytest.mark.nosan      # nothing of teald runs
 def test_anything_can_be_drilled_by_a_command(tmp_path, closing):
     green, blue = (closing.add(Serve("--mode=http", f"--name={name}-1")) for name in ("green", "blue"))
     swap = closing.add(Swap(tmp_path, green, blue))
@@ -162,12 +163,14 @@ def test_a_refused_flip_fails_the_drill_and_moves_nothing(stage):
     (["--flip-cmd=true", "--mode=tcp-small"], "tcp-small"),
     (["--flip-cmd=true", "--wait=long"], "long"),
 ])
+@pytest.mark.nosan      # nothing of teald runs
 def test_usage_errors_of_a_drill(options, words):
     done = subprocess.run([TEALBENCH, "drill", "--target=127.0.0.1:1", *options], capture_output=True, text=True,
                           timeout=scale.patience())
     assert done.returncode == 2 and words in done.stderr and done.stdout == ""
 
 
+@pytest.mark.nosan      # nothing of teald runs
 def test_people_read_it_too(closing):
     server = closing.add(Serve("--mode=http", "--name=green", "--break=lie:20"))
     done = subprocess.run([TEALBENCH, "drill", f"--target={server.address}", "--flip-cmd=true", "--flips=0",

@@ -35,6 +35,7 @@ def series(samples):
     return {(s.name, frozenset(s.labels.items())) for s in samples}
 
 
+@pytest.mark.nosan      # what is read is judged, elsewhere it is read under sanitizers
 def test_openmetrics_by_its_own_strict_reader(web, ports):
     """The reader checks names, endings, units, order, and the end; what it
     reads are the series of the text format."""
@@ -66,6 +67,7 @@ def test_the_format_is_the_scrapers_choice(web, accept, kind):
     assert body.endswith(b"# EOF\n") == (kind == "openmetrics")
 
 
+@pytest.mark.nosan      # what is read is judged, elsewhere it is read under sanitizers
 def test_promtool_finds_no_fault(web):
     teal = web()
     teal.connect().echo().close()
@@ -167,6 +169,7 @@ def manual():
     return out
 
 
+@pytest.mark.nosan      # what is read is judged, elsewhere it is read under sanitizers
 def test_the_manual_knows_every_metric_and_no_other(fleet, ports):
     """With the labels it has; entrance, le and process_* are told apart."""
     t = fleet(1, preview=f"127.0.0.1:{ports.hold()}")[0]

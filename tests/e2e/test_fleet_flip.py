@@ -2,7 +2,6 @@
 import random
 import signal
 import threading
-import time
 
 import pytest
 
@@ -205,11 +204,10 @@ def test_a_stopped_teal_is_named_and_never_serves_the_old_color_again(fleet):
             p = f[0].tealctl("flip", "web", "blue", check=8)
             assert f"{sleeper.pid}" in p.stderr + p.stdout, (p.stdout, p.stderr)
         finally:
-            since = now()
             sleeper.signal(signal.SIGCONT)
         # While it was stopped the kernel took connects for it; those that come
-        # more than 600 ms after its waking meet blue.
-        time.sleep(max(0.0, since + 0.6 - now()))
+        # once it has read the store meet blue.
+        f.wait_readings(among=[sleeper])
         for _ in range(20):
             with sleeper.connect() as c:
                 assert c.peer == "blue"

@@ -225,9 +225,10 @@ def test_a_download_cut_at_the_drains_deadline_looks_cut(web, backend):
 
 
 def test_where_nothing_moves_the_end_at_the_deadline_is_polite(web):
-    teal = web(drain={"timeout": 1.6, "idle": 0.0})
+    teal = web(clock=True, drain={"timeout": 1600.0, "idle": 0.0})
     quiet = teal.connect().echo()
     teal.ok("flip", "web", "blue")
+    teal.clock.move(1600)
     assert quiet.read_end() == (b"", "eof")
 
 

@@ -13,6 +13,8 @@ from helpers.http1 import Http
 from helpers.peers import Peer
 from helpers.scale import until
 
+pytestmark = pytest.mark.nosan      # what these clients send, others send under sanitizers: it is the clients that are tried
+
 E2E = os.path.dirname(os.path.abspath(__file__))
 COLORS = ("green", "blue")
 

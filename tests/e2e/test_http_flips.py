@@ -72,6 +72,7 @@ def tool(*command):
     return done.stdout
 
 
+@pytest.mark.nosan      # the drill does the same under sanitizers
 @pytest.mark.scales
 def test_wrk_notices_no_flip(stage):
     t, asked = stage(), 0
@@ -84,6 +85,7 @@ def test_wrk_notices_no_flip(stage):
     assert min(served_by(t)) > 0
 
 
+@pytest.mark.nosan      # the drill does the same under sanitizers
 @pytest.mark.scales
 def test_ab_notices_no_flip(stage):
     """A connection for each request, HTTP/1.0."""

@@ -66,7 +66,7 @@ class Fleet(list):
                         f"a fleet of {n}")
 
     @contextlib.contextmanager
-    def load(self, clients=6, think=0.01, among=None):
+    def load(self, clients=6, think=0.05, among=None):
         """With load through each; .sessions afterwards, of which none failed."""
         run = Run()
         run.loads = loads = [Load(*t.address("web"), clients, think) for t in among or self]
