@@ -24,6 +24,9 @@ struct probe_request {
 	/* The status line that an HTTP server must answer with; NULL: nothing is
 	 * read, to be connected (and to have sent) is enough. */
 	const struct status_set *expect;
+	/* All of the answer is judged, as a client's would be (probe_answer.h); NULL:
+	 * the status line alone.  Has to live as long as the probe. */
+	const struct http_config *http;
 };
 
 /* error is NULL when all was as it should be within the timeout, else a short

@@ -219,6 +219,7 @@ begin(struct check *c)
 		.server_name = c->backend->server_name,
 		.send = { c->ask + c->n_hello, c->n_ask - c->n_hello },
 		.expect = http ? &sc->health.expect : NULL,
+		.http = sc->mode == MODE_HTTP ? &sc->http : NULL,
 	};
 	const char *error;
 

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "control/probe.h"
+#include "control/probe_answer.h"
 #include "net/io.h"
 #include "net/tls_client.h"
 #include "proto/proxy_protocol.h"
@@ -44,6 +45,7 @@ struct probe {
 	bool shaken;	/* hands, in TLS */
 	char line[LINE_MAX_BYTES];	/* what came back, until its first line is whole */
 	size_t got;
+	struct probe_answer *answer;	/* instead, where all of it is judged */
 };
 
 /* "connection refused": the system's words, fit for the middle of a sentence. */
@@ -67,6 +69,7 @@ release(struct probe *p)
 	ev_timer_stop(p->loop, &p->timer);
 	tls_context_free(&p->context);
 	p->magic = 0;
+	probe_answer_free(&p->answer);
 	free(p->server_name);
 	free(p->send);
 	free(p);
@@ -113,12 +116,41 @@ status_of(struct str line)
 	return (unsigned)code;
 }
 
+/* Done with an answer of HTTP. */
+static void
+finish_with(struct probe *p, unsigned status)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "HTTP status %u", status);
+	finish(p, status_set_has(p->expect, status) ? NULL : text);
+}
+
+/* n more bytes, 0: the end. */
+static bool
+judge_whole(struct probe *p, size_t n)
+{
+	char text[PROBE_REASON];
+	const char *error;
+	unsigned status;
+
+	if (!probe_answer_take(p->answer, n, &status, &error))
+		return false;
+	if (error == NULL) {
+		finish_with(p, status);
+		return true;
+	}
+	/* It goes with the answer. */
+	snprintf(text, sizeof(text), "%s", error);
+	finish(p, text);
+	return true;
+}
+
 /* Looks at what came back; true when that settled it. */
 static bool
 judge(struct probe *p, bool ended)
 {
 	const char *end = memchr(p->line, '\n', p->got);
-	char text[64];
 	unsigned status;
 
 	if (end == NULL && !ended && p->got < sizeof(p->line))
@@ -130,10 +162,9 @@ judge(struct probe *p, bool ended)
 	status = status_of(
 		(struct str){ p->line, (size_t)(end - p->line) - (end > p->line && end[-1] == '\r') });
 	if (status == 0)
-		snprintf(text, sizeof(text), "did not answer in HTTP");
+		finish(p, "did not answer in HTTP");
 	else
-		snprintf(text, sizeof(text), "HTTP status %u", status);
-	finish(p, status != 0 && status_set_has(p->expect, status) ? NULL : text);
+		finish_with(p, status);
 	return true;
 }
 
@@ -143,8 +174,15 @@ listen_to_it(struct probe *p)
 	char text[PROBE_REASON];
 
 	for (;;) {
-		ssize_t n = io_read(&p->io, p->line + p->got, sizeof(p->line) - p->got);
+		size_t most = sizeof(p->line) - p->got;
+		char *room = p->answer != NULL ? probe_answer_room(p->answer, &most) : p->line + p->got;
+		ssize_t n;
 
+		if (room == NULL) {
+			finish(p, "out of memory");
+			return;
+		}
+		n = io_read(&p->io, room, most);
 		if (n < 0 && io_would_block()) {
 			want(p, EV_READ);
 			return;
@@ -153,8 +191,8 @@ listen_to_it(struct probe *p)
 			finish(p, failure(p, text));
 			return;
 		}
-		p->got += (size_t)n;
-		if (judge(p, n == 0))
+		p->got += p->answer == NULL ? (size_t)n : 0;
+		if (p->answer != NULL ? judge_whole(p, (size_t)n) : judge(p, n == 0))
 			return;
 	}
 }
@@ -319,6 +357,8 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	p->done = done;
 	p->arg = arg;
 	p->expect = request->expect;
+	if (request->expect != NULL && request->http != NULL)
+		p->answer = probe_answer_new(request->http);
 	p->n_hello = request->hello.n;
 	p->to_send = p->n_hello + request->send.n;
 	p->send = must_alloc(p->to_send + 1);

@@ -1,0 +1,30 @@
+/* probe_answer.h - what an HTTP server says to a check, read as it would be for a
+ * client: by the parser of the data path and within the service's limits, so that
+ * no backend is up whose answers no client gets.
+ * Judged are the head, the framing, and what of the body comes along with it.
+ * Thread: main. */
+#ifndef CONTROL_PROBE_ANSWER_H
+#define CONTROL_PROBE_ANSWER_H
+
+#include "base/buf.h"
+#include "model/config.h"
+#include "proto/http1_head.h"
+
+struct probe_answer {
+	const struct http_config *http;
+	struct buf bytes;
+	struct http1_head head;
+};
+
+/* http has to live as long as it. */
+struct probe_answer *probe_answer_new(const struct http_config *http);
+void probe_answer_free(struct probe_answer **ap);
+
+/* Where the next bytes go, *n at most; NULL: memory is out. */
+char *probe_answer_room(struct probe_answer *a, size_t *n);
+/* So many have come there, 0: the server has ended.  False: more is to come.  True
+ * with the final answer's *status, or with *error, which stays good: why it is no
+ * answer. */
+bool probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char **error);
+
+#endif

@@ -1,0 +1,131 @@
+/* test_probe_answer.c - answers to checks, whole, at every cut and byte by byte. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "control/probe_answer.h"
+
+#define OK "HTTP/1.1 200 OK\r\n"
+#define BODY "Content-Length: 2\r\n\r\nok"
+#define CHUNKS "Transfer-Encoding: chunked\r\n\r\n"
+
+struct outcome {
+	bool settled;
+	unsigned status;
+	const char *error;
+};
+
+static void
+give(struct probe_answer *a, const char *p, size_t n, struct outcome *o)
+{
+	for (size_t at = 0; at < n && !o->settled;) {
+		size_t room, most = n - at;
+		char *to = probe_answer_room(a, &room);
+
+		assert_non_null(to);
+		most = most < room ? most : room;
+		memcpy(to, p + at, most);
+		at += most;
+		o->settled = probe_answer_take(a, most, &o->status, &o->error);
+	}
+}
+
+/* In two pieces, and then the end. */
+static struct outcome
+cut_at(const struct http_config *http, const char *text, size_t cut)
+{
+	struct probe_answer *a = probe_answer_new(http);
+	struct outcome o = { .settled = false };
+
+	give(a, text, cut, &o);
+	give(a, text + cut, strlen(text) - cut, &o);
+	if (!o.settled)
+		assert_true(probe_answer_take(a, 0, &o.status, &o.error));
+	probe_answer_free(&a);
+	assert_null(a);
+	return o;
+}
+
+static const struct {
+	const char *text;
+	const char *lenient, *strict;	/* errors; NULL: good */
+	unsigned status;
+	bool whole;	/* seen only where the bytes come together */
+} rows[] = {
+	{ OK BODY, NULL, NULL, 200, false },
+	{ "HTTP/1.0 503 x\r\n\r\n", NULL, NULL, 503, false },
+	{ "HTTP/1.2 200 OK\r\n" BODY, NULL, NULL, 200, false },
+	{ "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" OK BODY, NULL, NULL, 200, false },
+	{ "HTTP/1.1 101 x\r\nUpgrade: x\r\n\r\n", "101 without having been asked", "101 without having been asked", 0,
+	  false },
+	{ OK "X-Policy: a;\r\n  b\r\n" BODY, "folded header line", "folded header line", 0, false },
+	{ OK "X: \x01\r\n" BODY, "control character in a header value", "control character in a header value", 0,
+	  false },
+	{ OK "Content-Length: 2\r\n" BODY, NULL, "more than one Content-Length", 200, false },
+	{ OK "Content-Length: 3\r\n" BODY, "more than one Content-Length", "more than one Content-Length", 200, false },
+	{ OK "X: a\n" BODY, NULL, "LF without CR", 200, false },
+	{ "HTTP/1.1 600 x\r\n" BODY, NULL, "did not answer in HTTP", 600, false },
+	{ OK CHUNKS "2\r\nok\r\n0\r\n\r\n", NULL, NULL, 200, false },
+	{ OK CHUNKS "2 \r\nok\r\n0\r\n\r\n", NULL, "malformed chunk extension", 200, true },
+	{ OK CHUNKS "zz\r\n", "malformed chunk size", "malformed chunk size", 200, true },
+	{ "SSH-2.0-x\r\n", "did not answer in HTTP", "did not answer in HTTP", 0, false },
+	{ "", "closed the connection without an answer", "closed the connection without an answer", 0, false },
+	{ OK "X", "closed the connection in the middle of its answer's head",
+	  "closed the connection in the middle of its answer's head", 0, false },
+};
+
+static void
+assert_outcome(struct outcome o, const char *error, size_t row)
+{
+	if ((o.error == NULL) != (error == NULL) || (error != NULL && strcmp(o.error, error) != 0))
+		fail_msg("row %zu: %s instead of %s", row, o.error != NULL ? o.error : "good",
+			 error != NULL ? error : "good");
+	if (error == NULL)
+		assert_int_equal(o.status, rows[row].status);
+}
+
+static void
+test_answers_are_judged_as_a_clients(void **state)
+{
+	struct http_config lenient = { .max_header_size = 4096 },
+			   strict = { .max_header_size = 4096, .answers = ANSWERS_STRICT };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		for (size_t cut = 0; cut <= strlen(rows[i].text); cut++) {
+			if (rows[i].whole && cut > 0)
+				break;
+			assert_outcome(cut_at(&lenient, rows[i].text, cut), rows[i].lenient, i);
+			assert_outcome(cut_at(&strict, rows[i].text, cut), rows[i].strict, i);
+		}
+}
+
+static void
+test_a_head_beyond_the_limit(void **state)
+{
+	struct http_config http = { .max_header_size = 1024 };
+	char text[2048];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	memcpy(text, OK "X: ", strlen(OK "X: "));
+	strcpy(text + sizeof(text) - 5, "\r\n\r\n");
+	assert_string_equal(cut_at(&http, text, 0).error, "head too long");
+	assert_string_equal(cut_at(&http, text, 1000).error, "head too long");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answers_are_judged_as_a_clients),
+		cmocka_unit_test(test_a_head_beyond_the_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
