@@ -79,6 +79,9 @@ struct control {
 	ev_timer recover_timer;	/* ejections that end, weights that grow */
 	ev_timer first_round;	/* serving begins without verdicts that take long */
 	bool first_round_over;
+	/* Connects of all gates under way, and struct gate that wait for a place. */
+	unsigned gate_probes;
+	struct link gates;
 	bool maintenance;
 	bool stale;	/* the store has not been read for max_age */
 	ev_timer stale_timer;

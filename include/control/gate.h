@@ -17,8 +17,13 @@ struct gate_backend {
 	char error[128];	/* "" when ok */
 };
 
+/* Connects under way at a time, over all gates. */
+#define GATE_PROBES_MAX 128
+
 struct gate {
 	struct entry *entry;
+	struct link waiting;	/* on control's gates, for a place */
+	double short_since;	/* clock_now() since when teald lacks descriptors; 0: it does not */
 	enum color color;
 	struct gate_backend *backends;
 	size_t n;
@@ -30,7 +35,7 @@ struct gate {
 };
 
 /* Asks all of the color's backends, some at a time, each bounded by
- * health.timeout; done is called once, never from inside.  The result stays
+ * health.timeout; what teald itself lacks for it is waited for as long. Then done is called once, never from inside.  The result stays
  * readable until gate_free(). */
 struct gate *gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *arg), void *arg);
 /* Also gives up one that is under way. */

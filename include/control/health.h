@@ -7,6 +7,13 @@
 
 #include "model/service.h"
 
+/* Probes under way at a time: of backends whose last probe did not hang, of
+ * those whose did or that have not been asked, and of those that are down and
+ * let probes hang. */
+#define HEALTH_PROBES_PROMPT 128
+#define HEALTH_PROBES_UNSURE 128
+#define HEALTH_PROBES_HANGING 96
+
 struct health;
 
 struct health_events {

@@ -41,7 +41,8 @@ size_t probe_hello(enum proxy_send send, char out[PROBE_HELLO_MAX]);
 
 /* Never calls done from inside.  expect has to live as long as the probe.
  * Returns NULL when it could not even begin; done is not called then and
- * *error says why. */
+ * *error says why, errno too: it is teald that lacks something, no fault of the
+ * other side's. */
 struct probe *probe_start(struct ev_loop *loop, const struct probe_request *request, probe_done_fn *done, void *arg,
 			  const char **error);
 /* Gives up without calling done; *pp is NULL on return. */

@@ -587,6 +587,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	c->store = store;
 	c->started = clock_now();
 	bus_init(&c->bus);
+	list_init(&c->gates);
 	c->entries = must_array(n, sizeof(struct entry));
 	c->n = n;
 	for (size_t i = 0; i < n; i++) {

@@ -1,15 +1,74 @@
 /* gate.c - asks every backend of a color before a flip.  Thread: main. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "control/gate.h"
 
 /* Connects under way at a time; enough for speed, few enough for descriptors. */
 #define AT_ONCE 64
+/* How soon it is tried again without descriptors, seconds. */
+#define SHORT_AGAIN 0.05
 /* Backends named in a refusal; the rest are counted. */
 #define NAMED 8
 
 static void begin_some(struct gate *g);
+
+/* From the loop, not from our stack. */
+static void
+go_on_in(struct gate *g, double seconds)
+{
+	struct ev_loop *loop = g->entry->control->loop;
+
+	ev_timer_stop(loop, &g->start);
+	ev_timer_set(&g->start, seconds, 0.0);
+	ev_timer_start(loop, &g->start);
+}
+
+static void
+wake_next(struct control *c)
+{
+	struct link *next = list_first(&c->gates);
+
+	if (next == NULL || c->gate_probes >= GATE_PROBES_MAX)
+		return;
+	list_remove(next);
+	go_on_in(list_entry(next, struct gate, waiting), 0.0);
+}
+
+static void
+give_place(struct gate *g)
+{
+	struct control *c = g->entry->control;
+
+	CHECK(c->gate_probes > 0);
+	c->gate_probes--;
+	wake_next(c);
+}
+
+static double
+timeout_of(const struct gate *g)
+{
+	double timeout = g->entry->service->config->health.timeout;
+
+	return timeout > 0 ? timeout : 1.0;
+}
+
+/* No descriptor for the connect: that says nothing about the backend, and may
+ * be over soon.  False when it has lasted too long. */
+static bool
+wait_for_descriptor(struct gate *g)
+{
+	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+		return false;
+	if (g->short_since == 0)
+		g->short_since = clock_now();
+	if (clock_now() - g->short_since > timeout_of(g))
+		return false;
+	go_on_in(g, SHORT_AGAIN);
+	return true;
+}
 
 static void
 verdict(struct gate_backend *gb, const char *connect_error)
@@ -36,6 +95,7 @@ gate_on_probe(void *arg, const char *error, double seconds)
 
 	(void)seconds;
 	gb->probe = NULL;
+	give_place(g);
 	verdict(gb, error);
 	begin_some(g);
 }
@@ -44,11 +104,19 @@ static void
 begin_some(struct gate *g)
 {
 	const struct service_config *sc = g->entry->service->config;
-	char hello[PROBE_HELLO_MAX];
+	struct control *c = g->entry->control;
+	char hello[PROBE_HELLO_MAX], text[128];
 	size_t n = probe_hello(sc->proxy_protocol.send, hello);
 
 	while (g->begun < g->n && g->begun - g->finished < AT_ONCE) {
-		struct gate_backend *gb = &g->backends[g->begun++];
+		struct gate_backend *gb = &g->backends[g->begun];
+
+		if (c->gate_probes >= GATE_PROBES_MAX) {
+			if (list_empty(&g->waiting))
+				list_append(&c->gates, &g->waiting);
+			break;
+		}
+		g->begun++;
 		const char *error = NULL;
 
 		if (!backend_has_address(gb->backend)) {
@@ -63,15 +131,24 @@ begin_some(struct gate *g)
 		const struct probe_request request = {
 			.to = sc->mode == MODE_UDP ? &gb->backend->health_address : &gb->backend->address,
 			.source = &sc->source_address,
-			.timeout = sc->health.timeout > 0 ? sc->health.timeout : 1.0,
+			.timeout = timeout_of(g),
 			.hello = { hello, n },
 			.tls = g->entry->service->backend_tls,
 			.server_name = gb->backend->server_name,
 		};
 
 		gb->probe = probe_start(g->entry->control->loop, &request, gate_on_probe, gb, &error);
-		if (gb->probe == NULL)
-			verdict(gb, error);
+		if (gb->probe != NULL) {
+			c->gate_probes++;
+			g->short_since = 0;
+			continue;
+		}
+		if (wait_for_descriptor(g)) {
+			g->begun--;
+			break;
+		}
+		snprintf(text, sizeof(text), "not asked, teald itself lacks what a connect needs: %s", error);
+		verdict(gb, text);
 	}
 	if (g->finished == g->n)
 		g->done(g, g->arg);
@@ -104,6 +181,7 @@ gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *a
 		g->backends[g->n].gate = g;
 		g->backends[g->n++].backend = backend_ref(s->colors[color].backends[i]);
 	}
+	list_init(&g->waiting);
 	ev_timer_init(&g->start, gate_on_start, 0.0, 0.0);
 	ev_timer_start(e->control->loop, &g->start);
 	return g;
@@ -118,11 +196,16 @@ gate_free(struct gate **gp)
 	if (g == NULL)
 		return;
 	ev_timer_stop(g->entry->control->loop, &g->start);
+	list_remove(&g->waiting);
 	for (size_t i = 0; i < g->n; i++) {
-		if (g->backends[i].probe != NULL)
+		if (g->backends[i].probe != NULL) {
 			probe_cancel(&g->backends[i].probe);
+			give_place(g);
+		}
 		backend_unref(&g->backends[i].backend);
 	}
+	/* It may have been woken for a place that it does not take any more. */
+	wake_next(g->entry->control);
 	free(g->backends);
 	free(g);
 }

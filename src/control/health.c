@@ -2,8 +2,11 @@
  * answers.
  *
  * Each backend has one check: a timer says when it is due, then it stands in
- * line until fewer than PROBES_AT_ONCE are under way, so that a thousand
- * backends do not open a thousand sockets in one turn of the loop.
+ * line until few enough are under way, so that a thousand backends do not open a
+ * thousand sockets in one turn of the loop.  There are three lines, each with
+ * places of its own, and in each of them the services take their turns: however
+ * many backends let their probes hang, one that answers, or refuses, is asked in
+ * its own time.
  *
  * Thread: main. */
 #include <stdio.h>
@@ -20,7 +23,8 @@
 #include "control/probe.h"
 
 #define CHECK_MAGIC 0x6865616cu
-#define PROBES_AT_ONCE 128
+/* A probe that took this share of its timeout hung. */
+#define HUNG 0.9
 /* No backend is asked more often than this, seconds. */
 #define SHORTEST 0.05
 /* No service is hurried more often than this. */
@@ -29,14 +33,23 @@
 
 struct group;
 
+enum line {
+	LINE_PROMPT,	/* the last probe did not hang */
+	LINE_UNSURE,	/* it did, or there was none yet; the verdict may change */
+	LINE_HANGING,	/* it did, and the backend is known to be down */
+	LINES
+};
+
 /* One backend and what is known about it. */
 struct check {
 	uint32_t magic;
 	struct group *group;
 	struct backend *backend;	/* one reference */
 	ev_timer due;
-	struct link waiting;	/* in line for a probe */
+	struct link waiting;	/* in the group's line for a probe */
 	struct probe *probe;	/* under way */
+	enum line line;	/* where it waits, or has its place from */
+	bool prompt;	/* the last probe did not hang */
 	double started;	/* clock_now() of the last probe */
 	unsigned passed, failed;	/* in a row; one of them is 0 */
 	bool answered;	/* passed or failed once */
@@ -50,6 +63,10 @@ struct group {
 	struct service *service;
 	struct check **checks;
 	size_t n;
+	struct turn {
+		struct link checks;	/* that wait */
+		struct link link;	/* in health's line while there are any */
+	} lines[LINES];
 	ev_timer hurry;	/* a round was asked for too soon after the last */
 	double hurried;	/* clock_now() of the last extra round */
 };
@@ -59,8 +76,10 @@ struct health {
 	struct health_events events;
 	struct group *groups;
 	size_t n;
-	struct link waiting;
-	unsigned under_way;
+	struct {
+		struct link groups;	/* struct turn, with checks that wait; the next in turn first */
+		unsigned under_way;
+	} lines[LINES];
 	double complained;	/* clock_now(): about a probe that could not begin */
 	uint64_t random;
 };
@@ -155,10 +174,10 @@ check_on_answer(void *arg, const char *error, double seconds)
 	struct check *c = arg;
 	struct health *h = c->group->health;
 
-	(void)seconds;
-	CHECK(c->magic == CHECK_MAGIC && h->under_way > 0);
+	CHECK(c->magic == CHECK_MAGIC && h->lines[c->line].under_way > 0);
 	c->probe = NULL;
-	h->under_way--;
+	h->lines[c->line].under_way--;
+	c->prompt = error == NULL || seconds < HUNG * config_of(c)->timeout;
 	c->answered = true;
 	if (error == NULL) {
 		c->failed = 0;
@@ -226,7 +245,7 @@ begin(struct check *c)
 	c->started = clock_now();
 	c->probe = probe_start(h->loop, &request, check_on_answer, c, &error);
 	if (c->probe != NULL) {
-		h->under_way++;
+		h->lines[c->line].under_way++;
 		return;
 	}
 	complain(c, error);
@@ -234,14 +253,52 @@ begin(struct check *c)
 }
 
 static void
+leave_line(struct check *c)
+{
+	struct group *g = c->group;
+
+	list_remove(&c->waiting);
+	if (list_empty(&g->lines[c->line].checks))
+		list_remove(&g->lines[c->line].link);
+}
+
+static void
+get_in_line(struct check *c)
+{
+	struct group *g = c->group;
+
+	c->line = c->prompt ? LINE_PROMPT : c->backend->state == BACKEND_DOWN ? LINE_HANGING : LINE_UNSURE;
+	list_append(&g->lines[c->line].checks, &c->waiting);
+	if (list_empty(&g->lines[c->line].link))
+		list_append(&g->health->lines[c->line].groups, &g->lines[c->line].link);
+}
+
+static bool
+has_place(const struct health *h, enum line line)
+{
+	static const unsigned most[LINES] = { HEALTH_PROBES_PROMPT, HEALTH_PROBES_UNSURE, HEALTH_PROBES_HANGING };
+
+	return h->lines[line].under_way < most[line];
+}
+
+static void
 begin_waiting(struct health *h)
 {
 	struct link *l;
 
-	while (h->under_way < PROBES_AT_ONCE && (l = list_first(&h->waiting)) != NULL) {
-		list_remove(l);
-		begin(list_entry(l, struct check, waiting));
-	}
+	for (enum line line = LINE_PROMPT; line < LINES; line++)
+		while (has_place(h, line) && (l = list_first(&h->lines[line].groups)) != NULL) {
+			struct turn *t = list_entry(l, struct turn, link);
+			struct check *c = list_entry(list_first(&t->checks), struct check, waiting);
+
+			leave_line(c);
+			/* Behind the other services with its next one. */
+			if (!list_empty(l)) {
+				list_remove(l);
+				list_append(&h->lines[line].groups, l);
+			}
+			begin(c);
+		}
 }
 
 /* Gets in line, unless it is there or being asked already. */
@@ -253,7 +310,7 @@ check_now(struct check *c)
 	if (c->probe != NULL || !list_empty(&c->waiting) || !backend_has_address(c->backend))
 		return;
 	ev_timer_stop(h->loop, &c->due);
-	list_append(&h->waiting, &c->waiting);
+	get_in_line(c);
 	begin_waiting(h);
 }
 
@@ -334,10 +391,10 @@ check_free(struct check *c)
 
 	if (c->probe != NULL) {
 		probe_cancel(&c->probe);
-		h->under_way--;
+		h->lines[c->line].under_way--;
 	}
 	ev_timer_stop(h->loop, &c->due);
-	list_remove(&c->waiting);
+	leave_line(c);
 	backend_unref(&c->backend);
 	free(c->ask);
 	c->magic = 0;
@@ -362,6 +419,10 @@ group_init(struct group *g, struct health *h, struct service *s)
 
 	*g = (struct group){ .health = h, .service = s, .n = s->colors[GREEN].n + s->colors[BLUE].n };
 	ev_timer_init(&g->hurry, group_on_hurry, 0, 0);
+	for (int line = 0; line < LINES; line++) {
+		list_init(&g->lines[line].checks);
+		list_init(&g->lines[line].link);
+	}
 	g->checks = must_array(g->n, sizeof(*g->checks));
 	for (int color = 0; color < COLORS; color++)
 		for (size_t i = 0; i < s->colors[color].n; i++)
@@ -384,7 +445,8 @@ health_new(struct ev_loop *loop, struct service **services, size_t n, const stru
 	h->events = *events;
 	h->groups = must_array(n, sizeof(*h->groups));
 	h->n = n;
-	list_init(&h->waiting);
+	for (int line = 0; line < LINES; line++)
+		list_init(&h->lines[line].groups);
 	h->random = (uint64_t)clock_wall_us();
 	for (size_t i = 0; i < n; i++)
 		group_init(&h->groups[i], h, services[i]);

@@ -346,7 +346,10 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	struct probe *p;
 
 	if (fd < 0) {
-		*error = reason_of(errno, text);
+		int e = errno;
+
+		*error = reason_of(e, text);
+		errno = e;
 		return NULL;
 	}
 	p = must_alloc(sizeof(*p));

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -399,6 +400,30 @@ test_gate_refuses_a_color_that_nobody_serves_and_force_skips_it(void **state)
 	r->listener[BLUE] = dup(0);
 }
 
+/* No descriptor is left for the gate's connect: it waits for one. */
+static void
+test_what_teald_lacks_is_no_fault_of_a_backend(void **state)
+{
+	struct rig *r = *state;
+	struct rlimit before, none;
+	double began = clock_now();
+	struct asker a;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	r->sc.health.timeout = 60;	/* as long as it waits */
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_NONE });
+	/* It has been tried more than once by then. */
+	UNTIL(r, clock_now() - began > 0.2);
+	assert_false(a.done);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	UNTIL(r, a.done);
+	assert_says(&a, "{\"ok\":true");
+	assert_int_equal(r->control.gate_probes, 0);
+}
+
 static void
 test_wait_healthy_asks_the_gate_again(void **state)
 {
@@ -680,6 +705,7 @@ main(void)
 		T(test_expect_comes_before_already_active),
 		T(test_gate_refuses_a_color_that_nobody_serves_and_force_skips_it),
 		T(test_wait_healthy_asks_the_gate_again),
+		T(test_what_teald_lacks_is_no_fault_of_a_backend),
 		T(test_lock_refuses_and_names_who_and_why),
 		T(test_rollback_undoes_once),
 		T(test_store_that_cannot_write_leaves_all_as_it_was),

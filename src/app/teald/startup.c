@@ -9,12 +9,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "app/admin.h"
+#include "app/observe.h"
+#include "app/observe_stream.h"
 #include "app/startup.h"
 #include "base/log.h"
+#include "control/gate.h"
 #include "data/proxy.h"
 
-/* Kept from connections: admin and metrics clients, probes, gates, the store. */
-#define RESERVE 768
+/* Kept from connections: what admin.h, observe.h, health.h and gate.h allow, and
+ * the store, files and spares. */
+#define RESERVE \
+	(ADMIN_CLIENTS_MAX + OBSERVE_WAITING_MAX + OBSERVE_REPLIES_MAX + OBSERVE_PROBES_MAX + VIEWERS_MAX + \
+	 HEALTH_PROBES_PROMPT + HEALTH_PROBES_UNSURE + HEALTH_PROBES_HANGING + GATE_PROBES_MAX + 128)
 /* What a worker's pipes for splicing may come to. */
 #define PIPES_EACH (2 * PROXY_PIPES)
 /* What a service without a limit counts as. */
