@@ -16,7 +16,7 @@
 #define TLS_RECORD (16 * 1024)
 
 struct relay_held {
-	size_t start, end;
+	size_t start, end, room;
 	char data[];
 };
 
@@ -61,12 +61,22 @@ flush_pipe(struct relay *r, struct io *to, struct pipes *pipes)
 bool
 relay_hold(struct relay *r, const char *p, size_t n)
 {
-	size_t before = r->held != NULL ? r->held->end - r->held->start : 0;
-	struct relay_held *h = malloc(sizeof(*h) + before + n);
+	size_t before = r->held != NULL ? r->held->end - r->held->start : 0, room;
+	struct relay_held *h = r->held;
 
+	if (h != NULL && h->room - h->end >= n) {
+		memcpy(h->data + h->end, p, n);
+		h->end += n;
+		return true;
+	}
+	/* What comes alone gets what it needs.  What comes in many small pieces, as
+	 * a flood of interim answers does, is not copied again for each of them. */
+	room = before > 0 ? 2 * (before + n) : n;
+	h = malloc(sizeof(*h) + room);
 	if (h == NULL)
 		return false;
 	h->start = 0;
+	h->room = room;
 	h->end = before + n;
 	if (before > 0)
 		memcpy(h->data, r->held->data + r->held->start, before);

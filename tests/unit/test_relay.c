@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -324,6 +325,42 @@ test_reset_destination_fails_the_destination(void **state)
 	assert_int_equal(step(r), RELAY_DESTINATION_FAILED);
 }
 
+/* Each of many small pieces is copied a bounded number of times. */
+static void
+test_many_small_pieces_are_held_without_moving_each_time(void **state)
+{
+	struct rig *r = *state;
+	struct relay_held *before = NULL;
+	unsigned moves = 0;
+	size_t got = 0;
+	char all[4096];
+
+	for (unsigned i = 0; i < 20000; i++) {
+		char piece[5];
+
+		snprintf(piece, sizeof(piece), "%04u", i % 10000);
+		assert_true(relay_hold(&r->relay, piece, 4));
+		moves += r->relay.held != before;
+		before = r->relay.held;
+	}
+	assert_in_range(moves, 1, 20);
+	assert_int_equal(relay_waiting(&r->relay), 80000);
+	while (got < 80000) {
+		ssize_t n;
+
+		assert_int_equal(relay_flush(&r->relay, &r->destination, &r->room), RELAY_OK);
+		n = read(r->reader, all, sizeof(all));
+		assert_true(n > 0);
+		for (ssize_t i = 0; i < n; i++, got++) {
+			char piece[5];
+
+			snprintf(piece, sizeof(piece), "%04u", (unsigned)(got / 4) % 10000);
+			assert_int_equal(all[i], piece[got % 4]);
+		}
+	}
+	assert_false(relay_is_blocked(&r->relay));
+}
+
 int
 main(void)
 {
@@ -339,6 +376,7 @@ main(void)
 		T(test_bytes_before_a_reset_are_not_lost),
 		T(test_rescue_passes_on_the_last_words_but_no_end),
 		T(test_reset_destination_fails_the_destination),
+		T(test_many_small_pieces_are_held_without_moving_each_time),
 #undef T
 	};
 
