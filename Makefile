@@ -247,8 +247,9 @@ bench-state: $(call libs_of,control)	## the largest state file: milliseconds to 
 
 ## Check
 
-layers:	## no file includes upward or sideways
+layers:	## no file includes upward or sideways, no test judges the machine's speed
 	$(Q)tools/layers
+	$(Q)tools/stopwatch
 
 tidy:	## clang-tidy over the sources; FILES="…" for some
 	$(Q)tools/install-deps style
