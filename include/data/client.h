@@ -36,6 +36,7 @@ struct client {
 	bool unsaid;	/* LINGERING: TLS's goodbye waits for room */
 	bool in_lobby;	/* no door lets it in, or none was asked yet */
 	bool timed;	/* the deadline is that of a head that began */
+	bool blank;	/* what came last was nothing but empty lines */
 	uint32_t requests;	/* begun so far */
 	struct io io;
 	struct listener *listener;

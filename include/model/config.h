@@ -36,6 +36,7 @@ enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
 enum store_type { STORE_FILE, STORE_REDIS };
 enum store_stale { STALE_SERVE, STALE_REFUSE };
 enum plain_kind { PLAIN_REDIRECT, PLAIN_SERVE };
+enum target_utf8 { TARGET_UTF8_REFUSE, TARGET_UTF8_PASS };
 /* Of engine "kernel": whom backends see, and what becomes of the flows of a
  * backend that is down, and of the ruleset when teald stops. */
 enum flow_source { SOURCE_MASQUERADE, SOURCE_TRANSPARENT };
@@ -150,6 +151,10 @@ struct http_config {
 	char *preview_header;	/* a request that has it goes to the idle color; NULL: none does */
 	struct cidr_set preview_allow;	/* whose does; empty: nobody's */
 	uint64_t max_header_size;	/* bytes of a head, request line included; 32 KiB, at most 256 KiB */
+	/* The Host that an HTTP/1.0 request without one gets; NULL: the service's
+	 * name, "": none, it is refused. */
+	char *default_host;
+	enum target_utf8 target_utf8;	/* refuse */
 	uint64_t max_uri;	/* bytes of the request target; 8 KiB */
 	unsigned max_headers;	/* 100, at most 256 */
 	uint64_t max_body;	/* of a request; 0: no limit */

@@ -67,7 +67,7 @@ extern const struct key role_keys[];
 void draft_check_roles(const struct draft *d);
 
 /* Names of hosts, and of a header; base is a service_draft. */
-key_reader key_hosts, key_sni, key_header;
+key_reader key_hosts, key_sni, key_header, key_default_host;
 /* Once the mode is known: the names that count in it. */
 void draft_take_names(struct service_draft *d);
 void draft_check_http(const struct cursor *c, const struct service_draft *s);

@@ -79,6 +79,7 @@ struct http1_limits {
 	uint32_t head;	/* bytes of the whole head, 1 GiB at most */
 	uint32_t target;	/* bytes of the request target; more: 414 */
 	uint16_t headers;	/* lines; more: 431.  HTTP1_HEADERS_MAX at most */
+	bool utf8_target;	/* characters beyond ASCII, well-formed, may stand in the target */
 };
 
 struct http1_head {
@@ -129,8 +130,12 @@ void http1_head_limit(struct http1_head *h, const struct http1_limits *limits);
 /* p[0..n) is all that arrived since the message's first byte: the bytes of
  * the last call, unchanged but perhaps elsewhere, and what came since.  The
  * verdict does not depend on how the bytes were cut into calls; once DONE or
- * BAD it stays.  One empty line before a request line is skipped. */
+ * BAD it stays.  Empty lines before a request line are skipped (RFC 9112 section
+ * 2.2); they count towards the head's length. */
 enum http1_verdict http1_head_parse(struct http1_head *h, const char *p, size_t n);
+
+/* Nothing but empty lines has come so far: no request has begun. */
+bool http1_head_is_blank(const struct http1_head *h);
 
 /* The bytes of a slice, in the buffer of the last http1_head_parse(). */
 static inline struct str

@@ -7,7 +7,7 @@
 #include "proto/http1_head.h"
 
 enum http1_state {
-	S_START,	/* before the request line: an empty line may come */
+	S_START,	/* before the request line: empty lines may come */
 	S_START_LF,
 	S_METHOD,
 	S_TARGET,
@@ -36,6 +36,8 @@ http1_parse_fn http1_parse_plain, http1_parse_sse42, http1_parse_avx2;
 
 /* All return false, so that a step can end with them. */
 bool http1_bad(struct http1_head *h, enum http1_reason reason);
+/* Is it well-formed UTF-8 without controls? */
+bool http1_is_utf8(const char *p, size_t n);
 bool http1_bad_byte(struct http1_head *h, unsigned char c, enum http1_reason otherwise);
 /* After the first line of a request: is its target one of the four forms? */
 bool http1_judge_target(struct http1_head *h);

@@ -102,9 +102,11 @@ step_method(struct http1_head *h, const unsigned char *p, size_t end)
 static PATH bool
 step_target(struct http1_head *h, const unsigned char *p, size_t end)
 {
-	size_t most = h->mark + h->limits.target + 1;
+	size_t most = h->mark + h->limits.target + 1, stop = end < most ? end : most;
 
-	h->at = scan_target(p, h->at, end < most ? end : most);
+	h->at = scan_target(p, h->at, stop);
+	while (h->limits.utf8_target && h->at < stop && p[h->at] >= 0x80)
+		h->at = scan_target(p, h->at + 1, stop);
 	if (h->at == most)
 		return http1_bad(h, HTTP1_TARGET_LONG);
 	if (h->at == end)
@@ -114,6 +116,8 @@ step_target(struct http1_head *h, const unsigned char *p, size_t end)
 	if (p[h->at] != ' ' || h->at == h->mark)
 		return http1_bad_byte(h, p[h->at], HTTP1_TARGET_BAD);
 	h->target = piece(h, h->at);
+	if (h->limits.utf8_target && !http1_is_utf8((const char *)p + h->mark, h->at - h->mark))
+		return http1_bad(h, HTTP1_TARGET_BAD);
 	h->mark = ++h->at;
 	h->state = S_VERSION;
 	return true;
@@ -341,7 +345,7 @@ step(struct http1_head *h, const unsigned char *p, size_t end)
 		h->state = S_START_LF;
 		return true;
 	case S_START_LF:
-		return step_lf(h, p, S_METHOD);
+		return step_lf(h, p, S_START);
 	case S_METHOD:
 		return step_method(h, p, end);
 	case S_TARGET:

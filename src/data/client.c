@@ -228,6 +228,7 @@ feed(struct client *c, char *p, size_t n)
 		.head = (uint32_t)hc->max_header_size,
 		.target = (uint32_t)hc->max_uri,
 		.headers = (uint16_t)hc->max_headers,
+		.utf8_target = hc->target_utf8 == TARGET_UTF8_PASS,
 	};
 	size_t used = n;
 
@@ -238,6 +239,13 @@ feed(struct client *c, char *p, size_t n)
 	}
 	switch (http1_head_parse(h, p, n)) {
 	case HTTP1_NEED_MORE:
+		/* No request has begun: the clock of waiting runs on. */
+		if (http1_head_is_blank(h)) {
+			free(c->head);
+			c->head = NULL;
+			c->blank = true;
+			return n;
+		}
 		if (c->head == NULL && (c->head = malloc(sizeof(*h))) != NULL)
 			memcpy(c->head, h, sizeof(*h));
 		if (c->head == NULL)
@@ -287,11 +295,12 @@ run(struct client *c)
 	}
 	/* The time of a first head runs from the accept, of others from their
 	 * first byte. */
-	if (c->head == NULL && c->requests > 0)
+	if (c->head == NULL && c->requests > 0 && (!c->blank || c->timed))
 		deadline_arm(c->lane->keepalive_clock, &c->deadline, c->lane->worker->now);
 	else if (c->head != NULL && !c->timed && c->requests > 0)
 		deadline_arm(c->lane->request_clock, &c->deadline, c->lane->worker->now);
 	c->timed = c->head != NULL;
+	c->blank = false;
 	io_want(c->lane->worker->loop, &c->io, EV_READ);
 }
 

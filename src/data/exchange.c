@@ -519,7 +519,9 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 		.request_id = sc->http.request_id ? id : STR(""),
 		.id_passes = sc->http.request_id,
 		.via = sc->http.via ? STR("teal") : STR(""),
-		.authority = host->authority.n > 0 ? host->authority : str_from(sc->name),
+		.authority = host->authority.n > 0	  ? host->authority :
+			     sc->http.default_host != NULL ? str_from(sc->http.default_host) :
+							     str_from(sc->name),
 		.upgrade = x->upgrade,
 		.close = sc->proxy_protocol.send != SEND_NONE,
 	};

@@ -202,6 +202,10 @@ http_request_take(struct client *c, const struct http1_head *h, char *p, size_t 
 		return length;
 	}
 	hc = &l->service->config->http;
+	if (host.authority.n == 0 && hc->default_host != NULL && hc->default_host[0] == '\0') {
+		refuse(c, l, h, 400, http1_reason_words(HTTP1_HOST_MISSING));
+		return n;
+	}
 	if (http1_head_expect(h) == HTTP1_EXPECT_UNKNOWN) {
 		refuse(c, l, h, 417, "Expect asks for something unknown");
 		return n;

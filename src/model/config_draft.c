@@ -194,6 +194,7 @@ service_config_clear(struct service_config *s)
 	cidr_set_clear(&s->http.forwarded_trust);
 	cidr_set_clear(&s->http.preview_allow);
 	free(s->http.preview_header);
+	free(s->http.default_host);
 	for (size_t i = 0; i < s->n_names; i++)
 		free(s->names[i]);
 	free(s->names);

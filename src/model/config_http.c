@@ -6,6 +6,7 @@
 
 #include "model/config_draft.h"
 #include "model/route.h"
+#include "proto/http1_host.h"
 
 #define HEADER_NAME_MAX 64
 
@@ -85,6 +86,25 @@ key_header(const struct cursor *c, const struct key *k, const config_setting_t *
 			return;
 		}
 	key_text(c, k, s);
+}
+
+void
+key_default_host(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "?";
+	struct service_draft *d = c->base;
+	struct http1_host host;
+
+	(void)k;
+	if (text[0] != '\0' && http1_host_parse(str_from(text), &host) != HTTP1_FINE) {
+		cursor_key_error(c, s, "\"%s\" is no Host; write NAME or NAME:PORT, or \"\" to refuse what has none",
+				 show(text).s);
+		return;
+	}
+	if (d == NULL)
+		return;
+	free(d->s.http.default_host);
+	d->s.http.default_host = must_strdup(text);
 }
 
 void

@@ -30,6 +30,7 @@ static const char *const health_words[] = { "tcp", "http", "none", NULL };
 static const char *const send_words[] = { "none", "v1", "v2", NULL };
 static const char *const reuse_words[] = { "safe", "always", NULL };
 static const char *const answers_words[] = { "lenient", "strict", NULL };
+static const char *const utf8_words[] = { "refuse", "pass", NULL };
 static const char *const plain_words[] = { "redirect", "serve", NULL };
 static const char *const on_down_words[] = { "keep", "reset", NULL };
 static const char *const source_words[] = { "masquerade", "transparent", NULL };
@@ -355,6 +356,8 @@ const struct key service_keys[] = {
 	{ KEY("preview_header", key_header), AT(s.http.preview_header), HTTP },
 	{ KEY("preview_allow", key_networks), AT(s.http.preview_allow), HTTP },
 	{ KEY("max_header_size", key_size), AT(s.http.max_header_size), .min = 1 << 10, .max = 256 << 10, HTTP },
+	{ KEY("default_host", key_default_host), HTTP },
+	{ KEY("target_utf8", key_word), AT(s.http.target_utf8), .words = utf8_words, HTTP },
 	{ KEY("max_uri", key_size), AT(s.http.max_uri), .min = 64, .max = 256 << 10, HTTP },
 	{ KEY("max_headers", key_count), AT(s.http.max_headers), .min = 8, .max = 256, HTTP },
 	{ KEY("max_body", key_size), AT(s.http.max_body), HTTP },

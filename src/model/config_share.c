@@ -172,6 +172,8 @@ check_alike(const struct draft *d, const struct service_draft *late, const struc
 		differs(d, late, early, "max_headers", unnamed);
 	if (a->http.max_uri != b->http.max_uri)
 		differs(d, late, early, "max_uri", unnamed);
+	if (a->http.target_utf8 != b->http.target_utf8)
+		differs(d, late, early, "target_utf8", unnamed);
 }
 
 struct named {

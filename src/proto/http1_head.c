@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "proto/http1_machine.h"
 
 #define L (C_TOKEN | C_TARGET | C_VALUE | C_HOST)	/* letters, digits and their like */
@@ -31,6 +32,24 @@ const unsigned char http1_class[256] = {
 static http1_parse_fn *parse = http1_parse_plain;
 
 bool
+http1_head_is_blank(const struct http1_head *h)
+{
+	return h->verdict == HTTP1_NEED_MORE && h->state == S_START;
+}
+
+bool
+http1_is_utf8(const char *p, size_t n)
+{
+	uint32_t point;
+	size_t used;
+
+	for (size_t i = 0; i < n; i += used)
+		if ((used = utf8_next(p + i, n - i, &point)) == 0 || utf8_is_control(point))
+			return false;
+	return true;
+}
+
+bool
 http1_is_token(char c)
 {
 	return (http1_class[(unsigned char)c] & C_TOKEN) != 0;
@@ -42,7 +61,11 @@ http1_head_init(struct http1_head *h, size_t limit)
 	CHECK(limit > 0 && limit <= (size_t)1 << 30);
 	/* The headers are filled before they are counted: leave 5 KiB alone. */
 	memset(h, 0, offsetof(struct http1_head, first));
-	h->limits = (struct http1_limits){ (uint32_t)limit, (uint32_t)limit, HTTP1_HEADERS_DEFAULT };
+	h->limits = (struct http1_limits){
+		.head = (uint32_t)limit,
+		.target = (uint32_t)limit,
+		.headers = HTTP1_HEADERS_DEFAULT,
+	};
 }
 
 void

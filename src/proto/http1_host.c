@@ -6,6 +6,9 @@
 #include "proto/http1_host.h"
 #include "proto/http1_machine.h"
 
+/* Of an IPv6 zone, '%' with it. */
+#define ZONE_MAX 64
+
 static bool
 is_hex(char c)
 {
@@ -24,17 +27,38 @@ read_port(struct str text, uint16_t *port)
 	return true;
 }
 
-/* "[::1]": a zone is for one machine only, and nobody has defined what
- * IPvFuture is. */
+/* "%25eth0", or "%eth0" as many write it (RFC 6874): unreserved characters, or
+ * encoded ones. */
+static bool
+is_zone(struct str text)
+{
+	if (text.n > 3 && text.p[1] == '2' && text.p[2] == '5')
+		text = (struct str){ text.p + 2, text.n - 2 };
+	for (size_t i = 1; i < text.n; i++) {
+		char c = text.p[i];
+
+		if (c == '%' && text.n - i > 2 && is_hex(text.p[i + 1]) && is_hex(text.p[i + 2]))
+			i += 2;
+		else if (!(c >= '0' && c <= '9') && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z') &&
+			 (c == '\0' || strchr("-._~", c) == NULL))
+			return false;
+	}
+	return text.n > 1 && text.n <= ZONE_MAX;
+}
+
+/* "[::1]".  A zone is for the client's machine only: it goes on, and no name is
+ * told by it.  Nobody has defined what IPvFuture is. */
 static bool
 read_literal(struct str text, struct http1_host *out)
 {
 	char inner[INET6_ADDRSTRLEN], shortest[INET6_ADDRSTRLEN];
 	struct in6_addr address;
+	const char *zone = memchr(text.p, '%', text.n);
+	size_t n = zone != NULL ? (size_t)(zone - text.p) : text.n - 1;
 
 	if (text.n < 4 || text.p[text.n - 1] != ']' ||
-	    !str_copy(inner, sizeof(inner), (struct str){ text.p + 1, text.n - 2 }) ||
-	    strlen(inner) != text.n - 2 || inet_pton(AF_INET6, inner, &address) != 1)
+	    (zone != NULL && !is_zone((struct str){ zone, text.n - n - 1 })) ||
+	    !str_copy(inner, sizeof(inner), (struct str){ text.p + 1, n - 1 }) || strlen(inner) != n - 1 || inet_pton(AF_INET6, inner, &address) != 1)
 		return false;
 	inet_ntop(AF_INET6, &address, shortest, sizeof(shortest));
 	out->n = (uint8_t)(strlen(shortest) + 2);

@@ -179,3 +179,59 @@ def test_an_answer_loses_trailers_that_may_not_be(web, backend):
             a = c.response()
             assert (a.body, a.trailers) == (b"y", [("X-Sum", "1"), ("ETag", "")])
             assert a.all("X-Teal-Color") == ["green"]
+
+
+@pytest.mark.parametrize("lines", [1, 2, 5])
+@pytest.mark.parametrize("cut", [False, True])
+def test_empty_lines_before_requests_are_nothing(web, backend, lines, cut):
+    """Before the first and between those of a kept connection; and they begin no
+    request: whose head does not come is not told that it came late."""
+    t = alone(web, [backend("green", site)], clock=True, header_timeout=10.0, keepalive_timeout=1000.0)
+    with Http(t.address()) as c:
+        for n in range(3):
+            c.send(b"\r\n" * lines)
+            if cut and n > 0:
+                until(lambda: unread(c) == 0, "teald has read them")
+                t.clock.move(100)
+            a = c.ask(f"/{n}", method="POST", body=b"x")
+            assert (a.status, a.get("Connection")) == (200, None)
+    assert targets(t.green) == [("POST", f"/{n}") for n in range(3)]
+
+
+def unread(c):
+    """Bytes of this client that teald has not read."""
+    ports = {f"{n:04X}" for n in (c.sock.getsockname()[1], c.sock.getpeername()[1])}
+    rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
+    return sum(int(n, 16) for r in rows for n in r[4].split(":")
+               if {r[1].split(":")[1], r[2].split(":")[1]} == ports)
+
+
+def targets(backend):
+    return [(r.method, r.target) for r in requests_of(backend)]
+
+
+def test_a_request_without_a_host_gets_one(web, backend):
+    def host_of(version, **keys):
+        t = alone(web, [backend("green", site)], **keys)
+        with Http(t.address()) as c:
+            if c.ask("/", host=None, version=version).status == 400:
+                assert c.ended and requests_of(t.green) == []
+                return None
+        return requests_of(t.green)[-1].get("Host")
+    assert host_of("1.0") == "web"
+    assert host_of("1.0", default_host="shop.example:81") == "shop.example:81"
+    assert host_of("1.0", default_host="") is None
+    assert host_of("1.1", default_host="shop.example") is None  # it has to have one
+
+
+def test_targets_beyond_ascii_pass_where_they_may(web, backend):
+    def asks(target, **keys):
+        t = alone(web, [backend("green", site)], **keys)
+        with Http(t.address()) as c:
+            c.send(b"GET /" + target + b" HTTP/1.1\r\nHost: web\r\n\r\n")
+            status = c.response().status
+        return status, [r.target.encode("latin-1") for r in requests_of(t.green)]
+    cafe = "caf\u00e9?\u20ac".encode()
+    assert asks(cafe) == (400, [])
+    assert asks(cafe, target_utf8="pass") == (200, [b"/" + cafe])
+    assert asks("caf\u00e9".encode("latin-1"), target_utf8="pass") == (400, [])

@@ -24,6 +24,8 @@ test_defaults(void **state)
 	assert_null(h->preview_header);
 	assert_int_equal(h->max_header_size, 32768);
 	assert_int_equal(h->max_uri, 8192);
+	assert_null(h->default_host);
+	assert_int_equal(h->target_utf8, TARGET_UTF8_REFUSE);
 	assert_int_equal(h->max_headers, 100);
 	assert_int_equal(h->max_body, 0);
 	assert_int_equal(h->max_requests, 0);
@@ -44,6 +46,7 @@ test_keys_are_read(void **state)
 			   "forwarded_header = true; forwarded_trust = [\"10.0.0.0/8\", \"unix:\"]; via = true;\n"
 			   "request_id = false; color_header = true; preview_header = \"X-Try\";\n"
 			   "preview_allow = \"192.0.2.1\"; max_header_size = \"16KiB\"; max_uri = 2000;\n"
+			   "default_host = \"[::1]:81\"; target_utf8 = \"pass\";"
 			   "max_headers = 256; max_body = \"5GiB\"; max_requests = 1000; body_min_rate = 0;\n"
 			   "pool_size = 1; pool_idle = 0.5; pool_reuse = \"always\"; answers = \"strict\";\n"
 			   "passive: { answers = 7; }; hosts = [\"Shop.example.\", \"*.shop.example\", \"[0::1]\"];"))
@@ -59,6 +62,8 @@ test_keys_are_read(void **state)
 	assert_string_equal(h->preview_header, "X-Try");
 	assert_int_equal(h->max_header_size, 16384);
 	assert_int_equal(h->max_uri, 2000);
+	assert_string_equal(h->default_host, "[::1]:81");
+	assert_int_equal(h->target_utf8, TARGET_UTF8_PASS);
 	assert_int_equal(h->max_headers, 256);
 	assert_int_equal(h->max_body, 5ull << 30);
 	assert_int_equal(h->max_requests, 1000);
@@ -123,6 +128,8 @@ static const struct broken keys[] = {
 	  "5: service \"shop\": max_header_size: 1000 bytes are out of range: 1024 to 262144" },
 	{ HTTP("max_header_size = \"1MiB\";"),
 	  "5: service \"shop\": max_header_size: 1048576 bytes are out of range: 1024 to 262144" },
+	{ HTTP("default_host = \"a b\";"),
+	  "5: service \"shop\": default_host: \"a b\" is no Host; write NAME or NAME:PORT, or \"\" to refuse what has none" },
 	{ HTTP("max_uri = 10;"),
 	  "5: service \"shop\": max_uri: 10 bytes are out of range: 64 to 262144" },
 	{ HTTP("max_headers = 257;"),
@@ -193,6 +200,8 @@ static const struct broken shared[] = {
 	  "8: service \"b\": tcp.user_timeout: differs from that " SHARES "it belongs to the listener" },
 	{ PAIR_OF(WEB("hosts = \"a\"; proxy_protocol: { accept_from = \"10.0.0.0/8\"; };"), WITH "hosts = \"b\";"),
 	  "6: service \"b\": proxy_protocol.accept_from: differs from that " SHARES "it counts before the name is known" },
+	{ PAIR_OF(WEB("hosts = \"a\"; target_utf8 = \"pass\";"), WITH "hosts = \"b\";"),
+	  "6: service \"b\": target_utf8: differs from that " SHARES "it counts before the name is known" },
 	{ PAIR_OF(WEB("hosts = \"a\"; max_headers = 50;"), WITH "hosts = \"b\";"),
 	  "6: service \"b\": max_headers: differs from that " SHARES "it counts before the name is known" },
 	{ PAIR_OF(WEB("hosts = \"a\"; max_uri = 500;"), WITH "hosts = \"b\";\nmax_uri = 400;"),

@@ -153,6 +153,7 @@ test_good_heads(void **state)
 		{ "GET / HTTP/1.0\r\n\r\n", "GET", "/", HTTP1_ORIGIN, 0, 0 },
 		{ "GET / HTTP/1.1\r\nA:b\r\n\r\n", "GET", "/", HTTP1_ORIGIN, 1, 1 },
 		{ "\r\nGET / HTTP/1.1\r\n\r\n", "GET", "/", HTTP1_ORIGIN, 1, 0 },
+		{ "\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n", "GET", "/", HTTP1_ORIGIN, 1, 0 },
 		{ "get //x HTTP/1.1\r\n\r\n", "get", "//x", HTTP1_ORIGIN, 1, 0 },
 		{ "M-SEARCH /|{}\"<>^\\`[] HTTP/1.1\r\n\r\n", "M-SEARCH", "/|{}\"<>^\\`[]", HTTP1_ORIGIN, 1,
 		  0 },
@@ -196,7 +197,10 @@ static const struct {
 } bad_heads[] = {
 	/* the request line */
 	{ BYTES("\n"), HTTP1_BARE_LF, 400 },
-	{ BYTES("\r\n\r\n"), HTTP1_METHOD_BAD, 400 },
+	{ BYTES("\r\n\r\n"), HTTP1_FINE, 0 },
+	{ BYTES("\r\n\rG"), HTTP1_BARE_CR, 400 },
+	{ BYTES("\r\n\n"), HTTP1_BARE_LF, 400 },
+	{ BYTES("\r\n GET / HTTP/1.1\r\n"), HTTP1_METHOD_BAD, 400 },
 	{ BYTES("\r\nG"), HTTP1_FINE, 0 },
 	{ BYTES("\rG"), HTTP1_BARE_CR, 400 },
 	{ BYTES(" GET / HTTP/1.1\r\n"), HTTP1_METHOD_BAD, 400 },
@@ -1074,12 +1078,79 @@ assert_string_equal(http1_reason_words(name), text);
 #undef X
 }
 
+/* Only whole empty lines are nothing yet. */
+static void
+test_empty_lines_begin_no_request(void **state)
+{
+	static const char text[] = "\r\n\r\nGET";
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(text); n++) {
+		struct http1_head h;
+
+		http1_head_init(&h, LIMIT);
+		assert_int_equal(http1_head_parse(&h, guarded(text, n), n), HTTP1_NEED_MORE);
+		assert_int_equal(http1_head_is_blank(&h), n == 0 || n == 2 || n == 4);
+	}
+}
+
+/* At every cut, and on each path that this CPU has. */
+static void
+test_targets_beyond_ascii(void **state)
+{
+	static const struct {
+		const char *target;
+		bool good;
+	} cases[] = {
+		{ "/caf\xc3\xa9", true },
+		{ "/\xe2\x82\xac?q=\xf0\x9f\x98\x80&x", true },
+		{ "/0123456789012345678901234567890123456789\xc3\xa9\xc3\xa9/0123456789", true },
+		{ "/plain", true },
+		{ "/caf\xe9", false },	/* Latin-1 */
+		{ "/\xc3", false },
+		{ "/\xc3/\xa9", false },
+		{ "/\xc0\xaf", false },	/* an overlong slash */
+		{ "/\xed\xa0\x80", false },	/* a surrogate */
+		{ "/\xc2\x85", false },	/* a control: next line */
+		{ "/\xe2\x80\xae", false },	/* right to left */
+	};
+	static const enum http1_path paths[] = { HTTP1_PATH_PLAIN, HTTP1_PATH_SSE42, HTTP1_PATH_AVX2 };
+	enum http1_path before = http1_head_path();
+	struct http1_limits limits = { .head = LIMIT, .target = 64, .headers = 8, .utf8_target = true };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases) * ARRAY_LEN(paths); i++) {
+		bool good = cases[i / ARRAY_LEN(paths)].good;
+		char text[256];
+		int n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nA: b\r\n\r\n",
+				 cases[i / ARRAY_LEN(paths)].target);
+
+		if (!http1_head_use(paths[i % ARRAY_LEN(paths)]))
+			continue;
+		for (int cut = 0; cut <= n; cut++) {
+			struct http1_head h;
+
+			http1_head_init(&h, LIMIT);
+			http1_head_limit(&h, &limits);
+			(void)http1_head_parse(&h, guarded(text, (size_t)cut), (size_t)cut);
+			assert_int_equal(http1_head_parse(&h, guarded(text, (size_t)n), (size_t)n),
+					 good ? HTTP1_DONE : HTTP1_BAD);
+			assert_int_equal(h.reason, good ? HTTP1_FINE : HTTP1_TARGET_BAD);
+			if (good)
+				assert_text(&h, h.target, cases[i / ARRAY_LEN(paths)].target);
+		}
+	}
+	(void)http1_head_use(before);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request_with_everything),
 		cmocka_unit_test(test_good_heads),
+		cmocka_unit_test(test_empty_lines_begin_no_request),
+		cmocka_unit_test(test_targets_beyond_ascii),
 		cmocka_unit_test(test_bad_heads),
 		cmocka_unit_test(test_every_byte_in_every_place),
 		cmocka_unit_test(test_every_byte_in_long_pieces),
