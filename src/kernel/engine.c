@@ -200,6 +200,21 @@ all_known(const struct kernel *k)
 	return true;
 }
 
+/* Did we sleep?  The elements have perhaps expired, others have counted us as dead, and flipped: one change would
+ * bring all of them back.  Asked before each, for after a sleep many things are due at once, in any order. */
+static bool
+is_held(struct kernel *k)
+{
+	double late = clock_now() - k->renewed - k->renew.repeat;
+
+	if (k->held || k->closing || !ev_is_active(&k->renew) || late <= STALL)
+		return k->held;
+	k->held = true;
+	k->engine.on_stalled(k->engine.arg, &k->engine, 0, late);
+	/* Perhaps it was answered at once. */
+	return k->held;
+}
+
 static void
 kernel_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 {
@@ -219,11 +234,12 @@ kernel_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	/* Before the first flow comes that carries it. */
 	watch(o);
 	flows_keep(k->flows, o->id, o->snapshot->active);
-	if (k->held) {
-		o->waits = true;
+	o->waits = true;
+	if (is_held(k) || !o->waits) {
 		snapshot_unref(snapshot);
 		return;
 	}
+	o->waits = false;
 	ruleset_publish(k->ruleset, o->at, snapshot);
 	if (!k->begun && all_known(k))
 		begin(k);
@@ -264,22 +280,15 @@ static void
 kernel_on_renew(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct kernel *k = container_of(t, struct kernel, renew);
-	double now = clock_now(), late = now - k->renewed - t->repeat;
+	bool was_held = k->held, held = is_held(k);
 
 	(void)loop;
 	(void)revents;
-	k->renewed = now;
-	if (k->held)
-		return;
-	if (late <= STALL || k->closing) {
+	k->renewed = clock_now();
+	if (!was_held && !held) {
 		if (k->config->store.stale != STALE_REFUSE || k->engine.age(k->engine.arg) <= KNOWN)
 			ruleset_renew(k->ruleset);
-		return;
 	}
-	/* The elements have perhaps expired, others have counted us as dead, and flipped.  One change
-	 * would bring all of them back. */
-	k->held = true;
-	k->engine.on_stalled(k->engine.arg, &k->engine, 0, late);
 }
 
 static void

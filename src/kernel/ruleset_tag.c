@@ -144,13 +144,17 @@ choose(const struct claims *c, unsigned *tag)
 	if (p->tag_given) {
 		*tag = p->tag;
 		if (c->table[p->tag][0] != '\0')
-			return why_set(c->why, E_CONFLICT,
-				       "kernel.tag %u is that of nftables' table inet %s, which is another teald's: each would end "
-				       "the other's connections; choose another tag, or none", p->tag, c->table[p->tag]);
+			return why_set(
+				c->why, E_CONFLICT,
+				"kernel.tag %u is that of nftables' table inet %s, which is another teald's: each would end "
+				"the other's connections; choose another tag, or none",
+				p->tag, c->table[p->tag]);
 		if (c->own != p->tag && is_used(c, p->tag))
-			LOG_WARN("kernel.mark_used", LS("name", p->table), LU("count", p->tag),
-				 LS("message", "other software has conntrack marks with this kernel.tag in the upper byte: its "
-				    "connections may be taken for ours"));
+			LOG_WARN(
+				"kernel.mark_used", LS("name", p->table), LU("count", p->tag),
+				LS("message",
+				   "other software has conntrack marks with this kernel.tag in the upper byte: its "
+				   "connections may be taken for ours"));
 		return OK;
 	}
 	for (unsigned i = 0; i < TAGS - 1; i++) {
@@ -158,13 +162,16 @@ choose(const struct claims *c, unsigned *tag)
 		if (c->table[*tag][0] != '\0' || (*tag != c->own && is_used(c, *tag)))
 			continue;
 		if (i > 0)
-			LOG_WARN("kernel.tag_taken", LU("count", first),
-				 LS("name", c->table[first][0] != '\0' ? c->table[first] : "other software"),
-				 LS("message", "the upper byte of marks is used by another: this teald takes another one; its "
-				    "connections from before go on, but are neither counted nor ended by a drain"));
+			LOG_WARN(
+				"kernel.tag_taken", LU("count", first),
+				LS("name", c->table[first][0] != '\0' ? c->table[first] : "other software"),
+				LS("message",
+				   "the upper byte of marks is used by another: this teald takes another one; its "
+				   "connections from before go on, but are neither counted nor ended by a drain"));
 		return OK;
 	}
-	return why_set(c->why, E_CONFLICT, "each of the 255 tags of conntrack marks is used by another teald or other software");
+	return why_set(c->why, E_CONFLICT,
+		       "each of the 255 tags of conntrack marks is used by another teald or other software");
 }
 
 static enum err
@@ -202,7 +209,8 @@ ruleset_tag_claim(struct nft *nft, struct ruleset_plan *p, struct why *why)
 		if ((e = nft_generation(nft, &generation, why)) != OK)
 			break;
 		c.e = OK;
-		if ((e = nft_tables(nft, on_table, &c, why)) != OK || (e = c.e) != OK || (e = choose(&c, &tag)) != OK)
+		if ((e = nft_tables(nft, on_table, &c, why)) != OK || (e = c.e) != OK ||
+		    (e = choose(&c, &tag)) != OK)
 			break;
 		/* Of those that come between, who was later looks again. */
 		e = claim(&c, generation, tag);
@@ -212,7 +220,8 @@ ruleset_tag_claim(struct nft *nft, struct ruleset_plan *p, struct why *why)
 	}
 	free(c.table);
 	if (e == OK && !done)
-		e = why_set(why, E_CONFLICT, "nftables is changed all the time: no tag of marks could be claimed");
+		e = why_set(why, E_CONFLICT,
+			    "nftables is changed all the time: no tag of marks could be claimed");
 	if (e == OK)
 		p->tag = tag;
 	return e;

@@ -133,9 +133,10 @@ def test_a_flip_is_applied_on_all_hops(topology, closing, teal, store):
 
 @pytest.mark.long
 def test_who_slept_past_max_age_asks_before_it_forwards_again(topology, closing, teal, store):
-    """What it knew is not to be renewed for the new ones: the others have flipped."""
-    here = Stage(topology, closing, teal, top=store())
-    there = Stage(closing.add(Topology()), closing, teal, top=store())
+    """What it knew is not to be renewed for the new ones: the others have flipped.
+    Refusing, so that it waits however long the store takes to answer."""
+    here = Stage(topology, closing, teal, top=store(stale="refuse"))
+    there = Stage(closing.add(Topology()), closing, teal, top=store(stale="refuse"))
     here.hold()
     here.teal.signal(signal.SIGSTOP)
     try:
