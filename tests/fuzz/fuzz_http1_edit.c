@@ -68,7 +68,8 @@ parse_again(size_t n, bool response)
 		http1_head_init(&after, sizeof(out));
 	/* What went on is good for anybody, but for a status that nobody may change. */
 	after.lenient = before.status > 599;
-	http1_head_limit(&after, &(struct http1_limits){ sizeof(out), sizeof(out), HTTP1_HEADERS_MAX });
+	http1_head_limit(&after, &(struct http1_limits){
+					 .head = sizeof(out), .target = sizeof(out), .headers = HTTP1_HEADERS_MAX });
 	CHECK(http1_head_parse(&after, out, n) == HTTP1_DONE && after.length == n);
 	check_done(&after, out, n);
 	CHECK(after.minor == 1);
