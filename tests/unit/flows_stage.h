@@ -406,8 +406,8 @@ begin(double correct_every, double crowded)
 	recount();
 }
 
-/* The flows' thread counts once more by itself.  The clock stands since before the
- * first count: so each takes no time, and is no reason to wait longer for the next. */
+/* The flows' thread counts once more by itself.  The clock stands: so a count takes
+ * no time, and is no reason to wait longer for the next. */
 static inline void
 await_count(void)
 {

@@ -117,6 +117,19 @@ redis_server_do(const struct redis_server *s, const char *command)
 	redisFree(c);
 }
 
+/* What clients in this loop asked of it is answered, and the clock stands: before
+ * it falls silent nothing is under way whose timeout is NEVER. */
+static inline void
+redis_server_settle(const struct redis_server *s, struct ev_loop *loop)
+{
+	clock_stop();
+	for (int step = 0; step < 8; step++) {	/* more than a hello has */
+		redis_server_do(s, "PING");
+		for (int turn = 0; turn < 3; turn++)
+			ev_run(loop, EVRUN_NOWAIT);
+	}
+}
+
 static inline void
 redis_server_stop(struct redis_server *s)
 {

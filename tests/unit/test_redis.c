@@ -264,9 +264,9 @@ test_silence_is_found_without_a_command(void **state)
 	(void)state;
 	start("");
 	come_up(NULL);
+	redis_server_settle(&t.server, t.loop);
 	config_timeouts(0.3);
 	kill(t.server.pid, SIGSTOP);
-	clock_stop();
 	clock_move(1);
 	ev_run(t.loop, EVRUN_NOWAIT);
 	assert_int_equal(t.client.downs, 0);
@@ -348,8 +348,10 @@ test_messages(void **state)
 	WAIT_UNTIL(t.loop, t.client.messages == 2);
 	assert_string_equal(t.client.message, "teal:changed again");
 
+	redis_server_settle(&t.server, t.loop);
 	config_timeouts(0.4);
 	kill(t.server.pid, SIGSTOP);
+	clock_pass();
 	WAIT_UNTIL(t.loop, t.client.downs == 2);
 	config_timeouts(NEVER);
 	kill(t.server.pid, SIGCONT);

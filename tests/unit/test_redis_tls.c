@@ -57,8 +57,10 @@ test_commands_messages_and_returns(void **state)
 	assert_string_equal(listener.message, "ch hello");
 	assert_in_range(turns_within(1.5), 1, 60);
 
+	redis_server_settle(&t.server, t.loop);
 	config_timeouts(0.4);
 	kill(t.server.pid, SIGSTOP);
+	clock_pass();
 	WAIT_UNTIL(t.loop, t.client.downs == 1 && listener.downs == 1);
 	assert_in_range(turns_within(0.8), 1, 60);	/* half a handshake, again and again */
 	config_timeouts(NEVER);

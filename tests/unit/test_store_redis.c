@@ -698,8 +698,10 @@ a_refresh_reads_what_is_there_now(void **state)
 		assert_int_equal(refreshed_e, OK);
 		assert_int_equal(t.a.record.epoch, 10 + i);
 	}
+	redis_server_settle(&t.server, t.loop);
 	t.a.config.store.command_timeout = t.b.config.store.command_timeout = 0.5;
 	kill(t.server.pid, SIGSTOP);
+	clock_pass();
 	refreshed = 0;
 	t.a.store->refresh(t.a.store, on_refreshed, NULL);
 	t.a.store->refresh(t.a.store, on_refreshed, NULL);
