@@ -322,7 +322,9 @@ def test_a_dead_backend_does_not_cost_those_their_turn_who_could_wait_for_anothe
     assert silent(queue[2])
     queue[0].close()
     assert queue[2].echo().peer == "g0"
-    assert teal.wait_log("tcp.session", retries=1)["tried"] == [node.address]
+    queue[1].close()
+    # How often it was tried in vain until it was back is the machine's business.
+    until(lambda: any(l.get("tried") == [node.address] for l in teal.log_lines("tcp.session")), "one was tried in vain")
 
 
 @pytest.mark.tsan
