@@ -1,8 +1,9 @@
 """Faults that are put into Teal, one at a time, and the tests that have to find each.
 
 A fault is (name, [(file, text, what replaces it), ...], tests).  The text must be there exactly
-once: when the source has moved on the run fails, and the fault is to be written anew.  Those of
-deadlines count most: no stopwatch stands behind their tests, so it must be shown that they look.
+once: when the source has moved on the run fails, and the fault is to be written anew.  A test is of
+pytest, or a program of tests/unit.  Those of deadlines count most: no stopwatch stands behind
+their tests, so it must be shown that they look.
 """
 
 LANE, ZERO = "src/data/lane.c", "worker_clock(w, 0, "
@@ -64,7 +65,7 @@ FAULTS = [
     ("a write that comes late moves traffic",
      [("src/control/redis_script.c", "FIELDS \")\\n\"\n\t\t\"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\\n\"",
        "FIELDS \")\\n\"")],
-     ["test_fleet_faults.py::test_redis_is_stopped", "test_fleet_faults.py::test_a_refused_flip_never_happens_later"]),
+     ["test_store_redis"]),
     # ---- bytes ----
     ("a reset is swallowed",
      [("src/data/session.c", "if (s->state == SESSION_LIVE && ending != END_DONE) {", "if (false) {")],
