@@ -198,7 +198,7 @@ unit-bins: $(TEST_BINS)
 
 # Warnings need no objects: a second compiler reads every source and writes nothing.
 syntax:
-	$(Q)printf '%s\n' $(filter-out $(FUZZERS),$(SOURCES)) | xargs -r -P $(JOBS) -n 12 \
+	$(Q)printf '%s\n' $(SOURCES) | xargs -r -P $(JOBS) -n 12 \
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -DTEAL_VERSION='"syntax"' -fsyntax-only
 
 unit: $(TEST_BINS)	## unit tests (cmocka) of this VARIANT
