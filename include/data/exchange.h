@@ -36,6 +36,8 @@ struct exchange {
 	uint8_t entrance;	/* preview: also single requests of the main entrance */
 	uint8_t color;
 	uint8_t tries;	/* backends begun on the present color */
+	uint8_t pauses;	/* of retry_pause so far */
+	bool pausing;	/* dialing: every backend refused, and is tried again later */
 	bool head_request;	/* HEAD: the answer has no body */
 	bool idempotent;	/* may be executed twice (RFC 9110 section 9.2.2) */
 	bool streamed;	/* more of its body has passed than `text` holds: it cannot be sent again */

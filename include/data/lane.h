@@ -58,6 +58,8 @@ struct lane {
 	struct deadline_list *pool_clock;
 	unsigned freed[LINES];	/* that came free and are not handed on yet */
 	ev_timer hand_on;	/* at the loop's next turn */
+	struct deadline_list *retry_clock, *x_retry_clock;
+	unsigned pauses;	/* the most that one client goes through (retry_pause) */
 	double user_timeout;	/* of connections to backends, where the configuration has none */
 	bool refused;	/* a backend refused us since the last tick */
 };
@@ -74,6 +76,9 @@ void lane_start_drain(struct lane *l, enum color color, const struct drain_order
 void lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend);
 /* Begins to connect to b, as the service wants it: as sock_connect(). */
 int lane_connect(const struct lane *l, const struct backend *b, bool *pending);
+/* sock_connect() failed for want of a port of ours, or of source_address: that is
+ * no fault of b's.  Counts it and tells the log. */
+void lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b);
 /* The color that clients get, known or not. */
 enum color lane_active(const struct lane *l);
 /* One round of the running drains, bounded in work; false when there is

@@ -37,7 +37,9 @@ struct session {
 	double born, dialed;	/* worker->now of the accept and of the last connect */
 	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
 	float slot;	/* 0..1: its place in a spread drain */
-	uint32_t retries : 27;	/* all connects but the first */
+	uint32_t retries : 18;	/* all connects but the first */
+	uint32_t pauses : 8;	/* of retry_pause so far */
+	uint32_t pausing : 1;	/* dialing: every backend refused, and is tried again later */
 	uint32_t has_place : 1;	/* in the service's admission */
 	uint32_t has_source : 1;	/* among the connections of its address */
 	uint32_t backends_turn : 1;	/* live: the backend is to say or take something */

@@ -63,6 +63,7 @@ struct backend {
 	double ejected_until;	/* clock_now(); 0: it is not ejected */
 	double ramp_from;	/* clock_now() of its return, of slow_start; 0: fully back */
 	uint64_t ejections;	/* since the start */
+	uint64_t checks[2];	/* that failed [0] and passed [1], since the start */
 
 	/* What each worker knows of it to come back by TLS; NULL without TLS. */
 	struct tls_memory *memories;

@@ -240,6 +240,7 @@ struct service_config {
 	double connect_timeout, idle_timeout;	/* 2.0, 600.0 */
 	double client_timeout, server_timeout;	/* < 0: idle_timeout */
 	unsigned retries;	/* 2: further backends tried after the first */
+	double retry_pause;	/* 1.0: until those that refused are tried again; 0: never */
 	unsigned max_connections;	/* 100000; 0: no limit, and always so with engine "kernel" */
 	struct limits_config limits;
 	struct addr source_address;	/* len 0: the kernel chooses */

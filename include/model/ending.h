@@ -11,6 +11,7 @@
 	X(END_RESET,         "reset",           0, "one side reset the connection; the kernel engine cannot tell which") \
 	X(END_CONNECT,       "connect",         1, "no backend could be reached") \
 	X(END_CONNECT_TIMEOUT, "connect_timeout", 1, "no backend answered within connect_timeout") \
+	X(END_NO_PORT,       "no_port",         1, "refused: no port of ours is free to reach a backend from") \
 	X(END_CLIENT_GONE,   "client_gone",     0, "the client left before a backend was reached") \
 	X(END_IDLE,          "idle_timeout",    0, "nothing moved for idle_timeout") \
 	X(END_CLIENT_TIMEOUT, "client_timeout", 0, "the client's turn, but nothing moved for client_timeout") \

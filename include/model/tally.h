@@ -47,6 +47,7 @@ struct tally_color {
 	_Atomic uint64_t ended[ENDINGS];
 	_Atomic uint64_t bytes_in, bytes_out;	/* from and to the client */
 	_Atomic uint64_t retries;	/* connects tried on a further backend */
+	_Atomic uint64_t no_port;	/* connects that had no port to come from */
 	struct tally_histogram connect_seconds;
 	struct tally_http *http;	/* NULL: the service is not of HTTP */
 };

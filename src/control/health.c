@@ -179,6 +179,7 @@ check_on_answer(void *arg, const char *error, double seconds)
 	h->lines[c->line].under_way--;
 	c->prompt = error == NULL || seconds < HUNG * config_of(c)->timeout;
 	c->answered = true;
+	c->backend->checks[error == NULL]++;
 	if (error == NULL) {
 		c->failed = 0;
 		c->passed += c->passed < UINT32_MAX;

@@ -3,6 +3,7 @@
  * probe_cancel().  Owns its socket. */
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "control/probe.h"
 #include "control/probe_answer.h"
 #include "net/io.h"
+#include "net/sock.h"
 #include "net/tls_client.h"
 #include "proto/proxy_protocol.h"
 
@@ -25,6 +27,8 @@
 /* What a probe whose answer was waiting gets to hear it out. */
 #define REPRIEVE 0.05
 #define PROBE_REASON 160
+/* What a server has to say goodbye, in seconds: the verdict is settled by then. */
+#define GOODBYE 0.1
 
 struct probe {
 	uint32_t magic;
@@ -42,7 +46,8 @@ struct probe {
 	size_t n_hello;	/* of it, what comes before TLS */
 	struct ssl_ctx_st *context;	/* one reference; NULL: plain */
 	char *server_name;
-	bool shaken;	/* hands, in TLS */
+	bool handshake_done;
+	bool leaving;	/* all is well; a polite end is under way */
 	char line[LINE_MAX_BYTES];	/* what came back, until its first line is whole */
 	size_t got;
 	struct probe_answer *answer;	/* instead, where all of it is judged */
@@ -226,7 +231,7 @@ shake(struct probe *p)
 	char text[PROBE_REASON];
 	struct tls *t;
 
-	if (p->context == NULL || p->shaken)
+	if (p->context == NULL || p->handshake_done)
 		return true;
 	if (!io_is_tls(&p->io)) {
 		if ((t = tls_connect(p->context, io_fd(&p->io), p->server_name, NULL)) == NULL) {
@@ -240,11 +245,38 @@ shake(struct probe *p)
 		want(p, EV_READ);
 		return false;
 	case 1:
-		p->shaken = true;
+		p->handshake_done = true;
 		return true;
 	}
 	finish(p, failure(p, text));
 	return false;
+}
+
+/* Waits until the other side has ended the connection as well: unread tickets
+ * (RFC 8446 section 4.6.1) would make a reset of the close, which servers log. */
+static void
+leave(struct probe *p)
+{
+	ssize_t n;
+
+	do
+		n = io_read(&p->io, p->line, sizeof(p->line));
+	while (n > 0);
+	if (n < 0 && io_would_block())
+		want(p, EV_READ);
+	else
+		finish(p, NULL);
+}
+
+static void
+begin_to_leave(struct probe *p)
+{
+	p->leaving = true;
+	(void)io_shutdown(&p->io);
+	ev_timer_stop(p->loop, &p->timer);
+	ev_timer_set(&p->timer, GOODBYE, 0);
+	ev_timer_start(p->loop, &p->timer);
+	leave(p);
 }
 
 static void
@@ -252,7 +284,9 @@ speak(struct probe *p)
 {
 	if (!say_until(p, p->n_hello) || !shake(p) || !say_until(p, p->to_send))
 		return;
-	if (p->expect == NULL)
+	if (p->expect == NULL && io_is_tls(&p->io))
+		begin_to_leave(p);
+	else if (p->expect == NULL)
 		finish(p, NULL);
 	else
 		listen_to_it(p);
@@ -282,7 +316,10 @@ probe_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	(void)loop;
 	(void)revents;
 	CHECK(p->magic == PROBE_MAGIC);
-	go_on(p);
+	if (p->leaving)
+		leave(p);
+	else
+		go_on(p);
 }
 
 static void
@@ -295,6 +332,10 @@ probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)revents;
 	CHECK(p->magic == PROBE_MAGIC);
+	if (p->leaving) {
+		finish(p, NULL);
+		return;
+	}
 	/* Had this thread been held up, the answer may be waiting: a stall of
 	 * ours is no fault of the backend's.  Once; a trickle does not count. */
 	if (p->failed != 0 || (!p->reprieved && poll(&now, 1, 0) > 0)) {
@@ -308,11 +349,21 @@ probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 	finish(p, text);
 }
 
-/* errno, or 0 when it is under way or done. */
+/* errno, or 0 when it is under way or done; -1: no port of ours is free, which
+ * says nothing about the other side. */
 static int
-begin(int fd, const struct addr *to, const struct addr *source)
+begin(int fd, const struct addr *to, const struct addr *source, bool silent)
 {
-	int on = 1;
+	int on = 1, off = 0;
+
+	/* A server counts, logs or forks for whoever connects and says nothing, and
+	 * may shut us out for it (MySQL: max_connect_errors).  The handshake's last
+	 * ACK is held back (tcp(7), TCP_QUICKACK), and the reset of close() comes
+	 * in its place: whether it listens is known, and accept() never sees it. */
+	if (silent) {
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off));
+		sock_reset_on_close(fd);
+	}
 
 	if (source != NULL && source->len > 0 && addr_family(source) == addr_family(to)) {
 		/* The port is chosen at connect(), so that it need only be
@@ -324,7 +375,7 @@ begin(int fd, const struct addr *to, const struct addr *source)
 	}
 	if (connect(fd, &to->u.sa, to->len) == 0 || errno == EINPROGRESS || errno == EINTR)
 		return 0;
-	return errno;
+	return errno == EADDRNOTAVAIL ? -1 : errno;
 }
 
 size_t
@@ -344,12 +395,21 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	double timeout = request->timeout;
 	int fd = socket(addr_family(request->to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct probe *p;
+	int failed;
 
 	if (fd < 0) {
 		int e = errno;
 
 		*error = reason_of(e, text);
 		errno = e;
+		return NULL;
+	}
+	failed = begin(fd, request->to, request->source,
+		       request->hello.n + request->send.n == 0 && request->tls == NULL && request->expect == NULL &&
+			       addr_family(request->to) != AF_UNIX);
+	if (failed < 0) {
+		close(fd);
+		*error = "no port is free to connect from (net.ipv4.ip_local_port_range)";
 		return NULL;
 	}
 	p = must_alloc(sizeof(*p));
@@ -373,7 +433,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 		p->context = tls_context_ref(request->tls);
 		p->server_name = must_strdup(request->server_name);
 	}
-	p->failed = begin(fd, request->to, request->source);
+	p->failed = failed;
 	io_init(&p->io, fd, probe_on_event);
 	/* The loop's clock stands still within a turn: count from now, not from
 	 * when the turn began.  What failed already is told next turn. */

@@ -192,7 +192,7 @@ tell(struct exchange *x)
 	return proxied_tell_as(x->lane, &c->peer, known ? &destination : NULL, &x->upstream->io);
 }
 
-enum tried_how { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
+enum tried_how { TRIED_WELL, TRIED_FAILED, TRIED_STARVED, TRIED_NO_PORT };
 
 /* Takes over a place on b. */
 static enum tried_how
@@ -217,9 +217,15 @@ try_backend(struct exchange *x, struct backend *b)
 		worker_starve(w, strerror(errno));
 		return TRIED_STARVED;
 	}
-	if (x->tries++ > 0) {
+	if (x->tries++ > 0 || x->pauses > 0) {
 		x->retries++;
 		tally_add(&exchange_tally(x)->retries, 1);
+	}
+	if (u == NULL && errno == EADDRNOTAVAIL) {
+		lane_has_no_port(l, x->entrance, b);
+		tried_add(&x->tried, b);
+		backend_leave(b);
+		return TRIED_NO_PORT;
 	}
 	x->backend = backend_ref(b);
 	if (u == NULL) {
@@ -245,6 +251,26 @@ try_backend(struct exchange *x, struct backend *b)
 	return TRIED_WELL;
 }
 
+/* As a session does: every backend that there is refused, and one of them may be
+ * back soon. */
+static bool
+pause_before_retry(struct exchange *x)
+{
+	struct lane *l = x->lane;
+
+	if (x->tries > l->service->config->retries || x->pauses >= l->pauses || l->stopping)
+		return false;
+	x->pauses++;
+	x->pausing = true;
+	x->tries = 0;
+	tried_free(&x->tried);
+	exchange_drop_backend(x);
+	deadline_arm(l->x_retry_clock, &x->deadline, l->worker->now);
+	if (!flow_has_all(&x->up))
+		client_want(x->client, false, false);
+	return true;
+}
+
 /* With a place on b; NULL: nobody is left, or all are full. */
 static void
 dial_from(struct exchange *x, struct backend *b, enum ending otherwise)
@@ -256,6 +282,9 @@ dial_from(struct exchange *x, struct backend *b, enum ending otherwise)
 		case TRIED_FAILED:
 			otherwise = END_CONNECT;
 			break;
+		case TRIED_NO_PORT:
+			otherwise = END_NO_PORT;
+			break;
 		case TRIED_STARVED:
 			/* It waits, connect_timeout at most, until descriptors are back. */
 			if (list_empty(&x->deadline.link))
@@ -263,6 +292,8 @@ dial_from(struct exchange *x, struct backend *b, enum ending otherwise)
 			return;
 		}
 	}
+	if (x->tries > 0 && (otherwise == END_CONNECT || otherwise == END_NO_PORT) && pause_before_retry(x))
+		return;
 	if (x->tries > 0)
 		exchange_fail(x, otherwise, NULL);
 	else if (x->lane->snapshot->colors[x->color].n == 0)
@@ -275,6 +306,7 @@ static void
 dial(struct exchange *x, enum ending otherwise)
 {
 	CHECK(x->state == EXCHANGE_DIALING && x->upstream == NULL);
+	x->pausing = false;
 	exchange_recolor(x);
 	dial_from(x, choose(x), otherwise);
 }
@@ -424,6 +456,8 @@ exchange_dial_expired(struct exchange *x)
 {
 	if (x->state == EXCHANGE_WAITING)
 		waiting_end(&x->waiter, END_QUEUE_TIMEOUT);
+	else if (x->pausing)
+		exchange_dial(x);
 	else if (x->upstream == NULL)
 		exchange_fail(x, END_MEMORY, NULL);
 	else

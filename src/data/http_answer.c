@@ -26,6 +26,7 @@ static const struct {
 	[END_NO_BACKEND] = { 503, "no usable backend" },
 	[END_STALE] = { 503, "the active color is not known for certain" },
 	[END_MEMORY] = { 503, "out of memory or descriptors" },
+	[END_NO_PORT] = { 503, "no port is free to reach a backend from" },
 	[END_BACKEND_DOWN] = { 502, "the backend failed its checks before there was an answer" },
 	[END_DRAINED] = { 503, "the drain's time was over before there was an answer" },
 	[END_PREVIEW] = { 503, "a flip ended this preview" },

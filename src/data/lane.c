@@ -1,6 +1,7 @@
 /* lane.c - one worker's part of one service.  Thread: owning worker. */
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "data/arrival.h"
 #include "data/lane_http.h"
 #include "data/queue.h"
@@ -19,6 +20,10 @@
 
 /* Seconds; about. */
 #define SYSTEMS_TIMEOUT 900.0
+
+#define PAUSES_MAX 255
+/* Until the same trouble is told again. */
+#define COMPLAIN_SECONDS 10.0
 
 static double
 or_idle(const struct service_config *c, double timeout)
@@ -40,6 +45,15 @@ user_timeout(const struct service_config *c)
 	if (c->mode == MODE_HTTP && t > 0 && t < c->http.response_timeout)
 		t = c->http.response_timeout;
 	return t < SYSTEMS_TIMEOUT ? t : 0;
+}
+
+/* A backend that refuses is given as long as one that does not answer. */
+static unsigned
+pauses(const struct service_config *c)
+{
+	double n = c->retry_pause > 0 ? c->connect_timeout * c->retries / c->retry_pause : 0;
+
+	return n < PAUSES_MAX ? (unsigned)n : PAUSES_MAX;
 }
 
 void
@@ -66,6 +80,8 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 		worker_clock(w, or_idle(s->config, s->config->server_timeout), session_on_deadline);
 	l->turns = s->config->client_timeout >= 0 || s->config->server_timeout >= 0;
 	l->user_timeout = user_timeout(s->config);
+	l->retry_clock = worker_clock(w, s->config->retry_pause, session_on_deadline);
+	l->pauses = pauses(s->config);
 	lane_http_init(l);
 	/* Workers begin their turns at different backends. */
 	for (int c = 0; c < COLORS; c++)
@@ -202,6 +218,21 @@ lane_connect(const struct lane *l, const struct backend *b, bool *pending)
 	};
 
 	return sock_connect(&b->address, &options, pending);
+}
+
+void
+lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b)
+{
+	struct worker *w = l->worker;
+
+	tally_add(&l->tally->colors[entrance][b->color].no_port, 1);
+	if (w->no_port_told > 0 && w->now - w->no_port_told < COMPLAIN_SECONDS)
+		return;
+	w->no_port_told = w->now;
+	LOG_WARN("backend.no_port", LS("service", l->service->config->name),
+		 LR(NULL, str_from(l->service->config->labels_json)), LS("backend", b->text),
+		 LS("hint", "widen net.ipv4.ip_local_port_range, or have more backends or addresses; "
+			    "source_address must be one of this machine's"));
 }
 
 enum color

@@ -31,6 +31,7 @@ lane_http_init(struct lane *l)
 	l->client_queue_clock = worker_clock(w, s->limits.queue_timeout, client_expired);
 	l->x_queue_clock = worker_clock(w, s->limits.queue_timeout, exchange_expired);
 	l->x_connect_clock = worker_clock(w, s->connect_timeout, exchange_expired);
+	l->x_retry_clock = worker_clock(w, s->retry_pause, exchange_expired);
 	l->response_clock = worker_clock(w, h->response_timeout, exchange_expired);
 	l->x_idle_clock = worker_clock(w, s->idle_timeout, exchange_expired);
 	l->pace_clock = worker_clock(w, h->body_min_rate == 0 ? 0 : h->body_grace > 1 ? h->body_grace : 1,

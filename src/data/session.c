@@ -291,6 +291,10 @@ session_on_deadline(struct deadline *d)
 		session_end(s, END_QUEUE_TIMEOUT);
 		return;
 	}
+	if (s->pausing) {
+		session_dial(s);
+		return;
+	}
 	if (!io_is_open(&s->server)) {
 		session_end(s, END_MEMORY);
 		return;

@@ -110,11 +110,11 @@ session_recolor(struct session *s)
 	s->epoch = s->lane->snapshot->epoch;
 }
 
-enum tried_how { TRIED_WELL, TRIED_FAILED, TRIED_STARVED };
+enum tried_how { TRIED_WELL, TRIED_FAILED, TRIED_STARVED, TRIED_NO_PORT };
 
 /* One connect to a backend on which a place was taken; FAILED when it failed at
  * once, STARVED when it could not even begin because descriptors or memory are
- * out. */
+ * out, NO_PORT when no port of ours leads there. */
 static enum tried_how
 try_backend(struct session *s, struct backend *b)
 {
@@ -130,9 +130,15 @@ try_backend(struct session *s, struct backend *b)
 		worker_starve(w, strerror(errno));
 		return TRIED_STARVED;
 	}
-	if (s->tries++ > 0) {
+	if (s->tries++ > 0 || s->pauses > 0) {
 		s->retries++;
 		tally_add(&session_tally(s)->retries, 1);
+	}
+	if (fd < 0 && errno == EADDRNOTAVAIL) {
+		lane_has_no_port(s->lane, (enum entrance)s->entrance, b);
+		tried_add(&s->tried, b);
+		backend_leave(b);
+		return TRIED_NO_PORT;
 	}
 	s->backend = backend_ref(b);
 	if (fd < 0) {
@@ -222,6 +228,24 @@ await_backend(struct session *s)
 	return true;
 }
 
+/* Every backend that there is refused, or one that restarts is the only one:
+ * later it may be back.  Nothing is lost meanwhile, what the client says waits. */
+static bool
+pause_before_retry(struct session *s)
+{
+	struct lane *l = s->lane;
+
+	if (s->tries > l->service->config->retries || s->pauses >= l->pauses || l->stopping)
+		return false;
+	s->pauses++;
+	s->pausing = 1;
+	s->tries = 0;
+	tried_free(&s->tried);
+	session_drop_backend(s);
+	deadline_arm(l->retry_clock, &s->deadline, l->worker->now);
+	return true;
+}
+
 /* Reaches b or, when that fails at once, another; or waits, or ends: by
  * `otherwise` when some were tried before. */
 static void
@@ -236,6 +260,9 @@ dial_from(struct session *s, struct backend *b, enum ending otherwise)
 		case TRIED_FAILED:
 			otherwise = END_CONNECT;
 			break;
+		case TRIED_NO_PORT:
+			otherwise = END_NO_PORT;
+			break;
 		case TRIED_STARVED:
 			/* It waits, connect_timeout at most, until worker_resume(). */
 			if (list_empty(&s->deadline.link))
@@ -244,6 +271,8 @@ dial_from(struct session *s, struct backend *b, enum ending otherwise)
 		}
 	}
 	if (await_backend(s))
+		return;
+	if (s->tries > 0 && (otherwise == END_CONNECT || otherwise == END_NO_PORT) && pause_before_retry(s))
 		return;
 	if (s->tries > 0)
 		session_end(s, otherwise);
@@ -255,6 +284,7 @@ static void
 dial(struct session *s, enum ending otherwise)
 {
 	CHECK(s->state == SESSION_DIALING && !io_is_open(&s->server));
+	s->pausing = 0;
 	session_recolor(s);
 	dial_from(s, choose_next(s), otherwise);
 }

@@ -112,7 +112,7 @@ after_starving(struct worker *w)
 		LIST_EACH(it, &w->lanes[i].dialing) {
 			struct session *s = list_entry(it, struct session, link);
 
-			if (!io_is_open(&s->server))
+			if (!io_is_open(&s->server) && !s->pausing)
 				session_dial(s);
 			if (w->starved)
 				return;
@@ -121,7 +121,7 @@ after_starving(struct worker *w)
 		LIST_EACH(it, &w->lanes[i].x_dialing) {
 			struct exchange *x = list_entry(it, struct exchange, link);
 
-			if (x->upstream == NULL)
+			if (x->upstream == NULL && !x->pausing)
 				exchange_dial(x);
 			if (w->starved)
 				return;

@@ -24,6 +24,7 @@ service_defaults(struct service_draft *d)
 	s->idle_timeout = 600.0;
 	s->resolve_interval = 10.0;
 	s->retries = 2;
+	s->retry_pause = 1.0;
 	s->client_timeout = s->server_timeout = -1;
 	s->max_connections = 100000;
 	s->limits.source_prefix6 = 64;

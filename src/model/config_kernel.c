@@ -169,6 +169,7 @@ draft_settle_engine(struct service_config *s)
 		return;
 	s->max_connections = s->backend_max_connections = 0;
 	s->retries = 0;
+	s->retry_pause = 0;
 	s->connect_timeout = s->idle_timeout = s->client_timeout = s->server_timeout = 0;
 	s->limits.queue_timeout = 0;
 	s->passive.failures = 0;

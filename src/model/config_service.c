@@ -328,6 +328,7 @@ const struct key service_keys[] = {
 	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout), PROXY },
 	{ KEY("idle_timeout", key_seconds), AT(s.idle_timeout), PROXY },
 	{ KEY("retries", key_count), AT(s.retries), .max = 100, PROXY },
+	{ KEY("retry_pause", key_seconds), AT(s.retry_pause), .max = 60, PROXY },
 	{ KEY("client_timeout", key_seconds), AT(s.client_timeout), PROXY },
 	{ KEY("server_timeout", key_seconds), AT(s.server_timeout), PROXY },
 	{ KEY("max_connections", key_count), AT(s.max_connections), .max = 100e6, PROXY_FIRM },

@@ -72,13 +72,13 @@ on_done(void *arg, const char *error, double seconds)
 }
 
 static struct probe *
-start(struct answer *a, const struct addr *to, const struct addr *source, double timeout)
+start_saying(struct str hello, struct answer *a, const struct addr *to, const struct addr *source, double timeout)
 {
 	const char *error;
 	struct probe *p;
 
 	*a = (struct answer){ 0 };
-	p = probe_start(loop, &(struct probe_request){ .to = to, .source = source, .timeout = timeout },
+	p = probe_start(loop, &(struct probe_request){ .to = to, .source = source, .timeout = timeout, .hello = hello },
 			on_done, a, &error);
 	if (p == NULL)
 		fail_msg("could not begin: %s", error);
@@ -86,16 +86,28 @@ start(struct answer *a, const struct addr *to, const struct addr *source, double
 	return p;
 }
 
+static struct probe *
+start(struct answer *a, const struct addr *to, const struct addr *source, double timeout)
+{
+	return start_saying(STR(""), a, to, source, timeout);
+}
+
 static struct answer
-probe(const struct addr *to, const struct addr *source, double timeout)
+probe_saying(struct str hello, const struct addr *to, const struct addr *source, double timeout)
 {
 	struct answer a;
 
-	start(&a, to, source, timeout);
+	start_saying(hello, &a, to, source, timeout);
 	WAIT_UNTIL(loop, a.calls > 0);
 	assert_int_equal(a.calls, 1);
 	assert_true(a.seconds >= 0 && a.seconds < 10);
 	return a;
+}
+
+static struct answer
+probe(const struct addr *to, const struct addr *source, double timeout)
+{
+	return probe_saying(STR(""), to, source, timeout);
 }
 
 /* A listener on a free port; *at is where.  -1 without such a family here. */
@@ -238,6 +250,27 @@ test_silence_times_out(void **state)
 	assert_string_equal(ask(&s).error, "no answer after 0.2 s");
 }
 
+/* Who comes after the probes is the first that the server sees. */
+static void
+test_a_server_never_sees_one_that_says_nothing(void **state)
+{
+	struct addr at, peer = { .len = sizeof(peer.u) }, own = { .len = sizeof(own.u) };
+	int fd = listen_on("127.0.0.1:0", 10, &at), client, accepted;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		assert_false(probe(&at, NULL, 5).failed);
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(client, &at.u.sa, at.len), 0);
+	accepted = accept(fd, &peer.u.sa, &peer.len);
+	assert_true(accepted >= 0);
+	assert_int_equal(getsockname(client, &own.u.sa, &own.len), 0);
+	assert_true(addr_equal(&peer, &own));
+	close(accepted);
+	close(client);
+	close(fd);
+}
+
 static void
 test_what_does_not_listen_refuses(void **state)
 {
@@ -325,7 +358,7 @@ test_it_comes_from_the_source(void **state)
 
 	(void)state;
 	assert_true(addr_parse_ip("127.0.0.7", 0, &source));
-	assert_false(probe(&at, &source, 1).failed);
+	assert_false(probe_saying(STR("hello"), &at, &source, 1).failed);
 	client = accept(fd, &peer.u.sa, &peer.len);
 	assert_true(client >= 0);
 	addr_set_port(&peer, 0);
@@ -420,6 +453,7 @@ main(void)
 		TEST(test_answers_are_judged),
 		TEST(test_a_line_without_end_is_no_answer),
 		TEST(test_silence_times_out),
+		TEST(test_a_server_never_sees_one_that_says_nothing),
 		TEST(test_what_does_not_listen_refuses),
 		TEST(test_what_stays_silent_times_out),
 		TEST(test_unix_sockets),

@@ -93,6 +93,17 @@ put_retries(struct prom *p, const struct entry *e, enum entrance entrance, enum 
 }
 
 static void
+put_no_port(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	const struct service *s = e->service;
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < s->n_tallies; i++)
+		total += tally_read(&s->tallies[i].colors[entrance][color].no_port);
+	metrics_sample(p, of_color(s, entrance, color), total);
+}
+
+static void
 put_tallied(struct prom *p, struct labels l, const double *bounds, const struct service *s,
 	    const struct tally_histogram *(*of)(const struct tally_color *), enum entrance entrance,
 	    enum color color)
@@ -186,6 +197,18 @@ put_backend_up(struct prom *p, const struct entry *e, enum entrance entrance, en
 	for (size_t i = 0; i < e->service->colors[color].n; i++)
 		metrics_sample(p, of_backend(e, color, i),
 			       e->service->colors[color].backends[i]->state == BACKEND_UP);
+}
+
+static void
+put_backend_checks(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	for (size_t i = 0; i < e->service->colors[color].n; i++) {
+		const struct backend *b = e->service->colors[color].backends[i];
+
+		metrics_sample(p, with(of_backend(e, color, i), "result", "passed"), b->checks[1]);
+		metrics_sample(p, with(of_backend(e, color, i), "result", "failed"), b->checks[0]);
+	}
 }
 
 static void
@@ -454,6 +477,8 @@ static const struct family families[] = {
 	  "Answers that break a rule of HTTP and were taken and mended all the same, by the rule." },
 	{ "teal_retries_total", PROM_COUNTER, put_retries, true, NULL,
 	  "Connects tried on a further backend after one that failed." },
+	{ "teal_no_port_total", PROM_COUNTER, put_no_port, true, NULL,
+	  "Connects to backends that found no free port of ours to come from." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
 	  "Connections refused without a backend, by reason." },
 	{ "teal_stray_packets_total", PROM_COUNTER, NULL, false, put_strays,
@@ -471,6 +496,8 @@ static const struct family families[] = {
 	{ "teal_backends_needed", PROM_GAUGE, put_needed, false, NULL,
 	  "How many of them a flip to the color wants, by flip.min_healthy." },
 	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
+	{ "teal_backend_checks_total", PROM_COUNTER, put_backend_checks, false, NULL,
+	  "Health checks of a backend, by how they ended." },
 	{ "teal_backend_connections", PROM_GAUGE, put_backend_connections, false, NULL,
 	  "Open connections to a backend, previews included." },
 	{ "teal_backend_connect_failures_total", PROM_COUNTER, put_backend_failures, false, NULL,
