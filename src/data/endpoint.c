@@ -36,3 +36,20 @@ endpoint_set(struct endpoint *e, const struct addr *a)
 		memcpy(e->ip, &a->u.in6.sin6_addr, 16);
 	}
 }
+
+const uint8_t *
+endpoint_source(const struct endpoint *e, size_t *n)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (e->family == AF_UNIX) {
+		*n = 0;
+		return NULL;
+	}
+	*n = e->family == AF_INET ? 4 : 16;
+	if (e->family == AF_INET6 && memcmp(e->ip, mapped, sizeof(mapped)) == 0) {
+		*n = 4;
+		return e->ip + sizeof(mapped);
+	}
+	return e->ip;
+}

@@ -64,12 +64,13 @@ static struct backend *
 choose(struct exchange *x)
 {
 	const struct service_config *config = x->lane->service->config;
-	const struct endpoint *peer = &x->client->peer;
+	size_t n_source;
+	const uint8_t *source = endpoint_source(&x->client->peer, &n_source);
 	const struct balance_ask ask = {
 		.policy = config->balance,
 		.limit = config->backend_max_connections,
-		.source = peer->family == AF_UNIX ? NULL : peer->ip,
-		.source_len = peer->family == AF_INET ? 4 : 16,
+		.source = source,
+		.source_len = n_source,
 		.tried = x->tried != NULL ? x->tried->list : NULL,
 		.n_tried = x->tried != NULL ? x->tried->n : 0,
 		.random = &x->lane->worker->random,

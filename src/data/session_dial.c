@@ -159,11 +159,13 @@ static struct backend *
 choose(struct session *s, const struct snapshot_color *sc)
 {
 	const struct service_config *config = s->lane->service->config;
+	size_t n_source;
+	const uint8_t *source = endpoint_source(&s->peer, &n_source);
 	const struct balance_ask ask = {
 		.policy = config->balance,
 		.limit = config->backend_max_connections,
-		.source = s->peer.family == AF_UNIX ? NULL : s->peer.ip,
-		.source_len = s->peer.family == AF_INET ? 4 : 16,
+		.source = source,
+		.source_len = n_source,
 		.tried = s->tried != NULL ? s->tried->list : NULL,
 		.n_tried = s->tried != NULL ? s->tried->n : 0,
 		.random = &s->lane->worker->random,

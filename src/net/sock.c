@@ -105,7 +105,11 @@ bind_error(const struct addr *a, struct why *why)
 		return why_set(why, E_USAGE,
 			       "cannot listen on %s: permission denied (start as root, or grant CAP_NET_BIND_SERVICE)", text);
 	if (e == EADDRNOTAVAIL)
-		return why_set(why, E_USAGE, "cannot listen on %s: this machine has no such address", text);
+		return why_set(why, E_USAGE,
+			       "cannot listen on %s: this machine has no such address now; one that comes later (of "
+			       "keepalived, say) is allowed by sysctl net.ipv%d.ip_nonlocal_bind=1; an IPv6 address may "
+			       "still be tentative",
+			       text, addr_family(a) == AF_INET6 ? 6 : 4);
 	return why_set(why, E_USAGE, "cannot listen on %s: %s", text, strerror(e));
 }
 

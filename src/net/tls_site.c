@@ -148,6 +148,9 @@ set_terms(SSL_CTX *c, const struct tls_terms *t, struct why *why)
 		return why_set(why, E_USAGE, "OpenSSL does not know \"%.200s\"", suites);
 	if (SSL_CTX_set1_curves_list(c, curves) != 1)
 		return why_set(why, E_USAGE, "OpenSSL does not know the curves \"%.200s\"", curves);
+	/* DHE (RFC 7919), where the operator wants it, needs parameters; these fit
+	 * the certificate's key. */
+	(void)SSL_CTX_set_dh_auto(c, 1);
 	if (!tls_tickets_attach(c))
 		return why_set(why, E_INTERNAL, "cannot set up tickets: %s", tls_first_error());
 	return OK;

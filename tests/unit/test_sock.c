@@ -7,8 +7,10 @@
 #include <cmocka.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "net/sock.h"
 
 static int
@@ -126,10 +128,31 @@ test_both_legs_have_keepalive_at_the_pace_they_are_given(void **state)
 	close_pair(&p);
 }
 
+static void
+test_an_address_that_is_not_here_yet(void **state)
+{
+	static const struct {
+		const char *at, *hint;
+	} table[] = { { "192.0.2.1:80", "net.ipv4.ip_nonlocal_bind=1" },
+		      { "[2001:db8::1]:80", "net.ipv6.ip_nonlocal_bind=1" } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct why why;
+		struct addr a;
+		int fd;
+
+		assert_int_equal(addr_parse(table[i].at, ADDR_PORT_0, &a, &why), OK);
+		assert_int_equal(sock_bind(&a, &fd, 1, &why), E_USAGE);
+		assert_non_null(strstr(why.text, table[i].hint));
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_an_address_that_is_not_here_yet),
 		cmocka_unit_test(test_both_legs_have_the_user_timeout),
 		cmocka_unit_test(test_without_one_it_is_the_systems),
 		cmocka_unit_test(test_fastopen_is_the_listeners),
