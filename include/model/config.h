@@ -114,6 +114,7 @@ struct tcp_options {
 	char *congestion;	/* of the backend legs; NULL: the system's */
 	int backlog;	/* 4096 */
 	double user_timeout;	/* TCP_USER_TIMEOUT of both legs; 0: the system's; < 0: not given */
+	bool freebind;	/* listeners may be of an address that is not here yet */
 	bool fastopen;	/* clients may send data with the SYN */
 };
 
@@ -310,6 +311,7 @@ struct config {
 	} admin;
 	struct {
 		bool on;	/* false: no observe section */
+		bool freebind;	/* listen may be an address that is not here yet */
 		struct addr listen;
 		char **hosts;	/* lower case, globs with '*': names of the status page */
 		size_t n_hosts;	/* may be 0 */

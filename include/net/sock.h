@@ -12,9 +12,10 @@
 /* n sockets bound to one address, one for each worker (SO_REUSEPORT); the
  * first is bound without it, so that an address somebody else listens on is
  * refused rather than shared; it has to be the first to listen as well.  For a Unix path it is one socket and n - 1
- * duplicates; see sock_claim_unix().  Clients are refused until sock_listen().
+ * duplicates; see sock_claim_unix().  freebind: the address need not be this
+ * machine's yet (ip(7), IP_FREEBIND).  Clients are refused until sock_listen().
  * E_USAGE with a sentence and nothing open on failure. */
-MUST_USE enum err sock_bind(const struct addr *a, int *fds, unsigned n, struct why *why);
+MUST_USE enum err sock_bind(const struct addr *a, bool freebind, int *fds, unsigned n, struct why *why);
 
 /* From here on the kernel queues clients, up to backlog of them.  E_USAGE when
  * somebody else has begun to listen since the bind. */

@@ -580,7 +580,7 @@ bind_one(struct proxy *p, const struct binding *b, struct why *why)
 	const struct service_config *sc = p->services[b->owner]->config;
 	int *fds = must_array(p->n_workers, sizeof(int));
 	struct why reason;
-	enum err e = sock_bind(&b->addr, fds, p->n_workers, &reason);
+	enum err e = sock_bind(&b->addr, sc->tcp.freebind, fds, p->n_workers, &reason);
 
 	for (unsigned i = 0; i < p->n_workers && e == OK; i++) {
 		struct worker *w = &p->workers[i];

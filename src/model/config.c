@@ -125,6 +125,7 @@ static const struct key admin_keys[] = {
 
 static const struct key observe_keys[] = {
 	{ KEY("listen", key_observe) },
+	{ KEY("freebind", key_bool), AT(observe.freebind) },
 	{ KEY("hosts", key_observe_hosts) },
 	{ 0 },
 };

@@ -275,6 +275,7 @@ static const struct key tcp_keys[] = {
 	{ KEY("backlog", key_count), AT(s.tcp.backlog), .min = 1, .max = 1 << 20 },
 	{ KEY("user_timeout", key_seconds), AT(s.tcp.user_timeout), .max = 86400 },
 	{ KEY("fastopen", key_bool), AT(s.tcp.fastopen) },
+	{ KEY("freebind", key_bool), AT(s.tcp.freebind) },
 	{ KEY("keepalive_idle", key_count), AT(s.tcp.keepalive.idle), .max = 32767 },
 	{ KEY("keepalive_interval", key_count), AT(s.tcp.keepalive.interval), .max = 32767 },
 	{ KEY("keepalive_count", key_count), AT(s.tcp.keepalive.count), .max = 127 },

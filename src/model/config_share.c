@@ -150,6 +150,8 @@ check_alike(const struct draft *d, const struct service_draft *late, const struc
 		differs(d, late, early, "tls.handshake_timeout", unnamed);
 	if (a->tcp.backlog != b->tcp.backlog)
 		differs(d, late, early, "tcp.backlog", socket);
+	if (a->tcp.freebind != b->tcp.freebind)
+		differs(d, late, early, "tcp.freebind", socket);
 	if (a->tcp.fastopen != b->tcp.fastopen)
 		differs(d, late, early, "tcp.fastopen", socket);
 	if (a->tcp.keepalive.on != b->tcp.keepalive.on)

@@ -107,14 +107,14 @@ bind_error(const struct addr *a, struct why *why)
 	if (e == EADDRNOTAVAIL)
 		return why_set(why, E_USAGE,
 			       "cannot listen on %s: this machine has no such address now; one that comes later (of "
-			       "keepalived, say) is allowed by sysctl net.ipv%d.ip_nonlocal_bind=1; an IPv6 address may "
+			       "keepalived, say) is allowed by freebind = true or sysctl net.ipv%d.ip_nonlocal_bind=1; an IPv6 address may "
 			       "still be tentative",
 			       text, addr_family(a) == AF_INET6 ? 6 : 4);
 	return why_set(why, E_USAGE, "cannot listen on %s: %s", text, strerror(e));
 }
 
 static int
-open_bound(const struct addr *a, bool first)
+open_bound(const struct addr *a, bool freebind, bool first)
 {
 	int family = addr_family(a), fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), saved;
 
@@ -125,6 +125,8 @@ open_bound(const struct addr *a, bool first)
 		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 		if (family == AF_INET6)
 			set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		if (freebind)	/* of IPv6 sockets, too */
+			set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
 		if (!first)
 			set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	}
@@ -142,7 +144,7 @@ fail:
 }
 
 enum err
-sock_bind(const struct addr *a, int *fds, unsigned n, struct why *why)
+sock_bind(const struct addr *a, bool freebind, int *fds, unsigned n, struct why *why)
 {
 	bool local = addr_family(a) == AF_UNIX;
 	struct addr bound = *a;
@@ -151,7 +153,7 @@ sock_bind(const struct addr *a, int *fds, unsigned n, struct why *why)
 	if (local && (e = sock_claim_unix(a, why)) != OK)
 		return e;
 	for (unsigned i = 0; i < n; i++) {
-		fds[i] = local && i > 0 ? dup(fds[0]) : open_bound(&bound, i == 0);
+		fds[i] = local && i > 0 ? dup(fds[0]) : open_bound(&bound, freebind, i == 0);
 		if (fds[i] < 0) {
 			e = bind_error(a, why);
 			close_all(fds, i);

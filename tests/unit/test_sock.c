@@ -38,7 +38,7 @@ connect_pair_alive(const struct sock_keepalive *keepalive, double listener_timeo
 	bool pending;
 
 	assert_int_equal(addr_parse("127.0.0.1:0", ADDR_PORT_0, &a, &why), OK);
-	assert_int_equal(sock_bind(&a, &p.listener, 1, &why), OK);
+	assert_int_equal(sock_bind(&a, false, &p.listener, 1, &why), OK);
 	sock_listener_options(p.listener, keepalive, listener_timeout, fastopen);
 	assert_int_equal(sock_listen(p.listener, 8, &why), OK);
 	assert_int_equal(getsockname(p.listener, &p.at.u.sa, &p.at.len), 0);
@@ -143,8 +143,10 @@ test_an_address_that_is_not_here_yet(void **state)
 		int fd;
 
 		assert_int_equal(addr_parse(table[i].at, ADDR_PORT_0, &a, &why), OK);
-		assert_int_equal(sock_bind(&a, &fd, 1, &why), E_USAGE);
+		assert_int_equal(sock_bind(&a, false, &fd, 1, &why), E_USAGE);
 		assert_non_null(strstr(why.text, table[i].hint));
+		assert_int_equal(sock_bind(&a, true, &fd, 1, &why), OK);
+		close(fd);
 	}
 }
 

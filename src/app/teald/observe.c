@@ -26,7 +26,7 @@ observe_bind(const struct config *config, struct why *why)
 	for (int i = 0; i < OBSERVE_PLACES; i++)
 		list_init(&o->places[i].list);
 	list_init(&o->dead);
-	if (config->observe.on && (sock_bind(&config->observe.listen, &fd, 1, &reason) != OK || sock_listen(fd, BACKLOG, &reason) != OK)) {
+	if (config->observe.on && (sock_bind(&config->observe.listen, config->observe.freebind, &fd, 1, &reason) != OK || sock_listen(fd, BACKLOG, &reason) != OK)) {
 		(void)why_set(why, E_USAGE, "observe: %.900s", reason.text);
 		free(o);
 		return NULL;
