@@ -17,6 +17,8 @@ struct reader {
 	/* > 0: errors are swallowed, because the same keys were checked and
 	 * complained about before (defaults, read again for each service). */
 	unsigned muted;
+	/* Errors that are not the file's: a later start may go well. */
+	size_t passing;
 };
 
 /* Where the reading is. */

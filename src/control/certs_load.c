@@ -161,13 +161,14 @@ certs_check_all(const struct config *config)
 		const struct service_config *sc = &config->services[i];
 		struct certs_loaded loaded;
 		struct why why;
+		enum err e;
 		int line;
 
-		if (certs_load(sc, CERTS_LENIENT, &loaded, &line, &why) == OK) {
+		if ((e = certs_load(sc, CERTS_LENIENT, &loaded, &line, &why)) == OK) {
 			certs_loaded_free(&loaded);
 			continue;
 		}
-		all = E_USAGE;
+		all = all == OK ? e : all == e ? all : E_USAGE;
 		fprintf(stderr, "%s:%d: service \"%s\": %s\n", config->path, line, sc->name, why.text);
 	}
 	return all;

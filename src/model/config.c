@@ -3,13 +3,12 @@
  * this file, config_store.c and config_draft.c (keys, by tables) ->
  * config_color.c (backends) -> config_check.c (what fits together).  Start-up thread only. */
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "model/config_account.h"
 #include "model/config_draft.h"
 
 #define AT(member) .offset = offsetof(struct draft, c.member)
@@ -188,24 +187,13 @@ root_at(const struct draft *d, const char *path)
 static void
 resolve_user(struct draft *d, const struct cursor *c)
 {
-	const struct passwd *pw;
-	const struct group *gr;
+	struct cursor in = *c;
 
-	errno = 0;
-	if (d->c.user != NULL && (pw = getpwnam(d->c.user)) != NULL) {
-		d->c.uid = pw->pw_uid;
-		d->c.gid = pw->pw_gid;
-	} else if (d->c.user != NULL) {
-		cursor_error(c, root_at(d, "user"), "user: there is no user \"%s\"%s%s", show(d->c.user).s,
-			     errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
-	}
-	errno = 0;
-	if (d->c.admin.group != NULL && (gr = getgrnam(d->c.admin.group)) != NULL)
-		d->c.admin.gid = gr->gr_gid;
-	else if (d->c.admin.group != NULL)
-		cursor_error(c, root_at(d, "admin.group"), "admin.group: there is no group \"%s\"%s%s",
-			     show(d->c.admin.group).s, errno != 0 ? ": " : "",
-			     errno != 0 ? strerror(errno) : "");
+	if (d->c.user != NULL)
+		account_user(c, root_at(d, "user"), d->c.user, &d->c.uid, &d->c.gid);
+	in.prefix = "admin.";
+	if (d->c.admin.group != NULL)
+		account_group(&in, root_at(d, "admin.group"), d->c.admin.group, &d->c.admin.gid);
 }
 
 static void
@@ -325,7 +313,7 @@ done:
 	config_text_free(&r.text);
 	if (errors->n > 0) {
 		config_clear(&d.c);
-		return E_USAGE;
+		return r.passing == errors->n ? E_INTERNAL : E_USAGE;
 	}
 	*out = must_alloc(sizeof(**out));
 	**out = d.c;

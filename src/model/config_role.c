@@ -1,12 +1,10 @@
 /* config_role.c - admin.roles: users and groups, and what they may do on which
  * services.  Start-up thread only; blocks on user and group look-ups. */
-#include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/config_account.h"
 #include "model/config_draft.h"
 #include "proto/admin_command.h"
 
@@ -14,46 +12,24 @@
 
 static const char *const right_words[] = { "read", "flip", "node", "admin" };
 
-/* Those of getpwnam() that only mean that there is none; glibc's modules do
- * not agree on it. */
-static const char *
-lookup_error(void)
-{
-	return errno == 0 || errno == ENOENT || errno == ESRCH ? "" : strerror(errno);
-}
-
 static void
 key_role_user(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	struct role_config *role = c->base;
-	const struct passwd *pw;
 
 	key_text(c, k, s);
-	if (role->user == NULL)
-		return;
-	errno = 0;
-	if ((pw = getpwnam(role->user)) != NULL)
-		role->uid = pw->pw_uid;
-	else
-		cursor_key_error(c, s, "there is no user \"%s\"%s%s", show(role->user).s,
-				 *lookup_error() != '\0' ? ": " : "", lookup_error());
+	if (role->user != NULL)
+		account_user(c, s, role->user, &role->uid, NULL);
 }
 
 static void
 key_role_group(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	struct role_config *role = c->base;
-	const struct group *gr;
 
 	key_text(c, k, s);
-	if (role->group == NULL)
-		return;
-	errno = 0;
-	if ((gr = getgrnam(role->group)) != NULL)
-		role->gid = gr->gr_gid;
-	else
-		cursor_key_error(c, s, "there is no group \"%s\"%s%s", show(role->group).s,
-				 *lookup_error() != '\0' ? ": " : "", lookup_error());
+	if (role->group != NULL)
+		account_group(c, s, role->group, &role->gid);
 }
 
 /* What a service's name may be, and '*' for any number of its letters. */

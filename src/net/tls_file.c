@@ -49,6 +49,10 @@ unreadable(const char *path, int error, struct why *why)
 {
 	char user[64], group[64], folder[256];
 
+	/* Neither the file's fault nor the configuration's: later it may be read. */
+	if (error == EIO || error == EAGAIN || error == ESTALE || error == ETIMEDOUT || error == ENOTCONN ||
+	    error == EHOSTDOWN || error == EMFILE || error == ENFILE || error == ENOMEM)
+		return why_set(why, E_INTERNAL, "cannot read %.256s now: %s", path, strerror(error));
 	if (error != EACCES)
 		return why_set(why, E_USAGE, "cannot read %.256s: %s", path, strerror(error));
 	names_of_us(user, group);

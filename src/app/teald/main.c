@@ -285,6 +285,14 @@ watch_signals(struct teald *t)
 	ev_signal_start(t->loop, &t->hangup);
 }
 
+/* What is wrong in the configuration stays wrong; what could not be read or looked
+ * up at this moment may be there at the next start, which the unit makes. */
+static int
+exit_status(enum err e)
+{
+	return e == OK ? 0 : e == E_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
 /* As whoever will serve: root could read what teald cannot.  In a process of its
  * own, for there is no way back from that. */
 static enum err
@@ -304,11 +312,13 @@ check_certificates(const struct config *config)
 			fprintf(stderr, "teald: %s\n", why.text);
 			_exit(EXIT_USAGE);
 		}
-		_exit(certs_check_all(config) == OK ? 0 : EXIT_USAGE);
+		_exit(exit_status(certs_check_all(config)));
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? OK : E_USAGE;
+	if (!WIFEXITED(status))
+		return E_INTERNAL;
+	return WEXITSTATUS(status) == 0 ? OK : WEXITSTATUS(status) == EXIT_USAGE ? E_USAGE : E_INTERNAL;
 }
 
 static int
@@ -350,20 +360,21 @@ main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct config *config = NULL;
+	enum err e;
 	int status;
 
 	standard_descriptors();
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
-	if (load(o.config, o.test, &config) != OK)
-		return EXIT_USAGE;
+	if ((e = load(o.config, o.test, &config)) != OK)
+		return exit_status(e);
 	if (o.assume_initial && config->store.type != STORE_REDIS) {
 		fputs("teald: --assume-initial is for store.type = \"redis\"; the embedded store needs no such thing\n",
 		      stderr);
 		status = EXIT_USAGE;
-	} else if (check_certificates(config) != OK) {
-		status = EXIT_USAGE;
+	} else if ((e = check_certificates(config)) != OK) {
+		status = exit_status(e);
 	} else if (o.print) {
 		forward_print(config);
 		status = 0;
