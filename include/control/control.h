@@ -69,6 +69,7 @@ struct control {
 	unsigned engines_open;	/* those whose listeners are not closed */
 	struct bus bus;
 	struct entry *entries;	/* in the configuration's order */
+	struct entry **by_name;	/* the same, sorted */
 	size_t n;
 	double started;	/* clock_now() of the start */
 	bool store_ready;

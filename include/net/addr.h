@@ -49,6 +49,8 @@ MUST_USE enum err addr_resolve_all(const char *host, struct addr **out, size_t *
  * unnamed Unix peer is "unix:".  Returns text. */
 char *addr_format(const struct addr *a, char text[ADDR_TEXT]);
 
+/* An order of addresses, port and all: 0 when addr_equal(). */
+int addr_compare(const struct addr *a, const struct addr *b);
 bool addr_equal(const struct addr *a, const struct addr *b);
 unsigned addr_port(const struct addr *a);	/* host byte order; 0 for Unix */
 void addr_set_port(struct addr *a, unsigned port);

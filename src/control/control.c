@@ -23,13 +23,34 @@
  * hold up the start. */
 #define FIRST_ROUND_EXTRA 0.25
 
+static const char *
+name_of(const void *p)
+{
+	return (*(struct entry *const *)p)->service->config->name;
+}
+
+static int
+compare_entries(const void *a, const void *b)
+{
+	return strcmp(name_of(a), name_of(b));
+}
+
+static int
+compare_name(const void *name, const void *b)
+{
+	return strcmp(name, name_of(b));
+}
+
 struct entry *
 control_find(struct control *c, struct str name)
 {
-	for (size_t i = 0; i < c->n; i++)
-		if (str_eq(name, c->entries[i].service->config->name))
-			return &c->entries[i];
-	return NULL;
+	char text[RECORD_NAME];
+	struct entry **at;
+
+	if (c->n == 0 || memchr(name.p, '\0', name.n) != NULL || !str_copy(text, sizeof(text), name))
+		return NULL;
+	at = bsearch(text, c->by_name, c->n, sizeof(*c->by_name), compare_name);
+	return at != NULL ? *at : NULL;
 }
 
 /* Tells the fleet, where there is one. */
@@ -600,6 +621,10 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 		list_init(&c->entries[i].healing);
 		list_init(&c->entries[i].drainers);
 	}
+	c->by_name = must_array(n + 1, sizeof(*c->by_name));
+	for (size_t i = 0; i < n; i++)
+		c->by_name[i] = &c->entries[i];
+	qsort(c->by_name, n, sizeof(*c->by_name), compare_entries);
 	c->pulsed = clock_now();
 	ev_timer_init(&c->pulse, control_on_pulse, PULSE, PULSE);
 	ev_timer_start(loop, &c->pulse);
@@ -655,6 +680,8 @@ control_close(struct control *c)
 	resolve_close(c);
 	certs_close(&c->certs);
 	health_free(&c->health);
+	free(c->by_name);
+	c->by_name = NULL;
 	free(c->entries);
 	c->entries = NULL;
 	c->n = 0;

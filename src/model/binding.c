@@ -1,25 +1,48 @@
 /* binding.c - what is listened on, and for which services.  Start-up thread. */
+#include <search.h>
 #include <stdlib.h>
 
 #include "model/route.h"
 
-static struct binding *
-find(struct bindings *b, const struct addr *a)
+/* Where an address is in the list, while it grows. */
+struct place {
+	struct addr addr;
+	size_t i;
+};
+
+static int
+compare_places(const void *a, const void *b)
 {
-	for (size_t i = 0; i < b->n; i++)
-		if (addr_equal(&b->list[i].addr, a))
-			return &b->list[i];
-	return NULL;
+	return addr_compare(&((const struct place *)a)->addr, &((const struct place *)b)->addr);
+}
+
+/* The place of the address, the end of the list when it is new. */
+static size_t
+find(struct bindings *b, void **tree, const struct addr *a)
+{
+	struct place key = { .addr = *a, .i = b->n }, *new;
+	struct place **at = tfind(&key, tree, compare_places);
+
+	if (at != NULL)
+		return (*at)->i;
+	new = must_alloc(sizeof(*new));
+	*new = key;
+	CHECK(tsearch(new, tree, compare_places) != NULL);
+	return new->i;
 }
 
 static void
-add(struct bindings *b, const struct config *c, unsigned service, const struct addr *a,
+add(struct bindings *b, void **tree, const struct config *c, unsigned service, const struct addr *a,
     enum entrance entrance, bool tls)
 {
-	struct binding *at = find(b, a);
+	size_t i = find(b, tree, a);
+	struct binding *at;
 
-	if (at == NULL) {
-		b->list = must_grow(b->list, b->n + 1, sizeof(*b->list));
+	if (i < b->n) {
+		at = &b->list[i];
+	} else {
+		if ((b->n & (b->n - 1)) == 0)
+			b->list = must_grow(b->list, b->n == 0 ? 1 : 2 * b->n, sizeof(*b->list));
 		at = &b->list[b->n++];
 		*at = (struct binding){ .addr = *a, .entrance = entrance, .tls = tls, .owner = service };
 	}
@@ -54,6 +77,8 @@ add_route(struct binding *b, const struct config *c)
 void
 bindings_make(const struct config *c, struct bindings *out)
 {
+	void *tree = NULL;
+
 	*out = (struct bindings){ 0 };
 	for (unsigned i = 0; i < c->n_services; i++) {
 		const struct service_config *s = &c->services[i];
@@ -61,12 +86,13 @@ bindings_make(const struct config *c, struct bindings *out)
 		if (s->engine != ENGINE_PROXY)
 			continue;
 		for (size_t k = 0; k < s->n_listen; k++)
-			add(out, c, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
+			add(out, &tree, c, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
 		for (size_t k = 0; k < s->n_plain_listen; k++)
-			add(out, c, i, &s->plain_listen[k], ENTRANCE_MAIN, false);
+			add(out, &tree, c, i, &s->plain_listen[k], ENTRANCE_MAIN, false);
 		for (size_t k = 0; k < s->n_preview; k++)
-			add(out, c, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
+			add(out, &tree, c, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
 	}
+	tdestroy(tree, free);
 	for (size_t i = 0; i < out->n; i++)
 		add_route(&out->list[i], c);
 }

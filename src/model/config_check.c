@@ -320,25 +320,39 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	draft_check_tls(&c, s);
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	const struct service_draft *x = *(const struct service_draft *const *)a,
+				   *y = *(const struct service_draft *const *)b;
+	int order = strcmp(x->s.name, y->s.name);
+
+	return order != 0 ? order : (x > y) - (x < y);
+}
+
 static void
 check_names(const struct draft *d)
 {
-	for (size_t i = 0; i < d->n_services; i++) {
-		struct cursor c = { d->r, d->services[i].where, "", NULL };
+	const struct service_draft **sorted = must_array(d->n_services + 1, sizeof(*sorted)), *first = NULL;
+	size_t n = 0;
 
-		for (size_t j = 0; d->services[i].s.name != NULL && j < i; j++) {
-			const config_setting_t *first = d->services[j].at;
-			struct config_line l =
-				config_text_line(&d->r->text, config_setting_source_line(first));
+	for (size_t i = 0; i < d->n_services; i++)
+		if (d->services[i].s.name != NULL)
+			sorted[n++] = &d->services[i];
+	qsort(sorted, n, sizeof(*sorted), compare_names);
+	for (size_t i = 0; i < n; i++) {
+		struct cursor c = { d->r, sorted[i]->where, "", NULL };
+		struct config_line l;
 
-			if (d->services[j].s.name == NULL ||
-			    strcmp(d->services[i].s.name, d->services[j].s.name) != 0)
-				continue;
-			cursor_error(&c, draft_at(&d->services[i], "name"),
-				     "name: the service at %s:%u has the same name", l.file, l.line);
-			break;
+		if (first == NULL || strcmp(first->s.name, sorted[i]->s.name) != 0) {
+			first = sorted[i];
+			continue;
 		}
+		l = config_text_line(&d->r->text, config_setting_source_line(first->at));
+		cursor_error(&c, draft_at(sorted[i], "name"), "name: the service at %s:%u has the same name", l.file,
+			     l.line);
 	}
+	free(sorted);
 }
 
 /* A pool nobody uses is often a name mistyped elsewhere. */

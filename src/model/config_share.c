@@ -28,20 +28,6 @@ add_entrance(struct entrances *e, const struct entrance_at *new)
 	e->list[e->n++] = *new;
 }
 
-static bool
-clash(const struct entrance_at *x, const struct entrance_at *y)
-{
-	const struct addr *a = &x->addr, *b = &y->addr;
-
-	if (x->udp != y->udp)
-		return false;
-	if (addr_equal(a, b))
-		return true;
-	/* [::] is IPv6 only, so the families never meet. */
-	return addr_family(a) == addr_family(b) && addr_family(a) != AF_UNIX &&
-	       addr_port(a) == addr_port(b) && (addr_is_any(a) || addr_is_any(b));
-}
-
 /* -- sharing --------------------------------------------------------------------- */
 
 static bool
@@ -93,24 +79,105 @@ complain_about_two(const struct draft *d, const struct entrance_at *late, const 
 		     early->service != NULL ? early->service->where : "", l.file, l.line, hint);
 }
 
-static void
-check_clashes(const struct draft *d, const struct entrances *e)
+/* Sorted by what can clash at all, so that no entrance is compared with every
+ * other: sixteen thousand services are no more than that. */
+static int
+compare_ports(const struct entrance_at *x, const struct entrance_at *y)
 {
-	for (size_t i = 0; i < e->n; i++)
-		for (size_t j = 0; j < i; j++) {
-			const struct entrance_at *late = &e->list[i], *early = &e->list[j];
-			const char *hint;
+	int fx = addr_family(&x->addr), fy = addr_family(&y->addr);
+	unsigned px = fx == AF_UNIX ? 0 : addr_port(&x->addr), py = fy == AF_UNIX ? 0 : addr_port(&y->addr);
 
-			if (!clash(late, early) || shares(late, early))
-				continue;
-			if (config_setting_source_line(late->at) < config_setting_source_line(early->at)) {
-				late = &e->list[j];
-				early = &e->list[i];
-			}
-			(void)could_share(late, early, &hint);
-			complain_about_two(d, late, early, hint);
-			break;
+	if (x->udp != y->udp)
+		return x->udp - y->udp;
+	return fx != fy ? fx - fy : (px > py) - (px < py);
+}
+
+static int
+compare_addresses(const struct entrance_at *x, const struct entrance_at *y)
+{
+	int order = compare_ports(x, y);
+
+	return order != 0 ? order : addr_compare(&x->addr, &y->addr);
+}
+
+/* In one place, in the order of the list. */
+static int
+compare_entrances(const void *a, const void *b)
+{
+	const struct entrance_at *x = *(const struct entrance_at *const *)a, *y = *(const struct entrance_at *const *)b;
+	int order = compare_addresses(x, y);
+
+	return order != 0 ? order : (x > y) - (x < y);
+}
+
+/* The end of the run of those that compare equal to the first. */
+static size_t
+run_end(struct entrance_at *const *sorted, size_t from, size_t n,
+	int (*compare)(const struct entrance_at *x, const struct entrance_at *y))
+{
+	size_t end = from + 1;
+
+	while (end < n && compare(sorted[from], sorted[end]) == 0)
+		end++;
+	return end;
+}
+
+static const struct entrance_at *
+earlier(const struct entrance_at *a, const struct entrance_at *b)
+{
+	return a == NULL ? b : b == NULL || a < b ? a : b;
+}
+
+/* The first entrance before sorted[k] that it clashes with, within the run of its
+ * address from `from`; those who share with the run's first share with each other,
+ * unless they are one service's, and those follow each other. */
+static const struct entrance_at *
+clash_in_run(struct entrance_at *const *sorted, size_t from, size_t k)
+{
+	if (k > from && !shares(sorted[k], sorted[from]))
+		return sorted[from];
+	return k > from && !shares(sorted[k], sorted[k - 1]) ? sorted[k - 1] : NULL;
+}
+
+static void
+check_port(const struct draft *d, struct entrance_at *const *sorted, size_t n)
+{
+	const struct entrance_at *any = NULL, *other = NULL;
+	size_t from = 0;
+
+	for (size_t i = 0; i < n && addr_family(&sorted[i]->addr) != AF_UNIX; i++)
+		if (addr_is_any(&sorted[i]->addr))
+			any = earlier(any, sorted[i]);
+		else
+			other = earlier(other, sorted[i]);
+	for (size_t k = 0; k < n; k++) {
+		const struct entrance_at *late = sorted[k], *early, *across;
+		const char *hint;
+
+		if (compare_addresses(sorted[from], late) != 0)
+			from = k;
+		early = clash_in_run(sorted, from, k);
+		across = addr_family(&late->addr) == AF_UNIX ? NULL : addr_is_any(&late->addr) ? other : any;
+		if (across != NULL && across < late)
+			early = earlier(early, across);
+		if (early == NULL)
+			continue;
+		if (config_setting_source_line(late->at) < config_setting_source_line(early->at)) {
+			late = early;
+			early = sorted[k];
 		}
+		(void)could_share(late, early, &hint);
+		complain_about_two(d, late, early, hint);
+	}
+}
+
+static void
+check_clashes(const struct draft *d, struct entrance_at *const *sorted, size_t n)
+{
+	for (size_t from = 0, end; from < n; from = end) {
+		end = run_end(sorted, from, n, compare_ports);
+		check_port(d, sorted + from, end - from);
+	}
 }
 
 /* -- sharers that do not fit ------------------------------------------------------ */
@@ -271,21 +338,19 @@ check_sharers(const struct draft *d, const struct service_draft **list, size_t n
 }
 
 static void
-check_shared(const struct draft *d, const struct entrances *e)
+check_shared(const struct draft *d, struct entrance_at *const *sorted, size_t n)
 {
-	const struct service_draft **list = must_array(e->n + 1, sizeof(*list));
+	const struct service_draft **list = must_array(n + 1, sizeof(*list));
 
-	for (size_t i = 0; i < e->n; i++) {
-		bool seen = false;
-		size_t n = 0;
+	for (size_t from = 0, end; from < n; from = end) {
+		size_t sharers = 0;
 
-		for (size_t j = 0; j < i && !seen; j++)
-			seen = shares(&e->list[i], &e->list[j]);
-		for (size_t j = i; j < e->n && !seen; j++)
-			if (j == i || shares(&e->list[i], &e->list[j]))
-				list[n++] = e->list[j].service;
-		if (n > 1)
-			check_sharers(d, list, n);
+		end = run_end(sorted, from, n, compare_addresses);
+		for (size_t k = from; k < end; k++)
+			if (k == from || shares(sorted[from], sorted[k]))
+				list[sharers++] = sorted[k]->service;
+		if (sharers > 1)
+			check_sharers(d, list, sharers);
 	}
 	free(list);
 }
@@ -314,6 +379,7 @@ draft_check_listeners(const struct draft *d)
 		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.socket");
 	struct entrance_at other = { .addr = d->c.observe.listen, .at = observe, .key = "observe.listen" };
 	struct entrances e = { 0 };
+	struct entrance_at **sorted;
 	struct why why;
 	char *text;
 
@@ -332,7 +398,12 @@ draft_check_listeners(const struct draft *d)
 		add_entrances(&e, s, s->s.plain_listen, s->s.n_plain_listen, s->plain_listen, "plain_listen");
 		add_entrances(&e, s, s->s.preview, s->s.n_preview, s->preview, "preview");
 	}
-	check_clashes(d, &e);
-	check_shared(d, &e);
+	sorted = must_array(e.n + 1, sizeof(*sorted));
+	for (size_t i = 0; i < e.n; i++)
+		sorted[i] = &e.list[i];
+	qsort(sorted, e.n, sizeof(*sorted), compare_entrances);
+	check_clashes(d, sorted, e.n);
+	check_shared(d, sorted, e.n);
+	free(sorted);
 	free(e.list);
 }

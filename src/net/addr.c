@@ -202,6 +202,32 @@ addr_set_port(struct addr *a, unsigned port)
 		a->u.in6.sin6_port = htons((uint16_t)port);
 }
 
+int
+addr_compare(const struct addr *a, const struct addr *b)
+{
+	int fa = addr_family(a), fb = addr_family(b);
+	unsigned pa, pb;
+	int order;
+
+	if (fa != fb)
+		return fa - fb;
+	if (addr_equal(a, b))
+		return 0;
+	if (fa == AF_UNIX) {
+		size_t n = a->len < b->len ? a->len : b->len;
+
+		order = memcmp(&a->u.un, &b->u.un, n);
+		return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
+	}
+	pa = addr_port(a);
+	pb = addr_port(b);
+	if (pa != pb)
+		return (pa > pb) - (pa < pb);
+	if (fa == AF_INET)
+		return memcmp(&a->u.in.sin_addr, &b->u.in.sin_addr, sizeof(a->u.in.sin_addr));
+	return memcmp(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr, sizeof(a->u.in6.sin6_addr));
+}
+
 bool
 addr_equal(const struct addr *a, const struct addr *b)
 {
