@@ -71,16 +71,17 @@ LIBS := -lev -lssl -lcrypto -lconfig -lhiredis -ljansson -lnftables -lnetfilter_
 
 # The floors, and for each what lies below it: the order of linking.  tools/layers
 # holds the same rules for #include.
-FLOORS := base proto net model control data kernel
+FLOORS := base proto net model store control data kernel
 BELOW_base := base
 BELOW_proto := proto base
 BELOW_net := net base
 BELOW_model := model net proto base
-BELOW_control := control $(BELOW_model)
+BELOW_store := store $(BELOW_model)
+BELOW_control := control $(BELOW_store)
 BELOW_data := data $(BELOW_model)
 BELOW_kernel := kernel $(BELOW_model)
 PROGRAMS := teald tealctl tealbench
-BELOW_teald := teald control data kernel $(BELOW_model)
+BELOW_teald := teald control data kernel $(BELOW_store)
 BELOW_tealctl := tealctl net proto base
 BELOW_tealbench := tealbench net proto base
 
@@ -241,8 +242,8 @@ bench-parse: $(call libs_of,proto)	## HTTP/1 heads: nanoseconds beside Debian's 
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $(OUT)/parse bench/parse.c $(call libs_of,proto) -lhttp_parser -lm
 	$(Q)$(OUT)/parse
 
-bench-state: $(call libs_of,control)	## the largest state file: milliseconds to encode it
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $(OUT)/state bench/state.c $(call libs_of,control) $(LIBS)
+bench-state: $(call libs_of,store)	## the largest state file: milliseconds to encode it
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $(OUT)/state bench/state.c $(call libs_of,store) $(LIBS)
 	$(Q)$(OUT)/state
 
 ## Check

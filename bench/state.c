@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "control/state_file.h"
+#include "store/state_file.h"
 
 #define SERVICES 500
 #define ROUNDS 50

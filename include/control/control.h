@@ -9,10 +9,10 @@
 #include "base/err.h"
 #include "control/bus.h"
 #include "control/health.h"
-#include "control/store.h"
 #include "model/config.h"
 #include "model/engine.h"
 #include "net/jobs.h"
+#include "store/store.h"
 
 /* The life of the process, forward only. */
 enum life {

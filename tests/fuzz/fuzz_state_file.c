@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "control/state_file.h"
+#include "store/state_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,8 +5,8 @@
 #ifndef TESTS_UNIT_REDIS_CLIENT_H
 #define TESTS_UNIT_REDIS_CLIENT_H
 
-#include "control/redis.h"
 #include "redis_server.h"
+#include "store/redis.h"
 #include "wait.h"
 
 struct client {

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "control/fleet.h"
-#include "control/redis_number.h"
+#include "store/fleet.h"
+#include "store/redis_number.h"
 
 #define NOW_US 1795356131000000
 

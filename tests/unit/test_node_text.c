@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/node_text.h"
 #include "model/backend.h"
+#include "store/node_text.h"
 
 static void
 test_hosts(void **state)

@@ -8,8 +8,8 @@
 #include <semaphore.h>
 #include <sys/stat.h>
 
-#include "control/redis_lookup.h"
 #include "model/secret.h"
+#include "store/redis_lookup.h"
 
 static struct {
 	sem_t asked, may_answer;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "control/redis_record.h"
+#include "store/redis_record.h"
 
 /* The answer of HMGET, from texts; NULL is nil. */
 static redisReply cells[REDIS_RECORD_FIELDS], *pointers[REDIS_RECORD_FIELDS];

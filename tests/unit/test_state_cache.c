@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "control/state_cache.h"
-#include "control/state_disk.h"
+#include "store/state_cache.h"
+#include "store/state_disk.h"
 #include "wait.h"
 
 static char dir[64];

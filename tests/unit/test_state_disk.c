@@ -18,9 +18,9 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "control/state_disk.h"
-#include "control/state_file.h"
-#include "control/store.h"
+#include "store/state_disk.h"
+#include "store/state_file.h"
+#include "store/store.h"
 #include "wait.h"
 #include "scaled.h"
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/state_file.h"
+#include "store/state_file.h"
 
 static const struct record flipped = {
 	.color = BLUE, .epoch = 43, .change = CHANGE_FLIP, .at_us = 1763820131123456,

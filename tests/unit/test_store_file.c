@@ -20,9 +20,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "control/state_disk.h"
-#include "control/state_file.h"
-#include "control/store.h"
+#include "store/state_disk.h"
+#include "store/state_file.h"
+#include "store/store.h"
 #include "wait.h"
 
 /* What the disk was asked, to be looked at while no job is pending: f: fsync of a file, d: of a folder, r: rename. */

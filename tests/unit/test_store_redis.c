@@ -5,7 +5,7 @@
 #include <hiredis/hiredis.h>
 
 #include "base/log.h"
-#include "control/store_redis.h"
+#include "store/store_redis.h"
 #include "wait.h"
 
 #define PREFIX "t:x"

@@ -11,9 +11,9 @@
 #include "app/forward.h"
 #include "app/startup.h"
 #include "base/log.h"
-#include "control/state_cache.h"
-#include "control/state_disk.h"
 #include "kernel/ruleset.h"
+#include "store/state_cache.h"
+#include "store/state_disk.h"
 
 #define TABLES_FILE "teal.tables"
 #define TABLES 8

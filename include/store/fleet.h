@@ -1,0 +1,82 @@
+/* fleet.h - every teald of the prefix, as their heartbeats tell.
+ * A heartbeat is one JSON object: who, where, since when, and for each service
+ * the epoch applied and the health of both colors as that teald sees it.
+ * Thread: main; knows no connection. */
+#ifndef STORE_FLEET_H
+#define STORE_FLEET_H
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "model/config.h"
+#include "model/record.h"
+
+/* A heartbeat is due every second; older than this: missing. */
+#define FLEET_MISSING_AFTER 3.0
+
+struct fleet_service {
+	char name[RECORD_NAME];
+	uint64_t applied;	/* epoch */
+	unsigned holding;	/* connections on the idle color */
+	struct {
+		unsigned healthy, needed, total;
+	} colors[COLORS];
+};
+
+struct fleet_member {
+	char id[32];
+	char run[24];	/* random with each start: two of one id are found out */
+	char host[80], version[32];
+	int32_t pid;
+	int64_t at_us;	/* the store's clock when it last said something ... */
+	double heard;	/* ... and ours when we first read that */
+	bool ready;
+	bool self;
+	bool missing;	/* silent for too long, and never said goodbye */
+	struct fleet_service *services;
+	size_t n;
+};
+
+struct fleet {
+	struct fleet_member *members;
+	size_t n;
+	int64_t now_us;	/* the store's clock as of the last update ... */
+	double now;	/* ... and ours */
+};
+
+void fleet_free(struct fleet *f);
+
+/* Begins a new view; now_us is the store's clock, now ours. */
+void fleet_begin(struct fleet *f, int64_t now_us, double now);
+/* Adds one; false when the text is no heartbeat. */
+bool fleet_add(struct fleet *f, struct str heartbeat, const char *self_id);
+
+/* That one said goodbye. */
+void fleet_forget(struct fleet *f, struct str id);
+/* Adds those of an earlier view that are not in this one, if they
+ * were heard of within `life` seconds.  Consumes what before owns. */
+void fleet_remember(struct fleet *f, struct fleet *before, double life);
+
+/* Appends "lb2 (epoch 41)" for each member that serves the service and has not
+ * applied the epoch; returns how many, and how many of those are missing. */
+size_t fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struct buf *names,
+		      size_t *missing);
+/* The greatest epoch that a member has applied; 0: none. */
+uint64_t fleet_applied(const struct fleet *f, const char *service);
+/* Connections that members which have applied the epoch still hold on the
+ * service's idle color; this teald's own not counted. */
+uint64_t fleet_holding(const struct fleet *f, const char *service, uint64_t epoch);
+/* Appends "lb2 sees 0/3 healthy, 2 needed" for each live member, this teald
+ * excepted, that would not let the color have the traffic. */
+size_t fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names);
+
+/* How many there are: those that are missing, or the others. */
+size_t fleet_count(const struct fleet *f, bool missing);
+
+/* Writes a heartbeat. */
+void fleet_format(const struct fleet_member *m, struct buf *out);
+/* Writes "fleet":[…] with all that is known; of services those that wants()
+ * wants, NULL: all. */
+void fleet_json(const struct fleet *f, struct json *j, bool (*wants)(const void *arg, const char *service),
+		const void *arg);
+
+#endif

@@ -1,0 +1,197 @@
+/* redis_script.c - the scripts, and how they are run.  Thread: main. */
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/redis_script.h"
+
+/* -- the scripts ------------------------------------------------------------------- */
+
+#define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced'"
+
+struct redis_script redis_script_read = {
+	.text = "local t = redis.call('TIME')\n"
+		"local services, beats, pools = {}, {}, {}\n"
+		"local n = tonumber(ARGV[2])\n"
+		"for i, key in ipairs(KEYS) do\n"
+		"  if i <= n then\n"
+		"    services[i] = redis.pcall('HMGET', key, " FIELDS ")\n"
+		"  else\n"
+		"    pools[i - n] = redis.pcall('HMGET', key, 'version', 'nodes', 'forced')\n"
+		"  end\n"
+		"end\n"
+		"local ids = redis.pcall('ZRANGE', ARGV[1] .. ':lbs', 0, -1)\n"
+		"if not ids.err then\n"
+		"  for _, id in ipairs(ids) do\n"
+		"    local beat = redis.pcall('GET', ARGV[1] .. ':lb:' .. id)\n"
+		"    if type(beat) == 'string' then beats[#beats + 1] = beat end\n"
+		"  end\n"
+		"end\n"
+		"local left = redis.pcall('ZRANGE', ARGV[1] .. ':left', 0, -1)\n"
+		"return { t[1], t[2], services, beats, left.err and {} or left, pools }\n",
+};
+
+/* KEYS: the service's hash, the stream.
+ * ARGV: 1 deadline (us), 2 mode, 3 epoch it must have ('0': none),
+ *       4-12 the fields, 13 channel, 14 service, 15 history line or '', 16 length of the stream,
+ *       17 the lock it must have, as seen; '' for none.
+ * mode 'cas': another color.  The epoch must be that one, and it must be locked or not as seen, since a
+ * lock has no epoch of its own: a flip must not pass a lock it does not know.  The lock stays what it is.
+ * mode 'lock': epoch and lock must be those, and only the lock is written.
+ * mode 'forward': everything, where the epoch is less than the new one.
+ * The time is Redis's own, so a command that waited too long in a queue, or in
+ * a stopped server's socket, writes nothing. */
+struct redis_script redis_script_write = {
+	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
+		"local t = redis.call('TIME')\n"
+		"local is = redis.call('HMGET', KEYS[1], " FIELDS ")\n"
+		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
+		"local epoch = is[2] or '0'\n"
+		"local locked = is[8] or ''\n"
+		"local other\n"
+		"if ARGV[2] == 'forward' then\n"
+		"  other = (tonumber(epoch) or 0) >= tonumber(ARGV[5])\n"
+		"else\n"
+		"  other = tonumber(epoch) ~= tonumber(ARGV[3]) or (locked ~= '') ~= (ARGV[17] ~= '')\n"
+		"    or (ARGV[2] == 'lock' and locked ~= ARGV[17])\n"
+		"end\n"
+		"if other then return { 'conflict', is } end\n"
+		"if ARGV[2] ~= 'lock' then\n"
+		"  redis.call('HSET', KEYS[1], 'color', ARGV[4], 'epoch', ARGV[5], 'previous', ARGV[6], 'change', ARGV[7],\n"
+		"    'by', ARGV[8], 'at', ARGV[9], 'reason', ARGV[10], 'forced', ARGV[12])\n"
+		"end\n"
+		"if ARGV[2] ~= 'cas' or not is[8] then\n"
+		"  redis.call('HSET', KEYS[1], 'locked', ARGV[11])\n"
+		"end\n"
+		"if ARGV[15] ~= '' then\n"
+		"  redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[16], '*', 'service', ARGV[14], 'entry', ARGV[15])\n"
+		"end\n"
+		"redis.pcall('PUBLISH', ARGV[13], ARGV[14])\n"
+		"return { 'ok', redis.call('HMGET', KEYS[1], " FIELDS ") }\n",
+};
+
+/* KEYS: the pool's hash.
+ * ARGV: 1 deadline (us), 2 mode, 3 the new version, 4 nodes, 5 channel, 6 pool,
+ * 7 '1' when forced.
+ * mode 'cas': it must have the version before that; 'forward': a lesser one. */
+struct redis_script redis_script_nodes = {
+	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
+		"local t = redis.call('TIME')\n"
+		"local is = redis.call('HMGET', KEYS[1], 'version', 'nodes', 'forced')\n"
+		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
+		"local version = tonumber(is[1] or '0') or 0\n"
+		"if version >= tonumber(ARGV[3]) or (ARGV[2] == 'cas' and version + 1 ~= tonumber(ARGV[3])) then\n"
+		"  return { 'conflict', is }\n"
+		"end\n"
+		"redis.call('HSET', KEYS[1], 'version', ARGV[3], 'nodes', ARGV[4], 'forced', ARGV[7])\n"
+		"redis.pcall('PUBLISH', ARGV[5], ARGV[6])\n"
+		"return { 'ok', redis.call('HMGET', KEYS[1], 'version', 'nodes', 'forced') }\n",
+};
+
+/* KEYS: this teald's key, the index.
+ * ARGV: 1 heartbeat up to its time, 2 the rest, 3 id, 4 life (ms). */
+struct redis_script redis_script_beat = {
+	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
+		"local t = redis.call('TIME')\n"
+		"local us = string.format('%.0f', t[1] * 1000000 + t[2])\n"
+		"redis.call('SET', KEYS[1], ARGV[1] .. us .. ARGV[2], 'PX', ARGV[4])\n"
+		"redis.call('ZADD', KEYS[2], us, ARGV[3])\n"
+		"redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', us - ARGV[4] * 1000))\n"
+		"return us\n",
+};
+
+/* KEYS: this teald's key, the index, those that left.
+ * ARGV: 1 id, 2 for how long it is remembered that it left (ms). */
+struct redis_script redis_script_leave = {
+	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
+		"local t = redis.call('TIME')\n"
+		"local us = string.format('%.0f', t[1] * 1000000 + t[2])\n"
+		"redis.call('DEL', KEYS[1])\n"
+		"redis.call('ZREM', KEYS[2], ARGV[1])\n"
+		"redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', us - ARGV[2] * 1000))\n"
+		"redis.call('ZADD', KEYS[3], us, ARGV[1])\n"
+		"redis.call('PEXPIRE', KEYS[3], ARGV[2])\n"
+		"return us\n",
+};
+
+/* -- running them ---------------------------------------------------------------------- */
+
+struct run {
+	struct redis *redis;
+	struct redis_script *script;
+	double timeout;
+	redis_reply_fn *done;
+	void *arg;
+	bool in_full;
+	size_t argc;
+	struct str *argv;	/* two places in front for the command */
+	char *text;	/* what argv points into */
+};
+
+static void
+fingerprint(struct redis_script *s)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	/* SHA-1 because that is how Redis names scripts (EVALSHA). */
+	CHECK(EVP_Digest(s->text, strlen(s->text), digest, &n, EVP_sha1(), NULL) == 1 && n == 20);
+	for (unsigned i = 0; i < n; i++)
+		snprintf(s->sha + 2 * i, 3, "%02x", digest[i]);
+}
+
+static void send_run(struct run *run);
+
+static void
+run_free(struct run *run)
+{
+	free(run->argv);
+	free(run->text);
+	free(run);
+}
+
+static void
+run_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *why)
+{
+	struct run *run = arg;
+
+	if (e == OK && reply->type == REDIS_REPLY_ERROR && !run->in_full && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+		run->in_full = true;
+		send_run(run);
+		return;
+	}
+	run->done(run->arg, e, reply, why);
+	run_free(run);
+}
+
+static void
+send_run(struct run *run)
+{
+	run->argv[0] = run->in_full ? STR("EVAL") : STR("EVALSHA");
+	run->argv[1] = run->in_full ? str_from(run->script->text) : str_from(run->script->sha);
+	redis_command(run->redis, run->timeout, run->argc + 2, run->argv, run_on_reply, run);
+}
+
+void
+redis_script_run(struct redis *r, struct redis_script *script, double timeout, size_t argc, const struct str *argv,
+		 redis_reply_fn *done, void *arg)
+{
+	struct run *run = must_alloc(sizeof(*run));
+	size_t total = 0;
+	char *at;
+
+	if (script->sha[0] == '\0')
+		fingerprint(script);
+	for (size_t i = 0; i < argc; i++)
+		total += argv[i].n;
+	*run = (struct run){ .redis = r, .script = script, .timeout = timeout, .done = done, .arg = arg, .argc = argc };
+	run->argv = must_array(argc + 2, sizeof(struct str));
+	at = run->text = must_alloc(total);
+	for (size_t i = 0; i < argc; i++) {
+		memcpy(at, argv[i].p, argv[i].n);
+		run->argv[i + 2] = (struct str){ at, argv[i].n };
+		at += argv[i].n;
+	}
+	send_run(run);
+}

@@ -1,0 +1,420 @@
+/* store_redis.c - the truth about colors in Redis, shared by a fleet; on disk
+ * the last known state, so that no request ever waits for Redis.
+ *
+ * Readings come every half second and at every hint; a write is one script
+ * that compares the epoch and the clock first.  See store_redis_read.c for
+ * what is believed, store_redis_write.c for what is written.
+ *
+ * Thread: main. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "store/redis_number.h"
+#include "store/store_redis.h"
+
+/* How long the start waits for Redis before it believes state_dir. */
+#define LAST_KNOWN_AFTER 1.5
+/* Another reason for being down is told this often, seconds. */
+#define REASON_EVERY 5.0
+/* A member that vanished stays one for so long past max_age. */
+#define LIFE_EXTRA 5.0
+#define LIFE_DEFAULT 30.0
+
+bool
+store_redis_is_up(const struct store_redis *s)
+{
+	return s->commands != NULL && !s->left && redis_is_up(s->commands);
+}
+
+double
+store_redis_life(const struct store_redis *s)
+{
+	/* 0 switches max_age off; who vanished has to be forgotten all the same. */
+	return (s->config->store.max_age > 0 ? s->config->store.max_age : LIFE_DEFAULT) + LIFE_EXTRA;
+}
+
+int64_t
+store_redis_now(const struct store_redis *s)
+{
+	if (s->time_us == 0)
+		return 0;
+	return s->time_us + (int64_t)((clock_now() - s->time_at) * 1e6);
+}
+
+void
+store_redis_tell(struct redis_service *v, const struct record *r)
+{
+	struct store_redis *s = v->store;
+
+	v->known = true;
+	v->cached = false;
+	v->record = *r;
+	state_cache_put(s->cache, v->config->name, r);
+	s->store.on_record(s->store.arg, v->config->name, r);
+}
+
+/* -- the connections speak ------------------------------------------------------------ */
+
+static void
+redis_on_up(void *arg)
+{
+	struct store_redis *s = arg;
+
+	LOG_INFO("store.up", LS("type", "redis"), LS("where", redis_where(s->commands)));
+	s->down_why[0] = '\0';
+	/* It may be another server with another clock: nothing is written before
+	 * it has been read. */
+	s->time_us = 0;
+	store_redis_read(s);
+	store_redis_beat(s);
+}
+
+static void
+redis_on_down(void *arg, const struct why *why)
+{
+	struct store_redis *s = arg;
+
+	snprintf(s->down_why, sizeof(s->down_why), "%.500s", why->text);
+	s->reason_due = false;
+	LOG_ERROR("store.down", LS("type", "redis"), LS("reason", why->text));
+	store_redis_last_known(s);
+}
+
+static void
+hints_on_up(void *arg)
+{
+	/* Whatever was published while nobody listened. */
+	store_redis_read(arg);
+}
+
+static void
+hints_on_down(void *arg, const struct why *why)
+{
+	(void)arg;
+	LOG_DEBUG("store.no_hints", LS("reason", why->text));
+}
+
+static void
+hint_read(void *arg, enum err e, const struct why *why)
+{
+	(void)arg;
+	(void)e;
+	(void)why;
+}
+
+static void
+hints_on_message(void *arg, struct str channel, struct str payload)
+{
+	struct store_redis *s = arg;
+
+	(void)channel;
+	(void)payload;
+	store_redis_refresh(&s->store, hint_read, NULL);
+}
+
+/* It stays down, but for another reason: "refused" became "wrong password".
+ * One that may not be told yet is told later, if it still is the reason then. */
+static void
+watch_reason(struct store_redis *s)
+{
+	const char *reason = redis_why(s->commands);
+
+	if (redis_is_up(s->commands) || reason[0] == '\0')
+		return;
+	if (strncmp(reason, s->down_why, sizeof(s->down_why) - 1) != 0) {
+		snprintf(s->down_why, sizeof(s->down_why), "%.500s", reason);
+		s->reason_due = true;
+	}
+	if (!s->reason_due || clock_now() < s->reason_told + REASON_EVERY)
+		return;
+	s->reason_due = false;
+	s->reason_told = clock_now();
+	LOG_ERROR("store.down", LS("type", "redis"), LS("reason", reason));
+}
+
+static void
+store_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct store_redis *s = container_of(t, struct store_redis, poll);
+
+	(void)loop;
+	(void)revents;
+	watch_reason(s);
+	store_redis_read(s);
+}
+
+static void
+store_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	store_redis_beat(container_of(t, struct store_redis, beat));
+}
+
+/* -- life --------------------------------------------------------------------------------- */
+
+/* The fleet may have flipped while this teald was away, so what state_dir
+ * knows is not believed before Redis had its chance to say so: a start must not
+ * send anybody to the old color, however briefly. */
+static void
+read_cache(struct store_redis *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct redis_service *v = &s->services[i];
+		const struct record *r = state_cache_find(s->cache, v->config->name);
+
+		/* An older teald obeyed any number. */
+		if (r != NULL && r->epoch > REDIS_NUMBER_MAX) {
+			LOG_ERROR("store.bad_record", LS("service", v->config->name),
+				  LR(NULL, str_from(v->config->labels_json)), LS("key", "state_dir"),
+				  LS("message", "the epoch in state_dir is too great to be followed: what Redis says counts"));
+			r = NULL;
+		}
+		v->cached = r != NULL;
+		if (r != NULL)
+			v->record = *r;
+	}
+	s->last_known_due = true;
+	ev_timer_start(s->loop, &s->last_known);
+}
+
+void
+store_redis_last_known(struct store_redis *s)
+{
+	bool all = true;
+
+	if (!s->last_known_due)
+		return;
+	s->last_known_due = false;
+	ev_timer_stop(s->loop, &s->last_known);
+	store_redis_nodes_last_known(s);
+	for (size_t i = 0; i < s->n; i++) {
+		struct redis_service *v = &s->services[i];
+		struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
+					.at_us = clock_wall_us(), .by = "teald", .reason = "--assume-initial" };
+
+		if (v->known)
+			continue;
+		if (!v->cached && !s->assume_initial) {
+			all = false;
+			continue;
+		}
+		if (v->cached)
+			LOG_WARN("store.last_known", LS("service", v->config->name),
+				 LR(NULL, str_from(v->config->labels_json)),
+				 LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch),
+				 LS("message", "Redis has not answered: serving what state_dir knows"));
+		else
+			LOG_WARN("store.assumed_initial", LS("service", v->config->name),
+				 LR(NULL, str_from(v->config->labels_json)),
+				 LS("color", color_word(first.color)),
+				 LS("message", "neither Redis nor state_dir has said so: --assume-initial"));
+		if (!v->cached)
+			v->record = first;
+		v->known = true;
+		v->cached = false;
+		s->store.on_record(s->store.arg, v->config->name, &v->record);
+	}
+	if (all && !s->ready_told) {
+		s->ready_told = true;
+		s->store.on_ready(s->store.arg);
+	}
+}
+
+static void
+store_on_last_known(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	store_redis_last_known(container_of(t, struct store_redis, last_known));
+}
+
+static enum err
+store_redis_open(struct store *store, struct why *why)
+{
+	struct store_redis *s = store_redis_of(store);
+	const struct redis_events commands = { .up = redis_on_up, .down = redis_on_down, .arg = s };
+	const struct redis_events hints = { .up = hints_on_up, .down = hints_on_down, .message = hints_on_message,
+					    .arg = s };
+
+	if ((s->cache = state_cache_open(s->config, s->jobs, why)) == NULL)
+		return E_USAGE;
+	str_copy(s->self.id, sizeof(s->self.id), str_from(state_cache_id(s->cache)));
+	if (gethostname(s->self.host, sizeof(s->self.host) - 1) != 0)
+		str_copy(s->self.host, sizeof(s->self.host), STR("unknown"));
+	if (!state_cache_random(s->self.run))
+		return why_set(why, E_INTERNAL, "the kernel gives no random numbers");
+	str_copy(s->self.version, sizeof(s->self.version), str_from(teal_version()));
+	s->self.pid = getpid();
+	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
+	s->started = clock_now();
+	read_cache(s);
+	store_redis_nodes_open(s);
+	s->commands = redis_new(s->loop, s->config, s->lookups, NULL, &commands);
+	s->hints = redis_new(s->loop, s->config, s->lookups, s->channel, &hints);
+	ev_timer_start(s->loop, &s->poll);
+	ev_timer_start(s->loop, &s->beat);
+	return OK;
+}
+
+static void
+store_redis_announce(struct store *store)
+{
+	store_redis_beat(store_redis_of(store));
+}
+
+static const struct fleet *
+store_redis_fleet(const struct store *store)
+{
+	return &store_redis_of(store)->fleet;
+}
+
+static bool
+store_redis_disputed(const struct store *store, const char *service)
+{
+	const struct store_redis *s = store_redis_of(store);
+
+	for (size_t i = 0; i < s->n; i++)
+		if (strcmp(s->services[i].config->name, service) == 0)
+			return s->services[i].disputed;
+	return false;
+}
+
+static void
+store_redis_status(const struct store *store, struct store_status *out)
+{
+	const struct store_redis *s = store_redis_of(store);
+
+	*out = (struct store_status){ .type = "redis",
+				      .up = store_redis_is_up(s) && s->down_why[0] == '\0' && s->time_us > 0,
+				      .age = clock_now() - (s->read_at > 0 ? s->read_at : s->started),
+				      .where = s->commands != NULL ? redis_where(s->commands) : NULL };
+	if (s->down_why[0] != '\0')
+		out->problem = s->down_why;
+	else if (!out->up)
+		out->problem = "Redis has not been read yet";
+	else if (s->problem[0] != '\0')
+		out->problem = s->problem;
+	for (size_t i = 0; out->problem == NULL && i < s->n; i++)
+		if (s->services[i].problem[0] != '\0') {
+			out->problem = s->services[i].problem;
+			out->problem_service = s->services[i].config->name;
+		}
+	for (size_t i = 0; out->problem == NULL && i < s->n_pools; i++)
+		if (s->pools[i].problem[0] != '\0')
+			out->problem = s->pools[i].problem;
+}
+
+static void
+store_redis_close(struct store **sp)
+{
+	struct redis *hints, *commands;
+	struct store_redis *s;
+	struct why why;
+
+	if (*sp == NULL)
+		return;
+	s = store_redis_of(*sp);
+	*sp = NULL;
+	s->left = true;
+	ev_timer_stop(s->loop, &s->poll);
+	ev_timer_stop(s->loop, &s->beat);
+	ev_timer_stop(s->loop, &s->last_known);
+	/* Those who wait for an answer are told from inside, and look at it. */
+	hints = s->hints;
+	commands = s->commands;
+	redis_free(&hints);
+	redis_free(&commands);
+	s->hints = s->commands = NULL;
+	/* Writes in doubt stay so: nobody reads any more. */
+	LIST_EACH(it, &s->doubts) {
+		struct doubt *d = list_entry(it, struct doubt, link);
+
+		list_remove(it);
+		why_set(&why, E_UNKNOWN, "teald stopped before Redis said whether it wrote");
+		d->done(d->arg, E_UNKNOWN, &d->service->record, &why);
+		free(d);
+	}
+	LIST_EACH(it, &s->waiters) {
+		struct refresh_waiter *w = list_entry(it, struct refresh_waiter, link);
+
+		list_remove(it);
+		why_set(&why, E_STORE, "teald is stopping");
+		w->done(w->arg, E_STORE, &why);
+		free(w);
+	}
+	store_redis_nodes_close(s);
+	ev_timer_stop(s->loop, &s->doubt_timer);
+	jobs_free(&s->lookups);
+	state_cache_close(&s->cache);
+	fleet_free(&s->fleet);
+	for (size_t i = 0; i < s->n; i++) {
+		free(s->services[i].key);
+		free(s->services[i].locked);
+	}
+	free(s->services);
+	free(s->self.services);
+	free(s->channel);
+	free(s->events_key);
+	free(s->beat_key);
+	free(s->index_key);
+	free(s->left_key);
+	s->magic = 0;
+	free(s);
+}
+
+struct store *
+store_redis_new(const struct config *config, struct jobs *jobs, bool assume_initial)
+{
+	struct store_redis *s = must_alloc(sizeof(*s));
+	const char *prefix = config->store.prefix;
+
+	s->magic = STORE_REDIS_MAGIC;
+	s->config = config;
+	s->jobs = jobs;
+	s->loop = jobs_loop(jobs);
+	s->lookups = jobs_new(s->loop, 1);
+	s->assume_initial = assume_initial;
+	list_init(&s->waiters);
+	list_init(&s->doubts);
+	list_init(&s->node_doubts);
+	s->n = config->n_services;
+	s->services = must_array(s->n, sizeof(struct redis_service));
+	for (size_t i = 0; i < s->n; i++) {
+		s->services[i].store = s;
+		s->services[i].config = &config->services[i];
+		s->services[i].key = must_printf("%s:service:%s", prefix, config->services[i].name);
+	}
+	s->n_pools = config->n_pools;
+	s->pools = must_array(s->n_pools, sizeof(struct redis_pool));
+	for (size_t i = 0; i < s->n_pools; i++) {
+		s->pools[i].store = s;
+		s->pools[i].config = &config->pools[i];
+		s->pools[i].key = must_printf("%s:nodes:%s", prefix, config->pools[i].name);
+	}
+	s->channel = must_printf("%s:changed", prefix);
+	s->events_key = must_printf("%s:events", prefix);
+	s->index_key = must_printf("%s:lbs", prefix);
+	s->left_key = must_printf("%s:left", prefix);
+	ev_timer_init(&s->poll, store_on_poll, REDIS_POLL, REDIS_POLL);
+	ev_timer_init(&s->beat, store_on_beat, REDIS_BEAT, REDIS_BEAT);
+	ev_timer_init(&s->last_known, store_on_last_known, LAST_KNOWN_AFTER, 0.0);
+	s->store = (struct store){ .open = store_redis_open,
+				   .write = store_redis_write,
+				   .note = store_redis_note,
+				   .history = store_redis_history,
+				   .status = store_redis_status,
+				   .write_nodes = store_redis_write_nodes,
+				   .close = store_redis_close,
+				   .refresh = store_redis_refresh,
+				   .announce = store_redis_announce,
+				   .fleet = store_redis_fleet,
+				   .disputed = store_redis_disputed,
+				   .disputed_nodes = store_redis_disputed_nodes,
+				   .leave = store_redis_leave };
+	return &s->store;
+}
