@@ -26,6 +26,7 @@ import itertools
 import json
 import os
 import resource
+import signal
 import subprocess
 import tempfile
 
@@ -43,6 +44,9 @@ from helpers.topology import Topology, possible
 
 
 def pytest_configure(config):
+    # Begun in the background by a script, this process ignores them; what tests start and interrupt must not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # A thousand clients and their backends live in this process.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
