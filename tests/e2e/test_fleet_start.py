@@ -298,7 +298,7 @@ def test_a_stop_in_the_middle_of_a_flip(fleet):
     f.redis.pause()
     with f[0].admin() as a:
         a.send("flip", "web", "blue")
-        f[0].status()   # by now it is begun
+        f[0].ok("whoami")   # by now it is begun
         f[0].signal()
         r = a.reply()
     assert not r["ok"] and r["changed"] in (False, None), r

@@ -111,7 +111,7 @@ def test_not_applied_in_time(web):
         # Flips take their turns: this one changed nothing, and says so.
         with teal.admin() as a:
             a.send("flip", "web", "green", "--timeout=200")
-            teal.status()   # by now it waits
+            teal.ok("whoami")   # who asks was looked up again, for both: by now the flip waits
             teal.clock.move(200, wait=False)
             r = a.reply()
         assert (r["ok"], r["changed"], r["active"], r["epoch"]) == (False, False, "blue", 2), r

@@ -20,7 +20,7 @@ def waits(teal, *words):
     """A flip that has begun to wait for health, and its connection."""
     a = teal.admin()
     a.send("flip", "web", "blue", "--wait-healthy=3000", "--timeout=3000", *words)
-    teal.status()   # by now it is in line
+    teal.ok("whoami")   # who asks is looked up first; by now it is in line
     return a
 
 
