@@ -6,7 +6,6 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -18,6 +17,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log_ring.h"
+#include "base/thread.h"
 
 /* The thread collects lines this long before it writes again, ... */
 #define NAP_MS 5
@@ -339,8 +339,6 @@ open_output(int fd)
 void
 log_start(int fd)
 {
-	sigset_t all, before;
-
 	CHECK(atomic_load(&log_shared.mode) != LOG_RUNNING && !out.stuck);
 	open_output(fd);
 	/* Kept for ever: a thread may ring it just after the end. */
@@ -353,12 +351,8 @@ log_start(int fd)
 	out.reported_at = -REPORT_SECONDS;
 	atomic_store(&out.stopping, false);
 	atomic_store(&log_shared.sleep, LOG_AWAKE);
-	/* Signals are main's; and SIGPIPE becomes EPIPE. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	CHECK(pthread_create(&out.thread, NULL, log_thread, NULL) == 0);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_setname_np(out.thread, "log");
+	/* With SIGPIPE blocked, as all signals, a reader that has left is EPIPE. */
+	CHECK(thread_start(&out.thread, "log", log_thread, NULL) == 0);
 	atomic_store(&log_shared.mode, LOG_RUNNING);
 }
 

@@ -1,6 +1,5 @@
 /* worker.c - one thread's loop.  Thread: its own, but for init, start and
  * join, which are main's. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "data/arrival.h"
 #include "data/door.h"
 #include "data/exchange.h"
@@ -328,10 +328,7 @@ static void *
 worker_main(void *arg)
 {
 	struct worker *w = arg;
-	char name[16];
 
-	snprintf(name, sizeof(name), "worker-%u", w->index);
-	pthread_setname_np(pthread_self(), name);
 	w->self = pthread_self();
 	log_attach();
 	ev_now_update(w->loop);
@@ -347,14 +344,11 @@ worker_main(void *arg)
 enum err
 worker_start(struct worker *w, struct why *why)
 {
-	sigset_t all, old;
+	char name[16];
 	int rc;
 
-	/* Signals are main's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&w->thread, NULL, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	snprintf(name, sizeof(name), "worker-%u", w->index);
+	rc = thread_start(&w->thread, name, worker_main, w);
 	if (rc != 0)
 		return why_set(why, E_INTERNAL, "cannot start worker %u: %s", w->index, strerror(rc));
 	return OK;

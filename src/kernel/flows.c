@@ -2,12 +2,12 @@
  * that knows them, and its answers.  Thread: main, but for each letter's
  * journey. */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "kernel/flows_private.h"
 
 #define CORRECT_EVERY 5.0
@@ -206,18 +206,11 @@ send_wish(struct wish_letter *l)
 static enum err
 start_thread(struct flows *f, struct why *why)
 {
-	sigset_t all, before;
-	int error;
+	int error = thread_start(&f->thread, "teal-flows", flows_thread, f);
 
-	/* Signals are main's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&f->thread, NULL, flows_thread, f);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error != 0)
 		return why_set(why, E_INTERNAL, "no thread for the kernel's connections: %s",
 			       strerror(error));
-	pthread_setname_np(f->thread, "teal-flows");
 	return OK;
 }
 

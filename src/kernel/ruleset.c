@@ -4,7 +4,6 @@
  * lock. */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,6 +11,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/prompt.h"
+#include "base/thread.h"
 #include "kernel/nft_watch.h"
 #include "kernel/ruleset_private.h"
 #include "net/mailbox.h"
@@ -420,18 +420,6 @@ free_ruleset(struct ruleset *r)
 }
 
 static void
-start_thread(struct ruleset *r)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	CHECK(pthread_create(&r->thread, NULL, thread_main, r) == 0);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_setname_np(r->thread, "ruleset");
-}
-
-static void
 ruleset_on_gone(void *arg)
 {
 	struct ruleset *r = arg;
@@ -470,7 +458,7 @@ ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const st
 	}
 	r->table = ruleset_table_new(&r->plan, r->nft);
 	mailbox_init(&r->box, loop, r);
-	start_thread(r);
+	CHECK(thread_start(&r->thread, "ruleset", thread_main, r) == 0);
 	*out = r;
 	return OK;
 }

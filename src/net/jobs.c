@@ -2,12 +2,12 @@
  * Thread: the loop's owns the pool; helpers see the queue under its lock and
  * the job they were given, nothing else. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/prompt.h"
+#include "base/thread.h"
 #include "net/jobs.h"
 
 struct jobs {
@@ -84,20 +84,13 @@ helper(void *arg)
 	return NULL;
 }
 
-/* Signals are the loop's affair; a helper inherits a mask without any. */
 static bool
 add_thread(struct jobs *jobs)
 {
-	sigset_t all, before;
-	bool ok;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	ok = pthread_create(&jobs->threads[jobs->n], NULL, helper, jobs) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (ok)
-		pthread_setname_np(jobs->threads[jobs->n++], "teal-helper");
-	return ok;
+	if (thread_start(&jobs->threads[jobs->n], "teal-helper", helper, jobs) != 0)
+		return false;
+	jobs->n++;
+	return true;
 }
 
 struct jobs *

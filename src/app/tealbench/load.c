@@ -11,6 +11,7 @@
 #include "app/tealbench/options.h"
 #include "app/tealbench/tealbench.h"
 #include "base/json.h"
+#include "base/thread.h"
 
 #define POLL_SECONDS 0.05
 #define PROGRESS_SECONDS 0.5
@@ -143,7 +144,6 @@ void
 load_run_go(struct load_run *w)
 {
 	ev_signal interrupt, terminate;
-	sigset_t signals, before;
 	unsigned n = (unsigned)w->config->threads;
 
 	ev_signal_init(&interrupt, run_on_signal, SIGINT);
@@ -154,12 +154,8 @@ load_run_go(struct load_run *w)
 	ev_timer_init(&w->poll, run_on_poll, POLL_SECONDS, POLL_SECONDS);
 	ev_timer_start(w->loop, &w->poll);
 	w->began = w->shown_at = load_now();
-	/* Signals are main's. */
-	sigfillset(&signals);
-	pthread_sigmask(SIG_BLOCK, &signals, &before);
 	for (unsigned i = 0; i < n; i++)
-		CHECK(pthread_create(&w->threads[i].id, NULL, load_thread_run, &w->threads[i]) == 0);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+		CHECK(thread_start(&w->threads[i].id, "load", load_thread_run, &w->threads[i]) == 0);
 	ev_run(w->loop, 0);
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(w->threads[i].id, NULL);
