@@ -34,7 +34,8 @@ struct admin_user {
 	/* Refused commands that no line has told of, and the last of them. */
 	uint64_t untold;
 	char name[RECORD_NAME];
-	const char *command, *result;	/* words */
+	const char *command;	/* a word of the table of commands */
+	char result[24];	/* a word; copied: a flip's is its outcome's */
 	pid_t pid;
 };
 

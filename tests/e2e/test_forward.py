@@ -241,6 +241,7 @@ def test_bulk_is_byte_exact_across_flips(web, backend, way):
 
     with teal.connect() as c:
         c.sock.settimeout(10 * patience())
+        name = "%s:%d" % c.sock.getsockname()
         c.sock.sendall(b"9 %d\n" % down)
         until(lambda: teal.green.sessions == 1, "the request has arrived")
         flipper = threading.Thread(target=flip_on)
@@ -256,7 +257,7 @@ def test_bulk_is_byte_exact_across_flips(web, backend, way):
     assert got == (down, teal.green.sent[0])
     assert teal.green.got[0] == (up, sender.digest)
     assert flips >= wanted
-    line = teal.wait_log("tcp.session", color="green", end="done")
+    line = teal.wait_log("tcp.session", color="green", end="done", client=name)
     assert line["bytes_out"] == down and line["bytes_in"] == up + len(b"9 %d\n" % down)
 
 

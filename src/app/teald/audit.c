@@ -57,7 +57,7 @@ is_told_later(const struct command *cmd, const struct outcome *o)
 	u->untold++;
 	memcpy(u->name, cmd->by.user, sizeof(u->name));
 	u->command = cmd->info->word;
-	u->result = o->result;
+	snprintf(u->result, sizeof(u->result), "%s", o->result);
 	u->pid = cmd->by.pid;
 	admin_watch_busy(cmd->admin);
 	return true;
