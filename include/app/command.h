@@ -18,8 +18,6 @@
 struct lock_all;
 struct admin_user;
 
-enum changed { CHANGED_UNSAID, CHANGED_NO, CHANGED_YES, CHANGED_UNKNOWN };
-
 /* How a command ended, for the audit log. */
 struct outcome {
 	const char *result;	/* "ok" or an error's word */

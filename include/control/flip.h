@@ -29,12 +29,44 @@ struct flip_request {
 	struct actor by;
 };
 
-/* Where the answer goes.  Lines are JSON objects with their newline, as the
- * admin socket sends them; borrowed.  done is called exactly once, and nothing
- * after it.  It may be called from inside flip_start(). */
+struct gate;
+
+/* What the watcher of a flip is told on the way; of a check: CHECKED alone. */
+enum flip_event_kind {
+	FLIP_EVENT_CHECKED,
+	FLIP_EVENT_COMMITTED,
+	FLIP_EVENT_APPLIED,
+	FLIP_EVENT_DRAINING,
+	FLIP_EVENT_DRAINED,
+};
+
+struct flip_event {
+	enum flip_event_kind kind;
+	const struct gate *gate;	/* CHECKED: what the gate found; borrowed */
+	uint64_t epoch;	/* COMMITTED, APPLIED, DRAINED: the flip's */
+	double seconds;	/* APPLIED: since the flip began; DRAINED: of the drain */
+	uint64_t remaining;	/* DRAINING: connections left */
+	uint64_t cut;	/* DRAINED: connections ended at the deadline */
+};
+
+/* Did a command change something?  UNSAID: it is none that could; UNKNOWN: a
+ * write may or may not have reached the store. */
+enum changed { CHANGED_UNSAID, CHANGED_NO, CHANGED_YES, CHANGED_UNKNOWN };
+
+/* How a flip, check, lock or unlock ended. */
+struct flip_outcome {
+	enum err error;
+	const char *message;	/* why, and what to do next; NULL when OK; borrowed */
+	const struct service *service;	/* its record is the state after the command */
+	enum changed changed;
+	const struct gate *gate;	/* of a check that found it open; NULL: none; borrowed */
+};
+
+/* Where the events and the outcome go; both are borrowed.  done is called exactly
+ * once, and nothing after it.  It may be called from inside flip_start(). */
 struct flip_watcher {
-	void (*progress)(struct flip_watcher *w, struct str line);
-	void (*done)(struct flip_watcher *w, struct str line);
+	void (*progress)(struct flip_watcher *w, const struct flip_event *e);
+	void (*done)(struct flip_watcher *w, const struct flip_outcome *o);
 	/* Where whoever will answer keeps its pointer to this watcher; NULL when
 	 * nobody does.  The watcher's owner leaves it alone. */
 	struct flip_watcher **held;
@@ -43,6 +75,10 @@ struct flip_watcher {
 /* For those who answer: remember the watcher in *place, or forget it. */
 void flip_watch(struct flip_watcher **place, struct flip_watcher *watcher);
 struct flip_watcher *flip_let_go(struct flip_watcher **place);
+/* The event to a watcher; NULL: to none. */
+void flip_tell(struct flip_watcher *watcher, const struct flip_event *e);
+/* The outcome to the watcher in *place, which is forgotten. */
+void flip_end(struct flip_watcher **place, const struct flip_outcome *o);
 
 /* Flips of one service that have begun or wait, and those of them that only root
  * and the user teald runs as may have; and of one other user. */

@@ -39,6 +39,12 @@ struct flip {
 	ev_timer timeout;
 };
 
+static inline enum changed
+flip_changed(const struct flip *f)
+{
+	return f->changed ? CHANGED_YES : CHANGED_NO;
+}
+
 static inline struct control *
 flip_control(const struct flip *f)
 {
@@ -55,10 +61,9 @@ void flip_step_aside(struct flip *f);
 /* The end of a flip, wherever it is. */
 void flip_free(struct flip *f);
 
-/* The last word to the watcher, who then knows this flip no more.  changed: 0,
- * 1, or -1 for "nobody knows". */
+/* The outcome to the watcher, who then knows this flip no more. */
 void flip_answer_ok(struct flip *f);
-void flip_answer_error(struct flip *f, enum err e, const char *message, int changed);
+void flip_answer_error(struct flip *f, enum err e, const char *message, enum changed changed);
 void flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enum err result);
 /* Nothing was changed, or nobody knows: tells everybody, and the flip is gone. */
 void flip_refuse(struct flip *f, enum err e, const char *message);

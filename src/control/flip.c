@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "control/flip_steps.h"
-#include "control/reply.h"
 
 #define APPLIED_TIMEOUT 5.0
 #define DRAINED_EXTRA 5.0
@@ -93,37 +92,19 @@ flip_free(struct flip *f)
 	flip_next_turn(e);
 }
 
-/* Says the last word to the watcher, who then knows this flip no more. */
-static void
-answer(struct flip *f, struct reply *r)
-{
-	reply_send(r, flip_let_go(&f->watcher), true);
-}
-
 void
 flip_answer_ok(struct flip *f)
 {
-	struct reply r;
-
-	reply_ok(&r);
-	reply_state(&r, f->entry->service);
-	json_bool(&r.json, "changed", f->changed);
-	answer(f, &r);
+	flip_end(&f->watcher, &(struct flip_outcome){ .service = f->entry->service, .changed = flip_changed(f) });
 }
 
-/* changed: 0, 1, or -1 for "nobody knows". */
 void
-flip_answer_error(struct flip *f, enum err e, const char *message, int changed)
+flip_answer_error(struct flip *f, enum err e, const char *message, enum changed changed)
 {
-	struct reply r;
-
-	reply_error(&r, e, message);
-	reply_state(&r, f->entry->service);
-	if (changed < 0)
-		json_null(&r.json, "changed");
-	else
-		json_bool(&r.json, "changed", changed > 0);
-	answer(f, &r);
+	flip_end(&f->watcher, &(struct flip_outcome){ .error = e,
+						      .message = message,
+						      .service = f->entry->service,
+						      .changed = changed });
 }
 
 void
@@ -166,7 +147,7 @@ flip_refuse(struct flip *f, enum err e, const char *message)
 	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "flip.refused", en->service, LS("to", color_word(f->to)),
 		 LS("error", err_word(e)), LS("message", message), LS("by", f->request.by.user),
 		 LS("reason", f->request.reason));
-	flip_answer_error(f, e, message, e == E_UNKNOWN ? -1 : 0);
+	flip_answer_error(f, e, message, e == E_UNKNOWN ? CHANGED_UNKNOWN : CHANGED_NO);
 	flip_free(f);
 }
 
@@ -301,7 +282,7 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 		 * that nobody knows yet. */
 		snprintf(text, sizeof(text), "%s -> %s: the store has not answered within %.3g s; see: tealctl status %s",
 			 name, color_word(f->to), after, name);
-		flip_answer_error(f, E_UNKNOWN, text, -1);
+		flip_answer_error(f, E_UNKNOWN, text, CHANGED_UNKNOWN);
 		break;
 	case FLIP_APPLYING:
 		if (f->local && f->late[0] != '\0') {
@@ -310,7 +291,7 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 		}
 		snprintf(text, sizeof(text), "%s -> %s: flipped, but not applied everywhere within %.3g s", name,
 			 color_word(f->to), after);
-		flip_answer_error(f, E_TIMEOUT, text, f->changed);
+		flip_answer_error(f, E_TIMEOUT, text, flip_changed(f));
 		/* The others' laggards need not hold up the next flip here. */
 		if (f->local)
 			flip_free(f);
@@ -318,7 +299,7 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 	case FLIP_DRAINING:
 		snprintf(text, sizeof(text), "%s -> %s: flipped and applied, but %s has not drained within %.3g s; see: "
 			 "tealctl drain %s", name, color_word(f->to), color_word(color_other(f->to)), after, name);
-		flip_answer_error(f, E_TIMEOUT, text, f->changed);
+		flip_answer_error(f, E_TIMEOUT, text, flip_changed(f));
 		flip_free(f);
 		break;
 	case FLIP_OVER:
@@ -405,7 +386,8 @@ flip_forget_all(struct entry *e)
 	LIST_EACH(it, &all) {
 		struct flip *f = list_entry(it, struct flip, link);
 
-		flip_answer_error(f, E_INTERNAL, "teald is stopping", f->state == FLIP_STORING ? -1 : f->changed);
+		flip_answer_error(f, E_INTERNAL, "teald is stopping",
+				  f->state == FLIP_STORING ? CHANGED_UNKNOWN : flip_changed(f));
 		flip_free(f);
 	}
 }

@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "control/flip_steps.h"
-#include "control/reply.h"
 
 /* How soon the others are asked again whether they have applied, at first and
  * at most; or emptied. */
@@ -41,16 +40,12 @@ applied(struct flip *f)
 {
 	struct entry *e = f->entry;
 	double seconds = clock_now() - f->started;
-	struct reply r;
 
 	if (f->changed) {
 		e->flips_total.by_result[f->to][OK]++;
 		observe_seconds(e, seconds);
 	}
-	reply_event(&r, "applied");
-	json_u64(&r.json, "epoch", f->epoch);
-	json_double(&r.json, "ms", (double)(int64_t)(seconds * 1e6) / 1e3);
-	reply_send(&r, f->watcher, false);
+	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_APPLIED, .epoch = f->epoch, .seconds = seconds });
 	if (f->request.wait == FLIP_WAIT_DRAINED && (e->drain != NULL || e->draining_due)) {
 		flip_wait_for_drain(f);
 		return;
@@ -92,7 +87,7 @@ flip_partial(struct flip *f)
 	e->flips_total.by_result[f->to][E_PARTIAL_FLEET]++;
 	BUS_EMIT(&flip_control(f)->bus, LOG_ERROR_LEVEL, "flip.partial_fleet", e->service, LS("to", color_word(f->to)),
 		 LU("epoch", f->epoch), LS("late", f->late), LS("by", f->request.by.user));
-	flip_answer_error(f, E_PARTIAL_FLEET, text, f->changed);
+	flip_answer_error(f, E_PARTIAL_FLEET, text, flip_changed(f));
 	flip_free(f);
 }
 
@@ -134,13 +129,10 @@ flip_wait_for_store(struct flip *f, const struct why *why)
 static void
 drained(struct flip *f)
 {
-	struct reply r;
-
-	reply_event(&r, "drained");
-	json_u64(&r.json, "epoch", f->epoch);
-	json_double(&r.json, "seconds", f->drain_seconds);
-	json_u64(&r.json, "cut", f->drain_cut);
-	reply_send(&r, f->watcher, false);
+	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_DRAINED,
+						    .epoch = f->epoch,
+						    .seconds = f->drain_seconds,
+						    .cut = f->drain_cut });
 	flip_answer_ok(f);
 	flip_free(f);
 }
@@ -149,15 +141,12 @@ void
 flip_look_for_holders(struct flip *f)
 {
 	uint64_t left = fleet_holding(flip_fleet(f), f->entry->service->config->name, f->epoch);
-	struct reply r;
 
 	if (left == 0) {
 		drained(f);
 		return;
 	}
-	reply_event(&r, "draining");
-	json_u64(&r.json, "remaining", left);
-	reply_send(&r, f->watcher, false);
+	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_DRAINING, .remaining = left });
 	flip_ask_again(f, HOLDERS_AGAIN);
 }
 
@@ -165,12 +154,8 @@ void
 flip_on_drain_progress(struct entry *e, uint64_t remaining)
 {
 	LIST_EACH(it, &e->drainers) {
-		struct flip *f = list_entry(it, struct flip, link);
-		struct reply r;
-
-		reply_event(&r, "draining");
-		json_u64(&r.json, "remaining", remaining);
-		reply_send(&r, f->watcher, false);
+		flip_tell(list_entry(it, struct flip, link)->watcher,
+			  &(struct flip_event){ .kind = FLIP_EVENT_DRAINING, .remaining = remaining });
 	}
 }
 
@@ -204,7 +189,7 @@ flip_on_superseded(struct entry *e)
 			 "%s: flipped again (now %s, epoch %llu) before %s had drained; its connections stay",
 			 e->service->config->name, color_word(e->service->record.color),
 			 (unsigned long long)e->service->record.epoch, color_word(color_other(f->to)));
-		flip_answer_error(f, E_CONFLICT, text, 1);
+		flip_answer_error(f, E_CONFLICT, text, CHANGED_YES);
 		flip_free(f);
 	}
 }
@@ -214,7 +199,6 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 {
 	struct flip *f = arg;
 	struct entry *en = f->entry;
-	struct reply r;
 	char text[sizeof(why->text) + 128];
 
 	if (e != OK) {
@@ -241,9 +225,7 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	BUS_EMIT(&flip_control(f)->bus, LOG_INFO_LEVEL, "flip.committed", en->service, LS("from", color_word(f->from)),
 		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->request.kind)),
 		 LS("by", f->request.by.user), LS("reason", f->request.reason));
-	reply_event(&r, "committed");
-	json_u64(&r.json, "epoch", f->epoch);
-	reply_send(&r, f->watcher, false);
+	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_COMMITTED, .epoch = f->epoch });
 	if (f->request.wait == FLIP_WAIT_NONE)
 		flip_answer_ok(f);
 	/* The store told the record before it told us, so the snapshot is on its

@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "control/flip_steps.h"
-#include "control/reply.h"
 
 /* What is active here is not what the store says: a flip settles it. */
 static bool
@@ -124,7 +123,6 @@ flip_on_gate(struct gate *g, void *arg)
 {
 	struct flip *f = arg;
 	struct control *c = flip_control(f);
-	struct reply r;
 
 	CHECK(f->gate == g && f->state == FLIP_CHECKING);
 	if (!gate_is_open(g) && clock_now() + FLIP_GATE_AGAIN < f->healthy_until) {
@@ -132,10 +130,7 @@ flip_on_gate(struct gate *g, void *arg)
 		flip_step_aside(f);
 		return;
 	}
-	reply_event(&r, "checked");
-	reply_gate(&r, g);
-	reply_gate_backends(&r, g);
-	reply_send(&r, f->watcher, false);
+	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_CHECKED, .gate = g });
 	if (!gate_is_open(g)) {
 		refuse_unhealthy(f);
 		return;

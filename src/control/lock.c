@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "control/flip.h"
 #include "control/gate.h"
-#include "control/reply.h"
 
 /* -- check ------------------------------------------------------------------ */
 
@@ -20,37 +19,30 @@ check_on_gate(struct gate *g, void *arg)
 {
 	struct check *c = arg;
 	const struct service *s = g->entry->service;
-	struct flip_watcher *w;
-	struct reply r;
+	struct flip_outcome o = { .service = s, .changed = CHANGED_NO };
 	struct buf text;
 	char line[RECORD_REASON + 256];
 
-	reply_event(&r, "checked");
-	reply_gate(&r, g);
-	reply_gate_backends(&r, g);
-	reply_send(&r, c->watcher, false);
-	/* Told already, or gone meanwhile. */
-	w = flip_let_go(&c->watcher);
+	flip_tell(c->watcher, &(struct flip_event){ .kind = FLIP_EVENT_CHECKED, .gate = g });
 	if (s->record.lock.on && s->record.color != g->color) {
 		snprintf(line, sizeof(line), "%s is locked by %s: %s", s->config->name, s->record.lock.by,
 			 s->record.lock.reason);
-		reply_error(&r, E_LOCKED, line);
-		reply_state(&r, s);
-		json_bool(&r.json, "changed", false);
+		o.error = E_LOCKED;
+		o.message = line;
 	} else if (!gate_is_open(g)) {
 		buf_init(&text, sizeof(line) - 1);
 		buf_printf(&text, "%s -> %s: ", s->config->name, color_word(g->color));
 		gate_text(g, &text);
 		str_copy(line, sizeof(line), buf_str(&text));
 		buf_free(&text);
-		reply_error(&r, E_UNHEALTHY, line);
-		reply_state(&r, s);
-		json_bool(&r.json, "changed", false);
+		o.error = E_UNHEALTHY;
+		o.message = line;
 	} else {
-		reply_ok(&r);
-		reply_gate(&r, g);
+		o.changed = CHANGED_UNSAID;
+		o.gate = g;
 	}
-	reply_send(&r, w, true);
+	/* It may have left when it was told. */
+	flip_end(&c->watcher, &o);
 	gate_free(&c->gate);
 	free(c);
 }
@@ -73,45 +65,34 @@ struct locking {
 };
 
 static void
-answer_lock(struct flip_watcher *w, struct entry *e, bool changed)
+answer_lock(struct flip_watcher **place, struct entry *e, bool changed)
 {
-	struct reply r;
-
-	reply_ok(&r);
-	reply_state(&r, e->service);
-	reply_lock(&r.json, &e->service->record);
-	json_bool(&r.json, "changed", changed);
-	reply_send(&r, w, true);
+	flip_end(place, &(struct flip_outcome){ .service = e->service,
+						.changed = changed ? CHANGED_YES : CHANGED_NO });
 }
 
 static void
-answer_lock_error(struct flip_watcher *w, struct entry *e, enum err error, const char *message)
+answer_lock_error(struct flip_watcher **place, struct entry *e, enum err error, const char *message)
 {
-	struct reply r;
-
-	reply_error(&r, error, message);
-	reply_state(&r, e->service);
-	if (error == E_UNKNOWN)
-		json_null(&r.json, "changed");
-	else
-		json_bool(&r.json, "changed", false);
-	reply_send(&r, w, true);
+	flip_end(place, &(struct flip_outcome){ .error = error,
+						.message = message,
+						.service = e->service,
+						.changed = error == E_UNKNOWN ? CHANGED_UNKNOWN : CHANGED_NO });
 }
 
 static void
 lock_on_store(void *arg, enum err e, const struct record *now, const struct why *why)
 {
 	struct locking *l = arg;
-	struct flip_watcher *w = flip_let_go(&l->watcher);
 	const struct record *r = &l->entry->service->record;
 
 	(void)now;
 	if (e == OK) {
 		BUS_EMIT(&l->entry->control->bus, LOG_INFO_LEVEL, l->on ? "service.locked" : "service.unlocked",
 			 l->entry->service, LS("by", r->lock.by), LS("reason", r->lock.reason));
-		answer_lock(w, l->entry, true);
+		answer_lock(&l->watcher, l->entry, true);
 	} else {
-		answer_lock_error(w, l->entry, e,
+		answer_lock_error(&l->watcher, l->entry, e,
 				  e == E_CONFLICT ? "the service was changed at the same time; try again" : why->text);
 	}
 	free(l);
@@ -127,17 +108,17 @@ flip_lock(struct entry *e, const char *reason, const struct actor *by, struct fl
 	struct locking *l;
 
 	if (!e->service->known) {
-		answer_lock_error(watcher, e, E_STORE, "the store has not been read yet; try again when /readyz says ready");
+		answer_lock_error(&watcher, e, E_STORE, "the store has not been read yet; try again when /readyz says ready");
 		return;
 	}
 	if (reason == NULL && !now->lock.on) {
-		answer_lock(watcher, e, false);
+		answer_lock(&watcher, e, false);
 		return;
 	}
 	if (reason != NULL && now->lock.on) {
 		/* A second lock does not replace the first: its owner would
 		 * unlock what somebody else still wants locked. */
-		answer_lock(watcher, e, false);
+		answer_lock(&watcher, e, false);
 		return;
 	}
 	l = must_alloc(sizeof(*l));

@@ -22,6 +22,22 @@ flip_let_go(struct flip_watcher **place)
 }
 
 void
+flip_tell(struct flip_watcher *watcher, const struct flip_event *e)
+{
+	if (watcher != NULL)
+		watcher->progress(watcher, e);
+}
+
+void
+flip_end(struct flip_watcher **place, const struct flip_outcome *o)
+{
+	struct flip_watcher *w = flip_let_go(place);
+
+	if (w != NULL)
+		w->done(w, o);
+}
+
+void
 flip_unwatch(struct flip_watcher *watcher)
 {
 	if (watcher->held != NULL)

@@ -164,27 +164,54 @@ struct rig {
 
 struct asker {
 	struct flip_watcher watcher;
-	char text[8192];	/* all lines */
+	char events[512];	/* their words, in order */
+	uint64_t epoch, remaining;	/* of the last event that had one */
 	bool done;
+	struct flip_outcome outcome;	/* message and service apart */
+	char message[1024];
+	struct record record;	/* of the service, at the end */
 };
 
-static void
-asker_line(struct flip_watcher *w, struct str line)
+static const char *
+event_word(enum flip_event_kind kind)
 {
-	struct asker *a = container_of(w, struct asker, watcher);
-	size_t have = strlen(a->text);
-
-	assert_false(a->done);
-	assert_true(have + line.n < sizeof(a->text));
-	memcpy(a->text + have, line.p, line.n);
-	a->text[have + line.n] = '\0';
+	switch (kind) {
+	case FLIP_EVENT_CHECKED: return "checked ";
+	case FLIP_EVENT_COMMITTED: return "committed ";
+	case FLIP_EVENT_APPLIED: return "applied ";
+	case FLIP_EVENT_DRAINING: return "draining ";
+	case FLIP_EVENT_DRAINED: return "drained ";
+	}
+	fail();
+	return NULL;
 }
 
 static void
-asker_done(struct flip_watcher *w, struct str line)
+asker_on_event(struct flip_watcher *w, const struct flip_event *e)
 {
-	asker_line(w, line);
-	container_of(w, struct asker, watcher)->done = true;
+	struct asker *a = container_of(w, struct asker, watcher);
+	const char *word = event_word(e->kind);
+
+	assert_false(a->done);
+	assert_true(strlen(a->events) + strlen(word) < sizeof(a->events));
+	strcat(a->events, word);
+	if (e->epoch > 0)
+		a->epoch = e->epoch;
+	if (e->kind == FLIP_EVENT_DRAINING)
+		a->remaining = e->remaining;
+}
+
+static void
+asker_on_done(struct flip_watcher *w, const struct flip_outcome *o)
+{
+	struct asker *a = container_of(w, struct asker, watcher);
+
+	assert_false(a->done);
+	assert_true((o->error == OK) == (o->message == NULL));
+	a->done = true;
+	a->outcome = *o;
+	a->record = o->service->record;
+	str_copy(a->message, sizeof(a->message), str_from(o->message != NULL ? o->message : ""));
 }
 
 static int
@@ -298,7 +325,7 @@ static void
 ask(struct rig *r, struct asker *a, struct flip_request q)
 {
 	memset(a, 0, sizeof(*a));
-	a->watcher = (struct flip_watcher){ .progress = asker_line, .done = asker_done };
+	a->watcher = (struct flip_watcher){ .progress = asker_on_event, .done = asker_on_done };
 	if (q.kind == CHANGE_INITIAL)
 		q.kind = CHANGE_FLIP;
 	snprintf(q.by.user, sizeof(q.by.user), "ci");
@@ -306,10 +333,19 @@ ask(struct rig *r, struct asker *a, struct flip_request q)
 }
 
 static void
+assert_ended(const struct asker *a, enum err e, enum changed changed)
+{
+	assert_true(a->done);
+	if (a->outcome.error != e)
+		fail_msg("%s, not %s: %s", err_word(a->outcome.error), err_word(e), a->message);
+	assert_int_equal(a->outcome.changed, changed);
+}
+
+static void
 assert_says(const struct asker *a, const char *text)
 {
-	if (strstr(a->text, text) == NULL)
-		fail_msg("\"%s\" is not in: %s", text, a->text);
+	if (strstr(a->message, text) == NULL)
+		fail_msg("\"%s\" is not in: %s", text, a->message);
 }
 
 static void
@@ -321,7 +357,7 @@ flip_all_the_way(struct rig *r, enum color to)
 	UNTIL(r, r->engine.active == to);
 	take(&r->engine);
 	UNTIL(r, a.done);
-	assert_says(&a, "\"ok\":true");
+	assert_int_equal(a.outcome.error, OK);
 }
 
 /* -- stories ---------------------------------------------------------------------- */
@@ -333,15 +369,18 @@ test_applied_is_said_only_after_every_worker_took_it(void **state)
 	struct asker a;
 
 	ask(r, &a, (struct flip_request){ .to = BLUE, .reason = "deploy" });
-	UNTIL(r, strstr(a.text, "committed") != NULL);
+	UNTIL(r, strcmp(a.events, "checked committed ") == 0);
 	turn(r, 0.05);
 	assert_int_equal(r->engine.active, BLUE);
-	assert_null(strstr(a.text, "applied"));
+	assert_string_equal(a.events, "checked committed ");
 	assert_false(a.done);
 	take(&r->engine);
 	assert_true(a.done);
-	assert_says(&a, "{\"event\":\"applied\",\"epoch\":2,");
-	assert_says(&a, "\"active\":\"blue\",\"epoch\":2,\"changed\":true}");
+	assert_string_equal(a.events, "checked committed applied ");
+	assert_int_equal(a.epoch, 2);
+	assert_ended(&a, OK, CHANGED_YES);
+	assert_int_equal(a.record.color, BLUE);
+	assert_int_equal(a.record.epoch, 2);
 	assert_string_equal(r->store.truth.by, "ci");
 	assert_string_equal(r->store.truth.reason, "deploy");
 	assert_int_equal(r->engine.drains, 1);
@@ -355,7 +394,7 @@ test_already_active_changes_nothing(void **state)
 
 	ask(r, &a, (struct flip_request){ .to = GREEN });
 	UNTIL(r, a.done);
-	assert_says(&a, "\"changed\":false");
+	assert_ended(&a, OK, CHANGED_NO);
 	assert_int_equal(r->store.writes, 0);
 }
 
@@ -367,7 +406,7 @@ test_expect_comes_before_already_active(void **state)
 
 	ask(r, &a, (struct flip_request){ .to = GREEN, .has_expect = true, .expect = BLUE });
 	UNTIL(r, a.done);
-	assert_says(&a, "\"error\":\"conflict\"");
+	assert_ended(&a, E_CONFLICT, CHANGED_NO);
 	ask(r, &a, (struct flip_request){ .to = BLUE, .has_expect = true, .expect = GREEN, .expect_has_epoch = true,
 					  .expect_epoch = 7 });
 	UNTIL(r, a.done);
@@ -387,8 +426,8 @@ test_gate_refuses_a_color_that_nobody_serves_and_force_skips_it(void **state)
 	close(r->listener[BLUE]);
 	ask(r, &a, (struct flip_request){ .to = BLUE });
 	UNTIL(r, a.done);
-	assert_says(&a, "\"event\":\"checked\"");
-	assert_says(&a, "\"error\":\"unhealthy\"");
+	assert_string_equal(a.events, "checked ");
+	assert_ended(&a, E_UNHEALTHY, CHANGED_NO);
 	assert_says(&a, "0/1 backends healthy, 1 needed");
 	assert_says(&a, "connection refused");
 	assert_int_equal(r->store.writes, 0);
@@ -420,7 +459,7 @@ test_what_teald_lacks_is_no_fault_of_a_backend(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	clock_pass();
 	UNTIL(r, a.done);
-	assert_says(&a, "{\"ok\":true");
+	assert_ended(&a, OK, CHANGED_YES);
 	assert_int_equal(r->control.gate_probes, 0);
 }
 
@@ -454,21 +493,23 @@ test_lock_refuses_and_names_who_and_why(void **state)
 	struct asker a;
 
 	memset(&a, 0, sizeof(a));
-	a.watcher = (struct flip_watcher){ .progress = asker_line, .done = asker_done };
+	a.watcher = (struct flip_watcher){ .progress = asker_on_event, .done = asker_on_done };
 	flip_lock(&r->control.entries[0], "migration", &bob, &a.watcher);
 	UNTIL(r, a.done);
-	assert_says(&a, "\"by\":\"bob\"");
+	assert_ended(&a, OK, CHANGED_YES);
+	assert_true(a.record.lock.on);
+	assert_string_equal(a.record.lock.by, "bob");
 	assert_int_equal(r->store.truth.epoch, 1);
 	ask(r, &a, (struct flip_request){ .to = BLUE, .force = true });
 	UNTIL(r, a.done);
-	assert_says(&a, "\"error\":\"locked\"");
+	assert_ended(&a, E_LOCKED, CHANGED_NO);
 	assert_says(&a, "locked by bob");
 	assert_says(&a, "migration");
-	memset(&a.text, 0, sizeof(a.text));
 	a.done = false;
 	flip_lock(&r->control.entries[0], NULL, &bob, &a.watcher);
 	UNTIL(r, a.done);
-	assert_says(&a, "\"locked\":null");
+	assert_ended(&a, OK, CHANGED_YES);
+	assert_false(a.record.lock.on);
 	flip_all_the_way(r, BLUE);
 }
 
@@ -486,10 +527,10 @@ test_rollback_undoes_once(void **state)
 	UNTIL(r, r->engine.active == GREEN);
 	take(&r->engine);
 	UNTIL(r, a.done);
-	assert_says(&a, "\"changed\":true");
+	assert_ended(&a, OK, CHANGED_YES);
 	ask(r, &a, (struct flip_request){ .kind = CHANGE_ROLLBACK });
 	UNTIL(r, a.done);
-	assert_says(&a, "\"changed\":false");
+	assert_ended(&a, OK, CHANGED_NO);
 	assert_int_equal(r->store.truth.epoch, 3);
 }
 
@@ -502,9 +543,8 @@ test_store_that_cannot_write_leaves_all_as_it_was(void **state)
 	r->store.fail = E_NOT_DURABLE;
 	ask(r, &a, (struct flip_request){ .to = BLUE });
 	UNTIL(r, a.done);
-	assert_says(&a, "\"error\":\"not_durable\"");
+	assert_ended(&a, E_NOT_DURABLE, CHANGED_NO);
 	assert_says(&a, "disk full");
-	assert_says(&a, "\"changed\":false");
 	assert_int_equal(r->engine.active, GREEN);
 	r->store.fail = OK;
 	flip_all_the_way(r, BLUE);
@@ -523,8 +563,7 @@ test_store_that_does_not_answer_is_unknown_and_the_flip_goes_on(void **state)
 	assert_false(a.done);
 	turn(r, 0.2);
 	assert_true(a.done);
-	assert_says(&a, "\"error\":\"unknown\"");
-	assert_says(&a, "\"changed\":null");
+	assert_ended(&a, E_UNKNOWN, CHANGED_UNKNOWN);
 	finish_write(&r->store, &r->store.held, r->store.held_done, r->store.held_arg);
 	assert_int_equal(r->engine.active, BLUE);
 	take(&r->engine);
@@ -543,8 +582,7 @@ test_not_applied_in_time_says_changed(void **state)
 	assert_false(a.done);
 	turn(r, 0.2);
 	assert_true(a.done);
-	assert_says(&a, "\"error\":\"timeout\"");
-	assert_says(&a, "\"changed\":true");
+	assert_ended(&a, E_TIMEOUT, CHANGED_YES);
 	take(&r->engine);
 }
 
@@ -583,13 +621,13 @@ test_wait_drained_waits_for_the_last_connection(void **state)
 	take(&r->engine);
 	assert_true(r->engine.orders.timeout == 7);
 	assert_true(r->engine.orders.idle == 5);
-	UNTIL(r, strstr(a.text, "\"event\":\"draining\",\"remaining\":3") != NULL);
+	UNTIL(r, a.remaining == 3);
 	turn(r, 0.1);
 	assert_false(a.done);
 	r->engine.connections[GREEN] = 0;
 	UNTIL(r, a.done);
-	assert_says(&a, "\"event\":\"drained\"");
-	assert_says(&a, "\"changed\":true");
+	assert_non_null(strstr(a.events, "drained "));
+	assert_ended(&a, OK, CHANGED_YES);
 }
 
 static void
@@ -624,7 +662,7 @@ test_flip_back_during_a_drain_ends_it_and_tells_who_waits(void **state)
 	take(&r->engine);
 	flip_all_the_way(r, GREEN);
 	assert_true(a.done);
-	assert_says(&a, "\"error\":\"conflict\"");
+	assert_ended(&a, E_CONFLICT, CHANGED_YES);
 	assert_says(&a, "before green had drained");
 	/* What drains now is blue, which has nothing. */
 	UNTIL(r, r->control.entries[0].drain == NULL);
@@ -645,8 +683,10 @@ test_flips_of_one_service_take_turns(void **state)
 	UNTIL(r, r->engine.active == GREEN);
 	take(&r->engine);
 	UNTIL(r, a.done && b.done);
-	assert_says(&a, "\"epoch\":2,\"changed\":true");
-	assert_says(&b, "\"epoch\":3,\"changed\":true");
+	assert_ended(&a, OK, CHANGED_YES);
+	assert_int_equal(a.record.epoch, 2);
+	assert_ended(&b, OK, CHANGED_YES);
+	assert_int_equal(b.record.epoch, 3);
 }
 
 static void

@@ -1,11 +1,11 @@
 /* verbs_flip.c - the admin commands that change a service, or ask whether they
  * could: flip, rollback, check, lock, unlock.
- * Thread: main.  Control does the work and makes the lines; here they are
- * handed on, and read once more for the audit log. */
-#include <jansson.h>
+ * Thread: main.  Control does the work and tells of it; here that becomes lines
+ * for the client and the outcome for the audit log. */
 #include <stdlib.h>
 
 #include "app/command.h"
+#include "app/flip_reply.h"
 
 struct lock_one {
 	struct flip_watcher watcher;
@@ -24,52 +24,40 @@ struct lock_all {
 	struct lock_one each[];
 };
 
-/* What a last line says: "ok" or the error's word, and the sentence. */
-struct verdict {
-	struct outcome outcome;	/* its texts are these */
-	char result[24];
-	char message[1024];
-};
-
-static void
-verdict_of(struct str line, struct verdict *v)
+/* A check that found the gate open changed nothing and says no epoch. */
+static struct outcome
+outcome_of(const struct flip_outcome *o)
 {
-	json_t *o = json_loadb(line.p, line.n, JSON_DISABLE_EOF_CHECK, NULL);
-	const char *error = json_string_value(json_object_get(o, "error"));
-	const char *message = json_string_value(json_object_get(o, "message"));
-	json_t *changed = json_object_get(o, "changed"), *epoch = json_object_get(o, "epoch");
-
-	*v = (struct verdict){ .outcome = { .result = v->result, .message = v->message } };
-	if (changed != NULL)
-		v->outcome.changed = json_is_true(changed)  ? CHANGED_YES :
-				     json_is_false(changed) ? CHANGED_NO :
-							      CHANGED_UNKNOWN;
-	v->outcome.has_epoch = json_is_integer(epoch);
-	v->outcome.epoch = (uint64_t)json_integer_value(epoch);
-	if (json_is_true(json_object_get(o, "ok")))
-		error = err_word(OK);
-	else if (error == NULL)
-		error = err_word(E_INTERNAL);
-	str_copy(v->result, sizeof(v->result), str_from(error));
-	if (message != NULL)
-		str_copy(v->message, sizeof(v->message), str_from(message));
-	json_decref(o);
+	return (struct outcome){ .result = err_word(o->error),
+				 .message = o->message,
+				 .changed = o->changed,
+				 .has_epoch = o->gate == NULL,
+				 .epoch = o->gate == NULL ? o->service->record.epoch : 0 };
 }
 
 static void
-flip_on_progress(struct flip_watcher *w, struct str line)
+flip_on_progress(struct flip_watcher *w, const struct flip_event *e)
 {
-	command_progress(container_of(w, struct command, watcher), line);
+	struct buf text;
+
+	buf_init(&text, CLIENT_REPLY_MAX);
+	flip_reply_event(&text, e);
+	command_progress(container_of(w, struct command, watcher), buf_str(&text));
+	buf_free(&text);
 }
 
 static void
-flip_on_done(struct flip_watcher *w, struct str line)
+flip_on_done(struct flip_watcher *w, const struct flip_outcome *o)
 {
 	struct command *cmd = container_of(w, struct command, watcher);
-	struct verdict v;
+	enum admin_command command = cmd->request.command;
+	struct outcome outcome = outcome_of(o);
+	struct buf text;
 
-	verdict_of(line, &v);
-	command_relay(cmd, &v.outcome, line);
+	buf_init(&text, CLIENT_REPLY_MAX);
+	flip_reply_outcome(&text, o, command == ADMIN_LOCK || command == ADMIN_UNLOCK);
+	command_relay(cmd, &outcome, buf_str(&text));
+	buf_free(&text);
 }
 
 static void
@@ -189,28 +177,26 @@ lock_all_finish(struct command *cmd)
 }
 
 static void
-one_on_progress(struct flip_watcher *w, struct str line)
+one_on_progress(struct flip_watcher *w, const struct flip_event *e)
 {
 	(void)w;
-	(void)line;
+	(void)e;
 }
 
 static void
-one_on_done(struct flip_watcher *w, struct str line)
+one_on_done(struct flip_watcher *w, const struct flip_outcome *o)
 {
 	struct lock_one *one = container_of(w, struct lock_one, watcher);
 	struct lock_all *all = one->command->all;
-	struct verdict v;
 
-	verdict_of(line, &v);
-	all->changed = all->changed || v.outcome.changed == CHANGED_YES;
-	if (strcmp(v.result, err_word(OK)) == 0) {
+	all->changed = all->changed || o->changed == CHANGED_YES;
+	if (o->error == OK) {
 		json_cstr(&all->names_json, NULL, one->name);
 	} else {
 		if (all->first_error == OK)
-			all->first_error = err_from_word(v.result);
+			all->first_error = o->error;
 		/* Full: the first ones will do. */
-		buf_printf(&all->messages, "%s%s", buf_len(&all->messages) > 0 ? "; " : "", v.message);
+		buf_printf(&all->messages, "%s%s", buf_len(&all->messages) > 0 ? "; " : "", o->message);
 	}
 	if (--all->pending == 0)
 		lock_all_finish(one->command);

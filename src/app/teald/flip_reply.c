@@ -1,0 +1,129 @@
+/* flip_reply.c - the shape of what is told of a flip.  Thread: main. */
+#include "app/flip_reply.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "control/gate.h"
+
+static void
+put_gate(struct json *j, const struct gate *g)
+{
+	json_cstr(j, "service", g->entry->service->config->name);
+	json_cstr(j, "to", color_word(g->color));
+	json_u64(j, "healthy", g->healthy);
+	json_u64(j, "total", g->n);
+	json_u64(j, "needed", g->needed);
+}
+
+static void
+put_gate_backends(struct json *j, const struct gate *g)
+{
+	json_array(j, "backends");
+	for (size_t i = 0; i < g->n; i++) {
+		const struct gate_backend *gb = &g->backends[i];
+
+		json_object(j, NULL);
+		json_cstr(j, "address", gb->backend->text);
+		json_bool(j, "ok", gb->ok);
+		json_cstr(j, "state", backend_word(gb->backend));
+		json_cstr(j, "error", gb->ok ? NULL : gb->error);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+static void
+put_lock(struct json *j, const struct record *record)
+{
+	char at[CLOCK_TEXT];
+
+	if (!record->lock.on) {
+		json_null(j, "locked");
+		return;
+	}
+	clock_format(record->lock.at_us, 3, at);
+	json_object(j, "locked");
+	json_cstr(j, "by", record->lock.by);
+	json_cstr(j, "reason", record->lock.reason);
+	json_cstr(j, "at", at);
+	json_object_end(j);
+}
+
+void
+flip_reply_event(struct buf *out, const struct flip_event *e)
+{
+	struct json j;
+
+	json_init(&j, out);
+	json_object(&j, NULL);
+	switch (e->kind) {
+	case FLIP_EVENT_CHECKED:
+		json_cstr(&j, "event", "checked");
+		put_gate(&j, e->gate);
+		put_gate_backends(&j, e->gate);
+		break;
+	case FLIP_EVENT_COMMITTED:
+		json_cstr(&j, "event", "committed");
+		json_u64(&j, "epoch", e->epoch);
+		break;
+	case FLIP_EVENT_APPLIED:
+		json_cstr(&j, "event", "applied");
+		json_u64(&j, "epoch", e->epoch);
+		/* To the microsecond. */
+		json_double(&j, "ms", (double)(int64_t)(e->seconds * 1e6) / 1e3);
+		break;
+	case FLIP_EVENT_DRAINING:
+		json_cstr(&j, "event", "draining");
+		json_u64(&j, "remaining", e->remaining);
+		break;
+	case FLIP_EVENT_DRAINED:
+		json_cstr(&j, "event", "drained");
+		json_u64(&j, "epoch", e->epoch);
+		json_double(&j, "seconds", e->seconds);
+		json_u64(&j, "cut", e->cut);
+		break;
+	}
+	json_object_end(&j);
+	json_line_end(&j);
+}
+
+static void
+put_changed(struct json *j, enum changed changed)
+{
+	switch (changed) {
+	case CHANGED_UNSAID:
+		break;
+	case CHANGED_NO:
+	case CHANGED_YES:
+		json_bool(j, "changed", changed == CHANGED_YES);
+		break;
+	case CHANGED_UNKNOWN:
+		json_null(j, "changed");
+		break;
+	}
+}
+
+void
+flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock)
+{
+	struct json j;
+
+	json_init(&j, out);
+	json_object(&j, NULL);
+	json_bool(&j, "ok", o->error == OK);
+	if (o->error != OK) {
+		json_cstr(&j, "error", err_word(o->error));
+		json_cstr(&j, "message", o->message);
+	}
+	if (o->gate != NULL) {
+		put_gate(&j, o->gate);
+	} else {
+		json_cstr(&j, "service", o->service->config->name);
+		json_cstr(&j, "active", color_word(o->service->record.color));
+		json_u64(&j, "epoch", o->service->record.epoch);
+	}
+	if (with_lock && o->error == OK)
+		put_lock(&j, &o->service->record);
+	put_changed(&j, o->changed);
+	json_object_end(&j);
+	json_line_end(&j);
+}
