@@ -29,7 +29,7 @@ struct client {
 	bool keep;	/* may bring another request */
 	bool bye;	/* it asked for nothing to follow, and sent all of its request */
 	bool eof;	/* it will say no more */
-	bool running;	/* client_run() is on the stack */
+	bool running;	/* run() or read_request() is on the stack */
 	bool tls;	/* it came by TLS */
 	bool admitted;	/* the door of `lane` let it in */
 	bool has_place, has_source;	/* and gave it these */

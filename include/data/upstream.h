@@ -53,7 +53,7 @@ void upstream_own(struct upstream *u, struct client *c);
 /* The client ends, and what is bound to it. */
 void upstream_disown(struct client *c);
 /* Begins to connect.  NULL with errno when it failed at once; *pending:
- * exchange_connected() follows, or exchange_connect_failed(). */
+ * exchange_on_connect() follows. */
 struct upstream *upstream_dial(struct lane *l, struct backend *b, bool *pending);
 /* The exchange is over and left the connection clean: keeps it for the next,
  * or closes it when the pool is full or its time is over. */

@@ -1,7 +1,8 @@
 /* worker.h - one thread that accepts connections and moves bytes.
  * Owns its loop, its listeners, its lanes and every session on them; shares
  * only letters, counters with one writer, and references.
- * Thread: its own, but for worker_new(), worker_start() and worker_join(). */
+ * Thread: its own, but for worker_init(), worker_start(), worker_join() and
+ * worker_destroy(). */
 #ifndef DATA_WORKER_H
 #define DATA_WORKER_H
 
