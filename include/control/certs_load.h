@@ -35,7 +35,8 @@ uint64_t certs_mark(const struct service_config *sc);
 void certs_each_file(const struct service_config *sc, void (*tell)(void *arg, const char *path), void *arg);
 
 /* Loads all services as the process is now, and complains on stderr,
- * "teal.conf:12: service \"shop\": …", once for each that does not. */
+ * "teal.conf:12: service \"shop\": …", once for each that does not; and warns of
+ * one that some clients cannot reach. */
 MUST_USE enum err certs_check_all(const struct config *config);
 
 #endif

@@ -20,7 +20,7 @@
 struct lane_drain {
 	bool on;
 	struct drain_orders orders;
-	double started;	/* worker->now */
+	double started;	/* orders.at */
 };
 
 struct lane {

@@ -17,8 +17,12 @@
 #include "net/relay.h"
 #include "net/tls_site.h"
 #include "net/turn.h"
+#include "proto/tls_hello.h"
 
 #define WORKER_MAGIC 0x776f726bu
+/* Of the shared read buffer: a ClientHello that is looked at is in it whole, and
+ * one byte shows that it is too long. */
+#define WORKER_ROOM (TLS_HELLO_MAX + 1)
 
 struct http_room;
 struct lane;
@@ -39,7 +43,7 @@ struct worker {
 	double now;
 	unsigned events;	/* that the turn began with */
 	struct mailbox mailbox;
-	struct relay_room room;
+	struct relay_room room;	/* its buffer has WORKER_ROOM bytes */
 	struct tls_tickets tickets;	/* by which TLS clients come back */
 	struct lane *lanes;	/* one for each service, same index */
 	unsigned n_lanes;

@@ -8,8 +8,10 @@
 #include "model/snapshot.h"
 #include "net/tls_site.h"
 
-/* How the connections of a color are to be ended, seconds from now. */
+/* How the connections of a color are to be ended, seconds from `at`: when that
+ * is does not depend on how late a thread reads its orders. */
 struct drain_orders {
+	double at;	/* clock_now() when they were given */
 	double idle;	/* idle for so long: closed; 0: idleness closes nobody */
 	double spread;	/* those closes are spread over so long */
 	double timeout;	/* then the rest are cut; 0: at once; < 0: never */

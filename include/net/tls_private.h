@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 
 #include "net/tls.h"
+#include "net/tls_certificate.h"
 
 struct tls_memory;
 
@@ -41,6 +42,10 @@ struct tls *tls_wrap(SSL *ssl, int fd);
 bool tls_bio_attach(struct tls *t);
 /* The one behind an SSL, in its callbacks. */
 struct tls *tls_of(const SSL *ssl);
+
+/* Clients of TLS 1.2 can be shown one of these certificates (some may be NULL) by
+ * the context's ciphers; also when it is of TLS 1.3 alone. */
+bool tls_ciphers_fit(SSL_CTX *c, struct tls_certificate *const *certificates, unsigned n);
 
 /* What either end's context begins with; NULL when memory is out. */
 SSL_CTX *tls_context_new(const SSL_METHOD *method);

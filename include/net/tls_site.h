@@ -34,6 +34,9 @@ MUST_USE enum err tls_site_new(const struct tls_terms *terms, struct tls_certifi
 			       size_t n, struct tls_site **out, struct why *why);
 struct tls_site *tls_site_ref(struct tls_site *s);
 void tls_site_unref(struct tls_site **sp);
+/* A sentence when clients of TLS 1.2 are let in by its terms, but no cipher of
+ * theirs fits the key of some certificate; else NULL.  The site's. */
+const char *tls_site_warning(const struct tls_site *s);
 /* One of its certificates carries that name (lower case). */
 bool tls_site_has(const struct tls_site *s, const char *name);
 

@@ -15,6 +15,8 @@
 /* The longest header of version 2 that is taken, TLVs included.  It could be
  * 65,551 bytes; who needs more than this is not speaking PROXY. */
 #define PROXY_V2_MAX 16384
+/* The specification's bound of PP2_TYPE_UNIQUE_ID (section 2.2.5). */
+#define PROXY_UNIQUE_ID_MAX 128
 /* The longest header that proxy_header_write() makes. */
 #define PROXY_WRITE_MAX 128
 
@@ -39,6 +41,7 @@ enum proxy_verdict {
 	X(PROXY_TOO_LONG,        "header longer than 16384 bytes") \
 	X(PROXY_TOO_SHORT,       "shorter than its addresses") \
 	X(PROXY_TLV_BAD,         "a TLV goes beyond the header") \
+	X(PROXY_UNIQUE_ID_LONG,  "unique id longer than 128 bytes") \
 	X(PROXY_CHECKSUM_BAD,    "wrong checksum")
 
 enum proxy_reason {
@@ -75,7 +78,8 @@ struct proxy_header {
  * PROXY_V2_MAX bytes.  *out is filled after PROXY_DONE, *reason after
  * PROXY_BAD; reason may be NULL.  Keeps nothing between calls, and a verdict
  * other than NEED_MORE is the same whatever follows.
- * Of version 2 TLVs are stepped over, and a CRC32c among them is checked. */
+ * Of version 2 TLVs are stepped over, but a CRC32c among them is checked, and so
+ * is the length of a unique id. */
 enum proxy_verdict
 proxy_header_parse(const void *p, size_t n, struct proxy_header *out, enum proxy_reason *reason);
 

@@ -8,8 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of all the records that carry the hello; what is longer is refused. */
-#define TLS_HELLO_MAX (36 * 1024)
+/* The longest ClientHello that is taken; and with the heads of the records that
+ * carry it, which it may span as it likes. */
+#define TLS_HELLO_MESSAGE_MAX (64 * 1024)
+#define TLS_HELLO_MAX (TLS_HELLO_MESSAGE_MAX + 2 * 1024)
 #define TLS_HELLO_NAME 256
 
 enum tls_hello_verdict { TLS_HELLO_DONE, TLS_HELLO_NEED_MORE, TLS_HELLO_BAD };
@@ -19,7 +21,8 @@ enum tls_hello_reason {
 	TLS_HELLO_HTTP,	/* a request of plain HTTP */
 	TLS_HELLO_SSL2,	/* the hello of SSL 2 */
 	TLS_HELLO_OTHER,	/* no record of TLS that opens a handshake */
-	TLS_HELLO_LENGTH,	/* too long, or lengths that do not fit together */
+	TLS_HELLO_LENGTH,	/* lengths that do not fit together */
+	TLS_HELLO_LONG,	/* longer than what is taken */
 	TLS_HELLO_CONTENT,	/* a part of it is not what it must be */
 	TLS_HELLO_NAME_BAD	/* the name is none */
 };
@@ -29,7 +32,7 @@ struct tls_hello {
 	size_t n_name;
 	uint16_t version;	/* the highest offered: 0x0304 is TLS 1.3; GREASE apart */
 	size_t length;	/* DONE: bytes of the records that carry it */
-	size_t wanted;	/* NEED_MORE: nothing more can be said of fewer bytes */
+	size_t wanted;	/* NEED_MORE: a whole one has at least so many bytes, or its next record ends there */
 };
 
 /* Looks at all that has come so far, p[0..n).  *reason is set when BAD.  The
@@ -43,6 +46,7 @@ const char *tls_hello_reason_words(enum tls_hello_reason r);
 #define TLS_ALERT_SIZE 7
 enum tls_alert {
 	TLS_ALERT_UNEXPECTED_MESSAGE = 10,
+	TLS_ALERT_ILLEGAL_PARAMETER = 47,
 	TLS_ALERT_DECODE_ERROR = 50,
 	TLS_ALERT_PROTOCOL_VERSION = 70,
 	TLS_ALERT_INTERNAL_ERROR = 80,

@@ -57,8 +57,12 @@ tell_engine(struct control *c, struct certs_entry *e)
 static void
 log_shown(const struct certs_entry *e)
 {
+	const char *warning = e->loaded.site != NULL ? tls_site_warning(e->loaded.site) : NULL;
 	char until[CLOCK_TEXT];
 
+	if (warning != NULL)
+		LOG_WARN("certs.no_cipher", LS("service", e->service->config->name),
+			 LR(NULL, str_from(e->service->config->labels_json)), LS("reason", warning));
 	for (size_t i = 0; i < e->loaded.n; i++) {
 		const struct tls_certificate_facts *f = tls_certificate_facts(e->loaded.certificates[i]);
 		struct why why;

@@ -165,6 +165,9 @@ certs_check_all(const struct config *config)
 		int line;
 
 		if ((e = certs_load(sc, CERTS_LENIENT, &loaded, &line, &why)) == OK) {
+			if (loaded.site != NULL && tls_site_warning(loaded.site) != NULL)
+				fprintf(stderr, "%s:%d: service \"%s\": %s (warning)\n", config->path, line, sc->name,
+					tls_site_warning(loaded.site));
 			certs_loaded_free(&loaded);
 			continue;
 		}

@@ -387,6 +387,7 @@ control_on_closed(void *arg)
 	for (size_t i = 0; i < c->n; i++) {
 		struct entry *e = &c->entries[i];
 		const struct drain_orders orders = {
+			.at = clock_now(),
 			.idle = e->service->config->drain.idle,
 			.spread = e->service->config->drain.spread,
 			.timeout = c->config->stop.timeout,

@@ -62,6 +62,7 @@ drain_start(struct entry *e, enum color color, double timeout)
 	struct control *c = e->control;
 	struct drain *d = must_alloc(sizeof(*d));
 	const struct drain_orders orders = {
+		.at = clock_now(),
 		.idle = config->idle,
 		.spread = config->spread,
 		.timeout = timeout < 0 ? config->timeout : timeout,
@@ -72,7 +73,7 @@ drain_start(struct entry *e, enum color color, double timeout)
 	d->entry = e;
 	d->color = color;
 	d->epoch = e->service->record.epoch;
-	d->started = clock_now();
+	d->started = orders.at;
 	d->deadline = d->due = d->started + orders.timeout;
 	d->at_start = d->last_told = entry_count(e, color);
 	d->told_at = d->started;

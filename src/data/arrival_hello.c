@@ -84,8 +84,7 @@ arrival_read_hello(struct arrival *a, struct tls_hello *hello, enum ending *endi
 	enum tls_hello_reason reason;
 	ssize_t n;
 
-	CHECK(room->size > TLS_HELLO_MAX);
-	n = recv(io_fd(&a->io), room->buffer, TLS_HELLO_MAX + 1, MSG_PEEK);
+	n = recv(io_fd(&a->io), room->buffer, WORKER_ROOM, MSG_PEEK);
 	if (n < 0 && io_would_block()) {
 		io_want(a->facts.lane->worker->loop, &a->io, EV_READ);
 		return ARRIVAL_WAIT;

@@ -254,7 +254,7 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 	 * of idleness runs on, only the deadline begins now. */
 	d->on = true;
 	d->orders = *orders;
-	d->started = l->worker->now;
+	d->started = orders->at;
 	lane_http_drain(l, color);
 	worker_drain_begin(l->worker);
 }

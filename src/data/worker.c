@@ -19,6 +19,7 @@
 #include "net/sock.h"
 
 #define ROOM_SIZE (64 * 1024)
+_Static_assert(ROOM_SIZE <= WORKER_ROOM, "what relays read fits");
 #define TICK 0.1
 #define DRAIN_TICK 0.02
 /* A tick so late means that the whole thread stood still, and for so long at
@@ -296,7 +297,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	turn_init(&w->turn, w->loop);
 	access_init(&w->access, proxy->config);
 	w->random = (uint64_t)clock_wall_us() + index;
-	w->room.buffer = must_alloc(ROOM_SIZE);
+	w->room.buffer = must_alloc(WORKER_ROOM);
 	w->room.size = ROOM_SIZE;
 	pipes_init(&w->room.pipes, proxy->pipes);
 	w->http = http_room_new(proxy->config, ROOM_SIZE);

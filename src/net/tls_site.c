@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -46,6 +47,7 @@ struct tls_site {
 	unsigned n_names;
 	unsigned fallback;	/* the group for names that nobody carries */
 	uint64_t bound;	/* what sessions are bound to, besides the name */
+	char *warning;	/* or NULL */
 };
 
 /* What a context's callbacks look at; the context's. */
@@ -225,6 +227,41 @@ make_context(struct group *g, const struct tls_terms *t, const struct tls_file *
 	return OK;
 }
 
+/* -- ciphers and keys ------------------------------------------------------- */
+
+/* Names of a group, as the first of its certificates is called. */
+static void
+warn_of(struct tls_site *s, const struct group *g)
+{
+	const struct tls_certificate_facts *f = NULL;
+	char text[512];
+
+	for (int t = 0; t < TYPES && f == NULL; t++)
+		if (g->of_type[t] != NULL)
+			f = tls_certificate_facts(g->of_type[t]);
+	CHECK(f != NULL);
+	snprintf(text, sizeof(text),
+		 "tls.ciphers has none that fits the key (%s) of the certificate of %.128s: clients of TLS 1.2 cannot "
+		 "connect, only those of TLS 1.3; add ciphers for it (openssl ciphers -v), a certificate with another "
+		 "key, or min_version = \"1.3\"",
+		 f->type, f->names[0]);
+	s->warning = must_strdup(text);
+}
+
+static void
+judge_ciphers(struct tls_site *s)
+{
+	for (unsigned i = 0; i < s->n_groups && s->warning == NULL; i++)
+		if (!tls_ciphers_fit(s->groups[i].context, s->groups[i].of_type, TYPES))
+			warn_of(s, &s->groups[i]);
+}
+
+const char *
+tls_site_warning(const struct tls_site *s)
+{
+	return s->warning;
+}
+
 /* -- names and groups ------------------------------------------------------- */
 
 static unsigned
@@ -348,6 +385,8 @@ fill(struct tls_site *s, const struct tls_terms *t, struct tls_certificate *cons
 	s->fallback = find_exact(s, tls_certificate_facts(certificates[0])->names[0])->group;
 	for (unsigned i = 0; i < s->n_groups && e == OK; i++)
 		e = make_context(&s->groups[i], t, &ca, why);
+	if (e == OK)
+		judge_ciphers(s);
 	tls_file_free(&ca);
 	return e;
 }
@@ -394,6 +433,7 @@ tls_site_unref(struct tls_site **sp)
 		free(s->names[i].name);
 	free(s->groups);
 	free(s->names);
+	free(s->warning);
 	free(s);
 }
 

@@ -28,6 +28,7 @@ static const char v2_signature[] = "\r\n\r\n\0\r\nQUIT\n";
 #define V2_UNIX_SIZE 216
 
 #define TLV_CRC32C 0x03
+#define TLV_UNIQUE_ID 0x05
 
 const char *
 proxy_reason_words(enum proxy_reason r)
@@ -169,6 +170,7 @@ static enum proxy_reason
 check_tlvs(const uint8_t *p, size_t at, size_t n)
 {
 	size_t checksum = 0;
+	bool long_id = false;
 
 	while (at < n) {
 		size_t size;
@@ -179,10 +181,14 @@ check_tlvs(const uint8_t *p, size_t at, size_t n)
 			if (size != 4 || checksum != 0)
 				return PROXY_TLV_BAD;
 			checksum = at + 3;
+		} else if (p[at] == TLV_UNIQUE_ID) {
+			long_id |= size > PROXY_UNIQUE_ID_MAX;
 		}
 		at += 3 + size;
 	}
-	return checksum == 0 || is_sound(p, n, checksum) ? PROXY_FINE : PROXY_CHECKSUM_BAD;
+	if (checksum != 0 && !is_sound(p, n, checksum))
+		return PROXY_CHECKSUM_BAD;
+	return long_id ? PROXY_UNIQUE_ID_LONG : PROXY_FINE;
 }
 
 static void
@@ -231,7 +237,9 @@ read_v2(const uint8_t *p, size_t n, struct proxy_header *out)
 	}
 	reason = check_tlvs(p, V2_HEAD + size, n);
 	/* What stands behind UNSPEC is to be ignored, TLVs or not. */
-	return p[13] == V2_UNSPEC && reason == PROXY_TLV_BAD ? PROXY_FINE : reason;
+	if (p[13] == V2_UNSPEC && (reason == PROXY_TLV_BAD || reason == PROXY_UNIQUE_ID_LONG))
+		return PROXY_FINE;
+	return reason;
 }
 
 /* What is wrong with the fixed part, of which n bytes are there.  Each byte is

@@ -21,7 +21,7 @@ struct reader {
 	size_t at;	/* the next one */
 	size_t record;	/* bytes left of the record that is read */
 	size_t message;	/* bytes left of the message */
-	size_t wanted;	/* missing: so many would be enough to go on */
+	size_t wanted;	/* missing: with fewer there is no going on */
 	bool missing, bad;
 	enum tls_hello_reason why;
 };
@@ -46,25 +46,41 @@ lacks(struct reader *r, size_t wanted)
 	return false;
 }
 
-/* The head of the next record; the whole record is waited for. */
+/* Where the rest of the message ends, in records as long as they may be. */
+static size_t
+least_end(const struct reader *r)
+{
+	return r->at + r->message + (r->message + RECORD_MAX - 1) / RECORD_MAX * RECORD_HEAD;
+}
+
+/* The head of the next record; the whole record is waited for, and what the
+ * message has left: a hello in a thousand records is not looked at for each. */
 static bool
 next_record(struct reader *r)
 {
 	const uint8_t *h = r->p + r->at;
-	size_t have = r->n - r->at, length;
+	size_t have = r->n - r->at, length, least = least_end(r);
+
+	if (least > TLS_HELLO_MAX)
+		return refuse(r, TLS_HELLO_LONG);
 
 	if ((have > 0 && h[0] != RECORD_HANDSHAKE) || (have > 1 && h[1] != 3))
 		return refuse(r, TLS_HELLO_OTHER);
 	if (have < RECORD_HEAD)
-		return lacks(r, r->at + RECORD_HEAD);
+		return lacks(r, least);
 	length = (size_t)h[3] << 8 | h[4];
-	if (length == 0 || length > RECORD_MAX || r->at + RECORD_HEAD + length > TLS_HELLO_MAX)
+	if (length == 0 || length > RECORD_MAX)
 		return refuse(r, TLS_HELLO_LENGTH);
+	if (r->at + RECORD_HEAD + length > TLS_HELLO_MAX)
+		return refuse(r, TLS_HELLO_LONG);
 	/* What it is shows in its first bytes: not a client's, not worth waiting for. */
 	if (r->at == 0 && have > RECORD_HEAD && h[RECORD_HEAD] != CLIENT_HELLO)
 		return refuse(r, TLS_HELLO_OTHER);
-	if (have < RECORD_HEAD + length)
-		return lacks(r, r->at + RECORD_HEAD + length);
+	if (have < RECORD_HEAD + length) {
+		size_t end = r->at + RECORD_HEAD + length;
+
+		return lacks(r, end > least ? end : least);
+	}
 	r->at += RECORD_HEAD;
 	r->record = length;
 	return true;
@@ -251,8 +267,8 @@ read_hello(struct reader *r, struct tls_hello *out)
 	length = number(r, 3);
 	if (r->bad || r->missing)
 		return false;
-	if (length > TLS_HELLO_MAX)
-		return refuse(r, TLS_HELLO_LENGTH);
+	if (length > TLS_HELLO_MESSAGE_MAX - MESSAGE_HEAD)
+		return refuse(r, TLS_HELLO_LONG);
 	r->message = length;
 	out->version = (uint16_t)number(r, 2);
 	if (!skip(r, 32) || !vector(r, 1, 0, 32, 1) || !vector(r, 2, 2, 65534, 2) || !vector(r, 1, 1, 255, 1) ||
@@ -308,6 +324,8 @@ tls_hello_reason_words(enum tls_hello_reason r)
 		return "no ClientHello of TLS";
 	case TLS_HELLO_LENGTH:
 		return "a ClientHello whose lengths do not fit";
+	case TLS_HELLO_LONG:
+		return "a ClientHello longer than 64 KiB";
 	case TLS_HELLO_CONTENT:
 		return "a ClientHello with a part that is none";
 	case TLS_HELLO_NAME_BAD:
@@ -322,6 +340,9 @@ tls_hello_alert(enum tls_hello_reason r)
 	switch (r) {
 	case TLS_HELLO_SSL2:
 		return TLS_ALERT_PROTOCOL_VERSION;
+	/* As OpenSSL says it: what is too long for us may be well-formed. */
+	case TLS_HELLO_LONG:
+		return TLS_ALERT_ILLEGAL_PARAMETER;
 	case TLS_HELLO_LENGTH:
 	case TLS_HELLO_CONTENT:
 	case TLS_HELLO_NAME_BAD:

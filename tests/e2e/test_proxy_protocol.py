@@ -78,6 +78,7 @@ HEADERS = {
     "v1": v1(("192.0.2.7", 4711), ("203.0.113.1", 443)),
     "v1-ipv6": v1(("2001:db8::7", 4711), ("2001:db8::1", 443)),
     "v2": v2(("192.0.2.7", 4711), ("203.0.113.1", 443)),
+    "v2-unique-id": v2(("192.0.2.7", 4711), ("203.0.113.1", 443), b"\x05\0\x80" + b"u" * 128),
     "v2-ipv6-tlvs": v2(("2001:db8::7", 4711), ("2001:db8::1", 443), b"\x02\0\x0bexample.org\x04\0\x00\xea\0\x02xx"),
 }
 
@@ -170,7 +171,8 @@ def test_others_are_closed_at_once(web, backend):
     b"PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n", b"PROXY UNKNOWN\nx", b"PROXY " + b"x" * 200,
     SIGNATURE + b"\x31\x11\0\x0c", SIGNATURE + b"\x21\x12\0\x0c" + bytes(12), SIGNATURE + b"\x21\x11\xff\xff",
     v2(("192.0.2.7", 1), ("192.0.2.8", 2), b"\x03\0\x04\1\2\3\4"), v2(("192.0.2.7", 1), ("192.0.2.8", 2), b"\x05\0\x09x"),
-], ids=range(11))
+    v2(("192.0.2.7", 1), ("192.0.2.8", 2), b"\x05\0\x81" + b"u" * 129),
+], ids=range(12))
 def test_what_is_no_header_is_not_guessed_about(web, backend, said):
     teal = web(**quiet(backend), proxy_protocol=FROM_HERE)
     with teal.connect() as c:

@@ -21,7 +21,7 @@ from helpers.http1 import site
 from helpers.scale import patience, scaled, until
 from helpers.teald import service
 
-ALERT = {"unexpected_message": 10, "decode_error": 50, "unrecognized_name": 112}
+ALERT = {"unexpected_message": 10, "illegal_parameter": 47, "decode_error": 50, "unrecognized_name": 112}
 
 
 @pytest.fixture
@@ -323,6 +323,38 @@ def test_a_hello_may_come_in_pieces(tls, ca, how):
         assert s.recv(6)[:3] == b"\x16\x03\x03"
 
 
+def long_hello(length):
+    """A hello of TLS 1.2 of so many bytes, without records."""
+    sni = b"\0\0\0\x10\0\x0e\0\0\x0bweb.example"
+    rest = sni + bytes.fromhex("000a000600040017001d" "000b00020100" "000d000400020403")
+    # Ciphers that nobody knows, for the extensions alone have no room for more than 64 KiB.
+    head = b"\x03\x03" + bytes(32) + b"\0" + b"\x10\x02\xc0\x2b" + b"\xee\xee" * 2048 + b"\x01\0"
+    pad = length - 4 - len(head) - 2 - len(rest) - 4
+    extensions = rest + b"\0\x15" + pad.to_bytes(2, "big") + bytes(pad)
+    body = head + len(extensions).to_bytes(2, "big") + extensions
+    return b"\x01" + len(body).to_bytes(3, "big") + body
+
+
+@pytest.mark.parametrize("size", [200, 16384])
+def test_a_hello_may_have_64_KiB(tls, ca, size):
+    teal = tls()
+    message = long_hello(64 * 1024)
+    assert len(message) == 64 * 1024
+    with socket.create_connection(teal.address(), patience()) as s:
+        s.sendall(in_records(bytes(5) + message, size))
+        answer = s.recv(6)
+        assert answer[:3] == b"\x16\x03\x03" and answer[5] == 2, answer  # ServerHello
+
+
+def test_a_longer_hello_is_told_so(tls, ca):
+    teal = tls()
+    message = long_hello(64 * 1024 + 1)
+    with socket.create_connection(teal.address(), patience()) as s:
+        s.sendall(in_records(bytes(5) + message, 16384))
+        assert s.recv(7) == b"\x15\x03\x03\0\x02\x02" + bytes([ALERT["illegal_parameter"]])
+    assert teal.wait_log("tcp.session", end="tls_hello")["error"] == "a ClientHello longer than 64 KiB"
+
+
 def test_a_half_hello_waits_in_the_kernel(tls, ca):
     teal = tls()
     data = hello("web.example", pad=8000)
@@ -617,6 +649,28 @@ def test_certificates_are_listed(tls, ca):
         ["certificate", "web", "web.example,*.web.example,192.0.2.1"], ["certificate", "web", "old.example"]]
 
 
+def checked(teal):
+    """What teald -t says of its configuration."""
+    return subprocess.run([scale.BUILD / "teald", "-t", "-c", teal.conf], capture_output=True, text=True, timeout=patience())
+
+
+def test_ciphers_that_fit_no_key_are_warned_of(tls, ca, tmp_path):
+    """TLS 1.3 goes on without them, so nothing is refused."""
+    teal = tls([ca.issue("web.example", kind="RSA")], ciphers="ECDHE-RSA-AES128-GCM-SHA256")
+    assert "none that fits" not in checked(teal).stderr
+    replace(tmp_path / "web.example.pem", b"".join(ca.make("web.example")))
+    (tmp_path / "web.example.key").write_bytes((tmp_path / "web.example.pem").read_bytes())
+    assert teal.ok("certs", "reload")["changed"]
+    said = "none that fits the key (EC) of the certificate of web.example: clients of TLS 1.2 cannot connect"
+    assert said in teal.wait_log("certs.no_cipher", service="web")["reason"]
+    r = checked(teal)
+    assert r.returncode == 0 and said + ", only those of TLS 1.3" in r.stderr and "(warning)" in r.stderr
+    with connect(teal.address(), trusting(ca), "web.example") as c:
+        assert (c.version(), greeted(c)) == ("TLSv1.3", "green")
+    with pytest.raises(ssl.SSLError):
+        connect(teal.address(), trusting(ca, maximum_version=ssl.TLSVersion.TLSv1_2), "web.example")
+
+
 @pytest.mark.parametrize("kind", ["key_of_another", "for_everyone", "gone"])
 def test_a_bad_one_keeps_teald_from_starting(teal, ca, ports, tmp_path, kind):
     spoil, why = BAD[kind]
@@ -678,6 +732,15 @@ def test_openssl_s_client(tls, ca):
                          text=True, timeout=patience()).stdout
     assert out.count("Reused, TLSv1.2") == 5
     assert "Secure Renegotiation IS supported" in out and "Compression: NONE" in out
+
+
+def test_dhe_has_parameters(tls, ca):
+    teal = tls([ca.issue("web.example", kind="RSA")], ciphers="DHE-RSA-AES128-GCM-SHA256")
+    r = subprocess.run(["openssl", "s_client", "-connect", "%s:%d" % teal.address(), "-servername", "web.example", "-CAfile",
+                        str(ca.pem), "-verify_return_error", "-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"],
+                       input="", capture_output=True, text=True, timeout=patience())
+    assert r.returncode == 0 and "Cipher is DHE-RSA-AES128-GCM-SHA256" in r.stdout, r.stdout + r.stderr
+    assert "Server Temp Key: DH, 2048 bits" in r.stdout or "Server Temp Key: DH, 3072 bits" in r.stdout, r.stdout
 
 
 NODE = """

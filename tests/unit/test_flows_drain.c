@@ -78,7 +78,7 @@ those_without_events_are_cut_and_told_as_well(void **state)
 static void
 a_drain_cuts_the_idle_first_and_the_rest_at_its_end(void **state)
 {
-	struct drain_orders orders = { .idle = 30, .timeout = 3600, .ending = END_DRAINED };
+	struct drain_orders orders = { .at = clock_now(), .idle = 30, .timeout = 3600, .ending = END_DRAINED };
 	struct entry idle = entry_of(1, GREEN, ENTRANCE_MAIN), busy = entry_of(2, GREEN, ENTRANCE_MAIN);
 
 	NEEDS_ROOT();
@@ -103,7 +103,7 @@ a_drain_cuts_the_idle_first_and_the_rest_at_its_end(void **state)
 static void
 a_drain_that_is_over_for_a_color_leaves_it_alone(void **state)
 {
-	struct drain_orders orders = { .timeout = 0.3, .ending = END_DRAINED };
+	struct drain_orders orders = { .at = clock_now(), .timeout = 0.3, .ending = END_DRAINED };
 
 	NEEDS_ROOT();
 	make(0, 3, GREEN);
@@ -123,7 +123,7 @@ a_drain_that_is_over_for_a_color_leaves_it_alone(void **state)
 static void
 a_drain_spreads_its_cuts(void **state)
 {
-	struct drain_orders orders = { .idle = 30, .spread = 3600, .timeout = -1, .ending = END_DRAINED };
+	struct drain_orders orders = { .at = clock_now(), .idle = 30, .spread = 3600, .timeout = -1, .ending = END_DRAINED };
 
 	NEEDS_ROOT();
 	write_file("/proc/sys/net/netfilter/nf_conntrack_timestamp", "0");
@@ -231,7 +231,7 @@ static void
 many_are_counted_and_cut_at_the_deadline(void **state)
 {
 	unsigned n = scaled(2000, 100000);
-	struct drain_orders orders = { .timeout = 0, .ending = END_DRAINED };
+	struct drain_orders orders = { .at = clock_now(), .timeout = 0, .ending = END_DRAINED };
 
 	NEEDS_ROOT();
 	begin(0, 0);

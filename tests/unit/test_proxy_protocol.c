@@ -393,6 +393,7 @@ static void
 test_v2_tlvs_are_stepped_over(void **state)
 {
 	struct proxy_header h;
+	static const char unique_id[PROXY_UNIQUE_ID_MAX + 1] = "a7";
 	struct v2 v = v2_tcp4(), bad;
 
 	(void)state;
@@ -417,6 +418,19 @@ test_v2_tlvs_are_stepped_over(void **state)
 	v2_end(&bad);
 	bad.bytes[15]--;
 	assert_bad(bad.bytes, bad.n, PROXY_TLV_BAD);
+	/* A unique id has 128 bytes at most. */
+	bad = v;
+	v2_tlv(&bad, 0x05, unique_id, PROXY_UNIQUE_ID_MAX);
+	v2_end(&bad);
+	(void)good(bad.bytes, bad.n);
+	v2_tlv(&bad, 0x05, unique_id, PROXY_UNIQUE_ID_MAX + 1);
+	v2_end(&bad);
+	assert_bad(bad.bytes, bad.n, PROXY_UNIQUE_ID_LONG);
+	/* With UNSPEC and LOCAL nothing is looked at. */
+	bad.bytes[13] = 0;
+	(void)good(bad.bytes, bad.n);
+	bad.bytes[12] = 0x20;
+	(void)good(bad.bytes, bad.n);
 	bad = v2_tcp4();
 	v2_add(&bad, "\x05\xff\xff", 3);
 	v2_end(&bad);

@@ -13,7 +13,7 @@
 
 #include "proto/tls_hello.h"
 
-#define SIZE 65536
+#define SIZE 131072
 
 static uint8_t *guard;	/* what lies behind SIZE bytes must not be read */
 
@@ -42,7 +42,7 @@ parse(const uint8_t *p, size_t n, struct tls_hello *out, enum tls_hello_reason *
 }
 
 struct message {
-	uint8_t p[40000];
+	uint8_t p[SIZE];
 	size_t n;
 };
 
@@ -196,9 +196,78 @@ test_long_ones(void **state)
 	assert_string_equal(expect_done(&wire).name, "behind.example");
 	/* So many records are no hello any more. */
 	wire.n = 0;
-	for (int i = 0; i < 6000; i++)
+	for (int i = 0; i < 11000; i++)
 		put(&wire, 6, i == 0 ? 0x160301000101 : 0x160301000100);
 	assert_int_equal(parse(wire.p, wire.n, &h, &reason), TLS_HELLO_BAD);
+}
+
+/* A hello of so many bytes in all, its name at the end. */
+static void
+make_long(struct message *m, size_t bytes)
+{
+	struct message x = { .n = 0 };
+	size_t pad;
+
+	make(m, &x);
+	put_name(&x, "behind.example");
+	pad = bytes - m->n - x.n - 4;
+	x.n = 0;
+	put(&x, 2, 21);	/* padding */
+	put(&x, 2, pad);
+	memset(x.p + x.n, 0, pad);
+	x.n += pad;
+	put_name(&x, "behind.example");
+	make(m, &x);
+	assert_int_equal(m->n, bytes);
+}
+
+static void
+test_the_longest(void **state)
+{
+	struct message m, wire;
+	enum tls_hello_reason reason;
+	struct tls_hello h;
+
+	(void)state;
+	make_long(&m, TLS_HELLO_MESSAGE_MAX);
+	for (size_t size = 200; size <= 16384; size *= 3) {
+		wrap(&wire, &m, size);
+		assert_string_equal(expect_done(&wire).name, "behind.example");
+	}
+	/* Its heads take too much room: known by the first record. */
+	wrap(&wire, &m, 100);
+	assert_int_equal(parse(wire.p, wire.n, &h, &reason), TLS_HELLO_BAD);
+	assert_int_equal(reason, TLS_HELLO_LONG);
+	assert_int_equal(tls_hello_alert(reason), TLS_ALERT_ILLEGAL_PARAMETER);
+	/* What is too long says so by its length. */
+	m.p[1] = 1;
+	m.p[2] = m.p[3] = 0;
+	wrap(&wire, &m, 16384);
+	assert_int_equal(parse(wire.p, 5 + 16384, &h, &reason), TLS_HELLO_BAD);
+	assert_int_equal(reason, TLS_HELLO_LONG);
+}
+
+/* However small its records are: who waits for what is wanted looks seldom. */
+static void
+test_small_records_are_not_looked_at_one_by_one(void **state)
+{
+	struct message m, wire;
+	enum tls_hello_reason reason;
+	enum tls_hello_verdict v;
+	struct tls_hello h;
+	size_t n = 1;
+	int looks = 0;
+
+	(void)state;
+	make_long(&m, 10000);
+	wrap(&wire, &m, 1);
+	while ((v = parse(wire.p, n, &h, &reason)) == TLS_HELLO_NEED_MORE) {
+		n = h.wanted;
+		looks++;
+	}
+	assert_int_equal(v, TLS_HELLO_DONE);
+	assert_int_equal(n, wire.n);
+	assert_true(looks < 100);
 }
 
 #define BAD(reason_, bytes) { reason_, (const uint8_t *)(bytes), sizeof(bytes) - 1 }
@@ -220,7 +289,7 @@ test_what_is_none(void **state)
 		BAD(TLS_HELLO_SSL2, "\x80\x2e\1\3\1\0\x15"),
 		BAD(TLS_HELLO_LENGTH, "\x16\3\1\0\0"),
 		BAD(TLS_HELLO_LENGTH, "\x16\3\1\x40\1\1"),
-		BAD(TLS_HELLO_LENGTH, "\x16\3\1\0\4\1\xff\xff\xff"),
+		BAD(TLS_HELLO_LONG, "\x16\3\1\0\4\1\xff\xff\xff"),
 		BAD(TLS_HELLO_LENGTH, "\x16\3\1\0\6\1\0\0\2\3\3"),
 	};
 
@@ -320,6 +389,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),	     cmocka_unit_test(test_without_a_name),
 		cmocka_unit_test(test_long_ones),    cmocka_unit_test(test_what_is_none),
+		cmocka_unit_test(test_the_longest),  cmocka_unit_test(test_small_records_are_not_looked_at_one_by_one),
 		cmocka_unit_test(test_bad_extensions), cmocka_unit_test(test_company),
 		cmocka_unit_test(test_alerts),
 	};

@@ -430,6 +430,50 @@ test_terms_that_are_refused(void **state)
 	tls_certificate_unref(&c);
 }
 
+/* Does a client of that version get in? */
+static bool
+lets_in(struct tls_site *s, int version)
+{
+	struct outcome o;
+
+	SSL_CTX_set_min_proto_version(t.context, version);
+	SSL_CTX_set_max_proto_version(t.context, version);
+	o = visit(s, "a.test", NULL, NULL);
+	SSL_SESSION_free(o.session);
+	return o.up;
+}
+
+/* The key is EC's. */
+static void
+test_ciphers_that_fit_no_key_are_told(void **state)
+{
+	static const struct {
+		struct tls_terms terms;
+		bool told, lets_1_2_in;
+	} cases[] = {
+		{ { .service = "s" }, false, true },
+		{ { .service = "s", .ciphers = "ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA" }, true, false },
+		{ { .service = "s", .ciphers = "DHE-RSA-AES128-GCM-SHA256" }, true, false },
+		{ { .service = "s", .ciphers = "PSK-AES128-GCM-SHA256:ECDHE-PSK-AES128-CBC-SHA256" }, true, false },
+		{ { .service = "s", .ciphers = "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256" }, false, true },
+		{ { .service = "s", .ciphers = "DHE-RSA-AES128-GCM-SHA256", .profile = TLS_MODERN }, false, false },
+		{ { .service = "s", .ciphers = "DHE-RSA-AES128-GCM-SHA256", .min_version = TLS_1_3 }, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct tls_site *s = simple(&cases[i].terms);
+		const char *warning = tls_site_warning(s);
+
+		assert_int_equal(warning != NULL, cases[i].told);
+		if (warning != NULL)
+			assert_non_null(strstr(warning, "the key (EC) of the certificate of a.test"));
+		assert_true(lets_in(s, TLS1_3_VERSION));
+		assert_int_equal(lets_in(s, TLS1_2_VERSION), cases[i].lets_1_2_in);
+		tls_site_unref(&s);
+	}
+}
+
 int
 main(void)
 {
@@ -438,6 +482,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_clients_come_back, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_tickets_nobody_comes_back, begin, end),
 		cmocka_unit_test_setup_teardown(test_rotation, begin, end),
+		cmocka_unit_test_setup_teardown(test_ciphers_that_fit_no_key_are_told, begin, end),
 		cmocka_unit_test_setup_teardown(test_tickets_are_bound, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_ticket_ends_with_the_certificate, begin, end),
 		cmocka_unit_test_setup_teardown(test_terms_that_are_refused, begin, end),
