@@ -6,7 +6,8 @@
  * `offset` added; every wait that has an end is cut into slices of SLICE real
  * milliseconds, and is over when the moved clock says so. A thread that waits
  * in epoll_wait() has a slot, which tells the offset by which it chose the end
- * of that wait: all timers due by then have run.
+ * of that wait: all timers due by then have run. And it tells that it was asked
+ * and nothing was there for it to do: `quiet` is then what the test `asked`.
  *
  * Time that the kernel keeps does not move: TCP's timers, conntrack's. */
 #include <dlfcn.h>
@@ -33,10 +34,13 @@ struct slot {
 	int64_t thread; /* its kernel's number; 0: free */
 	int64_t seen;
 	int64_t turns; /* waits begun */
+	int64_t got;   /* waits that brought events */
+	int64_t quiet; /* `asked` before the last look that brought none */
 };
 
 struct shared {
 	int64_t offset; /* ns, written by the test */
+	int64_t asked;	/* written by the test */
 	int64_t taken;	/* slots */
 	struct slot slots[SLOTS];
 };
@@ -173,6 +177,14 @@ tell(void)
 	__atomic_store_n(&mine->seen, last_read, __ATOMIC_RELEASE);
 }
 
+/* So many events came. */
+static void
+note(int n)
+{
+	if (n > 0)
+		__atomic_store_n(&mine->got, mine->got + 1, __ATOMIC_RELEASE);
+}
+
 int
 epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
 {
@@ -184,23 +196,31 @@ epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
 	if (shared == NULL)
 		return real(fd, events, max, timeout);
 	if (timeout == 0) { /* timers or others are due: it comes back */
-		if (mine != NULL)
+		int n = real(fd, events, max, timeout);
+
+		if (mine != NULL) {
 			__atomic_store_n(&mine->turns, mine->turns + 1, __ATOMIC_RELAXED);
-		return real(fd, events, max, timeout);
+			note(n);
+		}
+		return n;
 	}
 	tell();
 	__atomic_store_n(&mine->turns, mine->turns + 1, __ATOMIC_RELAXED);
 	end = timeout < 0 ? INT64_MAX : real_ns(CLOCK_MONOTONIC) + last_read + timeout * INT64_C(1000000);
 	for (;;) {
+		int64_t asked;
 		int ms, n;
 
 		if (timeout < 0)
 			last_read = offset_now(); /* an end that never comes */
 		tell();
+		asked = __atomic_load_n(&shared->asked, __ATOMIC_ACQUIRE);
 		ms = slice(end);
 		n = real(fd, events, max, ms);
+		note(n);
 		if (n != 0 || ms == 0)
 			return n;
+		__atomic_store_n(&mine->quiet, asked, __ATOMIC_RELEASE);
 	}
 }
 

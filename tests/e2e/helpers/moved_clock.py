@@ -13,14 +13,16 @@ import os
 import pathlib
 import struct
 import subprocess
-import time
 
 from . import scale
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
+HEAD = struct.Struct("qqq")    # offset, asked, taken
+SLOT = struct.Struct("qqqqq")   # thread, seen, turns, got, quiet
 SLOTS = 255
-SLOT = 24
-SIZE = 16 + SLOT * SLOTS
+SIZE = HEAD.size + SLOT.size * SLOTS
+# Who is asked so often and is never done, never will be: a load is on.
+ROUNDS = 100
 
 
 @functools.lru_cache(None)
@@ -47,7 +49,7 @@ class MovedClock:
         self.path = pathlib.Path(folder) / "clock"
         self.path.write_bytes(bytes(SIZE))
         self.path.chmod(0o666)
-        self.moved, self._pid = 0.0, None
+        self.moved, self._asked, self._pid = 0.0, 0, None
 
     def env(self, others):
         """What a process that goes by it needs in its environment."""
@@ -59,17 +61,14 @@ class MovedClock:
         self._pid = pid
 
     def starting(self):
-        self._write(8, bytes(SIZE - 8))
+        self._write(8, struct.pack("q", self._asked) + bytes(SIZE - 16))
 
     def move(self, seconds, wait=True):
         """Lets so much time pass at once. When it returns all timers of its loops that are due by then have
         run, in their order; not wait: it may be stopped, or not there. What teald still does because of what it
         was asked before belongs to the time before: the jump waits for that, unless it is never done."""
         if wait:
-            for _ in range(200):
-                if scale.asleep(self._pid, looks=3):
-                    break
-                time.sleep(0.01)
+            self._settle()
         self.moved += seconds
         self._write(0, struct.pack("q", round(self.moved * 1e9)))
         if wait:
@@ -86,8 +85,7 @@ class MovedClock:
 
     def turns(self):
         """How often its loops went to wait: one that spins does it tens of thousands of times a second."""
-        data = self.path.read_bytes()
-        return sum(struct.unpack_from("q", data, 16 + SLOT * n + 16)[0] for n in range(SLOTS))
+        return sum(turns for _, _, turns, _, _ in self._slots())
 
     def is_quiet(self, moves=20):
         """Its loops wait while time passes, in `moves` moves: none of them spins."""
@@ -100,9 +98,35 @@ class MovedClock:
         with open(self.path, "r+b", buffering=0) as f:
             os.pwrite(f.fileno(), data, at)
 
-    def _all_know(self):
+    def _slots(self):
+        """(thread, seen, turns, got, quiet) of all that have waited, also of those that have ended."""
         data = self.path.read_bytes()
-        offset, taken = struct.unpack_from("qq", data)
-        threads = [struct.unpack_from("qq", data, 16 + SLOT * n) for n in range(min(taken, SLOTS))]
-        return taken > 0 and all(seen == offset or not os.path.exists(f"/proc/{self._pid}/task/{thread}")
-                                 for thread, seen in threads if thread)
+        taken = min(HEAD.unpack_from(data)[2], SLOTS)
+        return [s for s in (SLOT.unpack_from(data, HEAD.size + SLOT.size * n) for n in range(taken)) if s[0]]
+
+    def _living(self):
+        return [s for s in self._slots() if os.path.exists(f"/proc/{self._pid}/task/{s[0]}")]
+
+    def _all_know(self):
+        slots = self._slots()
+        offset = round(self.moved * 1e9)
+        return slots and all(s[1] == offset for s in self._living())
+
+    def _settle(self):
+        """Waits until teald has done what it was asked to. Asleep is enough, but on a busy machine its threads
+        wait for a CPU at most looks, if only to look whether time has passed. So they are asked: in two rounds
+        each finds nothing to do, and in neither anyone has got something, so nothing is on its way to another;
+        and whoever waits otherwise (a helper that writes a file) sleeps."""
+        calm, before = 0, None
+        for _ in range(ROUNDS):
+            if scale.asleep(self._pid, looks=3):
+                return
+            slots = self._living()
+            now = [(s[0], s[3]) for s in slots]
+            calm = calm + 1 if now == before and scale.asleep(self._pid, apart={s[0] for s in slots}) else 0
+            if calm == 2:
+                return
+            before = now
+            self._asked += 1
+            self._write(8, struct.pack("q", self._asked))
+            scale.until(lambda: all(s[4] >= self._asked for s in self._living()), "every loop has looked", every=0.002)

@@ -46,11 +46,13 @@ def patience():
     return PATIENCE * (2 if sanitizer() else 1)
 
 
-def asleep(pid, looks=1):
-    """Are all threads of that process asleep, at so many looks in a row?  One that
-    has something to do is not, even if it has to wait for a CPU."""
+def asleep(pid, looks=1, apart=()):
+    """Are all threads of that process but those asleep, at so many looks in a row?
+    One that has something to do is not, even if it has to wait for a CPU."""
     for _ in range(looks):
         for tid in os.listdir(f"/proc/{pid}/task"):
+            if int(tid) in apart:
+                continue
             try:
                 with open(f"/proc/{pid}/task/{tid}/stat") as f:
                     if f.read().rsplit(")", 1)[1].split()[0] != "S":
