@@ -34,12 +34,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def service(name="web", *, listen, green, blue, **keys):
     """A tcp service's settings; checks come often, and one that is late is not
-    failed.  green and blue: backends
-    (anything with .address), or addresses."""
+    failed; a refused connect is not tried again after a pause.  green and blue:
+    backends (anything with .address), or addresses."""
     def color(backends):
         return {"backends": [getattr(b, "address", b) for b in backends]}
     return {"name": name, "mode": "tcp", "listen": listen, "green": color(green), "blue": color(blue),
-            "health": {"interval": 0.2, "timeout": 20.0, "rise": 1, "fall": 2}} | keys
+            "health": {"interval": 0.2, "timeout": 20.0, "rise": 1, "fall": 2}} | \
+        ({} if keys.get("engine") == "kernel" else {"retry_pause": 0.0}) | keys
 
 
 class StartFailed(AssertionError):
