@@ -13,8 +13,6 @@
 /* Backends named in a refusal; the rest are counted. */
 #define NAMED 8
 
-static void begin_some(struct gate *g);
-
 /* From the loop, not from our stack. */
 static void
 go_on_in(struct gate *g, double seconds)
@@ -45,6 +43,24 @@ give_place(struct gate *g)
 	CHECK(c->gate_probes > 0);
 	c->gate_probes--;
 	wake_next(c);
+}
+
+/* Behind the gates that wait already, also with a place that is free: a gate of
+ * many backends takes its turns with the others. */
+static void
+get_in_line(struct gate *g)
+{
+	if (list_empty(&g->waiting))
+		list_append(&g->entry->control->gates, &g->waiting);
+}
+
+/* Nothing calls it again once it is done. */
+static void
+finish(struct gate *g)
+{
+	ev_timer_stop(g->entry->control->loop, &g->start);
+	list_remove(&g->waiting);
+	g->done(g, g->arg);
 }
 
 static double
@@ -95,9 +111,12 @@ gate_on_probe(void *arg, const char *error, double seconds)
 
 	(void)seconds;
 	gb->probe = NULL;
-	give_place(g);
 	verdict(gb, error);
-	begin_some(g);
+	if (g->begun < g->n && !ev_is_active(&g->start))
+		get_in_line(g);
+	give_place(g);
+	if (g->finished == g->n)
+		finish(g);
 }
 
 static void
@@ -112,8 +131,7 @@ begin_some(struct gate *g)
 		struct gate_backend *gb = &g->backends[g->begun];
 
 		if (c->gate_probes >= GATE_PROBES_MAX) {
-			if (list_empty(&g->waiting))
-				list_append(&c->gates, &g->waiting);
+			get_in_line(g);
 			break;
 		}
 		g->begun++;
@@ -150,8 +168,12 @@ begin_some(struct gate *g)
 		snprintf(text, sizeof(text), "not asked, teald itself lacks what a connect needs: %s", error);
 		verdict(gb, text);
 	}
+	if (g->begun == g->n)
+		list_remove(&g->waiting);
+	/* What it left is the next one's. */
+	wake_next(c);
 	if (g->finished == g->n)
-		g->done(g, g->arg);
+		finish(g);
 }
 
 static void

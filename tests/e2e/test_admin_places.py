@@ -116,6 +116,19 @@ def test_refused_commands_are_told_together(stage):
     teal.wait_log("audit", count=2 * BURST, uid=0, result="conflict")
 
 
+def test_what_failed_is_told_together_in_its_own_words(stage):
+    """A flip's last word comes from the flip, and is gone when the line is written."""
+    teal = stage()
+    sent = 4 * BURST
+    replies = Person("news").ask(teal, *["flip other blue --expect=blue"] * sent, "status other", "whoami", "history other")
+    assert {r.get("error") for r in replies[:sent]} == {"conflict"}
+    uid = Person("news").uid
+    lines = until(lambda: sum(l.get("count", 1) for l in teal.log_lines_now("audit", uid=uid)) == sent and
+                  teal.log_lines_now("audit", uid=uid), "each of them is told of or counted")
+    assert any("count" in l for l in lines)
+    assert {(l["command"], l["result"]) for l in lines} == {("flip", "conflict")}
+
+
 def test_a_flood_of_others_leaves_the_audit_its_room(stage, tmp_path):
     """Nobody reads the log while the ring is filled to the brim by lines that
     are no audit; what root did is in it all the same."""
