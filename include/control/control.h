@@ -36,7 +36,7 @@ struct entry {
 	struct engine *engine;	/* the one that serves it */
 	struct link flips;	/* struct flip, the first one is under way */
 	struct link healing;	/* struct flip, between two looks at the gate */
-	struct link drainers;	/* struct flip, applied, waiting for the drain */
+	struct link drainers;	/* struct flip, applied here, waiting for the drain or a late teald of the fleet */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool published;	/* a first snapshot went out */
 	bool settled;	/* and was taken: what was found on the idle color drains */

@@ -87,7 +87,8 @@ void flip_end(struct flip_watcher **place, const struct flip_outcome *o);
 #define FLIPS_EACH 64
 
 /* watcher may be NULL.  One beyond these limits is refused.  Flips of one service take their turns: a second one
- * begins its checks when the first has been applied or refused. */
+ * begins its checks when the first has been applied or refused, or is applied here and has waited some seconds
+ * for others of the fleet; should another color come first then, its last word is E_CONFLICT. */
 void flip_start(struct entry *e, const struct flip_request *request, struct flip_watcher *watcher);
 /* The watcher leaves; the flip goes on.  Harmless when it is done. */
 void flip_unwatch(struct flip_watcher *watcher);

@@ -14,7 +14,7 @@ enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_HEALING, FLIP_STORING, FLIP_
 
 struct flip {
 	struct entry *entry;
-	struct link link;	/* entry's flips or healing, then its drainers */
+	struct link link;	/* on entry's flips, healing or drainers */
 	enum flip_state state;
 	struct flip_request request;
 	enum color from, to;
@@ -30,6 +30,7 @@ struct flip {
 	enum { FRESH_UNKNOWN, FRESH_READ, FRESH_FAILED } fresh;	/* the store, before the checks */
 	struct why not_fresh;
 	bool local;	/* applied here; now the others */
+	double local_since;	/* clock_now() of the first look at them; 0: none yet */
 	double unsure_since;	/* clock_now() since when nobody can say whether they have; 0: they can */
 	char late[512];	/* members that have not applied it, as last read */
 	double drain_seconds;

@@ -13,6 +13,9 @@
 /* How long a store that went away after the change may keep us from learning
  * who has applied it. */
 #define UNSURE_SECONDS 1.0
+/* How long one that is applied here keeps its turn while others of the fleet are
+ * late, seconds. */
+#define TURN_SECONDS 5.0
 
 static void
 observe_seconds(struct entry *e, double seconds)
@@ -91,12 +94,30 @@ flip_partial(struct flip *f)
 	flip_free(f);
 }
 
+/* However long it is waited for the others, the next flip need not wait for them. */
+static void
+give_up_turn(struct flip *f)
+{
+	struct entry *e = f->entry;
+
+	if (list_first(&e->flips) != &f->link)
+		return;
+	list_remove(&f->link);
+	list_append(&e->drainers, &f->link);
+	flip_next_turn(e);
+}
+
 /* The store has been read again: has everybody applied it? */
 void
 flip_look_for_laggards(struct flip *f)
 {
 	struct buf names;
 	size_t late, missing;
+
+	if (f->local_since == 0)
+		f->local_since = clock_now();
+	if (clock_now() - f->local_since > TURN_SECONDS)
+		give_up_turn(f);
 
 	buf_init(&names, sizeof(f->late) - 1);
 	late = fleet_laggards(flip_fleet(f), f->entry->service->config->name, f->epoch, &names, &missing);
@@ -154,8 +175,11 @@ void
 flip_on_drain_progress(struct entry *e, uint64_t remaining)
 {
 	LIST_EACH(it, &e->drainers) {
-		flip_tell(list_entry(it, struct flip, link)->watcher,
-			  &(struct flip_event){ .kind = FLIP_EVENT_DRAINING, .remaining = remaining });
+		struct flip *f = list_entry(it, struct flip, link);
+
+		if (f->state == FLIP_DRAINING)
+			flip_tell(f->watcher,
+				  &(struct flip_event){ .kind = FLIP_EVENT_DRAINING, .remaining = remaining });
 	}
 }
 
@@ -171,6 +195,8 @@ flip_on_drained(struct entry *e, double seconds, uint64_t cut)
 
 		f->drain_seconds = seconds;
 		f->drain_cut = cut;
+		if (f->state != FLIP_DRAINING)
+			continue;
 		if (flip_fleet(f) == NULL)
 			drained(f);
 		else
@@ -185,11 +211,18 @@ flip_on_superseded(struct entry *e)
 		struct flip *f = list_entry(it, struct flip, link);
 		char text[256];
 
-		snprintf(text, sizeof(text),
-			 "%s: flipped again (now %s, epoch %llu) before %s had drained; its connections stay",
-			 e->service->config->name, color_word(e->service->record.color),
-			 (unsigned long long)e->service->record.epoch, color_word(color_other(f->to)));
-		flip_answer_error(f, E_CONFLICT, text, CHANGED_YES);
+		if (f->state == FLIP_APPLYING)
+			snprintf(text, sizeof(text),
+				 "%s: flipped again (now %s, epoch %llu) before every teald of the fleet had applied %s; "
+				 "see: tealctl fleet",
+				 e->service->config->name, color_word(e->service->record.color),
+				 (unsigned long long)e->service->record.epoch, color_word(f->to));
+		else
+			snprintf(text, sizeof(text),
+				 "%s: flipped again (now %s, epoch %llu) before %s had drained; its connections stay",
+				 e->service->config->name, color_word(e->service->record.color),
+				 (unsigned long long)e->service->record.epoch, color_word(color_other(f->to)));
+		flip_answer_error(f, E_CONFLICT, text, f->state == FLIP_DRAINING || f->changed ? CHANGED_YES : CHANGED_NO);
 		flip_free(f);
 	}
 }

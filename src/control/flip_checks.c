@@ -71,7 +71,8 @@ commit(struct flip *f)
 	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
 	w.next.forced = q->force;
 	flip_fill_entry(f, &w.entry, f->epoch, OK);
-	f->entry->drain_timeout = q->has_drain ? q->drain : -1;
+	/* Without another color no drain begins that it could be for. */
+	f->entry->drain_timeout = q->has_drain && f->to != now->color ? q->drain : -1;
 	flip_become(f, FLIP_STORING);
 	c->store->write(c->store, &w, flip_on_store, f);
 }
@@ -211,6 +212,23 @@ already_active(struct flip *f)
 	flip_free(f);
 }
 
+/* Some of the fleet have not taken the color, which perhaps they refuse: a record
+ * that says it was forced is obeyed. */
+static bool
+forces_others(const struct flip *f)
+{
+	const struct service *s = f->entry->service;
+	struct buf names;
+	size_t late, missing;
+
+	if (!f->request.force || s->record.forced || flip_fleet(f) == NULL)
+		return false;
+	buf_init(&names, sizeof(f->late) - 1);
+	late = fleet_laggards(flip_fleet(f), s->config->name, s->record.epoch, &names, &missing);
+	buf_free(&names);
+	return late > missing;
+}
+
 /* In this order: expect, already active, lock, gate, store.  A fleet's store is
  * read first, for somebody else may just have changed it; one that cannot be
  * read leaves only what is refused anyhow, and no gate has to be waited for. */
@@ -249,7 +267,7 @@ flip_run_checks(struct flip *f)
 	if (f->request.kind == CHANGE_ROLLBACK) {
 		if (!resolve_rollback(f))
 			return;
-	} else if (f->to == s->record.color && !is_disputed(f)) {
+	} else if (f->to == s->record.color && !is_disputed(f) && !forces_others(f)) {
 		already_active(f);
 		return;
 	}

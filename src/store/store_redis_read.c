@@ -92,9 +92,13 @@ store_redis_judge(struct redis_service *v, const struct record *r)
 static uint64_t
 known_epoch(const struct redis_service *v)
 {
+	uint64_t own = v->known || v->cached ? v->record.epoch : 0;
 	uint64_t known = fleet_applied(&v->store->fleet, v->config->name);
 
-	return (v->known || v->cached) && v->record.epoch > known ? v->record.epoch : known;
+	/* Heartbeats come from the store as well, and may say any number. */
+	if (!redis_number_is_near(own > REDIS_NUMBER_FREE ? own : REDIS_NUMBER_FREE, known))
+		known = 0;
+	return own > known ? own : known;
 }
 
 enum err

@@ -55,6 +55,25 @@ def test_an_epoch_that_is_obeyed_is_followed_by_others(fleet, epoch):
     f.agree("green", epoch + 3)
 
 
+def test_a_heartbeat_makes_no_epoch_believed_that_nothing_could_follow(fleet):
+    """It is the store that says it, too."""
+    f = fleet(2)
+    f.wait_members()
+    last = (1 << 53) - (1 << 20)
+    beat = json.loads(f.redis("GET", f"{f.prefix}:lb:" + f.members()[f[0].pid]["id"]))
+    beat["services"]["web"]["applied"] = last
+    f.redis("SET", f"{f.prefix}:lb:ghost", json.dumps(beat | {"id": "ghost", "pid": 1}))
+    f.redis("ZADD", f.prefix + ":lbs", "9e15", "ghost")
+    until(lambda: 1 in f.members(), "the heartbeat is read")
+    say_epoch(f, last)
+    for t in f:
+        until(lambda t=t: "DEL the key" in (f.store(t)["problem"] or ""), "said, with the way out")
+    f.redis("DEL", f.key(), f"{f.prefix}:lb:ghost")
+    f.redis("ZREM", f.prefix + ":lbs", "ghost")
+    until(lambda: f.redis.hash(f.key()).get("epoch") == "1", "written again")
+    assert f.agree() == ("green", 1)
+
+
 @pytest.mark.parametrize("at", [-(1 << 63), -1, (1 << 63) - 1, 253402300800000000])
 def test_a_heartbeat_of_no_time_is_none(fleet, at):
     f = fleet(2)

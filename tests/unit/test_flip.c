@@ -360,7 +360,95 @@ flip_all_the_way(struct rig *r, enum color to)
 	assert_int_equal(a.outcome.error, OK);
 }
 
+/* -- a fleet with another teald ---------------------------------------------------- */
+
+static struct fleet others;
+
+static const struct fleet *
+fake_fleet(const struct store *s)
+{
+	(void)s;
+	return &others;
+}
+
+static void
+fake_refresh(struct store *s, store_refreshed_fn *done, void *arg)
+{
+	static const struct why why = { "" };
+
+	(void)s;
+	done(arg, OK, &why);
+}
+
+/* It is well, and has applied nothing after that epoch. */
+static void
+other_has_applied(struct rig *r, unsigned epoch)
+{
+	char beat[512];
+
+	fleet_free(&others);
+	snprintf(beat, sizeof(beat),
+		 "{\"id\":\"b\",\"host\":\"other\",\"version\":\"1\",\"pid\":7,\"at_us\":1,\"ready\":true,\"services\":"
+		 "{\"web\":{\"applied\":%u,\"holding\":0,\"green\":[1,1,1],\"blue\":[1,1,1]}}}", epoch);
+	assert_true(fleet_add(&others, str_from(beat), "a"));
+	r->store.store.fleet = fake_fleet;
+	r->store.store.refresh = fake_refresh;
+}
+
 /* -- stories ---------------------------------------------------------------------- */
+
+static void
+test_a_late_member_of_the_fleet_holds_up_no_other_flip(void **state)
+{
+	struct rig *r = *state;
+	struct asker a, b;
+
+	other_has_applied(r, 1);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_timeout = true, .timeout = NEVER });
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	ask(r, &b, (struct flip_request){ .to = GREEN, .wait = FLIP_WAIT_NONE, .has_timeout = true, .timeout = NEVER });
+	turn(r, 1);
+	/* The usual wait for a fleet that is well. */
+	assert_false(a.done || b.done);
+	turn(r, 5);
+	UNTIL(r, b.done);
+	assert_int_equal(b.outcome.error, OK);
+	assert_true(a.done);
+	assert_int_equal(a.outcome.error, E_CONFLICT);
+	assert_says(&a, "before every teald of the fleet had applied blue");
+	assert_int_equal(a.outcome.changed, CHANGED_YES);
+	take(&r->engine);
+	fleet_free(&others);
+}
+
+/* The other refuses blue, perhaps: it is not well there. */
+static void
+test_a_color_that_is_active_is_forced_upon_the_others(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	flip_all_the_way(r, BLUE);
+	other_has_applied(r, 1);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_NONE });
+	UNTIL(r, a.done);
+	assert_int_equal(a.outcome.changed, CHANGED_NO);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_NONE, .force = true, .has_drain = true, .drain = 3 });
+	UNTIL(r, a.done);
+	assert_int_equal(a.outcome.changed, CHANGED_YES);
+	assert_true(r->store.truth.forced);
+	assert_int_equal(r->store.truth.epoch, 3);
+	assert_int_equal(r->service->applied_epoch, 3);
+	/* No drain began that this could be for. */
+	assert_true(r->control.entries[0].drain_timeout < 0);
+	/* Once is enough. */
+	turn(r, 6);
+	ask(r, &a, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_NONE, .force = true });
+	UNTIL(r, a.done);
+	assert_int_equal(a.outcome.changed, CHANGED_NO);
+	fleet_free(&others);
+}
 
 static void
 test_applied_is_said_only_after_every_worker_took_it(void **state)
@@ -745,6 +833,8 @@ main(void)
 		T(test_expect_comes_before_already_active),
 		T(test_gate_refuses_a_color_that_nobody_serves_and_force_skips_it),
 		T(test_wait_healthy_asks_the_gate_again),
+		T(test_a_late_member_of_the_fleet_holds_up_no_other_flip),
+		T(test_a_color_that_is_active_is_forced_upon_the_others),
 		T(test_what_teald_lacks_is_no_fault_of_a_backend),
 		T(test_lock_refuses_and_names_who_and_why),
 		T(test_rollback_undoes_once),
