@@ -7,7 +7,6 @@
 
 #include <ev.h>
 
-#include "base/json.h"
 #include "base/list.h"
 #include "control/certs_load.h"
 #include "control/control.h"
@@ -58,13 +57,16 @@ void certs_close(struct certs **cp);
 /* Reads all files again; w->done() is called once, later. */
 void certs_reload(struct certs *c, struct certs_wait *w);
 
-/* "certificates":[…]: of one service, or of those that wants() lets through. */
-void certs_json(const struct certs *c, struct json *j, bool (*wants)(const void *arg, const struct service *s),
-		const void *arg);
+/* A certificate that clients of the service are shown. */
+struct certs_shown {
+	const struct service *service;
+	const struct tls_certificate *certificate;
+	const char *problem;	/* with what was read last; "": none */
+};
 
-/* Calls with every certificate that is shown to clients of the service; c may be
- * NULL. */
+/* Calls with every certificate of the service, of all with NULL; what it is given
+ * is borrowed.  c may be NULL: there are none. */
 void certs_each(const struct certs *c, const struct service *of,
-		void (*tell)(void *arg, const struct service *s, const struct tls_certificate_facts *f), void *arg);
+		void (*tell)(void *arg, const struct certs_shown *shown), void *arg);
 
 #endif

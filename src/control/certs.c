@@ -361,60 +361,25 @@ certs_close(struct certs **cp)
 /* -- what is told ----------------------------------------------------------- */
 
 static void
-certificate_json(struct json *j, const struct certs_entry *e, const struct tls_certificate *c)
+each_of(const struct certs_entry *e, void (*tell)(void *arg, const struct certs_shown *shown), void *arg)
 {
-	const struct tls_certificate_facts *f = tls_certificate_facts(c);
-	char text[CLOCK_TEXT];
-	struct why why;
-
-	json_object(j, NULL);
-	json_cstr(j, "service", e->service->config->name);
-	json_array(j, "names");
-	for (unsigned i = 0; i < f->n_names; i++)
-		json_cstr(j, NULL, f->names[i]);
-	json_array_end(j);
-	json_cstr(j, "type", f->type);
-	json_i64(j, "bits", f->bits);
-	clock_format(f->not_before * 1000000, 0, text);
-	json_cstr(j, "from", text);
-	clock_format(f->not_after * 1000000, 0, text);
-	json_cstr(j, "until", text);
-	json_i64(j, "expires_in", f->not_after - (int64_t)time(NULL));
-	json_bool(j, "valid", tls_certificate_is_valid(c, (int64_t)time(NULL), &why) == OK);
-	json_cstr(j, "subject", f->subject);
-	json_cstr(j, "issuer", f->issuer);
-	json_cstr(j, "fingerprint", f->fingerprint);
-	json_bool(j, "stapled", f->staple_until > (int64_t)time(NULL));
-	json_cstr(j, "problem", e->problem[0] != '\0' ? e->problem : f->staple_problem);
-	json_object_end(j);
-}
-
-void
-certs_json(const struct certs *c, struct json *j, bool (*wants)(const void *arg, const struct service *s),
-	   const void *arg)
-{
-	json_array(j, "certificates");
-	for (size_t i = 0; c != NULL && i < c->n; i++) {
-		const struct certs_entry *e = &c->entries[i];
-
-		if (!wants(arg, e->service))
-			continue;
-		for (size_t k = 0; k < e->loaded.n; k++)
-			certificate_json(j, e, e->loaded.certificates[k]);
-	}
-	json_array_end(j);
+	for (size_t i = 0; i < e->loaded.n; i++)
+		tell(arg, &(struct certs_shown){ .service = e->service,
+						 .certificate = e->loaded.certificates[i],
+						 .problem = e->problem });
 }
 
 void
 certs_each(const struct certs *c, const struct service *of,
-	   void (*tell)(void *arg, const struct service *s, const struct tls_certificate_facts *f), void *arg)
+	   void (*tell)(void *arg, const struct certs_shown *shown), void *arg)
 {
-	const struct certs_loaded *l;
-
 	if (c == NULL)
 		return;
-	CHECK(of->index < c->n && c->entries[of->index].service == of);
-	l = &c->entries[of->index].loaded;
-	for (size_t i = 0; i < l->n; i++)
-		tell(arg, of, tls_certificate_facts(l->certificates[i]));
+	if (of != NULL) {
+		CHECK(of->index < c->n && c->entries[of->index].service == of);
+		each_of(&c->entries[of->index], tell, arg);
+		return;
+	}
+	for (size_t i = 0; i < c->n; i++)
+		each_of(&c->entries[i], tell, arg);
 }

@@ -375,13 +375,12 @@ struct shown {
 };
 
 static void
-remember_shown(void *arg, const struct service *s, const struct tls_certificate_facts *f)
+remember_shown(void *arg, const struct certs_shown *one)
 {
 	struct shown *shown = arg;
 
-	(void)s;
 	shown->list = must_grow(shown->list, shown->n + 1, sizeof(*shown->list));
-	shown->list[shown->n++] = f;
+	shown->list[shown->n++] = tls_certificate_facts(one->certificate);
 }
 
 /* Another of the same first name and type ends earlier, or stands before it. */

@@ -2,26 +2,62 @@
  * it again.
  * Thread: main. */
 #include <stdlib.h>
+#include <time.h>
 
 #include "app/command.h"
+#include "base/clock.h"
 #include "control/certs.h"
 
-static bool
-is_wanted(const void *arg, const struct service *s)
-{
-	const struct command *cmd = arg;
+struct certs_list {
+	const struct command *cmd;
+	struct json *j;
+};
 
-	return (cmd->entry == NULL || cmd->entry->service == s) && command_may_read(cmd, s);
+static void
+put_certificate(void *arg, const struct certs_shown *shown)
+{
+	const struct certs_list *list = arg;
+	const struct tls_certificate_facts *f = tls_certificate_facts(shown->certificate);
+	int64_t now = (int64_t)time(NULL);
+	struct json *j = list->j;
+	char text[CLOCK_TEXT];
+	struct why why;
+
+	if (!command_may_read(list->cmd, shown->service))
+		return;
+	json_object(j, NULL);
+	json_cstr(j, "service", shown->service->config->name);
+	json_array(j, "names");
+	for (unsigned i = 0; i < f->n_names; i++)
+		json_cstr(j, NULL, f->names[i]);
+	json_array_end(j);
+	json_cstr(j, "type", f->type);
+	json_i64(j, "bits", f->bits);
+	clock_format(f->not_before * 1000000, 0, text);
+	json_cstr(j, "from", text);
+	clock_format(f->not_after * 1000000, 0, text);
+	json_cstr(j, "until", text);
+	json_i64(j, "expires_in", f->not_after - now);
+	json_bool(j, "valid", tls_certificate_is_valid(shown->certificate, now, &why) == OK);
+	json_cstr(j, "subject", f->subject);
+	json_cstr(j, "issuer", f->issuer);
+	json_cstr(j, "fingerprint", f->fingerprint);
+	json_bool(j, "stapled", f->staple_until > now);
+	json_cstr(j, "problem", shown->problem[0] != '\0' ? shown->problem : f->staple_problem);
+	json_object_end(j);
 }
 
 static void
 run_list(struct command *cmd)
 {
+	const struct service *of = cmd->entry != NULL ? cmd->entry->service : NULL;
 	struct buf text;
 	struct json j;
 
 	command_ok(&j, &text);
-	certs_json(cmd->admin->control->certs, &j, is_wanted, cmd);
+	json_array(&j, "certificates");
+	certs_each(cmd->admin->control->certs, of, put_certificate, &(struct certs_list){ .cmd = cmd, .j = &j });
+	json_array_end(&j);
 	command_done(cmd, &j);
 }
 
