@@ -5,6 +5,7 @@
 #define APP_ADMIN_CLIENT_H
 
 #include "app/admin.h"
+#include "app/events.h"
 #include "app/names.h"
 #include "app/rights.h"
 #include "base/buf.h"
@@ -44,6 +45,7 @@ struct admin {
 	unsigned n_clients;
 	struct link users;	/* struct admin_user */
 	struct link commands;	/* all under way, with or without a client */
+	struct events events;
 	unsigned n_orphans;
 	struct names *names;
 	struct jobs *jobs;	/* for names */

@@ -11,7 +11,6 @@
 #include "app/names.h"
 #include "app/rights.h"
 #include "base/json.h"
-#include "control/bus.h"
 #include "control/flip.h"
 #include "proto/admin_command.h"
 
@@ -41,7 +40,7 @@ struct command {
 	struct entry *entry;	/* the service it names; NULL: none */
 	struct name_wait name;
 	struct flip_watcher watcher;
-	struct bus_listener listener;
+	struct link listening;	/* admin->events.commands */
 	struct lock_all *all;
 	struct admin_request request;	/* slices of line */
 	struct admin_line line;

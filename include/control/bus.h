@@ -1,5 +1,4 @@
-/* bus.h - what happened, told once: to the log and to whoever listens on the
- * admin socket's `events`.
+/* bus.h - what happened, told once: to the log and to the listeners.
  * Thread: main. */
 #ifndef CONTROL_BUS_H
 #define CONTROL_BUS_H
@@ -14,13 +13,8 @@ struct bus {
 
 struct bus_listener {
 	struct link link;
-	/* NULL: of all services.  Events that belong to none go to everybody. */
-	const struct service *service;
-	/* Asked for each event of a service, which is never NULL; NULL: all. */
-	bool (*wants)(const struct bus_listener *l, const struct service *s);
-	/* line: one JSON object with its newline; borrowed.  NULL: no lines. */
-	void (*tell)(struct bus_listener *l, struct str line);
-	/* The same for those within: the fields as they are.  NULL: not. */
+	/* s: the service of the event, NULL for one that belongs to none.  fields end
+	 * with LOG_FIELDS_END; all is borrowed.  It may leave from inside. */
 	void (*hear)(struct bus_listener *l, const char *event, const struct service *s,
 		     const struct log_field *fields);
 };

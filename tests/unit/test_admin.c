@@ -367,7 +367,7 @@ streams_events(void **state)
 	close(other);
 	close(fd);
 	WAIT_UNTIL(s->w->loop, s->admin->n_clients == 0 && list_empty(&s->admin->commands));
-	assert_true(list_empty(&s->w->control.bus.listeners));
+	assert_true(list_empty(&s->admin->events.commands));
 }
 
 /* -- rights ---------------------------------------------------------------------- */

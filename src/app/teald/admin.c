@@ -307,6 +307,7 @@ admin_start(struct admin *a, struct control *c)
 	 * whose writes wait in control's, nor one user's name that of another. */
 	a->jobs = jobs_new_growing(c->loop, 1, NAME_HELPERS_MAX);
 	a->names = names_new(c->loop, a->jobs);
+	events_open(&a->events, &c->bus);
 	ev_timer_init(&a->pause, pause_on_over, 0.0, 0.0);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
 	ev_prepare_init(&a->reap, reap_on_turn);
@@ -350,6 +351,7 @@ stop_serving(struct admin *a)
 		command_abandon(list_entry(link, struct command, link));
 	while ((link = list_first(&a->clients)) != NULL)
 		client_close(list_entry(link, struct client, link));
+	events_close(&a->events);
 	ev_timer_stop(a->loop, &a->pause);
 	ev_timer_stop(a->loop, &a->sweep);
 	ev_prepare_stop(a->loop, &a->reap);

@@ -210,7 +210,7 @@ command_run(struct client *c, struct str line)
 
 	list_init(&cmd->link);
 	list_append(&a->commands, &cmd->link);
-	list_init(&cmd->listener.link);
+	list_init(&cmd->listening);
 	cmd->admin = a;
 	cmd->client = c;
 	cmd->rights = rights_ref(c->rights);
@@ -253,7 +253,7 @@ command_leave(struct command *cmd)
 	cmd->orphan = true;
 	a->n_orphans++;
 	admin_user_of(a, cmd->by.uid)->n_orphans++;
-	bus_leave(&cmd->listener);
+	events_leave(cmd);
 	if (is_pointless(cmd)) {
 		verb_flip_abandon(cmd);
 		command_free(cmd);
@@ -280,7 +280,7 @@ command_abandon(struct command *cmd)
 	struct buf text;
 	struct json j;
 
-	bus_leave(&cmd->listener);
+	events_leave(cmd);
 	verb_flip_abandon(cmd);
 	names_cancel(&cmd->name);
 	if (cmd->audited)

@@ -223,53 +223,6 @@ run_fleet(struct command *cmd)
 }
 
 static void
-event_on_told(struct bus_listener *l, struct str line)
-{
-	struct command *cmd = container_of(l, struct command, listener);
-	struct client *c = cmd->client;
-
-	if (buf_len(&c->out) + line.n > CLIENT_EVENTS_MAX) {
-		LOG_WARN("admin.closed", LS("why", "events came faster than the client reads them"), LU("uid", c->rights->uid),
-			 LI("pid", c->pid));
-		client_close(c);
-		return;
-	}
-	client_send(c, line);
-}
-
-static bool
-event_is_wanted(const struct bus_listener *l, const struct service *s)
-{
-	return command_may_read(container_of(l, struct command, listener), s);
-}
-
-/* The first line says that nothing is missed from here on. */
-static void
-run_events(struct command *cmd)
-{
-	struct entry *e = cmd->entry;
-	char now[CLOCK_TEXT];
-	struct buf text;
-	struct json j;
-
-	cmd->listener.service = e != NULL ? e->service : NULL;
-	cmd->listener.wants = event_is_wanted;
-	cmd->listener.tell = event_on_told;
-	bus_listen(&cmd->admin->control->bus, &cmd->listener);
-	clock_format(clock_wall_us(), 6, now);
-	buf_init(&text, 1024);
-	json_init(&j, &text);
-	json_object(&j, NULL);
-	json_cstr(&j, "time", now);
-	json_cstr(&j, "event", "events.listening");
-	json_cstr(&j, "service", e != NULL ? e->service->config->name : NULL);
-	json_object_end(&j);
-	json_line_end(&j);
-	command_progress(cmd, buf_str(&text));	/* the command may be gone now */
-	buf_free(&text);
-}
-
-static void
 run_maintenance(struct command *cmd)
 {
 	bool on = cmd->request.on, changed = control_maintenance(cmd->admin->control, on, &cmd->by);
@@ -367,7 +320,7 @@ verb_run(struct command *cmd)
 	case ADMIN_DRAIN: run_drain(cmd); return;
 	case ADMIN_HISTORY: run_history(cmd); return;
 	case ADMIN_FLEET: run_fleet(cmd); return;
-	case ADMIN_EVENTS: run_events(cmd); return;
+	case ADMIN_EVENTS: verb_events(cmd); return;
 	case ADMIN_LOG: run_log(cmd); return;
 	case ADMIN_MAINTENANCE: run_maintenance(cmd); return;
 	case ADMIN_STOP: run_stop(cmd); return;

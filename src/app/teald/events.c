@@ -1,0 +1,137 @@
+/* events.c - what happens, to those who listen on the admin socket.
+ * Thread: main. */
+#include "app/command.h"
+#include "base/clock.h"
+
+#define LINE_MAX_BYTES (64 * 1024)
+
+static void
+put_field(struct json *j, const struct log_field *f)
+{
+	switch (f->type) {
+	case LOG_STR:
+		json_str(j, f->key, f->v.s);
+		break;
+	case LOG_U64:
+		json_u64(j, f->key, f->v.u);
+		break;
+	case LOG_I64:
+		json_i64(j, f->key, f->v.i);
+		break;
+	case LOG_DOUBLE:
+		json_double(j, f->key, f->v.d);
+		break;
+	case LOG_BOOL:
+		json_bool(j, f->key, f->v.b);
+		break;
+	case LOG_RAW:
+		if (f->key != NULL)
+			json_raw(j, f->key, f->v.s);
+		break;
+	case LOG_END:
+		break;
+	}
+}
+
+static void
+put_line(struct buf *line, const char *event, const struct service *s, const struct log_field *fields)
+{
+	char time[CLOCK_TEXT];
+	struct json j;
+
+	json_init(&j, line);
+	clock_format(clock_wall_us(), 6, time);
+	json_object(&j, NULL);
+	json_cstr(&j, "event", event);
+	json_cstr(&j, "time", time);
+	if (s != NULL)
+		json_cstr(&j, "service", s->config->name);
+	for (const struct log_field *f = fields; f->type != LOG_END; f++)
+		put_field(&j, f);
+	json_object_end(&j);
+	json_line_end(&j);
+}
+
+static bool
+is_wanted(const struct command *cmd, const struct service *s)
+{
+	if (s == NULL)
+		return true;
+	return (cmd->entry == NULL || cmd->entry->service == s) && command_may_read(cmd, s);
+}
+
+static void
+send_event(struct client *c, struct str line)
+{
+	if (buf_len(&c->out) + line.n > CLIENT_EVENTS_MAX) {
+		LOG_WARN("admin.closed", LS("why", "events came faster than the client reads them"),
+			 LU("uid", c->rights->uid), LI("pid", c->pid));
+		client_close(c);
+		return;
+	}
+	client_send(c, line);
+}
+
+static void
+events_on_event(struct bus_listener *l, const char *event, const struct service *s,
+		const struct log_field *fields)
+{
+	struct events *ev = container_of(l, struct events, listener);
+	struct buf line;
+
+	if (list_first(&ev->commands) == NULL)
+		return;
+	buf_init(&line, LINE_MAX_BYTES);
+	put_line(&line, event, s, fields);
+	LIST_EACH(it, &ev->commands) {
+		struct command *cmd = list_entry(it, struct command, listening);
+
+		if (is_wanted(cmd, s))
+			send_event(cmd->client, buf_str(&line));
+	}
+	buf_free(&line);
+}
+
+void
+events_open(struct events *ev, struct bus *bus)
+{
+	list_init(&ev->commands);
+	ev->listener.hear = events_on_event;
+	bus_listen(bus, &ev->listener);
+}
+
+void
+events_close(struct events *ev)
+{
+	CHECK(list_first(&ev->commands) == NULL);
+	bus_leave(&ev->listener);
+}
+
+void
+verb_events(struct command *cmd)
+{
+	struct entry *e = cmd->entry;
+	char now[CLOCK_TEXT];
+	struct buf text;
+	struct json j;
+
+	/* The first line says that nothing is missed from here on. */
+	list_append(&cmd->admin->events.commands, &cmd->listening);
+	clock_format(clock_wall_us(), 6, now);
+	buf_init(&text, 1024);
+	json_init(&j, &text);
+	json_object(&j, NULL);
+	json_cstr(&j, "time", now);
+	json_cstr(&j, "event", "events.listening");
+	json_cstr(&j, "service", e != NULL ? e->service->config->name : NULL);
+	json_object_end(&j);
+	json_line_end(&j);
+	command_progress(cmd, buf_str(&text));	/* the command may be gone now */
+	buf_free(&text);
+}
+
+void
+events_leave(struct command *cmd)
+{
+	list_remove(&cmd->listening);
+}
