@@ -27,8 +27,10 @@
 /* What a probe whose answer was waiting gets to hear it out. */
 #define REPRIEVE 0.05
 #define PROBE_REASON 160
-/* What a server has to say goodbye, in seconds: the verdict is settled by then. */
+/* What a server has to say goodbye, in seconds, and how much of the rest of its
+ * answer is heard: the verdict is settled by then. */
 #define GOODBYE 0.1
+#define REST_MAX (256 * 1024)
 
 struct probe {
 	uint32_t magic;
@@ -47,7 +49,10 @@ struct probe {
 	struct ssl_ctx_st *context;	/* one reference; NULL: plain */
 	char *server_name;
 	bool handshake_done;
-	bool leaving;	/* all is well; a polite end is under way */
+	bool leaving;	/* the verdict is settled; a polite end is under way */
+	char verdict[PROBE_REASON];	/* then: "": all is well */
+	double took;
+	size_t rest;	/* bytes heard since */
 	char line[LINE_MAX_BYTES];	/* what came back, until its first line is whole */
 	size_t got;
 	struct probe_answer *answer;	/* instead, where all of it is judged */
@@ -91,6 +96,21 @@ finish(struct probe *p, const char *error)
 	done(arg, error, seconds);
 }
 
+/* With the verdict of before; of TLS a server wants to hear goodbye. */
+static void
+finish_leaving(struct probe *p)
+{
+	probe_done_fn *done = p->done;
+	void *arg = p->arg;
+	double seconds = p->took;
+	char verdict[PROBE_REASON];
+
+	(void)io_shutdown(&p->io);
+	memcpy(verdict, p->verdict, sizeof(verdict));
+	release(p);
+	done(arg, verdict[0] != '\0' ? verdict : NULL, seconds);
+}
+
 static void
 want(struct probe *p, int events)
 {
@@ -105,6 +125,38 @@ failure(const struct probe *p, char text[PROBE_REASON])
 		return reason_of(errno, text);
 	snprintf(text, PROBE_REASON, "%s", io_error(&p->io));
 	return text;
+}
+
+/* Waits until the other side has ended the connection as well: what was left
+ * unread would make a reset of the close, which servers log (the rest of an
+ * answer; tickets, RFC 8446 section 4.6.1). */
+static void
+leave(struct probe *p)
+{
+	char rest[4096];
+	ssize_t n;
+
+	do {
+		n = io_read(&p->io, rest, sizeof(rest));
+		p->rest += n > 0 ? (size_t)n : 0;
+	} while (n > 0 && p->rest < REST_MAX);
+	if (n < 0 && io_would_block())
+		want(p, EV_READ);
+	else
+		finish_leaving(p);
+}
+
+/* The verdict is known: error, or NULL. */
+static void
+begin_to_leave(struct probe *p, const char *error)
+{
+	p->leaving = true;
+	p->took = clock_now() - p->started;
+	snprintf(p->verdict, sizeof(p->verdict), "%s", error != NULL ? error : "");
+	ev_timer_stop(p->loop, &p->timer);
+	ev_timer_set(&p->timer, GOODBYE, 0);
+	ev_timer_start(p->loop, &p->timer);
+	leave(p);
 }
 
 /* "HTTP/1.1 200 OK": the code, or 0 for a line that is no status line
@@ -128,14 +180,13 @@ finish_with(struct probe *p, unsigned status)
 	char text[64];
 
 	snprintf(text, sizeof(text), "HTTP status %u", status);
-	finish(p, status_set_has(p->expect, status) ? NULL : text);
+	begin_to_leave(p, status_set_has(p->expect, status) ? NULL : text);
 }
 
 /* n more bytes, 0: the end. */
 static bool
 judge_whole(struct probe *p, size_t n)
 {
-	char text[PROBE_REASON];
 	const char *error;
 	unsigned status;
 
@@ -145,9 +196,7 @@ judge_whole(struct probe *p, size_t n)
 		finish_with(p, status);
 		return true;
 	}
-	/* It goes with the answer. */
-	snprintf(text, sizeof(text), "%s", error);
-	finish(p, text);
+	begin_to_leave(p, error);
 	return true;
 }
 
@@ -252,41 +301,15 @@ shake(struct probe *p)
 	return false;
 }
 
-/* Waits until the other side has ended the connection as well: unread tickets
- * (RFC 8446 section 4.6.1) would make a reset of the close, which servers log. */
-static void
-leave(struct probe *p)
-{
-	ssize_t n;
-
-	do
-		n = io_read(&p->io, p->line, sizeof(p->line));
-	while (n > 0);
-	if (n < 0 && io_would_block())
-		want(p, EV_READ);
-	else
-		finish(p, NULL);
-}
-
-static void
-begin_to_leave(struct probe *p)
-{
-	p->leaving = true;
-	(void)io_shutdown(&p->io);
-	ev_timer_stop(p->loop, &p->timer);
-	ev_timer_set(&p->timer, GOODBYE, 0);
-	ev_timer_start(p->loop, &p->timer);
-	leave(p);
-}
-
 static void
 speak(struct probe *p)
 {
 	if (!say_until(p, p->n_hello) || !shake(p) || !say_until(p, p->to_send))
 		return;
-	if (p->expect == NULL && io_is_tls(&p->io))
-		begin_to_leave(p);
-	else if (p->expect == NULL)
+	if (p->expect == NULL && io_is_tls(&p->io)) {
+		(void)io_shutdown(&p->io);
+		begin_to_leave(p, NULL);
+	} else if (p->expect == NULL)
 		finish(p, NULL);
 	else
 		listen_to_it(p);
@@ -333,7 +356,7 @@ probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)revents;
 	CHECK(p->magic == PROBE_MAGIC);
 	if (p->leaving) {
-		finish(p, NULL);
+		finish_leaving(p);
 		return;
 	}
 	/* Had this thread been held up, the answer may be waiting: a stall of

@@ -154,6 +154,8 @@ struct server {
 	const char *answer;	/* sent in two pieces, then the connection ends */
 	char heard[256];
 	bool silent;
+	bool waits, half_closes;	/* until the other side ends; ends its own first, behind the answer */
+	ssize_t last;	/* of send() and recv() then: 0 is the end, -1 a reset */
 };
 
 static void *
@@ -170,7 +172,11 @@ serve_once(void *arg)
 	} else {
 		send(fd, s->answer, half, MSG_NOSIGNAL);
 		usleep(2000);	/* so that it arrives in two pieces */
-		send(fd, s->answer + half, strlen(s->answer) - half, MSG_NOSIGNAL);
+		s->last = send(fd, s->answer + half, strlen(s->answer) - half, MSG_NOSIGNAL);
+		if (s->half_closes)
+			shutdown(fd, SHUT_WR);
+		if (s->waits && s->last >= 0)
+			s->last = recv(fd, s->heard + sizeof(s->heard) - 1, 1, 0);
 	}
 	close(fd);
 	return NULL;
@@ -226,6 +232,32 @@ test_answers_are_judged(void **state)
 
 		if (strcmp(a.error, table[i].error != NULL ? table[i].error : "") != 0)
 			fail_msg("%s: %s", table[i].answer, a.error);
+	}
+}
+
+/* A server sees no reset, though the status is known before its answer is whole. */
+static void
+test_an_answer_is_heard_to_its_end(void **state)
+{
+	static char good[20000], bad[20000];
+	const struct {
+		char *text;
+		const char *head, *error;
+	} answers[] = {
+		{ good, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "" },
+		{ bad, "HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n", "HTTP status 503" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+		memset(answers[i].text, 'x', sizeof(good) - 1);
+		memcpy(answers[i].text, answers[i].head, strlen(answers[i].head));
+		for (int half_closes = 0; half_closes <= 1; half_closes++) {
+			struct server s = { .answer = answers[i].text, .waits = true, .half_closes = half_closes };
+
+			assert_string_equal(ask(&s).error, answers[i].error);
+			assert_int_equal(s.last, 0);
+		}
 	}
 }
 
@@ -451,6 +483,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_what_listens_passes),
 		TEST(test_answers_are_judged),
+		TEST(test_an_answer_is_heard_to_its_end),
 		TEST(test_a_line_without_end_is_no_answer),
 		TEST(test_silence_times_out),
 		TEST(test_a_server_never_sees_one_that_says_nothing),
