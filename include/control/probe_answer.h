@@ -8,12 +8,14 @@
 
 #include "base/buf.h"
 #include "model/config.h"
-#include "proto/http1_head.h"
+#include "proto/http1_body.h"
 
 struct probe_answer {
 	const struct http_config *http;
 	struct buf bytes;
 	struct http1_head head;
+	struct http1_body body;	/* once the head is whole */
+	bool over;	/* nothing of the body is to come, or nothing that makes sense */
 };
 
 /* http has to live as long as it. */
@@ -26,5 +28,8 @@ char *probe_answer_room(struct probe_answer *a, size_t *n);
  * with the final answer's *status, or with *error, which stays good: why it is no
  * answer. */
 bool probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char **error);
+/* Behind that: n more bytes have come, of which nothing is judged.  True once no
+ * more of the answer are to come; only the server's end tells, of some. */
+bool probe_answer_rest(struct probe_answer *a, const char *p, size_t n);
 
 #endif

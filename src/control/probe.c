@@ -27,9 +27,10 @@
 /* What a probe whose answer was waiting gets to hear it out. */
 #define REPRIEVE 0.05
 #define PROBE_REASON 160
-/* What a server has to say goodbye, in seconds, and how much of the rest of its
- * answer is heard: the verdict is settled by then. */
+/* What a server has to say goodbye, in seconds; and to give the rest of its
+ * answer, so much of it: the verdict is settled by then. */
 #define GOODBYE 0.1
+#define REST 0.5
 #define REST_MAX (256 * 1024)
 
 struct probe {
@@ -127,6 +128,14 @@ failure(const struct probe *p, char text[PROBE_REASON])
 	return text;
 }
 
+/* With n more bytes of its answer there is nothing left to hear; by TLS there is:
+ * its goodbye. */
+static bool
+is_whole(struct probe *p, const char *rest, size_t n)
+{
+	return p->answer != NULL && !io_is_tls(&p->io) && probe_answer_rest(p->answer, rest, n);
+}
+
 /* Waits until the other side has ended the connection as well: what was left
  * unread would make a reset of the close, which servers log (the rest of an
  * answer; tickets, RFC 8446 section 4.6.1). */
@@ -139,7 +148,7 @@ leave(struct probe *p)
 	do {
 		n = io_read(&p->io, rest, sizeof(rest));
 		p->rest += n > 0 ? (size_t)n : 0;
-	} while (n > 0 && p->rest < REST_MAX);
+	} while (n > 0 && p->rest < REST_MAX && !is_whole(p, rest, (size_t)n));
 	if (n < 0 && io_would_block())
 		want(p, EV_READ);
 	else
@@ -154,9 +163,12 @@ begin_to_leave(struct probe *p, const char *error)
 	p->took = clock_now() - p->started;
 	snprintf(p->verdict, sizeof(p->verdict), "%s", error != NULL ? error : "");
 	ev_timer_stop(p->loop, &p->timer);
-	ev_timer_set(&p->timer, GOODBYE, 0);
+	ev_timer_set(&p->timer, p->expect != NULL ? REST : GOODBYE, 0);
 	ev_timer_start(p->loop, &p->timer);
-	leave(p);
+	if (is_whole(p, NULL, 0))
+		finish_leaving(p);
+	else
+		leave(p);
 }
 
 /* "HTTP/1.1 200 OK": the code, or 0 for a line that is no status line

@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "control/probe_answer.h"
-#include "proto/http1_body.h"
 
 /* Bytes that are asked for at once. */
 #define PIECE 4096
@@ -50,20 +49,41 @@ probe_answer_room(struct probe_answer *a, size_t *n)
 	return buf_reserve(&a->bytes, PIECE);
 }
 
+static enum http1_verdict
+hear(struct probe_answer *a, const char *p, size_t n)
+{
+	enum http1_verdict v = HTTP1_NEED_MORE;
+
+	while (v == HTTP1_NEED_MORE && n > 0 && !a->body.done) {
+		struct str data;
+		size_t taken = http1_body_take(&a->body, p, n, &data, &v);
+
+		p += taken;
+		n -= taken;
+	}
+	a->over = a->body.done || v == HTTP1_BAD;
+	return v;
+}
+
 /* The head is whole: does what follows have a framing, as far as it is here? */
 static const char *
-judge_body(const struct probe_answer *a, struct str rest)
+judge_body(struct probe_answer *a, struct str rest)
 {
-	struct http1_body body;
-	enum http1_verdict v = http1_body_of_response(&body, &a->head, false);
+	enum http1_verdict v = http1_body_of_response(&a->body, &a->head, false);
 
-	for (v = v == HTTP1_DONE ? HTTP1_NEED_MORE : v; v == HTTP1_NEED_MORE && rest.n > 0 && !body.done;) {
-		struct str data;
-		size_t taken = http1_body_take(&body, rest.p, rest.n, &data, &v);
+	if (v == HTTP1_DONE)
+		v = hear(a, rest.p, rest.n);
+	else
+		a->over = true;
+	return v == HTTP1_BAD ? http1_reason_words((enum http1_reason)a->body.reason) : NULL;
+}
 
-		rest = (struct str){ rest.p + taken, rest.n - taken };
-	}
-	return v == HTTP1_BAD ? http1_reason_words((enum http1_reason)body.reason) : NULL;
+bool
+probe_answer_rest(struct probe_answer *a, const char *p, size_t n)
+{
+	if (!a->over)
+		(void)hear(a, p, n);
+	return a->over;
 }
 
 /* What is no HTTP at all deserves to be called so. */
@@ -85,6 +105,7 @@ probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char
 	struct str all;
 
 	*error = NULL;
+	a->over = true;
 	buf_commit(&a->bytes, n);
 	for (;;) {
 		all = buf_str(&a->bytes);

@@ -119,12 +119,52 @@ test_a_head_beyond_the_limit(void **state)
 	assert_string_equal(cut_at(&http, text, 1000).error, "head too long");
 }
 
+/* Where a framing tells, it is known when no more is to come. */
+static void
+test_the_rest_ends_where_its_framing_says(void **state)
+{
+	static const struct {
+		const char *head, *rest;
+		bool over;
+	} answers[] = {
+		{ OK "Content-Length: 0\r\n\r\n", "", true },
+		{ "HTTP/1.1 204 x\r\n\r\n", "", true },
+		{ OK "Content-Length: 5\r\n\r\n", "hello", true },
+		{ OK "Content-Length: 5\r\n\r\nhe", "llo", true },
+		{ OK "Content-Length: 5\r\n\r\n", "hell", false },
+		{ OK CHUNKS, "2\r\nok\r\n0\r\n\r\n", true },
+		{ OK CHUNKS, "2\r\nok\r\n0\r\n", false },
+		{ OK CHUNKS "2\r\no", "no chunk", true },
+		{ OK "\r\n", "until the end", false },
+	};
+	struct http_config http = { .max_header_size = 4096 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+		struct probe_answer *a = probe_answer_new(&http);
+		size_t n = strlen(answers[i].rest);
+		struct outcome o = { .settled = false };
+		bool over;
+
+		give(a, answers[i].head, strlen(answers[i].head), &o);
+		assert_true(o.settled);
+		assert_null(o.error);
+		over = probe_answer_rest(a, "", 0);
+		assert_int_equal(over, n == 0);
+		for (size_t at = 0; at < n; at++)
+			over = probe_answer_rest(a, answers[i].rest + at, 1);
+		assert_int_equal(over, answers[i].over);
+		probe_answer_free(&a);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers_are_judged_as_a_clients),
 		cmocka_unit_test(test_a_head_beyond_the_limit),
+		cmocka_unit_test(test_the_rest_ends_where_its_framing_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
