@@ -27,6 +27,7 @@ struct conn {
 	double send_at;
 	bool reading, answering;	/* a request is not yet at its end; an answer is not yet sent */
 	bool early, surplus;
+	bool odd;	/* the answer has what a recipient may take, but not trust */
 	size_t whole;	/* where the answer ends in out; surplus bytes stand behind it */
 	bool half_closed;	/* the proxy sends no more */
 	uint64_t request, answer;
@@ -101,9 +102,58 @@ add_surplus(struct conn *c)
 	counts[BACKEND_SURPLUS]++;
 }
 
+/* What servers write that other proxies take as well: two lines of the same
+ * length, a length beside chunks, lines that end with LF alone, blanks behind a
+ * chunk's size, a status without a class.  And what is merely unusual: a later
+ * version, zeros before a length. */
+enum oddity { PLAIN, SAME_LENGTHS, LENGTH_BESIDE_CHUNKS, BARE_LF, CHUNK_BLANKS, STATUS_600, VERSION_1_2, ZEROS, ODDITIES };
+
+static enum oddity
+draw_oddity(struct conn *c, struct answer *a, bool has_body)
+{
+	enum oddity odd = draw_permille(&c->rng, 60) ? (enum oddity)draw_below(&c->rng, ODDITIES) : PLAIN;
+
+	if ((odd == LENGTH_BESIDE_CHUNKS || odd == CHUNK_BLANKS) && (a->framing != CHUNKED || !has_body || a->length == 0))
+		return PLAIN;
+	if ((odd == SAME_LENGTHS || odd == ZEROS) && (a->framing != LENGTH || !has_body))
+		return PLAIN;
+	if (odd == STATUS_600 && !has_body)
+		return PLAIN;
+	if (odd == STATUS_600)
+		a->status = draw_permille(&c->rng, 500) ? 600 : 999;
+	return odd;
+}
+
+/* Of the head that begins at `from`. */
+static void
+end_lines_with_lf(struct out *o, size_t from)
+{
+	size_t n = from;
+
+	for (size_t i = from; i < o->n; i++)
+		if (o->bytes[i] != '\r')
+			o->bytes[n++] = o->bytes[i];
+	o->n = n;
+}
+
+static void
+add_interim(struct conn *c)
+{
+	unsigned n = draw_permille(&c->rng, 40) ? 1 + (unsigned)draw_below(&c->rng, 3) : 0;
+
+	if (draw_permille(&c->rng, 3)) {
+		n = 20 + (unsigned)draw_below(&c->rng, 100);
+		counts[BACKEND_FLOODS]++;
+	}
+	while (n-- > 0)
+		out_print(&c->out, "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n");
+}
+
 static void
 compose(struct conn *c, const struct request *r)
 {
+	enum oddity odd;
+	size_t from;
 	struct answer *a = answer_new();
 	bool has_body;
 
@@ -116,9 +166,13 @@ compose(struct conn *c, const struct request *r)
 	a->length = has_body ? draw_length(&c->rng) : 0;
 	c->answer = a->id;
 	out_clear(&c->out);
-	for (unsigned i = draw_permille(&c->rng, 40) ? 1 + (unsigned)draw_below(&c->rng, 3) : 0; i > 0; i--)
-		out_print(&c->out, "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n");
-	out_print(&c->out, "HTTP/1.1 %d Status\r\nX-Answer: %016lx\r\n", a->status, (unsigned long)a->id);
+	odd = draw_oddity(c, a, has_body);
+	counts[BACKEND_ODD] += odd != PLAIN;
+	c->odd = odd != PLAIN && odd != VERSION_1_2 && odd != ZEROS;
+	add_interim(c);
+	from = c->out.n;
+	out_print(&c->out, "HTTP/1.%d %d Status\r\nX-Answer: %016lx\r\n", odd == VERSION_1_2 ? 2 : 1, a->status,
+		  (unsigned long)a->id);
 	c->end = draw_permille(&c->rng, 60) ? CLOSE : draw_permille(&c->rng, 15) ? RESET : KEEP;
 	if (a->framing == UNTIL_CLOSE && has_body)
 		c->end = CLOSE;
@@ -127,10 +181,17 @@ compose(struct conn *c, const struct request *r)
 	if (a->framing == CHUNKED && a->status != 204)
 		out_print(&c->out, "Transfer-Encoding: chunked\r\n");
 	else if (a->framing == LENGTH && a->status != 204)
-		out_print(&c->out, "Content-Length: %u\r\n", has_body ? a->length : 17);
+		out_print(&c->out, odd == ZEROS ? "Content-Length: 00%u\r\n" : "Content-Length: %u\r\n",
+			  has_body ? a->length : 17);
+	if (odd == SAME_LENGTHS)
+		out_print(&c->out, "Content-Length: %u\r\n", a->length);
+	if (odd == LENGTH_BESIDE_CHUNKS)
+		out_print(&c->out, "Content-Length: %u\r\n", a->length / 2);
 	out_add(&c->out, "\r\n", 2);
+	if (odd == BARE_LF)
+		end_lines_with_lf(&c->out, from);
 	if (has_body)
-		out_body(&c->out, a->framing, a->length, 'A', false, a->id, &c->rng);
+		out_body(&c->out, a->framing, a->length, 'A', false, odd == CHUNK_BLANKS, a->id, &c->rng);
 	c->surplus = false;
 	c->end_at = c->whole = c->out.n;
 	if ((a->framing != UNTIL_CLOSE || !has_body) && draw_permille(&c->rng, 30)) {
@@ -217,6 +278,8 @@ request_head(struct reader *reader, enum framing *framing)
 		finding("a connection that had bytes behind an answer was used again: %.60s", reader->head);
 		return false;
 	}
+	if (c->odd)
+		finding("a connection whose answer was odd was used again: %.60s", reader->head);
 	if (sscanf(reader->head, "%15[A-Z] /r/%16[0-9a-f] HTTP/1.1\r\n", method, id) != 2) {
 		finding("a backend sees a request that no client sent: %.80s", reader->head);
 		return false;

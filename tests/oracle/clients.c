@@ -104,22 +104,25 @@ add_request(struct client *c)
 
 	r->method = often[draw_below(&c->rng, sizeof often / sizeof *often)];
 	has_body = r->method == POST || r->method == PUT || draw_permille(&c->rng, 20);
-	r->framing = !has_body ? NO_BODY : draw_permille(&c->rng, 500) ? LENGTH : CHUNKED;
+	r->old = draw_permille(&c->rng, 50);
+	counts[OLD_REQUESTS] += r->old;
+	r->framing = !has_body ? NO_BODY : r->old || draw_permille(&c->rng, 500) ? LENGTH : CHUNKED;
 	r->length = has_body ? draw_length(&c->rng) : 0;
 	r->hostile = draw_permille(&c->rng, 500);
 	c->ids[c->n] = r->id;
 	c->starts[c->n++] = c->out.n;
-	out_print(&c->out, "%s /r/%016lx HTTP/1.1\r\nHost: oracle.example\r\nX-Id: %016lx\r\n",
-		  method_names[r->method], (unsigned long)r->id, (unsigned long)r->id);
+	out_print(&c->out, "%s /r/%016lx HTTP/1.%d\r\nHost: oracle.example\r\nX-Id: %016lx\r\n%s",
+		  method_names[r->method], (unsigned long)r->id, r->old ? 0 : 1, (unsigned long)r->id,
+		  r->old ? "Connection: keep-alive\r\n" : "");
 	if (r->framing == LENGTH)
 		out_print(&c->out, "Content-Length: %u\r\n", r->length);
 	if (r->framing == CHUNKED)
 		out_print(&c->out, "Transfer-Encoding: chunked\r\n");
-	if (has_body && draw_permille(&c->rng, 50))
+	if (has_body && !r->old && draw_permille(&c->rng, 50))
 		out_print(&c->out, "Expect: 100-continue\r\n");
 	out_add(&c->out, "\r\n", 2);
 	if (has_body)
-		out_body(&c->out, r->framing, r->length, 'Q', r->hostile, r->id, &c->rng);
+		out_body(&c->out, r->framing, r->length, 'Q', r->hostile, false, r->id, &c->rng);
 	c->starts[c->n] = c->out.n;
 }
 
@@ -257,6 +260,8 @@ answer_head(struct reader *reader, enum framing *framing)
 	int status = strncmp(reader->head, "HTTP/1.1 ", 9) == 0 ? atoi(reader->head + 9) : 0;
 
 	c->informational = status >= 100 && status < 200;
+	if (c->informational && r != NULL && r->old)
+		finding("request %lx of HTTP/1.0 gets an interim answer", (unsigned long)r->id);
 	if (c->informational)
 		return true;
 	c->answer = 0;
@@ -279,6 +284,10 @@ answer_head(struct reader *reader, enum framing *framing)
 	*framing = UNTIL_CLOSE;
 	if (head_value(reader->head, "transfer-encoding", value, sizeof value)) {
 		*framing = CHUNKED;
+		if (strcmp(value, "chunked") != 0 || (r != NULL && r->old) ||
+		    head_value(reader->head, "content-length", value, sizeof value))
+			finding("the framing of answer %lx is not plain: %.200s", (unsigned long)c->answer,
+				reader->head);
 	} else if (head_value(reader->head, "content-length", value, sizeof value)) {
 		*framing = LENGTH;
 		reader->left = strtoull(value, NULL, 10);

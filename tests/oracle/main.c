@@ -31,7 +31,8 @@ bool stopping;
 
 static const char *const count_names[COUNTS] = {
 	"requests_begun", "answers_read", "answers_cut", "own_answers", "own_413", "unanswered", "client_cuts",
-	"backend_whole", "backend_retries", "backend_surplus", "backend_cuts", "backend_early", "connections",
+	"backend_whole", "backend_retries", "backend_surplus", "backend_cuts", "backend_early",
+	"backend_odd", "backend_floods", "old_requests", "connections",
 	"backend_connections", "flips", "stops",
 };
 static unsigned findings;

@@ -169,7 +169,8 @@ out_print(struct out *o, const char *format, ...)
 }
 
 void
-out_body(struct out *o, enum framing framing, size_t n, char kind, bool hostile, uint64_t id, uint64_t *rng)
+out_body(struct out *o, enum framing framing, size_t n, char kind, bool hostile, bool blanks, uint64_t id,
+	 uint64_t *rng)
 {
 	size_t from = 0;
 
@@ -181,7 +182,7 @@ out_body(struct out *o, enum framing framing, size_t n, char kind, bool hostile,
 		size_t k = 1 + draw_below(rng, draw_permille(rng, 300) ? 8 : 30000);
 
 		k = k < n - from ? k : n - from;
-		out_print(o, draw_permille(rng, 30) ? "%zx;name=value\r\n" : "%zX\r\n", k);
+		out_print(o, blanks ? "%zX  \r\n" : draw_permille(rng, 30) ? "%zx;name=value\r\n" : "%zX\r\n", k);
 		body_fill(out_room(o, k), k, kind, hostile, id, from);
 		out_add(o, "\r\n", 2);
 		from += k;

@@ -47,6 +47,7 @@ struct request {
 	enum framing framing;
 	uint32_t length;	/* of the body, in bytes */
 	bool hostile;	/* its body reads like requests */
+	bool old;	/* of HTTP/1.0, kept alive */
 	bool begun, sent;	/* its first byte, its last byte was written to the socket */
 	bool refused;	/* the client was told 413 */
 	unsigned whole;	/* how often a backend has read it to its end */
@@ -83,8 +84,10 @@ void out_clear(struct out *);
 void out_free(struct out *);
 void out_add(struct out *, const void *bytes, size_t n);
 void out_print(struct out *, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Appends a body of n bytes in that framing; chunks are cut by chance. */
-void out_body(struct out *, enum framing, size_t n, char kind, bool hostile, uint64_t id, uint64_t *rng);
+/* Appends a body of n bytes in that framing; chunks are cut by chance.  blanks:
+ * behind each chunk's size. */
+void out_body(struct out *, enum framing, size_t n, char kind, bool hostile, bool blanks, uint64_t id,
+	      uint64_t *rng);
 
 /* ---- bytes that come ---- */
 
@@ -152,6 +155,9 @@ enum count {
 	BACKEND_SURPLUS,
 	BACKEND_CUTS,
 	BACKEND_EARLY,
+	BACKEND_ODD,
+	BACKEND_FLOODS,
+	OLD_REQUESTS,
 	CONNECTIONS,
 	BACKEND_CONNECTIONS,
 	FLIPS,
