@@ -7,8 +7,10 @@
 
 #define POLL 0.02
 #define TELL_EVERY 1.0
-/* How long past the deadline the workers may take to cut a great many. */
-#define GRACE 5.0
+/* How long past the deadline the workers may take to cut a great many.  Counted in
+ * polls: after a stop of the whole process (SIGSTOP, a machine's pause) this thread
+ * may look at the clock before they have run at all. */
+#define GRACE_POLLS 250	/* of POLL: 5 s */
 
 static void
 finish(struct drain *d)
@@ -48,10 +50,11 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 			 LS("color", color_word(d->color)), LU("remaining", left));
 		flip_on_drain_progress(e, left);
 	}
-	if (now > d->deadline + GRACE) {
+	if (now > d->deadline && ++d->late_polls > GRACE_POLLS) {
 		BUS_EMIT(&e->control->bus, LOG_ERROR_LEVEL, "flip.drain_stuck", e->service,
 			 LS("color", color_word(d->color)), LU("remaining", left));
 		d->deadline = now;
+		d->late_polls = 0;
 	}
 }
 

@@ -718,6 +718,29 @@ test_wait_drained_waits_for_the_last_connection(void **state)
 	assert_ended(&a, OK, CHANGED_YES);
 }
 
+/* The workers get their time to cut, also when this thread is the first that runs
+ * after a stop of the whole process. */
+static void
+test_a_drain_is_not_stuck_because_everything_stood_still(void **state)
+{
+	struct rig *r = *state;
+	const struct drain *d;
+	struct asker a;
+
+	r->engine.connections[GREEN] = 1;
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_drain = true, .drain = 7 });
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	turn(r, 0.1);
+	d = r->control.entries[0].drain;
+	clock_move(100);
+	turn(r, 4.5);
+	assert_true(d->deadline == d->due);
+	/* But who is left then has been missed, and that is said. */
+	turn(r, 1);
+	assert_true(d->deadline > d->due);
+}
+
 static void
 test_a_refused_flips_drain_is_not_the_next_ones(void **state)
 {
@@ -844,6 +867,7 @@ main(void)
 		T_OF(setup_resumed, test_what_was_found_on_the_idle_color_drains_for_the_rest_of_its_time),
 		T_OF(setup_late, test_what_should_have_drained_long_ago_is_cut_at_once),
 		T(test_wait_drained_waits_for_the_last_connection),
+		T(test_a_drain_is_not_stuck_because_everything_stood_still),
 		T(test_a_refused_flips_drain_is_not_the_next_ones),
 		T(test_flip_back_during_a_drain_ends_it_and_tells_who_waits),
 		T(test_flips_of_one_service_take_turns),
