@@ -128,6 +128,14 @@ begin_chunks(struct http1_body *b)
 	go(b, SIZE);
 }
 
+/* Of a chunk of b->left bytes, which pay for extensions. */
+static bool
+begin_data(struct http1_body *b)
+{
+	b->extensions = b->left > b->extensions / 2 ? 0 : (uint16_t)(b->extensions - 2 * b->left);
+	return go(b, DATA);
+}
+
 static bool
 step_size(struct http1_body *b, unsigned char c)
 {
@@ -266,8 +274,7 @@ step(struct http1_body *b, unsigned char c)
 	case SIZE_LF:
 		if (c != '\n')
 			return bad(b, HTTP1_BARE_CR);
-		b->extensions = b->left > b->extensions / 2 ? 0 : (uint16_t)(b->extensions - 2 * b->left);
-		return go(b, b->left > 0 ? DATA : TRAILER);
+		return b->left > 0 ? begin_data(b) : go(b, TRAILER);
 	case DATA_CR:
 		return c == '\r' ? go(b, DATA_LF) : bad(b, HTTP1_CHUNK_END_BAD);
 	case DATA_LF:
@@ -402,6 +409,30 @@ piece_of(const struct http1_body *b, enum state before)
 	return HTTP1_PIECE_NOTHING;
 }
 
+/* What servers write between the data of two chunks, or before the first: the size
+ * line of a chunk in its plain form, here to its end, and within all limits.  Its
+ * bytes, which are taken; 0, and nothing is, where it is anything else.  Small
+ * chunks are most of the bytes that are looked at one by one. */
+static size_t
+take_plain_line(struct http1_body *b, const char *p, size_t n)
+{
+	size_t from = b->state == DATA_CR ? 2 : 0, i;
+	uint64_t size = 0;
+	int value;
+
+	if (from == 0 ? b->state != SIZE || b->digits > 0 : n < 2 || p[0] != '\r' || p[1] != '\n')
+		return 0;
+	for (i = from; i < n && i < from + 8 && (value = hex_of((unsigned char)p[i])) >= 0; i++)
+		size = size << 4 | (unsigned)value;
+	if (n - i < 2 || p[i] != '\r' || p[i + 1] != '\n' || size == 0 || p[from] == '0' ||
+	    (b->most != 0 && size > b->most - b->total))
+		return 0;
+	b->digits = (uint8_t)(i - from);
+	b->left = size;
+	begin_data(b);
+	return i + 2;
+}
+
 size_t
 http1_body_piece(struct http1_body *b, const char *p, size_t n, enum http1_piece *kind, enum http1_verdict *v)
 {
@@ -417,6 +448,10 @@ http1_body_piece(struct http1_body *b, const char *p, size_t n, enum http1_piece
 		most = most < n ? most : n;
 		*v = http1_body_skip(b, most);
 		return (size_t)most;
+	}
+	if (b->framing == HTTP1_BODY_CHUNKED && (i = take_plain_line(b, p, n)) > 0) {
+		*kind = HTTP1_PIECE_FRAME;
+		return i;
 	}
 	while (i < n && http1_body_skippable(b) == 0) {
 		struct http1_body before = *b;
