@@ -7,7 +7,9 @@
 
 #include "app/observe_client.h"
 
-/* More who watch are turned away: /metrics must find a place. */
+/* So many watch at a time: /metrics must find a place.  For one more, the client
+ * address with the most of them gives up the one that has watched for longest,
+ * unless that is the newcomer's own: it is turned away then. */
 #define VIEWERS_MAX 32
 /* Frames that wait for one viewer; more, and it is cut off. */
 #define VIEWER_FRAMES 16
@@ -15,6 +17,7 @@
 struct viewer {
 	struct link link;
 	struct visitor *visitor;
+	struct addr peer;	/* its port is 0; a Unix client's has no length */
 	struct frame *frames[VIEWER_FRAMES];	/* one reference each, the first is being sent */
 	unsigned n;
 	size_t sent;	/* bytes of the first */

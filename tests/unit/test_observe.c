@@ -316,6 +316,67 @@ only_so_many_may_watch(void **state)
 			 buf_len(&s->observe->feed.snapshot->bytes) : 0);
 }
 
+static int
+dial_from(struct stage *s, const char *source)
+{
+	struct addr from, to;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(addr_parse_ip(source, 0, &from));
+	assert_true(addr_parse_ip("127.0.0.1", observe_port(s->observe), &to));
+	assert_int_equal(bind(fd, &from.u.sa, from.len), 0);
+	assert_int_equal(connect(fd, &to.u.sa, to.len), 0);
+	return fd;
+}
+
+static void
+one_address_leaves_others_a_place_to_watch(void **state)
+{
+	struct stage *s = *state;
+	int fds[VIEWERS_MAX], other[3];
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = dial(s);
+		say(fds[i], WATCH);
+		AWAIT(s, fds[i], "event: snapshot\n");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+		other[i] = dial_from(s, i == 2 ? "127.0.0.3" : "127.0.0.2");
+		say(other[i], WATCH);
+		AWAIT(s, other[i], "event: snapshot\n");
+		/* That which has watched for longest. */
+		box.eof = false;
+		AWAIT_END(s, fds[i]);
+		assert_int_equal(s->observe->n_viewers, VIEWERS_MAX);
+	}
+	/* It comes again, and takes no place of theirs. */
+	expect(s, "GET /events" CLOSE, "503", "watching already");
+	assert_int_equal(s->observe->n_viewers, VIEWERS_MAX);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	for (size_t i = 0; i < ARRAY_LEN(other); i++)
+		close(other[i]);
+	WAIT_UNTIL(s->w->loop, s->observe->n_viewers == 0);
+}
+
+/* All of them ask before any has its head. */
+static void
+only_so_many_may_watch_that_come_at_once(void **state)
+{
+	struct stage *s = *state;
+	int fds[VIEWERS_MAX + 20];
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = dial(s);
+		say(fds[i], WATCH);
+	}
+	WAIT_UNTIL(s->w->loop, s->observe->n == s->observe->n_viewers && s->observe->n_viewers >= VIEWERS_MAX);
+	assert_int_equal(s->observe->n_viewers, VIEWERS_MAX);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	WAIT_UNTIL(s->w->loop, s->observe->n_viewers == 0);
+}
+
 /* The kernel's buffers are full: frames wait, and then it is enough. */
 static void
 who_does_not_read_is_cut(void **state)
@@ -381,6 +442,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(who_watches_gets_a_snapshot_then_deltas, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(news_do_not_wait_for_the_tick, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_so_many_may_watch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_address_leaves_others_a_place_to_watch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_so_many_may_watch_that_come_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_does_not_read_is_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_a_port_that_is_taken, set_up, tear_down),
 	};

@@ -155,14 +155,71 @@ stream_on_sample(void *arg, unsigned points)
 	o->feed.points += points;
 }
 
+/* -- who makes way ------------------------------------------------------------ */
+
+static void
+peer_of(const struct visitor *v, struct addr *peer)
+{
+	*peer = (struct addr){ .len = sizeof(peer->u) };
+	if (getpeername(io_fd(&v->io), &peer->u.sa, &peer->len) != 0 || addr_family(peer) == AF_UNIX)
+		*peer = (struct addr){ .len = 0 };
+	else
+		addr_set_port(peer, 0);
+}
+
+static bool
+is_same_peer(const struct addr *a, const struct addr *b)
+{
+	return a->len == 0 || b->len == 0 ? a->len == b->len : addr_equal(a, b);
+}
+
+static unsigned
+count_of(const struct observe *o, const struct addr *peer)
+{
+	unsigned n = 0;
+
+	for (const struct link *l = o->viewers.next; l != &o->viewers; l = l->next)
+		n += is_same_peer(&list_entry(l, const struct viewer, link)->peer, peer);
+	return n;
+}
+
+/* The one that a newcomer from there would take the place of; NULL: it is to be
+ * turned away. */
+static struct viewer *
+makes_way(const struct observe *o, const struct addr *newcomer)
+{
+	unsigned own = count_of(o, newcomer), most = own + 1;
+	struct viewer *found = NULL;
+
+	/* The first of an address is the one that has watched for longest. */
+	LIST_EACH(link, &o->viewers) {
+		struct viewer *w = list_entry(link, struct viewer, link);
+		unsigned n = count_of(o, &w->peer);
+
+		if (n > most) {
+			most = n;
+			found = w;
+		}
+	}
+	return found;
+}
+
+static bool
+is_full(const struct observe *o)
+{
+	return o->n_viewers >= VIEWERS_MAX;
+}
+
 bool
 stream_answer(struct visitor *v, struct reply_head *head, struct buf *body)
 {
 	struct observe *o = v->observe;
+	struct addr peer;
 
 	if (!page_may_be_seen(o->page, v, head, body))
 		return false;
-	if (o->n_viewers >= VIEWERS_MAX || o->feed.bytes >= FEED_BYTES_MAX) {
+	peer_of(v, &peer);
+	if ((is_full(o) && makes_way(o, &peer) == NULL) || o->feed.bytes >= FEED_BYTES_MAX) {
 		head->status = 503;
 		snprintf(head->extra, sizeof(head->extra), "Retry-After: 5\r\n");
 		buf_printf(body, "%u are watching already\n", o->n_viewers);
@@ -190,9 +247,18 @@ void
 stream_begin(struct visitor *v)
 {
 	struct observe *o = v->observe;
-	struct viewer *w = calloc(1, sizeof(*w));
+	struct viewer *w = calloc(1, sizeof(*w)), *other;
 
 	if (w == NULL) {
+		visitor_close(v);
+		return;
+	}
+	peer_of(v, &w->peer);
+	/* Others may have come since its head was promised a place. */
+	if (is_full(o) && (other = makes_way(o, &w->peer)) != NULL)
+		visitor_close(other->visitor);
+	if (is_full(o)) {
+		free(w);
 		visitor_close(v);
 		return;
 	}
