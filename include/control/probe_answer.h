@@ -13,6 +13,7 @@
 struct probe_answer {
 	const struct http_config *http;
 	struct buf bytes;
+	uint64_t interim;	/* bytes of the interim heads so far */
 	struct http1_head head;
 	struct http1_body body;	/* once the head is whole */
 	bool over;	/* nothing of the body is to come, or nothing that makes sense */

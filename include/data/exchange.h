@@ -74,6 +74,7 @@ struct exchange {
 	struct http1_slice protocols;	/* likewise: to what the client would upgrade */
 	struct exchange_part *part;	/* owned, or NULL */
 	uint64_t epoch;
+	uint64_t interim;	/* bytes of the interim heads that have come */
 	uint64_t bytes_in, bytes_out;	/* what passed besides the flows: heads */
 	uint64_t marked_up, marked_down;	/* bytes at the last look at the pace */
 	double born, dialed;	/* worker->now */

@@ -15,8 +15,8 @@ struct lane;
 struct waiter;
 
 struct waiter_ops {
-	/* The client's descriptor, asked now and then whether it is still there. */
-	int (*client)(const struct waiter *w);
+	/* Asked now and then: has the client left, so that nobody waits any more? */
+	bool (*gone)(const struct waiter *w);
 	/* In the first line a place in the service is its.  It takes one on a backend of the color
 	 * that is active now, calls queue_leave() and begins, and may have ended
 	 * when this returns.  False, and nothing has changed: all are full. */

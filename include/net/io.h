@@ -165,6 +165,14 @@ io_is_quiet(struct io *io)
 	       (sock_is_quiet(io->watcher.fd) || (tls_is_quiet(io->tls) && sock_is_quiet(io->watcher.fd)));
 }
 
+/* The other side has ended the stream, and all before that was read: asks the
+ * socket. */
+static inline bool
+io_has_ended(struct io *io)
+{
+	return io_is_tls(io) ? tls_has_ended(io->tls) : sock_has_ended(io->watcher.fd);
+}
+
 /* Nothing more will be written; reading goes on.  1: said.  0: wait until there
  * is room to write, and call again.  -1 with errno. */
 static inline int

@@ -53,6 +53,8 @@ int sock_connect(const struct addr *to, const struct sock_connect *options, bool
 int sock_error(int fd);
 /* Of a connection on which nothing is expected: nothing has come, not the end either. */
 bool sock_is_quiet(int fd);
+/* The end has come, or a reset, and nothing before it is unread. */
+bool sock_has_ended(int fd);
 
 /* Sends the handshake's last ACK, which sock_connect() holds back (for up to
  * 200 ms) in the hope of data to carry it. */

@@ -54,6 +54,8 @@ bool tls_pending(const struct tls *t);
 /* Takes in what has come and is TLS's own; false when something else has come, be
  * it a part of a record, or the end. */
 bool tls_is_quiet(struct tls *t);
+/* Likewise; true when the end has come, or a failure, and no data is unread. */
+bool tls_has_ended(struct tls *t);
 /* What the descriptor must be watched for so that reading (EV_READ) and
  * writing (EV_WRITE) go on. */
 int tls_interest(const struct tls *t, int events);

@@ -31,6 +31,7 @@
 	X(HTTP1_VALUE_BAD,           400, "control character in a header value") \
 	X(HTTP1_HEADERS_MANY,        431, "too many header lines") \
 	X(HTTP1_HEAD_LONG,           431, "head too long") \
+	X(HTTP1_INTERIM_LONG,        502, "interim answers that are longer together than a head may be") \
 	X(HTTP1_NAMED_MANY,          400, "Connection names too many headers") \
 	/* who is asked */ \
 	X(HTTP1_HOST_MISSING,        400, "no Host") \

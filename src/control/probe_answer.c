@@ -128,6 +128,11 @@ probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char
 			*error = "101 without having been asked";
 			return true;
 		}
+		a->interim += a->head.length;
+		if (a->interim > a->http->max_header_size) {
+			*error = http1_reason_words(HTTP1_INTERIM_LONG);
+			return true;
+		}
 		buf_consume(&a->bytes, a->head.length);
 		begin_head(a);
 	}

@@ -482,10 +482,13 @@ client_expired(struct deadline *d)
 
 /* -- waiting for a place ------------------------------------------------------------ */
 
-static int
-waiting_client(const struct waiter *w)
+/* Without a request nothing is to be answered to one that says no more. */
+static bool
+waiting_gone(const struct waiter *w)
 {
-	return io_fd(&container_of(w, struct client, waiter)->io);
+	struct client *c = container_of(w, struct client, waiter);
+
+	return sock_error(io_fd(&c->io)) != 0 || io_has_ended(&c->io);
 }
 
 static bool
@@ -513,7 +516,7 @@ waiting_end(struct waiter *w, enum ending ending)
 	client_end(c, ending);
 }
 
-const struct waiter_ops client_waiting_ops = { waiting_client, waiting_begin, waiting_end };
+const struct waiter_ops client_waiting_ops = { waiting_gone, waiting_begin, waiting_end };
 
 /* -- birth --------------------------------------------------------------------------- */
 

@@ -102,6 +102,11 @@ interim(struct exchange *x, const struct http1_head *h)
 	struct http_room *room = x->lane->worker->http;
 	size_t n;
 
+	/* Each costs the client something, and the backend nothing: all of them may be
+	 * as long as a head. */
+	x->interim += h->length;
+	if (x->interim > config_of(x)->max_header_size)
+		return bad(x, http1_reason_words(HTTP1_INTERIM_LONG));
 	if (x->minor0)
 		return true;
 	n = http1_edit_response(h, &e, room->out, room->size);

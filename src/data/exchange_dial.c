@@ -87,10 +87,14 @@ choose(struct exchange *x)
 
 /* -- waiting for a backend -------------------------------------------------------- */
 
-static int
-waiting_client(const struct waiter *w)
+/* The end of one whose request is whole is told by an event. */
+static bool
+waiting_gone(const struct waiter *w)
 {
-	return io_fd(&container_of(w, struct exchange, waiter)->client->io);
+	struct exchange *x = container_of(w, struct exchange, waiter);
+	struct io *io = &x->client->io;
+
+	return sock_error(io_fd(io)) != 0 || (!flow_has_all(&x->up) && io_has_ended(io));
 }
 
 void
@@ -135,7 +139,7 @@ waiting_end(struct waiter *w, enum ending ending)
 	exchange_fail(x, ending, NULL);
 }
 
-const struct waiter_ops exchange_waiting_ops = { waiting_client, waiting_begin, waiting_end };
+const struct waiter_ops exchange_waiting_ops = { waiting_gone, waiting_begin, waiting_end };
 
 static bool
 wait_in_queue(struct exchange *x)
@@ -440,6 +444,8 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	exchange_drop_backend(x);
 	x->sent = 0;
 	x->deaf = x->responding = false;
+	x->interim = 0;
+	x->odd = 0;
 	if (x->part != NULL)
 		buf_free(&x->part->bytes);
 	free(x->part);

@@ -15,7 +15,6 @@
 #include "data/proxy.h"
 #include "data/queue.h"
 #include "data/lane.h"
-#include "net/sock.h"
 #include "net/turn.h"
 
 /* Clients asked in one tick whether they are still there, from the front. */
@@ -76,7 +75,7 @@ queue_is_empty(const struct lane *l)
 static bool
 is_gone(const struct waiter *w)
 {
-	return sock_error(ops_of(w)->client(w)) != 0;
+	return ops_of(w)->gone(w);
 }
 
 /* Before anybody gets in line who would be served after those. */

@@ -322,10 +322,11 @@ session_leave_queue(struct session *s)
 	s->epoch = l->snapshot->epoch;
 }
 
-static int
-waiting_client(const struct waiter *w)
+/* One that has closed its half may still want to hear what the server says. */
+static bool
+waiting_gone(const struct waiter *w)
 {
-	return io_fd(&container_of(w, struct session, waiter)->client);
+	return sock_error(io_fd(&container_of(w, struct session, waiter)->client)) != 0;
 }
 
 static bool
@@ -360,4 +361,4 @@ waiting_end(struct waiter *w, enum ending ending)
 	session_end(container_of(w, struct session, waiter), ending);
 }
 
-const struct waiter_ops session_waiting_ops = { waiting_client, waiting_begin, waiting_end };
+const struct waiter_ops session_waiting_ops = { waiting_gone, waiting_begin, waiting_end };

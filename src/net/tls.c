@@ -329,24 +329,40 @@ tls_pending(const struct tls *t)
 	return !t->broken && !t->dry && SSL_has_pending(t->ssl);
 }
 
-bool
-tls_is_quiet(struct tls *t)
+/* As tls_read(), of a byte that stays: 1 it is there, 0 the end, -1 with errno. */
+static ssize_t
+look(struct tls *t)
 {
 	char byte;
 	int rc;
 
-	if (t->broken)
-		return false;
+	if (t->broken) {
+		errno = EPROTO;
+		return -1;
+	}
 	tls_forget_errors();
 	errno = 0;
 	t->dry = t->just_spoke = false;
 	t->receives = 0;
 	rc = SSL_peek(t->ssl, &byte, 1);
 	if (rc > 0)
-		return false;
+		return 1;
 	t->dry |= t->by_kernel;
-	return failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write) < 0 && errno == EAGAIN &&
-	       !t->read_wants_write && !SSL_has_pending(t->ssl);
+	return failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write);
+}
+
+bool
+tls_is_quiet(struct tls *t)
+{
+	return look(t) < 0 && errno == EAGAIN && !t->read_wants_write && !SSL_has_pending(t->ssl);
+}
+
+bool
+tls_has_ended(struct tls *t)
+{
+	ssize_t n = look(t);
+
+	return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
 int

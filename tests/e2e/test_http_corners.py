@@ -104,6 +104,47 @@ def test_who_waited_for_a_place_has_header_timeout_for_its_request(web, backend,
         assert c.ask().body == b"green"
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_who_closes_at_the_door_leaves_the_line(web, backend, closing, tmp_path, tls):
+    """Without a request there is nothing to answer; whoever has asked before the end
+    still gets an answer."""
+    authority = Authority(tmp_path)
+    t = alone(web, [backend("green", site)], max_connections=1, queue_timeout=3600.0,
+              **({"tls": {"certificates": (authority.issue("web"),)}} if tls else {}))
+    def come():
+        return closing.add(Http(t.address(), **({"tls": trusting(authority.pem), "server_name": "web"} if tls else {})))
+    holder = come()
+    assert holder.ask().body == b"green"
+    leaver, asker = come(), come()
+    waiting(t, 2)
+    asker.send(GET.format("/"))
+    for c in (leaver, asker):
+        if tls:
+            with contextlib.suppress(OSError):  # says goodbye, and does not wait for ours
+                c.sock.settimeout(0.01)
+                c.sock.unwrap()
+            c.sock.settimeout(patience())
+        c.sock.shutdown(socket.SHUT_WR)
+    waiting(t, 1)
+    holder.close()
+    waiting(t, 0)
+    if not tls:
+        assert asker.response().body == b"green"
+    t.wait_metric(0, "teal_connections", service="web")
+
+
+def test_an_upload_that_ends_in_the_line_for_a_backend_leaves_it(web, backend, closing):
+    t, gate, holder = crowded(web, backend, closing)
+    c = closing.add(Http(t.address())).send(POST.format("/cut") + "12345")
+    waiting(t, 1)
+    c.sock.shutdown(socket.SHUT_WR)
+    waiting(t, 0)
+    assert t.wait_log("http.request", path="/cut")["end"] == "client_gone"
+    gate.turn.release()
+    assert holder.response().body == b"/held"
+    assert gate.asked == ["/held"]
+
+
 def test_a_head_in_pieces_excuses_no_later_one(web, backend, closing):
     """header_timeout holds for the second head as well, if it had begun before the
     first was answered."""
@@ -199,8 +240,8 @@ def test_hints_that_a_slow_client_has_yet_to_take_come_before_the_101(web, backe
         said.release()
         while data := conn.recv(100):
             conn.sendall(data)
-    t = alone(web, [backend("green", behave)], clock=True, listen=f"unix:{tmp_path}/web")
-    amounts = range(1000, 12000, 600)
+    t = alone(web, [backend("green", behave)], clock=True, listen=f"unix:{tmp_path}/web", max_header_size="256KiB")
+    amounts = range(1000, 5801, 300)
     clients = [closing.add(Http(t.address())).send(UPGRADE.replace("/ws", f"/{n}").format("")) for n in amounts]
     said.acquire()
     for _ in range(20):

@@ -158,6 +158,25 @@ test_the_rest_ends_where_its_framing_says(void **state)
 	}
 }
 
+static void
+test_a_flood_of_interim_answers(void **state)
+{
+	static const char hint[] = "HTTP/1.1 103 x\r\nX: yyyyyyyyyy\r\n\r\n";
+	struct http_config http = { .max_header_size = 1024 };
+	unsigned most = 1024 / (sizeof(hint) - 1);
+	char text[2048] = "";
+
+	(void)state;
+	for (unsigned i = 0; i < most; i++)
+		strcat(text, hint);
+	strcat(text, OK BODY);
+	assert_null(cut_at(&http, text, 100).error);
+	memmove(text + sizeof(hint) - 1, text, strlen(text) + 1);
+	memcpy(text, hint, sizeof(hint) - 1);
+	assert_string_equal(cut_at(&http, text, 100).error,
+			    "interim answers that are longer together than a head may be");
+}
+
 int
 main(void)
 {
@@ -165,6 +184,7 @@ main(void)
 		cmocka_unit_test(test_answers_are_judged_as_a_clients),
 		cmocka_unit_test(test_a_head_beyond_the_limit),
 		cmocka_unit_test(test_the_rest_ends_where_its_framing_says),
+		cmocka_unit_test(test_a_flood_of_interim_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
