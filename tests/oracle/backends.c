@@ -49,13 +49,22 @@ conn_free(struct conn *c)
 	free(c);
 }
 
+/* All that is sent was: its end is due. */
+static bool
+ends_now(const struct conn *c)
+{
+	/* A well-behaved server reads to the end first. */
+	return c->out.sent == c->end_at &&
+	       (c->end == RESET || (c->end == CLOSE && (!c->reading || c->half_closed)));
+}
+
 static void
 conn_watch(struct conn *c)
 {
 	size_t to = c->cut < c->end_at ? c->cut : c->end_at;
 	uint32_t events = c->half_closed ? 0 : EPOLLIN;
 
-	if (c->answering && c->out.sent < to && c->send_at <= now())
+	if (c->answering && (c->out.sent < to || ends_now(c)) && c->send_at <= now())
 		events |= EPOLLOUT;
 	watch(&c->w, events);
 }
@@ -241,8 +250,8 @@ conn_send(struct conn *c)
 	if (c->out.sent == c->end_at) {
 		switch (c->end) {
 		case CLOSE:
-			if (c->reading && !c->half_closed)
-				break;	/* a well-behaved server reads to the end first */
+			if (!ends_now(c))
+				break;
 			conn_free(c);
 			return false;
 		case RESET:
@@ -438,6 +447,18 @@ backends_tick(void)
 		next = c->next;
 		conn_watch(c);
 	}
+}
+
+/* They have not come to an end, though no client is left. */
+void
+backends_stuck(void)
+{
+	for (struct conn *c = list.next; c != &list; c = c->next)
+		if (c->reading || (c->answering && c->end != SILENCE))
+			finding("no client is left, and a connection to a backend stays in request %lx (%s), answer %lx (%zu of %zu bytes sent%s)",
+				(unsigned long)c->request, c->reading ? "not whole" : "whole",
+				(unsigned long)c->answer, c->out.sent, c->out.n,
+				c->half_closed ? ", half-closed" : "");
 }
 
 /* Nothing is read or answered any more; kept connections may stay. */

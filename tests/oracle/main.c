@@ -160,7 +160,7 @@ disturb(void)
 static void
 run(void)
 {
-	double tick = 0, quiet = 0;
+	double tick = 0, quiet = 0, left = 0;
 
 	clients_start();
 	for (;;) {
@@ -181,6 +181,12 @@ run(void)
 		}
 		if (counts[REQUESTS_BEGUN] >= settings.messages)
 			stopping = true;
+		if (!stopping || !clients_over())
+			left = turn;
+		if (turn - left > settings.stuck) {
+			backends_stuck();
+			break;
+		}
 		if (!stopping || !clients_over() || !backends_over())
 			quiet = turn;
 		else if (turn - quiet > 0.2)	/* what was under way to a backend has arrived */

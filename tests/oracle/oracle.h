@@ -185,5 +185,6 @@ void clients_stuck(void);
 void backends_start(void);
 void backends_tick(void);
 bool backends_over(void);
+void backends_stuck(void);
 
 #endif
