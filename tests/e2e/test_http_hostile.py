@@ -443,8 +443,8 @@ def test_interim_answers_are_together_no_longer_than_a_head(stage, old):
     def answer(c, request, parser):
         more = rest + (request.target == b"/more") - len(b"X: \r\n")
         c.sock.sendall(hint * most + hostile.ok(b"X: " + b"z" * more, status=b"103 x") +
-                       hostile.ok(b"Content-Length: 2", body=b"hi"))
-        return True
+                       hostile.ok(b"Content-Length: 2", b"Connection: close", body=b"hi"))
+        return False
 
     t, _ = stage(answer)
     for target, status in ((b"/", 200), (b"/more", 502), (b"/", 200)):
