@@ -13,7 +13,9 @@ auth_of(const struct tls_certificate *c, bool *signs_only)
 	const char *type = tls_certificate_facts(c)->type;
 
 	*signs_only = strcmp(type, "RSA") != 0;
-	return strncmp(type, "RSA", 3) == 0 ? NID_auth_rsa : strcmp(type, "DSA") == 0 ? NID_auth_dss : NID_auth_ecdsa;
+	return strncmp(type, "RSA", 3) == 0 ? NID_auth_rsa :
+	       strcmp(type, "DSA") == 0     ? NID_auth_dss :
+					      NID_auth_ecdsa;
 }
 
 /* In TLS 1.2; 1.3 leaves the key to the certificate. */
@@ -26,12 +28,12 @@ fits(const SSL_CIPHER *cipher, const struct tls_certificate *c)
 	/* Without certificates at all, which OpenSSL has to be asked for. */
 	if (auth == NID_auth_null)
 		return true;
-	return auth == auth_of(c, &signs_only) &&
-	       (exchange == NID_kx_ecdhe || exchange == NID_kx_dhe || (exchange == NID_kx_rsa && !signs_only));
+	return auth == auth_of(c, &signs_only) && (exchange == NID_kx_ecdhe || exchange == NID_kx_dhe ||
+						   (exchange == NID_kx_rsa && !signs_only));
 }
 
 static bool
-any_fits(const STACK_OF(SSL_CIPHER) *ciphers, struct tls_certificate *const *certificates, unsigned n)
+any_fits(const STACK_OF(SSL_CIPHER) * ciphers, struct tls_certificate *const *certificates, unsigned n)
 {
 	for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); i++)
 		for (unsigned k = 0; k < n; k++)
@@ -43,7 +45,7 @@ any_fits(const STACK_OF(SSL_CIPHER) *ciphers, struct tls_certificate *const *cer
 bool
 tls_ciphers_fit(SSL_CTX *c, struct tls_certificate *const *certificates, unsigned n)
 {
-	STACK_OF(SSL_CIPHER) *usable;
+	STACK_OF(SSL_CIPHER) * usable;
 	SSL *ssl;
 	bool fit;
 
