@@ -19,6 +19,11 @@ struct certs_entry {
 	struct certs_loaded loaded;	/* what is shown */
 	uint64_t tried;	/* certs_mark() of the last files looked at, good or not */
 	char problem[512];	/* why newer files were refused; "": they were not */
+	struct link due;	/* in line to be read */
+	struct certs_job *job;	/* under way, or NULL */
+	bool all;	/* the next one reads whether or not files changed */
+	/* Rounds of reading: the last that was asked for, and the last that is over. */
+	uint64_t asked, over;
 };
 
 /* How a reading went. */
@@ -30,6 +35,8 @@ struct certs_result {
 /* Somebody waits for one. */
 struct certs_wait {
 	struct link link;
+	uint64_t round;	/* with which all services have to be over; certs.c's, as is the result */
+	struct certs_result result;
 	void (*done)(struct certs_wait *w, const struct certs_result *r);
 };
 
@@ -39,9 +46,12 @@ struct certs {
 	bool closing;
 	struct certs_entry *entries;	/* in the configuration's order */
 	size_t n;
-	struct certs_job *job;	/* under way, or NULL */
-	bool again, all;	/* another reading is due; of all services, whether files changed or not */
-	struct link waiting, next;	/* for the one under way, for the next one */
+	uint64_t round;	/* the last that was asked for */
+	struct link due;	/* struct certs_entry */
+	struct link jobs_list;	/* under way */
+	unsigned prompt;	/* of these, those that do not hang */
+	struct link waiting;	/* struct certs_wait */
+	ev_timer patience;	/* looks for those that hang */
 	struct certs_watch *watch;
 	ev_timer settle;	/* files that change are given a moment to be whole */
 	ev_timer look;	/* where the kernel does not tell: now and then */
@@ -52,7 +62,9 @@ struct certs {
 /* Reads everything, as the process is now, and tells the engine.  E_USAGE: the
  * first service whose files do not do.  Blocks; before anything is served. */
 MUST_USE enum err certs_open(struct certs **cp, struct control *control, struct why *why);
-void certs_close(struct certs **cp);
+/* False: a helper hangs in a file and is left behind, with the configuration, which
+ * must stay as it is. */
+bool certs_close(struct certs **cp);
 
 /* Reads all files again; w->done() is called once, later. */
 void certs_reload(struct certs *c, struct certs_wait *w);

@@ -83,6 +83,7 @@ struct control {
 	/* Connects of all gates under way, and struct gate that wait for a place. */
 	unsigned gate_probes;
 	struct link gates;
+	bool left_behind;	/* after control_close(): a helper hangs that reads the configuration */
 	bool maintenance;
 	bool stale;	/* the store has not been read for max_age */
 	ev_timer stale_timer;

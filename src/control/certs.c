@@ -17,20 +17,35 @@
 #define LOOK 60.0
 #define ROTATE (12 * 3600.0)
 
+/* So many services are read at a time, besides those that hang: each of them has a
+ * helper for itself, so that a disk that does not answer delays no certificate of
+ * another. */
+#define AT_ONCE 2
+#define HELPERS_MAX 64
+/* What takes longer hangs, seconds. */
+#define HANGS 1.0
+/* How long the end waits for those. */
+#define GOODBYE 0.2
+
+/* The files of one service. */
 struct certs_job {
 	struct job job;
+	struct link link;	/* on jobs_list */
 	struct certs *certs;
+	struct certs_entry *entry;
+	uint64_t round;
+	double began;	/* clock_now() */
+	bool hangs;
+
+	/* The helper's. */
+	const struct service_config *config;
 	bool all;	/* whether or not files changed */
-	struct certs_read {
-		const struct service_config *config;
-		uint64_t known;	/* mark of the files that were looked at last */
-		bool read;	/* they have changed: what follows was read */
-		enum err e;
-		struct certs_loaded loaded;
-		uint64_t mark;
-		struct why why;
-	} *services;
-	size_t n;
+	uint64_t known;	/* mark of the files that were looked at last */
+	bool read;	/* they have changed: what follows was read */
+	enum err e;
+	struct certs_loaded loaded;
+	uint64_t mark;
+	struct why why;
 };
 
 /* -- what is shown ---------------------------------------------------------- */
@@ -85,20 +100,16 @@ log_shown(const struct certs_entry *e)
 /* -- reading again ---------------------------------------------------------- */
 
 static void
-certs_work(struct job *j)
+certs_work(struct job *job)
 {
-	struct certs_job *job = container_of(j, struct certs_job, job);
+	struct certs_job *j = container_of(job, struct certs_job, job);
 	int line;
 
-	for (size_t i = 0; i < job->n; i++) {
-		struct certs_read *r = &job->services[i];
-
-		if (!is_used(r->config) || (!job->all && certs_mark(r->config) == r->known))
-			continue;
-		r->read = true;
-		r->mark = certs_mark(r->config);
-		r->e = certs_load(r->config, CERTS_STRICT, &r->loaded, &line, &r->why);
-	}
+	if (!is_used(j->config) || (!j->all && certs_mark(j->config) == j->known))
+		return;
+	j->read = true;
+	j->mark = certs_mark(j->config);
+	j->e = certs_load(j->config, CERTS_STRICT, &j->loaded, &line, &j->why);
 }
 
 static bool
@@ -113,7 +124,7 @@ is_same(const struct certs_loaded *a, const struct certs_loaded *b)
 }
 
 static void
-take(struct certs *c, struct certs_entry *e, struct certs_read *r, struct certs_result *result)
+take(struct certs *c, struct certs_entry *e, struct certs_job *r, struct certs_result *result)
 {
 	e->tried = r->mark;
 	if (r->e != OK) {
@@ -144,81 +155,184 @@ add_watch(void *arg, const char *path)
 	certs_watch_add(arg, path);
 }
 
-/* Links may lead elsewhere now. */
 static void
-watch_all(struct certs *c)
+watch(struct certs *c, const struct certs_entry *e)
+{
+	certs_each_file(e->service->config, add_watch, c->watch);
+}
+
+/* Links may lead elsewhere now.  No path is walked here that a helper is on: it may
+ * lead to a disk that does not answer. */
+static void
+watch_again(struct certs *c, const struct certs_entry *e)
 {
 	if (c->watch == NULL)
 		return;
+	if (!list_empty(&c->jobs_list) || !list_empty(&c->due)) {
+		watch(c, e);
+		return;
+	}
 	certs_watch_begin(c->watch);
 	for (size_t i = 0; i < c->n; i++)
-		certs_each_file(c->entries[i].service->config, add_watch, c->watch);
+		watch(c, &c->entries[i]);
 	certs_watch_end(c->watch);
 }
 
-static void begin(struct certs *c, bool all);
+static void certs_on_read(struct job *j);
 
 static void
-certs_on_read(struct job *j)
+start(struct certs *c, struct certs_entry *e)
 {
-	struct certs_job *job = container_of(j, struct certs_job, job);
-	struct certs_result result = { 0 };
-	struct certs *c = job->certs;
-	struct link *l;
+	struct certs_job *j = e->job = must_alloc(sizeof(*j));
 
-	c->job = NULL;
-	for (size_t i = 0; i < job->n; i++)
-		if (job->services[i].read && c->closing)
-			certs_loaded_free(&job->services[i].loaded);
-		else if (job->services[i].read)
-			take(c, &c->entries[i], &job->services[i], &result);
-	if (!c->closing)
-		watch_all(c);
-	else
-		list_splice(&c->waiting, &c->next);
-	while ((l = list_first(&c->waiting)) != NULL) {
-		list_remove(l);
-		list_entry(l, struct certs_wait, link)->done(list_entry(l, struct certs_wait, link), &result);
-	}
-	free(job->services);
-	free(job);
-	if (c->again && !c->closing)
-		begin(c, c->all);
+	*j = (struct certs_job){ .job = { .work = certs_work, .done = certs_on_read },
+				 .certs = c,
+				 .entry = e,
+				 .round = e->asked,
+				 .began = clock_now(),
+				 .config = e->service->config,
+				 .all = e->all,
+				 .known = e->tried };
+	e->all = false;
+	list_init(&j->link);
+	list_append(&c->jobs_list, &j->link);
+	c->prompt++;
+	jobs_add(c->jobs, &j->job);
 }
 
 static void
+start_some(struct certs *c)
+{
+	struct link *l;
+
+	while (c->prompt < AT_ONCE && (l = list_first(&c->due)) != NULL) {
+		list_remove(l);
+		start(c, list_entry(l, struct certs_entry, due));
+	}
+	if (c->prompt > 0 && !ev_is_active(&c->patience)) {
+		ev_timer_set(&c->patience, HANGS, 0.0);
+		ev_timer_start(c->control->loop, &c->patience);
+	}
+}
+
+static void
+certs_on_patience(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct certs *c = container_of(w, struct certs, patience);
+
+	(void)loop;
+	(void)revents;
+	LIST_EACH(link, &c->jobs_list) {
+		struct certs_job *j = list_entry(link, struct certs_job, link);
+
+		if (j->hangs || clock_now() - j->began < HANGS)
+			continue;
+		j->hangs = true;
+		c->prompt--;
+		LOG_WARN("certs.slow", LS("service", j->config->name), LR(NULL, str_from(j->config->labels_json)),
+			 LS("message", "its files have not been read for a second; what was shown before stays, and "
+			    "others do not wait: look at the disk they are on"));
+	}
+	start_some(c);
+}
+
+/* Those that waited for the last service. */
+static void
+tell_waiting(struct certs *c)
+{
+	uint64_t over = c->round;
+
+	if (list_empty(&c->waiting))
+		return;
+	for (size_t i = 0; i < c->n && !c->closing; i++)
+		if (c->entries[i].over < c->entries[i].asked && c->entries[i].over < over)
+			over = c->entries[i].over;
+	LIST_EACH(l, &c->waiting) {
+		struct certs_wait *w = list_entry(l, struct certs_wait, link);
+
+		if (w->round > over)
+			continue;
+		list_remove(l);
+		w->done(w, &w->result);
+	}
+}
+
+static void
+add_result(struct certs *c, const struct certs_entry *e, uint64_t before, const struct certs_result *r)
+{
+	LIST_EACH(l, &c->waiting) {
+		struct certs_wait *w = list_entry(l, struct certs_wait, link);
+
+		if (w->round <= before || w->round > e->over)
+			continue;
+		if (w->result.refused == 0)
+			memcpy(w->result.problem, r->problem, sizeof(r->problem));
+		w->result.changed += r->changed;
+		w->result.refused += r->refused;
+	}
+}
+
+static void
+certs_on_read(struct job *job)
+{
+	struct certs_job *j = container_of(job, struct certs_job, job);
+	struct certs_entry *e = j->entry;
+	struct certs_result result = { 0 };
+	struct certs *c = j->certs;
+	uint64_t before = e->over;
+
+	e->job = NULL;
+	e->over = j->round;
+	list_remove(&j->link);
+	c->prompt -= !j->hangs;
+	if (j->read && c->closing)
+		certs_loaded_free(&j->loaded);
+	else if (j->read)
+		take(c, e, j, &result);
+	free(j);
+	if (!c->closing) {
+		add_result(c, e, before, &result);
+		if (e->asked > e->over)
+			list_append(&c->due, &e->due);
+		start_some(c);
+		watch_again(c, e);
+	}
+	tell_waiting(c);
+}
+
+/* One round of all services; those under way are read once more after it. */
+static void
 begin(struct certs *c, bool all)
 {
-	struct certs_job *job;
-
-	if (c->job != NULL) {
-		c->again = true;
-		c->all |= all;
-		return;
-	}
-	job = must_alloc(sizeof(*job));
-	job->certs = c;
-	job->all = all;
-	job->n = c->n;
-	job->services = must_array(c->n, sizeof(*job->services));
+	c->round++;
 	for (size_t i = 0; i < c->n; i++) {
-		job->services[i].config = c->entries[i].service->config;
-		job->services[i].known = c->entries[i].tried;
+		struct certs_entry *e = &c->entries[i];
+
+		/* Where there is none, the first is the one that is waited for. */
+		if (!is_used(e->service->config) && i > 0)
+			continue;
+		e->asked = c->round;
+		e->all |= all;
+		if (e->job == NULL && list_empty(&e->due))
+			list_append(&c->due, &e->due);
 	}
-	job->job.work = certs_work;
-	job->job.done = certs_on_read;
-	c->job = job;
-	c->again = c->all = false;
-	list_splice(&c->waiting, &c->next);
-	jobs_add(c->jobs, &job->job);
+	start_some(c);
+}
+
+static struct jobs *
+helpers_new(struct certs *c)
+{
+	return jobs_new_growing(c->control->loop, 1, HELPERS_MAX);
 }
 
 void
 certs_reload(struct certs *c, struct certs_wait *w)
 {
 	if (c->jobs == NULL)
-		c->jobs = jobs_new(c->control->loop, 1);
-	list_append(&c->next, &w->link);
+		c->jobs = helpers_new(c);
+	w->result = (struct certs_result){ 0 };
+	w->round = c->round + 1;
+	list_append(&c->waiting, &w->link);
 	begin(c, true);
 }
 
@@ -303,13 +417,16 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 
 	*c = (struct certs){ .control = control, .n = control->n };
 	list_init(&c->waiting);
-	list_init(&c->next);
+	list_init(&c->due);
+	list_init(&c->jobs_list);
+	ev_timer_init(&c->patience, certs_on_patience, HANGS, 0);
 	ev_timer_init(&c->settle, certs_on_settle, SETTLE, 0);
 	ev_timer_init(&c->look, certs_on_look, LOOK, LOOK);
 	ev_timer_init(&c->rotate, certs_on_rotate, ROTATE, ROTATE);
 	c->entries = must_array(c->n, sizeof(*c->entries));
 	for (size_t i = 0; i < c->n; i++) {
 		c->entries[i].service = control->entries[i].service;
+		list_init(&c->entries[i].due);
 		used |= is_used(c->entries[i].service->config);
 	}
 	if (!used)
@@ -328,25 +445,31 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 		log_shown(&c->entries[i]);
 	}
 	certs_on_rotate(control->loop, &c->rotate, 0);
-	c->jobs = jobs_new(control->loop, 1);
+	c->jobs = helpers_new(c);
 	c->watch = certs_watch_new(control->loop, certs_on_change, c);
-	watch_all(c);
+	for (size_t i = 0; c->watch != NULL && i < c->n; i++)
+		watch(c, &c->entries[i]);
 	ev_timer_start(control->loop, &c->look);
 	ev_timer_start(control->loop, &c->rotate);
 	return OK;
 }
 
-void
+bool
 certs_close(struct certs **cp)
 {
 	struct certs *c = *cp;
+	bool left;
 
 	*cp = NULL;
 	if (c == NULL)
-		return;
+		return true;
 	/* A reading that is under way comes back once more. */
 	c->closing = true;
-	jobs_free(&c->jobs);
+	jobs_leave(&c->jobs, GOODBYE);
+	/* What is left behind never does: it owns itself. */
+	left = !list_empty(&c->jobs_list);
+	tell_waiting(c);
+	ev_timer_stop(c->control->loop, &c->patience);
 	ev_timer_stop(c->control->loop, &c->settle);
 	ev_timer_stop(c->control->loop, &c->look);
 	ev_timer_stop(c->control->loop, &c->rotate);
@@ -356,6 +479,7 @@ certs_close(struct certs **cp)
 	free(c->entries);
 	tls_tickets_wipe(&c->tickets);
 	free(c);
+	return !left;
 }
 
 /* -- what is told ----------------------------------------------------------- */

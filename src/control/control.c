@@ -679,7 +679,7 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->stale_timer);
 	nodes_free(&c->nodes);
 	resolve_close(c);
-	certs_close(&c->certs);
+	c->left_behind = !certs_close(&c->certs);
 	health_free(&c->health);
 	free(c->by_name);
 	c->by_name = NULL;

@@ -20,6 +20,8 @@
 #define LAST_KNOWN_AFTER 1.5
 /* Another reason for being down is told this often, seconds. */
 #define REASON_EVERY 5.0
+/* How long the end waits for a look-up, seconds. */
+#define GOODBYE 0.2
 /* A member that vanished stays one for so long past max_age. */
 #define LIFE_EXTRA 5.0
 #define LIFE_DEFAULT 30.0
@@ -349,7 +351,8 @@ store_redis_close(struct store **sp)
 	}
 	store_redis_nodes_close(s);
 	ev_timer_stop(s->loop, &s->doubt_timer);
-	jobs_free(&s->lookups);
+	/* A name server or a disk that does not answer holds up no end: each owns itself. */
+	jobs_leave(&s->lookups, GOODBYE);
 	state_cache_close(&s->cache);
 	fleet_free(&s->fleet);
 	for (size_t i = 0; i < s->n; i++) {

@@ -32,6 +32,20 @@ def shop(name="shop", port=18080, more=""):
     return SERVICE.format(name=name, port=port, more=more)
 
 
+def test_sixteen_thousand_services(tmp_path):
+    """Names, listeners and what they share are looked at once each, and the last is
+    compared with all others."""
+    def one(n, name=None, listen=None):
+        return ('{ name = "%s"; listen = "%s"; green: { backends = ["10.0.0.1:80"]; }; blue: { backends = ["10.0.0.2:80"]; }; }'
+                % (name or f"s{n}", listen or f"127.{n >> 8}.{n & 255}.1:80"))
+    many = [one(n) for n in range(16000)]
+    assert teald("-t", "-c", config(tmp_path, *many)).returncode == 0
+    r = teald("-t", "-c", config(tmp_path, *many, one(16000, name="s7")))
+    assert r.returncode == 2 and '"s7"' in r.stderr, r.stderr
+    r = teald("-t", "-c", config(tmp_path, *many, one(16000, listen="127.0.7.1:80")))
+    assert r.returncode == 2 and "127.0.7.1:80" in r.stderr and '"s7"' in r.stderr, r.stderr
+
+
 @pytest.mark.parametrize("path", [p for p in sorted((scale.REPO / "conf").glob("*.conf"))
                                   if "\nservices = (" in p.read_text()], ids=lambda p: p.name)
 def test_every_sample_is_accepted_without_a_word(path, tmp_path):

@@ -23,6 +23,8 @@
 #define SWEEP_SECONDS 1.0
 /* Names of users that a directory is asked for at a time. */
 #define NAME_HELPERS_MAX 8
+/* How long the end waits for those, seconds. */
+#define GOODBYE 0.2
 /* Another process may be starting on the same path: it is waited for. */
 #define LOCK_TRIES 200
 #define LOCK_NAP_MS 10
@@ -360,7 +362,8 @@ stop_serving(struct admin *a)
 	admin_users_free(a);
 	spare_close(&a->spare);
 	names_free(&a->names);
-	jobs_free(&a->jobs);
+	/* A directory that does not answer holds up no end. */
+	jobs_leave(&a->jobs, GOODBYE);
 }
 
 void

@@ -321,9 +321,14 @@ check_certificates(const struct config *config)
 	return WEXITSTATUS(status) == 0 ? OK : WEXITSTATUS(status) == EXIT_USAGE ? E_USAGE : E_INTERNAL;
 }
 
+/* What a helper that hangs may read yet, while the process ends. */
+static struct config *kept;
+
+/* *cp is NULL on return when it has to stay. */
 static int
-serve(struct config *config, bool assume_initial)
+serve(struct config **cp, bool assume_initial)
 {
+	struct config *config = *cp;
 	struct teald t = { .config = config, .assume_initial = assume_initial };
 	struct why why = { "" };
 	enum err e;
@@ -346,6 +351,10 @@ serve(struct config *config, bool assume_initial)
 	if (e != OK)
 		LOG_ERROR("teald.failed", LS("error", why.text));
 	close_all(&t);
+	if (t.control.left_behind) {
+		kept = config;
+		*cp = NULL;
+	}
 	if (e == OK)
 		LOG_INFO("teald.stopped", LI("pid", getpid()));
 	log_stop(1.0);
@@ -382,7 +391,7 @@ main(int argc, char **argv)
 		printf("%s: ok\n", o.config);
 		status = 0;
 	} else {
-		status = serve(config, o.assume_initial);
+		status = serve(&config, o.assume_initial);
 	}
 	config_free(&config);
 	return status;
