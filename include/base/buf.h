@@ -20,6 +20,9 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max);
+/* In p[0..n), which stays the caller's: needs no memory but that (buf_printf() of
+ * 256 bytes and more does), and is not to be freed. */
+void buf_over(struct buf *b, char *p, size_t n);
 void buf_free(struct buf *b);	/* leaves it empty and usable again */
 
 static inline size_t

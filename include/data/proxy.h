@@ -57,9 +57,8 @@ proxy_is_open(const struct proxy *p, unsigned service)
 	return atomic_load_explicit(&p->opened[service], memory_order_acquire);
 }
 
-/* Letters to main, sent by workers. */
-void proxy_tell_taken(struct proxy *p, unsigned worker, struct service *s, uint64_t generation);
-void proxy_tell_refused(struct proxy *p, struct service *s);
-void proxy_tell_stalled(struct proxy *p, unsigned worker, double seconds);
+/* Letters to main, sent by workers.  False without memory: to be tried again. */
+bool proxy_tell_refused(struct proxy *p, struct service *s);
+bool proxy_tell_stalled(struct proxy *p, unsigned worker, double seconds);
 
 #endif

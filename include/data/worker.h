@@ -60,6 +60,7 @@ struct worker {
 	double ticked;	/* when the last tick came */
 	struct tally_histogram lag;	/* how late; read by main */
 	double held_since;
+	double untold_stall;	/* held: seconds that main has yet to be told of, for want of memory */
 	double no_port_told;	/* worker->now of the last line about that */
 	double complained;	/* worker->now of the last line about it */
 	struct http_room *http;	/* NULL: no service is of HTTP */

@@ -13,6 +13,12 @@ buf_init(struct buf *b, size_t max)
 }
 
 void
+buf_over(struct buf *b, char *p, size_t n)
+{
+	*b = (struct buf){ .data = p, .cap = n, .max = n };
+}
+
+void
 buf_free(struct buf *b)
 {
 	free(b->data);

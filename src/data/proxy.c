@@ -59,18 +59,6 @@ taken_open(struct mail *m, void *receiver)
 	free(t);
 }
 
-void
-proxy_tell_taken(struct proxy *p, unsigned worker, struct service *s, uint64_t generation)
-{
-	struct taken_letter *t = must_alloc(sizeof(*t));
-
-	t->mail.open = taken_open;
-	t->worker = worker;
-	t->service = s;
-	t->generation = generation;
-	mailbox_send(&p->mailbox, &t->mail);
-}
-
 struct refused_letter {
 	struct mail mail;
 	struct service *service;
@@ -87,14 +75,17 @@ refused_open(struct mail *m, void *receiver)
 	free(r);
 }
 
-void
+bool
 proxy_tell_refused(struct proxy *p, struct service *s)
 {
-	struct refused_letter *r = must_alloc(sizeof(*r));
+	struct refused_letter *r = malloc(sizeof(*r));
 
+	if (r == NULL)
+		return false;
 	r->mail.open = refused_open;
 	r->service = s;
 	mailbox_send(&p->mailbox, &r->mail);
+	return true;
 }
 
 struct stalled_letter {
@@ -113,15 +104,18 @@ stalled_open(struct mail *m, void *receiver)
 	free(l);
 }
 
-void
+bool
 proxy_tell_stalled(struct proxy *p, unsigned worker, double seconds)
 {
-	struct stalled_letter *l = must_alloc(sizeof(*l));
+	struct stalled_letter *l = malloc(sizeof(*l));
 
+	if (l == NULL)
+		return false;
 	l->mail.open = stalled_open;
 	l->worker = worker;
 	l->seconds = seconds;
 	mailbox_send(&p->mailbox, &l->mail);
+	return true;
 }
 
 /* -- main to workers ----------------------------------------------------- */
@@ -180,23 +174,27 @@ proxy_open(struct engine *e, struct service *s, struct why *why)
 	return error;
 }
 
+/* It brings the worker's answer back: that must not want for memory. */
 struct snapshot_letter {
-	struct mail mail;
+	struct taken_letter taken;
 	unsigned lane;
 	struct snapshot *snapshot;	/* one reference */
 };
+_Static_assert(offsetof(struct snapshot_letter, taken) == 0, "taken_open() frees all of it");
 
 static void
 snapshot_open(struct mail *m, void *receiver)
 {
-	struct snapshot_letter *letter = container_of(m, struct snapshot_letter, mail);
+	struct snapshot_letter *letter = container_of(m, struct snapshot_letter, taken.mail);
 	struct worker *w = receiver;
 	struct lane *l = &w->lanes[letter->lane];
-	uint64_t generation = letter->snapshot->generation;
 
+	letter->taken.generation = letter->snapshot->generation;
+	letter->taken.service = l->service;
+	letter->taken.worker = w->index;
 	lane_take_snapshot(l, &letter->snapshot);
-	proxy_tell_taken(w->proxy, w->index, l->service, generation);
-	free(letter);
+	letter->taken.mail.open = taken_open;	/* and frees it: it is the first of it */
+	mailbox_send(&w->proxy->mailbox, &letter->taken.mail);
 }
 
 static const struct tally_histogram *
@@ -215,10 +213,10 @@ proxy_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct snapshot_letter *letter = must_alloc(sizeof(*letter));
 
-		letter->mail.open = snapshot_open;
+		letter->taken.mail.open = snapshot_open;
 		letter->lane = s->index;
 		letter->snapshot = snapshot_ref(*snapshot);
-		mailbox_send(&p->workers[i].mailbox, &letter->mail);
+		mailbox_send(&p->workers[i].mailbox, &letter->taken.mail);
 	}
 	snapshot_unref(snapshot);
 }
@@ -383,14 +381,18 @@ holders_open(struct mail *m, void *receiver)
 	h->found.truncated = n > h->max;
 	if (n > h->max)
 		n = h->max;
-	h->found.list = must_array(n, sizeof(struct holder));
+	h->found.list = calloc(n + 1, sizeof(struct holder));
+	if (h->found.list == NULL) {
+		h->found.truncated |= n > 0;
+		n = 0;
+	}
 	LIST_EACH(it, &l->live[h->color]) {
 		struct session *s = list_entry(it, struct session, link);
-		struct holder *o = &h->found.list[h->found.n];
+		struct holder *o;
 
 		if (h->found.n == n)
 			break;
-		h->found.n++;
+		o = &h->found.list[h->found.n++];
 		session_peer(s, &o->client);
 		memcpy(o->backend, s->backend->text, sizeof(o->backend));
 		o->age = now - s->born;
@@ -400,11 +402,11 @@ holders_open(struct mail *m, void *receiver)
 	}
 	LIST_EACH(it, &l->x_live[h->color]) {
 		const struct exchange *x = list_entry(it, struct exchange, link);
-		struct holder *o = &h->found.list[h->found.n];
+		struct holder *o;
 
 		if (h->found.n == n)
 			break;
-		h->found.n++;
+		o = &h->found.list[h->found.n++];
 		endpoint_get(&x->client->peer, &o->client);
 		memcpy(o->backend, x->backend->text, sizeof(o->backend));
 		o->age = now - x->born;

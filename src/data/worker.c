@@ -166,7 +166,7 @@ worker_hold(struct worker *w, double stalled)
 	w->held = true;
 	w->held_since = w->now;
 	pause_all(w);
-	proxy_tell_stalled(w->proxy, w->index, stalled);
+	w->untold_stall = proxy_tell_stalled(w->proxy, w->index, stalled) ? 0 : stalled;
 }
 
 void
@@ -191,6 +191,8 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	if (w->ticked > 0)
 		tally_lag(&w->lag, w->now - w->ticked, TICK);
 	w->ticked = w->now;
+	if (w->held && w->untold_stall > 0 && proxy_tell_stalled(w->proxy, w->index, w->untold_stall))
+		w->untold_stall = 0;
 	if (w->held && w->now - w->held_since >= HOLD_MAX - TICK)
 		worker_release(w);
 	expire(w);
@@ -204,9 +206,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 			queue_tick(l);
 		door_tell_untold(l);
 		l->fresh_left = LANE_FRESH;
-		if (l->refused)
-			proxy_tell_refused(w->proxy, l->service);
-		l->refused = false;
+		l->refused = l->refused && !proxy_tell_refused(w->proxy, l->service);
 	}
 }
 

@@ -169,24 +169,23 @@ size_t
 http1_error_write(const struct http1_error *e, char *out, size_t room)
 {
 	struct buf body, head;
-	size_t n = 0;
+	size_t n;
 
-	buf_init(&body, room);
-	buf_init(&head, room);
+	/* Without memory of its own: one of these answers says that memory is out.  The
+	 * body comes first, for its length, and waits at the end for the head. */
+	buf_over(&body, out, room);
 	if (e->json)
 		write_json(&body, e);
 	else
 		write_html(&body, e);
+	n = e->head_only ? 0 : buf_len(&body);
+	memmove(out + room - n, out, n);
+	buf_over(&head, out, room - n);
 	write_head(&head, e, buf_len(&body));
-	if (!e->head_only)
-		buf_append(&head, buf_str(&body).p, buf_len(&body));
-	if (!body.failed && !head.failed) {
-		n = buf_len(&head);
-		memcpy(out, buf_str(&head).p, n);
-	}
-	buf_free(&body);
-	buf_free(&head);
-	return n;
+	if (body.failed || head.failed)
+		return 0;
+	memmove(out + buf_len(&head), out + room - n, n);
+	return buf_len(&head) + n;
 }
 
 /* "0.5" in thousandths; what is no weight (RFC 9110 section 12.4.2) is 0. */

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from helpers.compiled import compiled
+from helpers.failing_memory import FailingMemory
 from helpers.scale import REPO, patience, scaled
 
 MESSAGES = int(os.environ.get("TEAL_ORACLE_MESSAGES", 0)) or scaled(10_000_000, 20_000)
@@ -31,22 +32,45 @@ def judge(t, backends, seed, messages=MESSAGES):
     return report
 
 
+def service(ports, backends):
+    return {"name": "web", "mode": "http", "listen": f"127.0.0.1:{ports.hold()}",
+            "green": {"backends": backends[:2]}, "blue": {"backends": backends[2:]},
+            "health": {"type": "none"}, "max_body": MAX_BODY, "response_timeout": 0.5,
+            "header_timeout": 2.0, "drain": {"timeout": 0.2, "idle": 0.05}}
+
+
+def are_free(t):
+    """All places."""
+    for gauge in ("teal_connections", "teal_waiting_connections", "teal_backend_connections"):
+        t.wait_metric(0, gauge, service="web")
+
+
 @pytest.mark.tsan
 @pytest.mark.scales
 @pytest.mark.parametrize("seed", [int(os.environ["TEAL_ORACLE_SEED"])] if "TEAL_ORACLE_SEED" in os.environ else [1, 2])
 def test_every_message_is_whole_and_goes_where_it_should(teal, ports, seed):
     """TEAL_ORACLE_SEED=N plays another script, TEAL_ORACLE_MESSAGES=N so many requests of it."""
     backends = [f"127.0.0.1:{ports.hold()}" for _ in range(4)]
-    t = teal(services=[{"name": "web", "mode": "http", "listen": f"127.0.0.1:{ports.hold()}",
-                        "green": {"backends": backends[:2]}, "blue": {"backends": backends[2:]},
-                        "health": {"type": "none"}, "max_body": MAX_BODY, "response_timeout": 0.5,
-                        "header_timeout": 2.0, "drain": {"timeout": 0.2, "idle": 0.05}}], log={"level": "info", "access": False})
+    t = teal(services=[service(ports, backends)], log={"level": "info", "access": False})
     report = judge(t, backends, seed)
     # It was not a quiet run: each kind of trouble came, and most messages got through all the same.
     assert report["requests_begun"] >= MESSAGES and report["flips"] > 0 and report["stops"] > 0
     for trouble in ("answers_cut", "own_413", "client_cuts", "backend_surplus", "backend_cuts", "backend_early",
                     "backend_odd", "backend_floods", "old_requests"):
         assert report[trouble] > 0, trouble
-    # All places are free again.
-    for gauge in ("teal_connections", "teal_waiting_connections", "teal_backend_connections"):
-        t.wait_metric(0, gauge, service="web")
+    are_free(t)
+
+
+@pytest.mark.nosan  # a sanitizer has its own memory
+@pytest.mark.parametrize("permille", [2, 30])
+def test_every_message_is_whole_where_memory_is_out_now_and_then(teal, ports, tmp_path, permille):
+    """Each way out for want of memory gives back what it holds, and loses no place among the bytes."""
+    memory, backends = FailingMemory(tmp_path), [f"127.0.0.1:{ports.hold()}" for _ in range(4)]
+    t = teal(services=[service(ports, backends)], log={"level": "info", "access": False}, start=False)
+    t.start(env=memory.env())
+    memory.fail(permille)
+    report = judge(t, backends, permille)
+    memory.fail(0)
+    assert memory.failed > 100
+    assert report["requests_begun"] >= MESSAGES and report["answers_read"] > MESSAGES // 20
+    are_free(t)
