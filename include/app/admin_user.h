@@ -19,6 +19,9 @@
 #define ADMIN_REFUSED_BURST 50.0
 #define ADMIN_REFUSED_RATE 5.0
 /* Without progress for so long, a reader is slow: it makes way. */
+/* Bytes of replies that one user's clients have not taken, over all of them: as
+ * much as one client may have.  Beyond, the longest without progress is closed. */
+#define ADMIN_UNREAD_EACH CLIENT_REPLY_MAX
 #define ADMIN_SLOW_SECONDS 1.0
 
 struct outcome;
@@ -48,6 +51,9 @@ void admin_users_free(struct admin *a);
 /* Room for one more client of the user. False: there is none that may be taken
  * from anybody for it. */
 bool admin_user_has_room(struct admin *a, struct admin_user *u);
+/* Keeps each user's unread replies within their limit.  Closes clients: not while
+ * any list of them, or of listeners, is walked. */
+void admin_users_bound_replies(struct admin *a);
 /* The client of any user that is idle for the longest, or reads slowly, is
  * closed; false: there is none. */
 bool admin_make_room(struct admin *a);

@@ -299,7 +299,7 @@ enough_serve(const struct control *c, const char **reason)
 		serving += control_serves(&c->entries[i]);
 	if (serving >= needed)
 		return true;
-	snprintf(text, sizeof(text), "of %zu of %zu services a backend is up, ready.min_services wants %zu", serving,
+	snprintf(text, sizeof(text), "%zu of %zu services have a backend that is up; ready.min_services wants %zu", serving,
 		 c->n, needed);
 	*reason = text;
 	return false;

@@ -97,6 +97,26 @@ def test_one_user_takes_all_places(stage, closing, who, line, reads):
     assert Person("daemon").ask(teal, "whoami")[0]["ok"]
 
 
+def test_what_one_user_does_not_read_has_a_limit(teal, backend, ports, closing):
+    """As much as one client may have: its other readers make way, the slowest first."""
+    b = backend("green"), backend("blue")
+    names = [f"s{n}" for n in range(600)]
+    t = teal(services=[service(n, listen=f"127.0.0.1:{ports.hold()}", green=[b[0]], blue=[b[1]], health={"type": "none"})
+                       for n in names],
+             admin={"mode": "0666", "roles": [{"user": "games", "services": ["*"], "allow": ["read"]},
+                                              {"user": "news", "services": ["*"], "allow": ["read"]}]})
+    mine = closing.add(t.admin())
+    # Some of each reply the kernel takes.
+    size = len(json.dumps(mine.command("status"))) * 3 // 4 - (256 << 10)
+    enough = (8 << 20) // max(size, 1) + 20
+    assert enough < PLACES - RESERVE, size
+    closing.add(Hog(Person("games"), t, "status\\n", enough))
+    line = t.wait_log("admin.closed", uid=Person("games").uid)
+    assert "memory" in line["why"], line
+    assert Person("news").ask(t, "status")[0]["ok"]
+    assert mine.command("status")["ok"]
+
+
 def test_refused_commands_are_told_together(stage):
     teal = stage()
     sent = 20 * BURST

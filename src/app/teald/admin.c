@@ -292,6 +292,7 @@ reap_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 	struct admin *a = container_of(p, struct admin, reap);
 
 	(void)revents;
+	admin_users_bound_replies(a);
 	bury(a);
 	ev_prepare_stop(loop, p);
 }

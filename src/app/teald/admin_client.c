@@ -17,6 +17,9 @@
 /* Reads of a line that is skipped, likewise. */
 #define READS_A_TURN 64
 
+/* Unread bytes of one client that are not looked at: all places together hold little. */
+#define SMALL 4096
+
 enum got { GOT_NOTHING, GOT_LINE, GOT_TOO_LONG, GOT_CLOSED };
 
 static void client_step(struct client *c);
@@ -77,6 +80,15 @@ begin_output(struct client *c)
 		c->moved = clock_now();
 }
 
+/* Most replies are taken at once, and small.  At the end of the turn, for this may be
+ * one of many listeners that hear of an event. */
+static void
+bound(struct client *c)
+{
+	if (client_is_open(c) && buf_len(&c->out) > SMALL)
+		ev_prepare_start(c->admin->loop, &c->admin->reap);
+}
+
 void
 client_send(struct client *c, struct str line)
 {
@@ -89,6 +101,7 @@ client_send(struct client *c, struct str line)
 		return;
 	}
 	flush(c);
+	bound(c);
 	update(c);
 }
 
@@ -102,6 +115,7 @@ client_send_buf(struct client *c, struct buf *text)
 		c->out.max = CLIENT_REPLY_MAX;
 		buf_init(text, 0);
 		flush(c);
+		bound(c);
 		update(c);
 		return;
 	}

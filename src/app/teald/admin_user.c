@@ -135,6 +135,40 @@ admin_user_has_room(struct admin *a, struct admin_user *u)
 	return most != u && takes_from(u, true);
 }
 
+static void
+bound_replies(struct admin_user *u)
+{
+	size_t sum = 0;
+
+	LIST_EACH(link, &u->clients) {
+		sum += buf_len(&list_entry(link, struct client, mine)->out);
+	}
+	/* In the order of the last progress. */
+	LIST_EACH(link, &u->clients) {
+		struct client *c = list_entry(link, struct client, mine);
+
+		if (sum <= ADMIN_UNREAD_EACH)
+			return;
+		if (buf_len(&c->out) == 0)
+			continue;
+		sum -= buf_len(&c->out);
+		LOG_WARN("admin.closed", LS("why", "replies that this user does not read take too much memory"),
+			 LU("uid", u->uid), LI("pid", c->pid));
+		client_close(c);
+	}
+}
+
+void
+admin_users_bound_replies(struct admin *a)
+{
+	LIST_EACH(link, &a->users) {
+		struct admin_user *u = list_entry(link, struct admin_user, link);
+
+		if (!u->trusted)
+			bound_replies(u);
+	}
+}
+
 bool
 admin_make_room(struct admin *a)
 {

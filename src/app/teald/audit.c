@@ -77,7 +77,7 @@ audit_log_untold(const struct admin *a, const struct admin_user *u)
 			(const struct log_field[]){
 				LU("uid", u->uid), LS("user", u->name), LI("pid", u->pid), LS("host", a->host),
 				LS("command", u->command), LS("result", u->result), LU("count", u->untold),
-				LS("message", "refused commands of this user, told together; the last of them"),
+				LS("message", "commands of this user that were refused or changed nothing, told together; the last of them"),
 				LOG_FIELDS_END });
 }
 
