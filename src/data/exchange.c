@@ -277,6 +277,8 @@ take_up(struct exchange *x)
 	struct str surplus;
 
 	moved = flow_move(&x->up, &c->io, &x->upstream->io, &x->lane->worker->room, &surplus);
+	/* Only behind an end is there a next message; behind what is bad nothing is. */
+	DCHECK(surplus.n == 0 || flow_has_all(&x->up) || moved == FLOW_BAD);
 	if (client_put_back(c, surplus.p, surplus.n))
 		return moved;
 	c->keep = c->bye = false;
