@@ -132,6 +132,9 @@ bool ruleset_is_adopted(const struct ruleset *r);
  * of several on the way the newest is enough.  Nothing is written before
  * ruleset_begin(). */
 void ruleset_publish(struct ruleset *r, size_t service, struct snapshot **snapshot);
+/* The same for each service that has an entry in snapshots[number of services] (NULL: as
+ * it is), in one transaction, and with all lifetimes renewed.  Consumes the references. */
+void ruleset_publish_all(struct ruleset *r, struct snapshot **snapshots);
 /* What is known is enough to begin with: a table that was found goes on as it is, where
  * that is what is wanted, and becomes what is wanted where not, in one transaction.  Services
  * that had no snapshot yet refuse their clients as stale, so wait for all that have a

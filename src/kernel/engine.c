@@ -295,19 +295,22 @@ static void
 kernel_resume(struct engine *e, unsigned thread)
 {
 	struct kernel *k = kernel_of(e);
+	struct snapshot **snapshots;
 
 	(void)thread;
 	k->held = false;
+	/* In one transaction: one of the changes alone would also renew the elements of the other
+	 * services, and so lead their clients to a color that the fleet has left. */
+	snapshots = must_alloc(k->n * sizeof(*snapshots));
 	for (size_t i = 0; i < k->n; i++) {
 		struct ours *o = &k->list[i];
-		struct snapshot *s = o->waits ? snapshot_ref(o->snapshot) : NULL;
 
+		if (o->waits && !k->closing)
+			snapshots[o->at] = snapshot_ref(o->snapshot);
 		o->waits = false;
-		if (s != NULL && !k->closing)
-			ruleset_publish(k->ruleset, o->at, &s);
-		snapshot_unref(&s);
 	}
-	ruleset_renew(k->ruleset);
+	ruleset_publish_all(k->ruleset, snapshots);
+	free(snapshots);
 }
 
 /* -- what became of them ------------------------------------------------------------ */

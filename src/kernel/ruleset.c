@@ -482,17 +482,36 @@ ruleset_is_adopted(const struct ruleset *r)
 	return r->is_adopted;
 }
 
-void
-ruleset_publish(struct ruleset *r, size_t service, struct snapshot **snapshot)
+/* Under the lock. */
+static void
+order(struct ruleset *r, size_t service, struct snapshot **snapshot)
 {
 	CHECK(service < r->plan.n);
-	pthread_mutex_lock(&r->lock);
 	if (r->orders[service] == NULL)
 		r->ordered[r->n_ordered++] = service;
 	else
 		snapshot_unref(&r->orders[service]);
 	r->orders[service] = *snapshot;
 	*snapshot = NULL;
+}
+
+void
+ruleset_publish(struct ruleset *r, size_t service, struct snapshot **snapshot)
+{
+	pthread_mutex_lock(&r->lock);
+	order(r, service, snapshot);
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->lock);
+}
+
+void
+ruleset_publish_all(struct ruleset *r, struct snapshot **snapshots)
+{
+	pthread_mutex_lock(&r->lock);
+	for (size_t i = 0; i < r->plan.n; i++)
+		if (snapshots[i] != NULL)
+			order(r, i, &snapshots[i]);
+	r->renew = true;
 	pthread_cond_signal(&r->wake);
 	pthread_mutex_unlock(&r->lock);
 }
