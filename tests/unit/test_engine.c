@@ -90,6 +90,15 @@ ruleset_publish(struct ruleset *r, size_t service, struct snapshot **snapshot)
 }
 
 void
+ruleset_publish_all(struct ruleset *r, struct snapshot **snapshots)
+{
+	for (size_t i = 0; i < k.config.n_services; i++)
+		if (snapshots[i] != NULL)
+			ruleset_publish(r, i, &snapshots[i]);
+	ruleset_renew(r);
+}
+
+void
 ruleset_begin(struct ruleset *r)
 {
 	(void)r;
