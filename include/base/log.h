@@ -83,7 +83,7 @@ const char *log_level_word(enum log_level level);
  * the rest to itself. */
 enum log_share {
 	LOG_SHARE_ORDINARY,	/* all but the two below */
-	LOG_SHARE_AUDIT,	/* what somebody did */
+	LOG_SHARE_AUDIT,	/* what a user did */
 	LOG_SHARE_AUDIT_FIRST	/* what root or the user teald runs as did */
 };
 

@@ -12,7 +12,7 @@ struct drain {
 	uint64_t epoch;	/* of the flip that began it */
 	double started, deadline;	/* clock_now(); deadline: when the rest is cut */
 	double due;	/* the first deadline; it does not move when that was missed */
-	unsigned late_polls;	/* looks since the deadline at which somebody was left */
+	unsigned late_polls;	/* looks since the deadline at which connections were left */
 	uint64_t at_start;	/* connections when it began */
 	uint64_t last_told;	/* remaining, as last reported */
 	double told_at;

@@ -2,7 +2,7 @@
  *
  *	CHECKING -> STORING -> APPLYING -> DRAINING -> gone
  *
- * One that waits for health (HEALING) is in nobody's way: it gets in line again
+ * One that waits for health (HEALING) delays no other: it gets in line again
  * for each look at the gate.
  *
  * A flip lives by itself: whoever asked may leave at any time.

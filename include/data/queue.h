@@ -15,7 +15,7 @@ struct lane;
 struct waiter;
 
 struct waiter_ops {
-	/* Asked now and then: has the client left, so that nobody waits any more? */
+	/* Asked now and then: has the client left, so that the wait is over? */
 	bool (*gone)(const struct waiter *w);
 	/* In the first line a place in the service is its.  It takes one on a backend of the color
 	 * that is active now, calls queue_leave() and begins, and may have ended

@@ -45,7 +45,7 @@ MUST_USE enum err nft_table(struct nft *n, const char *table, struct nft_table *
 /* Each table of the inet family, with its comment, "" for none. */
 typedef void nft_table_fn(void *arg, const char *name, const char *comment);
 MUST_USE enum err nft_tables(struct nft *n, nft_table_fn *tell, void *arg, struct why *why);
-/* A number that each change of nftables, whoever makes it, changes. */
+/* A number that each change of nftables, by any program, changes. */
 MUST_USE enum err nft_generation(struct nft *n, uint32_t *out, struct why *why);
 
 /* Of rules the name is that of their chain, once for each; they cannot be deleted by it. */

@@ -87,7 +87,7 @@ quorum_of(const struct quorum *q, size_t all)
 /* Backends that workers cannot connect to get nothing for a while. */
 struct passive_config {
 	unsigned failures;	/* connects failed in a row; 0: nobody is ejected */
-	unsigned answers;	/* answers of 5xx or that are none, in a row; 0: nobody is ejected for them */
+	unsigned answers;	/* answers of 5xx or that are none, in a row; 0: no ejection for them */
 	double eject;	/* 10.0 */
 	struct quorum max_ejected;	/* 50% of a color's backends */
 };

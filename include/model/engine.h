@@ -62,7 +62,7 @@ struct engine {
 			void *arg);
 	/* Connections now on a color of the main entrance. */
 	uint64_t (*count)(struct engine *e, const struct service *s, enum color color);
-	/* The end has been announced: whoever may be told that nothing follows is
+	/* The end has been announced: a client that may be told that nothing follows is
 	 * told so, and may come all the same.  Like left NULL in an engine whose
 	 * clients are not spoken to. */
 	void (*notice)(struct engine *e);

@@ -186,7 +186,7 @@ bool http1_head_idempotent(const struct http1_head *h);
 
 /* Does it log in, or offer a login (401, 407), by a scheme whose outcome belongs to
  * the connection and not to the request (NTLM, Negotiate)?  RFC 4559 section 6:
- * such a connection may serve nobody else. */
+ * such a connection may serve no other client. */
 bool http1_head_binds(const struct http1_head *h);
 
 enum http1_expect {

@@ -1,6 +1,6 @@
 /* redis_number.h - the numbers of a store that only grow: epochs, versions of pools.
  *
- * Redis's scripts count in doubles, exact up to 2^53, and whoever can write the store can write any number.
+ * Redis's scripts count in doubles, exact up to 2^53, and a program with write access to the store can write any number.
  * One that is obeyed stays: each Teal brings the store forward to it again.  So the greatest is never obeyed,
  * for it has no successor: what is read may be any number up to 2^52; beyond, only one that this fleet may have
  * come to by steps from what it knows. */

@@ -288,7 +288,7 @@ control_serves(const struct entry *e)
 	return e->published && service_healthy(e->service, e->service->record.color) > 0;
 }
 
-/* As many services as ready.min_services wants have somebody to answer. */
+/* As many services as ready.min_services wants have a backend that answers. */
 static bool
 enough_serve(const struct control *c, const char **reason)
 {

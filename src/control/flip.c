@@ -329,7 +329,7 @@ count_flips(const struct link *list, uint32_t uid, size_t *all, size_t *own)
 	}
 }
 
-/* Nobody's flips, left or waited for, may keep others from theirs. */
+/* The flips of one user, left or waited for, must not keep others from theirs. */
 static bool
 refuse_in_full_line(struct flip *f)
 {

@@ -391,7 +391,7 @@ begin(int fd, const struct addr *to, const struct addr *source, bool silent)
 {
 	int on = 1, off = 0;
 
-	/* A server counts, logs or forks for whoever connects and says nothing, and
+	/* A server counts, logs or forks for a connection that says nothing, and
 	 * may shut us out for it (MySQL: max_connect_errors).  The handshake's last
 	 * ACK is held back (tcp(7), TCP_QUICKACK), and the reset of close() comes
 	 * in its place: whether it listens is known, and accept() never sees it,

@@ -159,7 +159,7 @@ finish(struct exchange *x)
 	bool whole = flow_has_all(&x->up);
 
 	x->upstream = NULL;
-	/* Whoever writes that may also miscount. */
+	/* A server that writes that may also miscount. */
 	if (x->kept && x->odd == 0 && x->down.body.odd == 0 && !x->deaf && !x->parted && whole && x->sent == x->n_text && !flow_is_blocked(&x->up))
 		upstream_give(u);
 	else

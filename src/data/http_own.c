@@ -12,11 +12,11 @@ http_own_of_requests(struct http_own *o, const struct service_config *config)
 {
 	*o = (struct http_own){ .n = 0 };
 	if (config->tls.client_ca != NULL) {
-		/* Nobody else's word counts. */
+		/* Only Teal's own word counts. */
 		add(o, STR("X-Client-Subject"));
 		add(o, STR("X-Client-Fingerprint"));
 	}
-	/* It is between the tester and us, whoever sent it. */
+	/* It is between the tester and Teal, and goes no further. */
 	if (config->http.preview_header != NULL)
 		add(o, str_from(config->http.preview_header));
 }

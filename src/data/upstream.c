@@ -111,7 +111,7 @@ upstream_own(struct upstream *u, struct client *c)
 	if (before == NULL)
 		return;
 	before->owner = NULL;
-	/* Nobody else may have it. */
+	/* No other client may have it. */
 	if (before->bound && before->state == UPSTREAM_IDLE)
 		upstream_close(before);
 }

@@ -20,7 +20,7 @@
 struct claims {
 	struct nft *nft;
 	const struct ruleset_plan *plan;
-	char (*table)[NFT_NAME];	/* by tag: who has it; "": nobody */
+	char (*table)[NFT_NAME];	/* by tag: the table that has it; "": none */
 	unsigned own;	/* that of our table; 0: none */
 	bool is_written;	/* by a chain of its own */
 	char stale[NFT_NAME];	/* a chain of ours that claims another; "": none */
