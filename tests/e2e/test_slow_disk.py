@@ -50,6 +50,8 @@ def test_the_others_certificates_do_not_wait(stage, closing):
     until(lambda: told(teal, "certs.shown").count("a") == 2, "the new one is shown")
 
 
+# At the end the leak sanitizer stops all threads, and waits for the one that the kernel holds.
+@pytest.mark.nosan
 def test_teald_ends_all_the_same(stage, closing):
     teal = stage
     hanging = closing.add(HangingFile(teal.files["a"]["key"]))
@@ -59,6 +61,7 @@ def test_teald_ends_all_the_same(stage, closing):
     assert teal.stop() == 0
 
 
+@pytest.mark.nosan
 def test_so_it_does_without_the_password_of_redis(fleet, redis, closing, tmp_path):
     server = redis(requirepass="correct-horse", password="correct-horse")
     (tmp_path / "pass").write_text("correct-horse")

@@ -321,8 +321,9 @@ check_certificates(const struct config *config)
 	return WEXITSTATUS(status) == 0 ? OK : WEXITSTATUS(status) == EXIT_USAGE ? E_USAGE : E_INTERNAL;
 }
 
-/* What a helper that hangs may read yet, while the process ends. */
-static struct config *kept;
+/* What a helper that hangs may read yet, while the process ends.  Volatile, or the
+ * compiler would leave out what is never read. */
+static struct config *volatile kept;
 
 /* *cp is NULL on return when it has to stay. */
 static int

@@ -67,9 +67,10 @@ struct waiter_for_certs {
 };
 
 static void
-certs_on_reloaded(struct certs_wait *w, const struct certs_result *r)
+certs_on_reloaded(struct certs_wait *w, const struct certs_result *told)
 {
 	struct waiter_for_certs *waiter = container_of(w, struct waiter_for_certs, wait);
+	const struct certs_result result = *told, *r = &result;	/* told is the waiter's */
 	struct outcome o = { .result = err_word(r->refused == 0 ? OK : E_USAGE) };
 	struct command *cmd = waiter->cmd;
 	struct buf text;
