@@ -81,6 +81,8 @@ int lane_connect(const struct lane *l, const struct backend *b, bool *pending);
 void lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b);
 /* The color that clients get, known or not. */
 enum color lane_active(const struct lane *l);
+/* True past the deadline of a stop: what is left is cut, and no place is handed over. */
+bool lane_must_end(const struct lane *l);
 /* One round of the running drains, bounded in work; false when there is
  * nothing left to do. */
 bool lane_drain_step(struct lane *l, double now);

@@ -273,6 +273,15 @@ is_over(const struct lane_drain *d, double now)
 	return d->orders.timeout >= 0 && now - d->started >= d->orders.timeout;
 }
 
+bool
+lane_must_end(const struct lane *l)
+{
+	for (int c = 0; c < COLORS; c++)
+		if (l->stopping && l->drain[c].on && is_over(&l->drain[c], l->worker->now))
+			return true;
+	return false;
+}
+
 /* Walks a list by rotation: safe when sessions leave, fair when the batch is
  * smaller than the list. */
 static unsigned
