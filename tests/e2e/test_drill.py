@@ -1,4 +1,5 @@
 """tealbench drill: it finds a single lost or wrong answer, and Teal passes it."""
+import json
 import re
 import socket
 import subprocess
@@ -19,7 +20,8 @@ def stage(web, closing):
     def make(serve="hello", green=(), blue=(), **keys):
         g, b = (closing.add(Serve(f"--mode={serve}", f"--name={name}", *more))
                 for name, more in (("green", green), ("blue", blue)))
-        t = web(green=[g], blue=[b], mode="http" if serve == "http" else "tcp", **keys)
+        # A machine that is slow to accept is no fault of Teal's.
+        t = web(green=[g], blue=[b], mode="http" if serve == "http" else "tcp", connect_timeout=60.0, **keys)
         host, port = t.address("web")
         t.drill = lambda *options: drill(f"{host}:{port}", f"--admin={t.admin_path}", "--service=web", *options)
         return t
@@ -33,7 +35,7 @@ def test_not_one_connection_is_lost_over_many_flips(stage):
     teal = stage("hello")
     status, r = teal.drill("--mode=tcp-connect", f"--requests={requests}", f"--flips={flips}", "--connections=64",
                            "--threads=2", "--late=60", "--sources=8")
-    assert (status, r["passed"], r["verdict"]) == (0, True, "nothing was lost"), r["samples"]
+    assert (status, r["passed"], r["verdict"]) == (0, True, "nothing was lost"), json.dumps(r["samples"])
     assert r["ok"] >= requests and (r["lost"], r["wrong_color"], r["unnamed"]) == (0, 0, 0)
     assert r["flips_made"] == flips == len(r["flips"]) == r["flip_us"]["count"] == r["drain_us"]["count"]
     assert all(r["served_by"].values()) and sum(r["served_by"].values()) == r["ok"]
