@@ -272,8 +272,13 @@ class Teal:
             return a.command(*map(str, words))
 
     def ok(self, *words):
-        """ctl() that must succeed."""
-        r = self.ctl(*words)
+        """ctl() that must succeed. A Redis that a busy machine keeps from answering within its second is asked
+        again: such a refusal says that nothing has changed."""
+        def answer():
+            r = self.ctl(*words)
+            late = not r["ok"] and r["error"] == "store_unavailable" and "no answer within" in r["message"]
+            return None if late else r
+        r = scale.until(answer, f"{' '.join(map(str, words))}: the store answers")
         assert r["ok"], r
         return r
 
