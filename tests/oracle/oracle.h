@@ -162,6 +162,7 @@ enum count {
 	BACKEND_CONNECTIONS,
 	FLIPS,
 	STOPS,
+	ENDED_EARLY,
 	COUNTS
 };
 extern uint64_t counts[COUNTS];

@@ -413,7 +413,7 @@ changed_backends(struct feed *f, struct json *j)
 	json_object_end(j);
 }
 
-/* Whoever reaches the page may see it all. */
+/* A client that reaches the page may see all of it. */
 static void
 store_json(struct json *j, const struct control *c)
 {

@@ -7,34 +7,18 @@
 
 failing_memory.c says how, and what is never refused.
 """
-import fcntl
-import functools
-import hashlib
 import os
 import pathlib
 import struct
-import subprocess
 
-from . import scale
+from .compiled import compiled
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
 
 
-@functools.lru_cache(None)
 def library():
     """The compiled library, made once for this build."""
-    source = SOURCE.read_bytes()
-    folder = scale.BUILD / "e2e"
-    made = folder / f"failing_memory-{hashlib.sha256(source).hexdigest()[:12]}.so"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "failing_memory.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            new = made.with_suffix(f".{os.getpid()}")
-            subprocess.run([os.environ.get("CC") or "cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra",
-                            "-Werror", "-fPIC", "-shared", "-o", new, SOURCE, "-ldl"], check=True)
-            new.rename(made)
-    return made
+    return compiled("failing_memory.so", (SOURCE,), ("-fPIC", "-shared", "-ldl"))
 
 
 class FailingMemory:

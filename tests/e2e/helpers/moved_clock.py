@@ -6,15 +6,12 @@
 What teald says when (log, metrics, cuts) is then told by its own clock, however slow the machine is.
 moved_clock.c says how, and what does not move.
 """
-import fcntl
-import functools
-import hashlib
 import os
 import pathlib
 import struct
-import subprocess
 
 from . import scale
+from .compiled import compiled
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
 HEAD = struct.Struct("qqq")    # offset, asked, taken
@@ -25,21 +22,9 @@ SIZE = HEAD.size + SLOT.size * SLOTS
 ROUNDS = 100
 
 
-@functools.lru_cache(None)
 def library():
     """The compiled library, made once for this build."""
-    source = SOURCE.read_bytes()
-    folder = scale.BUILD / "e2e"
-    made = folder / f"moved_clock-{hashlib.sha256(source).hexdigest()[:12]}.so"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "moved_clock.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            new = made.with_suffix(f".{os.getpid()}")
-            subprocess.run([os.environ.get("CC") or "cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra",
-                            "-Werror", "-fPIC", "-shared", "-o", new, SOURCE, "-ldl"], check=True)
-            new.rename(made)
-    return made
+    return compiled("moved_clock.so", (SOURCE,), ("-fPIC", "-shared", "-ldl"))
 
 
 class MovedClock:
