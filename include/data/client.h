@@ -57,11 +57,11 @@ struct client {
 	char ip[INET6_ADDRSTRLEN];	/* the same as text, without port */
 };
 
-struct arrival_facts;
+struct handshake_facts;
 
 /* Takes over io and its place among the worker's descriptors, whatever happens;
  * *io is closed on return.  The door is asked here. */
-void client_new(struct listener *li, struct io *io, const struct arrival_facts *facts);
+void client_new(struct listener *li, struct io *io, const struct handshake_facts *facts);
 /* Once, by the one reason it has; an exchange that is under way ends with it. */
 void client_end(struct client *c, enum ending ending);
 /* Its exchange is over and the answer sent: the next request, or goodbye. */

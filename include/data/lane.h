@@ -29,7 +29,7 @@ struct lane {
 	struct tally *tally;	/* ours alone to write */
 	struct snapshot *snapshot;	/* NULL until the first: nothing is accepted */
 	struct balance_round rounds[COLORS];
-	struct link arriving;	/* data/arrival.h */
+	struct link handshaking;	/* data/handshake.h */
 	struct link waiting[LINES];	/* struct waiter, first come first (data/queue.h) */
 	struct link dialing;	/* sessions whose backend is not reached yet */
 	struct link live[COLORS];	/* established, main entrance */
@@ -40,7 +40,7 @@ struct lane {
 	struct ssl_ctx_st *backend_tls;	/* what its backends are spoken to with; the same */
 	unsigned tls_turn;	/* that has changed so often */
 	struct deadline_list *header_clock, *queue_clock, *connect_clock;
-	struct deadline_list *handshake_clock, *goodbye_clock, *again_clock;	/* of arrivals */
+	struct deadline_list *handshake_clock, *goodbye_clock, *again_clock;	/* of struct handshake */
 	/* Of live ones: who is waited for, the client [0] or the backend [1].
 	 * The same list twice, unless turns makes a difference. */
 	struct deadline_list *idle_clock[2];

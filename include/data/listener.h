@@ -24,7 +24,7 @@ struct listener {
 	ev_io watcher;	/* fd -1: closed */
 	enum entrance entrance;
 	bool tls;	/* clients speak TLS here */
-	bool arrives;	/* its connections have arrivals (data/arrival.h) */
+	bool handshakes;	/* its connections begin as a struct handshake */
 	unsigned batch;	/* how many to accept before asking the loop again */
 	unsigned full_turn;	/* the last loop turn that filled it */
 };

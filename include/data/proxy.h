@@ -34,7 +34,7 @@ struct proxy {
 	/* Shared. */
 	_Atomic bool *opened;	/* [service]: engine.open() came */
 	_Atomic uint32_t idle_upstreams;	/* of the descriptors: no client's */
-	struct admission descriptors;	/* two for each session, one for an arrival; a reserve is kept */
+	struct admission descriptors;	/* two for each session, one for a handshake; a reserve is kept */
 };
 
 /* services must outlive it.  descriptors: how many the sessions may use in

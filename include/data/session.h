@@ -49,7 +49,7 @@ struct session {
 	struct endpoint peer;
 };
 
-struct arrival_facts;
+struct handshake_facts;
 
 /* A client and a backend that are connected already: an HTTP exchange became a
  * stream of something else. */
@@ -72,9 +72,9 @@ void session_start(struct session *s);
 
 /* Takes over fd, whatever happens. */
 void session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client);
-/* The same of a connection that has arrived (data/arrival.h): takes over io and
+/* The same of a connection that had a handshake (data/handshake.h): takes over io and
  * what the door gave; *io is closed on return. */
-void session_arrive(struct io *io, const struct arrival_facts *facts);
+void session_of_handshake(struct io *io, const struct handshake_facts *facts);
 /* Begins (again) to reach a backend by the lane's present snapshot. */
 void session_dial(struct session *s);
 /* Once, for every session, by the one reason it has. */

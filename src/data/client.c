@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "data/arrival.h"
+#include "data/handshake.h"
 #include "data/client.h"
 #include "data/exchange.h"
 #include "data/http_request.h"
@@ -521,7 +521,7 @@ const struct waiter_ops client_waiting_ops = { waiting_gone, waiting_begin, wait
 /* -- birth --------------------------------------------------------------------------- */
 
 static void
-turn_away(struct io *io, const struct arrival_facts *f, enum ending why)
+turn_away(struct io *io, const struct handshake_facts *f, enum ending why)
 {
 	struct worker *w = f->lane->worker;
 	const struct session_refusal refusal = {
@@ -538,7 +538,7 @@ turn_away(struct io *io, const struct arrival_facts *f, enum ending why)
 }
 
 void
-client_new(struct listener *li, struct io *io, const struct arrival_facts *facts)
+client_new(struct listener *li, struct io *io, const struct handshake_facts *facts)
 {
 	struct pass pass = facts->pass;
 	struct lane *l = facts->lane;

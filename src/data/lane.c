@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "data/arrival.h"
+#include "data/handshake.h"
 #include "data/lane_http.h"
 #include "data/queue.h"
 #include "data/session_private.h"
@@ -63,16 +63,16 @@ lane_init(struct lane *l, struct worker *w, struct service *s)
 	l->service = s;
 	l->tally = &s->tallies[w->index];
 	queue_init(l);
-	list_init(&l->arriving);
+	list_init(&l->handshaking);
 	list_init(&l->dialing);
 	list_init(&l->previews);
 	for (int c = 0; c < COLORS; c++)
 		list_init(&l->live[c]);
 	l->connect_clock = worker_clock(w, s->config->connect_timeout, session_on_deadline);
-	l->header_clock = worker_clock(w, s->config->proxy_protocol.header_timeout, arrival_on_deadline);
-	l->handshake_clock = worker_clock(w, s->config->tls.handshake_timeout, arrival_on_deadline);
-	l->goodbye_clock = worker_clock(w, LINGER, arrival_on_deadline);
-	l->again_clock = worker_clock(w, AGAIN, arrival_on_again);
+	l->header_clock = worker_clock(w, s->config->proxy_protocol.header_timeout, handshake_on_deadline);
+	l->handshake_clock = worker_clock(w, s->config->tls.handshake_timeout, handshake_on_deadline);
+	l->goodbye_clock = worker_clock(w, LINGER, handshake_on_deadline);
+	l->again_clock = worker_clock(w, AGAIN, handshake_on_again);
 	l->queue_clock = worker_clock(w, s->config->limits.queue_timeout, session_on_deadline);
 	l->idle_clock[0] =
 		worker_clock(w, or_idle(s->config, s->config->client_timeout), session_on_deadline);
@@ -100,7 +100,7 @@ lane_free(struct lane *l)
 {
 	/* Those who wait first, or they would get the places of the others. */
 	queue_end(l, END_STOP);
-	arrival_end_all(l, END_STOP);
+	handshake_end_all(l, END_STOP);
 	lane_http_free(l);
 	end_all(&l->dialing, END_STOP);
 	end_all(&l->previews, END_STOP);
@@ -181,7 +181,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	if (flipped) {
 		end_all(&l->previews, END_PREVIEW);
 		dial_anew(l);
-		arrival_recolor_all(l);
+		handshake_recolor_all(l);
 	}
 	lane_http_obey(l, flipped);
 	leave_down(l);
@@ -311,7 +311,7 @@ sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 static bool
 has_unborn(const struct lane *l)
 {
-	return !list_empty(&l->dialing) || !queue_is_empty(l) || !list_empty(&l->arriving) ||
+	return !list_empty(&l->dialing) || !queue_is_empty(l) || !list_empty(&l->handshaking) ||
 	       !list_empty(&l->previews);
 }
 
@@ -331,7 +331,7 @@ lane_drain_step(struct lane *l, double now)
 		 * of all those who wait, or they would get the places of the others. */
 		if (over && d->orders.ending == END_STOP) {
 			queue_end(l, END_STOP);
-			arrival_end_all(l, END_STOP);
+			handshake_end_all(l, END_STOP);
 			end_all(&l->dialing, END_STOP);
 		}
 		http = lane_http_drain_step(l, (enum color)c, now, over);

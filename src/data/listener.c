@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "data/arrival.h"
+#include "data/handshake.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/upstream.h"
@@ -107,7 +107,7 @@ accept_one(struct listener *l)
 		/* The client left while it was queued: the next one, please. */
 	} while (fd < 0 && (errno == ECONNABORTED || errno == EINTR));
 	if (fd >= 0) {
-		(l->arrives ? arrival_new : arrival_skip)(l, fd, &client);
+		(l->handshakes ? handshake_new : handshake_skip)(l, fd, &client);
 		return ACCEPTED;
 	}
 	admission_leave(&w->proxy->descriptors, 2);
@@ -158,7 +158,7 @@ listener_init(struct listener *l, struct worker *w, const struct binding *b, int
 		.tls = b->tls,
 		.batch = 1,
 	};
-	l->arrives = arrival_is_needed(l);
+	l->handshakes = handshake_is_needed(l);
 	turn_io_init(&l->watcher, listener_on_accept, fd, EV_READ);
 }
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "data/arrival.h"
+#include "data/handshake.h"
 #include "data/exchange.h"
 #include "data/lane.h"
 #include "data/lobby.h"
@@ -466,7 +466,7 @@ proxy_notice(struct engine *e)
 	}
 }
 
-/* Every client has two descriptors, one in its arrival: that is rounded up. */
+/* Every client has two descriptors, one in its handshake: that is rounded up. */
 static uint64_t
 proxy_left(const struct engine *e)
 {

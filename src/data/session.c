@@ -5,7 +5,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "data/arrival.h"
+#include "data/handshake.h"
 #include "data/door.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
@@ -329,7 +329,7 @@ session_refuse(const struct session_refusal *r)
 
 /* Turned away at the door: the pass, if any, is given back. */
 static void
-turn_away(const struct arrival_facts *facts, enum ending why)
+turn_away(const struct handshake_facts *facts, enum ending why)
 {
 	const struct session_refusal r = {
 		.lane = facts->lane,
@@ -347,7 +347,7 @@ turn_away(const struct arrival_facts *facts, enum ending why)
 }
 
 void
-session_arrive(struct io *io, const struct arrival_facts *facts)
+session_of_handshake(struct io *io, const struct handshake_facts *facts)
 {
 	/* Whoever is passed through is known by what it asked for. */
 	const char *name = facts->tls == NULL && facts->server_name != NULL ? facts->server_name : "";
@@ -394,7 +394,7 @@ session_arrive(struct io *io, const struct arrival_facts *facts)
 void
 session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client)
 {
-	struct arrival_facts facts = { .lane = l, .entrance = entrance, .accepted = l->worker->now };
+	struct handshake_facts facts = { .lane = l, .entrance = entrance, .accepted = l->worker->now };
 	enum ending why;
 	struct io io;
 
@@ -406,7 +406,7 @@ session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *c
 		return;
 	}
 	io_init(&io, fd, session_on_client);
-	session_arrive(&io, &facts);
+	session_of_handshake(&io, &facts);
 }
 
 /* Sends p, or keeps it for later; false without memory. */

@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "data/arrival.h"
+#include "data/handshake.h"
 #include "data/door.h"
 #include "data/exchange.h"
 #include "data/http_room.h"
@@ -128,7 +128,7 @@ after_starving(struct worker *w)
 				return;
 		}
 	for (unsigned i = 0; i < w->n_lanes && !w->starved; i++)
-		arrival_serve_ready(&w->lanes[i]);
+		handshake_serve_ready(&w->lanes[i]);
 	if (!w->starved)
 		worker_resume(w);
 }

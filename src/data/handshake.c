@@ -1,0 +1,577 @@
+/* handshake.c - a connection before it is served.  Thread: owning worker. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "data/handshake_private.h"
+#include "data/client.h"
+#include "data/lobby.h"
+#include "data/proxied.h"
+#include "data/proxy.h"
+
+/* Reads of what nobody wants, in one turn of the loop. */
+#define DISCARDS 4
+
+static bool
+looks_at_hello(const struct listener *li)
+{
+	return li->tls || (li->route != NULL && li->lane->service->config->mode == MODE_TCP);
+}
+
+/* Sessions need to know whose they are before anything else is asked. */
+static bool
+is_settled(const struct listener *li)
+{
+	return li->route == NULL && li->lane->service->config->mode != MODE_HTTP;
+}
+
+bool
+handshake_is_needed(const struct listener *li)
+{
+	return proxied_is_on(li->lane) || looks_at_hello(li);
+}
+
+/* -- counting --------------------------------------------------------------- */
+
+static struct tally_color *
+tally_of(struct handshake *hs)
+{
+	return &hs->facts.lane->tally->colors[hs->facts.entrance][hs->color];
+}
+
+static void
+take_color(struct handshake *hs)
+{
+	enum color active = lane_active(hs->facts.lane);
+
+	hs->color = (uint8_t)(hs->facts.entrance == ENTRANCE_MAIN ? active : color_other(active));
+	tally_add(&tally_of(hs)->active, 1);
+}
+
+static void
+count(struct handshake *hs)
+{
+	take_color(hs);
+	list_append(&hs->facts.lane->handshaking, &hs->link);
+}
+
+static void
+uncount(struct handshake *hs)
+{
+	/* Who lingers is no connection any more. */
+	if (hs->stage != HANDSHAKE_LINGER)
+		tally_add(&tally_of(hs)->active, (uint64_t)-1);
+	list_remove(&hs->link);
+}
+
+void
+handshake_recolor_all(struct lane *l)
+{
+	LIST_EACH(it, &l->handshaking) {
+		struct handshake *hs = list_entry(it, struct handshake, link);
+
+		if (hs->stage == HANDSHAKE_LINGER)
+			continue;
+		tally_add(&tally_of(hs)->active, (uint64_t)-1);
+		take_color(hs);
+	}
+}
+
+static struct worker *
+worker_of(const struct handshake *hs)
+{
+	return hs->listener->worker;
+}
+
+/* -- the end ---------------------------------------------------------------- */
+
+/* What the log line says besides. */
+static struct str
+more_json(const struct handshake *hs, const char *words, struct buf *b)
+{
+	char peer[PROXIED_TEXT];
+	struct json j;
+
+	buf_init(b, 1024);
+	json_init(&j, b);
+	if (hs->facts.proxied)
+		(void)buf_printf(b, "%s", proxied_peer_json(&hs->facts.peer, peer));
+	j.comma = buf_len(b) > 0;
+	if (hs->facts.server_name != NULL && hs->facts.server_name[0] != '\0')
+		json_cstr(&j, "sni", hs->facts.server_name);
+	if (words[0] != '\0')
+		json_cstr(&j, "error", words);
+	return b->failed ? STR("") : buf_str(b);
+}
+
+static bool
+enter_lobby(const struct listener *li, struct handshake_facts *f, enum ending *why)
+{
+	struct addr client;
+
+	if (li->lobby == NULL)
+		return true;
+	endpoint_get(&f->client, &client);
+	f->in_lobby = lobby_enter(li->lobby, &client, why);
+	return f->in_lobby;
+}
+
+static void
+leave_lobby(const struct listener *li, struct handshake_facts *f)
+{
+	struct addr client;
+
+	if (!f->in_lobby)
+		return;
+	endpoint_get(&f->client, &client);
+	lobby_leave(li->lobby, &client);
+	f->in_lobby = false;
+}
+
+/* Tells that it failed, and gives back what the door gave. */
+static void
+tell(struct handshake *hs, enum ending ending, const char *words)
+{
+	struct handshake_facts *f = &hs->facts;
+	struct pass pass = f->pass;
+	struct addr client;
+	struct buf more;
+	struct session_refusal refusal = {
+		.lane = f->lane,
+		.entrance = f->entrance,
+		.ending = ending,
+		.client = f->client,
+		.seconds = worker_of(hs)->now - f->accepted,
+		.more = more_json(hs, words, &more),
+	};
+
+	session_refuse(&refusal);
+	buf_free(&more);
+	leave_lobby(hs->listener, f);
+	f->pass = (struct pass){ 0 };
+	endpoint_get(&f->client, &client);
+	door_return(f->lane, &client, &pass);
+}
+
+static void
+destroy(struct handshake *hs)
+{
+	deadline_disarm(&hs->deadline);
+	deadline_disarm(&hs->again);
+	handshake_drop_part(hs);
+	hs->magic = 0;
+	free(hs);
+}
+
+static void
+leave(struct handshake *hs)
+{
+	struct worker *w = worker_of(hs);
+
+	io_close(w->loop, &hs->io);
+	uncount(hs);
+	destroy(hs);
+	admission_leave(&w->proxy->descriptors, 1);
+	if (w->starved)
+		worker_hurry(w);
+}
+
+void
+handshake_end(struct handshake *hs, enum ending ending)
+{
+	ON_WORKER(worker_of(hs));
+	CHECK(hs->magic == HANDSHAKE_MAGIC);
+	if (hs->stage != HANDSHAKE_LINGER)
+		tell(hs, ending, "");
+	leave(hs);
+}
+
+void
+handshake_end_all(struct lane *l, enum ending ending)
+{
+	LIST_EACH(it, &l->handshaking)
+		handshake_end(list_entry(it, struct handshake, link), ending);
+}
+
+/* It has been told why, on the wire: a moment for it to read that. */
+static void
+linger(struct handshake *hs, enum ending ending, const char *words)
+{
+	struct lane *l = hs->facts.lane;
+	struct worker *w = worker_of(hs);
+	int one = 1;
+
+	if (ending == END_CLIENT_GONE) {
+		tell(hs, ending, words);
+		leave(hs);
+		return;
+	}
+	tell(hs, ending, words);
+	tally_add(&tally_of(hs)->active, (uint64_t)-1);
+	hs->stage = HANDSHAKE_LINGER;
+	if (io_is_tls(&hs->io))
+		tls_free(&hs->io.tls);
+	if (hs->slow)
+		(void)setsockopt(io_fd(&hs->io), SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	(void)shutdown(io_fd(&hs->io), SHUT_WR);
+	deadline_disarm(&hs->again);
+	deadline_arm(l->goodbye_clock, &hs->deadline, w->now);
+	io_want(w->loop, &hs->io, EV_READ);
+}
+
+static void
+discard(struct handshake *hs)
+{
+	struct relay_room *room = &worker_of(hs)->room;
+
+	for (int i = 0; i < DISCARDS; i++) {
+		ssize_t n = recv(io_fd(&hs->io), room->buffer, room->size, 0);
+
+		if (n < 0 && io_would_block())
+			return;
+		if (n <= 0) {
+			leave(hs);
+			return;
+		}
+	}
+}
+
+void
+handshake_on_deadline(struct deadline *d)
+{
+	struct handshake *hs = container_of(d, struct handshake, deadline);
+
+	CHECK(hs->magic == HANDSHAKE_MAGIC);
+	if (hs->stage == HANDSHAKE_READY)
+		handshake_end(hs, END_MEMORY);
+	else
+		handshake_end(hs, hs->stage == HANDSHAKE_PROXY ? END_PROXY_TIMEOUT : END_TLS_TIMEOUT);
+}
+
+/* -- stage by stage --------------------------------------------------------- */
+
+/* Everything is known: to whoever serves it, once there is a descriptor for its
+ * backend too. */
+static void
+serve(struct handshake *hs)
+{
+	struct handshake_facts facts = hs->facts;
+	struct listener *li = hs->listener;
+	struct tls_facts tls;
+	struct io io;
+
+	if (!worker_take_descriptors(li->worker, 1)) {
+		hs->stage = HANDSHAKE_READY;
+		deadline_disarm(&hs->again);
+		io_want(li->worker->loop, &hs->io, 0);
+		return;
+	}
+	io_move(worker_of(hs)->loop, &hs->io, &io, hs->io.watcher.cb);
+	uncount(hs);
+	destroy(hs);
+	if (io_is_tls(&io)) {
+		tls_facts(io.tls, &tls);
+		facts.tls = &tls;
+		facts.server_name = tls.server_name;
+	}
+	if (facts.lane->service->config->mode == MODE_HTTP)
+		client_new(li, &io, &facts);
+	else
+		session_of_handshake(&io, &facts);
+}
+
+void
+handshake_serve_ready(struct lane *l)
+{
+	LIST_EACH(it, &l->handshaking) {
+		struct handshake *hs = list_entry(it, struct handshake, link);
+
+		if (hs->stage == HANDSHAKE_READY)
+			serve(hs);
+		if (l->worker->starved)
+			return;
+	}
+}
+
+/* Who it is and whose is known: may it come in? */
+static bool
+ask_door(struct handshake *hs)
+{
+	struct handshake_facts *f = &hs->facts;
+	struct addr client;
+	enum ending why;
+
+	leave_lobby(hs->listener, f);
+	endpoint_get(&f->client, &client);
+	f->door = door_ask(f->lane, f->entrance, &client, &f->pass, &why);
+	if (f->door != DOOR_SHUT)
+		return true;
+	/* What the door gave before it is still held. */
+	handshake_end(hs, why);
+	return false;
+}
+
+static void
+step_tls(struct handshake *hs)
+{
+	enum ending ending = END_TLS_HANDSHAKE;
+	struct tls *t = hs->io.tls;
+	char words[160];
+
+	switch (io_handshake(&hs->io)) {
+	case 0:
+		io_want(worker_of(hs)->loop, &hs->io, EV_READ);
+		return;
+	case 1:
+		tally_handshake(hs->facts.lane->tally, tls_is_1_3(t), tls_is_resumed(t));
+		serve(hs);
+		return;
+	}
+	if (tls_failure(t) == TLS_GONE)
+		ending = END_CLIENT_GONE;
+	else if (tls_failure(t) == TLS_CERTIFICATE)
+		ending = END_TLS_CERTIFICATE;
+	snprintf(words, sizeof(words), "%s", tls_why(t));
+	linger(hs, ending, words);
+}
+
+static void
+begin_tls(struct handshake *hs, const char *name)
+{
+	struct worker *w = worker_of(hs);
+	struct tls *t = tls_accept(hs->facts.lane->site, io_fd(&hs->io), name, &w->tickets);
+
+	if (t == NULL) {
+		handshake_end(hs, END_MEMORY);
+		return;
+	}
+	hs->facts.server_name = tls_server_name(t);
+	io_start_tls(&hs->io, &t);
+	hs->stage = HANDSHAKE_TLS;
+	step_tls(hs);
+}
+
+static void
+move_to(struct handshake *hs, struct lane *l)
+{
+	if (l == hs->facts.lane)
+		return;
+	uncount(hs);
+	hs->facts.lane = l;
+	count(hs);
+}
+
+/* Nobody serves that name: so is the client told. */
+static void
+refuse_name(struct handshake *hs)
+{
+	handshake_alert(hs, TLS_ALERT_UNRECOGNIZED_NAME);
+	linger(hs, END_TLS_NAME, "");
+}
+
+static void
+read_hello(struct handshake *hs)
+{
+	struct listener *li = hs->listener;
+	enum ending ending = END_INTERNAL;
+	struct tls_hello hello;
+	const char *words = "";
+	struct lane *l;
+
+	switch (handshake_read_hello(hs, &hello, &ending, &words)) {
+	case HANDSHAKE_WAIT:
+		return;
+	case HANDSHAKE_BROKEN:
+		linger(hs, ending, words);
+		return;
+	case HANDSHAKE_DONE:
+		break;
+	}
+	deadline_disarm(&hs->again);
+	hs->facts.server_name = hello.name;
+	if ((l = handshake_lane(li, hello.name)) == NULL) {
+		refuse_name(hs);
+		return;
+	}
+	move_to(hs, l);
+	/* The store has not told its color yet. */
+	if (l->snapshot == NULL) {
+		handshake_alert(hs, TLS_ALERT_INTERNAL_ERROR);
+		linger(hs, END_NO_BACKEND, "");
+		return;
+	}
+	if (li->route != NULL && l->service->config->mode != MODE_HTTP && !ask_door(hs))
+		return;
+	if (li->tls)
+		begin_tls(hs, hello.name);
+	else
+		serve(hs);
+}
+
+/* The client is known, the rest perhaps not. */
+static void
+leave_proxy(struct handshake *hs)
+{
+	struct worker *w = worker_of(hs);
+	enum ending why;
+
+	if (is_settled(hs->listener)) {
+		/* Where it says no, hs is gone. */
+		if (!ask_door(hs))
+			return;
+	} else if (!enter_lobby(hs->listener, &hs->facts, &why)) {
+		handshake_end(hs, why);
+		return;
+	}
+	if (!looks_at_hello(hs->listener)) {
+		serve(hs);
+		return;
+	}
+	hs->stage = HANDSHAKE_HELLO;
+	deadline_arm(hs->facts.lane->handshake_clock, &hs->deadline, w->now);
+	read_hello(hs);
+}
+
+static void
+read_proxy(struct handshake *hs)
+{
+	enum ending ending = END_INTERNAL;
+
+	switch (handshake_read_proxy(hs, &ending)) {
+	case HANDSHAKE_WAIT:
+		io_want(worker_of(hs)->loop, &hs->io, EV_READ);
+		return;
+	case HANDSHAKE_BROKEN:
+		handshake_end(hs, ending);
+		return;
+	case HANDSHAKE_DONE:
+		leave_proxy(hs);
+	}
+}
+
+static void
+step(struct handshake *hs)
+{
+	switch ((enum handshake_stage)hs->stage) {
+	case HANDSHAKE_PROXY:
+		read_proxy(hs);
+		return;
+	case HANDSHAKE_HELLO:
+		read_hello(hs);
+		return;
+	case HANDSHAKE_TLS:
+		step_tls(hs);
+		return;
+	case HANDSHAKE_LINGER:
+		discard(hs);
+		return;
+	case HANDSHAKE_READY:
+		return;	/* nobody watches it */
+	}
+}
+
+static void
+handshake_on_event(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct handshake *hs = container_of(w, struct handshake, io.watcher);
+
+	(void)loop;
+	(void)revents;
+	CHECK(hs->magic == HANDSHAKE_MAGIC);
+	step(hs);
+}
+
+void
+handshake_on_again(struct deadline *d)
+{
+	struct handshake *hs = container_of(d, struct handshake, again);
+
+	CHECK(hs->magic == HANDSHAKE_MAGIC && hs->stage == HANDSHAKE_HELLO);
+	deadline_disarm(d);
+	read_hello(hs);
+}
+
+/* -- birth ------------------------------------------------------------------ */
+
+static void
+turn_away(const struct handshake_facts *f, int fd, enum ending why)
+{
+	const struct session_refusal refusal = {
+		.lane = f->lane,
+		.entrance = f->entrance,
+		.ending = why,
+		.client = f->client,
+	};
+	struct addr client;
+
+	close(fd);
+	admission_leave(&f->lane->worker->proxy->descriptors, 2);
+	session_refuse(&refusal);
+	endpoint_get(&f->client, &client);
+	door_return(f->lane, &client, &f->pass);
+}
+
+/* What can be asked as long as so much is known. */
+static enum door
+ask_early(const struct listener *li, const struct addr *peer, struct handshake_facts *f, enum ending *why)
+{
+	bool proxied = proxied_is_on(li->lane);
+
+	*why = END_PROXY_DENIED;
+	if (proxied && proxied_denies(li->lane, peer))
+		return DOOR_SHUT;
+	if (!is_settled(li))
+		return DOOR_OPEN;
+	return (proxied ? door_reserve : door_ask)(li->lane, li->entrance, peer, &f->pass, why);
+}
+
+void
+handshake_new(struct listener *li, int fd, const struct addr *peer)
+{
+	struct handshake_facts facts = { .lane = li->lane, .entrance = li->entrance, .accepted = li->worker->now };
+	bool proxied = proxied_is_on(li->lane);
+	enum ending why = END_INTERNAL;
+	struct handshake *hs;
+
+	endpoint_set(&facts.client, peer);
+	facts.door = ask_early(li, peer, &facts, &why);
+	/* Behind a proxy nobody knows yet who it is. */
+	if (facts.door == DOOR_SHUT || (!proxied && !enter_lobby(li, &facts, &why))) {
+		turn_away(&facts, fd, why);
+		return;
+	}
+	if ((hs = calloc(1, sizeof(*hs))) == NULL) {
+		leave_lobby(li, &facts);
+		turn_away(&facts, fd, END_MEMORY);
+		return;
+	}
+	hs->magic = HANDSHAKE_MAGIC;
+	hs->stage = proxied ? HANDSHAKE_PROXY : HANDSHAKE_HELLO;
+	hs->listener = li;
+	hs->facts = facts;
+	io_init(&hs->io, fd, handshake_on_event);
+	deadline_init(&hs->deadline);
+	deadline_init(&hs->again);
+	list_init(&hs->link);
+	count(hs);
+	admission_leave(&li->worker->proxy->descriptors, 1);
+	deadline_arm(proxied ? li->lane->header_clock : li->lane->handshake_clock, &hs->deadline, li->worker->now);
+	step(hs);
+}
+
+void
+handshake_skip(struct listener *li, int fd, const struct addr *peer)
+{
+	struct lane *l = li->lane;
+	struct handshake_facts facts = { .lane = l, .entrance = li->entrance, .accepted = l->worker->now };
+	struct io io;
+
+	if (l->service->config->mode == MODE_TCP) {
+		session_new(l, li->entrance, fd, peer);
+		return;
+	}
+	endpoint_set(&facts.client, peer);
+	io_init(&io, fd, handshake_on_event);
+	client_new(li, &io, &facts);
+}
