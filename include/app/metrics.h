@@ -12,7 +12,7 @@
  * Begin with the format alone set. */
 struct metrics_cursor {
 	enum prom_format format;
-	size_t stage, entry;
+	size_t stage, service;
 	bool over;
 };
 

@@ -11,7 +11,7 @@
  * the one given unless NULL, and only those that rights let read unless NULL),
  * without their backends when brief; the store, and teald itself. */
 void
-status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights, bool brief);
+status_json(struct json *j, const struct control *c, const struct service_ctl *only, const struct rights *rights, bool brief);
 
 /* The store as the member "store"; a problem names its service to those who may
  * read that, all if rights are NULL. */
@@ -20,11 +20,11 @@ void status_store_json(struct json *j, const struct control *c, const struct rig
 void status_kernel_json(struct json *j, const struct control *c);
 
 /* One service as an object, its backends left out when brief; key is NULL for an element of an array. */
-void status_service_json(struct json *j, const char *key, const struct entry *e, bool brief);
+void status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief);
 
 /* Seconds until a drain cuts what is left, at least 0; NULL drain or one that
  * waits for ever: null. */
-void status_deadline_json(struct json *j, const char *key, const struct entry *e);
+void status_deadline_json(struct json *j, const char *key, const struct service_ctl *ctl);
 
 /* Microseconds of the wall clock, as text; 0: null. */
 void status_time_json(struct json *j, const char *key, int64_t us);

@@ -31,7 +31,7 @@ struct hosts;
 struct certs;
 
 /* What main adds to a service: its lane in the control plane. */
-struct entry {
+struct service_ctl {
 	struct service *service;
 	struct engine *engine;	/* the one that serves it */
 	struct link flips;	/* struct flip, the first one is under way */
@@ -68,8 +68,8 @@ struct control {
 	struct engine *engines[ENGINES];	/* by enum engine_kind; NULL: no service needs it */
 	unsigned engines_open;	/* those whose listeners are not closed */
 	struct bus bus;
-	struct entry *entries;	/* in the configuration's order */
-	struct entry **by_name;	/* the same, sorted */
+	struct service_ctl *entries;	/* in the configuration's order */
+	struct service_ctl **by_name;	/* the same, sorted */
 	size_t n;
 	double started;	/* clock_now() of the start */
 	bool store_ready;
@@ -113,10 +113,10 @@ struct actor {
 MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const struct config *config,
 			       struct jobs *jobs, struct store *store, struct engine *const engines[ENGINES],
 			       struct service **services, size_t n, struct why *why);
-/* The end has come: whoever waits for a flip is told so.  The entries stay,
+/* The end has come: whoever waits for a flip is told so.  The services stay,
  * for those who still have to say what they were asked for. */
 void control_forget(struct control *c);
-/* Frees what it owns; nobody may know an entry any more. */
+/* Frees what it owns; no pointer to a service_ctl may be kept beyond it. */
 void control_close(struct control *c);
 
 /* A backend of the service refused a worker: look again soon. */
@@ -124,16 +124,16 @@ void control_backend_refused(struct control *c, struct service *s);
 
 /* Connections now on a color of the service's main entrance. */
 static inline uint64_t
-entry_count(const struct entry *e, enum color color)
+ctl_count(const struct service_ctl *ctl, enum color color)
 {
-	return e->engine->count(e->engine, e->service, color);
+	return ctl->engine->count(ctl->engine, ctl->service, color);
 }
 
 /* NULL when there is no such service. */
-struct entry *control_find(struct control *c, struct str name);
+struct service_ctl *control_find(struct control *c, struct str name);
 
 /* Has the service a backend of its active color that is up? */
-bool control_serves(const struct entry *e);
+bool control_serves(const struct service_ctl *ctl);
 
 /* Able to take traffic: store read, every service published, not stopping,
  * not in maintenance.  Otherwise *reason is a short sentence, good until the

@@ -7,7 +7,7 @@
 #include "control/control.h"
 
 struct drain {
-	struct entry *entry;
+	struct service_ctl *ctl;
 	enum color color;
 	uint64_t epoch;	/* of the flip that began it */
 	double started, deadline;	/* clock_now(); deadline: when the rest is cut */
@@ -22,8 +22,8 @@ struct drain {
 
 /* Begins to drain color; timeout < 0: the service's own drain.timeout.
  * Replaces a running one. */
-void drain_start(struct entry *e, enum color color, double timeout);
+void drain_start(struct service_ctl *ctl, enum color color, double timeout);
 /* The color became active again: its connections stay. */
-void drain_cancel(struct entry *e);
+void drain_cancel(struct service_ctl *ctl);
 
 #endif

@@ -89,24 +89,24 @@ void flip_end(struct flip_watcher **place, const struct flip_outcome *o);
 /* watcher may be NULL.  One beyond these limits is refused.  Flips of one service take their turns: a second one
  * begins its checks when the first has been applied or refused, or is applied here and has waited some seconds
  * for others of the fleet; should another color come first then, its last word is E_CONFLICT. */
-void flip_start(struct entry *e, const struct flip_request *request, struct flip_watcher *watcher);
+void flip_start(struct service_ctl *ctl, const struct flip_request *request, struct flip_watcher *watcher);
 /* The watcher leaves; the flip goes on.  Harmless when it is done. */
 void flip_unwatch(struct flip_watcher *watcher);
 
 /* `check`: asks the gate and changes nothing; answers like a flip. */
-void flip_check(struct entry *e, enum color to, struct flip_watcher *watcher);
+void flip_check(struct service_ctl *ctl, enum color to, struct flip_watcher *watcher);
 
 /* lock and unlock: a conditional write like a flip, without a gate; answers
  * through the watcher.  reason is NULL to unlock. */
-void flip_lock(struct entry *e, const char *reason, const struct actor *by, struct flip_watcher *watcher);
+void flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *by, struct flip_watcher *watcher);
 
 /* Upcalls: the record's epoch has been taken by every worker; the drain moved,
  * ended, or was ended by a flip back. */
-void flip_on_applied(struct entry *e);
+void flip_on_applied(struct service_ctl *ctl);
 /* The process ends: whoever waits is told so.  No write may be under way. */
-void flip_forget_all(struct entry *e);
-void flip_on_superseded(struct entry *e);
-void flip_on_drained(struct entry *e, double seconds, uint64_t cut);
-void flip_on_drain_progress(struct entry *e, uint64_t remaining);
+void flip_forget_all(struct service_ctl *ctl);
+void flip_on_superseded(struct service_ctl *ctl);
+void flip_on_drained(struct service_ctl *ctl, double seconds, uint64_t cut);
+void flip_on_drain_progress(struct service_ctl *ctl, uint64_t remaining);
 
 #endif

@@ -13,8 +13,8 @@
 enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_HEALING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
 
 struct flip {
-	struct entry *entry;
-	struct link link;	/* on entry's flips, healing or drainers */
+	struct service_ctl *ctl;
+	struct link link;	/* on ctl's flips, healing or drainers */
 	enum flip_state state;
 	struct flip_request request;
 	enum color from, to;
@@ -49,14 +49,14 @@ flip_changed(const struct flip *f)
 static inline struct control *
 flip_control(const struct flip *f)
 {
-	return f->entry->control;
+	return f->ctl->control;
 }
 
 /* -- flip.c ---------------------------------------------------------------------- */
 
 void flip_become(struct flip *f, enum flip_state state);
 /* The next in the queue gets its turn. */
-void flip_next_turn(struct entry *e);
+void flip_next_turn(struct service_ctl *ctl);
 /* It waits for health and lets others take their turn; then it gets in line. */
 void flip_step_aside(struct flip *f);
 /* The end of a flip, wherever it is. */

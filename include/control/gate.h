@@ -21,7 +21,7 @@ struct gate_backend {
 #define GATE_PROBES_MAX 128
 
 struct gate {
-	struct entry *entry;
+	struct service_ctl *ctl;
 	struct link waiting;	/* on control's gates, for a place */
 	double short_since;	/* clock_now() since when teald lacks descriptors; 0: it does not */
 	enum color color;
@@ -37,7 +37,7 @@ struct gate {
 /* Asks all of the color's backends, some at a time, each bounded by
  * health.timeout; what teald itself lacks for it is waited for as long. Then done is called once, never from inside.  The result stays
  * readable until gate_free(). */
-struct gate *gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *arg), void *arg);
+struct gate *gate_new(struct service_ctl *ctl, enum color color, void (*done)(struct gate *g, void *arg), void *arg);
 /* Also gives up one that is under way. */
 void gate_free(struct gate **gp);
 

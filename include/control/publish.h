@@ -10,8 +10,8 @@
 struct snapshot *publish_build(struct service *s);
 
 /* Hands one to the engine at once. */
-void publish_now(struct entry *e);
+void publish_now(struct service_ctl *ctl);
 /* The same before the loop sleeps again: many changes, one snapshot. */
-void publish_soon(struct entry *e);
+void publish_soon(struct service_ctl *ctl);
 
 #endif

@@ -9,9 +9,9 @@
 void recover_init(struct control *c);
 /* A worker could not reach a backend of the service: whose failures are too
  * many is ejected. */
-void recover_look(struct entry *e);
+void recover_look(struct service_ctl *ctl);
 /* The checks have changed their mind about b. */
-void recover_on_health(struct entry *e, struct backend *b, enum backend_state was);
+void recover_on_health(struct service_ctl *ctl, struct backend *b, enum backend_state was);
 /* The weight that b has now, in hundredths. */
 uint32_t recover_weight(const struct service *s, const struct backend *b, double now);
 

@@ -21,13 +21,13 @@ void resolve_close(struct control *c);
 
 /* A backend for a node that may be a name; it has an address already when that
  * is known.  One reference, the caller's. */
-struct backend *resolve_backend(struct entry *e, enum color color, const char *host);
+struct backend *resolve_backend(struct service_ctl *ctl, enum color color, const char *host);
 /* What is known already of what it stands for, once it is in the service. */
-void resolve_settle(struct entry *e, struct backend *b);
+void resolve_settle(struct service_ctl *ctl, struct backend *b);
 /* How often the names of a pool are looked up: as often as the service wants
  * that wants it most. */
 double resolve_interval(const struct control *c, const struct pool_config *pool);
 /* The checks have judged b: what it replaces may go. */
-void resolve_on_health(struct entry *e, const struct backend *b);
+void resolve_on_health(struct service_ctl *ctl, const struct backend *b);
 
 #endif

@@ -26,7 +26,7 @@
 static const char *
 name_of(const void *p)
 {
-	return (*(struct entry *const *)p)->service->config->name;
+	return (*(struct service_ctl *const *)p)->service->config->name;
 }
 
 static int
@@ -41,11 +41,11 @@ compare_name(const void *name, const void *b)
 	return strcmp(name, name_of(b));
 }
 
-struct entry *
+struct service_ctl *
 control_find(struct control *c, struct str name)
 {
 	char text[RECORD_NAME];
-	struct entry **at;
+	struct service_ctl **at;
 
 	if (c->n == 0 || memchr(name.p, '\0', name.n) != NULL || !str_copy(text, sizeof(text), name))
 		return NULL;
@@ -63,14 +63,14 @@ announce(struct control *c)
 
 /* The color is known, so clients may come and wait for the first snapshot. */
 static void
-open_entrance(struct entry *e)
+open_entrance(struct service_ctl *ctl)
 {
-	struct control *c = e->control;
+	struct control *c = ctl->control;
 	struct why why;
 
-	if (e->engine->open == NULL || e->engine->open(e->engine, e->service, &why) == OK)
+	if (ctl->engine->open == NULL || ctl->engine->open(ctl->engine, ctl->service, &why) == OK)
 		return;
-	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", e->service, LS("message", why.text));
+	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", ctl->service, LS("message", why.text));
 	c->failed = true;
 	c->failure = why;
 	c->life = LIFE_STOPPED;
@@ -81,37 +81,37 @@ open_entrance(struct entry *e)
 /* -- the store speaks ----------------------------------------------------------- */
 
 static void
-color_changed(struct entry *e, enum color from)
+color_changed(struct service_ctl *ctl, enum color from)
 {
-	struct service *s = e->service;
+	struct service *s = ctl->service;
 
-	BUS_EMIT(&e->control->bus, LOG_INFO_LEVEL, "flip.applying", s, LS("from", color_word(from)),
+	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applying", s, LS("from", color_word(from)),
 		 LS("to", color_word(s->record.color)), LU("epoch", s->record.epoch), LS("by", s->record.by));
-	flip_on_superseded(e);
-	drain_cancel(e);
+	flip_on_superseded(ctl);
+	drain_cancel(ctl);
 	/* The same epoch with another color (a store that was tampered with) has
 	 * to be applied anew. */
 	if (s->applied_epoch >= s->record.epoch)
 		s->applied_epoch = s->record.epoch - 1;
-	e->draining_due = true;
-	e->epoch_generation = s->generation + 1;
-	if (e->published)
-		publish_now(e);
+	ctl->draining_due = true;
+	ctl->epoch_generation = s->generation + 1;
+	if (ctl->published)
+		publish_now(ctl);
 }
 
-static void begin_serving(struct entry *e);
+static void begin_serving(struct service_ctl *ctl);
 
 static void
 control_on_record(void *arg, const char *service, const struct record *r)
 {
 	struct control *c = arg;
-	struct entry *e = control_find(c, str_from(service));
+	struct service_ctl *ctl = control_find(c, str_from(service));
 	enum color from;
 	struct service *s;
 
-	if (e == NULL)
+	if (ctl == NULL)
 		return;
-	s = e->service;
+	s = ctl->service;
 	from = s->record.color;
 	if (s->known && r->epoch < s->record.epoch) {
 		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "store.epoch_lower", s, LU("have", s->record.epoch),
@@ -121,37 +121,37 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	s->record = *r;
 	if (!s->known) {
 		s->known = true;
-		e->epoch_generation = s->generation + 1;
-		open_entrance(e);
+		ctl->epoch_generation = s->generation + 1;
+		open_entrance(ctl);
 		if (c->health != NULL)
-			begin_serving(e);
+			begin_serving(ctl);
 		return;
 	}
 	if (r->color != from) {
-		color_changed(e, from);
-	} else if (e->epoch_generation <= s->generation && r->epoch > s->applied_epoch && s->taken >= e->epoch_generation) {
+		color_changed(ctl, from);
+	} else if (ctl->epoch_generation <= s->generation && r->epoch > s->applied_epoch && s->taken >= ctl->epoch_generation) {
 		/* A new epoch without a new color: nothing to hand over. */
 		s->applied_epoch = r->epoch;
 		announce(c);
-		flip_on_applied(e);
+		flip_on_applied(ctl);
 	}
 }
 
 /* -- serving begins ---------------------------------------------------------------- */
 
 static void
-begin_serving(struct entry *e)
+begin_serving(struct service_ctl *ctl)
 {
-	struct control *c = e->control;
+	struct control *c = ctl->control;
 
-	if (e->published || !e->service->known)
+	if (ctl->published || !ctl->service->known)
 		return;
 	/* One that is well is enough to begin with; the others join as they
 	 * answer.  A dead idle color holds nobody up. */
-	if (service_healthy(e->service, e->service->record.color) == 0 && !c->first_round_over &&
-	    !health_first_round(c->health, e->service))
+	if (service_healthy(ctl->service, ctl->service->record.color) == 0 && !c->first_round_over &&
+	    !health_first_round(c->health, ctl->service))
 		return;
-	publish_now(e);
+	publish_now(ctl);
 }
 
 static void
@@ -199,18 +199,18 @@ static void
 control_on_health(void *arg, struct service *s, struct backend *b, enum backend_state was)
 {
 	struct control *c = arg;
-	struct entry *e = &c->entries[s->index];
+	struct service_ctl *ctl = &c->entries[s->index];
 
 	BUS_EMIT(&c->bus, b->state == BACKEND_UP ? LOG_INFO_LEVEL : LOG_WARN_LEVEL,
 		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
 	announce(c);
-	recover_on_health(e, b, was);
-	resolve_on_health(e, b);
-	if (e->published)
-		publish_soon(e);
+	recover_on_health(ctl, b, was);
+	resolve_on_health(ctl, b);
+	if (ctl->published)
+		publish_soon(ctl);
 	else if (c->health != NULL)
-		begin_serving(e);
+		begin_serving(ctl);
 }
 
 static void
@@ -240,52 +240,52 @@ control_on_pulse(struct ev_loop *loop, ev_timer *t, int revents)
 /* An engine whose connections outlive teald may have found some on the idle
  * color: they get what is left of the time they had. */
 static void
-resume_drain(struct entry *e)
+resume_drain(struct service_ctl *ctl)
 {
-	const struct record *r = &e->service->record;
-	double rest = e->service->config->drain.timeout - (double)(clock_wall_us() - r->at_us) / 1e6;
+	const struct record *r = &ctl->service->record;
+	double rest = ctl->service->config->drain.timeout - (double)(clock_wall_us() - r->at_us) / 1e6;
 
 	/* A change that is said to come yet has had no time. */
-	if (rest > e->service->config->drain.timeout)
-		rest = e->service->config->drain.timeout;
-	e->settled = true;
-	if (!e->draining_due && e->drain == NULL && entry_count(e, color_other(r->color)) > 0)
-		drain_start(e, color_other(r->color), rest > 0 ? rest : 0);
+	if (rest > ctl->service->config->drain.timeout)
+		rest = ctl->service->config->drain.timeout;
+	ctl->settled = true;
+	if (!ctl->draining_due && ctl->drain == NULL && ctl_count(ctl, color_other(r->color)) > 0)
+		drain_start(ctl, color_other(r->color), rest > 0 ? rest : 0);
 }
 
 static void
 control_on_taken(void *arg, struct service *s, uint64_t generation)
 {
 	struct control *c = arg;
-	struct entry *e = &c->entries[s->index];
+	struct service_ctl *ctl = &c->entries[s->index];
 
 	if (c->life == LIFE_STOPPED)
 		return;
 	serving_yet(c);
 	nodes_on_taken(c->nodes);
-	if (generation >= e->epoch_generation && !e->settled)
-		resume_drain(e);
-	if (generation < e->epoch_generation || s->applied_epoch >= s->record.epoch)
+	if (generation >= ctl->epoch_generation && !ctl->settled)
+		resume_drain(ctl);
+	if (generation < ctl->epoch_generation || s->applied_epoch >= s->record.epoch)
 		return;
 	s->applied_epoch = s->record.epoch;
 	announce(c);
-	if (e->draining_due)
+	if (ctl->draining_due)
 		BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.applied", s, LS("to", color_word(s->record.color)),
 			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason));
-	flip_on_applied(e);
-	if (!e->draining_due)
+	flip_on_applied(ctl);
+	if (!ctl->draining_due)
 		return;
-	e->draining_due = false;
-	drain_start(e, color_other(s->record.color), e->drain_timeout);
-	e->drain_timeout = -1;
+	ctl->draining_due = false;
+	drain_start(ctl, color_other(s->record.color), ctl->drain_timeout);
+	ctl->drain_timeout = -1;
 }
 
 /* -- ready, maintenance, stop ---------------------------------------------------------- */
 
 bool
-control_serves(const struct entry *e)
+control_serves(const struct service_ctl *ctl)
 {
-	return e->published && service_healthy(e->service, e->service->record.color) > 0;
+	return ctl->published && service_healthy(ctl->service, ctl->service->record.color) > 0;
 }
 
 /* As many services as ready.min_services wants have a backend that answers. */
@@ -348,7 +348,7 @@ connections_left(struct control *c)
 			sum += c->engines[k]->left(c->engines[k]);
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS && c->entries[i].engine->left == NULL; color++)
-			sum += entry_count(&c->entries[i], (enum color)color);
+			sum += ctl_count(&c->entries[i], (enum color)color);
 	return sum;
 }
 
@@ -385,17 +385,17 @@ control_on_closed(void *arg)
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),
 		 LF("timeout", c->config->stop.timeout));
 	for (size_t i = 0; i < c->n; i++) {
-		struct entry *e = &c->entries[i];
+		struct service_ctl *ctl = &c->entries[i];
 		const struct drain_orders orders = {
 			.at = clock_now(),
-			.idle = e->service->config->drain.idle,
-			.spread = e->service->config->drain.spread,
+			.idle = ctl->service->config->drain.idle,
+			.spread = ctl->service->config->drain.spread,
 			.timeout = c->config->stop.timeout,
 			.ending = END_STOP,
 		};
 
 		for (int color = 0; color < COLORS; color++)
-			e->engine->drain(e->engine, e->service, (enum color)color, &orders);
+			ctl->engine->drain(ctl->engine, ctl->service, (enum color)color, &orders);
 	}
 	ev_timer_set(&c->stop_poll, 0.0, STOP_POLL);
 	ev_timer_start(c->loop, &c->stop_poll);
@@ -459,7 +459,7 @@ control_describe(void *arg, struct fleet_member *self)
 
 		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
 		f->applied = s->applied_epoch;
-		f->holding = (unsigned)entry_count(&c->entries[i], color_other(s->record.color));
+		f->holding = (unsigned)ctl_count(&c->entries[i], color_other(s->record.color));
 		for (int k = 0; k < COLORS; k++) {
 			f->colors[k].healthy = (unsigned)service_healthy(s, (enum color)k);
 			f->colors[k].needed = (unsigned)service_needed(s, (enum color)k);
@@ -472,15 +472,15 @@ static bool
 control_may_obey(void *arg, const char *name, enum color to)
 {
 	struct control *c = arg;
-	struct entry *e = control_find(c, str_from(name));
+	struct service_ctl *ctl = control_find(c, str_from(name));
 	bool checked = false;
 
-	if (e == NULL || c->health == NULL)
+	if (ctl == NULL || c->health == NULL)
 		return true;
-	for (size_t i = 0; i < e->service->colors[to].n; i++)
-		checked |= e->service->colors[to].backends[i]->state != BACKEND_CHECKING;
+	for (size_t i = 0; i < ctl->service->colors[to].n; i++)
+		checked |= ctl->service->colors[to].backends[i]->state != BACKEND_CHECKING;
 	/* Before the first verdict nobody can say that it is unhealthy. */
-	return !checked || service_healthy(e->service, to) > 0;
+	return !checked || service_healthy(ctl->service, to) > 0;
 }
 
 static void
@@ -610,7 +610,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	c->started = clock_now();
 	bus_init(&c->bus);
 	list_init(&c->gates);
-	c->entries = must_array(n, sizeof(struct entry));
+	c->entries = must_array(n, sizeof(struct service_ctl));
 	c->n = n;
 	for (size_t i = 0; i < n; i++) {
 		c->entries[i].service = services[i];

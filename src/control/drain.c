@@ -15,27 +15,27 @@
 static void
 finish(struct drain *d)
 {
-	struct entry *e = d->entry;
-	struct control *c = e->control;
+	struct service_ctl *ctl = d->ctl;
+	struct control *c = ctl->control;
 	double now = clock_now();
-	uint64_t cut = service_ended(e->service, ENTRANCE_MAIN, d->color, END_DRAINED) - d->cut_before;
+	uint64_t cut = service_ended(ctl->service, ENTRANCE_MAIN, d->color, END_DRAINED) - d->cut_before;
 	double seconds = now - d->started;
 
-	BUS_EMIT(&c->bus, cut > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "flip.drained", e->service,
+	BUS_EMIT(&c->bus, cut > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "flip.drained", ctl->service,
 		 LS("color", color_word(d->color)), LU("epoch", d->epoch), LF("seconds", seconds), LU("cut", cut));
 	ev_timer_stop(c->loop, &d->poll);
-	e->drain = NULL;
+	ctl->drain = NULL;
 	free(d);
-	flip_on_drained(e, seconds, cut);
+	flip_on_drained(ctl, seconds, cut);
 }
 
 static void
 drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct drain *d = container_of(t, struct drain, poll);
-	struct entry *e = d->entry;
+	struct service_ctl *ctl = d->ctl;
 	double now = clock_now();
-	uint64_t left = entry_count(e, d->color);
+	uint64_t left = ctl_count(ctl, d->color);
 
 	(void)loop;
 	(void)revents;
@@ -46,12 +46,12 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	if (left != d->last_told && now - d->told_at >= TELL_EVERY) {
 		d->last_told = left;
 		d->told_at = now;
-		BUS_EMIT(&e->control->bus, LOG_DEBUG_LEVEL, "flip.draining", e->service,
+		BUS_EMIT(&ctl->control->bus, LOG_DEBUG_LEVEL, "flip.draining", ctl->service,
 			 LS("color", color_word(d->color)), LU("remaining", left));
-		flip_on_drain_progress(e, left);
+		flip_on_drain_progress(ctl, left);
 	}
 	if (now > d->deadline && ++d->late_polls > GRACE_POLLS) {
-		BUS_EMIT(&e->control->bus, LOG_ERROR_LEVEL, "flip.drain_stuck", e->service,
+		BUS_EMIT(&ctl->control->bus, LOG_ERROR_LEVEL, "flip.drain_stuck", ctl->service,
 			 LS("color", color_word(d->color)), LU("remaining", left));
 		d->deadline = now;
 		d->late_polls = 0;
@@ -59,10 +59,10 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 void
-drain_start(struct entry *e, enum color color, double timeout)
+drain_start(struct service_ctl *ctl, enum color color, double timeout)
 {
-	const struct drain_config *config = &e->service->config->drain;
-	struct control *c = e->control;
+	const struct drain_config *config = &ctl->service->config->drain;
+	struct control *c = ctl->control;
 	struct drain *d = must_alloc(sizeof(*d));
 	const struct drain_orders orders = {
 		.at = clock_now(),
@@ -72,34 +72,34 @@ drain_start(struct entry *e, enum color color, double timeout)
 		.ending = END_DRAINED,
 	};
 
-	drain_cancel(e);
-	d->entry = e;
+	drain_cancel(ctl);
+	d->ctl = ctl;
 	d->color = color;
-	d->epoch = e->service->record.epoch;
+	d->epoch = ctl->service->record.epoch;
 	d->started = orders.at;
 	d->deadline = d->due = d->started + orders.timeout;
-	d->at_start = d->last_told = entry_count(e, color);
+	d->at_start = d->last_told = ctl_count(ctl, color);
 	d->told_at = d->started;
-	d->cut_before = service_ended(e->service, ENTRANCE_MAIN, color, END_DRAINED);
-	e->drain = d;
-	e->engine->drain(e->engine, e->service, color, &orders);
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", e->service, LS("color", color_word(color)),
+	d->cut_before = service_ended(ctl->service, ENTRANCE_MAIN, color, END_DRAINED);
+	ctl->drain = d;
+	ctl->engine->drain(ctl->engine, ctl->service, color, &orders);
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", ctl->service, LS("color", color_word(color)),
 		 LU("epoch", d->epoch), LU("remaining", d->at_start), LF("timeout", orders.timeout));
-	flip_on_drain_progress(e, d->at_start);
+	flip_on_drain_progress(ctl, d->at_start);
 	ev_timer_init(&d->poll, drain_on_poll, 0.0, POLL);
 	ev_timer_start(c->loop, &d->poll);
 }
 
 void
-drain_cancel(struct entry *e)
+drain_cancel(struct service_ctl *ctl)
 {
-	struct drain *d = e->drain;
+	struct drain *d = ctl->drain;
 
 	if (d == NULL)
 		return;
-	ev_timer_stop(e->control->loop, &d->poll);
-	e->drain = NULL;
-	BUS_EMIT(&e->control->bus, LOG_INFO_LEVEL, "flip.drain_cancelled", e->service,
+	ev_timer_stop(ctl->control->loop, &d->poll);
+	ctl->drain = NULL;
+	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.drain_cancelled", ctl->service,
 		 LS("color", color_word(d->color)), LU("epoch", d->epoch), LU("remaining", d->last_told));
 	free(d);
 }

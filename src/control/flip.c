@@ -43,28 +43,28 @@ flip_become(struct flip *f, enum flip_state state)
 
 /* The next in the queue gets its turn from the loop, not from our stack. */
 void
-flip_next_turn(struct entry *e)
+flip_next_turn(struct service_ctl *ctl)
 {
-	struct link *first = list_first(&e->flips);
+	struct link *first = list_first(&ctl->flips);
 	struct flip *f = first != NULL ? list_entry(first, struct flip, link) : NULL;
 
 	if (f == NULL || f->state != FLIP_WAITING)
 		return;
 	flip_become(f, FLIP_CHECKING);
 	ev_timer_set(&f->again, 0.0, 0.0);
-	ev_timer_start(e->control->loop, &f->again);
+	ev_timer_start(ctl->control->loop, &f->again);
 }
 
 void
 flip_step_aside(struct flip *f)
 {
-	struct entry *e = f->entry;
+	struct service_ctl *ctl = f->ctl;
 
 	flip_become(f, FLIP_HEALING);
 	list_remove(&f->link);
-	list_append(&e->healing, &f->link);
+	list_append(&ctl->healing, &f->link);
 	flip_ask_again(f, FLIP_GATE_AGAIN);
-	flip_next_turn(e);
+	flip_next_turn(ctl);
 }
 
 static void
@@ -72,30 +72,30 @@ get_in_line(struct flip *f)
 {
 	flip_become(f, FLIP_WAITING);
 	list_remove(&f->link);
-	list_append(&f->entry->flips, &f->link);
-	flip_next_turn(f->entry);
+	list_append(&f->ctl->flips, &f->link);
+	flip_next_turn(f->ctl);
 }
 
 void
 flip_free(struct flip *f)
 {
-	struct entry *e = f->entry;
+	struct service_ctl *ctl = f->ctl;
 
 	flip_become(f, FLIP_OVER);
-	ev_timer_stop(e->control->loop, &f->again);
-	ev_timer_stop(e->control->loop, &f->timeout);
+	ev_timer_stop(ctl->control->loop, &f->again);
+	ev_timer_stop(ctl->control->loop, &f->timeout);
 	gate_free(&f->gate);
 	flip_let_go(&f->watcher);
 	list_remove(&f->link);
 	if (!f->asking)
 		free(f);
-	flip_next_turn(e);
+	flip_next_turn(ctl);
 }
 
 void
 flip_answer_ok(struct flip *f)
 {
-	flip_end(&f->watcher, &(struct flip_outcome){ .service = f->entry->service, .changed = flip_changed(f) });
+	flip_end(&f->watcher, &(struct flip_outcome){ .service = f->ctl->service, .changed = flip_changed(f) });
 }
 
 void
@@ -103,7 +103,7 @@ flip_answer_error(struct flip *f, enum err e, const char *message, enum changed 
 {
 	flip_end(&f->watcher, &(struct flip_outcome){ .error = e,
 						      .message = message,
-						      .service = f->entry->service,
+						      .service = f->ctl->service,
 						      .changed = changed });
 }
 
@@ -113,7 +113,7 @@ flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enu
 	const struct flip_request *q = &f->request;
 
 	memset(a, 0, sizeof(*a));
-	str_copy(a->service, sizeof(a->service), str_from(f->entry->service->config->name));
+	str_copy(a->service, sizeof(a->service), str_from(f->ctl->service->config->name));
 	a->at_us = clock_wall_us();
 	audit_set_host(a);
 	a->change = q->kind;
@@ -136,15 +136,15 @@ flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enu
 void
 flip_refuse(struct flip *f, enum err e, const char *message)
 {
-	struct entry *en = f->entry;
+	struct service_ctl *ctl = f->ctl;
 	struct control *c = flip_control(f);
 	struct audit_entry a;
 
-	en->flips_total.by_result[f->to][e]++;
-	flip_fill_entry(f, &a, en->service->record.epoch, e);
-	if (en->service->known)
+	ctl->flips_total.by_result[f->to][e]++;
+	flip_fill_entry(f, &a, ctl->service->record.epoch, e);
+	if (ctl->service->known)
 		c->store->note(c->store, &a);
-	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "flip.refused", en->service, LS("to", color_word(f->to)),
+	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "flip.refused", ctl->service, LS("to", color_word(f->to)),
 		 LS("error", err_word(e)), LS("message", message), LS("by", f->request.by.user),
 		 LS("reason", f->request.reason));
 	flip_answer_error(f, e, message, e == E_UNKNOWN ? CHANGED_UNKNOWN : CHANGED_NO);
@@ -240,7 +240,7 @@ refuse_unhealthy_in_time(struct flip *f, double after)
 	char text[256];
 
 	snprintf(text, sizeof(text), "%s -> %s: not found healthy within %.3g s; nothing changed",
-		 f->entry->service->config->name, color_word(f->to), after);
+		 f->ctl->service->config->name, color_word(f->to), after);
 	flip_refuse(f, E_UNHEALTHY, text);
 }
 
@@ -248,7 +248,7 @@ static void
 flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct flip *f = container_of(t, struct flip, timeout);
-	const char *name = f->entry->service->config->name;
+	const char *name = f->ctl->service->config->name;
 	double after = clock_now() - f->started;
 	char text[256];
 
@@ -311,7 +311,7 @@ static double
 timeout_of(const struct flip *f)
 {
 	const struct flip_request *q = &f->request;
-	const struct drain_config *d = &f->entry->service->config->drain;
+	const struct drain_config *d = &f->ctl->service->config->drain;
 
 	if (q->has_timeout)
 		return q->timeout;
@@ -333,32 +333,32 @@ count_flips(const struct link *list, uint32_t uid, size_t *all, size_t *own)
 static bool
 refuse_in_full_line(struct flip *f)
 {
-	const struct entry *e = f->entry;
+	const struct service_ctl *ctl = f->ctl;
 	uint32_t uid = f->request.by.uid;
 	bool trusted = uid == 0 || uid == geteuid();
 	size_t all = 0, own = 0;
 	char text[256];
 
-	count_flips(&e->flips, uid, &all, &own);
-	count_flips(&e->healing, uid, &all, &own);
-	count_flips(&e->drainers, uid, &all, &own);
+	count_flips(&ctl->flips, uid, &all, &own);
+	count_flips(&ctl->healing, uid, &all, &own);
+	count_flips(&ctl->drainers, uid, &all, &own);
 	if (all < (trusted ? FLIPS_MAX : FLIPS_MAX - FLIPS_RESERVE) && (trusted || own < FLIPS_EACH))
 		return false;
 	snprintf(text, sizeof(text), "%s -> %s: %zu flips are under way or wait, %zu of them this user's; nothing changed",
-		 e->service->config->name, color_word(f->to), all, own);
+		 ctl->service->config->name, color_word(f->to), all, own);
 	flip_refuse(f, E_CONFLICT, text);
 	return true;
 }
 
 void
-flip_start(struct entry *e, const struct flip_request *request, struct flip_watcher *watcher)
+flip_start(struct service_ctl *ctl, const struct flip_request *request, struct flip_watcher *watcher)
 {
 	struct flip *f = must_alloc(sizeof(*f));
-	struct ev_loop *loop = e->control->loop;
+	struct ev_loop *loop = ctl->control->loop;
 
-	f->entry = e;
+	f->ctl = ctl;
 	f->request = *request;
-	f->from = e->service->record.color;
+	f->from = ctl->service->record.color;
 	f->to = request->kind == CHANGE_ROLLBACK ? color_other(f->from) : request->to;
 	flip_watch(&f->watcher, watcher);
 	f->started = clock_now();
@@ -370,19 +370,19 @@ flip_start(struct entry *e, const struct flip_request *request, struct flip_watc
 		return;
 	if (timeout_of(f) > 0)
 		ev_timer_start(loop, &f->timeout);
-	list_append(&e->flips, &f->link);
-	flip_next_turn(e);
+	list_append(&ctl->flips, &f->link);
+	flip_next_turn(ctl);
 }
 
 void
-flip_forget_all(struct entry *e)
+flip_forget_all(struct service_ctl *ctl)
 {
 	struct link all;
 
 	list_init(&all);
-	list_splice(&all, &e->flips);
-	list_splice(&all, &e->healing);
-	list_splice(&all, &e->drainers);
+	list_splice(&all, &ctl->flips);
+	list_splice(&all, &ctl->healing);
+	list_splice(&all, &ctl->drainers);
 	LIST_EACH(it, &all) {
 		struct flip *f = list_entry(it, struct flip, link);
 

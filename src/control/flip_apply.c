@@ -18,14 +18,14 @@
 #define TURN_SECONDS 5.0
 
 static void
-observe_seconds(struct entry *e, double seconds)
+observe_seconds(struct service_ctl *ctl, double seconds)
 {
 	unsigned i = 0;
 
 	while (i < TALLY_BUCKETS && seconds > tally_bounds[i])
 		i++;
-	e->flip_seconds.count[i]++;
-	e->flip_seconds.sum += seconds;
+	ctl->flip_seconds.count[i]++;
+	ctl->flip_seconds.sum += seconds;
 }
 
 void
@@ -33,23 +33,23 @@ flip_wait_for_drain(struct flip *f)
 {
 	flip_become(f, FLIP_DRAINING);
 	list_remove(&f->link);
-	list_append(&f->entry->drainers, &f->link);
-	flip_next_turn(f->entry);
+	list_append(&f->ctl->drainers, &f->link);
+	flip_next_turn(f->ctl);
 }
 
 /* "drained" needs the drain that this flip began, which the caller starts. */
 static void
 applied(struct flip *f)
 {
-	struct entry *e = f->entry;
+	struct service_ctl *ctl = f->ctl;
 	double seconds = clock_now() - f->started;
 
 	if (f->changed) {
-		e->flips_total.by_result[f->to][OK]++;
-		observe_seconds(e, seconds);
+		ctl->flips_total.by_result[f->to][OK]++;
+		observe_seconds(ctl, seconds);
 	}
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_APPLIED, .epoch = f->epoch, .seconds = seconds });
-	if (f->request.wait == FLIP_WAIT_DRAINED && (e->drain != NULL || e->draining_due)) {
+	if (f->request.wait == FLIP_WAIT_DRAINED && (ctl->drain != NULL || ctl->draining_due)) {
 		flip_wait_for_drain(f);
 		return;
 	}
@@ -64,12 +64,12 @@ applied(struct flip *f)
 }
 
 void
-flip_on_applied(struct entry *e)
+flip_on_applied(struct service_ctl *ctl)
 {
-	struct link *first = list_first(&e->flips);
+	struct link *first = list_first(&ctl->flips);
 	struct flip *f = first != NULL ? list_entry(first, struct flip, link) : NULL;
 
-	if (f == NULL || f->state != FLIP_APPLYING || f->local || e->service->applied_epoch < f->epoch)
+	if (f == NULL || f->state != FLIP_APPLYING || f->local || ctl->service->applied_epoch < f->epoch)
 		return;
 	f->local = true;
 	if (flip_fleet(f) == NULL)
@@ -82,13 +82,13 @@ flip_on_applied(struct entry *e)
 void
 flip_partial(struct flip *f)
 {
-	struct entry *e = f->entry;
+	struct service_ctl *ctl = f->ctl;
 	char text[sizeof(f->late) + 256];
 
 	snprintf(text, sizeof(text), "%s -> %s: flipped, but not applied by %s; see: tealctl fleet",
-		 e->service->config->name, color_word(f->to), f->late);
-	e->flips_total.by_result[f->to][E_PARTIAL_FLEET]++;
-	BUS_EMIT(&flip_control(f)->bus, LOG_ERROR_LEVEL, "flip.partial_fleet", e->service, LS("to", color_word(f->to)),
+		 ctl->service->config->name, color_word(f->to), f->late);
+	ctl->flips_total.by_result[f->to][E_PARTIAL_FLEET]++;
+	BUS_EMIT(&flip_control(f)->bus, LOG_ERROR_LEVEL, "flip.partial_fleet", ctl->service, LS("to", color_word(f->to)),
 		 LU("epoch", f->epoch), LS("late", f->late), LS("by", f->request.by.user));
 	flip_answer_error(f, E_PARTIAL_FLEET, text, flip_changed(f));
 	flip_free(f);
@@ -98,13 +98,13 @@ flip_partial(struct flip *f)
 static void
 give_up_turn(struct flip *f)
 {
-	struct entry *e = f->entry;
+	struct service_ctl *ctl = f->ctl;
 
-	if (list_first(&e->flips) != &f->link)
+	if (list_first(&ctl->flips) != &f->link)
 		return;
 	list_remove(&f->link);
-	list_append(&e->drainers, &f->link);
-	flip_next_turn(e);
+	list_append(&ctl->drainers, &f->link);
+	flip_next_turn(ctl);
 }
 
 /* The store has been read again: has everybody applied it? */
@@ -120,7 +120,7 @@ flip_look_for_laggards(struct flip *f)
 		give_up_turn(f);
 
 	buf_init(&names, sizeof(f->late) - 1);
-	late = fleet_laggards(flip_fleet(f), f->entry->service->config->name, f->epoch, &names, &missing);
+	late = fleet_laggards(flip_fleet(f), f->ctl->service->config->name, f->epoch, &names, &missing);
 	str_copy(f->late, sizeof(f->late), buf_str(&names));
 	f->unsure_since = 0;
 	buf_free(&names);
@@ -161,7 +161,7 @@ drained(struct flip *f)
 void
 flip_look_for_holders(struct flip *f)
 {
-	uint64_t left = fleet_holding(flip_fleet(f), f->entry->service->config->name, f->epoch);
+	uint64_t left = fleet_holding(flip_fleet(f), f->ctl->service->config->name, f->epoch);
 
 	if (left == 0) {
 		drained(f);
@@ -172,9 +172,9 @@ flip_look_for_holders(struct flip *f)
 }
 
 void
-flip_on_drain_progress(struct entry *e, uint64_t remaining)
+flip_on_drain_progress(struct service_ctl *ctl, uint64_t remaining)
 {
-	LIST_EACH(it, &e->drainers) {
+	LIST_EACH(it, &ctl->drainers) {
 		struct flip *f = list_entry(it, struct flip, link);
 
 		if (f->state == FLIP_DRAINING)
@@ -184,13 +184,13 @@ flip_on_drain_progress(struct entry *e, uint64_t remaining)
 }
 
 void
-flip_on_drained(struct entry *e, double seconds, uint64_t cut)
+flip_on_drained(struct service_ctl *ctl, double seconds, uint64_t cut)
 {
-	struct store *store = e->control->store;
+	struct store *store = ctl->control->store;
 
 	if (store->announce != NULL)
 		store->announce(store);
-	LIST_EACH(it, &e->drainers) {
+	LIST_EACH(it, &ctl->drainers) {
 		struct flip *f = list_entry(it, struct flip, link);
 
 		f->drain_seconds = seconds;
@@ -205,9 +205,9 @@ flip_on_drained(struct entry *e, double seconds, uint64_t cut)
 }
 
 void
-flip_on_superseded(struct entry *e)
+flip_on_superseded(struct service_ctl *ctl)
 {
-	LIST_EACH(it, &e->drainers) {
+	LIST_EACH(it, &ctl->drainers) {
 		struct flip *f = list_entry(it, struct flip, link);
 		char text[256];
 
@@ -215,13 +215,13 @@ flip_on_superseded(struct entry *e)
 			snprintf(text, sizeof(text),
 				 "%s: flipped again (now %s, epoch %llu) before every teald of the fleet had applied %s; "
 				 "see: tealctl fleet",
-				 e->service->config->name, color_word(e->service->record.color),
-				 (unsigned long long)e->service->record.epoch, color_word(f->to));
+				 ctl->service->config->name, color_word(ctl->service->record.color),
+				 (unsigned long long)ctl->service->record.epoch, color_word(f->to));
 		else
 			snprintf(text, sizeof(text),
 				 "%s: flipped again (now %s, epoch %llu) before %s had drained; its connections stay",
-				 e->service->config->name, color_word(e->service->record.color),
-				 (unsigned long long)e->service->record.epoch, color_word(color_other(f->to)));
+				 ctl->service->config->name, color_word(ctl->service->record.color),
+				 (unsigned long long)ctl->service->record.epoch, color_word(color_other(f->to)));
 		flip_answer_error(f, E_CONFLICT, text, f->state == FLIP_DRAINING || f->changed ? CHANGED_YES : CHANGED_NO);
 		flip_free(f);
 	}
@@ -231,22 +231,22 @@ void
 flip_on_store(void *arg, enum err e, const struct record *now, const struct why *why)
 {
 	struct flip *f = arg;
-	struct entry *en = f->entry;
+	struct service_ctl *ctl = f->ctl;
 	char text[sizeof(why->text) + 128];
 
 	if (e != OK) {
 		/* It began no drain; the next one is perhaps a stranger's. */
 		if (e != E_UNKNOWN)
-			en->drain_timeout = -1;
+			ctl->drain_timeout = -1;
 		/* A lock that came between our look and our write. */
 		if (e == E_CONFLICT && flip_refuse_if_locked(f))
 			return;
 		if (e == E_CONFLICT)
 			snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu",
-				 en->service->config->name, color_word(en->service->record.color),
-				 (unsigned long long)en->service->record.epoch);
+				 ctl->service->config->name, color_word(ctl->service->record.color),
+				 (unsigned long long)ctl->service->record.epoch);
 		else
-			snprintf(text, sizeof(text), "%s -> %s: %s", en->service->config->name, color_word(f->to),
+			snprintf(text, sizeof(text), "%s -> %s: %s", ctl->service->config->name, color_word(f->to),
 				 why->text);
 		flip_refuse(f, e, text);
 		return;
@@ -255,7 +255,7 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	if (now != NULL)
 		f->epoch = now->epoch;
 	flip_become(f, FLIP_APPLYING);
-	BUS_EMIT(&flip_control(f)->bus, LOG_INFO_LEVEL, "flip.committed", en->service, LS("from", color_word(f->from)),
+	BUS_EMIT(&flip_control(f)->bus, LOG_INFO_LEVEL, "flip.committed", ctl->service, LS("from", color_word(f->from)),
 		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->request.kind)),
 		 LS("by", f->request.by.user), LS("reason", f->request.reason));
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_COMMITTED, .epoch = f->epoch });
@@ -263,5 +263,5 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 		flip_answer_ok(f);
 	/* The store told the record before it told us, so the snapshot is on its
 	 * way; perhaps it has even arrived. */
-	flip_on_applied(en);
+	flip_on_applied(ctl);
 }

@@ -11,20 +11,20 @@ is_disputed(const struct flip *f)
 {
 	const struct store *s = flip_control(f)->store;
 
-	return s->disputed != NULL && s->disputed(s, f->entry->service->config->name);
+	return s->disputed != NULL && s->disputed(s, f->ctl->service->config->name);
 }
 
 bool
 flip_refuse_if_locked(struct flip *f)
 {
-	const struct record *r = &f->entry->service->record;
+	const struct record *r = &f->ctl->service->record;
 	char text[RECORD_REASON + 256], at[CLOCK_TEXT];
 
 	if (!r->lock.on)
 		return false;
 	clock_format(r->lock.at_us, 3, at);
 	snprintf(text, sizeof(text), "%s is locked by %s since %s: %s (to allow flips again: tealctl unlock %s)",
-		 f->entry->service->config->name, r->lock.by, at, r->lock.reason, f->entry->service->config->name);
+		 f->ctl->service->config->name, r->lock.by, at, r->lock.reason, f->ctl->service->config->name);
 	flip_refuse(f, E_LOCKED, text);
 	return true;
 }
@@ -36,7 +36,7 @@ refuse_unhealthy(struct flip *f)
 	char line[1024];
 
 	buf_init(&text, sizeof(line) - 1);
-	buf_printf(&text, "%s -> %s: ", f->entry->service->config->name, color_word(f->to));
+	buf_printf(&text, "%s -> %s: ", f->ctl->service->config->name, color_word(f->to));
 	gate_text(f->gate, &text);
 	str_copy(line, sizeof(line), buf_str(&text));
 	buf_free(&text);
@@ -48,7 +48,7 @@ flip_refuse_without_store(struct flip *f, const struct why *why)
 {
 	char text[sizeof(why->text) + 128];
 
-	snprintf(text, sizeof(text), "%s -> %s: %s; nothing changed", f->entry->service->config->name,
+	snprintf(text, sizeof(text), "%s -> %s: %s; nothing changed", f->ctl->service->config->name,
 		 color_word(f->to), why->text);
 	flip_refuse(f, E_STORE, text);
 }
@@ -58,8 +58,8 @@ commit(struct flip *f)
 {
 	struct control *c = flip_control(f);
 	const struct flip_request *q = &f->request;
-	struct record *now = &f->entry->service->record;
-	struct store_write w = { .service = f->entry->service->config->name, .means = STORE_COLOR,
+	struct record *now = &f->ctl->service->record;
+	struct store_write w = { .service = f->ctl->service->config->name, .means = STORE_COLOR,
 				.expect_epoch = now->epoch, .next = *now };
 
 	f->epoch = now->epoch + 1;
@@ -72,7 +72,7 @@ commit(struct flip *f)
 	w.next.forced = q->force;
 	flip_fill_entry(f, &w.entry, f->epoch, OK);
 	/* Without another color no drain begins that it could be for. */
-	f->entry->drain_timeout = q->has_drain && f->to != now->color ? q->drain : -1;
+	f->ctl->drain_timeout = q->has_drain && f->to != now->color ? q->drain : -1;
 	flip_become(f, FLIP_STORING);
 	c->store->write(c->store, &w, flip_on_store, f);
 }
@@ -80,7 +80,7 @@ commit(struct flip *f)
 void
 flip_on_fleet(struct flip *f)
 {
-	const struct service *s = f->entry->service;
+	const struct service *s = f->ctl->service;
 	struct buf names;
 	char text[1024];
 	size_t against = 0;
@@ -127,7 +127,7 @@ flip_on_gate(struct gate *g, void *arg)
 
 	CHECK(f->gate == g && f->state == FLIP_CHECKING);
 	if (!gate_is_open(g) && clock_now() + FLIP_GATE_AGAIN < f->healthy_until) {
-		health_hurry(c->health, f->entry->service);
+		health_hurry(c->health, f->ctl->service);
 		flip_step_aside(f);
 		return;
 	}
@@ -145,7 +145,7 @@ flip_on_gate(struct gate *g, void *arg)
 static bool
 resolve_rollback(struct flip *f)
 {
-	const struct record *r = &f->entry->service->record;
+	const struct record *r = &f->ctl->service->record;
 	char text[256];
 
 	f->to = color_other(r->color);
@@ -164,7 +164,7 @@ resolve_rollback(struct flip *f)
 	}
 	f->to = r->color;
 	snprintf(text, sizeof(text), "%s has never been flipped: there is nothing to roll back",
-		 f->entry->service->config->name);
+		 f->ctl->service->config->name);
 	flip_refuse(f, E_CONFLICT, text);
 	return false;
 }
@@ -173,14 +173,14 @@ static bool
 refuse_unexpected(struct flip *f)
 {
 	const struct flip_request *q = &f->request;
-	const struct record *r = &f->entry->service->record;
+	const struct record *r = &f->ctl->service->record;
 	char text[256], epoch[32] = "";
 
 	if (!q->has_expect || (q->expect == r->color && (!q->expect_has_epoch || q->expect_epoch == r->epoch)))
 		return false;
 	if (q->expect_has_epoch)
 		snprintf(epoch, sizeof(epoch), " at epoch %llu", (unsigned long long)q->expect_epoch);
-	snprintf(text, sizeof(text), "%s: expected %s%s, found %s at epoch %llu", f->entry->service->config->name,
+	snprintf(text, sizeof(text), "%s: expected %s%s, found %s at epoch %llu", f->ctl->service->config->name,
 		 color_word(q->expect), epoch, color_word(r->color), (unsigned long long)r->epoch);
 	flip_refuse(f, E_CONFLICT, text);
 	return true;
@@ -191,7 +191,7 @@ refuse_unexpected(struct flip *f)
 static void
 already_active(struct flip *f)
 {
-	struct service *s = f->entry->service;
+	struct service *s = f->ctl->service;
 
 	f->epoch = s->record.epoch;
 	if (f->request.wait != FLIP_WAIT_NONE && s->applied_epoch < f->epoch) {
@@ -204,7 +204,7 @@ already_active(struct flip *f)
 		flip_look_for_laggards(f);
 		return;
 	}
-	if (f->request.wait == FLIP_WAIT_DRAINED && f->entry->drain != NULL) {
+	if (f->request.wait == FLIP_WAIT_DRAINED && f->ctl->drain != NULL) {
 		flip_wait_for_drain(f);
 		return;
 	}
@@ -217,7 +217,7 @@ already_active(struct flip *f)
 static bool
 forces_others(const struct flip *f)
 {
-	const struct service *s = f->entry->service;
+	const struct service *s = f->ctl->service;
 	struct buf names;
 	size_t late, missing;
 
@@ -235,7 +235,7 @@ forces_others(const struct flip *f)
 void
 flip_run_checks(struct flip *f)
 {
-	struct service *s = f->entry->service;
+	struct service *s = f->ctl->service;
 
 	f->from = s->record.color;
 	if (!s->known) {
@@ -278,5 +278,5 @@ flip_run_checks(struct flip *f)
 		return;
 	}
 	gate_free(&f->gate);
-	f->gate = gate_new(f->entry, f->to, flip_on_gate, f);
+	f->gate = gate_new(f->ctl, f->to, flip_on_gate, f);
 }

@@ -17,7 +17,7 @@
 static void
 go_on_in(struct gate *g, double seconds)
 {
-	struct ev_loop *loop = g->entry->control->loop;
+	struct ev_loop *loop = g->ctl->control->loop;
 
 	ev_timer_stop(loop, &g->start);
 	ev_timer_set(&g->start, seconds, 0.0);
@@ -38,7 +38,7 @@ wake_next(struct control *c)
 static void
 give_place(struct gate *g)
 {
-	struct control *c = g->entry->control;
+	struct control *c = g->ctl->control;
 
 	CHECK(c->gate_probes > 0);
 	c->gate_probes--;
@@ -51,14 +51,14 @@ static void
 get_in_line(struct gate *g)
 {
 	if (list_empty(&g->waiting))
-		list_append(&g->entry->control->gates, &g->waiting);
+		list_append(&g->ctl->control->gates, &g->waiting);
 }
 
 /* Nothing calls it again once it is done. */
 static void
 finish(struct gate *g)
 {
-	ev_timer_stop(g->entry->control->loop, &g->start);
+	ev_timer_stop(g->ctl->control->loop, &g->start);
 	list_remove(&g->waiting);
 	g->done(g, g->arg);
 }
@@ -66,7 +66,7 @@ finish(struct gate *g)
 static double
 timeout_of(const struct gate *g)
 {
-	double timeout = g->entry->service->config->health.timeout;
+	double timeout = g->ctl->service->config->health.timeout;
 
 	return timeout > 0 ? timeout : 1.0;
 }
@@ -122,8 +122,8 @@ gate_on_probe(void *arg, const char *error, double seconds)
 static void
 begin_some(struct gate *g)
 {
-	const struct service_config *sc = g->entry->service->config;
-	struct control *c = g->entry->control;
+	const struct service_config *sc = g->ctl->service->config;
+	struct control *c = g->ctl->control;
 	char hello[PROBE_HELLO_MAX], text[128];
 	size_t n = probe_hello(sc->proxy_protocol.send, hello);
 
@@ -151,11 +151,11 @@ begin_some(struct gate *g)
 			.source = &sc->source_address,
 			.timeout = timeout_of(g),
 			.hello = { hello, n },
-			.tls = g->entry->service->backend_tls,
+			.tls = g->ctl->service->backend_tls,
 			.server_name = gb->backend->server_name,
 		};
 
-		gb->probe = probe_start(g->entry->control->loop, &request, gate_on_probe, gb, &error);
+		gb->probe = probe_start(g->ctl->control->loop, &request, gate_on_probe, gb, &error);
 		if (gb->probe != NULL) {
 			c->gate_probes++;
 			g->short_since = 0;
@@ -185,12 +185,12 @@ gate_on_start(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 struct gate *
-gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *arg), void *arg)
+gate_new(struct service_ctl *ctl, enum color color, void (*done)(struct gate *g, void *arg), void *arg)
 {
-	struct service *s = e->service;
+	struct service *s = ctl->service;
 	struct gate *g = must_alloc(sizeof(*g));
 
-	g->entry = e;
+	g->ctl = ctl;
 	g->color = color;
 	g->done = done;
 	g->arg = arg;
@@ -205,7 +205,7 @@ gate_new(struct entry *e, enum color color, void (*done)(struct gate *g, void *a
 	}
 	list_init(&g->waiting);
 	ev_timer_init(&g->start, gate_on_start, 0.0, 0.0);
-	ev_timer_start(e->control->loop, &g->start);
+	ev_timer_start(ctl->control->loop, &g->start);
 	return g;
 }
 
@@ -217,7 +217,7 @@ gate_free(struct gate **gp)
 	*gp = NULL;
 	if (g == NULL)
 		return;
-	ev_timer_stop(g->entry->control->loop, &g->start);
+	ev_timer_stop(g->ctl->control->loop, &g->start);
 	list_remove(&g->waiting);
 	for (size_t i = 0; i < g->n; i++) {
 		if (g->backends[i].probe != NULL) {
@@ -227,7 +227,7 @@ gate_free(struct gate **gp)
 		backend_unref(&g->backends[i].backend);
 	}
 	/* It may have been woken for a place that it does not take any more. */
-	wake_next(g->entry->control);
+	wake_next(g->ctl->control);
 	free(g->backends);
 	free(g);
 }

@@ -18,7 +18,7 @@ static void
 check_on_gate(struct gate *g, void *arg)
 {
 	struct check *c = arg;
-	const struct service *s = g->entry->service;
+	const struct service *s = g->ctl->service;
 	struct flip_outcome o = { .service = s, .changed = CHANGED_NO };
 	struct buf text;
 	char line[RECORD_REASON + 256];
@@ -48,35 +48,35 @@ check_on_gate(struct gate *g, void *arg)
 }
 
 void
-flip_check(struct entry *e, enum color to, struct flip_watcher *watcher)
+flip_check(struct service_ctl *ctl, enum color to, struct flip_watcher *watcher)
 {
 	struct check *c = must_alloc(sizeof(*c));
 
 	flip_watch(&c->watcher, watcher);
-	c->gate = gate_new(e, to, check_on_gate, c);
+	c->gate = gate_new(ctl, to, check_on_gate, c);
 }
 
 /* -- lock and unlock ---------------------------------------------------------- */
 
 struct locking {
 	struct flip_watcher *watcher;
-	struct entry *entry;
+	struct service_ctl *ctl;
 	bool on;
 };
 
 static void
-answer_lock(struct flip_watcher **place, struct entry *e, bool changed)
+answer_lock(struct flip_watcher **place, struct service_ctl *ctl, bool changed)
 {
-	flip_end(place, &(struct flip_outcome){ .service = e->service,
+	flip_end(place, &(struct flip_outcome){ .service = ctl->service,
 						.changed = changed ? CHANGED_YES : CHANGED_NO });
 }
 
 static void
-answer_lock_error(struct flip_watcher **place, struct entry *e, enum err error, const char *message)
+answer_lock_error(struct flip_watcher **place, struct service_ctl *ctl, enum err error, const char *message)
 {
 	flip_end(place, &(struct flip_outcome){ .error = error,
 						.message = message,
-						.service = e->service,
+						.service = ctl->service,
 						.changed = error == E_UNKNOWN ? CHANGED_UNKNOWN : CHANGED_NO });
 }
 
@@ -84,45 +84,45 @@ static void
 lock_on_store(void *arg, enum err e, const struct record *now, const struct why *why)
 {
 	struct locking *l = arg;
-	const struct record *r = &l->entry->service->record;
+	const struct record *r = &l->ctl->service->record;
 
 	(void)now;
 	if (e == OK) {
-		BUS_EMIT(&l->entry->control->bus, LOG_INFO_LEVEL, l->on ? "service.locked" : "service.unlocked",
-			 l->entry->service, LS("by", r->lock.by), LS("reason", r->lock.reason));
-		answer_lock(&l->watcher, l->entry, true);
+		BUS_EMIT(&l->ctl->control->bus, LOG_INFO_LEVEL, l->on ? "service.locked" : "service.unlocked",
+			 l->ctl->service, LS("by", r->lock.by), LS("reason", r->lock.reason));
+		answer_lock(&l->watcher, l->ctl, true);
 	} else {
-		answer_lock_error(&l->watcher, l->entry, e,
+		answer_lock_error(&l->watcher, l->ctl, e,
 				  e == E_CONFLICT ? "the service was changed at the same time; try again" : why->text);
 	}
 	free(l);
 }
 
 void
-flip_lock(struct entry *e, const char *reason, const struct actor *by, struct flip_watcher *watcher)
+flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *by, struct flip_watcher *watcher)
 {
-	struct control *c = e->control;
-	const struct record *now = &e->service->record;
-	struct store_write w = { .service = e->service->config->name, .means = STORE_LOCK,
+	struct control *c = ctl->control;
+	const struct record *now = &ctl->service->record;
+	struct store_write w = { .service = ctl->service->config->name, .means = STORE_LOCK,
 				.expect_epoch = now->epoch, .next = *now };
 	struct locking *l;
 
-	if (!e->service->known) {
-		answer_lock_error(&watcher, e, E_STORE, "the store has not been read yet; try again when /readyz says ready");
+	if (!ctl->service->known) {
+		answer_lock_error(&watcher, ctl, E_STORE, "the store has not been read yet; try again when /readyz says ready");
 		return;
 	}
 	if (reason == NULL && !now->lock.on) {
-		answer_lock(&watcher, e, false);
+		answer_lock(&watcher, ctl, false);
 		return;
 	}
 	if (reason != NULL && now->lock.on) {
 		/* A second lock does not replace the first: its owner would
 		 * unlock what somebody else still wants locked. */
-		answer_lock(&watcher, e, false);
+		answer_lock(&watcher, ctl, false);
 		return;
 	}
 	l = must_alloc(sizeof(*l));
-	l->entry = e;
+	l->ctl = ctl;
 	l->on = reason != NULL;
 	flip_watch(&l->watcher, watcher);
 	w.next.lock.on = reason != NULL;

@@ -50,17 +50,17 @@ has_address(const struct service *s, enum color color, const struct addr *a)
 }
 
 static void
-say(const struct entry *e, const char *event, const struct backend *b)
+say(const struct service_ctl *ctl, const char *event, const struct backend *b)
 {
-	BUS_EMIT(&e->control->bus, LOG_INFO_LEVEL, event, e->service, LS("color", color_word(b->color)),
+	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("where", b->host));
 }
 
 static bool
-add_backend(struct nodes *n, struct entry *e, enum color color, const char *host, bool drain)
+add_backend(struct nodes *n, struct service_ctl *ctl, enum color color, const char *host, bool drain)
 {
-	struct backend *b = resolve_backend(e, color, host);
-	struct service *s = e->service;
+	struct backend *b = resolve_backend(ctl, color, host);
+	struct service *s = ctl->service;
 
 	if (backend_has_address(b) && has_address(s, color, &b->address)) {
 		LOG_WARN("node.same_address", LS("service", s->config->name),
@@ -70,29 +70,29 @@ add_backend(struct nodes *n, struct entry *e, enum color color, const char *host
 		return false;
 	}
 	b->drain = drain;
-	b->late = e->published;
+	b->late = ctl->published;
 	service_add_backend(s, b);
-	say(e, "backend.added", b);
+	say(ctl, "backend.added", b);
 	if (n->control->health != NULL) {
 		health_add(n->control->health, s, b);
-		resolve_settle(e, b);
+		resolve_settle(ctl, b);
 	}
 	return true;
 }
 
 static void
-remove_backend(struct nodes *n, struct entry *e, struct backend *b)
+remove_backend(struct nodes *n, struct service_ctl *ctl, struct backend *b)
 {
 	if (n->control->health != NULL)
-		health_remove(n->control->health, e->service, b);
-	say(e, "backend.removed", b);
-	service_remove_backend(e->service, b);
+		health_remove(n->control->health, ctl->service, b);
+	say(ctl, "backend.removed", b);
+	service_remove_backend(ctl->service, b);
 }
 
 static bool
-obey_color(struct nodes *n, const struct node_pool *p, struct entry *e, enum color color)
+obey_color(struct nodes *n, const struct node_pool *p, struct service_ctl *ctl, enum color color)
 {
-	struct service *s = e->service;
+	struct service *s = ctl->service;
 	bool changed = false;
 
 	for (size_t i = s->colors[color].n; i-- > 0;) {
@@ -102,11 +102,11 @@ obey_color(struct nodes *n, const struct node_pool *p, struct entry *e, enum col
 		if (b->host == NULL)
 			continue;
 		if (wish == NODE_REMOVED) {
-			remove_backend(n, e, b);
+			remove_backend(n, ctl, b);
 			changed = true;
 		} else if (b->drain != (wish == NODE_DRAIN)) {
 			b->drain = wish == NODE_DRAIN;
-			say(e, b->drain ? "backend.drain" : "backend.ready", b);
+			say(ctl, b->drain ? "backend.drain" : "backend.ready", b);
 			changed = true;
 		}
 	}
@@ -116,7 +116,7 @@ obey_color(struct nodes *n, const struct node_pool *p, struct entry *e, enum col
 		enum node_wish wish = nodes_wish(p, host);
 
 		if (wish != NODE_REMOVED && find_backend(s, color, host) == NULL)
-			changed |= add_backend(n, e, color, host, wish == NODE_DRAIN);
+			changed |= add_backend(n, ctl, color, host, wish == NODE_DRAIN);
 	}
 	if (changed)
 		service_forget_maglev(s, color);
@@ -139,23 +139,23 @@ obey(struct node_pool *p, struct nodes *n)
 	struct control *c = n->control;
 
 	for (size_t i = 0; i < c->n; i++) {
-		struct entry *e = &c->entries[i];
-		const struct service_config *sc = e->service->config;
+		struct service_ctl *ctl = &c->entries[i];
+		const struct service_config *sc = ctl->service->config;
 		bool changed = false;
 
 		if (sc->pool == NULL || strcmp(sc->pool, p->config->name) != 0)
 			continue;
 		for (enum color color = GREEN; color <= BLUE; color++) {
-			if (sc->colors[color].port == 0 || !obey_color(n, p, e, color))
+			if (sc->colors[color].port == 0 || !obey_color(n, p, ctl, color))
 				continue;
 			changed = true;
-			if (!anybody_wanted(e->service, color))
-				BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "nodes.none_left", e->service,
+			if (!anybody_wanted(ctl->service, color))
+				BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "nodes.none_left", ctl->service,
 					 LS("color", color_word(color)), LS("key", p->config->name));
 		}
 		/* At once: a command waits until the workers have it. */
-		if (changed && e->published)
-			publish_now(e);
+		if (changed && ctl->published)
+			publish_now(ctl);
 	}
 	if (c->store->announce != NULL && c->store_ready)
 		c->store->announce(c->store);

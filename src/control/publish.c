@@ -71,22 +71,22 @@ publish_build(struct service *s)
 }
 
 void
-publish_now(struct entry *e)
+publish_now(struct service_ctl *ctl)
 {
-	struct snapshot *snap = publish_build(e->service);
+	struct snapshot *snap = publish_build(ctl->service);
 
-	e->published = true;
-	e->dirty = false;
-	snap->refuse = e->control->stale && e->control->config->store.stale == STALE_REFUSE;
-	e->engine->publish(e->engine, e->service, &snap);
+	ctl->published = true;
+	ctl->dirty = false;
+	snap->refuse = ctl->control->stale && ctl->control->config->store.stale == STALE_REFUSE;
+	ctl->engine->publish(ctl->engine, ctl->service, &snap);
 }
 
 void
-publish_soon(struct entry *e)
+publish_soon(struct service_ctl *ctl)
 {
-	struct control *c = e->control;
+	struct control *c = ctl->control;
 
-	e->dirty = true;
+	ctl->dirty = true;
 	if (!ev_is_active(&c->publish_timer)) {
 		ev_timer_set(&c->publish_timer, 0.0, 0.0);
 		ev_timer_start(c->loop, &c->publish_timer);

@@ -24,9 +24,9 @@ recover_weight(const struct service *s, const struct backend *b, double now)
 }
 
 static void
-start_slowly(const struct entry *e, struct backend *b)
+start_slowly(const struct service_ctl *ctl, struct backend *b)
 {
-	const struct service_config *sc = e->service->config;
+	const struct service_config *sc = ctl->service->config;
 
 	if (sc->slow_start > 0 && sc->balance != BALANCE_SOURCE_HASH)
 		b->ramp_from = clock_now();
@@ -100,24 +100,24 @@ may_eject(const struct service *s, enum color color)
 
 /* reason: what failed so often. */
 static void
-eject(struct entry *e, struct backend *b, const char *reason, uint32_t failures)
+eject(struct service_ctl *ctl, struct backend *b, const char *reason, uint32_t failures)
 {
-	double seconds = e->service->config->passive.eject;
+	double seconds = ctl->service->config->passive.eject;
 
 	b->ejected_until = clock_now() + seconds;
-	hasten(e->control, seconds);
+	hasten(ctl->control, seconds);
 	b->ramp_from = 0;
 	b->ejections++;
 	b->since_us = clock_wall_us();
-	BUS_EMIT(&e->control->bus, LOG_WARN_LEVEL, "backend.ejected", e->service,
+	BUS_EMIT(&ctl->control->bus, LOG_WARN_LEVEL, "backend.ejected", ctl->service,
 		 LS("color", color_word(b->color)), LS("backend", b->text), LS("reason", reason), LU("failures", failures),
 		 LF("seconds", seconds));
 }
 
 void
-recover_look(struct entry *e)
+recover_look(struct service_ctl *ctl)
 {
-	struct service *s = e->service;
+	struct service *s = ctl->service;
 	const struct passive_config *pc = &s->config->passive;
 	bool changed = false;
 
@@ -133,18 +133,18 @@ recover_look(struct entry *e)
 			if (backend_use(b) != BACKEND_USED || !may_eject(s, (enum color)color))
 				continue;
 			if (by_answers)
-				eject(e, b, "answers failed", answers);
+				eject(ctl, b, "answers failed", answers);
 			else
-				eject(e, b, "connects failed", failures);
+				eject(ctl, b, "connects failed", failures);
 			changed = true;
 		}
-	if (changed && e->published)
-		publish_soon(e);
+	if (changed && ctl->published)
+		publish_soon(ctl);
 }
 
 /* A new chance: it is judged by what happens from now on. */
 static void
-readmit(struct entry *e, struct backend *b)
+readmit(struct service_ctl *ctl, struct backend *b)
 {
 	b->ejected_until = 0;
 	atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
@@ -152,13 +152,13 @@ readmit(struct entry *e, struct backend *b)
 	if (b->state != BACKEND_UP)
 		return;
 	b->since_us = clock_wall_us();
-	start_slowly(e, b);
-	BUS_EMIT(&e->control->bus, LOG_INFO_LEVEL, "backend.readmitted", e->service,
+	start_slowly(ctl, b);
+	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "backend.readmitted", ctl->service,
 		 LS("color", color_word(b->color)), LS("backend", b->text));
 }
 
 void
-recover_on_health(struct entry *e, struct backend *b, enum backend_state was)
+recover_on_health(struct service_ctl *ctl, struct backend *b, enum backend_state was)
 {
 	/* At the start nobody has been away. */
 	b->ramp_from = 0;
@@ -166,16 +166,16 @@ recover_on_health(struct entry *e, struct backend *b, enum backend_state was)
 		b->late = false;
 		atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
 		atomic_store_explicit(&b->bad_in_row, 0, memory_order_relaxed);
-		start_slowly(e, b);
+		start_slowly(ctl, b);
 		if (b->ramp_from > 0)
-			hasten(e->control, ramp_step(e->service));
+			hasten(ctl->control, ramp_step(ctl->service));
 	}
 }
 
 static bool
-recover_service(struct entry *e, double now)
+recover_service(struct service_ctl *ctl, double now)
 {
-	struct service *s = e->service;
+	struct service *s = ctl->service;
 	bool changed = false;
 
 	for (int color = 0; color < COLORS; color++)
@@ -183,7 +183,7 @@ recover_service(struct entry *e, double now)
 			struct backend *b = s->colors[color].backends[i];
 
 			if (b->ejected_until > 0 && b->ejected_until <= now) {
-				readmit(e, b);
+				readmit(ctl, b);
 				changed = true;
 			}
 			if (b->ramp_from <= 0)

@@ -8,9 +8,9 @@
 #include "control/resolve.h"
 
 static void
-say(const struct entry *e, const char *event, const struct backend *b)
+say(const struct service_ctl *ctl, const char *event, const struct backend *b)
 {
-	BUS_EMIT(&e->control->bus, LOG_INFO_LEVEL, event, e->service, LS("color", color_word(b->color)),
+	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("where", b->name));
 }
 
@@ -87,31 +87,31 @@ choose(const struct service *s, enum color color, const struct hostname *name, u
 /* -- the backends ------------------------------------------------------------------ */
 
 static void
-add(struct entry *e, struct backend *b, const struct backend *after)
+add(struct service_ctl *ctl, struct backend *b, const struct backend *after)
 {
-	struct health *h = e->control->health;
+	struct health *h = ctl->control->health;
 
-	b->late = e->published;
-	service_insert_backend(e->service, b, after);
+	b->late = ctl->published;
+	service_insert_backend(ctl->service, b, after);
 	if (backend_has_address(b))
-		say(e, "backend.added", b);
+		say(ctl, "backend.added", b);
 	if (h != NULL)
-		health_add(h, e->service, b);
+		health_add(h, ctl->service, b);
 }
 
 static void
-drop(struct entry *e, struct backend *b)
+drop(struct service_ctl *ctl, struct backend *b)
 {
-	if (e->control->health != NULL)
-		health_remove(e->control->health, e->service, b);
+	if (ctl->control->health != NULL)
+		health_remove(ctl->control->health, ctl->service, b);
 	if (backend_has_address(b))
-		say(e, "backend.removed", b);
-	service_remove_backend(e->service, b);
+		say(ctl, "backend.removed", b);
+	service_remove_backend(ctl->service, b);
 }
 
 /* address NULL: it has none any more. */
 static struct backend *
-replace(struct entry *e, struct backend *old, const struct addr *address)
+replace(struct service_ctl *ctl, struct backend *old, const struct addr *address)
 {
 	struct backend *b = backend_new_named(old->color, old->name, old->port, old->health_port, address);
 	bool in_use = backend_use(old) == BACKEND_USED;
@@ -121,33 +121,33 @@ replace(struct entry *e, struct backend *old, const struct addr *address)
 	if (old->host != NULL)
 		b->host = must_strdup(old->host);
 	old->leaving = true;
-	add(e, b, old);
+	add(ctl, b, old);
 	if (!in_use || address == NULL || b->state != BACKEND_CHECKING)
-		drop(e, old);
-	if (e->published)
-		publish_soon(e);
-	if (e->control->store->announce != NULL && e->control->store_ready)
-		e->control->store->announce(e->control->store);
+		drop(ctl, old);
+	if (ctl->published)
+		publish_soon(ctl);
+	if (ctl->control->store->announce != NULL && ctl->control->store_ready)
+		ctl->control->store->announce(ctl->control->store);
 	return b;
 }
 
 static void
-settle(struct entry *e, struct backend *b, const struct hostname *name)
+settle(struct service_ctl *ctl, struct backend *b, const struct hostname *name)
 {
-	struct health *h = e->control->health;
+	struct health *h = ctl->control->health;
 	struct addr address;
 	struct why why;
 
 	if (b->leaving || (backend_has_address(b) && (name->n == 0 || is_among(b, name))))
 		return;
-	if (choose(e->service, b->color, name, b->port, b, &address, &why)) {
-		(void)replace(e, b, &address);
+	if (choose(ctl->service, b->color, name, b->port, b, &address, &why)) {
+		(void)replace(ctl, b, &address);
 		return;
 	}
 	if (backend_has_address(b))
-		b = replace(e, b, NULL);
+		b = replace(ctl, b, NULL);
 	if (h != NULL)
-		health_give_up(h, e->service, b, why.text);
+		health_give_up(h, ctl->service, b, why.text);
 }
 
 /* -- events ------------------------------------------------------------------------- */
@@ -225,18 +225,18 @@ control_on_resolve(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++) {
-			struct entry *e = &c->entries[i];
+			struct service_ctl *ctl = &c->entries[i];
 
-			for (size_t k = e->service->colors[color].n; k-- > 0;) {
-				struct backend *b = e->service->colors[color].backends[k];
-				const struct backend *next = b->leaving ? successor(e->service, b) : NULL;
+			for (size_t k = ctl->service->colors[color].n; k-- > 0;) {
+				struct backend *b = ctl->service->colors[color].backends[k];
+				const struct backend *next = b->leaving ? successor(ctl->service, b) : NULL;
 
 				if (!b->leaving || (next != NULL && next->state == BACKEND_CHECKING))
 					continue;
-				drop(e, b);
+				drop(ctl, b);
 				dropped = true;
-				if (e->published)
-					publish_soon(e);
+				if (ctl->published)
+					publish_soon(ctl);
 			}
 		}
 	/* Somebody may have waited for that address. */
@@ -245,9 +245,9 @@ control_on_resolve(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 void
-resolve_on_health(struct entry *e, const struct backend *b)
+resolve_on_health(struct service_ctl *ctl, const struct backend *b)
 {
-	struct control *c = e->control;
+	struct control *c = ctl->control;
 
 	if (b->name == NULL || ev_is_active(&c->resolve_timer))
 		return;
@@ -273,9 +273,9 @@ resolve_interval(const struct control *c, const struct pool_config *pool)
 }
 
 struct backend *
-resolve_backend(struct entry *e, enum color color, const char *host)
+resolve_backend(struct service_ctl *ctl, enum color color, const char *host)
 {
-	const struct service_config *sc = e->service->config;
+	const struct service_config *sc = ctl->service->config;
 	const struct color_config *cc = &sc->colors[color];
 	const struct hostname *name;
 	struct addr address, health;
@@ -288,22 +288,22 @@ resolve_backend(struct entry *e, enum color color, const char *host)
 			addr_set_port(&health, cc->health_port);
 		b = backend_new(color, &address, &health);
 	} else {
-		name = hosts_watch(e->control->hosts, host, sc->resolve_interval);
+		name = hosts_watch(ctl->control->hosts, host, sc->resolve_interval);
 		b = backend_new_named(
 			color, host, cc->port, cc->health_port,
-			choose(e->service, color, name, cc->port, NULL, &address, &why) ? &address : NULL);
+			choose(ctl->service, color, name, cc->port, NULL, &address, &why) ? &address : NULL);
 	}
 	b->host = must_strdup(host);
 	return b;
 }
 
 void
-resolve_settle(struct entry *e, struct backend *b)
+resolve_settle(struct service_ctl *ctl, struct backend *b)
 {
-	const struct hostname *name = b->name != NULL ? hosts_find(e->control->hosts, b->name) : NULL;
+	const struct hostname *name = b->name != NULL ? hosts_find(ctl->control->hosts, b->name) : NULL;
 
 	if (is_answered(name))
-		settle(e, b, name);
+		settle(ctl, b, name);
 }
 
 void

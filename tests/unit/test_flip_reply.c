@@ -13,7 +13,7 @@
 
 static struct service_config config = { .name = "web" };
 static struct service service = { .config = &config, .record = { .color = BLUE, .epoch = 7 } };
-static struct entry entry = { .service = &service };
+static struct service_ctl ctl = { .service = &service };
 static struct backend up = { .text = "10.0.0.11:80", .state = BACKEND_UP };
 static struct backend down = { .text = "10.0.0.12:80", .state = BACKEND_DOWN };
 static struct gate_backend backends[] = {
@@ -21,7 +21,7 @@ static struct gate_backend backends[] = {
 	{ .backend = &down, .error = "connection refused" },
 };
 static struct gate gate = {
-	.entry = &entry, .color = GREEN, .backends = backends, .n = 2, .healthy = 1, .needed = 2
+	.ctl = &ctl, .color = GREEN, .backends = backends, .n = 2, .healthy = 1, .needed = 2
 };
 
 static void

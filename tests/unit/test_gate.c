@@ -21,7 +21,7 @@
 struct rig {
 	struct ev_loop *loop;
 	struct control control;
-	struct entry entry;
+	struct service_ctl ctl;
 	struct service_config sc;
 	struct backend_config backends[BACKENDS];
 	int listener;
@@ -66,10 +66,10 @@ setup(void **state)
 		r->sc.colors[c] = (struct color_config){ .backends = r->backends, .n_backends = BACKENDS };
 	r->control.loop = r->loop;
 	list_init(&r->control.gates);
-	r->entry.control = &r->control;
-	r->entry.service = service_new(&r->sc, 0, 1);
+	r->ctl.control = &r->control;
+	r->ctl.service = service_new(&r->sc, 0, 1);
 	for (int i = 0; i < BACKENDS; i++)
-		r->entry.service->colors[BLUE].backends[i]->state = BACKEND_UP;
+		r->ctl.service->colors[BLUE].backends[i]->state = BACKEND_UP;
 	*state = r;
 	return 0;
 }
@@ -79,7 +79,7 @@ teardown(void **state)
 {
 	struct rig *r = *state;
 
-	service_free(&r->entry.service);
+	service_free(&r->ctl.service);
 	close(r->listener);
 	ev_loop_destroy(r->loop);
 	free(r);
@@ -93,7 +93,7 @@ begin(struct rig *r, unsigned places, unsigned gates)
 	r->control.gate_probes = GATE_PROBES_MAX - places;
 	for (unsigned i = 0; i < gates; i++) {
 		r->list[i].place = i;
-		r->list[i].gate = gate_new(&r->entry, BLUE, on_done, &r->list[i]);
+		r->list[i].gate = gate_new(&r->ctl, BLUE, on_done, &r->list[i]);
 	}
 }
 

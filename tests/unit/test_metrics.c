@@ -191,15 +191,15 @@ static void
 counts_flips_and_drains(void **state)
 {
 	struct world *w = *state;
-	struct entry *e = &w->control.entries[0];
+	struct service_ctl *ctl = &w->control.entries[0];
 	char *text;
 
-	e->flips_total.by_result[BLUE][OK] = 2;
-	e->flips_total.by_result[BLUE][E_UNHEALTHY] = 1;
-	e->flip_seconds.count[3] = 2;
-	e->flip_seconds.sum = 0.0016;
+	ctl->flips_total.by_result[BLUE][OK] = 2;
+	ctl->flips_total.by_result[BLUE][E_UNHEALTHY] = 1;
+	ctl->flip_seconds.count[3] = 2;
+	ctl->flip_seconds.sum = 0.0016;
 	w->connections[0][BLUE] = 17;
-	drain_start(e, BLUE, -1);
+	drain_start(ctl, BLUE, -1);
 	text = metrics_of(w);
 	expect_line(text, "teal_flips_total{service=\"shop\",to=\"blue\",result=\"ok\"} 2");
 	expect_line(text, "teal_flips_total{service=\"shop\",to=\"blue\",result=\"unhealthy\"} 1");

@@ -382,7 +382,7 @@ static void
 who_does_not_read_is_cut(void **state)
 {
 	struct stage *s = *state;
-	struct entry *e = &s->w->control.entries[0];
+	struct service_ctl *ctl = &s->w->control.entries[0];
 	int slow = dial(s), well = dial(s);
 	unsigned turns = 0;
 
@@ -391,9 +391,9 @@ who_does_not_read_is_cut(void **state)
 	say(well, WATCH);
 	AWAIT(s, well, "event: snapshot\n");
 	/* A long reason in each service's record makes frames that add up. */
-	memset(e->service->record.reason, 'x', sizeof(e->service->record.reason) - 1);
+	memset(ctl->service->record.reason, 'x', sizeof(ctl->service->record.reason) - 1);
 	while (s->observe->n_viewers == 2 && turns++ < 200000) {
-		e->service->record.at_us++;
+		ctl->service->record.at_us++;
 		s->observe->tick.repeat = 0;
 		ev_feed_event(s->w->loop, &s->observe->tick, EV_TIMER);
 		ev_run(s->w->loop, EVRUN_NOWAIT);

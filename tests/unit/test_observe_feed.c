@@ -90,11 +90,11 @@ flip(struct stage *s, enum color to, const char *reason)
 	struct flip_request q = {
 		.kind = CHANGE_FLIP, .to = to, .wait = FLIP_WAIT_APPLIED, .by = { .user = "ci" }
 	};
-	struct entry *e = &s->w->control.entries[0];
+	struct service_ctl *ctl = &s->w->control.entries[0];
 
 	str_copy(q.reason, sizeof(q.reason), str_from(reason));
-	flip_start(e, &q, NULL);
-	WAIT_UNTIL(s->w->loop, list_empty(&e->flips));
+	flip_start(ctl, &q, NULL);
+	WAIT_UNTIL(s->w->loop, list_empty(&ctl->flips));
 }
 
 static void

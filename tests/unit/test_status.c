@@ -26,7 +26,7 @@ tear_down(void **state)
 
 /* The caller's reference. */
 static json_t *
-status_of(struct world *w, const struct entry *only)
+status_of(struct world *w, const struct service_ctl *only)
 {
 	struct buf text;
 	struct json j;
@@ -162,8 +162,8 @@ static void
 shows_lock_and_drain(void **state)
 {
 	struct world *w = *state;
-	struct entry *e = &w->control.entries[0];
-	struct record *r = &e->service->record;
+	struct service_ctl *ctl = &w->control.entries[0];
+	struct record *r = &ctl->service->record;
 	json_t *o;
 
 	r->lock.on = true;
@@ -171,8 +171,8 @@ shows_lock_and_drain(void **state)
 	strcpy(r->lock.by, "ci-shop");
 	strcpy(r->lock.reason, "a \"bad\" release \x01");
 	w->connections[0][BLUE] = 118;
-	drain_start(e, BLUE, 12.0);
-	o = status_of(w, e);
+	drain_start(ctl, BLUE, 12.0);
+	o = status_of(w, ctl);
 	assert_int_equal(json_array_size(at(o, "services")), 1);
 	assert_string_equal(TEXT_AT(o, "services.0.locked.by"), "ci-shop");
 	assert_string_equal(TEXT_AT(o, "services.0.locked.reason"), "a \"bad\" release \x01");

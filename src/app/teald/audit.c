@@ -100,8 +100,8 @@ audit_log(const struct command *cmd, const struct outcome *o)
 	fields[n++] = LS("command", cmd->info->word);
 	if (r->service.n > 0)
 		fields[n++] = LT("service", r->service);
-	if (cmd->entry != NULL)
-		fields[n++] = LR(NULL, str_from(cmd->entry->service->config->labels_json));
+	if (cmd->ctl != NULL)
+		fields[n++] = LR(NULL, str_from(cmd->ctl->service->config->labels_json));
 	if (r->color.n > 0)
 		fields[n++] = LT("color", r->color);
 	if (r->node_verb.n > 0)
@@ -139,7 +139,7 @@ audit_log(const struct command *cmd, const struct outcome *o)
 static bool
 change_of(const struct command *cmd, struct audit_entry *a)
 {
-	const struct record *r = &cmd->entry->service->record;
+	const struct record *r = &cmd->ctl->service->record;
 
 	a->from = a->to = r->color;
 	switch (cmd->request.command) {
@@ -201,11 +201,11 @@ audit_note_denied(const struct command *cmd)
 	const struct admin_request *r = &cmd->request;
 	struct audit_entry a = { .uid = cmd->by.uid, .pid = cmd->by.pid };
 
-	if (cmd->entry == NULL || !cmd->entry->service->known || !change_of(cmd, &a) || !may_note(cmd->admin))
+	if (cmd->ctl == NULL || !cmd->ctl->service->known || !change_of(cmd, &a) || !may_note(cmd->admin))
 		return;
-	str_copy(a.service, sizeof(a.service), str_from(cmd->entry->service->config->name));
+	str_copy(a.service, sizeof(a.service), str_from(cmd->ctl->service->config->name));
 	a.at_us = clock_wall_us();
-	a.epoch = cmd->entry->service->record.epoch;
+	a.epoch = cmd->ctl->service->record.epoch;
 	memcpy(a.by, cmd->by.user, sizeof(a.by));
 	/* Cut where the history's room ends: it was never carried out. */
 	str_copy(a.reason, sizeof(a.reason), r->reason);

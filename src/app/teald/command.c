@@ -173,7 +173,7 @@ command_go(struct command *cmd)
 		command_fail(cmd, e, &why);
 		return;
 	}
-	if (r->service.n > 0 && !r->all_services && cmd->entry == NULL)
+	if (r->service.n > 0 && !r->all_services && cmd->ctl == NULL)
 		unknown_service(cmd);
 	else
 		verb_run(cmd);
@@ -226,7 +226,7 @@ command_run(struct client *c, struct str line)
 			"for this user; try again when they are over", ADMIN_ORPHANS_EACH), &why);
 		return;
 	}
-	cmd->entry = control_find(a->control, cmd->request.service);
+	cmd->ctl = control_find(a->control, cmd->request.service);
 	/* Some that change things also only show them. */
 	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !is_allowed(cmd);
 	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)

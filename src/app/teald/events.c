@@ -57,7 +57,7 @@ is_wanted(const struct command *cmd, const struct service *s)
 {
 	if (s == NULL)
 		return true;
-	return (cmd->entry == NULL || cmd->entry->service == s) && command_may_read(cmd, s);
+	return (cmd->ctl == NULL || cmd->ctl->service == s) && command_may_read(cmd, s);
 }
 
 static void
@@ -110,7 +110,7 @@ events_close(struct events *ev)
 void
 verb_events(struct command *cmd)
 {
-	struct entry *e = cmd->entry;
+	struct service_ctl *ctl = cmd->ctl;
 	char now[CLOCK_TEXT];
 	struct buf text;
 	struct json j;
@@ -123,7 +123,7 @@ verb_events(struct command *cmd)
 	json_object(&j, NULL);
 	json_cstr(&j, "time", now);
 	json_cstr(&j, "event", "events.listening");
-	json_cstr(&j, "service", e != NULL ? e->service->config->name : NULL);
+	json_cstr(&j, "service", ctl != NULL ? ctl->service->config->name : NULL);
 	json_object_end(&j);
 	json_line_end(&j);
 	command_progress(cmd, buf_str(&text));	/* the command may be gone now */

@@ -7,7 +7,7 @@
 static void
 put_gate(struct json *j, const struct gate *g)
 {
-	json_cstr(j, "service", g->entry->service->config->name);
+	json_cstr(j, "service", g->ctl->service->config->name);
 	json_cstr(j, "to", color_word(g->color));
 	json_u64(j, "healthy", g->healthy);
 	json_u64(j, "total", g->n);

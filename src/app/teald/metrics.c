@@ -39,37 +39,37 @@ with(struct labels l, const char *name, const char *value)
 
 /* -- one series, or a few, of one color -------------------------------------------- */
 
-typedef void color_fn(struct prom *p, const struct entry *e, enum entrance entrance, enum color color);
+typedef void color_fn(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color);
 
 static void
-put_active(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_active(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 
 	metrics_sample(p, of_color(s, entrance, color), s->known && s->record.color == color);
 }
 
 static void
-put_connections(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_connections(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	metrics_sample(p, of_color(e->service, entrance, color),
-		       service_connections(e->service, entrance, color));
+	metrics_sample(p, of_color(ctl->service, entrance, color),
+		       service_connections(ctl->service, entrance, color));
 }
 
 /* Also those that never happened: a rate needs a zero to start from. */
 static void
-put_endings(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_endings(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	for (int end = 0; end < ENDINGS; end++)
 		metrics_sample(
-			p, with(of_color(e->service, entrance, color), "end", ending_word((enum ending)end)),
-			service_ended(e->service, entrance, color, (enum ending)end));
+			p, with(of_color(ctl->service, entrance, color), "end", ending_word((enum ending)end)),
+			service_ended(ctl->service, entrance, color, (enum ending)end));
 }
 
 static void
-put_bytes(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_bytes(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 	struct labels l = of_color(s, entrance, color);
 	uint64_t in = 0, out = 0;
 
@@ -82,9 +82,9 @@ put_bytes(struct prom *p, const struct entry *e, enum entrance entrance, enum co
 }
 
 static void
-put_retries(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_retries(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 	uint64_t total = 0;
 
 	for (unsigned i = 0; i < s->n_tallies; i++)
@@ -93,9 +93,9 @@ put_retries(struct prom *p, const struct entry *e, enum entrance entrance, enum 
 }
 
 static void
-put_no_port(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_no_port(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 	uint64_t total = 0;
 
 	for (unsigned i = 0; i < s->n_tallies; i++)
@@ -123,11 +123,11 @@ connect_seconds(const struct tally_color *t)
 }
 
 static void
-put_connect_seconds(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_connect_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	/* The kernel connects nobody. */
-	if (e->service->config->engine == ENGINE_PROXY)
-		put_tallied(p, of_color(e->service, entrance, color), tally_bounds, e->service, connect_seconds,
+	if (ctl->service->config->engine == ENGINE_PROXY)
+		put_tallied(p, of_color(ctl->service, entrance, color), tally_bounds, ctl->service, connect_seconds,
 			    entrance, color);
 }
 
@@ -144,18 +144,18 @@ counts_requests(const struct service *s)
 }
 
 static void
-put_request_seconds(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_request_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	if (counts_requests(e->service))
-		put_tallied(p, of_color(e->service, entrance, color), tally_request_bounds, e->service,
+	if (counts_requests(ctl->service))
+		put_tallied(p, of_color(ctl->service, entrance, color), tally_request_bounds, ctl->service,
 			    request_seconds, entrance, color);
 }
 
 /* Of the codes there are, most never come: only those that did have a series. */
 static void
-put_requests(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_requests(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 
 	for (unsigned code = 0; counts_requests(s) && code < TALLY_CODES; code++) {
 		uint64_t total = 0;
@@ -169,9 +169,9 @@ put_requests(struct prom *p, const struct entry *e, enum entrance entrance, enum
 }
 
 static void
-put_odd_answers(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_odd_answers(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 
 	for (unsigned odd = 0; counts_requests(s) && odd < HTTP1_ODDS; odd++) {
 		uint64_t total = 0;
@@ -184,160 +184,160 @@ put_odd_answers(struct prom *p, const struct entry *e, enum entrance entrance, e
 }
 
 static struct labels
-of_backend(const struct entry *e, enum color color, size_t i)
+of_backend(const struct service_ctl *ctl, enum color color, size_t i)
 {
-	return with(of_color(e->service, ENTRANCE_MAIN, color), "backend",
-		    e->service->colors[color].backends[i]->text);
+	return with(of_color(ctl->service, ENTRANCE_MAIN, color), "backend",
+		    ctl->service->colors[color].backends[i]->text);
 }
 
 static void
-put_backend_up(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_backend_up(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
-	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(e, color, i),
-			       e->service->colors[color].backends[i]->state == BACKEND_UP);
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(ctl, color, i),
+			       ctl->service->colors[color].backends[i]->state == BACKEND_UP);
 }
 
 static void
-put_backend_checks(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_backend_checks(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
-	for (size_t i = 0; i < e->service->colors[color].n; i++) {
-		const struct backend *b = e->service->colors[color].backends[i];
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++) {
+		const struct backend *b = ctl->service->colors[color].backends[i];
 
-		metrics_sample(p, with(of_backend(e, color, i), "result", "passed"), b->checks[1]);
-		metrics_sample(p, with(of_backend(e, color, i), "result", "failed"), b->checks[0]);
+		metrics_sample(p, with(of_backend(ctl, color, i), "result", "passed"), b->checks[1]);
+		metrics_sample(p, with(of_backend(ctl, color, i), "result", "failed"), b->checks[0]);
 	}
 }
 
 static void
-put_backend_connections(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_backend_connections(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
-	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(e, color, i),
-			       atomic_load_explicit(&e->service->colors[color].backends[i]->connections,
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(ctl, color, i),
+			       atomic_load_explicit(&ctl->service->colors[color].backends[i]->connections,
 						    memory_order_relaxed));
 }
 
 static void
-put_backend_failures(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_backend_failures(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
-	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(e, color, i),
-			       atomic_load_explicit(&e->service->colors[color].backends[i]->connect_failures,
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(ctl, color, i),
+			       atomic_load_explicit(&ctl->service->colors[color].backends[i]->connect_failures,
 						    memory_order_relaxed));
 }
 
 static void
-put_bad_answers(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_bad_answers(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
-	if (e->service->config->mode != MODE_HTTP)
+	if (ctl->service->config->mode != MODE_HTTP)
 		return;
-	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(e, color, i),
-			       atomic_load_explicit(&e->service->colors[color].backends[i]->bad_answers,
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(ctl, color, i),
+			       atomic_load_explicit(&ctl->service->colors[color].backends[i]->bad_answers,
 						    memory_order_relaxed));
 }
 
 static void
-put_backend_ejections(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_backend_ejections(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
-	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(e, color, i), e->service->colors[color].backends[i]->ejections);
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(ctl, color, i), ctl->service->colors[color].backends[i]->ejections);
 }
 
 static void
-put_backend_ejected(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_backend_ejected(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
-	for (size_t i = 0; i < e->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(e, color, i),
-			       e->service->colors[color].backends[i]->ejected_until > 0);
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(ctl, color, i),
+			       ctl->service->colors[color].backends[i]->ejected_until > 0);
 }
 
 static void
-put_draining(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_draining(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	bool drains = e->drain != NULL && e->drain->color == color;
+	bool drains = ctl->drain != NULL && ctl->drain->color == color;
 
-	metrics_sample(p, of_color(e->service, entrance, color),
-		       drains ? entry_count(e, color) : 0);
+	metrics_sample(p, of_color(ctl->service, entrance, color),
+		       drains ? ctl_count(ctl, color) : 0);
 }
 
 static void
-put_overdue(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_overdue(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	struct labels l = of_color(e->service, entrance, color);
-	double late = e->drain != NULL && e->drain->color == color ? clock_now() - e->drain->due : 0;
+	struct labels l = of_color(ctl->service, entrance, color);
+	double late = ctl->drain != NULL && ctl->drain->color == color ? clock_now() - ctl->drain->due : 0;
 
 	prom_double(p, NULL, l.list, l.n, late > 0 ? late : 0);
 }
 
 static void
-put_healthy(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_healthy(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	metrics_sample(p, of_color(e->service, entrance, color), service_healthy(e->service, color));
+	metrics_sample(p, of_color(ctl->service, entrance, color), service_healthy(ctl->service, color));
 }
 
 static void
-put_needed(struct prom *p, const struct entry *e, enum entrance entrance, enum color color)
+put_needed(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	metrics_sample(p, of_color(e->service, entrance, color), service_needed(e->service, color));
+	metrics_sample(p, of_color(ctl->service, entrance, color), service_needed(ctl->service, color));
 }
 
 static void
-put_flips(struct prom *p, const struct entry *e, enum entrance entrance, enum color to)
+put_flips(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color to)
 {
-	struct labels l = with(of_service(e->service), "to", color_word(to));
+	struct labels l = with(of_service(ctl->service), "to", color_word(to));
 
 	(void)entrance;
 	/* A refusal that never happened is not worth a series; that no flip has
 	 * succeeded is. */
 	for (int result = OK; result <= E_UNKNOWN; result++)
-		if (result == OK || e->flips_total.by_result[to][result] > 0)
+		if (result == OK || ctl->flips_total.by_result[to][result] > 0)
 			metrics_sample(p, with(l, "result", err_word((enum err)result)),
-				       e->flips_total.by_result[to][result]);
+				       ctl->flips_total.by_result[to][result]);
 }
 
 /* -- one series, or a few, of one service -------------------------------------------- */
 
-typedef void service_fn(struct prom *p, const struct entry *e);
+typedef void service_fn(struct prom *p, const struct service_ctl *ctl);
 
 static void
-put_epoch(struct prom *p, const struct entry *e)
+put_epoch(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(e->service), e->service->record.epoch);
+	metrics_sample(p, of_service(ctl->service), ctl->service->record.epoch);
 }
 
 static void
-put_applied_epoch(struct prom *p, const struct entry *e)
+put_applied_epoch(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(e->service), e->service->applied_epoch);
+	metrics_sample(p, of_service(ctl->service), ctl->service->applied_epoch);
 }
 
 static void
-put_changed(struct prom *p, const struct entry *e)
+put_changed(struct prom *p, const struct service_ctl *ctl)
 {
-	struct labels l = of_service(e->service);
+	struct labels l = of_service(ctl->service);
 
-	prom_double(p, NULL, l.list, l.n, (double)e->service->record.at_us / 1e6);
+	prom_double(p, NULL, l.list, l.n, (double)ctl->service->record.at_us / 1e6);
 }
 
 static void
-put_locked(struct prom *p, const struct entry *e)
+put_locked(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(e->service), e->service->record.lock.on);
+	metrics_sample(p, of_service(ctl->service), ctl->service->record.lock.on);
 }
 
 static void
-put_rejected(struct prom *p, const struct entry *e)
+put_rejected(struct prom *p, const struct service_ctl *ctl)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 
 	for (enum ending end = 0; (int)end < ENDINGS; end++)
 		if (ending_is_refusal(end))
@@ -347,17 +347,17 @@ put_rejected(struct prom *p, const struct entry *e)
 }
 
 static void
-put_strays(struct prom *p, const struct entry *e)
+put_strays(struct prom *p, const struct service_ctl *ctl)
 {
-	if (e->engine->strays != NULL)
-		metrics_sample(p, of_service(e->service), e->engine->strays(e->engine, e->service));
+	if (ctl->engine->strays != NULL)
+		metrics_sample(p, of_service(ctl->service), ctl->engine->strays(ctl->engine, ctl->service));
 }
 
 static void
-put_handshakes(struct prom *p, const struct entry *e)
+put_handshakes(struct prom *p, const struct service_ctl *ctl)
 {
 	static const char *const versions[2] = { "1.2", "1.3" }, *const resumed[2] = { "false", "true" };
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 
 	for (int v = 0; s->config->listen_tls && v < 2; v++)
 		for (int r = 0; r < 2; r++) {
@@ -400,14 +400,14 @@ is_beside(const struct shown *shown, size_t i)
 
 /* One series for a name and type: of several certificates, that which ends first. */
 static void
-put_expiry(struct prom *p, const struct entry *e)
+put_expiry(struct prom *p, const struct service_ctl *ctl)
 {
 	struct shown shown = { 0 };
 
-	certs_each(e->control->certs, e->service, remember_shown, &shown);
+	certs_each(ctl->control->certs, ctl->service, remember_shown, &shown);
 	for (size_t i = 0; i < shown.n; i++) {
 		const struct tls_certificate_facts *f = shown.list[i];
-		struct labels l = with(with(of_service(e->service), "certificate", f->names[0]), "type", f->type);
+		struct labels l = with(with(of_service(ctl->service), "certificate", f->names[0]), "type", f->type);
 
 		if (!is_beside(&shown, i))
 			prom_double(p, NULL, l.list, l.n, (double)f->not_after);
@@ -417,27 +417,27 @@ put_expiry(struct prom *p, const struct entry *e)
 
 /* Of HTTP, clients that wait for nothing just now hold one too. */
 static void
-put_places(struct prom *p, const struct entry *e)
+put_places(struct prom *p, const struct service_ctl *ctl)
 {
-	if (e->service->config->engine == ENGINE_PROXY)
-		metrics_sample(p, of_service(e->service),
-			       atomic_load_explicit(&e->service->admission.held, memory_order_relaxed));
+	if (ctl->service->config->engine == ENGINE_PROXY)
+		metrics_sample(p, of_service(ctl->service),
+			       atomic_load_explicit(&ctl->service->admission.held, memory_order_relaxed));
 }
 
 static void
-put_waiting(struct prom *p, const struct entry *e)
+put_waiting(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(e->service), service_waiting(e->service));
+	metrics_sample(p, of_service(ctl->service), service_waiting(ctl->service));
 }
 
 static void
-put_flip_seconds(struct prom *p, const struct entry *e)
+put_flip_seconds(struct prom *p, const struct service_ctl *ctl)
 {
-	struct labels l = of_service(e->service);
+	struct labels l = of_service(ctl->service);
 
 	prom_observed(p, l.list, l.n,
-		      &(struct prom_histogram){ tally_bounds, e->flip_seconds.count, TALLY_BUCKETS,
-						e->flip_seconds.sum });
+		      &(struct prom_histogram){ tally_bounds, ctl->flip_seconds.count, TALLY_BUCKETS,
+						ctl->flip_seconds.sum });
 }
 
 /* -- the families -------------------------------------------------------------------- */
@@ -519,18 +519,18 @@ static const struct family families[] = {
 
 /* One service's samples of a family. */
 static void
-put_entry(struct prom *p, const struct family *f, const struct entry *e)
+put_entry(struct prom *p, const struct family *f, const struct service_ctl *ctl)
 {
 	enum entrance last =
-		f->previews && e->service->config->n_preview > 0 ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
+		f->previews && ctl->service->config->n_preview > 0 ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
 
 	if (f->service != NULL) {
-		f->service(p, e);
+		f->service(p, ctl);
 		return;
 	}
 	for (int entrance = ENTRANCE_MAIN; entrance <= (int)last; entrance++)
 		for (int color = GREEN; color < COLORS; color++)
-			f->color(p, e, (enum entrance)entrance, (enum color)color);
+			f->color(p, ctl, (enum entrance)entrance, (enum color)color);
 }
 
 void
@@ -543,19 +543,19 @@ metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at
 		metrics_whole(&p, c);
 		at->stage++;
 	}
-	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->entry = 0) {
+	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->service = 0) {
 		const struct family *f = &families[at->stage - 1];
 
 		if (buf_len(out) >= enough || out->failed)
 			return;
-		if (at->entry == 0)
+		if (at->service == 0)
 			prom_family(&p, f->name, f->type, f->help);
 		else
 			prom_go_on(&p, f->name, f->type);
 		do
-			put_entry(&p, f, &c->entries[at->entry++]);
-		while (at->entry < c->n && buf_len(out) < enough && !out->failed);
-		if (at->entry < c->n)
+			put_entry(&p, f, &c->entries[at->service++]);
+		while (at->service < c->n && buf_len(out) < enough && !out->failed);
+		if (at->service < c->n)
 			return;
 	}
 	metrics_process(&p);

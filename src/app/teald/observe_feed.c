@@ -201,16 +201,16 @@ struct numbers {
 static void
 read_numbers(const struct feed *f, size_t i, struct numbers *n)
 {
-	const struct entry *e = &f->control->entries[i];
+	const struct service_ctl *ctl = &f->control->entries[i];
 	const struct past_rates *r = &f->past->services[i].rates;
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 
 	memset(n, 0, sizeof(*n));	/* it is hashed */
 	n->count[0] = service_connections(s, ENTRANCE_MAIN, GREEN);
 	n->count[1] = service_connections(s, ENTRANCE_MAIN, BLUE);
 	n->count[2] = service_waiting(s);
-	if (e->drain != NULL)
-		n->count[3] = entry_count(e, e->drain->color);
+	if (ctl->drain != NULL)
+		n->count[3] = ctl_count(ctl, ctl->drain->color);
 	for (int c = GREEN; c < COLORS; c++) {
 		n->rate[c] = tidy(r->begun[c]);
 		n->rate[2 + c] = tidy(r->in[c]);
@@ -292,17 +292,17 @@ history_json(struct json *j, const struct past *p, size_t service)
 /* -- what has changed ------------------------------------------------------- */
 
 static uint64_t
-settled_hash(const struct entry *e)
+settled_hash(const struct service_ctl *ctl)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 	const struct record *r = &s->record;
 	const uint64_t own[] = { s->known,           r->epoch,
 				 (uint64_t)r->at_us, r->color,
 				 r->lock.on,         (uint64_t)r->lock.at_us,
-				 s->applied_epoch,   (uint64_t)(uintptr_t)e->drain,
+				 s->applied_epoch,   (uint64_t)(uintptr_t)ctl->drain,
 				 s->colors[GREEN].n, s->colors[BLUE].n };
 	uint64_t h =
-		hash_bytes(own, sizeof(own), e->drain != NULL ? (uint64_t)(e->drain->deadline * 1000) : 0);
+		hash_bytes(own, sizeof(own), ctl->drain != NULL ? (uint64_t)(ctl->drain->deadline * 1000) : 0);
 
 	for (int c = GREEN; c < COLORS; c++)
 		for (size_t i = 0; i < s->colors[c].n; i++) {

@@ -58,15 +58,15 @@ static unsigned
 judge_service(struct control *c, struct str value, struct buf *body)
 {
 	char name[RECORD_NAME];
-	struct entry *e = decode(value, name, sizeof(name)) ? control_find(c, str_from(name)) : NULL;
+	struct service_ctl *ctl = decode(value, name, sizeof(name)) ? control_find(c, str_from(name)) : NULL;
 
-	if (e == NULL) {
+	if (ctl == NULL) {
 		buf_printf(body, "there is no such service\n");
 		return 404;
 	}
-	if (control_serves(e))
+	if (control_serves(ctl))
 		return 200;
-	buf_printf(body, "%s: no backend of %s is up\n", name, color_word(e->service->record.color));
+	buf_printf(body, "%s: no backend of %s is up\n", name, color_word(ctl->service->record.color));
 	return 503;
 }
 

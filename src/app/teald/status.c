@@ -21,15 +21,15 @@ status_time_json(struct json *j, const char *key, int64_t us)
 }
 
 void
-status_deadline_json(struct json *j, const char *key, const struct entry *e)
+status_deadline_json(struct json *j, const char *key, const struct service_ctl *ctl)
 {
 	double left;
 
-	if (e->drain == NULL || !isfinite(e->drain->deadline)) {
+	if (ctl->drain == NULL || !isfinite(ctl->drain->deadline)) {
 		json_null(j, key);
 		return;
 	}
-	left = e->drain->deadline - clock_now();
+	left = ctl->drain->deadline - clock_now();
 	/* Tenths are enough for people, and do not flicker. */
 	json_double(j, key, left > 0 ? ceil(left * 10) / 10 : 0);
 }
@@ -55,14 +55,14 @@ backends_json(struct json *j, const struct service *s, enum color color)
 }
 
 static void
-color_json(struct json *j, const struct entry *e, enum color color, const struct service_totals *totals, bool brief)
+color_json(struct json *j, const struct service_ctl *ctl, enum color color, const struct service_totals *totals, bool brief)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 
 	json_object(j, color_word(color));
 	json_u64(j, "connections", service_connections(s, ENTRANCE_MAIN, color));
 	json_u64(j, "preview_connections", service_connections(s, ENTRANCE_PREVIEW, color));
-	json_bool(j, "draining", e->drain != NULL && e->drain->color == color);
+	json_bool(j, "draining", ctl->drain != NULL && ctl->drain->color == color);
 	json_u64(j, "healthy", service_healthy(s, color));
 	json_u64(j, "total", s->colors[color].n);
 	json_u64(j, "needed", service_needed(s, color));
@@ -91,17 +91,17 @@ lock_json(struct json *j, const struct record *r)
 }
 
 static void
-drain_json(struct json *j, const struct entry *e)
+drain_json(struct json *j, const struct service_ctl *ctl)
 {
-	if (e->drain == NULL) {
+	if (ctl->drain == NULL) {
 		json_null(j, "drain");
 		return;
 	}
 	json_object(j, "drain");
-	json_cstr(j, "color", color_word(e->drain->color));
-	json_u64(j, "remaining", entry_count(e, e->drain->color));
-	json_u64(j, "at_start", e->drain->at_start);
-	status_deadline_json(j, "deadline_in", e);
+	json_cstr(j, "color", color_word(ctl->drain->color));
+	json_u64(j, "remaining", ctl_count(ctl, ctl->drain->color));
+	json_u64(j, "at_start", ctl->drain->at_start);
+	status_deadline_json(j, "deadline_in", ctl);
 	json_object_end(j);
 }
 
@@ -138,9 +138,9 @@ text_or_null(const char *text)
 }
 
 void
-status_service_json(struct json *j, const char *key, const struct entry *e, bool brief)
+status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief)
 {
-	const struct service *s = e->service;
+	const struct service *s = ctl->service;
 	const struct service_config *config = s->config;
 	const struct record *r = &s->record;
 	struct service_totals totals;
@@ -169,10 +169,10 @@ status_service_json(struct json *j, const char *key, const struct entry *e, bool
 	json_u64(j, "failed_total", totals.failed);
 	if (config->mode == MODE_HTTP)
 		json_u64(j, "errors_total", totals.errors);
-	drain_json(j, e);
+	drain_json(j, ctl);
 	json_object(j, "colors");
-	color_json(j, e, GREEN, &totals, brief);
-	color_json(j, e, BLUE, &totals, brief);
+	color_json(j, ctl, GREEN, &totals, brief);
+	color_json(j, ctl, BLUE, &totals, brief);
 	json_object_end(j);
 	json_object_end(j);
 }
@@ -222,7 +222,7 @@ status_kernel_json(struct json *j, const struct control *c)
 }
 
 void
-status_json(struct json *j, const struct control *c, const struct entry *only, const struct rights *rights, bool brief)
+status_json(struct json *j, const struct control *c, const struct service_ctl *only, const struct rights *rights, bool brief)
 {
 	char host[RECORD_NAME + 1] = "";
 	const char *reason = NULL;
@@ -230,11 +230,11 @@ status_json(struct json *j, const struct control *c, const struct entry *only, c
 
 	json_array(j, "services");
 	for (size_t i = 0; i < c->n; i++) {
-		const struct entry *e = &c->entries[i];
+		const struct service_ctl *ctl = &c->entries[i];
 
-		if ((only == NULL || only == e) &&
-		    (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, e->service->config->name)))
-			status_service_json(j, NULL, e, brief);
+		if ((only == NULL || only == ctl) &&
+		    (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, ctl->service->config->name)))
+			status_service_json(j, NULL, ctl, brief);
 	}
 	json_array_end(j);
 	status_store_json(j, c, rights);

@@ -23,7 +23,7 @@ run_status(struct command *cmd)
 	struct json j;
 
 	command_ok(&j, &text);
-	status_json(&j, cmd->admin->control, cmd->entry, cmd->rights, cmd->request.brief);
+	status_json(&j, cmd->admin->control, cmd->ctl, cmd->rights, cmd->request.brief);
 	command_done(cmd, &j);
 }
 
@@ -31,7 +31,7 @@ run_status(struct command *cmd)
 static void
 run_color(struct command *cmd, bool active)
 {
-	const struct service *s = cmd->entry->service;
+	const struct service *s = cmd->ctl->service;
 	struct buf text;
 	struct json j;
 	struct why why;
@@ -69,17 +69,17 @@ holder_json(struct json *j, const struct holder *h)
 static void
 drain_reply(struct command *cmd, const struct holders *holders)
 {
-	const struct entry *e = cmd->entry;
-	bool draining = e->drain != NULL;
+	const struct service_ctl *ctl = cmd->ctl;
+	bool draining = ctl->drain != NULL;
 	struct buf text;
 	struct json j;
 
 	command_ok(&j, &text);
-	json_cstr(&j, "service", e->service->config->name);
+	json_cstr(&j, "service", ctl->service->config->name);
 	json_bool(&j, "draining", draining);
-	json_cstr(&j, "color", draining ? color_word(e->drain->color) : NULL);
-	json_u64(&j, "remaining", draining ? entry_count(e, e->drain->color) : 0);
-	status_deadline_json(&j, "deadline_in", e);
+	json_cstr(&j, "color", draining ? color_word(ctl->drain->color) : NULL);
+	json_u64(&j, "remaining", draining ? ctl_count(ctl, ctl->drain->color) : 0);
+	status_deadline_json(&j, "deadline_in", ctl);
 	json_array(&j, "connections");
 	for (size_t i = 0; draining && i < holders->n; i++)
 		holder_json(&j, &holders->list[i]);
@@ -100,14 +100,14 @@ holders_on_collected(void *arg, const struct holders *holders)
 static void
 run_drain(struct command *cmd)
 {
-	struct engine *engine = cmd->entry->engine;
+	struct engine *engine = cmd->ctl->engine;
 
-	if (cmd->entry->drain == NULL) {
+	if (cmd->ctl->drain == NULL) {
 		drain_reply(cmd, &(struct holders){ NULL, 0, false });
 		return;
 	}
 	cmd->held = true;
-	engine->holders(engine, cmd->entry->service, cmd->entry->drain->color, DRAIN_LIST_MAX, holders_on_collected,
+	engine->holders(engine, cmd->ctl->service, cmd->ctl->drain->color, DRAIN_LIST_MAX, holders_on_collected,
 			cmd);
 }
 
@@ -144,7 +144,7 @@ history_on_read(void *arg, enum err e, const struct audit_entry *entries, size_t
 		return;
 	}
 	command_ok(&j, &text);
-	json_cstr(&j, "service", cmd->entry->service->config->name);
+	json_cstr(&j, "service", cmd->ctl->service->config->name);
 	json_array(&j, "history");
 	for (size_t i = 0; i < n; i++)
 		audit_entry_json(&j, &entries[i]);
@@ -159,7 +159,7 @@ run_history(struct command *cmd)
 	unsigned last = cmd->request.has_last ? cmd->request.last : HISTORY_LAST;
 
 	cmd->held = true;
-	store->history(store, cmd->entry->service->config->name, last, history_on_read, cmd);
+	store->history(store, cmd->ctl->service->config->name, last, history_on_read, cmd);
 }
 
 static bool

@@ -50,7 +50,7 @@ put_certificate(void *arg, const struct certs_shown *shown)
 static void
 run_list(struct command *cmd)
 {
-	const struct service *of = cmd->entry != NULL ? cmd->entry->service : NULL;
+	const struct service *of = cmd->ctl != NULL ? cmd->ctl->service : NULL;
 	struct buf text;
 	struct json j;
 

@@ -120,7 +120,7 @@ verb_flip(struct command *cmd)
 	if (!take_reason(cmd, f.reason))
 		return;
 	watch(cmd);
-	flip_start(cmd->entry, &f, &cmd->watcher);
+	flip_start(cmd->ctl, &f, &cmd->watcher);
 }
 
 void
@@ -130,7 +130,7 @@ verb_check(struct command *cmd)
 
 	CHECK(color_from_word(cmd->request.color, &to));
 	watch(cmd);
-	flip_check(cmd->entry, to, &cmd->watcher);
+	flip_check(cmd->ctl, to, &cmd->watcher);
 }
 
 static void
@@ -240,7 +240,7 @@ verb_lock(struct command *cmd)
 		return;
 	}
 	watch(cmd);
-	flip_lock(cmd->entry, lock ? reason : NULL, &cmd->by, &cmd->watcher);
+	flip_lock(cmd->ctl, lock ? reason : NULL, &cmd->by, &cmd->watcher);
 }
 
 void
