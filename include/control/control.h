@@ -39,10 +39,10 @@ struct service_ctl {
 	struct link drainers;	/* struct flip, applied here, waiting for the drain or a late teald of the fleet */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool published;	/* a first snapshot went out */
-	bool settled;	/* and was taken: what was found on the idle color drains */
+	bool settled;	/* and was acked: what was found on the idle color drains */
 	bool dirty;	/* another one is due */
 	uint64_t epoch_generation;	/* the first to carry the record's epoch */
-	bool draining_due;	/* the old color drains once that is taken */
+	bool draining_due;	/* the old color drains once that is acked */
 	double drain_timeout;	/* of that drain; < 0: the service's own */
 	struct control *control;
 	/* How flips ended, for teal_flips_total{to,result} and teal_flip_seconds. */

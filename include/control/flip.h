@@ -100,7 +100,7 @@ void flip_check(struct service_ctl *ctl, enum color to, struct flip_watcher *wat
  * through the watcher.  reason is NULL to unlock. */
 void flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *by, struct flip_watcher *watcher);
 
-/* Upcalls: the record's epoch has been taken by every worker; the drain moved,
+/* Upcalls: the record's epoch has been acknowledged by every worker; the drain moved,
  * ended, or was ended by a flip back. */
 void flip_on_applied(struct service_ctl *ctl);
 /* The process ends: whoever waits is told so.  No write may be under way. */

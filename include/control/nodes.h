@@ -42,7 +42,7 @@ void nodes_change(struct control *c, const struct pool_config *pool, const char 
 /* A look-up is over that somebody may wait for. */
 struct hostname;
 void nodes_on_name(struct nodes *nodes, const struct hostname *name);
-/* Workers have taken a snapshot: somebody may wait for that. */
-void nodes_on_taken(struct nodes *nodes);
+/* A snapshot has been acknowledged: somebody may wait for that. */
+void nodes_on_acked(struct nodes *nodes);
 
 #endif

@@ -22,7 +22,7 @@ struct proxy {
 	struct bindings bindings;
 	struct lobby **lobbies;	/* [binding], shared; NULL: it has none */
 	bool *listening;	/* [binding]: clients are queued there */
-	uint64_t *taken;	/* [service * n_workers + worker]: generation taken */
+	uint64_t *acked;	/* [service * n_workers + worker]: generation acknowledged */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
 	struct proxy_path *paths;	/* Unix sockets bound, removed at the end */

@@ -105,7 +105,7 @@ struct ruleset_counts {
 
 struct ruleset_calls {
 	/* That generation of the service, or a newer one, is what the kernel does. */
-	void (*on_taken)(void *arg, size_t service, uint64_t generation);
+	void (*on_acked)(void *arg, size_t service, uint64_t generation);
 	/* A transaction failed, and the sentence says why; it is tried again every
 	 * second.  Once for each trouble; why NULL: it is over. */
 	void (*on_trouble)(void *arg, const char *why);
@@ -128,7 +128,7 @@ unsigned ruleset_number(const struct ruleset *r, size_t service);
 /* Did ruleset_open() find a table of ours? */
 bool ruleset_is_adopted(const struct ruleset *r);
 
-/* New flows are to obey this snapshot; consumes the reference.  on_taken() follows;
+/* New flows are to obey this snapshot; consumes the reference.  on_acked() follows;
  * of several on the way the newest is enough.  Nothing is written before
  * ruleset_begin(). */
 void ruleset_publish(struct ruleset *r, size_t service, struct snapshot **snapshot);

@@ -52,7 +52,7 @@ struct engine {
 	enum err (*open)(struct engine *e, struct service *s, struct why *why);
 	/* New connections obey this snapshot; a drain of the color that it
 	 * makes active ends, its connections stay.  Consumes the reference.
-	 * on_taken() follows once nothing new can start on an older one. */
+	 * on_acked() follows once nothing new can start on an older one. */
 	void (*publish)(struct engine *e, struct service *s, struct snapshot **snapshot);
 	/* Ends the connections of a color of the main entrance by these orders;
 	 * newer orders replace older ones. */
@@ -90,7 +90,7 @@ struct engine {
 	uint64_t (*strays)(const struct engine *e, const struct service *s);
 
 	/* Upcalls, set by whoever owns the engine. */
-	void (*on_taken)(void *arg, struct service *s, uint64_t generation);
+	void (*on_acked)(void *arg, struct service *s, uint64_t generation);
 	void (*on_closed)(void *arg);
 	/* A thread of this engine woke from a stall (of the machine, say) and cannot
 	 * know what it slept through: it holds new connections until resume(), or

@@ -42,7 +42,7 @@ struct service {
 		struct maglev *maglev;	/* one reference; NULL: not made yet, or not needed */
 	} colors[COLORS];
 	uint64_t generation;	/* of the last snapshot published */
-	uint64_t taken;	/* generation that every worker has taken */
+	uint64_t acked;	/* generation that every worker has acknowledged */
 	uint64_t applied_epoch;	/* epoch of that generation */
 	struct ssl_ctx_st *backend_tls;	/* what backends are spoken to with; one reference, or NULL: plain */
 	struct tally *tallies;	/* one for each thread that counts: a worker's is the one of its index */

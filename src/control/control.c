@@ -129,7 +129,7 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	}
 	if (r->color != from) {
 		color_changed(ctl, from);
-	} else if (ctl->epoch_generation <= s->generation && r->epoch > s->applied_epoch && s->taken >= ctl->epoch_generation) {
+	} else if (ctl->epoch_generation <= s->generation && r->epoch > s->applied_epoch && s->acked >= ctl->epoch_generation) {
 		/* A new epoch without a new color: nothing to hand over. */
 		s->applied_epoch = r->epoch;
 		announce(c);
@@ -186,7 +186,7 @@ serving_yet(struct control *c)
 	if (c->life != LIFE_STARTING)
 		return;
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].service->taken == 0)
+		if (c->entries[i].service->acked == 0)
 			return;
 	c->life = LIFE_SERVING;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.serving", NULL, LU("services", c->n),
@@ -254,7 +254,7 @@ resume_drain(struct service_ctl *ctl)
 }
 
 static void
-control_on_taken(void *arg, struct service *s, uint64_t generation)
+control_on_acked(void *arg, struct service *s, uint64_t generation)
 {
 	struct control *c = arg;
 	struct service_ctl *ctl = &c->entries[s->index];
@@ -262,7 +262,7 @@ control_on_taken(void *arg, struct service *s, uint64_t generation)
 	if (c->life == LIFE_STOPPED)
 		return;
 	serving_yet(c);
-	nodes_on_taken(c->nodes);
+	nodes_on_acked(c->nodes);
 	if (generation >= ctl->epoch_generation && !ctl->settled)
 		resume_drain(ctl);
 	if (generation < ctl->epoch_generation || s->applied_epoch >= s->record.epoch)
@@ -585,7 +585,7 @@ hook_engines(struct control *c, struct engine *const engines[ENGINES])
 	for (int k = 0; k < ENGINES; k++) {
 		if ((c->engines[k] = engines[k]) == NULL)
 			continue;
-		engines[k]->on_taken = control_on_taken;
+		engines[k]->on_acked = control_on_acked;
 		engines[k]->on_closed = control_on_closed;
 		engines[k]->on_stalled = control_on_stalled;
 		engines[k]->on_trouble = control_on_trouble;

@@ -34,12 +34,12 @@ change_end(struct node_change *ch, enum err e, bool changed, const struct why *w
 }
 
 static bool
-is_taken(const struct node_change *ch)
+is_acked(const struct node_change *ch)
 {
 	const struct control *c = ch->nodes->control;
 
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].service->taken < ch->want[i])
+		if (c->entries[i].service->acked < ch->want[i])
 			return false;
 	return true;
 }
@@ -53,18 +53,18 @@ change_wait(struct node_change *ch)
 	ch->want = must_array(c->n, sizeof(*ch->want));
 	for (size_t i = 0; i < c->n; i++)
 		ch->want[i] = c->entries[i].published ? c->entries[i].service->generation : 0;
-	if (is_taken(ch))
+	if (is_acked(ch))
 		change_end(ch, OK, true, NULL);
 }
 
 void
-nodes_on_taken(struct nodes *n)
+nodes_on_acked(struct nodes *n)
 {
 	LIST_EACH(l, &n->changes)
 	{
 		struct node_change *ch = list_entry(l, struct node_change, link);
 
-		if (ch->want != NULL && is_taken(ch))
+		if (ch->want != NULL && is_acked(ch))
 			change_end(ch, OK, true, NULL);
 	}
 }

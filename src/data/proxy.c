@@ -34,7 +34,7 @@ proxy_of(struct engine *e)
 
 /* -- worker to main ------------------------------------------------------ */
 
-struct taken_letter {
+struct acked_letter {
 	struct mail mail;
 	unsigned worker;
 	struct service *service;
@@ -42,19 +42,19 @@ struct taken_letter {
 };
 
 static void
-taken_open(struct mail *m, void *receiver)
+acked_open(struct mail *m, void *receiver)
 {
-	struct taken_letter *t = container_of(m, struct taken_letter, mail);
+	struct acked_letter *t = container_of(m, struct acked_letter, mail);
 	struct proxy *p = receiver;
-	uint64_t *row = &p->taken[t->service->index * p->n_workers], least = t->generation;
+	uint64_t *row = &p->acked[t->service->index * p->n_workers], least = t->generation;
 
 	row[t->worker] = t->generation;
 	for (unsigned i = 0; i < p->n_workers; i++)
 		if (row[i] < least)
 			least = row[i];
-	if (least > t->service->taken) {
-		t->service->taken = least;
-		p->engine.on_taken(p->engine.arg, t->service, least);
+	if (least > t->service->acked) {
+		t->service->acked = least;
+		p->engine.on_acked(p->engine.arg, t->service, least);
 	}
 	free(t);
 }
@@ -176,25 +176,25 @@ proxy_open(struct engine *e, struct service *s, struct why *why)
 
 /* It brings the worker's answer back: that must not want for memory. */
 struct snapshot_letter {
-	struct taken_letter taken;
+	struct acked_letter acked;
 	unsigned lane;
 	struct snapshot *snapshot;	/* one reference */
 };
-_Static_assert(offsetof(struct snapshot_letter, taken) == 0, "taken_open() frees all of it");
+_Static_assert(offsetof(struct snapshot_letter, acked) == 0, "acked_open() frees all of it");
 
 static void
 snapshot_open(struct mail *m, void *receiver)
 {
-	struct snapshot_letter *letter = container_of(m, struct snapshot_letter, taken.mail);
+	struct snapshot_letter *letter = container_of(m, struct snapshot_letter, acked.mail);
 	struct worker *w = receiver;
 	struct lane *l = &w->lanes[letter->lane];
 
-	letter->taken.generation = letter->snapshot->generation;
-	letter->taken.service = l->service;
-	letter->taken.worker = w->index;
+	letter->acked.generation = letter->snapshot->generation;
+	letter->acked.service = l->service;
+	letter->acked.worker = w->index;
 	lane_take_snapshot(l, &letter->snapshot);
-	letter->taken.mail.open = taken_open;	/* and frees it: it is the first of it */
-	mailbox_send(&w->proxy->mailbox, &letter->taken.mail);
+	letter->acked.mail.open = acked_open;	/* and frees it: it is the first of it */
+	mailbox_send(&w->proxy->mailbox, &letter->acked.mail);
 }
 
 static const struct tally_histogram *
@@ -213,10 +213,10 @@ proxy_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct snapshot_letter *letter = must_alloc(sizeof(*letter));
 
-		letter->taken.mail.open = snapshot_open;
+		letter->acked.mail.open = snapshot_open;
 		letter->lane = s->index;
 		letter->snapshot = snapshot_ref(*snapshot);
-		mailbox_send(&p->workers[i].mailbox, &letter->taken.mail);
+		mailbox_send(&p->workers[i].mailbox, &letter->acked.mail);
 	}
 	snapshot_unref(snapshot);
 }
@@ -556,7 +556,7 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		p->pipes = PROXY_PIPES;
 	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
-	p->taken = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
+	p->acked = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
 	bindings_make(config, &p->bindings);
 	p->listening = must_array(p->bindings.n, sizeof(*p->listening));
 	p->lobbies = must_array(p->bindings.n, sizeof(struct lobby *));
@@ -660,6 +660,6 @@ proxy_free(struct proxy **pp)
 		remove_path(&p->paths[i]);
 	free(p->paths);
 	free(p->workers);
-	free(p->taken);
+	free(p->acked);
 	free(p);
 }

@@ -32,7 +32,7 @@ struct ours {
 	unsigned id;	/* in marks */
 	struct snapshot *snapshot;	/* the last one published; NULL: none yet */
 	bool waits;	/* it is for the ruleset once we know that we are awake */
-	uint64_t taken;	/* by the ruleset; control hears of it once flows are counted */
+	uint64_t acked;	/* by the ruleset; control hears of it once flows are counted */
 	uint64_t flipped;	/* generation that moved the preview; 0: that is settled */
 	bool counted;	/* refused holds a reading */
 	uint64_t refused[RULESET_REFUSALS];	/* as last read */
@@ -121,19 +121,19 @@ cut_down(struct ours *o)
 }
 
 static void
-tell_taken(struct ours *o)
+tell_acked(struct ours *o)
 {
 	struct kernel *k = o->kernel;
 
-	if (!k->counted || o->taken <= o->service->taken)
+	if (!k->counted || o->acked <= o->service->acked)
 		return;
-	o->service->taken = o->taken;
-	if (o->flipped != 0 && o->taken >= o->flipped)
+	o->service->acked = o->acked;
+	if (o->flipped != 0 && o->acked >= o->flipped)
 		cut_previews(o);
-	if (o->service->config->on_down == ON_DOWN_RESET && o->taken == o->snapshot->generation &&
+	if (o->service->config->on_down == ON_DOWN_RESET && o->acked == o->snapshot->generation &&
 	    !k->closing)
 		cut_down(o);
-	k->engine.on_taken(k->engine.arg, o->service, o->taken);
+	k->engine.on_acked(k->engine.arg, o->service, o->acked);
 }
 
 static void
@@ -147,7 +147,7 @@ say_closed(struct kernel *k)
 }
 
 static void
-kernel_on_taken(void *arg, size_t at, uint64_t generation)
+kernel_on_acked(void *arg, size_t at, uint64_t generation)
 {
 	struct kernel *k = arg;
 	struct ours *o = &k->list[at];
@@ -155,10 +155,10 @@ kernel_on_taken(void *arg, size_t at, uint64_t generation)
 
 	if (k->freeing)
 		return;
-	o->taken = generation;
-	tell_taken(o);
+	o->acked = generation;
+	tell_acked(o);
 	for (size_t i = 0; all && i < k->n; i++)
-		all = k->list[i].snapshot == NULL || k->list[i].taken == k->list[i].snapshot->generation;
+		all = k->list[i].snapshot == NULL || k->list[i].acked == k->list[i].snapshot->generation;
 	if (all)
 		say_closed(k);
 }
@@ -473,13 +473,13 @@ kernel_on_adopted(void *arg, uint64_t n)
 	if (ruleset_is_adopted(k->ruleset))
 		LOG_INFO("kernel.adopted", LS("name", k->table), LU("connections", n));
 	for (size_t i = 0; i < k->n; i++)
-		tell_taken(&k->list[i]);
+		tell_acked(&k->list[i]);
 }
 
 static enum err
 open_parts(struct kernel *k, const char *owner, struct why *why)
 {
-	const struct ruleset_calls calls = { .on_taken = kernel_on_taken,
+	const struct ruleset_calls calls = { .on_acked = kernel_on_acked,
 					     .on_trouble = kernel_on_trouble,
 					     .arg = k };
 	const struct ruleset_config rc = kernel_describe(k->config, owner);

@@ -37,7 +37,7 @@ struct ruleset {
 	struct nft *nft;
 	struct ruleset_table *table;
 	bool is_behind;	/* something failed, and is tried again */
-	uint64_t *taken;	/* the generation that waits to be acknowledged, by service */
+	uint64_t *acked;	/* the generation that waits to be acknowledged, by service */
 
 	pthread_mutex_t lock;	/* over what follows */
 	pthread_cond_t wake;
@@ -66,23 +66,23 @@ ruleset_refusal_ending(enum ruleset_refusal r)
 
 /* -- letters to main -------------------------------------------------------------- */
 
-struct taken_letter {
+struct acked_letter {
 	struct mail mail;
 	size_t n;
-	struct taken {
+	struct acked {
 		size_t service;
 		uint64_t generation;
 	} list[];
 };
 
 static void
-on_taken(struct mail *m, void *receiver)
+on_acked(struct mail *m, void *receiver)
 {
-	struct taken_letter *l = container_of(m, struct taken_letter, mail);
+	struct acked_letter *l = container_of(m, struct acked_letter, mail);
 	struct ruleset *r = receiver;
 
 	for (size_t i = 0; i < l->n; i++)
-		r->calls.on_taken(r->calls.arg, l->list[i].service, l->list[i].generation);
+		r->calls.on_acked(r->calls.arg, l->list[i].service, l->list[i].generation);
 	free(l);
 }
 
@@ -184,22 +184,22 @@ read_counts(struct ruleset *r)
 /* -- the thread ------------------------------------------------------------------- */
 
 static void
-post_taken(struct ruleset *r)
+post_acked(struct ruleset *r)
 {
-	struct taken_letter *l;
+	struct acked_letter *l;
 	size_t n = 0;
 
 	for (size_t i = 0; i < r->plan.n; i++)
-		n += r->taken[i] != 0;
+		n += r->acked[i] != 0;
 	if (n == 0)
 		return;
 	l = must_alloc(sizeof(*l) + n * sizeof(l->list[0]));
-	l->mail.open = on_taken;
+	l->mail.open = on_acked;
 	for (size_t i = 0; i < r->plan.n; i++) {
-		if (r->taken[i] == 0)
+		if (r->acked[i] == 0)
 			continue;
-		l->list[l->n++] = (struct taken){ i, r->taken[i] };
-		r->taken[i] = 0;
+		l->list[l->n++] = (struct acked){ i, r->acked[i] };
+		r->acked[i] = 0;
 	}
 	mailbox_send(&r->box, &l->mail);
 }
@@ -243,7 +243,7 @@ take_orders(struct ruleset *r, struct work *w)
 			size_t service = r->ordered[i];
 
 			ruleset_table_want(r->table, service, r->orders[service]);
-			r->taken[service] = r->orders[service]->generation;
+			r->acked[service] = r->orders[service]->generation;
 			snapshot_unref(&r->orders[service]);
 		}
 		w->write = r->n_ordered > 0;
@@ -330,7 +330,7 @@ do_work(struct ruleset *r, struct work *w)
 	if (!w->write && !w->renew)
 		return;
 	if (e == OK) {
-		post_taken(r);
+		post_acked(r);
 		tell_mended(r);
 	}
 	if ((e != OK) != r->is_behind)
@@ -415,7 +415,7 @@ free_ruleset(struct ruleset *r)
 	pthread_mutex_destroy(&r->lock);
 	free(r->orders);
 	free(r->ordered);
-	free(r->taken);
+	free(r->acked);
 	free(r);
 }
 
@@ -444,7 +444,7 @@ ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const st
 	r->last_reading = &r->readings;
 	r->orders = must_array(r->plan.n + 1, sizeof(struct snapshot *));
 	r->ordered = must_array(r->plan.n + 1, sizeof(*r->ordered));
-	r->taken = must_array(r->plan.n + 1, sizeof(*r->taken));
+	r->acked = must_array(r->plan.n + 1, sizeof(*r->acked));
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

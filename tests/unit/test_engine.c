@@ -240,18 +240,18 @@ static struct {
 	struct kernel *kernel;
 	struct engine *engine;
 	struct service *services[2];
-	uint64_t taken;	/* as control was told */
+	uint64_t acked;	/* as control was told */
 	unsigned closed;
 	char trouble[64];
 	bool gone;	/* as the end said of the table */
 } w;
 
 static void
-on_taken(void *arg, struct service *s, uint64_t generation)
+on_acked(void *arg, struct service *s, uint64_t generation)
 {
 	(void)arg;
-	assert_int_equal(s->taken, generation);
-	w.taken = generation;
+	assert_int_equal(s->acked, generation);
+	w.acked = generation;
 }
 
 static void
@@ -297,7 +297,7 @@ begin(const char *conf, bool adopted)
 		w.services[i] = service_new(&t.config->services[i], i, 1);
 	assert_int_equal(kernel_open(&w.kernel, w.loop, t.config, w.services, 2, "me", &why), OK);
 	w.engine = kernel_engine(w.kernel);
-	w.engine->on_taken = on_taken;
+	w.engine->on_acked = on_acked;
 	w.engine->on_closed = on_closed;
 	w.engine->on_trouble = on_trouble;
 	dns()->record.epoch = 5;
@@ -339,7 +339,7 @@ publish(enum color active)
 static void
 take(void)
 {
-	k.calls.on_taken(k.calls.arg, 0, dns()->generation);
+	k.calls.on_acked(k.calls.arg, 0, dns()->generation);
 }
 
 static void
@@ -349,7 +349,7 @@ serve(const char *conf, bool adopted)
 	k.counted(k.counted_arg, 0);
 	publish(GREEN);
 	take();
-	assert_int_equal(w.taken, 1);
+	assert_int_equal(w.acked, 1);
 }
 
 static void
@@ -383,16 +383,16 @@ test_nothing_is_taken_before_what_was_there_is_counted(void **state)
 	publish(GREEN);
 	assert_true(k.begun);
 	take();
-	assert_int_equal(w.taken, 0);
+	assert_int_equal(w.acked, 0);
 	k.counted(k.counted_arg, 17);
-	assert_int_equal(w.taken, 1);
+	assert_int_equal(w.acked, 1);
 	k.active[BLUE] = 4;
 	assert_int_equal(w.engine->count(w.engine, dns(), BLUE), 4);
 	end();
 }
 
 static void
-test_a_flip_keeps_the_new_color_and_cuts_its_previews_once_taken(void **state)
+test_a_flip_keeps_the_new_color_and_cuts_its_previews_once_acked(void **state)
 {
 	(void)state;
 	serve(CONF("", "preview = \"127.0.0.1:99\";"), false);
@@ -403,7 +403,7 @@ test_a_flip_keeps_the_new_color_and_cuts_its_previews_once_taken(void **state)
 	assert_int_equal(k.last[0]->active, BLUE);
 	assert_int_equal(k.cuts, 0);
 	take();
-	assert_int_equal(w.taken, 2);
+	assert_int_equal(w.acked, 2);
 	assert_int_equal(k.cuts, 1);
 	assert_int_equal(k.cut_ending, END_PREVIEW);
 	assert_int_equal(k.cut.service, 100);
@@ -575,7 +575,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_its_own_services_are_in_the_table),
 		cmocka_unit_test(test_nothing_is_taken_before_what_was_there_is_counted),
-		cmocka_unit_test(test_a_flip_keeps_the_new_color_and_cuts_its_previews_once_taken),
+		cmocka_unit_test(test_a_flip_keeps_the_new_color_and_cuts_its_previews_once_acked),
 		cmocka_unit_test(test_flows_of_a_backend_that_went_down),
 		cmocka_unit_test(test_a_stop_leaves_everything_as_it_is),
 		cmocka_unit_test(test_a_stop_that_removes_refuses_first),

@@ -118,8 +118,8 @@ fake_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 static void
 take(struct fake_engine *f)
 {
-	f->service->taken = f->generation;
-	f->engine.on_taken(f->engine.arg, f->service, f->generation);
+	f->service->acked = f->generation;
+	f->engine.on_acked(f->engine.arg, f->service, f->generation);
 }
 
 static void

@@ -24,7 +24,7 @@ static struct ev_loop *loop;
 
 struct running {
 	struct ruleset *ruleset;
-	uint64_t taken[DESIGN_SERVICES], generation[DESIGN_SERVICES];
+	uint64_t acked[DESIGN_SERVICES], generation[DESIGN_SERVICES];
 	unsigned troubles, recoveries;
 	char trouble[1024];
 	struct ruleset_counts counts[DESIGN_SERVICES];
@@ -33,12 +33,12 @@ struct running {
 };
 
 static void
-on_taken(void *arg, size_t service, uint64_t generation)
+on_acked(void *arg, size_t service, uint64_t generation)
 {
 	struct running *r = arg;
 
-	assert_true(generation >= r->taken[service]);
-	r->taken[service] = generation;
+	assert_true(generation >= r->acked[service]);
+	r->acked[service] = generation;
 }
 
 static void
@@ -57,7 +57,7 @@ on_trouble(void *arg, const char *why)
 static enum err
 try_open(struct running *r, const struct design *d, struct why *why)
 {
-	struct ruleset_calls calls = { .on_taken = on_taken, .on_trouble = on_trouble, .arg = r };
+	struct ruleset_calls calls = { .on_acked = on_acked, .on_trouble = on_trouble, .arg = r };
 
 	memset(r, 0, sizeof(*r));
 	r->n = d->config.n_services;
@@ -83,7 +83,7 @@ publish(struct running *r, size_t service, uint64_t epoch, enum color active, co
 	ruleset_publish(r->ruleset, service, &s);
 	assert_null(s);
 	ruleset_begin(r->ruleset);
-	WAIT_UNTIL(loop, r->taken[service] == r->generation[service] || r->troubles > r->recoveries);
+	WAIT_UNTIL(loop, r->acked[service] == r->generation[service] || r->troubles > r->recoveries);
 	if (r->troubles > r->recoveries)
 		fail_msg("%s", r->trouble);
 }
@@ -95,7 +95,7 @@ refuse(struct running *r, size_t service, uint64_t epoch, const char *green, con
 
 	s->refuse = true;
 	ruleset_publish(r->ruleset, service, &s);
-	WAIT_UNTIL(loop, r->taken[service] == r->generation[service]);
+	WAIT_UNTIL(loop, r->acked[service] == r->generation[service]);
 }
 
 static void
@@ -1052,7 +1052,7 @@ test_a_successor_takes_over_what_runs(void **state)
 	}
 	assert_reaches("10.9.0.1:80", at, 2, 1);
 	ruleset_begin(r.ruleset);
-	WAIT_UNTIL(loop, r.taken[0] && r.taken[1] && r.taken[2]);
+	WAIT_UNTIL(loop, r.acked[0] && r.acked[1] && r.acked[2]);
 	after = says("nft -s list table inet teal_test | grep -v elements");
 	assert_string_equal(after, before);
 	free(after);
@@ -1130,11 +1130,11 @@ test_a_table_of_somebody_else_is_refused_by_name(void **state)
 	}
 	WAIT_UNTIL(loop, r.troubles == 1);
 	assert_non_null(strstr(r.trouble, "is not Teal's"));
-	assert_int_equal(r.taken[0], 1);
+	assert_int_equal(r.acked[0], 1);
 	/* It is taken away, and all is well by itself. */
 	shell("nft delete table inet teal_test");
 	WAIT_UNTIL(loop, r.recoveries == 1);
-	assert_int_equal(r.taken[0], 2);
+	assert_int_equal(r.acked[0], 2);
 	stop(&r, true);
 }
 
@@ -1287,9 +1287,9 @@ enum { MANY = 1000 };
 static void
 on_one_of_many(void *arg, size_t service, uint64_t generation)
 {
-	uint64_t *taken = arg;
+	uint64_t *acked = arg;
 
-	taken[service] = generation;
+	acked[service] = generation;
 }
 
 static void
@@ -1304,9 +1304,9 @@ test_a_thousand_services_are_each_themselves(void **state)
 {
 	static struct ruleset_service services[MANY];
 	static struct addr listen[MANY];
-	static uint64_t taken[MANY];
+	static uint64_t acked[MANY];
 	static char names[MANY][8];
-	const struct ruleset_calls calls = { on_one_of_many, on_trouble_of_many, taken };
+	const struct ruleset_calls calls = { on_one_of_many, on_trouble_of_many, acked };
 	struct ruleset_config config = {
 		.table = "test", .owner = "one", .tag = 1, .services = services, .n_services = MANY
 	};
@@ -1335,7 +1335,7 @@ test_a_thousand_services_are_each_themselves(void **state)
 		}
 		ruleset_begin(r);
 		for (size_t i = 0; i < MANY; i++)
-			WAIT_UNTIL(loop, taken[i] == round);
+			WAIT_UNTIL(loop, acked[i] == round);
 		for (size_t k = 0; k < ARRAY_LEN(some); k++) {
 			char to[32];
 

@@ -147,8 +147,8 @@ world_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	uint64_t generation = (*snapshot)->generation;
 
 	snapshot_unref(snapshot);
-	s->taken = generation;
-	e->on_taken(e->arg, s, generation);
+	s->acked = generation;
+	e->on_acked(e->arg, s, generation);
 }
 
 static void
