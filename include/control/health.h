@@ -32,6 +32,14 @@ struct health_events {
 struct health *health_new(struct ev_loop *loop, struct service **services, size_t n,
 			  const struct health_events *events);
 void health_free(struct health **hp);
+/* One more service, as health_new() takes it; its index is no other one's here. */
+void health_add_service(struct health *h, struct service *s);
+/* Its backends are asked no more.  Not from inside changed(). */
+void health_remove_service(struct health *h, struct service *s);
+/* The service's config has other terms of checking: its backends are asked by
+ * them, at once.  Verdicts stay until the new answers speak, but the answers so
+ * far do not count any more; with health type none all are up (changed() is called from inside). */
+void health_reconfigure(struct health *h, struct service *s);
 /* One more backend of the service from now on (with health type none it is up
  * at once: changed() is called from inside). */
 void health_add(struct health *h, struct service *s, struct backend *b);

@@ -74,7 +74,7 @@ struct group {
 struct health {
 	struct ev_loop *loop;
 	struct health_events events;
-	struct group *groups;
+	struct group **groups;	/* by the services' index; NULL: it is not checked */
 	size_t n;
 	struct {
 		struct link groups;	/* struct turn, with checks that wait; the next in turn first */
@@ -413,9 +413,10 @@ check_begin(struct check *c)
 	become(c, BACKEND_UP);
 }
 
-static void
-group_init(struct group *g, struct health *h, struct service *s)
+static struct group *
+group_new(struct health *h, struct service *s)
 {
+	struct group *g = must_alloc(sizeof(*g));
 	size_t k = 0;
 
 	*g = (struct group){ .health = h, .service = s, .n = s->colors[GREEN].n + s->colors[BLUE].n };
@@ -428,6 +429,7 @@ group_init(struct group *g, struct health *h, struct service *s)
 	for (int color = 0; color < COLORS; color++)
 		for (size_t i = 0; i < s->colors[color].n; i++)
 			g->checks[k++] = check_new(g, s->colors[color].backends[i]);
+	return g;
 }
 
 static void
@@ -437,6 +439,32 @@ group_start(struct group *g)
 		check_begin(g->checks[i]);
 }
 
+static void
+group_free(struct group *g)
+{
+	if (g == NULL)
+		return;
+	ev_timer_stop(g->health->loop, &g->hurry);
+	for (size_t i = 0; i < g->n; i++)
+		check_free(g->checks[i]);
+	free(g->checks);
+	free(g);
+}
+
+static void
+group_put(struct health *h, struct group *g)
+{
+	unsigned index = g->service->index;
+
+	if (index >= h->n) {
+		h->groups = must_grow(h->groups, index + 1, sizeof(*h->groups));
+		while (h->n <= index)
+			h->groups[h->n++] = NULL;
+	}
+	CHECK(h->groups[index] == NULL);
+	h->groups[index] = g;
+}
+
 struct health *
 health_new(struct ev_loop *loop, struct service **services, size_t n, const struct health_events *events)
 {
@@ -444,15 +472,14 @@ health_new(struct ev_loop *loop, struct service **services, size_t n, const stru
 
 	h->loop = loop;
 	h->events = *events;
-	h->groups = must_array(n, sizeof(*h->groups));
-	h->n = n;
 	for (int line = 0; line < LINES; line++)
 		list_init(&h->lines[line].groups);
 	h->random = (uint64_t)clock_wall_us();
 	for (size_t i = 0; i < n; i++)
-		group_init(&h->groups[i], h, services[i]);
-	for (size_t i = 0; i < n; i++)
-		group_start(&h->groups[i]);
+		group_put(h, group_new(h, services[i]));
+	for (size_t i = 0; i < h->n; i++)
+		if (h->groups[i] != NULL)
+			group_start(h->groups[i]);
 	return h;
 }
 
@@ -464,14 +491,8 @@ health_free(struct health **hp)
 	*hp = NULL;
 	if (h == NULL)
 		return;
-	for (size_t i = 0; i < h->n; i++) {
-		struct group *g = &h->groups[i];
-
-		ev_timer_stop(h->loop, &g->hurry);
-		for (size_t k = 0; k < g->n; k++)
-			check_free(g->checks[k]);
-		free(g->checks);
-	}
+	for (size_t i = 0; i < h->n; i++)
+		group_free(h->groups[i]);
 	free(h->groups);
 	free(h);
 }
@@ -479,14 +500,62 @@ health_free(struct health **hp)
 static struct group *
 group_of(const struct health *h, const struct service *s)
 {
-	/* Where it is unless somebody left out a service of the configuration. */
-	if (s->index < h->n && h->groups[s->index].service == s)
-		return &h->groups[s->index];
-	for (size_t i = 0; i < h->n; i++)
-		if (h->groups[i].service == s)
-			return &h->groups[i];
-	CHECK(!"a service that is not checked");
-	return NULL;
+	CHECK(s->index < h->n && h->groups[s->index] != NULL && h->groups[s->index]->service == s);
+	return h->groups[s->index];
+}
+
+void
+health_add_service(struct health *h, struct service *s)
+{
+	struct group *g = group_new(h, s);
+
+	group_put(h, g);
+	group_start(g);
+}
+
+void
+health_remove_service(struct health *h, struct service *s)
+{
+	struct group *g = group_of(h, s);
+
+	h->groups[s->index] = NULL;
+	group_free(g);
+	begin_waiting(h);
+}
+
+/* By new terms from now on: what is under way was asked by the old ones. */
+static void
+check_renew(struct check *c, const struct service_config *sc)
+{
+	struct health *h = c->group->health;
+
+	if (c->probe != NULL) {
+		probe_cancel(&c->probe);
+		h->lines[c->line].under_way--;
+	}
+	ev_timer_stop(h->loop, &c->due);
+	leave_line(c);
+	free(c->ask);
+	prepare_question(c, sc, c->backend);
+	c->passed = c->failed = 0;
+	if (sc->health.type != HEALTH_NONE || !backend_has_address(c->backend)) {
+		check_now(c);
+		return;
+	}
+	c->answered = true;
+	c->backend->error[0] = '\0';
+	if (c->backend->state != BACKEND_UP)
+		become(c, BACKEND_UP);
+}
+
+void
+health_reconfigure(struct health *h, struct service *s)
+{
+	struct group *g = group_of(h, s);
+
+	for (size_t i = 0; i < g->n; i++)
+		check_renew(g->checks[i], s->config);
+	begin_waiting(h);
 }
 
 void

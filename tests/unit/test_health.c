@@ -255,6 +255,87 @@ test_backends_come_and_go(void **state)
 	assert_string_equal(said, "uu");
 }
 
+static void
+test_other_terms_keep_the_verdict_until_new_answers_speak(void **state)
+{
+	(void)state;	/* rise 2, fall 3 */
+	begin("+--");
+	WAIT_UNTIL(loop, connects >= 3 && service->colors[GREEN].backends[0]->error[0] != '\0');
+	script = "-";
+	connects = 0;
+	config.health.fall = 2;
+	health_reconfigure(health, service);
+	assert_string_equal(said, "u");	/* the two that failed by the old terms are forgotten */
+	WAIT_UNTIL(loop, n_said == 2);
+	assert_true(connects >= 2);
+	assert_string_equal(said, "ud");
+
+	/* Without checks it is up, and nobody is asked. */
+	config.health.type = HEALTH_NONE;
+	health_reconfigure(health, service);
+	assert_string_equal(said, "udu");
+	sockets = 0;
+	health_hurry(health, service);
+	clock_move(10);
+	ev_run(loop, EVRUN_NOWAIT);
+	assert_int_equal(sockets, 0);
+
+	/* And with checks again it stays up until one fails. */
+	config.health.type = HEALTH_TCP;
+	health_reconfigure(health, service);
+	assert_string_equal(said, "udu");
+	WAIT_UNTIL(loop, n_said == 4);
+	assert_string_equal(said, "udud");
+}
+
+static struct service *other;
+
+static void
+on_changed_of_either(void *arg, struct service *s, struct backend *b, enum backend_state was)
+{
+	unsigned *changes = arg;
+
+	(void)b;
+	(void)was;
+	assert_true(s == service || s == other);
+	changes[s == other]++;
+}
+
+static void
+test_services_come_and_go(void **state)
+{
+	unsigned changes[2] = { 0, 0 };
+	const struct health_events events = { .changed = on_changed_of_either, .arg = changes };
+
+	(void)state;
+	script = "+";
+	connects = sockets = 0;
+	service = service_new(&config, 0, 1);
+	health = health_new(loop, &service, 1, &events);
+	WAIT_UNTIL(loop, changes[0] == 1);
+	/* Its index need not be the next one. */
+	other = service_new(&config, 5, 1);
+	health_add_service(health, other);
+	assert_false(health_first_round(health, other));
+	assert_true(health_first_round(health, service));
+	WAIT_UNTIL(loop, changes[1] == 1);
+
+	/* It goes while its probe is under way; the place is free for another. */
+	health_hurry(health, other);
+	health_remove_service(health, other);
+	service_free(&other);
+	other = service_new(&config, 5, 1);
+	health_add_service(health, other);
+	WAIT_UNTIL(loop, changes[1] == 2);
+	health_remove_service(health, other);
+	service_free(&other);
+
+	/* The one that stayed is asked as before. */
+	connects = 0;
+	WAIT_UNTIL(loop, connects >= 2);
+	assert_int_equal(changes[0], 1);
+}
+
 /* Between two checks: the interval, and a quarter of it while the verdict may
  * be about to change; both give or take a tenth. */
 static void
@@ -409,6 +490,8 @@ main(void)
 		TEST(test_checks_go_to_the_health_address),
 		TEST(test_type_none_is_up_at_once_and_asks_nobody),
 		TEST(test_backends_come_and_go),
+		TEST(test_other_terms_keep_the_verdict_until_new_answers_speak),
+		TEST(test_services_come_and_go),
 		TEST(test_the_pace),
 		TEST(test_hurry_asks_now_but_not_all_the_time),
 		TEST(test_hurry_finds_a_dead_backend_long_before_it_is_due),
