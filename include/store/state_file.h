@@ -65,6 +65,9 @@ void state_free(struct state *s);
 struct state_service *state_find(const struct state *s, const char *name);
 /* The one of that name, made when there is none. */
 struct state_service *state_add(struct state *s, const char *name);
+/* Record and history of `from` are those of `to` from now on, which has had no record of its own; pointers
+ * to the service stay good.  False: `from` has no record, or `to` has one; nothing was done. */
+bool state_rename(struct state *s, const char *from, const char *to);
 /* Likewise of pools. */
 struct state_pool *state_find_pool(const struct state *s, const char *name);
 struct state_pool *state_add_pool(struct state *s, const char *name);

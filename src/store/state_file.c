@@ -197,6 +197,50 @@ state_entry_free(struct state_entry **ep)
 	*ep = NULL;
 }
 
+/* The same line with the service's name as it is now. */
+static void
+entry_rename(struct state *s, struct state_entry *old, const struct state_service *v)
+{
+	struct audit_entry a = old->entry;
+	struct state_entry *e;
+
+	str_copy(a.service, sizeof(a.service), str_from(v->name));
+	e = state_entry_new(s, &a);
+	list_append(&old->link, &e->link);
+	list_remove(&old->link);
+	state_entry_free(&old);
+}
+
+bool
+state_rename(struct state *s, const char *from, const char *to)
+{
+	struct state_service *v = state_find(s, from), *there = state_find(s, to);
+	bool found;
+	size_t was;
+
+	if (v == NULL || !v->known || (there != NULL && there->known))
+		return false;
+	if (there == NULL)
+		there = state_add(s, to);
+	/* The two change places, so that pointers to v stay good. */
+	was = place_of(s, from, &found);
+	s->services[place_of(s, to, &found)] = v;
+	s->services[was] = there;
+	str_copy(there->name, sizeof(there->name), str_from(from));
+	str_copy(v->name, sizeof(v->name), str_from(to));
+	LIST_EACH(l, &s->history) {
+		struct state_entry *e = list_entry(l, struct state_entry, link);
+
+		if (e->service == there)
+			e->service = v;
+		else if (e->service == v)
+			entry_rename(s, e, v);
+	}
+	v->entries += there->entries;
+	there->entries = 0;
+	return true;
+}
+
 /* Drops what is neither among the last STATE_HISTORY nor among the last
  * STATE_HISTORY_EACH of its service. */
 static void

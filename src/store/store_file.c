@@ -452,6 +452,16 @@ tell_nodes(struct store_file *f)
 	}
 }
 
+static void
+tell_records(struct store_file *f)
+{
+	for (size_t i = 0; i < f->config->n_services && f->store.on_record != NULL; i++) {
+		struct record r = state_find(&f->state, f->config->services[i].name)->record;
+
+		f->store.on_record(f->store.arg, f->config->services[i].name, &r);
+	}
+}
+
 static enum err
 store_file_open(struct store *s, struct why *why)
 {
@@ -472,15 +482,25 @@ store_file_open(struct store *s, struct why *why)
 	f->up = true;
 	f->well = clock_now();
 	tell_nodes(f);
-	for (size_t i = 0; i < config->n_services; i++) {
-		struct record r = state_find(&f->state, config->services[i].name)->record;
-
-		if (s->on_record != NULL)
-			s->on_record(s->arg, config->services[i].name, &r);
-	}
+	tell_records(f);
 	if (s->on_ready != NULL)
 		s->on_ready(s->arg);
 	return OK;
+}
+
+/* A record that was told already changes nothing when it is told again. */
+static void
+store_file_reconfigure(struct store *s, const struct config *to)
+{
+	struct store_file *f = store_file_of(s);
+
+	CHECK(f->opened);
+	f->config = to;
+	/* The disk has them soon.  Until then a crash only begins them anew, with the same color. */
+	f->dirty |= add_new_services(f);
+	schedule(f);
+	tell_nodes(f);
+	tell_records(f);
 }
 
 static void
@@ -600,6 +620,7 @@ store_file_new(const struct config *config, struct jobs *jobs)
 				   .history = store_file_history,
 				   .status = store_file_status,
 				   .write_nodes = store_file_write_nodes,
+				   .reconfigure = store_file_reconfigure,
 				   .close = store_file_close };
 	return &f->store;
 }

@@ -452,6 +452,44 @@ test_the_largest_state_comes_back(void **state)
 	state_free(&s);
 }
 
+static void
+test_a_renamed_service_keeps_record_and_history(void **state)
+{
+	struct state s;
+	struct state_service *v;
+	const struct state_entry *e;
+	struct buf file;
+	struct why why;
+
+	(void)state;
+	state_init(&s);
+	add(&s, "shop", &flipped);
+	add(&s, "api", &locked);
+	remember(&s, "zoo", 7);
+	remember(&s, "shop", 42);
+	v = state_find(&s, "shop");
+	assert_false(state_rename(&s, "shop", "api"));	/* which has a record */
+	assert_false(state_rename(&s, "zoo", "new"));	/* has none */
+	assert_false(state_rename(&s, "no", "new"));
+	assert_true(state_rename(&s, "shop", "zoo"));	/* which has but a history */
+	assert_ptr_equal(state_find(&s, "zoo"), v);
+	assert_int_equal(v->entries, 2);
+	assert_false(state_find(&s, "shop")->known);
+	assert_true(state_rename(&s, "zoo", "aaa"));
+	write_state(&s, &file);
+	state_free(&s);
+	assert_int_equal(state_decode(buf_str(&file), &s, &why), OK);
+	assert_memory_equal(&state_find(&s, "aaa")->record, &flipped, sizeof(flipped));
+	assert_int_equal(state_find(&s, "aaa")->entries, 2);
+	e = list_entry(s.history.prev, struct state_entry, link);
+	assert_string_equal(e->entry.service, "aaa");
+	assert_int_equal(e->entry.epoch, 42);
+	assert_null(state_find(&s, "zoo"));
+	assert_int_equal(s.n, 2);
+	buf_free(&file);
+	state_free(&s);
+}
+
 int
 main(void)
 {
@@ -465,6 +503,7 @@ main(void)
 		cmocka_unit_test(test_records_that_could_not_be_read_again_are_not_accepted),
 		cmocka_unit_test(test_nodes_are_kept_and_older_files_are_read),
 		cmocka_unit_test(test_a_quiet_service_keeps_its_last_twenty),
+		cmocka_unit_test(test_a_renamed_service_keeps_record_and_history),
 		cmocka_unit_test(test_the_largest_state_comes_back),
 	};
 

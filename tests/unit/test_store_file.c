@@ -748,6 +748,42 @@ test_nodes_are_as_durable_as_flips(void **state)
 	assert_int_equal(shop.epoch, 2);
 }
 
+static void
+test_services_come_go_and_come_back_with_their_epoch(void **state)
+{
+	struct service_config more[3] = { services[0], services[1], services[2] }, fewer[1] = { services[1] };
+	struct config other = config;
+	struct answer a;
+
+	(void)state;
+	flip(&a, "shop", BLUE, 1);
+	told = 0;
+	other.services = fewer;
+	other.n_services = 1;
+	store->reconfigure(store, &other);
+	assert_int_equal(told, 1);	/* the one that stayed; nothing of it is new */
+	assert_int_equal(api.epoch, 1);
+	more[0].initial = GREEN;
+	other.services = more;
+	other.n_services = 3;
+	shop = api = (struct record){ 0 };
+	n_asked = 0;
+	store->reconfigure(store, &other);
+	assert_int_equal(shop.color, BLUE);
+	assert_int_equal(shop.epoch, 2);
+	assert_int_equal(api.color, BLUE);	/* the last that was told: "late" */
+	assert_int_equal(api.epoch, 1);
+	/* The new one is written, without anybody waiting for it. */
+	WAIT_UNTIL(loop, strcmp(asked, "frd") == 0 && jobs_pending(jobs) == 0);
+	flip(&a, "late", GREEN, 1);
+	assert_int_equal(a.e, OK);
+	config = other;
+	reopen_store();
+	assert_int_equal(api.epoch, 2);
+	assert_int_equal(api.color, GREEN);
+	assert_int_equal(shop.epoch, 2);
+}
+
 int
 main(void)
 {
@@ -757,6 +793,7 @@ main(void)
 		ON_EMPTY(test_a_first_start_writes_the_initial_colors_down),
 		ON_OPEN(test_a_flip_survives_a_restart),
 		ON_OPEN(test_a_flip_does_not_wipe_out_a_lock_it_has_not_seen),
+		ON_OPEN(test_services_come_go_and_come_back_with_their_epoch),
 		ON_OPEN(test_nothing_is_said_before_the_folder_is_synced),
 		ON_OPEN(test_a_wrong_epoch_is_a_conflict_and_tells_the_present),
 		ON_OPEN(test_what_must_not_be_written_is_refused),
