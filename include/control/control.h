@@ -77,7 +77,8 @@ struct control {
 	ev_timer pulse;	/* measures how late this very loop is */
 	double pulsed;	/* clock_now() of its last beat */
 	struct tally_histogram lag;
-	ev_timer recover_timer;	/* ejections that end, weights that grow */
+	ev_timer outlier_timer;	/* an ejection ends */
+	ev_timer slow_start_timer;	/* weights grow */
 	ev_timer first_round;	/* serving begins without verdicts that take long */
 	bool first_round_over;
 	/* Connects of all gates under way, and struct gate that wait for a place. */

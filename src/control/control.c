@@ -8,9 +8,10 @@
 #include "control/drain.h"
 #include "control/flip.h"
 #include "control/nodes.h"
+#include "control/outlier.h"
 #include "control/publish.h"
-#include "control/recover.h"
 #include "control/resolve.h"
+#include "control/slow_start.h"
 
 #define STOP_POLL 0.02
 /* Beyond the deadline the workers still need some turns to cut a great many. */
@@ -205,7 +206,7 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
 	announce(c);
-	recover_on_health(ctl, b, was);
+	outlier_on_health(ctl, b, was);
 	resolve_on_health(ctl, b);
 	if (ctl->published)
 		publish_soon(ctl);
@@ -438,7 +439,7 @@ control_backend_refused(struct control *c, struct service *s)
 {
 	if (c->health != NULL)
 		health_hurry(c->health, s);
-	recover_look(&c->entries[s->index]);
+	outlier_look(&c->entries[s->index]);
 }
 
 /* -- the fleet's store ---------------------------------------------------------------------- */
@@ -630,7 +631,8 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	ev_timer_init(&c->pulse, control_on_pulse, PULSE, PULSE);
 	ev_timer_start(loop, &c->pulse);
 	ev_timer_init(&c->publish_timer, control_on_publish, 0.0, 0.0);
-	recover_init(c);
+	outlier_init(c);
+	slow_start_init(c);
 	ev_timer_init(&c->stop_timer, control_on_notice_over, 0.0, 0.0);
 	ev_timer_init(&c->stop_poll, control_on_stop_poll, 0.0, STOP_POLL);
 	ev_timer_init(&c->first_round, control_on_first_round, longest_health_timeout(c) + FIRST_ROUND_EXTRA, 0.0);
@@ -672,7 +674,8 @@ control_close(struct control *c)
 	control_forget(c);
 	ev_timer_stop(c->loop, &c->pulse);
 	ev_timer_stop(c->loop, &c->publish_timer);
-	ev_timer_stop(c->loop, &c->recover_timer);
+	ev_timer_stop(c->loop, &c->outlier_timer);
+	ev_timer_stop(c->loop, &c->slow_start_timer);
 	ev_timer_stop(c->loop, &c->stop_timer);
 	ev_timer_stop(c->loop, &c->stop_poll);
 	ev_timer_stop(c->loop, &c->first_round);

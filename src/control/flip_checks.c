@@ -1,6 +1,7 @@
 /* flip_checks.c - a flip before the store: expect, already active, lock, gate, the
- * views of the fleet, and the write.  Thread: main. */
+ * views of the fleet, and the write; and the command that only asks.  Thread: main. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "control/flip_steps.h"
@@ -279,4 +280,53 @@ flip_run_checks(struct flip *f)
 	}
 	gate_free(&f->gate);
 	f->gate = gate_new(f->ctl, f->to, flip_on_gate, f);
+}
+
+/* -- the same questions without a flip: check ------------------------------------- */
+
+struct check {
+	struct flip_watcher *watcher;
+	struct gate *gate;
+};
+
+static void
+check_on_gate(struct gate *g, void *arg)
+{
+	struct check *c = arg;
+	const struct service *s = g->ctl->service;
+	struct flip_outcome o = { .service = s, .changed = CHANGED_NO };
+	struct buf text;
+	char line[RECORD_REASON + 256];
+
+	flip_tell(c->watcher, &(struct flip_event){ .kind = FLIP_EVENT_CHECKED, .gate = g });
+	if (s->record.lock.on && s->record.color != g->color) {
+		snprintf(line, sizeof(line), "%s is locked by %s: %s", s->config->name, s->record.lock.by,
+			 s->record.lock.reason);
+		o.error = E_LOCKED;
+		o.message = line;
+	} else if (!gate_is_open(g)) {
+		buf_init(&text, sizeof(line) - 1);
+		buf_printf(&text, "%s -> %s: ", s->config->name, color_word(g->color));
+		gate_text(g, &text);
+		str_copy(line, sizeof(line), buf_str(&text));
+		buf_free(&text);
+		o.error = E_UNHEALTHY;
+		o.message = line;
+	} else {
+		o.changed = CHANGED_UNSAID;
+		o.gate = g;
+	}
+	/* It may have left when it was told. */
+	flip_end(&c->watcher, &o);
+	gate_free(&c->gate);
+	free(c);
+}
+
+void
+flip_check(struct service_ctl *ctl, enum color to, struct flip_watcher *watcher)
+{
+	struct check *c = must_alloc(sizeof(*c));
+
+	flip_watch(&c->watcher, watcher);
+	c->gate = gate_new(ctl, to, check_on_gate, c);
 }

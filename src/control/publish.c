@@ -1,7 +1,7 @@
 /* publish.c - builds snapshots and hands them to the engine.  Thread: main. */
 #include "base/clock.h"
 #include "control/publish.h"
-#include "control/recover.h"
+#include "control/slow_start.h"
 #include "model/balance.h"
 
 static bool
@@ -60,7 +60,7 @@ publish_build(struct service *s)
 			if (!is_usable(s, b, any_used[c]))
 				continue;
 			snap->colors[c].usable[at] = backend_ref(b);
-			snap->colors[c].weights[at++] = recover_weight(s, b, now);
+			snap->colors[c].weights[at++] = slow_start_weight(s, b, now);
 		}
 		list_down(s, (enum color)c, any_used[c], &snap->colors[c]);
 		balance_prepare(&snap->colors[c], s->config->balance == BALANCE_SOURCE_HASH ?

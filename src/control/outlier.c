@@ -1,80 +1,25 @@
-/* recover.c - out for a while, and slowly in again.  Thread: main. */
+/* outlier.c - ejection by what workers experience.  Thread: main. */
 #include "base/clock.h"
+#include "control/outlier.h"
 #include "control/publish.h"
-#include "control/recover.h"
-
-/* Of its weight a backend begins with so much after it was away. */
-#define RAMP_FROM 0.1
-/* So often growing weights are told to the workers, seconds; a short
- * slow_start goes in quarters. */
-#define RAMP_STEP 1.0
-
-/* -- slow start ------------------------------------------------------------- */
-
-uint32_t
-recover_weight(const struct service *s, const struct backend *b, double now)
-{
-	double whole = 100.0 * b->weight, share = 1;
-
-	if (b->ramp_from > 0 && s->config->slow_start > 0)
-		share = RAMP_FROM + (1 - RAMP_FROM) * (now - b->ramp_from) / s->config->slow_start;
-	if (share > 1)
-		share = 1;
-	return share * whole >= 1 ? (uint32_t)(share * whole) : 1;
-}
-
-static void
-start_slowly(const struct service_ctl *ctl, struct backend *b)
-{
-	const struct service_config *sc = ctl->service->config;
-
-	if (sc->slow_start > 0 && sc->balance != BALANCE_SOURCE_HASH)
-		b->ramp_from = clock_now();
-}
+#include "control/slow_start.h"
 
 /* -- when to look again -------------------------------------------------------- */
 
-static double
-ramp_step(const struct service *s)
-{
-	return s->config->slow_start / 4 < RAMP_STEP ? s->config->slow_start / 4 : RAMP_STEP;
-}
-
-/* The timer is set to the next thing that is due, and off when nothing is. */
+/* An ejection ends at that time; the timer is for the first of them. */
 static void
-plan(struct control *c)
+due_at(struct control *c, double at)
 {
-	double now = clock_now(), due = 0;
+	ev_timer *t = &c->outlier_timer;
+	double seconds = at - clock_now();
 
-	for (size_t i = 0; i < c->n; i++)
-		for (int color = 0; color < COLORS; color++)
-			for (size_t k = 0; k < c->entries[i].service->colors[color].n; k++) {
-				const struct service *s = c->entries[i].service;
-				const struct backend *b = s->colors[color].backends[k];
-				double at = b->ramp_from > 0 ? now + ramp_step(s) : 0;
-
-				if (b->ejected_until > 0 && (at <= 0 || b->ejected_until < at))
-					at = b->ejected_until;
-				if (at > 0 && (due <= 0 || at < due))
-					due = at;
-			}
-	ev_timer_stop(c->loop, &c->recover_timer);
-	if (due <= 0)
+	if (seconds < 0)
+		seconds = 0;
+	if (ev_is_active(t) && ev_timer_remaining(c->loop, t) <= seconds)
 		return;
-	ev_timer_set(&c->recover_timer, due > now ? due - now : 0, 0.0);
-	ev_timer_start(c->loop, &c->recover_timer);
-}
-
-/* Something is due so soon; what was due before stays so.  Of any number of
- * backends: plan() would look at all of them for each. */
-static void
-hasten(struct control *c, double seconds)
-{
-	if (ev_is_active(&c->recover_timer) && ev_timer_remaining(c->loop, &c->recover_timer) <= seconds)
-		return;
-	ev_timer_stop(c->loop, &c->recover_timer);
-	ev_timer_set(&c->recover_timer, seconds, 0.0);
-	ev_timer_start(c->loop, &c->recover_timer);
+	ev_timer_stop(c->loop, t);
+	ev_timer_set(t, seconds, 0.0);
+	ev_timer_start(c->loop, t);
 }
 
 /* -- ejection --------------------------------------------------------------------- */
@@ -105,7 +50,7 @@ eject(struct service_ctl *ctl, struct backend *b, const char *reason, uint32_t f
 	double seconds = ctl->service->config->passive.eject;
 
 	b->ejected_until = clock_now() + seconds;
-	hasten(ctl->control, seconds);
+	due_at(ctl->control, b->ejected_until);
 	b->ramp_from = 0;
 	b->ejections++;
 	b->since_us = clock_wall_us();
@@ -115,7 +60,7 @@ eject(struct service_ctl *ctl, struct backend *b, const char *reason, uint32_t f
 }
 
 void
-recover_look(struct service_ctl *ctl)
+outlier_look(struct service_ctl *ctl)
 {
 	struct service *s = ctl->service;
 	const struct passive_config *pc = &s->config->passive;
@@ -152,13 +97,13 @@ readmit(struct service_ctl *ctl, struct backend *b)
 	if (b->state != BACKEND_UP)
 		return;
 	b->since_us = clock_wall_us();
-	start_slowly(ctl, b);
+	slow_start_begin(ctl, b);
 	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "backend.readmitted", ctl->service,
 		 LS("color", color_word(b->color)), LS("backend", b->text));
 }
 
 void
-recover_on_health(struct service_ctl *ctl, struct backend *b, enum backend_state was)
+outlier_on_health(struct service_ctl *ctl, struct backend *b, enum backend_state was)
 {
 	/* At the start nobody has been away. */
 	b->ramp_from = 0;
@@ -166,14 +111,13 @@ recover_on_health(struct service_ctl *ctl, struct backend *b, enum backend_state
 		b->late = false;
 		atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
 		atomic_store_explicit(&b->bad_in_row, 0, memory_order_relaxed);
-		start_slowly(ctl, b);
-		if (b->ramp_from > 0)
-			hasten(ctl->control, ramp_step(ctl->service));
+		slow_start_begin(ctl, b);
 	}
 }
 
-static bool
-recover_service(struct service_ctl *ctl, double now)
+/* Readmits those whose time is over. */
+static void
+look_at_ejected(struct service_ctl *ctl, double now)
 {
 	struct service *s = ctl->service;
 	bool changed = false;
@@ -182,35 +126,33 @@ recover_service(struct service_ctl *ctl, double now)
 		for (size_t i = 0; i < s->colors[color].n; i++) {
 			struct backend *b = s->colors[color].backends[i];
 
-			if (b->ejected_until > 0 && b->ejected_until <= now) {
-				readmit(ctl, b);
-				changed = true;
-			}
-			if (b->ramp_from <= 0)
+			if (b->ejected_until <= 0)
 				continue;
+			if (b->ejected_until > now) {
+				due_at(ctl->control, b->ejected_until);
+				continue;
+			}
+			readmit(ctl, b);
 			changed = true;
-			if (now - b->ramp_from >= s->config->slow_start)
-				b->ramp_from = 0;
 		}
-	return changed;
+	if (changed && ctl->published)
+		publish_soon(ctl);
 }
 
 static void
-control_on_recover(struct ev_loop *loop, ev_timer *t, int revents)
+control_on_outlier(struct ev_loop *loop, ev_timer *t, int revents)
 {
-	struct control *c = container_of(t, struct control, recover_timer);
+	struct control *c = container_of(t, struct control, outlier_timer);
 	double now = clock_now();
 
 	(void)loop;
 	(void)revents;
 	for (size_t i = 0; i < c->n; i++)
-		if (recover_service(&c->entries[i], now) && c->entries[i].published)
-			publish_soon(&c->entries[i]);
-	plan(c);
+		look_at_ejected(&c->entries[i], now);
 }
 
 void
-recover_init(struct control *c)
+outlier_init(struct control *c)
 {
-	ev_timer_init(&c->recover_timer, control_on_recover, 0.0, 0.0);
+	ev_timer_init(&c->outlier_timer, control_on_outlier, 0.0, 0.0);
 }

@@ -1,4 +1,4 @@
-/* watch.c - the tie between an answer under way and whoever waits for it:
+/* flip_watcher.c - the tie between an answer under way and the one who waits for it:
  * either may go first.  Thread: main. */
 #include "control/flip.h"
 
