@@ -26,6 +26,7 @@ struct lane_drain {
 struct lane {
 	struct worker *worker;
 	struct service *service;
+	const struct service_config *config;	/* what this worker obeys: its own, not the service's */
 	struct tally *tally;	/* ours alone to write */
 	struct snapshot *snapshot;	/* NULL until the first: nothing is accepted */
 	struct balance_round rounds[COLORS];
@@ -64,9 +65,12 @@ struct lane {
 	bool refused;	/* a backend refused us since the last tick */
 };
 
-void lane_init(struct lane *l, struct worker *w, struct service *s);
-/* Cuts what is left and frees. */
-void lane_free(struct lane *l);
+/* Aborts when memory is out. */
+struct lane *lane_new(struct worker *w, struct service *s);
+/* Cuts what is left. */
+void lane_end(struct lane *l);
+/* One that was ended, or has nothing left; *lp is NULL on return. */
+void lane_free(struct lane **lp);
 
 /* Consumes the snapshot.  From here on nothing new starts on another color;
  * what is still dialing is dialed anew where it must be. */

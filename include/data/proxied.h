@@ -15,7 +15,7 @@ struct proxied {
 static inline bool
 proxied_is_on(const struct lane *l)
 {
-	return !cidr_set_is_empty(&l->service->config->proxy_protocol.accept_from);
+	return !cidr_set_is_empty(&l->config->proxy_protocol.accept_from);
 }
 
 /* NULL: there was no header to come. */

@@ -15,7 +15,7 @@ session_tally(struct session *s)
 static inline bool
 session_tells(const struct session *s)
 {
-	return s->lane->service->config->proxy_protocol.send != SEND_NONE;
+	return s->lane->config->proxy_protocol.send != SEND_NONE;
 }
 
 /* -- session.c: once it is reached -- */

@@ -45,7 +45,7 @@ struct worker {
 	struct mailbox mailbox;
 	struct relay_room room;	/* its buffer has WORKER_ROOM bytes */
 	struct tls_tickets tickets;	/* by which TLS clients come back */
-	struct lane *lanes;	/* one for each service, same index */
+	struct lane **lanes;	/* [service's index]; NULL: no service of the proxy's has it */
 	unsigned n_lanes;
 	struct listener *listeners;	/* one for each of the proxy's bindings, same index */
 	unsigned n_listeners;	/* of them, those that are bound */
@@ -84,6 +84,8 @@ void worker_destroy(struct worker *w);
 /* The list whose members expire after so many seconds, by this function, which
  * re-arms or disarms them; made on first use. */
 struct deadline_list *worker_clock(struct worker *w, double after, deadline_fn *expired);
+/* The lane at that slot, or the next one; *slot is then the one behind it.  NULL: that was the last. */
+struct lane *worker_next_lane(const struct worker *w, unsigned *slot);
 /* Begins the regular work of drains, if it is not under way. */
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */

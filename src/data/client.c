@@ -24,7 +24,7 @@
 static const struct http_config *
 config_of(const struct client *c)
 {
-	return &c->lane->service->config->http;
+	return &c->lane->config->http;
 }
 
 /* -- the door ---------------------------------------------------------------- */

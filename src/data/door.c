@@ -20,7 +20,7 @@ door_is_welcome(const struct limits_config *c, const struct addr *client)
 static bool
 key_of(const struct lane *l, const struct addr *client, struct source_key *key)
 {
-	return source_key_of(client, l->service->config->limits.source_prefix6, key);
+	return source_key_of(client, l->config->limits.source_prefix6, key);
 }
 
 /* Takes what is limited for each address; false with *why when it may not. */
@@ -95,7 +95,7 @@ door_ask(struct lane *l, enum entrance entrance, const struct addr *client, stru
 	struct service *s = l->service;
 
 	*why = END_DENIED;
-	if (!door_is_welcome(&s->config->limits, client))
+	if (!door_is_welcome(&l->config->limits, client))
 		return DOOR_SHUT;
 	if (entrance == ENTRANCE_PREVIEW)
 		return DOOR_OPEN;
@@ -180,7 +180,7 @@ door_tell_untold(struct lane *l)
 		return;
 	n = atomic_exchange_explicit(&s->refusals_untold, 0, memory_order_relaxed);
 	if (n > 0)
-		LOG_WARN("refusals.untold", LS("service", s->config->name),
-			 LR(NULL, str_from(s->config->labels_json)), LU("lines", n),
+		LOG_WARN("refusals.untold", LS("service", l->config->name),
+			 LR(NULL, str_from(l->config->labels_json)), LU("lines", n),
 			 LS("hint", "teal_rejected_total counts all of them"));
 }

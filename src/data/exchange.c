@@ -17,7 +17,7 @@
 static const struct http_config *
 config_of(const struct exchange *x)
 {
-	return &x->lane->service->config->http;
+	return &x->lane->config->http;
 }
 
 /* -- the end ------------------------------------------------------------------ */
@@ -507,7 +507,7 @@ append(char *text, size_t *at, struct str s)
 static size_t
 compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
 {
-	const struct service_config *sc = x->lane->service->config;
+	const struct service_config *sc = x->lane->config;
 	struct http_room *room = x->lane->worker->http;
 	struct client *c = x->client;
 	struct addr peer;

@@ -17,7 +17,7 @@
 static const struct http_config *
 config_of(const struct exchange *x)
 {
-	return &x->lane->service->config->http;
+	return &x->lane->config->http;
 }
 
 static bool
@@ -25,7 +25,7 @@ bad(struct exchange *x, const char *why)
 {
 	backend_connected(x->backend);
 	backend_answered(x->backend, true);
-	x->lane->refused |= x->lane->service->config->passive.answers > 0;
+	x->lane->refused |= x->lane->config->passive.answers > 0;
 	exchange_lost(x, END_BAD_RESPONSE, why);
 	return false;
 }
@@ -127,7 +127,7 @@ judge(struct exchange *x)
 
 	backend_connected(x->backend);
 	backend_answered(x->backend, bad);
-	x->lane->refused |= bad && x->lane->service->config->passive.answers > 0;
+	x->lane->refused |= bad && x->lane->config->passive.answers > 0;
 }
 
 static size_t

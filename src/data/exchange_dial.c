@@ -63,7 +63,7 @@ exchange_recolor(struct exchange *x)
 static struct backend *
 choose(struct exchange *x)
 {
-	const struct service_config *config = x->lane->service->config;
+	const struct service_config *config = x->lane->config;
 	size_t n_source;
 	const uint8_t *source = endpoint_source(&x->client->peer, &n_source);
 	const struct balance_ask ask = {
@@ -188,7 +188,7 @@ tell(struct exchange *x)
 	struct endpoint destination = c->destination;
 	bool known = destination.family != 0;
 
-	if (x->lane->service->config->proxy_protocol.send == SEND_NONE)
+	if (x->lane->config->proxy_protocol.send == SEND_NONE)
 		return true;
 	if (!known && getsockname(io_fd(&c->io), &here.u.sa, &here.len) == 0) {
 		endpoint_set(&destination, &here);
@@ -263,7 +263,7 @@ pause_before_retry(struct exchange *x)
 {
 	struct lane *l = x->lane;
 
-	if (x->tries > l->service->config->retries || x->pauses >= l->pauses || l->stopping)
+	if (x->tries > l->config->retries || x->pauses >= l->pauses || l->stopping)
 		return false;
 	x->pauses++;
 	x->pausing = true;
@@ -365,8 +365,8 @@ shake(struct exchange *x)
 		return;
 	}
 	if (door_may_tell(l))
-		LOG_WARN("backend.tls", LS("service", l->service->config->name),
-			 LR(NULL, str_from(l->service->config->labels_json)), LS("backend", x->backend->text),
+		LOG_WARN("backend.tls", LS("service", l->config->name),
+			 LR(NULL, str_from(l->config->labels_json)), LS("backend", x->backend->text),
 			 LS("error", io_error(&u->io)));
 	connect_failed(x, END_BACKEND_TLS);
 }

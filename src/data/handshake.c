@@ -16,14 +16,14 @@
 static bool
 looks_at_hello(const struct listener *li)
 {
-	return li->tls || (li->route != NULL && li->lane->service->config->mode == MODE_TCP);
+	return li->tls || (li->route != NULL && li->lane->config->mode == MODE_TCP);
 }
 
 /* Sessions need to know whose they are before anything else is asked. */
 static bool
 is_settled(const struct listener *li)
 {
-	return li->route == NULL && li->lane->service->config->mode != MODE_HTTP;
+	return li->route == NULL && li->lane->config->mode != MODE_HTTP;
 }
 
 bool
@@ -275,7 +275,7 @@ serve(struct handshake *hs)
 		facts.tls = &tls;
 		facts.server_name = tls.server_name;
 	}
-	if (facts.lane->service->config->mode == MODE_HTTP)
+	if (facts.lane->config->mode == MODE_HTTP)
 		client_new(li, &io, &facts);
 	else
 		session_of_handshake(&io, &facts);
@@ -401,7 +401,7 @@ read_hello(struct handshake *hs)
 		linger(hs, END_NO_BACKEND, "");
 		return;
 	}
-	if (li->route != NULL && l->service->config->mode != MODE_HTTP && !ask_door(hs))
+	if (li->route != NULL && l->config->mode != MODE_HTTP && !ask_door(hs))
 		return;
 	if (li->tls)
 		begin_tls(hs, hello.name);
@@ -567,7 +567,7 @@ handshake_skip(struct listener *li, int fd, const struct addr *peer)
 	struct handshake_facts facts = { .lane = l, .entrance = li->entrance, .accepted = l->worker->now };
 	struct io io;
 
-	if (l->service->config->mode == MODE_TCP) {
+	if (l->config->mode == MODE_TCP) {
 		session_new(l, li->entrance, fd, peer);
 		return;
 	}

@@ -71,7 +71,7 @@ answer_stranger(struct handshake *hs, enum tls_hello_reason reason)
 	};
 	char text[HTTP1_ERROR_MAX + 256];
 
-	if (reason == TLS_HELLO_HTTP && hs->facts.lane->service->config->mode == MODE_HTTP)
+	if (reason == TLS_HELLO_HTTP && hs->facts.lane->config->mode == MODE_HTTP)
 		say(hs, text, http1_error_write(&e, text, sizeof(text)));
 	else
 		handshake_alert(hs, tls_hello_alert(reason));
@@ -129,10 +129,10 @@ handshake_lane(const struct listener *li, const char *name)
 {
 	struct lane *l = listener_lane(li, str_from(name));
 
-	if (l != NULL || li->lane->service->config->mode != MODE_HTTP)
+	if (l != NULL || li->lane->config->mode != MODE_HTTP)
 		return l;
 	for (size_t i = 0; i < li->binding->n_services; i++) {
-		l = &li->worker->lanes[li->binding->services[i]];
+		l = li->worker->lanes[li->binding->services[i]];
 		if (l->site != NULL && tls_site_has(l->site, name))
 			return l;
 	}

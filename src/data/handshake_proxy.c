@@ -64,8 +64,8 @@ refuse(struct handshake *hs, enum proxy_reason reason, enum ending *ending)
 	struct addr peer;
 
 	endpoint_get(&hs->facts.client, &peer);
-	LOG_DEBUG("proxy.header", LS("service", hs->facts.lane->service->config->name),
-		  LR(NULL, str_from(hs->facts.lane->service->config->labels_json)),
+	LOG_DEBUG("proxy.header", LS("service", hs->facts.lane->config->name),
+		  LR(NULL, str_from(hs->facts.lane->config->labels_json)),
 		  LS("client", addr_format(&peer, client)), LS("reason", proxy_reason_words(reason)));
 	return broken(END_PROXY_HEADER, ending);
 }

@@ -13,7 +13,7 @@ void
 http_log(const struct http_record *r)
 {
 	struct tally_color *t = &r->lane->tally->colors[r->entrance][r->color];
-	const struct service_config *sc = r->lane->service->config;
+	const struct service_config *sc = r->lane->config;
 	bool is_error = r->status >= 500 || ending_is_error(r->ending);
 	char client[ADDR_TEXT], tried[TRIED_TEXT];
 	struct addr address;

@@ -145,7 +145,7 @@ redirect(struct client *c, struct lane *l, const struct http1_head *h, const str
 static bool
 wants_preview(const struct client *c, const struct lane *l, const struct http1_head *h)
 {
-	const struct http_config *hc = &l->service->config->http;
+	const struct http_config *hc = &l->config->http;
 	struct addr client;
 
 	if (hc->preview_header == NULL || http1_head_find(h, hc->preview_header, NULL) == 0)
@@ -201,7 +201,7 @@ http_request_take(struct client *c, const struct http1_head *h, char *p, size_t 
 		answer(c, l, h, why, close);
 		return length;
 	}
-	hc = &l->service->config->http;
+	hc = &l->config->http;
 	if (host.authority.n == 0 && hc->default_host != NULL && hc->default_host[0] == '\0') {
 		refuse(c, l, h, 400, http1_reason_words(HTTP1_HOST_MISSING));
 		return n;

@@ -56,36 +56,41 @@ pauses(const struct service_config *c)
 	return n < PAUSES_MAX ? (unsigned)n : PAUSES_MAX;
 }
 
-void
-lane_init(struct lane *l, struct worker *w, struct service *s)
+struct lane *
+lane_new(struct worker *w, struct service *s)
 {
+	const struct service_config *c = s->config;
+	struct lane *l = must_alloc(sizeof(*l));
+
 	l->worker = w;
 	l->service = s;
+	l->config = c;
 	l->tally = &s->tallies[w->index];
 	queue_init(l);
 	list_init(&l->handshaking);
 	list_init(&l->dialing);
 	list_init(&l->previews);
-	for (int c = 0; c < COLORS; c++)
-		list_init(&l->live[c]);
-	l->connect_clock = worker_clock(w, s->config->connect_timeout, session_on_deadline);
-	l->header_clock = worker_clock(w, s->config->proxy_protocol.header_timeout, handshake_on_deadline);
-	l->handshake_clock = worker_clock(w, s->config->tls.handshake_timeout, handshake_on_deadline);
+	for (int i = 0; i < COLORS; i++)
+		list_init(&l->live[i]);
+	l->connect_clock = worker_clock(w, c->connect_timeout, session_on_deadline);
+	l->header_clock = worker_clock(w, c->proxy_protocol.header_timeout, handshake_on_deadline);
+	l->handshake_clock = worker_clock(w, c->tls.handshake_timeout, handshake_on_deadline);
 	l->goodbye_clock = worker_clock(w, LINGER, handshake_on_deadline);
 	l->again_clock = worker_clock(w, AGAIN, handshake_on_again);
-	l->queue_clock = worker_clock(w, s->config->limits.queue_timeout, session_on_deadline);
+	l->queue_clock = worker_clock(w, c->limits.queue_timeout, session_on_deadline);
 	l->idle_clock[0] =
-		worker_clock(w, or_idle(s->config, s->config->client_timeout), session_on_deadline);
+		worker_clock(w, or_idle(c, c->client_timeout), session_on_deadline);
 	l->idle_clock[1] =
-		worker_clock(w, or_idle(s->config, s->config->server_timeout), session_on_deadline);
-	l->turns = s->config->client_timeout >= 0 || s->config->server_timeout >= 0;
-	l->user_timeout = user_timeout(s->config);
-	l->retry_clock = worker_clock(w, s->config->retry_pause, session_on_deadline);
-	l->pauses = pauses(s->config);
+		worker_clock(w, or_idle(c, c->server_timeout), session_on_deadline);
+	l->turns = c->client_timeout >= 0 || c->server_timeout >= 0;
+	l->user_timeout = user_timeout(c);
+	l->retry_clock = worker_clock(w, c->retry_pause, session_on_deadline);
+	l->pauses = pauses(c);
 	lane_http_init(l);
 	/* Workers begin their turns at different backends. */
-	for (int c = 0; c < COLORS; c++)
-		balance_round_init(&l->rounds[c], w->index);
+	for (int i = 0; i < COLORS; i++)
+		balance_round_init(&l->rounds[i], w->index);
+	return l;
 }
 
 static void
@@ -96,7 +101,7 @@ end_all(struct link *list, enum ending ending)
 }
 
 void
-lane_free(struct lane *l)
+lane_end(struct lane *l)
 {
 	/* Those who wait first, or they would get the places of the others. */
 	queue_end(l, END_STOP);
@@ -110,6 +115,18 @@ lane_free(struct lane *l)
 	}
 	queue_free(l);
 	snapshot_unref(&l->snapshot);
+}
+
+void
+lane_free(struct lane **lp)
+{
+	struct lane *l = *lp;
+
+	*lp = NULL;
+	/* The last letters may have brought some. */
+	lane_take_tls(l, NULL, NULL);
+	snapshot_unref(&l->snapshot);
+	free(l);
 }
 
 /* A connect that is still under way to the wrong color would break the promise
@@ -209,7 +226,7 @@ lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend)
 int
 lane_connect(const struct lane *l, const struct backend *b, bool *pending)
 {
-	const struct service_config *sc = l->service->config;
+	const struct service_config *sc = l->config;
 	const struct sock_connect options = {
 		.source = &sc->source_address,
 		.congestion = sc->tcp.congestion,
@@ -229,8 +246,8 @@ lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b
 	if (w->no_port_told > 0 && w->now - w->no_port_told < COMPLAIN_SECONDS)
 		return;
 	w->no_port_told = w->now;
-	LOG_WARN("backend.no_port", LS("service", l->service->config->name),
-		 LR(NULL, str_from(l->service->config->labels_json)), LS("backend", b->text),
+	LOG_WARN("backend.no_port", LS("service", l->config->name),
+		 LR(NULL, str_from(l->config->labels_json)), LS("backend", b->text),
 		 LS("hint", "widen net.ipv4.ip_local_port_range, or have more backends or addresses; "
 			    "source_address must be one of this machine's"));
 }
@@ -238,7 +255,7 @@ lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b
 enum color
 lane_active(const struct lane *l)
 {
-	return l->snapshot != NULL ? l->snapshot->active : l->service->config->initial;
+	return l->snapshot != NULL ? l->snapshot->active : l->config->initial;
 }
 
 void

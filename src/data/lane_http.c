@@ -7,7 +7,7 @@
 void
 lane_http_init(struct lane *l)
 {
-	const struct service_config *s = l->service->config;
+	const struct service_config *s = l->config;
 	const struct http_config *h = &s->http;
 	struct worker *w = l->worker;
 

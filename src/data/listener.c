@@ -19,13 +19,13 @@ listener_lane(const struct listener *l, struct str name)
 	if (l->route == NULL)
 		return l->lane;
 	found = route_find(l->route, name);
-	return found >= 0 ? &l->worker->lanes[found] : NULL;
+	return found >= 0 ? l->worker->lanes[found] : NULL;
 }
 
 bool
 listener_redirects(const struct listener *l, const struct lane *to)
 {
-	const struct service_config *s = to->service->config;
+	const struct service_config *s = to->config;
 
 	return !l->tls && s->listen_tls && s->plain == PLAIN_REDIRECT;
 }
@@ -33,7 +33,7 @@ listener_redirects(const struct listener *l, const struct lane *to)
 unsigned
 listener_tls_port(const struct lane *to, const struct addr *reached)
 {
-	const struct service_config *s = to->service->config;
+	const struct service_config *s = to->config;
 	unsigned best = HTTPS_PORT;
 	int rank = 0;
 
@@ -68,7 +68,7 @@ has_colors(const struct listener *l)
 	bool any = false;
 
 	for (size_t i = 0; i < b->n_services; i++) {
-		if (l->worker->lanes[b->services[i]].snapshot != NULL)
+		if (l->worker->lanes[b->services[i]]->snapshot != NULL)
 			any = true;
 		else if (proxy_is_open(l->worker->proxy, b->services[i]))
 			return false;
@@ -150,7 +150,7 @@ listener_init(struct listener *l, struct worker *w, const struct binding *b, int
 	*l = (struct listener){
 		.magic = LISTENER_MAGIC,
 		.worker = w,
-		.lane = &w->lanes[b->owner],
+		.lane = w->lanes[b->owner],
 		.binding = b,
 		.route = b->route,
 		.lobby = w->proxy->lobbies[b - w->proxy->bindings.list],
@@ -166,7 +166,7 @@ void
 listener_close(struct listener *l)
 {
 	/* The kernel queues one more than it was told. */
-	int64_t queued = (int64_t)l->lane->service->config->tcp.backlog + 1;
+	int64_t queued = (int64_t)l->lane->config->tcp.backlog + 1;
 
 	if (l->watcher.fd < 0)
 		return;

@@ -10,7 +10,7 @@
 bool
 proxied_denies(const struct lane *l, const struct addr *peer)
 {
-	return proxied_is_on(l) && !cidr_set_match(&l->service->config->proxy_protocol.accept_from, peer);
+	return proxied_is_on(l) && !cidr_set_match(&l->config->proxy_protocol.accept_from, peer);
 }
 
 char *
@@ -72,7 +72,7 @@ proxied_tell_as(const struct lane *l, const struct endpoint *client, const struc
 		struct io *server)
 {
 	struct proxy_header h = {
-		.version = l->service->config->proxy_protocol.send == SEND_V1 ? 1 : 2,
+		.version = l->config->proxy_protocol.send == SEND_V1 ? 1 : 2,
 		.family = PROXY_UNKNOWN,
 	};
 	char text[PROXY_WRITE_MAX];

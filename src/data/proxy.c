@@ -187,7 +187,7 @@ snapshot_open(struct mail *m, void *receiver)
 {
 	struct snapshot_letter *letter = container_of(m, struct snapshot_letter, acked.mail);
 	struct worker *w = receiver;
-	struct lane *l = &w->lanes[letter->lane];
+	struct lane *l = w->lanes[letter->lane];
 
 	letter->acked.generation = letter->snapshot->generation;
 	letter->acked.service = l->service;
@@ -234,7 +234,7 @@ show_open(struct mail *m, void *receiver)
 	struct show_letter *s = container_of(m, struct show_letter, mail);
 	struct worker *w = receiver;
 
-	lane_take_tls(&w->lanes[s->lane], s->site, s->backend);
+	lane_take_tls(w->lanes[s->lane], s->site, s->backend);
 	free(s);
 }
 
@@ -299,7 +299,7 @@ drain_open(struct mail *m, void *receiver)
 	struct drain_letter *d = container_of(m, struct drain_letter, mail);
 	struct worker *w = receiver;
 
-	lane_start_drain(&w->lanes[d->lane], d->color, &d->orders);
+	lane_start_drain(w->lanes[d->lane], d->color, &d->orders);
 	free(d);
 }
 
@@ -370,7 +370,7 @@ holders_open(struct mail *m, void *receiver)
 {
 	struct holders_letter *h = container_of(m, struct holders_letter, mail);
 	struct worker *w = receiver;
-	struct lane *l = &w->lanes[h->lane];
+	struct lane *l = w->lanes[h->lane];
 	double now = w->now;
 	size_t n = 0;
 

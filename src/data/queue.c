@@ -23,7 +23,7 @@
 bool
 queue_is_on(const struct lane *l)
 {
-	return l->service->config->limits.queue_timeout > 0;
+	return l->config->limits.queue_timeout > 0;
 }
 
 static const struct waiter_ops *
@@ -112,7 +112,7 @@ place_open(struct mail *m, void *receiver)
 {
 	struct place_letter *p = container_of(m, struct place_letter, mail);
 	struct worker *w = receiver;
-	struct lane *l = &w->lanes[p->lane];
+	struct lane *l = w->lanes[p->lane];
 	enum line line = (enum line)p->line;
 
 	l->freed[line]++;

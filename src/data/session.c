@@ -46,7 +46,7 @@ is_logged(struct lane *l, enum ending ending, struct str *share)
 static void
 log_access(struct session *s, enum ending ending, struct str share, double now)
 {
-	const struct service_config *sc = s->lane->service->config;
+	const struct service_config *sc = s->lane->config;
 	char client[ADDR_TEXT], proxied[PROXIED_TEXT], tried[TRIED_TEXT];
 	struct addr peer;
 	struct buf tls;
@@ -268,7 +268,7 @@ session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 static enum ending
 idle_ending(const struct session *s)
 {
-	const struct service_config *sc = s->lane->service->config;
+	const struct service_config *sc = s->lane->config;
 
 	if (s->backends_turn)
 		return sc->server_timeout >= 0 ? END_SERVER_TIMEOUT : END_IDLE;
@@ -310,7 +310,7 @@ session_refuse(const struct session_refusal *r)
 	struct lane *l = r->lane;
 	enum color active = lane_active(l),
 		   color = r->entrance == ENTRANCE_MAIN ? active : color_other(active);
-	const struct service_config *sc = l->service->config;
+	const struct service_config *sc = l->config;
 	char text[ADDR_TEXT];
 	struct addr client;
 	struct str share;

@@ -58,8 +58,8 @@ session_shake(struct session *s)
 		return;
 	}
 	if (door_may_tell(l))
-		LOG_WARN("backend.tls", LS("service", l->service->config->name),
-			 LR(NULL, str_from(l->service->config->labels_json)), LS("backend", s->backend->text),
+		LOG_WARN("backend.tls", LS("service", l->config->name),
+			 LR(NULL, str_from(l->config->labels_json)), LS("backend", s->backend->text),
 			 LS("error", io_error(&s->server)));
 	session_connect_failed(s, END_BACKEND_TLS);
 }
@@ -158,7 +158,7 @@ try_backend(struct session *s, struct backend *b)
 static struct backend *
 choose(struct session *s, const struct snapshot_color *sc)
 {
-	const struct service_config *config = s->lane->service->config;
+	const struct service_config *config = s->lane->config;
 	size_t n_source;
 	const uint8_t *source = endpoint_source(&s->peer, &n_source);
 	const struct balance_ask ask = {
@@ -178,7 +178,7 @@ choose(struct session *s, const struct snapshot_color *sc)
 static struct backend *
 choose_next(struct session *s)
 {
-	if (s->tries > s->lane->service->config->retries)
+	if (s->tries > s->lane->config->retries)
 		return NULL;
 	return choose(s, &s->lane->snapshot->colors[s->color]);
 }
@@ -189,7 +189,7 @@ is_full(const struct session *s, const struct snapshot_color *sc)
 {
 	unsigned left = sc->n;
 
-	if (s->lane->service->config->backend_max_connections == 0)
+	if (s->lane->config->backend_max_connections == 0)
 		return false;
 	for (unsigned i = 0; s->tried != NULL && i < sc->n; i++)
 		for (unsigned k = 0; k < s->tried->n; k++)
@@ -218,7 +218,7 @@ await_backend(struct session *s)
 {
 	struct lane *l = s->lane;
 
-	if (!s->has_place || s->tries > l->service->config->retries || !queue_is_on(l) ||
+	if (!s->has_place || s->tries > l->config->retries || !queue_is_on(l) ||
 	    !is_full(s, &l->snapshot->colors[s->color]) || !admission_enter(&l->service->queue, 1))
 		return false;
 	session_drop_backend(s);
@@ -237,7 +237,7 @@ pause_before_retry(struct session *s)
 {
 	struct lane *l = s->lane;
 
-	if (s->tries > l->service->config->retries || s->pauses >= l->pauses || l->stopping)
+	if (s->tries > l->config->retries || s->pauses >= l->pauses || l->stopping)
 		return false;
 	s->pauses++;
 	s->pausing = 1;

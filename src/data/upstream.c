@@ -263,7 +263,7 @@ choose(struct lane *l, struct pool *p, const struct client *c, double age)
 	if (list_empty(&p->idle))
 		return NULL;
 	first = list_entry(list_first(&p->idle), struct upstream, link);
-	if (c->requests <= 1 && l->service->config->http.pool_reuse == POOL_SAFE) {
+	if (c->requests <= 1 && l->config->http.pool_reuse == POOL_SAFE) {
 		last = list_entry(p->idle.prev, struct upstream, link);
 		if (rest_of(last) >= RESTED && rest_of(last) <= age)
 			return last;
@@ -302,10 +302,10 @@ upstream_take(struct lane *l, struct backend *b, struct client *c, double age)
 static struct pool *
 home_of(struct lane *l, struct backend *b, bool bound)
 {
-	const struct http_config *c = &l->service->config->http;
+	const struct http_config *c = &l->config->http;
 	struct pool *p;
 
-	if (l->stopping || l->service->config->proxy_protocol.send != SEND_NONE ||
+	if (l->stopping || l->config->proxy_protocol.send != SEND_NONE ||
 	    (l->drain[b->color].on && l->snapshot->active != b->color))
 		return NULL;
 	p = pool_find(l, b);

@@ -86,10 +86,11 @@ worker_take_descriptors(struct worker *w, unsigned n)
 	/* Connections to backends that are merely kept are worth less than a client. */
 	while (!admission_enter(&w->proxy->descriptors, n)) {
 		unsigned i = 0;
+		struct lane *l;
 
-		while (i < w->n_lanes && !upstream_drop_one(&w->lanes[i]))
-			i++;
-		if (i == w->n_lanes) {
+		while ((l = worker_next_lane(w, &i)) != NULL && !upstream_drop_one(l))
+			;
+		if (l == NULL) {
 			worker_starve(w, "the descriptors set aside for connections are in use");
 			return false;
 		}
@@ -108,9 +109,11 @@ worker_hurry(struct worker *w)
 static void
 after_starving(struct worker *w)
 {
+	struct lane *l;
+
 	w->starved = false;
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		LIST_EACH(it, &w->lanes[i].dialing) {
+	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
+		LIST_EACH(it, &l->dialing) {
 			struct session *s = list_entry(it, struct session, link);
 
 			if (!io_is_open(&s->server) && !s->pausing)
@@ -118,8 +121,8 @@ after_starving(struct worker *w)
 			if (w->starved)
 				return;
 		}
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		LIST_EACH(it, &w->lanes[i].x_dialing) {
+	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
+		LIST_EACH(it, &l->x_dialing) {
 			struct exchange *x = list_entry(it, struct exchange, link);
 
 			if (x->upstream == NULL && !x->pausing)
@@ -127,8 +130,8 @@ after_starving(struct worker *w)
 			if (w->starved)
 				return;
 		}
-	for (unsigned i = 0; i < w->n_lanes && !w->starved; i++)
-		handshake_serve_ready(&w->lanes[i]);
+	for (unsigned i = 0; !w->starved && (l = worker_next_lane(w, &i)) != NULL;)
+		handshake_serve_ready(l);
 	if (!w->starved)
 		worker_resume(w);
 }
@@ -182,6 +185,7 @@ static void
 worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct worker *w = container_of(t, struct worker, tick);
+	struct lane *l;
 
 	(void)loop;
 	(void)revents;
@@ -198,9 +202,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	expire(w);
 	if (w->starved)
 		after_starving(w);
-	for (unsigned i = 0; i < w->n_lanes; i++) {
-		struct lane *l = &w->lanes[i];
-
+	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;) {
 		end_abandoned(l);
 		if (!queue_is_empty(l))
 			queue_tick(l);
@@ -215,15 +217,28 @@ worker_on_drain_tick(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct worker *w = container_of(t, struct worker, drain_tick);
 	bool busy = false;
+	struct lane *l;
 
 	(void)revents;
 	CHECK(w->magic == WORKER_MAGIC);
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		busy |= lane_drain_step(&w->lanes[i], w->now);
+	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
+		busy |= lane_drain_step(l, w->now);
 	if (!busy) {
 		w->draining = false;
 		ev_timer_stop(loop, t);
 	}
+}
+
+struct lane *
+worker_next_lane(const struct worker *w, unsigned *slot)
+{
+	while (*slot < w->n_lanes) {
+		struct lane *l = w->lanes[(*slot)++];
+
+		if (l != NULL)
+			return l;
+	}
+	return NULL;
 }
 
 void
@@ -318,11 +333,22 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	ev_set_priority(&w->wake, EV_MAXPRI);
 	ev_check_start(w->loop, &w->wake);
 	w->now = clock_now();
-	w->lanes = must_array(n, sizeof(struct lane));
+	w->lanes = must_array(n, sizeof(struct lane *));
 	w->n_lanes = n;
 	w->listeners = must_array(proxy->bindings.n, sizeof(struct listener));
 	for (unsigned i = 0; i < n; i++)
-		lane_init(&w->lanes[i], w, services[i]);
+		if (services[i]->config->engine == ENGINE_PROXY)
+			w->lanes[i] = lane_new(w, services[i]);
+}
+
+/* Cuts what is left; letters to them may still be on their way. */
+static void
+end_lanes(struct worker *w)
+{
+	struct lane *l;
+
+	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
+		lane_end(l);
 }
 
 static void *
@@ -336,8 +362,7 @@ worker_main(void *arg)
 	w->now = clock_now();
 	ev_run(w->loop, 0);
 	worker_close_listeners(w);
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		lane_free(&w->lanes[i]);
+	end_lanes(w);
 	worker_on_reap(w->loop, &w->reap, 0);
 	return NULL;
 }
@@ -371,10 +396,11 @@ end_letter_open(struct mail *m, void *receiver)
 void
 worker_destroy(struct worker *w)
 {
+	struct lane *l;
+
 	mailbox_close(&w->mailbox);
-	/* The last letters may have brought some. */
-	for (unsigned i = 0; i < w->n_lanes; i++)
-		lane_take_tls(&w->lanes[i], NULL, NULL);
+	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
+		lane_free(&l);
 	pipes_free(&w->room.pipes);
 	free(w->room.buffer);
 	free(w->http);
@@ -400,7 +426,6 @@ worker_join(struct worker *w)
 		pthread_join(w->thread, NULL);
 	} else {
 		worker_close_listeners(w);
-		for (unsigned i = 0; i < w->n_lanes; i++)
-			lane_free(&w->lanes[i]);
+		end_lanes(w);
 	}
 }
