@@ -83,8 +83,9 @@ int lane_connect(const struct lane *l, const struct backend *b, bool *pending);
 /* sock_connect() failed for want of a port of ours, or of source_address: that is
  * no fault of b's.  Counts it and tells the log. */
 void lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b);
-/* The color that clients get, known or not. */
-enum color lane_active(const struct lane *l);
+/* As snapshot_color(); and before the first snapshot, when nothing is served, the
+ * color that refused clients are counted for: what `initial` says. */
+enum color lane_color(const struct lane *l, enum entrance entrance);
 /* True past the deadline of a stop: what is left is cut, and no place is handed over. */
 bool lane_must_end(const struct lane *l);
 /* One round of the running drains, bounded in work; false when there is

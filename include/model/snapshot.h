@@ -9,6 +9,7 @@
 
 #include "model/backend.h"
 #include "model/maglev.h"
+#include "model/tally.h"
 
 struct snapshot_color {
 	struct backend **usable;	/* references held by the snapshot */
@@ -40,6 +41,13 @@ struct snapshot {
  * (usable with references) before balance_prepare().  One reference, the caller's. */
 struct snapshot *snapshot_new(uint64_t generation, uint64_t epoch, enum color active, const unsigned n[COLORS]);
 struct snapshot *snapshot_ref(struct snapshot *s);
+/* The color of a connection or request that comes in there now: the active one, or
+ * for previews the other. */
+static inline enum color
+snapshot_color(const struct snapshot *s, enum entrance entrance)
+{
+	return entrance == ENTRANCE_MAIN ? s->active : color_other(s->active);
+}
 /* May new connections go to that backend?  As slow as there are backends. */
 bool snapshot_uses(const struct snapshot *s, const struct backend *b);
 /* Are the connections of that backend to end? */

@@ -605,12 +605,10 @@ static void
 begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_head *h,
       enum entrance entrance)
 {
-	enum color active = l->snapshot->active;
-
 	x->magic = EXCHANGE_MAGIC;
 	x->state = EXCHANGE_DIALING;
 	x->entrance = (uint8_t)entrance;
-	x->color = (uint8_t)(entrance == ENTRANCE_MAIN ? active : color_other(active));
+	x->color = (uint8_t)snapshot_color(l->snapshot, entrance);
 	x->epoch = l->snapshot->epoch;
 	x->client = c;
 	x->lane = l;

@@ -49,8 +49,7 @@ note_failed(struct exchange *x)
 void
 exchange_recolor(struct exchange *x)
 {
-	enum color active = x->lane->snapshot->active,
-		   color = x->entrance == ENTRANCE_MAIN ? active : color_other(active);
+	enum color color = snapshot_color(x->lane->snapshot, (enum entrance)x->entrance);
 
 	x->epoch = x->lane->snapshot->epoch;
 	if (x->color == color)

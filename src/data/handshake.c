@@ -43,9 +43,7 @@ tally_of(struct handshake *hs)
 static void
 take_color(struct handshake *hs)
 {
-	enum color active = lane_active(hs->facts.lane);
-
-	hs->color = (uint8_t)(hs->facts.entrance == ENTRANCE_MAIN ? active : color_other(active));
+	hs->color = (uint8_t)lane_color(hs->facts.lane, hs->facts.entrance);
 	tally_add(&tally_of(hs)->active, 1);
 }
 

@@ -83,14 +83,6 @@ http_answer_write(struct client *c, const struct http_answer *a, const struct ht
 	return io_write(&c->io, room->out, n, false) == (ssize_t)n;
 }
 
-static enum color
-color_of(const struct client *c, const struct lane *l)
-{
-	enum color active = l->snapshot != NULL ? l->snapshot->active : GREEN;
-
-	return c->entrance == ENTRANCE_MAIN ? active : color_other(active);
-}
-
 void
 http_answer_give(struct client *c, struct lane *l, const struct http1_head *h,
 		 const struct http_answer *answer)
@@ -119,7 +111,7 @@ http_answer_give(struct client *c, struct lane *l, const struct http1_head *h,
 		.client = c->peer,
 		.tls = c->io.tls,
 		.entrance = (enum entrance)c->entrance,
-		.color = color_of(c, l),
+		.color = lane_color(l, (enum entrance)c->entrance),
 		.epoch = l->snapshot != NULL ? l->snapshot->epoch : 0,
 		.method = h != NULL ? http1_text(h, h->method) : STR(""),
 		.path = h != NULL ? http1_text(h, h->target) : STR(""),

@@ -253,9 +253,11 @@ lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b
 }
 
 enum color
-lane_active(const struct lane *l)
+lane_color(const struct lane *l, enum entrance entrance)
 {
-	return l->snapshot != NULL ? l->snapshot->active : l->config->initial;
+	const struct snapshot unknown = { .active = l->config->initial };
+
+	return snapshot_color(l->snapshot != NULL ? l->snapshot : &unknown, entrance);
 }
 
 void

@@ -308,8 +308,7 @@ void
 session_refuse(const struct session_refusal *r)
 {
 	struct lane *l = r->lane;
-	enum color active = lane_active(l),
-		   color = r->entrance == ENTRANCE_MAIN ? active : color_other(active);
+	enum color color = lane_color(l, r->entrance);
 	const struct service_config *sc = l->config;
 	char text[ADDR_TEXT];
 	struct addr client;

@@ -104,9 +104,7 @@ set_color(struct session *s, enum color color)
 void
 session_recolor(struct session *s)
 {
-	enum color active = s->lane->snapshot->active;
-
-	set_color(s, s->entrance == ENTRANCE_MAIN ? active : color_other(active));
+	set_color(s, snapshot_color(s->lane->snapshot, (enum entrance)s->entrance));
 	s->epoch = s->lane->snapshot->epoch;
 }
 

@@ -200,12 +200,14 @@ ruleset_want_marks(const struct ruleset_plan *p, size_t service, const struct sn
 		return;
 	if (!snapshot->refuse)
 		want_entrance(p, s, s->listen, s->n_listen,
-			      mark_make(p->tag, number, snapshot->active, ENTRANCE_MAIN, snapshot->epoch),
+			      mark_make(p->tag, number, snapshot_color(snapshot, ENTRANCE_MAIN), ENTRANCE_MAIN,
+					snapshot->epoch),
 			      out);
 	/* As in the proxy, who previews is not refused because the store is silent. */
 	want_entrance(
 		p, s, s->preview, s->n_preview,
-		mark_make(p->tag, number, color_other(snapshot->active), ENTRANCE_PREVIEW, snapshot->epoch),
+		mark_make(p->tag, number, snapshot_color(snapshot, ENTRANCE_PREVIEW), ENTRANCE_PREVIEW,
+			  snapshot->epoch),
 		out);
 }
 

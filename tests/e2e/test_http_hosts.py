@@ -165,7 +165,7 @@ def test_one_whose_color_is_unknown_does_not_hold_up_the_others(street, redis):
     r = redis()
     r("HSET", "teal:service:pay", "color", "purple", "epoch", "1")
     t = street(start=False, top={"store": {"type": "redis", "url": r.url}},
-               shop={"hosts": "shop.example"}, pay={"hosts": "pay.example"})
+               shop={"hosts": "shop.example"}, pay={"hosts": "pay.example", "initial": "blue"})
     t.start(ready=False)
     t.wait_log("store.bad_record", key="teal:service:pay")
 
@@ -176,6 +176,9 @@ def test_one_whose_color_is_unknown_does_not_hold_up_the_others(street, redis):
     with t.client() as c:
         unknown = c.ask(host="pay.example")
         assert unknown.status == 503 and c.ask(host="shop.example").body == b"shop-green"
+    # Of a color that no store has told there is only what the file says.
+    assert t.wait_log("http.request", service="pay", end="stale")["color"] == "blue"
+    t.wait_metric(1, "teal_connections_total", service="pay", color="blue", end="stale")
     assert t.http("/readyz")[0] == 503
     r("HSET", "teal:service:pay", "color", "blue")
     with t.client() as c:

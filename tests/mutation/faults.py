@@ -56,7 +56,7 @@ FAULTS = [
      [("src/data/session_dial.c", "\tif (s->color != active) {\n\t\ts->color = (uint8_t)active;", "\tif (s->color != active) {")],
      ["test_queue.py::test_who_waits_over_a_flip_reaches_the_new_color"]),
     ("the preview is of the active color",
-     [("src/data/session_dial.c", "set_color(s, s->entrance == ENTRANCE_MAIN ? active : color_other(active));", "set_color(s, active);")],
+     [("include/model/snapshot.h", "return entrance == ENTRANCE_MAIN ? s->active : color_other(s->active);", "return s->active;")],
      ["test_preview.py::test_preview_is_always_the_idle_color"]),
     ("an epoch goes back",
      [("src/store/store_redis_read.c", "\tif (r->epoch < v->record.epoch) {\n\t\tv->disputed", "\tif (false) {\n\t\tv->disputed"),

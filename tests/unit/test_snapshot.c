@@ -57,6 +57,18 @@ test_states_have_words(void **state)
 }
 
 static void
+test_previews_get_the_other_color(void **state)
+{
+	static const unsigned n[COLORS] = { 0 };
+	struct snapshot *s = snapshot_new(1, 1, BLUE, n);
+
+	(void)state;
+	assert_int_equal(snapshot_color(s, ENTRANCE_MAIN), BLUE);
+	assert_int_equal(snapshot_color(s, ENTRANCE_PREVIEW), GREEN);
+	snapshot_unref(&s);
+}
+
+static void
 test_a_snapshot_keeps_its_backends(void **state)
 {
 	struct backend *b = backend(GREEN, "127.0.0.1:10080"), *kept = b;
@@ -119,6 +131,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_backend_begins_unknown_and_says_its_address),
 		cmocka_unit_test(test_states_have_words),
+		cmocka_unit_test(test_previews_get_the_other_color),
 		cmocka_unit_test(test_a_snapshot_keeps_its_backends),
 		cmocka_unit_test(test_the_last_of_many_threads_frees_it),
 	};
