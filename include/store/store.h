@@ -75,8 +75,8 @@ struct store {
 	 * before next's. */
 	void (*write_nodes)(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done,
 			    void *arg);
-	/* The services and pools are those of `to` from now on, the rest of it is what it was; the configuration
-	 * before may go. on_record() follows, perhaps from inside, for each service that is
+	/* The services and pools are those of `to` from now on; the rest of it is what it was.  Of the
+	 * configurations before only the first, which the store was made with, has to stay. on_record() follows, perhaps from inside, for each service that is
 	 * new to the store's owner, as by open(); of one that is gone nothing more is told, and
 	 * what the store has of it stays for the day it comes back. */
 	void (*reconfigure)(struct store *s, const struct config *to);

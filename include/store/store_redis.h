@@ -18,8 +18,12 @@
 
 struct redis_service {
 	struct store_redis *store;
-	const struct service_config *config;
+	/* Owned, for what is under way outlives the configuration. */
+	char *name, *labels_json;
 	char *key;	/* PREFIX:service:NAME */
+	enum color initial;
+	unsigned held;	/* writes and doubts under way that name it */
+	bool gone;	/* of no configuration any more: nothing is told of it; freed when it is not held */
 	bool known;	/* told to control */
 	bool cached;	/* record is what state_dir knows, not told yet */
 	struct record record;	/* as told */
@@ -36,8 +40,10 @@ struct redis_service {
 /* What was said about the nodes of a pool. */
 struct redis_pool {
 	struct store_redis *store;
-	const struct pool_config *config;
+	const struct pool_config *config;	/* NULL: gone, as above */
+	char *name;
 	char *key;	/* PREFIX:nodes:POOL */
+	unsigned held;
 	struct overlay now;	/* as told, or as state_dir knows it */
 	struct overlay seen;	/* by the last reading ... */
 	bool disputed;	/* seen is not obeyed here, but for what it adds */
@@ -82,13 +88,14 @@ struct store_redis {
 	struct state_cache *cache;
 	struct redis *commands, *hints;
 	struct fleet fleet;
-	struct redis_service *services;
+	struct redis_service **services;	/* in the configuration's order */
 	size_t n;
-	struct redis_pool *pools;
+	struct redis_pool **pools;
 	size_t n_pools;
 	bool ready_told;
 
-	bool reading;	/* a reading is under way */
+	bool reading;	/* a reading is under way ... */
+	bool reading_old;	/* ... that asked for another list of services: it is done again */
 	struct link waiters;	/* struct refresh_waiter */
 	struct link doubts;	/* struct doubt */
 	struct link node_doubts;	/* the same of nodes, store_redis_nodes.c */
@@ -125,6 +132,8 @@ int64_t store_redis_now(const struct store_redis *s);
 bool store_redis_is_up(const struct store_redis *s);
 /* For how long a teald that vanished without a goodbye stays a member, seconds. */
 double store_redis_life(const struct store_redis *s);
+/* One thing less names it: frees one that is gone. */
+void store_redis_unhold(struct redis_service *v);
 /* Tells control and the cache; the service's record is this from now on. */
 void store_redis_tell(struct redis_service *v, const struct record *r);
 /* Redis cannot be reached: what state_dir knows counts, once. */
@@ -158,6 +167,8 @@ bool store_redis_is_ours(enum store_meaning means, const struct record *is, cons
 /* store_redis_nodes.c: what was said about nodes. */
 void store_redis_nodes_open(struct store_redis *s);
 void store_redis_nodes_settle(struct store_redis *s);
+/* The pools are those of `to` from now on. */
+void store_redis_nodes_reconfigure(struct store_redis *s, const struct config *to);
 /* Nobody reads any more: they stay in doubt.  Frees what the pools hold. */
 void store_redis_nodes_close(struct store_redis *s);
 /* Redis cannot be reached: what state_dir knows counts. */

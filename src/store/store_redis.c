@@ -52,11 +52,13 @@ store_redis_tell(struct redis_service *v, const struct record *r)
 {
 	struct store_redis *s = v->store;
 
+	if (v->gone)
+		return;
 	v->known = true;
 	v->cached = false;
 	v->record = *r;
-	state_cache_put(s->cache, v->config->name, r);
-	s->store.on_record(s->store.arg, v->config->name, r);
+	state_cache_put(s->cache, v->name, r);
+	s->store.on_record(s->store.arg, v->name, r);
 }
 
 /* -- the connections speak ------------------------------------------------------------ */
@@ -163,24 +165,28 @@ store_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
  * knows is not believed before Redis had its chance to say so: a start must not
  * send anybody to the old color, however briefly. */
 static void
-read_cache(struct store_redis *s)
+read_cache(struct redis_service *v)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		struct redis_service *v = &s->services[i];
-		const struct record *r = state_cache_find(s->cache, v->config->name);
+	const struct record *r = state_cache_find(v->store->cache, v->name);
 
-		/* An older teald obeyed any number. */
-		if (r != NULL && r->epoch > REDIS_NUMBER_MAX) {
-			LOG_ERROR("store.bad_record", LS("service", v->config->name),
-				  LR(NULL, str_from(v->config->labels_json)), LS("key", "state_dir"),
-				  LS("message", "the epoch in state_dir is too great to be followed: what Redis says counts"));
-			r = NULL;
-		}
-		v->cached = r != NULL;
-		if (r != NULL)
-			v->record = *r;
+	/* An older teald obeyed any number. */
+	if (r != NULL && r->epoch > REDIS_NUMBER_MAX) {
+		LOG_ERROR("store.bad_record", LS("service", v->name), LR(NULL, str_from(v->labels_json)),
+			  LS("key", "state_dir"),
+			  LS("message", "the epoch in state_dir is too great to be followed: what Redis says counts"));
+		r = NULL;
 	}
+	v->cached = r != NULL;
+	if (r != NULL)
+		v->record = *r;
+}
+
+static void
+await_last_known(struct store_redis *s)
+{
 	s->last_known_due = true;
+	ev_timer_stop(s->loop, &s->last_known);
+	ev_timer_set(&s->last_known, LAST_KNOWN_AFTER, 0.0);
 	ev_timer_start(s->loop, &s->last_known);
 }
 
@@ -195,8 +201,8 @@ store_redis_last_known(struct store_redis *s)
 	ev_timer_stop(s->loop, &s->last_known);
 	store_redis_nodes_last_known(s);
 	for (size_t i = 0; i < s->n; i++) {
-		struct redis_service *v = &s->services[i];
-		struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
+		struct redis_service *v = s->services[i];
+		struct record first = { .color = v->initial, .epoch = 1, .change = CHANGE_INITIAL,
 					.at_us = clock_wall_us(), .by = "teald", .reason = "--assume-initial" };
 
 		if (v->known)
@@ -206,20 +212,20 @@ store_redis_last_known(struct store_redis *s)
 			continue;
 		}
 		if (v->cached)
-			LOG_WARN("store.last_known", LS("service", v->config->name),
-				 LR(NULL, str_from(v->config->labels_json)),
+			LOG_WARN("store.last_known", LS("service", v->name),
+				 LR(NULL, str_from(v->labels_json)),
 				 LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch),
 				 LS("message", "Redis has not answered: serving what state_dir knows"));
 		else
-			LOG_WARN("store.assumed_initial", LS("service", v->config->name),
-				 LR(NULL, str_from(v->config->labels_json)),
+			LOG_WARN("store.assumed_initial", LS("service", v->name),
+				 LR(NULL, str_from(v->labels_json)),
 				 LS("color", color_word(first.color)),
 				 LS("message", "neither Redis nor state_dir has said so: --assume-initial"));
 		if (!v->cached)
 			v->record = first;
 		v->known = true;
 		v->cached = false;
-		s->store.on_record(s->store.arg, v->config->name, &v->record);
+		s->store.on_record(s->store.arg, v->name, &v->record);
 	}
 	if (all && !s->ready_told) {
 		s->ready_told = true;
@@ -254,7 +260,9 @@ store_redis_open(struct store *store, struct why *why)
 	s->self.pid = getpid();
 	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
 	s->started = clock_now();
-	read_cache(s);
+	for (size_t i = 0; i < s->n; i++)
+		read_cache(s->services[i]);
+	await_last_known(s);
 	store_redis_nodes_open(s);
 	s->commands = redis_new(s->loop, s->config, s->lookups, NULL, &commands);
 	s->hints = redis_new(s->loop, s->config, s->lookups, s->channel, &hints);
@@ -281,8 +289,8 @@ store_redis_disputed(const struct store *store, const char *service)
 	const struct store_redis *s = store_redis_of(store);
 
 	for (size_t i = 0; i < s->n; i++)
-		if (strcmp(s->services[i].config->name, service) == 0)
-			return s->services[i].disputed;
+		if (strcmp(s->services[i]->name, service) == 0)
+			return s->services[i]->disputed;
 	return false;
 }
 
@@ -302,13 +310,98 @@ store_redis_status(const struct store *store, struct store_status *out)
 	else if (s->problem[0] != '\0')
 		out->problem = s->problem;
 	for (size_t i = 0; out->problem == NULL && i < s->n; i++)
-		if (s->services[i].problem[0] != '\0') {
-			out->problem = s->services[i].problem;
-			out->problem_service = s->services[i].config->name;
+		if (s->services[i]->problem[0] != '\0') {
+			out->problem = s->services[i]->problem;
+			out->problem_service = s->services[i]->name;
 		}
 	for (size_t i = 0; out->problem == NULL && i < s->n_pools; i++)
-		if (s->pools[i].problem[0] != '\0')
-			out->problem = s->pools[i].problem;
+		if (s->pools[i]->problem[0] != '\0')
+			out->problem = s->pools[i]->problem;
+}
+
+static struct redis_service *
+service_new_in(struct store_redis *s, const struct service_config *config)
+{
+	struct redis_service *v = must_alloc(sizeof(*v));
+
+	v->store = s;
+	v->name = must_strdup(config->name);
+	v->labels_json = must_strdup(config->labels_json != NULL ? config->labels_json : "");
+	v->key = must_printf("%s:service:%s", s->config->store.prefix, config->name);
+	v->initial = config->initial;
+	return v;
+}
+
+static void
+service_free_in(struct redis_service *v)
+{
+	free(v->name);
+	free(v->labels_json);
+	free(v->key);
+	free(v->locked);
+	free(v);
+}
+
+static void
+service_retire(struct redis_service *v)
+{
+	v->gone = true;
+	if (v->held == 0)
+		service_free_in(v);
+}
+
+void
+store_redis_unhold(struct redis_service *v)
+{
+	CHECK(v->held > 0);
+	if (--v->held == 0 && v->gone)
+		service_free_in(v);
+}
+
+static struct redis_service *
+take_out(struct redis_service **list, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] != NULL && strcmp(list[i]->name, name) == 0) {
+			struct redis_service *v = list[i];
+
+			list[i] = NULL;
+			return v;
+		}
+	return NULL;
+}
+
+static void
+store_redis_reconfigure(struct store *store, const struct config *to)
+{
+	struct store_redis *s = store_redis_of(store);
+	struct redis_service **before = s->services;
+	size_t n = s->n;
+
+	s->n = to->n_services;
+	s->services = must_array(s->n, sizeof(*s->services));
+	for (size_t i = 0; i < s->n; i++) {
+		const struct service_config *sc = &to->services[i];
+		struct redis_service *v = take_out(before, n, sc->name);
+
+		if (v == NULL) {
+			v = service_new_in(s, sc);
+			read_cache(v);
+			await_last_known(s);
+		}
+		v->initial = sc->initial;
+		free(v->labels_json);
+		v->labels_json = must_strdup(sc->labels_json != NULL ? sc->labels_json : "");
+		s->services[i] = v;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (before[i] != NULL)
+			service_retire(before[i]);
+	free(before);
+	store_redis_nodes_reconfigure(s, to);
+	s->reading_old = s->reading;
+	store_redis_read(s);
+	store_redis_beat(s);
 }
 
 static void
@@ -339,6 +432,7 @@ store_redis_close(struct store **sp)
 		list_remove(it);
 		why_set(&why, E_UNKNOWN, "teald stopped before Redis said whether it wrote");
 		d->done(d->arg, E_UNKNOWN, &d->service->record, &why);
+		store_redis_unhold(d->service);
 		free(d);
 	}
 	LIST_EACH(it, &s->waiters) {
@@ -355,10 +449,9 @@ store_redis_close(struct store **sp)
 	jobs_leave(&s->lookups, GOODBYE);
 	state_cache_close(&s->cache);
 	fleet_free(&s->fleet);
-	for (size_t i = 0; i < s->n; i++) {
-		free(s->services[i].key);
-		free(s->services[i].locked);
-	}
+	/* Nothing is under way any more, so nothing holds them. */
+	for (size_t i = 0; i < s->n; i++)
+		service_retire(s->services[i]);
 	free(s->services);
 	free(s->self.services);
 	free(s->channel);
@@ -386,19 +479,10 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 	list_init(&s->doubts);
 	list_init(&s->node_doubts);
 	s->n = config->n_services;
-	s->services = must_array(s->n, sizeof(struct redis_service));
-	for (size_t i = 0; i < s->n; i++) {
-		s->services[i].store = s;
-		s->services[i].config = &config->services[i];
-		s->services[i].key = must_printf("%s:service:%s", prefix, config->services[i].name);
-	}
-	s->n_pools = config->n_pools;
-	s->pools = must_array(s->n_pools, sizeof(struct redis_pool));
-	for (size_t i = 0; i < s->n_pools; i++) {
-		s->pools[i].store = s;
-		s->pools[i].config = &config->pools[i];
-		s->pools[i].key = must_printf("%s:nodes:%s", prefix, config->pools[i].name);
-	}
+	s->services = must_array(s->n, sizeof(*s->services));
+	for (size_t i = 0; i < s->n; i++)
+		s->services[i] = service_new_in(s, &config->services[i]);
+	store_redis_nodes_reconfigure(s, config);
 	s->channel = must_printf("%s:changed", prefix);
 	s->events_key = must_printf("%s:events", prefix);
 	s->index_key = must_printf("%s:lbs", prefix);
@@ -412,6 +496,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 				   .history = store_redis_history,
 				   .status = store_redis_status,
 				   .write_nodes = store_redis_write_nodes,
+				   .reconfigure = store_redis_reconfigure,
 				   .close = store_redis_close,
 				   .refresh = store_redis_refresh,
 				   .announce = store_redis_announce,

@@ -29,38 +29,100 @@ tell(struct redis_pool *p)
 {
 	struct store *store = &p->store->store;
 
+	if (p->config == NULL)
+		return;
 	p->told = true;
 	p->disputed = false;
 	if (store->on_nodes != NULL)
-		store->on_nodes(store->arg, p->config->name, &p->now);
+		store->on_nodes(store->arg, p->name, &p->now);
 }
 
 static void
 take(struct redis_pool *p, const struct overlay *o)
 {
 	overlay_copy(&p->now, o);
-	state_cache_put_nodes(p->store->cache, p->config->name, o);
+	state_cache_put_nodes(p->store->cache, p->name, o);
 	tell(p);
+}
+
+static void
+pool_read_cache(struct redis_pool *p)
+{
+	const struct overlay *o = state_cache_nodes(p->store->cache, p->name);
+
+	/* An older teald obeyed any number. */
+	if (o != NULL && o->version <= REDIS_NUMBER_MAX)
+		overlay_copy(&p->now, o);
 }
 
 void
 store_redis_nodes_open(struct store_redis *s)
 {
-	for (size_t i = 0; i < s->n_pools; i++) {
-		const struct overlay *o = state_cache_nodes(s->cache, s->pools[i].config->name);
+	for (size_t i = 0; i < s->n_pools; i++)
+		pool_read_cache(s->pools[i]);
+}
 
-		/* An older teald obeyed any number. */
-		if (o != NULL && o->version <= REDIS_NUMBER_MAX)
-			overlay_copy(&s->pools[i].now, o);
+static void
+pool_free(struct redis_pool *p)
+{
+	overlay_free(&p->now);
+	overlay_free(&p->seen);
+	free(p->name);
+	free(p->key);
+	free(p);
+}
+
+static void
+pool_retire(struct redis_pool *p)
+{
+	p->config = NULL;
+	if (p->held == 0)
+		pool_free(p);
+}
+
+static struct redis_pool *
+pool_new(struct store_redis *s, const struct pool_config *config)
+{
+	struct redis_pool *p = must_alloc(sizeof(*p));
+
+	p->store = s;
+	p->name = must_strdup(config->name);
+	p->key = must_printf("%s:nodes:%s", s->config->store.prefix, config->name);
+	if (s->cache != NULL)
+		pool_read_cache(p);
+	return p;
+}
+
+void
+store_redis_nodes_reconfigure(struct store_redis *s, const struct config *to)
+{
+	struct redis_pool **before = s->pools;
+	size_t n = s->n_pools;
+
+	s->n_pools = to->n_pools;
+	s->pools = must_array(s->n_pools, sizeof(*s->pools));
+	for (size_t i = 0; i < s->n_pools; i++) {
+		for (size_t k = 0; k < n && s->pools[i] == NULL; k++)
+			if (before[k] != NULL && strcmp(before[k]->name, to->pools[i].name) == 0) {
+				s->pools[i] = before[k];
+				before[k] = NULL;
+			}
+		if (s->pools[i] == NULL)
+			s->pools[i] = pool_new(s, &to->pools[i]);
+		s->pools[i]->config = &to->pools[i];
 	}
+	for (size_t k = 0; k < n; k++)
+		if (before[k] != NULL)
+			pool_retire(before[k]);
+	free(before);
 }
 
 void
 store_redis_nodes_last_known(struct store_redis *s)
 {
 	for (size_t i = 0; i < s->n_pools; i++)
-		if (!s->pools[i].told && s->pools[i].now.version > 0)
-			tell(&s->pools[i]);
+		if (!s->pools[i]->told && s->pools[i]->now.version > 0)
+			tell(s->pools[i]);
 }
 
 /* -- reading ------------------------------------------------------------------ */
@@ -140,7 +202,7 @@ refuse(struct redis_pool *p, const struct overlay *o, const struct why *why)
 			add_ready(p, p->now.list[i].host, false, &most);
 	p->told = true;
 	if (store->on_nodes != NULL)
-		store->on_nodes(store->arg, p->config->name, &most);
+		store->on_nodes(store->arg, p->name, &most);
 	overlay_free(&most);
 }
 
@@ -152,6 +214,8 @@ judge(struct redis_pool *p, const struct overlay *o)
 	struct store *store = &p->store->store;
 	struct why why;
 
+	if (p->config == NULL)
+		return;
 	if (o->version < p->now.version) {
 		if (p->disputed)
 			tell(p);
@@ -159,7 +223,7 @@ judge(struct redis_pool *p, const struct overlay *o)
 		return;
 	}
 	if (differs && !o->forced && store->may_obey_nodes != NULL && !is_in_doubt(p, o) &&
-	    !store->may_obey_nodes(store->arg, p->config->name, o, &why)) {
+	    !store->may_obey_nodes(store->arg, p->name, o, &why)) {
 		refuse(p, o, &why);
 		return;
 	}
@@ -228,7 +292,7 @@ nodes_send(struct nodes_run *run, const char *mode, redis_reply_fn *done)
 	redis_script_run(s->commands, &redis_script_nodes, s->config->store.command_timeout, 9,
 			 (const struct str[]){ STR("1"), str_from(p->key), str_from(deadline), str_from(mode),
 					       str_from(version), buf_str(&text), str_from(s->channel),
-					       str_from(p->config->name), run->next.forced ? STR("1") : STR("") },
+					       str_from(p->name), run->next.forced ? STR("1") : STR("") },
 			 done, run);
 	buf_free(&text);
 }
@@ -258,8 +322,12 @@ take_answer(const struct redis_pool *p, const redisReply *reply, enum seen *seen
 static void
 nodes_run_free(struct nodes_run *run)
 {
+	struct redis_pool *p = run->pool;
+
 	overlay_free(&run->next);
 	free(run);
+	if (--p->held == 0 && p->config == NULL)
+		pool_free(p);
 }
 
 static void
@@ -333,11 +401,8 @@ store_redis_nodes_close(struct store_redis *s)
 		run->done(run->arg, E_UNKNOWN, &why);
 		nodes_run_free(run);
 	}
-	for (size_t i = 0; i < s->n_pools; i++) {
-		overlay_free(&s->pools[i].now);
-		overlay_free(&s->pools[i].seen);
-		free(s->pools[i].key);
-	}
+	for (size_t i = 0; i < s->n_pools; i++)
+		pool_retire(s->pools[i]);
 	free(s->pools);
 	s->pools = NULL;
 	s->n_pools = 0;
@@ -403,6 +468,7 @@ nodes_run_new(struct redis_pool *p, const struct overlay *next)
 	struct nodes_run *run = must_alloc(sizeof(*run));
 
 	run->pool = p;
+	p->held++;
 	overlay_copy(&run->next, next);
 	return run;
 }
@@ -411,7 +477,7 @@ nodes_run_new(struct redis_pool *p, const struct overlay *next)
 static void
 forward(struct redis_pool *p)
 {
-	if (p->writing || p->store->time_us == 0 || !store_redis_is_up(p->store))
+	if (p->config == NULL || p->writing || p->store->time_us == 0 || !store_redis_is_up(p->store))
 		return;
 	p->writing = true;
 	nodes_send(nodes_run_new(p, &p->now), "forward", nodes_on_forward);
@@ -423,8 +489,8 @@ store_redis_disputed_nodes(const struct store *store, const char *pool)
 	const struct store_redis *s = store_redis_of(store);
 
 	for (size_t i = 0; i < s->n_pools; i++)
-		if (strcmp(s->pools[i].config->name, pool) == 0)
-			return s->pools[i].disputed ? &s->pools[i].seen : NULL;
+		if (strcmp(s->pools[i]->name, pool) == 0)
+			return s->pools[i]->disputed ? &s->pools[i]->seen : NULL;
 	return NULL;
 }
 
@@ -438,8 +504,8 @@ store_redis_write_nodes(struct store *store, const char *pool, const struct over
 	struct why why;
 
 	for (size_t i = 0; i < s->n_pools; i++)
-		if (strcmp(s->pools[i].config->name, pool) == 0)
-			p = &s->pools[i];
+		if (strcmp(s->pools[i]->name, pool) == 0)
+			p = s->pools[i];
 	CHECK(p != NULL);
 	if (!store_redis_is_up(s) || s->time_us == 0) {
 		why_set(&why, E_STORE, "%s; nothing was written",

@@ -17,12 +17,12 @@
 static void
 complain(struct redis_service *v, const char *event, const struct record *r, const char *hint)
 {
-	snprintf(v->problem, sizeof(v->problem), "%s: %s (the store says %s at epoch %llu)", v->config->name, hint,
+	snprintf(v->problem, sizeof(v->problem), "%s: %s (the store says %s at epoch %llu)", v->name, hint,
 		 color_word(r->color), (unsigned long long)r->epoch);
 	if (v->complained == r->epoch)
 		return;
 	v->complained = r->epoch;
-	LOG_ERROR(event, LS("service", v->config->name), LR(NULL, str_from(v->config->labels_json)),
+	LOG_ERROR(event, LS("service", v->name), LR(NULL, str_from(v->labels_json)),
 		  LS("store_color", color_word(r->color)), LU("store_epoch", r->epoch),
 		  LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch), LS("message", hint));
 }
@@ -56,6 +56,8 @@ store_redis_judge(struct redis_service *v, const struct record *r)
 {
 	struct store *store = &v->store->store;
 
+	if (v->gone)
+		return;
 	if (!v->known && v->cached && r->epoch < v->record.epoch) {
 		/* Written by this teald before it was restarted, and lost since. */
 		struct record cached = v->record;
@@ -72,7 +74,7 @@ store_redis_judge(struct redis_service *v, const struct record *r)
 		store_redis_forward(v, &v->record, false);
 		return;
 	}
-	if (r->color != v->record.color && !r->forced && !is_in_doubt(v, r) && !store->may_obey(store->arg, v->config->name, r->color)) {
+	if (r->color != v->record.color && !r->forced && !is_in_doubt(v, r) && !store->may_obey(store->arg, v->name, r->color)) {
 		complain(v, "store.refused", r, "refused: that color has no healthy backend here");
 		v->disputed = true;
 		return;
@@ -93,7 +95,7 @@ static uint64_t
 known_epoch(const struct redis_service *v)
 {
 	uint64_t own = v->known || v->cached ? v->record.epoch : 0;
-	uint64_t known = fleet_applied(&v->store->fleet, v->config->name);
+	uint64_t known = fleet_applied(&v->store->fleet, v->name);
 
 	/* Heartbeats come from the store as well, and may say any number. */
 	if (!redis_number_is_near(own > REDIS_NUMBER_FREE ? own : REDIS_NUMBER_FREE, known))
@@ -122,7 +124,7 @@ store_redis_parse(struct redis_service *v, const redisReply *fields, struct reco
 static void
 missing(struct redis_service *v)
 {
-	struct record first = { .color = v->config->initial, .epoch = 1, .change = CHANGE_INITIAL,
+	struct record first = { .color = v->initial, .epoch = 1, .change = CHANGE_INITIAL,
 				.at_us = clock_wall_us(), .by = "teald" };
 
 	if (v->missing_since == 0)
@@ -134,8 +136,8 @@ missing(struct redis_service *v)
 	}
 	if (v->known) {
 		if (v->complained != UINT64_MAX)
-			LOG_WARN("store.empty", LS("service", v->config->name),
-				 LR(NULL, str_from(v->config->labels_json)), LU("epoch", v->record.epoch),
+			LOG_WARN("store.empty", LS("service", v->name),
+				 LR(NULL, str_from(v->labels_json)), LU("epoch", v->record.epoch),
 				 LS("message", "the store does not know the service any more; writing it again"));
 		v->complained = UINT64_MAX;
 		store_redis_forward(v, &v->record, false);
@@ -154,8 +156,8 @@ read_service(struct redis_service *v, const redisReply *reply)
 	v->seen_what = SEEN_NOTHING;
 	if (store_redis_parse(v, reply, &r, &exists, &why) != OK) {
 		if (v->problem[0] == '\0')
-			LOG_ERROR("store.bad_record", LS("service", v->config->name),
-				  LR(NULL, str_from(v->config->labels_json)), LS("key", v->key),
+			LOG_ERROR("store.bad_record", LS("service", v->name),
+				  LR(NULL, str_from(v->labels_json)), LS("key", v->key),
 				  LS("message", why.text));
 		snprintf(v->problem, sizeof(v->problem), "%.100s: %.200s", v->key, why.text);
 		return;
@@ -234,9 +236,9 @@ take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 	s->time_at = s->read_at = clock_now();
 	read_fleet(s, reply->element[3], reply->element[4]);
 	for (size_t i = 0; i < s->n_pools; i++)
-		store_redis_nodes_read(&s->pools[i], reply->element[5]->element[i]);
+		store_redis_nodes_read(s->pools[i], reply->element[5]->element[i]);
 	for (size_t i = 0; i < s->n; i++)
-		read_service(&s->services[i], reply->element[2]->element[i]);
+		read_service(s->services[i], reply->element[2]->element[i]);
 	return OK;
 }
 
@@ -246,7 +248,7 @@ tell_ready(struct store_redis *s)
 	if (s->ready_told)
 		return;
 	for (size_t i = 0; i < s->n; i++)
-		if (!s->services[i].known)
+		if (!s->services[i]->known)
 			return;
 	s->ready_told = true;
 	s->store.on_ready(s->store.arg);
@@ -285,6 +287,12 @@ read_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *
 
 	s->reading = false;
 	s->under_way--;
+	if (s->reading_old && e == OK) {
+		s->reading_old = false;
+		store_redis_read(s);
+		return;
+	}
+	s->reading_old = false;
 	if (e == OK) {
 		e = take_reading(s, reply, &what);
 		if (e != OK && s->down_why[0] == '\0')
@@ -326,9 +334,9 @@ store_redis_read(struct store_redis *s)
 	snprintf(services, sizeof(services), "%zu", s->n);
 	argv[at++] = str_from(count);
 	for (size_t i = 0; i < s->n; i++)
-		argv[at++] = str_from(s->services[i].key);
+		argv[at++] = str_from(s->services[i]->key);
 	for (size_t i = 0; i < s->n_pools; i++)
-		argv[at++] = str_from(s->pools[i].key);
+		argv[at++] = str_from(s->pools[i]->key);
 	argv[at++] = str_from(s->config->store.prefix);
 	argv[at++] = str_from(services);
 	s->reading = true;

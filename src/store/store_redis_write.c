@@ -22,6 +22,13 @@ struct write_run {
 	void *arg;
 };
 
+static void
+run_free(struct write_run *run)
+{
+	store_redis_unhold(run->service);
+	free(run);
+}
+
 /* -- sending ------------------------------------------------------------------------ */
 
 static void
@@ -53,7 +60,7 @@ send_write(struct write_run *run, const char *mode, struct str entry, redis_repl
 	argv[n++] = str_from(t.locked);
 	argv[n++] = str_from(t.forced);
 	argv[n++] = str_from(s->channel);
-	argv[n++] = str_from(run->service->config->name);
+	argv[n++] = str_from(run->service->name);
 	argv[n++] = entry;
 	argv[n++] = STR(REDIS_EVENTS);
 	/* Another color is for who knows the service as it is, a lock for who has seen the lock. */
@@ -112,6 +119,7 @@ begin_doubt(struct write_run *run)
 	struct store_redis *s = run->service->store;
 	struct doubt *d = must_alloc(sizeof(*d));
 
+	run->service->held++;
 	d->service = run->service;
 	d->means = run->means;
 	d->next = run->next;
@@ -182,6 +190,7 @@ store_redis_settle_doubts(struct store_redis *s)
 			continue;
 		list_remove(it);
 		d->done(d->arg, e, &d->service->record, &why);
+		store_redis_unhold(d->service);
 		free(d);
 	}
 	store_redis_nodes_settle(s);
@@ -203,7 +212,7 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 	v->store->under_way--;
 	if (e == E_UNKNOWN) {
 		begin_doubt(run);
-		free(run);
+		run_free(run);
 		return;
 	}
 	if (e == OK)
@@ -225,15 +234,15 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 		store_redis_judge(v, &now);
 	}
 	run->done(run->arg, e, &v->record, &why);
-	free(run);
+	run_free(run);
 }
 
 static struct redis_service *
 find(struct store_redis *s, const char *name)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (strcmp(s->services[i].config->name, name) == 0)
-			return &s->services[i];
+		if (strcmp(s->services[i]->name, name) == 0)
+			return s->services[i];
 	return NULL;
 }
 
@@ -261,6 +270,7 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 		return;
 	}
 	run = must_alloc(sizeof(*run));
+	v->held++;
 	*run = (struct write_run){ .service = v, .means = w->means, .next = w->next,
 				   .expect_epoch = w->expect_epoch, .done = done, .arg = arg };
 	line = w->entry;
@@ -302,20 +312,20 @@ forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 	else
 		why = *sent;
 	if (e == OK) {
-		LOG_INFO("store.written_forward", LS("service", v->config->name),
-			 LR(NULL, str_from(v->config->labels_json)), LU("epoch", run->next.epoch),
+		LOG_INFO("store.written_forward", LS("service", v->name),
+			 LR(NULL, str_from(v->labels_json)), LU("epoch", run->next.epoch),
 			 LS("color", color_word(run->next.color)));
 		if (!v->known)
 			store_redis_tell(v, &run->next);
 	} else if (e == E_CONFLICT && exists) {
 		store_redis_judge(v, &now);
 	} else if (v->problem[0] == '\0') {
-		snprintf(v->problem, sizeof(v->problem), "%s: cannot be written: %.180s", v->config->name, why.text);
+		snprintf(v->problem, sizeof(v->problem), "%s: cannot be written: %.180s", v->name, why.text);
 	}
 	/* Whoever waits for this service to become known looks at the next
 	 * reading, which comes at once. */
 	store_redis_read(v->store);
-	free(run);
+	run_free(run);
 }
 
 void
@@ -323,9 +333,10 @@ store_redis_forward(struct redis_service *v, const struct record *r, bool initia
 {
 	struct write_run *run;
 
-	if (v->writing || v->store->time_us == 0 || !store_redis_is_up(v->store))
+	if (v->gone || v->writing || v->store->time_us == 0 || !store_redis_is_up(v->store))
 		return;
 	v->writing = true;
+	v->held++;
 	run = must_alloc(sizeof(*run));
 	*run = (struct write_run){ .service = v, .next = *r };
 	send_write(run, initial ? "cas" : "forward", STR(""), forward_on_reply);

@@ -17,7 +17,9 @@ struct teald {
 	char dir[96];
 	struct config config;
 	struct service_config service;
-	struct record record;
+	struct record record, pay;
+	struct service_config services[2];	/* of another configuration */
+	struct config other;
 	struct pool_config pool;
 	struct overlay nodes;
 	unsigned told, ready;
@@ -39,6 +41,10 @@ on_record(void *arg, const char *service, const struct record *r)
 {
 	struct teald *d = arg;
 
+	if (strcmp(service, "pay") == 0) {
+		d->pay = *r;
+		return;
+	}
 	assert_string_equal(service, "shop");
 	d->record = *r;
 	d->told++;
@@ -774,6 +780,110 @@ closed_in_the_middle_everybody_is_told(void **state)
 	kill(t.server.pid, SIGCONT);
 }
 
+/* A reload to these of the services "shop" and "pay". */
+static void
+reload(struct teald *d, bool shop, bool pay, bool pool)
+{
+	d->other = d->config;
+	d->other.services = d->services;
+	d->other.n_services = 0;
+	d->other.n_pools = pool;
+	if (shop)
+		d->services[d->other.n_services++] = d->service;
+	if (pay)
+		d->services[d->other.n_services++] = (struct service_config){
+			.name = (char *)"pay", .initial = BLUE, .labels_json = (char *)"" };
+	d->store->reconfigure(d->store, &d->other);
+}
+
+static void
+services_come_and_go_in_a_fleet_that_does_not_reload_at_once(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	both();
+	reload(&t.a, true, true, true);
+	WAIT_UNTIL(t.loop, t.a.pay.epoch == 1);
+	assert_int_equal(t.a.pay.color, BLUE);
+	assert_string_equal(ask("HGET " PREFIX ":service:pay color"), "blue");
+	ask("HSET " PREFIX ":service:pay epoch 5 color green at 7 by ci change flip");
+	WAIT_UNTIL(t.loop, t.a.pay.epoch == 5);
+	/* The other one hears of it later, and obeys what there is. */
+	reload(&t.b, true, true, true);
+	WAIT_UNTIL(t.loop, t.b.pay.epoch == 5);
+	assert_int_equal(t.b.pay.color, GREEN);
+
+	/* Gone here, changed there, and back. */
+	t.a.told = 0;
+	reload(&t.a, false, true, true);
+	a = flip(&t.b, BLUE);
+	assert_int_equal(a.e, OK);
+	refreshed = 0;
+	t.a.store->refresh(t.a.store, on_refreshed, NULL);
+	WAIT_UNTIL(t.loop, refreshed == 1);
+	assert_int_equal(t.a.told, 0);
+	reload(&t.a, true, false, true);
+	WAIT_UNTIL(t.loop, t.a.told == 1);
+	assert_int_equal(t.a.record.epoch, 2);
+	assert_int_equal(t.a.record.color, BLUE);
+	assert_true(stored("blue", "2"));
+}
+
+static void
+a_write_under_way_outlives_its_service(void **state)
+{
+	struct nodes_answer nodes;
+	struct store_write w;
+	struct answer a;
+
+	(void)state;
+	both();
+	kill(t.server.pid, SIGSTOP);
+	w = flip_to(&t.a, BLUE);
+	begin_write(&t.a, &w, &a);
+	write_nodes_in_doubt(NODE_DRAIN, &nodes);
+	t.a.told = 0;
+	reload(&t.a, false, true, false);
+	/* Without Redis what state_dir knows of the new one counts: nothing. */
+	kill(t.server.pid, SIGCONT);
+	WAIT_UNTIL(t.loop, a.times > 0 && nodes.times > 0);
+	assert_int_equal(a.e, OK);
+	assert_int_equal(nodes.e, OK);
+	assert_int_equal(t.a.told, 0);
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 2 && t.b.nodes.version == 1);
+	assert_int_equal(t.a.nodes.version, 0);
+	/* One that is gone, and the answer never comes. */
+	reload(&t.a, true, true, true);
+	WAIT_UNTIL(t.loop, t.a.told == 1 && t.a.nodes.version == 1);
+	kill(t.server.pid, SIGSTOP);
+	w = flip_to(&t.a, GREEN);
+	begin_write(&t.a, &w, &a);
+	reload(&t.a, false, true, false);
+	t.a.store->close(&t.a.store);
+	assert_int_equal(a.times, 1);
+	assert_int_equal(a.e, E_UNKNOWN);
+	kill(t.server.pid, SIGCONT);
+}
+
+static void
+without_a_server_a_service_comes_back_as_it_was_known(void **state)
+{
+	(void)state;
+	both();
+	assert_int_equal(flip(&t.a, BLUE).e, OK);
+	reload(&t.a, false, true, true);
+	WAIT_UNTIL(t.loop, t.a.pay.epoch == 1);
+	redis_server_stop(&t.server);
+	WAIT_UNTIL(t.loop, !store_redis_is_up(store_redis_of(t.a.store)));
+	t.a.told = 0;
+	t.a.record = (struct record){ 0 };
+	reload(&t.a, true, true, true);
+	WAIT_UNTIL(t.loop, t.a.told == 1);
+	assert_int_equal(t.a.record.color, BLUE);
+	assert_int_equal(t.a.record.epoch, 2);
+}
+
 int
 main(void)
 {
@@ -797,6 +907,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(the_fleet_is_told_and_left, begin, end),
 		cmocka_unit_test_setup_teardown(a_refresh_reads_what_is_there_now, begin, end),
 		cmocka_unit_test_setup_teardown(history_is_everybodys_oldest_first, begin, end),
+		cmocka_unit_test_setup_teardown(services_come_and_go_in_a_fleet_that_does_not_reload_at_once, begin, end),
+		cmocka_unit_test_setup_teardown(a_write_under_way_outlives_its_service, begin, end),
+		cmocka_unit_test_setup_teardown(without_a_server_a_service_comes_back_as_it_was_known, begin, end),
 		cmocka_unit_test_setup_teardown(closed_in_the_middle_everybody_is_told, begin, end),
 	};
 
