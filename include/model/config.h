@@ -1,6 +1,6 @@
 /* config.h - the configuration as one immutable tree.
- * Read once from a libconfig file, checked as a whole, never changed while the
- * process lives; shared by reference with every thread.  Times are seconds
+ * Read from a libconfig file and checked as a whole; a changed file makes another
+ * tree.  Shared by counted references with every thread.  Times are seconds
  * and 0 switches a limit or timeout off; sizes are bytes. */
 #ifndef MODEL_CONFIG_H
 #define MODEL_CONFIG_H
@@ -209,6 +209,7 @@ struct backend_tls_config {
 struct service_config {
 	int line;	/* where it begins in the file */
 	char *name;
+	char *rename;	/* the name it had before: a reload keeps what is that one's; NULL: none */
 	enum service_mode mode;
 	enum engine_kind engine;
 	struct addr *listen;
@@ -292,8 +293,14 @@ struct role_config {
 	unsigned allow;	/* not 0; bits 1u << enum admin_right */
 };
 
+#define CONFIG_CHECKSUM (sizeof("sha256:") + 64)
+
 struct config {
+	_Atomic unsigned refs;
 	char *path;
+	/* "sha256:…" of the bytes that were read: those of the file, and then of
+	 * those it includes, in the order they are met. */
+	char checksum[CONFIG_CHECKSUM];
 	unsigned workers; /* at least 1: 0 in the file is resolved already, to
 				 * the CPUs that are online and not forbidden */
 	char *state_dir;	/* never NULL; need not exist yet */
@@ -347,13 +354,18 @@ struct complaints {
 };
 void complaints_free(struct complaints *c);
 
-/* Reads and checks the file.  OK: *out is the caller's, to be freed with
- * config_free(), errors is empty, warnings may have entries.  E_USAGE: *out is
+/* Reads and checks the file.  OK: *out is the caller's reference, for
+ * config_unref(), errors is empty, warnings may have entries.  E_USAGE: *out is
  * NULL and errors has at least one line: every error of the file at once, of
- * syntax errors the first.  Blocks (file, user, group and host look-ups). */
+ * syntax errors the first.  Blocks (file, user, group and host look-ups).  Any
+ * thread; several at a time. */
 MUST_USE enum err
-config_load(const char *path, struct config **out, struct complaints *errors, struct complaints *warnings);
-void config_free(struct config **config);
+config_load(const char *path, const struct config **out, struct complaints *errors, struct complaints *warnings);
+/* Another reference to the same tree.  Any thread. */
+const struct config *config_ref(const struct config *config);
+/* Consumes the caller's reference, or NULL: *config is NULL on return.  The last
+ * one frees the tree.  Any thread. */
+void config_unref(const struct config **config);
 
 /* Looks up every name of a backend and adds a warning for each that is not
  * found; may take long. */

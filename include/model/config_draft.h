@@ -34,9 +34,12 @@ struct draft {
 	size_t n_services;
 };
 
+/* The keys of a configuration; base is a draft. */
+extern const struct key root_keys[];
 /* The keys of a service, as the table they are read by; base is a
- * service_draft.  "name", the only one defaults may not have, comes first. */
+ * service_draft.  Those that defaults may not have come first. */
 extern const struct key service_keys[];
+#define SERVICE_OWN_KEYS 2
 
 /* Reads d->list into d->services. */
 void draft_read_services(struct draft *d);

@@ -39,6 +39,7 @@ struct config_text {
 	size_t n_lines;
 	char **files;	/* files[0]: the one asked for */
 	size_t n_files;
+	char checksum[CONFIG_CHECKSUM];	/* of all of them, as they were read */
 };
 
 /* Reads the file and whatever it includes.  E_USAGE: exactly one complaint

@@ -4,6 +4,7 @@
  * config_color.c (backends) -> config_check.c (what fits together).  Start-up thread only. */
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -147,7 +148,7 @@ static const struct key stop_keys[] = {
 	{ 0 },
 };
 
-static const struct key root_keys[] = {
+const struct key root_keys[] = {
 	{ KEY("workers", key_count), AT(workers), .max = WORKERS_MAX },
 	{ KEY("state_dir", key_text), AT(state_dir) },
 	{ KEY("user", key_text), AT(user) },
@@ -255,14 +256,24 @@ config_clear(struct config *c)
 	pools_free(c);
 }
 
-void
-config_free(struct config **config)
+const struct config *
+config_ref(const struct config *config)
 {
-	if (*config == NULL)
-		return;
-	config_clear(*config);
-	free(*config);
+	/* The count is all that ever changes. */
+	atomic_fetch_add_explicit(&((struct config *)(uintptr_t)config)->refs, 1, memory_order_relaxed);
+	return config;
+}
+
+void
+config_unref(const struct config **config)
+{
+	struct config *c = (struct config *)(uintptr_t)*config;
+
 	*config = NULL;
+	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	config_clear(c);
+	free(c);
 }
 
 /* Moves the draft's services into its config; always, so that one function
@@ -281,10 +292,11 @@ gather_services(struct draft *d)
 }
 
 enum err
-config_load(const char *path, struct config **out, struct complaints *errors, struct complaints *warnings)
+config_load(const char *path, const struct config **out, struct complaints *errors, struct complaints *warnings)
 {
 	struct reader r = { 0 };
 	struct draft d = { .r = &r };
+	struct config *config;
 	config_t file;
 
 	*out = NULL;
@@ -302,6 +314,7 @@ config_load(const char *path, struct config **out, struct complaints *errors, st
 	}
 	d.root = config_root_setting(&file);
 	d.c.path = must_strdup(path);
+	str_copy(d.c.checksum, sizeof(d.c.checksum), str_from(r.text.checksum));
 	read_root(&d);
 	gather_services(&d);
 done:
@@ -315,7 +328,9 @@ done:
 		config_clear(&d.c);
 		return r.passing == errors->n ? E_INTERNAL : E_USAGE;
 	}
-	*out = must_alloc(sizeof(**out));
-	**out = d.c;
+	config = must_alloc(sizeof(*config));
+	*config = d.c;
+	config->refs = 1;
+	*out = config;
 	return OK;
 }

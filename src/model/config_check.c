@@ -355,6 +355,29 @@ check_names(const struct draft *d)
 	free(sorted);
 }
 
+/* A name that a service gave up is no other's, and has one heir. */
+static void
+check_renames(const struct draft *d)
+{
+	for (size_t i = 0; i < d->n_services; i++) {
+		const struct service_draft *s = &d->services[i];
+		struct cursor c = { d->r, s->where, "", NULL };
+
+		for (size_t k = 0; s->s.rename != NULL && k < d->n_services; k++) {
+			const struct service_config *other = &d->services[k].s;
+
+			if (other->name != NULL && strcmp(other->name, s->s.rename) == 0)
+				cursor_error(&c, draft_at(s, "rename"),
+					     "rename: the service \"%s\" is still here; remove it, or this",
+					     s->s.rename);
+			else if (k < i && other->rename != NULL && strcmp(other->rename, s->s.rename) == 0)
+				cursor_error(&c, draft_at(s, "rename"),
+					     "rename: the service at line %d was \"%s\" already", other->line,
+					     s->s.rename);
+		}
+	}
+}
+
 /* A pool nobody uses is often a name mistyped elsewhere. */
 static void
 check_pools_used(const struct draft *d)
@@ -382,6 +405,7 @@ void
 draft_check_all(struct draft *d)
 {
 	check_names(d);
+	check_renames(d);
 	draft_check_listeners(d);
 	draft_check_store(d);
 	draft_check_kernel(d);

@@ -110,7 +110,7 @@ read_service(struct draft *d, const config_setting_t *group, unsigned nth)
 	service_defaults(s);
 	if (d->defaults != NULL) {
 		d->r->muted++;
-		cursor_read(&c, d->defaults, service_keys + 1);
+		cursor_read(&c, d->defaults, service_keys + SERVICE_OWN_KEYS);
 		d->r->muted--;
 	}
 	cursor_read(&c, group, service_keys);
@@ -134,9 +134,10 @@ check_defaults(struct draft *d)
 	struct cursor c = { d->r, "defaults", "", &s };
 
 	service_defaults(&s);
-	if (config_setting_get_member(d->defaults, "name") != NULL)
-		cursor_error(&c, config_setting_get_member(d->defaults, "name"),
-			     "name: each service has its own; remove it here");
+	for (size_t i = 0; i < SERVICE_OWN_KEYS; i++)
+		if (config_setting_get_member(d->defaults, service_keys[i].name) != NULL)
+			cursor_error(&c, config_setting_get_member(d->defaults, service_keys[i].name),
+				     "%s: each service has its own; remove it here", service_keys[i].name);
 	cursor_read(&c, d->defaults, service_keys);
 	service_config_clear(&s.s);
 }
@@ -204,6 +205,7 @@ service_config_clear(struct service_config *s)
 	free(s->listen);
 	tls_config_clear(s);
 	free(s->pool);
+	free(s->rename);
 	free(s->name);
 	*s = (struct service_config){ 0 };
 }

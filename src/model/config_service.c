@@ -65,17 +65,16 @@ is_name(const char *name)
 static void
 key_name(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
-	struct service_draft *d = c->base;
+	char **name = (char **)(void *)((char *)c->base + k->offset);
 
-	(void)k;
 	if (config_setting_type(s) != CONFIG_TYPE_STRING)
 		cursor_key_error(c, s, "expected a text in double quotes, found %s", cursor_found(s).s);
 	else if (!is_name(config_setting_get_string(s)))
 		cursor_key_error(
 			c, s, "\"%s\" is not a name: 1 to 63 of A-Z a-z 0-9 . _ -, the first neither . nor -",
 			show(config_setting_get_string(s)).s);
-	else if (d->s.name == NULL)
-		d->s.name = must_strdup(config_setting_get_string(s));
+	else if (*name == NULL)
+		*name = must_strdup(config_setting_get_string(s));
 }
 
 static bool
@@ -309,7 +308,8 @@ static const struct key proxy_protocol_keys[] = {
 };
 
 const struct key service_keys[] = {
-	{ KEY("name", key_name) },
+	{ KEY("name", key_name), AT(s.name) },
+	{ KEY("rename", key_name), AT(s.rename) },
 	{ KEY("listen", key_listen) },
 	{ KEY("preview", key_preview) },
 	{ KEY("mode", key_word), AT(s.mode), .words = mode_words },

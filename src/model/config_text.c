@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+
 #include "model/config_text.h"
 
 /* Far above any real configuration; below what hurts. */
@@ -117,6 +119,7 @@ config_text_free(struct config_text *t)
 
 /* One run of config_text_read(). */
 struct splicer {
+	EVP_MD_CTX *digest;	/* of what was read */
 	struct config_text *t;
 	struct complaint_list *errors;
 	size_t cap, lines_cap;
@@ -144,9 +147,9 @@ put(struct splicer *s, const char *file, unsigned line, char c)
 	t->bytes[t->n] = '\0';
 }
 
-/* The whole file; NULL with the reason in why. */
+/* The whole file, read once; NULL with the reason in why. */
 static char *
-slurp(const char *file, size_t *n, struct why *why)
+slurp(struct splicer *s, const char *file, size_t *n, struct why *why)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	char *bytes = NULL;
@@ -185,6 +188,7 @@ slurp(const char *file, size_t *n, struct why *why)
 		}
 	}
 	bytes[*n] = '\0';
+	CHECK(EVP_DigestUpdate(s->digest, bytes, *n) == 1);
 	close(fd);
 	return bytes;
 fail:
@@ -266,7 +270,7 @@ include(struct splicer *s, const char *file, unsigned line, const char *name, un
 				FILES_MAX);
 	path = name[0] == '/' || slash == NULL ? must_strdup(name) :
 						 must_printf("%.*s/%s", (int)(slash - file), file, name);
-	if ((bytes = slurp(path, &n, &why)) == NULL) {
+	if ((bytes = slurp(s, path, &n, &why)) == NULL) {
 		e = complain(s, file, line, "@include: %s %s", show(path).s, why.text);
 		free(path);
 		return e;
@@ -356,27 +360,43 @@ splice_file(struct splicer *s, const char *file, const char *bytes, size_t n, un
 	return OK;
 }
 
+static void
+take_digest(struct splicer *s)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	char *to = s->t->checksum + sprintf(s->t->checksum, "sha256:");
+
+	CHECK(EVP_DigestFinal_ex(s->digest, digest, &n) == 1);
+	EVP_MD_CTX_free(s->digest);
+	for (unsigned i = 0; i < n; i++)
+		to += sprintf(to, "%02x", digest[i]);
+}
+
 enum err
 config_text_read(struct config_text *t, const char *path, struct complaint_list *errors)
 {
-	struct splicer s = { .t = t, .errors = errors, .fresh = true };
+	struct splicer s = { .digest = EVP_MD_CTX_new(), .t = t, .errors = errors, .fresh = true };
 	struct why why;
 	char *bytes;
-	enum err e;
+	enum err e = E_USAGE;
 	size_t n;
 
 	*t = (struct config_text){ 0 };
 	t->bytes = must_alloc(1);
 	t->files = must_alloc(sizeof(*t->files));
 	t->files[t->n_files++] = must_strdup(path);
-	if ((bytes = slurp(path, &n, &why)) == NULL) {
+	CHECK(s.digest != NULL && EVP_DigestInit_ex(s.digest, EVP_sha256(), NULL) == 1);
+	if ((bytes = slurp(&s, path, &n, &why)) == NULL) {
 		complaint_add(errors, 0, must_printf("%s: %s", path, why.text));
-		return E_USAGE;
+		goto out;
 	}
 	e = splice_file(&s, t->files[0], bytes, n, 0);
 	/* libconfig takes a comment without a line end for a syntax error. */
 	if (!s.fresh)
 		put(&s, t->files[0], config_text_line(t, t->n_lines).line, '\n');
 	free(bytes);
+out:
+	take_digest(&s);
 	return e;
 }

@@ -73,7 +73,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct complaints errors, warnings;
-	struct config *config;
+	const struct config *config;
 	enum err e;
 
 	CHECK(ftruncate(fd, 0) == 0);
@@ -88,7 +88,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			CHECK(config->services[i].n_listen > 0);
 			CHECK(config->services[i].colors[color].n_backends > 0);
 		}
-	config_free(&config);
+	config_unref(&config);
 	complaints_free(&errors);
 	complaints_free(&warnings);
 	return 0;

@@ -34,7 +34,7 @@
 	"\n} );\n"
 
 static struct {
-	struct config *config;
+	const struct config *config;
 	struct complaints errors, warnings;
 	char dir[64];
 	char top[256];	/* where the test was started */
@@ -54,7 +54,7 @@ write_file(const char *name, const char *text)
 static inline void
 forget(void)
 {
-	config_free(&t.config);
+	config_unref(&t.config);
 	complaints_free(&t.errors);
 	complaints_free(&t.warnings);
 }

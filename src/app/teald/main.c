@@ -25,7 +25,7 @@
 
 struct teald {
 	struct ev_loop *loop;
-	struct config *config;
+	const struct config *config;
 	struct service **services;
 	size_t n;
 	struct jobs *jobs;
@@ -126,7 +126,7 @@ parse_options(int argc, char **argv, struct options *o)
 
 /* A start does not wait for names; a test tells of them. */
 static enum err
-load(const char *path, bool test, struct config **config)
+load(const char *path, bool test, const struct config **config)
 {
 	struct complaints errors = { 0 }, warnings = { 0 };
 	enum err e = config_load(path, config, &errors, &warnings);
@@ -323,13 +323,13 @@ check_certificates(const struct config *config)
 
 /* What a helper that hangs may read yet, while the process ends.  Volatile, or the
  * compiler would leave out what is never read. */
-static struct config *volatile kept;
+static const struct config *volatile kept;
 
 /* *cp is NULL on return when it has to stay. */
 static int
-serve(struct config **cp, bool assume_initial)
+serve(const struct config **cp, bool assume_initial)
 {
-	struct config *config = *cp;
+	const struct config *config = *cp;
 	struct teald t = { .config = config, .assume_initial = assume_initial };
 	struct why why = { "" };
 	enum err e;
@@ -369,7 +369,7 @@ int
 main(int argc, char **argv)
 {
 	struct options o = { 0 };
-	struct config *config = NULL;
+	const struct config *config = NULL;
 	enum err e;
 	int status;
 
@@ -394,6 +394,6 @@ main(int argc, char **argv)
 	} else {
 		status = serve(&config, o.assume_initial);
 	}
-	config_free(&config);
+	config_unref(&config);
 	return status;
 }

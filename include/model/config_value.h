@@ -1,0 +1,18 @@
+/* config_value.h - private to config*.c: the value of a key in words, as the list of
+ * keys has it (model/config_keys.h). */
+#ifndef MODEL_CONFIG_VALUE_H
+#define MODEL_CONFIG_VALUE_H
+
+#include "base/buf.h"
+#include "model/config_draft.h"
+
+/* base is what the key's table says. */
+typedef void key_writer(struct buf *out, const void *base, const struct key *k);
+
+/* The writer of the key with that path; NULL: a group, or one of many values. */
+key_writer *config_value_writer(const char *path, const struct key *k);
+/* A text in quotes, or none; a list of them. */
+void config_value_text(struct buf *out, const char *text);
+void config_value_texts(struct buf *out, char *const *texts, size_t n);
+
+#endif

@@ -1,0 +1,520 @@
+/* config_value.c - the values of keys in words.  A key whose reader is its own has a
+ * row here.  Any thread. */
+#include <inttypes.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "model/config_value.h"
+#include "proto/admin_command.h"
+
+/* Of the digest of a secret: enough to see a change, too little to find it out. */
+#define SECRET_BYTES 4
+
+static const void *
+at(const void *base, const struct key *k)
+{
+	return (const char *)base + k->offset;
+}
+
+void
+config_value_text(struct buf *out, const char *text)
+{
+	if (text == NULL) {
+		buf_printf(out, "none");
+		return;
+	}
+	buf_append(out, "\"", 1);
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\')
+			buf_printf(out, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			buf_printf(out, "\\x%02x", c);
+		else
+			buf_append(out, text, 1);
+	}
+	buf_append(out, "\"", 1);
+}
+
+/* Before the i-th item of a list. */
+static void
+put_comma(struct buf *out, size_t i)
+{
+	buf_printf(out, i > 0 ? ", " : "");
+}
+
+void
+config_value_texts(struct buf *out, char *const *texts, size_t n)
+{
+	buf_printf(out, "[");
+	for (size_t i = 0; i < n; i++) {
+		put_comma(out, i);
+		config_value_text(out, texts[i]);
+	}
+	buf_printf(out, "]");
+}
+
+static void
+put_addresses(struct buf *out, const struct addr *list, size_t n)
+{
+	char text[ADDR_TEXT];
+
+	buf_printf(out, "[");
+	for (size_t i = 0; i < n; i++) {
+		put_comma(out, i);
+		buf_printf(out, "%s", addr_format(&list[i], text));
+	}
+	buf_printf(out, "]");
+}
+
+static void
+put_seconds_value(struct buf *out, double v)
+{
+	if (v < 0)
+		buf_printf(out, "default");
+	else
+		buf_printf(out, "%.9g", v);
+}
+
+static void
+put_on(struct buf *out, bool on)
+{
+	buf_printf(out, on ? "true" : "false");
+}
+
+static void
+put_seconds(struct buf *out, const void *base, const struct key *k)
+{
+	double v;
+
+	memcpy(&v, at(base, k), sizeof(v));
+	put_seconds_value(out, v);
+}
+
+static void
+put_count(struct buf *out, const void *base, const struct key *k)
+{
+	unsigned v;
+
+	memcpy(&v, at(base, k), sizeof(v));
+	buf_printf(out, "%u", v);
+}
+
+static void
+put_size(struct buf *out, const void *base, const struct key *k)
+{
+	uint64_t v;
+
+	memcpy(&v, at(base, k), sizeof(v));
+	buf_printf(out, "%" PRIu64, v);
+}
+
+static void
+put_bool(struct buf *out, const void *base, const struct key *k)
+{
+	bool v;
+
+	memcpy(&v, at(base, k), sizeof(v));
+	put_on(out, v);
+}
+
+static void
+put_text(struct buf *out, const void *base, const struct key *k)
+{
+	const char *v;
+
+	memcpy(&v, at(base, k), sizeof(v));
+	config_value_text(out, v);
+}
+
+static void
+put_word(struct buf *out, const void *base, const struct key *k)
+{
+	unsigned v;
+
+	memcpy(&v, at(base, k), sizeof(v));
+	buf_printf(out, "%s", k->words[v]);
+}
+
+static void
+put_networks(struct buf *out, const void *base, const struct key *k)
+{
+	const struct cidr_set *set = at(base, k);
+	char text[CIDR_TEXT];
+
+	buf_printf(out, "[");
+	for (size_t i = 0; i < set->n; i++) {
+		put_comma(out, i);
+		buf_printf(out, "%s", cidr_format(&set->list[i], text));
+	}
+	buf_printf(out, "]");
+}
+
+static void
+put_quorum(struct buf *out, const void *base, const struct key *k)
+{
+	const struct quorum *q = at(base, k);
+
+	buf_printf(out, "%u%s", q->value, q->percent ? "%" : "");
+}
+
+/* Readers that serve many keys. */
+static const struct {
+	key_reader *read;
+	key_writer *write;
+} by_reader[] = {
+	{ key_seconds, put_seconds },   { key_fraction, put_seconds },
+	{ key_count, put_count },       { key_size, put_size },
+	{ key_bool, put_bool },         { key_text, put_text },
+	{ key_word, put_word },         { key_networks, put_networks },
+	{ key_percent_or_count, put_quorum },
+};
+
+/* -- keys with a form of their own: the whole ---------------------------------------- */
+
+static const struct config *
+whole(const void *base)
+{
+	return &((const struct draft *)base)->c;
+}
+
+static void
+put_mode(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	buf_printf(out, "%04o", (unsigned)whole(base)->admin.mode);
+}
+
+static void
+put_roles(struct buf *out, const void *base, const struct key *k)
+{
+	const struct config *c = whole(base);
+
+	(void)k;
+	buf_printf(out, "[");
+	for (size_t i = 0; i < c->admin.n_roles; i++) {
+		const struct role_config *r = &c->admin.roles[i];
+
+		put_comma(out, i);
+		buf_printf(out, "%s %s: ", r->user != NULL ? "user" : "group", r->user != NULL ? r->user : r->group);
+		for (int right = ADMIN_RIGHT_READ; right <= ADMIN_RIGHT_ADMIN; right++)
+			if (r->allow & 1u << right)
+				buf_printf(out, "%s ", admin_right_word((enum admin_right)right));
+		buf_printf(out, "on");
+		for (size_t s = 0; s < r->n_services; s++)
+			buf_printf(out, " %s", r->services[s]);
+	}
+	buf_printf(out, "]");
+}
+
+static void
+put_observe(struct buf *out, const void *base, const struct key *k)
+{
+	char text[ADDR_TEXT];
+
+	(void)k;
+	buf_printf(out, "%s", whole(base)->observe.on ? addr_format(&whole(base)->observe.listen, text) : "none");
+}
+
+static void
+put_observe_hosts(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	config_value_texts(out, whole(base)->observe.hosts, whole(base)->observe.n_hosts);
+}
+
+static void
+put_access(struct buf *out, const void *base, const struct key *k)
+{
+	static const char *const words[] = {
+		[ACCESS_OFF] = "false", [ACCESS_ON] = "true", [ACCESS_ERRORS] = "errors"
+	};
+
+	(void)k;
+	buf_printf(out, "%s", words[whole(base)->log.access]);
+}
+
+static void
+put_endpoint(struct buf *out, const struct redis_endpoint *e)
+{
+	bool brackets = strchr(e->host, ':') != NULL;
+
+	buf_printf(out, "%s%s%s:%u", brackets ? "[" : "", e->host, brackets ? "]" : "", e->port);
+}
+
+static void
+put_url(struct buf *out, const void *base, const struct key *k)
+{
+	const struct store_config *s = &whole(base)->store;
+
+	(void)k;
+	if (s->path[0] != '\0')
+		buf_printf(out, "unix://%s", s->path);
+	else if (s->at.host[0] != '\0')
+		put_endpoint(out, &s->at);
+	else
+		buf_printf(out, "none");
+}
+
+static void
+put_sentinels(struct buf *out, const void *base, const struct key *k)
+{
+	const struct store_config *s = &whole(base)->store;
+
+	(void)k;
+	buf_printf(out, "[");
+	for (size_t i = 0; i < s->n_sentinels; i++) {
+		put_comma(out, i);
+		put_endpoint(out, &s->sentinels[i]);
+	}
+	buf_printf(out, "]");
+}
+
+/* The file's name, and a hash that changes with what is in it. */
+static void
+put_secret(struct buf *out, const char *file, const char *secret)
+{
+	static const char salt[] = "teal: ";
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	EVP_MD_CTX *ctx;
+
+	config_value_text(out, file);
+	if (secret == NULL)
+		return;
+	ctx = EVP_MD_CTX_new();
+	CHECK(ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+	      EVP_DigestUpdate(ctx, salt, sizeof(salt)) == 1 && EVP_DigestUpdate(ctx, secret, strlen(secret)) == 1 &&
+	      EVP_DigestFinal_ex(ctx, digest, NULL) == 1);
+	EVP_MD_CTX_free(ctx);
+	buf_printf(out, " hash ");
+	for (int i = 0; i < SECRET_BYTES; i++)
+		buf_printf(out, "%02x", digest[i]);
+}
+
+static void
+put_password(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	put_secret(out, whole(base)->store.password_file, whole(base)->store.password);
+}
+
+static void
+put_sentinel_password(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	put_secret(out, whole(base)->store.sentinel_password_file, whole(base)->store.sentinel_password);
+}
+
+/* -- and of a service ------------------------------------------------------------------ */
+
+static const struct service_config *
+service(const void *base)
+{
+	return &((const struct service_draft *)base)->s;
+}
+
+static void
+put_listen(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	put_addresses(out, service(base)->listen, service(base)->n_listen);
+}
+
+static void
+put_preview(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	put_addresses(out, service(base)->preview, service(base)->n_preview);
+}
+
+static void
+put_plain_listen(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	put_addresses(out, service(base)->plain_listen, service(base)->n_plain_listen);
+}
+
+static void
+put_nodes(struct buf *out, const void *base, const struct key *k)
+{
+	const struct service_config *s = service(base);
+	const struct color_config *green = &s->colors[GREEN];
+
+	(void)k;
+	if (s->pool != NULL || green->port == 0) {
+		config_value_text(out, s->pool);
+		return;
+	}
+	buf_printf(out, "[");
+	for (size_t i = 0; i < green->n_backends; i++) {
+		put_comma(out, i);
+		buf_printf(out, "%s", green->backends[i].host);
+	}
+	buf_printf(out, "]");
+}
+
+static void
+put_path(struct buf *out, const void *base, const struct key *k)
+{
+	const char *path = service(base)->health.path;
+
+	(void)k;
+	config_value_text(out, path != NULL ? path : "/");
+}
+
+static void
+put_expect(struct buf *out, const void *base, const struct key *k)
+{
+	const struct status_set *set = &service(base)->health.expect;
+
+	(void)k;
+	if (set->n == 0)
+		buf_printf(out, "none");
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->ranges[i].from == set->ranges[i].to)
+			buf_printf(out, "%s%u", i > 0 ? "," : "", set->ranges[i].from);
+		else
+			buf_printf(out, "%s%u-%u", i > 0 ? "," : "", set->ranges[i].from, set->ranges[i].to);
+}
+
+static void
+put_health_tls(struct buf *out, const void *base, const struct key *k)
+{
+	static const char *const words[] = {
+		[HEALTH_TLS_AUTO] = "auto", [HEALTH_TLS_OFF] = "false", [HEALTH_TLS_ON] = "true"
+	};
+
+	(void)k;
+	buf_printf(out, "%s", words[service(base)->health.tls]);
+}
+
+/* Not given: that for both. */
+static void
+put_timeout(struct buf *out, const void *base, const struct key *k)
+{
+	double v;
+
+	memcpy(&v, at(base, k), sizeof(v));
+	put_seconds_value(out, v < 0 ? service(base)->idle_timeout : v);
+}
+
+static void
+put_rate(struct buf *out, const void *base, const struct key *k)
+{
+	const struct source_rate *r = &service(base)->limits.source_rate;
+
+	(void)k;
+	if (r->burst > 0)
+		buf_printf(out, "%.9g%s", r->burst, r->burst > r->per_second ? "/m" : "/s");
+	else
+		buf_printf(out, "none");
+}
+
+static void
+put_source_address(struct buf *out, const void *base, const struct key *k)
+{
+	const struct addr *a = &service(base)->source_address;
+	char text[ADDR_TEXT];
+
+	(void)k;
+	buf_printf(out, "%s", a->len > 0 ? addr_format(a, text) : "none");
+}
+
+static void
+put_names(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	config_value_texts(out, service(base)->names, service(base)->n_names);
+}
+
+static void
+put_default_host(struct buf *out, const void *base, const struct key *k)
+{
+	const struct service_config *s = service(base);
+
+	(void)k;
+	config_value_text(out, s->http.default_host != NULL ? s->http.default_host : s->name);
+}
+
+static void
+put_certificates(struct buf *out, const void *base, const struct key *k)
+{
+	const struct tls_config *t = &service(base)->tls;
+
+	(void)k;
+	buf_printf(out, "[");
+	for (size_t i = 0; i < t->n_certificates; i++) {
+		const struct tls_certificate_config *c = &t->certificates[i];
+
+		put_comma(out, i);
+		buf_printf(out, "%s", c->cert);
+		if (c->key != NULL)
+			buf_printf(out, " key %s", c->key);
+		if (c->ocsp != NULL)
+			buf_printf(out, " ocsp %s", c->ocsp);
+	}
+	buf_printf(out, "]");
+}
+
+static void
+put_alpn(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	config_value_texts(out, service(base)->tls.alpn, service(base)->tls.n_alpn);
+}
+
+/* Keys whose reader is their own, by their path. */
+static const struct {
+	const char *path;
+	key_writer *write;
+} by_path[] = {
+	{ "store.prefix", put_text },
+	{ "store.url", put_url },
+	{ "store.sentinels", put_sentinels },
+	{ "store.password_file", put_password },
+	{ "store.sentinel_password_file", put_sentinel_password },
+	{ "admin.socket", put_text },
+	{ "admin.mode", put_mode },
+	{ "admin.roles", put_roles },
+	{ "observe.listen", put_observe },
+	{ "observe.hosts", put_observe_hosts },
+	{ "log.access", put_access },
+	{ "kernel.table", put_text },
+
+	{ "listen", put_listen },
+	{ "preview", put_preview },
+	{ "plain_listen", put_plain_listen },
+	{ "nodes", put_nodes },
+	{ "health.path", put_path },
+	{ "health.expect", put_expect },
+	{ "health.tls", put_health_tls },
+	{ "client_timeout", put_timeout },
+	{ "server_timeout", put_timeout },
+	{ "source_rate", put_rate },
+	{ "source_address", put_source_address },
+	{ "hosts", put_names },
+	{ "sni", put_names },
+	{ "default_host", put_default_host },
+	{ "preview_header", put_text },
+	{ "tls.certificates", put_certificates },
+	{ "tls.client_ca", put_text },
+	{ "tls.alpn", put_alpn },
+	{ "backend_tls.ca", put_text },
+	{ "backend_tls.server_name", put_text },
+	{ "backend_tls.cert", put_text },
+	{ "backend_tls.key", put_text },
+};
+
+key_writer *
+config_value_writer(const char *path, const struct key *k)
+{
+	for (size_t i = 0; i < ARRAY_LEN(by_path); i++)
+		if (strcmp(by_path[i].path, path) == 0)
+			return by_path[i].write;
+	for (size_t i = 0; i < ARRAY_LEN(by_reader); i++)
+		if (by_reader[i].read == k->read)
+			return by_reader[i].write;
+	return NULL;
+}
