@@ -7,7 +7,7 @@
 #define DATA_CLIENT_H
 
 #include "base/buf.h"
-#include "data/door.h"
+#include "data/admit.h"
 #include "data/queue.h"
 #include "data/session.h"
 #include "proto/http1_head.h"
@@ -15,6 +15,7 @@
 #define CLIENT_MAGIC 0x636c6965u
 
 struct exchange;
+struct listener;
 struct upstream;
 
 /* WAITING: for a place in the service.  READING: for a request, or for the rest of its head.  BUSY: an exchange is under
@@ -31,16 +32,20 @@ struct client {
 	bool eof;	/* it will say no more */
 	bool running;	/* run() or read_request() is on the stack */
 	bool tls;	/* it came by TLS */
-	bool admitted;	/* the door of `lane` let it in */
-	bool has_place, has_source;	/* and gave it these */
 	bool unsaid;	/* LINGERING: TLS's goodbye waits for room */
-	bool in_lobby;	/* no door lets it in, or none was asked yet */
 	bool timed;	/* the deadline is that of a head that began */
 	bool blank;	/* what came last was nothing but empty lines */
+	char ip[INET6_ADDRSTRLEN];	/* its address as text, without port */
 	uint32_t requests;	/* begun so far */
 	struct io io;
+	union {
+		struct permit permit;
+		struct {	/* its first members */
+			struct lane *lane;	/* of its last request; the listener's before the first */
+			struct endpoint peer;	/* the client, or whom a PROXY header named */
+		};
+	};
 	struct listener *listener;
-	struct lane *lane;	/* of its last request; the listener's before the first */
 	struct lane *shown;	/* whose certificate it was shown; NULL: it came without TLS */
 	struct exchange *exchange;	/* while BUSY */
 	struct upstream *own;	/* the connection to a backend that served it last, or NULL */
@@ -52,16 +57,15 @@ struct client {
 	struct buf in;	/* read, but not of the exchange: the next requests */
 	struct http1_head *head;	/* owned: of a request whose head is not whole */
 	double born, begun;	/* worker->now: accepted; first byte of the request, or since when it lingers */
-	struct endpoint peer;	/* the client, or whom a PROXY header named */
 	struct endpoint destination;	/* which that header named; family 0: here */
-	char ip[INET6_ADDRSTRLEN];	/* the same as text, without port */
 };
+_Static_assert(offsetof(struct client, peer) == offsetof(struct client, permit.client), "one and the same");
 
 struct handshake_facts;
 
-/* Takes over io and its place among the worker's descriptors, whatever happens;
- * *io is closed on return.  The door is asked here. */
-void client_new(struct listener *li, struct io *io, const struct handshake_facts *facts);
+/* Takes over io and the permit, whatever happens; *io is closed on return.  The
+ * service is asked here. */
+void client_new(struct listener *li, struct io *io, struct handshake_facts *facts);
 /* Once, by the one reason it has; an exchange that is under way ends with it. */
 void client_end(struct client *c, enum ending ending);
 /* Its exchange is over and the answer sent: the next request, or goodbye. */
@@ -69,10 +73,11 @@ void client_next(struct client *c);
 /* Nothing follows: says so and waits a moment for the client to read it. */
 void client_linger(struct client *c);
 
-/* Asks the door of that service, unless the client is in already; false with
+/* Asks that service, unless it has admitted the client already; false with
  * *why when it may not come in. */
 MUST_USE bool client_enter(struct client *c, struct lane *l, enum ending *why);
-/* Its exchange is over, but the socket goes on as something else. */
+/* Its exchange is over, but the socket goes on as something else, and the permit
+ * with it. */
 void client_release(struct client *c);
 /* Bytes that came while they were nobody's: kept for the next request.  False:
  * too many, or memory is out. */

@@ -14,29 +14,25 @@
 #ifndef DATA_HANDSHAKE_H
 #define DATA_HANDSHAKE_H
 
-#include "data/door.h"
+#include "data/admit.h"
 #include "data/endpoint.h"
 
 #define HANDSHAKE_MAGIC 0x68616e64u
 
 /* What came out, for whoever serves it.  Pointers are borrowed for the call. */
 struct handshake_facts {
-	struct lane *lane;	/* whose client it is: the listener's, or as the name chose */
-	enum entrance entrance;
-	struct endpoint client;	/* who it is: the peer, or whom a PROXY header named */
+	/* Of the listener's service, or as the name chose; to be taken over.  HTTP
+	 * mode: the service was not asked yet. */
+	struct permit permit;
 	bool proxied;	/* peer and destination mean something */
 	struct endpoint peer;	/* who connected to us */
 	struct endpoint destination;	/* where the client had connected to; family 0: here */
 	double accepted;	/* worker->now then */
-	/* TCP mode: what the door gave, to be taken over with the connection, and
-	 * whether it is to wait for a place.  HTTP mode: nothing was asked. */
-	struct pass pass;
-	enum door door;
-	bool in_lobby;	/* of the listener */
 	const char *server_name;	/* that the ClientHello asked for; "": none, or none was looked at */
 	const struct tls_facts *tls;	/* NULL: plain, or passed through; lives as long as the io's TLS */
 };
 
+struct deadline;
 struct handshake;
 struct tls_facts;
 

@@ -5,6 +5,7 @@
 #define DATA_HANDSHAKE_PRIVATE_H
 
 #include "data/handshake.h"
+#include "data/lane.h"
 #include "net/io.h"
 #include "proto/tls_hello.h"
 

@@ -19,7 +19,6 @@ struct listener {
 	struct worker *worker;
 	struct lane *lane;	/* whose the clients are until a name says otherwise */
 	const struct binding *binding;
-	struct lobby *lobby;	/* NULL: its clients need none */
 	const struct route *route;	/* NULL: they are all the lane's */
 	ev_io watcher;	/* fd -1: closed */
 	enum entrance entrance;

@@ -20,7 +20,7 @@ struct proxy {
 	struct worker *workers;
 	unsigned n_workers;
 	struct bindings bindings;
-	struct lobby **lobbies;	/* [binding], shared; NULL: it has none */
+	struct admit **admits;	/* [binding], shared; NULL: it has none */
 	bool *listening;	/* [binding]: clients are queued there */
 	uint64_t *acked;	/* [service * n_workers + worker]: generation acknowledged */
 	unsigned closed;	/* workers whose listeners are closed */

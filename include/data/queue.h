@@ -50,11 +50,11 @@ bool queue_is_on(const struct lane *l);
 bool queue_is_empty(const struct lane *l);
 /* Somebody waits there, on whatever worker: newcomers do not get before. */
 bool queue_has(const struct lane *l, enum line line);
-/* It is in no list, and holds a place in the queue (service->queue) and, in the
- * first line, none in the service.  FRONT: it was let in before those who wait.  Its deadline, of
+/* It is in no list, and its permit has a slot in the queue and, in the first
+ * line, no place in the service.  FRONT: it was let in before those who wait.  Its deadline, of
  * queue_timeout, is the owner's to arm first and to disarm. */
 void queue_join(struct lane *l, struct waiter *w, enum queue_end end);
-/* As it begins or ends: no longer in the queue. */
+/* As it begins or ends: in line no longer; the slot is the owner's to give back. */
 void queue_leave(struct lane *l, struct waiter *w);
 /* Ends all who wait. */
 void queue_end(struct lane *l, enum ending ending);

@@ -1,12 +1,11 @@
 /* session.h - one TCP client and the backend it was given.
  * Born in session_new(), ends once in session_end(), freed at the end of the
- * loop turn.  Owns both sockets, holds one backend reference and, on the main
- * entrance, what the door gave it: places in limits.
+ * loop turn.  Owns both sockets, holds one backend reference and a permit.
  * Thread: the owning worker. */
 #ifndef DATA_SESSION_H
 #define DATA_SESSION_H
 
-#include "data/endpoint.h"
+#include "data/admit.h"
 #include "data/lane.h"
 #include "data/queue.h"
 #include "data/tried.h"
@@ -31,56 +30,55 @@ struct session {
 		struct link link;	/* dialing, live, previews, or the worker's ended */
 		struct waiter waiter;	/* waiting, in the same place */
 	};
-	struct lane *lane;
 	struct backend *backend;	/* one reference; NULL before the first try */
 	uint64_t epoch;	/* of the snapshot that chose the backend */
 	double born, dialed;	/* worker->now of the accept and of the last connect */
 	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
-	float slot;	/* 0..1: its place in a spread drain */
 	uint32_t retries : 18;	/* all connects but the first */
 	uint32_t pauses : 8;	/* of retry_pause so far */
 	uint32_t pausing : 1;	/* dialing: every backend refused, and is tried again later */
-	uint32_t has_place : 1;	/* in the service's admission */
-	uint32_t has_source : 1;	/* among the connections of its address */
 	uint32_t backends_turn : 1;	/* live: the backend is to say or take something */
 	uint32_t named : 1;	/* behind that, what its ClientHello asked for */
 	uint32_t proxied : 1;	/* a struct proxied follows */
-	/* The client: who connected to us, or whom a PROXY header named. */
-	struct endpoint peer;
+	union {
+		struct permit permit;
+		struct {	/* its first members */
+			struct lane *lane;
+			struct endpoint peer;
+		};
+	};
 };
+_Static_assert(offsetof(struct session, peer) == offsetof(struct session, permit.client), "one and the same");
 
 struct handshake_facts;
 
 /* A client and a backend that are connected already: an HTTP exchange became a
  * stream of something else. */
 struct session_legs {
-	struct lane *lane;
+	struct permit *permit;	/* taken over */
 	enum entrance entrance;
 	enum color color;
 	uint64_t epoch;
-	struct endpoint peer;
 	struct backend *backend;	/* borrowed */
 	struct io *client, *server;	/* taken over */
 	struct str to_client, to_server;	/* what is on the way */
 	struct relay *before;	/* what is held for the client before that: taken over */
 	uint64_t bytes_out;	/* of to_client those that are the stream's */
-	bool place, source;	/* of the door, taken over */
 };
 /* NULL without memory, and nothing is taken over.  session_start() follows. */
 struct session *session_adopt(const struct session_legs *legs);
 void session_start(struct session *s);
 
-/* Takes over fd, whatever happens. */
-void session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client);
-/* The same of a connection that had a handshake (data/handshake.h): takes over io and
- * what the door gave; *io is closed on return. */
-void session_of_handshake(struct io *io, const struct handshake_facts *facts);
+/* Takes over io and the permit, whatever happens; *io is closed on return. */
+void session_new(struct io *io, struct handshake_facts *facts);
 /* Begins (again) to reach a backend by the lane's present snapshot. */
 void session_dial(struct session *s);
 /* Once, for every session, by the one reason it has. */
 void session_end(struct session *s, enum ending ending);
 /* Its deadline passed. */
 void session_on_deadline(struct deadline *d);
+/* 0..1: its place in a spread drain. */
+double session_place(const struct session *s);
 /* Seconds since bytes last moved, to the grain of its deadline list. */
 double session_idle(const struct session *s, double now);
 /* Of one that is named. */
@@ -89,18 +87,5 @@ void session_peer(const struct session *s, struct addr *out);
 /* No backend is being reached yet, and the active color has changed: counts it
  * for the one it would be given now. */
 void session_recolor(struct session *s);
-
-/* A client that became no session. */
-struct session_refusal {
-	struct lane *lane;
-	enum entrance entrance;
-	enum ending ending;
-	struct endpoint client;
-	double seconds;	/* since the accept */
-	struct str more;	/* further members of the log line, or empty */
-};
-
-/* Tells the log and the tally of it. */
-void session_refuse(const struct session_refusal *r);
 
 #endif

@@ -10,7 +10,6 @@
 #include "data/exchange.h"
 #include "data/http_request.h"
 #include "data/http_room.h"
-#include "data/lobby.h"
 #include "data/proxy.h"
 #include "net/sock.h"
 
@@ -27,75 +26,21 @@ config_of(const struct client *c)
 	return &c->lane->config->http;
 }
 
-/* -- the door ---------------------------------------------------------------- */
-
-static void
-leave_door(struct client *c)
-{
-	const struct pass pass = { .place = c->has_place, .source = c->has_source };
-	struct addr client;
-
-	c->has_place = c->has_source = false;
-	if (!pass.place && !pass.source)
-		return;
-	endpoint_get(&c->peer, &client);
-	door_return(c->lane, &client, &pass);
-}
-
-static void
-leave_lobby(struct client *c)
-{
-	struct addr client;
-
-	if (!c->in_lobby)
-		return;
-	c->in_lobby = false;
-	endpoint_get(&c->peer, &client);
-	lobby_leave(c->listener->lobby, &client);
-}
-
-/* Somewhere it is counted, as long as it is here. */
-static void
-enter_lobby(struct client *c, const struct addr *client)
-{
-	enum ending why;
-
-	if (c->in_lobby || c->listener->lobby == NULL)
-		return;
-	c->in_lobby = lobby_enter(c->listener->lobby, client, &why);
-	if (!c->in_lobby)
-		c->keep = false;
-}
-
 bool
 client_enter(struct client *c, struct lane *l, enum ending *why)
 {
-	struct pass pass = { 0 };
-	struct addr client;
-	enum door door;
+	enum ending ignored;
+	bool in;
 
-	if (l == c->lane && c->admitted)
+	if (l == c->lane && c->permit.admitted)
 		return true;
-	leave_door(c);
 	list_remove(&c->link);
-	c->lane = l;
+	in = permit_turn(&c->permit, l, why);
 	list_append(&l->clients[c->entrance], &c->link);
-	endpoint_get(&c->peer, &client);
-	door = door_ask(l, (enum entrance)c->entrance, &client, &pass, why);
-	/* Whoever shares a listener does not wait for a place: his next request may
-	 * be somebody else's. */
-	if (door == DOOR_QUEUE) {
-		door_return(l, &client, &pass);
-		*why = END_LIMIT;
-	}
-	c->admitted = door == DOOR_OPEN;
-	c->has_place = c->admitted && pass.place;
-	c->has_source = c->admitted && pass.source;
-	if (c->admitted)
-		leave_lobby(c);
-	else
-		enter_lobby(c, &client);
-	return c->admitted;
+	/* Somewhere it is counted, as long as it is here. */
+	if (!in && !permit_enter(&c->permit, &ignored))
+		c->keep = false;
+	return in;
 }
 
 /* -- the end ------------------------------------------------------------------ */
@@ -119,10 +64,7 @@ finish(struct client *c)
 	forget_input(c);
 	list_remove(&c->link);
 	list_append(&w->ended_clients, &c->link);
-	if (w->starved)
-		worker_hurry(w);
-	leave_lobby(c);
-	leave_door(c);
+	permit_release(&c->permit);
 }
 
 void
@@ -139,7 +81,6 @@ client_end(struct client *c, enum ending ending)
 	if (c->state == CLIENT_WAITING)
 		queue_leave(c->lane, &c->waiter);
 	io_close(w->loop, &c->io);
-	admission_leave(&w->proxy->descriptors, 2);
 	finish(c);
 }
 
@@ -465,6 +406,7 @@ client_expired(struct deadline *d)
 
 	if (c->state == CLIENT_WAITING) {
 		queue_leave(c->lane, &c->waiter);
+		permit_leave_queue(&c->permit);
 		list_append(&c->lane->clients[c->entrance], &c->link);
 		c->state = CLIENT_READING;
 		http_answer_give(c, c->lane, NULL, &full);
@@ -499,7 +441,7 @@ waiting_begin(struct waiter *w)
 	CHECK(c->magic == CLIENT_MAGIC && c->state == CLIENT_WAITING);
 	queue_leave(c->lane, w);
 	deadline_disarm(&c->deadline);
-	c->has_place = c->admitted = true;
+	permit_take_turn(&c->permit);
 	c->state = CLIENT_READING;
 	list_append(&c->lane->clients[c->entrance], &c->link);
 	/* It had no time to ask before. */
@@ -520,75 +462,42 @@ const struct waiter_ops client_waiting_ops = { waiting_gone, waiting_begin, wait
 
 /* -- birth --------------------------------------------------------------------------- */
 
-static void
-turn_away(struct io *io, const struct handshake_facts *f, enum ending why)
-{
-	struct worker *w = f->lane->worker;
-	const struct session_refusal refusal = {
-		.lane = f->lane,
-		.entrance = f->entrance,
-		.ending = why,
-		.client = f->client,
-		.seconds = w->now - f->accepted,
-	};
-
-	io_close(w->loop, io);
-	admission_leave(&w->proxy->descriptors, 2);
-	session_refuse(&refusal);
-}
-
 void
-client_new(struct listener *li, struct io *io, const struct handshake_facts *facts)
+client_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 {
-	struct pass pass = facts->pass;
-	struct lane *l = facts->lane;
+	struct permit *p = &facts->permit;
+	struct lane *l = p->lane;
 	struct worker *w = l->worker;
-	enum door door = DOOR_OPEN;
-	enum ending why = END_MEMORY;
-	bool shared = li->binding->n_services > 1, in_lobby = facts->in_lobby;
-	struct addr address;
-	struct client *c;
-
-	endpoint_get(&facts->client, &address);
 	/* Where several services share the address, each request is asked. */
-	if (!shared)
-		door = door_ask(l, facts->entrance, &address, &pass, &why);
-	else if (li->lobby != NULL && !in_lobby)
-		door = (in_lobby = lobby_enter(li->lobby, &address, &why)) ? DOOR_OPEN : DOOR_SHUT;
-	if (in_lobby && (!shared || door == DOOR_SHUT)) {
-		lobby_leave(li->lobby, &address);
-		in_lobby = false;
-	}
-	c = door != DOOR_SHUT ? calloc(1, sizeof(*c)) : NULL;
+	bool shared = li->binding->n_services > 1, in;
+	enum ending why = END_MEMORY;
+	struct client *c = NULL;
+
+	in = shared ? permit_enter(p, &why) : permit_ask(p, &why) != ADMIT_NO;
+	if (in && (c = calloc(1, sizeof(*c))) == NULL)
+		why = END_MEMORY;
 	if (c == NULL) {
-		if (in_lobby)
-			lobby_leave(li->lobby, &address);
-		turn_away(io, facts, door != DOOR_SHUT ? END_MEMORY : why);
-		if (door != DOOR_SHUT)
-			door_return(l, &address, &pass);
+		io_close(w->loop, io);
+		permit_refuse(p, why, facts->accepted, STR(""));
+		permit_release(p);
 		return;
 	}
 	c->magic = CLIENT_MAGIC;
-	c->entrance = (uint8_t)facts->entrance;
+	permit_move(&c->permit, p);
+	c->entrance = (uint8_t)li->entrance;
 	c->listener = li;
-	c->lane = l;
 	c->born = c->begun = facts->accepted;
-	c->peer = facts->client;
 	if (facts->proxied)
 		c->destination = facts->destination;
 	inet_ntop(c->peer.family, c->peer.ip, c->ip, sizeof(c->ip));
 	c->tls = io_is_tls(io);
 	c->shown = c->tls ? l : NULL;
-	c->has_place = pass.place;
-	c->has_source = pass.source;
-	c->admitted = !shared && door == DOOR_OPEN;
-	c->in_lobby = in_lobby;
 	io_move(w->loop, io, &c->io, client_on_event);
 	buf_init(&c->in, AHEAD_MAX);
 	deadline_init(&c->deadline);
 	list_init(&c->link);
 	c->waiter.kind = WAITER_CLIENT;
-	if (door == DOOR_QUEUE) {
+	if (c->permit.queued) {
 		c->state = CLIENT_WAITING;
 		deadline_arm(l->client_queue_clock, &c->deadline, w->now);
 		queue_join(l, &c->waiter, QUEUE_BACK);

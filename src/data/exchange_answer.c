@@ -184,11 +184,10 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	memcpy(room->out + head, rest, n);
 	legs = (struct session_legs){
-		.lane = x->lane,
+		.permit = &c->permit,
 		.entrance = (enum entrance)x->entrance,
 		.color = (enum color)x->color,
 		.epoch = x->epoch,
-		.peer = c->peer,
 		.backend = x->backend,
 		.client = &c->io,
 		.server = &x->upstream->io,
@@ -196,8 +195,6 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		.to_server = early,
 		.before = &x->down.relay,
 		.bytes_out = n,
-		.place = c->has_place,
-		.source = c->has_source,
 	};
 	s = session_adopt(&legs);
 	if (s == NULL) {
@@ -205,7 +202,6 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		return false;
 	}
 	x->bytes_out += head;
-	c->has_place = c->has_source = false;
 	upstream_close(x->upstream);
 	x->upstream = NULL;
 	exchange_end(x, END_DONE, NULL);

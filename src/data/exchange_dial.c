@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "data/door.h"
+#include "data/access.h"
 #include "data/exchange.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
@@ -102,6 +102,7 @@ exchange_leave_queue(struct exchange *x)
 	struct lane *l = x->lane;
 
 	queue_leave(l, &x->waiter);
+	permit_leave_queue(&x->client->permit);
 	deadline_disarm(&x->deadline);
 	x->state = EXCHANGE_DIALING;
 	list_append(&l->x_dialing, &x->link);
@@ -146,7 +147,7 @@ wait_in_queue(struct exchange *x)
 	struct lane *l = x->lane;
 	struct client *c = x->client;
 
-	if (x->entrance != ENTRANCE_MAIN || !queue_is_on(l) || !admission_enter(&l->service->queue, 1))
+	if (x->entrance != ENTRANCE_MAIN || !permit_queue(&c->permit))
 		return false;
 	list_remove(&x->link);
 	/* It is of no color until its turn has come. */
@@ -363,7 +364,7 @@ shake(struct exchange *x)
 		connected(x);
 		return;
 	}
-	if (door_may_tell(l))
+	if (access_may_tell(l))
 		LOG_WARN("backend.tls", LS("service", l->config->name),
 			 LR(NULL, str_from(l->config->labels_json)), LS("backend", x->backend->text),
 			 LS("error", io_error(&u->io)));

@@ -6,7 +6,6 @@
 #include "base/json.h"
 #include "data/handshake_private.h"
 #include "data/client.h"
-#include "data/lobby.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
 
@@ -34,16 +33,22 @@ handshake_is_needed(const struct listener *li)
 
 /* -- counting --------------------------------------------------------------- */
 
+static enum entrance
+entrance_of(const struct handshake *hs)
+{
+	return hs->listener->entrance;
+}
+
 static struct tally_color *
 tally_of(struct handshake *hs)
 {
-	return &hs->facts.lane->tally->colors[hs->facts.entrance][hs->color];
+	return &hs->facts.permit.lane->tally->colors[entrance_of(hs)][hs->color];
 }
 
 static void
 take_color(struct handshake *hs)
 {
-	hs->color = (uint8_t)lane_color(hs->facts.lane, hs->facts.entrance);
+	hs->color = (uint8_t)lane_color(hs->facts.permit.lane, entrance_of(hs));
 	tally_add(&tally_of(hs)->active, 1);
 }
 
@@ -51,7 +56,7 @@ static void
 count(struct handshake *hs)
 {
 	take_color(hs);
-	list_append(&hs->facts.lane->handshaking, &hs->link);
+	list_append(&hs->facts.permit.lane->handshaking, &hs->link);
 }
 
 static void
@@ -103,53 +108,14 @@ more_json(const struct handshake *hs, const char *words, struct buf *b)
 	return b->failed ? STR("") : buf_str(b);
 }
 
-static bool
-enter_lobby(const struct listener *li, struct handshake_facts *f, enum ending *why)
-{
-	struct addr client;
-
-	if (li->lobby == NULL)
-		return true;
-	endpoint_get(&f->client, &client);
-	f->in_lobby = lobby_enter(li->lobby, &client, why);
-	return f->in_lobby;
-}
-
-static void
-leave_lobby(const struct listener *li, struct handshake_facts *f)
-{
-	struct addr client;
-
-	if (!f->in_lobby)
-		return;
-	endpoint_get(&f->client, &client);
-	lobby_leave(li->lobby, &client);
-	f->in_lobby = false;
-}
-
-/* Tells that it failed, and gives back what the door gave. */
+/* Tells that it failed. */
 static void
 tell(struct handshake *hs, enum ending ending, const char *words)
 {
-	struct handshake_facts *f = &hs->facts;
-	struct pass pass = f->pass;
-	struct addr client;
 	struct buf more;
-	struct session_refusal refusal = {
-		.lane = f->lane,
-		.entrance = f->entrance,
-		.ending = ending,
-		.client = f->client,
-		.seconds = worker_of(hs)->now - f->accepted,
-		.more = more_json(hs, words, &more),
-	};
 
-	session_refuse(&refusal);
+	permit_refuse(&hs->facts.permit, ending, hs->facts.accepted, more_json(hs, words, &more));
 	buf_free(&more);
-	leave_lobby(hs->listener, f);
-	f->pass = (struct pass){ 0 };
-	endpoint_get(&f->client, &client);
-	door_return(f->lane, &client, &pass);
 }
 
 static void
@@ -158,6 +124,7 @@ destroy(struct handshake *hs)
 	deadline_disarm(&hs->deadline);
 	deadline_disarm(&hs->again);
 	handshake_drop_part(hs);
+	CHECK(permit_is_empty(&hs->facts.permit));
 	hs->magic = 0;
 	free(hs);
 }
@@ -165,14 +132,10 @@ destroy(struct handshake *hs)
 static void
 leave(struct handshake *hs)
 {
-	struct worker *w = worker_of(hs);
-
-	io_close(w->loop, &hs->io);
+	io_close(worker_of(hs)->loop, &hs->io);
 	uncount(hs);
+	permit_release(&hs->facts.permit);
 	destroy(hs);
-	admission_leave(&w->proxy->descriptors, 1);
-	if (w->starved)
-		worker_hurry(w);
 }
 
 void
@@ -196,7 +159,7 @@ handshake_end_all(struct lane *l, enum ending ending)
 static void
 linger(struct handshake *hs, enum ending ending, const char *words)
 {
-	struct lane *l = hs->facts.lane;
+	struct lane *l = hs->facts.permit.lane;
 	struct worker *w = worker_of(hs);
 	int one = 1;
 
@@ -249,17 +212,26 @@ handshake_on_deadline(struct deadline *d)
 
 /* -- stage by stage --------------------------------------------------------- */
 
+static void
+pass_on(struct listener *li, struct io *io, struct handshake_facts *facts)
+{
+	if (facts->permit.lane->config->mode == MODE_HTTP)
+		client_new(li, io, facts);
+	else
+		session_new(io, facts);
+}
+
 /* Everything is known: to whoever serves it, once there is a descriptor for its
  * backend too. */
 static void
 serve(struct handshake *hs)
 {
-	struct handshake_facts facts = hs->facts;
+	struct handshake_facts facts;
 	struct listener *li = hs->listener;
 	struct tls_facts tls;
 	struct io io;
 
-	if (!worker_take_descriptors(li->worker, 1)) {
+	if (!permit_hold(&hs->facts.permit, 2)) {
 		hs->stage = HANDSHAKE_READY;
 		deadline_disarm(&hs->again);
 		io_want(li->worker->loop, &hs->io, 0);
@@ -267,16 +239,15 @@ serve(struct handshake *hs)
 	}
 	io_move(worker_of(hs)->loop, &hs->io, &io, hs->io.watcher.cb);
 	uncount(hs);
+	facts = hs->facts;
+	permit_move(&facts.permit, &hs->facts.permit);
 	destroy(hs);
 	if (io_is_tls(&io)) {
 		tls_facts(io.tls, &tls);
 		facts.tls = &tls;
 		facts.server_name = tls.server_name;
 	}
-	if (facts.lane->config->mode == MODE_HTTP)
-		client_new(li, &io, &facts);
-	else
-		session_of_handshake(&io, &facts);
+	pass_on(li, &io, &facts);
 }
 
 void
@@ -292,20 +263,14 @@ handshake_serve_ready(struct lane *l)
 	}
 }
 
-/* Who it is and whose is known: may it come in? */
+/* Who it is and whose is known: may it come in?  If not, hs is gone. */
 static bool
-ask_door(struct handshake *hs)
+ask_service(struct handshake *hs)
 {
-	struct handshake_facts *f = &hs->facts;
-	struct addr client;
 	enum ending why;
 
-	leave_lobby(hs->listener, f);
-	endpoint_get(&f->client, &client);
-	f->door = door_ask(f->lane, f->entrance, &client, &f->pass, &why);
-	if (f->door != DOOR_SHUT)
+	if (permit_ask(&hs->facts.permit, &why) != ADMIT_NO)
 		return true;
-	/* What the door gave before it is still held. */
 	handshake_end(hs, why);
 	return false;
 }
@@ -322,7 +287,7 @@ step_tls(struct handshake *hs)
 		io_want(worker_of(hs)->loop, &hs->io, EV_READ);
 		return;
 	case 1:
-		tally_handshake(hs->facts.lane->tally, tls_is_1_3(t), tls_is_resumed(t));
+		tally_handshake(hs->facts.permit.lane->tally, tls_is_1_3(t), tls_is_resumed(t));
 		serve(hs);
 		return;
 	}
@@ -338,7 +303,7 @@ static void
 begin_tls(struct handshake *hs, const char *name)
 {
 	struct worker *w = worker_of(hs);
-	struct tls *t = tls_accept(hs->facts.lane->site, io_fd(&hs->io), name, &w->tickets);
+	struct tls *t = tls_accept(hs->facts.permit.lane->site, io_fd(&hs->io), name, &w->tickets);
 
 	if (t == NULL) {
 		handshake_end(hs, END_MEMORY);
@@ -353,10 +318,10 @@ begin_tls(struct handshake *hs, const char *name)
 static void
 move_to(struct handshake *hs, struct lane *l)
 {
-	if (l == hs->facts.lane)
+	if (l == hs->facts.permit.lane)
 		return;
 	uncount(hs);
-	hs->facts.lane = l;
+	hs->facts.permit.lane = l;
 	count(hs);
 }
 
@@ -399,7 +364,7 @@ read_hello(struct handshake *hs)
 		linger(hs, END_NO_BACKEND, "");
 		return;
 	}
-	if (li->route != NULL && l->config->mode != MODE_HTTP && !ask_door(hs))
+	if (li->route != NULL && l->config->mode != MODE_HTTP && !ask_service(hs))
 		return;
 	if (li->tls)
 		begin_tls(hs, hello.name);
@@ -415,10 +380,9 @@ leave_proxy(struct handshake *hs)
 	enum ending why;
 
 	if (is_settled(hs->listener)) {
-		/* Where it says no, hs is gone. */
-		if (!ask_door(hs))
+		if (!ask_service(hs))
 			return;
-	} else if (!enter_lobby(hs->listener, &hs->facts, &why)) {
+	} else if (!permit_enter(&hs->facts.permit, &why)) {
 		handshake_end(hs, why);
 		return;
 	}
@@ -427,7 +391,7 @@ leave_proxy(struct handshake *hs)
 		return;
 	}
 	hs->stage = HANDSHAKE_HELLO;
-	deadline_arm(hs->facts.lane->handshake_clock, &hs->deadline, w->now);
+	deadline_arm(hs->facts.permit.lane->handshake_clock, &hs->deadline, w->now);
 	read_hello(hs);
 }
 
@@ -493,54 +457,41 @@ handshake_on_again(struct deadline *d)
 /* -- birth ------------------------------------------------------------------ */
 
 static void
-turn_away(const struct handshake_facts *f, int fd, enum ending why)
+turn_away(struct handshake_facts *f, int fd, enum ending why)
 {
-	const struct session_refusal refusal = {
-		.lane = f->lane,
-		.entrance = f->entrance,
-		.ending = why,
-		.client = f->client,
-	};
-	struct addr client;
-
 	close(fd);
-	admission_leave(&f->lane->worker->proxy->descriptors, 2);
-	session_refuse(&refusal);
-	endpoint_get(&f->client, &client);
-	door_return(f->lane, &client, &f->pass);
+	permit_refuse(&f->permit, why, f->accepted, STR(""));
+	permit_release(&f->permit);
 }
 
 /* What can be asked as long as so much is known. */
-static enum door
-ask_early(const struct listener *li, const struct addr *peer, struct handshake_facts *f, enum ending *why)
+static bool
+ask_early(const struct listener *li, const struct addr *peer, struct permit *p, enum ending *why)
 {
 	bool proxied = proxied_is_on(li->lane);
 
 	*why = END_PROXY_DENIED;
 	if (proxied && proxied_denies(li->lane, peer))
-		return DOOR_SHUT;
-	if (!is_settled(li))
-		return DOOR_OPEN;
-	return (proxied ? door_reserve : door_ask)(li->lane, li->entrance, peer, &f->pass, why);
+		return false;
+	if (!is_settled(li))	/* behind a proxy it is not known yet who it is */
+		return proxied || permit_enter(p, why);
+	return proxied ? permit_reserve(p, why) : permit_ask(p, why) != ADMIT_NO;
 }
 
 void
 handshake_new(struct listener *li, int fd, const struct addr *peer)
 {
-	struct handshake_facts facts = { .lane = li->lane, .entrance = li->entrance, .accepted = li->worker->now };
+	struct handshake_facts facts = { .accepted = li->worker->now };
 	bool proxied = proxied_is_on(li->lane);
 	enum ending why = END_INTERNAL;
 	struct handshake *hs;
 
-	endpoint_set(&facts.client, peer);
-	facts.door = ask_early(li, peer, &facts, &why);
-	/* Behind a proxy nobody knows yet who it is. */
-	if (facts.door == DOOR_SHUT || (!proxied && !enter_lobby(li, &facts, &why))) {
+	permit_init(&facts.permit, li, peer);
+	if (!ask_early(li, peer, &facts.permit, &why)) {
 		turn_away(&facts, fd, why);
 		return;
 	}
 	if ((hs = calloc(1, sizeof(*hs))) == NULL) {
-		leave_lobby(li, &facts);
 		turn_away(&facts, fd, END_MEMORY);
 		return;
 	}
@@ -553,7 +504,7 @@ handshake_new(struct listener *li, int fd, const struct addr *peer)
 	deadline_init(&hs->again);
 	list_init(&hs->link);
 	count(hs);
-	admission_leave(&li->worker->proxy->descriptors, 1);
+	(void)permit_hold(&hs->facts.permit, 1);
 	deadline_arm(proxied ? li->lane->header_clock : li->lane->handshake_clock, &hs->deadline, li->worker->now);
 	step(hs);
 }
@@ -561,15 +512,15 @@ handshake_new(struct listener *li, int fd, const struct addr *peer)
 void
 handshake_skip(struct listener *li, int fd, const struct addr *peer)
 {
-	struct lane *l = li->lane;
-	struct handshake_facts facts = { .lane = l, .entrance = li->entrance, .accepted = l->worker->now };
+	struct handshake_facts facts = { .accepted = li->worker->now };
+	enum ending why;
 	struct io io;
 
-	if (l->config->mode == MODE_TCP) {
-		session_new(l, li->entrance, fd, peer);
+	permit_init(&facts.permit, li, peer);
+	if (is_settled(li) && permit_ask(&facts.permit, &why) == ADMIT_NO) {
+		turn_away(&facts, fd, why);
 		return;
 	}
-	endpoint_set(&facts.client, peer);
 	io_init(&io, fd, handshake_on_event);
-	client_new(li, &io, &facts);
+	pass_on(li, &io, &facts);
 }

@@ -26,7 +26,7 @@ set_low_water(struct handshake *hs, size_t bytes)
 static void
 wait_for(struct handshake *hs, size_t wanted)
 {
-	struct lane *l = hs->facts.lane;
+	struct lane *l = hs->facts.permit.lane;
 
 	hs->slow = true;
 	if (is_unix(hs)) {
@@ -71,7 +71,7 @@ answer_stranger(struct handshake *hs, enum tls_hello_reason reason)
 	};
 	char text[HTTP1_ERROR_MAX + 256];
 
-	if (reason == TLS_HELLO_HTTP && hs->facts.lane->config->mode == MODE_HTTP)
+	if (reason == TLS_HELLO_HTTP && hs->facts.permit.lane->config->mode == MODE_HTTP)
 		say(hs, text, http1_error_write(&e, text, sizeof(text)));
 	else
 		handshake_alert(hs, tls_hello_alert(reason));
@@ -80,13 +80,13 @@ answer_stranger(struct handshake *hs, enum tls_hello_reason reason)
 enum handshake_step
 handshake_read_hello(struct handshake *hs, struct tls_hello *hello, enum ending *ending, const char **words)
 {
-	struct relay_room *room = &hs->facts.lane->worker->room;
+	struct relay_room *room = &hs->facts.permit.lane->worker->room;
 	enum tls_hello_reason reason;
 	ssize_t n;
 
 	n = recv(io_fd(&hs->io), room->buffer, WORKER_ROOM, MSG_PEEK);
 	if (n < 0 && io_would_block()) {
-		io_want(hs->facts.lane->worker->loop, &hs->io, EV_READ);
+		io_want(hs->facts.permit.lane->worker->loop, &hs->io, EV_READ);
 		return HANDSHAKE_WAIT;
 	}
 	*ending = END_CLIENT_GONE;
@@ -106,8 +106,8 @@ handshake_read_hello(struct handshake *hs, struct tls_hello *hello, enum ending 
 		if (hs->slow && hs->wanted == hello->wanted && !is_unix(hs)) {
 			if (has_ended(hs))
 				return HANDSHAKE_BROKEN;
-			io_want(hs->facts.lane->worker->loop, &hs->io, 0);
-			deadline_arm(hs->facts.lane->again_clock, &hs->again, hs->facts.lane->worker->now);
+			io_want(hs->facts.permit.lane->worker->loop, &hs->io, 0);
+			deadline_arm(hs->facts.permit.lane->again_clock, &hs->again, hs->facts.permit.lane->worker->now);
 			return HANDSHAKE_WAIT;
 		}
 		hs->wanted = hello->wanted;

@@ -19,11 +19,12 @@ from_wire(struct endpoint *e, const struct proxy_header *h, const struct proxy_e
 static void
 believe(struct handshake_facts *f, const struct proxy_header *h)
 {
-	f->peer = f->client;
+	CHECK(!f->permit.listed && !f->permit.source);
+	f->peer = f->permit.client;
 	f->proxied = true;
 	if (h->family == PROXY_UNKNOWN)
 		return;
-	from_wire(&f->client, h, &h->source);
+	from_wire(&f->permit.client, h, &h->source);
 	from_wire(&f->destination, h, &h->destination);
 }
 
@@ -63,9 +64,9 @@ refuse(struct handshake *hs, enum proxy_reason reason, enum ending *ending)
 	char client[ADDR_TEXT];
 	struct addr peer;
 
-	endpoint_get(&hs->facts.client, &peer);
-	LOG_DEBUG("proxy.header", LS("service", hs->facts.lane->config->name),
-		  LR(NULL, str_from(hs->facts.lane->config->labels_json)),
+	endpoint_get(&hs->facts.permit.client, &peer);
+	LOG_DEBUG("proxy.header", LS("service", hs->facts.permit.lane->config->name),
+		  LR(NULL, str_from(hs->facts.permit.lane->config->labels_json)),
 		  LS("client", addr_format(&peer, client)), LS("reason", proxy_reason_words(reason)));
 	return broken(END_PROXY_HEADER, ending);
 }
@@ -75,7 +76,7 @@ refuse(struct handshake *hs, enum proxy_reason reason, enum ending *ending)
 enum handshake_step
 handshake_read_proxy(struct handshake *hs, enum ending *ending)
 {
-	struct relay_room *room = &hs->facts.lane->worker->room;
+	struct relay_room *room = &hs->facts.permit.lane->worker->room;
 	enum proxy_verdict verdict;
 	enum proxy_reason reason;
 	struct proxy_header h;

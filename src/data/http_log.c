@@ -1,6 +1,6 @@
 /* http_log.c - the access line of a request.  Thread: owning worker. */
 #include "base/log.h"
-#include "data/door.h"
+#include "data/access.h"
 #include "data/http_log.h"
 
 static struct log_field
@@ -24,8 +24,7 @@ http_log(const struct http_record *r)
 	tally_add(&t->bytes_in, r->bytes_in);
 	tally_add(&t->bytes_out, r->bytes_out);
 	tally_request(t, r->status, r->seconds);
-	if (!access_due(&r->lane->worker->access, is_error, &share) ||
-	    (ending_is_refusal(r->ending) && !door_may_tell(r->lane)))
+	if (!access_is_due(r->lane, r->ending, is_error, &share))
 		return;
 	endpoint_get(&r->client, &address);
 	LOG_INFO("http.request", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),

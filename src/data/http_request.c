@@ -195,7 +195,7 @@ http_request_take(struct client *c, const struct http1_head *h, char *p, size_t 
 	}
 	if (l->snapshot == NULL || l->snapshot->refuse)
 		why = END_STALE;
-	else if ((c->admitted && l == c->lane) || client_enter(c, l, &why))
+	else if (client_enter(c, l, &why))
 		why = END_DONE;
 	if (why != END_DONE) {
 		answer(c, l, h, why, close);

@@ -153,7 +153,6 @@ listener_init(struct listener *l, struct worker *w, const struct binding *b, int
 		.lane = w->lanes[b->owner],
 		.binding = b,
 		.route = b->route,
-		.lobby = w->proxy->lobbies[b - w->proxy->bindings.list],
 		.entrance = b->entrance,
 		.tls = b->tls,
 		.batch = 1,

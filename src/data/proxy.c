@@ -10,7 +10,7 @@
 #include "data/handshake.h"
 #include "data/exchange.h"
 #include "data/lane.h"
-#include "data/lobby.h"
+#include "data/admit.h"
 #include "data/proxy.h"
 #include "data/session.h"
 #include "net/sock.h"
@@ -559,9 +559,9 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	p->acked = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
 	bindings_make(config, &p->bindings);
 	p->listening = must_array(p->bindings.n, sizeof(*p->listening));
-	p->lobbies = must_array(p->bindings.n, sizeof(struct lobby *));
+	p->admits = must_array(p->bindings.n, sizeof(struct admit *));
 	for (size_t i = 0; i < p->bindings.n; i++)
-		p->lobbies[i] = lobby_new(config, &p->bindings.list[i]);
+		p->admits[i] = admit_new(config, &p->bindings.list[i]);
 	p->opened = must_array(n, sizeof(*p->opened));
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_init(&p->workers[i], i, p, services, n);
@@ -651,8 +651,8 @@ proxy_free(struct proxy **pp)
 		worker_destroy(&p->workers[i]);
 	mailbox_close(&p->mailbox);
 	for (size_t i = 0; i < p->bindings.n; i++)
-		lobby_free(&p->lobbies[i]);
-	free(p->lobbies);
+		admit_free(&p->admits[i]);
+	free(p->admits);
 	bindings_free(&p->bindings);
 	free(p->listening);
 	free(p->opened);

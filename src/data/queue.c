@@ -62,7 +62,6 @@ queue_leave(struct lane *l, struct waiter *w)
 {
 	list_remove(&w->link);
 	show_first(l, line_of(w));
-	admission_leave(&l->service->queue, 1);
 	atomic_fetch_sub_explicit(&l->service->waiting[l->worker->index], 1, memory_order_relaxed);
 }
 

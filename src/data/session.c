@@ -5,8 +5,8 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "data/access.h"
 #include "data/handshake.h"
-#include "data/door.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
 #include "data/session_private.h"
@@ -27,6 +27,15 @@ session_server_name(const struct session *s)
 	return (const char *)(s + 1) + (s->proxied ? sizeof(struct proxied) : 0);
 }
 
+/* By whom the client is and when it came. */
+double
+session_place(const struct session *s)
+{
+	uint64_t seed = (uint64_t)(s->born * 1e6);
+
+	return (double)(uint32_t)hash_bytes(&s->peer, sizeof(s->peer), seed) / 4294967296.0;
+}
+
 double
 session_idle(const struct session *s, double now)
 {
@@ -34,14 +43,6 @@ session_idle(const struct session *s, double now)
 }
 
 /* -- the access line ---------------------------------------------------- */
-
-static bool
-is_logged(struct lane *l, enum ending ending, struct str *share)
-{
-	if (!access_due(&l->worker->access, ending_is_error(ending), share))
-		return false;
-	return !ending_is_refusal(ending) || door_may_tell(l);
-}
 
 static void
 log_access(struct session *s, enum ending ending, struct str share, double now)
@@ -109,7 +110,7 @@ session_end(struct session *s, enum ending ending)
 		if (is_truncated(s, &s->up, ending, END_CLIENT_RESET))
 			io_reset_on_close(&s->server);
 	}
-	if (is_logged(l, ending, &share))
+	if (access_is_due(l, ending, ending_is_error(ending), &share))
 		log_access(s, ending, share, w->now);
 	s->state = SESSION_ENDED;
 	deadline_disarm(&s->deadline);
@@ -124,12 +125,11 @@ session_end(struct session *s, enum ending ending)
 	tally_add(&t->ended[ending], 1);
 	tally_add(&t->bytes_in, s->up.bytes);
 	tally_add(&t->bytes_out, s->down.bytes);
-	admission_leave(&w->proxy->descriptors, 2);
 	list_remove(&s->link);
 	list_append(&w->ended, &s->link);
-	if (w->starved)
-		worker_hurry(w);
-	door_leave(s);
+	permit_release(&s->permit);
+	/* Its place on the backend is free. */
+	queue_wake(l);
 }
 
 /* -- moving bytes ------------------------------------------------------- */
@@ -305,69 +305,26 @@ session_on_deadline(struct deadline *d)
 /* -- birth -------------------------------------------------------------- */
 
 void
-session_refuse(const struct session_refusal *r)
-{
-	struct lane *l = r->lane;
-	enum color color = lane_color(l, r->entrance);
-	const struct service_config *sc = l->config;
-	char text[ADDR_TEXT];
-	struct addr client;
-	struct str share;
-
-	tally_add(&l->tally->colors[r->entrance][color].ended[r->ending], 1);
-	if (!is_logged(l, r->ending, &share))
-		return;
-	endpoint_get(&r->client, &client);
-	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
-		 LS("entrance", r->entrance == ENTRANCE_MAIN ? "main" : "preview"),
-		 LS("client", addr_format(&client, text)), LR(NULL, r->more), LS("backend", ""),
-		 LS("color", color_word(color)), LU("epoch", l->snapshot != NULL ? l->snapshot->epoch : 0), LU("bytes_in", 0),
-		 LU("bytes_out", 0), LF("seconds", r->seconds), LF("connect_seconds", 0.0), LU("retries", 0),
-		 LS("end", ending_word(r->ending)), LR(NULL, share));
-}
-
-/* Turned away at the door: the pass, if any, is given back. */
-static void
-turn_away(const struct handshake_facts *facts, enum ending why)
-{
-	const struct session_refusal r = {
-		.lane = facts->lane,
-		.entrance = facts->entrance,
-		.ending = why,
-		.client = facts->client,
-		.seconds = facts->lane->worker->now - facts->accepted,
-	};
-	struct addr client;
-
-	admission_leave(&r.lane->worker->proxy->descriptors, 2);
-	session_refuse(&r);
-	endpoint_get(&facts->client, &client);
-	door_return(r.lane, &client, &facts->pass);
-}
-
-void
-session_of_handshake(struct io *io, const struct handshake_facts *facts)
+session_new(struct io *io, struct handshake_facts *facts)
 {
 	/* Whoever is passed through is known by what it asked for. */
 	const char *name = facts->tls == NULL && facts->server_name != NULL ? facts->server_name : "";
 	size_t n_name = name[0] != '\0' ? strlen(name) + 1 : 0;
 	size_t size = sizeof(struct session) + (facts->proxied ? sizeof(struct proxied) : 0) + n_name;
 	struct session *s = calloc(1, size);
-	struct lane *l = facts->lane;
-	struct worker *w = l->worker;
+	struct worker *w = facts->permit.lane->worker;
 
 	if (s == NULL) {
 		io_close(w->loop, io);
-		turn_away(facts, END_MEMORY);
+		permit_refuse(&facts->permit, END_MEMORY, facts->accepted, STR(""));
+		permit_release(&facts->permit);
 		return;
 	}
 	s->magic = SESSION_MAGIC;
-	s->entrance = (uint8_t)facts->entrance;
-	s->lane = l;
+	permit_move(&s->permit, &facts->permit);
+	s->entrance = s->permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
 	s->born = facts->accepted;
 	s->connect_seconds = -1;
-	s->slot = (float)random_unit(&w->random);
-	s->peer = facts->client;
 	if (facts->proxied) {
 		s->proxied = 1;
 		*proxied_of(s) = (struct proxied){ facts->peer, facts->destination };
@@ -381,31 +338,12 @@ session_of_handshake(struct io *io, const struct handshake_facts *facts)
 	deadline_init(&s->deadline);
 	list_init(&s->link);
 	s->waiter.kind = WAITER_SESSION;
-	door_enter(s, &facts->pass);
-	if (facts->door == DOOR_QUEUE) {
+	if (s->permit.queued) {
 		session_join_queue(s, QUEUE_BACK);
 		return;
 	}
 	session_begin(s);
 	session_dial(s);
-}
-
-void
-session_new(struct lane *l, enum entrance entrance, int fd, const struct addr *client)
-{
-	struct handshake_facts facts = { .lane = l, .entrance = entrance, .accepted = l->worker->now };
-	enum ending why;
-	struct io io;
-
-	endpoint_set(&facts.client, client);
-	facts.door = door_ask(l, entrance, client, &facts.pass, &why);
-	if (facts.door == DOOR_SHUT) {
-		close(fd);
-		turn_away(&facts, why);
-		return;
-	}
-	io_init(&io, fd, session_on_client);
-	session_of_handshake(&io, &facts);
 }
 
 /* Sends p, or keeps it for later; false without memory. */
@@ -423,7 +361,7 @@ pass_on(struct relay *r, struct io *to, struct str p)
 struct session *
 session_adopt(const struct session_legs *legs)
 {
-	struct lane *l = legs->lane;
+	struct lane *l = legs->permit->lane;
 	struct worker *w = l->worker;
 	struct session *s = calloc(1, sizeof(*s));
 
@@ -445,12 +383,8 @@ session_adopt(const struct session_legs *legs)
 	s->entrance = (uint8_t)legs->entrance;
 	s->color = (uint8_t)legs->color;
 	s->epoch = legs->epoch;
-	s->lane = l;
+	permit_move(&s->permit, legs->permit);
 	s->born = s->dialed = w->now;
-	s->slot = (float)random_unit(&w->random);
-	s->peer = legs->peer;
-	s->has_place = legs->place;
-	s->has_source = legs->source;
 	s->up.bytes = legs->to_server.n;
 	s->down.bytes = legs->bytes_out;
 	backend_enter(legs->backend, 0);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "data/door.h"
+#include "data/access.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
 #include "data/session_private.h"
@@ -57,7 +57,7 @@ session_shake(struct session *s)
 		session_go_live(s);
 		return;
 	}
-	if (door_may_tell(l))
+	if (access_may_tell(l))
 		LOG_WARN("backend.tls", LS("service", l->config->name),
 			 LR(NULL, str_from(l->config->labels_json)), LS("backend", s->backend->text),
 			 LS("error", io_error(&s->server)));
@@ -216,14 +216,13 @@ await_backend(struct session *s)
 {
 	struct lane *l = s->lane;
 
-	if (!s->has_place || s->tries > l->config->retries || !queue_is_on(l) ||
-	    !is_full(s, &l->snapshot->colors[s->color]) || !admission_enter(&l->service->queue, 1))
+	if (!s->permit.place || s->tries > l->config->retries ||
+	    !is_full(s, &l->snapshot->colors[s->color]) || !permit_queue(&s->permit))
 		return false;
 	session_drop_backend(s);
 	tally_add(&session_tally(s)->active, (uint64_t)-1);
 	list_remove(&s->link);
-	s->has_place = 0;
-	admission_leave(&l->service->admission, 1);
+	permit_drop_place(&s->permit);
 	session_join_queue(s, s->retries > 0 ? QUEUE_FRONT : QUEUE_BACK);
 	return true;
 }
@@ -347,7 +346,7 @@ waiting_begin(struct waiter *w)
 	if (b == NULL && l->snapshot->colors[active].n > 0)
 		return false;
 	session_leave_queue(s);
-	s->has_place = 1;
+	permit_take_turn(&s->permit);
 	session_begin(s);
 	dial_from(s, b, END_CONNECT);
 	return true;

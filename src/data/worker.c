@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "data/handshake.h"
-#include "data/door.h"
 #include "data/exchange.h"
 #include "data/http_room.h"
 #include "data/lane.h"
@@ -206,7 +205,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		end_abandoned(l);
 		if (!queue_is_empty(l))
 			queue_tick(l);
-		door_tell_untold(l);
+		access_tell_untold(l);
 		l->fresh_left = LANE_FRESH;
 		l->refused = l->refused && !proxy_tell_refused(w->proxy, l->service);
 	}
@@ -273,6 +272,7 @@ worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
 	LIST_EACH(it, &w->ended) {
 		struct session *s = list_entry(it, struct session, link);
 
+		CHECK(permit_is_empty(&s->permit));
 		list_remove(it);
 		s->magic = 0;
 		free(s);
@@ -294,6 +294,7 @@ worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
 	LIST_EACH(it, &w->ended_clients) {
 		struct client *c = list_entry(it, struct client, link);
 
+		CHECK(permit_is_empty(&c->permit));
 		list_remove(it);
 		c->magic = 0;
 		free(c);

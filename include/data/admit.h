@@ -1,0 +1,86 @@
+/* admit.h - who may come in, and what one connection holds for that: a struct
+ * permit from the accept to the end, in whatever serves the connection then.
+ * First, where it is not known yet for which service a connection is (of a
+ * listener that several share, or before a TLS handshake), the listener's
+ * limits count it, a struct admit: the largest of its services.  Then those of
+ * the service do: networks, rate, places of one source, a place in the service,
+ * or a slot in its queue (data/queue.h).  The preview entrance asks for the
+ * networks only.
+ * Thread: the owning worker; a struct admit is shared by all of them. */
+#ifndef DATA_ADMIT_H
+#define DATA_ADMIT_H
+
+#include "data/endpoint.h"
+#include "model/ending.h"
+#include "model/route.h"
+
+struct admit;
+struct lane;
+struct listener;
+
+/* NULL where there is nothing to limit: a preview, or a listener whose clients
+ * meet a service's own limits at once.  Both arguments outlive it.  Aborts when
+ * memory is out. */
+struct admit *admit_new(const struct config *config, const struct binding *b);
+void admit_free(struct admit **ap);
+
+/* What a connection holds.  It moves with the connection, from a handshake to
+ * a session or client and from a client to a session, and whoever frees the
+ * one that has it has released it. */
+struct permit {
+	struct lane *lane;	/* of the service whose it is, as far as that is known */
+	struct endpoint client;	/* the peer, or whom a PROXY header named: before any limit of sources is asked */
+	uint32_t listener : 24;	/* where it came in: its index among the worker's */
+	uint32_t preview : 1;	/* that is a preview entrance */
+	uint32_t admitted : 1;	/* by the service */
+	uint32_t descriptors : 2;	/* of those set aside for connections */
+	uint32_t listed : 1;	/* by the listener's limits: a place, and one of its source */
+	uint32_t place : 1;	/* of the service */
+	uint32_t source : 1;	/* of its address, in the service */
+	uint32_t queued : 1;	/* a slot in the service's queue */
+};
+
+enum admitted { ADMIT_IN, ADMIT_WAIT, ADMIT_NO };
+
+/* Of a connection just accepted, for whose two descriptors there was room. */
+void permit_init(struct permit *p, const struct listener *li, const struct addr *peer);
+/* From now on it has so many descriptors, at most two.  False when there are no more: the worker
+ * starves, and nothing has changed. */
+bool permit_hold(struct permit *p, unsigned descriptors);
+/* The listener's place, where its limits count: false with *why when there is
+ * none, or none of the services would have that client. */
+MUST_USE bool permit_enter(struct permit *p, enum ending *why);
+/* The service's limits, instead of the listener's.  WAIT: a slot in the queue is
+ * held, for a waiter.  NO: *why says so, and nothing of the service is held. */
+MUST_USE enum admitted permit_ask(struct permit *p, enum ending *why);
+/* For a peer that has yet to say, in a PROXY header, who the client is: a place,
+ * if there is one.  False with *why when it would be in vain to wait for the
+ * header.  permit_ask() follows. */
+MUST_USE bool permit_reserve(struct permit *p, enum ending *why);
+/* A client of a shared listener turns to that service: leaves the one before and
+ * asks this one, without waiting.  False with *why: it is in none. */
+MUST_USE bool permit_turn(struct permit *p, struct lane *l, enum ending *why);
+
+/* Takes a slot in the queue; false: that is full, or off. */
+MUST_USE bool permit_queue(struct permit *p);
+/* Its place in the service is nobody's now: of one that waits for a backend. */
+void permit_drop_place(struct permit *p);
+/* It has left the queue, or its turn has come and with it a place. */
+void permit_leave_queue(struct permit *p);
+void permit_take_turn(struct permit *p);
+
+/* All that *from holds is the other's. */
+void permit_move(struct permit *to, struct permit *from);
+/* Tells the log and the tally of a client that is not served, accepted then
+ * (worker->now); more: further members of the log line.  Gives back all but the descriptors. */
+void permit_refuse(struct permit *p, enum ending why, double accepted, struct str more);
+/* At each end of a connection: gives back what is still held; the second time, nothing. */
+void permit_release(struct permit *p);
+
+static inline bool
+permit_is_empty(const struct permit *p)
+{
+	return p->descriptors == 0 && !p->listed && !p->place && !p->source && !p->queued;
+}
+
+#endif
