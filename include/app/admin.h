@@ -13,11 +13,10 @@
 
 struct admin;
 
-/* Binds config->admin.socket with its mode and group and listens; nobody is
- * answered before admin_start().  Needs root to give the file away, so it
- * comes before privileges are dropped.  config must outlive it.  NULL with a
- * sentence when the folder is missing, somebody answers there already, or the
- * path is not a socket. */
+/* Binds config->admin.socket with its mode and group and listens; accepts from
+ * admin_start() on.  Needs root to give the file away, so it comes before privileges
+ * are dropped.  config must outlive it.  NULL with a sentence when the folder is
+ * missing, another process answers there, or the path is not a socket. */
 struct admin *admin_bind(const struct config *config, struct why *why);
 
 /* Begins to serve; after privileges were dropped, because the user teald runs
@@ -27,8 +26,8 @@ void admin_start(struct admin *a, struct control *c);
 /* Both at once; NULL on error. */
 struct admin *admin_open(struct control *c, struct why *why);
 
-/* Tells whoever waits that teald ends, closes everything and removes the
- * socket file if it is still ours; *ap is NULL on return. */
+/* Tells waiting clients that teald ends, closes everything and removes the socket
+ * file if it is still ours; *ap is NULL on return. */
 void admin_close(struct admin **ap);
 
 #endif

@@ -38,7 +38,7 @@ struct admin {
 	ev_timer pause;	/* until accepting is tried again */
 	double complained_full, complained_busy;	/* clock_now() of the last line about it */
 	uint64_t refused;	/* for want of a place, since the start */
-	ev_timer sweep;	/* runs while anybody is busy */
+	ev_timer sweep;	/* runs while a client is busy */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */
 	struct link clients;	/* longest idle first */
 	struct link dead;

@@ -48,8 +48,8 @@ struct admin_user *admin_user_of(struct admin *a, uid_t uid);
 void admin_users_sweep(struct admin *a);
 void admin_users_free(struct admin *a);
 
-/* Room for one more client of the user. False: there is none that may be taken
- * from anybody for it. */
+/* Makes place for one more client of the user.  False: no other client may be closed
+ * for it. */
 bool admin_user_has_room(struct admin *a, struct admin_user *u);
 /* Keeps each user's unread replies within their limit.  Closes clients: not while
  * any list of them, or of listeners, is walked. */

@@ -59,7 +59,7 @@ void command_abandon(struct command *cmd);
 /* For the verbs.  Each ends the command: *cmd is gone. */
 void command_reply(struct command *cmd, struct buf *text);	/* an ok reply; frees text */
 void command_fail(struct command *cmd, enum err e, const struct why *why);
-/* May whoever asks know of the service? */
+/* May the client know of the service? */
 bool command_may_read(const struct command *cmd, const struct service *s);
 /* A last line made elsewhere, with how it went for the audit log. */
 void command_relay(struct command *cmd, const struct outcome *o, struct str line);
@@ -80,7 +80,7 @@ void command_progress(struct command *cmd, struct str line);
 void audit_log(const struct command *cmd, const struct outcome *o);
 /* One line about the refused commands of the user that no other tells of. */
 void audit_log_untold(const struct admin *a, const struct admin_user *u);
-/* Tells the history of the service, if it is one, that somebody was denied. */
+/* Adds the refusal to the history of the service, if there is such a service. */
 void audit_note_denied(const struct command *cmd);
 
 /* Does what the command says; in verbs.c. */

@@ -21,8 +21,8 @@ MUST_USE enum err forward_open(struct forward **out, struct ev_loop *loop, const
 			       struct service **services, size_t n, struct why *why);
 /* NULL: no service is of it. */
 struct engine *forward_engine(struct forward *f);
-/* Takes earlier tables away once everything is served, so that nobody finds a
- * gap; f may be NULL. */
+/* Deletes the tables of earlier configurations once everything is served, so that no
+ * client meets a gap; f may be NULL. */
 void forward_start(struct forward *f, const struct control *control);
 /* Ends the engine; *fp is NULL on return. */
 void forward_close(struct forward **fp);

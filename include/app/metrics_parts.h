@@ -1,4 +1,4 @@
-/* metrics_parts.h - what the files that write the metrics share; nobody else
+/* metrics_parts.h - what the files that write the metrics share; no other file
  * includes it.
  * Thread: main. */
 #ifndef APP_METRICS_PARTS_H

@@ -14,13 +14,13 @@
 
 /* A name is believed for so long. */
 #define NAMES_VALID 60.0
-/* Nobody waits longer for one: a directory that hangs must not hold a flip. */
+/* The longest wait for a name: a directory that hangs must not hold up a flip. */
 #define NAMES_PATIENCE 2.0
 
 struct names;
 
-/* Somebody who waits for a name.  known is called once, never from inside
- * names_wait(); the waiter is off all lists by then. */
+/* A wait for a name.  known is called once, never from inside names_wait(); the wait
+ * is off all lists by then. */
 struct name_wait {
 	struct link link;
 	ev_timer patience;
@@ -31,8 +31,8 @@ struct name_wait {
 
 /* loop and jobs outlive it.  Looks up root and the own user at once. */
 struct names *names_new(struct ev_loop *loop, struct jobs *jobs);
-/* Nobody may be waiting any more.  Look-ups under way end by themselves; *np
- * is NULL on return. */
+/* There must be no waits left.  Look-ups under way end by themselves; *np is NULL on
+ * return. */
 void names_free(struct names **np);
 
 /* The name, when it is known and fresh; "uid:1234" for a user without one. */

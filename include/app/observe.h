@@ -19,9 +19,9 @@
 
 struct observe;
 
-/* Listens on config->observe.listen; nobody is answered before
- * observe_start().  Without an observe section it is an observe that listens
- * nowhere.  config must outlive it.  NULL with a sentence on error. */
+/* Listens on config->observe.listen; accepts from observe_start() on.  Without an
+ * observe section it listens nowhere.  config must outlive it.  NULL with a sentence
+ * on error. */
 struct observe *observe_bind(const struct config *config, struct why *why);
 /* Begins to serve.  c must outlive it. */
 void observe_start(struct observe *o, struct control *c);

@@ -8,12 +8,12 @@
 #include "app/observe_past.h"
 #include "base/buf.h"
 
-/* Bytes of all frames that are alive; past it nobody new is let in. */
+/* Bytes of all frames in memory; at the limit no new watcher is admitted. */
 #define FEED_BYTES_MAX ((size_t)128 << 20)
 
 struct feed;
 
-/* Immutable bytes that somebody still has to send. */
+/* Immutable bytes that at least one client still has to send. */
 struct frame {
 	unsigned refs;
 	struct feed *feed;
@@ -43,9 +43,9 @@ struct feed {
 void feed_open(struct feed *f, struct control *c, struct past *past);
 void feed_close(struct feed *f);
 
-/* Deltas count from now: due when somebody begins to watch after nobody did. */
+/* Deltas count from now: to be called when the first watcher comes. */
 void feed_begin(struct feed *f);
-/* Everything, for somebody who comes now.  The caller's reference; NULL when
+/* Everything, for a new watcher.  The caller's reference; NULL when
  * memory is out or FEED_BYTES_MAX is passed. */
 struct frame *feed_snapshot(struct feed *f);
 /* What has changed since the last delta.  Never empty: it says at least what time it is.  The caller's

@@ -61,7 +61,7 @@ struct past {
 	uint64_t changes;
 	struct bus_listener listener;
 	/* Something that people want to see at once; s may be NULL.  And: a sample
-	 * was taken, worth so many points.  Set by the owner, NULL: nobody cares. */
+	 * was taken, worth so many points.  Set by the owner; may be NULL. */
 	void (*on_news)(void *arg);
 	void (*on_sample)(void *arg, unsigned points);
 	void *arg;

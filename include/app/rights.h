@@ -1,5 +1,5 @@
 /* rights.h - who may do what on the admin socket.
- * Root and the user teald runs as may do everything.  Everybody else has what
+ * Root and the user teald runs as may do everything.  Other users have what
  * admin.roles of the configuration gives them, by user or by group, on the
  * services it names, and may always ask who they are.
  *

@@ -1,7 +1,6 @@
 /* buf.h - a bounded first-in first-out byte buffer.
- * Grows by doubling up to max and never beyond: whoever fills it learns that
- * it is full instead of eating the machine.  Owned by its holder; any thread,
- * one at a time. */
+ * Grows by doubling up to max and never beyond; what does not fit is refused, so
+ * that memory stays bounded.  Owned by its holder; any thread, one at a time. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 

@@ -32,11 +32,11 @@ enum err {
 
 const char *err_word(enum err e);
 int err_exit_status(enum err e);
-/* The error with that word; E_INTERNAL for a word nobody knows. */
+/* The error with that word; E_INTERNAL for an unknown word. */
 enum err err_from_word(const char *word);
 
-/* The sentence: what, why and what to do next.  Filled by whoever returns an
- * error; empty on OK. */
+/* The sentence: what, why and what to do next.  Filled by the function that
+ * returns an error; empty on OK. */
 struct why {
 	char text[1024];
 };

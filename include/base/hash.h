@@ -15,8 +15,8 @@ uint64_t random_next(uint64_t *state);
 /* Uniform in [0, 1). */
 double random_unit(uint64_t *state);
 
-/* For tables whose keys strangers choose: SipHash-2-4, of which nobody without
- * the secret can tell which keys collide. */
+/* For tables whose keys clients choose: SipHash-2-4, whose collisions cannot be
+ * told without the secret. */
 struct hash_secret {
 	uint64_t k[2];
 };

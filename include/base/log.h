@@ -1,4 +1,4 @@
-/* log.h - JSON lines on stdout that never delay anybody.
+/* log.h - JSON lines on stdout; no caller ever waits for the reader.
  * Each thread that logs owns a bounded ring with one writer; one log thread
  * empties them all in batches.  A full ring drops the line and counts it.
  *
@@ -93,8 +93,8 @@ void log_write_share(enum log_share share, enum log_level level, const char *eve
 /* Fields end with LOG_FIELDS_END. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-/* How full the calling thread's ring is, 0 to 1: whoever has many lines to write and
- * nobody waiting may let the log thread catch up. */
+/* How full the calling thread's ring is, 0 to 1.  A caller that has many lines to
+ * write and is in no hurry may let the log thread catch up. */
 double log_filled(void);
 
 /* Lines thrown away since the start because a ring was full or the line too

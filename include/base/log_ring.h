@@ -1,4 +1,4 @@
-/* log_ring.h - what the three files of the log share; nobody else includes it.
+/* log_ring.h - what the three files of the log share; no other file includes it.
  * log_line.c builds a line, log.c puts it into the calling thread's ring,
  * log_writer.c is the thread that empties the rings.
  *
@@ -40,7 +40,7 @@ struct log_shared {
 	_Atomic(struct log_ring *) rings;	/* grows only; a ring is taken over, never freed */
 	atomic_int mode;
 	atomic_int sleep;	/* what the log thread announced */
-	_Atomic uint64_t lost;	/* lines dropped by anybody but a ring's writer */
+	_Atomic uint64_t lost;	/* lines dropped outside any ring */
 	int wake;	/* eventfd; set before LOG_RUNNING and kept for ever */
 };
 extern struct log_shared log_shared;

@@ -2,10 +2,10 @@
 #ifndef BASE_PROMPT_H
 #define BASE_PROMPT_H
 
-/* The calling thread asks the scheduler for short turns, so that on a busy
- * machine it is not kept waiting for the end of a long one of somebody else's:
- * it gets no more of the CPU, but sooner.  For those that decide and wait, not
- * for those that move bytes.  Threads that it starts from then on inherit it.
+/* The calling thread asks the scheduler for short slices, so that on a busy
+ * machine it does not wait for the end of another thread's long one: it gets no
+ * more of the CPU, but sooner.  For threads that decide and wait, not for those
+ * that move bytes.  Threads that it starts from then on inherit it.
  * Linux 6.12 and newer (kernel documentation, scheduler/sched-eevdf); older
  * ones leave everything as it is. */
 void prompt_thread(void);

@@ -6,9 +6,9 @@
  * of our tag (the upper bits of the mark, kernel/mark.h) and keeps less than a
  * hundred bytes about each flow, so that each is counted once and its end told
  * once.  Dumps every few seconds correct what events missed: flows from before
- * the start, those born while nobody listened, and those whose events were lost
- * because they came faster than they were read.  Main only exchanges letters
- * with it.
+ * the start, those that began while events were not read, and those whose events
+ * were lost because they came faster than they were read.  Main only exchanges
+ * letters with it.
  *
  * A flow is active from its first packet until both sides have finished
  * (TIME_WAIT), one has reset (CLOSE), or its time in the kernel's table has run
@@ -95,8 +95,7 @@ void flows_cut(struct flows *f, const struct flows_match *m, enum ending ending,
 void flows_drain(struct flows *f, unsigned id, enum color color, const struct drain_orders *orders);
 void flows_keep(struct flows *f, unsigned id, enum color color);
 
-/* The kernel's table, everybody's flows in it, and how the thread does.  Any
- * thread. */
+/* The kernel's table, with all flows in it, and how the thread does.  Any thread. */
 struct flows_usage {
 	uint64_t entries, max;	/* conntrack entries now, and how many there may be; max 0: not known */
 	uint64_t tracked;	/* of them ours, those that have closed as well */

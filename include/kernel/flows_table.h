@@ -9,8 +9,8 @@
 #include "model/backend.h"
 #include "model/ending.h"
 
-/* What only a dump has shown perhaps never has an event (it was born while
- * nobody listened): the last that a dump said is kept to tell its end by. */
+/* A flow that only a dump has shown may never have an event (it began while events
+ * were not read): the dump's last word is kept to tell its end by. */
 struct shadow {
 	struct flow_tuple tuple, reply;
 	uint64_t bytes_in, bytes_out;

@@ -1,6 +1,6 @@
 /* flows_wire.h - conntrack over netlink (linux/netfilter/nfnetlink_conntrack.h):
  * what is asked of it, and what it says of one flow.  No state but the sockets.
- * Thread: whoever holds the socket. */
+ * Thread: the socket's owner. */
 #ifndef KERNEL_FLOWS_WIRE_H
 #define KERNEL_FLOWS_WIRE_H
 

@@ -1,5 +1,5 @@
-/* nft_watch.h - hears when somebody takes an nftables table away, or something in it: a
- * firewall whose rules are loaded anew (nft flush ruleset) takes everybody's.
+/* nft_watch.h - hears when an nftables table is deleted, or something in it: loading a
+ * firewall's rules anew (nft flush ruleset) deletes all tables.
  * Thread: main. */
 #ifndef KERNEL_NFT_WATCH_H
 #define KERNEL_NFT_WATCH_H

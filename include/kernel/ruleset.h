@@ -119,8 +119,8 @@ unsigned ruleset_tag(const struct ruleset *r);
 /* Blocks for some milliseconds: for start-up.  Reads the table, if there is one;
  * writes nothing but the claim of its tag, with which the table begins.  Every service has its number from now on: that of its name in the
  * table, or a free one.  config is copied, not what it points to.  E_DENIED without
- * CAP_NET_ADMIN; E_CONFLICT when the table is somebody else's, by name; E_UNSUPPORTED
- * when the kernel has no nftables. */
+ * CAP_NET_ADMIN; E_CONFLICT, with the owner's name, when the table is another's;
+ * E_UNSUPPORTED when the kernel has no nftables. */
 MUST_USE enum err ruleset_open(struct ev_loop *loop, const struct ruleset_config *config,
 			       const struct ruleset_calls *calls, struct ruleset **out, struct why *why);
 /* The service's number in marks. */

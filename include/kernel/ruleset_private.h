@@ -168,7 +168,7 @@ MUST_USE enum err
 ruleset_table_look(struct nft *nft, const struct ruleset_plan *p, bool *exists, struct why *why);
 /* What the service is to do from now on; takes a reference.  Nothing is written. */
 void ruleset_table_want(struct ruleset_table *t, size_t service, struct snapshot *snapshot);
-/* Nobody knows any more what the table holds: the next write looks. */
+/* The table's content is unknown: the next write reads it first. */
 void ruleset_table_doubt(struct ruleset_table *t);
 /* Makes the table what is wanted. */
 MUST_USE enum err ruleset_table_write(struct ruleset_table *t, struct why *why);

@@ -15,7 +15,7 @@ struct ruleset_state {
 
 struct ruleset_waste {
 	enum nft_kind kind;
-	bool is_empty;	/* a chain whose rules somebody took: no use any more */
+	bool is_empty;	/* a chain whose rules were deleted: no use any more */
 	double since;
 	char name[NFT_NAME];
 };

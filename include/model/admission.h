@@ -38,7 +38,7 @@ admission_enter(struct admission *a, uint32_t n)
 	return true;
 }
 
-/* Just now; for whoever tells why. */
+/* At this moment; for messages that give the reason. */
 static inline bool
 admission_is_full(const struct admission *a)
 {

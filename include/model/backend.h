@@ -30,10 +30,10 @@ enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
  *	drain         NEVER  NEVER      NEVER      NEVER
  *	removed       is no backend of the service any more
  *
- * ready: weight above 0, and its node is not drained.  Where a name stands for
- * it and nobody knows yet what that means, it is NEVER.  SPARE: only while no backend of the color is USED, and unless the service
- * says when_all_down = "reject".  Connections that exist stay, whatever
- * happens here. */
+ * ready: weight above 0, and its node is not drained.  A backend whose host name
+ * is not resolved yet is NEVER.  SPARE: only while no backend of the color is USED,
+ * and unless the service says when_all_down = "reject".  Existing connections stay
+ * in any case. */
 enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_USED };
 
 struct backend {
@@ -41,7 +41,7 @@ struct backend {
 	_Atomic uint32_t refs;
 	/* Immutable. */
 	enum color color;
-	struct addr address;	/* where traffic goes; len 0: nobody knows yet what name means */
+	struct addr address;	/* where traffic goes; len 0: the name is not resolved yet */
 	struct addr health_address;	/* where checks go; the same unless health_port */
 	char text[ADDR_TEXT];	/* address, as users see it */
 	unsigned weight;	/* 0: gets nothing new; at most BACKEND_WEIGHT_MAX */

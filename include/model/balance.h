@@ -2,7 +2,7 @@
  * Pure but for the places it takes; any thread, each with a round of its own.
  *
  *	round_robin	smooth: in turn, the heavier more often, never in bursts
- *	least_conn	whoever has the fewest connections for its weight, over
+ *	least_conn	the backend with the fewest connections for its weight, over
  *			all workers
  *	p2c		the better of two, one drawn by weight and one in turn:
  *			nearly that, without looking at all of them
@@ -41,8 +41,8 @@ void balance_prepare(struct snapshot_color *sc, struct maglev *maglev);
 
 /* Turns begin at `turn`, so that workers begin at different backends. */
 void balance_round_init(struct balance_round *r, unsigned turn);
-/* From one snapshot to the next (old NULL: the first), nobody loses what it
- * is owed.  Aborts when memory is out. */
+/* From one snapshot to the next (old NULL: the first); each backend keeps the turns
+ * it is owed.  Aborts when memory is out. */
 void balance_round_move(struct balance_round *r, const struct snapshot_color *old,
 			const struct snapshot_color *next);
 void balance_round_free(struct balance_round *r);

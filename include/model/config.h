@@ -86,7 +86,7 @@ quorum_of(const struct quorum *q, size_t all)
 
 /* Backends that workers cannot connect to get nothing for a while. */
 struct passive_config {
-	unsigned failures;	/* connects failed in a row; 0: nobody is ejected */
+	unsigned failures;	/* connects failed in a row; 0: no ejection for them */
 	unsigned answers;	/* answers of 5xx or that are none, in a row; 0: no ejection for them */
 	double eject;	/* 10.0 */
 	struct quorum max_ejected;	/* 50% of a color's backends */
@@ -120,11 +120,11 @@ struct tcp_options {
 
 /* Who may come in, besides max_connections. */
 struct limits_config {
-	struct cidr_set allow, deny;	/* empty: everyone, nobody */
+	struct cidr_set allow, deny;	/* allow empty: every client; deny empty: none */
 	unsigned per_source;	/* connections at one time; 0: no limit */
 	unsigned source_prefix6;	/* 64: bits of an IPv6 address that make a source */
 	struct source_rate source_rate;	/* burst 0: no limit */
-	double queue_timeout;	/* 0: nobody waits for a place */
+	double queue_timeout;	/* seconds; 0: no client waits for a place */
 	unsigned queue;	/* clients that may wait; 0: no limit */
 };
 
@@ -150,7 +150,7 @@ struct http_config {
 	bool request_id;	/* X-Request-Id is kept or made; true */
 	bool color_header;	/* X-Teal-Color in responses; false */
 	char *preview_header;	/* a request that has it goes to the idle color; NULL: none does */
-	struct cidr_set preview_allow;	/* whose does; empty: nobody's */
+	struct cidr_set preview_allow;	/* whose requests; empty: no client's */
 	uint64_t max_header_size;	/* bytes of a head, request line included; 32 KiB, at most 256 KiB */
 	/* The Host that an HTTP/1.0 request without one gets; NULL: the service's
 	 * name, "": none, it is refused. */
@@ -203,7 +203,7 @@ struct backend_tls_config {
 	bool verify;	/* true */
 	char *ca;	/* NULL: the system's */
 	char *server_name;	/* asked for, and expected; NULL: the backend's as written */
-	char *cert, *key;	/* who we are; NULL: nobody asks */
+	char *cert, *key;	/* the client certificate; NULL: none is sent */
 };
 
 struct service_config {
@@ -225,7 +225,7 @@ struct service_config {
 	 * route_pattern() gives them: Host of requests (http), SNI (tcp). */
 	char **names;
 	size_t n_names;	/* 0: not by name */
-	bool is_default;	/* for what is nobody's by name */
+	bool is_default;	/* takes what matches no other service's name */
 	enum color initial;	/* default green */
 	struct color_config colors[COLORS];
 	char *pool;	/* where nodes come from; NULL: listed in the service */

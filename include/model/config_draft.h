@@ -13,7 +13,7 @@ struct color_draft {
 	unsigned port, health_port;	/* 0: not given */
 };
 
-/* "limits.queue" before anybody gave a number: a share of max_connections. */
+/* queue_limit where no number is given: a share of max_connections. */
 #define QUEUE_AUTO UINT_MAX
 
 struct service_draft {

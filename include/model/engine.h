@@ -12,7 +12,7 @@
  * is does not depend on how late a thread reads its orders. */
 struct drain_orders {
 	double at;	/* clock_now() when they were given */
-	double idle;	/* idle for so long: closed; 0: idleness closes nobody */
+	double idle;	/* idle for so long: closed; 0: idle connections stay */
 	double spread;	/* those closes are spread over so long */
 	double timeout;	/* then the rest are cut; 0: at once; < 0: never */
 	enum ending ending;	/* how the cut ones are said to have ended */
@@ -39,7 +39,7 @@ typedef void holders_fn(void *arg, const struct holders *holders);
 struct engine_usage {
 	const char *table;	/* of rules; the engine's */
 	const char *trouble;	/* why the kernel does not take what we say; "": it does */
-	uint64_t entries, max;	/* of connections, everybody's, and how many there may be; max 0: not known */
+	uint64_t entries, max;	/* of the machine's conntrack table: used, and the limit; max 0: not known */
 	uint64_t tracked;	/* of them ours */
 	uint64_t overruns;	/* times that news of connections were lost */
 	uint64_t corrected;	/* ends that no news told */
@@ -89,7 +89,7 @@ struct engine {
 	void (*usage)(const struct engine *e, struct engine_usage *out);
 	uint64_t (*strays)(const struct engine *e, const struct service *s);
 
-	/* Upcalls, set by whoever owns the engine. */
+	/* Upcalls, set by the engine's owner. */
 	void (*on_acked)(void *arg, struct service *s, uint64_t generation);
 	void (*on_closed)(void *arg);
 	/* A thread of this engine woke from a stall (of the machine, say) and cannot

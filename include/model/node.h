@@ -17,7 +17,7 @@
 enum node_wish { NODE_READY, NODE_DRAIN, NODE_REMOVED };
 
 struct node {
-	char host[NODE_HOST];	/* as written by whoever named it first */
+	char host[NODE_HOST];	/* as first written, in the configuration or a command */
 	enum node_wish wish;
 };
 

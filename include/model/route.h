@@ -28,7 +28,7 @@ void route_add(struct route *r, const char *pattern, int service);
 /* For names that no pattern fits, and for no name at all. */
 void route_set_default(struct route *r, int service);
 /* The service for that name: the one that has it as it is, else the one with
- * the longest pattern "*." that fits, else the default; -1: nobody's.
+ * the longest pattern "*." that fits, else the default; -1: none.
  * Case, a port behind the name and one dot at its end make no difference.
  * One pass over the name, whatever the number of services. */
 int route_find(const struct route *r, struct str name);

@@ -24,8 +24,8 @@ struct service {
 	struct admission admission;	/* max_connections, main entrance */
 	struct admission queue;	/* clients that wait for a place there */
 	_Atomic uint32_t *waiting;	/* of them, those of each worker */
-	_Atomic uint64_t ticket;	/* the last one given to who waits */
-	/* By line (data/queue.h) and worker the lowest ticket; 0: nobody waits. */
+	_Atomic uint64_t ticket;	/* the last one given to a waiting client */
+	/* By line (data/queue.h) and worker the lowest ticket; 0: no client waits. */
 	_Atomic uint64_t *first[2];
 	struct source_counts *source_counts;	/* NULL: no max_connections_per_source */
 	struct source_rates *source_rates;	/* NULL: no source_rate */
@@ -72,7 +72,7 @@ void service_totals(const struct service *s, struct service_totals *out);
 /* Clients that wait for a place. */
 uint64_t service_waiting(const struct service *s);
 /* The color's table for source_hash, made when first asked for; borrowed.
- * Whoever changes backends forgets it first. */
+ * A change of backends calls service_forget_maglev() first. */
 struct maglev *service_maglev(struct service *s, enum color color);
 void service_forget_maglev(struct service *s, enum color color);
 /* Takes the caller's reference: the color has one more from now on. */

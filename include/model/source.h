@@ -2,8 +2,8 @@
  * exact over all workers, and new ones in a second.
  * Both tables are shared by the workers and sharded; a shard's lock is held
  * for a handful of instructions.  Only services that set these limits have
- * tables.  Which address falls where is hashed with a secret, so that nobody
- * can aim at a shard or at a neighbour. */
+ * tables.  Addresses are hashed with a secret, so that a client cannot aim at a
+ * shard or at another client's entry. */
 #ifndef MODEL_SOURCE_H
 #define MODEL_SOURCE_H
 

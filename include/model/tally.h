@@ -1,6 +1,6 @@
 /* tally.h - counters with one writer.
  * One tally for each worker and service; the worker adds, main sums over the
- * workers whenever somebody asks.  Nobody waits for anybody. */
+ * workers when asked.  Neither waits for the other. */
 #ifndef MODEL_TALLY_H
 #define MODEL_TALLY_H
 

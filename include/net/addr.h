@@ -41,7 +41,7 @@ MUST_USE bool addr_parse_ip(const char *host, unsigned port, struct addr *out);
 MUST_USE enum err addr_resolve(const char *host, unsigned port, struct addr *out, struct why *why);
 
 /* All of them, each once, port 0: those of the family that the resolver puts
- * first, then those of the other, each in order, so that whoever asks takes the
+ * first, then those of the other, each in order, so that every caller takes the
  * same one.  An array of *n for free(); never empty when OK. */
 MUST_USE enum err addr_resolve_all(const char *host, struct addr **out, size_t *n, struct why *why);
 

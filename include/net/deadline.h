@@ -19,7 +19,7 @@ struct deadline_list {
 	struct link nodes;	/* least recently touched first */
 	double after;	/* seconds; 0: never expires */
 	double grain;
-	deadline_fn *expired;	/* for whoever walks several kinds; NULL where nobody does */
+	deadline_fn *expired;	/* for owners with several lists; else NULL */
 };
 
 static inline void

@@ -39,8 +39,8 @@ io_is_tls(const struct io *io)
 	return __builtin_expect(io->tls != NULL, 0);
 }
 
-/* The connection goes to another owner: *from is closed on return, and nobody
- * waits yet. */
+/* The connection goes to another owner: *from is closed on return; no watcher runs
+ * yet. */
 static inline void
 io_move(struct ev_loop *loop, struct io *from, struct io *to, io_fn *on_event)
 {

@@ -27,7 +27,7 @@ struct mailbox {
 /* On the receiver's thread (or before it runs).  receiver is handed to each
  * letter's open(). */
 void mailbox_init(struct mailbox *box, struct ev_loop *loop, void *receiver);
-/* Opens, now, what is inside now; the receiver's thread only.  For whoever
+/* Delivers at once what is inside; the receiver's thread only.  For a receiver that
  * waits without running the loop. */
 void mailbox_empty(struct mailbox *box);
 /* Stops listening; letters still inside are opened first, those that they

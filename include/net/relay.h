@@ -53,7 +53,7 @@ MUST_USE enum relay_result relay_move(struct relay *r, struct io *source, struct
  * which is known to be a broken one.  The connection is to be reset next. */
 void relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_room *room);
 
-/* The parts of relay_move(), for whoever must look at what passes: sends what is
+/* The parts of relay_move(), for callers that inspect the bytes: sends what is
  * held, ... */
 MUST_USE enum relay_result relay_flush(struct relay *r, struct io *destination, struct relay_room *room);
 /* ... holds p[0..n) behind what is held already; false when memory is out, ... */

@@ -30,7 +30,7 @@ void tls_free(struct tls **tp);
  * tls_why(). */
 int tls_handshake(struct tls *t);
 
-/* Why a handshake failed, as far as it matters to whoever counts them. */
+/* Why a handshake failed, as far as metrics tell them apart. */
 enum tls_failure {
 	TLS_FAILED,	/* the two could not agree, or one did not keep to the protocol */
 	TLS_GONE,	/* the peer left */

@@ -35,8 +35,8 @@ struct tls_certificate_facts {
 
 struct tls_certificate;
 
-/* Reads and checks: the key belongs to the certificate and nobody else may read
- * it, each certificate was signed by the next.  Not whether its time has come
+/* Reads and checks: the key belongs to the certificate and only its owner and group
+ * may read it, each certificate was signed by the next.  Not whether its time has come
  * or gone: see tls_certificate_is_valid().  E_USAGE: why is a sentence with the
  * file's name, and where that helps the command that mends it.  What a key says
  * is never in it. */

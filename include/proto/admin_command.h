@@ -41,7 +41,7 @@ enum admin_command {
 };
 #define ADMIN_COMMANDS (ADMIN_VERSION + 1)
 
-/* What a peer must be allowed to do; NONE is everybody who can connect. */
+/* The right a command needs; NONE: every peer that can connect has it. */
 enum admin_right {
 	ADMIN_RIGHT_NONE,
 	ADMIN_RIGHT_READ,

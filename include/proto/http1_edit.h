@@ -12,8 +12,8 @@ enum http1_forwarded {
 	/* a trusted proxy: ours behind what it says; its -Proto, -Host, -Port stay, in their own
 	 * spelling */
 	HTTP1_FORWARDED_APPEND,
-	HTTP1_FORWARDED_REPLACE, /* anybody: every X-Forwarded-*, X-Real-IP and Forwarded of the
-					 * client goes, in any spelling that servers fold; ours instead */
+	HTTP1_FORWARDED_REPLACE, /* any other client: every X-Forwarded-*, X-Real-IP and Forwarded of
+					 * the client goes, in any spelling that servers fold; ours instead */
 };
 
 /* A header of the caller's own, added at the end. */

@@ -181,7 +181,7 @@ bool http1_head_upgrades(const struct http1_head *h);
 bool http1_head_switches_to(const struct http1_head *h, struct str asked);
 
 /* May the request be sent a second time (RFC 9110 section 9.2.2)?  An
- * extension method may not: nobody knows what it does. */
+ * extension method may not: its effect is unknown. */
 bool http1_head_idempotent(const struct http1_head *h);
 
 /* Does it log in, or offer a login (401, 407), by a scheme whose outcome belongs to

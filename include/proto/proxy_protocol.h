@@ -1,8 +1,8 @@
 /* proxy_protocol.h - the header by which one proxy tells the next who its
  * client is: the PROXY protocol, versions 1 (a line) and 2 (binary).
- * Pure: bytes in, verdict out.  Strict, because whoever may send it decides
- * who the client is: what is not a header by the specification is refused,
- * and nothing is ever guessed. */
+ * Pure: bytes in, verdict out.  Strict, because the header decides who the client
+ * is: what is not a header by the specification is refused, and nothing is ever
+ * guessed. */
 #ifndef PROTO_PROXY_PROTOCOL_H
 #define PROTO_PROXY_PROTOCOL_H
 

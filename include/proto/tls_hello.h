@@ -1,7 +1,7 @@
 /* tls_hello.h - the first thing a TLS client says, as far as it tells whom the
  * client wants (RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3).
- * Strict: what no client sends is refused.  Reads, and takes nothing off: the
- * hello is for whoever speaks TLS.  Pure. */
+ * Strict: what no client sends is refused.  Only looks: the bytes stay for the TLS
+ * handshake that follows.  Pure. */
 #ifndef PROTO_TLS_HELLO_H
 #define PROTO_TLS_HELLO_H
 

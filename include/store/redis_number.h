@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* May come from anybody; 2^52 more can follow. */
+/* Believed without a comparison; 2^52 more can follow. */
 #define REDIS_NUMBER_FREE ((uint64_t)1 << 52)
 /* So far ahead of what is known a number beyond that may be. */
 #define REDIS_NUMBER_STEP ((uint64_t)1 << 20)

@@ -25,7 +25,7 @@ struct sentinels {
 	bool ready;	/* hello is said */
 	unsigned index;	/* whose turn it is */
 	unsigned tried;	/* by this question */
-	sentinels_fn *done;	/* NULL: nobody asks */
+	sentinels_fn *done;	/* NULL: no question is open */
 	void *arg;
 };
 

@@ -1,6 +1,6 @@
 /* state_cache.h - the last known state on disk, for a teald whose truth lives
  * elsewhere: read once at the start, rewritten whenever something changed.
- * Nobody waits for it.  Also keeps this teald's identity.
+ * No command waits for it.  Also keeps this teald's identity.
  * Thread: main; the disk is the helper's. */
 #ifndef STORE_STATE_CACHE_H
 #define STORE_STATE_CACHE_H

@@ -18,7 +18,7 @@ struct state_disk {
 
 /* Who will write there, once teald has dropped what it was started with. */
 struct state_owner {
-	const char *user;	/* NULL: whoever runs this */
+	const char *user;	/* NULL: the process's own user */
 	uid_t uid;
 	gid_t gid;
 };

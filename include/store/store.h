@@ -40,15 +40,15 @@ typedef void store_done_fn(void *arg, enum err e, const struct record *now, cons
 typedef void store_history_fn(void *arg, enum err e, const struct audit_entry *entries, size_t n,
 			      const struct why *why);
 
-/* OK: written and durable; E_CONFLICT: somebody else changed the pool; others as
+/* OK: written and durable; E_CONFLICT: another command changed the pool; others as
  * above.  May be called from inside write_nodes(). */
 typedef void store_nodes_fn(void *arg, enum err e, const struct why *why);
 
 struct store_status {
 	const char *type;	/* "file" or "redis" */
 	bool up;
-	/* Seconds since what we know was last known to be so.  The embedded store
-	 * is nobody else's to write: 0 while it works, else since it last did. */
+	/* Seconds since what is known was last confirmed.  The embedded store has no
+	 * other writer: 0 while it works, else since it last did. */
 	double age;
 	const char *where;	/* the server, or the file; NULL: nothing to say */
 	const char *problem;	/* what is wrong, in a sentence; NULL: nothing */

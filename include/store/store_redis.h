@@ -157,7 +157,7 @@ void store_redis_history(struct store *s, const char *service, unsigned last, st
 void store_redis_forward(struct redis_service *v, const struct record *r, bool initial);
 /* A write whose answer was lost is settled by a reading, or given up. */
 #define DOUBT_SECONDS 0.8
-/* Somebody doubts: look again soon. */
+/* A write is in doubt: reads again soon. */
 void store_redis_watch_doubts(struct store_redis *s);
 /* After each reading, and when time is over: answers those that can be. */
 void store_redis_settle_doubts(struct store_redis *s);

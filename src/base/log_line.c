@@ -98,8 +98,8 @@ put_line(struct buf *b, int64_t us, enum log_level level, const char *event, con
 }
 
 /* Builds a line in text[LOG_LINE_MAX]; its length, 0 if it is too long.
- * Escapes make strings up to six times longer, and nobody shall be able to keep
- * a line out of the log by what he sends: such strings are cut shorter. */
+ * Escapes make strings up to six times longer, and a client must not be able to
+ * keep a line out of the log by what it sends: such strings are cut shorter. */
 size_t
 log_line(char *text, enum log_level level, const char *event, const struct log_field *fields)
 {

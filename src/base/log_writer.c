@@ -1,6 +1,6 @@
 /* log_writer.c - the log thread: empties all rings, in batches, into one fd.
  * Thread: the log thread, between log_start() and log_stop(), which main
- * calls.  It alone waits for a slow reader; nobody waits for it. */
+ * calls.  Only it waits for a slow reader; no thread waits for it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -123,7 +123,7 @@ discard(struct batch *b)
 		const char *p = b->iov[b->at].iov_base, *end = p + b->iov[b->at].iov_len;
 
 		if (b->ring[b->at] == NULL)
-			continue;	/* our own text is nobody's line */
+			continue;	/* our own text is no ring's line */
 		while ((p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
 			lines++;
 			p++;
@@ -272,8 +272,8 @@ drop_all(void)
 	}
 }
 
-/* It needs none.  Root's stay, for root becomes somebody else with all of its
- * threads at once. */
+/* The thread needs no capabilities.  It keeps them when it runs as root, because
+ * a change of user applies to all threads at once. */
 static void
 give_up_capabilities(void)
 {
@@ -311,7 +311,7 @@ log_thread(void *unused)
 /* ---- start and stop ---- */
 
 /* Writing must never hang for ever, or log_stop() would; but O_NONBLOCK on
- * stdout itself would reach everybody who shares it.  So a pipe or terminal is
+ * stdout itself would apply to every process that shares it.  So a pipe or terminal is
  * opened anew, which gives us flags of our own; a socket has MSG_DONTWAIT. */
 static void
 open_output(int fd)

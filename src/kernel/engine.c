@@ -320,7 +320,7 @@ kernel_count(struct engine *e, const struct service *s, enum color color)
 {
 	struct kernel *k = kernel_of(e);
 
-	/* They do not need us: nobody waits for what is to go on. */
+	/* Connections go on without teald: its stop does not wait for them. */
 	if (k->closing && !removes(k))
 		return 0;
 	return flows_count(k->flows, ours_of(k, s)->id, ENTRANCE_MAIN, color);
@@ -552,7 +552,7 @@ kernel_engine(struct kernel *k)
 	return &k->engine;
 }
 
-/* Whoever stops a balancer may expect that it stops. */
+/* A stop may be expected to end the traffic: the log says that it does not. */
 static void
 say_kept(const struct kernel *k)
 {

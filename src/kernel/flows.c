@@ -17,7 +17,7 @@
 
 enum wish { WISH_WATCH, WISH_RECOUNT, WISH_HOLDERS, WISH_CUT, WISH_DRAIN, WISH_KEEP, WISH_STOP };
 
-/* To the thread; and back to main, where somebody waits for an answer. */
+/* To the thread; and back to main where an answer is expected. */
 struct wish_letter {
 	struct mail mail;
 	struct flows *flows;

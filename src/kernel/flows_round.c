@@ -256,8 +256,8 @@ flows_round(struct flows *f, uint32_t mark, uint32_t mask, flows_judge *judge, v
 	uint64_t cuts = f->cuts;
 
 	list_all(f, mark, mask, &r);
-	/* Those that were born while nobody listened have no news: they are looked
-	 * for once more. */
+	/* No event tells of flows that began while the events were not read: they are
+	 * looked for once more. */
 	if (r.victims.n > 0 && cut_all(f, &r.victims))
 		list_all(f, mark, mask, &again);
 	for (size_t i = 0; i < r.victims.n; i++)

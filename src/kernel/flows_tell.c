@@ -14,7 +14,7 @@
 static enum ending
 tcp_ending(unsigned state, const struct flow_fact *fact)
 {
-	/* Time left: somebody took it away before. */
+	/* Time left: the entry was deleted before. */
 	bool early = fact->timed && fact->timeout > 0;
 
 	switch ((enum tcp_conntrack)state) {
@@ -79,7 +79,7 @@ flows_tell(struct flows *f, const struct flow *flow, const struct flow_fact *fac
 			   flow->line == LINE_OF_ERROR ? STR("\"sample\":1") :
 							 STR("");
 
-	/* Of a flow whose end was lost with its news nobody knows the client. */
+	/* A flow whose last event was lost has no known client. */
 	if (w == NULL || fact->tuple.family == 0 || flow->line == LINE_NONE)
 		return;
 	flow_source(&fact->tuple, &client);

@@ -168,7 +168,7 @@ begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
 	flow->mark = fact->mark;
 	flow->place = place_of(&f->places, mark_service(fact->mark), mark_color(fact->mark), &backend);
 	flow->born = fact->news == FLOW_BORN ? f->now : began(f, fact);
-	/* Whoever listened before us has told of those. */
+	/* An earlier teald has logged those. */
 	if (is_history(f, fact)) {
 		flow->closed = f->now;
 		flow->told = true;

@@ -1,5 +1,5 @@
 /* flows_wire.c - messages of conntrack: what is sent to it and what it says.
- * Thread: whoever holds the socket. */
+ * Thread: the socket's owner. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>

@@ -1,6 +1,6 @@
 /* nft_batch.c - one transaction of elements and deletions, as messages to the kernel
  * (linux/netfilter/nf_tables.h).
- * Thread: whoever holds it, one at a time. */
+ * Thread: its owner's, one at a time. */
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>

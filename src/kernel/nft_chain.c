@@ -1,6 +1,6 @@
 /* nft_chain.c - a chain whose rule chooses among addresses, as messages to the kernel:
  * what `nft --debug=netlink` shows for the text in the header.
- * Thread: whoever holds it, one at a time. */
+ * Thread: its owner's, one at a time. */
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>

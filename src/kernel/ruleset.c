@@ -45,7 +45,7 @@ struct ruleset {
 	size_t *ordered, n_ordered;	/* which have one, in order */
 	struct reading *readings, **last_reading;
 	bool begin, renew, end;
-	bool doubt;	/* somebody took a table of that name away, or something in it */
+	bool doubt;	/* a table of that name was taken away, or something in it */
 	bool remove;	/* the table, at the end: how that went is here once the thread has ended */
 	enum err removed;
 	struct why not_removed;
@@ -140,7 +140,7 @@ parse_counter(const char *name, struct str *service, const char **word)
 struct counting {
 	const struct ruleset_plan *plan;
 	struct ruleset_counts *counts;
-	size_t service_of[MARK_SERVICES + 1];	/* index + 1; 0: nobody's */
+	size_t service_of[MARK_SERVICES + 1];	/* index + 1; 0: no service's */
 };
 
 static void
@@ -291,16 +291,16 @@ note_loss(struct ruleset *r)
 	/* Something in it may be gone: that is looked at. */
 	if (e == OK && exists)
 		return;
-	/* One that is somebody else's now is said to be when it is to be written. */
+	/* A foreign table in its place is reported by the next write. */
 	if (e != OK)
 		return;
-	why_set(&why, E_CONFLICT, "somebody took the table inet %s away; it is made again", r->plan.table);
+	why_set(&why, E_CONFLICT, "the table inet %s was deleted; it is made again", r->plan.table);
 	if (!r->is_behind)
 		post_trouble(r, &why);
 	r->is_behind = true;
 }
 
-/* The service was hurt for a moment, and nobody else may have noticed. */
+/* The service was hurt for a moment, which may have gone unnoticed. */
 static void
 tell_mended(struct ruleset *r)
 {
@@ -308,7 +308,7 @@ tell_mended(struct ruleset *r)
 
 	if (!ruleset_table_was_hurt(r->table) || r->is_behind)
 		return;
-	why_set(&why, E_CONFLICT, "somebody took rules of the table inet %s away; they are made again",
+	why_set(&why, E_CONFLICT, "rules of the table inet %s were deleted; they are made again",
 		r->plan.table);
 	post_trouble(r, &why);
 	post_trouble(r, NULL);

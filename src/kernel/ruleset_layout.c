@@ -180,9 +180,9 @@ end(struct layout *l)
 	fputs("\t}\n", l->f);
 }
 
-/* Packets that conntrack thinks are of no connection, because they are old ones or too far ahead: nobody
- * translates them, so this host's own stack would get them, know nothing, and reset the client's
- * connection, or the backend's.  Who sent one sends it again if it mattered. */
+/* Packets that conntrack takes for no connection's, because they are old or too far ahead.  They are not
+ * translated, so this host's own stack would get them, find no socket, and reset the client's connection,
+ * or the backend's.  The sender sends them again if they matter. */
 static void
 write_odd(struct layout *l, const struct features *f)
 {
@@ -214,7 +214,7 @@ write_odd(struct layout *l, const struct features *f)
  * And conntrack is to tell of the end, once, for each telling costs as much as a lookup:
  * where the client ended its side first, as most do, by a bit of the mark that the
  * backend's FIN sets; else by the state, from the backend's FIN on, for one of the steps that
- * follow is the last.  Of those before nobody wants to hear. */
+ * follow is the last.  Those before are of no interest. */
 static void
 write_edge(struct layout *l, const struct ruleset_plan *p)
 {
@@ -442,7 +442,7 @@ ruleset_element_text(const struct ruleset_plan *p, enum ruleset_set set, const s
 
 /* -- the whole ------------------------------------------------------------------------- */
 
-static const struct snapshot_color nobody;
+static const struct snapshot_color no_backends;
 
 static void
 print_elements(const struct ruleset_plan *p, const struct ruleset_wants *w, FILE *out)
@@ -470,8 +470,8 @@ print_service(const struct ruleset_plan *p, size_t i, const struct snapshot *sna
 	ruleset_door_chain(p, i, name, out);
 	ruleset_want_fixed(p, i, name, wants);
 	for (int c = 0; c < COLORS; c++) {
-		ruleset_color_chain(p, i, (enum color)c, snapshot != NULL ? &snapshot->colors[c] : &nobody, 0,
-				    name, out);
+		ruleset_color_chain(p, i, (enum color)c, snapshot != NULL ? &snapshot->colors[c] : &no_backends,
+				    0, name, out);
 		ruleset_want_color(p, i, (enum color)c, name, wants);
 	}
 	ruleset_want_marks(p, i, snapshot, wants);

@@ -1,5 +1,5 @@
-/* ruleset_mend.c - makes a table whose state nobody knows what it is to be: the first
- * load, the adoption of what a predecessor left, what somebody else has changed.
+/* ruleset_mend.c - turns a table of unknown state into what is wanted: the first load,
+ * the adoption of what a predecessor left, what another program has changed.
  *
  * What is missing is added, where nothing leads to it yet; then the elements change, all in one
  * transaction; then, if they are not those of this version, the chains that packets come through
@@ -181,7 +181,7 @@ rules_of(const char *text, const char *chain)
 	return n;
 }
 
-/* It is there, but somebody took rules of it. */
+/* It is there, but rules of it were taken away. */
 static bool
 is_hurt(struct mend *m, const char *chain, size_t rules)
 {
@@ -266,7 +266,7 @@ text_run(struct mend *m, struct why *why)
 	return e;
 }
 
-/* Lost with a table that somebody took away. */
+/* Lost with a table that was taken away. */
 static void
 add_claim(struct mend *m)
 {
@@ -290,7 +290,7 @@ add_frame(struct mend *m)
 		ruleset_from_text(false, m->text);
 	if (want_name(m, NFT_KIND_SET, "from6"))
 		ruleset_from_text(true, m->text);
-	/* Doors lead to it; its rules come with the layout, before anybody gets there. */
+	/* Doors lead to it; its rules come with the layout, before a packet gets there. */
 	if (!names_has(&m->found[NFT_KIND_CHAIN], "refuse"))
 		fputs("\tchain refuse {\n\t}\n", m->text);
 	add_claim(m);

@@ -14,7 +14,7 @@
 #define SOURCE_EACH 12
 #define SOURCE_LIGHTEST 4
 
-/* Beyond that only so that nobody is left without one. */
+/* Beyond that only so that every backend has one. */
 #define SOURCE_MANY 4093
 
 static const uint32_t primes[] = { 251, 509, 1021, 2039, SOURCE_MANY, 16381, 65521, 262139, 1048573 };

@@ -81,9 +81,9 @@ ruleset_table_want(struct ruleset_table *t, size_t service, struct snapshot *sna
 const struct snapshot_color *
 ruleset_table_color(const struct snapshot *s, enum color c)
 {
-	static const struct snapshot_color nobody;
+	static const struct snapshot_color no_backends;
 
-	return s != NULL ? &s->colors[c] : &nobody;
+	return s != NULL ? &s->colors[c] : &no_backends;
 }
 
 void
@@ -154,8 +154,8 @@ ruleset_table_sweep(struct ruleset_table *t, double now)
 		for (size_t i = 0; i < t->n_waste; i++)
 			if (t->waste[i].kind == order[k] && now - t->waste[i].since >= WASTE_AGE)
 				nft_delete(t->nft, order[k], t->waste[i].name);
-	/* When it fails somebody uses what is ours, or it is gone already: it does no
-	 * harm, and the next start looks again. */
+	/* It fails when foreign rules use what is Teal's, or it is gone already: that does
+	 * no harm, and the next start looks again. */
 	(void)!nft_commit(t->nft, NULL);
 	for (size_t i = 0; i < t->n_waste; i++)
 		if (now - t->waste[i].since < WASTE_AGE)
@@ -277,8 +277,8 @@ ruleset_table_write(struct ruleset_table *t, struct why *why)
 
 	if (t->is_known && change(t, why) == OK)
 		return OK;
-	/* Something had expired, or somebody else was at it: once more, with a look
-	 * at all of it. */
+	/* Something had expired, or another program changed the table: once more, after
+	 * reading all of it. */
 	t->is_known = false;
 	for (int i = 0; i == 0 || (i < 3 && e == E_CONFLICT); i++)
 		e = ruleset_table_mend(t, why);

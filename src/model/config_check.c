@@ -237,10 +237,10 @@ check_limits(const struct cursor *c, const struct service_draft *s)
 	if (l->queue_timeout > 0 && s->s.max_connections == 0 && s->s.backend_max_connections == 0)
 		cursor_warn(c, draft_at(s, "queue_timeout"),
 			    "queue_timeout changes nothing while max_connections and "
-			    "backend_max_connections are 0: nobody has to wait");
+			    "backend_max_connections are 0: no client has to wait");
 	if (l->queue_timeout <= 0 && l->queue != QUEUE_AUTO)
 		cursor_warn(c, draft_at(s, "queue_limit"),
-			    "queue_limit changes nothing while queue_timeout is 0: nobody waits");
+			    "queue_limit changes nothing while queue_timeout is 0: no client waits");
 	if (l->per_source > 0 && s->s.max_connections > 0 && l->per_source >= s->s.max_connections)
 		cursor_warn(c, draft_at(s, "max_connections_per_source"),
 			    "max_connections_per_source changes nothing: one source may have all of "
@@ -264,7 +264,7 @@ check_fastopen(const struct cursor *c, const struct service_draft *s)
 			    strtoul(value, NULL, 0) | 2);
 }
 
-/* A listener that would close everybody. */
+/* A listener that would close every connection. */
 static bool
 check_reachable(const struct cursor *c, const struct service_draft *s, const struct addr *list, size_t n)
 {
@@ -274,7 +274,7 @@ check_reachable(const struct cursor *c, const struct service_draft *s, const str
 		if (addr_family(&list[i]) != AF_UNIX || cidr_set_is_empty(from) || cidr_set_match(from, &list[i]))
 			continue;
 		cursor_warn(c, draft_at(s, "proxy_protocol.accept_from"),
-			    "proxy_protocol.accept_from: nobody can connect to unix:%s; add \"unix:\" to trust "
+			    "proxy_protocol.accept_from: no client can connect to unix:%s; add \"unix:\" to trust "
 			    "its peers", list[i].u.un.sun_path);
 		return false;
 	}

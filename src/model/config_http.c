@@ -11,7 +11,7 @@
 #define HEADER_NAME_MAX 64
 
 static void
-read_names(const struct cursor *c, const config_setting_t *s, bool addresses, const char *nobody)
+read_names(const struct cursor *c, const config_setting_t *s, bool addresses, const char *no_address)
 {
 	char pattern[ROUTE_PATTERN], before[ROUTE_PATTERN];
 
@@ -22,7 +22,7 @@ read_names(const struct cursor *c, const config_setting_t *s, bool addresses, co
 		const char *text = config_setting_get_string(item), *wrong = route_pattern(text, pattern);
 
 		if (wrong == NULL && !addresses && route_is_address(pattern))
-			wrong = nobody;
+			wrong = no_address;
 		if (wrong != NULL) {
 			cursor_key_error(c, item, "\"%s\": %s", show(text).s, wrong);
 			continue;
@@ -146,7 +146,7 @@ check_modes(const struct cursor *c, const struct service_draft *s)
 	}
 }
 
-/* The setting, when somebody wrote it: here or in the defaults. */
+/* The setting as written, here or in the defaults; NULL: neither. */
 static const config_setting_t *
 written(const struct service_draft *s, const char *key)
 {
@@ -182,7 +182,7 @@ check_preview(const struct cursor *c, const struct service_draft *s)
 
 	if (h->preview_header != NULL && cidr_set_is_empty(&h->preview_allow))
 		cursor_warn(c, draft_at(s, "preview_header"),
-			    "preview_header changes nothing: preview_allow is empty, so nobody may use it");
+			    "preview_header changes nothing: preview_allow is empty, so no client may use it");
 	if (h->preview_header == NULL && !cidr_set_is_empty(&h->preview_allow))
 		cursor_warn(c, draft_at(s, "preview_allow"),
 			    "preview_allow changes nothing without preview_header");

@@ -1,5 +1,5 @@
-/* config_names.c - the names in a configuration, for whoever wants to know
- * before the start whether they mean anything.
+/* config_names.c - the host names in a configuration, for a check before the start
+ * of whether they resolve.
  * Start-up thread only; blocks on names. */
 #include <stdlib.h>
 

@@ -297,7 +297,7 @@ check_wait(const struct draft *d, const struct service_draft *s)
 	    s->s.limits.queue_timeout > 0)
 		cursor_warn(
 			&c, config_setting_get_member(s->at, "queue_timeout"),
-			"queue_timeout changes nothing on listeners that are shared: nobody waits for a place there");
+			"queue_timeout changes nothing on listeners that are shared: no client waits for a place there");
 }
 
 /* All of whom share the first one's listener. */

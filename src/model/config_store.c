@@ -178,7 +178,7 @@ check_where(const struct draft *d, const struct cursor *c, const config_setting_
 	}
 }
 
-/* Reads a password; complains when that fails, warns when anybody could. */
+/* Reads a password; an error when that fails, a warning when every user can read it. */
 static char *
 read_password(const struct draft *d, const struct cursor *c, const char *name, const char *path)
 {
@@ -192,7 +192,7 @@ read_password(const struct draft *d, const struct cursor *c, const char *name, c
 	if (secret_read(path, &password, &mode, &why) != OK)
 		cursor_error(c, s, "store.%s: %s", name, why.text);
 	else if (mode & 0004)
-		cursor_warn(c, s, "store.%s: everybody can read %s (mode %04o); chmod 0640 it", name, path,
+		cursor_warn(c, s, "store.%s: every user can read %s (mode %04o); chmod 0640 it", name, path,
 			    (unsigned)mode & 07777);
 	return password;
 }

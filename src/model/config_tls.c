@@ -1,5 +1,5 @@
 /* config_tls.c - tls and backend_tls of a service: files, terms, and what of it
- * fits together.  The files themselves are read later, by whoever serves them.
+ * fits together.  The files themselves are read later (control/certs).
  * Start-up thread only. */
 #include <stdlib.h>
 #include <string.h>
@@ -265,10 +265,10 @@ draft_check_tls(const struct cursor *c, const struct service_draft *s)
 		cursor_error(c, draft_at(s, "backend_tls.key"), "backend_tls.key: whose? add cert = \"FILE\"");
 	if (b->on && !b->verify && b->ca != NULL)
 		cursor_warn(c, draft_at(s, "backend_tls.ca"),
-			    "backend_tls.ca changes nothing while verify is false: whoever answers is believed");
+			    "backend_tls.ca changes nothing while verify is false: any server is accepted");
 	else if (b->on && !b->verify)
 		cursor_warn(c, draft_at(s, "backend_tls.verify"),
-			    "backend_tls.verify: false means that whoever answers is believed");
+			    "backend_tls.verify: false means that any server is accepted");
 }
 
 void

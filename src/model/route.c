@@ -96,7 +96,7 @@ route_pattern(const char *text, char out[ROUTE_PATTERN])
 	const char *wrong;
 
 	if (strcmp(text, "*") == 0)
-		return "default = true is for what is nobody else's";
+		return "use default = true for requests that match no other service";
 	if (text[0] == '[') {
 		if (text[n - 1] == ']' && shortest((struct str){ text + 1, n - 2 }, out))
 			return NULL;

@@ -205,7 +205,7 @@ source_counts_size(struct source_counts *c)
 
 /* -- new ones in a second ------------------------------------------------------- */
 
-/* A token bucket; full when nobody has it. */
+/* A token bucket; one without an owner is full. */
 struct bucket {
 	struct source_key key;
 	double at;	/* when `tokens` was right; 0: empty place */

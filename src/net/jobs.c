@@ -21,7 +21,7 @@ struct jobs {
 	struct job *first, *last;
 	unsigned unanswered;	/* queued or being worked on */
 	bool ending;
-	bool left;	/* nobody is there to be answered any more */
+	bool left;	/* the owner is gone: results are discarded */
 	struct job *orphans;	/* what came too late then */
 	struct jobs *next_left;
 
@@ -213,7 +213,7 @@ jobs_leave(struct jobs **jp, double seconds)
 		return;
 	}
 	*jp = NULL;
-	/* Nobody will join them. */
+	/* No thread joins them. */
 	for (unsigned i = 0; i < jobs->n; i++)
 		pthread_detach(jobs->threads[i]);
 	mailbox_close(&jobs->box);

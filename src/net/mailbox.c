@@ -61,8 +61,8 @@ mailbox_send(struct mailbox *box, struct mail *m)
 		m->next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&box->newest, &head, m, memory_order_release,
 							memory_order_relaxed));
-	/* Whoever put the first letter into an empty box wakes the reader; the
-	 * others find the wake-up already on its way. */
+	/* The first letter in an empty box wakes the reader; for the others the
+	 * wake-up is already on its way. */
 	if (head == NULL)
 		ev_async_send(box->loop, &box->wake);
 }

@@ -30,13 +30,13 @@ unix_answers(const struct addr *a)
 	if (fd < 0)
 		return -1;
 	rc = connect(fd, &a->u.sa, a->len);
-	/* A full queue (EAGAIN) means that somebody listens. */
+	/* A full queue (EAGAIN) means that a process listens. */
 	rc = rc == 0 || errno == EAGAIN || errno == EINPROGRESS ? 1 : errno == ECONNREFUSED ? 0 : -1;
 	close(fd);
 	return rc;
 }
 
-/* Bound, and not listening yet, looks to connect() as if nobody were there: a
+/* To connect() a socket that is bound and not listening yet looks abandoned: a
  * teald that waits for its store, say.  The kernel's table tells them from a
  * file that was left behind; connections accepted by a listener that is gone
  * carry its name as well, but are connected (state 03). */
@@ -79,16 +79,17 @@ sock_claim_unix(const struct addr *a, struct why *why)
 		return why_set(why, E_USAGE, "%s exists and is not a socket; choose another path or remove it", path);
 	switch (unix_answers(a)) {
 	case 1:
-		return why_set(why, E_USAGE, "somebody already answers on %s; stop it or choose another path", path);
+		return why_set(why, E_USAGE, "another process already answers on %s; stop it or choose another path",
+			       path);
 	case 0:
 		if (unix_is_bound(a))
-			return why_set(why, E_USAGE, "somebody is about to listen on %s; stop it or choose another path",
-				       path);
+			return why_set(why, E_USAGE,
+				       "another process is about to listen on %s; stop it or choose another path", path);
 		if (unlink(path) != 0)
 			return why_set(why, E_USAGE, "cannot remove the stale socket %s: %s", path, strerror(errno));
 		return OK;
 	default:
-		return why_set(why, E_USAGE, "cannot tell whether somebody listens on %s: %s", path, strerror(errno));
+		return why_set(why, E_USAGE, "cannot tell whether a process listens on %s: %s", path, strerror(errno));
 	}
 }
 
@@ -100,7 +101,7 @@ bind_error(const struct addr *a, struct why *why)
 
 	addr_format(a, text);
 	if (e == EADDRINUSE)
-		return why_set(why, E_USAGE, "cannot listen on %s: somebody else already does (see: ss -ltnp)", text);
+		return why_set(why, E_USAGE, "cannot listen on %s: another process already does (see: ss -ltnp)", text);
 	if (e == EACCES)
 		return why_set(why, E_USAGE,
 			       "cannot listen on %s: permission denied (start as root, or grant CAP_NET_BIND_SERVICE)", text);
@@ -132,7 +133,7 @@ open_bound(const struct addr *a, bool freebind, bool first)
 	}
 	if (bind(fd, &a->u.sa, a->len) != 0)
 		goto fail;
-	/* A service is for everybody who can reach its folder, as a port is. */
+	/* Like a port, a service is open to all who can reach its folder. */
 	if (family == AF_UNIX && chmod(a->u.un.sun_path, 0666) != 0)
 		goto fail;
 	return fd;

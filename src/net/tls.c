@@ -313,7 +313,7 @@ tls_shutdown(struct tls *t)
 	}
 	if (failed(t, rc, SSL_ERROR_WANT_READ, &t->write_wants_read) < 0 && errno == EAGAIN)
 		return 0;
-	/* Whoever has said goodbye need not wait for ours: many do not. */
+	/* A peer that has sent its close_notify need not wait for ours: many do not. */
 	return SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN ? 1 : -1;
 }
 

@@ -52,8 +52,8 @@ on_read(BIO *b, char *p, size_t n, size_t *moved)
 }
 
 /* More follows at once: the caller said so; or this is the ticket that ends a
- * handshake of TLS 1.3, which nobody waits for, so that it may travel with the
- * first answer. */
+ * handshake of TLS 1.3: no client waits for it, so it may travel with the first
+ * answer. */
 static bool
 may_wait(const struct tls *t)
 {

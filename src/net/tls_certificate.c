@@ -130,8 +130,8 @@ add_address(struct tls_certificate_facts *f, const ASN1_OCTET_STRING *ip)
 	add_name(f, text, (size_t)n);
 }
 
-/* The alternative names; where there are none, the common name (which nobody
- * believes any more, but it says what was meant). */
+/* The alternative names; where there are none, the common name (clients no longer
+ * accept it, but it says what was meant). */
 static void
 collect_names(struct tls_certificate_facts *f, X509 *x)
 {
@@ -178,7 +178,7 @@ collect_facts(struct tls_certificate *c)
 
 /* -- reading ---------------------------------------------------------------- */
 
-/* Nobody is there to be asked for a passphrase. */
+/* There is no terminal to ask for a passphrase. */
 static int
 no_passphrase(char *out, int size, int writing, void *asked)
 {
@@ -200,7 +200,7 @@ parse_key(struct tls_certificate *c, const char *path, const struct tls_file *f,
 	/* What OpenSSL says of it could be about its content. */
 	ERR_clear_error();
 	return why_set(why, E_USAGE, "%.256s: %s", path,
-		       asked ? "the key is locked with a passphrase, which nobody is here to type" :
+		       asked ? "the key is encrypted with a passphrase; give teald one without" :
 			       "there is no private key in PEM form in it");
 }
 

@@ -45,7 +45,7 @@ struct tls_site {
 	unsigned n_groups;
 	struct named *names;	/* sorted */
 	unsigned n_names;
-	unsigned fallback;	/* the group for names that nobody carries */
+	unsigned fallback;	/* the group for names that no certificate carries */
 	uint64_t bound;	/* what sessions are bound to, besides the name */
 	char *warning;	/* or NULL */
 };

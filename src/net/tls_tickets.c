@@ -79,8 +79,8 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *ciph
 	return key == &t->now && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
 }
 
-/* A ticket outlives what it was given for: whoever showed a certificate that
- * has expired since shows one anew. */
+/* A ticket may outlive the client's certificate; a client whose certificate has
+ * expired since then has to show one again. */
 static SSL_TICKET_RETURN
 on_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t n, SSL_TICKET_STATUS status, void *arg)
 {

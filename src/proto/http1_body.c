@@ -142,7 +142,7 @@ step_size(struct http1_body *b, unsigned char c)
 	int value = hex_of(c);
 
 	if (value >= 0) {
-		/* Half of 2^64 is more than anybody sends, and sums stay sums. */
+		/* No chunk is that large, and sums cannot overflow. */
 		if (b->digits == 16 || b->left >= UINT64_C(1) << 59)
 			return bad(b, HTTP1_CHUNK_SIZE_LONG);
 		b->left = b->left << 4 | (unsigned)value;

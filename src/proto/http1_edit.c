@@ -190,8 +190,8 @@ plan_request(const struct http1_head *h, const struct http1_edit *e)
 	case HTTP1_FORWARDED_OFF:
 		break;
 	case HTTP1_FORWARDED_APPEND:
-		/* A trusted proxy says it in its own name; another spelling beside
-		 * that has come from whoever stands behind the proxy. */
+		/* A trusted proxy uses the usual spelling; another spelling beside
+		 * it came from the proxy's client. */
 		p.look |= HTTP1_BIT(HTTP1_X_FORWARDED_FOR);
 		p.drop_alias |= CLIENT & ~HTTP1_BIT(HTTP1_X_FORWARDED_OTHER);
 		p.look_alias |= HTTP1_BIT(HTTP1_X_FORWARDED_OTHER);

@@ -197,9 +197,9 @@ http1_judge_target(struct http1_head *h)
 	return is_absolute(target) || http1_bad(h, HTTP1_TARGET_FORM);
 }
 
-/* Names that no Connection can take away: what frames, routes, authenticates
- * and tells of the client; a proxy that let itself be told to drop them would
- * drop them for whoever asks. */
+/* Fields that a Connection field cannot remove: those that frame, route,
+ * authenticate or describe the client.  Otherwise any client could have them
+ * dropped. */
 static bool
 is_protected(struct str name)
 {
@@ -266,8 +266,8 @@ next_element(struct str list, size_t *at, struct str *element)
 	return false;
 }
 
-/* RFC 9110 section 7.6.1.  Once per message, so that whoever edits it only
- * has to look at bits. */
+/* RFC 9110 section 7.6.1.  Once per message, so that an edit only has to look at
+ * bits. */
 static bool
 read_connection(struct http1_head *h)
 {

@@ -46,8 +46,8 @@ is_zone(struct str text)
 	return text.n > 1 && text.n <= ZONE_MAX;
 }
 
-/* "[::1]".  A zone is for the client's machine only: it goes on, and no name is
- * told by it.  Nobody has defined what IPvFuture is. */
+/* "[::1]".  A zone has a meaning on the client's machine only: it is passed on and
+ * plays no part in the name.  IPvFuture is refused: no RFC defines one. */
 static bool
 read_literal(struct str text, struct http1_host *out)
 {
@@ -77,8 +77,8 @@ read_name(struct str text, struct http1_host *out)
 	for (size_t i = 0; i < text.n; i++) {
 		char c = text.p[i];
 
-		/* An empty label names nothing, and who strips how many dots is
-		 * anybody's guess; one at the end is the root's. */
+		/* An empty label names nothing, and servers differ in how many dots
+		 * they strip; one dot at the end is the root's. */
 		if (c == '.' && (i == 0 || text.p[i - 1] == '.'))
 			return false;
 		if (!(http1_class[(unsigned char)c] & C_HOST) &&

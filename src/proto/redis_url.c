@@ -4,7 +4,7 @@
 #include "base/str.h"
 #include "proto/redis_url.h"
 
-/* More than anybody configures; the server has the last word. */
+/* More than any server is configured with; the server has the last word. */
 #define DATABASE_MAX 65535
 
 #define HOST_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_"

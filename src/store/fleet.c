@@ -85,7 +85,7 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 		m.heard = f->now;
 		m.ready = ready != 0;
 		m.self = strcmp(m.id, self_id) == 0;
-		/* The store's clock is everybody's: what is ahead of it says nothing either. */
+		/* All use the store's clock: a time ahead of it is as wrong as an old one. */
 		m.missing = !m.self && fabs((double)(f->now_us - at) / 1e6) > FLEET_MISSING_AFTER;
 		f->members = must_grow(f->members, f->n + 1, sizeof(m));
 		f->members[f->n++] = m;
@@ -149,7 +149,7 @@ fleet_remember(struct fleet *f, struct fleet *before, double life)
 		}
 	}
 	fleet_free(before);
-	/* The same order whoever spoke last. */
+	/* The order does not depend on who spoke last. */
 	if (f->n > 1)
 		qsort(f->members, f->n, sizeof(struct fleet_member), by_place);
 }

@@ -29,7 +29,7 @@ answer(struct sentinels *s, enum err e, const struct redis_endpoint *master, con
 		done(s->arg, e, master, s->where, why);
 }
 
-/* This one will not do: the next, or nobody is left. */
+/* This sentinel is no use: asks the next, or fails when none is left. */
 static void
 next(struct sentinels *s, const struct why *why)
 {

@@ -85,7 +85,7 @@ fail(struct wire *w, const char *fmt, ...)
 	va_end(ap);
 	(void)why_set(&why, E_STORE, "%s: %s", w->where, text);
 	wire_close(w, &why);
-	/* Unless whoever waited for an answer has begun anew meanwhile. */
+	/* Unless the owner has begun a new conversation meanwhile. */
 	if (w->state == WIRE_CLOSED && w->conversation == conversation)
 		w->events->closed(w->arg, &why);
 }
@@ -212,7 +212,7 @@ deliver(struct wire *w, const redisReply *r)
 		if (r->type == REDIS_REPLY_ERROR)
 			fail(w, "it says: %s", wire_text(r).s);
 		else
-			fail(w, "it answered what nobody asked");
+			fail(w, "it sent an answer without a question");
 		return;
 	}
 	list_remove(first);
@@ -264,7 +264,7 @@ receive(struct wire *w)
 		if ((size_t)n < sizeof(bytes) && !io_is_tls(&w->io))
 			return true;
 	}
-	/* What TLS has already taken from the socket wakes nobody. */
+	/* For what TLS has already taken from the socket no event comes. */
 	if (io_pending(&w->io))
 		timer_arm(w, clock_now());
 	return true;

@@ -135,7 +135,7 @@ state_disk_open(struct state_disk *d, const char *dir, const struct state_owner 
 	if ((e = make_dir(dir, owner, why)) != OK || (e = check_dir(dir, owner, &st, why)) != OK ||
 	    (e = take_lock(d, &st, why)) != OK)
 		return e;
-	/* Never renamed, so never acknowledged: nobody misses it. */
+	/* Never renamed, so never acknowledged: it may go. */
 	if (unlink(d->tmp) != 0 && errno != ENOENT)
 		return why_set(why, E_USAGE, "%s is in the way and cannot be removed: %s", d->tmp, SAY);
 	return OK;

@@ -1,14 +1,14 @@
 /* store_file.c - the embedded store: the truth about colors in one file of
  * state_dir.
  *
- * Memory holds what the file holds; the lock sees to it that nobody else
+ * Memory holds what the file holds; the lock sees to it that no other process
  * writes it.  Writes wait in a queue.  All that wait when the disk becomes
  * free go into one new file, in their order, each checked against what those
  * before it made of the record; memory follows, and callers are told, only
  * after the disk has.  One file write is under way at a time.
  *
- * Should the folder's fsync fail after the rename, then whoever opens the file
- * sees the new one: so memory follows here as well, and the writer is told
+ * Should the folder's fsync fail after the rename, then a reader of the file sees
+ * the new one: so memory follows here as well, and the writer is told
  * E_UNKNOWN, since a crash of the machine may still undo it.
  *
  * Thread: main; the disk is the helper's (struct disk_job). */
@@ -130,8 +130,8 @@ judge(struct pending *p)
 				     (unsigned long long)p->expect_epoch);
 		p->against_next = v->record.epoch == p->expect_epoch;
 	} else if (is->lock.on != p->saw_lock) {
-		/* A lock has no epoch of its own: whoever did not know of it would
-		 * wipe it out. */
+		/* A lock has no epoch of its own: a write that did not know of it
+		 * would wipe it out. */
 		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
 				     is->lock.on ? "locked" : "unlocked");
 		p->against_next = v->record.lock.on == p->saw_lock;
@@ -203,7 +203,7 @@ remember_notes(struct store_file *f)
 	}
 }
 
-/* Does whoever opens the file see what was written? */
+/* Does a reader of the file see what was written? */
 static bool
 in_place(enum err result)
 {
@@ -572,7 +572,7 @@ store_file_status(const struct store *s, struct store_status *out)
 {
 	const struct store_file *f = store_file_of(s);
 
-	/* Nobody else can write it, so knowledge does not age while it works. */
+	/* No other process can write it, so knowledge does not age while it works. */
 	*out = (struct store_status){ .type = "file", .up = f->up, .age = f->up ? 0 : clock_now() - f->well };
 }
 

@@ -91,7 +91,7 @@ redis_on_down(void *arg, const struct why *why)
 static void
 hints_on_up(void *arg)
 {
-	/* Whatever was published while nobody listened. */
+	/* Changes may have been published while there was no subscription. */
 	store_redis_read(arg);
 }
 
@@ -162,8 +162,8 @@ store_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
 /* -- life --------------------------------------------------------------------------------- */
 
 /* The fleet may have flipped while this teald was away, so what state_dir
- * knows is not believed before Redis had its chance to say so: a start must not
- * send anybody to the old color, however briefly. */
+ * knows is not used before Redis had time to answer: a start must not send a
+ * client to the old color, however briefly. */
 static void
 read_cache(struct redis_service *v)
 {
@@ -425,7 +425,7 @@ store_redis_close(struct store **sp)
 	redis_free(&hints);
 	redis_free(&commands);
 	s->hints = s->commands = NULL;
-	/* Writes in doubt stay so: nobody reads any more. */
+	/* Writes in doubt stay in doubt: there are no more readings. */
 	LIST_EACH(it, &s->doubts) {
 		struct doubt *d = list_entry(it, struct doubt, link);
 

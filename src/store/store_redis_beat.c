@@ -61,9 +61,9 @@ store_redis_beat(struct store_redis *s)
 	buf_free(&text);
 }
 
-/* A state_dir that was copied, with the machine around it: the two would count as
- * one, and nobody would wait for the other.  Whoever notices takes another name
- * until its next start. */
+/* A state_dir was copied, perhaps with the whole machine: the two teald would count
+ * as one, and a flip would not wait for the other.  The one that notices takes
+ * another id until its next start. */
 void
 store_redis_twin(struct store_redis *s, const struct fleet_member *twin)
 {

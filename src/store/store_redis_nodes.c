@@ -15,7 +15,7 @@
 struct nodes_run {
 	struct redis_pool *pool;
 	struct overlay next;
-	store_nodes_fn *done;	/* NULL: nobody asked */
+	store_nodes_fn *done;	/* NULL: no caller waits */
 	void *arg;
 	int64_t deadline_us;	/* Redis's clock: executed later it writes nothing */
 	/* In doubt, because its answer was lost. */
@@ -351,7 +351,7 @@ settle(const struct store_redis *s, const struct nodes_run *run, enum err *e, st
 	bool read = s->read_at > run->since && p->seen_well;
 
 	if (read && p->seen.version == run->next.version) {
-		/* Whoever wrote it: what was asked for is so. */
+		/* The pool is as asked for, even if another teald wrote it. */
 		*e = overlay_same(&p->seen, &run->next) ?
 			     OK :
 			     why_set(why, E_CONFLICT, "the nodes were changed at the same time");
@@ -418,7 +418,7 @@ nodes_on_written(void *arg, enum err e, const redisReply *reply, const struct wh
 	struct why why = { "" };
 
 	p->store->under_way--;
-	/* While teald ends nobody reads any more. */
+	/* There are no more readings while teald ends. */
 	if (e == E_UNKNOWN && p->store->commands != NULL) {
 		begin_doubt(run);
 		return;

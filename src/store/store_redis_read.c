@@ -8,8 +8,8 @@
 #include "store/redis_number.h"
 #include "store/store_redis.h"
 
-/* A store that has lost everything is written again by those who know; whoever
- * knows nothing gives them the time of a reading before it says "initial". */
+/* A store that has lost everything is written again by the teald that still know; one
+ * that knows nothing gives them the time of a reading before it writes "initial". */
 #define INITIAL_AFTER (REDIS_POLL + 0.2)
 
 /* -- one record ------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ struct write_run {
 	struct record next;
 	uint64_t expect_epoch;
 	int64_t deadline_us;
-	store_done_fn *done;	/* NULL: nobody asked */
+	store_done_fn *done;	/* NULL: no caller waits */
 	void *arg;
 };
 
@@ -160,7 +160,7 @@ settle(const struct store_redis *s, const struct doubt *d, enum err *e, struct w
 	/* Another write took the place ours needed.  Two or more epochs on, ours
 	 * may have been the first of them; a lock may have been there and be gone. */
 	if (read && d->means == STORE_COLOR && is->epoch == d->expect_epoch + 1) {
-		*e = why_set(why, E_CONFLICT, "somebody else changed it");
+		*e = why_set(why, E_CONFLICT, "it was changed by another command");
 		return true;
 	}
 	/* By the clock of the server that was asked it can no longer be executed,
@@ -322,8 +322,8 @@ forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 	} else if (v->problem[0] == '\0') {
 		snprintf(v->problem, sizeof(v->problem), "%s: cannot be written: %.180s", v->name, why.text);
 	}
-	/* Whoever waits for this service to become known looks at the next
-	 * reading, which comes at once. */
+	/* Those that wait for this service to become known look at the next reading,
+	 * which comes at once. */
 	store_redis_read(v->store);
 	run_free(run);
 }

@@ -390,7 +390,7 @@ def test_a_path_that_is_bound_but_not_listened_on_yet_is_not_taken_away(web):
     try:
         teal = web(listen=f"unix:{path}", start=False)
         status, text = teal.start_refused()
-        assert status == 1 and "somebody is about to listen" in text
+        assert status == 1 and "another process is about to listen" in text
         assert os.path.exists(path)
         # Its accepted connections go on, it does not: the path is free.
         waiting.listen()
@@ -423,7 +423,7 @@ def test_of_two_started_at_once_one_is_refused(web, tmp_path):
         ended = until(lambda: [t for t in (first, second) if not t.running], "one of them gives up")
         other = second if ended[0] is first else first
         other.wait_ready()
-        assert other.running and "somebody else already does" in ended[0].stderr()
+        assert other.running and "another process already does" in ended[0].stderr()
         other.stop()
 
 

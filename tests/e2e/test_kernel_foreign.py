@@ -179,7 +179,7 @@ def test_each_single_rule_that_somebody_deletes_comes_back(topology, closing, te
             until(lambda: rules(topology) == whole, f"rule {at} of {chain} is there again")
             told += 1
             until(lambda: sum(line["event"] == "engine.trouble" for line in stage.teal.logs) == told, "told")
-    assert stage.teal.logs and "took rules of the table" in stage.teal.wait_log("engine.trouble")["message"]
+    assert stage.teal.logs and "rules of the table" in stage.teal.wait_log("engine.trouble")["message"]
     # Also what was taken while nobody was there to see it.
     stage.teal.kill()
     for chain in whole:
@@ -212,7 +212,7 @@ def test_what_somebody_takes_out_of_the_table_comes_back(topology, closing, teal
         topology.hop.nft(what)
         until(serves, f"{what}: it serves again")
         until(lambda: rules(topology) == whole, f"{what}: it is whole again")
-    assert stage.teal.wait_log("engine.trouble")["message"].startswith("somebody took rules of the table")
+    assert stage.teal.wait_log("engine.trouble")["message"].startswith("rules of the table")
     stage.teal.wait_log("engine.recovered")
     # So it does when nobody was there to see it.
     stage.teal.kill()

@@ -258,7 +258,7 @@ test_warnings_about_the_store(void **state)
 	good(REDIS("url = \"redis://a\"; password_file = \"pass\"; ca = \"/etc/ca.pem\"; max_age = 1.5;"));
 	assert_int_equal(t.warnings.n, 3);
 	assert_string_equal(t.warnings.lines[0],
-			    "teal.conf:2: store.password_file: everybody can read pass (mode 0644); chmod 0640 it");
+			    "teal.conf:2: store.password_file: every user can read pass (mode 0644); chmod 0640 it");
 	assert_string_equal(t.warnings.lines[1],
 			    "teal.conf:2: store.ca changes nothing: Redis is reached without TLS");
 	assert_string_equal(t.warnings.lines[2],

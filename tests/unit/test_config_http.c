@@ -245,7 +245,7 @@ test_sharers_that_fit(void **state)
 	assert_string_equal(
 		t.warnings.lines[0],
 		"teal.conf:5: service \"shop\": queue_timeout changes nothing on listeners that are shared: "
-		"nobody waits for a place there");
+		"no client waits for a place there");
 }
 
 static void
@@ -255,7 +255,7 @@ test_warnings(void **state)
 		const char *text, *warning;
 	} cases[] = {
 		{ HTTP("preview_header = \"X-Try\";"),
-		  "preview_header changes nothing: preview_allow is empty, so nobody may use it" },
+		  "preview_header changes nothing: preview_allow is empty, so no client may use it" },
 		{ HTTP("preview_allow = \"10.0.0.0/8\";"),
 		  "preview_allow changes nothing without preview_header" },
 		{ HTTP("forwarded_trust = \"10.0.0.0/8\"; forwarded = false;"),

@@ -178,7 +178,7 @@ the_verdict_names_every_fault(void **state)
 		{ { .right = 9, .failed = 1 }, "1 lost" },
 		{ { .right = 9, .wrong = 2 }, "2 on the wrong color" },
 		{ { .right = 9, .late = 3 }, "3 late" },
-		{ { .right = 9, .unnamed = 4 }, "4 from nobody known" },
+		{ { .right = 9, .unnamed = 4 }, "4 from unknown backends" },
 		{ { .right = 9, .flips_wanted = 7, .flips_made = 2 }, "5 flips not made" },
 		{ { .right = 9, .interrupted = true }, "interrupted" },
 		{ { .flips_wanted = 0 }, "nothing was answered" },

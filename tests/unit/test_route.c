@@ -47,7 +47,7 @@ test_what_is_no_pattern(void **state)
 		{ "", "it is empty" },
 		{ ".", "it is empty" },
 		{ "*.", "it is empty" },
-		{ "*", "default = true is for what is nobody else's" },
+		{ "*", "use default = true for requests that match no other service" },
 		{ "*shop.example", "* stands only at the beginning, as in \"*.shop.example\"" },
 		{ "shop.*", "* stands only at the beginning, as in \"*.shop.example\"" },
 		{ "*.*.example", "* stands only at the beginning, as in \"*.shop.example\"" },

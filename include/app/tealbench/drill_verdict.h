@@ -58,7 +58,7 @@ void silence_broken(struct silence *s, uint64_t now);
 
 /* What decides. */
 struct drill_count {
-	uint64_t right, wrong, unnamed, late;	/* answered: by whom it may be; not; by nobody known */
+	uint64_t right, wrong, unnamed, late;	/* answers: of the right color, the wrong one, an unknown backend */
 	uint64_t failed, reset;	/* not answered; reset ones among them */
 	uint64_t flips_wanted, flips_made;
 	bool interrupted;

@@ -12,8 +12,8 @@ MUST_USE enum err endpoint_check_congestion(const char *congestion, struct why *
 /* Opens n listening sockets (datagram: UDP sockets) on one address, fds[0..n),
  * non-blocking, for as many threads; a Unix path is opened once and the others are duplicates.
  * Port 0 is replaced in *addr by the kernel's choice.  The first bind is made
- * without SO_REUSEPORT, so that an address somebody else listens on is busy
- * instead of shared with him.  On failure nothing stays open. */
+ * without SO_REUSEPORT, so that an address another process listens on is busy
+ * instead of shared.  On failure nothing stays open. */
 MUST_USE enum err endpoint_listen(struct addr *addr, bool datagram, const char *congestion, int *fds,
 				  unsigned n, struct why *why);
 
@@ -25,8 +25,8 @@ int endpoint_connect(const struct addr *to, bool datagram, const struct addr *fr
  * this process is allowed. */
 MUST_USE enum err endpoint_need_files(uint64_t n, struct why *why);
 
-/* A loopback, private or link-local address, or a Unix path: one that is
- * nobody else's service out on the internet. */
+/* A loopback, private or link-local address, or a Unix path: never a stranger's
+ * service on the internet. */
 bool endpoint_is_private(const struct addr *addr);
 bool endpoint_is_loopback(const struct addr *addr);
 

@@ -27,7 +27,7 @@
 
 /*	enum                 word */
 #define LOAD_ERROR_TABLE(X) \
-	X(LOAD_REFUSED,      "refused")	/* nobody listens there */ \
+	X(LOAD_REFUSED,      "refused")	/* no listener there */ \
 	X(LOAD_RESET,        "reset")	/* cut by the other side */ \
 	X(LOAD_TIMEOUT,      "timeout")	/* no answer, or no progress, in time */ \
 	X(LOAD_SHORT,        "short")	/* ended before the answer was whole */ \

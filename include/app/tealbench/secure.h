@@ -16,7 +16,7 @@ struct ssl_ctx_st;	/* SSL_CTX */
 struct ssl_session_st;	/* SSL_SESSION */
 
 /* A client's context.  ca: a PEM file of who may vouch for the server; NULL:
- * whom the system trusts.  insecure: nobody is asked.  resume: sessions
+ * whom the system trusts.  insecure: no verification.  resume: sessions
  * that servers offer are put where secure_connect() was told.  E_USAGE with the sentence. */
 MUST_USE enum err
 secure_client_context(const char *ca, bool insecure, bool resume, struct ssl_ctx_st **out, struct why *why);

@@ -89,7 +89,7 @@ struct serve_config {
 	struct buf headers;	/* further lines of every answer's head */
 	uint64_t die_after;	/* requests, or connections in TCP modes; 0: never */
 	const char *congestion;	/* NULL: the kernel's */
-	uint64_t bytes;	/* source: sent to everybody at once, unasked; 0: who asks */
+	uint64_t bytes;	/* source: sent to every client at once, unasked; 0: when asked */
 	struct serve_totals *totals;
 };
 

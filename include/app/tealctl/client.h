@@ -15,7 +15,7 @@ struct client {
 	struct buf in;
 	size_t scanned;	/* bytes of in known to hold no newline */
 	size_t taken;	/* the line handed out last; forgotten at the next read */
-	int leash;	/* when this comes to its end, nobody wants the reply; -1: none */
+	int leash;	/* at its end of file the reply is no longer wanted; -1: none */
 };
 
 enum client_read {
@@ -40,8 +40,8 @@ MUST_USE bool client_send(struct client *c, struct str text, double seconds);
 /* The next line; valid until the next call. */
 enum client_read client_read_line(struct client *c, double seconds, struct str *line);
 
-/* Does anybody answer there?  Asks for the version on a connection of its own;
- * a refusal, or being shown the door, is an answer too. */
+/* Does teald answer there?  Asks for the version on a connection of its own; a
+ * refusal, or a close for want of a place, is an answer too. */
 bool client_probe(const char *path, double seconds);
 
 #endif

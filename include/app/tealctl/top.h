@@ -39,7 +39,7 @@ struct top_service {
 	uint64_t epoch, failed, errors;
 	double failed_rate, errors_rate;	/* ended badly; answered with 5xx */
 	struct top_color colors[2];
-	int trouble;	/* 2: the active color has nobody; 1: less than all is well */
+	int trouble;	/* 2: the active color has no healthy backend; 1: fewer than all */
 	int draining;	/* which color; -1: none */
 	uint64_t left;
 	double until;	/* clock_now() when the rest is cut; 0: never */

@@ -31,7 +31,7 @@ names_color(const char *name, const char *color)
 	return strncmp(name, color, n) == 0 && !isalnum((unsigned char)name[n]);
 }
 
-/* 0, 1, or -1: nobody known. */
+/* 0, 1, or -1: an unknown backend. */
 static int
 color_of(const struct drill *d, struct drill_thread *t, const struct flow *f)
 {
@@ -76,7 +76,7 @@ on_done(struct load_observer *o, struct flow *f, uint64_t now)
 	timeline_add(&t->timeline, color >= 0 ? (unsigned)color : TIMELINE_LANES - 1, now);
 	if (color < 0) {
 		t->unnamed++;
-		keep_sample(d, t, f, "answered by nobody known", now);
+		keep_sample(d, t, f, "answered by an unknown backend", now);
 	} else if (drill_may_answer(&d->flips, f->asked, now, (unsigned)color)) {
 		t->right++;
 		t->by[color]++;

@@ -65,7 +65,7 @@ admin_send(struct drill_admin *a, const char *line)
 	return true;
 }
 
-/* The next object, or NULL: nothing in time, or nobody there. */
+/* The next object, or NULL: nothing in time, or the connection has ended. */
 static json_t *
 admin_next(struct drill_admin *a, uint64_t deadline)
 {

@@ -222,7 +222,7 @@ report_text(struct drill *d, const struct summary *s)
 	       c->load.mode->word, c->load.connections, c->load.threads,
 	       c->load.rate > 0 ? "open loop" : "closed loop", s->load->seconds);
 	printf("%-9s  %" PRIu64 " ok (%.0f/s), %" PRIu64 " lost, %" PRIu64 " of them reset, %" PRIu64
-	       " late, %" PRIu64 " on the wrong color, %" PRIu64 " from nobody known\n",
+	       " late, %" PRIu64 " on the wrong color, %" PRIu64 " from unknown backends\n",
 	       "requests", s->load->done, s->load->seconds > 0 ? (double)s->load->done / s->load->seconds : 0,
 	       s->count.failed, s->count.reset, s->count.late, s->count.wrong, s->count.unnamed);
 	printf("%-9s  %s %" PRIu64 "  %s %" PRIu64 "\n", "served by", c->color[0], s->by[0], c->color[1],

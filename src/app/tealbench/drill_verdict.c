@@ -103,7 +103,7 @@ drill_verdict(const struct drill_count *c, char text[256])
 		{ c->failed, "lost" },
 		{ c->wrong, "on the wrong color" },
 		{ c->late, "late" },
-		{ c->unnamed, "from nobody known" },
+		{ c->unnamed, "from unknown backends" },
 		{ c->flips_wanted - c->flips_made, "flips not made" },
 	};
 	size_t at = 0;

@@ -34,7 +34,7 @@ endpoint_check_congestion(const char *congestion, struct why *why)
 	return OK;
 }
 
-/* A Unix path whose owner is gone is in the way of nobody. */
+/* A Unix path whose owner is gone may be taken. */
 static void
 reclaim_path(const struct addr *addr)
 {

@@ -361,7 +361,7 @@ flow_read(struct flow *f)
 		flow_take(f, t->scratch, (size_t)n);
 		return;
 	case FLOW_READY:
-		/* A server may close what is idle; nobody asked it to talk. */
+		/* A server may close an idle connection, but not send unasked. */
 		if (n > 0)
 			load_count(&t->tally.errors[LOAD_PROTOCOL], 1);
 		flow_close(f);

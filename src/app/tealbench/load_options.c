@@ -12,7 +12,7 @@
 /* With --requests alone the time is bounded too. */
 #define MAX_DURATION 3600.
 /* Idle connections for each loopback address: ports 32768-60999, less some
- * for everybody else. */
+ * for other programs. */
 #define PORTS_PER_SOURCE 25000
 #define HEAD_MAX 65536
 #define DATAGRAM_MAX 65507	/* of UDP over IPv4 */

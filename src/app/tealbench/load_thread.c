@@ -61,7 +61,7 @@ on_pace(struct ev_loop *loop, ev_io *w, int revents)
 		list_remove(l);
 		flow_begin(list_entry(l, struct flow, link), load_thread_due(t));
 	}
-	/* None free: whoever is done first sees that one is due. */
+	/* None free: the first that is done sees that one is due. */
 	if (t->issued < t->quota && !list_empty(&t->ready))
 		load_thread_arm(t);
 }

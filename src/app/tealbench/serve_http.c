@@ -286,7 +286,7 @@ step_bytes(struct peer *p)
 	int64_t n;
 
 	/* A short body leaves with its head, as any server has it: by itself it
-	 * would cost whoever receives it another acknowledgement. */
+	 * would cost the receiver another acknowledgement. */
 	if (buf_len(&p->out) > 0 && left <= TOGETHER && (x->broken != BREAK_BODY || x->offset > 0)) {
 		if (!buf_append(&p->out, pattern_at(x->offset), (size_t)left))
 			return STEP_OVER;

@@ -117,7 +117,7 @@ source_next(struct peer *p)
 }
 
 /* A client asks with a line "N\n" and gets N bytes of the pattern, as often
- * as it likes; with --bytes everybody gets that many at once, then the end. */
+ * as it likes; with --bytes every client gets that many at once, then the end. */
 static bool
 source_ready(struct peer *p, int revents)
 {

@@ -1,5 +1,5 @@
 /* serve_udp.c - the mode of `tealbench serve` without connections: each datagram
- * goes back to whoever sent it, from the address that it was sent to.
+ * goes back to its sender, from the address that it was sent to.
  * Thread: the listener's. */
 #include <errno.h>
 #include <netinet/in.h>
@@ -48,7 +48,7 @@ listener_on_datagrams(struct ev_loop *loop, ev_io *w, int revents)
 				     .msg_iovlen = 1,
 				     .msg_control = &control,
 				     .msg_controllen = sizeof(control) };
-		/* An error is of an answer before that nobody waited for. */
+		/* Any other error is an earlier answer's, whose client is gone. */
 		if ((n = recvmsg(w->fd, &m, 0)) < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n < 0)

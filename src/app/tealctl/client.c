@@ -26,7 +26,7 @@ explain(int error, const char *path, struct why *why)
 			       path);
 	case ECONNREFUSED:
 		return why_set(why, E_INTERNAL,
-			       "nobody answers on %s: the socket is there, but teald is not running", path);
+			       "no answer on %s: the socket is there, but teald is not running", path);
 	case EACCES:
 	case EPERM:
 		return why_set(why, E_INTERNAL,

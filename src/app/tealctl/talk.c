@@ -89,7 +89,7 @@ next_object(struct talk *t, double seconds, struct str *line, json_t **object)
 			t->lost = "what answers there sends a line without end";
 			return STEP_LOST;
 		case CLIENT_UNLEASHED:
-			t->lost = "whoever asked has gone";
+			t->lost = "the asking side has gone";
 			return STEP_LOST;
 		case CLIENT_QUIET:
 			render_tick(&t->render);
@@ -330,7 +330,7 @@ begin_change(struct talk *t, int *status)
 	enum step step = t->remote.pid != 0 ? greet_remote(t, status) : greet(t, status);
 
 	if (step == STEP_MORE && t->o->remote && !ask_leave()) {
-		t->lost = "whoever asked has gone; nothing was sent";
+		t->lost = "the asking side has gone; nothing was sent";
 		return STEP_LOST;
 	}
 	return step;

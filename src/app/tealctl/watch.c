@@ -72,7 +72,7 @@ ask(struct watch *w)
 {
 	w->asked = clock_now();
 	w->next = w->asked + w->o->interval;
-	/* One that hangs up at once may have said why: whoever reads finds out. */
+	/* A teald that closes at once may have sent a reason: the reading shows it. */
 	if (!client_send(&w->client, buf_str(&w->view->ask), REACH_SECONDS))
 		return;
 }
@@ -195,7 +195,7 @@ show(struct watch *w, struct screen *s)
 	buf_free(&b);
 }
 
-/* What is due now, without anybody having said anything. */
+/* What is due now by the clock alone. */
 static bool
 go_on(struct watch *w)
 {
@@ -276,7 +276,7 @@ on_the_screen(struct watch *w)
 
 /* -- at the other end of ssh ------------------------------------------------ */
 
-/* Passes on what whoever started us asks, if it is about the status. */
+/* Passes on the requests of the tealctl at the other end, if they ask for the status. */
 static int
 pass_on(struct watch *w)
 {
