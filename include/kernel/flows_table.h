@@ -35,7 +35,7 @@ struct flow {
 	uint8_t line;	/* enum flow_line, once closed */
 	bool holds;	/* is in its color's count */
 	bool cut;	/* by us; its removal is on the way */
-	bool told;	/* its bytes are counted, its line is written */
+	bool logged;	/* its bytes are counted, its line is written */
 };
 
 /* Open addressing by linear probing, never more than three quarters full. */

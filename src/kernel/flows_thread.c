@@ -57,7 +57,7 @@ ask_closed(struct flows *f)
 		const struct victim *head = &v->list[v->first];
 		const struct flow *flow = flow_find(&f->table, head->key);
 
-		if (flow != NULL && !flow->told)
+		if (flow != NULL && !flow->logged)
 			flows_wire_add_get(&batch, &head->tuple);
 		v->first = (v->first + 1) % v->room;
 		v->n--;

@@ -171,7 +171,7 @@ begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
 	/* An earlier teald has logged those. */
 	if (is_history(f, fact)) {
 		flow->closed = f->now;
-		flow->told = true;
+		flow->logged = true;
 		return flow;
 	}
 	if (fact->news == FLOW_LISTED || fact->news == FLOW_CHANGED)
@@ -209,9 +209,9 @@ wrap_up(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 {
 	struct tally_color *t = tally_of(f, flow->mark);
 
-	if (flow->told)
+	if (flow->logged)
 		return;
-	flow->told = true;
+	flow->logged = true;
 	/* The kernel knows better than who reads its news in batches. */
 	if (fact->began_ns != 0 && began(f, fact) < flow->closed)
 		flow->born = began(f, fact);

@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/prompt.h"
+#include "base/slice.h"
 #include "base/thread.h"
 #include "kernel/nft_watch.h"
 #include "kernel/ruleset_private.h"
@@ -344,7 +344,7 @@ thread_main(void *arg)
 	struct ruleset *r = arg;
 	struct work w;
 
-	prompt_thread();
+	slice_shorten();
 	do {
 		struct reading *reading, *next;
 

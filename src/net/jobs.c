@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/prompt.h"
+#include "base/slice.h"
 #include "base/thread.h"
 #include "net/jobs.h"
 
@@ -65,7 +65,7 @@ helper(void *arg)
 	struct jobs *jobs = arg;
 	struct job *j;
 
-	prompt_thread();
+	slice_shorten();
 	pthread_mutex_lock(&jobs->lock);
 	while ((j = next_job(jobs)) != NULL) {
 		pthread_mutex_unlock(&jobs->lock);

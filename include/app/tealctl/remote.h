@@ -11,7 +11,7 @@
 
 #include <sys/types.h>
 
-#include "app/tealctl/client.h"
+#include "app/tealctl/admin_link.h"
 #include "app/tealctl/options.h"
 
 /* ssh's own way to say that it failed. */
@@ -32,11 +32,11 @@ bool remote_is_url(const char *socket);
 /* Runs ssh, or what TEAL_SSH says, for o->socket and o's command, and connects
  * c to it.  E_USAGE: the address is none.  E_INTERNAL: ssh cannot be run.
  * Otherwise remote_end() is due. */
-MUST_USE enum err remote_open(struct remote *r, const struct options *o, struct client *c, struct why *why);
+MUST_USE enum err remote_open(struct remote *r, const struct options *o, struct admin_link *c, struct why *why);
 
 /* Closes c, waits a little for ssh's end and returns its exit status, or -1
  * when it was killed or had to be.  Harmless twice, and without a remote. */
-int remote_end(struct remote *r, struct client *c);
+int remote_end(struct remote *r, struct admin_link *c);
 
 /* Appends a word so that a shell there, of whatever kind, reads it back as it
  * is.  False when out is full. */

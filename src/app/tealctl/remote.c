@@ -190,7 +190,7 @@ make_argv(const char **argv, char *text, const struct address *a, const char *co
 }
 
 static enum err
-run_ssh(struct remote *r, const char *const *argv, struct client *c, struct why *why)
+run_ssh(struct remote *r, const char *const *argv, struct admin_link *c, struct why *why)
 {
 	posix_spawn_file_actions_t files;
 	int pair[2], error;
@@ -209,12 +209,12 @@ run_ssh(struct remote *r, const char *const *argv, struct client *c, struct why 
 		return why_set(why, E_INTERNAL, "cannot run %s: %s%s", argv[0], strerror(error),
 			       error == ENOENT ? "; is the OpenSSH client installed?" : "");
 	}
-	client_take(c, pair[0]);
+	admin_link_take(c, pair[0]);
 	return OK;
 }
 
 enum err
-remote_open(struct remote *r, const struct options *o, struct client *c, struct why *why)
+remote_open(struct remote *r, const struct options *o, struct admin_link *c, struct why *why)
 {
 	const char *env = getenv("TEAL_SSH"), *argv[SSH_WORDS_MAX + 32];
 	struct address a = { .port = "" };
@@ -240,7 +240,7 @@ remote_open(struct remote *r, const struct options *o, struct client *c, struct 
 }
 
 int
-remote_end(struct remote *r, struct client *c)
+remote_end(struct remote *r, struct admin_link *c)
 {
 	const struct timespec nap = { 0, 5000000 };
 	double until = clock_now() + END_SECONDS;
@@ -251,7 +251,7 @@ remote_end(struct remote *r, struct client *c)
 	if (r->pid == 0)
 		return -1;
 	/* It ends when the tealctl there does, whose standard input ends now. */
-	client_close(c);
+	admin_link_close(c);
 	while ((pid = waitpid(r->pid, &status, killed ? 0 : WNOHANG)) != r->pid) {
 		if (pid < 0 && errno != EINTR)
 			break;

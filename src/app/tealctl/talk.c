@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/tealctl/client.h"
+#include "app/tealctl/admin_link.h"
 #include "app/tealctl/remote.h"
 #include "app/tealctl/render.h"
 #include "app/tealctl/say.h"
@@ -31,7 +31,7 @@ struct talk {
 	const struct options *o;
 	struct output *out;
 	const struct admin_command_info *info;
-	struct client client;
+	struct admin_link link;
 	struct remote remote;	/* pid 0: teald is on this machine */
 	struct render render;
 	bool committed, applied;	/* how far a flip has come */
@@ -74,30 +74,30 @@ next_object(struct talk *t, double seconds, struct str *line, json_t **object)
 		left = until - clock_now();
 		if (t->out->pending && left > TICK_SECONDS)
 			left = TICK_SECONDS;
-		switch (client_read_line(&t->client, left, line)) {
-		case CLIENT_LINE:
+		switch (admin_link_read_line(&t->link, left, line)) {
+		case ADMIN_LINK_LINE:
 			*object = json_loadb(line->p, line->n, JSON_ALLOW_NUL, &error);
 			if (json_is_object(*object))
 				return STEP_MORE;
 			json_decref(*object);
 			t->lost = not_teald;
 			return STEP_LOST;
-		case CLIENT_GONE:
+		case ADMIN_LINK_GONE:
 			t->lost = "teald closed the connection before its answer was complete";
 			return STEP_LOST;
-		case CLIENT_TOO_LONG:
+		case ADMIN_LINK_TOO_LONG:
 			t->lost = "what answers there sends a line without end";
 			return STEP_LOST;
-		case CLIENT_UNLEASHED:
+		case ADMIN_LINK_UNWANTED:
 			t->lost = "the asking side has gone";
 			return STEP_LOST;
-		case CLIENT_QUIET:
+		case ADMIN_LINK_QUIET:
 			render_tick(&t->render);
 			/* The tealctl there asks its teald, and ssh asks the way. */
 			if (t->remote.pid != 0 || clock_now() < until)
 				continue;
 			until = clock_now() + seconds;
-			if (client_probe(t->o->socket, REACH_SECONDS))
+			if (admin_link_probe(t->o->socket, REACH_SECONDS))
 				continue;
 			t->lost = silent;
 			return STEP_LOST;
@@ -198,21 +198,21 @@ take_replies(struct talk *t, int *status)
 static enum step
 greet(struct talk *t, int *status)
 {
-	bool sent = client_send(&t->client, STR("version\n"), REACH_SECONDS);
+	bool sent = admin_link_send(&t->link, STR("version\n"), REACH_SECONDS);
 	enum step step = STEP_MORE;
 	struct str line;
 	json_t *object;
 
 	/* One that hangs up at once may have said why: read in any case. */
-	switch (client_read_line(&t->client, sent ? REACH_SECONDS : 0, &line)) {
-	case CLIENT_LINE:
+	switch (admin_link_read_line(&t->link, sent ? REACH_SECONDS : 0, &line)) {
+	case ADMIN_LINK_LINE:
 		break;
-	case CLIENT_QUIET:
+	case ADMIN_LINK_QUIET:
 		t->lost = silent;
 		return STEP_LOST;
-	case CLIENT_GONE:
-	case CLIENT_TOO_LONG:
-	case CLIENT_UNLEASHED:
+	case ADMIN_LINK_GONE:
+	case ADMIN_LINK_TOO_LONG:
+	case ADMIN_LINK_UNWANTED:
 		t->lost = "teald closed the connection";
 		return STEP_LOST;
 	}
@@ -263,7 +263,7 @@ greet_remote(struct talk *t, int *status)
 	} else if (json_is_string(json_at(object, "event")) &&
 		   strcmp(json_string_value(json_at(object, "event")), "reached") == 0) {
 		t->lost = "the connection was lost";
-		step = client_send(&t->client, STR(REMOTE_GO), REACH_SECONDS) ? STEP_MORE : STEP_LOST;
+		step = admin_link_send(&t->link, STR(REMOTE_GO), REACH_SECONDS) ? STEP_MORE : STEP_LOST;
 	} else {
 		t->lost = not_teald;
 	}
@@ -306,7 +306,7 @@ lost(struct talk *t)
 static int
 lost_remote(struct talk *t, bool sent)
 {
-	int status = remote_end(&t->remote, &t->client);
+	int status = remote_end(&t->remote, &t->link);
 
 	/* The tealctl there has said why. */
 	if (status > 0 && status != REMOTE_SSH_FAILED && status != REMOTE_NOT_THERE)
@@ -356,7 +356,7 @@ converse(struct talk *t)
 	}
 	t->render.started = clock_now();
 	/* One that hangs up at once may have said why: read in any case. */
-	if (!remote && !client_send(&t->client, buf_str(&t->o->text), REACH_SECONDS))
+	if (!remote && !admin_link_send(&t->link, buf_str(&t->o->text), REACH_SECONDS))
 		t->lost = "teald takes no more of the command";
 	if (take_replies(t, &status) == STEP_DONE)
 		return status;
@@ -372,10 +372,10 @@ reach(struct talk *t, struct why *why)
 	if (remote_is_url(o->socket) && o->remote)
 		return why_set(why, E_USAGE, "no further by ssh from here: %.200s", o->socket);
 	if (remote_is_url(o->socket))
-		return remote_open(&t->remote, o, &t->client, why);
-	e = client_open(&t->client, o->socket, REACH_SECONDS, why);
+		return remote_open(&t->remote, o, &t->link, why);
+	e = admin_link_open(&t->link, o->socket, REACH_SECONDS, why);
 	if (e == OK && o->remote)
-		t->client.leash = STDIN_FILENO;
+		t->link.caller = STDIN_FILENO;
 	return e;
 }
 
@@ -396,8 +396,8 @@ talk(const struct options *o, struct output *out)
 		return e == E_USAGE ? err_exit_status(e) : EXIT_UNREACHED;
 	}
 	status = converse(&t);
-	remote_end(&t.remote, &t.client);
-	client_close(&t.client);
+	remote_end(&t.remote, &t.link);
+	admin_link_close(&t.link);
 	json_decref(t.render.draining);
 	return status;
 }

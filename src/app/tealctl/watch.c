@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "app/tealctl/client.h"
+#include "app/tealctl/admin_link.h"
 #include "app/tealctl/remote.h"
 #include "app/tealctl/render.h"
 #include "app/tealctl/say.h"
@@ -23,7 +23,7 @@ struct watch {
 	const struct options *o;
 	struct output *out;
 	struct view *view;
-	struct client client;
+	struct admin_link link;
 	struct remote remote;
 	bool reached;	/* there is a connection */
 	double asked;	/* clock_now(); 0: nothing is asked */
@@ -42,9 +42,9 @@ reach(struct watch *w, struct why *why)
 		struct options there = *w->o;
 
 		there.line = (struct admin_line){ .n_args = 1, .args = { STR("top") } };
-		e = remote_open(&w->remote, &there, &w->client, why);
+		e = remote_open(&w->remote, &there, &w->link, why);
 	} else {
-		e = client_open(&w->client, w->o->socket, w->lost != NULL ? 0.2 : REACH_SECONDS, why);
+		e = admin_link_open(&w->link, w->o->socket, w->lost != NULL ? 0.2 : REACH_SECONDS, why);
 	}
 	w->reached = e == OK;
 	w->asked = 0;
@@ -54,9 +54,9 @@ reach(struct watch *w, struct why *why)
 static void
 let_go(struct watch *w, const char *why)
 {
-	int status = remote_end(&w->remote, &w->client);
+	int status = remote_end(&w->remote, &w->link);
 
-	client_close(&w->client);
+	admin_link_close(&w->link);
 	w->reached = false;
 	w->lost = status == REMOTE_NOT_THERE  ? "there is no tealctl to run there" :
 		  status == REMOTE_SSH_FAILED ? "ssh did not reach it, or lost it" :
@@ -73,7 +73,7 @@ ask(struct watch *w)
 	w->asked = clock_now();
 	w->next = w->asked + w->o->interval;
 	/* A teald that closes at once may have sent a reason: the reading shows it. */
-	if (!client_send(&w->client, buf_str(&w->view->ask), REACH_SECONDS))
+	if (!admin_link_send(&w->link, buf_str(&w->view->ask), REACH_SECONDS))
 		return;
 }
 
@@ -103,14 +103,14 @@ take(struct watch *w, double seconds, struct screen *s)
 	struct str line;
 	json_t *reply;
 
-	switch (client_read_line(&w->client, seconds, &line)) {
-	case CLIENT_LINE:
+	switch (admin_link_read_line(&w->link, seconds, &line)) {
+	case ADMIN_LINK_LINE:
 		break;
-	case CLIENT_QUIET:
+	case ADMIN_LINK_QUIET:
 		return TAKEN_NOT_YET;
-	case CLIENT_GONE:
-	case CLIENT_TOO_LONG:
-	case CLIENT_UNLEASHED:
+	case ADMIN_LINK_GONE:
+	case ADMIN_LINK_TOO_LONG:
+	case ADMIN_LINK_UNWANTED:
 		let_go(w, "teald closed the connection");
 		return TAKEN_LOST;
 	}
@@ -248,7 +248,7 @@ on_the_screen(struct watch *w)
 
 	screen_open(&s);
 	for (;;) {
-		struct pollfd p[2] = { { s.keys, POLLIN, 0 }, { w->reached ? w->client.fd : -1, POLLIN, 0 } };
+		struct pollfd p[2] = { { s.keys, POLLIN, 0 }, { w->reached ? w->link.fd : -1, POLLIN, 0 } };
 
 		wait = w->next - clock_now();
 		wait = wait < 0 ? 0 : wait > 0.5 ? 0.5 : wait;
@@ -285,7 +285,7 @@ pass_on(struct watch *w)
 	ssize_t n;
 	int status = 0;
 
-	w->client.leash = STDIN_FILENO;
+	w->link.caller = STDIN_FILENO;
 	while (status == 0 && (n = getline(&text, &size, stdin)) > 0) {
 		struct admin_request request;
 		struct admin_line line;
@@ -300,8 +300,8 @@ pass_on(struct watch *w)
 			break;
 		}
 		text[n] = '\n';
-		if (!client_send(&w->client, (struct str){ text, (size_t)n + 1 }, REACH_SECONDS) ||
-		    client_read_line(&w->client, 2 * REACH_SECONDS, &reply) != CLIENT_LINE) {
+		if (!admin_link_send(&w->link, (struct str){ text, (size_t)n + 1 }, REACH_SECONDS) ||
+		    admin_link_read_line(&w->link, 2 * REACH_SECONDS, &reply) != ADMIN_LINK_LINE) {
 			output_complain(w->out, "teald closed the connection, or does not answer (%s)",
 					w->o->socket);
 			status = EXIT_UNREACHED;
@@ -337,7 +337,7 @@ watch(const struct options *o, struct output *out)
 	else
 		status = in_a_pipe(&w);
 	w.view->free(w.view);
-	remote_end(&w.remote, &w.client);
-	client_close(&w.client);
+	remote_end(&w.remote, &w.link);
+	admin_link_close(&w.link);
 	return status;
 }

@@ -13,7 +13,7 @@
 #include "app/observe.h"
 #include "app/startup.h"
 #include "base/log.h"
-#include "base/prompt.h"
+#include "base/slice.h"
 #include "base/standard.h"
 #include "base/version.h"
 #include "control/certs_load.h"
@@ -344,7 +344,7 @@ serve(const struct config **cp, bool assume_initial)
 		 LU("workers", config->workers), LU("services", config->n_services));
 	e = open_all(&t, &why);
 	/* The workers are there already. */
-	prompt_thread();
+	slice_shorten();
 	if (e == OK)
 		ev_run(t.loop, 0);
 	if (t.failed)

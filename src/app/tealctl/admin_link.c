@@ -1,4 +1,4 @@
-/* client.c - a blocking client with deadlines.  One thread. */
+/* admin_link.c - a blocking connection with deadlines.  One thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app/tealctl/client.h"
+#include "app/tealctl/admin_link.h"
 #include "base/clock.h"
 
 /* No reply line of teald comes near it. */
@@ -44,27 +44,27 @@ explain(int error, const char *path, struct why *why)
 	return why_set(why, E_INTERNAL, "cannot connect to %s: %s", path, strerror(error));
 }
 
-/* Anything that is said on the leash is of no interest. */
+/* What the caller sends is ignored; only its end counts. */
 static bool
-leash_ended(const struct client *c)
+caller_has_left(const struct admin_link *c)
 {
 	char nothing[256];
 
-	return read(c->leash, nothing, sizeof(nothing)) == 0;
+	return read(c->caller, nothing, sizeof(nothing)) == 0;
 }
 
-/* Returns what happened, 0 when nothing did; POLLHUP: the leash has ended. */
+/* Returns what happened, 0 when nothing did; POLLHUP: the caller has left. */
 static short
-wait_for(const struct client *c, short events, double deadline)
+wait_for(const struct admin_link *c, short events, double deadline)
 {
-	struct pollfd p[2] = { { c->fd, events, 0 }, { c->leash, POLLIN, 0 } };
+	struct pollfd p[2] = { { c->fd, events, 0 }, { c->caller, POLLIN, 0 } };
 	double left;
 	int n;
 
 	do {
 		left = deadline - clock_now();
 		n = poll(p, 2, left <= 0 ? 0 : left > 1e6 ? 1000000000 : (int)(left * 1000) + 1);
-		if (n > 0 && p[0].revents == 0 && p[1].revents != 0 && leash_ended(c))
+		if (n > 0 && p[0].revents == 0 && p[1].revents != 0 && caller_has_left(c))
 			return POLLHUP;
 	} while (n < 0 ? errno == EINTR : n > 0 && p[0].revents == 0);
 	return n > 0 ? events : 0;
@@ -87,12 +87,12 @@ connect_patiently(int fd, const struct sockaddr_un *a, double deadline)
 }
 
 enum err
-client_open(struct client *c, const char *path, double seconds, struct why *why)
+admin_link_open(struct admin_link *c, const char *path, double seconds, struct why *why)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int error;
 
-	*c = (struct client){ .fd = -1, .leash = -1 };
+	*c = (struct admin_link){ .fd = -1, .caller = -1 };
 	buf_init(&c->in, LINE_LIMIT);
 	if (!str_copy(a.sun_path, sizeof(a.sun_path), str_from(path)))
 		return why_set(why, E_INTERNAL, "a socket's path has at most %zu bytes: %.200s",
@@ -110,15 +110,15 @@ client_open(struct client *c, const char *path, double seconds, struct why *why)
 }
 
 void
-client_take(struct client *c, int fd)
+admin_link_take(struct admin_link *c, int fd)
 {
-	*c = (struct client){ .fd = fd, .leash = -1 };
+	*c = (struct admin_link){ .fd = fd, .caller = -1 };
 	buf_init(&c->in, LINE_LIMIT);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
 void
-client_close(struct client *c)
+admin_link_close(struct admin_link *c)
 {
 	if (c->fd < 0)
 		return;
@@ -128,7 +128,7 @@ client_close(struct client *c)
 }
 
 bool
-client_send(struct client *c, struct str text, double seconds)
+admin_link_send(struct admin_link *c, struct str text, double seconds)
 {
 	double deadline = clock_now() + seconds;
 	ssize_t n;
@@ -148,8 +148,8 @@ client_send(struct client *c, struct str text, double seconds)
 	return true;
 }
 
-enum client_read
-client_read_line(struct client *c, double seconds, struct str *line)
+enum admin_link_read
+admin_link_read_line(struct admin_link *c, double seconds, struct str *line)
 {
 	double deadline = clock_now() + seconds;
 	struct str all;
@@ -167,40 +167,40 @@ client_read_line(struct client *c, double seconds, struct str *line)
 			*line = (struct str){ all.p, (size_t)(end - all.p) };
 			c->taken = line->n + 1;
 			c->scanned = 0;
-			return CLIENT_LINE;
+			return ADMIN_LINK_LINE;
 		}
 		c->scanned = all.n;
 		if ((room = buf_reserve(&c->in, READ_SIZE)) == NULL)
-			return CLIENT_TOO_LONG;
+			return ADMIN_LINK_TOO_LONG;
 		n = recv(c->fd, room, READ_SIZE, 0);
 		if (n > 0)
 			buf_commit(&c->in, (size_t)n);
 		else if (n == 0)
-			return CLIENT_GONE;
+			return ADMIN_LINK_GONE;
 		else if (errno == EAGAIN) {
 			if ((happened = wait_for(c, POLLIN, deadline)) == 0)
-				return CLIENT_QUIET;
+				return ADMIN_LINK_QUIET;
 			if (happened == POLLHUP)
-				return CLIENT_UNLEASHED;
+				return ADMIN_LINK_UNWANTED;
 		} else if (errno != EINTR)
-			return CLIENT_GONE;
+			return ADMIN_LINK_GONE;
 	}
 }
 
 bool
-client_probe(const char *path, double seconds)
+admin_link_probe(const char *path, double seconds)
 {
-	struct client c;
+	struct admin_link c;
 	struct str line;
-	enum client_read read;
+	enum admin_link_read read;
 	bool answers = false;
 
-	if (client_open(&c, path, seconds, NULL) != OK)
+	if (admin_link_open(&c, path, seconds, NULL) != OK)
 		return false;
-	if (client_send(&c, STR("version\n"), seconds)) {
-		read = client_read_line(&c, seconds, &line);
-		answers = read == CLIENT_LINE || read == CLIENT_GONE;
+	if (admin_link_send(&c, STR("version\n"), seconds)) {
+		read = admin_link_read_line(&c, seconds, &line);
+		answers = read == ADMIN_LINK_LINE || read == ADMIN_LINK_GONE;
 	}
-	client_close(&c);
+	admin_link_close(&c);
 	return answers;
 }

@@ -1,4 +1,4 @@
-/* test_prompt.c - short turns: asked for by normal threads, of which nothing
+/* test_slice.c - short slices: asked for by normal threads, of which nothing
  * else changes, and by no others. */
 #include <pthread.h>
 #include <sched.h>
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "base/prompt.h"
+#include "base/slice.h"
 
 /* As sched_setattr(2) has it; the C library's headers and the kernel's do not go
  * together. */
@@ -36,7 +36,7 @@ thread(void *arg)
 
 	assert_int_equal(syscall(SYS_sched_setattr, 0, &a, 0), 0);
 	assert_int_equal(syscall(SYS_sched_getattr, 0, &s->before, sizeof(s->before), 0), 0);
-	prompt_thread();
+	slice_shorten();
 	assert_int_equal(syscall(SYS_sched_getattr, 0, &s->after, sizeof(s->after), 0), 0);
 	return NULL;
 }
@@ -55,12 +55,12 @@ tried(uint32_t policy)
 }
 
 static void
-a_normal_thread_has_shorter_turns(void **state)
+a_normal_thread_has_a_shorter_slice(void **state)
 {
 	struct seen s = tried(SCHED_OTHER);
 
 	(void)state;
-	/* Kernels that know no turns of one's own tell of none. */
+	/* Kernels without slices of a thread's own report 0. */
 	if (s.before.runtime == 0)
 		skip();
 	assert_true(s.after.runtime < s.before.runtime);
@@ -79,9 +79,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_normal_thread_has_shorter_turns),
+		cmocka_unit_test(a_normal_thread_has_a_shorter_slice),
 		cmocka_unit_test(one_that_was_given_another_policy_keeps_it),
 	};
 
-	return cmocka_run_group_tests_name("prompt", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
 }
