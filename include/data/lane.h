@@ -86,8 +86,9 @@ void lane_has_no_port(struct lane *l, enum entrance entrance, const struct backe
 /* As snapshot_color(); and before the first snapshot, when nothing is served, the
  * color that refused clients are counted for: what `initial` says. */
 enum color lane_color(const struct lane *l, enum entrance entrance);
-/* True past the deadline of a stop: what is left is cut, and no place is handed over. */
-bool lane_must_end(const struct lane *l);
+/* True with *ending past the deadline of the service's end: what is left is cut so, and
+ * no place is handed over. */
+bool lane_must_end(const struct lane *l, enum ending *ending);
 /* One round of the running drains, bounded in work; false when there is
  * nothing left to do. */
 bool lane_drain_step(struct lane *l, double now);

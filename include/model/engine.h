@@ -16,6 +16,9 @@ struct drain_orders {
 	double spread;	/* those closes are spread over so long */
 	double timeout;	/* then the rest are cut; 0: at once; < 0: never */
 	enum ending ending;	/* how the cut ones are said to have ended */
+	/* The service itself ends: not only what is on the color, but previews, clients
+	 * between two requests and those who have no backend yet. */
+	bool all;
 };
 
 /* One connection that still holds a color. */
@@ -43,6 +46,36 @@ struct engine_usage {
 	uint64_t tracked;	/* of them ours */
 	uint64_t overruns;	/* times that news of connections were lost */
 	uint64_t corrected;	/* ends that no news told */
+};
+
+/* One service of a configuration that is to be obeyed from now on. */
+struct reload_service {
+	struct service *service;	/* the same as before, or one that no engine knows yet */
+	const struct service_config *config;	/* in reload->to */
+	bool changed;	/* something of it is not as it was; false: only the pointer is */
+	/* TLS terms as of show(), where they change; references are the caller's,
+	 * and the engine takes its own. */
+	bool shows;
+	struct tls_site *site;
+	struct ssl_ctx_st *backend;
+	/* What new connections obey together with the new terms, as of publish();
+	 * NULL: the last one, and of a new service the one that open() and publish()
+	 * bring.  A reference of the caller's. */
+	struct snapshot *snapshot;
+};
+
+/* A configuration that replaces another one, as an engine sees it.  It is the
+ * caller's and stays as it is from prepare() to the return of abandon() or
+ * commit(); `to` lives as long as the engine obeys it, `from` until
+ * on_committed(), and what removed services point to until they are forgotten.
+ * A service whose mode or engine changes is removed, and comes as another one. */
+struct reload {
+	const struct config *from, *to;
+	uint64_t generation;	/* of the configuration; never the same twice */
+	struct reload_service *services;	/* all of `to`, in its order */
+	size_t n;
+	struct service **removed;
+	size_t n_removed;
 };
 
 struct engine {
@@ -89,9 +122,26 @@ struct engine {
 	void (*usage)(const struct engine *e, struct engine_usage *out);
 	uint64_t (*strays)(const struct engine *e, const struct service *s);
 
+	/* A reload in four steps; one at a time.  prepare() opens what is new and
+	 * changes nothing that is served: no client is queued yet.  E_USAGE with the
+	 * reason: it cannot be, and nothing is left of the attempt.  After it comes
+	 * either abandon(), which undoes it, or commit(), which cannot fail: each
+	 * thread takes everything at once.  on_committed() follows when no connection
+	 * that begins obeys `from` any more.  An address in both keeps its sockets and
+	 * the clients queued there, also where it is of another service now. */
+	enum err (*prepare)(struct engine *e, const struct reload *r, struct why *why);
+	void (*abandon)(struct engine *e);
+	void (*commit)(struct engine *e, const struct reload *r);
+	/* A service that commit() removed and whose drains are ordered: once it has
+	 * no connection left everything of it is freed, then on_forgotten() comes.
+	 * Nothing is asked of the engine about it meanwhile but drain() and count(). */
+	void (*forget)(struct engine *e, struct service *s);
+
 	/* Upcalls, set by the engine's owner. */
 	void (*on_acked)(void *arg, struct service *s, uint64_t generation);
 	void (*on_closed)(void *arg);
+	void (*on_committed)(void *arg, struct engine *e, uint64_t generation);
+	void (*on_forgotten)(void *arg, struct engine *e, struct service *s);
 	/* A thread of this engine woke from a stall (of the machine, say) and cannot
 	 * know what it slept through: it holds new connections until resume(), or
 	 * half a second. */

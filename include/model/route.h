@@ -1,8 +1,10 @@
 /* route.h - which of the services that share a listener gets a connection or
  * a request: by a name, the Host of a request or the SNI of a ClientHello.
- * Built once from the configuration, read by any thread. */
+ * Built from a configuration, of which nothing is kept; read by any thread. */
 #ifndef MODEL_ROUTE_H
 #define MODEL_ROUTE_H
+
+#include <stdatomic.h>
 
 #include "base/str.h"
 #include "model/config.h"
@@ -33,25 +35,38 @@ void route_set_default(struct route *r, int service);
  * One pass over the name, whatever the number of services. */
 int route_find(const struct route *r, struct str name);
 
-/* An address to listen on, and the services behind it. */
+/* The same names lead to the same services.  NULL is a route as well: none. */
+bool route_equal(const struct route *a, const struct route *b);
+
+/* An address to listen on, and the services behind it.  Immutable and
+ * refcounted: its clients may outlive the configuration. */
 struct binding {
+	_Atomic uint32_t refs;
 	struct addr addr;
 	enum entrance entrance;
 	bool tls;	/* clients speak TLS here */
-	unsigned *services;	/* owned; indices, in the configuration's order */
+	unsigned *services;	/* owned; slots (service->index), in the configuration's order */
 	size_t n_services;	/* at least 1 */
 	unsigned owner;	/* of them the default one, else the first */
 	struct route *route;	/* owned; NULL: the owner takes everything */
 };
 
+struct binding *binding_ref(struct binding *b);
+/* Consumes the caller's reference: *bp is NULL on return. */
+void binding_unref(struct binding **bp);
+/* Clients of that address are told apart in the same way. */
+bool binding_equal(const struct binding *a, const struct binding *b);
+bool binding_is_for(const struct binding *b, unsigned service);
+
 struct bindings {
-	struct binding *list;
+	struct binding **list;	/* one reference each */
 	size_t n;
 };
 
 /* Everything the proxied services listen on, each address once; the configuration has
- * been checked.  Aborts when memory is out. */
-void bindings_make(const struct config *c, struct bindings *out);
+ * been checked.  slots: of each of its services; NULL: their places in it.
+ * Aborts when memory is out. */
+void bindings_make(const struct config *c, const unsigned *slots, struct bindings *out);
 void bindings_free(struct bindings *b);
 
 #endif

@@ -393,6 +393,7 @@ control_on_closed(void *arg)
 			.spread = ctl->service->config->drain.spread,
 			.timeout = c->config->stop.timeout,
 			.ending = END_STOP,
+			.all = true,
 		};
 
 		for (int color = 0; color < COLORS; color++)

@@ -266,9 +266,9 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 	struct lane_drain *d = &l->drain[color];
 
 	ON_WORKER(l->worker);
-	if (l->stopping && orders->ending != END_STOP)
+	if (l->stopping && !orders->all)
 		return;
-	l->stopping = orders->ending == END_STOP;
+	l->stopping = orders->all;
 	/* What is idle by the new orders was perhaps idle before them: the clock
 	 * of idleness runs on, only the deadline begins now. */
 	d->on = true;
@@ -293,11 +293,13 @@ is_over(const struct lane_drain *d, double now)
 }
 
 bool
-lane_must_end(const struct lane *l)
+lane_must_end(const struct lane *l, enum ending *ending)
 {
 	for (int c = 0; c < COLORS; c++)
-		if (l->stopping && l->drain[c].on && is_over(&l->drain[c], l->worker->now))
+		if (l->stopping && l->drain[c].on && is_over(&l->drain[c], l->worker->now)) {
+			*ending = l->drain[c].orders.ending;
 			return true;
+		}
 	return false;
 }
 
@@ -348,16 +350,16 @@ lane_drain_step(struct lane *l, double now)
 			continue;
 		/* When all of a service ends, what has no backend yet ends with it; first
 		 * of all those who wait, or they would get the places of the others. */
-		if (over && d->orders.ending == END_STOP) {
-			queue_end(l, END_STOP);
-			handshake_end_all(l, END_STOP);
-			end_all(&l->dialing, END_STOP);
+		if (over && d->orders.all) {
+			queue_end(l, d->orders.ending);
+			handshake_end_all(l, d->orders.ending);
+			end_all(&l->dialing, d->orders.ending);
 		}
 		http = lane_http_drain_step(l, (enum color)c, now, over);
 		batch = sweep(&l->live[c], d, now, batch);
-		if (d->orders.ending == END_STOP)
+		if (d->orders.all)
 			batch = sweep(&l->previews, d, now, batch);
-		d->on = http || !list_empty(&l->live[c]) || (d->orders.ending == END_STOP && has_unborn(l));
+		d->on = http || !list_empty(&l->live[c]) || (d->orders.all && has_unborn(l));
 		busy |= d->on;
 	}
 	return busy;

@@ -156,16 +156,16 @@ lane_http_drain_step(struct lane *l, enum color color, double now, bool over)
 
 	if (l->pools == NULL)
 		return false;
-	if (d->orders.ending != END_STOP) {
+	if (!d->orders.all) {
 		if (over)
 			fail_all(&l->x_live[color], d->orders.ending);
 		return !list_empty(&l->x_live[color]);
 	}
 	if (over) {
-		fail_all(&l->x_dialing, END_STOP);
-		fail_all(&l->x_live[color], END_STOP);
-		fail_all(&l->x_previews, END_STOP);
-		end_clients(l, END_STOP);
+		fail_all(&l->x_dialing, d->orders.ending);
+		fail_all(&l->x_live[color], d->orders.ending);
+		fail_all(&l->x_previews, d->orders.ending);
+		end_clients(l, d->orders.ending);
 	} else {
 		end_idle_clients(l, d, now);
 	}

@@ -142,15 +142,6 @@ proxy_resume(struct engine *e, unsigned worker)
 	mailbox_send(&p->workers[worker].mailbox, &l->mail);
 }
 
-static bool
-is_for(const struct binding *b, unsigned service)
-{
-	for (size_t i = 0; i < b->n_services; i++)
-		if (b->services[i] == service)
-			return true;
-	return false;
-}
-
 /* What several share opens with the first of them. */
 static enum err
 proxy_open(struct engine *e, struct service *s, struct why *why)
@@ -161,7 +152,7 @@ proxy_open(struct engine *e, struct service *s, struct why *why)
 
 	atomic_store_explicit(&p->opened[s->index], true, memory_order_release);
 	for (size_t b = 0; b < p->bindings.n && error == OK; b++) {
-		if (p->listening[b] || !is_for(&p->bindings.list[b], s->index))
+		if (p->listening[b] || !binding_is_for(p->bindings.list[b], s->index))
 			continue;
 		p->listening[b] = true;
 		for (unsigned i = 0; i < p->n_workers && error == OK; i++) {
@@ -557,11 +548,11 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
 	p->acked = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
-	bindings_make(config, &p->bindings);
+	bindings_make(config, NULL, &p->bindings);
 	p->listening = must_array(p->bindings.n, sizeof(*p->listening));
 	p->admits = must_array(p->bindings.n, sizeof(struct admit *));
 	for (size_t i = 0; i < p->bindings.n; i++)
-		p->admits[i] = admit_new(config, &p->bindings.list[i]);
+		p->admits[i] = admit_new(config, p->bindings.list[i]);
 	p->opened = must_array(n, sizeof(*p->opened));
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_init(&p->workers[i], i, p, services, n);
@@ -577,8 +568,9 @@ keep_path(struct proxy *p, const char *path)
 }
 
 static enum err
-bind_one(struct proxy *p, const struct binding *b, struct why *why)
+bind_one(struct proxy *p, size_t at, struct why *why)
 {
+	struct binding *b = p->bindings.list[at];
 	const struct service_config *sc = p->services[b->owner]->config;
 	int *fds = must_array(p->n_workers, sizeof(int));
 	struct why reason;
@@ -602,7 +594,7 @@ enum err
 proxy_bind(struct proxy *p, struct why *why)
 {
 	for (size_t b = 0; b < p->bindings.n; b++) {
-		enum err e = bind_one(p, &p->bindings.list[b], why);
+		enum err e = bind_one(p, b, why);
 
 		if (e != OK)
 			return e;

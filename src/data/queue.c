@@ -175,6 +175,7 @@ is_ours(const struct lane *l, enum line line)
 static enum handed
 hand_over(struct lane *l, enum line line, bool look)
 {
+	enum ending ending;
 	unsigned worker;
 
 	while (find_first(l, line, &worker)) {
@@ -185,8 +186,8 @@ hand_over(struct lane *l, enum line line, bool look)
 		w = list_entry(list_first(&l->waiting[line]), struct waiter, link);
 		if (l->snapshot->refuse)
 			ops_of(w)->end(w, END_STALE);
-		else if (lane_must_end(l))	/* the place of one that was cut: this one is cut next */
-			ops_of(w)->end(w, END_STOP);
+		else if (lane_must_end(l, &ending))	/* the place of one that was cut: this one is cut next */
+			ops_of(w)->end(w, ending);
 		else if (is_gone(w))
 			ops_of(w)->end(w, END_CLIENT_GONE);
 		else	/* whoever else waits would find no backend either */

@@ -1,6 +1,8 @@
-/* binding.c - what is listened on, and for which services.  Start-up thread. */
+/* binding.c - what is listened on, and for which services.  Main makes them;
+ * any thread may drop the last reference. */
 #include <search.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/route.h"
 
@@ -31,53 +33,79 @@ find(struct bindings *b, void **tree, const struct addr *a)
 	return new->i;
 }
 
-static void
-add(struct bindings *b, void **tree, const struct config *c, unsigned service, const struct addr *a,
-    enum entrance entrance, bool tls)
+/* What bindings_make() works with. */
+struct making {
+	struct bindings *out;
+	const struct config *config;
+	const unsigned *slots;
+	void *tree;	/* of struct place */
+};
+
+static unsigned
+slot_of(const struct making *m, unsigned i)
 {
-	size_t i = find(b, tree, a);
+	return m->slots != NULL ? m->slots[i] : i;
+}
+
+static struct binding *
+binding_new(const struct addr *a, enum entrance entrance, bool tls, unsigned owner)
+{
+	struct binding *b = must_alloc(sizeof(*b));
+
+	atomic_init(&b->refs, 1);
+	b->addr = *a;
+	b->entrance = entrance;
+	b->tls = tls;
+	b->owner = owner;
+	return b;
+}
+
+static void
+add(struct making *m, unsigned service, const struct addr *a, enum entrance entrance, bool tls)
+{
+	struct bindings *b = m->out;
+	size_t i = find(b, &m->tree, a);
 	struct binding *at;
 
-	if (i < b->n) {
-		at = &b->list[i];
-	} else {
+	if (i == b->n) {
 		if ((b->n & (b->n - 1)) == 0)
-			b->list = must_grow(b->list, b->n == 0 ? 1 : 2 * b->n, sizeof(*b->list));
-		at = &b->list[b->n++];
-		*at = (struct binding){ .addr = *a, .entrance = entrance, .tls = tls, .owner = service };
+			b->list = must_grow(b->list, b->n == 0 ? 1 : 2 * b->n, sizeof(struct binding *));
+		b->list[b->n++] = binding_new(a, entrance, tls, slot_of(m, service));
 	}
+	at = b->list[i];
 	/* The check of the configuration has seen to it. */
 	CHECK(at->entrance == entrance && at->tls == tls);
 	at->services = must_grow(at->services, at->n_services + 1, sizeof(*at->services));
 	at->services[at->n_services++] = service;
-	if (c->services[service].is_default)
-		at->owner = service;
+	if (m->config->services[service].is_default)
+		at->owner = slot_of(m, service);
 }
 
 /* By name only where it makes a difference: where it is alone, a service
  * without names, or one that takes the rest as well, takes everything. */
 static void
-add_route(struct binding *b, const struct config *c)
+add_route(struct binding *b, const struct making *m)
 {
-	const struct service_config *first = &c->services[b->services[0]];
+	const struct service_config *first = &m->config->services[b->services[0]];
 
 	if (b->n_services == 1 && (first->n_names == 0 || first->is_default))
 		return;
 	b->route = route_new();
 	for (size_t i = 0; i < b->n_services; i++) {
-		const struct service_config *s = &c->services[b->services[i]];
+		const struct service_config *s = &m->config->services[b->services[i]];
+		int slot = (int)slot_of(m, b->services[i]);
 
 		for (size_t k = 0; k < s->n_names; k++)
-			route_add(b->route, s->names[k], (int)b->services[i]);
+			route_add(b->route, s->names[k], slot);
 		if (s->is_default)
-			route_set_default(b->route, (int)b->services[i]);
+			route_set_default(b->route, slot);
 	}
 }
 
 void
-bindings_make(const struct config *c, struct bindings *out)
+bindings_make(const struct config *c, const unsigned *slots, struct bindings *out)
 {
-	void *tree = NULL;
+	struct making m = { .out = out, .config = c, .slots = slots };
 
 	*out = (struct bindings){ 0 };
 	for (unsigned i = 0; i < c->n_services; i++) {
@@ -86,24 +114,65 @@ bindings_make(const struct config *c, struct bindings *out)
 		if (s->engine != ENGINE_PROXY)
 			continue;
 		for (size_t k = 0; k < s->n_listen; k++)
-			add(out, &tree, c, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
+			add(&m, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
 		for (size_t k = 0; k < s->n_plain_listen; k++)
-			add(out, &tree, c, i, &s->plain_listen[k], ENTRANCE_MAIN, false);
+			add(&m, i, &s->plain_listen[k], ENTRANCE_MAIN, false);
 		for (size_t k = 0; k < s->n_preview; k++)
-			add(out, &tree, c, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
+			add(&m, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
 	}
-	tdestroy(tree, free);
-	for (size_t i = 0; i < out->n; i++)
-		add_route(&out->list[i], c);
+	tdestroy(m.tree, free);
+	for (size_t i = 0; i < out->n; i++) {
+		struct binding *b = out->list[i];
+
+		add_route(b, &m);
+		for (size_t k = 0; k < b->n_services; k++)
+			b->services[k] = slot_of(&m, b->services[k]);
+	}
 }
 
 void
 bindings_free(struct bindings *b)
 {
-	for (size_t i = 0; i < b->n; i++) {
-		free(b->list[i].services);
-		route_free(&b->list[i].route);
-	}
+	for (size_t i = 0; i < b->n; i++)
+		binding_unref(&b->list[i]);
 	free(b->list);
 	*b = (struct bindings){ 0 };
+}
+
+struct binding *
+binding_ref(struct binding *b)
+{
+	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+	return b;
+}
+
+void
+binding_unref(struct binding **bp)
+{
+	struct binding *b = *bp;
+
+	*bp = NULL;
+	if (b == NULL || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	free(b->services);
+	route_free(&b->route);
+	free(b);
+}
+
+bool
+binding_equal(const struct binding *a, const struct binding *b)
+{
+	return addr_equal(&a->addr, &b->addr) && a->entrance == b->entrance && a->tls == b->tls &&
+	       a->owner == b->owner && a->n_services == b->n_services &&
+	       memcmp(a->services, b->services, a->n_services * sizeof(*a->services)) == 0 &&
+	       route_equal(a->route, b->route);
+}
+
+bool
+binding_is_for(const struct binding *b, unsigned service)
+{
+	for (size_t i = 0; i < b->n_services; i++)
+		if (b->services[i] == service)
+			return true;
+	return false;
 }

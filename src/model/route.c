@@ -224,6 +224,22 @@ look_up(const struct route *r, uint64_t hash, struct str name)
 	return -1;
 }
 
+bool
+route_equal(const struct route *a, const struct route *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	if (a->n_used != b->n_used || a->fallback != b->fallback)
+		return false;
+	for (size_t i = 0; i < a->n_slots; i++) {
+		const struct slot *s = &a->slots[i];
+
+		if (s->name != NULL && look_up(b, s->hash, (struct str){ s->name, s->n }) != s->service)
+			return false;
+	}
+	return true;
+}
+
 /* Without port and last dot. */
 static struct str
 bare(struct str name, char room[ROUTE_PATTERN])

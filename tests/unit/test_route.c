@@ -224,8 +224,8 @@ binding_at(const struct bindings *b, const char *address)
 	char text[ADDR_TEXT];
 
 	for (size_t i = 0; i < b->n; i++)
-		if (strcmp(addr_format(&b->list[i].addr, text), address) == 0)
-			return &b->list[i];
+		if (strcmp(addr_format(&b->list[i]->addr, text), address) == 0)
+			return b->list[i];
 	fail_msg("nothing listens on %s", address);
 	return NULL;
 }
@@ -243,7 +243,7 @@ test_each_address_is_bound_once(void **state)
 	struct bindings all;
 
 	(void)state;
-	bindings_make(c, &all);
+	bindings_make(c, NULL, &all);
 	assert_int_equal(all.n, 5);
 	b = binding_at(&all, "0.0.0.0:79");
 	assert_null(b->route);
@@ -271,6 +271,50 @@ test_each_address_is_bound_once(void **state)
 	assert_int_equal(all.n, 0);
 }
 
+static const struct config *
+two_services(const char *names)
+{
+	static char text[2048];
+
+	snprintf(text, sizeof(text),
+		 "state_dir = \"/s\"; services = (\n" HTTP_SERVICE("shop", "listen = [\":80\", \":81\"]; hosts = %s;") ",\n" HTTP_SERVICE(
+			 "pay", "listen = \":80\"; hosts = \"pay.example\";") ");\n",
+		 names);
+	return good(text);
+}
+
+/* What outlives the configuration is compared with what the next one wants. */
+static void
+test_bindings_are_compared_by_what_they_do(void **state)
+{
+	const unsigned moved[] = { 7, 3 };
+	struct bindings a, same, other, slots;
+	struct binding *kept;
+
+	(void)state;
+	bindings_make(two_services("[\"shop.example\", \"*.shop.example\"]"), NULL, &a);
+	bindings_make(two_services("[\"*.shop.example\", \"shop.example\"]"), NULL, &same);
+	bindings_make(two_services("[\"shop.example\"]"), NULL, &other);
+	bindings_make(two_services("[\"shop.example\", \"*.shop.example\"]"), moved, &slots);
+	for (size_t i = 0; i < a.n; i++) {
+		assert_true(binding_equal(a.list[i], same.list[i]));
+		assert_false(binding_equal(a.list[i], other.list[i]));
+		assert_false(binding_equal(a.list[i], slots.list[i]));
+	}
+	assert_int_equal(find(binding_at(&slots, "0.0.0.0:80")->route, "x.shop.example"), 7);
+	assert_int_equal(find(binding_at(&slots, "0.0.0.0:80")->route, "pay.example"), 3);
+	assert_true(binding_is_for(slots.list[0], 3));
+	assert_false(binding_is_for(slots.list[0], 0));
+	kept = binding_ref(slots.list[0]);
+	bindings_free(&slots);
+	assert_int_equal(kept->owner, 7);
+	binding_unref(&kept);
+	assert_null(kept);
+	bindings_free(&a);
+	bindings_free(&same);
+	bindings_free(&other);
+}
+
 int
 main(void)
 {
@@ -281,6 +325,7 @@ main(void)
 		cmocka_unit_test(test_odd_names_are_nobodys),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_each_address_is_bound_once),
+		cmocka_unit_test(test_bindings_are_compared_by_what_they_do),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

@@ -34,7 +34,7 @@ listeners_of(const struct config *config)
 	struct bindings all;
 	uint64_t n;
 
-	bindings_make(config, &all);
+	bindings_make(config, NULL, &all);
 	n = all.n * config->workers;
 	bindings_free(&all);
 	return n;
