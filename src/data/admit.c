@@ -58,10 +58,22 @@ is_needed(const struct config *config, const struct binding *b)
 	return b->entrance == ENTRANCE_MAIN && (http ? b->n_services > 1 || b->tls : b->route != NULL);
 }
 
+/* Connections that a service takes at one time, with those in its queue where
+ * clients of that listener may wait; 0: no limit. */
+static uint32_t
+places_of(const struct service_config *s, const struct binding *b)
+{
+	bool waits = s->limits.queue_timeout > 0 && (s->mode != MODE_HTTP || b->n_services == 1);
+
+	if (s->max_connections == 0 || (waits && s->limits.queue == 0))
+		return 0;
+	return (uint32_t)s->max_connections + (waits ? (uint32_t)s->limits.queue : 0);
+}
+
 struct admit *
 admit_new(const struct config *config, const struct binding *b)
 {
-	unsigned places = 0, per_source = 0;
+	uint32_t places = 0, per_source = 0;
 	bool all_places = true, all_sources = true;
 	struct admit *a;
 
@@ -75,11 +87,12 @@ admit_new(const struct config *config, const struct binding *b)
 	a->selective = true;
 	for (size_t i = 0; i < b->n_services; i++) {
 		const struct service_config *s = service_of(a, i);
+		uint32_t n = places_of(s, b);
 
-		all_places &= s->max_connections > 0;
+		all_places &= n > 0;
 		all_sources &= s->limits.per_source > 0;
-		if (s->max_connections > places)
-			places = s->max_connections;
+		if (n > places)
+			places = n;
 		if (s->limits.per_source > per_source)
 			per_source = s->limits.per_source;
 		if (s->limits.source_prefix6 > a->source_prefix6)

@@ -100,9 +100,15 @@ class Http(Client):
 
     def __init__(self, address, timeout=None, source=None, tls=None, server_name=None):
         super().__init__(address, timeout, source)
-        if tls is not None:
-            self.sock = tls.wrap_socket(self.sock, server_hostname=server_name)
         self._reader = Reader(self.sock)
+        if tls is not None:
+            self.greet(tls, server_name)
+
+    def greet(self, tls, server_name):
+        """TLS from now on."""
+        self.sock = tls.wrap_socket(self.sock, server_hostname=server_name)
+        self._reader = Reader(self.sock)
+        return self
 
     def send(self, raw):
         self.sock.sendall(raw if isinstance(raw, bytes) else raw.encode("latin-1"))

@@ -1,5 +1,5 @@
-"""Connections of which nobody knows yet for which service they are: counted by
-the largest limits of those that share the listener."""
+"""What a connection holds, and what it gives back. One of which it is not known yet for which service it is counts for
+its listener, by the largest limits of those that share it."""
 import contextlib
 import subprocess
 
@@ -113,7 +113,7 @@ def test_whom_nobody_wants_is_not_let_in(street):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_handshakes_are_counted(teal, backend, ports, street, certificate, shared):
-    """Also where a service is alone: its door is asked when they are over."""
+    """Also where a service is alone: it is asked when they are over."""
     keys = {"max_connections_per_source": PLACES, "tls": certificate}
     t = street(**keys) if shared else \
         teal(services=[service("shop", green=[backend("green", site)], blue=[backend("blue", site)], mode="http",
@@ -140,6 +140,43 @@ def test_greetings_of_streams_are_counted(street):
             stack.enter_context(Client(t.address("shop"))).sock.sendall(b"\x16\x03\x01")
         assert is_full(t)
         refused(t, "source_limit")
+
+
+@pytest.mark.parametrize("mode, keys, handshakes", [
+    ("http", {"queue_timeout": 600.0, "queue_limit": 4}, PLACES + 4),
+    ("http", {"queue_timeout": 600.0, "queue_limit": 0}, 40),    # no limit
+    ("http", {}, PLACES),
+    ("tcp", {"queue_timeout": 600.0, "queue_limit": 4}, PLACES + 4),
+])
+def test_who_may_wait_for_a_place_may_have_a_handshake(teal, street, ports, backend, certificate, mode, keys, handshakes):
+    """With queue_timeout a burst of clients waits, and is refused only beyond queue_limit: while they greet, too."""
+    keys = {"max_connections": PLACES} | keys
+    t = street(mode="tcp", **keys) if mode == "tcp" else \
+        teal(services=[service("shop", green=[backend("green", site)], blue=[backend("blue", site)], mode="http",
+                               listen=f"127.0.0.1:{ports.hold()}", tls=certificate, **keys)], workers=1)
+    with contextlib.ExitStack() as stack:
+        for n in range(handshakes):
+            stack.enter_context(Client(t.address("shop"))).sock.sendall(b"\x16\x03\x01")
+        t.wait_metric(handshakes, "teal_connections", service="shop", color="green")
+        assert refusals(t.metrics()) == 0
+        if keys.get("queue_limit") != 0:
+            assert is_full(t)
+            refused(t, "max_connections")
+
+
+def test_a_burst_of_handshakes_waits_for_its_places(teal, ports, backend, certificate):
+    t = teal(services=[service("shop", green=[backend("green", site)], blue=[backend("blue", site)], mode="http",
+                               listen=f"127.0.0.1:{ports.hold()}", tls=certificate, max_connections=1,
+                               queue_timeout=600.0, queue_limit=5)], workers=1)
+    clients = [Http(t.address("shop")) for _ in range(6)]
+    t.wait_metric(6, "teal_connections", service="shop", color="green")    # none has begun its handshake
+    for c in clients:
+        c.greet(trusting(), "shop.example")
+    t.wait_metric(5, "teal_waiting_connections", service="shop")
+    for c in clients:
+        with c:
+            assert c.ask(host="shop.example").status == 200
+    assert refusals(t.metrics()) == 0
 
 
 def succeeds(what):
