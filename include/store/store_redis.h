@@ -49,7 +49,7 @@ struct redis_pool {
 	bool disputed;	/* seen is not obeyed here, but for what it adds */
 	uint64_t complained;	/* version that was complained about, so once each */
 	bool seen_well;	/* ... unless that was rubbish; nothing there is version 0 */
-	bool told;
+	bool announced;	/* now has been given to the store's owner */
 	bool writing;	/* forward is under way */
 	char problem[320];	/* "" when none */
 };

@@ -31,7 +31,7 @@ tell(struct redis_pool *p)
 
 	if (p->config == NULL)
 		return;
-	p->told = true;
+	p->announced = true;
 	p->disputed = false;
 	if (store->on_nodes != NULL)
 		store->on_nodes(store->arg, p->name, &p->now);
@@ -121,7 +121,7 @@ void
 store_redis_nodes_last_known(struct store_redis *s)
 {
 	for (size_t i = 0; i < s->n_pools; i++)
-		if (!s->pools[i]->told && s->pools[i]->now.version > 0)
+		if (!s->pools[i]->announced && s->pools[i]->now.version > 0)
 			tell(s->pools[i]);
 }
 
@@ -200,7 +200,7 @@ refuse(struct redis_pool *p, const struct overlay *o, const struct why *why)
 	for (size_t i = 0; i < p->now.n; i++)
 		if (!pool_has_host(p->config, p->now.list[i].host))
 			add_ready(p, p->now.list[i].host, false, &most);
-	p->told = true;
+	p->announced = true;
 	if (store->on_nodes != NULL)
 		store->on_nodes(store->arg, p->name, &most);
 	overlay_free(&most);
@@ -266,7 +266,7 @@ store_redis_nodes_read(struct redis_pool *p, const redisReply *reply)
 		break;
 	}
 	overlay_free(&o);
-	if (!p->told && p->now.version > 0)
+	if (!p->announced && p->now.version > 0)
 		tell(p);
 }
 

@@ -136,6 +136,13 @@ def test_a_flip_in_a_pipe_is_a_record_a_step(scripted):
                         "drained\t43\t1.2\t0\nflipped\tshop\tblue\t43\n")
 
 
+@pytest.mark.parametrize("seconds, shown", [(2.13919993e-05, "0.000021"), (0.25, "0.25"), (30.0, "30"), (0.0, "0"),
+                                            (-1e-9, "0"), (123456.789, "123456.789")])
+def test_a_pipe_gets_numbers_without_exponents(scripted, seconds, shown):
+    s = scripted({"flip shop blue": [{"event": "drained", "epoch": 43, "seconds": seconds, "cut": 0}, FLIPPED]})
+    assert run("-s", s.path, "flip", "shop", "blue").stdout.startswith(f"drained\t43\t{shown}\t0\n")
+
+
 def test_a_flip_that_changes_nothing_says_so(scripted):
     s = scripted({"flip shop green": [FLIPPED | {"active": "green", "epoch": 42, "changed": False}]})
     p = run("-s", s.path, "flip", "shop", "green")

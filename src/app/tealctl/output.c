@@ -1,7 +1,9 @@
 /* output.c - lines, tables and their colors on stdout.  One thread. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "app/tealctl/output.h"
@@ -47,6 +49,28 @@ text_safe(struct buf *out, struct str text)
 	}
 }
 
+/* To a millionth and without an exponent, which people and shell scripts cannot read. */
+static void
+text_real(struct buf *out, double value)
+{
+	char text[40];
+	size_t n;
+
+	if (fabs(value) >= 1e15) {
+		buf_printf(out, "%.9g", value);
+		return;
+	}
+	n = (size_t)snprintf(text, sizeof(text), "%.6f", value);
+	while (text[n - 1] == '0')
+		n--;
+	if (text[n - 1] == '.')
+		n--;
+	if (n == 2 && memcmp(text, "-0", 2) == 0)
+		buf_append(out, "0", 1);
+	else
+		buf_append(out, text, n);
+}
+
 void
 text_json(struct buf *out, json_t *value)
 {
@@ -66,7 +90,7 @@ text_json(struct buf *out, json_t *value)
 		buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 		return;
 	case JSON_REAL:
-		buf_printf(out, "%.9g", json_real_value(value));
+		text_real(out, json_real_value(value));
 		return;
 	case JSON_STRING:
 		if (json_string_length(value) == 0)
