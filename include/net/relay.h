@@ -31,6 +31,7 @@ struct relay {
 	bool splicing;
 	bool eof;	/* the source has ended */
 	bool done;	/* and the destination has been told */
+	bool reset;	/* the source was, and a write to it was told so: see relay_source_failed() */
 };
 
 enum relay_result {
@@ -47,6 +48,28 @@ enum relay_result {
  * with the FIN of the close that follows. */
 MUST_USE enum relay_result relay_move(struct relay *r, struct io *source, struct io *destination,
 				      struct relay_room *room, bool other_done);
+
+/* A write to the source has just failed, errno says how.  The kernel tells a reset
+ * once: what reads next would take it for the end of the stream, and a stream that
+ * is cut for one that is whole.  From now on that end is RELAY_SOURCE_FAILED with
+ * ECONNRESET.  But EPIPE says that the source had ended before it was reset: that
+ * end stands. */
+static inline void
+relay_source_failed(struct relay *r)
+{
+	r->reset |= errno != EPIPE && !io_would_block();
+}
+
+/* A read of the source has met its end.  Errors: RELAY_SOURCE_FAILED. */
+static inline enum relay_result
+relay_at_eof(struct relay *r)
+{
+	r->eof = !r->reset;
+	if (r->eof)
+		return RELAY_OK;
+	errno = ECONNRESET;
+	return RELAY_SOURCE_FAILED;
+}
 
 /* The source failed when it was written to, by the opposite direction: passes
  * on what it had said before, as far as that goes at once, but not its end,

@@ -90,6 +90,9 @@ exchange_abort(struct exchange *x, enum ending ending)
 
 	if (x->state == EXCHANGE_WAITING)
 		exchange_leave_queue(x);
+	/* Half of an answer that ends with its connection would look whole. */
+	if (x->state == EXCHANGE_ANSWERING)
+		io_reset_on_close(&c->io);
 	exchange_end(x, ending, NULL);
 	client_end(c, ending);
 }
@@ -262,6 +265,7 @@ static void
 grow_deaf(struct exchange *x)
 {
 	x->deaf = true;
+	relay_source_failed(&x->down.relay);
 	/* Trailers that have come stay: it may be sent again. */
 	relay_end(&x->up.relay, &x->lane->worker->room);
 }
@@ -275,12 +279,16 @@ take_up(struct exchange *x)
 	struct client *c = x->client;
 	enum flow_result moved;
 	struct str surplus;
+	int failed;
 
 	moved = flow_move(&x->up, &c->io, &x->upstream->io, &x->lane->worker->room, &surplus);
+	failed = errno;
 	/* Only behind an end is there a next message; behind what is bad nothing is. */
 	DCHECK(surplus.n == 0 || flow_has_all(&x->up) || moved == FLOW_BAD);
-	if (client_put_back(c, surplus.p, surplus.n))
+	if (client_put_back(c, surplus.p, surplus.n)) {
+		errno = failed;
 		return moved;
+	}
 	c->keep = c->bye = false;
 	return FLOW_NO_MEMORY;
 }

@@ -443,7 +443,7 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	exchange_drop_upstream(x);
 	exchange_drop_backend(x);
 	x->sent = 0;
-	x->deaf = x->responding = false;
+	x->deaf = x->responding = x->down.relay.reset = false;
 	x->interim = 0;
 	x->odd = 0;
 	if (x->part != NULL)

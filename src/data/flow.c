@@ -183,6 +183,9 @@ flow_send(struct flow *f, const char *p, size_t n, struct io *destination, bool 
 static enum flow_result
 at_eof(struct flow *f)
 {
+	if (relay_at_eof(&f->relay) != RELAY_OK)
+		return FLOW_SOURCE_FAILED;
+	f->relay.eof = false;
 	return http1_body_finish(&f->body) == HTTP1_DONE ? FLOW_OK : FLOW_SOURCE_ENDED;
 }
 
@@ -252,10 +255,8 @@ move_by_splice(struct flow *f, struct io *from, struct io *to, struct relay_room
 		f->passed += moved;
 		if (r != RELAY_OK)
 			return failure_of(r);
-		if (f->relay.eof) {
-			f->relay.eof = false;
+		if (f->relay.eof)
 			return at_eof(f);
-		}
 		if (f->body.done || flow_is_blocked(f) || moved == 0)
 			return FLOW_OK;
 	}

@@ -346,15 +346,18 @@ session_new(struct io *io, struct handshake_facts *facts)
 	session_dial(s);
 }
 
-/* Sends p, or keeps it for later; false without memory. */
+/* Sends p, or keeps it for later; false without memory.  back: what comes from
+ * there. */
 static bool
-pass_on(struct relay *r, struct io *to, struct str p)
+pass_on(struct relay *r, struct io *to, struct str p, struct relay *back)
 {
 	ssize_t n = p.n > 0 && !relay_is_blocked(r) ? io_write(to, p.p, p.n, false) : 0;
 
-	/* A socket that failed will say so again. */
-	if (n < 0)
+	/* A socket that failed will say so again when it is written to. */
+	if (n < 0) {
+		relay_source_failed(back);
 		n = 0;
+	}
 	return (size_t)n == p.n || relay_hold(r, p.p + n, p.n - (size_t)n);
 }
 
@@ -367,10 +370,11 @@ session_adopt(const struct session_legs *legs)
 
 	if (s != NULL) {
 		s->down.held = legs->before->held;
+		s->down.reset = legs->before->reset;
 		legs->before->held = NULL;
 	}
-	if (s == NULL || !pass_on(&s->down, legs->client, legs->to_client) ||
-	    !pass_on(&s->up, legs->server, legs->to_server)) {
+	if (s == NULL || !pass_on(&s->down, legs->client, legs->to_client, &s->up) ||
+	    !pass_on(&s->up, legs->server, legs->to_server, &s->down)) {
 		if (s != NULL) {
 			relay_end(&s->down, &w->room);
 			relay_end(&s->up, &w->room);

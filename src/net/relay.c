@@ -126,10 +126,8 @@ relay_splice(struct relay *r, struct io *source, struct io *destination, struct 
 			return RELAY_OK;
 		}
 		if (n == 0)
-			r->eof = true;
-		else if (!io_would_block())
-			return RELAY_SOURCE_FAILED;
-		return RELAY_OK;
+			return relay_at_eof(r);
+		return io_would_block() ? RELAY_OK : RELAY_SOURCE_FAILED;
 	}
 	r->pipe->held = (size_t)n;
 	r->bytes += (uint64_t)n;
@@ -195,10 +193,8 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 
 		if (n < 0)
 			return io_would_block() ? RELAY_OK : RELAY_SOURCE_FAILED;
-		if (n == 0) {
-			r->eof = true;
-			return RELAY_OK;
-		}
+		if (n == 0)
+			return relay_at_eof(r);
 		got = (size_t)n;
 		/* Where the destination has ended its own direction, and after the
 		 * first bytes, which are often the only ones, this end is likely to
@@ -206,11 +202,9 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 		 * together with the FIN (some microseconds for a packet saved). */
 		if ((other_done || r->bytes == 0) && got < room->size) {
 			n = io_read(from, room->buffer + got, room->size - got);
-			if (n == 0)
-				r->eof = true;
-			else if (n > 0)
+			if (n > 0)
 				got += (size_t)n;
-			else if (!io_would_block())
+			else if (n == 0 ? relay_at_eof(r) != RELAY_OK : !io_would_block())
 				failed = errno;	/* told once; the bytes before it count */
 		}
 		r->bytes += got;

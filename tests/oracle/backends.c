@@ -169,9 +169,9 @@ compose(struct conn *c, const struct request *r)
 	a->request = r->id;
 	a->status = draw_status(&c->rng);
 	has_body = r->method != HEAD && a->status != 204 && a->status != 304;
-	a->framing = draw_permille(&c->rng, 500) ? LENGTH :
-		     draw_permille(&c->rng, 750) ? CHUNKED :
-						   UNTIL_CLOSE;
+	a->framing = draw_permille(&c->rng, c->early ? 250 : 500) ? LENGTH :
+		     draw_permille(&c->rng, c->early ? 250 : 750) ? CHUNKED :
+								    UNTIL_CLOSE;
 	a->length = has_body ? draw_length(&c->rng) : 0;
 	c->answer = a->id;
 	out_clear(&c->out);
@@ -206,7 +206,7 @@ compose(struct conn *c, const struct request *r)
 	if ((a->framing != UNTIL_CLOSE || !has_body) && draw_permille(&c->rng, 30)) {
 		add_surplus(c);
 		c->end_at = c->out.n;
-	} else if (draw_permille(&c->rng, 40)) {
+	} else if (draw_permille(&c->rng, c->early ? 300 : 40)) {
 		c->end = draw_permille(&c->rng, 500) ? CLOSE : RESET;
 		c->end_at = draw_below(&c->rng, c->out.n);
 		a->cut = c->end == CLOSE;	/* an end that resets must never look like one that closes */
@@ -311,8 +311,9 @@ request_head(struct reader *reader, enum framing *framing)
 	}
 	if (*framing == NO_BODY ? r->length != 0 : *framing == LENGTH && reader->left != r->length)
 		finding("request %s of %u bytes comes with another length", id, r->length);
-	compose(c, r);
+	/* The two sides of such an exchange meet: its answers are cut more often. */
 	c->early = *framing != NO_BODY && draw_permille(&c->rng, 60);
+	compose(c, r);
 	if (c->early) {
 		counts[BACKEND_EARLY]++;
 		conn_answer(c);

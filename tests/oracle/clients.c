@@ -180,7 +180,8 @@ client_send(struct client *c)
 	if (c->out.sent < to) {
 		k = send(c->w.fd, c->out.bytes + c->out.sent, to - c->out.sent, MSG_NOSIGNAL);
 		if (k < 0) {
-			c->reset = errno != EAGAIN;	/* told once: reading would say that it is the end */
+			/* Told once: reading would say that it is the end.  EPIPE says that it is one. */
+			c->reset |= errno != EAGAIN && errno != EPIPE;
 			return true;
 		}
 		c->out.sent += (size_t)k;
@@ -347,7 +348,10 @@ client_eof(struct client *c, bool reset)
 	switch (c->reader.state) {
 	case IN_REST:	/* only the end of the connection says that this is all */
 		if (!reset && a != NULL && !a->cut && c->reader.offset != a->length)
-			counts[ENDED_EARLY]++;	/* an open question, counted: is it a FIN, or a reset read late? */
+			finding("answer %lx to request %lx ends with the connection, as if whole, after %lu of %u bytes%s",
+				(unsigned long)a->id, (unsigned long)a->request,
+				(unsigned long)c->reader.offset, a->length,
+				c->half_closed ? "; its client had half-closed" : "");
 		if (c->answered < c->n)
 			c->answered++;
 		break;

@@ -33,7 +33,7 @@ static const char *const count_names[COUNTS] = {
 	"requests_begun", "answers_read", "answers_cut", "own_answers", "own_413", "unanswered", "client_cuts",
 	"backend_whole", "backend_retries", "backend_surplus", "backend_cuts", "backend_early",
 	"backend_odd", "backend_floods", "old_requests", "connections",
-	"backend_connections", "flips", "stops", "ended_early",
+	"backend_connections", "flips", "stops",
 };
 static unsigned findings;
 static bool go_on;

@@ -162,7 +162,6 @@ enum count {
 	BACKEND_CONNECTIONS,
 	FLIPS,
 	STOPS,
-	ENDED_EARLY,
 	COUNTS
 };
 extern uint64_t counts[COUNTS];

@@ -293,6 +293,55 @@ test_bytes_before_a_reset_are_not_lost(void **state)
 	assert_int_equal(r->relay.bytes, 8);
 }
 
+/* A write that fails takes the error from the socket, which reads as ended then. */
+static void
+test_a_reset_that_a_write_was_told_is_no_end(void **state)
+{
+	struct rig *r = *state;
+	struct linger linger = { 1, 0 };
+	char text[16];
+
+	assert_int_equal(write(r->writer, "half", 4), 4);
+	setsockopt(r->writer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	close(r->writer);
+	r->writer = dup(0);
+	await(io_fd(&r->source), POLLHUP);
+	assert_int_equal(io_write(&r->source, "x", 1, false), -1);
+	assert_int_equal(errno, ECONNRESET);
+	relay_source_failed(&r->relay);
+	/* By a copy; the splice below finds the end alone. */
+	assert_int_equal(step(r), RELAY_SOURCE_FAILED);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(recv(r->reader, text, sizeof(text), 0), 4);
+	r->relay.splicing = true;
+	errno = 0;
+	assert_int_equal(step(r), RELAY_SOURCE_FAILED);
+	assert_int_equal(errno, ECONNRESET);
+	assert_false(r->relay.eof);
+}
+
+static void
+test_an_end_before_a_reset_that_a_write_was_told_stands(void **state)
+{
+	struct rig *r = *state;
+	char text[16];
+
+	assert_int_equal(write(r->writer, "whole", 5), 5);
+	close(r->writer);
+	r->writer = dup(0);
+	await(io_fd(&r->source), POLLRDHUP);
+	/* The first is answered by a reset, the second is told of it. */
+	assert_int_equal(io_write(&r->source, "x", 1, false), 1);
+	await(io_fd(&r->source), POLLHUP);
+	assert_int_equal(io_write(&r->source, "x", 1, false), -1);
+	assert_int_equal(errno, EPIPE);
+	relay_source_failed(&r->relay);
+	for (int i = 0; i < 100 && !r->relay.done; i++)
+		assert_int_equal(step(r), RELAY_OK);
+	assert_true(r->relay.done);
+	assert_int_equal(recv(r->reader, text, sizeof(text), 0), 5);
+}
+
 static void
 test_rescue_passes_on_the_last_words_but_no_end(void **state)
 {
@@ -374,6 +423,8 @@ main(void)
 		T(test_last_direction_sees_the_end_together_with_the_data),
 		T(test_reset_source_and_reset_destination_are_told_apart),
 		T(test_bytes_before_a_reset_are_not_lost),
+		T(test_a_reset_that_a_write_was_told_is_no_end),
+		T(test_an_end_before_a_reset_that_a_write_was_told_stands),
 		T(test_rescue_passes_on_the_last_words_but_no_end),
 		T(test_reset_destination_fails_the_destination),
 		T(test_many_small_pieces_are_held_without_moving_each_time),
