@@ -2,7 +2,9 @@
 happens to Teal and its own table, they stay byte for byte what they were."""
 import collections
 import json
+import pathlib
 import random
+import re
 import subprocess
 import threading
 import time
@@ -98,6 +100,30 @@ def test_a_whole_life_leaves_no_trace(topology, closing, teal, foreign):
     assert len(foreign()) == 1
     assert t.stop() == 0
     assert foreign() == set()
+
+
+def test_the_other_tables_can_be_saved_and_loaded_again(topology, closing, teal, foreign, tmp_path):
+    """By the README's command: `nft list ruleset` would have Teal's table in it, which nft 1.0.6 cannot read."""
+    stage = Stage(topology, closing, teal)
+    with open(pathlib.Path(__file__).parents[2] / "README.md") as f:
+        command = re.search(r"^    (nft list tables .*\n.*done) > /etc/nftables.conf$", f.read(), re.M)[1]
+
+    def save():
+        return topology.hop.run("sh", "-c", command)
+    saved = save()
+    assert "teal_main" not in saved and all(f" {name} {{" in saved for name in FOREIGN_NAMES)
+    held = stage.connect()
+    topology.hop.nft(saved)
+    assert save() == saved
+    held.echo()
+    stage.connect().echo()
+    # On a machine without any rules, too; Teal makes its own table again.
+    topology.hop.nft("flush ruleset")
+    topology.hop.nft(saved)
+    assert save() == saved
+    stage.teal.wait_log("engine.recovered")
+    held.echo()
+    stage.connect().echo()
 
 
 def test_killed_in_the_middle_of_changes(topology, closing, teal, foreign):
