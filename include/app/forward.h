@@ -10,9 +10,8 @@
 
 struct forward;
 
-/* CAP_NET_ADMIN is needed: for services of engine "kernel", or to take away the table of
- * those that were there before. */
-bool forward_is_wanted(const struct config *config);
+/* What its services need, and the tables that earlier configurations left. */
+void forward_needs(const struct config *config, struct engine_needs *out);
 
 /* Opens the engine if a service is of it, finds what earlier configurations
  * left, and gives CAP_NET_ADMIN up for all that comes later.  *out is NULL where there is

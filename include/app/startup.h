@@ -7,23 +7,23 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "model/config.h"
+#include "model/engine.h"
 
 /* Raises RLIMIT_NOFILE to two descriptors for each connection of each limit,
  * and a reserve; logs a warning naming both numbers when it falls short.
  * Returns how many descriptors connections may use; the rest is kept for the
  * admin socket, metrics, checks and pipes. */
-uint32_t startup_descriptors(const struct config *config);
+uint32_t startup_descriptors(const struct engine_needs *needs);
 
 /* Makes state_dir if only its last part is missing, and gives it to the user
  * that teald will run as. */
 MUST_USE enum err startup_state_dir(const struct config *config, struct why *why);
 
 /* Becomes config->user, for good.  Nothing to do when none is named.
- * keep_net_admin: but CAP_NET_ADMIN stays, and nothing else. */
-MUST_USE enum err startup_drop_privileges(const struct config *config, bool keep_net_admin, struct why *why);
-/* Unless root is to serve, gives CAP_NET_ADMIN up too: threads that were started
- * before still have it, those that are started from now on do not. */
-MUST_USE enum err startup_drop_net_admin(struct why *why);
+ * keep: capabilities that stay, bits, and nothing else. */
+MUST_USE enum err startup_drop_privileges(const struct config *config, uint64_t keep, struct why *why);
+/* Unless root is to serve, gives those capabilities up too: threads that were started
+ * before still have them, those that are started from now on do not. */
+MUST_USE enum err startup_drop_capabilities(uint64_t bits, struct why *why);
 
 #endif

@@ -16,8 +16,9 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 /* The store as the member "store"; a problem names its service to those who may
  * read that, all if rights are NULL. */
 void status_store_json(struct json *j, const struct control *c, const struct rights *rights);
-/* "kernel": how the kernel's table does, or null where no service is in it. */
-void status_kernel_json(struct json *j, const struct control *c);
+/* For each engine that tells something of itself an object of its name, or null where no
+ * service is of it. */
+void status_engines_json(struct json *j, const struct control *c);
 
 /* One service as an object, its backends left out when brief; key is NULL for an element of an array. */
 void status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief);

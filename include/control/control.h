@@ -9,6 +9,8 @@
 #include "base/err.h"
 #include "control/bus.h"
 #include "control/health.h"
+#include "control/rollout.h"
+#include "control/stop.h"
 #include "model/config.h"
 #include "model/engine.h"
 #include "net/jobs.h"
@@ -32,19 +34,16 @@ struct certs;
 
 /* What main adds to a service: its lane in the control plane. */
 struct service_ctl {
-	struct service *service;
-	struct engine *engine;	/* the one that serves it */
+	struct service *service;	/* whose `ctl` this is */
+	struct control *control;
+	struct service_engine *engines;	/* that serve it (control/engines.c) */
+	size_t n_engines;
+	struct rollout rollout;
+	struct drain *drain;	/* of the idle color; NULL: none */
+	bool dirty;	/* a snapshot is due */
 	struct link flips;	/* struct flip, the first one is under way */
 	struct link healing;	/* struct flip, between two looks at the gate */
 	struct link drainers;	/* struct flip, applied here, waiting for the drain or a late teald of the fleet */
-	struct drain *drain;	/* of the idle color; NULL: none */
-	bool published;	/* a first snapshot went out */
-	bool settled;	/* and was acked: what was found on the idle color drains */
-	bool dirty;	/* another one is due */
-	uint64_t epoch_generation;	/* the first to carry the record's epoch */
-	bool draining_due;	/* the old color drains once that is acked */
-	double drain_timeout;	/* of that drain; < 0: the service's own */
-	struct control *control;
 	/* How flips ended, for teal_flips_total{to,result} and teal_flip_seconds. */
 	struct flip_tally {
 		uint64_t by_result[COLORS][E_UNKNOWN + 1];
@@ -65,10 +64,10 @@ struct control {
 	struct hosts *hosts;
 	ev_timer resolve_timer;	/* backends whose name means another address now may go */
 	struct certs *certs;
-	struct engine *engines[ENGINES];	/* by enum engine_kind; NULL: no service needs it */
-	unsigned engines_open;	/* those whose listeners are not closed */
+	struct engine **engines;	/* all that serve something */
+	size_t n_engines;
 	struct bus bus;
-	struct service_ctl *entries;	/* in the configuration's order */
+	struct service_ctl **services;	/* in the configuration's order; those that came later behind */
 	struct service_ctl **by_name;	/* the same, sorted */
 	size_t n;
 	double started;	/* clock_now() of the start */
@@ -88,14 +87,12 @@ struct control {
 	bool maintenance;
 	bool stale;	/* the store has not been read for max_age */
 	ev_timer stale_timer;
-	double closed_at;	/* clock_now() when the listeners closed */
 	bool failed;	/* something that nobody can serve without */
 	struct why failure;
 	/* Told of that while serving; set by the owner. */
 	void (*on_fatal)(void *arg, const struct why *why);
 	enum life life;
-	ev_timer stop_timer, stop_poll;
-	double stop_deadline;
+	struct stop stop;
 	/* The process has nothing left to do; set by the owner. */
 	void (*on_stopped)(void *arg);
 	void *arg;
@@ -108,26 +105,31 @@ struct actor {
 	int32_t pid;
 };
 
-/* Takes jobs, store and engines (by enum engine_kind, one for each kind that a
- * service names) as they are (they outlive it), hooks itself into their upcalls
+/* Takes jobs, store and engines (one for each kind that a service names) as they are (they outlive it), hooks itself into their upcalls
  * and opens the store.  Aborts when memory is out. */
 MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const struct config *config,
-			       struct jobs *jobs, struct store *store, struct engine *const engines[ENGINES],
-			       struct service **services, size_t n, struct why *why);
+			       struct jobs *jobs, struct store *store, struct engine *const *engines,
+			       size_t n_engines, struct service **services, size_t n, struct why *why);
+/* One more engine, hooked into control as those given to control_open(): services
+ * of its kind may come from now on.  It outlives control. */
+void control_add_engine(struct control *c, struct engine *engine);
 /* The end has come: whoever waits for a flip is told so.  The services stay,
  * for those who still have to say what they were asked for. */
 void control_forget(struct control *c);
 /* Frees what it owns; no pointer to a service_ctl may be kept beyond it. */
 void control_close(struct control *c);
 
+/* Tells the fleet, where there is one, what this teald has applied and sees. */
+void control_announce(struct control *c);
+
 /* A backend of the service refused a worker: look again soon. */
 void control_backend_refused(struct control *c, struct service *s);
 
-/* Connections now on a color of the service's main entrance. */
-static inline uint64_t
-ctl_count(const struct service_ctl *ctl, enum color color)
+/* A first snapshot went out. */
+static inline bool
+ctl_is_published(const struct service_ctl *ctl)
 {
-	return ctl->engine->count(ctl->engine, ctl->service, color);
+	return ctl->rollout.state != ROLLOUT_WAITING;
 }
 
 /* NULL when there is no such service. */
@@ -145,8 +147,5 @@ bool control_ready(const struct control *c, const char **reason);
 
 /* Returns whether anything changed. */
 bool control_maintenance(struct control *c, bool on, const struct actor *by);
-
-/* Begins to stop: notice, close, drain, then on_stopped().  Harmless twice. */
-void control_stop(struct control *c);
 
 #endif

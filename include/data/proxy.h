@@ -22,7 +22,6 @@ struct proxy {
 	struct bindings bindings;
 	struct admit **admits;	/* [binding], shared; NULL: it has none */
 	bool *listening;	/* [binding]: clients are queued there */
-	uint64_t *acked;	/* [service * n_workers + worker]: generation acknowledged */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
 	struct proxy_path *paths;	/* Unix sockets bound, removed at the end */
@@ -36,6 +35,11 @@ struct proxy {
 	_Atomic uint32_t idle_upstreams;	/* of the descriptors: no client's */
 	struct admission descriptors;	/* two for each session, one for a handshake; a reserve is kept */
 };
+
+extern const struct engine_class proxy_class;
+
+/* Of the process, for the configuration's services of this engine. */
+void proxy_needs(const struct config *config, struct engine_needs *out);
 
 /* services must outlive it.  descriptors: how many the sessions may use in
  * all, with the pipes that some of them splice through.  Aborts when memory is out. */

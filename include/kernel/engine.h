@@ -13,6 +13,8 @@
 
 struct kernel;
 
+extern const struct engine_class kernel_class;
+
 /* Reads what is in the kernel already and writes nothing: that begins with the
  * first snapshots.  Of services only those of engine "kernel" are its own;
  * all of them, and config, outlive it.  owner: who we are over restarts, the

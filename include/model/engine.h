@@ -4,9 +4,11 @@
 #ifndef MODEL_ENGINE_H
 #define MODEL_ENGINE_H
 
+#include "base/json.h"
 #include "model/service.h"
 #include "model/snapshot.h"
 #include "net/tls_site.h"
+#include "proto/prometheus.h"
 
 /* How the connections of a color are to be ended, seconds from `at`: when that
  * is does not depend on how late a thread reads its orders. */
@@ -38,15 +40,34 @@ struct holders {
 
 typedef void holders_fn(void *arg, const struct holders *holders);
 
-/* How an engine does that keeps its connections in the kernel's table. */
-struct engine_usage {
-	const char *table;	/* of rules; the engine's */
-	const char *trouble;	/* why the kernel does not take what we say; "": it does */
-	uint64_t entries, max;	/* of the machine's conntrack table: used, and the limit; max 0: not known */
-	uint64_t tracked;	/* of them ours */
-	uint64_t overruns;	/* times that news of connections were lost */
-	uint64_t corrected;	/* ends that no news told */
+struct engine;
+
+/* A number that an engine tells of itself as a whole, as a metric without labels. */
+struct engine_gauge {
+	const char *metric;
+	enum prom_type type;
+	const char *help;
+	bool (*read)(const struct engine *e, uint64_t *value);	/* false: not known now */
 };
+
+/* What the services of a configuration need of the process. */
+struct engine_needs {
+	uint64_t descriptors;	/* that connections may come to */
+	uint64_t listeners;	/* descriptors beside them, from the start to the end */
+	uint64_t capabilities;	/* bits, 1 << CAP_ of linux/capability.h, that its threads keep */
+};
+
+/* What all engines of a kind have in common, also before one is open. */
+struct engine_class {
+	enum engine_kind kind;
+	const char *name;	/* of the kind, as in the configuration */
+	const struct engine_gauge *gauges;
+	size_t n_gauges;
+	/* Writes the members of the object of that name in `status`; NULL: it has none. */
+	void (*status)(const struct engine *e, struct json *j);
+};
+
+#define ENGINE_THREAD_NAME 32
 
 /* One service of a configuration that is to be obeyed from now on. */
 struct reload_service {
@@ -79,13 +100,15 @@ struct reload {
 };
 
 struct engine {
-	const char *name;
+	const struct engine_class *class;
+	unsigned n_threads;	/* that obey snapshots, at least 1; constant once it is open */
 	/* The service's listeners begin to queue clients; none is accepted before
 	 * the first snapshot.  Once for each service. */
 	enum err (*open)(struct engine *e, struct service *s, struct why *why);
 	/* New connections obey this snapshot; a drain of the color that it
 	 * makes active ends, its connections stay.  Consumes the reference.
-	 * on_acked() follows once nothing new can start on an older one. */
+	 * Each thread reports by on_acked() once nothing new can start there on an older
+	 * one; who has to have reported is control's to know. */
 	void (*publish)(struct engine *e, struct service *s, struct snapshot **snapshot);
 	/* Ends the connections of a color of the main entrance by these orders;
 	 * newer orders replace older ones. */
@@ -115,11 +138,10 @@ struct engine {
 	/* The answer to on_stalled(): what is known is fresh, go on. */
 	void (*resume)(struct engine *e, unsigned thread);
 	/* How late that thread's loop came to its ticks, ten a second: the time
-	 * that something held it.  NULL: there is no such thread. */
-	const struct tally_histogram *(*lag)(const struct engine *e, unsigned thread);
-	/* NULL in an engine that has no such table: how it does, and the packets for
-	 * a service that belonged to no connection and were answered with a reset. */
-	void (*usage)(const struct engine *e, struct engine_usage *out);
+	 * that something held it; and what the thread is called. */
+	const struct tally_histogram *(*lag)(const struct engine *e, unsigned thread, char name[ENGINE_THREAD_NAME]);
+	/* Packets for a service that belonged to no connection and were answered with a
+	 * reset.  NULL in an engine that sees no packets. */
 	uint64_t (*strays)(const struct engine *e, const struct service *s);
 
 	/* A reload in four steps; one at a time.  prepare() opens what is new and
@@ -138,7 +160,8 @@ struct engine {
 	void (*forget)(struct engine *e, struct service *s);
 
 	/* Upcalls, set by the engine's owner. */
-	void (*on_acked)(void *arg, struct service *s, uint64_t generation);
+	/* That thread, below n_threads, obeys this generation of the service's snapshots. */
+	void (*on_acked)(void *arg, struct engine *e, struct service *s, unsigned thread, uint64_t generation);
 	void (*on_closed)(void *arg);
 	void (*on_committed)(void *arg, struct engine *e, uint64_t generation);
 	void (*on_forgotten)(void *arg, struct engine *e, struct service *s);

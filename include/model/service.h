@@ -13,6 +13,8 @@
 #include "model/source.h"
 #include "model/tally.h"
 
+struct service_ctl;
+
 #define SERVICE_MAGIC 0x73657276u
 
 struct service {
@@ -34,6 +36,7 @@ struct service {
 	_Atomic uint64_t refusals_untold;
 
 	/* Main's. */
+	struct service_ctl *ctl;	/* what control adds to it; NULL: control does not have it */
 	bool known;	/* record is from the store: listeners may open */
 	struct record record;
 	struct {
@@ -42,7 +45,7 @@ struct service {
 		struct maglev *maglev;	/* one reference; NULL: not made yet, or not needed */
 	} colors[COLORS];
 	uint64_t generation;	/* of the last snapshot published */
-	uint64_t acked;	/* generation that every worker has acknowledged */
+	uint64_t acked;	/* generation that every thread of its engines obeys */
 	uint64_t applied_epoch;	/* epoch of that generation */
 	struct ssl_ctx_st *backend_tls;	/* what backends are spoken to with; one reference, or NULL: plain */
 	struct tally *tallies;	/* one for each thread that counts: a worker's is the one of its index */

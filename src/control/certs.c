@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "control/certs.h"
 #include "control/certs_watch.h"
+#include "control/engines.h"
 
 /* After the last change of a file; but not put off for ever. */
 #define SETTLE 0.3
@@ -57,16 +58,13 @@ is_used(const struct service_config *sc)
 }
 
 static void
-tell_engine(struct control *c, struct certs_entry *e)
+tell_engines(struct certs_entry *e)
 {
 	struct certs_loaded *l = &e->loaded;
 
-	struct engine *engine = c->entries[e->service->index].engine;
-
 	tls_context_free(&e->service->backend_tls);
 	e->service->backend_tls = tls_context_ref(l->backend);
-	engine->show(engine, e->service, l->site != NULL ? tls_site_ref(l->site) : NULL,
-		     tls_context_ref(l->backend));
+	engines_show(e->service->ctl, l->site != NULL ? tls_site_ref(l->site) : NULL, tls_context_ref(l->backend));
 }
 
 static void
@@ -124,7 +122,7 @@ is_same(const struct certs_loaded *a, const struct certs_loaded *b)
 }
 
 static void
-take(struct certs *c, struct certs_entry *e, struct certs_job *r, struct certs_result *result)
+take(struct certs_entry *e, struct certs_job *r, struct certs_result *result)
 {
 	e->tried = r->mark;
 	if (r->e != OK) {
@@ -145,7 +143,7 @@ take(struct certs *c, struct certs_entry *e, struct certs_job *r, struct certs_r
 	e->loaded = r->loaded;
 	r->loaded = (struct certs_loaded){ 0 };
 	result->changed++;
-	tell_engine(c->control, e);
+	tell_engines(e);
 	log_shown(e);
 }
 
@@ -288,7 +286,7 @@ certs_on_read(struct job *job)
 	if (j->read && c->closing)
 		certs_loaded_free(&j->loaded);
 	else if (j->read)
-		take(c, e, j, &result);
+		take(e, j, &result);
 	free(j);
 	if (!c->closing) {
 		add_result(c, e, before, &result);
@@ -368,12 +366,14 @@ static void
 certs_on_rotate(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct certs *c = container_of(w, struct certs, rotate);
-	struct engine *proxy = c->control->engines[ENGINE_PROXY];
+	const struct control *control = c->control;
 
 	(void)loop;
 	(void)revents;
 	tls_tickets_rotate(&c->tickets);
-	proxy->rekey(proxy, &c->tickets);
+	for (size_t i = 0; i < control->n_engines; i++)
+		if (control->engines[i]->rekey != NULL)
+			control->engines[i]->rekey(control->engines[i], &c->tickets);
 }
 
 /* -- life ------------------------------------------------------------------- */
@@ -425,7 +425,7 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	ev_timer_init(&c->rotate, certs_on_rotate, ROTATE, ROTATE);
 	c->entries = must_array(c->n, sizeof(*c->entries));
 	for (size_t i = 0; i < c->n; i++) {
-		c->entries[i].service = control->entries[i].service;
+		c->entries[i].service = control->services[i]->service;
 		list_init(&c->entries[i].due);
 		used |= is_used(c->entries[i].service->config);
 	}
@@ -441,7 +441,7 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	for (size_t i = 0; i < c->n; i++) {
 		if (!is_used(c->entries[i].service->config))
 			continue;
-		tell_engine(control, &c->entries[i]);
+		tell_engines(&c->entries[i]);
 		log_shown(&c->entries[i]);
 	}
 	certs_on_rotate(control->loop, &c->rotate, 0);

@@ -6,6 +6,7 @@
 #include "control/certs.h"
 #include "control/control.h"
 #include "control/drain.h"
+#include "control/engines.h"
 #include "control/flip.h"
 #include "control/nodes.h"
 #include "control/outlier.h"
@@ -13,11 +14,6 @@
 #include "control/resolve.h"
 #include "control/slow_start.h"
 
-#define STOP_POLL 0.02
-/* Beyond the deadline the workers still need some turns to cut a great many. */
-#define STOP_GRACE 3.0
-/* How long the end waits for the store to hear it. */
-#define GOODBYE 0.5
 #define STALE_EVERY 0.25
 #define PULSE 0.1
 /* A backend that takes longer to answer its first check than this does not
@@ -25,38 +21,13 @@
 #define FIRST_ROUND_EXTRA 0.25
 
 static const char *
-name_of(const void *p)
+name_of(const struct service_ctl *ctl)
 {
-	return (*(struct service_ctl *const *)p)->service->config->name;
+	return ctl->service->config->name;
 }
 
-static int
-compare_entries(const void *a, const void *b)
-{
-	return strcmp(name_of(a), name_of(b));
-}
-
-static int
-compare_name(const void *name, const void *b)
-{
-	return strcmp(name, name_of(b));
-}
-
-struct service_ctl *
-control_find(struct control *c, struct str name)
-{
-	char text[RECORD_NAME];
-	struct service_ctl **at;
-
-	if (c->n == 0 || memchr(name.p, '\0', name.n) != NULL || !str_copy(text, sizeof(text), name))
-		return NULL;
-	at = bsearch(text, c->by_name, c->n, sizeof(*c->by_name), compare_name);
-	return at != NULL ? *at : NULL;
-}
-
-/* Tells the fleet, where there is one. */
-static void
-announce(struct control *c)
+void
+control_announce(struct control *c)
 {
 	if (c->store->announce != NULL)
 		c->store->announce(c->store);
@@ -69,7 +40,7 @@ open_entrance(struct service_ctl *ctl)
 	struct control *c = ctl->control;
 	struct why why;
 
-	if (ctl->engine->open == NULL || ctl->engine->open(ctl->engine, ctl->service, &why) == OK)
+	if (engines_open(ctl, &why) == OK)
 		return;
 	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", ctl->service, LS("message", why.text));
 	c->failed = true;
@@ -80,25 +51,6 @@ open_entrance(struct service_ctl *ctl)
 }
 
 /* -- the store speaks ----------------------------------------------------------- */
-
-static void
-color_changed(struct service_ctl *ctl, enum color from)
-{
-	struct service *s = ctl->service;
-
-	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applying", s, LS("from", color_word(from)),
-		 LS("to", color_word(s->record.color)), LU("epoch", s->record.epoch), LS("by", s->record.by));
-	flip_on_superseded(ctl);
-	drain_cancel(ctl);
-	/* The same epoch with another color (a store that was tampered with) has
-	 * to be applied anew. */
-	if (s->applied_epoch >= s->record.epoch)
-		s->applied_epoch = s->record.epoch - 1;
-	ctl->draining_due = true;
-	ctl->epoch_generation = s->generation + 1;
-	if (ctl->published)
-		publish_now(ctl);
-}
 
 static void begin_serving(struct service_ctl *ctl);
 
@@ -120,22 +72,14 @@ control_on_record(void *arg, const char *service, const struct record *r)
 		return;
 	}
 	s->record = *r;
-	if (!s->known) {
-		s->known = true;
-		ctl->epoch_generation = s->generation + 1;
-		open_entrance(ctl);
-		if (c->health != NULL)
-			begin_serving(ctl);
+	if (s->known) {
+		rollout_on_record(ctl, from);
 		return;
 	}
-	if (r->color != from) {
-		color_changed(ctl, from);
-	} else if (ctl->epoch_generation <= s->generation && r->epoch > s->applied_epoch && s->acked >= ctl->epoch_generation) {
-		/* A new epoch without a new color: nothing to hand over. */
-		s->applied_epoch = r->epoch;
-		announce(c);
-		flip_on_applied(ctl);
-	}
+	s->known = true;
+	open_entrance(ctl);
+	if (c->health != NULL)
+		begin_serving(ctl);
 }
 
 /* -- serving begins ---------------------------------------------------------------- */
@@ -145,14 +89,14 @@ begin_serving(struct service_ctl *ctl)
 {
 	struct control *c = ctl->control;
 
-	if (ctl->published || !ctl->service->known)
+	if (ctl_is_published(ctl) || !ctl->service->known)
 		return;
 	/* One that is well is enough to begin with; the others join as they
 	 * answer.  A dead idle color holds nobody up. */
 	if (service_healthy(ctl->service, ctl->service->record.color) == 0 && !c->first_round_over &&
 	    !health_first_round(c->health, ctl->service))
 		return;
-	publish_now(ctl);
+	rollout_start(ctl);
 }
 
 static void
@@ -164,7 +108,7 @@ control_on_store_ready(void *arg)
 	if (c->health == NULL)
 		return;
 	for (size_t i = 0; i < c->n; i++)
-		begin_serving(&c->entries[i]);
+		begin_serving(c->services[i]);
 }
 
 static void
@@ -176,7 +120,7 @@ control_on_first_round(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	c->first_round_over = true;
 	for (size_t i = 0; i < c->n; i++)
-		begin_serving(&c->entries[i]);
+		begin_serving(c->services[i]);
 }
 
 static void
@@ -187,7 +131,7 @@ serving_yet(struct control *c)
 	if (c->life != LIFE_STARTING)
 		return;
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].service->acked == 0)
+		if (c->services[i]->service->acked == 0)
 			return;
 	c->life = LIFE_SERVING;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.serving", NULL, LU("services", c->n),
@@ -200,15 +144,15 @@ static void
 control_on_health(void *arg, struct service *s, struct backend *b, enum backend_state was)
 {
 	struct control *c = arg;
-	struct service_ctl *ctl = &c->entries[s->index];
+	struct service_ctl *ctl = s->ctl;
 
 	BUS_EMIT(&c->bus, b->state == BACKEND_UP ? LOG_INFO_LEVEL : LOG_WARN_LEVEL,
 		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
-	announce(c);
+	control_announce(c);
 	outlier_on_health(ctl, b, was);
 	resolve_on_health(ctl, b);
-	if (ctl->published)
+	if (ctl_is_published(ctl))
 		publish_soon(ctl);
 	else if (c->health != NULL)
 		begin_serving(ctl);
@@ -222,8 +166,8 @@ control_on_publish(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].dirty)
-			publish_now(&c->entries[i]);
+		if (c->services[i]->dirty)
+			publish_now(c->services[i]);
 }
 
 static void
@@ -238,47 +182,17 @@ control_on_pulse(struct ev_loop *loop, ev_timer *t, int revents)
 	c->pulsed = now;
 }
 
-/* An engine whose connections outlive teald may have found some on the idle
- * color: they get what is left of the time they had. */
 static void
-resume_drain(struct service_ctl *ctl)
-{
-	const struct record *r = &ctl->service->record;
-	double rest = ctl->service->config->drain.timeout - (double)(clock_wall_us() - r->at_us) / 1e6;
-
-	/* A change that is said to come yet has had no time. */
-	if (rest > ctl->service->config->drain.timeout)
-		rest = ctl->service->config->drain.timeout;
-	ctl->settled = true;
-	if (!ctl->draining_due && ctl->drain == NULL && ctl_count(ctl, color_other(r->color)) > 0)
-		drain_start(ctl, color_other(r->color), rest > 0 ? rest : 0);
-}
-
-static void
-control_on_acked(void *arg, struct service *s, uint64_t generation)
+control_on_acked(void *arg, struct engine *engine, struct service *s, unsigned thread, uint64_t generation)
 {
 	struct control *c = arg;
-	struct service_ctl *ctl = &c->entries[s->index];
 
-	if (c->life == LIFE_STOPPED)
+	/* A service that was removed is nobody's here. */
+	if (c->life == LIFE_STOPPED || s->ctl == NULL || !engines_ack(s->ctl, engine, thread, generation))
 		return;
 	serving_yet(c);
 	nodes_on_acked(c->nodes);
-	if (generation >= ctl->epoch_generation && !ctl->settled)
-		resume_drain(ctl);
-	if (generation < ctl->epoch_generation || s->applied_epoch >= s->record.epoch)
-		return;
-	s->applied_epoch = s->record.epoch;
-	announce(c);
-	if (ctl->draining_due)
-		BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.applied", s, LS("to", color_word(s->record.color)),
-			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason));
-	flip_on_applied(ctl);
-	if (!ctl->draining_due)
-		return;
-	ctl->draining_due = false;
-	drain_start(ctl, color_other(s->record.color), ctl->drain_timeout);
-	ctl->drain_timeout = -1;
+	rollout_on_acked(s->ctl);
 }
 
 /* -- ready, maintenance, stop ---------------------------------------------------------- */
@@ -286,7 +200,7 @@ control_on_acked(void *arg, struct service *s, uint64_t generation)
 bool
 control_serves(const struct service_ctl *ctl)
 {
-	return ctl->published && service_healthy(ctl->service, ctl->service->record.color) > 0;
+	return ctl_is_published(ctl) && service_healthy(ctl->service, ctl->service->record.color) > 0;
 }
 
 /* As many services as ready.min_services wants have a backend that answers. */
@@ -297,7 +211,7 @@ enough_serve(const struct control *c, const char **reason)
 	size_t needed = quorum_of(&c->config->ready.min_services, c->n), serving = 0;
 
 	for (size_t i = 0; i < c->n && serving < needed; i++)
-		serving += control_serves(&c->entries[i]);
+		serving += control_serves(c->services[i]);
 	if (serving >= needed)
 		return true;
 	snprintf(text, sizeof(text), "%zu of %zu services have a backend that is up; ready.min_services wants %zu", serving,
@@ -339,108 +253,14 @@ control_maintenance(struct control *c, bool on, const struct actor *by)
 	return true;
 }
 
-static uint64_t
-connections_left(struct control *c)
-{
-	uint64_t sum = 0;
-
-	for (int k = 0; k < ENGINES; k++)
-		if (c->engines[k] != NULL && c->engines[k]->left != NULL)
-			sum += c->engines[k]->left(c->engines[k]);
-	for (size_t i = 0; i < c->n; i++)
-		for (int color = 0; color < COLORS && c->entries[i].engine->left == NULL; color++)
-			sum += ctl_count(&c->entries[i], (enum color)color);
-	return sum;
-}
-
-static void
-control_on_stop_poll(struct ev_loop *loop, ev_timer *t, int revents)
-{
-	struct control *c = container_of(t, struct control, stop_poll);
-	uint64_t left = connections_left(c);
-	double now = clock_now();
-
-	(void)revents;
-	if (left > 0 && now < c->stop_deadline + STOP_GRACE)
-		return;
-	/* The fleet is told goodbye, if the store can be reached. */
-	if (c->store->leave != NULL && !c->store->leave(c->store) && now < c->closed_at + GOODBYE)
-		return;
-	ev_timer_stop(loop, t);
-	c->life = LIFE_STOPPED;
-	BUS_EMIT(&c->bus, left > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "teald.drained", NULL, LU("remaining", left));
-	c->on_stopped(c->arg);
-}
-
-static void
-control_on_closed(void *arg)
-{
-	struct control *c = arg;
-
-	if (--c->engines_open > 0 || c->life == LIFE_STOPPED)
-		return;
-	c->closed_at = clock_now();
-	c->stop_deadline = c->closed_at + c->config->stop.timeout;
-	if (c->store->leave != NULL)
-		(void)c->store->leave(c->store);
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),
-		 LF("timeout", c->config->stop.timeout));
-	for (size_t i = 0; i < c->n; i++) {
-		struct service_ctl *ctl = &c->entries[i];
-		const struct drain_orders orders = {
-			.at = clock_now(),
-			.idle = ctl->service->config->drain.idle,
-			.spread = ctl->service->config->drain.spread,
-			.timeout = c->config->stop.timeout,
-			.ending = END_STOP,
-			.all = true,
-		};
-
-		for (int color = 0; color < COLORS; color++)
-			ctl->engine->drain(ctl->engine, ctl->service, (enum color)color, &orders);
-	}
-	ev_timer_set(&c->stop_poll, 0.0, STOP_POLL);
-	ev_timer_start(c->loop, &c->stop_poll);
-}
-
-static void
-control_on_notice_over(struct ev_loop *loop, ev_timer *t, int revents)
-{
-	struct control *c = container_of(t, struct control, stop_timer);
-
-	(void)loop;
-	(void)revents;
-	c->life = LIFE_CLOSING;
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.closing", NULL, LU("connections", connections_left(c)));
-	for (int k = 0; k < ENGINES; k++)
-		c->engines_open += c->engines[k] != NULL;
-	for (int k = 0; k < ENGINES; k++)
-		if (c->engines[k] != NULL)
-			c->engines[k]->close(c->engines[k]);
-}
-
-void
-control_stop(struct control *c)
-{
-	if (c->life > LIFE_SERVING)
-		return;
-	c->life = LIFE_NOTICE;
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.stopping", NULL, LF("notice", c->config->stop.notice));
-	for (int k = 0; k < ENGINES; k++)
-		if (c->engines[k] != NULL && c->engines[k]->notice != NULL)
-			c->engines[k]->notice(c->engines[k]);
-	ev_timer_set(&c->stop_timer, c->config->stop.notice, 0.0);
-	ev_timer_start(c->loop, &c->stop_timer);
-}
-
-/* -- life --------------------------------------------------------------------------------- */
+/* -- workers tell -------------------------------------------------------------------------- */
 
 void
 control_backend_refused(struct control *c, struct service *s)
 {
 	if (c->health != NULL)
 		health_hurry(c->health, s);
-	outlier_look(&c->entries[s->index]);
+	outlier_look(s->ctl);
 }
 
 /* -- the fleet's store ---------------------------------------------------------------------- */
@@ -456,12 +276,12 @@ control_describe(void *arg, struct fleet_member *self)
 	self->n = c->n;
 	self->ready = control_ready(c, &reason);
 	for (size_t i = 0; i < c->n; i++) {
-		const struct service *s = c->entries[i].service;
+		const struct service *s = c->services[i]->service;
 		struct fleet_service *f = &self->services[i];
 
 		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
 		f->applied = s->applied_epoch;
-		f->holding = (unsigned)ctl_count(&c->entries[i], color_other(s->record.color));
+		f->holding = (unsigned)engines_count(c->services[i], color_other(s->record.color));
 		for (int k = 0; k < COLORS; k++) {
 			f->colors[k].healthy = (unsigned)service_healthy(s, (enum color)k);
 			f->colors[k].needed = (unsigned)service_needed(s, (enum color)k);
@@ -505,8 +325,8 @@ control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	if (c->config->store.stale != STALE_REFUSE)
 		return;
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].published)
-			publish_soon(&c->entries[i]);
+		if (ctl_is_published(c->services[i]))
+			publish_soon(c->services[i]);
 }
 
 /* -- a worker slept ---------------------------------------------------------------------------- */
@@ -552,9 +372,9 @@ control_on_trouble(void *arg, struct engine *engine, const char *why)
 	struct control *c = arg;
 
 	if (why != NULL)
-		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "engine.trouble", NULL, LS("name", engine->name), LS("message", why));
+		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "engine.trouble", NULL, LS("name", engine->class->name), LS("message", why));
 	else
-		BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "engine.recovered", NULL, LS("name", engine->name));
+		BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "engine.recovered", NULL, LS("name", engine->class->name));
 }
 
 static double
@@ -563,7 +383,7 @@ longest_health_timeout(const struct control *c)
 	double longest = 0;
 
 	for (size_t i = 0; i < c->n; i++) {
-		const struct health_config *h = &c->entries[i].service->config->health;
+		const struct health_config *h = &c->services[i]->service->config->health;
 
 		if (h->type != HEALTH_NONE && h->timeout > longest)
 			longest = h->timeout;
@@ -582,23 +402,110 @@ control_age(void *arg)
 }
 
 static void
-hook_engines(struct control *c, struct engine *const engines[ENGINES])
+control_on_closed(void *arg)
 {
-	for (int k = 0; k < ENGINES; k++) {
-		if ((c->engines[k] = engines[k]) == NULL)
-			continue;
-		engines[k]->on_acked = control_on_acked;
-		engines[k]->on_closed = control_on_closed;
-		engines[k]->on_stalled = control_on_stalled;
-		engines[k]->on_trouble = control_on_trouble;
-		engines[k]->age = control_age;
-		engines[k]->arg = c;
-	}
+	stop_on_closed(arg);
 }
+
+void
+control_add_engine(struct control *c, struct engine *engine)
+{
+	c->engines = must_grow(c->engines, c->n_engines + 1, sizeof(*c->engines));
+	c->engines[c->n_engines++] = engine;
+	engine->on_acked = control_on_acked;
+	engine->on_closed = control_on_closed;
+	engine->on_stalled = control_on_stalled;
+	engine->on_trouble = control_on_trouble;
+	engine->age = control_age;
+	engine->arg = c;
+}
+
+/* -- services ------------------------------------------------------------------------------------ */
+
+static struct engine *
+engine_of(const struct control *c, enum engine_kind kind)
+{
+	for (size_t i = 0; i < c->n_engines; i++)
+		if (c->engines[i]->class->kind == kind)
+			return c->engines[i];
+	CHECK(!"a service whose engine was not opened");
+	return NULL;
+}
+
+/* Where the name is, or belongs, among the sorted ones. */
+static size_t
+place_of(const struct control *c, const char *name)
+{
+	size_t low = 0, high = c->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(name_of(c->by_name[middle]), name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct service_ctl *
+control_find(struct control *c, struct str name)
+{
+	char text[RECORD_NAME];
+	size_t at;
+
+	if (memchr(name.p, '\0', name.n) != NULL || !str_copy(text, sizeof(text), name))
+		return NULL;
+	at = place_of(c, text);
+	return at < c->n && strcmp(name_of(c->by_name[at]), text) == 0 ? c->by_name[at] : NULL;
+}
+
+static struct service_ctl *
+ctl_new(struct control *c, struct service *s)
+{
+	struct service_ctl *ctl = must_alloc(sizeof(*ctl));
+
+	ctl->service = s;
+	ctl->control = c;
+	rollout_init(ctl);
+	list_init(&ctl->flips);
+	list_init(&ctl->healing);
+	list_init(&ctl->drainers);
+	engines_join(ctl, engine_of(c, s->config->engine));
+	s->ctl = ctl;
+	return ctl;
+}
+
+static void
+ctl_free(struct service_ctl *ctl)
+{
+	drain_cancel(ctl);
+	flip_forget_all(ctl);
+	engines_free(ctl);
+	ctl->service->ctl = NULL;
+	free(ctl);
+}
+
+/* Into both lists. */
+static struct service_ctl *
+put_service(struct control *c, struct service *s)
+{
+	struct service_ctl *ctl = ctl_new(c, s);
+	size_t at = place_of(c, s->config->name);
+
+	c->services = must_grow(c->services, c->n + 1, sizeof(*c->services));
+	c->by_name = must_grow(c->by_name, c->n + 1, sizeof(*c->by_name));
+	memmove(&c->by_name[at + 1], &c->by_name[at], (c->n - at) * sizeof(*c->by_name));
+	c->by_name[at] = c->services[c->n++] = ctl;
+	return ctl;
+}
+
+/* -- life ---------------------------------------------------------------------------------------- */
 
 enum err
 control_open(struct control *c, struct ev_loop *loop, const struct config *config, struct jobs *jobs,
-	     struct store *store, struct engine *const engines[ENGINES], struct service **services, size_t n,
+	     struct store *store, struct engine *const *engines, size_t n_engines, struct service **services, size_t n,
 	     struct why *why)
 {
 	const struct health_events events = { .changed = control_on_health, .arg = c };
@@ -612,33 +519,19 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	c->started = clock_now();
 	bus_init(&c->bus);
 	list_init(&c->gates);
-	c->entries = must_array(n, sizeof(struct service_ctl));
-	c->n = n;
-	for (size_t i = 0; i < n; i++) {
-		c->entries[i].service = services[i];
-		c->entries[i].engine = engines[services[i]->config->engine];
-		CHECK(c->entries[i].engine != NULL);
-		c->entries[i].control = c;
-		c->entries[i].drain_timeout = -1;
-		list_init(&c->entries[i].flips);
-		list_init(&c->entries[i].healing);
-		list_init(&c->entries[i].drainers);
-	}
-	c->by_name = must_array(n + 1, sizeof(*c->by_name));
+	for (size_t i = 0; i < n_engines; i++)
+		control_add_engine(c, engines[i]);
 	for (size_t i = 0; i < n; i++)
-		c->by_name[i] = &c->entries[i];
-	qsort(c->by_name, n, sizeof(*c->by_name), compare_entries);
+		(void)put_service(c, services[i]);
 	c->pulsed = clock_now();
 	ev_timer_init(&c->pulse, control_on_pulse, PULSE, PULSE);
 	ev_timer_start(loop, &c->pulse);
 	ev_timer_init(&c->publish_timer, control_on_publish, 0.0, 0.0);
 	outlier_init(c);
 	slow_start_init(c);
-	ev_timer_init(&c->stop_timer, control_on_notice_over, 0.0, 0.0);
-	ev_timer_init(&c->stop_poll, control_on_stop_poll, 0.0, STOP_POLL);
+	stop_init(c);
 	ev_timer_init(&c->first_round, control_on_first_round, longest_health_timeout(c) + FIRST_ROUND_EXTRA, 0.0);
 	ev_timer_start(loop, &c->first_round);
-	hook_engines(c, engines);
 	store->on_record = control_on_record;
 	store->on_ready = control_on_store_ready;
 	store->describe = control_describe;
@@ -656,7 +549,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	c->health = health_new(loop, services, n, &events);
 	resolve_start(c);
 	for (size_t i = 0; i < n; i++)
-		begin_serving(&c->entries[i]);
+		begin_serving(c->services[i]);
 	return OK;
 }
 
@@ -664,8 +557,8 @@ void
 control_forget(struct control *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
-		drain_cancel(&c->entries[i]);
-		flip_forget_all(&c->entries[i]);
+		drain_cancel(c->services[i]);
+		flip_forget_all(c->services[i]);
 	}
 }
 
@@ -677,17 +570,19 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->publish_timer);
 	ev_timer_stop(c->loop, &c->outlier_timer);
 	ev_timer_stop(c->loop, &c->slow_start_timer);
-	ev_timer_stop(c->loop, &c->stop_timer);
-	ev_timer_stop(c->loop, &c->stop_poll);
+	stop_close(c);
 	ev_timer_stop(c->loop, &c->first_round);
 	ev_timer_stop(c->loop, &c->stale_timer);
 	nodes_free(&c->nodes);
 	resolve_close(c);
 	c->left_behind = !certs_close(&c->certs);
 	health_free(&c->health);
+	for (size_t i = 0; i < c->n; i++)
+		ctl_free(c->services[i]);
+	free(c->services);
 	free(c->by_name);
-	c->by_name = NULL;
-	free(c->entries);
-	c->entries = NULL;
-	c->n = 0;
+	free(c->engines);
+	c->services = c->by_name = NULL;
+	c->engines = NULL;
+	c->n = c->n_engines = 0;
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "control/drain.h"
+#include "control/engines.h"
 #include "control/flip.h"
 
 #define POLL 0.02
@@ -26,6 +27,7 @@ finish(struct drain *d)
 	ev_timer_stop(c->loop, &d->poll);
 	ctl->drain = NULL;
 	free(d);
+	rollout_on_drained(ctl);
 	flip_on_drained(ctl, seconds, cut);
 }
 
@@ -35,7 +37,7 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	struct drain *d = container_of(t, struct drain, poll);
 	struct service_ctl *ctl = d->ctl;
 	double now = clock_now();
-	uint64_t left = ctl_count(ctl, d->color);
+	uint64_t left = engines_count(ctl, d->color);
 
 	(void)loop;
 	(void)revents;
@@ -78,11 +80,11 @@ drain_start(struct service_ctl *ctl, enum color color, double timeout)
 	d->epoch = ctl->service->record.epoch;
 	d->started = orders.at;
 	d->deadline = d->due = d->started + orders.timeout;
-	d->at_start = d->last_told = ctl_count(ctl, color);
+	d->at_start = d->last_told = engines_count(ctl, color);
 	d->told_at = d->started;
 	d->cut_before = service_ended(ctl->service, ENTRANCE_MAIN, color, END_DRAINED);
 	ctl->drain = d;
-	ctl->engine->drain(ctl->engine, ctl->service, color, &orders);
+	engines_drain(ctl, color, &orders);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", ctl->service, LS("color", color_word(color)),
 		 LU("epoch", d->epoch), LU("remaining", d->at_start), LF("timeout", orders.timeout));
 	flip_on_drain_progress(ctl, d->at_start);

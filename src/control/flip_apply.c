@@ -49,7 +49,7 @@ applied(struct flip *f)
 		observe_seconds(ctl, seconds);
 	}
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_APPLIED, .epoch = f->epoch, .seconds = seconds });
-	if (f->request.wait == FLIP_WAIT_DRAINED && (ctl->drain != NULL || ctl->draining_due)) {
+	if (f->request.wait == FLIP_WAIT_DRAINED && (ctl->drain != NULL || ctl->rollout.flipped)) {
 		flip_wait_for_drain(f);
 		return;
 	}
@@ -186,10 +186,7 @@ flip_on_drain_progress(struct service_ctl *ctl, uint64_t remaining)
 void
 flip_on_drained(struct service_ctl *ctl, double seconds, uint64_t cut)
 {
-	struct store *store = ctl->control->store;
-
-	if (store->announce != NULL)
-		store->announce(store);
+	control_announce(ctl->control);
 	LIST_EACH(it, &ctl->drainers) {
 		struct flip *f = list_entry(it, struct flip, link);
 
@@ -235,9 +232,6 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	char text[sizeof(why->text) + 128];
 
 	if (e != OK) {
-		/* It began no drain; the next one is perhaps a stranger's. */
-		if (e != E_UNKNOWN)
-			ctl->drain_timeout = -1;
 		/* A lock that came between our look and our write. */
 		if (e == E_CONFLICT && flip_refuse_if_locked(f))
 			return;

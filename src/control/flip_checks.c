@@ -73,7 +73,7 @@ commit(struct flip *f)
 	w.next.forced = q->force;
 	flip_fill_entry(f, &w.entry, f->epoch, OK);
 	/* Without another color no drain begins that it could be for. */
-	f->ctl->drain_timeout = q->has_drain && f->to != now->color ? q->drain : -1;
+	rollout_wish(f->ctl, &w.next, q->has_drain && f->to != now->color ? q->drain : -1);
 	flip_become(f, FLIP_STORING);
 	c->store->write(c->store, &w, flip_on_store, f);
 }

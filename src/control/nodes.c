@@ -70,7 +70,7 @@ add_backend(struct nodes *n, struct service_ctl *ctl, enum color color, const ch
 		return false;
 	}
 	b->drain = drain;
-	b->late = ctl->published;
+	b->late = ctl_is_published(ctl);
 	service_add_backend(s, b);
 	say(ctl, "backend.added", b);
 	if (n->control->health != NULL) {
@@ -139,7 +139,7 @@ obey(struct node_pool *p, struct nodes *n)
 	struct control *c = n->control;
 
 	for (size_t i = 0; i < c->n; i++) {
-		struct service_ctl *ctl = &c->entries[i];
+		struct service_ctl *ctl = c->services[i];
 		const struct service_config *sc = ctl->service->config;
 		bool changed = false;
 
@@ -154,11 +154,11 @@ obey(struct node_pool *p, struct nodes *n)
 					 LS("color", color_word(color)), LS("key", p->config->name));
 		}
 		/* At once: a command waits until the workers have it. */
-		if (changed && ctl->published)
+		if (changed && ctl_is_published(ctl))
 			publish_now(ctl);
 	}
-	if (c->store->announce != NULL && c->store_ready)
-		c->store->announce(c->store);
+	if (c->store_ready)
+		control_announce(c);
 }
 
 struct node_pool *
@@ -222,7 +222,7 @@ nodes_may_obey(const struct control *c, const char *pool, const struct overlay *
 	const struct node_pool *p = nodes_find_pool(c->nodes, pool);
 
 	for (size_t i = 0; p != NULL && i < c->n; i++) {
-		const struct service *s = c->entries[i].service;
+		const struct service *s = c->services[i]->service;
 
 		if (s->config->pool == NULL || strcmp(s->config->pool, pool) != 0)
 			continue;

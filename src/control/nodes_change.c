@@ -39,7 +39,7 @@ is_acked(const struct node_change *ch)
 	const struct control *c = ch->nodes->control;
 
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].service->acked < ch->want[i])
+		if (c->services[i]->service->acked < ch->want[i])
 			return false;
 	return true;
 }
@@ -52,7 +52,7 @@ change_wait(struct node_change *ch)
 
 	ch->want = must_array(c->n, sizeof(*ch->want));
 	for (size_t i = 0; i < c->n; i++)
-		ch->want[i] = c->entries[i].published ? c->entries[i].service->generation : 0;
+		ch->want[i] = ctl_is_published(c->services[i]) ? c->services[i]->service->generation : 0;
 	if (is_acked(ch))
 		change_end(ch, OK, true, NULL);
 }

@@ -83,7 +83,7 @@ outlier_look(struct service_ctl *ctl)
 				eject(ctl, b, "connects failed", failures);
 			changed = true;
 		}
-	if (changed && ctl->published)
+	if (changed && ctl_is_published(ctl))
 		publish_soon(ctl);
 }
 
@@ -135,7 +135,7 @@ look_at_ejected(struct service_ctl *ctl, double now)
 			readmit(ctl, b);
 			changed = true;
 		}
-	if (changed && ctl->published)
+	if (changed && ctl_is_published(ctl))
 		publish_soon(ctl);
 }
 
@@ -148,7 +148,7 @@ control_on_outlier(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	for (size_t i = 0; i < c->n; i++)
-		look_at_ejected(&c->entries[i], now);
+		look_at_ejected(c->services[i], now);
 }
 
 void

@@ -1,5 +1,6 @@
 /* publish.c - builds snapshots and hands them to the engine.  Thread: main. */
 #include "base/clock.h"
+#include "control/engines.h"
 #include "control/publish.h"
 #include "control/slow_start.h"
 #include "model/balance.h"
@@ -75,10 +76,9 @@ publish_now(struct service_ctl *ctl)
 {
 	struct snapshot *snap = publish_build(ctl->service);
 
-	ctl->published = true;
 	ctl->dirty = false;
 	snap->refuse = ctl->control->stale && ctl->control->config->store.stale == STALE_REFUSE;
-	ctl->engine->publish(ctl->engine, ctl->service, &snap);
+	engines_publish(ctl, &snap);
 }
 
 void

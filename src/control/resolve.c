@@ -91,7 +91,7 @@ add(struct service_ctl *ctl, struct backend *b, const struct backend *after)
 {
 	struct health *h = ctl->control->health;
 
-	b->late = ctl->published;
+	b->late = ctl_is_published(ctl);
 	service_insert_backend(ctl->service, b, after);
 	if (backend_has_address(b))
 		say(ctl, "backend.added", b);
@@ -124,7 +124,7 @@ replace(struct service_ctl *ctl, struct backend *old, const struct addr *address
 	add(ctl, b, old);
 	if (!in_use || address == NULL || b->state != BACKEND_CHECKING)
 		drop(ctl, old);
-	if (ctl->published)
+	if (ctl_is_published(ctl))
 		publish_soon(ctl);
 	if (ctl->control->store->announce != NULL && ctl->control->store_ready)
 		ctl->control->store->announce(ctl->control->store);
@@ -164,8 +164,8 @@ settle_all(struct control *c, const struct hostname *name)
 {
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++)
-			for (size_t k = 0; k < c->entries[i].service->colors[color].n; k++) {
-				struct backend *b = c->entries[i].service->colors[color].backends[k];
+			for (size_t k = 0; k < c->services[i]->service->colors[color].n; k++) {
+				struct backend *b = c->services[i]->service->colors[color].backends[k];
 				const struct hostname *its = name;
 
 				if (b->name == NULL || (name != NULL && !node_same_host(b->name, name->host)))
@@ -173,7 +173,7 @@ settle_all(struct control *c, const struct hostname *name)
 				if (name == NULL && !backend_has_address(b))
 					its = hosts_find(c->hosts, b->name);
 				if (is_answered(its))
-					settle(&c->entries[i], b, its);
+					settle(c->services[i], b, its);
 			}
 }
 
@@ -193,8 +193,8 @@ resolve_is_wanted(void *arg, const struct hostname *name)
 
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++)
-			for (size_t k = 0; k < c->entries[i].service->colors[color].n; k++) {
-				const struct backend *b = c->entries[i].service->colors[color].backends[k];
+			for (size_t k = 0; k < c->services[i]->service->colors[color].n; k++) {
+				const struct backend *b = c->services[i]->service->colors[color].backends[k];
 
 				if (b->name != NULL && node_same_host(b->name, name->host))
 					return true;
@@ -225,7 +225,7 @@ control_on_resolve(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++) {
-			struct service_ctl *ctl = &c->entries[i];
+			struct service_ctl *ctl = c->services[i];
 
 			for (size_t k = ctl->service->colors[color].n; k-- > 0;) {
 				struct backend *b = ctl->service->colors[color].backends[k];
@@ -235,7 +235,7 @@ control_on_resolve(struct ev_loop *loop, ev_timer *t, int revents)
 					continue;
 				drop(ctl, b);
 				dropped = true;
-				if (ctl->published)
+				if (ctl_is_published(ctl))
 					publish_soon(ctl);
 			}
 		}
@@ -263,7 +263,7 @@ resolve_interval(const struct control *c, const struct pool_config *pool)
 	double least = 0;
 
 	for (size_t i = 0; i < c->n; i++) {
-		const struct service_config *sc = c->entries[i].service->config;
+		const struct service_config *sc = c->services[i]->service->config;
 
 		if (sc->pool != NULL && strcmp(sc->pool, pool->name) == 0 && sc->resolve_interval > 0 &&
 		    (least <= 0 || sc->resolve_interval < least))
@@ -311,8 +311,8 @@ resolve_start(struct control *c)
 {
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++)
-			for (size_t k = 0; k < c->entries[i].service->colors[color].n; k++) {
-				const struct service *s = c->entries[i].service;
+			for (size_t k = 0; k < c->services[i]->service->colors[color].n; k++) {
+				const struct service *s = c->services[i]->service;
 
 				if (s->colors[color].backends[k]->name != NULL)
 					(void)hosts_watch(c->hosts, s->colors[color].backends[k]->name,

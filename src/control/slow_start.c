@@ -70,7 +70,7 @@ grow(struct service_ctl *ctl, double now)
 			else
 				grows = true;
 		}
-	if (changed && ctl->published)
+	if (changed && ctl_is_published(ctl))
 		publish_soon(ctl);
 	return grows ? ramp_step(s) : 0;
 }
@@ -84,7 +84,7 @@ control_on_slow_start(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	for (size_t i = 0; i < c->n; i++) {
-		double seconds = grow(&c->entries[i], now);
+		double seconds = grow(c->services[i], now);
 
 		if (seconds > 0)
 			hasten(c, seconds);

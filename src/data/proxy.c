@@ -1,6 +1,7 @@
 /* proxy.c - the proxy engine: hands letters to the workers and collects their
  * answers.  Thread: main, but for each letter's journey. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,16 +47,8 @@ acked_open(struct mail *m, void *receiver)
 {
 	struct acked_letter *t = container_of(m, struct acked_letter, mail);
 	struct proxy *p = receiver;
-	uint64_t *row = &p->acked[t->service->index * p->n_workers], least = t->generation;
 
-	row[t->worker] = t->generation;
-	for (unsigned i = 0; i < p->n_workers; i++)
-		if (row[i] < least)
-			least = row[i];
-	if (least > t->service->acked) {
-		t->service->acked = least;
-		p->engine.on_acked(p->engine.arg, t->service, least);
-	}
+	p->engine.on_acked(p->engine.arg, &p->engine, t->service, t->worker, t->generation);
 	free(t);
 }
 
@@ -189,11 +182,12 @@ snapshot_open(struct mail *m, void *receiver)
 }
 
 static const struct tally_histogram *
-proxy_lag(const struct engine *e, unsigned worker)
+proxy_lag(const struct engine *e, unsigned worker, char name[ENGINE_THREAD_NAME])
 {
 	const struct proxy *p = container_of(e, struct proxy, engine);
 
-	return worker < p->n_workers ? &p->workers[worker].lag : NULL;
+	snprintf(name, ENGINE_THREAD_NAME, "worker-%u", worker);
+	return &p->workers[worker].lag;
 }
 
 static void
@@ -521,7 +515,7 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	CHECK(p != NULL);
 	memset(p, 0, sizeof(*p));
 	p->engine = (struct engine){
-		.name = "proxy",
+		.class = &proxy_class,
 		.publish = proxy_publish,
 		.drain = proxy_drain,
 		.holders = proxy_holders,
@@ -539,7 +533,7 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	p->services = services;
 	p->n_services = n;
 	mailbox_init(&p->mailbox, loop, p);
-	p->n_workers = config->workers;
+	p->n_workers = p->engine.n_threads = config->workers;
 	/* Pipes come out of the sessions' share: were they extra, many bulk
 	 * streams would eat what is kept for the admin socket. */
 	p->pipes = descriptors / PIPES_SHARE / p->n_workers;
@@ -547,7 +541,6 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		p->pipes = PROXY_PIPES;
 	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
-	p->acked = must_array((size_t)n * p->n_workers, sizeof(uint64_t));
 	bindings_make(config, NULL, &p->bindings);
 	p->listening = must_array(p->bindings.n, sizeof(*p->listening));
 	p->admits = must_array(p->bindings.n, sizeof(struct admit *));
@@ -652,6 +645,5 @@ proxy_free(struct proxy **pp)
 		remove_path(&p->paths[i]);
 	free(p->paths);
 	free(p->workers);
-	free(p->acked);
 	free(p);
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "kernel/engine.h"
 #include "kernel/engine_describe.h"
+#include "kernel/engine_usage.h"
 #include "kernel/flows.h"
 #include "kernel/ruleset.h"
 
@@ -33,6 +34,7 @@ struct ours {
 	struct snapshot *snapshot;	/* the last one published; NULL: none yet */
 	bool waits;	/* it is for the ruleset once we know that we are awake */
 	uint64_t acked;	/* by the ruleset; control hears of it once flows are counted */
+	uint64_t reported;	/* as control has heard */
 	uint64_t flipped;	/* generation that moved the preview; 0: that is settled */
 	bool counted;	/* refused holds a reading */
 	uint64_t refused[RULESET_REFUSALS];	/* as last read */
@@ -125,15 +127,15 @@ tell_acked(struct ours *o)
 {
 	struct kernel *k = o->kernel;
 
-	if (!k->counted || o->acked <= o->service->acked)
+	if (!k->counted || o->acked <= o->reported)
 		return;
-	o->service->acked = o->acked;
+	o->reported = o->acked;
 	if (o->flipped != 0 && o->acked >= o->flipped)
 		cut_previews(o);
 	if (o->service->config->on_down == ON_DOWN_RESET && o->acked == o->snapshot->generation &&
 	    !k->closing)
 		cut_down(o);
-	k->engine.on_acked(k->engine.arg, o->service, o->acked);
+	k->engine.on_acked(k->engine.arg, &k->engine, o->service, 0, o->acked);
 }
 
 static void
@@ -396,22 +398,13 @@ kernel_on_count_timer(struct ev_loop *loop, ev_timer *t, int revents)
 		read_counts(k);
 }
 
-static void
-kernel_usage(const struct engine *e, struct engine_usage *out)
+void
+kernel_usage(const struct engine *e, struct kernel_usage *out)
 {
 	const struct kernel *k = container_of(e, const struct kernel, engine);
-	struct flows_usage u;
 
-	flows_usage(k->flows, &u);
-	*out = (struct engine_usage){
-		.table = k->table,
-		.trouble = k->trouble,
-		.entries = u.entries,
-		.max = u.max,
-		.tracked = u.tracked,
-		.overruns = u.overruns,
-		.corrected = u.unseen,
-	};
+	*out = (struct kernel_usage){ .table = k->table, .trouble = k->trouble };
+	flows_usage(k->flows, &out->flows);
 }
 
 static uint64_t
@@ -516,7 +509,8 @@ kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *conf
 	*out = k;
 	*k = (struct kernel){
 		.engine = {
-			.name = "kernel",
+			.class = &kernel_class,
+			.n_threads = 1,
 			.open = kernel_service_open,
 			.publish = kernel_publish,
 			.drain = kernel_drain,
@@ -524,7 +518,6 @@ kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *conf
 			.count = kernel_count,
 			.close = kernel_close,
 			.resume = kernel_resume,
-			.usage = kernel_usage,
 			.strays = kernel_strays,
 		},
 		.loop = loop,

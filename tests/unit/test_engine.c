@@ -247,10 +247,12 @@ static struct {
 } w;
 
 static void
-on_acked(void *arg, struct service *s, uint64_t generation)
+on_acked(void *arg, struct engine *e, struct service *s, unsigned thread, uint64_t generation)
 {
 	(void)arg;
-	assert_int_equal(s->acked, generation);
+	assert_ptr_equal(e, w.engine);
+	assert_int_equal(thread, 0);
+	s->acked = generation;
 	w.acked = generation;
 }
 
@@ -265,7 +267,7 @@ static void
 on_trouble(void *arg, struct engine *e, const char *why)
 {
 	(void)arg;
-	assert_string_equal(e->name, "kernel");
+	assert_string_equal(e->class->name, "kernel");
 	snprintf(w.trouble, sizeof(w.trouble), "%s", why != NULL ? why : "over");
 }
 
@@ -533,24 +535,51 @@ test_counters_of_an_older_table_begin_at_zero(void **state)
 	end();
 }
 
+/* The value of a gauge; -1: it has none now. */
+static int64_t
+gauge(const char *metric)
+{
+	const struct engine_class *class = w.engine->class;
+	uint64_t value;
+
+	for (size_t i = 0; i < class->n_gauges; i++)
+		if (strcmp(class->gauges[i].metric, metric) == 0)
+			return class->gauges[i].read(w.engine, &value) ? (int64_t)value : -1;
+	fail_msg("no gauge %s", metric);
+	return -1;
+}
+
+static void
+assert_status(const char *expected)
+{
+	struct buf b;
+	struct json j;
+
+	buf_init(&b, 4096);
+	json_init(&j, &b);
+	json_object(&j, NULL);
+	w.engine->class->status(w.engine, &j);
+	json_object_end(&j);
+	assert_int_equal(buf_len(&b), strlen(expected));
+	assert_memory_equal(buf_str(&b).p, expected, strlen(expected));
+	buf_free(&b);
+}
+
 static void
 test_trouble_is_told_and_shown(void **state)
 {
-	struct engine_usage u;
-
 	(void)state;
 	serve(CONF("", ""), false);
 	k.calls.on_trouble(k.calls.arg, "no memory");
 	assert_string_equal(w.trouble, "no memory");
-	w.engine->usage(w.engine, &u);
-	assert_string_equal(u.table, "teal_main");
-	assert_string_equal(u.trouble, "no memory");
-	assert_int_equal(u.entries, 7);
-	assert_int_equal(u.max, 10);
+	assert_status("{\"table\":\"teal_main\",\"problem\":\"no memory\",\"entries\":7,\"max\":10,\"tracked\":0}");
+	assert_int_equal(gauge("teal_kernel_trouble"), 1);
+	assert_int_equal(gauge("teal_conntrack_entries"), 7);
+	assert_int_equal(gauge("teal_conntrack_max_entries"), 10);
 	k.calls.on_trouble(k.calls.arg, NULL);
 	assert_string_equal(w.trouble, "over");
-	w.engine->usage(w.engine, &u);
-	assert_string_equal(u.trouble, "");
+	assert_int_equal(gauge("teal_kernel_trouble"), 0);
+	assert_status("{\"table\":\"teal_main\",\"problem\":null,\"entries\":7,\"max\":10,\"tracked\":0}");
 	end();
 }
 

@@ -118,8 +118,7 @@ fake_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 static void
 take(struct fake_engine *f)
 {
-	f->service->acked = f->generation;
-	f->engine.on_acked(f->engine.arg, f->service, f->generation);
+	f->engine.on_acked(f->engine.arg, &f->engine, f->service, 0, f->generation);
 }
 
 static void
@@ -139,6 +138,8 @@ fake_count(struct engine *e, const struct service *s, enum color color)
 	(void)s;
 	return ((struct fake_engine *)e)->connections[color];
 }
+
+static const struct engine_class fake_class = { ENGINE_PROXY, .name = "fake" };
 
 static void
 fake_close(struct engine *e)
@@ -273,10 +274,10 @@ set_up(void **state, int64_t changed_at, uint64_t left)
 	r->store.changed_at = changed_at;
 	r->engine.connections[BLUE] = left;
 	r->engine.engine = (struct engine){
-		.publish = fake_publish, .drain = fake_drain, .count = fake_count, .close = fake_close,
+		.class = &fake_class, .n_threads = 1, .publish = fake_publish, .drain = fake_drain, .count = fake_count, .close = fake_close,
 	};
 	assert_int_equal(control_open(&r->control, r->loop, &r->config, NULL, &r->store.store,
-				      (struct engine *[ENGINES]){ [ENGINE_PROXY] = &r->engine.engine }, &r->service, 1,
+				      (struct engine *[]){ &r->engine.engine }, 1, &r->service, 1,
 				      &why), OK);
 	r->control.on_stopped = on_stopped;
 	r->control.arg = r;
@@ -329,7 +330,7 @@ ask(struct rig *r, struct asker *a, struct flip_request q)
 	if (q.kind == CHANGE_INITIAL)
 		q.kind = CHANGE_FLIP;
 	snprintf(q.by.user, sizeof(q.by.user), "ci");
-	flip_start(&r->control.entries[0], &q, &a->watcher);
+	flip_start(r->control.services[0], &q, &a->watcher);
 }
 
 static void
@@ -441,7 +442,7 @@ test_a_color_that_is_active_is_forced_upon_the_others(void **state)
 	assert_int_equal(r->store.truth.epoch, 3);
 	assert_int_equal(r->service->applied_epoch, 3);
 	/* No drain began that this could be for. */
-	assert_true(r->control.entries[0].drain_timeout < 0);
+	assert_true(r->control.services[0]->rollout.wish.timeout < 0);
 	/* Once is enough. */
 	turn(r, 6);
 	ask(r, &a, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_NONE, .force = true });
@@ -582,7 +583,7 @@ test_lock_refuses_and_names_who_and_why(void **state)
 
 	memset(&a, 0, sizeof(a));
 	a.watcher = (struct flip_watcher){ .progress = asker_on_event, .done = asker_on_done };
-	flip_lock(&r->control.entries[0], "migration", &bob, &a.watcher);
+	flip_lock(r->control.services[0], "migration", &bob, &a.watcher);
 	UNTIL(r, a.done);
 	assert_ended(&a, OK, CHANGED_YES);
 	assert_true(a.record.lock.on);
@@ -594,7 +595,7 @@ test_lock_refuses_and_names_who_and_why(void **state)
 	assert_says(&a, "locked by bob");
 	assert_says(&a, "migration");
 	a.done = false;
-	flip_lock(&r->control.entries[0], NULL, &bob, &a.watcher);
+	flip_lock(r->control.services[0], NULL, &bob, &a.watcher);
 	UNTIL(r, a.done);
 	assert_ended(&a, OK, CHANGED_YES);
 	assert_false(a.record.lock.on);
@@ -683,7 +684,7 @@ test_what_was_found_on_the_idle_color_drains_for_the_rest_of_its_time(void **sta
 	assert_true(r->engine.orders.timeout > 15 && r->engine.orders.timeout <= 20);
 	assert_int_equal(r->engine.orders.ending, END_DRAINED);
 	/* Once: another snapshot begins nothing anew. */
-	publish_now(&r->control.entries[0]);
+	publish_now(r->control.services[0]);
 	take(&r->engine);
 	assert_int_equal(r->engine.drains, 1);
 }
@@ -732,7 +733,7 @@ test_a_drain_is_not_stuck_because_everything_stood_still(void **state)
 	UNTIL(r, r->engine.active == BLUE);
 	take(&r->engine);
 	turn(r, 0.1);
-	d = r->control.entries[0].drain;
+	d = r->control.services[0]->drain;
 	clock_move(100);
 	turn(r, 4.5);
 	assert_true(d->deadline == d->due);
@@ -761,6 +762,56 @@ test_a_refused_flips_drain_is_not_the_next_ones(void **state)
 	assert_true(r->engine.orders.timeout == 30);
 }
 
+/* The store did not say whether it wrote; then it tells what it has. */
+static void
+end_unknown(struct rig *r, struct record *has)
+{
+	struct asker a;
+
+	r->engine.connections[GREEN] = 3;
+	r->store.fail = E_UNKNOWN;
+	r->store.hold = true;
+	ask(r, &a, (struct flip_request){ .to = BLUE, .has_drain = true, .drain = 7 });
+	UNTIL(r, r->store.held_done != NULL);
+	*has = r->store.held.next;
+	finish_write(&r->store, &r->store.held, r->store.held_done, r->store.held_arg);
+	assert_ended(&a, E_UNKNOWN, CHANGED_UNKNOWN);
+}
+
+static void
+obey(struct rig *r, const struct record *has)
+{
+	r->store.truth = *has;
+	r->store.store.on_record(r->store.store.arg, "web", has);
+	take(&r->engine);
+	assert_int_equal(r->service->applied_epoch, has->epoch);
+	assert_int_equal(r->engine.drains, 1);
+}
+
+static void
+test_a_drain_time_is_not_for_another_users_flip_of_that_epoch(void **state)
+{
+	struct rig *r = *state;
+	struct record has;
+
+	end_unknown(r, &has);
+	/* It was never written; at another teald somebody else flips. */
+	strcpy(has.by, "other");
+	obey(r, &has);
+	assert_true(r->engine.orders.timeout == r->sc.drain.timeout);
+}
+
+static void
+test_a_drain_time_is_kept_for_a_flip_that_was_written_after_all(void **state)
+{
+	struct rig *r = *state;
+	struct record has;
+
+	end_unknown(r, &has);
+	obey(r, &has);
+	assert_true(r->engine.orders.timeout == 7);
+}
+
 static void
 test_flip_back_during_a_drain_ends_it_and_tells_who_waits(void **state)
 {
@@ -776,7 +827,7 @@ test_flip_back_during_a_drain_ends_it_and_tells_who_waits(void **state)
 	assert_ended(&a, E_CONFLICT, CHANGED_YES);
 	assert_says(&a, "before green had drained");
 	/* What drains now is blue, which has nothing. */
-	UNTIL(r, r->control.entries[0].drain == NULL);
+	UNTIL(r, r->control.services[0]->drain == NULL);
 }
 
 static void
@@ -822,7 +873,7 @@ test_stop_closes_drains_and_ends(void **state)
 
 	assert_true(control_ready(&r->control, &reason));
 	r->engine.connections[GREEN] = 2;
-	control_stop(&r->control);
+	stop_begin(&r->control);
 	assert_false(control_ready(&r->control, &reason));
 	assert_string_equal(reason, "stopping");
 	UNTIL(r, r->engine.closed);
@@ -869,6 +920,8 @@ main(void)
 		T(test_wait_drained_waits_for_the_last_connection),
 		T(test_a_drain_is_not_stuck_because_everything_stood_still),
 		T(test_a_refused_flips_drain_is_not_the_next_ones),
+		T(test_a_drain_time_is_not_for_another_users_flip_of_that_epoch),
+		T(test_a_drain_time_is_kept_for_a_flip_that_was_written_after_all),
 		T(test_flip_back_during_a_drain_ends_it_and_tells_who_waits),
 		T(test_flips_of_one_service_take_turns),
 		T(test_an_asker_may_leave_and_the_flip_goes_on),

@@ -191,7 +191,7 @@ static void
 counts_flips_and_drains(void **state)
 {
 	struct world *w = *state;
-	struct service_ctl *ctl = &w->control.entries[0];
+	struct service_ctl *ctl = w->control.services[0];
 	char *text;
 
 	ctl->flips_total.by_result[BLUE][OK] = 2;

@@ -115,7 +115,7 @@ readiness_follows_control(void **state)
 	expect(s, "GET /healthz" CLOSE, "200", "ok");
 	assert_true(control_maintenance(&s->w->control, false, &by));
 	expect(s, "GET /readyz" CLOSE, "200", "ready");
-	control_stop(&s->w->control);
+	stop_begin(&s->w->control);
 	expect(s, "GET /readyz" CLOSE, "503", "stopping");
 }
 
@@ -382,7 +382,7 @@ static void
 who_does_not_read_is_cut(void **state)
 {
 	struct stage *s = *state;
-	struct service_ctl *ctl = &s->w->control.entries[0];
+	struct service_ctl *ctl = s->w->control.services[0];
 	int slow = dial(s), well = dial(s);
 	unsigned turns = 0;
 

@@ -90,7 +90,7 @@ flip(struct stage *s, enum color to, const char *reason)
 	struct flip_request q = {
 		.kind = CHANGE_FLIP, .to = to, .wait = FLIP_WAIT_APPLIED, .by = { .user = "ci" }
 	};
-	struct service_ctl *ctl = &s->w->control.entries[0];
+	struct service_ctl *ctl = s->w->control.services[0];
 
 	str_copy(q.reason, sizeof(q.reason), str_from(reason));
 	flip_start(ctl, &q, NULL);
@@ -224,7 +224,7 @@ a_flip_is_told_as_it_goes(void **state)
 	json_decref(o);
 
 	s->w->connections[0][GREEN] = 0;
-	WAIT_UNTIL(s->w->loop, s->w->control.entries[0].drain == NULL);
+	WAIT_UNTIL(s->w->loop, s->w->control.services[0]->drain == NULL);
 	o = read_frame(feed_delta(&s->feed), "delta");
 	assert_true(json_is_null(at(o, "services.0.drain")));
 	assert_string_equal(TEXT_AT(o, "flips.0.result"), "drained");

@@ -162,7 +162,7 @@ static void
 shows_lock_and_drain(void **state)
 {
 	struct world *w = *state;
-	struct service_ctl *ctl = &w->control.entries[0];
+	struct service_ctl *ctl = w->control.services[0];
 	struct record *r = &ctl->service->record;
 	json_t *o;
 

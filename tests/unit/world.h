@@ -147,8 +147,7 @@ world_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	uint64_t generation = (*snapshot)->generation;
 
 	snapshot_unref(snapshot);
-	s->acked = generation;
-	e->on_acked(e->arg, s, generation);
+	e->on_acked(e->arg, e, s, 0, generation);
 }
 
 static void
@@ -260,6 +259,7 @@ world_configure(struct world *w)
 static inline struct world *
 world_new(void)
 {
+	static const struct engine_class world_class = { ENGINE_PROXY, .name = "world" };
 	struct world *w = must_alloc(sizeof(*w));
 	struct why why;
 
@@ -272,11 +272,11 @@ world_new(void)
 		w->running[i] = service_new(&w->services[i], i, w->config.workers);
 	w->store = (struct store){ .open = world_store_open, .write = world_store_write, .note = world_store_note,
 				   .history = world_store_history, .status = world_store_status };
-	w->engine = (struct engine){ .name = "world", .publish = world_publish, .drain = world_drain,
+	w->engine = (struct engine){ .class = &world_class, .n_threads = 1, .publish = world_publish, .drain = world_drain,
 				     .holders = world_holders, .count = world_count, .close = world_engine_close };
 	w->jobs = jobs_new(w->loop, 1);
 	CHECK(control_open(&w->control, w->loop, &w->config, w->jobs, &w->store,
-			   (struct engine *[ENGINES]){ [ENGINE_PROXY] = &w->engine }, w->running, WORLD_SERVICES,
+			   (struct engine *[]){ &w->engine }, 1, w->running, WORLD_SERVICES,
 			   &why) == OK);
 	w->control.on_stopped = world_on_stopped;
 	w->control.arg = w;

@@ -3,6 +3,7 @@
  * them although its configuration may have another, or none.  Thread: main. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 
 #define TABLES_FILE "teal.tables"
 #define TABLES 8
+#define NEEDED (UINT64_C(1) << CAP_NET_ADMIN)
 #define LOOK 0.05	/* seconds between two looks whether everything is served */
 
 struct tables {
@@ -110,13 +112,21 @@ remember_now(const struct forward *f, bool own)
 		LOG_WARN("kernel.not_forgotten", LS("error", why.text));
 }
 
-bool
-forward_is_wanted(const struct config *config)
+/* CAP_NET_ADMIN is needed for services of this engine, and to take away the table of
+ * those that were there before. */
+static bool
+is_wanted(const struct config *config)
 {
 	struct tables t;
 
 	remembered(config, &t);
 	return config->kernel.on || t.n > 0;
+}
+
+void
+forward_needs(const struct config *config, struct engine_needs *out)
+{
+	*out = (struct engine_needs){ .capabilities = is_wanted(config) ? NEEDED : 0 };
 }
 
 /* -- tables of earlier configurations ------------------------------------------------ */
@@ -210,7 +220,7 @@ open_alone(struct forward *f, struct service **services, size_t n, struct why *w
 	tables_now(f, config->kernel.on, &t);
 	if ((e = remember(config, &t, why)) != OK)
 		return e;
-	return startup_drop_net_admin(why);
+	return startup_drop_capabilities(NEEDED, why);
 }
 
 enum err
@@ -223,7 +233,7 @@ forward_open(struct forward **out, struct ev_loop *loop, const struct config *co
 	enum err e;
 
 	*out = NULL;
-	if (!forward_is_wanted(config))
+	if (!is_wanted(config))
 		return OK;
 	f = *out = must_alloc(sizeof(*f));
 	*f = (struct forward){ .loop = loop, .config = config };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/admin.h"
+#include "app/engine_table.h"
 #include "app/forward.h"
 #include "app/observe.h"
 #include "app/startup.h"
@@ -172,7 +173,7 @@ stop_on_signal(struct teald *t, int signum)
 {
 	LOG_INFO("teald.signal", LS("signal", signum == SIGINT ? "SIGINT" : "SIGTERM"));
 	if (t->signals++ == 0) {
-		control_stop(&t->control);
+		stop_begin(&t->control);
 		return;
 	}
 	LOG_WARN("teald.hurried", LS("reason", "a second signal: connections are cut"));
@@ -210,10 +211,14 @@ teald_on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
 static enum err
 open_all(struct teald *t, struct why *why)
 {
-	uint32_t descriptors = startup_descriptors(t->config);
-	struct engine *engines[ENGINES] = { NULL };
+	struct engine *engines[ENGINES], *forward;
+	struct engine_needs needs;
+	size_t n_engines = 0;
+	uint32_t descriptors;
 	enum err e;
 
+	engine_table_needs(t->config, &needs);
+	descriptors = startup_descriptors(&needs);
 	t->n = t->config->n_services;
 	t->services = must_array(t->n, sizeof(struct service *));
 	for (size_t i = 0; i < t->n; i++)
@@ -226,7 +231,7 @@ open_all(struct teald *t, struct why *why)
 	if (t->config->observe.on && (t->observe = observe_bind(t->config, why)) == NULL)
 		return E_USAGE;
 	if ((e = startup_state_dir(t->config, why)) != OK ||
-	    (e = startup_drop_privileges(t->config, forward_is_wanted(t->config), why)) != OK ||
+	    (e = startup_drop_privileges(t->config, needs.capabilities, why)) != OK ||
 	    (e = forward_open(&t->forward, t->loop, t->config, t->services, t->n, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);
@@ -234,9 +239,10 @@ open_all(struct teald *t, struct why *why)
 							  store_file_new(t->config, t->jobs);
 	if ((e = proxy_start(t->proxy, why)) != OK)
 		return e;
-	engines[ENGINE_PROXY] = &t->proxy->engine;
-	engines[ENGINE_KERNEL] = forward_engine(t->forward);
-	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, engines, t->services, t->n, why);
+	engines[n_engines++] = &t->proxy->engine;
+	if ((forward = forward_engine(t->forward)) != NULL)
+		engines[n_engines++] = forward;
+	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, engines, n_engines, t->services, t->n, why);
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
 	t->control.on_fatal = teald_on_fatal;
@@ -308,7 +314,7 @@ check_certificates(const struct config *config)
 	if ((pid = fork()) < 0)
 		return certs_check_all(config);
 	if (pid == 0) {
-		if (startup_drop_privileges(config, false, &why) != OK) {
+		if (startup_drop_privileges(config, 0, &why) != OK) {
 			fprintf(stderr, "teald: %s\n", why.text);
 			_exit(EXIT_USAGE);
 		}

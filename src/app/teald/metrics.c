@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "control/certs.h"
 #include "control/drain.h"
+#include "control/engines.h"
 
 static struct labels
 of_service(const struct service *s)
@@ -266,7 +267,7 @@ put_draining(struct prom *p, const struct service_ctl *ctl, enum entrance entran
 	bool drains = ctl->drain != NULL && ctl->drain->color == color;
 
 	metrics_sample(p, of_color(ctl->service, entrance, color),
-		       drains ? ctl_count(ctl, color) : 0);
+		       drains ? engines_count(ctl, color) : 0);
 }
 
 static void
@@ -349,8 +350,10 @@ put_rejected(struct prom *p, const struct service_ctl *ctl)
 static void
 put_strays(struct prom *p, const struct service_ctl *ctl)
 {
-	if (ctl->engine->strays != NULL)
-		metrics_sample(p, of_service(ctl->service), ctl->engine->strays(ctl->engine, ctl->service));
+	uint64_t n;
+
+	if (engines_strays(ctl, &n))
+		metrics_sample(p, of_service(ctl->service), n);
 }
 
 static void
@@ -553,7 +556,7 @@ metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at
 		else
 			prom_go_on(&p, f->name, f->type);
 		do
-			put_entry(&p, f, &c->entries[at->service++]);
+			put_entry(&p, f, c->services[at->service++]);
 		while (at->service < c->n && buf_len(out) < enough && !out->failed);
 		if (at->service < c->n)
 			return;

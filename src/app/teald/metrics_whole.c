@@ -3,6 +3,7 @@
  * Thread: main. */
 #include <stdio.h>
 
+#include "app/engine_table.h"
 #include "app/metrics_parts.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -68,45 +69,33 @@ put_lag(struct prom *p, const char *thread, const struct tally_histogram *h)
 static void
 put_lags(struct prom *p, const struct control *c)
 {
-	const struct engine *proxy = c->engines[ENGINE_PROXY];
-	const struct tally_histogram *h;
-	char name[32];
+	char name[ENGINE_THREAD_NAME];
 
 	prom_family(p, "teal_loop_lag_seconds", PROM_HISTOGRAM,
 		    "How late a thread came to its ticks, ten a second: how long something held it.");
 	put_lag(p, "main", &c->lag);
-	for (unsigned i = 0; proxy != NULL && proxy->lag != NULL && (h = proxy->lag(proxy, i)) != NULL; i++) {
-		snprintf(name, sizeof(name), "worker-%u", i);
-		put_lag(p, name, h);
-	}
+	for (size_t k = 0; k < c->n_engines; k++)
+		for (unsigned i = 0; c->engines[k]->lag != NULL && i < c->engines[k]->n_threads; i++) {
+			const struct tally_histogram *h = c->engines[k]->lag(c->engines[k], i, name);
+
+			put_lag(p, name, h);
+		}
 }
 
-/* Those that only a service in the kernel has are there for whoever asks, but empty. */
+/* The families of an engine that no service uses are there for whoever asks, but empty. */
 static void
-put_one(struct prom *p, const struct engine *e, const char *name, enum prom_type type, uint64_t value, const char *help)
+put_engines(struct prom *p, const struct control *c)
 {
-	prom_family(p, name, type, help);
-	if (e != NULL)
-		prom_u64(p, NULL, NULL, 0, value);
-}
+	for (size_t k = 0; k < ARRAY_LEN(engine_classes); k++)
+		for (size_t g = 0; g < engine_classes[k]->n_gauges; g++) {
+			const struct engine_gauge *gauge = &engine_classes[k]->gauges[g];
+			uint64_t value;
 
-static void
-put_kernel(struct prom *p, const struct engine *e)
-{
-	struct engine_usage u = { .trouble = "" };
-
-	if (e != NULL)
-		e->usage(e, &u);
-	put_one(p, e, "teal_kernel_trouble", PROM_GAUGE, u.trouble[0] != '\0',
-		"1 while the kernel does not take the rules that it is given.");
-	put_one(p, e, "teal_conntrack_entries", PROM_GAUGE, u.entries,
-		"Entries in the kernel's table of connections, everybody's.");
-	put_one(p, u.max > 0 ? e : NULL, "teal_conntrack_max_entries", PROM_GAUGE, u.max,
-		"How many there may be, nf_conntrack_max; beyond that new connections are dropped.");
-	put_one(p, e, "teal_conntrack_tracked", PROM_GAUGE, u.tracked, "Of the entries, those of connections to our services.");
-	put_one(p, e, "teal_conntrack_overruns_total", PROM_COUNTER, u.overruns,
-		"Times that news of connections came faster than they were read; a count made up for it.");
-	put_one(p, e, "teal_conntrack_corrected_total", PROM_COUNTER, u.corrected, "Ends of connections that only a count told.");
+			prom_family(p, gauge->metric, gauge->type, gauge->help);
+			for (size_t i = 0; i < c->n_engines; i++)
+				if (c->engines[i]->class == engine_classes[k] && gauge->read(c->engines[i], &value))
+					prom_u64(p, NULL, NULL, 0, value);
+		}
 }
 
 void
@@ -138,7 +127,7 @@ metrics_whole(struct prom *p, const struct control *c)
 	}
 	put_fleet(p, c);
 	put_lags(p, c);
-	put_kernel(p, c->engines[ENGINE_KERNEL]);
+	put_engines(p, c);
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
 		    "Log lines thrown away because their reader was too slow.");
 	prom_u64(p, NULL, NULL, 0, log_dropped());

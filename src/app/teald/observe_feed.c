@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/version.h"
 #include "control/drain.h"
+#include "control/engines.h"
 
 #define FRAME_MAX ((size_t)64 << 20)
 #define ERROR_MAX 96	/* of backend.error */
@@ -113,11 +114,11 @@ teald_json(struct json *j, const struct control *c)
 static const struct service *
 service_at(const struct control *c, size_t i, const char *name)
 {
-	if (i < c->n && strcmp(c->entries[i].service->config->name, name) == 0)
-		return c->entries[i].service;
+	if (i < c->n && strcmp(c->services[i]->service->config->name, name) == 0)
+		return c->services[i]->service;
 	for (i = 0; i < c->n; i++)
-		if (strcmp(c->entries[i].service->config->name, name) == 0)
-			return c->entries[i].service;
+		if (strcmp(c->services[i]->service->config->name, name) == 0)
+			return c->services[i]->service;
 	return NULL;
 }
 
@@ -201,7 +202,7 @@ struct numbers {
 static void
 read_numbers(const struct feed *f, size_t i, struct numbers *n)
 {
-	const struct service_ctl *ctl = &f->control->entries[i];
+	const struct service_ctl *ctl = f->control->services[i];
 	const struct past_rates *r = &f->past->services[i].rates;
 	const struct service *s = ctl->service;
 
@@ -210,7 +211,7 @@ read_numbers(const struct feed *f, size_t i, struct numbers *n)
 	n->count[1] = service_connections(s, ENTRANCE_MAIN, BLUE);
 	n->count[2] = service_waiting(s);
 	if (ctl->drain != NULL)
-		n->count[3] = ctl_count(ctl, ctl->drain->color);
+		n->count[3] = engines_count(ctl, ctl->drain->color);
 	for (int c = GREEN; c < COLORS; c++) {
 		n->rate[c] = tidy(r->begun[c]);
 		n->rate[2 + c] = tidy(r->in[c]);
@@ -362,13 +363,13 @@ changed_services(struct feed *f, struct json *j)
 
 	json_object(j, "services");
 	for (size_t i = 0; i < c->n; i++) {
-		uint64_t h = settled_hash(&c->entries[i]);
+		uint64_t h = settled_hash(c->services[i]);
 
 		if (h == f->seen[i].settled)
 			continue;
 		f->seen[i].settled = h;
 		snprintf(key, sizeof(key), "%zu", i);
-		status_service_json(j, key, &c->entries[i], false);
+		status_service_json(j, key, c->services[i], false);
 	}
 	json_object_end(j);
 }
@@ -401,7 +402,7 @@ changed_backends(struct feed *f, struct json *j)
 
 	json_object(j, "backends");
 	for (size_t i = 0; i < f->control->n; i++) {
-		const struct service *s = f->control->entries[i].service;
+		const struct service *s = f->control->services[i]->service;
 		uint64_t h = backends_hash(s);
 
 		if (h == f->seen[i].backends)
@@ -441,13 +442,13 @@ feed_snapshot(struct feed *f)
 		json_i64(&j, "sampled", f->past->sampled_us / 1000);
 		teald_json(&j, c);
 		store_json(&j, c);
-		status_kernel_json(&j, c);
+		status_engines_json(&j, c);
 		fleet_members_json(&j, c);
 		flips_json(&j, f->past, 0);
 		json_array(&j, "services");
 		for (size_t i = 0; i < c->n; i++) {
 			json_object(&j, NULL);
-			status_service_json(&j, "service", &c->entries[i], false);
+			status_service_json(&j, "service", c->services[i], false);
 			read_numbers(f, i, &n);
 			numbers_json(&j, "numbers", &n);
 			history_json(&j, f->past, i);
@@ -475,7 +476,7 @@ feed_delta(struct feed *f)
 	json_i64(&j, "now", wall_ms());
 	if_news(&j, f->control, teald_json, &f->teald);
 	if_news(&j, f->control, store_json, &f->store);
-	if_news(&j, f->control, status_kernel_json, &f->kernel);
+	if_news(&j, f->control, status_engines_json, &f->kernel);
 	if_news(&j, f->control, fleet_members_json, &f->fleet);
 	if (f->past->changes > f->flips) {
 		flips_json(&j, f->past, f->flips);

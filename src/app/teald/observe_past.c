@@ -24,7 +24,7 @@ clamp(double v)
 static void
 sample_service(struct past *p, size_t i, double seconds, unsigned points)
 {
-	const struct service *s = p->control->entries[i].service;
+	const struct service *s = p->control->services[i]->service;
 	struct past_service *v = &p->services[i];
 	struct past_point point;
 	struct service_totals now;
@@ -277,9 +277,9 @@ remember_before(struct past *p)
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].service->known && c->entries[i].service->record.change != CHANGE_INITIAL &&
-		    flip_of(p, c->entries[i].service, c->entries[i].service->record.epoch) == NULL)
-			all[n++] = c->entries[i].service;
+		if (c->services[i]->service->known && c->services[i]->service->record.change != CHANGE_INITIAL &&
+		    flip_of(p, c->services[i]->service, c->services[i]->service->record.epoch) == NULL)
+			all[n++] = c->services[i]->service;
 	qsort(all, n, sizeof(*all), by_time);
 	for (size_t i = n > PAST_FLIPS ? n - PAST_FLIPS : 0; i < n; i++)
 		remember_record(p, all[i], applied);
@@ -292,7 +292,7 @@ past_open(struct past *p, struct control *c)
 	*p = (struct past){ .control = c, .sampled = clock_now(), .sampled_us = clock_wall_us() };
 	p->services = must_array(c->n + 1, sizeof(*p->services));
 	for (size_t i = 0; i < c->n; i++)
-		service_totals(c->entries[i].service, &p->services[i].totals);
+		service_totals(c->services[i]->service, &p->services[i].totals);
 	if (c->life != LIFE_STARTING)
 		remember_before(p);
 	p->listener.hear = past_on_event;

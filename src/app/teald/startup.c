@@ -15,52 +15,16 @@
 #include "app/startup.h"
 #include "base/log.h"
 #include "control/gate.h"
-#include "data/proxy.h"
 
 /* Kept from connections: what admin.h, observe.h, health.h and gate.h allow, and
  * the store, files and spares. */
 #define RESERVE \
 	(ADMIN_CLIENTS_MAX + OBSERVE_WAITING_MAX + OBSERVE_REPLIES_MAX + OBSERVE_PROBES_MAX + VIEWERS_MAX + \
 	 HEALTH_PROBES_PROMPT + HEALTH_PROBES_UNSURE + HEALTH_PROBES_HANGING + GATE_PROBES_MAX + 128)
-/* What a worker's pipes for splicing may come to. */
-#define PIPES_EACH (2 * PROXY_PIPES)
-/* What a service without a limit counts as. */
-#define UNLIMITED 500000
-
-/* Every worker has a socket of its own for each address. */
-static uint64_t
-listeners_of(const struct config *config)
-{
-	struct bindings all;
-	uint64_t n;
-
-	bindings_make(config, NULL, &all);
-	n = all.n * config->workers;
-	bindings_free(&all);
-	return n;
-}
-
-static uint64_t
-descriptors_wanted(const struct config *config)
-{
-	uint64_t wanted = RESERVE + listeners_of(config) + (uint64_t)PIPES_EACH * config->workers;
-
-	for (size_t i = 0; i < config->n_services; i++) {
-		const struct service_config *s = &config->services[i];
-
-		if (s->engine != ENGINE_PROXY)
-			continue;
-		wanted += 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
-		if (s->limits.queue_timeout > 0)
-			wanted += 2 * (uint64_t)s->limits.queue;
-	}
-	return wanted;
-}
-
 uint32_t
-startup_descriptors(const struct config *config)
+startup_descriptors(const struct engine_needs *needs)
 {
-	uint64_t wanted = descriptors_wanted(config), reserve = RESERVE, listeners = listeners_of(config);
+	uint64_t reserve = RESERVE, listeners = needs->listeners, wanted = reserve + listeners + needs->descriptors;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -111,51 +75,55 @@ startup_state_dir(const struct config *config, struct why *why)
 	return OK;
 }
 
-/* Of this thread: CAP_NET_ADMIN alone, or that one taken away. */
+/* Of this thread: `only` alone, or that taken away; bits. */
 static bool
-set_capabilities(bool only_net_admin)
+set_capabilities(uint64_t bits, bool only)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3], *d = &data[CAP_TO_INDEX(CAP_NET_ADMIN)];
-	uint32_t bit = CAP_TO_MASK(CAP_NET_ADMIN);
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-	if (only_net_admin) {
+	if (only)
 		memset(data, 0, sizeof(data));
-		d->permitted = d->effective = bit;
-	} else {
-		if (syscall(SYS_capget, &head, data) != 0)
-			return false;
-		d->permitted &= ~bit;
-		d->effective &= ~bit;
-		d->inheritable &= ~bit;
+	else if (syscall(SYS_capget, &head, data) != 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(data); i++) {
+		uint32_t some = (uint32_t)(bits >> (32 * i));
+
+		if (only) {
+			data[i].permitted = data[i].effective = some;
+			continue;
+		}
+		data[i].permitted &= ~some;
+		data[i].effective &= ~some;
+		data[i].inheritable &= ~some;
 	}
 	/* What is ambient has to be permitted and inheritable; the kernel sees to it. */
 	return syscall(SYS_capset, &head, data) == 0;
 }
 
 enum err
-startup_drop_net_admin(struct why *why)
+startup_drop_capabilities(uint64_t bits, struct why *why)
 {
-	if (geteuid() == 0 || set_capabilities(false))
+	if (geteuid() == 0 || set_capabilities(bits, false))
 		return OK;
-	return why_set(why, E_INTERNAL, "cannot give up CAP_NET_ADMIN: %s", strerror(errno));
+	return why_set(why, E_INTERNAL, "cannot give up the capabilities that the start needed: %s", strerror(errno));
 }
 
 enum err
-startup_drop_privileges(const struct config *config, bool keep_net_admin, struct why *why)
+startup_drop_privileges(const struct config *config, uint64_t keep, struct why *why)
 {
 	if (config->user == NULL || config->uid == geteuid())
 		return OK;
 	if (geteuid() != 0)
 		return why_set(why, E_USAGE, "user = \"%s\": only root can become somebody else; start as root or as %s",
 			       config->user, config->user);
-	if (keep_net_admin && prctl(PR_SET_KEEPCAPS, 1) != 0)
-		return why_set(why, E_INTERNAL, "cannot keep CAP_NET_ADMIN: %s", strerror(errno));
+	if (keep != 0 && prctl(PR_SET_KEEPCAPS, 1) != 0)
+		return why_set(why, E_INTERNAL, "cannot keep the capabilities that the engines need: %s", strerror(errno));
 	if (initgroups(config->user, config->gid) != 0 || setresgid(config->gid, config->gid, config->gid) != 0 ||
 	    setresuid(config->uid, config->uid, config->uid) != 0)
 		return why_set(why, E_INTERNAL, "cannot become %s: %s", config->user, strerror(errno));
-	if (keep_net_admin && !set_capabilities(true))
-		return why_set(why, E_INTERNAL, "cannot keep CAP_NET_ADMIN: %s", strerror(errno));
+	if (keep != 0 && !set_capabilities(keep, true))
+		return why_set(why, E_INTERNAL, "cannot keep the capabilities that the engines need: %s", strerror(errno));
 	(void)prctl(PR_SET_KEEPCAPS, 0);
 	/* After setuid() the kernel refuses core dumps and ptrace; crashes
 	 * should still be debuggable by root, which this keeps possible. */

@@ -2,10 +2,12 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "app/engine_table.h"
 #include "app/status.h"
 #include "base/clock.h"
 #include "base/version.h"
 #include "control/drain.h"
+#include "control/engines.h"
 
 void
 status_time_json(struct json *j, const char *key, int64_t us)
@@ -99,7 +101,7 @@ drain_json(struct json *j, const struct service_ctl *ctl)
 	}
 	json_object(j, "drain");
 	json_cstr(j, "color", color_word(ctl->drain->color));
-	json_u64(j, "remaining", ctl_count(ctl, ctl->drain->color));
+	json_u64(j, "remaining", engines_count(ctl, ctl->drain->color));
 	json_u64(j, "at_start", ctl->drain->at_start);
 	status_deadline_json(j, "deadline_in", ctl);
 	json_object_end(j);
@@ -202,23 +204,24 @@ status_store_json(struct json *j, const struct control *c, const struct rights *
 }
 
 void
-status_kernel_json(struct json *j, const struct control *c)
+status_engines_json(struct json *j, const struct control *c)
 {
-	const struct engine *e = c->engines[ENGINE_KERNEL];
-	struct engine_usage u;
+	for (size_t k = 0; k < ARRAY_LEN(engine_classes); k++) {
+		const struct engine_class *class = engine_classes[k];
+		size_t i = 0;
 
-	if (e == NULL) {
-		json_null(j, "kernel");
-		return;
+		if (class->status == NULL)
+			continue;
+		while (i < c->n_engines && c->engines[i]->class != class)
+			i++;
+		if (i == c->n_engines) {
+			json_null(j, class->name);
+			continue;
+		}
+		json_object(j, class->name);
+		class->status(c->engines[i], j);
+		json_object_end(j);
 	}
-	e->usage(e, &u);
-	json_object(j, "kernel");
-	json_cstr(j, "table", u.table);
-	json_cstr(j, "problem", text_or_null(u.trouble));
-	json_u64(j, "entries", u.entries);
-	json_u64(j, "max", u.max);
-	json_u64(j, "tracked", u.tracked);
-	json_object_end(j);
 }
 
 void
@@ -230,7 +233,7 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 
 	json_array(j, "services");
 	for (size_t i = 0; i < c->n; i++) {
-		const struct service_ctl *ctl = &c->entries[i];
+		const struct service_ctl *ctl = c->services[i];
 
 		if ((only == NULL || only == ctl) &&
 		    (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, ctl->service->config->name)))
@@ -238,7 +241,7 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	}
 	json_array_end(j);
 	status_store_json(j, c, rights);
-	status_kernel_json(j, c);
+	status_engines_json(j, c);
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
 	json_cstr(j, "host", host);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/version.h"
 #include "control/drain.h"
+#include "control/engines.h"
 
 /* Connections `drain` lists at most. */
 #define DRAIN_LIST_MAX 1000
@@ -78,7 +79,7 @@ drain_reply(struct command *cmd, const struct holders *holders)
 	json_cstr(&j, "service", ctl->service->config->name);
 	json_bool(&j, "draining", draining);
 	json_cstr(&j, "color", draining ? color_word(ctl->drain->color) : NULL);
-	json_u64(&j, "remaining", draining ? ctl_count(ctl, ctl->drain->color) : 0);
+	json_u64(&j, "remaining", draining ? engines_count(ctl, ctl->drain->color) : 0);
 	status_deadline_json(&j, "deadline_in", ctl);
 	json_array(&j, "connections");
 	for (size_t i = 0; draining && i < holders->n; i++)
@@ -100,15 +101,12 @@ holders_on_collected(void *arg, const struct holders *holders)
 static void
 run_drain(struct command *cmd)
 {
-	struct engine *engine = cmd->ctl->engine;
-
 	if (cmd->ctl->drain == NULL) {
 		drain_reply(cmd, &(struct holders){ NULL, 0, false });
 		return;
 	}
 	cmd->held = true;
-	engine->holders(engine, cmd->ctl->service, cmd->ctl->drain->color, DRAIN_LIST_MAX, holders_on_collected,
-			cmd);
+	engines_holders(cmd->ctl, cmd->ctl->drain->color, DRAIN_LIST_MAX, holders_on_collected, cmd);
 }
 
 static void
@@ -261,7 +259,7 @@ run_stop(struct command *cmd)
 	command_ok(&j, &text);
 	json_bool(&j, "stopping", true);
 	command_done(cmd, &j);
-	control_stop(control);
+	stop_begin(control);
 }
 
 static void
@@ -370,16 +368,16 @@ verb_did_you_mean(const struct command *cmd, struct str word)
 		return NULL;
 	/* More than a third of it wrong is another word. */
 	for (size_t i = 0; i < c->n; i++) {
-		struct str name = str_from(c->entries[i].service->config->name);
+		struct str name = str_from(c->services[i]->service->config->name);
 
-		if (!command_may_read(cmd, c->entries[i].service))
+		if (!command_may_read(cmd, c->services[i]->service))
 			continue;
 		if (name.n > RECORD_NAME || (d = distance(word, name)) > best || d >= name.n)
 			continue;
 		if (guess != NULL && d == best)
 			continue;
 		best = d;
-		guess = c->entries[i].service->config->name;
+		guess = c->services[i]->service->config->name;
 	}
 	return guess;
 }

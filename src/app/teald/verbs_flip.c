@@ -220,8 +220,8 @@ lock_everything(struct command *cmd, const char *reason)
 		one->watcher.progress = one_on_progress;
 		one->watcher.done = one_on_done;
 		one->command = cmd;
-		one->name = c->entries[i].service->config->name;
-		flip_lock(&c->entries[i], reason, &cmd->by, &one->watcher);
+		one->name = c->services[i]->service->config->name;
+		flip_lock(c->services[i], reason, &cmd->by, &one->watcher);
 	}
 	if (--all->pending == 0)
 		lock_all_finish(cmd);

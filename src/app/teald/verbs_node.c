@@ -20,7 +20,7 @@ may_see(const struct command *cmd, const struct pool_config *pool)
 	const struct control *c = cmd->admin->control;
 
 	for (size_t i = 0; i < c->n; i++)
-		if (uses_pool(c->entries[i].service, pool) && command_may_read(cmd, c->entries[i].service))
+		if (uses_pool(c->services[i]->service, pool) && command_may_read(cmd, c->services[i]->service))
 			return true;
 	return rights_have(cmd->rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE);
 }
@@ -79,8 +79,8 @@ node_json(const struct command *cmd, struct json *j, const struct pool_config *p
 	json_cstr(j, "problem", v->problem[0] != '\0' ? v->problem : NULL);
 	json_array(j, "services");
 	for (size_t i = 0; i < c->n; i++)
-		if (uses_pool(c->entries[i].service, pool) && command_may_read(cmd, c->entries[i].service))
-			service_json(j, c->entries[i].service, v->host);
+		if (uses_pool(c->services[i]->service, pool) && command_may_read(cmd, c->services[i]->service))
+			service_json(j, c->services[i]->service, v->host);
 	json_array_end(j);
 	json_object_end(j);
 }

@@ -1,0 +1,48 @@
+/* rollout.h - the way of one service's record into the engines: published, then
+ * applied (every thread obeys it), then the idle color drains, then it is drained.
+ * Each new color begins the way anew.
+ * Thread: main. */
+#ifndef CONTROL_ROLLOUT_H
+#define CONTROL_ROLLOUT_H
+
+#include "model/record.h"
+
+struct service_ctl;
+
+enum rollout_state {
+	ROLLOUT_WAITING,	/* for the store and the first verdicts: no snapshot went out yet */
+	ROLLOUT_PUBLISHED,	/* some thread may still obey an older record */
+	ROLLOUT_APPLIED,
+	ROLLOUT_DRAINING,
+	ROLLOUT_DRAINED
+};
+
+struct rollout {
+	enum rollout_state state;
+	uint64_t generation;	/* the first to carry the record's epoch */
+	bool flipped;	/* from another color: once applied, that one drains */
+	bool resumed;	/* what the start found on the idle color has its drain, if there was anything */
+	/* The drain time that a flip asks for, and the record it is about to write: of
+	 * another one it says nothing. */
+	struct {
+		uint64_t epoch;
+		int64_t at_us;
+		char by[RECORD_NAME];
+		double timeout;	/* seconds; < 0: none was asked for */
+	} wish;
+};
+
+void rollout_init(struct service_ctl *ctl);
+/* A flip writes `next` and wants that drain time, < 0: the service's own. */
+void rollout_wish(struct service_ctl *ctl, const struct record *next, double timeout);
+/* The service's record has been replaced; before, its color was `from`.  Publishes
+ * when it is another one; flips and fleet are told when there was nothing to do. */
+void rollout_on_record(struct service_ctl *ctl, enum color from);
+/* The first snapshot goes out. */
+void rollout_start(struct service_ctl *ctl);
+/* service->acked has grown. */
+void rollout_on_acked(struct service_ctl *ctl);
+/* The drain that rollout began is over. */
+void rollout_on_drained(struct service_ctl *ctl);
+
+#endif

@@ -1,0 +1,166 @@
+/* rollout.c - from a record to engines that obey it, and to an idle color without
+ * connections.  Thread: main. */
+#include "base/clock.h"
+#include "control/drain.h"
+#include "control/engines.h"
+#include "control/flip.h"
+#include "control/publish.h"
+#include "control/rollout.h"
+
+static bool
+is_allowed(enum rollout_state from, enum rollout_state to)
+{
+	switch (from) {
+	case ROLLOUT_WAITING:
+		return to == ROLLOUT_PUBLISHED;
+	case ROLLOUT_PUBLISHED:
+		return to == ROLLOUT_PUBLISHED || to == ROLLOUT_APPLIED;
+	case ROLLOUT_APPLIED:
+	case ROLLOUT_DRAINED:
+		return to == ROLLOUT_PUBLISHED || to == ROLLOUT_DRAINING;
+	case ROLLOUT_DRAINING:
+		return to == ROLLOUT_PUBLISHED || to == ROLLOUT_DRAINED;
+	}
+	return false;
+}
+
+static void
+rollout_become(struct service_ctl *ctl, enum rollout_state state)
+{
+	CHECK(is_allowed(ctl->rollout.state, state));
+	ctl->rollout.state = state;
+}
+
+void
+rollout_init(struct service_ctl *ctl)
+{
+	ctl->rollout = (struct rollout){ .state = ROLLOUT_WAITING, .wish.timeout = -1 };
+}
+
+void
+rollout_wish(struct service_ctl *ctl, const struct record *next, double timeout)
+{
+	struct rollout *r = &ctl->rollout;
+
+	r->wish.epoch = next->epoch;
+	r->wish.at_us = next->at_us;
+	memcpy(r->wish.by, next->by, sizeof(r->wish.by));
+	r->wish.timeout = timeout;
+}
+
+/* What the flip that wrote the record asked for; a store that went over a dispute
+ * has raised the epoch. */
+static double
+wished_timeout(const struct rollout *r, const struct record *now)
+{
+	bool its = now->epoch >= r->wish.epoch && now->at_us == r->wish.at_us && strcmp(now->by, r->wish.by) == 0;
+
+	return its ? r->wish.timeout : -1;
+}
+
+/* -- published ------------------------------------------------------------------ */
+
+static void
+rollout_publish(struct service_ctl *ctl)
+{
+	rollout_become(ctl, ROLLOUT_PUBLISHED);
+	publish_now(ctl);
+}
+
+void
+rollout_start(struct service_ctl *ctl)
+{
+	ctl->rollout.generation = ctl->service->generation + 1;
+	rollout_publish(ctl);
+}
+
+static void
+begin_anew(struct service_ctl *ctl, enum color from)
+{
+	struct service *s = ctl->service;
+
+	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applying", s, LS("from", color_word(from)),
+		 LS("to", color_word(s->record.color)), LU("epoch", s->record.epoch), LS("by", s->record.by));
+	flip_on_superseded(ctl);
+	drain_cancel(ctl);
+	/* The same epoch with another color (a store that was tampered with) has
+	 * to be applied anew. */
+	if (s->applied_epoch >= s->record.epoch)
+		s->applied_epoch = s->record.epoch - 1;
+	ctl->rollout.flipped = true;
+	ctl->rollout.generation = s->generation + 1;
+	if (ctl->rollout.state != ROLLOUT_WAITING)
+		rollout_publish(ctl);
+}
+
+void
+rollout_on_record(struct service_ctl *ctl, enum color from)
+{
+	struct service *s = ctl->service;
+
+	if (s->record.color != from) {
+		begin_anew(ctl, from);
+	} else if (ctl->rollout.state >= ROLLOUT_APPLIED && s->record.epoch > s->applied_epoch) {
+		/* A new epoch without a new color: nothing to hand over. */
+		s->applied_epoch = s->record.epoch;
+		control_announce(ctl->control);
+		flip_on_applied(ctl);
+	}
+}
+
+/* -- applied, draining, drained --------------------------------------------------- */
+
+static void
+start_drain(struct service_ctl *ctl, double timeout)
+{
+	rollout_become(ctl, ROLLOUT_DRAINING);
+	drain_start(ctl, color_other(ctl->service->record.color), timeout);
+}
+
+/* An engine whose connections outlive teald may have found some on the idle
+ * color: they get what is left of the time they had. */
+static void
+resume_drain(struct service_ctl *ctl)
+{
+	const struct record *r = &ctl->service->record;
+	double whole = ctl->service->config->drain.timeout;
+	double rest = whole - (double)(clock_wall_us() - r->at_us) / 1e6;
+
+	/* A change that is said to come yet has had no time. */
+	if (rest > whole)
+		rest = whole;
+	if (engines_count(ctl, color_other(r->color)) > 0)
+		start_drain(ctl, rest > 0 ? rest : 0);
+}
+
+void
+rollout_on_acked(struct service_ctl *ctl)
+{
+	struct rollout *r = &ctl->rollout;
+	struct service *s = ctl->service;
+	bool flipped = r->flipped;
+
+	if (r->state != ROLLOUT_PUBLISHED || s->acked < r->generation)
+		return;
+	rollout_become(ctl, ROLLOUT_APPLIED);
+	s->applied_epoch = s->record.epoch;
+	if (!flipped && !r->resumed)
+		resume_drain(ctl);
+	r->resumed = true;
+	control_announce(ctl->control);
+	if (flipped)
+		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applied", s, LS("to", color_word(s->record.color)),
+			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason));
+	/* Still `flipped`: whoever waits for the drain that begins now is not told that there is none. */
+	flip_on_applied(ctl);
+	if (!flipped)
+		return;
+	r->flipped = false;
+	start_drain(ctl, wished_timeout(r, &s->record));
+}
+
+void
+rollout_on_drained(struct service_ctl *ctl)
+{
+	rollout_become(ctl, ROLLOUT_DRAINED);
+}

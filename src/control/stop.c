@@ -1,0 +1,118 @@
+/* stop.c - notice, close, drain, stopped.  Thread: main. */
+#include "base/clock.h"
+#include "control/control.h"
+#include "control/engines.h"
+#include "control/stop.h"
+
+#define STOP_POLL 0.02
+/* Beyond the deadline the workers still need some turns to cut a great many, seconds. */
+#define STOP_GRACE 3.0
+/* How long the end waits for the store to hear it, seconds. */
+#define GOODBYE 0.5
+
+/* An engine without `left` knows of main entrances alone. */
+static uint64_t
+connections_left(const struct control *c)
+{
+	uint64_t sum = 0;
+
+	for (size_t k = 0; k < c->n_engines; k++) {
+		struct engine *e = c->engines[k];
+
+		if (e->left != NULL)
+			sum += e->left(e);
+		for (size_t i = 0; i < c->n && e->left == NULL; i++)
+			sum += engines_count_of(c->services[i], e, GREEN) + engines_count_of(c->services[i], e, BLUE);
+	}
+	return sum;
+}
+
+static void
+control_on_stop_poll(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct control *c = container_of(t, struct control, stop.poll);
+	uint64_t left = connections_left(c);
+	double now = clock_now();
+
+	(void)revents;
+	if (left > 0 && now < c->stop.deadline + STOP_GRACE)
+		return;
+	/* The fleet is told goodbye, if the store can be reached. */
+	if (c->store->leave != NULL && !c->store->leave(c->store) && now < c->stop.closed_at + GOODBYE)
+		return;
+	ev_timer_stop(loop, t);
+	c->life = LIFE_STOPPED;
+	BUS_EMIT(&c->bus, left > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "teald.drained", NULL, LU("remaining", left));
+	c->on_stopped(c->arg);
+}
+
+void
+stop_on_closed(struct control *c)
+{
+	if (--c->stop.engines_open > 0 || c->life == LIFE_STOPPED)
+		return;
+	c->stop.closed_at = clock_now();
+	c->stop.deadline = c->stop.closed_at + c->config->stop.timeout;
+	if (c->store->leave != NULL)
+		(void)c->store->leave(c->store);
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),
+		 LF("timeout", c->config->stop.timeout));
+	for (size_t i = 0; i < c->n; i++) {
+		const struct drain_config *drain = &c->services[i]->service->config->drain;
+		const struct drain_orders orders = {
+			.at = clock_now(),
+			.idle = drain->idle,
+			.spread = drain->spread,
+			.timeout = c->config->stop.timeout,
+			.ending = END_STOP,
+			.all = true,
+		};
+
+		for (enum color color = GREEN; color <= BLUE; color++)
+			engines_drain(c->services[i], color, &orders);
+	}
+	ev_timer_set(&c->stop.poll, 0.0, STOP_POLL);
+	ev_timer_start(c->loop, &c->stop.poll);
+}
+
+static void
+control_on_notice_over(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct control *c = container_of(t, struct control, stop.notice);
+
+	(void)loop;
+	(void)revents;
+	c->life = LIFE_CLOSING;
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.closing", NULL, LU("connections", connections_left(c)));
+	c->stop.engines_open = (unsigned)c->n_engines;
+	for (size_t k = 0; k < c->n_engines; k++)
+		c->engines[k]->close(c->engines[k]);
+}
+
+void
+stop_begin(struct control *c)
+{
+	if (c->life > LIFE_SERVING)
+		return;
+	c->life = LIFE_NOTICE;
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.stopping", NULL, LF("notice", c->config->stop.notice));
+	for (size_t k = 0; k < c->n_engines; k++)
+		if (c->engines[k]->notice != NULL)
+			c->engines[k]->notice(c->engines[k]);
+	ev_timer_set(&c->stop.notice, c->config->stop.notice, 0.0);
+	ev_timer_start(c->loop, &c->stop.notice);
+}
+
+void
+stop_init(struct control *c)
+{
+	ev_timer_init(&c->stop.notice, control_on_notice_over, 0.0, 0.0);
+	ev_timer_init(&c->stop.poll, control_on_stop_poll, 0.0, STOP_POLL);
+}
+
+void
+stop_close(struct control *c)
+{
+	ev_timer_stop(c->loop, &c->stop.notice);
+	ev_timer_stop(c->loop, &c->stop.poll);
+}

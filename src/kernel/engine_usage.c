@@ -1,0 +1,95 @@
+/* engine_usage.c - what the kernel engine tells of itself.  Thread: main. */
+#include "kernel/engine.h"
+#include "kernel/engine_usage.h"
+
+static bool
+read_trouble(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.trouble[0] != '\0';
+	return true;
+}
+
+static bool
+read_entries(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.entries;
+	return true;
+}
+
+static bool
+read_max(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.max;
+	return u.flows.max > 0;
+}
+
+static bool
+read_tracked(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.tracked;
+	return true;
+}
+
+static bool
+read_overruns(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.overruns;
+	return true;
+}
+
+static bool
+read_corrected(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.unseen;
+	return true;
+}
+
+static void
+write_status(const struct engine *e, struct json *j)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	json_cstr(j, "table", u.table);
+	json_cstr(j, "problem", u.trouble[0] != '\0' ? u.trouble : NULL);
+	json_u64(j, "entries", u.flows.entries);
+	json_u64(j, "max", u.flows.max);
+	json_u64(j, "tracked", u.flows.tracked);
+}
+
+static const struct engine_gauge gauges[] = {
+	{ "teal_kernel_trouble", PROM_GAUGE, "1 while the kernel does not take the rules that it is given.", read_trouble },
+	{ "teal_conntrack_entries", PROM_GAUGE, "Entries in the kernel's table of connections, everybody's.", read_entries },
+	{ "teal_conntrack_max_entries", PROM_GAUGE,
+	  "How many there may be, nf_conntrack_max; beyond that new connections are dropped.", read_max },
+	{ "teal_conntrack_tracked", PROM_GAUGE, "Of the entries, those of connections to our services.", read_tracked },
+	{ "teal_conntrack_overruns_total", PROM_COUNTER,
+	  "Times that news of connections came faster than they were read; a count made up for it.", read_overruns },
+	{ "teal_conntrack_corrected_total", PROM_COUNTER, "Ends of connections that only a count told.", read_corrected },
+};
+
+const struct engine_class kernel_class = {
+	.kind = ENGINE_KERNEL,
+	.name = "kernel",
+	.gauges = gauges,
+	.n_gauges = ARRAY_LEN(gauges),
+	.status = write_status,
+};
