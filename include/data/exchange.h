@@ -7,22 +7,11 @@
 #define DATA_EXCHANGE_H
 
 #include "data/client.h"
+#include "data/dial.h"
 #include "data/flow.h"
-#include "data/tried.h"
 #include "data/upstream.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
-
-/* WAITING: all backends are full.  DIALING: a backend is being connected to, or
- * will be as soon as there is a descriptor.  ASKING: the request is on its way,
- * or was sent.  ANSWERING: so is the answer, to the client. */
-enum exchange_state {
-	EXCHANGE_WAITING,
-	EXCHANGE_DIALING,
-	EXCHANGE_ASKING,
-	EXCHANGE_ANSWERING,
-	EXCHANGE_ENDED
-};
 
 /* A response head that came in pieces. */
 struct exchange_part {
@@ -32,12 +21,7 @@ struct exchange_part {
 
 struct exchange {
 	uint32_t magic;
-	uint8_t state;	/* enum exchange_state */
-	uint8_t entrance;	/* preview: also single requests of the main entrance */
-	uint8_t color;
-	uint8_t tries;	/* backends begun on the present color */
-	uint8_t pauses;	/* of retry_pause so far */
-	bool pausing;	/* dialing: every backend refused, and is tried again later */
+	bool answering;	/* an answer is on its way to the client */
 	bool head_request;	/* HEAD: the answer has no body */
 	bool idempotent;	/* may be executed twice (RFC 9110 section 9.2.2) */
 	bool streamed;	/* more of its body has passed than `text` holds: it cannot be sent again */
@@ -54,16 +38,11 @@ struct exchange {
 	uint8_t odd;	/* HTTP1_ODD_BIT() of what was odd about the answer */
 	bool was_blocked;	/* at the last look at the pace the client took nothing */
 	bool responding;	/* response_clock is the one that runs */
+	/* Lane, color, backend; entrance: preview also for single requests of the main
+	 * one; deadline: once the backend is reached response, then idle. */
+	struct dial dial;
 	struct client *client;
-	struct lane *lane;
-	struct backend *backend;	/* one reference and a place; or NULL */
 	struct upstream *upstream;
-	struct tried *tried;
-	union {
-		struct link link;	/* lane: dialing, asked, previews; or the worker's ended */
-		struct waiter waiter;	/* WAITING, in the same place */
-	};
-	struct deadline deadline;	/* queue, connect, response, then idle */
 	struct deadline pace;	/* while a body is on its way */
 	struct flow up, down;
 	/* What is sent to the backend: the head and what of the body came with
@@ -73,14 +52,10 @@ struct exchange {
 	struct http1_slice method, path, agent, id;	/* in text */
 	struct http1_slice protocols;	/* likewise: to what the client would upgrade */
 	struct exchange_part *part;	/* owned, or NULL */
-	uint64_t epoch;
 	uint64_t interim;	/* bytes of the interim heads that have come */
 	uint64_t bytes_in, bytes_out;	/* what passed besides the flows: heads */
 	uint64_t marked_up, marked_down;	/* bytes at the last look at the pace */
-	double born, dialed;	/* worker->now */
-	float connect_seconds;	/* < 0: none was needed, or it was not reached */
 	unsigned status;	/* sent to the client; 0: none yet */
-	unsigned retries;
 };
 
 struct http1_host;
@@ -93,16 +68,11 @@ size_t exchange_begin(struct client *c, struct lane *l, const struct http1_head 
 
 /* Events: of the client's socket while the exchange goes on, and of the backend's. */
 void exchange_on_client(struct exchange *x, int revents);
-void exchange_on_connect(struct exchange *x);
 void exchange_on_upstream(struct exchange *x, int revents);
+/* Of lane->response_clock and x_idle_clock. */
 void exchange_expired(struct deadline *d);
 void exchange_pace_expired(struct deadline *d);
 
-/* Begins (again) to reach a backend by the lane's present snapshot, because
- * descriptors are back, ... */
-void exchange_dial(struct exchange *x);
-/* ... or because of a flip while it was dialing. */
-void exchange_dial_anew(struct exchange *x);
 /* Gives up: answers, if nothing was answered yet, or cuts. */
 void exchange_fail(struct exchange *x, enum ending ending, const char *reason);
 /* The client is gone: so is what it had asked for. */
@@ -114,10 +84,10 @@ double exchange_idle(const struct exchange *x, double now);
 
 /* The connection is there: sends the request. */
 void exchange_ask(struct exchange *x);
-/* It was WAITING: is DIALING, of the color that is active now. */
-void exchange_leave_queue(struct exchange *x);
-/* Its deadline passed while it was WAITING or DIALING. */
-void exchange_dial_expired(struct exchange *x);
+extern const struct dial_ops exchange_dial_ops;
+
+/* Of a request that is whole: reaches a backend, after those who wait for one. */
+void exchange_dial(struct exchange *x);
 /* The backend is gone, or useless, before there was an answer; tries another
  * when that is right.  reason: NULL for the ending's own words. */
 void exchange_lost(struct exchange *x, enum ending ending, const char *reason);
@@ -129,15 +99,8 @@ MUST_USE bool exchange_push_answer(struct exchange *x);
 void exchange_cut(struct exchange *x, enum ending ending, const char *reason);
 /* Ends it without a word to anybody; the client's exchange is NULL then. */
 void exchange_end(struct exchange *x, enum ending ending, const char *reason);
-void exchange_drop_backend(struct exchange *x);
 void exchange_drop_upstream(struct exchange *x);
-void exchange_recolor(struct exchange *x);
-
-static inline struct tally_color *
-exchange_tally(const struct exchange *x)
-{
-	return &x->lane->tally->colors[x->entrance][x->color];
-}
+void exchange_forget_part(struct exchange *x);
 
 /* For the client so far. */
 static inline uint64_t

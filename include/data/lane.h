@@ -17,6 +17,8 @@
 /* Seconds that a client has to read our last answer. */
 #define LANE_LINGER 2.0
 
+struct dial_ops;
+
 struct lane_drain {
 	bool on;
 	struct drain_orders orders;
@@ -32,7 +34,8 @@ struct lane {
 	struct balance_round rounds[COLORS];
 	struct link handshaking;	/* data/handshake.h */
 	struct link waiting[LINES];	/* struct waiter, first come first (data/queue.h) */
-	struct link dialing;	/* sessions whose backend is not reached yet */
+	const struct dial_ops *dial_ops[WAITER_KINDS];	/* what sessions and exchanges do (data/dial.h) */
+	struct link dialing;	/* struct dial, sessions or exchanges whose backend is not reached yet */
 	struct link live[COLORS];	/* established, main entrance */
 	struct link previews;	/* established, preview entrance */
 	struct lane_drain drain[COLORS];
@@ -48,18 +51,18 @@ struct lane {
 	bool turns;
 	/* HTTP mode: clients by entrance, exchanges, and idle connections to backends. */
 	struct link clients[ENTRANCES];
-	struct link x_dialing, x_live[COLORS], x_previews;
+	struct link x_live[COLORS], x_previews;
 	struct http_own own_requests, own_answers;	/* names */
 	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/upstream.h) */
 	unsigned idle_upstreams;
 	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */
 	struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
-	struct deadline_list *x_queue_clock, *x_connect_clock, *response_clock, *x_idle_clock, *pace_clock;
+	struct deadline_list *response_clock, *x_idle_clock, *pace_clock;
 	struct deadline_list *pool_clock;
 	unsigned freed[LINES];	/* that came free and are not handed on yet */
 	ev_timer hand_on;	/* at the loop's next turn */
-	struct deadline_list *retry_clock, *x_retry_clock;
+	struct deadline_list *retry_clock;
 	unsigned pauses;	/* the most that one client goes through (retry_pause) */
 	double user_timeout;	/* of connections to backends, where the configuration has none */
 	bool refused;	/* a backend refused us since the last tick */

@@ -30,11 +30,8 @@ bool proxied_denies(const struct lane *l, const struct addr *peer);
 
 /* Tells the backend, just connected, who the client is; the bytes may wait for
  * others to go with, until sock_push().  False with errno when it could not. */
-MUST_USE bool proxied_tell(struct session *s);
-/* The same of anybody; destination: where the client had connected to, NULL: not
- * known. */
-MUST_USE bool proxied_tell_as(const struct lane *l, const struct endpoint *client,
-			      const struct endpoint *destination, struct io *server);
+MUST_USE bool proxied_tell(const struct lane *l, const struct endpoint *peer, const struct dial_client *client,
+			   struct io *server);
 
 /* "\"peer\":\"10.0.0.1:1234\"" for the log, "" when there is nothing to tell.
  * Returns text. */

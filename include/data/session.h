@@ -5,50 +5,19 @@
 #ifndef DATA_SESSION_H
 #define DATA_SESSION_H
 
-#include "data/admit.h"
-#include "data/lane.h"
-#include "data/queue.h"
-#include "data/tried.h"
-#include "net/io.h"
+#include "data/dial.h"
 
 #define SESSION_MAGIC 0x73657373u
 
-/* WAITING: for a place in the service, or for one on a backend; it has no color. */
-enum session_state { SESSION_WAITING, SESSION_DIALING, SESSION_LIVE, SESSION_ENDED };
-
 struct session {
 	uint32_t magic;
-	uint8_t state;	/* enum session_state */
-	uint8_t entrance;
-	uint8_t color;
-	uint8_t tries;	/* connects begun on the present color */
-	struct tried *tried;	/* whose connects failed; NULL: nobody's yet */
-	struct io client, server;
-	struct relay up, down;	/* to the backend, to the client */
-	struct deadline deadline;	/* queue while waiting, connect while dialing, then idle */
-	union {
-		struct link link;	/* dialing, live, previews, or the worker's ended */
-		struct waiter waiter;	/* waiting, in the same place */
-	};
-	struct backend *backend;	/* one reference; NULL before the first try */
-	uint64_t epoch;	/* of the snapshot that chose the backend */
-	double born, dialed;	/* worker->now of the accept and of the last connect */
-	float connect_seconds;	/* from accept to reached backend; < 0: not reached */
-	uint32_t retries : 18;	/* all connects but the first */
-	uint32_t pauses : 8;	/* of retry_pause so far */
-	uint32_t pausing : 1;	/* dialing: every backend refused, and is tried again later */
-	uint32_t backends_turn : 1;	/* live: the backend is to say or take something */
+	uint32_t backends_turn : 1;	/* reached: the backend is to say or take something */
 	uint32_t named : 1;	/* behind that, what its ClientHello asked for */
 	uint32_t proxied : 1;	/* a struct proxied follows */
-	union {
-		struct permit permit;
-		struct {	/* its first members */
-			struct lane *lane;
-			struct endpoint peer;
-		};
-	};
+	struct dial dial;	/* lane, permit, color, backend; its deadline is that of idling once it is reached */
+	struct io client, server;
+	struct relay up, down;	/* to the backend, to the client */
 };
-_Static_assert(offsetof(struct session, peer) == offsetof(struct session, permit.client), "one and the same");
 
 struct handshake_facts;
 
@@ -71,12 +40,10 @@ void session_start(struct session *s);
 
 /* Takes over io and the permit, whatever happens; *io is closed on return. */
 void session_new(struct io *io, struct handshake_facts *facts);
-/* Begins (again) to reach a backend by the lane's present snapshot. */
-void session_dial(struct session *s);
 /* Once, for every session, by the one reason it has. */
 void session_end(struct session *s, enum ending ending);
-/* Its deadline passed. */
-void session_on_deadline(struct deadline *d);
+/* Nothing moved for as long as lane->idle_clock says. */
+void session_idled(struct deadline *d);
 /* 0..1: its place in a spread drain. */
 double session_place(const struct session *s);
 /* Seconds since bytes last moved, to the grain of its deadline list. */
@@ -84,8 +51,4 @@ double session_idle(const struct session *s, double now);
 /* Of one that is named. */
 const char *session_server_name(const struct session *s);
 void session_peer(const struct session *s, struct addr *out);
-/* No backend is being reached yet, and the active color has changed: counts it
- * for the one it would be given now. */
-void session_recolor(struct session *s);
-
 #endif

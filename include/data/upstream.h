@@ -52,8 +52,8 @@ struct upstream *upstream_bound_to(const struct lane *l, const struct client *c,
 void upstream_own(struct upstream *u, struct client *c);
 /* The client ends, and what is bound to it. */
 void upstream_disown(struct client *c);
-/* Begins to connect.  NULL with errno when it failed at once; *pending:
- * exchange_on_connect() follows. */
+/* Begins to connect.  NULL with errno when it failed at once; *pending: it is writable
+ * when it has.  Its state is CONNECTING until the caller says otherwise. */
 struct upstream *upstream_dial(struct lane *l, struct backend *b, bool *pending);
 /* The exchange is over and left the connection clean: keeps it for the next,
  * or closes it when the pool is full or its time is over. */

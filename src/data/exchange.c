@@ -17,7 +17,7 @@
 static const struct http_config *
 config_of(const struct exchange *x)
 {
-	return &x->lane->config->http;
+	return &x->dial.lane->config->http;
 }
 
 /* -- the end ------------------------------------------------------------------ */
@@ -26,14 +26,14 @@ static void
 account(struct exchange *x, enum ending ending, const char *reason)
 {
 	http_log(&(const struct http_record){
-		.lane = x->lane,
-		.backend = x->backend,
-		.tried = x->tried,
+		.lane = x->dial.lane,
+		.backend = x->dial.backend,
+		.tried = x->dial.tried,
 		.client = x->client->peer,
 		.tls = x->client->io.tls,
-		.entrance = (enum entrance)x->entrance,
-		.color = (enum color)x->color,
-		.epoch = x->epoch,
+		.entrance = (enum entrance)x->dial.entrance,
+		.color = (enum color)x->dial.color,
+		.epoch = x->dial.epoch,
 		.method = exchange_text(x, x->method),
 		.path = exchange_text(x, x->path),
 		.agent = exchange_text(x, x->agent),
@@ -41,43 +41,45 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.status = x->status != 0 ? x->status : 499,
 		.bytes_in = x->bytes_in + x->up.relay.bytes,
 		.bytes_out = exchange_bytes_out(x),
-		.seconds = x->lane->worker->now - x->born,
-		.connect_seconds = (double)x->connect_seconds,
-		.retries = x->retries,
+		.seconds = x->dial.lane->worker->now - x->dial.born,
+		.connect_seconds = (double)x->dial.connect_seconds,
+		.retries = x->dial.retries,
 		.ending = ending,
 		.reason = reason,
 	});
 }
 
 void
+exchange_forget_part(struct exchange *x)
+{
+	if (x->part == NULL)
+		return;
+	buf_free(&x->part->bytes);
+	free(x->part);
+	x->part = NULL;
+}
+
+void
 exchange_end(struct exchange *x, enum ending ending, const char *reason)
 {
-	struct lane *l = x->lane;
+	struct lane *l = x->dial.lane;
 	struct worker *w = l->worker;
 
 	ON_WORKER(w);
-	CHECK(x->magic == EXCHANGE_MAGIC && x->state != EXCHANGE_ENDED && x->state != EXCHANGE_WAITING);
+	CHECK(x->magic == EXCHANGE_MAGIC && x->dial.state != DIAL_ENDED);
+	dial_leave_queue(&x->dial);
 	account(x, ending, reason);
 	for (unsigned i = 0, odd = x->odd | x->down.body.odd; odd != 0 && i < HTTP1_ODDS; i++)
 		if (odd & HTTP1_ODD_BIT(i))
-			tally_add(&exchange_tally(x)->http->odd_answers[i], 1);
-	tally_add(&exchange_tally(x)->active, (uint64_t)-1);
-	x->state = EXCHANGE_ENDED;
-	deadline_disarm(&x->deadline);
+			tally_add(&dial_tally(&x->dial)->http->odd_answers[i], 1);
 	deadline_disarm(&x->pace);
 	exchange_drop_upstream(x);
-	exchange_drop_backend(x);
-	tried_free(&x->tried);
 	flow_end(&x->up, &w->room);
 	flow_end(&x->down, &w->room);
-	if (x->part != NULL)
-		buf_free(&x->part->bytes);
-	free(x->part);
-	x->part = NULL;
+	exchange_forget_part(x);
 	free(x->text);
 	x->text = NULL;
-	list_remove(&x->link);
-	list_append(&w->ended_exchanges, &x->link);
+	dial_end(&x->dial);
 	x->client->exchange = NULL;
 	/* Its place on the backend is free. */
 	queue_wake(l);
@@ -88,10 +90,8 @@ exchange_abort(struct exchange *x, enum ending ending)
 {
 	struct client *c = x->client;
 
-	if (x->state == EXCHANGE_WAITING)
-		exchange_leave_queue(x);
 	/* Half of an answer that ends with its connection would look whole. */
-	if (x->state == EXCHANGE_ANSWERING)
+	if (x->answering)
 		io_reset_on_close(&c->io);
 	exchange_end(x, ending, NULL);
 	client_end(c, ending);
@@ -129,10 +129,10 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	/* What is left of the request would be taken for the next one. */
 	if (!flow_has_all(&x->up))
 		c->bye = false;
-	if (!flow_has_all(&x->up) || client_is_last(c) || x->lane->worker->leaving)
+	if (!flow_has_all(&x->up) || client_is_last(c) || x->dial.lane->worker->leaving)
 		c->keep = false;
 	a.close = !c->keep;
-	if (x->state == EXCHANGE_ANSWERING || flow_is_blocked(&x->down)) {
+	if (x->answering || flow_is_blocked(&x->down)) {
 		exchange_cut(x, ending, reason);
 		return;
 	}
@@ -193,24 +193,24 @@ waits_to_be_asked(const struct exchange *x)
 static void
 set_clocks(struct exchange *x)
 {
-	struct lane *l = x->lane;
+	struct lane *l = x->dial.lane;
 	double now = l->worker->now;
 	bool asked = is_sent(x) && (flow_is_done(&x->up) || x->deaf);
 	bool full = !x->deaf && (!is_sent(x) || flow_is_blocked(&x->up));
 
-	if (x->state == EXCHANGE_ASKING && (asked || full || waits_to_be_asked(x))) {
+	if (!x->answering && (asked || full || waits_to_be_asked(x))) {
 		if (!x->responding)
-			deadline_arm(l->response_clock, &x->deadline, now);
+			deadline_arm(l->response_clock, &x->dial.deadline, now);
 		else if (full)	/* it has taken some */
-			deadline_touch(l->response_clock, &x->deadline, now);
+			deadline_touch(l->response_clock, &x->dial.deadline, now);
 		x->responding = true;
-	} else if (x->responding || list_empty(&x->deadline.link)) {
-		deadline_arm(l->x_idle_clock, &x->deadline, now);
+	} else if (x->responding || list_empty(&x->dial.deadline.link)) {
+		deadline_arm(l->x_idle_clock, &x->dial.deadline, now);
 		x->responding = false;
 	} else {
-		deadline_touch(l->x_idle_clock, &x->deadline, now);
+		deadline_touch(l->x_idle_clock, &x->dial.deadline, now);
 	}
-	if (list_empty(&x->pace.link) && (!asked || x->state == EXCHANGE_ANSWERING)) {
+	if (list_empty(&x->pace.link) && (!asked || x->answering)) {
 		x->marked_up = x->up.relay.bytes;
 		x->marked_down = x->down.passed;
 		deadline_arm(l->pace_clock, &x->pace, now);
@@ -237,7 +237,7 @@ settle(struct exchange *x)
 	bool up_open = !flow_has_all(&x->up), read_client;
 	int upstream = 0;
 
-	if (x->state == EXCHANGE_ANSWERING && flow_is_done(&x->down)) {
+	if (x->answering && flow_is_done(&x->down)) {
 		finish(x);
 		return;
 	}
@@ -248,11 +248,11 @@ settle(struct exchange *x)
 				!c->eof && buf_room(&c->in) > 0;
 	client_want(c, read_client, flow_is_blocked(&x->down));
 	/* Interim answers have to wait for a slow client as bodies do. */
-	if (!flow_is_blocked(&x->down) && (x->state == EXCHANGE_ASKING || !flow_has_all(&x->down)))
+	if (!flow_is_blocked(&x->down) && (!x->answering || !flow_has_all(&x->down)))
 		upstream |= EV_READ;
 	if (!x->deaf && (!is_sent(x) || flow_is_blocked(&x->up)))
 		upstream |= EV_WRITE;
-	io_want(x->lane->worker->loop, &x->upstream->io, upstream);
+	io_want(x->dial.lane->worker->loop, &x->upstream->io, upstream);
 	set_clocks(x);
 }
 
@@ -267,7 +267,7 @@ grow_deaf(struct exchange *x)
 	x->deaf = true;
 	relay_source_failed(&x->down.relay);
 	/* Trailers that have come stay: it may be sent again. */
-	relay_end(&x->up.relay, &x->lane->worker->room);
+	relay_end(&x->up.relay, &x->dial.lane->worker->room);
 }
 
 /* Moves the rest of the body, and puts back what was read of the next request:
@@ -281,7 +281,7 @@ take_up(struct exchange *x)
 	struct str surplus;
 	int failed;
 
-	moved = flow_move(&x->up, &c->io, &x->upstream->io, &x->lane->worker->room, &surplus);
+	moved = flow_move(&x->up, &c->io, &x->upstream->io, &x->dial.lane->worker->room, &surplus);
 	failed = errno;
 	/* Only behind an end is there a next message; behind what is bad nothing is. */
 	DCHECK(surplus.n == 0 || flow_has_all(&x->up) || moved == FLOW_BAD);
@@ -359,7 +359,6 @@ send_request(struct exchange *x)
 void
 exchange_ask(struct exchange *x)
 {
-	x->state = EXCHANGE_ASKING;
 	x->sent = 0;
 	if (send_request(x))
 		settle(x);
@@ -369,7 +368,7 @@ exchange_ask(struct exchange *x)
 static bool
 look_at_client(struct exchange *x)
 {
-	struct relay_room *room = &x->lane->worker->room;
+	struct relay_room *room = &x->dial.lane->worker->room;
 	struct client *c = x->client;
 	size_t most = buf_room(&c->in) < room->size ? buf_room(&c->in) : room->size;
 	ssize_t n;
@@ -400,13 +399,12 @@ exchange_on_client(struct exchange *x, int revents)
 	if ((revents & EV_READ) && flow_has_all(&x->up) && !look_at_client(x))
 		return;
 	/* In line it would only keep others from their turn. */
-	if (x->state == EXCHANGE_WAITING && client_is_last(x->client)) {
+	if (x->dial.state == DIAL_WAITING && client_is_last(x->client)) {
 		exchange_abort(x, END_CLIENT_GONE);
 		return;
 	}
-	if (x->state < EXCHANGE_ASKING) {
-		client_want(x->client,
-			    flow_has_all(&x->up) && !x->client->eof && buf_room(&x->client->in) > 0, false);
+	if (x->dial.state != DIAL_REACHED) {
+		dial_ops(&x->dial)->hold(&x->dial);
 		return;
 	}
 	if ((revents & EV_READ) && !flow_has_all(&x->up) && is_sent(x) && !x->deaf && !move_up(x))
@@ -433,18 +431,16 @@ exchange_on_upstream(struct exchange *x, int revents)
 double
 exchange_idle(const struct exchange *x, double now)
 {
-	return now - x->deadline.touched;
+	return now - x->dial.deadline.touched;
 }
 
 void
 exchange_expired(struct deadline *d)
 {
-	struct exchange *x = container_of(d, struct exchange, deadline);
+	struct exchange *x = container_of(d, struct exchange, dial.deadline);
 
-	CHECK(x->magic == EXCHANGE_MAGIC);
-	if (x->state < EXCHANGE_ASKING)
-		exchange_dial_expired(x);
-	else if (x->responding)
+	CHECK(x->magic == EXCHANGE_MAGIC && x->dial.state == DIAL_REACHED);
+	if (x->responding)
 		exchange_fail(x, END_RESPONSE_TIMEOUT, NULL);
 	else
 		exchange_fail(x, END_IDLE, "nothing moved for idle_timeout");
@@ -468,7 +464,7 @@ void
 exchange_pace_expired(struct deadline *d)
 {
 	struct exchange *x = container_of(d, struct exchange, pace);
-	struct lane *l = x->lane;
+	struct lane *l = x->dial.lane;
 	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * l->pace_clock->after);
 
 	if (!flow_has_all(&x->up) && !flow_is_blocked(&x->up) && !x->deaf && !waits_to_be_asked(x) &&
@@ -515,11 +511,11 @@ append(char *text, size_t *at, struct str s)
 static size_t
 compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
 {
-	const struct service_config *sc = x->lane->config;
-	struct http_room *room = x->lane->worker->http;
+	const struct service_config *sc = x->dial.lane->config;
+	struct http_room *room = x->dial.lane->worker->http;
 	struct client *c = x->client;
 	struct addr peer;
-	struct http_own own = x->lane->own_requests;
+	struct http_own own = x->dial.lane->own_requests;
 	struct tls_facts tls;
 	struct http1_edit e = {
 		.rfc7239 = sc->http.forwarded_header,
@@ -579,7 +575,7 @@ static bool
 keep_text(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body,
 	  size_t n)
 {
-	struct http_room *room = x->lane->worker->http;
+	struct http_room *room = x->dial.lane->worker->http;
 	struct str agent = http1_head_get(h, HTTP1_USER_AGENT), id = http1_edit_request_id(h);
 	char made[HTTP_ID];
 	size_t head, at = 0;
@@ -614,14 +610,11 @@ begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_h
       enum entrance entrance)
 {
 	x->magic = EXCHANGE_MAGIC;
-	x->state = EXCHANGE_DIALING;
-	x->entrance = (uint8_t)entrance;
-	x->color = (uint8_t)snapshot_color(l->snapshot, entrance);
-	x->epoch = l->snapshot->epoch;
+	x->dial.lane = l;
+	x->dial.peer = c->peer;
+	dial_init(&x->dial, entrance, WAITER_REQUEST);
 	x->client = c;
-	x->lane = l;
-	x->born = c->begun;
-	x->connect_seconds = -1;
+	x->dial.born = c->begun;
 	x->head_request = h->verb == HTTP1_HEAD;
 	x->idempotent = http1_head_idempotent(h);
 	x->minor0 = h->minor == 0;
@@ -631,10 +624,8 @@ begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_h
 	if (http1_head_has(h, HTTP1_ACCEPT))
 		x->json = http1_accepts_json(h);
 	x->bytes_in = h->length;
-	deadline_init(&x->deadline);
 	deadline_init(&x->pace);
-	list_append(&l->x_dialing, &x->link);
-	tally_add(&exchange_tally(x)->active, 1);
+	dial_begin(&x->dial);
 	c->exchange = x;
 	c->state = CLIENT_BUSY;
 }
@@ -651,7 +642,6 @@ exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, con
 		client_end(c, END_MEMORY);
 		return n;
 	}
-	list_init(&x->link);
 	begin(x, c, l, h, entrance);
 	x->up.body = *body;
 	x->up.body.most = config_of(x)->max_body;

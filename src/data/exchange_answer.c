@@ -17,15 +17,15 @@
 static const struct http_config *
 config_of(const struct exchange *x)
 {
-	return &x->lane->config->http;
+	return &x->dial.lane->config->http;
 }
 
 static bool
 bad(struct exchange *x, const char *why)
 {
-	backend_connected(x->backend);
-	backend_answered(x->backend, true);
-	x->lane->refused |= x->lane->config->passive.answers > 0;
+	backend_connected(x->dial.backend);
+	backend_answered(x->dial.backend, true);
+	x->dial.lane->refused |= x->dial.lane->config->passive.answers > 0;
 	exchange_lost(x, END_BAD_RESPONSE, why);
 	return false;
 }
@@ -37,7 +37,7 @@ move_down(struct exchange *x)
 {
 	struct str surplus;
 
-	switch (flow_move(&x->down, &x->upstream->io, &x->client->io, &x->lane->worker->room, &surplus)) {
+	switch (flow_move(&x->down, &x->upstream->io, &x->client->io, &x->dial.lane->worker->room, &surplus)) {
 	case FLOW_OK:
 		if (surplus.n > 0)
 			x->kept = false;
@@ -63,10 +63,10 @@ move_down(struct exchange *x)
 bool
 exchange_push_answer(struct exchange *x)
 {
-	if (x->state == EXCHANGE_ANSWERING)
+	if (x->answering)
 		return move_down(x);
 	/* An interim answer that the client did not take at once. */
-	if (relay_flush(&x->down.relay, &x->client->io, &x->lane->worker->room) == RELAY_OK)
+	if (relay_flush(&x->down.relay, &x->client->io, &x->dial.lane->worker->room) == RELAY_OK)
 		return true;
 	exchange_abort(x, END_CLIENT_RESET);
 	return false;
@@ -96,10 +96,10 @@ interim(struct exchange *x, const struct http1_head *h)
 {
 	const struct http1_edit_response e = {
 		.coding = HTTP1_CODING_PASS,
-		.lines = x->lane->own_answers.lines,
-		.n_lines = x->lane->own_answers.n,
+		.lines = x->dial.lane->own_answers.lines,
+		.n_lines = x->dial.lane->own_answers.n,
 	};
-	struct http_room *room = x->lane->worker->http;
+	struct http_room *room = x->dial.lane->worker->http;
 	size_t n;
 
 	/* Each costs the client something, and the backend nothing: all of them may be
@@ -125,19 +125,19 @@ judge(struct exchange *x)
 {
 	bool bad = x->status >= 500 && x->status <= 599 && x->status != 501 && x->status != 505;
 
-	backend_connected(x->backend);
-	backend_answered(x->backend, bad);
-	x->lane->refused |= bad && x->lane->config->passive.answers > 0;
+	backend_connected(x->dial.backend);
+	backend_answered(x->dial.backend, bad);
+	x->dial.lane->refused |= bad && x->dial.lane->config->passive.answers > 0;
 }
 
 static size_t
 compose(struct exchange *x, const struct http1_head *h)
 {
 	const struct http_config *hc = config_of(x);
-	struct http_room *room = x->lane->worker->http;
+	struct http_room *room = x->dial.lane->worker->http;
 	const struct http1_line color = {
 		.name = STR("X-Teal-Color"),
-		.value = str_from(color_word((enum color)x->color)),
+		.value = str_from(color_word((enum color)x->dial.color)),
 		.only = true,
 	};
 	const struct http1_edit_response e = {
@@ -159,7 +159,7 @@ compose(struct exchange *x, const struct http1_head *h)
 static bool
 switch_protocols(struct exchange *x, const struct http1_head *h, const char *rest, size_t n)
 {
-	struct http_room *room = x->lane->worker->http;
+	struct http_room *room = x->dial.lane->worker->http;
 	struct client *c = x->client;
 	struct str early = buf_str(&c->in);
 	struct session_legs legs;
@@ -185,10 +185,10 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	memcpy(room->out + head, rest, n);
 	legs = (struct session_legs){
 		.permit = &c->permit,
-		.entrance = (enum entrance)x->entrance,
-		.color = (enum color)x->color,
-		.epoch = x->epoch,
-		.backend = x->backend,
+		.entrance = (enum entrance)x->dial.entrance,
+		.color = (enum color)x->dial.color,
+		.epoch = x->dial.epoch,
+		.backend = x->dial.backend,
 		.client = &c->io,
 		.server = &x->upstream->io,
 		.to_client = { room->out, head + n },
@@ -215,7 +215,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 static bool
 read_on(struct exchange *x, const char *p, size_t *n)
 {
-	struct relay_room *room = &x->lane->worker->room;
+	struct relay_room *room = &x->dial.lane->worker->room;
 	size_t used = (size_t)(p + *n - room->buffer);
 	ssize_t got;
 
@@ -236,7 +236,7 @@ read_on(struct exchange *x, const char *p, size_t *n)
 static bool
 answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, bool full)
 {
-	struct http_room *room = x->lane->worker->http;
+	struct http_room *room = x->dial.lane->worker->http;
 	struct client *c = x->client;
 	enum flow_result result;
 	size_t head, came = n;
@@ -253,9 +253,9 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	bulk = (full || x->down.body.framing == HTTP1_BODY_LENGTH) &&
 	       flow_is_bulk(&x->down, n, &x->upstream->io, &c->io);
 	if (bulk) {
-		x->lane->bulky = true;
+		x->dial.lane->bulky = true;
 	} else if (full && http1_body_skippable(&x->down.body) != n) {
-		x->lane->bulky = false;
+		x->dial.lane->bulky = false;
 		if (!read_on(x, rest, &n))
 			return false;
 		came = n;
@@ -263,7 +263,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
 	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) ||
-	    client_is_last(c) || x->lane->worker->leaving)
+	    client_is_last(c) || x->dial.lane->worker->leaving)
 		c->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
 	x->status = h->status;
@@ -284,7 +284,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 		return false;
 	}
 	x->down.relay.splicing = bulk;
-	x->state = EXCHANGE_ANSWERING;
+	x->answering = true;
 	x->bytes_out += head;
 	if (head + n <= room->size) {
 		memcpy(room->out + head, rest, n);
@@ -311,16 +311,6 @@ keep_part(struct exchange *x, const struct http1_head *h, const char *p, size_t 
 	memcpy(&part->head, h, sizeof(*h));
 	x->part = part;
 	return buf_append(&part->bytes, p, n);
-}
-
-static void
-forget_part(struct exchange *x)
-{
-	if (x->part == NULL)
-		return;
-	buf_free(&x->part->bytes);
-	free(x->part);
-	x->part = NULL;
 }
 
 static void
@@ -365,7 +355,7 @@ take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n, bool ful
 		if (x->part != NULL)
 			buf_consume(&x->part->bytes, h->length);
 		if (n == 0) {
-			forget_part(x);
+			exchange_forget_part(x);
 			return true;
 		}
 		begin_head(x, h);
@@ -375,15 +365,15 @@ take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n, bool ful
 bool
 exchange_read_answer(struct exchange *x)
 {
-	struct relay_room *room = &x->lane->worker->room;
-	struct http1_head *h = &x->lane->worker->http->answer;
+	struct relay_room *room = &x->dial.lane->worker->room;
+	struct http1_head *h = &x->dial.lane->worker->http->answer;
 	struct upstream *u = x->upstream;
 	struct str all;
-	size_t most = x->lane->bulky ? FIRST : room->size;
+	size_t most = x->dial.lane->bulky ? FIRST : room->size;
 	ssize_t n;
 	char *p;
 
-	if (x->state == EXCHANGE_ANSWERING)
+	if (x->answering)
 		return move_down(x);
 	if (x->part == NULL) {
 		n = io_read(&u->io, room->buffer, most);
@@ -407,7 +397,7 @@ exchange_read_answer(struct exchange *x)
 	all = buf_str(&x->part->bytes);
 	if (!take_heads(x, &x->part->head, (char *)(uintptr_t)all.p, all.n, false))
 		return false;
-	if (x->state == EXCHANGE_ANSWERING)
-		forget_part(x);
+	if (x->answering)
+		exchange_forget_part(x);
 	return true;
 }

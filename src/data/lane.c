@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "data/exchange.h"
 #include "data/handshake.h"
 #include "data/lane_http.h"
 #include "data/queue.h"
@@ -68,23 +69,25 @@ lane_new(struct worker *w, struct service *s)
 	l->tally = &s->tallies[w->index];
 	queue_init(l);
 	list_init(&l->handshaking);
+	l->dial_ops[WAITER_SESSION] = &session_dial_ops;
+	l->dial_ops[WAITER_REQUEST] = &exchange_dial_ops;
 	list_init(&l->dialing);
 	list_init(&l->previews);
 	for (int i = 0; i < COLORS; i++)
 		list_init(&l->live[i]);
-	l->connect_clock = worker_clock(w, c->connect_timeout, session_on_deadline);
+	l->connect_clock = worker_clock(w, c->connect_timeout, dial_expired);
 	l->header_clock = worker_clock(w, c->proxy_protocol.header_timeout, handshake_on_deadline);
 	l->handshake_clock = worker_clock(w, c->tls.handshake_timeout, handshake_on_deadline);
 	l->goodbye_clock = worker_clock(w, LINGER, handshake_on_deadline);
 	l->again_clock = worker_clock(w, AGAIN, handshake_on_again);
-	l->queue_clock = worker_clock(w, c->limits.queue_timeout, session_on_deadline);
+	l->queue_clock = worker_clock(w, c->limits.queue_timeout, dial_expired);
 	l->idle_clock[0] =
-		worker_clock(w, or_idle(c, c->client_timeout), session_on_deadline);
+		worker_clock(w, or_idle(c, c->client_timeout), session_idled);
 	l->idle_clock[1] =
-		worker_clock(w, or_idle(c, c->server_timeout), session_on_deadline);
+		worker_clock(w, or_idle(c, c->server_timeout), session_idled);
 	l->turns = c->client_timeout >= 0 || c->server_timeout >= 0;
 	l->user_timeout = user_timeout(c);
-	l->retry_clock = worker_clock(w, c->retry_pause, session_on_deadline);
+	l->retry_clock = worker_clock(w, c->retry_pause, dial_expired);
 	l->pauses = pauses(c);
 	lane_http_init(l);
 	/* Workers begin their turns at different backends. */
@@ -97,7 +100,7 @@ static void
 end_all(struct link *list, enum ending ending)
 {
 	LIST_EACH(it, list)
-		session_end(list_entry(it, struct session, link), ending);
+		session_end(list_entry(it, struct session, dial.link), ending);
 }
 
 void
@@ -107,7 +110,7 @@ lane_end(struct lane *l)
 	queue_end(l, END_STOP);
 	handshake_end_all(l, END_STOP);
 	lane_http_free(l);
-	end_all(&l->dialing, END_STOP);
+	dial_end_all(l, END_STOP);
 	end_all(&l->previews, END_STOP);
 	for (int c = 0; c < COLORS; c++) {
 		end_all(&l->live[c], END_STOP);
@@ -129,29 +132,13 @@ lane_free(struct lane **lp)
 	free(l);
 }
 
-/* A connect that is still under way to the wrong color would break the promise
- * of "applied": it begins anew. */
-static void
-dial_anew(struct lane *l)
-{
-	LIST_EACH(it, &l->dialing) {
-		struct session *s = list_entry(it, struct session, link);
-
-		io_close(l->worker->loop, &s->server);
-		s->tries = 0;
-		tried_free(&s->tried);
-		s->retries++;
-		session_dial(s);
-	}
-}
-
 static void
 reset_those_of_down(struct lane *l, struct link *list)
 {
 	LIST_EACH(it, list) {
-		struct session *s = list_entry(it, struct session, link);
+		struct session *s = list_entry(it, struct session, dial.link);
 
-		if (snapshot_resets(l->snapshot, s->backend))
+		if (snapshot_resets(l->snapshot, s->dial.backend))
 			session_end(s, END_BACKEND_DOWN);
 	}
 }
@@ -169,12 +156,7 @@ leave_down(struct lane *l)
 						    memory_order_relaxed) > 0;
 	if (!any)
 		return;
-	LIST_EACH(it, &l->dialing) {
-		struct session *s = list_entry(it, struct session, link);
-
-		if (io_is_open(&s->server) && snapshot_resets(l->snapshot, s->backend))
-			session_connect_failed(s, END_CONNECT);
-	}
+	dial_leave_down(l);
 	for (int c = 0; c < COLORS; c++)
 		reset_those_of_down(l, &l->live[c]);
 	reset_those_of_down(l, &l->previews);
@@ -197,7 +179,9 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 		l->drain[active].on = false;
 	if (flipped) {
 		end_all(&l->previews, END_PREVIEW);
-		dial_anew(l);
+		/* A connect that is still under way to the wrong color would break the
+		 * promise of "applied". */
+		dial_all_anew(l);
 		handshake_recolor_all(l);
 	}
 	lane_http_obey(l, flipped);
@@ -312,7 +296,7 @@ sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 	struct link *first = NULL, *it;
 
 	while (batch > 0 && (it = list_first(list)) != NULL && it != first) {
-		struct session *s = list_entry(it, struct session, link);
+		struct session *s = list_entry(it, struct session, dial.link);
 
 		batch--;
 		if (over) {
@@ -353,7 +337,7 @@ lane_drain_step(struct lane *l, double now)
 		if (over && d->orders.all) {
 			queue_end(l, d->orders.ending);
 			handshake_end_all(l, d->orders.ending);
-			end_all(&l->dialing, d->orders.ending);
+			dial_end_all(l, d->orders.ending);
 		}
 		http = lane_http_drain_step(l, (enum color)c, now, over);
 		batch = sweep(&l->live[c], d, now, batch);

@@ -13,7 +13,6 @@ lane_http_init(struct lane *l)
 
 	for (int e = 0; e < ENTRANCES; e++)
 		list_init(&l->clients[e]);
-	list_init(&l->x_dialing);
 	list_init(&l->x_previews);
 	for (int c = 0; c < COLORS; c++)
 		list_init(&l->x_live[c]);
@@ -29,9 +28,6 @@ lane_http_init(struct lane *l)
 	l->keepalive_clock = worker_clock(w, h->keepalive_timeout, client_expired);
 	l->linger_clock = worker_clock(w, LANE_LINGER, client_expired);
 	l->client_queue_clock = worker_clock(w, s->limits.queue_timeout, client_expired);
-	l->x_queue_clock = worker_clock(w, s->limits.queue_timeout, exchange_expired);
-	l->x_connect_clock = worker_clock(w, s->connect_timeout, exchange_expired);
-	l->x_retry_clock = worker_clock(w, s->retry_pause, exchange_expired);
 	l->response_clock = worker_clock(w, h->response_timeout, exchange_expired);
 	l->x_idle_clock = worker_clock(w, s->idle_timeout, exchange_expired);
 	l->pace_clock = worker_clock(w, h->body_min_rate == 0 ? 0 : h->body_grace > 1 ? h->body_grace : 1,
@@ -43,7 +39,7 @@ static void
 fail_all(struct link *list, enum ending ending)
 {
 	LIST_EACH(it, list)
-		exchange_fail(list_entry(it, struct exchange, link), ending, NULL);
+		exchange_fail(list_entry(it, struct exchange, dial.link), ending, NULL);
 }
 
 static void
@@ -66,16 +62,12 @@ lane_http_free(struct lane *l)
 	upstream_pools_free(l);
 }
 
-/* A connect that is still under way to the wrong color would break the promise
- * of "applied"; and previews that are open would show the color that is active
- * now. */
+/* Previews that are open would show the color that is active now. */
 static void
 flip(struct lane *l)
 {
-	LIST_EACH(it, &l->x_dialing)
-		exchange_dial_anew(list_entry(it, struct exchange, link));
 	LIST_EACH(it, &l->x_previews) {
-		struct exchange *x = list_entry(it, struct exchange, link);
+		struct exchange *x = list_entry(it, struct exchange, dial.link);
 
 		if (x->client->entrance == ENTRANCE_PREVIEW)
 			exchange_fail(x, END_PREVIEW, NULL);
@@ -104,9 +96,9 @@ static void
 fail_those_of_down(struct lane *l, struct link *list)
 {
 	LIST_EACH(it, list) {
-		struct exchange *x = list_entry(it, struct exchange, link);
+		struct exchange *x = list_entry(it, struct exchange, dial.link);
 
-		if (x->backend != NULL && snapshot_resets(l->snapshot, x->backend))
+		if (x->dial.backend != NULL && snapshot_resets(l->snapshot, x->dial.backend))
 			exchange_fail(x, END_BACKEND_DOWN, NULL);
 	}
 }
@@ -116,12 +108,6 @@ lane_http_leave_down(struct lane *l)
 {
 	if (l->pools == NULL)
 		return;
-	LIST_EACH(it, &l->x_dialing) {
-		struct exchange *x = list_entry(it, struct exchange, link);
-
-		if (x->upstream != NULL && x->backend != NULL && snapshot_resets(l->snapshot, x->backend))
-			exchange_dial_anew(x);
-	}
 	for (int c = 0; c < COLORS; c++)
 		fail_those_of_down(l, &l->x_live[c]);
 	fail_those_of_down(l, &l->x_previews);
@@ -162,7 +148,6 @@ lane_http_drain_step(struct lane *l, enum color color, double now, bool over)
 		return !list_empty(&l->x_live[color]);
 	}
 	if (over) {
-		fail_all(&l->x_dialing, d->orders.ending);
 		fail_all(&l->x_live[color], d->orders.ending);
 		fail_all(&l->x_previews, d->orders.ending);
 		end_clients(l, d->orders.ending);

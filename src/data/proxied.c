@@ -42,35 +42,26 @@ to_wire(struct proxy_end *end, const struct endpoint *e)
 
 /* Where the client had connected to, as a header said or else to us. */
 static bool
-destination_of(struct session *s, struct endpoint *out)
+destination_of(const struct dial_client *c, struct endpoint *out)
 {
-	const struct proxied *p = proxied_of(s);
 	struct addr here = { .len = sizeof(here.u) };
 
-	if (p != NULL && p->destination.family != 0) {
-		*out = p->destination;
+	if (c->destination != NULL && c->destination->family != 0) {
+		*out = *c->destination;
 		return true;
 	}
 	memset(out, 0, sizeof(*out));
-	if (getsockname(io_fd(&s->client), &here.u.sa, &here.len) != 0)
+	if (getsockname(io_fd(c->io), &here.u.sa, &here.len) != 0)
 		return false;
 	endpoint_set(out, &here);
 	return true;
 }
 
 bool
-proxied_tell(struct session *s)
+proxied_tell(const struct lane *l, const struct endpoint *peer, const struct dial_client *client,
+	     struct io *server)
 {
 	struct endpoint destination;
-	bool known = destination_of(s, &destination);
-
-	return proxied_tell_as(s->lane, &s->peer, known ? &destination : NULL, &s->server);
-}
-
-bool
-proxied_tell_as(const struct lane *l, const struct endpoint *client, const struct endpoint *destination,
-		struct io *server)
-{
 	struct proxy_header h = {
 		.version = l->config->proxy_protocol.send == SEND_V1 ? 1 : 2,
 		.family = PROXY_UNKNOWN,
@@ -80,10 +71,10 @@ proxied_tell_as(const struct lane *l, const struct endpoint *client, const struc
 	size_t n;
 
 	/* Half an answer would be a wrong one. */
-	if (destination != NULL && destination->family == client->family && client->family != AF_UNIX) {
-		h.family = client->family == AF_INET ? PROXY_IP4 : PROXY_IP6;
-		to_wire(&h.source, client);
-		to_wire(&h.destination, destination);
+	if (destination_of(client, &destination) && destination.family == peer->family && peer->family != AF_UNIX) {
+		h.family = peer->family == AF_INET ? PROXY_IP4 : PROXY_IP6;
+		to_wire(&h.source, peer);
+		to_wire(&h.destination, &destination);
 	}
 	n = proxy_header_write(&h, text);
 	sent = send(io_fd(server), text, n, MSG_NOSIGNAL | MSG_MORE);

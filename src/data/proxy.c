@@ -372,29 +372,29 @@ holders_open(struct mail *m, void *receiver)
 		n = 0;
 	}
 	LIST_EACH(it, &l->live[h->color]) {
-		struct session *s = list_entry(it, struct session, link);
+		struct session *s = list_entry(it, struct session, dial.link);
 		struct holder *o;
 
 		if (h->found.n == n)
 			break;
 		o = &h->found.list[h->found.n++];
 		session_peer(s, &o->client);
-		memcpy(o->backend, s->backend->text, sizeof(o->backend));
-		o->age = now - s->born;
+		memcpy(o->backend, s->dial.backend->text, sizeof(o->backend));
+		o->age = now - s->dial.born;
 		o->idle = session_idle(s, now);
 		o->bytes_in = s->up.bytes;
 		o->bytes_out = s->down.bytes;
 	}
 	LIST_EACH(it, &l->x_live[h->color]) {
-		const struct exchange *x = list_entry(it, struct exchange, link);
+		const struct exchange *x = list_entry(it, struct exchange, dial.link);
 		struct holder *o;
 
 		if (h->found.n == n)
 			break;
 		o = &h->found.list[h->found.n++];
 		endpoint_get(&x->client->peer, &o->client);
-		memcpy(o->backend, x->backend->text, sizeof(o->backend));
-		o->age = now - x->born;
+		memcpy(o->backend, x->dial.backend->text, sizeof(o->backend));
+		o->age = now - x->dial.born;
 		o->idle = exchange_idle(x, now);
 		o->bytes_in = x->bytes_in + x->up.relay.bytes;
 		o->bytes_out = exchange_bytes_out(x);

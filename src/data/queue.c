@@ -30,12 +30,11 @@ static const struct waiter_ops *
 ops_of(const struct waiter *w)
 {
 	switch ((enum waiter_kind)w->kind) {
-	case WAITER_SESSION:
-		return &session_waiting_ops;
 	case WAITER_CLIENT:
 		return &client_waiting_ops;
+	case WAITER_SESSION:
 	case WAITER_REQUEST:
-		return &exchange_waiting_ops;
+		return &dial_waiting_ops;
 	}
 	CHECK(!"somebody waits");
 	return NULL;

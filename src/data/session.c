@@ -18,7 +18,7 @@
 void
 session_peer(const struct session *s, struct addr *out)
 {
-	endpoint_get(&s->peer, out);
+	endpoint_get(&s->dial.peer, out);
 }
 
 const char *
@@ -31,15 +31,15 @@ session_server_name(const struct session *s)
 double
 session_place(const struct session *s)
 {
-	uint64_t seed = (uint64_t)(s->born * 1e6);
+	uint64_t seed = (uint64_t)(s->dial.born * 1e6);
 
-	return (double)(uint32_t)hash_bytes(&s->peer, sizeof(s->peer), seed) / 4294967296.0;
+	return (double)(uint32_t)hash_bytes(&s->dial.peer, sizeof(s->dial.peer), seed) / 4294967296.0;
 }
 
 double
 session_idle(const struct session *s, double now)
 {
-	return now - s->deadline.touched;
+	return now - s->dial.deadline.touched;
 }
 
 /* -- the access line ---------------------------------------------------- */
@@ -47,20 +47,20 @@ session_idle(const struct session *s, double now)
 static void
 log_access(struct session *s, enum ending ending, struct str share, double now)
 {
-	const struct service_config *sc = s->lane->config;
+	const struct service_config *sc = s->dial.lane->config;
 	char client[ADDR_TEXT], proxied[PROXIED_TEXT], tried[TRIED_TEXT];
 	struct addr peer;
 	struct buf tls;
 
 	session_peer(s, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
-		 LS("entrance", s->entrance == ENTRANCE_MAIN ? "main" : "preview"),
+		 LS("entrance", s->dial.entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxied_json(s, proxied))),
-		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", &tls)), LS("backend", s->backend != NULL ? s->backend->text : ""),
-		 LS("color", color_word((enum color)s->color)), LU("epoch", s->epoch), LU("bytes_in", s->up.bytes),
-		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->born),
-		 LF("connect_seconds", s->connect_seconds >= 0 ? (double)s->connect_seconds : 0.0),
-		 LU("retries", s->retries), LR(NULL, tried_json(s->tried, tried)), LS("end", ending_word(ending)),
+		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", &tls)), LS("backend", s->dial.backend != NULL ? s->dial.backend->text : ""),
+		 LS("color", color_word((enum color)s->dial.color)), LU("epoch", s->dial.epoch), LU("bytes_in", s->up.bytes),
+		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->dial.born),
+		 LF("connect_seconds", s->dial.connect_seconds >= 0 ? (double)s->dial.connect_seconds : 0.0),
+		 LU("retries", s->dial.retries), LR(NULL, tried_json(s->dial.tried, tried)), LS("end", ending_word(ending)),
 		 LR(NULL, share));
 	buf_free(&tls);
 }
@@ -84,7 +84,7 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 	case END_PREVIEW:
 	case END_STOP:
 		/* Where nothing moves nothing is cut, and the end may be polite. */
-		return session_idle(s, s->lane->worker->now) < BUSY_WITHIN;
+		return session_idle(s, s->dial.lane->worker->now) < BUSY_WITHIN;
 	default:
 		return false;
 	}
@@ -93,18 +93,16 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 void
 session_end(struct session *s, enum ending ending)
 {
-	struct lane *l = s->lane;
+	struct lane *l = s->dial.lane;
 	struct worker *w = l->worker;
-	bool counted = s->state != SESSION_WAITING;
 	struct str share;
 	struct tally_color *t;
 
 	ON_WORKER(w);
-	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
-	if (!counted)
-		session_leave_queue(s);
-	t = session_tally(s);
-	if (s->state == SESSION_LIVE && ending != END_DONE) {
+	CHECK(s->magic == SESSION_MAGIC && s->dial.state != DIAL_ENDED);
+	dial_leave_queue(&s->dial);
+	t = dial_tally(&s->dial);
+	if (s->dial.state == DIAL_REACHED && ending != END_DONE) {
 		if (is_truncated(s, &s->down, ending, END_BACKEND_RESET))
 			io_reset_on_close(&s->client);
 		if (is_truncated(s, &s->up, ending, END_CLIENT_RESET))
@@ -112,22 +110,15 @@ session_end(struct session *s, enum ending ending)
 	}
 	if (access_is_due(l, ending, ending_is_error(ending), &share))
 		log_access(s, ending, share, w->now);
-	s->state = SESSION_ENDED;
-	deadline_disarm(&s->deadline);
 	io_close(w->loop, &s->client);
 	io_close(w->loop, &s->server);
 	relay_end(&s->up, &w->room);
 	relay_end(&s->down, &w->room);
-	session_drop_backend(s);
-	tried_free(&s->tried);
-	if (counted)
-		tally_add(&t->active, (uint64_t)-1);
 	tally_add(&t->ended[ending], 1);
 	tally_add(&t->bytes_in, s->up.bytes);
 	tally_add(&t->bytes_out, s->down.bytes);
-	list_remove(&s->link);
-	list_append(&w->ended, &s->link);
-	permit_release(&s->permit);
+	dial_end(&s->dial);
+	permit_release(&s->dial.permit);
 	/* Its place on the backend is free. */
 	queue_wake(l);
 }
@@ -151,7 +142,7 @@ take_turn(struct session *s, bool up)
 	if (s->backends_turn == backends)
 		return;
 	s->backends_turn = backends;
-	deadline_arm(s->lane->idle_clock[backends], &s->deadline, s->lane->worker->now);
+	deadline_arm(s->dial.lane->idle_clock[backends], &s->dial.deadline, s->dial.lane->worker->now);
 }
 
 /* Moves one direction; false when that ended the session. */
@@ -163,9 +154,9 @@ move(struct session *s, bool up)
 	enum ending ending = END_INTERNAL;
 	uint64_t before = r->bytes;
 
-	switch (relay_move(r, from, to, &s->lane->worker->room, other->done)) {
+	switch (relay_move(r, from, to, &s->dial.lane->worker->room, other->done)) {
 	case RELAY_OK:
-		if (s->lane->turns && (r->bytes != before || r->eof))
+		if (s->dial.lane->turns && (r->bytes != before || r->eof))
 			take_turn(s, up);
 		return true;
 	case RELAY_SOURCE_FAILED:
@@ -176,7 +167,7 @@ move(struct session *s, bool up)
 		if (is_reset(errno))
 			ending = up ? END_BACKEND_RESET : END_CLIENT_RESET;
 		/* Often it said why before it closed ("too large", "too many"). */
-		relay_rescue(other, to, from, &s->lane->worker->room);
+		relay_rescue(other, to, from, &s->dial.lane->worker->room);
 		break;
 	case RELAY_NO_MEMORY:
 		ending = END_MEMORY;
@@ -190,14 +181,14 @@ move(struct session *s, bool up)
 static void
 settle(struct session *s)
 {
-	struct worker *w = s->lane->worker;
+	struct worker *w = s->dial.lane->worker;
 	double now = w->now;
 
 	if (s->up.done && s->down.done) {
 		session_end(s, END_DONE);
 		return;
 	}
-	deadline_touch(s->lane->idle_clock[s->backends_turn], &s->deadline, now);
+	deadline_touch(s->dial.lane->idle_clock[s->backends_turn], &s->dial.deadline, now);
 	io_want(w->loop, &s->client, relay_wants(&s->up, &s->down));
 	io_want(w->loop, &s->server, relay_wants(&s->down, &s->up));
 }
@@ -209,7 +200,7 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 
 	(void)loop;
 	CHECK(s->magic == SESSION_MAGIC);
-	CHECK(s->state == SESSION_LIVE);
+	CHECK(s->dial.state == DIAL_REACHED);
 	revents = io_events(&s->client, revents);
 	if ((revents & EV_READ) && !move(s, true))
 		return;
@@ -221,23 +212,17 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 void
 session_go_live(struct session *s)
 {
-	struct lane *l = s->lane;
-	double now = l->worker->now;
+	struct lane *l = s->dial.lane;
 
-	backend_connected(s->backend);
-	s->state = SESSION_LIVE;
-	s->connect_seconds = (float)(now - s->born);
-	tally_observe(&session_tally(s)->connect_seconds, now - s->dialed);
-	list_remove(&s->link);
-	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
-	deadline_arm(l->idle_clock[0], &s->deadline, now);
+	backend_connected(s->dial.backend);
+	deadline_arm(l->idle_clock[0], &s->dial.deadline, l->worker->now);
 	/* A client that speaks first has spoken by now, and its bytes carried the
 	 * handshake's last ACK; else the backend, which may want to speak first,
 	 * has to see that packet before it knows of us. */
 	if (!move(s, true))
 		return;
 	if (s->up.bytes == 0 && !io_is_tls(&s->server))
-		(session_tells(s) ? sock_push : sock_ack_now)(io_fd(&s->server));
+		(l->config->proxy_protocol.send != SEND_NONE ? sock_push : sock_ack_now)(io_fd(&s->server));
 	settle(s);
 }
 
@@ -247,14 +232,9 @@ session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 	struct session *s = container_of(w, struct session, server.watcher);
 
 	(void)loop;
-	CHECK(s->magic == SESSION_MAGIC && s->state != SESSION_ENDED);
-	if (s->state == SESSION_DIALING) {
-		if (io_is_tls(&s->server))
-			session_shake(s);
-		else if (sock_error(io_fd(&s->server)) != 0)
-			session_connect_failed(s, END_CONNECT);
-		else
-			session_reached(s);
+	CHECK(s->magic == SESSION_MAGIC && s->dial.state != DIAL_ENDED);
+	if (s->dial.state == DIAL_DIALING) {
+		dial_on_event(&s->dial);
 		return;
 	}
 	revents = io_events(&s->server, revents);
@@ -268,7 +248,7 @@ session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 static enum ending
 idle_ending(const struct session *s)
 {
-	const struct service_config *sc = s->lane->config;
+	const struct service_config *sc = s->dial.lane->config;
 
 	if (s->backends_turn)
 		return sc->server_timeout >= 0 ? END_SERVER_TIMEOUT : END_IDLE;
@@ -278,28 +258,12 @@ idle_ending(const struct session *s)
 /* -- its time is over -------------------------------------------------------- */
 
 void
-session_on_deadline(struct deadline *d)
+session_idled(struct deadline *d)
 {
-	struct session *s = container_of(d, struct session, deadline);
+	struct session *s = container_of(d, struct session, dial.deadline);
 
-	CHECK(s->magic == SESSION_MAGIC);
-	if (s->state == SESSION_LIVE) {
-		session_end(s, idle_ending(s));
-		return;
-	}
-	if (s->state == SESSION_WAITING) {
-		session_end(s, END_QUEUE_TIMEOUT);
-		return;
-	}
-	if (s->pausing) {
-		session_dial(s);
-		return;
-	}
-	if (!io_is_open(&s->server)) {
-		session_end(s, END_MEMORY);
-		return;
-	}
-	session_connect_failed(s, END_CONNECT_TIMEOUT);
+	CHECK(s->magic == SESSION_MAGIC && s->dial.state == DIAL_REACHED);
+	session_end(s, idle_ending(s));
 }
 
 /* -- birth -------------------------------------------------------------- */
@@ -321,10 +285,9 @@ session_new(struct io *io, struct handshake_facts *facts)
 		return;
 	}
 	s->magic = SESSION_MAGIC;
-	permit_move(&s->permit, &facts->permit);
-	s->entrance = s->permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
-	s->born = facts->accepted;
-	s->connect_seconds = -1;
+	permit_move(&s->dial.permit, &facts->permit);
+	dial_init(&s->dial, s->dial.permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN, WAITER_SESSION);
+	s->dial.born = facts->accepted;
 	if (facts->proxied) {
 		s->proxied = 1;
 		*proxied_of(s) = (struct proxied){ facts->peer, facts->destination };
@@ -335,15 +298,12 @@ session_new(struct io *io, struct handshake_facts *facts)
 	}
 	io_move(w->loop, io, &s->client, session_on_client);
 	io_init(&s->server, -1, session_on_server);
-	deadline_init(&s->deadline);
-	list_init(&s->link);
-	s->waiter.kind = WAITER_SESSION;
-	if (s->permit.queued) {
-		session_join_queue(s, QUEUE_BACK);
+	if (s->dial.permit.queued) {
+		dial_join(&s->dial, QUEUE_BACK);
 		return;
 	}
-	session_begin(s);
-	session_dial(s);
+	dial_begin(&s->dial);
+	dial_next(&s->dial);
 }
 
 /* Sends p, or keeps it for later; false without memory.  back: what comes from
@@ -383,22 +343,19 @@ session_adopt(const struct session_legs *legs)
 		return NULL;
 	}
 	s->magic = SESSION_MAGIC;
-	s->state = SESSION_LIVE;
-	s->entrance = (uint8_t)legs->entrance;
-	s->color = (uint8_t)legs->color;
-	s->epoch = legs->epoch;
-	permit_move(&s->permit, legs->permit);
-	s->born = s->dialed = w->now;
+	permit_move(&s->dial.permit, legs->permit);
+	dial_init(&s->dial, legs->entrance, WAITER_SESSION);
+	s->dial.color = (uint8_t)legs->color;
+	s->dial.epoch = legs->epoch;
+	s->dial.born = w->now;
 	s->up.bytes = legs->to_server.n;
 	s->down.bytes = legs->bytes_out;
 	backend_enter(legs->backend, 0);
-	s->backend = backend_ref(legs->backend);
+	s->dial.backend = backend_ref(legs->backend);
 	io_move(w->loop, legs->client, &s->client, session_on_client);
 	io_move(w->loop, legs->server, &s->server, session_on_server);
-	deadline_init(&s->deadline);
-	tally_add(&session_tally(s)->active, 1);
-	list_append(s->entrance == ENTRANCE_MAIN ? &l->live[s->color] : &l->previews, &s->link);
-	deadline_arm(l->idle_clock[0], &s->deadline, w->now);
+	dial_adopt(&s->dial);
+	deadline_arm(l->idle_clock[0], &s->dial.deadline, w->now);
 	return s;
 }
 

@@ -161,7 +161,7 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	CHECK(u->magic == UPSTREAM_MAGIC);
 	switch ((enum upstream_state)u->state) {
 	case UPSTREAM_CONNECTING:
-		exchange_on_connect(u->exchange);
+		dial_on_event(&u->exchange->dial);
 		break;
 	case UPSTREAM_BUSY:
 		exchange_on_upstream(u->exchange, revents);
@@ -178,7 +178,6 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 struct upstream *
 upstream_dial(struct lane *l, struct backend *b, bool *pending)
 {
-	struct worker *w = l->worker;
 	struct upstream *u;
 	int fd;
 
@@ -191,20 +190,15 @@ upstream_dial(struct lane *l, struct backend *b, bool *pending)
 		errno = saved;
 		return NULL;
 	}
-	/* There is more to it than TCP. */
-	if (l->backend_tls != NULL)
-		*pending = true;
 	u->magic = UPSTREAM_MAGIC;
-	u->state = *pending ? UPSTREAM_CONNECTING : UPSTREAM_BUSY;
+	u->state = UPSTREAM_CONNECTING;
 	u->lane = l;
 	u->backend = backend_ref(b);
-	u->since = w->now;
+	u->since = l->worker->now;
 	u->tls_turn = l->tls_turn;
 	io_init(&u->io, fd, upstream_on_event);
 	list_init(&u->link);
 	deadline_init(&u->deadline);
-	if (*pending)
-		io_want(w->loop, &u->io, EV_WRITE);
 	return u;
 }
 

@@ -111,24 +111,8 @@ after_starving(struct worker *w)
 	struct lane *l;
 
 	w->starved = false;
-	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
-		LIST_EACH(it, &l->dialing) {
-			struct session *s = list_entry(it, struct session, link);
-
-			if (!io_is_open(&s->server) && !s->pausing)
-				session_dial(s);
-			if (w->starved)
-				return;
-		}
-	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
-		LIST_EACH(it, &l->x_dialing) {
-			struct exchange *x = list_entry(it, struct exchange, link);
-
-			if (x->upstream == NULL && !x->pausing)
-				exchange_dial(x);
-			if (w->starved)
-				return;
-		}
+	for (unsigned i = 0; !w->starved && (l = worker_next_lane(w, &i)) != NULL;)
+		dial_resume(l);
 	for (unsigned i = 0; !w->starved && (l = worker_next_lane(w, &i)) != NULL;)
 		handshake_serve_ready(l);
 	if (!w->starved)
@@ -144,22 +128,6 @@ expire(struct worker *w)
 	for (unsigned i = 0; i < w->n_clocks; i++)
 		while ((d = deadline_expired(w->clocks[i], now)) != NULL)
 			w->clocks[i]->expired(d);
-}
-
-/* While it is dialed for nobody watches the client: what it says is not wanted
- * yet, and a watcher would cost every connection.  So those that dial for long
- * are asked; a client that only ended its half may still want the answer. */
-static void
-end_abandoned(struct lane *l)
-{
-	double now = l->worker->now;
-
-	LIST_EACH(it, &l->dialing) {
-		struct session *s = list_entry(it, struct session, link);
-
-		if (now - s->born >= TICK && sock_error(io_fd(&s->client)) != 0)
-			session_end(s, END_CLIENT_GONE);
-	}
 }
 
 void
@@ -202,7 +170,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	if (w->starved)
 		after_starving(w);
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;) {
-		end_abandoned(l);
+		dial_tick(l);
 		if (!queue_is_empty(l))
 			queue_tick(l);
 		access_tell_untold(l);
@@ -270,16 +238,17 @@ worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
 	(void)loop;
 	(void)revents;
 	LIST_EACH(it, &w->ended) {
-		struct session *s = list_entry(it, struct session, link);
+		struct session *s = list_entry(it, struct session, dial.link);
 
-		CHECK(permit_is_empty(&s->permit));
+		CHECK(permit_is_empty(&s->dial.permit));
 		list_remove(it);
 		s->magic = 0;
 		free(s);
 	}
 	LIST_EACH(it, &w->ended_exchanges) {
-		struct exchange *x = list_entry(it, struct exchange, link);
+		struct exchange *x = list_entry(it, struct exchange, dial.link);
 
+		CHECK(permit_is_empty(&x->dial.permit));
 		list_remove(it);
 		x->magic = 0;
 		free(x);

@@ -1,0 +1,181 @@
+/* dial_state.c - the states of a struct dial, with their lists and counters, and what
+ * is done to all that dial.  Thread: owning worker. */
+#include "data/dial.h"
+
+/* Seconds of dialing, about, after which a client is asked whether it is still there:
+ * a watcher would cost every connection. */
+#define ASK_AFTER 0.1
+
+static bool
+is_counted(enum dial_state s)
+{
+	return s == DIAL_DIALING || s == DIAL_REACHED;
+}
+
+void
+dial_recolor(struct dial *d)
+{
+	const struct snapshot *now = d->lane->snapshot;
+	bool counted = is_counted((enum dial_state)d->state);
+	enum color color = snapshot_color(now, (enum entrance)d->entrance);
+
+	d->epoch = now->epoch;
+	if (d->color == color)
+		return;
+	if (counted)
+		tally_add(&dial_tally(d)->active, (uint64_t)-1);
+	d->color = (uint8_t)color;
+	if (counted)
+		tally_add(&dial_tally(d)->active, 1);
+}
+
+void
+dial_become(struct dial *d, enum dial_state to, enum queue_end end)
+{
+	struct lane *l = d->lane;
+
+	CHECK(d->state != DIAL_ENDED && (to != DIAL_WAITING || d->state <= DIAL_DIALING));
+	if (d->state == DIAL_WAITING) {
+		queue_leave(l, &d->waiter);
+		permit_leave_queue(&d->permit);
+	} else {
+		list_remove(&d->link);
+	}
+	deadline_disarm(&d->deadline);
+	if (is_counted((enum dial_state)d->state) && !is_counted(to))
+		tally_add(&dial_tally(d)->active, (uint64_t)-1);
+	/* One that begins, or whose turn has come, is judged by what is true now. */
+	if (to == DIAL_DIALING)
+		dial_recolor(d);
+	if (!is_counted((enum dial_state)d->state) && is_counted(to))
+		tally_add(&dial_tally(d)->active, 1);
+	d->state = (uint8_t)to;
+	switch (to) {
+	case DIAL_NEW:
+		break;
+	case DIAL_WAITING:
+		deadline_arm(l->queue_clock, &d->deadline, l->worker->now);
+		queue_join(l, &d->waiter, end);
+		break;
+	case DIAL_DIALING:
+		list_append(&l->dialing, &d->link);
+		break;
+	case DIAL_REACHED:
+		list_append(dial_ops(d)->home(d), &d->link);
+		break;
+	case DIAL_ENDED:
+		list_append(d->waiter.kind == WAITER_SESSION ? &l->worker->ended : &l->worker->ended_exchanges, &d->link);
+		break;
+	}
+}
+
+void
+dial_init(struct dial *d, enum entrance entrance, enum waiter_kind kind)
+{
+	d->entrance = (uint8_t)entrance;
+	d->connect_seconds = -1;
+	d->waiter.kind = kind;
+	deadline_init(&d->deadline);
+	list_init(&d->link);
+}
+
+void
+dial_begin(struct dial *d)
+{
+	dial_become(d, DIAL_DIALING, QUEUE_BACK);
+}
+
+void
+dial_adopt(struct dial *d)
+{
+	dial_become(d, DIAL_REACHED, QUEUE_BACK);
+}
+
+void
+dial_leave_queue(struct dial *d)
+{
+	if (d->state == DIAL_WAITING)
+		dial_become(d, DIAL_DIALING, QUEUE_BACK);
+}
+
+void
+dial_end(struct dial *d)
+{
+	dial_drop_backend(d);
+	tried_free(&d->tried);
+	dial_become(d, DIAL_ENDED, QUEUE_BACK);
+}
+
+void
+dial_join(struct dial *d, enum queue_end end)
+{
+	if (dial_ops(d)->hold != NULL)
+		dial_ops(d)->hold(d);
+	dial_become(d, DIAL_WAITING, end);
+}
+
+bool
+dial_wait(struct dial *d, enum queue_end end)
+{
+	if (d->entrance != ENTRANCE_MAIN || !permit_queue(&d->permit))
+		return false;
+	dial_drop_backend(d);
+	if (d->permit.place)
+		permit_drop_place(&d->permit);
+	dial_join(d, end);
+	return true;
+}
+
+/* -- all of a lane's ------------------------------------------------------------------- */
+
+void
+dial_all_anew(struct lane *l)
+{
+	LIST_EACH(it, &l->dialing)
+		dial_anew(list_entry(it, struct dial, link));
+}
+
+void
+dial_leave_down(struct lane *l)
+{
+	LIST_EACH(it, &l->dialing) {
+		struct dial *d = list_entry(it, struct dial, link);
+
+		if (dial_ops(d)->io(d) != NULL && snapshot_resets(l->snapshot, d->backend))
+			dial_anew(d);
+	}
+}
+
+void
+dial_resume(struct lane *l)
+{
+	LIST_EACH(it, &l->dialing) {
+		struct dial *d = list_entry(it, struct dial, link);
+
+		if (dial_ops(d)->io(d) == NULL && !d->pausing)
+			dial_next(d);
+		if (l->worker->starved)
+			return;
+	}
+}
+
+void
+dial_tick(struct lane *l)
+{
+	LIST_EACH(it, &l->dialing) {
+		struct dial *d = list_entry(it, struct dial, link);
+
+		if (l->worker->now - d->born >= ASK_AFTER && dial_ops(d)->gone(d))
+			dial_ops(d)->end(d, END_CLIENT_GONE);
+	}
+}
+
+void
+dial_end_all(struct lane *l, enum ending ending)
+{
+	LIST_EACH(it, &l->dialing) {
+		struct dial *d = list_entry(it, struct dial, link);
+
+		dial_ops(d)->end(d, ending);
+	}
+}
