@@ -3,7 +3,7 @@
  * What a message says under one of them does not pass.  X-Forwarded-* and
  * X-Real-IP are not listed: in a head they pass where the client is a trusted
  * proxy (proto/http1_edit); in trailers never.
- * Any thread; made once for a service. */
+ * Made for a service's configuration, into which they point.  Any thread. */
 #ifndef DATA_HTTP_OWN_H
 #define DATA_HTTP_OWN_H
 

@@ -18,9 +18,10 @@ struct http_room {
 	char out[];	/* a head on its way out, and the body that came with it */
 };
 
-/* NULL when no service is of HTTP.  in_hand: bytes that come with a head at
- * most.  Aborts when memory is out. */
-struct http_room *http_room_new(const struct config *config, size_t in_hand);
+/* Makes room for the services of that configuration, and those that were there before: *room
+ * may be NULL, and stays it while no service is of HTTP.  in_hand: bytes that come with a
+ * head at most.  Aborts when memory is out. */
+void http_room_fit(struct http_room **room, const struct config *config, size_t in_hand);
 
 /* 32 hexadecimal digits, not terminated, that no other Teal gives. */
 #define HTTP_ID 32

@@ -9,6 +9,7 @@
 #include "data/worker.h"
 #include "model/balance.h"
 
+#define LANE_CLOCKS 17
 /* Buckets of the table of pools. */
 #define LANE_POOLS 64
 /* In a tick of the worker so many first requests of clients get a connection to a
@@ -43,11 +44,19 @@ struct lane {
 	struct tls_site *site;	/* what its TLS clients are shown; one reference, or NULL */
 	struct ssl_ctx_st *backend_tls;	/* what its backends are spoken to with; the same */
 	unsigned tls_turn;	/* that has changed so often */
-	struct deadline_list *header_clock, *queue_clock, *connect_clock;
-	struct deadline_list *handshake_clock, *goodbye_clock, *again_clock;	/* of struct handshake */
-	/* Of live ones: who is waited for, the client [0] or the backend [1].
-	 * The same list twice, unless turns makes a difference. */
-	struct deadline_list *idle_clock[2];
+	union {
+		struct {
+			struct deadline_list *header_clock, *queue_clock, *connect_clock, *retry_clock;
+			struct deadline_list *handshake_clock, *goodbye_clock, *again_clock;	/* of struct handshake */
+			/* Of live ones: who is waited for, the client [0] or the backend [1].
+			 * The same list twice, unless turns makes a difference. */
+			struct deadline_list *idle_clock[2];
+			/* HTTP mode; else NULL. */
+			struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
+			struct deadline_list *response_clock, *x_idle_clock, *pace_clock, *pool_clock;
+		};
+		struct deadline_list *clocks[LANE_CLOCKS];	/* all of them */
+	};
 	bool turns;
 	/* HTTP mode: clients by entrance, exchanges, and idle connections to backends. */
 	struct link clients[ENTRANCES];
@@ -57,19 +66,22 @@ struct lane {
 	unsigned idle_upstreams;
 	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */
-	struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
-	struct deadline_list *response_clock, *x_idle_clock, *pace_clock;
-	struct deadline_list *pool_clock;
 	unsigned freed[LINES];	/* that came free and are not handed on yet */
 	ev_timer hand_on;	/* at the loop's next turn */
-	struct deadline_list *retry_clock;
 	unsigned pauses;	/* the most that one client goes through (retry_pause) */
 	double user_timeout;	/* of connections to backends, where the configuration has none */
 	bool refused;	/* a backend refused us since the last tick */
 };
 
+_Static_assert(offsetof(struct lane, pool_clock) == offsetof(struct lane, clocks[LANE_CLOCKS - 1]),
+	       "clocks[] has each of them");
+
 /* Aborts when memory is out. */
 struct lane *lane_new(struct worker *w, struct service *s);
+/* From now on the service's terms are those of config; what has begun goes on, and
+ * its next deadline is a new one.  changed: not only the place where they stand is
+ * another one. */
+void lane_obey(struct lane *l, const struct service_config *config, bool changed);
 /* Cuts what is left. */
 void lane_end(struct lane *l);
 /* One that was ended, or has nothing left; *lp is NULL on return. */

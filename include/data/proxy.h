@@ -31,7 +31,6 @@ struct proxy {
 	void (*on_refused)(void *arg, struct service *s);
 
 	/* Shared. */
-	_Atomic bool *opened;	/* [service]: engine.open() came */
 	_Atomic uint32_t idle_upstreams;	/* of the descriptors: no client's */
 	struct admission descriptors;	/* two for each session, one for a handshake; a reserve is kept */
 };
@@ -52,14 +51,6 @@ MUST_USE enum err proxy_bind(struct proxy *p, struct why *why);
 MUST_USE enum err proxy_start(struct proxy *p, struct why *why);
 /* Ends the threads, cutting what is left; *pp is NULL on return. */
 void proxy_free(struct proxy **pp);
-
-/* Any thread: the service's color is known, its first snapshot is on its way or
- * here. */
-static inline bool
-proxy_is_open(const struct proxy *p, unsigned service)
-{
-	return atomic_load_explicit(&p->opened[service], memory_order_acquire);
-}
 
 /* Letters to main, sent by workers.  False without memory: to be tried again. */
 bool proxy_tell_refused(struct proxy *p, struct service *s);

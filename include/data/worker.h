@@ -29,6 +29,11 @@ struct lane;
 struct listener;
 struct proxy;
 
+struct worker_clock {
+	struct deadline_list list;
+	unsigned users;	/* lanes, each as often as it has it */
+};
+
 struct worker {
 	uint32_t magic;
 	unsigned index;
@@ -49,8 +54,9 @@ struct worker {
 	unsigned n_lanes;
 	struct listener *listeners;	/* one for each of the proxy's bindings, same index */
 	unsigned n_listeners;	/* of them, those that are bound */
-	struct deadline_list **clocks;	/* one for each duration and kind */
+	struct worker_clock **clocks;	/* one for each duration and kind */
 	unsigned n_clocks;
+	unsigned idle_clocks;	/* of them, perhaps, those that no lane uses: freed once they are empty */
 	ev_timer tick;	/* 100 ms: timeouts, retries of paused listeners */
 	ev_timer drain_tick;	/* while something drains */
 	bool draining;
@@ -81,9 +87,10 @@ void worker_join(struct worker *w);
 /* Frees what it owned, once no other thread can write to it any more. */
 void worker_destroy(struct worker *w);
 
-/* The list whose members expire after so many seconds, by this function, which
- * re-arms or disarms them; made on first use. */
-struct deadline_list *worker_clock(struct worker *w, double after, deadline_fn *expired);
+/* *at becomes the list whose members expire after so many seconds, by this function, which
+ * re-arms or disarms them; what is armed by the one before stays there.  expired
+ * NULL: *at becomes NULL. */
+void worker_set_clock(struct worker *w, struct deadline_list **at, double after, deadline_fn *expired);
 /* The lane at that slot, or the next one; *slot is then the one behind it.  NULL: that was the last. */
 struct lane *worker_next_lane(const struct worker *w, unsigned *slot);
 /* Begins the regular work of drains, if it is not under way. */

@@ -15,6 +15,8 @@ struct access {
 };
 
 void access_init(struct access *a, const struct config *config);
+/* The same again by another configuration: shares that are owed stay owed. */
+void access_obey(struct access *a, const struct config *config);
 
 /* Is a line to be written about what just ended?  Errors always are, of the
  * rest exactly the share (the 1st, then every 100th for 0.01).  *share is then

@@ -1,16 +1,17 @@
 /* http_room.c - scratch space of a worker's HTTP connections.
  * Thread: owning worker. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/clock.h"
 #include "data/http_room.h"
 
-struct http_room *
-http_room_new(const struct config *config, size_t in_hand)
+void
+http_room_fit(struct http_room **room, const struct config *config, size_t in_hand)
 {
-	struct http_room *r;
-	size_t longest = 0;
+	struct http_room *r, *old = *room;
+	size_t longest = 0, size;
 
 	for (size_t i = 0; i < config->n_services; i++) {
 		const struct service_config *s = &config->services[i];
@@ -18,14 +19,18 @@ http_room_new(const struct config *config, size_t in_hand)
 		if (s->mode == MODE_HTTP && s->http.max_header_size > longest)
 			longest = s->http.max_header_size;
 	}
-	if (longest == 0)
-		return NULL;
 	/* An answer's head is held to the same limit. */
-	r = must_alloc(sizeof(*r) + longest + HTTP_ROOM_ADDED + in_hand);
-	r->size = longest + HTTP_ROOM_ADDED + in_hand;
-	if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id))
+	size = longest + HTTP_ROOM_ADDED + in_hand;
+	if (longest == 0 || (old != NULL && old->size >= size))
+		return;
+	r = must_alloc(sizeof(*r) + size);
+	r->size = size;
+	if (old != NULL)
+		memcpy(r->id, old->id, sizeof(r->id));
+	else if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id))
 		r->id[0] = (uint64_t)clock_wall_us() ^ (uint64_t)(uintptr_t)r;
-	return r;
+	free(old);
+	*room = r;
 }
 
 void

@@ -57,15 +57,35 @@ pauses(const struct service_config *c)
 	return n < PAUSES_MAX ? (unsigned)n : PAUSES_MAX;
 }
 
+/* Durations, and what else is made of the configuration. */
+static void
+set_terms(struct lane *l)
+{
+	const struct service_config *c = l->config;
+	struct worker *w = l->worker;
+
+	worker_set_clock(w, &l->connect_clock, c->connect_timeout, dial_expired);
+	worker_set_clock(w, &l->header_clock, c->proxy_protocol.header_timeout, handshake_on_deadline);
+	worker_set_clock(w, &l->handshake_clock, c->tls.handshake_timeout, handshake_on_deadline);
+	worker_set_clock(w, &l->goodbye_clock, LINGER, handshake_on_deadline);
+	worker_set_clock(w, &l->again_clock, AGAIN, handshake_on_again);
+	worker_set_clock(w, &l->queue_clock, c->limits.queue_timeout, dial_expired);
+	worker_set_clock(w, &l->idle_clock[0], or_idle(c, c->client_timeout), session_idled);
+	worker_set_clock(w, &l->idle_clock[1], or_idle(c, c->server_timeout), session_idled);
+	worker_set_clock(w, &l->retry_clock, c->retry_pause, dial_expired);
+	l->turns = c->client_timeout >= 0 || c->server_timeout >= 0;
+	l->user_timeout = user_timeout(c);
+	l->pauses = pauses(c);
+}
+
 struct lane *
 lane_new(struct worker *w, struct service *s)
 {
-	const struct service_config *c = s->config;
 	struct lane *l = must_alloc(sizeof(*l));
 
 	l->worker = w;
 	l->service = s;
-	l->config = c;
+	l->config = s->config;
 	l->tally = &s->tallies[w->index];
 	queue_init(l);
 	list_init(&l->handshaking);
@@ -73,27 +93,30 @@ lane_new(struct worker *w, struct service *s)
 	l->dial_ops[WAITER_REQUEST] = &exchange_dial_ops;
 	list_init(&l->dialing);
 	list_init(&l->previews);
-	for (int i = 0; i < COLORS; i++)
-		list_init(&l->live[i]);
-	l->connect_clock = worker_clock(w, c->connect_timeout, dial_expired);
-	l->header_clock = worker_clock(w, c->proxy_protocol.header_timeout, handshake_on_deadline);
-	l->handshake_clock = worker_clock(w, c->tls.handshake_timeout, handshake_on_deadline);
-	l->goodbye_clock = worker_clock(w, LINGER, handshake_on_deadline);
-	l->again_clock = worker_clock(w, AGAIN, handshake_on_again);
-	l->queue_clock = worker_clock(w, c->limits.queue_timeout, dial_expired);
-	l->idle_clock[0] =
-		worker_clock(w, or_idle(c, c->client_timeout), session_idled);
-	l->idle_clock[1] =
-		worker_clock(w, or_idle(c, c->server_timeout), session_idled);
-	l->turns = c->client_timeout >= 0 || c->server_timeout >= 0;
-	l->user_timeout = user_timeout(c);
-	l->retry_clock = worker_clock(w, c->retry_pause, dial_expired);
-	l->pauses = pauses(c);
+	for (int c = 0; c < COLORS; c++)
+		list_init(&l->live[c]);
+	set_terms(l);
 	lane_http_init(l);
 	/* Workers begin their turns at different backends. */
-	for (int i = 0; i < COLORS; i++)
-		balance_round_init(&l->rounds[i], w->index);
+	for (int c = 0; c < COLORS; c++)
+		balance_round_init(&l->rounds[c], w->index);
 	return l;
+}
+
+void
+lane_obey(struct lane *l, const struct service_config *config, bool changed)
+{
+	const struct service_config *old = l->config;
+
+	ON_WORKER(l->worker);
+	CHECK(config->mode == old->mode);
+	l->config = config;
+	if (changed)
+		set_terms(l);
+	lane_http_obey(l, old, changed);
+	/* There may be more places now. */
+	if (changed && l->snapshot != NULL)
+		queue_look(l);
 }
 
 static void
@@ -129,6 +152,8 @@ lane_free(struct lane **lp)
 	/* The last letters may have brought some. */
 	lane_take_tls(l, NULL, NULL);
 	snapshot_unref(&l->snapshot);
+	for (int i = 0; i < LANE_CLOCKS; i++)
+		worker_set_clock(l->worker, &l->clocks[i], 0, NULL);
 	free(l);
 }
 
@@ -184,7 +209,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 		dial_all_anew(l);
 		handshake_recolor_all(l);
 	}
-	lane_http_obey(l, flipped);
+	lane_http_take_snapshot(l, flipped);
 	leave_down(l);
 	snapshot_unref(&old);
 	/* Backends of the color, or of the other one, with room for who waits. */

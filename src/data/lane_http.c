@@ -1,38 +1,71 @@
 /* lane_http.c - a lane's clients and exchanges.  Thread: owning worker. */
+#include <string.h>
+
 #include "data/client.h"
 #include "data/exchange.h"
 #include "data/lane_http.h"
 #include "data/upstream.h"
 
-void
-lane_http_init(struct lane *l)
+static void
+set_terms(struct lane *l)
 {
 	const struct service_config *s = l->config;
 	const struct http_config *h = &s->http;
+	double pace = h->body_min_rate == 0 ? 0 : h->body_grace > 1 ? h->body_grace : 1;
 	struct worker *w = l->worker;
 
+	worker_set_clock(w, &l->request_clock, h->header_timeout, client_expired);
+	worker_set_clock(w, &l->keepalive_clock, h->keepalive_timeout, client_expired);
+	worker_set_clock(w, &l->linger_clock, LANE_LINGER, client_expired);
+	worker_set_clock(w, &l->client_queue_clock, s->limits.queue_timeout, client_expired);
+	worker_set_clock(w, &l->response_clock, h->response_timeout, exchange_expired);
+	worker_set_clock(w, &l->x_idle_clock, s->idle_timeout, exchange_expired);
+	worker_set_clock(w, &l->pace_clock, pace, exchange_pace_expired);
+	worker_set_clock(w, &l->pool_clock, h->pool_idle, upstream_expired);
+}
+
+void
+lane_http_init(struct lane *l)
+{
 	for (int e = 0; e < ENTRANCES; e++)
 		list_init(&l->clients[e]);
 	list_init(&l->x_previews);
 	for (int c = 0; c < COLORS; c++)
 		list_init(&l->x_live[c]);
-	if (s->mode != MODE_HTTP)
+	if (l->config->mode != MODE_HTTP)
 		return;
-	http_own_of_requests(&l->own_requests, s);
-	http_own_of_answers(&l->own_answers, s);
+	http_own_of_requests(&l->own_requests, l->config);
+	http_own_of_answers(&l->own_answers, l->config);
 	l->fresh_left = LANE_FRESH;
 	l->pools = must_array(LANE_POOLS, sizeof(struct link));
 	for (int i = 0; i < LANE_POOLS; i++)
 		list_init(&l->pools[i]);
-	l->request_clock = worker_clock(w, h->header_timeout, client_expired);
-	l->keepalive_clock = worker_clock(w, h->keepalive_timeout, client_expired);
-	l->linger_clock = worker_clock(w, LANE_LINGER, client_expired);
-	l->client_queue_clock = worker_clock(w, s->limits.queue_timeout, client_expired);
-	l->response_clock = worker_clock(w, h->response_timeout, exchange_expired);
-	l->x_idle_clock = worker_clock(w, s->idle_timeout, exchange_expired);
-	l->pace_clock = worker_clock(w, h->body_min_rate == 0 ? 0 : h->body_grace > 1 ? h->body_grace : 1,
-				     exchange_pace_expired);
-	l->pool_clock = worker_clock(w, h->pool_idle, upstream_expired);
+	set_terms(l);
+}
+
+/* Connections that are kept were made by other terms, or would be kept by them. */
+static bool
+pools_differ(const struct service_config *a, const struct service_config *b)
+{
+	return a->http.pool_idle != b->http.pool_idle || a->http.pool_size > b->http.pool_size ||
+	       a->proxy_protocol.send != b->proxy_protocol.send ||
+	       a->source_address.len != b->source_address.len ||
+	       memcmp(&a->source_address.u, &b->source_address.u, a->source_address.len) != 0;
+}
+
+void
+lane_http_obey(struct lane *l, const struct service_config *old, bool changed)
+{
+	if (l->pools == NULL)
+		return;
+	/* These point into the configuration. */
+	http_own_of_requests(&l->own_requests, l->config);
+	http_own_of_answers(&l->own_answers, l->config);
+	if (!changed)
+		return;
+	set_terms(l);
+	if (pools_differ(old, l->config))
+		upstream_drop_all(l);
 }
 
 static void
@@ -81,7 +114,7 @@ flip(struct lane *l)
 }
 
 void
-lane_http_obey(struct lane *l, bool flipped)
+lane_http_take_snapshot(struct lane *l, bool flipped)
 {
 	if (l->pools == NULL)
 		return;

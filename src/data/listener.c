@@ -68,9 +68,11 @@ has_colors(const struct listener *l)
 	bool any = false;
 
 	for (size_t i = 0; i < b->n_services; i++) {
-		if (l->worker->lanes[b->services[i]]->snapshot != NULL)
+		const struct lane *lane = l->worker->lanes[b->services[i]];
+
+		if (lane->snapshot != NULL)
 			any = true;
-		else if (proxy_is_open(l->worker->proxy, b->services[i]))
+		else if (atomic_load_explicit(&lane->service->open, memory_order_acquire))
 			return false;
 	}
 	return any;

@@ -143,7 +143,7 @@ proxy_open(struct engine *e, struct service *s, struct why *why)
 	struct proxy *p = proxy_of(e);
 	enum err error = OK;
 
-	atomic_store_explicit(&p->opened[s->index], true, memory_order_release);
+	atomic_store_explicit(&s->open, true, memory_order_release);
 	for (size_t b = 0; b < p->bindings.n && error == OK; b++) {
 		if (p->listening[b] || !binding_is_for(p->bindings.list[b], s->index))
 			continue;
@@ -546,7 +546,6 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	p->admits = must_array(p->bindings.n, sizeof(struct admit *));
 	for (size_t i = 0; i < p->bindings.n; i++)
 		p->admits[i] = admit_new(config, p->bindings.list[i]);
-	p->opened = must_array(n, sizeof(*p->opened));
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_init(&p->workers[i], i, p, services, n);
 	return p;
@@ -640,7 +639,6 @@ proxy_free(struct proxy **pp)
 	free(p->admits);
 	bindings_free(&p->bindings);
 	free(p->listening);
-	free(p->opened);
 	for (unsigned i = 0; i < p->n_paths; i++)
 		remove_path(&p->paths[i]);
 	free(p->paths);

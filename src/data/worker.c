@@ -28,20 +28,58 @@ _Static_assert(ROOM_SIZE <= WORKER_ROOM, "what relays read fits");
 /* Until the same trouble is told again. */
 #define COMPLAIN_SECONDS 10.0
 
-struct deadline_list *
-worker_clock(struct worker *w, double after, deadline_fn *expired)
+/* The list whose members expire after so many seconds, by this function, which
+ * re-arms or disarms them; made on first use. */
+static struct worker_clock *
+clock_for(struct worker *w, double after, deadline_fn *expired)
 {
-	struct deadline_list *clock;
+	struct worker_clock *clock;
 
 	for (unsigned i = 0; i < w->n_clocks; i++)
-		if (w->clocks[i]->after == after && w->clocks[i]->expired == expired)
+		if (w->clocks[i]->list.after == after && w->clocks[i]->list.expired == expired)
 			return w->clocks[i];
 	clock = must_alloc(sizeof(*clock));
-	deadline_list_init(clock, after);
-	clock->expired = expired;
-	w->clocks = must_grow(w->clocks, w->n_clocks + 1, sizeof(struct deadline_list *));
+	deadline_list_init(&clock->list, after);
+	clock->list.expired = expired;
+	w->clocks = must_grow(w->clocks, w->n_clocks + 1, sizeof(struct worker_clock *));
 	w->clocks[w->n_clocks++] = clock;
 	return clock;
+}
+
+void
+worker_set_clock(struct worker *w, struct deadline_list **at, double after, deadline_fn *expired)
+{
+	struct deadline_list *old = *at;
+
+	*at = NULL;
+	if (expired != NULL) {
+		struct worker_clock *clock = clock_for(w, after, expired);
+
+		clock->users++;
+		*at = &clock->list;
+	}
+	if (old != NULL)
+		w->idle_clocks += --container_of(old, struct worker_clock, list)->users == 0;
+}
+
+/* Those that nothing is armed by any more, after a change of durations. */
+static void
+free_clocks(struct worker *w)
+{
+	unsigned kept = 0;
+
+	w->idle_clocks = 0;
+	for (unsigned i = 0; i < w->n_clocks; i++) {
+		struct worker_clock *c = w->clocks[i];
+
+		if (c->users == 0 && list_empty(&c->list.nodes)) {
+			free(c);
+			continue;
+		}
+		w->idle_clocks += c->users == 0;
+		w->clocks[kept++] = c;
+	}
+	w->n_clocks = kept;
 }
 
 static void
@@ -125,9 +163,14 @@ expire(struct worker *w)
 	double now = w->now;
 	struct deadline *d;
 
-	for (unsigned i = 0; i < w->n_clocks; i++)
-		while ((d = deadline_expired(w->clocks[i], now)) != NULL)
-			w->clocks[i]->expired(d);
+	for (unsigned i = 0; i < w->n_clocks; i++) {
+		struct deadline_list *list = &w->clocks[i]->list;
+
+		while ((d = deadline_expired(list, now)) != NULL)
+			list->expired(d);
+	}
+	if (w->idle_clocks > 0)
+		free_clocks(w);
 }
 
 void
@@ -285,7 +328,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->room.buffer = must_alloc(WORKER_ROOM);
 	w->room.size = ROOM_SIZE;
 	pipes_init(&w->room.pipes, proxy->pipes);
-	w->http = http_room_new(proxy->config, ROOM_SIZE);
+	http_room_fit(&w->http, proxy->config, ROOM_SIZE);
 	list_init(&w->ended);
 	list_init(&w->ended_clients);
 	list_init(&w->ended_exchanges);

@@ -3,15 +3,21 @@
 #include "model/access.h"
 
 void
-access_init(struct access *a, const struct config *config)
+access_obey(struct access *a, const struct config *config)
 {
 	struct str key = STR("\"sample\":");
 
 	a->which = config->log.access;
 	a->sample = config->log.sample;
-	a->owed = 1 - a->sample;	/* the first is written */
 	memcpy(a->sampled, key.p, key.n);
 	a->sampled[key.n + decimal_9(a->sampled + key.n, a->sample)] = '\0';
+}
+
+void
+access_init(struct access *a, const struct config *config)
+{
+	access_obey(a, config);
+	a->owed = 1 - a->sample;	/* the first is written */
 }
 
 bool

@@ -6,12 +6,12 @@ pytest, or a program of tests/unit.  Those of deadlines count most: no stopwatch
 their tests, so it must be shown that they look.
 """
 
-LANE, ZERO = "src/data/lane.c", "worker_clock(w, 0, "
+LANE = "src/data/lane.c"
 
 
-def clock(of):
+def clock(name, of):
     """A deadline of a connection that never comes."""
-    return [(LANE, f"worker_clock(w, {of}, ", ZERO)]
+    return [(LANE, f"&l->{name}, {of}, ", f"&l->{name}, 0, ")]
 
 
 FAULTS = [
@@ -25,13 +25,13 @@ FAULTS = [
     ("a drain never ends",
      [("src/control/drain.c", "\tif (left == 0) {\n\t\tfinish(d);", "\tif (left == 0 && now > d->deadline + 1e9) {\n\t\tfinish(d);")],
      ["test_flip.py::test_wait_drained_answers_when_the_last_one_has_left"]),
-    ("connect_timeout is ignored", clock("c->connect_timeout"),
+    ("connect_timeout is ignored", clock("connect_clock", "c->connect_timeout"),
      ["test_network_faults.py::test_dropped_syns_cost_connect_timeout_and_no_client"]),
-    ("server_timeout is ignored", clock("or_idle(c, c->server_timeout)"),
+    ("server_timeout is ignored", clock("idle_clock[1]", "or_idle(c, c->server_timeout)"),
      ["test_timeouts.py::test_a_backend_that_does_not_answer_is_given_up"]),
-    ("queue_timeout is ignored", clock("c->limits.queue_timeout"),
+    ("queue_timeout is ignored", clock("queue_clock", "c->limits.queue_timeout"),
      ["test_queue.py::test_who_waits_too_long_is_sent_away"]),
-    ("tls.handshake_timeout is ignored", clock("c->tls.handshake_timeout"),
+    ("tls.handshake_timeout is ignored", clock("handshake_clock", "c->tls.handshake_timeout"),
      ["test_tls.py::test_a_handshake_has_its_time"]),
     ("a freed place is given away at the next tick",
      [("src/data/queue.c", "\tstruct place_letter *p = malloc(sizeof(*p));", "\tstruct place_letter *p = NULL;")],
