@@ -6,8 +6,9 @@ import subprocess
 import pytest
 
 from helpers.clients import Client
-from helpers.http1 import Http, site, trusting
-from helpers.scale import until
+from helpers.failing_memory import FailingMemory
+from helpers.http1 import Http, Reader, site, trusting
+from helpers.scale import scaled, until
 from helpers.teald import service
 
 PLACES = 3
@@ -177,6 +178,150 @@ def test_a_burst_of_handshakes_waits_for_its_places(teal, ports, backend, certif
         with c:
             assert c.ask(host="shop.example").status == 200
     assert refusals(t.metrics()) == 0
+
+
+def switching(conn, backend):
+    """A site that echoes once it is asked for another protocol."""
+    reader = Reader(conn)
+    while (m := reader.head()) is not None:
+        if m.get("Upgrade"):
+            conn.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+            while data := conn.recv(1 << 16):
+                conn.sendall(data)
+            return
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + backend.name.encode()[:5].ljust(5))
+
+
+class Town:
+    """http by TLS, and tcp behind a proxy, with the same limits of everything; and who is there."""
+
+    LIMITS = {"max_connections": PLACES + 1, "max_connections_per_source": PLACES, "queue_timeout": 30.0, "queue_limit": 2,
+              "deny": ["10.0.9.9", "127.0.0.9"], "drain": {"timeout": 20.0, "idle": 0}, "health": {"type": "none"}}
+
+    def __init__(self, teal, backend, ports, certificate, tmp_path):
+        self.memory, self.there = FailingMemory(tmp_path), contextlib.ExitStack()
+        at = f"127.0.0.1:{ports.hold()}"
+        self.t = t = teal(services=[
+            service("http", green=[backend("h-green", switching)], blue=[backend("h-blue", switching)], mode="http",
+                    listen=at, tls=certificate, **self.LIMITS),
+            service("tcp", green=[backend("t-green")], blue=[backend("t-blue")], listen=f"127.0.0.1:{ports.hold()}",
+                    proxy_protocol={"accept_from": ["127.0.0.0/16"], "header_timeout": 10.0}, **self.LIMITS)],
+            start=False, clock=True, stop={"timeout": 600.0})
+        t.start(env=self.memory.env())
+
+    def ended(self, word):
+        return self.t.metrics().get("teal_connections_total", end=word) or 0
+
+    def plain(self, name="tcp", source="127.0.0.1", first=b""):
+        c = self.there.enter_context(Client(self.t.address(name), source=(source, 0)))
+        c.sock.sendall(first)
+        return c
+
+    def tcp(self, ip="10.0.0.1"):
+        return self.plain(first=b"PROXY TCP4 %s 10.0.0.2 1 2\r\n" % ip.encode())
+
+    def http(self, source="127.0.0.1"):
+        return self.there.enter_context(Http(self.t.address("http"), source=(source, 0), tls=trusting(), server_name="http"))
+
+    def upgraded(self):
+        c = self.http()
+        assert c.ask(headers=[("Connection", "Upgrade"), ("Upgrade", "echo")]).status == 101
+        c.send(b"x")
+        assert c.sock.recv(1) == b"x"
+        return c
+
+    def leave(self):
+        """Everybody."""
+        self.there.close()
+        for gauge in ("teal_connections", "teal_places_taken", "teal_waiting_connections", "teal_backend_connections"):
+            for name in ("http", "tcp"):
+                self.t.wait_metric(0, gauge, service=name)
+
+    def is_whole(self):
+        """Each limit takes what it says, and not one more."""
+        t = self.t
+        for name, one in (("tcp", self.tcp), ("http", lambda ip="127.0.0.1": self.http("127.0.0." + ip.split(".")[3]))):
+            before = {w: self.ended(w) for w in ("source_limit", "max_connections")}
+            held = [one() for _ in range(PLACES)]
+            assert all(c.ask().status == 200 if name == "http" else c.peer == "t-" + t.status("tcp")["active"] for c in held)
+            with contextlib.suppress(OSError):
+                one()
+            until(lambda: self.ended("source_limit") == before["source_limit"] + 1, "one more of that source")
+            one("10.0.0.2")
+            t.wait_metric(PLACES + 1, "teal_places_taken", service=name)
+            for i in range(2):
+                one("10.0.0.3")
+                t.wait_metric(i + 1, "teal_waiting_connections", service=name)
+            with contextlib.suppress(OSError):
+                one("10.0.0.4")
+            until(lambda: self.ended("max_connections") == before["max_connections"] + 1, "one more in the queue")
+            self.leave()
+
+
+@pytest.mark.nosan  # a sanitizer has its own memory
+def test_every_way_out_gives_all_back(teal, backend, ports, certificate, tmp_path):
+    """Refused, failed, timed out, left, drained, cut, upgraded, without memory: no limit has lost a place by it."""
+    town = Town(teal, backend, ports, certificate, tmp_path)
+    t = town.t
+    # Refused, and what is no greeting.
+    for first, word in ((b"hello there\r\n", "proxy_header"), (b"PROXY TCP4 10.0.9.9 10.0.0.2 1 2\r\n", "denied")):
+        town.plain(first=first)
+        until(lambda: town.ended(word) == 1, word)
+    town.plain(source="127.1.0.1")
+    until(lambda: town.ended("proxy_denied") == 1, "one that may not tell")
+    for first, word in ((b"\x80\0\0\0", "tls_hello"), (b"GET / HTTP/1.1\r\n\r\n", "tls_plain_http")):
+        town.plain("http", first=first)
+        until(lambda: town.ended(word) == 1, word)
+    town.plain("http", source="127.0.0.9")
+    until(lambda: town.ended("denied") == 2, "denied")
+    # They say nothing, or half of it.
+    town.plain()
+    town.plain("http", first=b"\x16\x03\x01")
+    half = town.http("127.0.0.2")
+    half.send(b"GET / HT")
+    t.wait_metric(2, "teal_connections", color="green")    # half's handshake is over
+    t.clock.move(60)
+    for word in ("proxy_timeout", "tls_timeout"):
+        until(lambda: town.ended(word) == 1, word)
+    assert half.response().status == 408
+    town.leave()
+    # They wait in vain, or leave the queue.
+    for one, name in ((town.tcp, "tcp"), (lambda ip="": town.http("127.0.0.2" if ip else "127.0.0.1"), "http")):
+        for i in range(PLACES + 1):
+            one() if i < PLACES else one("10.0.0.2")
+        t.wait_metric(PLACES + 1, "teal_places_taken", service=name)
+        one("10.0.0.2")
+        gone = one("10.0.0.2")
+        t.wait_metric(2, "teal_waiting_connections", service=name)
+        gone.reset()
+        t.wait_metric(1, "teal_waiting_connections", service=name)
+        before = town.ended("queue_timeout")
+        t.clock.move(31)
+        until(lambda: town.ended("queue_timeout") == before + 1, "queue_timeout")
+        town.leave()
+    # They move on to another protocol, and end in peace, or are cut by a drain, as a session of TCP is.
+    town.upgraded().close()
+    held = [town.upgraded(), town.tcp()]
+    assert held[1].peer == "t-green"
+    for name in ("http", "tcp"):
+        t.ok("flip", name, "blue")
+    t.clock.move(21)
+    until(lambda: town.ended("drained") == 2, "cut at the drain's deadline")
+    town.leave()
+    town.is_whole()
+    # Without memory anything may fail.
+    town.memory.fail(150)
+    def suffers():
+        for one in (town.tcp, town.http, town.upgraded):
+            with contextlib.suppress(OSError, AssertionError, ValueError, AttributeError):
+                one().reset()
+        return town.memory.failed > scaled(300, 30)
+    until(suffers, "memory was refused often")
+    town.memory.fail(0)
+    town.leave()
+    town.is_whole()
+    # Nor a descriptor: it ends long before its deadline, which does not come.
+    assert t.stop() == 0
 
 
 def succeeds(what):
