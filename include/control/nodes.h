@@ -26,6 +26,15 @@ struct nodes *nodes_new(struct control *c);
 /* Whoever waits is answered E_UNKNOWN.  No write may be under way. */
 void nodes_free(struct nodes **np);
 
+/* The pools are those of `to` from now on: what was said of their nodes stays, and services of a pool with
+ * other hosts get and lose backends.  The services' config is of `to` already.  A change under way in a
+ * pool that is gone is refused, if it is not written yet. */
+void nodes_reconfigure(struct nodes *n, const struct config *to);
+/* Makes the color's backends what its pool is now; true if any changed. */
+bool nodes_obey(struct service_ctl *ctl, enum color color);
+/* A node of the pool, configured or added, and not removed. */
+bool nodes_has(const struct control *c, const char *pool, const char *host);
+
 /* NULL when there is no such pool. */
 const struct pool_config *nodes_pool(const struct control *c, struct str name);
 /* The pool's nodes, those removed included: an array of *n for free(). */

@@ -5,19 +5,22 @@
 #include "control/nodes.h"
 
 struct node_pool {
-	const struct pool_config *config;
+	const struct pool_config *config;	/* NULL: no configuration has it any more */
+	unsigned held;	/* changes under way that name it */
 	struct overlay overlay;
 };
 
 struct nodes {
 	struct control *control;
-	struct node_pool *pools;
+	struct node_pool **pools;
 	size_t n;
 	struct link changes;
 };
 
 /* NULL when there is none. */
 struct node_pool *nodes_find_pool(const struct nodes *n, const char *name);
+/* Frees one that is of no configuration and in no change any more. */
+void nodes_pool_unhold(struct node_pool *p);
 /* The configuration lists it. */
 bool nodes_configured(const struct node_pool *p, const char *host);
 /* REMOVED also for what never was a node. */

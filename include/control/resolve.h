@@ -22,6 +22,8 @@ void resolve_close(struct control *c);
 /* A backend for a node that may be a name; it has an address already when that
  * is known.  One reference, the caller's. */
 struct backend *resolve_backend(struct service_ctl *ctl, enum color color, const char *host);
+/* One of the service's by name, if it is: its name is looked up from now on. */
+void resolve_watch(struct service_ctl *ctl, struct backend *b);
 /* What is known already of what it stands for, once it is in the service. */
 void resolve_settle(struct service_ctl *ctl, struct backend *b);
 /* How often the names of a pool are looked up: as often as the service wants

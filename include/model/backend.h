@@ -44,13 +44,15 @@ struct backend {
 	struct addr address;	/* where traffic goes; len 0: the name is not resolved yet */
 	struct addr health_address;	/* where checks go; the same unless health_port */
 	char text[ADDR_TEXT];	/* address, as users see it */
-	unsigned weight;	/* 0: gets nothing new; at most BACKEND_WEIGHT_MAX */
-	char *host;	/* the node it is on, as written; NULL: it is on none */
 	char *name;	/* what was looked up for the address; NULL: nothing was */
 	unsigned port, health_port;	/* of the addresses */
 	char *server_name;	/* what its certificate must say; NULL: it is spoken to plainly */
 
+	/* Any thread reads it, main changes it.  0: gets nothing new; at most BACKEND_WEIGHT_MAX. */
+	_Atomic unsigned weight;
+
 	/* Main's. */
+	char *host;	/* the node it is on, as written; NULL: it is on none */
 	bool drain;	/* its node is: gets nothing new */
 	bool late;	/* came while others were serving: starts slowly */
 	bool leaving;	/* its name means another address now; goes when that one was judged */
@@ -91,6 +93,8 @@ backend_has_address(const struct backend *b)
 /* Both are what the same name stands for. */
 bool backend_same_name(const struct backend *a, const struct backend *b);
 struct backend *backend_ref(struct backend *b);
+/* b is the same server as another one: it begins with what main knows of that.  Before b is the service's. */
+void backend_succeed(struct backend *b, const struct backend *old);
 /* It is spoken to by TLS, and expected to be of that name, by so many workers.
  * Before any other thread knows it. */
 void backend_expect(struct backend *b, const char *server_name, unsigned workers);

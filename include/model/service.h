@@ -81,8 +81,13 @@ struct maglev *service_maglev(struct service *s, enum color color);
 void service_forget_maglev(struct service *s, enum color color);
 /* Takes the caller's reference: the color has one more from now on. */
 void service_add_backend(struct service *s, struct backend *b);
-/* The same, right behind another one of its. */
+/* The same, right behind another one of its; NULL: the last. */
 void service_insert_backend(struct service *s, struct backend *b, const struct backend *after);
+/* One of the configuration, with its weight, for service_add_backend(); a name is not looked up.  One reference, the caller's. */
+struct backend *service_configured_backend(const struct service_config *config, enum color color,
+					   const struct backend_config *bc);
+/* It is spoken to as the service's config says: plainly, or by TLS and expected to be of that name. */
+bool service_expects(const struct service *s, const struct backend *b);
 /* The color has it no more; the service's reference is dropped, so hold one. */
 void service_remove_backend(struct service *s, struct backend *b);
 /* Backends of the color that are USED (model/backend.h). */

@@ -410,7 +410,8 @@ check_begin(struct check *c)
 		return;
 	}
 	c->answered = true;
-	become(c, BACKEND_UP);
+	if (c->backend->state != BACKEND_UP)
+		become(c, BACKEND_UP);
 }
 
 static struct group *

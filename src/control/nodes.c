@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/backends.h"
 #include "control/nodes_private.h"
 #include "control/publish.h"
 #include "control/resolve.h"
@@ -57,7 +58,7 @@ say(const struct service_ctl *ctl, const char *event, const struct backend *b)
 }
 
 static bool
-add_backend(struct nodes *n, struct service_ctl *ctl, enum color color, const char *host, bool drain)
+add_node(struct service_ctl *ctl, enum color color, const char *host, bool drain)
 {
 	struct backend *b = resolve_backend(ctl, color, host);
 	struct service *s = ctl->service;
@@ -70,29 +71,17 @@ add_backend(struct nodes *n, struct service_ctl *ctl, enum color color, const ch
 		return false;
 	}
 	b->drain = drain;
-	b->late = ctl_is_published(ctl);
-	service_add_backend(s, b);
-	say(ctl, "backend.added", b);
-	if (n->control->health != NULL) {
-		health_add(n->control->health, s, b);
+	backends_add(ctl, b, NULL);
+	if (ctl->control->health != NULL)
 		resolve_settle(ctl, b);
-	}
 	return true;
 }
 
-static void
-remove_backend(struct nodes *n, struct service_ctl *ctl, struct backend *b)
-{
-	if (n->control->health != NULL)
-		health_remove(n->control->health, ctl->service, b);
-	say(ctl, "backend.removed", b);
-	service_remove_backend(ctl->service, b);
-}
-
-static bool
-obey_color(struct nodes *n, const struct node_pool *p, struct service_ctl *ctl, enum color color)
+bool
+nodes_obey(struct service_ctl *ctl, enum color color)
 {
 	struct service *s = ctl->service;
+	const struct node_pool *p = nodes_find_pool(ctl->control->nodes, s->config->pool);
 	bool changed = false;
 
 	for (size_t i = s->colors[color].n; i-- > 0;) {
@@ -102,7 +91,7 @@ obey_color(struct nodes *n, const struct node_pool *p, struct service_ctl *ctl, 
 		if (b->host == NULL)
 			continue;
 		if (wish == NODE_REMOVED) {
-			remove_backend(n, ctl, b);
+			backends_drop(ctl, b);
 			changed = true;
 		} else if (b->drain != (wish == NODE_DRAIN)) {
 			b->drain = wish == NODE_DRAIN;
@@ -116,7 +105,7 @@ obey_color(struct nodes *n, const struct node_pool *p, struct service_ctl *ctl, 
 		enum node_wish wish = nodes_wish(p, host);
 
 		if (wish != NODE_REMOVED && find_backend(s, color, host) == NULL)
-			changed |= add_backend(n, ctl, color, host, wish == NODE_DRAIN);
+			changed |= add_node(ctl, color, host, wish == NODE_DRAIN);
 	}
 	if (changed)
 		service_forget_maglev(s, color);
@@ -146,7 +135,7 @@ obey(struct node_pool *p, struct nodes *n)
 		if (sc->pool == NULL || strcmp(sc->pool, p->config->name) != 0)
 			continue;
 		for (enum color color = GREEN; color <= BLUE; color++) {
-			if (sc->colors[color].port == 0 || !obey_color(n, p, ctl, color))
+			if (sc->colors[color].port == 0 || !nodes_obey(ctl, color))
 				continue;
 			changed = true;
 			if (!anybody_wanted(ctl->service, color))
@@ -165,8 +154,8 @@ struct node_pool *
 nodes_find_pool(const struct nodes *n, const char *name)
 {
 	for (size_t i = 0; i < n->n; i++)
-		if (strcmp(n->pools[i].config->name, name) == 0)
-			return &n->pools[i];
+		if (strcmp(n->pools[i]->config->name, name) == 0)
+			return n->pools[i];
 	return NULL;
 }
 
@@ -286,17 +275,84 @@ nodes_list(const struct control *c, const struct pool_config *pool, size_t *n)
 
 /* -- life -------------------------------------------------------------------------------------- */
 
+static struct node_pool *
+pool_new(const struct pool_config *config)
+{
+	struct node_pool *p = must_alloc(sizeof(*p));
+
+	p->config = config;
+	return p;
+}
+
+void
+nodes_pool_unhold(struct node_pool *p)
+{
+	if (p->held > 0 || p->config != NULL)
+		return;
+	overlay_free(&p->overlay);
+	free(p);
+}
+
+static bool
+same_hosts(const struct pool_config *a, const struct pool_config *b)
+{
+	bool same = a->n_hosts == b->n_hosts;
+
+	for (size_t i = 0; same && i < a->n_hosts; i++)
+		same = strcmp(a->hosts[i], b->hosts[i]) == 0;
+	return same;
+}
+
+void
+nodes_reconfigure(struct nodes *n, const struct config *to)
+{
+	struct node_pool **before = n->pools;
+	size_t were = n->n;
+	bool *changed = must_array(to->n_pools + 1, sizeof(*changed));
+
+	n->n = to->n_pools;
+	n->pools = must_array(n->n, sizeof(*n->pools));
+	for (size_t i = 0; i < n->n; i++) {
+		const struct pool_config *config = &to->pools[i];
+
+		for (size_t k = 0; k < were && n->pools[i] == NULL; k++)
+			if (before[k] != NULL && strcmp(before[k]->config->name, config->name) == 0) {
+				n->pools[i] = before[k];
+				before[k] = NULL;
+			}
+		changed[i] = n->pools[i] != NULL && !same_hosts(n->pools[i]->config, config);
+		if (n->pools[i] == NULL)
+			n->pools[i] = pool_new(config);
+		n->pools[i]->config = config;
+	}
+	for (size_t k = 0; k < were; k++)
+		if (before[k] != NULL) {
+			before[k]->config = NULL;
+			nodes_pool_unhold(before[k]);
+		}
+	free(before);
+	for (size_t i = 0; i < n->n; i++)
+		if (changed[i])
+			obey(n->pools[i], n);
+	free(changed);
+}
+
+bool
+nodes_has(const struct control *c, const char *pool, const char *host)
+{
+	const struct node_pool *p = nodes_find_pool(c->nodes, pool);
+
+	return p != NULL && nodes_wish(p, host) != NODE_REMOVED;
+}
+
 struct nodes *
 nodes_new(struct control *c)
 {
 	struct nodes *n = must_alloc(sizeof(*n));
 
 	n->control = c;
-	n->n = c->config->n_pools;
-	n->pools = must_array(n->n, sizeof(*n->pools));
-	for (size_t i = 0; i < n->n; i++)
-		n->pools[i].config = &c->config->pools[i];
 	list_init(&n->changes);
+	nodes_reconfigure(n, c->config);
 	c->store->on_nodes = nodes_on_overlay;
 	c->store->may_obey_nodes = nodes_may_be_obeyed;
 	return n;
@@ -311,8 +367,10 @@ nodes_free(struct nodes **np)
 	if (n == NULL)
 		return;
 	nodes_changes_end(n);
-	for (size_t i = 0; i < n->n; i++)
-		overlay_free(&n->pools[i].overlay);
+	for (size_t i = 0; i < n->n; i++) {
+		n->pools[i]->config = NULL;
+		nodes_pool_unhold(n->pools[i]);
+	}
 	free(n->pools);
 	free(n);
 }

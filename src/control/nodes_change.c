@@ -29,6 +29,10 @@ change_end(struct node_change *ch, enum err e, bool changed, const struct why *w
 {
 	list_remove(&ch->link);
 	ch->done(ch->arg, e, changed, why);
+	if (ch->pool != NULL) {
+		ch->pool->held--;
+		nodes_pool_unhold(ch->pool);
+	}
 	free(ch->want);
 	free(ch);
 }
@@ -134,12 +138,14 @@ change_go(struct node_change *ch)
 {
 	struct control *c = ch->nodes->control;
 	struct store *store = c->store;
-	const char *pool = ch->pool->config->name;
+	const char *pool = ch->pool->config != NULL ? ch->pool->config->name : "";
 	const struct overlay *disputed = store->disputed_nodes != NULL ? store->disputed_nodes(store, pool) : NULL;
 	const struct overlay *base = disputed != NULL ? disputed : &ch->pool->overlay;
 	struct overlay next = { 0 };
 	struct why why;
-	enum err e = apply(ch, base, &next, &why);
+	enum err e = ch->pool->config == NULL ?
+			     why_set(&why, E_USAGE, "the configuration has that pool no more; nothing was changed") :
+			     apply(ch, base, &next, &why);
 	bool same = e == OK && overlay_same(&next, base);
 
 	if (e == OK && !same && !ch->force && !nodes_may_obey(c, pool, &next, &why))
@@ -194,6 +200,7 @@ nodes_change(struct control *c, const struct pool_config *pool, const char *host
 	ch->arg = arg;
 	list_append(&n->changes, &ch->link);
 	CHECK(ch->pool != NULL);
+	ch->pool->held++;
 	if (!node_is_host(host) || !str_copy(ch->host, sizeof(ch->host), str_from(host))) {
 		change_end(ch,
 			   why_set(&why, E_USAGE, "\"%.64s\" is neither an address nor the name of a host",

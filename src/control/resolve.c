@@ -3,16 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/backends.h"
 #include "control/nodes.h"
 #include "control/publish.h"
 #include "control/resolve.h"
-
-static void
-say(const struct service_ctl *ctl, const char *event, const struct backend *b)
-{
-	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, LS("color", color_word(b->color)),
-		 LS("backend", b->text), LS("where", b->name));
-}
 
 /* -- which address --------------------------------------------------------------- */
 
@@ -86,29 +80,6 @@ choose(const struct service *s, enum color color, const struct hostname *name, u
 
 /* -- the backends ------------------------------------------------------------------ */
 
-static void
-add(struct service_ctl *ctl, struct backend *b, const struct backend *after)
-{
-	struct health *h = ctl->control->health;
-
-	b->late = ctl_is_published(ctl);
-	service_insert_backend(ctl->service, b, after);
-	if (backend_has_address(b))
-		say(ctl, "backend.added", b);
-	if (h != NULL)
-		health_add(h, ctl->service, b);
-}
-
-static void
-drop(struct service_ctl *ctl, struct backend *b)
-{
-	if (ctl->control->health != NULL)
-		health_remove(ctl->control->health, ctl->service, b);
-	if (backend_has_address(b))
-		say(ctl, "backend.removed", b);
-	service_remove_backend(ctl->service, b);
-}
-
 /* address NULL: it has none any more. */
 static struct backend *
 replace(struct service_ctl *ctl, struct backend *old, const struct addr *address)
@@ -121,9 +92,9 @@ replace(struct service_ctl *ctl, struct backend *old, const struct addr *address
 	if (old->host != NULL)
 		b->host = must_strdup(old->host);
 	old->leaving = true;
-	add(ctl, b, old);
+	backends_add(ctl, b, old);
 	if (!in_use || address == NULL || b->state != BACKEND_CHECKING)
-		drop(ctl, old);
+		backends_drop(ctl, old);
 	if (ctl_is_published(ctl))
 		publish_soon(ctl);
 	if (ctl->control->store->announce != NULL && ctl->control->store_ready)
@@ -233,7 +204,7 @@ control_on_resolve(struct ev_loop *loop, ev_timer *t, int revents)
 
 				if (!b->leaving || (next != NULL && next->state == BACKEND_CHECKING))
 					continue;
-				drop(ctl, b);
+				backends_drop(ctl, b);
 				dropped = true;
 				if (ctl_is_published(ctl))
 					publish_soon(ctl);
@@ -307,17 +278,21 @@ resolve_settle(struct service_ctl *ctl, struct backend *b)
 }
 
 void
+resolve_watch(struct service_ctl *ctl, struct backend *b)
+{
+	if (b->name == NULL)
+		return;
+	(void)hosts_watch(ctl->control->hosts, b->name, ctl->service->config->resolve_interval);
+	resolve_settle(ctl, b);
+}
+
+void
 resolve_start(struct control *c)
 {
 	for (size_t i = 0; i < c->n; i++)
 		for (int color = 0; color < COLORS; color++)
-			for (size_t k = 0; k < c->services[i]->service->colors[color].n; k++) {
-				const struct service *s = c->services[i]->service;
-
-				if (s->colors[color].backends[k]->name != NULL)
-					(void)hosts_watch(c->hosts, s->colors[color].backends[k]->name,
-							  s->config->resolve_interval);
-			}
+			for (size_t k = 0; k < c->services[i]->service->colors[color].n; k++)
+				resolve_watch(c->services[i], c->services[i]->service->colors[color].backends[k]);
 }
 
 void

@@ -53,6 +53,24 @@ backend_new_named(enum color color, const char *name, unsigned port, unsigned he
 	return b;
 }
 
+void
+backend_succeed(struct backend *b, const struct backend *old)
+{
+	b->weight = old->weight;
+	b->host = old->host != NULL ? must_strdup(old->host) : NULL;
+	b->drain = old->drain;
+	b->leaving = old->leaving;
+	b->state = old->state;
+	b->since_us = old->since_us;
+	memcpy(b->error, old->error, sizeof(b->error));
+	b->ejected_until = old->ejected_until;
+	b->ramp_from = old->ramp_from;
+	b->ejections = old->ejections;
+	memcpy(b->checks, old->checks, sizeof(b->checks));
+	atomic_store_explicit(&b->connect_failures, old->connect_failures, memory_order_relaxed);
+	atomic_store_explicit(&b->bad_answers, old->bad_answers, memory_order_relaxed);
+}
+
 bool
 backend_same_name(const struct backend *a, const struct backend *b)
 {

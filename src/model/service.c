@@ -63,32 +63,45 @@ audit_set_host(struct audit_entry *a)
 }
 
 /* By TLS a backend is expected to be who it was configured as: by that name, or
- * by its address.  written: the host in the configuration, or NULL. */
-static void
-expect_name(const struct service_config *c, struct backend *b, const char *written, unsigned workers)
+ * by its address.  NULL: it is spoken to plainly.  address: room for that. */
+static const char *
+expected_name(const struct service_config *c, const struct backend *b, char address[INET6_ADDRSTRLEN])
 {
-	const char *name = c->backend_tls.server_name;
 	const struct addr *a = &b->address;
-	char address[INET6_ADDRSTRLEN];
-	struct addr parsed;
 
 	if (!c->backend_tls.on)
-		return;
-	if (name == NULL && written != NULL && !addr_parse_ip(written, 0, &parsed))
-		name = written;
-	if (name == NULL)
-		name = b->name;
-	if (name == NULL)
-		name = addr_family(a) == AF_INET ?
-			       inet_ntop(AF_INET, &a->u.in.sin_addr, address, sizeof(address)) :
-			       inet_ntop(AF_INET6, &a->u.in6.sin6_addr, address, sizeof(address));
-	backend_expect(b, name, workers);
+		return NULL;
+	if (c->backend_tls.server_name != NULL)
+		return c->backend_tls.server_name;
+	if (b->name != NULL)
+		return b->name;
+	return addr_family(a) == AF_INET ? inet_ntop(AF_INET, &a->u.in.sin_addr, address, INET6_ADDRSTRLEN) :
+					   inet_ntop(AF_INET6, &a->u.in6.sin6_addr, address, INET6_ADDRSTRLEN);
 }
 
-/* A name is not looked up here. */
-static struct backend *
-configured(const struct service_config *config, enum color color, const struct backend_config *bc,
-	   unsigned workers)
+static void
+expect_name(const struct service_config *c, struct backend *b, unsigned workers)
+{
+	char address[INET6_ADDRSTRLEN];
+	const char *name = expected_name(c, b, address);
+
+	if (name != NULL)
+		backend_expect(b, name, workers);
+}
+
+bool
+service_expects(const struct service *s, const struct backend *b)
+{
+	char address[INET6_ADDRSTRLEN];
+	const char *name = expected_name(s->config, b, address);
+
+	if (name == NULL || b->server_name == NULL)
+		return name == b->server_name;
+	return strcmp(name, b->server_name) == 0;
+}
+
+struct backend *
+service_configured_backend(const struct service_config *config, enum color color, const struct backend_config *bc)
 {
 	struct backend *b;
 
@@ -99,7 +112,6 @@ configured(const struct service_config *config, enum color color, const struct b
 	b->weight = bc->weight;
 	if (config->pool != NULL && config->colors[color].port != 0)
 		b->host = must_strdup(bc->host);
-	expect_name(config, b, bc->host, workers);
 	return b;
 }
 
@@ -130,8 +142,11 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 
 		s->colors[c].backends = must_array(cc->n_backends, sizeof(struct backend *));
 		s->colors[c].n = cc->n_backends;
-		for (size_t i = 0; i < cc->n_backends; i++)
-			s->colors[c].backends[i] = configured(config, (enum color)c, &cc->backends[i], workers);
+		for (size_t i = 0; i < cc->n_backends; i++) {
+			s->colors[c].backends[i] =
+				service_configured_backend(config, (enum color)c, &cc->backends[i]);
+			expect_name(config, s->colors[c].backends[i], workers);
+		}
 	}
 	s->tallies = tally_array(writers, config->mode == MODE_HTTP);
 	s->n_tallies = writers;
@@ -231,7 +246,7 @@ service_add_backend(struct service *s, struct backend *b)
 {
 	enum color c = b->color;
 
-	expect_name(s->config, b, NULL, s->n_tallies);
+	expect_name(s->config, b, s->n_tallies);
 	s->colors[c].backends = must_grow(s->colors[c].backends, s->colors[c].n + 1, sizeof(struct backend *));
 	s->colors[c].backends[s->colors[c].n++] = b;
 	service_forget_maglev(s, c);
@@ -245,6 +260,8 @@ service_insert_backend(struct service *s, struct backend *b, const struct backen
 	size_t i;
 
 	service_add_backend(s, b);
+	if (after == NULL)
+		return;
 	list = s->colors[c].backends;
 	for (i = s->colors[c].n - 1; i > 0 && list[i - 1] != after; i--)
 		list[i] = list[i - 1];
