@@ -10,7 +10,9 @@
 #include "app/rights.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "net/acceptor.h"
 #include "net/io.h"
+#include "net/listening.h"
 #include "net/spare.h"
 #include "proto/admin_line.h"
 
@@ -31,11 +33,9 @@ struct admin {
 	const struct config *config;
 	struct control *control;	/* NULL before admin_start() */
 	struct ev_loop *loop;
-	struct io listener;
-	dev_t dev;	/* of the socket file, to know it again */
-	ino_t ino;
+	struct listening listening;
+	struct acceptor acceptor;
 	struct spare spare;
-	ev_timer pause;	/* until accepting is tried again */
 	double complained_full, complained_busy;	/* clock_now() of the last line about it */
 	uint64_t refused;	/* for want of a place, since the start */
 	ev_timer sweep;	/* runs while a client is busy */

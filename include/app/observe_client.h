@@ -10,7 +10,9 @@
 #include "app/observe_feed.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "net/acceptor.h"
 #include "net/io.h"
+#include "net/listening.h"
 #include "net/spare.h"
 #include "proto/http1_head.h"
 
@@ -30,9 +32,8 @@ struct observe {
 	const struct config *config;
 	struct control *control;	/* NULL before observe_start() */
 	struct ev_loop *loop;
-	struct io listener;
-	struct stat file;	/* of a Unix listener, to know it again */
-	ev_timer pause;	/* until accepting is tried again */
+	struct listening listening;	/* all zero: nowhere */
+	struct acceptor acceptor;
 	double complained;	/* clock_now() of the last line about that */
 	bool full;	/* accepting pauses because all waiting ones are within their grace */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */

@@ -30,7 +30,7 @@ void admit_free(struct admit **ap);
 struct permit {
 	struct lane *lane;	/* of the service whose it is, as far as that is known */
 	struct endpoint client;	/* the peer, or whom a PROXY header named: before any limit of sources is asked */
-	uint32_t listener : 24;	/* where it came in: its index among the worker's */
+	uint32_t listener : 24;	/* where it came in: its index among the proxy's bindings */
 	uint32_t preview : 1;	/* that is a preview entrance */
 	uint32_t admitted : 1;	/* by the service */
 	uint32_t descriptors : 2;	/* of those set aside for connections */

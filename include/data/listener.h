@@ -5,9 +5,8 @@
 #ifndef DATA_LISTENER_H
 #define DATA_LISTENER_H
 
-#include <ev.h>
-
 #include "model/route.h"
+#include "net/acceptor.h"
 
 #define LISTENER_MAGIC 0x6c697374u
 
@@ -19,13 +18,12 @@ struct listener {
 	struct worker *worker;
 	struct lane *lane;	/* whose the clients are until a name says otherwise */
 	const struct binding *binding;
+	unsigned index;	/* of the binding, among the proxy's */
 	const struct route *route;	/* NULL: they are all the lane's */
-	ev_io watcher;	/* fd -1: closed */
+	struct acceptor acceptor;
 	enum entrance entrance;
 	bool tls;	/* clients speak TLS here */
 	bool handshakes;	/* its connections begin as a struct handshake */
-	unsigned batch;	/* how many to accept before asking the loop again */
-	unsigned full_turn;	/* the last loop turn that filled it */
 };
 
 /* Whose a client or a request is that asks for this name; NULL: nobody's.  One
@@ -40,8 +38,9 @@ bool listener_redirects(const struct listener *l, const struct lane *to);
  * family, else of any. */
 unsigned listener_tls_port(const struct lane *to, const struct addr *reached);
 
-/* Main, before the worker runs: fd is bound, and consumed. */
-void listener_init(struct listener *l, struct worker *w, const struct binding *b, int fd);
+/* Main, before the worker runs: fd is bound, and consumed.  For free() once the
+ * worker has ended. */
+struct listener *listener_new(struct worker *w, const struct binding *b, unsigned index, int fd);
 void listener_pause(struct listener *l);
 /* Unless something still stands in its way. */
 void listener_resume(struct listener *l);

@@ -8,6 +8,7 @@
 #include "model/admission.h"
 #include "model/engine.h"
 #include "model/route.h"
+#include "net/listening.h"
 
 /* Pipes that a worker uses at most, two descriptors each. */
 #define PROXY_PIPES 512
@@ -21,11 +22,11 @@ struct proxy {
 	unsigned n_workers;
 	struct bindings bindings;
 	struct admit **admits;	/* [binding], shared; NULL: it has none */
+	struct listening *listenings;	/* [binding]: sockets, and the file of a Unix one */
 	bool *listening;	/* [binding]: clients are queued there */
+	bool closing;	/* nothing is opened any more */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
-	struct proxy_path *paths;	/* Unix sockets bound, removed at the end */
-	unsigned n_paths;
 	unsigned pipes;	/* that each worker may use to splice */
 	/* A backend of this service refused a worker lately. */
 	void (*on_refused)(void *arg, struct service *s);

@@ -26,6 +26,7 @@
 
 struct http_room;
 struct lane;
+struct binding;
 struct listener;
 struct proxy;
 
@@ -52,8 +53,8 @@ struct worker {
 	struct tls_tickets tickets;	/* by which TLS clients come back */
 	struct lane **lanes;	/* [service's index]; NULL: no service of the proxy's has it */
 	unsigned n_lanes;
-	struct listener *listeners;	/* one for each of the proxy's bindings, same index */
-	unsigned n_listeners;	/* of them, those that are bound */
+	struct listener **listeners;	/* by the proxy's bindings; at least one of each */
+	unsigned n_listeners;
 	struct worker_clock **clocks;	/* one for each duration and kind */
 	unsigned n_clocks;
 	unsigned idle_clocks;	/* of them, perhaps, those that no lane uses: freed once they are empty */
@@ -86,6 +87,9 @@ MUST_USE enum err worker_start(struct worker *w, struct why *why);
 void worker_join(struct worker *w);
 /* Frees what it owned, once no other thread can write to it any more. */
 void worker_destroy(struct worker *w);
+
+/* Main, before the worker runs: one more listener, as listener_new(). */
+void worker_add_listener(struct worker *w, const struct binding *b, unsigned index, int fd);
 
 /* *at becomes the list whose members expire after so many seconds, by this function, which
  * re-arms or disarms them; what is armed by the one before stays there.  expired

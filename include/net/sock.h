@@ -4,26 +4,9 @@
 #define NET_SOCK_H
 
 #include <stdbool.h>
-#include <sys/stat.h>
 
 #include "base/err.h"
 #include "net/addr.h"
-
-/* n sockets bound to one address, one for each worker (SO_REUSEPORT); the
- * first is bound without it, so that an address another process listens on is
- * refused rather than shared; it has to be the first to listen as well.  For a Unix path it is one socket and n - 1
- * duplicates; see sock_claim_unix().  freebind: the address need not be this
- * machine's yet (ip(7), IP_FREEBIND).  Clients are refused until sock_listen().
- * E_USAGE with a sentence and nothing open on failure. */
-MUST_USE enum err sock_bind(const struct addr *a, bool freebind, int *fds, unsigned n, struct why *why);
-
-/* From here on the kernel queues clients, up to backlog of them.  E_USAGE when
- * another process has begun to listen since the bind. */
-MUST_USE enum err sock_listen(int fd, int backlog, struct why *why);
-
-/* Makes way for a Unix listener: removes a socket file that no process answers
- * on.  E_USAGE when one does, or when it is not a socket. */
-MUST_USE enum err sock_claim_unix(const struct addr *a, struct why *why);
 
 /* TCP keepalive (RFC 9293 section 3.8.4): seconds of silence before the first
  * probe, seconds between two, and how many are lost before the peer is; 0: the

@@ -332,12 +332,10 @@ permit_take_turn(struct permit *p)
 void
 permit_init(struct permit *p, const struct listener *li, const struct addr *peer)
 {
-	ptrdiff_t listener = li - li->worker->listeners;
-
-	CHECK(listener < 1 << 24);
+	CHECK(li->index < 1 << 24);
 	*p = (struct permit){
 		.lane = li->lane,
-		.listener = (uint32_t)listener,
+		.listener = li->index,
 		.preview = li->entrance == ENTRANCE_PREVIEW,
 		.descriptors = 2,
 	};

@@ -1,7 +1,5 @@
-/* listener.c - accepts connections in bounded batches.
+/* listener.c - a worker's connections on one address, and whose they are.
  * Thread: owning worker. */
-#include <errno.h>
-
 #include "base/log.h"
 #include "data/handshake.h"
 #include "data/lane.h"
@@ -81,102 +79,74 @@ has_colors(const struct listener *l)
 void
 listener_pause(struct listener *l)
 {
-	ev_io_stop(l->worker->loop, &l->watcher);
+	acceptor_pause(&l->acceptor, 0);
 }
 
 void
 listener_resume(struct listener *l)
 {
-	if (l->watcher.fd >= 0 && has_colors(l) && !l->worker->starved && !l->worker->held)
-		ev_io_start(l->worker->loop, &l->watcher);
+	if (has_colors(l) && !l->worker->starved && !l->worker->held)
+		acceptor_resume(&l->acceptor);
 }
 
-enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_STARVED };
-
-static enum accepted
-accept_one(struct listener *l)
+static bool
+listener_has_place(struct acceptor *a)
 {
-	struct worker *w = l->worker;
-	struct addr client;
-	int fd;
+	struct worker *w = container_of(a, struct listener, acceptor)->worker;
 
-	if (!worker_take_descriptors(w, 2)) {
-		return ACCEPT_STARVED;
-	}
-	do {
-		client.len = sizeof(client.u);
-		fd = accept4(l->watcher.fd, &client.u.sa, &client.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		/* The client left while it was queued: the next one, please. */
-	} while (fd < 0 && (errno == ECONNABORTED || errno == EINTR));
-	if (fd >= 0) {
-		(l->handshakes ? handshake_new : handshake_skip)(l, fd, &client);
-		return ACCEPTED;
-	}
-	admission_leave(&w->proxy->descriptors, 2);
-	if (io_would_block())
-		return ACCEPT_EMPTY;
-	worker_starve(w, strerror(errno));
-	return ACCEPT_STARVED;
+	return !w->starved && worker_take_descriptors(w, 2);
 }
 
-/* An accept that finds nothing costs as much as a good one, so the batch
- * follows the load: it grows only while the queue is full in one loop turn
- * after the other, and shrinks to what was there when it was not. */
 static void
-listener_on_accept(struct ev_loop *loop, ev_io *watcher, int revents)
+listener_take(struct acceptor *a, int fd, const struct addr *client)
 {
-	struct listener *l = container_of(watcher, struct listener, watcher);
-	unsigned turn = ev_iteration(loop);
+	struct listener *l = container_of(a, struct listener, acceptor);
 
-	(void)revents;
 	CHECK(l->magic == LISTENER_MAGIC);
-	for (unsigned i = 0; i < l->batch; i++) {
-		enum accepted a = accept_one(l);
-
-		if (a == ACCEPTED && !l->worker->starved)
-			continue;
-		if (a == ACCEPTED)
-			return;
-		if (a == ACCEPT_EMPTY)
-			l->batch = i > 0 ? i : 1;
-		return;
-	}
-	if (turn == l->full_turn + 1 && l->batch < BATCH_MAX)
-		l->batch++;
-	l->full_turn = turn;
+	(l->handshakes ? handshake_new : handshake_skip)(l, fd, client);
 }
 
-void
-listener_init(struct listener *l, struct worker *w, const struct binding *b, int fd)
+static bool
+listener_none(struct acceptor *a, int e)
 {
+	struct worker *w = container_of(a, struct listener, acceptor)->worker;
+
+	admission_leave(&w->proxy->descriptors, 2);
+	if (e != 0)
+		worker_starve(w, strerror(e));
+	return false;
+}
+
+static const struct acceptor_calls calls = { 1, BATCH_MAX, listener_has_place, listener_take, listener_none };
+
+struct listener *
+listener_new(struct worker *w, const struct binding *b, unsigned index, int fd)
+{
+	struct listener *l = must_alloc(sizeof(*l));
+
 	*l = (struct listener){
 		.magic = LISTENER_MAGIC,
 		.worker = w,
 		.lane = w->lanes[b->owner],
 		.binding = b,
+		.index = index,
 		.route = b->route,
 		.entrance = b->entrance,
 		.tls = b->tls,
-		.batch = 1,
 	};
 	l->handshakes = handshake_is_needed(l);
-	turn_io_init(&l->watcher, listener_on_accept, fd, EV_READ);
+	acceptor_init(&l->acceptor, w->loop, fd, &calls);
+	return l;
 }
 
 void
 listener_close(struct listener *l)
 {
-	/* The kernel queues one more than it was told. */
-	int64_t queued = (int64_t)l->lane->config->tcp.backlog + 1;
-
-	if (l->watcher.fd < 0)
+	if (!acceptor_is_open(&l->acceptor))
 		return;
-	/* Clients that are queued have been promised a connection; those who come
-	 * while these are taken have not, or it would never end under load. */
+	/* The kernel queues one more than it was told.  Those who come while these
+	 * are taken are not waited for, or it would never end under load. */
 	if (has_colors(l))
-		while (queued-- > 0 && accept_one(l) == ACCEPTED)
-			;
-	ev_io_stop(l->worker->loop, &l->watcher);
-	close(l->watcher.fd);
-	l->watcher.fd = -1;
+		acceptor_take_queued(&l->acceptor, (unsigned)l->lane->config->tcp.backlog + 1);
+	acceptor_close(&l->acceptor);
 }

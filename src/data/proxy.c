@@ -1,11 +1,8 @@
 /* proxy.c - the proxy engine: hands letters to the workers and collects their
  * answers.  Thread: main, but for each letter's journey. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "data/handshake.h"
@@ -19,13 +16,6 @@
 
 /* Of so many descriptors one pipe may be made, at two descriptors. */
 #define PIPES_SHARE 16
-
-/* A socket file of ours; somebody may have put another in its place.  The pin
- * (O_PATH) outlives the listeners, so that no other file gets its number. */
-struct proxy_path {
-	char *path;
-	int pin;
-};
 
 static struct proxy *
 proxy_of(struct engine *e)
@@ -143,17 +133,17 @@ proxy_open(struct engine *e, struct service *s, struct why *why)
 	struct proxy *p = proxy_of(e);
 	enum err error = OK;
 
+	if (p->closing)
+		return OK;
 	atomic_store_explicit(&s->open, true, memory_order_release);
 	for (size_t b = 0; b < p->bindings.n && error == OK; b++) {
 		if (p->listening[b] || !binding_is_for(p->bindings.list[b], s->index))
 			continue;
 		p->listening[b] = true;
-		for (unsigned i = 0; i < p->n_workers && error == OK; i++) {
-			int fd = p->workers[i].listeners[b].watcher.fd;
-
-			sock_listener_options(fd, &o->keepalive, o->user_timeout, o->fastopen ? o->backlog : 0);
-			error = sock_listen(fd, o->backlog, why);
-		}
+		for (unsigned i = 0; i < p->listenings[b].n; i++)
+			sock_listener_options(p->listenings[b].fds[i], &o->keepalive, o->user_timeout,
+					      o->fastopen ? o->backlog : 0);
+		error = listening_start(&p->listenings[b], o->backlog, why);
 	}
 	return error;
 }
@@ -495,6 +485,7 @@ proxy_close(struct engine *e)
 {
 	struct proxy *p = proxy_of(e);
 
+	p->closing = true;
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct close_letter *c = must_alloc(sizeof(*c));
 
@@ -544,6 +535,7 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	bindings_make(config, NULL, &p->bindings);
 	p->listening = must_array(p->bindings.n, sizeof(*p->listening));
 	p->admits = must_array(p->bindings.n, sizeof(struct admit *));
+	p->listenings = must_array(p->bindings.n, sizeof(struct listening));
 	for (size_t i = 0; i < p->bindings.n; i++)
 		p->admits[i] = admit_new(config, p->bindings.list[i]);
 	for (unsigned i = 0; i < p->n_workers; i++)
@@ -551,34 +543,23 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	return p;
 }
 
-static void
-keep_path(struct proxy *p, const char *path)
-{
-	p->paths = must_grow(p->paths, p->n_paths + 1, sizeof(*p->paths));
-	p->paths[p->n_paths++] =
-		(struct proxy_path){ must_strdup(path), open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) };
-}
-
+/* Sockets that were adopted may be more than there are workers: each of them
+ * has an accept queue of its own, which has to be served. */
 static enum err
 bind_one(struct proxy *p, size_t at, struct why *why)
 {
 	struct binding *b = p->bindings.list[at];
 	const struct service_config *sc = p->services[b->owner]->config;
-	int *fds = must_array(p->n_workers, sizeof(int));
+	struct listening_terms terms = { .freebind = sc->tcp.freebind, .mode = 0666, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	struct why reason;
-	enum err e = sock_bind(&b->addr, sc->tcp.freebind, fds, p->n_workers, &reason);
+	struct listening *l = &p->listenings[at];
+	enum err e = listening_open(l, &b->addr, &terms, p->n_workers, &reason);
 
-	for (unsigned i = 0; i < p->n_workers && e == OK; i++) {
-		struct worker *w = &p->workers[i];
-
-		listener_init(&w->listeners[w->n_listeners++], w, b, fds[i]);
-	}
-	free(fds);
 	if (e != OK)
 		return why_set(why, e, "%s:%d: service \"%s\": %s", p->config->path, sc->line, sc->name,
 			       reason.text);
-	if (addr_family(&b->addr) == AF_UNIX)
-		keep_path(p, b->addr.u.un.sun_path);
+	for (unsigned i = 0; i < l->n; i++)
+		worker_add_listener(&p->workers[i % p->n_workers], b, (unsigned)at, l->fds[i]);
 	return OK;
 }
 
@@ -606,20 +587,6 @@ proxy_start(struct proxy *p, struct why *why)
 	return OK;
 }
 
-/* A successor may have bound its own while we drained. */
-static void
-remove_path(struct proxy_path *p)
-{
-	struct stat ours, now;
-
-	if (p->pin >= 0 && fstat(p->pin, &ours) == 0 && lstat(p->path, &now) == 0 && ours.st_dev == now.st_dev &&
-	    ours.st_ino == now.st_ino)
-		unlink(p->path);
-	if (p->pin >= 0)
-		close(p->pin);
-	free(p->path);
-}
-
 void
 proxy_free(struct proxy **pp)
 {
@@ -634,14 +601,14 @@ proxy_free(struct proxy **pp)
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_destroy(&p->workers[i]);
 	mailbox_close(&p->mailbox);
-	for (size_t i = 0; i < p->bindings.n; i++)
+	for (size_t i = 0; i < p->bindings.n; i++) {
 		admit_free(&p->admits[i]);
+		listening_close(&p->listenings[i]);
+	}
 	free(p->admits);
+	free(p->listenings);
 	bindings_free(&p->bindings);
 	free(p->listening);
-	for (unsigned i = 0; i < p->n_paths; i++)
-		remove_path(&p->paths[i]);
-	free(p->paths);
 	free(p->workers);
 	free(p);
 }

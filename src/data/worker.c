@@ -86,21 +86,28 @@ static void
 pause_all(struct worker *w)
 {
 	for (unsigned i = 0; i < w->n_listeners; i++)
-		listener_pause(&w->listeners[i]);
+		listener_pause(w->listeners[i]);
 }
 
 void
 worker_resume(struct worker *w)
 {
 	for (unsigned i = 0; i < w->n_listeners; i++)
-		listener_resume(&w->listeners[i]);
+		listener_resume(w->listeners[i]);
+}
+
+void
+worker_add_listener(struct worker *w, const struct binding *b, unsigned index, int fd)
+{
+	w->listeners = must_grow(w->listeners, w->n_listeners + 1, sizeof(struct listener *));
+	w->listeners[w->n_listeners++] = listener_new(w, b, index, fd);
 }
 
 void
 worker_close_listeners(struct worker *w)
 {
 	for (unsigned i = 0; i < w->n_listeners; i++)
-		listener_close(&w->listeners[i]);
+		listener_close(w->listeners[i]);
 }
 
 void
@@ -348,7 +355,6 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->now = clock_now();
 	w->lanes = must_array(n, sizeof(struct lane *));
 	w->n_lanes = n;
-	w->listeners = must_array(proxy->bindings.n, sizeof(struct listener));
 	for (unsigned i = 0; i < n; i++)
 		if (services[i]->config->engine == ENGINE_PROXY)
 			w->lanes[i] = lane_new(w, services[i]);
@@ -418,6 +424,8 @@ worker_destroy(struct worker *w)
 	free(w->room.buffer);
 	free(w->http);
 	tls_tickets_wipe(&w->tickets);
+	for (unsigned i = 0; i < w->n_listeners; i++)
+		free(w->listeners[i]);
 	free(w->listeners);
 	free(w->lanes);
 	for (unsigned i = 0; i < w->n_clocks; i++)

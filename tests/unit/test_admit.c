@@ -53,7 +53,7 @@ street_new(void)
 
 		w->self = pthread_self();
 		for (size_t b = 0; b < st->proxy->bindings.n; b++)
-			listener_init(&w->listeners[w->n_listeners++], w, st->proxy->bindings.list[b], -1);
+			worker_add_listener(w, st->proxy->bindings.list[b], (unsigned)b, -1);
 		for (unsigned l = 0; l < 2; l++) {
 			struct snapshot *snapshot = snapshot_new(1, 1, GREEN, none);
 
@@ -133,7 +133,7 @@ come(struct street *st, int i)
 	w->starved = false;
 	if (!worker_take_descriptors(w, 2))
 		return NULL;
-	permit_init(&st->permits[i], &w->listeners[pick(st, 4) == 0], &peer);
+	permit_init(&st->permits[i], w->listeners[pick(st, 4) == 0], &peer);
 	st->used[i] = true;
 	return &st->permits[i];
 }
@@ -238,7 +238,7 @@ fill(struct street *st, bool (*enter)(struct permit *, enum ending *), unsigned 
 		snprintf(ip, sizeof(ip), "10.1.0.%u", *n);
 		assert_true(addr_parse_ip(ip, 1000, &peer));
 		assert_true(worker_take_descriptors(w, 2));
-		permit_init(&st->permits[*n], &w->listeners[0], &peer);
+		permit_init(&st->permits[*n], w->listeners[0], &peer);
 		if (!enter(&st->permits[*n], &why))
 			break;
 	}
@@ -276,7 +276,7 @@ static void
 test_one_source_has_its_share_and_a_denied_one_nothing(void **state)
 {
 	struct street *st = street_new();
-	struct listener *li = &st->proxy->workers[0].listeners[0];
+	struct listener *li = st->proxy->workers[0].listeners[0];
 	struct permit p[SOURCE + 1];
 	struct addr peer;
 	enum ending why;

@@ -38,9 +38,10 @@ connect_pair_alive(const struct sock_keepalive *keepalive, double listener_timeo
 	bool pending;
 
 	assert_int_equal(addr_parse("127.0.0.1:0", ADDR_PORT_0, &a, &why), OK);
-	assert_int_equal(sock_bind(&a, false, &p.listener, 1, &why), OK);
+	p.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(p.listener, &a.u.sa, a.len), 0);
 	sock_listener_options(p.listener, keepalive, listener_timeout, fastopen);
-	assert_int_equal(sock_listen(p.listener, 8, &why), OK);
+	assert_int_equal(listen(p.listener, 8), 0);
 	assert_int_equal(getsockname(p.listener, &p.at.u.sa, &p.at.len), 0);
 	p.client = sock_connect(&p.at, options, &pending);
 	assert_true(p.client >= 0);
@@ -128,33 +129,10 @@ test_both_legs_have_keepalive_at_the_pace_they_are_given(void **state)
 	close_pair(&p);
 }
 
-static void
-test_an_address_that_is_not_here_yet(void **state)
-{
-	static const struct {
-		const char *at, *hint;
-	} table[] = { { "192.0.2.1:80", "net.ipv4.ip_nonlocal_bind=1" },
-		      { "[2001:db8::1]:80", "net.ipv6.ip_nonlocal_bind=1" } };
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-		struct why why;
-		struct addr a;
-		int fd;
-
-		assert_int_equal(addr_parse(table[i].at, ADDR_PORT_0, &a, &why), OK);
-		assert_int_equal(sock_bind(&a, false, &fd, 1, &why), E_USAGE);
-		assert_non_null(strstr(why.text, table[i].hint));
-		assert_int_equal(sock_bind(&a, true, &fd, 1, &why), OK);
-		close(fd);
-	}
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_an_address_that_is_not_here_yet),
 		cmocka_unit_test(test_both_legs_have_the_user_timeout),
 		cmocka_unit_test(test_without_one_it_is_the_systems),
 		cmocka_unit_test(test_fastopen_is_the_listeners),

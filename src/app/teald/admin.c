@@ -3,15 +3,10 @@
  * Thread: main.  Born in admin_bind(), serves from admin_start() on, dies in
  * admin_close(). */
 #include <stdlib.h>
-#include <sys/file.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "app/admin_user.h"
 #include "base/clock.h"
 #include "app/command.h"
-#include "net/sock.h"
 
 #define BACKLOG 512
 /* Accepted before others have their turn. */
@@ -25,134 +20,51 @@
 #define NAME_HELPERS_MAX 8
 /* How long the end waits for those, seconds. */
 #define GOODBYE 0.2
-/* Another process may be starting on the same path: it is waited for. */
-#define LOCK_TRIES 200
-#define LOCK_NAP_MS 10
 
 static const char busy_reply[] =
 	"{\"ok\":false,\"error\":\"internal\",\"message\":\"all places of the admin socket are taken by "
 	"running commands; try again\"}\n";
 
-/* Two that start at once must not both find the path free: the folder is
- * locked from the look to listen().  Returns the lock or -1. */
-static int
-lock_folder(const char *path, struct why *why)
-{
-	char *folder = must_strdup(path), *slash = strrchr(folder, '/');
-	struct timespec nap = { 0, LOCK_NAP_MS * 1000000L };
-	int fd;
-
-	if (slash == NULL)
-		strcpy(folder, ".");
-	else
-		slash[slash == folder ? 1 : 0] = '\0';
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		(void)why_set(why, E_USAGE, "admin.socket %s: the folder %s: %s%s", path, folder, strerror(errno),
-			      errno == ENOENT ? "; create it first" : "");
-		goto out;
-	}
-	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
-		if (errno == EWOULDBLOCK && i < LOCK_TRIES) {
-			nanosleep(&nap, NULL);
-			continue;
-		}
-		(void)why_set(why, E_USAGE, "admin.socket %s: cannot lock the folder %s: %s", path, folder,
-			      strerror(errno));
-		close(fd);
-		fd = -1;
-		break;
-	}
-out:
-	free(folder);
-	return fd;
-}
-
 /* The group the configuration names, and the user to be dropped to: it is
  * teald's own, and removes the file at the end. */
-static int
-give_away(const struct config *config, const char *path)
+static struct listening_terms
+terms_of(const struct config *config)
 {
-	uid_t uid = config->user != NULL && geteuid() == 0 ? config->uid : (uid_t)-1;
-	gid_t gid = config->admin.group != NULL ? config->admin.gid : (gid_t)-1;
+	struct listening_terms t = {
+		.backlog = BACKLOG,
+		.mode = config->admin.mode & 0777,
+		.uid = config->user != NULL && geteuid() == 0 ? config->uid : (uid_t)-1,
+		.gid = config->admin.group != NULL ? config->admin.gid : (gid_t)-1,
+	};
 
-	if (gid == (gid_t)-1 && uid != (uid_t)-1)
-		gid = config->gid;
-	return uid == (uid_t)-1 && gid == (gid_t)-1 ? 0 : lchown(path, uid, gid);
-}
-
-/* With the folder locked.  Nobody can connect between bind() and listen(), and
- * the file has its mode from the first moment on. */
-static int
-bind_locked(struct admin *a, const struct addr *addr, struct why *why)
-{
-	const char *path = addr->u.un.sun_path;
-	struct why reason;
-	struct stat st;
-	mode_t mask;
-	int fd, rc;
-
-	if (sock_claim_unix(addr, &reason) != OK) {
-		(void)why_set(why, E_USAGE, "admin.socket: %.900s", reason.text);
-		return -1;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		(void)why_set(why, E_USAGE, "admin.socket %s: %s", path, strerror(errno));
-		return -1;
-	}
-	mask = umask(~a->config->admin.mode & 0777);
-	rc = bind(fd, &addr->u.sa, addr->len);
-	umask(mask);
-	if (rc != 0) {
-		(void)why_set(why, E_USAGE, "admin.socket %s: cannot bind: %s", path, strerror(errno));
-		close(fd);
-		return -1;
-	}
-	if (give_away(a->config, path) != 0)
-		(void)why_set(why, E_USAGE, "admin.socket %s: cannot give it to group %s: %s", path,
-			      a->config->admin.group != NULL ? a->config->admin.group : "of the user",
-			      strerror(errno));
-	else if (listen(fd, BACKLOG) != 0 || lstat(path, &st) != 0)
-		(void)why_set(why, E_USAGE, "admin.socket %s: %s", path, strerror(errno));
-	else {
-		a->dev = st.st_dev;
-		a->ino = st.st_ino;
-		return fd;
-	}
-	unlink(path);
-	close(fd);
-	return -1;
+	if (t.gid == (gid_t)-1 && t.uid != (uid_t)-1)
+		t.gid = config->gid;
+	return t;
 }
 
 struct admin *
 admin_bind(const struct config *config, struct why *why)
 {
-	const char *path = config->admin.socket;
+	const struct listening_terms terms = terms_of(config);
 	struct admin *a = must_alloc(sizeof(*a));
 	struct addr addr = { .len = sizeof(struct sockaddr_un) };
-	int fd = -1, lock;
+	struct why reason;
 
 	a->config = config;
-	io_init(&a->listener, -1, NULL);
 	list_init(&a->clients);
 	list_init(&a->dead);
 	list_init(&a->commands);
 	list_init(&a->users);
 	addr.u.un.sun_family = AF_UNIX;
-	if (!str_copy(addr.u.un.sun_path, sizeof(addr.u.un.sun_path), str_from(path))) {
-		(void)why_set(why, E_USAGE, "admin.socket %s: longer than %zu bytes", path,
+	if (!str_copy(addr.u.un.sun_path, sizeof(addr.u.un.sun_path), str_from(config->admin.socket)))
+		(void)why_set(why, E_USAGE, "admin.socket %s: longer than %zu bytes", config->admin.socket,
 			      sizeof(addr.u.un.sun_path) - 1);
-	} else if ((lock = lock_folder(path, why)) >= 0) {
-		fd = bind_locked(a, &addr, why);
-		close(lock);
-	}
-	if (fd < 0) {
-		free(a);
-		return NULL;
-	}
-	a->listener.watcher.fd = fd;
-	return a;
+	else if (listening_open(&a->listening, &addr, &terms, 1, &reason) != OK)
+		(void)why_set(why, E_USAGE, "admin.socket: %.900s", reason.text);
+	else
+		return a;
+	free(a);
+	return NULL;
 }
 
 static bool
@@ -201,43 +113,39 @@ admit(struct admin *a, int fd)
 	refuse(a, fd);
 }
 
-static void
-admin_on_accept(struct ev_loop *loop, ev_io *w, int revents)
+static bool
+admin_has_place(struct acceptor *acceptor)
 {
-	struct admin *a = container_of(w, struct admin, listener.watcher);
-	int fd;
-
-	(void)revents;
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0) {
-			admit(a, fd);
-			continue;
-		}
-		if (io_would_block())
-			return;
-		if (errno == ECONNABORTED || ((errno == EMFILE || errno == ENFILE) && spare_give(&a->spare)))
-			continue;
-		/* Descriptors or memory are out.  An idle client's place may be
-		 * just what is missing; if not, wait rather than spin. */
-		if (may_complain(&a->complained_full))
-			LOG_WARN("admin.accept_paused", LS("why", strerror(errno)), LF("seconds", PAUSE_SECONDS));
-		admin_make_room(a);
-		io_want(loop, &a->listener, 0);
-		ev_timer_set(&a->pause, PAUSE_SECONDS, 0.0);
-		ev_timer_start(loop, &a->pause);
-		return;
-	}
+	(void)acceptor;
+	return true;
 }
 
 static void
-pause_on_over(struct ev_loop *loop, ev_timer *t, int revents)
+admin_take(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
-	struct admin *a = container_of(t, struct admin, pause);
-
-	(void)revents;
-	io_want(loop, &a->listener, EV_READ);
+	(void)peer;
+	admit(container_of(acceptor, struct admin, acceptor), fd);
 }
+
+static bool
+admin_none(struct acceptor *acceptor, int e)
+{
+	struct admin *a = container_of(acceptor, struct admin, acceptor);
+
+	if (e == 0)
+		return false;
+	if ((e == EMFILE || e == ENFILE) && spare_give(&a->spare))
+		return true;
+	/* Descriptors or memory are out.  An idle client's place may be
+	 * just what is missing; if not, wait rather than spin. */
+	if (may_complain(&a->complained_full))
+		LOG_WARN("admin.accept_paused", LS("why", strerror(e)), LF("seconds", PAUSE_SECONDS));
+	admin_make_room(a);
+	acceptor_pause(&a->acceptor, PAUSE_SECONDS);
+	return false;
+}
+
+static const struct acceptor_calls calls = { ACCEPTS_A_TURN, ACCEPTS_A_TURN, admin_has_place, admin_take, admin_none };
 
 static void
 sweep_on_time(struct ev_loop *loop, ev_timer *t, int revents)
@@ -311,12 +219,11 @@ admin_start(struct admin *a, struct control *c)
 	a->jobs = jobs_new_growing(c->loop, 1, NAME_HELPERS_MAX);
 	a->names = names_new(c->loop, a->jobs);
 	events_open(&a->events, &c->bus);
-	ev_timer_init(&a->pause, pause_on_over, 0.0, 0.0);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
 	ev_prepare_init(&a->reap, reap_on_turn);
 	spare_init(&a->spare, ADMIN_SPARE);
-	io_init(&a->listener, a->listener.watcher.fd, admin_on_accept);
-	io_want(a->loop, &a->listener, EV_READ);
+	acceptor_init(&a->acceptor, a->loop, a->listening.fds[0], &calls);
+	acceptor_resume(&a->acceptor);
 	LOG_INFO("admin.listening", LS("socket", a->config->admin.socket));
 }
 
@@ -330,21 +237,6 @@ admin_open(struct control *c, struct why *why)
 	return a;
 }
 
-/* Only what is still ours: another teald may have come after somebody removed
- * our file by hand.  Our open socket pins the inode, so its number cannot have
- * been given to another meanwhile. */
-static void
-remove_file(const struct admin *a)
-{
-	const char *path = a->config->admin.socket;
-	struct stat st;
-
-	if (lstat(path, &st) != 0 || st.st_dev != a->dev || st.st_ino != a->ino)
-		return;
-	if (unlink(path) != 0)
-		LOG_DEBUG("admin.left_behind", LS("socket", path), LS("why", strerror(errno)));
-}
-
 static void
 stop_serving(struct admin *a)
 {
@@ -355,7 +247,6 @@ stop_serving(struct admin *a)
 	while ((link = list_first(&a->clients)) != NULL)
 		client_close(list_entry(link, struct client, link));
 	events_close(&a->events);
-	ev_timer_stop(a->loop, &a->pause);
 	ev_timer_stop(a->loop, &a->sweep);
 	ev_prepare_stop(a->loop, &a->reap);
 	bury(a);
@@ -375,12 +266,12 @@ admin_close(struct admin **ap)
 	*ap = NULL;
 	if (a == NULL)
 		return;
-	if (a->control != NULL)
+	if (a->control != NULL) {
 		stop_serving(a);
-	remove_file(a);
-	if (a->loop != NULL)
-		io_close(a->loop, &a->listener);
-	else
-		close(io_fd(&a->listener));
+		acceptor_close(&a->acceptor);
+	} else {
+		close(a->listening.fds[0]);
+	}
+	listening_close(&a->listening);
 	free(a);
 }

@@ -20,6 +20,7 @@
 #include "control/certs_load.h"
 #include "control/control.h"
 #include "data/proxy.h"
+#include "net/handed.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
@@ -215,6 +216,7 @@ open_all(struct teald *t, struct why *why)
 	struct engine_needs needs;
 	size_t n_engines = 0;
 	uint32_t descriptors;
+	unsigned unasked;
 	enum err e;
 
 	engine_table_needs(t->config, &needs);
@@ -230,6 +232,9 @@ open_all(struct teald *t, struct why *why)
 		return E_USAGE;
 	if (t->config->observe.on && (t->observe = observe_bind(t->config, why)) == NULL)
 		return E_USAGE;
+	if ((unasked = handed_drop_rest()) > 0)
+		LOG_WARN("listen.handed_unused", LU("count", unasked),
+			 LS("hint", "given by the service manager for addresses that nothing listens on here"));
 	if ((e = startup_state_dir(t->config, why)) != OK ||
 	    (e = startup_drop_privileges(t->config, needs.capabilities, why)) != OK ||
 	    (e = forward_open(&t->forward, t->loop, t->config, t->services, t->n, why)) != OK)
@@ -380,6 +385,7 @@ main(int argc, char **argv)
 	int status;
 
 	standard_descriptors();
+	handed_take_up();
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;

@@ -5,12 +5,12 @@
 #include "base/clock.h"
 #include "app/observe_client.h"
 #include "app/observe_stream.h"
-#include "net/sock.h"
 
 #define BACKLOG 511
 #define ACCEPTS_A_TURN 16
 /* Until accepting is tried again when descriptors or memory are out. */
 #define PAUSE_SECONDS 0.1
+#define LEAST_PAUSE 0.001
 #define SPARES 2
 /* and said again in the log. */
 #define COMPLAIN_SECONDS 10.0
@@ -19,37 +19,32 @@ struct observe *
 observe_bind(const struct config *config, struct why *why)
 {
 	struct observe *o = must_alloc(sizeof(*o));
+	const struct listening_terms terms = {
+		.freebind = config->observe.freebind,
+		.backlog = BACKLOG,
+		.mode = 0666,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+	};
 	struct why reason;
-	int fd = -1;
 
 	o->config = config;
 	for (int i = 0; i < OBSERVE_PLACES; i++)
 		list_init(&o->places[i].list);
 	list_init(&o->dead);
-	if (config->observe.on && (sock_bind(&config->observe.listen, config->observe.freebind, &fd, 1, &reason) != OK || sock_listen(fd, BACKLOG, &reason) != OK)) {
+	if (config->observe.on &&
+	    listening_open(&o->listening, &config->observe.listen, &terms, 1, &reason) != OK) {
 		(void)why_set(why, E_USAGE, "observe: %.900s", reason.text);
 		free(o);
 		return NULL;
 	}
-	io_init(&o->listener, fd, NULL);
-	if (fd >= 0 && addr_family(&config->observe.listen) == AF_UNIX &&
-	    lstat(config->observe.listen.u.un.sun_path, &o->file) != 0)
-		o->file.st_ino = 0;
 	return o;
 }
 
-/* A Unix listener's file, while it is still ours: our open socket pins the
- * inode, so its number cannot have been given to another. */
-static void
-remove_file(const struct observe *o)
+static bool
+is_listening(const struct observe *o)
 {
-	const struct addr *a = &o->config->observe.listen;
-	struct stat st;
-
-	if (!io_is_open(&o->listener) || addr_family(a) != AF_UNIX || lstat(a->u.un.sun_path, &st) != 0)
-		return;
-	if (st.st_dev == o->file.st_dev && st.st_ino == o->file.st_ino)
-		unlink(a->u.un.sun_path);
+	return o->listening.n > 0;
 }
 
 static struct visitor *
@@ -71,23 +66,13 @@ observe_make_room(struct observe *o, enum observe_place place)
 	return v != NULL;
 }
 
-static void
-pause_accepting(struct observe *o, double seconds)
-{
-	io_want(o->loop, &o->listener, 0);
-	ev_timer_stop(o->loop, &o->pause);
-	ev_timer_set(&o->pause, seconds, 0.0);
-	ev_timer_start(o->loop, &o->pause);
-}
-
 void
 observe_resume(struct observe *o)
 {
 	if (!o->full)
 		return;
 	o->full = false;
-	ev_timer_stop(o->loop, &o->pause);
-	io_want(o->loop, &o->listener, EV_READ);
+	acceptor_resume(&o->acceptor);
 }
 
 /* No place is free, and each of those that have one came a moment ago: the next
@@ -99,7 +84,7 @@ wait_for_place(struct observe *o)
 	double rest = v->touched + OBSERVE_GRACE - clock_now();
 
 	o->full = true;
-	pause_accepting(o, rest > 0 ? rest : 0);
+	acceptor_pause(&o->acceptor, rest > LEAST_PAUSE ? rest : LEAST_PAUSE);
 }
 
 static void
@@ -111,60 +96,47 @@ complain(struct observe *o, const char *why)
 	LOG_WARN("observe.accept_paused", LS("why", why), LF("seconds", PAUSE_SECONDS));
 }
 
-static void
-observe_on_accept(struct ev_loop *loop, ev_io *w, int revents)
+static bool
+observe_has_place(struct acceptor *acceptor)
 {
-	struct observe *o = container_of(w, struct observe, listener.watcher);
-	int fd;
+	struct observe *o = container_of(acceptor, struct observe, acceptor);
 
-	(void)loop;
-	(void)revents;
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		bool full = o->places[OBSERVE_WAITING].n >= OBSERVE_WAITING_MAX;
-
-		if (full && may_make_way(o, OBSERVE_WAITING) == NULL) {
-			complain(o, "all places are taken by requests that are not whole");
-			wait_for_place(o);
-			return;
-		}
-		fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0) {
-			if (full)
-				observe_make_room(o, OBSERVE_WAITING);
-			visitor_new(o, fd);
-			continue;
-		}
-		if (io_would_block())
-			return;
-		switch (errno) {
-		case EMFILE:
-		case ENFILE:
-			if (spare_give(&o->spare))
-				continue;
-			break;
-		case ENOBUFS:
-		case ENOMEM:
-			break;
-		default:
-			continue;	/* that one is gone; accept(2) wants the next to be tried */
-		}
-		complain(o, strerror(errno));
-		if (!observe_make_room(o, OBSERVE_WAITING))
-			observe_make_room(o, OBSERVE_REPLY);
-		pause_accepting(o, PAUSE_SECONDS);
-		return;
-	}
-}
-
-static void
-pause_on_over(struct ev_loop *loop, ev_timer *t, int revents)
-{
-	struct observe *o = container_of(t, struct observe, pause);
-
-	(void)revents;
 	o->full = false;
-	io_want(loop, &o->listener, EV_READ);
+	if (o->places[OBSERVE_WAITING].n < OBSERVE_WAITING_MAX || may_make_way(o, OBSERVE_WAITING) != NULL)
+		return true;
+	complain(o, "all places are taken by requests that are not whole");
+	wait_for_place(o);
+	return false;
 }
+
+static void
+observe_take(struct acceptor *acceptor, int fd, const struct addr *peer)
+{
+	struct observe *o = container_of(acceptor, struct observe, acceptor);
+
+	(void)peer;
+	if (o->places[OBSERVE_WAITING].n >= OBSERVE_WAITING_MAX)
+		observe_make_room(o, OBSERVE_WAITING);
+	visitor_new(o, fd);
+}
+
+static bool
+observe_none(struct acceptor *acceptor, int e)
+{
+	struct observe *o = container_of(acceptor, struct observe, acceptor);
+
+	if (e == 0)
+		return false;
+	if ((e == EMFILE || e == ENFILE) && spare_give(&o->spare))
+		return true;
+	complain(o, strerror(e));
+	if (!observe_make_room(o, OBSERVE_WAITING))
+		observe_make_room(o, OBSERVE_REPLY);
+	acceptor_pause(&o->acceptor, PAUSE_SECONDS);
+	return false;
+}
+
+static const struct acceptor_calls calls = { ACCEPTS_A_TURN, ACCEPTS_A_TURN, observe_has_place, observe_take, observe_none };
 
 static void
 bury(struct observe *o)
@@ -199,14 +171,13 @@ observe_start(struct observe *o, struct control *c)
 
 	o->control = c;
 	o->loop = c->loop;
-	ev_timer_init(&o->pause, pause_on_over, 0.0, 0.0);
 	ev_prepare_init(&o->reap, reap_on_turn);
-	if (!io_is_open(&o->listener))
+	if (!is_listening(o))
 		return;
 	spare_init(&o->spare, SPARES);
 	stream_open(o);
-	io_init(&o->listener, io_fd(&o->listener), observe_on_accept);
-	io_want(o->loop, &o->listener, EV_READ);
+	acceptor_init(&o->acceptor, o->loop, o->listening.fds[0], &calls);
+	acceptor_resume(&o->acceptor);
 	LOG_INFO("observe.listening", LS("listen", addr_format(&o->config->observe.listen, text)));
 }
 
@@ -225,7 +196,7 @@ observe_port(const struct observe *o)
 {
 	struct addr a = { .len = sizeof(a.u) };
 
-	if (!io_is_open(&o->listener) || getsockname(io_fd(&o->listener), &a.u.sa, &a.len) != 0)
+	if (!is_listening(o) || getsockname(o->listening.fds[0], &a.u.sa, &a.len) != 0)
 		return 0;
 	return addr_port(&a);
 }
@@ -239,19 +210,19 @@ observe_close(struct observe **op)
 	*op = NULL;
 	if (o == NULL)
 		return;
-	remove_file(o);
 	if (o->control != NULL) {
 		for (int i = 0; i < OBSERVE_PLACES; i++)
 			while ((link = list_first(&o->places[i].list)) != NULL)
 				visitor_close(list_entry(link, struct visitor, link));
 		stream_close(o);
-		ev_timer_stop(o->loop, &o->pause);
 		ev_prepare_stop(o->loop, &o->reap);
 		bury(o);
 		spare_close(&o->spare);
-		io_close(o->loop, &o->listener);
-	} else if (io_is_open(&o->listener)) {
-		close(io_fd(&o->listener));
+		if (is_listening(o))
+			acceptor_close(&o->acceptor);
+	} else if (is_listening(o)) {
+		close(o->listening.fds[0]);
 	}
+	listening_close(&o->listening);
 	free(o);
 }
