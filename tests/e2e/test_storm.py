@@ -245,7 +245,7 @@ def test_nothing_is_left_of_a_storm(teal, backend, ports, tmp_path):
             # Some requests between two flips of all, a few of them begun before.
             asked = storm.asked
             until(lambda: storm.asked > asked + 50 or storm.over(), "the storm goes on")
-    assert flips > 5
+    assert flips > 1
     for name in names:
         for gauge in ("teal_connections", "teal_places_taken", "teal_waiting_connections", "teal_backend_connections",
                       "teal_draining_connections"):

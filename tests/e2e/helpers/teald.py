@@ -273,7 +273,10 @@ class Teal:
 
     def ok(self, *words):
         """ctl() that must succeed. A Redis that a busy machine keeps from answering within its second is asked
-        again: such a refusal says that nothing has changed."""
+        again: such a refusal says that nothing has changed. A flip waits as long as a test does, unless it says for how long."""
+        if words[0] in ("flip", "rollback") and not any(str(w).startswith("--timeout") for w in words):
+            words = (*words, f"--timeout={scale.patience():.0f}")
+
         def answer():
             r = self.ctl(*words)
             late = not r["ok"] and r["error"] == "store_unavailable" and "no answer within" in r["message"]
