@@ -15,7 +15,7 @@ json_init(struct json *j, struct buf *out)
 
 /* Bytes that may stand in a string as they are. */
 static bool
-is_plain(unsigned char c)
+is_plain_byte(unsigned char c)
 {
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
@@ -38,7 +38,7 @@ skip_plain(const unsigned char *p, size_t i, size_t n)
 		     BELOW(w ^ ONES * 0x7f, 1) | (w & HIGHS)) != 0)
 			break;
 	}
-	while (i < n && is_plain(p[i]))
+	while (i < n && is_plain_byte(p[i]))
 		i++;
 	return i;
 }
@@ -86,7 +86,7 @@ escaped(struct json *j, struct str s)
 	while (i < s.n) {
 		end = skip_plain((const unsigned char *)s.p, i, s.n);
 		buf_append(j->out, s.p + i, end - i);
-		for (i = end; i < s.n && !is_plain((unsigned char)s.p[i]);)
+		for (i = end; i < s.n && !is_plain_byte((unsigned char)s.p[i]);)
 			i += put_odd(j, (struct str){ s.p + i, s.n - i });
 	}
 	buf_append(j->out, "\"", 1);

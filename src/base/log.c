@@ -51,7 +51,7 @@ log_level_from_word(const char *word, enum log_level *level)
 }
 
 static void
-release(void *p)
+release_ring(void *p)
 {
 	struct log_ring *r = p;
 
@@ -62,7 +62,7 @@ release(void *p)
 static void
 make_key(void)
 {
-	CHECK(pthread_key_create(&key, release) == 0);
+	CHECK(pthread_key_create(&key, release_ring) == 0);
 }
 
 /* A ring of a thread that ended, or a new one; NULL when memory is out. */
@@ -104,7 +104,7 @@ log_attach(void)
 }
 
 static void
-count(_Atomic uint64_t *counter, uint64_t n)
+count_dropped(_Atomic uint64_t *counter, uint64_t n)
 {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
@@ -142,7 +142,7 @@ push(struct log_ring *r, const char *text, size_t n, size_t room)
 	if (tail + n - r->head_seen > LOG_RING_ORDINARY / 2)
 		r->head_seen = atomic_load_explicit(&r->head, memory_order_acquire);
 	if (tail + n - r->head_seen > room) {
-		count(&r->dropped, 1);
+		count_dropped(&r->dropped, 1);
 		return;
 	}
 	memcpy(r->data + at, text, first);
@@ -183,7 +183,7 @@ write_direct(const char *text, size_t n)
 	was_pending = sigismember(&pending, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
 	if (write(STDERR_FILENO, text, n) != (ssize_t)n) {
-		count(&log_shared.lost, 1);
+		count_dropped(&log_shared.lost, 1);
 		if (!was_pending)
 			sigtimedwait(&pipe_only, NULL, &(struct timespec){ 0, 0 });
 	}
@@ -203,13 +203,13 @@ log_write_share(enum log_share share, enum log_level level, const char *event, c
 	size_t n;
 
 	if (now == LOG_STOPPED || (n = log_line(line_text, level, event, fields)) == 0)
-		count(&log_shared.lost, 1);
+		count_dropped(&log_shared.lost, 1);
 	else if (now == LOG_DIRECT)
 		write_direct(line_text, n);
 	else if (attach())	/* a helper thread may have come without */
 		push(mine, line_text, n, room_of(share));
 	else
-		count(&log_shared.lost, 1);
+		count_dropped(&log_shared.lost, 1);
 }
 
 uint64_t

@@ -27,7 +27,7 @@ put_time(struct buf *b, int64_t us)
 
 /* The first bytes of a string, at most max, without half a character. */
 static struct str
-cut(struct str s, size_t max)
+cut_string(struct str s, size_t max)
 {
 	size_t n = max;
 
@@ -41,11 +41,11 @@ cut(struct str s, size_t max)
 }
 
 static void
-put_field(struct json *j, const struct log_field *f, size_t string_max)
+put_log_field(struct json *j, const struct log_field *f, size_t string_max)
 {
 	switch (f->type) {
 	case LOG_STR:
-		json_str(j, f->key, cut(f->v.s, string_max));
+		json_str(j, f->key, cut_string(f->v.s, string_max));
 		return;
 	case LOG_U64:
 		json_u64(j, f->key, f->v.u);
@@ -70,8 +70,8 @@ put_field(struct json *j, const struct log_field *f, size_t string_max)
 
 /* Builds a line in b; false when it does not fit with strings cut like that. */
 static bool
-put_line(struct buf *b, int64_t us, enum log_level level, const char *event, const struct log_field *fields,
-	 size_t string_max)
+put_log_line(struct buf *b, int64_t us, enum log_level level, const char *event,
+	     const struct log_field *fields, size_t string_max)
 {
 	struct json j;
 	char *lf;
@@ -86,7 +86,7 @@ put_line(struct buf *b, int64_t us, enum log_level level, const char *event, con
 	json_cstr(&j, "level", log_level_word(level));
 	json_cstr(&j, "event", event);
 	for (; fields->type != LOG_END; fields++)
-		put_field(&j, fields, string_max);
+		put_log_field(&j, fields, string_max);
 	json_object_end(&j);
 	if (b->failed)
 		return false;
@@ -108,7 +108,7 @@ log_line(char *text, enum log_level level, const char *event, const struct log_f
 	int64_t us = clock_wall_us();
 
 	for (size_t i = 0; i < ARRAY_LEN(string_max); i++)
-		if (put_line(&b, us, level, event, fields, string_max[i]))
+		if (put_log_line(&b, us, level, event, fields, string_max[i]))
 			return buf_len(&b);
 	return 0;
 }

@@ -92,7 +92,7 @@ await_room(void)
 
 /* Takes n bytes off the batch's front, and out of their rings. */
 static void
-taken(struct batch *b, size_t n)
+batch_taken(struct batch *b, size_t n)
 {
 	while (n > 0) {
 		struct iovec *v = &b->iov[b->at];
@@ -114,12 +114,12 @@ taken(struct batch *b, size_t n)
 
 /* Throws the rest of the batch away; a line cut by it counts as dropped. */
 static void
-discard(struct batch *b)
+discard_batch(struct batch *b)
 {
 	bool torn = out.torn;
 	uint64_t lines = 0;
 
-	for (; b->at < b->n; taken(b, b->iov[b->at].iov_len)) {
+	for (; b->at < b->n; batch_taken(b, b->iov[b->at].iov_len)) {
 		const char *p = b->iov[b->at].iov_base, *end = p + b->iov[b->at].iov_len;
 
 		if (b->ring[b->at] == NULL)
@@ -154,7 +154,7 @@ write_some(struct batch *b)
 
 /* Writes the whole batch, or drops what cannot be written; false then. */
 static bool
-flush(struct batch *b)
+flush_batch(struct batch *b)
 {
 	bool ok = true;
 
@@ -162,9 +162,9 @@ flush(struct batch *b)
 		ssize_t n = write_some(b);
 
 		if (n >= 0) {
-			taken(b, (size_t)n);
+			batch_taken(b, (size_t)n);
 		} else if (errno != EINTR && !((errno == EAGAIN || errno == EWOULDBLOCK) && await_room())) {
-			discard(b);
+			discard_batch(b);
 			ok = false;
 		}
 	}
@@ -173,7 +173,7 @@ flush(struct batch *b)
 }
 
 static void
-add(struct batch *b, struct log_ring *r, char *p, size_t n)
+add_to_batch(struct batch *b, struct log_ring *r, char *p, size_t n)
 {
 	if (n == 0)
 		return;
@@ -183,10 +183,10 @@ add(struct batch *b, struct log_ring *r, char *p, size_t n)
 
 /* After a line that an error cut in two, the next begins on its own. */
 static void
-begin(struct batch *b)
+begin_batch(struct batch *b)
 {
 	if (b->n == 0 && out.torn)
-		add(b, NULL, "\n", 1);
+		add_to_batch(b, NULL, "\n", 1);
 }
 
 /* Adds all that a ring holds now; false when that is nothing. */
@@ -200,9 +200,9 @@ gather(struct batch *b, struct log_ring *r)
 
 	if (n == 0)
 		return false;
-	begin(b);
-	add(b, r, r->data + at, first);
-	add(b, r, r->data, n - first);
+	begin_batch(b);
+	add_to_batch(b, r, r->data + at, first);
+	add_to_batch(b, r, r->data, n - first);
 	return true;
 }
 
@@ -216,9 +216,9 @@ drain(void)
 	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL; r = r->next) {
 		any |= gather(b, r);
 		if (b->n > BATCH_IOV - 3)
-			flush(b);
+			flush_batch(b);
 	}
-	flush(b);
+	flush_batch(b);
 	return any;
 }
 
@@ -239,10 +239,10 @@ report(void)
 	n = log_line(out.text, LOG_WARN_LEVEL, "log.dropped",
 		     (const struct log_field[]){ LU("count", total - out.reported), LU("total", total),
 						 LOG_FIELDS_END });
-	begin(b);
-	add(b, NULL, out.text, n);
+	begin_batch(b);
+	add_to_batch(b, NULL, out.text, n);
 	out.reported_at = now;
-	if (!flush(b))
+	if (!flush_batch(b))
 		return true;
 	out.reported = total;
 	return false;
@@ -268,7 +268,7 @@ drop_all(void)
 {
 	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL; r = r->next) {
 		gather(&out.batch, r);
-		discard(&out.batch);
+		discard_batch(&out.batch);
 	}
 }
 

@@ -60,7 +60,7 @@ fits_holding(const struct backend *b, uint32_t held, const struct balance_ask *a
 }
 
 static bool
-fits(const struct snapshot_color *sc, unsigned i, const struct balance_ask *ask)
+backend_fits(const struct snapshot_color *sc, unsigned i, const struct balance_ask *ask)
 {
 	return fits_holding(sc->usable[i], ask->limit > 0 ? connections(sc->usable[i]) : 0, ask);
 }
@@ -86,7 +86,7 @@ owner(const struct snapshot_color *sc, uint64_t at)
 
 /* One at random, the heavier more often. */
 static unsigned
-draw(const struct snapshot_color *sc, uint64_t *random)
+draw_by_weight(const struct snapshot_color *sc, uint64_t *random)
 {
 	return owner(sc, random_next(random) % sc->sums[sc->n - 1]);
 }
@@ -94,7 +94,7 @@ draw(const struct snapshot_color *sc, uint64_t *random)
 /* One in turn, the heavier more often: steps of the golden section visit every
  * part of the sum as evenly as can be. */
 static unsigned
-step(const struct snapshot_color *sc, struct balance_round *r)
+step_turn(const struct snapshot_color *sc, struct balance_round *r)
 {
 	uint64_t at = r->turn++ * UINT64_C(0x9e3779b97f4a7c15);
 
@@ -110,10 +110,10 @@ another(const struct snapshot_color *sc, const struct balance_ask *ask)
 	unsigned i = 0;
 
 	for (int k = 0; k < DRAWS; k++)
-		if (fits(sc, i = draw(sc, ask->random), ask))
+		if (backend_fits(sc, i = draw_by_weight(sc, ask->random), ask))
 			return i;
 	for (unsigned k = 0; k < sc->n; k++)
-		if (fits(sc, (i + k) % sc->n, ask))
+		if (backend_fits(sc, (i + k) % sc->n, ask))
 			return (i + k) % sc->n;
 	return NONE;
 }
@@ -129,7 +129,7 @@ smooth(const struct snapshot_color *sc, struct balance_round *r, const struct ba
 	int64_t total = 0;
 
 	for (unsigned i = 0; i < sc->n; i++) {
-		if (ask != NULL && !fits(sc, i, ask))
+		if (ask != NULL && !backend_fits(sc, i, ask))
 			continue;
 		r->owed[i] += sc->weights[i];
 		total += sc->weights[i];
@@ -152,7 +152,7 @@ round_robin(const struct snapshot_color *sc, struct balance_round *r, const stru
 	for (unsigned k = 0; k < sc->n; k++) {
 		unsigned i = (unsigned)((r->turn + k) % sc->n);
 
-		if (!fits(sc, i, ask))
+		if (!backend_fits(sc, i, ask))
 			continue;
 		r->turn += k + 1;
 		return i;
@@ -238,7 +238,7 @@ least(const struct snapshot_color *sc, struct balance_round *r, const struct bal
 /* Two workers that look at the same moment must not both go to the same one:
  * who comes second looks again. */
 static struct backend *
-take_least(const struct snapshot_color *sc, struct balance_round *r, const struct balance_ask *ask)
+take_least_loaded(const struct snapshot_color *sc, struct balance_round *r, const struct balance_ask *ask)
 {
 	for (int i = 0; i < LOOK_AGAIN; i++) {
 		uint32_t held, at = least(sc, r, ask, &held);
@@ -258,15 +258,15 @@ take_least(const struct snapshot_color *sc, struct balance_round *r, const struc
 static uint32_t
 better_of_two(const struct snapshot_color *sc, struct balance_round *r, const struct balance_ask *ask)
 {
-	unsigned a = step(sc, r), b = a;
+	unsigned a = step_turn(sc, r), b = a;
 	bool a_fits, b_fits;
 
 	for (int i = 0; i < DRAWS && b == a; i++)
-		b = draw(sc, ask->random);
+		b = draw_by_weight(sc, ask->random);
 	if (b == a)
 		b = (a + 1) % sc->n;
-	a_fits = fits(sc, a, ask);
-	b_fits = fits(sc, b, ask);
+	a_fits = backend_fits(sc, a, ask);
+	b_fits = backend_fits(sc, b, ask);
 	if (a_fits && b_fits)
 		return is_lighter(sc, b, connections(sc->usable[b]), a, connections(sc->usable[a])) ? b : a;
 	return a_fits ? a : b_fits ? b : NONE;
@@ -287,7 +287,7 @@ rendezvous(const struct snapshot_color *sc, const struct balance_ask *ask, uint6
 		const struct backend *b = sc->usable[i];
 		double unit, score;
 
-		if (!fits(sc, i, ask))
+		if (!backend_fits(sc, i, ask))
 			continue;
 		unit = ((double)(hash_bytes(b->text, strlen(b->text), hash) >> 11) + 0.5) /
 		       9007199254740992.0;
@@ -307,7 +307,7 @@ by_source(const struct snapshot_color *sc, const struct balance_ask *ask)
 	uint32_t owner = maglev_find(sc->maglev, hash), place;
 
 	place = owner != MAGLEV_NONE ? sc->places[owner] : MAGLEV_NONE;
-	if (place != MAGLEV_NONE && fits(sc, place, ask))
+	if (place != MAGLEV_NONE && backend_fits(sc, place, ask))
 		return place;
 	return rendezvous(sc, ask, hash);
 }
@@ -315,7 +315,7 @@ by_source(const struct snapshot_color *sc, const struct balance_ask *ask)
 /* -- the choice --------------------------------------------------------------------------- */
 
 static uint32_t
-choose(const struct snapshot_color *sc, struct balance_round *r, const struct balance_ask *ask)
+choose_backend(const struct snapshot_color *sc, struct balance_round *r, const struct balance_ask *ask)
 {
 	uint32_t held, found;
 
@@ -343,12 +343,12 @@ balance_take(const struct snapshot_color *sc, struct balance_round *r, const str
 
 	if (sc->n == 0)
 		return NULL;
-	if (ask->policy == BALANCE_LEAST_CONN && (b = take_least(sc, r, ask)) != NULL)
+	if (ask->policy == BALANCE_LEAST_CONN && (b = take_least_loaded(sc, r, ask)) != NULL)
 		return b;
 	/* The last place may go to another worker between the look and the step;
 	 * then that backend is full, and the next look sees it. */
 	do {
-		at = choose(sc, r, ask);
+		at = choose_backend(sc, r, ask);
 		if (at == NONE)
 			return NULL;
 	} while (!backend_enter(sc->usable[at], ask->limit));

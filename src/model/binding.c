@@ -20,7 +20,7 @@ compare_places(const void *a, const void *b)
 
 /* The place of the address, the end of the list when it is new. */
 static size_t
-find(struct bindings *b, void **tree, const struct addr *a)
+find_binding(struct bindings *b, void **tree, const struct addr *a)
 {
 	struct place key = { .addr = *a, .i = b->n }, *new;
 	struct place **at = tfind(&key, tree, compare_places);
@@ -42,7 +42,7 @@ struct making {
 };
 
 static unsigned
-slot_of(const struct making *m, unsigned i)
+binding_slot(const struct making *m, unsigned i)
 {
 	return m->slots != NULL ? m->slots[i] : i;
 }
@@ -61,16 +61,16 @@ binding_new(const struct addr *a, enum entrance entrance, bool tls, unsigned own
 }
 
 static void
-add(struct making *m, unsigned service, const struct addr *a, enum entrance entrance, bool tls)
+add_binding(struct making *m, unsigned service, const struct addr *a, enum entrance entrance, bool tls)
 {
 	struct bindings *b = m->out;
-	size_t i = find(b, &m->tree, a);
+	size_t i = find_binding(b, &m->tree, a);
 	struct binding *at;
 
 	if (i == b->n) {
 		if ((b->n & (b->n - 1)) == 0)
 			b->list = must_grow(b->list, b->n == 0 ? 1 : 2 * b->n, sizeof(struct binding *));
-		b->list[b->n++] = binding_new(a, entrance, tls, slot_of(m, service));
+		b->list[b->n++] = binding_new(a, entrance, tls, binding_slot(m, service));
 	}
 	at = b->list[i];
 	/* The check of the configuration has seen to it. */
@@ -78,7 +78,7 @@ add(struct making *m, unsigned service, const struct addr *a, enum entrance entr
 	at->services = must_grow(at->services, at->n_services + 1, sizeof(*at->services));
 	at->services[at->n_services++] = service;
 	if (m->config->services[service].is_default)
-		at->owner = slot_of(m, service);
+		at->owner = binding_slot(m, service);
 }
 
 /* By name only where it makes a difference: where it is alone, a service
@@ -93,7 +93,7 @@ add_route(struct binding *b, const struct making *m)
 	b->route = route_new();
 	for (size_t i = 0; i < b->n_services; i++) {
 		const struct service_config *s = &m->config->services[b->services[i]];
-		int slot = (int)slot_of(m, b->services[i]);
+		int slot = (int)binding_slot(m, b->services[i]);
 
 		for (size_t k = 0; k < s->n_names; k++)
 			route_add(b->route, s->names[k], slot);
@@ -114,11 +114,11 @@ bindings_make(const struct config *c, const unsigned *slots, struct bindings *ou
 		if (s->engine != ENGINE_PROXY)
 			continue;
 		for (size_t k = 0; k < s->n_listen; k++)
-			add(&m, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
+			add_binding(&m, i, &s->listen[k], ENTRANCE_MAIN, s->listen_tls);
 		for (size_t k = 0; k < s->n_plain_listen; k++)
-			add(&m, i, &s->plain_listen[k], ENTRANCE_MAIN, false);
+			add_binding(&m, i, &s->plain_listen[k], ENTRANCE_MAIN, false);
 		for (size_t k = 0; k < s->n_preview; k++)
-			add(&m, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
+			add_binding(&m, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
 	}
 	tdestroy(m.tree, free);
 	for (size_t i = 0; i < out->n; i++) {
@@ -126,7 +126,7 @@ bindings_make(const struct config *c, const unsigned *slots, struct bindings *ou
 
 		add_route(b, &m);
 		for (size_t k = 0; k < b->n_services; k++)
-			b->services[k] = slot_of(&m, b->services[k]);
+			b->services[k] = binding_slot(&m, b->services[k]);
 	}
 }
 

@@ -16,7 +16,8 @@ is_missing(int error)
 }
 
 static void
-complain(const struct cursor *c, const config_setting_t *s, const char *kind, const char *name, int error)
+account_error(const struct cursor *c, const config_setting_t *s, const char *kind, const char *name,
+	      int error)
 {
 	if (is_missing(error)) {
 		cursor_key_error(c, s, "there is no %s \"%s\"", kind, show(name).s);
@@ -24,7 +25,8 @@ complain(const struct cursor *c, const config_setting_t *s, const char *kind, co
 	}
 	if (c->r->muted == 0)
 		c->r->passing++;
-	cursor_key_error(c, s, "the %s \"%s\" cannot be looked up now: %s", kind, show(name).s, strerror(error));
+	cursor_key_error(c, s, "the %s \"%s\" cannot be looked up now: %s", kind, show(name).s,
+			 strerror(error));
 }
 
 void
@@ -39,7 +41,7 @@ account_user(const struct cursor *c, const config_setting_t *s, const char *name
 		if (gid != NULL)
 			*gid = pw.pw_gid;
 	} else {
-		complain(c, s, "user", name, error);
+		account_error(c, s, "user", name, error);
 	}
 	free(room);
 }
@@ -54,6 +56,6 @@ account_group(const struct cursor *c, const config_setting_t *s, const char *nam
 	if (found != NULL)
 		*gid = gr.gr_gid;
 	else
-		complain(c, s, "group", name, error);
+		account_error(c, s, "group", name, error);
 	free(room);
 }

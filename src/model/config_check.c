@@ -14,7 +14,7 @@
 
 /* Fit for a request line or a header: no blanks, nothing unprintable. */
 static bool
-is_plain(const char *text)
+is_header_text(const char *text)
 {
 	for (; *text != '\0'; text++)
 		if (*text <= ' ' || *text == 0x7f || (unsigned char)*text >= 0x80)
@@ -30,21 +30,25 @@ check_http_health(const struct cursor *c, struct service_draft *s)
 
 	/* Inherited from the defaults they do no harm. */
 	for (size_t i = 0; h->type == HEALTH_TCP && i < ARRAY_LEN(only); i++) {
-		const config_setting_t *own = config_setting_lookup((config_setting_t *)(uintptr_t)s->at, only[i]);
+		const config_setting_t *own =
+			config_setting_lookup((config_setting_t *)(uintptr_t)s->at, only[i]);
 
 		if (own != NULL)
-			cursor_error(c, own, "%s: belongs to health.type = \"http\"; set that, or remove it", only[i]);
+			cursor_error(c, own, "%s: belongs to health.type = \"http\"; set that, or remove it",
+				     only[i]);
 	}
-	if (h->path != NULL && (h->path[0] != '/' || !is_plain(h->path)))
-		cursor_error(c, draft_at(s, "health.path"),
-			     "health.path: must begin with / and have neither blanks nor unprintable characters");
-	if (h->host != NULL && !is_plain(h->host))
+	if (h->path != NULL && (h->path[0] != '/' || !is_header_text(h->path)))
+		cursor_error(
+			c, draft_at(s, "health.path"),
+			"health.path: must begin with / and have neither blanks nor unprintable characters");
+	if (h->host != NULL && !is_header_text(h->host))
 		cursor_error(c, draft_at(s, "health.host"),
 			     "health.host: must have neither blanks nor unprintable characters");
 	if (!status_set_parse(h->expect_text != NULL ? h->expect_text : "200-399", &h->expect))
-		cursor_error(c, draft_at(s, "health.expect"),
-			     "health.expect: \"%.40s\" is no list of status codes; write \"200-399\" or \"200,204\"",
-			     h->expect_text);
+		cursor_error(
+			c, draft_at(s, "health.expect"),
+			"health.expect: \"%.40s\" is no list of status codes; write \"200-399\" or \"200,204\"",
+			h->expect_text);
 	if (h->path == NULL)
 		h->path = must_strdup("/");
 }
@@ -85,7 +89,7 @@ check_gate(const struct cursor *c, const struct service_draft *s)
 
 /* Where a color's backends are written. */
 static const config_setting_t *
-color_at(const struct service_draft *s, enum color color)
+color_setting(const struct service_draft *s, enum color color)
 {
 	return s->colors[color].at != NULL ? s->colors[color].at : s->at;
 }
@@ -102,15 +106,16 @@ check_balance(const struct cursor *c, const struct service_draft *s)
 		cursor_error(c, draft_at(s, "passive.eject"),
 			     "passive.eject: must be above 0; passive.failures = 0 switches ejection off");
 	if (s->s.passive.answers > 0 && s->s.mode != MODE_HTTP)
-		cursor_warn(c, draft_at(s, "passive.answers"),
-			    "passive.answers changes nothing without mode = \"http\": only there answers are read");
+		cursor_warn(
+			c, draft_at(s, "passive.answers"),
+			"passive.answers changes nothing without mode = \"http\": only there answers are read");
 	for (enum color color = GREEN; color <= BLUE; color++) {
 		size_t n = s->s.colors[color].n_backends, takers = 0;
 
 		for (size_t i = 0; i < n; i++)
 			takers += s->s.colors[color].backends[i].weight > 0;
 		if (n > 0 && takers == 0)
-			cursor_error(c, color_at(s, color),
+			cursor_error(c, color_setting(s, color),
 				     "%s: every backend has weight 0; none could ever be used",
 				     color_word(color));
 	}
@@ -150,7 +155,7 @@ check_shared_backends(const struct cursor *c, const struct service_draft *s)
 		for (size_t j = 0; j < blue->n_backends; j++)
 			if (backend_config_same(&green->backends[i], &blue->backends[j]))
 				cursor_warn(
-					c, color_at(s, BLUE),
+					c, color_setting(s, BLUE),
 					"green and blue share the backend %s: a flip changes nothing there",
 					backend_config_text(&blue->backends[j], text));
 }
@@ -168,7 +173,7 @@ check_loop(const struct cursor *c, const struct service_draft *s, const struct a
 
 				if (addr_arrives(b, &listen[l]))
 					cursor_error(
-						c, color_at(s, color),
+						c, color_setting(s, color),
 						"%s: backend %s is the service itself, which listens on %s",
 						color_word(color), addr_format(b, to),
 						addr_format(&listen[l], at));
@@ -271,11 +276,14 @@ check_reachable(const struct cursor *c, const struct service_draft *s, const str
 	const struct cidr_set *from = &s->s.proxy_protocol.accept_from;
 
 	for (size_t i = 0; i < n; i++) {
-		if (addr_family(&list[i]) != AF_UNIX || cidr_set_is_empty(from) || cidr_set_match(from, &list[i]))
+		if (addr_family(&list[i]) != AF_UNIX || cidr_set_is_empty(from) ||
+		    cidr_set_match(from, &list[i]))
 			continue;
-		cursor_warn(c, draft_at(s, "proxy_protocol.accept_from"),
-			    "proxy_protocol.accept_from: no client can connect to unix:%s; add \"unix:\" to trust "
-			    "its peers", list[i].u.un.sun_path);
+		cursor_warn(
+			c, draft_at(s, "proxy_protocol.accept_from"),
+			"proxy_protocol.accept_from: no client can connect to unix:%s; add \"unix:\" to trust "
+			"its peers",
+			list[i].u.un.sun_path);
 		return false;
 	}
 	return true;
@@ -349,8 +357,8 @@ check_names(const struct draft *d)
 			continue;
 		}
 		l = config_text_line(&d->r->text, config_setting_source_line(first->at));
-		cursor_error(&c, draft_at(sorted[i], "name"), "name: the service at %s:%u has the same name", l.file,
-			     l.line);
+		cursor_error(&c, draft_at(sorted[i], "name"), "name: the service at %s:%u has the same name",
+			     l.file, l.line);
 	}
 	free(sorted);
 }

@@ -261,13 +261,12 @@ backend_config_same(const struct backend_config *a, const struct backend_config 
 
 /* Adds host:port to the color, or complains at the setting it comes from. */
 static void
-add_backend(const struct cursor *c, const config_setting_t *at, struct color_config *color, const char *host,
-	    unsigned port, unsigned health_port, unsigned weight)
+add_color_backend(const struct cursor *c, const config_setting_t *at, struct color_config *color,
+		  const char *host, unsigned port, unsigned health_port, unsigned weight)
 {
-	struct backend_config b = { .host = must_strdup(host),
-				    .port = port,
-				    .health_port = health_port,
-				    .weight = weight };
+	struct backend_config b = {
+		.host = must_strdup(host), .port = port, .health_port = health_port, .weight = weight
+	};
 	char text[ADDR_TEXT];
 
 	/* Else it is a name, for later. */
@@ -321,7 +320,7 @@ resolve_listed(const struct cursor *c, const struct color_draft *from, struct co
 
 		/* What is malformed was complained about when it was read. */
 		if (text != NULL && split_backend(text, host, &port) == NULL)
-			add_backend(c, item, to, host, port, from->health_port, backend_weight(item));
+			add_color_backend(c, item, to, host, port, from->health_port, backend_weight(item));
 	}
 }
 
@@ -343,7 +342,7 @@ resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struc
 		const char *host = config_setting_get_string(item);
 
 		if (node_is_host(host) && !is_repeated(hosts, i))
-			add_backend(c, item, to, host, from->port, from->health_port, 1);
+			add_color_backend(c, item, to, host, from->port, from->health_port, 1);
 	}
 }
 

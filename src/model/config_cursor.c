@@ -8,8 +8,8 @@
 #include "model/config_cursor.h"
 
 static void
-complain(const struct cursor *c, struct complaint_list *list, const config_setting_t *s, const char *key,
-	 const char *fmt, va_list ap)
+cursor_report(const struct cursor *c, struct complaint_list *list, const config_setting_t *s, const char *key,
+	      const char *fmt, va_list ap)
 {
 	struct config_line l = config_text_line(&c->r->text, config_setting_source_line(s));
 	char message[1024];
@@ -28,7 +28,7 @@ cursor_error(const struct cursor *c, const config_setting_t *s, const char *fmt,
 	va_list ap;
 
 	va_start(ap, fmt);
-	complain(c, &c->r->errors, s, "", fmt, ap);
+	cursor_report(c, &c->r->errors, s, "", fmt, ap);
 	va_end(ap);
 }
 
@@ -38,7 +38,7 @@ cursor_warn(const struct cursor *c, const config_setting_t *s, const char *fmt, 
 	va_list ap;
 
 	va_start(ap, fmt);
-	complain(c, &c->r->warnings, s, "", fmt, ap);
+	cursor_report(c, &c->r->warnings, s, "", fmt, ap);
 	va_end(ap);
 }
 
@@ -48,7 +48,7 @@ cursor_key_error(const struct cursor *c, const config_setting_t *s, const char *
 	va_list ap;
 
 	va_start(ap, fmt);
-	complain(c, &c->r->errors, s, cursor_key(c, s).s, fmt, ap);
+	cursor_report(c, &c->r->errors, s, cursor_key(c, s).s, fmt, ap);
 	va_end(ap);
 }
 

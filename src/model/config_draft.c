@@ -16,7 +16,9 @@ service_defaults(struct service_draft *d)
 {
 	struct service_config *s = &d->s;
 
-	s->health = (struct health_config){ .type = HEALTH_TCP, .interval = 2.0, .timeout = 1.0, .rise = 2, .fall = 3 };
+	s->health = (struct health_config){
+		.type = HEALTH_TCP, .interval = 2.0, .timeout = 1.0, .rise = 2, .fall = 3
+	};
 	s->min_healthy = (struct quorum){ 50, true };
 	s->passive = (struct passive_config){ .eject = 10.0, .max_ejected = { 50, true } };
 	s->drain = (struct drain_config){ 30.0, 5.0, 0.0 };
@@ -94,7 +96,7 @@ settle_queue(struct service_config *s)
 }
 
 static void
-read_service(struct draft *d, const config_setting_t *group, unsigned nth)
+read_service_group(struct draft *d, const config_setting_t *group, unsigned nth)
 {
 	const config_setting_t *name = config_setting_get_member(group, "name");
 	struct service_draft *s = &d->services[d->n_services++];
@@ -166,7 +168,7 @@ draft_read_services(struct draft *d)
 		const config_setting_t *s = config_setting_get_elem(d->list, i);
 
 		if (config_setting_type(s) == CONFIG_TYPE_GROUP)
-			read_service(d, s, i);
+			read_service_group(d, s, i);
 		else
 			cursor_error(&c, s, "services: expected a group { }, found %s", cursor_found(s).s);
 	}

@@ -11,7 +11,7 @@
 #define HEADER_NAME_MAX 64
 
 static void
-read_names(const struct cursor *c, const config_setting_t *s, bool addresses, const char *no_address)
+read_host_names(const struct cursor *c, const config_setting_t *s, bool addresses, const char *no_address)
 {
 	char pattern[ROUTE_PATTERN], before[ROUTE_PATTERN];
 
@@ -43,7 +43,7 @@ key_hosts(const struct cursor *c, const struct key *k, const config_setting_t *s
 
 	(void)k;
 	d->hosts = s;
-	read_names(c, s, true, NULL);
+	read_host_names(c, s, true, NULL);
 }
 
 void
@@ -53,7 +53,7 @@ key_sni(const struct cursor *c, const struct key *k, const config_setting_t *s)
 
 	(void)k;
 	d->sni = s;
-	read_names(c, s, false, "clients name no address in SNI, only names");
+	read_host_names(c, s, false, "clients name no address in SNI, only names");
 }
 
 /* Headers that frame a message, or that we write ourselves: a client that
@@ -97,8 +97,9 @@ key_default_host(const struct cursor *c, const struct key *k, const config_setti
 
 	(void)k;
 	if (text[0] != '\0' && http1_host_parse(str_from(text), &host) != HTTP1_FINE) {
-		cursor_key_error(c, s, "\"%s\" is no Host; write NAME or NAME:PORT, or \"\" to refuse what has none",
-				 show(text).s);
+		cursor_key_error(
+			c, s, "\"%s\" is no Host; write NAME or NAME:PORT, or \"\" to refuse what has none",
+			show(text).s);
 		return;
 	}
 	if (d == NULL)
@@ -181,8 +182,9 @@ check_preview(const struct cursor *c, const struct service_draft *s)
 	const struct http_config *h = &s->s.http;
 
 	if (h->preview_header != NULL && cidr_set_is_empty(&h->preview_allow))
-		cursor_warn(c, draft_at(s, "preview_header"),
-			    "preview_header changes nothing: preview_allow is empty, so no client may use it");
+		cursor_warn(
+			c, draft_at(s, "preview_header"),
+			"preview_header changes nothing: preview_allow is empty, so no client may use it");
 	if (h->preview_header == NULL && !cidr_set_is_empty(&h->preview_allow))
 		cursor_warn(c, draft_at(s, "preview_allow"),
 			    "preview_allow changes nothing without preview_header");

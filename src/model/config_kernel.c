@@ -33,7 +33,7 @@ const struct key kernel_keys[] = {
 
 /* Off is what the engine does anyway. */
 static bool
-is_off(const config_setting_t *s)
+setting_is_off(const config_setting_t *s)
 {
 	switch (config_setting_type(s)) {
 	case CONFIG_TYPE_INT:
@@ -68,7 +68,7 @@ check_engines(const struct cursor *c, const struct service_draft *s)
 		if (at == NULL && k->firm && s->defaults != NULL)
 			at = config_setting_get_member(s->defaults, k->name);
 		/* A key of another mode is complained about as that. */
-		if (at == NULL || is_off(at) || (k->modes != 0 && !(k->modes & 1u << s->s.mode)))
+		if (at == NULL || setting_is_off(at) || (k->modes != 0 && !(k->modes & 1u << s->s.mode)))
 			continue;
 		if (own != NULL)
 			cursor_error(
@@ -190,7 +190,8 @@ draft_check_kernel(struct draft *d)
 		n += d->services[i].s.engine == ENGINE_KERNEL;
 	d->c.kernel.on = n > 0;
 	if (n > KERNEL_SERVICES_MAX)
-		cursor_error(&c, d->list, "services: %zu of engine = \"kernel\", but one teald can have %d at most", n,
+		cursor_error(&c, d->list,
+			     "services: %zu of engine = \"kernel\", but one teald can have %d at most", n,
 			     KERNEL_SERVICES_MAX);
 	if (own != NULL && !d->c.kernel.on)
 		cursor_warn(&c, own, "kernel changes nothing: no service has engine = \"kernel\"");

@@ -54,7 +54,7 @@ config_keys_add(struct config_keys *k, const char *name, const char *rename)
 }
 
 static void
-put_bytes(struct config_section *s, const char *text)
+put_size(struct config_section *s, const char *text)
 {
 	size_t n = strlen(text) + 1;
 
@@ -69,8 +69,8 @@ put_bytes(struct config_section *s, const char *text)
 void
 config_section_add(struct config_section *s, const char *key, const char *value)
 {
-	put_bytes(s, key);
-	put_bytes(s, value);
+	put_size(s, key);
+	put_size(s, value);
 }
 
 bool
@@ -106,7 +106,7 @@ struct walk {
 };
 
 static void
-add(struct walk *w, const char *path)
+add_key(struct walk *w, const char *path)
 {
 	buf_append(&w->value, "", 1);
 	CHECK(!w->value.failed);
@@ -115,7 +115,7 @@ add(struct walk *w, const char *path)
 }
 
 static void
-add_backends(struct walk *w, const char *path, const struct color_config *c)
+add_backend_keys(struct walk *w, const char *path, const struct color_config *c)
 {
 	char text[ADDR_TEXT];
 
@@ -128,7 +128,7 @@ add_backends(struct walk *w, const char *path, const struct color_config *c)
 			buf_printf(&w->value, " weight %u", b->weight);
 	}
 	buf_printf(&w->value, "]");
-	add(w, path);
+	add_key(w, path);
 }
 
 static void
@@ -140,12 +140,12 @@ add_color(struct walk *w, const char *name, enum color color)
 
 	snprintf(path, sizeof(path), "%s.port", name);
 	buf_printf(&w->value, c->port > 0 ? "%u" : "none", c->port);
-	add(w, path);
+	add_key(w, path);
 	snprintf(path, sizeof(path), "%s.health_port", name);
 	buf_printf(&w->value, health_port > 0 ? "%u" : "none", health_port);
-	add(w, path);
+	add_key(w, path);
 	snprintf(path, sizeof(path), "%s.backends", name);
-	add_backends(w, path, c);
+	add_backend_keys(w, path, c);
 }
 
 static void
@@ -156,7 +156,7 @@ add_labels(struct walk *w)
 	for (size_t i = 0; i < w->service->n_labels; i++) {
 		snprintf(path, sizeof(path), "labels.%s", w->service->labels[i].key);
 		config_value_text(&w->value, w->service->labels[i].value);
-		add(w, path);
+		add_key(w, path);
 	}
 }
 
@@ -167,7 +167,7 @@ add_pools(struct walk *w, const struct config *c)
 		char *path = must_printf("node_pools.%s", c->pools[i].name);
 
 		config_value_texts(&w->value, c->pools[i].hosts, c->pools[i].n_hosts);
-		add(w, path);
+		add_key(w, path);
 		free(path);
 	}
 }
@@ -176,7 +176,8 @@ add_pools(struct walk *w, const struct config *c)
 static bool
 counts(const struct service_config *s, const struct key *k)
 {
-	return (k->modes == 0 || (k->modes & 1u << s->mode)) && (k->engines == 0 || (k->engines & 1u << s->engine));
+	return (k->modes == 0 || (k->modes & 1u << s->mode)) &&
+	       (k->engines == 0 || (k->engines & 1u << s->engine));
 }
 
 static void walk_keys(struct walk *w, const struct key *keys, const char *prefix);
@@ -210,7 +211,7 @@ is_odd(struct walk *w, const struct key *k)
 
 /* A group that is a switch as well: false says so, and then nothing in it matters. */
 static bool
-is_off(struct walk *w, const struct key *k)
+key_is_off(struct walk *w, const struct key *k)
 {
 	bool on;
 
@@ -218,7 +219,7 @@ is_off(struct walk *w, const struct key *k)
 		return false;
 	on = k->keys == tls_keys ? w->service->listen_tls : w->service->backend_tls.on;
 	buf_printf(&w->value, on ? "true" : "false");
-	add(w, k->name);
+	add_key(w, k->name);
 	return !on;
 }
 
@@ -233,8 +234,8 @@ walk_key(struct walk *w, const struct key *k, const char *prefix)
 		return;
 	if ((write = config_value_writer(path, k)) != NULL) {
 		write(&w->value, w->base, k);
-		add(w, path);
-	} else if (!is_off(w, k)) {
+		add_key(w, path);
+	} else if (!key_is_off(w, k)) {
 		/* A key without a row above would be missing in every plan. */
 		CHECK(k->keys != NULL);
 		strcat(path, ".");

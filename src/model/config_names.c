@@ -13,7 +13,7 @@ struct asked {
 };
 
 static const struct asked *
-look_up(struct asked **list, size_t *n, const char *host)
+look_up_name(struct asked **list, size_t *n, const char *host)
 {
 	struct asked *a;
 	struct addr *addrs;
@@ -42,9 +42,10 @@ config_look_up(const struct config *config, struct complaints *warnings)
 			const struct color_config *cc = &s->colors[color];
 
 			for (size_t k = 0; k < cc->n_backends; k++) {
-				const struct asked *a = cc->backends[k].address.len == 0 ?
-								look_up(&list, &n, cc->backends[k].host) :
-								NULL;
+				const struct asked *a =
+					cc->backends[k].address.len == 0 ?
+						look_up_name(&list, &n, cc->backends[k].host) :
+						NULL;
 
 				if (a == NULL || a->found)
 					continue;

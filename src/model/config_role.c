@@ -114,7 +114,7 @@ const struct key role_keys[] = {
 };
 
 static bool
-has(const config_setting_t *group, const char *key)
+has_key(const config_setting_t *group, const char *key)
 {
 	return config_setting_get_member(group, key) != NULL;
 }
@@ -127,12 +127,12 @@ read_role(const struct cursor *c, const config_setting_t *s, struct role_config 
 	in.prefix = "admin.roles.";
 	in.base = role;
 	cursor_read(&in, s, role_keys);
-	if (has(s, "user") == has(s, "group"))
+	if (has_key(s, "user") == has_key(s, "group"))
 		cursor_error(c, s, "admin.roles: a role has a user or a group; this one has %s",
-			     has(s, "user") ? "both" : "neither");
-	if (!has(s, "services"))
+			     has_key(s, "user") ? "both" : "neither");
+	if (!has_key(s, "services"))
 		cursor_error(c, s, "admin.roles: services is missing; services = [\"*\"] is all of them");
-	if (!has(s, "allow"))
+	if (!has_key(s, "allow"))
 		cursor_error(c, s, "admin.roles: allow is missing; add allow = [\"read\"]; or the like");
 }
 

@@ -78,7 +78,7 @@ key_name(const struct cursor *c, const struct key *k, const config_setting_t *s)
 }
 
 static bool
-read_address(const struct cursor *c, const config_setting_t *item, struct addr *out)
+read_listen_address(const struct cursor *c, const config_setting_t *item, struct addr *out)
 {
 	const char *text = config_setting_get_string(item);
 	struct why why;
@@ -108,7 +108,7 @@ read_addresses(const struct cursor *c, const config_setting_t *s, struct addr **
 	*list = must_array(cursor_items(s) + 1, sizeof(**list));
 	/* All or none: the i-th address stays the i-th item. */
 	for (size_t i = 0, good = 0; i < cursor_items(s); i++) {
-		good += read_address(c, cursor_item(s, i), &(*list)[i]);
+		good += read_listen_address(c, cursor_item(s, i), &(*list)[i]);
 		*n = good == cursor_items(s) ? good : 0;
 	}
 }
@@ -171,7 +171,8 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 
 	(void)k;
 	if (n == 0 || (strcmp(text + n, "/s") != 0 && !minute))
-		cursor_key_error(c, s, "expected a rate such as \"100/s\" or \"30/m\", found %s", cursor_found(s).s);
+		cursor_key_error(c, s, "expected a rate such as \"100/s\" or \"30/m\", found %s",
+				 cursor_found(s).s);
 	else if (!str_to_u64((struct str){ text, n }, RATE_MAX, &v))
 		cursor_key_error(c, s, "%s is out of range: 0 to %d", show(text).s, RATE_MAX);
 	else

@@ -35,10 +35,10 @@ struct parser {
 	size_t n_names, cap_names;
 };
 
-static enum err fail(struct parser *ps, size_t at, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static enum err syntax_error(struct parser *ps, size_t at, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 static enum err
-fail(struct parser *ps, size_t at, const char *fmt, ...)
+syntax_error(struct parser *ps, size_t at, const char *fmt, ...)
 {
 	struct config_line l = config_text_line(ps->text, at);
 	char text[1024];
@@ -52,7 +52,7 @@ fail(struct parser *ps, size_t at, const char *fmt, ...)
 }
 
 static bool
-is_digit(char c)
+is_literal_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
@@ -86,7 +86,7 @@ digits(const char *p)
 {
 	size_t n = 0;
 
-	while (is_digit(p[n]))
+	while (is_literal_digit(p[n]))
 		n++;
 	return n;
 }
@@ -105,7 +105,7 @@ exponent(const char *p)
 
 /* The longest number at p, as libconfig's scanner takes it; 0: none. */
 static size_t
-number(const char *p, enum token *token)
+read_literal_number(const char *p, enum token *token)
 {
 	size_t sign = *p == '+' || *p == '-', whole = digits(p + sign), n = sign + whole, e;
 
@@ -161,7 +161,8 @@ advance(struct parser *ps)
 		ps->token = T_END;
 		n = 0;
 	} else if (is_letter(*p) || *p == '*') {
-		for (n = 1; is_letter(p[n]) || is_digit(p[n]) || p[n] == '-' || p[n] == '_' || p[n] == '*';)
+		for (n = 1;
+		     is_letter(p[n]) || is_literal_digit(p[n]) || p[n] == '-' || p[n] == '_' || p[n] == '*';)
 			n++;
 		ps->token = str_case_eq((struct str){ p, n }, "true") ||
 					    str_case_eq((struct str){ p, n }, "false") ?
@@ -172,7 +173,7 @@ advance(struct parser *ps)
 		ps->token = T_TEXT;
 		for (size_t i = 0; i < n; i++)
 			ps->at += p[i] == '\n';
-	} else if ((n = number(p, &ps->token)) == 0) {
+	} else if ((n = read_literal_number(p, &ps->token)) == 0) {
 		n = 1;
 		ps->token = strchr("{}[]()=:;,", *p) != NULL ? T_MARK : T_BAD;
 	}
@@ -214,8 +215,8 @@ check_scalar(struct parser *ps, struct str key)
 			if (is.p[i] != '\\')
 				continue;
 			if ((is.p[i + 1] | 0x20) == 'x' && is.p[i + 2] == '0' && is.p[i + 3] == '0')
-				return fail(ps, ps->line, "%s: \\x00 cannot be part of a text",
-					    show_bytes(key.p, key.n).s);
+				return syntax_error(ps, ps->line, "%s: \\x00 cannot be part of a text",
+						    show_bytes(key.p, key.n).s);
 			i++;
 		}
 		return OK;
@@ -225,8 +226,8 @@ check_scalar(struct parser *ps, struct str key)
 	v = 0;
 	if (is.n > 2 && (is.p[1] | 0x20) == 'x') {
 		for (size_t i = 2; i < is.n && is.p[i] != 'L' && v <= limit; i++)
-			v = v * 16 +
-			    (unsigned)(is_digit(is.p[i]) ? is.p[i] - '0' : (is.p[i] | 0x20) - 'a' + 10);
+			v = v * 16 + (unsigned)(is_literal_digit(is.p[i]) ? is.p[i] - '0' :
+									    (is.p[i] | 0x20) - 'a' + 10);
 	} else {
 		for (size_t i = negative || *is.p == '+'; i < is.n && is.p[i] != 'L' && v <= limit; i++) {
 			unsigned d = (unsigned)(is.p[i] - '0');
@@ -236,9 +237,10 @@ check_scalar(struct parser *ps, struct str key)
 	}
 	if (v <= limit)
 		return OK;
-	return fail(ps, ps->line,
-		    "%s: %s is too large for a plain number; write it in decimal and in double quotes",
-		    show_bytes(key.p, key.n).s, show_bytes(is.p, is.n).s);
+	return syntax_error(
+		ps, ps->line,
+		"%s: %s is too large for a plain number; write it in decimal and in double quotes",
+		show_bytes(key.p, key.n).s, show_bytes(is.p, is.n).s);
 }
 
 static enum err parse_group(struct parser *ps, char end, size_t opened, unsigned depth);
@@ -258,12 +260,13 @@ parse_list(struct parser *ps, struct str key, char end, size_t opened, unsigned 
 	}
 	for (;;) {
 		if (end == ']' && (mark(ps, '{') || mark(ps, '(') || mark(ps, '[')))
-			return fail(ps, ps->line, "%s: groups and lists need ( ) around them, not [ ]",
-				    name.s);
+			return syntax_error(ps, ps->line,
+					    "%s: groups and lists need ( ) around them, not [ ]", name.s);
 		if (first == T_END)
 			first = ps->token;
 		if (end == ']' && ps->token != first && ps->token >= T_BOOL && ps->token <= T_TEXT)
-			return fail(ps, ps->line, "%s: all values within [ ] must be of one type", name.s);
+			return syntax_error(ps, ps->line, "%s: all values within [ ] must be of one type",
+					    name.s);
 		if ((e = parse_value(ps, key, depth)) != OK)
 			return e;
 		if (mark(ps, end)) {
@@ -271,17 +274,18 @@ parse_list(struct parser *ps, struct str key, char end, size_t opened, unsigned 
 			return OK;
 		}
 		if (ps->token == T_END)
-			return fail(ps, opened, "%s: the %c that opens here is never closed", name.s,
-				    end == ']' ? '[' : '(');
+			return syntax_error(ps, opened, "%s: the %c that opens here is never closed", name.s,
+					    end == ']' ? '[' : '(');
 		if (!mark(ps, ',')) {
 			if (ps->token == T_MARK && !mark(ps, '{') && !mark(ps, '(') && !mark(ps, '['))
-				return fail(ps, ps->line, "%s: expected , or %c here, found %s", name.s, end,
+				return syntax_error(ps, ps->line, "%s: expected , or %c here, found %s",
+						    name.s, end, found(ps).s);
+			return syntax_error(ps, ps->line, "%s: a comma is missing before %s", name.s,
 					    found(ps).s);
-			return fail(ps, ps->line, "%s: a comma is missing before %s", name.s, found(ps).s);
 		}
 		advance(ps);
 		if (mark(ps, end))
-			return fail(ps, ps->line, "%s: a comma before %c; remove it", name.s, end);
+			return syntax_error(ps, ps->line, "%s: a comma before %c; remove it", name.s, end);
 	}
 }
 
@@ -294,7 +298,8 @@ parse_value(struct parser *ps, struct str key, unsigned depth)
 	enum err e;
 
 	if (depth == DEPTH_MAX)
-		return fail(ps, ps->line, "%s: more than %d brackets within each other", name.s, DEPTH_MAX);
+		return syntax_error(ps, ps->line, "%s: more than %d brackets within each other", name.s,
+				    DEPTH_MAX);
 	switch (ps->token) {
 	case T_BOOL:
 	case T_INT:
@@ -306,8 +311,9 @@ parse_value(struct parser *ps, struct str key, unsigned depth)
 		advance(ps);
 		return OK;
 	case T_NAME:
-		return fail(ps, ps->line, "%s: expected a value, found %s; text needs double quotes: \"%s\"",
-			    name.s, found(ps).s, found(ps).s);
+		return syntax_error(ps, ps->line,
+				    "%s: expected a value, found %s; text needs double quotes: \"%s\"",
+				    name.s, found(ps).s, found(ps).s);
 	case T_MARK:
 		if (open != '{' && open != '[' && open != '(')
 			break;
@@ -318,7 +324,7 @@ parse_value(struct parser *ps, struct str key, unsigned depth)
 	case T_BAD:
 		break;
 	}
-	return fail(ps, ps->line, "%s: expected a value, found %s", name.s, found(ps).s);
+	return syntax_error(ps, ps->line, "%s: expected a value, found %s", name.s, found(ps).s);
 }
 
 /* Notes the key; first: where the group's own names begin. */
@@ -327,10 +333,10 @@ note_key(struct parser *ps, size_t first)
 {
 	for (size_t i = first; i < ps->n_names; i++)
 		if (ps->names[i].text.n == ps->is.n && memcmp(ps->names[i].text.p, ps->is.p, ps->is.n) == 0)
-			return fail(ps, ps->line, "%s is set a second time; the first is in line %u",
-				    found(ps).s, config_text_line(ps->text, ps->names[i].at).line);
+			return syntax_error(ps, ps->line, "%s is set a second time; the first is in line %u",
+					    found(ps).s, config_text_line(ps->text, ps->names[i].at).line);
 	if (ps->n_names - first == KEYS_MAX)
-		return fail(ps, ps->line, "more than %d keys in one group", KEYS_MAX);
+		return syntax_error(ps, ps->line, "more than %d keys in one group", KEYS_MAX);
 	if (ps->n_names == ps->cap_names) {
 		ps->cap_names = ps->cap_names == 0 ? 64 : 2 * ps->cap_names;
 		ps->names = must_grow(ps->names, ps->cap_names, sizeof(*ps->names));
@@ -351,7 +357,7 @@ parse_group(struct parser *ps, char end, size_t opened, unsigned depth)
 		size_t key_line;
 
 		if (ps->token == T_END && end != '\0')
-			return fail(ps, opened, "the { that opens here is never closed");
+			return syntax_error(ps, opened, "the { that opens here is never closed");
 		if (ps->token == T_END)
 			break;
 		if (end != '\0' && mark(ps, end)) {
@@ -359,25 +365,26 @@ parse_group(struct parser *ps, char end, size_t opened, unsigned depth)
 			break;
 		}
 		if (ps->token != T_NAME)
-			return fail(ps, ps->line,
-				    *ps->is.p == '@' ? "@include must stand at the beginning of a line" :
-						       "expected the name of a key, found %s",
-				    found(ps).s);
+			return syntax_error(ps, ps->line,
+					    *ps->is.p == '@' ?
+						    "@include must stand at the beginning of a line" :
+						    "expected the name of a key, found %s",
+					    found(ps).s);
 		if ((e = note_key(ps, first)) != OK)
 			return e;
 		key = ps->is;
 		key_line = ps->line;
 		advance(ps);
 		if (!mark(ps, '=') && !mark(ps, ':'))
-			return fail(ps, key_line, "expected = after %s, found %s", show_bytes(key.p, key.n).s,
-				    found(ps).s);
+			return syntax_error(ps, key_line, "expected = after %s, found %s",
+					    show_bytes(key.p, key.n).s, found(ps).s);
 		advance(ps);
 		if ((e = parse_value(ps, key, depth)) != OK)
 			return e;
 		/* 10.0.0.1 without quotes is 10.0 .0 .1 to libconfig. */
 		if (ps->token == T_INT || ps->token == T_INT64 || ps->token == T_FLOAT ||
 		    ps->token == T_BAD || mark(ps, ':'))
-			return fail(
+			return syntax_error(
 				ps, ps->line,
 				"%s: %s does not belong behind the value; text such as an address needs double quotes",
 				show_bytes(key.p, key.n).s, found(ps).s);

@@ -127,7 +127,7 @@ struct splicer {
 };
 
 static void
-put(struct splicer *s, const char *file, unsigned line, char c)
+put_char(struct splicer *s, const char *file, unsigned line, char c)
 {
 	struct config_text *t = s->t;
 
@@ -230,10 +230,10 @@ match_include(const char *p, char **name)
 }
 
 static enum err
-complain(struct splicer *s, const char *file, unsigned line, const char *fmt, ...) PRINTF_LIKE(4, 5);
+text_error(struct splicer *s, const char *file, unsigned line, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 static enum err
-complain(struct splicer *s, const char *file, unsigned line, const char *fmt, ...)
+text_error(struct splicer *s, const char *file, unsigned line, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -260,18 +260,18 @@ include(struct splicer *s, const char *file, unsigned line, const char *name, un
 	size_t n;
 
 	if (name[0] == '\0')
-		return complain(s, file, line, "@include \"\": the name of a file is missing");
+		return text_error(s, file, line, "@include \"\": the name of a file is missing");
 	if (depth == DEPTH_MAX)
-		return complain(s, file, line,
-				"@include \"%s\": more than %d files deep; does a file include itself?",
-				show(name).s, DEPTH_MAX);
+		return text_error(s, file, line,
+				  "@include \"%s\": more than %d files deep; does a file include itself?",
+				  show(name).s, DEPTH_MAX);
 	if (t->n_files == FILES_MAX)
-		return complain(s, file, line, "@include \"%s\": more than %d files", show(name).s,
-				FILES_MAX);
+		return text_error(s, file, line, "@include \"%s\": more than %d files", show(name).s,
+				  FILES_MAX);
 	path = name[0] == '/' || slash == NULL ? must_strdup(name) :
 						 must_printf("%.*s/%s", (int)(slash - file), file, name);
 	if ((bytes = slurp(s, path, &n, &why)) == NULL) {
-		e = complain(s, file, line, "@include: %s %s", show(path).s, why.text);
+		e = text_error(s, file, line, "@include: %s %s", show(path).s, why.text);
 		free(path);
 		return e;
 	}
@@ -328,35 +328,35 @@ splice_file(struct splicer *s, const char *file, const char *bytes, size_t n, un
 		char *name;
 
 		if (s->t->n > TEXT_MAX)
-			return complain(s, file, line, "all files together are larger than 16 MiB");
+			return text_error(s, file, line, "all files together are larger than 16 MiB");
 		if (at_start && place == CODE && (took = match_include(bytes + i, &name)) > 0) {
 			if (name == NULL)
-				return complain(s, file, line,
-						"@include needs the name of a file in double quotes");
+				return text_error(s, file, line,
+						  "@include needs the name of a file in double quotes");
 			e = include(s, file, line, name, depth);
 			free(name);
 			if (e != OK)
 				return e;
 			if (!s->fresh)
-				put(s, file, line, '\n');
+				put_char(s, file, line, '\n');
 			at_start = false;
 			continue;
 		}
 		if (bytes[i] == '\0')
-			return complain(s, file, line, "a NUL byte; is this a text file?");
+			return text_error(s, file, line, "a NUL byte; is this a text file?");
 		next = next_place(place, bytes + i, &took);
 		if (next != place)
 			opened = line;
 		place = next;
 		for (size_t k = i; k < i + took; k++)
-			put(s, file, line, bytes[k]);
+			put_char(s, file, line, bytes[k]);
 		at_start = bytes[i] == '\n';
 		line += at_start;
 	}
 	if (place == TEXT)
-		return complain(s, file, opened, "the text that begins here with \" is never closed");
+		return text_error(s, file, opened, "the text that begins here with \" is never closed");
 	if (place == COMMENT)
-		return complain(s, file, opened, "the comment that begins here with /* is never closed");
+		return text_error(s, file, opened, "the comment that begins here with /* is never closed");
 	return OK;
 }
 
@@ -394,7 +394,7 @@ config_text_read(struct config_text *t, const char *path, struct complaint_list 
 	e = splice_file(&s, t->files[0], bytes, n, 0);
 	/* libconfig takes a comment without a line end for a syntax error. */
 	if (!s.fresh)
-		put(&s, t->files[0], config_text_line(t, t->n_lines).line, '\n');
+		put_char(&s, t->files[0], config_text_line(t, t->n_lines).line, '\n');
 	free(bytes);
 out:
 	take_digest(&s);

@@ -12,7 +12,7 @@
 #define SECRET_BYTES 4
 
 static const void *
-at(const void *base, const struct key *k)
+setting_at(const void *base, const struct key *k)
 {
 	return (const char *)base + k->offset;
 }
@@ -89,7 +89,7 @@ put_seconds(struct buf *out, const void *base, const struct key *k)
 {
 	double v;
 
-	memcpy(&v, at(base, k), sizeof(v));
+	memcpy(&v, setting_at(base, k), sizeof(v));
 	put_seconds_value(out, v);
 }
 
@@ -98,7 +98,7 @@ put_count(struct buf *out, const void *base, const struct key *k)
 {
 	unsigned v;
 
-	memcpy(&v, at(base, k), sizeof(v));
+	memcpy(&v, setting_at(base, k), sizeof(v));
 	buf_printf(out, "%u", v);
 }
 
@@ -107,7 +107,7 @@ put_size(struct buf *out, const void *base, const struct key *k)
 {
 	uint64_t v;
 
-	memcpy(&v, at(base, k), sizeof(v));
+	memcpy(&v, setting_at(base, k), sizeof(v));
 	buf_printf(out, "%" PRIu64, v);
 }
 
@@ -116,7 +116,7 @@ put_bool(struct buf *out, const void *base, const struct key *k)
 {
 	bool v;
 
-	memcpy(&v, at(base, k), sizeof(v));
+	memcpy(&v, setting_at(base, k), sizeof(v));
 	put_on(out, v);
 }
 
@@ -125,23 +125,23 @@ put_text(struct buf *out, const void *base, const struct key *k)
 {
 	const char *v;
 
-	memcpy(&v, at(base, k), sizeof(v));
+	memcpy(&v, setting_at(base, k), sizeof(v));
 	config_value_text(out, v);
 }
 
 static void
-put_word(struct buf *out, const void *base, const struct key *k)
+put_choice_word(struct buf *out, const void *base, const struct key *k)
 {
 	unsigned v;
 
-	memcpy(&v, at(base, k), sizeof(v));
+	memcpy(&v, setting_at(base, k), sizeof(v));
 	buf_printf(out, "%s", k->words[v]);
 }
 
 static void
 put_networks(struct buf *out, const void *base, const struct key *k)
 {
-	const struct cidr_set *set = at(base, k);
+	const struct cidr_set *set = setting_at(base, k);
 	char text[CIDR_TEXT];
 
 	buf_printf(out, "[");
@@ -155,7 +155,7 @@ put_networks(struct buf *out, const void *base, const struct key *k)
 static void
 put_quorum(struct buf *out, const void *base, const struct key *k)
 {
-	const struct quorum *q = at(base, k);
+	const struct quorum *q = setting_at(base, k);
 
 	buf_printf(out, "%u%s", q->value, q->percent ? "%" : "");
 }
@@ -165,11 +165,9 @@ static const struct {
 	key_reader *read;
 	key_writer *write;
 } by_reader[] = {
-	{ key_seconds, put_seconds },   { key_fraction, put_seconds },
-	{ key_count, put_count },       { key_size, put_size },
-	{ key_bool, put_bool },         { key_text, put_text },
-	{ key_word, put_word },         { key_networks, put_networks },
-	{ key_percent_or_count, put_quorum },
+	{ key_seconds, put_seconds },  { key_fraction, put_seconds },  { key_count, put_count },
+	{ key_size, put_size },        { key_bool, put_bool },         { key_text, put_text },
+	{ key_word, put_choice_word }, { key_networks, put_networks }, { key_percent_or_count, put_quorum },
 };
 
 /* -- keys with a form of their own: the whole ---------------------------------------- */
@@ -198,7 +196,8 @@ put_roles(struct buf *out, const void *base, const struct key *k)
 		const struct role_config *r = &c->admin.roles[i];
 
 		put_comma(out, i);
-		buf_printf(out, "%s %s: ", r->user != NULL ? "user" : "group", r->user != NULL ? r->user : r->group);
+		buf_printf(out, "%s %s: ", r->user != NULL ? "user" : "group",
+			   r->user != NULL ? r->user : r->group);
 		for (int right = ADMIN_RIGHT_READ; right <= ADMIN_RIGHT_ADMIN; right++)
 			if (r->allow & 1u << right)
 				buf_printf(out, "%s ", admin_right_word((enum admin_right)right));
@@ -215,7 +214,8 @@ put_observe(struct buf *out, const void *base, const struct key *k)
 	char text[ADDR_TEXT];
 
 	(void)k;
-	buf_printf(out, "%s", whole(base)->observe.on ? addr_format(&whole(base)->observe.listen, text) : "none");
+	buf_printf(out, "%s",
+		   whole(base)->observe.on ? addr_format(&whole(base)->observe.listen, text) : "none");
 }
 
 static void
@@ -285,7 +285,8 @@ put_secret(struct buf *out, const char *file, const char *secret)
 		return;
 	ctx = EVP_MD_CTX_new();
 	CHECK(ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-	      EVP_DigestUpdate(ctx, salt, sizeof(salt)) == 1 && EVP_DigestUpdate(ctx, secret, strlen(secret)) == 1 &&
+	      EVP_DigestUpdate(ctx, salt, sizeof(salt)) == 1 &&
+	      EVP_DigestUpdate(ctx, secret, strlen(secret)) == 1 &&
 	      EVP_DigestFinal_ex(ctx, digest, NULL) == 1);
 	EVP_MD_CTX_free(ctx);
 	buf_printf(out, " hash ");
@@ -396,7 +397,7 @@ put_timeout(struct buf *out, const void *base, const struct key *k)
 {
 	double v;
 
-	memcpy(&v, at(base, k), sizeof(v));
+	memcpy(&v, setting_at(base, k), sizeof(v));
 	put_seconds_value(out, v < 0 ? service(base)->idle_timeout : v);
 }
 

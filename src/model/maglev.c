@@ -46,7 +46,7 @@ struct preference {
 };
 
 static uint32_t
-claim(const struct maglev *m, struct preference *p)
+claim_entry(const struct maglev *m, struct preference *p)
 {
 	uint32_t slot;
 
@@ -59,7 +59,7 @@ claim(const struct maglev *m, struct preference *p)
 
 /* All take turns, the heavier more often, until no slot is free. */
 static void
-fill(struct maglev *m)
+fill_table(struct maglev *m)
 {
 	struct preference *all = must_array(m->n, sizeof(*all));
 	unsigned heaviest = 1;
@@ -79,7 +79,7 @@ fill(struct maglev *m)
 		if (all[i].credit < heaviest)
 			continue;
 		all[i].credit -= heaviest;
-		m->slots[claim(m, &all[i])] = i;
+		m->slots[claim_entry(m, &all[i])] = i;
 		left--;
 	}
 	free(all);
@@ -107,7 +107,7 @@ maglev_new_sized(struct backend *const *backends, size_t n, uint32_t size)
 	m->size = size > 0 ? size : choose_size(m);
 	m->slots = must_array(m->size, sizeof(uint32_t));
 	memset(m->slots, 0xff, m->size * sizeof(uint32_t));
-	fill(m);
+	fill_table(m);
 	return m;
 }
 

@@ -40,7 +40,7 @@ lower(char c)
 /* The shortest way to write what stands between the brackets; false: no IPv6
  * address does. */
 static bool
-shortest(struct str inner, char out[ROUTE_PATTERN])
+shortest_form(struct str inner, char out[ROUTE_PATTERN])
 {
 	char text[INET6_ADDRSTRLEN];
 	struct in6_addr ip;
@@ -98,7 +98,7 @@ route_pattern(const char *text, char out[ROUTE_PATTERN])
 	if (strcmp(text, "*") == 0)
 		return "use default = true for requests that match no other service";
 	if (text[0] == '[') {
-		if (text[n - 1] == ']' && shortest((struct str){ text + 1, n - 2 }, out))
+		if (text[n - 1] == ']' && shortest_form((struct str){ text + 1, n - 2 }, out))
 			return NULL;
 		return "no IPv6 address in the brackets, or something behind them";
 	}
@@ -149,7 +149,7 @@ insert(struct route *r, const struct slot *new)
 }
 
 static void
-grow(struct route *r)
+grow_table(struct route *r)
 {
 	struct slot *old = r->slots;
 	size_t n = r->n_slots;
@@ -168,7 +168,7 @@ route_new(void)
 	struct route *r = must_alloc(sizeof(*r));
 
 	*r = (struct route){ .fallback = -1 };
-	grow(r);
+	grow_table(r);
 	return r;
 }
 
@@ -195,7 +195,7 @@ route_add(struct route *r, const char *pattern, int service)
 	for (size_t i = new.n; i-- > 0;)
 		new.hash = hash_step(new.hash, new.name[i]);
 	if (2 * ++r->n_used > r->n_slots)
-		grow(r);
+		grow_table(r);
 	insert(r, &new);
 	r->wild |= name != pattern;
 }
@@ -208,7 +208,7 @@ route_set_default(struct route *r, int service)
 
 /* name: any case. */
 static int
-look_up(const struct route *r, uint64_t hash, struct str name)
+find_name(const struct route *r, uint64_t hash, struct str name)
 {
 	for (size_t i = slot_at(r, hash); r->slots[i].name != NULL; i = (i + 1) & (r->n_slots - 1)) {
 		const struct slot *s = &r->slots[i];
@@ -234,7 +234,7 @@ route_equal(const struct route *a, const struct route *b)
 	for (size_t i = 0; i < a->n_slots; i++) {
 		const struct slot *s = &a->slots[i];
 
-		if (s->name != NULL && look_up(b, s->hash, (struct str){ s->name, s->n }) != s->service)
+		if (s->name != NULL && find_name(b, s->hash, (struct str){ s->name, s->n }) != s->service)
 			return false;
 	}
 	return true;
@@ -247,7 +247,7 @@ bare(struct str name, char room[ROUTE_PATTERN])
 	const char *end = name.n > 0 && name.p[0] == '[' ? memchr(name.p, ']', name.n) : NULL;
 	const char *colon;
 
-	if (end != NULL && shortest((struct str){ name.p + 1, (size_t)(end - name.p) - 1 }, room))
+	if (end != NULL && shortest_form((struct str){ name.p + 1, (size_t)(end - name.p) - 1 }, room))
 		return str_from(room);
 	if (end != NULL)
 		return (struct str){ name.p, (size_t)(end - name.p) + 1 };
@@ -271,11 +271,11 @@ route_find(const struct route *r, struct str name)
 	for (size_t i = name.n; i-- > 0;) {
 		hash = hash_step(hash, lower(name.p[i]));
 		if (name.p[i] == '.' && i > 0 && r->wild &&
-		    (found = look_up(r, hash, (struct str){ name.p + i, name.n - i })) >= 0)
+		    (found = find_name(r, hash, (struct str){ name.p + i, name.n - i })) >= 0)
 			longest = found;
 	}
 	/* One that begins with a dot looks like the end of a pattern, and is none. */
-	if (name.p[0] != '.' && (found = look_up(r, hash, name)) >= 0)
+	if (name.p[0] != '.' && (found = find_name(r, hash, name)) >= 0)
 		return found;
 	return longest >= 0 ? longest : r->fallback;
 }

@@ -105,7 +105,7 @@ shard_of(struct source_counts *c, uint64_t hash)
 
 /* Where the entry is, or would be: *result may be NULL. */
 static struct entry **
-find(const struct count_shard *s, const struct source_key *key, uint64_t hash)
+find_counted(const struct count_shard *s, const struct source_key *key, uint64_t hash)
 {
 	struct entry **at = &s->slots[hash & (s->n_slots - 1)];
 
@@ -117,7 +117,7 @@ find(const struct count_shard *s, const struct source_key *key, uint64_t hash)
 /* Makes as many slots as there will be entries; without memory the chains only
  * grow longer. */
 static void
-resize(struct source_counts *c, struct count_shard *s, size_t n_slots)
+resize_shard(struct source_counts *c, struct count_shard *s, size_t n_slots)
 {
 	struct entry **slots = calloc(n_slots, sizeof(struct entry *));
 
@@ -140,7 +140,7 @@ resize(struct source_counts *c, struct count_shard *s, size_t n_slots)
 static enum source_enter
 enter_locked(struct source_counts *c, struct count_shard *s, const struct source_key *key, uint64_t hash)
 {
-	struct entry **at = find(s, key, hash), *e = *at;
+	struct entry **at = find_counted(s, key, hash), *e = *at;
 
 	if (e != NULL && e->held >= c->limit)
 		return SOURCE_FULL;
@@ -150,7 +150,7 @@ enter_locked(struct source_counts *c, struct count_shard *s, const struct source
 		*e = (struct entry){ NULL, *key, 0 };
 		*at = e;
 		if (++s->n > s->n_slots)
-			resize(c, s, 2 * s->n_slots);
+			resize_shard(c, s, 2 * s->n_slots);
 	}
 	e->held++;
 	return SOURCE_ENTERED;
@@ -177,14 +177,14 @@ source_leave(struct source_counts *c, const struct source_key *key)
 	struct entry **at, *gone = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	at = find(s, key, hash);
+	at = find_counted(s, key, hash);
 	CHECK(*at != NULL);
 	if (--(*at)->held == 0) {
 		gone = *at;
 		*at = gone->next;
 		s->n--;
 		if (s->n_slots > SLOTS_MIN && s->n < s->n_slots / 8)
-			resize(c, s, s->n_slots / 4);
+			resize_shard(c, s, s->n_slots / 4);
 	}
 	pthread_mutex_unlock(&s->lock);
 	free(gone);

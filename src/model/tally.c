@@ -73,7 +73,7 @@ tally_lag(struct tally_histogram *h, double since, double every)
 }
 
 static unsigned
-slot_of(unsigned status)
+tally_slot(unsigned status)
 {
 	if (status < FIRST_CODE || status > LAST_CODE)
 		return SLOT_OTHER;
@@ -86,7 +86,7 @@ void
 tally_request(struct tally_color *t, unsigned status, double seconds)
 {
 	CHECK(t->http != NULL);
-	tally_add(&t->http->requests[slot_of(status)], 1);
+	tally_add(&t->http->requests[tally_slot(status)], 1);
 	observe(&t->http->request_seconds, tally_request_bounds, seconds);
 }
 

@@ -38,7 +38,7 @@ host_of(const struct addr *a, struct cidr *out)
 
 /* Clears what is beyond the first bits; true when there was something. */
 static bool
-cut(uint8_t ip[16], unsigned bits)
+cut_prefix(uint8_t ip[16], unsigned bits)
 {
 	bool had = false;
 
@@ -86,7 +86,7 @@ cidr_parse(const char *text, struct cidr *out, bool *inexact, struct why *why)
 		return why_set(why, E_USAGE,
 			       "\"%.80s\" is more than all of IPv4, written as IPv6; write it as IPv4", text);
 	out->bits = (uint8_t)(mapped ? bits - 96 : bits);
-	dropped = cut(out->ip, out->bits);
+	dropped = cut_prefix(out->ip, out->bits);
 	if (inexact != NULL)
 		*inexact = dropped;
 	return OK;
@@ -127,7 +127,7 @@ cidr_match(const struct cidr *c, const struct addr *a)
 
 /* By family, then first address. */
 static int
-compare(const struct cidr *a, const struct cidr *b)
+compare_ranges(const struct cidr *a, const struct cidr *b)
 {
 	return a->family != b->family ? (int)a->family - b->family : memcmp(a->ip, b->ip, sizeof(a->ip));
 }
@@ -141,7 +141,7 @@ rank(const struct cidr_set *set, const struct cidr *c)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare(&set->list[middle], c) <= 0)
+		if (compare_ranges(&set->list[middle], c) <= 0)
 			low = middle + 1;
 		else
 			high = middle;

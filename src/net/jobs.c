@@ -33,7 +33,7 @@ struct jobs {
 static struct jobs *all_left;
 
 static void
-on_answer(struct mail *m, void *receiver)
+job_on_answer(struct mail *m, void *receiver)
 {
 	struct jobs *jobs = receiver;
 	struct job *j = container_of(m, struct job, mail);
@@ -121,7 +121,7 @@ jobs_add(struct jobs *jobs, struct job *j)
 {
 	bool all_busy;
 
-	j->mail.open = on_answer;
+	j->mail.open = job_on_answer;
 	j->next = NULL;
 	jobs->pending++;
 	pthread_mutex_lock(&jobs->lock);

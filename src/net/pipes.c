@@ -18,7 +18,7 @@ pipes_init(struct pipes *pool, unsigned max_used)
 }
 
 static void
-destroy(struct pipe *p)
+destroy_pipe(struct pipe *p)
 {
 	close(p->rd);
 	close(p->wr);
@@ -32,7 +32,7 @@ pipes_free(struct pipes *pool)
 		struct pipe *p = pool->idle;
 
 		pool->idle = p->next;
-		destroy(p);
+		destroy_pipe(p);
 	}
 	pool->n_idle = 0;
 }
@@ -70,7 +70,7 @@ pipes_give(struct pipes *pool, struct pipe *p)
 {
 	pool->n_used--;
 	if (p->held > 0 || pool->n_idle >= PIPES_KEPT) {
-		destroy(p);
+		destroy_pipe(p);
 		return;
 	}
 	p->next = pool->idle;

@@ -110,8 +110,8 @@ relay_splice(struct relay *r, struct io *source, struct io *destination, struct 
 		r->streak = 0;
 		return RELAY_OK;
 	}
-	n = splice(io_fd(source), NULL, r->pipe->wr, NULL, most < r->pipe->capacity ? most : r->pipe->capacity,
-		   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	n = splice(io_fd(source), NULL, r->pipe->wr, NULL,
+		   most < r->pipe->capacity ? most : r->pipe->capacity, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (n <= 0) {
 		int saved = errno;
 
@@ -136,7 +136,7 @@ relay_splice(struct relay *r, struct io *source, struct io *destination, struct 
 }
 
 static enum relay_result
-move_by_splice(struct relay *r, struct io *from, struct io *to, struct pipes *pipes)
+relay_by_splice(struct relay *r, struct io *from, struct io *to, struct pipes *pipes)
 {
 	uint64_t all = 0;
 
@@ -184,7 +184,7 @@ read_some(struct io *from, char *p, size_t size)
 }
 
 static enum relay_result
-move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room *room, bool other_done)
+relay_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room *room, bool other_done)
 {
 	for (int turn = 0; turn < TURNS; turn++) {
 		ssize_t n = read_some(from, room->buffer, room->size), sent;
@@ -219,7 +219,8 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 			return RELAY_SOURCE_FAILED;
 		}
 		if ((size_t)sent < got)
-			return relay_hold(r, room->buffer + sent, got - (size_t)sent) ? RELAY_OK : RELAY_NO_MEMORY;
+			return relay_hold(r, room->buffer + sent, got - (size_t)sent) ? RELAY_OK :
+											RELAY_NO_MEMORY;
 		if (got < room->size) {
 			r->streak = 0;
 			return RELAY_OK;
@@ -234,15 +235,16 @@ move_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room 
 }
 
 enum relay_result
-relay_move(struct relay *r, struct io *source, struct io *destination, struct relay_room *room, bool other_done)
+relay_move(struct relay *r, struct io *source, struct io *destination, struct relay_room *room,
+	   bool other_done)
 {
 	enum relay_result result = relay_flush(r, destination, room);
 
 	if (result != RELAY_OK || relay_is_blocked(r))
 		return result;
 	if (!r->eof)
-		result = r->splicing ? move_by_splice(r, source, destination, &room->pipes) :
-				       move_by_copy(r, source, destination, room, other_done);
+		result = r->splicing ? relay_by_splice(r, source, destination, &room->pipes) :
+				       relay_by_copy(r, source, destination, room, other_done);
 	if (result == RELAY_OK && r->eof && !r->done && !relay_is_blocked(r)) {
 		/* Both directions over: the close that follows says it all, but for
 		 * TLS's goodbye, which would get no second chance. */

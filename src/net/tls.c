@@ -129,7 +129,7 @@ tls_free(struct tls **tp)
 
 PRINTF_LIKE(3, 4)
 static int
-fail(struct tls *t, int error, const char *fmt, ...)
+tls_fail(struct tls *t, int error, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -178,20 +178,20 @@ failed(struct tls *t, int rc, int crossing, bool *crossed)
 		       is_without_certificate(code))) {
 		t->failure = TLS_CERTIFICATE;
 		if (verdict == X509_V_OK)
-			return fail(t, EPROTO, "it showed no certificate");
-		return fail(t, EPROTO, "its certificate is not accepted: %s",
-			    X509_verify_cert_error_string(verdict));
+			return tls_fail(t, EPROTO, "it showed no certificate");
+		return tls_fail(t, EPROTO, "its certificate is not accepted: %s",
+				X509_verify_cert_error_string(verdict));
 	}
 	if (error == SSL_ERROR_SYSCALL && saved != 0) {
 		t->failure = TLS_GONE;
-		return fail(t, saved, "%s", strerror(saved));
+		return tls_fail(t, saved, "%s", strerror(saved));
 	}
 	if (error == SSL_ERROR_SYSCALL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
 		t->failure = TLS_GONE;
-		return fail(t, ECONNRESET, "%s",
-			    t->up ? "connection closed" : "connection closed during the TLS handshake");
+		return tls_fail(t, ECONNRESET, "%s",
+				t->up ? "connection closed" : "connection closed during the TLS handshake");
 	}
-	return fail(t, EPROTO, "TLS: %s", tls_first_error());
+	return tls_fail(t, EPROTO, "TLS: %s", tls_first_error());
 }
 
 static bool
@@ -234,7 +234,7 @@ tls_handshake(struct tls *t)
 	if (failed(t, rc, SSL_ERROR_WANT_WRITE, &t->read_wants_write) < 0)
 		return errno == EAGAIN ? 0 : -1;
 	t->failure = TLS_GONE;
-	return fail(t, ECONNRESET, "connection closed during the TLS handshake");
+	return tls_fail(t, ECONNRESET, "connection closed during the TLS handshake");
 }
 
 static int
@@ -331,7 +331,7 @@ tls_pending(const struct tls *t)
 
 /* As tls_read(), of a byte that stays: 1 it is there, 0 the end, -1 with errno. */
 static ssize_t
-look(struct tls *t)
+look_at_handshake(struct tls *t)
 {
 	char byte;
 	int rc;
@@ -354,13 +354,14 @@ look(struct tls *t)
 bool
 tls_is_quiet(struct tls *t)
 {
-	return look(t) < 0 && errno == EAGAIN && !t->read_wants_write && !SSL_has_pending(t->ssl);
+	return look_at_handshake(t) < 0 && errno == EAGAIN && !t->read_wants_write &&
+	       !SSL_has_pending(t->ssl);
 }
 
 bool
 tls_has_ended(struct tls *t)
 {
-	ssize_t n = look(t);
+	ssize_t n = look_at_handshake(t);
 
 	return n == 0 || (n < 0 && errno != EAGAIN);
 }
@@ -423,7 +424,8 @@ name_text(const X509_NAME *name)
 	BUF_MEM *b;
 
 	/* Escaped, in UTF-8, the most specific part first. */
-	if (memory != NULL && X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
+	if (memory != NULL &&
+	    X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
 	    BIO_get_mem_ptr(memory, &b) > 0)
 		text = str_dup((struct str){ b->data, b->length });
 	BIO_free(memory);

@@ -23,7 +23,7 @@ struct tls_certificate {
 	uint32_t magic;
 	_Atomic uint32_t refs;
 	X509 *leaf;
-	STACK_OF(X509) *chain;	/* who signed it, and so on; may be empty */
+	STACK_OF(X509) * chain;	/* who signed it, and so on; may be empty */
 	EVP_PKEY *key;
 	unsigned char *staple;	/* DER, or NULL */
 	size_t n_staple;
@@ -93,7 +93,8 @@ name_text(const X509_NAME *name)
 	char *text = NULL;
 	BUF_MEM *b;
 
-	if (memory != NULL && X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
+	if (memory != NULL &&
+	    X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
 	    BIO_get_mem_ptr(memory, &b) > 0)
 		text = str_dup((struct str){ b->data, b->length });
 	BIO_free(memory);
@@ -116,7 +117,7 @@ add_name(struct tls_certificate_facts *f, const char *text, size_t n)
 }
 
 static void
-add_address(struct tls_certificate_facts *f, const ASN1_OCTET_STRING *ip)
+add_address_name(struct tls_certificate_facts *f, const ASN1_OCTET_STRING *ip)
 {
 	const unsigned char *p = ASN1_STRING_get0_data(ip);
 	char text[64];
@@ -126,7 +127,8 @@ add_address(struct tls_certificate_facts *f, const ASN1_OCTET_STRING *ip)
 		n = snprintf(text, sizeof(text), "%u.%u.%u.%u", p[0], p[1], p[2], p[3]);
 	else if (ASN1_STRING_length(ip) == 16)
 		for (int i = 0; i < 16; i += 2)
-			n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%x", i > 0 ? ":" : "", p[i] << 8 | p[i + 1]);
+			n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%x", i > 0 ? ":" : "",
+				      p[i] << 8 | p[i + 1]);
 	add_name(f, text, (size_t)n);
 }
 
@@ -146,7 +148,7 @@ collect_names(struct tls_certificate_facts *f, X509 *x)
 			add_name(f, (const char *)ASN1_STRING_get0_data(g->d.dNSName),
 				 (size_t)ASN1_STRING_length(g->d.dNSName));
 		else if (g->type == GEN_IPADD)
-			add_address(f, g->d.iPAddress);
+			add_address_name(f, g->d.iPAddress);
 	}
 	GENERAL_NAMES_free(all);
 	if (f->n_names == 0 &&
@@ -167,7 +169,9 @@ collect_facts(struct tls_certificate *c)
 	f->subject = name_text(X509_get_subject_name(c->leaf));
 	f->issuer = name_text(X509_get_issuer_name(c->leaf));
 	f->type = OBJ_nid2sn(EVP_PKEY_get_base_id(c->key));
-	f->type = strcmp(f->type, "rsaEncryption") == 0 ? "RSA" : strcmp(f->type, "id-ecPublicKey") == 0 ? "EC" : f->type;
+	f->type = strcmp(f->type, "rsaEncryption") == 0  ? "RSA" :
+		  strcmp(f->type, "id-ecPublicKey") == 0 ? "EC" :
+							   f->type;
 	f->bits = EVP_PKEY_get_bits(c->key);
 	if (X509_digest(c->leaf, EVP_sha256(), digest, &n) == 1)
 		for (unsigned i = 0; i < n && 2 * i + 2 < sizeof(f->fingerprint); i++)
@@ -247,9 +251,11 @@ check_chain(const struct tls_certificate *c, const char *path, struct why *why)
 		if (X509_check_issued(signer, signed_one) != X509_V_OK || key == NULL ||
 		    X509_verify(signed_one, key) != 1) {
 			ERR_clear_error();
-			return why_set(why, E_USAGE,
-				       "%.256s: certificate %d did not sign certificate %d; the order is ours first, then "
-				       "who signed it, and so on", path, i + 2, i + 1);
+			return why_set(
+				why, E_USAGE,
+				"%.256s: certificate %d did not sign certificate %d; the order is ours first, then "
+				"who signed it, and so on",
+				path, i + 2, i + 1);
 		}
 		signed_one = signer;
 	}
@@ -280,7 +286,8 @@ find_single(const struct tls_certificate *c, OCSP_BASICRESP *basic)
 		OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
 		ASN1_INTEGER *serial = NULL;
 
-		OCSP_id_get0_info(NULL, NULL, NULL, &serial, (OCSP_CERTID *)(uintptr_t)OCSP_SINGLERESP_get0_id(single));
+		OCSP_id_get0_info(NULL, NULL, NULL, &serial,
+				  (OCSP_CERTID *)(uintptr_t)OCSP_SINGLERESP_get0_id(single));
 		if (serial != NULL && ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(c->leaf)) == 0)
 			return single;
 	}
@@ -349,7 +356,7 @@ read_staple(struct tls_certificate *c, const char *path)
 /* -- as a whole ------------------------------------------------------------- */
 
 static enum err
-load(struct tls_certificate *c, const struct tls_certificate_files *files, struct why *why)
+load_files(struct tls_certificate *c, const struct tls_certificate_files *files, struct why *why)
 {
 	const char *key_path = files->key != NULL ? files->key : files->cert;
 	struct tls_file cert, key = { 0 };
@@ -368,8 +375,8 @@ load(struct tls_certificate *c, const struct tls_certificate_files *files, struc
 		return e;
 	if (X509_check_private_key(c->leaf, c->key) != 1) {
 		ERR_clear_error();
-		return why_set(why, E_USAGE, "the key in %.256s does not belong to the certificate in %.256s", key_path,
-			       files->cert);
+		return why_set(why, E_USAGE, "the key in %.256s does not belong to the certificate in %.256s",
+			       key_path, files->cert);
 	}
 	return check_chain(c, files->cert, why);
 }
@@ -384,7 +391,7 @@ tls_certificate_load(const struct tls_certificate_files *files, struct tls_certi
 	c->magic = MAGIC;
 	c->refs = 1;
 	ERR_clear_error();
-	if ((e = load(c, files, why)) != OK) {
+	if ((e = load_files(c, files, why)) != OK) {
 		tls_certificate_unref(&c);
 		return e;
 	}
@@ -431,7 +438,8 @@ tls_certificate_use(struct tls_certificate *c, struct ssl_ctx_st *context, struc
 	ERR_clear_error();
 	if (SSL_CTX_use_cert_and_key(context, c->leaf, c->key, c->chain, 1) == 1)
 		return OK;
-	return why_set(why, E_USAGE, "the certificate of %.128s cannot be used: %s", c->facts.names[0], first_error());
+	return why_set(why, E_USAGE, "the certificate of %.128s cannot be used: %s", c->facts.names[0],
+		       first_error());
 }
 
 bool

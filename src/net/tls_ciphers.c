@@ -20,7 +20,7 @@ auth_of(const struct tls_certificate *c, bool *signs_only)
 
 /* In TLS 1.2; 1.3 leaves the key to the certificate. */
 static bool
-fits(const SSL_CIPHER *cipher, const struct tls_certificate *c)
+cipher_fits(const SSL_CIPHER *cipher, const struct tls_certificate *c)
 {
 	int exchange = SSL_CIPHER_get_kx_nid(cipher), auth = SSL_CIPHER_get_auth_nid(cipher);
 	bool signs_only;
@@ -37,7 +37,8 @@ any_fits(const STACK_OF(SSL_CIPHER) * ciphers, struct tls_certificate *const *ce
 {
 	for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); i++)
 		for (unsigned k = 0; k < n; k++)
-			if (certificates[k] != NULL && fits(sk_SSL_CIPHER_value(ciphers, i), certificates[k]))
+			if (certificates[k] != NULL &&
+			    cipher_fits(sk_SSL_CIPHER_value(ciphers, i), certificates[k]))
 				return true;
 	return false;
 }

@@ -53,7 +53,7 @@ load_ca(SSL_CTX *context, const char *ca, struct why *why)
 }
 
 static bool
-set_alpn(SSL_CTX *context, const char *alpn)
+client_set_alpn(SSL_CTX *context, const char *alpn)
 {
 	unsigned char wire[256];
 	size_t n = strlen(alpn);
@@ -79,7 +79,7 @@ tls_client_context(const struct tls_client_options *o, struct ssl_ctx_st **out, 
 	SSL_CTX_sess_set_new_cb(context, on_new_session);
 	if (!o->blind)
 		e = load_ca(context, o->ca, why);
-	if (e == OK && o->alpn != NULL && !set_alpn(context, o->alpn))
+	if (e == OK && o->alpn != NULL && !client_set_alpn(context, o->alpn))
 		e = why_set(why, E_INTERNAL, "cannot set up TLS: %s", tls_first_error());
 	if (e == OK)
 		*out = context;

@@ -57,11 +57,13 @@ unreadable(const char *path, int error, struct why *why)
 		return why_set(why, E_USAGE, "cannot read %.256s: %s", path, strerror(error));
 	names_of_us(user, group);
 	if (closed_folder(path, folder))
-		return why_set(why, E_USAGE,
-			       "cannot read %.256s: the folder %s is closed to %s; mend it with: chgrp %s %s && chmod g+x %s",
-			       path, folder, user, group, folder, folder);
-	return why_set(why, E_USAGE, "cannot read %.256s as %s; mend it with: chgrp %s %.256s && chmod 0640 %.256s",
-		       path, user, group, path, path);
+		return why_set(
+			why, E_USAGE,
+			"cannot read %.256s: the folder %s is closed to %s; mend it with: chgrp %s %s && chmod g+x %s",
+			path, folder, user, group, folder, folder);
+	return why_set(why, E_USAGE,
+		       "cannot read %.256s as %s; mend it with: chgrp %s %.256s && chmod 0640 %.256s", path,
+		       user, group, path, path);
 }
 
 void
@@ -74,7 +76,7 @@ tls_file_free(struct tls_file *f)
 }
 
 static bool
-read_all(int fd, struct tls_file *f)
+read_whole_file(int fd, struct tls_file *f)
 {
 	size_t got = 0;
 
@@ -110,13 +112,14 @@ tls_file_read(const char *path, bool secret, struct tls_file *out, struct why *w
 	}
 	if (secret && (st.st_mode & S_IRWXO) != 0) {
 		close(fd);
-		return why_set(why, E_USAGE,
-			       "the key in %.256s is open to everyone on this machine; mend it with: chmod o= %.256s", path,
-			       path);
+		return why_set(
+			why, E_USAGE,
+			"the key in %.256s is open to everyone on this machine; mend it with: chmod o= %.256s",
+			path, path);
 	}
 	out->n = (size_t)st.st_size;
 	out->data = malloc(out->n + 1);
-	if (out->data == NULL || !read_all(fd, out)) {
+	if (out->data == NULL || !read_whole_file(fd, out)) {
 		error = out->data == NULL ? ENOMEM : errno;
 		close(fd);
 		tls_file_free(out);

@@ -86,7 +86,8 @@ prepare(void)
 /* -- what a context answers ------------------------------------------------- */
 
 static int
-on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out, const unsigned char *in, unsigned n_in, void *arg)
+on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out, const unsigned char *in, unsigned n_in,
+	void *arg)
 {
 	const struct shown *s = arg;
 
@@ -120,11 +121,11 @@ on_status(SSL *ssl, void *arg)
 
 /* -- the terms -------------------------------------------------------------- */
 
-static const char intermediate_ciphers[] =
-	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-static const char all_ciphersuites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+static const char intermediate_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+					   "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+					   "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+static const char all_ciphersuites[] =
+	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 static const char all_curves[] = "X25519:prime256v1:secp384r1";
 
 static enum err
@@ -160,7 +161,7 @@ set_terms(SSL_CTX *c, const struct tls_terms *t, struct why *why)
 
 /* In wire form: each with its length before it. */
 static void
-set_alpn(SSL_CTX *c, struct shown *s, const struct tls_terms *t)
+site_set_alpn(SSL_CTX *c, struct shown *s, const struct tls_terms *t)
 {
 	for (size_t i = 0; i < t->n_alpn; i++) {
 		size_t n = strlen(t->alpn[i]);
@@ -193,10 +194,12 @@ set_client_ca(SSL_CTX *c, const struct tls_terms *t, const struct tls_file *pem,
 	BIO_free(memory);
 	ERR_clear_error();
 	if (n == 0)
-		return why_set(why, E_USAGE, "%.256s: there is no certificate in PEM form in it", t->client_ca);
+		return why_set(why, E_USAGE, "%.256s: there is no certificate in PEM form in it",
+			       t->client_ca);
 	SSL_CTX_set_verify_depth(c, CLIENT_CHAIN);
-	SSL_CTX_set_verify(c, SSL_VERIFY_PEER | (t->verify == TLS_VERIFY_REQUIRE ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
-			   NULL);
+	SSL_CTX_set_verify(
+		c, SSL_VERIFY_PEER | (t->verify == TLS_VERIFY_REQUIRE ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+		NULL);
 	return OK;
 }
 
@@ -213,7 +216,7 @@ make_context(struct group *g, const struct tls_terms *t, const struct tls_file *
 	}
 	if ((e = set_terms(g->context, t, why)) != OK)
 		return e;
-	set_alpn(g->context, s, t);
+	site_set_alpn(g->context, s, t);
 	SSL_CTX_set_tlsext_status_cb(g->context, on_status);
 	if (t->verify != TLS_VERIFY_NONE && (e = set_client_ca(g->context, t, ca, why)) != OK)
 		return e;
@@ -240,11 +243,12 @@ warn_of(struct tls_site *s, const struct group *g)
 		if (g->of_type[t] != NULL)
 			f = tls_certificate_facts(g->of_type[t]);
 	CHECK(f != NULL);
-	snprintf(text, sizeof(text),
-		 "tls.ciphers has none that fits the key (%s) of the certificate of %.128s: clients of TLS 1.2 cannot "
-		 "connect, only those of TLS 1.3; add ciphers for it (openssl ciphers -v), a certificate with another "
-		 "key, or min_version = \"1.3\"",
-		 f->type, f->names[0]);
+	snprintf(
+		text, sizeof(text),
+		"tls.ciphers has none that fits the key (%s) of the certificate of %.128s: clients of TLS 1.2 cannot "
+		"connect, only those of TLS 1.3; add ciphers for it (openssl ciphers -v), a certificate with another "
+		"key, or min_version = \"1.3\"",
+		f->type, f->names[0]);
 	s->warning = must_strdup(text);
 }
 
@@ -269,11 +273,14 @@ type_of(const struct tls_certificate *c)
 {
 	const char *type = tls_certificate_facts(c)->type;
 
-	return strcmp(type, "RSA") == 0 ? 0 : strcmp(type, "EC") == 0 ? 1 : strcmp(type, "ED25519") == 0 ? 2 : 3;
+	return strcmp(type, "RSA") == 0     ? 0 :
+	       strcmp(type, "EC") == 0      ? 1 :
+	       strcmp(type, "ED25519") == 0 ? 2 :
+					      3;
 }
 
 static int
-by_name(const void *a, const void *b)
+by_certificate_name(const void *a, const void *b)
 {
 	return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
 }
@@ -283,7 +290,7 @@ find_exact(const struct tls_site *s, const char *name)
 {
 	struct named key = { .name = (char *)(uintptr_t)name };
 
-	return s->n_names > 0 ? bsearch(&key, s->names, s->n_names, sizeof(key), by_name) : NULL;
+	return s->n_names > 0 ? bsearch(&key, s->names, s->n_names, sizeof(key), by_certificate_name) : NULL;
 }
 
 /* As it is, else "*." in place of its first label. */
@@ -329,7 +336,7 @@ collect(struct tls_site *s, struct tls_certificate *const *certificates, size_t 
 		}
 	}
 	/* Equal names stay in that order: a merge sort. */
-	qsort(s->names, s->n_names, sizeof(*s->names), by_name);
+	qsort(s->names, s->n_names, sizeof(*s->names), by_certificate_name);
 	for (size_t i = 0; i < s->n_names; i++) {
 		struct named *now = &s->names[i], *last = kept > 0 ? &s->names[kept - 1] : NULL;
 
@@ -346,7 +353,7 @@ collect(struct tls_site *s, struct tls_certificate *const *certificates, size_t 
 }
 
 static unsigned
-group_of(struct tls_site *s, struct tls_certificate *const of_type[TYPES])
+certificate_group(struct tls_site *s, struct tls_certificate *const of_type[TYPES])
 {
 	struct group *g;
 
@@ -370,8 +377,8 @@ bound_to(const struct tls_terms *t, const struct tls_file *ca)
 }
 
 static enum err
-fill(struct tls_site *s, const struct tls_terms *t, struct tls_certificate *const *certificates, size_t n,
-     struct why *why)
+fill_site(struct tls_site *s, const struct tls_terms *t, struct tls_certificate *const *certificates,
+	  size_t n, struct why *why)
 {
 	struct tls_file ca = { 0 };
 	enum err e = OK;
@@ -381,7 +388,7 @@ fill(struct tls_site *s, const struct tls_terms *t, struct tls_certificate *cons
 	s->bound = bound_to(t, &ca);
 	collect(s, certificates, n);
 	for (unsigned i = 0; i < s->n_names; i++)
-		s->names[i].group = group_of(s, s->names[i].of_type);
+		s->names[i].group = certificate_group(s, s->names[i].of_type);
 	s->fallback = find_exact(s, tls_certificate_facts(certificates[0])->names[0])->group;
 	for (unsigned i = 0; i < s->n_groups && e == OK; i++)
 		e = make_context(&s->groups[i], t, &ca, why);
@@ -403,7 +410,7 @@ tls_site_new(const struct tls_terms *terms, struct tls_certificate *const *certi
 	ERR_clear_error();
 	s->magic = MAGIC;
 	s->refs = 1;
-	e = fill(s, terms, certificates, n, why);
+	e = fill_site(s, terms, certificates, n, why);
 	if (e != OK)
 		tls_site_unref(&s);
 	*out = s;

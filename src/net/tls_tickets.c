@@ -36,7 +36,7 @@ tls_tickets_wipe(struct tls_tickets *t)
 }
 
 static const struct tls_ticket_key *
-find(const struct tls_tickets *t, const unsigned char *name)
+find_key(const struct tls_tickets *t, const unsigned char *name)
 {
 	if (t->n > 0 && memcmp(name, t->now.name, sizeof(t->now.name)) == 0)
 		return &t->now;
@@ -48,7 +48,8 @@ find(const struct tls_tickets *t, const unsigned char *name)
 /* 1: go on.  2: go on, and issue a new one.  0: no ticket, or one we cannot
  * open.  -1: failed. */
 static int
-on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
+on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+	  int seal)
 {
 	const struct tls_tickets *t = tls_of(ssl)->tickets;
 	const struct tls_ticket_key *key;
@@ -62,10 +63,11 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *ciph
 		memcpy(name, key->name, sizeof(key->name));
 		if (RAND_bytes(iv, 16) != 1)
 			return -1;
-	} else if ((key = find(t, name)) == NULL) {
+	} else if ((key = find_key(t, name)) == NULL) {
 		return 0;
 	}
-	params[0] = OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(uintptr_t)key->mac, sizeof(key->mac));
+	params[0] = OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(uintptr_t)key->mac,
+						      sizeof(key->mac));
 	params[1] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0);
 	params[2] = OSSL_PARAM_construct_end();
 	rc = seal ? EVP_EncryptInit_ex(cipher, sealing, NULL, key->secret, iv) :
@@ -82,7 +84,8 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *ciph
 /* A ticket may outlive the client's certificate; a client whose certificate has
  * expired since then has to show one again. */
 static SSL_TICKET_RETURN
-on_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t n, SSL_TICKET_STATUS status, void *arg)
+on_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t n, SSL_TICKET_STATUS status,
+	  void *arg)
 {
 	X509 *peer = session != NULL ? SSL_SESSION_get0_peer(session) : NULL;
 

@@ -15,7 +15,7 @@ struct turn_noted {
 };
 
 static bool
-grow(struct turn *t)
+grow_heap(struct turn *t)
 {
 	unsigned room = t->room > 0 ? 2 * t->room : 64;
 	struct turn_noted *noted = realloc(t->noted, room * sizeof(*noted));
@@ -44,7 +44,7 @@ turn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	turn_fn *on_event;
 
 	if (t != NULL && t->noting) {
-		if (t->n < t->room || grow(t)) {
+		if (t->n < t->room || grow_heap(t)) {
 			t->noted[t->n++] = (struct turn_noted){ w, revents };
 			return;
 		}

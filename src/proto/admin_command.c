@@ -16,10 +16,10 @@ struct parse {
 #define WORD_SHOWN 40
 #define SHOWN(s) (int)((s).n < WORD_SHOWN ? (s).n : WORD_SHOWN), (s).p
 
-static enum err fail(const struct parse *p, enum err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static enum err command_error(const struct parse *p, enum err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 static enum err
-fail(const struct parse *p, enum err e, const char *fmt, ...)
+command_error(const struct parse *p, enum err e, const char *fmt, ...)
 {
 	char text[256];
 	struct buf usage;
@@ -84,10 +84,11 @@ unknown_command(struct str word, struct why *why)
 }
 
 static enum err
-take_color(const struct parse *p, struct str word, struct str *out)
+take_color_word(const struct parse *p, struct str word, struct str *out)
 {
 	if (!str_eq(word, "green") && !str_eq(word, "blue"))
-		return fail(p, E_UNKNOWN_COLOR, "unknown color \"%.*s\": it is green or blue", SHOWN(word));
+		return command_error(p, E_UNKNOWN_COLOR, "unknown color \"%.*s\": it is green or blue",
+				     SHOWN(word));
 	*out = word;
 	return OK;
 }
@@ -103,7 +104,8 @@ take_expect(const struct parse *p, struct str value)
 		color.n = (size_t)(at - value.p);
 		epoch = (struct str){ at + 1, value.n - color.n - 1 };
 		if (!str_to_u64(epoch, UINT64_MAX, &out->expect_epoch))
-			return fail(p, E_USAGE, "the epoch in --expect=%.*s is not a number", SHOWN(value));
+			return command_error(p, E_USAGE, "the epoch in --expect=%.*s is not a number",
+					     SHOWN(value));
 		out->has_expect_epoch = true;
 	}
 	out->has_expect = true;
@@ -112,7 +114,7 @@ take_expect(const struct parse *p, struct str value)
 		color = STR("green");
 	else if (str_eq(color, "blue"))
 		color = STR("blue");
-	return take_color(p, color, &out->expect_color);
+	return take_color_word(p, color, &out->expect_color);
 }
 
 static enum err
@@ -121,7 +123,8 @@ take_level(const struct parse *p, struct str word)
 	char text[8];
 
 	if (!str_copy(text, sizeof(text), word) || !log_level_from_word(text, &p->out->level))
-		return fail(p, E_USAGE, "\"%.*s\" is no level: debug, info, warn or error", SHOWN(word));
+		return command_error(p, E_USAGE, "\"%.*s\" is no level: debug, info, warn or error",
+				     SHOWN(word));
 	return OK;
 }
 
@@ -135,7 +138,7 @@ take_wait(const struct parse *p, struct str value)
 			p->out->wait = waits[i];
 			return OK;
 		}
-	return fail(p, E_USAGE, "--wait=%.*s: it is applied, drained or none", SHOWN(value));
+	return command_error(p, E_USAGE, "--wait=%.*s: it is applied, drained or none", SHOWN(value));
 }
 
 static enum err
@@ -145,8 +148,8 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	double seconds;
 
 	if (!str_to_seconds(value, &seconds))
-		return fail(p, E_USAGE, "--%s=%.*s: not a number of seconds such as 5 or 0.5", o->key,
-			    SHOWN(value));
+		return command_error(p, E_USAGE, "--%s=%.*s: not a number of seconds such as 5 or 0.5",
+				     o->key, SHOWN(value));
 	switch (o->option) {
 	case ADMIN_OPT_WAIT_HEALTHY:
 		out->has_wait_healthy = true;
@@ -173,24 +176,24 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 }
 
 static enum err
-take_reason(const struct parse *p, struct str value)
+take_reason_option(const struct parse *p, struct str value)
 {
 	if (value.n == 0)
-		return fail(p, E_USAGE, "--reason is empty");
+		return command_error(p, E_USAGE, "--reason is empty");
 	if (value.n > ADMIN_REASON_MAX)
-		return fail(p, E_USAGE, "--reason is longer than %d bytes", ADMIN_REASON_MAX);
+		return command_error(p, E_USAGE, "--reason is longer than %d bytes", ADMIN_REASON_MAX);
 	p->out->reason = value;
 	return OK;
 }
 
 static enum err
-take_last(const struct parse *p, struct str value)
+take_last_option(const struct parse *p, struct str value)
 {
 	uint64_t n;
 
 	if (!str_to_u64(value, ADMIN_LAST_MAX, &n) || n == 0)
-		return fail(p, E_USAGE, "--last=%.*s: not a number from 1 to %d", SHOWN(value),
-			    ADMIN_LAST_MAX);
+		return command_error(p, E_USAGE, "--last=%.*s: not a number from 1 to %d", SHOWN(value),
+				     ADMIN_LAST_MAX);
 	p->out->has_last = true;
 	p->out->last = (unsigned)n;
 	return OK;
@@ -212,26 +215,26 @@ unknown_option(const struct parse *p, struct str key)
 		const struct admin_option_info *o = admin_option_info(i);
 
 		if ((p->info->options & 1u << i) && distance(key, str_from(o->key)) < 3)
-			return fail(p, E_USAGE, "unknown option --%.*s (did you mean --%s?)", SHOWN(key),
-				    o->key);
+			return command_error(p, E_USAGE, "unknown option --%.*s (did you mean --%s?)",
+					     SHOWN(key), o->key);
 	}
-	return fail(p, E_USAGE, "unknown option --%.*s", SHOWN(key));
+	return command_error(p, E_USAGE, "unknown option --%.*s", SHOWN(key));
 }
 
 static enum err
-take_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
+take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
 {
 	const struct admin_option_info *o = option_find(opt->key);
 
 	if (o == NULL || !(p->info->options & 1u << o->option))
 		return unknown_option(p, opt->key);
 	if (*seen & 1u << o->option)
-		return fail(p, E_USAGE, "--%s is given twice", o->key);
+		return command_error(p, E_USAGE, "--%s is given twice", o->key);
 	*seen |= 1u << o->option;
 	if (o->kind == ADMIN_KIND_FLAG && opt->has_value)
-		return fail(p, E_USAGE, "--%s takes no value", o->key);
+		return command_error(p, E_USAGE, "--%s takes no value", o->key);
 	if (o->kind != ADMIN_KIND_FLAG && !opt->has_value)
-		return fail(p, E_USAGE, "--%s needs a value: --%s=%s", o->key, o->key, o->value);
+		return command_error(p, E_USAGE, "--%s needs a value: --%s=%s", o->key, o->key, o->value);
 	switch (o->kind) {
 	case ADMIN_KIND_FLAG:
 		if (o->option == ADMIN_OPT_BRIEF)
@@ -246,9 +249,9 @@ take_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
 	case ADMIN_KIND_SECONDS:
 		return take_seconds(p, o, opt->value);
 	case ADMIN_KIND_TEXT:
-		return take_reason(p, opt->value);
+		return take_reason_option(p, opt->value);
 	case ADMIN_KIND_COUNT:
-		return take_last(p, opt->value);
+		return take_last_option(p, opt->value);
 	}
 	CHECK(!"a kind of option without a reader");
 	return E_INTERNAL;
@@ -265,7 +268,7 @@ take_node(const struct parse *p, const struct str *args, size_t n)
 		p->out->pool = args[1];
 	if (str_eq(args[0], "list")) {
 		if (n > 2)
-			return fail(p, E_USAGE, "list takes a pool and nothing else");
+			return command_error(p, E_USAGE, "list takes a pool and nothing else");
 		p->out->right = ADMIN_RIGHT_READ;
 		return OK;
 	}
@@ -273,11 +276,11 @@ take_node(const struct parse *p, const struct str *args, size_t n)
 		if (!str_eq(args[0], changing[i]))
 			continue;
 		if (n != 3)
-			return fail(p, E_USAGE, "%s needs a pool and a host", changing[i]);
+			return command_error(p, E_USAGE, "%s needs a pool and a host", changing[i]);
 		p->out->host = args[2];
 		return OK;
 	}
-	return fail(p, E_USAGE, "unknown verb \"%.*s\"", SHOWN(args[0]));
+	return command_error(p, E_USAGE, "unknown verb \"%.*s\"", SHOWN(args[0]));
 }
 
 /* args are what is behind the word; their number is right. */
@@ -305,7 +308,7 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 	case ADMIN_CHECK:
 	case ADMIN_FLIP:
 		out->service = args[0];
-		return take_color(p, args[1], &out->color);
+		return take_color_word(p, args[1], &out->color);
 	case ADMIN_NODE:
 		return take_node(p, args, n);
 	case ADMIN_CERTS:
@@ -320,7 +323,7 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 	case ADMIN_MAINTENANCE:
 		out->on = str_eq(args[0], "on");
 		if (!out->on && !str_eq(args[0], "off"))
-			return fail(p, E_USAGE, "\"%.*s\" is neither on nor off", SHOWN(args[0]));
+			return command_error(p, E_USAGE, "\"%.*s\" is neither on nor off", SHOWN(args[0]));
 		return OK;
 	case ADMIN_HELP:
 		if (n > 0 && admin_command_find(args[0]) == NULL)
@@ -364,20 +367,20 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 	out->right = p.info->right;
 	n = line->n_args - 1;
 	if (n < p.info->min_args)
-		return fail(&p, E_USAGE, "missing argument");
+		return command_error(&p, E_USAGE, "missing argument");
 	if (n > p.info->max_args)
-		return fail(&p, E_USAGE, "surplus argument \"%.*s\"",
-			    SHOWN(line->args[1 + p.info->max_args]));
+		return command_error(&p, E_USAGE, "surplus argument \"%.*s\"",
+				     SHOWN(line->args[1 + p.info->max_args]));
 	for (size_t i = 1; i <= n; i++)
 		if (line->args[i].n == 0)
-			return fail(&p, E_USAGE, "argument %zu is empty", i);
+			return command_error(&p, E_USAGE, "argument %zu is empty", i);
 	for (size_t i = 0; i < line->n_opts; i++)
-		if ((e = take_option(&p, &line->opts[i], &seen)) != OK)
+		if ((e = take_command_option(&p, &line->opts[i], &seen)) != OK)
 			return e;
 	for (int i = 0; i < ADMIN_OPTIONS; i++)
 		if (p.info->required & ~seen & 1u << i)
-			return fail(&p, E_USAGE, "--%s=%s is needed", admin_option_info(i)->key,
-				    admin_option_info(i)->value);
+			return command_error(&p, E_USAGE, "--%s=%s is needed", admin_option_info(i)->key,
+					     admin_option_info(i)->value);
 	return take_args(&p, line->args + 1, n);
 }
 

@@ -175,7 +175,7 @@ admin_wait_word(enum admin_wait wait)
 
 /* "--expect=COLOR[@EPOCH]" */
 static void
-put_option(struct buf *out, const struct admin_option_info *o)
+put_option_usage(struct buf *out, const struct admin_option_info *o)
 {
 	buf_printf(out, "--%s%s%s", o->key, o->value != NULL ? "=" : "", o->value != NULL ? o->value : "");
 }
@@ -190,7 +190,7 @@ admin_command_usage(struct buf *out, const struct admin_command_info *info)
 		if (!(info->options & BIT(i)))
 			continue;
 		buf_append(out, " [", required ? 1 : 2);
-		put_option(out, &options[i]);
+		put_option_usage(out, &options[i]);
 		buf_append(out, "]", required ? 0 : 1);
 	}
 }
@@ -225,7 +225,7 @@ admin_command_help(struct buf *out, const struct admin_command_info *info, const
 		if (!(info->options & BIT(i)))
 			continue;
 		buf_printf(out, "  ");
-		put_option(out, &options[i]);
+		put_option_usage(out, &options[i]);
 		put_wrapped(out, options[i].summary);
 	}
 	buf_printf(out, "\nNeeds the right: %s.\n", admin_right_word(info->right));

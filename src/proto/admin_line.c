@@ -107,7 +107,7 @@ is_key_byte(char ch)
 
 /* Behind the two dashes. */
 static enum err
-take_option(struct cursor *c, struct admin_opt *out)
+take_line_option(struct cursor *c, struct admin_opt *out)
 {
 	size_t at = column(c) - 2;
 	char *from = c->store;
@@ -154,7 +154,7 @@ split(struct cursor *c, struct admin_line *out)
 			}
 			if (out->n_opts == ADMIN_OPTS_MAX)
 				return why_set(c->why, E_USAGE, "more than %d options", ADMIN_OPTS_MAX);
-			if ((e = take_option(c, &out->opts[out->n_opts])) != OK)
+			if ((e = take_line_option(c, &out->opts[out->n_opts])) != OK)
 				return e;
 			out->n_opts++;
 		} else {

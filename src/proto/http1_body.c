@@ -48,7 +48,7 @@ static const char *const forbidden[] = {
 _Static_assert(ARRAY_LEN(forbidden) < NO_ROW, "rows fit in a byte");
 
 static bool
-bad(struct http1_body *b, enum http1_reason reason)
+body_bad(struct http1_body *b, enum http1_reason reason)
 {
 	b->reason = (uint8_t)reason;
 	return false;
@@ -57,7 +57,7 @@ bad(struct http1_body *b, enum http1_reason reason)
 static bool
 bad_byte(struct http1_body *b, unsigned char c, enum http1_reason otherwise)
 {
-	return bad(b, c == '\0' ? HTTP1_NUL : c == '\n' ? HTTP1_BARE_LF : otherwise);
+	return body_bad(b, c == '\0' ? HTTP1_NUL : c == '\n' ? HTTP1_BARE_LF : otherwise);
 }
 
 static bool
@@ -144,11 +144,11 @@ step_size(struct http1_body *b, unsigned char c)
 	if (value >= 0) {
 		/* No chunk is that large, and sums cannot overflow. */
 		if (b->digits == 16 || b->left >= UINT64_C(1) << 59)
-			return bad(b, HTTP1_CHUNK_SIZE_LONG);
+			return body_bad(b, HTTP1_CHUNK_SIZE_LONG);
 		b->left = b->left << 4 | (unsigned)value;
 		b->digits++;
 		/* Known before the first byte of the chunk: none of it is sent. */
-		return b->most == 0 || b->left <= b->most - b->total || bad(b, HTTP1_BODY_LARGE);
+		return b->most == 0 || b->left <= b->most - b->total || body_bad(b, HTTP1_BODY_LARGE);
 	}
 	if (b->digits == 0)
 		return bad_byte(b, c, HTTP1_CHUNK_SIZE_BAD);
@@ -169,7 +169,7 @@ step_extension(struct http1_body *b, unsigned char c)
 	bool token = (http1_class[c] & C_TOKEN) != 0;
 
 	if (++b->extensions > HTTP1_EXTENSIONS_MAX)
-		return bad(b, HTTP1_CHUNK_EXT_LONG);
+		return body_bad(b, HTTP1_CHUNK_EXT_LONG);
 	switch ((enum state)b->state) {
 	case SIZE_BLANK:
 	case EXT_BLANK:
@@ -220,7 +220,7 @@ step_extension(struct http1_body *b, unsigned char c)
 		CHECK(!"a state of extensions");
 	}
 	if (c == '\r' && (b->state == EXT_QUOTED || b->state == EXT_ESCAPE))
-		return bad(b, HTTP1_BARE_CR);
+		return body_bad(b, HTTP1_BARE_CR);
 	return bad_byte(b, c, HTTP1_CHUNK_EXT_BAD);
 }
 
@@ -228,15 +228,15 @@ static bool
 step_trailer(struct http1_body *b, unsigned char c)
 {
 	if (++b->trailers > HTTP1_TRAILERS_MAX)
-		return bad(b, HTTP1_TRAILERS_LONG);
+		return body_bad(b, HTTP1_TRAILERS_LONG);
 	switch ((enum state)b->state) {
 	case TRAILER:
 		if (c == '\r')
 			return go(b, END_LF);
 		if (is_blank(c))
-			return bad(b, HTTP1_OBS_FOLD);
+			return body_bad(b, HTTP1_OBS_FOLD);
 		if (c == ':')
-			return bad(b, HTTP1_NAME_EMPTY);
+			return body_bad(b, HTTP1_NAME_EMPTY);
 		b->row = b->matched = 0;
 		b->left_out = false;
 		go(b, TRAILER_NAME);
@@ -248,12 +248,13 @@ step_trailer(struct http1_body *b, unsigned char c)
 		}
 		if (c == ':') {
 			b->left_out = is_forbidden(b);
-			return b->left_out && (!b->response || frames(b)) ? bad(b, HTTP1_TRAILER_FORBIDDEN) :
-							     go(b, TRAILER_VALUE);
+			return b->left_out && (!b->response || frames(b)) ?
+				       body_bad(b, HTTP1_TRAILER_FORBIDDEN) :
+				       go(b, TRAILER_VALUE);
 		}
 		if (is_blank(c))
-			return bad(b, HTTP1_NAME_SPACE);
-		return c == '\r' ? bad(b, HTTP1_COLON_MISSING) : bad_byte(b, c, HTTP1_NAME_BAD);
+			return body_bad(b, HTTP1_NAME_SPACE);
+		return c == '\r' ? body_bad(b, HTTP1_COLON_MISSING) : bad_byte(b, c, HTTP1_NAME_BAD);
 	case TRAILER_VALUE:
 		if (c == '\r')
 			return go(b, TRAILER_LF);
@@ -266,20 +267,20 @@ step_trailer(struct http1_body *b, unsigned char c)
 
 /* One byte that is no data. */
 static bool
-step(struct http1_body *b, unsigned char c)
+body_step(struct http1_body *b, unsigned char c)
 {
 	switch ((enum state)b->state) {
 	case SIZE:
 		return step_size(b, c);
 	case SIZE_LF:
 		if (c != '\n')
-			return bad(b, HTTP1_BARE_CR);
+			return body_bad(b, HTTP1_BARE_CR);
 		return b->left > 0 ? begin_data(b) : go(b, TRAILER);
 	case DATA_CR:
-		return c == '\r' ? go(b, DATA_LF) : bad(b, HTTP1_CHUNK_END_BAD);
+		return c == '\r' ? go(b, DATA_LF) : body_bad(b, HTTP1_CHUNK_END_BAD);
 	case DATA_LF:
 		if (c != '\n')
-			return bad(b, HTTP1_CHUNK_END_BAD);
+			return body_bad(b, HTTP1_CHUNK_END_BAD);
 		begin_chunks(b);
 		return true;
 	case TRAILER:
@@ -287,10 +288,10 @@ step(struct http1_body *b, unsigned char c)
 	case TRAILER_VALUE:
 		return step_trailer(b, c);
 	case TRAILER_LF:
-		return c == '\n' ? go(b, TRAILER) : bad(b, HTTP1_BARE_CR);
+		return c == '\n' ? go(b, TRAILER) : body_bad(b, HTTP1_BARE_CR);
 	case END_LF:
 		if (c != '\n')
-			return bad(b, HTTP1_BARE_CR);
+			return body_bad(b, HTTP1_BARE_CR);
 		b->done = true;
 		return true;
 	case DATA:
@@ -354,7 +355,7 @@ http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *data,
 	if (*v != HTTP1_NEED_MORE)
 		return 0;
 	while (i < n && (most = http1_body_skippable(b)) == 0) {
-		if (!step(b, (unsigned char)p[i])) {
+		if (!body_step(b, (unsigned char)p[i])) {
 			*v = HTTP1_BAD;
 			return i;
 		}
@@ -379,7 +380,8 @@ piece_of(const struct http1_body *b, enum state before)
 
 	switch (before) {
 	case SIZE:
-		return b->state == EXT || b->state == SIZE_BLANK || last ? HTTP1_PIECE_NOTHING : HTTP1_PIECE_FRAME;
+		return b->state == EXT || b->state == SIZE_BLANK || last ? HTTP1_PIECE_NOTHING :
+									   HTTP1_PIECE_FRAME;
 	case SIZE_BLANK:
 	case EXT:
 	case EXT_NAME:
@@ -457,7 +459,7 @@ http1_body_piece(struct http1_body *b, const char *p, size_t n, enum http1_piece
 		struct http1_body before = *b;
 		enum http1_piece piece;
 
-		if (!step(b, (unsigned char)p[i])) {
+		if (!body_step(b, (unsigned char)p[i])) {
 			*v = HTTP1_BAD;
 			return i;
 		}
@@ -499,7 +501,7 @@ http1_body_finish(struct http1_body *b)
 	if (b->done)
 		return HTTP1_DONE;
 	if (b->reason == HTTP1_FINE)
-		bad(b, HTTP1_BODY_CUT);
+		body_bad(b, HTTP1_BODY_CUT);
 	return HTTP1_BAD;
 }
 

@@ -16,7 +16,7 @@ struct out {
 };
 
 static void
-put(struct out *o, const char *p, size_t n)
+put_out(struct out *o, const char *p, size_t n)
 {
 	if (o->room - o->n < n) {
 		o->full = true;
@@ -30,16 +30,16 @@ put(struct out *o, const char *p, size_t n)
 static void
 put_str(struct out *o, struct str s)
 {
-	put(o, s.p, s.n);
+	put_out(o, s.p, s.n);
 }
 
-#define PUT(o, text) put(o, text, sizeof(text) - 1)
+#define PUT(o, text) put_out(o, text, sizeof(text) - 1)
 
 
 static void
-flush(struct out *o, const struct http1_head *h, size_t *from, size_t to)
+put_kept(struct out *o, const struct http1_head *h, size_t *from, size_t to)
 {
-	put(o, h->base + *from, to - *from);
+	put_out(o, h->base + *from, to - *from);
 	*from = to;
 }
 
@@ -74,8 +74,8 @@ http1_same_name(struct str a, struct str b)
 
 /* Does one of the caller's own lines stand for it? */
 static bool
-is_ours(const struct http1_head *h, const struct http1_header *header, const struct http1_line *lines,
-	unsigned n_lines)
+is_own_field(const struct http1_head *h, const struct http1_header *header, const struct http1_line *lines,
+	     unsigned n_lines)
 {
 	for (unsigned i = 0; i < n_lines; i++)
 		if (lines[i].only && http1_same_name(http1_text(h, header->name), lines[i].name))
@@ -102,7 +102,7 @@ put_via(struct out *o, const struct http1_head *h, struct str via)
 	if (via.n == 0)
 		return;
 	PUT(o, "Via: 1.");
-	put(o, h->minor == 0 ? "0 " : "1 ", 2);
+	put_out(o, h->minor == 0 ? "0 " : "1 ", 2);
 	put_str(o, via);
 	PUT(o, "\r\n");
 }
@@ -231,7 +231,7 @@ put_request_line(struct out *o, const struct http1_head *h)
 		else if (path == target.n || target.p[path] == '?')
 			PUT(o, "/");
 	}
-	put(o, target.p + path, target.n - path);
+	put_out(o, target.p + path, target.n - path);
 	PUT(o, " HTTP/1.1\r\n");
 }
 
@@ -275,7 +275,7 @@ put_edited(struct out *o, const struct http1_head *h, const struct http1_edit *e
 		break;
 	case HTTP1_MAX_FORWARDS:	/* RFC 9110 section 7.6.2; at 0 it should not have come here */
 		if (str_to_u64(value, UINT64_MAX, &n) && n > 0)
-			put(o, text, decimal_u64(text, n - 1));
+			put_out(o, text, decimal_u64(text, n - 1));
 		else
 			put_str(o, value);
 		break;
@@ -303,9 +303,9 @@ put_forwarded(struct out *o, const struct http1_edit *e)
 		for (size_t i = 0; i < e->host.n; i++)
 			quote |= !http1_is_token(e->host.p[i]);
 		PUT(o, ";host=");
-		put(o, "\"", quote);
+		put_out(o, "\"", quote);
 		put_str(o, e->host);
-		put(o, "\"", quote);
+		put_out(o, "\"", quote);
 	}
 	PUT(o, ";proto=");
 	put_str(o, e->proto);
@@ -336,7 +336,7 @@ put_client(struct out *o, const struct http1_head *h, const struct http1_edit *e
 	}
 	if (e->port != 0 && !(there & HTTP1_BIT(HTTP1_X_FORWARDED_PORT))) {
 		PUT(o, "X-Forwarded-Port: ");
-		put(o, text, decimal_u64(text, e->port));
+		put_out(o, text, decimal_u64(text, e->port));
 		PUT(o, "\r\n");
 	}
 	if (e->rfc7239)
@@ -348,8 +348,8 @@ drops_alias(const struct plan *p, const struct http1_head *h, const struct http1
 {
 	uint64_t bit = HTTP1_BIT(header->alias);
 
-	return (p->drop_alias & bit) || ((p->look_alias & bit) && memchr(http1_text(h, header->name).p, '_',
-									 header->name.n) != NULL);
+	return (p->drop_alias & bit) ||
+	       ((p->look_alias & bit) && memchr(http1_text(h, header->name).p, '_', header->name.n) != NULL);
 }
 
 static void
@@ -360,7 +360,7 @@ put_request_headers(struct out *o, const struct http1_head *h, const struct http
 
 	if (((h->seen & (p->drop | p->look)) | (h->aliases & (p->drop_alias | p->look_alias)) |
 	     (h->connection & HTTP1_C_NAMED) | e->n_lines) == 0) {
-		put(o, h->base + from, h->length - 2 - from);
+		put_out(o, h->base + from, h->length - 2 - from);
 		return;
 	}
 	for (unsigned i = 0; i < h->header_count; i++) {
@@ -368,15 +368,15 @@ put_request_headers(struct out *o, const struct http1_head *h, const struct http
 		uint64_t bit = HTTP1_BIT(header->id);
 		bool edit = (p->look & bit) != 0;
 
-		if (!edit && !(p->drop & bit) && !drops_alias(p, h, header) &&
-		    !(header->flags & HTTP1_HOP) && !is_ours(h, header, e->lines, e->n_lines))
+		if (!edit && !(p->drop & bit) && !drops_alias(p, h, header) && !(header->flags & HTTP1_HOP) &&
+		    !is_own_field(h, header, e->lines, e->n_lines))
 			continue;
-		flush(o, h, &from, header->name.at);
+		put_kept(o, h, &from, header->name.at);
 		if (edit)
 			put_edited(o, h, e, i);
 		from = line_end(h, i);
 	}
-	flush(o, h, &from, h->length - 2);
+	put_kept(o, h, &from, h->length - 2);
 }
 
 size_t
@@ -435,18 +435,19 @@ is_same_again(const struct http1_head *h, unsigned i)
 }
 
 static bool
-response_header_stays(const struct http1_head *h, const struct http1_edit_response *e, uint64_t drop, unsigned i)
+response_header_stays(const struct http1_head *h, const struct http1_edit_response *e, uint64_t drop,
+		      unsigned i)
 {
 	const struct http1_header *header = &h->headers[i];
 
 	return !(drop & HTTP1_BIT(header->id)) && !(header->flags & HTTP1_HOP) && !is_same_again(h, i) &&
-	       !is_ours(h, header, e->lines, e->n_lines);
+	       !is_own_field(h, header, e->lines, e->n_lines);
 }
 
 /* Line by line, for they do not end as they should. */
 static void
-put_response_lines(struct out *o, const struct http1_head *h, const struct http1_edit_response *e, uint64_t drop,
-		   uint64_t look)
+put_response_lines(struct out *o, const struct http1_head *h, const struct http1_edit_response *e,
+		   uint64_t drop, uint64_t look)
 {
 	for (unsigned i = 0; i < h->header_count; i++) {
 		const struct http1_header *header = &h->headers[i];
@@ -478,7 +479,7 @@ put_response_headers(struct out *o, const struct http1_head *h, const struct htt
 		return;
 	}
 	if (((h->seen & drop) | (h->connection & HTTP1_C_NAMED) | e->n_lines | look | again) == 0) {
-		put(o, h->base + from, h->length - 2 - from);
+		put_out(o, h->base + from, h->length - 2 - from);
 		return;
 	}
 	for (unsigned i = 0; i < h->header_count; i++) {
@@ -488,12 +489,12 @@ put_response_headers(struct out *o, const struct http1_head *h, const struct htt
 
 		if (stays && !edit)
 			continue;
-		flush(o, h, &from, header->name.at);
+		put_kept(o, h, &from, header->name.at);
 		if (edit)
 			put_edited(o, h, NULL, i);
 		from = line_end(h, i);
 	}
-	flush(o, h, &from, h->length - 2);
+	put_kept(o, h, &from, h->length - 2);
 }
 
 size_t
@@ -511,7 +512,8 @@ http1_edit_response(const struct http1_head *h, const struct http1_edit_response
 	if (h->status < 200 || h->status == 204)
 		drop |= HTTP1_BIT(HTTP1_TRANSFER_ENCODING) | HTTP1_BIT(HTTP1_CONTENT_LENGTH);
 	/* A client that got both might believe the length. */
-	if (e->bodyless || (http1_head_has(h, HTTP1_TRANSFER_ENCODING) && http1_head_has(h, HTTP1_CONTENT_LENGTH)))
+	if (e->bodyless ||
+	    (http1_head_has(h, HTTP1_TRANSFER_ENCODING) && http1_head_has(h, HTTP1_CONTENT_LENGTH)))
 		drop |= http1_response_drops(h);
 	if (e->coding == HTTP1_CODING_REMOVE)
 		drop |= HTTP1_BIT(HTTP1_TRANSFER_ENCODING) | HTTP1_BIT(HTTP1_TRAILER);
@@ -519,7 +521,7 @@ http1_edit_response(const struct http1_head *h, const struct http1_edit_response
 	digits[0] = (char)('0' + h->status / 100);
 	digits[1] = (char)('0' + h->status / 10 % 10);
 	digits[2] = (char)('0' + h->status % 10);
-	put(&o, digits, 3);
+	put_out(&o, digits, 3);
 	PUT(&o, " ");	/* even before no phrase (RFC 9112 section 4) */
 	put_str(&o, http1_text(h, h->phrase));
 	PUT(&o, "\r\n");

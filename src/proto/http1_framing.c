@@ -4,7 +4,7 @@
 #include "proto/http1_body.h"
 
 static enum http1_verdict
-refuse(struct http1_body *b, enum http1_reason reason)
+refuse_framing(struct http1_body *b, enum http1_reason reason)
 {
 	b->reason = (uint8_t)reason;
 	b->odd = 0;
@@ -13,7 +13,7 @@ refuse(struct http1_body *b, enum http1_reason reason)
 
 /* Up to 19 digits below 2^63: no sign, no list, no space. */
 static enum http1_reason
-number_of(struct str value, uint64_t *length)
+length_number(struct str value, uint64_t *length)
 {
 	return value.n <= 19 && str_to_u64(value, INT64_MAX, length) ? HTTP1_FINE : HTTP1_LENGTH_BAD;
 }
@@ -27,7 +27,7 @@ read_same_lengths(const struct http1_head *h, uint64_t *length)
 	for (unsigned i = h->first[HTTP1_CONTENT_LENGTH]; i < h->header_count; i++) {
 		if (h->headers[i].id != HTTP1_CONTENT_LENGTH)
 			continue;
-		if (number_of(http1_text(h, h->headers[i].value), &other) != HTTP1_FINE)
+		if (length_number(http1_text(h, h->headers[i].value), &other) != HTTP1_FINE)
 			return HTTP1_LENGTH_BAD;
 		if (i > h->first[HTTP1_CONTENT_LENGTH] && other != *length)
 			return HTTP1_LENGTH_REPEATED;
@@ -40,7 +40,7 @@ static enum http1_reason
 read_length(const struct http1_head *h, uint64_t *length, uint8_t *odd)
 {
 	if (!(h->repeated & HTTP1_BIT(HTTP1_CONTENT_LENGTH)))
-		return number_of(http1_head_get(h, HTTP1_CONTENT_LENGTH), length);
+		return length_number(http1_head_get(h, HTTP1_CONTENT_LENGTH), length);
 	if (!h->lenient)
 		return HTTP1_LENGTH_REPEATED;
 	*odd |= HTTP1_ODD_BIT(HTTP1_ODD_LENGTH_REPEATED);
@@ -161,7 +161,7 @@ http1_body_of_request(struct http1_body *b, const struct http1_head *h)
 
 	CHECK(h->verdict == HTTP1_DONE && !h->response);
 	reason = read_framing(b, h);
-	return reason == HTTP1_FINE ? HTTP1_DONE : refuse(b, reason);
+	return reason == HTTP1_FINE ? HTTP1_DONE : refuse_framing(b, reason);
 }
 
 enum http1_verdict
@@ -181,7 +181,7 @@ http1_body_of_response(struct http1_body *b, const struct http1_head *h, bool he
 		return HTTP1_DONE;
 	}
 	if (reason != HTTP1_FINE)
-		return refuse(b, reason);
+		return refuse_framing(b, reason);
 	if (b->framing == HTTP1_BODY_NONE) {
 		b->framing = HTTP1_BODY_CLOSE;
 		b->done = false;
@@ -195,10 +195,10 @@ http1_response_drops(const struct http1_head *h)
 	uint64_t drops = 0, length;
 
 	if (http1_head_has(h, HTTP1_TRANSFER_ENCODING))
-		drops = read_coding(h) == HTTP1_FINE ? HTTP1_BIT(HTTP1_CONTENT_LENGTH) :
-						       HTTP1_BIT(HTTP1_CONTENT_LENGTH) | HTTP1_BIT(HTTP1_TRANSFER_ENCODING);
-	else if (http1_head_has(h, HTTP1_CONTENT_LENGTH) &&
-		 read_same_lengths(h, &length) != HTTP1_FINE)
+		drops = read_coding(h) == HTTP1_FINE ?
+				HTTP1_BIT(HTTP1_CONTENT_LENGTH) :
+				HTTP1_BIT(HTTP1_CONTENT_LENGTH) | HTTP1_BIT(HTTP1_TRANSFER_ENCODING);
+	else if (http1_head_has(h, HTTP1_CONTENT_LENGTH) && read_same_lengths(h, &length) != HTTP1_FINE)
 		drops = HTTP1_BIT(HTTP1_CONTENT_LENGTH);
 	return drops & h->seen;
 }

@@ -111,7 +111,7 @@ is_alpha(char c)
 }
 
 static bool
-is_digit(char c)
+is_ascii_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
@@ -122,8 +122,8 @@ is_absolute(struct str t)
 {
 	size_t i = 0;
 
-	while (i < t.n && (is_alpha(t.p[i]) ||
-			   (i > 0 && (is_digit(t.p[i]) || t.p[i] == '+' || t.p[i] == '-' || t.p[i] == '.'))))
+	while (i < t.n && (is_alpha(t.p[i]) || (i > 0 && (is_ascii_digit(t.p[i]) || t.p[i] == '+' ||
+							  t.p[i] == '-' || t.p[i] == '.'))))
 		i++;
 	return i > 0 && t.n - i > 3 && memcmp(t.p + i, "://", 3) == 0 && t.p[i + 3] != '/' &&
 	       t.p[i + 3] != '?';
@@ -147,7 +147,7 @@ is_authority(struct str t)
 }
 
 static enum http1_verb
-verb_of(struct str m)
+method_of(struct str m)
 {
 	switch (m.n) {
 	case 3:
@@ -180,7 +180,7 @@ http1_judge_target(struct http1_head *h)
 {
 	struct str target = http1_text(h, h->target);
 
-	h->verb = verb_of(http1_text(h, h->method));
+	h->verb = method_of(http1_text(h, h->method));
 	if (h->verb == HTTP1_CONNECT) {
 		h->form = HTTP1_AUTHORITY;
 		return is_authority(target) || http1_bad(h, HTTP1_TARGET_FORM);
@@ -370,7 +370,7 @@ http1_head_upgrades(const struct http1_head *h)
 }
 
 static bool
-is_among(struct str list, struct str name)
+is_in_list(struct str list, struct str name)
 {
 	struct str element;
 
@@ -391,7 +391,7 @@ http1_head_switches_to(const struct http1_head *h, struct str asked)
 			continue;
 		for (size_t at = 0; next_element(http1_text(h, h->headers[i].value), &at, &element);
 		     any = true)
-			if (!is_among(asked, element))
+			if (!is_in_list(asked, element))
 				return false;
 	}
 	return any;
@@ -523,9 +523,10 @@ http1_head_binds(const struct http1_head *h)
 		return false;
 	for (unsigned i = 0; i < h->header_count; i++) {
 		const struct http1_header *header = &h->headers[i];
-		bool says = h->response ? header->id == HTTP1_PROXY_AUTHENTICATE ||
-						  str_case_eq(http1_text(h, header->name), "www-authenticate") :
-					  (asks & HTTP1_BIT(header->id)) != 0;
+		bool says = h->response ?
+				    header->id == HTTP1_PROXY_AUTHENTICATE ||
+					    str_case_eq(http1_text(h, header->name), "www-authenticate") :
+				    (asks & HTTP1_BIT(header->id)) != 0;
 
 		if (says && names_binding_scheme(http1_text(h, header->value)))
 			return true;

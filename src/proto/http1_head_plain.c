@@ -2,7 +2,7 @@
 #include "proto/http1_machine.h"
 
 static inline size_t
-skip(const unsigned char *p, size_t at, size_t end, unsigned char of)
+skip_run(const unsigned char *p, size_t at, size_t end, unsigned char of)
 {
 	while (at < end && (http1_class[p[at]] & of))
 		at++;
@@ -12,19 +12,19 @@ skip(const unsigned char *p, size_t at, size_t end, unsigned char of)
 static inline size_t
 scan_token(const unsigned char *p, size_t at, size_t end)
 {
-	return skip(p, at, end, C_TOKEN);
+	return skip_run(p, at, end, C_TOKEN);
 }
 
 static inline size_t
 scan_target(const unsigned char *p, size_t at, size_t end)
 {
-	return skip(p, at, end, C_TARGET);
+	return skip_run(p, at, end, C_TARGET);
 }
 
 static inline size_t
 scan_value(const unsigned char *p, size_t at, size_t end)
 {
-	return skip(p, at, end, C_VALUE);
+	return skip_run(p, at, end, C_VALUE);
 }
 
 #define PATH

@@ -16,7 +16,7 @@ is_hex(char c)
 }
 
 static bool
-read_port(struct str text, uint16_t *port)
+read_host_port(struct str text, uint16_t *port)
 {
 	uint64_t value = 0;
 
@@ -58,7 +58,8 @@ read_literal(struct str text, struct http1_host *out)
 
 	if (text.n < 4 || text.p[text.n - 1] != ']' ||
 	    (zone != NULL && !is_zone((struct str){ zone, text.n - n - 1 })) ||
-	    !str_copy(inner, sizeof(inner), (struct str){ text.p + 1, n - 1 }) || strlen(inner) != n - 1 || inet_pton(AF_INET6, inner, &address) != 1)
+	    !str_copy(inner, sizeof(inner), (struct str){ text.p + 1, n - 1 }) || strlen(inner) != n - 1 ||
+	    inet_pton(AF_INET6, inner, &address) != 1)
 		return false;
 	inet_ntop(AF_INET6, &address, shortest, sizeof(shortest));
 	out->n = (uint8_t)(strlen(shortest) + 2);
@@ -70,7 +71,7 @@ read_literal(struct str text, struct http1_host *out)
 }
 
 static bool
-read_name(struct str text, struct http1_host *out)
+read_reg_name(struct str text, struct http1_host *out)
 {
 	if (text.n == 0 || text.n > HTTP1_HOST_MAX)
 		return false;
@@ -110,8 +111,8 @@ http1_host_parse(struct str authority, struct http1_host *out)
 		host.n = colon - 1;
 		port = (struct str){ authority.p + colon, authority.n - colon };
 	}
-	if (!read_port(port, &out->port) ||
-	    !(host.n > 0 && host.p[0] == '[' ? read_literal(host, out) : read_name(host, out)))
+	if (!read_host_port(port, &out->port) ||
+	    !(host.n > 0 && host.p[0] == '[' ? read_literal(host, out) : read_reg_name(host, out)))
 		return HTTP1_HOST_BAD;
 	return HTTP1_FINE;
 }

@@ -37,7 +37,7 @@ prom_init(struct prom *p, struct buf *out, enum prom_format format)
 }
 
 static void
-put(struct prom *p, const char *s)
+put_string(struct prom *p, const char *s)
 {
 	buf_append(p->out, s, strlen(s));
 }
@@ -52,13 +52,13 @@ without(struct str name, const char *ending)
 }
 
 static void
-announce(struct prom *p, const char *what, size_t n, const char *text)
+put_metadata(struct prom *p, const char *what, size_t n, const char *text)
 {
-	put(p, what);
+	put_string(p, what);
 	buf_append(p->out, p->name.p, n);
-	put(p, " ");
-	put(p, text);
-	put(p, "\n");
+	put_string(p, " ");
+	put_string(p, text);
+	put_string(p, "\n");
 }
 
 void
@@ -77,23 +77,23 @@ prom_family(struct prom *p, const char *name, enum prom_type type, const char *h
 	prom_go_on(p, name, type);
 	n = p->name.n;
 	if (p->format == PROM_TEXT) {
-		announce(p, "# HELP ", n, help);
-		announce(p, "# TYPE ", n, text_words[type]);
+		put_metadata(p, "# HELP ", n, help);
+		put_metadata(p, "# TYPE ", n, text_words[type]);
 		return;
 	}
 	if (type == PROM_COUNTER)
 		n = without(p->name, "_total");
 	else if (type == PROM_INFO)
 		n = without(p->name, "_info");
-	announce(p, "# TYPE ", n, openmetrics_words[type]);
+	put_metadata(p, "# TYPE ", n, openmetrics_words[type]);
 	for (size_t i = 0; i < ARRAY_LEN(units); i++)
 		if (without((struct str){ p->name.p, n }, units[i]) < n)
-			announce(p, "# UNIT ", n, units[i]);
-	announce(p, "# HELP ", n, help);
+			put_metadata(p, "# UNIT ", n, units[i]);
+	put_metadata(p, "# HELP ", n, help);
 }
 
 static size_t
-number(char *text, double value)
+write_number(char *text, double value)
 {
 	const char *word;
 
@@ -114,7 +114,7 @@ copy(char *to, const char *from, size_t n)
 
 /* Bytes that stand for themselves, one after the other; false at others. */
 static bool
-is_plain(unsigned char c)
+is_plain_label(unsigned char c)
 {
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
@@ -128,7 +128,7 @@ copy_value(char *to, struct str s)
 	uint32_t point;
 
 	while (i < s.n) {
-		if (is_plain((unsigned char)s.p[i])) {
+		if (is_plain_label((unsigned char)s.p[i])) {
 			*to++ = s.p[i++];
 			continue;
 		}
@@ -152,8 +152,8 @@ copy_value(char *to, struct str s)
 /* One line, in one step into the buf: each step costs more than the bytes it
  * moves.  le is one more label unless NULL. */
 static void
-put_line(struct prom *p, const char *suffix, const struct prom_label *labels, size_t n, const char *le,
-	 const char *value, size_t value_len)
+put_sample_line(struct prom *p, const char *suffix, const struct prom_label *labels, size_t n, const char *le,
+		const char *value, size_t value_len)
 {
 	size_t suffix_len = suffix != NULL ? strlen(suffix) : 0, le_len = le != NULL ? strlen(le) : 0;
 	size_t need = p->name.n + suffix_len + value_len + le_len + sizeof("{,le=\"\"} \n");
@@ -193,7 +193,7 @@ prom_u64(struct prom *p, const char *suffix, const struct prom_label *labels, si
 {
 	char text[DECIMAL_TEXT];
 
-	put_line(p, suffix, labels, n, NULL, text, decimal_u64(text, value));
+	put_sample_line(p, suffix, labels, n, NULL, text, decimal_u64(text, value));
 }
 
 void
@@ -201,7 +201,7 @@ prom_double(struct prom *p, const char *suffix, const struct prom_label *labels,
 {
 	char text[DECIMAL_TEXT];
 
-	put_line(p, suffix, labels, n, NULL, text, number(text, value));
+	put_sample_line(p, suffix, labels, n, NULL, text, write_number(text, value));
 }
 
 /* OpenMetrics wants 1.0, and a series must not change its name with the
@@ -213,7 +213,7 @@ spell_bounds(struct prom *p, const struct prom_histogram *h)
 
 	CHECK(h->n <= PROM_BUCKETS_MAX);
 	for (size_t i = 0; i < h->n; i++) {
-		text[number(text, h->bounds[i])] = '\0';
+		text[write_number(text, h->bounds[i])] = '\0';
 		snprintf(p->le[i], sizeof(p->le[i]), "%.20s%s", text,
 			 strpbrk(text, ".e") == NULL ? ".0" : "");
 	}
@@ -233,8 +233,8 @@ prom_observed(struct prom *p, const struct prom_label *labels, size_t n, const s
 		/* The last bucket and _count are one number by construction, also
 		 * while another thread counts on. */
 		total += h->counts[i];
-		put_line(p, "_bucket", labels, n, i < h->n ? p->le[i] : "+Inf", text,
-			 decimal_u64(text, total));
+		put_sample_line(p, "_bucket", labels, n, i < h->n ? p->le[i] : "+Inf", text,
+				decimal_u64(text, total));
 	}
 	prom_double(p, "_sum", labels, n, h->sum);
 	prom_u64(p, "_count", labels, n, total);
@@ -244,5 +244,5 @@ void
 prom_end(struct prom *p)
 {
 	if (p->format == PROM_OPENMETRICS)
-		put(p, "# EOF\n");
+		put_string(p, "# EOF\n");
 }

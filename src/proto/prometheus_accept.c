@@ -7,7 +7,7 @@
 #define WEIGHT_MAX 1000u
 
 static struct str
-trim(struct str s)
+trim_blanks(struct str s)
 {
 	while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
 		s = (struct str){ s.p + 1, s.n - 1 };
@@ -18,14 +18,14 @@ trim(struct str s)
 
 /* Takes what stands before the separator off *rest; false at the end. */
 static bool
-next(struct str *rest, char separator, struct str *part)
+next_element(struct str *rest, char separator, struct str *part)
 {
 	const char *at;
 
 	if (rest->p == NULL)
 		return false;
 	at = rest->n > 0 ? memchr(rest->p, separator, rest->n) : NULL;
-	*part = trim((struct str){ rest->p, at != NULL ? (size_t)(at - rest->p) : rest->n });
+	*part = trim_blanks((struct str){ rest->p, at != NULL ? (size_t)(at - rest->p) : rest->n });
 	if (at == NULL)
 		*rest = (struct str){ NULL, 0 };
 	else
@@ -57,9 +57,9 @@ strip_name(struct str parameter, const char *name, struct str *value)
 	struct str key;
 
 	*value = parameter;
-	if (!next(value, '=', &key) || value->p == NULL || !str_case_eq(key, name))
+	if (!next_element(value, '=', &key) || value->p == NULL || !str_case_eq(key, name))
 		return false;
-	*value = trim(*value);
+	*value = trim_blanks(*value);
 	if (value->n >= 2 && value->p[0] == '"' && value->p[value->n - 1] == '"')
 		*value = (struct str){ value->p + 1, value->n - 2 };
 	return true;
@@ -73,13 +73,13 @@ prom_negotiate(struct str accept)
 	unsigned openmetrics = 0, text = 0;
 	struct str rest = accept, range, type, parameter, value;
 
-	while (next(&rest, ',', &range)) {
+	while (next_element(&rest, ',', &range)) {
 		unsigned q = WEIGHT_MAX;
 		bool right_version = true;
 
-		if (!next(&range, ';', &type))
+		if (!next_element(&range, ';', &type))
 			continue;
-		while (next(&range, ';', &parameter)) {
+		while (next_element(&range, ';', &parameter)) {
 			if (strip_name(parameter, "q", &value))
 				q = weight(value);
 			else if (strip_name(parameter, "version", &value))

@@ -69,7 +69,7 @@ read_ip(struct str word, int family, uint8_t ip[16])
 }
 
 static bool
-read_port(struct str word, uint16_t *port)
+read_v1_port(struct str word, uint16_t *port)
 {
 	uint64_t v;
 
@@ -81,7 +81,7 @@ read_port(struct str word, uint16_t *port)
 
 /* "TCP4 1.2.3.4 5.6.7.8 9 10", without signature and line end. */
 static enum proxy_reason
-read_line(struct str line, struct proxy_header *out)
+read_v1_line(struct str line, struct proxy_header *out)
 {
 	struct str protocol = next_word(&line), source, destination, source_port;
 	int family;
@@ -99,7 +99,7 @@ read_line(struct str line, struct proxy_header *out)
 	if (!read_ip(source, family, out->source.ip) || !read_ip(destination, family, out->destination.ip))
 		return PROXY_ADDRESS_BAD;
 	/* The rest is the last word: a space in it is no digit. */
-	if (!read_port(source_port, &out->source.port) || !read_port(line, &out->destination.port))
+	if (!read_v1_port(source_port, &out->source.port) || !read_v1_port(line, &out->destination.port))
 		return PROXY_PORT_BAD;
 	return PROXY_FINE;
 }
@@ -122,7 +122,7 @@ parse_v1(const char *p, size_t n, struct proxy_header *out, enum proxy_reason *r
 		return PROXY_BAD;
 	out->version = 1;
 	out->length = end + 2;
-	*reason = read_line((struct str){ p + V1_SIGNATURE, end - V1_SIGNATURE }, out);
+	*reason = read_v1_line((struct str){ p + V1_SIGNATURE, end - V1_SIGNATURE }, out);
 	return *reason == PROXY_FINE ? PROXY_DONE : PROXY_BAD;
 }
 
@@ -317,7 +317,7 @@ write_v1(const struct proxy_header *h, char out[PROXY_WRITE_MAX])
 }
 
 static uint8_t *
-put(uint8_t *to, const void *p, size_t n)
+put_octets(uint8_t *to, const void *p, size_t n)
 {
 	memcpy(to, p, n);
 	return to + n;
@@ -336,15 +336,15 @@ write_v2(const struct proxy_header *h, uint8_t *out)
 {
 	bool six = h->family == PROXY_IP6, named = !h->local && (six || h->family == PROXY_IP4);
 	size_t ip = six ? 16 : 4;
-	uint8_t *to = put(out, v2_signature, V2_SIGNATURE);
+	uint8_t *to = put_octets(out, v2_signature, V2_SIGNATURE);
 
 	*to++ = h->local ? V2_LOCAL : V2_PROXY;
 	*to++ = !named ? V2_UNSPEC : six ? V2_TCP6 : V2_TCP4;
 	to = put16(to, !named ? 0 : six ? V2_TCP6_SIZE : V2_TCP4_SIZE);
 	if (!named)
 		return V2_HEAD;
-	to = put(to, h->source.ip, ip);
-	to = put(to, h->destination.ip, ip);
+	to = put_octets(to, h->source.ip, ip);
+	to = put_octets(to, h->destination.ip, ip);
 	to = put16(to, h->source.port);
 	to = put16(to, h->destination.port);
 	return (size_t)(to - out);

@@ -11,7 +11,7 @@
 #define IPV6_BYTES "0123456789ABCDEFabcdef:."
 
 static struct str
-skip(struct str s, size_t n)
+skip_prefix(struct str s, size_t n)
 {
 	return (struct str){ s.p + n, s.n - n };
 }
@@ -49,13 +49,13 @@ parse_endpoint(struct str s, unsigned default_port, struct redis_endpoint *out, 
 	if (s.n > 0 && s.p[0] == '[') {
 		size_t n = span_to(s, ']');
 
-		host = first(skip(s, 1), n - 1);
+		host = first(skip_prefix(s, 1), n - 1);
 		if (n == s.n || !is_made_of(host, IPV6_BYTES))
 			return why_set(why, E_USAGE, "what stands in [ ] is not an IPv6 address");
-		rest = skip(s, n + 1);
+		rest = skip_prefix(s, n + 1);
 	} else {
 		host = first(s, span_to(s, ':'));
-		rest = skip(s, host.n);
+		rest = skip_prefix(s, host.n);
 		if (rest.n > 1 && memchr(rest.p + 1, ':', rest.n - 1) != NULL)
 			return why_set(why, E_USAGE, "write an IPv6 address in brackets: [ADDRESS]:PORT");
 		if (host.n == 0)
@@ -63,7 +63,7 @@ parse_endpoint(struct str s, unsigned default_port, struct redis_endpoint *out, 
 		if (!is_made_of(host, HOST_BYTES) || host.p[0] == '-' || host.p[0] == '.')
 			return why_set(why, E_USAGE, "the host is neither an address nor a name");
 	}
-	if (rest.n > 0 && (rest.p[0] != ':' || !str_to_u64(skip(rest, 1), 65535, &port) || port == 0))
+	if (rest.n > 0 && (rest.p[0] != ':' || !str_to_u64(skip_prefix(rest, 1), 65535, &port) || port == 0))
 		return why_set(why, E_USAGE, "the port must be a number from 1 to 65535");
 	if (!str_copy(out->host, sizeof(out->host), host))
 		return why_set(why, E_USAGE, "the name of the host is too long");
@@ -130,7 +130,7 @@ parse_database(struct str s, unsigned *out, struct why *why)
 static enum err
 parse_path(struct str s, struct redis_url *out, struct why *why)
 {
-	struct str path = first(s, span_to(s, '?')), query = skip(s, path.n), db = STR("?db=");
+	struct str path = first(s, span_to(s, '?')), query = skip_prefix(s, path.n), db = STR("?db=");
 
 	if (path.n < 2 || path.p[0] != '/')
 		return why_set(why, E_USAGE, "expected the path of a socket, as in unix:///run/redis.sock");
@@ -141,19 +141,19 @@ parse_path(struct str s, struct redis_url *out, struct why *why)
 		return OK;
 	if (query.n < db.n || memcmp(query.p, db.p, db.n) != 0)
 		return why_set(why, E_USAGE, "behind ? only db=NUMBER is known");
-	return parse_database(skip(query, db.n), &out->database, why);
+	return parse_database(skip_prefix(query, db.n), &out->database, why);
 }
 
 /* HOST[:PORT][/[DB]] */
 static enum err
 parse_host(struct str s, struct redis_url *out, struct why *why)
 {
-	struct str where = first(s, span_to(s, '/')), path = skip(s, where.n);
+	struct str where = first(s, span_to(s, '/')), path = skip_prefix(s, where.n);
 	enum err e = parse_endpoint(where, REDIS_PORT, &out->at, why);
 
 	if (e != OK || path.n <= 1)
 		return e;
-	return parse_database(skip(path, 1), &out->database, why);
+	return parse_database(skip_prefix(path, 1), &out->database, why);
 }
 
 enum err
@@ -193,7 +193,7 @@ redis_url_parse(const char *text, struct redis_url *out, struct why *why)
 				       "put it into a file and name that as password_file");
 		if ((e = parse_user(user, out->user, sizeof(out->user), why)) != OK)
 			return e;
-		rest = skip(rest, user.n + 1);
+		rest = skip_prefix(rest, user.n + 1);
 	}
 	return schemes[i].local ? parse_path(rest, out, why) : parse_host(rest, out, why);
 }

@@ -27,7 +27,7 @@ struct reader {
 };
 
 static bool
-refuse(struct reader *r, enum tls_hello_reason why)
+refuse_hello(struct reader *r, enum tls_hello_reason why)
 {
 	if (!r->bad && !r->missing) {
 		r->bad = true;
@@ -62,20 +62,20 @@ next_record(struct reader *r)
 	size_t have = r->n - r->at, length, least = least_end(r);
 
 	if (least > TLS_HELLO_MAX)
-		return refuse(r, TLS_HELLO_LONG);
+		return refuse_hello(r, TLS_HELLO_LONG);
 
 	if ((have > 0 && h[0] != RECORD_HANDSHAKE) || (have > 1 && h[1] != 3))
-		return refuse(r, TLS_HELLO_OTHER);
+		return refuse_hello(r, TLS_HELLO_OTHER);
 	if (have < RECORD_HEAD)
 		return lacks(r, least);
 	length = (size_t)h[3] << 8 | h[4];
 	if (length == 0 || length > RECORD_MAX)
-		return refuse(r, TLS_HELLO_LENGTH);
+		return refuse_hello(r, TLS_HELLO_LENGTH);
 	if (r->at + RECORD_HEAD + length > TLS_HELLO_MAX)
-		return refuse(r, TLS_HELLO_LONG);
+		return refuse_hello(r, TLS_HELLO_LONG);
 	/* What it is shows in its first bytes: not a client's, not worth waiting for. */
 	if (r->at == 0 && have > RECORD_HEAD && h[RECORD_HEAD] != CLIENT_HELLO)
-		return refuse(r, TLS_HELLO_OTHER);
+		return refuse_hello(r, TLS_HELLO_OTHER);
 	if (have < RECORD_HEAD + length) {
 		size_t end = r->at + RECORD_HEAD + length;
 
@@ -88,12 +88,12 @@ next_record(struct reader *r)
 
 /* The next n bytes, n at least 1 and mostly few, to out unless that is NULL. */
 static bool
-take(struct reader *r, size_t n, uint8_t *out)
+take_bytes(struct reader *r, size_t n, uint8_t *out)
 {
 	if (r->bad || r->missing)
 		return false;
 	if (n > r->message)
-		return refuse(r, TLS_HELLO_LENGTH);
+		return refuse_hello(r, TLS_HELLO_LENGTH);
 	while (n > 0) {
 		size_t part;
 
@@ -114,12 +114,12 @@ take(struct reader *r, size_t n, uint8_t *out)
 
 /* A number of so many bytes; 0 when it cannot be had. */
 static size_t
-number(struct reader *r, unsigned bytes)
+read_number(struct reader *r, unsigned bytes)
 {
 	uint8_t b[3] = { 0 };
 	size_t v = 0;
 
-	if (!take(r, bytes, b))
+	if (!take_bytes(r, bytes, b))
 		return 0;
 	for (unsigned i = 0; i < bytes; i++)
 		v = v << 8 | b[i];
@@ -127,9 +127,9 @@ number(struct reader *r, unsigned bytes)
 }
 
 static bool
-skip(struct reader *r, size_t n)
+skip_bytes(struct reader *r, size_t n)
 {
-	return n == 0 ? !r->bad && !r->missing : take(r, n, NULL);
+	return n == 0 ? !r->bad && !r->missing : take_bytes(r, n, NULL);
 }
 
 /* A vector: its length stands before it, in so many bytes; of one that is too
@@ -137,13 +137,13 @@ skip(struct reader *r, size_t n)
 static bool
 vector(struct reader *r, unsigned bytes, size_t least, size_t most, size_t unit)
 {
-	size_t n = number(r, bytes);
+	size_t n = read_number(r, bytes);
 
 	if (r->bad || r->missing)
 		return false;
 	if (n < least || n > most || n % unit != 0)
-		return refuse(r, TLS_HELLO_CONTENT);
-	return skip(r, n);
+		return refuse_hello(r, TLS_HELLO_CONTENT);
+	return skip_bytes(r, n);
 }
 
 /* Printable and in lower case. */
@@ -154,45 +154,45 @@ settle_name(struct reader *r, struct tls_hello *out)
 		unsigned char c = (unsigned char)out->name[i];
 
 		if (c <= ' ' || c >= 0x7f)
-			return refuse(r, TLS_HELLO_NAME_BAD);
+			return refuse_hello(r, TLS_HELLO_NAME_BAD);
 		if (c >= 'A' && c <= 'Z')
 			out->name[i] = (char)(c + 32);
 	}
 	if (out->n_name > 0 && out->name[out->n_name - 1] == '.')
 		out->n_name--;
 	out->name[out->n_name] = '\0';
-	return out->n_name > 0 || refuse(r, TLS_HELLO_NAME_BAD);
+	return out->n_name > 0 || refuse_hello(r, TLS_HELLO_NAME_BAD);
 }
 
 /* server_name: a list of names of several kinds, of which one is in use. */
 static bool
-read_names(struct reader *r, size_t size, struct tls_hello *out)
+read_server_names(struct reader *r, size_t size, struct tls_hello *out)
 {
 	size_t end, list;
 
 	if (size < 2)
-		return refuse(r, TLS_HELLO_CONTENT);
-	list = number(r, 2);
+		return refuse_hello(r, TLS_HELLO_CONTENT);
+	list = read_number(r, 2);
 	if (r->bad || r->missing)
 		return false;
 	if (list != size - 2 || list == 0)
-		return refuse(r, TLS_HELLO_CONTENT);
+		return refuse_hello(r, TLS_HELLO_CONTENT);
 	end = r->message - list;
 	while (r->message > end) {
-		size_t kind = number(r, 1), n = number(r, 2);
+		size_t kind = read_number(r, 1), n = read_number(r, 2);
 
 		if (r->bad || r->missing)
 			return false;
 		if (r->message < end || n > r->message - end)
-			return refuse(r, TLS_HELLO_LENGTH);
+			return refuse_hello(r, TLS_HELLO_LENGTH);
 		if (kind != 0) {
-			if (!skip(r, n))
+			if (!skip_bytes(r, n))
 				return false;
 			continue;
 		}
 		if (n == 0 || n >= TLS_HELLO_NAME || out->n_name > 0)
-			return refuse(r, TLS_HELLO_NAME_BAD);
-		if (!take(r, n, (uint8_t *)out->name))
+			return refuse_hello(r, TLS_HELLO_NAME_BAD);
+		if (!take_bytes(r, n, (uint8_t *)out->name))
 			return false;
 		out->n_name = n;
 		if (!settle_name(r, out))
@@ -206,14 +206,14 @@ read_names(struct reader *r, size_t size, struct tls_hello *out)
 static bool
 read_versions(struct reader *r, size_t size, struct tls_hello *out)
 {
-	size_t n = number(r, 1);
+	size_t n = read_number(r, 1);
 
 	if (r->bad || r->missing)
 		return false;
 	if (n != size - 1 || n < 2 || n % 2 != 0)
-		return refuse(r, TLS_HELLO_CONTENT);
+		return refuse_hello(r, TLS_HELLO_CONTENT);
 	for (; n > 0; n -= 2) {
-		size_t v = number(r, 2);
+		size_t v = read_number(r, 2);
 
 		if (r->bad || r->missing)
 			return false;
@@ -232,56 +232,58 @@ read_extensions(struct reader *r, struct tls_hello *out)
 	/* The oldest clients have none. */
 	if (r->message == 0)
 		return true;
-	all = number(r, 2);
+	all = read_number(r, 2);
 	if (r->bad || r->missing)
 		return false;
 	if (all != r->message)
-		return refuse(r, TLS_HELLO_LENGTH);
+		return refuse_hello(r, TLS_HELLO_LENGTH);
 	while (r->message > 0) {
-		size_t type = number(r, 2), size = number(r, 2);
+		size_t type = read_number(r, 2), size = read_number(r, 2);
 
 		if (r->bad || r->missing)
 			return false;
 		if (size > r->message)
-			return refuse(r, TLS_HELLO_LENGTH);
-		if ((type == EXTENSION_NAME && named) || (type == EXTENSION_VERSIONS && (versions || size == 0)))
-			return refuse(r, TLS_HELLO_CONTENT);
+			return refuse_hello(r, TLS_HELLO_LENGTH);
+		if ((type == EXTENSION_NAME && named) ||
+		    (type == EXTENSION_VERSIONS && (versions || size == 0)))
+			return refuse_hello(r, TLS_HELLO_CONTENT);
 		named |= type == EXTENSION_NAME;
 		versions |= type == EXTENSION_VERSIONS;
-		if (!(type == EXTENSION_NAME       ? read_names(r, size, out) :
+		if (!(type == EXTENSION_NAME     ? read_server_names(r, size, out) :
 		      type == EXTENSION_VERSIONS ? read_versions(r, size, out) :
-						   skip(r, size)))
+						   skip_bytes(r, size)))
 			return false;
 	}
 	return true;
 }
 
 static bool
-read_hello(struct reader *r, struct tls_hello *out)
+read_client_hello(struct reader *r, struct tls_hello *out)
 {
 	size_t length;
 
 	r->message = MESSAGE_HEAD;
-	if (number(r, 1) != CLIENT_HELLO)
-		return refuse(r, TLS_HELLO_OTHER);
-	length = number(r, 3);
+	if (read_number(r, 1) != CLIENT_HELLO)
+		return refuse_hello(r, TLS_HELLO_OTHER);
+	length = read_number(r, 3);
 	if (r->bad || r->missing)
 		return false;
 	if (length > TLS_HELLO_MESSAGE_MAX - MESSAGE_HEAD)
-		return refuse(r, TLS_HELLO_LONG);
+		return refuse_hello(r, TLS_HELLO_LONG);
 	r->message = length;
-	out->version = (uint16_t)number(r, 2);
-	if (!skip(r, 32) || !vector(r, 1, 0, 32, 1) || !vector(r, 2, 2, 65534, 2) || !vector(r, 1, 1, 255, 1) ||
-	    !read_extensions(r, out))
+	out->version = (uint16_t)read_number(r, 2);
+	if (!skip_bytes(r, 32) || !vector(r, 1, 0, 32, 1) || !vector(r, 2, 2, 65534, 2) ||
+	    !vector(r, 1, 1, 255, 1) || !read_extensions(r, out))
 		return false;
 	/* The client has nothing more to say before it was answered. */
-	return r->record == 0 || refuse(r, TLS_HELLO_LENGTH);
+	return r->record == 0 || refuse_hello(r, TLS_HELLO_LENGTH);
 }
 
 static enum tls_hello_reason
 name_stranger(const uint8_t *p, size_t n)
 {
-	static const char *const methods[] = { "GET ", "POST", "HEAD", "PUT ", "DELE", "OPTI", "PATC", "CONN", "TRAC", "PRI " };
+	static const char *const methods[] = { "GET ", "POST", "HEAD", "PUT ", "DELE",
+					       "OPTI", "PATC", "CONN", "TRAC", "PRI " };
 
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
 		if (n >= 4 && memcmp(p, methods[i], 4) == 0)
@@ -295,7 +297,7 @@ tls_hello_parse(const void *p, size_t n, struct tls_hello *out, enum tls_hello_r
 	struct reader r = { .p = p, .n = n };
 
 	memset(out, 0, sizeof(*out));
-	if (read_hello(&r, out)) {
+	if (read_client_hello(&r, out)) {
 		out->length = r.at;
 		return TLS_HELLO_DONE;
 	}

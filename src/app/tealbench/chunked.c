@@ -22,7 +22,7 @@ chunked_init(struct chunked *c)
 }
 
 static int
-hex(char c)
+hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -35,13 +35,13 @@ hex(char c)
 
 /* One byte outside the data; false when it may not stand there. */
 static int
-step(struct chunked *c, char ch)
+chunk_step(struct chunked *c, char ch)
 {
 	int digit;
 
 	switch (c->state) {
 	case SIZE:
-		if ((digit = hex(ch)) >= 0 && c->digits < 15) {
+		if ((digit = hex_value(ch)) >= 0 && c->digits < 15) {
 			c->left = c->left << 4 | (unsigned)digit;
 			c->digits++;
 			return 1;
@@ -93,7 +93,7 @@ chunked_read(struct chunked *c, const char *p, size_t n, size_t *used, struct st
 				c->state = DATA_CR;
 			return CHUNKED_DATA;
 		}
-		if (!step(c, p[(*used)++]))
+		if (!chunk_step(c, p[(*used)++]))
 			return CHUNKED_BAD;
 	}
 	return c->state == DONE ? CHUNKED_DONE : CHUNKED_MORE;

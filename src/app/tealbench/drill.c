@@ -33,7 +33,7 @@ names_color(const char *name, const char *color)
 
 /* 0, 1, or -1: an unknown backend. */
 static int
-color_of(const struct drill *d, struct drill_thread *t, const struct flow *f)
+answer_color(const struct drill *d, struct drill_thread *t, const struct flow *f)
 {
 	const char *name;
 
@@ -70,7 +70,7 @@ on_done(struct load_observer *o, struct flow *f, uint64_t now)
 {
 	struct drill *d = container_of(o, struct drill, observer);
 	struct drill_thread *t = &d->threads[f->thread->index];
-	int color = color_of(d, t, f);
+	int color = answer_color(d, t, f);
 
 	silence_broken(&d->silence, now);
 	timeline_add(&t->timeline, color >= 0 ? (unsigned)color : TIMELINE_LANES - 1, now);
@@ -261,7 +261,7 @@ check_drill(struct drill_config *c, struct why *why)
 
 /* Which of the two is active now. */
 static enum err
-find_first(struct drill *d, struct drill_config *c, const char *said, struct why *why)
+find_first_answer(struct drill *d, struct drill_config *c, const char *said, struct why *why)
 {
 	char active[LOAD_NAME_MAX + 1];
 	struct drill_admin admin;
@@ -313,7 +313,7 @@ drill_main(int argc, char **argv, struct why *why)
 	if (mode != NULL && strcmp(mode, "tcp-connect") == 0)
 		c.load.hello = true;
 	if ((e = load_config_settle(&c.load, mode, why)) == OK && (e = check_drill(&c, why)) == OK &&
-	    (e = parse_colors(&c, colors, why)) == OK && (e = find_first(&d, &c, first, why)) == OK) {
+	    (e = parse_colors(&c, colors, why)) == OK && (e = find_first_answer(&d, &c, first, why)) == OK) {
 		c.requests = c.load.requests;
 		c.duration = c.load.duration;
 		c.json = c.load.json;

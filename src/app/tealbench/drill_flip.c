@@ -94,7 +94,7 @@ admin_next(struct drill_admin *a, uint64_t deadline)
 }
 
 static const char *
-text_of(const json_t *object, const char *key)
+member_text(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
@@ -111,9 +111,10 @@ drill_admin_active(struct drill_admin *a, const char *service, char color[LOAD_N
 	snprintf(line, sizeof(line), "active %s\n", service);
 	if (!admin_send(a, line) || (reply = admin_next(a, load_now() + ns(ACTIVE_SECONDS))) == NULL)
 		return why_set(why, E_INTERNAL, "teald does not answer on its admin socket");
-	str_copy(color, LOAD_NAME_MAX + 1, str_from(text_of(reply, "color")));
+	str_copy(color, LOAD_NAME_MAX + 1, str_from(member_text(reply, "color")));
 	if (!json_is_true(json_object_get(reply, "ok")))
-		e = why_set(why, err_from_word(text_of(reply, "error")), "%s", text_of(reply, "message"));
+		e = why_set(why, err_from_word(member_text(reply, "error")), "%s",
+			    member_text(reply, "message"));
 	json_decref(reply);
 	return e;
 }
@@ -122,7 +123,7 @@ drill_admin_active(struct drill_admin *a, const char *service, char color[LOAD_N
 static void
 flip_progress(struct drill_flip *f, const json_t *o)
 {
-	const char *event = text_of(o, "event");
+	const char *event = member_text(o, "event");
 
 	if (strcmp(event, "applied") == 0) {
 		f->epoch = (uint64_t)json_integer_value(json_object_get(o, "epoch"));
@@ -157,7 +158,7 @@ drill_admin_flip(struct drill_admin *a, const struct drill_config *config, struc
 		flip_progress(f, o);
 		if (json_object_get(o, "ok") != NULL) {
 			last = true;
-			str_copy(f->error, sizeof(f->error), str_from(text_of(o, "error")));
+			str_copy(f->error, sizeof(f->error), str_from(member_text(o, "error")));
 			if (!f->made && json_is_false(json_object_get(o, "changed")))
 				atomic_store(&f->refused, true);
 		}

@@ -71,7 +71,7 @@ seconds_into(const struct drill *d, uint64_t at)
 }
 
 static void
-put_flips(struct json *j, const struct drill *d)
+put_drill_flips(struct json *j, const struct drill *d)
 {
 	unsigned n = atomic_load(&d->flips.n);
 
@@ -131,7 +131,7 @@ put_samples(struct json *j, const struct drill *d)
 }
 
 static void
-report_json(struct drill *d, const struct summary *s)
+drill_report_json(struct drill *d, const struct summary *s)
 {
 	const struct drill_config *c = d->config;
 	struct buf out;
@@ -172,7 +172,7 @@ report_json(struct drill *d, const struct summary *s)
 	load_put_histogram(&j, "latency_us", &s->load->latency);
 	load_put_curve(&j, &s->load->latency);
 	put_samples(&j, d);
-	put_flips(&j, d);
+	put_drill_flips(&j, d);
 	put_timeline(&j, d, &s->timeline);
 	json_object_end(&j);
 	json_line_end(&j);
@@ -214,7 +214,7 @@ print_bad_flips(const struct drill *d)
 }
 
 static void
-report_text(struct drill *d, const struct summary *s)
+drill_report_text(struct drill *d, const struct summary *s)
 {
 	const struct drill_config *c = d->config;
 
@@ -252,9 +252,9 @@ drill_report(struct drill *d)
 	bool passed = s->passed;
 
 	if (d->config->json)
-		report_json(d, s);
+		drill_report_json(d, s);
 	else
-		report_text(d, s);
+		drill_report_text(d, s);
 	fflush(stdout);
 	free(s->load);
 	free(s);

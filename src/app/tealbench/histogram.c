@@ -15,7 +15,7 @@ histogram_init(struct histogram *h)
 /* Below 128 each value has a bucket of its own; from there on each power of
  * two is divided into 128. */
 static unsigned
-bucket_of(uint64_t value)
+histogram_bucket(uint64_t value)
 {
 	unsigned exponent;
 
@@ -50,7 +50,7 @@ histogram_record(struct histogram *h, uint64_t value)
 		h->max = value;
 	h->count++;
 	h->sum += value;
-	h->buckets[bucket_of(value)]++;
+	h->buckets[histogram_bucket(value)]++;
 }
 
 void

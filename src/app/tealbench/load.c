@@ -185,7 +185,7 @@ load_run_free(struct load_run *w)
 }
 
 static enum err
-load(const struct load_config *config)
+run_load(const struct load_config *config)
 {
 	unsigned n = (unsigned)config->threads;
 	struct load_run run;
@@ -212,7 +212,7 @@ load_main(int argc, char **argv, struct why *why)
 	if ((e = options_parse(options, n, argc, argv, why)) != OK)
 		return e;
 	c.check = !unchecked;
-	if ((e = load_config_settle(&c, mode, why)) == OK && (e = load(&c)) != OK)
+	if ((e = load_config_settle(&c, mode, why)) == OK && (e = run_load(&c)) != OK)
 		why_set(why, e, "not every request succeeded");
 	load_config_free(&c);
 	return e;

@@ -26,7 +26,7 @@ http_next(const struct flow *f, uint64_t *n)
 }
 
 static struct str
-trim(const char *p, const char *end)
+trim_value(const char *p, const char *end)
 {
 	while (p < end && (*p == ' ' || *p == '\t'))
 		p++;
@@ -75,8 +75,8 @@ head_read(struct flow *f, struct str head)
 	for (; p < end; p = eol + 2) {
 		eol = memmem(p, (size_t)(end - p), "\r\n", 2);
 		colon = memchr(p, ':', (size_t)(eol - p));
-		if (colon == NULL ||
-		    !head_field(f, (struct str){ p, (size_t)(colon - p) }, trim(colon + 1, eol), &sized))
+		if (colon == NULL || !head_field(f, (struct str){ p, (size_t)(colon - p) },
+						 trim_value(colon + 1, eol), &sized))
 			return false;
 	}
 	f->until_end = !sized && !f->chunked_in && status != 204 && status != 304 && status >= 200;
@@ -87,7 +87,7 @@ head_read(struct flow *f, struct str head)
 
 /* The answer is whole; was it the right one? */
 static enum flow_verdict
-judge(struct flow *f)
+judge_response(struct flow *f)
 {
 	const struct load_config *config = f->thread->config;
 
@@ -133,7 +133,7 @@ take_chunked(struct flow *f, const char *p, size_t n)
 			return FLOW_MORE;
 		case CHUNKED_DONE:
 			f->error = LOAD_PROTOCOL;
-			return n == 0 ? judge(f) : FLOW_FAILED;
+			return n == 0 ? judge_response(f) : FLOW_FAILED;
 		case CHUNKED_BAD:
 			f->error = LOAD_PROTOCOL;
 			return FLOW_FAILED;
@@ -153,7 +153,7 @@ take_body(struct flow *f, const char *p, size_t n)
 		return FLOW_FAILED;
 	if (n > 0 && !body_fits(f, p, n))
 		return FLOW_FAILED;
-	return f->taken == f->to_take ? judge(f) : FLOW_MORE;
+	return f->taken == f->to_take ? judge_response(f) : FLOW_MORE;
 }
 
 static enum flow_verdict
@@ -165,7 +165,7 @@ http_take(struct flow *f, const char *p, size_t n)
 
 	f->error = LOAD_SHORT;
 	if (n == 0)
-		return f->head_done && f->until_end ? judge(f) : FLOW_FAILED;
+		return f->head_done && f->until_end ? judge_response(f) : FLOW_FAILED;
 	if (f->head_done)
 		return take_body(f, p, n);
 	/* Nearly always the head comes whole, and nothing is copied. */

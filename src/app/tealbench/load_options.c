@@ -88,7 +88,7 @@ parse_target(struct load_config *c, struct why *why)
 }
 
 static bool
-is_plain(const char *text)
+is_plain_field(const char *text)
 {
 	for (; *text != '\0'; text++)
 		if (iscntrl((unsigned char)*text))
@@ -107,13 +107,13 @@ build_request(struct load_config *c, struct why *why)
 
 	if (host == NULL)
 		host = addr_family(&c->target) == AF_UNIX ? "localhost" : c->target_text;
-	if (!is_plain(host))
+	if (!is_plain_field(host))
 		return why_set(why, E_USAGE, "--host: control characters have no place there");
 	good = buf_printf(b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tealbench\r\n",
 			  c->body > 0 ? "POST" : "GET", c->path, host);
 	for (unsigned i = 0; i < c->headers.n; i++) {
 		colon = strchr(c->headers.item[i], ':');
-		if (colon == NULL || colon == c->headers.item[i] || !is_plain(c->headers.item[i]))
+		if (colon == NULL || colon == c->headers.item[i] || !is_plain_field(c->headers.item[i]))
 			return why_set(why, E_USAGE, "--header=%s: \"Name: value\" expected",
 				       c->headers.item[i]);
 		good = good && buf_printf(b, "%s\r\n", c->headers.item[i]);
@@ -165,7 +165,7 @@ check_datagrams(const struct load_config *c, struct why *why)
 }
 
 static enum err
-check_together(struct load_config *c, struct why *why)
+check_load_options(struct load_config *c, struct why *why)
 {
 	if (c->hello && (c->mode->http || c->mode->bulk))
 		return why_set(why, E_USAGE, "--hello belongs to tcp-small, tcp-connect and tcp-idle");
@@ -233,7 +233,7 @@ load_config_settle(struct load_config *c, const char *mode, struct why *why)
 	if (c->size == 0)
 		c->size = c->mode->size;
 	if ((e = check_http(c, why)) != OK || (e = check_datagrams(c, why)) != OK ||
-	    (e = check_together(c, why)) != OK)
+	    (e = check_load_options(c, why)) != OK)
 		return e;
 	if (c->threads > c->connections)
 		c->threads = c->connections;

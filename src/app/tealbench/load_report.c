@@ -126,7 +126,7 @@ load_put_curve(struct json *j, const struct histogram *h)
 }
 
 static void
-report_json(const struct load_config *c, const struct load_total *sum)
+load_report_json(const struct load_config *c, const struct load_total *sum)
 {
 	struct buf out;
 	struct json j;
@@ -205,7 +205,7 @@ load_print_histogram(const char *title, const struct histogram *h)
 }
 
 static void
-report_text(const struct load_config *c, const struct load_total *sum)
+load_report_text(const struct load_config *c, const struct load_total *sum)
 {
 	printf("%s  %s  %" PRIu64 " connections  %" PRIu64 " threads  %s\n", c->target_text, c->mode->word,
 	       c->connections, c->threads, c->rate > 0 ? "open loop" : "closed loop");
@@ -240,9 +240,9 @@ load_report(const struct load_config *config, struct load_thread *threads, unsig
 	struct load_total *sum = load_total(threads, n);
 
 	if (config->json)
-		report_json(config, sum);
+		load_report_json(config, sum);
 	else
-		report_text(config, sum);
+		load_report_text(config, sum);
 	fflush(stdout);
 	free(sum);
 }

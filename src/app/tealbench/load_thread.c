@@ -151,7 +151,7 @@ thread_close(struct load_thread *t, uint64_t now)
 }
 
 static void
-on_tick(struct ev_loop *loop, ev_timer *w, int revents)
+load_on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct load_thread *t = container_of(w, struct load_thread, tick);
 	uint64_t now = load_now(), timeout = ns(t->config->timeout);
@@ -189,7 +189,7 @@ on_finish(struct ev_loop *loop, ev_async *w, int revents)
 }
 
 static void
-on_stop(struct ev_loop *loop, ev_async *w, int revents)
+load_on_stop(struct ev_loop *loop, ev_async *w, int revents)
 {
 	struct load_thread *t = container_of(w, struct load_thread, stop);
 
@@ -241,9 +241,9 @@ load_thread_init(struct load_thread *t, const struct load_config *config, unsign
 	ev_io_init(&t->pace, on_pace, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), EV_READ);
 	CHECK(t->pace.fd >= 0);
 	ev_io_start(t->loop, &t->pace);
-	ev_timer_init(&t->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
+	ev_timer_init(&t->tick, load_on_tick, TICK_SECONDS, TICK_SECONDS);
 	ev_timer_start(t->loop, &t->tick);
-	ev_async_init(&t->stop, on_stop);
+	ev_async_init(&t->stop, load_on_stop);
 	ev_async_start(t->loop, &t->stop);
 	ev_async_init(&t->finish, on_finish);
 	ev_async_start(t->loop, &t->finish);

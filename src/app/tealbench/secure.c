@@ -22,7 +22,7 @@ reason(void)
 }
 
 static void
-settle(SSL_CTX *context)
+set_options(SSL_CTX *context)
 {
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
@@ -50,7 +50,7 @@ secure_client_context(const char *ca, bool insecure, bool resume, struct ssl_ctx
 	bool good;
 
 	CHECK(context != NULL);
-	settle(context);
+	set_options(context);
 	SSL_CTX_set_verify(context, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(context, resume ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL :
 							 SSL_SESS_CACHE_OFF);
@@ -110,7 +110,7 @@ secure_server_context(const char *cert, const char *key, const char *name, struc
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 
 	CHECK(context != NULL);
-	settle(context);
+	set_options(context);
 	SSL_CTX_set_session_id_context(context, (const unsigned char *)"tealbench", 9);
 	ERR_clear_error();
 	*out = context;
@@ -204,7 +204,7 @@ secure_session_free(struct ssl_session_st **session)
 
 /* After a call that did not do it: errno as recv(2) has it. */
 static int
-judge(SSL *s, int result)
+errno_of_result(SSL *s, int result)
 {
 	int failed = errno, why = SSL_get_error(s, result);
 
@@ -232,7 +232,7 @@ secure_handshake(struct ssl_st *s, int *events)
 	errno = 0;
 	if ((n = SSL_do_handshake(s)) == 1)
 		return 1;
-	switch (judge(s, n)) {
+	switch (errno_of_result(s, n)) {
 	case SSL_ERROR_WANT_READ:
 		*events = EV_READ;
 		return 0;
@@ -258,7 +258,7 @@ secure_read(struct ssl_st *s, void *p, size_t n)
 	errno = 0;
 	if ((got = SSL_read(s, p, n < INT_MAX ? (int)n : INT_MAX)) > 0)
 		return got;
-	return judge(s, got) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+	return errno_of_result(s, got) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
 }
 
 ssize_t
@@ -270,7 +270,7 @@ secure_write(struct ssl_st *s, const void *p, size_t n)
 	errno = 0;
 	if ((sent = SSL_write(s, p, n < INT_MAX ? (int)n : INT_MAX)) > 0)
 		return sent;
-	if (judge(s, sent) == SSL_ERROR_ZERO_RETURN)
+	if (errno_of_result(s, sent) == SSL_ERROR_ZERO_RETURN)
 		errno = EPIPE;
 	return -1;
 }

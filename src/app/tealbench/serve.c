@@ -237,7 +237,7 @@ listener_on_pause_end(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 static void
-listener_on_accept(struct ev_loop *loop, ev_io *w, int revents)
+serve_on_accept(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct serve_listener *l = container_of(w, struct serve_listener, io);
 	int fd;
@@ -302,9 +302,8 @@ thread_listen(struct serve_thread *t, const struct addr *addr, int fd)
 	l->thread = t;
 	l->addr = *addr;
 	ev_init(&l->pause, listener_on_pause_end);
-	ev_io_init(&l->io,
-		   t->config->mode->datagrams != NULL ? t->config->mode->datagrams : listener_on_accept, fd,
-		   EV_READ);
+	ev_io_init(&l->io, t->config->mode->datagrams != NULL ? t->config->mode->datagrams : serve_on_accept,
+		   fd, EV_READ);
 	ev_io_start(t->loop, &l->io);
 }
 
@@ -402,7 +401,7 @@ say_served(const struct serve_config *config)
 }
 
 static void
-announce(const struct serve_config *config, const struct addr *addr)
+announce_listener(const struct serve_config *config, const struct addr *addr)
 {
 	struct json j;
 	struct buf line;
@@ -441,7 +440,7 @@ listen_all(struct serve_thread *threads, unsigned n, const struct option_list *l
 			thread_listen(&threads[t], &addrs[i], fds[t]);
 	}
 	for (unsigned i = 0; i < list->n; i++)
-		announce(config, &addrs[i]);
+		announce_listener(config, &addrs[i]);
 	return OK;
 }
 

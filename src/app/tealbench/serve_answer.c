@@ -8,7 +8,7 @@
 #define DELAY_MAX_MS (3600 * 1000)
 
 static const char *
-status_words(unsigned status)
+reason_phrase(unsigned status)
 {
 	switch (status) {
 	case 200:
@@ -42,7 +42,7 @@ answer_head(struct peer *p, unsigned status, const char *type, int64_t length)
 	struct http_exchange *x = &p->http;
 	struct str more = buf_str(&p->thread->config->headers);
 
-	buf_printf(&p->out, "HTTP/1.1 %u %s\r\nX-Backend: %s\r\n", status, status_words(status),
+	buf_printf(&p->out, "HTTP/1.1 %u %s\r\nX-Backend: %s\r\n", status, reason_phrase(status),
 		   x->broken == BREAK_LIE ? p->thread->config->lie : p->thread->config->name);
 	if (status == 204 || status == 304)
 		length = 0;
@@ -127,7 +127,7 @@ bool
 answer_error(struct peer *p, unsigned status, const char *words)
 {
 	char text[160];
-	int n = snprintf(text, sizeof(text), "%u %s: %s\n", status, status_words(status), words);
+	int n = snprintf(text, sizeof(text), "%u %s: %s\n", status, reason_phrase(status), words);
 
 	return answer_text(p, status, "text/plain", (struct str){ text, (size_t)n });
 }

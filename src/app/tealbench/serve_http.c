@@ -40,7 +40,7 @@ sleep_for(struct peer *p, double seconds)
 
 /* The answer to a request that is in, body and all. */
 static bool
-answer(struct peer *p)
+answer_request(struct peer *p)
 {
 	struct http_exchange *x = &p->http;
 	bool ok;
@@ -88,7 +88,7 @@ answer(struct peer *p)
 
 /* Whatever was wrong, this connection serves no further request. */
 static bool
-refuse(struct peer *p, unsigned status, const char *words)
+refuse_request(struct peer *p, unsigned status, const char *words)
 {
 	p->http.keep = false;
 	return answer_error(p, status, words);
@@ -96,7 +96,7 @@ refuse(struct peer *p, unsigned status, const char *words)
 
 /* What the head says about the body; false when that is ambiguous. */
 static bool
-framing(struct http_exchange *x, const struct http1_head *h)
+answer_framing(struct http_exchange *x, const struct http1_head *h)
 {
 	struct str coding, length;
 	unsigned codings = http1_head_find(h, "transfer-encoding", &coding);
@@ -141,7 +141,7 @@ go_wrong(struct peer *p)
 }
 
 static bool
-begin(struct peer *p, const struct http1_head *h)
+begin_answer(struct peer *p, const struct http1_head *h)
 {
 	struct http_exchange *x = &p->http;
 	struct serve_totals *totals = p->thread->config->totals;
@@ -158,11 +158,11 @@ begin(struct peer *p, const struct http1_head *h)
 	x->chunked_out = h->minor == 1;
 	x->offset = 0;
 	answer_route(x, http1_text(h, h->method), path);
-	if (!framing(x, h))
-		return refuse(p, 400, "ambiguous or malformed body framing");
+	if (!answer_framing(x, h))
+		return refuse_request(p, 400, "ambiguous or malformed body framing");
 	if (x->route == ROUTE_WS) {
 		if (!ws_wanted(h, &label))
-			return refuse(p, 400, "a WebSocket handshake is expected there");
+			return refuse_request(p, 400, "a WebSocket handshake is expected there");
 		str_copy(x->ws_key, sizeof(x->ws_key), label);
 	}
 	if (!go_wrong(p))
@@ -200,9 +200,10 @@ step_head(struct peer *p)
 		return STEP_BLOCKED;
 	p->http.head_only = false;
 	if (verdict == HTTP1_BAD)
-		return refuse(p, http1_reason_status(h->reason), http1_reason_words(h->reason)) ? STEP_ON :
-												  STEP_OVER;
-	ok = begin(p, h);
+		return refuse_request(p, http1_reason_status(h->reason), http1_reason_words(h->reason)) ?
+			       STEP_ON :
+			       STEP_OVER;
+	ok = begin_answer(p, h);
 	buf_consume(&p->in, h->length);
 	return ok ? STEP_ON : STEP_OVER;
 }
@@ -255,7 +256,7 @@ step_body(struct peer *p)
 			return STEP_OVER;
 		if (x->body_left > 0)
 			return buf_len(&p->in) > 0 ? STEP_ON : STEP_BLOCKED;
-		return answer(p) ? STEP_ON : STEP_OVER;
+		return answer_request(p) ? STEP_ON : STEP_OVER;
 	}
 	verdict = chunked_read(&x->chunked, in.p, in.n, &used, &data);
 	ok = verdict != CHUNKED_DATA || body_piece(p, data);
@@ -268,14 +269,14 @@ step_body(struct peer *p)
 	case CHUNKED_MORE:
 		return buf_len(&p->in) > 0 ? STEP_ON : STEP_BLOCKED;
 	case CHUNKED_DONE:
-		return answer(p) ? STEP_ON : STEP_OVER;
+		return answer_request(p) ? STEP_ON : STEP_OVER;
 	case CHUNKED_BAD:
 		break;
 	}
 	/* An echo's head is already out: then the cut itself is the answer. */
 	if (x->route == ROUTE_ECHO)
 		return STEP_OVER;
-	return refuse(p, 400, "malformed chunk") ? STEP_ON : STEP_OVER;
+	return refuse_request(p, 400, "malformed chunk") ? STEP_ON : STEP_OVER;
 }
 
 static enum step
@@ -374,7 +375,7 @@ step_ws(struct peer *p)
 }
 
 static enum step
-step(struct peer *p)
+answer_step(struct peer *p)
 {
 	switch (p->http.phase) {
 	case HTTP_HEAD:
@@ -400,7 +401,7 @@ step(struct peer *p)
 
 /* Goes on until there is nothing to do without more bytes, more room or time. */
 static bool
-run(struct peer *p)
+run_peer(struct peer *p)
 {
 	enum step s;
 
@@ -409,7 +410,7 @@ run(struct peer *p)
 	do {
 		s = STEP_ON;
 		while (s == STEP_ON && buf_len(&p->out) < OUT_HIGH)
-			s = step(p);
+			s = answer_step(p);
 		if (s == STEP_OVER || !peer_flush(p))
 			return false;
 	} while (s == STEP_ON && buf_len(&p->out) == 0);
@@ -440,7 +441,7 @@ http_ready(struct peer *p, int revents)
 		if (n > 0 && !buf_append(&p->in, p->thread->scratch, (size_t)n))
 			return false;
 	}
-	return run(p);
+	return run_peer(p);
 }
 
 static bool
@@ -448,9 +449,9 @@ http_timer(struct peer *p)
 {
 	if (p->http.phase == HTTP_LINGER)
 		return false;
-	if (p->http.phase == HTTP_DELAY && !answer(p))
+	if (p->http.phase == HTTP_DELAY && !answer_request(p))
 		return false;
-	return run(p);
+	return run_peer(p);
 }
 
 static int

@@ -88,7 +88,7 @@ parse_headers(const struct option_list *list, struct serve_config *config, struc
 }
 
 static enum err
-check_together(struct serve_config *config, bool tls, const char *cert, const char *key, struct why *why)
+check_serve_options(struct serve_config *config, bool tls, const char *cert, const char *key, struct why *why)
 {
 	if (!name_is_plain(config->name))
 		return why_set(why, E_USAGE, "--name=%s: up to 64 letters, digits, '.', '_' or '-' expected",
@@ -138,7 +138,7 @@ serve_main(int argc, char **argv, struct why *why)
 	if (list.n == 0)
 		return why_set(why, E_USAGE, "--listen=ADDRESS:PORT is needed (port 0: any free one)");
 	if ((e = parse_headers(&headers, &config, why)) != OK ||
-	    (e = check_together(&config, tls, cert, key, why)) != OK) {
+	    (e = check_serve_options(&config, tls, cert, key, why)) != OK) {
 		buf_free(&config.headers);
 		return e;
 	}

@@ -55,7 +55,7 @@ caller_has_left(const struct admin_link *c)
 
 /* Returns what happened, 0 when nothing did; POLLHUP: the caller has left. */
 static short
-wait_for(const struct admin_link *c, short events, double deadline)
+wait_for_link(const struct admin_link *c, short events, double deadline)
 {
 	struct pollfd p[2] = { { c->fd, events, 0 }, { c->caller, POLLIN, 0 } };
 	double left;
@@ -139,7 +139,7 @@ admin_link_send(struct admin_link *c, struct str text, double seconds)
 			text.p += n;
 			text.n -= (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
-			if (wait_for(c, POLLOUT, deadline) != POLLOUT)
+			if (wait_for_link(c, POLLOUT, deadline) != POLLOUT)
 				return false;
 		} else if (n >= 0 || errno != EINTR) {
 			return false;
@@ -178,7 +178,7 @@ admin_link_read_line(struct admin_link *c, double seconds, struct str *line)
 		else if (n == 0)
 			return ADMIN_LINK_GONE;
 		else if (errno == EAGAIN) {
-			if ((happened = wait_for(c, POLLIN, deadline)) == 0)
+			if ((happened = wait_for_link(c, POLLIN, deadline)) == 0)
 				return ADMIN_LINK_QUIET;
 			if (happened == POLLHUP)
 				return ADMIN_LINK_UNWANTED;

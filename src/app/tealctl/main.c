@@ -8,7 +8,7 @@
 #include "app/tealctl/watch.h"
 
 static int
-refuse(enum err e, const char *sentence)
+report_error(enum err e, const char *sentence)
 {
 	struct buf b;
 
@@ -20,7 +20,7 @@ refuse(enum err e, const char *sentence)
 }
 
 static int
-run(const struct options *o)
+run_command(const struct options *o)
 {
 	struct output out;
 
@@ -42,10 +42,10 @@ main(int argc, char **argv)
 
 	standard_descriptors();
 	e = options_parse(&o, argc, argv, &why);
-	status = e == OK ? run(&o) : refuse(e, why.text);
+	status = e == OK ? run_command(&o) : report_error(e, why.text);
 	options_free(&o);
 	/* Output that got lost, on a full disk say, is not done. */
 	if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0)
-		status = refuse(E_INTERNAL, "cannot write to standard output");
+		status = report_error(E_INTERNAL, "cannot write to standard output");
 	return status;
 }

@@ -100,7 +100,7 @@ value_behind(const struct words *w, size_t i, struct str key)
 }
 
 static bool
-put_option(struct buf *out, const struct words *w, size_t *i)
+put_help_option(struct buf *out, const struct words *w, size_t *i)
 {
 	struct str word = str_from(w->word[*i]), key = { word.p + 2, word.n - 2 };
 	const char *equals = memchr(key.p, '=', key.n), *next;
@@ -141,7 +141,7 @@ make_line(struct options *o, const struct words *w, struct why *why)
 		if (!w->literal[i] && strncmp(w->word[i], "--", 2) == 0) {
 			if (!is_option_key(w->word[i] + 2))
 				return why_set(why, E_USAGE, "unknown option %.40s", w->word[i]);
-			fits = fits && put_option(&o->text, w, &i);
+			fits = fits && put_help_option(&o->text, w, &i);
 		} else {
 			fits = fits && admin_line_quote(&o->text, str_from(w->word[i]));
 		}
@@ -263,7 +263,7 @@ put_top_help(struct buf *out)
 }
 
 static void
-put_help(struct buf *out)
+print_help(struct buf *out)
 {
 	buf_printf(out, "Usage: tealctl [-s SOCKET] [--json] [--no-color] COMMAND ...\n\n"
 			"Commands teald, the load balancer.\n\nCommands:\n");
@@ -303,7 +303,7 @@ make_help(struct options *o, const struct words *w, const char *topic, struct wh
 		return OK;
 	}
 	if (topic == NULL) {
-		put_help(&o->text);
+		print_help(&o->text);
 		return OK;
 	}
 	if (strcmp(topic, "top") == 0) {

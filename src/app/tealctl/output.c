@@ -150,7 +150,7 @@ text_time(struct buf *out, json_t *value)
 }
 
 static void
-print(struct output *o, const char *fmt, va_list ap, bool ended)
+print_line(struct output *o, const char *fmt, va_list ap, bool ended)
 {
 	if (o->pending)
 		fputs("\r\033[K", stdout);
@@ -167,7 +167,7 @@ output_line(struct output *o, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	print(o, fmt, ap, true);
+	print_line(o, fmt, ap, true);
 	va_end(ap);
 }
 
@@ -177,7 +177,7 @@ output_pending(struct output *o, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	print(o, fmt, ap, !o->rewrites);
+	print_line(o, fmt, ap, !o->rewrites);
 	va_end(ap);
 }
 

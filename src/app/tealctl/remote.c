@@ -32,7 +32,7 @@ remote_is_url(const char *socket)
 
 /* Nothing ssh or a shell might take for something else. */
 static bool
-is_plain(struct str s, const char *more)
+is_plain_word(struct str s, const char *more)
 {
 	if (s.n == 0 || s.p[0] == '-')
 		return false;
@@ -61,7 +61,7 @@ parse_address(const char *url, struct address *out, struct why *why)
 	if (at != NULL) {
 		user.n = (size_t)(at - all.p);
 		host = (struct str){ at + 1, all.n - user.n - 1 };
-		if (!is_plain(user, "._+-"))
+		if (!is_plain_word(user, "._+-"))
 			return bad_address(url, "the user's name is none", why);
 	}
 	bracket = host.n > 0 && host.p[0] == '[';
@@ -78,7 +78,7 @@ parse_address(const char *url, struct address *out, struct why *why)
 		host = (struct str){ host.p + 1, host.n - 2 };
 	else if (bracket)
 		return bad_address(url, "the host is none", why);
-	if (!is_plain(host, bracket ? ".:%-_" : "._-") || user.n > 64 || host.n > 253)
+	if (!is_plain_word(host, bracket ? ".:%-_" : "._-") || user.n > 64 || host.n > 253)
 		return bad_address(url, "the host is none", why);
 	snprintf(out->where, sizeof(out->where), "%.*s%s%.*s", (int)user.n, user.p, user.n > 0 ? "@" : "",
 		 (int)host.n, host.p);
@@ -96,7 +96,7 @@ remote_quote(struct buf *out, struct str word)
 	bool fits = true;
 
 	for (size_t i = 0; i < word.n && plain; i++)
-		plain = is_plain((struct str){ word.p + i, 1 }, quiet) || word.p[i] == '-';
+		plain = is_plain_word((struct str){ word.p + i, 1 }, quiet) || word.p[i] == '-';
 	if (plain)
 		return buf_append(out, word.p, word.n);
 	fits = buf_append(out, "'", 1);
@@ -111,20 +111,20 @@ remote_quote(struct buf *out, struct str word)
 }
 
 static bool
-put_word(struct buf *out, struct str word)
+put_shell_word(struct buf *out, struct str word)
 {
 	return buf_append(out, " ", 1) && remote_quote(out, word);
 }
 
 static bool
-put_option(struct buf *out, const struct admin_opt *opt)
+put_remote_option(struct buf *out, const struct admin_opt *opt)
 {
 	struct buf b;
 	bool fits;
 
 	buf_init(&b, ADMIN_LINE_MAX + 8);
 	fits = buf_printf(&b, "--%s%s", opt->key.p, opt->has_value ? "=" : "") &&
-	       buf_append(&b, opt->value.p, opt->value.n) && put_word(out, buf_str(&b));
+	       buf_append(&b, opt->value.p, opt->value.n) && put_shell_word(out, buf_str(&b));
 	buf_free(&b);
 	return fits;
 }
@@ -138,21 +138,21 @@ make_command(struct buf *out, const struct options *o, const struct address *a)
 	bool fits = buf_printf(out, "tealctl --remote"), dashes = false;
 
 	if (a->path[0] != '\0')
-		fits = fits && put_word(out, STR("-s")) && put_word(out, str_from(a->path));
+		fits = fits && put_shell_word(out, STR("-s")) && put_shell_word(out, str_from(a->path));
 	for (size_t i = 0; i < line->n_args && fits; i++) {
 		/* Words that look like options come last. */
 		dashes = dashes || line->args[i].p[0] == '-';
 		if (!dashes)
-			fits = put_word(out, line->args[i]);
+			fits = put_shell_word(out, line->args[i]);
 	}
 	for (size_t i = 0; i < line->n_opts && fits; i++)
-		fits = put_option(out, &line->opts[i]);
+		fits = put_remote_option(out, &line->opts[i]);
 	if (dashes)
-		fits = fits && put_word(out, STR("--"));
+		fits = fits && put_shell_word(out, STR("--"));
 	for (size_t i = 0, behind = 0; i < line->n_args && fits; i++) {
 		behind = behind || line->args[i].p[0] == '-';
 		if (behind)
-			fits = put_word(out, line->args[i]);
+			fits = put_shell_word(out, line->args[i]);
 	}
 	return fits && buf_append(out, "", 1);
 }

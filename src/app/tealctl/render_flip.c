@@ -9,7 +9,7 @@
 
 /* "  applied    epoch 43 …   +12 ms" */
 static void
-step(struct render *r, json_t *object, const char *word, const char *template, bool pending)
+say_step(struct render *r, json_t *object, const char *word, const char *template, bool pending)
 {
 	struct buf what, when;
 
@@ -104,7 +104,7 @@ print_draining(struct render *r)
 		buf_printf(&template, " at most");
 	}
 	buf_append(&template, "", 1);
-	step(r, r->draining, "draining", buf_str(&template).p, true);
+	say_step(r, r->draining, "draining", buf_str(&template).p, true);
 	buf_free(&template);
 }
 
@@ -120,25 +120,25 @@ terminal_event(struct render *r, const char *event, json_t *object)
 {
 	introduce(r);
 	if (strcmp(event, "checked") == 0) {
-		step(r, object, event, "{healthy}/{total} backends healthy, {needed} needed", false);
+		say_step(r, object, event, "{healthy}/{total} backends healthy, {needed} needed", false);
 		print_backends(r, json_at(object, "backends"), false);
 	} else if (strcmp(event, "committed") == 0) {
-		step(r, object, event, "epoch {epoch} is stored", false);
+		say_step(r, object, event, "epoch {epoch} is stored", false);
 	} else if (strcmp(event, "applied") == 0) {
-		step(r, object, event,
-		     json_has(object, "ms") ? "the old color gets nothing new, after {ms:ms}" :
-					      "the old color gets nothing new",
-		     false);
+		say_step(r, object, event,
+			 json_has(object, "ms") ? "the old color gets nothing new, after {ms:ms}" :
+						  "the old color gets nothing new",
+			 false);
 	} else if (strcmp(event, "draining") == 0) {
 		json_decref(r->draining);
 		r->draining = json_incref(object);
 		r->draining_at = clock_now();
 		print_draining(r);
 	} else if (strcmp(event, "drained") == 0) {
-		step(r, object, event,
-		     json_has(object, "cut") ? "in {seconds:duration}, {cut:connections} cut" :
-					       "in {seconds:duration}; every connection ended by itself",
-		     false);
+		say_step(r, object, event,
+			 json_has(object, "cut") ? "in {seconds:duration}, {cut:connections} cut" :
+						   "in {seconds:duration}; every connection ended by itself",
+			 false);
 	} else {
 		render_streamed(r, object);
 	}

@@ -20,7 +20,7 @@ style_of_state(json_t *state)
 }
 
 static json_t *
-color_of(json_t *service, const char *word)
+status_color(json_t *service, const char *word)
 {
 	return json_object_get(json_at(service, "colors"), word);
 }
@@ -30,7 +30,7 @@ static const char *
 draining_color(json_t *service)
 {
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
-		if (json_has(color_of(service, color_words[i]), "draining"))
+		if (json_has(status_color(service, color_words[i]), "draining"))
 			return color_words[i];
 	return NULL;
 }
@@ -86,8 +86,8 @@ print_services(struct render *r, json_t *services)
 	json_array_foreach(services, i, s)
 	{
 		say_cells(&t, s, "name mode active epoch");
-		color_cell(&t, color_of(s, "green"));
-		color_cell(&t, color_of(s, "blue"));
+		color_cell(&t, status_color(s, "green"));
+		color_cell(&t, status_color(s, "blue"));
 		buf_clear(&b);
 		text_time(&b, json_at(s, "changed_at"));
 		table_add(&t, STYLE_PLAIN, buf_str(&b));
@@ -99,9 +99,9 @@ print_services(struct render *r, json_t *services)
 }
 
 static void
-add_backends(struct table *t, json_t *service, const char *word)
+say_backends(struct table *t, json_t *service, const char *word)
 {
-	json_t *backends = json_at(color_of(service, word), "backends"), *b;
+	json_t *backends = json_at(status_color(service, word), "backends"), *b;
 	const char *active = json_string_value(json_at(service, "active"));
 	enum style style = strcmp(word, "green") == 0 ? STYLE_GREEN : STYLE_BLUE;
 	struct buf when;
@@ -113,7 +113,7 @@ add_backends(struct table *t, json_t *service, const char *word)
 		table_add(t, style, str_from(word));
 		table_printf(t, STYLE_PLAIN, "%s%s",
 			     active != NULL && strcmp(active, word) == 0 ? "active" : "idle",
-			     json_has(color_of(service, word), "draining") ? ", drains" : "");
+			     json_has(status_color(service, word), "draining") ? ", drains" : "");
 		say_cells(t, b, "address");
 		buf_clear(&when);
 		text_json(&when, json_at(b, "state"));
@@ -183,11 +183,11 @@ print_detail(struct render *r, json_t *s)
 		say(r->out, s, "locked {locked.at:time} by {locked.by}: {locked.reason}");
 	print_entrances(r, s);
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++) {
-		bool draining = json_has(color_of(s, color_words[i]), "draining");
+		bool draining = json_has(status_color(s, color_words[i]), "draining");
 		struct buf b;
 
 		buf_init(&b, 4096);
-		say_into(&b, &plain, color_of(s, color_words[i]),
+		say_into(&b, &plain, status_color(s, color_words[i]),
 			 "{healthy}/{total} backends up, {connections:connections}");
 		if (draining)
 			buf_printf(&b, ", draining");
@@ -200,7 +200,7 @@ print_detail(struct render *r, json_t *s)
 	output_line(r->out, "%s", "");
 	table_init(&t, heads);
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
-		add_backends(&t, s, color_words[i]);
+		say_backends(&t, s, color_words[i]);
 	table_print(&t, r->out);
 }
 
@@ -240,7 +240,8 @@ print_state(struct render *r, json_t *object)
 			say(r->out, store, "  {problem}");
 	}
 	if (json_is_object(json_at(object, "kernel"))) {
-		say(r->out, json_at(object, "kernel"), "kernel: table {table}, {tracked} of {entries} connections, {max} at most");
+		say(r->out, json_at(object, "kernel"),
+		    "kernel: table {table}, {tracked} of {entries} connections, {max} at most");
 		if (json_has(object, "kernel.problem"))
 			say(r->out, json_at(object, "kernel"), "  {problem}");
 	}
@@ -261,7 +262,8 @@ record_state(struct render *r, json_t *object)
 		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}\t{where}\t{problem}" :
 						   "store\t{type}\tdown\t{age}\t{where}\t{problem}");
 	if (json_is_object(json_at(object, "kernel")))
-		say(r->out, json_at(object, "kernel"), "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
+		say(r->out, json_at(object, "kernel"),
+		    "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
 }
 
 /* service NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS,
@@ -278,7 +280,7 @@ record_service(struct render *r, json_t *s)
 	table_add(&t, STYLE_PLAIN, STR("service"));
 	say_cells(&t, s, "name mode active epoch");
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
-		say_cells(&t, color_of(s, color_words[i]), "healthy total connections");
+		say_cells(&t, status_color(s, color_words[i]), "healthy total connections");
 	table_add(&t, STYLE_PLAIN, str_from(draining != NULL ? draining : "-"));
 	table_add(&t, STYLE_PLAIN, json_has(s, "locked") ? STR("locked") : STR("unlocked"));
 	say_cells(&t, s, "changed_at changed_by reason");
@@ -293,7 +295,7 @@ record_backends(struct render *r, json_t *service)
 	size_t i;
 
 	for (size_t k = 0; k < ARRAY_LEN(color_words); k++)
-		json_array_foreach(json_at(color_of(service, color_words[k]), "backends"), i, b)
+		json_array_foreach(json_at(status_color(service, color_words[k]), "backends"), i, b)
 		{
 			struct table t;
 

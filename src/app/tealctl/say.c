@@ -7,7 +7,7 @@
 #define KEY_MAX 64
 
 static json_t *
-at(json_t *object, struct str path)
+value_at(json_t *object, struct str path)
 {
 	char key[KEY_MAX];
 	const char *dot;
@@ -27,7 +27,7 @@ at(json_t *object, struct str path)
 json_t *
 json_at(json_t *object, const char *path)
 {
-	return at(object, str_from(path));
+	return value_at(object, str_from(path));
 }
 
 bool
@@ -73,7 +73,7 @@ put_list(struct buf *b, json_t *array)
 }
 
 static void
-put_value(struct buf *b, const struct output *o, json_t *v, struct str how)
+put_json_value(struct buf *b, const struct output *o, json_t *v, struct str how)
 {
 	enum style style = style_of_color(v);
 
@@ -114,7 +114,7 @@ say_into(struct buf *b, const struct output *o, json_t *object, const char *temp
 			how = (struct str){ colon + 1, (size_t)(close - colon - 1) };
 			path.n = (size_t)(colon - path.p);
 		}
-		put_value(b, o, at(object, path), how);
+		put_json_value(b, o, value_at(object, path), how);
 	}
 	buf_append(b, template, strlen(template));
 }
@@ -135,6 +135,6 @@ say_cells(struct table *t, json_t *object, const char *paths)
 {
 	for (size_t n; *paths != '\0'; paths += n + (paths[n] == ' ')) {
 		n = strcspn(paths, " ");
-		table_json(t, at(object, (struct str){ paths, n }));
+		table_json(t, value_at(object, (struct str){ paths, n }));
 	}
 }

@@ -29,7 +29,7 @@ static char *captured;
 static size_t captured_n;
 
 static void
-say(const char *text, size_t n)
+write_screen(const char *text, size_t n)
 {
 	ssize_t done;
 
@@ -49,14 +49,14 @@ put_back(void)
 	if (!terminal.taken)
 		return;
 	terminal.taken = 0;
-	say(LEAVE, sizeof(LEAVE) - 1);
+	write_screen(LEAVE, sizeof(LEAVE) - 1);
 	if (terminal.keys >= 0)
 		tcsetattr(terminal.keys, TCSANOW, &terminal.before);
 }
 
 /* Keys one by one, unseen; ^C and ^Z are still signals. */
 static void
-take(void)
+take_terminal(void)
 {
 	struct termios raw;
 
@@ -68,7 +68,7 @@ take(void)
 		tcsetattr(terminal.keys, TCSADRAIN, &raw);
 	}
 	terminal.taken = 1;
-	say(ENTER, sizeof(ENTER) - 1);
+	write_screen(ENTER, sizeof(ENTER) - 1);
 }
 
 static void
@@ -89,17 +89,17 @@ on_resize(int sig)
 /* ^Z: the shell gets its terminal as it was, and what comes after `fg` begins
  * with an empty screen again. */
 static void
-on_stop(int sig)
+on_suspend(int sig)
 {
 	(void)sig;
 	put_back();
 	raise(SIGSTOP);
-	take();
+	take_terminal();
 	terminal.changed = 1;
 }
 
 static void
-measure(struct screen *s)
+measure_terminal(struct screen *s)
 {
 	struct winsize size;
 
@@ -123,10 +123,10 @@ screen_open(struct screen *s)
 		signal(ends[i], on_end);
 	/* Neither restarts what waits: the loop looks again. */
 	sigaction(SIGWINCH, &(struct sigaction){ .sa_handler = on_resize }, NULL);
-	sigaction(SIGTSTP, &(struct sigaction){ .sa_handler = on_stop }, NULL);
+	sigaction(SIGTSTP, &(struct sigaction){ .sa_handler = on_suspend }, NULL);
 	atexit(put_back);
-	measure(s);
-	take();
+	measure_terminal(s);
+	take_terminal();
 }
 
 void
@@ -142,8 +142,8 @@ screen_changed(struct screen *s)
 	if (!terminal.changed)
 		return false;
 	terminal.changed = 0;
-	measure(s);
-	say("\033[2J", 4);
+	measure_terminal(s);
+	write_screen("\033[2J", 4);
 	return true;
 }
 
@@ -162,7 +162,7 @@ sequence(const char *p, size_t n)
 
 /* Appends a line as far as it fits. */
 static void
-put_line(struct buf *out, struct str line, int columns)
+put_screen_line(struct buf *out, struct str line, int columns)
 {
 	uint32_t point;
 	size_t n;
@@ -194,13 +194,13 @@ screen_show(struct screen *s, struct str text)
 
 		if (row > 0)
 			buf_append(&out, "\r\n", 2);
-		put_line(&out, (struct str){ text.p, n }, s->columns);
+		put_screen_line(&out, (struct str){ text.p, n }, s->columns);
 		n += end != NULL;
 		text.p += n;
 		text.n -= n;
 	}
 	buf_printf(&out, "\033[J");
-	say(buf_str(&out).p, buf_len(&out));
+	write_screen(buf_str(&out).p, buf_len(&out));
 	buf_free(&out);
 }
 

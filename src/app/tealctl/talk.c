@@ -122,7 +122,7 @@ refusal_status(const struct talk *t, const char *word, json_t *object)
 }
 
 static int
-take_last(struct talk *t, json_t *object)
+take_last_reply(struct talk *t, json_t *object)
 {
 	json_t *word = json_at(object, "error");
 	const char *error = json_is_string(word) ? json_string_value(word) : "internal";
@@ -165,7 +165,7 @@ take_event(struct talk *t, json_t *object)
 
 /* Reads until the last object of one command; its status in *status. */
 static enum step
-take_replies(struct talk *t, int *status)
+read_replies(struct talk *t, int *status)
 {
 	enum step step = STEP_MORE;
 	struct str line;
@@ -183,7 +183,7 @@ take_replies(struct talk *t, int *status)
 			if (json_at(object, "ok") == NULL) {
 				take_event(t, object);
 			} else {
-				*status = take_last(t, object);
+				*status = take_last_reply(t, object);
 				step = STEP_DONE;
 			}
 		}
@@ -196,7 +196,7 @@ take_replies(struct talk *t, int *status)
  * status 9 means for certain that nothing has changed.  A refusal here is the
  * answer to the command. */
 static enum step
-greet(struct talk *t, int *status)
+greet_caller(struct talk *t, int *status)
 {
 	bool sent = admin_link_send(&t->link, STR("version\n"), REACH_SECONDS);
 	enum step step = STEP_MORE;
@@ -223,7 +223,7 @@ greet(struct talk *t, int *status)
 	} else if (!json_is_true(json_at(object, "ok"))) {
 		if (t->o->json)
 			output_raw(line);
-		*status = take_last(t, object);
+		*status = take_last_reply(t, object);
 		step = STEP_DONE;
 	}
 	json_decref(object);
@@ -258,7 +258,7 @@ greet_remote(struct talk *t, int *status)
 	if (json_is_boolean(json_at(object, "ok"))) {
 		if (t->o->json)
 			output_raw(line);
-		*status = take_last(t, object);
+		*status = take_last_reply(t, object);
 		step = STEP_DONE;
 	} else if (json_is_string(json_at(object, "event")) &&
 		   strcmp(json_string_value(json_at(object, "event")), "reached") == 0) {
@@ -287,17 +287,17 @@ lost(struct talk *t)
 	if (!t->info->changes)
 		return unreached(t);
 	if (flip && t->applied && t->o->request.wait == ADMIN_WAIT_DRAINED) {
-		output_complain(t->out, "%s (%s); the flip is applied, the old color may still drain", t->lost,
-			 t->o->socket);
+		output_complain(t->out, "%s (%s); the flip is applied, the old color may still drain",
+				t->lost, t->o->socket);
 		return err_exit_status(E_TIMEOUT);
 	}
 	if (flip && t->committed) {
 		output_complain(t->out, "%s (%s); the flip is stored, but not confirmed: see tealctl status",
-			 t->lost, t->o->socket);
+				t->lost, t->o->socket);
 		return EXIT_LATE;
 	}
 	output_complain(t->out, "%s (%s); whether anything changed is unknown: see tealctl status", t->lost,
-		 t->o->socket);
+			t->o->socket);
 	return EXIT_UNKNOWN;
 }
 
@@ -327,7 +327,7 @@ lost_remote(struct talk *t, bool sent)
 static enum step
 begin_change(struct talk *t, int *status)
 {
-	enum step step = t->remote.pid != 0 ? greet_remote(t, status) : greet(t, status);
+	enum step step = t->remote.pid != 0 ? greet_remote(t, status) : greet_caller(t, status);
 
 	if (step == STEP_MORE && t->o->remote && !ask_leave()) {
 		t->lost = "the asking side has gone; nothing was sent";
@@ -358,13 +358,13 @@ converse(struct talk *t)
 	/* One that hangs up at once may have said why: read in any case. */
 	if (!remote && !admin_link_send(&t->link, buf_str(&t->o->text), REACH_SECONDS))
 		t->lost = "teald takes no more of the command";
-	if (take_replies(t, &status) == STEP_DONE)
+	if (read_replies(t, &status) == STEP_DONE)
 		return status;
 	return remote ? lost_remote(t, t->info->changes) : lost(t);
 }
 
 static enum err
-reach(struct talk *t, struct why *why)
+reach_teald(struct talk *t, struct why *why)
 {
 	const struct options *o = t->o;
 	enum err e;
@@ -388,7 +388,7 @@ talk(const struct options *o, struct output *out)
 	enum err e;
 
 	t.render = (struct render){ .out = out, .request = &o->request };
-	if ((e = reach(&t, &why)) != OK) {
+	if ((e = reach_teald(&t, &why)) != OK) {
 		/* One's own version is worth knowing then, too. */
 		if (o->request.command == ADMIN_VERSION && !o->json)
 			render_client_version(&t.render);

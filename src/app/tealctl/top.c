@@ -29,7 +29,7 @@ top_sort_from_word(const char *word, enum top_sort *out)
 }
 
 static uint64_t
-count(json_t *o, const char *path)
+count_at(json_t *o, const char *path)
 {
 	json_t *v = json_at(o, path);
 
@@ -37,7 +37,7 @@ count(json_t *o, const char *path)
 }
 
 static void
-take_text(char *to, size_t size, json_t *o, const char *path)
+take_string(char *to, size_t size, json_t *o, const char *path)
 {
 	const char *text = json_string_value(json_at(o, path));
 
@@ -45,7 +45,7 @@ take_text(char *to, size_t size, json_t *o, const char *path)
 }
 
 static int
-color_at(json_t *o, const char *path)
+top_color_at(json_t *o, const char *path)
 {
 	const char *word = json_string_value(json_at(o, path));
 
@@ -56,24 +56,24 @@ color_at(json_t *o, const char *path)
 }
 
 static double
-rate(uint64_t now, uint64_t before, double seconds)
+rate_of(uint64_t now, uint64_t before, double seconds)
 {
 	return now > before && seconds > 0 ? (double)(now - before) / seconds : 0;
 }
 
 static void
-take_color(struct top_color *c, json_t *o, double seconds)
+take_top_color(struct top_color *c, json_t *o, double seconds)
 {
 	/* Where requests are counted, they are what is new. */
 	const char *what = json_at(o, "requests_total") != NULL ? "requests_total" : "connections_total";
-	uint64_t begun = count(o, what), in = count(o, "bytes_in"), out = count(o, "bytes_out");
+	uint64_t begun = count_at(o, what), in = count_at(o, "bytes_in"), out = count_at(o, "bytes_out");
 
-	c->healthy = (unsigned)count(o, "healthy");
-	c->total = (unsigned)count(o, "total");
-	c->connections = count(o, "connections");
-	c->new_rate = rate(begun, c->begun, seconds);
-	c->in_rate = rate(in, c->in, seconds);
-	c->out_rate = rate(out, c->out, seconds);
+	c->healthy = (unsigned)count_at(o, "healthy");
+	c->total = (unsigned)count_at(o, "total");
+	c->connections = count_at(o, "connections");
+	c->new_rate = rate_of(begun, c->begun, seconds);
+	c->in_rate = rate_of(in, c->in, seconds);
+	c->out_rate = rate_of(out, c->out, seconds);
 	c->begun = begun;
 	c->in = in;
 	c->out = out;
@@ -92,7 +92,7 @@ trouble_of(const struct top_service *s)
 	/* One in a hundred is worth a look. */
 	few = (s->colors[0].new_rate + s->colors[1].new_rate) / 100;
 	return active->healthy < active->total || s->failed_rate > few || s->errors_rate > few ||
-	       count(s->object, "waiting") > 0;
+	       count_at(s->object, "waiting") > 0;
 }
 
 static void
@@ -100,24 +100,24 @@ take_service(struct top_service *s, json_t *o, double uptime, size_t place)
 {
 	/* Of one that was not there before, nothing is known to have moved. */
 	double seconds = s->readings > 0 ? uptime - s->uptime : 0;
-	uint64_t failed = count(o, "failed_total"), errors = count(o, "errors_total");
+	uint64_t failed = count_at(o, "failed_total"), errors = count_at(o, "errors_total");
 	json_t *deadline = json_at(o, "drain.deadline_in");
 
 	json_decref(s->object);
 	s->object = json_incref(o);
-	take_text(s->mode, sizeof(s->mode), o, "mode");
-	take_text(s->changed, sizeof(s->changed), o, "changed_at");
+	take_string(s->mode, sizeof(s->mode), o, "mode");
+	take_string(s->changed, sizeof(s->changed), o, "changed_at");
 	s->place = place;
-	s->active = color_at(o, "active");
-	s->epoch = count(o, "epoch");
+	s->active = top_color_at(o, "active");
+	s->epoch = count_at(o, "epoch");
 	for (int c = 0; c < 2; c++)
-		take_color(&s->colors[c], json_object_get(json_at(o, "colors"), color_words[c]), seconds);
-	s->failed_rate = rate(failed, s->failed, seconds);
+		take_top_color(&s->colors[c], json_object_get(json_at(o, "colors"), color_words[c]), seconds);
+	s->failed_rate = rate_of(failed, s->failed, seconds);
 	s->failed = failed;
-	s->errors_rate = rate(errors, s->errors, seconds);
+	s->errors_rate = rate_of(errors, s->errors, seconds);
 	s->errors = errors;
-	s->draining = color_at(o, "drain.color");
-	s->left = count(o, "drain.remaining");
+	s->draining = top_color_at(o, "drain.color");
+	s->left = count_at(o, "drain.remaining");
 	s->until = json_is_number(deadline) ? clock_now() + json_number_value(deadline) : 0;
 	s->locked = json_has(o, "locked");
 	s->trouble = trouble_of(s);
@@ -126,7 +126,7 @@ take_service(struct top_service *s, json_t *o, double uptime, size_t place)
 }
 
 static struct top_service *
-find(struct top *t, const char *name, size_t place)
+find_or_add(struct top *t, const char *name, size_t place)
 {
 	if (place < t->n && strcmp(t->services[place].name, name) == 0)
 		return &t->services[place];
@@ -139,7 +139,7 @@ find(struct top *t, const char *name, size_t place)
 struct top_service *
 top_find(struct top *t, const char *name)
 {
-	return find(t, name, SIZE_MAX);
+	return find_or_add(t, name, SIZE_MAX);
 }
 
 /* The services of this reading, each with what was known of it before. */
@@ -153,8 +153,8 @@ take_services(struct top *t, json_t *services, double uptime)
 	for (size_t i = 0; i < n; i++) {
 		json_t *o = json_array_get(services, i);
 
-		take_text(name, sizeof(name), o, "name");
-		if ((old = find(t, name, i)) != NULL && !old->moved) {
+		take_string(name, sizeof(name), o, "name");
+		if ((old = find_or_add(t, name, i)) != NULL && !old->moved) {
 			all[i] = *old;
 			old->moved = true;
 			old->object = NULL;
@@ -257,7 +257,7 @@ sum_of(const struct top_service *s, enum top_sort by)
 
 /* Largest and latest first, names from a on; equal ones as teald has them. */
 static int
-compare(const void *x, const void *y)
+compare_services(const void *x, const void *y)
 {
 	const struct top_service *a = *(struct top_service *const *)x, *b = *(struct top_service *const *)y;
 	double da = sum_of(a, sorting), db = sum_of(b, sorting);
@@ -281,7 +281,7 @@ top_arrange(struct top *t)
 			t->shown[t->n_shown++] = &t->services[i];
 	sorting = t->sort;
 	reversing = t->reversed;
-	qsort(t->shown, t->n_shown, sizeof(struct top_service *), compare);
+	qsort(t->shown, t->n_shown, sizeof(struct top_service *), compare_services);
 }
 
 void

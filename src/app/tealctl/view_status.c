@@ -17,7 +17,7 @@ struct view_status {
 };
 
 static struct view_status *
-of(struct view *v)
+status_view_of(struct view *v)
 {
 	return container_of(v, struct view_status, view);
 }
@@ -25,7 +25,7 @@ of(struct view *v)
 static void
 status_take(struct view *v, json_t *status)
 {
-	struct view_status *s = of(v);
+	struct view_status *s = status_view_of(v);
 
 	json_decref(s->last);
 	s->last = json_incref(status);
@@ -35,7 +35,7 @@ status_take(struct view *v, json_t *status)
 static void
 status_draw(struct view *v, const struct screen *screen, const char *lost, struct buf *out)
 {
-	struct view_status *s = of(v);
+	struct view_status *s = status_view_of(v);
 	struct render r = { .out = s->out, .request = &s->o->request };
 
 	(void)screen;
@@ -65,7 +65,7 @@ status_key(struct view *v, enum key key, char c)
 static void
 status_print(struct view *v)
 {
-	struct view_status *s = of(v);
+	struct view_status *s = status_view_of(v);
 	struct render r = { .out = s->out, .request = &s->o->request };
 
 	render_status(&r, s->last);
@@ -75,7 +75,7 @@ status_print(struct view *v)
 static void
 status_free(struct view *v)
 {
-	struct view_status *s = of(v);
+	struct view_status *s = status_view_of(v);
 
 	json_decref(s->last);
 	buf_free(&v->ask);

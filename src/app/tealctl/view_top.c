@@ -16,7 +16,7 @@ struct view_top {
 };
 
 static struct view_top *
-of(struct view *v)
+top_view_of(struct view *v)
 {
 	return container_of(v, struct view_top, view);
 }
@@ -38,9 +38,9 @@ ask_for(struct view_top *v)
 }
 
 static void
-take(struct view *view, json_t *status)
+take_top_status(struct view *view, json_t *status)
 {
-	struct view_top *v = of(view);
+	struct view_top *v = top_view_of(view);
 	json_t *first = json_array_get(json_at(status, "services"), 0);
 	bool detail = json_at(first, "colors.green.backends") != NULL;
 
@@ -56,15 +56,15 @@ take(struct view *view, json_t *status)
 }
 
 static void
-draw(struct view *view, const struct screen *s, const char *lost, struct buf *out)
+draw_top(struct view *view, const struct screen *s, const char *lost, struct buf *out)
 {
-	struct view_top *v = of(view);
+	struct view_top *v = top_view_of(view);
 
 	top_draw(&v->top, &v->screen, s, lost, out);
 }
 
 static void
-move(struct view_top *v, long by)
+move_cursor(struct view_top *v, long by)
 {
 	struct top *t = &v->top;
 	long to = (long)v->screen.cursor + by;
@@ -140,10 +140,10 @@ letter(struct view_top *v, char c)
 		v->screen.help = !v->screen.help;
 		break;
 	case 'j':
-		move(v, 1);
+		move_cursor(v, 1);
 		break;
 	case 'k':
-		move(v, -1);
+		move_cursor(v, -1);
 		break;
 	default:
 		break;
@@ -154,7 +154,7 @@ letter(struct view_top *v, char c)
 static bool
 press(struct view *view, enum key k, char c)
 {
-	struct view_top *v = of(view);
+	struct view_top *v = top_view_of(view);
 
 	if (v->screen.typing && (k == KEY_CHAR || k == KEY_BACKSPACE || k == KEY_ESCAPE || k == KEY_ENTER)) {
 		type(v, k, c);
@@ -171,22 +171,22 @@ press(struct view *view, enum key k, char c)
 		escape(v);
 		break;
 	case KEY_UP:
-		move(v, -1);
+		move_cursor(v, -1);
 		break;
 	case KEY_DOWN:
-		move(v, 1);
+		move_cursor(v, 1);
 		break;
 	case KEY_PAGE_UP:
-		move(v, -PAGE);
+		move_cursor(v, -PAGE);
 		break;
 	case KEY_PAGE_DOWN:
-		move(v, PAGE);
+		move_cursor(v, PAGE);
 		break;
 	case KEY_HOME:
-		move(v, -(long)v->top.n);
+		move_cursor(v, -(long)v->top.n);
 		break;
 	case KEY_END:
-		move(v, (long)v->top.n);
+		move_cursor(v, (long)v->top.n);
 		break;
 	case KEY_NONE:
 	case KEY_GONE:
@@ -199,11 +199,11 @@ press(struct view *view, enum key k, char c)
 /* top NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS NEW IN OUT,
  * FAILED DRAINING LEFT LOCKED ERRORS */
 static void
-print(struct view *view)
+print_top(struct view *view)
 {
 	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", NULL };
 	static const char *const color_words[] = { "green", "blue" };
-	struct view_top *v = of(view);
+	struct view_top *v = top_view_of(view);
 
 	for (size_t i = 0; i < v->top.n_shown; i++) {
 		const struct top_service *s = v->top.shown[i];
@@ -228,7 +228,7 @@ print(struct view *view)
 static void
 free_top(struct view *view)
 {
-	struct view_top *v = of(view);
+	struct view_top *v = top_view_of(view);
 
 	top_free(&v->top);
 	buf_free(&view->ask);
@@ -240,7 +240,7 @@ view_top_new(const struct options *o, struct output *out)
 {
 	struct view_top *v = must_alloc(sizeof(*v));
 
-	v->view = (struct view){ take, draw, press, print, free_top, { 0 } };
+	v->view = (struct view){ take_top_status, draw_top, press, print_top, free_top, { 0 } };
 	v->out = out;
 	v->screen.out = out;
 	v->screen.utf8 = screen_is_utf8();

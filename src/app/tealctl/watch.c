@@ -33,7 +33,7 @@ struct watch {
 };
 
 static enum err
-reach(struct watch *w, struct why *why)
+reach_watched(struct watch *w, struct why *why)
 {
 	enum err e;
 
@@ -68,7 +68,7 @@ let_go(struct watch *w, const char *why)
 }
 
 static void
-ask(struct watch *w)
+ask_status(struct watch *w)
 {
 	w->asked = clock_now();
 	w->next = w->asked + w->o->interval;
@@ -98,7 +98,7 @@ enum taken { TAKEN, TAKEN_NOT_YET, TAKEN_LOST, TAKEN_REFUSED };
 
 /* The reply, if it is there within so many seconds. */
 static enum taken
-take(struct watch *w, double seconds, struct screen *s)
+take_reading(struct watch *w, double seconds, struct screen *s)
 {
 	struct str line;
 	json_t *reply;
@@ -154,8 +154,8 @@ static int
 in_a_pipe(struct watch *w)
 {
 	for (unsigned n = 1;; n++) {
-		ask(w);
-		switch (take(w, REACH_SECONDS, NULL)) {
+		ask_status(w);
+		switch (take_reading(w, REACH_SECONDS, NULL)) {
 		case TAKEN:
 			break;
 		case TAKEN_REFUSED:
@@ -197,7 +197,7 @@ show(struct watch *w, struct screen *s)
 
 /* What is due now by the clock alone. */
 static bool
-go_on(struct watch *w)
+watch_go_on(struct watch *w)
 {
 	double now = clock_now();
 	struct why why;
@@ -211,11 +211,11 @@ go_on(struct watch *w)
 		return true;
 	if (!w->reached) {
 		w->next = now + AGAIN_SECONDS;
-		if (reach(w, &why) != OK)
+		if (reach_watched(w, &why) != OK)
 			return !remote_is_url(w->o->socket);
 	}
 	if (w->asked == 0)
-		ask(w);
+		ask_status(w);
 	else
 		w->next = now + w->o->interval;
 	return true;
@@ -258,10 +258,10 @@ on_the_screen(struct watch *w)
 			break;
 		if ((p[0].revents & POLLIN) && !take_keys(w, &s))
 			break;
-		if (p[1].revents != 0 && take(w, 0, &s) == TAKEN_REFUSED)
+		if (p[1].revents != 0 && take_reading(w, 0, &s) == TAKEN_REFUSED)
 			return w->status;
 		/* An ssh that ended has said why: its words must stay to be read. */
-		if ((w->lost != NULL && !w->reached && remote_is_url(w->o->socket)) || !go_on(w)) {
+		if ((w->lost != NULL && !w->reached && remote_is_url(w->o->socket)) || !watch_go_on(w)) {
 			screen_close(&s);
 			output_complain(w->out, "%s (%s)", w->lost != NULL ? w->lost : "not reached",
 					w->o->socket);
@@ -278,7 +278,7 @@ on_the_screen(struct watch *w)
 
 /* Passes on the requests of the tealctl at the other end, if they ask for the status. */
 static int
-pass_on(struct watch *w)
+pass_request(struct watch *w)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -325,13 +325,13 @@ watch(const struct options *o, struct output *out)
 		output_complain(out, "no further by ssh from here: %.200s", o->socket);
 		return err_exit_status(E_USAGE);
 	}
-	if ((e = reach(&w, &why)) != OK) {
+	if ((e = reach_watched(&w, &why)) != OK) {
 		output_complain(out, "%s", why.text);
 		return e == E_USAGE ? err_exit_status(e) : EXIT_UNREACHED;
 	}
 	w.view = o->view == VIEW_TOP ? view_top_new(o, out) : view_status_new(o, out);
 	if (o->remote)
-		status = pass_on(&w);
+		status = pass_request(&w);
 	else if (out->rewrites && !o->json)
 		status = on_the_screen(&w);
 	else
