@@ -246,7 +246,7 @@ test_what_cannot_be_served(void **state)
 					      (void *)(uintptr_t) "secret"),
 			 1);
 	fclose(f);
-	assert_refused(t.cert, t.key, "the key is locked with a passphrase");
+	assert_refused(t.cert, t.key, "the key is encrypted with a passphrase");
 }
 
 static void
