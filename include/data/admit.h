@@ -24,13 +24,17 @@ struct listener;
 struct admit *admit_new(const struct config *config, const struct binding *b);
 void admit_free(struct admit **ap);
 
+/* Listeners that a worker may have. */
+#define PERMIT_LISTENERS (1 << 17)
+
 /* What a connection holds.  It moves with the connection, from a handshake to
  * a session or client and from a client to a session, and whoever frees the
  * one that has it has released it. */
 struct permit {
 	struct lane *lane;	/* of the service whose it is, as far as that is known */
 	struct endpoint client;	/* the peer, or whom a PROXY header named: before any limit of sources is asked */
-	uint32_t listener : 24;	/* where it came in: its index among the proxy's bindings */
+	uint32_t listener : 17;	/* where it came in: its index among the proxy's bindings */
+	uint32_t prefix6 : 7;	/* source: by so many bits, less one, of an IPv6 address */
 	uint32_t preview : 1;	/* that is a preview entrance */
 	uint32_t admitted : 1;	/* by the service */
 	uint32_t descriptors : 2;	/* of those set aside for connections */

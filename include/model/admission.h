@@ -9,7 +9,7 @@
 
 struct admission {
 	_Alignas(64) _Atomic uint32_t held;
-	uint32_t limit;	/* 0: no limit */
+	_Atomic uint32_t limit;	/* 0: no limit; main may set another */
 	_Atomic uint64_t refused;	/* since the start */
 };
 
@@ -18,7 +18,14 @@ admission_init(struct admission *a, uint32_t limit)
 {
 	atomic_init(&a->held, 0);
 	atomic_init(&a->refused, 0);
-	a->limit = limit;
+	atomic_init(&a->limit, limit);
+}
+
+/* Those who are in stay, also where they are more than that. */
+static inline void
+admission_set_limit(struct admission *a, uint32_t limit)
+{
+	atomic_store_explicit(&a->limit, limit, memory_order_relaxed);
 }
 
 /* Takes n places; false, and nothing taken, when the limit would be passed.
@@ -27,9 +34,10 @@ static inline bool
 admission_enter(struct admission *a, uint32_t n)
 {
 	uint32_t held = atomic_load_explicit(&a->held, memory_order_relaxed);
+	uint32_t limit = atomic_load_explicit(&a->limit, memory_order_relaxed);
 
 	do {
-		if (a->limit > 0 && (held >= a->limit || n > a->limit - held)) {
+		if (limit > 0 && (held >= limit || n > limit - held)) {
 			atomic_fetch_add_explicit(&a->refused, 1, memory_order_relaxed);
 			return false;
 		}
@@ -42,7 +50,9 @@ admission_enter(struct admission *a, uint32_t n)
 static inline bool
 admission_is_full(const struct admission *a)
 {
-	return a->limit > 0 && atomic_load_explicit(&a->held, memory_order_relaxed) >= a->limit;
+	uint32_t limit = atomic_load_explicit(&a->limit, memory_order_relaxed);
+
+	return limit > 0 && atomic_load_explicit(&a->held, memory_order_relaxed) >= limit;
 }
 
 static inline void

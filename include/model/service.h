@@ -30,6 +30,7 @@ struct service {
 	_Atomic uint64_t ticket;	/* the last one given to a waiting client */
 	/* By line (data/queue.h) and worker the lowest ticket; 0: no client waits. */
 	_Atomic uint64_t *first[2];
+	/* Once a configuration had such limits they stay; to be asked only where the present one has. */
 	struct source_counts *source_counts;	/* NULL: no max_connections_per_source */
 	struct source_rates *source_rates;	/* NULL: no source_rate */
 	/* Lines about refused clients: second of the clock << 32 | lines in it. */
@@ -55,6 +56,9 @@ struct service {
 
 /* Aborts when memory is out.  config must outlive it. */
 struct service *service_new(const struct service_config *config, unsigned index, unsigned workers);
+/* From now on its limits are those of config: how many may be in, wait, come from one
+ * source and how fast.  What is held stays counted.  Main, before any other thread obeys config. */
+void service_set_limits(struct service *s, const struct service_config *config);
 /* Frees it and its references to backends; *sp is NULL on return. */
 void service_free(struct service **sp);
 

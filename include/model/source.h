@@ -33,6 +33,8 @@ enum source_enter { SOURCE_ENTERED, SOURCE_FULL, SOURCE_NO_MEMORY };
  * that holds something just now.  Aborts when memory is out. */
 struct source_counts *source_counts_new(uint32_t limit);
 void source_counts_free(struct source_counts **cp);
+/* Another limit, at least 1; what is held stays.  Any thread. */
+void source_counts_set_limit(struct source_counts *c, uint32_t limit);
 /* Any thread.  Never lets more in than the limit, not even for a moment. */
 enum source_enter source_enter(struct source_counts *c, const struct source_key *key);
 void source_leave(struct source_counts *c, const struct source_key *key);
@@ -56,6 +58,8 @@ struct source_rates;
 /* rate->burst at least 1.  Takes 2 MiB.  Aborts when memory is out. */
 struct source_rates *source_rates_new(const struct source_rate *rate);
 void source_rates_free(struct source_rates **rp);
+/* Another rate; tokens that sources have stay theirs, up to its burst.  Any thread, one at a time. */
+void source_rates_set(struct source_rates *r, const struct source_rate *rate);
 /* Any thread: takes a token, or false when there is none.  now: seconds of a
  * clock that never jumps, the same for all threads. */
 bool source_rates_take(struct source_rates *r, const struct source_key *key, double now);

@@ -175,27 +175,24 @@ leave_listener(struct permit *p)
 
 /* -- the service's ---------------------------------------------------------- */
 
-static bool
-key_of(const struct permit *p, const struct addr *client, struct source_key *key)
-{
-	return source_key_of(client, p->lane->config->limits.source_prefix6, key);
-}
-
 /* What is limited for each address; false with *why when it may not come in. */
 static bool
 enter_source(struct permit *p, const struct addr *client, enum ending *why)
 {
+	const struct limits_config *c = &p->lane->config->limits;
 	struct service *s = p->lane->service;
 	struct source_key key;
 
-	if ((s->source_rates == NULL && s->source_counts == NULL) || !key_of(p, client, &key))
+	if ((c->source_rate.burst <= 0 && c->per_source == 0) || 
+	    !source_key_of(client, c->source_prefix6, &key))
 		return true;
 	*why = END_SOURCE_RATE;
-	if (s->source_rates != NULL && !source_rates_take(s->source_rates, &key, p->lane->worker->now))
+	if (c->source_rate.burst > 0 && !source_rates_take(s->source_rates, &key, p->lane->worker->now))
 		return false;
-	if (s->source_counts == NULL)
+	if (c->per_source == 0)
 		return true;
 	p->source = take_source(s->source_counts, &key, why);
+	p->prefix6 = (c->source_prefix6 - 1) & 127;
 	return p->source;
 }
 
@@ -216,7 +213,7 @@ leave_service(struct permit *p)
 	p->admitted = 0;
 	if (p->source) {
 		endpoint_get(&p->client, &client);
-		if (key_of(p, &client, &key))
+		if (source_key_of(&client, p->prefix6 + 1u, &key))
 			source_leave(p->lane->service->source_counts, &key);
 	}
 	p->source = 0;
@@ -332,7 +329,7 @@ permit_take_turn(struct permit *p)
 void
 permit_init(struct permit *p, const struct listener *li, const struct addr *peer)
 {
-	CHECK(li->index < 1 << 24);
+	CHECK(li->index < PERMIT_LISTENERS);
 	*p = (struct permit){
 		.lane = li->lane,
 		.listener = li->index,

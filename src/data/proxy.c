@@ -566,6 +566,9 @@ bind_one(struct proxy *p, size_t at, struct why *why)
 enum err
 proxy_bind(struct proxy *p, struct why *why)
 {
+	if (p->bindings.n > PERMIT_LISTENERS)
+		return why_set(why, E_USAGE, "%s: %zu addresses to listen on, at most %d are possible",
+			       p->config->path, p->bindings.n, PERMIT_LISTENERS);
 	for (size_t b = 0; b < p->bindings.n; b++) {
 		enum err e = bind_one(p, b, why);
 

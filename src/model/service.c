@@ -115,6 +115,23 @@ service_configured_backend(const struct service_config *config, enum color color
 	return b;
 }
 
+void
+service_set_limits(struct service *s, const struct service_config *config)
+{
+	const struct limits_config *l = &config->limits;
+
+	admission_set_limit(&s->admission, config->max_connections);
+	admission_set_limit(&s->queue, l->queue);
+	if (l->per_source > 0 && s->source_counts == NULL)
+		s->source_counts = source_counts_new(l->per_source);
+	else if (l->per_source > 0)
+		source_counts_set_limit(s->source_counts, l->per_source);
+	if (l->source_rate.burst > 0 && s->source_rates == NULL)
+		s->source_rates = source_rates_new(&l->source_rate);
+	else if (l->source_rate.burst > 0)
+		source_rates_set(s->source_rates, &l->source_rate);
+}
+
 struct service *
 service_new(const struct service_config *config, unsigned index, unsigned workers)
 {
@@ -127,15 +144,12 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 	s->magic = SERVICE_MAGIC;
 	s->index = index;
 	s->config = config;
-	admission_init(&s->admission, config->max_connections);
-	admission_init(&s->queue, config->limits.queue);
+	admission_init(&s->admission, 0);
+	admission_init(&s->queue, 0);
+	service_set_limits(s, config);
 	s->waiting = must_array(writers, sizeof(*s->waiting));
 	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
 		s->first[i] = must_array(writers, sizeof(*s->first[i]));
-	if (config->limits.per_source > 0)
-		s->source_counts = source_counts_new(config->limits.per_source);
-	if (config->limits.source_rate.burst > 0)
-		s->source_rates = source_rates_new(&config->limits.source_rate);
 	s->record.color = config->initial;
 	for (int c = 0; c < COLORS; c++) {
 		const struct color_config *cc = &config->colors[c];

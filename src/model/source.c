@@ -1,5 +1,6 @@
 /* source.c - limits of single client addresses.  Any thread. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,8 +55,14 @@ struct count_shard {
 struct source_counts {
 	struct count_shard shards[SHARDS];
 	struct hash_secret secret;
-	uint32_t limit;
+	_Atomic uint32_t limit;
 };
+
+void
+source_counts_set_limit(struct source_counts *c, uint32_t limit)
+{
+	atomic_store_explicit(&c->limit, limit, memory_order_relaxed);
+}
 
 struct source_counts *
 source_counts_new(uint32_t limit)
@@ -65,7 +72,7 @@ source_counts_new(uint32_t limit)
 	CHECK(c != NULL && limit > 0);
 	memset(c, 0, sizeof(*c));
 	c->secret = hash_secret_new();
-	c->limit = limit;
+	source_counts_set_limit(c, limit);
 	for (unsigned i = 0; i < SHARDS; i++) {
 		pthread_mutex_init(&c->shards[i].lock, NULL);
 		c->shards[i].n_slots = SLOTS_MIN;
@@ -142,7 +149,7 @@ enter_locked(struct source_counts *c, struct count_shard *s, const struct source
 {
 	struct entry **at = find_counted(s, key, hash), *e = *at;
 
-	if (e != NULL && e->held >= c->limit)
+	if (e != NULL && e->held >= atomic_load_explicit(&c->limit, memory_order_relaxed))
 		return SOURCE_FULL;
 	if (e == NULL) {
 		if ((e = malloc(sizeof(*e))) == NULL)
@@ -220,8 +227,15 @@ struct rate_shard {
 struct source_rates {
 	struct rate_shard shards[SHARDS];
 	struct hash_secret secret;
-	struct source_rate rate;
+	_Atomic double burst, per_second;	/* struct source_rate */
 };
+
+void
+source_rates_set(struct source_rates *r, const struct source_rate *rate)
+{
+	atomic_store_explicit(&r->burst, rate->burst, memory_order_relaxed);
+	atomic_store_explicit(&r->per_second, rate->per_second, memory_order_relaxed);
+}
 
 struct source_rates *
 source_rates_new(const struct source_rate *rate)
@@ -231,7 +245,7 @@ source_rates_new(const struct source_rate *rate)
 	CHECK(r != NULL && rate->burst >= 1);
 	memset(r, 0, sizeof(*r));
 	r->secret = hash_secret_new();
-	r->rate = *rate;
+	source_rates_set(r, rate);
 	for (unsigned i = 0; i < SHARDS; i++)
 		pthread_mutex_init(&r->shards[i].lock, NULL);
 	return r;
@@ -254,9 +268,12 @@ static double
 tokens_now(const struct source_rates *r, const struct bucket *b, double now)
 {
 	/* Each thread reads the clock once a loop turn, so another's may be ahead. */
-	double passed = now > b->at ? now - b->at : 0, tokens = b->tokens + passed * r->rate.per_second;
+	double passed = now > b->at ? now - b->at : 0;
+	double burst = atomic_load_explicit(&r->burst, memory_order_relaxed);
+	double tokens =
+		b->tokens + passed * atomic_load_explicit(&r->per_second, memory_order_relaxed);
 
-	return b->at <= 0 || tokens > r->rate.burst ? r->rate.burst : tokens;
+	return b->at <= 0 || tokens > burst ? burst : tokens;
 }
 
 static bool

@@ -106,10 +106,32 @@ test_exact_under_contention(void **state)
 	assert_int_equal(c.gate.refused, c.refused);
 }
 
+/* A reload raises and lowers it under those who are in. */
+static void
+test_another_limit_counts_those_who_are_in(void **state)
+{
+	struct admission a;
+
+	(void)state;
+	admission_init(&a, 2);
+	assert_true(admission_enter(&a, 2));
+	admission_set_limit(&a, 3);
+	assert_true(admission_enter(&a, 1));
+	admission_set_limit(&a, 1);
+	assert_true(admission_is_full(&a));
+	admission_leave(&a, 2);
+	assert_false(admission_enter(&a, 1));
+	admission_leave(&a, 1);
+	assert_true(admission_enter(&a, 1));
+	admission_set_limit(&a, 0);
+	assert_true(admission_enter(&a, 1000));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_another_limit_counts_those_who_are_in),
 		cmocka_unit_test(test_lets_in_up_to_the_limit_and_counts_the_refused),
 		cmocka_unit_test(test_takes_all_places_or_none),
 		cmocka_unit_test(test_no_limit_refuses_nobody),

@@ -60,6 +60,32 @@ test_is_what_the_configuration_says(void **state)
 }
 
 static void
+test_limits_follow_a_configuration(void **state)
+{
+	struct service_config stricter = config;
+	struct service *s = service_new(&config, 4, 2);
+	const struct source_counts *counts;
+
+	(void)state;
+	assert_null(s->source_counts);
+	assert_true(admission_enter(&s->admission, 5));
+	stricter.max_connections = 6;
+	stricter.limits.per_source = 3;
+	stricter.limits.source_rate = (struct source_rate){ 5, 1 };
+	service_set_limits(s, &stricter);
+	assert_int_equal(s->admission.limit, 6);
+	assert_int_equal(s->admission.held, 5);
+	assert_non_null(s->source_rates);
+	counts = s->source_counts;
+	assert_non_null(counts);
+	/* Those who are counted leave where they came in. */
+	service_set_limits(s, &config);
+	assert_int_equal(s->admission.limit, 7);
+	assert_ptr_equal(s->source_counts, counts);
+	service_free(&s);
+}
+
+static void
 test_connections_are_summed_over_workers(void **state)
 {
 	struct service *s = service_new(&config, 0, 3);
@@ -172,6 +198,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_limits_follow_a_configuration, set_up),
 		cmocka_unit_test_setup(test_is_what_the_configuration_says, set_up),
 		cmocka_unit_test_setup(test_connections_are_summed_over_workers, set_up),
 		cmocka_unit_test_setup(test_only_up_is_healthy, set_up),

@@ -247,10 +247,45 @@ test_tokens_are_not_given_twice(void **state)
 	source_rates_free(&t.rates);
 }
 
+static void
+test_limits_change_under_those_who_hold_something(void **state)
+{
+	struct source_counts *c = source_counts_new(1);
+	struct source_rates *r = source_rates_new(&(struct source_rate){ 1, 0.001 });
+	struct source_key a = key_of("10.0.0.1", 64), wide = key_of("2001:db8::1", 48), net = key_of("2001:db8::2", 64);
+	unsigned taken = 0;
+
+	(void)state;
+	assert_int_equal(source_enter(c, &a), SOURCE_ENTERED);
+	source_counts_set_limit(c, 2);
+	assert_int_equal(source_enter(c, &a), SOURCE_ENTERED);
+	source_counts_set_limit(c, 1);
+	source_leave(c, &a);
+	assert_int_equal(source_enter(c, &a), SOURCE_FULL);
+	source_leave(c, &a);
+	/* Keys of both lengths in one table: each leaves by the one it came with. */
+	source_counts_set_limit(c, 5);
+	assert_int_equal(source_enter(c, &wide), SOURCE_ENTERED);
+	assert_int_equal(source_enter(c, &net), SOURCE_ENTERED);
+	source_leave(c, &wide);
+	source_leave(c, &net);
+	assert_int_equal(source_counts_size(c), 0);
+	source_counts_free(&c);
+
+	assert_true(source_rates_take(r, &a, 100.0));
+	assert_false(source_rates_take(r, &a, 100.0));
+	source_rates_set(r, &(struct source_rate){ 10, 5 });
+	for (int i = 0; i < 20; i++)
+		taken += source_rates_take(r, &a, 101.0);
+	assert_int_equal(taken, 5);
+	source_rates_free(&r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limits_change_under_those_who_hold_something),
 		cmocka_unit_test(test_what_counts_as_one_source),
 		cmocka_unit_test(test_a_unix_client_has_no_source),
 		cmocka_unit_test(test_counts_each_source_by_itself),
