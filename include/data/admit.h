@@ -19,10 +19,19 @@ struct lane;
 struct listener;
 
 /* NULL where there is nothing to limit: a preview, or a listener whose clients
- * meet a service's own limits at once.  Both arguments outlive it.  Aborts when
+ * meet a service's own limits at once.  configs: [slot], those of the binding's
+ * services; nothing of either is kept.  One reference, the caller's.  Aborts when
  * memory is out. */
-struct admit *admit_new(const struct config *config, const struct binding *b);
-void admit_free(struct admit **ap);
+struct admit *admit_new(const struct service_config *const *configs, const struct binding *b);
+struct admit *admit_ref(struct admit *a);
+/* Consumes the caller's reference, or NULL: *ap is NULL on return.  Any thread. */
+void admit_unref(struct admit **ap);
+/* Those who are counted by a, or NULL, may be counted on so: then admit_set() makes its
+ * limits those of the binding. */
+bool admit_fits(const struct admit *a, const struct service_config *const *configs, const struct binding *b);
+void admit_set(struct admit *a, const struct service_config *const *configs, const struct binding *b);
+/* Each of the listener's services keeps some clients out, by what its worker obeys. */
+bool admit_is_selective(const struct listener *li);
 
 /* Listeners that a worker may have. */
 #define PERMIT_LISTENERS (1 << 17)
@@ -33,7 +42,7 @@ void admit_free(struct admit **ap);
 struct permit {
 	struct lane *lane;	/* of the service whose it is, as far as that is known */
 	struct endpoint client;	/* the peer, or whom a PROXY header named: before any limit of sources is asked */
-	uint32_t listener : 17;	/* where it came in: its index among the proxy's bindings */
+	uint32_t listener : 17;	/* where it came in: its slot among the worker's; means nothing once that has no limits to be left */
 	uint32_t prefix6 : 7;	/* source: by so many bits, less one, of an IPv6 address */
 	uint32_t preview : 1;	/* that is a preview entrance */
 	uint32_t admitted : 1;	/* by the service */

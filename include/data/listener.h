@@ -1,7 +1,9 @@
 /* listener.h - one worker's socket on one address, and for whom its clients
  * are: one service, or as names tell.
- * Owned by the worker, in the order of the proxy's bindings.
- * Thread: the owning worker, but that main opens it. */
+ * Its terms do not change: where an address serves others from now on, another
+ * listener takes over its socket, and this one stays for those who came by it
+ * until they have gone or followed.
+ * Owned by the worker.  Thread: the owning worker, but that main opens the first. */
 #ifndef DATA_LISTENER_H
 #define DATA_LISTENER_H
 
@@ -10,6 +12,7 @@
 
 #define LISTENER_MAGIC 0x6c697374u
 
+struct admit;
 struct lane;
 struct worker;
 
@@ -17,8 +20,12 @@ struct listener {
 	uint32_t magic;
 	struct worker *worker;
 	struct lane *lane;	/* whose the clients are until a name says otherwise */
-	const struct binding *binding;
-	unsigned index;	/* of the binding, among the proxy's */
+	struct binding *binding;	/* one reference */
+	struct admit *admit;	/* one reference; NULL: it has no limits of its own */
+	bool selective;	/* see admit_is_selective() */
+	unsigned slot;	/* where the worker has it */
+	unsigned users;	/* handshakes and clients that came by it, and listeners whose next it is */
+	struct listener *next;	/* what took over its socket */
 	const struct route *route;	/* NULL: they are all the lane's */
 	struct acceptor acceptor;
 	enum entrance entrance;
@@ -38,9 +45,17 @@ bool listener_redirects(const struct listener *l, const struct lane *to);
  * family, else of any. */
 unsigned listener_tls_port(const struct lane *to, const struct addr *reached);
 
-/* Main, before the worker runs: fd is bound, and consumed.  For free() once the
- * worker has ended. */
-struct listener *listener_new(struct worker *w, const struct binding *b, unsigned index, int fd);
+/* fd is bound, and consumed; -1: listener_take_over() brings one.  The other two are
+ * referred to; admit may be NULL.  Aborts when memory is out. */
+struct listener *listener_new(struct worker *w, unsigned slot, struct binding *b, struct admit *admit, int fd);
+/* Once it is closed and has no users; *lp is NULL on return. */
+void listener_free(struct listener **lp);
+/* What depends on the configurations of its lanes; they are others now. */
+void listener_obey(struct listener *l);
+/* From now on l has old's socket, with those who are queued there. */
+void listener_take_over(struct listener *l, struct listener *old);
+/* The listener that has the socket now, which may be l itself. */
+struct listener *listener_last(struct listener *l);
 void listener_pause(struct listener *l);
 /* Unless something still stands in its way. */
 void listener_resume(struct listener *l);

@@ -7,11 +7,11 @@
 #include "data/worker.h"
 #include "model/admission.h"
 #include "model/engine.h"
-#include "model/route.h"
-#include "net/listening.h"
 
 /* Pipes that a worker uses at most, two descriptors each. */
 #define PROXY_PIPES 512
+
+struct proxy_port;
 
 struct proxy {
 	struct engine engine;	/* what control sees; first */
@@ -20,10 +20,8 @@ struct proxy {
 	unsigned n_services;
 	struct worker *workers;
 	unsigned n_workers;
-	struct bindings bindings;
-	struct admit **admits;	/* [binding], shared; NULL: it has none */
-	struct listening *listenings;	/* [binding]: sockets, and the file of a Unix one */
-	bool *listening;	/* [binding]: clients are queued there */
+	struct proxy_port **ports;	/* all addresses */
+	size_t n_ports;
 	bool closing;	/* nothing is opened any more */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */

@@ -24,6 +24,7 @@
  * one byte shows that it is too long. */
 #define WORKER_ROOM (TLS_HELLO_MAX + 1)
 
+struct admit;
 struct http_room;
 struct lane;
 struct binding;
@@ -53,8 +54,9 @@ struct worker {
 	struct tls_tickets tickets;	/* by which TLS clients come back */
 	struct lane **lanes;	/* [service's index]; NULL: no service of the proxy's has it */
 	unsigned n_lanes;
-	struct listener **listeners;	/* by the proxy's bindings; at least one of each */
-	unsigned n_listeners;
+	/* At least one of each address; [slot], NULL: free. */
+	struct listener **listeners;
+	unsigned n_listeners, free_slots;
 	struct worker_clock **clocks;	/* one for each duration and kind */
 	unsigned n_clocks;
 	unsigned idle_clocks;	/* of them, perhaps, those that no lane uses: freed once they are empty */
@@ -88,13 +90,16 @@ void worker_join(struct worker *w);
 /* Frees what it owned, once no other thread can write to it any more. */
 void worker_destroy(struct worker *w);
 
-/* Main, before the worker runs: one more listener, as listener_new(). */
-void worker_add_listener(struct worker *w, const struct binding *b, unsigned index, int fd);
+/* One more listener, as listener_new(), for the worker to free.  Main, before the worker runs; then the
+ * worker. */
+struct listener *worker_add_listener(struct worker *w, struct binding *b, struct admit *admit, int fd);
 
 /* *at becomes the list whose members expire after so many seconds, by this function, which
  * re-arms or disarms them; what is armed by the one before stays there.  expired
  * NULL: *at becomes NULL. */
 void worker_set_clock(struct worker *w, struct deadline_list **at, double after, deadline_fn *expired);
+/* As worker_next_lane(). */
+struct listener *worker_next_listener(const struct worker *w, unsigned *slot);
 /* The lane at that slot, or the next one; *slot is then the one behind it.  NULL: that was the last. */
 struct lane *worker_next_lane(const struct worker *w, unsigned *slot);
 /* Begins the regular work of drains, if it is not under way. */

@@ -35,28 +35,12 @@ take_source(struct source_counts *counts, const struct source_key *key, enum end
 /* -- the listener's limits -------------------------------------------------- */
 
 struct admit {
-	const struct config *config;
-	const struct binding *binding;
-	struct admission places;	/* limit 0: none */
+	_Atomic uint32_t refs;
+	bool counts;	/* places are counted */
+	struct admission places;
 	struct source_counts *sources;	/* NULL: no limit */
 	unsigned source_prefix6;
-	bool selective;	/* each of the services keeps somebody out */
 };
-
-static const struct service_config *
-service_of(const struct admit *a, size_t i)
-{
-	return &a->config->services[a->binding->services[i]];
-}
-
-/* Elsewhere a service's own limits are the first that clients meet. */
-static bool
-is_needed(const struct config *config, const struct binding *b)
-{
-	bool http = config->services[b->owner].mode == MODE_HTTP;
-
-	return b->entrance == ENTRANCE_MAIN && (http ? b->n_services > 1 || b->tls : b->route != NULL);
-}
 
 /* Connections that a service takes at one time, with those in its queue where
  * clients of that listener may wait; 0: no limit. */
@@ -70,65 +54,128 @@ places_of(const struct service_config *s, const struct binding *b)
 	return (uint32_t)s->max_connections + (waits ? (uint32_t)s->limits.queue : 0);
 }
 
-struct admit *
-admit_new(const struct config *config, const struct binding *b)
-{
-	uint32_t places = 0, per_source = 0;
-	bool all_places = true, all_sources = true;
-	struct admit *a;
+struct terms {
+	bool needed;
+	uint32_t places, per_source;	/* 0: no limit */
+	unsigned source_prefix6;
+};
 
-	if (!is_needed(config, b))
-		return NULL;
-	a = aligned_alloc(_Alignof(struct admit), sizeof(*a));
-	CHECK(a != NULL);
-	memset(a, 0, sizeof(*a));
-	a->config = config;
-	a->binding = b;
-	a->selective = true;
+/* The largest of its services. */
+static struct terms
+terms_of(const struct service_config *const *configs, const struct binding *b)
+{
+	bool http = configs[b->owner]->mode == MODE_HTTP, all_places = true, all_sources = true;
+	struct terms t = { 0 };
+
+	/* Elsewhere a service's own limits are the first that clients meet. */
+	t.needed = b->entrance == ENTRANCE_MAIN && (http ? b->n_services > 1 || b->tls : b->route != NULL);
 	for (size_t i = 0; i < b->n_services; i++) {
-		const struct service_config *s = service_of(a, i);
+		const struct service_config *s = configs[b->services[i]];
 		uint32_t n = places_of(s, b);
 
 		all_places &= n > 0;
 		all_sources &= s->limits.per_source > 0;
-		if (n > places)
-			places = n;
-		if (s->limits.per_source > per_source)
-			per_source = s->limits.per_source;
-		if (s->limits.source_prefix6 > a->source_prefix6)
-			a->source_prefix6 = s->limits.source_prefix6;
-		a->selective &= !cidr_set_is_empty(&s->limits.allow) || !cidr_set_is_empty(&s->limits.deny);
+		if (n > t.places)
+			t.places = n;
+		if (s->limits.per_source > t.per_source)
+			t.per_source = s->limits.per_source;
+		if (s->limits.source_prefix6 > t.source_prefix6)
+			t.source_prefix6 = s->limits.source_prefix6;
 	}
-	admission_init(&a->places, all_places ? places : 0);
-	if (all_sources)
-		a->sources = source_counts_new(per_source);
+	if (!all_places)
+		t.places = 0;
+	if (!all_sources)
+		t.per_source = 0;
+	return t;
+}
+
+struct admit *
+admit_new(const struct service_config *const *configs, const struct binding *b)
+{
+	struct terms t = terms_of(configs, b);
+	struct admit *a;
+
+	if (!t.needed)
+		return NULL;
+	a = aligned_alloc(_Alignof(struct admit), sizeof(*a));
+	CHECK(a != NULL);
+	memset(a, 0, sizeof(*a));
+	atomic_init(&a->refs, 1);
+	a->counts = t.places > 0;
+	admission_init(&a->places, t.places);
+	a->source_prefix6 = t.source_prefix6;
+	if (t.per_source > 0)
+		a->sources = source_counts_new(t.per_source);
+	return a;
+}
+
+bool
+admit_fits(const struct admit *a, const struct service_config *const *configs, const struct binding *b)
+{
+	struct terms t = terms_of(configs, b);
+
+	if (a == NULL || !t.needed)
+		return a == NULL && !t.needed;
+	return a->counts == (t.places > 0) && (a->sources != NULL) == (t.per_source > 0) &&
+	       a->source_prefix6 == t.source_prefix6;
+}
+
+void
+admit_set(struct admit *a, const struct service_config *const *configs, const struct binding *b)
+{
+	struct terms t = terms_of(configs, b);
+
+	admission_set_limit(&a->places, t.places);
+	if (a->sources != NULL)
+		source_counts_set_limit(a->sources, t.per_source);
+}
+
+struct admit *
+admit_ref(struct admit *a)
+{
+	atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
 	return a;
 }
 
 void
-admit_free(struct admit **ap)
+admit_unref(struct admit **ap)
 {
 	struct admit *a = *ap;
 
 	*ap = NULL;
-	if (a == NULL)
+	if (a == NULL || atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	if (a->sources != NULL)
 		source_counts_free(&a->sources);
 	free(a);
 }
 
-static struct admit *
-admit_of(const struct permit *p)
+static const struct limits_config *
+limits_of(const struct listener *li, size_t i)
 {
-	return p->lane->worker->proxy->admits[p->listener];
+	return &li->worker->lanes[li->binding->services[i]]->config->limits;
+}
+
+bool
+admit_is_selective(const struct listener *li)
+{
+	for (size_t i = 0; i < li->binding->n_services; i++)
+		if (cidr_set_is_empty(&limits_of(li, i)->allow) && cidr_set_is_empty(&limits_of(li, i)->deny))
+			return false;
+	return true;
+}
+
+static const struct listener *
+listener_of(const struct permit *p)
+{
+	return p->lane->worker->listeners[p->listener];
 }
 
 static bool
-some_welcome(const struct admit *a, const struct addr *client)
+some_welcome(const struct listener *li, const struct addr *client)
 {
-	for (size_t i = 0; i < a->binding->n_services; i++)
-		if (is_welcome(&service_of(a, i)->limits, client))
+	for (size_t i = 0; i < li->binding->n_services; i++)
+		if (is_welcome(limits_of(li, i), client))
 			return true;
 	return false;
 }
@@ -136,7 +183,8 @@ some_welcome(const struct admit *a, const struct addr *client)
 bool
 permit_enter(struct permit *p, enum ending *why)
 {
-	struct admit *a = admit_of(p);
+	const struct listener *li = listener_of(p);
+	struct admit *a = li->admit;
 	struct source_key key;
 	struct addr client;
 
@@ -144,14 +192,14 @@ permit_enter(struct permit *p, enum ending *why)
 		return true;
 	endpoint_get(&p->client, &client);
 	*why = END_DENIED;
-	if (a->selective && !some_welcome(a, &client))
+	if (li->selective && !some_welcome(li, &client))
 		return false;
 	*why = END_LIMIT;
-	if (a->places.limit > 0 && !admission_enter(&a->places, 1))
+	if (a->counts && !admission_enter(&a->places, 1))
 		return false;
 	p->listed = a->sources == NULL || !source_key_of(&client, a->source_prefix6, &key) ||
 		    take_source(a->sources, &key, why);
-	if (!p->listed && a->places.limit > 0)
+	if (!p->listed && a->counts)
 		admission_leave(&a->places, 1);
 	return p->listed;
 }
@@ -159,15 +207,16 @@ permit_enter(struct permit *p, enum ending *why)
 static void
 leave_listener(struct permit *p)
 {
-	struct admit *a = admit_of(p);
 	struct source_key key;
 	struct addr client;
+	struct admit *a;
 
 	if (!p->listed)
 		return;
+	a = listener_of(p)->admit;
 	p->listed = 0;
 	endpoint_get(&p->client, &client);
-	if (a->places.limit > 0)
+	if (a->counts)
 		admission_leave(&a->places, 1);
 	if (a->sources != NULL && source_key_of(&client, a->source_prefix6, &key))
 		source_leave(a->sources, &key);
@@ -329,10 +378,9 @@ permit_take_turn(struct permit *p)
 void
 permit_init(struct permit *p, const struct listener *li, const struct addr *peer)
 {
-	CHECK(li->index < PERMIT_LISTENERS);
 	*p = (struct permit){
 		.lane = li->lane,
-		.listener = li->index,
+		.listener = li->slot & (PERMIT_LISTENERS - 1),
 		.preview = li->entrance == ENTRANCE_PREVIEW,
 		.descriptors = 2,
 	};

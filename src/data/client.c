@@ -65,6 +65,7 @@ finish(struct client *c)
 	list_remove(&c->link);
 	list_append(&w->ended_clients, &c->link);
 	permit_release(&c->permit);
+	c->listener->users--;
 }
 
 void
@@ -486,6 +487,7 @@ client_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	permit_move(&c->permit, p);
 	c->entrance = (uint8_t)li->entrance;
 	c->listener = li;
+	li->users++;
 	c->born = c->begun = facts->accepted;
 	if (facts->proxied)
 		c->destination = facts->destination;

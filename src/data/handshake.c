@@ -121,6 +121,7 @@ tell(struct handshake *hs, enum ending ending, const char *words)
 static void
 destroy(struct handshake *hs)
 {
+	hs->listener->users--;
 	deadline_disarm(&hs->deadline);
 	deadline_disarm(&hs->again);
 	handshake_drop_part(hs);
@@ -498,6 +499,7 @@ handshake_new(struct listener *li, int fd, const struct addr *peer)
 	hs->magic = HANDSHAKE_MAGIC;
 	hs->stage = proxied ? HANDSHAKE_PROXY : HANDSHAKE_HELLO;
 	hs->listener = li;
+	li->users++;
 	hs->facts = facts;
 	io_init(&hs->io, fd, handshake_on_event);
 	deadline_init(&hs->deadline);

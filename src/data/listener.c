@@ -1,6 +1,9 @@
 /* listener.c - a worker's connections on one address, and whose they are.
  * Thread: owning worker. */
+#include <stdlib.h>
+
 #include "base/log.h"
+#include "data/admit.h"
 #include "data/handshake.h"
 #include "data/lane.h"
 #include "data/proxy.h"
@@ -119,8 +122,15 @@ listener_none(struct acceptor *a, int e)
 
 static const struct acceptor_calls calls = { 1, BATCH_MAX, listener_has_place, listener_take, listener_none };
 
+void
+listener_obey(struct listener *l)
+{
+	l->handshakes = handshake_is_needed(l);
+	l->selective = admit_is_selective(l);
+}
+
 struct listener *
-listener_new(struct worker *w, const struct binding *b, unsigned index, int fd)
+listener_new(struct worker *w, unsigned slot, struct binding *b, struct admit *admit, int fd)
 {
 	struct listener *l = must_alloc(sizeof(*l));
 
@@ -128,14 +138,50 @@ listener_new(struct worker *w, const struct binding *b, unsigned index, int fd)
 		.magic = LISTENER_MAGIC,
 		.worker = w,
 		.lane = w->lanes[b->owner],
-		.binding = b,
-		.index = index,
+		.binding = binding_ref(b),
+		.admit = admit != NULL ? admit_ref(admit) : NULL,
+		.slot = slot,
 		.route = b->route,
 		.entrance = b->entrance,
 		.tls = b->tls,
 	};
-	l->handshakes = handshake_is_needed(l);
+	listener_obey(l);
 	acceptor_init(&l->acceptor, w->loop, fd, &calls);
+	return l;
+}
+
+void
+listener_free(struct listener **lp)
+{
+	struct listener *l = *lp;
+
+	*lp = NULL;
+	CHECK(l->magic == LISTENER_MAGIC && l->users == 0 && !acceptor_is_open(&l->acceptor));
+	if (l->next != NULL)
+		l->next->users--;
+	binding_unref(&l->binding);
+	admit_unref(&l->admit);
+	l->magic = 0;
+	free(l);
+}
+
+void
+listener_take_over(struct listener *l, struct listener *old)
+{
+	int fd = old->acceptor.watcher.fd;
+
+	acceptor_pause(&old->acceptor, 0);
+	acceptor_init(&old->acceptor, old->worker->loop, -1, &calls);
+	acceptor_init(&l->acceptor, l->worker->loop, fd, &calls);
+	old->next = l;
+	l->users++;
+}
+
+struct listener *
+listener_last(struct listener *l)
+{
+	while (l->next != NULL)
+		l = l->next;
 	return l;
 }
 

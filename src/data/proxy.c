@@ -9,9 +9,9 @@
 #include "data/exchange.h"
 #include "data/lane.h"
 #include "data/admit.h"
+#include "data/port.h"
 #include "data/proxy.h"
 #include "data/session.h"
-#include "net/sock.h"
 #include "net/tls_client.h"
 
 /* Of so many descriptors one pipe may be made, at two descriptors. */
@@ -129,22 +129,15 @@ proxy_resume(struct engine *e, unsigned worker)
 static enum err
 proxy_open(struct engine *e, struct service *s, struct why *why)
 {
-	const struct tcp_options *o = &s->config->tcp;
 	struct proxy *p = proxy_of(e);
 	enum err error = OK;
 
 	if (p->closing)
 		return OK;
 	atomic_store_explicit(&s->open, true, memory_order_release);
-	for (size_t b = 0; b < p->bindings.n && error == OK; b++) {
-		if (p->listening[b] || !binding_is_for(p->bindings.list[b], s->index))
-			continue;
-		p->listening[b] = true;
-		for (unsigned i = 0; i < p->listenings[b].n; i++)
-			sock_listener_options(p->listenings[b].fds[i], &o->keepalive, o->user_timeout,
-					      o->fastopen ? o->backlog : 0);
-		error = listening_start(&p->listenings[b], o->backlog, why);
-	}
+	for (size_t i = 0; i < p->n_ports && error == OK; i++)
+		if (binding_is_for(p->ports[i]->binding, s->index))
+			error = port_listen(p->ports[i], &s->config->tcp, why);
 	return error;
 }
 
@@ -497,6 +490,23 @@ proxy_close(struct engine *e)
 
 /* -- life --------------------------------------------------------------------- */
 
+static void
+make_ports(struct proxy *p)
+{
+	const struct service_config **configs = must_array(p->n_services, sizeof(*configs));
+	struct bindings bindings;
+
+	for (unsigned i = 0; i < p->n_services; i++)
+		configs[i] = p->services[i]->config;
+	bindings_make(p->config, NULL, &bindings);
+	p->n_ports = bindings.n;
+	p->ports = must_array(bindings.n, sizeof(struct proxy_port *));
+	for (size_t i = 0; i < bindings.n; i++)
+		p->ports[i] = port_new(bindings.list[i], configs);
+	bindings_free(&bindings);
+	free(configs);
+}
+
 struct proxy *
 proxy_new(struct ev_loop *loop, const struct config *config, struct service **services, unsigned n,
 	  uint32_t descriptors)
@@ -532,48 +542,27 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		p->pipes = PROXY_PIPES;
 	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
-	bindings_make(config, NULL, &p->bindings);
-	p->listening = must_array(p->bindings.n, sizeof(*p->listening));
-	p->admits = must_array(p->bindings.n, sizeof(struct admit *));
-	p->listenings = must_array(p->bindings.n, sizeof(struct listening));
-	for (size_t i = 0; i < p->bindings.n; i++)
-		p->admits[i] = admit_new(config, p->bindings.list[i]);
+	make_ports(p);
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_init(&p->workers[i], i, p, services, n);
 	return p;
 }
 
-/* Sockets that were adopted may be more than there are workers: each of them
- * has an accept queue of its own, which has to be served. */
-static enum err
-bind_one(struct proxy *p, size_t at, struct why *why)
-{
-	struct binding *b = p->bindings.list[at];
-	const struct service_config *sc = p->services[b->owner]->config;
-	struct listening_terms terms = { .freebind = sc->tcp.freebind, .mode = 0666, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-	struct why reason;
-	struct listening *l = &p->listenings[at];
-	enum err e = listening_open(l, &b->addr, &terms, p->n_workers, &reason);
-
-	if (e != OK)
-		return why_set(why, e, "%s:%d: service \"%s\": %s", p->config->path, sc->line, sc->name,
-			       reason.text);
-	for (unsigned i = 0; i < l->n; i++)
-		worker_add_listener(&p->workers[i % p->n_workers], b, (unsigned)at, l->fds[i]);
-	return OK;
-}
-
 enum err
 proxy_bind(struct proxy *p, struct why *why)
 {
-	if (p->bindings.n > PERMIT_LISTENERS)
+	if (p->n_ports > PERMIT_LISTENERS)
 		return why_set(why, E_USAGE, "%s: %zu addresses to listen on, at most %d are possible",
-			       p->config->path, p->bindings.n, PERMIT_LISTENERS);
-	for (size_t b = 0; b < p->bindings.n; b++) {
-		enum err e = bind_one(p, b, why);
+			       p->config->path, p->n_ports, PERMIT_LISTENERS);
+	for (size_t i = 0; i < p->n_ports; i++) {
+		struct proxy_port *port = p->ports[i];
+		enum err e = port_open(port, p->n_workers, p->config, p->services[port->binding->owner]->config, why);
 
 		if (e != OK)
 			return e;
+		for (unsigned k = 0; k < port->sockets.n; k++)
+			(void)worker_add_listener(&p->workers[k % p->n_workers], port->binding, port->admit,
+						  port->sockets.fds[k]);
 	}
 	return OK;
 }
@@ -604,14 +593,9 @@ proxy_free(struct proxy **pp)
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_destroy(&p->workers[i]);
 	mailbox_close(&p->mailbox);
-	for (size_t i = 0; i < p->bindings.n; i++) {
-		admit_free(&p->admits[i]);
-		listening_close(&p->listenings[i]);
-	}
-	free(p->admits);
-	free(p->listenings);
-	bindings_free(&p->bindings);
-	free(p->listening);
+	for (size_t i = 0; i < p->n_ports; i++)
+		port_free(&p->ports[i]);
+	free(p->ports);
 	free(p->workers);
 	free(p);
 }

@@ -85,29 +85,44 @@ free_clocks(struct worker *w)
 static void
 pause_all(struct worker *w)
 {
-	for (unsigned i = 0; i < w->n_listeners; i++)
-		listener_pause(w->listeners[i]);
+	struct listener *l;
+
+	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
+		listener_pause(l);
 }
 
 void
 worker_resume(struct worker *w)
 {
-	for (unsigned i = 0; i < w->n_listeners; i++)
-		listener_resume(w->listeners[i]);
+	struct listener *l;
+
+	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
+		listener_resume(l);
 }
 
-void
-worker_add_listener(struct worker *w, const struct binding *b, unsigned index, int fd)
+struct listener *
+worker_add_listener(struct worker *w, struct binding *b, struct admit *admit, int fd)
 {
-	w->listeners = must_grow(w->listeners, w->n_listeners + 1, sizeof(struct listener *));
-	w->listeners[w->n_listeners++] = listener_new(w, b, index, fd);
+	unsigned slot = w->free_slots > 0 ? 0 : w->n_listeners;
+
+	while (slot < w->n_listeners && w->listeners[slot] != NULL)
+		slot++;
+	w->free_slots -= slot < w->n_listeners;
+	CHECK(slot < PERMIT_LISTENERS);
+	if (slot == w->n_listeners && (slot & (slot - 1)) == 0)
+		w->listeners = must_grow(w->listeners, slot == 0 ? 1 : 2 * (size_t)slot, sizeof(struct listener *));
+	w->n_listeners += slot == w->n_listeners;
+	w->listeners[slot] = listener_new(w, slot, b, admit, fd);
+	return w->listeners[slot];
 }
 
 void
 worker_close_listeners(struct worker *w)
 {
-	for (unsigned i = 0; i < w->n_listeners; i++)
-		listener_close(w->listeners[i]);
+	struct listener *l;
+
+	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
+		listener_close(l);
 }
 
 void
@@ -244,6 +259,18 @@ worker_on_drain_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		w->draining = false;
 		ev_timer_stop(loop, t);
 	}
+}
+
+struct listener *
+worker_next_listener(const struct worker *w, unsigned *slot)
+{
+	while (*slot < w->n_listeners) {
+		struct listener *l = w->listeners[(*slot)++];
+
+		if (l != NULL)
+			return l;
+	}
+	return NULL;
 }
 
 struct lane *
@@ -425,7 +452,13 @@ worker_destroy(struct worker *w)
 	free(w->http);
 	tls_tickets_wipe(&w->tickets);
 	for (unsigned i = 0; i < w->n_listeners; i++)
-		free(w->listeners[i]);
+		if (w->listeners[i] != NULL)
+			w->listeners[i]->users = 0;
+	for (unsigned i = 0; i < w->n_listeners; i++)
+		if (w->listeners[i] != NULL) {
+			w->listeners[i]->next = NULL;
+			listener_free(&w->listeners[i]);
+		}
 	free(w->listeners);
 	free(w->lanes);
 	for (unsigned i = 0; i < w->n_clocks; i++)

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "data/admit.h"
 #include "data/lane.h"
+#include "data/port.h"
 #include "data/proxy.h"
 #include "scaled.h"
 
@@ -52,8 +53,8 @@ street_new(void)
 		struct worker *w = &st->proxy->workers[i];
 
 		w->self = pthread_self();
-		for (size_t b = 0; b < st->proxy->bindings.n; b++)
-			worker_add_listener(w, st->proxy->bindings.list[b], (unsigned)b, -1);
+		for (size_t b = 0; b < st->proxy->n_ports; b++)
+			worker_add_listener(w, st->proxy->ports[b]->binding, st->proxy->ports[b]->admit, -1);
 		for (unsigned l = 0; l < 2; l++) {
 			struct snapshot *snapshot = snapshot_new(1, 1, GREEN, none);
 

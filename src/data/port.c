@@ -1,0 +1,59 @@
+/* port.c - an address that the proxy listens on.  Thread: main. */
+#include <stdlib.h>
+
+#include "data/admit.h"
+#include "data/port.h"
+
+struct proxy_port *
+port_new(struct binding *b, const struct service_config *const *configs)
+{
+	struct proxy_port *p = must_alloc(sizeof(*p));
+
+	p->binding = binding_ref(b);
+	p->admit = admit_new(configs, b);
+	p->sockets.pin = -1;
+	return p;
+}
+
+void
+port_free(struct proxy_port **pp)
+{
+	struct proxy_port *p = *pp;
+
+	*pp = NULL;
+	listening_close(&p->sockets);
+	binding_unref(&p->binding);
+	admit_unref(&p->admit);
+	free(p);
+}
+
+enum err
+port_open(struct proxy_port *p, unsigned workers, const struct config *config,
+	  const struct service_config *owner, struct why *why)
+{
+	const struct listening_terms terms = {
+		.freebind = owner->tcp.freebind,
+		.mode = 0666,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+	};
+	struct why reason;
+	enum err e = listening_open(&p->sockets, &p->binding->addr, &terms, workers, &reason);
+
+	if (e != OK)
+		return why_set(why, e, "%s:%d: service \"%s\": %s", config->path, owner->line, owner->name,
+			       reason.text);
+	return OK;
+}
+
+enum err
+port_listen(struct proxy_port *p, const struct tcp_options *o, struct why *why)
+{
+	if (p->listening)
+		return OK;
+	p->listening = true;
+	for (unsigned i = 0; i < p->sockets.n; i++)
+		sock_listener_options(p->sockets.fds[i], &o->keepalive, o->user_timeout,
+				      o->fastopen ? o->backlog : 0);
+	return listening_start(&p->sockets, o->backlog, why);
+}
