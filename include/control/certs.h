@@ -44,7 +44,7 @@ struct certs {
 	struct control *control;
 	struct jobs *jobs;	/* of its own: a slow disk here holds up no flip; NULL: no TLS */
 	bool closing;
-	struct certs_entry *entries;	/* in the configuration's order */
+	struct certs_entry **entries;	/* by the services' index; NULL: no service has it */
 	size_t n;
 	uint64_t round;	/* the last that was asked for */
 	struct link due;	/* struct certs_entry */
@@ -65,6 +65,14 @@ MUST_USE enum err certs_open(struct certs **cp, struct control *control, struct 
 /* False: a helper hangs in a file and is left behind, with the configuration, which
  * must stay as it is. */
 bool certs_close(struct certs **cp);
+
+/* The services are those that control has now, with their new configuration; what was prepared for them is
+ * taken over, and is theirs.  The engines are told by whoever commits: certs_loaded_of(). */
+void certs_reconfigure(struct certs *c, struct certs_prepared *prepared);
+/* What is shown for that service now; borrowed, until the next turn of the loop. */
+const struct certs_loaded *certs_loaded_of(const struct certs *c, const struct service *s);
+/* That service has gone. */
+void certs_remove(struct certs *c, const struct service *s);
 
 /* Reads all files again; w->done() is called once, later. */
 void certs_reload(struct certs *c, struct certs_wait *w);

@@ -34,6 +34,29 @@ uint64_t certs_mark(const struct service_config *sc);
 /* Calls with every file the service's TLS is made of. */
 void certs_each_file(const struct service_config *sc, void (*tell)(void *arg, const char *path), void *arg);
 
+/* Are clients or backends spoken to by TLS? */
+static inline bool
+certs_are_used(const struct service_config *sc)
+{
+	return sc->listen_tls || sc->backend_tls.on;
+}
+/* The TLS of both is made of the same files by the same terms. */
+bool certs_same_terms(const struct service_config *a, const struct service_config *b);
+
+/* What services of another configuration are to show: of those alone whose terms are
+ * not what they were, or that are new. */
+struct certs_prepared {
+	struct {
+		const struct service_config *config;	/* of the new configuration */
+		struct certs_loaded loaded;
+	} *list;
+	size_t n;
+};
+/* Reads them, strictly.  E_USAGE: *out is empty, and errors has a line for each service whose files do not do. */
+MUST_USE enum err certs_prepare(const struct config *from, const struct config *to, struct certs_prepared *out,
+				struct complaints *errors);
+void certs_prepared_free(struct certs_prepared *p);
+
 /* Loads all services as the process is now, and complains on stderr,
  * "teal.conf:12: service \"shop\": …", once for each that does not; and warns of
  * one that some clients cannot reach. */

@@ -51,12 +51,6 @@ struct certs_job {
 
 /* -- what is shown ---------------------------------------------------------- */
 
-static bool
-is_used(const struct service_config *sc)
-{
-	return sc->listen_tls || sc->backend_tls.on;
-}
-
 static void
 tell_engines(struct certs_entry *e)
 {
@@ -103,7 +97,7 @@ certs_work(struct job *job)
 	struct certs_job *j = container_of(job, struct certs_job, job);
 	int line;
 
-	if (!is_used(j->config) || (!j->all && certs_mark(j->config) == j->known))
+	if (!certs_are_used(j->config) || (!j->all && certs_mark(j->config) == j->known))
 		return;
 	j->read = true;
 	j->mark = certs_mark(j->config);
@@ -159,6 +153,18 @@ watch(struct certs *c, const struct certs_entry *e)
 	certs_each_file(e->service->config, add_watch, c->watch);
 }
 
+static void
+watch_all(struct certs *c)
+{
+	if (c->watch == NULL)
+		return;
+	certs_watch_begin(c->watch);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->entries[i] != NULL)
+			watch(c, c->entries[i]);
+	certs_watch_end(c->watch);
+}
+
 /* Links may lead elsewhere now.  No path is walked here that a helper is on: it may
  * lead to a disk that does not answer. */
 static void
@@ -170,10 +176,7 @@ watch_again(struct certs *c, const struct certs_entry *e)
 		watch(c, e);
 		return;
 	}
-	certs_watch_begin(c->watch);
-	for (size_t i = 0; i < c->n; i++)
-		watch(c, &c->entries[i]);
-	certs_watch_end(c->watch);
+	watch_all(c);
 }
 
 static void certs_on_read(struct job *j);
@@ -242,9 +245,12 @@ tell_waiting(struct certs *c)
 
 	if (list_empty(&c->waiting))
 		return;
-	for (size_t i = 0; i < c->n && !c->closing; i++)
-		if (c->entries[i].over < c->entries[i].asked && c->entries[i].over < over)
-			over = c->entries[i].over;
+	for (size_t i = 0; i < c->n && !c->closing; i++) {
+		const struct certs_entry *e = c->entries[i];
+
+		if (e != NULL && e->over < e->asked && e->over < over)
+			over = e->over;
+	}
 	LIST_EACH(l, &c->waiting) {
 		struct certs_wait *w = list_entry(l, struct certs_wait, link);
 
@@ -277,12 +283,20 @@ certs_on_read(struct job *job)
 	struct certs_entry *e = j->entry;
 	struct certs_result result = { 0 };
 	struct certs *c = j->certs;
-	uint64_t before = e->over;
+	uint64_t before;
 
-	e->job = NULL;
-	e->over = j->round;
 	list_remove(&j->link);
 	c->prompt -= !j->hangs;
+	if (e == NULL) {	/* its service has gone, or has other files now */
+		certs_loaded_free(&j->loaded);
+		free(j);
+		if (!c->closing)
+			start_some(c);
+		return;
+	}
+	before = e->over;
+	e->job = NULL;
+	e->over = j->round;
 	if (j->read && c->closing)
 		certs_loaded_free(&j->loaded);
 	else if (j->read)
@@ -302,13 +316,16 @@ certs_on_read(struct job *job)
 static void
 begin(struct certs *c, bool all)
 {
+	bool any = false;
+
 	c->round++;
 	for (size_t i = 0; i < c->n; i++) {
-		struct certs_entry *e = &c->entries[i];
+		struct certs_entry *e = c->entries[i];
 
 		/* Where there is none, the first is the one that is waited for. */
-		if (!is_used(e->service->config) && i > 0)
+		if (e == NULL || (!certs_are_used(e->service->config) && any))
 			continue;
+		any = true;
 		e->asked = c->round;
 		e->all |= all;
 		if (e->job == NULL && list_empty(&e->due))
@@ -386,10 +403,10 @@ read_all(struct certs *c, struct why *why)
 	int line;
 
 	for (size_t i = 0; i < c->n; i++) {
-		struct certs_entry *e = &c->entries[i];
+		struct certs_entry *e = c->entries[i];
 		const struct service_config *sc = e->service->config;
 
-		if (!is_used(sc))
+		if (!certs_are_used(sc))
 			continue;
 		if (certs_load(sc, CERTS_LENIENT, &e->loaded, &line, &reason) != OK)
 			return why_set(why, E_USAGE, "%s:%d: service \"%s\": %s", config->path, line, sc->name,
@@ -403,9 +420,61 @@ static bool
 has_keys(const struct certs *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i].loaded.n > 0 || c->entries[i].loaded.own != NULL)
+		if (c->entries[i] != NULL && (c->entries[i]->loaded.n > 0 || c->entries[i]->loaded.own != NULL))
 			return true;
 	return false;
+}
+
+static struct certs_entry *
+add_entry(struct certs *c, struct service *service)
+{
+	struct certs_entry *e = must_alloc(sizeof(*e));
+
+	if (service->index >= c->n) {
+		c->entries = must_grow(c->entries, service->index + 1, sizeof(*c->entries));
+		while (c->n <= service->index)
+			c->entries[c->n++] = NULL;
+	}
+	CHECK(c->entries[service->index] == NULL);
+	c->entries[service->index] = e;
+	e->service = service;
+	list_init(&e->due);
+	return e;
+}
+
+/* A reading that is under way is of no use any more. */
+static void
+forget_reading(struct certs_entry *e)
+{
+	if (e->job != NULL)
+		e->job->entry = NULL;
+	e->job = NULL;
+	list_remove(&e->due);
+	e->over = e->asked;
+}
+
+/* A core file would hold the keys; nor may others of our user look into our memory. */
+static enum err
+keep_secret(const struct certs *c, struct why *why)
+{
+	if (has_keys(c) && prctl(PR_SET_DUMPABLE, 0) != 0)
+		return why_set(why, E_INTERNAL, "cannot keep keys out of core files: %s", strerror(errno));
+	return OK;
+}
+
+/* The first service with TLS has come. */
+static void
+begin_keeping(struct certs *c)
+{
+	if (c->watch != NULL || ev_is_active(&c->rotate))
+		return;
+	LOG_INFO("certs.opened", LB("ktls", tls_kernel_offers()));
+	certs_on_rotate(c->control->loop, &c->rotate, 0);
+	if (c->jobs == NULL)
+		c->jobs = helpers_new(c);
+	c->watch = certs_watch_new(c->control->loop, certs_on_change, c);
+	ev_timer_start(c->control->loop, &c->look);
+	ev_timer_start(c->control->loop, &c->rotate);
 }
 
 enum err
@@ -415,7 +484,7 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	bool used = false;
 	enum err e;
 
-	*c = (struct certs){ .control = control, .n = control->n };
+	*c = (struct certs){ .control = control };
 	list_init(&c->waiting);
 	list_init(&c->due);
 	list_init(&c->jobs_list);
@@ -423,35 +492,86 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	ev_timer_init(&c->settle, certs_on_settle, SETTLE, 0);
 	ev_timer_init(&c->look, certs_on_look, LOOK, LOOK);
 	ev_timer_init(&c->rotate, certs_on_rotate, ROTATE, ROTATE);
-	c->entries = must_array(c->n, sizeof(*c->entries));
-	for (size_t i = 0; i < c->n; i++) {
-		c->entries[i].service = control->services[i]->service;
-		list_init(&c->entries[i].due);
-		used |= is_used(c->entries[i].service->config);
-	}
+	for (size_t i = 0; i < control->n; i++)
+		used |= certs_are_used(add_entry(c, control->services[i]->service)->service->config);
 	if (!used)
 		return OK;
-	if ((e = read_all(c, why)) != OK)
+	if ((e = read_all(c, why)) != OK || (e = keep_secret(c, why)) != OK)
 		return e;
-	/* A core file would hold the keys; nor may others of our user look into our
-	 * memory. */
-	if (has_keys(c) && prctl(PR_SET_DUMPABLE, 0) != 0)
-		return why_set(why, E_INTERNAL, "cannot keep keys out of core files: %s", strerror(errno));
-	LOG_INFO("certs.opened", LB("ktls", tls_kernel_offers()));
+	begin_keeping(c);
 	for (size_t i = 0; i < c->n; i++) {
-		if (!is_used(c->entries[i].service->config))
+		if (!certs_are_used(c->entries[i]->service->config))
 			continue;
-		tell_engines(&c->entries[i]);
-		log_shown(&c->entries[i]);
+		tell_engines(c->entries[i]);
+		log_shown(c->entries[i]);
 	}
-	certs_on_rotate(control->loop, &c->rotate, 0);
-	c->jobs = helpers_new(c);
-	c->watch = certs_watch_new(control->loop, certs_on_change, c);
-	for (size_t i = 0; c->watch != NULL && i < c->n; i++)
-		watch(c, &c->entries[i]);
-	ev_timer_start(control->loop, &c->look);
-	ev_timer_start(control->loop, &c->rotate);
+	watch_all(c);
 	return OK;
+}
+
+const struct certs_loaded *
+certs_loaded_of(const struct certs *c, const struct service *s)
+{
+	CHECK(s->index < c->n && c->entries[s->index] != NULL && c->entries[s->index]->service == s);
+	return &c->entries[s->index]->loaded;
+}
+
+void
+certs_remove(struct certs *c, const struct service *s)
+{
+	struct certs_entry *e = s->index < c->n ? c->entries[s->index] : NULL;
+
+	CHECK(e != NULL && e->service == s);
+	c->entries[s->index] = NULL;
+	forget_reading(e);
+	certs_loaded_free(&e->loaded);
+	free(e);
+	tell_waiting(c);
+	start_some(c);
+}
+
+static struct certs_loaded *
+prepared_for(struct certs_prepared *prepared, const struct service_config *sc)
+{
+	for (size_t i = 0; i < prepared->n; i++)
+		if (prepared->list[i].config == sc)
+			return &prepared->list[i].loaded;
+	return NULL;
+}
+
+void
+certs_reconfigure(struct certs *c, struct certs_prepared *prepared)
+{
+	struct why why;
+
+	for (size_t i = 0; i < c->control->n; i++) {
+		struct service *s = c->control->services[i]->service;
+		struct certs_entry *e = s->index < c->n ? c->entries[s->index] : NULL;
+		struct certs_loaded *loaded = prepared_for(prepared, s->config);
+
+		if (e == NULL)
+			e = add_entry(c, s);
+		if (loaded == NULL)
+			continue;
+		forget_reading(e);
+		certs_loaded_free(&e->loaded);
+		e->loaded = *loaded;
+		*loaded = (struct certs_loaded){ 0 };
+		e->tried = e->loaded.mark;
+		e->problem[0] = '\0';
+		tls_context_free(&s->backend_tls);
+		s->backend_tls = tls_context_ref(e->loaded.backend);
+		log_shown(e);
+		if (!certs_are_used(s->config))
+			continue;
+		begin_keeping(c);
+		/* Files of terms that are gone are watched until the next change. */
+		if (c->watch != NULL)
+			watch(c, e);
+	}
+	if (keep_secret(c, &why) != OK)
+		LOG_ERROR("certs.dumpable", LS("reason", why.text));
+	tell_waiting(c);
 }
 
 bool
@@ -475,7 +595,10 @@ certs_close(struct certs **cp)
 	ev_timer_stop(c->control->loop, &c->rotate);
 	certs_watch_free(&c->watch);
 	for (size_t i = 0; i < c->n; i++)
-		certs_loaded_free(&c->entries[i].loaded);
+		if (c->entries[i] != NULL) {
+			certs_loaded_free(&c->entries[i]->loaded);
+			free(c->entries[i]);
+		}
 	free(c->entries);
 	tls_tickets_wipe(&c->tickets);
 	free(c);
@@ -500,10 +623,11 @@ certs_each(const struct certs *c, const struct service *of,
 	if (c == NULL)
 		return;
 	if (of != NULL) {
-		CHECK(of->index < c->n && c->entries[of->index].service == of);
-		each_of(&c->entries[of->index], tell, arg);
+		CHECK(of->index < c->n && c->entries[of->index] != NULL && c->entries[of->index]->service == of);
+		each_of(c->entries[of->index], tell, arg);
 		return;
 	}
 	for (size_t i = 0; i < c->n; i++)
-		each_of(&c->entries[i], tell, arg);
+		if (c->entries[i] != NULL)
+			each_of(c->entries[i], tell, arg);
 }

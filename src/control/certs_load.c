@@ -2,6 +2,7 @@
  * Any thread. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -150,6 +151,99 @@ certs_load(const struct service_config *sc, enum certs_care care, struct certs_l
 	if (e != OK)
 		certs_loaded_free(out);
 	return e;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+same_certificates(const struct tls_config *a, const struct tls_config *b)
+{
+	bool same = a->n_certificates == b->n_certificates;
+
+	for (size_t i = 0; same && i < a->n_certificates; i++)
+		same = same_text(a->certificates[i].cert, b->certificates[i].cert) &&
+		       same_text(a->certificates[i].key, b->certificates[i].key) &&
+		       same_text(a->certificates[i].ocsp, b->certificates[i].ocsp);
+	return same;
+}
+
+static bool
+same_site(const struct tls_config *a, const struct tls_config *b)
+{
+	bool same = same_certificates(a, b) && same_text(a->client_ca, b->client_ca) &&
+		    a->client_verify == b->client_verify && a->profile == b->profile &&
+		    a->min_version == b->min_version && same_text(a->ciphers, b->ciphers) &&
+		    same_text(a->ciphersuites, b->ciphersuites) && same_text(a->curves, b->curves) &&
+		    a->n_alpn == b->n_alpn;
+
+	for (size_t i = 0; same && i < a->n_alpn; i++)
+		same = same_text(a->alpn[i], b->alpn[i]);
+	return same;
+}
+
+bool
+certs_same_terms(const struct service_config *a, const struct service_config *b)
+{
+	const struct backend_tls_config *to_a = &a->backend_tls, *to_b = &b->backend_tls;
+
+	if (a->listen_tls != b->listen_tls || to_a->on != to_b->on || a->mode != b->mode ||
+	    strcmp(a->name, b->name) != 0)
+		return false;
+	if (a->listen_tls && !same_site(&a->tls, &b->tls))
+		return false;
+	return !to_a->on || (to_a->verify == to_b->verify && same_text(to_a->ca, to_b->ca) &&
+			     same_text(to_a->cert, to_b->cert) && same_text(to_a->key, to_b->key));
+}
+
+static const struct service_config *
+service_of(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_services; i++)
+		if (strcmp(config->services[i].name, name) == 0)
+			return &config->services[i];
+	return NULL;
+}
+
+enum err
+certs_prepare(const struct config *from, const struct config *to, struct certs_prepared *out, struct complaints *errors)
+{
+	enum err all = OK;
+
+	*out = (struct certs_prepared){ .list = must_array(to->n_services, sizeof(*out->list)) };
+	for (size_t i = 0; i < to->n_services; i++) {
+		const struct service_config *sc = &to->services[i], *was = service_of(from, sc->name);
+		struct certs_loaded loaded;
+		struct why why;
+		int line;
+
+		if (was != NULL ? certs_same_terms(was, sc) : !certs_are_used(sc))
+			continue;
+		if (certs_load(sc, CERTS_STRICT, &loaded, &line, &why) == OK) {
+			out->list[out->n].config = sc;
+			out->list[out->n++].loaded = loaded;
+			continue;
+		}
+		all = E_USAGE;
+		errors->lines = must_grow(errors->lines, errors->n + 1, sizeof(*errors->lines));
+		errors->lines[errors->n++] =
+			must_printf("%s:%d: service \"%s\": %s", to->path, line, sc->name, why.text);
+	}
+	if (all != OK)
+		certs_prepared_free(out);
+	return all;
+}
+
+void
+certs_prepared_free(struct certs_prepared *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		certs_loaded_free(&p->list[i].loaded);
+	free(p->list);
+	*p = (struct certs_prepared){ 0 };
 }
 
 enum err
