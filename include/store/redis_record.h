@@ -17,6 +17,10 @@
 #include "model/record.h"
 
 #define REDIS_RECORD_FIELDS 9
+/* Their names in that order, for the arguments of a command. */
+#define REDIS_RECORD_NAMES \
+	STR("color"), STR("epoch"), STR("previous"), STR("change"), STR("by"), STR("at"), STR("reason"), \
+		STR("locked"), STR("forced")
 
 /* The fields in the order above, as text; each ends with NUL. */
 struct redis_record_text {

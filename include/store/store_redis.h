@@ -21,6 +21,7 @@ struct redis_service {
 	/* Owned, for what is under way outlives the configuration. */
 	char *name, *labels_json;
 	char *key;	/* PREFIX:service:NAME */
+	char *former_key;	/* PREFIX:service:NAME of the name it had before; NULL: none, or it was asked for */
 	enum color initial;
 	unsigned held;	/* writes and doubts under way that name it */
 	bool gone;	/* of no configuration any more: nothing is told of it; freed when it is not held */

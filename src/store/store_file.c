@@ -400,8 +400,8 @@ read_state(struct store_file *f, struct why *why)
 		       "the colors that the configuration names as `initial`", f->disk.file, what.text);
 }
 
-/* Services that the store has never heard of begin with their initial color;
- * true when there were any. */
+/* Services that the store has never heard of take over what it has by their former name, or begin with their
+ * initial color; true when there were any. */
 static bool
 add_new_services(struct store_file *f)
 {
@@ -409,8 +409,13 @@ add_new_services(struct store_file *f)
 
 	for (size_t i = 0; i < f->config->n_services; i++) {
 		const struct service_config *sc = &f->config->services[i];
-		struct state_service *v = state_add(&f->state, sc->name);
+		struct state_service *v;
 
+		if (sc->rename != NULL && state_rename(&f->state, sc->rename, sc->name)) {
+			any = true;
+			continue;
+		}
+		v = state_add(&f->state, sc->name);
 		if (v->known)
 			continue;
 		v->known = true;

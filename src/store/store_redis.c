@@ -165,9 +165,12 @@ store_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
  * knows is not used before Redis had time to answer: a start must not send a
  * client to the old color, however briefly. */
 static void
-read_cache(struct redis_service *v)
+read_cache(struct redis_service *v, const struct service_config *config)
 {
 	const struct record *r = state_cache_find(v->store->cache, v->name);
+
+	if (r == NULL && config->rename != NULL && (r = state_cache_find(v->store->cache, config->rename)) != NULL)
+		v->complained = UINT64_MAX;	/* that the store has no such service is no surprise */
 
 	/* An older teald obeyed any number. */
 	if (r != NULL && r->epoch > REDIS_NUMBER_MAX) {
@@ -261,7 +264,7 @@ store_redis_open(struct store *store, struct why *why)
 	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
 	s->started = clock_now();
 	for (size_t i = 0; i < s->n; i++)
-		read_cache(s->services[i]);
+		read_cache(s->services[i], &s->config->services[i]);
 	await_last_known(s);
 	store_redis_nodes_open(s);
 	s->commands = redis_new(s->loop, s->config, s->lookups, NULL, &commands);
@@ -328,6 +331,8 @@ service_new_in(struct store_redis *s, const struct service_config *config)
 	v->name = must_strdup(config->name);
 	v->labels_json = must_strdup(config->labels_json != NULL ? config->labels_json : "");
 	v->key = must_printf("%s:service:%s", s->config->store.prefix, config->name);
+	if (config->rename != NULL)
+		v->former_key = must_printf("%s:service:%s", s->config->store.prefix, config->rename);
 	v->initial = config->initial;
 	return v;
 }
@@ -338,6 +343,7 @@ service_free_in(struct redis_service *v)
 	free(v->name);
 	free(v->labels_json);
 	free(v->key);
+	free(v->former_key);
 	free(v->locked);
 	free(v);
 }
@@ -386,7 +392,7 @@ store_redis_reconfigure(struct store *store, const struct config *to)
 
 		if (v == NULL) {
 			v = service_new_in(s, sc);
-			read_cache(v);
+			read_cache(v, sc);
 			await_last_known(s);
 		}
 		v->initial = sc->initial;

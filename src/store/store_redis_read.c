@@ -120,6 +120,48 @@ store_redis_parse(struct redis_service *v, const redisReply *fields, struct reco
 	return OK;
 }
 
+static void
+former_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *sent)
+{
+	struct redis_service *v = arg;
+	struct store_redis *s = v->store;
+	struct record r;
+	bool exists;
+	struct why why;
+
+	(void)sent;
+	s->under_way--;
+	/* Nothing is begun anew while it is not known what there was: asked again. */
+	if (e == OK && redis_record_parse(reply, &r, &exists, &why) == OK) {
+		free(v->former_key);
+		v->former_key = NULL;
+		if (exists && !v->known && (!v->cached || r.epoch > v->record.epoch) && r.epoch <= REDIS_NUMBER_MAX) {
+			v->record = r;
+			v->cached = true;
+			v->complained = UINT64_MAX;	/* that the store has no such service is no surprise */
+			LOG_INFO("store.renamed", LS("service", v->name), LR(NULL, str_from(v->labels_json)),
+				 LS("color", color_word(r.color)), LU("epoch", r.epoch));
+		}
+	}
+	v->writing = false;
+	store_redis_unhold(v);
+}
+
+/* What the store has by the name that the service had before. */
+static void
+ask_former(struct redis_service *v)
+{
+	struct store_redis *s = v->store;
+	const struct str argv[] = { STR("HMGET"), str_from(v->former_key), REDIS_RECORD_NAMES };
+
+	if (v->writing || !store_redis_is_up(s))
+		return;
+	v->writing = true;
+	v->held++;
+	s->under_way++;
+	redis_command(s->commands, s->config->store.command_timeout, ARRAY_LEN(argv), argv, former_on_reply, v);
+}
+
 /* The store answered, and has no such service. */
 static void
 missing(struct redis_service *v)
@@ -129,6 +171,10 @@ missing(struct redis_service *v)
 
 	if (v->missing_since == 0)
 		v->missing_since = clock_now();
+	if (!v->known && v->former_key != NULL) {
+		ask_former(v);
+		return;
+	}
 	if (!v->known && v->cached) {
 		struct record cached = v->record;
 

@@ -777,11 +777,24 @@ test_services_come_go_and_come_back_with_their_epoch(void **state)
 	WAIT_UNTIL(loop, strcmp(asked, "frd") == 0 && jobs_pending(jobs) == 0);
 	flip(&a, "late", GREEN, 1);
 	assert_int_equal(a.e, OK);
+
+	/* By another name it is the same. */
+	more[0].name = (char *)"store";
+	more[0].rename = (char *)"shop";
+	store->reconfigure(store, &other);
+	flip(&a, "store", GREEN, 2);
+	assert_int_equal(a.e, OK);
+	more[0].name = (char *)"shop";
+	more[0].rename = (char *)"store";
+	store->reconfigure(store, &other);
+	assert_int_equal(shop.epoch, 3);
+	flip(&a, "shop", BLUE, 3);
+	assert_int_equal(a.e, OK);
 	config = other;
 	reopen_store();
 	assert_int_equal(api.epoch, 2);
 	assert_int_equal(api.color, GREEN);
-	assert_int_equal(shop.epoch, 2);
+	assert_int_equal(shop.epoch, 4);
 }
 
 int

@@ -20,6 +20,7 @@ struct teald {
 	struct record record, pay;
 	struct service_config services[2];	/* of another configuration */
 	struct config other;
+	char *rename;	/* the former name of "pay" */
 	struct pool_config pool;
 	struct overlay nodes;
 	unsigned told, ready;
@@ -792,7 +793,7 @@ reload(struct teald *d, bool shop, bool pay, bool pool)
 		d->services[d->other.n_services++] = d->service;
 	if (pay)
 		d->services[d->other.n_services++] = (struct service_config){
-			.name = (char *)"pay", .initial = BLUE, .labels_json = (char *)"" };
+			.name = (char *)"pay", .initial = GREEN, .labels_json = (char *)"", .rename = d->rename };
 	d->store->reconfigure(d->store, &d->other);
 }
 
@@ -805,14 +806,14 @@ services_come_and_go_in_a_fleet_that_does_not_reload_at_once(void **state)
 	both();
 	reload(&t.a, true, true, true);
 	WAIT_UNTIL(t.loop, t.a.pay.epoch == 1);
-	assert_int_equal(t.a.pay.color, BLUE);
-	assert_string_equal(ask("HGET " PREFIX ":service:pay color"), "blue");
-	ask("HSET " PREFIX ":service:pay epoch 5 color green at 7 by ci change flip");
+	assert_int_equal(t.a.pay.color, GREEN);
+	assert_string_equal(ask("HGET " PREFIX ":service:pay color"), "green");
+	ask("HSET " PREFIX ":service:pay epoch 5 color blue at 7 by ci change flip");
 	WAIT_UNTIL(t.loop, t.a.pay.epoch == 5);
 	/* The other one hears of it later, and obeys what there is. */
 	reload(&t.b, true, true, true);
 	WAIT_UNTIL(t.loop, t.b.pay.epoch == 5);
-	assert_int_equal(t.b.pay.color, GREEN);
+	assert_int_equal(t.b.pay.color, BLUE);
 
 	/* Gone here, changed there, and back. */
 	t.a.told = 0;
@@ -867,6 +868,26 @@ a_write_under_way_outlives_its_service(void **state)
 }
 
 static void
+a_renamed_service_takes_over_what_the_store_has_by_its_former_name(void **state)
+{
+	(void)state;
+	both();
+	assert_int_equal(flip(&t.a, BLUE).e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 2);
+	t.a.rename = t.b.rename = (char *)"shop";
+	reload(&t.a, false, true, true);
+	WAIT_UNTIL(t.loop, t.a.pay.epoch == 2);
+	assert_int_equal(t.a.pay.color, BLUE);
+	POLL_UNTIL(strcmp(ask("HGET " PREFIX ":service:pay epoch"), "2") == 0);
+	/* One that has not reloaded yet flips the old name; when it does, the later change counts, here too. */
+	assert_int_equal(flip(&t.b, GREEN).e, OK);
+	reload(&t.b, false, true, true);
+	WAIT_UNTIL(t.loop, t.b.pay.epoch == 2 || t.b.pay.epoch == 3);
+	/* The store has the new name already: its word counts. */
+	WAIT_UNTIL(t.loop, t.a.pay.epoch == t.b.pay.epoch && t.a.pay.color == t.b.pay.color);
+}
+
+static void
 without_a_server_a_service_comes_back_as_it_was_known(void **state)
 {
 	(void)state;
@@ -909,6 +930,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(history_is_everybodys_oldest_first, begin, end),
 		cmocka_unit_test_setup_teardown(services_come_and_go_in_a_fleet_that_does_not_reload_at_once, begin, end),
 		cmocka_unit_test_setup_teardown(a_write_under_way_outlives_its_service, begin, end),
+		cmocka_unit_test_setup_teardown(a_renamed_service_takes_over_what_the_store_has_by_its_former_name, begin, end),
 		cmocka_unit_test_setup_teardown(without_a_server_a_service_comes_back_as_it_was_known, begin, end),
 		cmocka_unit_test_setup_teardown(closed_in_the_middle_everybody_is_told, begin, end),
 	};
