@@ -178,13 +178,13 @@ kernel_on_trouble(void *arg, const char *why)
 }
 
 static void
-watch(struct ours *o)
+watch_service(struct ours *o)
 {
 	flows_watch(o->kernel->flows, o->id, o->service, o->service->record.epoch);
 }
 
 static void
-begin(struct kernel *k)
+begin_ruleset(struct kernel *k)
 {
 	ev_timer_stop(k->loop, &k->begin);
 	if (k->begun || k->closing)
@@ -234,7 +234,7 @@ kernel_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	snapshot_unref(&o->snapshot);
 	o->snapshot = snapshot_ref(*snapshot);
 	/* Before the first flow comes that carries it. */
-	watch(o);
+	watch_service(o);
 	flows_keep(k->flows, o->id, o->snapshot->active);
 	o->waits = true;
 	if (is_held(k) || !o->waits) {
@@ -244,7 +244,7 @@ kernel_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	o->waits = false;
 	ruleset_publish(k->ruleset, o->at, snapshot);
 	if (!k->begun && all_known(k))
-		begin(k);
+		begin_ruleset(k);
 }
 
 static void
@@ -252,7 +252,7 @@ kernel_on_begin(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	(void)loop;
 	(void)revents;
-	begin(container_of(t, struct kernel, begin));
+	begin_ruleset(container_of(t, struct kernel, begin));
 }
 
 static enum err
@@ -379,7 +379,7 @@ kernel_on_counts(void *arg, const struct ruleset_counts *counts)
 }
 
 static void
-read_counts(struct kernel *k)
+read_flow_counts(struct kernel *k)
 {
 	if (k->reading)
 		return;
@@ -395,7 +395,7 @@ kernel_on_count_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	if (k->begun)
-		read_counts(k);
+		read_flow_counts(k);
 }
 
 void
@@ -416,7 +416,7 @@ kernel_strays(const struct engine *e, const struct service *s)
 /* -- closing -------------------------------------------------------------------------- */
 
 static void
-refuse(struct ours *o)
+refuse_traffic(struct ours *o)
 {
 	struct snapshot *last = o->snapshot, *none;
 
@@ -448,7 +448,7 @@ kernel_close(struct engine *e)
 	ev_timer_stop(k->loop, &k->begin);
 	for (size_t i = 0; k->begun && removes(k) && i < k->n; i++)
 		if (k->list[i].snapshot != NULL) {
-			refuse(&k->list[i]);
+			refuse_traffic(&k->list[i]);
 			wait = true;
 		}
 	ev_timer_set(&k->close, wait ? CLOSE_PATIENCE : 0.0, 0.0);
@@ -487,7 +487,7 @@ open_parts(struct kernel *k, const char *owner, struct why *why)
 		return e;
 	for (size_t i = 0; i < k->n; i++) {
 		k->list[i].id = ruleset_number(k->ruleset, i);
-		watch(&k->list[i]);
+		watch_service(&k->list[i]);
 	}
 	flows_recount(k->flows, kernel_on_adopted, k);
 	ev_timer_init(&k->renew, kernel_on_renew, rc.max_age / RENEWALS, rc.max_age / RENEWALS);
@@ -496,7 +496,7 @@ open_parts(struct kernel *k, const char *owner, struct why *why)
 		ev_timer_start(k->loop, &k->renew);
 	ev_timer_start(k->loop, &k->counts);
 	if (ruleset_is_adopted(k->ruleset))
-		read_counts(k);
+		read_flow_counts(k);
 	return OK;
 }
 

@@ -74,7 +74,7 @@ match_judge(void *arg, const struct flow *flow, const struct flow_fact *fact, en
 }
 
 static void
-cut(struct wish_letter *l)
+cut_by_wish(struct wish_letter *l)
 {
 	const struct flows_match *m = &l->match;
 	uint32_t mask = MARK_TAG | MARK_SERVICE, mark;
@@ -151,7 +151,7 @@ fulfil(struct flows *f, struct wish_letter *l)
 		flows_round(f, mark_make(f->tag, l->id, l->color, ENTRANCE_MAIN, 0), one, holders_judge, l);
 		break;
 	case WISH_CUT:
-		cut(l);
+		cut_by_wish(l);
 		break;
 	case WISH_DRAIN:
 		flows_drain_begin(f, l->id, l->color, &l->orders);

@@ -17,21 +17,20 @@ flows_drain_begin(struct flows *f, unsigned id, enum color color, const struct d
 
 	if (w == NULL)
 		return;
-	w->drains[color] =
-		(struct flows_drain_state){ .on = true, .orders = *orders, .started = orders->at };
+	w->drains[color] = (struct flows_drain_state){ .on = true, .orders = *orders, .started = orders->at };
 	f->next_drain = 0;
 	flows_hurry(f);
 }
 
 static bool
-is_over(const struct flows_drain_state *d, double now)
+drain_is_over(const struct flows_drain_state *d, double now)
 {
 	return d->orders.timeout >= 0 && now - d->started >= d->orders.timeout;
 }
 
 /* Where in the spread its turn is: the key is random, and stays. */
 static double
-slot_of(const struct flow *flow)
+drain_slot(const struct flow *flow)
 {
 	return (double)(flow->key >> 11) / (double)(UINT64_C(1) << 53);
 }
@@ -50,12 +49,12 @@ flows_drain_judge(void *arg, const struct flow *flow, const struct flow_fact *fa
 	d = &w->drains[mark_color(flow->mark)];
 	if (!d->on)
 		return false;
-	if (is_over(d, f->now)) {
+	if (drain_is_over(d, f->now)) {
 		*ending = d->orders.ending;
 		return true;
 	}
 	if (d->orders.idle <= 0 || flows_idle(f, flow, fact) < d->orders.idle ||
-	    f->now - d->started < slot_of(flow) * d->orders.spread)
+	    f->now - d->started < drain_slot(flow) * d->orders.spread)
 		return false;
 	*ending = END_DRAIN_IDLE;
 	return true;

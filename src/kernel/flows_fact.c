@@ -10,11 +10,11 @@
 #include "kernel/flows_wire.h"
 
 static void
-read_address(const struct nlattr *nest, struct flow_tuple *t)
+read_fact_address(const struct nlattr *nest, struct flow_tuple *t)
 {
 	const struct nlattr *a;
 
-	attr_for_each_nested (a, nest)
+	attr_for_each_nested(a, nest)
 	{
 		unsigned n = attr_len(a), type = attr_type(a);
 		bool v4 = type == CTA_IP_V4_SRC || type == CTA_IP_V4_DST;
@@ -22,8 +22,7 @@ read_address(const struct nlattr *nest, struct flow_tuple *t)
 		if (type == CTA_IP_UNSPEC || type > CTA_IP_V6_DST || n != (v4 ? 4 : 16))
 			continue;
 		t->family = v4 ? AF_INET : AF_INET6;
-		memcpy(type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC ? t->src : t->dst,
-		       attr_data(a), n);
+		memcpy(type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC ? t->src : t->dst, attr_data(a), n);
 	}
 }
 
@@ -32,7 +31,7 @@ read_protocol(const struct nlattr *nest, struct flow_tuple *t)
 {
 	const struct nlattr *a;
 
-	attr_for_each_nested (a, nest)
+	attr_for_each_nested(a, nest)
 	{
 		unsigned n = attr_len(a);
 
@@ -58,10 +57,10 @@ read_tuple(const struct nlattr *nest, struct flow_tuple *t)
 {
 	const struct nlattr *a;
 
-	attr_for_each_nested (a, nest)
+	attr_for_each_nested(a, nest)
 	{
 		if (attr_type(a) == CTA_TUPLE_IP)
-			read_address(a, t);
+			read_fact_address(a, t);
 		else if (attr_type(a) == CTA_TUPLE_PROTO)
 			read_protocol(a, t);
 		else if (attr_type(a) == CTA_TUPLE_ZONE && attr_len(a) == 2)
@@ -74,11 +73,11 @@ read_tcp(const struct nlattr *protoinfo, struct flow_fact *f)
 {
 	const struct nlattr *nest, *a;
 
-	attr_for_each_nested (nest, protoinfo)
+	attr_for_each_nested(nest, protoinfo)
 	{
 		if (attr_type(nest) != CTA_PROTOINFO_TCP)
 			continue;
-		attr_for_each_nested (a, nest)
+		attr_for_each_nested(a, nest)
 		{
 			const struct nf_ct_tcp_flags *flags = attr_data(a);
 			unsigned type = attr_type(a), n = attr_len(a);
@@ -105,7 +104,7 @@ read_pair(const struct nlattr *nest, unsigned first, uint64_t *one, uint64_t *tw
 {
 	const struct nlattr *a;
 
-	attr_for_each_nested (a, nest)
+	attr_for_each_nested(a, nest)
 	{
 		if (attr_type(a) == first)
 			*one = read_u64(a);
@@ -169,9 +168,8 @@ flow_fact_read(const struct nlmsghdr *m, bool listed, struct flow_fact *f)
 	    type == IPCTNL_MSG_CT_GET)
 		return false;
 	memset(f, 0, sizeof(*f));
-	attr_for_each (a, (const char *)m + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg)),
-		       (const char *)m + m->nlmsg_len)
-		read_attribute(a, f);
+	attr_for_each(a, (const char *)m + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg)),
+		      (const char *)m + m->nlmsg_len) read_attribute(a, f);
 	if (listed)
 		f->news = FLOW_LISTED;
 	else if (type == IPCTNL_MSG_CT_DELETE)

@@ -128,7 +128,7 @@ struct round {
 };
 
 static bool
-goes_on(const struct round *r)
+round_goes_on(const struct round *r)
 {
 	return !r->enough && !atomic_load_explicit(&r->f->stop, memory_order_relaxed);
 }
@@ -153,7 +153,7 @@ on_listed(void *arg, const struct flow_fact *fact)
 	bool goes = false;
 
 	if (flow == NULL)
-		return goes_on(r);
+		return round_goes_on(r);
 	if (r->relief) {
 		goes = flow->closed != 0 && r->f->now - flow->closed >= r->f->linger;
 	} else if (flow->closed == 0 && r->judge != NULL) {
@@ -168,13 +168,13 @@ on_listed(void *arg, const struct flow_fact *fact)
 
 		victims_push(&r->victims, &v);
 	}
-	return goes_on(r);
+	return round_goes_on(r);
 }
 
 /* What should have been met and was not is no more.  Removing moves others
  * about, so first they are all found. */
 static void
-sweep(struct flows *f, uint32_t mark, uint32_t mask)
+sweep_round(struct flows *f, uint32_t mark, uint32_t mask)
 {
 	uint64_t *gone = NULL;
 	size_t n = 0, room = 0;
@@ -216,7 +216,7 @@ list_all(struct flows *f, uint32_t mark, uint32_t mask, struct round *r)
 	}
 	flows_read_news(f);
 	if (whole)
-		sweep(f, mark, mask);
+		sweep_round(f, mark, mask);
 	return whole;
 }
 

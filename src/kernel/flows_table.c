@@ -52,7 +52,7 @@ find_slot(const struct flow_table *t, uint64_t key)
 }
 
 static void
-resize(struct flow_table *t, size_t size)
+resize_table(struct flow_table *t, size_t size)
 {
 	struct flow_table next = { .slots = must_array(size, sizeof(*next.slots)), .size = size };
 
@@ -78,7 +78,7 @@ flow_add(struct flow_table *t, uint64_t key)
 	struct flow *f;
 
 	if ((t->n + 1) * 4 > t->size * 3)
-		resize(t, t->size * 2);
+		resize_table(t, t->size * 2);
 	f = &t->slots[find_slot(t, key)];
 	CHECK(f->key == 0);
 	f->key = key;
@@ -108,7 +108,7 @@ flow_remove(struct flow_table *t, struct flow *f)
 	memset(&t->slots[hole], 0, sizeof(t->slots[hole]));
 	t->n--;
 	if (t->size > LEAST && t->n * 8 < t->size)
-		resize(t, t->size / 2);
+		resize_table(t, t->size / 2);
 }
 
 /* -- places -------------------------------------------------------------- */

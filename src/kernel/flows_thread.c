@@ -17,7 +17,7 @@
 /* -- news ---------------------------------------------------------------- */
 
 static void
-on_news(struct ev_loop *loop, ev_io *w, int revents)
+on_events(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct flows *f = container_of(w, struct flows, news);
 
@@ -40,7 +40,7 @@ on_pause(struct ev_loop *loop, ev_timer *w, int revents)
 /* -- the clock ----------------------------------------------------------- */
 
 static bool
-on_answer(void *arg, const struct flow_fact *fact)
+on_dumped_fact(void *arg, const struct flow_fact *fact)
 {
 	(void)flows_track(arg, fact);
 	return true;
@@ -63,10 +63,10 @@ ask_closed(struct flows *f)
 		v->n--;
 		/* The answers have to fit into the socket. */
 		if (batch.n == ASK_AT_ONCE)
-			flows_wire_get(f->ask_fd, &batch, on_answer, f);
+			flows_wire_get(f->ask_fd, &batch, on_dumped_fact, f);
 	}
 	if (batch.n > 0)
-		flows_wire_get(f->ask_fd, &batch, on_answer, f);
+		flows_wire_get(f->ask_fd, &batch, on_dumped_fact, f);
 	f->next_ask = f->now + (v->n > 0 ? ASK_EVERY : 3600.0);
 }
 
@@ -88,7 +88,7 @@ relieve(struct flows *f, uint64_t entries, uint64_t max)
 }
 
 static void
-measure(struct flows *f)
+measure_usage(struct flows *f)
 {
 	uint64_t entries, max;
 
@@ -101,7 +101,7 @@ measure(struct flows *f)
 }
 
 static void
-on_tick(struct ev_loop *loop, ev_timer *w, int revents)
+flows_on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct flows *f = container_of(w, struct flows, tick);
 
@@ -115,7 +115,7 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 	if (f->now >= f->next_ask)
 		ask_closed(f);
 	if (f->now >= f->next_usage)
-		measure(f);
+		measure_usage(f);
 	flows_hurry(f);
 }
 
@@ -157,10 +157,10 @@ flows_thread_init(struct flows *f)
 	flows_look_at_clock(f);
 	f->random = (uint64_t)f->wall_us;
 	f->next_ask = f->now + 3600.0;
-	ev_io_init(&f->news, on_news, f->news_fd, EV_READ);
+	ev_io_init(&f->news, on_events, f->news_fd, EV_READ);
 	ev_init(&f->pause, on_pause);
-	ev_init(&f->tick, on_tick);
-	measure(f);
+	ev_init(&f->tick, flows_on_tick);
+	measure_usage(f);
 	flows_hurry(f);
 }
 

@@ -48,7 +48,7 @@ began(const struct flows *f, const struct flow_fact *fact)
 
 /* The shortest of those that the kernel may have set the clock to. */
 static double
-shortest(const uint32_t *from, size_t n, uint32_t left)
+shortest_timeout(const uint32_t *from, size_t n, uint32_t left)
 {
 	uint32_t best = UINT32_MAX;
 
@@ -71,11 +71,11 @@ flows_idle(const struct flows *f, const struct flow *flow, const struct flow_fac
 		const uint32_t all[] = { fact->unacknowledged ? p->unacknowledged : p->tcp[flow->state & 15],
 					 p->retransmitting };
 
-		idle = shortest(all, ARRAY_LEN(all), fact->timeout);
+		idle = shortest_timeout(all, ARRAY_LEN(all), fact->timeout);
 	} else {
 		const uint32_t all[] = { (fact->status & IPS_ASSURED) != 0 ? p->udp_stream : p->udp };
 
-		idle = shortest(all, ARRAY_LEN(all), fact->timeout);
+		idle = shortest_timeout(all, ARRAY_LEN(all), fact->timeout);
 	}
 	/* A setting that was changed meanwhile misleads, but not that far. */
 	if (fact->began_ns != 0 && idle > flows_age(f, flow))
@@ -107,7 +107,7 @@ flow_state_word(const struct flow *flow, unsigned protocol)
 /* -- counts -------------------------------------------------------------- */
 
 static struct tally_color *
-tally_of(const struct flows *f, uint32_t mark)
+tally_of_mark(const struct flows *f, uint32_t mark)
 {
 	const struct watch *w = f->watched[mark_service(mark)];
 
@@ -143,7 +143,7 @@ place_add(struct flows *f, uint32_t i, uint32_t n)
 }
 
 static bool
-is_over(const struct flow_fact *fact)
+fact_is_over(const struct flow_fact *fact)
 {
 	return fact->tuple.protocol == IPPROTO_TCP &&
 	       (mark_is_over(fact->mark) || fact->state == TCP_CONNTRACK_TIME_WAIT ||
@@ -154,14 +154,14 @@ is_over(const struct flow_fact *fact)
 static bool
 is_history(const struct flows *f, const struct flow_fact *fact)
 {
-	return !f->adopted && is_over(fact) && fact->news != FLOW_CHANGED;
+	return !f->adopted && fact_is_over(fact) && fact->news != FLOW_CHANGED;
 }
 
 static struct flow *
-begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
+begin_flow(struct flows *f, uint64_t key, const struct flow_fact *fact)
 {
 	struct flow *flow = flow_add(&f->table, key);
-	struct tally_color *t = tally_of(f, fact->mark);
+	struct tally_color *t = tally_of_mark(f, fact->mark);
 	struct addr backend;
 
 	flow_source(&fact->reply, &backend);
@@ -186,9 +186,9 @@ begin(struct flows *f, uint64_t key, const struct flow_fact *fact)
 
 /* It has ended for its two sides; the kernel may keep it for a while. */
 static void
-end(struct flows *f, struct flow *flow, enum ending ending)
+end_flow(struct flows *f, struct flow *flow, enum ending ending)
 {
-	struct tally_color *t = tally_of(f, flow->mark);
+	struct tally_color *t = tally_of_mark(f, flow->mark);
 
 	if (flow->closed != 0)
 		return;
@@ -207,7 +207,7 @@ end(struct flows *f, struct flow *flow, enum ending ending)
 static void
 wrap_up(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 {
-	struct tally_color *t = tally_of(f, flow->mark);
+	struct tally_color *t = tally_of_mark(f, flow->mark);
 
 	if (flow->logged)
 		return;
@@ -224,10 +224,10 @@ wrap_up(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 
 /* It is out of the kernel's table, and now out of ours. */
 static void
-forget(struct flows *f, struct flow *flow, const struct flow_fact *fact)
+forget_flow(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 {
 	f->cuts += flow->cut && flow->closed == 0;
-	end(f, flow, flow->cut ? (enum ending)flow->ending : flow_ending(flow, fact));
+	end_flow(f, flow, flow->cut ? (enum ending)flow->ending : flow_ending(flow, fact));
 	wrap_up(f, flow, fact);
 	flow_remove(&f->table, flow);
 	atomic_store_explicit(&f->tracked, f->table.n, memory_order_relaxed);
@@ -254,13 +254,13 @@ flows_vanished(struct flows *f, struct flow *flow)
 		flow->state = TCP_CONNTRACK_TIME_WAIT;
 	}
 	atomic_fetch_add_explicit(&f->unseen, 1, memory_order_relaxed);
-	forget(f, flow, &last);
+	forget_flow(f, flow, &last);
 }
 
 /* -- what is said -------------------------------------------------------- */
 
 static void
-remember(const struct flows *f, struct shadow *s, const struct flow_fact *fact)
+remember_shadow(const struct flows *f, struct shadow *s, const struct flow_fact *fact)
 {
 	if (fact->timed) {
 		s->timeout = fact->timeout;
@@ -291,8 +291,8 @@ take_state(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 		flow->state = fact->state;
 	else if (mark_is_over(fact->mark))
 		flow->state = TCP_CONNTRACK_LAST_ACK;	/* told by the mark, and nothing else */
-	if (flow->closed == 0 && is_over(fact)) {
-		end(f, flow, flow_ending(flow, fact));
+	if (flow->closed == 0 && fact_is_over(fact)) {
+		end_flow(f, flow, flow_ending(flow, fact));
 		/* Its removal, which tells its bytes, is minutes away. */
 		if (flow->line != LINE_NONE) {
 			struct victim v = { flow->key, fact->id, fact->tuple, f->now + ASK_AFTER };
@@ -337,22 +337,22 @@ flows_track(struct flows *f, const struct flow_fact *fact)
 	if (f->listing && is_dead(f, flow, key, fact))
 		return NULL;
 	if (flow == NULL)
-		flow = begin(f, key, fact);
+		flow = begin_flow(f, key, fact);
 	if (fact->news == FLOW_GONE) {
 		if (fact->state != TCP_CONNTRACK_NONE)
 			flow->state = fact->state;
-		forget(f, flow, fact);
+		forget_flow(f, flow, fact);
 		return NULL;
 	}
 	flow->seen = f->round;
 	take_state(f, flow, fact);
 	if (flow->shadow != NULL)
-		remember(f, flow->shadow, fact);
+		remember_shadow(f, flow->shadow, fact);
 	return flow;
 }
 
 static bool
-on_news(void *arg, const struct flow_fact *fact)
+on_fact(void *arg, const struct flow_fact *fact)
 {
 	(void)flows_track(arg, fact);
 	return true;
@@ -382,7 +382,7 @@ flows_read_news(struct flows *f)
 
 	do {
 		flows_look_at_clock(f);
-		more = flows_wire_read(f->news_fd, NEWS_AT_ONCE, on_news, f, &lost) >= NEWS_AT_ONCE;
+		more = flows_wire_read(f->news_fd, NEWS_AT_ONCE, on_fact, f, &lost) >= NEWS_AT_ONCE;
 		wait_for_log(f);
 	} while (more && !atomic_load_explicit(&f->stop, memory_order_relaxed));
 	if (!lost)
@@ -412,7 +412,7 @@ catch_up(struct flows *f, unsigned id)
 		const struct flow *flow = &f->table.slots[i];
 
 		if (flow->key != 0 && flow->closed == 0 && mark_service(flow->mark) == id)
-			tally_add(&tally_of(f, flow->mark)->active, 1);
+			tally_add(&tally_of_mark(f, flow->mark)->active, 1);
 	}
 }
 

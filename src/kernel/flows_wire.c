@@ -98,7 +98,8 @@ set_filter(int fd, unsigned tag)
 	struct sock_fprog all = { .len = ARRAY_LEN(program), .filter = program };
 
 	_Static_assert((NLM_F_CREATE & 0xff) == 0, "the bit is in the upper byte");
-	_Static_assert(MARK_OVER >> 16 == 0 && (MARK_OVER & 0xff) == 0, "the bit is in the third byte of four");
+	_Static_assert(MARK_OVER >> 16 == 0 && (MARK_OVER & 0xff) == 0,
+		       "the bit is in the third byte of four");
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all)) == 0;
 }
 
@@ -216,7 +217,7 @@ send_all(int fd, const void *p, size_t n)
 }
 
 static ssize_t
-receive(int fd, void *room, size_t size, int flags)
+receive_messages(int fd, void *room, size_t size, int flags)
 {
 	ssize_t n;
 
@@ -235,7 +236,7 @@ flows_wire_usage(int fd, uint64_t *entries, uint64_t *max, struct why *why)
 	ssize_t n;
 
 	*entries = *max = 0;
-	if (!send_all(fd, m, m->nlmsg_len) || (n = receive(fd, room, sizeof(room), 0)) < 0)
+	if (!send_all(fd, m, m->nlmsg_len) || (n = receive_messages(fd, room, sizeof(room), 0)) < 0)
 		return why_set(why, E_INTERNAL, "conntrack does not answer: %s", strerror(errno));
 	m = (void *)room;
 	if (!mnl_nlmsg_ok(m, (int)n))
@@ -298,7 +299,7 @@ flows_wire_dump(int *fd, uint32_t mark, uint32_t mask, flow_fact_fn *fn, void *a
 	if (!send_all(*fd, m, m->nlmsg_len))
 		error = errno;
 	while (at == DUMP_MORE && error == 0) {
-		ssize_t n = receive(*fd, room, sizeof(room), 0);
+		ssize_t n = receive_messages(*fd, room, sizeof(room), 0);
 
 		if (n < 0)
 			error = errno;
@@ -384,7 +385,7 @@ flows_wire_delete(int fd, struct flow_batch *b)
 	int error = errno;
 
 	/* It answers only to what it did not find. */
-	while (receive(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
+	while (receive_messages(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
 		continue;
 	errno = error;
 	return done;
@@ -398,7 +399,7 @@ flows_wire_get(int fd, struct flow_batch *b, flow_fact_fn *fn, void *arg)
 	ssize_t n;
 
 	(void)send_batch(fd, b);
-	while ((n = receive(fd, answer, sizeof(answer), MSG_DONTWAIT)) > 0) {
+	while ((n = receive_messages(fd, answer, sizeof(answer), MSG_DONTWAIT)) > 0) {
 		const struct nlmsghdr *m = (const void *)answer;
 
 		if (mnl_nlmsg_ok(m, (int)n) && flow_fact_read(m, true, &fact))

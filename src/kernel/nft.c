@@ -92,7 +92,7 @@ struct question {
 };
 
 static void
-ask(struct question *q, struct nft *n, unsigned type, unsigned flags)
+ask_kernel(struct question *q, struct nft *n, unsigned type, unsigned flags)
 {
 	struct nfgenmsg *head;
 
@@ -126,7 +126,7 @@ on_message(const struct nlmsghdr *nlh, void *arg)
 
 /* 0, or the errno of the answer; EINTR: others changed things meanwhile. */
 static int
-answer(const struct question *q, read_fn *read, void *arg)
+take_answers(const struct question *q, read_fn *read, void *arg)
 {
 	struct nft *n = q->n;
 	struct reading r = { .read = read, .arg = arg };
@@ -200,9 +200,9 @@ nft_table(struct nft *n, const char *table, struct nft_table *out, struct why *w
 	int error;
 
 	*out = (struct nft_table){ .exists = false };
-	ask(&q, n, NFT_MSG_GETTABLE, 0);
+	ask_kernel(&q, n, NFT_MSG_GETTABLE, 0);
 	mnl_attr_put_strz(q.nlh, NFTA_TABLE_NAME, table);
-	error = answer(&q, read_table, out);
+	error = take_answers(&q, read_table, out);
 	return error == 0 || error == ENOENT ? OK : asking_failed("tables", error, why);
 }
 
@@ -226,8 +226,8 @@ nft_generation(struct nft *n, uint32_t *out, struct why *why)
 	int error;
 
 	*out = 0;
-	ask(&q, n, NFT_MSG_GETGEN, 0);
-	error = answer(&q, read_generation, out);
+	ask_kernel(&q, n, NFT_MSG_GETGEN, 0);
+	error = take_answers(&q, read_generation, out);
 	return error == 0 ? OK : asking_failed("the generation", error, why);
 }
 
@@ -269,8 +269,8 @@ nft_tables(struct nft *n, nft_table_fn *tell, void *arg, struct why *why)
 		struct question q;
 
 		found.n = 0;
-		ask(&q, n, NFT_MSG_GETTABLE, NLM_F_DUMP);
-		if ((error = answer(&q, read_named, &found)) != EINTR)
+		ask_kernel(&q, n, NFT_MSG_GETTABLE, NLM_F_DUMP);
+		if ((error = take_answers(&q, read_named, &found)) != EINTR)
 			break;
 	}
 	if (error != 0 && error != ENOENT)
@@ -336,7 +336,7 @@ read_packets(const struct nlattr *data)
 }
 
 static bool
-read_name(const struct nlmsghdr *nlh, void *arg)
+read_object_name(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct names *k = arg;
 	const char *table = "", *name = "";
@@ -382,11 +382,11 @@ nft_names(struct nft *n, const char *table, enum nft_kind kind, nft_name_fn *tel
 		struct question q;
 
 		list_clear(&found);
-		ask(&q, n, k.message, NLM_F_DUMP);
+		ask_kernel(&q, n, k.message, NLM_F_DUMP);
 		mnl_attr_put_strz(q.nlh, k.table_attr, table);
 		if (kind == NFT_KIND_COUNTER)
 			mnl_attr_put_u32(q.nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
-		if ((error = answer(&q, read_name, &k)) != EINTR)
+		if ((error = take_answers(&q, read_object_name, &k)) != EINTR)
 			break;
 	}
 	if (error != 0 && error != ENOENT)
@@ -502,10 +502,10 @@ nft_elements(struct nft *n, const char *table, const char *set, nft_element_fn *
 		struct question q;
 
 		found.n = 0;
-		ask(&q, n, NFT_MSG_GETSETELEM, NLM_F_DUMP);
+		ask_kernel(&q, n, NFT_MSG_GETSETELEM, NLM_F_DUMP);
 		mnl_attr_put_strz(q.nlh, NFTA_SET_ELEM_LIST_TABLE, table);
 		mnl_attr_put_strz(q.nlh, NFTA_SET_ELEM_LIST_SET, set);
-		if ((error = answer(&q, read_elements, &found)) != EINTR)
+		if ((error = take_answers(&q, read_elements, &found)) != EINTR)
 			break;
 	}
 	if (error != 0 && error != ENOENT)

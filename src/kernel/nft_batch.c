@@ -22,7 +22,7 @@
 /* -- messages -------------------------------------------------------------------- */
 
 static struct nlmsghdr *
-at(struct nft *n, size_t offset)
+message_at(struct nft *n, size_t offset)
 {
 	return (struct nlmsghdr *)(void *)(n->batch + offset);
 }
@@ -110,12 +110,12 @@ elements(struct nft *n, const char *set, uint32_t set_id, uint16_t type)
 	struct nlmsghdr *nlh;
 
 	if (n->open != 0 && n->open_type == type && strcmp(n->open_set, set) == 0 &&
-	    at(n, n->open)->nlmsg_len + PIECE_MAX < MESSAGE_MAX) {
+	    message_at(n, n->open)->nlmsg_len + PIECE_MAX < MESSAGE_MAX) {
 		if (n->n + PIECE_MAX > n->room) {
 			n->room *= 2;
 			n->batch = must_grow(n->batch, n->room, 1);
 		}
-		return at(n, n->open);
+		return message_at(n, n->open);
 	}
 	nlh = nft_operation(n, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
 	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, n->table);
@@ -131,7 +131,7 @@ elements(struct nft *n, const char *set, uint32_t set_id, uint16_t type)
 }
 
 static void
-put_value(struct nlmsghdr *nlh, const struct nft_element *e)
+put_element_value(struct nlmsghdr *nlh, const struct nft_element *e)
 {
 	struct nlattr *data, *verdict;
 
@@ -184,7 +184,7 @@ put_element(struct nft *n, const char *set, uint16_t type, const struct nft_elem
 	mnl_attr_put(nlh, NFTA_DATA_VALUE, e->key_len, e->key);
 	mnl_attr_nest_end(nlh, key);
 	if (type == NFT_MSG_NEWSETELEM) {
-		put_value(nlh, e);
+		put_element_value(nlh, e);
 		if (e->mortal)
 			mnl_attr_put_u64(nlh, NFTA_SET_ELEM_TIMEOUT, htobe64((uint64_t)(timeout * 1000)));
 	}
@@ -259,7 +259,7 @@ nft_delete_table(struct nft *n)
 /* The kernel does it all while we send, so what it says is there when that returns.
  * 0, or the errno of the first message that it refused. */
 static int
-verdict(struct nft *n)
+read_acks(struct nft *n)
 {
 	int first = ENODATA;
 
@@ -290,19 +290,22 @@ nft_commit(struct nft *n, struct why *why)
 
 	if (n->last == 0)
 		return OK;
-	at(n, n->last)->nlmsg_flags |= NLM_F_ACK;
+	message_at(n, n->last)->nlmsg_flags |= NLM_F_ACK;
 	n->open = 0;
 	nft_finish(n, message(n, NFNL_MSG_BATCH_END, 0, NFNL_SUBSYS_NFTABLES));
 	/* A transaction is one datagram. */
 	room = (int)n->n * 2 + 65536;
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	error = mnl_socket_sendto(n->socket, n->batch, n->n) < 0 ? errno : verdict(n);
+	error = mnl_socket_sendto(n->socket, n->batch, n->n) < 0 ? errno : read_acks(n);
 	n->n = n->last = 0;
 	if (error == 0)
 		return OK;
 	if (error == EPERM)
 		return why_set(why, E_DENIED, "nftables may not be changed: CAP_NET_ADMIN is missing");
-	return why_set(why, error == ENOENT || error == EEXIST || error == EBUSY || error == ERESTART ? E_CONFLICT : E_INTERNAL,
+	return why_set(why,
+		       error == ENOENT || error == EEXIST || error == EBUSY || error == ERESTART ?
+			       E_CONFLICT :
+			       E_INTERNAL,
 		       "nftables: a change was refused: %s", strerror(error));
 }

@@ -92,7 +92,7 @@ struct expression {
 };
 
 static struct expression
-begin(struct nlmsghdr *nlh, const char *name)
+begin_expression(struct nlmsghdr *nlh, const char *name)
 {
 	struct expression e = { .nlh = nlh, .whole = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM) };
 
@@ -102,13 +102,13 @@ begin(struct nlmsghdr *nlh, const char *name)
 }
 
 static void
-put(const struct expression *e, uint16_t attr, uint32_t value)
+put_attribute(const struct expression *e, uint16_t attr, uint32_t value)
 {
 	mnl_attr_put_u32(e->nlh, attr, htonl(value));
 }
 
 static void
-end(const struct expression *e)
+end_expression(const struct expression *e)
 {
 	mnl_attr_nest_end(e->nlh, e->data);
 	mnl_attr_nest_end(e->nlh, e->whole);
@@ -118,72 +118,72 @@ end(const struct expression *e)
 static void
 add_test(struct nlmsghdr *nlh, uint32_t key, uint8_t value)
 {
-	struct expression e = begin(nlh, "meta");
+	struct expression e = begin_expression(nlh, "meta");
 	struct nlattr *data;
 
-	put(&e, NFTA_META_KEY, key);
-	put(&e, NFTA_META_DREG, NFT_REG_1);
-	end(&e);
-	e = begin(nlh, "cmp");
-	put(&e, NFTA_CMP_SREG, NFT_REG_1);
-	put(&e, NFTA_CMP_OP, NFT_CMP_EQ);
+	put_attribute(&e, NFTA_META_KEY, key);
+	put_attribute(&e, NFTA_META_DREG, NFT_REG_1);
+	end_expression(&e);
+	e = begin_expression(nlh, "cmp");
+	put_attribute(&e, NFTA_CMP_SREG, NFT_REG_1);
+	put_attribute(&e, NFTA_CMP_OP, NFT_CMP_EQ);
 	data = mnl_attr_nest_start(nlh, NFTA_CMP_DATA);
 	mnl_attr_put(nlh, NFTA_DATA_VALUE, sizeof(value), &value);
 	mnl_attr_nest_end(nlh, data);
-	end(&e);
+	end_expression(&e);
 }
 
 static void
 add_counter(struct nlmsghdr *nlh, const struct nft_turns *t)
 {
-	struct expression e = begin(nlh, "numgen");
+	struct expression e = begin_expression(nlh, "numgen");
 
-	put(&e, NFTA_NG_DREG, NFT_REG_1);
-	put(&e, NFTA_NG_MODULUS, t->n);
-	put(&e, NFTA_NG_TYPE, NFT_NG_INCREMENTAL);
-	put(&e, NFTA_NG_OFFSET, 0);
-	end(&e);
+	put_attribute(&e, NFTA_NG_DREG, NFT_REG_1);
+	put_attribute(&e, NFTA_NG_MODULUS, t->n);
+	put_attribute(&e, NFTA_NG_TYPE, NFT_NG_INCREMENTAL);
+	put_attribute(&e, NFTA_NG_OFFSET, 0);
+	end_expression(&e);
 }
 
 static void
 add_hash(struct nlmsghdr *nlh, const struct nft_turns *t)
 {
-	struct expression e = begin(nlh, "payload");
+	struct expression e = begin_expression(nlh, "payload");
 
-	put(&e, NFTA_PAYLOAD_DREG, NFT_REG_2);
-	put(&e, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+	put_attribute(&e, NFTA_PAYLOAD_DREG, NFT_REG_2);
+	put_attribute(&e, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
 	/* The source address in headers of IPv4 and IPv6. */
-	put(&e, NFTA_PAYLOAD_OFFSET, t->family == AF_INET6 ? 8 : 12);
-	put(&e, NFTA_PAYLOAD_LEN, address_size(t));
-	end(&e);
-	e = begin(nlh, "hash");
-	put(&e, NFTA_HASH_SREG, NFT_REG_2);
-	put(&e, NFTA_HASH_DREG, NFT_REG_1);
-	put(&e, NFTA_HASH_LEN, address_size(t));
-	put(&e, NFTA_HASH_MODULUS, t->n);
-	put(&e, NFTA_HASH_SEED, t->seed);
-	put(&e, NFTA_HASH_OFFSET, 0);
-	put(&e, NFTA_HASH_TYPE, NFT_HASH_JENKINS);
-	end(&e);
+	put_attribute(&e, NFTA_PAYLOAD_OFFSET, t->family == AF_INET6 ? 8 : 12);
+	put_attribute(&e, NFTA_PAYLOAD_LEN, address_size(t));
+	end_expression(&e);
+	e = begin_expression(nlh, "hash");
+	put_attribute(&e, NFTA_HASH_SREG, NFT_REG_2);
+	put_attribute(&e, NFTA_HASH_DREG, NFT_REG_1);
+	put_attribute(&e, NFTA_HASH_LEN, address_size(t));
+	put_attribute(&e, NFTA_HASH_MODULUS, t->n);
+	put_attribute(&e, NFTA_HASH_SEED, t->seed);
+	put_attribute(&e, NFTA_HASH_OFFSET, 0);
+	put_attribute(&e, NFTA_HASH_TYPE, NFT_HASH_JENKINS);
+	end_expression(&e);
 }
 
 static void
 add_nat(struct nlmsghdr *nlh, const struct nft_turns *t, uint32_t id)
 {
-	struct expression e = begin(nlh, "lookup");
+	struct expression e = begin_expression(nlh, "lookup");
 
 	mnl_attr_put_strz(nlh, NFTA_LOOKUP_SET, ANONYMOUS);
-	put(&e, NFTA_LOOKUP_SET_ID, id);
-	put(&e, NFTA_LOOKUP_SREG, NFT_REG_1);
-	put(&e, NFTA_LOOKUP_DREG, NFT_REG_1);
-	end(&e);
-	e = begin(nlh, "nat");
-	put(&e, NFTA_NAT_TYPE, NFT_NAT_DNAT);
-	put(&e, NFTA_NAT_FAMILY, t->family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
-	put(&e, NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+	put_attribute(&e, NFTA_LOOKUP_SET_ID, id);
+	put_attribute(&e, NFTA_LOOKUP_SREG, NFT_REG_1);
+	put_attribute(&e, NFTA_LOOKUP_DREG, NFT_REG_1);
+	end_expression(&e);
+	e = begin_expression(nlh, "nat");
+	put_attribute(&e, NFTA_NAT_TYPE, NFT_NAT_DNAT);
+	put_attribute(&e, NFTA_NAT_FAMILY, t->family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	put_attribute(&e, NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
 	/* The port is behind the address. */
-	put(&e, NFTA_NAT_REG_PROTO_MIN, t->family == AF_INET6 ? NFT_REG_2 : NFT_REG32_01);
-	end(&e);
+	put_attribute(&e, NFTA_NAT_REG_PROTO_MIN, t->family == AF_INET6 ? NFT_REG_2 : NFT_REG32_01);
+	end_expression(&e);
 }
 
 void

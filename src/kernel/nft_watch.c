@@ -54,7 +54,7 @@ is_loss(const struct nft_watch *w, const struct nlmsghdr *message)
 }
 
 static bool
-is_ours(const struct nft_watch *w, const struct nlmsghdr *message)
+is_own_table(const struct nft_watch *w, const struct nlmsghdr *message)
 {
 	const struct nfgenmsg *family = mnl_nlmsg_get_payload(message);
 	const struct nlattr *a;
@@ -89,7 +89,7 @@ watch_on_news(struct ev_loop *loop, ev_io *io, int revents)
 		if (n <= 0 && errno != ENOBUFS)
 			break;
 		for (; n > 0 && mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
-			gone |= is_loss(w, message) && is_ours(w, message);
+			gone |= is_loss(w, message) && is_own_table(w, message);
 	}
 	if (gone)
 		w->gone(w->arg);

@@ -163,7 +163,7 @@ on_counter(void *arg, const char *name, uint64_t packets)
 }
 
 static struct ruleset_counts *
-read_counts(struct ruleset *r)
+read_rule_counts(struct ruleset *r)
 {
 	struct counting *c = must_alloc(sizeof(*c));
 	struct ruleset_counts *counts;
@@ -223,7 +223,7 @@ post_counts(struct ruleset *r, struct reading *reading)
 
 	l->mail.open = on_counts;
 	l->reading = reading;
-	l->counts = read_counts(r);
+	l->counts = read_rule_counts(r);
 	mailbox_send(&r->box, &l->mail);
 }
 
@@ -389,7 +389,7 @@ on_old_counter(void *arg, const char *name, uint64_t packets)
 }
 
 static enum err
-adopt(struct ruleset *r, struct why *why)
+adopt_table(struct ruleset *r, struct why *why)
 {
 	struct numbering n = { .plan = &r->plan };
 	enum err e = ruleset_table_look(r->nft, &r->plan, &r->is_adopted, why);
@@ -450,7 +450,7 @@ ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const st
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&r->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	if ((e = nft_open(&r->nft, why)) != OK || (e = adopt(r, why)) != OK ||
+	if ((e = nft_open(&r->nft, why)) != OK || (e = adopt_table(r, why)) != OK ||
 	    (e = nft_watch_open(&r->watch, loop, r->plan.table, nft_port(r->nft), ruleset_on_gone, r, why)) !=
 		    OK) {
 		free_ruleset(r);

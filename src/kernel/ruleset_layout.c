@@ -175,7 +175,7 @@ chain(struct layout *l, const char *name)
 }
 
 static void
-end(struct layout *l)
+end_chain(struct layout *l)
 {
 	fputs("\t}\n", l->f);
 }
@@ -201,7 +201,7 @@ write_odd(struct layout *l, const struct features *f)
 		fputs("\t\tip saddr . meta l4proto . th sport @from4 fib daddr type local drop\n", l->f);
 		fputs("\t\tip6 saddr . meta l4proto . th sport @from6 fib daddr type local drop\n", l->f);
 	}
-	end(l);
+	end_chain(l);
 }
 
 /* The first packet of a connection and its last ones.
@@ -223,7 +223,8 @@ write_edge(struct layout *l, const struct ruleset_plan *p)
 	chain(l, "edge");
 	fputs("\t\ttcp flags & (fin|syn|rst|ack) == syn ct state established ct direction original goto again\n",
 	      l->f);
-	fprintf(l->f, "\t\ttcp flags & rst == rst ct mark & 0x%08x == 0x%08x ct event set " EVENTS ",protoinfo\n",
+	fprintf(l->f,
+		"\t\ttcp flags & rst == rst ct mark & 0x%08x == 0x%08x ct event set " EVENTS ",protoinfo\n",
 		MARK_TAG, tag);
 	fprintf(l->f,
 		"\t\ttcp flags & fin == fin ct direction original ct mark & 0x%08x == 0x%08x "
@@ -237,7 +238,7 @@ write_edge(struct layout *l, const struct ruleset_plan *p)
 		"\t\ttcp flags & fin == fin ct direction reply ct mark & 0x%08x == 0x%08x ct event set " EVENTS
 		",protoinfo\n",
 		MARK_TAG, tag);
-	end(l);
+	end_chain(l);
 }
 
 static void
@@ -247,7 +248,7 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 		chain(l, "again");
 		fprintf(l->f, "\t\tct mark & 0x%08x == 0x%08x ct mark & 0x%08x != @live drop\n", MARK_TAG,
 			(unsigned)p->tag << 24, ~(MARK_GENERATION | MARK_LEFT | MARK_OVER));
-		end(l);
+		end_chain(l);
 		write_edge(l, p);
 		write_odd(l, f);
 	}
@@ -256,16 +257,16 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 		fputs("\t\tupdate @from4 { ip daddr . meta l4proto . th dport }\n", l->f);
 		fputs("\t\tupdate @from6 { ip6 daddr . meta l4proto . th dport }\n", l->f);
 		fputs("\t\tmasquerade\n", l->f);
-		end(l);
+		end_chain(l);
 	}
 	chain(l, "refuse");
 	fputs("\t\tmeta l4proto tcp reject with tcp reset\n", l->f);
 	fputs("\t\treject with icmpx port-unreachable\n", l->f);
-	end(l);
+	end_chain(l);
 	chain(l, "stray");
 	fprintf(l->f, "\t\tcounter name ct mark & 0x%08x map @strays\n", MARK_SERVICE);
 	fputs("\t\treject with tcp reset\n", l->f);
-	end(l);
+	end_chain(l);
 	chain(l, "door");
 	fputs("\t\tmeta l4proto tcp tcp flags & (fin|syn|rst|ack) != syn goto stray\n", l->f);
 	if (f->doors)
@@ -277,7 +278,7 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 		fprintf(l->f, "\t\tct mark & 0x%08x vmap @colors\n", MARK_SERVICE | MARK_COLOR);
 	fprintf(l->f, "\t\tcounter name ct mark & 0x%08x map @no_backend\n", MARK_SERVICE);
 	fputs("\t\tgoto refuse\n", l->f);
-	end(l);
+	end_chain(l);
 }
 
 static void
@@ -292,7 +293,7 @@ write_wild(struct layout *l, bool is_on, const char *family)
 	for (int i = 0; i < 2; i++)
 		fprintf(l->f, "\t\tct mark set meta l4proto . th dport map @wild%s goto door\n", family);
 	fprintf(l->f, "\t\tcounter name meta l4proto . th dport map @wild_stale%s goto refuse\n", family);
-	end(l);
+	end_chain(l);
 }
 
 static void
@@ -320,7 +321,7 @@ write_arrive(struct layout *l, const struct features *f)
 				"goto wild%s\n",
 				families[i].nfproto, family, family);
 	}
-	end(l);
+	end_chain(l);
 }
 
 #define EDGE "\t\ttcp flags & (fin|syn|rst) != 0 jump edge\n"
@@ -332,11 +333,11 @@ write_watch(struct layout *l)
 	chain(l, "watch_prerouting");
 	fputs("\t\ttype filter hook prerouting priority -150; policy accept;\n" EDGE, l->f);
 	fputs("\t\tct state invalid meta l4proto tcp goto odd\n", l->f);
-	end(l);
+	end_chain(l);
 	/* Clients of this host, and what ends at backends of this host. */
 	chain(l, "watch_output");
 	fputs("\t\ttype filter hook output priority -150; policy accept;\n" EDGE, l->f);
-	end(l);
+	end_chain(l);
 }
 
 /* A little before others' at the same place (Docker's, kube-proxy's): who has the address of a
@@ -348,7 +349,7 @@ write_hooks(struct layout *l, const struct features *f)
 		write_watch(l);
 	chain(l, "prerouting");
 	fputs("\t\ttype nat hook prerouting priority dstnat - 10; policy accept;\n\t\tgoto arrive\n", l->f);
-	end(l);
+	end_chain(l);
 	if (f->local) {
 		chain(l, "output");
 		fputs("\t\ttype nat hook output priority -110; policy accept;\n", l->f);
@@ -360,14 +361,14 @@ write_hooks(struct layout *l, const struct features *f)
 		      l->f);
 		fputs("\t\tip6 daddr != ::1 meta l4proto . th dport @wild_local6 fib daddr type local goto arrive\n",
 		      l->f);
-		end(l);
+		end_chain(l);
 	}
 	if (f->masquerade) {
 		chain(l, "postrouting");
 		fputs("\t\ttype nat hook postrouting priority srcnat - 10; policy accept;\n", l->f);
 		fprintf(l->f, "\t\tct status dnat ct mark & 0x%08x @masqueraded goto hide\n",
 			MARK_TAG | MARK_SERVICE);
-		end(l);
+		end_chain(l);
 	}
 }
 
@@ -470,8 +471,8 @@ print_service(const struct ruleset_plan *p, size_t i, const struct snapshot *sna
 	ruleset_door_chain(p, i, name, out);
 	ruleset_want_fixed(p, i, name, wants);
 	for (int c = 0; c < COLORS; c++) {
-		ruleset_color_chain(p, i, (enum color)c, snapshot != NULL ? &snapshot->colors[c] : &no_backends,
-				    0, name, out);
+		ruleset_color_chain(p, i, (enum color)c,
+				    snapshot != NULL ? &snapshot->colors[c] : &no_backends, 0, name, out);
 		ruleset_want_color(p, i, (enum color)c, name, wants);
 	}
 	ruleset_want_marks(p, i, snapshot, wants);

@@ -54,7 +54,7 @@ names_add(struct names *names, const char *name)
 }
 
 static int
-by_name(const void *a, const void *b)
+by_object_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -63,13 +63,14 @@ static void
 names_sort(struct names *names)
 {
 	if (names->n > 0)
-		qsort(names->list, names->n, sizeof(*names->list), by_name);
+		qsort(names->list, names->n, sizeof(*names->list), by_object_name);
 }
 
 static bool
 names_has(const struct names *names, const char *name)
 {
-	return names->n > 0 && bsearch(&name, names->list, names->n, sizeof(*names->list), by_name) != NULL;
+	return names->n > 0 &&
+	       bsearch(&name, names->list, names->n, sizeof(*names->list), by_object_name) != NULL;
 }
 
 static size_t
@@ -126,7 +127,7 @@ on_element(void *arg, const struct nft_element *e)
 }
 
 static enum err
-look(struct mend *m, struct why *why)
+look_at_table(struct mend *m, struct why *why)
 {
 	const struct ruleset_plan *p = m->t->plan;
 	enum err e = ruleset_table_look(m->t->nft, p, &m->exists, why);
@@ -215,7 +216,8 @@ add_door(struct mend *m, size_t service, char door[RULESET_NAME])
 	if (door[0] != '\0' && (missing || is_hurt(m, door, rules_of(text, door)))) {
 		/* What is left of it goes in the same transaction. */
 		if (!missing)
-			fprintf(m->text, "}\nflush chain inet %s %s\ntable inet %s {\n", p->table, door, p->table);
+			fprintf(m->text, "}\nflush chain inet %s %s\ntable inet %s {\n", p->table, door,
+				p->table);
 		fputs(text, m->text);
 		m->any = true;
 	}
@@ -223,7 +225,7 @@ add_door(struct mend *m, size_t service, char door[RULESET_NAME])
 }
 
 static void
-add_service(struct mend *m, size_t service)
+add_missing_service(struct mend *m, size_t service)
 {
 	const struct ruleset_plan *p = m->t->plan;
 	struct ruleset_state *s = &m->t->services[service];
@@ -305,7 +307,7 @@ add_missing(struct mend *m, struct why *why)
 	text_begin(m);
 	add_frame(m);
 	for (size_t i = 0; i < m->t->plan->n && e == OK; i++) {
-		add_service(m, i);
+		add_missing_service(m, i);
 		CHECK(fflush(m->text) == 0);
 		if (m->n_words < TEXT_MAX)
 			continue;
@@ -393,7 +395,7 @@ on_layout_chain(void *arg, const char *name)
 }
 
 static enum err
-lay_out(struct mend *m, struct why *why)
+lay_out_table(struct mend *m, struct why *why)
 {
 	const struct ruleset_plan *p = m->t->plan;
 	char mark[RULESET_NAME], *text = NULL;
@@ -436,11 +438,11 @@ note_waste(struct mend *m)
 static enum err
 mend(struct mend *m, struct why *why)
 {
-	enum err e = look(m, why);
+	enum err e = look_at_table(m, why);
 
 	if (e != OK || (e = add_missing(m, why)) != OK || (e = change_elements(m, why)) != OK)
 		return e;
-	return lay_out(m, why);
+	return lay_out_table(m, why);
 }
 
 enum err

@@ -20,7 +20,7 @@
 static const uint32_t primes[] = { 251, 509, 1021, 2039, SOURCE_MANY, 16381, 65521, 262139, 1048573 };
 
 static bool
-is_of(const struct backend *b, int family)
+has_family(const struct backend *b, int family)
 {
 	return addr_family(&b->address) == family;
 }
@@ -93,7 +93,7 @@ make_turns(struct ruleset_slots *s, const struct snapshot_color *color, int fami
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < color->n; i++) {
-		if (!is_of(color->usable[i], family))
+		if (!has_family(color->usable[i], family))
 			continue;
 		places[n] = i;
 		weights[n++] = color->weights[i];
@@ -143,7 +143,7 @@ heir(const struct snapshot_color *color, int family, uint32_t slot)
 		const struct backend *b = color->usable[i];
 		double unit, score;
 
-		if (!is_of(b, family))
+		if (!has_family(b, family))
 			continue;
 		unit = ((double)(hash_bytes(b->text, strlen(b->text), slot) >> 11) + 0.5) /
 		       9007199254740992.0;
@@ -157,7 +157,7 @@ heir(const struct snapshot_color *color, int family, uint32_t slot)
 }
 
 static uint32_t
-place_of(const struct snapshot_color *color, const struct backend *b)
+place_in_color(const struct snapshot_color *color, const struct backend *b)
 {
 	for (unsigned i = 0; i < color->n; i++)
 		if (color->usable[i] == b)
@@ -176,10 +176,10 @@ make_source(struct ruleset_slots *s, const struct snapshot_color *color, int fam
 	bool any = false;
 
 	for (uint32_t i = 0; i < whole->n; i++)
-		if (is_of(whole->backends[i], family))
+		if (has_family(whole->backends[i], family))
 			owners[n++] = whole->backends[i];
 	for (unsigned i = 0; i < color->n; i++)
-		any |= is_of(color->usable[i], family);
+		any |= has_family(color->usable[i], family);
 	if (n == 0 || !any) {
 		free(owners);
 		return;
@@ -187,7 +187,7 @@ make_source(struct ruleset_slots *s, const struct snapshot_color *color, int fam
 	m = maglev_new_sized(owners, n, source_size(owners, n));
 	places = must_array(m->n, sizeof(*places));
 	for (uint32_t i = 0; i < m->n; i++)
-		places[i] = place_of(color, m->backends[i]);
+		places[i] = place_in_color(color, m->backends[i]);
 	s->n = m->size;
 	s->hash = true;
 	s->list = must_array(s->n, sizeof(*s->list));

@@ -198,7 +198,7 @@ choose_chains(struct ruleset_table *t, size_t service)
 }
 
 static void
-replace(struct ruleset_table *t, const struct ruleset_wants *old, const struct ruleset_wants *new)
+replace_chain(struct ruleset_table *t, const struct ruleset_wants *old, const struct ruleset_wants *new)
 {
 	for (size_t i = 0; i < old->n; i++)
 		nft_delete_element(t->nft, ruleset_set_names[old->list[i].set], &old->list[i].e);
@@ -245,7 +245,7 @@ change(struct ruleset_table *t, struct why *why)
 		change_service(t, t->dirty[i], &old, &new);
 	ruleset_wants_sort(&old);
 	ruleset_wants_sort(&new);
-	replace(t, &old, &new);
+	replace_chain(t, &old, &new);
 	ruleset_wants_free(&old);
 	ruleset_wants_free(&new);
 	if ((e = nft_commit(t->nft, why)) != OK)
@@ -298,7 +298,7 @@ ruleset_table_renew(struct ruleset_table *t, struct why *why)
 		ruleset_want_marks(t->plan, i, t->services[i].have, &marks);
 	ruleset_wants_sort(&marks);
 	nft_begin(t->nft, t->plan->table);
-	replace(t, &marks, &marks);
+	replace_chain(t, &marks, &marks);
 	ruleset_wants_free(&marks);
 	if (nft_commit(t->nft, why) == OK)
 		return OK;

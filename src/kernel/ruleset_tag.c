@@ -122,7 +122,7 @@ on_flow(void *arg, const struct flow_fact *fact)
 }
 
 static bool
-is_used(const struct claims *c, unsigned tag)
+tag_is_used(const struct claims *c, unsigned tag)
 {
 	struct seen s = { .services = c->plan->n };
 	int fd = -1;
@@ -136,7 +136,7 @@ is_used(const struct claims *c, unsigned tag)
 /* -- ours ------------------------------------------------------------------------------ */
 
 static enum err
-choose(const struct claims *c, unsigned *tag)
+choose_tag(const struct claims *c, unsigned *tag)
 {
 	const struct ruleset_plan *p = c->plan;
 	unsigned first = c->own != 0 ? c->own : p->tag;
@@ -149,7 +149,7 @@ choose(const struct claims *c, unsigned *tag)
 				"kernel.tag %u is that of nftables' table inet %s, which is another teald's: each would end "
 				"the other's connections; choose another tag, or none",
 				p->tag, c->table[p->tag]);
-		if (c->own != p->tag && is_used(c, p->tag))
+		if (c->own != p->tag && tag_is_used(c, p->tag))
 			LOG_WARN(
 				"kernel.mark_used", LS("name", p->table), LU("count", p->tag),
 				LS("message",
@@ -159,7 +159,7 @@ choose(const struct claims *c, unsigned *tag)
 	}
 	for (unsigned i = 0; i < TAGS - 1; i++) {
 		*tag = 1 + (first - 1 + i) % (TAGS - 1);
-		if (c->table[*tag][0] != '\0' || (*tag != c->own && is_used(c, *tag)))
+		if (c->table[*tag][0] != '\0' || (*tag != c->own && tag_is_used(c, *tag)))
 			continue;
 		if (i > 0)
 			LOG_WARN(
@@ -175,7 +175,7 @@ choose(const struct claims *c, unsigned *tag)
 }
 
 static enum err
-claim(struct claims *c, uint32_t generation, unsigned tag)
+claim_tag(struct claims *c, uint32_t generation, unsigned tag)
 {
 	char chain[RULESET_NAME];
 
@@ -210,10 +210,10 @@ ruleset_tag_claim(struct nft *nft, struct ruleset_plan *p, struct why *why)
 			break;
 		c.e = OK;
 		if ((e = nft_tables(nft, on_table, &c, why)) != OK || (e = c.e) != OK ||
-		    (e = choose(&c, &tag)) != OK)
+		    (e = choose_tag(&c, &tag)) != OK)
 			break;
 		/* Of those that come between, who was later looks again. */
-		e = claim(&c, generation, tag);
+		e = claim_tag(&c, generation, tag);
 		done = e == OK;
 		if (e == E_CONFLICT)
 			e = OK;

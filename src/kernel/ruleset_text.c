@@ -404,7 +404,7 @@ write_dynamic(const struct ruleset_plan *p, size_t service, int family, ruleset_
 }
 
 static bool
-is_counted(const struct ruleset_service *s, enum ruleset_refusal r)
+refusal_is_counted(const struct ruleset_service *s, enum ruleset_refusal r)
 {
 	switch (r) {
 	case REFUSED_DENIED:
@@ -446,7 +446,7 @@ ruleset_service_things(const struct ruleset_plan *p, size_t service, ruleset_thi
 	if (is_wanted == NULL)
 		is_wanted = everything;
 	for (unsigned r = 0; r < RULESET_REFUSALS; r++)
-		if (is_counted(&p->services[service], (enum ruleset_refusal)r))
+		if (refusal_is_counted(&p->services[service], (enum ruleset_refusal)r))
 			write_counter(p, service, refusal_word((enum ruleset_refusal)r), is_wanted, arg, out);
 	write_counter(p, service, "stray", is_wanted, arg, out);
 	write_dynamic(p, service, AF_INET, is_wanted, arg, out);

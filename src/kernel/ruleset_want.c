@@ -78,7 +78,7 @@ ruleset_want_compare(const struct ruleset_want *a, const struct ruleset_want *b)
 }
 
 static int
-compare(const void *a, const void *b)
+compare_wanted(const void *a, const void *b)
 {
 	return ruleset_want_compare(a, b);
 }
@@ -90,7 +90,7 @@ ruleset_wants_sort(struct ruleset_wants *w)
 
 	if (w->n == 0)
 		return;
-	qsort(w->list, w->n, sizeof(*w->list), compare);
+	qsort(w->list, w->n, sizeof(*w->list), compare_wanted);
 	for (size_t i = 0; i < w->n; i++)
 		if (n == 0 || ruleset_want_compare(&w->list[n - 1], &w->list[i]) != 0)
 			w->list[n++] = w->list[i];
@@ -98,7 +98,7 @@ ruleset_wants_sort(struct ruleset_wants *w)
 }
 
 static struct nft_element *
-add(struct ruleset_wants *w, enum ruleset_set set)
+add_wanted(struct ruleset_wants *w, enum ruleset_set set)
 {
 	struct ruleset_want *want;
 
@@ -126,7 +126,7 @@ static const struct places local = { { SET_LOCAL4, SET_LOCAL6, SET_WILD_LOCAL4, 
 static const struct places here = { { SET_HERE4, SET_HERE6, SET_PORTS4, SET_PORTS6 } };
 
 static void
-put(struct nft_element *e, const void *p, size_t n)
+put_key_bytes(struct nft_element *e, const void *p, size_t n)
 {
 	memcpy(e->key + e->key_len, p, n);
 	e->key_len = (uint8_t)(e->key_len + (n + 3) / 4 * 4);
@@ -134,8 +134,8 @@ put(struct nft_element *e, const void *p, size_t n)
 
 /* NULL for what is no address of a network. */
 static struct nft_element *
-add_address(struct ruleset_wants *w, const struct places *places, const struct addr *a,
-	    enum service_mode mode)
+want_address(struct ruleset_wants *w, const struct places *places, const struct addr *a,
+	     enum service_mode mode)
 {
 	bool wild = addr_is_any(a), v6 = addr_family(a) == AF_INET6;
 	uint8_t protocol = mode == MODE_UDP ? IPPROTO_UDP : IPPROTO_TCP;
@@ -144,22 +144,22 @@ add_address(struct ruleset_wants *w, const struct places *places, const struct a
 
 	if (!v6 && addr_family(a) != AF_INET)
 		return NULL;
-	e = add(w, places->at[(wild ? 2 : 0) + (v6 ? 1 : 0)]);
+	e = add_wanted(w, places->at[(wild ? 2 : 0) + (v6 ? 1 : 0)]);
 	if (!wild && v6)
-		put(e, &a->u.in6.sin6_addr, 16);
+		put_key_bytes(e, &a->u.in6.sin6_addr, 16);
 	else if (!wild)
-		put(e, &a->u.in.sin_addr, 4);
-	put(e, &protocol, sizeof(protocol));
-	put(e, &port, sizeof(port));
+		put_key_bytes(e, &a->u.in.sin_addr, 4);
+	put_key_bytes(e, &protocol, sizeof(protocol));
+	put_key_bytes(e, &port, sizeof(port));
 	return e;
 }
 
 static struct nft_element *
 add_mark(struct ruleset_wants *w, enum ruleset_set set, uint32_t mark)
 {
-	struct nft_element *e = add(w, set);
+	struct nft_element *e = add_wanted(w, set);
 
-	put(e, &mark, sizeof(mark));
+	put_key_bytes(e, &mark, sizeof(mark));
 	return e;
 }
 
@@ -177,7 +177,7 @@ want_entrance(const struct ruleset_plan *p, const struct ruleset_service *s, con
 	      size_t n, uint32_t mark, struct ruleset_wants *out)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct nft_element *e = add_address(out, &marks, &list[i], s->mode);
+		struct nft_element *e = want_address(out, &marks, &list[i], s->mode);
 
 		if (e == NULL)
 			continue;
@@ -200,15 +200,14 @@ ruleset_want_marks(const struct ruleset_plan *p, size_t service, const struct sn
 		return;
 	if (!snapshot->refuse)
 		want_entrance(p, s, s->listen, s->n_listen,
-			      mark_make(p->tag, number, snapshot_color(snapshot, ENTRANCE_MAIN), ENTRANCE_MAIN,
-					snapshot->epoch),
+			      mark_make(p->tag, number, snapshot_color(snapshot, ENTRANCE_MAIN),
+					ENTRANCE_MAIN, snapshot->epoch),
 			      out);
 	/* As in the proxy, who previews is not refused because the store is silent. */
-	want_entrance(
-		p, s, s->preview, s->n_preview,
-		mark_make(p->tag, number, snapshot_color(snapshot, ENTRANCE_PREVIEW), ENTRANCE_PREVIEW,
-			  snapshot->epoch),
-		out);
+	want_entrance(p, s, s->preview, s->n_preview,
+		      mark_make(p->tag, number, snapshot_color(snapshot, ENTRANCE_PREVIEW), ENTRANCE_PREVIEW,
+				snapshot->epoch),
+		      out);
 }
 
 void
@@ -225,14 +224,14 @@ want_fixed_entrance(const struct ruleset_service *s, const struct addr *list, si
 		    struct ruleset_wants *out)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct nft_element *e = add_address(out, &stale, &list[i], s->mode);
+		struct nft_element *e = want_address(out, &stale, &list[i], s->mode);
 
 		if (e == NULL)
 			continue;
 		name_it(e, NFT_VALUE_COUNTER, counter);
 		if (s->local_clients)
-			add_address(out, &local, &list[i], s->mode);
-		add_address(out, &here, &list[i], s->mode);
+			want_address(out, &local, &list[i], s->mode);
+		want_address(out, &here, &list[i], s->mode);
 	}
 }
 

@@ -30,7 +30,8 @@ read_color(json_t *o, const char *word, struct fleet_service *s, enum color c)
 {
 	int healthy, needed, total;
 
-	if (json_unpack(o, "{s:[iii]}", word, &healthy, &needed, &total) != 0 || healthy < 0 || needed < 0 || total < 0)
+	if (json_unpack(o, "{s:[iii]}", word, &healthy, &needed, &total) != 0 || healthy < 0 || needed < 0 ||
+	    total < 0)
 		return false;
 	s->colors[c].healthy = (unsigned)healthy;
 	s->colors[c].needed = (unsigned)needed;
@@ -51,10 +52,9 @@ read_services(json_t *o, struct fleet_member *m)
 		json_int_t applied;
 		int holding;
 
-		if (json_unpack(service, "{s:I, s:i}", "applied", &applied, "holding", &holding) != 0 || applied < 0 ||
-		    holding < 0 ||
-		    !str_copy(s->name, sizeof(s->name), str_from(name)) || !read_color(service, "green", s, GREEN) ||
-		    !read_color(service, "blue", s, BLUE))
+		if (json_unpack(service, "{s:I, s:i}", "applied", &applied, "holding", &holding) != 0 ||
+		    applied < 0 || holding < 0 || !str_copy(s->name, sizeof(s->name), str_from(name)) ||
+		    !read_color(service, "green", s, GREEN) || !read_color(service, "blue", s, BLUE))
 			return false;
 		s->applied = (uint64_t)applied;
 		s->holding = (unsigned)holding;
@@ -71,10 +71,11 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 	const char *id, *host, *version, *run = "";
 	json_int_t at;
 	int pid, ready;
-	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o}", "id", &id, "run", &run, "host", &host,
-			      "version", &version, "pid", &pid, "at_us", &at, "ready", &ready, "services",
-			      &services) == 0 &&
-		  at >= 0 && at <= CLOCK_US_MAX && json_is_object(services) && str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m);
+	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o}", "id", &id, "run", &run, "host",
+			      &host, "version", &version, "pid", &pid, "at_us", &at, "ready", &ready,
+			      "services", &services) == 0 &&
+		  at >= 0 && at <= CLOCK_US_MAX && json_is_object(services) &&
+		  str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m);
 
 	if (ok) {
 		str_copy(m.run, sizeof(m.run), str_from(run));
@@ -106,7 +107,7 @@ member_of(const struct fleet *f, struct str id)
 }
 
 static void
-drop(struct fleet *f, struct fleet_member *m)
+drop_member(struct fleet *f, struct fleet_member *m)
 {
 	free(m->services);
 	*m = f->members[--f->n];
@@ -118,7 +119,7 @@ fleet_forget(struct fleet *f, struct str id)
 	struct fleet_member *m = member_of(f, id);
 
 	if (m != NULL)
-		drop(f, m);
+		drop_member(f, m);
 }
 
 static int
@@ -155,7 +156,7 @@ fleet_remember(struct fleet *f, struct fleet *before, double life)
 }
 
 static const struct fleet_service *
-service_of(const struct fleet_member *m, const char *name)
+service_of_member(const struct fleet_member *m, const char *name)
 {
 	for (size_t i = 0; i < m->n; i++)
 		if (strcmp(m->services[i].name, name) == 0)
@@ -171,7 +172,7 @@ fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struc
 	*missing = 0;
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
-		const struct fleet_service *s = m->self ? NULL : service_of(m, service);
+		const struct fleet_service *s = m->self ? NULL : service_of_member(m, service);
 
 		if (s == NULL || s->applied >= epoch)
 			continue;
@@ -188,7 +189,7 @@ fleet_applied(const struct fleet *f, const char *service)
 	uint64_t most = 0;
 
 	for (size_t i = 0; i < f->n; i++) {
-		const struct fleet_service *s = service_of(&f->members[i], service);
+		const struct fleet_service *s = service_of_member(&f->members[i], service);
 
 		if (s != NULL && s->applied > most)
 			most = s->applied;
@@ -203,7 +204,7 @@ fleet_holding(const struct fleet *f, const char *service, uint64_t epoch)
 
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
-		const struct fleet_service *s = m->self || m->missing ? NULL : service_of(m, service);
+		const struct fleet_service *s = m->self || m->missing ? NULL : service_of_member(m, service);
 
 		if (s != NULL && s->applied >= epoch)
 			sum += s->holding;
@@ -218,18 +219,18 @@ fleet_objections(const struct fleet *f, const char *service, enum color to, stru
 
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
-		const struct fleet_service *s = m->self || m->missing ? NULL : service_of(m, service);
+		const struct fleet_service *s = m->self || m->missing ? NULL : service_of_member(m, service);
 
 		if (s == NULL || s->colors[to].healthy >= s->colors[to].needed)
 			continue;
-		buf_printf(names, "%s%s pid %d sees %u/%u healthy, %u needed", n++ > 0 ? "; " : "", m->host, m->pid,
-			   s->colors[to].healthy, s->colors[to].total, s->colors[to].needed);
+		buf_printf(names, "%s%s pid %d sees %u/%u healthy, %u needed", n++ > 0 ? "; " : "", m->host,
+			   m->pid, s->colors[to].healthy, s->colors[to].total, s->colors[to].needed);
 	}
 	return n;
 }
 
 static void
-color_json(struct json *j, const struct fleet_service *s, enum color c)
+member_color(struct json *j, const struct fleet_service *s, enum color c)
 {
 	json_array(j, color_word(c));
 	json_u64(j, NULL, s->colors[c].healthy);
@@ -257,8 +258,8 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 		json_object(&j, m->services[i].name);
 		json_u64(&j, "applied", m->services[i].applied);
 		json_u64(&j, "holding", m->services[i].holding);
-		color_json(&j, &m->services[i], GREEN);
-		color_json(&j, &m->services[i], BLUE);
+		member_color(&j, &m->services[i], GREEN);
+		member_color(&j, &m->services[i], BLUE);
 		json_object_end(&j);
 	}
 	json_object_end(&j);
@@ -266,7 +267,7 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 }
 
 static void
-service_json(struct json *j, const struct fleet_service *s)
+member_service(struct json *j, const struct fleet_service *s)
 {
 	json_object(j, s->name);
 	json_u64(j, "applied", s->applied);
@@ -305,7 +306,7 @@ fleet_json(const struct fleet *f, struct json *j, bool (*wants)(const void *arg,
 		json_object(j, "services");
 		for (size_t k = 0; k < m->n; k++)
 			if (wants == NULL || wants(arg, m->services[k].name))
-				service_json(j, &m->services[k]);
+				member_service(j, &m->services[k]);
 		json_object_end(j);
 		json_object_end(j);
 	}

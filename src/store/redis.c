@@ -61,7 +61,7 @@ enter(struct redis *r)
 }
 
 static void
-leave(struct redis *r)
+leave_server(struct redis *r)
 {
 	r->depth--;
 }
@@ -71,7 +71,7 @@ tell_up(struct redis *r)
 {
 	enter(r);
 	r->events.up(r->events.arg);
-	leave(r);
+	leave_server(r);
 }
 
 static void
@@ -79,7 +79,7 @@ tell_down(struct redis *r, const struct why *why)
 {
 	enter(r);
 	r->events.down(r->events.arg, why);
-	leave(r);
+	leave_server(r);
 }
 
 static void
@@ -91,7 +91,7 @@ redis_on_message(void *arg, struct str channel, struct str payload)
 		return;
 	enter(r);
 	r->events.message(r->events.arg, channel, payload);
-	leave(r);
+	leave_server(r);
 }
 
 /* -- up ---------------------------------------------------------------------------- */
@@ -232,7 +232,7 @@ redis_on_address(void *arg, enum err e, const struct addr *address, const struct
 }
 
 static void
-look_up(struct redis *r)
+look_up_server(struct redis *r)
 {
 	const char *file = r->reread ? r->config->password_file : NULL;
 
@@ -258,7 +258,7 @@ redis_on_master(void *arg, enum err e, const struct redis_endpoint *master, cons
 	}
 	r->at = *master;
 	redis_endpoint_format(master, r->where, sizeof(r->where));
-	look_up(r);
+	look_up_server(r);
 }
 
 static void
@@ -266,14 +266,15 @@ attempt(struct redis *r)
 {
 	struct why why;
 
-	if (r->config->tls && r->tls == NULL && tls_client_context(&(struct tls_client_options){ .ca = r->config->ca }, &r->tls, &why) != OK) {
+	if (r->config->tls && r->tls == NULL &&
+	    tls_client_context(&(struct tls_client_options){ .ca = r->config->ca }, &r->tls, &why) != OK) {
 		give_up(r, &why);
 	} else if (r->config->n_sentinels > 0) {
 		r->phase = ASKING;
 		sentinels_stop(&r->sentinels);
 		sentinels_ask(&r->sentinels, redis_on_master, r);
 	} else {
-		look_up(r);
+		look_up_server(r);
 	}
 }
 
@@ -300,7 +301,7 @@ give_up(struct redis *r, const struct why *reason)
 	lookup_give_up(&r->lookup);
 	enter(r);
 	wire_close(&r->wire, &why);
-	leave(r);
+	leave_server(r);
 	if (r->freed)
 		return;
 	LOG_DEBUG("redis.failed", LS("where", r->where), LS("why", why.text));
@@ -413,7 +414,7 @@ redis_free(struct redis **rp)
 	(void)why_set(&why, E_STORE, "%s: teald is closing the connection", r->where);
 	enter(r);
 	wire_close(&r->wire, &why);
-	leave(r);
+	leave_server(r);
 	sentinels_end(&r->sentinels);
 	lookup_end(&r->lookup);
 	tls_context_free(&r->tls);
@@ -470,7 +471,7 @@ redis_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 	}
 	enter(r);
 	call.done(call.arg, e, reply, why);
-	leave(r);
+	leave_server(r);
 	if (refusal != NULL && !r->freed && r->wire.conversation == conversation)
 		give_up(r, why);
 }

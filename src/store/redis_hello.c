@@ -16,7 +16,7 @@
 /* The last question always gets a moment. */
 #define TIMEOUT_MIN 0.05
 
-static void ask(struct redis_hello *h, enum redis_question q);
+static void ask_hello(struct redis_hello *h, enum redis_question q);
 
 const char *
 redis_hello_refusal(const redisReply *reply)
@@ -40,10 +40,10 @@ redis_hello_refusal(const redisReply *reply)
 	return NULL;
 }
 
-static void fail(struct redis_hello *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void hello_fail(struct redis_hello *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static void
-fail(struct redis_hello *h, const char *fmt, ...)
+hello_fail(struct redis_hello *h, const char *fmt, ...)
 {
 	char text[512];
 	struct why why;
@@ -70,16 +70,16 @@ judge_auth(struct redis_hello *h, const redisReply *r)
 	const char *user = h->user != NULL ? h->user : "default";
 
 	if (r->type == REDIS_REPLY_STATUS) {
-		ask(h, h->database != 0 ? ASK_SELECT : ASK_PING);
+		ask_hello(h, h->database != 0 ? ASK_SELECT : ASK_PING);
 	} else if (wire_is_error(r, "WRONGPASS") || contains(r, "invalid password")) {
 		h->wrong_password = true;
-		fail(h, "the password of user \"%s\" is wrong, or there is no such user", user);
+		hello_fail(h, "the password of user \"%s\" is wrong, or there is no such user", user);
 	} else if (contains(r, "without any password")) {
-		fail(h, "it has no password, but one is configured");
+		hello_fail(h, "it has no password, but one is configured");
 	} else if (redis_hello_refusal(r) != NULL) {
-		fail(h, "%s", redis_hello_refusal(r));
+		hello_fail(h, "%s", redis_hello_refusal(r));
 	} else {
-		fail(h, "it refused to log in user \"%s\"", user);
+		hello_fail(h, "it refused to log in user \"%s\"", user);
 	}
 }
 
@@ -87,12 +87,12 @@ static void
 judge_ping(struct redis_hello *h, const redisReply *r)
 {
 	if (r->type != REDIS_REPLY_STATUS && !wire_is_error(r, "NOPERM")) {
-		fail(h, "it answered PING with: %s", wire_text(r).s);
+		hello_fail(h, "it answered PING with: %s", wire_text(r).s);
 	} else if (h->sentinel) {
 		h->question = ASK_NOTHING;
 		h->done(h->arg, OK, &(struct why){ "" });
 	} else {
-		ask(h, ASK_ROLE);
+		ask_hello(h, ASK_ROLE);
 	}
 }
 
@@ -107,7 +107,7 @@ static void
 role_is_right(struct redis_hello *h)
 {
 	if (!h->again) {
-		ask(h, ASK_CLUSTER);
+		ask_hello(h, ASK_CLUSTER);
 		return;
 	}
 	h->question = ASK_NOTHING;
@@ -120,13 +120,13 @@ judge_role(struct redis_hello *h, const redisReply *r)
 	if (says(r, 0, "master"))
 		role_is_right(h);
 	else if (says(r, 0, "slave"))
-		fail(h, "it is a replica, not the master");
+		hello_fail(h, "it is a replica, not the master");
 	else if (says(r, 0, "sentinel"))
-		fail(h, "it is a Sentinel, not Redis; name it in store.sentinels");
+		hello_fail(h, "it is a Sentinel, not Redis; name it in store.sentinels");
 	else if (r->type == REDIS_REPLY_ERROR)
-		ask(h, ASK_ROLE_BY_INFO);
+		ask_hello(h, ASK_ROLE_BY_INFO);
 	else
-		fail(h, "it answered ROLE with: %s", wire_text(r).s);
+		hello_fail(h, "it answered ROLE with: %s", wire_text(r).s);
 }
 
 static void
@@ -136,24 +136,24 @@ judge_role_by_info(struct redis_hello *h, const redisReply *r)
 	if (contains(r, "role:master"))
 		role_is_right(h);
 	else if (contains(r, "role:slave"))
-		fail(h, "it is a replica, not the master");
+		hello_fail(h, "it is a replica, not the master");
 	else if (wire_is_error(r, "NOPERM"))
-		fail(h, "user \"%s\" may use neither ROLE nor INFO, which tell a master from a replica",
-		     h->user != NULL ? h->user : "default");
+		hello_fail(h, "user \"%s\" may use neither ROLE nor INFO, which tell a master from a replica",
+			   h->user != NULL ? h->user : "default");
 	else
-		fail(h, "it answered INFO replication with: %s", wire_text(r).s);
+		hello_fail(h, "it answered INFO replication with: %s", wire_text(r).s);
 }
 
 static void
 judge_cluster(struct redis_hello *h, const redisReply *r)
 {
 	if (contains(r, "cluster_enabled:1"))
-		fail(h, CLUSTER);
+		hello_fail(h, CLUSTER);
 	else if (wire_is_error(r, "NOPERM"))
-		fail(h, "user \"%s\" may not use INFO, which tells whether it is a Redis Cluster",
-		     h->user != NULL ? h->user : "default");
+		hello_fail(h, "user \"%s\" may not use INFO, which tells whether it is a Redis Cluster",
+			   h->user != NULL ? h->user : "default");
 	else if (r->type != REDIS_REPLY_STRING)
-		fail(h, "it answered INFO cluster with: %s", wire_text(r).s);
+		hello_fail(h, "it answered INFO cluster with: %s", wire_text(r).s);
 	else {
 		h->question = ASK_NOTHING;
 		h->done(h->arg, OK, &(struct why){ "" });
@@ -172,7 +172,7 @@ hello_on_reply(void *arg, enum err e, const redisReply *r, const struct why *why
 		return;
 	}
 	if (q != ASK_AUTH && redis_hello_refusal(r) != NULL) {
-		fail(h, "%s", redis_hello_refusal(r));
+		hello_fail(h, "%s", redis_hello_refusal(r));
 		return;
 	}
 	switch (q) {
@@ -181,11 +181,11 @@ hello_on_reply(void *arg, enum err e, const redisReply *r, const struct why *why
 		return;
 	case ASK_SELECT:
 		if (r->type == REDIS_REPLY_STATUS)
-			ask(h, ASK_PING);
+			ask_hello(h, ASK_PING);
 		else if (contains(r, "cluster mode"))
-			fail(h, CLUSTER);
+			hello_fail(h, CLUSTER);
 		else
-			fail(h, "it refused database %u: %s", h->database, wire_text(r).s);
+			hello_fail(h, "it refused database %u: %s", h->database, wire_text(r).s);
 		return;
 	case ASK_PING:
 		judge_ping(h, r);
@@ -205,7 +205,7 @@ hello_on_reply(void *arg, enum err e, const redisReply *r, const struct why *why
 }
 
 static void
-ask(struct redis_hello *h, enum redis_question q)
+ask_hello(struct redis_hello *h, enum redis_question q)
 {
 	double left = h->deadline - clock_now();
 	struct str argv[3];
@@ -251,9 +251,9 @@ redis_hello_start(struct redis_hello *h, double timeout)
 	h->wrong_password = h->again = h->role_by_info = false;
 	h->deadline = clock_now() + timeout;
 	if (h->user != NULL || h->password != NULL)
-		ask(h, ASK_AUTH);
+		ask_hello(h, ASK_AUTH);
 	else
-		ask(h, h->database != 0 ? ASK_SELECT : ASK_PING);
+		ask_hello(h, h->database != 0 ? ASK_SELECT : ASK_PING);
 }
 
 void
@@ -263,5 +263,5 @@ redis_hello_again(struct redis_hello *h, double timeout)
 		return;
 	h->again = true;
 	h->deadline = clock_now() + timeout;
-	ask(h, h->role_by_info ? ASK_ROLE_BY_INFO : ASK_ROLE);
+	ask_hello(h, h->role_by_info ? ASK_ROLE_BY_INFO : ASK_ROLE);
 }

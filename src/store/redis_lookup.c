@@ -51,7 +51,7 @@ resolve(const struct redis_endpoint *at, unsigned turn, struct addr *out, struct
 }
 
 static void
-lookup_work(struct job *job)
+address_lookup_work(struct job *job)
 {
 	struct lookup_job *j = container_of(job, struct lookup_job, job);
 
@@ -62,7 +62,7 @@ lookup_work(struct job *job)
 }
 
 static void
-lookup_done(struct job *job)
+address_lookup_done(struct job *job)
 {
 	struct lookup_job *j = container_of(job, struct lookup_job, job);
 	struct lookup *l = j->owner;
@@ -108,8 +108,8 @@ lookup_start(struct lookup *l, const struct redis_endpoint *at, const char *pass
 		return;
 	}
 	l->job = j = must_alloc(sizeof(*j));
-	j->job.work = lookup_work;
-	j->job.done = lookup_done;
+	j->job.work = address_lookup_work;
+	j->job.done = address_lookup_done;
 	j->owner = l;
 	j->done = done;
 	j->arg = arg;

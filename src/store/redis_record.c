@@ -76,7 +76,7 @@ redis_record_format(const struct record *r, struct redis_record_text *out)
 
 /* NULL for nil, or for what is no text. */
 static const char *
-text_of(const redisReply *reply, size_t i)
+element_text(const redisReply *reply, size_t i)
 {
 	const redisReply *e = reply->element[i];
 
@@ -114,7 +114,7 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != REDIS_RECORD_FIELDS)
 		return why_set(why, E_STORE, "the answer is not the fields of a hash");
 	for (size_t i = 0; i < REDIS_RECORD_FIELDS; i++) {
-		text[i] = text_of(reply, i);
+		text[i] = element_text(reply, i);
 		any |= reply->element[i]->type != REDIS_REPLY_NIL;
 	}
 	if (!any)
@@ -131,7 +131,8 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 	out->epoch = epoch;
 	if (text[3] == NULL || !change_from_word(text[3], &out->change) || out->change > CHANGE_ROLLBACK)
 		out->change = text[2] != NULL && text[2][0] != '\0' ? CHANGE_FLIP :
-			      epoch == 1 ? CHANGE_INITIAL : CHANGE_ROLLBACK;
+			      epoch == 1                            ? CHANGE_INITIAL :
+								      CHANGE_ROLLBACK;
 	str_copy(out->by, sizeof(out->by), str_from(text[4] != NULL ? text[4] : ""));
 	if (text[5] == NULL || !parse_time(text[5], &out->at_us))
 		out->at_us = 0;
@@ -178,10 +179,10 @@ redis_entry_parse(struct str text, struct audit_entry *out)
 	bool ok;
 
 	memset(out, 0, sizeof(*out));
-	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s}", "service", &service,
-			 "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to, "by", &by, "uid",
-			 &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result", &result,
-			 "host", &host) == 0 &&
+	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s}", "service",
+			 &service, "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to,
+			 "by", &by, "uid", &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result",
+			 &result, "host", &host) == 0 &&
 	     at >= 0 && at <= CLOCK_US_MAX && epoch >= 0 && change_from_word(change, &out->change) &&
 	     color_from_word(str_from(from), &out->from) && color_from_word(str_from(to), &out->to);
 	if (ok) {

@@ -144,7 +144,7 @@ fingerprint(struct redis_script *s)
 static void send_run(struct run *run);
 
 static void
-run_free(struct run *run)
+script_run_free(struct run *run)
 {
 	free(run->argv);
 	free(run->text);
@@ -156,13 +156,14 @@ run_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *w
 {
 	struct run *run = arg;
 
-	if (e == OK && reply->type == REDIS_REPLY_ERROR && !run->in_full && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+	if (e == OK && reply->type == REDIS_REPLY_ERROR && !run->in_full &&
+	    strncmp(reply->str, "NOSCRIPT", 8) == 0) {
 		run->in_full = true;
 		send_run(run);
 		return;
 	}
 	run->done(run->arg, e, reply, why);
-	run_free(run);
+	script_run_free(run);
 }
 
 static void
@@ -174,8 +175,8 @@ send_run(struct run *run)
 }
 
 void
-redis_script_run(struct redis *r, struct redis_script *script, double timeout, size_t argc, const struct str *argv,
-		 redis_reply_fn *done, void *arg)
+redis_script_run(struct redis *r, struct redis_script *script, double timeout, size_t argc,
+		 const struct str *argv, redis_reply_fn *done, void *arg)
 {
 	struct run *run = must_alloc(sizeof(*run));
 	size_t total = 0;
@@ -185,7 +186,9 @@ redis_script_run(struct redis *r, struct redis_script *script, double timeout, s
 		fingerprint(script);
 	for (size_t i = 0; i < argc; i++)
 		total += argv[i].n;
-	*run = (struct run){ .redis = r, .script = script, .timeout = timeout, .done = done, .arg = arg, .argc = argc };
+	*run = (struct run){
+		.redis = r, .script = script, .timeout = timeout, .done = done, .arg = arg, .argc = argc
+	};
 	run->argv = must_array(argc + 2, sizeof(struct str));
 	at = run->text = must_alloc(total);
 	for (size_t i = 0; i < argc; i++) {

@@ -19,7 +19,7 @@ redis_endpoint_format(const struct redis_endpoint *e, char *text, size_t size)
 }
 
 static void
-answer(struct sentinels *s, enum err e, const struct redis_endpoint *master, const struct why *why)
+answer_question(struct sentinels *s, enum err e, const struct redis_endpoint *master, const struct why *why)
 {
 	sentinels_fn *done = s->done;
 
@@ -31,7 +31,7 @@ answer(struct sentinels *s, enum err e, const struct redis_endpoint *master, con
 
 /* This sentinel is no use: asks the next, or fails when none is left. */
 static void
-next(struct sentinels *s, const struct why *why)
+next_sentinel(struct sentinels *s, const struct why *why)
 {
 	struct why all;
 
@@ -51,7 +51,7 @@ next(struct sentinels *s, const struct why *why)
 		(void)why_set(&all, E_STORE,
 			      "no sentinel could say where master \"%.128s\" is; the last: %.800s",
 			      s->config->master, why->text);
-	answer(s, E_STORE, NULL, s->config->n_sentinels > 1 ? &all : why);
+	answer_question(s, E_STORE, NULL, s->config->n_sentinels > 1 ? &all : why);
 }
 
 static void
@@ -72,7 +72,7 @@ sentinel_on_answer(void *arg, enum err e, const redisReply *r, const struct why 
 	    str_to_u64((struct str){ r->element[1]->str, (size_t)r->element[1]->len }, 65535, &port) &&
 	    port > 0) {
 		master.port = (unsigned)port;
-		answer(s, OK, &master, &(struct why){ "" });
+		answer_question(s, OK, &master, &(struct why){ "" });
 		return;
 	}
 	if (r->type == REDIS_REPLY_NIL)
@@ -81,7 +81,7 @@ sentinel_on_answer(void *arg, enum err e, const redisReply *r, const struct why 
 	else
 		(void)why_set(&wrong, E_STORE, "%s: asked for the master, it answered: %s", s->where,
 			      wire_text(r).s);
-	next(s, &wrong);
+	next_sentinel(s, &wrong);
 }
 
 static void
@@ -99,7 +99,7 @@ sentinel_on_hello(void *arg, enum err e, const struct why *why)
 
 	s->reread = s->hello.wrong_password;
 	if (e != OK) {
-		next(s, why);
+		next_sentinel(s, why);
 		return;
 	}
 	s->ready = true;
@@ -123,7 +123,7 @@ sentinel_on_closed(void *arg, const struct why *why)
 
 	s->ready = false;
 	if (s->done != NULL)
-		next(s, why);
+		next_sentinel(s, why);
 }
 
 static void
@@ -139,7 +139,7 @@ sentinel_on_address(void *arg, enum err e, const struct addr *address, const str
 	ev_timer_stop(s->wire.loop, &s->timer);
 	if (e != OK) {
 		(void)why_set(&wrong, E_STORE, "%s: %s", s->where, why->text);
-		next(s, &wrong);
+		next_sentinel(s, &wrong);
 		return;
 	}
 	wire_open(&s->wire, &to, s->config->connect_timeout);
@@ -155,7 +155,7 @@ sentinel_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	(void)why_set(&why, E_STORE, "%s: its name is not found within %g s", s->where,
 		      s->config->connect_timeout);
-	next(s, &why);
+	next_sentinel(s, &why);
 }
 
 static void
@@ -213,7 +213,7 @@ sentinels_doubt(struct sentinels *s)
 
 	if (s->config->n_sentinels > 1 && s->done == NULL) {
 		(void)why_set(&why, E_STORE, "%s: what it said led nowhere", s->where);
-		next(s, &why);
+		next_sentinel(s, &why);
 	}
 }
 

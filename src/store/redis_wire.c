@@ -41,8 +41,7 @@ shut(struct wire *w)
 	w->timer_at = 0;
 	reader_close(w);
 	buf_free(&w->out);
-	LIST_EACH(l, &w->pending)
-	{
+	LIST_EACH(l, &w->pending) {
 		struct wire_command *c = list_entry(l, struct wire_command, link);
 
 		/* What has not left this host completely cannot be executed: no
@@ -70,10 +69,10 @@ wire_close(struct wire *w, const struct why *why)
 	}
 }
 
-static void fail(struct wire *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void wire_fail(struct wire *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static void
-fail(struct wire *w, const char *fmt, ...)
+wire_fail(struct wire *w, const char *fmt, ...)
 {
 	unsigned conversation = w->conversation + 1;
 	char text[768];
@@ -111,8 +110,7 @@ most_urgent(const struct wire *w)
 {
 	const struct wire_command *first = NULL;
 
-	LIST_EACH(l, &w->pending)
-	{
+	LIST_EACH(l, &w->pending) {
 		const struct wire_command *c = list_entry(l, struct wire_command, link);
 
 		if (first == NULL || c->deadline < first->deadline)
@@ -126,8 +124,7 @@ wire_patience(const struct wire *w)
 {
 	double now = clock_now(), last = now;
 
-	LIST_EACH(l, &w->pending)
-	{
+	LIST_EACH(l, &w->pending) {
 		const struct wire_command *c = list_entry(l, struct wire_command, link);
 
 		if (c->deadline > last)
@@ -136,7 +133,7 @@ wire_patience(const struct wire *w)
 	return last - now;
 }
 
-static void step(struct wire *w);
+static void wire_step(struct wire *w);
 
 static bool
 is_connected(const struct wire *w)
@@ -160,13 +157,13 @@ wire_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	w->timer_at = 0;
 	/* If it was us who slept, what we wait for may be here already. */
 	if (w->state != WIRE_CONNECTING || is_connected(w))
-		step(w);
+		wire_step(w);
 	if (w->conversation != conversation || w->state == WIRE_CLOSED)
 		return;
 	now = clock_now();
 	if (w->state != WIRE_OPEN) {
 		if (now >= w->open_by)
-			fail(w, "no connection within %.3g s", w->open_timeout);
+			wire_fail(w, "no connection within %.3g s", w->open_timeout);
 		else
 			timer_arm(w, w->open_by);
 		return;
@@ -174,7 +171,7 @@ wire_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	if ((c = most_urgent(w)) == NULL)
 		return;
 	if (now >= c->deadline)
-		fail(w, "no answer within %.3g s", c->timeout);
+		wire_fail(w, "no answer within %.3g s", c->timeout);
 	else
 		timer_arm(w, c->deadline);
 }
@@ -210,9 +207,9 @@ deliver(struct wire *w, const redisReply *r)
 	if (c == NULL || c->end > w->out_sent) {
 		/* Such as: there are too many clients, and goodbye. */
 		if (r->type == REDIS_REPLY_ERROR)
-			fail(w, "it says: %s", wire_text(r).s);
+			wire_fail(w, "it says: %s", wire_text(r).s);
 		else
-			fail(w, "it sent an answer without a question");
+			wire_fail(w, "it sent an answer without a question");
 		return;
 	}
 	list_remove(first);
@@ -223,7 +220,7 @@ deliver(struct wire *w, const redisReply *r)
 
 /* False when the conversation has ended. */
 static bool
-take_replies(struct wire *w, const char *bytes, size_t n)
+wire_take_replies(struct wire *w, const char *bytes, size_t n)
 {
 	unsigned conversation = w->conversation;
 	redisReply *reply;
@@ -232,7 +229,7 @@ take_replies(struct wire *w, const char *bytes, size_t n)
 	reader_feed(w, bytes, n);
 	for (;;) {
 		if (reader_next(w, &reply, &why) != OK) {
-			fail(w, "%s", why.text);
+			wire_fail(w, "%s", why.text);
 			return false;
 		}
 		if (reply == NULL)
@@ -246,7 +243,7 @@ take_replies(struct wire *w, const char *bytes, size_t n)
 
 /* False when the conversation has ended. */
 static bool
-receive(struct wire *w)
+wire_receive(struct wire *w)
 {
 	char bytes[READ_SIZE];
 
@@ -256,10 +253,10 @@ receive(struct wire *w)
 		if (n < 0 && io_would_block())
 			return true;
 		if (n <= 0) {
-			fail(w, "%s", n == 0 ? "connection closed" : io_error(&w->io));
+			wire_fail(w, "%s", n == 0 ? "connection closed" : io_error(&w->io));
 			return false;
 		}
-		if (!take_replies(w, bytes, (size_t)n))
+		if (!wire_take_replies(w, bytes, (size_t)n))
 			return false;
 		if ((size_t)n < sizeof(bytes) && !io_is_tls(&w->io))
 			return true;
@@ -274,7 +271,7 @@ receive(struct wire *w)
 
 /* Writes what can be written; false with errno on failure. */
 static bool
-flush(struct wire *w)
+wire_flush(struct wire *w)
 {
 	while (buf_len(&w->out) > 0) {
 		struct str s = buf_str(&w->out);
@@ -289,13 +286,13 @@ flush(struct wire *w)
 }
 
 static void
-settle(struct wire *w)
+settle_wire(struct wire *w)
 {
 	io_want(w->loop, &w->io, EV_READ | (buf_len(&w->out) > 0 ? EV_WRITE : 0));
 }
 
 static void
-refuse(struct wire *w, redis_reply_fn *done, void *arg, const char *text)
+wire_refuse(struct wire *w, redis_reply_fn *done, void *arg, const char *text)
 {
 	struct why why;
 
@@ -331,16 +328,16 @@ wire_send(struct wire *w, double timeout, size_t argc, const struct str *argv, r
 	int n;
 
 	if (w->state != WIRE_OPEN) {
-		refuse(w, done, arg, "not connected");
+		wire_refuse(w, done, arg, "not connected");
 		return;
 	}
 	if (w->n_pending == REDIS_PENDING_MAX) {
-		refuse(w, done, arg, "too many commands without an answer");
+		wire_refuse(w, done, arg, "too many commands without an answer");
 		return;
 	}
 	if ((n = format(&bytes, argc, argv)) < 0 || !buf_append(&w->out, bytes, (size_t)n)) {
 		redisFreeSdsCommand(bytes);
-		refuse(w, done, arg, "the command is too large, or too many wait to be sent");
+		wire_refuse(w, done, arg, "the command is too large, or too many wait to be sent");
 		return;
 	}
 	redisFreeSdsCommand(bytes);
@@ -355,27 +352,27 @@ wire_send(struct wire *w, double timeout, size_t argc, const struct str *argv, r
 	timer_arm(w, c->deadline);
 	/* Should it fail, the loop finds out and says so, not we from here: the
 	 * caller expects no other callback from inside. */
-	(void)flush(w);
-	settle(w);
+	(void)wire_flush(w);
+	settle_wire(w);
 }
 
 /* -- opening ----------------------------------------------------------------------- */
 
 /* Goes from one state to the next as far as that is possible now. */
 static void
-step(struct wire *w)
+wire_step(struct wire *w)
 {
 	struct tls *tls;
 	int rc;
 
 	if (w->state == WIRE_CONNECTING) {
 		if ((rc = sock_error(io_fd(&w->io))) != 0) {
-			fail(w, "%s", strerror(rc));
+			wire_fail(w, "%s", strerror(rc));
 			return;
 		}
 		w->state = w->tls != NULL ? WIRE_SHAKING : WIRE_OPEN;
 		if (w->tls != NULL && (tls = tls_connect(w->tls, io_fd(&w->io), w->host, NULL)) == NULL) {
-			fail(w, "out of memory for TLS");
+			wire_fail(w, "out of memory for TLS");
 			return;
 		}
 		if (w->tls != NULL)
@@ -385,26 +382,26 @@ step(struct wire *w)
 	}
 	if (w->state == WIRE_SHAKING) {
 		if ((rc = io_handshake(&w->io)) < 0)
-			fail(w, "%s", io_error(&w->io));
+			wire_fail(w, "%s", io_error(&w->io));
 		else if (rc == 0)
 			io_want(w->loop, &w->io, EV_READ);
 		else
 			goto open;
 		return;
 	}
-	if (w->state != WIRE_OPEN || !receive(w) || w->state != WIRE_OPEN)
+	if (w->state != WIRE_OPEN || !wire_receive(w) || w->state != WIRE_OPEN)
 		return;
-	if (!flush(w)) {
-		fail(w, "%s", errno == EPIPE ? "connection closed" : io_error(&w->io));
+	if (!wire_flush(w)) {
+		wire_fail(w, "%s", errno == EPIPE ? "connection closed" : io_error(&w->io));
 		return;
 	}
-	settle(w);
+	settle_wire(w);
 	return;
 open:
 	w->state = WIRE_OPEN;
 	w->timer_at = 0;
 	ev_timer_stop(w->loop, &w->timer);
-	settle(w);
+	settle_wire(w);
 	w->events->open(w->arg);
 }
 
@@ -413,7 +410,7 @@ wire_on_event(struct ev_loop *loop, ev_io *watcher, int revents)
 {
 	(void)loop;
 	(void)revents;
-	step(container_of(watcher, struct wire, io.watcher));
+	wire_step(container_of(watcher, struct wire, io.watcher));
 }
 
 /* connect() failed at once; told from the loop, like everything else. */
@@ -424,7 +421,7 @@ wire_on_refused(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
-	fail(w, "%s", strerror(w->refused));
+	wire_fail(w, "%s", strerror(w->refused));
 }
 
 void

@@ -37,7 +37,7 @@ struct state_cache {
 	ev_timer soon;
 };
 
-static void begin(struct state_cache *c);
+static void begin_write(struct state_cache *c);
 
 static void
 write_after(struct state_cache *c, double seconds)
@@ -83,7 +83,7 @@ cache_job_done(struct job *j)
 }
 
 static void
-begin(struct state_cache *c)
+begin_write(struct state_cache *c)
 {
 	struct cache_job *cj = must_alloc(sizeof(*cj));
 	struct link none;
@@ -111,7 +111,7 @@ cache_on_soon(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	if (!c->busy && c->dirty)
-		begin(c);
+		begin_write(c);
 }
 
 static bool
@@ -146,7 +146,8 @@ state_cache_read_id(const char *dir, char id[TEAL_ID], struct why *why)
 		memcpy(id, text, TEAL_ID - 1);
 		id[TEAL_ID - 1] = '\0';
 	} else if (n >= 0 && state_cache_random(id)) {
-		if (pwrite(fd, id, TEAL_ID - 1, 0) != TEAL_ID - 1 || ftruncate(fd, TEAL_ID - 1) != 0 || fsync(fd) != 0)
+		if (pwrite(fd, id, TEAL_ID - 1, 0) != TEAL_ID - 1 || ftruncate(fd, TEAL_ID - 1) != 0 ||
+		    fsync(fd) != 0)
 			e = why_set(why, E_USAGE, "cannot write %s: %s", path, strerror(errno));
 	} else {
 		e = why_set(why, E_USAGE, "cannot read %s: %s", path, strerror(errno));
@@ -158,7 +159,7 @@ state_cache_read_id(const char *dir, char id[TEAL_ID], struct why *why)
 }
 
 static enum err
-read_all(struct state_cache *c, const struct config *config, struct why *why)
+read_cache_file(struct state_cache *c, const struct config *config, struct why *why)
 {
 	struct state_owner owner = { config->user, config->uid, config->gid };
 	struct buf file;
@@ -167,7 +168,9 @@ read_all(struct state_cache *c, const struct config *config, struct why *why)
 	enum err e;
 
 	if (config->state_dir == NULL)
-		return why_set(why, E_USAGE, "state_dir is not set: teald keeps the last known colors and its identity there");
+		return why_set(
+			why, E_USAGE,
+			"state_dir is not set: teald keeps the last known colors and its identity there");
 	if ((e = state_disk_open(&c->disk, config->state_dir, &owner, why)) != OK)
 		return e;
 	buf_init(&file, STATE_MAX + STATE_HEADER);
@@ -176,8 +179,10 @@ read_all(struct state_cache *c, const struct config *config, struct why *why)
 		e = state_decode(buf_str(&file), &c->state, &what);
 	buf_free(&file);
 	if (e != OK)
-		return why_set(why, e, "%s %s. It is left as it is. Bring back a good copy, or move it away to begin "
-			       "with what the store says", c->disk.file, what.text);
+		return why_set(why, e,
+			       "%s %s. It is left as it is. Bring back a good copy, or move it away to begin "
+			       "with what the store says",
+			       c->disk.file, what.text);
 	return state_cache_read_id(config->state_dir, c->id, why);
 }
 
@@ -190,7 +195,7 @@ state_cache_open(const struct config *config, struct jobs *jobs, struct why *why
 	c->disk.lock_fd = -1;
 	state_init(&c->state);
 	ev_timer_init(&c->soon, cache_on_soon, 0.0, 0.0);
-	if (read_all(c, config, why) == OK)
+	if (read_cache_file(c, config, why) == OK)
 		return c;
 	state_disk_close(&c->disk);
 	state_free(&c->state);
@@ -208,7 +213,7 @@ state_cache_close(struct state_cache **cp)
 		return;
 	while (c->busy || (c->dirty && !c->failed)) {
 		if (!c->busy)
-			begin(c);
+			begin_write(c);
 		jobs_wait(c->jobs);
 	}
 	ev_timer_stop(jobs_loop(c->jobs), &c->soon);

@@ -70,14 +70,16 @@ check_dir(const char *dir, const struct state_owner *owner, struct stat *st, str
 		 st->st_gid == owner->gid ? S_IWGRP | S_IXGRP :
 					    S_IWOTH | S_IXOTH;
 	if (owner->uid != 0 && (st->st_mode & needed) != needed)
-		return why_set(why, E_USAGE, "state_dir \"%s\" is not writable for user \"%s\": give it to that user (chown)",
-			       dir, owner->user);
+		return why_set(
+			why, E_USAGE,
+			"state_dir \"%s\" is not writable for user \"%s\": give it to that user (chown)", dir,
+			owner->user);
 	return OK;
 }
 
 /* Files belong to whom the folder belongs, though root may have made them. */
 static void
-hand_over(int fd, const struct stat *dir)
+give_to_owner(int fd, const struct stat *dir)
 {
 	if (geteuid() == 0 && fchown(fd, dir->st_uid, dir->st_gid) != 0)
 		return;	/* root can read and write it all the same */
@@ -90,8 +92,10 @@ in_use(int fd, const char *dir, struct why *why)
 	ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
 
 	pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-	return why_set(why, E_USAGE, "state_dir \"%s\" is in use by another teald (pid %s): stop it first, or give "
-		       "this one a state_dir of its own", dir, pid[0] != '\0' ? pid : "unknown");
+	return why_set(why, E_USAGE,
+		       "state_dir \"%s\" is in use by another teald (pid %s): stop it first, or give "
+		       "this one a state_dir of its own",
+		       dir, pid[0] != '\0' ? pid : "unknown");
 }
 
 static enum err
@@ -112,7 +116,7 @@ take_lock(struct state_disk *d, const struct stat *st, struct why *why)
 		goto out;
 	}
 	d->lock_fd = fd;
-	hand_over(fd, st);
+	give_to_owner(fd, st);
 	/* For people and for in_use(); on a full disk the lock holds without it. */
 	n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
@@ -154,7 +158,7 @@ state_disk_close(struct state_disk *d)
 }
 
 static enum err
-read_all(int fd, size_t size, struct buf *out, struct why *why)
+read_state_file(int fd, size_t size, struct buf *out, struct why *why)
 {
 	if (size > buf_room(out))
 		return why_set(why, E_STORE, "is larger than any state of teald: %zu bytes", size);
@@ -197,7 +201,7 @@ state_disk_read(const struct state_disk *d, struct buf *out, bool *exists, struc
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		e = why_set(why, E_STORE, "is not a plain file");
 	else
-		e = read_all(fd, (size_t)st.st_size, out, why);
+		e = read_state_file(fd, (size_t)st.st_size, out, why);
 	close(fd);
 	return e;
 }
@@ -229,7 +233,7 @@ write_tmp(const struct state_disk *d, struct str header, struct str payload, str
 	if (fd < 0)
 		return why_set(why, E_NOT_DURABLE, "cannot make %s: %s", d->tmp, SAY);
 	if (stat(d->dir, &st) == 0)
-		hand_over(fd, &st);
+		give_to_owner(fd, &st);
 	if (write_all(fd, header) != 0 || write_all(fd, payload) != 0)
 		e = why_set(why, E_NOT_DURABLE, "cannot write %s: %s", d->tmp, SAY);
 	else if (fsync(fd) != 0)
@@ -255,7 +259,9 @@ state_disk_write(const struct state_disk *d, struct str header, struct str paylo
 		return e;
 	}
 	if (sync_dir(d->dir) != 0)
-		return why_set(why, E_UNKNOWN, "%s is written and in its place, but the folder could not be brought to "
-			       "the disk (%s): a crash of the machine now may bring back what was before", d->file, SAY);
+		return why_set(why, E_UNKNOWN,
+			       "%s is written and in its place, but the folder could not be brought to "
+			       "the disk (%s): a crash of the machine now may bring back what was before",
+			       d->file, SAY);
 	return OK;
 }

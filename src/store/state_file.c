@@ -42,7 +42,7 @@ state_free(struct state *s)
 
 /* Where the name is, or where it belongs. */
 static size_t
-place_of(const struct state *s, const char *name, bool *found)
+place_of_name(const struct state *s, const char *name, bool *found)
 {
 	size_t low = 0, high = s->n;
 
@@ -67,7 +67,7 @@ struct state_service *
 state_find(const struct state *s, const char *name)
 {
 	bool found;
-	size_t i = place_of(s, name, &found);
+	size_t i = place_of_name(s, name, &found);
 
 	return found ? s->services[i] : NULL;
 }
@@ -76,7 +76,7 @@ struct state_service *
 state_add(struct state *s, const char *name)
 {
 	bool found;
-	size_t i = place_of(s, name, &found);
+	size_t i = place_of_name(s, name, &found);
 	struct state_service *v;
 
 	if (found)
@@ -223,8 +223,8 @@ state_rename(struct state *s, const char *from, const char *to)
 	if (there == NULL)
 		there = state_add(s, to);
 	/* The two change places, so that pointers to v stay good. */
-	was = place_of(s, from, &found);
-	s->services[place_of(s, to, &found)] = v;
+	was = place_of_name(s, from, &found);
+	s->services[place_of_name(s, to, &found)] = v;
 	s->services[was] = there;
 	str_copy(there->name, sizeof(there->name), str_from(from));
 	str_copy(v->name, sizeof(v->name), str_from(to));
@@ -244,7 +244,7 @@ state_rename(struct state *s, const char *from, const char *to)
 /* Drops what is neither among the last STATE_HISTORY nor among the last
  * STATE_HISTORY_EACH of its service. */
 static void
-forget(struct state *s)
+forget_history(struct state *s)
 {
 	size_t old = s->n_history > STATE_HISTORY ? s->n_history - STATE_HISTORY : 0;
 
@@ -271,7 +271,7 @@ state_remember(struct state *s, struct state_entry **ep)
 	list_append(&s->history, &e->link);
 	e->service->entries++;
 	s->n_history++;
-	forget(s);
+	forget_history(s);
 }
 
 static void
@@ -364,7 +364,8 @@ size_t
 state_header(struct str payload, char text[STATE_HEADER])
 {
 	int n = snprintf(text, STATE_HEADER,
-			 "{\"format\":\"teal-state\",\"version\":%d,\"bytes\":%zu,\"hash\":\"%016" PRIx64 "\"}\n",
+			 "{\"format\":\"teal-state\",\"version\":%d,\"bytes\":%zu,\"hash\":\"%016" PRIx64
+			 "\"}\n",
 			 STATE_VERSION, payload.n, hash_bytes(payload.p, payload.n, STATE_VERSION));
 
 	CHECK(n > 0 && n < STATE_HEADER);
@@ -380,7 +381,7 @@ shape_error(struct why *why, const char *what, size_t i, const json_error_t *err
 }
 
 static bool
-take_text(char *to, size_t size, const char *text)
+take_json_text(char *to, size_t size, const char *text)
 {
 	return str_copy(to, size, str_from(text));
 }
@@ -399,14 +400,14 @@ read_lock(json_t *lock, struct record *r, size_t i, struct why *why)
 		return shape_error(why, "the lock of service", i, &error);
 	r->lock.on = true;
 	r->lock.at_us = at;
-	if (at < 0 || !take_text(r->lock.by, sizeof(r->lock.by), by) ||
-	    !take_text(r->lock.reason, sizeof(r->lock.reason), reason))
+	if (at < 0 || !take_json_text(r->lock.by, sizeof(r->lock.by), by) ||
+	    !take_json_text(r->lock.reason, sizeof(r->lock.reason), reason))
 		return why_set(why, E_STORE, "the lock of service %zu holds a value that cannot be", i + 1);
 	return OK;
 }
 
 static enum err
-read_service(json_t *o, size_t i, struct state *s, struct why *why)
+read_service_record(json_t *o, size_t i, struct state *s, struct why *why)
 {
 	const char *name, *color, *change, *by, *reason;
 	json_int_t epoch, at;
@@ -417,9 +418,9 @@ read_service(json_t *o, size_t i, struct state *s, struct why *why)
 	struct state_service *v;
 	enum err e;
 
-	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:o, s?:b}", "name", &name,
-			   "color", &color, "epoch", &epoch, "change", &change, "at_us", &at, "by", &by,
-			   "reason", &reason, "lock", &lock, "forced", &forced) != 0)
+	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:o, s?:b}", "name",
+			   &name, "color", &color, "epoch", &epoch, "change", &change, "at_us", &at, "by",
+			   &by, "reason", &reason, "lock", &lock, "forced", &forced) != 0)
 		return shape_error(why, "service", i, &error);
 	if (name[0] == '\0' || strlen(name) >= RECORD_NAME)
 		return why_set(why, E_STORE, "service %zu has no name that a service can have", i + 1);
@@ -428,7 +429,7 @@ read_service(json_t *o, size_t i, struct state *s, struct why *why)
 	if (epoch < 1)
 		return why_set(why, E_STORE, "service \"%s\" has the epoch %lld", name, (long long)epoch);
 	if (at < 0 || !change_from_word(change, &r.change) || r.change > CHANGE_ROLLBACK ||
-	    !take_text(r.by, sizeof(r.by), by) || !take_text(r.reason, sizeof(r.reason), reason))
+	    !take_json_text(r.by, sizeof(r.by), by) || !take_json_text(r.reason, sizeof(r.reason), reason))
 		return why_set(why, E_STORE, "service \"%s\" holds a value that cannot be", name);
 	r.epoch = (uint64_t)epoch;
 	r.at_us = at;
@@ -453,21 +454,22 @@ read_entry(json_t *o, size_t i, struct state *s, struct why *why)
 	struct state_entry *e;
 
 	if (json_unpack_ex(o, &error, JSON_STRICT,
-			   "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s}", "service", &service,
-			   "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to, "by", &by,
-			   "uid", &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result", &result,
-			   "host", &host) != 0)
+			   "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s}", "service",
+			   &service, "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to",
+			   &to, "by", &by, "uid", &uid, "pid", &pid, "reason", &reason, "expect", &expect,
+			   "result", &result, "host", &host) != 0)
 		return shape_error(why, "line of history", i, &error);
 	a.at_us = at;
 	a.epoch = (uint64_t)epoch;
 	a.uid = (uint32_t)uid;
 	a.pid = (int32_t)pid;
-	if (at < 0 || epoch < 0 || uid != a.uid || pid != a.pid ||
-	    !change_from_word(change, &a.change) || !color_from_word(str_from(from), &a.from) ||
-	    !color_from_word(str_from(to), &a.to) || !take_text(a.service, sizeof(a.service), service) ||
-	    !take_text(a.by, sizeof(a.by), by) || !take_text(a.reason, sizeof(a.reason), reason) ||
-	    !take_text(a.expect, sizeof(a.expect), expect) || !take_text(a.result, sizeof(a.result), result) ||
-	    !take_text(a.host, sizeof(a.host), host))
+	if (at < 0 || epoch < 0 || uid != a.uid || pid != a.pid || !change_from_word(change, &a.change) ||
+	    !color_from_word(str_from(from), &a.from) || !color_from_word(str_from(to), &a.to) ||
+	    !take_json_text(a.service, sizeof(a.service), service) ||
+	    !take_json_text(a.by, sizeof(a.by), by) || !take_json_text(a.reason, sizeof(a.reason), reason) ||
+	    !take_json_text(a.expect, sizeof(a.expect), expect) ||
+	    !take_json_text(a.result, sizeof(a.result), result) ||
+	    !take_json_text(a.host, sizeof(a.host), host))
 		return why_set(why, E_STORE, "line of history %zu holds a value that cannot be", i + 1);
 	e = state_entry_new(s, &a);
 	state_remember(s, &e);
@@ -484,8 +486,8 @@ read_pool(json_t *o, size_t i, struct state *s, struct why *why)
 	json_error_t error;
 	struct state_pool *p;
 
-	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:I, s:o, s?:b}", "pool", &name, "version", &version, "hosts",
-			   &hosts, "forced", &forced) != 0)
+	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:I, s:o, s?:b}", "pool", &name, "version",
+			   &version, "hosts", &hosts, "forced", &forced) != 0)
 		return shape_error(why, "pool", i, &error);
 	if (name[0] == '\0' || version < 1 || state_find_pool(s, name) != NULL)
 		return why_set(why, E_STORE, "pool %zu holds a value that cannot be", i + 1);
@@ -505,13 +507,14 @@ read_payload(json_t *root, struct state *s, struct why *why)
 	json_error_t error;
 	enum err e;
 
-	if (json_unpack_ex(root, &error, JSON_STRICT, "{s:o, s:o, s?:o}", "services", &services, "history", &history,
-			   "nodes", &pools) != 0)
+	if (json_unpack_ex(root, &error, JSON_STRICT, "{s:o, s:o, s?:o}", "services", &services, "history",
+			   &history, "nodes", &pools) != 0)
 		return why_set(why, E_STORE, "is not as teald writes it: %s", error.text);
 	if (!json_is_array(services) || !json_is_array(history) || (pools != NULL && !json_is_array(pools)))
-		return why_set(why, E_STORE, "is not as teald writes it: services, history and nodes are lists");
+		return why_set(why, E_STORE,
+			       "is not as teald writes it: services, history and nodes are lists");
 	for (size_t i = 0; i < json_array_size(services); i++)
-		if ((e = read_service(json_array_get(services, i), i, s, why)) != OK)
+		if ((e = read_service_record(json_array_get(services, i), i, s, why)) != OK)
 			return e;
 	for (size_t i = 0; i < json_array_size(history); i++)
 		if ((e = read_entry(json_array_get(history, i), i, s, why)) != OK)
@@ -543,8 +546,10 @@ read_header(struct str file, struct str *payload, struct why *why)
 		goto out;
 	}
 	if (version != STATE_VERSION) {
-		e = why_set(why, E_STORE, "has format version %lld, and this teald knows version %d: was it "
-			    "written by a newer one?", (long long)version, STATE_VERSION);
+		e = why_set(why, E_STORE,
+			    "has format version %lld, and this teald knows version %d: was it "
+			    "written by a newer one?",
+			    (long long)version, STATE_VERSION);
 		goto out;
 	}
 	*payload = (struct str){ newline + 1, file.n - (size_t)(newline + 1 - file.p) };
@@ -554,11 +559,14 @@ read_header(struct str file, struct str *payload, struct why *why)
 		e = why_set(why, E_STORE, "is cut short: %lld bytes should follow its first line, and %zu do",
 			    (long long)bytes, payload->n);
 	else if (payload->n > (size_t)bytes)
-		e = why_set(why, E_STORE, "is longer than it should be: %lld bytes should follow its first line, "
-			    "and %zu do", (long long)bytes, payload->n);
+		e = why_set(why, E_STORE,
+			    "is longer than it should be: %lld bytes should follow its first line, "
+			    "and %zu do",
+			    (long long)bytes, payload->n);
 	else if (state_header(*payload, expected) != (size_t)(newline + 1 - file.p) ||
 		 memcmp(expected, file.p, (size_t)(newline + 1 - file.p)) != 0)
-		e = why_set(why, E_STORE, "is damaged or was edited: the checksum in its first line does not fit "
+		e = why_set(why, E_STORE,
+			    "is damaged or was edited: the checksum in its first line does not fit "
 			    "its contents");
 out:
 	json_decref(header);

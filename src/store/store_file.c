@@ -117,7 +117,7 @@ schedule(struct store_file *f)
 
 /* Is the write still what its caller thought it was? */
 static void
-judge(struct pending *p)
+judge_pending(struct pending *p)
 {
 	struct state_service *v = p->service;
 	const struct record *is = &v->next;
@@ -125,8 +125,8 @@ judge(struct pending *p)
 	if (!v->known) {
 		p->verdict = why_set(&p->why, E_UNKNOWN_SERVICE, "the store has no service \"%s\"", v->name);
 	} else if (is->epoch != p->expect_epoch) {
-		p->verdict = why_set(&p->why, E_CONFLICT, "%s is %s at epoch %llu, not at epoch %llu", v->name,
-				     color_word(is->color), (unsigned long long)is->epoch,
+		p->verdict = why_set(&p->why, E_CONFLICT, "%s is %s at epoch %llu, not at epoch %llu",
+				     v->name, color_word(is->color), (unsigned long long)is->epoch,
 				     (unsigned long long)p->expect_epoch);
 		p->against_next = v->record.epoch == p->expect_epoch;
 	} else if (is->lock.on != p->saw_lock) {
@@ -137,8 +137,8 @@ judge(struct pending *p)
 		p->against_next = v->record.lock.on == p->saw_lock;
 	} else if (!state_accept_record(&p->next) || p->next.epoch < is->epoch ||
 		   (p->next.color != is->color && p->next.epoch == is->epoch)) {
-		p->verdict = why_set(&p->why, E_INTERNAL, "%s at epoch %llu cannot become %s at epoch %llu", v->name,
-				     (unsigned long long)is->epoch, color_word(p->next.color),
+		p->verdict = why_set(&p->why, E_INTERNAL, "%s at epoch %llu cannot become %s at epoch %llu",
+				     v->name, (unsigned long long)is->epoch, color_word(p->next.color),
 				     (unsigned long long)p->next.epoch);
 	} else {
 		p->verdict = OK;
@@ -154,7 +154,8 @@ judge_nodes(struct pending *p)
 		p->verdict = OK;
 		return;
 	}
-	p->verdict = why_set(&p->why, E_CONFLICT, "the nodes of %.64s were changed at the same time", pool->name);
+	p->verdict =
+		why_set(&p->why, E_CONFLICT, "the nodes of %.64s were changed at the same time", pool->name);
 	p->against_next = pool->now.version + 1 == p->nodes.version;
 }
 
@@ -181,7 +182,7 @@ stage(struct store_file *f)
 			any = any || p->verdict == OK;
 			continue;
 		}
-		judge(p);
+		judge_pending(p);
 		if (p->verdict != OK)
 			continue;
 		p->service->next = p->next;
@@ -231,7 +232,7 @@ answer_nodes(struct store_file *f, struct pending *p, enum err result, const str
 
 /* One write has its answer: memory follows, then its caller is told. */
 static void
-answer(struct store_file *f, struct pending *p, enum err result, const struct why *why)
+answer_pending(struct store_file *f, struct pending *p, enum err result, const struct why *why)
 {
 	struct state_service *v = p->service;
 	bool kept = in_place(result);
@@ -256,7 +257,7 @@ answer(struct store_file *f, struct pending *p, enum err result, const struct wh
 
 /* The file was written, or not, or nothing of the batch needed one. */
 static void
-settle(struct store_file *f, enum err result, const struct why *why)
+settle_batch(struct store_file *f, enum err result, const struct why *why)
 {
 	LIST_EACH(l, &f->entries)
 		list_remove(l);
@@ -274,7 +275,7 @@ settle(struct store_file *f, enum err result, const struct why *why)
 		if (p->pool != NULL)
 			answer_nodes(f, p, result, why);
 		else
-			answer(f, p, result, why);
+			answer_pending(f, p, result, why);
 		if (p->entry != NULL)
 			state_entry_free(&p->entry);
 		free(p);
@@ -296,7 +297,8 @@ note_health(struct store_file *f, enum err result, const struct why *why)
 		return;
 	}
 	if (f->up)
-		LOG_ERROR("store.down", LS("type", "file"), LS("path", f->disk.file), LS("reason", why->text));
+		LOG_ERROR("store.down", LS("type", "file"), LS("path", f->disk.file),
+			  LS("reason", why->text));
 	f->up = false;
 	f->dirty = true;	/* find out when it works again */
 }
@@ -322,7 +324,7 @@ disk_job_done(struct job *j)
 	CHECK(f->magic == STORE_FILE_MAGIC && f->busy);
 	f->busy = false;
 	note_health(f, d->result, &d->why);
-	settle(f, d->result, &d->why);
+	settle_batch(f, d->result, &d->why);
 	buf_free(&d->payload);
 	free(d);
 	schedule(f);
@@ -342,8 +344,8 @@ disk_job_new(struct store_file *f, struct why *why)
 	buf_init(&d->payload, STATE_MAX);
 	if (state_encode(&f->state, &f->entries, &d->payload))
 		return d;
-	why_set(why, E_NOT_DURABLE, "cannot write %s: there is more to write than fits into it or into memory",
-		f->disk.file);
+	why_set(why, E_NOT_DURABLE,
+		"cannot write %s: there is more to write than fits into it or into memory", f->disk.file);
 	buf_free(&d->payload);
 	free(d);
 	return NULL;
@@ -358,13 +360,13 @@ store_file_begin(struct store_file *f)
 	CHECK(!f->busy && !f->delivering);
 	ev_timer_stop(f->loop, &f->soon);
 	if (!stage(f) && !f->dirty) {
-		settle(f, OK, &why);
+		settle_batch(f, OK, &why);
 		schedule(f);
 		return;
 	}
 	if ((d = disk_job_new(f, &why)) == NULL) {
 		note_health(f, E_NOT_DURABLE, &why);
-		settle(f, E_NOT_DURABLE, &why);
+		settle_batch(f, E_NOT_DURABLE, &why);
 		schedule(f);
 		return;
 	}
@@ -396,8 +398,10 @@ read_state(struct store_file *f, struct why *why)
 	buf_free(&file);
 	if (e == OK)
 		return OK;
-	return why_set(why, e, "%s %s. It is left as it is. Bring back a good copy, or move it away to start with "
-		       "the colors that the configuration names as `initial`", f->disk.file, what.text);
+	return why_set(why, e,
+		       "%s %s. It is left as it is. Bring back a good copy, or move it away to start with "
+		       "the colors that the configuration names as `initial`",
+		       f->disk.file, what.text);
 }
 
 /* Services that the store has never heard of take over what it has by their former name, or begin with their
@@ -477,7 +481,9 @@ store_file_open(struct store *s, struct why *why)
 
 	CHECK(!f->opened);
 	if (config->state_dir == NULL)
-		return why_set(why, E_USAGE, "state_dir is not set: the embedded store needs a folder to keep the colors in");
+		return why_set(
+			why, E_USAGE,
+			"state_dir is not set: the embedded store needs a folder to keep the colors in");
 	if ((e = state_disk_open(&f->disk, config->state_dir, &owner, why)) != OK ||
 	    (e = read_state(f, why)) != OK)
 		return e;
@@ -527,7 +533,8 @@ store_file_write(struct store *s, const struct store_write *w, store_done_fn *do
 }
 
 static void
-store_file_write_nodes(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done, void *arg)
+store_file_write_nodes(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done,
+		       void *arg)
 {
 	struct store_file *f = store_file_of(s);
 	struct pending *p = must_alloc(sizeof(*p));

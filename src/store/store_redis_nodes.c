@@ -25,7 +25,7 @@ struct nodes_run {
 };
 
 static void
-tell(struct redis_pool *p)
+announce_nodes(struct redis_pool *p)
 {
 	struct store *store = &p->store->store;
 
@@ -38,11 +38,11 @@ tell(struct redis_pool *p)
 }
 
 static void
-take(struct redis_pool *p, const struct overlay *o)
+take_overlay(struct redis_pool *p, const struct overlay *o)
 {
 	overlay_copy(&p->now, o);
 	state_cache_put_nodes(p->store->cache, p->name, o);
-	tell(p);
+	announce_nodes(p);
 }
 
 static void
@@ -63,7 +63,7 @@ store_redis_nodes_open(struct store_redis *s)
 }
 
 static void
-pool_free(struct redis_pool *p)
+redis_pool_free(struct redis_pool *p)
 {
 	overlay_free(&p->now);
 	overlay_free(&p->seen);
@@ -77,7 +77,7 @@ pool_retire(struct redis_pool *p)
 {
 	p->config = NULL;
 	if (p->held == 0)
-		pool_free(p);
+		redis_pool_free(p);
 }
 
 static struct redis_pool *
@@ -122,7 +122,7 @@ store_redis_nodes_last_known(struct store_redis *s)
 {
 	for (size_t i = 0; i < s->n_pools; i++)
 		if (!s->pools[i]->announced && s->pools[i]->now.version > 0)
-			tell(s->pools[i]);
+			announce_nodes(s->pools[i]);
 }
 
 /* -- reading ------------------------------------------------------------------ */
@@ -131,7 +131,7 @@ enum seen { SEEN_BAD, SEEN_MISSING, SEEN_OVERLAY };
 
 /* What HMGET gave for version, nodes and forced. */
 static enum seen
-parse(const struct redis_pool *p, const redisReply *reply, struct overlay *out)
+parse_overlay(const struct redis_pool *p, const redisReply *reply, struct overlay *out)
 {
 	const redisReply *version, *nodes, *forced;
 	uint64_t number;
@@ -145,7 +145,8 @@ parse(const struct redis_pool *p, const redisReply *reply, struct overlay *out)
 		return SEEN_MISSING;
 	if (version->type != REDIS_REPLY_STRING || nodes->type != REDIS_REPLY_STRING ||
 	    !str_to_u64((struct str){ version->str, (size_t)version->len }, UINT64_MAX, &number) ||
-	    number == 0 || !redis_number_is_near(p->now.version, number) || !overlay_from_text((struct str){ nodes->str, (size_t)nodes->len }, out))
+	    number == 0 || !redis_number_is_near(p->now.version, number) ||
+	    !overlay_from_text((struct str){ nodes->str, (size_t)nodes->len }, out))
 		return SEEN_BAD;
 	out->version = number;
 	out->forced = forced->type == REDIS_REPLY_STRING && strcmp(forced->str, "1") == 0;
@@ -156,10 +157,9 @@ static void forward(struct redis_pool *p);
 
 /* A write of our own whose answer was lost, and here it is. */
 static bool
-is_in_doubt(const struct redis_pool *p, const struct overlay *o)
+overlay_in_doubt(const struct redis_pool *p, const struct overlay *o)
 {
-	LIST_EACH(it, &p->store->node_doubts)
-	{
+	LIST_EACH(it, &p->store->node_doubts) {
 		const struct nodes_run *run = list_entry(it, struct nodes_run, link);
 
 		if (run->pool == p && run->next.version == o->version && overlay_same(&run->next, o))
@@ -171,7 +171,8 @@ is_in_doubt(const struct redis_pool *p, const struct overlay *o)
 static void
 add_ready(const struct redis_pool *p, const char *host, bool configured, struct overlay *to)
 {
-	if (overlay_wish(&p->now, configured, host) != NODE_READY || overlay_wish(to, configured, host) == NODE_READY)
+	if (overlay_wish(&p->now, configured, host) != NODE_READY ||
+	    overlay_wish(to, configured, host) == NODE_READY)
 		return;
 	if (configured)
 		overlay_unset(to, host);
@@ -182,7 +183,7 @@ add_ready(const struct redis_pool *p, const char *host, bool configured, struct 
 /* It would take the last usable backend of a color.  What it adds is obeyed, so that it can be once those
  * are well; what it takes away is not. */
 static void
-refuse(struct redis_pool *p, const struct overlay *o, const struct why *why)
+refuse_overlay(struct redis_pool *p, const struct overlay *o, const struct why *why)
 {
 	struct store *store = &p->store->store;
 	struct overlay most = { 0 };
@@ -193,7 +194,8 @@ refuse(struct redis_pool *p, const struct overlay *o, const struct why *why)
 		return;
 	p->disputed = true;
 	p->complained = o->version;
-	LOG_ERROR("store.nodes_refused", LS("key", p->key), LU("epoch", o->version), LS("message", why->text));
+	LOG_ERROR("store.nodes_refused", LS("key", p->key), LU("epoch", o->version),
+		  LS("message", why->text));
 	overlay_copy(&most, o);
 	for (size_t i = 0; i < p->config->n_hosts; i++)
 		add_ready(p, p->config->hosts[i], true, &most);
@@ -207,7 +209,7 @@ refuse(struct redis_pool *p, const struct overlay *o, const struct why *why)
 }
 
 static void
-judge(struct redis_pool *p, const struct overlay *o)
+judge_overlay(struct redis_pool *p, const struct overlay *o)
 {
 	bool differs = !overlay_same(o, &p->now);
 
@@ -218,20 +220,20 @@ judge(struct redis_pool *p, const struct overlay *o)
 		return;
 	if (o->version < p->now.version) {
 		if (p->disputed)
-			tell(p);
+			announce_nodes(p);
 		forward(p);
 		return;
 	}
-	if (differs && !o->forced && store->may_obey_nodes != NULL && !is_in_doubt(p, o) &&
+	if (differs && !o->forced && store->may_obey_nodes != NULL && !overlay_in_doubt(p, o) &&
 	    !store->may_obey_nodes(store->arg, p->name, o, &why)) {
-		refuse(p, o, &why);
+		refuse_overlay(p, o, &why);
 		return;
 	}
 	if (o->version == p->now.version && differs)
 		LOG_WARN("store.nodes_disagree", LS("key", p->key), LU("epoch", o->version),
 			 LS("message", "other nodes at the same version: the store's word counts"));
 	if (o->version > p->now.version || differs || o->forced != p->now.forced || p->disputed)
-		take(p, o);
+		take_overlay(p, o);
 }
 
 void
@@ -239,35 +241,39 @@ store_redis_nodes_read(struct redis_pool *p, const redisReply *reply)
 {
 	struct overlay o = { 0 };
 
-	enum seen seen = parse(p, reply, &o);
+	enum seen seen = parse_overlay(p, reply, &o);
 
 	p->seen_well = seen != SEEN_BAD;
 	overlay_copy(&p->seen, &o);
 	switch (seen) {
 	case SEEN_BAD:
 		if (p->problem[0] == '\0')
-			LOG_ERROR("store.bad_nodes", LS("key", p->key),
-				  LS("message", "no nodes, or a version that no change could follow: not obeyed; DEL the "
-				     "key, and what is served is written again"));
-		snprintf(p->problem, sizeof(p->problem),
-			 "%.150s holds what cannot be the nodes of a pool, or a version that no change could follow; DEL it, "
-			 "and what is served is written again", p->key);
+			LOG_ERROR(
+				"store.bad_nodes", LS("key", p->key),
+				LS("message",
+				   "no nodes, or a version that no change could follow: not obeyed; DEL the "
+				   "key, and what is served is written again"));
+		snprintf(
+			p->problem, sizeof(p->problem),
+			"%.150s holds what cannot be the nodes of a pool, or a version that no change could follow; DEL it, "
+			"and what is served is written again",
+			p->key);
 		break;
 	case SEEN_MISSING:
 		p->problem[0] = '\0';
 		if (p->disputed)
-			tell(p);
+			announce_nodes(p);
 		if (p->now.version > 0)
 			forward(p);
 		break;
 	case SEEN_OVERLAY:
 		p->problem[0] = '\0';
-		judge(p, &o);
+		judge_overlay(p, &o);
 		break;
 	}
 	overlay_free(&o);
 	if (!p->announced && p->now.version > 0)
-		tell(p);
+		announce_nodes(p);
 }
 
 /* -- writing -------------------------------------------------------------------- */
@@ -299,7 +305,8 @@ nodes_send(struct nodes_run *run, const char *mode, redis_reply_fn *done)
 
 /* Looks at the script's answer; *o is what the store has now, if seen. */
 static enum err
-take_answer(const struct redis_pool *p, const redisReply *reply, enum seen *seen, struct overlay *o, struct why *why)
+take_nodes_answer(const struct redis_pool *p, const redisReply *reply, enum seen *seen, struct overlay *o,
+		  struct why *why)
 {
 	const char *word;
 
@@ -310,7 +317,7 @@ take_answer(const struct redis_pool *p, const redisReply *reply, enum seen *seen
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
 	    reply->element[0]->type != REDIS_REPLY_STRING)
 		return why_set(why, E_UNKNOWN, "Redis answered with something that is not ours");
-	*seen = parse(p, reply->element[1], o);
+	*seen = parse_overlay(p, reply->element[1], o);
 	word = reply->element[0]->str;
 	if (strcmp(word, "ok") == 0)
 		return OK;
@@ -327,11 +334,11 @@ nodes_run_free(struct nodes_run *run)
 	overlay_free(&run->next);
 	free(run);
 	if (--p->held == 0 && p->config == NULL)
-		pool_free(p);
+		redis_pool_free(p);
 }
 
 static void
-begin_doubt(struct nodes_run *run)
+begin_nodes_doubt(struct nodes_run *run)
 {
 	struct store_redis *s = run->pool->store;
 
@@ -345,7 +352,7 @@ begin_doubt(struct nodes_run *run)
 /* What a reading says of a write in doubt; false: nothing yet.  Of a flip's the
  * same is asked in store_redis_write.c. */
 static bool
-settle(const struct store_redis *s, const struct nodes_run *run, enum err *e, struct why *why)
+settle_nodes_doubt(const struct store_redis *s, const struct nodes_run *run, enum err *e, struct why *why)
 {
 	const struct redis_pool *p = run->pool;
 	bool read = s->read_at > run->since && p->seen_well;
@@ -373,13 +380,12 @@ settle(const struct store_redis *s, const struct nodes_run *run, enum err *e, st
 void
 store_redis_nodes_settle(struct store_redis *s)
 {
-	LIST_EACH(it, &s->node_doubts)
-	{
+	LIST_EACH(it, &s->node_doubts) {
 		struct nodes_run *run = list_entry(it, struct nodes_run, link);
 		struct why why = { "" };
 		enum err e;
 
-		if (!settle(s, run, &e, &why))
+		if (!settle_nodes_doubt(s, run, &e, &why))
 			continue;
 		list_remove(it);
 		run->done(run->arg, e, e == OK ? NULL : &why);
@@ -392,8 +398,7 @@ store_redis_nodes_close(struct store_redis *s)
 {
 	struct why why;
 
-	LIST_EACH(it, &s->node_doubts)
-	{
+	LIST_EACH(it, &s->node_doubts) {
 		struct nodes_run *run = list_entry(it, struct nodes_run, link);
 
 		list_remove(it);
@@ -420,18 +425,18 @@ nodes_on_written(void *arg, enum err e, const redisReply *reply, const struct wh
 	p->store->under_way--;
 	/* There are no more readings while teald ends. */
 	if (e == E_UNKNOWN && p->store->commands != NULL) {
-		begin_doubt(run);
+		begin_nodes_doubt(run);
 		return;
 	}
 	if (e == OK)
-		e = take_answer(p, reply, &seen, &o, &why);
+		e = take_nodes_answer(p, reply, &seen, &o, &why);
 	else
 		why = *sent;
 	if (e == OK && run->next.version > p->now.version)
-		take(p, &run->next);
+		take_overlay(p, &run->next);
 	else if (e == E_CONFLICT && seen == SEEN_OVERLAY) {
 		overlay_copy(&p->seen, &o);
-		judge(p, &o);
+		judge_overlay(p, &o);
 	}
 	overlay_free(&o);
 	run->done(run->arg, e, e == OK ? NULL : &why);
@@ -450,7 +455,7 @@ nodes_on_forward(void *arg, enum err e, const redisReply *reply, const struct wh
 	p->store->under_way--;
 	p->writing = false;
 	if (e == OK)
-		e = take_answer(p, reply, &seen, &o, &why);
+		e = take_nodes_answer(p, reply, &seen, &o, &why);
 	else
 		why = *sent;
 	if (e == OK)
@@ -519,8 +524,10 @@ store_redis_write_nodes(struct store *store, const char *pool, const struct over
 		return;
 	}
 	if (next->version > REDIS_NUMBER_MAX) {
-		why_set(&why, E_STORE, "version %llu is the last one there is; stop every teald, remove its state and "
-			"DEL %s to begin again at 1; nothing was written", (unsigned long long)REDIS_NUMBER_MAX, p->key);
+		why_set(&why, E_STORE,
+			"version %llu is the last one there is; stop every teald, remove its state and "
+			"DEL %s to begin again at 1; nothing was written",
+			(unsigned long long)REDIS_NUMBER_MAX, p->key);
 		done(arg, E_STORE, &why);
 		return;
 	}

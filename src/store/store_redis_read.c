@@ -15,7 +15,7 @@
 /* -- one record ------------------------------------------------------------------- */
 
 static void
-complain(struct redis_service *v, const char *event, const struct record *r, const char *hint)
+complain_of_record(struct redis_service *v, const char *event, const struct record *r, const char *hint)
 {
 	snprintf(v->problem, sizeof(v->problem), "%s: %s (the store says %s at epoch %llu)", v->name, hint,
 		 color_word(r->color), (unsigned long long)r->epoch);
@@ -24,18 +24,20 @@ complain(struct redis_service *v, const char *event, const struct record *r, con
 	v->complained = r->epoch;
 	LOG_ERROR(event, LS("service", v->name), LR(NULL, str_from(v->labels_json)),
 		  LS("store_color", color_word(r->color)), LU("store_epoch", r->epoch),
-		  LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch), LS("message", hint));
+		  LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch),
+		  LS("message", hint));
 }
 
 /* A write of our own whose answer was lost, and here it is: the gate let it
  * through. */
 static bool
-is_in_doubt(const struct redis_service *v, const struct record *r)
+service_in_doubt(const struct redis_service *v, const struct record *r)
 {
 	LIST_EACH(it, &v->store->doubts) {
 		const struct doubt *d = list_entry(it, struct doubt, link);
 
-		if (d->service == v && d->means == STORE_COLOR && store_redis_is_ours(STORE_COLOR, r, &d->next))
+		if (d->service == v && d->means == STORE_COLOR &&
+		    store_redis_is_ours(STORE_COLOR, r, &d->next))
 			return true;
 	}
 	return false;
@@ -48,7 +50,9 @@ saw_lock(struct redis_service *v, const redisReply *fields)
 	const redisReply *lock = fields->elements == REDIS_RECORD_FIELDS ? fields->element[7] : NULL;
 
 	free(v->locked);
-	v->locked = lock != NULL && lock->type == REDIS_REPLY_STRING && lock->len > 0 ? must_strdup(lock->str) : NULL;
+	v->locked = lock != NULL && lock->type == REDIS_REPLY_STRING && lock->len > 0 ?
+			    must_strdup(lock->str) :
+			    NULL;
 }
 
 void
@@ -70,18 +74,21 @@ store_redis_judge(struct redis_service *v, const struct record *r)
 	}
 	if (r->epoch < v->record.epoch) {
 		v->disputed = false;
-		complain(v, "store.epoch_lower", r, "the store went back in time; it is brought forward again");
+		complain_of_record(v, "store.epoch_lower", r,
+				   "the store went back in time; it is brought forward again");
 		store_redis_forward(v, &v->record, false);
 		return;
 	}
-	if (r->color != v->record.color && !r->forced && !is_in_doubt(v, r) && !store->may_obey(store->arg, v->name, r->color)) {
-		complain(v, "store.refused", r, "refused: that color has no healthy backend here");
+	if (r->color != v->record.color && !r->forced && !service_in_doubt(v, r) &&
+	    !store->may_obey(store->arg, v->name, r->color)) {
+		complain_of_record(v, "store.refused", r, "refused: that color has no healthy backend here");
 		v->disputed = true;
 		return;
 	}
 	v->disputed = false;
 	if (r->epoch == v->record.epoch && r->color != v->record.color)
-		complain(v, "store.disagrees", r, "another color at the same epoch: the store's word counts");
+		complain_of_record(v, "store.disagrees", r,
+				   "another color at the same epoch: the store's word counts");
 	else if (v->problem[0] != '\0') {
 		v->problem[0] = '\0';
 		v->complained = 0;
@@ -166,8 +173,11 @@ ask_former(struct redis_service *v)
 static void
 missing(struct redis_service *v)
 {
-	struct record first = { .color = v->initial, .epoch = 1, .change = CHANGE_INITIAL,
-				.at_us = clock_wall_us(), .by = "teald" };
+	struct record first = { .color = v->initial,
+				.epoch = 1,
+				.change = CHANGE_INITIAL,
+				.at_us = clock_wall_us(),
+				.by = "teald" };
 
 	if (v->missing_since == 0)
 		v->missing_since = clock_now();
@@ -182,9 +192,10 @@ missing(struct redis_service *v)
 	}
 	if (v->known) {
 		if (v->complained != UINT64_MAX)
-			LOG_WARN("store.empty", LS("service", v->name),
-				 LR(NULL, str_from(v->labels_json)), LU("epoch", v->record.epoch),
-				 LS("message", "the store does not know the service any more; writing it again"));
+			LOG_WARN("store.empty", LS("service", v->name), LR(NULL, str_from(v->labels_json)),
+				 LU("epoch", v->record.epoch),
+				 LS("message",
+				    "the store does not know the service any more; writing it again"));
 		v->complained = UINT64_MAX;
 		store_redis_forward(v, &v->record, false);
 	} else if (clock_now() - v->missing_since >= INITIAL_AFTER) {
@@ -193,7 +204,7 @@ missing(struct redis_service *v)
 }
 
 static void
-read_service(struct redis_service *v, const redisReply *reply)
+read_record(struct redis_service *v, const redisReply *reply)
 {
 	struct record r;
 	bool exists;
@@ -231,7 +242,7 @@ to_number(const redisReply *r, uint64_t max, uint64_t *out)
 }
 
 static struct str
-text_of(const redisReply *r)
+field_text(const redisReply *r)
 {
 	return r->type == REDIS_REPLY_STRING ? (struct str){ r->str, (size_t)r->len } : STR("");
 }
@@ -248,9 +259,9 @@ read_fleet(struct store_redis *s, const redisReply *beats, const redisReply *lef
 	fleet_begin(&s->fleet, s->time_us, clock_now());
 	for (size_t i = 0; i < beats->elements; i++)
 		if (beats->element[i]->type == REDIS_REPLY_STRING)
-			(void)fleet_add(&s->fleet, text_of(beats->element[i]), s->self.id);
+			(void)fleet_add(&s->fleet, field_text(beats->element[i]), s->self.id);
 	for (size_t i = 0; i < left->elements; i++)
-		fleet_forget(&before, text_of(left->element[i]));
+		fleet_forget(&before, field_text(left->element[i]));
 	fleet_remember(&s->fleet, &before, store_redis_life(s));
 	for (size_t i = 0; s->beaten && i < s->fleet.n; i++) {
 		struct fleet_member *m = &s->fleet.members[i];
@@ -269,22 +280,23 @@ take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 	uint64_t seconds, us;
 
 	if (reply->type == REDIS_REPLY_ERROR)
-		return why_set(why, E_STORE, "%s: %.*s", redis_where(s->commands), reply->len < 200 ? (int)reply->len : 200,
-			       reply->str);
+		return why_set(why, E_STORE, "%s: %.*s", redis_where(s->commands),
+			       reply->len < 200 ? (int)reply->len : 200, reply->str);
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 6 ||
 	    !to_number(reply->element[0], CLOCK_US_MAX / 1000000, &seconds) ||
 	    !to_number(reply->element[1], 999999, &us) || reply->element[2]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[2]->elements != s->n || reply->element[3]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[4]->type != REDIS_REPLY_ARRAY || reply->element[5]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[5]->elements != s->n_pools)
-		return why_set(why, E_STORE, "%s answers with something that is not ours", redis_where(s->commands));
+		return why_set(why, E_STORE, "%s answers with something that is not ours",
+			       redis_where(s->commands));
 	s->time_us = (int64_t)(seconds * 1000000 + us);
 	s->time_at = s->read_at = clock_now();
 	read_fleet(s, reply->element[3], reply->element[4]);
 	for (size_t i = 0; i < s->n_pools; i++)
 		store_redis_nodes_read(s->pools[i], reply->element[5]->element[i]);
 	for (size_t i = 0; i < s->n; i++)
-		read_service(s->services[i], reply->element[2]->element[i]);
+		read_record(s->services[i], reply->element[2]->element[i]);
 	return OK;
 }
 
@@ -368,8 +380,10 @@ store_redis_read(struct store_redis *s)
 	if (!store_redis_is_up(s)) {
 		struct why why;
 
-		why_set(&why, E_STORE, "%s", s->left ? "teald is stopping" :
-			s->down_why[0] != '\0' ? s->down_why : "not connected to Redis yet");
+		why_set(&why, E_STORE, "%s",
+			s->left                ? "teald is stopping" :
+			s->down_why[0] != '\0' ? s->down_why :
+						 "not connected to Redis yet");
 		answer_waiters(s, E_STORE, &why);
 		return;
 	}

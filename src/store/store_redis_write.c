@@ -23,7 +23,7 @@ struct write_run {
 };
 
 static void
-run_free(struct write_run *run)
+write_run_free(struct write_run *run)
 {
 	store_redis_unhold(run->service);
 	free(run);
@@ -64,25 +64,30 @@ send_write(struct write_run *run, const char *mode, struct str entry, redis_repl
 	argv[n++] = entry;
 	argv[n++] = STR(REDIS_EVENTS);
 	/* Another color is for who knows the service as it is, a lock for who has seen the lock. */
-	argv[n++] = run->means == STORE_LOCK ? str_from(run->service->locked != NULL ? run->service->locked : "") :
-		    run->service->record.lock.on ? STR("1") : STR("");
+	argv[n++] = run->means == STORE_LOCK ?
+			    str_from(run->service->locked != NULL ? run->service->locked : "") :
+		    run->service->record.lock.on ? STR("1") :
+						   STR("");
 	CHECK(n == ARRAY_LEN(argv));
 	s->under_way++;
-	redis_script_run(s->commands, &redis_script_write, s->config->store.command_timeout, n, argv, done, run);
+	redis_script_run(s->commands, &redis_script_write, s->config->store.command_timeout, n, argv, done,
+			 run);
 }
 
 /* The script's answer: its word, and the record as it is now. */
 static enum err
-take_answer(struct redis_service *v, const redisReply *reply, struct record *now, bool *exists, struct why *why)
+take_write_answer(struct redis_service *v, const redisReply *reply, struct record *now, bool *exists,
+		  struct why *why)
 {
 	struct why ignored;
 	const char *word;
 
 	*exists = false;
 	if (reply->type == REDIS_REPLY_ERROR)
-		return why_set(why, E_STORE, "Redis refused to write: %.*s", reply->len < 300 ? (int)reply->len : 300,
-			       reply->str);
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING)
+		return why_set(why, E_STORE, "Redis refused to write: %.*s",
+			       reply->len < 300 ? (int)reply->len : 300, reply->str);
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+	    reply->element[0]->type != REDIS_REPLY_STRING)
 		return why_set(why, E_UNKNOWN, "Redis answered with something that is not ours");
 	word = reply->element[0]->str;
 	if (store_redis_parse(v, reply->element[1], now, exists, &ignored) != OK)
@@ -114,7 +119,7 @@ store_redis_watch_doubts(struct store_redis *s)
 }
 
 static void
-begin_doubt(struct write_run *run)
+begin_write_doubt(struct write_run *run)
 {
 	struct store_redis *s = run->service->store;
 	struct doubt *d = must_alloc(sizeof(*d));
@@ -142,13 +147,14 @@ store_redis_is_ours(enum store_meaning means, const struct record *is, const str
 	/* Each may be followed by the other at the same epoch. */
 	if (means == STORE_LOCK)
 		return is->lock.on == wrote->lock.on &&
-		       (!is->lock.on || (is->lock.at_us == wrote->lock.at_us && strcmp(is->lock.by, wrote->lock.by) == 0));
+		       (!is->lock.on ||
+			(is->lock.at_us == wrote->lock.at_us && strcmp(is->lock.by, wrote->lock.by) == 0));
 	return is->color == wrote->color && is->at_us == wrote->at_us && strcmp(is->by, wrote->by) == 0;
 }
 
 /* What a reading says of a write in doubt; false: nothing yet. */
 static bool
-settle(const struct store_redis *s, const struct doubt *d, enum err *e, struct why *why)
+settle_doubt(const struct store_redis *s, const struct doubt *d, enum err *e, struct why *why)
 {
 	const struct record *is = &d->service->seen;
 	bool read = s->read_at > d->since && d->service->seen_what == SEEN_RECORD;
@@ -171,7 +177,8 @@ settle(const struct store_redis *s, const struct doubt *d, enum err *e, struct w
 		return true;
 	}
 	if (clock_now() >= d->give_up) {
-		*e = why_set(why, E_UNKNOWN, "Redis did not say whether it wrote; see status when it is back, or repeat "
+		*e = why_set(why, E_UNKNOWN,
+			     "Redis did not say whether it wrote; see status when it is back, or repeat "
 			     "with --expect=COLOR@EPOCH");
 		return true;
 	}
@@ -186,7 +193,7 @@ store_redis_settle_doubts(struct store_redis *s)
 		struct why why = { "" };
 		enum err e;
 
-		if (!settle(s, d, &e, &why))
+		if (!settle_doubt(s, d, &e, &why))
 			continue;
 		list_remove(it);
 		d->done(d->arg, e, &d->service->record, &why);
@@ -211,12 +218,12 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 
 	v->store->under_way--;
 	if (e == E_UNKNOWN) {
-		begin_doubt(run);
-		run_free(run);
+		begin_write_doubt(run);
+		write_run_free(run);
 		return;
 	}
 	if (e == OK)
-		e = take_answer(v, reply, &now, &exists, &why);
+		e = take_write_answer(v, reply, &now, &exists, &why);
 	else
 		why = *sent;
 	if (e == OK) {
@@ -234,11 +241,11 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 		store_redis_judge(v, &now);
 	}
 	run->done(run->arg, e, &v->record, &why);
-	run_free(run);
+	write_run_free(run);
 }
 
 static struct redis_service *
-find(struct store_redis *s, const char *name)
+find_redis_service(struct store_redis *s, const char *name)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (strcmp(s->services[i]->name, name) == 0)
@@ -250,7 +257,7 @@ void
 store_redis_write(struct store *store, const struct store_write *w, store_done_fn *done, void *arg)
 {
 	struct store_redis *s = store_redis_of(store);
-	struct redis_service *v = find(s, w->service);
+	struct redis_service *v = find_redis_service(s, w->service);
 	struct audit_entry line;
 	struct write_run *run;
 	struct buf entry;
@@ -271,8 +278,12 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 	}
 	run = must_alloc(sizeof(*run));
 	v->held++;
-	*run = (struct write_run){ .service = v, .means = w->means, .next = w->next,
-				   .expect_epoch = w->expect_epoch, .done = done, .arg = arg };
+	*run = (struct write_run){ .service = v,
+				   .means = w->means,
+				   .next = w->next,
+				   .expect_epoch = w->expect_epoch,
+				   .done = done,
+				   .arg = arg };
 	line = w->entry;
 	if (v->disputed && w->expect_epoch == v->record.epoch && v->seen.epoch >= v->record.epoch) {
 		uint64_t step = v->seen.epoch - v->record.epoch;
@@ -282,8 +293,10 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 		line.epoch += step;
 	}
 	if (run->next.epoch > REDIS_NUMBER_MAX) {
-		why_set(&why, E_STORE, "epoch %llu is the last one there is; stop every teald, remove its state and "
-			"DEL %s to begin again at 1; nothing was written", (unsigned long long)REDIS_NUMBER_MAX, v->key);
+		why_set(&why, E_STORE,
+			"epoch %llu is the last one there is; stop every teald, remove its state and "
+			"DEL %s to begin again at 1; nothing was written",
+			(unsigned long long)REDIS_NUMBER_MAX, v->key);
 		free(run);
 		done(arg, E_STORE, &v->record, &why);
 		return;
@@ -308,13 +321,12 @@ forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 	v->store->under_way--;
 	v->writing = false;
 	if (e == OK)
-		e = take_answer(v, reply, &now, &exists, &why);
+		e = take_write_answer(v, reply, &now, &exists, &why);
 	else
 		why = *sent;
 	if (e == OK) {
-		LOG_INFO("store.written_forward", LS("service", v->name),
-			 LR(NULL, str_from(v->labels_json)), LU("epoch", run->next.epoch),
-			 LS("color", color_word(run->next.color)));
+		LOG_INFO("store.written_forward", LS("service", v->name), LR(NULL, str_from(v->labels_json)),
+			 LU("epoch", run->next.epoch), LS("color", color_word(run->next.color)));
 		if (!v->known)
 			store_redis_tell(v, &run->next);
 	} else if (e == E_CONFLICT && exists) {
@@ -325,7 +337,7 @@ forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 	/* Those that wait for this service to become known look at the next reading,
 	 * which comes at once. */
 	store_redis_read(v->store);
-	run_free(run);
+	write_run_free(run);
 }
 
 void
@@ -384,9 +396,10 @@ struct history_run {
 
 /* An entry of the stream is [id, [key, value, key, value, …]]. */
 static bool
-read_line(const redisReply *line, const char *service, struct audit_entry *out)
+read_stream_entry(const redisReply *line, const char *service, struct audit_entry *out)
 {
-	const redisReply *fields = line->type == REDIS_REPLY_ARRAY && line->elements == 2 ? line->element[1] : NULL;
+	const redisReply *fields =
+		line->type == REDIS_REPLY_ARRAY && line->elements == 2 ? line->element[1] : NULL;
 
 	if (fields == NULL || fields->type != REDIS_REPLY_ARRAY)
 		return false;
@@ -420,7 +433,7 @@ history_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 			room = room > 0 ? 2 * room : 32;
 			entries = must_grow(entries, room, sizeof(*entries));
 		}
-		n += read_line(reply->element[i], run->service, &entries[n]);
+		n += read_stream_entry(reply->element[i], run->service, &entries[n]);
 	}
 	/* The stream gave the newest first. */
 	for (size_t i = 0; i < n / 2; i++) {
@@ -435,7 +448,8 @@ history_on_reply(void *arg, enum err e, const redisReply *reply, const struct wh
 }
 
 void
-store_redis_history(struct store *store, const char *service, unsigned last, store_history_fn *done, void *arg)
+store_redis_history(struct store *store, const char *service, unsigned last, store_history_fn *done,
+		    void *arg)
 {
 	struct store_redis *s = store_redis_of(store);
 	struct history_run *run = must_alloc(sizeof(*run));
@@ -447,7 +461,7 @@ store_redis_history(struct store *store, const char *service, unsigned last, sto
 	run->arg = arg;
 	s->under_way++;
 	redis_command(s->commands, s->config->store.command_timeout, 6,
-		      (const struct str[]){ STR("XREVRANGE"), str_from(s->events_key), STR("+"), STR("-"), STR("COUNT"),
-					    STR(HISTORY_SCAN) },
+		      (const struct str[]){ STR("XREVRANGE"), str_from(s->events_key), STR("+"), STR("-"),
+					    STR("COUNT"), STR(HISTORY_SCAN) },
 		      history_on_reply, run);
 }
