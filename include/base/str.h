@@ -43,6 +43,10 @@ bool str_copy(char *to, size_t size, struct str from);
  * wants that too, but a sanitizer that checks strings strictly wants s to end. */
 char *str_dup(struct str s);
 
+/* The edit distance: bytes to insert, drop, change or swap with a neighbour (optimal
+ * string alignment).  Above limit when either has more than 63 bytes. */
+size_t str_distance(struct str a, struct str b, size_t limit);
+
 /* Shell-like glob with '*' only, as in "shop-*". */
 bool str_glob(const char *pattern, const char *text);
 

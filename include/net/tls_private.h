@@ -47,6 +47,10 @@ struct tls *tls_of(const SSL *ssl);
  * the context's ciphers; also when it is of TLS 1.3 alone. */
 bool tls_ciphers_fit(SSL_CTX *c, struct tls_certificate *const *certificates, unsigned n);
 
+/* A certificate's subject or issuer as RFC 2253 writes it, owned by the caller; NULL when
+ * memory is out. */
+char *tls_name_text(const X509_NAME *name);
+
 /* What either end's context begins with; NULL when memory is out. */
 SSL_CTX *tls_context_new(const SSL_METHOD *method);
 

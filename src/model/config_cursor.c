@@ -100,38 +100,7 @@ cursor_found(const config_setting_t *s)
 	return out;
 }
 
-/* Letters to insert, drop, change or swap with a neighbour (optimal string
- * alignment), or at least `limit` + 1. */
-static size_t
-distance(const char *a, const char *b, size_t limit)
-{
-	size_t na = strlen(a), nb = strlen(b), row[3][64];
-
-	if (na >= ARRAY_LEN(row[0]) || nb >= ARRAY_LEN(row[0]))
-		return limit + 1;
-	for (size_t j = 0; j <= nb; j++)
-		row[0][j] = j;
-	for (size_t i = 1; i <= na; i++) {
-		size_t *now = row[i % 3], *last = row[(i + 2) % 3], *older = row[(i + 1) % 3];
-
-		now[0] = i;
-		for (size_t j = 1; j <= nb; j++) {
-			size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
-
-			if (last[j] + 1 < best)
-				best = last[j] + 1;
-			if (now[j - 1] + 1 < best)
-				best = now[j - 1] + 1;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-			    older[j - 2] + 1 < best)
-				best = older[j - 2] + 1;
-			now[j] = best;
-		}
-	}
-	return row[na % 3][nb];
-}
-
-/* How far a slip of the hand may be from the word it was meant to be. */
+/* The greatest distance at which a word is taken for a mistyped one. */
 static size_t
 slack(const char *word)
 {
@@ -147,7 +116,7 @@ cursor_guess(const char *word, const char *const *words, size_t n)
 	struct shown out = { "" };
 
 	for (size_t i = 0; i < n; i++) {
-		size_t d = distance(word, words[i], best);
+		size_t d = str_distance(str_from(word), str_from(words[i]), best);
 
 		if (d < best) {
 			best = d;

@@ -54,7 +54,7 @@ config_keys_add(struct config_keys *k, const char *name, const char *rename)
 }
 
 static void
-put_size(struct config_section *s, const char *text)
+put_size_key(struct config_section *s, const char *text)
 {
 	size_t n = strlen(text) + 1;
 
@@ -69,8 +69,8 @@ put_size(struct config_section *s, const char *text)
 void
 config_section_add(struct config_section *s, const char *key, const char *value)
 {
-	put_size(s, key);
-	put_size(s, value);
+	put_size_key(s, key);
+	put_size_key(s, value);
 }
 
 bool

@@ -114,7 +114,7 @@ addr_resolve(const char *host, unsigned port, struct addr *out, struct why *why)
 
 /* By family, the first one's first, then by address. */
 static int
-compare_addresses(const struct addr *a, const struct addr *b, int first)
+by_preference(const struct addr *a, const struct addr *b, int first)
 {
 	if (addr_family(a) != addr_family(b))
 		return addr_family(a) == first ? -1 : 1;
@@ -143,9 +143,9 @@ addr_resolve_all(const char *host, struct addr **out, size_t *n, struct why *why
 		size_t at = 0;
 
 		memcpy(&a.u, f->ai_addr, f->ai_addrlen);
-		while (at < *n && compare_addresses(&(*out)[at], &a, found->ai_family) < 0)
+		while (at < *n && by_preference(&(*out)[at], &a, found->ai_family) < 0)
 			at++;
-		if (at < *n && compare_addresses(&(*out)[at], &a, found->ai_family) == 0)
+		if (at < *n && by_preference(&(*out)[at], &a, found->ai_family) == 0)
 			continue;
 		memmove(&(*out)[at + 1], &(*out)[at], (*n - at) * sizeof(**out));
 		(*out)[at] = a;

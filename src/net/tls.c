@@ -417,22 +417,6 @@ tls_can_splice_to(const struct tls *t)
 /* -- what was agreed -------------------------------------------------------- */
 
 static char *
-name_text(const X509_NAME *name)
-{
-	BIO *memory = BIO_new(BIO_s_mem());
-	char *text = NULL;
-	BUF_MEM *b;
-
-	/* Escaped, in UTF-8, the most specific part first. */
-	if (memory != NULL &&
-	    X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
-	    BIO_get_mem_ptr(memory, &b) > 0)
-		text = str_dup((struct str){ b->data, b->length });
-	BIO_free(memory);
-	return text;
-}
-
-static char *
 serial_text(X509 *x)
 {
 	BIGNUM *n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), NULL);
@@ -453,8 +437,8 @@ look_at_peer(const SSL *ssl, X509 *x)
 
 	if (p == NULL)
 		return NULL;
-	p->subject = name_text(X509_get_subject_name(x));
-	p->issuer = name_text(X509_get_issuer_name(x));
+	p->subject = tls_name_text(X509_get_subject_name(x));
+	p->issuer = tls_name_text(X509_get_issuer_name(x));
 	p->serial = serial_text(x);
 	if (X509_digest(x, EVP_sha256(), digest, &n) == 1)
 		for (unsigned i = 0; i < n && 2 * i + 2 < sizeof(p->fingerprint); i++)

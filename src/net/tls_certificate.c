@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "net/tls_certificate.h"
 #include "net/tls_file.h"
+#include "net/tls_private.h"
 
 #define MAGIC 0x63657274u
 #define CHAIN_MAX 16
@@ -86,8 +87,8 @@ seconds_of(const ASN1_TIME *t)
 	return t != NULL && ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
-static char *
-name_text(const X509_NAME *name)
+char *
+tls_name_text(const X509_NAME *name)
 {
 	BIO *memory = BIO_new(BIO_s_mem());
 	char *text = NULL;
@@ -98,6 +99,14 @@ name_text(const X509_NAME *name)
 	    BIO_get_mem_ptr(memory, &b) > 0)
 		text = str_dup((struct str){ b->data, b->length });
 	BIO_free(memory);
+	return text;
+}
+
+static char *
+name_text_or_none(const X509_NAME *name)
+{
+	char *text = tls_name_text(name);
+
 	return text != NULL ? text : must_strdup("");
 }
 
@@ -166,8 +175,8 @@ collect_facts(struct tls_certificate *c)
 	unsigned n = 0;
 
 	collect_names(f, c->leaf);
-	f->subject = name_text(X509_get_subject_name(c->leaf));
-	f->issuer = name_text(X509_get_issuer_name(c->leaf));
+	f->subject = name_text_or_none(X509_get_subject_name(c->leaf));
+	f->issuer = name_text_or_none(X509_get_issuer_name(c->leaf));
 	f->type = OBJ_nid2sn(EVP_PKEY_get_base_id(c->key));
 	f->type = strcmp(f->type, "rsaEncryption") == 0  ? "RSA" :
 		  strcmp(f->type, "id-ecPublicKey") == 0 ? "EC" :

@@ -129,7 +129,7 @@ static const char all_ciphersuites[] =
 static const char all_curves[] = "X25519:prime256v1:secp384r1";
 
 static enum err
-set_terms(SSL_CTX *c, const struct tls_terms *t, struct why *why)
+set_context_terms(SSL_CTX *c, const struct tls_terms *t, struct why *why)
 {
 	const char *ciphers = t->ciphers != NULL ? t->ciphers : intermediate_ciphers;
 	const char *suites = t->ciphersuites != NULL ? t->ciphersuites : all_ciphersuites;
@@ -214,7 +214,7 @@ make_context(struct group *g, const struct tls_terms *t, const struct tls_file *
 		free(s);
 		return why_set(why, E_INTERNAL, "cannot set up TLS: %s", tls_first_error());
 	}
-	if ((e = set_terms(g->context, t, why)) != OK)
+	if ((e = set_context_terms(g->context, t, why)) != OK)
 		return e;
 	site_set_alpn(g->context, s, t);
 	SSL_CTX_set_tlsext_status_cb(g->context, on_status);
@@ -295,7 +295,7 @@ find_exact(const struct tls_site *s, const char *name)
 
 /* As it is, else "*." in place of its first label. */
 static const struct named *
-find_name(const struct tls_site *s, const char *name)
+find_named(const struct tls_site *s, const char *name)
 {
 	const struct named *n = name[0] != '\0' ? find_exact(s, name) : NULL;
 	const char *dot = strchr(name, '.');
@@ -311,7 +311,7 @@ find_name(const struct tls_site *s, const char *name)
 bool
 tls_site_has(const struct tls_site *s, const char *name)
 {
-	return find_name(s, name) != NULL;
+	return find_named(s, name) != NULL;
 }
 
 /* All names of all certificates, sorted; of those with one name and one type of
@@ -460,7 +460,7 @@ bind_session(SSL *ssl, const struct tls_site *s, const char *name)
 struct tls *
 tls_accept(const struct tls_site *s, int fd, const char *name, const struct tls_tickets *tickets)
 {
-	const struct named *named = find_name(s, name);
+	const struct named *named = find_named(s, name);
 	struct tls *t;
 
 	tls_forget_errors();

@@ -36,34 +36,6 @@ command_error(const struct parse *p, enum err e, const char *fmt, ...)
 	return e;
 }
 
-/* Edits (insert, delete, replace) between two short words, at most 20 long. */
-static size_t
-distance(struct str a, struct str b)
-{
-	size_t row[21], up, corner;
-
-	if (a.n > 20 || b.n > 20)
-		return 99;
-	for (size_t j = 0; j <= b.n; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a.n; i++) {
-		corner = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= b.n; j++) {
-			size_t best = corner + (a.p[i - 1] != b.p[j - 1]);
-
-			up = row[j];
-			if (up + 1 < best)
-				best = up + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			corner = up;
-			row[j] = best;
-		}
-	}
-	return row[b.n];
-}
-
 static enum err
 unknown_command(struct str word, struct why *why)
 {
@@ -71,7 +43,7 @@ unknown_command(struct str word, struct why *why)
 	size_t best = 3, d;
 
 	for (int i = 0; i < ADMIN_COMMANDS; i++) {
-		d = distance(word, str_from(admin_command_info(i)->word));
+		d = str_distance(word, str_from(admin_command_info(i)->word), best);
 		if (d < best && d < word.n) {
 			best = d;
 			guess = admin_command_info(i)->word;
@@ -214,7 +186,7 @@ unknown_option(const struct parse *p, struct str key)
 	for (int i = 0; i < ADMIN_OPTIONS; i++) {
 		const struct admin_option_info *o = admin_option_info(i);
 
-		if ((p->info->options & 1u << i) && distance(key, str_from(o->key)) < 3)
+		if ((p->info->options & 1u << i) && str_distance(key, str_from(o->key), 2) < 3)
 			return command_error(p, E_USAGE, "unknown option --%.*s (did you mean --%s?)",
 					     SHOWN(key), o->key);
 	}

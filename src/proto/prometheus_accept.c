@@ -18,7 +18,7 @@ trim_blanks(struct str s)
 
 /* Takes what stands before the separator off *rest; false at the end. */
 static bool
-next_element(struct str *rest, char separator, struct str *part)
+next_part(struct str *rest, char separator, struct str *part)
 {
 	const char *at;
 
@@ -57,7 +57,7 @@ strip_name(struct str parameter, const char *name, struct str *value)
 	struct str key;
 
 	*value = parameter;
-	if (!next_element(value, '=', &key) || value->p == NULL || !str_case_eq(key, name))
+	if (!next_part(value, '=', &key) || value->p == NULL || !str_case_eq(key, name))
 		return false;
 	*value = trim_blanks(*value);
 	if (value->n >= 2 && value->p[0] == '"' && value->p[value->n - 1] == '"')
@@ -73,13 +73,13 @@ prom_negotiate(struct str accept)
 	unsigned openmetrics = 0, text = 0;
 	struct str rest = accept, range, type, parameter, value;
 
-	while (next_element(&rest, ',', &range)) {
+	while (next_part(&rest, ',', &range)) {
 		unsigned q = WEIGHT_MAX;
 		bool right_version = true;
 
-		if (!next_element(&range, ';', &type))
+		if (!next_part(&range, ';', &type))
 			continue;
-		while (next_element(&range, ';', &parameter)) {
+		while (next_part(&range, ';', &parameter)) {
 			if (strip_name(parameter, "q", &value))
 				q = weight(value);
 			else if (strip_name(parameter, "version", &value))

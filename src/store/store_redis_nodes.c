@@ -81,7 +81,7 @@ pool_retire(struct redis_pool *p)
 }
 
 static struct redis_pool *
-pool_new(struct store_redis *s, const struct pool_config *config)
+redis_pool_new(struct store_redis *s, const struct pool_config *config)
 {
 	struct redis_pool *p = must_alloc(sizeof(*p));
 
@@ -108,7 +108,7 @@ store_redis_nodes_reconfigure(struct store_redis *s, const struct config *to)
 				before[k] = NULL;
 			}
 		if (s->pools[i] == NULL)
-			s->pools[i] = pool_new(s, &to->pools[i]);
+			s->pools[i] = redis_pool_new(s, &to->pools[i]);
 		s->pools[i]->config = &to->pools[i];
 	}
 	for (size_t k = 0; k < n; k++)

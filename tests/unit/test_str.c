@@ -150,6 +150,30 @@ test_glob(void **state)
 			fail_msg("%s on %s", cases[i].pattern, cases[i].text);
 }
 
+static void
+test_distance(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		size_t d;
+	} cases[] = {
+		{ "", "", 0 }, { "", "ab", 2 }, { "flip", "flip", 0 }, { "flop", "flip", 1 },
+		{ "fip", "flip", 1 }, { "flipp", "flip", 1 }, { "filp", "flip", 1 }, { "status", "stop", 4 },
+		{ "ca", "abc", 3 },
+	};
+	char ends[63], longer[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(str_distance(str_from(cases[i].a), str_from(cases[i].b), 9), cases[i].d);
+		assert_int_equal(str_distance(str_from(cases[i].b), str_from(cases[i].a), 9), cases[i].d);
+	}
+	memset(ends, 'x', sizeof(ends));
+	memset(longer, 'x', sizeof(longer));
+	assert_int_equal(str_distance((struct str){ ends, sizeof(ends) }, STR(""), 2), 63);
+	assert_int_equal(str_distance((struct str){ longer, sizeof(longer) }, STR("x"), 2), 3);
+}
+
 int
 main(void)
 {
@@ -160,6 +184,7 @@ main(void)
 		cmocka_unit_test(test_seconds),
 		cmocka_unit_test(test_copy_cuts_and_terminates),
 		cmocka_unit_test(test_glob),
+		cmocka_unit_test(test_distance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,13 @@
 #include "net/addr.h"
 
 #define LOAD_THREADS_MAX 64
+
+static inline uint64_t
+load_ns(double seconds)
+{
+	return (uint64_t)(seconds * 1e9);
+}
+
 #define LOAD_SCRATCH (256 * 1024)
 #define LOAD_NAMES_MAX 32
 #define LOAD_NAME_MAX 64

@@ -15,12 +15,6 @@
 #define ENDLESS 1e6
 #define SLOT_NS 1000000u
 
-static uint64_t
-ns(double seconds)
-{
-	return (uint64_t)(seconds * 1e9);
-}
-
 /* --- judging, on the load's threads --- */
 
 static bool
@@ -111,9 +105,9 @@ flip_is_due(struct drill *d, uint64_t k)
 	double share = (double)(k + 1) / (double)(c->flips + 1);
 
 	if (c->every > 0)
-		return load_now() >= d->began + ns(c->every * (double)(k + 1));
+		return load_now() >= d->began + load_ns(c->every * (double)(k + 1));
 	if (c->requests == 0)
-		return load_now() >= d->began + ns(c->duration * share);
+		return load_now() >= d->began + load_ns(c->duration * share);
 	sums = load_sum(d->run.threads, (unsigned)c->load.threads);
 	return sums.done + sums.errors >= (uint64_t)((double)c->requests * share);
 }
@@ -182,7 +176,7 @@ drill_enough(struct load_run *run, const struct load_sums *sums)
 	uint64_t now = load_now();
 	bool flipped = atomic_load(&d->flipped);
 
-	if (now >= d->began + ns(c->duration) + (flipped ? 0 : ns(c->flip_timeout)))
+	if (now >= d->began + load_ns(c->duration) + (flipped ? 0 : load_ns(c->flip_timeout)))
 		return true;
 	if (c->requests > 0)
 		return flipped && sums->done + sums->errors >= c->requests;
@@ -198,7 +192,7 @@ drill_run(struct drill *d)
 
 	d->threads = must_array(c->load.threads, sizeof(*d->threads));
 	d->flips.list = must_array(c->flips > 0 ? c->flips : 1, sizeof(*d->flips.list));
-	d->late_ns = ns(c->late);
+	d->late_ns = load_ns(c->late);
 	load_run_init(&d->run, &c->load);
 	d->run.enough = drill_enough;
 	d->began = load_now();

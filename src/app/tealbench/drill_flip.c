@@ -20,12 +20,6 @@
 
 extern char **environ;
 
-static uint64_t
-ns(double seconds)
-{
-	return (uint64_t)(seconds * 1e9);
-}
-
 enum err
 drill_admin_open(struct drill_admin *a, const char *path, struct why *why)
 {
@@ -109,7 +103,7 @@ drill_admin_active(struct drill_admin *a, const char *service, char color[LOAD_N
 	enum err e = OK;
 
 	snprintf(line, sizeof(line), "active %s\n", service);
-	if (!admin_send(a, line) || (reply = admin_next(a, load_now() + ns(ACTIVE_SECONDS))) == NULL)
+	if (!admin_send(a, line) || (reply = admin_next(a, load_now() + load_ns(ACTIVE_SECONDS))) == NULL)
 		return why_set(why, E_INTERNAL, "teald does not answer on its admin socket");
 	str_copy(color, LOAD_NAME_MAX + 1, str_from(member_text(reply, "color")));
 	if (!json_is_true(json_object_get(reply, "ok")))
@@ -145,7 +139,7 @@ drill_admin_flip(struct drill_admin *a, const struct drill_config *config, struc
 
 	snprintf(line, sizeof(line), "flip %s %s --expect=%s --wait=%s --reason=drill\n", config->service,
 		 config->color[f->color], config->color[!f->color], config->wait);
-	deadline = load_now() + ns(config->flip_timeout);
+	deadline = load_now() + load_ns(config->flip_timeout);
 	if (!admin_send(a, line)) {
 		str_copy(f->error, sizeof(f->error), STR("the admin socket is closed"));
 		return false;

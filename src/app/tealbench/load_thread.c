@@ -15,12 +15,6 @@
 /* Connects under way at once while warming: a backlog must take them. */
 #define RAMP 128
 
-static uint64_t
-ns(double seconds)
-{
-	return (uint64_t)(seconds * SECOND);
-}
-
 uint64_t
 load_thread_due(const struct load_thread *t)
 {
@@ -141,7 +135,7 @@ thread_close(struct load_thread *t, uint64_t now)
 	}
 	if (config->rate > 0) {
 		/* All that was due is sent, if late; what cannot be is counted. */
-		if (t->issued < t->quota && now < t->began + ns(config->duration + config->timeout))
+		if (t->issued < t->quota && now < t->began + load_ns(config->duration + config->timeout))
 			return;
 		load_count(&t->tally.errors[LOAD_UNSENT], t->quota - t->issued);
 		t->issued = t->quota;
@@ -154,7 +148,7 @@ static void
 load_on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct load_thread *t = container_of(w, struct load_thread, tick);
-	uint64_t now = load_now(), timeout = ns(t->config->timeout);
+	uint64_t now = load_now(), timeout = load_ns(t->config->timeout);
 	struct link *l, again;
 	struct flow *f;
 
@@ -165,7 +159,7 @@ load_on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 			break;
 		flow_fail(f, LOAD_TIMEOUT);
 	}
-	if (t->phase == LOAD_RUNNING && now >= t->began + ns(t->config->duration))
+	if (t->phase == LOAD_RUNNING && now >= t->began + load_ns(t->config->duration))
 		thread_close(t, now);
 	if (t->phase == LOAD_WARMING)
 		return;

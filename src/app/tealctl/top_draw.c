@@ -25,12 +25,12 @@ struct layout {
 };
 
 /* Never taken as an order by the terminal, at most width cells, filled up. */
-static void put_cell(struct buf *out, const struct top_screen *ts, enum style style, int width,
+static void put_column(struct buf *out, const struct top_screen *ts, enum style style, int width,
 		     const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 /* width < 0: to the right. */
 static void
-put_cell(struct buf *out, const struct top_screen *ts, enum style style, int width, const char *fmt, ...)
+put_column(struct buf *out, const struct top_screen *ts, enum style style, int width, const char *fmt, ...)
 {
 	int want = abs(width), have;
 	char text[1024];
@@ -176,12 +176,12 @@ put_color(struct buf *out, const struct top_screen *ts, const struct top_service
 
 	snprintf(up, sizeof(up), "%s%u/%u", bad ? (t->healthy == 0 ? "x " : "! ") : "", t->healthy, t->total);
 	buf_printf(out, " ");
-	put_cell(out, ts, bad ? (active ? STYLE_BAD : STYLE_NOTE) : style, -7, "%s", up);
-	put_cell(out, ts, style, -FIGURE, "%s", figure((double)t->connections, a));
+	put_column(out, ts, bad ? (active ? STYLE_BAD : STYLE_NOTE) : style, -7, "%s", up);
+	put_column(out, ts, style, -FIGURE, "%s", figure((double)t->connections, a));
 	if (l->rates)
-		put_cell(out, ts, style, -FIGURE, "%s", figure(t->new_rate, a));
+		put_column(out, ts, style, -FIGURE, "%s", figure(t->new_rate, a));
 	if (l->bytes)
-		put_cell(out, ts, style, -FIGURE, "%s", volume(t->out_rate, b));
+		put_column(out, ts, style, -FIGURE, "%s", volume(t->out_rate, b));
 	if (l->graphs) {
 		buf_printf(out, " ");
 		put_graph(out, ts, s, c, 16);
@@ -227,25 +227,25 @@ lay_out_screen(const struct top *t, int columns)
 static void
 put_heads(struct buf *out, const struct top_screen *ts, const struct layout *l)
 {
-	put_cell(out, ts, STYLE_HEAD, 2 + l->name, "  SERVICE");
+	put_column(out, ts, STYLE_HEAD, 2 + l->name, "  SERVICE");
 	if (l->mode)
-		put_cell(out, ts, STYLE_HEAD, 6, "MODE");
-	put_cell(out, ts, STYLE_HEAD, 9, "ACTIVE");
+		put_column(out, ts, STYLE_HEAD, 6, "MODE");
+	put_column(out, ts, STYLE_HEAD, 9, "ACTIVE");
 	if (l->epoch)
-		put_cell(out, ts, STYLE_HEAD, -6, "EPOCH");
+		put_column(out, ts, STYLE_HEAD, -6, "EPOCH");
 	if (l->epoch)
 		buf_printf(out, " ");
 	for (int c = 0; c < 2; c++) {
-		put_cell(out, ts, STYLE_HEAD, -8, "%s", c == 0 ? "GREEN" : "BLUE");
-		put_cell(out, ts, STYLE_HEAD, -FIGURE, "CONNS");
+		put_column(out, ts, STYLE_HEAD, -8, "%s", c == 0 ? "GREEN" : "BLUE");
+		put_column(out, ts, STYLE_HEAD, -FIGURE, "CONNS");
 		if (l->rates)
-			put_cell(out, ts, STYLE_HEAD, -FIGURE, "NEW/S");
+			put_column(out, ts, STYLE_HEAD, -FIGURE, "NEW/S");
 		if (l->bytes)
-			put_cell(out, ts, STYLE_HEAD, -FIGURE, "OUT/S");
+			put_column(out, ts, STYLE_HEAD, -FIGURE, "OUT/S");
 		if (l->graphs)
 			buf_printf(out, "%17s", "");
 	}
-	put_cell(out, ts, STYLE_HEAD, 0, "  NOTE");
+	put_column(out, ts, STYLE_HEAD, 0, "  NOTE");
 	buf_append(out, "\n", 1);
 }
 
@@ -258,23 +258,23 @@ put_row(struct buf *out, const struct top_screen *ts, const struct top_service *
 	buf_init(&notes, 65536);
 	note(&notes, s);
 	buf_printf(out, "%s%s", cursor && ts->out->colors ? "\033[7m" : "", cursor ? "> " : "  ");
-	put_cell(out, ts, STYLE_PLAIN, l->name - 1, "%s", s->name);
+	put_column(out, ts, STYLE_PLAIN, l->name - 1, "%s", s->name);
 	buf_printf(out, "%s ", cursor && ts->out->colors ? "\033[0m" : "");
 	if (l->mode)
-		put_cell(out, ts, STYLE_PLAIN, 6, "%s", s->mode);
+		put_column(out, ts, STYLE_PLAIN, 6, "%s", s->mode);
 	if (s->active < 0)
-		put_cell(out, ts, STYLE_BAD, 9, "?");
+		put_column(out, ts, STYLE_BAD, 9, "?");
 	else
-		put_cell(out, ts, color_styles[s->active], 9, "%s %s", color_sign(ts, s->active),
+		put_column(out, ts, color_styles[s->active], 9, "%s %s", color_sign(ts, s->active),
 			 color_words[s->active]);
 	if (l->epoch) {
-		put_cell(out, ts, STYLE_PLAIN, -6, "%llu", (unsigned long long)s->epoch);
+		put_column(out, ts, STYLE_PLAIN, -6, "%llu", (unsigned long long)s->epoch);
 		buf_printf(out, " ");
 	}
 	for (int c = 0; c < 2; c++)
 		put_color(out, ts, s, c, l);
 	buf_printf(out, "  ");
-	put_cell(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
+	put_column(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
 		 buf_str(&notes).p);
 	buf_append(out, "\n", 1);
 	buf_free(&notes);
@@ -316,7 +316,7 @@ put_top(struct buf *out, const struct top *t, const struct top_screen *ts, const
 		buf_printf(out, " old; trying again%s", output_off(ts->out, STYLE_BAD));
 	} else if (ts->typing || t->filter[0] != '\0') {
 		buf_printf(out, "filter: ");
-		put_cell(out, ts, STYLE_HEAD, 0, "%s%s", t->filter, ts->typing ? "_" : "");
+		put_column(out, ts, STYLE_HEAD, 0, "%s%s", t->filter, ts->typing ? "_" : "");
 		buf_printf(out, "  (%zu of %zu; Esc: all)", t->n_shown, t->n);
 	} else {
 		buf_printf(out, "by %s%s", top_sort_word(t->sort), t->reversed ? ", reversed" : "");
@@ -357,13 +357,13 @@ put_backends(struct buf *out, const struct top_screen *ts, json_t *color)
 
 		buf_init(&since, 256);
 		text_time(&since, json_at(b, "since"));
-		put_cell(out, ts, STYLE_PLAIN, 32, "    %s", json_string_value(json_at(b, "address")));
-		put_cell(out, ts, well ? STYLE_PLAIN : STYLE_BAD, 18, "%s%s", state != NULL ? state : "-",
+		put_column(out, ts, STYLE_PLAIN, 32, "    %s", json_string_value(json_at(b, "address")));
+		put_column(out, ts, well ? STYLE_PLAIN : STYLE_BAD, 18, "%s%s", state != NULL ? state : "-",
 			 drained ? ", drained" : "");
-		put_cell(out, ts, STYLE_PLAIN, -8, "%lld",
+		put_column(out, ts, STYLE_PLAIN, -8, "%lld",
 			 (long long)json_integer_value(json_at(b, "connections")));
-		put_cell(out, ts, STYLE_PLAIN, 0, "  %.*s", (int)buf_len(&since), buf_str(&since).p);
-		put_cell(out, ts, STYLE_BAD, 0, "  %s", error != NULL ? error : "");
+		put_column(out, ts, STYLE_PLAIN, 0, "  %.*s", (int)buf_len(&since), buf_str(&since).p);
+		put_column(out, ts, STYLE_BAD, 0, "  %s", error != NULL ? error : "");
 		buf_append(out, "\n", 1);
 		buf_free(&since);
 	}
@@ -384,14 +384,14 @@ put_detail(struct buf *out, const struct top_screen *ts, const struct top_servic
 				 "{change} {changed_at:time} by {changed_by}\n");
 	buf_init(&notes, 65536);
 	note(&notes, s);
-	put_cell(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
+	put_column(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
 		 buf_str(&notes).p);
 	buf_free(&notes);
 	buf_append(out, "\n", 1);
 	for (int c = 0; c < 2; c++) {
 		const struct top_color *t = &s->colors[c];
 
-		put_cell(out, ts, color_styles[c], 18, "%s %s %s", color_sign(ts, c), color_words[c],
+		put_column(out, ts, color_styles[c], 18, "%s %s %s", color_sign(ts, c), color_words[c],
 			 s->active == c   ? "(active)" :
 			 s->draining == c ? "(drains)" :
 					    "(idle)");
@@ -449,5 +449,5 @@ top_draw(struct top *t, struct top_screen *ts, const struct screen *s, const cha
 	if (t->n_shown == 0)
 		buf_printf(out, "  none of %zu services\n", t->n);
 	if (s->keys >= 0)
-		put_cell(out, ts, STYLE_HEAD, 0, "q end  s sort  / filter  Enter backends  h help");
+		put_column(out, ts, STYLE_HEAD, 0, "q end  s sort  / filter  Enter backends  h help");
 }

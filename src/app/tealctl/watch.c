@@ -98,7 +98,7 @@ enum taken { TAKEN, TAKEN_NOT_YET, TAKEN_LOST, TAKEN_REFUSED };
 
 /* The reply, if it is there within so many seconds. */
 static enum taken
-take_reading(struct watch *w, double seconds, struct screen *s)
+take_status(struct watch *w, double seconds, struct screen *s)
 {
 	struct str line;
 	json_t *reply;
@@ -155,7 +155,7 @@ in_a_pipe(struct watch *w)
 {
 	for (unsigned n = 1;; n++) {
 		ask_status(w);
-		switch (take_reading(w, REACH_SECONDS, NULL)) {
+		switch (take_status(w, REACH_SECONDS, NULL)) {
 		case TAKEN:
 			break;
 		case TAKEN_REFUSED:
@@ -258,7 +258,7 @@ on_the_screen(struct watch *w)
 			break;
 		if ((p[0].revents & POLLIN) && !take_keys(w, &s))
 			break;
-		if (p[1].revents != 0 && take_reading(w, 0, &s) == TAKEN_REFUSED)
+		if (p[1].revents != 0 && take_status(w, 0, &s) == TAKEN_REFUSED)
 			return w->status;
 		/* An ssh that ended has said why: its words must stay to be read. */
 		if ((w->lost != NULL && !w->reached && remote_is_url(w->o->socket)) || !watch_go_on(w)) {
