@@ -103,7 +103,7 @@ BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(p)
 SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
 HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
 
-.PHONY: all run test test-slow unit e2e bench bench-parse bench-state mutation asan tsan fuzz tidy format layers coverage soak install deb help clean
+.PHONY: all run test test-slow unit e2e bench bench-parse bench-state mutation asan tsan fuzz tidy format layers callgraph coverage soak install deb help clean
 .PHONY: FORCE unit-bins syntax fuzz-run
 .SECONDARY:
 
@@ -251,6 +251,9 @@ bench-state: $(call libs_of,store)	## the largest state file: milliseconds to en
 layers:	## no file includes upward or sideways, no test judges the machine's speed
 	$(Q)tools/layers
 	$(Q)tools/stopwatch
+
+callgraph: all	## files that call each other in a circle, by their objects
+	$(Q)tools/callgraph $(OBJ)
 
 tidy:	## clang-tidy over the sources; FILES="…" for some
 	$(Q)tools/install-deps style

@@ -15,6 +15,7 @@
 #define CLIENT_MAGIC 0x636c6965u
 
 struct exchange;
+struct http_answer;
 struct listener;
 struct upstream;
 
@@ -72,6 +73,9 @@ void client_end(struct client *c, enum ending ending);
 void client_next(struct client *c);
 /* Nothing follows: says so and waits a moment for the client to read it. */
 void client_linger(struct client *c);
+/* Teal's own answer to a request that gets no exchange, or to one whose head is not whole (h NULL).  The
+ * client reads on then, or lingers, or has ended. */
+void client_answer(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *a);
 
 /* Asks that service, unless it has admitted the client already; false with
  * *why when it may not come in. */

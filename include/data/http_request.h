@@ -31,10 +31,9 @@ struct http_asker {
 	bool head_request, minor0, json;
 };
 
-/* Gives it to a request that is nobody's exchange, and writes the access line.
- * h is NULL when no head is whole.  The client reads on then, or lingers, or has
- * ended. */
-void http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *a);
+/* Writes it to a client without an exchange, and the access line; h is NULL when
+ * no head is whole.  False: the client does not take it. */
+MUST_USE bool http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *a);
 /* Writes it, no more; *bytes: how many.  False: the client does not take it. */
 MUST_USE bool http_answer_write(struct client *c, const struct http_answer *a, const struct http_asker *asker,
 				size_t *bytes);

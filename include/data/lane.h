@@ -19,6 +19,7 @@
 #define LANE_LINGER 2.0
 
 struct dial_ops;
+struct exchange;
 
 struct lane_drain {
 	bool on;
@@ -35,7 +36,10 @@ struct lane {
 	struct balance_round rounds[COLORS];
 	struct link handshaking;	/* data/handshake.h */
 	struct link waiting[LINES];	/* struct waiter, first come first (data/queue.h) */
-	const struct dial_ops *dial_ops[WAITER_KINDS];	/* what sessions and exchanges do (data/dial.h) */
+	/* What sessions, clients and exchanges do: data/queue.h, data/dial.h, data/upstream.h. */
+	const struct waiter_ops *waiter_ops[WAITER_KINDS];
+	const struct dial_ops *dial_ops[WAITER_KINDS];
+	void (*on_upstream)(struct exchange *x, int revents);
 	struct link dialing;	/* struct dial, sessions or exchanges whose backend is not reached yet */
 	struct link live[COLORS];	/* established, main entrance */
 	struct link previews;	/* established, preview entrance */
@@ -101,6 +105,8 @@ void lane_has_no_port(struct lane *l, enum entrance entrance, const struct backe
 /* As snapshot_color(); and before the first snapshot, when nothing is served, the
  * color that refused clients are counted for: what `initial` says. */
 enum color lane_color(const struct lane *l, enum entrance entrance);
+/* Past the drain's deadline. */
+bool lane_drain_is_over(const struct lane_drain *d, double now);
 /* True with *ending past the deadline of the service's end: what is left is cut so, and
  * no place is handed over. */
 bool lane_must_end(const struct lane *l, enum ending *ending);

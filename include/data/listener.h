@@ -56,7 +56,6 @@ void listener_obey(struct listener *l);
 void listener_take_over(struct listener *l, struct listener *old);
 /* The listener that has the socket now, which may be l itself. */
 struct listener *listener_last(struct listener *l);
-void listener_pause(struct listener *l);
 /* Unless something still stands in its way. */
 void listener_resume(struct listener *l);
 /* Takes what is queued, then closes. */

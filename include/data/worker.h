@@ -99,9 +99,29 @@ struct listener *worker_add_listener(struct worker *w, struct binding *b, struct
  * NULL: *at becomes NULL. */
 void worker_set_clock(struct worker *w, struct deadline_list **at, double after, deadline_fn *expired);
 /* As worker_next_lane(). */
-struct listener *worker_next_listener(const struct worker *w, unsigned *slot);
+static inline struct listener *
+worker_next_listener(const struct worker *w, unsigned *slot)
+{
+	while (*slot < w->n_listeners) {
+		struct listener *l = w->listeners[(*slot)++];
+
+		if (l != NULL)
+			return l;
+	}
+	return NULL;
+}
 /* The lane at that slot, or the next one; *slot is then the one behind it.  NULL: that was the last. */
-struct lane *worker_next_lane(const struct worker *w, unsigned *slot);
+static inline struct lane *
+worker_next_lane(const struct worker *w, unsigned *slot)
+{
+	while (*slot < w->n_lanes) {
+		struct lane *l = w->lanes[(*slot)++];
+
+		if (l != NULL)
+			return l;
+	}
+	return NULL;
+}
 /* Begins the regular work of drains, if it is not under way. */
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */
@@ -109,7 +129,9 @@ void worker_hurry(struct worker *w);
 /* Nobody accepts until worker_release(), or half a second has passed. */
 void worker_hold(struct worker *w, double stalled);
 void worker_release(struct worker *w);
-/* Listeners that nothing stands in the way of accept. */
+/* Clients wait in the kernel's queue, ... */
+void worker_pause(struct worker *w);
+/* ... until this: listeners that nothing stands in the way of accept. */
 void worker_resume(struct worker *w);
 /* All of them, for good: takes what is queued. */
 void worker_close_listeners(struct worker *w);

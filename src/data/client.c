@@ -120,6 +120,18 @@ client_linger(struct client *c)
 	say_goodbye(c);
 }
 
+void
+client_answer(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *a)
+{
+	bool taken = http_answer_give(c, l, h, a);
+
+	deadline_disarm(&c->deadline);
+	if (!taken)
+		client_end(c, END_CLIENT_RESET);
+	else if (a->close || !c->keep)
+		client_linger(c);
+}
+
 /* -- reading -------------------------------------------------------------------- */
 
 static size_t
@@ -410,12 +422,12 @@ client_expired(struct deadline *d)
 		permit_leave_queue(&c->permit);
 		list_append(&c->lane->clients[c->entrance], &c->link);
 		c->state = CLIENT_READING;
-		http_answer_give(c, c->lane, NULL, &full);
+		client_answer(c, c->lane, NULL, &full);
 	} else if (c->state == CLIENT_READING && (c->head != NULL || c->requests == 0)) {
 		/* Who has said nothing is not told anything: browsers open
 		 * connections for later. */
 		if (c->head != NULL)
-			http_answer_give(c, c->lane, NULL, &late);
+			client_answer(c, c->lane, NULL, &late);
 		else
 			client_end(c, END_HEADER_TIMEOUT);
 	} else {

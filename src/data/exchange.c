@@ -418,6 +418,10 @@ void
 exchange_on_upstream(struct exchange *x, int revents)
 {
 	CHECK(x->magic == EXCHANGE_MAGIC && x->upstream != NULL);
+	if (x->dial.state == DIAL_DIALING) {
+		dial_on_event(&x->dial);
+		return;
+	}
 	revents = io_events(&x->upstream->io, revents);
 	if ((revents & EV_WRITE) && !x->deaf && (!is_sent(x) || !flow_is_done(&x->up)) && !send_request(x))
 		return;

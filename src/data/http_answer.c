@@ -83,7 +83,7 @@ http_answer_write(struct client *c, const struct http_answer *a, const struct ht
 	return io_write(&c->io, room->out, n, false) == (ssize_t)n;
 }
 
-void
+bool
 http_answer_give(struct client *c, struct lane *l, const struct http1_head *h,
 		 const struct http_answer *answer)
 {
@@ -126,9 +126,5 @@ http_answer_give(struct client *c, struct lane *l, const struct http1_head *h,
 		.ending = a.ending,
 		.reason = a.reason,
 	});
-	deadline_disarm(&c->deadline);
-	if (!taken)
-		client_end(c, END_CLIENT_RESET);
-	else if (a.close)
-		client_linger(c);
+	return taken;
 }

@@ -18,7 +18,7 @@ answer(struct client *c, struct lane *l, const struct http1_head *h, enum ending
 		.close = close,
 	};
 
-	http_answer_give(c, l, h, &a);
+	client_answer(c, l, h, &a);
 }
 
 /* What is malformed is not guessed at: nothing that follows can be trusted to
@@ -33,7 +33,7 @@ refuse(struct client *c, struct lane *l, const struct http1_head *h, unsigned st
 		.close = true,
 	};
 
-	http_answer_give(c, l, h, &a);
+	client_answer(c, l, h, &a);
 }
 
 void
@@ -49,7 +49,7 @@ http_request_bad(struct client *c, const struct http1_head *h, size_t n)
 
 	c->requests++;
 	/* What was read before the wrong byte is good: it tells what to log. */
-	http_answer_give(c, c->lane, h, &a);
+	client_answer(c, c->lane, h, &a);
 }
 
 /* OPTIONS or TRACE that wants to know who stands here (RFC 9110 section 7.6.2):
@@ -78,7 +78,7 @@ answer_for_itself(struct client *c, struct lane *l, const struct http1_head *h, 
 		.close = close,
 	};
 
-	http_answer_give(c, l, h, &a);
+	client_answer(c, l, h, &a);
 }
 
 /* Where the client came to, as it sees it; a PROXY header says it better. */
@@ -138,7 +138,7 @@ redirect(struct client *c, struct lane *l, const struct http1_head *h, const str
 	snprintf(headers, size, "Location: https://%s%s%s%.*s\r\n", host->name, suffix,
 		 path.n > 0 && path.p[0] == '/' ? "" : "/", (int)path.n, path.p);
 	a.headers = headers;
-	http_answer_give(c, l, h, &a);
+	client_answer(c, l, h, &a);
 	free(headers);
 }
 

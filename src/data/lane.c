@@ -23,8 +23,6 @@
 #define SYSTEMS_TIMEOUT 900.0
 
 #define PAUSES_MAX 255
-/* Until the same trouble is told again. */
-#define COMPLAIN_SECONDS 10.0
 
 static double
 or_idle(const struct service_config *c, double timeout)
@@ -89,8 +87,11 @@ lane_new(struct worker *w, struct service *s)
 	l->tally = &s->tallies[w->index];
 	queue_init(l);
 	list_init(&l->handshaking);
+	l->waiter_ops[WAITER_SESSION] = l->waiter_ops[WAITER_REQUEST] = &dial_waiting_ops;
+	l->waiter_ops[WAITER_CLIENT] = &client_waiting_ops;
 	l->dial_ops[WAITER_SESSION] = &session_dial_ops;
 	l->dial_ops[WAITER_REQUEST] = &exchange_dial_ops;
+	l->on_upstream = exchange_on_upstream;
 	list_init(&l->dialing);
 	list_init(&l->previews);
 	for (int c = 0; c < COLORS; c++)
@@ -232,43 +233,6 @@ lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend)
 	l->backend_tls = backend;
 }
 
-int
-lane_connect(const struct lane *l, const struct backend *b, bool *pending)
-{
-	const struct service_config *sc = l->config;
-	const struct sock_connect options = {
-		.source = &sc->source_address,
-		.congestion = sc->tcp.congestion,
-		.user_timeout = sc->tcp.user_timeout >= 0 ? sc->tcp.user_timeout : l->user_timeout,
-		.keepalive = sc->tcp.keepalive,
-	};
-
-	return sock_connect(&b->address, &options, pending);
-}
-
-void
-lane_has_no_port(struct lane *l, enum entrance entrance, const struct backend *b)
-{
-	struct worker *w = l->worker;
-
-	tally_add(&l->tally->colors[entrance][b->color].no_port, 1);
-	if (w->no_port_told > 0 && w->now - w->no_port_told < COMPLAIN_SECONDS)
-		return;
-	w->no_port_told = w->now;
-	LOG_WARN("backend.no_port", LS("service", l->config->name),
-		 LR(NULL, str_from(l->config->labels_json)), LS("backend", b->text),
-		 LS("hint", "widen net.ipv4.ip_local_port_range, or have more backends or addresses; "
-			    "source_address must be one of this machine's"));
-}
-
-enum color
-lane_color(const struct lane *l, enum entrance entrance)
-{
-	const struct snapshot unknown = { .active = l->config->initial };
-
-	return snapshot_color(l->snapshot != NULL ? l->snapshot : &unknown, entrance);
-}
-
 void
 lane_start_drain(struct lane *l, enum color color, const struct drain_orders *orders)
 {
@@ -295,29 +259,12 @@ must_go(const struct session *s, const struct lane_drain *d, double now)
 	return now - d->started >= session_place(s) * d->orders.spread;
 }
 
-static bool
-is_over(const struct lane_drain *d, double now)
-{
-	return d->orders.timeout >= 0 && now - d->started >= d->orders.timeout;
-}
-
-bool
-lane_must_end(const struct lane *l, enum ending *ending)
-{
-	for (int c = 0; c < COLORS; c++)
-		if (l->stopping && l->drain[c].on && is_over(&l->drain[c], l->worker->now)) {
-			*ending = l->drain[c].orders.ending;
-			return true;
-		}
-	return false;
-}
-
 /* Walks a list by rotation: safe when sessions leave, fair when the batch is
  * smaller than the list. */
 static unsigned
 sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
 {
-	bool over = is_over(d, now);
+	bool over = lane_drain_is_over(d, now);
 	struct link *first = NULL, *it;
 
 	while (batch > 0 && (it = list_first(list)) != NULL && it != first) {
@@ -353,7 +300,7 @@ lane_drain_step(struct lane *l, double now)
 
 	for (int c = 0; c < COLORS; c++) {
 		struct lane_drain *d = &l->drain[c];
-		bool over = is_over(d, now), http;
+		bool over = lane_drain_is_over(d, now), http;
 
 		if (!d->on)
 			continue;

@@ -27,17 +27,9 @@ queue_is_on(const struct lane *l)
 }
 
 static const struct waiter_ops *
-ops_of(const struct waiter *w)
+ops_of(const struct lane *l, const struct waiter *w)
 {
-	switch ((enum waiter_kind)w->kind) {
-	case WAITER_CLIENT:
-		return &client_waiting_ops;
-	case WAITER_SESSION:
-	case WAITER_REQUEST:
-		return &dial_waiting_ops;
-	}
-	CHECK(!"somebody waits");
-	return NULL;
+	return l->waiter_ops[w->kind];
 }
 
 static enum line
@@ -71,9 +63,9 @@ queue_is_empty(const struct lane *l)
 }
 
 static bool
-is_gone(const struct waiter *w)
+is_gone(const struct lane *l, const struct waiter *w)
 {
-	return ops_of(w)->gone(w);
+	return ops_of(l, w)->gone(w);
 }
 
 /* Before anybody gets in line who would be served after those. */
@@ -184,13 +176,13 @@ hand_over(struct lane *l, enum line line, bool look)
 			return send_place(l, line, worker, look) ? HANDED_SENT : HANDED_KEPT;
 		w = list_entry(list_first(&l->waiting[line]), struct waiter, link);
 		if (l->snapshot->refuse)
-			ops_of(w)->end(w, END_STALE);
+			ops_of(l, w)->end(w, END_STALE);
 		else if (lane_must_end(l, &ending))	/* the place of one that was cut: this one is cut next */
-			ops_of(w)->end(w, ending);
-		else if (is_gone(w))
-			ops_of(w)->end(w, END_CLIENT_GONE);
+			ops_of(l, w)->end(w, ending);
+		else if (is_gone(l, w))
+			ops_of(l, w)->end(w, END_CLIENT_GONE);
 		else	/* whoever else waits would find no backend either */
-			return ops_of(w)->begin(w) ? HANDED_OVER : HANDED_KEPT;
+			return ops_of(l, w)->begin(w) ? HANDED_OVER : HANDED_KEPT;
 	}
 	return HANDED_KEPT;
 }
@@ -321,7 +313,7 @@ queue_end(struct lane *l, enum ending ending)
 		while (!list_empty(&l->waiting[i])) {
 			struct waiter *w = list_entry(list_first(&l->waiting[i]), struct waiter, link);
 
-			ops_of(w)->end(w, ending);
+			ops_of(l, w)->end(w, ending);
 		}
 }
 
@@ -336,8 +328,8 @@ queue_tick(struct lane *l)
 
 			if (asked++ == ASKED_MAX)
 				break;
-			if (is_gone(w))
-				ops_of(w)->end(w, END_CLIENT_GONE);
+			if (is_gone(l, w))
+				ops_of(l, w)->end(w, END_CLIENT_GONE);
 		}
 	queue_look(l);
 }

@@ -161,10 +161,8 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	CHECK(u->magic == UPSTREAM_MAGIC);
 	switch ((enum upstream_state)u->state) {
 	case UPSTREAM_CONNECTING:
-		dial_on_event(&u->exchange->dial);
-		break;
 	case UPSTREAM_BUSY:
-		exchange_on_upstream(u->exchange, revents);
+		u->lane->on_upstream(u->exchange, revents);
 		break;
 	case UPSTREAM_IDLE:
 		if (!io_is_tls(&u->io) || !io_is_quiet(&u->io))

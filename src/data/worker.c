@@ -82,15 +82,6 @@ free_clocks(struct worker *w)
 	w->n_clocks = kept;
 }
 
-static void
-pause_all(struct worker *w)
-{
-	struct listener *l;
-
-	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
-		listener_pause(l);
-}
-
 void
 worker_resume(struct worker *w)
 {
@@ -123,44 +114,6 @@ worker_close_listeners(struct worker *w)
 
 	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
 		listener_close(l);
-}
-
-void
-worker_starve(struct worker *w, const char *reason)
-{
-	if (w->starved)
-		return;
-	w->starved = true;
-	pause_all(w);
-	if (w->complained > 0 && w->now - w->complained < COMPLAIN_SECONDS)
-		return;
-	w->complained = w->now;
-	LOG_WARN("accept.paused", LU("worker", w->index), LS("reason", reason),
-		 LS("hint", "raise LimitNOFILE, or lower max_connections"));
-}
-
-bool
-worker_take_descriptors(struct worker *w, unsigned n)
-{
-	/* Connections to backends that are merely kept are worth less than a client. */
-	while (!admission_enter(&w->proxy->descriptors, n)) {
-		unsigned i = 0;
-		struct lane *l;
-
-		while ((l = worker_next_lane(w, &i)) != NULL && !upstream_drop_one(l))
-			;
-		if (l == NULL) {
-			worker_starve(w, "the descriptors set aside for connections are in use");
-			return false;
-		}
-	}
-	return true;
-}
-
-void
-worker_hurry(struct worker *w)
-{
-	ev_feed_event(w->loop, &w->tick, EV_TIMER);
 }
 
 /* Those that were taken already, and wait for a descriptor for their backend,
@@ -200,7 +153,7 @@ worker_hold(struct worker *w, double stalled)
 {
 	w->held = true;
 	w->held_since = w->now;
-	pause_all(w);
+	worker_pause(w);
 	w->untold_stall = proxy_tell_stalled(w->proxy, w->index, stalled) ? 0 : stalled;
 }
 
@@ -259,30 +212,6 @@ worker_on_drain_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		w->draining = false;
 		ev_timer_stop(loop, t);
 	}
-}
-
-struct listener *
-worker_next_listener(const struct worker *w, unsigned *slot)
-{
-	while (*slot < w->n_listeners) {
-		struct listener *l = w->listeners[(*slot)++];
-
-		if (l != NULL)
-			return l;
-	}
-	return NULL;
-}
-
-struct lane *
-worker_next_lane(const struct worker *w, unsigned *slot)
-{
-	while (*slot < w->n_lanes) {
-		struct lane *l = w->lanes[(*slot)++];
-
-		if (l != NULL)
-			return l;
-	}
-	return NULL;
 }
 
 void

@@ -1,0 +1,55 @@
+/* worker_descriptors.c - the descriptors set aside for connections, and what happens without them.
+ * Thread: owning worker. */
+#include "base/log.h"
+#include "data/proxy.h"
+#include "data/upstream.h"
+
+/* Until the same trouble is told again. */
+#define COMPLAIN_SECONDS 10.0
+
+void
+worker_pause(struct worker *w)
+{
+	struct listener *l;
+
+	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
+		acceptor_pause(&l->acceptor, 0);
+}
+
+void
+worker_starve(struct worker *w, const char *reason)
+{
+	if (w->starved)
+		return;
+	w->starved = true;
+	worker_pause(w);
+	if (w->complained > 0 && w->now - w->complained < COMPLAIN_SECONDS)
+		return;
+	w->complained = w->now;
+	LOG_WARN("accept.paused", LU("worker", w->index), LS("reason", reason),
+		 LS("hint", "raise LimitNOFILE, or lower max_connections"));
+}
+
+bool
+worker_take_descriptors(struct worker *w, unsigned n)
+{
+	/* Connections to backends that are merely kept are worth less than a client. */
+	while (!admission_enter(&w->proxy->descriptors, n)) {
+		unsigned i = 0;
+		struct lane *l;
+
+		while ((l = worker_next_lane(w, &i)) != NULL && !upstream_drop_one(l))
+			;
+		if (l == NULL) {
+			worker_starve(w, "the descriptors set aside for connections are in use");
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+worker_hurry(struct worker *w)
+{
+	ev_feed_event(w->loop, &w->tick, EV_TIMER);
+}
