@@ -277,7 +277,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)install -m 755 $(BIN)/tealctl $(BIN)/tealbench $(DESTDIR)$(BINDIR)/
 	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
 	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl
-	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
+	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@BINDIR@|$(BINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
 	$(Q)sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/ssh/teal-forced-command \
 		>$(DESTDIR)$(DATADIR)/teal-forced-command && chmod 755 $(DESTDIR)$(DATADIR)/teal-forced-command
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples

@@ -19,6 +19,10 @@ struct admin;
  * missing, another process answers there, or the path is not a socket. */
 struct admin *admin_bind(const struct config *config, struct why *why);
 
+/* Roles are those of another configuration from now on, for peers that are there
+ * already too.  What it says of the socket itself changes nothing. */
+void admin_reconfigure(struct admin *a, const struct config *config);
+
 /* Begins to serve; after privileges were dropped, because the user teald runs
  * as now is the one that may do everything.  c must outlive it. */
 void admin_start(struct admin *a, struct control *c);

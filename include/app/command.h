@@ -94,6 +94,9 @@ void verb_lock(struct command *cmd);
 void verb_node(struct command *cmd);
 /* Certificates; in verbs_certs.c. */
 void verb_certs(struct command *cmd);
+/* The configuration; in verbs_reload.c. */
+void verb_reload(struct command *cmd);
+void verb_config(struct command *cmd);
 /* Stops listening to what they began, which goes on; harmless when nothing
  * was. */
 void verb_flip_abandon(struct command *cmd);

@@ -25,6 +25,8 @@ struct observe;
 struct observe *observe_bind(const struct config *config, struct why *why);
 /* Begins to serve.  c must outlive it. */
 void observe_start(struct observe *o, struct control *c);
+/* observe.hosts are those of another configuration from now on. */
+void observe_reconfigure(struct observe *o, const struct config *config);
 /* Both at once; NULL on error. */
 struct observe *observe_open(struct control *c, struct why *why);
 /* Closes everything; *op is NULL on return. */

@@ -8,8 +8,10 @@
 
 struct page;
 
-/* config outlives it; aborts when memory is out. */
+/* Holds a reference to config; aborts when memory is out. */
 struct page *page_new(const struct config *config);
+/* observe.hosts are those of another one from now on. */
+void page_reconfigure(struct page *p, const struct config *config);
 void page_free(struct page **pp);
 
 /* Answers GET /. */

@@ -22,7 +22,7 @@
  * outlive it; never changed. */
 struct rights {
 	unsigned refs;
-	const struct config *config;	/* borrowed */
+	const struct config *config;	/* one reference */
 	uid_t uid;
 	gid_t gid;
 	gid_t *groups;	/* supplementary */
@@ -32,12 +32,14 @@ struct rights {
 	const struct role_config *roles[];	/* those that are the peer's, in order */
 };
 
-/* config outlives it; groups are copied, n of them; own: what teald runs as.
+/* Holds a reference to config; groups are copied, n of them; own: what teald runs as.
  * NULL: out of memory. */
 struct rights *
 rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n, uid_t own);
 /* The same for the peer of a connected Unix socket.  NULL with errno. */
 struct rights *rights_of_peer(const struct config *config, int fd, uid_t own, pid_t *pid);
+/* What the same peer may do by another configuration.  NULL: out of memory. */
+struct rights *rights_renew(const struct rights *old, const struct config *config);
 struct rights *rights_ref(struct rights *r);
 /* Consumes the reference; *rp is NULL on return. */
 void rights_unref(struct rights **rp);

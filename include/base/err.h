@@ -22,7 +22,8 @@
 	X(E_PARTIAL_FLEET,   "partial_fleet",     8) \
 	X(E_STORE,           "store_unavailable", 10) \
 	X(E_NOT_DURABLE,     "not_durable",       10) \
-	X(E_UNKNOWN,         "unknown",           11)
+	X(E_UNKNOWN,         "unknown",           11) \
+	X(E_CONFIG,          "config",            2)
 
 enum err {
 #define X(name, word, status) name,

@@ -31,6 +31,7 @@ struct control;
 struct nodes;
 struct hosts;
 struct certs;
+struct reloads;
 
 /* What main adds to a service: its lane in the control plane. */
 struct service_ctl {
@@ -56,7 +57,8 @@ struct service_ctl {
 
 struct control {
 	struct ev_loop *loop;
-	const struct config *config;
+	const struct config *config;	/* what is obeyed now; one reference */
+	struct reloads *reloads;
 	struct jobs *jobs;
 	struct store *store;
 	struct health *health;
@@ -93,6 +95,8 @@ struct control {
 	void (*on_fatal)(void *arg, const struct why *why);
 	enum life life;
 	struct stop stop;
+	/* Another configuration is obeyed from now on; set by the owner. */
+	void (*on_reloaded)(void *arg, const struct config *config);
 	/* The process has nothing left to do; set by the owner. */
 	void (*on_stopped)(void *arg);
 	void *arg;

@@ -34,6 +34,7 @@ enum admin_command {
 	ADMIN_LOG,
 	ADMIN_MAINTENANCE,
 	ADMIN_RELOAD,
+	ADMIN_CONFIG,
 	ADMIN_STOP,
 	ADMIN_WHOAMI,
 	ADMIN_HELP,
@@ -67,8 +68,9 @@ enum admin_option {
 	ADMIN_OPT_FORCE,
 	ADMIN_OPT_LAST,
 	ADMIN_OPT_BRIEF,
+	ADMIN_OPT_DRY_RUN,
 };
-#define ADMIN_OPTIONS (ADMIN_OPT_BRIEF + 1)
+#define ADMIN_OPTIONS (ADMIN_OPT_DRY_RUN + 1)
 
 enum admin_option_kind {
 	ADMIN_KIND_FLAG,	/* no value */
@@ -96,7 +98,6 @@ struct admin_command_info {
 	unsigned options;	/* bits 1u << enum admin_option */
 	unsigned required;	/* those of them that must be given */
 	bool changes;	/* changes something: audited, never repeated blindly */
-	bool built;	/* false: parses, and answers E_UNSUPPORTED */
 	const char *summary;	/* one line, no full stop */
 	const char *help;	/* some paragraphs, lines end with '\n' */
 };
@@ -118,7 +119,7 @@ struct admin_request {
 	bool has_wait_healthy, has_timeout, has_drain;
 	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
 	struct str reason;	/* empty: none given */
-	bool force, brief;
+	bool force, brief, dry_run;
 	bool has_last;
 	unsigned last;
 	bool on;	/* maintenance on */
@@ -136,13 +137,9 @@ struct admin_request {
 /* Checks a line against the table.  E_USAGE with a sentence and the usage
  * line: no or unknown command, missing or surplus arguments, unknown,
  * repeated, valueless or badly valued options.  E_UNKNOWN_COLOR: a color
- * that is neither green nor blue.  A command that is not built parses well;
- * see admin_command_built(). */
+ * that is neither green nor blue. */
 MUST_USE enum err
 admin_command_parse(const struct admin_line *line, struct admin_request *out, struct why *why);
-
-/* OK, or E_UNSUPPORTED with a sentence when this release cannot do it. */
-MUST_USE enum err admin_command_built(const struct admin_request *request, struct why *why);
 
 const struct admin_command_info *admin_command_info(enum admin_command command);
 /* By word; NULL for a word that is no command. */

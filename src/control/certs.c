@@ -40,6 +40,7 @@ struct certs_job {
 
 	/* The helper's. */
 	const struct service_config *config;
+	const struct config *whole;	/* that it is of; one reference */
 	bool all;	/* whether or not files changed */
 	uint64_t known;	/* mark of the files that were looked at last */
 	bool read;	/* they have changed: what follows was read */
@@ -192,6 +193,7 @@ start(struct certs *c, struct certs_entry *e)
 				 .round = e->asked,
 				 .began = clock_now(),
 				 .config = e->service->config,
+				 .whole = config_ref(c->control->config),
 				 .all = e->all,
 				 .known = e->tried };
 	e->all = false;
@@ -301,6 +303,7 @@ certs_on_read(struct job *job)
 		certs_loaded_free(&j->loaded);
 	else if (j->read)
 		take(e, j, &result);
+	config_unref(&j->whole);
 	free(j);
 	if (!c->closing) {
 		add_result(c, e, before, &result);

@@ -11,6 +11,7 @@
 #include "control/nodes.h"
 #include "control/outlier.h"
 #include "control/publish.h"
+#include "control/reload.h"
 #include "control/resolve.h"
 #include "control/slow_start.h"
 
@@ -513,7 +514,8 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 
 	memset(c, 0, sizeof(*c));
 	c->loop = loop;
-	c->config = config;
+	c->config = config_ref(config);
+	c->reloads = reloads_new(c);
 	c->jobs = jobs;
 	c->store = store;
 	c->started = clock_now();
@@ -576,6 +578,7 @@ control_close(struct control *c)
 	nodes_free(&c->nodes);
 	resolve_close(c);
 	c->left_behind = !certs_close(&c->certs);
+	c->left_behind |= !reloads_free(&c->reloads);
 	health_free(&c->health);
 	for (size_t i = 0; i < c->n; i++)
 		ctl_free(c->services[i]);
@@ -585,4 +588,5 @@ control_close(struct control *c)
 	c->services = c->by_name = NULL;
 	c->engines = NULL;
 	c->n = c->n_engines = 0;
+	config_unref(&c->config);
 }

@@ -17,7 +17,7 @@ http_log(const struct http_record *r)
 	bool is_error = r->status >= 500 || ending_is_error(r->ending);
 	char client[ADDR_TEXT], tried[TRIED_TEXT];
 	struct addr address;
-	struct buf tls;
+	struct buf tls = { 0 };	/* log.level may leave the line out, and what fills this with it */
 	struct str share;
 
 	tally_add(&t->ended[r->ending], 1);

@@ -50,7 +50,7 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 	const struct service_config *sc = s->dial.lane->config;
 	char client[ADDR_TEXT], proxied[PROXIED_TEXT], tried[TRIED_TEXT];
 	struct addr peer;
-	struct buf tls;
+	struct buf tls = { 0 };	/* log.level may leave the line out, and what fills this with it */
 
 	session_peer(s, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),

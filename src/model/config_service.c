@@ -186,7 +186,7 @@ static const char *const log_words[] = {
 	"age", "backend", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients",
 	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset",
 	"end", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint", "force",
-	"from", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
+	"from", "generation", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
 	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on",
 	"path", "peer", "pid", "pool", "ready", "reason", "refused", "refusing", "remaining",
 	"request_id", "result", "resumed", "retries", "sample", "seconds", "service", "services",

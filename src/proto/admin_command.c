@@ -141,6 +141,7 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_FORCE:
 	case ADMIN_OPT_LAST:
 	case ADMIN_OPT_BRIEF:
+	case ADMIN_OPT_DRY_RUN:
 		break;
 	}
 	CHECK(!"an option of seconds without a place");
@@ -211,6 +212,8 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 	case ADMIN_KIND_FLAG:
 		if (o->option == ADMIN_OPT_BRIEF)
 			p->out->brief = true;
+		else if (o->option == ADMIN_OPT_DRY_RUN)
+			p->out->dry_run = true;
 		else
 			p->out->force = true;
 		return OK;
@@ -274,6 +277,7 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 	case ADMIN_DRAIN:
 	case ADMIN_HISTORY:
 	case ADMIN_EVENTS:
+	case ADMIN_CONFIG:
 		if (n > 0)
 			out->service = args[0];
 		return OK;
@@ -354,14 +358,4 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 			return command_error(&p, E_USAGE, "--%s=%s is needed", admin_option_info(i)->key,
 					     admin_option_info(i)->value);
 	return take_args(&p, line->args + 1, n);
-}
-
-enum err
-admin_command_built(const struct admin_request *request, struct why *why)
-{
-	const struct admin_command_info *info = admin_command_info(request->command);
-
-	if (info->built)
-		return OK;
-	return why_set(why, E_UNSUPPORTED, "%s: not built yet in this release", info->word);
 }

@@ -29,50 +29,52 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"only the newest N" },
 	[ADMIN_OPT_BRIEF] = { ADMIN_OPT_BRIEF, "brief", ADMIN_KIND_FLAG, NULL,
 		"without the single backends" },
+	[ADMIN_OPT_DRY_RUN] = { ADMIN_OPT_DRY_RUN, "dry-run", ADMIN_KIND_FLAG, NULL,
+		"read, check and compare, and change nothing" },
 };
 
-/*	      word, arguments, right, min, max, options, required, changes, built */
+/*	      word, arguments, right, min, max, options, required, changes */
 static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 	[ADMIN_STATUS] = { ADMIN_STATUS, "status", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1,
 		BIT(ADMIN_OPT_BRIEF), 0,
-		false, true, "services, colors, backends, epochs, drains, store",
+		false, "services, colors, backends, epochs, drains, store",
 		"With a service: its colors and every backend in detail.\n" },
 	[ADMIN_ACTIVE] = { ADMIN_ACTIVE, "active", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
-		false, true, "the active color's name",
+		false, "the active color's name",
 		"Just the word, green or blue: made for scripts.\n" },
 	[ADMIN_IDLE] = { ADMIN_IDLE, "idle", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
-		false, true, "the idle color's name: where to deploy",
+		false, "the idle color's name: where to deploy",
 		"Just the word, green or blue: made for scripts.\n" },
 	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR", ADMIN_RIGHT_READ, 2, 2, 0, 0,
-		false, true, "would a flip be let through? changes nothing",
+		false, "would a flip be let through? changes nothing",
 		"Runs the gate of a flip, the health as last seen and one connect now to\n"
 		"every backend of COLOR, and shows what each backend said.\n" },
 	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR", ADMIN_RIGHT_FLIP, 2, 2,
-		FLIP_OPTIONS, 0, true, true, "makes COLOR active",
+		FLIP_OPTIONS, 0, true, "makes COLOR active",
 		"Checks, in this order: usage, rights, --expect, already active (fine, and\n"
 		"nothing changes), lock, health gate, store.  The reply comes when the change\n"
 		"is applied: a client that connects after it never reaches the old color.\n"
 		"Connections on the old color finish in peace, within drain.timeout.\n"
 		"The flip goes on when its client leaves.\n" },
 	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1,
-		FLIP_OPTIONS, 0, true, true, "undoes the last flip, once",
+		FLIP_OPTIONS, 0, true, "undoes the last flip, once",
 		"Connections that are still draining on the color it returns to stay.\n"
 		"If the last change was a rollback already: fine, and nothing changes.\n" },
 	[ADMIN_LOCK] = { ADMIN_LOCK, "lock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
-		BIT(ADMIN_OPT_REASON), BIT(ADMIN_OPT_REASON), true, true,
+		BIT(ADMIN_OPT_REASON), BIT(ADMIN_OPT_REASON), true,
 		"makes a service refuse flips, saying who locked it and why",
 		"'*' locks all services.\n" },
 	[ADMIN_UNLOCK] = { ADMIN_UNLOCK, "unlock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
-		BIT(ADMIN_OPT_REASON), 0, true, true, "lets flips through again",
+		BIT(ADMIN_OPT_REASON), 0, true, "lets flips through again",
 		"'*' unlocks all services.\n" },
 	[ADMIN_DRAIN] = { ADMIN_DRAIN, "drain", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
-		false, true, "what still holds the old color",
+		false, "what still holds the old color",
 		"Client, backend, age, idle time and bytes of every connection left.\n" },
 	[ADMIN_HISTORY] = { ADMIN_HISTORY, "history", "SERVICE", ADMIN_RIGHT_READ, 1, 1,
-		BIT(ADMIN_OPT_LAST), 0, false, true,
+		BIT(ADMIN_OPT_LAST), 0, false,
 		"who flipped what, when, why, with what result", "Newest last.\n" },
 	[ADMIN_NODE] = { ADMIN_NODE, "node", "list|add|remove|drain|ready|reset [POOL] [HOST]",
-		ADMIN_RIGHT_NODE, 1, 3, BIT(ADMIN_OPT_FORCE), 0, true, true,
+		ADMIN_RIGHT_NODE, 1, 3, BIT(ADMIN_OPT_FORCE), 0, true,
 		"the nodes of a pool, at runtime",
 		"list [POOL] shows them; the others take POOL and HOST.  drain: HOST keeps its\n"
 		"connections and gets no new ones; ready undoes that.  remove: likewise, and it\n"
@@ -82,38 +84,45 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"reset; no connection is touched.  The last usable backend of an active color\n"
 		"is not taken, here nor by what the store says, unless by --force.\n" },
 	[ADMIN_FLEET] = { ADMIN_FLEET, "fleet", "", ADMIN_RIGHT_READ, 0, 0, 0, 0,
-		false, true, "every teald that flips together with this one",
+		false, "every teald that flips together with this one",
 		"Which epochs each has applied and the health it sees.  One that vanished\n"
 		"without a goodbye is missing, and flips wait for it, until it is forgotten.\n" },
 	[ADMIN_CERTS] = { ADMIN_CERTS, "certs", "[SERVICE|reload]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
-		true, true, "the certificates that clients are shown",
+		true, "the certificates that clients are shown",
 		"Names, type, expiry, fingerprint and issuer of each, and why newer files were\n"
 		"refused.  Changed files are picked up by themselves; reload reads all of them\n"
 		"again, now, checks them, and fails if any was refused: then what was shown\n"
 		"before stays.\n" },
 	[ADMIN_EVENTS] = { ADMIN_EVENTS, "events", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1, 0, 0,
-		false, true, "streams events until you leave",
+		false, "streams events until you leave",
 		"A line per event, of one service or of all.\n" },
 	[ADMIN_LOG] = { ADMIN_LOG, "log", "debug|info|warn|error", ADMIN_RIGHT_ADMIN,
-		1, 1, 0, 0, true, true, "the lowest level of log lines, until teald ends",
+		1, 1, 0, 0, true, "the lowest level of log lines, until teald ends",
 		"Access lines are of level info, the audit is written at any.  A teald that\n"
 		"starts takes log.level from its configuration again.\n" },
 	[ADMIN_MAINTENANCE] = { ADMIN_MAINTENANCE, "maintenance", "on|off", ADMIN_RIGHT_ADMIN,
-		1, 1, 0, 0, true, true, "on: /readyz says no, while serving goes on",
+		1, 1, 0, 0, true, "on: /readyz says no, while serving goes on",
 		"Takes this teald out of the rotation of whatever asks /readyz, and brings it\n"
 		"back.  Traffic that still comes is served as before.\n" },
-	[ADMIN_RELOAD] = { ADMIN_RELOAD, "reload", "", ADMIN_RIGHT_ADMIN, 0, 0, 0, 0,
-		true, false, "takes over a changed configuration", "" },
+	[ADMIN_RELOAD] = { ADMIN_RELOAD, "reload", "", ADMIN_RIGHT_ADMIN, 0, 0,
+		BIT(ADMIN_OPT_DRY_RUN), 0, true, "takes over a changed configuration",
+		"Reads the file again, checks it, shows what is different, and obeys it, as\n"
+		"SIGHUP does.  What the change does not concern goes on: listeners,\n"
+		"connections, health, flips.  A file with errors, or a change that needs a\n"
+		"restart, changes nothing.\n" },
+	[ADMIN_CONFIG] = { ADMIN_CONFIG, "config", "[SERVICE]", ADMIN_RIGHT_ADMIN, 0, 1, 0, 0,
+		false, "every key that is obeyed now, with its value",
+		"Defaults and what follows from other keys included; of passwords a short hash.\n" },
 	[ADMIN_STOP] = { ADMIN_STOP, "stop", "", ADMIN_RIGHT_ADMIN, 0, 0, 0, 0,
-		true, true, "drains and ends teald, as SIGTERM does",
+		true, "drains and ends teald, as SIGTERM does",
 		"The reply comes before the end: teald then serves on for stop.notice, closes\n"
 		"its listeners and lets connections finish within stop.timeout.\n" },
 	[ADMIN_WHOAMI] = { ADMIN_WHOAMI, "whoami", "", ADMIN_RIGHT_NONE, 0, 0, 0, 0,
-		false, true, "who teald takes you for, and what you may do", "" },
+		false, "who teald takes you for, and what you may do", "" },
 	[ADMIN_HELP] = { ADMIN_HELP, "help", "[COMMAND]", ADMIN_RIGHT_NONE, 0, 1, 0, 0,
-		false, true, "the commands teald knows", "" },
+		false, "the commands teald knows", "" },
 	[ADMIN_VERSION] = { ADMIN_VERSION, "version", "", ADMIN_RIGHT_NONE, 0, 0, 0, 0,
-		false, true, "the running teald's version", "" },
+		false, "the running teald's version", "" },
 };
 
 const struct admin_command_info *
@@ -229,16 +238,13 @@ admin_command_help(struct buf *out, const struct admin_command_info *info, const
 		put_wrapped(out, options[i].summary);
 	}
 	buf_printf(out, "\nNeeds the right: %s.\n", admin_right_word(info->right));
-	if (!info->built)
-		buf_printf(out, "Not built yet in this release.\n");
 }
 
 void
 admin_command_list(struct buf *out)
 {
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		buf_printf(out, "  %-12s %s%s\n", commands[i].word, commands[i].summary,
-			   commands[i].built ? "" : " (not built yet)");
+		buf_printf(out, "  %-12s %s\n", commands[i].word, commands[i].summary);
 }
 
 void
@@ -260,7 +266,6 @@ admin_command_json(struct json *j, struct str topic)
 		if (*commands[i].help != '\0')
 			json_cstr(j, "help", commands[i].help);
 		json_cstr(j, "right", admin_right_word(commands[i].right));
-		json_bool(j, "built", commands[i].built);
 		json_object_end(j);
 	}
 	json_array_end(j);

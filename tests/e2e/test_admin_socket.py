@@ -225,12 +225,6 @@ def test_each_object_is_one_line(web):
     assert all(json.loads(l)["ok"] for l in lines[:-1])
 
 
-def test_verbs_that_come_later_say_so(web):
-    teal = web()
-    r = teal.ctl("reload")
-    assert (r["ok"], r["error"]) == (False, "unsupported"), r
-
-
 def test_status_has_what_was_promised(web):
     teal = web()
     old = teal.connect().echo()

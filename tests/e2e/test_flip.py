@@ -677,7 +677,6 @@ def test_exit_statuses_of_tealctl(web):
     teal.tealctl("flip", "web", check=2)
     teal.tealctl("flip", "nope", "blue", check=2)
     teal.tealctl("flip", "web", "purple", check=2)
-    teal.tealctl("reload", check=2)
     teal.tealctl("flip", "web", "blue", "--expect=blue", check=5)
     teal.tealctl("lock", "web", "--reason=x", check=0)
     teal.tealctl("flip", "web", "blue", check=4)

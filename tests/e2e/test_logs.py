@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from helpers.http1 import Http, site
 from helpers.scale import patience, until
 from helpers.teald import Teal
 
@@ -67,6 +68,16 @@ def test_the_level_is_obeyed(web):
     assert teal.stop() == 0
     # Who changed what is told at any level.
     assert {l["event"] for l in teal.logs if l["level"] != "error"} <= {"audit"}
+
+
+def test_access_lines_are_below_the_level(web, backend, closing):
+    """What a level leaves out is not made, in any mode."""
+    teal = web(green=[backend("green", site)], mode="http", top={"log": {"level": "warn"}})
+    c = closing.add(Http(teal.address()))
+    for _ in range(3):
+        assert c.ask().status == 200
+    teal.wait_metric(3, "teal_requests_total", service="web")
+    assert not teal.log_lines("http.request")
 
 
 def test_what_a_client_can_influence_stays_one_json_line(web):

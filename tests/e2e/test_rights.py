@@ -46,7 +46,7 @@ VERBS = [
 ]
 SOME = [(READ, "status"), (READ, "events"), (READ, "fleet"), (READ, "node list"), (READ, "node list main")]
 ALL = [(FLIP, "lock * --reason=x"), (FLIP, "unlock *")]
-TEALD = [(ADMIN, "maintenance on"), (ADMIN, "maintenance off"), (ADMIN, "reload"),
+TEALD = [(ADMIN, "maintenance on"), (ADMIN, "maintenance off"), (ADMIN, "reload"), (ADMIN, "config"),
          (ADMIN, "log info"),
          (NODE, "node add main 10.0.0.1"), (NODE, "node reset main 10.0.0.1")]
 FREE = ["whoami", "help", "help flip", "version"]

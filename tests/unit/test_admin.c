@@ -227,7 +227,6 @@ explains_what_is_wrong(void **state)
 	expect_error(s, "flip shop red\n", "unknown_color", "green or blue");
 	expect_error(s, "flipp shop blue\n", "usage", "flip");
 	expect_error(s, "flip shop\n", "usage", "usage: flip");
-	expect_error(s, "reload\n", "unsupported", "not built yet");
 	expect_error(s, "\n", "usage", "no command");
 	expect_error(s, "\x01\xff\xfe garbage\n", "usage", "byte 1");
 	expect_error(s, "status \"half\n", "usage", "not closed");
@@ -416,7 +415,7 @@ answers_half_closed_clients_in_full(void **state)
 
 		say_line(s, fd, inputs[i]);
 		shutdown(fd, SHUT_WR);
-		AWAIT(s, fd, "\"workers\":2}\n");
+		AWAIT(s, fd, "\"last_reload_successful\":true}}\n");
 		WAIT_UNTIL(s->w->loop, (inbox_has(s->w, &box, fd, "\n"), box.eof));
 		assert_int_equal(replies(), 1);
 		close(fd);

@@ -133,23 +133,6 @@ nodes_need_the_right_of_their_verb(void **state)
 }
 
 static void
-what_is_not_built_parses_and_says_so(void **state)
-{
-	static const char *const not_yet[] = { "reload" };
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(not_yet); i++) {
-		assert_int_equal(parse(not_yet[i]), OK);
-		assert_int_equal(admin_command_built(&req, &why), E_UNSUPPORTED);
-		assert_non_null(strstr(why.text, "not built yet"));
-	}
-	assert_int_equal(parse("node list"), OK);
-	assert_int_equal(admin_command_built(&req, &why), OK);
-	assert_int_equal(parse("lock * --reason=x"), OK);
-	assert_int_equal(admin_command_built(&req, &why), OK);
-}
-
-static void
 bad_requests_say_what_and_show_the_usage(void **state)
 {
 	static const struct {
@@ -304,7 +287,6 @@ help_is_made_of_the_table(void **state)
 	admin_command_list(&b);
 	for (int i = 0; i < ADMIN_COMMANDS; i++)
 		assert_true(contains(&b, admin_command_info(i)->summary));
-	assert_true(contains(&b, "(not built yet)"));
 	buf_clear(&b);
 	admin_command_help(&b, admin_command_info(ADMIN_HISTORY), "tealctl");
 	assert_true(contains(&b, "Usage: tealctl history SERVICE [--last=N]\n"));
@@ -320,7 +302,7 @@ help_is_made_of_the_table(void **state)
 	assert_true(str_eq(
 		buf_str(&b),
 		"{\"commands\":[{\"command\":\"whoami\",\"usage\":\"whoami\",\"summary\":"
-		"\"who teald takes you for, and what you may do\",\"right\":\"none\",\"built\":true}]}"));
+		"\"who teald takes you for, and what you may do\",\"right\":\"none\"}]}"));
 	buf_clear(&b);
 	json_init(&j, &b);
 	json_object(&j, NULL);
@@ -341,7 +323,6 @@ main(void)
 		cmocka_unit_test(expect_without_epoch),
 		cmocka_unit_test(the_other_commands),
 		cmocka_unit_test(nodes_need_the_right_of_their_verb),
-		cmocka_unit_test(what_is_not_built_parses_and_says_so),
 		cmocka_unit_test(bad_requests_say_what_and_show_the_usage),
 		cmocka_unit_test(a_reason_has_a_limit),
 		cmocka_unit_test(long_words_are_cut_in_messages),

@@ -266,6 +266,7 @@ set_up(void **state, int64_t changed_at, uint64_t left)
 		r->backends[c].weight = 1;
 		r->sc.colors[c] = (struct color_config){ .backends = &r->backends[c], .n_backends = 1 };
 	}
+	r->config.refs = 1;
 	r->config.services = &r->sc;
 	r->config.n_services = 1;
 	r->config.stop.timeout = 1;

@@ -42,7 +42,7 @@ only_names_that_are_ours_and_pages_that_are_ours(void **state)
 		{ "lb1:9180", "", "same-site", 0 },
 		{ "", "http://evil.example", "", 403 },
 	};
-	struct config config = { .observe = { .hosts = hosts, .n_hosts = ARRAY_LEN(hosts) } };
+	struct config config = { .refs = 1, .observe = { .hosts = hosts, .n_hosts = ARRAY_LEN(hosts) } };
 	struct page *p = page_new(&config);
 
 	(void)state;

@@ -29,11 +29,12 @@ static struct role_config roles[] = {
 };
 static struct service_config services[] = { { .name = "shop" }, { .name = "shop-eu" }, { .name = "pay" } };
 static struct config config = {
+	.refs = 1,
 	.admin = { .roles = roles, .n_roles = ARRAY_LEN(roles) },
 	.services = services,
 	.n_services = ARRAY_LEN(services),
 };
-static struct config without_roles = { .services = services, .n_services = ARRAY_LEN(services) };
+static struct config without_roles = { .refs = 1, .services = services, .n_services = ARRAY_LEN(services) };
 
 static struct rights *
 rights_for(uid_t uid, gid_t gid, gid_t group)

@@ -247,6 +247,7 @@ world_configure(struct world *w)
 	w->services[0].labels_json = (char *)(uintptr_t)"\"project\":\"demo\"";
 	w->services[1].preview = &w->preview;
 	w->services[1].n_preview = 1;
+	w->config.refs = 1;
 	w->config.workers = 2;
 	w->config.admin.socket = w->socket;
 	w->config.admin.mode = 0640;

@@ -59,6 +59,9 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_CHECK:
 		render_checked(r, object);
 		return;
+	case ADMIN_RELOAD:
+		render_planned(r, object);
+		return;
 	case ADMIN_STATUS:
 	case ADMIN_ACTIVE:
 	case ADMIN_IDLE:
@@ -72,7 +75,7 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_EVENTS:
 	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:
-	case ADMIN_RELOAD:
+	case ADMIN_CONFIG:
 	case ADMIN_STOP:
 	case ADMIN_WHOAMI:
 	case ADMIN_HELP:
@@ -201,6 +204,11 @@ render_reply(struct render *r, json_t *object)
 		render_node(r, object);
 		return;
 	case ADMIN_RELOAD:
+		render_reload(r, object);
+		return;
+	case ADMIN_CONFIG:
+		render_config(r, object);
+		return;
 	case ADMIN_HELP:
 		render_members(r, object);
 		return;

@@ -121,6 +121,25 @@ refusal_status(const struct talk *t, const char *word, json_t *object)
 	return t->applied && q->wait == ADMIN_WAIT_DRAINED ? err_exit_status(e) : EXIT_LATE;
 }
 
+/* Of a file, each with its place. */
+static void
+tell_errors(json_t *object)
+{
+	const struct output plain = { .terminal = false };
+	json_t *list = json_at(object, "errors"), *e;
+	struct buf b;
+	size_t i;
+
+	buf_init(&b, 1 << 20);
+	json_array_foreach(list, i, e)
+	{
+		buf_clear(&b);
+		say_into(&b, &plain, e, json_has(e, "line") ? "{file}:{line}: {message}" : "{message}");
+		fprintf(stderr, "%.*s\n", (int)buf_len(&b), buf_str(&b).p);
+	}
+	buf_free(&b);
+}
+
 static int
 take_last_reply(struct talk *t, json_t *object)
 {
@@ -136,6 +155,7 @@ take_last_reply(struct talk *t, json_t *object)
 		struct buf b;
 
 		output_settle(t->out);
+		tell_errors(object);
 		buf_init(&b, 1 << 20);
 		say_into(&b, &(struct output){ .terminal = false }, object,
 			 json_has(object, "message") ? "{error}: {message}" : "{error}");

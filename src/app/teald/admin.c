@@ -99,7 +99,7 @@ admit(struct admin *a, int fd)
 	struct admin_user *u;
 	pid_t pid = 0;
 
-	if ((rights = rights_of_peer(a->config, fd, a->own_uid, &pid)) == NULL) {
+	if ((rights = rights_of_peer(a->control->config, fd, a->own_uid, &pid)) == NULL) {
 		LOG_WARN("admin.refused", LS("why", strerror(errno)));
 		close(fd);
 		return;
@@ -111,6 +111,31 @@ admit(struct admin *a, int fd)
 	}
 	rights_unref(&rights);
 	refuse(a, fd);
+}
+
+/* Without memory the old ones must not stay: then the client goes. */
+static void
+renew(struct client *c, const struct config *config)
+{
+	struct rights *r = rights_renew(c->rights, config);
+
+	if (r == NULL) {
+		client_close(c);
+		return;
+	}
+	rights_unref(&c->rights);
+	c->rights = r;
+	if (c->command != NULL) {
+		rights_unref(&c->command->rights);
+		c->command->rights = rights_ref(r);
+	}
+}
+
+void
+admin_reconfigure(struct admin *a, const struct config *config)
+{
+	LIST_EACH(l, &a->clients)
+		renew(list_entry(l, struct client, link), config);
 }
 
 static bool

@@ -118,6 +118,8 @@ audit_log(const struct command *cmd, const struct outcome *o)
 		fields[n++] = LS("to", log_level_word(r->level));
 	if (r->has_expect)
 		fields[n++] = LS("expect", expect_text(r, expect));
+	if (r->dry_run)
+		fields[n++] = LS("verb", "dry-run");
 	if (r->force)
 		fields[n++] = LB("force", true);
 	if (r->reason.n > 0)
@@ -169,6 +171,7 @@ change_of(const struct command *cmd, struct audit_entry *a)
 	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:
 	case ADMIN_RELOAD:
+	case ADMIN_CONFIG:
 	case ADMIN_STOP:
 	case ADMIN_WHOAMI:
 	case ADMIN_HELP:

@@ -162,15 +162,9 @@ static void
 command_go(struct command *cmd)
 {
 	const struct admin_request *r = &cmd->request;
-	struct why why;
-	enum err e;
 
 	if (!is_allowed(cmd)) {
 		deny(cmd);
-		return;
-	}
-	if ((e = admin_command_built(r, &why)) != OK) {
-		command_fail(cmd, e, &why);
 		return;
 	}
 	if (r->service.n > 0 && !r->all_services && cmd->ctl == NULL)

@@ -19,6 +19,7 @@
 #include "base/version.h"
 #include "control/certs_load.h"
 #include "control/control.h"
+#include "control/reload.h"
 #include "data/proxy.h"
 #include "net/handed.h"
 
@@ -40,6 +41,8 @@ struct teald {
 	bool control_opened;
 	ev_signal term, interrupt, hangup;
 	unsigned signals;
+	struct reload_wait reload;	/* for SIGHUP */
+	bool reloading, again;	/* that is asked for; and once more behind it */
 	bool assume_initial;
 	bool failed;	/* while serving; why.text says how */
 	struct why why;
@@ -198,13 +201,53 @@ teald_on_interrupt(struct ev_loop *loop, ev_signal *w, int revents)
 	stop_on_signal(container_of(w, struct teald, interrupt), w->signum);
 }
 
+static void reload_on_hangup(struct teald *t);
+
+static void
+hangup_on_done(struct reload_wait *w, const struct reload_result *result)
+{
+	struct teald *t = container_of(w, struct teald, reload);
+
+	(void)result;	/* the log has it */
+	t->reloading = false;
+	if (t->again && t->control.life <= LIFE_SERVING) {
+		t->again = false;
+		reload_on_hangup(t);
+	}
+}
+
+/* However many come while a file is read, it is read once more. */
+static void
+reload_on_hangup(struct teald *t)
+{
+	t->again = t->reloading;
+	if (t->reloading || t->control.reloads == NULL || t->control.life > LIFE_SERVING)
+		return;
+	t->reloading = true;
+	t->reload = (struct reload_wait){ .done = hangup_on_done };
+	str_copy(t->reload.by, sizeof(t->reload.by), STR("SIGHUP"));
+	reload_ask(t->control.reloads, &t->reload);
+}
+
 static void
 teald_on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
 {
+	struct teald *t = container_of(w, struct teald, hangup);
+
 	(void)loop;
-	(void)w;
 	(void)revents;
-	LOG_WARN("teald.signal", LS("signal", "SIGHUP"), LS("hint", "ignored: a new configuration needs a restart"));
+	LOG_INFO("teald.signal", LS("signal", "SIGHUP"));
+	reload_on_hangup(t);
+}
+
+static void
+teald_on_reloaded(void *arg, const struct config *config)
+{
+	struct teald *t = arg;
+
+	admin_reconfigure(t->admin, config);
+	if (t->observe != NULL)
+		observe_reconfigure(t->observe, config);
 }
 
 /* Everything that can fail, in the order that leaves nothing half done: what
@@ -251,6 +294,7 @@ open_all(struct teald *t, struct why *why)
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
 	t->control.on_fatal = teald_on_fatal;
+	t->control.on_reloaded = teald_on_reloaded;
 	t->control.arg = t;
 	t->proxy->on_refused = teald_on_refused;
 	if (e != OK)

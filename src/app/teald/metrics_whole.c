@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "control/hosts.h"
+#include "control/reload.h"
 
 void
 labels_add(struct labels *l, const char *name, const char *value)
@@ -98,6 +99,21 @@ put_engines(struct prom *p, const struct control *c)
 		}
 }
 
+static void
+put_config(struct prom *p, const struct control *c)
+{
+	const struct reload_status s = reload_status(c->reloads);
+
+	prom_family(p, "teal_config_generation", PROM_GAUGE,
+		    "The configuration that is obeyed: 1 is what the start read, and each reload that changes something adds one.");
+	prom_u64(p, NULL, NULL, 0, s.generation);
+	prom_family(p, "teal_config_loaded_timestamp_seconds", PROM_GAUGE, "When the file was last taken over.");
+	prom_double(p, NULL, NULL, 0, (double)s.loaded_at_us / 1e6);
+	prom_family(p, "teal_config_last_reload_successful", PROM_GAUGE,
+		    "0 when the last reload was refused: the file has errors, or needs a restart.");
+	prom_u64(p, NULL, NULL, 0, s.last_good);
+}
+
 void
 metrics_whole(struct prom *p, const struct control *c)
 {
@@ -125,6 +141,7 @@ metrics_whole(struct prom *p, const struct control *c)
 			    "The age from which what is known counts as stale: store.max_age.");
 		prom_double(p, NULL, NULL, 0, c->config->store.max_age);
 	}
+	put_config(p, c);
 	put_fleet(p, c);
 	put_lags(p, c);
 	put_engines(p, c);

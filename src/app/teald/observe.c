@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "app/observe_client.h"
+#include "app/observe_page.h"
 #include "app/observe_stream.h"
 
 #define BACKLOG 511
@@ -179,6 +180,13 @@ observe_start(struct observe *o, struct control *c)
 	acceptor_init(&o->acceptor, o->loop, o->listening.fds[0], &calls);
 	acceptor_resume(&o->acceptor);
 	LOG_INFO("observe.listening", LS("listen", addr_format(&o->config->observe.listen, text)));
+}
+
+void
+observe_reconfigure(struct observe *o, const struct config *config)
+{
+	if (o->page != NULL)
+		page_reconfigure(o->page, config);
 }
 
 struct observe *

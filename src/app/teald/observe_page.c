@@ -52,7 +52,7 @@ page_new(const struct config *config)
 	struct page *p = must_alloc(sizeof(*p));
 	char style[HASH_TEXT], script[HASH_TEXT];
 
-	p->config = config;
+	p->config = config_ref(config);
 	if (gethostname(p->host, sizeof(p->host) - 1) != 0)
 		p->host[0] = '\0';
 	hash_of(between(observe_page_style, observe_page_style_end), style);
@@ -67,8 +67,17 @@ page_new(const struct config *config)
 void
 page_free(struct page **pp)
 {
+	if (*pp != NULL)
+		config_unref(&(*pp)->config);
 	free(*pp);
 	*pp = NULL;
+}
+
+void
+page_reconfigure(struct page *p, const struct config *config)
+{
+	config_unref(&p->config);
+	p->config = config_ref(config);
 }
 
 /* -- who may see it --------------------------------------------------------- */

@@ -35,11 +35,12 @@ rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *group
 	if (r == NULL)
 		return NULL;
 	r->refs = 1;
-	r->config = config;
+	r->config = config_ref(config);
 	r->uid = uid;
 	r->gid = gid;
 	r->because = uid == 0 ? "is root" : uid == own ? "is the user teald runs as" : NULL;
 	if (n > 0 && (r->groups = malloc(n * sizeof(*groups))) == NULL) {
+		config_unref(&r->config);
 		free(r);
 		return NULL;
 	}
@@ -82,6 +83,16 @@ rights_of_peer(const struct config *config, int fd, uid_t own, pid_t *pid)
 }
 
 struct rights *
+rights_renew(const struct rights *old, const struct config *config)
+{
+	struct rights *r = rights_new(config, old->uid, old->gid, old->groups, old->n_groups, old->uid);
+
+	if (r != NULL)
+		r->because = old->because;
+	return r;
+}
+
+struct rights *
 rights_ref(struct rights *r)
 {
 	r->refs++;
@@ -97,6 +108,7 @@ rights_unref(struct rights **rp)
 	if (r == NULL || --r->refs > 0)
 		return;
 	free(r->groups);
+	config_unref(&r->config);
 	free(r);
 }
 
@@ -151,6 +163,8 @@ verb_of(const struct admin_request *q)
 		return "switch the maintenance of";
 	case ADMIN_RELOAD:
 		return "reload";
+	case ADMIN_CONFIG:
+		return "read the configuration of";
 	case ADMIN_STOP:
 		return "stop";
 	case ADMIN_STATUS:

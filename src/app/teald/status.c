@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "control/drain.h"
 #include "control/engines.h"
+#include "control/reload.h"
 
 void
 status_time_json(struct json *j, const char *key, int64_t us)
@@ -230,6 +231,7 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	char host[RECORD_NAME + 1] = "";
 	const char *reason = NULL;
 	bool ready = control_ready(c, &reason);
+	const struct reload_status config = reload_status(c->reloads);
 
 	json_array(j, "services");
 	for (size_t i = 0; i < c->n; i++) {
@@ -252,4 +254,10 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	json_i64(j, "pid", getpid());
 	json_double(j, "uptime", round((clock_now() - c->started) * 1000) / 1000);
 	json_u64(j, "workers", c->config->workers);
+	json_object(j, "config");
+	json_u64(j, "generation", config.generation);
+	status_time_json(j, "loaded_at", config.loaded_at_us);
+	json_cstr(j, "checksum", config.checksum);
+	json_bool(j, "last_reload_successful", config.last_good);
+	json_object_end(j);
 }

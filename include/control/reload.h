@@ -1,0 +1,53 @@
+/* reload.h - takes over a changed configuration in one transaction: read and check
+ * the file, plan, commit.  Whatever fails before the commit changes nothing.
+ * One at a time: one that is asked for meanwhile waits, and further ones join it.
+ * The file is read and checked on a helper, so that one that hangs (a fifo, a
+ * network file system) holds nobody but those who wait for it.
+ * Thread: main. */
+#ifndef CONTROL_RELOAD_H
+#define CONTROL_RELOAD_H
+
+#include "control/control.h"
+#include "model/config_plan.h"
+
+struct reloads;
+
+/* How one ended; all of it is borrowed for the call. */
+struct reload_result {
+	/* OK; E_CONFIG: errors has them, or why; E_UNSUPPORTED: it needs a restart;
+	 * E_INTERNAL: the file cannot be read in time, teald stops. */
+	enum err e;
+	const char *message;	/* a sentence; "" with OK */
+	const struct complaints *errors, *warnings;	/* of the file; may be empty */
+	bool changed;
+	uint64_t generation;	/* that is obeyed now */
+};
+
+/* Somebody who asked; the asker's, until done(). */
+struct reload_wait {
+	struct link link;
+	bool dry_run;	/* the plan only */
+	char by[RECORD_NAME];	/* for the log */
+	/* The file is good; before done().  NULL: not told. */
+	void (*planned)(struct reload_wait *w, const struct config_plan *plan);
+	/* Once; w is the asker's again. */
+	void (*done)(struct reload_wait *w, const struct reload_result *result);
+};
+
+/* What is obeyed, and how the last one went. */
+struct reload_status {
+	uint64_t generation;	/* 1: what the start read */
+	int64_t loaded_at_us;	/* when that was read; wall clock */
+	const char *checksum;	/* of the file then */
+	bool last_good;	/* the last file that was not only looked at was taken over */
+};
+
+struct reloads *reloads_new(struct control *c);
+/* Whoever waits is told that teald stops.  False: a helper that hangs is left
+ * behind, and what it reads with it; *rp is NULL on return either way. */
+bool reloads_free(struct reloads **rp);
+
+void reload_ask(struct reloads *r, struct reload_wait *w);
+struct reload_status reload_status(const struct reloads *r);
+
+#endif

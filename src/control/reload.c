@@ -1,0 +1,394 @@
+/* reload.c - one configuration for another.  Thread: main, but for reading_work().
+ * The walk: reload_ask -> begin -> (helper) reading_work -> reading_done ->
+ * judge -> commit -> end. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "control/reload.h"
+
+/* Reading takes milliseconds; on a file system that does not answer, for ever. */
+#define PATIENCE 30.0
+/* Helpers that hang in earlier readings, at most, before no further one begins. */
+#define HANGING_MAX 3
+/* How long the end of teald waits for a helper. */
+#define GOODBYE 0.2
+/* Errors of a file that the log names, each in a line of its own. */
+#define ERRORS_TOLD 20
+#define PLAN_TOLD 600
+
+/* The helper's until done() is called. */
+struct reading {
+	struct job job;
+	struct reloads *reloads;	/* NULL: nobody waits for it any more */
+	char *path;
+	const struct config *from;	/* one reference */
+	const struct config *to;	/* one reference; NULL: errors say why */
+	struct complaints errors, warnings;
+	struct config_plan *plan;	/* NULL without `to` */
+};
+
+struct reloads {
+	struct control *control;
+	struct jobs *jobs;	/* NULL before the first */
+	struct reading *reading;	/* NULL: none is under way */
+	unsigned hanging;	/* readings that were given up, and are not over */
+	struct link asked;	/* those the reading under way is for */
+	struct link waiting;	/* those the next one is for */
+	ev_timer patience;
+	bool closing;
+	double began;
+	char checksum[CONFIG_CHECKSUM];
+	struct reload_status status;
+};
+
+static bool begin(struct reloads *r);
+
+static void
+reading_free(struct reading *d)
+{
+	config_unref(&d->from);
+	config_unref(&d->to);
+	config_plan_free(&d->plan);
+	complaints_free(&d->errors);
+	complaints_free(&d->warnings);
+	free(d->path);
+	free(d);
+}
+
+/* Helper. */
+static void
+reading_work(struct job *j)
+{
+	struct reading *d = container_of(j, struct reading, job);
+	struct config_keys *from, *to;
+
+	if (config_load(d->path, &d->to, &d->errors, &d->warnings) != OK)
+		return;
+	from = config_keys_new(d->from);
+	to = config_keys_new(d->to);
+	d->plan = config_plan_new(from, to);
+	config_keys_free(&from);
+	config_keys_free(&to);
+}
+
+/* -- telling ----------------------------------------------------------------------- */
+
+static void
+tell(struct reload_wait *w, const struct reload_result *result)
+{
+	list_remove(&w->link);
+	w->done(w, result);
+}
+
+static void
+tell_all(struct link *list, const struct reload_result *result)
+{
+	LIST_EACH(l, list)
+		tell(list_entry(l, struct reload_wait, link), result);
+}
+
+static bool
+is_wet(const struct reloads *r)
+{
+	LIST_EACH(l, &r->asked)
+		if (!list_entry(l, struct reload_wait, link)->dry_run)
+			return true;
+	return false;
+}
+
+/* Who is named in the log: the first who wants it done. */
+static const char *
+asker(const struct reloads *r)
+{
+	LIST_EACH(l, &r->asked) {
+		const struct reload_wait *w = list_entry(l, struct reload_wait, link);
+
+		if (!w->dry_run)
+			return w->by;
+	}
+	return "";
+}
+
+static void
+log_complaints(const struct complaints *c, enum log_level level, const char *event)
+{
+	for (size_t i = 0; i < c->n && i < ERRORS_TOLD; i++)
+		log_write(level, event, (const struct log_field[]){ LS("message", c->lines[i]), LOG_FIELDS_END });
+}
+
+/* Nothing was changed. */
+static void
+fail(struct reloads *r, enum err e, const char *message, const struct reading *d)
+{
+	static const struct complaints none;
+	struct reload_result result = {
+		.e = e,
+		.message = message,
+		.errors = d != NULL ? &d->errors : &none,
+		.warnings = d != NULL ? &d->warnings : &none,
+		.generation = r->status.generation,
+	};
+
+	if (is_wet(r)) {
+		r->status.last_good = false;
+		log_complaints(result.errors, LOG_ERROR_LEVEL, "config.error");
+		BUS_EMIT(&r->control->bus, LOG_ERROR_LEVEL, "reload.failed", NULL, LS("by", asker(r)),
+			 LS("error", err_word(e)), LS("message", message), LU("generation", r->status.generation));
+	}
+	tell_all(&r->asked, &result);
+}
+
+/* -- the commit --------------------------------------------------------------------- */
+
+static const struct service_config *
+find_service(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_services; i++)
+		if (strcmp(config->services[i].name, name) == 0)
+			return &config->services[i];
+	return NULL;
+}
+
+/* What an engine of the kernel reads on threads of its own stays what it was made
+ * with: the first configuration, which main holds to the end. */
+static void
+point_services(struct control *c, const struct config *to)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct service *s = c->services[i]->service;
+		const struct service_config *sc = find_service(to, s->config->name);
+
+		CHECK(sc != NULL);
+		if (s->config->engine == ENGINE_PROXY)
+			s->config = sc;
+	}
+}
+
+static void
+commit(struct reloads *r, struct reading *d)
+{
+	struct control *c = r->control;
+	const struct config *old = c->config;
+
+	point_services(c, d->to);
+	c->config = config_ref(d->to);
+	if (old->log.level != c->config->log.level)
+		log_set_level(c->config->log.level);
+	if (c->on_reloaded != NULL)
+		c->on_reloaded(c->arg, c->config);
+	config_unref(&old);
+	r->status.generation++;
+}
+
+/* -- the walk -------------------------------------------------------------------------- */
+
+/* The plan as one line of the log. */
+static void
+plan_line(const struct config_plan *p, char text[PLAN_TOLD])
+{
+	struct buf b;
+	struct str s;
+
+	buf_init(&b, 1 << 20);
+	config_plan_text(p, &b);
+	s = buf_str(&b);
+	str_copy(text, PLAN_TOLD, s);
+	for (char *at = text; *at != '\0'; at++)
+		if (*at == '\n')
+			*at = ';';
+	if (s.n > 0 && s.n < PLAN_TOLD)
+		text[s.n - 1] = '\0';
+	buf_free(&b);
+}
+
+static void
+applied(struct reloads *r, struct reading *d)
+{
+	char text[PLAN_TOLD];
+	bool changed = !config_plan_is_empty(d->plan);
+
+	if (changed)
+		commit(r, d);
+	r->status.last_good = true;
+	r->status.loaded_at_us = clock_wall_us();
+	str_copy(r->checksum, sizeof(r->checksum), str_from(d->to->checksum));
+	plan_line(d->plan, text);
+	log_complaints(&d->warnings, LOG_WARN_LEVEL, "config.warning");
+	BUS_EMIT(&r->control->bus, LOG_INFO_LEVEL, "reload.applied", NULL, LS("by", asker(r)), LB("changed", changed),
+		 LU("generation", r->status.generation), LF("seconds", clock_now() - r->began), LS("message", text));
+	tell_all(&r->asked, &(struct reload_result){ .e = OK,
+						     .message = "",
+						     .errors = &d->errors,
+						     .warnings = &d->warnings,
+						     .changed = changed,
+						     .generation = r->status.generation });
+}
+
+/* Nothing is done by halves: what cannot be changed in place refuses the rest. */
+static void
+refuse(struct reloads *r, struct reading *d)
+{
+	struct buf what;
+	struct why why;
+
+	buf_init(&what, 1 << 20);
+	config_plan_restarts(d->plan, &what);
+	(void)why_set(&why, E_UNSUPPORTED, "nothing was changed: a restart is needed for %.*s%s", (int)(buf_len(&what) < 800 ? buf_len(&what) : 800),
+		      buf_str(&what).p, buf_len(&what) > 800 ? "..." : "");
+	buf_free(&what);
+	fail(r, E_UNSUPPORTED, why.text, d);
+}
+
+static void
+judge(struct reloads *r, struct reading *d)
+{
+	struct reload_result dry = { .e = OK,
+				     .message = "",
+				     .errors = &d->errors,
+				     .warnings = &d->warnings,
+				     .generation = r->status.generation };
+
+	if (d->to == NULL) {
+		struct why why;
+
+		(void)why_set(&why, E_CONFIG, "%zu error%s in %.200s; nothing was changed: %.700s", d->errors.n,
+			      d->errors.n == 1 ? "" : "s", d->path, d->errors.n > 0 ? d->errors.lines[0] : "");
+		fail(r, E_CONFIG, why.text, d);
+		return;
+	}
+	LIST_EACH(l, &r->asked) {
+		struct reload_wait *w = list_entry(l, struct reload_wait, link);
+
+		if (w->planned != NULL)
+			w->planned(w, d->plan);
+		if (w->dry_run)
+			tell(w, &dry);
+	}
+	if (list_empty(&r->asked))
+		return;
+	if (d->plan->restarts > 0)
+		refuse(r, d);
+	else if (r->control->life > LIFE_SERVING)
+		fail(r, E_INTERNAL, "teald is stopping", d);
+	else
+		applied(r, d);
+}
+
+static void
+reading_done(struct job *j)
+{
+	struct reading *d = container_of(j, struct reading, job);
+	struct reloads *r = d->reloads;
+
+	if (r->reading == d) {
+		ev_timer_stop(r->control->loop, &r->patience);
+		judge(r, d);
+		r->reading = NULL;
+	} else {
+		r->hanging--;
+	}
+	reading_free(d);
+	if (!r->closing)
+		(void)begin(r);
+}
+
+static void
+on_patience(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct reloads *r = container_of(t, struct reloads, patience);
+
+	(void)loop;
+	(void)revents;
+	r->reading = NULL;
+	r->hanging++;
+	fail(r, E_INTERNAL,
+	     "the file, or what it names, has not been read for 30 seconds; nothing was changed: look at the disk it is on", NULL);
+	(void)begin(r);
+}
+
+/* False: nothing to do, or not now. */
+static bool
+begin(struct reloads *r)
+{
+	struct control *c = r->control;
+	struct reading *d;
+
+	if (r->reading != NULL || list_empty(&r->waiting))
+		return false;
+	list_splice(&r->asked, &r->waiting);
+	if (r->hanging >= HANGING_MAX) {
+		fail(r, E_INTERNAL, "earlier readings of the file hang yet; nothing was changed: look at the disk it is on", NULL);
+		return false;
+	}
+	if (r->jobs == NULL)
+		r->jobs = jobs_new_growing(c->loop, 1, HANGING_MAX + 1);
+	d = r->reading = must_alloc(sizeof(*d));
+	*d = (struct reading){ .job = { .work = reading_work, .done = reading_done },
+			       .reloads = r,
+			       .path = must_strdup(c->config->path),
+			       .from = config_ref(c->config) };
+	r->began = clock_now();
+	ev_timer_set(&r->patience, PATIENCE, 0.0);
+	ev_timer_start(c->loop, &r->patience);
+	jobs_add(r->jobs, &d->job);
+	return true;
+}
+
+void
+reload_ask(struct reloads *r, struct reload_wait *w)
+{
+	list_init(&w->link);
+	list_append(&r->waiting, &w->link);
+	(void)begin(r);
+}
+
+struct reload_status
+reload_status(const struct reloads *r)
+{
+	return r->status;
+}
+
+struct reloads *
+reloads_new(struct control *c)
+{
+	struct reloads *r = must_alloc(sizeof(*r));
+
+	*r = (struct reloads){ .control = c };
+	list_init(&r->asked);
+	list_init(&r->waiting);
+	ev_timer_init(&r->patience, on_patience, PATIENCE, 0.0);
+	str_copy(r->checksum, sizeof(r->checksum), str_from(c->config->checksum));
+	r->status = (struct reload_status){ .generation = 1,
+					    .loaded_at_us = clock_wall_us(),
+					    .checksum = r->checksum,
+					    .last_good = true };
+	return r;
+}
+
+bool
+reloads_free(struct reloads **rp)
+{
+	static const struct complaints none;
+	struct reloads *r = *rp;
+	const struct reload_result stopping = { .e = E_INTERNAL,
+						.message = "teald is stopping",
+						.errors = &none,
+						.warnings = &none,
+						.generation = r != NULL ? r->status.generation : 0 };
+	bool left;
+
+	*rp = NULL;
+	if (r == NULL)
+		return true;
+	r->closing = true;
+	ev_timer_stop(r->control->loop, &r->patience);
+	tell_all(&r->asked, &stopping);
+	tell_all(&r->waiting, &stopping);
+	if (r->jobs != NULL)
+		jobs_leave(&r->jobs, GOODBYE);
+	left = r->reading != NULL || r->hanging > 0;
+	/* A helper that hangs ends in memory that stays as it is. */
+	if (!left)
+		free(r);
+	return !left;
+}
