@@ -170,7 +170,7 @@ void store_redis_nodes_open(struct store_redis *s);
 void store_redis_nodes_settle(struct store_redis *s);
 /* The pools are those of `to` from now on. */
 void store_redis_nodes_reconfigure(struct store_redis *s, const struct config *to);
-/* Nobody reads any more: they stay in doubt.  Frees what the pools hold. */
+/* There are no more readings: writes in doubt stay so.  Frees what the pools hold. */
 void store_redis_nodes_close(struct store_redis *s);
 /* Redis cannot be reached: what state_dir knows counts. */
 void store_redis_nodes_last_known(struct store_redis *s);

@@ -50,8 +50,7 @@ is_on(const char *path)
 	return c != EOF && c != '0' && c != '\n';
 }
 
-/* One interface that passes packets on is enough to believe that somebody has
- * thought of it. */
+/* Forwarding on one interface is enough: it was configured on purpose then. */
 static bool
 forwards(int family)
 {
@@ -127,7 +126,7 @@ kernel_check_table(uint64_t entries, uint64_t max, uint64_t buckets, char text[K
 	if (max != 0 && (max < TABLE_SMALL || entries > max / 5 * 4))
 		snprintf(
 			text, KERNEL_SENTENCE,
-			"net.netfilter.nf_conntrack_max: there is room for %llu connections of everybody, and %llu are there; "
+			"net.netfilter.nf_conntrack_max: the host's table of connections takes %llu entries, and %llu are in use; "
 			"beyond that new ones are dropped; sysctl -w net.netfilter.nf_conntrack_max=%llu "
 			"net.netfilter.nf_conntrack_buckets=%llu",
 			(unsigned long long)max, (unsigned long long)entries, (unsigned long long)good,

@@ -77,7 +77,7 @@ write_status(const struct engine *e, struct json *j)
 
 static const struct engine_gauge gauges[] = {
 	{ "teal_kernel_trouble", PROM_GAUGE, "1 while the kernel does not take the rules that it is given.", read_trouble },
-	{ "teal_conntrack_entries", PROM_GAUGE, "Entries in the kernel's table of connections, everybody's.", read_entries },
+	{ "teal_conntrack_entries", PROM_GAUGE, "Entries in the host's table of connections.", read_entries },
 	{ "teal_conntrack_max_entries", PROM_GAUGE,
 	  "How many there may be, nf_conntrack_max; beyond that new connections are dropped.", read_max },
 	{ "teal_conntrack_tracked", PROM_GAUGE, "Of the entries, those of connections to our services.", read_tracked },

@@ -1,5 +1,5 @@
 /* nft.c - questions to nftables and their answers; texts by libnftables.
- * Thread: whoever holds it, one at a time. */
+ * Thread: its owner's, one at a time. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>

@@ -386,7 +386,7 @@ check_renames(const struct draft *d)
 	}
 }
 
-/* A pool nobody uses is often a name mistyped elsewhere. */
+/* An unused pool is often a name mistyped elsewhere. */
 static void
 check_pools_used(const struct draft *d)
 {

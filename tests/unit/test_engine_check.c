@@ -30,8 +30,8 @@ test_one_that_is_small_or_nearly_full(void **state)
 	(void)state;
 	assert_string_equal(
 		kernel_check_table(12, 65536, 65536, text),
-		"net.netfilter.nf_conntrack_max: there is room for 65536 connections of everybody, and 12 are "
-		"there; beyond that new ones are dropped; sysctl -w net.netfilter.nf_conntrack_max=262144 "
+		"net.netfilter.nf_conntrack_max: the host's table of connections takes 65536 entries, and 12 are in use; "
+		"beyond that new ones are dropped; sysctl -w net.netfilter.nf_conntrack_max=262144 "
 		"net.netfilter.nf_conntrack_buckets=262144");
 	assert_non_null(kernel_check_table(420000, 524288, 524288, text));
 	assert_non_null(strstr(text, "nf_conntrack_max=1048576 "));
