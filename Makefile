@@ -25,6 +25,7 @@ FUZZ_SECONDS ?= 10
 
 PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/teal
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -80,8 +81,13 @@ BELOW_store := store $(BELOW_model)
 BELOW_control := control $(BELOW_store)
 BELOW_data := data $(BELOW_model)
 BELOW_kernel := kernel $(BELOW_model)
-PROGRAMS := teald tealctl tealbench
+PROGRAMS := teald tealctl tealbench supervisor
+# teald is the supervisor, of libc and base alone; what it starts is teald-serve.
+NAME_teald := teald-serve
+NAME_supervisor := teald
+name_of = $(or $(NAME_$(1)),$(1))
 BELOW_teald := teald control data kernel $(BELOW_store)
+BELOW_supervisor := supervisor base
 BELOW_tealctl := tealctl net proto base
 BELOW_tealbench := tealbench net proto base
 
@@ -98,7 +104,7 @@ TEST_HELPERS := $(filter-out $(TESTS),$(sort $(wildcard tests/unit/*.c)))
 TEST_BINS := $(TESTS:tests/unit/%.c=$(OUT)/unit/%)
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZERS:tests/fuzz/%.c=$(OUT)/fuzz/%)
-BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(p)))
+BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard src/app/$(p)/main.c),$(BIN)/$(call name_of,$(p))))
 
 SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(TESTS) $(TEST_HELPERS) $(FUZZERS)
 HEADERS := $(sort $(wildcard include/*/*.h include/*/*/*.h src/app/*/*.h tests/*/*.h))
@@ -139,7 +145,7 @@ endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 
 define program_rule
-$(BIN)/$(1): $$(call libs_of,$(1)) $(STAMP)/flags
+$(BIN)/$(call name_of,$(1)): $$(call libs_of,$(1)) $(STAMP)/flags
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(OBJ_$(1)) $$(wordlist 2,99,$$(call libs_of,$(1))) $$(LIBS)
@@ -271,9 +277,10 @@ format:	## the house style, in place; FILES="…" for some
 STACK := $(wildcard conf/*.yml conf/*.json conf/fluentd.conf)
 
 install: all	## into PREFIX (/usr/local), below DESTDIR
-	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(COMPLETIONDIR) $(DATADIR) $(UNITDIR) $(CONFDIR) \
+	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(LIBEXECDIR) $(BINDIR) $(COMPLETIONDIR) $(DATADIR) $(UNITDIR) $(CONFDIR) \
 		$(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
 	$(Q)install -m 755 $(BIN)/teald $(DESTDIR)$(SBINDIR)/teald
+	$(Q)install -m 755 $(BIN)/teald-serve $(DESTDIR)$(LIBEXECDIR)/teald-serve
 	$(Q)install -m 755 $(BIN)/tealctl $(BIN)/tealbench $(DESTDIR)$(BINDIR)/
 	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
 	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl

@@ -42,7 +42,7 @@ class Teald:
         (folder / "teal.conf").write_text(CONF.format(folder=folder, observe=self.observe, listen=self.listen, mode=mode,
                                                       backend=backend))
         # The lines are read, as journald would.
-        self.process = subprocess.Popen([BUILD / "teald", "-c", folder / "teal.conf"], stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([BUILD / "teald-serve", "-c", folder / "teal.conf"], stdout=subprocess.PIPE)
         self.reader = subprocess.Popen(["cat"], stdin=self.process.stdout, stdout=subprocess.DEVNULL)
         while not self.ready():
             time.sleep(0.05)

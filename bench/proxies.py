@@ -379,7 +379,7 @@ class Floor(Proxy):
 
 def available(build, notes):
     """The classes whose program is here; what is missing goes to notes."""
-    Teal.program = os.environ.get("TEALD") or os.path.join(build, "teald")
+    Teal.program = os.environ.get("TEALD") or os.path.join(build, "teald-serve")
     HAProxy.program = os.environ.get("HAPROXY") or shutil.which("haproxy") or "/usr/sbin/haproxy"
     Nginx.program = os.environ.get("NGINX") or shutil.which("nginx") or "/usr/sbin/nginx"
     Floor.program = os.path.join(build, "bench", "floor")

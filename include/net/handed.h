@@ -1,5 +1,6 @@
 /* handed.h - listening sockets that this process was given when it was started:
- * by a service manager (sd_listen_fds(3)).
+ * by a service manager (sd_listen_fds(3)) or by the supervisor, which keeps those
+ * that are opened here for a successor.
  * Kept by their address until net/listening adopts them.
  * Thread: main. */
 #ifndef NET_HANDED_H
@@ -14,6 +15,20 @@ void handed_take_up(void);
 /* A listening stream socket for that address, the caller's from now on; -1:
  * there is none, or none is left. */
 int handed_take(const struct addr *at);
+
+/* The file of a Unix socket that was handed over, opened with O_PATH; as
+ * handed_take(). */
+int handed_take_file(const struct addr *at);
+
+/* Over the supervisor's link, which stays the caller's; before it nothing below
+ * does anything. */
+void handed_join(int link);
+/* These sockets are to outlive this process: its successor is handed them. */
+void handed_keep(const int *fds, unsigned n);
+/* Those of that address are not any more; NULL: none is.  When it returns the
+ * supervisor has closed its copies, so that a close here ends the queue; it waits
+ * for that, a second at most. */
+void handed_forget(const struct addr *at);
 
 /* Closes what nobody has asked for; returns how many that were. */
 unsigned handed_drop_rest(void);

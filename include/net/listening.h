@@ -14,6 +14,7 @@ struct listening {
 	struct addr at;	/* as asked for: the port may be 0 */
 	int *fds;	/* each is its acceptor's to close */
 	unsigned n;	/* at least as many as were asked for: more when they were adopted */
+	unsigned adopted;	/* of them, the first ones: they are kept already */
 	int pin;	/* of our Unix socket's file (O_PATH), so that no other file gets its number; -1: none */
 };
 
@@ -37,6 +38,9 @@ MUST_USE enum err listening_open(struct listening *l, const struct addr *at, con
 /* From here on the kernel queues clients, up to backlog of them.  E_USAGE when
  * another program has begun to listen since the bind. */
 MUST_USE enum err listening_start(const struct listening *l, int backlog, struct why *why);
+
+/* Before the acceptors close: the kernel's queue ends with them, no successor gets it. */
+void listening_forget(const struct listening *l);
 
 /* Once the acceptors are closed: removes the Unix socket's file if it is still
  * ours; a successor may have bound its own.  Harmless for one that is all zero. */

@@ -12,6 +12,7 @@
 #include "data/port.h"
 #include "data/proxy.h"
 #include "data/session.h"
+#include "net/handed.h"
 #include "net/tls_client.h"
 
 /* Of so many descriptors one pipe may be made, at two descriptors. */
@@ -479,6 +480,8 @@ proxy_close(struct engine *e)
 	struct proxy *p = proxy_of(e);
 
 	p->closing = true;
+	/* Clients that come now are refused, not queued where nobody accepts. */
+	handed_forget(NULL);
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct close_letter *c = must_alloc(sizeof(*c));
 

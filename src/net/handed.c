@@ -1,7 +1,12 @@
 /* handed.c - listening sockets from those who started us.  Thread: main. */
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -10,12 +15,17 @@
 
 /* sd_listen_fds(3): the first of them. */
 #define FIRST 3
+/* Of one message (unix(7), SCM_MAX_FD). */
+#define FDS_MAX 253
+#define FORGET_MS 1000
 
 static struct handed {
 	struct addr at;
 	int fd;	/* -1: taken */
+	bool file;	/* no socket, but the file of one */
 } * list;
 static unsigned n_list;
+static int supervisor = -1;
 
 /* Says no of what is no listening stream socket: that stays as it is. */
 static bool
@@ -28,6 +38,25 @@ has_listener(int fd, struct addr *at)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM &&
 	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 &&
 	       getsockname(fd, &at->u.sa, &at->len) == 0;
+}
+
+/* What O_PATH opened has no socket behind it, only a name. */
+static bool
+has_file(int fd, struct addr *at)
+{
+	char name[32], path[sizeof(at->u.un.sun_path)];
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	n = readlink(name, path, sizeof(path));
+	if (n <= 0 || n >= (ssize_t)sizeof(path))
+		return false;
+	*at = (struct addr){ .len = sizeof(at->u.un), .u.un.sun_family = AF_UNIX };
+	memcpy(at->u.un.sun_path, path, (size_t)n);
+	return true;
 }
 
 static unsigned
@@ -50,11 +79,14 @@ handed_take_up(void)
 		if (flags < 0)	/* there are fewer than was said */
 			break;
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-		if (!has_listener(fd, &h.at)) {
+		if (has_listener(fd, &h.at)) {
+			(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+		} else if (has_file(fd, &h.at)) {
+			h.file = true;
+		} else {
 			close(fd);
 			continue;
 		}
-		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 		list = must_grow(list, n_list + 1, sizeof(*list));
 		list[n_list++] = h;
 	}
@@ -63,17 +95,84 @@ handed_take_up(void)
 	unsetenv("LISTEN_FDNAMES");
 }
 
-int
-handed_take(const struct addr *at)
+static int
+take(const struct addr *at, bool file)
 {
 	for (unsigned i = 0; i < n_list; i++)
-		if (list[i].fd >= 0 && addr_equal(&list[i].at, at)) {
+		if (list[i].fd >= 0 && list[i].file == file && addr_equal(&list[i].at, at)) {
 			int fd = list[i].fd;
 
 			list[i].fd = -1;
 			return fd;
 		}
 	return -1;
+}
+
+int
+handed_take(const struct addr *at)
+{
+	return take(at, false);
+}
+
+int
+handed_take_file(const struct addr *at)
+{
+	return take(at, true);
+}
+
+void
+handed_join(int link)
+{
+	supervisor = link;
+}
+
+static void
+send_some(const int *fds, unsigned n)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+	} control = { .room = { 0 } };
+	struct iovec iov = { .iov_base = "keep", .iov_len = 4 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.room,
+			    .msg_controllen = CMSG_SPACE(sizeof(int) * n) };
+
+	control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					 .cmsg_type = SCM_RIGHTS,
+					 .cmsg_len = CMSG_LEN(sizeof(int) * n) };
+	memcpy(CMSG_DATA(&control.head), fds, sizeof(int) * n);
+	while (sendmsg(supervisor, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		continue;
+}
+
+void
+handed_keep(const int *fds, unsigned n)
+{
+	if (supervisor < 0)
+		return;
+	for (unsigned done = 0, some; done < n; done += some) {
+		some = n - done < FDS_MAX ? n - done : FDS_MAX;
+		send_some(fds + done, some);
+	}
+}
+
+void
+handed_forget(const struct addr *at)
+{
+	struct pollfd p = { .fd = supervisor, .events = POLLIN };
+	char text[8 + sizeof(at->u)] = "forget ";
+	size_t n = 7;
+
+	if (supervisor < 0)
+		return;
+	if (at != NULL) {
+		memcpy(text + n, &at->u, at->len);
+		n += at->len;
+	}
+	if (send(supervisor, text, n, MSG_NOSIGNAL) > 0 && poll(&p, 1, FORGET_MS) == 1)
+		(void)!recv(supervisor, text, sizeof(text), MSG_DONTWAIT);
 }
 
 unsigned
@@ -84,7 +183,7 @@ handed_drop_rest(void)
 	for (unsigned i = 0; i < n_list; i++)
 		if (list[i].fd >= 0) {
 			close(list[i].fd);
-			dropped++;
+			dropped += !list[i].file;
 		}
 	free(list);
 	list = NULL;

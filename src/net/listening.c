@@ -247,6 +247,23 @@ adopt(struct listening *l)
 		if (addr_family(&l->at) != AF_UNIX)
 			set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	}
+	l->adopted = l->n;
+	if (l->n > 0)
+		l->pin = handed_take_file(&l->at);
+}
+
+/* What is open from now on is not lost with this process.  The duplicates of a
+ * Unix socket have one queue. */
+static void
+keep(const struct listening *l)
+{
+	bool local = addr_family(&l->at) == AF_UNIX;
+
+	if (local && l->adopted > 0)
+		return;
+	handed_keep(l->fds + l->adopted, local ? 1 : l->n - l->adopted);
+	if (l->pin >= 0)
+		handed_keep(&l->pin, 1);
 }
 
 enum err
@@ -254,12 +271,10 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 	       struct why *why)
 {
 	bool local = addr_family(at) == AF_UNIX;
-	unsigned adopted;
 	enum err e = OK;
 
 	*l = (struct listening){ .at = *at, .pin = -1 };
 	adopt(l);
-	adopted = l->n;
 	l->fds = must_grow(l->fds, n > l->n ? n : l->n, sizeof(int));
 	while (l->n < n && e == OK) {
 		int fd;
@@ -267,16 +282,19 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 		if (!(local && l->n > 0)) {
 			e = local ? open_path(l, terms, why) : open_port(l, terms, why);
 			/* One that another user made shares its address with none of ours. */
-			if (e == OK || adopted == 0)
+			if (e == OK || l->adopted == 0)
 				continue;
 		}
-		fd = fcntl(l->fds[l->n % (adopted > 0 ? adopted : 1)], F_DUPFD_CLOEXEC, 0);
+		fd = fcntl(l->fds[l->n % (l->adopted > 0 ? l->adopted : 1)], F_DUPFD_CLOEXEC, 0);
 		e = fd >= 0 ? OK : bind_error(at, why);
 		if (fd >= 0)
 			l->fds[l->n++] = fd;
 	}
-	if (e == OK)
+	if (e == OK) {
+		if (terms->backlog > 0)
+			keep(l);
 		return OK;
+	}
 	for (unsigned i = 0; i < l->n; i++)
 		close(l->fds[i]);
 	listening_close(l);
@@ -290,7 +308,18 @@ listening_start(const struct listening *l, int backlog, struct why *why)
 
 	for (unsigned i = 0; i < l->n && e == OK; i++)
 		e = start_one(l->fds[i], &l->at, backlog, why);
+	if (e == OK)
+		keep(l);
 	return e;
+}
+
+void
+listening_forget(const struct listening *l)
+{
+	struct addr at = { .len = sizeof(at.u) };
+
+	if (l->n > 0 && getsockname(l->fds[0], &at.u.sa, &at.len) == 0)
+		handed_forget(&at);
 }
 
 void

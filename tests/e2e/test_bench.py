@@ -18,7 +18,7 @@ BENCH = scale.REPO / "bench"
 def test_what_was_asked_for_is_measured_and_nothing_failed(tmp_path):
     # What it builds and writes goes beside the programs it measures.
     build = tmp_path
-    for program in ("teald", "tealbench"):
+    for program in ("teald", "teald-serve", "tealbench"):
         (build / program).symlink_to(scale.BUILD / program)
     done = subprocess.run([BENCH / "run", "--quick", "--rounds=2", "--scale=0.02", "--proxies=teal,floor",
                            "--only=tcp-small,tcp-connect,tcp-bulk-down,http-keepalive,http-1mib,drill-tcp"],
@@ -49,7 +49,7 @@ def test_what_was_asked_for_is_measured_and_nothing_failed(tmp_path):
 @pytest.mark.nosan
 @pytest.mark.skipif(os.geteuid() != 0, reason="wants network namespaces")
 def test_a_hop_is_measured_over_plain_routing(tmp_path):
-    for program in ("teald", "tealbench"):
+    for program in ("teald", "teald-serve", "tealbench"):
         (tmp_path / program).symlink_to(scale.BUILD / program)
     done = subprocess.run([BENCH / "run", "--quick", "--rounds=2", "--scale=0.02", "--proxies=dnat,teal-kernel,haproxy",
                            "--only=hop-connect,hop-udp,drill-hop"], env=os.environ | {"BUILD": str(tmp_path)},

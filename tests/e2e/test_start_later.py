@@ -25,7 +25,7 @@ def check():
     """check(keys, shut): teald -t as the user games, to whom the file `shut` is closed."""
     with tempfile.TemporaryDirectory(prefix="teal-", dir="/tmp") as folder:
         os.chmod(folder, 0o755)
-        program, closed, conf = shutil.copy(BUILD / "teald", folder), f"{folder}/closed", f"{folder}/teal.conf"
+        program, closed, conf = shutil.copy(BUILD / "teald-serve", folder), f"{folder}/closed", f"{folder}/teal.conf"
         nss = f"{folder}/nsswitch.conf"
         with open(nss, "w") as f:
             f.write("passwd: files\ngroup: files\n")

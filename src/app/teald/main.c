@@ -13,6 +13,7 @@
 #include "app/forward.h"
 #include "app/observe.h"
 #include "app/startup.h"
+#include "app/supervised.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "base/standard.h"
@@ -50,6 +51,7 @@ struct teald {
 
 static const char usage[] =
 	"usage: teald -c FILE [-t [--print-ruleset]] [--assume-initial]\n"
+	"             [--no-supervisor | --max-restarts=N --watchdog=SEC]\n"
 	"       teald --help | --version\n"
 	"\n"
 	"The load balancer of two colors.  Stays in the foreground, logs JSON lines\n"
@@ -62,6 +64,11 @@ static const char usage[] =
 	"  --assume-initial    with Redis: services that neither Redis nor state_dir\n"
 	"                      knows begin with their `initial` color, before Redis\n"
 	"                      has answered\n"
+	"  --no-supervisor     serve in this process, which nothing starts again\n"
+	"  --max-restarts=N    end when the serving process died more often than that\n"
+	"                      within a minute (5)\n"
+	"  --watchdog=SEC      end a serving process whose main thread hangs for so\n"
+	"                      long (30), and start another; 0: never\n"
 	"  -V, --version       print the version\n"
 	"  -h, --help          print this\n"
 	"\n"
@@ -300,6 +307,7 @@ open_all(struct teald *t, struct why *why)
 	if (e != OK)
 		return e;
 	forward_start(t->forward, &t->control);
+	supervised_watch(&t->control);
 	admin_start(t->admin, &t->control);
 	if (t->observe != NULL)
 		observe_start(t->observe, &t->control);
@@ -429,7 +437,7 @@ main(int argc, char **argv)
 	int status;
 
 	standard_descriptors();
-	handed_take_up();
+	supervised_join();
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;

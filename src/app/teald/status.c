@@ -4,6 +4,7 @@
 
 #include "app/engine_table.h"
 #include "app/status.h"
+#include "app/supervised.h"
 #include "base/clock.h"
 #include "base/version.h"
 #include "control/drain.h"
@@ -252,6 +253,11 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	json_cstr(j, "not_ready", ready ? NULL : reason);
 	json_bool(j, "maintenance", c->maintenance);
 	json_i64(j, "pid", getpid());
+	if (supervised_by() > 0)
+		json_i64(j, "supervisor", supervised_by());
+	else
+		json_null(j, "supervisor");
+	json_u64(j, "restarts", supervised_restarts());
 	json_double(j, "uptime", round((clock_now() - c->started) * 1000) / 1000);
 	json_u64(j, "workers", c->config->workers);
 	json_object(j, "config");

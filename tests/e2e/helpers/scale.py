@@ -24,7 +24,7 @@ def scaled(full, normal=None):
 def sanitizer():
     """"asan", "tsan" or None: what teald was built with."""
     try:
-        binary = (BUILD / "teald").read_bytes()
+        binary = (BUILD / "teald-serve").read_bytes()
     except OSError:
         return None
     if b"__tsan_init" in binary:

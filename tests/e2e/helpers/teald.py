@@ -97,10 +97,11 @@ class Teal:
 
     # ---- start and stop ----
 
-    def start(self, *args, ready=True, prefix=(), env=None, stdout=None):
+    def start(self, *args, ready=True, prefix=(), env=None, stdout=None, supervised=False):
         """Starts teald; ready: returns when /readyz says 200, StartFailed when
         it ends before.  prefix: a command that execs teald.  stdout: where the
-        log goes instead of .logs."""
+        log goes instead of .logs.  supervised: under its supervisor, which is .process; .serving() is then another."""
+        program = "teald" if supervised else "teald-serve"
         assert self.process is None or self.process.poll() is not None, "it runs already"
         assert (scale.BUILD / "teald").exists(), f"no {scale.BUILD}/teald: run make first"
         self.conf.write_text(libconfig.dumps(self.settings))
@@ -113,7 +114,7 @@ class Teal:
             self.clock.starting()
             env |= self.clock.env(env)
         self.process = subprocess.Popen(
-            [*(self.place.prefix if self.place else ()), *prefix, str(scale.BUILD / "teald"), "-c", str(self.conf), *args],
+            [*(self.place.prefix if self.place else ()), *prefix, str(scale.BUILD / program), "-c", str(self.conf), *args],
             stdin=subprocess.DEVNULL, stdout=stdout or subprocess.PIPE, stderr=self._stderr,
             env=env, start_new_session=True)
         if self.clock:
@@ -151,6 +152,10 @@ class Teal:
     @property
     def pid(self):
         return self.process.pid
+
+    def serving(self):
+        """The process that serves."""
+        return self.ok("status")["pid"]
 
     @property
     def running(self):

@@ -1,0 +1,27 @@
+/* supervised.h - the serving process's side of its supervisor: what it keeps for
+ * us, and what it is told.  Without a supervisor none of it does anything.
+ * Thread: main. */
+#ifndef APP_SUPERVISED_H
+#define APP_SUPERVISED_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control/control.h"
+
+/* First thing in main(): takes up the link from the environment, watches for
+ * crashes, and adopts what was handed over. */
+void supervised_join(void);
+
+/* Once all is open: main's loop beats from now on, it is told that services are
+ * served, or that all has begun to stop, and the end of the supervisor is a SIGTERM. */
+void supervised_watch(struct control *c);
+/* The supervisor's process; 0: there is none. */
+int supervised_by(void);
+/* How often the serving process had died before this one was started, and when the
+ * last one had, seconds since 1970; 0: never. */
+unsigned supervised_restarts(void);
+int64_t supervised_restarted_at(void);
+
+#endif

@@ -1,0 +1,136 @@
+/* supervised.c - the supervisor's child.  Thread: main. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "app/supervised.h"
+#include "base/crash.h"
+#include "net/handed.h"
+
+#define BEAT 1.0
+/* What still waits for its store by then is as started as it can be. */
+#define READY_BEATS 10
+
+static int supervisor = -1;
+static pid_t parent;
+static unsigned restarts, beats;
+static long long restarted_at;
+static ev_io watcher;
+static ev_timer beat;
+static ev_prepare turn;
+static bool told_ready;
+
+static void
+tell(const char *text)
+{
+	(void)!send(supervisor, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void
+supervised_join(void)
+{
+	const char *text = getenv("TEAL_SUPERVISOR");
+	int last_words = STDERR_FILENO;
+
+	if (text != NULL && sscanf(text, "%d %d %u %lld", &supervisor, &last_words, &restarts, &restarted_at) == 4 &&
+	    fcntl(supervisor, F_SETFD, FD_CLOEXEC) == 0 && fcntl(last_words, F_SETFD, FD_CLOEXEC) == 0) {
+		(void)fcntl(last_words, F_SETFL, O_WRONLY | O_NONBLOCK);
+		parent = getppid();
+		handed_join(supervisor);
+	} else {
+		supervisor = -1;
+		last_words = STDERR_FILENO;
+	}
+	unsetenv("TEAL_SUPERVISOR");
+	crash_watch(last_words);
+	handed_take_up();
+}
+
+static void
+say_ready(const struct control *c)
+{
+	char text[128];
+
+	told_ready = true;
+	tell("ready");
+	if (c->life == LIFE_STARTING)
+		tell("notify STATUS=waiting for the store");
+	else {
+		snprintf(text, sizeof(text), "notify STATUS=serving %zu services", c->n);
+		tell(text);
+	}
+}
+
+static void
+supervised_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
+{
+	const struct control *c = p->data;
+
+	(void)revents;
+	if (!told_ready && c->life == LIFE_SERVING)
+		say_ready(c);
+	if (c->life <= LIFE_SERVING)
+		return;
+	tell("notify STOPPING=1\nSTATUS=stopping");
+	ev_prepare_stop(loop, p);
+}
+
+static void
+supervised_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	tell("beat");
+	if (++beats == READY_BEATS && !told_ready)
+		say_ready(t->data);
+}
+
+/* It says nothing by itself: what can be read is its end, or an answer that came late. */
+static void
+supervised_on_word(struct ev_loop *loop, ev_io *w, int revents)
+{
+	char text[16];
+
+	(void)revents;
+	if (recv(w->fd, text, sizeof(text), MSG_DONTWAIT) != 0)
+		return;
+	ev_io_stop(loop, w);
+	(void)raise(SIGTERM);
+}
+
+void
+supervised_watch(struct control *c)
+{
+	if (supervisor < 0)
+		return;
+	ev_io_init(&watcher, supervised_on_word, supervisor, EV_READ);
+	ev_io_start(c->loop, &watcher);
+	ev_timer_init(&beat, supervised_on_beat, 0.0, BEAT);
+	beat.data = c;
+	ev_timer_start(c->loop, &beat);
+	ev_prepare_init(&turn, supervised_on_turn);
+	turn.data = c;
+	ev_prepare_start(c->loop, &turn);
+}
+
+int
+supervised_by(void)
+{
+	return parent;
+}
+
+unsigned
+supervised_restarts(void)
+{
+	return restarts;
+}
+
+int64_t
+supervised_restarted_at(void)
+{
+	return restarted_at;
+}

@@ -1,0 +1,280 @@
+"""teald is a parent that keeps the listening sockets, and the process that serves:
+when that dies, its successor has the clients that came meanwhile."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from helpers import scale
+from helpers.scale import scaled, until
+
+
+def successor(teal, before):
+    """Waits until another process serves than the one before; its id."""
+    def other():
+        try:
+            pid = teal.serving()
+        except (OSError, AssertionError):
+            return None
+        return pid if pid != before else None
+    return until(other, "another process serves")
+
+
+def kill(teal, number=signal.SIGKILL):
+    """Ends the process that serves; the id of the next one."""
+    pid = teal.serving()
+    os.kill(pid, number)
+    return successor(teal, pid)
+
+
+@pytest.fixture
+def supervised(web):
+    def make(*args, env=None, prefix=(), ready=True, **keys):
+        return web(start=False, **keys).start(*args, supervised=True, env=env, prefix=prefix, ready=ready)
+    return make
+
+
+def test_a_start_and_a_stop_are_as_without_it(supervised):
+    teal = supervised()
+    assert teal.serving() != teal.pid
+    status = teal.ok("status")
+    assert status["supervisor"] == teal.pid and status["restarts"] == 0
+    assert teal.connect().peer == "green"
+    assert teal.stop() == 0
+    assert teal.log_lines_now("teald.stopped")
+
+
+def test_without_a_supervisor_it_is_one_process(web):
+    teal = web(start=False).start("--no-supervisor", supervised=True)
+    assert teal.serving() == teal.pid and teal.ok("status")["supervisor"] is None
+
+
+def test_a_command_stops_both(supervised):
+    teal = supervised()
+    teal.ok("stop")
+    assert teal.wait() == 0
+
+
+def test_a_second_signal_hurries_both(supervised):
+    teal = supervised(top={"stop": {"notice": 60.0, "timeout": 60.0}})
+    teal.signal()
+    teal.wait_log("teald.stopping")
+    teal.signal(signal.SIGINT)
+    assert teal.wait() == 1
+    teal.expect_status = 1
+
+
+def test_a_failed_start_says_what_it_said(web, ports):
+    first = web()
+    port = first.address()[1]
+    second = web(start=False, listen=f"127.0.0.1:{port}")
+    status, text = second.start_refused(supervised=True)
+    assert status == 1 and "another process already does" in text, (status, text)
+    assert not second.log_lines_now("teald.crashed")
+    broken = web(start=False, no_such_key=1)
+    status, text = broken.start_refused(supervised=True)
+    assert status == 2 and "no_such_key" in text, (status, text)
+
+
+@pytest.mark.scales
+def test_killed_under_load_nobody_is_refused_and_flips_are_kept(supervised, farm, load):
+    kills = scaled(100, 5)
+    teal = supervised(f"--max-restarts={kills}", green=[farm("green")], blue=[farm("blue")])
+    clients, color = load(teal, 16), "green"
+    for n in range(kills):
+        clients.more(50)
+        kill(teal)
+        color = "blue" if color == "green" else "green"
+        reply = teal.ok("flip", "web", color, "--wait=applied")
+        assert reply["epoch"] == n + 2
+        # The next one has the same record, and the same sockets.
+        assert teal.status()["active"] == color
+        assert teal.connect().peer == color
+    sessions = clients.more(50).finish()
+    errors = {s.error.split(" while")[0] for s in sessions if s.error}
+    assert not [e for e in errors if "refused" in e], errors
+    assert len([s for s in sessions if not s.error]) > 50 * kills
+    m = teal.metrics()
+    assert m.get("teal_restarts_total") == kills and m.get("teal_last_restart_timestamp_seconds") > 1e9
+    lines = teal.log_lines("teald.crashed")
+    assert [l["count"] for l in lines] == list(range(1, kills + 1))
+    assert {l["signal"] for l in lines} == {"SIGKILL"} and all(l["seconds"] > 0 and l["pid"] > 0 for l in lines)
+
+
+def test_who_comes_while_nothing_serves_waits_and_is_served(supervised):
+    """Whoever is in the accept queue of a process that dies is its successor's."""
+    teal = supervised()
+    pid = teal.serving()
+    os.kill(pid, signal.SIGSTOP)
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    until(lambda: all(stat.read_text().rsplit(")", 1)[1].split()[0] == "T" for stat in tasks.glob("*/stat")),
+          "all its threads stand still")
+    waiting = [socket.create_connection(teal.address()) for _ in range(20)]
+    os.kill(pid, signal.SIGKILL)
+    for s in waiting:
+        s.settimeout(scale.patience())
+        assert s.recv(100).startswith(b"green")
+        s.close()
+    assert teal.ok("status")["restarts"] == 1
+
+
+def test_unix_sockets_survive_too_and_their_files_go_at_the_end(supervised):
+    path = f"/tmp/teal-supervised-{os.getpid()}-{os.urandom(4).hex()}"
+    teal = supervised(listen=f"unix:{path}")
+    before = os.stat(path).st_ino
+    kill(teal)
+    assert os.stat(path).st_ino == before and teal.connect().peer == "green"
+    assert os.stat(teal.admin_path).st_mode & 0o777 == 0o660
+    assert teal.stop() == 0
+    assert not os.path.exists(path) and not os.path.exists(teal.admin_path)
+
+
+def test_fewer_workers_still_serve_every_queue(supervised):
+    """The configuration of the next one has one worker; the queues of four are still its own."""
+    teal = supervised(top={"workers": 4})
+    teal.settings["workers"] = 1
+    teal.conf.write_text(teal.conf.read_text().replace("workers = 4", "workers = 1"))
+    kill(teal)
+    assert teal.ok("status")["workers"] == 1
+    # The kernel spreads them over all four.
+    assert {teal.connect().peer for _ in range(64)} == {"green"}
+
+
+@pytest.mark.nosan
+def test_a_crash_tells_where_it_was(supervised):
+    teal = supervised()
+    kill(teal, signal.SIGSEGV)
+    line = teal.wait_log("teald.crashed")
+    assert line["signal"] == "SIGSEGV" and line["doing"].startswith("serving")
+    assert line["backtrace"].startswith("thread teald") and "teald-serve" in line["backtrace"], line
+
+
+def test_one_that_dies_again_and_again_is_given_up(supervised):
+    teal = supervised("--max-restarts=2")
+    for _ in range(2):
+        kill(teal)
+    os.kill(teal.serving(), signal.SIGKILL)
+    assert teal.wait() == 1
+    teal.expect_status = 1
+    assert teal.log_lines_now("teald.gave_up")[0]["count"] == 3
+    assert "giving up" in teal.stderr()
+    # The port is free for whoever the service manager starts next.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(teal.address())
+
+
+def test_a_restart_that_cannot_start_is_tried_again(supervised):
+    """Its configuration is broken for a while: clients wait, and are served."""
+    teal = supervised("--max-restarts=1000")
+    good = teal.conf.read_text()
+    teal.conf.write_text("broken")
+    os.kill(teal.serving(), signal.SIGKILL)
+    teal.wait_log("teald.crashed", count=2)
+    waiting = socket.create_connection(teal.address())
+    teal.conf.write_text(good)
+    waiting.settimeout(scale.patience())
+    assert waiting.recv(100).startswith(b"green")
+
+
+def test_the_end_of_the_supervisor_is_a_stop(supervised):
+    teal = supervised()
+    pid = teal.serving()
+    teal.signal(signal.SIGKILL)
+    teal.wait()
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "the other one has ended, too")
+    assert not os.path.exists(teal.admin_path)
+    teal.expect_status = None
+
+
+@pytest.mark.long
+def test_main_that_hangs_is_ended_and_another_serves(supervised):
+    """Stopped, it beats no more."""
+    teal = supervised("--watchdog=3")
+    pid = teal.serving()
+    until(lambda: teal.ok("status")["uptime"] > 0, "it runs")
+    os.kill(pid, signal.SIGSTOP)
+    successor(teal, pid)
+    assert teal.log_lines("teald.hangs")[0]["pid"] == pid
+    assert teal.connect().peer == "green"
+
+
+class Manager:
+    """What systemd is to teald: a datagram socket that hears, and keeps descriptors."""
+
+    def __init__(self, path):
+        self.path, self.heard, self.kept = path, [], []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.settimeout(scale.patience())
+
+    def hear(self, word):
+        while not any(word in h for h in self.heard):
+            text, fds, _, _ = socket.recv_fds(self.socket, 4096, 253)
+            self.heard += text.decode().split("\n")
+            self.kept += fds
+        return self.heard
+
+    def close(self):
+        self.socket.close()
+        for fd in self.kept:
+            os.close(fd)
+
+
+def test_a_service_manager_is_told_and_keeps_the_sockets(supervised, closing, tmp_path):
+    path = f"/tmp/teal-notify-{os.getpid()}-{os.urandom(4).hex()}"
+    manager = closing.add(Manager(path))
+    try:
+        teal = supervised(env={"NOTIFY_SOCKET": path})
+        manager.hear("READY=1")
+        manager.hear("WATCHDOG=1")
+        manager.hear("STATUS=serving 1 services")
+        assert "FDSTORE=1" in manager.heard and "FDNAME=listen" in manager.heard
+        ports = set()
+        for fd in manager.kept:
+            s = socket.socket(fileno=os.dup(fd))
+            if s.family == socket.AF_INET:
+                ports.add(s.getsockname()[1])
+            s.close()
+        assert {teal.address()[1], teal.observe[1]} <= ports
+        teal.signal()
+        manager.hear("STOPPING=1")
+        manager.hear("FDSTOREREMOVE=1")
+        assert teal.wait() == 0
+    finally:
+        os.unlink(path)
+
+
+def test_as_process_1_it_reaps_and_forwards(supervised):
+    """In a pid namespace of its own, as in a container."""
+    if os.geteuid() != 0:
+        pytest.skip("wants a pid namespace: needs root")
+    teal = supervised(prefix=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
+    serving = teal.serving()
+    assert serving != 1 and teal.ok("status")["supervisor"] == 1
+    # An orphan in there becomes process 1's, and is no zombie for long.
+    inside = int(pathlib.Path(f"/proc/{teal.pid}/task/{teal.pid}/children").read_text().split()[0])
+    enter = ["nsenter", "-t", str(inside), "-p", "-m"]
+    subprocess.run([*enter, "sh", "-c", "(sleep 0.01 &)"], check=True)
+    until(lambda: not any("<defunct>" in line for line in subprocess.run(
+        [*enter, "ps", "ax"], capture_output=True, text=True).stdout.splitlines()), "no zombie is left")
+    subprocess.run([*enter, "kill", "-KILL", str(serving)], check=True)
+    successor(teal, serving)
+    assert teal.connect().peer == "green"
+    os.kill(inside, signal.SIGTERM)
+    assert teal.wait() == 0
+
+
+@pytest.mark.nosan
+def test_it_is_small_and_has_given_up_what_it_does_not_need(supervised):
+    teal = supervised()
+    text = pathlib.Path(f"/proc/{teal.pid}/status").read_text()
+    said = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    assert int(said["VmRSS"].split()[0]) <= 2048, said["VmRSS"]
+    kill_only = 1 << 5
+    assert int(said["CapEff"], 16) & ~kill_only == 0, said["CapEff"]
+    libraries = {line.rsplit("/", 1)[-1] for line in pathlib.Path(f"/proc/{teal.pid}/maps").read_text().splitlines()
+                 if ".so" in line}
+    assert all(name.startswith(("libc.so", "libc-", "ld-linux", "ld-")) for name in libraries), libraries
