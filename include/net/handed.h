@@ -23,6 +23,8 @@ int handed_take_file(const struct addr *at);
 /* Over the supervisor's link, which stays the caller's; before it nothing below
  * does anything. */
 void handed_join(int link);
+/* There is a supervisor, and what is open here is not to end with this process. */
+bool handed_keeps(void);
 /* These sockets are to outlive this process: its successor is handed them. */
 void handed_keep(const int *fds, unsigned n);
 /* Those of that address are not any more; NULL: none is.  When it returns the

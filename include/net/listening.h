@@ -15,6 +15,7 @@ struct listening {
 	int *fds;	/* each is its acceptor's to close */
 	unsigned n;	/* at least as many as were asked for: more when they were adopted */
 	unsigned adopted;	/* of them, the first ones: they are kept already */
+	bool forgotten;	/* by the supervisor: it ends with us */
 	int pin;	/* of our Unix socket's file (O_PATH), so that no other file gets its number; -1: none */
 };
 
@@ -40,10 +41,10 @@ MUST_USE enum err listening_open(struct listening *l, const struct addr *at, con
 MUST_USE enum err listening_start(const struct listening *l, int backlog, struct why *why);
 
 /* Before the acceptors close: the kernel's queue ends with them, no successor gets it. */
-void listening_forget(const struct listening *l);
+void listening_forget(struct listening *l);
 
 /* Once the acceptors are closed: removes the Unix socket's file if it is still
- * ours; a successor may have bound its own.  Harmless for one that is all zero. */
+ * ours and nothing is kept for a successor; another process may have bound its own.  Harmless for one that is all zero. */
 void listening_close(struct listening *l);
 
 #endif

@@ -26,6 +26,7 @@ static struct handed {
 } * list;
 static unsigned n_list;
 static int supervisor = -1;
+static bool all_forgotten;
 
 /* Says no of what is no listening stream socket: that stays as it is. */
 static bool
@@ -126,6 +127,12 @@ handed_join(int link)
 	supervisor = link;
 }
 
+bool
+handed_keeps(void)
+{
+	return supervisor >= 0 && !all_forgotten;
+}
+
 static void
 send_some(const int *fds, unsigned n)
 {
@@ -150,7 +157,7 @@ send_some(const int *fds, unsigned n)
 void
 handed_keep(const int *fds, unsigned n)
 {
-	if (supervisor < 0)
+	if (!handed_keeps())
 		return;
 	for (unsigned done = 0, some; done < n; done += some) {
 		some = n - done < FDS_MAX ? n - done : FDS_MAX;
@@ -165,8 +172,9 @@ handed_forget(const struct addr *at)
 	char text[8 + sizeof(at->u)] = "forget ";
 	size_t n = 7;
 
-	if (supervisor < 0)
+	if (!handed_keeps())
 		return;
+	all_forgotten = at == NULL;
 	if (at != NULL) {
 		memcpy(text + n, &at->u, at->len);
 		n += at->len;

@@ -314,12 +314,13 @@ listening_start(const struct listening *l, int backlog, struct why *why)
 }
 
 void
-listening_forget(const struct listening *l)
+listening_forget(struct listening *l)
 {
 	struct addr at = { .len = sizeof(at.u) };
 
 	if (l->n > 0 && getsockname(l->fds[0], &at.u.sa, &at.len) == 0)
 		handed_forget(&at);
+	l->forgotten = true;
 }
 
 void
@@ -330,7 +331,7 @@ listening_close(struct listening *l)
 	if (l->fds == NULL)
 		return;
 	if (l->pin >= 0) {
-		if (fstat(l->pin, &ours) == 0 && lstat(l->at.u.un.sun_path, &now) == 0 &&
+		if ((!handed_keeps() || l->forgotten) && fstat(l->pin, &ours) == 0 && lstat(l->at.u.un.sun_path, &now) == 0 &&
 		    ours.st_dev == now.st_dev && ours.st_ino == now.st_ino)
 			unlink(l->at.u.un.sun_path);
 		close(l->pin);

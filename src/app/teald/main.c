@@ -414,6 +414,9 @@ serve(const struct config **cp, bool assume_initial)
 		e = why_set(&why, E_INTERNAL, "%s", t.why.text);
 	if (e != OK)
 		LOG_ERROR("teald.failed", LS("error", why.text));
+	/* A restart that failed is tried again, with what was kept; a first start is not. */
+	if (e != OK && supervised_restarts() == 0)
+		handed_forget(NULL);
 	close_all(&t);
 	if (t.control.left_behind) {
 		kept = config;

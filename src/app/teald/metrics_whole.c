@@ -148,10 +148,8 @@ metrics_whole(struct prom *p, const struct control *c)
 	put_engines(p, c);
 	prom_family(p, "teal_restarts_total", PROM_COUNTER, "Times that the serving process died and another was started.");
 	prom_u64(p, NULL, NULL, 0, supervised_restarts());
-	if (supervised_restarts() > 0) {
-		prom_family(p, "teal_last_restart_timestamp_seconds", PROM_GAUGE, "When it died last, since 1970.");
-		prom_double(p, NULL, NULL, 0, (double)supervised_restarted_at());
-	}
+	prom_family(p, "teal_last_restart_timestamp_seconds", PROM_GAUGE, "When that was last, since 1970; 0: never.");
+	prom_double(p, NULL, NULL, 0, (double)supervised_restarted_at());
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
 		    "Log lines thrown away because their reader was too slow.");
 	prom_u64(p, NULL, NULL, 0, log_dropped());

@@ -76,6 +76,7 @@ supervised_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 	if (c->life <= LIFE_SERVING)
 		return;
 	tell("notify STOPPING=1\nSTATUS=stopping");
+	handed_forget(NULL);
 	ev_prepare_stop(loop, p);
 }
 
