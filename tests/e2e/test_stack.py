@@ -290,6 +290,11 @@ def test_one_teald_fires_what_it_can(teal, backend, ports, stack, closing, tmp_p
         t.process.kill()
         t.wait()
     stack.wait_for("TealRestarting")
+    t.start(supervised=True)
+    until(lambda: stack.query("teal_restarts_total") and set(stack.query("teal_restarts_total").values()) == {0.0},
+          "scraped before the crash")
+    os.kill(t.serving(), signal.SIGKILL)
+    stack.wait_for("TealCrashed")
     t.expect_status = None
     check_what_was_said(stack)
 
