@@ -3,6 +3,7 @@ it, everything else goes on, and a file that is wrong changes nothing."""
 import json
 import os
 import signal
+import subprocess
 
 from helpers import libconfig, scale
 from helpers.people import Person, needs_root
@@ -218,3 +219,24 @@ def test_config_lists_every_key(web):
     one = teal.ok("config", "web")
     assert [s["service"] for s in one["services"]] == ["web"] and "keys" not in one
     assert one["checksum"] == teal.ok("status")["config"]["checksum"]
+
+
+def test_a_file_is_compared_with_a_running_teald(web, tmp_path):
+    """teald -t --against: before the file is where teald reads it."""
+    teal = web()
+    other = tmp_path / "next.conf"
+    settings = teal.settings | {"log": {"level": "warn"}, "workers": 3}
+    other.write_text(libconfig.dumps(settings))
+
+    def against(file, socket=teal.admin_path):
+        return subprocess.run([scale.BUILD / "teald", "-t", "-c", file, f"--against={socket}"], capture_output=True, text=True,
+                              timeout=scale.patience())
+    p = against(other)
+    assert (p.returncode, p.stdout.splitlines()) == (0, ["! workers 2 -> 3: needs a restart", "~ log.level debug -> warn", "= 1 unchanged"])
+    p = against(teal.conf)
+    assert (p.returncode, p.stdout.splitlines()) == (0, ["= 1 unchanged"])
+    p = against(other, str(tmp_path / "none.sock"))
+    assert p.returncode == 1 and "no teald answers" in p.stderr
+    other.write_text("workers = ;")
+    assert against(other).returncode == 2
+    assert subprocess.run([scale.BUILD / "teald", "-c", other, "--against=x"], capture_output=True).returncode == 2

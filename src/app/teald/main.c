@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/admin.h"
+#include "app/against.h"
 #include "app/engine_table.h"
 #include "app/forward.h"
 #include "app/observe.h"
@@ -50,7 +51,7 @@ struct teald {
 };
 
 static const char usage[] =
-	"usage: teald -c FILE [-t [--print-ruleset]] [--assume-initial]\n"
+	"usage: teald -c FILE [-t [--print-ruleset] [--against=SOCKET]] [--assume-initial]\n"
 	"             [--no-supervisor | --max-restarts=N --watchdog=SEC]\n"
 	"       teald --help | --version\n"
 	"\n"
@@ -61,6 +62,8 @@ static const char usage[] =
 	"  -t, --test          check the configuration, start nothing\n"
 	"  --print-ruleset     with -t: print the nftables rules for the services of\n"
 	"                      engine \"kernel\"\n"
+	"  --against=SOCKET    with -t: print what the file would change of the teald with\n"
+	"                      that admin socket\n"
 	"  --assume-initial    with Redis: services that neither Redis nor state_dir\n"
 	"                      knows begin with their `initial` color, before Redis\n"
 	"                      has answered\n"
@@ -79,6 +82,7 @@ struct options {
 	const char *config;
 	bool test;
 	bool print;
+	const char *against;	/* an admin socket; NULL: none */
 	bool assume_initial;
 };
 
@@ -93,6 +97,7 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "help", no_argument, NULL, 'h' },
 		{ "assume-initial", no_argument, NULL, 'a' },
 		{ "print-ruleset", no_argument, NULL, 'p' },
+		{ "against", required_argument, NULL, 'g' },
 		{ 0 },
 	};
 	int c;
@@ -107,6 +112,9 @@ parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'p':
 			o->print = true;
+			break;
+		case 'g':
+			o->against = optarg;
 			break;
 		case 'a':
 			o->assume_initial = true;
@@ -127,6 +135,10 @@ parse_options(int argc, char **argv, struct options *o)
 	}
 	if (o->print && !o->test) {
 		fputs("teald: --print-ruleset goes with -t: nothing is started\n", stderr);
+		return EXIT_USAGE;
+	}
+	if (o->against != NULL && !o->test) {
+		fputs("teald: --against goes with -t: nothing is started\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (o->config == NULL) {
@@ -436,6 +448,7 @@ main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	const struct config *config = NULL;
+	struct why why;
 	enum err e;
 	int status;
 
@@ -455,6 +468,10 @@ main(int argc, char **argv)
 	} else if (o.print) {
 		forward_print(config);
 		status = 0;
+	} else if (o.against != NULL) {
+		if ((e = against_print(o.against, config, &why)) != OK)
+			fprintf(stderr, "teald: %s\n", why.text);
+		status = e == OK ? 0 : err_exit_status(e);
 	} else if (o.test) {
 		printf("%s: ok\n", o.config);
 		status = 0;
