@@ -36,6 +36,10 @@ struct worker_clock {
 	unsigned users;	/* lanes, each as often as it has it */
 };
 
+/* A poll that reports as many events may have left some out: libev asks for so
+ * many at first, and for more from the next one on. */
+#define WORKER_EVENTS 64
+
 struct worker {
 	uint32_t magic;
 	unsigned index;
@@ -49,6 +53,11 @@ struct worker {
 	 * ev_now() follows the wall's, and a step of that must end nobody. */
 	double now;
 	unsigned events;	/* that the turn began with */
+	unsigned partial;	/* turns in a row that may have left some out */
+	bool late;	/* the turn began so late that its poll may have been broken off */
+	bool whole;	/* when this turn is over, all that had come by `now` is served */
+	bool expire_due, drain_due;	/* their tick came; they run when a whole turn is over */
+	ev_idle look_again;	/* until then the loop does not wait */
 	struct mailbox mailbox;
 	struct relay_room room;	/* its buffer has WORKER_ROOM bytes */
 	struct tls_tickets tickets;	/* by which TLS clients come back */
@@ -75,7 +84,7 @@ struct worker {
 	struct http_room *http;	/* NULL: no service is of HTTP */
 	struct link ended;	/* sessions to be freed when this turn is over */
 	struct link ended_clients, ended_exchanges, ended_upstreams;	/* likewise */
-	ev_prepare reap;
+	ev_prepare reap;	/* last thing before waiting: timeouts, and what has ended is freed */
 	ev_check wake;	/* first thing after waiting: what time is it? */
 	uint64_t random;	/* for spread */
 };

@@ -10,9 +10,7 @@
 #include "data/upstream.h"
 #include "net/sock.h"
 
-/* A poll that reports as many events may have left some out, and ... */
-#define EVENTS_ASKED 64
-/* ... one that is so many seconds old may not know the last. */
+/* A poll that is so many seconds old may not know the last events. */
 #define POLL_AGE 0.001
 
 /* Servers go on with what an answer has left to do, for some seconds at times, and
@@ -204,7 +202,7 @@ upstream_dial(struct lane *l, struct backend *b, bool *pending)
  * system call: each idle connection is watched, and a poll reports all that is
  * there, so that no event is pending where nothing has come.  That is good for
  * connections that were idle when this turn's poll was made, if it reported all
- * (libev asks for EVENTS_ASKED at first) and was not long ago: between the poll
+ * (WORKER_EVENTS) and was not long ago: between the poll
  * and now something may have come.  Otherwise the socket is asked.
  * How the last answer was read does not matter: bytes behind its end that nobody
  * has read are in the socket, and those that were read have kept the connection
@@ -216,7 +214,7 @@ has_spoken(struct upstream *u, bool ask)
 
 	if (ev_is_pending(&u->io.watcher))
 		return true;
-	if (!ask && u->turn != ev_iteration(w->loop) && w->events < EVENTS_ASKED &&
+	if (!ask && u->turn != ev_iteration(w->loop) && w->events < WORKER_EVENTS &&
 	    clock_now() - w->now < POLL_AGE)
 		return false;
 	return !io_is_quiet(&u->io);

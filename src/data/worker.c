@@ -25,6 +25,13 @@ _Static_assert(ROOM_SIZE <= WORKER_ROOM, "what relays read fits");
  * most nobody is accepted after it. */
 #define STALL 1.0
 #define HOLD_MAX 0.5
+/* Seconds between two turns, which the tick keeps apart by TICK at most, from which
+ * on the thread stood still: a stopped process's poll is broken off when it goes on
+ * (signal(7)), and reports nothing. */
+#define LATE (2 * TICK)
+/* After so many polls that may have left events out each has been reported: those
+ * that were go behind the others, and the next poll asks for twice as many. */
+#define PARTIAL_MAX 16
 /* Until the same trouble is told again. */
 #define COMPLAIN_SECONDS 10.0
 
@@ -184,7 +191,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		w->untold_stall = 0;
 	if (w->held && w->now - w->held_since >= HOLD_MAX - TICK)
 		worker_release(w);
-	expire(w);
+	w->expire_due = true;
 	if (w->starved)
 		after_starving(w);
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;) {
@@ -201,16 +208,24 @@ static void
 worker_on_drain_tick(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct worker *w = container_of(t, struct worker, drain_tick);
+
+	(void)loop;
+	(void)revents;
+	CHECK(w->magic == WORKER_MAGIC);
+	w->drain_due = true;
+}
+
+static void
+drain(struct worker *w)
+{
 	bool busy = false;
 	struct lane *l;
 
-	(void)revents;
-	CHECK(w->magic == WORKER_MAGIC);
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
 		busy |= lane_drain_step(l, w->now);
 	if (!busy) {
 		w->draining = false;
-		ev_timer_stop(loop, t);
+		ev_timer_stop(w->loop, &w->drain_tick);
 	}
 }
 
@@ -228,21 +243,51 @@ static void
 worker_on_wake(struct ev_loop *loop, ev_check *c, int revents)
 {
 	struct worker *w = container_of(c, struct worker, wake);
+	double before = w->now;
+	bool was_late = w->late;
 
 	(void)revents;
 	w->now = clock_now();
 	w->events = ev_pending_count(loop);
+	w->late = w->now - before > LATE;
+	w->whole = (w->events < WORKER_EVENTS && (!w->late || was_late)) || ++w->partial >= PARTIAL_MAX;
+	if (w->whole)
+		w->partial = 0;
+}
+
+static void
+worker_on_idle(struct ev_loop *loop, ev_idle *i, int revents)
+{
+	(void)loop;
+	(void)i;
+	(void)revents;
+}
+
+/* Timeouts and drains.  A worker that stood still finds what came meanwhile
+ * together with its timers, and who was in time must not be called late or idle:
+ * so they run behind the events of a turn, and only of one that had them all. */
+static void
+run_due(struct worker *w)
+{
+	bool expires = w->expire_due, drains = w->drain_due;
+
+	if (!w->whole && (expires || drains)) {
+		ev_idle_start(w->loop, &w->look_again);
+		return;
+	}
+	ev_idle_stop(w->loop, &w->look_again);
+	w->expire_due = w->drain_due = false;
+	if (expires)
+		expire(w);
+	if (drains)
+		drain(w);
 }
 
 /* Before the loop waits again no stack frame knows the sessions that ended in
  * this turn: now they may go. */
 static void
-worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
+reap(struct worker *w)
 {
-	struct worker *w = container_of(p, struct worker, reap);
-
-	(void)loop;
-	(void)revents;
 	LIST_EACH(it, &w->ended) {
 		struct session *s = list_entry(it, struct session, dial.link);
 
@@ -276,6 +321,17 @@ worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
 	}
 }
 
+static void
+worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
+{
+	struct worker *w = container_of(p, struct worker, reap);
+
+	(void)loop;
+	(void)revents;
+	run_due(w);
+	reap(w);
+}
+
 void
 worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct service **services, unsigned n)
 {
@@ -303,7 +359,10 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	ev_timer_start(w->loop, &w->tick);
 	ev_timer_init(&w->drain_tick, worker_on_drain_tick, 0.0, DRAIN_TICK);
 	ev_set_priority(&w->drain_tick, TURN_FIRST);
+	ev_idle_init(&w->look_again, worker_on_idle);
 	ev_prepare_init(&w->reap, worker_on_reap);
+	/* It ends what others may be noted for (net/turn.h). */
+	ev_set_priority(&w->reap, EV_MAXPRI);
 	ev_prepare_start(w->loop, &w->reap);
 	ev_check_init(&w->wake, worker_on_wake);
 	ev_set_priority(&w->wake, EV_MAXPRI);
@@ -338,7 +397,7 @@ worker_main(void *arg)
 	ev_run(w->loop, 0);
 	worker_close_listeners(w);
 	end_lanes(w);
-	worker_on_reap(w->loop, &w->reap, 0);
+	reap(w);
 	return NULL;
 }
 

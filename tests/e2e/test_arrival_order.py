@@ -1,10 +1,7 @@
 """First come, first served: what becomes ready while teald looks elsewhere
 reaches the backend in the order in which it was sent."""
-import contextlib
-import os
-import signal
-
 from helpers.certificates import Authority, trusting
+from helpers.hold import stopped
 from helpers.scale import scaled
 from helpers.teald import service
 
@@ -13,17 +10,6 @@ CLIENTS = 20
 
 def push(n):
     return b"RPUSH order %d\r\n" % n
-
-
-@contextlib.contextmanager
-def standing_still(t):
-    """What happens meanwhile is one turn of its loop."""
-    os.kill(t.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, t.pid, os.WSTOPPED | os.WNOWAIT)
-    try:
-        yield
-    finally:
-        os.kill(t.pid, signal.SIGCONT)
 
 
 def story(teal, redis, ports, meet, **keys):
@@ -45,7 +31,7 @@ def story(teal, redis, ports, meet, **keys):
 def test_new_connections(teal, redis, ports):
     def meet(t):
         clients = []
-        with standing_still(t):
+        with stopped(t):
             for n in range(CLIENTS):
                 clients.append(t.connect().sock)
                 clients[-1].sendall(push(n))
@@ -59,7 +45,7 @@ def test_connections_that_are_there(teal, redis, ports):
         for c in clients:
             c.sendall(b"PING\r\n")
             assert c.recv(100) == b"+PONG\r\n"
-        with standing_still(t):
+        with stopped(t):
             for n, c in enumerate(clients):
                 c.sendall(push(n))
         return clients
@@ -75,7 +61,7 @@ def test_connections_by_tls(teal, redis, ports, tmp_path):
         for c in clients:
             c.sendall(b"PING\r\n")
             assert c.recv(100) == b"+PONG\r\n"
-        with standing_still(t):
+        with stopped(t):
             for n, c in enumerate(clients):
                 c.sendall(push(n))
         return clients

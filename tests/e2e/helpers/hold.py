@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from .scale import until
+from .scale import asleep, until
 
 SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -43,11 +43,13 @@ def held(pid, name):
 
 @contextlib.contextmanager
 def stopped(t):
-    """What happens meanwhile, teald finds in one turn of its loop."""
+    """What happens meanwhile, teald finds in one turn of its loop, in the order in which it happened: it waited
+    before, for what it has just served stays in the kernel's list of what is ready until it asks again."""
     def stands_still():
         states = [open(f"/proc/{t.pid}/task/{thread}/stat").read().rsplit(")", 1)[1].split()[0]
                   for thread in os.listdir(f"/proc/{t.pid}/task")]
         return set(states) == {"T"}
+    until(lambda: asleep(t.pid, looks=3), "it waits for events")
     os.kill(t.pid, signal.SIGSTOP)
     try:
         until(stands_still, "all threads are stopped")
