@@ -74,6 +74,12 @@ MUST_USE bool permit_reserve(struct permit *p, enum ending *why);
  * asks this one, without waiting.  False with *why: it is in none. */
 MUST_USE bool permit_turn(struct permit *p, struct lane *l, enum ending *why);
 
+/* It is of that listener from now on, which has the address that it came to: where the one
+ * before counts it, that one does.  False: it has no place there, and nothing has changed. */
+MUST_USE bool permit_follow(struct permit *p, const struct listener *li);
+/* It leaves its service, and turns to another one, which it has yet to ask. */
+void permit_part(struct permit *p, struct lane *l);
+
 /* Takes a slot in the queue; false: that is full, or off. */
 MUST_USE bool permit_queue(struct permit *p);
 /* Its place in the service is nobody's now: of one that waits for a backend. */

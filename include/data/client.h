@@ -80,6 +80,12 @@ void client_answer(struct client *c, struct lane *l, const struct http1_head *h,
 /* Asks that service, unless it has admitted the client already; false with
  * *why when it may not come in. */
 MUST_USE bool client_enter(struct client *c, struct lane *l, enum ending *why);
+/* What took over the address that it came to is its listener from now on, where it may be:
+ * then its next request goes by the names there.  False: this request is its last. */
+bool client_follow(struct client *c);
+/* Of one between two requests: the same, and it leaves its lane, where it then can.  False:
+ * it stays. */
+bool client_move_on(struct client *c);
 /* Its exchange is over, but the socket goes on as something else, and the permit
  * with it. */
 void client_release(struct client *c);

@@ -45,6 +45,8 @@ struct lane {
 	struct link previews;	/* established, preview entrance */
 	struct lane_drain drain[COLORS];
 	bool stopping;	/* the drains are those of the end: no flip changes them */
+	bool leaving;	/* its service was removed from the configuration */
+	bool queues;	/* clients may wait, or still do from when they might */
 	struct tls_site *site;	/* what its TLS clients are shown; one reference, or NULL */
 	struct ssl_ctx_st *backend_tls;	/* what its backends are spoken to with; the same */
 	unsigned tls_turn;	/* that has changed so often */
@@ -81,11 +83,14 @@ _Static_assert(offsetof(struct lane, pool_clock) == offsetof(struct lane, clocks
 	       "clocks[] has each of them");
 
 /* Aborts when memory is out. */
-struct lane *lane_new(struct worker *w, struct service *s);
+struct lane *lane_new(struct worker *w, struct service *s, const struct service_config *config);
 /* From now on the service's terms are those of config; what has begun goes on, and
  * its next deadline is a new one.  changed: not only the place where they stand is
  * another one. */
 void lane_obey(struct lane *l, const struct service_config *config, bool changed);
+/* Of one that is leaving: no connection, client or listener has it any more, and with the
+ * next turn of the loop nothing of the worker knows it. */
+bool lane_is_empty(struct lane *l);
 /* Cuts what is left. */
 void lane_end(struct lane *l);
 /* One that was ended, or has nothing left; *lp is NULL on return. */

@@ -9,6 +9,8 @@
 void lane_http_init(struct lane *l);
 /* l->config is another one than old: see lane_obey(). */
 void lane_http_obey(struct lane *l, const struct service_config *old, bool changed);
+/* Closes kept connections to backends; true: nothing else is here either. */
+bool lane_http_is_empty(struct lane *l);
 /* Cuts what is left and frees. */
 void lane_http_free(struct lane *l);
 /* The lane has taken a snapshot; flipped: of another color than before. */

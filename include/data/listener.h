@@ -26,6 +26,7 @@ struct listener {
 	unsigned slot;	/* where the worker has it */
 	unsigned users;	/* handshakes and clients that came by it, and listeners whose next it is */
 	struct listener *next;	/* what took over its socket */
+	bool retired;	/* closed by a reload, or taken over: freed once it has no users */
 	const struct route *route;	/* NULL: they are all the lane's */
 	struct acceptor acceptor;
 	enum entrance entrance;

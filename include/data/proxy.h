@@ -12,16 +12,22 @@
 #define PROXY_PIPES 512
 
 struct proxy_port;
+struct proxy_reload;
 
 struct proxy {
 	struct engine engine;	/* what control sees; first */
 	const struct config *config;
+	/* [slot]; NULL: it is free.  Those that are being forgotten are there still, with the
+	 * configuration that they had. */
 	struct service **services;
+	const struct service_config **configs;
 	unsigned n_services;
 	struct worker *workers;
 	unsigned n_workers;
 	struct proxy_port **ports;	/* all addresses */
 	size_t n_ports;
+	struct proxy_reload *reload;	/* NULL: none is under way */
+	struct link forgetting;	/* services that have gone (data/proxy_reload.c) */
 	bool closing;	/* nothing is opened any more */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
@@ -39,7 +45,7 @@ extern const struct engine_class proxy_class;
 /* Of the process, for the configuration's services of this engine. */
 void proxy_needs(const struct config *config, struct engine_needs *out);
 
-/* services must outlive it.  descriptors: how many the sessions may use in
+/* Each of the services must outlive it, or be forgotten before.  descriptors: how many the sessions may use in
  * all, with the pipes that some of them splice through.  Aborts when memory is out. */
 struct proxy *proxy_new(struct ev_loop *loop, const struct config *config, struct service **services, unsigned n,
 			uint32_t descriptors);

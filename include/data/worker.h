@@ -23,6 +23,8 @@
 /* Of the shared read buffer: a ClientHello that is looked at is in it whole, and
  * one byte shows that it is too long. */
 #define WORKER_ROOM (TLS_HELLO_MAX + 1)
+/* What relays read at most. */
+#define ROOM_SIZE (64 * 1024)
 
 struct admit;
 struct http_room;
@@ -65,7 +67,7 @@ struct worker {
 	unsigned n_lanes;
 	/* At least one of each address; [slot], NULL: free. */
 	struct listener **listeners;
-	unsigned n_listeners, free_slots;
+	unsigned n_listeners, free_slots, retired;
 	struct worker_clock **clocks;	/* one for each duration and kind */
 	unsigned n_clocks;
 	unsigned idle_clocks;	/* of them, perhaps, those that no lane uses: freed once they are empty */
@@ -82,6 +84,7 @@ struct worker {
 	double no_port_told;	/* worker->now of the last line about that */
 	double complained;	/* worker->now of the last line about it */
 	struct http_room *http;	/* NULL: no service is of HTTP */
+	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended;	/* sessions to be freed when this turn is over */
 	struct link ended_clients, ended_exchanges, ended_upstreams;	/* likewise */
 	ev_prepare reap;	/* last thing before waiting: timeouts, and what has ended is freed */
@@ -119,6 +122,11 @@ worker_next_listener(const struct worker *w, unsigned *slot)
 	}
 	return NULL;
 }
+struct worker_reload;
+/* Takes all of it at once. */
+void worker_obey(struct worker *w, const struct worker_reload *r);
+/* Frees what has gone: listeners without users, and tells of lanes that are empty.  At each tick. */
+void worker_tidy(struct worker *w);
 /* The lane at that slot, or the next one; *slot is then the one behind it.  NULL: that was the last. */
 static inline struct lane *
 worker_next_lane(const struct worker *w, unsigned *slot)

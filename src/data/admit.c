@@ -339,6 +339,29 @@ permit_turn(struct permit *p, struct lane *l, enum ending *why)
 	return false;
 }
 
+bool
+permit_follow(struct permit *p, const struct listener *li)
+{
+	struct permit there = { .lane = p->lane, .client = p->client, .listener = li->slot & (PERMIT_LISTENERS - 1) };
+	enum ending ignored;
+
+	if (p->listed && listener_of(p)->admit != li->admit) {
+		if (!permit_enter(&there, &ignored))
+			return false;
+		leave_listener(p);
+		p->listed = there.listed;
+	}
+	p->listener = there.listener;
+	return true;
+}
+
+void
+permit_part(struct permit *p, struct lane *l)
+{
+	leave_service(p);
+	p->lane = l;
+}
+
 /* -- the queue --------------------------------------------------------------- */
 
 bool

@@ -43,6 +43,40 @@ client_enter(struct client *c, struct lane *l, enum ending *why)
 	return in;
 }
 
+bool
+client_follow(struct client *c)
+{
+	struct listener *old = c->listener, *now = listener_last(old);
+
+	if (old == now)
+		return !old->retired;
+	/* It spoke by other terms, or was shown the certificate of a service that goes. */
+	if (now->retired || now->tls != c->tls || now->entrance != old->entrance ||
+	    now->lane->config->mode != MODE_HTTP || (c->shown != NULL && c->shown->leaving))
+		return false;
+	if (!permit_follow(&c->permit, now))
+		return false;
+	old->users--;
+	now->users++;
+	c->listener = now;
+	return true;
+}
+
+bool
+client_move_on(struct client *c)
+{
+	enum ending ignored;
+
+	if (c->state != CLIENT_READING || c->shown != NULL || !client_follow(c) || c->listener->lane == c->lane)
+		return false;
+	list_remove(&c->link);
+	permit_part(&c->permit, c->listener->lane);
+	list_append(&c->lane->clients[c->entrance], &c->link);
+	if (!permit_enter(&c->permit, &ignored))
+		client_end(c, ignored);
+	return true;
+}
+
 /* -- the end ------------------------------------------------------------------ */
 
 static void
@@ -216,7 +250,7 @@ feed(struct client *c, char *p, size_t n)
 	c->requests++;
 	c->bye = !http1_head_keep_alive(h);
 	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
-		  !c->lane->worker->leaving;
+		  !c->lane->worker->leaving && client_follow(c);
 	used = http_request_take(c, h, p, n);
 	free(c->head);
 	c->head = NULL;

@@ -74,16 +74,17 @@ set_terms(struct lane *l)
 	l->turns = c->client_timeout >= 0 || c->server_timeout >= 0;
 	l->user_timeout = user_timeout(c);
 	l->pauses = pauses(c);
+	l->queues |= queue_is_on(l);
 }
 
 struct lane *
-lane_new(struct worker *w, struct service *s)
+lane_new(struct worker *w, struct service *s, const struct service_config *config)
 {
 	struct lane *l = must_alloc(sizeof(*l));
 
 	l->worker = w;
 	l->service = s;
-	l->config = s->config;
+	l->config = config;
 	l->tally = &s->tallies[w->index];
 	queue_init(l);
 	list_init(&l->handshaking);
@@ -118,6 +119,20 @@ lane_obey(struct lane *l, const struct service_config *config, bool changed)
 	/* There may be more places now. */
 	if (changed && l->snapshot != NULL)
 		queue_look(l);
+}
+
+bool
+lane_is_empty(struct lane *l)
+{
+	bool empty = list_empty(&l->handshaking) && list_empty(&l->dialing) && list_empty(&l->previews) &&
+		     queue_is_empty(l) && !ev_is_active(&l->hand_on) && lane_http_is_empty(l);
+	struct listener *li;
+
+	for (int c = 0; c < COLORS; c++)
+		empty &= list_empty(&l->live[c]);
+	for (unsigned i = 0; empty && (li = worker_next_listener(l->worker, &i)) != NULL;)
+		empty = !binding_is_for(li->binding, l->service->index);
+	return empty;
 }
 
 static void
@@ -315,7 +330,8 @@ lane_drain_step(struct lane *l, double now)
 		batch = sweep(&l->live[c], d, now, batch);
 		if (d->orders.all)
 			batch = sweep(&l->previews, d, now, batch);
-		d->on = http || !list_empty(&l->live[c]) || (d->orders.all && has_unborn(l));
+		/* A connection may still come by a listener that has just closed. */
+		d->on = http || !list_empty(&l->live[c]) || (d->orders.all && (l->leaving || has_unborn(l)));
 		busy |= d->on;
 	}
 	return busy;

@@ -68,6 +68,20 @@ lane_http_obey(struct lane *l, const struct service_config *old, bool changed)
 		upstream_drop_all(l);
 }
 
+bool
+lane_http_is_empty(struct lane *l)
+{
+	bool empty = list_empty(&l->x_previews);
+
+	if (l->pools != NULL)
+		upstream_drop_all(l);
+	for (int e = 0; e < ENTRANCES; e++)
+		empty &= list_empty(&l->clients[e]);
+	for (int c = 0; c < COLORS; c++)
+		empty &= list_empty(&l->x_live[c]);
+	return empty && l->idle_upstreams == 0;
+}
+
 static void
 fail_all(struct link *list, enum ending ending)
 {
@@ -162,6 +176,9 @@ end_idle_clients(struct lane *l, const struct lane_drain *d, double now)
 		LIST_EACH(it, &l->clients[e]) {
 			struct client *c = list_entry(it, struct client, link);
 
+			/* Its listener serves others, also those whom it may ask next. */
+			if (l->leaving && client_move_on(c))
+				continue;
 			if (c->state == CLIENT_READING && d->orders.idle > 0 &&
 			    client_idle(c, now) >= d->orders.idle)
 				client_end(c, END_DRAIN_IDLE);

@@ -119,6 +119,7 @@ listener_take_over(struct listener *l, struct listener *old)
 	acceptor_init(&old->acceptor, old->worker->loop, -1, &calls);
 	acceptor_init(&l->acceptor, l->worker->loop, fd, &calls);
 	old->next = l;
+	old->retired = true;
 	l->users++;
 }
 

@@ -11,6 +11,7 @@
 #include "data/admit.h"
 #include "data/port.h"
 #include "data/proxy.h"
+#include "data/proxy_reload.h"
 #include "data/session.h"
 #include "net/handed.h"
 #include "net/tls_client.h"
@@ -496,18 +497,14 @@ proxy_close(struct engine *e)
 static void
 make_ports(struct proxy *p)
 {
-	const struct service_config **configs = must_array(p->n_services, sizeof(*configs));
 	struct bindings bindings;
 
-	for (unsigned i = 0; i < p->n_services; i++)
-		configs[i] = p->services[i]->config;
 	bindings_make(p->config, NULL, &bindings);
 	p->n_ports = bindings.n;
 	p->ports = must_array(bindings.n, sizeof(struct proxy_port *));
 	for (size_t i = 0; i < bindings.n; i++)
-		p->ports[i] = port_new(bindings.list[i], configs);
+		p->ports[i] = port_new(bindings.list[i], p->configs);
 	bindings_free(&bindings);
-	free(configs);
 }
 
 struct proxy *
@@ -532,10 +529,21 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		.show = proxy_show,
 		.rekey = proxy_rekey,
 		.lag = proxy_lag,
+		.prepare = proxy_prepare,
+		.abandon = proxy_abandon,
+		.commit = proxy_commit,
+		.forget = proxy_forget,
 	};
 	p->config = config;
-	p->services = services;
+	p->services = must_array(n + 1, sizeof(*p->services));
+	p->configs = must_array(n + 1, sizeof(*p->configs));
 	p->n_services = n;
+	for (unsigned i = 0; i < n; i++)
+		if (services[i]->config->engine == ENGINE_PROXY) {
+			p->services[i] = services[i];
+			p->configs[i] = services[i]->config;
+		}
+	list_init(&p->forgetting);
 	mailbox_init(&p->mailbox, loop, p);
 	p->n_workers = p->engine.n_threads = config->workers;
 	/* Pipes come out of the sessions' share: were they extra, many bulk
@@ -559,7 +567,7 @@ proxy_bind(struct proxy *p, struct why *why)
 			       p->config->path, p->n_ports, PERMIT_LISTENERS);
 	for (size_t i = 0; i < p->n_ports; i++) {
 		struct proxy_port *port = p->ports[i];
-		enum err e = port_open(port, p->n_workers, p->config, p->services[port->binding->owner]->config, why);
+		enum err e = port_open(port, p->n_workers, p->config, p->configs[port->binding->owner], why);
 
 		if (e != OK)
 			return e;
@@ -596,9 +604,12 @@ proxy_free(struct proxy **pp)
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_destroy(&p->workers[i]);
 	mailbox_close(&p->mailbox);
+	proxy_reload_free(p);
 	for (size_t i = 0; i < p->n_ports; i++)
 		port_free(&p->ports[i]);
 	free(p->ports);
+	free(p->services);
+	free(p->configs);
 	free(p->workers);
 	free(p);
 }

@@ -152,7 +152,7 @@ queue_has(const struct lane *l, enum line line)
 {
 	unsigned worker;
 
-	return queue_is_on(l) && find_first(l, line, &worker);
+	return l->queues && find_first(l, line, &worker);
 }
 
 static bool

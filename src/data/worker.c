@@ -17,7 +17,6 @@
 #include "data/session.h"
 #include "net/sock.h"
 
-#define ROOM_SIZE (64 * 1024)
 _Static_assert(ROOM_SIZE <= WORKER_ROOM, "what relays read fits");
 #define TICK 0.1
 #define DRAIN_TICK 0.02
@@ -192,6 +191,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 	if (w->held && w->now - w->held_since >= HOLD_MAX - TICK)
 		worker_release(w);
 	w->expire_due = true;
+	worker_tidy(w);
 	if (w->starved)
 		after_starving(w);
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;) {
@@ -348,6 +348,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->room.size = ROOM_SIZE;
 	pipes_init(&w->room.pipes, proxy->pipes);
 	http_room_fit(&w->http, proxy->config, ROOM_SIZE);
+	list_init(&w->forgetting);
 	list_init(&w->ended);
 	list_init(&w->ended_clients);
 	list_init(&w->ended_exchanges);
@@ -372,7 +373,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->n_lanes = n;
 	for (unsigned i = 0; i < n; i++)
 		if (services[i]->config->engine == ENGINE_PROXY)
-			w->lanes[i] = lane_new(w, services[i]);
+			w->lanes[i] = lane_new(w, services[i], services[i]->config);
 }
 
 /* Cuts what is left; letters to them may still be on their way. */

@@ -1,0 +1,519 @@
+/* proxy_reload.c - another configuration for the workers: what is new is opened,
+ * then each has it by a letter.  Thread: main, but for the letters' journeys. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "data/admit.h"
+#include "data/lane.h"
+#include "data/port.h"
+#include "data/proxy.h"
+#include "data/proxy_reload.h"
+#include "net/sock.h"
+#include "net/tls_client.h"
+
+/* Between prepare() and the last worker's answer to commit(). */
+struct proxy_reload {
+	struct worker_reload order;
+	const struct service_config **configs;	/* [slot], of `to`; NULL: none is there */
+	struct proxy_port **ports;	/* all of `to`: those that were there, and new ones */
+	struct binding **bindings;	/* [port], what each is to have; one reference */
+	struct admit **admits;	/* likewise, or NULL */
+	size_t n_ports;
+	struct proxy_port **gone;	/* those that are listened on no more */
+	size_t n_gone;
+	unsigned waiting;	/* workers that have not answered */
+};
+
+static struct proxy *
+proxy_of(struct engine *e)
+{
+	return container_of(e, struct proxy, engine);
+}
+
+/* -- the plan ---------------------------------------------------------------- */
+
+static int
+compare_ports(const void *a, const void *b)
+{
+	return addr_compare(&(*(struct proxy_port *const *)a)->binding->addr,
+			    &(*(struct proxy_port *const *)b)->binding->addr);
+}
+
+static int
+compare_to_port(const void *key, const void *b)
+{
+	return addr_compare(key, &(*(struct proxy_port *const *)b)->binding->addr);
+}
+
+static enum err
+check_services(const struct proxy *p, const struct reload *r, struct why *why)
+{
+	if (r->to->workers != p->n_workers)
+		return why_set(why, E_USAGE, "%s: workers: %u instead of %u needs an upgrade", r->to->path,
+			       r->to->workers, p->n_workers);
+	for (size_t i = 0; i < r->n; i++) {
+		const struct reload_service *s = &r->services[i];
+		const struct service_config *c = s->config, *old;
+		bool known = s->service->index < p->n_services && p->services[s->service->index] == s->service;
+
+		if (!known)
+			continue;
+		old = p->configs[s->service->index];
+		if (old->engine != c->engine || old->mode != c->mode)
+			return why_set(why, E_USAGE, "%s:%d: service \"%s\": another %s needs an upgrade, or another name",
+				       r->to->path, c->line, c->name, old->engine != c->engine ? "engine" : "mode");
+	}
+	return OK;
+}
+
+/* Each service's configuration in its slot. */
+static unsigned *
+place_services(struct proxy_reload *n, const struct reload *r, unsigned at_least)
+{
+	unsigned *slots = must_array(r->n + 1, sizeof(*slots));
+
+	n->order.n_slots = at_least;
+	for (size_t i = 0; i < r->n; i++) {
+		slots[i] = r->services[i].service->index;
+		if (slots[i] >= n->order.n_slots)
+			n->order.n_slots = slots[i] + 1;
+	}
+	n->configs = must_array(n->order.n_slots + 1, sizeof(*n->configs));
+	for (size_t i = 0; i < r->n; i++)
+		n->configs[slots[i]] = r->services[i].config;
+	return slots;
+}
+
+/* A new address is bound; one that was there keeps its sockets. */
+static enum err
+prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, const struct bindings *all,
+	      struct why *why)
+{
+	struct proxy_port **sorted = must_array(p->n_ports + 1, sizeof(*sorted));
+	enum err e = OK;
+
+	memcpy(sorted, p->ports, p->n_ports * sizeof(*sorted));
+	qsort(sorted, p->n_ports, sizeof(*sorted), compare_ports);
+	n->ports = must_array(all->n + 1, sizeof(*n->ports));
+	n->bindings = must_array(all->n + 1, sizeof(*n->bindings));
+	n->admits = must_array(all->n + 1, sizeof(*n->admits));
+	for (size_t i = 0; i < all->n && e == OK; i++) {
+		struct binding *b = all->list[i];
+		struct proxy_port **at = bsearch(&b->addr, sorted, p->n_ports, sizeof(*sorted), compare_to_port);
+		struct proxy_port *port = at != NULL ? *at : port_new(b, n->configs);
+		struct admit *admit = port->admit;
+
+		bool fits = at == NULL || admit_fits(admit, n->configs, b);
+
+		/* The same binding means that nothing changes here. */
+		if (at != NULL && fits && binding_equal(port->binding, b))
+			b = port->binding;
+		if (!fits)
+			admit = admit_new(n->configs, b);
+		else if (admit != NULL)
+			admit = admit_ref(admit);
+		n->ports[n->n_ports] = port;
+		n->bindings[n->n_ports] = binding_ref(b);
+		n->admits[n->n_ports++] = admit;
+		if (at == NULL)
+			e = port_open(port, p->n_workers, r->to, n->configs[b->owner], why);
+	}
+	free(sorted);
+	return e;
+}
+
+static bool
+is_new(const struct proxy *p, const struct proxy_port *port)
+{
+	for (size_t i = 0; i < p->n_ports; i++)
+		if (p->ports[i] == port)
+			return false;
+	return true;
+}
+
+static void
+reload_free(struct proxy_reload **np)
+{
+	struct proxy_reload *n = *np;
+	struct worker_reload *o = &n->order;
+
+	*np = NULL;
+	for (size_t i = 0; i < n->n_ports; i++) {
+		binding_unref(&n->bindings[i]);
+		admit_unref(&n->admits[i]);
+	}
+	for (size_t i = 0; i < n->n_gone; i++)
+		port_free(&n->gone[i]);
+	for (size_t i = 0; i < o->n_ports; i++) {
+		binding_unref(&o->ports[i].old);
+		binding_unref(&o->ports[i].binding);
+		admit_unref(&o->ports[i].admit);
+		free(o->ports[i].fds);
+	}
+	for (size_t i = 0; i < o->n_lanes; i++) {
+		tls_site_unref(&o->lanes[i].site);
+		tls_context_free(&o->lanes[i].backend);
+		snapshot_unref(&o->lanes[i].snapshot);
+	}
+	free(o->lanes);
+	free(o->removed);
+	free(o->ports);
+	free(n->configs);
+	free(n->ports);
+	free(n->bindings);
+	free(n->admits);
+	free(n->gone);
+	free(n);
+}
+
+enum err
+proxy_prepare(struct engine *e, const struct reload *r, struct why *why)
+{
+	struct proxy *p = proxy_of(e);
+	struct bindings all;
+	unsigned *slots;
+	enum err error;
+
+	CHECK(p->reload == NULL);
+	if (p->closing)
+		return why_set(why, E_USAGE, "teald is stopping");
+	if ((error = check_services(p, r, why)) != OK)
+		return error;
+	p->reload = must_alloc(sizeof(*p->reload));
+	slots = place_services(p->reload, r, p->n_services);
+	bindings_make(r->to, slots, &all);
+	free(slots);
+	/* A worker has both, for a while. */
+	if (all.n + p->n_ports > PERMIT_LISTENERS / 2)
+		error = why_set(why, E_USAGE, "%s: %zu addresses to listen on are too many", r->to->path, all.n);
+	else
+		error = prepare_ports(p, p->reload, r, &all, why);
+	bindings_free(&all);
+	if (error != OK)
+		proxy_abandon(e);
+	return error;
+}
+
+void
+proxy_abandon(struct engine *e)
+{
+	struct proxy *p = proxy_of(e);
+	struct proxy_reload *n = p->reload;
+
+	for (size_t i = 0; i < n->n_ports; i++) {
+		struct proxy_port *port = n->ports[i];
+
+		if (!is_new(p, port))
+			continue;
+		for (unsigned k = 0; k < port->sockets.n; k++)
+			close(port->sockets.fds[k]);
+		port_free(&port);
+	}
+	reload_free(&p->reload);
+}
+
+/* -- the commit --------------------------------------------------------------- */
+
+static void
+order_lanes(struct worker_reload *o, const struct reload *r)
+{
+	o->lanes = must_array(r->n + 1, sizeof(*o->lanes));
+	for (size_t i = 0; i < r->n; i++) {
+		const struct reload_service *s = &r->services[i];
+
+		if (s->config->engine != ENGINE_PROXY)
+			continue;
+		service_set_limits(s->service, s->config);
+		o->lanes[o->n_lanes++] = (struct lane_change){
+			.service = s->service,
+			.config = s->config,
+			.changed = s->changed,
+			.shows = s->shows,
+			.site = s->shows && s->site != NULL ? tls_site_ref(s->site) : NULL,
+			.backend = s->shows ? tls_context_ref(s->backend) : NULL,
+			.snapshot = s->snapshot != NULL ? snapshot_ref(s->snapshot) : NULL,
+		};
+	}
+	o->removed = must_array(r->n_removed + 1, sizeof(*o->removed));
+	for (size_t i = 0; i < r->n_removed; i++)
+		if (r->removed[i]->config->engine == ENGINE_PROXY)
+			o->removed[o->n_removed++] = r->removed[i]->index;
+}
+
+static bool
+some_open(const struct proxy *p, const struct binding *b)
+{
+	for (size_t i = 0; i < b->n_services; i++)
+		if (atomic_load_explicit(&p->services[b->services[i]]->open, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+/* The sockets of what was there follow their owner's options as well. */
+static void
+listen_on(struct proxy *p, struct proxy_port *port, const struct tcp_options *o)
+{
+	char text[ADDR_TEXT];
+	struct why why;
+
+	if (port->listening)
+		port->listening = false;
+	else if (!some_open(p, port->binding))
+		return;
+	if (port_listen(port, o, &why) != OK)
+		LOG_ERROR("listen.failed", LS("address", addr_format(&port->binding->addr, text)),
+			  LS("error", why.text));
+}
+
+static void
+order_port(struct worker_reload *o, struct proxy_port *port, struct binding *b, struct admit *admit, bool fresh)
+{
+	struct port_change *c = &o->ports[o->n_ports++];
+
+	*c = (struct port_change){ .binding = b != NULL ? binding_ref(b) : NULL };
+	if (admit != NULL)
+		c->admit = admit_ref(admit);
+	if (!fresh) {
+		c->old = binding_ref(port->binding);
+		return;
+	}
+	c->n_fds = port->sockets.n;
+	c->fds = must_array(c->n_fds + 1, sizeof(int));
+	memcpy(c->fds, port->sockets.fds, c->n_fds * sizeof(int));
+}
+
+static void
+order_ports(struct proxy *p, struct proxy_reload *n)
+{
+	struct worker_reload *o = &n->order;
+	struct proxy_port **old = must_array(p->n_ports + 1, sizeof(*old));
+	size_t n_old = p->n_ports;
+
+	memcpy(old, p->ports, n_old * sizeof(*old));
+	qsort(old, n_old, sizeof(*old), compare_ports);
+	o->ports = must_array(n->n_ports + n_old + 1, sizeof(*o->ports));
+	n->gone = must_array(n_old + 1, sizeof(*n->gone));
+	for (size_t i = 0; i < n->n_ports; i++) {
+		struct proxy_port *port = n->ports[i];
+		struct proxy_port **at = bsearch(&port->binding->addr, old, n_old, sizeof(*old), compare_to_port);
+		struct binding *b = n->bindings[i];
+		struct admit *admit = n->admits[i];
+
+		if (at == NULL || port->binding != b)
+			order_port(o, port, b, admit, at == NULL);
+		if (admit != NULL)
+			admit_set(admit, n->configs, b);
+		/* Both are kept by the port, in exchange for its own. */
+		n->bindings[i] = port->binding;
+		n->admits[i] = port->admit;
+		port->binding = b;
+		port->admit = admit;
+	}
+	/* What is left of the old ones is in nobody's list. */
+	for (size_t i = 0; i < n_old; i++) {
+		bool kept = false;
+
+		for (size_t k = 0; k < n->n_ports && !kept; k++)
+			kept = n->ports[k] == old[i];
+		if (kept)
+			continue;
+		order_port(o, old[i], NULL, NULL, false);
+		n->gone[n->n_gone++] = old[i];
+	}
+	free(old);
+	free(p->ports);
+	p->ports = n->ports;
+	p->n_ports = n->n_ports;
+	n->ports = NULL;
+}
+
+/* -- letters ------------------------------------------------------------------ */
+
+struct commit_letter {
+	struct mail mail;	/* to the worker, and back */
+	struct proxy *proxy;
+	unsigned worker;
+};
+
+static void
+commit_back(struct mail *m, void *receiver)
+{
+	struct commit_letter *c = container_of(m, struct commit_letter, mail);
+	struct proxy *p = receiver;
+	struct proxy_reload *n = p->reload;
+	uint64_t generation = n->order.generation;
+
+	for (size_t i = 0; i < n->order.n_lanes; i++) {
+		const struct lane_change *l = &n->order.lanes[i];
+
+		if (l->snapshot != NULL)
+			p->engine.on_acked(p->engine.arg, &p->engine, l->service, c->worker,
+					   l->snapshot->generation);
+	}
+	free(c);
+	if (--n->waiting > 0)
+		return;
+	reload_free(&p->reload);
+	if (p->engine.on_committed != NULL)
+		p->engine.on_committed(p->engine.arg, &p->engine, generation);
+}
+
+static void
+commit_open(struct mail *m, void *receiver)
+{
+	struct commit_letter *c = container_of(m, struct commit_letter, mail);
+	struct worker *w = receiver;
+
+	worker_obey(w, &c->proxy->reload->order);
+	c->mail.open = commit_back;
+	mailbox_send(&c->proxy->mailbox, &c->mail);
+}
+
+/* Who serves which slot, for what main itself has to know. */
+static void
+take_services(struct proxy *p, const struct proxy_reload *n, const struct reload *r)
+{
+	unsigned slots = n->order.n_slots;
+
+	p->services = must_grow(p->services, slots + 1, sizeof(*p->services));
+	p->configs = must_grow(p->configs, slots + 1, sizeof(*p->configs));
+	for (unsigned i = p->n_services; i < slots; i++) {
+		p->services[i] = NULL;
+		p->configs[i] = NULL;
+	}
+	p->n_services = slots;
+	for (size_t i = 0; i < r->n; i++) {
+		const struct reload_service *s = &r->services[i];
+
+		if (s->config->engine != ENGINE_PROXY)
+			continue;
+		p->services[s->service->index] = s->service;
+		p->configs[s->service->index] = s->config;
+	}
+}
+
+void
+proxy_commit(struct engine *e, const struct reload *r)
+{
+	struct proxy *p = proxy_of(e);
+	struct proxy_reload *n = p->reload;
+
+	n->order.config = p->config = r->to;
+	n->order.generation = r->generation;
+	n->order.n_workers = n->waiting = p->n_workers;
+	take_services(p, n, r);
+	order_lanes(&n->order, r);
+	order_ports(p, n);
+	for (size_t i = 0; i < p->n_ports; i++)
+		listen_on(p, p->ports[i], &n->configs[p->ports[i]->binding->owner]->tcp);
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct commit_letter *c = must_alloc(sizeof(*c));
+
+		c->mail.open = commit_open;
+		c->proxy = p;
+		c->worker = i;
+		mailbox_send(&p->workers[i].mailbox, &c->mail);
+	}
+}
+
+/* -- services that have gone --------------------------------------------------- */
+
+struct forgetting {
+	struct link link;	/* proxy->forgetting */
+	struct service *service;
+	unsigned waiting;	/* workers that have not answered */
+	struct forget_letter letters[];	/* [worker] */
+};
+
+static void forget_free_open(struct mail *m, void *receiver);
+
+static void
+forget_done(struct mail *m, void *receiver)
+{
+	struct forgetting *f = container_of(m, struct forget_letter, mail)->forgetting;
+	struct proxy *p = receiver;
+	struct service *s = f->service;
+
+	if (--f->waiting > 0)
+		return;
+	list_remove(&f->link);
+	free(f);
+	p->services[s->index] = NULL;
+	p->configs[s->index] = NULL;
+	if (p->engine.on_forgotten != NULL)
+		p->engine.on_forgotten(p->engine.arg, &p->engine, s);
+}
+
+/* No worker has anything of it left, so none sends another one a place of it
+ * any more, and what was sent came before this. */
+static void
+forget_back(struct mail *m, void *receiver)
+{
+	struct forgetting *f = container_of(m, struct forget_letter, mail)->forgetting;
+	struct proxy *p = receiver;
+
+	if (--f->waiting > 0)
+		return;
+	f->waiting = p->n_workers;
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		f->letters[i].mail.open = forget_free_open;
+		mailbox_send(&p->workers[i].mailbox, &f->letters[i].mail);
+	}
+}
+
+static void
+forget_free_open(struct mail *m, void *receiver)
+{
+	struct forget_letter *f = container_of(m, struct forget_letter, mail);
+	struct worker *w = receiver;
+
+	lane_end(w->lanes[f->lane]);
+	lane_free(&w->lanes[f->lane]);
+	f->mail.open = forget_done;
+	mailbox_send(&f->proxy->mailbox, &f->mail);
+}
+
+static void
+forget_open(struct mail *m, void *receiver)
+{
+	struct forget_letter *f = container_of(m, struct forget_letter, mail);
+	struct worker *w = receiver;
+
+	f->mail.open = forget_back;
+	list_append(&w->forgetting, &f->link);
+	worker_tidy(w);
+}
+
+void
+proxy_forget(struct engine *e, struct service *s)
+{
+	struct proxy *p = proxy_of(e);
+	struct forgetting *f = must_alloc(sizeof(*f) + p->n_workers * sizeof(struct forget_letter));
+
+	f->service = s;
+	f->waiting = p->n_workers;
+	list_append(&p->forgetting, &f->link);
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct forget_letter *l = &f->letters[i];
+
+		l->mail.open = forget_open;
+		l->proxy = p;
+		l->forgetting = f;
+		l->lane = s->index;
+		list_init(&l->link);
+		mailbox_send(&p->workers[i].mailbox, &l->mail);
+	}
+}
+
+void
+proxy_reload_free(struct proxy *p)
+{
+	if (p->reload != NULL)
+		reload_free(&p->reload);
+	LIST_EACH(it, &p->forgetting) {
+		list_remove(it);
+		free(list_entry(it, struct forgetting, link));
+	}
+}
