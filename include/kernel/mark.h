@@ -86,11 +86,4 @@ mark_generation(uint32_t mark)
 	return mark & MARK_GENERATION;
 }
 
-/* Is a not later than b?  Meant for generations less than half the circle apart. */
-static inline bool
-mark_generation_is_past(unsigned a, unsigned b)
-{
-	return (b - a) % MARK_GENERATIONS < MARK_GENERATIONS / 2;
-}
-
 #endif

@@ -205,6 +205,5 @@ enum http1_path {
 	HTTP1_PATH_AVX2,	/* 32 bytes at a time */
 };
 bool http1_head_use(enum http1_path path);
-enum http1_path http1_head_path(void);
 
 #endif

@@ -143,7 +143,7 @@ kernel_check_table(uint64_t entries, uint64_t max, uint64_t buckets, char text[K
 }
 
 static uint64_t
-read_sysctl(const char *path)
+read_limit(const char *path)
 {
 	FILE *f = fopen(path, "re");
 	unsigned long long v = 0;
@@ -197,9 +197,9 @@ kernel_check(const struct config *config, void (*warn)(const char *text), struct
 			families[i].setting, families[i].kind, s->name, families[i].setting);
 		warn(text);
 	}
-	if (kernel_check_table(read_sysctl("/proc/sys/net/netfilter/nf_conntrack_count"),
-			       read_sysctl("/proc/sys/net/netfilter/nf_conntrack_max"),
-			       read_sysctl("/proc/sys/net/netfilter/nf_conntrack_buckets"), text) != NULL)
+	if (kernel_check_table(read_limit("/proc/sys/net/netfilter/nf_conntrack_count"),
+			       read_limit("/proc/sys/net/netfilter/nf_conntrack_max"),
+			       read_limit("/proc/sys/net/netfilter/nf_conntrack_buckets"), text) != NULL)
 		warn(text);
 	n = flows_lacks(lacks);
 	for (size_t i = 0; i < n; i++) {

@@ -474,18 +474,6 @@ http1_head_use(enum http1_path path)
 	return true;
 }
 
-enum http1_path
-http1_head_path(void)
-{
-#ifdef __x86_64__
-	if (parse == http1_parse_sse42)
-		return HTTP1_PATH_SSE42;
-	if (parse == http1_parse_avx2)
-		return HTTP1_PATH_AVX2;
-#endif
-	return HTTP1_PATH_PLAIN;
-}
-
 /* Before main(), when there is one thread. */
 __attribute__((constructor)) static void
 choose_path(void)

@@ -1115,7 +1115,6 @@ test_targets_beyond_ascii(void **state)
 		{ "/\xe2\x80\xae", false },	/* right to left */
 	};
 	static const enum http1_path paths[] = { HTTP1_PATH_PLAIN, HTTP1_PATH_SSE42, HTTP1_PATH_AVX2 };
-	enum http1_path before = http1_head_path();
 	struct http1_limits limits = { .head = LIMIT, .target = 64, .headers = 8, .utf8_target = true };
 
 	(void)state;
@@ -1140,7 +1139,9 @@ test_targets_beyond_ascii(void **state)
 				assert_text(&h, h.target, cases[i / ARRAY_LEN(paths)].target);
 		}
 	}
-	(void)http1_head_use(before);
+	/* As at the start of the program. */
+	for (size_t i = ARRAY_LEN(paths); !http1_head_use(paths[i - 1]); i--)
+		continue;
 }
 
 int

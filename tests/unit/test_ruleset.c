@@ -31,17 +31,6 @@ test_a_mark_holds_its_parts(void **state)
 			 UINT32_MAX);
 }
 
-static void
-test_generations_go_round(void **state)
-{
-	(void)state;
-	assert_true(mark_generation_is_past(5, 5));
-	assert_true(mark_generation_is_past(5, 6));
-	assert_false(mark_generation_is_past(6, 5));
-	assert_true(mark_generation_is_past(255, 0));
-	assert_false(mark_generation_is_past(0, 255));
-}
-
 /* -- whose turn it is ------------------------------------------------------------ */
 
 static struct ruleset_slots
@@ -409,7 +398,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_mark_holds_its_parts),
-		cmocka_unit_test(test_generations_go_round),
 		cmocka_unit_test(test_turns_are_smooth_and_few),
 		cmocka_unit_test(test_odd_weights_are_nearly_right),
 		cmocka_unit_test(test_each_family_has_its_own),

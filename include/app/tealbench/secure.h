@@ -49,7 +49,5 @@ ssize_t secure_read(struct ssl_st *s, void *p, size_t n);
 ssize_t secure_write(struct ssl_st *s, const void *p, size_t n);
 /* Ends our direction only. */
 bool secure_end(struct ssl_st *s);
-/* Decrypted but not read: no event will tell. */
-bool secure_pending(struct ssl_st *s);
 
 #endif

@@ -281,9 +281,3 @@ secure_end(struct ssl_st *s)
 	ERR_clear_error();
 	return SSL_shutdown(s) >= 0;
 }
-
-bool
-secure_pending(struct ssl_st *s)
-{
-	return SSL_pending(s) > 0;
-}
