@@ -37,7 +37,7 @@ struct command {
 	struct rights *rights;	/* a reference: the client may leave */
 	const char *missing;	/* denied: the service that is out of reach, "" for all */
 	const struct admin_command_info *info;
-	struct service_ctl *ctl;	/* the service it names; NULL: none */
+	struct service_ctl *ctl;	/* the service it names, one reference; NULL: none */
 	struct name_wait name;
 	struct flip_watcher watcher;
 	struct link listening;	/* admin->events.commands */

@@ -12,7 +12,8 @@
  * Begin with the format alone set. */
 struct metrics_cursor {
 	enum prom_format format;
-	size_t stage, service;
+	size_t stage;
+	uint64_t next;	/* serial of the next service of this stage: they come and go meanwhile */
 	bool over;
 };
 

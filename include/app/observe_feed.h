@@ -31,7 +31,8 @@ struct feed_seen {
 struct feed {
 	struct control *control;
 	struct past *past;
-	struct feed_seen *seen;	/* in the configuration's order */
+	struct feed_seen *seen;	/* by place in the list of services */
+	uint64_t list_changes;	/* control's, when that list was told */
 	uint64_t teald, store, kernel, fleet;	/* hashes of those parts */
 	uint64_t flips;	/* past.changes as last told */
 	unsigned points;	/* sampled since */
@@ -48,7 +49,8 @@ void feed_begin(struct feed *f);
 /* Everything, for a new watcher.  The caller's reference; NULL when
  * memory is out or FEED_BYTES_MAX is passed. */
 struct frame *feed_snapshot(struct feed *f);
-/* What has changed since the last delta.  Never empty: it says at least what time it is.  The caller's
+/* What has changed since the last delta; everything anew where services have come
+ * or gone.  Never empty: it says at least what time it is.  The caller's
  * reference; NULL when memory is out, and then what it would have said is lost:
  * who watches must begin anew. */
 struct frame *feed_delta(struct feed *f);

@@ -23,6 +23,7 @@ struct past_rates {
 };
 
 struct past_service {
+	uint64_t serial;	/* of the service_ctl */
 	struct past_point points[PAST_POINTS];	/* a ring: see past_point() */
 	struct service_totals totals;	/* as last sampled */
 	struct past_rates rates;
@@ -50,7 +51,9 @@ struct past_flip {
 
 struct past {
 	struct control *control;
-	struct past_service *services;	/* in the configuration's order */
+	struct past_service **services;	/* as control's were, for `n` of them */
+	size_t n;
+	uint64_t list_changes;	/* control's, as of then */
 	size_t newest;	/* index of the last points */
 	size_t n_points;	/* how many there are, at most PAST_POINTS */
 	double sampled;	/* clock_now() of them */
@@ -71,6 +74,9 @@ struct past {
 void past_open(struct past *p, struct control *c);
 void past_close(struct past *p);
 
+/* Services have come or gone: the samples are those of the present ones, and of a new
+ * one there are only zeros.  Before anything is asked by the place of a service. */
+void past_follow(struct past *p);
 /* Sampled now, as if it were `now` on clock_now(). */
 void past_sample(struct past *p, double now);
 /* The point `ago` samples before the newest one; ago < n_points. */

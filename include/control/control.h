@@ -37,11 +37,17 @@ struct reloads;
 struct service_ctl {
 	struct service *service;	/* whose `ctl` this is */
 	struct control *control;
+	unsigned refs;	/* control's own, and of what must find it when it is over */
+	uint64_t serial;	/* grows from one that came to the next; never the same twice */
+	bool removed;	/* control has it no more; the last reference ends it */
+	struct link leaving;	/* on control's, while it is removed */
 	struct service_engine *engines;	/* that serve it (control/engines.c) */
 	size_t n_engines;
 	struct rollout rollout;
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool dirty;	/* a snapshot is due */
+	double first_round_by;	/* clock_now(): then serving begins without verdicts that take long */
+	bool first_round_over;
 	struct link flips;	/* struct flip, the first one is under way */
 	struct link healing;	/* struct flip, between two looks at the gate */
 	struct link drainers;	/* struct flip, applied here, waiting for the drain or a late teald of the fleet */
@@ -72,6 +78,9 @@ struct control {
 	struct service_ctl **services;	/* in the configuration's order; those that came later behind */
 	struct service_ctl **by_name;	/* the same, sorted */
 	size_t n;
+	uint64_t serials;	/* the last that was given */
+	uint64_t list_changes;	/* services that came or went, since the start */
+	struct link leaving;	/* struct service_ctl, removed, and not yet forgotten */
 	double started;	/* clock_now() of the start */
 	bool store_ready;
 	ev_timer publish_timer;	/* gathers changes of one loop turn */
@@ -80,8 +89,7 @@ struct control {
 	struct tally_histogram lag;
 	ev_timer outlier_timer;	/* an ejection ends */
 	ev_timer slow_start_timer;	/* weights grow */
-	ev_timer first_round;	/* serving begins without verdicts that take long */
-	bool first_round_over;
+	ev_timer first_round;	/* of the next service that has waited for its checks long enough */
 	/* Connects of all gates under way, and struct gate that wait for a place. */
 	unsigned gate_probes;
 	struct link gates;
@@ -99,6 +107,8 @@ struct control {
 	void (*on_reloaded)(void *arg, const struct config *config);
 	/* The process has nothing left to do; set by the owner. */
 	void (*on_stopped)(void *arg);
+	/* Nothing names that service any more: it may be freed.  Set by the owner. */
+	void (*on_removed)(void *arg, struct service *s);
 	void *arg;
 };
 
@@ -138,6 +148,13 @@ ctl_is_published(const struct service_ctl *ctl)
 
 /* NULL when there is no such service. */
 struct service_ctl *control_find(struct control *c, struct str name);
+/* The place in c->services of the first one of that serial or a later one, c->n:
+ * there is none.  For walks that pause, while services come and go. */
+size_t control_from(const struct control *c, uint64_t serial);
+/* Its first checks may take so long; then it begins to serve all the same. */
+void control_wait_for_checks(struct service_ctl *ctl);
+/* Perhaps nothing is missing any more to be serving. */
+void control_serving_yet(struct control *c);
 
 /* Has the service a backend of its active color that is up? */
 bool control_serves(const struct service_ctl *ctl);

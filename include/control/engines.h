@@ -24,6 +24,9 @@ MUST_USE enum err engines_open(struct service_ctl *ctl, struct why *why);
 void engines_publish(struct service_ctl *ctl, struct snapshot **snapshot);
 void engines_drain(struct service_ctl *ctl, enum color color, const struct drain_orders *orders);
 void engines_show(struct service_ctl *ctl, struct tls_site *site, struct ssl_ctx_st *backend);
+/* Those that cannot forget, because they keep nothing of a service, leave at once;
+ * the others when they have. */
+void engines_forget(struct service_ctl *ctl);
 /* What each has, in one list of up to max. */
 void engines_holders(struct service_ctl *ctl, enum color color, unsigned max, holders_fn *done, void *arg);
 /* Connections now on a color of the main entrance: the sum. */

@@ -103,8 +103,10 @@ void flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *
 /* Upcalls: the record's epoch has been acknowledged by every worker; the drain moved,
  * ended, or was ended by a flip back. */
 void flip_on_applied(struct service_ctl *ctl);
-/* The process ends: whoever waits is told so.  No write may be under way. */
-void flip_forget_all(struct service_ctl *ctl);
+/* The process or the service ends: all flips are answered with that error.  One whose
+ * write is under way is over when the store has answered, of which, if the process
+ * ends, nothing may come any more. */
+void flip_end_all(struct service_ctl *ctl, enum err error, const char *message);
 void flip_on_superseded(struct service_ctl *ctl);
 void flip_on_drained(struct service_ctl *ctl, double seconds, uint64_t cut);
 void flip_on_drain_progress(struct service_ctl *ctl, uint64_t remaining);

@@ -48,6 +48,11 @@ typedef void node_done_fn(void *arg, enum err e, bool changed, const struct why 
 void nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
 		  bool force, node_done_fn *done, void *arg);
 
+/* A service that came gets the backends that its pool has now; of one that goes no
+ * change waits any more. */
+void nodes_join(struct service_ctl *ctl);
+void nodes_leave(struct nodes *nodes, const struct service_ctl *ctl);
+
 /* A look-up is over that somebody may wait for. */
 struct hostname;
 void nodes_on_name(struct nodes *nodes, const struct hostname *name);

@@ -15,8 +15,8 @@
 #include "control/hosts.h"
 
 void resolve_init(struct control *c);
-/* Begins to look up what the configuration names; once health checks run. */
-void resolve_start(struct control *c);
+/* Begins to look up what the service's backends are called; once its checks run. */
+void resolve_join(struct service_ctl *ctl);
 void resolve_close(struct control *c);
 
 /* A backend for a node that may be a name; it has an address already when that

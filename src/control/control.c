@@ -13,6 +13,7 @@
 #include "control/publish.h"
 #include "control/reload.h"
 #include "control/resolve.h"
+#include "control/services.h"
 #include "control/slow_start.h"
 
 #define STALE_EVERY 0.25
@@ -20,12 +21,7 @@
 /* A backend that takes longer to answer its first check than this does not
  * hold up the start. */
 #define FIRST_ROUND_EXTRA 0.25
-
-static const char *
-name_of(const struct service_ctl *ctl)
-{
-	return ctl->service->config->name;
-}
+#define CLOCK_SLACK 0.001
 
 void
 control_announce(struct control *c)
@@ -44,6 +40,9 @@ open_entrance(struct service_ctl *ctl)
 	if (engines_open(ctl, &why) == OK)
 		return;
 	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", ctl->service, LS("message", why.text));
+	/* One that came later: the others go on. */
+	if (c->life != LIFE_STARTING)
+		return;
 	c->failed = true;
 	c->failure = why;
 	c->life = LIFE_STOPPED;
@@ -94,7 +93,7 @@ begin_serving(struct service_ctl *ctl)
 		return;
 	/* One that is well is enough to begin with; the others join as they
 	 * answer.  A dead idle color holds nobody up. */
-	if (service_healthy(ctl->service, ctl->service->record.color) == 0 && !c->first_round_over &&
+	if (service_healthy(ctl->service, ctl->service->record.color) == 0 && !ctl->first_round_over &&
 	    !health_first_round(c->health, ctl->service))
 		return;
 	rollout_start(ctl);
@@ -112,20 +111,53 @@ control_on_store_ready(void *arg)
 		begin_serving(c->services[i]);
 }
 
+/* The timer is for the service that has waited longest. */
+static void
+plan_first_round(struct control *c)
+{
+	double now = clock_now(), next = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		if (!c->services[i]->first_round_over && (next <= 0 || c->services[i]->first_round_by < next))
+			next = c->services[i]->first_round_by;
+	ev_timer_stop(c->loop, &c->first_round);
+	if (next <= 0)
+		return;
+	ev_timer_set(&c->first_round, next > now ? next - now : 0, 0.0);
+	ev_timer_start(c->loop, &c->first_round);
+}
+
 static void
 control_on_first_round(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct control *c = container_of(t, struct control, first_round);
+	double now = clock_now();
 
 	(void)loop;
 	(void)revents;
-	c->first_round_over = true;
-	for (size_t i = 0; i < c->n; i++)
-		begin_serving(c->services[i]);
+	for (size_t i = 0; i < c->n; i++) {
+		struct service_ctl *ctl = c->services[i];
+
+		/* The loop's clock and ours are not read at the same moment. */
+		if (ctl->first_round_over || ctl->first_round_by > now + CLOCK_SLACK)
+			continue;
+		ctl->first_round_over = true;
+		begin_serving(ctl);
+	}
+	plan_first_round(c);
 }
 
-static void
-serving_yet(struct control *c)
+void
+control_wait_for_checks(struct service_ctl *ctl)
+{
+	const struct health_config *h = &ctl->service->config->health;
+
+	ctl->first_round_by = clock_now() + (h->type != HEALTH_NONE ? h->timeout : 0) + FIRST_ROUND_EXTRA;
+	plan_first_round(ctl->control);
+}
+
+void
+control_serving_yet(struct control *c)
 {
 	const char *reason;
 
@@ -188,10 +220,9 @@ control_on_acked(void *arg, struct engine *engine, struct service *s, unsigned t
 {
 	struct control *c = arg;
 
-	/* A service that was removed is nobody's here. */
-	if (c->life == LIFE_STOPPED || s->ctl == NULL || !engines_ack(s->ctl, engine, thread, generation))
+	if (c->life == LIFE_STOPPED || s->ctl->removed || !engines_ack(s->ctl, engine, thread, generation))
 		return;
-	serving_yet(c);
+	control_serving_yet(c);
 	nodes_on_acked(c->nodes);
 	rollout_on_acked(s->ctl);
 }
@@ -259,6 +290,8 @@ control_maintenance(struct control *c, bool on, const struct actor *by)
 void
 control_backend_refused(struct control *c, struct service *s)
 {
+	if (s->ctl->removed)
+		return;
 	if (c->health != NULL)
 		health_hurry(c->health, s);
 	outlier_look(s->ctl);
@@ -272,9 +305,11 @@ control_describe(void *arg, struct fleet_member *self)
 	struct control *c = arg;
 	const char *reason;
 
-	if (self->services == NULL)
+	if (self->services == NULL || self->n != c->n) {
+		free(self->services);
 		self->services = must_array(c->n, sizeof(struct fleet_service));
-	self->n = c->n;
+		self->n = c->n;
+	}
 	self->ready = control_ready(c, &reason);
 	for (size_t i = 0; i < c->n; i++) {
 		const struct service *s = c->services[i]->service;
@@ -403,6 +438,12 @@ control_age(void *arg)
 }
 
 static void
+control_on_forgotten(void *arg, struct engine *engine, struct service *s)
+{
+	services_on_forgotten(arg, engine, s);
+}
+
+static void
 control_on_closed(void *arg)
 {
 	stop_on_closed(arg);
@@ -415,91 +456,11 @@ control_add_engine(struct control *c, struct engine *engine)
 	c->engines[c->n_engines++] = engine;
 	engine->on_acked = control_on_acked;
 	engine->on_closed = control_on_closed;
+	engine->on_forgotten = control_on_forgotten;
 	engine->on_stalled = control_on_stalled;
 	engine->on_trouble = control_on_trouble;
 	engine->age = control_age;
 	engine->arg = c;
-}
-
-/* -- services ------------------------------------------------------------------------------------ */
-
-static struct engine *
-engine_of(const struct control *c, enum engine_kind kind)
-{
-	for (size_t i = 0; i < c->n_engines; i++)
-		if (c->engines[i]->class->kind == kind)
-			return c->engines[i];
-	CHECK(!"a service whose engine was not opened");
-	return NULL;
-}
-
-/* Where the name is, or belongs, among the sorted ones. */
-static size_t
-place_of(const struct control *c, const char *name)
-{
-	size_t low = 0, high = c->n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (strcmp(name_of(c->by_name[middle]), name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-struct service_ctl *
-control_find(struct control *c, struct str name)
-{
-	char text[RECORD_NAME];
-	size_t at;
-
-	if (memchr(name.p, '\0', name.n) != NULL || !str_copy(text, sizeof(text), name))
-		return NULL;
-	at = place_of(c, text);
-	return at < c->n && strcmp(name_of(c->by_name[at]), text) == 0 ? c->by_name[at] : NULL;
-}
-
-static struct service_ctl *
-ctl_new(struct control *c, struct service *s)
-{
-	struct service_ctl *ctl = must_alloc(sizeof(*ctl));
-
-	ctl->service = s;
-	ctl->control = c;
-	rollout_init(ctl);
-	list_init(&ctl->flips);
-	list_init(&ctl->healing);
-	list_init(&ctl->drainers);
-	engines_join(ctl, engine_of(c, s->config->engine));
-	s->ctl = ctl;
-	return ctl;
-}
-
-static void
-ctl_free(struct service_ctl *ctl)
-{
-	drain_cancel(ctl);
-	flip_forget_all(ctl);
-	engines_free(ctl);
-	ctl->service->ctl = NULL;
-	free(ctl);
-}
-
-/* Into both lists. */
-static struct service_ctl *
-put_service(struct control *c, struct service *s)
-{
-	struct service_ctl *ctl = ctl_new(c, s);
-	size_t at = place_of(c, s->config->name);
-
-	c->services = must_grow(c->services, c->n + 1, sizeof(*c->services));
-	c->by_name = must_grow(c->by_name, c->n + 1, sizeof(*c->by_name));
-	memmove(&c->by_name[at + 1], &c->by_name[at], (c->n - at) * sizeof(*c->by_name));
-	c->by_name[at] = c->services[c->n++] = ctl;
-	return ctl;
 }
 
 /* -- life ---------------------------------------------------------------------------------------- */
@@ -521,10 +482,11 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	c->started = clock_now();
 	bus_init(&c->bus);
 	list_init(&c->gates);
+	list_init(&c->leaving);
 	for (size_t i = 0; i < n_engines; i++)
 		control_add_engine(c, engines[i]);
 	for (size_t i = 0; i < n; i++)
-		(void)put_service(c, services[i]);
+		(void)services_put(c, services[i]);
 	c->pulsed = clock_now();
 	ev_timer_init(&c->pulse, control_on_pulse, PULSE, PULSE);
 	ev_timer_start(loop, &c->pulse);
@@ -532,8 +494,10 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	outlier_init(c);
 	slow_start_init(c);
 	stop_init(c);
-	ev_timer_init(&c->first_round, control_on_first_round, longest_health_timeout(c) + FIRST_ROUND_EXTRA, 0.0);
-	ev_timer_start(loop, &c->first_round);
+	ev_timer_init(&c->first_round, control_on_first_round, 0.0, 0.0);
+	for (size_t i = 0; i < n; i++)
+		c->services[i]->first_round_by = c->started + longest_health_timeout(c) + FIRST_ROUND_EXTRA;
+	plan_first_round(c);
 	store->on_record = control_on_record;
 	store->on_ready = control_on_store_ready;
 	store->describe = control_describe;
@@ -549,7 +513,8 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	if (c->failed)
 		return why_set(why, E_USAGE, "%s", c->failure.text);
 	c->health = health_new(loop, services, n, &events);
-	resolve_start(c);
+	for (size_t i = 0; i < n; i++)
+		resolve_join(c->services[i]);
 	for (size_t i = 0; i < n; i++)
 		begin_serving(c->services[i]);
 	return OK;
@@ -560,7 +525,7 @@ control_forget(struct control *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		drain_cancel(c->services[i]);
-		flip_forget_all(c->services[i]);
+		flip_end_all(c->services[i], E_INTERNAL, "teald is stopping");
 	}
 }
 
@@ -580,13 +545,9 @@ control_close(struct control *c)
 	c->left_behind = !certs_close(&c->certs);
 	c->left_behind |= !reloads_free(&c->reloads);
 	health_free(&c->health);
-	for (size_t i = 0; i < c->n; i++)
-		ctl_free(c->services[i]);
-	free(c->services);
-	free(c->by_name);
+	services_close(c);
 	free(c->engines);
-	c->services = c->by_name = NULL;
 	c->engines = NULL;
-	c->n = c->n_engines = 0;
+	c->n_engines = 0;
 	config_unref(&c->config);
 }

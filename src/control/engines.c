@@ -116,6 +116,19 @@ engines_drain(struct service_ctl *ctl, enum color color, const struct drain_orde
 }
 
 void
+engines_forget(struct service_ctl *ctl)
+{
+	for (size_t i = ctl->n_engines; i-- > 0;) {
+		struct engine *engine = ctl->engines[i].engine;
+
+		if (engine->forget != NULL)
+			engine->forget(engine, ctl->service);
+		else
+			(void)engines_leave(ctl, engine);
+	}
+}
+
+void
 engines_show(struct service_ctl *ctl, struct tls_site *site, struct ssl_ctx_st *backend)
 {
 	for (size_t i = 0; i < ctl->n_engines; i++) {

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "control/flip_steps.h"
+#include "control/services.h"
 
 #define APPLIED_TIMEOUT 5.0
 #define DRAINED_EXTRA 5.0
@@ -90,6 +91,7 @@ flip_free(struct flip *f)
 	if (!f->asking)
 		free(f);
 	flip_next_turn(ctl);
+	ctl_unref(&ctl);
 }
 
 void
@@ -356,7 +358,7 @@ flip_start(struct service_ctl *ctl, const struct flip_request *request, struct f
 	struct flip *f = must_alloc(sizeof(*f));
 	struct ev_loop *loop = ctl->control->loop;
 
-	f->ctl = ctl;
+	f->ctl = ctl_ref(ctl);
 	f->request = *request;
 	f->from = ctl->service->record.color;
 	f->to = request->kind == CHANGE_ROLLBACK ? color_other(f->from) : request->to;
@@ -375,7 +377,7 @@ flip_start(struct service_ctl *ctl, const struct flip_request *request, struct f
 }
 
 void
-flip_forget_all(struct service_ctl *ctl)
+flip_end_all(struct service_ctl *ctl, enum err error, const char *message)
 {
 	struct link all;
 
@@ -385,9 +387,14 @@ flip_forget_all(struct service_ctl *ctl)
 	list_splice(&all, &ctl->drainers);
 	LIST_EACH(it, &all) {
 		struct flip *f = list_entry(it, struct flip, link);
+		bool writing = f->state == FLIP_STORING;
 
-		flip_answer_error(f, E_INTERNAL, "teald is stopping",
-				  f->state == FLIP_STORING ? CHANGED_UNKNOWN : flip_changed(f));
-		flip_free(f);
+		flip_answer_error(f, error, message, writing ? CHANGED_UNKNOWN : flip_changed(f));
+		if (!writing || !ctl->removed) {
+			flip_free(f);
+			continue;
+		}
+		ev_timer_stop(ctl->control->loop, &f->timeout);
+		list_remove(&f->link);
 	}
 }

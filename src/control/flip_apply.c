@@ -231,6 +231,11 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	struct service_ctl *ctl = f->ctl;
 	char text[sizeof(why->text) + 128];
 
+	/* Who asked was told when the service went. */
+	if (f->ctl->removed) {
+		flip_free(f);
+		return;
+	}
 	if (e != OK) {
 		/* A lock that came between our look and our write. */
 		if (e == E_CONFLICT && flip_refuse_if_locked(f))

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "control/flip_steps.h"
+#include "control/services.h"
 
 /* What is active here is not what the store says: a flip settles it. */
 static bool
@@ -285,6 +286,7 @@ flip_run_checks(struct flip *f)
 /* -- the same questions without a flip: check ------------------------------------- */
 
 struct check {
+	struct service_ctl *ctl;	/* one reference */
 	struct flip_watcher *watcher;
 	struct gate *gate;
 };
@@ -319,6 +321,7 @@ check_on_gate(struct gate *g, void *arg)
 	/* It may have left when it was told. */
 	flip_end(&c->watcher, &o);
 	gate_free(&c->gate);
+	ctl_unref(&c->ctl);
 	free(c);
 }
 
@@ -328,5 +331,6 @@ flip_check(struct service_ctl *ctl, enum color to, struct flip_watcher *watcher)
 	struct check *c = must_alloc(sizeof(*c));
 
 	flip_watch(&c->watcher, watcher);
+	c->ctl = ctl_ref(ctl);
 	c->gate = gate_new(ctl, to, check_on_gate, c);
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "control/flip.h"
+#include "control/services.h"
 
 struct locking {
 	struct flip_watcher *watcher;
@@ -42,6 +43,7 @@ lock_on_store(void *arg, enum err e, const struct record *now, const struct why 
 		answer_lock_error(&l->watcher, l->ctl, e,
 				  e == E_CONFLICT ? "the service was changed at the same time; try again" : why->text);
 	}
+	ctl_unref(&l->ctl);
 	free(l);
 }
 
@@ -69,7 +71,7 @@ flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *by, s
 		return;
 	}
 	l = must_alloc(sizeof(*l));
-	l->ctl = ctl;
+	l->ctl = ctl_ref(ctl);
 	l->on = reason != NULL;
 	flip_watch(&l->watcher, watcher);
 	w.next.lock.on = reason != NULL;

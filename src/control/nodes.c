@@ -121,6 +121,29 @@ anybody_wanted(const struct service *s, enum color color)
 	return false;
 }
 
+static bool
+obey_colors(struct service_ctl *ctl)
+{
+	const struct service_config *sc = ctl->service->config;
+	bool changed = false;
+
+	for (enum color color = GREEN; color <= BLUE; color++) {
+		if (sc->pool == NULL || sc->colors[color].port == 0 || !nodes_obey(ctl, color))
+			continue;
+		changed = true;
+		if (!anybody_wanted(ctl->service, color))
+			BUS_EMIT(&ctl->control->bus, LOG_WARN_LEVEL, "nodes.none_left", ctl->service,
+				 LS("color", color_word(color)), LS("key", sc->pool));
+	}
+	return changed;
+}
+
+void
+nodes_join(struct service_ctl *ctl)
+{
+	(void)obey_colors(ctl);
+}
+
 /* Makes the services' backends what the pool is now. */
 static void
 obey(struct node_pool *p, struct nodes *n)
@@ -129,21 +152,10 @@ obey(struct node_pool *p, struct nodes *n)
 
 	for (size_t i = 0; i < c->n; i++) {
 		struct service_ctl *ctl = c->services[i];
-		const struct service_config *sc = ctl->service->config;
-		bool changed = false;
+		const char *pool = ctl->service->config->pool;
 
-		if (sc->pool == NULL || strcmp(sc->pool, p->config->name) != 0)
-			continue;
-		for (enum color color = GREEN; color <= BLUE; color++) {
-			if (sc->colors[color].port == 0 || !nodes_obey(ctl, color))
-				continue;
-			changed = true;
-			if (!anybody_wanted(ctl->service, color))
-				BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "nodes.none_left", ctl->service,
-					 LS("color", color_word(color)), LS("key", p->config->name));
-		}
 		/* At once: a command waits until the workers have it. */
-		if (changed && ctl_is_published(ctl))
+		if (pool != NULL && strcmp(pool, p->config->name) == 0 && obey_colors(ctl) && ctl_is_published(ctl))
 			publish_now(ctl);
 	}
 	if (c->store_ready)

@@ -19,7 +19,13 @@ struct node_change {
 	bool force;	/* no judgement, neither here nor elsewhere */
 	unsigned tries;
 	const struct hostname *name;	/* is being looked up */
-	uint64_t *want;	/* generations the workers must have; NULL: not so far yet */
+	bool written;	/* stored and obeyed; waits for the workers */
+	/* The generations that they must have. */
+	struct {
+		const struct service_ctl *ctl;
+		uint64_t generation;
+	} *want;
+	size_t n_want;
 	node_done_fn *done;
 	void *arg;
 };
@@ -40,10 +46,8 @@ change_end(struct node_change *ch, enum err e, bool changed, const struct why *w
 static bool
 is_acked(const struct node_change *ch)
 {
-	const struct control *c = ch->nodes->control;
-
-	for (size_t i = 0; i < c->n; i++)
-		if (c->services[i]->service->acked < ch->want[i])
+	for (size_t i = 0; i < ch->n_want; i++)
+		if (ch->want[i].ctl->service->acked < ch->want[i].generation)
 			return false;
 	return true;
 }
@@ -54,9 +58,14 @@ change_wait(struct node_change *ch)
 {
 	const struct control *c = ch->nodes->control;
 
+	ch->written = true;
 	ch->want = must_array(c->n, sizeof(*ch->want));
-	for (size_t i = 0; i < c->n; i++)
-		ch->want[i] = ctl_is_published(c->services[i]) ? c->services[i]->service->generation : 0;
+	for (size_t i = 0; i < c->n; i++) {
+		if (!ctl_is_published(c->services[i]))
+			continue;
+		ch->want[ch->n_want].ctl = c->services[i];
+		ch->want[ch->n_want++].generation = c->services[i]->service->generation;
+	}
 	if (is_acked(ch))
 		change_end(ch, OK, true, NULL);
 }
@@ -68,9 +77,23 @@ nodes_on_acked(struct nodes *n)
 	{
 		struct node_change *ch = list_entry(l, struct node_change, link);
 
-		if (ch->want != NULL && is_acked(ch))
+		if (ch->written && is_acked(ch))
 			change_end(ch, OK, true, NULL);
 	}
+}
+
+void
+nodes_leave(struct nodes *n, const struct service_ctl *ctl)
+{
+	LIST_EACH(l, &n->changes)
+	{
+		struct node_change *ch = list_entry(l, struct node_change, link);
+
+		for (size_t i = ch->n_want; i-- > 0;)
+			if (ch->want[i].ctl == ctl)
+				ch->want[i] = ch->want[--ch->n_want];
+	}
+	nodes_on_acked(n);
 }
 
 /* What the change makes of the overlay.  *next is the caller's to free; the

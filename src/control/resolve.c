@@ -287,12 +287,11 @@ resolve_watch(struct service_ctl *ctl, struct backend *b)
 }
 
 void
-resolve_start(struct control *c)
+resolve_join(struct service_ctl *ctl)
 {
-	for (size_t i = 0; i < c->n; i++)
-		for (int color = 0; color < COLORS; color++)
-			for (size_t k = 0; k < c->services[i]->service->colors[color].n; k++)
-				resolve_watch(c->services[i], c->services[i]->service->colors[color].backends[k]);
+	for (int color = 0; color < COLORS; color++)
+		for (size_t k = 0; k < ctl->service->colors[color].n; k++)
+			resolve_watch(ctl, ctl->service->colors[color].backends[k]);
 }
 
 void

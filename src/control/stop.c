@@ -10,6 +10,41 @@
 /* How long the end waits for the store to hear it, seconds. */
 #define GOODBYE 0.5
 
+static uint64_t
+of_one(const struct service_ctl *ctl, struct engine *e)
+{
+	return engines_count_of(ctl, e, GREEN) + engines_count_of(ctl, e, BLUE);
+}
+
+static uint64_t
+of_main_entrances(const struct control *c, struct engine *e)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		sum += of_one(c->services[i], e);
+	for (const struct link *l = c->leaving.next; l != &c->leaving; l = l->next)
+		sum += of_one(list_entry(l, const struct service_ctl, leaving), e);
+	return sum;
+}
+
+static void
+end_service(struct service_ctl *ctl)
+{
+	const struct drain_config *drain = &ctl->service->config->drain;
+	const struct drain_orders orders = {
+		.at = clock_now(),
+		.idle = drain->idle,
+		.spread = drain->spread,
+		.timeout = ctl->control->config->stop.timeout,
+		.ending = END_STOP,
+		.all = true,
+	};
+
+	for (enum color color = GREEN; color <= BLUE; color++)
+		engines_drain(ctl, color, &orders);
+}
+
 /* An engine without `left` knows of main entrances alone. */
 static uint64_t
 connections_left(const struct control *c)
@@ -21,8 +56,8 @@ connections_left(const struct control *c)
 
 		if (e->left != NULL)
 			sum += e->left(e);
-		for (size_t i = 0; i < c->n && e->left == NULL; i++)
-			sum += engines_count_of(c->services[i], e, GREEN) + engines_count_of(c->services[i], e, BLUE);
+		else
+			sum += of_main_entrances(c, e);
 	}
 	return sum;
 }
@@ -57,20 +92,10 @@ stop_on_closed(struct control *c)
 		(void)c->store->leave(c->store);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),
 		 LF("timeout", c->config->stop.timeout));
-	for (size_t i = 0; i < c->n; i++) {
-		const struct drain_config *drain = &c->services[i]->service->config->drain;
-		const struct drain_orders orders = {
-			.at = clock_now(),
-			.idle = drain->idle,
-			.spread = drain->spread,
-			.timeout = c->config->stop.timeout,
-			.ending = END_STOP,
-			.all = true,
-		};
-
-		for (enum color color = GREEN; color <= BLUE; color++)
-			engines_drain(c->services[i], color, &orders);
-	}
+	for (size_t i = 0; i < c->n; i++)
+		end_service(c->services[i]);
+	LIST_EACH(l, &c->leaving)
+		end_service(list_entry(l, struct service_ctl, leaving));
 	ev_timer_set(&c->stop.poll, 0.0, STOP_POLL);
 	ev_timer_start(c->loop, &c->stop.poll);
 }

@@ -212,6 +212,50 @@ counts_flips_and_drains(void **state)
 	free(text);
 }
 
+static unsigned
+count_of(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	while ((text = strstr(text, part)) != NULL) {
+		text++;
+		n++;
+	}
+	return n;
+}
+
+/* Also in the middle of an exposition: each of the others is told once. */
+static void
+a_service_that_goes_has_no_series(void **state)
+{
+	struct metrics_cursor cursor = { .format = PROM_TEXT };
+	struct world *w = *state;
+	struct buf b;
+	char *text;
+
+	buf_init(&b, 1 << 22);
+	while (cursor.next == 0)
+		metrics_some(&b, &w->control, &cursor, buf_len(&b) + 1);
+	world_remove(w, 0);
+	while (!cursor.over)
+		metrics_some(&b, &w->control, &cursor, buf_len(&b) + 1);
+	buf_append(&b, "", 1);
+	text = (char *)(uintptr_t)buf_str(&b).p;
+	assert_int_equal(count_of(text, "\nteal_service_active{service=\"pay\",color=\"green\"}"), 1);
+	assert_int_equal(count_of(text, "\nteal_service_epoch{service=\"pay\"}"), 1);
+	assert_int_equal(count_of(text, "\nteal_service_epoch{service=\"shop\"}"), 0);
+	buf_free(&b);
+	text = metrics_of(w);
+	assert_int_equal(count_of(text, "shop"), 0);
+	free(text);
+	/* It is back, behind the other. */
+	world_add(w, 0);
+	text = metrics_of(w);
+	expect_line(text, "teal_service_epoch{service=\"shop\"} 1");
+	assert_true(strstr(text, "teal_service_epoch{service=\"pay\"}") < strstr(text, "teal_service_epoch{service=\"shop\"}"));
+	free(text);
+}
+
 static void
 tells_of_its_own_process(void **state)
 {
@@ -243,6 +287,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(previews_have_series_of_their_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_requests_of_http_services, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_flips_and_drains, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_service_that_goes_has_no_series, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tells_of_its_own_process, set_up, tear_down),
 	};
 

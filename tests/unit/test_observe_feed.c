@@ -303,8 +303,8 @@ samples_are_rates_and_keep_their_distance(void **state)
 	assert_int_equal(past_point(&s->past, 0, 0)->connections[BLUE], 2);
 	assert_int_equal(past_point(&s->past, 0, 1)->connections[BLUE], 2);
 	assert_int_equal(past_point(&s->past, 0, 0)->rate[BLUE], 55);
-	assert_true(s->past.services[0].rates.in[BLUE] == 2000);
-	assert_true(s->past.services[0].rates.failed == 50);
+	assert_true(s->past.services[0]->rates.in[BLUE] == 2000);
+	assert_true(s->past.services[0]->rates.failed == 50);
 	atomic_store(&c->active, 0);
 	atomic_store(&c->ended[END_DONE], 10);
 	past_sample(&s->past, s->past.sampled + 1);
@@ -327,6 +327,38 @@ samples_are_rates_and_keep_their_distance(void **state)
 	assert_int_equal(s->past.n_points, PAST_POINTS);
 }
 
+static void
+who_watches_begins_anew_when_services_come_or_go(void **state)
+{
+	struct stage *s = *state;
+	json_t *o;
+
+	atomic_store(&s->w->running[1]->tallies[1].colors[ENTRANCE_MAIN][BLUE].active, 2);
+	past_sample(&s->past, s->past.sampled + 1);
+	json_decref(read_frame(feed_delta(&s->feed), "delta"));
+	world_remove(s->w, 0);
+	o = read_frame(feed_delta(&s->feed), "snapshot");
+	assert_int_equal(json_array_size(at(o, "services")), 1);
+	assert_string_equal(TEXT_AT(o, "services.0.service.name"), "pay");
+	assert_int_equal(NUMBER_AT(o, "services.0.history.1.0"), 2);
+	json_decref(o);
+	/* From then on places are those of that list. */
+	atomic_store(&s->w->running[1]->tallies[1].colors[ENTRANCE_MAIN][BLUE].active, 3);
+	past_sample(&s->past, s->past.sampled + 1);
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_int_equal(NUMBER_AT(o, "numbers.0.1"), 3);
+	assert_null(at(o, "numbers.1"));
+	json_decref(o);
+	world_add(s->w, 0);
+	o = read_frame(feed_delta(&s->feed), "snapshot");
+	assert_string_equal(TEXT_AT(o, "services.1.service.name"), "shop");
+	assert_int_equal(NUMBER_AT(o, "services.0.history.1.1"), 3);
+	/* Of what was before it went nothing is left. */
+	assert_true(json_is_null(at(o, "services.1.history")));
+	json_decref(o);
+	json_decref(read_frame(feed_delta(&s->feed), "delta"));
+}
+
 int
 main(void)
 {
@@ -340,6 +372,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(only_so_many_flips_are_remembered, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_store_knew_is_there_from_the_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(samples_are_rates_and_keep_their_distance, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_watches_begins_anew_when_services_come_or_go, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 
 #include "control/control.h"
 #include "control/drain.h"
+#include "control/services.h"
 #include "wait.h"
 
 #define WORLD_SERVICES 2
@@ -283,6 +284,22 @@ world_new(void)
 	w->control.arg = w;
 	WAIT_UNTIL(w->loop, w->control.life == LIFE_SERVING);
 	return w;
+}
+
+/* The service of that index goes; another one of its name comes. */
+static inline void
+world_remove(struct world *w, unsigned i)
+{
+	control_remove_service(&w->control, w->running[i]->ctl);
+	service_free(&w->running[i]);
+}
+
+static inline void
+world_add(struct world *w, unsigned i)
+{
+	w->running[i] = service_new(&w->services[i], i, w->config.workers);
+	(void)control_add_service(&w->control, w->running[i], NULL);
+	w->store.on_record(w->store.arg, w->services[i].name, &w->records[i]);
 }
 
 static inline void

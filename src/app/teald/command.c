@@ -6,6 +6,7 @@
 #include "app/admin_user.h"
 #include "app/command.h"
 #include "app/rights.h"
+#include "control/services.h"
 
 static void
 command_free(struct command *cmd)
@@ -16,6 +17,7 @@ command_free(struct command *cmd)
 	}
 	list_remove(&cmd->link);
 	rights_unref(&cmd->rights);
+	ctl_unref(&cmd->ctl);
 	free(cmd);
 }
 
@@ -167,6 +169,9 @@ command_go(struct command *cmd)
 		deny(cmd);
 		return;
 	}
+	/* While the name of its user was looked up the service may have gone. */
+	if (cmd->ctl != NULL && cmd->ctl->removed)
+		ctl_unref(&cmd->ctl);
 	if (r->service.n > 0 && !r->all_services && cmd->ctl == NULL)
 		unknown_service(cmd);
 	else
@@ -199,6 +204,7 @@ command_run(struct client *c, struct str line)
 {
 	struct command *cmd = must_alloc(sizeof(*cmd));
 	struct admin *a = c->admin;
+	struct service_ctl *ctl;
 	struct why why;
 	enum err e;
 
@@ -220,7 +226,8 @@ command_run(struct client *c, struct str line)
 			"for this user; try again when they are over", ADMIN_ORPHANS_EACH), &why);
 		return;
 	}
-	cmd->ctl = control_find(a->control, cmd->request.service);
+	if ((ctl = control_find(a->control, cmd->request.service)) != NULL)
+		cmd->ctl = ctl_ref(ctl);
 	/* Some that change things also only show them. */
 	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !is_allowed(cmd);
 	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)

@@ -2,6 +2,7 @@
  * Thread: main. */
 #include "app/command.h"
 #include "base/clock.h"
+#include "control/services.h"
 
 #define LINE_MAX_BYTES (64 * 1024)
 
@@ -57,7 +58,10 @@ is_wanted(const struct command *cmd, const struct service *s)
 {
 	if (s == NULL)
 		return true;
-	return (cmd->ctl == NULL || cmd->ctl->service == s) && command_may_read(cmd, s);
+	/* By name: the service may go and come back while it is listened to. */
+	return (cmd->request.service.n == 0 || cmd->request.all_services ||
+		str_eq(cmd->request.service, s->config->name)) &&
+	       command_may_read(cmd, s);
 }
 
 static void
@@ -110,7 +114,6 @@ events_close(struct events *ev)
 void
 verb_events(struct command *cmd)
 {
-	struct service_ctl *ctl = cmd->ctl;
 	char now[CLOCK_TEXT];
 	struct buf text;
 	struct json j;
@@ -123,9 +126,11 @@ verb_events(struct command *cmd)
 	json_object(&j, NULL);
 	json_cstr(&j, "time", now);
 	json_cstr(&j, "event", "events.listening");
-	json_cstr(&j, "service", ctl != NULL ? ctl->service->config->name : NULL);
+	json_cstr(&j, "service", cmd->ctl != NULL ? cmd->ctl->service->config->name : NULL);
 	json_object_end(&j);
 	json_line_end(&j);
+	/* It may last for ever, and keep nothing of a service that goes. */
+	ctl_unref(&cmd->ctl);
 	command_progress(cmd, buf_str(&text));	/* the command may be gone now */
 	buf_free(&text);
 }

@@ -522,7 +522,7 @@ static const struct family families[] = {
 
 /* One service's samples of a family. */
 static void
-put_entry(struct prom *p, const struct family *f, const struct service_ctl *ctl)
+put_service(struct prom *p, const struct family *f, const struct service_ctl *ctl)
 {
 	enum entrance last =
 		f->previews && ctl->service->config->n_preview > 0 ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
@@ -546,19 +546,23 @@ metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at
 		metrics_whole(&p, c);
 		at->stage++;
 	}
-	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->service = 0) {
+	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->next = 0) {
 		const struct family *f = &families[at->stage - 1];
+		size_t i;
 
 		if (buf_len(out) >= enough || out->failed)
 			return;
-		if (at->service == 0)
+		if (at->next == 0)
 			prom_family(&p, f->name, f->type, f->help);
 		else
 			prom_go_on(&p, f->name, f->type);
-		do
-			put_entry(&p, f, c->services[at->service++]);
-		while (at->service < c->n && buf_len(out) < enough && !out->failed);
-		if (at->service < c->n)
+		i = control_from(c, at->next);
+		/* At least one, or the family would be announced again. */
+		while (i < c->n && (at->next == 0 || (buf_len(out) < enough && !out->failed))) {
+			put_service(&p, f, c->services[i]);
+			at->next = c->services[i++]->serial + 1;
+		}
+		if (i < c->n)
 			return;
 	}
 	metrics_process(&p);

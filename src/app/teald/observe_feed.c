@@ -203,7 +203,7 @@ static void
 read_numbers(const struct feed *f, size_t i, struct numbers *n)
 {
 	const struct service_ctl *ctl = f->control->services[i];
-	const struct past_rates *r = &f->past->services[i].rates;
+	const struct past_rates *r = &f->past->services[i]->rates;
 	const struct service *s = ctl->service;
 
 	memset(n, 0, sizeof(*n));	/* it is hashed */
@@ -431,6 +431,7 @@ feed_snapshot(struct feed *f)
 	struct buf text;
 	struct json j;
 
+	past_follow(f->past);
 	if (f->snapshot == NULL && f->bytes < FEED_BYTES_MAX) {
 		buf_init(&text, FRAME_MAX);
 		json_init(&j, &text);
@@ -463,13 +464,12 @@ feed_snapshot(struct feed *f)
 	return f->snapshot;
 }
 
-struct frame *
-feed_delta(struct feed *f)
+static struct frame *
+changes(struct feed *f)
 {
 	struct buf text;
 	struct json j;
 
-	frame_unref(&f->snapshot);
 	buf_init(&text, FRAME_MAX);
 	json_init(&j, &text);
 	json_object(&j, NULL);
@@ -495,20 +495,46 @@ feed_delta(struct feed *f)
 	return frame_new(f, "delta", &text);
 }
 
+/* The places in the list mean other services now. */
+static void
+follow_list(struct feed *f)
+{
+	past_follow(f->past);
+	f->list_changes = f->control->list_changes;
+	free(f->seen);
+	f->seen = must_array(f->control->n + 1, sizeof(*f->seen));
+	feed_begin(f);
+}
+
+struct frame *
+feed_delta(struct feed *f)
+{
+	frame_unref(&f->snapshot);
+	if (f->list_changes == f->control->list_changes)
+		return changes(f);
+	follow_list(f);
+	return feed_snapshot(f);
+}
+
 void
 feed_begin(struct feed *f)
 {
 	struct frame *frame;
 
+	if (f->list_changes != f->control->list_changes) {
+		follow_list(f);
+		return;
+	}
+	frame_unref(&f->snapshot);
 	f->points = 1;	/* all that a delta can have */
-	frame = feed_delta(f);
+	frame = changes(f);
 	frame_unref(&frame);
 }
 
 void
 feed_open(struct feed *f, struct control *c, struct past *past)
 {
-	*f = (struct feed){ .control = c, .past = past };
+	*f = (struct feed){ .control = c, .past = past, .list_changes = c->list_changes };
 	f->seen = must_array(c->n + 1, sizeof(*f->seen));
 }
 

@@ -25,7 +25,7 @@ static void
 sample_service(struct past *p, size_t i, double seconds, unsigned points)
 {
 	const struct service *s = p->control->services[i]->service;
-	struct past_service *v = &p->services[i];
+	struct past_service *v = p->services[i];
 	struct past_point point;
 	struct service_totals now;
 
@@ -45,6 +45,43 @@ sample_service(struct past *p, size_t i, double seconds, unsigned points)
 		v->points[(p->newest + k) % PAST_POINTS] = point;
 }
 
+static struct past_service *
+past_service_new(const struct service_ctl *ctl)
+{
+	struct past_service *v = must_alloc(sizeof(*v));
+
+	v->serial = ctl->serial;
+	service_totals(ctl->service, &v->totals);
+	return v;
+}
+
+/* Both lists are sorted by serial. */
+void
+past_follow(struct past *p)
+{
+	const struct control *c = p->control;
+	struct past_service **now;
+	size_t old = 0;
+
+	if (p->list_changes == c->list_changes)
+		return;
+	now = must_array(c->n + 1, sizeof(*now));
+	for (size_t i = 0; i < c->n; i++) {
+		while (old < p->n && p->services[old]->serial < c->services[i]->serial)
+			free(p->services[old++]);
+		if (old < p->n && p->services[old]->serial == c->services[i]->serial)
+			now[i] = p->services[old++];
+		else
+			now[i] = past_service_new(c->services[i]);
+	}
+	while (old < p->n)
+		free(p->services[old++]);
+	free(p->services);
+	p->services = now;
+	p->n = c->n;
+	p->list_changes = c->list_changes;
+}
+
 void
 past_sample(struct past *p, double now)
 {
@@ -56,6 +93,7 @@ past_sample(struct past *p, double now)
 	/* One that comes late, because main was busy or the machine slept, stands for
 	 * all that were missed: the points keep their distance. */
 	points = clamp(round(seconds / PAST_STEP));
+	past_follow(p);
 	points = points < 1 ? 1 : points < PAST_POINTS ? points : PAST_POINTS;
 	for (size_t i = 0; i < p->control->n; i++)
 		sample_service(p, i, seconds, points);
@@ -79,7 +117,7 @@ const struct past_point *
 past_point(const struct past *p, size_t service, size_t ago)
 {
 	CHECK(ago < p->n_points);
-	return &p->services[service].points[(p->newest + PAST_POINTS - ago) % PAST_POINTS];
+	return &p->services[service]->points[(p->newest + PAST_POINTS - ago) % PAST_POINTS];
 }
 
 /* -- flips ------------------------------------------------------------------ */
@@ -290,9 +328,7 @@ void
 past_open(struct past *p, struct control *c)
 {
 	*p = (struct past){ .control = c, .sampled = clock_now(), .sampled_us = clock_wall_us() };
-	p->services = must_array(c->n + 1, sizeof(*p->services));
-	for (size_t i = 0; i < c->n; i++)
-		service_totals(c->services[i]->service, &p->services[i].totals);
+	past_follow(p);
 	if (c->life != LIFE_STARTING)
 		remember_before(p);
 	p->listener.hear = past_on_event;
@@ -308,6 +344,8 @@ past_close(struct past *p)
 		return;
 	ev_timer_stop(p->control->loop, &p->timer);
 	bus_leave(&p->listener);
+	while (p->n > 0)
+		free(p->services[--p->n]);
 	free(p->services);
 	p->control = NULL;
 }

@@ -10,7 +10,6 @@
 struct lock_one {
 	struct flip_watcher watcher;
 	struct command *command;
-	const char *name;
 };
 
 /* lock '*': one answer for many. */
@@ -191,7 +190,7 @@ one_on_done(struct flip_watcher *w, const struct flip_outcome *o)
 
 	all->changed = all->changed || o->changed == CHANGED_YES;
 	if (o->error == OK) {
-		json_cstr(&all->names_json, NULL, one->name);
+		json_cstr(&all->names_json, NULL, o->service->config->name);
 	} else {
 		if (all->first_error == OK)
 			all->first_error = o->error;
@@ -220,7 +219,6 @@ lock_everything(struct command *cmd, const char *reason)
 		one->watcher.progress = one_on_progress;
 		one->watcher.done = one_on_done;
 		one->command = cmd;
-		one->name = c->services[i]->service->config->name;
 		flip_lock(c->services[i], reason, &cmd->by, &one->watcher);
 	}
 	if (--all->pending == 0)
