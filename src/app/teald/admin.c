@@ -76,8 +76,8 @@ may_complain(double *last)
 	return true;
 }
 
-/* One try: whoever is refused does not get a place to wait.  What it sent is
- * taken first: closed over unread bytes, a connection is reset. */
+/* One try: a refused client does not get a place to wait.  What it sent is read
+ * first: closed over unread bytes, a connection is reset. */
 static void
 refuse(struct admin *a, int fd)
 {

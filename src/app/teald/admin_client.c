@@ -182,7 +182,7 @@ read_line(struct client *c)
 			return take_eof(c);
 		newline = memchr(scratch, '\n', (size_t)n);
 		take = newline != NULL ? (size_t)(newline - scratch) + 1 : (size_t)n;
-		/* The same bytes again: nobody else reads this socket. */
+		/* The same bytes again: there is no other reader of this socket. */
 		n = recv(io_fd(&c->io), scratch, take, MSG_DONTWAIT);
 		if (n < 0 || (size_t)n != take) {
 			client_close(c);

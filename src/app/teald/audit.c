@@ -1,5 +1,5 @@
 /* audit.c - who did, or tried, what, and how it ended: the audit line of the
- * log, and the history of a service that refused somebody.
+ * log, and the history of a service that refused a command.
  * Thread: main.  What changed a service is in its history already: control
  * writes that together with the change. */
 #include <stdio.h>
@@ -181,7 +181,7 @@ change_of(const struct command *cmd, struct audit_entry *a)
 	return false;
 }
 
-/* The history is finite: whoever may do nothing must not push out of it what
+/* The history is finite: a user without rights must not push out of it what
  * happened. */
 static bool
 may_note(struct admin *a)

@@ -159,7 +159,7 @@ unknown_service(struct command *cmd)
 	command_fail(cmd, E_UNKNOWN_SERVICE, &why);
 }
 
-/* The user's name is known, if anybody needs it. */
+/* The user's name is known, if it is needed. */
 static void
 command_go(struct command *cmd)
 {
@@ -238,7 +238,7 @@ command_run(struct client *c, struct str line)
 		names_wait(a->names, cmd->by.uid, &cmd->name, name_on_known);
 }
 
-/* Nobody wants to know any more how this one ends. */
+/* The client has left, and the command changes nothing. */
 static bool
 is_pointless(const struct command *cmd)
 {

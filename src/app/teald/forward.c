@@ -148,7 +148,7 @@ find_earlier(struct forward *f, const char *id)
 			continue;
 		switch (ruleset_open(f->loop, &rc, &none, &e->ruleset, &why)) {
 		case E_CONFLICT:
-			continue;	/* somebody else's by now: they look after it */
+			continue;	/* another owner's by now, who looks after it */
 		case OK:
 			break;
 		default:
@@ -285,7 +285,7 @@ forward_print(const struct config *config)
 	char *path = must_printf("%s/teal.id", config->state_dir), id[TEAL_ID] = "";
 	struct why why;
 
-	/* A test writes nothing: before the first start nobody knows. */
+	/* A test writes nothing: before the first start the id is unknown. */
 	if (access(path, R_OK) != 0 || state_cache_read_id(config->state_dir, id, &why) != OK)
 		str_copy(id, sizeof(id), STR("0000000000000000"));
 	free(path);

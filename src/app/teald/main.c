@@ -326,7 +326,7 @@ open_all(struct teald *t, struct why *why)
 	return OK;
 }
 
-/* The reverse: first nobody new, then the threads, then what they used. */
+/* The reverse: first the listeners, then the threads, then what they used. */
 static void
 close_all(struct teald *t)
 {
@@ -368,8 +368,8 @@ exit_status(enum err e)
 	return e == OK ? 0 : e == E_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
 
-/* As whoever will serve: root could read what teald cannot.  In a process of its
- * own, for there is no way back from that. */
+/* As the user that will serve: root could read what teald cannot.  In a process of
+ * its own, for there is no way back from that. */
 static enum err
 check_certificates(const struct config *config)
 {

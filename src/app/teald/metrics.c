@@ -1,6 +1,6 @@
 /* metrics.c - everything countable, family by family: the format wants all
  * samples of one together.
- * Thread: main; the workers' tallies are summed when somebody asks. */
+ * Thread: main; the workers' tallies are summed for each scrape. */
 #include <stdlib.h>
 
 #include "app/metrics_parts.h"
@@ -126,7 +126,7 @@ connect_seconds(const struct tally_color *t)
 static void
 put_connect_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	/* The kernel connects nobody. */
+	/* The kernel makes no connections of its own. */
 	if (ctl->service->config->engine == ENGINE_PROXY)
 		put_tallied(p, of_color(ctl->service, entrance, color), tally_bounds, ctl->service, connect_seconds,
 			    entrance, color);

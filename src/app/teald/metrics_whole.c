@@ -84,7 +84,7 @@ put_lags(struct prom *p, const struct control *c)
 		}
 }
 
-/* The families of an engine that no service uses are there for whoever asks, but empty. */
+/* The families of an engine that no service uses are present, but empty. */
 static void
 put_engines(struct prom *p, const struct control *c)
 {

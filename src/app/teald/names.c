@@ -32,7 +32,7 @@ struct names {
 struct lookup {
 	struct job job;
 	struct link link;
-	struct names *names;	/* NULL: nobody wants it any more */
+	struct names *names;	/* NULL: no longer wanted */
 	struct link waiters;
 	uid_t uid;
 	char name[RECORD_NAME];
@@ -61,7 +61,7 @@ lookup_work(struct job *job)
 			break;
 		e = getpwuid_r(l->uid, &pw, text, size, &found);
 	} while (e == ERANGE && size < (size_t)1 << 20);
-	/* A name that had to be cut would be somebody else's. */
+	/* A name that had to be cut would be another user's. */
 	if (found == NULL || found->pw_name[0] == '\0' || !str_copy(l->name, RECORD_NAME, str_from(found->pw_name)))
 		name_of_number(l->uid, l->name);
 	free(text);

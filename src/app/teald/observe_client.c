@@ -327,7 +327,7 @@ take_reply_place(struct visitor *v)
 	return true;
 }
 
-/* A body nobody wants is not read: the connection ends instead. */
+/* A body of no use is not read: the connection ends instead. */
 static bool
 has_body(const struct http1_head *h)
 {

@@ -80,7 +80,7 @@ wall_ms(void)
 	return clock_wall_us() / 1000;
 }
 
-/* For graphs: nobody sees more digits. */
+/* For graphs: more digits could not be seen. */
 static double
 tidy(double v)
 {

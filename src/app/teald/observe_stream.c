@@ -233,7 +233,7 @@ stream_answer(struct visitor *v, struct reply_head *head, struct buf *body)
 	return true;
 }
 
-/* Small frames must not wait, and whoever vanished must be noticed. */
+/* Small frames must not wait, and a client that vanished must be noticed. */
 static void
 tune(int fd)
 {

@@ -198,21 +198,21 @@ deny(const struct rights *r, const struct admin_request *q, const char *user, co
      struct why *why)
 {
 	const char *right = admin_right_word(q->right), *verb = verb_of(q);
-	const char *nobody = r->config->admin.n_roles == 0 ? " (admin.roles is empty)" : "";
+	const char *no_roles = r->config->admin.n_roles == 0 ? " (admin.roles is empty)" : "";
 
 	if (*missing == '\0')
 		return why_set(why, E_DENIED, "%s (uid %u) may not %s any service: no role grants \"%s\"%s",
-			       user, (unsigned)r->uid, verb, right, nobody);
+			       user, (unsigned)r->uid, verb, right, no_roles);
 	if (q->service.n == 0)
 		return why_set(why, E_DENIED,
 			       "%s (uid %u) may not %s teald: no role grants \"%s\" on \"%s\"%s", user,
-			       (unsigned)r->uid, verb, right, missing, nobody);
+			       (unsigned)r->uid, verb, right, missing, no_roles);
 	if (q->all_services)
 		return why_set(why, E_DENIED,
 			       "%s (uid %u) may not %s \"*\": no role grants \"%s\" on \"%s\"%s", user,
-			       (unsigned)r->uid, verb, right, missing, nobody);
+			       (unsigned)r->uid, verb, right, missing, no_roles);
 	return why_set(why, E_DENIED, "%s (uid %u) may not %s \"%.64s\": no role grants \"%s\" on it%s", user,
-		       (unsigned)r->uid, verb, missing, right, nobody);
+		       (unsigned)r->uid, verb, missing, right, no_roles);
 }
 
 enum err

@@ -115,7 +115,7 @@ startup_drop_privileges(const struct config *config, uint64_t keep, struct why *
 	if (config->user == NULL || config->uid == geteuid())
 		return OK;
 	if (geteuid() != 0)
-		return why_set(why, E_USAGE, "user = \"%s\": only root can become somebody else; start as root or as %s",
+		return why_set(why, E_USAGE, "user = \"%s\": only root can change its user; start as root or as %s",
 			       config->user, config->user);
 	if (keep != 0 && prctl(PR_SET_KEEPCAPS, 1) != 0)
 		return why_set(why, E_INTERNAL, "cannot keep the capabilities that the engines need: %s", strerror(errno));

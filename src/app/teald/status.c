@@ -154,7 +154,7 @@ status_service_json(struct json *j, const char *key, const struct service_ctl *c
 	json_cstr(j, "name", config->name);
 	json_cstr(j, "mode", mode_word(config->mode));
 	json_cstr(j, "engine", engine_word(config->engine));
-	/* Before the store has answered, the color is anybody's guess. */
+	/* Before the store has answered the color is unknown. */
 	json_cstr(j, "active", s->known ? color_word(r->color) : NULL);
 	json_cstr(j, "idle", s->known ? color_word(color_other(r->color)) : NULL);
 	json_u64(j, "epoch", r->epoch);

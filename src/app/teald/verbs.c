@@ -331,30 +331,6 @@ verb_run(struct command *cmd)
 	CHECK(!"a command without a verb");
 }
 
-/* Edits between two names: insertions, deletions, replacements. */
-static size_t
-distance(struct str a, struct str b)
-{
-	size_t row[RECORD_NAME + 1], corner, up;
-
-	for (size_t i = 0; i <= b.n; i++)
-		row[i] = i;
-	for (size_t i = 1; i <= a.n; i++) {
-		corner = row[0];
-		row[0] = i;
-		for (size_t k = 1; k <= b.n; k++) {
-			up = row[k];
-			row[k] = corner + (a.p[i - 1] != b.p[k - 1]);
-			if (up + 1 < row[k])
-				row[k] = up + 1;
-			if (row[k - 1] + 1 < row[k])
-				row[k] = row[k - 1] + 1;
-			corner = up;
-		}
-	}
-	return row[b.n];
-}
-
 const char *
 verb_did_you_mean(const struct command *cmd, struct str word)
 {
@@ -370,7 +346,7 @@ verb_did_you_mean(const struct command *cmd, struct str word)
 
 		if (!command_may_read(cmd, c->services[i]->service))
 			continue;
-		if (name.n > RECORD_NAME || (d = distance(word, name)) > best || d >= name.n)
+		if (name.n > RECORD_NAME || (d = str_distance(word, name, best)) > best || d >= name.n)
 			continue;
 		if (guess != NULL && d == best)
 			continue;

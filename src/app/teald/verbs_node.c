@@ -13,7 +13,7 @@ uses_pool(const struct service *s, const struct pool_config *pool)
 	return s->config->pool != NULL && strcmp(s->config->pool, pool->name) == 0;
 }
 
-/* Whoever may read a service may know of its nodes. */
+/* A user who may read a service may know of its nodes. */
 static bool
 may_see(const struct command *cmd, const struct pool_config *pool)
 {

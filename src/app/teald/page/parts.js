@@ -143,7 +143,7 @@ function drawFlip(node, f) {
 		el("time", "quiet", "", head);
 		el("p", "verdict", "", node);
 		const who = el("p", "why", "", node);
-		el("span", "by", f.by || "nobody known", who);
+		el("span", "by", f.by || "unknown", who);
 		if (f.reason)
 			who.append(": ", f.reason);
 		el("p", "message", "", node);

@@ -20,7 +20,7 @@ const state = {
 	phase: "connecting",	/* "live" "silent" "lost" */
 };
 
-/* teald's clock now; it stands still when nothing is heard, for nobody knows. */
+/* teald's clock now; it stands still when nothing is heard from teald. */
 function serverNow() {
 	return state.now + Math.min(performance.now() - state.heard, SILENT_MS);
 }
@@ -43,7 +43,7 @@ function thing(s) {
 	return s.mode === "http" ? "request" : "connection";
 }
 
-/* What needs somebody: [how bad, words]; how bad is "bad", "warn" or "". */
+/* What needs attention: [how bad, words]; how bad is "bad", "warn" or "". */
 function problemsOf(entry) {
 	const s = entry.s, found = [];
 	if (s.active === null) {
