@@ -1,10 +1,13 @@
 """Listening sockets that a service manager opened (LISTEN_FDS) are served, each
 with what was queued in it before teald came."""
 import os
+import signal
 import socket
 import sys
 
 import pytest
+
+from helpers.scale import until
 
 # Execs the rest with these sockets, which listen already, from descriptor 3 on.
 HAND = """
@@ -24,6 +27,13 @@ print("handed", file=sys.stderr, flush=True)
 os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), str(n)
 os.execvp(sys.argv[2 + n], sys.argv[2 + n:])
 """
+
+
+def inode(pid, port):
+    """Of the listening socket of that port which a process holds."""
+    rows = [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]
+    own = {os.stat(f"/proc/{pid}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{pid}/fd")}
+    return {int(r[9]) for r in rows if r[3] == "0A" and int(r[1].split(":")[1], 16) == port} & own
 
 
 def handed(*at):
@@ -47,3 +57,15 @@ def test_a_port_and_a_path_are_adopted(web, ports):
         assert os.path.exists(path)
     finally:
         os.unlink(path)
+
+
+def test_a_supervisor_hands_them_on_and_keeps_them(web, ports):
+    port = ports.hold()
+    teal = web(start=False, listen=f"127.0.0.1:{port}", top={"workers": 1})
+    teal.start(prefix=handed(port), supervised=True)
+    serving = teal.serving()
+    given = inode(serving, port)
+    assert len(given) == 1 and given == inode(teal.pid, port)
+    os.kill(serving, signal.SIGKILL)
+    until(lambda: teal.connect().peer == "green" and teal.serving() != serving, "the next one serves")
+    assert inode(teal.serving(), port) == given

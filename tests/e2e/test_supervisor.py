@@ -2,9 +2,11 @@
 when that dies, its successor has the clients that came meanwhile."""
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -265,6 +267,51 @@ def test_as_process_1_it_reaps_and_forwards(supervised):
     assert teal.connect().peer == "green"
     os.kill(inside, signal.SIGTERM)
     assert teal.wait() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+def test_root_serves_as_another_user_and_still_ends_it(supervised):
+    """What it has given up is not what its child needs: binding, becoming another, and the end."""
+    folder = tempfile.mkdtemp(prefix="teal-", dir="/tmp")
+    os.chown(folder, 65534, 65534)
+    try:
+        teal = supervised(top={"user": "nobody", "state_dir": f"{folder}/state"})
+        for _ in range(2):
+            uid = pathlib.Path(f"/proc/{kill(teal)}/status").read_text().split("Uid:")[1].split()
+            assert uid[:4] == ["65534"] * 4
+        assert teal.connect().peer == "green"
+        assert teal.stop() == 0
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives capabilities: needs root")
+def test_what_a_service_manager_gave_is_the_childs(web):
+    """A port below 1024 by CAP_NET_BIND_SERVICE alone, in a network of its own."""
+    folder = tempfile.mkdtemp(prefix="teal-", dir="/tmp")
+    os.chown(folder, 65534, 65534)
+    try:
+        teal = web(start=False, listen="127.0.0.1:81", health={"type": "none"}, top={
+            "state_dir": f"{folder}/state", "admin": {"socket": f"{folder}/admin.sock"}})
+        teal.conf = pathlib.Path(folder) / "teal.conf"
+        teal.start(supervised=True, ready=False, prefix=("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", "setpriv", "--reuid=65534",
+                  "--regid=65534", "--clear-groups", "--inh-caps=+net_bind_service",
+                   "--ambient-caps=+net_bind_service", "--bounding-set=-all,+net_bind_service"))
+        teal.wait_log("teald.serving")
+        said = pathlib.Path(f"/proc/{teal.pid}/status").read_text()
+        assert int(said.split("CapEff:")[1].split()[0], 16) == 0 and said.split("NoNewPrivs:")[1].split()[0] == "1"
+        kill(teal)
+        assert teal.stop() == 0
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_signal_without_a_use_ends_nothing(supervised):
+    teal = supervised()
+    pid = teal.serving()
+    teal.signal(signal.SIGUSR2)
+    teal.wait_log("teald.signal", signal="SIGUSR2")
+    assert teal.serving() == pid
 
 
 @pytest.mark.nosan

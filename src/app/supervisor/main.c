@@ -234,9 +234,18 @@ reap(void)
 static void
 signalled(int number)
 {
+	struct json j;
+	struct buf b;
+
 	switch (number) {
 	case SIGCHLD:
 		reap();
+		return;
+	case SIGUSR2:	/* would end a child that has no use for it */
+		say_begin(&j, &b, "warn", "teald.signal");
+		json_cstr(&j, "signal", "SIGUSR2");
+		json_cstr(&j, "hint", "ignored: another version of teald needs a restart");
+		say_end(&j);
 		return;
 	case SIGTERM:
 	case SIGINT:
@@ -309,7 +318,7 @@ supervise(int signals)
 int
 main(int argc, char **argv)
 {
-	static const int watched[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
+	static const int watched[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
 	bool alone = goes_alone(&argc, argv);
 	sigset_t set;
 	int signals;
