@@ -17,7 +17,8 @@ extern const struct engine_class kernel_class;
 
 /* Reads what is in the kernel already and writes nothing: that begins with the
  * first snapshots.  Of services only those of engine "kernel" are its own;
- * all of them, and config, outlive it.  owner: who we are over restarts, the
+ * all of them outlive it; what its threads know of the configuration is config
+ * to the end, which is referred to: a reload may change others' services only.  owner: who we are over restarts, the
  * proof that a table is ours.  Its threads inherit the capabilities of the
  * caller, who needs CAP_NET_ADMIN no more.  Blocks for some milliseconds. */
 MUST_USE enum err kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *config,

@@ -58,6 +58,9 @@ struct kernel {
 	bool held;	/* until the store was read: we slept */
 	double renewed;	/* clock_now() when it was last due */
 	ev_timer renew, counts, begin, close;
+	ev_timer reloaded;	/* on_committed() is due */
+	uint64_t generation;	/* of the configuration that it tells of */
+	size_t n_slots;	/* of by_service */
 	char table[RULESET_TABLE_MAX + 8];
 	char trouble[256];	/* why the kernel does not take what we say; "": it does */
 };
@@ -500,6 +503,76 @@ open_parts(struct kernel *k, const char *owner, struct why *why)
 	return OK;
 }
 
+/* -- another configuration ---------------------------------------------------- */
+
+static struct ours *
+known(const struct kernel *k, const struct service *s)
+{
+	struct ours *o = s->index < k->n_slots ? k->by_service[s->index] : NULL;
+
+	return o != NULL && o->service == s ? o : NULL;
+}
+
+/* The table, its numbers and the threads' knowledge are made once: ours stay as
+ * they are, and what else there is may change. */
+static enum err
+kernel_prepare(struct engine *e, const struct reload *r, struct why *why)
+{
+	struct kernel *k = kernel_of(e);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct service_config *c = r->services[i].config;
+		bool ours = known(k, r->services[i].service) != NULL;
+
+		if (c->engine != ENGINE_KERNEL && !ours)
+			continue;
+		if (!ours || c->engine != ENGINE_KERNEL || r->services[i].changed)
+			return why_set(why, E_USAGE,
+				       "%s:%d: service \"%s\": engine \"kernel\" takes it over only at a start: "
+				       "restart teald, and established connections go on meanwhile",
+				       r->to->path, c->line, c->name);
+		kept++;
+	}
+	if (kept < k->n)
+		return why_set(why, E_USAGE, "%s: a service of engine \"kernel\" is removed only at a start: restart teald",
+			       r->to->path);
+	return OK;
+}
+
+static void
+kernel_abandon(struct engine *e)
+{
+	(void)e;
+}
+
+static void
+kernel_on_reloaded(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct kernel *k = container_of(t, struct kernel, reloaded);
+
+	(void)loop;
+	(void)revents;
+	k->engine.on_committed(k->engine.arg, &k->engine, k->generation);
+}
+
+static void
+kernel_commit(struct engine *e, const struct reload *r)
+{
+	struct kernel *k = kernel_of(e);
+
+	k->generation = r->generation;
+	for (size_t i = 0; i < r->n; i++) {
+		struct snapshot *snapshot = r->services[i].snapshot;
+
+		if (snapshot == NULL || known(k, r->services[i].service) == NULL)
+			continue;
+		snapshot_ref(snapshot);
+		kernel_publish(e, r->services[i].service, &snapshot);
+	}
+	ev_timer_start(k->loop, &k->reloaded);
+}
+
 enum err
 kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *config, struct service **services,
 	    size_t n, const char *owner, struct why *why)
@@ -519,9 +592,13 @@ kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *conf
 			.close = kernel_close,
 			.resume = kernel_resume,
 			.strays = kernel_strays,
+			.prepare = kernel_prepare,
+			.abandon = kernel_abandon,
+			.commit = kernel_commit,
 		},
 		.loop = loop,
-		.config = config,
+		.config = config_ref(config),
+		.n_slots = n,
 	};
 	snprintf(k->table, sizeof(k->table), "teal_%s", config->kernel.table);
 	k->list = must_array(n, sizeof(*k->list));
@@ -536,6 +613,7 @@ kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *conf
 	ev_timer_init(&k->counts, kernel_on_count_timer, COUNTS_EVERY, COUNTS_EVERY);
 	ev_timer_init(&k->begin, kernel_on_begin, 0.0, 0.0);
 	ev_timer_init(&k->close, kernel_on_close, 0.0, 0.0);
+	ev_timer_init(&k->reloaded, kernel_on_reloaded, 0.0, 0.0);
 	return open_parts(k, owner, why);
 }
 
@@ -572,6 +650,7 @@ kernel_free(struct kernel **kp)
 	ev_timer_stop(k->loop, &k->counts);
 	ev_timer_stop(k->loop, &k->begin);
 	ev_timer_stop(k->loop, &k->close);
+	ev_timer_stop(k->loop, &k->reloaded);
 	if (k->flows != NULL)
 		flows_close(&k->flows);
 	k->freeing = true;
@@ -586,6 +665,7 @@ kernel_free(struct kernel **kp)
 	free(k->list);
 	free((void *)(uintptr_t)k->described);
 	free(k->by_service);
+	config_unref(&k->config);
 	free(k);
 	return removed;
 }

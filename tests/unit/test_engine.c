@@ -583,6 +583,64 @@ test_trouble_is_told_and_shown(void **state)
 	end();
 }
 
+static uint64_t committed;
+
+static void
+on_committed(void *arg, struct engine *e, uint64_t generation)
+{
+	(void)arg, (void)e;
+	committed = generation;
+}
+
+/* What is of the kernel changes at a start only; others' services may. */
+static void
+test_another_configuration_leaves_its_services_alone(void **state)
+{
+	struct reload_service list[2];
+	struct service_config other;
+	struct service *removed[1];
+	struct reload r;
+	struct why why;
+
+	(void)state;
+	serve(CONF("", ""), false);
+	w.engine->on_committed = on_committed;
+	committed = 0;
+	for (unsigned i = 0; i < 2; i++)
+		list[i] = (struct reload_service){ .service = w.services[i], .config = &t.config->services[i] };
+	r = (struct reload){ t.config, t.config, 7, list, 2, removed, 0 };
+	list[0].changed = true;
+	assert_int_equal(w.engine->prepare(w.engine, &r, &why), OK);
+	w.engine->abandon(w.engine);
+	assert_int_equal(w.engine->prepare(w.engine, &r, &why), OK);
+	w.engine->commit(w.engine, &r);
+	assert_int_equal(committed, 0);
+	WAIT_UNTIL(w.loop, committed == 7);
+
+	list[1].changed = true;
+	assert_int_equal(w.engine->prepare(w.engine, &r, &why), E_USAGE);
+	assert_non_null(strstr(why.text, "service \"dns\": engine \"kernel\""));
+	list[1].changed = false;
+	other = t.config->services[1];
+	other.engine = ENGINE_PROXY;
+	list[1].config = &other;
+	assert_int_equal(w.engine->prepare(w.engine, &r, &why), E_USAGE);
+	/* It is gone. */
+	r.n = 1;
+	removed[0] = w.services[1];
+	r.n_removed = 1;
+	assert_int_equal(w.engine->prepare(w.engine, &r, &why), E_USAGE);
+	assert_non_null(strstr(why.text, "is removed only at a start"));
+	/* One of the proxy's turns to the kernel. */
+	r.n = 2;
+	r.n_removed = 0;
+	list[1].config = &t.config->services[1];
+	other.engine = ENGINE_KERNEL;
+	list[0].config = &other;
+	assert_int_equal(w.engine->prepare(w.engine, &r, &why), E_USAGE);
+	end();
+}
+
 static void
 test_a_test_prints_every_backend(void **state)
 {
@@ -611,6 +669,7 @@ main(void)
 		cmocka_unit_test(test_what_never_closed_is_never_removed),
 		cmocka_unit_test(test_counters_of_an_older_table_begin_at_zero),
 		cmocka_unit_test(test_trouble_is_told_and_shown),
+		cmocka_unit_test(test_another_configuration_leaves_its_services_alone),
 		cmocka_unit_test(test_a_test_prints_every_backend),
 	};
 

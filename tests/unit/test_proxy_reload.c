@@ -141,6 +141,14 @@ on_forgotten(void *arg, struct engine *e, struct service *s)
 	town.forgotten = true;
 }
 
+/* The clock was moved. */
+static void
+on_stalled(void *arg, struct engine *e, unsigned thread, double seconds)
+{
+	(void)arg, (void)seconds;
+	e->resume(e, thread);
+}
+
 static struct snapshot *
 snapshot_of(struct service *s)
 {
@@ -251,6 +259,7 @@ start(const char *text)
 	town.proxy = proxy_new(town.loop, town.config, list, (unsigned)n, 2000);
 	town.proxy->engine.on_acked = on_acked;
 	town.proxy->engine.on_committed = on_committed;
+	town.proxy->engine.on_stalled = on_stalled;
 	town.proxy->engine.on_forgotten = on_forgotten;
 	if (proxy_bind(town.proxy, &why) != OK || proxy_start(town.proxy, &why) != OK)
 		fail_msg("%s", why.text);
@@ -574,22 +583,49 @@ test_limits_keep_their_counts(void **state)
 	stop();
 }
 
-static unsigned
-clocks(void)
+/* What the workers have, as they say. */
+struct look {
+	struct mail mail;
+	bool back;
+	unsigned clocks, idle_clocks, listeners;
+};
+
+static void
+look_back(struct mail *m, void *receiver)
 {
-	return town.proxy->workers[0].n_clocks + town.proxy->workers[1].n_clocks;
+	(void)receiver;
+	container_of(m, struct look, mail)->back = true;
 }
 
-static unsigned
-listeners(void)
+static void
+look_open(struct mail *m, void *receiver)
 {
-	struct listener *l;
-	unsigned n = 0;
+	struct look *l = container_of(m, struct look, mail);
+	struct worker *w = receiver;
 
-	for (unsigned w = 0; w < WORKERS; w++)
-		for (unsigned i = 0; (l = worker_next_listener(&town.proxy->workers[w], &i)) != NULL;)
-			n++;
-	return n;
+	l->clocks = w->n_clocks;
+	l->idle_clocks = w->idle_clocks;
+	for (unsigned i = 0; worker_next_listener(w, &i) != NULL;)
+		l->listeners++;
+	m->open = look_back;
+	mailbox_send(&w->proxy->mailbox, m);
+}
+
+static struct look
+look(void)
+{
+	struct look sum = { .back = true };
+
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct look l = { .mail.open = look_open };
+
+		mailbox_send(&town.proxy->workers[i].mailbox, &l.mail);
+		WAIT_UNTIL(town.loop, l.back);
+		sum.clocks += l.clocks;
+		sum.idle_clocks += l.idle_clocks;
+		sum.listeners += l.listeners;
+	}
+	return sum;
 }
 
 /* HTTP and TCP, addresses and times that come and go. */
@@ -597,7 +633,7 @@ static void
 test_many_reloads_leave_nothing(void **state)
 {
 	char *base = must_strdup(service_text("shop", 0, 0, ""));
-	unsigned before, clocks_before, rounds = scaled(ROUNDS_USUAL, ROUNDS_FULL);
+	unsigned before, clocks, rounds = scaled(ROUNDS_USUAL, ROUNDS_FULL);
 	int client, at;
 
 	(void)state;
@@ -607,7 +643,8 @@ test_many_reloads_leave_nothing(void **state)
 	assert_flows(client, at, "first");
 	reload(base);
 	before = descriptors();
-	clocks_before = clocks();
+	WAIT_UNTIL(town.loop, look().idle_clocks == 0);
+	clocks = look().clocks;
 	for (unsigned i = 0; i < rounds; i++) {
 		char *more = must_printf("connect_timeout = %u.0; idle_timeout = %u.0; mode = \"%s\";", i + 1, i + 7,
 					 i % 2 ? "http" : "tcp");
@@ -626,9 +663,8 @@ test_many_reloads_leave_nothing(void **state)
 			reload(base);
 	}
 	reload(base);
-	WAIT_UNTIL(town.loop, town.proxy->workers[0].idle_clocks == 0 && town.proxy->workers[1].idle_clocks == 0);
-	assert_int_equal(listeners(), WORKERS);
-	assert_int_equal(clocks(), clocks_before);
+	WAIT_UNTIL(town.loop, look().idle_clocks == 0 && look().listeners == WORKERS);
+	assert_int_equal(look().clocks, clocks);
 	assert_int_equal(descriptors(), before);
 	assert_flows(client, at, "last");
 	close(client);
