@@ -10,9 +10,9 @@
 
 #include <sys/un.h>
 
-#include "app/admin_client.h"
-#include "app/command.h"
-#include "app/rights.h"
+#include "app/teald/admin_client.h"
+#include "app/teald/command.h"
+#include "app/teald/rights.h"
 #include "control/flip.h"
 
 static struct inbox box;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "app/flip_reply.h"
+#include "app/teald/flip_reply.h"
 #include "control/gate.h"
 
 static struct service_config config = { .name = "web" };

@@ -8,7 +8,7 @@
 
 #include "world.h"
 
-#include "app/metrics.h"
+#include "app/teald/metrics.h"
 
 static int
 set_up(void **state)

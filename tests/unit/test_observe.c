@@ -7,8 +7,8 @@
 
 #include "world.h"
 
-#include "app/observe_client.h"
-#include "app/observe_stream.h"
+#include "app/teald/observe_client.h"
+#include "app/teald/observe_stream.h"
 
 static struct inbox box;
 

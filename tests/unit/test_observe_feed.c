@@ -8,7 +8,7 @@
 
 #include "world.h"
 
-#include "app/observe_feed.h"
+#include "app/teald/observe_feed.h"
 #include "control/flip.h"
 
 struct stage {

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "app/observe_page.h"
+#include "app/teald/observe_page.h"
 
 static void
 only_names_that_are_ours_and_pages_that_are_ours(void **state)

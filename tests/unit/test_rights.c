@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "app/rights.h"
+#include "app/teald/rights.h"
 
 #define BIT(right) (1u << ADMIN_RIGHT_##right)
 

@@ -7,7 +7,7 @@
 
 #include "world.h"
 
-#include "app/status.h"
+#include "app/teald/status.h"
 #include "control/flip.h"
 
 static int

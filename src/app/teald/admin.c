@@ -4,9 +4,9 @@
  * admin_close(). */
 #include <stdlib.h>
 
-#include "app/admin_user.h"
+#include "app/teald/admin_user.h"
 #include "base/clock.h"
-#include "app/command.h"
+#include "app/teald/command.h"
 
 #define BACKLOG 512
 /* Accepted before others have their turn. */

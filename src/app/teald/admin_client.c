@@ -8,9 +8,9 @@
 #include <poll.h>
 #include <stdlib.h>
 
-#include "app/admin_user.h"
+#include "app/teald/admin_user.h"
 #include "base/clock.h"
-#include "app/command.h"
+#include "app/teald/command.h"
 
 /* Lines handled before others have their turn. */
 #define LINES_A_TURN 16

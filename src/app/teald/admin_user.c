@@ -3,8 +3,8 @@
  * Thread: main. */
 #include <stdlib.h>
 
-#include "app/admin_user.h"
-#include "app/command.h"
+#include "app/teald/admin_user.h"
+#include "app/teald/command.h"
 #include "base/clock.h"
 
 static bool

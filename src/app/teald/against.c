@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "app/against.h"
+#include "app/teald/against.h"
 #include "base/buf.h"
 #include "model/config_plan.h"
 

@@ -4,8 +4,8 @@
  * writes that together with the change. */
 #include <stdio.h>
 
-#include "app/admin_user.h"
-#include "app/command.h"
+#include "app/teald/admin_user.h"
+#include "app/teald/command.h"
 #include "base/clock.h"
 
 /* Refusals that a history takes at once, and the seconds until one more. */

@@ -3,9 +3,9 @@
  * Thread: main.  Born in command_run(), dies in command_end(). */
 #include <stdlib.h>
 
-#include "app/admin_user.h"
-#include "app/command.h"
-#include "app/rights.h"
+#include "app/teald/admin_user.h"
+#include "app/teald/command.h"
+#include "app/teald/rights.h"
 #include "control/services.h"
 
 static void

@@ -1,6 +1,6 @@
 /* engine_table.c - the one place that lists what engines there are.  Thread: main. */
-#include "app/engine_table.h"
-#include "app/forward.h"
+#include "app/teald/engine_table.h"
+#include "app/teald/forward.h"
 #include "data/proxy.h"
 #include "kernel/engine.h"
 

@@ -1,6 +1,6 @@
 /* events.c - what happens, to those who listen on the admin socket.
  * Thread: main. */
-#include "app/command.h"
+#include "app/teald/command.h"
 #include "base/clock.h"
 #include "control/services.h"
 

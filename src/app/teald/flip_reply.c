@@ -1,5 +1,5 @@
 /* flip_reply.c - the shape of what is told of a flip.  Thread: main. */
-#include "app/flip_reply.h"
+#include "app/teald/flip_reply.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "control/gate.h"

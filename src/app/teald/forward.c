@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/forward.h"
-#include "app/startup.h"
+#include "app/teald/forward.h"
+#include "app/teald/startup.h"
 #include "base/log.h"
 #include "kernel/ruleset.h"
 #include "store/state_cache.h"

@@ -8,13 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/admin.h"
-#include "app/against.h"
-#include "app/engine_table.h"
-#include "app/forward.h"
-#include "app/observe.h"
-#include "app/startup.h"
-#include "app/supervised.h"
+#include "app/teald/admin.h"
+#include "app/teald/against.h"
+#include "app/teald/engine_table.h"
+#include "app/teald/forward.h"
+#include "app/teald/observe.h"
+#include "app/teald/startup.h"
+#include "app/teald/supervised.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "base/standard.h"

@@ -3,7 +3,7 @@
  * Thread: main; the workers' tallies are summed for each scrape. */
 #include <stdlib.h>
 
-#include "app/metrics_parts.h"
+#include "app/teald/metrics_parts.h"
 #include "base/clock.h"
 #include "control/certs.h"
 #include "control/drain.h"

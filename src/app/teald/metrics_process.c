@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/metrics.h"
+#include "app/teald/metrics.h"
 
 /* A file of /proc, which fits; false when it cannot be read. */
 static bool

@@ -3,9 +3,9 @@
  * Thread: main. */
 #include <stdio.h>
 
-#include "app/engine_table.h"
-#include "app/metrics_parts.h"
-#include "app/supervised.h"
+#include "app/teald/engine_table.h"
+#include "app/teald/metrics_parts.h"
+#include "app/teald/supervised.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "control/hosts.h"

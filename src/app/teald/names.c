@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "app/names.h"
+#include "app/teald/names.h"
 #include "base/check.h"
 #include "base/str.h"
 

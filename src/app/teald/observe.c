@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "app/observe_client.h"
-#include "app/observe_page.h"
-#include "app/observe_stream.h"
+#include "app/teald/observe_client.h"
+#include "app/teald/observe_page.h"
+#include "app/teald/observe_stream.h"
 
 #define BACKLOG 511
 #define ACCEPTS_A_TURN 16

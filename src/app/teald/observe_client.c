@@ -9,10 +9,10 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "app/observe_client.h"
-#include "app/observe_page.h"
-#include "app/observe_ready.h"
-#include "app/observe_stream.h"
+#include "app/teald/observe_client.h"
+#include "app/teald/observe_page.h"
+#include "app/teald/observe_ready.h"
+#include "app/teald/observe_stream.h"
 #include "net/sock.h"
 
 #define HEAD_MAX 8192

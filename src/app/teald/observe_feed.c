@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "app/observe_feed.h"
-#include "app/status.h"
+#include "app/teald/observe_feed.h"
+#include "app/teald/status.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/version.h"

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/observe_page.h"
+#include "app/teald/observe_page.h"
 
 /* The pieces, one behind the other, make one document.  What is between two
  * marks is what the browser hashes: the policy names those hashes, so that no

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/observe_past.h"
+#include "app/teald/observe_past.h"
 #include "base/clock.h"
 
 /* -- samples ---------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* observe_ready.c - is teald ready, and are the services that are asked for?
  * Thread: main. */
-#include "app/observe_ready.h"
+#include "app/teald/observe_ready.h"
 
 #define KEY "service="
 

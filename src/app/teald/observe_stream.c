@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/observe_page.h"
-#include "app/observe_stream.h"
+#include "app/teald/observe_page.h"
+#include "app/teald/observe_stream.h"
 #include "base/clock.h"
 
 /* Between two deltas. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "app/rights.h"
+#include "app/teald/rights.h"
 
 /* A peer of more groups than this costs a second look. */
 #define GROUPS_FIRST 64

@@ -9,10 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "app/admin.h"
-#include "app/observe.h"
-#include "app/observe_stream.h"
-#include "app/startup.h"
+#include "app/teald/admin.h"
+#include "app/teald/observe.h"
+#include "app/teald/observe_stream.h"
+#include "app/teald/startup.h"
 #include "base/log.h"
 #include "control/gate.h"
 

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "app/engine_table.h"
-#include "app/status.h"
-#include "app/supervised.h"
+#include "app/teald/engine_table.h"
+#include "app/teald/status.h"
+#include "app/teald/supervised.h"
 #include "base/clock.h"
 #include "base/version.h"
 #include "control/drain.h"

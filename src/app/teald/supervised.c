@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "app/supervised.h"
+#include "app/teald/supervised.h"
 #include "base/crash.h"
 #include "net/handed.h"
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "app/command.h"
-#include "app/rights.h"
-#include "app/status.h"
+#include "app/teald/command.h"
+#include "app/teald/rights.h"
+#include "app/teald/status.h"
 #include "base/clock.h"
 #include "base/version.h"
 #include "control/drain.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "app/command.h"
+#include "app/teald/command.h"
 #include "base/clock.h"
 #include "control/certs.h"
 

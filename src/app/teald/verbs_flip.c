@@ -4,8 +4,8 @@
  * for the client and the outcome for the audit log. */
 #include <stdlib.h>
 
-#include "app/command.h"
-#include "app/flip_reply.h"
+#include "app/teald/command.h"
+#include "app/teald/flip_reply.h"
 
 struct lock_one {
 	struct flip_watcher watcher;

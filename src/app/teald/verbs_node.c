@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/command.h"
-#include "app/rights.h"
+#include "app/teald/command.h"
+#include "app/teald/rights.h"
 #include "control/nodes.h"
 
 static bool

@@ -3,7 +3,7 @@
  * Thread: main. */
 #include <stdlib.h>
 
-#include "app/command.h"
+#include "app/teald/command.h"
 #include "control/reload.h"
 
 /* Errors of a file that one reply names. */

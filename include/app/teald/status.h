@@ -1,9 +1,9 @@
 /* status.h - what teald is and does, as JSON.
  * Thread: main. */
-#ifndef APP_STATUS_H
-#define APP_STATUS_H
+#ifndef APP_TEALD_STATUS_H
+#define APP_TEALD_STATUS_H
 
-#include "app/rights.h"
+#include "app/teald/rights.h"
 #include "base/json.h"
 #include "control/control.h"
 

@@ -4,10 +4,10 @@
  * Of ADMIN_CLIENTS_MAX places ADMIN_RESERVE are for root and the user teald runs
  * as. When all others are taken, the user with the most of them makes way.
  * Thread: main. */
-#ifndef APP_ADMIN_USER_H
-#define APP_ADMIN_USER_H
+#ifndef APP_TEALD_ADMIN_USER_H
+#define APP_TEALD_ADMIN_USER_H
 
-#include "app/admin_client.h"
+#include "app/teald/admin_client.h"
 
 /* Places that only root and teald's own user may take. */
 #define ADMIN_RESERVE 32

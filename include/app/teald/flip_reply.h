@@ -1,8 +1,8 @@
 /* flip_reply.h - the JSON objects that tell of a flip, a check or a lock: one
  * place for their shape, which teald(8) documents.
  * Thread: main. */
-#ifndef APP_FLIP_REPLY_H
-#define APP_FLIP_REPLY_H
+#ifndef APP_TEALD_FLIP_REPLY_H
+#define APP_TEALD_FLIP_REPLY_H
 
 #include "base/buf.h"
 #include "control/flip.h"

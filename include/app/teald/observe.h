@@ -1,8 +1,8 @@
 /* observe.h - a small HTTP server for those who watch: the status page,
  * /metrics, /healthz, /readyz.
  * Thread: main. */
-#ifndef APP_OBSERVE_H
-#define APP_OBSERVE_H
+#ifndef APP_TEALD_OBSERVE_H
+#define APP_TEALD_OBSERVE_H
 
 #include "base/err.h"
 #include "control/control.h"

@@ -1,8 +1,8 @@
 /* supervised.h - the serving process's side of its supervisor: what it keeps for
  * us, and what it is told.  Without a supervisor none of it does anything.
  * Thread: main. */
-#ifndef APP_SUPERVISED_H
-#define APP_SUPERVISED_H
+#ifndef APP_TEALD_SUPERVISED_H
+#define APP_TEALD_SUPERVISED_H
 
 #include <ev.h>
 #include <stdbool.h>

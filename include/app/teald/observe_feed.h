@@ -2,10 +2,10 @@
  * has changed, as server-sent events (HTML Living Standard, section 9.2).
  * A frame is made once and shared by all who watch.
  * Thread: main. */
-#ifndef APP_OBSERVE_FEED_H
-#define APP_OBSERVE_FEED_H
+#ifndef APP_TEALD_OBSERVE_FEED_H
+#define APP_TEALD_OBSERVE_FEED_H
 
-#include "app/observe_past.h"
+#include "app/teald/observe_past.h"
 #include "base/buf.h"
 
 /* Bytes of all frames in memory; at the limit no new watcher is admitted. */

@@ -1,8 +1,8 @@
 /* names.h - user names for user ids, looked up where it may block and kept
  * for a minute.
  * Thread: main; the look-up itself runs on a helper. */
-#ifndef APP_NAMES_H
-#define APP_NAMES_H
+#ifndef APP_TEALD_NAMES_H
+#define APP_TEALD_NAMES_H
 
 #include <stdbool.h>
 #include <ev.h>

@@ -1,13 +1,13 @@
 /* observe_client.h - one HTTP connection of the observe listener.
  * Thread: main. */
-#ifndef APP_OBSERVE_CLIENT_H
-#define APP_OBSERVE_CLIENT_H
+#ifndef APP_TEALD_OBSERVE_CLIENT_H
+#define APP_TEALD_OBSERVE_CLIENT_H
 
 #include <sys/stat.h>
 
-#include "app/metrics.h"
-#include "app/observe.h"
-#include "app/observe_feed.h"
+#include "app/teald/metrics.h"
+#include "app/teald/observe.h"
+#include "app/teald/observe_feed.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/acceptor.h"

@@ -2,10 +2,10 @@
  * delta, at most two a second but for flips, which are told at once.  Who is
  * slow is cut off: it comes again and gets a snapshot.
  * Thread: main. */
-#ifndef APP_OBSERVE_STREAM_H
-#define APP_OBSERVE_STREAM_H
+#ifndef APP_TEALD_OBSERVE_STREAM_H
+#define APP_TEALD_OBSERVE_STREAM_H
 
-#include "app/observe_client.h"
+#include "app/teald/observe_client.h"
 
 /* So many watch at a time: /metrics must find a place.  For one more, the client
  * address with the most of them gives up the one that has watched for longest,

@@ -1,7 +1,7 @@
 /* metrics.h - everything countable, as Prometheus reads it.
  * Thread: main. */
-#ifndef APP_METRICS_H
-#define APP_METRICS_H
+#ifndef APP_TEALD_METRICS_H
+#define APP_TEALD_METRICS_H
 
 #include "base/buf.h"
 #include "control/control.h"

@@ -4,12 +4,12 @@
  *
  * It outlives its client where it must: a flip goes on, and its audit line
  * says how it ended.  Thread: main. */
-#ifndef APP_COMMAND_H
-#define APP_COMMAND_H
+#ifndef APP_TEALD_COMMAND_H
+#define APP_TEALD_COMMAND_H
 
-#include "app/admin_client.h"
-#include "app/names.h"
-#include "app/rights.h"
+#include "app/teald/admin_client.h"
+#include "app/teald/names.h"
+#include "app/teald/rights.h"
 #include "base/json.h"
 #include "control/flip.h"
 #include "proto/admin_command.h"

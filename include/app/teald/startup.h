@@ -1,8 +1,8 @@
 /* startup.h - what teald does to its process before it serves: descriptors,
  * folders, privileges.
  * Thread: main, before any other exists. */
-#ifndef APP_STARTUP_H
-#define APP_STARTUP_H
+#ifndef APP_TEALD_STARTUP_H
+#define APP_TEALD_STARTUP_H
 
 #include <stdint.h>
 

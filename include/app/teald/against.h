@@ -1,7 +1,7 @@
 /* against.h - what another configuration would change of a teald that runs.
  * Thread: main, alone: nothing is started. */
-#ifndef APP_AGAINST_H
-#define APP_AGAINST_H
+#ifndef APP_TEALD_AGAINST_H
+#define APP_TEALD_AGAINST_H
 
 #include "base/err.h"
 #include "model/config.h"

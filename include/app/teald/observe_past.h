@@ -2,8 +2,8 @@
  * connections and rates of each service, and the last flips of all of them.
  * One sample a second of counters that are there anyway; kept in memory only.
  * Thread: main. */
-#ifndef APP_OBSERVE_PAST_H
-#define APP_OBSERVE_PAST_H
+#ifndef APP_TEALD_OBSERVE_PAST_H
+#define APP_TEALD_OBSERVE_PAST_H
 
 #include "control/control.h"
 

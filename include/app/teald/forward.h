@@ -2,8 +2,8 @@
  * teald serves, and sees to the tables of earlier configurations, which go on
  * without teald.
  * Thread: main. */
-#ifndef APP_FORWARD_H
-#define APP_FORWARD_H
+#ifndef APP_TEALD_FORWARD_H
+#define APP_TEALD_FORWARD_H
 
 #include "control/control.h"
 #include "kernel/engine.h"

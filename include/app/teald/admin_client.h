@@ -1,13 +1,13 @@
 /* admin_client.h - one connection of the admin socket, and what the files
  * behind the socket (admin.c, admin_client.c, command.c) share.
  * Thread: main. */
-#ifndef APP_ADMIN_CLIENT_H
-#define APP_ADMIN_CLIENT_H
+#ifndef APP_TEALD_ADMIN_CLIENT_H
+#define APP_TEALD_ADMIN_CLIENT_H
 
-#include "app/admin.h"
-#include "app/events.h"
-#include "app/names.h"
-#include "app/rights.h"
+#include "app/teald/admin.h"
+#include "app/teald/events.h"
+#include "app/teald/names.h"
+#include "app/teald/rights.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/acceptor.h"

@@ -1,10 +1,10 @@
 /* metrics_parts.h - what the files that write the metrics share; no other file
  * includes it.
  * Thread: main. */
-#ifndef APP_METRICS_PARTS_H
-#define APP_METRICS_PARTS_H
+#ifndef APP_TEALD_METRICS_PARTS_H
+#define APP_TEALD_METRICS_PARTS_H
 
-#include "app/metrics.h"
+#include "app/teald/metrics.h"
 
 /* Labels never carry anything a client sent: names come from the
  * configuration, words from our own tables. */

@@ -1,7 +1,7 @@
 /* engine_table.h - the engines that teald has: one row for each kind.
  * Thread: main. */
-#ifndef APP_ENGINE_TABLE_H
-#define APP_ENGINE_TABLE_H
+#ifndef APP_TEALD_ENGINE_TABLE_H
+#define APP_TEALD_ENGINE_TABLE_H
 
 #include "model/engine.h"
 

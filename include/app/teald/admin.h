@@ -1,7 +1,7 @@
 /* admin.h - the admin socket: one command a line, one JSON object a line back.
  * Thread: main. */
-#ifndef APP_ADMIN_H
-#define APP_ADMIN_H
+#ifndef APP_TEALD_ADMIN_H
+#define APP_TEALD_ADMIN_H
 
 #include "base/err.h"
 #include "control/control.h"

@@ -1,10 +1,10 @@
 /* observe_page.h - the status page itself, which is part of the program, and
  * who may see it.
  * Thread: main. */
-#ifndef APP_OBSERVE_PAGE_H
-#define APP_OBSERVE_PAGE_H
+#ifndef APP_TEALD_OBSERVE_PAGE_H
+#define APP_TEALD_OBSERVE_PAGE_H
 
-#include "app/observe_client.h"
+#include "app/teald/observe_client.h"
 
 struct page;
 

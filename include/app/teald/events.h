@@ -1,8 +1,8 @@
 /* events.h - the admin socket's `events`: what the bus tells, as lines for those
  * who listen.
  * Thread: main. */
-#ifndef APP_EVENTS_H
-#define APP_EVENTS_H
+#ifndef APP_TEALD_EVENTS_H
+#define APP_TEALD_EVENTS_H
 
 #include "base/list.h"
 #include "control/bus.h"

@@ -5,8 +5,8 @@
  *
  * Users and groups are those the kernel recorded when the peer connected; no
  * name is looked up.  Thread: main. */
-#ifndef APP_RIGHTS_H
-#define APP_RIGHTS_H
+#ifndef APP_TEALD_RIGHTS_H
+#define APP_TEALD_RIGHTS_H
 
 #include <stdbool.h>
 #include <sys/types.h>
