@@ -583,6 +583,114 @@ test_limits_keep_their_counts(void **state)
 	stop();
 }
 
+/* -- HTTP ------------------------------------------------------------------------- */
+
+/* Until the blank line behind a head; of an answer with its two bytes. */
+static void
+read_message(int fd, char *text, size_t room, size_t body)
+{
+	size_t n = 0;
+	char *end;
+
+	text[0] = '\0';
+	while ((end = strstr(text, "\r\n\r\n")) == NULL || (size_t)(end - text) + 4 + body > n) {
+		ssize_t k = recv(fd, text + n, room - 1 - n, 0);
+
+		if (k <= 0)
+			fail_msg("ended after: %s", text);
+		n += (size_t)k;
+		text[n] = '\0';
+	}
+}
+
+static void
+ask(int client, const char *host)
+{
+	char text[256];
+	int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host);
+
+	assert_int_equal(send(client, text, (size_t)n, MSG_NOSIGNAL), n);
+}
+
+/* The backend answers what that client asked; is the client to go? */
+static bool
+answered(int client, int at)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+	char text[2048];
+
+	read_message(at, text, sizeof(text), 0);
+	assert_begins(text, "GET / HTTP/1.1\r\n");
+	assert_int_equal(send(at, answer, sizeof(answer) - 1, MSG_NOSIGNAL), sizeof(answer) - 1);
+	read_message(client, text, sizeof(text), 2);
+	assert_begins(text, "HTTP/1.1 200 OK\r\n");
+	return strcasestr(text, "connection: close") != NULL;
+}
+
+static void
+test_the_next_request_goes_by_the_new_names(void **state)
+{
+	const char *http = "mode = \"http\";";
+	int client, at, at_news;
+
+	(void)state;
+	start(service_text("pages", 0, 0, http));
+	client = dial(town.ports[0]);
+	ask(client, "a.example");
+	at = reached(0);
+	assert_false(answered(client, at));
+	reload(both(service_text("pages", 1, 0, http), service_text("news", 0, 1, http)));
+	ask(client, "a.example");
+	at_news = reached(1);
+	assert_false(answered(client, at_news));
+	/* And where nobody listens any more it is the last one. */
+	reload(both(service_text("pages", 1, 0, http), service_text("news", 2, 1, http)));
+	ask(client, "a.example");
+	assert_true(answered(client, at_news));
+	assert_ended(client);
+	close(at);
+	close(at_news);
+	stop();
+}
+
+/* A client of a shared listener outlives the service that it asked last. */
+static void
+test_who_may_ask_others_stays(void **state)
+{
+	const char *a = "mode = \"http\"; hosts = \"a.example\"; max_connections = 5;",
+		   *b = "mode = \"http\"; hosts = \"b.example\"; max_connections = 5;";
+	const struct config *to, *from;
+	struct service *pages;
+	struct attempt order;
+	int client, at;
+	struct why why;
+
+	(void)state;
+	start(both(service_text("pages", 0, 0, a), service_text("news", 0, 1, b)));
+	pages = known("pages");
+	client = dial(town.ports[0]);
+	ask(client, "a.example");
+	at = reached(0);
+	assert_false(answered(client, at));
+	from = town.config;
+	to = configured(service_text("news", 0, 1, b));
+	plan(&order, to);
+	assert_int_equal(town.proxy->engine.prepare(&town.proxy->engine, &order.reload, &why), OK);
+	commit(&order);
+	town.config = to;
+	let_go(pages, -1);
+	forget_service(pages);
+	config_unref(&from);
+	close(at);
+	ask(client, "b.example");
+	at = reached(1);
+	assert_false(answered(client, at));
+	close(client);
+	close(at);
+	WAIT_UNTIL(town.loop, town.proxy->descriptors.held == town.proxy->idle_upstreams);
+	stop();
+}
+
 /* What the workers have, as they say. */
 struct look {
 	struct mail mail;
@@ -683,6 +791,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_what_cannot_be_opened_changes_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_new_timeout_holds_for_the_next_deadline, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limits_keep_their_counts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_next_request_goes_by_the_new_names, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_who_may_ask_others_stays, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_reloads_leave_nothing, set_up, tear_down),
 	};
 
