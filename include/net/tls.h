@@ -34,11 +34,12 @@ int tls_handshake(struct tls *t);
 enum tls_failure {
 	TLS_FAILED,	/* the two could not agree, or one did not keep to the protocol */
 	TLS_GONE,	/* the peer left */
-	TLS_CERTIFICATE	/* the peer's certificate is missing or not accepted */
+	TLS_CERTIFICATE,	/* the peer's certificate is missing or not accepted */
+	TLS_MEMORY	/* it was out on our side: the peer has no part in it */
 };
 enum tls_failure tls_failure(const struct tls *t);
 
-/* As recv(2) and send(2); a failure that is TLS's has errno EPROTO.  A stream
+/* As recv(2) and send(2); a failure that is TLS's has errno EPROTO, one for want of memory ENOMEM.  A stream
  * cut off without TLS's goodbye is an error as well.  more: as in io_write(). */
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n, bool more);

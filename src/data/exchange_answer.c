@@ -30,6 +30,15 @@ bad(struct exchange *x, const char *why)
 	return false;
 }
 
+/* io_read() returned n: the backend said goodbye, or memory was out for its words, which
+ * is no fault of its. */
+static bool
+lost(struct exchange *x, ssize_t n)
+{
+	exchange_lost(x, n < 0 && errno == ENOMEM ? END_MEMORY : END_BACKEND_RESET, NULL);
+	return false;
+}
+
 /* -- the body ------------------------------------------------------------------- */
 
 static bool
@@ -227,8 +236,7 @@ read_on(struct exchange *x, const char *p, size_t *n)
 		*n += (size_t)got;
 	if (got >= 0 || io_would_block())
 		return true;	/* an end is met again by who reads next */
-	exchange_lost(x, END_BACKEND_RESET, NULL);
-	return false;
+	return lost(x, got);
 }
 
 /* The final answer: its head goes out together with what came of its body.
@@ -385,10 +393,8 @@ exchange_read_answer(struct exchange *x)
 	}
 	if (n < 0 && io_would_block())
 		return true;
-	if (n <= 0) {
-		exchange_lost(x, END_BACKEND_RESET, NULL);
-		return false;
-	}
+	if (n <= 0)
+		return lost(x, n);
 	if (x->part == NULL) {
 		begin_head(x, h);
 		return take_heads(x, h, room->buffer, (size_t)n, (size_t)n == most);

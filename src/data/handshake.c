@@ -296,6 +296,8 @@ step_tls(struct handshake *hs)
 		ending = END_CLIENT_GONE;
 	else if (tls_failure(t) == TLS_CERTIFICATE)
 		ending = END_TLS_CERTIFICATE;
+	else if (tls_failure(t) == TLS_MEMORY)
+		ending = END_MEMORY;
 	snprintf(words, sizeof(words), "%s", tls_why(t));
 	linger(hs, ending, words);
 }

@@ -125,11 +125,24 @@ session_end(struct session *s, enum ending ending)
 
 /* -- moving bytes ------------------------------------------------------- */
 
-static bool
-is_reset(int e)
+static enum ending
+ending_of(int error, enum ending reset)
 {
-	return e == ECONNRESET || e == EPIPE || e == ECONNABORTED || e == ENOTCONN || e == ETIMEDOUT ||
-	       e == EHOSTUNREACH || e == ENETUNREACH || e == ECONNREFUSED || e == EPROTO;
+	switch (error) {
+	case ECONNRESET:
+	case EPIPE:
+	case ECONNABORTED:
+	case ENOTCONN:
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case ECONNREFUSED:
+	case EPROTO:
+		return reset;
+	case ENOMEM:
+		return END_MEMORY;
+	}
+	return END_INTERNAL;
 }
 
 /* Who has to do something next: whoever was spoken to last, or does not take
@@ -151,7 +164,7 @@ move(struct session *s, bool up)
 {
 	struct relay *r = up ? &s->up : &s->down, *other = up ? &s->down : &s->up;
 	struct io *from = up ? &s->client : &s->server, *to = up ? &s->server : &s->client;
-	enum ending ending = END_INTERNAL;
+	enum ending ending = END_MEMORY;
 	uint64_t before = r->bytes;
 
 	switch (relay_move(r, from, to, &s->dial.lane->worker->room, other->done)) {
@@ -160,17 +173,14 @@ move(struct session *s, bool up)
 			take_turn(s, up);
 		return true;
 	case RELAY_SOURCE_FAILED:
-		if (is_reset(errno))
-			ending = up ? END_CLIENT_RESET : END_BACKEND_RESET;
+		ending = ending_of(errno, up ? END_CLIENT_RESET : END_BACKEND_RESET);
 		break;
 	case RELAY_DESTINATION_FAILED:
-		if (is_reset(errno))
-			ending = up ? END_BACKEND_RESET : END_CLIENT_RESET;
+		ending = ending_of(errno, up ? END_BACKEND_RESET : END_CLIENT_RESET);
 		/* Often it said why before it closed ("too large", "too many"). */
 		relay_rescue(other, to, from, &s->dial.lane->worker->room);
 		break;
 	case RELAY_NO_MEMORY:
-		ending = END_MEMORY;
 		break;
 	}
 	session_end(s, ending);

@@ -157,6 +157,15 @@ is_without_certificate(unsigned long code)
 	return false;
 }
 
+/* Where OpenSSL was refused memory it says so, or only what could not be done then;
+ * malloc(3) has left its errno in any case. */
+static bool
+is_out_of_memory(int saved)
+{
+	return saved == ENOMEM || ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE ||
+	       ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
+}
+
 /* Why a call of OpenSSL did not succeed; -1 with errno, or 0 at the end of
  * the stream.  *crossed: it waits for the other direction. */
 static int
@@ -173,6 +182,10 @@ failed(struct tls *t, int rc, int crossing, bool *crossed)
 	}
 	if (error == SSL_ERROR_ZERO_RETURN)
 		return 0;
+	if (is_out_of_memory(saved)) {
+		t->failure = TLS_MEMORY;
+		return tls_fail(t, ENOMEM, "out of memory");
+	}
 	code = ERR_peek_error();
 	if (!t->up && ((verdict != X509_V_OK && (SSL_get_verify_mode(t->ssl) & SSL_VERIFY_PEER)) ||
 		       is_without_certificate(code))) {
@@ -197,7 +210,7 @@ failed(struct tls *t, int rc, int crossing, bool *crossed)
 static bool
 is_broken(const struct tls *t)
 {
-	errno = EPROTO;
+	errno = t->failure == TLS_MEMORY ? ENOMEM : EPROTO;
 	return t->broken;
 }
 

@@ -25,6 +25,7 @@ struct shared {
 	int64_t permille; /* of all requests, written by the test */
 	int64_t asked, failed;
 	int64_t only; /* those of OpenSSL's alone */
+	int64_t least; /* those of so many bytes and more */
 };
 
 static struct shared *shared;
@@ -64,7 +65,7 @@ may_fail(const void *caller, const struct shared *s)
 }
 
 static bool
-fails(const void *caller)
+fails(const void *caller, size_t n)
 {
 	struct shared *s = __atomic_load_n(&shared, __ATOMIC_ACQUIRE);
 	int64_t permille = s != NULL ? __atomic_load_n(&s->permille, __ATOMIC_RELAXED) : 0;
@@ -73,7 +74,7 @@ fails(const void *caller)
 	if (permille == 0 || busy)
 		return false;
 	busy = true;
-	if (is_worker() && may_fail(caller, s)) {
+	if (n >= (size_t)__atomic_load_n(&s->least, __ATOMIC_RELAXED) && is_worker() && may_fail(caller, s)) {
 		__atomic_fetch_add(&s->asked, 1, __ATOMIC_RELAXED);
 		if (random_state == 0)
 			random_state = (uint64_t)(uintptr_t)&random_state | 1;
@@ -93,17 +94,17 @@ fails(const void *caller)
 void *
 malloc(size_t n)
 {
-	return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(n);
+	return fails(__builtin_return_address(0), n) ? NULL : __libc_malloc(n);
 }
 
 void *
 calloc(size_t n, size_t size)
 {
-	return fails(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
+	return fails(__builtin_return_address(0), n * size) ? NULL : __libc_calloc(n, size);
 }
 
 void *
 realloc(void *p, size_t n)
 {
-	return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(p, n);
+	return fails(__builtin_return_address(0), n) ? NULL : __libc_realloc(p, n);
 }
