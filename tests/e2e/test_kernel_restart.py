@@ -1,6 +1,8 @@
 """What the kernel engine forwards does not need teald: it is killed and started
 again, over and over, and no client can tell."""
+import os
 import random
+import signal
 import time
 
 import pytest
@@ -68,6 +70,33 @@ def test_killed_and_restarted_under_load(topology, closing, teal, capfd):
     assert stage.counted("web")[other(active["web"])] == 0
     report(capfd, f"kernel engine: killed and restarted {kills} times under {sum(map(len, results.values())):,} connections "
                   f"and flows, 0 failed")
+
+
+def test_a_supervisor_starts_the_next_one_and_no_client_can_tell(topology, closing, teal):
+    stage = Stage(topology, closing, teal)
+    stage.teal.stop()
+    stage.teal.start(supervised=True)
+    load = stage.load()
+    for n in range(scaled(5, 2)):
+        stage.hold()
+        color = stage.teal.status("web")["active"]
+        stage.teal.ok("flip", "web", other(color))
+        before = stage.teal.serving()
+        os.kill(before, signal.SIGKILL)
+        stage.connect().echo().close()
+
+        def successor():
+            try:
+                return stage.teal.serving() != before
+            except (OSError, AssertionError):
+                return False
+        until(successor, "the next one serves")
+        s = stage.teal.status("web")
+        assert (s["active"], s["epoch"]) == (other(color), n + 2)
+    sessions = load.more(50).finish()
+    failed = [s for s in sessions if s.error or s.retries]
+    assert not failed, failed[:5]
+    stage.check_held()
 
 
 def test_another_configuration_takes_over_under_load(topology, closing, teal):

@@ -203,8 +203,8 @@ child_ended(int status)
 	 * that could not is tried again, for clients wait. */
 	if (WIFEXITED(status) && (stopping || restarts == 0 || child.ready || WEXITSTATUS(status) == 0))
 		exit(WEXITSTATUS(status));
-	if (stopping)
-		exit(EXIT_FAILED);
+	if (stopping)	/* perhaps before it could take the signal up: then there was nothing to drain */
+		exit(WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT) ? 0 : EXIT_FAILED);
 	deaths[restarts++ % ARRAY_LEN(deaths)] = now;
 	restarted_at = clock_wall_us() / 1000000;
 	child_bury(&child, words, sizeof(words));
