@@ -23,6 +23,8 @@ void port_free(struct proxy_port **pp);
  * are workers, and each has an accept queue of its own, which has to be served. */
 MUST_USE enum err port_open(struct proxy_port *p, unsigned workers, const struct config *config,
 			    const struct service_config *owner, struct why *why);
+/* Of one that listens: its options and the length of its queue are these from now on. */
+void port_tune(struct proxy_port *p, const struct tcp_options *o);
 /* Clients queue from now on; harmless twice. */
 MUST_USE enum err port_listen(struct proxy_port *p, const struct tcp_options *o, struct why *why);
 

@@ -46,14 +46,28 @@ port_open(struct proxy_port *p, unsigned workers, const struct config *config,
 	return OK;
 }
 
+static void
+set_options(struct proxy_port *p, const struct tcp_options *o)
+{
+	for (unsigned i = 0; i < p->sockets.n; i++)
+		sock_listener_options(p->sockets.fds[i], &o->keepalive, o->user_timeout,
+				      o->fastopen ? o->backlog : 0);
+}
+
+void
+port_tune(struct proxy_port *p, const struct tcp_options *o)
+{
+	set_options(p, o);
+	for (unsigned i = 0; i < p->sockets.n; i++)
+		(void)listen(p->sockets.fds[i], o->backlog);
+}
+
 enum err
 port_listen(struct proxy_port *p, const struct tcp_options *o, struct why *why)
 {
 	if (p->listening)
 		return OK;
 	p->listening = true;
-	for (unsigned i = 0; i < p->sockets.n; i++)
-		sock_listener_options(p->sockets.fds[i], &o->keepalive, o->user_timeout,
-				      o->fastopen ? o->backlog : 0);
+	set_options(p, o);
 	return listening_start(&p->sockets, o->backlog, why);
 }

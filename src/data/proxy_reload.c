@@ -17,6 +17,7 @@
 struct proxy_reload {
 	struct worker_reload order;
 	const struct service_config **configs;	/* [slot], of `to`; NULL: none is there */
+	bool *changed;	/* [slot] */
 	struct proxy_port **ports;	/* all of `to`: those that were there, and new ones */
 	struct binding **bindings;	/* [port], what each is to have; one reference */
 	struct admit **admits;	/* likewise, or NULL */
@@ -81,8 +82,11 @@ place_services(struct proxy_reload *n, const struct reload *r, unsigned at_least
 			n->order.n_slots = slots[i] + 1;
 	}
 	n->configs = must_array(n->order.n_slots + 1, sizeof(*n->configs));
-	for (size_t i = 0; i < r->n; i++)
+	n->changed = must_array(n->order.n_slots + 1, sizeof(*n->changed));
+	for (size_t i = 0; i < r->n; i++) {
 		n->configs[slots[i]] = r->services[i].config;
+		n->changed[slots[i]] = r->services[i].changed;
+	}
 	return slots;
 }
 
@@ -161,6 +165,7 @@ reload_free(struct proxy_reload **np)
 	free(o->removed);
 	free(o->ports);
 	free(n->configs);
+	free(n->changed);
 	free(n->ports);
 	free(n->bindings);
 	free(n->admits);
@@ -253,18 +258,16 @@ some_open(const struct proxy *p, const struct binding *b)
 
 /* The sockets of what was there follow their owner's options as well. */
 static void
-listen_on(struct proxy *p, struct proxy_port *port, const struct tcp_options *o)
+listen_on(struct proxy *p, const struct proxy_reload *n, struct proxy_port *port)
 {
-	char text[ADDR_TEXT];
+	unsigned owner = port->binding->owner;
+	const struct tcp_options *o = &n->configs[owner]->tcp;
 	struct why why;
 
-	if (port->listening)
-		port->listening = false;
-	else if (!some_open(p, port->binding))
-		return;
-	if (port_listen(port, o, &why) != OK)
-		LOG_ERROR("listen.failed", LS("address", addr_format(&port->binding->addr, text)),
-			  LS("error", why.text));
+	if (port->listening && n->changed[owner])
+		port_tune(port, o);
+	else if (!port->listening && some_open(p, port->binding) && port_listen(port, o, &why) != OK)
+		LOG_ERROR("listen.failed", LS("service", n->configs[owner]->name), LS("message", why.text));
 }
 
 static void
@@ -407,7 +410,10 @@ proxy_commit(struct engine *e, const struct reload *r)
 	order_lanes(&n->order, r);
 	order_ports(p, n);
 	for (size_t i = 0; i < p->n_ports; i++)
-		listen_on(p, p->ports[i], &n->configs[p->ports[i]->binding->owner]->tcp);
+		listen_on(p, n, p->ports[i]);
+	/* Clients that come now are refused, not queued where nobody accepts. */
+	for (size_t i = 0; i < n->n_gone; i++)
+		listening_forget(&n->gone[i]->sockets);
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct commit_letter *c = must_alloc(sizeof(*c));
 
