@@ -1,4 +1,4 @@
-/* test_observe_feed.c - what the status page is told: the past, the frames,
+/* test_observe_feed.c - what the status page is told: the history, the frames,
  * and the events they travel in. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 
 struct stage {
 	struct world *w;
-	struct past past;
+	struct history history;
 	struct feed feed;
 };
 
@@ -23,8 +23,8 @@ set_up(void **state)
 	struct stage *s = must_alloc(sizeof(*s));
 
 	s->w = world_new();
-	past_open(&s->past, &s->w->control);
-	feed_open(&s->feed, &s->w->control, &s->past);
+	history_open(&s->history, &s->w->control);
+	feed_open(&s->feed, &s->w->control, &s->history);
 	*state = s;
 	return 0;
 }
@@ -37,7 +37,7 @@ tear_down(void **state)
 	assert_int_equal(s->feed.snapshot != NULL ? s->feed.snapshot->refs : 1, 1);
 	feed_close(&s->feed);
 	assert_int_equal(s->feed.bytes, 0);
-	past_close(&s->past);
+	history_close(&s->history);
 	world_free(s->w);
 	free(s);
 	return 0;
@@ -175,7 +175,7 @@ a_delta_has_only_what_changed(void **state)
 	/* A connection more: numbers, and with the next sample the backend's. */
 	atomic_store(&s->w->running[1]->tallies[0].colors[ENTRANCE_MAIN][GREEN].active, 5);
 	atomic_store(&b->connections, 5);
-	past_sample(&s->past, s->past.sampled + 1);
+	history_sample(&s->history, s->history.sampled + 1);
 	s->feed.points = 1;
 	o = read_frame(feed_delta(&s->feed), "delta");
 	assert_int_equal(json_object_size(at(o, "services")), 0);
@@ -243,15 +243,15 @@ a_flip_back_ends_the_drain_and_a_refusal_says_why(void **state)
 	s->w->connections[0][GREEN] = 3;
 	flip(s, BLUE, "one");
 	flip(s, GREEN, "two");
-	assert_string_equal(past_flip(&s->past, 1)->result, "kept");
+	assert_string_equal(history_flip(&s->history, 1)->result, "kept");
 	s->w->connections[0][GREEN] = 0;
 	close(s->w->listeners[BLUE]);
 	flip(s, BLUE, "three");
 	s->w->listeners[BLUE] = -1;
-	assert_int_equal(s->past.n_flips, 3);
-	assert_true(past_flip(&s->past, 3)->refused);
-	assert_string_equal(past_flip(&s->past, 3)->result, "unhealthy");
-	assert_non_null(strstr(past_flip(&s->past, 3)->message, "refused"));
+	assert_int_equal(s->history.n_flips, 3);
+	assert_true(history_flip(&s->history, 3)->refused);
+	assert_string_equal(history_flip(&s->history, 3)->result, "unhealthy");
+	assert_non_null(strstr(history_flip(&s->history, 3)->message, "refused"));
 	o = read_frame(feed_snapshot(&s->feed), "snapshot");
 	assert_int_equal(json_array_size(at(o, "flips")), 3);
 	assert_true(json_is_true(at(o, "flips.2.refused")));
@@ -263,14 +263,14 @@ only_so_many_flips_are_remembered(void **state)
 {
 	struct stage *s = *state;
 
-	for (int i = 0; i < PAST_FLIPS + 3; i++)
+	for (int i = 0; i < HISTORY_FLIPS + 3; i++)
 		flip(s, i % 2 == 0 ? BLUE : GREEN, "again");
-	assert_int_equal(s->past.n_flips, PAST_FLIPS + 3);
-	assert_int_equal(past_oldest_flip(&s->past), 4);
-	assert_null(past_flip(&s->past, 3));
-	assert_int_equal(past_flip(&s->past, 4)->epoch, 5);
-	assert_null(past_flip(&s->past, PAST_FLIPS + 4));
-	assert_null(past_flip(&s->past, 0));
+	assert_int_equal(s->history.n_flips, HISTORY_FLIPS + 3);
+	assert_int_equal(history_oldest_flip(&s->history), 4);
+	assert_null(history_flip(&s->history, 3));
+	assert_int_equal(history_flip(&s->history, 4)->epoch, 5);
+	assert_null(history_flip(&s->history, HISTORY_FLIPS + 4));
+	assert_null(history_flip(&s->history, 0));
 }
 
 static void
@@ -279,11 +279,11 @@ what_the_store_knew_is_there_from_the_start(void **state)
 	struct stage *s = *state;
 
 	flip(s, BLUE, "before");
-	past_close(&s->past);
-	past_open(&s->past, &s->w->control);
-	assert_int_equal(s->past.n_flips, 1);
-	assert_string_equal(past_flip(&s->past, 1)->reason, "before");
-	assert_string_equal(past_flip(&s->past, 1)->by, "ci");
+	history_close(&s->history);
+	history_open(&s->history, &s->w->control);
+	assert_int_equal(s->history.n_flips, 1);
+	assert_string_equal(history_flip(&s->history, 1)->reason, "before");
+	assert_string_equal(history_flip(&s->history, 1)->by, "ci");
 }
 
 static void
@@ -298,20 +298,20 @@ samples_are_rates_and_keep_their_distance(void **state)
 	atomic_store(&c->ended[END_DENIED], 100);	/* never began */
 	atomic_store(&c->ended[END_DRAINED], 1);	/* the drain's work, no failure */
 	atomic_store(&c->bytes_in, 4000);
-	past_sample(&s->past, s->past.sampled + 2);	/* main was late */
-	assert_int_equal(s->past.n_points, 2);
-	assert_int_equal(past_point(&s->past, 0, 0)->connections[BLUE], 2);
-	assert_int_equal(past_point(&s->past, 0, 1)->connections[BLUE], 2);
-	assert_int_equal(past_point(&s->past, 0, 0)->rate[BLUE], 55);
-	assert_true(s->past.services[0]->rates.in[BLUE] == 2000);
-	assert_true(s->past.services[0]->rates.failed == 50);
+	history_sample(&s->history, s->history.sampled + 2);	/* main was late */
+	assert_int_equal(s->history.n_points, 2);
+	assert_int_equal(history_point(&s->history, 0, 0)->connections[BLUE], 2);
+	assert_int_equal(history_point(&s->history, 0, 1)->connections[BLUE], 2);
+	assert_int_equal(history_point(&s->history, 0, 0)->rate[BLUE], 55);
+	assert_true(s->history.services[0]->rates.in[BLUE] == 2000);
+	assert_true(s->history.services[0]->rates.failed == 50);
 	atomic_store(&c->active, 0);
 	atomic_store(&c->ended[END_DONE], 10);
-	past_sample(&s->past, s->past.sampled + 1);
-	assert_int_equal(past_point(&s->past, 0, 0)->rate[BLUE], 0);
+	history_sample(&s->history, s->history.sampled + 1);
+	assert_int_equal(history_point(&s->history, 0, 0)->rate[BLUE], 0);
 	/* A clock that stood still is no sample. */
-	past_sample(&s->past, s->past.sampled);
-	assert_int_equal(s->past.n_points, 3);
+	history_sample(&s->history, s->history.sampled);
+	assert_int_equal(s->history.n_points, 3);
 	o = read_frame(feed_snapshot(&s->feed), "snapshot");
 	assert_int_equal(json_array_size(at(o, "services.0.history.1")), 3);
 	assert_int_equal(NUMBER_AT(o, "services.0.history.1.0"), 2);
@@ -320,11 +320,11 @@ samples_are_rates_and_keep_their_distance(void **state)
 	assert_true(json_is_null(at(o, "services.1.history")));
 	json_decref(o);
 	/* Nor is a night's sleep more than the window. */
-	past_sample(&s->past, s->past.sampled + 40000);
-	assert_int_equal(s->past.n_points, PAST_POINTS);
-	for (int i = 0; i < PAST_POINTS; i++)
-		past_sample(&s->past, s->past.sampled + 1);
-	assert_int_equal(s->past.n_points, PAST_POINTS);
+	history_sample(&s->history, s->history.sampled + 40000);
+	assert_int_equal(s->history.n_points, HISTORY_POINTS);
+	for (int i = 0; i < HISTORY_POINTS; i++)
+		history_sample(&s->history, s->history.sampled + 1);
+	assert_int_equal(s->history.n_points, HISTORY_POINTS);
 }
 
 static void
@@ -334,7 +334,7 @@ who_watches_begins_anew_when_services_come_or_go(void **state)
 	json_t *o;
 
 	atomic_store(&s->w->running[1]->tallies[1].colors[ENTRANCE_MAIN][BLUE].active, 2);
-	past_sample(&s->past, s->past.sampled + 1);
+	history_sample(&s->history, s->history.sampled + 1);
 	json_decref(read_frame(feed_delta(&s->feed), "delta"));
 	world_remove(s->w, 0);
 	o = read_frame(feed_delta(&s->feed), "snapshot");
@@ -344,7 +344,7 @@ who_watches_begins_anew_when_services_come_or_go(void **state)
 	json_decref(o);
 	/* From then on places are those of that list. */
 	atomic_store(&s->w->running[1]->tallies[1].colors[ENTRANCE_MAIN][BLUE].active, 3);
-	past_sample(&s->past, s->past.sampled + 1);
+	history_sample(&s->history, s->history.sampled + 1);
 	o = read_frame(feed_delta(&s->feed), "delta");
 	assert_int_equal(NUMBER_AT(o, "numbers.0.1"), 3);
 	assert_null(at(o, "numbers.1"));

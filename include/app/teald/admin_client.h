@@ -6,7 +6,7 @@
 
 #include "app/teald/admin.h"
 #include "app/teald/events.h"
-#include "app/teald/names.h"
+#include "app/teald/user_names.h"
 #include "app/teald/rights.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -47,7 +47,7 @@ struct admin {
 	struct link commands;	/* all under way, with or without a client */
 	struct events events;
 	unsigned n_orphans;
-	struct names *names;
+	struct user_names *names;
 	struct jobs *jobs;	/* for names */
 	uid_t own_uid;
 	char host[65];	/* this machine, for the audit log */

@@ -8,7 +8,7 @@
 #define APP_TEALD_COMMAND_H
 
 #include "app/teald/admin_client.h"
-#include "app/teald/names.h"
+#include "app/teald/user_names.h"
 #include "app/teald/rights.h"
 #include "base/json.h"
 #include "control/flip.h"
@@ -38,7 +38,7 @@ struct command {
 	const char *missing;	/* denied: the service that is out of reach, "" for all */
 	const struct admin_command_info *info;
 	struct service_ctl *ctl;	/* the service it names, one reference; NULL: none */
-	struct name_wait name;
+	struct user_name_wait name;
 	struct flip_watcher watcher;
 	struct link listening;	/* admin->events.commands */
 	struct lock_all *all;

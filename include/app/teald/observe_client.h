@@ -46,7 +46,7 @@ struct observe {
 	unsigned n;	/* over all places */
 
 	/* The status page's. */
-	struct past past;
+	struct history history;
 	struct feed feed;
 	struct page *page;
 	struct link viewers;	/* struct viewer */

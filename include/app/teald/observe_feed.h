@@ -5,7 +5,7 @@
 #ifndef APP_TEALD_OBSERVE_FEED_H
 #define APP_TEALD_OBSERVE_FEED_H
 
-#include "app/teald/observe_past.h"
+#include "app/teald/observe_history.h"
 #include "base/buf.h"
 
 /* Bytes of all frames in memory; at the limit no new watcher is admitted. */
@@ -30,18 +30,18 @@ struct feed_seen {
 
 struct feed {
 	struct control *control;
-	struct past *past;
+	struct history *history;
 	struct feed_seen *seen;	/* by place in the list of services */
 	uint64_t list_changes;	/* control's, when that list was told */
 	uint64_t teald, store, kernel, fleet;	/* hashes of those parts */
-	uint64_t flips;	/* past.changes as last told */
+	uint64_t flips;	/* history.changes as last told */
 	unsigned points;	/* sampled since */
 	struct frame *snapshot;	/* made since the last delta; NULL: none */
 	size_t bytes;	/* of all frames alive */
 };
 
-/* control and past outlive it. */
-void feed_open(struct feed *f, struct control *c, struct past *past);
+/* control and history outlive it. */
+void feed_open(struct feed *f, struct control *c, struct history *history);
 void feed_close(struct feed *f);
 
 /* Deltas count from now: to be called when the first watcher comes. */

@@ -242,7 +242,7 @@ admin_start(struct admin *a, struct control *c)
 	/* Threads of their own: a directory that hangs must not hold up the store,
 	 * whose writes wait in control's, nor one user's name that of another. */
 	a->jobs = jobs_new_growing(c->loop, 1, NAME_HELPERS_MAX);
-	a->names = names_new(c->loop, a->jobs);
+	a->names = user_names_new(c->loop, a->jobs);
 	events_open(&a->events, &c->bus);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
 	ev_prepare_init(&a->reap, reap_on_turn);
@@ -278,7 +278,7 @@ stop_serving(struct admin *a)
 	(void)admin_users_tell(a);
 	admin_users_free(a);
 	spare_close(&a->spare);
-	names_free(&a->names);
+	user_names_free(&a->names);
 	/* A directory that does not answer holds up no end. */
 	jobs_leave(&a->jobs, GOODBYE);
 }

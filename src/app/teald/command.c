@@ -179,7 +179,7 @@ command_go(struct command *cmd)
 }
 
 static void
-name_on_known(struct name_wait *w, const char *name)
+name_on_known(struct user_name_wait *w, const char *name)
 {
 	struct command *cmd = container_of(w, struct command, name);
 
@@ -232,10 +232,10 @@ command_run(struct client *c, struct str line)
 	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !is_allowed(cmd);
 	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)
 		command_go(cmd);
-	else if (names_get(a->names, cmd->by.uid, cmd->by.user))
+	else if (user_names_get(a->names, cmd->by.uid, cmd->by.user))
 		command_go(cmd);
 	else
-		names_wait(a->names, cmd->by.uid, &cmd->name, name_on_known);
+		user_names_wait(a->names, cmd->by.uid, &cmd->name, name_on_known);
 }
 
 /* The client has left, and the command changes nothing. */
@@ -283,7 +283,7 @@ command_abandon(struct command *cmd)
 
 	events_leave(cmd);
 	verb_flip_abandon(cmd);
-	names_cancel(&cmd->name);
+	user_names_cancel(&cmd->name);
 	if (cmd->audited)
 		audit_log(cmd, &(struct outcome){ .result = error,
 						  .message = why->text,

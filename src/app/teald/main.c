@@ -11,7 +11,7 @@
 #include "app/teald/admin.h"
 #include "app/teald/against.h"
 #include "app/teald/engine_table.h"
-#include "app/teald/forward.h"
+#include "app/teald/kernel_services.h"
 #include "app/teald/observe.h"
 #include "app/teald/startup.h"
 #include "app/teald/supervised.h"
@@ -36,7 +36,7 @@ struct teald {
 	struct jobs *jobs;
 	struct store *store;
 	struct proxy *proxy;
-	struct forward *forward;	/* NULL: nothing of it is needed */
+	struct kernel_services *kernel_services;	/* NULL: nothing of it is needed */
 	struct admin *admin;
 	struct observe *observe;
 	struct control control;
@@ -274,7 +274,7 @@ teald_on_reloaded(void *arg, const struct config *config)
 static enum err
 open_all(struct teald *t, struct why *why)
 {
-	struct engine *engines[ENGINES], *forward;
+	struct engine *engines[ENGINES], *kernel_services;
 	struct engine_needs needs;
 	size_t n_engines = 0;
 	uint32_t descriptors;
@@ -299,7 +299,7 @@ open_all(struct teald *t, struct why *why)
 			 LS("hint", "given by the service manager for addresses that nothing listens on here"));
 	if ((e = startup_state_dir(t->config, why)) != OK ||
 	    (e = startup_drop_privileges(t->config, needs.capabilities, why)) != OK ||
-	    (e = forward_open(&t->forward, t->loop, t->config, t->services, t->n, why)) != OK)
+	    (e = kernel_services_open(&t->kernel_services, t->loop, t->config, t->services, t->n, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);
 	t->store = t->config->store.type == STORE_REDIS ? store_redis_new(t->config, t->jobs, t->assume_initial) :
@@ -307,8 +307,8 @@ open_all(struct teald *t, struct why *why)
 	if ((e = proxy_start(t->proxy, why)) != OK)
 		return e;
 	engines[n_engines++] = &t->proxy->engine;
-	if ((forward = forward_engine(t->forward)) != NULL)
-		engines[n_engines++] = forward;
+	if ((kernel_services = kernel_services_engine(t->kernel_services)) != NULL)
+		engines[n_engines++] = kernel_services;
 	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, engines, n_engines, t->services, t->n, why);
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
@@ -318,7 +318,7 @@ open_all(struct teald *t, struct why *why)
 	t->proxy->on_refused = teald_on_refused;
 	if (e != OK)
 		return e;
-	forward_start(t->forward, &t->control);
+	kernel_services_start(t->kernel_services, &t->control);
 	supervised_watch(&t->control);
 	admin_start(t->admin, &t->control);
 	if (t->observe != NULL)
@@ -334,7 +334,7 @@ close_all(struct teald *t)
 	if (t->store != NULL)
 		t->store->close(&t->store);
 	proxy_free(&t->proxy);
-	forward_close(&t->forward);
+	kernel_services_close(&t->kernel_services);
 	if (t->control_opened)
 		control_forget(&t->control);
 	/* Commands that never got their turn name their service once more. */
@@ -466,7 +466,7 @@ main(int argc, char **argv)
 	} else if ((e = check_certificates(config)) != OK) {
 		status = exit_status(e);
 	} else if (o.print) {
-		forward_print(config);
+		kernel_services_print(config);
 		status = 0;
 	} else if (o.against != NULL) {
 		if ((e = against_print(o.against, config, &why)) != OK)

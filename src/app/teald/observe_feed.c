@@ -163,7 +163,7 @@ fleet_members_json(struct json *j, const struct control *c)
 }
 
 static void
-flip_json(struct json *j, const struct past_flip *p)
+flip_json(struct json *j, const struct history_flip *p)
 {
 	json_object(j, NULL);
 	json_u64(j, "id", p->id);
@@ -184,12 +184,12 @@ flip_json(struct json *j, const struct past_flip *p)
 
 /* Those that changed since `than`, oldest first. */
 static void
-flips_json(struct json *j, const struct past *p, uint64_t than)
+flips_json(struct json *j, const struct history *p, uint64_t than)
 {
 	json_array(j, "flips");
-	for (uint64_t id = past_oldest_flip(p); id <= p->n_flips; id++)
-		if (past_flip(p, id)->changed > than)
-			flip_json(j, past_flip(p, id));
+	for (uint64_t id = history_oldest_flip(p); id <= p->n_flips; id++)
+		if (history_flip(p, id)->changed > than)
+			flip_json(j, history_flip(p, id));
 	json_array_end(j);
 }
 
@@ -203,7 +203,7 @@ static void
 read_numbers(const struct feed *f, size_t i, struct numbers *n)
 {
 	const struct service_ctl *ctl = f->control->services[i];
-	const struct past_rates *r = &f->past->services[i]->rates;
+	const struct history_rates *r = &f->history->services[i]->rates;
 	const struct service *s = ctl->service;
 
 	memset(n, 0, sizeof(*n));	/* it is hashed */
@@ -249,11 +249,11 @@ backend_connections_json(struct json *j, const char *key, const struct service *
 
 /* Points of one kind and color, oldest first. */
 static void
-points_json(struct json *j, const struct past *p, size_t service, bool rates, enum color c)
+points_json(struct json *j, const struct history *p, size_t service, bool rates, enum color c)
 {
 	json_array(j, NULL);
 	for (size_t ago = p->n_points; ago-- > 0;) {
-		const struct past_point *v = past_point(p, service, ago);
+		const struct history_point *v = history_point(p, service, ago);
 
 		if (rates)
 			json_double(j, NULL, v->rate[c] / 10.0);
@@ -264,19 +264,19 @@ points_json(struct json *j, const struct past *p, size_t service, bool rates, en
 }
 
 static bool
-all_zero(const struct past *p, size_t service)
+all_zero(const struct history *p, size_t service)
 {
-	static const struct past_point zero;
+	static const struct history_point zero;
 
 	for (size_t ago = 0; ago < p->n_points; ago++)
-		if (memcmp(past_point(p, service, ago), &zero, sizeof(zero)) != 0)
+		if (memcmp(history_point(p, service, ago), &zero, sizeof(zero)) != 0)
 			return false;
 	return true;
 }
 
 /* null: nothing ever happened. */
 static void
-history_json(struct json *j, const struct past *p, size_t service)
+history_json(struct json *j, const struct history *p, size_t service)
 {
 	if (all_zero(p, service)) {
 		json_null(j, "history");
@@ -431,28 +431,28 @@ feed_snapshot(struct feed *f)
 	struct buf text;
 	struct json j;
 
-	past_follow(f->past);
+	history_follow(f->history);
 	if (f->snapshot == NULL && f->bytes < FEED_BYTES_MAX) {
 		buf_init(&text, FRAME_MAX);
 		json_init(&j, &text);
 		json_object(&j, NULL);
 		json_i64(&j, "now", wall_ms());
-		json_u64(&j, "window", PAST_POINTS);
-		json_double(&j, "step", PAST_STEP);
-		json_u64(&j, "points", f->past->n_points);
-		json_i64(&j, "sampled", f->past->sampled_us / 1000);
+		json_u64(&j, "window", HISTORY_POINTS);
+		json_double(&j, "step", HISTORY_STEP);
+		json_u64(&j, "points", f->history->n_points);
+		json_i64(&j, "sampled", f->history->sampled_us / 1000);
 		teald_json(&j, c);
 		store_json(&j, c);
 		status_engines_json(&j, c);
 		fleet_members_json(&j, c);
-		flips_json(&j, f->past, 0);
+		flips_json(&j, f->history, 0);
 		json_array(&j, "services");
 		for (size_t i = 0; i < c->n; i++) {
 			json_object(&j, NULL);
 			status_service_json(&j, "service", c->services[i], false);
 			read_numbers(f, i, &n);
 			numbers_json(&j, "numbers", &n);
-			history_json(&j, f->past, i);
+			history_json(&j, f->history, i);
 			json_object_end(&j);
 		}
 		json_array_end(&j);
@@ -478,16 +478,16 @@ changes(struct feed *f)
 	if_news(&j, f->control, store_json, &f->store);
 	if_news(&j, f->control, status_engines_json, &f->kernel);
 	if_news(&j, f->control, fleet_members_json, &f->fleet);
-	if (f->past->changes > f->flips) {
-		flips_json(&j, f->past, f->flips);
-		f->flips = f->past->changes;
+	if (f->history->changes > f->flips) {
+		flips_json(&j, f->history, f->flips);
+		f->flips = f->history->changes;
 	}
 	changed_services(f, &j);
 	changed_numbers(f, &j);
 	if (f->points > 0) {
 		/* Who draws takes the numbers of this frame as so many new points. */
 		json_u64(&j, "points", f->points);
-		json_i64(&j, "sampled", f->past->sampled_us / 1000);
+		json_i64(&j, "sampled", f->history->sampled_us / 1000);
 		changed_backends(f, &j);
 		f->points = 0;
 	}
@@ -499,7 +499,7 @@ changes(struct feed *f)
 static void
 follow_list(struct feed *f)
 {
-	past_follow(f->past);
+	history_follow(f->history);
 	f->list_changes = f->control->list_changes;
 	free(f->seen);
 	f->seen = must_array(f->control->n + 1, sizeof(*f->seen));
@@ -532,9 +532,9 @@ feed_begin(struct feed *f)
 }
 
 void
-feed_open(struct feed *f, struct control *c, struct past *past)
+feed_open(struct feed *f, struct control *c, struct history *history)
 {
-	*f = (struct feed){ .control = c, .past = past, .list_changes = c->list_changes };
+	*f = (struct feed){ .control = c, .history = history, .list_changes = c->list_changes };
 	f->seen = must_array(c->n + 1, sizeof(*f->seen));
 }
 

@@ -295,20 +295,20 @@ void
 stream_open(struct observe *o)
 {
 	list_init(&o->viewers);
-	past_open(&o->past, o->control);
-	feed_open(&o->feed, o->control, &o->past);
+	history_open(&o->history, o->control);
+	feed_open(&o->feed, o->control, &o->history);
 	o->page = page_new(o->config);
 	ev_timer_init(&o->tick, stream_on_tick, 0.0, 0.0);
-	o->past.on_news = stream_on_news;
-	o->past.on_sample = stream_on_sample;
-	o->past.arg = o;
+	o->history.on_news = stream_on_news;
+	o->history.on_sample = stream_on_sample;
+	o->history.arg = o;
 }
 
 /* After the last visitor has gone. */
 void
 stream_close(struct observe *o)
 {
-	past_close(&o->past);
+	history_close(&o->history);
 	feed_close(&o->feed);
 	page_free(&o->page);
 }

@@ -19,7 +19,7 @@ struct lock_all {
 	bool changed;
 	struct buf messages;	/* of those that failed */
 	struct buf names;	/* JSON strings of those that did not */
-	struct json names_json;
+	struct json user_names_json;
 	struct lock_one each[];
 };
 
@@ -190,7 +190,7 @@ one_on_done(struct flip_watcher *w, const struct flip_outcome *o)
 
 	all->changed = all->changed || o->changed == CHANGED_YES;
 	if (o->error == OK) {
-		json_cstr(&all->names_json, NULL, o->service->config->name);
+		json_cstr(&all->user_names_json, NULL, o->service->config->name);
 	} else {
 		if (all->first_error == OK)
 			all->first_error = o->error;
@@ -211,7 +211,7 @@ lock_everything(struct command *cmd, const char *reason)
 	all->pending = c->n + 1;	/* one more: they may be done from inside */
 	buf_init(&all->messages, 1000);
 	buf_init(&all->names, CLIENT_REPLY_MAX / 2);
-	json_init(&all->names_json, &all->names);
+	json_init(&all->user_names_json, &all->names);
 	cmd->all = all;
 	for (size_t i = 0; i < c->n; i++) {
 		struct lock_one *one = &all->each[i];

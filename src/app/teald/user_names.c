@@ -1,4 +1,4 @@
-/* names.c - user names, cached.
+/* user_names.c - user names, cached.
  * Thread: main.  getpwuid_r() may ask a directory over the network, so it runs
  * on a helper thread; a look-up outlives the cache if it must. */
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "app/teald/names.h"
+#include "app/teald/user_names.h"
 #include "base/check.h"
 #include "base/str.h"
 
@@ -21,7 +21,7 @@ struct known_name {
 	char name[RECORD_NAME];
 };
 
-struct names {
+struct user_names {
 	struct ev_loop *loop;
 	struct jobs *jobs;
 	struct link lookups;
@@ -32,7 +32,7 @@ struct names {
 struct lookup {
 	struct job job;
 	struct link link;
-	struct names *names;	/* NULL: no longer wanted */
+	struct user_names *names;	/* NULL: no longer wanted */
 	struct link waiters;
 	uid_t uid;
 	char name[RECORD_NAME];
@@ -68,7 +68,7 @@ lookup_work(struct job *job)
 }
 
 static struct known_name *
-entry_of(struct names *n, uid_t uid)
+entry_of(struct user_names *n, uid_t uid)
 {
 	for (size_t i = 0; i < ENTRIES; i++)
 		if (n->entries[i].filled && n->entries[i].uid == uid)
@@ -77,7 +77,7 @@ entry_of(struct names *n, uid_t uid)
 }
 
 static void
-keep(struct names *n, const struct lookup *l)
+keep(struct user_names *n, const struct lookup *l)
 {
 	struct known_name *e = entry_of(n, l->uid);
 
@@ -99,9 +99,9 @@ lookup_done(struct job *job)
 		list_remove(&l->link);
 		keep(l->names, l);
 		while ((first = list_first(&l->waiters)) != NULL) {
-			struct name_wait *w = list_entry(first, struct name_wait, link);
+			struct user_name_wait *w = list_entry(first, struct user_name_wait, link);
 
-			names_cancel(w);
+			user_names_cancel(w);
 			w->known(w, l->name);
 		}
 	}
@@ -109,7 +109,7 @@ lookup_done(struct job *job)
 }
 
 static struct lookup *
-lookup_of(struct names *n, uid_t uid)
+lookup_of(struct user_names *n, uid_t uid)
 {
 	struct lookup *l;
 
@@ -130,10 +130,10 @@ lookup_of(struct names *n, uid_t uid)
 	return l;
 }
 
-struct names *
-names_new(struct ev_loop *loop, struct jobs *jobs)
+struct user_names *
+user_names_new(struct ev_loop *loop, struct jobs *jobs)
 {
-	struct names *n = must_alloc(sizeof(*n));
+	struct user_names *n = must_alloc(sizeof(*n));
 
 	n->loop = loop;
 	n->jobs = jobs;
@@ -144,9 +144,9 @@ names_new(struct ev_loop *loop, struct jobs *jobs)
 }
 
 void
-names_free(struct names **np)
+user_names_free(struct user_names **np)
 {
-	struct names *n = *np;
+	struct user_names *n = *np;
 
 	*np = NULL;
 	if (n == NULL)
@@ -162,11 +162,11 @@ names_free(struct names **np)
 }
 
 bool
-names_get(struct names *n, uid_t uid, char name[RECORD_NAME])
+user_names_get(struct user_names *n, uid_t uid, char name[RECORD_NAME])
 {
 	struct known_name *e = entry_of(n, uid);
 
-	if (e == NULL || clock_now() - e->at > NAMES_VALID)
+	if (e == NULL || clock_now() - e->at > USER_NAMES_VALID)
 		return false;
 	memcpy(name, e->name, RECORD_NAME);
 	return true;
@@ -176,7 +176,7 @@ names_get(struct names *n, uid_t uid, char name[RECORD_NAME])
 static void
 patience_on_over(struct ev_loop *loop, ev_timer *t, int revents)
 {
-	struct name_wait *w = container_of(t, struct name_wait, patience);
+	struct user_name_wait *w = container_of(t, struct user_name_wait, patience);
 	struct known_name *e = entry_of(w->names, w->uid);
 	char name[RECORD_NAME];
 
@@ -186,24 +186,24 @@ patience_on_over(struct ev_loop *loop, ev_timer *t, int revents)
 		memcpy(name, e->name, sizeof(name));
 	else
 		name_of_number(w->uid, name);
-	names_cancel(w);
+	user_names_cancel(w);
 	w->known(w, name);
 }
 
 void
-names_wait(struct names *n, uid_t uid, struct name_wait *w, void (*known)(struct name_wait *w, const char *name))
+user_names_wait(struct user_names *n, uid_t uid, struct user_name_wait *w, void (*known)(struct user_name_wait *w, const char *name))
 {
 	struct lookup *l = lookup_of(n, uid);
 
-	*w = (struct name_wait){ .names = n, .uid = uid, .known = known };
+	*w = (struct user_name_wait){ .names = n, .uid = uid, .known = known };
 	list_init(&w->link);
 	list_append(&l->waiters, &w->link);
-	ev_timer_init(&w->patience, patience_on_over, NAMES_PATIENCE, 0.0);
+	ev_timer_init(&w->patience, patience_on_over, USER_NAMES_PATIENCE, 0.0);
 	ev_timer_start(n->loop, &w->patience);
 }
 
 void
-names_cancel(struct name_wait *w)
+user_names_cancel(struct user_name_wait *w)
 {
 	if (w->names == NULL)
 		return;

@@ -1,9 +1,9 @@
-/* observe_past.c - samples and flips, for the status page.  Thread: main. */
+/* observe_history.c - samples and flips, for the status page.  Thread: main. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/teald/observe_past.h"
+#include "app/teald/observe_history.h"
 #include "base/clock.h"
 
 /* -- samples ---------------------------------------------------------------- */
@@ -22,11 +22,11 @@ clamp(double v)
 }
 
 static void
-sample_service(struct past *p, size_t i, double seconds, unsigned points)
+sample_service(struct history *p, size_t i, double seconds, unsigned points)
 {
 	const struct service *s = p->control->services[i]->service;
-	struct past_service *v = p->services[i];
-	struct past_point point;
+	struct history_service *v = p->services[i];
+	struct history_point point;
 	struct service_totals now;
 
 	service_totals(s, &now);
@@ -42,13 +42,13 @@ sample_service(struct past *p, size_t i, double seconds, unsigned points)
 	v->rates.errors = rate(now.errors, v->totals.errors, seconds);
 	v->totals = now;
 	for (unsigned k = 1; k <= points; k++)
-		v->points[(p->newest + k) % PAST_POINTS] = point;
+		v->points[(p->newest + k) % HISTORY_POINTS] = point;
 }
 
-static struct past_service *
-past_service_new(const struct service_ctl *ctl)
+static struct history_service *
+history_service_new(const struct service_ctl *ctl)
 {
-	struct past_service *v = must_alloc(sizeof(*v));
+	struct history_service *v = must_alloc(sizeof(*v));
 
 	v->serial = ctl->serial;
 	service_totals(ctl->service, &v->totals);
@@ -57,10 +57,10 @@ past_service_new(const struct service_ctl *ctl)
 
 /* Both lists are sorted by serial. */
 void
-past_follow(struct past *p)
+history_follow(struct history *p)
 {
 	const struct control *c = p->control;
-	struct past_service **now;
+	struct history_service **now;
 	size_t old = 0;
 
 	if (p->list_changes == c->list_changes)
@@ -72,7 +72,7 @@ past_follow(struct past *p)
 		if (old < p->n && p->services[old]->serial == c->services[i]->serial)
 			now[i] = p->services[old++];
 		else
-			now[i] = past_service_new(c->services[i]);
+			now[i] = history_service_new(c->services[i]);
 	}
 	while (old < p->n)
 		free(p->services[old++]);
@@ -83,7 +83,7 @@ past_follow(struct past *p)
 }
 
 void
-past_sample(struct past *p, double now)
+history_sample(struct history *p, double now)
 {
 	double seconds = now - p->sampled;
 	unsigned points;
@@ -92,13 +92,13 @@ past_sample(struct past *p, double now)
 		return;
 	/* One that comes late, because main was busy or the machine slept, stands for
 	 * all that were missed: the points keep their distance. */
-	points = clamp(round(seconds / PAST_STEP));
-	past_follow(p);
-	points = points < 1 ? 1 : points < PAST_POINTS ? points : PAST_POINTS;
+	points = clamp(round(seconds / HISTORY_STEP));
+	history_follow(p);
+	points = points < 1 ? 1 : points < HISTORY_POINTS ? points : HISTORY_POINTS;
 	for (size_t i = 0; i < p->control->n; i++)
 		sample_service(p, i, seconds, points);
-	p->newest = (p->newest + points) % PAST_POINTS;
-	p->n_points = p->n_points + points < PAST_POINTS ? p->n_points + points : PAST_POINTS;
+	p->newest = (p->newest + points) % HISTORY_POINTS;
+	p->n_points = p->n_points + points < HISTORY_POINTS ? p->n_points + points : HISTORY_POINTS;
 	p->sampled = now;
 	p->sampled_us = clock_wall_us();
 	if (p->on_sample != NULL)
@@ -106,18 +106,18 @@ past_sample(struct past *p, double now)
 }
 
 static void
-past_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
+history_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	(void)loop;
 	(void)revents;
-	past_sample(container_of(t, struct past, timer), clock_now());
+	history_sample(container_of(t, struct history, timer), clock_now());
 }
 
-const struct past_point *
-past_point(const struct past *p, size_t service, size_t ago)
+const struct history_point *
+history_point(const struct history *p, size_t service, size_t ago)
 {
 	CHECK(ago < p->n_points);
-	return &p->services[service]->points[(p->newest + PAST_POINTS - ago) % PAST_POINTS];
+	return &p->services[service]->points[(p->newest + HISTORY_POINTS - ago) % HISTORY_POINTS];
 }
 
 /* -- flips ------------------------------------------------------------------ */
@@ -126,30 +126,30 @@ past_point(const struct past *p, size_t service, size_t ago)
 static const char applying[] = "applying", applied[] = "applied", draining[] = "draining",
 		  drained[] = "drained", kept[] = "kept", superseded[] = "superseded";
 
-static struct past_flip *
-at(struct past *p, uint64_t id)
+static struct history_flip *
+at(struct history *p, uint64_t id)
 {
-	return &p->flips[id % PAST_FLIPS];
+	return &p->flips[id % HISTORY_FLIPS];
 }
 
-const struct past_flip *
-past_flip(const struct past *p, uint64_t id)
+const struct history_flip *
+history_flip(const struct history *p, uint64_t id)
 {
-	const struct past_flip *f = &p->flips[id % PAST_FLIPS];
+	const struct history_flip *f = &p->flips[id % HISTORY_FLIPS];
 
 	return id > 0 && f->id == id ? f : NULL;
 }
 
 uint64_t
-past_oldest_flip(const struct past *p)
+history_oldest_flip(const struct history *p)
 {
-	return p->n_flips < PAST_FLIPS ? 1 : p->n_flips - PAST_FLIPS + 1;
+	return p->n_flips < HISTORY_FLIPS ? 1 : p->n_flips - HISTORY_FLIPS + 1;
 }
 
-static struct past_flip *
-new_flip(struct past *p, const struct service *s)
+static struct history_flip *
+new_flip(struct history *p, const struct service *s)
 {
-	struct past_flip *f = at(p, ++p->n_flips);
+	struct history_flip *f = at(p, ++p->n_flips);
 
 	memset(f, 0, sizeof(*f));
 	f->id = p->n_flips;
@@ -160,10 +160,10 @@ new_flip(struct past *p, const struct service *s)
 }
 
 /* The change that made the service's epoch what it was then. */
-static struct past_flip *
-flip_of(struct past *p, const struct service *s, uint64_t epoch)
+static struct history_flip *
+flip_of(struct history *p, const struct service *s, uint64_t epoch)
 {
-	for (uint64_t id = p->n_flips; id >= past_oldest_flip(p); id--)
+	for (uint64_t id = p->n_flips; id >= history_oldest_flip(p); id--)
 		if (!at(p, id)->refused && at(p, id)->epoch == epoch &&
 		    strcmp(at(p, id)->service, s->config->name) == 0)
 			return at(p, id);
@@ -172,10 +172,10 @@ flip_of(struct past *p, const struct service *s, uint64_t epoch)
 
 /* What the record says of its last change of color. */
 static void
-remember_record(struct past *p, const struct service *s, const char *result)
+remember_record(struct history *p, const struct service *s, const char *result)
 {
 	const struct record *r = &s->record;
-	struct past_flip *f = new_flip(p, s);
+	struct history_flip *f = new_flip(p, s);
 
 	f->kind = r->change;
 	f->at_us = r->at_us;
@@ -207,10 +207,10 @@ number_of(const struct log_field *fields, const char *key)
 }
 
 static void
-remember_refusal(struct past *p, const struct service *s, const struct log_field *fields)
+remember_refusal(struct history *p, const struct service *s, const struct log_field *fields)
 {
 	struct str error = text_of(fields, "error");
-	struct past_flip *f = new_flip(p, s);
+	struct history_flip *f = new_flip(p, s);
 	char word[32];
 
 	f->at_us = clock_wall_us();
@@ -224,7 +224,7 @@ remember_refusal(struct past *p, const struct service *s, const struct log_field
 }
 
 static void
-become(struct past *p, struct past_flip *f, const char *result)
+become(struct history *p, struct history_flip *f, const char *result)
 {
 	if (f == NULL || f->result == result)
 		return;
@@ -233,7 +233,7 @@ become(struct past *p, struct past_flip *f, const char *result)
 }
 
 static void
-remember_drained(struct past *p, struct past_flip *f, const struct log_field *fields)
+remember_drained(struct history *p, struct history_flip *f, const struct log_field *fields)
 {
 	if (f == NULL)
 		return;
@@ -244,7 +244,7 @@ remember_drained(struct past *p, struct past_flip *f, const struct log_field *fi
 
 /* Somewhere in the fleet it was not applied: said, while its life goes on. */
 static void
-remember_laggards(struct past *p, struct past_flip *f, const struct log_field *fields)
+remember_laggards(struct history *p, struct history_flip *f, const struct log_field *fields)
 {
 	struct str late = text_of(fields, "late");
 
@@ -255,12 +255,12 @@ remember_laggards(struct past *p, struct past_flip *f, const struct log_field *f
 }
 
 static void
-past_on_flip(struct past *p, const char *event, const struct service *s, const struct log_field *fields)
+history_on_flip(struct history *p, const char *event, const struct service *s, const struct log_field *fields)
 {
-	struct past_flip *f = flip_of(p, s, (uint64_t)number_of(fields, "epoch"));
+	struct history_flip *f = flip_of(p, s, (uint64_t)number_of(fields, "epoch"));
 
 	if (strcmp(event, "flip.applying") == 0) {
-		for (uint64_t id = past_oldest_flip(p); id <= p->n_flips; id++)
+		for (uint64_t id = history_oldest_flip(p); id <= p->n_flips; id++)
 			if (at(p, id)->result == applying && strcmp(at(p, id)->service, s->config->name) == 0)
 				become(p, at(p, id), superseded);
 		remember_record(p, s, applying);
@@ -279,16 +279,16 @@ past_on_flip(struct past *p, const char *event, const struct service *s, const s
 	}
 }
 
-static void remember_before(struct past *p);
+static void remember_before(struct history *p);
 
 static void
-past_on_event(struct bus_listener *l, const char *event, const struct service *s,
+history_on_event(struct bus_listener *l, const char *event, const struct service *s,
 	      const struct log_field *fields)
 {
-	struct past *p = container_of(l, struct past, listener);
+	struct history *p = container_of(l, struct history, listener);
 
 	if (s != NULL && strncmp(event, "flip.", 5) == 0)
-		past_on_flip(p, event, s, fields);
+		history_on_flip(p, event, s, fields);
 	else if (strcmp(event, "teald.serving") == 0)
 		remember_before(p);
 	if (p->on_news != NULL)
@@ -308,7 +308,7 @@ by_time(const void *a, const void *b)
 /* What the store remembers of before this start: the last change of each
  * service, oldest first. */
 static void
-remember_before(struct past *p)
+remember_before(struct history *p)
 {
 	const struct control *c = p->control;
 	const struct service **all = must_array(c->n + 1, sizeof(*all));
@@ -319,26 +319,26 @@ remember_before(struct past *p)
 		    flip_of(p, c->services[i]->service, c->services[i]->service->record.epoch) == NULL)
 			all[n++] = c->services[i]->service;
 	qsort(all, n, sizeof(*all), by_time);
-	for (size_t i = n > PAST_FLIPS ? n - PAST_FLIPS : 0; i < n; i++)
+	for (size_t i = n > HISTORY_FLIPS ? n - HISTORY_FLIPS : 0; i < n; i++)
 		remember_record(p, all[i], applied);
 	free(all);
 }
 
 void
-past_open(struct past *p, struct control *c)
+history_open(struct history *p, struct control *c)
 {
-	*p = (struct past){ .control = c, .sampled = clock_now(), .sampled_us = clock_wall_us() };
-	past_follow(p);
+	*p = (struct history){ .control = c, .sampled = clock_now(), .sampled_us = clock_wall_us() };
+	history_follow(p);
 	if (c->life != LIFE_STARTING)
 		remember_before(p);
-	p->listener.hear = past_on_event;
+	p->listener.hear = history_on_event;
 	bus_listen(&c->bus, &p->listener);
-	ev_timer_init(&p->timer, past_on_timer, PAST_STEP, PAST_STEP);
+	ev_timer_init(&p->timer, history_on_timer, HISTORY_STEP, HISTORY_STEP);
 	ev_timer_start(c->loop, &p->timer);
 }
 
 void
-past_close(struct past *p)
+history_close(struct history *p)
 {
 	if (p->control == NULL)
 		return;

@@ -1,37 +1,37 @@
-/* observe_past.h - what the status page shows of the past: five minutes of
+/* observe_history.h - what the status page shows of the last minutes: five minutes of
  * connections and rates of each service, and the last flips of all of them.
  * One sample a second of counters that are there anyway; kept in memory only.
  * Thread: main. */
-#ifndef APP_TEALD_OBSERVE_PAST_H
-#define APP_TEALD_OBSERVE_PAST_H
+#ifndef APP_TEALD_OBSERVE_HISTORY_H
+#define APP_TEALD_OBSERVE_HISTORY_H
 
 #include "control/control.h"
 
-#define PAST_POINTS 300
-#define PAST_STEP 1.0
-#define PAST_FLIPS 40
+#define HISTORY_POINTS 300
+#define HISTORY_STEP 1.0
+#define HISTORY_FLIPS 40
 
-struct past_point {
+struct history_point {
 	uint32_t connections[COLORS];	/* open at that moment */
 	uint32_t rate[COLORS];	/* begun in the second before, in tenths per second */
 };
 
 /* Per second, between the last two samples. */
-struct past_rates {
+struct history_rates {
 	double begun[COLORS], in[COLORS], out[COLORS];
 	double failed, errors;
 };
 
-struct past_service {
+struct history_service {
 	uint64_t serial;	/* of the service_ctl */
-	struct past_point points[PAST_POINTS];	/* a ring: see past_point() */
+	struct history_point points[HISTORY_POINTS];	/* a ring: see history_point() */
 	struct service_totals totals;	/* as last sampled */
-	struct past_rates rates;
+	struct history_rates rates;
 };
 
-struct past_flip {
+struct history_flip {
 	uint64_t id;	/* one more for each; 0: none */
-	uint64_t changed;	/* past.changes when it last did */
+	uint64_t changed;	/* history.changes when it last did */
 	char service[RECORD_NAME];
 	int64_t at_us;	/* wall clock */
 	enum change kind;	/* flip or rollback */
@@ -49,17 +49,17 @@ struct past_flip {
 	uint64_t cut;
 };
 
-struct past {
+struct history {
 	struct control *control;
-	struct past_service **services;	/* as control's were, for `n` of them */
+	struct history_service **services;	/* as control's were, for `n` of them */
 	size_t n;
 	uint64_t list_changes;	/* control's, as of then */
 	size_t newest;	/* index of the last points */
-	size_t n_points;	/* how many there are, at most PAST_POINTS */
+	size_t n_points;	/* how many there are, at most HISTORY_POINTS */
 	double sampled;	/* clock_now() of them */
 	int64_t sampled_us;	/* and the wall's */
 	ev_timer timer;
-	struct past_flip flips[PAST_FLIPS];	/* a ring by id */
+	struct history_flip flips[HISTORY_FLIPS];	/* a ring by id */
 	uint64_t n_flips;	/* since the start: the last id */
 	uint64_t changes;
 	struct bus_listener listener;
@@ -71,19 +71,19 @@ struct past {
 };
 
 /* Begins to watch; control outlives it. */
-void past_open(struct past *p, struct control *c);
-void past_close(struct past *p);
+void history_open(struct history *p, struct control *c);
+void history_close(struct history *p);
 
 /* Services have come or gone: the samples are those of the present ones, and of a new
  * one there are only zeros.  Before anything is asked by the place of a service. */
-void past_follow(struct past *p);
+void history_follow(struct history *p);
 /* Sampled now, as if it were `now` on clock_now(). */
-void past_sample(struct past *p, double now);
+void history_sample(struct history *p, double now);
 /* The point `ago` samples before the newest one; ago < n_points. */
-const struct past_point *past_point(const struct past *p, size_t service, size_t ago);
+const struct history_point *history_point(const struct history *p, size_t service, size_t ago);
 /* By id; NULL when it is not remembered (any more). */
-const struct past_flip *past_flip(const struct past *p, uint64_t id);
+const struct history_flip *history_flip(const struct history *p, uint64_t id);
 /* The oldest id that is remembered; n_flips + 1 when there is none. */
-uint64_t past_oldest_flip(const struct past *p);
+uint64_t history_oldest_flip(const struct history *p);
 
 #endif

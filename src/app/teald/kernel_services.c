@@ -1,4 +1,4 @@
-/* forward.c - opens the kernel engine, and remembers in state_dir which tables
+/* kernel_services.c - opens the kernel engine, and remembers in state_dir which tables
  * may be in the kernel: they go on without teald, so the next one has to know of
  * them although its configuration may have another, or none.  Thread: main. */
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/teald/forward.h"
+#include "app/teald/kernel_services.h"
 #include "app/teald/startup.h"
 #include "base/log.h"
 #include "kernel/ruleset.h"
@@ -32,7 +32,7 @@ struct earlier {
 	struct ruleset *ruleset;	/* NULL: it cannot be reached */
 };
 
-struct forward {
+struct kernel_services {
 	struct ev_loop *loop;
 	const struct config *config;
 	const struct control *control;
@@ -92,7 +92,7 @@ remember(const struct config *config, const struct tables *t, struct why *why)
 /* Those that are there, as far as we know: our own if we have one, and the
  * earlier ones that are left. */
 static void
-tables_now(const struct forward *f, bool own, struct tables *t)
+tables_now(const struct kernel_services *f, bool own, struct tables *t)
 {
 	t->n = 0;
 	if (own)
@@ -102,7 +102,7 @@ tables_now(const struct forward *f, bool own, struct tables *t)
 }
 
 static void
-remember_now(const struct forward *f, bool own)
+remember_now(const struct kernel_services *f, bool own)
 {
 	struct tables t;
 	struct why why;
@@ -124,7 +124,7 @@ is_wanted(const struct config *config)
 }
 
 void
-forward_needs(const struct config *config, struct engine_needs *out)
+kernel_services_needs(const struct config *config, struct engine_needs *out)
 {
 	*out = (struct engine_needs){ .capabilities = is_wanted(config) ? NEEDED : 0 };
 }
@@ -133,7 +133,7 @@ forward_needs(const struct config *config, struct engine_needs *out)
 
 /* While we may: its thread keeps the right to take it away. */
 static void
-find_earlier(struct forward *f, const char *id)
+find_earlier(struct kernel_services *f, const char *id)
 {
 	const struct ruleset_calls none = { .arg = NULL };
 	struct tables t;
@@ -160,7 +160,7 @@ find_earlier(struct forward *f, const char *id)
 }
 
 static void
-remove_earlier(struct forward *f)
+remove_earlier(struct kernel_services *f)
 {
 	size_t left = 0;
 	struct why why;
@@ -184,9 +184,9 @@ remove_earlier(struct forward *f)
 }
 
 static void
-forward_on_look(struct ev_loop *loop, ev_timer *t, int revents)
+kernel_services_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 {
-	struct forward *f = container_of(t, struct forward, look);
+	struct kernel_services *f = container_of(t, struct kernel_services, look);
 
 	(void)revents;
 	if (f->control->life == LIFE_STARTING)
@@ -198,13 +198,13 @@ forward_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 /* -- life --------------------------------------------------------------------------- */
 
 static void
-forward_warn(const char *text)
+kernel_services_warn(const char *text)
 {
 	LOG_WARN("kernel.lacks", LS("hint", text));
 }
 
 static enum err
-open_alone(struct forward *f, struct service **services, size_t n, struct why *why)
+open_alone(struct kernel_services *f, struct service **services, size_t n, struct why *why)
 {
 	const struct config *config = f->config;
 	char id[TEAL_ID];
@@ -213,7 +213,7 @@ open_alone(struct forward *f, struct service **services, size_t n, struct why *w
 
 	if (e != OK)
 		return e;
-	if (config->kernel.on && ((e = kernel_check(config, forward_warn, why)) != OK ||
+	if (config->kernel.on && ((e = kernel_check(config, kernel_services_warn, why)) != OK ||
 				  (e = kernel_open(&f->kernel, f->loop, config, services, n, id, why)) != OK))
 		return e;
 	find_earlier(f, id);
@@ -224,20 +224,20 @@ open_alone(struct forward *f, struct service **services, size_t n, struct why *w
 }
 
 enum err
-forward_open(struct forward **out, struct ev_loop *loop, const struct config *config,
+kernel_services_open(struct kernel_services **out, struct ev_loop *loop, const struct config *config,
 	     struct service **services, size_t n, struct why *why)
 {
 	const struct state_owner owner = { config->user, config->uid, config->gid };
 	struct state_disk disk;
-	struct forward *f;
+	struct kernel_services *f;
 	enum err e;
 
 	*out = NULL;
 	if (!is_wanted(config))
 		return OK;
 	f = *out = must_alloc(sizeof(*f));
-	*f = (struct forward){ .loop = loop, .config = config };
-	ev_timer_init(&f->look, forward_on_look, LOOK, LOOK);
+	*f = (struct kernel_services){ .loop = loop, .config = config };
+	ev_timer_init(&f->look, kernel_services_on_look, LOOK, LOOK);
 	/* Another teald that has this folder has this table as well: hands off.  The
 	 * store takes the lock for good, a moment later. */
 	if ((e = state_disk_open(&disk, config->state_dir, &owner, why)) == OK)
@@ -247,13 +247,13 @@ forward_open(struct forward **out, struct ev_loop *loop, const struct config *co
 }
 
 struct engine *
-forward_engine(struct forward *f)
+kernel_services_engine(struct kernel_services *f)
 {
 	return f != NULL && f->kernel != NULL ? kernel_engine(f->kernel) : NULL;
 }
 
 void
-forward_start(struct forward *f, const struct control *control)
+kernel_services_start(struct kernel_services *f, const struct control *control)
 {
 	if (f == NULL)
 		return;
@@ -263,9 +263,9 @@ forward_start(struct forward *f, const struct control *control)
 }
 
 void
-forward_close(struct forward **fp)
+kernel_services_close(struct kernel_services **fp)
 {
-	struct forward *f = *fp;
+	struct kernel_services *f = *fp;
 	struct why why;
 
 	*fp = NULL;
@@ -280,7 +280,7 @@ forward_close(struct forward **fp)
 }
 
 void
-forward_print(const struct config *config)
+kernel_services_print(const struct config *config)
 {
 	char *path = must_printf("%s/teal.id", config->state_dir), id[TEAL_ID] = "";
 	struct why why;
