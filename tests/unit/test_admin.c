@@ -10,7 +10,7 @@
 
 #include <sys/un.h>
 
-#include "app/teald/admin_client.h"
+#include "app/teald/admin_conn.h"
 #include "app/teald/command.h"
 #include "app/teald/rights.h"
 #include "control/flip.h"
@@ -376,11 +376,11 @@ denies_strangers_and_says_what_is_missing(void **state)
 {
 	struct stage *s = *state;
 	int fd = dial(s->w->socket);
-	struct client *c;
+	struct admin_conn *c;
 	json_t *o;
 
 	WAIT_UNTIL(s->w->loop, s->admin->n_clients == 1);
-	c = list_entry(list_first(&s->admin->clients), struct client, link);
+	c = list_entry(list_first(&s->admin->clients), struct admin_conn, link);
 	rights_unref(&c->rights);
 	c->rights = rights_new(&s->w->config, 4242424, 4242424, NULL, 0, 0);
 	say_line(s, fd, "flip shop blue\n");
@@ -621,11 +621,11 @@ closes_who_does_not_take_the_reply(void **state)
 {
 	struct stage *s = *state;
 	int fd = dial(s->w->socket);
-	struct client *c;
+	struct admin_conn *c;
 
 	say_line(s, fd, "");
 	WAIT_UNTIL(s->w->loop, s->admin->n_clients == 1);
-	c = list_entry(list_first(&s->admin->clients), struct client, link);
+	c = list_entry(list_first(&s->admin->clients), struct admin_conn, link);
 	/* Ever more questions, and not one answer read. */
 	for (int i = 0; i < 10000 && buf_len(&c->out) == 0; i++) {
 		if (send(fd, "help\n", 5, MSG_DONTWAIT) < 0)
@@ -634,10 +634,10 @@ closes_who_does_not_take_the_reply(void **state)
 	}
 	assert_true(buf_len(&c->out) > 0);
 	assert_true(buf_len(&c->out) < CLIENT_REPLY_MAX);
-	assert_false(client_is_idle(c));
+	assert_false(admin_conn_is_idle(c));
 	c->moved -= ADMIN_STUCK_SECONDS + 1;
-	client_sweep(c);
-	assert_false(client_is_open(c));
+	admin_conn_sweep(c);
+	assert_false(admin_conn_is_open(c));
 	expect_log("the client does not read");
 	close(fd);
 }

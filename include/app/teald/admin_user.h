@@ -7,7 +7,7 @@
 #ifndef APP_TEALD_ADMIN_USER_H
 #define APP_TEALD_ADMIN_USER_H
 
-#include "app/teald/admin_client.h"
+#include "app/teald/admin_conn.h"
 
 /* Places that only root and teald's own user may take. */
 #define ADMIN_RESERVE 32
@@ -30,7 +30,7 @@ struct admin_user {
 	struct link link;	/* admin->users */
 	uid_t uid;
 	bool trusted;	/* root, or the user teald runs as */
-	struct link clients;	/* struct client, longest idle first */
+	struct link clients;	/* struct admin_conn, longest idle first */
 	unsigned n;
 	unsigned n_orphans;
 	double credit, credited_at;	/* of lines about refused commands */

@@ -7,7 +7,7 @@
 #ifndef APP_TEALD_COMMAND_H
 #define APP_TEALD_COMMAND_H
 
-#include "app/teald/admin_client.h"
+#include "app/teald/admin_conn.h"
 #include "app/teald/user_names.h"
 #include "app/teald/rights.h"
 #include "base/json.h"
@@ -29,7 +29,7 @@ struct outcome {
 struct command {
 	struct link link;	/* admin->commands */
 	struct admin *admin;	/* NULL: gone; only the callback that holds it is waited for */
-	struct client *client;	/* NULL: left */
+	struct admin_conn *client;	/* NULL: left */
 	bool held;	/* a callback that cannot be called off will come */
 	bool orphan;	/* counted in admin->n_orphans */
 	bool audited;	/* its end goes to the audit log */
@@ -48,7 +48,7 @@ struct command {
 
 /* Runs a line of the client, who has no other command.  It may be over when
  * this returns, and the client closed. */
-void command_run(struct client *c, struct str line);
+void command_run(struct admin_conn *c, struct str line);
 
 /* The client of the command goes away. */
 void command_leave(struct command *cmd);

@@ -115,12 +115,12 @@ admit(struct admin *a, int fd)
 
 /* Without memory the old ones must not stay: then the client goes. */
 static void
-renew(struct client *c, const struct config *config)
+renew(struct admin_conn *c, const struct config *config)
 {
 	struct rights *r = rights_renew(c->rights, config);
 
 	if (r == NULL) {
-		client_close(c);
+		admin_conn_close(c);
 		return;
 	}
 	rights_unref(&c->rights);
@@ -135,7 +135,7 @@ void
 admin_reconfigure(struct admin *a, const struct config *config)
 {
 	LIST_EACH(l, &a->clients)
-		renew(list_entry(l, struct client, link), config);
+		renew(list_entry(l, struct admin_conn, link), config);
 }
 
 static bool
@@ -170,7 +170,8 @@ admin_none(struct acceptor *acceptor, int e)
 	return false;
 }
 
-static const struct acceptor_calls calls = { ACCEPTS_A_TURN, ACCEPTS_A_TURN, admin_has_place, admin_take, admin_none };
+static const struct acceptor_calls calls = { ACCEPTS_A_TURN, ACCEPTS_A_TURN, admin_has_place, admin_take,
+					     admin_none };
 
 static void
 sweep_on_time(struct ev_loop *loop, ev_timer *t, int revents)
@@ -180,12 +181,12 @@ sweep_on_time(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)revents;
 	LIST_EACH(link, &a->clients) {
-		struct client *c = list_entry(link, struct client, link);
+		struct admin_conn *c = list_entry(link, struct admin_conn, link);
 
-		if (client_is_idle(c))
+		if (admin_conn_is_idle(c))
 			continue;
-		client_sweep(c);
-		busy = busy || client_is_open(c);
+		admin_conn_sweep(c);
+		busy = busy || admin_conn_is_open(c);
 	}
 	busy |= admin_users_tell(a);
 	if (!busy)
@@ -205,7 +206,7 @@ static void
 bury(struct admin *a)
 {
 	LIST_EACH(link, &a->dead) {
-		struct client *c = list_entry(link, struct client, link);
+		struct admin_conn *c = list_entry(link, struct admin_conn, link);
 
 		list_remove(link);
 		buf_free(&c->in);
@@ -270,7 +271,7 @@ stop_serving(struct admin *a)
 	while ((link = list_first(&a->commands)) != NULL)
 		command_abandon(list_entry(link, struct command, link));
 	while ((link = list_first(&a->clients)) != NULL)
-		client_close(list_entry(link, struct client, link));
+		admin_conn_close(list_entry(link, struct admin_conn, link));
 	events_close(&a->events);
 	ev_timer_stop(a->loop, &a->sweep);
 	ev_prepare_stop(a->loop, &a->reap);

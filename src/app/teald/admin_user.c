@@ -62,30 +62,30 @@ admin_users_free(struct admin *a)
 /* -- who makes way ---------------------------------------------------------------- */
 
 static bool
-is_slow(const struct client *c)
+is_slow(const struct admin_conn *c)
 {
 	return buf_len(&c->out) > 0 && clock_now() - c->moved > ADMIN_SLOW_SECONDS;
 }
 
 /* Ends when its client leaves, and can be begun again: nothing is lost. */
 static bool
-streams(const struct client *c)
+streams(const struct admin_conn *c)
 {
 	return c->command != NULL && c->command->request.command == ADMIN_EVENTS;
 }
 
 static bool
-is_any(const struct client *c)
+is_any(const struct admin_conn *c)
 {
 	(void)c;
 	return true;
 }
 
-static struct client *
-first_of(struct admin_user *u, bool (*is)(const struct client *c))
+static struct admin_conn *
+first_of(struct admin_user *u, bool (*is)(const struct admin_conn *c))
 {
 	LIST_EACH(link, &u->clients) {
-		struct client *c = list_entry(link, struct client, mine);
+		struct admin_conn *c = list_entry(link, struct admin_conn, mine);
 
 		if (is(c))
 			return c;
@@ -96,7 +96,7 @@ first_of(struct admin_user *u, bool (*is)(const struct client *c))
 static bool
 takes_from(struct admin_user *u, bool own)
 {
-	struct client *c = first_of(u, client_is_idle);
+	struct admin_conn *c = first_of(u, admin_conn_is_idle);
 
 	if (c == NULL)
 		c = first_of(u, is_slow);
@@ -108,7 +108,7 @@ takes_from(struct admin_user *u, bool own)
 	if (c == NULL)
 		return false;
 	LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
-	client_close(c);
+	admin_conn_close(c);
 	return true;
 }
 
@@ -141,20 +141,21 @@ bound_replies(struct admin_user *u)
 	size_t sum = 0;
 
 	LIST_EACH(link, &u->clients) {
-		sum += buf_len(&list_entry(link, struct client, mine)->out);
+		sum += buf_len(&list_entry(link, struct admin_conn, mine)->out);
 	}
 	/* In the order of the last progress. */
 	LIST_EACH(link, &u->clients) {
-		struct client *c = list_entry(link, struct client, mine);
+		struct admin_conn *c = list_entry(link, struct admin_conn, mine);
 
 		if (sum <= ADMIN_UNREAD_EACH)
 			return;
 		if (buf_len(&c->out) == 0)
 			continue;
 		sum -= buf_len(&c->out);
-		LOG_WARN("admin.closed", LS("why", "replies that this user does not read take too much memory"),
+		LOG_WARN("admin.closed",
+			 LS("why", "replies that this user does not read take too much memory"),
 			 LU("uid", u->uid), LI("pid", c->pid));
-		client_close(c);
+		admin_conn_close(c);
 	}
 }
 
@@ -172,21 +173,21 @@ admin_users_bound_replies(struct admin *a)
 bool
 admin_make_room(struct admin *a)
 {
-	struct client *slow = NULL;
+	struct admin_conn *slow = NULL;
 
 	LIST_EACH(link, &a->clients) {
-		struct client *c = list_entry(link, struct client, link);
+		struct admin_conn *c = list_entry(link, struct admin_conn, link);
 
-		if (client_is_idle(c)) {
+		if (admin_conn_is_idle(c)) {
 			LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
-			client_close(c);
+			admin_conn_close(c);
 			return true;
 		}
 		if (slow == NULL && is_slow(c))
 			slow = c;
 	}
 	if (slow != NULL)
-		client_close(slow);
+		admin_conn_close(slow);
 	return slow != NULL;
 }
 

@@ -25,7 +25,7 @@ command_free(struct command *cmd)
 static void
 command_end(struct command *cmd, const struct outcome *o, struct buf *text)
 {
-	struct client *c = cmd->client;
+	struct admin_conn *c = cmd->client;
 
 	if (cmd->audited)
 		audit_log(cmd, o);
@@ -33,8 +33,8 @@ command_end(struct command *cmd, const struct outcome *o, struct buf *text)
 		c->command = NULL;
 	command_free(cmd);
 	if (c != NULL) {
-		client_send_buf(c, text);
-		client_resume(c);
+		admin_conn_send_buf(c, text);
+		admin_conn_resume(c);
 	} else {
 		buf_free(text);
 	}
@@ -113,7 +113,7 @@ void
 command_progress(struct command *cmd, struct str line)
 {
 	if (cmd->client != NULL)
-		client_send(cmd->client, line);
+		admin_conn_send(cmd->client, line);
 }
 
 static void
@@ -200,7 +200,7 @@ parse(struct command *cmd, struct str line, struct why *why)
 }
 
 void
-command_run(struct client *c, struct str line)
+command_run(struct admin_conn *c, struct str line)
 {
 	struct command *cmd = must_alloc(sizeof(*cmd));
 	struct admin *a = c->admin;
@@ -222,8 +222,12 @@ command_run(struct client *c, struct str line)
 		return;
 	}
 	if (cmd->info->changes && admin_user_of(a, cmd->by.uid)->n_orphans >= ADMIN_ORPHANS_EACH) {
-		command_fail(cmd, why_set(&why, E_INTERNAL, "%u commands whose clients have left are still under way "
-			"for this user; try again when they are over", ADMIN_ORPHANS_EACH), &why);
+		command_fail(cmd,
+			     why_set(&why, E_INTERNAL,
+				     "%u commands whose clients have left are still under way "
+				     "for this user; try again when they are over",
+				     ADMIN_ORPHANS_EACH),
+			     &why);
 		return;
 	}
 	if ((ctl = control_find(a->control, cmd->request.service)) != NULL)
@@ -273,7 +277,7 @@ command_abandon(struct command *cmd)
 {
 	static const struct why cut = { "teald stopped before this was over; read status when it is back" },
 				never = { "teald is stopping; this was not begun" };
-	struct client *c = cmd->client;
+	struct admin_conn *c = cmd->client;
 	/* While the name of its user is looked up it has done nothing. */
 	bool begun = cmd->name.names == NULL;
 	const struct why *why = begun ? &cut : &never;
@@ -309,7 +313,7 @@ command_abandon(struct command *cmd)
 		c->command = NULL;
 		/* Not resumed: further lines of this client go unanswered. */
 		c->eof = true;
-		client_send_buf(c, &text);
+		admin_conn_send_buf(c, &text);
 	}
 	buf_free(&text);
 	if (!cmd->held) {

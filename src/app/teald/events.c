@@ -65,15 +65,15 @@ is_wanted(const struct command *cmd, const struct service *s)
 }
 
 static void
-send_event(struct client *c, struct str line)
+send_event(struct admin_conn *c, struct str line)
 {
 	if (buf_len(&c->out) + line.n > CLIENT_EVENTS_MAX) {
 		LOG_WARN("admin.closed", LS("why", "events came faster than the client reads them"),
 			 LU("uid", c->rights->uid), LI("pid", c->pid));
-		client_close(c);
+		admin_conn_close(c);
 		return;
 	}
-	client_send(c, line);
+	admin_conn_send(c, line);
 }
 
 static void

@@ -1,5 +1,5 @@
-/* admin_client.c - one connection of the admin socket: lines in, replies out.
- * Thread: main.  Born in admin_client_new(), dies in client_close(), freed by the
+/* admin_conn.c - one connection of the admin socket: lines in, replies out.
+ * Thread: main.  Born in admin_client_new(), dies in admin_conn_close(), freed by the
  * socket at the end of the loop's turn.
  *
  * One command at a time: while one is under way, or its reply is not taken,
@@ -22,11 +22,11 @@
 
 enum got { GOT_NOTHING, GOT_LINE, GOT_TOO_LONG, GOT_CLOSED };
 
-static void client_step(struct client *c);
+static void admin_conn_step(struct admin_conn *c);
 
 /* In order of the last sign of life. */
 static void
-touch(struct client *c)
+touch(struct admin_conn *c)
 {
 	c->touched = clock_now();
 	list_remove(&c->link);
@@ -36,24 +36,24 @@ touch(struct client *c)
 }
 
 static void
-update(struct client *c)
+update(struct admin_conn *c)
 {
-	if (!client_is_open(c))
+	if (!admin_conn_is_open(c))
 		return;
-	if (!client_is_idle(c))
+	if (!admin_conn_is_idle(c))
 		admin_watch_busy(c->admin);
 	else if (c->eof) {
-		client_close(c);
+		admin_conn_close(c);
 		return;
 	}
 	io_want(c->admin->loop, &c->io,
-		(client_is_idle(c) && !c->eof ? EV_READ : 0) | (buf_len(&c->out) > 0 ? EV_WRITE : 0));
+		(admin_conn_is_idle(c) && !c->eof ? EV_READ : 0) | (buf_len(&c->out) > 0 ? EV_WRITE : 0));
 }
 
 static void
-flush(struct client *c)
+flush(struct admin_conn *c)
 {
-	while (client_is_open(c) && buf_len(&c->out) > 0) {
+	while (admin_conn_is_open(c) && buf_len(&c->out) > 0) {
 		struct str s = buf_str(&c->out);
 		ssize_t n = io_write(&c->io, s.p, s.n, false);
 
@@ -66,7 +66,7 @@ flush(struct client *c)
 		} else if (n < 0 && io_would_block()) {
 			return;
 		} else {
-			client_close(c);
+			admin_conn_close(c);
 			return;
 		}
 	}
@@ -74,7 +74,7 @@ flush(struct client *c)
 }
 
 static void
-begin_output(struct client *c)
+begin_output(struct admin_conn *c)
 {
 	if (buf_len(&c->out) == 0)
 		c->moved = clock_now();
@@ -83,21 +83,22 @@ begin_output(struct client *c)
 /* Most replies are taken at once, and small.  At the end of the turn, for this may be
  * one of many listeners that hear of an event. */
 static void
-bound(struct client *c)
+bound(struct admin_conn *c)
 {
-	if (client_is_open(c) && buf_len(&c->out) > SMALL)
+	if (admin_conn_is_open(c) && buf_len(&c->out) > SMALL)
 		ev_prepare_start(c->admin->loop, &c->admin->reap);
 }
 
 void
-client_send(struct client *c, struct str line)
+admin_conn_send(struct admin_conn *c, struct str line)
 {
-	if (!client_is_open(c))
+	if (!admin_conn_is_open(c))
 		return;
 	begin_output(c);
 	if (!buf_append(&c->out, line.p, line.n)) {
-		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid), LI("pid", c->pid));
-		client_close(c);
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid),
+			 LI("pid", c->pid));
+		admin_conn_close(c);
 		return;
 	}
 	flush(c);
@@ -106,9 +107,9 @@ client_send(struct client *c, struct str line)
 }
 
 void
-client_send_buf(struct client *c, struct buf *text)
+admin_conn_send_buf(struct admin_conn *c, struct buf *text)
 {
-	if (client_is_open(c) && buf_len(&c->out) == 0) {
+	if (admin_conn_is_open(c) && buf_len(&c->out) == 0) {
 		begin_output(c);
 		buf_free(&c->out);
 		c->out = *text;
@@ -119,12 +120,12 @@ client_send_buf(struct client *c, struct buf *text)
 		update(c);
 		return;
 	}
-	client_send(c, buf_str(text));
+	admin_conn_send(c, buf_str(text));
 	buf_free(text);
 }
 
 static void
-answer_too_long(struct client *c)
+answer_too_long(struct admin_conn *c)
 {
 	struct buf text;
 	struct json j;
@@ -137,12 +138,12 @@ answer_too_long(struct client *c)
 	json_cstr(&j, "message", "the line is longer than 4096 bytes; it was skipped");
 	json_object_end(&j);
 	json_line_end(&j);
-	client_send_buf(c, &text);
+	admin_conn_send_buf(c, &text);
 }
 
 /* A peer that closed altogether, not only its sending half. */
 static bool
-has_hung_up(const struct client *c)
+has_hung_up(const struct admin_conn *c)
 {
 	struct pollfd p = { .fd = io_fd(&c->io) };
 
@@ -150,7 +151,7 @@ has_hung_up(const struct client *c)
 }
 
 static enum got
-take_eof(struct client *c)
+take_eof(struct admin_conn *c)
 {
 	c->eof = true;
 	/* A last line may lack its newline, unless its sender died over it: then
@@ -163,7 +164,7 @@ take_eof(struct client *c)
 
 /* Takes from the kernel up to the next newline and no further. */
 static enum got
-read_line(struct client *c)
+read_line(struct admin_conn *c)
 {
 	char *scratch = c->admin->scratch, *newline;
 	size_t room, take;
@@ -175,7 +176,7 @@ read_line(struct client *c)
 		if (n < 0 && io_would_block())
 			return GOT_NOTHING;
 		if (n < 0) {
-			client_close(c);
+			admin_conn_close(c);
 			return GOT_CLOSED;
 		}
 		if (n == 0)
@@ -185,7 +186,7 @@ read_line(struct client *c)
 		/* The same bytes again: there is no other reader of this socket. */
 		n = recv(io_fd(&c->io), scratch, take, MSG_DONTWAIT);
 		if (n < 0 || (size_t)n != take) {
-			client_close(c);
+			admin_conn_close(c);
 			return GOT_CLOSED;
 		}
 		touch(c);
@@ -199,7 +200,7 @@ read_line(struct client *c)
 			return GOT_TOO_LONG;
 		}
 		if (!buf_append(&c->in, scratch, newline != NULL ? take - 1 : take)) {
-			client_close(c);	/* out of memory */
+			admin_conn_close(c);	/* out of memory */
 			return GOT_CLOSED;
 		}
 		if (newline != NULL)
@@ -209,7 +210,7 @@ read_line(struct client *c)
 }
 
 static void
-run_line(struct client *c)
+run_line(struct admin_conn *c)
 {
 	struct buf in = c->in;
 	struct str line = buf_str(&in);
@@ -223,7 +224,7 @@ run_line(struct client *c)
 }
 
 static void
-client_step(struct client *c)
+admin_conn_step(struct admin_conn *c)
 {
 	enum got got = GOT_LINE;
 
@@ -232,7 +233,8 @@ client_step(struct client *c)
 	c->stepping = true;
 	for (int i = 0; i < LINES_A_TURN && got != GOT_NOTHING; i++) {
 		/* Nothing is begun when control has nothing left to do it with. */
-		if (!client_is_open(c) || !client_is_idle(c) || c->eof || c->admin->control->life == LIFE_STOPPED)
+		if (!admin_conn_is_open(c) || !admin_conn_is_idle(c) || c->eof ||
+		    c->admin->control->life == LIFE_STOPPED)
 			break;
 		got = read_line(c);
 		if (got == GOT_LINE)
@@ -245,31 +247,31 @@ client_step(struct client *c)
 }
 
 void
-client_resume(struct client *c)
+admin_conn_resume(struct admin_conn *c)
 {
-	if (!client_is_open(c))
+	if (!admin_conn_is_open(c))
 		return;
 	touch(c);
-	client_step(c);
+	admin_conn_step(c);
 }
 
 static void
-client_on_event(struct ev_loop *loop, ev_io *w, int revents)
+admin_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
-	struct client *c = container_of(w, struct client, io.watcher);
+	struct admin_conn *c = container_of(w, struct admin_conn, io.watcher);
 
 	(void)loop;
 	CHECK(c->magic == CLIENT_MAGIC);
 	if (revents & EV_WRITE)
 		flush(c);
-	if (client_is_open(c))
-		client_step(c);
+	if (admin_conn_is_open(c))
+		admin_conn_step(c);
 }
 
 void
 admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 {
-	struct client *c = calloc(1, sizeof(*c));
+	struct admin_conn *c = calloc(1, sizeof(*c));
 
 	if (c == NULL) {
 		rights_unref(rights);
@@ -283,7 +285,7 @@ admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 	c->pid = pid;
 	buf_init(&c->in, ADMIN_LINE_MAX + 1);
 	buf_init(&c->out, CLIENT_REPLY_MAX);
-	io_init(&c->io, fd, client_on_event);
+	io_init(&c->io, fd, admin_conn_on_event);
 	list_init(&c->link);
 	list_init(&c->mine);
 	c->user = admin_user_of(a, c->rights->uid);
@@ -294,12 +296,12 @@ admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 }
 
 void
-client_close(struct client *c)
+admin_conn_close(struct admin_conn *c)
 {
 	struct admin *a = c->admin;
 	struct command *cmd = c->command;
 
-	if (!client_is_open(c))
+	if (!admin_conn_is_open(c))
 		return;
 	io_close(a->loop, &c->io);
 	list_remove(&c->link);
@@ -315,14 +317,15 @@ client_close(struct client *c)
 }
 
 void
-client_sweep(struct client *c)
+admin_conn_sweep(struct admin_conn *c)
 {
 	double now = clock_now();
 
 	if (buf_len(&c->out) > 0 && now - c->moved > ADMIN_STUCK_SECONDS) {
-		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid), LI("pid", c->pid));
-		client_close(c);
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid),
+			 LI("pid", c->pid));
+		admin_conn_close(c);
 	} else if (c->command != NULL && has_hung_up(c)) {
-		client_close(c);
+		admin_conn_close(c);
 	}
 }

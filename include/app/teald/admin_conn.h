@@ -1,8 +1,8 @@
-/* admin_client.h - one connection of the admin socket, and what the files
- * behind the socket (admin.c, admin_client.c, command.c) share.
+/* admin_conn.h - one connection of the admin socket, and what the files
+ * behind the socket (admin.c, admin_conn.c, command.c) share.
  * Thread: main. */
-#ifndef APP_TEALD_ADMIN_CLIENT_H
-#define APP_TEALD_ADMIN_CLIENT_H
+#ifndef APP_TEALD_ADMIN_CONN_H
+#define APP_TEALD_ADMIN_CONN_H
 
 #include "app/teald/admin.h"
 #include "app/teald/events.h"
@@ -56,7 +56,7 @@ struct admin {
 	char scratch[ADMIN_LINE_MAX + 1];
 };
 
-struct client {
+struct admin_conn {
 	uint32_t magic;
 	struct admin *admin;
 	struct link link;	/* on clients, then on dead */
@@ -72,7 +72,7 @@ struct client {
 	double moved;	/* clock_now() when out last shrank or began */
 	bool skipping;	/* until the newline of a line that was too long */
 	bool eof;	/* nothing more will come */
-	bool stepping;	/* client_step() is on the stack */
+	bool stepping;	/* admin_conn_step() is on the stack */
 };
 
 /* Takes over fd and *rights, NULL on return. */
@@ -80,32 +80,32 @@ void admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid
 
 /* Closes now; what is under way learns that its client left.  The memory
  * stays until this turn of the loop is over. */
-void client_close(struct client *c);
+void admin_conn_close(struct admin_conn *c);
 
 static inline bool
-client_is_open(const struct client *c)
+admin_conn_is_open(const struct admin_conn *c)
 {
 	return io_is_open(&c->io);
 }
 
 /* Nothing is under way and nothing is owed: it may make way for another. */
 static inline bool
-client_is_idle(const struct client *c)
+admin_conn_is_idle(const struct admin_conn *c)
 {
 	return c->command == NULL && buf_len(&c->out) == 0;
 }
 
 /* Sends a line, or as much as the peer takes now and the rest later.  Closes
  * the client when the line does not fit. */
-void client_send(struct client *c, struct str line);
+void admin_conn_send(struct admin_conn *c, struct str line);
 /* The same; takes the bytes over without a copy where it can.  Frees text. */
-void client_send_buf(struct client *c, struct buf *text);
+void admin_conn_send_buf(struct admin_conn *c, struct buf *text);
 
 /* c->command is over: reads the next line. */
-void client_resume(struct client *c);
+void admin_conn_resume(struct admin_conn *c);
 
 /* Once a second while busy: closes who is stuck, notices who left. */
-void client_sweep(struct client *c);
+void admin_conn_sweep(struct admin_conn *c);
 
 /* Starts the sweep, which ends by itself. */
 void admin_watch_busy(struct admin *a);
