@@ -90,6 +90,26 @@ place_services(struct proxy_reload *n, const struct reload *r, unsigned at_least
 	return slots;
 }
 
+/* The kernel refuses an address beside our own that includes it, or is part of it. */
+static void
+say_overlap(const struct proxy *p, const struct addr *a, struct why *why)
+{
+	char text[ADDR_TEXT];
+	struct why first = *why;
+
+	for (size_t i = 0; i < p->n_ports; i++) {
+		const struct addr *ours = &p->ports[i]->binding->addr;
+
+		if (addr_family(ours) != addr_family(a) || addr_port(ours) == 0 || addr_port(ours) != addr_port(a) ||
+		    !(addr_is_any(ours) || addr_is_any(a)))
+			continue;
+		(void)why_set(why, E_USAGE,
+			      "%s; it may be teald itself, which listens on %s: one reload has to take that away, "
+			      "and the next can bring this", first.text, addr_format(ours, text));
+		return;
+	}
+}
+
 /* A new address is bound; one that was there keeps its sockets. */
 static enum err
 prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, const struct bindings *all,
@@ -123,6 +143,8 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 		n->admits[n->n_ports++] = admit;
 		if (at == NULL)
 			e = port_open(port, p->n_workers, r->to, n->configs[b->owner], why);
+		if (e != OK)
+			say_overlap(p, &b->addr, why);
 	}
 	free(sorted);
 	return e;

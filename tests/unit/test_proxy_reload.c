@@ -516,6 +516,16 @@ test_what_cannot_be_opened_changes_nothing(void **state)
 	assert_int_equal(descriptors(), before);
 	config_unref(&to);
 	free(text);
+	/* So does one that our own is part of. */
+	text = must_printf("{ name = \"shop\"; listen = \"0.0.0.0:%u\"; green: { backends = [\"127.0.0.1:1\"]; }; "
+			   "blue: { backends = [\"127.0.0.1:1\"]; }; }", town.ports[0]);
+	to = configured(text);
+	plan(&a, to);
+	assert_int_equal(e->prepare(e, &a.reload, &why), E_USAGE);
+	assert_non_null(strstr(why.text, "it may be teald itself"));
+	assert_int_equal(descriptors(), before);
+	config_unref(&to);
+	free(text);
 	/* One that could be, and is given up. */
 	to = configured(service_text("shop", 1, 1, ""));
 	plan(&a, to);
