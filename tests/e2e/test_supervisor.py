@@ -103,6 +103,7 @@ def test_killed_under_load_nobody_is_refused_and_flips_are_kept(supervised, farm
     assert m.get("teal_restarts_total") == kills and m.get("teal_last_restart_timestamp_seconds") > 1e9
     lines = teal.log_lines("teald.crashed")
     assert [l["count"] for l in lines] == list(range(1, kills + 1))
+    teal.wait_log("teald.recovered", count=kills)
     assert {l["signal"] for l in lines} == {"SIGKILL"} and all(l["seconds"] > 0 and l["pid"] > 0 for l in lines)
 
 

@@ -118,9 +118,21 @@ goes_alone(int *argc, char **argv)
 
 /* -- the child's life -------------------------------------------------------------- */
 
+static double died_at;	/* the last one */
+
 static void
 child_is_ready(void)
 {
+	struct json j;
+	struct buf b;
+
+	if (restarts > 0) {
+		say_begin(&j, &b, "info", "teald.recovered");
+		json_i64(&j, "pid", child.pid);
+		json_double(&j, "seconds", clock_now() - died_at);
+		json_u64(&j, "count", restarts);
+		say_end(&j);
+	}
 	notify_say("READY=1");
 }
 
@@ -205,7 +217,7 @@ child_ended(int status)
 		exit(WEXITSTATUS(status));
 	if (stopping)	/* perhaps before it could take the signal up: then there was nothing to drain */
 		exit(WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT) ? 0 : EXIT_FAILED);
-	deaths[restarts++ % ARRAY_LEN(deaths)] = now;
+	died_at = deaths[restarts++ % ARRAY_LEN(deaths)] = now;
 	restarted_at = clock_wall_us() / 1000000;
 	child_bury(&child, words, sizeof(words));
 	tell_crash(status, age, words);
