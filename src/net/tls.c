@@ -3,8 +3,12 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,11 +49,33 @@ tls_kernel_offers(void)
 	return offers;
 }
 
+/* OpenSSL makes all algorithms of a kind when the first of them is asked for; those for
+ * which memory is out then stay missing ("unsupported") until the process ends.  So each kind
+ * is asked for here, before there are connections. */
+static void
+fetch_each_kind(void)
+{
+	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
+	EVP_CIPHER_free(EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL));
+	EVP_MAC_free(EVP_MAC_fetch(NULL, "HMAC", NULL));
+	EVP_KDF_free(EVP_KDF_fetch(NULL, "HKDF", NULL));
+	EVP_RAND_free(EVP_RAND_fetch(NULL, "CTR-DRBG", NULL));
+	EVP_KEYMGMT_free(EVP_KEYMGMT_fetch(NULL, "RSA", NULL));
+	EVP_KEYEXCH_free(EVP_KEYEXCH_fetch(NULL, "X25519", NULL));
+	EVP_SIGNATURE_free(EVP_SIGNATURE_fetch(NULL, "RSA", NULL));
+	EVP_ASYM_CIPHER_free(EVP_ASYM_CIPHER_fetch(NULL, "RSA", NULL));
+	OSSL_DECODER_free(OSSL_DECODER_fetch(NULL, "RSA", NULL));
+	ERR_clear_error();
+}
+
 SSL_CTX *
 tls_context_new(const SSL_METHOD *method)
 {
-	SSL_CTX *context = SSL_CTX_new(method);
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	SSL_CTX *context;
 
+	pthread_once(&once, fetch_each_kind);
+	context = SSL_CTX_new(method);
 	if (context == NULL)
 		return NULL;
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
