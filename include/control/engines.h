@@ -33,6 +33,8 @@ void engines_holders(struct service_ctl *ctl, enum color color, unsigned max, ho
 uint64_t engines_count(const struct service_ctl *ctl, enum color color);
 /* Of them, one engine's; 0 when it does not serve the service. */
 uint64_t engines_count_of(const struct service_ctl *ctl, struct engine *engine, enum color color);
+/* Does one of them accept and dial itself (engine_class)? */
+bool engines_proxy(const struct service_ctl *ctl);
 /* Packets that belonged to no connection: the sum.  False: no engine of the service
  * sees packets. */
 bool engines_strays(const struct service_ctl *ctl, uint64_t *sum);

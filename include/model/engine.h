@@ -63,6 +63,8 @@ struct engine_class {
 	const char *name;	/* of the kind, as in the configuration */
 	const struct engine_gauge *gauges;
 	size_t n_gauges;
+	/* It accepts and dials itself: connects are timed, the places of max_connections counted. */
+	bool proxies;
 	/* Writes the members of the object of that name in `status`; NULL: it has none. */
 	void (*status)(const struct engine *e, struct json *j);
 };

@@ -159,6 +159,15 @@ engines_count_of(const struct service_ctl *ctl, struct engine *engine, enum colo
 }
 
 bool
+engines_proxy(const struct service_ctl *ctl)
+{
+	for (size_t i = 0; i < ctl->n_engines; i++)
+		if (ctl->engines[i].engine->class->proxies)
+			return true;
+	return false;
+}
+
+bool
 engines_strays(const struct service_ctl *ctl, uint64_t *sum)
 {
 	bool any = false;

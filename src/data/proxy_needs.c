@@ -8,7 +8,7 @@
 /* What a service without a limit counts as. */
 #define UNLIMITED 500000
 
-const struct engine_class proxy_class = { .kind = ENGINE_PROXY, .name = "proxy" };
+const struct engine_class proxy_class = { .kind = ENGINE_PROXY, .name = "proxy", .proxies = true };
 
 void
 proxy_needs(const struct config *config, struct engine_needs *out)

@@ -569,6 +569,48 @@ the_longest_idle_makes_way(void **state)
 	WAIT_UNTIL(s->w->loop, s->admin->n_clients == 0);
 }
 
+/* What the engine still has to say of it is waited for. */
+static void
+a_service_goes_while_a_command_waits_for_its_engine(void **state)
+{
+	struct stage *s = *state;
+	int fd = dial(s->w->socket);
+
+	s->w->connections[0][GREEN] = 3;
+	drain_start(s->w->control.services[0], GREEN, 30);
+	s->w->hold_holders = true;
+	say_line(s, fd, "drain shop\n");
+	WAIT_UNTIL(s->w->loop, s->w->holders_done != NULL);
+	world_remove(s->w, 0);
+	assert_non_null(s->w->running[0]);
+	world_tell_holders(s->w->holders_done, s->w->holders_arg);
+	AWAIT(s, fd, "\"service\":\"shop\"");
+	assert_null(s->w->running[0]);
+	close(fd);
+}
+
+/* It keeps nothing of the service, and hears of the next one of that name. */
+static void
+events_of_a_service_that_goes_and_comes_back(void **state)
+{
+	struct stage *s = *state;
+	int fd = dial(s->w->socket);
+
+	say_line(s, fd, "events shop\n");
+	AWAIT(s, fd, "events.listening");
+	world_remove(s->w, 0);
+	AWAIT(s, fd, "service.removed");
+	world_add(s->w, 0);
+	AWAIT(s, fd, "service.added");
+	close(fd);
+	fd = dial(s->w->socket);
+	world_remove(s->w, 0);
+	say_line(s, fd, "drain shop\n");
+	AWAIT(s, fd, "unknown_service");
+	world_add(s->w, 0);
+	close(fd);
+}
+
 static void
 a_stream_of_events_makes_way(void **state)
 {
@@ -763,6 +805,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_flip_goes_on_when_its_client_leaves, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_check_ends_with_its_client, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_longest_idle_makes_way, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_service_goes_while_a_command_waits_for_its_engine, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(events_of_a_service_that_goes_and_comes_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_stream_of_events_makes_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cuts_a_listener_who_does_not_listen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(closes_who_does_not_take_the_reply, set_up, tear_down),

@@ -201,6 +201,15 @@ world_on_stopped(void *arg)
 	((struct world *)arg)->stopped = true;
 }
 
+static void
+world_on_removed(void *arg, struct service *s)
+{
+	struct world *w = arg;
+
+	CHECK(w->running[s->index] == s);
+	service_free(&w->running[s->index]);
+}
+
 /* A socket that completes connects and never answers. */
 static int
 world_listen(struct addr *a)
@@ -261,7 +270,7 @@ world_configure(struct world *w)
 static inline struct world *
 world_new(void)
 {
-	static const struct engine_class world_class = { ENGINE_PROXY, .name = "world" };
+	static const struct engine_class world_class = { ENGINE_PROXY, .name = "world", .proxies = true };
 	struct world *w = must_alloc(sizeof(*w));
 	struct why why;
 
@@ -281,19 +290,20 @@ world_new(void)
 			   (struct engine *[]){ &w->engine }, 1, w->running, WORLD_SERVICES,
 			   &why) == OK);
 	w->control.on_stopped = world_on_stopped;
+	w->control.on_removed = world_on_removed;
 	w->control.arg = w;
 	WAIT_UNTIL(w->loop, w->control.life == LIFE_SERVING);
 	return w;
 }
 
-/* The service of that index goes; another one of its name comes. */
+/* The service of that index goes, and is freed as soon as nothing names it. */
 static inline void
 world_remove(struct world *w, unsigned i)
 {
 	control_remove_service(&w->control, w->running[i]->ctl);
-	service_free(&w->running[i]);
 }
 
+/* Another one of that name. */
 static inline void
 world_add(struct world *w, unsigned i)
 {

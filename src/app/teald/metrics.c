@@ -127,7 +127,7 @@ static void
 put_connect_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	/* The kernel makes no connections of its own. */
-	if (ctl->service->config->engine == ENGINE_PROXY)
+	if (engines_proxy(ctl))
 		put_tallied(p, of_color(ctl->service, entrance, color), tally_bounds, ctl->service, connect_seconds,
 			    entrance, color);
 }
@@ -422,7 +422,7 @@ put_expiry(struct prom *p, const struct service_ctl *ctl)
 static void
 put_places(struct prom *p, const struct service_ctl *ctl)
 {
-	if (ctl->service->config->engine == ENGINE_PROXY)
+	if (engines_proxy(ctl))
 		metrics_sample(p, of_service(ctl->service),
 			       atomic_load_explicit(&ctl->service->admission.held, memory_order_relaxed));
 }
