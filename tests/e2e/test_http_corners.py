@@ -105,7 +105,7 @@ def test_who_waited_for_a_place_has_header_timeout_for_its_request(web, backend,
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_who_closes_at_the_door_leaves_the_line(web, backend, closing, tmp_path, tls):
+def test_one_that_closes_while_it_waits_leaves_the_line(web, backend, closing, tmp_path, tls):
     """Without a request there is nothing to answer; whoever has asked before the end
     still gets an answer."""
     authority = Authority(tmp_path)
@@ -164,8 +164,8 @@ def test_a_head_in_pieces_excuses_no_later_one(web, backend, closing):
 
 
 def test_who_waited_too_long_may_wait_again(web, backend, closing):
-    """The connection goes on, and so do its claims: it is let in by the service's
-    door, and waits its turn the next time."""
+    """The connection goes on, and so do its claims: the service admits
+    it, and it waits its turn the next time."""
     t, gate, holder = crowded(web, backend, closing, clock=True, queue_timeout=500.0, max_connections=2,
                               response_timeout=3600.0, keepalive_timeout=3600.0, header_timeout=3600.0)
     c = closing.add(Http(t.address())).send(GET.format("/late"))
@@ -175,7 +175,7 @@ def test_who_waited_too_long_may_wait_again(web, backend, closing):
     assert late.status == 503
     assert "queue_timeout" in t.wait_log("http.request", path="/late")["end"]
     assert late.get("Connection") is None
-    # It holds a place again: two are in, and a third waits at the door.
+    # It holds a place again: two are in, and a third waits.
     third = closing.add(Http(t.address()))
     waiting(t, 1)
     third.reset()

@@ -127,7 +127,7 @@ def test_previews_are_shared_as_well(street):
         assert [c.ask(host=h).body for h in ("shop.example", "pay.example")] == [b"shop-blue", b"pay-green"]
 
 
-def test_each_has_its_own_door(street):
+def test_each_has_limits_of_its_own(street):
     t = street(shop=HOUSES["shop"] | {"deny": "127.0.0.1"}, pay=HOUSES["pay"] | {"allow": "127.0.0.1"})
     with t.client() as c:
         assert [c.ask(host=h).status for h in ("pay.example", "shop.example", "pay.example")] == [200, 403, 200]
