@@ -123,14 +123,6 @@ listener_take_over(struct listener *l, struct listener *old)
 	l->users++;
 }
 
-struct listener *
-listener_last(struct listener *l)
-{
-	while (l->next != NULL)
-		l = l->next;
-	return l;
-}
-
 void
 listener_close(struct listener *l)
 {

@@ -51,3 +51,11 @@ listener_tls_port(const struct lane *to, const struct addr *reached)
 	}
 	return best;
 }
+
+struct listener *
+listener_last(struct listener *l)
+{
+	while (l->next != NULL)
+		l = l->next;
+	return l;
+}
