@@ -19,6 +19,11 @@ struct service_ctl *services_put(struct control *c, struct service *s);
  * is there.  prepared: its certificates, as certs_reconfigure() takes them; may be NULL. */
 struct service_ctl *control_add_service(struct control *c, struct service *s, struct certs_prepared *prepared);
 
+/* Its configuration is that one from now on, perhaps with another name, by which it is
+ * found at once.  What follows from other terms (checks, backends, certificates) is
+ * the caller's to order. */
+void control_configure_service(struct control *c, struct service_ctl *ctl, const struct service_config *config);
+
 /* It is no service of control's any more: not found, listed or counted.  Flips
  * under way are answered E_UNKNOWN_SERVICE, what is watched ends, and its engines
  * end its connections by its drain.timeout, then forget it.  When they have, and

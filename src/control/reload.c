@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "control/reload.h"
+#include "control/services.h"
 
 /* Reading takes milliseconds; on a file system that does not answer, for ever. */
 #define PATIENCE 30.0
@@ -160,7 +161,7 @@ point_services(struct control *c, const struct config *to)
 
 		CHECK(sc != NULL);
 		if (s->config->engine == ENGINE_PROXY)
-			s->config = sc;
+			control_configure_service(c, c->services[i], sc);
 	}
 }
 

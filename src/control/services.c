@@ -174,6 +174,31 @@ control_add_service(struct control *c, struct service *s, struct certs_prepared 
 	return ctl;
 }
 
+/* -- one gets other terms ---------------------------------------------------------- */
+
+void
+control_configure_service(struct control *c, struct service_ctl *ctl, const struct service_config *config)
+{
+	char was[RECORD_NAME];
+	size_t at;
+
+	CHECK(!ctl->removed);
+	if (strcmp(name_of(ctl), config->name) == 0) {
+		ctl->service->config = config;
+		return;
+	}
+	str_copy(was, sizeof(was), str_from(name_of(ctl)));
+	/* Two may exchange their names, and so have the same for a moment. */
+	for (at = place_of(c, was); c->by_name[at] != ctl; at++)
+		CHECK(at + 1 < c->n);
+	take_out(c->by_name, c->n--, at);
+	ctl->service->config = config;
+	at = place_of(c, config->name);
+	insert(c->by_name, c->n++, at, ctl);
+	c->list_changes++;
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "service.renamed", ctl->service, LS("was", was));
+}
+
 /* -- one goes -------------------------------------------------------------------- */
 
 static void

@@ -474,6 +474,37 @@ test_a_pending_walk_misses_no_service_that_stays(void **state)
 	forget(r, old);
 }
 
+static void
+test_names_may_be_exchanged(void **state)
+{
+	struct rig *r = *state;
+	const struct config *to;
+	struct service_ctl *a, *b;
+
+	begin(r, PLAIN("a", "80") "," PLAIN("b", "81") "," PLAIN("c", "82"));
+	a = find(r, "a");
+	b = find(r, "b");
+	to = load(r, PLAIN("b", "80") "," PLAIN("z", "81") "," PLAIN("c", "82"));
+	control_configure_service(&r->control, a, &to->services[0]);
+	control_configure_service(&r->control, b, &to->services[1]);
+	control_configure_service(&r->control, find(r, "c"), &to->services[2]);
+	assert_null(find(r, "a"));
+	assert_ptr_equal(find(r, "b"), a);
+	assert_ptr_equal(find(r, "z"), b);
+	to = load(r, PLAIN("z", "80") "," PLAIN("b", "81") "," PLAIN("c", "82"));
+	control_configure_service(&r->control, a, &to->services[0]);
+	control_configure_service(&r->control, b, &to->services[1]);
+	assert_ptr_equal(find(r, "z"), a);
+	assert_ptr_equal(find(r, "b"), b);
+	assert_non_null(find(r, "c"));
+	/* The lists by name and by age are whole. */
+	for (size_t i = 1; i < r->control.n; i++) {
+		assert_true(strcmp(r->control.by_name[i - 1]->service->config->name,
+				   r->control.by_name[i]->service->config->name) < 0);
+		assert_true(r->control.services[i - 1]->serial < r->control.services[i]->serial);
+	}
+}
+
 #define NAMES 20
 
 /* Whatever comes and goes, each is found, by name and in the list. */
@@ -531,6 +562,7 @@ main(void)
 		T(test_nodes_of_a_pool_are_those_of_one_that_comes),
 		T(test_a_change_of_nodes_does_not_wait_for_one_that_goes),
 		T(test_a_pending_walk_misses_no_service_that_stays),
+		T(test_names_may_be_exchanged),
 		T(test_any_order_of_comings_and_goings),
 	};
 
