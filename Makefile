@@ -254,9 +254,10 @@ bench-state: $(call libs_of,store)	## the largest state file: milliseconds to en
 
 ## Check
 
-layers:	## no file includes upward or sideways, no test judges the machine's speed
+layers:	## includes point downward, tests judge no speed, names and comments are plain
 	$(Q)tools/layers
 	$(Q)tools/stopwatch
+	$(Q)tools/words
 
 callgraph: all	## files that call each other in a circle, by their objects
 	$(Q)tools/callgraph $(OBJ)

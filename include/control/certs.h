@@ -32,7 +32,7 @@ struct certs_result {
 	char problem[512];	/* of the first that was refused */
 };
 
-/* Somebody waits for one. */
+/* A wait for a reading. */
 struct certs_wait {
 	struct link link;
 	uint64_t round;	/* with which all services have to be over; certs.c's, as is the result */
@@ -67,7 +67,7 @@ MUST_USE enum err certs_open(struct certs **cp, struct control *control, struct 
 bool certs_close(struct certs **cp);
 
 /* The services are those that control has now, with their new configuration; what was prepared for them is
- * taken over, and is theirs.  The engines are told by whoever commits: certs_loaded_of(). */
+ * taken over, and is theirs.  The caller tells the engines: certs_loaded_of(). */
 void certs_reconfigure(struct certs *c, struct certs_prepared *prepared);
 /* What is shown for that service now; borrowed, until the next turn of the loop. */
 const struct certs_loaded *certs_loaded_of(const struct certs *c, const struct service *s);

@@ -97,7 +97,7 @@ struct control {
 	bool maintenance;
 	bool stale;	/* the store has not been read for max_age */
 	ev_timer stale_timer;
-	bool failed;	/* something that nobody can serve without */
+	bool failed;	/* something without which it cannot serve */
 	struct why failure;
 	/* Told of that while serving; set by the owner. */
 	void (*on_fatal)(void *arg, const struct why *why);
@@ -127,7 +127,7 @@ MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const st
 /* One more engine, hooked into control as those given to control_open(): services
  * of its kind may come from now on.  It outlives control. */
 void control_add_engine(struct control *c, struct engine *engine);
-/* The end has come: whoever waits for a flip is told so.  The services stay,
+/* The end has come: clients that wait for a flip are told so.  The services stay,
  * for those who still have to say what they were asked for. */
 void control_forget(struct control *c);
 /* Frees what it owns; no pointer to a service_ctl may be kept beyond it. */

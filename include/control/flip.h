@@ -5,7 +5,7 @@
  * One that waits for health (HEALING) delays no other: it gets in line again
  * for each look at the gate.
  *
- * A flip lives by itself: whoever asked may leave at any time.
+ * A flip lives by itself: its client may leave at any time.
  * Thread: main. */
 #ifndef CONTROL_FLIP_H
 #define CONTROL_FLIP_H
@@ -67,8 +67,8 @@ struct flip_outcome {
 struct flip_watcher {
 	void (*progress)(struct flip_watcher *w, const struct flip_event *e);
 	void (*done)(struct flip_watcher *w, const struct flip_outcome *o);
-	/* Where whoever will answer keeps its pointer to this watcher; NULL when
-	 * nobody does.  The watcher's owner leaves it alone. */
+	/* Where the flip that will answer keeps its pointer to this watcher; NULL when
+	 * none does.  The watcher's owner leaves it alone. */
 	struct flip_watcher **held;
 };
 

@@ -18,7 +18,7 @@ struct flip {
 	enum flip_state state;
 	struct flip_request request;
 	enum color from, to;
-	struct flip_watcher *watcher;	/* NULL: nobody listens (any more) */
+	struct flip_watcher *watcher;	/* NULL: none (any more) */
 	struct gate *gate;
 	bool checked_told;
 	double started;	/* clock_now() */
@@ -31,7 +31,7 @@ struct flip {
 	struct why not_fresh;
 	bool local;	/* applied here; now the others */
 	double local_since;	/* clock_now() of the first look at them; 0: none yet */
-	double unsure_since;	/* clock_now() since when nobody can say whether they have; 0: they can */
+	double unsure_since;	/* clock_now() since when it is unknown whether they have; 0: known */
 	char late[512];	/* members that have not applied it, as last read */
 	double drain_seconds;
 	uint64_t drain_cut;
@@ -66,7 +66,7 @@ void flip_free(struct flip *f);
 void flip_answer_ok(struct flip *f);
 void flip_answer_error(struct flip *f, enum err e, const char *message, enum changed changed);
 void flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enum err result);
-/* Nothing was changed, or nobody knows: tells everybody, and the flip is gone. */
+/* Nothing was changed, or it is unknown: tells all watchers, and the flip is gone. */
 void flip_refuse(struct flip *f, enum err e, const char *message);
 
 /* NULL without one. */

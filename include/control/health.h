@@ -45,10 +45,10 @@ void health_reconfigure(struct health *h, struct service *s);
 void health_add(struct health *h, struct service *s, struct backend *b);
 /* It is asked no more.  Not from inside changed(). */
 void health_remove(struct health *h, struct service *s, struct backend *b);
-/* Nobody knows where it is, so nobody can ask it: it is down, and why. */
+/* Its address is unknown, so it cannot be checked: it is down, and why. */
 void health_give_up(struct health *h, struct service *s, struct backend *b, const char *why);
 /* Checks this service's backends again now rather than when due (a worker
- * was refused by one, or somebody waits for it). */
+ * was refused by one, or a flip waits for it). */
 void health_hurry(struct health *h, struct service *s);
 /* True once each backend of the service has passed or failed at least once, or
  * was given up. */

@@ -23,7 +23,7 @@ struct hostname {
 	bool slow;	/* the last look-up took long */
 	double interval;	/* 0: not again once it is found */
 	ev_timer due;
-	struct hosts_job *asking;	/* NULL: nobody is asked just now */
+	struct hosts_job *asking;	/* NULL: no look-up is under way */
 };
 
 struct hosts_events {

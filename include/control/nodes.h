@@ -23,7 +23,7 @@ struct node_view {
 
 /* Hooks itself into the store's on_nodes; before the store is opened. */
 struct nodes *nodes_new(struct control *c);
-/* Whoever waits is answered E_UNKNOWN.  No write may be under way. */
+/* Waiting commands are answered E_UNKNOWN.  No write may be under way. */
 void nodes_free(struct nodes **np);
 
 /* The pools are those of `to` from now on: what was said of their nodes stays, and services of a pool with
@@ -53,10 +53,10 @@ void nodes_change(struct control *c, const struct pool_config *pool, const char 
 void nodes_join(struct service_ctl *ctl);
 void nodes_leave(struct nodes *nodes, const struct service_ctl *ctl);
 
-/* A look-up is over that somebody may wait for. */
+/* A look-up is over that a command may wait for. */
 struct hostname;
 void nodes_on_name(struct nodes *nodes, const struct hostname *name);
-/* A snapshot has been acknowledged: somebody may wait for that. */
+/* A snapshot has been acknowledged: a command may wait for that. */
 void nodes_on_acked(struct nodes *nodes);
 
 #endif

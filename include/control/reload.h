@@ -2,7 +2,7 @@
  * the file, plan, commit.  Whatever fails before the commit changes nothing.
  * One at a time: one that is asked for meanwhile waits, and further ones join it.
  * The file is read and checked on a helper, so that one that hangs (a fifo, a
- * network file system) holds nobody but those who wait for it.
+ * network file system) delays only those who wait for it.
  * Thread: main. */
 #ifndef CONTROL_RELOAD_H
 #define CONTROL_RELOAD_H
@@ -23,7 +23,7 @@ struct reload_result {
 	uint64_t generation;	/* that is obeyed now */
 };
 
-/* Somebody who asked; the asker's, until done(). */
+/* A command that waits; its owner is the command, until done(). */
 struct reload_wait {
 	struct link link;
 	bool dry_run;	/* the plan only */
@@ -43,7 +43,7 @@ struct reload_status {
 };
 
 struct reloads *reloads_new(struct control *c);
-/* Whoever waits is told that teald stops.  False: a helper that hangs is left
+/* Waiting commands are told that teald stops.  False: a helper that hangs is left
  * behind, and what it reads with it; *rp is NULL on return either way. */
 bool reloads_free(struct reloads **rp);
 

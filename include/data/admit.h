@@ -37,8 +37,8 @@ bool admit_is_selective(const struct listener *li);
 #define PERMIT_LISTENERS (1 << 17)
 
 /* What a connection holds.  It moves with the connection, from a handshake to
- * a session or client and from a client to a session, and whoever frees the
- * one that has it has released it. */
+ * a session or client and from a client to a session; the owner releases it before
+ * it is freed. */
 struct permit {
 	struct lane *lane;	/* of the service whose it is, as far as that is known */
 	struct endpoint client;	/* the peer, or whom a PROXY header named: before any limit of sources is asked */
@@ -82,7 +82,7 @@ void permit_part(struct permit *p, struct lane *l);
 
 /* Takes a slot in the queue; false: that is full, or off. */
 MUST_USE bool permit_queue(struct permit *p);
-/* Its place in the service is nobody's now: of one that waits for a backend. */
+/* Gives up its place in the service: of one that waits for a backend. */
 void permit_drop_place(struct permit *p);
 /* It has left the queue, or its turn has come and with it a place. */
 void permit_leave_queue(struct permit *p);

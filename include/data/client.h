@@ -89,7 +89,7 @@ bool client_move_on(struct client *c);
 /* Its exchange is over, but the socket goes on as something else, and the permit
  * with it. */
 void client_release(struct client *c);
-/* Bytes that came while they were nobody's: kept for the next request.  False:
+/* Bytes behind the request under way: kept for the next one.  False:
  * too many, or memory is out. */
 MUST_USE bool client_stash(struct client *c, const char *p, size_t n);
 /* Bytes of the next request that were read together with the end of this one's

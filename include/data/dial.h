@@ -66,7 +66,7 @@ struct dial {
 		};
 	};
 	struct backend *backend;	/* one reference and a place; NULL before the first try */
-	struct tried *tried;	/* whose connects failed; NULL: nobody's yet */
+	struct tried *tried;	/* whose connects failed; NULL: none yet */
 	struct deadline deadline;	/* queue, connect or retry; the owner's once it is reached */
 	union {
 		struct link link;	/* lane->dialing, the owner's home, or the worker's ended */

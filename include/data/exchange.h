@@ -97,7 +97,7 @@ MUST_USE bool exchange_read_answer(struct exchange *x);
 MUST_USE bool exchange_push_answer(struct exchange *x);
 /* An answer that was begun cannot be finished: its reader must notice. */
 void exchange_cut(struct exchange *x, enum ending ending, const char *reason);
-/* Ends it without a word to anybody; the client's exchange is NULL then. */
+/* Ends it without an answer; the client's exchange is NULL then. */
 void exchange_end(struct exchange *x, enum ending ending, const char *reason);
 void exchange_drop_upstream(struct exchange *x);
 void exchange_forget_part(struct exchange *x);

@@ -19,7 +19,7 @@
 
 #define HANDSHAKE_MAGIC 0x68616e64u
 
-/* What came out, for whoever serves it.  Pointers are borrowed for the call. */
+/* What the handshake found out.  Pointers are borrowed for the call. */
 struct handshake_facts {
 	/* Of the listener's service, or as the name chose; to be taken over.  HTTP
 	 * mode: the service was not asked yet. */

@@ -45,7 +45,7 @@ void handshake_drop_part(struct handshake *hs);
  * wait for is settled.  BROKEN: it was told so; linger. */
 enum handshake_step handshake_read_hello(struct handshake *hs, struct tls_hello *hello, enum ending *ending,
 				     const char **words);
-/* Whose client it is that asks for this name; NULL: nobody's. */
+/* The lane for a client that asks for this name; NULL: none. */
 struct lane *handshake_lane(const struct listener *li, const char *name);
 /* Says so in a way that is understood before any handshake. */
 void handshake_alert(struct handshake *hs, enum tls_alert alert);

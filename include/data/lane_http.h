@@ -17,7 +17,7 @@ void lane_http_free(struct lane *l);
 void lane_http_take_snapshot(struct lane *l, bool flipped);
 /* on_down = "reset": ends the exchanges of backends that are down. */
 void lane_http_leave_down(struct lane *l);
-/* A drain of the color begins: what is kept for nobody closes. */
+/* A drain of the color begins: closes idle kept connections. */
 void lane_http_drain(struct lane *l, enum color color);
 /* Its part of a round; false when nothing of the color is left. */
 bool lane_http_drain_step(struct lane *l, enum color color, double now, bool over);

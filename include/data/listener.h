@@ -34,8 +34,8 @@ struct listener {
 	bool handshakes;	/* its connections begin as a struct handshake */
 };
 
-/* Whose a client or a request is that asks for this name; NULL: nobody's.  One
- * of several lanes may have no snapshot yet: the store has not told its color. */
+/* The lane for a client or a request that asks for this name; NULL: none.  One of
+ * several lanes may have no snapshot yet: the store has not told its color. */
 struct lane *listener_lane(const struct listener *l, struct str name);
 /* A request for that lane came where no TLS is spoken, and is to come again
  * where it is. */

@@ -37,7 +37,7 @@ MUST_USE bool proxied_tell(const struct lane *l, const struct endpoint *peer, co
  * Returns text. */
 #define PROXIED_TEXT (ADDR_TEXT + 16)
 char *proxied_json(struct session *s, char text[PROXIED_TEXT]);
-/* The same of somebody who is no session; peer NULL: nothing to tell. */
+/* The same without a session; peer NULL: there is none. */
 char *proxied_peer_json(const struct endpoint *peer, char text[PROXIED_TEXT]);
 
 #endif

@@ -1,7 +1,7 @@
 /* queue.h - clients that wait: for a place in the service, or because every
  * backend of the active color is full.
- * Each worker has a queue; who comes takes a ticket, and whoever has the lowest,
- * on whatever worker, is served first.  Whatever waits embeds a struct waiter.
+ * Each worker has a queue; a newcomer takes a ticket, and the lowest of all workers
+ * is served first.  What waits embeds a struct waiter.
  * Thread: the owning worker. */
 #ifndef DATA_QUEUE_H
 #define DATA_QUEUE_H
@@ -43,13 +43,13 @@ struct waiter {
 
 enum queue_end { QUEUE_FRONT, QUEUE_BACK };
 
-/* Of the lane, with nobody in it. */
+/* The lane's queue, empty. */
 void queue_init(struct lane *l);
 void queue_free(struct lane *l);
 /* Whether the service lets clients wait. */
 bool queue_is_on(const struct lane *l);
 bool queue_is_empty(const struct lane *l);
-/* Somebody waits there, on whatever worker: newcomers do not get before. */
+/* A client waits in that line, on any worker: newcomers must not overtake it. */
 bool queue_has(const struct lane *l, enum line line);
 /* It is in no list, and its permit has a slot in the queue and, in the first
  * line, no place in the service.  FRONT: it was let in before those who wait.  Its deadline, of
@@ -60,15 +60,15 @@ void queue_leave(struct lane *l, struct waiter *w);
 /* Ends all who wait. */
 void queue_end(struct lane *l, enum ending ending);
 /* Places may have come free unnoticed: by another color, another backend.  Begins
- * those who get them: not for whoever is in the middle of something. */
+ * the clients that get them: not to be called in the middle of other work. */
 void queue_look(struct lane *l);
-/* A place on a backend came free, and none in the service with it: for whoever
- * waits in the second line, on whatever worker, at the loop's next turn. */
+/* A place on a backend came free, and none in the service with it: for the first in
+ * the second line, on any worker, at the loop's next turn. */
 void queue_wake(struct lane *l);
 /* Every 100 ms: as queue_look(), and clients that left. */
 void queue_tick(struct lane *l);
-/* Consumes one place of the service: it is for whoever waits, on whatever
- * worker, at the loop's next turn; or for nobody. */
+/* Consumes one place of the service: it is for the first that waits, on any worker,
+ * at the loop's next turn; without one it is free. */
 void queue_give(struct lane *l);
 
 #endif

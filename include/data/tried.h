@@ -12,8 +12,8 @@ struct tried {
 	struct backend *list[];	/* references */
 };
 
-/* *t is NULL: nobody's yet.  Without memory for the note it may be tried once
- * more, that is all. */
+/* *t is NULL: none yet.  Without memory for the note it may be tried once more, that
+ * is all. */
 void tried_add(struct tried **t, struct backend *b);
 void tried_free(struct tried **t);
 

@@ -52,7 +52,7 @@ struct worker {
 	struct ev_loop *loop;
 	struct turn turn;	/* first come, first served */
 	/* Seconds, once a loop turn, of a clock that never jumps: libev's own
-	 * ev_now() follows the wall's, and a step of that must end nobody. */
+	 * ev_now() follows the wall clock's, and a step of that must end no connection. */
 	double now;
 	unsigned events;	/* that the turn began with */
 	unsigned partial;	/* turns in a row that may have left some out */
@@ -143,7 +143,7 @@ worker_next_lane(const struct worker *w, unsigned *slot)
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */
 void worker_hurry(struct worker *w);
-/* Nobody accepts until worker_release(), or half a second has passed. */
+/* Accepting pauses until worker_release(), half a second at most. */
 void worker_hold(struct worker *w, double stalled);
 void worker_release(struct worker *w);
 /* Clients wait in the kernel's queue, ... */
@@ -155,7 +155,7 @@ void worker_close_listeners(struct worker *w);
 /* n of those set aside for connections, to be given back to
  * proxy->descriptors; false: there are none, and the worker starves. */
 MUST_USE bool worker_take_descriptors(struct worker *w, unsigned n);
-/* Out of descriptors: nobody accepts until one comes free. */
+/* Out of descriptors: accepting pauses until one comes free. */
 void worker_starve(struct worker *w, const char *reason);
 
 #endif

@@ -19,7 +19,7 @@ struct acceptor_calls {
 	bool (*has_place)(struct acceptor *a);
 	/* fd is the owner's now. */
 	void (*take)(struct acceptor *a, int fd, const struct addr *peer);
-	/* Nobody got the place: e is 0 when no connection was queued, else why it
+	/* The place was not used: e is 0 when no connection was queued, else why it
 	 * could not be accepted (EMFILE, ENOMEM …), and then the owner pauses, or has
 	 * given up what was missing and returns true: try again. */
 	bool (*none)(struct acceptor *a, int e);

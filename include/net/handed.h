@@ -32,7 +32,7 @@ void handed_keep(const int *fds, unsigned n);
  * for that, a second at most. */
 void handed_forget(const struct addr *at);
 
-/* Closes what nobody has asked for; returns how many that were. */
+/* Closes what was not asked for; returns how many that were. */
 unsigned handed_drop_rest(void);
 
 #endif

@@ -31,7 +31,7 @@ struct listening_terms {
  * handed to this process (net/handed.h) are adopted; the others are bound,
  * with SO_REUSEPORT, but for the first of all, so that an address that another
  * program listens on is refused rather than shared.  For a Unix path it is one
- * socket and n - 1 duplicates; a file that nobody answers on makes way.
+ * socket and n - 1 duplicates; a file that no process answers on is removed.
  * E_USAGE with a sentence and nothing open on failure. */
 MUST_USE enum err listening_open(struct listening *l, const struct addr *at, const struct listening_terms *terms,
 				 unsigned n, struct why *why);

@@ -4,9 +4,17 @@
 #define NET_SOCK_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "base/err.h"
 #include "net/addr.h"
+
+/* setsockopt(2) of a hint: one that the kernel does not know is not worth failing for. */
+static inline void
+sock_set_int(int fd, int level, int option, int value)
+{
+	(void)setsockopt(fd, level, option, &value, sizeof(value));
+}
 
 /* TCP keepalive (RFC 9293 section 3.8.4): seconds of silence before the first
  * probe, seconds between two, and how many are lost before the peer is; 0: the

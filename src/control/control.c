@@ -92,7 +92,7 @@ begin_serving(struct service_ctl *ctl)
 	if (ctl_is_published(ctl) || !ctl->service->known)
 		return;
 	/* One that is well is enough to begin with; the others join as they
-	 * answer.  A dead idle color holds nobody up. */
+	 * answer.  A dead idle color delays no start. */
 	if (service_healthy(ctl->service, ctl->service->record.color) == 0 && !ctl->first_round_over &&
 	    !health_first_round(c->health, ctl->service))
 		return;
@@ -337,7 +337,7 @@ control_may_obey(void *arg, const char *name, enum color to)
 		return true;
 	for (size_t i = 0; i < ctl->service->colors[to].n; i++)
 		checked |= ctl->service->colors[to].backends[i]->state != BACKEND_CHECKING;
-	/* Before the first verdict nobody can say that it is unhealthy. */
+	/* Before the first verdict it is not known to be unhealthy. */
 	return !checked || service_healthy(ctl->service, to) > 0;
 }
 

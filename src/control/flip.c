@@ -134,7 +134,7 @@ flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enu
 	str_copy(a->result, sizeof(a->result), str_from(err_word(result)));
 }
 
-/* Nothing was changed, or nobody knows: tell everybody and go. */
+/* Nothing was changed, or it is unknown: tells all watchers, and the flip is gone. */
 void
 flip_refuse(struct flip *f, enum err e, const char *message)
 {
@@ -280,8 +280,8 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 		refuse_unhealthy_in_time(f, after);
 		break;
 	case FLIP_STORING:
-		/* Too late to call it back: the flip goes on, its asker is told
-		 * that nobody knows yet. */
+		/* Too late to call it back: the flip goes on, its client is told
+		 * that the outcome is unknown. */
 		snprintf(text, sizeof(text), "%s -> %s: the store has not answered within %.3g s; see: tealctl status %s",
 			 name, color_word(f->to), after, name);
 		flip_answer_error(f, E_UNKNOWN, text, CHANGED_UNKNOWN);

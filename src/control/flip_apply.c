@@ -107,7 +107,7 @@ give_up_turn(struct flip *f)
 	flip_next_turn(ctl);
 }
 
-/* The store has been read again: has everybody applied it? */
+/* The store has been read again: has the whole fleet applied it? */
 void
 flip_look_for_laggards(struct flip *f)
 {
@@ -143,7 +143,7 @@ flip_wait_for_store(struct flip *f, const struct why *why)
 		flip_ask_again(f, FLIP_GATE_AGAIN);
 		return;
 	}
-	snprintf(f->late, sizeof(f->late), "nobody can say whom: %.400s", why->text);
+	snprintf(f->late, sizeof(f->late), "which ones is unknown: %.400s", why->text);
 	flip_partial(f);
 }
 
@@ -241,7 +241,7 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 		if (e == E_CONFLICT && flip_refuse_if_locked(f))
 			return;
 		if (e == E_CONFLICT)
-			snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu",
+			snprintf(text, sizeof(text), "%s: another command changed it first; now %s at epoch %llu",
 				 ctl->service->config->name, color_word(ctl->service->record.color),
 				 (unsigned long long)ctl->service->record.epoch);
 		else

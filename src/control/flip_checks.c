@@ -88,7 +88,7 @@ flip_on_fleet(struct flip *f)
 	size_t against = 0;
 
 	if (s->record.epoch != f->checked_epoch) {
-		snprintf(text, sizeof(text), "%s: somebody else changed it first; now %s at epoch %llu", s->config->name,
+		snprintf(text, sizeof(text), "%s: another command changed it first; now %s at epoch %llu", s->config->name,
 			 color_word(s->record.color), (unsigned long long)s->record.epoch);
 		flip_refuse(f, E_CONFLICT, text);
 		return;
@@ -232,7 +232,7 @@ forces_others(const struct flip *f)
 }
 
 /* In this order: expect, already active, lock, gate, store.  A fleet's store is
- * read first, for somebody else may just have changed it; one that cannot be
+ * read first, because another teald may just have changed it; one that cannot be
  * read leaves only what is refused anyhow, and no gate has to be waited for. */
 void
 flip_run_checks(struct flip *f)
@@ -254,7 +254,7 @@ flip_run_checks(struct flip *f)
 	if (f->request.kind == CHANGE_ROLLBACK && f->checked_epoch > 0 && s->record.epoch != f->checked_epoch) {
 		char text[256];
 
-		snprintf(text, sizeof(text), "%s: somebody else changed it while this waited; now %s at epoch %llu",
+		snprintf(text, sizeof(text), "%s: another command changed it while this waited; now %s at epoch %llu",
 			 s->config->name, color_word(s->record.color), (unsigned long long)s->record.epoch);
 		flip_refuse(f, E_CONFLICT, text);
 		return;

@@ -66,7 +66,7 @@ flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *by, s
 	}
 	if (reason != NULL && now->lock.on) {
 		/* A second lock does not replace the first: its owner would
-		 * unlock what somebody else still wants locked. */
+		 * unlock what the first one's owner still wants locked. */
 		answer_lock(&watcher, ctl, false);
 		return;
 	}

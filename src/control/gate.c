@@ -141,7 +141,7 @@ begin_some(struct gate *g)
 			verdict(gb, gb->backend->error[0] != '\0' ? gb->backend->error : "its name is being looked up");
 			continue;
 		}
-		/* Of UDP nobody can say that it listens: what checks it has to do. */
+		/* A UDP port cannot be connected to: its health checks have to do. */
 		if (sc->mode == MODE_UDP && sc->health.type == HEALTH_NONE) {
 			verdict(gb, NULL);
 			continue;

@@ -209,7 +209,7 @@ complain(struct check *c, const char *error)
 		 LS("backend", c->backend->text), LS("reason", error));
 }
 
-/* A port of its own belongs to something else, unless somebody says otherwise. */
+/* A port of its own belongs to another program, unless health.tls says otherwise. */
 static bool
 speaks_tls(const struct check *c)
 {

@@ -190,7 +190,7 @@ hosts_watch(struct hosts *n, const char *host, double interval)
 		return name;
 	}
 	name = container_of(&found->link, struct hostname, link);
-	/* Whoever wants it most often. */
+	/* The shortest interval of all that use the name. */
 	if (interval > 0 && (name->interval <= 0 || interval < name->interval)) {
 		name->interval = interval;
 		if (name->asking == NULL)

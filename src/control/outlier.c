@@ -105,7 +105,7 @@ readmit(struct service_ctl *ctl, struct backend *b)
 void
 outlier_on_health(struct service_ctl *ctl, struct backend *b, enum backend_state was)
 {
-	/* At the start nobody has been away. */
+	/* At the start no backend has been away. */
 	b->ramp_from = 0;
 	if (b->state == BACKEND_UP && (was == BACKEND_DOWN || b->late) && b->ejected_until <= 0) {
 		b->late = false;

@@ -12,7 +12,7 @@ is_usable(const struct service *s, const struct backend *b, bool any_used)
 	case BACKEND_USED:
 		return true;
 	case BACKEND_SPARE:
-		/* Nobody is known to be well.  Unless told otherwise an answer from a
+		/* No backend is known to be healthy.  Unless configured otherwise an answer from a
 		 * backend that fails its checks is better than a refusal from us. */
 		return !any_used && s->config->when_all_down == ALL_DOWN_TRY;
 	case BACKEND_NEVER:

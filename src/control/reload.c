@@ -20,7 +20,7 @@
 /* The helper's until done() is called. */
 struct reading {
 	struct job job;
-	struct reloads *reloads;	/* NULL: nobody waits for it any more */
+	struct reloads *reloads;	/* NULL: no longer wanted */
 	char *path;
 	const struct config *from;	/* one reference */
 	const struct config *to;	/* one reference; NULL: errors say why */

@@ -210,7 +210,7 @@ control_on_resolve(struct ev_loop *loop, ev_timer *t, int revents)
 					publish_soon(ctl);
 			}
 		}
-	/* Somebody may have waited for that address. */
+	/* Another name may have waited for that address. */
 	if (dropped)
 		settle_all(c, NULL);
 }

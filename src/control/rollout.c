@@ -151,7 +151,7 @@ rollout_on_acked(struct service_ctl *ctl)
 	if (flipped)
 		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applied", s, LS("to", color_word(s->record.color)),
 			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason));
-	/* Still `flipped`: whoever waits for the drain that begins now is not told that there is none. */
+	/* Still `flipped`: a client that waits for the drain that begins now is not told that there is none. */
 	flip_on_applied(ctl);
 	if (!flipped)
 		return;

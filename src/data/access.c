@@ -5,8 +5,8 @@
 #include "data/lane.h"
 #include "net/tls.h"
 
-/* Lines about refused clients of one service in one second: whoever knocks a
- * million times must not fill the disk. */
+/* Lines about refused clients of one service in one second: a flood of connections
+ * must not fill the disk. */
 #define LINES_MAX 100
 
 struct str

@@ -245,7 +245,7 @@ enter_source(struct permit *p, const struct addr *client, enum ending *why)
 	return p->source;
 }
 
-/* Nobody overtakes those who wait. */
+/* No newcomer overtakes waiting clients. */
 static bool
 take_place(struct permit *p)
 {

@@ -409,8 +409,8 @@ void
 client_next(struct client *c)
 {
 	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && c->state == CLIENT_BUSY);
-	/* Whoever said that this was the last sends nothing that a reset could be
-	 * the answer to: it need not be waited for. */
+	/* A client that announced its last request sends nothing that a reset could
+	 * be the answer to: it need not be waited for. */
 	if (c->bye && buf_len(&c->in) == 0 && (!c->tls || io_shutdown(&c->io) == 1)) {
 		client_end(c, END_DONE);
 		return;

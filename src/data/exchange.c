@@ -217,9 +217,9 @@ set_clocks(struct exchange *x)
 	}
 }
 
-/* A client that has closed its half says no more, or is gone altogether; which
- * of the two nobody can tell.  The backend is told, as it would be without us,
- * and does not go on with what nobody waits for. */
+/* A client that has closed its half sends no more, or is gone altogether, which
+ * cannot be told apart.  The backend's half is closed too, as it would be without a
+ * proxy, so that it need not go on with what no client waits for. */
 static void
 pass_on_the_end(struct exchange *x)
 {
@@ -271,7 +271,7 @@ grow_deaf(struct exchange *x)
 }
 
 /* Moves the rest of the body, and puts back what was read of the next request:
- * only then may anybody judge how that went.  Where there is no room for it the
+ * only then is the result judged.  Where there is no room for it the
  * connection has lost its place among the bytes, and ends. */
 static enum flow_result
 take_up(struct exchange *x)
@@ -462,7 +462,7 @@ taken(const struct exchange *x)
 	return x->down.passed > waiting ? x->down.passed - waiting : 0;
 }
 
-/* Whoever sends or takes a body drop by drop holds a place of the backend: that
+/* A client that sends or reads a body very slowly holds a place of the backend: that
  * is how slow-body and slow-read attacks work. */
 void
 exchange_pace_expired(struct deadline *d)

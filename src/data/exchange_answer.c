@@ -177,8 +177,8 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 
 	if (!x->upgrade || x->minor0)
 		return bad(x, "101 without having been asked");
-	/* RFC 9110 section 15.2.2: it has to say to what, or nobody knows what
-	 * follows; and that has to be what the client understands. */
+	/* RFC 9110 section 15.2.2: it has to name the protocol that follows, and that
+	 * has to be one that the client understands. */
 	if (h->minor == 0 || !http1_head_has(h, HTTP1_UPGRADE))
 		return bad(x, "101 that does not say to what");
 	/* Nor can what the request still has to say be told from what follows it. */
@@ -279,7 +279,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	head = compose(x, h);
 	if (head == 0)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
-	/* It speaks without being asked: nobody could tell for whom. */
+	/* Bytes without a request: they may be for another client. */
 	if (flow_take(&x->down, rest, &n, &result) < came)
 		x->kept = false;
 	if (result != FLOW_OK) {

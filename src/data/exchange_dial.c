@@ -6,7 +6,7 @@
 #include "data/exchange.h"
 
 /* What changes something must not be sent into a connection that the backend
- * may be closing: nobody could tell whether it was executed.  Servers close
+ * may be closing: it would be unknown whether it was executed.  Servers close
  * idle ones after some seconds, not within this one. */
 #define CHANGE_AGE 1.0
 
@@ -168,7 +168,7 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 		return;
 	}
 	/* A kept connection that was closed meanwhile says nothing about its
-	 * backend: a new one to whoever's turn it is does not count as a try. */
+	 * backend: a new one, to the backend whose turn it is, does not count as a try. */
 	if (stale) {
 		x->fresh = true;
 		/* Behind another try the next is counted as it begins. */

@@ -9,7 +9,7 @@
 #include "data/proxied.h"
 #include "data/proxy.h"
 
-/* Reads of what nobody wants, in one turn of the loop. */
+/* Reads of discarded bytes, in one turn of the loop. */
 #define DISCARDS 4
 
 static bool
@@ -222,8 +222,8 @@ pass_on(struct listener *li, struct io *io, struct handshake_facts *facts)
 		session_new(io, facts);
 }
 
-/* Everything is known: to whoever serves it, once there is a descriptor for its
- * backend too. */
+/* Everything is known: hands it over to TCP or HTTP, once there is a descriptor for
+ * its backend too. */
 static void
 serve(struct handshake *hs)
 {
@@ -328,7 +328,7 @@ move_to(struct handshake *hs, struct lane *l)
 	count(hs);
 }
 
-/* Nobody serves that name: so is the client told. */
+/* No service has that name: tells the client. */
 static void
 refuse_name(struct handshake *hs)
 {
@@ -432,7 +432,7 @@ step(struct handshake *hs)
 		discard(hs);
 		return;
 	case HANDSHAKE_READY:
-		return;	/* nobody watches it */
+		return;	/* no watcher runs */
 	}
 }
 

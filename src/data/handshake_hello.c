@@ -62,7 +62,7 @@ handshake_alert(struct handshake *hs, enum tls_alert alert)
 	say(hs, text, sizeof(text));
 }
 
-/* Whoever speaks HTTP is answered in HTTP, where that is what we speak. */
+/* A client that speaks plain HTTP is answered in HTTP, where the service speaks it. */
 static void
 answer_stranger(struct handshake *hs, enum tls_hello_reason reason)
 {

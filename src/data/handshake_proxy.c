@@ -15,7 +15,7 @@ from_wire(struct endpoint *e, const struct proxy_header *h, const struct proxy_e
 	memcpy(e->ip, end->ip, sizeof(e->ip));
 }
 
-/* LOCAL and UNKNOWN name nobody: the peer itself is the client. */
+/* LOCAL and UNKNOWN name no client: the peer itself is the client. */
 static void
 believe(struct handshake_facts *f, const struct proxy_header *h)
 {

@@ -184,7 +184,7 @@ http_request_take(struct client *c, const struct http1_head *h, char *p, size_t 
 		answer(c, c->lane, h, END_MISDIRECTED, close);
 		return length;
 	}
-	/* The certificate that was shown is another's: the client meant somebody else. */
+	/* The certificate that was shown is another service's: the client meant that one. */
 	if (c->shown != NULL && l != c->shown) {
 		answer(c, c->lane, h, END_MISDIRECTED, close);
 		return length;

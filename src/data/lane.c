@@ -13,7 +13,7 @@
 /* Sessions looked at in one round of a drain, so that a round stays well
  * below a millisecond or two whatever the number of connections. */
 #define DRAIN_BATCH 2048
-/* Whoever failed before it was served has so long to read why. */
+/* Linger after a failed handshake or a refused request, in seconds. */
 #define LINGER 1.0
 /* A ClientHello in pieces is looked at again so often where the kernel does not
  * say when. */

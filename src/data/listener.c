@@ -11,7 +11,7 @@
 
 #define BATCH_MAX 32
 
-/* Its services know where to send clients.  One whose color nobody knows (its
+/* Its services know where to send clients.  One whose color is unknown (its
  * record in the store makes no sense, say) does not hold up the others. */
 static bool
 has_colors(const struct listener *l)

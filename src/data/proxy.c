@@ -422,7 +422,7 @@ proxy_close(struct engine *e)
 	struct proxy *p = proxy_of(e);
 
 	p->closing = true;
-	/* Clients that come now are refused, not queued where nobody accepts. */
+	/* Clients that come now are refused, not queued where none is accepted. */
 	handed_forget(NULL);
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct close_letter *c = must_alloc(sizeof(*c));

@@ -336,7 +336,7 @@ order_ports(struct proxy *p, struct proxy_reload *n)
 		port->binding = b;
 		port->admit = admit;
 	}
-	/* What is left of the old ones is in nobody's list. */
+	/* What is left of the old ones is in no list. */
 	for (size_t i = 0; i < n_old; i++) {
 		bool kept = false;
 
@@ -433,7 +433,7 @@ proxy_commit(struct engine *e, const struct reload *r)
 	order_ports(p, n);
 	for (size_t i = 0; i < p->n_ports; i++)
 		listen_on(p, n, p->ports[i]);
-	/* Clients that come now are refused, not queued where nobody accepts. */
+	/* Clients that come now are refused, not queued where none is accepted. */
 	for (size_t i = 0; i < n->n_gone; i++)
 		listening_forget(&n->gone[i]->sockets);
 	for (unsigned i = 0; i < p->n_workers; i++) {

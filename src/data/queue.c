@@ -2,13 +2,11 @@
  * backends of the active color are at backend_max_connections.
  * Each worker has its part of a line, in the order of tickets, and shows the
  * lowest; what comes free goes to the worker that shows the lowest of all, as a
- * letter when that is another.  Whoever carries a letter holds the place in the
- * service, so nobody can overtake.  Places on backends need not be held: while
- * anybody waits no newcomer dials, and who is first in line and finds none stays
- * there.
- * Who is served runs at once, and uses the worker's room: so nobody is served
- * while somebody else of this worker is in the middle of something, but at the
- * loop's next turn.
+ * letter when that is another.  The letter holds the place in the service, so no
+ * newcomer can overtake.  Places on backends need not be held: while a client waits
+ * no newcomer dials, and the first in line stays there if it finds none.
+ * A client that is served runs at once and uses the worker's buffers: so it is served
+ * at the loop's next turn, not in the middle of another's work.
  * Thread: owning worker; a letter's journey ends on its receiver's. */
 #include <stdlib.h>
 
@@ -68,7 +66,7 @@ is_gone(const struct lane *l, const struct waiter *w)
 	return ops_of(l, w)->gone(w);
 }
 
-/* Before anybody gets in line who would be served after those. */
+/* Before a newcomer gets in line, who would be served after those. */
 static bool
 take_place(struct lane *l, enum line line)
 {
@@ -84,7 +82,7 @@ leave_place(struct lane *l, enum line line, unsigned n)
 
 /* -- what comes free, on its way ------------------------------------------- */
 
-/* SENT: on its way to another worker.  KEPT: nobody can make use of it now. */
+/* SENT: on its way to another worker.  KEPT: no waiting client can use it now. */
 enum handed { HANDED_OVER, HANDED_SENT, HANDED_KEPT };
 
 static enum handed hand_over_all(struct lane *l, enum line line, bool look);
@@ -129,7 +127,7 @@ send_place(struct lane *l, enum line line, unsigned worker, bool look)
 	return true;
 }
 
-/* The worker on which the one waits whose turn it is; false: nobody does. */
+/* The worker of the client whose turn it is; false: none waits. */
 static bool
 find_first(const struct lane *l, enum line line, unsigned *worker)
 {
@@ -181,7 +179,7 @@ hand_over(struct lane *l, enum line line, bool look)
 			ops_of(l, w)->end(w, ending);
 		else if (is_gone(l, w))
 			ops_of(l, w)->end(w, END_CLIENT_GONE);
-		else	/* whoever else waits would find no backend either */
+		else	/* the others would find no backend either */
 			return ops_of(l, w)->begin(w) ? HANDED_OVER : HANDED_KEPT;
 	}
 	return HANDED_KEPT;

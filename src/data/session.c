@@ -13,7 +13,7 @@
 #include "net/sock.h"
 #include "net/tls_client.h"
 
-/* Whoever moved bytes so many seconds ago is in the middle of something. */
+/* A session that moved bytes within so many seconds is busy. */
 #define BUSY_WITHIN 1.0
 void
 session_peer(const struct session *s, struct addr *out)
@@ -145,8 +145,8 @@ ending_of(int error, enum ending reset)
 	return END_INTERNAL;
 }
 
-/* Who has to do something next: whoever was spoken to last, or does not take
- * what waits for it. */
+/* The side whose turn it is: the one that was sent something last, or that does not
+ * take what waits for it. */
 static void
 take_turn(struct session *s, bool up)
 {
@@ -281,7 +281,7 @@ session_idled(struct deadline *d)
 void
 session_new(struct io *io, struct handshake_facts *facts)
 {
-	/* Whoever is passed through is known by what it asked for. */
+	/* Of TLS that is passed through only the name asked for is known. */
 	const char *name = facts->tls == NULL && facts->server_name != NULL ? facts->server_name : "";
 	size_t n_name = name[0] != '\0' ? strlen(name) + 1 : 0;
 	size_t size = sizeof(struct session) + (facts->proxied ? sizeof(struct proxied) : 0) + n_name;

@@ -23,7 +23,7 @@
  * old and go. */
 struct pool {
 	struct backend *backend;	/* one reference */
-	struct link idle;	/* that anybody may have */
+	struct link idle;	/* for any client */
 	struct link bound;	/* their owners' */
 	unsigned n;	/* idle ones */
 	struct link link;	/* in the lane's bucket */
@@ -204,9 +204,8 @@ upstream_dial(struct lane *l, struct backend *b, bool *pending)
  * connections that were idle when this turn's poll was made, if it reported all
  * (WORKER_EVENTS) and was not long ago: between the poll
  * and now something may have come.  Otherwise the socket is asked.
- * How the last answer was read does not matter: bytes behind its end that nobody
- * has read are in the socket, and those that were read have kept the connection
- * out of the pool. */
+ * How the last answer was read does not matter: unread bytes behind its end are in
+ * the socket, and those that were read have kept the connection out of the pool. */
 static bool
 has_spoken(struct upstream *u, bool ask)
 {

@@ -20,8 +20,8 @@
 _Static_assert(ROOM_SIZE <= WORKER_ROOM, "what relays read fits");
 #define TICK 0.1
 #define DRAIN_TICK 0.02
-/* A tick so late means that the whole thread stood still, and for so long at
- * most nobody is accepted after it. */
+/* Seconds: a tick so late means that the whole thread stood still; and the longest
+ * pause of accepting after that. */
 #define STALL 1.0
 #define HOLD_MAX 0.5
 /* Seconds between two turns, which the tick keeps apart by TICK at most, from which

@@ -116,7 +116,7 @@ worker_tidy(struct worker *w)
 		list_remove(&f->link);
 		mailbox_send(&f->proxy->mailbox, &f->mail);
 	}
-	/* Those who waited when nobody may wait any more have gone. */
+	/* Clients that waited where waiting is no longer allowed have gone. */
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
 		if (l->queues && !queue_is_on(l) &&
 		    atomic_load_explicit(&l->service->queue.held, memory_order_relaxed) == 0)

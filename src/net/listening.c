@@ -12,17 +12,11 @@
 
 #include "net/handed.h"
 #include "net/listening.h"
+#include "net/sock.h"
 
 /* Another process may be starting on the same path: it is waited for. */
 #define LOCK_TRIES 200
 #define LOCK_NAP_MS 10
-
-static void
-set_int(int fd, int level, int option, int value)
-{
-	/* A hint the kernel does not know is not worth failing for. */
-	(void)setsockopt(fd, level, option, &value, sizeof(value));
-}
 
 static int
 unix_answers(const struct addr *a)
@@ -154,7 +148,7 @@ start_one(int fd, const struct addr *at, int backlog, struct why *why)
 	 * listen do.  From here on its siblings may join, who have it already. */
 	if (listen(fd, backlog) != 0)
 		return bind_error(at, why);
-	set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	sock_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	return OK;
 }
 
@@ -214,14 +208,14 @@ open_port(struct listening *l, const struct listening_terms *t, struct why *why)
 
 	if (fd < 0)
 		return bind_error(&at, why);
-	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (family == AF_INET6)
-		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		sock_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (t->freebind)	/* of IPv6 sockets, too */
-		set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
+		sock_set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
 	if (l->n > 0) {
-		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+		sock_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 		/* Port 0 asked the kernel for a free one: the siblings share it. */
 		getsockname(l->fds[0], &at.u.sa, &at.len);
 	}
@@ -245,7 +239,7 @@ adopt(struct listening *l)
 		l->fds = must_grow(l->fds, l->n + 1, sizeof(int));
 		l->fds[l->n++] = fd;
 		if (addr_family(&l->at) != AF_UNIX)
-			set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+			sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	}
 	l->adopted = l->n;
 	if (l->n > 0)

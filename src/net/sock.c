@@ -7,17 +7,10 @@
 #include "net/sock.h"
 
 static void
-set_int(int fd, int level, int option, int value)
-{
-	/* A hint the kernel does not know is not worth failing for. */
-	(void)setsockopt(fd, level, option, &value, sizeof(value));
-}
-
-static void
 set_user_timeout(int fd, double seconds)
 {
 	if (seconds > 0)
-		set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, seconds < 0.001 ? 1 : (int)(seconds * 1000));
+		sock_set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, seconds < 0.001 ? 1 : (int)(seconds * 1000));
 }
 
 /* The kernel's timer begins with the connection, so that one that is quiet from
@@ -28,12 +21,12 @@ set_keepalive(int fd, const struct sock_keepalive *k)
 	if (!k->on)
 		return;
 	if (k->idle > 0)
-		set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)k->idle);
+		sock_set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)k->idle);
 	if (k->interval > 0)
-		set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)k->interval);
+		sock_set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)k->interval);
 	if (k->count > 0)
-		set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)k->count);
-	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		sock_set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)k->count);
+	sock_set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 void
@@ -43,7 +36,7 @@ sock_listener_options(int fd, const struct sock_keepalive *keepalive, double use
 	set_keepalive(fd, keepalive);
 	set_user_timeout(fd, user_timeout);
 	if (fastopen > 0)
-		set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, fastopen);
+		sock_set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, fastopen);
 }
 
 int
@@ -54,10 +47,10 @@ sock_connect(const struct addr *to, const struct sock_connect *options, bool *pe
 	if (fd < 0)
 		return -1;
 	if (family != AF_UNIX) {
-		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 		/* The handshake's last ACK rides on the first data instead of
 		 * being a packet of its own (tcp(7), TCP_QUICKACK). */
-		set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+		sock_set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
 		set_keepalive(fd, &options->keepalive);
 		set_user_timeout(fd, options->user_timeout);
 		if (options->congestion != NULL)
@@ -65,7 +58,7 @@ sock_connect(const struct addr *to, const struct sock_connect *options, bool *pe
 					 (socklen_t)strlen(options->congestion));
 		if (options->source != NULL && options->source->len > 0 && addr_family(options->source) == family) {
 			/* Ports are chosen at connect(), by the whole four-tuple. */
-			set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+			sock_set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 			if (bind(fd, &options->source->u.sa, options->source->len) != 0)
 				goto fail;
 		}
@@ -115,14 +108,14 @@ sock_has_ended(int fd)
 void
 sock_ack_now(int fd)
 {
-	set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
+	sock_set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
 }
 
 void
 sock_push(int fd)
 {
 	/* It is set already; setting it again pushes (tcp(7), TCP_NODELAY). */
-	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 void

@@ -59,7 +59,7 @@ def test_it_takes_what_others_did_meanwhile_into_account(sick, closing):
     teal.status()
     assert teal.ok("flip", "web", "green", "--force")["changed"]
     r = b.reply()
-    assert r["error"] == "conflict" and "somebody else" in r["message"] and r["active"] == "green"
+    assert r["error"] == "conflict" and "another command" in r["message"] and r["active"] == "green"
 
 
 @needs_root

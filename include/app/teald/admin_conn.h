@@ -76,7 +76,7 @@ struct admin_conn {
 };
 
 /* Takes over fd and *rights, NULL on return. */
-void admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid);
+void admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid);
 
 /* Closes now; what is under way learns that its client left.  The memory
  * stays until this turn of the loop is over. */

@@ -106,7 +106,7 @@ admit(struct admin *a, int fd)
 	}
 	u = admin_user_of(a, rights->uid);
 	if (admin_user_has_room(a, u)) {
-		admin_client_new(a, fd, &rights, pid);
+		admin_conn_new(a, fd, &rights, pid);
 		return;
 	}
 	rights_unref(&rights);

@@ -1,5 +1,5 @@
 /* admin_conn.c - one connection of the admin socket: lines in, replies out.
- * Thread: main.  Born in admin_client_new(), dies in admin_conn_close(), freed by the
+ * Thread: main.  Born in admin_conn_new(), dies in admin_conn_close(), freed by the
  * socket at the end of the loop's turn.
  *
  * One command at a time: while one is under way, or its reply is not taken,
@@ -269,7 +269,7 @@ admin_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 void
-admin_client_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
+admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 {
 	struct admin_conn *c = calloc(1, sizeof(*c));
 

@@ -49,7 +49,7 @@ complaints_json(struct json *j, const char *key, const struct complaints *c)
 	json_array_end(j);
 }
 
-/* In words too, for whoever reads it. */
+/* In words too, for the reader of the log. */
 static void
 put_lines(struct json *j, const struct config_plan *plan)
 {
