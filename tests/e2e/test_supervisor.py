@@ -82,12 +82,15 @@ def test_a_failed_start_says_what_it_said(web, ports):
 
 
 @pytest.mark.scales
+@pytest.mark.long
 def test_killed_under_load_nobody_is_refused_and_flips_are_kept(supervised, farm, load):
     kills = scaled(100, 5)
     teal = supervised(f"--max-restarts={kills}", green=[farm("green")], blue=[farm("blue")])
     clients, color = load(teal, 16), "green"
     for n in range(kills):
         clients.more(50)
+        # One that dies within its first second is followed ever later.
+        until(lambda: teal.ok("status")["uptime"] > 1.5, "it has served for a while")
         kill(teal)
         color = "blue" if color == "green" else "green"
         reply = teal.ok("flip", "web", color, "--wait=applied")

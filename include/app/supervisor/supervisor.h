@@ -15,8 +15,9 @@
 /* A restart within so many seconds counts for the limit. */
 #define RESTART_WINDOW 60.0
 #define RESTARTS_DEFAULT 5
-/* The n-th restart within the window waits BACKOFF_FIRST * 2^(n - 2) seconds; the
- * first does not wait. */
+/* One that did not serve, or died within EARLY seconds, is followed at once by another;
+ * the n-th such in a row by one that waits BACKOFF_FIRST * 2^(n - 2) seconds. */
+#define EARLY 1.0
 #define BACKOFF_FIRST 0.1
 #define BACKOFF_MAX 5.0
 /* So many ticks of the supervisor, one a second, without one of main's beats: main

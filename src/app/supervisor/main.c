@@ -25,7 +25,8 @@ static char **serve_argv;
 static unsigned restarts_max = RESTARTS_DEFAULT, hang_ticks = HANG_TICKS;
 static unsigned restarts;	/* since the start */
 static int64_t restarted_at;	/* seconds since 1970 */
-static double deaths[64];	/* the last of them, a ring by restarts */
+static double *deaths;	/* the last restarts_max + 1 of them, a ring by restarts */
+static unsigned early;	/* deaths in a row, soon after the start */
 static bool stopping;
 static double start_at;	/* of the next child; 0: there is one */
 static double next_tick;
@@ -61,9 +62,9 @@ number(const char *option, const char *text)
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
 
-	if (*text >= '0' && *text <= '9' && *end == '\0' && n < INT_MAX)
+	if (*text >= '0' && *text <= '9' && *end == '\0' && n <= 100000)
 		return (unsigned)n;
-	fprintf(stderr, "teald: --%s=%s: a whole number is wanted\n", option, text);
+	fprintf(stderr, "teald: --%s=%s: a whole number up to 100000 is wanted\n", option, text);
 	exit(2);
 }
 
@@ -158,7 +159,7 @@ start(void)
 static unsigned
 recent_deaths(double now)
 {
-	unsigned n = 0, size = ARRAY_LEN(deaths);
+	unsigned n = 0, size = restarts_max + 1;
 
 	while (n < restarts && n < size && now - deaths[(restarts - 1 - n) % size] < RESTART_WINDOW)
 		n++;
@@ -215,17 +216,21 @@ child_ended(int status)
 	 * that could not is tried again, for clients wait. */
 	if (WIFEXITED(status) && (stopping || restarts == 0 || child.ready || WEXITSTATUS(status) == 0))
 		exit(WEXITSTATUS(status));
-	if (stopping)	/* perhaps before it could take the signal up: then there was nothing to drain */
-		exit(WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT) ? 0 : EXIT_FAILED);
-	died_at = deaths[restarts++ % ARRAY_LEN(deaths)] = now;
+	/* Before it could take the signal up there was nothing to drain. */
+	if (stopping && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT))
+		exit(0);
+	died_at = deaths[restarts++ % (restarts_max + 1)] = now;
 	restarted_at = clock_wall_us() / 1000000;
 	child_bury(&child, words, sizeof(words));
 	tell_crash(status, age, words);
 	child.pid = 0;
+	if (stopping)
+		exit(EXIT_FAILED);
 	recent = recent_deaths(now);
 	if (recent > restarts_max)
 		give_up(recent);
-	for (unsigned i = 1; i < recent; i++)
+	early = child.ready && age >= EARLY ? 0 : early + 1;
+	for (unsigned i = 1; i < early; i++)
 		wait = wait == 0 ? BACKOFF_FIRST : wait * 2 < BACKOFF_MAX ? wait * 2 : BACKOFF_MAX;
 	notify_say("STATUS=the serving process died; starting another");
 	start_at = now + wait;
@@ -344,6 +349,7 @@ main(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	serve_argv = argv;
+	deaths = must_array(restarts_max + 1, sizeof(*deaths));
 	sockets_adopt();
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(watched); i++)
