@@ -6,7 +6,7 @@ pytest, or a program of tests/unit.  Those of deadlines count most: no stopwatch
 their tests, so it must be shown that they look.
 """
 
-LANE = "src/data/lane.c"
+LANE, STATE = "src/data/lane.c", "src/data/lane_state.c"
 
 
 def clock(name, of):
@@ -84,7 +84,7 @@ FAULTS = [
      ["test_http_hostile.py::test_hostile_requests"]),
     # ---- limits and rights ----
     ("a limit is off by one",
-     [("include/model/admission.h", "(held >= a->limit || n > a->limit - held)", "(held > a->limit || n > a->limit + 1 - held)")],
+     [("include/model/admission.h", "(held >= limit || n > limit - held)", "(held > limit || n > limit + 1 - held)")],
      ["test_limits.py::test_max_connections_is_exact_over_all_workers"]),
     ("a role counts for every service",
      [("src/app/teald/rights.c", "\t\tif ((r->roles[i]->allow & 1u << right) && role_covers(r->roles[i], service))\n\t\t\treturn true;\n\treturn false;\n}\n\nbool\nrights_have_any",
