@@ -469,7 +469,9 @@ exchange_pace_expired(struct deadline *d)
 {
 	struct exchange *x = container_of(d, struct exchange, pace);
 	struct lane *l = x->dial.lane;
-	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * l->pace_clock->after);
+	/* It may have been armed by an earlier configuration, for less. */
+	double waited = l->worker->now - d->touched, due = l->pace_clock->after;
+	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * (waited < due ? waited : due));
 
 	if (!flow_has_all(&x->up) && !flow_is_blocked(&x->up) && !x->deaf && !waits_to_be_asked(x) &&
 	    x->up.relay.bytes - x->marked_up < least) {

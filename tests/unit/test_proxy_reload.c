@@ -746,6 +746,44 @@ look(void)
 	return sum;
 }
 
+/* An upload that is in time by the terms it began with is in time by longer ones. */
+static void
+test_an_upload_is_not_held_to_a_time_it_has_not_had(void **state)
+{
+	static const char head[] = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 60001\r\n\r\nb";
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+	char body[30000], text[2048];
+	int client, at;
+
+	(void)state;
+	start(service_text("pages", 0, 0, "mode = \"http\"; body_min_rate = 1000; body_grace = 2.0;"));
+	memset(body, 'b', sizeof(body));
+	client = dial(town.ports[0]);
+	assert_int_equal(send(client, head, sizeof(head) - 1, MSG_NOSIGNAL), sizeof(head) - 1);
+	at = reached(0);
+	/* What counts is what comes once the clock runs. */
+	read_message(at, text, sizeof(text), 1);
+	assert_int_equal(send(client, body, sizeof(body), MSG_NOSIGNAL), sizeof(body));
+	for (size_t n = 0; n < sizeof(body);) {
+		ssize_t k = recv(at, text, sizeof(text), 0);
+
+		assert_true(k > 0);
+		n += (size_t)k;
+	}
+	reload(service_text("pages", 0, 0, "mode = \"http\"; body_min_rate = 1000; body_grace = 60.0;"));
+	assert_true(look().idle_clocks > 0);
+	clock_move(2.5);
+	/* Its first deadline has passed, and the next one is of the new kind. */
+	WAIT_UNTIL(town.loop, look().idle_clocks == 0);
+	assert_int_equal(send(client, body, sizeof(body), MSG_NOSIGNAL), sizeof(body));
+	assert_int_equal(send(at, answer, sizeof(answer) - 1, MSG_NOSIGNAL), sizeof(answer) - 1);
+	read_message(client, text, sizeof(text), 2);
+	assert_begins(text, "HTTP/1.1 200 OK\r\n");
+	close(client);
+	close(at);
+	stop();
+}
+
 /* HTTP and TCP, addresses and times that come and go. */
 static void
 test_many_reloads_leave_nothing(void **state)
@@ -803,6 +841,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_limits_keep_their_counts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_next_request_goes_by_the_new_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_who_may_ask_others_stays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_an_upload_is_not_held_to_a_time_it_has_not_had, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_reloads_leave_nothing, set_up, tear_down),
 	};
 
