@@ -289,7 +289,8 @@ listen_on(struct proxy *p, const struct proxy_reload *n, struct proxy_port *port
 	if (port->listening && n->changed[owner])
 		port_tune(port, o);
 	else if (!port->listening && some_open(p, port->binding) && port_listen(port, o, &why) != OK)
-		LOG_ERROR("listen.failed", LS("service", n->configs[owner]->name), LS("message", why.text));
+		LOG_ERROR("listen.failed", LS("service", n->configs[owner]->name),
+			  LR(NULL, str_from(n->configs[owner]->labels_json)), LS("message", why.text));
 }
 
 static void
