@@ -103,6 +103,9 @@ struct control {
 	void (*on_fatal)(void *arg, const struct why *why);
 	enum life life;
 	struct stop stop;
+	/* A service that another configuration brings, which is its owner's to free once
+	 * control has it no more; set by the owner. */
+	void (*on_added)(void *arg, struct service *s);
 	/* Another configuration is obeyed from now on; set by the owner. */
 	void (*on_reloaded)(void *arg, const struct config *config);
 	/* The process has nothing left to do; set by the owner. */

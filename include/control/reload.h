@@ -48,6 +48,8 @@ struct reloads *reloads_new(struct control *c);
 bool reloads_free(struct reloads **rp);
 
 void reload_ask(struct reloads *r, struct reload_wait *w);
+/* One more engine obeys that generation. */
+void reload_on_committed(struct reloads *r, uint64_t generation);
 struct reload_status reload_status(const struct reloads *r);
 
 #endif

@@ -39,6 +39,7 @@ struct service {
 
 	/* Main's. */
 	struct service_ctl *ctl;	/* what control adds to it; NULL: control does not have it */
+	const struct config *held;	/* that config is of; one reference, or NULL: its owner holds that */
 	bool known;	/* record is from the store: listeners may open */
 	struct record record;
 	struct {
@@ -59,6 +60,9 @@ struct service *service_new(const struct service_config *config, unsigned index,
 /* From now on its limits are those of config: how many may be in, wait, come from one
  * source and how fast.  What is held stays counted.  Main, before any other thread obeys config. */
 void service_set_limits(struct service *s, const struct service_config *config);
+/* Its configuration is config from now on, which is of tree: that one is held.  Main, once no
+ * other thread reads s->config. */
+void service_obey(struct service *s, const struct service_config *config, const struct config *tree);
 /* Frees it and its references to backends; *sp is NULL on return. */
 void service_free(struct service **sp);
 

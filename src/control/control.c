@@ -216,6 +216,15 @@ control_on_pulse(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 static void
+control_on_committed(void *arg, struct engine *engine, uint64_t generation)
+{
+	struct control *c = arg;
+
+	(void)engine;
+	reload_on_committed(c->reloads, generation);
+}
+
+static void
 control_on_acked(void *arg, struct engine *engine, struct service *s, unsigned thread, uint64_t generation)
 {
 	struct control *c = arg;
@@ -455,6 +464,7 @@ control_add_engine(struct control *c, struct engine *engine)
 	c->engines = must_grow(c->engines, c->n_engines + 1, sizeof(*c->engines));
 	c->engines[c->n_engines++] = engine;
 	engine->on_acked = control_on_acked;
+	engine->on_committed = control_on_committed;
 	engine->on_closed = control_on_closed;
 	engine->on_forgotten = control_on_forgotten;
 	engine->on_stalled = control_on_stalled;

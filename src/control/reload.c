@@ -1,11 +1,12 @@
 /* reload.c - one configuration for another.  Thread: main, but for reading_work().
  * The walk: reload_ask -> begin -> (helper) reading_work -> reading_done ->
- * judge -> commit -> end. */
+ * judge -> commit (reload_commit.c) -> every engine obeys -> applied. */
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "control/certs_load.h"
 #include "control/reload.h"
-#include "control/services.h"
+#include "control/reload_commit.h"
 
 /* Reading takes milliseconds; on a file system that does not answer, for ever. */
 #define PATIENCE 30.0
@@ -26,12 +27,16 @@ struct reading {
 	const struct config *to;	/* one reference; NULL: errors say why */
 	struct complaints errors, warnings;
 	struct config_plan *plan;	/* NULL without `to` */
+	struct certs_prepared certs;	/* of services whose TLS is not what it was */
 };
 
 struct reloads {
 	struct control *control;
 	struct jobs *jobs;	/* NULL before the first */
 	struct reading *reading;	/* NULL: none is under way */
+	struct reading *committing;	/* read, and not yet obeyed by every engine; NULL: none is */
+	struct reload_run run;	/* of that */
+	uint64_t attempts;	/* generations that engines were told of */
 	unsigned hanging;	/* readings that were given up, and are not over */
 	struct link asked;	/* those the reading under way is for */
 	struct link waiting;	/* those the next one is for */
@@ -52,6 +57,7 @@ reading_free(struct reading *d)
 	config_plan_free(&d->plan);
 	complaints_free(&d->errors);
 	complaints_free(&d->warnings);
+	certs_prepared_free(&d->certs);
 	free(d->path);
 	free(d);
 }
@@ -65,6 +71,10 @@ reading_work(struct job *j)
 
 	if (config_load(d->path, &d->to, &d->errors, &d->warnings) != OK)
 		return;
+	if (certs_prepare(d->from, d->to, &d->certs, &d->errors) != OK) {
+		config_unref(&d->to);
+		return;
+	}
 	from = config_keys_new(d->from);
 	to = config_keys_new(d->to);
 	d->plan = config_plan_new(from, to);
@@ -139,48 +149,6 @@ fail(struct reloads *r, enum err e, const char *message, const struct reading *d
 	tell_all(&r->asked, &result);
 }
 
-/* -- the commit --------------------------------------------------------------------- */
-
-static const struct service_config *
-find_service(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->n_services; i++)
-		if (strcmp(config->services[i].name, name) == 0)
-			return &config->services[i];
-	return NULL;
-}
-
-/* What an engine of the kernel reads on threads of its own stays what it was made
- * with: the first configuration, which main holds to the end. */
-static void
-point_services(struct control *c, const struct config *to)
-{
-	for (size_t i = 0; i < c->n; i++) {
-		struct service *s = c->services[i]->service;
-		const struct service_config *sc = find_service(to, s->config->name);
-
-		CHECK(sc != NULL);
-		if (s->config->engine == ENGINE_PROXY)
-			control_configure_service(c, c->services[i], sc);
-	}
-}
-
-static void
-commit(struct reloads *r, struct reading *d)
-{
-	struct control *c = r->control;
-	const struct config *old = c->config;
-
-	point_services(c, d->to);
-	c->config = config_ref(d->to);
-	if (old->log.level != c->config->log.level)
-		log_set_level(c->config->log.level);
-	if (c->on_reloaded != NULL)
-		c->on_reloaded(c->arg, c->config);
-	config_unref(&old);
-	r->status.generation++;
-}
-
 /* -- the walk -------------------------------------------------------------------------- */
 
 /* The plan as one line of the log. */
@@ -203,13 +171,11 @@ plan_line(const struct config_plan *p, char text[PLAN_TOLD])
 }
 
 static void
-applied(struct reloads *r, struct reading *d)
+applied(struct reloads *r, struct reading *d, bool changed)
 {
 	char text[PLAN_TOLD];
-	bool changed = !config_plan_is_empty(d->plan);
 
-	if (changed)
-		commit(r, d);
+	r->status.generation += changed;
 	r->status.last_good = true;
 	r->status.loaded_at_us = clock_wall_us();
 	str_copy(r->checksum, sizeof(r->checksum), str_from(d->to->checksum));
@@ -223,6 +189,46 @@ applied(struct reloads *r, struct reading *d)
 						     .warnings = &d->warnings,
 						     .changed = changed,
 						     .generation = r->status.generation });
+}
+
+/* Every engine obeys it. */
+static void
+committed(struct reloads *r)
+{
+	struct reading *d = r->committing;
+
+	r->committing = NULL;
+	reload_finish(&r->run);
+	applied(r, d, true);
+	reading_free(d);
+}
+
+void
+reload_on_committed(struct reloads *r, uint64_t generation)
+{
+	if (r->committing == NULL || generation != r->run.reload.generation || --r->run.waiting > 0)
+		return;
+	committed(r);
+	if (!r->closing)
+		(void)begin(r);
+}
+
+/* True: d is kept until every engine has it. */
+static bool
+commit(struct reloads *r, struct reading *d)
+{
+	struct why why;
+
+	if (reload_prepare(&r->run, r->control, d->to, ++r->attempts, d->plan, &d->certs, &why) != OK) {
+		fail(r, E_CONFIG, why.text, d);
+		return false;
+	}
+	r->committing = d;
+	reload_commit(&r->run);
+	/* Without an engine that has to be waited for. */
+	if (r->run.waiting == 0)
+		committed(r);
+	return true;
 }
 
 /* Nothing is done by halves: what cannot be changed in place refuses the rest. */
@@ -240,7 +246,8 @@ refuse(struct reloads *r, struct reading *d)
 	fail(r, E_UNSUPPORTED, why.text, d);
 }
 
-static void
+/* True: d is kept, or gone already. */
+static bool
 judge(struct reloads *r, struct reading *d)
 {
 	struct reload_result dry = { .e = OK,
@@ -255,7 +262,7 @@ judge(struct reloads *r, struct reading *d)
 		(void)why_set(&why, E_CONFIG, "%zu error%s in %.200s; nothing was changed: %.700s", d->errors.n,
 			      d->errors.n == 1 ? "" : "s", d->path, d->errors.n > 0 ? d->errors.lines[0] : "");
 		fail(r, E_CONFIG, why.text, d);
-		return;
+		return false;
 	}
 	LIST_EACH(l, &r->asked) {
 		struct reload_wait *w = list_entry(l, struct reload_wait, link);
@@ -266,13 +273,16 @@ judge(struct reloads *r, struct reading *d)
 			tell(w, &dry);
 	}
 	if (list_empty(&r->asked))
-		return;
-	if (d->plan->restarts > 0)
-		refuse(r, d);
-	else if (r->control->life > LIFE_SERVING)
+		return false;
+	if (r->control->life > LIFE_SERVING)
 		fail(r, E_INTERNAL, "teald is stopping", d);
+	else if (d->plan->restarts > 0)
+		refuse(r, d);
+	else if (config_plan_is_empty(d->plan))
+		applied(r, d, false);
 	else
-		applied(r, d);
+		return commit(r, d);
+	return false;
 }
 
 static void
@@ -283,12 +293,13 @@ reading_done(struct job *j)
 
 	if (r->reading == d) {
 		ev_timer_stop(r->control->loop, &r->patience);
-		judge(r, d);
 		r->reading = NULL;
+		if (!judge(r, d))
+			reading_free(d);
 	} else {
 		r->hanging--;
+		reading_free(d);
 	}
-	reading_free(d);
 	if (!r->closing)
 		(void)begin(r);
 }
@@ -314,7 +325,7 @@ begin(struct reloads *r)
 	struct control *c = r->control;
 	struct reading *d;
 
-	if (r->reading != NULL || list_empty(&r->waiting))
+	if (r->reading != NULL || r->committing != NULL || list_empty(&r->waiting))
 		return false;
 	list_splice(&r->asked, &r->waiting);
 	if (r->hanging >= HANGING_MAX) {
@@ -387,6 +398,10 @@ reloads_free(struct reloads **rp)
 	tell_all(&r->waiting, &stopping);
 	if (r->jobs != NULL)
 		jobs_leave(&r->jobs, GOODBYE);
+	if (r->committing != NULL) {
+		reload_finish(&r->run);
+		reading_free(r->committing);
+	}
 	left = r->reading != NULL || r->hanging > 0;
 	/* A helper that hangs ends in memory that stays as it is. */
 	if (!left)

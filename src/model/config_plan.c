@@ -4,23 +4,24 @@
 
 #include "model/config_plan.h"
 
-/* What is changed in place; a name that ends in '.' or '*' stands for all that begin
- * so.  Whatever is not here needs a restart. */
-static const char *const settings_in_place[] = {
-	"admin.roles", "log.level", "observe.hosts", "ready.", "stop.", NULL,
+/* What cannot be changed in place; a name that ends in '.' stands for all that begin so. */
+static const char *const settings_of_a_start[] = {
+	"workers", "state_dir", "user", "store.", "admin.socket", "admin.mode", "admin.group",
+	"observe.listen", "observe.freebind", "kernel.", NULL,
 };
 
-static const char *const service_in_place[] = {
-	"drain.", "flip.", NULL,
+static const char *const service_of_a_start[] = {
+	"mode", "engine", "resolve_interval", NULL,
 };
 
-/* Services that come, go or get another name. */
-static const bool fate_in_place[] = {
-	[SERVICE_ADDED] = false,
-	[SERVICE_REMOVED] = false,
-	[SERVICE_RENAMED] = false,
-	[SERVICE_CHANGED] = true,
-};
+/* The engine of the kernel reads what it was made with. */
+static bool
+is_of_kernel(const struct config_section *s)
+{
+	const char *engine = config_section_value(s, "engine");
+
+	return engine != NULL && strcmp(engine, "kernel") == 0;
+}
 
 static bool
 is_listed(const char *const *list, const char *key)
@@ -39,7 +40,7 @@ is_listed(const char *const *list, const char *key)
 struct changes {
 	struct config_change **list;
 	size_t *n;
-	const char *const *in_place;
+	const char *const *of_a_start;	/* NULL: all are */
 };
 
 static void
@@ -53,7 +54,7 @@ add_change(const struct changes *to, const char *key, const char *from, const ch
 		.key = must_strdup(key),
 		.from = from != NULL ? must_strdup(from) : NULL,
 		.to = now != NULL ? must_strdup(now) : NULL,
-		.restart = !is_listed(to->in_place, key),
+		.restart = to->of_a_start == NULL || is_listed(to->of_a_start, key),
 	};
 }
 
@@ -105,7 +106,7 @@ find(const struct config_section **sorted, size_t n, const char *name)
 }
 
 static struct service_plan *
-add_service(struct config_plan *p, enum service_fate fate, const char *name, const char *was)
+add_service(struct config_plan *p, enum service_fate fate, const char *name, const char *was, bool restart)
 {
 	struct service_plan *s;
 
@@ -114,7 +115,7 @@ add_service(struct config_plan *p, enum service_fate fate, const char *name, con
 	*s = (struct service_plan){ .fate = fate,
 				    .name = must_strdup(name),
 				    .was = was != NULL ? must_strdup(was) : NULL,
-				    .restart = !fate_in_place[fate] };
+				    .restart = restart };
 	p->restarts += s->restart;
 	return s;
 }
@@ -135,20 +136,22 @@ plan_service(struct config_plan *p, const struct config_section *old, const stru
 {
 	struct config_change *list = NULL;
 	struct service_plan *s;
-	bool renamed;
+	bool renamed, kernel;
 	size_t n = 0;
 
 	if (old == NULL) {
-		(void)add_service(p, SERVICE_ADDED, new->name, NULL);
+		(void)add_service(p, SERVICE_ADDED, new->name, NULL, is_of_kernel(new));
 		return;
 	}
 	renamed = strcmp(old->name, new->name) != 0;
-	compare(old, new, &(struct changes){ &list, &n, service_in_place });
+	kernel = is_of_kernel(old) || is_of_kernel(new);
+	compare(old, new, &(struct changes){ &list, &n, kernel ? NULL : service_of_a_start });
 	if (!renamed && n == 0) {
 		p->unchanged++;
 		return;
 	}
-	s = add_service(p, renamed ? SERVICE_RENAMED : SERVICE_CHANGED, new->name, renamed ? old->name : NULL);
+	s = add_service(p, renamed ? SERVICE_RENAMED : SERVICE_CHANGED, new->name, renamed ? old->name : NULL,
+			renamed && kernel);
 	s->changes = list;
 	s->n = n;
 	p->restarts += count_restarts(list, n);
@@ -161,7 +164,7 @@ config_plan_new(const struct config_keys *from, const struct config_keys *to)
 	struct config_plan *p = must_alloc(sizeof(*p));
 
 	*p = (struct config_plan){ 0 };
-	compare(&from->settings, &to->settings, &(struct changes){ &p->settings, &p->n_settings, settings_in_place });
+	compare(&from->settings, &to->settings, &(struct changes){ &p->settings, &p->n_settings, settings_of_a_start });
 	p->restarts = count_restarts(p->settings, p->n_settings);
 	for (size_t i = 0; i < to->n; i++) {
 		const struct config_section *new = &to->services[i], *old = find(olds, from->n, new->name);
@@ -175,7 +178,7 @@ config_plan_new(const struct config_keys *from, const struct config_keys *to)
 		for (size_t k = 0; goes && k < p->n; k++)
 			goes = p->services[k].was == NULL || strcmp(p->services[k].was, name) != 0;
 		if (goes)
-			(void)add_service(p, SERVICE_REMOVED, name, NULL);
+			(void)add_service(p, SERVICE_REMOVED, name, NULL, is_of_kernel(&from->services[i]));
 	}
 	free(olds);
 	free(news);

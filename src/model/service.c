@@ -168,6 +168,16 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 }
 
 void
+service_obey(struct service *s, const struct service_config *config, const struct config *tree)
+{
+	const struct config *old = s->held;
+
+	s->config = config;
+	s->held = config_ref(tree);
+	config_unref(&old);
+}
+
+void
 service_free(struct service **sp)
 {
 	struct service *s = *sp;
@@ -189,6 +199,7 @@ service_free(struct service **sp)
 		free(s->first[i]);
 	source_counts_free(&s->source_counts);
 	source_rates_free(&s->source_rates);
+	config_unref(&s->held);
 	s->magic = 0;
 	free(s);
 }

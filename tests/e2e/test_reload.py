@@ -7,24 +7,8 @@ import subprocess
 
 from helpers import libconfig, scale
 from helpers.people import Person, needs_root
+from helpers.reload import change, reload, rewrite
 from helpers.scale import until
-
-
-def rewrite(teal, **settings):
-    """The file, with other settings, as an editor would save it."""
-    teal.settings |= settings
-    teal.conf.write_text(libconfig.dumps(teal.settings))
-
-
-def change(teal, name="web", **keys):
-    """The file, with other keys of one service."""
-    rewrite(teal, services=[s | keys if s["name"] == name else s for s in teal.settings["services"]])
-
-
-def reload(teal, *words):
-    r = teal.ctl("reload", *words)
-    assert r["ok"], r
-    return r
 
 
 def test_the_next_drain_takes_its_time_from_the_new_file(web):

@@ -260,6 +260,28 @@ teald_on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
 }
 
 static void
+teald_on_added(void *arg, struct service *s)
+{
+	struct teald *t = arg;
+
+	t->services = must_grow(t->services, t->n + 1, sizeof(*t->services));
+	t->services[t->n++] = s;
+}
+
+static void
+teald_on_removed(void *arg, struct service *s)
+{
+	struct teald *t = arg;
+
+	for (size_t i = 0; i < t->n; i++)
+		if (t->services[i] == s) {
+			t->services[i] = t->services[--t->n];
+			break;
+		}
+	service_free(&s);
+}
+
+static void
 teald_on_reloaded(void *arg, const struct config *config)
 {
 	struct teald *t = arg;
@@ -313,6 +335,8 @@ open_all(struct teald *t, struct why *why)
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
 	t->control.on_fatal = teald_on_fatal;
+	t->control.on_added = teald_on_added;
+	t->control.on_removed = teald_on_removed;
 	t->control.on_reloaded = teald_on_reloaded;
 	t->control.arg = t;
 	t->proxy->on_refused = teald_on_refused;
