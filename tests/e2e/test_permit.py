@@ -203,7 +203,7 @@ class Town:
         at = f"127.0.0.1:{ports.hold()}"
         self.t = t = teal(services=[
             service("http", green=[backend("h-green", switching)], blue=[backend("h-blue", switching)], mode="http",
-                    listen=at, tls=certificate, **self.LIMITS),
+                    listen=at, tls=certificate, header_timeout=45.0, **self.LIMITS),    # longer than one waits for a place
             service("tcp", green=[backend("t-green")], blue=[backend("t-blue")], listen=f"127.0.0.1:{ports.hold()}",
                     proxy_protocol={"accept_from": ["127.0.0.0/16"], "header_timeout": 10.0}, **self.LIMITS)],
             start=False, clock=True, stop={"timeout": 600.0})
