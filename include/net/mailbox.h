@@ -14,7 +14,7 @@ struct mailbox;
 struct mail {
 	struct mail *next;
 	/* Called on the receiver's thread; owns the letter from then on. */
-	void (*open)(struct mail *m, void *receiver);
+	void (*deliver)(struct mail *m, void *receiver);
 };
 
 struct mailbox {
@@ -25,12 +25,12 @@ struct mailbox {
 };
 
 /* On the receiver's thread (or before it runs).  receiver is handed to each
- * letter's open(). */
+ * letter's deliver(). */
 void mailbox_init(struct mailbox *box, struct ev_loop *loop, void *receiver);
 /* Delivers at once what is inside; the receiver's thread only.  For a receiver that
  * waits without running the loop. */
 void mailbox_empty(struct mailbox *box);
-/* Stops listening; letters still inside are opened first, those that they
+/* Stops listening; letters still inside are delivered first, those that they
  * bring about as well.  No other thread may send any more. */
 void mailbox_close(struct mailbox *box);
 /* Any thread; consumes the letter. */

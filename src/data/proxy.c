@@ -64,7 +64,7 @@ proxy_resume(struct engine *e, unsigned worker)
 	struct proxy *p = proxy_of(e);
 	struct resume_letter *l = must_alloc(sizeof(*l));
 
-	l->mail.open = resume_open;
+	l->mail.deliver = resume_open;
 	mailbox_send(&p->workers[worker].mailbox, &l->mail);
 }
 
@@ -103,7 +103,7 @@ snapshot_open(struct mail *m, void *receiver)
 	letter->acked.service = l->service;
 	letter->acked.worker = w->index;
 	lane_take_snapshot(l, &letter->snapshot);
-	letter->acked.mail.open = acked_open;	/* and frees it: it is the first of it */
+	letter->acked.mail.deliver = acked_open;	/* and frees it: it is the first of it */
 	mailbox_send(&w->proxy->mailbox, &letter->acked.mail);
 }
 
@@ -124,7 +124,7 @@ proxy_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct snapshot_letter *letter = must_alloc(sizeof(*letter));
 
-		letter->acked.mail.open = snapshot_open;
+		letter->acked.mail.deliver = snapshot_open;
 		letter->lane = s->index;
 		letter->snapshot = snapshot_ref(*snapshot);
 		mailbox_send(&p->workers[i].mailbox, &letter->acked.mail);
@@ -157,7 +157,7 @@ proxy_show(struct engine *e, struct service *s, struct tls_site *site, struct ss
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct show_letter *letter = must_alloc(sizeof(*letter));
 
-		letter->mail.open = show_open;
+		letter->mail.deliver = show_open;
 		letter->lane = s->index;
 		letter->site = site != NULL ? tls_site_ref(site) : NULL;
 		letter->backend = tls_context_ref(backend);
@@ -191,7 +191,7 @@ proxy_rekey(struct engine *e, const struct tls_tickets *tickets)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct rekey_letter *r = must_alloc(sizeof(*r));
 
-		r->mail.open = rekey_open;
+		r->mail.deliver = rekey_open;
 		r->tickets = *tickets;
 		mailbox_send(&p->workers[i].mailbox, &r->mail);
 	}
@@ -222,7 +222,7 @@ proxy_drain(struct engine *e, struct service *s, enum color color, const struct 
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct drain_letter *d = must_alloc(sizeof(*d));
 
-		d->mail.open = drain_open;
+		d->mail.deliver = drain_open;
 		d->lane = s->index;
 		d->color = color;
 		d->orders = *orders;
@@ -325,7 +325,7 @@ holders_open(struct mail *m, void *receiver)
 		o->bytes_in = x->bytes_in + x->up.relay.bytes;
 		o->bytes_out = exchange_bytes_out(x);
 	}
-	h->mail.open = holders_back;
+	h->mail.deliver = holders_back;
 	mailbox_send(&h->proxy->mailbox, &h->mail);
 }
 
@@ -343,7 +343,7 @@ proxy_holders(struct engine *e, struct service *s, enum color color, unsigned ma
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct holders_letter *h = must_alloc(sizeof(*h));
 
-		h->mail.open = holders_open;
+		h->mail.deliver = holders_open;
 		h->query = q;
 		h->proxy = p;
 		h->lane = s->index;
@@ -372,7 +372,7 @@ proxy_notice(struct engine *e)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct mail *m = must_alloc(sizeof(*m));
 
-		m->open = notice_open;
+		m->deliver = notice_open;
 		mailbox_send(&p->workers[i].mailbox, m);
 	}
 }
@@ -412,7 +412,7 @@ close_open(struct mail *m, void *receiver)
 	struct worker *w = receiver;
 
 	worker_close_listeners(w);
-	c->mail.open = close_back;
+	c->mail.deliver = close_back;
 	mailbox_send(&c->proxy->mailbox, &c->mail);
 }
 
@@ -427,7 +427,7 @@ proxy_close(struct engine *e)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct close_letter *c = must_alloc(sizeof(*c));
 
-		c->mail.open = close_open;
+		c->mail.deliver = close_open;
 		c->proxy = p;
 		mailbox_send(&p->workers[i].mailbox, &c->mail);
 	}

@@ -393,7 +393,7 @@ commit_open(struct mail *m, void *receiver)
 	struct worker *w = receiver;
 
 	worker_obey(w, &c->proxy->reload->order);
-	c->mail.open = commit_back;
+	c->mail.deliver = commit_back;
 	mailbox_send(&c->proxy->mailbox, &c->mail);
 }
 
@@ -440,7 +440,7 @@ proxy_commit(struct engine *e, const struct reload *r)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct commit_letter *c = must_alloc(sizeof(*c));
 
-		c->mail.open = commit_open;
+		c->mail.deliver = commit_open;
 		c->proxy = p;
 		c->worker = i;
 		mailbox_send(&p->workers[i].mailbox, &c->mail);
@@ -487,7 +487,7 @@ forget_back(struct mail *m, void *receiver)
 		return;
 	f->waiting = p->n_workers;
 	for (unsigned i = 0; i < p->n_workers; i++) {
-		f->letters[i].mail.open = forget_free_open;
+		f->letters[i].mail.deliver = forget_free_open;
 		mailbox_send(&p->workers[i].mailbox, &f->letters[i].mail);
 	}
 }
@@ -500,7 +500,7 @@ forget_free_open(struct mail *m, void *receiver)
 
 	lane_end(w->lanes[f->lane]);
 	lane_free(&w->lanes[f->lane]);
-	f->mail.open = forget_done;
+	f->mail.deliver = forget_done;
 	mailbox_send(&f->proxy->mailbox, &f->mail);
 }
 
@@ -510,7 +510,7 @@ forget_open(struct mail *m, void *receiver)
 	struct forget_letter *f = container_of(m, struct forget_letter, mail);
 	struct worker *w = receiver;
 
-	f->mail.open = forget_back;
+	f->mail.deliver = forget_back;
 	list_append(&w->forgetting, &f->link);
 	worker_tidy(w);
 }
@@ -527,7 +527,7 @@ proxy_forget(struct engine *e, struct service *s)
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct forget_letter *l = &f->letters[i];
 
-		l->mail.open = forget_open;
+		l->mail.deliver = forget_open;
 		l->proxy = p;
 		l->forgetting = f;
 		l->lane = s->index;

@@ -26,7 +26,7 @@ proxy_tell_refused(struct proxy *p, struct service *s)
 
 	if (r == NULL)
 		return false;
-	r->mail.open = refused_open;
+	r->mail.deliver = refused_open;
 	r->service = s;
 	mailbox_send(&p->mailbox, &r->mail);
 	return true;
@@ -55,7 +55,7 @@ proxy_tell_stalled(struct proxy *p, unsigned worker, double seconds)
 
 	if (l == NULL)
 		return false;
-	l->mail.open = stalled_open;
+	l->mail.deliver = stalled_open;
 	l->worker = worker;
 	l->seconds = seconds;
 	mailbox_send(&p->mailbox, &l->mail);

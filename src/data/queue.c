@@ -119,7 +119,7 @@ send_place(struct lane *l, enum line line, unsigned worker, bool look)
 
 	if (p == NULL)
 		return false;
-	p->mail.open = place_open;
+	p->mail.deliver = place_open;
 	p->lane = l->service->index;
 	p->line = (uint8_t)line;
 	p->look = look;

@@ -464,7 +464,7 @@ worker_join(struct worker *w)
 	if (w->thread != 0) {
 		struct end_letter *letter = must_alloc(sizeof(*letter));
 
-		letter->mail.open = end_letter_open;
+		letter->mail.deliver = end_letter_open;
 		mailbox_send(&w->mailbox, &letter->mail);
 		pthread_join(w->thread, NULL);
 	} else {

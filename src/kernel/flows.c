@@ -119,7 +119,7 @@ holders_judge(void *arg, const struct flow *flow, const struct flow_fact *fact, 
 }
 
 static void
-answer_open(struct mail *m, void *receiver)
+on_answer_letter(struct mail *m, void *receiver)
 {
 	struct wish_letter *l = container_of(m, struct wish_letter, mail);
 	const struct flows *f = receiver;
@@ -167,7 +167,7 @@ fulfil(struct flows *f, struct wish_letter *l)
 }
 
 static void
-wish_open(struct mail *m, void *receiver)
+on_wish_letter(struct mail *m, void *receiver)
 {
 	struct wish_letter *l = container_of(m, struct wish_letter, mail);
 	struct flows *f = receiver;
@@ -178,7 +178,7 @@ wish_open(struct mail *m, void *receiver)
 		letter_free(l);
 		return;
 	}
-	l->mail.open = answer_open;
+	l->mail.deliver = on_answer_letter;
 	mailbox_send(&f->answers, &l->mail);
 }
 
@@ -190,7 +190,7 @@ letter_new(struct flows *f, enum wish wish, unsigned id)
 	struct wish_letter *l = must_alloc(sizeof(*l));
 
 	CHECK(id <= MARK_SERVICES);
-	l->mail.open = wish_open;
+	l->mail.deliver = on_wish_letter;
 	l->flows = f;
 	l->wish = wish;
 	l->id = id;

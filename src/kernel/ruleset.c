@@ -194,7 +194,7 @@ post_acked(struct ruleset *r)
 	if (n == 0)
 		return;
 	l = must_alloc(sizeof(*l) + n * sizeof(l->list[0]));
-	l->mail.open = on_acked;
+	l->mail.deliver = on_acked;
 	for (size_t i = 0; i < r->plan.n; i++) {
 		if (r->acked[i] == 0)
 			continue;
@@ -209,7 +209,7 @@ post_trouble(struct ruleset *r, const struct why *why)
 {
 	struct trouble_letter *l = must_alloc(sizeof(*l));
 
-	l->mail.open = on_trouble;
+	l->mail.deliver = on_trouble;
 	l->is_over = why == NULL;
 	if (why != NULL)
 		l->why = *why;
@@ -221,7 +221,7 @@ post_counts(struct ruleset *r, struct reading *reading)
 {
 	struct counts_letter *l = must_alloc(sizeof(*l));
 
-	l->mail.open = on_counts;
+	l->mail.deliver = on_counts;
 	l->reading = reading;
 	l->counts = read_rule_counts(r);
 	mailbox_send(&r->box, &l->mail);

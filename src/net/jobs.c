@@ -121,7 +121,7 @@ jobs_add(struct jobs *jobs, struct job *j)
 {
 	bool all_busy;
 
-	j->mail.open = job_on_answer;
+	j->mail.deliver = job_on_answer;
 	j->next = NULL;
 	jobs->pending++;
 	pthread_mutex_lock(&jobs->lock);

@@ -18,7 +18,7 @@ mailbox_empty(struct mailbox *box)
 	while (oldest != NULL) {
 		m = oldest;
 		oldest = m->next;
-		m->open(m, box->receiver);
+		m->deliver(m, box->receiver);
 	}
 }
 

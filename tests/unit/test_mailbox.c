@@ -58,7 +58,7 @@ post(struct reader *r, unsigned from, unsigned number)
 {
 	struct letter *l = must_alloc(sizeof(*l));
 
-	l->mail.open = letter_on_open;
+	l->mail.deliver = letter_on_open;
 	l->from = from;
 	l->number = number;
 	mailbox_send(&r->box, &l->mail);
@@ -175,7 +175,7 @@ static void
 test_closing_opens_what_is_inside_and_what_follows_from_it(void **state)
 {
 	struct ev_loop *loop = ev_loop_new(0);
-	struct chain c = { .mail = { .open = chain_on_open }, .left = 5 };
+	struct chain c = { .mail = { .deliver = chain_on_open }, .left = 5 };
 	struct mailbox box;
 
 	(void)state;
@@ -192,7 +192,7 @@ static void
 test_emptying_opens_only_what_is_inside_now(void **state)
 {
 	struct ev_loop *loop = ev_loop_new(0);
-	struct chain c = { .mail = { .open = chain_on_open }, .left = 1 };
+	struct chain c = { .mail = { .deliver = chain_on_open }, .left = 1 };
 	struct mailbox box;
 
 	(void)state;

@@ -725,7 +725,7 @@ look_open(struct mail *m, void *receiver)
 	l->idle_clocks = w->idle_clocks;
 	for (unsigned i = 0; worker_next_listener(w, &i) != NULL;)
 		l->listeners++;
-	m->open = look_back;
+	m->deliver = look_back;
 	mailbox_send(&w->proxy->mailbox, m);
 }
 
@@ -735,7 +735,7 @@ look(void)
 	struct look sum = { .back = true };
 
 	for (unsigned i = 0; i < WORKERS; i++) {
-		struct look l = { .mail.open = look_open };
+		struct look l = { .mail.deliver = look_open };
 
 		mailbox_send(&town.proxy->workers[i].mailbox, &l.mail);
 		WAIT_UNTIL(town.loop, l.back);
