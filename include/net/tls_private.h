@@ -38,6 +38,8 @@ struct tls {
 
 /* Around ssl, which is consumed.  NULL when memory is out, or ssl is NULL. */
 struct tls *tls_wrap(SSL *ssl, int fd);
+/* Once a process, before any tls_bio_attach(). */
+void tls_bio_make(void);
 /* Puts it on its descriptor.  False when memory is out. */
 bool tls_bio_attach(struct tls *t);
 /* The one behind an SSL, in its callbacks. */

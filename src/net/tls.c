@@ -51,9 +51,9 @@ tls_kernel_offers(void)
 
 /* OpenSSL makes all algorithms of a kind when the first of them is asked for; those for
  * which memory is out then stay missing ("unsupported") until the process ends.  So each kind
- * is asked for here, before there are connections. */
+ * is asked for here, before there are connections; and what is ours is made as early. */
 static void
-fetch_each_kind(void)
+make_first(void)
 {
 	EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
 	EVP_CIPHER_free(EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL));
@@ -65,6 +65,7 @@ fetch_each_kind(void)
 	EVP_SIGNATURE_free(EVP_SIGNATURE_fetch(NULL, "RSA", NULL));
 	EVP_ASYM_CIPHER_free(EVP_ASYM_CIPHER_fetch(NULL, "RSA", NULL));
 	OSSL_DECODER_free(OSSL_DECODER_fetch(NULL, "RSA", NULL));
+	tls_bio_make();
 	ERR_clear_error();
 }
 
@@ -74,7 +75,7 @@ tls_context_new(const SSL_METHOD *method)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	SSL_CTX *context;
 
-	pthread_once(&once, fetch_each_kind);
+	pthread_once(&once, make_first);
 	context = SSL_CTX_new(method);
 	if (context == NULL)
 		return NULL;

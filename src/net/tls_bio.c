@@ -2,7 +2,6 @@
  * than by OpenSSL's own way.  Where the kernel does TLS, that one is taken, for
  * it knows how to tell the kernel.  Any thread. */
 #include <errno.h>
-#include <pthread.h>
 #include <sys/socket.h>
 
 #include "net/tls_private.h"
@@ -12,7 +11,6 @@
 #define RECEIVES 3
 
 static BIO_METHOD *method;
-static pthread_once_t made = PTHREAD_ONCE_INIT;
 
 static struct tls *
 tls_behind(BIO *b)
@@ -89,8 +87,8 @@ on_control(BIO *b, int what, long number, void *pointer)
 	return 0;
 }
 
-static void
-make(void)
+void
+tls_bio_make(void)
 {
 	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "teal");
 
@@ -112,7 +110,6 @@ tls_bio_attach(struct tls *t)
 		return SSL_set_fd(t->ssl, t->fd) == 1;
 	}
 #endif
-	pthread_once(&made, make);
 	if (method == NULL || (b = BIO_new(method)) == NULL)
 		return false;
 	BIO_set_data(b, t);

@@ -45,3 +45,21 @@ def test_tls_where_memory_is_out_now_and_then(web, backend, tmp_path, permille, 
         assert c.ask("/whole").body == b"/whole"
     for gauge in ("teal_connections", "teal_backend_connections"):
         t.wait_metric(0, gauge, service="web")
+
+
+@pytest.mark.nosan  # a sanitizer has its own memory
+@pytest.mark.parametrize("permille", [10, 30, 50, 100])
+def test_tls_for_whose_first_handshakes_memory_was_out(web, backend, tmp_path, permille):
+    """OpenSSL makes much at the first handshake, once for the process, and may not make it again where that failed."""
+    authority, memory = Authority(tmp_path), FailingMemory(tmp_path)
+    t = web(mode="http", green=[backend("green", echo)], health={"type": "none"}, start=False,
+            tls={"certificates": (authority.issue("web"),)})
+    t.start(env=memory.env())
+    memory.fail(permille, only_tls=True)
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            Http(t.address(), tls=trusting(authority.pem), server_name="web").close()
+    assert memory.failed > 0
+    memory.fail(0)
+    with Http(t.address(), tls=trusting(authority.pem), server_name="web") as c:
+        assert c.ask("/whole").body == b"/whole"
