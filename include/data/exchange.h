@@ -8,7 +8,7 @@
 
 #include "data/client.h"
 #include "data/dial.h"
-#include "data/flow.h"
+#include "data/body_pump.h"
 #include "data/upstream.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
@@ -44,7 +44,7 @@ struct exchange {
 	struct client *client;
 	struct upstream *upstream;
 	struct deadline pace;	/* while a body is on its way */
-	struct flow up, down;
+	struct body_pump up, down;
 	/* What is sent to the backend: the head and what of the body came with
 	 * it; behind it what the log line wants. */
 	char *text;
@@ -53,7 +53,7 @@ struct exchange {
 	struct http1_slice protocols;	/* likewise: to what the client would upgrade */
 	struct exchange_part *part;	/* owned, or NULL */
 	uint64_t interim;	/* bytes of the interim heads that have come */
-	uint64_t bytes_in, bytes_out;	/* what passed besides the flows: heads */
+	uint64_t bytes_in, bytes_out;	/* what passed besides the bodies: heads */
 	uint64_t marked_up, marked_down;	/* bytes at the last look at the pace */
 	unsigned status;	/* sent to the client; 0: none yet */
 };

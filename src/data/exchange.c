@@ -74,8 +74,8 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 			tally_add(&dial_tally(&x->dial)->http->odd_answers[i], 1);
 	deadline_disarm(&x->pace);
 	exchange_drop_upstream(x);
-	flow_end(&x->up, &w->room);
-	flow_end(&x->down, &w->room);
+	pump_end(&x->up, &w->room);
+	pump_end(&x->down, &w->room);
 	exchange_forget_part(x);
 	free(x->text);
 	x->text = NULL;
@@ -127,12 +127,12 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	size_t bytes = 0;
 
 	/* What is left of the request would be taken for the next one. */
-	if (!flow_has_all(&x->up))
+	if (!pump_has_all(&x->up))
 		c->bye = false;
-	if (!flow_has_all(&x->up) || client_is_last(c) || x->dial.lane->worker->leaving)
+	if (!pump_has_all(&x->up) || client_is_last(c) || x->dial.lane->worker->leaving)
 		c->keep = false;
 	a.close = !c->keep;
-	if (x->answering || flow_is_blocked(&x->down)) {
+	if (x->answering || pump_is_blocked(&x->down)) {
 		exchange_cut(x, ending, reason);
 		return;
 	}
@@ -159,11 +159,11 @@ finish(struct exchange *x)
 {
 	struct client *c = x->client;
 	struct upstream *u = x->upstream;
-	bool whole = flow_has_all(&x->up);
+	bool whole = pump_has_all(&x->up);
 
 	x->upstream = NULL;
 	/* A server that writes that may also miscount. */
-	if (x->kept && x->odd == 0 && x->down.body.odd == 0 && !x->deaf && !x->parted && whole && x->sent == x->n_text && !flow_is_blocked(&x->up))
+	if (x->kept && x->odd == 0 && x->down.body.odd == 0 && !x->deaf && !x->parted && whole && x->sent == x->n_text && !pump_is_blocked(&x->up))
 		upstream_give(u);
 	else
 		upstream_close(u);
@@ -195,8 +195,8 @@ set_clocks(struct exchange *x)
 {
 	struct lane *l = x->dial.lane;
 	double now = l->worker->now;
-	bool asked = is_sent(x) && (flow_is_done(&x->up) || x->deaf);
-	bool full = !x->deaf && (!is_sent(x) || flow_is_blocked(&x->up));
+	bool asked = is_sent(x) && (pump_is_done(&x->up) || x->deaf);
+	bool full = !x->deaf && (!is_sent(x) || pump_is_blocked(&x->up));
 
 	if (!x->answering && (asked || full || waits_to_be_asked(x))) {
 		if (!x->responding)
@@ -223,7 +223,7 @@ set_clocks(struct exchange *x)
 static void
 pass_on_the_end(struct exchange *x)
 {
-	if (x->parted || x->deaf || !client_is_last(x->client) || !is_sent(x) || !flow_is_done(&x->up))
+	if (x->parted || x->deaf || !client_is_last(x->client) || !is_sent(x) || !pump_is_done(&x->up))
 		return;
 	x->parted = true;
 	(void)io_shutdown(&x->upstream->io);
@@ -234,23 +234,23 @@ static void
 settle(struct exchange *x)
 {
 	struct client *c = x->client;
-	bool up_open = !flow_has_all(&x->up), read_client;
+	bool up_open = !pump_has_all(&x->up), read_client;
 	int upstream = 0;
 
-	if (x->answering && flow_is_done(&x->down)) {
+	if (x->answering && pump_is_done(&x->down)) {
 		finish(x);
 		return;
 	}
 	pass_on_the_end(x);
 	/* With the request in hand its socket is read for its end only, and stays
 	 * as it is: no system call for that. */
-	read_client = up_open ? is_sent(x) && !flow_is_blocked(&x->up) && !x->deaf :
+	read_client = up_open ? is_sent(x) && !pump_is_blocked(&x->up) && !x->deaf :
 				!c->eof && buf_room(&c->in) > 0;
-	client_want(c, read_client, flow_is_blocked(&x->down));
+	client_want(c, read_client, pump_is_blocked(&x->down));
 	/* Interim answers have to wait for a slow client as bodies do. */
-	if (!flow_is_blocked(&x->down) && (!x->answering || !flow_has_all(&x->down)))
+	if (!pump_is_blocked(&x->down) && (!x->answering || !pump_has_all(&x->down)))
 		upstream |= EV_READ;
-	if (!x->deaf && (!is_sent(x) || flow_is_blocked(&x->up)))
+	if (!x->deaf && (!is_sent(x) || pump_is_blocked(&x->up)))
 		upstream |= EV_WRITE;
 	io_want(x->dial.lane->worker->loop, &x->upstream->io, upstream);
 	set_clocks(x);
@@ -273,24 +273,24 @@ grow_deaf(struct exchange *x)
 /* Moves the rest of the body, and puts back what was read of the next request:
  * only then is the result judged.  Where there is no room for it the
  * connection has lost its place among the bytes, and ends. */
-static enum flow_result
+static enum pump_result
 take_up(struct exchange *x)
 {
 	struct client *c = x->client;
-	enum flow_result moved;
+	enum pump_result moved;
 	struct str surplus;
 	int failed;
 
-	moved = flow_move(&x->up, &c->io, &x->upstream->io, &x->dial.lane->worker->room, &surplus);
+	moved = pump_move(&x->up, &c->io, &x->upstream->io, &x->dial.lane->worker->room, &surplus);
 	failed = errno;
 	/* Only behind an end is there a next message; behind what is bad nothing is. */
-	DCHECK(surplus.n == 0 || flow_has_all(&x->up) || moved == FLOW_BAD);
+	DCHECK(surplus.n == 0 || pump_has_all(&x->up) || moved == PUMP_BAD);
 	if (client_put_back(c, surplus.p, surplus.n)) {
 		errno = failed;
 		return moved;
 	}
 	c->keep = c->bye = false;
-	return FLOW_NO_MEMORY;
+	return PUMP_NO_MEMORY;
 }
 
 /* The body is none, or too large: nothing of what is wrong was sent on, and the
@@ -311,25 +311,25 @@ static bool
 move_up(struct exchange *x)
 {
 	uint64_t before = x->up.relay.bytes;
-	enum flow_result moved = take_up(x);
+	enum pump_result moved = take_up(x);
 
 	x->streamed |= x->up.relay.bytes > before;
 	switch (moved) {
-	case FLOW_OK:
+	case PUMP_OK:
 		break;
-	case FLOW_SOURCE_FAILED:
+	case PUMP_SOURCE_FAILED:
 		exchange_abort(x, END_CLIENT_RESET);
 		return false;
-	case FLOW_SOURCE_ENDED:
+	case PUMP_SOURCE_ENDED:
 		exchange_abort(x, END_CLIENT_GONE);
 		return false;
-	case FLOW_DESTINATION_FAILED:
+	case PUMP_DESTINATION_FAILED:
 		grow_deaf(x);
 		return true;
-	case FLOW_BAD:
+	case PUMP_BAD:
 		fail_of_body(x);
 		return false;
-	case FLOW_NO_MEMORY:
+	case PUMP_NO_MEMORY:
 		exchange_fail(x, END_MEMORY, NULL);
 		return false;
 	}
@@ -353,7 +353,7 @@ send_request(struct exchange *x)
 		}
 		x->sent += (size_t)n;
 	}
-	return flow_is_done(&x->up) || move_up(x);
+	return pump_is_done(&x->up) || move_up(x);
 }
 
 void
@@ -396,7 +396,7 @@ void
 exchange_on_client(struct exchange *x, int revents)
 {
 	CHECK(x->magic == EXCHANGE_MAGIC);
-	if ((revents & EV_READ) && flow_has_all(&x->up) && !look_at_client(x))
+	if ((revents & EV_READ) && pump_has_all(&x->up) && !look_at_client(x))
 		return;
 	/* In line it would only keep others from their turn. */
 	if (x->dial.state == DIAL_WAITING && client_is_last(x->client)) {
@@ -407,9 +407,9 @@ exchange_on_client(struct exchange *x, int revents)
 		dial_ops(&x->dial)->hold(&x->dial);
 		return;
 	}
-	if ((revents & EV_READ) && !flow_has_all(&x->up) && is_sent(x) && !x->deaf && !move_up(x))
+	if ((revents & EV_READ) && !pump_has_all(&x->up) && is_sent(x) && !x->deaf && !move_up(x))
 		return;
-	if ((revents & EV_WRITE) && flow_is_blocked(&x->down) && !exchange_push_answer(x))
+	if ((revents & EV_WRITE) && pump_is_blocked(&x->down) && !exchange_push_answer(x))
 		return;
 	settle(x);
 }
@@ -423,7 +423,7 @@ exchange_on_upstream(struct exchange *x, int revents)
 		return;
 	}
 	revents = io_events(&x->upstream->io, revents);
-	if ((revents & EV_WRITE) && !x->deaf && (!is_sent(x) || !flow_is_done(&x->up)) && !send_request(x))
+	if ((revents & EV_WRITE) && !x->deaf && (!is_sent(x) || !pump_is_done(&x->up)) && !send_request(x))
 		return;
 	if ((revents & EV_READ) && !exchange_read_answer(x))
 		return;
@@ -473,12 +473,12 @@ exchange_pace_expired(struct deadline *d)
 	double waited = l->worker->now - d->touched, due = l->pace_clock->after;
 	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * (waited < due ? waited : due));
 
-	if (!flow_has_all(&x->up) && !flow_is_blocked(&x->up) && !x->deaf && !waits_to_be_asked(x) &&
+	if (!pump_has_all(&x->up) && !pump_is_blocked(&x->up) && !x->deaf && !waits_to_be_asked(x) &&
 	    x->up.relay.bytes - x->marked_up < least) {
 		exchange_fail(x, END_BODY_TIMEOUT, NULL);
 		return;
 	}
-	if (flow_is_blocked(&x->down)) {
+	if (pump_is_blocked(&x->down)) {
 		uint64_t now = taken(x);
 
 		if (x->marked_down < now ? now - x->marked_down < least : x->was_blocked) {
@@ -488,7 +488,7 @@ exchange_pace_expired(struct deadline *d)
 		}
 		x->marked_down = now;
 	}
-	x->was_blocked = flow_is_blocked(&x->down);
+	x->was_blocked = pump_is_blocked(&x->down);
 	x->marked_up = x->up.relay.bytes;
 	deadline_arm(l->pace_clock, &x->pace, l->worker->now);
 }
@@ -642,7 +642,7 @@ exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, con
 {
 	struct exchange *x = calloc(1, sizeof(*x));
 	size_t length = h->length, in_hand = n - length, taken = 0;
-	enum flow_result result = FLOW_OK;
+	enum pump_result result = PUMP_OK;
 
 	if (x == NULL) {
 		client_end(c, END_MEMORY);
@@ -656,10 +656,10 @@ exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, con
 	if (body->done)
 		in_hand = 0;
 	else
-		taken = flow_take(&x->up, p + length, &in_hand, &result);
-	if (!keep_text(x, h, host, p + length, in_hand) || result == FLOW_NO_MEMORY) {
+		taken = pump_take(&x->up, p + length, &in_hand, &result);
+	if (!keep_text(x, h, host, p + length, in_hand) || result == PUMP_NO_MEMORY) {
 		exchange_fail(x, END_MEMORY, NULL);
-	} else if (result == FLOW_BAD) {
+	} else if (result == PUMP_BAD) {
 		fail_of_body(x);
 	} else {
 		exchange_dial(x);

@@ -46,23 +46,23 @@ move_down(struct exchange *x)
 {
 	struct str surplus;
 
-	switch (flow_move(&x->down, &x->upstream->io, &x->client->io, &x->dial.lane->worker->room, &surplus)) {
-	case FLOW_OK:
+	switch (pump_move(&x->down, &x->upstream->io, &x->client->io, &x->dial.lane->worker->room, &surplus)) {
+	case PUMP_OK:
 		if (surplus.n > 0)
 			x->kept = false;
 		return true;
-	case FLOW_SOURCE_FAILED:
-	case FLOW_SOURCE_ENDED:
+	case PUMP_SOURCE_FAILED:
+	case PUMP_SOURCE_ENDED:
 		exchange_cut(x, x->parted ? END_CLIENT_GONE : END_BACKEND_RESET,
 			     "the backend closed in the middle of its answer");
 		return false;
-	case FLOW_BAD:
+	case PUMP_BAD:
 		exchange_cut(x, END_BAD_RESPONSE, http1_reason_words((enum http1_reason)x->down.body.reason));
 		return false;
-	case FLOW_DESTINATION_FAILED:
+	case PUMP_DESTINATION_FAILED:
 		exchange_abort(x, END_CLIENT_RESET);
 		return false;
-	case FLOW_NO_MEMORY:
+	case PUMP_NO_MEMORY:
 		break;
 	}
 	exchange_cut(x, END_MEMORY, NULL);
@@ -84,10 +84,10 @@ exchange_push_answer(struct exchange *x)
 static bool
 say(struct exchange *x, const char *p, size_t n, bool more)
 {
-	switch (flow_send(&x->down, p, n, &x->client->io, more)) {
-	case FLOW_OK:
+	switch (pump_send(&x->down, p, n, &x->client->io, more)) {
+	case PUMP_OK:
 		return true;
-	case FLOW_NO_MEMORY:
+	case PUMP_NO_MEMORY:
 		exchange_abort(x, END_MEMORY);
 		return false;
 	default:
@@ -182,7 +182,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	if (h->minor == 0 || !http1_head_has(h, HTTP1_UPGRADE))
 		return bad(x, "101 that does not say to what");
 	/* Nor can what the request still has to say be told from what follows it. */
-	if (x->sent < x->n_text || !flow_is_done(&x->up))
+	if (x->sent < x->n_text || !pump_is_done(&x->up))
 		return bad(x, "101 before it had read the request");
 	if (!http1_head_switches_to(h, exchange_text(x, x->protocols)))
 		return bad(x, "101 to a protocol that the client did not ask for");
@@ -246,7 +246,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 {
 	struct http_room *room = x->dial.lane->worker->http;
 	struct client *c = x->client;
-	enum flow_result result;
+	enum pump_result result;
 	size_t head, came = n;
 	bool bulk;
 
@@ -256,10 +256,10 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	 * rest is taken for. */
 	x->odd |= h->odd;
 	x->kept = http1_head_keep_alive(h) && x->down.body.framing != HTTP1_BODY_CLOSE &&
-		  x->sent == x->n_text && flow_is_done(&x->up);
+		  x->sent == x->n_text && pump_is_done(&x->up);
 	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
 	bulk = (full || x->down.body.framing == HTTP1_BODY_LENGTH) &&
-	       flow_is_bulk(&x->down, n, &x->upstream->io, &c->io);
+	       pump_is_bulk(&x->down, n, &x->upstream->io, &c->io);
 	if (bulk) {
 		x->dial.lane->bulky = true;
 	} else if (full && http1_body_skippable(&x->down.body) != n) {
@@ -270,7 +270,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	}
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
-	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !flow_has_all(&x->up) ||
+	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !pump_has_all(&x->up) ||
 	    client_is_last(c) || x->dial.lane->worker->leaving)
 		c->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
@@ -280,13 +280,13 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	if (head == 0)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	/* Bytes without a request: they may be for another client. */
-	if (flow_take(&x->down, rest, &n, &result) < came)
+	if (pump_take(&x->down, rest, &n, &result) < came)
 		x->kept = false;
-	if (result != FLOW_OK) {
+	if (result != PUMP_OK) {
 		/* None of it is sent. */
 		x->status = 0;
 		x->down.relay.bytes = x->down.body.total = x->down.passed = 0;
-		if (result == FLOW_BAD)
+		if (result == PUMP_BAD)
 			return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 		exchange_fail(x, END_MEMORY, NULL);
 		return false;
@@ -297,7 +297,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	if (head + n <= room->size) {
 		memcpy(room->out + head, rest, n);
 		/* The last bytes of a connection travel with its end. */
-		return say(x, room->out, head + n, c->bye && x->down.body.done && flow_has_all(&x->up));
+		return say(x, room->out, head + n, c->bye && x->down.body.done && pump_has_all(&x->up));
 	}
 	return say(x, room->out, head, true) && say(x, rest, n, false);
 }

@@ -34,7 +34,7 @@ is_gone(struct dial *d)
 	struct exchange *x = exchange_of(d);
 	struct io *io = &x->client->io;
 
-	return sock_error(io_fd(io)) != 0 || (!flow_has_all(&x->up) && io_has_ended(io));
+	return sock_error(io_fd(io)) != 0 || (!pump_has_all(&x->up) && io_has_ended(io));
 }
 
 /* Where it has logged in, it goes on. */
@@ -52,7 +52,7 @@ static struct io *
 open_upstream(struct dial *d, struct backend *b, enum dial_how *how)
 {
 	struct exchange *x = exchange_of(d);
-	double age = x->idempotent && flow_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE;
+	double age = x->idempotent && pump_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE;
 	struct upstream *u = x->fresh ? NULL : upstream_take(d->lane, b, x->client, age);
 	bool pending;
 
@@ -99,7 +99,7 @@ hold_client(struct dial *d)
 	struct exchange *x = exchange_of(d);
 	struct client *c = x->client;
 
-	client_want(c, flow_has_all(&x->up) && !c->eof && buf_room(&c->in) > 0, false);
+	client_want(c, pump_has_all(&x->up) && !c->eof && buf_room(&c->in) > 0, false);
 }
 
 static void

@@ -1,35 +1,35 @@
-/* flow.c - one message's body on its way.  Thread: owning worker. */
+/* body_pump.c - one message's body on its way.  Thread: owning worker. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
-#include "data/flow.h"
+#include "data/body_pump.h"
 
 /* So many reads in one loop turn before others get theirs. */
 #define TURNS 4
 /* A known rest of this many bytes is worth a pipe. */
 #define SPLICE_BYTES (64 * 1024)
 
-static enum flow_result
+static enum pump_result
 failure_of(enum relay_result r)
 {
 	switch (r) {
 	case RELAY_OK:
-		return FLOW_OK;
+		return PUMP_OK;
 	case RELAY_SOURCE_FAILED:
-		return FLOW_SOURCE_FAILED;
+		return PUMP_SOURCE_FAILED;
 	case RELAY_DESTINATION_FAILED:
-		return FLOW_DESTINATION_FAILED;
+		return PUMP_DESTINATION_FAILED;
 	case RELAY_NO_MEMORY:
 		break;
 	}
-	return FLOW_NO_MEMORY;
+	return PUMP_NO_MEMORY;
 }
 
 /* -- trailers ----------------------------------------------------------------- */
 
 /* The last chunk and the lines behind it that go on. */
-struct flow_trailers {
+struct pump_trailers {
 	struct buf bytes;
 	size_t line;	/* where in them the line begins that is being read */
 };
@@ -37,7 +37,7 @@ struct flow_trailers {
 #define LAST_CHUNK "0\r\n"
 
 static bool
-goes_on(const struct flow *f, struct str line)
+goes_on(const struct body_pump *f, struct str line)
 {
 	const char *colon = memchr(line.p, ':', line.n);
 
@@ -47,9 +47,9 @@ goes_on(const struct flow *f, struct str line)
 
 /* Another piece of a trailer line. */
 static bool
-take_trailer(struct flow *f, const char *p, size_t n)
+take_trailer(struct body_pump *f, const char *p, size_t n)
 {
-	struct flow_trailers *t = f->trailers;
+	struct pump_trailers *t = f->trailers;
 
 	if (t == NULL) {
 		if ((t = malloc(sizeof(*t))) == NULL)
@@ -72,7 +72,7 @@ take_trailer(struct flow *f, const char *p, size_t n)
 
 /* What ends a chunked body. */
 static bool
-chunks_end(struct flow *f, struct str *end)
+chunks_end(struct body_pump *f, struct str *end)
 {
 	if (f->trailers == NULL) {
 		*end = STR(HTTP1_CHUNKS_END);
@@ -85,7 +85,7 @@ chunks_end(struct flow *f, struct str *end)
 }
 
 static void
-drop_trailers(struct flow *f)
+drop_trailers(struct body_pump *f)
 {
 	if (f->trailers == NULL)
 		return;
@@ -95,7 +95,7 @@ drop_trailers(struct flow *f)
 }
 
 void
-flow_end(struct flow *f, struct relay_room *room)
+pump_end(struct body_pump *f, struct relay_room *room)
 {
 	relay_end(&f->relay, room);
 	drop_trailers(f);
@@ -103,14 +103,14 @@ flow_end(struct flow *f, struct relay_room *room)
 
 /* -- bytes in hand -------------------------------------------------------------- */
 
-/* As flow_take(); what ends the body is *end, if it has not found room among
+/* As pump_take(); what ends the body is *end, if it has not found room among
  * the bytes that it stands for: those of a piece that came before are gone. */
 static size_t
-take(struct flow *f, char *p, size_t *n, struct str *end, enum flow_result *result)
+take(struct body_pump *f, char *p, size_t *n, struct str *end, enum pump_result *result)
 {
 	size_t taken = 0, kept = 0;
 
-	*result = FLOW_OK;
+	*result = PUMP_OK;
 	*end = STR("");
 	while (taken < *n && !f->body.done) {
 		enum http1_verdict verdict;
@@ -118,7 +118,7 @@ take(struct flow *f, char *p, size_t *n, struct str *end, enum flow_result *resu
 		size_t piece = http1_body_piece(&f->body, p + taken, *n - taken, &kind, &verdict);
 
 		if (verdict == HTTP1_BAD) {
-			*result = FLOW_BAD;
+			*result = PUMP_BAD;
 			break;
 		}
 		if (kind == HTTP1_PIECE_DATA || (kind == HTTP1_PIECE_FRAME && !f->unchunk)) {
@@ -126,14 +126,14 @@ take(struct flow *f, char *p, size_t *n, struct str *end, enum flow_result *resu
 				memmove(p + kept, p + taken, piece);
 			kept += piece;
 		} else if (kind == HTTP1_PIECE_TRAILER && !f->unchunk && !take_trailer(f, p + taken, piece)) {
-			*result = FLOW_NO_MEMORY;
+			*result = PUMP_NO_MEMORY;
 		}
 		taken += piece;
 	}
 	f->relay.bytes += taken;
-	if (f->body.done && f->body.framing == HTTP1_BODY_CHUNKED && !f->unchunk && *result == FLOW_OK) {
+	if (f->body.done && f->body.framing == HTTP1_BODY_CHUNKED && !f->unchunk && *result == PUMP_OK) {
 		if (!chunks_end(f, end))
-			*result = FLOW_NO_MEMORY;
+			*result = PUMP_NO_MEMORY;
 		f->passed += end->n;
 		if (end->n <= taken - kept) {
 			memcpy(p + kept, end->p, end->n);
@@ -148,7 +148,7 @@ take(struct flow *f, char *p, size_t *n, struct str *end, enum flow_result *resu
 }
 
 size_t
-flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result)
+pump_take(struct body_pump *f, char *p, size_t *n, enum pump_result *result)
 {
 	struct str end;
 	size_t taken = take(f, p, n, &end, result);
@@ -160,37 +160,37 @@ flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result)
 	return taken;
 }
 
-enum flow_result
-flow_send(struct flow *f, const char *p, size_t n, struct io *destination, bool more)
+enum pump_result
+pump_send(struct body_pump *f, const char *p, size_t n, struct io *destination, bool more)
 {
 	ssize_t sent = 0;
 
 	if (n == 0)
-		return FLOW_OK;
+		return PUMP_OK;
 	if (!relay_is_blocked(&f->relay)) {
 		sent = io_write(destination, p, n, more);
 		if (sent < 0 && !io_would_block())
-			return FLOW_DESTINATION_FAILED;
+			return PUMP_DESTINATION_FAILED;
 		if (sent < 0)
 			sent = 0;
 	}
 	if ((size_t)sent < n && !relay_hold(&f->relay, p + sent, n - (size_t)sent))
-		return FLOW_NO_MEMORY;
-	return FLOW_OK;
+		return PUMP_NO_MEMORY;
+	return PUMP_OK;
 }
 
 /* The source has ended: for some messages that is their end. */
-static enum flow_result
-at_eof(struct flow *f)
+static enum pump_result
+at_eof(struct body_pump *f)
 {
 	if (relay_at_eof(&f->relay) != RELAY_OK)
-		return FLOW_SOURCE_FAILED;
+		return PUMP_SOURCE_FAILED;
 	f->relay.eof = false;
-	return http1_body_finish(&f->body) == HTTP1_DONE ? FLOW_OK : FLOW_SOURCE_ENDED;
+	return http1_body_finish(&f->body) == HTTP1_DONE ? PUMP_OK : PUMP_SOURCE_ENDED;
 }
 
 bool
-flow_is_bulk(const struct flow *f, size_t in_hand, const struct io *source, const struct io *destination)
+pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source, const struct io *destination)
 {
 	uint64_t ahead = http1_body_skippable(&f->body);
 
@@ -198,12 +198,12 @@ flow_is_bulk(const struct flow *f, size_t in_hand, const struct io *source, cons
 	       !io_is_tls(destination);
 }
 
-static enum flow_result
-move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *room, struct str *surplus)
+static enum pump_result
+move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_room *room, struct str *surplus)
 {
 	for (int turn = 0; turn < TURNS; turn++) {
 		size_t most = room->size, got, kept, taken;
-		enum flow_result result;
+		enum pump_result result;
 		struct str end;
 		ssize_t n;
 
@@ -212,7 +212,7 @@ move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *
 			most = (size_t)f->body.left;
 		n = io_read(from, room->buffer, most);
 		if (n < 0)
-			return io_would_block() ? FLOW_OK : FLOW_SOURCE_FAILED;
+			return io_would_block() ? PUMP_OK : PUMP_SOURCE_FAILED;
 		if (n == 0)
 			return at_eof(f);
 		got = kept = (size_t)n;
@@ -220,26 +220,26 @@ move_by_copy(struct flow *f, struct io *from, struct io *to, struct relay_room *
 		/* Whatever becomes of the body, these are the next message's. */
 		if (taken < got)
 			*surplus = (struct str){ room->buffer + taken, got - taken };
-		if (result == FLOW_OK)
-			result = flow_send(f, room->buffer, kept, to, end.n > 0);
-		if (result == FLOW_OK)
-			result = flow_send(f, end.p, end.n, to, false);
+		if (result == PUMP_OK)
+			result = pump_send(f, room->buffer, kept, to, end.n > 0);
+		if (result == PUMP_OK)
+			result = pump_send(f, end.p, end.n, to, false);
 		if (f->body.done)
 			drop_trailers(f);
-		if (result != FLOW_OK)
+		if (result != PUMP_OK)
 			return result;
-		if (f->body.done || flow_is_blocked(f) || (got < most && !io_pending(from)))
-			return FLOW_OK;
-		if (flow_is_bulk(f, 0, from, to)) {
+		if (f->body.done || pump_is_blocked(f) || (got < most && !io_pending(from)))
+			return PUMP_OK;
+		if (pump_is_bulk(f, 0, from, to)) {
 			f->relay.splicing = true;
-			return FLOW_OK;
+			return PUMP_OK;
 		}
 	}
-	return FLOW_OK;
+	return PUMP_OK;
 }
 
-static enum flow_result
-move_by_splice(struct flow *f, struct io *from, struct io *to, struct relay_room *room)
+static enum pump_result
+move_by_splice(struct body_pump *f, struct io *from, struct io *to, struct relay_room *room)
 {
 	for (int turn = 0; turn < TURNS && f->relay.splicing; turn++) {
 		uint64_t ahead = http1_body_skippable(&f->body), moved;
@@ -249,7 +249,7 @@ move_by_splice(struct flow *f, struct io *from, struct io *to, struct relay_room
 		if (ahead == 0)
 			f->relay.splicing = false;
 		if (ahead == 0)
-			return FLOW_OK;
+			return PUMP_OK;
 		r = relay_splice(&f->relay, from, to, &room->pipes, ahead, &moved);
 		http1_body_skip(&f->body, moved);
 		f->passed += moved;
@@ -257,14 +257,14 @@ move_by_splice(struct flow *f, struct io *from, struct io *to, struct relay_room
 			return failure_of(r);
 		if (f->relay.eof)
 			return at_eof(f);
-		if (f->body.done || flow_is_blocked(f) || moved == 0)
-			return FLOW_OK;
+		if (f->body.done || pump_is_blocked(f) || moved == 0)
+			return PUMP_OK;
 	}
-	return FLOW_OK;
+	return PUMP_OK;
 }
 
-enum flow_result
-flow_move(struct flow *f, struct io *source, struct io *destination, struct relay_room *room,
+enum pump_result
+pump_move(struct body_pump *f, struct io *source, struct io *destination, struct relay_room *room,
 	  struct str *surplus)
 {
 	enum relay_result flushed = relay_flush(&f->relay, destination, room);
@@ -272,8 +272,8 @@ flow_move(struct flow *f, struct io *source, struct io *destination, struct rela
 	*surplus = (struct str){ NULL, 0 };
 	if (flushed != RELAY_OK)
 		return failure_of(flushed);
-	if (flow_is_blocked(f) || f->body.done)
-		return FLOW_OK;
+	if (pump_is_blocked(f) || f->body.done)
+		return PUMP_OK;
 	if (f->relay.splicing)
 		return move_by_splice(f, source, destination, room);
 	return move_by_copy(f, source, destination, room, surplus);

@@ -1,4 +1,4 @@
-/* flow.h - the body of one HTTP message on its way from one socket to another:
+/* body_pump.h - the body of one HTTP message on its way from one socket to another:
  * a relay that knows where the message ends.
  * Bytes are checked by proto/http1_body while they pass.  Chunks travel in
  * their plain form, whatever they came with, or lose their framing where the
@@ -6,78 +6,78 @@
  * may not be any, or that are ours to say (data/http_own.h).
  * Holds nothing while nothing is blocked but the trailers that have come.
  * Thread: the owning worker. */
-#ifndef DATA_FLOW_H
-#define DATA_FLOW_H
+#ifndef DATA_BODY_PUMP_H
+#define DATA_BODY_PUMP_H
 
 #include "data/http_own.h"
 #include "net/relay.h"
 #include "proto/http1_body.h"
 
-struct flow_trailers;
+struct pump_trailers;
 
-struct flow {
+struct body_pump {
 	struct relay relay;	/* .bytes: of the body, as they came */
 	struct http1_body body;
 	bool unchunk;	/* send on what is inside the chunks only */
 	uint64_t passed;	/* bytes that went on, or are held for the destination */
-	struct flow_trailers *trailers;	/* owned; NULL: none so far */
+	struct pump_trailers *trailers;	/* owned; NULL: none so far */
 	const struct http_own *own;	/* names that no trailer says */
 };
 
-enum flow_result {
-	FLOW_OK,
-	FLOW_SOURCE_FAILED,	/* errno says how */
-	FLOW_SOURCE_ENDED,	/* before the message did */
-	FLOW_DESTINATION_FAILED,	/* errno says how */
-	FLOW_BAD,	/* no valid framing, or more than body.most: body.reason */
-	FLOW_NO_MEMORY
+enum pump_result {
+	PUMP_OK,
+	PUMP_SOURCE_FAILED,	/* errno says how */
+	PUMP_SOURCE_ENDED,	/* before the message did */
+	PUMP_DESTINATION_FAILED,	/* errno says how */
+	PUMP_BAD,	/* no valid framing, or more than body.most: body.reason */
+	PUMP_NO_MEMORY
 };
 
 /* All of the message has come in. */
 static inline bool
-flow_has_all(const struct flow *f)
+pump_has_all(const struct body_pump *f)
 {
 	return f->body.done;
 }
 
 /* ... and has gone out. */
 static inline bool
-flow_is_done(const struct flow *f)
+pump_is_done(const struct body_pump *f)
 {
 	return f->body.done && !relay_is_blocked(&f->relay);
 }
 
 /* Bytes are waiting for the destination. */
 static inline bool
-flow_is_blocked(const struct flow *f)
+pump_is_blocked(const struct body_pump *f)
 {
 	return relay_is_blocked(&f->relay);
 }
 
 /* The first bytes of a body, which are in hand at p[0..*n): how many are to be
  * sent on is stored to *n (p is changed where they are not as they were), and
- * how many were the message's is returned.  FLOW_OK, FLOW_BAD or FLOW_NO_MEMORY
+ * how many were the message's is returned.  PUMP_OK, PUMP_BAD or PUMP_NO_MEMORY
  * in *result. */
-size_t flow_take(struct flow *f, char *p, size_t *n, enum flow_result *result);
+size_t pump_take(struct body_pump *f, char *p, size_t *n, enum pump_result *result);
 
 /* Sends p[0..n); what the destination does not take now is held.  more: further
  * bytes or the end follow at once. */
-MUST_USE enum flow_result
-flow_send(struct flow *f, const char *p, size_t n, struct io *destination, bool more);
+MUST_USE enum pump_result
+pump_send(struct body_pump *f, const char *p, size_t n, struct io *destination, bool more);
 
 /* So much is to come beyond the bytes in hand, and need not be looked at, that
  * a pipe is worth it, if it comes fast or surely. */
-bool flow_is_bulk(const struct flow *f, size_t in_hand, const struct io *source, const struct io *destination);
+bool pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source, const struct io *destination);
 
 /* Moves what can be moved now.  Bytes that were read but lie behind the
  * message's end are *surplus, in the room's buffer, whatever is returned: the
  * caller owes them to the source's next message before it does anything else,
- * or has to end the connection.  After FLOW_BAD nothing that follows has a
+ * or has to end the connection.  After PUMP_BAD nothing that follows has a
  * beginning, and the connection has to end. */
-MUST_USE enum flow_result flow_move(struct flow *f, struct io *source, struct io *destination,
+MUST_USE enum pump_result pump_move(struct body_pump *f, struct io *source, struct io *destination,
 				    struct relay_room *room, struct str *surplus);
 
 /* Drops what is held. */
-void flow_end(struct flow *f, struct relay_room *room);
+void pump_end(struct body_pump *f, struct relay_room *room);
 
 #endif
