@@ -29,11 +29,11 @@ struct client {
 	uint8_t state;	/* enum client_state */
 	uint8_t entrance;
 	bool keep;	/* may bring another request */
-	bool bye;	/* it asked for nothing to follow, and sent all of its request */
+	bool close_requested;	/* it asked for nothing to follow, and sent all of its request */
 	bool eof;	/* it will say no more */
 	bool running;	/* run() or read_request() is on the stack */
 	bool tls;	/* it came by TLS */
-	bool unsaid;	/* LINGERING: TLS's goodbye waits for room */
+	bool shutdown_pending;	/* LINGERING: TLS's close_notify waits for room */
 	bool timed;	/* the deadline is that of a head that began */
 	bool blank;	/* what came last was nothing but empty lines */
 	char ip[INET6_ADDRSTRLEN];	/* its address as text, without port */

@@ -31,9 +31,9 @@ struct exchange {
 	bool binds;	/* the client logs in, by a scheme that belongs to the connection */
 	bool expects;	/* the client waits for a 100 before it sends the body */
 	bool fresh;	/* no pooled connection: one has failed it */
-	bool told;	/* an interim answer went to the client */
-	bool deaf;	/* the backend takes no more of the request */
-	bool parted;	/* it was told that the client says no more */
+	bool informational_sent;	/* an interim answer (1xx) went to the client */
+	bool upstream_write_closed;	/* the backend takes no more of the request */
+	bool fin_forwarded;	/* the client's end of file went on to it */
 	bool kept;	/* the backend will keep the connection, and nothing about it is in doubt */
 	uint8_t odd;	/* HTTP1_ODD_BIT() of what was odd about the answer */
 	bool was_blocked;	/* at the last look at the pace the client took nothing */

@@ -138,10 +138,10 @@ say_goodbye(struct client *c)
 		client_end(c, said < 0 ? END_CLIENT_RESET : END_DONE);
 		return;
 	}
-	c->unsaid = said == 0;
-	deadline_arm(c->unsaid && l->keepalive_clock->after > 0 ? l->keepalive_clock : l->linger_clock,
+	c->shutdown_pending = said == 0;
+	deadline_arm(c->shutdown_pending && l->keepalive_clock->after > 0 ? l->keepalive_clock : l->linger_clock,
 		     &c->deadline, l->worker->now);
-	client_want(c, !c->eof, c->unsaid);
+	client_want(c, !c->eof, c->shutdown_pending);
 }
 
 void
@@ -248,8 +248,8 @@ feed(struct client *c, char *p, size_t n)
 	deadline_disarm(&c->deadline);
 	c->timed = false;
 	c->requests++;
-	c->bye = !http1_head_keep_alive(h);
-	c->keep = !c->bye && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
+	c->close_requested = !http1_head_keep_alive(h);
+	c->keep = !c->close_requested && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
 		  !c->lane->worker->leaving && client_follow(c);
 	used = http_request_take(c, h, p, n);
 	free(c->head);
@@ -375,7 +375,7 @@ read_rest(struct client *c)
 		return;
 	if (n <= 0)
 		client_end(c, END_DONE);
-	else if (!c->unsaid && w->now - c->begun < LINGER_MAX && !c->lane->stopping)
+	else if (!c->shutdown_pending && w->now - c->begun < LINGER_MAX && !c->lane->stopping)
 		deadline_touch(c->lane->linger_clock, &c->deadline, w->now);
 }
 
@@ -411,7 +411,7 @@ client_next(struct client *c)
 	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && c->state == CLIENT_BUSY);
 	/* A client that announced its last request sends nothing that a reset could
 	 * be the answer to: it need not be waited for. */
-	if (c->bye && buf_len(&c->in) == 0 && (!c->tls || io_shutdown(&c->io) == 1)) {
+	if (c->close_requested && buf_len(&c->in) == 0 && (!c->tls || io_shutdown(&c->io) == 1)) {
 		client_end(c, END_DONE);
 		return;
 	}

@@ -128,7 +128,7 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 
 	/* What is left of the request would be taken for the next one. */
 	if (!pump_has_all(&x->up))
-		c->bye = false;
+		c->close_requested = false;
 	if (!pump_has_all(&x->up) || client_is_last(c) || x->dial.lane->worker->leaving)
 		c->keep = false;
 	a.close = !c->keep;
@@ -163,12 +163,13 @@ finish(struct exchange *x)
 
 	x->upstream = NULL;
 	/* A server that writes that may also miscount. */
-	if (x->kept && x->odd == 0 && x->down.body.odd == 0 && !x->deaf && !x->parted && whole && x->sent == x->n_text && !pump_is_blocked(&x->up))
+	if (x->kept && x->odd == 0 && x->down.body.odd == 0 && !x->upstream_write_closed &&
+	    !x->fin_forwarded && whole && x->sent == x->n_text && !pump_is_blocked(&x->up))
 		upstream_give(u);
 	else
 		upstream_close(u);
 	if (!whole)
-		c->keep = c->bye = false;
+		c->keep = c->close_requested = false;
 	exchange_end(x, END_DONE, NULL);
 	client_next(c);
 }
@@ -185,7 +186,7 @@ is_sent(const struct exchange *x)
 static bool
 waits_to_be_asked(const struct exchange *x)
 {
-	return x->expects && !x->told && x->up.relay.bytes == 0;
+	return x->expects && !x->informational_sent && x->up.relay.bytes == 0;
 }
 
 /* Which clock runs, and whether the pace is looked at.  response_timeout is for
@@ -195,8 +196,8 @@ set_clocks(struct exchange *x)
 {
 	struct lane *l = x->dial.lane;
 	double now = l->worker->now;
-	bool asked = is_sent(x) && (pump_is_done(&x->up) || x->deaf);
-	bool full = !x->deaf && (!is_sent(x) || pump_is_blocked(&x->up));
+	bool asked = is_sent(x) && (pump_is_done(&x->up) || x->upstream_write_closed);
+	bool full = !x->upstream_write_closed && (!is_sent(x) || pump_is_blocked(&x->up));
 
 	if (!x->answering && (asked || full || waits_to_be_asked(x))) {
 		if (!x->responding)
@@ -223,9 +224,9 @@ set_clocks(struct exchange *x)
 static void
 pass_on_the_end(struct exchange *x)
 {
-	if (x->parted || x->deaf || !client_is_last(x->client) || !is_sent(x) || !pump_is_done(&x->up))
+	if (x->fin_forwarded || x->upstream_write_closed || !client_is_last(x->client) || !is_sent(x) || !pump_is_done(&x->up))
 		return;
-	x->parted = true;
+	x->fin_forwarded = true;
 	(void)io_shutdown(&x->upstream->io);
 }
 
@@ -244,13 +245,13 @@ settle(struct exchange *x)
 	pass_on_the_end(x);
 	/* With the request in hand its socket is read for its end only, and stays
 	 * as it is: no system call for that. */
-	read_client = up_open ? is_sent(x) && !pump_is_blocked(&x->up) && !x->deaf :
+	read_client = up_open ? is_sent(x) && !pump_is_blocked(&x->up) && !x->upstream_write_closed :
 				!c->eof && buf_room(&c->in) > 0;
 	client_want(c, read_client, pump_is_blocked(&x->down));
 	/* Interim answers have to wait for a slow client as bodies do. */
 	if (!pump_is_blocked(&x->down) && (!x->answering || !pump_has_all(&x->down)))
 		upstream |= EV_READ;
-	if (!x->deaf && (!is_sent(x) || pump_is_blocked(&x->up)))
+	if (!x->upstream_write_closed && (!is_sent(x) || pump_is_blocked(&x->up)))
 		upstream |= EV_WRITE;
 	io_want(x->dial.lane->worker->loop, &x->upstream->io, upstream);
 	set_clocks(x);
@@ -262,9 +263,9 @@ settle(struct exchange *x)
  * ("too large", "not allowed"): that is the answer then, and is read when the
  * socket says so, for now the room may hold what the client asks for next. */
 static void
-grow_deaf(struct exchange *x)
+close_upstream_write(struct exchange *x)
 {
-	x->deaf = true;
+	x->upstream_write_closed = true;
 	relay_source_failed(&x->down.relay);
 	/* Trailers that have come stay: it may be sent again. */
 	relay_end(&x->up.relay, &x->dial.lane->worker->room);
@@ -289,7 +290,7 @@ take_up(struct exchange *x)
 		errno = failed;
 		return moved;
 	}
-	c->keep = c->bye = false;
+	c->keep = c->close_requested = false;
 	return PUMP_NO_MEMORY;
 }
 
@@ -324,7 +325,7 @@ move_up(struct exchange *x)
 		exchange_abort(x, END_CLIENT_GONE);
 		return false;
 	case PUMP_DESTINATION_FAILED:
-		grow_deaf(x);
+		close_upstream_write(x);
 		return true;
 	case PUMP_BAD:
 		fail_of_body(x);
@@ -348,7 +349,7 @@ send_request(struct exchange *x)
 		if (n < 0 && io_would_block())
 			return true;
 		if (n < 0) {
-			grow_deaf(x);
+			close_upstream_write(x);
 			return true;
 		}
 		x->sent += (size_t)n;
@@ -407,7 +408,7 @@ exchange_on_client(struct exchange *x, int revents)
 		dial_ops(&x->dial)->hold(&x->dial);
 		return;
 	}
-	if ((revents & EV_READ) && !pump_has_all(&x->up) && is_sent(x) && !x->deaf && !move_up(x))
+	if ((revents & EV_READ) && !pump_has_all(&x->up) && is_sent(x) && !x->upstream_write_closed && !move_up(x))
 		return;
 	if ((revents & EV_WRITE) && pump_is_blocked(&x->down) && !exchange_push_answer(x))
 		return;
@@ -423,7 +424,7 @@ exchange_on_upstream(struct exchange *x, int revents)
 		return;
 	}
 	revents = io_events(&x->upstream->io, revents);
-	if ((revents & EV_WRITE) && !x->deaf && (!is_sent(x) || !pump_is_done(&x->up)) && !send_request(x))
+	if ((revents & EV_WRITE) && !x->upstream_write_closed && (!is_sent(x) || !pump_is_done(&x->up)) && !send_request(x))
 		return;
 	if ((revents & EV_READ) && !exchange_read_answer(x))
 		return;
@@ -473,7 +474,7 @@ exchange_pace_expired(struct deadline *d)
 	double waited = l->worker->now - d->touched, due = l->pace_clock->after;
 	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * (waited < due ? waited : due));
 
-	if (!pump_has_all(&x->up) && !pump_is_blocked(&x->up) && !x->deaf && !waits_to_be_asked(x) &&
+	if (!pump_has_all(&x->up) && !pump_is_blocked(&x->up) && !x->upstream_write_closed && !waits_to_be_asked(x) &&
 	    x->up.relay.bytes - x->marked_up < least) {
 		exchange_fail(x, END_BODY_TIMEOUT, NULL);
 		return;

@@ -53,7 +53,7 @@ move_down(struct exchange *x)
 		return true;
 	case PUMP_SOURCE_FAILED:
 	case PUMP_SOURCE_ENDED:
-		exchange_cut(x, x->parted ? END_CLIENT_GONE : END_BACKEND_RESET,
+		exchange_cut(x, x->fin_forwarded ? END_CLIENT_GONE : END_BACKEND_RESET,
 			     "the backend closed in the middle of its answer");
 		return false;
 	case PUMP_BAD:
@@ -121,7 +121,7 @@ interim(struct exchange *x, const struct http1_head *h)
 	n = http1_edit_response(h, &e, room->out, room->size);
 	if (n == 0)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
-	x->told = true;
+	x->informational_sent = true;
 	x->odd |= h->odd;
 	x->bytes_out += n;
 	return say(x, room->out, n, false);
@@ -297,7 +297,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	if (head + n <= room->size) {
 		memcpy(room->out + head, rest, n);
 		/* The last bytes of a connection travel with its end. */
-		return say(x, room->out, head + n, c->bye && x->down.body.done && pump_has_all(&x->up));
+		return say(x, room->out, head + n, c->close_requested && x->down.body.done && pump_has_all(&x->up));
 	}
 	return say(x, room->out, head, true) && say(x, rest, n, false);
 }

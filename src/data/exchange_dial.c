@@ -159,11 +159,11 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	bool harmless = !x->streamed && (x->sent == 0 || x->idempotent);
 
 	/* It took the client's end for that of its wish to know. */
-	if (ending == END_BACKEND_RESET && x->parted) {
+	if (ending == END_BACKEND_RESET && x->fin_forwarded) {
 		exchange_abort(x, END_CLIENT_GONE);
 		return;
 	}
-	if (ending != END_BACKEND_RESET || x->told || !harmless) {
+	if (ending != END_BACKEND_RESET || x->informational_sent || !harmless) {
 		exchange_fail(x, ending, reason);
 		return;
 	}
@@ -181,7 +181,7 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	}
 	exchange_drop_upstream(x);
 	x->sent = 0;
-	x->deaf = x->responding = x->down.relay.reset = false;
+	x->upstream_write_closed = x->responding = x->down.relay.reset = false;
 	x->interim = 0;
 	x->odd = 0;
 	exchange_forget_part(x);
