@@ -49,7 +49,7 @@ void health_remove(struct health *h, struct service *s, struct backend *b);
 void health_give_up(struct health *h, struct service *s, struct backend *b, const char *why);
 /* Checks this service's backends again now rather than when due (a worker
  * was refused by one, or a flip waits for it). */
-void health_hurry(struct health *h, struct service *s);
+void health_kick(struct health *h, struct service *s);
 /* True once each backend of the service has passed or failed at least once, or
  * was given up. */
 bool health_first_round(const struct health *h, const struct service *s);

@@ -142,7 +142,7 @@ worker_next_lane(const struct worker *w, unsigned *slot)
 /* Begins the regular work of drains, if it is not under way. */
 void worker_drain_begin(struct worker *w);
 /* A descriptor came free: listeners that paused for want of one go on. */
-void worker_hurry(struct worker *w);
+void worker_kick(struct worker *w);
 /* Accepting pauses until worker_release(), half a second at most. */
 void worker_hold(struct worker *w, double stalled);
 void worker_release(struct worker *w);

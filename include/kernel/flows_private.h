@@ -148,6 +148,6 @@ void *flows_thread(void *arg);
 /* Counts; the first time it also begins to listen. */
 void flows_recount_now(struct flows *f);
 /* Something has become due earlier. */
-void flows_hurry(struct flows *f);
+void flows_kick(struct flows *f);
 
 #endif

@@ -302,7 +302,7 @@ control_backend_refused(struct control *c, struct service *s)
 	if (s->ctl->removed)
 		return;
 	if (c->health != NULL)
-		health_hurry(c->health, s);
+		health_kick(c->health, s);
 	outlier_look(s->ctl);
 }
 

@@ -129,7 +129,7 @@ flip_on_gate(struct gate *g, void *arg)
 
 	CHECK(f->gate == g && f->state == FLIP_CHECKING);
 	if (!gate_is_open(g) && clock_now() + FLIP_GATE_AGAIN < f->healthy_until) {
-		health_hurry(c->health, f->ctl->service);
+		health_kick(c->health, f->ctl->service);
 		flip_step_aside(f);
 		return;
 	}

@@ -27,8 +27,8 @@
 #define HUNG 0.9
 /* No backend is asked more often than this, seconds. */
 #define SHORTEST 0.05
-/* No service is hurried more often than this. */
-#define HURRY_EVERY 0.1
+/* Seconds between two extra rounds of one service, at least. */
+#define KICK_EVERY 0.1
 #define JITTER 0.1
 
 struct group;
@@ -67,8 +67,8 @@ struct group {
 		struct link checks;	/* that wait */
 		struct link link;	/* in health's line while there are any */
 	} lines[LINES];
-	ev_timer hurry;	/* a round was asked for too soon after the last */
-	double hurried;	/* clock_now() of the last extra round */
+	ev_timer kick;	/* a round was asked for too soon after the last */
+	double kicked;	/* clock_now() of the last extra round */
 };
 
 struct health {
@@ -327,21 +327,21 @@ check_on_due(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 static void
-hurry_now(struct group *g)
+kick_now(struct group *g)
 {
 	if (g->service->config->health.type == HEALTH_NONE)
 		return;
-	g->hurried = clock_now();
+	g->kicked = clock_now();
 	for (size_t i = 0; i < g->n; i++)
 		check_now(g->checks[i]);
 }
 
 static void
-group_on_hurry(struct ev_loop *loop, ev_timer *w, int revents)
+group_on_kick(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	(void)loop;
 	(void)revents;
-	hurry_now(container_of(w, struct group, hurry));
+	kick_now(container_of(w, struct group, kick));
 }
 
 /* What is said, the same every time; the connection ends with the answer. */
@@ -421,7 +421,7 @@ group_new(struct health *h, struct service *s)
 	size_t k = 0;
 
 	*g = (struct group){ .health = h, .service = s, .n = s->colors[GREEN].n + s->colors[BLUE].n };
-	ev_timer_init(&g->hurry, group_on_hurry, 0, 0);
+	ev_timer_init(&g->kick, group_on_kick, 0, 0);
 	for (int line = 0; line < LINES; line++) {
 		list_init(&g->lines[line].checks);
 		list_init(&g->lines[line].link);
@@ -445,7 +445,7 @@ group_free(struct group *g)
 {
 	if (g == NULL)
 		return;
-	ev_timer_stop(g->health->loop, &g->hurry);
+	ev_timer_stop(g->health->loop, &g->kick);
 	for (size_t i = 0; i < g->n; i++)
 		check_free(g->checks[i]);
 	free(g->checks);
@@ -599,20 +599,20 @@ health_give_up(struct health *h, struct service *s, struct backend *b, const cha
 }
 
 void
-health_hurry(struct health *h, struct service *s)
+health_kick(struct health *h, struct service *s)
 {
 	struct group *g = group_of(h, s);
-	double rest = g->hurried + HURRY_EVERY - clock_now();
+	double rest = g->kicked + KICK_EVERY - clock_now();
 
-	if (ev_is_active(&g->hurry))
+	if (ev_is_active(&g->kick))
 		return;
 	if (rest <= 0) {
-		hurry_now(g);
+		kick_now(g);
 		return;
 	}
 	/* Not forgotten, only put off. */
-	ev_timer_set(&g->hurry, rest, 0);
-	ev_timer_start(h->loop, &g->hurry);
+	ev_timer_set(&g->kick, rest, 0);
+	ev_timer_start(h->loop, &g->kick);
 }
 
 bool

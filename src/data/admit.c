@@ -420,7 +420,7 @@ permit_hold(struct permit *p, unsigned descriptors)
 	if (descriptors < p->descriptors) {
 		admission_leave(&w->proxy->descriptors, p->descriptors - descriptors);
 		if (w->starved)
-			worker_hurry(w);
+			worker_kick(w);
 	}
 	p->descriptors = descriptors & 3;
 	return true;

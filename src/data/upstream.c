@@ -145,7 +145,7 @@ upstream_close(struct upstream *u)
 	backend_unref(&u->backend);
 	list_append(&w->ended_upstreams, &u->link);
 	if (w->starved)
-		worker_hurry(w);
+		worker_kick(w);
 }
 
 /* While it is idle there is nothing to say: whatever comes, the end most

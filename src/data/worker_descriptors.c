@@ -49,7 +49,7 @@ worker_take_descriptors(struct worker *w, unsigned n)
 }
 
 void
-worker_hurry(struct worker *w)
+worker_kick(struct worker *w)
 {
 	ev_feed_event(w->loop, &w->tick, EV_TIMER);
 }

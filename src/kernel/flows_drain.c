@@ -19,7 +19,7 @@ flows_drain_begin(struct flows *f, unsigned id, enum color color, const struct d
 		return;
 	w->drains[color] = (struct flows_drain_state){ .on = true, .orders = *orders, .started = orders->at };
 	f->next_drain = 0;
-	flows_hurry(f);
+	flows_kick(f);
 }
 
 static bool

@@ -116,11 +116,11 @@ flows_on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 		ask_closed(f);
 	if (f->now >= f->next_usage)
 		measure_usage(f);
-	flows_hurry(f);
+	flows_kick(f);
 }
 
 void
-flows_hurry(struct flows *f)
+flows_kick(struct flows *f)
 {
 	double next = f->next_usage, now = clock_now();
 
@@ -144,7 +144,7 @@ flows_recount_now(struct flows *f)
 	if (!f->adopted)
 		ev_io_start(f->loop, &f->news);
 	flows_count_all(f);
-	flows_hurry(f);
+	flows_kick(f);
 }
 
 void
@@ -161,7 +161,7 @@ flows_thread_init(struct flows *f)
 	ev_init(&f->pause, on_pause);
 	ev_init(&f->tick, flows_on_tick);
 	measure_usage(f);
-	flows_hurry(f);
+	flows_kick(f);
 }
 
 void *

@@ -300,7 +300,7 @@ take_state(struct flows *f, struct flow *flow, const struct flow_fact *fact)
 			victims_push(&f->closing, &v);
 			if (v.due < f->next_ask) {
 				f->next_ask = v.due;
-				flows_hurry(f);
+				flows_kick(f);
 			}
 		}
 	} else if (flow->closed != 0 && fact->news == FLOW_LISTED && f->now - flow->closed >= ASK_AFTER) {
@@ -391,7 +391,7 @@ flows_read_news(struct flows *f)
 	atomic_fetch_add_explicit(&f->overruns, 1, memory_order_relaxed);
 	f->lost = true;
 	f->next_count = f->now;
-	flows_hurry(f);
+	flows_kick(f);
 	if (f->lost_told == 0 || f->now - f->lost_told >= LOST_EVERY) {
 		f->lost_told = f->now;
 		LOG_WARN("kernel.events_lost",

@@ -210,7 +210,7 @@ test_type_none_is_up_at_once_and_asks_nobody(void **state)
 	begin("-");
 	assert_string_equal(said, "u");
 	assert_true(health_first_round(health, service));
-	health_hurry(health, service);
+	health_kick(health, service);
 	ev_run(loop, EVRUN_NOWAIT);
 	assert_int_equal(sockets, 0);
 }
@@ -231,7 +231,7 @@ test_backends_come_and_go(void **state)
 	assert_int_equal(service_healthy(service, GREEN), 2);
 
 	/* One whose probe is under way, and then the other. */
-	health_hurry(health, service);
+	health_kick(health, service);
 	health_remove(health, service, late);
 	service_remove_backend(service, late);
 	assert_int_equal(service_healthy(service, GREEN), 1);
@@ -245,7 +245,7 @@ test_backends_come_and_go(void **state)
 	assert_int_equal(service->colors[GREEN].n, 0);
 	assert_int_equal(service_needed(service, GREEN), 1);
 	assert_true(health_first_round(health, service));
-	health_hurry(health, service);
+	health_kick(health, service);
 	connects = 0;
 	for (int i = 0; i < 10; i++) {
 		clock_move(1);
@@ -275,7 +275,7 @@ test_other_terms_keep_the_verdict_until_new_answers_speak(void **state)
 	health_reconfigure(health, service);
 	assert_string_equal(said, "udu");
 	sockets = 0;
-	health_hurry(health, service);
+	health_kick(health, service);
 	clock_move(10);
 	ev_run(loop, EVRUN_NOWAIT);
 	assert_int_equal(sockets, 0);
@@ -321,7 +321,7 @@ test_services_come_and_go(void **state)
 	WAIT_UNTIL(loop, changes[1] == 1);
 
 	/* It goes while its probe is under way; the place is free for another. */
-	health_hurry(health, other);
+	health_kick(health, other);
 	health_remove_service(health, other);
 	service_free(&other);
 	other = service_new(&config, 5, 1);
@@ -352,33 +352,33 @@ test_the_pace(void **state)
 }
 
 static void
-test_hurry_asks_now_but_not_all_the_time(void **state)
+test_a_kick_asks_now_but_not_all_the_time(void **state)
 {
 	(void)state;
 	config.health.interval = 3600;
 	begin("+");
 	WAIT_UNTIL(loop, n_said == 1);
 	assert_int_equal(connects, 1);
-	health_hurry(health, service);
+	health_kick(health, service);
 	assert_int_equal(connects, 2);
 	for (int i = 0; i < 50; i++)
-		health_hurry(health, service);
+		health_kick(health, service);
 	WAIT_UNTIL(loop, connects == 3);	/* put off, not forgotten, */
 	assert_true(connected_at[2] - connected_at[1] > 0.09);
-	health_hurry(health, service);
+	health_kick(health, service);
 	WAIT_UNTIL(loop, connects == 4);	/* and all of them together once */
 	assert_true(connected_at[3] - connected_at[2] > 0.09);
 }
 
 static void
-test_hurry_finds_a_dead_backend_long_before_it_is_due(void **state)
+test_a_kick_finds_a_dead_backend_long_before_it_is_due(void **state)
 {
 	(void)state;
 	config.health.interval = 3600;
 	begin("+---");
 	WAIT_UNTIL(loop, n_said == 1);
 	for (unsigned i = 2; i <= 4; i++) {
-		health_hurry(health, service);
+		health_kick(health, service);
 		WAIT_UNTIL(loop, connects == i);
 	}
 	WAIT_UNTIL(loop, n_said == 2);
@@ -411,9 +411,9 @@ test_one_probe_at_a_time_for_each_and_128_for_all(void **state)
 	config.health.fall = 1;
 	begin("+");
 	assert_int_equal(connects, 128);
-	health_hurry(health, service);
+	health_kick(health, service);
 	ev_run(loop, EVRUN_NOWAIT);
-	health_hurry(health, service);
+	health_kick(health, service);
 	assert_int_equal(connects, 128);
 	/* Silence takes them one after the other, each once. */
 	WAIT_UNTIL(loop, n_said >= 128);
@@ -493,8 +493,8 @@ main(void)
 		TEST(test_other_terms_keep_the_verdict_until_new_answers_speak),
 		TEST(test_services_come_and_go),
 		TEST(test_the_pace),
-		TEST(test_hurry_asks_now_but_not_all_the_time),
-		TEST(test_hurry_finds_a_dead_backend_long_before_it_is_due),
+		TEST(test_a_kick_asks_now_but_not_all_the_time),
+		TEST(test_a_kick_finds_a_dead_backend_long_before_it_is_due),
 		TEST(test_one_probe_at_a_time_for_each_and_128_for_all),
 		TEST(test_many_backends_all_get_their_turn),
 		TEST(test_without_sockets_nobody_goes_down),
