@@ -70,14 +70,14 @@ pump_send(struct body_pump *f, const char *p, size_t n, struct io *destination, 
 bool pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source, const struct io *destination);
 
 /* Moves what can be moved now.  Bytes that were read but lie behind the
- * message's end are *surplus, in the room's buffer, whatever is returned: the
+ * message's end are *surplus, in the relay's buffer, whatever is returned: the
  * caller owes them to the source's next message before it does anything else,
  * or has to end the connection.  After PUMP_BAD nothing that follows has a
  * beginning, and the connection has to end. */
 MUST_USE enum pump_result pump_move(struct body_pump *f, struct io *source, struct io *destination,
-				    struct relay_room *room, struct str *surplus);
+				    struct relay_buffers *buffers, struct str *surplus);
 
 /* Drops what is held. */
-void pump_end(struct body_pump *f, struct relay_room *room);
+void pump_end(struct body_pump *f, struct relay_buffers *buffers);
 
 #endif

@@ -93,7 +93,7 @@ void client_release(struct client *c);
  * too many, or memory is out. */
 MUST_USE bool client_stash(struct client *c, const char *p, size_t n);
 /* Bytes of the next request that were read together with the end of this one's
- * body, at most a room's buffer full: whatever becomes of this one they come
+ * body, at most a relay's buffer full: whatever becomes of this one they come
  * first.  False: memory is out, and the client may bring no other request. */
 MUST_USE bool client_put_back(struct client *c, const char *p, size_t n);
 /* Sets what is waited for, while BUSY. */

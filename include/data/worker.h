@@ -22,12 +22,12 @@
 #define WORKER_MAGIC 0x776f726bu
 /* Of the shared read buffer: a ClientHello that is looked at is in it whole, and
  * one byte shows that it is too long. */
-#define WORKER_ROOM (TLS_HELLO_MAX + 1)
+#define WORKER_BUFFER (TLS_HELLO_MAX + 1)
 /* What relays read at most. */
-#define ROOM_SIZE (64 * 1024)
+#define RELAY_READ_MAX (64 * 1024)
 
 struct admit;
-struct http_room;
+struct http_buffers;
 struct lane;
 struct binding;
 struct listener;
@@ -61,7 +61,7 @@ struct worker {
 	bool expire_due, drain_due;	/* their tick came; they run when a whole turn is over */
 	ev_idle look_again;	/* until then the loop does not wait */
 	struct mailbox mailbox;
-	struct relay_room room;	/* its buffer has WORKER_ROOM bytes */
+	struct relay_buffers buffers;	/* its buffer has WORKER_BUFFER bytes */
 	struct tls_tickets tickets;	/* by which TLS clients come back */
 	struct lane **lanes;	/* [service's index]; NULL: no service of the proxy's has it */
 	unsigned n_lanes;
@@ -83,7 +83,7 @@ struct worker {
 	double untold_stall;	/* held: seconds that main has yet to be told of, for want of memory */
 	double no_port_told;	/* worker->now of the last line about that */
 	double complained;	/* worker->now of the last line about it */
-	struct http_room *http;	/* NULL: no service is of HTTP */
+	struct http_buffers *http;	/* NULL: no service is of HTTP */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended;	/* sessions to be freed when this turn is over */
 	struct link ended_clients, ended_exchanges, ended_upstreams;	/* likewise */

@@ -14,7 +14,7 @@
 #include "net/pipes.h"
 
 /* What the relays of one worker share. */
-struct relay_room {
+struct relay_buffers {
 	char *buffer;
 	size_t size;
 	struct pipes pipes;
@@ -47,7 +47,7 @@ enum relay_result {
  * that the end of this one ends the connection; then the last bytes travel
  * with the FIN of the close that follows. */
 MUST_USE enum relay_result relay_move(struct relay *r, struct io *source, struct io *destination,
-				      struct relay_room *room, bool other_done);
+				      struct relay_buffers *buffers, bool other_done);
 
 /* A write to the source has just failed, errno says how.  The kernel tells a reset
  * once: what reads next would take it for the end of the stream, and a stream that
@@ -74,11 +74,11 @@ relay_at_eof(struct relay *r)
 /* The source failed when it was written to, by the opposite direction: passes
  * on what it had said before, as far as that goes at once, but not its end,
  * which is known to be a broken one.  The connection is to be reset next. */
-void relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_room *room);
+void relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_buffers *buffers);
 
 /* The parts of relay_move(), for callers that inspect the bytes: sends what is
  * held, ... */
-MUST_USE enum relay_result relay_flush(struct relay *r, struct io *destination, struct relay_room *room);
+MUST_USE enum relay_result relay_flush(struct relay *r, struct io *destination, struct relay_buffers *buffers);
 /* ... holds p[0..n) behind what is held already; false when memory is out, ... */
 MUST_USE bool relay_hold(struct relay *r, const char *p, size_t n);
 /* ... and moves up to `most` bytes through a pipe, once, between plain sockets
@@ -97,7 +97,7 @@ relay_is_blocked(const struct relay *r)
 uint64_t relay_waiting(const struct relay *r);
 
 /* Drops what is held. */
-void relay_end(struct relay *r, struct relay_room *room);
+void relay_end(struct relay *r, struct relay_buffers *buffers);
 
 /* What to wait for at a socket that is `in`'s source and `out`'s
  * destination: back-pressure in full, a blocked input stops reading.  An end

@@ -95,9 +95,9 @@ drop_trailers(struct body_pump *f)
 }
 
 void
-pump_end(struct body_pump *f, struct relay_room *room)
+pump_end(struct body_pump *f, struct relay_buffers *buffers)
 {
-	relay_end(&f->relay, room);
+	relay_end(&f->relay, buffers);
 	drop_trailers(f);
 }
 
@@ -199,10 +199,10 @@ pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source,
 }
 
 static enum pump_result
-move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_room *room, struct str *surplus)
+move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_buffers *buffers, struct str *surplus)
 {
 	for (int turn = 0; turn < TURNS; turn++) {
-		size_t most = room->size, got, kept, taken;
+		size_t most = buffers->size, got, kept, taken;
 		enum pump_result result;
 		struct str end;
 		ssize_t n;
@@ -210,18 +210,18 @@ move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_r
 		/* Of a known length nothing is read that is the next message's. */
 		if (!f->unchunk && f->body.framing == HTTP1_BODY_LENGTH && f->body.left < most)
 			most = (size_t)f->body.left;
-		n = io_read(from, room->buffer, most);
+		n = io_read(from, buffers->buffer, most);
 		if (n < 0)
 			return io_would_block() ? PUMP_OK : PUMP_SOURCE_FAILED;
 		if (n == 0)
 			return at_eof(f);
 		got = kept = (size_t)n;
-		taken = take(f, room->buffer, &kept, &end, &result);
+		taken = take(f, buffers->buffer, &kept, &end, &result);
 		/* Whatever becomes of the body, these are the next message's. */
 		if (taken < got)
-			*surplus = (struct str){ room->buffer + taken, got - taken };
+			*surplus = (struct str){ buffers->buffer + taken, got - taken };
 		if (result == PUMP_OK)
-			result = pump_send(f, room->buffer, kept, to, end.n > 0);
+			result = pump_send(f, buffers->buffer, kept, to, end.n > 0);
 		if (result == PUMP_OK)
 			result = pump_send(f, end.p, end.n, to, false);
 		if (f->body.done)
@@ -239,7 +239,7 @@ move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_r
 }
 
 static enum pump_result
-move_by_splice(struct body_pump *f, struct io *from, struct io *to, struct relay_room *room)
+move_by_splice(struct body_pump *f, struct io *from, struct io *to, struct relay_buffers *buffers)
 {
 	for (int turn = 0; turn < TURNS && f->relay.splicing; turn++) {
 		uint64_t ahead = http1_body_skippable(&f->body), moved;
@@ -250,7 +250,7 @@ move_by_splice(struct body_pump *f, struct io *from, struct io *to, struct relay
 			f->relay.splicing = false;
 		if (ahead == 0)
 			return PUMP_OK;
-		r = relay_splice(&f->relay, from, to, &room->pipes, ahead, &moved);
+		r = relay_splice(&f->relay, from, to, &buffers->pipes, ahead, &moved);
 		http1_body_skip(&f->body, moved);
 		f->passed += moved;
 		if (r != RELAY_OK)
@@ -264,10 +264,10 @@ move_by_splice(struct body_pump *f, struct io *from, struct io *to, struct relay
 }
 
 enum pump_result
-pump_move(struct body_pump *f, struct io *source, struct io *destination, struct relay_room *room,
+pump_move(struct body_pump *f, struct io *source, struct io *destination, struct relay_buffers *buffers,
 	  struct str *surplus)
 {
-	enum relay_result flushed = relay_flush(&f->relay, destination, room);
+	enum relay_result flushed = relay_flush(&f->relay, destination, buffers);
 
 	*surplus = (struct str){ NULL, 0 };
 	if (flushed != RELAY_OK)
@@ -275,6 +275,6 @@ pump_move(struct body_pump *f, struct io *source, struct io *destination, struct
 	if (pump_is_blocked(f) || f->body.done)
 		return PUMP_OK;
 	if (f->relay.splicing)
-		return move_by_splice(f, source, destination, room);
-	return move_by_copy(f, source, destination, room, surplus);
+		return move_by_splice(f, source, destination, buffers);
+	return move_by_copy(f, source, destination, buffers, surplus);
 }

@@ -9,7 +9,7 @@
 #include "data/client.h"
 #include "data/exchange.h"
 #include "data/http_request.h"
-#include "data/http_room.h"
+#include "data/http_buffers.h"
 #include "data/proxy.h"
 #include "net/sock.h"
 
@@ -326,8 +326,8 @@ read_on(struct client *c)
 static void
 read_request(struct client *c)
 {
-	struct relay_room *room = &c->lane->worker->room;
-	ssize_t n = c->head != NULL ? read_on(c) : io_read(&c->io, room->buffer, room->size);
+	struct relay_buffers *buffers = &c->lane->worker->buffers;
+	ssize_t n = c->head != NULL ? read_on(c) : io_read(&c->io, buffers->buffer, buffers->size);
 	struct str all;
 	size_t used;
 
@@ -345,9 +345,9 @@ read_request(struct client *c)
 		if (c->state < CLIENT_LINGERING)
 			buf_consume(&c->in, used);
 	} else {
-		used = feed(c, room->buffer, (size_t)n);
+		used = feed(c, buffers->buffer, (size_t)n);
 		if (c->state < CLIENT_LINGERING && used < (size_t)n &&
-		    !client_stash(c, room->buffer + used, (size_t)n - used))
+		    !client_stash(c, buffers->buffer + used, (size_t)n - used))
 			client_end(c, END_MEMORY);
 	}
 	c->running = false;
@@ -369,7 +369,7 @@ static void
 read_rest(struct client *c)
 {
 	struct worker *w = c->lane->worker;
-	ssize_t n = io_read(&c->io, w->room.buffer, w->room.size);
+	ssize_t n = io_read(&c->io, w->buffers.buffer, w->buffers.size);
 
 	if (n < 0 && io_would_block())
 		return;

@@ -8,7 +8,7 @@
 #include "data/exchange.h"
 #include "data/http_log.h"
 #include "data/http_request.h"
-#include "data/http_room.h"
+#include "data/http_buffers.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
@@ -74,8 +74,8 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 			tally_add(&dial_tally(&x->dial)->http->odd_answers[i], 1);
 	deadline_disarm(&x->pace);
 	exchange_drop_upstream(x);
-	pump_end(&x->up, &w->room);
-	pump_end(&x->down, &w->room);
+	pump_end(&x->up, &w->buffers);
+	pump_end(&x->down, &w->buffers);
 	exchange_forget_part(x);
 	free(x->text);
 	x->text = NULL;
@@ -261,14 +261,14 @@ settle(struct exchange *x)
 
 /* The backend closed while it was spoken to.  Often it said why before
  * ("too large", "not allowed"): that is the answer then, and is read when the
- * socket says so, for now the room may hold what the client asks for next. */
+ * socket says so, for now the buffer may hold what the client asks for next. */
 static void
 close_upstream_write(struct exchange *x)
 {
 	x->upstream_write_closed = true;
 	relay_source_failed(&x->down.relay);
 	/* Trailers that have come stay: it may be sent again. */
-	relay_end(&x->up.relay, &x->dial.lane->worker->room);
+	relay_end(&x->up.relay, &x->dial.lane->worker->buffers);
 }
 
 /* Moves the rest of the body, and puts back what was read of the next request:
@@ -282,7 +282,7 @@ take_up(struct exchange *x)
 	struct str surplus;
 	int failed;
 
-	moved = pump_move(&x->up, &c->io, &x->upstream->io, &x->dial.lane->worker->room, &surplus);
+	moved = pump_move(&x->up, &c->io, &x->upstream->io, &x->dial.lane->worker->buffers, &surplus);
 	failed = errno;
 	/* Only behind an end is there a next message; behind what is bad nothing is. */
 	DCHECK(surplus.n == 0 || pump_has_all(&x->up) || moved == PUMP_BAD);
@@ -369,14 +369,14 @@ exchange_ask(struct exchange *x)
 static bool
 look_at_client(struct exchange *x)
 {
-	struct relay_room *room = &x->dial.lane->worker->room;
+	struct relay_buffers *buffers = &x->dial.lane->worker->buffers;
 	struct client *c = x->client;
-	size_t most = buf_room(&c->in) < room->size ? buf_room(&c->in) : room->size;
+	size_t most = buf_room(&c->in) < buffers->size ? buf_room(&c->in) : buffers->size;
 	ssize_t n;
 
 	if (most == 0 || c->eof)
 		return true;
-	n = io_read(&c->io, room->buffer, most);
+	n = io_read(&c->io, buffers->buffer, most);
 	if (n < 0 && io_would_block())
 		return true;
 	if (n < 0) {
@@ -386,7 +386,7 @@ look_at_client(struct exchange *x)
 	/* It may have closed its half only, and want the answer. */
 	if (n == 0)
 		c->eof = true;
-	if (n > 0 && !client_stash(c, room->buffer, (size_t)n)) {
+	if (n > 0 && !client_stash(c, buffers->buffer, (size_t)n)) {
 		exchange_abort(x, END_MEMORY);
 		return false;
 	}
@@ -514,12 +514,12 @@ append(char *text, size_t *at, struct str s)
 	return slice;
 }
 
-/* The head as the backend gets it, in the worker's room. */
+/* The head as the backend gets it, in the worker's buffers. */
 static size_t
 compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
 {
 	const struct service_config *sc = x->dial.lane->config;
-	struct http_room *room = x->dial.lane->worker->http;
+	struct http_buffers *buffers = x->dial.lane->worker->http;
 	struct client *c = x->client;
 	struct addr peer;
 	struct http_own own = x->dial.lane->own_requests;
@@ -553,7 +553,7 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :
 										 HTTP1_FORWARDED_REPLACE;
 	}
-	return http1_edit_request(h, &e, room->out, room->size);
+	return http1_edit_request(h, &e, buffers->out, buffers->size);
 }
 
 /* All lines of Upgrade, as one list. */
@@ -582,14 +582,14 @@ static bool
 keep_text(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body,
 	  size_t n)
 {
-	struct http_room *room = x->dial.lane->worker->http;
+	struct http_buffers *buffers = x->dial.lane->worker->http;
 	struct str agent = http1_head_get(h, HTTP1_USER_AGENT), id = http1_edit_request_id(h);
 	char made[HTTP_ID];
 	size_t head, at = 0;
 	const char *space;
 
 	if (id.n == 0) {
-		http_room_id(room, made);
+		http_buffers_id(buffers, made);
 		id = (struct str){ made, sizeof(made) };
 		head = compose(x, h, host, id);
 	} else {
@@ -598,7 +598,7 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 	x->text = head > 0 ? malloc(head + n + agent.n + id.n + room_for_protocols(x, h)) : NULL;
 	if (x->text == NULL)
 		return false;
-	append(x->text, &at, (struct str){ room->out, head });
+	append(x->text, &at, (struct str){ buffers->out, head });
 	append(x->text, &at, (struct str){ body, n });
 	x->n_text = at;
 	x->agent = append(x->text, &at, agent);

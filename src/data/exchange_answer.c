@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "data/exchange.h"
-#include "data/http_room.h"
+#include "data/http_buffers.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 
@@ -46,7 +46,7 @@ move_down(struct exchange *x)
 {
 	struct str surplus;
 
-	switch (pump_move(&x->down, &x->upstream->io, &x->client->io, &x->dial.lane->worker->room, &surplus)) {
+	switch (pump_move(&x->down, &x->upstream->io, &x->client->io, &x->dial.lane->worker->buffers, &surplus)) {
 	case PUMP_OK:
 		if (surplus.n > 0)
 			x->kept = false;
@@ -75,7 +75,7 @@ exchange_push_answer(struct exchange *x)
 	if (x->answering)
 		return move_down(x);
 	/* An interim answer that the client did not take at once. */
-	if (relay_flush(&x->down.relay, &x->client->io, &x->dial.lane->worker->room) == RELAY_OK)
+	if (relay_flush(&x->down.relay, &x->client->io, &x->dial.lane->worker->buffers) == RELAY_OK)
 		return true;
 	exchange_abort(x, END_CLIENT_RESET);
 	return false;
@@ -108,7 +108,7 @@ interim(struct exchange *x, const struct http1_head *h)
 		.lines = x->dial.lane->own_answers.lines,
 		.n_lines = x->dial.lane->own_answers.n,
 	};
-	struct http_room *room = x->dial.lane->worker->http;
+	struct http_buffers *buffers = x->dial.lane->worker->http;
 	size_t n;
 
 	/* Each costs the client something, and the backend nothing: all of them may be
@@ -118,13 +118,13 @@ interim(struct exchange *x, const struct http1_head *h)
 		return bad(x, http1_reason_words(HTTP1_INTERIM_LONG));
 	if (x->minor0)
 		return true;
-	n = http1_edit_response(h, &e, room->out, room->size);
+	n = http1_edit_response(h, &e, buffers->out, buffers->size);
 	if (n == 0)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	x->informational_sent = true;
 	x->odd |= h->odd;
 	x->bytes_out += n;
-	return say(x, room->out, n, false);
+	return say(x, buffers->out, n, false);
 }
 
 /* How the backend does, seen from its answer.  It was reached, whatever it says;
@@ -143,7 +143,7 @@ static size_t
 compose(struct exchange *x, const struct http1_head *h)
 {
 	const struct http_config *hc = config_of(x);
-	struct http_room *room = x->dial.lane->worker->http;
+	struct http_buffers *buffers = x->dial.lane->worker->http;
 	const struct http1_line color = {
 		.name = STR("X-Teal-Color"),
 		.value = str_from(color_word((enum color)x->dial.color)),
@@ -161,14 +161,14 @@ compose(struct exchange *x, const struct http1_head *h)
 		.n_lines = hc->color_header ? 1 : 0,
 	};
 
-	return http1_edit_response(h, &e, room->out, room->size);
+	return http1_edit_response(h, &e, buffers->out, buffers->size);
 }
 
 /* From here on it is a stream in both directions, which drains as TCP does. */
 static bool
 switch_protocols(struct exchange *x, const struct http1_head *h, const char *rest, size_t n)
 {
-	struct http_room *room = x->dial.lane->worker->http;
+	struct http_buffers *buffers = x->dial.lane->worker->http;
 	struct client *c = x->client;
 	struct str early = buf_str(&c->in);
 	struct session_legs legs;
@@ -189,9 +189,9 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	x->status = 101;
 	judge(x);
 	head = compose(x, h);
-	if (head == 0 || head + n > room->size)
+	if (head == 0 || head + n > buffers->size)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
-	memcpy(room->out + head, rest, n);
+	memcpy(buffers->out + head, rest, n);
 	legs = (struct session_legs){
 		.permit = &c->permit,
 		.entrance = (enum entrance)x->dial.entrance,
@@ -200,7 +200,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		.backend = x->dial.backend,
 		.client = &c->io,
 		.server = &x->upstream->io,
-		.to_client = { room->out, head + n },
+		.to_client = { buffers->out, head + n },
 		.to_server = early,
 		.before = &x->down.relay,
 		.bytes_out = n,
@@ -220,17 +220,17 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 }
 
 /* There is more of it, but not so much that a pipe would be worth it: reads on
- * behind p[0..*n) in the room's buffer, so that one write does for all. */
+ * behind p[0..*n) in the relay's buffer, so that one write does for all. */
 static bool
 read_on(struct exchange *x, const char *p, size_t *n)
 {
-	struct relay_room *room = &x->dial.lane->worker->room;
-	size_t used = (size_t)(p + *n - room->buffer);
+	struct relay_buffers *buffers = &x->dial.lane->worker->buffers;
+	size_t used = (size_t)(p + *n - buffers->buffer);
 	ssize_t got;
 
-	if (used == room->size)
+	if (used == buffers->size)
 		return true;
-	got = io_read(&x->upstream->io, room->buffer + used, room->size - used);
+	got = io_read(&x->upstream->io, buffers->buffer + used, buffers->size - used);
 
 	if (got > 0)
 		*n += (size_t)got;
@@ -240,11 +240,11 @@ read_on(struct exchange *x, const char *p, size_t *n)
 }
 
 /* The final answer: its head goes out together with what came of its body.
- * full: as much came as was asked for, into the room's buffer. */
+ * full: as much came as was asked for, into the relay's buffer. */
 static bool
 answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, bool full)
 {
-	struct http_room *room = x->dial.lane->worker->http;
+	struct http_buffers *buffers = x->dial.lane->worker->http;
 	struct client *c = x->client;
 	enum pump_result result;
 	size_t head, came = n;
@@ -294,12 +294,12 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	x->down.relay.splicing = bulk;
 	x->answering = true;
 	x->bytes_out += head;
-	if (head + n <= room->size) {
-		memcpy(room->out + head, rest, n);
+	if (head + n <= buffers->size) {
+		memcpy(buffers->out + head, rest, n);
 		/* The last bytes of a connection travel with its end. */
-		return say(x, room->out, head + n, c->close_requested && x->down.body.done && pump_has_all(&x->up));
+		return say(x, buffers->out, head + n, c->close_requested && x->down.body.done && pump_has_all(&x->up));
 	}
-	return say(x, room->out, head, true) && say(x, rest, n, false);
+	return say(x, buffers->out, head, true) && say(x, rest, n, false);
 }
 
 /* -- reading -------------------------------------------------------------------------- */
@@ -373,18 +373,18 @@ take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n, bool ful
 bool
 exchange_read_answer(struct exchange *x)
 {
-	struct relay_room *room = &x->dial.lane->worker->room;
+	struct relay_buffers *buffers = &x->dial.lane->worker->buffers;
 	struct http1_head *h = &x->dial.lane->worker->http->answer;
 	struct upstream *u = x->upstream;
 	struct str all;
-	size_t most = x->dial.lane->bulky ? FIRST : room->size;
+	size_t most = x->dial.lane->bulky ? FIRST : buffers->size;
 	ssize_t n;
 	char *p;
 
 	if (x->answering)
 		return move_down(x);
 	if (x->part == NULL) {
-		n = io_read(&u->io, room->buffer, most);
+		n = io_read(&u->io, buffers->buffer, most);
 	} else {
 		p = buf_reserve(&x->part->bytes, PIECE);
 		if (p == NULL)
@@ -397,7 +397,7 @@ exchange_read_answer(struct exchange *x)
 		return lost(x, n);
 	if (x->part == NULL) {
 		begin_head(x, h);
-		return take_heads(x, h, room->buffer, (size_t)n, (size_t)n == most);
+		return take_heads(x, h, buffers->buffer, (size_t)n, (size_t)n == most);
 	}
 	buf_commit(&x->part->bytes, (size_t)n);
 	all = buf_str(&x->part->bytes);

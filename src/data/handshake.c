@@ -185,10 +185,10 @@ linger(struct handshake *hs, enum ending ending, const char *words)
 static void
 discard(struct handshake *hs)
 {
-	struct relay_room *room = &worker_of(hs)->room;
+	struct relay_buffers *buffers = &worker_of(hs)->buffers;
 
 	for (int i = 0; i < DISCARDS; i++) {
-		ssize_t n = recv(io_fd(&hs->io), room->buffer, room->size, 0);
+		ssize_t n = recv(io_fd(&hs->io), buffers->buffer, buffers->size, 0);
 
 		if (n < 0 && io_would_block())
 			return;

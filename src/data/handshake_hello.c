@@ -80,11 +80,11 @@ answer_stranger(struct handshake *hs, enum tls_hello_reason reason)
 enum handshake_step
 handshake_read_hello(struct handshake *hs, struct tls_hello *hello, enum ending *ending, const char **words)
 {
-	struct relay_room *room = &hs->facts.permit.lane->worker->room;
+	struct relay_buffers *buffers = &hs->facts.permit.lane->worker->buffers;
 	enum tls_hello_reason reason;
 	ssize_t n;
 
-	n = recv(io_fd(&hs->io), room->buffer, WORKER_ROOM, MSG_PEEK);
+	n = recv(io_fd(&hs->io), buffers->buffer, WORKER_BUFFER, MSG_PEEK);
 	if (n < 0 && io_would_block()) {
 		io_want(hs->facts.permit.lane->worker->loop, &hs->io, EV_READ);
 		return HANDSHAKE_WAIT;
@@ -93,7 +93,7 @@ handshake_read_hello(struct handshake *hs, struct tls_hello *hello, enum ending 
 	*words = "";
 	if (n <= 0)
 		return HANDSHAKE_BROKEN;
-	switch (tls_hello_parse(room->buffer, (size_t)n, hello, &reason)) {
+	switch (tls_hello_parse(buffers->buffer, (size_t)n, hello, &reason)) {
 	case TLS_HELLO_DONE:
 		if (hs->slow && !is_unix(hs))
 			set_low_water(hs, 1);

@@ -76,17 +76,17 @@ refuse(struct handshake *hs, enum proxy_reason reason, enum ending *ending)
 enum handshake_step
 handshake_read_proxy(struct handshake *hs, enum ending *ending)
 {
-	struct relay_room *room = &hs->facts.permit.lane->worker->room;
+	struct relay_buffers *buffers = &hs->facts.permit.lane->worker->buffers;
 	enum proxy_verdict verdict;
 	enum proxy_reason reason;
 	struct proxy_header h;
 	size_t all, take;
 	ssize_t n;
 
-	CHECK(hs->n_part < PROXY_V2_MAX && room->size >= PROXY_V2_MAX);
+	CHECK(hs->n_part < PROXY_V2_MAX && buffers->size >= PROXY_V2_MAX);
 	if (hs->n_part > 0)
-		memcpy(room->buffer, hs->part, hs->n_part);
-	n = recv(io_fd(&hs->io), room->buffer + hs->n_part, PROXY_V2_MAX - hs->n_part, MSG_PEEK);
+		memcpy(buffers->buffer, hs->part, hs->n_part);
+	n = recv(io_fd(&hs->io), buffers->buffer + hs->n_part, PROXY_V2_MAX - hs->n_part, MSG_PEEK);
 	if (n < 0 && io_would_block())
 		return HANDSHAKE_WAIT;
 	/* Who says nothing at all asks whether we are there. */
@@ -95,14 +95,14 @@ handshake_read_proxy(struct handshake *hs, enum ending *ending)
 	if (n == 0)
 		return broken(END_PROXY_HEADER, ending);
 	all = hs->n_part + (size_t)n;
-	verdict = proxy_header_parse(room->buffer, all, &h, &reason);
+	verdict = proxy_header_parse(buffers->buffer, all, &h, &reason);
 	if (verdict == PROXY_BAD)
 		return refuse(hs, reason, ending);
 	take = (verdict == PROXY_DONE ? h.length : all) - hs->n_part;
-	if (recv(io_fd(&hs->io), room->buffer + hs->n_part, take, 0) != (ssize_t)take)
+	if (recv(io_fd(&hs->io), buffers->buffer + hs->n_part, take, 0) != (ssize_t)take)
 		return broken(END_CLIENT_GONE, ending);
 	if (verdict == PROXY_NEED_MORE)
-		return keep_part(hs, room->buffer, all) ? HANDSHAKE_WAIT : broken(END_MEMORY, ending);
+		return keep_part(hs, buffers->buffer, all) ? HANDSHAKE_WAIT : broken(END_MEMORY, ending);
 	handshake_drop_part(hs);
 	believe(&hs->facts, &h);
 	return HANDSHAKE_DONE;

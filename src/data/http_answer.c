@@ -1,7 +1,7 @@
 /* http_answer.c - what Teal answers itself.  Thread: owning worker. */
 #include "data/http_log.h"
 #include "data/http_request.h"
-#include "data/http_room.h"
+#include "data/http_buffers.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
 
@@ -63,7 +63,7 @@ bool
 http_answer_write(struct client *c, const struct http_answer *a, const struct http_asker *asker,
 		  size_t *bytes)
 {
-	struct http_room *room = c->lane->worker->http;
+	struct http_buffers *buffers = c->lane->worker->http;
 	const struct http1_error e = {
 		.status = a->status,
 		.detail = a->reason,
@@ -75,12 +75,12 @@ http_answer_write(struct client *c, const struct http_answer *a, const struct ht
 		.retry_after = a->retry_after,
 		.headers = a->headers,
 	};
-	size_t n = http1_error_write(&e, room->out, room->size);
+	size_t n = http1_error_write(&e, buffers->out, buffers->size);
 
 	CHECK(n > 0);
 	*bytes = n;
 	/* It fits into any socket that is read at all. */
-	return io_write(&c->io, room->out, n, false) == (ssize_t)n;
+	return io_write(&c->io, buffers->out, n, false) == (ssize_t)n;
 }
 
 bool
@@ -102,7 +102,7 @@ http_answer_give(struct client *c, struct lane *l, const struct http1_head *h,
 		asker.json = http1_accepts_json(h);
 	}
 	if (asker.id.n == 0) {
-		http_room_id(w->http, made);
+		http_buffers_id(w->http, made);
 		asker.id = (struct str){ made, sizeof(made) };
 	}
 	taken = http_answer_write(c, &a, &asker, &bytes);

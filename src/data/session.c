@@ -112,8 +112,8 @@ session_end(struct session *s, enum ending ending)
 		log_access(s, ending, share, w->now);
 	io_close(w->loop, &s->client);
 	io_close(w->loop, &s->server);
-	relay_end(&s->up, &w->room);
-	relay_end(&s->down, &w->room);
+	relay_end(&s->up, &w->buffers);
+	relay_end(&s->down, &w->buffers);
 	tally_add(&t->ended[ending], 1);
 	tally_add(&t->bytes_in, s->up.bytes);
 	tally_add(&t->bytes_out, s->down.bytes);
@@ -167,7 +167,7 @@ move(struct session *s, bool up)
 	enum ending ending = END_MEMORY;
 	uint64_t before = r->bytes;
 
-	switch (relay_move(r, from, to, &s->dial.lane->worker->room, other->done)) {
+	switch (relay_move(r, from, to, &s->dial.lane->worker->buffers, other->done)) {
 	case RELAY_OK:
 		if (s->dial.lane->turns && (r->bytes != before || r->eof))
 			take_turn(s, up);
@@ -178,7 +178,7 @@ move(struct session *s, bool up)
 	case RELAY_DESTINATION_FAILED:
 		ending = ending_of(errno, up ? END_BACKEND_RESET : END_CLIENT_RESET);
 		/* Often it said why before it closed ("too large", "too many"). */
-		relay_rescue(other, to, from, &s->dial.lane->worker->room);
+		relay_rescue(other, to, from, &s->dial.lane->worker->buffers);
 		break;
 	case RELAY_NO_MEMORY:
 		break;
@@ -346,8 +346,8 @@ session_adopt(const struct session_legs *legs)
 	if (s == NULL || !pass_on(&s->down, legs->client, legs->to_client, &s->up) ||
 	    !pass_on(&s->up, legs->server, legs->to_server, &s->down)) {
 		if (s != NULL) {
-			relay_end(&s->down, &w->room);
-			relay_end(&s->up, &w->room);
+			relay_end(&s->down, &w->buffers);
+			relay_end(&s->up, &w->buffers);
 		}
 		free(s);
 		return NULL;

@@ -10,14 +10,14 @@
 #include "base/thread.h"
 #include "data/handshake.h"
 #include "data/exchange.h"
-#include "data/http_room.h"
+#include "data/http_buffers.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/queue.h"
 #include "data/session.h"
 #include "net/sock.h"
 
-_Static_assert(ROOM_SIZE <= WORKER_ROOM, "what relays read fits");
+_Static_assert(RELAY_READ_MAX <= WORKER_BUFFER, "what relays read fits");
 #define TICK 0.1
 #define DRAIN_TICK 0.02
 /* Seconds: a tick so late means that the whole thread stood still; and the longest
@@ -344,10 +344,10 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	turn_init(&w->turn, w->loop);
 	access_init(&w->access, proxy->config);
 	w->random = (uint64_t)clock_wall_us() + index;
-	w->room.buffer = must_alloc(WORKER_ROOM);
-	w->room.size = ROOM_SIZE;
-	pipes_init(&w->room.pipes, proxy->pipes);
-	http_room_fit(&w->http, proxy->config, ROOM_SIZE);
+	w->buffers.buffer = must_alloc(WORKER_BUFFER);
+	w->buffers.size = RELAY_READ_MAX;
+	pipes_init(&w->buffers.pipes, proxy->pipes);
+	http_buffers_fit(&w->http, proxy->config, RELAY_READ_MAX);
 	list_init(&w->forgetting);
 	list_init(&w->ended);
 	list_init(&w->ended_clients);
@@ -436,8 +436,8 @@ worker_destroy(struct worker *w)
 	mailbox_close(&w->mailbox);
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
 		lane_free(&l);
-	pipes_free(&w->room.pipes);
-	free(w->room.buffer);
+	pipes_free(&w->buffers.pipes);
+	free(w->buffers.buffer);
 	free(w->http);
 	tls_tickets_wipe(&w->tickets);
 	for (unsigned i = 0; i < w->n_listeners; i++)

@@ -1,6 +1,6 @@
 /* worker_reload.c - a worker takes another configuration.  Thread: owning worker. */
 #include "data/admit.h"
-#include "data/http_room.h"
+#include "data/http_buffers.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/proxy_reload.h"
@@ -80,7 +80,7 @@ worker_obey(struct worker *w, const struct worker_reload *r)
 {
 	ON_WORKER(w);
 	access_obey(&w->access, r->config);
-	http_room_fit(&w->http, r->config, ROOM_SIZE);
+	http_buffers_fit(&w->http, r->config, RELAY_READ_MAX);
 	obey_lanes(w, r);
 	obey_ports(w, r);
 	worker_resume(w);

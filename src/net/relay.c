@@ -87,14 +87,14 @@ relay_hold(struct relay *r, const char *p, size_t n)
 }
 
 enum relay_result
-relay_flush(struct relay *r, struct io *destination, struct relay_room *room)
+relay_flush(struct relay *r, struct io *destination, struct relay_buffers *buffers)
 {
 	enum flow flow = FLOW_ON;
 
 	if (r->held != NULL)
 		flow = flush_held(r, destination);
 	else if (r->pipe != NULL)
-		flow = flush_pipe(r, destination, &room->pipes);
+		flow = flush_pipe(r, destination, &buffers->pipes);
 	return flow == FLOW_FAILED ? RELAY_DESTINATION_FAILED : RELAY_OK;
 }
 
@@ -184,10 +184,10 @@ read_some(struct io *from, char *p, size_t size)
 }
 
 static enum relay_result
-relay_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room *room, bool other_done)
+relay_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_buffers *buffers, bool other_done)
 {
 	for (int turn = 0; turn < TURNS; turn++) {
-		ssize_t n = read_some(from, room->buffer, room->size), sent;
+		ssize_t n = read_some(from, buffers->buffer, buffers->size), sent;
 		int failed = 0;
 		size_t got;
 
@@ -200,15 +200,15 @@ relay_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room
 		 * first bytes, which are often the only ones, this end is likely to
 		 * be here already: one more look (170 ns) lets the last bytes leave
 		 * together with the FIN (some microseconds for a packet saved). */
-		if ((other_done || r->bytes == 0) && got < room->size) {
-			n = io_read(from, room->buffer + got, room->size - got);
+		if ((other_done || r->bytes == 0) && got < buffers->size) {
+			n = io_read(from, buffers->buffer + got, buffers->size - got);
 			if (n > 0)
 				got += (size_t)n;
 			else if (n == 0 ? relay_at_eof(r) != RELAY_OK : !io_would_block())
 				failed = errno;	/* told once; the bytes before it count */
 		}
 		r->bytes += got;
-		sent = io_write(to, room->buffer, got, r->eof);
+		sent = io_write(to, buffers->buffer, got, r->eof);
 		if (sent < 0) {
 			if (!io_would_block())
 				return RELAY_DESTINATION_FAILED;
@@ -219,9 +219,9 @@ relay_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room
 			return RELAY_SOURCE_FAILED;
 		}
 		if ((size_t)sent < got)
-			return relay_hold(r, room->buffer + sent, got - (size_t)sent) ? RELAY_OK :
+			return relay_hold(r, buffers->buffer + sent, got - (size_t)sent) ? RELAY_OK :
 											RELAY_NO_MEMORY;
-		if (got < room->size) {
+		if (got < buffers->size) {
 			r->streak = 0;
 			return RELAY_OK;
 		}
@@ -235,16 +235,16 @@ relay_by_copy(struct relay *r, struct io *from, struct io *to, struct relay_room
 }
 
 enum relay_result
-relay_move(struct relay *r, struct io *source, struct io *destination, struct relay_room *room,
+relay_move(struct relay *r, struct io *source, struct io *destination, struct relay_buffers *buffers,
 	   bool other_done)
 {
-	enum relay_result result = relay_flush(r, destination, room);
+	enum relay_result result = relay_flush(r, destination, buffers);
 
 	if (result != RELAY_OK || relay_is_blocked(r))
 		return result;
 	if (!r->eof)
-		result = r->splicing ? relay_by_splice(r, source, destination, &room->pipes) :
-				       relay_by_copy(r, source, destination, room, other_done);
+		result = r->splicing ? relay_by_splice(r, source, destination, &buffers->pipes) :
+				       relay_by_copy(r, source, destination, buffers, other_done);
 	if (result == RELAY_OK && r->eof && !r->done && !relay_is_blocked(r)) {
 		/* Both directions over: the close that follows says it all, but for
 		 * TLS's goodbye, which would get no second chance. */
@@ -258,19 +258,19 @@ relay_move(struct relay *r, struct io *source, struct io *destination, struct re
 }
 
 void
-relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_room *room)
+relay_rescue(struct relay *r, struct io *source, struct io *destination, struct relay_buffers *buffers)
 {
 	if (r->eof || (r->held != NULL && flush_held(r, destination) != FLOW_ON) ||
-	    (r->pipe != NULL && flush_pipe(r, destination, &room->pipes) != FLOW_ON))
+	    (r->pipe != NULL && flush_pipe(r, destination, &buffers->pipes) != FLOW_ON))
 		return;
 	for (int turn = 0; turn < TURNS; turn++) {
-		ssize_t n = io_read(source, room->buffer, room->size);
+		ssize_t n = io_read(source, buffers->buffer, buffers->size);
 
 		if (n <= 0)
 			return;
 		r->bytes += (uint64_t)n;
 		/* Not "more": what is held back for the end is lost in a reset. */
-		if (io_write(destination, room->buffer, (size_t)n, false) < n)
+		if (io_write(destination, buffers->buffer, (size_t)n, false) < n)
 			return;
 	}
 }
@@ -282,11 +282,11 @@ relay_waiting(const struct relay *r)
 }
 
 void
-relay_end(struct relay *r, struct relay_room *room)
+relay_end(struct relay *r, struct relay_buffers *buffers)
 {
 	free(r->held);
 	r->held = NULL;
 	if (r->pipe != NULL)
-		pipes_give(&room->pipes, r->pipe);
+		pipes_give(&buffers->pipes, r->pipe);
 	r->pipe = NULL;
 }

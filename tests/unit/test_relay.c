@@ -20,7 +20,7 @@
 struct rig {
 	int writer, reader;	/* the far ends */
 	struct io source, destination;
-	struct relay_room room;
+	struct relay_buffers buffers;
 	struct relay relay;
 };
 
@@ -63,9 +63,9 @@ setup(void **state)
 	io_init(&r->source, near, never);
 	tcp_pair(&r->reader, &near);
 	io_init(&r->destination, near, never);
-	r->room.size = 64 * 1024;
-	r->room.buffer = malloc(r->room.size);
-	pipes_init(&r->room.pipes, 8);
+	r->buffers.size = 64 * 1024;
+	r->buffers.buffer = malloc(r->buffers.size);
+	pipes_init(&r->buffers.pipes, 8);
 	*state = r;
 	return 0;
 }
@@ -75,10 +75,10 @@ teardown(void **state)
 {
 	struct rig *r = *state;
 
-	relay_end(&r->relay, &r->room);
-	pipes_free(&r->room.pipes);
-	assert_int_equal(r->room.pipes.n_used, 0);
-	free(r->room.buffer);
+	relay_end(&r->relay, &r->buffers);
+	pipes_free(&r->buffers.pipes);
+	assert_int_equal(r->buffers.pipes.n_used, 0);
+	free(r->buffers.buffer);
 	close(r->writer);
 	close(r->reader);
 	close(io_fd(&r->source));
@@ -101,7 +101,7 @@ await(int fd, short events)
 static enum relay_result
 step(struct rig *r)
 {
-	return relay_move(&r->relay, &r->source, &r->destination, &r->room, false);
+	return relay_move(&r->relay, &r->source, &r->destination, &r->buffers, false);
 }
 
 static void
@@ -251,7 +251,7 @@ test_last_direction_sees_the_end_together_with_the_data(void **state)
 	close(r->writer);
 	r->writer = dup(0);
 	await(io_fd(&r->source), POLLRDHUP);
-	assert_int_equal(relay_move(&r->relay, &r->source, &r->destination, &r->room, true), RELAY_OK);
+	assert_int_equal(relay_move(&r->relay, &r->source, &r->destination, &r->buffers, true), RELAY_OK);
 	/* One step: data and end; no FIN of its own, the close will say it. */
 	assert_true(r->relay.done);
 	shutdown(io_fd(&r->destination), SHUT_WR);
@@ -352,7 +352,7 @@ test_rescue_passes_on_the_last_words_but_no_end(void **state)
 	close(r->writer);
 	r->writer = dup(0);
 	await(io_fd(&r->source), POLLRDHUP);
-	relay_rescue(&r->relay, &r->source, &r->destination, &r->room);
+	relay_rescue(&r->relay, &r->source, &r->destination, &r->buffers);
 	assert_int_equal(recv(r->reader, text, sizeof(text), 0), 9);
 	assert_int_equal(recv(r->reader, text, sizeof(text), MSG_DONTWAIT), -1);
 	assert_int_equal(errno, EAGAIN);
@@ -397,7 +397,7 @@ test_many_small_pieces_are_held_without_moving_each_time(void **state)
 	while (got < 80000) {
 		ssize_t n;
 
-		assert_int_equal(relay_flush(&r->relay, &r->destination, &r->room), RELAY_OK);
+		assert_int_equal(relay_flush(&r->relay, &r->destination, &r->buffers), RELAY_OK);
 		n = read(r->reader, all, sizeof(all));
 		assert_true(n > 0);
 		for (ssize_t i = 0; i < n; i++, got++) {

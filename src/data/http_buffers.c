@@ -1,16 +1,16 @@
-/* http_room.c - scratch space of a worker's HTTP connections.
+/* http_buffers.c - scratch space of a worker's HTTP connections.
  * Thread: owning worker. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/clock.h"
-#include "data/http_room.h"
+#include "data/http_buffers.h"
 
 void
-http_room_fit(struct http_room **room, const struct config *config, size_t in_hand)
+http_buffers_fit(struct http_buffers **buffers, const struct config *config, size_t in_hand)
 {
-	struct http_room *r, *old = *room;
+	struct http_buffers *r, *old = *buffers;
 	size_t longest = 0, size;
 
 	for (size_t i = 0; i < config->n_services; i++) {
@@ -20,7 +20,7 @@ http_room_fit(struct http_room **room, const struct config *config, size_t in_ha
 			longest = s->http.max_header_size;
 	}
 	/* An answer's head is held to the same limit. */
-	size = longest + HTTP_ROOM_ADDED + in_hand;
+	size = longest + HTTP_BUFFERS_ADDED + in_hand;
 	if (longest == 0 || (old != NULL && old->size >= size))
 		return;
 	r = must_alloc(sizeof(*r) + size);
@@ -30,11 +30,11 @@ http_room_fit(struct http_room **room, const struct config *config, size_t in_ha
 	else if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id))
 		r->id[0] = (uint64_t)clock_wall_us() ^ (uint64_t)(uintptr_t)r;
 	free(old);
-	*room = r;
+	*buffers = r;
 }
 
 void
-http_room_id(struct http_room *r, char out[HTTP_ID])
+http_buffers_id(struct http_buffers *r, char out[HTTP_ID])
 {
 	static const char hex[] = "0123456789abcdef";
 
