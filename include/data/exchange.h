@@ -6,7 +6,7 @@
 #ifndef DATA_EXCHANGE_H
 #define DATA_EXCHANGE_H
 
-#include "data/client.h"
+#include "data/http_conn.h"
 #include "data/dial.h"
 #include "data/body_pump.h"
 #include "data/upstream.h"
@@ -41,7 +41,7 @@ struct exchange {
 	/* Lane, color, backend; entrance: preview also for single requests of the main
 	 * one; deadline: once the backend is reached response, then idle. */
 	struct dial dial;
-	struct client *client;
+	struct http_conn *client;
 	struct upstream *upstream;
 	struct deadline pace;	/* while a body is on its way */
 	struct body_pump up, down;
@@ -63,7 +63,7 @@ struct http1_host;
 /* A request whose head is h, at p[0..n) with what came behind it; returns how
  * many bytes were the request's.  The client has an exchange then, or was
  * answered, or has ended. */
-size_t exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+size_t exchange_begin(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 		      const struct http1_body *body, enum entrance entrance, char *p, size_t n);
 
 /* Events: of the client's socket while the exchange goes on, and of the backend's. */

@@ -4,14 +4,14 @@
 #ifndef DATA_HTTP_REQUEST_H
 #define DATA_HTTP_REQUEST_H
 
-#include "data/client.h"
+#include "data/http_conn.h"
 
 /* A request at p[0..n), its head h DONE, with what came behind it; returns how
  * many bytes were its.  The client is BUSY with it then, or was answered, or has
  * ended. */
-size_t http_request_take(struct client *c, const struct http1_head *h, char *p, size_t n);
+size_t http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size_t n);
 /* Its head is BAD; n bytes came of it, and perhaps of what follows. */
-void http_request_bad(struct client *c, const struct http1_head *h, size_t n);
+void http_request_bad(struct http_conn *c, const struct http1_head *h, size_t n);
 
 /* An answer of Teal's own. */
 struct http_answer {
@@ -33,9 +33,9 @@ struct http_asker {
 
 /* Writes it to a client without an exchange, and the access line; h is NULL when
  * no head is whole.  False: the client does not take it. */
-MUST_USE bool http_answer_give(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *a);
+MUST_USE bool http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http_answer *a);
 /* Writes it, no more; *bytes: how many.  False: the client does not take it. */
-MUST_USE bool http_answer_write(struct client *c, const struct http_answer *a, const struct http_asker *asker,
+MUST_USE bool http_answer_write(struct http_conn *c, const struct http_answer *a, const struct http_asker *asker,
 				size_t *bytes);
 /* The status by which an HTTP client is told of such an end. */
 unsigned http_answer_status(enum ending e);

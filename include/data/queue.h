@@ -33,7 +33,7 @@ enum line { LINE_PLACES, LINE_BACKENDS, LINES };
 enum waiter_kind { WAITER_SESSION, WAITER_CLIENT, WAITER_REQUEST };
 #define WAITER_KINDS 3
 
-extern const struct waiter_ops client_waiting_ops, dial_waiting_ops;
+extern const struct waiter_ops http_conn_waiting_ops, dial_waiting_ops;
 
 struct waiter {
 	struct link link;	/* the queue's while it waits; before and after that the owner's */

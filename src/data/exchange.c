@@ -88,30 +88,30 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 void
 exchange_abort(struct exchange *x, enum ending ending)
 {
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 
 	/* Half of an answer that ends with its connection would look whole. */
 	if (x->answering)
 		io_reset_on_close(&c->io);
 	exchange_end(x, ending, NULL);
-	client_end(c, ending);
+	http_conn_end(c, ending);
 }
 
 void
 exchange_cut(struct exchange *x, enum ending ending, const char *reason)
 {
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 
 	io_reset_on_close(&c->io);
 	exchange_end(x, ending, reason != NULL ? reason : http_answer_words(ending));
-	client_end(c, ending);
+	http_conn_end(c, ending);
 }
 
 /* With an answer of our own, unless one was begun. */
 static void
 fail_with(struct exchange *x, unsigned status, enum ending ending, const char *reason)
 {
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	const struct http_asker asker = {
 		.id = exchange_text(x, x->id),
 		.head_request = x->head_request,
@@ -129,7 +129,7 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	/* What is left of the request would be taken for the next one. */
 	if (!pump_has_all(&x->up))
 		c->close_requested = false;
-	if (!pump_has_all(&x->up) || client_is_last(c) || x->dial.lane->worker->leaving)
+	if (!pump_has_all(&x->up) || http_conn_is_last(c) || x->dial.lane->worker->leaving)
 		c->keep = false;
 	a.close = !c->keep;
 	if (x->answering || pump_is_blocked(&x->down)) {
@@ -143,7 +143,7 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	x->status = status;
 	x->bytes_out += bytes;
 	exchange_end(x, ending, reason);
-	client_next(c);
+	http_conn_next(c);
 }
 
 void
@@ -157,7 +157,7 @@ exchange_fail(struct exchange *x, enum ending ending, const char *reason)
 static void
 finish(struct exchange *x)
 {
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	struct upstream *u = x->upstream;
 	bool whole = pump_has_all(&x->up);
 
@@ -171,7 +171,7 @@ finish(struct exchange *x)
 	if (!whole)
 		c->keep = c->close_requested = false;
 	exchange_end(x, END_DONE, NULL);
-	client_next(c);
+	http_conn_next(c);
 }
 
 /* -- what to wait for ------------------------------------------------------------ */
@@ -224,7 +224,7 @@ set_clocks(struct exchange *x)
 static void
 pass_on_the_end(struct exchange *x)
 {
-	if (x->fin_forwarded || x->upstream_write_closed || !client_is_last(x->client) || !is_sent(x) || !pump_is_done(&x->up))
+	if (x->fin_forwarded || x->upstream_write_closed || !http_conn_is_last(x->client) || !is_sent(x) || !pump_is_done(&x->up))
 		return;
 	x->fin_forwarded = true;
 	(void)io_shutdown(&x->upstream->io);
@@ -234,7 +234,7 @@ pass_on_the_end(struct exchange *x)
 static void
 settle(struct exchange *x)
 {
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	bool up_open = !pump_has_all(&x->up), read_client;
 	int upstream = 0;
 
@@ -247,7 +247,7 @@ settle(struct exchange *x)
 	 * as it is: no system call for that. */
 	read_client = up_open ? is_sent(x) && !pump_is_blocked(&x->up) && !x->upstream_write_closed :
 				!c->eof && buf_room(&c->in) > 0;
-	client_want(c, read_client, pump_is_blocked(&x->down));
+	http_conn_want(c, read_client, pump_is_blocked(&x->down));
 	/* Interim answers have to wait for a slow client as bodies do. */
 	if (!pump_is_blocked(&x->down) && (!x->answering || !pump_has_all(&x->down)))
 		upstream |= EV_READ;
@@ -277,7 +277,7 @@ close_upstream_write(struct exchange *x)
 static enum pump_result
 take_up(struct exchange *x)
 {
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	enum pump_result moved;
 	struct str surplus;
 	int failed;
@@ -286,7 +286,7 @@ take_up(struct exchange *x)
 	failed = errno;
 	/* Only behind an end is there a next message; behind what is bad nothing is. */
 	DCHECK(surplus.n == 0 || pump_has_all(&x->up) || moved == PUMP_BAD);
-	if (client_put_back(c, surplus.p, surplus.n)) {
+	if (http_conn_put_back(c, surplus.p, surplus.n)) {
 		errno = failed;
 		return moved;
 	}
@@ -370,7 +370,7 @@ static bool
 look_at_client(struct exchange *x)
 {
 	struct relay_buffers *buffers = &x->dial.lane->worker->buffers;
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	size_t most = buf_room(&c->in) < buffers->size ? buf_room(&c->in) : buffers->size;
 	ssize_t n;
 
@@ -386,7 +386,7 @@ look_at_client(struct exchange *x)
 	/* It may have closed its half only, and want the answer. */
 	if (n == 0)
 		c->eof = true;
-	if (n > 0 && !client_stash(c, buffers->buffer, (size_t)n)) {
+	if (n > 0 && !http_conn_stash(c, buffers->buffer, (size_t)n)) {
 		exchange_abort(x, END_MEMORY);
 		return false;
 	}
@@ -400,7 +400,7 @@ exchange_on_client(struct exchange *x, int revents)
 	if ((revents & EV_READ) && pump_has_all(&x->up) && !look_at_client(x))
 		return;
 	/* In line it would only keep others from their turn. */
-	if (x->dial.state == DIAL_WAITING && client_is_last(x->client)) {
+	if (x->dial.state == DIAL_WAITING && http_conn_is_last(x->client)) {
 		exchange_abort(x, END_CLIENT_GONE);
 		return;
 	}
@@ -520,7 +520,7 @@ compose(struct exchange *x, const struct http1_head *h, const struct http1_host 
 {
 	const struct service_config *sc = x->dial.lane->config;
 	struct http_buffers *buffers = x->dial.lane->worker->http;
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	struct addr peer;
 	struct http_own own = x->dial.lane->own_requests;
 	struct tls_facts tls;
@@ -613,7 +613,7 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 }
 
 static void
-begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_head *h,
+begin(struct exchange *x, struct http_conn *c, struct lane *l, const struct http1_head *h,
       enum entrance entrance)
 {
 	x->magic = EXCHANGE_MAGIC;
@@ -634,11 +634,11 @@ begin(struct exchange *x, struct client *c, struct lane *l, const struct http1_h
 	deadline_init(&x->pace);
 	dial_begin(&x->dial);
 	c->exchange = x;
-	c->state = CLIENT_BUSY;
+	c->state = HTTP_CONN_BUSY;
 }
 
 size_t
-exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+exchange_begin(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 	       const struct http1_body *body, enum entrance entrance, char *p, size_t n)
 {
 	struct exchange *x = calloc(1, sizeof(*x));
@@ -646,7 +646,7 @@ exchange_begin(struct client *c, struct lane *l, const struct http1_head *h, con
 	enum pump_result result = PUMP_OK;
 
 	if (x == NULL) {
-		client_end(c, END_MEMORY);
+		http_conn_end(c, END_MEMORY);
 		return n;
 	}
 	begin(x, c, l, h, entrance);

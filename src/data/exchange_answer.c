@@ -169,7 +169,7 @@ static bool
 switch_protocols(struct exchange *x, const struct http1_head *h, const char *rest, size_t n)
 {
 	struct http_buffers *buffers = x->dial.lane->worker->http;
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	struct str early = buf_str(&c->in);
 	struct session_legs legs;
 	struct session *s;
@@ -214,7 +214,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	upstream_close(x->upstream);
 	x->upstream = NULL;
 	exchange_end(x, END_DONE, NULL);
-	client_release(c);
+	http_conn_release(c);
 	session_start(s);
 	return false;
 }
@@ -245,7 +245,7 @@ static bool
 answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, bool full)
 {
 	struct http_buffers *buffers = x->dial.lane->worker->http;
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 	enum pump_result result;
 	size_t head, came = n;
 	bool bulk;
@@ -271,7 +271,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
 	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !pump_has_all(&x->up) ||
-	    client_is_last(c) || x->dial.lane->worker->leaving)
+	    http_conn_is_last(c) || x->dial.lane->worker->leaving)
 		c->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
 	x->status = h->status;

@@ -22,7 +22,7 @@ exchange_of(const struct dial *d)
 static struct dial_client
 client_of(struct dial *d)
 {
-	const struct client *c = exchange_of(d)->client;
+	const struct http_conn *c = exchange_of(d)->client;
 
 	return (struct dial_client){ &c->io, &c->destination };
 }
@@ -97,9 +97,9 @@ static void
 hold_client(struct dial *d)
 {
 	struct exchange *x = exchange_of(d);
-	struct client *c = x->client;
+	struct http_conn *c = x->client;
 
-	client_want(c, pump_has_all(&x->up) && !c->eof && buf_room(&c->in) > 0, false);
+	http_conn_want(c, pump_has_all(&x->up) && !c->eof && buf_room(&c->in) > 0, false);
 }
 
 static void

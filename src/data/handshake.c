@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "data/handshake_private.h"
-#include "data/client.h"
+#include "data/http_conn.h"
 #include "data/proxied.h"
 #include "data/proxy.h"
 
@@ -217,7 +217,7 @@ static void
 pass_on(struct listener *li, struct io *io, struct handshake_facts *facts)
 {
 	if (facts->permit.lane->config->mode == MODE_HTTP)
-		client_new(li, io, facts);
+		http_conn_new(li, io, facts);
 	else
 		session_new(io, facts);
 }

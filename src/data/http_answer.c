@@ -60,7 +60,7 @@ http_answer_retry_after(unsigned status)
 }
 
 bool
-http_answer_write(struct client *c, const struct http_answer *a, const struct http_asker *asker,
+http_answer_write(struct http_conn *c, const struct http_answer *a, const struct http_asker *asker,
 		  size_t *bytes)
 {
 	struct http_buffers *buffers = c->lane->worker->http;
@@ -84,7 +84,7 @@ http_answer_write(struct client *c, const struct http_answer *a, const struct ht
 }
 
 bool
-http_answer_give(struct client *c, struct lane *l, const struct http1_head *h,
+http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h,
 		 const struct http_answer *answer)
 {
 	struct worker *w = l->worker;

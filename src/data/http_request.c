@@ -8,7 +8,7 @@
 #include "proto/http1_host.h"
 
 static void
-answer(struct client *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
+answer(struct http_conn *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
 {
 	const struct http_answer a = {
 		.status = http_answer_status(ending),
@@ -18,13 +18,13 @@ answer(struct client *c, struct lane *l, const struct http1_head *h, enum ending
 		.close = close,
 	};
 
-	client_answer(c, l, h, &a);
+	http_conn_answer(c, l, h, &a);
 }
 
 /* What is malformed is not guessed at: nothing that follows can be trusted to
  * begin where it seems to. */
 static void
-refuse(struct client *c, struct lane *l, const struct http1_head *h, unsigned status, const char *reason)
+refuse(struct http_conn *c, struct lane *l, const struct http1_head *h, unsigned status, const char *reason)
 {
 	const struct http_answer a = {
 		.status = status,
@@ -33,11 +33,11 @@ refuse(struct client *c, struct lane *l, const struct http1_head *h, unsigned st
 		.close = true,
 	};
 
-	client_answer(c, l, h, &a);
+	http_conn_answer(c, l, h, &a);
 }
 
 void
-http_request_bad(struct client *c, const struct http1_head *h, size_t n)
+http_request_bad(struct http_conn *c, const struct http1_head *h, size_t n)
 {
 	const struct http_answer a = {
 		.status = http1_reason_status(h->reason),
@@ -49,7 +49,7 @@ http_request_bad(struct client *c, const struct http1_head *h, size_t n)
 
 	c->requests++;
 	/* What was read before the wrong byte is good: it tells what to log. */
-	client_answer(c, c->lane, h, &a);
+	http_conn_answer(c, c->lane, h, &a);
 }
 
 /* OPTIONS or TRACE that wants to know who stands here (RFC 9110 section 7.6.2):
@@ -67,7 +67,7 @@ ends_here(const struct http1_head *h)
 /* A TRACE is not sent back: scripts could read what they may not see of it,
  * cookies for one. */
 static void
-answer_for_itself(struct client *c, struct lane *l, const struct http1_head *h, bool close)
+answer_for_itself(struct http_conn *c, struct lane *l, const struct http1_head *h, bool close)
 {
 	bool options = h->verb == HTTP1_OPTIONS;
 	const struct http_answer a = {
@@ -78,12 +78,12 @@ answer_for_itself(struct client *c, struct lane *l, const struct http1_head *h, 
 		.close = close,
 	};
 
-	client_answer(c, l, h, &a);
+	http_conn_answer(c, l, h, &a);
 }
 
 /* Where the client came to, as it sees it; a PROXY header says it better. */
 static unsigned
-tls_port(const struct client *c, const struct lane *l)
+tls_port(const struct http_conn *c, const struct lane *l)
 {
 	struct addr here = { .len = sizeof(here.u) };
 
@@ -112,7 +112,7 @@ path_of(const struct http1_head *h)
 
 /* To where TLS is spoken: the same host and path, and that port. */
 static void
-redirect(struct client *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+redirect(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 	 bool close)
 {
 	unsigned port = tls_port(c, l);
@@ -138,12 +138,12 @@ redirect(struct client *c, struct lane *l, const struct http1_head *h, const str
 	snprintf(headers, size, "Location: https://%s%s%s%.*s\r\n", host->name, suffix,
 		 path.n > 0 && path.p[0] == '/' ? "" : "/", (int)path.n, path.p);
 	a.headers = headers;
-	client_answer(c, l, h, &a);
+	http_conn_answer(c, l, h, &a);
 	free(headers);
 }
 
 static bool
-wants_preview(const struct client *c, const struct lane *l, const struct http1_head *h)
+wants_preview(const struct http_conn *c, const struct lane *l, const struct http1_head *h)
 {
 	const struct http_config *hc = &l->config->http;
 	struct addr client;
@@ -155,7 +155,7 @@ wants_preview(const struct client *c, const struct lane *l, const struct http1_h
 }
 
 size_t
-http_request_take(struct client *c, const struct http1_head *h, char *p, size_t n)
+http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size_t n)
 {
 	enum entrance entrance = (enum entrance)c->entrance;
 	struct http1_body body;
@@ -195,7 +195,7 @@ http_request_take(struct client *c, const struct http1_head *h, char *p, size_t 
 	}
 	if (l->snapshot == NULL || l->snapshot->refuse)
 		why = END_STALE;
-	else if (client_enter(c, l, &why))
+	else if (http_conn_enter(c, l, &why))
 		why = END_DONE;
 	if (why != END_DONE) {
 		answer(c, l, h, why, close);

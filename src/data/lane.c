@@ -89,7 +89,7 @@ lane_new(struct worker *w, struct service *s, const struct service_config *confi
 	queue_init(l);
 	list_init(&l->handshaking);
 	l->waiter_ops[WAITER_SESSION] = l->waiter_ops[WAITER_REQUEST] = &dial_waiting_ops;
-	l->waiter_ops[WAITER_CLIENT] = &client_waiting_ops;
+	l->waiter_ops[WAITER_CLIENT] = &http_conn_waiting_ops;
 	l->dial_ops[WAITER_SESSION] = &session_dial_ops;
 	l->dial_ops[WAITER_REQUEST] = &exchange_dial_ops;
 	l->on_upstream = exchange_on_upstream;

@@ -1,7 +1,7 @@
 /* lane_http.c - a lane's clients and exchanges.  Thread: owning worker. */
 #include <string.h>
 
-#include "data/client.h"
+#include "data/http_conn.h"
 #include "data/exchange.h"
 #include "data/lane_http.h"
 #include "data/upstream.h"
@@ -14,10 +14,10 @@ set_terms(struct lane *l)
 	double pace = h->body_min_rate == 0 ? 0 : h->body_grace > 1 ? h->body_grace : 1;
 	struct worker *w = l->worker;
 
-	worker_set_clock(w, &l->request_clock, h->header_timeout, client_expired);
-	worker_set_clock(w, &l->keepalive_clock, h->keepalive_timeout, client_expired);
-	worker_set_clock(w, &l->linger_clock, LANE_LINGER, client_expired);
-	worker_set_clock(w, &l->client_queue_clock, s->limits.queue_timeout, client_expired);
+	worker_set_clock(w, &l->request_clock, h->header_timeout, http_conn_expired);
+	worker_set_clock(w, &l->keepalive_clock, h->keepalive_timeout, http_conn_expired);
+	worker_set_clock(w, &l->linger_clock, LANE_LINGER, http_conn_expired);
+	worker_set_clock(w, &l->client_queue_clock, s->limits.queue_timeout, http_conn_expired);
 	worker_set_clock(w, &l->response_clock, h->response_timeout, exchange_expired);
 	worker_set_clock(w, &l->x_idle_clock, s->idle_timeout, exchange_expired);
 	worker_set_clock(w, &l->pace_clock, pace, exchange_pace_expired);
@@ -96,7 +96,7 @@ end_clients(struct lane *l, enum ending ending)
 
 	for (int e = 0; e < ENTRANCES; e++)
 		while ((first = list_first(&l->clients[e])) != NULL)
-			client_end(list_entry(first, struct client, link), ending);
+			http_conn_end(list_entry(first, struct http_conn, link), ending);
 }
 
 void
@@ -120,10 +120,10 @@ flip(struct lane *l)
 			exchange_fail(x, END_PREVIEW, NULL);
 	}
 	LIST_EACH(it, &l->clients[ENTRANCE_PREVIEW]) {
-		struct client *c = list_entry(it, struct client, link);
+		struct http_conn *c = list_entry(it, struct http_conn, link);
 
-		if (c->state == CLIENT_READING)
-			client_end(c, END_PREVIEW);
+		if (c->state == HTTP_CONN_READING)
+			http_conn_end(c, END_PREVIEW);
 	}
 }
 
@@ -174,14 +174,14 @@ end_idle_clients(struct lane *l, const struct lane_drain *d, double now)
 {
 	for (int e = 0; e < ENTRANCES; e++)
 		LIST_EACH(it, &l->clients[e]) {
-			struct client *c = list_entry(it, struct client, link);
+			struct http_conn *c = list_entry(it, struct http_conn, link);
 
 			/* Its listener serves others, also those whom it may ask next. */
-			if (l->leaving && client_move_on(c))
+			if (l->leaving && http_conn_move_on(c))
 				continue;
-			if (c->state == CLIENT_READING && d->orders.idle > 0 &&
-			    client_idle(c, now) >= d->orders.idle)
-				client_end(c, END_DRAIN_IDLE);
+			if (c->state == HTTP_CONN_READING && d->orders.idle > 0 &&
+			    http_conn_idle(c, now) >= d->orders.idle)
+				http_conn_end(c, END_DRAIN_IDLE);
 		}
 }
 

@@ -96,7 +96,7 @@ leave_pool(struct upstream *u)
 }
 
 void
-upstream_own(struct upstream *u, struct client *c)
+upstream_own(struct upstream *u, struct http_conn *c)
 {
 	struct upstream *before = c->own;
 
@@ -115,7 +115,7 @@ upstream_own(struct upstream *u, struct client *c)
 }
 
 void
-upstream_disown(struct client *c)
+upstream_disown(struct http_conn *c)
 {
 	struct upstream *u = c->own;
 
@@ -220,7 +220,7 @@ has_spoken(struct upstream *u, bool ask)
 }
 
 struct upstream *
-upstream_bound_to(const struct lane *l, const struct client *c, enum color color)
+upstream_bound_to(const struct lane *l, const struct http_conn *c, enum color color)
 {
 	struct upstream *u = c->own;
 
@@ -243,7 +243,7 @@ rest_of(const struct upstream *u)
  * on connections that are warm.  Of those the last used one: the others grow old
  * and go. */
 static struct upstream *
-choose(struct lane *l, struct pool *p, const struct client *c, double age)
+choose(struct lane *l, struct pool *p, const struct http_conn *c, double age)
 {
 	struct upstream *own = c->own, *first, *last;
 
@@ -265,7 +265,7 @@ choose(struct lane *l, struct pool *p, const struct client *c, double age)
 }
 
 struct upstream *
-upstream_take(struct lane *l, struct backend *b, struct client *c, double age)
+upstream_take(struct lane *l, struct backend *b, struct http_conn *c, double age)
 {
 	struct pool *p = pool_find(l, b);
 	struct upstream *u;

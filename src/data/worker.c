@@ -312,7 +312,7 @@ reap(struct worker *w)
 		free(u);
 	}
 	LIST_EACH(it, &w->ended_clients) {
-		struct client *c = list_entry(it, struct client, link);
+		struct http_conn *c = list_entry(it, struct http_conn, link);
 
 		CHECK(permit_is_empty(&c->permit));
 		list_remove(it);

@@ -1,4 +1,4 @@
-/* client.c - one HTTP client connection: reads, waits, says goodbye.
+/* http_conn.c - one HTTP client connection: reads, waits, says goodbye.
  * Thread: owning worker. */
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "base/hash.h"
 #include "data/handshake.h"
-#include "data/client.h"
+#include "data/http_conn.h"
 #include "data/exchange.h"
 #include "data/http_request.h"
 #include "data/http_buffers.h"
@@ -21,13 +21,13 @@
 #define LINGER_MAX 30.0
 
 static const struct http_config *
-config_of(const struct client *c)
+config_of(const struct http_conn *c)
 {
 	return &c->lane->config->http;
 }
 
 bool
-client_enter(struct client *c, struct lane *l, enum ending *why)
+http_conn_enter(struct http_conn *c, struct lane *l, enum ending *why)
 {
 	enum ending ignored;
 	bool in;
@@ -44,7 +44,7 @@ client_enter(struct client *c, struct lane *l, enum ending *why)
 }
 
 bool
-client_follow(struct client *c)
+http_conn_follow(struct http_conn *c)
 {
 	struct listener *old = c->listener, *now = listener_last(old);
 
@@ -63,24 +63,24 @@ client_follow(struct client *c)
 }
 
 bool
-client_move_on(struct client *c)
+http_conn_move_on(struct http_conn *c)
 {
 	enum ending ignored;
 
-	if (c->state != CLIENT_READING || c->shown != NULL || !client_follow(c) || c->listener->lane == c->lane)
+	if (c->state != HTTP_CONN_READING || c->shown != NULL || !http_conn_follow(c) || c->listener->lane == c->lane)
 		return false;
 	list_remove(&c->link);
 	permit_part(&c->permit, c->listener->lane);
 	list_append(&c->lane->clients[c->entrance], &c->link);
 	if (!permit_enter(&c->permit, &ignored))
-		client_end(c, ignored);
+		http_conn_end(c, ignored);
 	return true;
 }
 
 /* -- the end ------------------------------------------------------------------ */
 
 static void
-forget_input(struct client *c)
+forget_input(struct http_conn *c)
 {
 	buf_free(&c->in);
 	free(c->head);
@@ -88,11 +88,11 @@ forget_input(struct client *c)
 }
 
 static void
-finish(struct client *c)
+finish(struct http_conn *c)
 {
 	struct worker *w = c->lane->worker;
 
-	c->state = CLIENT_ENDED;
+	c->state = HTTP_CONN_ENDED;
 	upstream_disown(c);
 	deadline_disarm(&c->deadline);
 	forget_input(c);
@@ -103,73 +103,73 @@ finish(struct client *c)
 }
 
 void
-client_end(struct client *c, enum ending ending)
+http_conn_end(struct http_conn *c, enum ending ending)
 {
 	struct worker *w = c->lane->worker;
 
 	ON_WORKER(w);
-	CHECK(c->magic == CLIENT_MAGIC && c->state != CLIENT_ENDED);
+	CHECK(c->magic == HTTP_CONN_MAGIC && c->state != HTTP_CONN_ENDED);
 	if (c->exchange != NULL) {
 		exchange_abort(c->exchange, ending);
 		return;
 	}
-	if (c->state == CLIENT_WAITING)
+	if (c->state == HTTP_CONN_WAITING)
 		queue_leave(c->lane, &c->waiter);
 	io_close(w->loop, &c->io);
 	finish(c);
 }
 
 void
-client_release(struct client *c)
+http_conn_release(struct http_conn *c)
 {
-	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && !io_is_open(&c->io));
+	CHECK(c->magic == HTTP_CONN_MAGIC && c->exchange == NULL && !io_is_open(&c->io));
 	finish(c);
 }
 
 /* With TLS that takes room, which a slow reader has to make first, and has as
  * long for as others have for nothing. */
 static void
-say_goodbye(struct client *c)
+say_goodbye(struct http_conn *c)
 {
 	struct lane *l = c->lane;
 	int said = io_shutdown(&c->io);
 
 	if (said < 0 || (c->eof && said == 1)) {
-		client_end(c, said < 0 ? END_CLIENT_RESET : END_DONE);
+		http_conn_end(c, said < 0 ? END_CLIENT_RESET : END_DONE);
 		return;
 	}
 	c->shutdown_pending = said == 0;
 	deadline_arm(c->shutdown_pending && l->keepalive_clock->after > 0 ? l->keepalive_clock : l->linger_clock,
 		     &c->deadline, l->worker->now);
-	client_want(c, !c->eof, c->shutdown_pending);
+	http_conn_want(c, !c->eof, c->shutdown_pending);
 }
 
 void
-client_linger(struct client *c)
+http_conn_linger(struct http_conn *c)
 {
 	CHECK(c->exchange == NULL);
 	forget_input(c);
-	c->state = CLIENT_LINGERING;
+	c->state = HTTP_CONN_LINGERING;
 	c->begun = c->lane->worker->now;
 	say_goodbye(c);
 }
 
 void
-client_answer(struct client *c, struct lane *l, const struct http1_head *h, const struct http_answer *a)
+http_conn_answer(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http_answer *a)
 {
 	bool taken = http_answer_give(c, l, h, a);
 
 	deadline_disarm(&c->deadline);
 	if (!taken)
-		client_end(c, END_CLIENT_RESET);
+		http_conn_end(c, END_CLIENT_RESET);
 	else if (a->close || !c->keep)
-		client_linger(c);
+		http_conn_linger(c);
 }
 
 /* -- reading -------------------------------------------------------------------- */
 
 static size_t
-ahead_max(const struct client *c)
+ahead_max(const struct http_conn *c)
 {
 	size_t most = config_of(c)->max_header_size;
 
@@ -177,7 +177,7 @@ ahead_max(const struct client *c)
 }
 
 bool
-client_stash(struct client *c, const char *p, size_t n)
+http_conn_stash(struct http_conn *c, const char *p, size_t n)
 {
 	if (n == 0)
 		return true;
@@ -186,7 +186,7 @@ client_stash(struct client *c, const char *p, size_t n)
 }
 
 bool
-client_put_back(struct client *c, const char *p, size_t n)
+http_conn_put_back(struct http_conn *c, const char *p, size_t n)
 {
 	if (n == 0)
 		return true;
@@ -199,7 +199,7 @@ client_put_back(struct client *c, const char *p, size_t n)
 }
 
 void
-client_want(struct client *c, bool read, bool write)
+http_conn_want(struct http_conn *c, bool read, bool write)
 {
 	io_want(c->lane->worker->loop, &c->io, (read ? EV_READ : 0) | (write ? EV_WRITE : 0));
 }
@@ -207,7 +207,7 @@ client_want(struct client *c, bool read, bool write)
 /* Bytes of one request and perhaps of what follows; returns how many were its.
  * Those left over have to be kept. */
 static size_t
-feed(struct client *c, char *p, size_t n)
+feed(struct http_conn *c, char *p, size_t n)
 {
 	struct worker *w = c->lane->worker;
 	struct http1_head *h = c->head != NULL ? c->head : &w->http->request;
@@ -237,7 +237,7 @@ feed(struct client *c, char *p, size_t n)
 		if (c->head == NULL && (c->head = malloc(sizeof(*h))) != NULL)
 			memcpy(c->head, h, sizeof(*h));
 		if (c->head == NULL)
-			client_end(c, END_MEMORY);
+			http_conn_end(c, END_MEMORY);
 		return 0;
 	case HTTP1_BAD:
 		http_request_bad(c, h, n);
@@ -250,7 +250,7 @@ feed(struct client *c, char *p, size_t n)
 	c->requests++;
 	c->close_requested = !http1_head_keep_alive(h);
 	c->keep = !c->close_requested && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
-		  !c->lane->worker->leaving && client_follow(c);
+		  !c->lane->worker->leaving && http_conn_follow(c);
 	used = http_request_take(c, h, p, n);
 	free(c->head);
 	c->head = NULL;
@@ -259,26 +259,26 @@ feed(struct client *c, char *p, size_t n)
 
 /* What is kept is taken request by request, as long as each is over at once. */
 static void
-run(struct client *c)
+run(struct http_conn *c)
 {
 	if (c->running)
 		return;
 	c->running = true;
-	while (c->state == CLIENT_READING && c->head == NULL && buf_len(&c->in) > 0) {
+	while (c->state == HTTP_CONN_READING && c->head == NULL && buf_len(&c->in) > 0) {
 		struct str in = buf_str(&c->in);
 		size_t used = feed(c, (char *)(uintptr_t)in.p, in.n);
 
-		if (c->state == CLIENT_ENDED || c->state == CLIENT_LINGERING)
+		if (c->state == HTTP_CONN_ENDED || c->state == HTTP_CONN_LINGERING)
 			break;
 		buf_consume(&c->in, used);
 	}
 	c->running = false;
-	if (c->state != CLIENT_READING)
+	if (c->state != HTTP_CONN_READING)
 		return;
 	if (buf_len(&c->in) == 0)
 		buf_free(&c->in);
 	if (c->eof) {
-		client_end(c, END_DONE);
+		http_conn_end(c, END_DONE);
 		return;
 	}
 	/* The time of a first head runs from the accept, of others from their
@@ -294,15 +294,15 @@ run(struct client *c)
 
 /* A client that says nothing any more, in the middle of a head or before one. */
 static void
-at_eof(struct client *c)
+at_eof(struct http_conn *c)
 {
 	c->eof = true;
-	client_end(c, buf_len(&c->in) > 0 ? END_CLIENT_GONE : END_DONE);
+	http_conn_end(c, buf_len(&c->in) > 0 ? END_CLIENT_GONE : END_DONE);
 }
 
 /* The rest of a head that came in pieces. */
 static ssize_t
-read_on(struct client *c)
+read_on(struct http_conn *c)
 {
 	size_t most = config_of(c)->max_header_size, have = buf_len(&c->in);
 	size_t room = have < most ? most - have : 1;
@@ -324,7 +324,7 @@ read_on(struct client *c)
 }
 
 static void
-read_request(struct client *c)
+read_request(struct http_conn *c)
 {
 	struct relay_buffers *buffers = &c->lane->worker->buffers;
 	ssize_t n = c->head != NULL ? read_on(c) : io_read(&c->io, buffers->buffer, buffers->size);
@@ -335,38 +335,38 @@ read_request(struct client *c)
 		if (n == 0)
 			at_eof(c);
 		else if (!io_would_block())
-			client_end(c, END_CLIENT_RESET);
+			http_conn_end(c, END_CLIENT_RESET);
 		return;
 	}
 	c->running = true;
 	if (c->head != NULL) {
 		all = buf_str(&c->in);
 		used = feed(c, (char *)(uintptr_t)all.p, all.n);
-		if (c->state < CLIENT_LINGERING)
+		if (c->state < HTTP_CONN_LINGERING)
 			buf_consume(&c->in, used);
 	} else {
 		used = feed(c, buffers->buffer, (size_t)n);
-		if (c->state < CLIENT_LINGERING && used < (size_t)n &&
-		    !client_stash(c, buffers->buffer + used, (size_t)n - used))
-			client_end(c, END_MEMORY);
+		if (c->state < HTTP_CONN_LINGERING && used < (size_t)n &&
+		    !http_conn_stash(c, buffers->buffer + used, (size_t)n - used))
+			http_conn_end(c, END_MEMORY);
 	}
 	c->running = false;
-	if (c->state == CLIENT_READING)
+	if (c->state == HTTP_CONN_READING)
 		run(c);
 }
 
 /* Its first request is often here already. */
 static void
-begin_reading(struct client *c)
+begin_reading(struct http_conn *c)
 {
 	read_request(c);
-	if (c->state == CLIENT_READING)
+	if (c->state == HTTP_CONN_READING)
 		io_want(c->lane->worker->loop, &c->io, EV_READ);
 }
 
 /* It was told that nothing follows. */
 static void
-read_rest(struct client *c)
+read_rest(struct http_conn *c)
 {
 	struct worker *w = c->lane->worker;
 	ssize_t n = io_read(&c->io, w->buffers.buffer, w->buffers.size);
@@ -374,69 +374,69 @@ read_rest(struct client *c)
 	if (n < 0 && io_would_block())
 		return;
 	if (n <= 0)
-		client_end(c, END_DONE);
+		http_conn_end(c, END_DONE);
 	else if (!c->shutdown_pending && w->now - c->begun < LINGER_MAX && !c->lane->stopping)
 		deadline_touch(c->lane->linger_clock, &c->deadline, w->now);
 }
 
 static void
-client_on_event(struct ev_loop *loop, ev_io *w, int revents)
+http_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
-	struct client *c = container_of(w, struct client, io.watcher);
+	struct http_conn *c = container_of(w, struct http_conn, io.watcher);
 
 	(void)loop;
-	CHECK(c->magic == CLIENT_MAGIC);
-	switch ((enum client_state)c->state) {
-	case CLIENT_READING:
+	CHECK(c->magic == HTTP_CONN_MAGIC);
+	switch ((enum http_conn_state)c->state) {
+	case HTTP_CONN_READING:
 		read_request(c);
 		return;
-	case CLIENT_BUSY:
+	case HTTP_CONN_BUSY:
 		exchange_on_client(c->exchange, io_events(&c->io, revents));
 		return;
-	case CLIENT_LINGERING:
+	case HTTP_CONN_LINGERING:
 		if (io_events(&c->io, revents) & EV_WRITE)
 			say_goodbye(c);
-		if (c->state == CLIENT_LINGERING && !c->eof)
+		if (c->state == HTTP_CONN_LINGERING && !c->eof)
 			read_rest(c);
 		return;
-	case CLIENT_WAITING:
-	case CLIENT_ENDED:
+	case HTTP_CONN_WAITING:
+	case HTTP_CONN_ENDED:
 		return;
 	}
 }
 
 void
-client_next(struct client *c)
+http_conn_next(struct http_conn *c)
 {
-	CHECK(c->magic == CLIENT_MAGIC && c->exchange == NULL && c->state == CLIENT_BUSY);
+	CHECK(c->magic == HTTP_CONN_MAGIC && c->exchange == NULL && c->state == HTTP_CONN_BUSY);
 	/* A client that announced its last request sends nothing that a reset could
 	 * be the answer to: it need not be waited for. */
 	if (c->close_requested && buf_len(&c->in) == 0 && (!c->tls || io_shutdown(&c->io) == 1)) {
-		client_end(c, END_DONE);
+		http_conn_end(c, END_DONE);
 		return;
 	}
 	/* One that was told it may stay, before the end was announced, brings one
 	 * more request: what it has sent already would be lost. */
 	if (!c->keep) {
-		client_linger(c);
+		http_conn_linger(c);
 		return;
 	}
-	c->state = CLIENT_READING;
+	c->state = HTTP_CONN_READING;
 	run(c);
 }
 
 /* -- deadlines -------------------------------------------------------------------- */
 
 double
-client_idle(const struct client *c, double now)
+http_conn_idle(const struct http_conn *c, double now)
 {
-	return c->state == CLIENT_READING && c->head == NULL ? now - c->deadline.touched : 0;
+	return c->state == HTTP_CONN_READING && c->head == NULL ? now - c->deadline.touched : 0;
 }
 
 void
-client_expired(struct deadline *d)
+http_conn_expired(struct deadline *d)
 {
-	struct client *c = container_of(d, struct client, deadline);
+	struct http_conn *c = container_of(d, struct http_conn, deadline);
 	const struct http_answer late = {
 		.status = 408,
 		.ending = END_HEADER_TIMEOUT,
@@ -451,21 +451,21 @@ client_expired(struct deadline *d)
 		.close = true,
 	};
 
-	if (c->state == CLIENT_WAITING) {
+	if (c->state == HTTP_CONN_WAITING) {
 		queue_leave(c->lane, &c->waiter);
 		permit_leave_queue(&c->permit);
 		list_append(&c->lane->clients[c->entrance], &c->link);
-		c->state = CLIENT_READING;
-		client_answer(c, c->lane, NULL, &full);
-	} else if (c->state == CLIENT_READING && (c->head != NULL || c->requests == 0)) {
+		c->state = HTTP_CONN_READING;
+		http_conn_answer(c, c->lane, NULL, &full);
+	} else if (c->state == HTTP_CONN_READING && (c->head != NULL || c->requests == 0)) {
 		/* Who has said nothing is not told anything: browsers open
 		 * connections for later. */
 		if (c->head != NULL)
-			client_answer(c, c->lane, NULL, &late);
+			http_conn_answer(c, c->lane, NULL, &late);
 		else
-			client_end(c, END_HEADER_TIMEOUT);
+			http_conn_end(c, END_HEADER_TIMEOUT);
 	} else {
-		client_end(c, END_IDLE);
+		http_conn_end(c, END_IDLE);
 	}
 }
 
@@ -475,7 +475,7 @@ client_expired(struct deadline *d)
 static bool
 waiting_gone(const struct waiter *w)
 {
-	struct client *c = container_of(w, struct client, waiter);
+	struct http_conn *c = container_of(w, struct http_conn, waiter);
 
 	return sock_error(io_fd(&c->io)) != 0 || io_has_ended(&c->io);
 }
@@ -483,13 +483,13 @@ waiting_gone(const struct waiter *w)
 static bool
 waiting_begin(struct waiter *w)
 {
-	struct client *c = container_of(w, struct client, waiter);
+	struct http_conn *c = container_of(w, struct http_conn, waiter);
 
-	CHECK(c->magic == CLIENT_MAGIC && c->state == CLIENT_WAITING);
+	CHECK(c->magic == HTTP_CONN_MAGIC && c->state == HTTP_CONN_WAITING);
 	queue_leave(c->lane, w);
 	deadline_disarm(&c->deadline);
 	permit_take_turn(&c->permit);
-	c->state = CLIENT_READING;
+	c->state = HTTP_CONN_READING;
 	list_append(&c->lane->clients[c->entrance], &c->link);
 	/* It had no time to ask before. */
 	deadline_arm(c->lane->request_clock, &c->deadline, c->lane->worker->now);
@@ -500,17 +500,17 @@ waiting_begin(struct waiter *w)
 static void
 waiting_end(struct waiter *w, enum ending ending)
 {
-	struct client *c = container_of(w, struct client, waiter);
+	struct http_conn *c = container_of(w, struct http_conn, waiter);
 
-	client_end(c, ending);
+	http_conn_end(c, ending);
 }
 
-const struct waiter_ops client_waiting_ops = { waiting_gone, waiting_begin, waiting_end };
+const struct waiter_ops http_conn_waiting_ops = { waiting_gone, waiting_begin, waiting_end };
 
 /* -- birth --------------------------------------------------------------------------- */
 
 void
-client_new(struct listener *li, struct io *io, struct handshake_facts *facts)
+http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 {
 	struct permit *p = &facts->permit;
 	struct lane *l = p->lane;
@@ -518,7 +518,7 @@ client_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	/* Where several services share the address, each request is asked. */
 	bool shared = li->binding->n_services > 1, in;
 	enum ending why = END_MEMORY;
-	struct client *c = NULL;
+	struct http_conn *c = NULL;
 
 	in = shared ? permit_enter(p, &why) : permit_ask(p, &why) != ADMIT_NO;
 	if (in && (c = calloc(1, sizeof(*c))) == NULL)
@@ -529,7 +529,7 @@ client_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 		permit_release(p);
 		return;
 	}
-	c->magic = CLIENT_MAGIC;
+	c->magic = HTTP_CONN_MAGIC;
 	permit_move(&c->permit, p);
 	c->entrance = (uint8_t)li->entrance;
 	c->listener = li;
@@ -540,18 +540,18 @@ client_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	inet_ntop(c->peer.family, c->peer.ip, c->ip, sizeof(c->ip));
 	c->tls = io_is_tls(io);
 	c->shown = c->tls ? l : NULL;
-	io_move(w->loop, io, &c->io, client_on_event);
+	io_move(w->loop, io, &c->io, http_conn_on_event);
 	buf_init(&c->in, AHEAD_MAX);
 	deadline_init(&c->deadline);
 	list_init(&c->link);
 	c->waiter.kind = WAITER_CLIENT;
 	if (c->permit.queued) {
-		c->state = CLIENT_WAITING;
+		c->state = HTTP_CONN_WAITING;
 		deadline_arm(l->client_queue_clock, &c->deadline, w->now);
 		queue_join(l, &c->waiter, QUEUE_BACK);
 		return;
 	}
-	c->state = CLIENT_READING;
+	c->state = HTTP_CONN_READING;
 	list_append(&l->clients[c->entrance], &c->link);
 	deadline_arm(l->request_clock, &c->deadline, w->now);
 	begin_reading(c);
