@@ -41,13 +41,14 @@ struct reloads {
 	struct link asked;	/* those the reading under way is for */
 	struct link waiting;	/* those the next one is for */
 	ev_timer patience;
+	bool telling;	/* who is told may ask again at once: that waits until all are told */
 	bool closing;
 	double began;
 	char checksum[CONFIG_CHECKSUM];
 	struct reload_status status;
 };
 
-static bool begin(struct reloads *r);
+static void begin(struct reloads *r);
 
 static void
 reading_free(struct reading *d)
@@ -208,9 +209,10 @@ reload_on_committed(struct reloads *r, uint64_t generation)
 {
 	if (r->committing == NULL || generation != r->run.reload.generation || --r->run.waiting > 0)
 		return;
+	r->telling = true;
 	committed(r);
-	if (!r->closing)
-		(void)begin(r);
+	r->telling = false;
+	begin(r);
 }
 
 /* True: d is kept until every engine has it. */
@@ -294,14 +296,15 @@ reading_done(struct job *j)
 	if (r->reading == d) {
 		ev_timer_stop(r->control->loop, &r->patience);
 		r->reading = NULL;
+		r->telling = true;
 		if (!judge(r, d))
 			reading_free(d);
+		r->telling = false;
 	} else {
 		r->hanging--;
 		reading_free(d);
 	}
-	if (!r->closing)
-		(void)begin(r);
+	begin(r);
 }
 
 static void
@@ -313,24 +316,26 @@ on_patience(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	r->reading = NULL;
 	r->hanging++;
+	r->telling = true;
 	fail(r, E_INTERNAL,
 	     "the file, or what it names, has not been read for 30 seconds; nothing was changed: look at the disk it is on", NULL);
-	(void)begin(r);
+	r->telling = false;
+	begin(r);
 }
 
-/* False: nothing to do, or not now. */
-static bool
+/* The next one, if one is wanted and none is under way. */
+static void
 begin(struct reloads *r)
 {
 	struct control *c = r->control;
 	struct reading *d;
 
-	if (r->reading != NULL || r->committing != NULL || list_empty(&r->waiting))
-		return false;
+	if (r->reading != NULL || r->committing != NULL || r->telling || r->closing || list_empty(&r->waiting))
+		return;
 	list_splice(&r->asked, &r->waiting);
 	if (r->hanging >= HANGING_MAX) {
 		fail(r, E_INTERNAL, "earlier readings of the file hang yet; nothing was changed: look at the disk it is on", NULL);
-		return false;
+		return;
 	}
 	if (r->jobs == NULL)
 		r->jobs = jobs_new_growing(c->loop, 1, HANGING_MAX + 1);
@@ -343,7 +348,6 @@ begin(struct reloads *r)
 	ev_timer_set(&r->patience, PATIENCE, 0.0);
 	ev_timer_start(c->loop, &r->patience);
 	jobs_add(r->jobs, &d->job);
-	return true;
 }
 
 void
@@ -351,7 +355,7 @@ reload_ask(struct reloads *r, struct reload_wait *w)
 {
 	list_init(&w->link);
 	list_append(&r->waiting, &w->link);
-	(void)begin(r);
+	begin(r);
 }
 
 struct reload_status
