@@ -291,6 +291,7 @@ certs_on_read(struct job *job)
 	c->prompt -= !j->hangs;
 	if (e == NULL) {	/* its service has gone, or has other files now */
 		certs_loaded_free(&j->loaded);
+		config_unref(&j->whole);
 		free(j);
 		if (!c->closing)
 			start_some(c);

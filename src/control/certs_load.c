@@ -202,7 +202,7 @@ certs_same_terms(const struct service_config *a, const struct service_config *b)
 static const struct service_config *
 service_of(const struct config *config, const char *name)
 {
-	for (size_t i = 0; i < config->n_services; i++)
+	for (size_t i = 0; name != NULL && i < config->n_services; i++)
 		if (strcmp(config->services[i].name, name) == 0)
 			return &config->services[i];
 	return NULL;
@@ -220,6 +220,8 @@ certs_prepare(const struct config *from, const struct config *to, struct certs_p
 		struct why why;
 		int line;
 
+		if (was == NULL)
+			was = service_of(from, sc->rename);
 		if (was != NULL ? certs_same_terms(was, sc) : !certs_are_used(sc))
 			continue;
 		if (certs_load(sc, CERTS_STRICT, &loaded, &line, &why) == OK) {
