@@ -25,8 +25,11 @@ struct probe_request {
 	 * read, to be connected (and to have sent) is enough. */
 	const struct status_set *expect;
 	/* All of the answer is judged, as a client's would be (probe_answer.h); NULL:
-	 * the status line alone.  Has to live as long as the probe. */
+	 * the status line alone. */
 	const struct http_config *http;
+	/* The configuration that expect and http are of: the probe takes a reference, for
+	 * a reload may replace it meanwhile.  NULL: it outlives the probe. */
+	const struct config *tree;
 };
 
 /* error is NULL when all was as it should be within the timeout, else a short
@@ -39,8 +42,7 @@ typedef void probe_done_fn(void *arg, const char *error, double seconds);
 #define PROBE_HELLO_MAX 128
 size_t probe_hello(enum proxy_send send, char out[PROBE_HELLO_MAX]);
 
-/* Never calls done from inside.  expect has to live as long as the probe.
- * Returns NULL when it could not even begin; done is not called then and
+/* Never calls done from inside.  Returns NULL when it could not even begin; done is not called then and
  * *error says why, errno too: it is teald that lacks something, no fault of the
  * other side's. */
 struct probe *probe_start(struct ev_loop *loop, const struct probe_request *request, probe_done_fn *done, void *arg,

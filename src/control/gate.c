@@ -151,7 +151,8 @@ begin_some(struct gate *g)
 			.source = &sc->source_address,
 			.timeout = timeout_of(g),
 			.hello = { hello, n },
-			.tls = g->ctl->service->backend_tls,
+			/* One of before a reload may have to be spoken to plainly. */
+			.tls = gb->backend->server_name != NULL ? g->ctl->service->backend_tls : NULL,
 			.server_name = gb->backend->server_name,
 		};
 

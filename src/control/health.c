@@ -213,6 +213,9 @@ complain(struct check *c, const char *error)
 static bool
 speaks_tls(const struct check *c)
 {
+	/* It was to be spoken to plainly before a reload. */
+	if (c->backend->server_name == NULL)
+		return false;
 	switch (config_of(c)->tls) {
 	case HEALTH_TLS_AUTO:
 		return addr_equal(&c->backend->health_address, &c->backend->address);
@@ -240,6 +243,7 @@ begin(struct check *c)
 		.send = { c->ask + c->n_hello, c->n_ask - c->n_hello },
 		.expect = http ? &sc->health.expect : NULL,
 		.http = sc->mode == MODE_HTTP ? &sc->http : NULL,
+		.tree = c->group->service->held,
 	};
 	const char *error;
 

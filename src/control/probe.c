@@ -44,6 +44,7 @@ struct probe {
 	probe_done_fn *done;
 	void *arg;
 	const struct status_set *expect;
+	const struct config *tree;	/* that expect is of; one reference, or NULL */
 	char *send;	/* hello and request */
 	size_t to_send, sent;
 	size_t n_hello;	/* of it, what comes before TLS */
@@ -81,6 +82,7 @@ release(struct probe *p)
 	tls_context_free(&p->context);
 	p->magic = 0;
 	probe_answer_free(&p->answer);
+	config_unref(&p->tree);
 	free(p->server_name);
 	free(p->send);
 	free(p);
@@ -456,6 +458,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	p->done = done;
 	p->arg = arg;
 	p->expect = request->expect;
+	p->tree = request->tree != NULL ? config_ref(request->tree) : NULL;
 	if (request->expect != NULL && request->http != NULL)
 		p->answer = probe_answer_new(request->http);
 	p->n_hello = request->hello.n;

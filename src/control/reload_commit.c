@@ -243,8 +243,9 @@ reload_commit(struct reload_run *run)
 	tell_engines(run);
 	for (size_t i = 0; i < r->n_removed; i++)
 		control_remove_service(c, r->removed[i]->ctl);
-	nodes_reconfigure(c->nodes, r->to);
+	/* Backends that come now are checked by the terms that they come with. */
 	certs_reconfigure(c->certs, run->certs);
+	nodes_reconfigure(c->nodes, r->to);
 	change_services(run);
 	for (size_t i = 0; i < run->n_added; i++) {
 		if (c->on_added != NULL)

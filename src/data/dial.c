@@ -112,7 +112,10 @@ greet(struct dial *d, enum ending *otherwise)
 		if (!proxied_tell(l, &d->peer, &client, io))
 			return is_our_memory(errno) ? out_of_memory(d) : TRIED_FAILED;
 	}
-	if (l->backend_tls == NULL) {
+	/* A backend that was chosen before a reload is spoken to by its own terms, or not at all. */
+	if (b->server_name != NULL && l->backend_tls == NULL)
+		return TRIED_FAILED;
+	if (b->server_name == NULL) {
 		reached(d, false);
 		return TRIED_WELL;
 	}
