@@ -1,11 +1,15 @@
 """The file of a running teald with other settings, and teald told to take it over."""
+import os
+
 from . import libconfig
 
 
 def rewrite(teal, **settings):
-    """The file, with other settings."""
+    """The file, with other settings, at once: a reader finds the old one or the new one."""
     teal.settings |= settings
-    teal.conf.write_text(libconfig.dumps(teal.settings))
+    new = teal.conf.with_suffix(".new")
+    new.write_text(libconfig.dumps(teal.settings))
+    os.replace(new, teal.conf)
 
 
 def change(teal, name="web", **keys):
