@@ -40,6 +40,12 @@ struct proxy {
 	struct admission descriptors;	/* two for each session, one for a handshake; a reserve is kept */
 };
 
+static inline struct proxy *
+proxy_of(struct engine *e)
+{
+	return container_of(e, struct proxy, engine);
+}
+
 extern const struct engine_class proxy_class;
 
 /* Of the process, for the configuration's services of this engine. */

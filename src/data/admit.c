@@ -62,7 +62,7 @@ struct terms {
 
 /* The largest of its services. */
 static struct terms
-terms_of(const struct service_config *const *configs, const struct binding *b)
+admit_terms_of(const struct service_config *const *configs, const struct binding *b)
 {
 	bool http = configs[b->owner]->mode == MODE_HTTP, all_places = true, all_sources = true;
 	struct terms t = { 0 };
@@ -92,7 +92,7 @@ terms_of(const struct service_config *const *configs, const struct binding *b)
 struct admit *
 admit_new(const struct service_config *const *configs, const struct binding *b)
 {
-	struct terms t = terms_of(configs, b);
+	struct terms t = admit_terms_of(configs, b);
 	struct admit *a;
 
 	if (!t.needed)
@@ -112,7 +112,7 @@ admit_new(const struct service_config *const *configs, const struct binding *b)
 bool
 admit_fits(const struct admit *a, const struct service_config *const *configs, const struct binding *b)
 {
-	struct terms t = terms_of(configs, b);
+	struct terms t = admit_terms_of(configs, b);
 
 	if (a == NULL || !t.needed)
 		return a == NULL && !t.needed;
@@ -123,7 +123,7 @@ admit_fits(const struct admit *a, const struct service_config *const *configs, c
 void
 admit_set(struct admit *a, const struct service_config *const *configs, const struct binding *b)
 {
-	struct terms t = terms_of(configs, b);
+	struct terms t = admit_terms_of(configs, b);
 
 	admission_set_limit(&a->places, t.places);
 	if (a->sources != NULL)
@@ -247,7 +247,7 @@ enter_source(struct permit *p, const struct addr *client, enum ending *why)
 
 /* No newcomer overtakes waiting clients. */
 static bool
-take_place(struct permit *p)
+take_service_place(struct permit *p)
 {
 	p->place = !queue_has(p->lane, LINE_PLACES) && admission_enter(&p->lane->service->admission, 1);
 	return p->place;
@@ -273,7 +273,7 @@ leave_service(struct permit *p)
 }
 
 static enum admitted
-ask(struct permit *p, enum ending *why)
+ask_admission(struct permit *p, enum ending *why)
 {
 	const struct service *s = p->lane->service;
 	struct addr client;
@@ -287,7 +287,7 @@ ask(struct permit *p, enum ending *why)
 	*why = END_STALE;
 	if (p->lane->snapshot->refuse || !enter_source(p, &client, why))
 		return ADMIT_NO;
-	if (p->place || take_place(p))
+	if (p->place || take_service_place(p))
 		return ADMIT_IN;
 	*why = admission_is_full(&s->admission) ? END_LIMIT : END_BACKEND_LIMIT;
 	return permit_queue(p) ? ADMIT_WAIT : ADMIT_NO;
@@ -296,7 +296,7 @@ ask(struct permit *p, enum ending *why)
 enum admitted
 permit_ask(struct permit *p, enum ending *why)
 {
-	enum admitted answer = ask(p, why);
+	enum admitted answer = ask_admission(p, why);
 
 	if (answer == ADMIT_NO)
 		leave_service(p);
@@ -316,7 +316,7 @@ permit_reserve(struct permit *p, enum ending *why)
 		return false;
 	*why = END_LIMIT;
 	/* Without one it may still get in line, once it is known. */
-	return take_place(p) || queue_is_on(p->lane);
+	return take_service_place(p) || queue_is_on(p->lane);
 }
 
 bool
@@ -326,7 +326,7 @@ permit_turn(struct permit *p, struct lane *l, enum ending *why)
 
 	leave_service(p);
 	p->lane = l;
-	answer = ask(p, why);
+	answer = ask_admission(p, why);
 	if (answer == ADMIT_IN) {
 		leave_listener(p);
 		p->admitted = 1;

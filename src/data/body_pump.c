@@ -106,7 +106,7 @@ pump_end(struct body_pump *f, struct relay_buffers *buffers)
 /* As pump_take(); what ends the body is *end, if it has not found room among
  * the bytes that it stands for: those of a piece that came before are gone. */
 static size_t
-take(struct body_pump *f, char *p, size_t *n, struct str *end, enum pump_result *result)
+take_some(struct body_pump *f, char *p, size_t *n, struct str *end, enum pump_result *result)
 {
 	size_t taken = 0, kept = 0;
 
@@ -151,7 +151,7 @@ size_t
 pump_take(struct body_pump *f, char *p, size_t *n, enum pump_result *result)
 {
 	struct str end;
-	size_t taken = take(f, p, n, &end, result);
+	size_t taken = take_some(f, p, n, &end, result);
 
 	/* The plain form is never longer, and nothing of it was sent before. */
 	CHECK(end.n == 0);
@@ -181,7 +181,7 @@ pump_send(struct body_pump *f, const char *p, size_t n, struct io *destination, 
 
 /* The source has ended: for some messages that is their end. */
 static enum pump_result
-at_eof(struct body_pump *f)
+source_at_eof(struct body_pump *f)
 {
 	if (relay_at_eof(&f->relay) != RELAY_OK)
 		return PUMP_SOURCE_FAILED;
@@ -214,9 +214,9 @@ move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_b
 		if (n < 0)
 			return io_would_block() ? PUMP_OK : PUMP_SOURCE_FAILED;
 		if (n == 0)
-			return at_eof(f);
+			return source_at_eof(f);
 		got = kept = (size_t)n;
-		taken = take(f, buffers->buffer, &kept, &end, &result);
+		taken = take_some(f, buffers->buffer, &kept, &end, &result);
 		/* Whatever becomes of the body, these are the next message's. */
 		if (taken < got)
 			*surplus = (struct str){ buffers->buffer + taken, got - taken };
@@ -256,7 +256,7 @@ move_by_splice(struct body_pump *f, struct io *from, struct io *to, struct relay
 		if (r != RELAY_OK)
 			return failure_of(r);
 		if (f->relay.eof)
-			return at_eof(f);
+			return source_at_eof(f);
 		if (f->body.done || pump_is_blocked(f) || moved == 0)
 			return PUMP_OK;
 	}

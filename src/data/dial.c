@@ -12,7 +12,7 @@
 /* Seconds until one that waits may come back to a backend that failed. */
 #define TRY_AGAIN_AFTER 1.0
 
-static void dial(struct dial *d, enum ending otherwise);
+static void dial_backend(struct dial *d, enum ending otherwise);
 
 /* -- one backend --------------------------------------------------------------- */
 
@@ -174,7 +174,7 @@ try_backend(struct dial *d, struct backend *b, enum ending *otherwise)
 /* Takes a place on the backend whose turn it is; NULL: none is left, or it may not
  * try any more. */
 static struct backend *
-choose(struct dial *d)
+take_backend(struct dial *d)
 {
 	const struct service_config *config = d->lane->config;
 	struct backend *b;
@@ -199,7 +199,7 @@ choose(struct dial *d)
 
 /* None was left to choose: was that because of those that are full? */
 static bool
-is_full(const struct dial *d)
+backends_are_full(const struct dial *d)
 {
 	const struct snapshot_color *sc = &d->lane->snapshot->colors[d->color];
 	unsigned left = sc->n;
@@ -220,7 +220,7 @@ is_full(const struct dial *d)
 static bool
 await_backend(struct dial *d)
 {
-	return d->tries <= d->lane->config->retries && is_full(d) &&
+	return d->tries <= d->lane->config->retries && backends_are_full(d) &&
 	       dial_wait(d, d->retries > 0 ? QUEUE_FRONT : QUEUE_BACK);
 }
 
@@ -250,7 +250,7 @@ dial_from(struct dial *d, struct backend *b, enum ending otherwise)
 {
 	struct lane *l = d->lane;
 
-	for (; b != NULL; b = choose(d)) {
+	for (; b != NULL; b = take_backend(d)) {
 		switch (try_backend(d, b, &otherwise)) {
 		case TRIED_WELL:
 			return;
@@ -278,20 +278,20 @@ dial_from(struct dial *d, struct backend *b, enum ending otherwise)
 }
 
 static void
-dial(struct dial *d, enum ending otherwise)
+dial_backend(struct dial *d, enum ending otherwise)
 {
 	CHECK(d->state == DIAL_DIALING && dial_ops(d)->io(d) == NULL);
 	if (d->pausing)
 		deadline_disarm(&d->deadline);
 	d->pausing = 0;
 	dial_recolor(d);
-	dial_from(d, choose(d), otherwise);
+	dial_from(d, take_backend(d), otherwise);
 }
 
 void
 dial_next(struct dial *d)
 {
-	dial(d, END_CONNECT);
+	dial_backend(d, END_CONNECT);
 }
 
 void
@@ -302,7 +302,7 @@ dial_anew(struct dial *d)
 	forget_tries(d);
 	d->retries++;
 	deadline_disarm(&d->deadline);
-	dial(d, END_CONNECT);
+	dial_backend(d, END_CONNECT);
 }
 
 void
@@ -310,7 +310,7 @@ dial_lost(struct dial *d, enum ending ending)
 {
 	dial_drop_backend(d);
 	dial_become(d, DIAL_DIALING, QUEUE_BACK);
-	dial(d, ending);
+	dial_backend(d, ending);
 }
 
 /* -- events -------------------------------------------------------------------------- */
@@ -320,7 +320,7 @@ connect_failed(struct dial *d, enum ending ending)
 {
 	dial_blame(d);
 	dial_ops(d)->close(d);
-	dial(d, ending);
+	dial_backend(d, ending);
 }
 
 void
@@ -347,7 +347,7 @@ dial_expired(struct deadline *deadline)
 	if (d->state == DIAL_WAITING)
 		dial_ops(d)->end(d, END_QUEUE_TIMEOUT);
 	else if (d->pausing)
-		dial(d, END_CONNECT);
+		dial_backend(d, END_CONNECT);
 	else if (dial_ops(d)->io(d) == NULL)
 		dial_ops(d)->end(d, END_MEMORY);
 	else
@@ -357,7 +357,7 @@ dial_expired(struct deadline *deadline)
 /* -- waiting for its turn ------------------------------------------------------------ */
 
 static bool
-waiting_gone(const struct waiter *w)
+dial_waiting_gone(const struct waiter *w)
 {
 	struct dial *d = container_of(w, struct dial, waiter);
 
@@ -365,7 +365,7 @@ waiting_gone(const struct waiter *w)
 }
 
 static bool
-waiting_begin(struct waiter *w)
+dial_waiting_begin(struct waiter *w)
 {
 	struct dial *d = container_of(w, struct dial, waiter);
 	struct lane *l = d->lane;
@@ -379,7 +379,7 @@ waiting_begin(struct waiter *w)
 	}
 	if (d->tried != NULL && l->worker->now - d->born - (double)d->dialed >= TRY_AGAIN_AFTER)
 		tried_free(&d->tried);
-	b = choose(d);
+	b = take_backend(d);
 	if (b == NULL && l->snapshot->colors[active].n > 0)
 		return false;
 	/* In the first line a place in the service is its. */
@@ -391,11 +391,11 @@ waiting_begin(struct waiter *w)
 }
 
 static void
-waiting_end(struct waiter *w, enum ending ending)
+dial_waiting_end(struct waiter *w, enum ending ending)
 {
 	struct dial *d = container_of(w, struct dial, waiter);
 
 	dial_ops(d)->end(d, ending);
 }
 
-const struct waiter_ops dial_waiting_ops = { waiting_gone, waiting_begin, waiting_end };
+const struct waiter_ops dial_waiting_ops = { dial_waiting_gone, dial_waiting_begin, dial_waiting_end };

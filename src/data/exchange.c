@@ -15,7 +15,7 @@
 #include "proto/http1_host.h"
 
 static const struct http_config *
-config_of(const struct exchange *x)
+exchange_config_of(const struct exchange *x)
 {
 	return &x->dial.lane->config->http;
 }
@@ -155,7 +155,7 @@ exchange_fail(struct exchange *x, enum ending ending, const char *reason)
 /* The answer is whole; and if the request is as well, the next may follow, on
  * both sides. */
 static void
-finish(struct exchange *x)
+finish_exchange(struct exchange *x)
 {
 	struct http_conn *c = x->client;
 	struct upstream *u = x->upstream;
@@ -232,14 +232,14 @@ pass_on_the_end(struct exchange *x)
 
 /* After every event: over, or wait for what each side's state asks for. */
 static void
-settle(struct exchange *x)
+settle_exchange(struct exchange *x)
 {
 	struct http_conn *c = x->client;
 	bool up_open = !pump_has_all(&x->up), read_client;
 	int upstream = 0;
 
 	if (x->answering && pump_is_done(&x->down)) {
-		finish(x);
+		finish_exchange(x);
 		return;
 	}
 	pass_on_the_end(x);
@@ -362,7 +362,7 @@ exchange_ask(struct exchange *x)
 {
 	x->sent = 0;
 	if (send_request(x))
-		settle(x);
+		settle_exchange(x);
 }
 
 /* Whatever it says now is for later, but that it leaves is for now. */
@@ -412,7 +412,7 @@ exchange_on_client(struct exchange *x, int revents)
 		return;
 	if ((revents & EV_WRITE) && pump_is_blocked(&x->down) && !exchange_push_answer(x))
 		return;
-	settle(x);
+	settle_exchange(x);
 }
 
 void
@@ -428,7 +428,7 @@ exchange_on_upstream(struct exchange *x, int revents)
 		return;
 	if ((revents & EV_READ) && !exchange_read_answer(x))
 		return;
-	settle(x);
+	settle_exchange(x);
 }
 
 /* -- deadlines ------------------------------------------------------------------------ */
@@ -472,7 +472,7 @@ exchange_pace_expired(struct deadline *d)
 	struct lane *l = x->dial.lane;
 	/* It may have been armed by an earlier configuration, for less. */
 	double waited = l->worker->now - d->touched, due = l->pace_clock->after;
-	uint64_t least = (uint64_t)((double)config_of(x)->body_min_rate * (waited < due ? waited : due));
+	uint64_t least = (uint64_t)((double)exchange_config_of(x)->body_min_rate * (waited < due ? waited : due));
 
 	if (!pump_has_all(&x->up) && !pump_is_blocked(&x->up) && !x->upstream_write_closed && !waits_to_be_asked(x) &&
 	    x->up.relay.bytes - x->marked_up < least) {
@@ -516,7 +516,7 @@ append(char *text, size_t *at, struct str s)
 
 /* The head as the backend gets it, in the worker's buffers. */
 static size_t
-compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
+compose_request(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
 {
 	const struct service_config *sc = x->dial.lane->config;
 	struct http_buffers *buffers = x->dial.lane->worker->http;
@@ -591,9 +591,9 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 	if (id.n == 0) {
 		http_buffers_id(buffers, made);
 		id = (struct str){ made, sizeof(made) };
-		head = compose(x, h, host, id);
+		head = compose_request(x, h, host, id);
 	} else {
-		head = compose(x, h, host, STR(""));
+		head = compose_request(x, h, host, STR(""));
 	}
 	x->text = head > 0 ? malloc(head + n + agent.n + id.n + room_for_protocols(x, h)) : NULL;
 	if (x->text == NULL)
@@ -613,7 +613,7 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 }
 
 static void
-begin(struct exchange *x, struct http_conn *c, struct lane *l, const struct http1_head *h,
+begin_exchange(struct exchange *x, struct http_conn *c, struct lane *l, const struct http1_head *h,
       enum entrance entrance)
 {
 	x->magic = EXCHANGE_MAGIC;
@@ -649,9 +649,9 @@ exchange_begin(struct http_conn *c, struct lane *l, const struct http1_head *h, 
 		http_conn_end(c, END_MEMORY);
 		return n;
 	}
-	begin(x, c, l, h, entrance);
+	begin_exchange(x, c, l, h, entrance);
 	x->up.body = *body;
-	x->up.body.most = config_of(x)->max_body;
+	x->up.body.most = exchange_config_of(x)->max_body;
 	x->up.own = &l->own_requests;
 	x->down.own = &l->own_answers;
 	if (body->done)

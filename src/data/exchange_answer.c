@@ -15,7 +15,7 @@
 #define FIRST (16 * 1024)
 
 static const struct http_config *
-config_of(const struct exchange *x)
+answer_config_of(const struct exchange *x)
 {
 	return &x->dial.lane->config->http;
 }
@@ -33,7 +33,7 @@ bad(struct exchange *x, const char *why)
 /* io_read() returned n: the backend said goodbye, or memory was out for its words, which
  * is no fault of its. */
 static bool
-lost(struct exchange *x, ssize_t n)
+upstream_lost(struct exchange *x, ssize_t n)
 {
 	exchange_lost(x, n < 0 && errno == ENOMEM ? END_MEMORY : END_BACKEND_RESET, NULL);
 	return false;
@@ -82,7 +82,7 @@ exchange_push_answer(struct exchange *x)
 }
 
 static bool
-say(struct exchange *x, const char *p, size_t n, bool more)
+say_to_client(struct exchange *x, const char *p, size_t n, bool more)
 {
 	switch (pump_send(&x->down, p, n, &x->client->io, more)) {
 	case PUMP_OK:
@@ -114,7 +114,7 @@ interim(struct exchange *x, const struct http1_head *h)
 	/* Each costs the client something, and the backend nothing: all of them may be
 	 * as long as a head. */
 	x->interim += h->length;
-	if (x->interim > config_of(x)->max_header_size)
+	if (x->interim > answer_config_of(x)->max_header_size)
 		return bad(x, http1_reason_words(HTTP1_INTERIM_LONG));
 	if (x->minor0)
 		return true;
@@ -124,13 +124,13 @@ interim(struct exchange *x, const struct http1_head *h)
 	x->informational_sent = true;
 	x->odd |= h->odd;
 	x->bytes_out += n;
-	return say(x, buffers->out, n, false);
+	return say_to_client(x, buffers->out, n, false);
 }
 
 /* How the backend does, seen from its answer.  It was reached, whatever it says;
  * 501 and 505 tell of the request. */
 static void
-judge(struct exchange *x)
+judge_answer(struct exchange *x)
 {
 	bool bad = x->status >= 500 && x->status <= 599 && x->status != 501 && x->status != 505;
 
@@ -140,9 +140,9 @@ judge(struct exchange *x)
 }
 
 static size_t
-compose(struct exchange *x, const struct http1_head *h)
+compose_answer(struct exchange *x, const struct http1_head *h)
 {
-	const struct http_config *hc = config_of(x);
+	const struct http_config *hc = answer_config_of(x);
 	struct http_buffers *buffers = x->dial.lane->worker->http;
 	const struct http1_line color = {
 		.name = STR("X-Teal-Color"),
@@ -187,8 +187,8 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	if (!http1_head_switches_to(h, exchange_text(x, x->protocols)))
 		return bad(x, "101 to a protocol that the client did not ask for");
 	x->status = 101;
-	judge(x);
-	head = compose(x, h);
+	judge_answer(x);
+	head = compose_answer(x, h);
 	if (head == 0 || head + n > buffers->size)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	memcpy(buffers->out + head, rest, n);
@@ -222,7 +222,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 /* There is more of it, but not so much that a pipe would be worth it: reads on
  * behind p[0..*n) in the relay's buffer, so that one write does for all. */
 static bool
-read_on(struct exchange *x, const char *p, size_t *n)
+read_on_upstream(struct exchange *x, const char *p, size_t *n)
 {
 	struct relay_buffers *buffers = &x->dial.lane->worker->buffers;
 	size_t used = (size_t)(p + *n - buffers->buffer);
@@ -236,13 +236,13 @@ read_on(struct exchange *x, const char *p, size_t *n)
 		*n += (size_t)got;
 	if (got >= 0 || io_would_block())
 		return true;	/* an end is met again by who reads next */
-	return lost(x, got);
+	return upstream_lost(x, got);
 }
 
 /* The final answer: its head goes out together with what came of its body.
  * full: as much came as was asked for, into the relay's buffer. */
 static bool
-answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, bool full)
+answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t n, bool full)
 {
 	struct http_buffers *buffers = x->dial.lane->worker->http;
 	struct http_conn *c = x->client;
@@ -264,7 +264,7 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 		x->dial.lane->bulky = true;
 	} else if (full && http1_body_skippable(&x->down.body) != n) {
 		x->dial.lane->bulky = false;
-		if (!read_on(x, rest, &n))
+		if (!read_on_upstream(x, rest, &n))
 			return false;
 		came = n;
 	}
@@ -275,8 +275,8 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 		c->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
 	x->status = h->status;
-	judge(x);
-	head = compose(x, h);
+	judge_answer(x);
+	head = compose_answer(x, h);
 	if (head == 0)
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	/* Bytes without a request: they may be for another client. */
@@ -297,16 +297,16 @@ answer(struct exchange *x, const struct http1_head *h, char *rest, size_t n, boo
 	if (head + n <= buffers->size) {
 		memcpy(buffers->out + head, rest, n);
 		/* The last bytes of a connection travel with its end. */
-		return say(x, buffers->out, head + n, c->close_requested && x->down.body.done && pump_has_all(&x->up));
+		return say_to_client(x, buffers->out, head + n, c->close_requested && x->down.body.done && pump_has_all(&x->up));
 	}
-	return say(x, buffers->out, head, true) && say(x, rest, n, false);
+	return say_to_client(x, buffers->out, head, true) && say_to_client(x, rest, n, false);
 }
 
 /* -- reading -------------------------------------------------------------------------- */
 
 /* Bytes that are no whole head, and how far it was read. */
 static bool
-keep_part(struct exchange *x, const struct http1_head *h, const char *p, size_t n)
+keep_head_part(struct exchange *x, const struct http1_head *h, const char *p, size_t n)
 {
 	struct exchange_part *part = x->part;
 
@@ -315,16 +315,16 @@ keep_part(struct exchange *x, const struct http1_head *h, const char *p, size_t 
 	part = malloc(sizeof(*part));
 	if (part == NULL)
 		return false;
-	buf_init(&part->bytes, config_of(x)->max_header_size + PIECE);
+	buf_init(&part->bytes, answer_config_of(x)->max_header_size + PIECE);
 	memcpy(&part->head, h, sizeof(*h));
 	x->part = part;
 	return buf_append(&part->bytes, p, n);
 }
 
 static void
-begin_head(const struct exchange *x, struct http1_head *h)
+begin_answer_head(const struct exchange *x, struct http1_head *h)
 {
-	const struct http_config *hc = config_of(x);
+	const struct http_config *hc = answer_config_of(x);
 	const struct http1_limits limits = {
 		.head = (uint32_t)hc->max_header_size,
 		.target = UINT32_MAX,
@@ -343,7 +343,7 @@ take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n, bool ful
 	for (;;) {
 		switch (http1_head_parse(h, p, n)) {
 		case HTTP1_NEED_MORE:
-			if (keep_part(x, h, p, n))
+			if (keep_head_part(x, h, p, n))
 				return true;
 			exchange_fail(x, END_MEMORY, NULL);
 			return false;
@@ -355,7 +355,7 @@ take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n, bool ful
 		if (h->status == 101)
 			return switch_protocols(x, h, p + h->length, n - h->length);
 		if (h->status >= 200)
-			return answer(x, h, p + h->length, n - h->length, full);
+			return answer_client(x, h, p + h->length, n - h->length, full);
 		if (!interim(x, h))
 			return false;
 		p += h->length;
@@ -366,7 +366,7 @@ take_heads(struct exchange *x, struct http1_head *h, char *p, size_t n, bool ful
 			exchange_forget_part(x);
 			return true;
 		}
-		begin_head(x, h);
+		begin_answer_head(x, h);
 	}
 }
 
@@ -394,9 +394,9 @@ exchange_read_answer(struct exchange *x)
 	if (n < 0 && io_would_block())
 		return true;
 	if (n <= 0)
-		return lost(x, n);
+		return upstream_lost(x, n);
 	if (x->part == NULL) {
-		begin_head(x, h);
+		begin_answer_head(x, h);
 		return take_heads(x, h, buffers->buffer, (size_t)n, (size_t)n == most);
 	}
 	buf_commit(&x->part->bytes, (size_t)n);

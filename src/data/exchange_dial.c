@@ -20,7 +20,7 @@ exchange_of(const struct dial *d)
 }
 
 static struct dial_client
-client_of(struct dial *d)
+exchange_client_of(struct dial *d)
 {
 	const struct http_conn *c = exchange_of(d)->client;
 
@@ -29,7 +29,7 @@ client_of(struct dial *d)
 
 /* The end of one whose request is whole is told by an event. */
 static bool
-is_gone(struct dial *d)
+exchange_client_is_gone(struct dial *d)
 {
 	struct exchange *x = exchange_of(d);
 	struct io *io = &x->client->io;
@@ -103,7 +103,7 @@ hold_client(struct dial *d)
 }
 
 static void
-ask(struct dial *d, bool reused)
+ask_upstream(struct dial *d, bool reused)
 {
 	struct exchange *x = exchange_of(d);
 
@@ -113,7 +113,7 @@ ask(struct dial *d, bool reused)
 }
 
 static void
-end(struct dial *d, enum ending ending)
+exchange_dial_end(struct dial *d, enum ending ending)
 {
 	if (ending == END_CLIENT_GONE)
 		exchange_abort(exchange_of(d), ending);
@@ -122,22 +122,22 @@ end(struct dial *d, enum ending ending)
 }
 
 static struct link *
-home_of(const struct dial *d)
+exchange_home_of(const struct dial *d)
 {
 	return d->entrance == ENTRANCE_MAIN ? &d->lane->x_live[d->color] : &d->lane->x_previews;
 }
 
 const struct dial_ops exchange_dial_ops = {
-	.client = client_of,
-	.gone = is_gone,
+	.client = exchange_client_of,
+	.gone = exchange_client_is_gone,
 	.first = first_choice,
 	.open = open_upstream,
 	.io = upstream_of,
 	.close = close_upstream,
 	.hold = hold_client,
-	.reached = ask,
-	.end = end,
-	.home = home_of,
+	.reached = ask_upstream,
+	.end = exchange_dial_end,
+	.home = exchange_home_of,
 };
 
 /* While others wait for a backend, on whatever worker, a new request gets in line

@@ -110,7 +110,7 @@ more_json(const struct handshake *hs, const char *words, struct buf *b)
 
 /* Tells that it failed. */
 static void
-tell(struct handshake *hs, enum ending ending, const char *words)
+tell_failure(struct handshake *hs, enum ending ending, const char *words)
 {
 	struct buf more;
 
@@ -131,7 +131,7 @@ destroy(struct handshake *hs)
 }
 
 static void
-leave(struct handshake *hs)
+leave_handshake(struct handshake *hs)
 {
 	io_close(worker_of(hs)->loop, &hs->io);
 	uncount(hs);
@@ -145,8 +145,8 @@ handshake_end(struct handshake *hs, enum ending ending)
 	ON_WORKER(worker_of(hs));
 	CHECK(hs->magic == HANDSHAKE_MAGIC);
 	if (hs->stage != HANDSHAKE_LINGER)
-		tell(hs, ending, "");
-	leave(hs);
+		tell_failure(hs, ending, "");
+	leave_handshake(hs);
 }
 
 void
@@ -158,18 +158,18 @@ handshake_end_all(struct lane *l, enum ending ending)
 
 /* It has been told why, on the wire: a moment for it to read that. */
 static void
-linger(struct handshake *hs, enum ending ending, const char *words)
+linger_after_failure(struct handshake *hs, enum ending ending, const char *words)
 {
 	struct lane *l = hs->facts.permit.lane;
 	struct worker *w = worker_of(hs);
 	int one = 1;
 
 	if (ending == END_CLIENT_GONE) {
-		tell(hs, ending, words);
-		leave(hs);
+		tell_failure(hs, ending, words);
+		leave_handshake(hs);
 		return;
 	}
-	tell(hs, ending, words);
+	tell_failure(hs, ending, words);
 	tally_add(&tally_of(hs)->active, (uint64_t)-1);
 	hs->stage = HANDSHAKE_LINGER;
 	if (io_is_tls(&hs->io))
@@ -193,7 +193,7 @@ discard(struct handshake *hs)
 		if (n < 0 && io_would_block())
 			return;
 		if (n <= 0) {
-			leave(hs);
+			leave_handshake(hs);
 			return;
 		}
 	}
@@ -214,7 +214,7 @@ handshake_on_deadline(struct deadline *d)
 /* -- stage by stage --------------------------------------------------------- */
 
 static void
-pass_on(struct listener *li, struct io *io, struct handshake_facts *facts)
+pass_client_on(struct listener *li, struct io *io, struct handshake_facts *facts)
 {
 	if (facts->permit.lane->config->mode == MODE_HTTP)
 		http_conn_new(li, io, facts);
@@ -225,7 +225,7 @@ pass_on(struct listener *li, struct io *io, struct handshake_facts *facts)
 /* Everything is known: hands it over to TCP or HTTP, once there is a descriptor for
  * its backend too. */
 static void
-serve(struct handshake *hs)
+serve_client(struct handshake *hs)
 {
 	struct handshake_facts facts;
 	struct listener *li = hs->listener;
@@ -248,7 +248,7 @@ serve(struct handshake *hs)
 		facts.tls = &tls;
 		facts.server_name = tls.server_name;
 	}
-	pass_on(li, &io, &facts);
+	pass_client_on(li, &io, &facts);
 }
 
 void
@@ -258,7 +258,7 @@ handshake_serve_ready(struct lane *l)
 		struct handshake *hs = list_entry(it, struct handshake, link);
 
 		if (hs->stage == HANDSHAKE_READY)
-			serve(hs);
+			serve_client(hs);
 		if (l->worker->starved)
 			return;
 	}
@@ -289,7 +289,7 @@ step_tls(struct handshake *hs)
 		return;
 	case 1:
 		tally_handshake(hs->facts.permit.lane->tally, tls_is_1_3(t), tls_is_resumed(t));
-		serve(hs);
+		serve_client(hs);
 		return;
 	}
 	if (tls_failure(t) == TLS_GONE)
@@ -299,7 +299,7 @@ step_tls(struct handshake *hs)
 	else if (tls_failure(t) == TLS_MEMORY)
 		ending = END_MEMORY;
 	snprintf(words, sizeof(words), "%s", tls_why(t));
-	linger(hs, ending, words);
+	linger_after_failure(hs, ending, words);
 }
 
 static void
@@ -333,7 +333,7 @@ static void
 refuse_name(struct handshake *hs)
 {
 	handshake_alert(hs, TLS_ALERT_UNRECOGNIZED_NAME);
-	linger(hs, END_TLS_NAME, "");
+	linger_after_failure(hs, END_TLS_NAME, "");
 }
 
 static void
@@ -349,7 +349,7 @@ read_hello(struct handshake *hs)
 	case HANDSHAKE_WAIT:
 		return;
 	case HANDSHAKE_BROKEN:
-		linger(hs, ending, words);
+		linger_after_failure(hs, ending, words);
 		return;
 	case HANDSHAKE_DONE:
 		break;
@@ -364,7 +364,7 @@ read_hello(struct handshake *hs)
 	/* The store has not told its color yet. */
 	if (l->snapshot == NULL) {
 		handshake_alert(hs, TLS_ALERT_INTERNAL_ERROR);
-		linger(hs, END_NO_BACKEND, "");
+		linger_after_failure(hs, END_NO_BACKEND, "");
 		return;
 	}
 	if (li->route != NULL && l->config->mode != MODE_HTTP && !ask_service(hs))
@@ -372,7 +372,7 @@ read_hello(struct handshake *hs)
 	if (li->tls)
 		begin_tls(hs, hello.name);
 	else
-		serve(hs);
+		serve_client(hs);
 }
 
 /* The client is known, the rest perhaps not. */
@@ -390,7 +390,7 @@ leave_proxy(struct handshake *hs)
 		return;
 	}
 	if (!looks_at_hello(hs->listener)) {
-		serve(hs);
+		serve_client(hs);
 		return;
 	}
 	hs->stage = HANDSHAKE_HELLO;
@@ -526,5 +526,5 @@ handshake_skip(struct listener *li, int fd, const struct addr *peer)
 		return;
 	}
 	io_init(&io, fd, handshake_on_event);
-	pass_on(li, &io, &facts);
+	pass_client_on(li, &io, &facts);
 }

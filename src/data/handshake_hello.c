@@ -48,7 +48,7 @@ has_ended(const struct handshake *hs)
 }
 
 static void
-say(struct handshake *hs, const char *p, size_t n)
+send_plainly(struct handshake *hs, const char *p, size_t n)
 {
 	(void)send(io_fd(&hs->io), p, n, MSG_NOSIGNAL);
 }
@@ -59,7 +59,7 @@ handshake_alert(struct handshake *hs, enum tls_alert alert)
 	char text[TLS_ALERT_SIZE];
 
 	tls_alert_write(alert, text);
-	say(hs, text, sizeof(text));
+	send_plainly(hs, text, sizeof(text));
 }
 
 /* A client that speaks plain HTTP is answered in HTTP, where the service speaks it. */
@@ -72,7 +72,7 @@ answer_stranger(struct handshake *hs, enum tls_hello_reason reason)
 	char text[HTTP1_ERROR_MAX + 256];
 
 	if (reason == TLS_HELLO_HTTP && hs->facts.permit.lane->config->mode == MODE_HTTP)
-		say(hs, text, http1_error_write(&e, text, sizeof(text)));
+		send_plainly(hs, text, http1_error_write(&e, text, sizeof(text)));
 	else
 		handshake_alert(hs, tls_hello_alert(reason));
 }

@@ -38,7 +38,7 @@ broken(enum ending why, enum ending *ending)
 /* What a header that is not whole has brought is taken off the socket, or it
  * would be reported as readable for ever. */
 static bool
-keep_part(struct handshake *hs, const char *all, size_t n)
+keep_header_part(struct handshake *hs, const char *all, size_t n)
 {
 	char *part = realloc(hs->part, n);
 
@@ -59,7 +59,7 @@ handshake_drop_part(struct handshake *hs)
 }
 
 static enum handshake_step
-refuse(struct handshake *hs, enum proxy_reason reason, enum ending *ending)
+refuse_header(struct handshake *hs, enum proxy_reason reason, enum ending *ending)
 {
 	char client[ADDR_TEXT];
 	struct addr peer;
@@ -97,12 +97,12 @@ handshake_read_proxy(struct handshake *hs, enum ending *ending)
 	all = hs->n_part + (size_t)n;
 	verdict = proxy_header_parse(buffers->buffer, all, &h, &reason);
 	if (verdict == PROXY_BAD)
-		return refuse(hs, reason, ending);
+		return refuse_header(hs, reason, ending);
 	take = (verdict == PROXY_DONE ? h.length : all) - hs->n_part;
 	if (recv(io_fd(&hs->io), buffers->buffer + hs->n_part, take, 0) != (ssize_t)take)
 		return broken(END_CLIENT_GONE, ending);
 	if (verdict == PROXY_NEED_MORE)
-		return keep_part(hs, buffers->buffer, all) ? HANDSHAKE_WAIT : broken(END_MEMORY, ending);
+		return keep_header_part(hs, buffers->buffer, all) ? HANDSHAKE_WAIT : broken(END_MEMORY, ending);
 	handshake_drop_part(hs);
 	believe(&hs->facts, &h);
 	return HANDSHAKE_DONE;

@@ -21,7 +21,7 @@
 #define LINGER_MAX 30.0
 
 static const struct http_config *
-config_of(const struct http_conn *c)
+http_config_of(const struct http_conn *c)
 {
 	return &c->lane->config->http;
 }
@@ -88,7 +88,7 @@ forget_input(struct http_conn *c)
 }
 
 static void
-finish(struct http_conn *c)
+finish_conn(struct http_conn *c)
 {
 	struct worker *w = c->lane->worker;
 
@@ -116,14 +116,14 @@ http_conn_end(struct http_conn *c, enum ending ending)
 	if (c->state == HTTP_CONN_WAITING)
 		queue_leave(c->lane, &c->waiter);
 	io_close(w->loop, &c->io);
-	finish(c);
+	finish_conn(c);
 }
 
 void
 http_conn_release(struct http_conn *c)
 {
 	CHECK(c->magic == HTTP_CONN_MAGIC && c->exchange == NULL && !io_is_open(&c->io));
-	finish(c);
+	finish_conn(c);
 }
 
 /* With TLS that takes room, which a slow reader has to make first, and has as
@@ -171,7 +171,7 @@ http_conn_answer(struct http_conn *c, struct lane *l, const struct http1_head *h
 static size_t
 ahead_max(const struct http_conn *c)
 {
-	size_t most = config_of(c)->max_header_size;
+	size_t most = http_config_of(c)->max_header_size;
 
 	return most > AHEAD_MAX ? most : AHEAD_MAX;
 }
@@ -211,7 +211,7 @@ feed(struct http_conn *c, char *p, size_t n)
 {
 	struct worker *w = c->lane->worker;
 	struct http1_head *h = c->head != NULL ? c->head : &w->http->request;
-	const struct http_config *hc = config_of(c);
+	const struct http_config *hc = http_config_of(c);
 	const struct http1_limits limits = {
 		.head = (uint32_t)hc->max_header_size,
 		.target = (uint32_t)hc->max_uri,
@@ -294,7 +294,7 @@ run(struct http_conn *c)
 
 /* A client that says nothing any more, in the middle of a head or before one. */
 static void
-at_eof(struct http_conn *c)
+client_at_eof(struct http_conn *c)
 {
 	c->eof = true;
 	http_conn_end(c, buf_len(&c->in) > 0 ? END_CLIENT_GONE : END_DONE);
@@ -302,9 +302,9 @@ at_eof(struct http_conn *c)
 
 /* The rest of a head that came in pieces. */
 static ssize_t
-read_on(struct http_conn *c)
+read_on_head(struct http_conn *c)
 {
-	size_t most = config_of(c)->max_header_size, have = buf_len(&c->in);
+	size_t most = http_config_of(c)->max_header_size, have = buf_len(&c->in);
 	size_t room = have < most ? most - have : 1;
 	ssize_t n;
 	char *p;
@@ -327,13 +327,13 @@ static void
 read_request(struct http_conn *c)
 {
 	struct relay_buffers *buffers = &c->lane->worker->buffers;
-	ssize_t n = c->head != NULL ? read_on(c) : io_read(&c->io, buffers->buffer, buffers->size);
+	ssize_t n = c->head != NULL ? read_on_head(c) : io_read(&c->io, buffers->buffer, buffers->size);
 	struct str all;
 	size_t used;
 
 	if (n <= 0) {
 		if (n == 0)
-			at_eof(c);
+			client_at_eof(c);
 		else if (!io_would_block())
 			http_conn_end(c, END_CLIENT_RESET);
 		return;
@@ -473,7 +473,7 @@ http_conn_expired(struct deadline *d)
 
 /* Without a request nothing is to be answered to one that says no more. */
 static bool
-waiting_gone(const struct waiter *w)
+conn_waiting_gone(const struct waiter *w)
 {
 	struct http_conn *c = container_of(w, struct http_conn, waiter);
 
@@ -481,7 +481,7 @@ waiting_gone(const struct waiter *w)
 }
 
 static bool
-waiting_begin(struct waiter *w)
+conn_waiting_begin(struct waiter *w)
 {
 	struct http_conn *c = container_of(w, struct http_conn, waiter);
 
@@ -498,14 +498,14 @@ waiting_begin(struct waiter *w)
 }
 
 static void
-waiting_end(struct waiter *w, enum ending ending)
+conn_waiting_end(struct waiter *w, enum ending ending)
 {
 	struct http_conn *c = container_of(w, struct http_conn, waiter);
 
 	http_conn_end(c, ending);
 }
 
-const struct waiter_ops http_conn_waiting_ops = { waiting_gone, waiting_begin, waiting_end };
+const struct waiter_ops http_conn_waiting_ops = { conn_waiting_gone, conn_waiting_begin, conn_waiting_end };
 
 /* -- birth --------------------------------------------------------------------------- */
 

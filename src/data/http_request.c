@@ -8,7 +8,7 @@
 #include "proto/http1_host.h"
 
 static void
-answer(struct http_conn *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
+answer_own(struct http_conn *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
 {
 	const struct http_answer a = {
 		.status = http_answer_status(ending),
@@ -24,7 +24,7 @@ answer(struct http_conn *c, struct lane *l, const struct http1_head *h, enum end
 /* What is malformed is not guessed at: nothing that follows can be trusted to
  * begin where it seems to. */
 static void
-refuse(struct http_conn *c, struct lane *l, const struct http1_head *h, unsigned status, const char *reason)
+refuse_head(struct http_conn *c, struct lane *l, const struct http1_head *h, unsigned status, const char *reason)
 {
 	const struct http_answer a = {
 		.status = status,
@@ -130,7 +130,7 @@ redirect(struct http_conn *c, struct lane *l, const struct http1_head *h, const 
 
 	if (headers == NULL || host->n == 0) {
 		free(headers);
-		refuse(c, l, h, 400, "no Host");
+		refuse_head(c, l, h, 400, "no Host");
 		return;
 	}
 	if (port != 443)
@@ -168,25 +168,25 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	bool close;
 
 	if (h->verb == HTTP1_CONNECT) {
-		refuse(c, l, h, 501, "CONNECT is not supported");
+		refuse_head(c, l, h, 501, "CONNECT is not supported");
 		return n;
 	}
 	if (reason == HTTP1_FINE && http1_body_of_request(&body, h) == HTTP1_BAD)
 		reason = (enum http1_reason)body.reason;
 	if (reason != HTTP1_FINE) {
-		refuse(c, l, h, http1_reason_status(reason), http1_reason_words(reason));
+		refuse_head(c, l, h, http1_reason_status(reason), http1_reason_words(reason));
 		return n;
 	}
 	/* Where a body follows, an answer before its end has to be the last. */
 	close = !body.done;
 	l = listener_lane(c->listener, (struct str){ host.name, host.n });
 	if (l == NULL) {
-		answer(c, c->lane, h, END_MISDIRECTED, close);
+		answer_own(c, c->lane, h, END_MISDIRECTED, close);
 		return length;
 	}
 	/* The certificate that was shown is another service's: the client meant that one. */
 	if (c->shown != NULL && l != c->shown) {
-		answer(c, c->lane, h, END_MISDIRECTED, close);
+		answer_own(c, c->lane, h, END_MISDIRECTED, close);
 		return length;
 	}
 	if (listener_redirects(c->listener, l)) {
@@ -198,24 +198,24 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	else if (http_conn_enter(c, l, &why))
 		why = END_DONE;
 	if (why != END_DONE) {
-		answer(c, l, h, why, close);
+		answer_own(c, l, h, why, close);
 		return length;
 	}
 	hc = &l->config->http;
 	if (host.authority.n == 0 && hc->default_host != NULL && hc->default_host[0] == '\0') {
-		refuse(c, l, h, 400, http1_reason_words(HTTP1_HOST_MISSING));
+		refuse_head(c, l, h, 400, http1_reason_words(HTTP1_HOST_MISSING));
 		return n;
 	}
 	if (http1_head_expect(h) == HTTP1_EXPECT_UNKNOWN) {
-		refuse(c, l, h, 417, "Expect asks for something unknown");
+		refuse_head(c, l, h, 417, "Expect asks for something unknown");
 		return n;
 	}
 	if (h->verb == HTTP1_TRACE && !body.done) {
-		refuse(c, l, h, 400, "TRACE with a body");
+		refuse_head(c, l, h, 400, "TRACE with a body");
 		return n;
 	}
 	if (hc->max_body > 0 && body.framing == HTTP1_BODY_LENGTH && body.left > hc->max_body) {
-		answer(c, l, h, END_TOO_LARGE, true);
+		answer_own(c, l, h, END_TOO_LARGE, true);
 		return n;
 	}
 	if (ends_here(h)) {

@@ -57,7 +57,7 @@ pauses(const struct service_config *c)
 
 /* Durations, and what else is made of the configuration. */
 static void
-set_terms(struct lane *l)
+set_lane_terms(struct lane *l)
 {
 	const struct service_config *c = l->config;
 	struct worker *w = l->worker;
@@ -97,7 +97,7 @@ lane_new(struct worker *w, struct service *s, const struct service_config *confi
 	list_init(&l->previews);
 	for (int c = 0; c < COLORS; c++)
 		list_init(&l->live[c]);
-	set_terms(l);
+	set_lane_terms(l);
 	lane_http_init(l);
 	/* Workers begin their turns at different backends. */
 	for (int c = 0; c < COLORS; c++)
@@ -114,7 +114,7 @@ lane_obey(struct lane *l, const struct service_config *config, bool changed)
 	CHECK(config->mode == old->mode);
 	l->config = config;
 	if (changed)
-		set_terms(l);
+		set_lane_terms(l);
 	lane_http_obey(l, old, changed);
 	/* There may be more places now. */
 	if (changed && l->snapshot != NULL)

@@ -7,7 +7,7 @@
 #include "data/upstream.h"
 
 static void
-set_terms(struct lane *l)
+set_http_terms(struct lane *l)
 {
 	const struct service_config *s = l->config;
 	const struct http_config *h = &s->http;
@@ -40,7 +40,7 @@ lane_http_init(struct lane *l)
 	l->pools = must_array(LANE_POOLS, sizeof(struct link));
 	for (int i = 0; i < LANE_POOLS; i++)
 		list_init(&l->pools[i]);
-	set_terms(l);
+	set_http_terms(l);
 }
 
 /* Connections that are kept were made by other terms, or would be kept by them. */
@@ -63,7 +63,7 @@ lane_http_obey(struct lane *l, const struct service_config *old, bool changed)
 	http_own_of_answers(&l->own_answers, l->config);
 	if (!changed)
 		return;
-	set_terms(l);
+	set_http_terms(l);
 	if (pools_differ(old, l->config))
 		upstream_drop_all(l);
 }

@@ -47,7 +47,7 @@ port_open(struct proxy_port *p, unsigned workers, const struct config *config,
 }
 
 static void
-set_options(struct proxy_port *p, const struct tcp_options *o)
+set_port_options(struct proxy_port *p, const struct tcp_options *o)
 {
 	for (unsigned i = 0; i < p->sockets.n; i++)
 		sock_listener_options(p->sockets.fds[i], &o->keepalive, o->user_timeout,
@@ -57,7 +57,7 @@ set_options(struct proxy_port *p, const struct tcp_options *o)
 void
 port_tune(struct proxy_port *p, const struct tcp_options *o)
 {
-	set_options(p, o);
+	set_port_options(p, o);
 	for (unsigned i = 0; i < p->sockets.n; i++)
 		(void)listen(p->sockets.fds[i], o->backlog);
 }
@@ -68,6 +68,6 @@ port_listen(struct proxy_port *p, const struct tcp_options *o, struct why *why)
 	if (p->listening)
 		return OK;
 	p->listening = true;
-	set_options(p, o);
+	set_port_options(p, o);
 	return listening_start(&p->sockets, o->backlog, why);
 }

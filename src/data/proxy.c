@@ -19,12 +19,6 @@
 /* Of so many descriptors one pipe may be made, at two descriptors. */
 #define PIPES_SHARE 16
 
-static struct proxy *
-proxy_of(struct engine *e)
-{
-	return container_of(e, struct proxy, engine);
-}
-
 /* -- worker to main ------------------------------------------------------ */
 
 struct acked_letter {

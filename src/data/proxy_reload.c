@@ -27,16 +27,10 @@ struct proxy_reload {
 	unsigned waiting;	/* workers that have not answered */
 };
 
-static struct proxy *
-proxy_of(struct engine *e)
-{
-	return container_of(e, struct proxy, engine);
-}
-
 /* -- the plan ---------------------------------------------------------------- */
 
 static int
-compare_ports(const void *a, const void *b)
+compare_port_addrs(const void *a, const void *b)
 {
 	return addr_compare(&(*(struct proxy_port *const *)a)->binding->addr,
 			    &(*(struct proxy_port *const *)b)->binding->addr);
@@ -49,7 +43,7 @@ compare_to_port(const void *key, const void *b)
 }
 
 static enum err
-check_services(const struct proxy *p, const struct reload *r, struct why *why)
+check_reloaded_services(const struct proxy *p, const struct reload *r, struct why *why)
 {
 	if (r->to->workers != p->n_workers)
 		return why_set(why, E_USAGE, "%s: workers: %u instead of %u needs an upgrade", r->to->path,
@@ -119,7 +113,7 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 	enum err e = OK;
 
 	memcpy(sorted, p->ports, p->n_ports * sizeof(*sorted));
-	qsort(sorted, p->n_ports, sizeof(*sorted), compare_ports);
+	qsort(sorted, p->n_ports, sizeof(*sorted), compare_port_addrs);
 	n->ports = must_array(all->n + 1, sizeof(*n->ports));
 	n->bindings = must_array(all->n + 1, sizeof(*n->bindings));
 	n->admits = must_array(all->n + 1, sizeof(*n->admits));
@@ -151,7 +145,7 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 }
 
 static bool
-is_new(const struct proxy *p, const struct proxy_port *port)
+is_new_binding(const struct proxy *p, const struct proxy_port *port)
 {
 	for (size_t i = 0; i < p->n_ports; i++)
 		if (p->ports[i] == port)
@@ -206,7 +200,7 @@ proxy_prepare(struct engine *e, const struct reload *r, struct why *why)
 	CHECK(p->reload == NULL);
 	if (p->closing)
 		return why_set(why, E_USAGE, "teald is stopping");
-	if ((error = check_services(p, r, why)) != OK)
+	if ((error = check_reloaded_services(p, r, why)) != OK)
 		return error;
 	p->reload = must_alloc(sizeof(*p->reload));
 	slots = place_services(p->reload, r, p->n_services);
@@ -232,7 +226,7 @@ proxy_abandon(struct engine *e)
 	for (size_t i = 0; i < n->n_ports; i++) {
 		struct proxy_port *port = n->ports[i];
 
-		if (!is_new(p, port))
+		if (!is_new_binding(p, port))
 			continue;
 		for (unsigned k = 0; k < port->sockets.n; k++)
 			close(port->sockets.fds[k]);
@@ -318,7 +312,7 @@ order_ports(struct proxy *p, struct proxy_reload *n)
 	size_t n_old = p->n_ports;
 
 	memcpy(old, p->ports, n_old * sizeof(*old));
-	qsort(old, n_old, sizeof(*old), compare_ports);
+	qsort(old, n_old, sizeof(*old), compare_port_addrs);
 	o->ports = must_array(n->n_ports + n_old + 1, sizeof(*o->ports));
 	n->gone = must_array(n_old + 1, sizeof(*n->gone));
 	for (size_t i = 0; i < n->n_ports; i++) {
@@ -399,7 +393,7 @@ commit_open(struct mail *m, void *receiver)
 
 /* Who serves which slot, for what main itself has to know. */
 static void
-take_services(struct proxy *p, const struct proxy_reload *n, const struct reload *r)
+take_reloaded_services(struct proxy *p, const struct proxy_reload *n, const struct reload *r)
 {
 	unsigned slots = n->order.n_slots;
 
@@ -429,7 +423,7 @@ proxy_commit(struct engine *e, const struct reload *r)
 	n->order.config = p->config = r->to;
 	n->order.generation = r->generation;
 	n->order.n_workers = n->waiting = p->n_workers;
-	take_services(p, n, r);
+	take_reloaded_services(p, n, r);
 	order_lanes(&n->order, r);
 	order_ports(p, n);
 	for (size_t i = 0; i < p->n_ports; i++)

@@ -61,20 +61,20 @@ queue_is_empty(const struct lane *l)
 }
 
 static bool
-is_gone(const struct lane *l, const struct waiter *w)
+waiter_is_gone(const struct lane *l, const struct waiter *w)
 {
 	return ops_of(l, w)->gone(w);
 }
 
 /* Before a newcomer gets in line, who would be served after those. */
 static bool
-take_place(struct lane *l, enum line line)
+take_queue_place(struct lane *l, enum line line)
 {
 	return line == LINE_BACKENDS || admission_enter(&l->service->admission, 1);
 }
 
 static void
-leave_place(struct lane *l, enum line line, unsigned n)
+leave_queue_place(struct lane *l, enum line line, unsigned n)
 {
 	if (line == LINE_PLACES)
 		admission_leave(&l->service->admission, n);
@@ -177,7 +177,7 @@ hand_over(struct lane *l, enum line line, bool look)
 			ops_of(l, w)->end(w, END_STALE);
 		else if (lane_must_end(l, &ending))	/* the place of one that was cut: this one is cut next */
 			ops_of(l, w)->end(w, ending);
-		else if (is_gone(l, w))
+		else if (waiter_is_gone(l, w))
 			ops_of(l, w)->end(w, END_CLIENT_GONE);
 		else	/* the others would find no backend either */
 			return ops_of(l, w)->begin(w) ? HANDED_OVER : HANDED_KEPT;
@@ -196,7 +196,7 @@ hand_over_all(struct lane *l, enum line line, bool look)
 		l->freed[line]--;
 		handed = hand_over(l, line, look);
 		if (handed == HANDED_KEPT)
-			leave_place(l, line, 1);
+			leave_queue_place(l, line, 1);
 	}
 	return handed;
 }
@@ -208,7 +208,7 @@ look(struct lane *l, enum line line)
 {
 	enum handed handed = HANDED_OVER;
 
-	while (handed == HANDED_OVER && !list_empty(&l->waiting[line]) && take_place(l, line)) {
+	while (handed == HANDED_OVER && !list_empty(&l->waiting[line]) && take_queue_place(l, line)) {
 		l->freed[line]++;
 		handed = hand_over_all(l, line, true);
 	}
@@ -261,7 +261,7 @@ queue_free(struct lane *l)
 {
 	ev_timer_stop(l->worker->loop, &l->hand_on);
 	for (int i = 0; i < LINES; i++) {
-		leave_place(l, (enum line)i, l->freed[i]);
+		leave_queue_place(l, (enum line)i, l->freed[i]);
 		l->freed[i] = 0;
 	}
 }
@@ -326,7 +326,7 @@ queue_tick(struct lane *l)
 
 			if (asked++ == ASKED_MAX)
 				break;
-			if (is_gone(l, w))
+			if (waiter_is_gone(l, w))
 				ops_of(l, w)->end(w, END_CLIENT_GONE);
 		}
 	queue_look(l);

@@ -189,7 +189,7 @@ move(struct session *s, bool up)
 
 /* After every event: over, or wait for what each side's state asks for. */
 static void
-settle(struct session *s)
+settle_session(struct session *s)
 {
 	struct worker *w = s->dial.lane->worker;
 	double now = w->now;
@@ -216,7 +216,7 @@ session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 		return;
 	if ((revents & EV_WRITE) && !move(s, false))
 		return;
-	settle(s);
+	settle_session(s);
 }
 
 void
@@ -233,7 +233,7 @@ session_go_live(struct session *s)
 		return;
 	if (s->up.bytes == 0 && !io_is_tls(&s->server))
 		(l->config->proxy_protocol.send != SEND_NONE ? sock_push : sock_ack_now)(io_fd(&s->server));
-	settle(s);
+	settle_session(s);
 }
 
 void
@@ -252,7 +252,7 @@ session_on_server(struct ev_loop *loop, ev_io *w, int revents)
 		return;
 	if ((revents & EV_WRITE) && !move(s, true))
 		return;
-	settle(s);
+	settle_session(s);
 }
 
 static enum ending
@@ -319,7 +319,7 @@ session_new(struct io *io, struct handshake_facts *facts)
 /* Sends p, or keeps it for later; false without memory.  back: what comes from
  * there. */
 static bool
-pass_on(struct relay *r, struct io *to, struct str p, struct relay *back)
+pass_bytes_on(struct relay *r, struct io *to, struct str p, struct relay *back)
 {
 	ssize_t n = p.n > 0 && !relay_is_blocked(r) ? io_write(to, p.p, p.n, false) : 0;
 
@@ -343,8 +343,8 @@ session_adopt(const struct session_legs *legs)
 		s->down.reset = legs->before->reset;
 		legs->before->held = NULL;
 	}
-	if (s == NULL || !pass_on(&s->down, legs->client, legs->to_client, &s->up) ||
-	    !pass_on(&s->up, legs->server, legs->to_server, &s->down)) {
+	if (s == NULL || !pass_bytes_on(&s->down, legs->client, legs->to_client, &s->up) ||
+	    !pass_bytes_on(&s->up, legs->server, legs->to_server, &s->down)) {
 		if (s != NULL) {
 			relay_end(&s->down, &w->buffers);
 			relay_end(&s->up, &w->buffers);
@@ -372,5 +372,5 @@ session_adopt(const struct session_legs *legs)
 void
 session_start(struct session *s)
 {
-	settle(s);
+	settle_session(s);
 }

@@ -15,7 +15,7 @@ session_of(const struct dial *d)
 }
 
 static struct dial_client
-client_of(struct dial *d)
+session_client_of(struct dial *d)
 {
 	struct session *s = session_of(d);
 	struct proxied *p = proxied_of(s);
@@ -25,7 +25,7 @@ client_of(struct dial *d)
 
 /* One that has closed its half may still want to hear what the server says. */
 static bool
-is_gone(struct dial *d)
+session_client_is_gone(struct dial *d)
 {
 	return sock_error(io_fd(&session_of(d)->client)) != 0;
 }
@@ -66,24 +66,24 @@ go_live(struct dial *d, bool reused)
 }
 
 static void
-end(struct dial *d, enum ending ending)
+session_dial_end(struct dial *d, enum ending ending)
 {
 	session_end(session_of(d), ending);
 }
 
 static struct link *
-home_of(const struct dial *d)
+session_home_of(const struct dial *d)
 {
 	return d->entrance == ENTRANCE_MAIN ? &d->lane->live[d->color] : &d->lane->previews;
 }
 
 const struct dial_ops session_dial_ops = {
-	.client = client_of,
-	.gone = is_gone,
+	.client = session_client_of,
+	.gone = session_client_is_gone,
 	.open = open_server,
 	.io = server_of,
 	.close = close_server,
 	.reached = go_live,
-	.end = end,
-	.home = home_of,
+	.end = session_dial_end,
+	.home = session_home_of,
 };

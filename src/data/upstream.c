@@ -243,7 +243,7 @@ rest_of(const struct upstream *u)
  * on connections that are warm.  Of those the last used one: the others grow old
  * and go. */
 static struct upstream *
-choose(struct lane *l, struct pool *p, const struct http_conn *c, double age)
+choose_kept(struct lane *l, struct pool *p, const struct http_conn *c, double age)
 {
 	struct upstream *own = c->own, *first, *last;
 
@@ -270,7 +270,7 @@ upstream_take(struct lane *l, struct backend *b, struct http_conn *c, double age
 	struct pool *p = pool_find(l, b);
 	struct upstream *u;
 
-	while (p != NULL && (u = choose(l, p, c, age)) != NULL) {
+	while (p != NULL && (u = choose_kept(l, p, c, age)) != NULL) {
 		/* It spoke unasked, or ended.  What must not be sent twice is worth a
 		 * system call in any case. */
 		if (has_spoken(u, age < HUGE_VAL)) {
@@ -289,7 +289,7 @@ upstream_take(struct lane *l, struct backend *b, struct http_conn *c, double age
 /* Where a connection to that backend may wait for another request; NULL: it may
  * not. */
 static struct pool *
-home_of(struct lane *l, struct backend *b, bool bound)
+upstream_home_of(struct lane *l, struct backend *b, bool bound)
 {
 	const struct http_config *c = &l->config->http;
 	struct pool *p;
@@ -314,7 +314,7 @@ upstream_give(struct upstream *u)
 	u->exchange = NULL;
 	p = io_pending(&u->io) || u->tls_turn != l->tls_turn || (u->bound && u->owner == NULL) ?
 		    NULL :
-		    home_of(l, u->backend, u->bound);
+		    upstream_home_of(l, u->backend, u->bound);
 	/* Until now its descriptor was the client's second one. */
 	if (p == NULL || !admission_enter(&l->worker->proxy->descriptors, 1)) {
 		upstream_close(u);

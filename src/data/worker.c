@@ -216,7 +216,7 @@ worker_on_drain_tick(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 static void
-drain(struct worker *w)
+drain_lanes(struct worker *w)
 {
 	bool busy = false;
 	struct lane *l;
@@ -280,13 +280,13 @@ run_due(struct worker *w)
 	if (expires)
 		expire(w);
 	if (drains)
-		drain(w);
+		drain_lanes(w);
 }
 
 /* Before the loop waits again no stack frame knows the sessions that ended in
  * this turn: now they may go. */
 static void
-reap(struct worker *w)
+reap_ended(struct worker *w)
 {
 	LIST_EACH(it, &w->ended) {
 		struct session *s = list_entry(it, struct session, dial.link);
@@ -329,7 +329,7 @@ worker_on_reap(struct ev_loop *loop, ev_prepare *p, int revents)
 	(void)loop;
 	(void)revents;
 	run_due(w);
-	reap(w);
+	reap_ended(w);
 }
 
 void
@@ -398,7 +398,7 @@ worker_main(void *arg)
 	ev_run(w->loop, 0);
 	worker_close_listeners(w);
 	end_lanes(w);
-	reap(w);
+	reap_ended(w);
 	return NULL;
 }
 

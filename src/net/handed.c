@@ -61,7 +61,7 @@ has_file(int fd, struct addr *at)
 }
 
 static unsigned
-number(const char *name)
+env_number(const char *name)
 {
 	const char *text = getenv(name);
 
@@ -71,7 +71,7 @@ number(const char *name)
 void
 handed_take_up(void)
 {
-	unsigned n = number("LISTEN_PID") == (unsigned)getpid() ? number("LISTEN_FDS") : 0;
+	unsigned n = env_number("LISTEN_PID") == (unsigned)getpid() ? env_number("LISTEN_FDS") : 0;
 
 	for (int fd = FIRST; fd < FIRST + (int)n; fd++) {
 		struct handed h = { .fd = fd };
@@ -97,7 +97,7 @@ handed_take_up(void)
 }
 
 static int
-take(const struct addr *at, bool file)
+take_handed_at(const struct addr *at, bool file)
 {
 	for (unsigned i = 0; i < n_list; i++)
 		if (list[i].fd >= 0 && list[i].file == file && addr_equal(&list[i].at, at)) {
@@ -112,13 +112,13 @@ take(const struct addr *at, bool file)
 int
 handed_take(const struct addr *at)
 {
-	return take(at, false);
+	return take_handed_at(at, false);
 }
 
 int
 handed_take_file(const struct addr *at)
 {
-	return take(at, true);
+	return take_handed_at(at, true);
 }
 
 void
@@ -134,7 +134,7 @@ handed_keeps(void)
 }
 
 static void
-send_some(const int *fds, unsigned n)
+send_some_handed(const int *fds, unsigned n)
 {
 	union {
 		struct cmsghdr head;
@@ -161,7 +161,7 @@ handed_keep(const int *fds, unsigned n)
 		return;
 	for (unsigned done = 0, some; done < n; done += some) {
 		some = n - done < FDS_MAX ? n - done : FDS_MAX;
-		send_some(fds + done, some);
+		send_some_handed(fds + done, some);
 	}
 }
 

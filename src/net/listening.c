@@ -231,7 +231,7 @@ open_port(struct listening *l, const struct listening_terms *t, struct why *why)
 }
 
 static void
-adopt(struct listening *l)
+adopt_handed(struct listening *l)
 {
 	int fd;
 
@@ -249,7 +249,7 @@ adopt(struct listening *l)
 /* What is open from now on is not lost with this process.  The duplicates of a
  * Unix socket have one queue. */
 static void
-keep(const struct listening *l)
+keep_listening(const struct listening *l)
 {
 	bool local = addr_family(&l->at) == AF_UNIX;
 
@@ -268,7 +268,7 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 	enum err e = OK;
 
 	*l = (struct listening){ .at = *at, .pin = -1 };
-	adopt(l);
+	adopt_handed(l);
 	l->fds = must_grow(l->fds, n > l->n ? n : l->n, sizeof(int));
 	while (l->n < n && e == OK) {
 		int fd;
@@ -286,7 +286,7 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 	}
 	if (e == OK) {
 		if (terms->backlog > 0)
-			keep(l);
+			keep_listening(l);
 		return OK;
 	}
 	for (unsigned i = 0; i < l->n; i++)
@@ -303,7 +303,7 @@ listening_start(const struct listening *l, int backlog, struct why *why)
 	for (unsigned i = 0; i < l->n && e == OK; i++)
 		e = start_one(l->fds[i], &l->at, backlog, why);
 	if (e == OK)
-		keep(l);
+		keep_listening(l);
 	return e;
 }
 
