@@ -150,6 +150,25 @@ def test_the_file_is_a_pipe_that_says_nothing(web):
     assert reload(teal)["changed"] is False
 
 
+def test_each_of_one_who_asks_twice_is_of_a_file_read_after_it_was_asked(web):
+    teal = web()
+    good = teal.conf.read_text()
+    teal.conf.unlink()
+    os.mkfifo(teal.conf)
+    with teal.admin() as a:
+        # In one piece: the second is begun by the answer to the first.
+        a.sock.sendall(b"reload --dry-run\nreload\n")
+        until(lambda: _waits_for(teal), "a helper waits for the pipe")
+        with teal.admin() as b:
+            b.send("reload")
+            teal.conf.write_text(good)
+            assert a.reply()["dry_run"]
+            until(lambda: _waits_for(teal), "a helper waits for the pipe again")
+            teal.conf.write_text(good.replace('level = "debug"', 'level = "info"'))
+            assert a.reply()["changed"]
+            assert b.reply()["generation"] == 2
+
+
 def _waits_for(teal):
     """Has a thread of it come to open a pipe that nobody writes?"""
     for task in os.listdir(f"/proc/{teal.pid}/task"):

@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 from helpers import scale
+from helpers.reload import change, reload
 from helpers.scale import scaled, until
 
 
@@ -211,21 +212,28 @@ class Manager:
     """What systemd is to teald: a datagram socket that hears, and keeps descriptors."""
 
     def __init__(self, path):
-        self.path, self.heard, self.kept = path, [], []
+        self.path, self.heard, self.kept = path, [], {}
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(path)
         self.socket.settimeout(scale.patience())
 
     def hear(self, word):
-        while not any(word in h for h in self.heard):
-            text, fds, _, _ = socket.recv_fds(self.socket, 4096, 253)
-            self.heard += text.decode().split("\n")
-            self.kept += fds
+        until(lambda: any(word in h for h in self.heard) or self.take(), word)
         return self.heard
+
+    def take(self):
+        text, fds, _, _ = socket.recv_fds(self.socket, 4096, 253)
+        lines = text.decode().split("\n")
+        self.heard += lines
+        name = next((l.removeprefix("FDNAME=") for l in lines if l.startswith("FDNAME=")), "stored")
+        self.kept.setdefault(name, []).extend(fds)
+        if "FDSTOREREMOVE=1" in lines:
+            for fd in self.kept.pop(name):
+                os.close(fd)
 
     def close(self):
         self.socket.close()
-        for fd in self.kept:
+        for fd in sum(self.kept.values(), []):
             os.close(fd)
 
 
@@ -237,9 +245,9 @@ def test_a_service_manager_is_told_and_keeps_the_sockets(supervised, closing, tm
         manager.hear("READY=1")
         manager.hear("WATCHDOG=1")
         manager.hear("STATUS=serving 1 services")
-        assert "FDSTORE=1" in manager.heard and "FDNAME=listen" in manager.heard
+        assert "FDSTORE=1" in manager.heard
         ports = set()
-        for fd in manager.kept:
+        for fd in sum(manager.kept.values(), []):
             s = socket.socket(fileno=os.dup(fd))
             if s.family == socket.AF_INET:
                 ports.add(s.getsockname()[1])
@@ -249,6 +257,27 @@ def test_a_service_manager_is_told_and_keeps_the_sockets(supervised, closing, tm
         manager.hear("STOPPING=1")
         manager.hear("FDSTOREREMOVE=1")
         assert teal.wait() == 0
+    finally:
+        os.unlink(path)
+
+
+def test_a_service_manager_lets_go_of_an_address_that_a_reload_takes_away(supervised, closing, ports):
+    """What it keeps would go on taking connects that nobody serves, and hold the address against a later reload."""
+    path = f"/tmp/teal-notify-{os.getpid()}-{os.urandom(4).hex()}"
+    manager = closing.add(Manager(path))
+    try:
+        teal = supervised(env={"NOTIFY_SOCKET": path})
+        manager.hear("READY=1")
+        old, before = teal.address(), teal.settings["services"][0]["listen"]
+        change(teal, listen=f"127.0.0.1:{ports.hold()}")
+        reload(teal)
+        manager.hear("FDSTOREREMOVE=1")
+        with pytest.raises(ConnectionRefusedError):
+            until(lambda: socket.create_connection(old).close(), "it is refused")
+        assert teal.connect().peer == "green"
+        change(teal, listen=before)
+        reload(teal)
+        assert teal.connect().peer == "green"
     finally:
         os.unlink(path)
 

@@ -45,8 +45,10 @@ bool sockets_hand_over(void);
 void notify_open(void);
 /* Newline-separated assignments of sd_notify(3); nothing where there is no manager. */
 void notify_say(const char *text);
-/* The manager keeps these until teald stops. */
+/* The manager keeps these, which are of one address, until they are forgotten. */
 void notify_keep(const int *fds, unsigned n);
+/* All of the address of that one: the manager would hold it open for ever. */
+void notify_forget(int fd);
 
 /* -- privileges (privileges.c) -------------------------------------------------------- */
 

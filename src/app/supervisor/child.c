@@ -106,8 +106,6 @@ take(struct child *c, char *text, size_t n, struct msghdr *m, const struct child
 					"LimitNOFILE\n");
 	} else if (strncmp(text, "forget ", 7) == 0) {
 		sockets_forget(text + 7, (socklen_t)(n - 7));
-		if (n == 7)
-			notify_say("FDSTOREREMOVE=1\nFDNAME=listen");
 		(void)!send(c->link, "forgot", 6, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} else if (strncmp(text, "notify ", 7) == 0) {
 		const char *status = strstr(text + 7, "STATUS=");

@@ -1,5 +1,6 @@
 /* notify.c - what the service manager is told (sd_notify(3), the protocol alone). */
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,7 +9,10 @@
 
 #include "app/supervisor/supervisor.h"
 
+#define NAME_MAX_LEN 24
+
 static int notify_fd = -1;
+static char forgotten[NAME_MAX_LEN];	/* the last name: one address has many sockets */
 static struct sockaddr_un to = { .sun_family = AF_UNIX };
 static socklen_t to_len;
 
@@ -61,13 +65,43 @@ notify_say(const char *text)
 	send_with(text, NULL, 0);
 }
 
-/* The files of Unix sockets (O_PATH) are no sockets: a manager could not poll them. */
+/* What the manager is to call those of an address: it removes by name.  False: no
+ * socket but the file of one (O_PATH), which a manager could not poll. */
+static bool
+name_of(int fd, char name[NAME_MAX_LEN])
+{
+	struct sockaddr_storage at = { 0 };
+	socklen_t len = sizeof(at);
+	uint64_t hash = 14695981039346656037u;	/* FNV-1a: an address may be longer than a name */
+
+	if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+		return false;
+	for (socklen_t i = 0; i < len && i < sizeof(at); i++)
+		hash = (hash ^ ((const unsigned char *)&at)[i]) * 1099511628211u;
+	snprintf(name, NAME_MAX_LEN, "listen-%016llx", (unsigned long long)hash);
+	return true;
+}
+
 void
 notify_keep(const int *fds, unsigned n)
 {
-	int type;
-	socklen_t len = sizeof(type);
+	char name[NAME_MAX_LEN], text[64];
 
-	if (n > 0 && getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &len) == 0)
-		send_with("FDSTORE=1\nFDNAME=listen", fds, n);
+	if (n == 0 || !name_of(fds[0], name))
+		return;
+	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
+	forgotten[0] = '\0';
+	send_with(text, fds, n);
+}
+
+void
+notify_forget(int fd)
+{
+	char name[NAME_MAX_LEN], text[64];
+
+	if (!name_of(fd, name) || strcmp(name, forgotten) == 0)
+		return;
+	memcpy(forgotten, name, sizeof(forgotten));
+	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	send_with(text, NULL, 0);
 }

@@ -64,10 +64,12 @@ sockets_forget(const void *address, socklen_t len)
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < n_kept; i++)
-		if (len == 0 || is_at(kept[i], address, len))
+		if (len == 0 || is_at(kept[i], address, len)) {
+			notify_forget(kept[i]);
 			close(kept[i]);
-		else
+		} else {
 			kept[left++] = kept[i];
+		}
 	n_kept = left;
 }
 
