@@ -37,7 +37,7 @@ backends_drop(struct service_ctl *ctl, struct backend *b)
 /* -- another configuration ---------------------------------------------------------- */
 
 static bool
-is_at(const struct backend *b, unsigned port, unsigned health_port)
+backend_is_at(const struct backend *b, unsigned port, unsigned health_port)
 {
 	if (b->name != NULL)
 		return b->port == port && b->health_port == health_port;
@@ -51,12 +51,12 @@ is_configured_as(const struct backend *b, const struct backend_config *bc)
 	if (bc->address.len > 0)
 		return b->name == NULL && addr_equal(&b->address, &bc->address) &&
 		       addr_equal(&b->health_address, &bc->health_address);
-	return b->name != NULL && node_same_host(b->name, bc->host) && is_at(b, bc->port, bc->health_port);
+	return b->name != NULL && node_same_host(b->name, bc->host) && backend_is_at(b, bc->port, bc->health_port);
 }
 
 /* NULL: the configuration does not list it. */
 static const struct backend_config *
-config_of(const struct color_config *cc, const struct backend *b)
+backend_config_of(const struct color_config *cc, const struct backend *b)
 {
 	for (size_t i = 0; i < cc->n_backends; i++)
 		if (is_configured_as(b, &cc->backends[i]))
@@ -77,13 +77,13 @@ is_added_node(const struct service_ctl *ctl, const struct backend *b)
 	const struct service_config *sc = ctl->service->config;
 	const struct color_config *cc = &sc->colors[b->color];
 
-	return by_nodes(sc, b->color) && b->host != NULL && is_at(b, cc->port, cc->health_port) &&
+	return by_nodes(sc, b->color) && b->host != NULL && backend_is_at(b, cc->port, cc->health_port) &&
 	       nodes_has(ctl->control, sc->pool, b->host);
 }
 
 /* As the configuration has it now; in place, for main alone looks at these. */
 static bool
-adopt(const struct service_ctl *ctl, struct backend *b, const struct backend_config *bc)
+adopt_backend(const struct service_ctl *ctl, struct backend *b, const struct backend_config *bc)
 {
 	bool node = by_nodes(ctl->service->config, b->color);
 	bool changed = b->weight != bc->weight;
@@ -123,7 +123,7 @@ reconfigure_present(struct service_ctl *ctl, enum color color)
 
 	for (size_t i = s->colors[color].n; i-- > 0;) {
 		struct backend *b = s->colors[color].backends[i];
-		const struct backend_config *bc = config_of(&s->config->colors[color], b);
+		const struct backend_config *bc = backend_config_of(&s->config->colors[color], b);
 
 		if (bc == NULL && !is_added_node(ctl, b)) {
 			backends_drop(ctl, b);
@@ -131,7 +131,7 @@ reconfigure_present(struct service_ctl *ctl, enum color color)
 			continue;
 		}
 		if (bc != NULL)
-			changed |= adopt(ctl, b, bc);
+			changed |= adopt_backend(ctl, b, bc);
 		if (service_expects(s, b))
 			continue;
 		replace_terms(ctl, b);

@@ -53,7 +53,7 @@ struct certs_job {
 /* -- what is shown ---------------------------------------------------------- */
 
 static void
-tell_engines(struct certs_entry *e)
+tell_engines_of_site(struct certs_entry *e)
 {
 	struct certs_loaded *l = &e->loaded;
 
@@ -117,7 +117,7 @@ is_same(const struct certs_loaded *a, const struct certs_loaded *b)
 }
 
 static void
-take(struct certs_entry *e, struct certs_job *r, struct certs_result *result)
+take_loaded(struct certs_entry *e, struct certs_job *r, struct certs_result *result)
 {
 	e->tried = r->mark;
 	if (r->e != OK) {
@@ -138,7 +138,7 @@ take(struct certs_entry *e, struct certs_job *r, struct certs_result *result)
 	e->loaded = r->loaded;
 	r->loaded = (struct certs_loaded){ 0 };
 	result->changed++;
-	tell_engines(e);
+	tell_engines_of_site(e);
 	log_shown(e);
 }
 
@@ -149,7 +149,7 @@ add_watch(void *arg, const char *path)
 }
 
 static void
-watch(struct certs *c, const struct certs_entry *e)
+watch_files(struct certs *c, const struct certs_entry *e)
 {
 	certs_each_file(e->service->config, add_watch, c->watch);
 }
@@ -162,7 +162,7 @@ watch_all(struct certs *c)
 	certs_watch_begin(c->watch);
 	for (size_t i = 0; i < c->n; i++)
 		if (c->entries[i] != NULL)
-			watch(c, c->entries[i]);
+			watch_files(c, c->entries[i]);
 	certs_watch_end(c->watch);
 }
 
@@ -174,7 +174,7 @@ watch_again(struct certs *c, const struct certs_entry *e)
 	if (c->watch == NULL)
 		return;
 	if (!list_empty(&c->jobs_list) || !list_empty(&c->due)) {
-		watch(c, e);
+		watch_files(c, e);
 		return;
 	}
 	watch_all(c);
@@ -183,7 +183,7 @@ watch_again(struct certs *c, const struct certs_entry *e)
 static void certs_on_read(struct job *j);
 
 static void
-start(struct certs *c, struct certs_entry *e)
+start_reading(struct certs *c, struct certs_entry *e)
 {
 	struct certs_job *j = e->job = must_alloc(sizeof(*j));
 
@@ -210,7 +210,7 @@ start_some(struct certs *c)
 
 	while (c->prompt < AT_ONCE && (l = list_first(&c->due)) != NULL) {
 		list_remove(l);
-		start(c, list_entry(l, struct certs_entry, due));
+		start_reading(c, list_entry(l, struct certs_entry, due));
 	}
 	if (c->prompt > 0 && !ev_is_active(&c->patience)) {
 		ev_timer_set(&c->patience, HANGS, 0.0);
@@ -303,7 +303,7 @@ certs_on_read(struct job *job)
 	if (j->read && c->closing)
 		certs_loaded_free(&j->loaded);
 	else if (j->read)
-		take(e, j, &result);
+		take_loaded(e, j, &result);
 	config_unref(&j->whole);
 	free(j);
 	if (!c->closing) {
@@ -318,7 +318,7 @@ certs_on_read(struct job *job)
 
 /* One round of all services; those under way are read once more after it. */
 static void
-begin(struct certs *c, bool all)
+begin_round(struct certs *c, bool all)
 {
 	bool any = false;
 
@@ -352,7 +352,7 @@ certs_reload(struct certs *c, struct certs_wait *w)
 	w->result = (struct certs_result){ 0 };
 	w->round = c->round + 1;
 	list_append(&c->waiting, &w->link);
-	begin(c, true);
+	begin_round(c, true);
 }
 
 static void
@@ -372,7 +372,7 @@ certs_on_settle(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	(void)loop;
 	(void)revents;
-	begin(container_of(w, struct certs, settle), false);
+	begin_round(container_of(w, struct certs, settle), false);
 }
 
 static void
@@ -380,7 +380,7 @@ certs_on_look(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	(void)loop;
 	(void)revents;
-	begin(container_of(w, struct certs, look), false);
+	begin_round(container_of(w, struct certs, look), false);
 }
 
 static void
@@ -506,7 +506,7 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	for (size_t i = 0; i < c->n; i++) {
 		if (!certs_are_used(c->entries[i]->service->config))
 			continue;
-		tell_engines(c->entries[i]);
+		tell_engines_of_site(c->entries[i]);
 		log_shown(c->entries[i]);
 	}
 	watch_all(c);
@@ -571,7 +571,7 @@ certs_reconfigure(struct certs *c, struct certs_prepared *prepared)
 		begin_keeping(c);
 		/* Files of terms that are gone are watched until the next change. */
 		if (c->watch != NULL)
-			watch(c, e);
+			watch_files(c, e);
 	}
 	if (keep_secret(c, &why) != OK)
 		LOG_ERROR("certs.dumpable", LS("reason", why.text));

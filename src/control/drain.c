@@ -14,7 +14,7 @@
 #define GRACE_POLLS 250	/* of POLL: 5 s */
 
 static void
-finish(struct drain *d)
+finish_drain(struct drain *d)
 {
 	struct service_ctl *ctl = d->ctl;
 	struct control *c = ctl->control;
@@ -42,7 +42,7 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	if (left == 0) {
-		finish(d);
+		finish_drain(d);
 		return;
 	}
 	if (left != d->last_told && now - d->told_at >= TELL_EVERY) {

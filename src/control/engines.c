@@ -13,7 +13,7 @@ struct service_engine {
 };
 
 static struct service_engine *
-find(const struct service_ctl *ctl, const struct engine *engine)
+find_engine(const struct service_ctl *ctl, const struct engine *engine)
 {
 	for (size_t i = 0; i < ctl->n_engines; i++)
 		if (ctl->engines[i].engine == engine)
@@ -40,7 +40,7 @@ take_least(struct service_ctl *ctl)
 void
 engines_join(struct service_ctl *ctl, struct engine *engine)
 {
-	CHECK(engine->n_threads > 0 && find(ctl, engine) == NULL);
+	CHECK(engine->n_threads > 0 && find_engine(ctl, engine) == NULL);
 	ctl->engines = must_grow(ctl->engines, ctl->n_engines + 1, sizeof(*ctl->engines));
 	ctl->engines[ctl->n_engines++] = (struct service_engine){
 		engine, must_array(engine->n_threads, sizeof(uint64_t))
@@ -50,7 +50,7 @@ engines_join(struct service_ctl *ctl, struct engine *engine)
 bool
 engines_leave(struct service_ctl *ctl, struct engine *engine)
 {
-	struct service_engine *se = find(ctl, engine);
+	struct service_engine *se = find_engine(ctl, engine);
 
 	CHECK(se != NULL);
 	free(se->acked);
@@ -71,7 +71,7 @@ engines_free(struct service_ctl *ctl)
 bool
 engines_ack(struct service_ctl *ctl, const struct engine *engine, unsigned thread, uint64_t generation)
 {
-	struct service_engine *se = find(ctl, engine);
+	struct service_engine *se = find_engine(ctl, engine);
 
 	/* It has left: its last reports are still on their way. */
 	if (se == NULL)
@@ -155,7 +155,7 @@ engines_count(const struct service_ctl *ctl, enum color color)
 uint64_t
 engines_count_of(const struct service_ctl *ctl, struct engine *engine, enum color color)
 {
-	return find(ctl, engine) != NULL ? engine->count(engine, ctl->service, color) : 0;
+	return find_engine(ctl, engine) != NULL ? engine->count(engine, ctl->service, color) : 0;
 }
 
 bool

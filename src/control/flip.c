@@ -14,7 +14,7 @@
 
 /* What may follow what. */
 static bool
-is_allowed(enum flip_state from, enum flip_state to)
+flip_is_allowed(enum flip_state from, enum flip_state to)
 {
 	switch (from) {
 	case FLIP_WAITING:
@@ -38,7 +38,7 @@ is_allowed(enum flip_state from, enum flip_state to)
 void
 flip_become(struct flip *f, enum flip_state state)
 {
-	CHECK(is_allowed(f->state, state));
+	CHECK(flip_is_allowed(f->state, state));
 	f->state = state;
 }
 
@@ -69,7 +69,7 @@ flip_step_aside(struct flip *f)
 }
 
 static void
-get_in_line(struct flip *f)
+flip_get_in_line(struct flip *f)
 {
 	flip_become(f, FLIP_WAITING);
 	list_remove(&f->link);
@@ -231,7 +231,7 @@ flip_on_again(struct ev_loop *loop, ev_timer *t, int revents)
 	if (f->state == FLIP_CHECKING)
 		flip_run_checks(f);
 	else if (f->state == FLIP_HEALING)
-		get_in_line(f);
+		flip_get_in_line(f);
 	else if (!f->asking)
 		flip_ask_store(f);
 }
@@ -310,7 +310,7 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 static double
-timeout_of(const struct flip *f)
+flip_timeout_of(const struct flip *f)
 {
 	const struct flip_request *q = &f->request;
 	const struct drain_config *d = &f->ctl->service->config->drain;
@@ -366,11 +366,11 @@ flip_start(struct service_ctl *ctl, const struct flip_request *request, struct f
 	f->started = clock_now();
 	f->healthy_until = request->wait_healthy > 0 ? f->started + request->wait_healthy : 0;
 	ev_timer_init(&f->again, flip_on_again, 0.0, 0.0);
-	ev_timer_init(&f->timeout, flip_on_timeout, timeout_of(f), 0.0);
+	ev_timer_init(&f->timeout, flip_on_timeout, flip_timeout_of(f), 0.0);
 	list_init(&f->link);
 	if (refuse_in_full_line(f))
 		return;
-	if (timeout_of(f) > 0)
+	if (flip_timeout_of(f) > 0)
 		ev_timer_start(loop, &f->timeout);
 	list_append(&ctl->flips, &f->link);
 	flip_next_turn(ctl);

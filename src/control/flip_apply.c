@@ -39,7 +39,7 @@ flip_wait_for_drain(struct flip *f)
 
 /* "drained" needs the drain that this flip began, which the caller starts. */
 static void
-applied(struct flip *f)
+flip_applied(struct flip *f)
 {
 	struct service_ctl *ctl = f->ctl;
 	double seconds = clock_now() - f->started;
@@ -73,7 +73,7 @@ flip_on_applied(struct service_ctl *ctl)
 		return;
 	f->local = true;
 	if (flip_fleet(f) == NULL)
-		applied(f);
+		flip_applied(f);
 	else if (!f->asking)
 		flip_ask_store(f);
 }
@@ -125,7 +125,7 @@ flip_look_for_laggards(struct flip *f)
 	f->unsure_since = 0;
 	buf_free(&names);
 	if (late == 0)
-		applied(f);
+		flip_applied(f);
 	else if (late == missing)
 		flip_partial(f);
 	else

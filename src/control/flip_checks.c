@@ -56,7 +56,7 @@ flip_refuse_without_store(struct flip *f, const struct why *why)
 }
 
 static void
-commit(struct flip *f)
+commit_flip(struct flip *f)
 {
 	struct control *c = flip_control(f);
 	const struct flip_request *q = &f->request;
@@ -106,7 +106,7 @@ flip_on_fleet(struct flip *f)
 	else if (against > 0)
 		flip_refuse(f, E_UNHEALTHY, text);
 	else
-		commit(f);
+		commit_flip(f);
 }
 
 /* With a fleet, its store is read first: a store that does not answer refuses
@@ -115,7 +115,7 @@ static void
 ask_fleet(struct flip *f)
 {
 	if (flip_fleet(f) == NULL) {
-		commit(f);
+		commit_flip(f);
 		return;
 	}
 	flip_ask_store(f);

@@ -48,7 +48,7 @@ give_place(struct gate *g)
 /* Behind the gates that wait already, also with a place that is free: a gate of
  * many backends takes its turns with the others. */
 static void
-get_in_line(struct gate *g)
+gate_get_in_line(struct gate *g)
 {
 	if (list_empty(&g->waiting))
 		list_append(&g->ctl->control->gates, &g->waiting);
@@ -56,7 +56,7 @@ get_in_line(struct gate *g)
 
 /* Nothing calls it again once it is done. */
 static void
-finish(struct gate *g)
+finish_gate(struct gate *g)
 {
 	ev_timer_stop(g->ctl->control->loop, &g->start);
 	list_remove(&g->waiting);
@@ -64,7 +64,7 @@ finish(struct gate *g)
 }
 
 static double
-timeout_of(const struct gate *g)
+gate_timeout_of(const struct gate *g)
 {
 	double timeout = g->ctl->service->config->health.timeout;
 
@@ -80,7 +80,7 @@ wait_for_descriptor(struct gate *g)
 		return false;
 	if (g->short_since == 0)
 		g->short_since = clock_now();
-	if (clock_now() - g->short_since > timeout_of(g))
+	if (clock_now() - g->short_since > gate_timeout_of(g))
 		return false;
 	go_on_in(g, SHORT_AGAIN);
 	return true;
@@ -113,10 +113,10 @@ gate_on_probe(void *arg, const char *error, double seconds)
 	gb->probe = NULL;
 	verdict(gb, error);
 	if (g->begun < g->n && !ev_is_active(&g->start))
-		get_in_line(g);
+		gate_get_in_line(g);
 	give_place(g);
 	if (g->finished == g->n)
-		finish(g);
+		finish_gate(g);
 }
 
 static void
@@ -131,7 +131,7 @@ begin_some(struct gate *g)
 		struct gate_backend *gb = &g->backends[g->begun];
 
 		if (c->gate_probes >= GATE_PROBES_MAX) {
-			get_in_line(g);
+			gate_get_in_line(g);
 			break;
 		}
 		g->begun++;
@@ -149,7 +149,7 @@ begin_some(struct gate *g)
 		const struct probe_request request = {
 			.to = sc->mode == MODE_UDP ? &gb->backend->health_address : &gb->backend->address,
 			.source = &sc->source_address,
-			.timeout = timeout_of(g),
+			.timeout = gate_timeout_of(g),
 			.hello = { hello, n },
 			/* One of before a reload may have to be spoken to plainly. */
 			.tls = gb->backend->server_name != NULL ? g->ctl->service->backend_tls : NULL,
@@ -174,7 +174,7 @@ begin_some(struct gate *g)
 	/* What it left is the next one's. */
 	wake_next(c);
 	if (g->finished == g->n)
-		finish(g);
+		finish_gate(g);
 }
 
 static void

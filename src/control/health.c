@@ -85,13 +85,13 @@ struct health {
 };
 
 static const struct health_config *
-config_of(const struct check *c)
+check_config_of(const struct check *c)
 {
 	return &c->group->service->config->health;
 }
 
 static void
-become(struct check *c, enum backend_state state)
+check_become(struct check *c, enum backend_state state)
 {
 	struct health *h = c->group->health;
 	enum backend_state was = c->backend->state;
@@ -104,24 +104,24 @@ become(struct check *c, enum backend_state state)
 
 /* The table of verdicts. */
 static void
-judge(struct check *c)
+judge_check(struct check *c)
 {
-	const struct health_config *hc = config_of(c);
+	const struct health_config *hc = check_config_of(c);
 
 	switch (c->backend->state) {
 	case BACKEND_CHECKING:
 		if (c->passed > 0)
-			become(c, BACKEND_UP);
+			check_become(c, BACKEND_UP);
 		else if (c->failed >= hc->fall)
-			become(c, BACKEND_DOWN);
+			check_become(c, BACKEND_DOWN);
 		return;
 	case BACKEND_UP:
 		if (c->failed > 0 && c->failed >= hc->fall)
-			become(c, BACKEND_DOWN);
+			check_become(c, BACKEND_DOWN);
 		return;
 	case BACKEND_DOWN:
 		if (c->passed > 0 && c->passed >= hc->rise)
-			become(c, BACKEND_UP);
+			check_become(c, BACKEND_UP);
 		return;
 	}
 }
@@ -154,9 +154,9 @@ due_in(struct check *c, double seconds)
 /* Counted from the beginning of the last probe: a slow answer does not make
  * checks rarer. */
 static void
-plan(struct check *c)
+plan_check(struct check *c)
 {
-	double every = config_of(c)->interval;
+	double every = check_config_of(c)->interval;
 
 	if (is_changing(c))
 		every /= 4;
@@ -177,7 +177,7 @@ check_on_answer(void *arg, const char *error, double seconds)
 	CHECK(c->magic == CHECK_MAGIC && h->lines[c->line].under_way > 0);
 	c->probe = NULL;
 	h->lines[c->line].under_way--;
-	c->prompt = error == NULL || seconds < HUNG * config_of(c)->timeout;
+	c->prompt = error == NULL || seconds < HUNG * check_config_of(c)->timeout;
 	c->answered = true;
 	c->backend->checks[error == NULL]++;
 	if (error == NULL) {
@@ -189,14 +189,14 @@ check_on_answer(void *arg, const char *error, double seconds)
 		c->failed += c->failed < UINT32_MAX;
 		str_copy(c->backend->error, sizeof(c->backend->error), str_from(error));
 	}
-	judge(c);
-	plan(c);
+	judge_check(c);
+	plan_check(c);
 	begin_waiting(h);
 }
 
 /* Out of descriptors or memory: our trouble, and no answer of the backend's. */
 static void
-complain(struct check *c, const char *error)
+complain_of_check(struct check *c, const char *error)
 {
 	struct health *h = c->group->health;
 	double now = clock_now();
@@ -216,7 +216,7 @@ speaks_tls(const struct check *c)
 	/* It was to be spoken to plainly before a reload. */
 	if (c->backend->server_name == NULL)
 		return false;
-	switch (config_of(c)->tls) {
+	switch (check_config_of(c)->tls) {
 	case HEALTH_TLS_AUTO:
 		return addr_equal(&c->backend->health_address, &c->backend->address);
 	case HEALTH_TLS_OFF:
@@ -228,7 +228,7 @@ speaks_tls(const struct check *c)
 }
 
 static void
-begin(struct check *c)
+begin_check(struct check *c)
 {
 	struct health *h = c->group->health;
 	const struct service_config *sc = c->group->service->config;
@@ -253,8 +253,8 @@ begin(struct check *c)
 		h->lines[c->line].under_way++;
 		return;
 	}
-	complain(c, error);
-	plan(c);
+	complain_of_check(c, error);
+	plan_check(c);
 }
 
 static void
@@ -268,7 +268,7 @@ leave_line(struct check *c)
 }
 
 static void
-get_in_line(struct check *c)
+check_get_in_line(struct check *c)
 {
 	struct group *g = c->group;
 
@@ -302,7 +302,7 @@ begin_waiting(struct health *h)
 				list_remove(l);
 				list_append(&h->lines[line].groups, l);
 			}
-			begin(c);
+			begin_check(c);
 		}
 }
 
@@ -315,7 +315,7 @@ check_now(struct check *c)
 	if (c->probe != NULL || !list_empty(&c->waiting) || !backend_has_address(c->backend))
 		return;
 	ev_timer_stop(h->loop, &c->due);
-	get_in_line(c);
+	check_get_in_line(c);
 	begin_waiting(h);
 }
 
@@ -409,13 +409,13 @@ check_free(struct check *c)
 static void
 check_begin(struct check *c)
 {
-	if (config_of(c)->type != HEALTH_NONE || !backend_has_address(c->backend)) {
+	if (check_config_of(c)->type != HEALTH_NONE || !backend_has_address(c->backend)) {
 		check_now(c);
 		return;
 	}
 	c->answered = true;
 	if (c->backend->state != BACKEND_UP)
-		become(c, BACKEND_UP);
+		check_become(c, BACKEND_UP);
 }
 
 static struct group *
@@ -550,7 +550,7 @@ check_renew(struct check *c, const struct service_config *sc)
 	c->answered = true;
 	c->backend->error[0] = '\0';
 	if (c->backend->state != BACKEND_UP)
-		become(c, BACKEND_UP);
+		check_become(c, BACKEND_UP);
 }
 
 void
@@ -599,7 +599,7 @@ health_give_up(struct health *h, struct service *s, struct backend *b, const cha
 	g->checks[i]->answered = true;
 	str_copy(b->error, sizeof(b->error), str_from(why));
 	if (b->state != BACKEND_DOWN)
-		become(g->checks[i], BACKEND_DOWN);
+		check_become(g->checks[i], BACKEND_DOWN);
 }
 
 void

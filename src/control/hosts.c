@@ -63,7 +63,7 @@ hosts_work(struct job *j)
 }
 
 static void
-plan(struct hostname *name)
+plan_lookup(struct hostname *name)
 {
 	double after = name->interval;
 
@@ -79,7 +79,7 @@ plan(struct hostname *name)
 
 /* Tells only what is new. */
 static void
-tell(const struct hostname *name, const struct hosts_job *nj)
+tell_of_host(const struct hostname *name, const struct hosts_job *nj)
 {
 	if (nj->result != OK && name->problem[0] == '\0')
 		LOG_WARN("name.failed", LS("where", name->host), LS("reason", nj->why.text),
@@ -103,7 +103,7 @@ hosts_done(struct job *j)
 		return;
 	}
 	name->slow = nj->seconds > SLOW;
-	tell(name, nj);
+	tell_of_host(name, nj);
 	if (nj->result == OK) {
 		free(name->list);
 		name->list = nj->list;
@@ -113,12 +113,12 @@ hosts_done(struct job *j)
 		str_copy(name->problem, sizeof(name->problem), str_from(nj->why.text));
 	}
 	free(nj);
-	plan(name);
+	plan_lookup(name);
 	n->events.answered(n->events.arg, name);
 }
 
 static void
-ask(struct hostname *name)
+ask_resolver(struct hostname *name)
 {
 	struct hosts *n = name->hosts;
 	struct hosts_job *nj;
@@ -156,7 +156,7 @@ hosts_on_due(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	if (n->events.wanted(n->events.arg, name))
-		ask(name);
+		ask_resolver(name);
 	else
 		forget(name);
 }
@@ -186,7 +186,7 @@ hosts_watch(struct hosts *n, const char *host, double interval)
 		ev_timer_init(&name->due, hosts_on_due, 0.0, 0.0);
 		list_append(&n->list, &name->link);
 		name->interval = interval;
-		ask(name);
+		ask_resolver(name);
 		return name;
 	}
 	name = container_of(&found->link, struct hostname, link);
@@ -194,7 +194,7 @@ hosts_watch(struct hosts *n, const char *host, double interval)
 	if (interval > 0 && (name->interval <= 0 || interval < name->interval)) {
 		name->interval = interval;
 		if (name->asking == NULL)
-			plan(name);
+			plan_lookup(name);
 	}
 	return name;
 }
@@ -203,7 +203,7 @@ void
 hosts_ask(struct hosts *n, const struct hostname *name)
 {
 	(void)n;
-	ask(container_of(&name->link, struct hostname, link));
+	ask_resolver(container_of(&name->link, struct hostname, link));
 }
 
 size_t

@@ -51,7 +51,7 @@ has_address(const struct service *s, enum color color, const struct addr *a)
 }
 
 static void
-say(const struct service_ctl *ctl, const char *event, const struct backend *b)
+log_node(const struct service_ctl *ctl, const char *event, const struct backend *b)
 {
 	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("where", b->host));
@@ -95,7 +95,7 @@ nodes_obey(struct service_ctl *ctl, enum color color)
 			changed = true;
 		} else if (b->drain != (wish == NODE_DRAIN)) {
 			b->drain = wish == NODE_DRAIN;
-			say(ctl, b->drain ? "backend.drain" : "backend.ready", b);
+			log_node(ctl, b->drain ? "backend.drain" : "backend.ready", b);
 			changed = true;
 		}
 	}

@@ -89,7 +89,7 @@ release(struct probe *p)
 }
 
 static void
-finish(struct probe *p, const char *error)
+finish_probe(struct probe *p, const char *error)
 {
 	probe_done_fn *done = p->done;
 	void *arg = p->arg;
@@ -142,7 +142,7 @@ is_whole(struct probe *p, const char *rest, size_t n)
  * unread would make a reset of the close, which servers log (the rest of an
  * answer; tickets, RFC 8446 section 4.6.1). */
 static void
-leave(struct probe *p)
+leave_probed(struct probe *p)
 {
 	char rest[4096];
 	ssize_t n;
@@ -170,7 +170,7 @@ begin_to_leave(struct probe *p, const char *error)
 	if (is_whole(p, NULL, 0))
 		finish_leaving(p);
 	else
-		leave(p);
+		leave_probed(p);
 }
 
 /* "HTTP/1.1 200 OK": the code, or 0 for a line that is no status line
@@ -216,7 +216,7 @@ judge_whole(struct probe *p, size_t n)
 
 /* Looks at what came back; true when that settled it. */
 static bool
-judge(struct probe *p, bool ended)
+judge_probe(struct probe *p, bool ended)
 {
 	const char *end = memchr(p->line, '\n', p->got);
 	unsigned status;
@@ -224,13 +224,13 @@ judge(struct probe *p, bool ended)
 	if (end == NULL && !ended && p->got < sizeof(p->line))
 		return false;
 	if (end == NULL) {
-		finish(p, p->got == 0 ? "closed the connection without an answer" : "did not answer in HTTP");
+		finish_probe(p, p->got == 0 ? "closed the connection without an answer" : "did not answer in HTTP");
 		return true;
 	}
 	status = status_of(
 		(struct str){ p->line, (size_t)(end - p->line) - (end > p->line && end[-1] == '\r') });
 	if (status == 0)
-		finish(p, "did not answer in HTTP");
+		finish_probe(p, "did not answer in HTTP");
 	else
 		finish_with(p, status);
 	return true;
@@ -247,7 +247,7 @@ listen_to_it(struct probe *p)
 		ssize_t n;
 
 		if (room == NULL) {
-			finish(p, "out of memory");
+			finish_probe(p, "out of memory");
 			return;
 		}
 		n = io_read(&p->io, room, most);
@@ -256,11 +256,11 @@ listen_to_it(struct probe *p)
 			return;
 		}
 		if (n < 0) {
-			finish(p, failure(p, text));
+			finish_probe(p, failure(p, text));
 			return;
 		}
 		p->got += p->answer == NULL ? (size_t)n : 0;
-		if (p->answer != NULL ? judge_whole(p, (size_t)n) : judge(p, n == 0))
+		if (p->answer != NULL ? judge_whole(p, (size_t)n) : judge_probe(p, n == 0))
 			return;
 	}
 }
@@ -279,7 +279,7 @@ say_until(struct probe *p, size_t end)
 			return false;
 		}
 		if (n < 0) {
-			finish(p, failure(p, text));
+			finish_probe(p, failure(p, text));
 			return false;
 		}
 		p->sent += (size_t)n;
@@ -298,7 +298,7 @@ shake(struct probe *p)
 		return true;
 	if (!io_is_tls(&p->io)) {
 		if ((t = tls_connect(p->context, io_fd(&p->io), p->server_name, NULL)) == NULL) {
-			finish(p, "out of memory");
+			finish_probe(p, "out of memory");
 			return false;
 		}
 		io_start_tls(&p->io, &t);
@@ -311,7 +311,7 @@ shake(struct probe *p)
 		p->handshake_done = true;
 		return true;
 	}
-	finish(p, failure(p, text));
+	finish_probe(p, failure(p, text));
 	return false;
 }
 
@@ -324,14 +324,14 @@ speak(struct probe *p)
 		(void)io_shutdown(&p->io);
 		begin_to_leave(p, NULL);
 	} else if (p->expect == NULL)
-		finish(p, NULL);
+		finish_probe(p, NULL);
 	else
 		listen_to_it(p);
 }
 
 /* The connect is over, one way or the other: which? */
 static void
-go_on(struct probe *p)
+continue_probe(struct probe *p)
 {
 	int error = p->failed;
 	socklen_t len = sizeof(error);
@@ -340,7 +340,7 @@ go_on(struct probe *p)
 	if (error == 0 && getsockopt(io_fd(&p->io), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
 		error = errno;
 	if (error != 0)
-		finish(p, reason_of(error, text));
+		finish_probe(p, reason_of(error, text));
 	else
 		speak(p);
 }
@@ -354,9 +354,9 @@ probe_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	(void)revents;
 	CHECK(p->magic == PROBE_MAGIC);
 	if (p->leaving)
-		leave(p);
+		leave_probed(p);
 	else
-		go_on(p);
+		continue_probe(p);
 }
 
 static void
@@ -379,17 +379,17 @@ probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 		p->reprieved = true;
 		ev_timer_set(w, REPRIEVE, 0);
 		ev_timer_start(loop, w);
-		go_on(p);
+		continue_probe(p);
 		return;
 	}
 	snprintf(text, sizeof(text), "%s after %g s", asked ? "no answer" : "timed out", p->timeout);
-	finish(p, text);
+	finish_probe(p, text);
 }
 
 /* errno, or 0 when it is under way or done; -1: no port of ours is free, which
  * says nothing about the other side. */
 static int
-begin(int fd, const struct addr *to, const struct addr *source, bool silent)
+begin_connect(int fd, const struct addr *to, const struct addr *source, bool silent)
 {
 	int on = 1, off = 0;
 
@@ -442,7 +442,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 		errno = e;
 		return NULL;
 	}
-	failed = begin(fd, request->to, request->source,
+	failed = begin_connect(fd, request->to, request->source,
 		       request->hello.n + request->send.n == 0 && request->tls == NULL && request->expect == NULL &&
 			       addr_family(request->to) != AF_UNIX);
 	if (failed < 0) {

@@ -9,7 +9,7 @@
 #define PIECE 4096
 
 static void
-begin_head(struct probe_answer *a)
+begin_probe_head(struct probe_answer *a)
 {
 	const struct http1_limits limits = {
 		.head = (uint32_t)a->http->max_header_size,
@@ -29,7 +29,7 @@ probe_answer_new(const struct http_config *http)
 
 	a->http = http;
 	buf_init(&a->bytes, http->max_header_size + PIECE);
-	begin_head(a);
+	begin_probe_head(a);
 	return a;
 }
 
@@ -134,7 +134,7 @@ probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char
 			return true;
 		}
 		buf_consume(&a->bytes, a->head.length);
-		begin_head(a);
+		begin_probe_head(a);
 	}
 	*status = a->head.status;
 	*error = judge_body(a, (struct str){ all.p + a->head.length, all.n - a->head.length });

@@ -48,7 +48,7 @@ struct reloads {
 	struct reload_status status;
 };
 
-static void begin(struct reloads *r);
+static void begin_reload(struct reloads *r);
 
 static void
 reading_free(struct reading *d)
@@ -86,7 +86,7 @@ reading_work(struct job *j)
 /* -- telling ----------------------------------------------------------------------- */
 
 static void
-tell(struct reload_wait *w, const struct reload_result *result)
+tell_asker(struct reload_wait *w, const struct reload_result *result)
 {
 	list_remove(&w->link);
 	w->done(w, result);
@@ -96,7 +96,7 @@ static void
 tell_all(struct link *list, const struct reload_result *result)
 {
 	LIST_EACH(l, list)
-		tell(list_entry(l, struct reload_wait, link), result);
+		tell_asker(list_entry(l, struct reload_wait, link), result);
 }
 
 static bool
@@ -172,7 +172,7 @@ plan_line(const struct config_plan *p, char text[PLAN_TOLD])
 }
 
 static void
-applied(struct reloads *r, struct reading *d, bool changed)
+reload_applied(struct reloads *r, struct reading *d, bool changed)
 {
 	char text[PLAN_TOLD];
 
@@ -200,7 +200,7 @@ committed(struct reloads *r)
 
 	r->committing = NULL;
 	reload_finish(&r->run);
-	applied(r, d, true);
+	reload_applied(r, d, true);
 	reading_free(d);
 }
 
@@ -212,12 +212,12 @@ reload_on_committed(struct reloads *r, uint64_t generation)
 	r->telling = true;
 	committed(r);
 	r->telling = false;
-	begin(r);
+	begin_reload(r);
 }
 
 /* True: d is kept until every engine has it. */
 static bool
-commit(struct reloads *r, struct reading *d)
+commit_plan(struct reloads *r, struct reading *d)
 {
 	struct why why;
 
@@ -235,7 +235,7 @@ commit(struct reloads *r, struct reading *d)
 
 /* Nothing is done by halves: what cannot be changed in place refuses the rest. */
 static void
-refuse(struct reloads *r, struct reading *d)
+refuse_reload(struct reloads *r, struct reading *d)
 {
 	struct buf what;
 	struct why why;
@@ -250,7 +250,7 @@ refuse(struct reloads *r, struct reading *d)
 
 /* True: d is kept, or gone already. */
 static bool
-judge(struct reloads *r, struct reading *d)
+judge_plan(struct reloads *r, struct reading *d)
 {
 	struct reload_result dry = { .e = OK,
 				     .message = "",
@@ -272,18 +272,18 @@ judge(struct reloads *r, struct reading *d)
 		if (w->planned != NULL)
 			w->planned(w, d->plan);
 		if (w->dry_run)
-			tell(w, &dry);
+			tell_asker(w, &dry);
 	}
 	if (list_empty(&r->asked))
 		return false;
 	if (r->control->life > LIFE_SERVING)
 		fail(r, E_INTERNAL, "teald is stopping", d);
 	else if (d->plan->restarts > 0)
-		refuse(r, d);
+		refuse_reload(r, d);
 	else if (config_plan_is_empty(d->plan))
-		applied(r, d, false);
+		reload_applied(r, d, false);
 	else
-		return commit(r, d);
+		return commit_plan(r, d);
 	return false;
 }
 
@@ -297,14 +297,14 @@ reading_done(struct job *j)
 		ev_timer_stop(r->control->loop, &r->patience);
 		r->reading = NULL;
 		r->telling = true;
-		if (!judge(r, d))
+		if (!judge_plan(r, d))
 			reading_free(d);
 		r->telling = false;
 	} else {
 		r->hanging--;
 		reading_free(d);
 	}
-	begin(r);
+	begin_reload(r);
 }
 
 static void
@@ -320,12 +320,12 @@ on_patience(struct ev_loop *loop, ev_timer *t, int revents)
 	fail(r, E_INTERNAL,
 	     "the file, or what it names, has not been read for 30 seconds; nothing was changed: look at the disk it is on", NULL);
 	r->telling = false;
-	begin(r);
+	begin_reload(r);
 }
 
 /* The next one, if one is wanted and none is under way. */
 static void
-begin(struct reloads *r)
+begin_reload(struct reloads *r)
 {
 	struct control *c = r->control;
 	struct reading *d;
@@ -355,7 +355,7 @@ reload_ask(struct reloads *r, struct reload_wait *w)
 {
 	list_init(&w->link);
 	list_append(&r->waiting, &w->link);
-	begin(r);
+	begin_reload(r);
 }
 
 struct reload_status

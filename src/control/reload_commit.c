@@ -176,7 +176,7 @@ reload_prepare(struct reload_run *run, struct control *c, const struct config *t
 /* -- the commit ---------------------------------------------------------------------- */
 
 static bool
-is_new(const struct reload_run *run, const struct service *s)
+service_is_new(const struct reload_run *run, const struct service *s)
 {
 	for (size_t i = 0; i < run->n_added; i++)
 		if (run->added[i] == s)
@@ -194,7 +194,7 @@ point_services(struct reload_run *run)
 	for (size_t i = 0; i < run->reload.n; i++) {
 		const struct reload_service *rs = &run->reload.services[i];
 
-		if (rs->config->engine != ENGINE_PROXY || is_new(run, rs->service))
+		if (rs->config->engine != ENGINE_PROXY || service_is_new(run, rs->service))
 			continue;
 		control_configure_service(c, rs->service->ctl, rs->config);
 		service_obey(rs->service, rs->config, run->reload.to);
@@ -202,7 +202,7 @@ point_services(struct reload_run *run)
 }
 
 static void
-tell_engines(struct reload_run *run)
+tell_engines_of_reload(struct reload_run *run)
 {
 	struct control *c = run->control;
 
@@ -221,7 +221,7 @@ change_services(struct reload_run *run)
 	for (size_t i = 0; i < run->reload.n; i++) {
 		const struct reload_service *rs = &run->reload.services[i];
 
-		if (!rs->changed || is_new(run, rs->service))
+		if (!rs->changed || service_is_new(run, rs->service))
 			continue;
 		backends_reconfigure(rs->service->ctl);
 		health_reconfigure(c->health, rs->service);
@@ -240,7 +240,7 @@ reload_commit(struct reload_run *run)
 	c->config = config_ref(r->to);
 	config_unref(&old);
 	point_services(run);
-	tell_engines(run);
+	tell_engines_of_reload(run);
 	for (size_t i = 0; i < r->n_removed; i++)
 		control_remove_service(c, r->removed[i]->ctl);
 	/* Backends that come now are checked by the terms that they come with. */

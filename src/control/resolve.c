@@ -50,7 +50,7 @@ is_taken(const struct service *s, enum color color, const struct backend *but, c
 
 /* but: whose place it is for, or NULL.  False: there is none, and why says so. */
 static bool
-choose(const struct service *s, enum color color, const struct hostname *name, unsigned port,
+choose_addrs(const struct service *s, enum color color, const struct hostname *name, unsigned port,
        const struct backend *but, struct addr *out, struct why *why)
 {
 	const struct service_config *sc = s->config;
@@ -103,7 +103,7 @@ replace(struct service_ctl *ctl, struct backend *old, const struct addr *address
 }
 
 static void
-settle(struct service_ctl *ctl, struct backend *b, const struct hostname *name)
+settle_backend(struct service_ctl *ctl, struct backend *b, const struct hostname *name)
 {
 	struct health *h = ctl->control->health;
 	struct addr address;
@@ -111,7 +111,7 @@ settle(struct service_ctl *ctl, struct backend *b, const struct hostname *name)
 
 	if (b->leaving || (backend_has_address(b) && (name->n == 0 || is_among(b, name))))
 		return;
-	if (choose(ctl->service, b->color, name, b->port, b, &address, &why)) {
+	if (choose_addrs(ctl->service, b->color, name, b->port, b, &address, &why)) {
 		(void)replace(ctl, b, &address);
 		return;
 	}
@@ -144,7 +144,7 @@ settle_all(struct control *c, const struct hostname *name)
 				if (name == NULL && !backend_has_address(b))
 					its = hosts_find(c->hosts, b->name);
 				if (is_answered(its))
-					settle(c->services[i], b, its);
+					settle_backend(c->services[i], b, its);
 			}
 }
 
@@ -262,7 +262,7 @@ resolve_backend(struct service_ctl *ctl, enum color color, const char *host)
 		name = hosts_watch(ctl->control->hosts, host, sc->resolve_interval);
 		b = backend_new_named(
 			color, host, cc->port, cc->health_port,
-			choose(ctl->service, color, name, cc->port, NULL, &address, &why) ? &address : NULL);
+			choose_addrs(ctl->service, color, name, cc->port, NULL, &address, &why) ? &address : NULL);
 	}
 	b->host = must_strdup(host);
 	return b;
@@ -274,7 +274,7 @@ resolve_settle(struct service_ctl *ctl, struct backend *b)
 	const struct hostname *name = b->name != NULL ? hosts_find(ctl->control->hosts, b->name) : NULL;
 
 	if (is_answered(name))
-		settle(ctl, b, name);
+		settle_backend(ctl, b, name);
 }
 
 void

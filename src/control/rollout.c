@@ -8,7 +8,7 @@
 #include "control/rollout.h"
 
 static bool
-is_allowed(enum rollout_state from, enum rollout_state to)
+rollout_is_allowed(enum rollout_state from, enum rollout_state to)
 {
 	switch (from) {
 	case ROLLOUT_WAITING:
@@ -27,7 +27,7 @@ is_allowed(enum rollout_state from, enum rollout_state to)
 static void
 rollout_become(struct service_ctl *ctl, enum rollout_state state)
 {
-	CHECK(is_allowed(ctl->rollout.state, state));
+	CHECK(rollout_is_allowed(ctl->rollout.state, state));
 	ctl->rollout.state = state;
 }
 

@@ -12,7 +12,7 @@
 #include "control/services.h"
 
 static const char *
-name_of(const struct service_ctl *ctl)
+ctl_name_of(const struct service_ctl *ctl)
 {
 	return ctl->service->config->name;
 }
@@ -31,14 +31,14 @@ engine_of(const struct control *c, enum engine_kind kind)
 
 /* Where the name is, or belongs, among the sorted ones. */
 static size_t
-place_of(const struct control *c, const char *name)
+ctl_place_of(const struct control *c, const char *name)
 {
 	size_t low = 0, high = c->n;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (strcmp(name_of(c->by_name[middle]), name) < 0)
+		if (strcmp(ctl_name_of(c->by_name[middle]), name) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -54,8 +54,8 @@ control_find(struct control *c, struct str name)
 
 	if (memchr(name.p, '\0', name.n) != NULL || !str_copy(text, sizeof(text), name))
 		return NULL;
-	at = place_of(c, text);
-	return at < c->n && strcmp(name_of(c->by_name[at]), text) == 0 ? c->by_name[at] : NULL;
+	at = ctl_place_of(c, text);
+	return at < c->n && strcmp(ctl_name_of(c->by_name[at]), text) == 0 ? c->by_name[at] : NULL;
 }
 
 size_t
@@ -75,14 +75,14 @@ control_from(const struct control *c, uint64_t serial)
 }
 
 static void
-insert(struct service_ctl **list, size_t n, size_t at, struct service_ctl *ctl)
+insert_ctl(struct service_ctl **list, size_t n, size_t at, struct service_ctl *ctl)
 {
 	memmove(&list[at + 1], &list[at], (n - at) * sizeof(*list));
 	list[at] = ctl;
 }
 
 static void
-take_out(struct service_ctl **list, size_t n, size_t at)
+take_ctl_out(struct service_ctl **list, size_t n, size_t at)
 {
 	memmove(&list[at], &list[at + 1], (n - at - 1) * sizeof(*list));
 }
@@ -91,9 +91,9 @@ struct service_ctl *
 services_put(struct control *c, struct service *s)
 {
 	struct service_ctl *ctl = must_alloc(sizeof(*ctl));
-	size_t at = place_of(c, s->config->name);
+	size_t at = ctl_place_of(c, s->config->name);
 
-	CHECK(s->ctl == NULL && (at == c->n || strcmp(name_of(c->by_name[at]), s->config->name) != 0));
+	CHECK(s->ctl == NULL && (at == c->n || strcmp(ctl_name_of(c->by_name[at]), s->config->name) != 0));
 	ctl->service = s;
 	ctl->control = c;
 	ctl->refs = 1;
@@ -107,7 +107,7 @@ services_put(struct control *c, struct service *s)
 	engines_join(ctl, engine_of(c, s->config->engine));
 	c->services = must_grow(c->services, c->n + 1, sizeof(*c->services));
 	c->by_name = must_grow(c->by_name, c->n + 1, sizeof(*c->by_name));
-	insert(c->by_name, c->n, at, ctl);
+	insert_ctl(c->by_name, c->n, at, ctl);
 	c->services[c->n++] = ctl;
 	c->list_changes++;
 	return ctl;
@@ -183,18 +183,18 @@ control_configure_service(struct control *c, struct service_ctl *ctl, const stru
 	size_t at;
 
 	CHECK(!ctl->removed);
-	if (strcmp(name_of(ctl), config->name) == 0) {
+	if (strcmp(ctl_name_of(ctl), config->name) == 0) {
 		ctl->service->config = config;
 		return;
 	}
-	str_copy(was, sizeof(was), str_from(name_of(ctl)));
+	str_copy(was, sizeof(was), str_from(ctl_name_of(ctl)));
 	/* Two may exchange their names, and so have the same for a moment. */
-	for (at = place_of(c, was); c->by_name[at] != ctl; at++)
+	for (at = ctl_place_of(c, was); c->by_name[at] != ctl; at++)
 		CHECK(at + 1 < c->n);
-	take_out(c->by_name, c->n--, at);
+	take_ctl_out(c->by_name, c->n--, at);
 	ctl->service->config = config;
-	at = place_of(c, config->name);
-	insert(c->by_name, c->n++, at, ctl);
+	at = ctl_place_of(c, config->name);
+	insert_ctl(c->by_name, c->n++, at, ctl);
 	c->list_changes++;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "service.renamed", ctl->service, LS("was", was));
 }
@@ -233,11 +233,11 @@ services_on_forgotten(struct control *c, struct engine *engine, struct service *
 void
 control_remove_service(struct control *c, struct service_ctl *ctl)
 {
-	size_t by_name = place_of(c, name_of(ctl)), at = control_from(c, ctl->serial);
+	size_t by_name = ctl_place_of(c, ctl_name_of(ctl)), at = control_from(c, ctl->serial);
 
 	CHECK(!ctl->removed && c->by_name[by_name] == ctl && c->services[at] == ctl);
-	take_out(c->by_name, c->n, by_name);
-	take_out(c->services, c->n, at);
+	take_ctl_out(c->by_name, c->n, by_name);
+	take_ctl_out(c->services, c->n, at);
 	c->n--;
 	c->list_changes++;
 	ctl->removed = true;

@@ -23,7 +23,7 @@ FAULTS = [
      [(STATE, "return d->orders.timeout >= 0 && now", "return d->orders.ending != END_STOP && d->orders.timeout >= 0 && now")],
      ["test_stop.py::test_the_busy_are_cut_at_the_timeout"]),
     ("a drain never ends",
-     [("src/control/drain.c", "\tif (left == 0) {\n\t\tfinish(d);", "\tif (left == 0 && now > d->deadline + 1e9) {\n\t\tfinish(d);")],
+     [("src/control/drain.c", "\tif (left == 0) {\n\t\tfinish_drain(d);", "\tif (left == 0 && now > d->deadline + 1e9) {\n\t\tfinish_drain(d);")],
      ["test_flip.py::test_wait_drained_answers_when_the_last_one_has_left"]),
     ("connect_timeout is ignored", clock("connect_clock", "c->connect_timeout"),
      ["test_network_faults.py::test_dropped_syns_cost_connect_timeout_and_no_client"]),
