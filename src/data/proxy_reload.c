@@ -230,6 +230,8 @@ proxy_abandon(struct engine *e)
 			continue;
 		for (unsigned k = 0; k < port->sockets.n; k++)
 			close(port->sockets.fds[k]);
+		/* They were never kept by the supervisor: the file of one goes, too. */
+		port->sockets.forgotten = true;
 		port_free(&port);
 	}
 	reload_free(&p->reload);

@@ -291,6 +291,8 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 	}
 	for (unsigned i = 0; i < l->n; i++)
 		close(l->fds[i]);
+	/* Of what was made here the supervisor knows nothing yet. */
+	l->forgotten = l->adopted == 0;
 	listening_close(l);
 	return e;
 }

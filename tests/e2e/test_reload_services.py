@@ -1,5 +1,7 @@
 """Services that come, go, get another name, another port or other backends while teald
 serves; nobody else notices."""
+import os
+import resource
 import socket
 import threading
 
@@ -246,3 +248,46 @@ def test_streams_of_untouched_services_live_through_all_of_it(teal, ports, backe
     until(lambda: t.fds() <= fds, "no descriptor is left over")
     if sanitizer() is None:  # which keep what was freed
         assert t.rss() < rss * 1.5 + (8 << 20)
+
+
+@pytest.mark.parametrize("supervised", (False, True))
+def test_the_file_of_a_unix_socket_goes_with_its_service_and_with_a_reload_that_fails(web, ports, backend, supervised):
+    teal = web(start=False).start(supervised=supervised)
+    path = f"/tmp/teal-reload-{os.getpid()}-{os.urandom(4).hex()}"
+    before = teal.settings["services"]
+    new = new_service(ports, backend, name="local") | {"listen": f"unix:{path}"}
+    with listener("127.0.0.1") as taken:
+        add(teal, new, new_service(ports, backend) | {"listen": "127.0.0.1:%d" % taken.getsockname()[1]})
+        assert teal.ctl("reload")["error"] == "config"
+        assert not os.path.exists(path)
+    rewrite(teal, services=before + [new])
+    reload(teal)
+    assert os.path.exists(path)
+    rewrite(teal, services=before)
+    reload(teal)
+    until(lambda: not os.path.exists(path), "its file has gone")
+
+
+def test_a_reload_without_descriptors_changes_nothing(web, ports, backend):
+    teal = web()
+    kept = teal.connect().echo()
+    before = teal.settings["services"]
+    soft, hard = resource.prlimit(teal.pid, resource.RLIMIT_NOFILE)
+    add(teal, *(new_service(ports, backend, name=f"s{i}") for i in range(20)))
+    reload(teal, "--dry-run")
+    fds = teal.fds()
+    # The file is read, and some sockets are opened.
+    resource.prlimit(teal.pid, resource.RLIMIT_NOFILE, (fds + 12, hard))
+    with teal.admin() as a:
+        a.send("reload")
+        r = a.reply()
+    assert (r["ok"], r["error"], r["changed"]) == (False, "config", False), r
+    assert "open files" in r["message"], r
+    resource.prlimit(teal.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    until(lambda: teal.fds() == fds, "what was opened is closed")
+    kept.echo()
+    reload(teal)
+    until(lambda: all(teal.connect(f"s{i}").peer == f"s{i}-green" for i in range(20)), "all serve")
+    rewrite(teal, services=before)
+    reload(teal)
+    kept.echo()
