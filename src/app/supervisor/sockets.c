@@ -40,22 +40,22 @@ sockets_adopt(void)
 static bool
 is_at(int fd, const void *address, socklen_t len)
 {
-	const struct sockaddr_un *un = address;
 	struct sockaddr_storage own = { 0 };
+	struct sockaddr_un wanted = { 0 }, *un = (struct sockaddr_un *)&own;
 	socklen_t own_len = sizeof(own);
-	char name[32], path[sizeof(un->sun_path) + 1] = "";
-	size_t n;
+	char name[32], path[sizeof(wanted.sun_path) + 1] = "";
 
+	/* As it came in a message it is not aligned. */
+	memcpy(&wanted, address, len < sizeof(wanted) ? len : sizeof(wanted));
 	if (getsockname(fd, (struct sockaddr *)&own, &own_len) == 0) {
 		if (own.ss_family != AF_UNIX)
 			return own_len == len && memcmp(&own, address, len) == 0;
-		n = strnlen(un->sun_path, sizeof(un->sun_path));
-		return un->sun_family == AF_UNIX && strnlen(((struct sockaddr_un *)&own)->sun_path, n + 1) == n &&
-		       memcmp(((struct sockaddr_un *)&own)->sun_path, un->sun_path, n) == 0;
+		return wanted.sun_family == AF_UNIX &&
+		       memcmp(un->sun_path, wanted.sun_path, sizeof(wanted.sun_path)) == 0;
 	}
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	return un->sun_family == AF_UNIX && readlink(name, path, sizeof(path) - 1) > 0 &&
-	       strncmp(path, un->sun_path, sizeof(un->sun_path)) == 0;
+	return wanted.sun_family == AF_UNIX && readlink(name, path, sizeof(path) - 1) > 0 &&
+	       strncmp(path, wanted.sun_path, sizeof(wanted.sun_path)) == 0;
 }
 
 void
