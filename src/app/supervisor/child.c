@@ -22,7 +22,7 @@
 #define FDS_MAX 253	/* of one message (unix(7), SCM_MAX_FD) */
 
 static _Noreturn void
-become(char **argv, int link, int last_words, unsigned restarts, int64_t restarted_at)
+child_become(char **argv, int link, int last_words, unsigned restarts, int64_t restarted_at)
 {
 	char text[96];
 	sigset_t none;
@@ -60,7 +60,7 @@ child_start(struct child *c, char **argv, unsigned restarts, int64_t restarted_a
 	}
 	c->pid = fork();
 	if (c->pid == 0)
-		become(argv, link[1], words[1], restarts, restarted_at);
+		child_become(argv, link[1], words[1], restarts, restarted_at);
 	close(link[1]);
 	close(words[1]);
 	c->link = link[0];
@@ -75,7 +75,7 @@ child_start(struct child *c, char **argv, unsigned restarts, int64_t restarted_a
 }
 
 static void
-keep(struct msghdr *m)
+keep_handed(struct msghdr *m)
 {
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h != NULL; h = CMSG_NXTHDR(m, h)) {
 		unsigned n = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -90,7 +90,7 @@ keep(struct msghdr *m)
 }
 
 static void
-take(struct child *c, char *text, size_t n, struct msghdr *m, const struct child_calls *calls)
+take_message(struct child *c, char *text, size_t n, struct msghdr *m, const struct child_calls *calls)
 {
 	text[n] = '\0';
 	if (strcmp(text, "ready") == 0) {
@@ -100,7 +100,7 @@ take(struct child *c, char *text, size_t n, struct msghdr *m, const struct child
 		c->beats = true;
 		c->silent = 0;
 	} else if (strcmp(text, "keep") == 0) {
-		keep(m);
+		keep_handed(m);
 		if ((m->msg_flags & MSG_CTRUNC) != 0)
 			fprintf(stderr, "teald: out of descriptors: a listening socket will not outlive a crash; raise "
 					"LimitNOFILE\n");
@@ -135,7 +135,7 @@ child_read(struct child *c, const struct child_calls *calls)
 
 		n = recvmsg(c->link, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (n > 0) {
-			take(c, text, (size_t)n, &m, calls);
+			take_message(c, text, (size_t)n, &m, calls);
 			continue;
 		}
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))

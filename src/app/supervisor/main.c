@@ -57,7 +57,7 @@ find_server(void)
 }
 
 static unsigned
-number(const char *option, const char *text)
+option_number(const char *option, const char *text)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
@@ -95,10 +95,10 @@ goes_alone(int *argc, char **argv)
 			alone = true;
 			continue;
 		case 'r':
-			restarts_max = number("max-restarts", optarg);
+			restarts_max = option_number("max-restarts", optarg);
 			continue;
 		case 'w':
-			hang_ticks = number("watchdog", optarg);
+			hang_ticks = option_number("watchdog", optarg);
 			continue;
 		case 'a':
 			break;
@@ -147,7 +147,7 @@ child_said(const char *text)
 static const struct child_calls calls = { child_is_ready, child_said };
 
 static void
-start(void)
+start_child(void)
 {
 	start_at = 0;
 	if (child_start(&child, serve_argv, restarts, restarted_at))
@@ -190,7 +190,7 @@ tell_crash(int status, double age, const char *words)
 }
 
 static _Noreturn void
-give_up(unsigned recent)
+give_up_serving(unsigned recent)
 {
 	struct json j;
 	struct buf b;
@@ -228,7 +228,7 @@ child_ended(int status)
 		exit(EXIT_FAILED);
 	recent = recent_deaths(now);
 	if (recent > restarts_max)
-		give_up(recent);
+		give_up_serving(recent);
 	early = child.ready && age >= EARLY ? 0 : early + 1;
 	for (unsigned i = 1; i < early; i++)
 		wait = wait == 0 ? BACKOFF_FIRST : wait * 2 < BACKOFF_MAX ? wait * 2 : BACKOFF_MAX;
@@ -238,7 +238,7 @@ child_ended(int status)
 
 /* Those that were orphaned, too, where this is process 1. */
 static void
-reap(void)
+reap_children(void)
 {
 	int status;
 	pid_t pid;
@@ -256,7 +256,7 @@ signalled(int number)
 
 	switch (number) {
 	case SIGCHLD:
-		reap();
+		reap_children();
 		return;
 	case SIGUSR2:	/* would end a child that has no use for it */
 		say_begin(&j, &b, "warn", "teald.signal");
@@ -280,7 +280,7 @@ signalled(int number)
 }
 
 static void
-tick(void)
+supervisor_tick(void)
 {
 	struct json j;
 	struct buf b;
@@ -324,11 +324,11 @@ supervise(int signals)
 		while (read(signals, &info, sizeof(info)) == sizeof(info))
 			signalled((int)info.ssi_signo);
 		if (now >= next_tick) {
-			tick();
+			supervisor_tick();
 			next_tick = now + TICK_SECONDS;
 		}
 		if (start_at > 0 && now >= start_at)
-			start();
+			start_child();
 	}
 }
 
@@ -364,6 +364,6 @@ main(int argc, char **argv)
 	notify_open();
 	privileges_drop();
 	next_tick = clock_now() + TICK_SECONDS;
-	start();
+	start_child();
 	supervise(signals);
 }

@@ -38,7 +38,7 @@ sockets_adopt(void)
 
 /* A Unix socket's file, opened with O_PATH, has its path for a name. */
 static bool
-is_at(int fd, const void *address, socklen_t len)
+socket_is_at(int fd, const void *address, socklen_t len)
 {
 	struct sockaddr_storage own = { 0 };
 	struct sockaddr_un wanted = { 0 }, *un = (struct sockaddr_un *)&own;
@@ -64,7 +64,7 @@ sockets_forget(const void *address, socklen_t len)
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < n_kept; i++)
-		if (len == 0 || is_at(kept[i], address, len)) {
+		if (len == 0 || socket_is_at(kept[i], address, len)) {
 			notify_forget(kept[i]);
 			close(kept[i]);
 		} else {

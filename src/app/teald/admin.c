@@ -28,7 +28,7 @@ static const char busy_reply[] =
 /* The group the configuration names, and the user to be dropped to: it is
  * teald's own, and removes the file at the end. */
 static struct listening_terms
-terms_of(const struct config *config)
+socket_terms_of(const struct config *config)
 {
 	struct listening_terms t = {
 		.backlog = BACKLOG,
@@ -45,7 +45,7 @@ terms_of(const struct config *config)
 struct admin *
 admin_bind(const struct config *config, struct why *why)
 {
-	const struct listening_terms terms = terms_of(config);
+	const struct listening_terms terms = socket_terms_of(config);
 	struct admin *a = must_alloc(sizeof(*a));
 	struct addr addr = { .len = sizeof(struct sockaddr_un) };
 	struct why reason;
@@ -79,7 +79,7 @@ may_complain(double *last)
 /* One try: a refused client does not get a place to wait.  What it sent is read
  * first: closed over unread bytes, a connection is reset. */
 static void
-refuse(struct admin *a, int fd)
+refuse_conn(struct admin *a, int fd)
 {
 	a->refused++;
 	if (may_complain(&a->complained_busy))
@@ -110,7 +110,7 @@ admit(struct admin *a, int fd)
 		return;
 	}
 	rights_unref(&rights);
-	refuse(a, fd);
+	refuse_conn(a, fd);
 }
 
 /* Without memory the old ones must not stay: then the client goes. */
@@ -203,7 +203,7 @@ admin_watch_busy(struct admin *a)
 }
 
 static void
-bury(struct admin *a)
+bury_conn(struct admin *a)
 {
 	LIST_EACH(link, &a->dead) {
 		struct admin_conn *c = list_entry(link, struct admin_conn, link);
@@ -221,13 +221,13 @@ bury(struct admin *a)
 
 /* Before the loop sleeps: no callback is on the stack that could hold one. */
 static void
-reap_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
+admin_reap_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 {
 	struct admin *a = container_of(p, struct admin, reap);
 
 	(void)revents;
 	admin_users_bound_replies(a);
-	bury(a);
+	bury_conn(a);
 	ev_prepare_stop(loop, p);
 }
 
@@ -246,7 +246,7 @@ admin_start(struct admin *a, struct control *c)
 	a->names = user_names_new(c->loop, a->jobs);
 	events_open(&a->events, &c->bus);
 	ev_timer_init(&a->sweep, sweep_on_time, 0.0, 0.0);
-	ev_prepare_init(&a->reap, reap_on_turn);
+	ev_prepare_init(&a->reap, admin_reap_on_turn);
 	spare_init(&a->spare, ADMIN_SPARE);
 	acceptor_init(&a->acceptor, a->loop, a->listening.fds[0], &calls);
 	acceptor_resume(&a->acceptor);
@@ -275,7 +275,7 @@ stop_serving(struct admin *a)
 	events_close(&a->events);
 	ev_timer_stop(a->loop, &a->sweep);
 	ev_prepare_stop(a->loop, &a->reap);
-	bury(a);
+	bury_conn(a);
 	(void)admin_users_tell(a);
 	admin_users_free(a);
 	spare_close(&a->spare);

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 
 static bool
-is_gone(const struct admin_user *u)
+user_is_gone(const struct admin_user *u)
 {
 	/* Its credit is remembered until it would be whole again. */
 	return u->n == 0 && u->n_orphans == 0 && u->untold == 0 &&
@@ -43,7 +43,7 @@ admin_users_sweep(struct admin *a)
 	LIST_EACH(link, &a->users) {
 		struct admin_user *u = list_entry(link, struct admin_user, link);
 
-		if (!is_gone(u))
+		if (!user_is_gone(u))
 			continue;
 		list_remove(link);
 		free(u);
@@ -218,7 +218,7 @@ admin_users_tell(struct admin *a)
 			audit_log_untold(a, u);
 			u->untold = 0;
 		}
-		any = any || !is_gone(u);
+		any = any || !user_is_gone(u);
 	}
 	admin_users_sweep(a);
 	return any;

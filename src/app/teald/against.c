@@ -21,7 +21,7 @@
 #define PIECE 65536
 
 static int
-dial(const char *path, struct why *why)
+dial_daemon(const char *path, struct why *why)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	const struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
@@ -45,7 +45,7 @@ dial(const char *path, struct why *why)
 
 /* One line back; false with the reason. */
 static bool
-ask(int fd, const char *line, struct buf *reply, struct why *why)
+ask_daemon(int fd, const char *line, struct buf *reply, struct why *why)
 {
 	char *room;
 	ssize_t n;
@@ -73,7 +73,7 @@ ask(int fd, const char *line, struct buf *reply, struct why *why)
 }
 
 static bool
-take_keys(struct config_section *s, json_t *of)
+take_reply_keys(struct config_section *s, json_t *of)
 {
 	json_t *list = json_object_get(of, "keys"), *key;
 	size_t i;
@@ -91,7 +91,7 @@ take_keys(struct config_section *s, json_t *of)
 }
 
 static bool
-take_services(struct config_keys *k, json_t *object)
+take_reply_services(struct config_keys *k, json_t *object)
 {
 	json_t *list = json_object_get(object, "services"), *service;
 	size_t i;
@@ -100,14 +100,14 @@ take_services(struct config_keys *k, json_t *object)
 	{
 		const char *name = json_string_value(json_object_get(service, "service"));
 
-		if (name == NULL || !take_keys(config_keys_add(k, name, NULL), service))
+		if (name == NULL || !take_reply_keys(config_keys_add(k, name, NULL), service))
 			return false;
 	}
 	return json_is_array(list);
 }
 
 static enum err
-parse(struct str text, struct config_keys *k, struct why *why)
+parse_reply(struct str text, struct config_keys *k, struct why *why)
 {
 	json_error_t error;
 	json_t *object = json_loadb(text.p, text.n, 0, &error);
@@ -117,7 +117,7 @@ parse(struct str text, struct config_keys *k, struct why *why)
 
 	if (word != NULL)
 		e = why_set(why, err_from_word(word), "--against: %.800s", message != NULL ? message : word);
-	else if (!take_keys(&k->settings, object) || !take_services(k, object))
+	else if (!take_reply_keys(&k->settings, object) || !take_reply_services(k, object))
 		e = why_set(why, E_INTERNAL, "--against: what answers there does not talk like teald");
 	json_decref(object);
 	return e;
@@ -148,8 +148,8 @@ against_print(const char *path, const struct config *config, struct why *why)
 	int fd;
 
 	buf_init(&reply, REPLY_MAX);
-	if ((fd = dial(path, why)) >= 0 && ask(fd, "config\n", &reply, why))
-		e = parse(buf_str(&reply), running, why);
+	if ((fd = dial_daemon(path, why)) >= 0 && ask_daemon(fd, "config\n", &reply, why))
+		e = parse_reply(buf_str(&reply), running, why);
 	if (e == OK)
 		e = print_plan(running, config);
 	if (fd >= 0)

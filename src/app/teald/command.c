@@ -117,7 +117,7 @@ command_progress(struct command *cmd, struct str line)
 }
 
 static void
-deny(struct command *cmd)
+deny_command(struct command *cmd)
 {
 	const char *missing = NULL;
 	struct why why;
@@ -131,7 +131,7 @@ deny(struct command *cmd)
 }
 
 static bool
-is_allowed(const struct command *cmd)
+command_is_allowed(const struct command *cmd)
 {
 	/* The sentence comes later, when there is a name for it. */
 	return rights_check(cmd->rights, &cmd->request, "", NULL, NULL) == OK;
@@ -165,8 +165,8 @@ command_go(struct command *cmd)
 {
 	const struct admin_request *r = &cmd->request;
 
-	if (!is_allowed(cmd)) {
-		deny(cmd);
+	if (!command_is_allowed(cmd)) {
+		deny_command(cmd);
 		return;
 	}
 	/* While the name of its user was looked up the service may have gone. */
@@ -188,7 +188,7 @@ name_on_known(struct user_name_wait *w, const char *name)
 }
 
 static enum err
-parse(struct command *cmd, struct str line, struct why *why)
+parse_command(struct command *cmd, struct str line, struct why *why)
 {
 	enum err e = admin_line_parse(line, &cmd->line, why);
 
@@ -217,7 +217,7 @@ command_run(struct admin_conn *c, struct str line)
 	cmd->by.uid = c->rights->uid;
 	cmd->by.pid = c->pid;
 	c->command = cmd;
-	if ((e = parse(cmd, line, &why)) != OK) {
+	if ((e = parse_command(cmd, line, &why)) != OK) {
 		command_fail(cmd, e, &why);
 		return;
 	}
@@ -233,7 +233,7 @@ command_run(struct admin_conn *c, struct str line)
 	if ((ctl = control_find(a->control, cmd->request.service)) != NULL)
 		cmd->ctl = ctl_ref(ctl);
 	/* Some that change things also only show them. */
-	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !is_allowed(cmd);
+	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !command_is_allowed(cmd);
 	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)
 		command_go(cmd);
 	else if (user_names_get(a->names, cmd->by.uid, cmd->by.user))

@@ -54,7 +54,7 @@ put_line(struct buf *line, const char *event, const struct service *s, const str
 }
 
 static bool
-is_wanted(const struct command *cmd, const struct service *s)
+event_is_wanted(const struct command *cmd, const struct service *s)
 {
 	if (s == NULL)
 		return true;
@@ -90,7 +90,7 @@ events_on_event(struct bus_listener *l, const char *event, const struct service 
 	LIST_EACH(it, &ev->commands) {
 		struct command *cmd = list_entry(it, struct command, listening);
 
-		if (is_wanted(cmd, s))
+		if (event_is_wanted(cmd, s))
 			send_event(cmd->client, buf_str(&line));
 	}
 	buf_free(&line);

@@ -87,7 +87,7 @@ flip_reply_event(struct buf *out, const struct flip_event *e)
 }
 
 static void
-put_changed(struct json *j, enum changed changed)
+put_flip_changed(struct json *j, enum changed changed)
 {
 	switch (changed) {
 	case CHANGED_UNSAID:
@@ -123,7 +123,7 @@ flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock
 	}
 	if (with_lock && o->error == OK)
 		put_lock(&j, &o->service->record);
-	put_changed(&j, o->changed);
+	put_flip_changed(&j, o->changed);
 	json_object_end(&j);
 	json_line_end(&j);
 }

@@ -115,7 +115,7 @@ remember_now(const struct kernel_services *f, bool own)
 /* CAP_NET_ADMIN is needed for services of this engine, and to take away the table of
  * those that were there before. */
 static bool
-is_wanted(const struct config *config)
+kernel_is_wanted(const struct config *config)
 {
 	struct tables t;
 
@@ -126,7 +126,7 @@ is_wanted(const struct config *config)
 void
 kernel_services_needs(const struct config *config, struct engine_needs *out)
 {
-	*out = (struct engine_needs){ .capabilities = is_wanted(config) ? NEEDED : 0 };
+	*out = (struct engine_needs){ .capabilities = kernel_is_wanted(config) ? NEEDED : 0 };
 }
 
 /* -- tables of earlier configurations ------------------------------------------------ */
@@ -233,7 +233,7 @@ kernel_services_open(struct kernel_services **out, struct ev_loop *loop, const s
 	enum err e;
 
 	*out = NULL;
-	if (!is_wanted(config))
+	if (!kernel_is_wanted(config))
 		return OK;
 	f = *out = must_alloc(sizeof(*f));
 	*f = (struct kernel_services){ .loop = loop, .config = config };

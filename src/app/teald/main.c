@@ -426,7 +426,7 @@ static const struct config *volatile kept;
 
 /* *cp is NULL on return when it has to stay. */
 static int
-serve(const struct config **cp, bool assume_initial)
+serve_until_stopped(const struct config **cp, bool assume_initial)
 {
 	const struct config *config = *cp;
 	struct teald t = { .config = config, .assume_initial = assume_initial };
@@ -500,7 +500,7 @@ main(int argc, char **argv)
 		printf("%s: ok\n", o.config);
 		status = 0;
 	} else {
-		status = serve(&config, o.assume_initial);
+		status = serve_until_stopped(&config, o.assume_initial);
 		/* What libraries free at the end, a helper that hangs may come back to. */
 		if (kept != NULL) {
 			fflush(NULL);

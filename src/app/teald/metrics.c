@@ -322,7 +322,7 @@ put_applied_epoch(struct prom *p, const struct service_ctl *ctl)
 }
 
 static void
-put_changed(struct prom *p, const struct service_ctl *ctl)
+put_changed_time(struct prom *p, const struct service_ctl *ctl)
 {
 	struct labels l = of_service(ctl->service);
 
@@ -460,7 +460,7 @@ static const struct family families[] = {
 	{ "teal_service_epoch", PROM_GAUGE, NULL, false, put_epoch, "Raised by one with every change of color." },
 	{ "teal_service_applied_epoch", PROM_GAUGE, NULL, false, put_applied_epoch,
 	  "The epoch that every worker obeys; behind teal_service_epoch only while a flip is applied." },
-	{ "teal_service_changed_timestamp_seconds", PROM_GAUGE, NULL, false, put_changed,
+	{ "teal_service_changed_timestamp_seconds", PROM_GAUGE, NULL, false, put_changed_time,
 	  "When the color last changed, in seconds since 1970." },
 	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
 	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL,

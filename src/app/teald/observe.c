@@ -89,7 +89,7 @@ wait_for_place(struct observe *o)
 }
 
 static void
-complain(struct observe *o, const char *why)
+complain_of_clients(struct observe *o, const char *why)
 {
 	if (clock_now() - o->complained < COMPLAIN_SECONDS)
 		return;
@@ -105,7 +105,7 @@ observe_has_place(struct acceptor *acceptor)
 	o->full = false;
 	if (o->places[OBSERVE_WAITING].n < OBSERVE_WAITING_MAX || may_make_way(o, OBSERVE_WAITING) != NULL)
 		return true;
-	complain(o, "all places are taken by requests that are not whole");
+	complain_of_clients(o, "all places are taken by requests that are not whole");
 	wait_for_place(o);
 	return false;
 }
@@ -130,7 +130,7 @@ observe_none(struct acceptor *acceptor, int e)
 		return false;
 	if ((e == EMFILE || e == ENFILE) && spare_give(&o->spare))
 		return true;
-	complain(o, strerror(e));
+	complain_of_clients(o, strerror(e));
 	if (!observe_make_room(o, OBSERVE_WAITING))
 		observe_make_room(o, OBSERVE_REPLY);
 	acceptor_pause(&o->acceptor, PAUSE_SECONDS);
@@ -140,7 +140,7 @@ observe_none(struct acceptor *acceptor, int e)
 static const struct acceptor_calls calls = { ACCEPTS_A_TURN, ACCEPTS_A_TURN, observe_has_place, observe_take, observe_none };
 
 static void
-bury(struct observe *o)
+bury_client(struct observe *o)
 {
 	LIST_EACH(link, &o->dead) {
 		struct visitor *v = list_entry(link, struct visitor, link);
@@ -156,12 +156,12 @@ bury(struct observe *o)
 
 /* Before the loop sleeps: no callback is on the stack that could hold one. */
 static void
-reap_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
+observe_reap_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 {
 	struct observe *o = container_of(p, struct observe, reap);
 
 	(void)revents;
-	bury(o);
+	bury_client(o);
 	ev_prepare_stop(loop, p);
 }
 
@@ -172,7 +172,7 @@ observe_start(struct observe *o, struct control *c)
 
 	o->control = c;
 	o->loop = c->loop;
-	ev_prepare_init(&o->reap, reap_on_turn);
+	ev_prepare_init(&o->reap, observe_reap_on_turn);
 	if (!is_listening(o))
 		return;
 	spare_init(&o->spare, SPARES);
@@ -224,7 +224,7 @@ observe_close(struct observe **op)
 				visitor_close(list_entry(link, struct visitor, link));
 		stream_close(o);
 		ev_prepare_stop(o->loop, &o->reap);
-		bury(o);
+		bury_client(o);
 		spare_close(&o->spare);
 		if (is_listening(o))
 			acceptor_close(&o->acceptor);

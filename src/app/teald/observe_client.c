@@ -33,7 +33,7 @@
 #define ALLOW "Allow: GET, HEAD, OPTIONS\r\n"
 
 static enum observe_place
-place_of(const struct visitor *v, enum visitor_state state)
+observe_place_of(const struct visitor *v, enum visitor_state state)
 {
 	switch (state) {
 	case VISITOR_IDLE:
@@ -50,7 +50,7 @@ place_of(const struct visitor *v, enum visitor_state state)
 }
 
 static void
-leave_place(struct visitor *v)
+leave_observe_place(struct visitor *v)
 {
 	struct observe *o = v->observe;
 
@@ -64,11 +64,11 @@ leave_place(struct visitor *v)
 
 /* Last in its list: it has just made progress. */
 static void
-take_place(struct visitor *v, enum observe_place place)
+take_observe_place(struct visitor *v, enum observe_place place)
 {
 	struct observe *o = v->observe;
 
-	leave_place(v);
+	leave_observe_place(v);
 	v->place = place;
 	v->touched = clock_now();
 	list_append(&o->places[place].list, &v->link);
@@ -85,7 +85,7 @@ visitor_enter(struct visitor *v, enum visitor_state state, double seconds)
 	ev_timer_set(&v->deadline, seconds, 0.0);
 	ev_timer_start(loop, &v->deadline);
 	io_want(loop, &v->io, state == VISITOR_WRITING ? EV_WRITE : EV_READ);
-	take_place(v, place_of(v, state));
+	take_observe_place(v, observe_place_of(v, state));
 }
 
 static const char *
@@ -192,7 +192,7 @@ has_reply_place(struct observe *o)
 }
 
 static void
-refuse(struct visitor *v, unsigned status, const char *words)
+refuse_visitor(struct visitor *v, unsigned status, const char *words)
 {
 	const struct reply_head head = { .status = status, .type = TEXT_PLAIN };
 	struct buf body;
@@ -288,7 +288,7 @@ split_target(const struct http1_head *h, struct str *path, struct str *query)
 /* Closing over unread bytes would reset the connection, and the reply with it:
  * so the peer closes first, within reason. */
 static void
-linger(struct visitor *v)
+linger_then_close(struct visitor *v)
 {
 	shutdown(io_fd(&v->io), SHUT_WR);
 	buf_free(&v->in);
@@ -311,7 +311,7 @@ refuse_busy(struct visitor *v)
 		return;
 	}
 	v->keep = false;
-	linger(v);
+	linger_then_close(v);
 }
 
 /* Those who ask whether teald is ready never wait for those who want more. */
@@ -338,7 +338,7 @@ has_body(const struct http1_head *h)
 }
 
 static void
-answer(struct visitor *v)
+answer_visitor(struct visitor *v)
 {
 	const struct http1_head *h = &v->head;
 	struct str method = http1_text(h, h->method), path;
@@ -350,7 +350,7 @@ answer(struct visitor *v)
 	split_target(h, &path, &v->query);
 	v->keep = http1_head_keep_alive(h) && !has_body(h);
 	if (http1_head_find(h, "host", NULL) > 1 || (h->minor > 0 && http1_head_find(h, "host", NULL) == 0)) {
-		refuse(v, 400, "one Host header is needed");
+		refuse_visitor(v, 400, "one Host header is needed");
 		return;
 	}
 	while (i < ARRAY_LEN(pages) && !str_eq(path, pages[i].path))
@@ -387,7 +387,7 @@ answer(struct visitor *v)
 
 /* What has arrived, as far as it goes. */
 static void
-parse(struct visitor *v)
+parse_request(struct visitor *v)
 {
 	struct str in = buf_str(&v->in);
 
@@ -397,12 +397,12 @@ parse(struct visitor *v)
 			visitor_enter(v, VISITOR_READING, HEAD_SECONDS);
 		break;
 	case HTTP1_DONE:
-		answer(v);
+		answer_visitor(v);
 		if (v->state != VISITOR_LINGERING)
 			buf_consume(&v->in, v->head.length);
 		break;
 	case HTTP1_BAD:
-		refuse(v, http1_reason_status(v->head.reason), http1_reason_words(v->head.reason));
+		refuse_visitor(v, http1_reason_status(v->head.reason), http1_reason_words(v->head.reason));
 		break;
 	}
 }
@@ -415,12 +415,12 @@ next_request(struct visitor *v)
 	http1_head_init(&v->head, HEAD_MAX);
 	visitor_enter(v, VISITOR_IDLE, IDLE_SECONDS);
 	if (buf_len(&v->in) > 0)
-		parse(v);
+		parse_request(v);
 }
 
 /* The next piece; false when the visitor had to be closed instead. */
 static bool
-go_on(struct visitor *v)
+continue_request(struct visitor *v)
 {
 	struct buf piece;
 	bool more;
@@ -451,7 +451,7 @@ visitor_on_writable(struct visitor *v)
 		return;
 	}
 	buf_consume(&v->out, (size_t)n);
-	if (buf_len(&v->out) == 0 && v->more != NULL && !go_on(v))
+	if (buf_len(&v->out) == 0 && v->more != NULL && !continue_request(v))
 		return;
 	if (buf_len(&v->out) > 0) {
 		if (now - v->began > WRITE_TOTAL_SECONDS)
@@ -466,7 +466,7 @@ visitor_on_writable(struct visitor *v)
 	else if (v->keep)
 		next_request(v);
 	else
-		linger(v);
+		linger_then_close(v);
 }
 
 static void
@@ -493,7 +493,7 @@ visitor_on_readable(struct visitor *v)
 		return;
 	}
 	buf_commit(&v->in, (size_t)n);
-	parse(v);
+	parse_request(v);
 }
 
 static void
@@ -520,7 +520,7 @@ visitor_on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	CHECK(v->magic == VISITOR_MAGIC);
 	if (v->state == VISITOR_READING)
-		refuse(v, 408, "the request did not arrive in time");
+		refuse_visitor(v, 408, "the request did not arrive in time");
 	else
 		visitor_close(v);
 }
@@ -561,7 +561,7 @@ visitor_close(struct visitor *v)
 	stream_leave(v);
 	ev_timer_stop(o->loop, &v->deadline);
 	io_close(o->loop, &v->io);
-	leave_place(v);
+	leave_observe_place(v);
 	list_append(&o->dead, &v->link);
 	o->n--;
 	ev_prepare_start(o->loop, &o->reap);

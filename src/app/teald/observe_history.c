@@ -224,7 +224,7 @@ remember_refusal(struct history *p, const struct service *s, const struct log_fi
 }
 
 static void
-become(struct history *p, struct history_flip *f, const char *result)
+history_become(struct history *p, struct history_flip *f, const char *result)
 {
 	if (f == NULL || f->result == result)
 		return;
@@ -239,7 +239,7 @@ remember_drained(struct history *p, struct history_flip *f, const struct log_fie
 		return;
 	f->drain_seconds = number_of(fields, "seconds");
 	f->cut = (uint64_t)number_of(fields, "cut");
-	become(p, f, drained);
+	history_become(p, f, drained);
 }
 
 /* Somewhere in the fleet it was not applied: said, while its life goes on. */
@@ -262,16 +262,16 @@ history_on_flip(struct history *p, const char *event, const struct service *s, c
 	if (strcmp(event, "flip.applying") == 0) {
 		for (uint64_t id = history_oldest_flip(p); id <= p->n_flips; id++)
 			if (at(p, id)->result == applying && strcmp(at(p, id)->service, s->config->name) == 0)
-				become(p, at(p, id), superseded);
+				history_become(p, at(p, id), superseded);
 		remember_record(p, s, applying);
 	} else if (strcmp(event, "flip.applied") == 0) {
-		become(p, f, applied);
+		history_become(p, f, applied);
 	} else if (strcmp(event, "flip.draining") == 0) {
-		become(p, f, draining);
+		history_become(p, f, draining);
 	} else if (strcmp(event, "flip.drained") == 0) {
 		remember_drained(p, f, fields);
 	} else if (strcmp(event, "flip.drain_cancelled") == 0) {
-		become(p, f, kept);
+		history_become(p, f, kept);
 	} else if (strcmp(event, "flip.refused") == 0) {
 		remember_refusal(p, s, fields);
 	} else if (strcmp(event, "flip.partial_fleet") == 0) {

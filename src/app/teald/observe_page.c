@@ -84,7 +84,7 @@ page_reconfigure(struct page *p, const struct config *config)
 
 /* Without the port; "[::1]:80" is ::1. */
 static struct str
-name_of(struct str host)
+host_name_of(struct str host)
 {
 	const char *end;
 
@@ -102,7 +102,7 @@ name_of(struct str host)
 static bool
 may_name_us(const struct page *p, struct str host)
 {
-	struct str name = name_of(host);
+	struct str name = host_name_of(host);
 	struct addr a;
 	char text[256];
 

@@ -46,7 +46,7 @@ stream_leave(struct visitor *v)
 
 /* What the socket takes now.  False: the visitor is closed. */
 static bool
-send_some(struct viewer *w)
+send_some_news(struct viewer *w)
 {
 	struct visitor *v = w->visitor;
 	struct ev_loop *loop = v->observe->loop;
@@ -96,7 +96,7 @@ give(struct viewer *w, struct frame *frame)
 		return;
 	}
 	w->frames[w->n++] = frame;
-	send_some(w);
+	send_some_news(w);
 }
 
 static void
@@ -205,7 +205,7 @@ makes_way(const struct observe *o, const struct addr *newcomer)
 }
 
 static bool
-is_full(const struct observe *o)
+stream_is_full(const struct observe *o)
 {
 	return o->n_viewers >= VIEWERS_MAX;
 }
@@ -219,7 +219,7 @@ stream_answer(struct visitor *v, struct reply_head *head, struct buf *body)
 	if (!page_may_be_seen(o->page, v, head, body))
 		return false;
 	peer_of(v, &peer);
-	if ((is_full(o) && makes_way(o, &peer) == NULL) || o->feed.bytes >= FEED_BYTES_MAX) {
+	if ((stream_is_full(o) && makes_way(o, &peer) == NULL) || o->feed.bytes >= FEED_BYTES_MAX) {
 		head->status = 503;
 		snprintf(head->extra, sizeof(head->extra), "Retry-After: 5\r\n");
 		buf_printf(body, "%u are watching already\n", o->n_viewers);
@@ -255,9 +255,9 @@ stream_begin(struct visitor *v)
 	}
 	peer_of(v, &w->peer);
 	/* Others may have come since its head was promised a place. */
-	if (is_full(o) && (other = makes_way(o, &w->peer)) != NULL)
+	if (stream_is_full(o) && (other = makes_way(o, &w->peer)) != NULL)
 		visitor_close(other->visitor);
-	if (is_full(o)) {
+	if (stream_is_full(o)) {
 		free(w);
 		visitor_close(v);
 		return;
@@ -288,7 +288,7 @@ stream_on_event(struct visitor *v, int revents)
 		}
 	}
 	if (revents & EV_WRITE)
-		send_some(v->viewer);
+		send_some_news(v->viewer);
 }
 
 void

@@ -194,7 +194,7 @@ first_without(const struct rights *r, enum admin_right right)
 }
 
 static enum err
-deny(const struct rights *r, const struct admin_request *q, const char *user, const char *missing,
+deny_right(const struct rights *r, const struct admin_request *q, const char *user, const char *missing,
      struct why *why)
 {
 	const char *right = admin_right_word(q->right), *verb = verb_of(q);
@@ -233,7 +233,7 @@ rights_check(const struct rights *r, const struct admin_request *q, const char *
 		lacks = rights_have(r, q->right, RIGHTS_EVERYWHERE) ? NULL : RIGHTS_EVERYWHERE;
 	if (missing != NULL)
 		*missing = lacks;
-	return lacks == NULL ? OK : deny(r, q, user, lacks, why);
+	return lacks == NULL ? OK : deny_right(r, q, user, lacks, why);
 }
 
 static void

@@ -25,7 +25,7 @@ static ev_prepare turn;
 static bool told_ready;
 
 static void
-tell(const char *text)
+tell_supervisor(const char *text)
 {
 	(void)!send(supervisor, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -56,12 +56,12 @@ say_ready(const struct control *c)
 	char text[128];
 
 	told_ready = true;
-	tell("ready");
+	tell_supervisor("ready");
 	if (c->life == LIFE_STARTING)
-		tell("notify STATUS=waiting for the store");
+		tell_supervisor("notify STATUS=waiting for the store");
 	else {
 		snprintf(text, sizeof(text), "notify STATUS=serving %zu services", c->n);
-		tell(text);
+		tell_supervisor(text);
 	}
 }
 
@@ -75,7 +75,7 @@ supervised_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 		say_ready(c);
 	if (c->life <= LIFE_SERVING)
 		return;
-	tell("notify STOPPING=1\nSTATUS=stopping");
+	tell_supervisor("notify STOPPING=1\nSTATUS=stopping");
 	handed_forget(NULL);
 	ev_prepare_stop(loop, p);
 }
@@ -85,7 +85,7 @@ supervised_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	(void)loop;
 	(void)revents;
-	tell("beat");
+	tell_supervisor("beat");
 	if (++beats == READY_BEATS && !told_ready)
 		say_ready(t->data);
 }

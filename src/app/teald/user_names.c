@@ -77,7 +77,7 @@ entry_of(struct user_names *n, uid_t uid)
 }
 
 static void
-keep(struct user_names *n, const struct lookup *l)
+keep_name(struct user_names *n, const struct lookup *l)
 {
 	struct known_name *e = entry_of(n, l->uid);
 
@@ -97,7 +97,7 @@ lookup_done(struct job *job)
 
 	if (l->names != NULL) {
 		list_remove(&l->link);
-		keep(l->names, l);
+		keep_name(l->names, l);
 		while ((first = list_first(&l->waiters)) != NULL) {
 			struct user_name_wait *w = list_entry(first, struct user_name_wait, link);
 

@@ -48,7 +48,7 @@ put_certificate(void *arg, const struct certs_shown *shown)
 }
 
 static void
-run_list(struct command *cmd)
+run_certs_list(struct command *cmd)
 {
 	const struct service *of = cmd->ctl != NULL ? cmd->ctl->service : NULL;
 	struct buf text;
@@ -104,7 +104,7 @@ verb_certs(struct command *cmd)
 	struct waiter_for_certs *w;
 
 	if (!cmd->request.reload) {
-		run_list(cmd);
+		run_certs_list(cmd);
 		return;
 	}
 	w = must_alloc(sizeof(*w));

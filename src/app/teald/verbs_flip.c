@@ -60,7 +60,7 @@ flip_on_done(struct flip_watcher *w, const struct flip_outcome *o)
 }
 
 static void
-watch(struct command *cmd)
+watch_flip(struct command *cmd)
 {
 	cmd->watcher.progress = flip_on_progress;
 	cmd->watcher.done = flip_on_done;
@@ -118,7 +118,7 @@ verb_flip(struct command *cmd)
 	f.by = cmd->by;
 	if (!take_reason(cmd, f.reason))
 		return;
-	watch(cmd);
+	watch_flip(cmd);
 	flip_start(cmd->ctl, &f, &cmd->watcher);
 }
 
@@ -128,7 +128,7 @@ verb_check(struct command *cmd)
 	enum color to;
 
 	CHECK(color_from_word(cmd->request.color, &to));
-	watch(cmd);
+	watch_flip(cmd);
 	flip_check(cmd->ctl, to, &cmd->watcher);
 }
 
@@ -237,7 +237,7 @@ verb_lock(struct command *cmd)
 		lock_everything(cmd, lock ? reason : NULL);
 		return;
 	}
-	watch(cmd);
+	watch_flip(cmd);
 	flip_lock(cmd->ctl, lock ? reason : NULL, &cmd->by, &cmd->watcher);
 }
 

@@ -113,7 +113,7 @@ no_pool(struct command *cmd)
 }
 
 static void
-run_list(struct command *cmd)
+run_node_list(struct command *cmd)
 {
 	const struct control *c = cmd->admin->control;
 	const struct pool_config *one = NULL;
@@ -197,7 +197,7 @@ verb_node(struct command *cmd)
 		if (cmd->request.force)
 			command_fail(cmd, why_set(&why, E_USAGE, "node list takes no --force"), &why);
 		else
-			run_list(cmd);
+			run_node_list(cmd);
 		return;
 	}
 	if ((pool = nodes_pool(cmd->admin->control, cmd->request.pool)) == NULL) {

@@ -51,7 +51,7 @@ complaints_json(struct json *j, const char *key, const struct complaints *c)
 
 /* In words too, for the reader of the log. */
 static void
-put_lines(struct json *j, const struct config_plan *plan)
+put_plan_lines(struct json *j, const struct config_plan *plan)
 {
 	struct buf text;
 	struct str rest;
@@ -85,7 +85,7 @@ reload_on_planned(struct reload_wait *w, const struct config_plan *plan)
 	json_object(&j, NULL);
 	json_cstr(&j, "event", "planned");
 	config_plan_json(plan, &j);
-	put_lines(&j, plan);
+	put_plan_lines(&j, plan);
 	json_object_end(&j);
 	json_line_end(&j);
 	if (!text.failed)
