@@ -6,9 +6,9 @@
 #ifndef DATA_EXCHANGE_H
 #define DATA_EXCHANGE_H
 
-#include "data/http_conn.h"
-#include "data/dial.h"
 #include "data/body_pump.h"
+#include "data/dial.h"
+#include "data/http_conn.h"
 #include "data/upstream.h"
 
 #define EXCHANGE_MAGIC 0x65786368u

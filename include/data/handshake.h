@@ -24,7 +24,7 @@ struct handshake_facts {
 	/* Of the listener's service, or as the name chose; to be taken over.  HTTP
 	 * mode: the service was not asked yet. */
 	struct permit permit;
-	bool proxied;	/* peer and destination mean something */
+	bool proxy_header;	/* peer and destination mean something */
 	struct endpoint peer;	/* who connected to us */
 	struct endpoint destination;	/* where the client had connected to; family 0: here */
 	double accepted;	/* worker->now then */

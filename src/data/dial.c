@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "data/access.h"
 #include "data/dial.h"
-#include "data/proxied.h"
+#include "data/proxy_protocol_session.h"
 #include "net/sock.h"
 #include "net/tls_client.h"
 
@@ -109,7 +109,7 @@ greet(struct dial *d, enum ending *otherwise)
 
 	if (l->config->proxy_protocol.send != SEND_NONE) {
 		client = dial_ops(d)->client(d);
-		if (!proxied_tell(l, &d->peer, &client, io))
+		if (!proxy_protocol_tell(l, &d->peer, &client, io))
 			return is_our_memory(errno) ? out_of_memory(d) : TRIED_FAILED;
 	}
 	/* A backend that was chosen before a reload is spoken to by its own terms, or not at all. */

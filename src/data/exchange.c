@@ -6,9 +6,9 @@
 #include <linux/sockios.h>
 
 #include "data/exchange.h"
+#include "data/http_buffers.h"
 #include "data/http_log.h"
 #include "data/http_request.h"
-#include "data/http_buffers.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"

@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "data/handshake_private.h"
 #include "data/http_conn.h"
-#include "data/proxied.h"
 #include "data/proxy.h"
+#include "data/proxy_protocol_session.h"
 
 /* Reads of discarded bytes, in one turn of the loop. */
 #define DISCARDS 4
@@ -28,7 +28,7 @@ is_settled(const struct listener *li)
 bool
 handshake_is_needed(const struct listener *li)
 {
-	return proxied_is_on(li->lane) || looks_at_hello(li);
+	return proxy_protocol_is_on(li->lane) || looks_at_hello(li);
 }
 
 /* -- counting --------------------------------------------------------------- */
@@ -93,13 +93,13 @@ worker_of(const struct handshake *hs)
 static struct str
 more_json(const struct handshake *hs, const char *words, struct buf *b)
 {
-	char peer[PROXIED_TEXT];
+	char peer[PROXY_PROTOCOL_TEXT];
 	struct json j;
 
 	buf_init(b, 1024);
 	json_init(&j, b);
-	if (hs->facts.proxied)
-		(void)buf_printf(b, "%s", proxied_peer_json(&hs->facts.peer, peer));
+	if (hs->facts.proxy_header)
+		(void)buf_printf(b, "%s", proxy_protocol_peer_json(&hs->facts.peer, peer));
 	j.comma = buf_len(b) > 0;
 	if (hs->facts.server_name != NULL && hs->facts.server_name[0] != '\0')
 		json_cstr(&j, "sni", hs->facts.server_name);
@@ -471,21 +471,21 @@ turn_away(struct handshake_facts *f, int fd, enum ending why)
 static bool
 ask_early(const struct listener *li, const struct addr *peer, struct permit *p, enum ending *why)
 {
-	bool proxied = proxied_is_on(li->lane);
+	bool proxy_protocol = proxy_protocol_is_on(li->lane);
 
 	*why = END_PROXY_DENIED;
-	if (proxied && proxied_denies(li->lane, peer))
+	if (proxy_protocol && proxy_protocol_denies(li->lane, peer))
 		return false;
 	if (!is_settled(li))	/* behind a proxy it is not known yet who it is */
-		return proxied || permit_enter(p, why);
-	return proxied ? permit_reserve(p, why) : permit_ask(p, why) != ADMIT_NO;
+		return proxy_protocol || permit_enter(p, why);
+	return proxy_protocol ? permit_reserve(p, why) : permit_ask(p, why) != ADMIT_NO;
 }
 
 void
 handshake_new(struct listener *li, int fd, const struct addr *peer)
 {
 	struct handshake_facts facts = { .accepted = li->worker->now };
-	bool proxied = proxied_is_on(li->lane);
+	bool proxy_protocol = proxy_protocol_is_on(li->lane);
 	enum ending why = END_INTERNAL;
 	struct handshake *hs;
 
@@ -499,7 +499,7 @@ handshake_new(struct listener *li, int fd, const struct addr *peer)
 		return;
 	}
 	hs->magic = HANDSHAKE_MAGIC;
-	hs->stage = proxied ? HANDSHAKE_PROXY : HANDSHAKE_HELLO;
+	hs->stage = proxy_protocol ? HANDSHAKE_PROXY : HANDSHAKE_HELLO;
 	hs->listener = li;
 	li->users++;
 	hs->facts = facts;
@@ -509,7 +509,7 @@ handshake_new(struct listener *li, int fd, const struct addr *peer)
 	list_init(&hs->link);
 	count(hs);
 	(void)permit_hold(&hs->facts.permit, 1);
-	deadline_arm(proxied ? li->lane->header_clock : li->lane->handshake_clock, &hs->deadline, li->worker->now);
+	deadline_arm(proxy_protocol ? li->lane->header_clock : li->lane->handshake_clock, &hs->deadline, li->worker->now);
 	step(hs);
 }
 

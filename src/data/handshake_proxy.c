@@ -21,7 +21,7 @@ believe(struct handshake_facts *f, const struct proxy_header *h)
 {
 	CHECK(!f->permit.listed && !f->permit.source);
 	f->peer = f->permit.client;
-	f->proxied = true;
+	f->proxy_header = true;
 	if (h->family == PROXY_UNKNOWN)
 		return;
 	from_wire(&f->permit.client, h, &h->source);

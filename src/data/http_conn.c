@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "data/handshake.h"
-#include "data/http_conn.h"
 #include "data/exchange.h"
-#include "data/http_request.h"
+#include "data/handshake.h"
 #include "data/http_buffers.h"
+#include "data/http_conn.h"
+#include "data/http_request.h"
 #include "data/proxy.h"
 #include "net/sock.h"
 
@@ -535,7 +535,7 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	c->listener = li;
 	li->users++;
 	c->born = c->begun = facts->accepted;
-	if (facts->proxied)
+	if (facts->proxy_header)
 		c->destination = facts->destination;
 	inet_ntop(c->peer.family, c->peer.ip, c->ip, sizeof(c->ip));
 	c->tls = io_is_tls(io);

@@ -1,8 +1,8 @@
 /* lane_http.c - a lane's clients and exchanges.  Thread: owning worker. */
 #include <string.h>
 
-#include "data/http_conn.h"
 #include "data/exchange.h"
+#include "data/http_conn.h"
 #include "data/lane_http.h"
 #include "data/upstream.h"
 

@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "data/access.h"
 #include "data/handshake.h"
-#include "data/proxied.h"
 #include "data/proxy.h"
+#include "data/proxy_protocol_session.h"
 #include "data/session_private.h"
 #include "net/sock.h"
 #include "net/tls_client.h"
@@ -24,7 +24,7 @@ session_peer(const struct session *s, struct addr *out)
 const char *
 session_server_name(const struct session *s)
 {
-	return (const char *)(s + 1) + (s->proxied ? sizeof(struct proxied) : 0);
+	return (const char *)(s + 1) + (s->proxy_protocol ? sizeof(struct proxy_protocol_facts) : 0);
 }
 
 /* By whom the client is and when it came. */
@@ -48,14 +48,14 @@ static void
 log_access(struct session *s, enum ending ending, struct str share, double now)
 {
 	const struct service_config *sc = s->dial.lane->config;
-	char client[ADDR_TEXT], proxied[PROXIED_TEXT], tried[TRIED_TEXT];
+	char client[ADDR_TEXT], header[PROXY_PROTOCOL_TEXT], tried[TRIED_TEXT];
 	struct addr peer;
 	struct buf tls = { 0 };	/* log.level may leave the line out, and what fills this with it */
 
 	session_peer(s, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->dial.entrance == ENTRANCE_MAIN ? "main" : "preview"),
-		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxied_json(s, proxied))),
+		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxy_protocol_json(s, header))),
 		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", &tls)), LS("backend", s->dial.backend != NULL ? s->dial.backend->text : ""),
 		 LS("color", color_word((enum color)s->dial.color)), LU("epoch", s->dial.epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->dial.born),
@@ -284,7 +284,7 @@ session_new(struct io *io, struct handshake_facts *facts)
 	/* Of TLS that is passed through only the name asked for is known. */
 	const char *name = facts->tls == NULL && facts->server_name != NULL ? facts->server_name : "";
 	size_t n_name = name[0] != '\0' ? strlen(name) + 1 : 0;
-	size_t size = sizeof(struct session) + (facts->proxied ? sizeof(struct proxied) : 0) + n_name;
+	size_t size = sizeof(struct session) + (facts->proxy_header ? sizeof(struct proxy_protocol_facts) : 0) + n_name;
 	struct session *s = calloc(1, size);
 	struct worker *w = facts->permit.lane->worker;
 
@@ -298,9 +298,9 @@ session_new(struct io *io, struct handshake_facts *facts)
 	permit_move(&s->dial.permit, &facts->permit);
 	dial_init(&s->dial, s->dial.permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN, WAITER_SESSION);
 	s->dial.born = facts->accepted;
-	if (facts->proxied) {
-		s->proxied = 1;
-		*proxied_of(s) = (struct proxied){ facts->peer, facts->destination };
+	if (facts->proxy_header) {
+		s->proxy_protocol = 1;
+		*proxy_protocol_of(s) = (struct proxy_protocol_facts){ facts->peer, facts->destination };
 	}
 	if (n_name > 0) {
 		s->named = 1;

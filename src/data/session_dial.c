@@ -1,7 +1,7 @@
 /* session_dial.c - what is a session's own on its way to a backend.
  * Thread: owning worker. */
 
-#include "data/proxied.h"
+#include "data/proxy_protocol_session.h"
 #include "data/session_private.h"
 #include "net/sock.h"
 
@@ -18,7 +18,7 @@ static struct dial_client
 session_client_of(struct dial *d)
 {
 	struct session *s = session_of(d);
-	struct proxied *p = proxied_of(s);
+	struct proxy_protocol_facts *p = proxy_protocol_of(s);
 
 	return (struct dial_client){ &s->client, p != NULL ? &p->destination : NULL };
 }

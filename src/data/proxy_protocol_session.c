@@ -1,20 +1,20 @@
-/* proxied.c - what PROXY headers said, in logs and to backends.
+/* proxy_protocol_session.c - what PROXY headers said, in logs and to backends.
  * Thread: owning worker. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "data/proxied.h"
+#include "data/proxy_protocol_session.h"
 #include "proto/proxy_protocol.h"
 
 bool
-proxied_denies(const struct lane *l, const struct addr *peer)
+proxy_protocol_denies(const struct lane *l, const struct addr *peer)
 {
-	return proxied_is_on(l) && !cidr_set_match(&l->config->proxy_protocol.accept_from, peer);
+	return proxy_protocol_is_on(l) && !cidr_set_match(&l->config->proxy_protocol.accept_from, peer);
 }
 
 char *
-proxied_peer_json(const struct endpoint *peer, char text[PROXIED_TEXT])
+proxy_protocol_peer_json(const struct endpoint *peer, char text[PROXY_PROTOCOL_TEXT])
 {
 	char address[ADDR_TEXT];
 	struct addr a;
@@ -23,14 +23,14 @@ proxied_peer_json(const struct endpoint *peer, char text[PROXIED_TEXT])
 	if (peer == NULL)
 		return text;
 	endpoint_get(peer, &a);
-	snprintf(text, PROXIED_TEXT, "\"peer\":\"%s\"", addr_format(&a, address));
+	snprintf(text, PROXY_PROTOCOL_TEXT, "\"peer\":\"%s\"", addr_format(&a, address));
 	return text;
 }
 
 char *
-proxied_json(struct session *s, char text[PROXIED_TEXT])
+proxy_protocol_json(struct session *s, char text[PROXY_PROTOCOL_TEXT])
 {
-	return proxied_peer_json(s->proxied ? &proxied_of(s)->peer : NULL, text);
+	return proxy_protocol_peer_json(s->proxy_protocol ? &proxy_protocol_of(s)->peer : NULL, text);
 }
 
 static void
@@ -58,7 +58,7 @@ destination_of(const struct dial_client *c, struct endpoint *out)
 }
 
 bool
-proxied_tell(const struct lane *l, const struct endpoint *peer, const struct dial_client *client,
+proxy_protocol_tell(const struct lane *l, const struct endpoint *peer, const struct dial_client *client,
 	     struct io *server)
 {
 	struct endpoint destination;
