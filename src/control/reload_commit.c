@@ -241,8 +241,6 @@ reload_commit(struct reload_run *run)
 	config_unref(&old);
 	point_services(run);
 	tell_engines_of_reload(run);
-	for (size_t i = 0; i < r->n_removed; i++)
-		control_remove_service(c, r->removed[i]->ctl);
 	/* Backends that come now are checked by the terms that they come with. */
 	certs_reconfigure(c->certs, run->certs);
 	nodes_reconfigure(c->nodes, r->to);
@@ -253,6 +251,9 @@ reload_commit(struct reload_run *run)
 		(void)control_add_service(c, run->added[i], run->certs);
 	}
 	c->store->reconfigure(c->store, r->to);
+	/* The last: whose command ends with a service may ask for something new at once. */
+	for (size_t i = 0; i < r->n_removed; i++)
+		control_remove_service(c, r->removed[i]->ctl);
 	control_announce(c);
 	if (r->from->log.level != r->to->log.level)
 		log_set_level(r->to->log.level);

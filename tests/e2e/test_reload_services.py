@@ -291,3 +291,25 @@ def test_a_reload_without_descriptors_changes_nothing(web, ports, backend):
     rewrite(teal, services=before)
     reload(teal)
     kept.echo()
+
+
+def test_who_waited_for_a_service_that_goes_may_ask_at_once_for_what_has_come(web, ports, backend):
+    """The next line of a client is run by the answer to the one before, which is given by the reload itself."""
+    teal = web()
+    before = teal.settings["services"]
+    add(teal, new_service(ports, backend, drain={"timeout": 3600.0, "idle": 0.0}, health={"type": "none"}))
+    reload(teal)
+    kept = until(lambda: teal.connect("pay"), "it serves")
+    node = backend("node")
+    with teal.admin() as a:
+        a.sock.sendall(b"flip pay blue --wait=drained\nnode list farm\nnode drain farm 127.0.0.9\nnode add farm 127.0.0.2\n")
+        until(lambda: teal.status("pay")["drain"], "it drains")
+        rewrite(teal, node_pools={"farm": ["127.0.0.1"]},
+                services=before + [{"name": "new", "mode": "tcp", "listen": f"127.0.0.1:{ports.hold()}", "nodes": "farm",
+                                    "green": {"port": node.port}, "blue": {"port": node.port}}])
+        reload(teal)
+        assert a.reply()["error"] == "unknown_service"
+        assert [n["host"] for n in a.reply()["pools"][0]["nodes"]] == ["127.0.0.1"]
+        assert a.reply()["error"] == "usage"
+        assert a.reply()["ok"]
+    kept.close()
