@@ -79,7 +79,7 @@ def test_a_wrong_file_changes_nothing_and_says_all_that_is_wrong(web):
 def test_a_file_cut_short_is_judged_as_it_was_read(web):
     teal = web()
     good = teal.conf.read_text()
-    for n in range(1, len(good) - 1, max(1, len(good) // scale.scaled(40, 400))):
+    for n in range(1, len(good) - 1, max(1, len(good) // scale.scaled(400, 40))):
         teal.conf.write_text(good[:n])
         r = teal.ctl("reload")
         assert not r["ok"] and r["error"] in ("config", "unsupported") or not r["changed"], (good[:n], r)
@@ -118,7 +118,7 @@ def test_hangups_are_reloads_and_a_flood_of_them_is_few(web):
     rewrite(teal, log={"level": "info"})
     teal.signal(signal.SIGHUP)
     assert teal.wait_log("reload.applied", 1, by="SIGHUP")["generation"] == 2
-    n = scale.scaled(200, 4000)
+    n = scale.scaled(4000, 200)
     for _ in range(n):
         teal.signal(signal.SIGHUP)
     rewrite(teal, log={"level": "warn"})

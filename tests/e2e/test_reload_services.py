@@ -104,7 +104,7 @@ def test_a_port_moves_to_another_service_without_a_refused_connect(web, ports, b
     until(lambda: teal.connect("other").peer == "b", "both serve")
     crowd = load(teal, 8).more(50)
     asked = []
-    for i in range(scaled(6, 60)):
+    for i in range(scaled(60, 6)):
         listens = (spare, port) if i % 2 == 0 else (port, spare)
         rewrite(teal, services=[s | {"listen": l} for s, l in zip(teal.settings["services"], listens)])
         r = reload(teal)
@@ -209,7 +209,7 @@ def test_another_certificate_and_a_missing_one(web, tmp_path, closing):
 def test_streams_of_untouched_services_live_through_all_of_it(teal, ports, backend, closing):
     """Streams that are in the middle, and connections that speak now and then, while everything else is
     reloaded; afterwards teald has no more descriptors than before."""
-    size = scaled(8 << 20, 1 << 30)
+    size = scaled(1 << 30, 8 << 20)
     source, plain = backend("stream", stream_on_request), backend("plain")
     t = teal(services=[service("still", listen=f"127.0.0.1:{ports.hold()}", green=[source], blue=[source]),
                        service("quiet", listen=f"127.0.0.1:{ports.hold()}", green=[plain], blue=[plain]),
@@ -236,7 +236,7 @@ def test_streams_of_untouched_services_live_through_all_of_it(teal, ports, backe
     for i in range(10):
         one(i)
     fds, rss = t.fds(), t.rss()
-    for i in range(scaled(50, 1000)):
+    for i in range(scaled(1000, 50)):
         one(i)
         talkers[i % 5].echo()
     go.set()
