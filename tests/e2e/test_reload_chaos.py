@@ -601,7 +601,7 @@ def chaos(teal, ports, backend, tmp_path):
     def make(**how):
         print(f"TEAL_SEED={SEED}")
         c = Chaos(teal, ports, backend, tmp_path, random.Random(SEED), **how)
-        c.untouched = crowd_of_untouched(c)
+        c.untouched = crowd_of_untouched(c) if c.teal.running else []
         made.append(c)
         return c
     yield make
@@ -724,3 +724,78 @@ def test_tls_to_backends_comes_and_goes_under_load(web, farm, load):
     reload(teal)
     until(lambda: teal.status()["colors"]["green"]["healthy"] == 1, "it is checked plainly")
     assert teal.connect().peer == "a"
+
+
+def test_hangups_from_the_first_moment_on(web):
+    """What has not begun to serve takes none for its end."""
+    teal = web(start=False)
+    for supervised in (True, False):
+        teal.start(supervised=supervised, ready=False)
+        if supervised:
+            until(lambda: open(f"/proc/{teal.pid}/task/{teal.pid}/children").read(), "there is a process that will serve", every=0)
+            while not teal.log_lines_now("teald.starting") and teal.running:
+                teal.signal(signal.SIGHUP)
+        teal.wait_log("teald.starting")
+        for _ in range(scaled(2000)):
+            teal.signal(signal.SIGHUP)
+        teal.wait_ready()
+        assert not teal.log_lines("teald.crashed")
+        teal.connect().echo()
+        assert teal.stop() == 0
+
+
+def test_killed_and_ended_in_the_middle_of_reloads(chaos):
+    """Who serves next obeys the file that is there, with the colors that were said to be active; no
+    connect is refused meanwhile where the file says that there is a listener."""
+    c = chaos(start=False)
+    c.teal.start("--max-restarts=1000", supervised=True)
+    refused = []
+
+    def connects():
+        while True:
+            try:
+                socket.create_connection(c.teal.address("still"), scale.patience()).close()
+            except ConnectionRefusedError as e:
+                refused.append(e)
+            yield
+    some = [Untouched(connects) for _ in range(2)]
+    colors = {}
+    for n in range(scaled(100, 4)):
+        name = c.dice.choice(c.crowd)["name"]
+        color = c.dice.choice(["green", "blue"])
+        if c.teal.ok("flip", name, color, "--force")["ok"]:
+            colors[name] = c.teal.status(name)["epoch"], color
+        before = c.teal.serving()
+        c.adds(), c.swaps_ports(), c.removes(), c.changes_timeouts()
+        c.write()
+        with c.teal.admin() as a:
+            a.send("reload")
+            for _ in range(c.dice.randrange(20)):
+                c.teal.ctl("status")
+            os.kill(before, signal.SIGKILL)
+        until(lambda: serving(c.teal) not in (None, before), "another one serves")
+        c.good = copy.deepcopy(c.crowd), copy.deepcopy(c.top)
+        c.generation = 1
+        c.fits(["a crash"])
+        for s in c.teal.ok("status")["services"]:
+            if s["name"] in colors:
+                assert (s["epoch"], s["active"]) == colors[s["name"]], s["name"]
+    for u in some:
+        u.stop()
+        assert u.error is None, u.error
+    assert not refused
+    # And an end that is asked for in the middle of one.
+    c.adds(), c.swaps_ports(), c.removes()
+    c.write()
+    with c.teal.admin() as a:
+        a.send("reload")
+        a.send("reload")
+        c.teal.signal()
+        assert c.teal.wait() == 0
+
+
+def serving(teal):
+    try:
+        return teal.serving()
+    except (OSError, AssertionError):
+        return None

@@ -25,14 +25,16 @@ static _Noreturn void
 child_become(char **argv, int link, int last_words, unsigned restarts, int64_t restarted_at)
 {
 	char text[96];
-	sigset_t none;
+	sigset_t hangup;
 	/* Above all that is handed over. */
 	int above = 3 + (int)sockets_count();
 
 	/* Ctrl-C of a terminal is for the supervisor, which passes it on once. */
 	(void)setpgid(0, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Until it can reload, a hangup waits: it would end it. */
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	sigprocmask(SIG_SETMASK, &hangup, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	link = fcntl(link, F_DUPFD, above);
 	last_words = fcntl(last_words, F_DUPFD, above);

@@ -372,6 +372,17 @@ close_all(struct teald *t)
 	free(t->services);
 }
 
+/* A hangup that comes while teald begins waits, for the file may have been read already. */
+static void
+hold_hangups(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(how, &set, NULL);
+}
+
 static void
 watch_signals(struct teald *t)
 {
@@ -444,6 +455,7 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 	e = open_all(&t, &why);
 	/* The workers are there already. */
 	slice_shorten();
+	hold_hangups(SIG_UNBLOCK);
 	if (e == OK)
 		ev_run(t.loop, 0);
 	if (t.failed)
@@ -476,6 +488,7 @@ main(int argc, char **argv)
 	enum err e;
 	int status;
 
+	hold_hangups(SIG_BLOCK);
 	standard_descriptors();
 	supervised_join();
 	status = parse_options(argc, argv, &o);
