@@ -125,7 +125,7 @@ def test_hangups_are_reloads_and_a_flood_of_them_is_few(web):
     teal.signal(signal.SIGHUP)
     until(lambda: teal.ok("status")["config"]["generation"] == 3, "the last is obeyed")
     teal.connect().echo()
-    assert len(teal.log_lines("reload.applied")) <= n
+    assert len(teal.log_lines("reload.applied")) <= n + 2, "no more than there were signals"
 
 
 def test_the_file_is_a_pipe_that_says_nothing(web):
