@@ -295,6 +295,12 @@ def test_one_teald_fires_what_it_can(teal, backend, ports, stack, closing, tmp_p
           "scraped before the crash")
     os.kill(t.serving(), signal.SIGKILL)
     stack.wait_for("TealCrashed")
+    good = t.conf.read_text()
+    t.conf.write_text(good + "no_such_key = 1;\n")
+    assert t.ctl("reload")["error"] == "config"
+    stack.wait_for("TealReloadRefused")
+    t.conf.write_text(good)
+    t.ok("reload")
     t.expect_status = None
     check_what_was_said(stack)
 
