@@ -856,7 +856,9 @@ a_write_under_way_outlives_its_service(void **state)
 	assert_int_equal(t.a.nodes.version, 0);
 	/* One that is gone, and the answer never comes. */
 	reload(&t.a, true, true, true);
-	WAIT_UNTIL(t.loop, t.a.told == 1 && t.a.nodes.version == 1);
+	/* Told by what state_dir knows, perhaps; writes wait for what Redis says. */
+	WAIT_UNTIL(t.loop, t.a.told == 1 && t.a.nodes.version == 1 &&
+				   store_redis_of(t.a.store)->services[0]->seen_what == SEEN_RECORD);
 	kill(t.server.pid, SIGSTOP);
 	w = flip_to(&t.a, GREEN);
 	begin_write(&t.a, &w, &a);
