@@ -825,8 +825,7 @@ services_come_and_go_in_a_fleet_that_does_not_reload_at_once(void **state)
 	WAIT_UNTIL(t.loop, refreshed == 1);
 	assert_int_equal(t.a.told, 0);
 	reload(&t.a, true, false, true);
-	WAIT_UNTIL(t.loop, t.a.told == 1);
-	assert_int_equal(t.a.record.epoch, 2);
+	WAIT_UNTIL(t.loop, t.a.told > 0 && t.a.record.epoch == 2);
 	assert_int_equal(t.a.record.color, BLUE);
 	assert_true(stored("blue", "2"));
 }
