@@ -366,6 +366,9 @@ kernel_on_counts(void *arg, const struct ruleset_counts *counts)
 	struct kernel *k = arg;
 
 	k->reading = false;
+	/* At the end there is no ruleset any more that could be asked. */
+	if (k->freeing)
+		return;
 	for (size_t i = 0; counts != NULL && i < k->n; i++) {
 		struct ours *o = &k->list[i];
 		struct service *s = o->service;
@@ -651,9 +654,9 @@ kernel_free(struct kernel **kp)
 	ev_timer_stop(k->loop, &k->begin);
 	ev_timer_stop(k->loop, &k->close);
 	ev_timer_stop(k->loop, &k->reloaded);
+	k->freeing = true;
 	if (k->flows != NULL)
 		flows_close(&k->flows);
-	k->freeing = true;
 	if (k->closing && !removed && k->begun)
 		say_kept(k);
 	if (k->ruleset != NULL && ruleset_close(&k->ruleset, removed, &why) != OK) {
