@@ -5,7 +5,7 @@
 #	make CC=clang BUILD=build/clang	another compiler beside the first
 #	make V=1			shows the commands
 #
-# Sources are found by wildcard: a new src/<floor>/x.c needs no line here.
+# Sources are found by wildcard: a new src/<floor>/x.c or src/<floor>/<folder>/x.c needs no line here.
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -94,7 +94,7 @@ BELOW_tealbench := tealbench net proto base
 # A library per floor and per program (main() included: a test that links the
 # library brings its own main, so that one stays out).
 ROOMS := $(FLOORS) $(PROGRAMS)
-$(foreach f,$(FLOORS),$(eval SRC_$(f) := $(sort $(wildcard src/$(f)/*.c))))
+$(foreach f,$(FLOORS),$(eval SRC_$(f) := $(sort $(wildcard src/$(f)/*.c src/$(f)/*/*.c))))
 $(foreach p,$(PROGRAMS),$(eval SRC_$(p) := $(sort $(wildcard src/app/$(p)/*.c))))
 $(foreach r,$(ROOMS),$(eval OBJ_$(r) := $(SRC_$(r):%.c=$(OBJ)/%.o)))
 libs_of = $(foreach r,$(BELOW_$(1)),$(LIB)/$(r).a)
@@ -154,7 +154,7 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
 # A unit test links the room of its module and what lies below, no more:
 # test_relay.c finds src/net/relay.c.  One that fits no module links all.
-room_of = $(or $(notdir $(patsubst %/,%,$(dir $(firstword $(wildcard src/*/$(1).c src/app/*/$(1).c include/*/$(1).h))))),teald)
+room_of = $(or $(word 2,$(subst /, ,$(patsubst include/app/%,include/%,$(patsubst src/app/%,src/%,$(firstword $(wildcard src/*/$(1).c src/*/*/$(1).c include/*/$(1).h include/*/*/$(1).h)))))),teald)
 ifeq ($(VARIANT),tsan)
 # Pure functions have no threads to look at.
 TEST_BINS := $(foreach t,$(TESTS:tests/unit/test_%.c=%),$(if $(filter proto,$(call room_of,$(t))),,$(OUT)/unit/test_$(t)))

@@ -3,7 +3,7 @@
 #ifndef DATA_LANE_H
 #define DATA_LANE_H
 
-#include "data/http_own.h"
+#include "data/http/http_own.h"
 #include "data/listener.h"
 #include "data/queue.h"
 #include "data/worker.h"
@@ -36,7 +36,7 @@ struct lane {
 	struct balance_round rounds[COLORS];
 	struct link handshaking;	/* data/handshake.h */
 	struct link waiting[LINES];	/* struct waiter, first come first (data/queue.h) */
-	/* What sessions, clients and exchanges do: data/queue.h, data/dial.h, data/upstream.h. */
+	/* What sessions, clients and exchanges do: data/queue.h, data/dial.h, data/http/upstream.h. */
 	const struct waiter_ops *waiter_ops[WAITER_KINDS];
 	const struct dial_ops *dial_ops[WAITER_KINDS];
 	void (*on_upstream)(struct exchange *x, int revents);
@@ -68,7 +68,7 @@ struct lane {
 	struct link clients[ENTRANCES];
 	struct link x_live[COLORS], x_previews;
 	struct http_own own_requests, own_answers;	/* names */
-	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/upstream.h) */
+	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/http/upstream.h) */
 	unsigned idle_upstreams;
 	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */

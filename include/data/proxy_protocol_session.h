@@ -4,7 +4,7 @@
 #ifndef DATA_PROXY_PROTOCOL_SESSION_H
 #define DATA_PROXY_PROTOCOL_SESSION_H
 
-#include "data/session.h"
+#include "data/tcp/session.h"
 
 /* Stands behind a session of a service with accept_from; others do without. */
 struct proxy_protocol_facts {

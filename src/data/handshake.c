@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "data/handshake_private.h"
-#include "data/http_conn.h"
+#include "data/http/http_conn.h"
 #include "data/proxy.h"
 #include "data/proxy_protocol_session.h"
 

@@ -2,12 +2,12 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "data/exchange.h"
+#include "data/http/exchange.h"
 #include "data/handshake.h"
-#include "data/lane_http.h"
+#include "data/http/lane_http.h"
 #include "data/queue.h"
-#include "data/session_private.h"
-#include "data/upstream.h"
+#include "data/tcp/session_private.h"
+#include "data/http/upstream.h"
 #include "net/tls_client.h"
 
 /* Sessions looked at in one round of a drain, so that a round stays well

@@ -7,7 +7,7 @@
 #include "data/handshake.h"
 #include "data/lane.h"
 #include "data/proxy.h"
-#include "data/upstream.h"
+#include "data/http/upstream.h"
 
 #define BATCH_MAX 32
 

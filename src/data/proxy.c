@@ -6,13 +6,13 @@
 
 #include "base/log.h"
 #include "data/handshake.h"
-#include "data/exchange.h"
+#include "data/http/exchange.h"
 #include "data/lane.h"
 #include "data/admit.h"
 #include "data/port.h"
 #include "data/proxy.h"
 #include "data/proxy_reload.h"
-#include "data/session.h"
+#include "data/tcp/session.h"
 #include "net/handed.h"
 #include "net/tls_client.h"
 

@@ -9,12 +9,12 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "data/handshake.h"
-#include "data/exchange.h"
-#include "data/http_buffers.h"
+#include "data/http/exchange.h"
+#include "data/http/http_buffers.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/queue.h"
-#include "data/session.h"
+#include "data/tcp/session.h"
 #include "net/sock.h"
 
 _Static_assert(RELAY_READ_MAX <= WORKER_BUFFER, "what relays read fits");

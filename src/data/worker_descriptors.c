@@ -2,7 +2,7 @@
  * Thread: owning worker. */
 #include "base/log.h"
 #include "data/proxy.h"
-#include "data/upstream.h"
+#include "data/http/upstream.h"
 
 /* Until the same trouble is told again. */
 #define COMPLAIN_SECONDS 10.0

@@ -1,6 +1,6 @@
 /* worker_reload.c - a worker takes another configuration.  Thread: owning worker. */
 #include "data/admit.h"
-#include "data/http_buffers.h"
+#include "data/http/http_buffers.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/proxy_reload.h"

@@ -1,10 +1,10 @@
 /* lane_http.c - a lane's clients and exchanges.  Thread: owning worker. */
 #include <string.h>
 
-#include "data/exchange.h"
-#include "data/http_conn.h"
-#include "data/lane_http.h"
-#include "data/upstream.h"
+#include "data/http/exchange.h"
+#include "data/http/http_conn.h"
+#include "data/http/lane_http.h"
+#include "data/http/upstream.h"
 
 static void
 set_http_terms(struct lane *l)

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "data/exchange.h"
-#include "data/http_request.h"
+#include "data/http/exchange.h"
+#include "data/http/http_request.h"
 #include "proto/http1_host.h"
 
 static void

@@ -5,10 +5,10 @@
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
 
-#include "data/exchange.h"
-#include "data/http_buffers.h"
-#include "data/http_log.h"
-#include "data/http_request.h"
+#include "data/http/exchange.h"
+#include "data/http/http_buffers.h"
+#include "data/http/http_log.h"
+#include "data/http/http_request.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"

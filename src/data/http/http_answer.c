@@ -1,7 +1,7 @@
 /* http_answer.c - what Teal answers itself.  Thread: owning worker. */
-#include "data/http_buffers.h"
-#include "data/http_log.h"
-#include "data/http_request.h"
+#include "data/http/http_buffers.h"
+#include "data/http/http_log.h"
+#include "data/http/http_request.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
 

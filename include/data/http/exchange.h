@@ -6,10 +6,10 @@
 #ifndef DATA_EXCHANGE_H
 #define DATA_EXCHANGE_H
 
-#include "data/body_pump.h"
+#include "data/http/body_pump.h"
 #include "data/dial.h"
-#include "data/http_conn.h"
-#include "data/upstream.h"
+#include "data/http/http_conn.h"
+#include "data/http/upstream.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
 

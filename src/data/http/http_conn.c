@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "data/exchange.h"
+#include "data/http/exchange.h"
 #include "data/handshake.h"
-#include "data/http_buffers.h"
-#include "data/http_conn.h"
-#include "data/http_request.h"
+#include "data/http/http_buffers.h"
+#include "data/http/http_conn.h"
+#include "data/http/http_request.h"
 #include "data/proxy.h"
 #include "net/sock.h"
 

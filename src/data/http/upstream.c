@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "data/exchange.h"
+#include "data/http/exchange.h"
 #include "data/proxy.h"
-#include "data/upstream.h"
+#include "data/http/upstream.h"
 #include "net/sock.h"
 
 /* A poll that is so many seconds old may not know the last events. */

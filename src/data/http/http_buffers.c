@@ -5,7 +5,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
-#include "data/http_buffers.h"
+#include "data/http/http_buffers.h"
 
 void
 http_buffers_fit(struct http_buffers **buffers, const struct config *config, size_t in_hand)

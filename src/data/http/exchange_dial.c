@@ -3,7 +3,7 @@
  * Thread: owning worker. */
 #include <math.h>
 
-#include "data/exchange.h"
+#include "data/http/exchange.h"
 
 /* What changes something must not be sent into a connection that the backend
  * may be closing: it would be unknown whether it was executed.  Servers close

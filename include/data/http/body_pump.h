@@ -3,13 +3,13 @@
  * Bytes are checked by proto/http1_body while they pass.  Chunks travel in
  * their plain form, whatever they came with, or lose their framing where the
  * receiver would not understand it; trailers pass at the end, but those that
- * may not be any, or that are ours to say (data/http_own.h).
+ * may not be any, or that are ours to say (data/http/http_own.h).
  * Holds nothing while nothing is blocked but the trailers that have come.
  * Thread: the owning worker. */
 #ifndef DATA_BODY_PUMP_H
 #define DATA_BODY_PUMP_H
 
-#include "data/http_own.h"
+#include "data/http/http_own.h"
 #include "net/relay.h"
 #include "proto/http1_body.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "data/body_pump.h"
+#include "data/http/body_pump.h"
 
 /* So many reads in one loop turn before others get theirs. */
 #define TURNS 4

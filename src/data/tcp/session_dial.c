@@ -2,7 +2,7 @@
  * Thread: owning worker. */
 
 #include "data/proxy_protocol_session.h"
-#include "data/session_private.h"
+#include "data/tcp/session_private.h"
 #include "net/sock.h"
 
 static struct session *

@@ -1,7 +1,7 @@
 /* http_log.c - the access line of a request.  Thread: owning worker. */
 #include "base/log.h"
 #include "data/access.h"
-#include "data/http_log.h"
+#include "data/http/http_log.h"
 
 static struct log_field
 reason_field(const char *reason)

@@ -3,7 +3,7 @@
 #ifndef DATA_SESSION_PRIVATE_H
 #define DATA_SESSION_PRIVATE_H
 
-#include "data/session.h"
+#include "data/tcp/session.h"
 
 extern const struct dial_ops session_dial_ops;
 

@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "data/admit.h"
 #include "data/queue.h"
-#include "data/session.h"
+#include "data/tcp/session.h"
 #include "proto/http1_head.h"
 
 #define HTTP_CONN_MAGIC 0x636c6965u

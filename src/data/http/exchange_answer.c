@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/exchange.h"
-#include "data/http_buffers.h"
+#include "data/http/exchange.h"
+#include "data/http/http_buffers.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 

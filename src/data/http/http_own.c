@@ -1,5 +1,5 @@
 /* http_own.c - the names that only Teal may say.  Any thread. */
-#include "data/http_own.h"
+#include "data/http/http_own.h"
 
 static void
 add(struct http_own *o, struct str name)

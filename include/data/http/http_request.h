@@ -4,7 +4,7 @@
 #ifndef DATA_HTTP_REQUEST_H
 #define DATA_HTTP_REQUEST_H
 
-#include "data/http_conn.h"
+#include "data/http/http_conn.h"
 
 /* A request at p[0..n), its head h DONE, with what came behind it; returns how
  * many bytes were its.  The client is BUSY with it then, or was answered, or has

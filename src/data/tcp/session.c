@@ -9,7 +9,7 @@
 #include "data/handshake.h"
 #include "data/proxy.h"
 #include "data/proxy_protocol_session.h"
-#include "data/session_private.h"
+#include "data/tcp/session_private.h"
 #include "net/sock.h"
 #include "net/tls_client.h"
 
