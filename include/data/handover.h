@@ -1,0 +1,119 @@
+/* handover.h - live connections that go from this process' workers to another process',
+ * or come from there: descriptors, what was read and not yet written, and all that is
+ * known of them.
+ * Each worker of the old process has a channel, one end of a SOCK_SEQPACKET pair; the
+ * other end is a worker's of the new one.  A connection is an object of some kind. It is
+ * offered; until the answer is there the old process does not touch it:
+ *   TAKEN    the new one has it.  Our descriptors are closed without another word on the
+ *            wire, its places are given back, and it is no connection of ours any more.
+ *   REFUSED  it goes on here as before; what lacked descriptors or memory is offered again.
+ * The new process sends TAKEN before it moves the first byte: so whoever of the two dies,
+ * the other one knows whose the connection is. */
+#ifndef DATA_HANDOVER_H
+#define DATA_HANDOVER_H
+
+#include "base/list.h"
+#include "base/tlv.h"
+#include "data/proxy.h"
+
+/* Of the messages on a channel.  Processes that speak another one hand nothing over. */
+#define HANDOVER_FORMAT 1
+
+/* -- main's side ------------------------------------------------------------------ */
+
+/* Workers accept no more, for good, and their listening sockets are closed: who is queued
+ * there stays for the process that has them, too.  done: all have. */
+void proxy_yield(struct proxy *p, void (*done)(void *arg), void *arg);
+/* The old process: worker i gives what it has by channels[i], of n; all are consumed.  It
+ * goes on as long as the channel is open: what cannot be given now is as soon as it can
+ * (a client between two requests).  on_given, which may be NULL: each worker has looked at
+ * all that it has, or lost its channel, and waits for no answer; once for each call.  Once
+ * more with other channels after those before have broken. */
+void proxy_give(struct proxy *p, const int *channels, unsigned n, void (*on_given)(void *arg), void *arg);
+/* The new process: channels[i] is served by worker i modulo their number; all are consumed.
+ * After the services have their first backends and are published. */
+void proxy_take(struct proxy *p, const int *channels, unsigned n);
+
+/* Since the start. */
+struct handover_counts {
+	uint64_t given, taken;	/* connections, and what else has a kind */
+	uint64_t refused;	/* by the other process: offered again or not */
+	uint64_t broken;	/* went on here because the other process was gone */
+};
+struct handover_counts proxy_handed(const struct proxy *p);
+
+/* -- what is handed over: one table for each kind ---------------------------------- */
+
+/* The numbers are those on the channel. */
+enum handover_kind_id {
+	HANDOVER_SESSION = 1,	/* data/tcp/session_handover.c */
+	HANDOVER_HANDSHAKE = 2,	/* data/handshake_handover.c */
+	HANDOVER_CLIENT = 3,	/* of HTTP: data/http */
+	HANDOVER_UPSTREAM = 4,	/* the same: a kept connection to a backend */
+	HANDOVER_KINDS
+};
+
+/* Descriptors that one object has at most: client, backend, and pipes with bytes in them. */
+#define HANDOVER_FDS 8
+struct handover_fds {
+	int fd[HANDOVER_FDS];
+	unsigned n;
+};
+
+/* Why it is not taken. */
+enum handover_no {
+	HANDOVER_NOT,	/* no such service, listener or kind here, or fields that make no sense */
+	HANDOVER_LATER	/* for want of descriptors or memory, or of a snapshot */
+};
+
+/* Objects are known by the link that they have in their lane's lists. */
+struct handover_kind {
+	enum handover_kind_id id;
+
+	/* In the old process. */
+
+	/* The lane's i-th list of them; NULL: it has no more. */
+	struct link *(*list)(struct lane *l, unsigned i);
+	/* May it be given just now?  Called for all in those lists, again and again. */
+	bool (*may)(struct link *object);
+	/* It is out of its list from here on, its watchers are stopped, its deadline is
+	 * disarmed: nothing but the hand-over knows it.  It stays counted in its color. */
+	void (*freeze)(struct link *object);
+	/* Frozen: appends its fields (tags of the kind's own) and its descriptors, which stay the
+	 * object's.  False: it cannot be given after all, and is resumed. */
+	bool (*pack)(struct link *object, struct buf *fields, struct handover_fds *fds);
+	/* Goes on here: into its list, as before.  kept: never to be offered again. */
+	void (*resume)(struct link *object, bool kept);
+	/* The other process has it: forget_fd() its descriptors (data/handover.h), give back
+	 * permit and backend; no line in the log, no ending counted, no bytes. */
+	void (*gone)(struct link *object);
+
+	/* In the new one. */
+
+	/* Makes it, ready but idle: it counts, but has no watcher yet.  fds are taken over when
+	 * it returns an object (those that it takes become -1 in *fds otherwise, too).  NULL: *no
+	 * says why. */
+	struct link *(*unpack)(struct worker *w, struct str fields, struct handover_fds *fds, enum handover_no *no);
+	/* It has been answered for: bytes move.  It may end. */
+	void (*begin)(struct link *object);
+};
+
+/* [enum handover_kind_id]; NULL: that kind is not handed over. */
+extern const struct handover_kind *const handover_kinds[HANDOVER_KINDS];
+
+/* Something may be given sooner than at the next tick: a client's exchange is over. */
+void handover_soon(struct worker *w);
+/* This worker gives what it has. */
+bool handover_is_on(const struct worker *w);
+/* The lane that is the service's of that name, in this worker; NULL: none. */
+struct lane *handover_lane(struct worker *w, struct str service);
+/* The worker's listener at that address, of that entrance; NULL: none. */
+struct listener *handover_listener(struct worker *w, const struct addr *address, enum entrance entrance);
+/* The backend of the lane's service; one that is no backend of the service any more is made
+ * as of one that was removed.  One reference, the caller's.  NULL without memory. */
+struct backend *handover_backend(struct lane *l, enum color color, struct str address);
+/* Closes io, of which another process has a copy: as io_close(), but the loop must be told,
+ * for to the kernel the socket is still open. */
+void handover_forget(struct worker *w, struct io *io);
+
+#endif
