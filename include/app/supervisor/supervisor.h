@@ -59,6 +59,9 @@ void privileges_restore(void);
 
 /* -- the child (child.c) ---------------------------------------------------------------- */
 
+/* Longest message to it. */
+#define CHILD_WORD_MAX 1500
+
 struct child {
 	pid_t pid;	/* 0: none */
 	int link;	/* its messages; -1: none */

@@ -1,11 +1,34 @@
-/* child.c - the process that serves: how it is started, and what it says over
- * the link, a pair of SOCK_SEQPACKET sockets:
+/* child.c - a process that serves: how it is started, and what is said over the
+ * link, a pair of SOCK_SEQPACKET sockets (numbers are decimal text, \0 a zero byte):
  *
  *	ready			it serves
  *	beat			main's loop runs
  *	keep (with sockets)	they are to outlive it
  *	forget ADDRESS		they are not any more; answered with "forgot"
- *	notify TEXT		for the service manager */
+ *	notify TEXT		for the service manager
+ *
+ * Of an upgrade, from the one that serves (O) and its successor (N):
+ *
+ *	O: upgrade SECONDS\0BINARY\0CONFIG\0
+ *				start a successor, which is killed when it is not prepared
+ *				within SECONDS; both paths may be empty: as before
+ *	N: prepared		it waits for O; SECONDS no longer run
+ *	O: yielded		there is no way back; said before N is told "yours", so that
+ *				it is known whose death would be whose when one dies then
+ *	N: ready		as ever: it serves
+ *
+ * and to them, none longer than CHILD_WORD_MAX:
+ *
+ *	O: successor PID (with one descriptor)
+ *				its end of the line to N; once more when that N has died
+ *				after "yielded" and another one is started
+ *	O: upgrade failed: WHY	nothing was started, or N has ended before "yielded"
+ *	N: alone RESTARTS AT	O has ended; before "yours" N is a restart after a crash
+ *
+ * N has the option --successor, which an older teald refuses before it touches
+ * anything, and TEAL_PREDECESSOR="FD PID": its end of the line and O's process.
+ * Until O has yielded, "forget" and "notify" of N do nothing, what N keeps is closed
+ * again if N ends, and SIGTERM ends N.  After that, those of O do nothing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
