@@ -82,6 +82,8 @@ struct control {
 	uint64_t list_changes;	/* services that came or went, since the start */
 	struct link leaving;	/* struct service_ctl, removed, and not yet forgotten */
 	double started;	/* clock_now() of the start */
+	bool begun;	/* the store has been opened */
+	bool prepared;	/* on_prepared() has been called */
 	bool store_ready;
 	ev_timer publish_timer;	/* gathers changes of one loop turn */
 	ev_timer pulse;	/* measures how late this very loop is */
@@ -108,6 +110,9 @@ struct control {
 	void (*on_added)(void *arg, struct service *s);
 	/* Another configuration is obeyed from now on; set by the owner. */
 	void (*on_reloaded)(void *arg, const struct config *config);
+	/* control_is_prepared() has become true, between the two steps of a start; set by
+	 * the owner, NULL: it is not told. */
+	void (*on_prepared)(void *arg);
 	/* The process has nothing left to do; set by the owner. */
 	void (*on_stopped)(void *arg);
 	/* Nothing names that service any more: it may be freed.  Set by the owner. */
@@ -127,6 +132,15 @@ struct actor {
 MUST_USE enum err control_open(struct control *c, struct ev_loop *loop, const struct config *config,
 			       struct jobs *jobs, struct store *store, struct engine *const *engines,
 			       size_t n_engines, struct service **services, size_t n, struct why *why);
+/* The same in two steps, for a teald that takes over from another: all but the
+ * store, which is not asked anything before control_begin().  Between them backends
+ * are checked, nothing is published; on_prepared() says that the first verdicts are in. */
+MUST_USE enum err control_prepare(struct control *c, struct ev_loop *loop, const struct config *config,
+				  struct jobs *jobs, struct store *store, struct engine *const *engines,
+				  size_t n_engines, struct service **services, size_t n, struct why *why);
+MUST_USE enum err control_begin(struct control *c, struct why *why);
+/* The first verdicts of every service are in, or waited for no longer. */
+bool control_is_prepared(const struct control *c);
 /* One more engine, hooked into control as those given to control_open(): services
  * of its kind may come from now on.  It outlives control. */
 void control_add_engine(struct control *c, struct engine *engine);

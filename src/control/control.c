@@ -26,7 +26,7 @@
 void
 control_announce(struct control *c)
 {
-	if (c->store->announce != NULL)
+	if (c->begun && c->store->announce != NULL)
 		c->store->announce(c->store);
 }
 
@@ -53,6 +53,7 @@ open_entrance(struct service_ctl *ctl)
 /* -- the store speaks ----------------------------------------------------------- */
 
 static void begin_serving(struct service_ctl *ctl);
+static void begin_serving_all(struct control *c);
 
 static void
 control_on_record(void *arg, const char *service, const struct record *r)
@@ -105,10 +106,8 @@ control_on_store_ready(void *arg)
 	struct control *c = arg;
 
 	c->store_ready = true;
-	if (c->health == NULL)
-		return;
-	for (size_t i = 0; i < c->n; i++)
-		begin_serving(c->services[i]);
+	if (c->health != NULL)
+		begin_serving_all(c);
 }
 
 /* The timer is for the service that has waited longest. */
@@ -171,6 +170,17 @@ control_serving_yet(struct control *c)
 		 LF("seconds", clock_now() - c->started), LB("ready", control_ready(c, &reason)));
 }
 
+/* Between the two steps of a start: told once. */
+static void
+prepared_yet(struct control *c)
+{
+	if (c->begun || c->prepared || c->health == NULL || !control_is_prepared(c))
+		return;
+	c->prepared = true;
+	if (c->on_prepared != NULL)
+		c->on_prepared(c->arg);
+}
+
 /* -- health and engine speak --------------------------------------------------------- */
 
 static void
@@ -213,6 +223,8 @@ control_on_pulse(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)revents;
 	tally_lag(&c->lag, now - c->pulsed, PULSE);
 	c->pulsed = now;
+	/* A first answer that is no verdict yet is not told. */
+	prepared_yet(c);
 }
 
 static void
@@ -475,14 +487,11 @@ control_add_engine(struct control *c, struct engine *engine)
 
 /* -- life ---------------------------------------------------------------------------------------- */
 
-enum err
-control_open(struct control *c, struct ev_loop *loop, const struct config *config, struct jobs *jobs,
-	     struct store *store, struct engine *const *engines, size_t n_engines, struct service **services, size_t n,
-	     struct why *why)
+/* All but the store and the checks. */
+static enum err
+set_up(struct control *c, struct ev_loop *loop, const struct config *config, struct jobs *jobs, struct store *store,
+       struct engine *const *engines, size_t n_engines, struct service **services, size_t n, struct why *why)
 {
-	const struct health_events events = { .changed = control_on_health, .arg = c };
-	enum err e;
-
 	memset(c, 0, sizeof(*c));
 	c->loop = loop;
 	c->config = config_ref(config);
@@ -508,26 +517,97 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	for (size_t i = 0; i < n; i++)
 		c->services[i]->first_round_by = c->started + longest_health_timeout(c) + FIRST_ROUND_EXTRA;
 	plan_first_round(c);
+	resolve_init(c);
+	c->nodes = nodes_new(c);
+	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
+	return certs_open(&c->certs, c, why);
+}
+
+static enum err
+open_store(struct control *c, struct why *why)
+{
+	struct store *store = c->store;
+	enum err e;
+
 	store->on_record = control_on_record;
 	store->on_ready = control_on_store_ready;
 	store->describe = control_describe;
 	store->may_obey = control_may_obey;
 	store->arg = c;
-	resolve_init(c);
-	c->nodes = nodes_new(c);
-	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
+	c->begun = true;
 	if (store->fleet != NULL)
-		ev_timer_start(loop, &c->stale_timer);
-	if ((e = certs_open(&c->certs, c, why)) != OK || (e = store->open(store, why)) != OK)
+		ev_timer_start(c->loop, &c->stale_timer);
+	if ((e = store->open(store, why)) != OK)
 		return e;
-	if (c->failed)
-		return why_set(why, E_USAGE, "%s", c->failure.text);
-	c->health = health_new(loop, services, n, &events);
-	for (size_t i = 0; i < n; i++)
+	return c->failed ? why_set(why, E_USAGE, "%s", c->failure.text) : OK;
+}
+
+static void
+begin_checks(struct control *c)
+{
+	const struct health_events events = { .changed = control_on_health, .arg = c };
+	struct service **services = must_array(c->n, sizeof(*services));
+
+	for (size_t i = 0; i < c->n; i++)
+		services[i] = c->services[i]->service;
+	c->health = health_new(c->loop, services, c->n, &events);
+	free(services);
+	for (size_t i = 0; i < c->n; i++)
 		resolve_join(c->services[i]);
-	for (size_t i = 0; i < n; i++)
+}
+
+static void
+begin_serving_all(struct control *c)
+{
+	for (size_t i = 0; i < c->n; i++)
 		begin_serving(c->services[i]);
+}
+
+enum err
+control_open(struct control *c, struct ev_loop *loop, const struct config *config, struct jobs *jobs,
+	     struct store *store, struct engine *const *engines, size_t n_engines, struct service **services, size_t n,
+	     struct why *why)
+{
+	enum err e;
+
+	if ((e = set_up(c, loop, config, jobs, store, engines, n_engines, services, n, why)) != OK ||
+	    (e = open_store(c, why)) != OK)
+		return e;
+	begin_checks(c);
+	begin_serving_all(c);
 	return OK;
+}
+
+enum err
+control_prepare(struct control *c, struct ev_loop *loop, const struct config *config, struct jobs *jobs,
+		struct store *store, struct engine *const *engines, size_t n_engines, struct service **services,
+		size_t n, struct why *why)
+{
+	enum err e = set_up(c, loop, config, jobs, store, engines, n_engines, services, n, why);
+
+	if (e == OK)
+		begin_checks(c);
+	return e;
+}
+
+enum err
+control_begin(struct control *c, struct why *why)
+{
+	enum err e;
+
+	CHECK(!c->begun);
+	if ((e = open_store(c, why)) == OK)
+		begin_serving_all(c);
+	return e;
+}
+
+bool
+control_is_prepared(const struct control *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (!c->services[i]->first_round_over && !health_first_round(c->health, c->services[i]->service))
+			return false;
+	return true;
 }
 
 void
