@@ -48,6 +48,20 @@ deadline_arm(struct deadline_list *l, struct deadline *d, double now)
 	list_append(&l->nodes, &d->link);
 }
 
+/* One that was disarmed goes on: its time runs since it was armed.  As slow as there are others that were armed
+ * before it. */
+static inline void
+deadline_go_on(struct deadline_list *l, struct deadline *d)
+{
+	struct link *at;
+
+	list_remove(&d->link);
+	at = l->nodes.next;
+	while (at != &l->nodes && list_entry(at, struct deadline, link)->touched <= d->touched)
+		at = at->next;
+	list_append(at, &d->link);
+}
+
 static inline void
 deadline_touch(struct deadline_list *l, struct deadline *d, double now)
 {

@@ -51,6 +51,33 @@ test_touch_postpones_but_only_past_the_grain(void **state)
 }
 
 static void
+test_one_that_goes_on_expires_when_it_would_have(void **state)
+{
+	struct deadline_list l;
+	struct deadline d[3];
+
+	(void)state;
+	deadline_list_init(&l, 10.0);
+	for (int i = 0; i < 3; i++)
+		deadline_init(&d[i]);
+	deadline_arm(&l, &d[0], 100.0);
+	deadline_arm(&l, &d[1], 102.0);
+	deadline_disarm(&d[0]);
+	deadline_arm(&l, &d[2], 104.0);
+	deadline_go_on(&l, &d[0]);
+	assert_null(deadline_expired(&l, 109.9));
+	assert_ptr_equal(deadline_expired(&l, 110.0), &d[0]);
+	/* Behind those of the same moment; and the youngest of all is the last. */
+	d[0].touched = 102.0;
+	deadline_go_on(&l, &d[0]);
+	assert_ptr_equal(list_first(&l.nodes), &d[1].link);
+	assert_ptr_equal(d[1].link.next, &d[0].link);
+	d[0].touched = 105.0;
+	deadline_go_on(&l, &d[0]);
+	assert_ptr_equal(l.nodes.prev, &d[0].link);
+}
+
+static void
 test_zero_never_expires(void **state)
 {
 	struct deadline_list l;
@@ -81,6 +108,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_expires_oldest_first),
 		cmocka_unit_test(test_touch_postpones_but_only_past_the_grain),
+		cmocka_unit_test(test_one_that_goes_on_expires_when_it_would_have),
 		cmocka_unit_test(test_zero_never_expires),
 		cmocka_unit_test(test_grain_stays_small_for_short_durations),
 	};
