@@ -1,4 +1,4 @@
-"""tealbench drill: it finds a single lost or wrong answer, and Teal passes it."""
+"""tealbench drill: it finds a single lost or wrong answer and a single broken stream, and Teal passes it."""
 import json
 import re
 import socket
@@ -164,6 +164,10 @@ def test_a_refused_flip_fails_the_drill_and_moves_nothing(stage):
     (["--flip-cmd=true", "--active=pink"], "pink"),
     (["--flip-cmd=true", "--mode=tcp-small"], "tcp-small"),
     (["--flip-cmd=true", "--wait=long"], "long"),
+    (["--during=reload"], "--cmd"),
+    (["--during=crash", "--cmd=true"], "--pid-cmd"),
+    (["--during=upgrade", "--pid-cmd=true"], "--pid-cmd"),
+    (["--during=lunch", "--cmd=true"], "lunch"),
 ])
 @pytest.mark.nosan      # nothing of teald runs
 def test_usage_errors_of_a_drill(options, words):
@@ -202,3 +206,64 @@ def test_a_bad_backend_behind_http_fails_the_drill(stage):
     teal = stage("http", blue=["--break=lie:100"])
     status, r = teal.drill("--requests=3000", "--flips=4", "--connections=8", "--late=60")
     assert status == 1 and r["wrong_color"] > 0 and (r["lost"], r["flips_made"]) == (0, 4)
+
+
+# ---- reloads, crashes ----
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("kind", ["http", "hello"])
+def test_reloads_under_load_break_no_stream(stage, closing, kind):
+    """Each turn is a reload of a file with another timeout; the streams are of the same service, or of
+    one beside it."""
+    teal = stage(kind)
+    beside = closing.add(Serve("--mode=echo"))
+    other = [] if kind == "http" else [f"--stream-target={beside.address}"]
+    status, r = teal.drill("--during=reload", f"--mode={'http' if kind == 'http' else 'tcp-connect'}", *other,
+                           "--requests=600", "--count=5", "--connections=8", "--streams=6", "--stream-rate=200",
+                           "--late=60", "--timeout=60")
+    assert (status, r["verdict"], r["during"]) == (0, "nothing was lost", "reload"), r
+    assert (r["turns_wanted"], r["turns_made"], len(r["reloads"]), r["turn_us"]["count"]) == (5, 5, 5, 5)
+    assert r["streams"]["connections"] == 6 and r["streams"]["messages"] >= 6 and r["streams"]["broken"] == 0
+    assert "flips_made" not in r and r["died_with_process"] == 0
+
+
+def test_a_file_that_is_wrong_fails_the_drill_and_nothing_else(stage):
+    teal = stage("http")
+    teal.conf.write_text("nonsense = ;\n")
+    status, r = teal.drill("--during=reload", "--requests=100", "--count=2", "--late=60")
+    assert status == 1 and (r["lost"], r["turns_made"], r["verdict"]) == (0, 0, "2 reloads not made")
+    assert all(t["error"] for t in r["reloads"])
+
+
+@pytest.mark.nosan      # nothing of teald runs
+def test_a_broken_stream_fails_the_drill(closing):
+    """The command ends the server of the streams: all of them break."""
+    requests, streams = (closing.add(Serve("--mode=http", "--name=green")) for _ in range(2))
+    status, r = drill(requests.address, "--during=reload", f"--cmd=kill {streams.process.pid}", "--count=1",
+                      f"--stream-target={streams.address}", "--streams=3", "--requests=200", "--late=60")
+    assert status == 1 and r["lost"] == 0 and r["streams"]["broken"] >= 3, r
+    assert r["verdict"] == f"{r['streams']['broken']} streams broken"
+
+
+@pytest.mark.parametrize("mode", ["http", "http-close"])
+def test_a_crash_refuses_none_and_what_died_with_it_is_told_apart(web, closing, mode):
+    green = closing.add(Serve("--mode=http", "--name=green"))
+    teal = web(start=False, green=[green], blue=[green], mode="http").start("--max-restarts=10", supervised=True)
+    host, port = teal.address("web")
+    status, r = drill(f"{host}:{port}", "--during=crash", f"--admin={teal.admin_path}", f"--mode={mode}",
+                      "--rate=200", "--requests=400", "--count=2", "--connections=8", "--streams=4", "--late=0",
+                      "--timeout=60")
+    assert (status, r["lost"], errors(r).get("refused", 0)) == (0, 0, 0), r
+    assert r["turns_made"] == 2 and all(t["serving_us"] > t["dead_us"] > 0 for t in r["crashes"])
+    assert r["streams"]["died_with_process"] >= 4 and r["streams"]["broken"] == 0
+    assert sum(errors(r).values()) == r["died_with_process"]
+    assert teal.ok("status")["restarts"] == 2
+
+
+@pytest.mark.nosan      # nothing of teald runs
+def test_a_crash_without_a_successor_fails_the_drill(closing):
+    server = closing.add(Serve("--mode=http", "--name=green"))
+    status, r = drill(server.address, "--during=crash", f"--pid-cmd=echo {server.process.pid}", "--count=1",
+                      "--rate=100", "--duration=0.5", "--flip-timeout=1", "--late=0")
+    assert status == 1 and r["turns_made"] == 0 and errors(r)["refused"] > 0 and r["lost"] > 0
+    assert "crashes not made" in r["verdict"]

@@ -351,6 +351,9 @@ def test_usage_errors_say_what_is_wrong(command, words):
     ("sink", "tcp-bulk-up", 11, 3_000_000),
     ("http", "http", 2003, None),
     ("http", "http-close", 503, None),
+    ("http", "ws", 503, 64),
+    ("http", "ws", 53, 126),
+    ("http", "ws", 29, 100_000),
 ])
 def test_every_request_is_made_and_answered(serve, server_mode, mode, work, size):
     server = serve(f"--mode={server_mode}", "--name=green")
@@ -370,6 +373,7 @@ def test_every_request_is_made_and_answered(serve, server_mode, mode, work, size
         assert r["bytes_out"] == work * size
     if server_mode == "http":
         assert r["served_by"] == {"green": work}
+    if mode in ("http", "http-close"):
         c = server.http()
         c.request("GET", "/")
         assert json.loads(c.getresponse().read())["requests"] == work + 1
@@ -479,6 +483,37 @@ def test_each_failure_is_counted_as_what_it_is(peer, kind, mode, handle):
     status, r = load(peer(handle).address, *options, *size, "--requests=3", f"--duration={patience()}")
     assert status == 1
     assert (r["ok"], errors(r)) == (0, {kind: 3})
+
+
+def upgraded(*frames):
+    """A WebSocket's server that answers its handshake, and the first frame with these bytes."""
+    def handle(s):
+        s.recv(65536)
+        s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        s.recv(65536)
+        for f in frames:
+            s.sendall(f)
+    return handle
+
+
+@pytest.mark.parametrize("kind, handle", [
+    ("status", lambda s: s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") if s.recv(65536) else None),
+    ("wrong_body", upgraded(b"\x82\x04none")),
+    ("wrong_body", upgraded(b"\x88\x40" + b"x" * 64)),
+])
+def test_each_failure_of_a_websocket_is_counted(peer, kind, handle):
+    status, r = load(peer(handle).address, "--mode=ws", "--requests=2", f"--duration={patience()}")
+    assert status == 1 and errors(r)[kind] >= 1 and set(errors(r)) == {kind}
+
+
+@pytest.mark.parametrize("options", [[], ["--lasting"]])
+def test_a_connection_that_must_last_may_not_end(peer, options):
+    """A server that closes after each answer, as any may; where it must not, that is counted."""
+    def once(s):
+        s.sendall(s.recv(64))
+    status, r = load(peer(once).address, "--mode=tcp-small", "--rate=50", "--duration=0.5", *options)
+    # A request that was due at once may meet the end in its middle.
+    assert ("closed" in errors(r)) == bool(options) and set(errors(r)) <= {"closed", "reset", "short"}, r
 
 
 def test_refused_and_timed_out(serve):

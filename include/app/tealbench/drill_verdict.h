@@ -15,6 +15,7 @@
 struct drill_flip {
 	_Atomic uint64_t asked, applied;
 	_Atomic bool refused;	/* it is certain that nothing changed */
+	uint64_t dead;	/* a crash: when it was over */
 	uint64_t drained, epoch, cut;	/* drained 0: not waited for, or not in time */
 	unsigned color;	/* made active: 0 or 1 */
 	bool made;	/* applied was heard of */
@@ -60,7 +61,9 @@ void silence_broken(struct silence *s, uint64_t now);
 struct drill_count {
 	uint64_t right, wrong, unnamed, late;	/* answers: of the right color, the wrong one, an unknown backend */
 	uint64_t failed, reset;	/* not answered; reset ones among them */
+	uint64_t broken;	/* streams */
 	uint64_t flips_wanted, flips_made;
+	const char *turns;	/* what they are: flips */
 	bool interrupted;
 };
 

@@ -74,6 +74,7 @@ struct load_mode {
 	bool hold;	/* one request each, then the connections are kept open */
 	bool bulk;	/* long transfers: cut at the end of the time, judged by bytes */
 	bool http;
+	bool upgrade;	/* http that becomes a WebSocket with its first request */
 	bool datagram;	/* by UDP: a request is one, and so is its answer */
 	uint64_t size;	/* default of --size */
 	void (*begin)(struct flow *f);	/* sets to_send and what is awaited */
@@ -88,7 +89,9 @@ struct load_mode {
 
 /* The mode of that word, or NULL. */
 const struct load_mode *load_mode_find(const char *word);
-extern const struct load_mode load_mode_http, load_mode_http_close;
+extern const struct load_mode load_mode_http, load_mode_http_close, load_mode_ws;
+/* As load_mode_http.take, of an answer that must be a 101 with nothing after it. */
+enum flow_verdict load_http_take_upgrade(struct flow *f, const char *p, size_t n);
 
 /* Told of every request that ended, by the thread that made it. */
 struct load_observer {
@@ -114,6 +117,7 @@ struct load_config {
 	uint64_t per_connection;	/* http: requests on each; 0: no limit */
 	double duration, timeout;	/* seconds */
 	bool check, hello, json, own;
+	bool lasting;	/* a connection that ends is a failure, between requests too */
 	bool tls, insecure, resume;
 	bool half_close;	/* tcp-connect: end our side with the request, wait for the other's */
 	bool pattern_body;	/* http: the path is /bytes/N, N in size */
@@ -250,6 +254,7 @@ struct load_run {
 	struct load_thread *threads;	/* config->threads of them */
 	struct ev_loop *loop;
 	ev_timer poll;
+	struct load_run *beside;	/* another one that begins and ends with it; or NULL */
 	/* Asked some twenty times a second; true: begin nothing new.  NULL: what
 	 * the configuration says is the end. */
 	bool (*enough)(struct load_run *run, const struct load_sums *sums);

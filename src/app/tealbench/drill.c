@@ -1,6 +1,6 @@
-/* drill.c - `tealbench drill`: a load, flips in the middle of it, a verdict.
- * Main watches; the load's threads load and judge what they get; one thread
- * flips and may block. */
+/* drill.c - `tealbench drill`: a load, flips, reloads, upgrades or crashes in
+ * the middle of it, a verdict.  Main watches; the load's threads load and judge
+ * what they get; one thread takes the turns and may block. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "app/tealbench/drill.h"
 #include "app/tealbench/tealbench.h"
 
-#define DRILL_OPTIONS_MAX (LOAD_OPTIONS_MAX + 16)
+#define DRILL_OPTIONS_MAX (LOAD_OPTIONS_MAX + 20)
 #define FLIPPER_SLEEP_NS 500000
 /* A request that had not ended when the time was up still may. */
 #define ENDLESS 1e6
@@ -67,6 +67,7 @@ on_done(struct load_observer *o, struct flow *f, uint64_t now)
 	int color = answer_color(d, t, f);
 
 	silence_broken(&d->silence, now);
+	drill_saw_success(d, f->asked, now);
 	timeline_add(&t->timeline, color >= 0 ? (unsigned)color : TIMELINE_LANES - 1, now);
 	if (color < 0) {
 		t->unnamed++;
@@ -92,7 +93,25 @@ on_failed(struct load_observer *o, struct flow *f, enum load_error error, uint64
 	struct drill_thread *t = &d->threads[f->thread->index];
 
 	timeline_add(&t->timeline, TIMELINE_LANES - 1, now);
-	keep_sample(d, t, f, load_error_word(error), now);
+	if (drill_died_with_it(d, f->connecting, error))
+		t->died++;
+	else
+		keep_sample(d, t, f, load_error_word(error), now);
+}
+
+static void
+on_stream_done(struct load_observer *o, struct flow *f, uint64_t now)
+{
+	(void)o, (void)f, (void)now;
+}
+
+static void
+on_stream_failed(struct load_observer *o, struct flow *f, enum load_error error, uint64_t now)
+{
+	struct drill *d = container_of(o, struct drill, stream_observer);
+
+	(void)now;
+	atomic_fetch_add(drill_died_with_it(d, f->connecting, error) ? &d->streams_died : &d->streams_broken, 1);
 }
 
 /* --- flipping, on a thread of its own --- */
@@ -122,9 +141,13 @@ flip_once(struct drill *d, struct drill_admin *admin, unsigned *active)
 	char now_active[LOAD_NAME_MAX + 1];
 	bool there = true;
 
-	f->color = !*active;
+	f->color = c->during == DURING_FLIP ? !*active : *active;
 	atomic_store(&f->asked, load_now());
 	atomic_store_explicit(&d->flips.n, k + 1, memory_order_release);
+	if (c->during != DURING_FLIP) {
+		drill_turn(d, f);
+		return true;
+	}
 	if (c->command != NULL)
 		drill_command_flip(c, f);
 	else
@@ -143,6 +166,15 @@ flip_once(struct drill *d, struct drill_admin *admin, unsigned *active)
 	return true;
 }
 
+static bool
+streams_stand(const struct drill *d)
+{
+	const struct load_config *c = &d->config->streams;
+
+	return c->connections == 0 ||
+	       load_sum(d->streams.threads, (unsigned)c->threads).settled >= c->connections;
+}
+
 static void *
 flipper_run(void *arg)
 {
@@ -151,8 +183,10 @@ flipper_run(void *arg)
 	struct timespec nap = { 0, FLIPPER_SLEEP_NS };
 	struct drill_admin admin = { .fd = -1 };
 	unsigned active = d->flips.first;
-	bool going = c->command != NULL || drill_admin_open(&admin, c->admin, NULL) == OK;
+	bool going = c->command != NULL || c->during != DURING_FLIP || drill_admin_open(&admin, c->admin, NULL) == OK;
 
+	while (!atomic_load(&d->stop) && !streams_stand(d))
+		nanosleep(&nap, NULL);
 	for (uint64_t k = 0; going && k < c->flips && !atomic_load(&d->stop);) {
 		if (!flip_is_due(d, k)) {
 			nanosleep(&nap, NULL);
@@ -195,6 +229,10 @@ drill_run(struct drill *d)
 	d->late_ns = load_ns(c->late);
 	load_run_init(&d->run, &c->load);
 	d->run.enough = drill_enough;
+	if (c->streams.connections > 0) {
+		load_run_init(&d->streams, &c->streams);
+		d->run.beside = &d->streams;
+	}
 	d->began = load_now();
 	for (unsigned i = 0; i < c->load.threads; i++)
 		timeline_init(&d->threads[i].timeline, d->began, SLOT_NS);
@@ -204,6 +242,8 @@ drill_run(struct drill *d)
 	pthread_join(flipper, NULL);
 	passed = drill_report(d);
 	load_run_free(&d->run);
+	if (c->streams.connections > 0)
+		load_run_free(&d->streams);
 	free(d->threads);
 	free(d->flips.list);
 	return passed;
@@ -242,9 +282,16 @@ check_drill(struct drill_config *c, struct why *why)
 	    (strcmp(mode->word, "tcp-connect") != 0))
 		return why_set(why, E_USAGE, "--mode=%s: a drill knows http, http-close and tcp-connect",
 			       mode->word);
-	if ((c->admin == NULL) == (c->command == NULL))
-		return why_set(why, E_USAGE, "one of --admin=SOCKET and --flip-cmd=COMMAND is needed");
-	if (c->admin != NULL && (c->service == NULL || !is_color(c->service)))
+	if (c->during == DURING_CRASH && c->command != NULL)
+		return why_set(why, E_USAGE, "--during=crash kills by itself: --pid-cmd=COMMAND says whom");
+	if (c->during != DURING_CRASH && c->pid_command != NULL)
+		return why_set(why, E_USAGE, "--pid-cmd belongs to --during=crash");
+	if ((c->admin == NULL) == (c->command == NULL && c->pid_command == NULL))
+		return why_set(why, E_USAGE, "one of --admin=SOCKET and --%s=COMMAND is needed",
+			       c->during == DURING_CRASH  ? "pid-cmd"
+			       : c->during == DURING_FLIP ? "flip-cmd"
+							  : "cmd");
+	if (c->admin != NULL && c->during == DURING_FLIP && (c->service == NULL || !is_color(c->service)))
 		return why_set(why, E_USAGE, "--service=NAME is needed: whose color is to change");
 	if (strcmp(c->wait, "applied") != 0 && strcmp(c->wait, "drained") != 0)
 		return why_set(why, E_USAGE, "--wait=%s: applied or drained expected", c->wait);
@@ -262,7 +309,7 @@ find_first_answer(struct drill *d, struct drill_config *c, const char *said, str
 	enum err e;
 
 	str_copy(active, sizeof(active), str_from(said != NULL ? said : c->color[0]));
-	if (c->admin != NULL) {
+	if (c->admin != NULL && c->service != NULL) {
 		if ((e = drill_admin_open(&admin, c->admin, why)) == OK)
 			e = drill_admin_active(&admin, c->service, active, why);
 		drill_admin_close(&admin);
@@ -276,19 +323,82 @@ find_first_answer(struct drill *d, struct drill_config *c, const char *said, str
 	return OK;
 }
 
+static const char *const during_words[] = {
+	[DURING_FLIP] = "flip",
+	[DURING_RELOAD] = "reload",
+	[DURING_UPGRADE] = "upgrade",
+	[DURING_CRASH] = "crash",
+};
+
+const char *
+drill_during_word(enum drill_during during)
+{
+	return during_words[during];
+}
+
+static enum err
+parse_during(struct drill_config *c, const char *text, struct why *why)
+{
+	for (size_t i = 0; i < ARRAY_LEN(during_words); i++) {
+		if (strcmp(text, during_words[i]) == 0) {
+			c->during = (enum drill_during)i;
+			return OK;
+		}
+	}
+	return why_set(why, E_USAGE, "--during=%s: flip, reload, upgrade or crash expected", text);
+}
+
+/* A load of its own beside the other: connections that must last. */
+static enum err
+settle_streams(struct drill_config *c, uint64_t n, struct why *why)
+{
+	struct load_config *s = &c->streams;
+	struct option_spec unused[LOAD_OPTIONS_MAX];
+	const char *target = s->target_text, *mode = NULL;
+	uint64_t size = s->size, rate = s->rate;
+	bool unchecked;
+
+	load_options(s, &mode, &unchecked, unused);
+	s->target_text = target != NULL ? target : c->load.target_text;
+	s->connections = n;
+	s->size = size;
+	s->rate = rate;
+	s->host = c->load.host;
+	s->sni = c->load.sni;
+	s->ca = c->load.ca;
+	s->tls = c->load.tls;
+	s->insecure = c->load.insecure;
+	s->own = c->load.own;
+	s->hello = c->load.hello && target == NULL;
+	s->timeout = c->load.timeout;
+	s->check = c->load.check;
+	s->lasting = true;
+	s->duration = ENDLESS;
+	return n == 0 ? OK : load_config_settle(s, c->load.mode->http ? "ws" : "tcp-small", why);
+}
+
 enum err
 drill_main(int argc, char **argv, struct why *why)
 {
 	struct drill_config c = { .flips = 10, .late = 1, .flip_timeout = 60, .wait = "drained" };
 	struct option_spec options[DRILL_OPTIONS_MAX];
-	const char *mode = NULL, *colors = "green,blue", *first = NULL;
+	const char *mode = NULL, *colors = "green,blue", *first = NULL, *during = during_words[DURING_FLIP];
+	uint64_t streams = 0;
 	bool unchecked = false;
 	size_t n = load_options(&c.load, &mode, &unchecked, options);
 	const struct option_spec own[] = {
 		{ "admin", OPTION_TEXT, &c.admin, 0, 0 },
 		{ "service", OPTION_TEXT, &c.service, 0, 0 },
+		{ "during", OPTION_TEXT, &during, 0, 0 },
 		{ "flip-cmd", OPTION_TEXT, &c.command, 0, 0 },
+		{ "cmd", OPTION_TEXT, &c.command, 0, 0 },
+		{ "pid-cmd", OPTION_TEXT, &c.pid_command, 0, 0 },
 		{ "flips", OPTION_COUNT, &c.flips, 0, DRILL_FLIPS_MAX },
+		{ "count", OPTION_COUNT, &c.flips, 0, DRILL_FLIPS_MAX },
+		{ "streams", OPTION_COUNT, &streams, 0, 100000 },
+		{ "stream-target", OPTION_TEXT, &c.streams.target_text, 0, 0 },
+		{ "stream-rate", OPTION_COUNT, &c.streams.rate, 1, 10000000 },
+		{ "stream-size", OPTION_SIZE, &c.streams.size, 1, INT64_MAX },
 		{ "every", OPTION_SECONDS, &c.every, 0, 0 },
 		{ "wait", OPTION_TEXT, &c.wait, 0, 0 },
 		{ "late", OPTION_SECONDS, &c.late, 0, 0 },
@@ -296,7 +406,9 @@ drill_main(int argc, char **argv, struct why *why)
 		{ "colors", OPTION_TEXT, &colors, 0, 0 },
 		{ "active", OPTION_TEXT, &first, 0, 0 },
 	};
-	struct drill d = { .observer = { on_done, on_failed }, .config = &c };
+	struct drill d = { .observer = { on_done, on_failed },
+			   .stream_observer = { on_stream_done, on_stream_failed },
+			   .config = &c };
 	enum err e;
 
 	_Static_assert(ARRAY_LEN(own) <= DRILL_OPTIONS_MAX - LOAD_OPTIONS_MAX, "no room for all options");
@@ -306,8 +418,9 @@ drill_main(int argc, char **argv, struct why *why)
 	c.load.check = !unchecked;
 	if (mode != NULL && strcmp(mode, "tcp-connect") == 0)
 		c.load.hello = true;
-	if ((e = load_config_settle(&c.load, mode, why)) == OK && (e = check_drill(&c, why)) == OK &&
-	    (e = parse_colors(&c, colors, why)) == OK && (e = find_first_answer(&d, &c, first, why)) == OK) {
+	if ((e = parse_during(&c, during, why)) == OK && (e = load_config_settle(&c.load, mode, why)) == OK &&
+	    (e = check_drill(&c, why)) == OK && (e = parse_colors(&c, colors, why)) == OK &&
+	    (e = settle_streams(&c, streams, why)) == OK && (e = find_first_answer(&d, &c, first, why)) == OK) {
 		c.requests = c.load.requests;
 		c.duration = c.load.duration;
 		c.json = c.load.json;
@@ -315,8 +428,10 @@ drill_main(int argc, char **argv, struct why *why)
 		c.load.requests = 0;
 		c.load.duration = ENDLESS;
 		c.load.observer = &d.observer;
+		c.streams.observer = &d.stream_observer;
 		e = drill_run(&d) ? OK : why_set(why, E_INTERNAL, "the drill has failed");
 	}
 	load_config_free(&c.load);
+	load_config_free(&c.streams);
 	return e;
 }

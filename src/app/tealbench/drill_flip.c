@@ -44,8 +44,8 @@ drill_admin_close(struct drill_admin *a)
 	a->line = NULL;
 }
 
-static bool
-admin_send(struct drill_admin *a, const char *line)
+bool
+drill_admin_send(struct drill_admin *a, const char *line)
 {
 	size_t n = strlen(line), at = 0;
 	ssize_t sent;
@@ -59,9 +59,8 @@ admin_send(struct drill_admin *a, const char *line)
 	return true;
 }
 
-/* The next object, or NULL: nothing in time, or the connection has ended. */
-static json_t *
-admin_next(struct drill_admin *a, uint64_t deadline)
+json_t *
+drill_admin_next(struct drill_admin *a, uint64_t deadline)
 {
 	struct pollfd p = { .fd = a->fd, .events = POLLIN };
 	uint64_t now;
@@ -103,7 +102,7 @@ drill_admin_active(struct drill_admin *a, const char *service, char color[LOAD_N
 	enum err e = OK;
 
 	snprintf(line, sizeof(line), "active %s\n", service);
-	if (!admin_send(a, line) || (reply = admin_next(a, load_now() + load_ns(ACTIVE_SECONDS))) == NULL)
+	if (!drill_admin_send(a, line) || (reply = drill_admin_next(a, load_now() + load_ns(ACTIVE_SECONDS))) == NULL)
 		return why_set(why, E_INTERNAL, "teald does not answer on its admin socket");
 	str_copy(color, LOAD_NAME_MAX + 1, str_from(member_text(reply, "color")));
 	if (!json_is_true(json_object_get(reply, "ok")))
@@ -140,12 +139,12 @@ drill_admin_flip(struct drill_admin *a, const struct drill_config *config, struc
 	snprintf(line, sizeof(line), "flip %s %s --expect=%s --wait=%s --reason=drill\n", config->service,
 		 config->color[f->color], config->color[!f->color], config->wait);
 	deadline = load_now() + load_ns(config->flip_timeout);
-	if (!admin_send(a, line)) {
+	if (!drill_admin_send(a, line)) {
 		str_copy(f->error, sizeof(f->error), STR("the admin socket is closed"));
 		return false;
 	}
 	while (!last) {
-		if ((o = admin_next(a, deadline)) == NULL) {
+		if ((o = drill_admin_next(a, deadline)) == NULL) {
 			str_copy(f->error, sizeof(f->error), STR("no answer from the admin socket"));
 			return false;
 		}

@@ -11,10 +11,21 @@ struct summary {
 	struct drill_count count;
 	struct histogram flip, drain;
 	struct timeline timeline;
-	uint64_t by[DRILL_COLORS], cut;
+	uint64_t by[DRILL_COLORS], cut, died;
 	char verdict[256];
 	bool passed;
 };
+
+static const char *
+turns_word(const struct drill *d)
+{
+	static const char *const words[] = { [DURING_FLIP] = "flips",
+					     [DURING_RELOAD] = "reloads",
+					     [DURING_UPGRADE] = "upgrades",
+					     [DURING_CRASH] = "crashes" };
+
+	return words[d->config->during];
+}
 
 static void
 sum_flips(const struct drill *d, struct summary *s)
@@ -43,9 +54,10 @@ sum_up(struct drill *d)
 	unsigned n = (unsigned)d->config->load.threads;
 
 	s->load = load_total(d->run.threads, n);
-	s->count.failed = s->load->failed;
 	s->count.reset = s->load->errors[LOAD_RESET];
+	s->count.broken = atomic_load(&d->streams_broken);
 	s->count.flips_wanted = d->config->flips;
+	s->count.turns = turns_word(d);
 	s->count.interrupted = d->run.interrupted;
 	timeline_init(&s->timeline, d->began, d->threads[0].timeline.width);
 	for (unsigned i = 0; i < n; i++) {
@@ -55,10 +67,12 @@ sum_up(struct drill *d)
 		s->count.wrong += t->wrong;
 		s->count.unnamed += t->unnamed;
 		s->count.late += t->late;
+		s->died += t->died;
 		for (int c = 0; c < DRILL_COLORS; c++)
 			s->by[c] += t->by[c];
 		timeline_merge(&s->timeline, &t->timeline);
 	}
+	s->count.failed = s->load->failed - s->died;
 	sum_flips(d, s);
 	s->passed = drill_verdict(&s->count, s->verdict);
 	return s;
@@ -75,16 +89,20 @@ put_drill_flips(struct json *j, const struct drill *d)
 {
 	unsigned n = atomic_load(&d->flips.n);
 
-	json_array(j, "flips");
+	json_array(j, turns_word(d));
 	for (unsigned i = 0; i < n; i++) {
 		struct drill_flip *f = &d->flips.list[i];
 
 		json_object(j, NULL);
 		json_double(j, "at", seconds_into(d, f->asked));
-		json_cstr(j, "to", d->config->color[f->color]);
+		if (d->config->during == DURING_FLIP)
+			json_cstr(j, "to", d->config->color[f->color]);
 		json_bool(j, "made", f->made);
 		if (f->made)
-			json_double(j, "applied_us", (double)(f->applied - f->asked) / 1e3);
+			json_double(j, d->config->during == DURING_CRASH ? "serving_us" : "applied_us",
+				    (double)(f->applied - f->asked) / 1e3);
+		if (f->dead != 0)
+			json_double(j, "dead_us", (double)(f->dead - f->asked) / 1e3);
 		if (f->drained != 0)
 			json_double(j, "drained_us", (double)(f->drained - f->applied) / 1e3);
 		if (f->epoch != 0)
@@ -94,6 +112,24 @@ put_drill_flips(struct json *j, const struct drill *d)
 		json_object_end(j);
 	}
 	json_array_end(j);
+}
+
+static void
+put_streams(struct json *j, const struct drill *d)
+{
+	const struct load_config *c = &d->config->streams;
+	struct load_sums sums;
+
+	json_object(j, "streams");
+	json_u64(j, "connections", c->connections);
+	if (c->connections > 0) {
+		sums = load_sum(d->streams.threads, (unsigned)c->threads);
+		json_cstr(j, "mode", c->mode->word);
+		json_u64(j, "messages", sums.done);
+		json_u64(j, "broken", d->streams_broken);
+		json_u64(j, "died_with_process", d->streams_died);
+	}
+	json_object_end(j);
 }
 
 static void
@@ -145,6 +181,7 @@ drill_report_json(struct drill *d, const struct summary *s)
 	json_cstr(&j, "verdict", s->verdict);
 	json_cstr(&j, "target", c->load.target_text);
 	json_cstr(&j, "service", c->service);
+	json_cstr(&j, "during", drill_during_word(c->during));
 	json_cstr(&j, "mode", c->load.mode->word);
 	json_u64(&j, "connections", c->load.connections);
 	json_u64(&j, "threads", c->load.threads);
@@ -154,6 +191,7 @@ drill_report_json(struct drill *d, const struct summary *s)
 	json_double(&j, "per_second", s->load->seconds > 0 ? (double)s->load->done / s->load->seconds : 0);
 	json_u64(&j, "lost", s->count.failed);
 	json_u64(&j, "reset", s->count.reset);
+	json_u64(&j, "died_with_process", s->died);
 	json_u64(&j, "late", s->count.late);
 	json_u64(&j, "wrong_color", s->count.wrong);
 	json_u64(&j, "unnamed", s->count.unnamed);
@@ -162,11 +200,14 @@ drill_report_json(struct drill *d, const struct summary *s)
 	for (int k = 0; k < DRILL_COLORS; k++)
 		json_u64(&j, c->color[k], s->by[k]);
 	json_object_end(&j);
-	json_u64(&j, "flips_wanted", s->count.flips_wanted);
-	json_u64(&j, "flips_made", s->count.flips_made);
-	json_u64(&j, "cut_by_drains", s->cut);
-	load_put_histogram(&j, "flip_us", &s->flip);
-	load_put_histogram(&j, "drain_us", &s->drain);
+	put_streams(&j, d);
+	json_u64(&j, c->during == DURING_FLIP ? "flips_wanted" : "turns_wanted", s->count.flips_wanted);
+	json_u64(&j, c->during == DURING_FLIP ? "flips_made" : "turns_made", s->count.flips_made);
+	load_put_histogram(&j, c->during == DURING_FLIP ? "flip_us" : "turn_us", &s->flip);
+	if (c->during == DURING_FLIP) {
+		json_u64(&j, "cut_by_drains", s->cut);
+		load_put_histogram(&j, "drain_us", &s->drain);
+	}
 	json_double(&j, "longest_gap_us", (double)d->silence.longest / 1e3);
 	json_double(&j, "longest_gap_at", seconds_into(d, d->silence.since));
 	load_put_histogram(&j, "latency_us", &s->load->latency);
@@ -190,9 +231,9 @@ print_samples(const struct drill *d)
 		for (unsigned k = 0; k < d->threads[i].samples && printed < DRILL_SAMPLES; k++, printed++) {
 			const struct drill_sample *s = &d->threads[i].sample[k];
 
-			printf("%-9s  %.6f s to %.6f s: %s%s%s, after %u flips\n", "sample",
+			printf("%-9s  %.6f s to %.6f s: %s%s%s, after %u %s\n", "sample",
 			       seconds_into(d, s->began), seconds_into(d, s->at), s->what,
-			       s->name[0] != '\0' ? ", answered by " : "", s->name, s->flips);
+			       s->name[0] != '\0' ? ", answered by " : "", s->name, s->flips, turns_word(d));
 		}
 	}
 }
@@ -207,7 +248,9 @@ print_bad_flips(const struct drill *d)
 
 		if (f->error[0] == '\0')
 			continue;
-		printf("%-9s  %u to %s at %.3f s: %s%s\n", "flip", i + 1, d->config->color[f->color],
+		printf("%-9s  %u%s%s at %.3f s: %s%s\n", drill_during_word(d->config->during), i + 1,
+		       d->config->during == DURING_FLIP ? " to " : "",
+		       d->config->during == DURING_FLIP ? d->config->color[f->color] : "",
 		       seconds_into(d, f->asked), f->made ? "made, but " : "", f->error);
 		printed++;
 	}
@@ -228,10 +271,18 @@ drill_report_text(struct drill *d, const struct summary *s)
 	printf("%-9s  %s %" PRIu64 "  %s %" PRIu64 "\n", "served by", c->color[0], s->by[0], c->color[1],
 	       s->by[1]);
 	load_print_histogram("latency", &s->load->latency);
-	printf("%-9s  %" PRIu64 " of %" PRIu64 " made\n", "flips", s->count.flips_made,
+	if (c->streams.connections > 0)
+		printf("%-9s  %" PRIu64 " %s, %" PRIu64 " messages, %" PRIu64 " broken\n", "streams",
+		       c->streams.connections, c->streams.mode->word,
+		       load_sum(d->streams.threads, (unsigned)c->streams.threads).done, s->count.broken);
+	if (c->during == DURING_CRASH)
+		printf("%-9s  %" PRIu64 " requests and %" PRIu64 " streams ended with the process\n", "died",
+		       s->died, d->streams_died);
+	printf("%-9s  %" PRIu64 " of %" PRIu64 " made\n", s->count.turns, s->count.flips_made,
 	       s->count.flips_wanted);
-	load_print_histogram("applied", &s->flip);
-	load_print_histogram("drained", &s->drain);
+	load_print_histogram(c->during == DURING_CRASH ? "serving" : "applied", &s->flip);
+	if (c->during == DURING_FLIP)
+		load_print_histogram("drained", &s->drain);
 	if (s->cut > 0)
 		printf("%-9s  %" PRIu64 " connections at the drain's end\n", "cut", s->cut);
 	printf("%-9s  %.2f ms without a success, at %.3f s\n", "gap", (double)d->silence.longest / 1e6,

@@ -104,7 +104,7 @@ drill_verdict(const struct drill_count *c, char text[256])
 		{ c->wrong, "on the wrong color" },
 		{ c->late, "late" },
 		{ c->unnamed, "from unknown backends" },
-		{ c->flips_wanted - c->flips_made, "flips not made" },
+		{ c->broken, "streams broken" },
 	};
 	size_t at = 0;
 	bool good = true;
@@ -115,6 +115,11 @@ drill_verdict(const struct drill_count *c, char text[256])
 			continue;
 		at += (size_t)snprintf(text + at, 256 - at, "%s%" PRIu64 " %s", at > 0 ? ", " : "",
 				       faults[i].n, faults[i].words);
+		good = false;
+	}
+	if (c->flips_wanted > c->flips_made) {
+		at += (size_t)snprintf(text + at, 256 - at, "%s%" PRIu64 " %s not made", at > 0 ? ", " : "",
+				       c->flips_wanted - c->flips_made, c->turns);
 		good = false;
 	}
 	if (c->interrupted || c->right + c->wrong == 0) {

@@ -105,12 +105,40 @@ show_progress(struct load_run *w, const struct load_sums *s, uint64_t now)
 	w->shown_bytes = s->bytes;
 }
 
+/* Starts its threads, and those of the one beside it. */
+static void
+run_threads_start(struct load_run *w)
+{
+	for (; w != NULL; w = w->beside)
+		for (unsigned i = 0; i < w->config->threads; i++)
+			CHECK(thread_start(&w->threads[i].id, "load", load_thread_run, &w->threads[i]) == 0);
+}
+
+/* Tells them all to end: at once, or after what is under way. */
+static void
+run_threads_end(struct load_run *w, bool at_once)
+{
+	for (; w != NULL; w = w->beside)
+		for (unsigned i = 0; i < w->config->threads; i++)
+			ev_async_send(w->threads[i].loop,
+				      at_once ? &w->threads[i].stop : &w->threads[i].finish);
+}
+
+static bool
+run_is_over(const struct load_run *w)
+{
+	for (; w != NULL; w = w->beside)
+		for (unsigned i = 0; i < w->config->threads; i++)
+			if (!atomic_load(&w->threads[i].finished))
+				return false;
+	return true;
+}
+
 static void
 run_on_poll(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct load_run *w = container_of(timer, struct load_run, poll);
-	unsigned n = (unsigned)w->config->threads, finished = 0;
-	struct load_sums s = load_sum(w->threads, n);
+	struct load_sums s = load_sum(w->threads, (unsigned)w->config->threads);
 
 	(void)revents;
 	show_progress(w, &s, load_now());
@@ -120,12 +148,9 @@ run_on_poll(struct ev_loop *loop, ev_timer *timer, int revents)
 	}
 	if (w->enough != NULL && !w->closing && w->enough(w, &s)) {
 		w->closing = true;
-		for (unsigned i = 0; i < n; i++)
-			ev_async_send(w->threads[i].loop, &w->threads[i].finish);
+		run_threads_end(w, false);
 	}
-	for (unsigned i = 0; i < n; i++)
-		finished += atomic_load(&w->threads[i].finished);
-	if (finished == n)
+	if (run_is_over(w))
 		ev_break(loop, EVBREAK_ALL);
 }
 
@@ -136,15 +161,13 @@ run_on_signal(struct ev_loop *loop, ev_signal *signal_watcher, int revents)
 
 	(void)loop, (void)revents;
 	w->interrupted = true;
-	for (unsigned i = 0; i < w->config->threads; i++)
-		ev_async_send(w->threads[i].loop, &w->threads[i].stop);
+	run_threads_end(w, true);
 }
 
 void
 load_run_go(struct load_run *w)
 {
 	ev_signal interrupt, terminate;
-	unsigned n = (unsigned)w->config->threads;
 
 	ev_signal_init(&interrupt, run_on_signal, SIGINT);
 	ev_signal_init(&terminate, run_on_signal, SIGTERM);
@@ -154,11 +177,11 @@ load_run_go(struct load_run *w)
 	ev_timer_init(&w->poll, run_on_poll, POLL_SECONDS, POLL_SECONDS);
 	ev_timer_start(w->loop, &w->poll);
 	w->began = w->shown_at = load_now();
-	for (unsigned i = 0; i < n; i++)
-		CHECK(thread_start(&w->threads[i].id, "load", load_thread_run, &w->threads[i]) == 0);
+	run_threads_start(w);
 	ev_run(w->loop, 0);
-	for (unsigned i = 0; i < n; i++)
-		pthread_join(w->threads[i].id, NULL);
+	for (struct load_run *r = w; r != NULL; r = r->beside)
+		for (unsigned i = 0; i < r->config->threads; i++)
+			pthread_join(r->threads[i].id, NULL);
 	if (isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
 }

@@ -364,7 +364,10 @@ flow_read(struct flow *f)
 		/* A server may close an idle connection, but not send unasked. */
 		if (n > 0)
 			load_count(&t->tally.errors[LOAD_PROTOCOL], 1);
-		flow_close(f);
+		if (t->config->lasting)
+			flow_fail(f, LOAD_CLOSED);
+		else
+			flow_close(f);
 		return;
 	case FLOW_HELD:
 		flow_fail(f, n > 0 ? LOAD_PROTOCOL : LOAD_CLOSED);

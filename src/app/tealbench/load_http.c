@@ -189,6 +189,19 @@ http_take(struct flow *f, const char *p, size_t n)
 	return verdict;
 }
 
+enum flow_verdict
+load_http_take_upgrade(struct flow *f, const char *p, size_t n)
+{
+	enum flow_verdict verdict = http_take(f, p, n);
+
+	/* To http_take a whole answer with another status than 2xx is a failure. */
+	if (verdict == FLOW_FAILED && f->error == LOAD_STATUS && f->status == 101)
+		return FLOW_DONE;
+	if (verdict == FLOW_DONE || verdict == FLOW_DONE_LAST)
+		f->error = LOAD_STATUS;
+	return verdict == FLOW_MORE ? FLOW_MORE : FLOW_FAILED;
+}
+
 static bool
 http_blind(const struct flow *f)
 {

@@ -15,6 +15,11 @@
  * for other programs. */
 #define PORTS_PER_SOURCE 25000
 #define HEAD_MAX 65536
+/* RFC 6455 section 4.1.  The same key each time: it protects from caches, and
+ * there is none here. */
+#define UPGRADE_FIELDS                                                                        \
+	"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" \
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 #define DATAGRAM_MAX 65507	/* of UDP over IPv4 */
 
 size_t
@@ -47,6 +52,7 @@ load_options(struct load_config *c, const char **mode, bool *unchecked,
 		{ "congestion", OPTION_TEXT, &c->congestion, 0, 0 },
 		{ "hello", OPTION_FLAG, &c->hello, 0, 0 },
 		{ "half-close", OPTION_FLAG, &c->half_close, 0, 0 },
+		{ "lasting", OPTION_FLAG, &c->lasting, 0, 0 },
 		{ "no-check", OPTION_FLAG, unchecked, 0, 0 },
 		{ "json", OPTION_FLAG, &c->json, 0, 0 },
 		{ "yes-i-own-this-target", OPTION_FLAG, &c->own, 0, 0 },
@@ -57,7 +63,6 @@ load_options(struct load_config *c, const char **mode, bool *unchecked,
 				   .threads = 1,
 				   .duration = -1,
 				   .timeout = 10,
-				   .path = "/",
 				   .name_header = "x-backend" };
 	buf_init(&c->request, HEAD_MAX);
 	memcpy(table, options, sizeof(options));
@@ -120,7 +125,10 @@ build_request(struct load_config *c, struct why *why)
 	}
 	if (c->body > 0)
 		good = good && buf_printf(b, "Content-Length: %" PRIu64 "\r\n", c->body);
-	good = good && buf_printf(b, "%s\r\n", c->mode->fresh ? "Connection: close\r\n" : "");
+	good = good && buf_printf(b, "%s\r\n",
+				  c->mode->fresh     ? "Connection: close\r\n"
+				  : c->mode->upgrade ? UPGRADE_FIELDS
+						     : "");
 	if (!good)
 		return why_set(why, E_USAGE, "the request's head is longer than %d bytes", HEAD_MAX);
 	if (strncmp(c->path, prefix.p, prefix.n) == 0 &&
@@ -139,6 +147,8 @@ check_http(const struct load_config *c, struct why *why)
 {
 	if (!c->mode->http && (c->body > 0 || c->headers.n > 0 || c->per_connection > 0))
 		return why_set(why, E_USAGE, "--body, --header and --per-connection belong to http");
+	if (c->mode->upgrade && (c->body > 0 || c->per_connection > 0))
+		return why_set(why, E_USAGE, "--body and --per-connection have no meaning with --mode=ws");
 	if (c->mode->http &&
 	    (c->path[0] != '/' || strlen(c->path) > 8000 || strpbrk(c->path, " \t\r\n") != NULL))
 		return why_set(why, E_USAGE, "--path=%s: it begins with / and has no white space", c->path);
@@ -169,6 +179,8 @@ check_load_options(struct load_config *c, struct why *why)
 {
 	if (c->hello && (c->mode->http || c->mode->bulk))
 		return why_set(why, E_USAGE, "--hello belongs to tcp-small, tcp-connect and tcp-idle");
+	if (c->lasting && (c->mode->fresh || c->mode->hold || c->mode->bulk))
+		return why_set(why, E_USAGE, "--lasting belongs to http, ws and tcp-small");
 	if (c->half_close && (c->mode->http || c->mode->bulk || !c->mode->fresh))
 		return why_set(why, E_USAGE, "--half-close belongs to tcp-connect");
 	if (!c->tls && (c->sni != NULL || c->ca != NULL || c->insecure || c->resume))
@@ -224,8 +236,11 @@ load_config_settle(struct load_config *c, const char *mode, struct why *why)
 	if ((c->mode = load_mode_find(mode != NULL ? mode : "http")) == NULL)
 		return why_set(why, E_USAGE,
 			       "--mode=%s: tcp-small, tcp-connect, tcp-bulk-down, tcp-bulk-up, tcp-idle, "
-			       "udp, udp-flow, http or http-close expected",
+			       "udp, udp-flow, http, http-close or ws expected",
 			       mode);
+	if (c->path == NULL)
+		c->path = c->mode->upgrade ? "/ws" : "/";
+	c->lasting = c->lasting || c->mode->upgrade;
 	if ((e = parse_target(c, why)) != OK || (e = endpoint_check_congestion(c->congestion, why)) != OK)
 		return e;
 	if (c->duration < 0)

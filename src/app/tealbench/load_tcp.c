@@ -179,6 +179,8 @@ load_mode_find(const char *word)
 		return &load_mode_http;
 	if (strcmp(word, load_mode_http_close.word) == 0)
 		return &load_mode_http_close;
+	if (strcmp(word, load_mode_ws.word) == 0)
+		return &load_mode_ws;
 	for (size_t i = 0; i < ARRAY_LEN(modes); i++)
 		if (strcmp(word, modes[i].word) == 0)
 			return &modes[i];

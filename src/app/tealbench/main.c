@@ -10,7 +10,7 @@ static const char usage[] = "usage: tealbench COMMAND [OPTIONS]\n"
 			    "\n"
 			    "  serve   a light backend that says who it is\n"
 			    "  load    an honest load generator\n"
-			    "  drill   flips under load, and a verdict\n"
+			    "  drill   flips, reloads, upgrades or crashes under load, and a verdict\n"
 			    "\n"
 			    "tealbench COMMAND --help lists a command's options.\n";
 
@@ -47,6 +47,8 @@ static const char load_usage[] =
 	"  --target=ADDRESS   127.0.0.1:80, [::1]:80, host:80 or unix:/path\n"
 	"  --mode=MODE        http           GET PATH over and over (default)\n"
 	"                     http-close     the same, a connection for each\n"
+	"                     ws             WebSockets of PATH (default /ws): SIZE bytes\n"
+	"                                    and their echo, over and over\n"
 	"                     tcp-small      SIZE bytes and their echo, over and over\n"
 	"                     tcp-connect    the same, a connection for each\n"
 	"                     tcp-bulk-down  SIZE bytes from a source, over and over\n"
@@ -76,6 +78,8 @@ static const char load_usage[] =
 	"  --timeout=S        without an answer or progress (default 10)\n"
 	"  --hello            tcp: the backend names itself first (serve --mode=hello)\n"
 	"  --half-close       tcp-connect: end our side with the message, wait for the end\n"
+	"  --lasting          http, tcp-small: a connection that ends between two requests\n"
+	"                     is a failure, too, as it always is with ws\n"
 	"  --no-check         do not compare the bytes that come back\n"
 	"  --sources=N        connect from 127.0.0.1 to 127.0.0.N in turn\n"
 	"  --ports=N          connect to N ports in turn, the target's and those after it\n"
@@ -88,12 +92,22 @@ static const char load_usage[] =
 static const char drill_usage[] =
 	"usage: tealbench drill --target=ADDRESS:PORT --admin=SOCKET --service=NAME [OPTIONS]\n"
 	"       tealbench drill --target=ADDRESS:PORT --flip-cmd=COMMAND [OPTIONS]\n"
+	"       tealbench drill --target=ADDRESS:PORT --during=reload|upgrade|crash\n"
+	"                       --admin=SOCKET [OPTIONS]\n"
 	"\n"
 	"  --admin=SOCKET     teald's admin socket: /run/teal/admin.sock\n"
 	"  --service=NAME     whose color to flip\n"
 	"  --flip-cmd=COMMAND flip anything else: run by sh, with the color to make active\n"
 	"                     in $COLOR; when it returns 0 the flip counts as applied\n"
-	"  --flips=N          how many (default 10), spread evenly over the load\n"
+	"  --during=WHAT      flip (default); reload or upgrade: of that teald; crash: the\n"
+	"                     process that serves is killed by SIGKILL\n"
+	"  --cmd=COMMAND      reload or upgrade anything else\n"
+	"  --pid-cmd=COMMAND  crash anything else: prints the process to kill\n"
+	"  --streams=N        beside the load, N connections that must last: WebSockets of\n"
+	"                     /ws, with tcp-connect echoes (--mode=echo of serve)\n"
+	"  --stream-target=ADDRESS   of others than --target; --stream-rate=R messages a\n"
+	"                     second over all, --stream-size=B bytes each\n"
+	"  --flips=N, --count=N   how many (default 10), spread evenly over the load\n"
 	"  --every=S          or so many seconds apart\n"
 	"  --wait=WHAT        drained (default): the next flip comes when the old color is\n"
 	"                     drained; applied: it does not wait for that\n"
@@ -107,8 +121,9 @@ static const char drill_usage[] =
 	"and all options of tealbench load. With --requests=N the load lasts until so many\n"
 	"were made and all flips were, with --duration=S so long.\n"
 	"\n"
-	"Exit status: 0 when nothing was lost, reset, late or on the wrong color, and all\n"
-	"flips were made; 1 otherwise.\n";
+	"Exit status: 0 when nothing was lost, reset, late or on the wrong color, no stream\n"
+	"broke and all flips (reloads, upgrades, crashes) were made; 1 otherwise. What was\n"
+	"connected to a process that is killed may end with it.\n";
 
 static const struct command {
 	const char *word, *usage;
