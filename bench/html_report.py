@@ -230,6 +230,8 @@ def page(r):
     for d in r["drills"]:
         out.append(f'<h2>{esc(d["title"])}</h2>{key(LANES, LANES)}<div class=grid>' +
                    "".join(timeline_card(n, p) for n, p in d["proxies"].items()) + "</div>")
+    for c in r.get("changes", []):
+        out.append(f'<h2>{esc(c["title"])}</h2>' + as_table(*numbers.change_rows(c)))
     if r["idle"] and r["idle"]["proxies"]:
         rows = [(n, p["pss"], f"{numbers.number(p['pss']['median'])} bytes") for n, p in r["idle"]["proxies"].items()]
         out.append(f'<h2>Memory</h2><div class=grid><div class=card><h3>{esc(r["idle"]["title"])}</h3>'

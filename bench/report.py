@@ -25,6 +25,8 @@ GOALS = {
 HOP_GOALS = {"hop-small": 0.2, "hop-connect": 0.4, "hop-bulk": 0.2}
 HOP_BY_HAND = {"hop-small": 0.05}
 IDLE_GOAL = 400
+# Milliseconds from a kill to the first answer to a request that began after it.
+CRASH_GOAL = 150
 GROWTH_GOAL = 1.10
 # More than this share of the proxy's core taken by others: the row is noisy.
 FOREIGN_LIMIT = 0.10
@@ -221,6 +223,45 @@ def drill_table(d):
     return f"{d['title']}\n{table(head, rows)}"
 
 
+def change_rows(c):
+    """Head and rows.  What a command took is told of no reload: the peers' return before they are done."""
+    crash = c["kind"] == "crash"
+
+    def measure(p):
+        return p["turn_us"]["p50"] if crash else p["longest_gap_us"]
+    base = c["proxies"].get(BASELINE)
+    head = ["", "requests", "lost", "refused", "died with it", "streams", "broken", "processes", "p99 ms", "longest gap ms",
+            "serving again ms" if crash else "", "x haproxy", "", ""]
+    rows = []
+    for name, p in c["proxies"].items():
+        rows.append([name, f"{p['ok']:,}", str(p["lost"]), str(p["errors"].get("refused", 0)), str(p["died_with_process"]),
+                     str(p["held"]), str(p["streams_broken"]), "{} -> {}".format(*p["processes"]),
+                     number(p["latency_us"]["p99"] / 1e3), number(p["longest_gap_us"] / 1e3),
+                     "{} (..{})".format(*(number(p["turn_us"][k] / 1e3) for k in ("p50", "max"))) if crash else "",
+                     number(measure(p) / measure(base)) if base and measure(base) else "-",
+                     f"{p['turns_made']}/{p['turns_wanted']}", p["how"]])
+    return head, rows
+
+
+def change_table(c):
+    return f"{c['title']}\n{table(*change_rows(c))}"
+
+
+def change_goals(c):
+    """(text, reached): of Teal alone."""
+    p = c["proxies"].get("teal")
+    if p is None:
+        return []
+    words = f"{c['kind']}: {p['turns_made']} of {p['turns_wanted']}, {p['lost']} requests lost"
+    reached = p["turns_made"] == p["turns_wanted"] and p["lost"] == 0
+    if c["kind"] == "crash":
+        took = p["turn_us"]["p50"] / 1e3
+        return [(f"{words}; serving again within {number(took)} ms, at most {CRASH_GOAL}", reached and took <= CRASH_GOAL)]
+    before, after = p["processes"]
+    return [(f"{words}, {p['streams_broken']} of {p['held']} streams broken, {after} processes after {before}",
+             reached and p["streams_broken"] == 0 and after == before)]
+
+
 def of_load(result, moved):
     """What every scenario keeps of a load's result; moved: its bytes."""
     return {
@@ -269,6 +310,8 @@ def goals(report):
         for name, p in d["proxies"].items():
             if name.startswith("teal"):
                 out.append((f"drill, {d['kind']}, {name}: {p['verdict']}", p["passed"]))
+    for c in report.get("changes", []):
+        out += change_goals(c)
     for grown in report["growth"]:
         if grown["proxy"] != "teal":
             continue
@@ -292,6 +335,7 @@ def text(report):
     if report["idle"]:
         parts.append(idle_table(report["idle"]))
     parts += [drill_table(d) for d in report["drills"]]
+    parts += [change_table(c) for c in report.get("changes", [])]
     parts += [growth_table(g) for g in report["growth"]]
     if report["goals"]:
         width = max(len(g["text"]) for g in report["goals"])

@@ -47,6 +47,25 @@ def test_what_was_asked_for_is_measured_and_nothing_failed(tmp_path):
 
 
 @pytest.mark.nosan
+@pytest.mark.skipif(os.geteuid() != 0, reason="wants a network namespace of its own")
+def test_reloads_are_compared_by_what_they_lose(tmp_path):
+    for program in ("teald", "teald-serve", "tealbench", "tealctl"):
+        (tmp_path / program).symlink_to(scale.BUILD / program)
+    done = subprocess.run([BENCH / "run", "--quick", "--proxies=teal,haproxy", "--only=change-reload"],
+                          env=os.environ | {"BUILD": str(tmp_path)}, capture_output=True, text=True,
+                          timeout=10 * scale.patience())
+    assert done.returncode == 0, done.stderr
+    change, = json.loads((tmp_path / "bench/report.json").read_text())["changes"]
+    teal = change["proxies"]["teal"]
+    assert (teal["lost"], teal["streams_broken"], teal["held"], teal["turns_made"], teal["processes"]) == \
+        (0, 0, 400, 3, [2, 2]), teal
+    # Each of its generations stays for as long as it holds a stream: one more with each.
+    before, after = change["proxies"]["haproxy"]["processes"]
+    assert after > before, change
+    assert "tealctl reload" in done.stdout and change["title"] in (tmp_path / "bench/report.html").read_text()
+
+
+@pytest.mark.nosan
 @pytest.mark.skipif(os.geteuid() != 0, reason="wants network namespaces")
 def test_a_hop_is_measured_over_plain_routing(tmp_path):
     for program in ("teald", "teald-serve", "tealbench"):
@@ -100,6 +119,19 @@ def test_goals_are_judged_by_what_was_measured(numbers):
     # Peers grow beside it, and are held to nothing.
     r["growth"] = [{"what": "services", "kind": "tcp", "proxy": p, "sizes": sizes} for p in ("teal", "haproxy")]
     assert [reached for _, reached in numbers.goals(r)] == [False, False]
+
+
+def test_changes_are_judged_by_what_they_lost(numbers):
+    def goals(kind, **other):
+        teal = {"turns_made": 20, "turns_wanted": 20, "lost": 0, "streams_broken": 0, "held": 2100, "processes": [2, 2],
+                "turn_us": {"p50": 149e3}} | other
+        return [reached for _, reached in numbers.change_goals({"kind": kind, "proxies": {"teal": teal, "nginx": {}}})]
+    assert goals("reload") == goals("upgrade") == goals("crash") == [True]
+    for worse in ({"lost": 1}, {"turns_made": 19}):
+        assert goals("reload", **worse) == goals("crash", **worse) == [False]
+    for worse in ({"streams_broken": 1}, {"processes": [2, 3]}):
+        assert goals("reload", **worse) == [False] and goals("crash", **worse) == [True]
+    assert goals("crash", turn_us={"p50": 151e3}) == [False]
 
 
 def test_a_hop_is_judged_by_its_cost_over_routing_in_each_round(numbers):
