@@ -18,7 +18,7 @@ struct dial;
 
 /* WAITING: in the queue, of no color.  DIALING: a backend is being connected to, or
  * will be as soon as there is a descriptor, or retry_pause is over.  REACHED: it is
- * its owner's from here on. */
+ * its owner's from here on, in the lane's list of its kind. */
 enum dial_state { DIAL_NEW, DIAL_WAITING, DIAL_DIALING, DIAL_REACHED, DIAL_ENDED };
 
 /* How a backend was got at: its connect is under way, or over already, or there was
@@ -51,8 +51,8 @@ struct dial_ops {
 	void (*reached)(struct dial *d, bool reused);
 	/* Ends it for that reason, in whatever state. */
 	void (*end)(struct dial *d, enum ending ending);
-	/* The lane's list of those that have reached one. */
-	struct link *(*home)(const struct dial *d);
+	/* What it has moved so far: bytes from the client, and to it. */
+	void (*bytes)(const struct dial *d, uint64_t *in, uint64_t *out);
 };
 
 struct dial {
@@ -69,7 +69,7 @@ struct dial {
 	struct tried *tried;	/* whose connects failed; NULL: none yet */
 	struct deadline deadline;	/* queue, connect or retry; the owner's once it is reached */
 	union {
-		struct link link;	/* lane->dialing, the owner's home, or the worker's ended */
+		struct link link;	/* lane->dialing, live or previews, or the worker's ended */
 		struct waiter waiter;	/* WAITING, in the same place; its kind is the owner's */
 	};
 	uint64_t epoch;	/* of the snapshot that chose the backend */
@@ -119,13 +119,15 @@ void dial_end(struct dial *d);
 
 /* The active color is another one. */
 void dial_all_anew(struct lane *l);
-/* Leaves those backends whose connections are to end. */
+/* Leaves those backends whose connections are to end; so do those that have reached them. */
 void dial_leave_down(struct lane *l);
 /* Goes on with those that had no descriptor, until there is none again. */
 void dial_resume(struct lane *l);
 /* Ends those whose clients left. */
 void dial_tick(struct lane *l);
-void dial_end_all(struct lane *l, enum ending ending);
+
+/* Ends all of a list, whatever their state. */
+void dial_end_all(struct link *list, enum ending ending);
 
 /* -- between dial.c and dial_state.c -- */
 

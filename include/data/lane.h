@@ -3,23 +3,16 @@
 #ifndef DATA_LANE_H
 #define DATA_LANE_H
 
-#include "data/http/http_own.h"
 #include "data/listener.h"
+#include "data/mode.h"
 #include "data/queue.h"
 #include "data/worker.h"
 #include "model/balance.h"
 
-#define LANE_CLOCKS 17
-/* Buckets of the table of pools. */
-#define LANE_POOLS 64
-/* In a tick of the worker so many first requests of clients get a connection to a
- * backend of their own, though others are kept. */
-#define LANE_FRESH 5
-/* Seconds that a client has to read our last answer. */
-#define LANE_LINGER 2.0
+#define LANE_CLOCKS 9
 
 struct dial_ops;
-struct exchange;
+struct http_lane;
 
 struct lane_drain {
 	bool on;
@@ -30,19 +23,19 @@ struct lane_drain {
 struct lane {
 	struct worker *worker;
 	struct service *service;
+	const struct mode *mode;	/* the service's, for good */
 	const struct service_config *config;	/* what this worker obeys: its own, not the service's */
 	struct tally *tally;	/* ours alone to write */
 	struct snapshot *snapshot;	/* NULL until the first: nothing is accepted */
 	struct balance_round rounds[COLORS];
 	struct link handshaking;	/* data/handshake.h */
 	struct link waiting[LINES];	/* struct waiter, first come first (data/queue.h) */
-	/* What sessions, clients and exchanges do: data/queue.h, data/dial.h, data/http/upstream.h. */
+	/* What sessions, clients and exchanges do: data/queue.h, data/dial.h. */
 	const struct waiter_ops *waiter_ops[WAITER_KINDS];
-	const struct dial_ops *dial_ops[WAITER_KINDS];
-	void (*on_upstream)(struct exchange *x, int revents);
+	const struct dial_ops *dial_ops[DIAL_KINDS];
 	struct link dialing;	/* struct dial, sessions or exchanges whose backend is not reached yet */
-	struct link live[COLORS];	/* established, main entrance */
-	struct link previews;	/* established, preview entrance */
+	struct link live[DIAL_KINDS][COLORS];	/* those that have reached one, main entrance */
+	struct link previews[DIAL_KINDS];	/* ... and preview entrance */
 	struct lane_drain drain[COLORS];
 	bool stopping;	/* the drains are those of the end: no flip changes them */
 	bool leaving;	/* its service was removed from the configuration */
@@ -57,21 +50,11 @@ struct lane {
 			/* Of live ones: who is waited for, the client [0] or the backend [1].
 			 * The same list twice, unless turns makes a difference. */
 			struct deadline_list *idle_clock[2];
-			/* HTTP mode; else NULL. */
-			struct deadline_list *request_clock, *keepalive_clock, *linger_clock, *client_queue_clock;
-			struct deadline_list *response_clock, *x_idle_clock, *pace_clock, *pool_clock;
 		};
 		struct deadline_list *clocks[LANE_CLOCKS];	/* all of them */
 	};
 	bool turns;
-	/* HTTP mode: clients by entrance, exchanges, and idle connections to backends. */
-	struct link clients[ENTRANCES];
-	struct link x_live[COLORS], x_previews;
-	struct http_own own_requests, own_answers;	/* names */
-	struct link *pools;	/* LANE_POOLS buckets; NULL in TCP mode (data/http/upstream.h) */
-	unsigned idle_upstreams;
-	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
-	bool bulky;	/* the last large answer went through a pipe: read less before looking */
+	struct http_lane *http;	/* owned; NULL in TCP mode */
 	unsigned freed[LINES];	/* that came free and are not handed on yet */
 	ev_timer hand_on;	/* at the loop's next turn */
 	unsigned pauses;	/* the most that one client goes through (retry_pause) */
@@ -79,7 +62,7 @@ struct lane {
 	bool refused;	/* a backend refused us since the last tick */
 };
 
-_Static_assert(offsetof(struct lane, pool_clock) == offsetof(struct lane, clocks[LANE_CLOCKS - 1]),
+_Static_assert(offsetof(struct lane, idle_clock[1]) == offsetof(struct lane, clocks[LANE_CLOCKS - 1]),
 	       "clocks[] has each of them");
 
 /* Aborts when memory is out. */

@@ -4,6 +4,7 @@
 #ifndef DATA_PROXY_H
 #define DATA_PROXY_H
 
+#include "data/mode.h"
 #include "data/worker.h"
 #include "model/admission.h"
 #include "model/engine.h"
@@ -16,6 +17,7 @@ struct proxy_reload;
 
 struct proxy {
 	struct engine engine;	/* what control sees; first */
+	const struct mode *modes[MODES];	/* [enum service_mode], those that the proxy serves */
 	const struct config *config;
 	/* [slot]; NULL: it is free.  Those that are being forgotten are there still, with the
 	 * configuration that they had. */

@@ -30,8 +30,9 @@ struct waiter_ops {
  * which have one in the service, in the second. */
 enum line { LINE_PLACES, LINE_BACKENDS, LINES };
 
-enum waiter_kind { WAITER_SESSION, WAITER_CLIENT, WAITER_REQUEST };
+enum waiter_kind { WAITER_SESSION, WAITER_REQUEST, WAITER_CLIENT };
 #define WAITER_KINDS 3
+#define DIAL_KINDS 2	/* the first of them are struct dial (data/dial.h) */
 
 extern const struct waiter_ops http_conn_waiting_ops, dial_waiting_ops;
 

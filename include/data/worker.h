@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "data/access.h"
+#include "data/queue.h"
 #include "model/engine.h"
 #include "net/deadline.h"
 #include "net/mailbox.h"
@@ -85,8 +86,8 @@ struct worker {
 	double complained;	/* worker->now of the last line about it */
 	struct http_buffers *http;	/* NULL: no service is of HTTP */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
-	struct link ended;	/* sessions to be freed when this turn is over */
-	struct link ended_clients, ended_exchanges, ended_upstreams;	/* likewise */
+	struct link ended[WAITER_KINDS];	/* sessions, exchanges, clients to be freed when this turn is over */
+	struct link ended_upstreams;	/* likewise */
 	ev_prepare reap;	/* last thing before waiting: timeouts, and what has ended is freed */
 	ev_check wake;	/* first thing after waiting: what time is it? */
 	uint64_t random;	/* for spread */
@@ -123,6 +124,8 @@ worker_next_listener(const struct worker *w, unsigned *slot)
 	return NULL;
 }
 struct worker_reload;
+/* Makes its buffers large enough for the services of that configuration. */
+void worker_fit(struct worker *w, const struct config *config);
 /* Takes all of it at once. */
 void worker_obey(struct worker *w, const struct worker_reload *r);
 /* Frees what has gone: listeners without users, and tells of lanes that are empty.  At each tick. */

@@ -61,10 +61,12 @@ dial_become(struct dial *d, enum dial_state to, enum queue_end end)
 		list_append(&l->dialing, &d->link);
 		break;
 	case DIAL_REACHED:
-		list_append(dial_ops(d)->home(d), &d->link);
+		list_append(d->entrance == ENTRANCE_MAIN ? &l->live[d->waiter.kind][d->color] :
+							   &l->previews[d->waiter.kind],
+			    &d->link);
 		break;
 	case DIAL_ENDED:
-		list_append(d->waiter.kind == WAITER_SESSION ? &l->worker->ended : &l->worker->ended_exchanges, &d->link);
+		list_append(&l->worker->ended[d->waiter.kind], &d->link);
 		break;
 	}
 }
@@ -135,6 +137,17 @@ dial_all_anew(struct lane *l)
 		dial_anew(list_entry(it, struct dial, link));
 }
 
+static void
+end_those_of_down(const struct lane *l, struct link *list)
+{
+	LIST_EACH(it, list) {
+		struct dial *d = list_entry(it, struct dial, link);
+
+		if (d->backend != NULL && snapshot_resets(l->snapshot, d->backend))
+			dial_ops(d)->end(d, END_BACKEND_DOWN);
+	}
+}
+
 void
 dial_leave_down(struct lane *l)
 {
@@ -143,6 +156,11 @@ dial_leave_down(struct lane *l)
 
 		if (dial_ops(d)->io(d) != NULL && snapshot_resets(l->snapshot, d->backend))
 			dial_anew(d);
+	}
+	for (int k = 0; k < DIAL_KINDS; k++) {
+		for (int c = 0; c < COLORS; c++)
+			end_those_of_down(l, &l->live[k][c]);
+		end_those_of_down(l, &l->previews[k]);
 	}
 }
 
@@ -171,9 +189,9 @@ dial_tick(struct lane *l)
 }
 
 void
-dial_end_all(struct lane *l, enum ending ending)
+dial_end_all(struct link *list, enum ending ending)
 {
-	LIST_EACH(it, &l->dialing) {
+	LIST_EACH(it, list) {
 		struct dial *d = list_entry(it, struct dial, link);
 
 		dial_ops(d)->end(d, ending);

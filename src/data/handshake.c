@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "data/handshake_private.h"
-#include "data/http/http_conn.h"
+#include "data/listener.h"
 #include "data/proxy.h"
 #include "data/proxy_protocol_session.h"
 
@@ -15,14 +15,14 @@
 static bool
 looks_at_hello(const struct listener *li)
 {
-	return li->tls || (li->route != NULL && li->lane->config->mode == MODE_TCP);
+	return li->tls || (li->route != NULL && !li->lane->mode->by_request);
 }
 
 /* Sessions need to know whose they are before anything else is asked. */
 static bool
 is_settled(const struct listener *li)
 {
-	return li->route == NULL && li->lane->config->mode != MODE_HTTP;
+	return li->route == NULL && !li->lane->mode->by_request;
 }
 
 bool
@@ -213,15 +213,6 @@ handshake_on_deadline(struct deadline *d)
 
 /* -- stage by stage --------------------------------------------------------- */
 
-static void
-pass_client_on(struct listener *li, struct io *io, struct handshake_facts *facts)
-{
-	if (facts->permit.lane->config->mode == MODE_HTTP)
-		http_conn_new(li, io, facts);
-	else
-		session_new(io, facts);
-}
-
 /* Everything is known: hands it over to TCP or HTTP, once there is a descriptor for
  * its backend too. */
 static void
@@ -248,7 +239,7 @@ serve_client(struct handshake *hs)
 		facts.tls = &tls;
 		facts.server_name = tls.server_name;
 	}
-	pass_client_on(li, &io, &facts);
+	facts.permit.lane->mode->serve(li, &io, &facts);
 }
 
 void
@@ -367,7 +358,7 @@ read_hello(struct handshake *hs)
 		linger_after_failure(hs, END_NO_BACKEND, "");
 		return;
 	}
-	if (li->route != NULL && l->config->mode != MODE_HTTP && !ask_service(hs))
+	if (li->route != NULL && !l->mode->by_request && !ask_service(hs))
 		return;
 	if (li->tls)
 		begin_tls(hs, hello.name);
@@ -526,5 +517,5 @@ handshake_skip(struct listener *li, int fd, const struct addr *peer)
 		return;
 	}
 	io_init(&io, fd, handshake_on_event);
-	pass_client_on(li, &io, &facts);
+	facts.permit.lane->mode->serve(li, &io, &facts);
 }

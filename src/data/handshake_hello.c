@@ -129,7 +129,7 @@ handshake_lane(const struct listener *li, const char *name)
 {
 	struct lane *l = listener_lane(li, str_from(name));
 
-	if (l != NULL || li->lane->config->mode != MODE_HTTP)
+	if (l != NULL || !li->lane->mode->by_request)
 		return l;
 	for (size_t i = 0; i < li->binding->n_services; i++) {
 		l = li->worker->lanes[li->binding->services[i]];

@@ -1,50 +1,19 @@
 /* lane.c - one worker's part of one service.  Thread: owning worker. */
 #include <stdlib.h>
 
-#include "base/log.h"
-#include "data/http/exchange.h"
+#include "data/dial.h"
 #include "data/handshake.h"
-#include "data/http/lane_http.h"
-#include "data/queue.h"
-#include "data/tcp/session_private.h"
-#include "data/http/upstream.h"
+#include "data/lane.h"
+#include "data/proxy.h"
 #include "net/tls_client.h"
 
-/* Sessions looked at in one round of a drain, so that a round stays well
- * below a millisecond or two whatever the number of connections. */
-#define DRAIN_BATCH 2048
 /* Linger after a failed handshake or a refused request, in seconds. */
 #define LINGER 1.0
 /* A ClientHello in pieces is looked at again so often where the kernel does not
  * say when. */
 #define AGAIN 0.05
 
-/* Seconds; about. */
-#define SYSTEMS_TIMEOUT 900.0
-
 #define PAUSES_MAX 255
-
-static double
-or_idle(const struct service_config *c, double timeout)
-{
-	return timeout >= 0 ? timeout : c->idle_timeout;
-}
-
-/* What a backend leaves unacknowledged is given up when a connection on which
- * nothing moves would be: then the kernel notices, too, where a client that goes
- * on talking keeps that clock from running out.  Longer than the system's own
- * limit (tcp(7), tcp_retries2) it never lasts. */
-static double
-user_timeout(const struct service_config *c)
-{
-	double t = or_idle(c, c->server_timeout);
-
-	if (c->mode == MODE_HTTP && t > 0 && c->http.response_timeout <= 0)
-		return 0;
-	if (c->mode == MODE_HTTP && t > 0 && t < c->http.response_timeout)
-		t = c->http.response_timeout;
-	return t < SYSTEMS_TIMEOUT ? t : 0;
-}
 
 /* A backend that refuses is given as long as one that does not answer. */
 static unsigned
@@ -68,11 +37,7 @@ set_lane_terms(struct lane *l)
 	worker_set_clock(w, &l->goodbye_clock, LINGER, handshake_on_deadline);
 	worker_set_clock(w, &l->again_clock, AGAIN, handshake_on_again);
 	worker_set_clock(w, &l->queue_clock, c->limits.queue_timeout, dial_expired);
-	worker_set_clock(w, &l->idle_clock[0], or_idle(c, c->client_timeout), session_idled);
-	worker_set_clock(w, &l->idle_clock[1], or_idle(c, c->server_timeout), session_idled);
 	worker_set_clock(w, &l->retry_clock, c->retry_pause, dial_expired);
-	l->turns = c->client_timeout >= 0 || c->server_timeout >= 0;
-	l->user_timeout = user_timeout(c);
 	l->pauses = pauses(c);
 	l->queues |= queue_is_on(l);
 }
@@ -84,21 +49,21 @@ lane_new(struct worker *w, struct service *s, const struct service_config *confi
 
 	l->worker = w;
 	l->service = s;
+	l->mode = w->proxy->modes[config->mode];
 	l->config = config;
 	l->tally = &s->tallies[w->index];
 	queue_init(l);
 	list_init(&l->handshaking);
-	l->waiter_ops[WAITER_SESSION] = l->waiter_ops[WAITER_REQUEST] = &dial_waiting_ops;
-	l->waiter_ops[WAITER_CLIENT] = &http_conn_waiting_ops;
-	l->dial_ops[WAITER_SESSION] = &session_dial_ops;
-	l->dial_ops[WAITER_REQUEST] = &exchange_dial_ops;
-	l->on_upstream = exchange_on_upstream;
 	list_init(&l->dialing);
-	list_init(&l->previews);
-	for (int c = 0; c < COLORS; c++)
-		list_init(&l->live[c]);
+	for (int k = 0; k < DIAL_KINDS; k++) {
+		l->waiter_ops[k] = &dial_waiting_ops;
+		list_init(&l->previews[k]);
+		for (int c = 0; c < COLORS; c++)
+			list_init(&l->live[k][c]);
+	}
 	set_lane_terms(l);
-	lane_http_init(l);
+	l->mode->init(l);
+	l->mode->obey(l, config, true);
 	/* Workers begin their turns at different backends. */
 	for (int c = 0; c < COLORS; c++)
 		balance_round_init(&l->rounds[c], w->index);
@@ -115,7 +80,7 @@ lane_obey(struct lane *l, const struct service_config *config, bool changed)
 	l->config = config;
 	if (changed)
 		set_lane_terms(l);
-	lane_http_obey(l, old, changed);
+	l->mode->obey(l, old, changed);
 	/* There may be more places now. */
 	if (changed && l->snapshot != NULL)
 		queue_look(l);
@@ -124,22 +89,18 @@ lane_obey(struct lane *l, const struct service_config *config, bool changed)
 bool
 lane_is_empty(struct lane *l)
 {
-	bool empty = list_empty(&l->handshaking) && list_empty(&l->dialing) && list_empty(&l->previews) &&
-		     queue_is_empty(l) && !ev_is_active(&l->hand_on) && lane_http_is_empty(l);
+	bool empty = list_empty(&l->handshaking) && list_empty(&l->dialing) && queue_is_empty(l) &&
+		     !ev_is_active(&l->hand_on) && (l->mode->is_empty == NULL || l->mode->is_empty(l));
 	struct listener *li;
 
-	for (int c = 0; c < COLORS; c++)
-		empty &= list_empty(&l->live[c]);
+	for (int k = 0; k < DIAL_KINDS; k++) {
+		empty &= list_empty(&l->previews[k]);
+		for (int c = 0; c < COLORS; c++)
+			empty &= list_empty(&l->live[k][c]);
+	}
 	for (unsigned i = 0; empty && (li = worker_next_listener(l->worker, &i)) != NULL;)
 		empty = !binding_is_for(li->binding, l->service->index);
 	return empty;
-}
-
-static void
-end_all(struct link *list, enum ending ending)
-{
-	LIST_EACH(it, list)
-		session_end(list_entry(it, struct session, dial.link), ending);
 }
 
 void
@@ -148,13 +109,16 @@ lane_end(struct lane *l)
 	/* Those who wait first, or they would get the places of the others. */
 	queue_end(l, END_STOP);
 	handshake_end_all(l, END_STOP);
-	lane_http_free(l);
-	dial_end_all(l, END_STOP);
-	end_all(&l->previews, END_STOP);
-	for (int c = 0; c < COLORS; c++) {
-		end_all(&l->live[c], END_STOP);
-		balance_round_free(&l->rounds[c]);
+	if (l->mode->end != NULL)
+		l->mode->end(l);
+	dial_end_all(&l->dialing, END_STOP);
+	for (int k = 0; k < DIAL_KINDS; k++) {
+		dial_end_all(&l->previews[k], END_STOP);
+		for (int c = 0; c < COLORS; c++)
+			dial_end_all(&l->live[k][c], END_STOP);
 	}
+	for (int c = 0; c < COLORS; c++)
+		balance_round_free(&l->rounds[c]);
 	queue_free(l);
 	snapshot_unref(&l->snapshot);
 }
@@ -170,18 +134,9 @@ lane_free(struct lane **lp)
 	snapshot_unref(&l->snapshot);
 	for (int i = 0; i < LANE_CLOCKS; i++)
 		worker_set_clock(l->worker, &l->clocks[i], 0, NULL);
+	if (l->mode->free != NULL)
+		l->mode->free(l);
 	free(l);
-}
-
-static void
-reset_those_of_down(struct lane *l, struct link *list)
-{
-	LIST_EACH(it, list) {
-		struct session *s = list_entry(it, struct session, dial.link);
-
-		if (snapshot_resets(l->snapshot, s->dial.backend))
-			session_end(s, END_BACKEND_DOWN);
-	}
 }
 
 /* on_down = "reset": a server that was demoted answers on, but must not be
@@ -198,10 +153,6 @@ leave_down(struct lane *l)
 	if (!any)
 		return;
 	dial_leave_down(l);
-	for (int c = 0; c < COLORS; c++)
-		reset_those_of_down(l, &l->live[c]);
-	reset_those_of_down(l, &l->previews);
-	lane_http_leave_down(l);
 }
 
 void
@@ -218,14 +169,13 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 		balance_round_move(&l->rounds[c], old != NULL ? &old->colors[c] : NULL, &l->snapshot->colors[c]);
 	if (!l->stopping)
 		l->drain[active].on = false;
+	l->mode->take_snapshot(l, flipped);
 	if (flipped) {
-		end_all(&l->previews, END_PREVIEW);
 		/* A connect that is still under way to the wrong color would break the
 		 * promise of "applied". */
 		dial_all_anew(l);
 		handshake_recolor_all(l);
 	}
-	lane_http_take_snapshot(l, flipped);
 	leave_down(l);
 	snapshot_unref(&old);
 	/* Backends of the color, or of the other one, with room for who waits. */
@@ -241,7 +191,8 @@ lane_take_tls(struct lane *l, struct tls_site *site, struct ssl_ctx_st *backend)
 	/* Connections that are kept were judged by what counted before. */
 	if (l->backend_tls != backend) {
 		l->tls_turn++;
-		upstream_drop_all(l);
+		if (l->mode->drop_all != NULL)
+			l->mode->drop_all(l);
 	}
 	tls_context_free(&l->backend_tls);
 	l->site = site;
@@ -262,60 +213,25 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 	d->on = true;
 	d->orders = *orders;
 	d->started = orders->at;
-	lane_http_drain(l, color);
+	if (l->mode->drop_color != NULL)
+		l->mode->drop_color(l, color);
 	worker_drain_begin(l->worker);
-}
-
-static bool
-must_go(const struct session *s, const struct lane_drain *d, double now)
-{
-	if (d->orders.idle <= 0 || session_idle(s, now) < d->orders.idle)
-		return false;
-	return now - d->started >= session_place(s) * d->orders.spread;
-}
-
-/* Walks a list by rotation: safe when sessions leave, fair when the batch is
- * smaller than the list. */
-static unsigned
-sweep(struct link *list, const struct lane_drain *d, double now, unsigned batch)
-{
-	bool over = lane_drain_is_over(d, now);
-	struct link *first = NULL, *it;
-
-	while (batch > 0 && (it = list_first(list)) != NULL && it != first) {
-		struct session *s = list_entry(it, struct session, dial.link);
-
-		batch--;
-		if (over) {
-			session_end(s, d->orders.ending);
-		} else if (must_go(s, d, now)) {
-			session_end(s, END_DRAIN_IDLE);
-		} else {
-			list_remove(it);
-			list_append(list, it);
-			if (first == NULL)
-				first = it;
-		}
-	}
-	return batch;
 }
 
 static bool
 has_unborn(const struct lane *l)
 {
-	return !list_empty(&l->dialing) || !queue_is_empty(l) || !list_empty(&l->handshaking) ||
-	       !list_empty(&l->previews);
+	return !list_empty(&l->dialing) || !queue_is_empty(l) || !list_empty(&l->handshaking);
 }
 
 bool
 lane_drain_step(struct lane *l, double now)
 {
-	unsigned batch = DRAIN_BATCH;
 	bool busy = false;
 
 	for (int c = 0; c < COLORS; c++) {
 		struct lane_drain *d = &l->drain[c];
-		bool over = lane_drain_is_over(d, now), http;
+		bool over = lane_drain_is_over(d, now);
 
 		if (!d->on)
 			continue;
@@ -324,14 +240,11 @@ lane_drain_step(struct lane *l, double now)
 		if (over && d->orders.all) {
 			queue_end(l, d->orders.ending);
 			handshake_end_all(l, d->orders.ending);
-			dial_end_all(l, d->orders.ending);
+			dial_end_all(&l->dialing, d->orders.ending);
 		}
-		http = lane_http_drain_step(l, (enum color)c, now, over);
-		batch = sweep(&l->live[c], d, now, batch);
-		if (d->orders.all)
-			batch = sweep(&l->previews, d, now, batch);
 		/* A connection may still come by a listener that has just closed. */
-		d->on = http || !list_empty(&l->live[c]) || (d->orders.all && (l->leaving || has_unborn(l)));
+		d->on = l->mode->drain_step(l, (enum color)c, now, over) ||
+			(d->orders.all && (l->leaving || has_unborn(l)));
 		busy |= d->on;
 	}
 	return busy;

@@ -7,7 +7,6 @@
 #include "data/handshake.h"
 #include "data/lane.h"
 #include "data/proxy.h"
-#include "data/http/upstream.h"
 
 #define BATCH_MAX 32
 

@@ -5,14 +5,12 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "data/handshake.h"
-#include "data/http/exchange.h"
-#include "data/lane.h"
 #include "data/admit.h"
+#include "data/dial.h"
+#include "data/lane.h"
 #include "data/port.h"
 #include "data/proxy.h"
 #include "data/proxy_reload.h"
-#include "data/tcp/session.h"
 #include "net/handed.h"
 #include "net/tls_client.h"
 
@@ -279,10 +277,9 @@ holders_open(struct mail *m, void *receiver)
 	double now = w->now;
 	size_t n = 0;
 
-	LIST_EACH(it, &l->live[h->color])
-		n++;
-	LIST_EACH(it, &l->x_live[h->color])
-		n++;
+	for (int k = 0; k < DIAL_KINDS; k++)
+		LIST_EACH(it, &l->live[k][h->color])
+			n++;
 	h->found.truncated = n > h->max;
 	if (n > h->max)
 		n = h->max;
@@ -291,34 +288,20 @@ holders_open(struct mail *m, void *receiver)
 		h->found.truncated |= n > 0;
 		n = 0;
 	}
-	LIST_EACH(it, &l->live[h->color]) {
-		struct session *s = list_entry(it, struct session, dial.link);
-		struct holder *o;
+	for (int k = 0; k < DIAL_KINDS; k++)
+		LIST_EACH(it, &l->live[k][h->color]) {
+			const struct dial *d = list_entry(it, struct dial, link);
+			struct holder *o;
 
-		if (h->found.n == n)
-			break;
-		o = &h->found.list[h->found.n++];
-		session_peer(s, &o->client);
-		memcpy(o->backend, s->dial.backend->text, sizeof(o->backend));
-		o->age = now - s->dial.born;
-		o->idle = session_idle(s, now);
-		o->bytes_in = s->up.bytes;
-		o->bytes_out = s->down.bytes;
-	}
-	LIST_EACH(it, &l->x_live[h->color]) {
-		const struct exchange *x = list_entry(it, struct exchange, dial.link);
-		struct holder *o;
-
-		if (h->found.n == n)
-			break;
-		o = &h->found.list[h->found.n++];
-		endpoint_get(&x->client->peer, &o->client);
-		memcpy(o->backend, x->dial.backend->text, sizeof(o->backend));
-		o->age = now - x->dial.born;
-		o->idle = exchange_idle(x, now);
-		o->bytes_in = x->bytes_in + x->up.relay.bytes;
-		o->bytes_out = exchange_bytes_out(x);
-	}
+			if (h->found.n == n)
+				break;
+			o = &h->found.list[h->found.n++];
+			endpoint_get(&d->peer, &o->client);
+			memcpy(o->backend, d->backend->text, sizeof(o->backend));
+			o->age = now - d->born;
+			o->idle = now - d->deadline.touched;
+			dial_ops(d)->bytes(d, &o->bytes_in, &o->bytes_out);
+		}
 	h->mail.deliver = holders_back;
 	mailbox_send(&h->proxy->mailbox, &h->mail);
 }
@@ -469,6 +452,8 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		.commit = proxy_commit,
 		.forget = proxy_forget,
 	};
+	p->modes[MODE_TCP] = &tcp_mode;
+	p->modes[MODE_HTTP] = &http_mode;
 	p->config = config;
 	p->services = must_array(n + 1, sizeof(*p->services));
 	p->configs = must_array(n + 1, sizeof(*p->configs));

@@ -8,13 +8,11 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "data/dial.h"
 #include "data/handshake.h"
-#include "data/http/exchange.h"
-#include "data/http/http_buffers.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/queue.h"
-#include "data/tcp/session.h"
 #include "net/sock.h"
 
 _Static_assert(RELAY_READ_MAX <= WORKER_BUFFER, "what relays read fits");
@@ -199,7 +197,8 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		if (!queue_is_empty(l))
 			queue_tick(l);
 		access_tell_untold(l);
-		l->fresh_left = LANE_FRESH;
+		if (l->mode->tick != NULL)
+			l->mode->tick(l);
 		l->refused = l->refused && !proxy_tell_refused(w->proxy, l->service);
 	}
 }
@@ -288,37 +287,8 @@ run_due(struct worker *w)
 static void
 reap_ended(struct worker *w)
 {
-	LIST_EACH(it, &w->ended) {
-		struct session *s = list_entry(it, struct session, dial.link);
-
-		CHECK(permit_is_empty(&s->dial.permit));
-		list_remove(it);
-		s->magic = 0;
-		free(s);
-	}
-	LIST_EACH(it, &w->ended_exchanges) {
-		struct exchange *x = list_entry(it, struct exchange, dial.link);
-
-		CHECK(permit_is_empty(&x->dial.permit));
-		list_remove(it);
-		x->magic = 0;
-		free(x);
-	}
-	LIST_EACH(it, &w->ended_upstreams) {
-		struct upstream *u = list_entry(it, struct upstream, link);
-
-		list_remove(it);
-		u->magic = 0;
-		free(u);
-	}
-	LIST_EACH(it, &w->ended_clients) {
-		struct http_conn *c = list_entry(it, struct http_conn, link);
-
-		CHECK(permit_is_empty(&c->permit));
-		list_remove(it);
-		c->magic = 0;
-		free(c);
-	}
+	for (int i = 0; i < MODES; i++)
+		w->proxy->modes[i]->reap(w);
 }
 
 static void
@@ -347,11 +317,10 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->buffers.buffer = must_alloc(WORKER_BUFFER);
 	w->buffers.size = RELAY_READ_MAX;
 	pipes_init(&w->buffers.pipes, proxy->pipes);
-	http_buffers_fit(&w->http, proxy->config, RELAY_READ_MAX);
+	worker_fit(w, proxy->config);
 	list_init(&w->forgetting);
-	list_init(&w->ended);
-	list_init(&w->ended_clients);
-	list_init(&w->ended_exchanges);
+	for (int i = 0; i < WAITER_KINDS; i++)
+		list_init(&w->ended[i]);
 	list_init(&w->ended_upstreams);
 	mailbox_init(&w->mailbox, w->loop, w);
 	ev_timer_init(&w->tick, worker_on_tick, TICK, TICK);

@@ -1,8 +1,8 @@
 /* worker_descriptors.c - the descriptors set aside for connections, and what happens without them.
  * Thread: owning worker. */
 #include "base/log.h"
+#include "data/lane.h"
 #include "data/proxy.h"
-#include "data/http/upstream.h"
 
 /* Until the same trouble is told again. */
 #define COMPLAIN_SECONDS 10.0
@@ -38,7 +38,7 @@ worker_take_descriptors(struct worker *w, unsigned n)
 		unsigned i = 0;
 		struct lane *l;
 
-		while ((l = worker_next_lane(w, &i)) != NULL && !upstream_drop_one(l))
+		while ((l = worker_next_lane(w, &i)) != NULL && (l->mode->drop_one == NULL || !l->mode->drop_one(l)))
 			;
 		if (l == NULL) {
 			worker_starve(w, "the descriptors set aside for connections are in use");

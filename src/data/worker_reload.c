@@ -1,10 +1,17 @@
 /* worker_reload.c - a worker takes another configuration.  Thread: owning worker. */
 #include "data/admit.h"
-#include "data/http/http_buffers.h"
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/proxy_reload.h"
 #include "net/tls_client.h"
+
+void
+worker_fit(struct worker *w, const struct config *config)
+{
+	for (int i = 0; i < MODES; i++)
+		if (w->proxy->modes[i]->fit != NULL)
+			w->proxy->modes[i]->fit(w, config);
+}
 
 static void
 obey_lanes(struct worker *w, const struct worker_reload *r)
@@ -80,7 +87,7 @@ worker_obey(struct worker *w, const struct worker_reload *r)
 {
 	ON_WORKER(w);
 	access_obey(&w->access, r->config);
-	http_buffers_fit(&w->http, r->config, RELAY_READ_MAX);
+	worker_fit(w, r->config);
 	obey_lanes(w, r);
 	obey_ports(w, r);
 	worker_resume(w);

@@ -27,7 +27,7 @@ FAULTS = [
      ["test_flip.py::test_wait_drained_answers_when_the_last_one_has_left"]),
     ("connect_timeout is ignored", clock("connect_clock", "c->connect_timeout"),
      ["test_network_faults.py::test_dropped_syns_cost_connect_timeout_and_no_client"]),
-    ("server_timeout is ignored", clock("idle_clock[1]", "or_idle(c, c->server_timeout)"),
+    ("server_timeout is ignored", [("src/data/tcp/tcp_lane.c", "&l->idle_clock[1], tcp_idle_timeout(c, c->server_timeout), ", "&l->idle_clock[1], 0, ")],
      ["test_timeouts.py::test_a_backend_that_does_not_answer_is_given_up"]),
     ("queue_timeout is ignored", clock("queue_clock", "c->limits.queue_timeout"),
      ["test_queue.py::test_who_waits_too_long_is_sent_away"]),

@@ -69,7 +69,7 @@ size_t exchange_begin(struct http_conn *c, struct lane *l, const struct http1_he
 /* Events: of the client's socket while the exchange goes on, and of the backend's. */
 void exchange_on_client(struct exchange *x, int revents);
 void exchange_on_upstream(struct exchange *x, int revents);
-/* Of lane->response_clock and x_idle_clock. */
+/* Of lane->http->response_clock and x_idle_clock. */
 void exchange_expired(struct deadline *d);
 void exchange_pace_expired(struct deadline *d);
 
@@ -77,8 +77,6 @@ void exchange_pace_expired(struct deadline *d);
 void exchange_fail(struct exchange *x, enum ending ending, const char *reason);
 /* The client is gone: so is what it had asked for. */
 void exchange_abort(struct exchange *x, enum ending ending);
-/* Seconds since it last moved, to the grain of its clock. */
-double exchange_idle(const struct exchange *x, double now);
 
 /* -- between exchange.c, exchange_dial.c and exchange_answer.c --------------- */
 

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "data/admit.h"
+#include "data/http/http_lane.h"
 #include "data/queue.h"
 #include "data/tcp/session.h"
 #include "proto/http1_head.h"

@@ -11,7 +11,7 @@
 #ifndef DATA_UPSTREAM_H
 #define DATA_UPSTREAM_H
 
-#include "data/lane.h"
+#include "data/http/http_lane.h"
 #include "net/io.h"
 
 #define UPSTREAM_MAGIC 0x75707374u

@@ -39,7 +39,7 @@ struct session *session_adopt(const struct session_legs *legs);
 void session_start(struct session *s);
 
 /* Takes over io and the permit, whatever happens; *io is closed on return. */
-void session_new(struct io *io, struct handshake_facts *facts);
+void session_new(struct listener *li, struct io *io, struct handshake_facts *facts);
 /* Once, for every session, by the one reason it has. */
 void session_end(struct session *s, enum ending ending);
 /* Nothing moved for as long as lane->idle_clock says. */
@@ -50,5 +50,4 @@ double session_place(const struct session *s);
 double session_idle(const struct session *s, double now);
 /* Of one that is named. */
 const char *session_server_name(const struct session *s);
-void session_peer(const struct session *s, struct addr *out);
 #endif

@@ -201,20 +201,20 @@ set_clocks(struct exchange *x)
 
 	if (!x->answering && (asked || full || waits_to_be_asked(x))) {
 		if (!x->responding)
-			deadline_arm(l->response_clock, &x->dial.deadline, now);
+			deadline_arm(l->http->response_clock, &x->dial.deadline, now);
 		else if (full)	/* it has taken some */
-			deadline_touch(l->response_clock, &x->dial.deadline, now);
+			deadline_touch(l->http->response_clock, &x->dial.deadline, now);
 		x->responding = true;
 	} else if (x->responding || list_empty(&x->dial.deadline.link)) {
-		deadline_arm(l->x_idle_clock, &x->dial.deadline, now);
+		deadline_arm(l->http->idle_clock, &x->dial.deadline, now);
 		x->responding = false;
 	} else {
-		deadline_touch(l->x_idle_clock, &x->dial.deadline, now);
+		deadline_touch(l->http->idle_clock, &x->dial.deadline, now);
 	}
 	if (list_empty(&x->pace.link) && (!asked || x->answering)) {
 		x->marked_up = x->up.relay.bytes;
 		x->marked_down = x->down.passed;
-		deadline_arm(l->pace_clock, &x->pace, now);
+		deadline_arm(l->http->pace_clock, &x->pace, now);
 	}
 }
 
@@ -433,12 +433,6 @@ exchange_on_upstream(struct exchange *x, int revents)
 
 /* -- deadlines ------------------------------------------------------------------------ */
 
-double
-exchange_idle(const struct exchange *x, double now)
-{
-	return now - x->dial.deadline.touched;
-}
-
 void
 exchange_expired(struct deadline *d)
 {
@@ -471,7 +465,7 @@ exchange_pace_expired(struct deadline *d)
 	struct exchange *x = container_of(d, struct exchange, pace);
 	struct lane *l = x->dial.lane;
 	/* It may have been armed by an earlier configuration, for less. */
-	double waited = l->worker->now - d->touched, due = l->pace_clock->after;
+	double waited = l->worker->now - d->touched, due = l->http->pace_clock->after;
 	uint64_t least = (uint64_t)((double)exchange_config_of(x)->body_min_rate * (waited < due ? waited : due));
 
 	if (!pump_has_all(&x->up) && !pump_is_blocked(&x->up) && !x->upstream_write_closed && !waits_to_be_asked(x) &&
@@ -491,7 +485,7 @@ exchange_pace_expired(struct deadline *d)
 	}
 	x->was_blocked = pump_is_blocked(&x->down);
 	x->marked_up = x->up.relay.bytes;
-	deadline_arm(l->pace_clock, &x->pace, l->worker->now);
+	deadline_arm(l->http->pace_clock, &x->pace, l->worker->now);
 }
 
 /* -- birth ------------------------------------------------------------------------------ */
@@ -522,7 +516,7 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 	struct http_buffers *buffers = x->dial.lane->worker->http;
 	struct http_conn *c = x->client;
 	struct addr peer;
-	struct http_own own = x->dial.lane->own_requests;
+	struct http_own own = x->dial.lane->http->own_requests;
 	struct tls_facts tls;
 	struct http1_edit e = {
 		.rfc7239 = sc->http.forwarded_header,
@@ -652,8 +646,8 @@ exchange_begin(struct http_conn *c, struct lane *l, const struct http1_head *h, 
 	begin_exchange(x, c, l, h, entrance);
 	x->up.body = *body;
 	x->up.body.most = exchange_config_of(x)->max_body;
-	x->up.own = &l->own_requests;
-	x->down.own = &l->own_answers;
+	x->up.own = &l->http->own_requests;
+	x->down.own = &l->http->own_answers;
 	if (body->done)
 		in_hand = 0;
 	else

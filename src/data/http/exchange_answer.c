@@ -105,8 +105,8 @@ interim(struct exchange *x, const struct http1_head *h)
 {
 	const struct http1_edit_response e = {
 		.coding = HTTP1_CODING_PASS,
-		.lines = x->dial.lane->own_answers.lines,
-		.n_lines = x->dial.lane->own_answers.n,
+		.lines = x->dial.lane->http->own_answers.lines,
+		.n_lines = x->dial.lane->http->own_answers.n,
 	};
 	struct http_buffers *buffers = x->dial.lane->worker->http;
 	size_t n;
@@ -261,9 +261,9 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	bulk = (full || x->down.body.framing == HTTP1_BODY_LENGTH) &&
 	       pump_is_bulk(&x->down, n, &x->upstream->io, &c->io);
 	if (bulk) {
-		x->dial.lane->bulky = true;
+		x->dial.lane->http->bulky = true;
 	} else if (full && http1_body_skippable(&x->down.body) != n) {
-		x->dial.lane->bulky = false;
+		x->dial.lane->http->bulky = false;
 		if (!read_on_upstream(x, rest, &n))
 			return false;
 		came = n;
@@ -377,7 +377,7 @@ exchange_read_answer(struct exchange *x)
 	struct http1_head *h = &x->dial.lane->worker->http->answer;
 	struct upstream *u = x->upstream;
 	struct str all;
-	size_t most = x->dial.lane->bulky ? FIRST : buffers->size;
+	size_t most = x->dial.lane->http->bulky ? FIRST : buffers->size;
 	ssize_t n;
 	char *p;
 

@@ -121,10 +121,13 @@ exchange_dial_end(struct dial *d, enum ending ending)
 		exchange_fail(exchange_of(d), ending, NULL);
 }
 
-static struct link *
-exchange_home_of(const struct dial *d)
+static void
+exchange_bytes(const struct dial *d, uint64_t *in, uint64_t *out)
 {
-	return d->entrance == ENTRANCE_MAIN ? &d->lane->x_live[d->color] : &d->lane->x_previews;
+	const struct exchange *x = container_of(d, struct exchange, dial);
+
+	*in = x->bytes_in + x->up.relay.bytes;
+	*out = exchange_bytes_out(x);
 }
 
 const struct dial_ops exchange_dial_ops = {
@@ -137,7 +140,7 @@ const struct dial_ops exchange_dial_ops = {
 	.hold = hold_client,
 	.reached = ask_upstream,
 	.end = exchange_dial_end,
-	.home = exchange_home_of,
+	.bytes = exchange_bytes,
 };
 
 /* While others wait for a backend, on whatever worker, a new request gets in line

@@ -36,7 +36,7 @@ http_conn_enter(struct http_conn *c, struct lane *l, enum ending *why)
 		return true;
 	list_remove(&c->link);
 	in = permit_turn(&c->permit, l, why);
-	list_append(&l->clients[c->entrance], &c->link);
+	list_append(&l->http->clients[c->entrance], &c->link);
 	/* Somewhere it is counted, as long as it is here. */
 	if (!in && !permit_enter(&c->permit, &ignored))
 		c->keep = false;
@@ -52,7 +52,7 @@ http_conn_follow(struct http_conn *c)
 		return !old->retired;
 	/* It spoke by other terms, or was shown the certificate of a service that goes. */
 	if (now->retired || now->tls != c->tls || now->entrance != old->entrance ||
-	    now->lane->config->mode != MODE_HTTP || (c->shown != NULL && c->shown->leaving))
+	    now->lane->mode != c->lane->mode || (c->shown != NULL && c->shown->leaving))
 		return false;
 	if (!permit_follow(&c->permit, now))
 		return false;
@@ -71,7 +71,7 @@ http_conn_move_on(struct http_conn *c)
 		return false;
 	list_remove(&c->link);
 	permit_part(&c->permit, c->listener->lane);
-	list_append(&c->lane->clients[c->entrance], &c->link);
+	list_append(&c->lane->http->clients[c->entrance], &c->link);
 	if (!permit_enter(&c->permit, &ignored))
 		http_conn_end(c, ignored);
 	return true;
@@ -97,7 +97,7 @@ finish_conn(struct http_conn *c)
 	deadline_disarm(&c->deadline);
 	forget_input(c);
 	list_remove(&c->link);
-	list_append(&w->ended_clients, &c->link);
+	list_append(&w->ended[WAITER_CLIENT], &c->link);
 	permit_release(&c->permit);
 	c->listener->users--;
 }
@@ -139,7 +139,7 @@ say_goodbye(struct http_conn *c)
 		return;
 	}
 	c->shutdown_pending = said == 0;
-	deadline_arm(c->shutdown_pending && l->keepalive_clock->after > 0 ? l->keepalive_clock : l->linger_clock,
+	deadline_arm(c->shutdown_pending && l->http->keepalive_clock->after > 0 ? l->http->keepalive_clock : l->http->linger_clock,
 		     &c->deadline, l->worker->now);
 	http_conn_want(c, !c->eof, c->shutdown_pending);
 }
@@ -284,9 +284,9 @@ run(struct http_conn *c)
 	/* The time of a first head runs from the accept, of others from their
 	 * first byte. */
 	if (c->head == NULL && c->requests > 0 && (!c->blank || c->timed))
-		deadline_arm(c->lane->keepalive_clock, &c->deadline, c->lane->worker->now);
+		deadline_arm(c->lane->http->keepalive_clock, &c->deadline, c->lane->worker->now);
 	else if (c->head != NULL && !c->timed && c->requests > 0)
-		deadline_arm(c->lane->request_clock, &c->deadline, c->lane->worker->now);
+		deadline_arm(c->lane->http->request_clock, &c->deadline, c->lane->worker->now);
 	c->timed = c->head != NULL;
 	c->blank = false;
 	io_want(c->lane->worker->loop, &c->io, EV_READ);
@@ -376,7 +376,7 @@ read_rest(struct http_conn *c)
 	if (n <= 0)
 		http_conn_end(c, END_DONE);
 	else if (!c->shutdown_pending && w->now - c->begun < LINGER_MAX && !c->lane->stopping)
-		deadline_touch(c->lane->linger_clock, &c->deadline, w->now);
+		deadline_touch(c->lane->http->linger_clock, &c->deadline, w->now);
 }
 
 static void
@@ -454,7 +454,7 @@ http_conn_expired(struct deadline *d)
 	if (c->state == HTTP_CONN_WAITING) {
 		queue_leave(c->lane, &c->waiter);
 		permit_leave_queue(&c->permit);
-		list_append(&c->lane->clients[c->entrance], &c->link);
+		list_append(&c->lane->http->clients[c->entrance], &c->link);
 		c->state = HTTP_CONN_READING;
 		http_conn_answer(c, c->lane, NULL, &full);
 	} else if (c->state == HTTP_CONN_READING && (c->head != NULL || c->requests == 0)) {
@@ -490,9 +490,9 @@ conn_waiting_begin(struct waiter *w)
 	deadline_disarm(&c->deadline);
 	permit_take_turn(&c->permit);
 	c->state = HTTP_CONN_READING;
-	list_append(&c->lane->clients[c->entrance], &c->link);
+	list_append(&c->lane->http->clients[c->entrance], &c->link);
 	/* It had no time to ask before. */
-	deadline_arm(c->lane->request_clock, &c->deadline, c->lane->worker->now);
+	deadline_arm(c->lane->http->request_clock, &c->deadline, c->lane->worker->now);
 	begin_reading(c);
 	return true;
 }
@@ -547,12 +547,12 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	c->waiter.kind = WAITER_CLIENT;
 	if (c->permit.queued) {
 		c->state = HTTP_CONN_WAITING;
-		deadline_arm(l->client_queue_clock, &c->deadline, w->now);
+		deadline_arm(l->http->client_queue_clock, &c->deadline, w->now);
 		queue_join(l, &c->waiter, QUEUE_BACK);
 		return;
 	}
 	c->state = HTTP_CONN_READING;
-	list_append(&l->clients[c->entrance], &c->link);
-	deadline_arm(l->request_clock, &c->deadline, w->now);
+	list_append(&l->http->clients[c->entrance], &c->link);
+	deadline_arm(l->http->request_clock, &c->deadline, w->now);
 	begin_reading(c);
 }

@@ -34,7 +34,7 @@ struct pool {
 static struct link *
 bucket_of(struct lane *l, const struct backend *b)
 {
-	return &l->pools[((uintptr_t)b >> 6) % LANE_POOLS];
+	return &l->http->pools[((uintptr_t)b >> 6) % HTTP_POOLS];
 }
 
 static struct pool *
@@ -90,7 +90,7 @@ leave_pool(struct upstream *u)
 	u->pool = NULL;
 	list_remove(&u->link);
 	deadline_disarm(&u->deadline);
-	u->lane->idle_upstreams--;
+	u->lane->http->idle_upstreams--;
 	atomic_fetch_sub_explicit(&u->lane->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
 	admission_leave(&u->lane->worker->proxy->descriptors, 1);
 }
@@ -160,7 +160,7 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	switch ((enum upstream_state)u->state) {
 	case UPSTREAM_CONNECTING:
 	case UPSTREAM_BUSY:
-		u->lane->on_upstream(u->exchange, revents);
+		u->lane->http->on_upstream(u->exchange, revents);
 		break;
 	case UPSTREAM_IDLE:
 		if (!io_is_tls(&u->io) || !io_is_quiet(&u->io))
@@ -256,8 +256,8 @@ choose_kept(struct lane *l, struct pool *p, const struct http_conn *c, double ag
 		last = list_entry(p->idle.prev, struct upstream, link);
 		if (rest_of(last) >= RESTED && rest_of(last) <= age)
 			return last;
-		if (l->fresh_left > 0) {
-			l->fresh_left--;
+		if (l->http->fresh_left > 0) {
+			l->http->fresh_left--;
 			return NULL;
 		}
 	}
@@ -325,12 +325,12 @@ upstream_give(struct upstream *u)
 	u->since = l->worker->now;
 	u->turn = ev_iteration(l->worker->loop);
 	p->n += !u->bound;
-	l->idle_upstreams++;
+	l->http->idle_upstreams++;
 	atomic_fetch_add_explicit(&l->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
 	list_prepend(u->bound ? &p->bound : &p->idle, &u->link);
 	/* A login lasts as long as its client stays. */
 	if (!u->bound)
-		deadline_arm(l->pool_clock, &u->deadline, u->since);
+		deadline_arm(l->http->pool_clock, &u->deadline, u->since);
 	io_want(l->worker->loop, &u->io, EV_READ);
 }
 
@@ -345,8 +345,8 @@ upstream_expired(struct deadline *d)
 void
 upstream_drop_color(struct lane *l, enum color color)
 {
-	for (unsigned i = 0; i < LANE_POOLS && l->idle_upstreams > 0; i++)
-		LIST_EACH(it, &l->pools[i]) {
+	for (unsigned i = 0; i < HTTP_POOLS && l->http->idle_upstreams > 0; i++)
+		LIST_EACH(it, &l->http->pools[i]) {
 			struct pool *p = list_entry(it, struct pool, link);
 
 			if (p->backend->color == color)
@@ -357,8 +357,8 @@ upstream_drop_color(struct lane *l, enum color color)
 void
 upstream_drop_unused(struct lane *l)
 {
-	for (unsigned i = 0; l->pools != NULL && i < LANE_POOLS; i++)
-		LIST_EACH(it, &l->pools[i]) {
+	for (unsigned i = 0; i < HTTP_POOLS; i++)
+		LIST_EACH(it, &l->http->pools[i]) {
 			struct pool *p = list_entry(it, struct pool, link);
 
 			if (!snapshot_uses(l->snapshot, p->backend))
@@ -369,8 +369,8 @@ upstream_drop_unused(struct lane *l)
 bool
 upstream_drop_one(struct lane *l)
 {
-	for (unsigned i = 0; i < LANE_POOLS && l->idle_upstreams > 0; i++)
-		LIST_EACH(it, &l->pools[i]) {
+	for (unsigned i = 0; i < HTTP_POOLS && l->http->idle_upstreams > 0; i++)
+		LIST_EACH(it, &l->http->pools[i]) {
 			struct pool *p = list_entry(it, struct pool, link);
 
 			struct link *all = p->n > 0 ? &p->idle : &p->bound;
@@ -386,17 +386,15 @@ upstream_drop_one(struct lane *l)
 void
 upstream_drop_all(struct lane *l)
 {
-	for (unsigned i = 0; l->pools != NULL && i < LANE_POOLS; i++)
-		LIST_EACH(it, &l->pools[i])
+	for (unsigned i = 0; i < HTTP_POOLS; i++)
+		LIST_EACH(it, &l->http->pools[i])
 			pool_drop(list_entry(it, struct pool, link));
 }
 
 void
 upstream_pools_free(struct lane *l)
 {
-	for (unsigned i = 0; l->pools != NULL && i < LANE_POOLS; i++)
-		LIST_EACH(it, &l->pools[i])
+	for (unsigned i = 0; i < HTTP_POOLS; i++)
+		LIST_EACH(it, &l->http->pools[i])
 			pool_free(list_entry(it, struct pool, link));
-	free(l->pools);
-	l->pools = NULL;
 }

@@ -15,11 +15,6 @@
 
 /* A session that moved bytes within so many seconds is busy. */
 #define BUSY_WITHIN 1.0
-void
-session_peer(const struct session *s, struct addr *out)
-{
-	endpoint_get(&s->dial.peer, out);
-}
 
 const char *
 session_server_name(const struct session *s)
@@ -52,7 +47,7 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 	struct addr peer;
 	struct buf tls = { 0 };	/* log.level may leave the line out, and what fills this with it */
 
-	session_peer(s, &peer);
+	endpoint_get(&s->dial.peer, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->dial.entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxy_protocol_json(s, header))),
@@ -279,14 +274,14 @@ session_idled(struct deadline *d)
 /* -- birth -------------------------------------------------------------- */
 
 void
-session_new(struct io *io, struct handshake_facts *facts)
+session_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 {
 	/* Of TLS that is passed through only the name asked for is known. */
 	const char *name = facts->tls == NULL && facts->server_name != NULL ? facts->server_name : "";
 	size_t n_name = name[0] != '\0' ? strlen(name) + 1 : 0;
 	size_t size = sizeof(struct session) + (facts->proxy_header ? sizeof(struct proxy_protocol_facts) : 0) + n_name;
 	struct session *s = calloc(1, size);
-	struct worker *w = facts->permit.lane->worker;
+	struct worker *w = li->worker;
 
 	if (s == NULL) {
 		io_close(w->loop, io);

@@ -71,10 +71,13 @@ session_dial_end(struct dial *d, enum ending ending)
 	session_end(session_of(d), ending);
 }
 
-static struct link *
-session_home_of(const struct dial *d)
+static void
+session_bytes(const struct dial *d, uint64_t *in, uint64_t *out)
 {
-	return d->entrance == ENTRANCE_MAIN ? &d->lane->live[d->color] : &d->lane->previews;
+	const struct session *s = container_of(d, struct session, dial);
+
+	*in = s->up.bytes;
+	*out = s->down.bytes;
 }
 
 const struct dial_ops session_dial_ops = {
@@ -85,5 +88,5 @@ const struct dial_ops session_dial_ops = {
 	.close = close_server,
 	.reached = go_live,
 	.end = session_dial_end,
-	.home = session_home_of,
+	.bytes = session_bytes,
 };

@@ -1,0 +1,42 @@
+/* http_lane.h - what a lane of a service of HTTP has besides: clients, exchanges, and kept
+ * connections to backends; and the table of its mode, http_mode.
+ * Thread: the owning worker. */
+#ifndef DATA_HTTP_LANE_H
+#define DATA_HTTP_LANE_H
+
+#include "data/http/http_own.h"
+#include "data/lane.h"
+
+#define HTTP_CLOCKS 8
+/* Buckets of the table of pools. */
+#define HTTP_POOLS 64
+/* In a tick of the worker so many first requests of clients get a connection to a
+ * backend of their own, though others are kept. */
+#define HTTP_FRESH 5
+/* Seconds that a client has to read our last answer. */
+#define HTTP_LINGER 2.0
+
+struct exchange;
+
+struct http_lane {
+	struct link clients[ENTRANCES];
+	struct http_own own_requests, own_answers;	/* names */
+	union {
+		struct {
+			struct deadline_list *request_clock, *keepalive_clock, *linger_clock,
+				*client_queue_clock;
+			struct deadline_list *response_clock, *idle_clock, *pace_clock, *pool_clock;
+		};
+		struct deadline_list *clocks[HTTP_CLOCKS];	/* all of them */
+	};
+	struct link pools[HTTP_POOLS];	/* data/http/upstream.h */
+	unsigned idle_upstreams;
+	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
+	bool bulky;	/* the last large answer went through a pipe: read less before looking */
+	void (*on_upstream)(struct exchange *x, int revents);
+};
+
+_Static_assert(offsetof(struct http_lane, pool_clock) == offsetof(struct http_lane, clocks[HTTP_CLOCKS - 1]),
+	       "clocks[] has each of them");
+
+#endif
