@@ -40,12 +40,16 @@ struct reload_status {
 	int64_t loaded_at_us;	/* when that was read; wall clock */
 	const char *checksum;	/* of the file then */
 	bool last_good;	/* the last file that was not only looked at was taken over */
+	bool from_copy;	/* what is obeyed is the copy that the start took for a broken file */
 };
 
 struct reloads *reloads_new(struct control *c);
 /* Waiting commands are told that teald stops.  False: a helper that hangs is left
  * behind, and what it reads with it; *rp is NULL on return either way. */
 bool reloads_free(struct reloads **rp);
+
+/* All that the configuration asks for is open: it is kept, unless it was a copy itself. */
+void reload_opened(struct reloads *r, bool from_copy);
 
 void reload_ask(struct reloads *r, struct reload_wait *w);
 /* One more engine obeys that generation. */

@@ -295,12 +295,23 @@ struct role_config {
 
 #define CONFIG_CHECKSUM (sizeof("sha256:") + 64)
 
+struct config_copy;
+
+/* One that was read, as it was. */
+struct config_file {
+	char *path;	/* as it was asked for */
+	char *bytes;	/* NUL-terminated */
+	size_t n;
+};
+
 struct config {
 	_Atomic unsigned refs;
 	char *path;
 	/* "sha256:…" of the bytes that were read: those of the file, and then of
 	 * those it includes, in the order they are met. */
 	char checksum[CONFIG_CHECKSUM];
+	struct config_file *files;	/* those, in that order */
+	size_t n_files;
 	unsigned workers; /* at least 1: 0 in the file is resolved already, to
 				 * the CPUs that are online and not forbidden */
 	char *state_dir;	/* never NULL; need not exist yet */
@@ -361,6 +372,10 @@ void complaints_free(struct complaints *c);
  * thread; several at a time. */
 MUST_USE enum err
 config_load(const char *path, const struct config **out, struct complaints *errors, struct complaints *warnings);
+/* The same, but the files are those of a copy (model/config_copy.h); what they name,
+ * such as passwords and certificates, is read where it is. */
+MUST_USE enum err config_load_copy(const struct config_copy *copy, const struct config **out,
+				   struct complaints *errors, struct complaints *warnings);
 /* Another reference to the same tree.  Any thread. */
 const struct config *config_ref(const struct config *config);
 /* Consumes the caller's reference, or NULL: *config is NULL on return.  The last

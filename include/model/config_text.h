@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "model/config.h"
+#include "model/config_copy.h"
 
 /* A complaint waits here until all are known and can be sorted.  at: the
  * line in the spliced text. */
@@ -28,7 +29,7 @@ void complaint_add(struct complaint_list *list, size_t at, char *text);
 void complaint_list_move(struct complaint_list *list, struct complaints *out);
 
 struct config_line {
-	const char *file;	/* as the user wrote it; borrowed from files */
+	const char *file;	/* as the user wrote it; borrowed from files' paths */
 	unsigned line;
 };
 
@@ -37,14 +38,16 @@ struct config_text {
 	size_t n;
 	struct config_line *lines;	/* of the spliced text; the first is lines[0] */
 	size_t n_lines;
-	char **files;	/* files[0]: the one asked for */
+	struct config_file *files;	/* files[0]: the one asked for */
 	size_t n_files;
 	char checksum[CONFIG_CHECKSUM];	/* of all of them, as they were read */
 };
 
-/* Reads the file and whatever it includes.  E_USAGE: exactly one complaint
- * was added.  config_text_free() is due either way. */
-MUST_USE enum err config_text_read(struct config_text *t, const char *path, struct complaint_list *errors);
+/* Reads the file and whatever it includes; from a copy of them where one is given,
+ * else from the disk.  E_USAGE: exactly one complaint was added.  config_text_free()
+ * is due either way. */
+MUST_USE enum err config_text_read(struct config_text *t, const char *path, const struct config_copy *copy,
+				   struct complaint_list *errors);
 void config_text_free(struct config_text *t);
 /* File and line of a line of the spliced text (1 is the first). */
 struct config_line config_text_line(const struct config_text *t, size_t at);

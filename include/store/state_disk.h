@@ -14,6 +14,7 @@
 struct state_disk {
 	char *dir, *file, *tmp;	/* paths */
 	int lock_fd;	/* held for life; -1: not */
+	mode_t mode;	/* of the file; 0: 0640 */
 };
 
 /* Who will write there, once teald has dropped what it was started with. */
@@ -34,6 +35,9 @@ void state_disk_close(struct state_disk *d);
 /* The whole file; *exists is false when there is none.  E_STORE when it cannot
  * be read, is no plain file, or does not fit into out. */
 MUST_USE enum err state_disk_read(const struct state_disk *d, struct buf *out, bool *exists, struct why *why);
+
+/* The size bytes of an open file, for *out; E_STORE as above. */
+MUST_USE enum err state_disk_take(int fd, size_t size, struct buf *out, struct why *why);
 
 /* Replaces the file: a new one beside it, fsync, rename, fsync of the folder.
  * OK: durable.  E_NOT_DURABLE: the old file is untouched.  E_UNKNOWN: the new

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "control/certs_load.h"
+#include "control/config_keeper.h"
 #include "control/reload.h"
 #include "control/reload_commit.h"
 
@@ -33,6 +34,7 @@ struct reading {
 struct reloads {
 	struct control *control;
 	struct jobs *jobs;	/* NULL before the first */
+	struct config_keeper *keeper;
 	struct reading *reading;	/* NULL: none is under way */
 	struct reading *committing;	/* read, and not yet obeyed by every engine; NULL: none is */
 	struct reload_run run;	/* of that */
@@ -81,6 +83,15 @@ reading_work(struct job *j)
 	d->plan = config_plan_new(from, to);
 	config_keys_free(&from);
 	config_keys_free(&to);
+}
+
+static struct jobs *
+helpers(struct reloads *r)
+{
+	/* One more for the copy. */
+	if (r->jobs == NULL)
+		r->jobs = jobs_new_growing(r->control->loop, 1, HANGING_MAX + 2);
+	return r->jobs;
 }
 
 /* -- telling ----------------------------------------------------------------------- */
@@ -178,6 +189,8 @@ reload_applied(struct reloads *r, struct reading *d, bool changed)
 
 	r->status.generation += changed;
 	r->status.last_good = true;
+	r->status.from_copy = false;
+	config_keeper_keep(r->keeper, helpers(r), d->to);
 	r->status.loaded_at_us = clock_wall_us();
 	str_copy(r->checksum, sizeof(r->checksum), str_from(d->to->checksum));
 	plan_line(d->plan, text);
@@ -337,8 +350,6 @@ begin_reload(struct reloads *r)
 		fail(r, E_INTERNAL, "earlier readings of the file hang yet; nothing was changed: look at the disk it is on", NULL);
 		return;
 	}
-	if (r->jobs == NULL)
-		r->jobs = jobs_new_growing(c->loop, 1, HANGING_MAX + 1);
 	d = r->reading = must_alloc(sizeof(*d));
 	*d = (struct reading){ .job = { .work = reading_work, .done = reading_done },
 			       .reloads = r,
@@ -347,7 +358,16 @@ begin_reload(struct reloads *r)
 	r->began = clock_now();
 	ev_timer_set(&r->patience, PATIENCE, 0.0);
 	ev_timer_start(c->loop, &r->patience);
-	jobs_add(r->jobs, &d->job);
+	jobs_add(helpers(r), &d->job);
+}
+
+void
+reload_opened(struct reloads *r, bool from_copy)
+{
+	r->status.from_copy = from_copy;
+	r->status.last_good = !from_copy;
+	if (!from_copy)
+		config_keeper_keep(r->keeper, helpers(r), r->control->config);
 }
 
 void
@@ -369,7 +389,7 @@ reloads_new(struct control *c)
 {
 	struct reloads *r = must_alloc(sizeof(*r));
 
-	*r = (struct reloads){ .control = c };
+	*r = (struct reloads){ .control = c, .keeper = config_keeper_new() };
 	list_init(&r->asked);
 	list_init(&r->waiting);
 	ev_timer_init(&r->patience, on_patience, PATIENCE, 0.0);
@@ -407,6 +427,7 @@ reloads_free(struct reloads **rp)
 		reading_free(r->committing);
 	}
 	left = r->reading != NULL || r->hanging > 0;
+	left |= !config_keeper_free(&r->keeper);
 	/* A helper that hangs ends in memory that stays as it is. */
 	if (!left)
 		free(r);

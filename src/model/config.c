@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "model/config_account.h"
+#include "model/config_copy.h"
 #include "model/config_draft.h"
 
 #define AT(member) .offset = offsetof(struct draft, c.member)
@@ -242,6 +243,7 @@ config_clear(struct config *c)
 	for (size_t i = 0; i < c->n_services; i++)
 		service_config_clear(&c->services[i]);
 	free(c->services);
+	config_files_free(c->files, c->n_files);
 	free(c->path);
 	free(c->state_dir);
 	free(c->user);
@@ -291,8 +293,9 @@ gather_services(struct draft *d)
 	free(d->services);
 }
 
-enum err
-config_load(const char *path, const struct config **out, struct complaints *errors, struct complaints *warnings)
+static enum err
+load_from(const char *path, const struct config_copy *copy, const struct config **out, struct complaints *errors,
+	  struct complaints *warnings)
 {
 	struct reader r = { 0 };
 	struct draft d = { .r = &r };
@@ -302,7 +305,7 @@ config_load(const char *path, const struct config **out, struct complaints *erro
 	*out = NULL;
 	*errors = *warnings = (struct complaints){ NULL, 0 };
 	config_init(&file);
-	if (config_text_read(&r.text, path, &r.errors) != OK || config_syntax_check(&r.text, &r.errors) != OK)
+	if (config_text_read(&r.text, path, copy, &r.errors) != OK || config_syntax_check(&r.text, &r.errors) != OK)
 		goto done;
 	if (!config_read_string(&file, r.text.bytes)) {
 		/* The check above is the stricter; this is for the unforeseen. */
@@ -317,6 +320,11 @@ config_load(const char *path, const struct config **out, struct complaints *erro
 	str_copy(d.c.checksum, sizeof(d.c.checksum), str_from(r.text.checksum));
 	read_root(&d);
 	gather_services(&d);
+	/* Complaints have copied the names of files that they needed. */
+	d.c.files = r.text.files;
+	d.c.n_files = r.text.n_files;
+	r.text.files = NULL;
+	r.text.n_files = 0;
 done:
 	if (r.errors.n == 0)
 		draft_take_pools(&d);
@@ -333,4 +341,17 @@ done:
 	config->refs = 1;
 	*out = config;
 	return OK;
+}
+
+enum err
+config_load(const char *path, const struct config **out, struct complaints *errors, struct complaints *warnings)
+{
+	return load_from(path, NULL, out, errors, warnings);
+}
+
+enum err
+config_load_copy(const struct config_copy *copy, const struct config **out, struct complaints *errors,
+		 struct complaints *warnings)
+{
+	return load_from(copy->files[0].path, copy, out, errors, warnings);
 }

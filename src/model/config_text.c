@@ -102,16 +102,14 @@ struct config_line
 config_text_line(const struct config_text *t, size_t at)
 {
 	if (t->n_lines == 0)
-		return (struct config_line){ t->files[0], 1 };
+		return (struct config_line){ t->files[0].path, 1 };
 	return t->lines[at == 0 ? 0 : at > t->n_lines ? t->n_lines - 1 : at - 1];
 }
 
 void
 config_text_free(struct config_text *t)
 {
-	for (size_t i = 0; i < t->n_files; i++)
-		free(t->files[i]);
-	free(t->files);
+	config_files_free(t->files, t->n_files);
 	free(t->lines);
 	free(t->bytes);
 	*t = (struct config_text){ 0 };
@@ -120,6 +118,7 @@ config_text_free(struct config_text *t)
 /* One run of config_text_read(). */
 struct splicer {
 	EVP_MD_CTX *digest;	/* of what was read */
+	const struct config_copy *copy;	/* NULL: the disk is read */
 	struct config_text *t;
 	struct complaint_list *errors;
 	size_t cap, lines_cap;
@@ -149,7 +148,7 @@ put_char(struct splicer *s, const char *file, unsigned line, char c)
 
 /* The whole file, read once; NULL with the reason in why. */
 static char *
-slurp(struct splicer *s, const char *file, size_t *n, struct why *why)
+slurp(const char *file, size_t *n, struct why *why)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	char *bytes = NULL;
@@ -188,7 +187,6 @@ slurp(struct splicer *s, const char *file, size_t *n, struct why *why)
 		}
 	}
 	bytes[*n] = '\0';
-	CHECK(EVP_DigestUpdate(s->digest, bytes, *n) == 1);
 	close(fd);
 	return bytes;
 fail:
@@ -196,6 +194,23 @@ fail:
 		close(fd);
 	free(bytes);
 	return NULL;
+}
+
+/* One more file of the text; NULL with the reason in why. */
+static const struct config_file *
+take_file(struct splicer *s, const char *path, struct why *why)
+{
+	struct config_text *t = s->t;
+	struct config_file f = { 0 };
+
+	f.bytes = s->copy != NULL ? config_copy_read(s->copy, path, &f.n, why) : slurp(path, &f.n, why);
+	if (f.bytes == NULL)
+		return NULL;
+	CHECK(EVP_DigestUpdate(s->digest, f.bytes, f.n) == 1);
+	f.path = must_strdup(path);
+	t->files = must_grow(t->files, t->n_files + 1, sizeof(*t->files));
+	t->files[t->n_files] = f;
+	return &t->files[t->n_files++];
 }
 
 /* How many bytes an @include directive takes at p, and the name it gives;
@@ -245,7 +260,7 @@ text_error(struct splicer *s, const char *file, unsigned line, const char *fmt, 
 	return E_USAGE;
 }
 
-static enum err splice_file(struct splicer *s, const char *file, const char *bytes, size_t n, unsigned depth);
+static enum err splice_file(struct splicer *s, const struct config_file *f, unsigned depth);
 
 /* The file an @include on that line names, relative to the folder of the
  * file it stands in. */
@@ -254,10 +269,10 @@ include(struct splicer *s, const char *file, unsigned line, const char *name, un
 {
 	const char *slash = strrchr(file, '/');
 	struct config_text *t = s->t;
-	char *path, *bytes;
+	const struct config_file *f;
 	struct why why;
 	enum err e;
-	size_t n;
+	char *path;
 
 	if (name[0] == '\0')
 		return text_error(s, file, line, "@include \"\": the name of a file is missing");
@@ -270,15 +285,11 @@ include(struct splicer *s, const char *file, unsigned line, const char *name, un
 				  FILES_MAX);
 	path = name[0] == '/' || slash == NULL ? must_strdup(name) :
 						 must_printf("%.*s/%s", (int)(slash - file), file, name);
-	if ((bytes = slurp(s, path, &n, &why)) == NULL) {
+	if ((f = take_file(s, path, &why)) != NULL)
+		e = splice_file(s, f, depth + 1);
+	else
 		e = text_error(s, file, line, "@include: %s %s", show(path).s, why.text);
-		free(path);
-		return e;
-	}
-	t->files = must_grow(t->files, t->n_files + 1, sizeof(*t->files));
-	t->files[t->n_files++] = path;
-	e = splice_file(s, path, bytes, n, depth + 1);
-	free(bytes);
+	free(path);
 	return e;
 }
 
@@ -316,8 +327,11 @@ next_place(enum place now, const char *p, size_t *took)
 }
 
 static enum err
-splice_file(struct splicer *s, const char *file, const char *bytes, size_t n, unsigned depth)
+splice_file(struct splicer *s, const struct config_file *f, unsigned depth)
 {
+	/* The list may move meanwhile, what it points to does not. */
+	const char *file = f->path, *bytes = f->bytes;
+	size_t n = f->n;
 	enum place place = CODE;
 	unsigned line = 1, opened = 1;
 	bool at_start = true;
@@ -374,29 +388,27 @@ take_digest(struct splicer *s)
 }
 
 enum err
-config_text_read(struct config_text *t, const char *path, struct complaint_list *errors)
+config_text_read(struct config_text *t, const char *path, const struct config_copy *copy,
+		 struct complaint_list *errors)
 {
-	struct splicer s = { .digest = EVP_MD_CTX_new(), .t = t, .errors = errors, .fresh = true };
+	struct splicer s = {
+		.digest = EVP_MD_CTX_new(), .copy = copy, .t = t, .errors = errors, .fresh = true
+	};
+	const struct config_file *f;
 	struct why why;
-	char *bytes;
 	enum err e = E_USAGE;
-	size_t n;
 
 	*t = (struct config_text){ 0 };
 	t->bytes = must_alloc(1);
-	t->files = must_alloc(sizeof(*t->files));
-	t->files[t->n_files++] = must_strdup(path);
 	CHECK(s.digest != NULL && EVP_DigestInit_ex(s.digest, EVP_sha256(), NULL) == 1);
-	if ((bytes = slurp(&s, path, &n, &why)) == NULL) {
+	if ((f = take_file(&s, path, &why)) == NULL) {
 		complaint_add(errors, 0, must_printf("%s: %s", path, why.text));
-		goto out;
+	} else {
+		e = splice_file(&s, f, 0);
+		/* libconfig takes a comment without a line end for a syntax error. */
+		if (!s.fresh)
+			put_char(&s, t->files[0].path, config_text_line(t, t->n_lines).line, '\n');
 	}
-	e = splice_file(&s, t->files[0], bytes, n, 0);
-	/* libconfig takes a comment without a line end for a syntax error. */
-	if (!s.fresh)
-		put_char(&s, t->files[0], config_text_line(t, t->n_lines).line, '\n');
-	free(bytes);
-out:
 	take_digest(&s);
 	return e;
 }

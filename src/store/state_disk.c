@@ -157,8 +157,8 @@ state_disk_close(struct state_disk *d)
 	d->dir = d->file = d->tmp = NULL;
 }
 
-static enum err
-read_state_file(int fd, size_t size, struct buf *out, struct why *why)
+enum err
+state_disk_take(int fd, size_t size, struct buf *out, struct why *why)
 {
 	if (size > buf_room(out))
 		return why_set(why, E_STORE, "is larger than any state of teald: %zu bytes", size);
@@ -201,7 +201,7 @@ state_disk_read(const struct state_disk *d, struct buf *out, bool *exists, struc
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		e = why_set(why, E_STORE, "is not a plain file");
 	else
-		e = read_state_file(fd, (size_t)st.st_size, out, why);
+		e = state_disk_take(fd, (size_t)st.st_size, out, why);
 	close(fd);
 	return e;
 }
@@ -226,7 +226,7 @@ write_all(int fd, struct str s)
 static enum err
 write_tmp(const struct state_disk *d, struct str header, struct str payload, struct why *why)
 {
-	int fd = open(d->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+	int fd = open(d->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, d->mode != 0 ? d->mode : 0640);
 	struct stat st;
 	enum err e = OK;
 

@@ -174,9 +174,12 @@ def test_one_that_dies_again_and_again_is_given_up(supervised):
 
 
 def test_a_restart_that_cannot_start_is_tried_again(supervised):
-    """Its configuration is broken for a while: clients wait, and are served."""
+    """Its configuration is broken for a while, and so is the copy of it: clients wait, and are served."""
     teal = supervised("--max-restarts=1000")
     good = teal.conf.read_text()
+    copy = teal.state_dir / "teal.config"
+    until(copy.exists, "the copy is written")
+    copy.unlink()
     teal.conf.write_text("broken")
     os.kill(teal.serving(), signal.SIGKILL)
     teal.wait_log("teald.crashed", count=2)

@@ -59,7 +59,7 @@ check_grammar(void)
 	config_t file;
 
 	config_init(&file);
-	if (config_text_read(&text, path, &errors) == OK && config_syntax_check(&text, &errors) == OK)
+	if (config_text_read(&text, path, NULL, &errors) == OK && config_syntax_check(&text, &errors) == OK)
 		CHECK(config_read_string(&file, text.bytes));
 	else
 		CHECK(errors.n == 1);

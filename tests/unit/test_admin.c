@@ -415,7 +415,7 @@ answers_half_closed_clients_in_full(void **state)
 
 		say_line(s, fd, inputs[i]);
 		shutdown(fd, SHUT_WR);
-		AWAIT(s, fd, "\"last_reload_successful\":true}}\n");
+		AWAIT(s, fd, "\"last_reload_successful\":true,\"fallback\":false}}\n");
 		WAIT_UNTIL(s->w->loop, (inbox_has(s->w, &box, fd, "\n"), box.eof));
 		assert_int_equal(replies(), 1);
 		close(fd);

@@ -17,6 +17,12 @@ void supervised_join(void);
 /* Once all is open: main's loop beats from now on, it is told that services are
  * served, or that all has begun to stop, and the end of the supervisor is a SIGTERM. */
 void supervised_watch(struct control *c);
+/* The last start of this file failed, though it could be read: a restart that finds
+ * another one in the copy takes that (fallback.h). */
+void supervised_unfit(void);
+/* Where the process before this one, which died, kept a copy of its configuration; *unfit: the
+ * file has been tried since then.  NULL: there was none, or none died. */
+const char *supervised_copy(bool *unfit);
 /* The supervisor's process; 0: there is none. */
 int supervised_by(void);
 /* How often the serving process had died before this one was started, and when the

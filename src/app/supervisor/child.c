@@ -6,6 +6,8 @@
  *	keep (with sockets)	they are to outlive it
  *	forget ADDRESS		they are not any more; answered with "forgot"
  *	notify TEXT		for the service manager
+ *	config PATH		of a copy of its configuration, for one that has to be started in its place
+ *	unfit			the configuration it was started with cannot be served
  *
  * Of an upgrade, from the one that serves (O) and its successor (N):
  *
@@ -44,10 +46,13 @@
 #define MESSAGE_MAX 512
 #define FDS_MAX 253	/* of one message (unix(7), SCM_MAX_FD) */
 
+static char copy_path[MESSAGE_MAX];	/* "" before one has told */
+static bool unfit;
+
 static _Noreturn void
 child_become(char **argv, int link, int last_words, unsigned restarts, int64_t restarted_at)
 {
-	char text[96];
+	char text[96], fallback[sizeof(copy_path) + 16];
 	sigset_t hangup;
 	/* Above all that is handed over. */
 	int above = 3 + (int)sockets_count();
@@ -63,6 +68,10 @@ child_become(char **argv, int link, int last_words, unsigned restarts, int64_t r
 	last_words = fcntl(last_words, F_DUPFD, above);
 	snprintf(text, sizeof(text), "%d %d %u %lld", link, last_words, restarts, (long long)restarted_at);
 	setenv("TEAL_SUPERVISOR", text, 1);
+	if (restarts > 0 && *copy_path != '\0') {
+		snprintf(fallback, sizeof(fallback), "%d %s", unfit, copy_path);
+		setenv("TEAL_FALLBACK", fallback, 1);
+	}
 	privileges_restore();
 	if (link >= 0 && last_words >= 0 && sockets_hand_over())
 		execv(argv[0], argv);
@@ -86,6 +95,7 @@ child_start(struct child *c, char **argv, unsigned restarts, int64_t restarted_a
 	c->pid = fork();
 	if (c->pid == 0)
 		child_become(argv, link[1], words[1], restarts, restarted_at);
+	unfit = false;
 	close(link[1]);
 	close(words[1]);
 	c->link = link[0];
@@ -132,6 +142,10 @@ take_message(struct child *c, char *text, size_t n, struct msghdr *m, const stru
 	} else if (strncmp(text, "forget ", 7) == 0) {
 		sockets_forget(text + 7, (socklen_t)(n - 7));
 		(void)!send(c->link, "forgot", 6, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} else if (strncmp(text, "config ", 7) == 0) {
+		snprintf(copy_path, sizeof(copy_path), "%s", text + 7);
+	} else if (strcmp(text, "unfit") == 0) {
+		unfit = true;
 	} else if (strncmp(text, "notify ", 7) == 0) {
 		const char *status = strstr(text + 7, "STATUS=");
 

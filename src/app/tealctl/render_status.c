@@ -228,6 +228,9 @@ print_state(struct render *r, json_t *object)
 	if (buf_len(&b) > 0)
 		output_line(r->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
 	buf_clear(&b);
+	if (json_has(object, "config.fallback"))
+		output_line(r->out, "config: %sthe file was broken when teald was started again; a copy of the one before is served%s: tealctl reload",
+			    output_on(r->out, bad), output_off(r->out, bad));
 	if (store != NULL) {
 		say_into(&b, &plain, store,
 			 !json_is_number(json_at(store, "age")) ? "store: {type}" :
@@ -249,7 +252,8 @@ print_state(struct render *r, json_t *object)
 }
 
 /* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE, and with services
- * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM */
+ * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM; while a copy of the
+ * configuration is served, config copy */
 static void
 record_state(struct render *r, json_t *object)
 {
@@ -257,6 +261,8 @@ record_state(struct render *r, json_t *object)
 		say(r->out, object,
 		    json_has(object, "ready") ? "teald\t{version}\t{pid}\tready\t-" :
 						"teald\t{version}\t{pid}\tnot-ready\t{not_ready}");
+	if (json_has(object, "config.fallback"))
+		output_line(r->out, "config\t%s", "copy");
 	if (json_at(object, "store") != NULL)
 		say(r->out, json_at(object, "store"),
 		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}\t{where}\t{problem}" :

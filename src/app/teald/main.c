@@ -11,6 +11,7 @@
 #include "app/teald/admin.h"
 #include "app/teald/against.h"
 #include "app/teald/engine_table.h"
+#include "app/teald/fallback.h"
 #include "app/teald/kernel_services.h"
 #include "app/teald/observe.h"
 #include "app/teald/startup.h"
@@ -150,18 +151,17 @@ parse_options(int argc, char **argv, struct options *o)
 
 /* A start does not wait for names; a test tells of them. */
 static enum err
-load(const char *path, bool test, const struct config **config)
+load(const char *path, bool test, const struct config **config, struct complaints *errors)
 {
-	struct complaints errors = { 0 }, warnings = { 0 };
-	enum err e = config_load(path, config, &errors, &warnings);
+	struct complaints warnings = { 0 };
+	enum err e = config_load(path, config, errors, &warnings);
 
 	if (e == OK && test)
 		config_look_up(*config, &warnings);
 	for (size_t i = 0; i < warnings.n; i++)
 		fprintf(stderr, "%s (warning)\n", warnings.lines[i]);
-	for (size_t i = 0; i < errors.n; i++)
-		fprintf(stderr, "%s\n", errors.lines[i]);
-	complaints_free(&errors);
+	for (size_t i = 0; i < errors->n; i++)
+		fprintf(stderr, "%s\n", errors->lines[i]);
 	complaints_free(&warnings);
 	return e;
 }
@@ -450,9 +450,12 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 	log_attach();
 	log_set_level(config->log.level);
 	watch_signals(&t);
+	fallback_log();
 	LOG_INFO("teald.starting", LS("version", teal_version()), LI("pid", getpid()), LS("config", config->path),
 		 LU("workers", config->workers), LU("services", config->n_services));
 	e = open_all(&t, &why);
+	if (e == OK)
+		reload_opened(t.control.reloads, fallback_is_taken());
 	/* The workers are there already. */
 	slice_shorten();
 	hold_hangups(SIG_UNBLOCK);
@@ -465,6 +468,8 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 	/* A restart that failed is tried again, with what was kept; a first start is not. */
 	if (e != OK && supervised_restarts() == 0)
 		handed_forget(NULL);
+	else if (e != OK && !fallback_is_taken())
+		supervised_unfit();
 	close_all(&t);
 	if (t.control.left_behind) {
 		kept = config;
@@ -484,6 +489,7 @@ main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	const struct config *config = NULL;
+	struct complaints errors;
 	struct why why;
 	enum err e;
 	int status;
@@ -494,14 +500,16 @@ main(int argc, char **argv)
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
-	if ((e = load(o.config, o.test, &config)) != OK)
-		return exit_status(e);
-	if (o.assume_initial && config->store.type != STORE_REDIS) {
+	if ((e = load(o.config, o.test, &config, &errors)) == OK)
+		e = check_certificates(config);
+	if (fallback_take(o.config, e, &errors, &config))
+		e = check_certificates(config);
+	if (e != OK) {
+		status = exit_status(e);
+	} else if (o.assume_initial && config->store.type != STORE_REDIS) {
 		fputs("teald: --assume-initial is for store.type = \"redis\"; the embedded store needs no such thing\n",
 		      stderr);
 		status = EXIT_USAGE;
-	} else if ((e = check_certificates(config)) != OK) {
-		status = exit_status(e);
 	} else if (o.print) {
 		kernel_services_print(config);
 		status = 0;

@@ -113,6 +113,9 @@ put_config(struct prom *p, const struct control *c)
 	prom_family(p, "teal_config_last_reload_successful", PROM_GAUGE,
 		    "0 when the last reload was refused: the file has errors, or needs a restart.");
 	prom_u64(p, NULL, NULL, 0, s.last_good);
+	prom_family(p, "teal_config_fallback", PROM_GAUGE,
+		    "1 while the copy of an earlier configuration is obeyed: the file was broken when a restart read it.");
+	prom_u64(p, NULL, NULL, 0, s.from_copy);
 }
 
 void

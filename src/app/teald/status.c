@@ -265,5 +265,6 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	status_time_json(j, "loaded_at", config.loaded_at_us);
 	json_cstr(j, "checksum", config.checksum);
 	json_bool(j, "last_reload_successful", config.last_good);
+	json_bool(j, "fallback", config.from_copy);
 	json_object_end(j);
 }

@@ -9,6 +9,7 @@
 
 #include "app/teald/supervised.h"
 #include "base/crash.h"
+#include "control/config_keeper.h"
 #include "net/handed.h"
 
 #define BEAT 1.0
@@ -23,11 +24,24 @@ static ev_io watcher;
 static ev_timer beat;
 static ev_prepare turn;
 static bool told_ready;
+static char *copy_path;	/* NULL: none */
+static bool copy_wanted;
 
 static void
 tell_supervisor(const char *text)
 {
 	(void)!send(supervisor, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* "0 PATH", or "1 PATH" where the file has failed since. */
+static void
+take_fallback(const char *text)
+{
+	/* A successor is refused with a broken file; the other one serves on. */
+	if (text == NULL || getenv("TEAL_PREDECESSOR") != NULL || (*text != '0' && *text != '1') || text[1] != ' ')
+		return;
+	copy_path = must_strdup(text + 2);
+	copy_wanted = *text == '1';
 }
 
 void
@@ -46,8 +60,20 @@ supervised_join(void)
 		last_words = STDERR_FILENO;
 	}
 	unsetenv("TEAL_SUPERVISOR");
+	take_fallback(getenv("TEAL_FALLBACK"));
+	unsetenv("TEAL_FALLBACK");
 	crash_watch(last_words);
 	handed_take_up();
+}
+
+static void
+tell_copy(const struct control *c)
+{
+	char *path = config_keeper_path(c->config), *text = must_printf("config %s", path);
+
+	tell_supervisor(text);
+	free(text);
+	free(path);
 }
 
 static void
@@ -108,6 +134,7 @@ supervised_watch(struct control *c)
 {
 	if (supervisor < 0)
 		return;
+	tell_copy(c);
 	ev_io_init(&watcher, supervised_on_word, supervisor, EV_READ);
 	ev_io_start(c->loop, &watcher);
 	ev_timer_init(&beat, supervised_on_beat, 0.0, BEAT);
@@ -116,6 +143,20 @@ supervised_watch(struct control *c)
 	ev_prepare_init(&turn, supervised_on_turn);
 	turn.data = c;
 	ev_prepare_start(c->loop, &turn);
+}
+
+void
+supervised_unfit(void)
+{
+	if (supervisor >= 0)
+		tell_supervisor("unfit");
+}
+
+const char *
+supervised_copy(bool *unfit)
+{
+	*unfit = copy_wanted;
+	return copy_path;
 }
 
 int
