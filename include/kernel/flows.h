@@ -66,6 +66,9 @@ typedef void flows_fn(void *arg, uint64_t n);
 /* Counts by a dump, now; then calls done (may be NULL).  The first is the
  * adoption: before it counts are 0 and nothing is corrected, so watch first. */
 void flows_recount(struct flows *f, flows_fn *done, void *arg);
+/* Reads what the kernel has said of connections until now, then calls done: all that had
+ * begun before this call is counted by then. */
+void flows_catch_up(struct flows *f, flows_fn *done, void *arg);
 
 /* Active now; any thread. */
 uint64_t flows_count(const struct flows *f, unsigned id, enum entrance entrance, enum color color);

@@ -33,7 +33,9 @@ struct ours {
 	unsigned id;	/* in marks */
 	struct snapshot *snapshot;	/* the last one published; NULL: none yet */
 	bool waits;	/* it is for the ruleset once we know that we are awake */
-	uint64_t acked;	/* by the ruleset; control hears of it once flows are counted */
+	uint64_t in_ruleset;	/* generation */
+	uint64_t counting;	/* the one whose connections are being counted; 0: none */
+	uint64_t acked;	/* of both; control hears of it once the start has counted, too */
 	uint64_t reported;	/* as control has heard */
 	uint64_t flipped;	/* generation that moved the preview; 0: that is settled */
 	bool counted;	/* refused holds a reading */
@@ -151,21 +153,47 @@ say_closed(struct kernel *k)
 	k->engine.on_closed(k->engine.arg);
 }
 
+static void kernel_on_news(void *arg, uint64_t n);
+
+/* Connections that came while the ruleset still led them to the color before are counted
+ * before control hears that it does not any more: it asks next how many there are. */
 static void
-kernel_on_acked(void *arg, size_t at, uint64_t generation)
+read_news(struct ours *o)
 {
-	struct kernel *k = arg;
-	struct ours *o = &k->list[at];
+	o->counting = o->in_ruleset;
+	flows_catch_up(o->kernel->flows, kernel_on_news, o);
+}
+
+static void
+kernel_on_news(void *arg, uint64_t n)
+{
+	struct ours *o = arg;
+	struct kernel *k = o->kernel;
 	bool all = k->closing;
 
-	if (k->freeing)
-		return;
-	o->acked = generation;
+	(void)n;
+	o->acked = o->counting;
+	o->counting = 0;
+	if (o->in_ruleset > o->acked)
+		read_news(o);
 	tell_acked(o);
 	for (size_t i = 0; all && i < k->n; i++)
 		all = k->list[i].snapshot == NULL || k->list[i].acked == k->list[i].snapshot->generation;
 	if (all)
 		say_closed(k);
+}
+
+static void
+kernel_on_acked(void *arg, size_t at, uint64_t generation)
+{
+	struct kernel *k = arg;
+	struct ours *o = &k->list[at];
+
+	if (k->freeing)
+		return;
+	o->in_ruleset = generation;
+	if (o->counting == 0)
+		read_news(o);
 }
 
 static void

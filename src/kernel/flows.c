@@ -15,7 +15,7 @@
 #define CROWDED 0.75
 #define BUFFER (64u << 20)
 
-enum wish { WISH_WATCH, WISH_RECOUNT, WISH_HOLDERS, WISH_CUT, WISH_DRAIN, WISH_KEEP, WISH_STOP };
+enum wish { WISH_WATCH, WISH_RECOUNT, WISH_CATCH_UP, WISH_HOLDERS, WISH_CUT, WISH_DRAIN, WISH_KEEP, WISH_STOP };
 
 /* To the thread; and back to main where an answer is expected. */
 struct wish_letter {
@@ -29,7 +29,7 @@ struct wish_letter {
 	uint64_t epoch;
 	struct backend **backends;	/* owned, a reference each */
 	size_t n_backends;
-	/* recount, cut */
+	/* recount, catch up, cut */
 	struct flows_match match;
 	enum ending ending;
 	struct drain_orders orders;
@@ -145,6 +145,10 @@ fulfil(struct flows *f, struct wish_letter *l)
 		break;
 	case WISH_RECOUNT:
 		flows_recount_now(f);
+		l->n = f->held;
+		break;
+	case WISH_CATCH_UP:
+		flows_read_news(f);
 		l->n = f->held;
 		break;
 	case WISH_HOLDERS:
@@ -308,6 +312,16 @@ void
 flows_recount(struct flows *f, flows_fn *done, void *arg)
 {
 	struct wish_letter *l = letter_new(f, WISH_RECOUNT, 0);
+
+	l->done = done;
+	l->arg = arg;
+	send_wish(l);
+}
+
+void
+flows_catch_up(struct flows *f, flows_fn *done, void *arg)
+{
+	struct wish_letter *l = letter_new(f, WISH_CATCH_UP, 0);
 
 	l->done = done;
 	l->arg = arg;

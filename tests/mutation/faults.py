@@ -59,7 +59,7 @@ FAULTS = [
      [("src/data/dial.c", "\tif (d->color != active) {\n\t\td->color = (uint8_t)active;", "\tif (d->color != active) {")],
      ["test_queue.py::test_who_waits_over_a_flip_reaches_the_new_color"]),
     ("the preview is of the active color",
-     [("include/model/snapshot.h", "return entrance == ENTRANCE_MAIN ? s->active : color_other(s->active);", "return s->active;")],
+     [("include/model/snapshot.h", "return entrance == ENTRANCE_MAIN ? s->active : color_other(s->active);", "return entrance == ENTRANCE_MAIN ? s->active : s->active;")],
      ["test_preview.py::test_preview_is_always_the_idle_color"]),
     ("an epoch goes back",
      [("src/store/store_redis_read.c", "\tif (r->epoch < v->record.epoch) {\n\t\tv->disputed", "\tif (false) {\n\t\tv->disputed"),

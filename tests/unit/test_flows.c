@@ -44,6 +44,24 @@ births_and_removals_are_counted_as_they_come(void **state)
 	assert_false(has_line("\"client\":\"10.0.0.0:1028\"", "", ""));	/* foreign */
 }
 
+/* The thread pauses between two readings of news; who asks does not wait for that. */
+static void
+what_has_begun_is_counted_at_once_when_asked(void **state)
+{
+	uint64_t n = 0;
+
+	NEEDS_ROOT();
+	open_flows(3600, 0);
+	flows_watch(flows, ID, service, 5);
+	recount();
+	for (unsigned i = 1; i <= 20; i++) {
+		make(i - 1, 1, GREEN);
+		flows_catch_up(flows, on_number, &n);
+		WAIT_UNTIL(loop, n == i);
+		assert_int_equal(count(GREEN), i);
+	}
+}
+
 static void
 what_was_there_is_adopted(void **state)
 {
@@ -372,6 +390,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STAGED(births_and_removals_are_counted_as_they_come),
+		STAGED(what_has_begun_is_counted_at_once_when_asked),
 		STAGED(what_was_there_is_adopted),
 		STAGED(counts_do_not_depend_on_who_came_first),
 		STAGED(closed_flows_hold_nothing_and_are_told_at_once),
