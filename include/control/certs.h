@@ -69,6 +69,8 @@ bool certs_close(struct certs **cp);
 /* The services are those that control has now, with their new configuration; what was prepared for them is
  * taken over, and is theirs.  The caller tells the engines: certs_loaded_of(). */
 void certs_reconfigure(struct certs *c, struct certs_prepared *prepared);
+/* The same for one that has come; loaded NULL: it has none. */
+void certs_add(struct certs *c, struct service *s, struct certs_loaded *loaded);
 /* What is shown for that service now; borrowed, until the next turn of the loop. */
 const struct certs_loaded *certs_loaded_of(const struct certs *c, const struct service *s);
 /* That service has gone. */

@@ -46,15 +46,17 @@ bool certs_same_terms(const struct service_config *a, const struct service_confi
 /* What services of another configuration are to show: of those alone whose terms are
  * not what they were, or that are new. */
 struct certs_prepared {
-	struct {
+	struct certs_of {
 		const struct service_config *config;	/* of the new configuration */
 		struct certs_loaded loaded;
-	} *list;
+	} *list;	/* in its order */
 	size_t n;
 };
 /* Reads them, strictly.  E_USAGE: *out is empty, and errors has a line for each service whose files do not do. */
 MUST_USE enum err certs_prepare(const struct config *from, const struct config *to, struct certs_prepared *out,
 				struct complaints *errors);
+/* NULL: none of that service. */
+struct certs_loaded *certs_prepared_for(struct certs_prepared *p, const struct service_config *sc);
 void certs_prepared_free(struct certs_prepared *p);
 
 /* Loads all services as the process is now, and complains on stderr,

@@ -85,6 +85,7 @@ struct control {
 	bool begun;	/* the store has been opened */
 	bool prepared;	/* on_prepared() has been called */
 	bool store_ready;
+	bool committing;	/* snapshots that are due go with the reload's commit */
 	ev_timer publish_timer;	/* gathers changes of one loop turn */
 	ev_timer pulse;	/* measures how late this very loop is */
 	double pulsed;	/* clock_now() of its last beat */

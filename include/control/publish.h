@@ -9,8 +9,10 @@
  * is, what when_all_down says.  One reference, the caller's. */
 struct snapshot *publish_build(struct service *s);
 
-/* Hands one to the engine at once. */
+/* Hands one to the engine at once; while control commits a reload, with that commit. */
 void publish_now(struct service_ctl *ctl);
+/* For the commit: the one that is due, for the caller; NULL: none is. */
+struct snapshot *publish_take(struct service_ctl *ctl);
 /* The same before the loop sleeps again: many changes, one snapshot. */
 void publish_soon(struct service_ctl *ctl);
 

@@ -421,10 +421,16 @@ read_all(struct certs *c, struct why *why)
 }
 
 static bool
+entry_has_keys(const struct certs_entry *e)
+{
+	return e != NULL && (e->loaded.n > 0 || e->loaded.own != NULL);
+}
+
+static bool
 has_keys(const struct certs *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->entries[i] != NULL && (c->entries[i]->loaded.n > 0 || c->entries[i]->loaded.own != NULL))
+		if (entry_has_keys(c->entries[i]))
 			return true;
 	return false;
 }
@@ -459,9 +465,9 @@ forget_reading(struct certs_entry *e)
 
 /* A core file would hold the keys; nor may others of our user look into our memory. */
 static enum err
-keep_secret(const struct certs *c, struct why *why)
+keep_secret(struct why *why)
 {
-	if (has_keys(c) && prctl(PR_SET_DUMPABLE, 0) != 0)
+	if (prctl(PR_SET_DUMPABLE, 0) != 0)
 		return why_set(why, E_INTERNAL, "cannot keep keys out of core files: %s", strerror(errno));
 	return OK;
 }
@@ -500,7 +506,7 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 		used |= certs_are_used(add_entry(c, control->services[i]->service)->service->config);
 	if (!used)
 		return OK;
-	if ((e = read_all(c, why)) != OK || (e = keep_secret(c, why)) != OK)
+	if ((e = read_all(c, why)) != OK || (has_keys(c) && (e = keep_secret(why)) != OK))
 		return e;
 	begin_keeping(c);
 	for (size_t i = 0; i < c->n; i++) {
@@ -534,47 +540,51 @@ certs_remove(struct certs *c, const struct service *s)
 	start_some(c);
 }
 
-static struct certs_loaded *
-prepared_for(struct certs_prepared *prepared, const struct service_config *sc)
+/* Moves it out of there. */
+static void
+take_prepared(struct certs *c, struct certs_entry *e, struct certs_loaded *loaded)
 {
-	for (size_t i = 0; i < prepared->n; i++)
-		if (prepared->list[i].config == sc)
-			return &prepared->list[i].loaded;
-	return NULL;
+	struct service *s = e->service;
+	struct why why;
+
+	forget_reading(e);
+	certs_loaded_free(&e->loaded);
+	e->loaded = *loaded;
+	*loaded = (struct certs_loaded){ 0 };
+	e->tried = e->loaded.mark;
+	e->problem[0] = '\0';
+	tls_context_free(&s->backend_tls);
+	s->backend_tls = tls_context_ref(e->loaded.backend);
+	log_shown(e);
+	if (entry_has_keys(e) && keep_secret(&why) != OK)
+		LOG_ERROR("certs.dumpable", LS("reason", why.text));
+	if (!certs_are_used(s->config))
+		return;
+	begin_keeping(c);
+	/* Files of terms that are gone are watched until the next change. */
+	if (c->watch != NULL)
+		watch_files(c, e);
+}
+
+void
+certs_add(struct certs *c, struct service *s, struct certs_loaded *loaded)
+{
+	struct certs_entry *e = add_entry(c, s);
+
+	if (loaded != NULL)
+		take_prepared(c, e, loaded);
 }
 
 void
 certs_reconfigure(struct certs *c, struct certs_prepared *prepared)
 {
-	struct why why;
-
 	for (size_t i = 0; i < c->control->n; i++) {
 		struct service *s = c->control->services[i]->service;
-		struct certs_entry *e = s->index < c->n ? c->entries[s->index] : NULL;
-		struct certs_loaded *loaded = prepared_for(prepared, s->config);
+		struct certs_loaded *loaded = certs_prepared_for(prepared, s->config);
 
-		if (e == NULL)
-			e = add_entry(c, s);
-		if (loaded == NULL)
-			continue;
-		forget_reading(e);
-		certs_loaded_free(&e->loaded);
-		e->loaded = *loaded;
-		*loaded = (struct certs_loaded){ 0 };
-		e->tried = e->loaded.mark;
-		e->problem[0] = '\0';
-		tls_context_free(&s->backend_tls);
-		s->backend_tls = tls_context_ref(e->loaded.backend);
-		log_shown(e);
-		if (!certs_are_used(s->config))
-			continue;
-		begin_keeping(c);
-		/* Files of terms that are gone are watched until the next change. */
-		if (c->watch != NULL)
-			watch_files(c, e);
+		if (loaded != NULL)
+			take_prepared(c, c->entries[s->index], loaded);
 	}
-	if (keep_secret(c, &why) != OK)
-		LOG_ERROR("certs.dumpable", LS("reason", why.text));
 	tell_waiting(c);
 }
 

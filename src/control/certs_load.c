@@ -199,29 +199,55 @@ certs_same_terms(const struct service_config *a, const struct service_config *b)
 			     same_text(to_a->cert, to_b->cert) && same_text(to_a->key, to_b->key));
 }
 
-static const struct service_config *
-service_of(const struct config *config, const char *name)
+static int
+compare_service_names(const void *a, const void *b)
 {
-	for (size_t i = 0; name != NULL && i < config->n_services; i++)
-		if (strcmp(config->services[i].name, name) == 0)
-			return &config->services[i];
-	return NULL;
+	return strcmp((*(const struct service_config *const *)a)->name, (*(const struct service_config *const *)b)->name);
+}
+
+static int
+compare_to_service_name(const void *name, const void *b)
+{
+	return strcmp(name, (*(const struct service_config *const *)b)->name);
+}
+
+/* For free(). */
+static const struct service_config **
+services_by_name(const struct config *config)
+{
+	const struct service_config **list = must_array(config->n_services + 1, sizeof(*list));
+
+	for (size_t i = 0; i < config->n_services; i++)
+		list[i] = &config->services[i];
+	qsort(list, config->n_services, sizeof(*list), compare_service_names);
+	return list;
+}
+
+static const struct service_config *
+service_of(const struct service_config **by_name, size_t n, const char *name)
+{
+	const struct service_config **at = NULL;
+
+	if (name != NULL)
+		at = bsearch(name, by_name, n, sizeof(*by_name), compare_to_service_name);
+	return at != NULL ? *at : NULL;
 }
 
 enum err
 certs_prepare(const struct config *from, const struct config *to, struct certs_prepared *out, struct complaints *errors)
 {
+	const struct service_config **by_name = services_by_name(from);
 	enum err all = OK;
 
 	*out = (struct certs_prepared){ .list = must_array(to->n_services, sizeof(*out->list)) };
 	for (size_t i = 0; i < to->n_services; i++) {
-		const struct service_config *sc = &to->services[i], *was = service_of(from, sc->name);
+		const struct service_config *sc = &to->services[i], *was = service_of(by_name, from->n_services, sc->name);
 		struct certs_loaded loaded;
 		struct why why;
 		int line;
 
 		if (was == NULL)
-			was = service_of(from, sc->rename);
+			was = service_of(by_name, from->n_services, sc->rename);
 		if (was != NULL ? certs_same_terms(was, sc) : !certs_are_used(sc))
 			continue;
 		if (certs_load(sc, CERTS_STRICT, &loaded, &line, &why) == OK) {
@@ -234,9 +260,27 @@ certs_prepare(const struct config *from, const struct config *to, struct certs_p
 		errors->lines[errors->n++] =
 			must_printf("%s:%d: service \"%s\": %s", to->path, line, sc->name, why.text);
 	}
+	free(by_name);
 	if (all != OK)
 		certs_prepared_free(out);
 	return all;
+}
+
+static int
+compare_to_prepared(const void *sc, const void *b)
+{
+	const struct service_config *its = ((const struct certs_of *)b)->config;
+
+	return (const struct service_config *)sc < its ? -1 : (const struct service_config *)sc > its;
+}
+
+struct certs_loaded *
+certs_prepared_for(struct certs_prepared *p, const struct service_config *sc)
+{
+	/* All are in one array. */
+	struct certs_of *at = p->n > 0 ? bsearch(sc, p->list, p->n, sizeof(*p->list), compare_to_prepared) : NULL;
+
+	return at != NULL ? &at->loaded : NULL;
 }
 
 void

@@ -71,14 +71,33 @@ publish_build(struct service *s)
 	return snap;
 }
 
-void
-publish_now(struct service_ctl *ctl)
+static struct snapshot *
+build_due(struct service_ctl *ctl)
 {
 	struct snapshot *snap = publish_build(ctl->service);
 
 	ctl->dirty = false;
 	snap->refuse = ctl->control->stale && ctl->control->config->store.stale == STALE_REFUSE;
+	return snap;
+}
+
+void
+publish_now(struct service_ctl *ctl)
+{
+	struct snapshot *snap;
+
+	if (ctl->control->committing) {
+		ctl->dirty = true;
+		return;
+	}
+	snap = build_due(ctl);
 	engines_publish(ctl, &snap);
+}
+
+struct snapshot *
+publish_take(struct service_ctl *ctl)
+{
+	return ctl->dirty ? build_due(ctl) : NULL;
 }
 
 void

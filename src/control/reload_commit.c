@@ -44,16 +44,15 @@ slots_in_use(const struct control *c, size_t more, size_t *n)
 	return used;
 }
 
+/* Those before *at are in use. */
 static unsigned
-take_slot(bool *used, size_t n)
+take_slot(bool *used, size_t n, size_t *at)
 {
-	size_t i = 0;
-
-	while (i < n && used[i])
-		i++;
-	CHECK(i < n);
-	used[i] = true;
-	return (unsigned)i;
+	while (*at < n && used[*at])
+		(*at)++;
+	CHECK(*at < n);
+	used[*at] = true;
+	return (unsigned)*at;
 }
 
 /* The plan names services in the order of the file, those that go behind them. */
@@ -68,15 +67,15 @@ is_planned(const struct config_plan *plan, size_t *at, const char *name)
 }
 
 static void
-take_terms(struct reload_service *rs, const struct certs_prepared *certs)
+take_terms(struct reload_service *rs, struct certs_prepared *certs)
 {
-	for (size_t i = 0; i < certs->n; i++) {
-		if (certs->list[i].config != rs->config)
-			continue;
-		rs->shows = true;
-		rs->site = certs->list[i].loaded.site;
-		rs->backend = certs->list[i].loaded.backend;
-	}
+	const struct certs_loaded *loaded = certs_prepared_for(certs, rs->config);
+
+	if (loaded == NULL)
+		return;
+	rs->shows = true;
+	rs->site = loaded->site;
+	rs->backend = loaded->backend;
 }
 
 static void
@@ -84,7 +83,7 @@ match(struct reload_run *run, const struct config_plan *plan)
 {
 	struct control *c = run->control;
 	struct reload *r = &run->reload;
-	size_t n_slots, at = 0;
+	size_t n_slots, at = 0, slot = 0;
 	bool *used = slots_in_use(c, r->to->n_services, &n_slots), *stays = must_array(n_slots, sizeof(*stays));
 
 	for (size_t i = 0; i < r->n; i++) {
@@ -97,7 +96,7 @@ match(struct reload_run *run, const struct config_plan *plan)
 		if (old != NULL) {
 			rs->service = old->service;
 		} else {
-			rs->service = service_new(sc, take_slot(used, n_slots), r->to->workers);
+			rs->service = service_new(sc, take_slot(used, n_slots, &slot), r->to->workers);
 			service_obey(rs->service, sc, r->to);
 			run->added[run->n_added++] = rs->service;
 		}
@@ -175,13 +174,11 @@ reload_prepare(struct reload_run *run, struct control *c, const struct config *t
 
 /* -- the commit ---------------------------------------------------------------------- */
 
+/* Until control has added it. */
 static bool
-service_is_new(const struct reload_run *run, const struct service *s)
+service_is_new(const struct service *s)
 {
-	for (size_t i = 0; i < run->n_added; i++)
-		if (run->added[i] == s)
-			return true;
-	return false;
+	return s->ctl == NULL;
 }
 
 /* What an engine of the kernel reads on threads of its own stays what it was; such a
@@ -194,23 +191,30 @@ point_services(struct reload_run *run)
 	for (size_t i = 0; i < run->reload.n; i++) {
 		const struct reload_service *rs = &run->reload.services[i];
 
-		if (rs->config->engine != ENGINE_PROXY || service_is_new(run, rs->service))
+		if (rs->config->engine != ENGINE_PROXY || service_is_new(rs->service))
 			continue;
 		control_configure_service(c, rs->service->ctl, rs->config);
 		service_obey(rs->service, rs->config, run->reload.to);
 	}
 }
 
+/* In one step, or a connection that begins by the new terms could go to an old backend. */
 static void
 tell_engines_of_reload(struct reload_run *run)
 {
 	struct control *c = run->control;
+	struct reload *r = &run->reload;
 
+	for (size_t i = 0; i < r->n; i++)
+		if (!service_is_new(r->services[i].service))
+			r->services[i].snapshot = publish_take(r->services[i].service->ctl);
 	for (size_t i = 0; i < c->n_engines; i++)
 		run->waiting += c->engines[i]->commit != NULL;
 	for (size_t i = 0; i < c->n_engines; i++)
 		if (c->engines[i]->commit != NULL)
-			c->engines[i]->commit(c->engines[i], &run->reload);
+			c->engines[i]->commit(c->engines[i], r);
+	for (size_t i = 0; i < r->n; i++)
+		snapshot_unref(&r->services[i].snapshot);
 }
 
 static void
@@ -221,7 +225,7 @@ change_services(struct reload_run *run)
 	for (size_t i = 0; i < run->reload.n; i++) {
 		const struct reload_service *rs = &run->reload.services[i];
 
-		if (!rs->changed || service_is_new(run, rs->service))
+		if (!rs->changed || service_is_new(rs->service))
 			continue;
 		backends_reconfigure(rs->service->ctl);
 		health_reconfigure(c->health, rs->service);
@@ -240,11 +244,13 @@ reload_commit(struct reload_run *run)
 	c->config = config_ref(r->to);
 	config_unref(&old);
 	point_services(run);
-	tell_engines_of_reload(run);
+	c->committing = true;
 	/* Backends that come now are checked by the terms that they come with. */
 	certs_reconfigure(c->certs, run->certs);
 	nodes_reconfigure(c->nodes, r->to);
 	change_services(run);
+	c->committing = false;
+	tell_engines_of_reload(run);
 	for (size_t i = 0; i < run->n_added; i++) {
 		if (c->on_added != NULL)
 			c->on_added(c->arg, run->added[i]);

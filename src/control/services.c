@@ -162,11 +162,10 @@ ctl_unref(struct service_ctl **ctlp)
 struct service_ctl *
 control_add_service(struct control *c, struct service *s, struct certs_prepared *prepared)
 {
-	struct certs_prepared none = { .n = 0 };
 	struct service_ctl *ctl = services_put(c, s);
 
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "service.added", s);
-	certs_reconfigure(c->certs, prepared != NULL ? prepared : &none);
+	certs_add(c->certs, s, prepared != NULL ? certs_prepared_for(prepared, s->config) : NULL);
 	control_wait_for_checks(ctl);
 	health_add_service(c->health, s);
 	nodes_join(ctl);

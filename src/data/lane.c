@@ -81,9 +81,6 @@ lane_obey(struct lane *l, const struct service_config *config, bool changed)
 	if (changed)
 		set_lane_terms(l);
 	l->mode->obey(l, old, changed);
-	/* There may be more places now. */
-	if (changed && l->snapshot != NULL)
-		queue_look(l);
 }
 
 bool

@@ -19,6 +19,7 @@ struct proxy_reload {
 	const struct service_config **configs;	/* [slot], of `to`; NULL: none is there */
 	bool *changed;	/* [slot] */
 	struct proxy_port **ports;	/* all of `to`: those that were there, and new ones */
+	bool *fresh;	/* [port]: it is a new one */
 	struct binding **bindings;	/* [port], what each is to have; one reference */
 	struct admit **admits;	/* likewise, or NULL */
 	size_t n_ports;
@@ -115,6 +116,7 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 	memcpy(sorted, p->ports, p->n_ports * sizeof(*sorted));
 	qsort(sorted, p->n_ports, sizeof(*sorted), compare_port_addrs);
 	n->ports = must_array(all->n + 1, sizeof(*n->ports));
+	n->fresh = must_array(all->n + 1, sizeof(*n->fresh));
 	n->bindings = must_array(all->n + 1, sizeof(*n->bindings));
 	n->admits = must_array(all->n + 1, sizeof(*n->admits));
 	for (size_t i = 0; i < all->n && e == OK; i++) {
@@ -133,6 +135,7 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 		else if (admit != NULL)
 			admit = admit_ref(admit);
 		n->ports[n->n_ports] = port;
+		n->fresh[n->n_ports] = at == NULL;
 		n->bindings[n->n_ports] = binding_ref(b);
 		n->admits[n->n_ports++] = admit;
 		if (at == NULL)
@@ -142,15 +145,6 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 	}
 	free(sorted);
 	return e;
-}
-
-static bool
-is_new_binding(const struct proxy *p, const struct proxy_port *port)
-{
-	for (size_t i = 0; i < p->n_ports; i++)
-		if (p->ports[i] == port)
-			return false;
-	return true;
 }
 
 static void
@@ -183,6 +177,7 @@ reload_free(struct proxy_reload **np)
 	free(n->configs);
 	free(n->changed);
 	free(n->ports);
+	free(n->fresh);
 	free(n->bindings);
 	free(n->admits);
 	free(n->gone);
@@ -226,7 +221,7 @@ proxy_abandon(struct engine *e)
 	for (size_t i = 0; i < n->n_ports; i++) {
 		struct proxy_port *port = n->ports[i];
 
-		if (!is_new_binding(p, port))
+		if (!n->fresh[i])
 			continue;
 		for (unsigned k = 0; k < port->sockets.n; k++)
 			close(port->sockets.fds[k]);
@@ -312,6 +307,7 @@ order_ports(struct proxy *p, struct proxy_reload *n)
 	struct worker_reload *o = &n->order;
 	struct proxy_port **old = must_array(p->n_ports + 1, sizeof(*old));
 	size_t n_old = p->n_ports;
+	bool *kept = must_array(n_old + 1, sizeof(*kept));
 
 	memcpy(old, p->ports, n_old * sizeof(*old));
 	qsort(old, n_old, sizeof(*old), compare_port_addrs);
@@ -319,12 +315,14 @@ order_ports(struct proxy *p, struct proxy_reload *n)
 	n->gone = must_array(n_old + 1, sizeof(*n->gone));
 	for (size_t i = 0; i < n->n_ports; i++) {
 		struct proxy_port *port = n->ports[i];
-		struct proxy_port **at = bsearch(&port->binding->addr, old, n_old, sizeof(*old), compare_to_port);
 		struct binding *b = n->bindings[i];
 		struct admit *admit = n->admits[i];
 
-		if (at == NULL || port->binding != b)
-			order_port(o, port, b, admit, at == NULL);
+		if (n->fresh[i] || port->binding != b)
+			order_port(o, port, b, admit, n->fresh[i]);
+		if (!n->fresh[i])
+			kept[(struct proxy_port **)bsearch(&port->binding->addr, old, n_old, sizeof(*old), compare_to_port) -
+			     old] = true;
 		if (admit != NULL)
 			admit_set(admit, n->configs, b);
 		/* Both are kept by the port, in exchange for its own. */
@@ -335,15 +333,12 @@ order_ports(struct proxy *p, struct proxy_reload *n)
 	}
 	/* What is left of the old ones is in no list. */
 	for (size_t i = 0; i < n_old; i++) {
-		bool kept = false;
-
-		for (size_t k = 0; k < n->n_ports && !kept; k++)
-			kept = n->ports[k] == old[i];
-		if (kept)
+		if (kept[i])
 			continue;
 		order_port(o, old[i], NULL, NULL, false);
 		n->gone[n->n_gone++] = old[i];
 	}
+	free(kept);
 	free(old);
 	free(p->ports);
 	p->ports = n->ports;

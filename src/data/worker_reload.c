@@ -38,6 +38,9 @@ obey_lanes(struct worker *w, const struct worker_reload *r)
 			struct snapshot *snapshot = snapshot_ref(c->snapshot);
 
 			lane_take_snapshot(*at, &snapshot);
+		} else if (c->changed && (*at)->snapshot != NULL) {
+			/* There may be more places now. */
+			queue_look(*at);
 		}
 	}
 	for (size_t i = 0; i < r->n_removed; i++)

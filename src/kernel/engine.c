@@ -37,6 +37,7 @@ struct ours {
 	uint64_t counting;	/* the one whose connections are being counted; 0: none */
 	uint64_t acked;	/* of both; control hears of it once the start has counted, too */
 	uint64_t reported;	/* as control has heard */
+	uint64_t committed;	/* that came with the last reload */
 	uint64_t flipped;	/* generation that moved the preview; 0: that is settled */
 	bool counted;	/* refused holds a reading */
 	uint64_t refused[RULESET_REFUSALS];	/* as last read */
@@ -61,6 +62,7 @@ struct kernel {
 	double renewed;	/* clock_now() when it was last due */
 	ev_timer renew, counts, begin, close;
 	ev_timer reloaded;	/* on_committed() is due */
+	bool reloading;	/* what a reload brought is not obeyed yet */
 	uint64_t generation;	/* of the configuration that it tells of */
 	size_t n_slots;	/* of by_service */
 	char table[RULESET_TABLE_MAX + 8];
@@ -128,6 +130,18 @@ cut_down(struct ours *o)
 }
 
 static void
+committed_yet(struct kernel *k)
+{
+	if (!k->reloading)
+		return;
+	for (size_t i = 0; i < k->n && !k->closing; i++)
+		if (k->list[i].reported < k->list[i].committed)
+			return;
+	k->reloading = false;
+	ev_timer_start(k->loop, &k->reloaded);
+}
+
+static void
 tell_acked(struct ours *o)
 {
 	struct kernel *k = o->kernel;
@@ -141,6 +155,7 @@ tell_acked(struct ours *o)
 	    !k->closing)
 		cut_down(o);
 	k->engine.on_acked(k->engine.arg, &k->engine, o->service, 0, o->acked);
+	committed_yet(k);
 }
 
 static void
@@ -598,10 +613,12 @@ kernel_commit(struct engine *e, const struct reload *r)
 
 		if (snapshot == NULL || known(k, r->services[i].service) == NULL)
 			continue;
+		ours_of(k, r->services[i].service)->committed = snapshot->generation;
 		snapshot_ref(snapshot);
 		kernel_publish(e, r->services[i].service, &snapshot);
 	}
-	ev_timer_start(k->loop, &k->reloaded);
+	k->reloading = true;
+	committed_yet(k);
 }
 
 enum err

@@ -313,3 +313,21 @@ def test_who_waited_for_a_service_that_goes_may_ask_at_once_for_what_has_come(we
         assert a.reply()["error"] == "usage"
         assert a.reply()["ok"]
     kept.close()
+
+
+def test_many_that_speak_tls_come_in_one_reload(web, closing, ports, backend, tmp_path):
+    """Each with a certificate of its own name, at one address: what is told of one does not walk over the others."""
+    n = scaled(3000, 100)
+    ca = Authority(tmp_path)
+    crowd, other, at = backend("crowd"), backend("other"), f"127.0.0.1:{ports.hold()}"
+    certificate = ca.issue("crowd", *(f"s{i}.example" for i in range(0, n, max(1, n // 20))))
+    teal = web()
+    add(teal, *(service(f"s{i}", listen=at, green=[crowd], blue=[other], health={"type": "none"}, sni=[f"s{i}.example"],
+                        tls={"certificates": [certificate]}) for i in range(n)))
+    reload(teal)
+    address = at.split(":")
+    for name in ("s0.example", f"s{max(1, n // 20)}.example"):
+        closing.add(until(lambda: connect((address[0], int(address[1])), trusting(ca), name), "it is served"))
+    until(lambda: len(teal.log_lines_now("certs.shown")) == n, "each certificate is told of once")
+    rewrite(teal, services=teal.settings["services"][:1])
+    reload(teal)

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "control/flip_steps.h"
 #include "control/nodes.h"
+#include "control/reload_commit.h"
 #include "control/services.h"
 #include "scaled.h"
 #include "wait.h"
@@ -31,6 +32,9 @@ struct fake {
 		unsigned drains;	/* that end the service */
 		double timeout;	/* of the last */
 		bool forgetting;
+		unsigned published;	/* snapshots that came by themselves */
+		uint64_t committed;	/* the generation of the one that came with a reload */
+		unsigned usable;	/* of green, in that one */
 	} of[SLOTS];	/* by the service's index */
 };
 
@@ -55,6 +59,7 @@ fake_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 
 	snapshot_unref(snapshot);
 	fake_of(e)->of[s->index].generation = generation;
+	fake_of(e)->of[s->index].published++;
 	if (!fake_of(e)->hold_acks)
 		e->on_acked(e->arg, e, s, 0, generation);
 }
@@ -77,6 +82,30 @@ static void
 fake_forget(struct engine *e, struct service *s)
 {
 	fake_of(e)->of[s->index].forgetting = true;
+}
+
+static enum err
+fake_prepare(struct engine *e, const struct reload *r, struct why *why)
+{
+	(void)e;
+	(void)r;
+	(void)why;
+	return OK;
+}
+
+static void
+fake_commit(struct engine *e, const struct reload *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		const struct snapshot *snapshot = r->services[i].snapshot;
+		struct service *s = r->services[i].service;
+
+		if (snapshot == NULL)
+			continue;
+		fake_of(e)->of[s->index].committed = snapshot->generation;
+		fake_of(e)->of[s->index].usable = snapshot->colors[GREEN].n;
+		e->on_acked(e->arg, e, s, 0, snapshot->generation);
+	}
 }
 
 static void
@@ -169,7 +198,8 @@ begin(struct rig *r, const char *services)
 	r->store = store_file_new(r->config, r->jobs);
 	r->fake.engine = (struct engine){ .class = &fake_class, .n_threads = 1, .open = fake_open,
 					  .publish = fake_publish, .drain = fake_drain, .count = fake_count,
-					  .close = fake_close, .forget = fake_forget };
+					  .close = fake_close, .forget = fake_forget, .prepare = fake_prepare,
+					  .commit = fake_commit };
 	for (size_t i = 0; i < r->config->n_services; i++)
 		list[i] = make(r, &r->config->services[i]);
 	if (control_open(&r->control, r->loop, r->config, r->jobs, r->store, (struct engine *[]){ &r->fake.engine }, 1,
@@ -458,6 +488,51 @@ test_a_change_of_nodes_does_not_wait_for_one_that_goes(void **state)
 }
 
 static void
+reload_to(struct rig *r, const char *services)
+{
+	const struct config *to = load(r, services);
+	struct config_keys *was = config_keys_new(r->config), *is = config_keys_new(to);
+	struct config_plan *plan = config_plan_new(was, is);
+	struct certs_prepared certs = { .n = 0 };
+	struct reload_run run;
+	struct why why;
+
+	assert_int_equal(reload_prepare(&run, &r->control, to, 2, plan, &certs, &why), OK);
+	reload_commit(&run);
+	reload_finish(&run);
+	r->config = to;
+	config_plan_free(&plan);
+	config_keys_free(&was);
+	config_keys_free(&is);
+}
+
+/* In one step: between a commit and a snapshot behind it, a connection could begin by
+ * the new terms to an old backend. */
+static void
+test_a_reload_brings_backends_together_with_its_terms(void **state)
+{
+	struct rig *r = *state;
+	struct service *shop, *pay;
+
+	begin(r, PLAIN("shop", "80") "," POOLED("pay", "81"));
+	shop = find(r, "shop")->service;
+	pay = find(r, "pay")->service;
+	r->fake.of[shop->index].published = r->fake.of[pay->index].published = 0;
+	reload_to(r, "{ name = \"shop\"; listen = \"127.0.0.1:80\"; health: { type = \"none\"; };"
+		     " green: { backends = [\"127.0.0.1:1\", \"127.0.0.1:3\"]; }; blue: { backends = [\"127.0.0.1:2\"]; }; },"
+		     POOLED("pay", "81"));
+	/* What is due at the end of a turn. */
+	for (int i = 0; i < 3; i++)
+		ev_run(r->loop, EVRUN_NOWAIT);
+	assert_int_equal(r->fake.of[shop->index].published, 0);
+	assert_int_equal(r->fake.of[pay->index].published, 0);
+	assert_int_equal(r->fake.of[shop->index].usable, 2);
+	assert_int_equal(r->fake.of[shop->index].committed, shop->generation);
+	assert_int_equal(shop->acked, shop->generation);
+	assert_int_equal(r->fake.of[pay->index].committed, 0);
+}
+
+static void
 test_a_pending_walk_misses_no_service_that_stays(void **state)
 {
 	struct rig *r = *state;
@@ -561,6 +636,7 @@ main(void)
 		T(test_flips_of_one_that_goes_are_answered),
 		T(test_nodes_of_a_pool_are_those_of_one_that_comes),
 		T(test_a_change_of_nodes_does_not_wait_for_one_that_goes),
+		T(test_a_reload_brings_backends_together_with_its_terms),
 		T(test_a_pending_walk_misses_no_service_that_stays),
 		T(test_names_may_be_exchanged),
 		T(test_any_order_of_comings_and_goings),
