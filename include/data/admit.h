@@ -88,6 +88,13 @@ void permit_drop_place(struct permit *p);
 void permit_leave_queue(struct permit *p);
 void permit_take_turn(struct permit *p);
 
+/* Of a connection that another process had let in: lane, client, listener and flags say
+ * what it held there, which it holds here from now on, whatever the limits; what is not limited
+ * here is not held.  False, and nothing is, when there are not so many descriptors. */
+MUST_USE bool permit_adopt(struct permit *p, unsigned descriptors);
+/* Another process holds all of it now: gives it back here, and no place to those who wait. */
+void permit_give_up(struct permit *p);
+
 /* All that *from holds is the other's. */
 void permit_move(struct permit *to, struct permit *from);
 /* Tells the log and the tally of a client that is not served, accepted then

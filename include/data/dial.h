@@ -86,6 +86,9 @@ struct dial {
 };
 _Static_assert(offsetof(struct dial, peer) == offsetof(struct dial, permit.client), "one and the same");
 
+/* The lane's list of those that have reached a backend of its color. */
+struct link *dial_home(const struct dial *d);
+
 /* Of one that is zero but for its permit; born is the owner's to set. */
 void dial_init(struct dial *d, enum entrance entrance, enum waiter_kind kind);
 /* NEW: is DIALING, counted for the color that is active now; dial_next() follows. */
@@ -94,6 +97,9 @@ void dial_begin(struct dial *d);
 void dial_adopt(struct dial *d);
 /* Begins (again) to reach a backend by the lane's present snapshot. */
 void dial_next(struct dial *d);
+/* DIALING: gives up what it has begun, perhaps in the middle of a connect, and nothing of that counts.
+ * dial_next() follows, or the end. */
+void dial_unchoose(struct dial *d);
 /* The same after another one, perhaps of a color that has lost its traffic, perhaps in the
  * middle of a connect: nothing of that counts. */
 void dial_anew(struct dial *d);

@@ -14,7 +14,11 @@
 
 #include "base/list.h"
 #include "base/tlv.h"
+#include "data/endpoint.h"
 #include "data/proxy.h"
+#include "net/io.h"
+
+struct permit;
 
 /* Of the messages on a channel.  Processes that speak another one hand nothing over. */
 #define HANDOVER_FORMAT 1
@@ -82,29 +86,34 @@ struct handover_kind {
 	/* Frozen: appends its fields (tags of the kind's own) and its descriptors, which stay the
 	 * object's.  False: it cannot be given after all, and is resumed. */
 	bool (*pack)(struct link *object, struct buf *fields, struct handover_fds *fds);
-	/* Goes on here: into its list, as before.  kept: never to be offered again. */
+	/* Goes on here, or begins: into its list, its deadline as old as it was, its watchers
+	 * started.  It may end.  kept: never to be offered again. */
 	void (*resume)(struct link *object, bool kept);
-	/* The other process has it: forget_fd() its descriptors (data/handover.h), give back
-	 * permit and backend; no line in the log, no ending counted, no bytes. */
+	/* Frozen, and the other process has it: handover_forget() closes its descriptors,
+	 * permit_give_up() gives its places back; no line in the log, no ending counted, no bytes.
+	 * Of one that unpack() made as well. */
 	void (*gone)(struct link *object);
+	/* Whose it is. */
+	struct lane *(*lane)(struct link *object);
 
 	/* In the new one. */
 
-	/* Makes it, ready but idle: it counts, but has no watcher yet.  fds are taken over when
-	 * it returns an object (those that it takes become -1 in *fds otherwise, too).  NULL: *no
-	 * says why. */
+	/* Makes it, frozen: it counts for its color, but is in no list and has no watcher.  The
+	 * descriptors that it has taken over are -1 in *fds afterwards, also where it fails; the
+	 * others are closed.  NULL: *no says why, and nothing is left of it.  Then TAKEN is sent,
+	 * and resume() begins it. */
 	struct link *(*unpack)(struct worker *w, struct str fields, struct handover_fds *fds, enum handover_no *no);
-	/* It has been answered for: bytes move.  It may end. */
-	void (*begin)(struct link *object);
 };
 
-/* [enum handover_kind_id]; NULL: that kind is not handed over. */
+extern const struct handover_kind session_handover, handshake_handover;
+/* [enum handover_kind_id]; NULL: that kind is not handed over.  In
+ * handover_main.c. */
 extern const struct handover_kind *const handover_kinds[HANDOVER_KINDS];
+
+/* -- a worker's --------------------------------------------------------------------- */
 
 /* Something may be given sooner than at the next tick: a client's exchange is over. */
 void handover_soon(struct worker *w);
-/* This worker gives what it has. */
-bool handover_is_on(const struct worker *w);
 /* The lane that is the service's of that name, in this worker; NULL: none. */
 struct lane *handover_lane(struct worker *w, struct str service);
 /* The worker's listener at that address, of that entrance; NULL: none. */
@@ -112,6 +121,21 @@ struct listener *handover_listener(struct worker *w, const struct addr *address,
 /* The backend of the lane's service; one that is no backend of the service any more is made
  * as of one that was removed.  One reference, the caller's.  NULL without memory. */
 struct backend *handover_backend(struct lane *l, enum color color, struct str address);
+/* What a permit holds, and for whom, as a row of its own; the one that is read has flags and
+ * client, for permit_adopt(), and no lane and no listener. */
+void handover_pack_permit(struct buf *b, uint16_t tag, const struct permit *p);
+bool handover_read_permit(const struct tlv *f, struct permit *out);
+/* Of a field with the bytes of a struct endpoint. */
+bool handover_read_endpoint(const struct tlv *f, struct endpoint *out);
+/* The i-th descriptor is taken out of them; -1: there is none. */
+int handover_take_fd(struct handover_fds *fds, unsigned i);
+
+/* All that a worker does in this is over: at the end of its thread, before its lanes end.
+ * What was offered and not answered for is the other process', which is told of it by the
+ * kernel; what was made here and not answered for is given back. */
+void handover_end(struct worker *w);
+/* Ten times a second. */
+void handover_tick(struct worker *w);
 /* Closes io, of which another process has a copy: as io_close(), but the loop must be told,
  * for to the kernel the socket is still open. */
 void handover_forget(struct worker *w, struct io *io);

@@ -18,6 +18,7 @@ struct handshake {
 	uint32_t magic;
 	uint8_t stage;	/* enum handshake_stage */
 	uint8_t color;	/* it counts for that */
+	bool kept;	/* by this process: another one would not take it */
 	bool slow;	/* the hello comes in pieces: its socket was told how much is enough */
 	struct io io;
 	struct listener *listener;
@@ -35,6 +36,19 @@ enum handshake_step {
 	HANDSHAKE_DONE,	/* the stage is over */
 	HANDSHAKE_BROKEN,	/* end it, by *ending */
 };
+
+/* Clients of that listener say something by TLS first. */
+bool handshake_looks_at_hello(const struct listener *li);
+/* One of that listener that is empty: no descriptor, no permit, not counted.  NULL without memory. */
+struct handshake *handshake_alloc(struct listener *li);
+/* It is a connection of the color that it would be given now, and in its lane's list; and is not any
+ * more. */
+void handshake_count(struct handshake *hs);
+void handshake_uncount(struct handshake *hs);
+/* Counted, but in no list and without a watcher: goes on with the stage it is in.  It may end. */
+void handshake_go_on(struct handshake *hs);
+/* One that holds nothing, and is not counted. */
+void handshake_free(struct handshake *hs);
 
 /* Reads the PROXY header and not a byte more, and believes it. */
 enum handshake_step handshake_read_proxy(struct handshake *hs, enum ending *ending);

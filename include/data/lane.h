@@ -16,6 +16,7 @@ struct http_lane;
 
 struct lane_drain {
 	bool on;
+	bool ordered;	/* and what comes late (from another process) is drained by the same orders */
 	struct drain_orders orders;
 	double started;	/* orders.at */
 };
@@ -59,6 +60,7 @@ struct lane {
 	ev_timer hand_on;	/* at the loop's next turn */
 	unsigned pauses;	/* the most that one client goes through (retry_pause) */
 	double user_timeout;	/* of connections to backends, where the configuration has none */
+	unsigned handed;	/* in none of the lists: on their way to another process, or from there */
 	bool refused;	/* a backend refused us since the last tick */
 };
 
@@ -93,6 +95,8 @@ void lane_has_no_port(struct lane *l, enum entrance entrance, const struct backe
 /* As snapshot_color(); and before the first snapshot, when nothing is served, the
  * color that refused clients are counted for: what `initial` says. */
 enum color lane_color(const struct lane *l, enum entrance entrance);
+/* A connection of that color has come from another process: the color may be draining. */
+void lane_drain_late(struct lane *l, enum color color);
 /* Past the drain's deadline. */
 bool lane_drain_is_over(const struct lane_drain *d, double now);
 /* True with *ending past the deadline of the service's end: what is left is cut so, and

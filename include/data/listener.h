@@ -59,6 +59,8 @@ void listener_take_over(struct listener *l, struct listener *old);
 struct listener *listener_last(struct listener *l);
 /* Unless something still stands in its way. */
 void listener_resume(struct listener *l);
+/* Closes, and who is queued stays for another process that has the socket, too. */
+void listener_yield(struct listener *l);
 /* Takes what is queued, then closes. */
 void listener_close(struct listener *l);
 

@@ -38,6 +38,9 @@ struct proxy {
 	void (*on_refused)(void *arg, struct service *s);
 
 	/* Shared. */
+	struct {
+		_Atomic uint64_t given, taken, refused, broken;
+	} handed;	/* data/handover.h: struct handover_counts */
 	_Atomic uint32_t idle_upstreams;	/* of the descriptors: no client's */
 	struct admission descriptors;	/* two for each session, one for a handshake; a reserve is kept */
 };

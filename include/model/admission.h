@@ -46,6 +46,13 @@ admission_enter(struct admission *a, uint32_t n)
 	return true;
 }
 
+/* Takes them whatever the limit: of those who are in already, elsewhere. */
+static inline void
+admission_adopt(struct admission *a, uint32_t n)
+{
+	atomic_fetch_add_explicit(&a->held, n, memory_order_relaxed);
+}
+
 /* At this moment; for messages that give the reason. */
 static inline bool
 admission_is_full(const struct admission *a)

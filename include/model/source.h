@@ -37,6 +37,8 @@ void source_counts_free(struct source_counts **cp);
 void source_counts_set_limit(struct source_counts *c, uint32_t limit);
 /* Any thread.  Never lets more in than the limit, not even for a moment. */
 enum source_enter source_enter(struct source_counts *c, const struct source_key *key);
+/* The same whatever the limit: one that was in already, elsewhere.  False without memory. */
+MUST_USE bool source_adopt(struct source_counts *c, const struct source_key *key);
 void source_leave(struct source_counts *c, const struct source_key *key);
 /* Sources that hold something now. */
 uint64_t source_counts_size(struct source_counts *c);

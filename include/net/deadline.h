@@ -17,6 +17,7 @@ typedef void deadline_fn(struct deadline *d);
 
 struct deadline_list {
 	struct link nodes;	/* least recently touched first */
+	struct link since;	/* deadline_go_on()'s, in no order yet */
 	double after;	/* seconds; 0: never expires */
 	double grain;
 	deadline_fn *expired;	/* for owners with several lists; else NULL */
@@ -26,6 +27,7 @@ static inline void
 deadline_list_init(struct deadline_list *l, double after)
 {
 	list_init(&l->nodes);
+	list_init(&l->since);
 	l->after = after;
 	l->expired = NULL;
 	l->grain = after / 16;
@@ -48,19 +50,18 @@ deadline_arm(struct deadline_list *l, struct deadline *d, double now)
 	list_append(&l->nodes, &d->link);
 }
 
-/* One that was disarmed goes on: its time runs since it was armed.  As slow as there are others that were armed
- * before it. */
+/* One that was disarmed, here or in another process, goes on: its time runs since it was
+ * touched.  It expires once deadline_sort() has found its place. */
 static inline void
 deadline_go_on(struct deadline_list *l, struct deadline *d)
 {
-	struct link *at;
-
 	list_remove(&d->link);
-	at = l->nodes.next;
-	while (at != &l->nodes && list_entry(at, struct deadline, link)->touched <= d->touched)
-		at = at->next;
-	list_append(at, &d->link);
+	list_append(&l->since, &d->link);
 }
+
+/* Those that went on since the last call get their places, all in one go.  Without memory some
+ * wait for the next call.  Before deadline_expired(). */
+void deadline_sort(struct deadline_list *l);
 
 static inline void
 deadline_touch(struct deadline_list *l, struct deadline *d, double now)

@@ -25,6 +25,9 @@ void pipes_free(struct pipes *pool);
 /* NULL when there are too many, or no descriptors, or only tiny pipes to be
  * had: copy instead. */
 struct pipe *pipes_take(struct pipes *pool);
+/* One of another process, with so many bytes inside; there may be too many then, until some are given back.  NULL
+ * without memory: then the descriptors stay the caller's. */
+struct pipe *pipes_adopt(struct pipes *pool, int rd, int wr, size_t held);
 /* A pipe with bytes inside is closed, an empty one kept for the next. */
 void pipes_give(struct pipes *pool, struct pipe *p);
 

@@ -96,6 +96,10 @@ relay_is_blocked(const struct relay *r)
 /* Bytes that are held. */
 uint64_t relay_waiting(const struct relay *r);
 
+/* For another process: what is kept in memory of one that holds something, or else ""; what is in a pipe goes with
+ * that. */
+struct str relay_held_bytes(const struct relay *r);
+
 /* Drops what is held. */
 void relay_end(struct relay *r, struct relay_buffers *buffers);
 

@@ -426,6 +426,54 @@ permit_hold(struct permit *p, unsigned descriptors)
 	return true;
 }
 
+static void
+adopt_listener(struct permit *p, const struct addr *client)
+{
+	struct admit *a = p->listed ? listener_of(p)->admit : NULL;
+	struct source_key key;
+
+	p->listed = a != NULL;
+	if (a == NULL)
+		return;
+	if (a->sources != NULL && source_key_of(client, a->source_prefix6, &key))
+		p->listed = source_adopt(a->sources, &key);
+	if (p->listed && a->counts)
+		admission_adopt(&a->places, 1);
+}
+
+bool
+permit_adopt(struct permit *p, unsigned descriptors)
+{
+	const struct limits_config *c = &p->lane->config->limits;
+	struct service *s = p->lane->service;
+	struct source_key key;
+	struct addr client;
+
+	p->descriptors = 0;
+	if (!permit_hold(p, descriptors)) {
+		p->admitted = p->listed = p->place = p->source = p->queued = 0;
+		return false;
+	}
+	endpoint_get(&p->client, &client);
+	adopt_listener(p, &client);
+	p->prefix6 = (c->source_prefix6 - 1) & 127;
+	p->source = p->source && c->per_source > 0 && source_key_of(&client, c->source_prefix6, &key) &&
+		    source_adopt(s->source_counts, &key);
+	if (p->place)
+		admission_adopt(&s->admission, 1);
+	if (p->queued)
+		admission_adopt(&s->queue, 1);
+	return true;
+}
+
+void
+permit_give_up(struct permit *p)
+{
+	if (p->place)
+		permit_drop_place(p);
+	permit_release(p);
+}
+
 void
 permit_move(struct permit *to, struct permit *from)
 {

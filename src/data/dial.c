@@ -295,13 +295,20 @@ dial_next(struct dial *d)
 }
 
 void
-dial_anew(struct dial *d)
+dial_unchoose(struct dial *d)
 {
 	dial_ops(d)->close(d);
 	dial_drop_backend(d);
 	forget_tries(d);
-	d->retries++;
 	deadline_disarm(&d->deadline);
+	d->pausing = 0;
+}
+
+void
+dial_anew(struct dial *d)
+{
+	dial_unchoose(d);
+	d->retries++;
 	dial_backend(d, END_CONNECT);
 }
 

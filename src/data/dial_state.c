@@ -29,6 +29,14 @@ dial_recolor(struct dial *d)
 		tally_add(&dial_tally(d)->active, 1);
 }
 
+struct link *
+dial_home(const struct dial *d)
+{
+	struct lane *l = d->lane;
+
+	return d->entrance == ENTRANCE_MAIN ? &l->live[d->waiter.kind][d->color] : &l->previews[d->waiter.kind];
+}
+
 void
 dial_become(struct dial *d, enum dial_state to, enum queue_end end)
 {
@@ -61,9 +69,7 @@ dial_become(struct dial *d, enum dial_state to, enum queue_end end)
 		list_append(&l->dialing, &d->link);
 		break;
 	case DIAL_REACHED:
-		list_append(d->entrance == ENTRANCE_MAIN ? &l->live[d->waiter.kind][d->color] :
-							   &l->previews[d->waiter.kind],
-			    &d->link);
+		list_append(dial_home(d), &d->link);
 		break;
 	case DIAL_ENDED:
 		list_append(&l->worker->ended[d->waiter.kind], &d->link);

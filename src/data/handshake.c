@@ -12,8 +12,8 @@
 /* Reads of discarded bytes, in one turn of the loop. */
 #define DISCARDS 4
 
-static bool
-looks_at_hello(const struct listener *li)
+bool
+handshake_looks_at_hello(const struct listener *li)
 {
 	return li->tls || (li->route != NULL && !li->lane->mode->by_request);
 }
@@ -28,7 +28,7 @@ is_settled(const struct listener *li)
 bool
 handshake_is_needed(const struct listener *li)
 {
-	return proxy_protocol_is_on(li->lane) || looks_at_hello(li);
+	return proxy_protocol_is_on(li->lane) || handshake_looks_at_hello(li);
 }
 
 /* -- counting --------------------------------------------------------------- */
@@ -52,15 +52,15 @@ take_color(struct handshake *hs)
 	tally_add(&tally_of(hs)->active, 1);
 }
 
-static void
-count(struct handshake *hs)
+void
+handshake_count(struct handshake *hs)
 {
 	take_color(hs);
 	list_append(&hs->facts.permit.lane->handshaking, &hs->link);
 }
 
-static void
-uncount(struct handshake *hs)
+void
+handshake_uncount(struct handshake *hs)
 {
 	/* Who lingers is no connection any more. */
 	if (hs->stage != HANDSHAKE_LINGER)
@@ -118,8 +118,8 @@ tell_failure(struct handshake *hs, enum ending ending, const char *words)
 	buf_free(&more);
 }
 
-static void
-destroy(struct handshake *hs)
+void
+handshake_free(struct handshake *hs)
 {
 	hs->listener->users--;
 	deadline_disarm(&hs->deadline);
@@ -134,9 +134,9 @@ static void
 leave_handshake(struct handshake *hs)
 {
 	io_close(worker_of(hs)->loop, &hs->io);
-	uncount(hs);
+	handshake_uncount(hs);
 	permit_release(&hs->facts.permit);
-	destroy(hs);
+	handshake_free(hs);
 }
 
 void
@@ -230,10 +230,10 @@ serve_client(struct handshake *hs)
 		return;
 	}
 	io_move(worker_of(hs)->loop, &hs->io, &io, hs->io.watcher.cb);
-	uncount(hs);
+	handshake_uncount(hs);
 	facts = hs->facts;
 	permit_move(&facts.permit, &hs->facts.permit);
-	destroy(hs);
+	handshake_free(hs);
 	if (io_is_tls(&io)) {
 		tls_facts(io.tls, &tls);
 		facts.tls = &tls;
@@ -314,9 +314,9 @@ move_to(struct handshake *hs, struct lane *l)
 {
 	if (l == hs->facts.permit.lane)
 		return;
-	uncount(hs);
+	handshake_uncount(hs);
 	hs->facts.permit.lane = l;
-	count(hs);
+	handshake_count(hs);
 }
 
 /* No service has that name: tells the client. */
@@ -380,7 +380,7 @@ leave_proxy(struct handshake *hs)
 		handshake_end(hs, why);
 		return;
 	}
-	if (!looks_at_hello(hs->listener)) {
+	if (!handshake_looks_at_hello(hs->listener)) {
 		serve_client(hs);
 		return;
 	}
@@ -472,6 +472,34 @@ ask_early(const struct listener *li, const struct addr *peer, struct permit *p, 
 	return proxy_protocol ? permit_reserve(p, why) : permit_ask(p, why) != ADMIT_NO;
 }
 
+struct handshake *
+handshake_alloc(struct listener *li)
+{
+	struct handshake *hs = calloc(1, sizeof(*hs));
+
+	if (hs == NULL)
+		return NULL;
+	hs->magic = HANDSHAKE_MAGIC;
+	hs->listener = li;
+	li->users++;
+	io_init(&hs->io, -1, handshake_on_event);
+	deadline_init(&hs->deadline);
+	deadline_init(&hs->again);
+	list_init(&hs->link);
+	return hs;
+}
+
+void
+handshake_go_on(struct handshake *hs)
+{
+	struct lane *l = hs->facts.permit.lane;
+
+	handshake_uncount(hs);
+	handshake_count(hs);
+	deadline_go_on(hs->stage == HANDSHAKE_PROXY ? l->header_clock : l->handshake_clock, &hs->deadline);
+	step(hs);
+}
+
 void
 handshake_new(struct listener *li, int fd, const struct addr *peer)
 {
@@ -485,20 +513,14 @@ handshake_new(struct listener *li, int fd, const struct addr *peer)
 		turn_away(&facts, fd, why);
 		return;
 	}
-	if ((hs = calloc(1, sizeof(*hs))) == NULL) {
+	if ((hs = handshake_alloc(li)) == NULL) {
 		turn_away(&facts, fd, END_MEMORY);
 		return;
 	}
-	hs->magic = HANDSHAKE_MAGIC;
 	hs->stage = proxy_protocol ? HANDSHAKE_PROXY : HANDSHAKE_HELLO;
-	hs->listener = li;
-	li->users++;
 	hs->facts = facts;
 	io_init(&hs->io, fd, handshake_on_event);
-	deadline_init(&hs->deadline);
-	deadline_init(&hs->again);
-	list_init(&hs->link);
-	count(hs);
+	handshake_count(hs);
 	(void)permit_hold(&hs->facts.permit, 1);
 	deadline_arm(proxy_protocol ? li->lane->header_clock : li->lane->handshake_clock, &hs->deadline, li->worker->now);
 	step(hs);

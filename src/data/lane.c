@@ -87,7 +87,7 @@ bool
 lane_is_empty(struct lane *l)
 {
 	bool empty = list_empty(&l->handshaking) && list_empty(&l->dialing) && queue_is_empty(l) &&
-		     !ev_is_active(&l->hand_on) && (l->mode->is_empty == NULL || l->mode->is_empty(l));
+		     l->handed == 0 && !ev_is_active(&l->hand_on) && (l->mode->is_empty == NULL || l->mode->is_empty(l));
 	struct listener *li;
 
 	for (int k = 0; k < DIAL_KINDS; k++) {
@@ -165,7 +165,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	for (int c = 0; c < COLORS; c++)
 		balance_round_move(&l->rounds[c], old != NULL ? &old->colors[c] : NULL, &l->snapshot->colors[c]);
 	if (!l->stopping)
-		l->drain[active].on = false;
+		l->drain[active].on = l->drain[active].ordered = false;
 	l->mode->take_snapshot(l, flipped);
 	if (flipped) {
 		/* A connect that is still under way to the wrong color would break the
@@ -207,11 +207,20 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 	l->stopping = orders->all;
 	/* What is idle by the new orders was perhaps idle before them: the clock
 	 * of idleness runs on, only the deadline begins now. */
-	d->on = true;
+	d->on = d->ordered = true;
 	d->orders = *orders;
 	d->started = orders->at;
 	if (l->mode->drop_color != NULL)
 		l->mode->drop_color(l, color);
+	worker_drain_begin(l->worker);
+}
+
+void
+lane_drain_late(struct lane *l, enum color color)
+{
+	if (!l->drain[color].ordered || l->drain[color].on)
+		return;
+	l->drain[color].on = true;
 	worker_drain_begin(l->worker);
 }
 

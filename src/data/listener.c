@@ -7,6 +7,7 @@
 #include "data/handshake.h"
 #include "data/lane.h"
 #include "data/proxy.h"
+#include "net/epoll_forget.h"
 
 #define BATCH_MAX 32
 
@@ -120,6 +121,16 @@ listener_take_over(struct listener *l, struct listener *old)
 	old->next = l;
 	old->retired = true;
 	l->users++;
+}
+
+void
+listener_yield(struct listener *l)
+{
+	if (!acceptor_is_open(&l->acceptor))
+		return;
+	acceptor_pause(&l->acceptor, 0);
+	epoll_forget(&l->worker->epoll, l->acceptor.watcher.fd);
+	acceptor_close(&l->acceptor);
 }
 
 void

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "data/dial.h"
+#include "data/handover.h"
 #include "data/handshake.h"
 #include "data/lane.h"
 #include "data/proxy.h"
@@ -76,7 +77,7 @@ free_clocks(struct worker *w)
 	for (unsigned i = 0; i < w->n_clocks; i++) {
 		struct worker_clock *c = w->clocks[i];
 
-		if (c->users == 0 && list_empty(&c->list.nodes)) {
+		if (c->users == 0 && list_empty(&c->list.nodes) && list_empty(&c->list.since)) {
 			free(c);
 			continue;
 		}
@@ -145,6 +146,8 @@ expire(struct worker *w)
 	for (unsigned i = 0; i < w->n_clocks; i++) {
 		struct deadline_list *list = &w->clocks[i]->list;
 
+		if (!list_empty(&list->since))
+			deadline_sort(list);
 		while ((d = deadline_expired(list, now)) != NULL)
 			list->expired(d);
 	}
@@ -190,6 +193,7 @@ worker_on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 		worker_release(w);
 	w->expire_due = true;
 	worker_tidy(w);
+	handover_tick(w);
 	if (w->starved)
 		after_starving(w);
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;) {
@@ -309,6 +313,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->magic = WORKER_MAGIC;
 	w->index = index;
 	w->proxy = proxy;
+	w->epoll = -1;
 	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	CHECK(w->loop != NULL);
 	turn_init(&w->turn, w->loop);
@@ -351,6 +356,7 @@ end_lanes(struct worker *w)
 {
 	struct lane *l;
 
+	handover_end(w);
 	for (unsigned i = 0; (l = worker_next_lane(w, &i)) != NULL;)
 		lane_end(l);
 }

@@ -145,11 +145,11 @@ resize_shard(struct source_counts *c, struct count_shard *s, size_t n_slots)
 }
 
 static enum source_enter
-enter_locked(struct source_counts *c, struct count_shard *s, const struct source_key *key, uint64_t hash)
+enter_locked(struct source_counts *c, struct count_shard *s, const struct source_key *key, uint64_t hash, uint32_t limit)
 {
 	struct entry **at = find_counted(s, key, hash), *e = *at;
 
-	if (e != NULL && e->held >= atomic_load_explicit(&c->limit, memory_order_relaxed))
+	if (e != NULL && e->held >= limit)
 		return SOURCE_FULL;
 	if (e == NULL) {
 		if ((e = malloc(sizeof(*e))) == NULL)
@@ -163,17 +163,29 @@ enter_locked(struct source_counts *c, struct count_shard *s, const struct source
 	return SOURCE_ENTERED;
 }
 
-enum source_enter
-source_enter(struct source_counts *c, const struct source_key *key)
+static enum source_enter
+enter_below(struct source_counts *c, const struct source_key *key, uint32_t limit)
 {
 	uint64_t hash = hash_keyed(key, sizeof(*key), &c->secret);
 	struct count_shard *s = shard_of(c, hash);
 	enum source_enter result;
 
 	pthread_mutex_lock(&s->lock);
-	result = enter_locked(c, s, key, hash);
+	result = enter_locked(c, s, key, hash, limit);
 	pthread_mutex_unlock(&s->lock);
 	return result;
+}
+
+enum source_enter
+source_enter(struct source_counts *c, const struct source_key *key)
+{
+	return enter_below(c, key, atomic_load_explicit(&c->limit, memory_order_relaxed));
+}
+
+bool
+source_adopt(struct source_counts *c, const struct source_key *key)
+{
+	return enter_below(c, key, UINT32_MAX) == SOURCE_ENTERED;
 }
 
 void

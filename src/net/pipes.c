@@ -65,6 +65,19 @@ pipes_take(struct pipes *pool)
 	return p;
 }
 
+struct pipe *
+pipes_adopt(struct pipes *pool, int rd, int wr, size_t held)
+{
+	int size = fcntl(wr, F_GETPIPE_SZ);
+	struct pipe *p;
+
+	if (size <= 0 || (p = malloc(sizeof(*p))) == NULL)
+		return NULL;
+	*p = (struct pipe){ .rd = rd, .wr = wr, .capacity = (size_t)size, .held = held };
+	pool->n_used++;
+	return p;
+}
+
 void
 pipes_give(struct pipes *pool, struct pipe *p)
 {

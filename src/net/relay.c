@@ -281,6 +281,14 @@ relay_waiting(const struct relay *r)
 	return (r->held != NULL ? r->held->end - r->held->start : 0) + (r->pipe != NULL ? r->pipe->held : 0);
 }
 
+struct str
+relay_held_bytes(const struct relay *r)
+{
+	const struct relay_held *h = r->held;
+
+	return h != NULL ? (struct str){ h->data + h->start, h->end - h->start } : STR("");
+}
+
 void
 relay_end(struct relay *r, struct relay_buffers *buffers)
 {

@@ -65,16 +65,51 @@ test_one_that_goes_on_expires_when_it_would_have(void **state)
 	deadline_disarm(&d[0]);
 	deadline_arm(&l, &d[2], 104.0);
 	deadline_go_on(&l, &d[0]);
+	deadline_sort(&l);
 	assert_null(deadline_expired(&l, 109.9));
 	assert_ptr_equal(deadline_expired(&l, 110.0), &d[0]);
 	/* Behind those of the same moment; and the youngest of all is the last. */
 	d[0].touched = 102.0;
 	deadline_go_on(&l, &d[0]);
+	deadline_sort(&l);
 	assert_ptr_equal(list_first(&l.nodes), &d[1].link);
 	assert_ptr_equal(d[1].link.next, &d[0].link);
 	d[0].touched = 105.0;
 	deadline_go_on(&l, &d[0]);
+	deadline_sort(&l);
 	assert_ptr_equal(l.nodes.prev, &d[0].link);
+}
+
+/* More than fit on a stack, in the worst of orders, between others. */
+static void
+test_many_that_go_on_are_sorted_among_the_others(void **state)
+{
+	static struct deadline d[1000];
+	struct deadline_list l;
+	double last = 0;
+
+	(void)state;
+	deadline_list_init(&l, 10.0);
+	for (unsigned i = 0; i < 1000; i++) {
+		deadline_init(&d[i]);
+		d[i].touched = (i * 7919) % 1000;
+	}
+	for (unsigned i = 0; i < 1000; i += 100)
+		deadline_arm(&l, &d[i], i);
+	for (unsigned i = 0; i < 1000; i++)
+		if (i % 100 != 0)
+			deadline_go_on(&l, &d[i]);
+	deadline_sort(&l);
+	assert_true(list_empty(&l.since));
+	for (unsigned n = 0; n < 1000; n++) {
+		struct deadline *first = deadline_expired(&l, 1e6);
+
+		assert_non_null(first);
+		assert_true(first->touched >= last);
+		last = first->touched;
+		deadline_disarm(first);
+	}
+	assert_null(deadline_expired(&l, 1e6));
 }
 
 static void
@@ -109,6 +144,7 @@ main(void)
 		cmocka_unit_test(test_expires_oldest_first),
 		cmocka_unit_test(test_touch_postpones_but_only_past_the_grain),
 		cmocka_unit_test(test_one_that_goes_on_expires_when_it_would_have),
+		cmocka_unit_test(test_many_that_go_on_are_sorted_among_the_others),
 		cmocka_unit_test(test_zero_never_expires),
 		cmocka_unit_test(test_grain_stays_small_for_short_durations),
 	};

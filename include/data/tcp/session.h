@@ -13,6 +13,7 @@ struct session {
 	uint32_t magic;
 	uint32_t backends_turn : 1;	/* reached: the backend is to say or take something */
 	uint32_t named : 1;	/* behind that, what its ClientHello asked for */
+	uint32_t kept : 1;	/* by this process: another one would not take it */
 	uint32_t proxy_protocol : 1;	/* a struct proxy_protocol_facts follows */
 	struct dial dial;	/* lane, permit, color, backend; its deadline is that of idling once it is reached */
 	struct io client, server;

@@ -182,23 +182,28 @@ move(struct session *s, bool up)
 	return false;
 }
 
-/* After every event: over, or wait for what each side's state asks for. */
+void
+session_watch(struct session *s)
+{
+	struct ev_loop *loop = s->dial.lane->worker->loop;
+
+	io_want(loop, &s->client, relay_wants(&s->up, &s->down));
+	io_want(loop, &s->server, relay_wants(&s->down, &s->up));
+}
+
+/* After every event. */
 static void
 settle_session(struct session *s)
 {
-	struct worker *w = s->dial.lane->worker;
-	double now = w->now;
-
 	if (s->up.done && s->down.done) {
 		session_end(s, END_DONE);
 		return;
 	}
-	deadline_touch(s->dial.lane->idle_clock[s->backends_turn], &s->dial.deadline, now);
-	io_want(w->loop, &s->client, relay_wants(&s->up, &s->down));
-	io_want(w->loop, &s->server, relay_wants(&s->down, &s->up));
+	deadline_touch(s->dial.lane->idle_clock[s->backends_turn], &s->dial.deadline, s->dial.lane->worker->now);
+	session_watch(s);
 }
 
-static void
+void
 session_on_client(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct session *s = container_of(w, struct session, client.watcher);
@@ -273,14 +278,28 @@ session_idled(struct deadline *d)
 
 /* -- birth -------------------------------------------------------------- */
 
+struct session *
+session_alloc(bool proxy_header, const char *name)
+{
+	size_t n_name = name[0] != '\0' ? strlen(name) + 1 : 0;
+	size_t size = sizeof(struct session) + (proxy_header ? sizeof(struct proxy_protocol_facts) : 0) + n_name;
+	struct session *s = calloc(1, size);
+
+	if (s == NULL)
+		return NULL;
+	s->magic = SESSION_MAGIC;
+	s->proxy_protocol = proxy_header;
+	s->named = n_name > 0;
+	memcpy((char *)s + size - n_name, name, n_name);
+	return s;
+}
+
 void
 session_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 {
 	/* Of TLS that is passed through only the name asked for is known. */
 	const char *name = facts->tls == NULL && facts->server_name != NULL ? facts->server_name : "";
-	size_t n_name = name[0] != '\0' ? strlen(name) + 1 : 0;
-	size_t size = sizeof(struct session) + (facts->proxy_header ? sizeof(struct proxy_protocol_facts) : 0) + n_name;
-	struct session *s = calloc(1, size);
+	struct session *s = session_alloc(facts->proxy_header, name);
 	struct worker *w = li->worker;
 
 	if (s == NULL) {
@@ -289,18 +308,11 @@ session_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 		permit_release(&facts->permit);
 		return;
 	}
-	s->magic = SESSION_MAGIC;
 	permit_move(&s->dial.permit, &facts->permit);
 	dial_init(&s->dial, s->dial.permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN, WAITER_SESSION);
 	s->dial.born = facts->accepted;
-	if (facts->proxy_header) {
-		s->proxy_protocol = 1;
+	if (facts->proxy_header)
 		*proxy_protocol_of(s) = (struct proxy_protocol_facts){ facts->peer, facts->destination };
-	}
-	if (n_name > 0) {
-		s->named = 1;
-		memcpy((char *)s + size - n_name, name, n_name);
-	}
 	io_move(w->loop, io, &s->client, session_on_client);
 	io_init(&s->server, -1, session_on_server);
 	if (s->dial.permit.queued) {
