@@ -9,6 +9,7 @@
 
 struct bus {
 	struct link listeners;
+	bool quiet;	/* of services nothing is told: another teald tells it */
 };
 
 struct bus_listener {

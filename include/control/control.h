@@ -5,6 +5,7 @@
 #define CONTROL_CONTROL_H
 
 #include <ev.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "control/bus.h"
@@ -31,6 +32,7 @@ struct control;
 struct nodes;
 struct hosts;
 struct certs;
+struct peer;
 struct reloads;
 
 /* What main adds to a service: its lane in the control plane. */
@@ -44,6 +46,7 @@ struct service_ctl {
 	struct service_engine *engines;	/* that serve it (control/engines.c) */
 	size_t n_engines;
 	struct rollout rollout;
+	uint64_t strays;	/* that the teald before this one counted */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool dirty;	/* a snapshot is due */
 	double first_round_by;	/* clock_now(): then serving begins without verdicts that take long */
@@ -61,12 +64,44 @@ struct service_ctl {
 	} flip_seconds;
 };
 
+/* What the teald before this one has counted as a process: totals go on. */
+struct inherited {
+	double since;	/* see control_counts_since(); 0: nothing is inherited */
+	uint64_t log_dropped;
+	double cpu_seconds;
+	struct inherited_lag {
+		char thread[ENGINE_THREAD_NAME];
+		struct tally_histogram lag;
+	} *lags;
+	size_t n_lags;
+	/* Counters that engines tell of themselves. */
+	struct inherited_counter {
+		char metric[64];
+		uint64_t value;
+	} *counters;
+	size_t n_counters;
+};
+/* Threads, or counters, of which that can be told. */
+#define INHERITED_MAX 512
+/* 0: that metric was not counted. */
+static inline uint64_t
+inherited_counter(const struct inherited *in, const char *metric)
+{
+	for (size_t i = 0; i < in->n_counters; i++)
+		if (strcmp(in->counters[i].metric, metric) == 0)
+			return in->counters[i].value;
+	return 0;
+}
+
 struct control {
 	struct ev_loop *loop;
 	const struct config *config;	/* what is obeyed now; one reference */
 	struct reloads *reloads;
 	struct jobs *jobs;
 	struct store *store;
+	struct peer *peer;	/* another generation of teald, during an upgrade; NULL: none */
+	bool yielded;	/* that one decides: this teald only obeys (control/peer.h) */
+	struct inherited inherited;
 	struct health *health;
 	struct nodes *nodes;
 	struct hosts *hosts;
@@ -145,6 +180,12 @@ bool control_is_prepared(const struct control *c);
 /* One more engine, hooked into control as those given to control_open(): services
  * of its kind may come from now on.  It outlives control. */
 void control_add_engine(struct control *c, struct engine *engine);
+/* Another store from now on, which needs no opening: the one before is closed already,
+ * or about to be.  The new one outlives control as the other did. */
+void control_change_store(struct control *c, struct store *store);
+/* Calls of the engine come to control, as of those that it was opened with; it is none of
+ * c->engines. */
+void control_hear_engine(struct control *c, struct engine *engine);
 /* The end has come: clients that wait for a flip are told so.  The services stay,
  * for those who still have to say what they were asked for. */
 void control_forget(struct control *c);
@@ -164,6 +205,13 @@ ctl_is_published(const struct service_ctl *ctl)
 	return ctl->rollout.state != ROLLOUT_WAITING;
 }
 
+/* clock_now() from which totals count: of the start, or the first one in a row of upgrades. */
+static inline double
+control_counts_since(const struct control *c)
+{
+	return c->inherited.since > 0 ? c->inherited.since : c->started;
+}
+
 /* NULL when there is no such service. */
 struct service_ctl *control_find(struct control *c, struct str name);
 /* The place in c->services of the first one of that serial or a later one, c->n:
@@ -171,6 +219,8 @@ struct service_ctl *control_find(struct control *c, struct str name);
 size_t control_from(const struct control *c, uint64_t serial);
 /* Its first checks may take so long; then it begins to serve all the same. */
 void control_wait_for_checks(struct service_ctl *ctl);
+/* The service's `acked` has grown. */
+void control_on_progress(struct service_ctl *ctl);
 /* Perhaps nothing is missing any more to be serving. */
 void control_serving_yet(struct control *c);
 

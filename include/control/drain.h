@@ -12,6 +12,7 @@ struct drain {
 	uint64_t epoch;	/* of the flip that began it */
 	double started, deadline;	/* clock_now(); deadline: when the rest is cut */
 	double due;	/* the first deadline; it does not move when that was missed */
+	struct drain_orders orders;
 	unsigned late_polls;	/* looks since the deadline at which connections were left */
 	uint64_t at_start;	/* connections when it began */
 	uint64_t last_told;	/* remaining, as last reported */
@@ -23,6 +24,15 @@ struct drain {
 /* Begins to drain color; timeout < 0: the service's own drain.timeout.
  * Replaces a running one. */
 void drain_start(struct service_ctl *ctl, enum color color, double timeout);
+/* A drain that another teald began, as far as it has come. */
+struct drain_legacy {
+	enum color color;
+	uint64_t epoch;	/* of the flip that began it */
+	struct drain_orders orders;
+	uint64_t at_start, cut_before;	/* as in struct drain */
+};
+/* Goes on with it. */
+void drain_resume(struct service_ctl *ctl, const struct drain_legacy *legacy);
 /* The color became active again: its connections stay. */
 void drain_cancel(struct service_ctl *ctl);
 

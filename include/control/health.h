@@ -50,6 +50,9 @@ void health_give_up(struct health *h, struct service *s, struct backend *b, cons
 /* Checks this service's backends again now rather than when due (a worker
  * was refused by one, or a flip waits for it). */
 void health_kick(struct health *h, struct service *s);
+/* The verdict of another teald that checks the backend in the same way: our answers go on
+ * from there.  No event is told. */
+void health_adopt(struct health *h, const struct service *s, struct backend *b, enum backend_state state);
 /* True once each backend of the service has passed or failed at least once, or
  * was given up. */
 bool health_first_round(const struct health *h, const struct service *s);

@@ -23,6 +23,12 @@ struct node_view {
 
 /* Hooks itself into the store's on_nodes; before the store is opened. */
 struct nodes *nodes_new(struct control *c);
+/* Into another store's, too. */
+void nodes_hear(struct store *store);
+/* What was said of each pool's nodes. */
+void nodes_each_pool(const struct nodes *n, void (*each)(void *arg, const char *pool, const struct overlay *said), void *arg);
+/* A change of nodes is under way. */
+bool nodes_are_changing(const struct nodes *n);
 /* Waiting commands are answered E_UNKNOWN.  No write may be under way. */
 void nodes_free(struct nodes **np);
 

@@ -6,6 +6,8 @@
 
 #include "control/control.h"
 
+/* Ejections of the service that another teald began end here, too. */
+void outlier_adopt(struct service_ctl *ctl);
 void outlier_init(struct control *c);
 /* A worker had trouble with a backend of the service: one with too many failures
  * in a row is ejected. */

@@ -1,119 +1,103 @@
-/* peer_wire.h - what the two generations of teald say to each other during an
- * upgrade, over a line of SOCK_SEQPACKET: a message is a type and a row of fields
- * (base/tlv.h).  The one that goes is the predecessor, the other one its successor.
+/* peer_wire.h - what control says to the other generation of teald during an upgrade:
+ * a message is a type and a row of fields (base/tlv.h).  The one that goes is the
+ * predecessor, the other one its successor.
  *
  * Numbers stay what they are: the other one may be of another version.  A type or
- * tag that is not known is skipped; a change that cannot be skipped raises
- * PEER_FORMAT, and then no connection changes hands: all drain in the predecessor. */
+ * tag that is not known is skipped, a field that is missing is as zero. */
 #ifndef CONTROL_PEER_WIRE_H
 #define CONTROL_PEER_WIRE_H
 
-#include <stdint.h>
+/* No message is longer; what may be longer comes in several. */
+#define PEER_MESSAGE_MAX 65536
 
-#define PEER_FORMAT 1
-
-/* No message is longer: a line's socket buffer holds some of them. */
-#define PEER_MESSAGE_MAX 49152
-
+/* As types on the line; those below are app/teald/succession's. */
 enum peer_type {
-	/* The course of the upgrade: app/teald/succession. */
-	PEER_HELLO = 1,	/* both, first */
-	PEER_PREPARED = 2,	/* successor: with one channel for each worker of the other */
-	PEER_NO = 3,	/* predecessor: it goes on serving; why */
-	PEER_YOURS = 4,	/* predecessor: the state has been said, it accepts nothing any more */
-	PEER_ADMIN = 5,	/* predecessor: an admin connection, with its descriptor */
-	PEER_SUCCESSION_LAST = 31,
-
-	/* The rest is control/peer's.  First what the predecessor knows, before
-	 * PEER_YOURS: */
-	PEER_STATE_PROCESS = 32,
-	PEER_STATE_POOL = 33,	/* what was said of a pool's nodes; several */
-	PEER_STATE_SERVICE = 34,	/* one for each service, in its order */
-	PEER_STATE_BACKENDS = 35,	/* of the service named in it; several */
-	/* Then, from the successor: */
-	PEER_SERVICES = 48,	/* those of the predecessor that it has; several, the last one says so */
-	PEER_NODES = 49,	/* as PEER_STATE_POOL, whenever it changes */
-	PEER_RECORD = 50,	/* of a service: obey this, and say when it is obeyed */
-	PEER_DRAIN = 51,	/* of a color of a service: orders */
-	/* From the predecessor: */
-	PEER_ACKED = 64,	/* of a service: that generation, or what is told after it, is obeyed */
-	PEER_TALLY = 65,	/* of a service: counters since their start */
-	PEER_TALLY_BACKENDS = 66,	/* the same of its backends */
-	PEER_TALLY_PROCESS = 67,
-	PEER_LEFT = 68,	/* what it holds as a whole */
-	/* From both: */
-	PEER_COUNTS = 80,	/* of a service: connections on its colors, places held */
-	PEER_WHO = 81,	/* who holds that color? */
-	PEER_HOLDERS = 82	/* the answer, perhaps in several parts */
+	/* The predecessor, before it hands over: what it knows. */
+	PEER_STATE_PROCESS = 64,
+	PEER_STATE_POOL = 65,	/* what was said of a pool's nodes; several */
+	PEER_STATE_SERVICE = 66,	/* one for each service, in its order */
+	PEER_STATE_BACKENDS = 67,	/* of the service named in it; several */
+	/* The successor. */
+	PEER_SERVICES = 80,	/* those of the predecessor that it has; several, the last one says so */
+	PEER_NODES = 81,	/* as PEER_STATE_POOL, whenever it changes */
+	PEER_RECORD = 82,	/* of a service: obey this, and say when it is obeyed */
+	PEER_DRAIN = 83,	/* of a color of a service: orders */
+	PEER_COUNTS = 84,	/* of a service: the answer to PEER_ASK */
+	/* The predecessor, until it ends. */
+	PEER_ACKED = 96,	/* of a service: nothing begins there by an older generation */
+	PEER_TALLY = 97,	/* of a service: counters since their start, or only what is held now */
+	PEER_TALLY_BACKENDS = 98,	/* the same of its backends; several */
+	PEER_TALLY_PROCESS = 99,
+	PEER_ASK = 100,	/* of a service: how many connections has the successor? */
+	/* Both. */
+	PEER_WHO = 112,	/* who holds that color? */
+	PEER_HOLDERS = 113	/* the answer; several, the last one says so */
 };
 
 /* What a field means; of a number u64 unless it says otherwise.  Words are those
- * of the log and the metrics. */
+ * of the log and the metrics, times those of clock_now(), which all processes of a
+ * machine share, unless they end in US: wall clock. */
 enum peer_tag {
 	/* Wherever they occur. */
 	PEER_T_SERVICE = 1,	/* str: the name that the predecessor knows it by */
 	PEER_T_COLOR = 2,	/* str: "green", "blue" */
-	PEER_T_GENERATION = 3,	/* of the service's snapshots, the sender's count */
-	PEER_T_EPOCH = 4,
-	PEER_T_FORMAT = 5,	/* PEER_FORMAT */
-	PEER_T_VERSION = 6,	/* str */
-	PEER_T_WHY = 7,	/* str: a sentence */
-	PEER_T_PID = 8,
-	PEER_T_LAST = 9,	/* no further part follows */
+	PEER_T_GENERATION = 3,	/* of the service's snapshots, the successor's count */
+	PEER_T_LAST = 4,	/* no further part follows */
+	PEER_T_WORD = 5,	/* str: what is counted in this row */
+	PEER_T_COUNT = 6,
 
 	/* A record. */
-	PEER_T_RECORD = 16,	/* row of: */
+	PEER_T_EPOCH = 16,
 	PEER_T_CHANGE = 17,	/* str */
 	PEER_T_AT_US = 18,
 	PEER_T_BY = 19,	/* str */
 	PEER_T_REASON = 20,	/* str */
 	PEER_T_FORCED = 21,
 	PEER_T_LOCK = 22,	/* row of AT_US, BY, REASON; absent: not locked */
-	PEER_T_REFUSE = 23,	/* nothing new is taken: the store is too old */
+	PEER_T_RECORD = 23,	/* row of COLOR and these */
+	PEER_T_REFUSE = 24,	/* nothing new is taken: the store is too old */
 
-	/* PEER_STATE_SERVICE and what changes of it. */
-	PEER_T_APPLIED = 32,	/* epoch */
-	PEER_T_TERMS = 33,	/* str: hash of how the backends are checked */
-	PEER_T_DRAIN = 34,	/* row: the drain under way */
-	PEER_T_WISH = 35,	/* row of EPOCH, AT_US, BY, TIMEOUT */
-	PEER_T_TIMEOUT = 36,	/* double, seconds */
-	PEER_T_STARTED = 37,	/* double, clock_now() */
-	PEER_T_DEADLINE = 38,	/* double, clock_now() */
-	PEER_T_DUE = 39,	/* double, clock_now() */
-	PEER_T_AT_START = 40,	/* connections */
-	PEER_T_CUT_BEFORE = 41,	/* connections */
-	PEER_T_IDLE = 42,	/* double, seconds */
-	PEER_T_SPREAD = 43,	/* double, seconds */
-	PEER_T_ENDING = 44,	/* str */
-	PEER_T_ALL = 45,	/* the service as a whole ends */
-	PEER_T_PUBLISHED = 46,	/* it was serving */
+	/* PEER_STATE_SERVICE. */
+	PEER_T_MODE = 32,	/* str: of the configuration */
+	PEER_T_ENGINE = 33,	/* str: likewise */
+	PEER_T_HOLDS = 34,	/* it serves connections of its own, and obeys */
+	PEER_T_TERMS = 35,	/* hash of how backends are checked */
+	PEER_T_FLIPS = 36,	/* row of COLOR, WORD (the result), COUNT; several */
+	PEER_T_FLIP_SECONDS = 37,	/* a histogram */
+	PEER_T_STRAYS = 38,
+
+	/* Orders of a drain: of PEER_DRAIN, and with the rest in a row PEER_T_DRAIN. */
+	PEER_T_DRAIN = 48,
+	PEER_T_STARTED = 49,	/* double */
+	PEER_T_IDLE = 50,	/* double, seconds */
+	PEER_T_SPREAD = 51,	/* double, seconds */
+	PEER_T_TIMEOUT = 52,	/* double, seconds */
+	PEER_T_ENDING = 53,	/* str */
+	PEER_T_ALL = 54,	/* the service as a whole ends */
+	PEER_T_AT_START = 55,	/* connections */
+	PEER_T_CUT_BEFORE = 56,	/* connections */
 
 	/* Counters. */
-	PEER_T_FLIPS = 64,	/* row of COLOR, RESULT, COUNT; several */
-	PEER_T_RESULT = 65,	/* str */
-	PEER_T_COUNT = 66,
-	PEER_T_FLIP_SECONDS = 67,	/* row of BUCKET..., SUM */
-	PEER_T_BUCKET = 68,	/* row of BOUND and COUNT: not cumulative; without BOUND: above all */
-	PEER_T_BOUND = 69,	/* double, seconds */
-	PEER_T_SUM = 70,	/* double, seconds */
-	PEER_T_SIDE = 71,	/* row of ENTRANCE, COLOR and what was counted there */
-	PEER_T_ENTRANCE = 72,	/* str: "main", "preview" */
-	PEER_T_ACTIVE = 73,
-	PEER_T_ENDED = 74,	/* row of WORD, COUNT; several */
-	PEER_T_BYTES_IN = 75,
-	PEER_T_BYTES_OUT = 76,
-	PEER_T_RETRIES = 77,
-	PEER_T_NO_PORT = 78,
-	PEER_T_CONNECT_SECONDS = 79,	/* as FLIP_SECONDS */
-	PEER_T_REQUESTS = 80,	/* row of WORD (the code), COUNT; several */
-	PEER_T_ODD_ANSWERS = 81,	/* row of WORD, COUNT; several */
-	PEER_T_REQUEST_SECONDS = 82,	/* as FLIP_SECONDS */
-	PEER_T_WORD = 83,	/* str */
-	PEER_T_HANDSHAKES = 84,	/* row of VERSION, RESUMED, COUNT; several */
-	PEER_T_RESUMED = 85,
-	PEER_T_HELD = 86,	/* places of max_connections */
-	PEER_T_QUEUED = 87,	/* places of limits.queue */
-	PEER_T_REFUSED = 88,	/* by max_connections, since the start */
+	PEER_T_SIDE = 64,	/* row of ENTRANCE, COLOR and what was counted there */
+	PEER_T_ENTRANCE = 65,	/* str: "main", "preview" */
+	PEER_T_ACTIVE = 66,
+	PEER_T_ENDED = 67,	/* row of WORD, COUNT; several */
+	PEER_T_BYTES_IN = 68,
+	PEER_T_BYTES_OUT = 69,
+	PEER_T_RETRIES = 70,
+	PEER_T_NO_PORT = 71,
+	PEER_T_CONNECT_SECONDS = 72,	/* a histogram */
+	PEER_T_REQUESTS = 73,	/* row of WORD (the code), COUNT; several */
+	PEER_T_ODD_ANSWERS = 74,	/* row of WORD, COUNT; several */
+	PEER_T_REQUEST_SECONDS = 75,	/* a histogram */
+	PEER_T_HANDSHAKES = 76,	/* row of WORD ("1.2", "1.3"), RESUMED, COUNT; several */
+	PEER_T_RESUMED = 77,
+	PEER_T_HELD = 78,	/* places of max_connections */
+	PEER_T_QUEUED = 79,	/* places of limits.queue */
+	/* A histogram is a row of: */
+	PEER_T_BUCKET = 80,	/* row of BOUND and COUNT: not cumulative; without BOUND: above all */
+	PEER_T_BOUND = 81,	/* double, seconds */
+	PEER_T_SUM_US = 82,
 
 	/* A backend. */
 	PEER_T_BACKEND = 96,	/* row of COLOR, ADDRESS and: */
@@ -121,8 +105,8 @@ enum peer_tag {
 	PEER_T_STATE = 98,	/* str */
 	PEER_T_SINCE_US = 99,
 	PEER_T_ERROR = 100,	/* str */
-	PEER_T_EJECTED_UNTIL = 101,	/* double, clock_now() */
-	PEER_T_RAMP_FROM = 102,	/* double, clock_now() */
+	PEER_T_EJECTED_UNTIL = 101,	/* double */
+	PEER_T_RAMP_FROM = 102,	/* double */
 	PEER_T_EJECTIONS = 103,
 	PEER_T_CHECKS_FAILED = 104,
 	PEER_T_CHECKS_PASSED = 105,
@@ -136,27 +120,26 @@ enum peer_tag {
 	PEER_T_CONFIG_GENERATION = 128,
 	PEER_T_CONFIG_LOADED_US = 129,
 	PEER_T_CONFIG_CHECKSUM = 130,	/* str */
-	PEER_T_UPTIME_FROM = 131,	/* double, clock_now() from which counters count */
+	PEER_T_COUNTING_SINCE = 131,	/* double */
 	PEER_T_MAINTENANCE = 132,
 	PEER_T_LOG_DROPPED = 133,
-	PEER_T_LAG = 134,	/* row of WORD (the thread) and a histogram; several */
-	PEER_T_CPU_SECONDS = 135,	/* double */
-	PEER_T_START_TIME = 136,	/* double, seconds since 1970 */
-	PEER_T_POOL = 137,	/* str */
-	PEER_T_POOL_VERSION = 138,
-	PEER_T_NODE = 139,	/* str: a host and what was said of it, as the store has it */
-	PEER_T_CONFIG_GOOD = 140,	/* the last reload was taken over */
+	PEER_T_CPU_SECONDS = 134,	/* double */
+	PEER_T_LAG = 135,	/* row of WORD (the thread) and a histogram; several */
+	PEER_T_COUNTER = 136,	/* row of WORD (the metric) and COUNT, of engines; several */
 
-	/* Who holds, and what is left. */
+	/* Nodes. */
+	PEER_T_POOL = 144,	/* str */
+	PEER_T_VERSION = 145,
+	PEER_T_NODE = 146,	/* row of ADDRESS (the host) and WORD; several */
+
+	/* Who holds. */
 	PEER_T_QUESTION = 160,	/* which one is answered */
 	PEER_T_MOST = 161,	/* so many at most */
-	PEER_T_HOLDER = 162,	/* row of CLIENT, ADDRESS, AGE, IDLE, BYTES_IN, BYTES_OUT, STATE; several */
+	PEER_T_HOLDER = 162,	/* row of CLIENT, ADDRESS and: */
 	PEER_T_CLIENT = 163,	/* str */
 	PEER_T_AGE = 164,	/* double, seconds */
 	PEER_T_IDLE_FOR = 165,	/* double, seconds */
-	PEER_T_TRUNCATED = 166,
-	PEER_T_CLIENTS = 167,	/* connections of any kind */
-	PEER_T_COMMANDS = 168	/* admin commands that are not answered yet */
+	PEER_T_TRUNCATED = 166
 };
 
 #endif

@@ -55,5 +55,10 @@ void reload_ask(struct reloads *r, struct reload_wait *w);
 /* One more engine obeys that generation. */
 void reload_on_committed(struct reloads *r, uint64_t generation);
 struct reload_status reload_status(const struct reloads *r);
+/* A file is being read, or not yet obeyed by every engine. */
+bool reload_is_under_way(const struct reloads *r);
+/* The start has read the file that the teald before this one obeyed, or another one: it
+ * counts on. */
+void reload_inherit(struct reloads *r, uint64_t generation, int64_t loaded_at_us, struct str checksum);
 
 #endif

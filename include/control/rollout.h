@@ -7,6 +7,7 @@
 
 #include "model/record.h"
 
+struct drain_legacy;
 struct service_ctl;
 
 enum rollout_state {
@@ -22,6 +23,7 @@ struct rollout {
 	uint64_t generation;	/* the first to carry the record's epoch */
 	bool flipped;	/* from another color: once applied, that one drains */
 	bool resumed;	/* what the start found on the idle color has its drain, if there was anything */
+	struct drain_legacy *legacy;	/* what drains already when serving begins; NULL: nothing is known to */
 	/* The drain time that a flip asks for, and the record it is about to write: of
 	 * another one it says nothing. */
 	struct {
@@ -38,6 +40,9 @@ void rollout_wish(struct service_ctl *ctl, const struct record *next, double tim
 /* The service's record has been replaced; before, its color was `from`.  Publishes
  * when it is another one; flips and fleet are told when there was nothing to do. */
 void rollout_on_record(struct service_ctl *ctl, enum color from);
+/* Before rollout_start(): another teald served until now.  What it drained goes on; NULL: it drained nothing. */
+void rollout_inherit(struct service_ctl *ctl, const struct drain_legacy *legacy);
+void rollout_free(struct service_ctl *ctl);
 /* The first snapshot goes out. */
 void rollout_start(struct service_ctl *ctl);
 /* service->acked has grown. */

@@ -6,6 +6,8 @@
 
 #include "control/control.h"
 
+/* What another teald let begin slowly goes on growing here. */
+void slow_start_adopt(struct service_ctl *ctl);
 void slow_start_init(struct control *c);
 /* b is used again: it grows from now on, where slow_start is configured and the
  * way of balancing has shares. */

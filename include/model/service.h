@@ -51,8 +51,11 @@ struct service {
 	uint64_t acked;	/* generation that every thread of its engines obeys */
 	uint64_t applied_epoch;	/* epoch of that generation */
 	struct ssl_ctx_st *backend_tls;	/* what backends are spoken to with; one reference, or NULL: plain */
-	struct tally *tallies;	/* one for each thread that counts: a worker's is the one of its index */
+	/* One for each thread that counts: a worker's is the one of its index; and the last one,
+	 * main's: what a predecessor has counted, and still counts (control/peer.h). */
+	struct tally *tallies;
 	unsigned n_tallies;
+	struct tally *inherited;	/* that one */
 };
 
 /* Aborts when memory is out.  config must outlive it. */
@@ -66,11 +69,13 @@ void service_obey(struct service *s, const struct service_config *config, const 
 /* Frees it and its references to backends; *sp is NULL on return. */
 void service_free(struct service **sp);
 
-/* Connections now on that color of the main entrance: the sum over workers. */
+/* Connections now on that color of an entrance: the sum over workers, and of a predecessor. */
 uint64_t service_connections(const struct service *s, enum entrance entrance, enum color color);
+/* Those of this process alone. */
+uint64_t service_own_connections(const struct service *s, enum entrance entrance, enum color color);
 /* Connections that ended so since the start. */
 uint64_t service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending);
-/* Counters of the main entrance since the start, over workers.  What is of HTTP
+/* Counters of the main entrance since the start, over workers and predecessors.  What is of HTTP
  * counts requests where others count connections. */
 struct service_totals {
 	uint64_t begun[COLORS];	/* the refused not counted */

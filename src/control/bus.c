@@ -28,6 +28,8 @@ bus_emit(struct bus *bus, enum log_level level, const char *event, const struct 
 	struct log_field all[FIELDS_MAX];
 	size_t n = 0;
 
+	if (bus->quiet && s != NULL)
+		return;
 	if (level >= log_level()) {
 		if (s != NULL) {
 			all[n++] = LS("service", s->config->name);

@@ -10,6 +10,7 @@
 #include "control/flip.h"
 #include "control/nodes.h"
 #include "control/outlier.h"
+#include "control/peer.h"
 #include "control/publish.h"
 #include "control/reload.h"
 #include "control/resolve.h"
@@ -236,16 +237,24 @@ control_on_committed(void *arg, struct engine *engine, uint64_t generation)
 	reload_on_committed(c->reloads, generation);
 }
 
+void
+control_on_progress(struct service_ctl *ctl)
+{
+	struct control *c = ctl->control;
+
+	control_serving_yet(c);
+	nodes_on_acked(c->nodes);
+	rollout_on_acked(ctl);
+	peer_on_acked(c->peer, ctl);
+}
+
 static void
 control_on_acked(void *arg, struct engine *engine, struct service *s, unsigned thread, uint64_t generation)
 {
 	struct control *c = arg;
 
-	if (c->life == LIFE_STOPPED || s->ctl->removed || !engines_ack(s->ctl, engine, thread, generation))
-		return;
-	control_serving_yet(c);
-	nodes_on_acked(c->nodes);
-	rollout_on_acked(s->ctl);
+	if (c->life != LIFE_STOPPED && !s->ctl->removed && engines_ack(s->ctl, engine, thread, generation))
+		control_on_progress(s->ctl);
 }
 
 /* -- ready, maintenance, stop ---------------------------------------------------------- */
@@ -471,10 +480,8 @@ control_on_closed(void *arg)
 }
 
 void
-control_add_engine(struct control *c, struct engine *engine)
+control_hear_engine(struct control *c, struct engine *engine)
 {
-	c->engines = must_grow(c->engines, c->n_engines + 1, sizeof(*c->engines));
-	c->engines[c->n_engines++] = engine;
 	engine->on_acked = control_on_acked;
 	engine->on_committed = control_on_committed;
 	engine->on_closed = control_on_closed;
@@ -483,6 +490,34 @@ control_add_engine(struct control *c, struct engine *engine)
 	engine->on_trouble = control_on_trouble;
 	engine->age = control_age;
 	engine->arg = c;
+}
+
+void
+control_add_engine(struct control *c, struct engine *engine)
+{
+	c->engines = must_grow(c->engines, c->n_engines + 1, sizeof(*c->engines));
+	c->engines[c->n_engines++] = engine;
+	control_hear_engine(c, engine);
+}
+
+/* Its calls come to us. */
+static void
+hear_store(struct control *c, struct store *store)
+{
+	c->store = store;
+	store->on_record = control_on_record;
+	store->on_ready = control_on_store_ready;
+	store->describe = control_describe;
+	store->may_obey = control_may_obey;
+	store->arg = c;
+}
+
+void
+control_change_store(struct control *c, struct store *store)
+{
+	hear_store(c, store);
+	nodes_hear(store);
+	ev_timer_stop(c->loop, &c->stale_timer);
 }
 
 /* -- life ---------------------------------------------------------------------------------------- */
@@ -497,7 +532,7 @@ set_up(struct control *c, struct ev_loop *loop, const struct config *config, str
 	c->config = config_ref(config);
 	c->reloads = reloads_new(c);
 	c->jobs = jobs;
-	c->store = store;
+	hear_store(c, store);
 	c->started = clock_now();
 	bus_init(&c->bus);
 	list_init(&c->gates);
@@ -526,18 +561,12 @@ set_up(struct control *c, struct ev_loop *loop, const struct config *config, str
 static enum err
 open_store(struct control *c, struct why *why)
 {
-	struct store *store = c->store;
 	enum err e;
 
-	store->on_record = control_on_record;
-	store->on_ready = control_on_store_ready;
-	store->describe = control_describe;
-	store->may_obey = control_may_obey;
-	store->arg = c;
 	c->begun = true;
-	if (store->fleet != NULL)
+	if (c->store->fleet != NULL)
 		ev_timer_start(c->loop, &c->stale_timer);
-	if ((e = store->open(store, why)) != OK)
+	if ((e = c->store->open(c->store, why)) != OK)
 		return e;
 	return c->failed ? why_set(why, E_USAGE, "%s", c->failure.text) : OK;
 }
@@ -636,6 +665,8 @@ control_close(struct control *c)
 	c->left_behind |= !reloads_free(&c->reloads);
 	health_free(&c->health);
 	services_close(c);
+	free(c->inherited.lags);
+	free(c->inherited.counters);
 	free(c->engines);
 	c->engines = NULL;
 	c->n_engines = 0;

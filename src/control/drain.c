@@ -61,35 +61,48 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 void
-drain_start(struct service_ctl *ctl, enum color color, double timeout)
+drain_resume(struct service_ctl *ctl, const struct drain_legacy *legacy)
 {
-	const struct drain_config *config = &ctl->service->config->drain;
 	struct control *c = ctl->control;
 	struct drain *d = must_alloc(sizeof(*d));
-	const struct drain_orders orders = {
-		.at = clock_now(),
-		.idle = config->idle,
-		.spread = config->spread,
-		.timeout = timeout < 0 ? config->timeout : timeout,
-		.ending = END_DRAINED,
-	};
 
 	drain_cancel(ctl);
 	d->ctl = ctl;
-	d->color = color;
-	d->epoch = ctl->service->record.epoch;
-	d->started = orders.at;
-	d->deadline = d->due = d->started + orders.timeout;
-	d->at_start = d->last_told = engines_count(ctl, color);
-	d->told_at = d->started;
-	d->cut_before = service_ended(ctl->service, ENTRANCE_MAIN, color, END_DRAINED);
+	d->color = legacy->color;
+	d->epoch = legacy->epoch;
+	d->orders = legacy->orders;
+	d->started = d->orders.at;
+	d->deadline = d->due = d->started + d->orders.timeout;
+	d->at_start = legacy->at_start;
+	d->last_told = engines_count(ctl, d->color);
+	d->told_at = clock_now();
+	d->cut_before = legacy->cut_before;
 	ctl->drain = d;
-	engines_drain(ctl, color, &orders);
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", ctl->service, LS("color", color_word(color)),
-		 LU("epoch", d->epoch), LU("remaining", d->at_start), LF("timeout", orders.timeout));
-	flip_on_drain_progress(ctl, d->at_start);
+	engines_drain(ctl, d->color, &d->orders);
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", ctl->service, LS("color", color_word(d->color)),
+		 LU("epoch", d->epoch), LU("remaining", d->last_told), LF("timeout", d->orders.timeout));
+	flip_on_drain_progress(ctl, d->last_told);
 	ev_timer_init(&d->poll, drain_on_poll, 0.0, POLL);
 	ev_timer_start(c->loop, &d->poll);
+}
+
+void
+drain_start(struct service_ctl *ctl, enum color color, double timeout)
+{
+	const struct drain_config *config = &ctl->service->config->drain;
+	const struct drain_legacy begun = {
+		.color = color,
+		.epoch = ctl->service->record.epoch,
+		.orders = { .at = clock_now(),
+			    .idle = config->idle,
+			    .spread = config->spread,
+			    .timeout = timeout < 0 ? config->timeout : timeout,
+			    .ending = END_DRAINED },
+		.at_start = engines_count(ctl, color),
+		.cut_before = service_ended(ctl->service, ENTRANCE_MAIN, color, END_DRAINED),
+	};
+
+	drain_resume(ctl, &begun);
 }
 
 void

@@ -109,10 +109,17 @@ engines_publish(struct service_ctl *ctl, struct snapshot **snapshot)
 }
 
 void
-engines_drain(struct service_ctl *ctl, enum color color, const struct drain_orders *orders)
+engines_drain_but(struct service_ctl *ctl, const struct engine *but, enum color color, const struct drain_orders *orders)
 {
 	for (size_t i = 0; i < ctl->n_engines; i++)
-		ctl->engines[i].engine->drain(ctl->engines[i].engine, ctl->service, color, orders);
+		if (ctl->engines[i].engine != but)
+			ctl->engines[i].engine->drain(ctl->engines[i].engine, ctl->service, color, orders);
+}
+
+void
+engines_drain(struct service_ctl *ctl, enum color color, const struct drain_orders *orders)
+{
+	engines_drain_but(ctl, NULL, color, orders);
 }
 
 void
@@ -143,13 +150,20 @@ engines_show(struct service_ctl *ctl, struct tls_site *site, struct ssl_ctx_st *
 }
 
 uint64_t
-engines_count(const struct service_ctl *ctl, enum color color)
+engines_count_but(const struct service_ctl *ctl, const struct engine *but, enum color color)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < ctl->n_engines; i++)
-		sum += ctl->engines[i].engine->count(ctl->engines[i].engine, ctl->service, color);
+		if (ctl->engines[i].engine != but)
+			sum += ctl->engines[i].engine->count(ctl->engines[i].engine, ctl->service, color);
 	return sum;
+}
+
+uint64_t
+engines_count(const struct service_ctl *ctl, enum color color)
+{
+	return engines_count_but(ctl, NULL, color);
 }
 
 uint64_t
@@ -172,7 +186,7 @@ engines_strays(const struct service_ctl *ctl, uint64_t *sum)
 {
 	bool any = false;
 
-	*sum = 0;
+	*sum = ctl->strays;
 	for (size_t i = 0; i < ctl->n_engines; i++) {
 		const struct engine *engine = ctl->engines[i].engine;
 
@@ -213,19 +227,27 @@ holders_on_answer(void *arg, const struct holders *some)
 }
 
 void
+engines_holders_but(struct service_ctl *ctl, const struct engine *but, enum color color, unsigned max, holders_fn *done,
+		    void *arg)
+{
+	struct holders_query *q = must_alloc(sizeof(*q));
+	static const struct holders none;
+
+	*q = (struct holders_query){ .done = done, .arg = arg, .waiting = 1, .max = max };
+	for (size_t i = 0; i < ctl->n_engines; i++)
+		q->waiting += ctl->engines[i].engine != but;
+	for (size_t i = 0; i < ctl->n_engines; i++) {
+		struct engine *engine = ctl->engines[i].engine;
+
+		if (engine != but)
+			engine->holders(engine, ctl->service, color, max, holders_on_answer, q);
+	}
+	/* Answers may come from inside: q is there until this last one. */
+	holders_on_answer(q, &none);
+}
+
+void
 engines_holders(struct service_ctl *ctl, enum color color, unsigned max, holders_fn *done, void *arg)
 {
-	size_t n = ctl->n_engines;
-	struct holders_query *q;
-
-	if (n == 1) {
-		ctl->engines[0].engine->holders(ctl->engines[0].engine, ctl->service, color, max, done, arg);
-		return;
-	}
-	q = must_alloc(sizeof(*q));
-	*q = (struct holders_query){ .done = done, .arg = arg, .waiting = n, .max = max };
-	CHECK(n > 0);
-	/* An answer may come from inside: after the last one q is gone. */
-	for (size_t i = 0; i < n; i++)
-		ctl->engines[i].engine->holders(ctl->engines[i].engine, ctl->service, color, max, holders_on_answer, q);
+	engines_holders_but(ctl, NULL, color, max, done, arg);
 }

@@ -619,6 +619,19 @@ health_kick(struct health *h, struct service *s)
 	ev_timer_start(h->loop, &g->kick);
 }
 
+void
+health_adopt(struct health *h, const struct service *s, struct backend *b, enum backend_state state)
+{
+	struct group *g = group_of(h, s);
+	size_t i = 0;
+
+	while (i < g->n && g->checks[i]->backend != b)
+		i++;
+	CHECK(i < g->n);
+	b->state = state;
+	g->checks[i]->answered |= state != BACKEND_CHECKING;
+}
+
 bool
 health_first_round(const struct health *h, const struct service *s)
 {

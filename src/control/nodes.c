@@ -10,6 +10,7 @@
 
 #include "control/backends.h"
 #include "control/nodes_private.h"
+#include "control/peer.h"
 #include "control/publish.h"
 #include "control/resolve.h"
 
@@ -180,6 +181,8 @@ nodes_on_overlay(void *arg, const char *pool, const struct overlay *now)
 	if (p == NULL)
 		return;
 	overlay_copy(&p->overlay, now);
+	/* Before the records that follow: who has acknowledged them has this, too. */
+	peer_on_nodes(c->peer, pool, now);
 	obey(p, c->nodes);
 }
 
@@ -365,9 +368,28 @@ nodes_new(struct control *c)
 	n->control = c;
 	list_init(&n->changes);
 	nodes_reconfigure(n, c->config);
-	c->store->on_nodes = nodes_on_overlay;
-	c->store->may_obey_nodes = nodes_may_be_obeyed;
+	nodes_hear(c->store);
 	return n;
+}
+
+void
+nodes_hear(struct store *store)
+{
+	store->on_nodes = nodes_on_overlay;
+	store->may_obey_nodes = nodes_may_be_obeyed;
+}
+
+void
+nodes_each_pool(const struct nodes *n, void (*each)(void *arg, const char *pool, const struct overlay *said), void *arg)
+{
+	for (size_t i = 0; i < n->n; i++)
+		each(arg, n->pools[i]->config->name, &n->pools[i]->overlay);
+}
+
+bool
+nodes_are_changing(const struct nodes *n)
+{
+	return !list_empty(&n->changes);
 }
 
 void

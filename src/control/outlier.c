@@ -152,6 +152,12 @@ control_on_outlier(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 void
+outlier_adopt(struct service_ctl *ctl)
+{
+	look_at_ejected(ctl, clock_now());
+}
+
+void
 outlier_init(struct control *c)
 {
 	ev_timer_init(&c->outlier_timer, control_on_outlier, 0.0, 0.0);

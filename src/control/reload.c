@@ -384,6 +384,23 @@ reload_status(const struct reloads *r)
 	return r->status;
 }
 
+bool
+reload_is_under_way(const struct reloads *r)
+{
+	return r->reading != NULL || r->committing != NULL || !list_empty(&r->waiting);
+}
+
+void
+reload_inherit(struct reloads *r, uint64_t generation, int64_t loaded_at_us, struct str checksum)
+{
+	if (str_eq(checksum, r->checksum)) {
+		r->status.generation = generation;
+		r->status.loaded_at_us = loaded_at_us;
+	} else {
+		r->status.generation = generation + 1;
+	}
+}
+
 struct reloads *
 reloads_new(struct control *c)
 {

@@ -1,5 +1,7 @@
 /* rollout.c - from a record to engines that obey it, and to an idle color without
  * connections.  Thread: main. */
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "control/drain.h"
 #include "control/engines.h"
@@ -117,6 +119,35 @@ start_drain(struct service_ctl *ctl, double timeout)
 	drain_start(ctl, color_other(ctl->service->record.color), timeout);
 }
 
+void
+rollout_inherit(struct service_ctl *ctl, const struct drain_legacy *legacy)
+{
+	rollout_free(ctl);
+	if (legacy == NULL)
+		return;
+	ctl->rollout.legacy = must_alloc(sizeof(*legacy));
+	*ctl->rollout.legacy = *legacy;
+}
+
+void
+rollout_free(struct service_ctl *ctl)
+{
+	free(ctl->rollout.legacy);
+	ctl->rollout.legacy = NULL;
+}
+
+static void
+resume_legacy(struct service_ctl *ctl)
+{
+	struct drain_legacy legacy = *ctl->rollout.legacy;
+
+	rollout_free(ctl);
+	if (legacy.color == ctl->service->record.color)
+		return;
+	rollout_become(ctl, ROLLOUT_DRAINING);
+	drain_resume(ctl, &legacy);
+}
+
 /* An engine whose connections outlive teald may have found some on the idle
  * color: they get what is left of the time they had. */
 static void
@@ -144,8 +175,11 @@ rollout_on_acked(struct service_ctl *ctl)
 		return;
 	rollout_become(ctl, ROLLOUT_APPLIED);
 	s->applied_epoch = s->record.epoch;
-	if (!flipped && !r->resumed)
+	if (!flipped && r->legacy != NULL)
+		resume_legacy(ctl);
+	else if (!flipped && !r->resumed)
 		resume_drain(ctl);
+	rollout_free(ctl);
 	r->resumed = true;
 	control_announce(ctl->control);
 	if (flipped)
@@ -156,6 +190,9 @@ rollout_on_acked(struct service_ctl *ctl)
 	if (!flipped)
 		return;
 	r->flipped = false;
+	/* Orders are the successor's to give. */
+	if (ctl->control->yielded)
+		return;
 	start_drain(ctl, wished_timeout(r, &s->record));
 }
 

@@ -117,6 +117,7 @@ static void
 ctl_free(struct service_ctl *ctl)
 {
 	list_remove(&ctl->leaving);
+	rollout_free(ctl);
 	engines_free(ctl);
 	ctl->service->ctl = NULL;
 	free(ctl);

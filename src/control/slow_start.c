@@ -75,6 +75,15 @@ grow(struct service_ctl *ctl, double now)
 	return grows ? ramp_step(s) : 0;
 }
 
+void
+slow_start_adopt(struct service_ctl *ctl)
+{
+	double seconds = grow(ctl, clock_now());
+
+	if (seconds > 0)
+		hasten(ctl->control, seconds);
+}
+
 static void
 control_on_slow_start(struct ev_loop *loop, ev_timer *t, int revents)
 {

@@ -226,7 +226,7 @@ static uint64_t
 proxy_count(struct engine *e, const struct service *s, enum color color)
 {
 	(void)e;
-	return service_connections(s, ENTRANCE_MAIN, color);
+	return service_own_connections(s, ENTRANCE_MAIN, color);
 }
 
 /* -- who holds a color ---------------------------------------------------- */

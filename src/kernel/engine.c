@@ -415,8 +415,8 @@ kernel_on_counts(void *arg, const struct ruleset_counts *counts)
 	for (size_t i = 0; counts != NULL && i < k->n; i++) {
 		struct ours *o = &k->list[i];
 		struct service *s = o->service;
-		/* The first tally is the thread's of flows, this one is ours. */
-		struct tally_color *t = &s->tallies[s->n_tallies - 1].colors[ENTRANCE_MAIN][s->record.color];
+		/* The first tally is the thread's of flows, this one, before the inherited one, is ours. */
+		struct tally_color *t = &s->inherited[-1].colors[ENTRANCE_MAIN][s->record.color];
 		bool first = !o->counted && ruleset_is_adopted(k->ruleset);
 
 		for (int r = 0; r < RULESET_REFUSALS; r++)

@@ -137,7 +137,7 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 {
 	struct service *s = aligned_alloc(64, (sizeof(*s) + 63) / 64 * 64);
 	/* Who forwards in the kernel counts on a thread of its own, and on main. */
-	unsigned writers = workers + (config->engine == ENGINE_KERNEL);
+	unsigned writers = workers + (config->engine == ENGINE_KERNEL), tallies = writers + 1;
 
 	CHECK(s != NULL);
 	memset(s, 0, sizeof(*s));
@@ -147,9 +147,9 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 	admission_init(&s->admission, 0);
 	admission_init(&s->queue, 0);
 	service_set_limits(s, config);
-	s->waiting = must_array(writers, sizeof(*s->waiting));
+	s->waiting = must_array(tallies, sizeof(*s->waiting));
 	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
-		s->first[i] = must_array(writers, sizeof(*s->first[i]));
+		s->first[i] = must_array(tallies, sizeof(*s->first[i]));
 	s->record.color = config->initial;
 	for (int c = 0; c < COLORS; c++) {
 		const struct color_config *cc = &config->colors[c];
@@ -162,8 +162,9 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 			expect_name(config, s->colors[c].backends[i], workers);
 		}
 	}
-	s->tallies = tally_array(writers, config->mode == MODE_HTTP);
-	s->n_tallies = writers;
+	s->tallies = tally_array(tallies, config->mode == MODE_HTTP);
+	s->n_tallies = tallies;
+	s->inherited = &s->tallies[writers];
 	return s;
 }
 
@@ -205,13 +206,19 @@ service_free(struct service **sp)
 }
 
 uint64_t
-service_connections(const struct service *s, enum entrance entrance, enum color color)
+service_own_connections(const struct service *s, enum entrance entrance, enum color color)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < s->n_tallies; i++)
+	for (unsigned i = 0; &s->tallies[i] != s->inherited; i++)
 		sum += tally_read(&s->tallies[i].colors[entrance][color].active);
 	return sum;
+}
+
+uint64_t
+service_connections(const struct service *s, enum entrance entrance, enum color color)
+{
+	return service_own_connections(s, entrance, color) + tally_read(&s->inherited->colors[entrance][color].active);
 }
 
 uint64_t

@@ -168,6 +168,7 @@ counts_requests_of_http_services(void **state)
 
 	free(shop->tallies);
 	shop->tallies = tally_array(shop->n_tallies, true);
+	shop->inherited = &shop->tallies[shop->n_tallies - 1];
 	tally_request(&shop->tallies[0].colors[ENTRANCE_MAIN][BLUE], 200, 0.002);
 	tally_request(&shop->tallies[1].colors[ENTRANCE_MAIN][BLUE], 200, 0.75);
 	tally_request(&shop->tallies[1].colors[ENTRANCE_MAIN][BLUE], 503, 60.0);

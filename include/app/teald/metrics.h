@@ -25,6 +25,7 @@ void metrics_write(struct buf *out, const struct control *c, enum prom_format fo
 
 /* The process_* families, as Prometheus clients name them; what the kernel
  * does not tell is left out.  In metrics_process.c. */
-void metrics_process(struct prom *p);
+/* before: CPU time that the tealds before this one have used. */
+void metrics_process(struct prom *p, double before);
 
 #endif

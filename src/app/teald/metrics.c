@@ -565,7 +565,7 @@ metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at
 		if (i < c->n)
 			return;
 	}
-	metrics_process(&p);
+	metrics_process(&p, c->inherited.cpu_seconds);
 	prom_end(&p);
 	at->over = true;
 }

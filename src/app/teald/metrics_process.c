@@ -105,7 +105,7 @@ gauge(struct prom *p, const char *name, uint64_t value, const char *help)
 }
 
 void
-metrics_process(struct prom *p)
+metrics_process(struct prom *p, double before)
 {
 	unsigned long long virtual_pages, resident_pages;
 	char *rest;
@@ -116,7 +116,7 @@ metrics_process(struct prom *p)
 
 	if (getrusage(RUSAGE_SELF, &usage) == 0) {
 		prom_family(p, "process_cpu_seconds_total", PROM_COUNTER, "User and system CPU time spent in seconds.");
-		prom_double(p, NULL, NULL, 0, seconds(usage.ru_utime) + seconds(usage.ru_stime));
+		prom_double(p, NULL, NULL, 0, seconds(usage.ru_utime) + seconds(usage.ru_stime) + before);
 	}
 	if (read_proc("/proc/self/statm", text, sizeof(text))) {
 		virtual_pages = strtoull(text, &rest, 10);

@@ -2,6 +2,7 @@
  * are written with.
  * Thread: main. */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/teald/engine_table.h"
 #include "app/teald/metrics_parts.h"
@@ -57,15 +58,34 @@ put_fleet(struct prom *p, const struct control *c)
 	}
 }
 
+/* h NULL: only the teald before this one had a thread of that name. */
 static void
-put_lag(struct prom *p, const char *thread, const struct tally_histogram *h)
+put_lag(struct prom *p, const struct control *c, const char *thread, const struct tally_histogram *h)
 {
 	uint64_t counts[TALLY_BUCKETS + 1] = { 0 }, sum_us = 0;
 	struct labels l = { .n = 0 };
 
 	labels_add(&l, "thread", thread);
-	metrics_add_histogram(h, counts, &sum_us);
+	if (h != NULL)
+		metrics_add_histogram(h, counts, &sum_us);
+	for (size_t i = 0; i < c->inherited.n_lags; i++)
+		if (strcmp(c->inherited.lags[i].thread, thread) == 0)
+			metrics_add_histogram(&c->inherited.lags[i].lag, counts, &sum_us);
 	metrics_put_histogram(p, l, tally_request_bounds, counts, sum_us);
+}
+
+static bool
+has_thread(const struct control *c, const char *thread)
+{
+	char name[ENGINE_THREAD_NAME];
+
+	for (size_t k = 0; k < c->n_engines; k++)
+		for (unsigned i = 0; c->engines[k]->lag != NULL && i < c->engines[k]->n_threads; i++) {
+			(void)c->engines[k]->lag(c->engines[k], i, name);
+			if (strcmp(name, thread) == 0)
+				return true;
+		}
+	return strcmp(thread, "main") == 0;
 }
 
 static void
@@ -75,13 +95,16 @@ put_lags(struct prom *p, const struct control *c)
 
 	prom_family(p, "teal_loop_lag_seconds", PROM_HISTOGRAM,
 		    "How late a thread came to its ticks, ten a second: how long something held it.");
-	put_lag(p, "main", &c->lag);
+	put_lag(p, c, "main", &c->lag);
 	for (size_t k = 0; k < c->n_engines; k++)
 		for (unsigned i = 0; c->engines[k]->lag != NULL && i < c->engines[k]->n_threads; i++) {
 			const struct tally_histogram *h = c->engines[k]->lag(c->engines[k], i, name);
 
-			put_lag(p, name, h);
+			put_lag(p, c, name, h);
 		}
+	for (size_t i = 0; i < c->inherited.n_lags; i++)
+		if (!has_thread(c, c->inherited.lags[i].thread))
+			put_lag(p, c, c->inherited.lags[i].thread, NULL);
 }
 
 /* The families of an engine that no service uses are present, but empty. */
@@ -96,7 +119,7 @@ put_engines(struct prom *p, const struct control *c)
 			prom_family(p, gauge->metric, gauge->type, gauge->help);
 			for (size_t i = 0; i < c->n_engines; i++)
 				if (c->engines[i]->class == engine_classes[k] && gauge->read(c->engines[i], &value))
-					prom_u64(p, NULL, NULL, 0, value);
+					prom_u64(p, NULL, NULL, 0, value + inherited_counter(&c->inherited, gauge->metric));
 		}
 }
 
@@ -155,5 +178,5 @@ metrics_whole(struct prom *p, const struct control *c)
 	prom_double(p, NULL, NULL, 0, (double)supervised_restarted_at());
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
 		    "Log lines thrown away because their reader was too slow.");
-	prom_u64(p, NULL, NULL, 0, log_dropped());
+	prom_u64(p, NULL, NULL, 0, log_dropped() + c->inherited.log_dropped);
 }

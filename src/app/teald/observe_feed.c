@@ -101,7 +101,7 @@ teald_json(struct json *j, const struct control *c)
 	json_cstr(j, "version", teal_version());
 	json_i64(j, "pid", getpid());
 	/* To the second: else the clocks' drift would be news all the time. */
-	json_i64(j, "started", (int64_t)round((double)wall_ms() / 1000 - (clock_now() - c->started)));
+	json_i64(j, "started", (int64_t)round((double)wall_ms() / 1000 - (clock_now() - control_counts_since(c))));
 	json_u64(j, "workers", c->config->workers);
 	json_bool(j, "ready", ready);
 	json_cstr(j, "not_ready", ready ? NULL : reason);

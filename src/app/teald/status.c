@@ -258,7 +258,7 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	else
 		json_null(j, "supervisor");
 	json_u64(j, "restarts", supervised_restarts());
-	json_double(j, "uptime", round((clock_now() - c->started) * 1000) / 1000);
+	json_double(j, "uptime", round((clock_now() - control_counts_since(c)) * 1000) / 1000);
 	json_u64(j, "workers", c->config->workers);
 	json_object(j, "config");
 	json_u64(j, "generation", config.generation);

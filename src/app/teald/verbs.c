@@ -297,7 +297,7 @@ run_version(struct command *cmd)
 	command_ok(&j, &text);
 	json_cstr(&j, "version", teal_version());
 	json_i64(&j, "pid", getpid());
-	json_double(&j, "uptime", round((clock_now() - c->started) * 1000) / 1000);
+	json_double(&j, "uptime", round((clock_now() - control_counts_since(c)) * 1000) / 1000);
 	command_done(cmd, &j);
 }
 

@@ -1,0 +1,143 @@
+/* peer_private.h - what the files of control/peer share; no other file includes it:
+ * peer.c (the engine, the line's life), peer_state.c (what one teald tells the next
+ * when it hands over), peer_tally.c (counters), peer_fields.c (records, orders).
+ * Thread: main. */
+#ifndef CONTROL_PEER_PRIVATE_H
+#define CONTROL_PEER_PRIVATE_H
+
+#include "base/tlv.h"
+#include "control/drain.h"
+#include "control/peer.h"
+
+/* -- peer_fields.c: rows of fields -------------------------------------------------- */
+
+/* The first field of that tag; numbers and doubles that are missing or of another length
+ * are 0, text is "", a row is empty. */
+bool peer_has(struct str row, enum peer_tag tag);
+uint64_t peer_u64(struct str row, enum peer_tag tag);
+double peer_double(struct str row, enum peer_tag tag);	/* not NaN; perhaps infinite */
+struct str peer_str(struct str row, enum peer_tag tag);
+/* The next field of that tag; *rest begins as the row. */
+bool peer_each(struct str *rest, enum peer_tag tag, struct str *value);
+void peer_put_str(struct buf *b, enum peer_tag tag, const char *text);
+/* False: there is no such word. */
+bool peer_color(struct str row, enum color *out);
+
+void peer_put_record(struct buf *b, const struct record *r);
+/* False: it is none. */
+bool peer_take_record(struct str row, struct record *out);
+/* The fields of the orders into the row that is open. */
+void peer_put_orders(struct buf *b, const struct drain_orders *o);
+void peer_take_orders(struct str row, struct drain_orders *out);
+
+/* -- peer_tally.c ---------------------------------------------------------------- */
+
+/* What the service has counted, predecessors included; brief: only what is there now. */
+void peer_put_tally(struct buf *b, const struct service *s, bool brief);
+/* Into its inherited tally; counters that would fall stay. */
+void peer_take_tally(struct service *s, struct str row);
+void peer_put_histogram(struct buf *b, enum peer_tag tag, const struct tally_histogram *h, const double *bounds);
+/* Replaces what is there; of other bounds: each bucket in the next greater one. */
+void peer_take_histogram(struct str row, struct tally_histogram *h, const double *bounds);
+/* Of the process: both to the next one, and what it has inherited. */
+void peer_put_process(struct buf *b, const struct control *c);
+void peer_take_process(struct control *c, struct str row);
+
+/* -- peer.c ------------------------------------------------------------------------ */
+
+/* A backend of the predecessor: what was last added to ours for it. */
+struct peer_backend {
+	struct backend *backend;	/* one reference */
+	uint32_t connections;
+	uint64_t failures, bad_answers;
+};
+
+/* A service as both have it. */
+struct peer_service {
+	uint64_t serial;	/* of ours, which may have been removed since */
+	char name[RECORD_NAME];	/* as the predecessor knows it */
+	bool joined;	/* the other one is an engine of it */
+
+	/* In the successor: what was added to ours for the predecessor. */
+	bool same_terms;	/* both check backends in the same way */
+	struct record *record;	/* before it begins; NULL: none is known */
+	uint32_t held, queued;
+	struct peer_backend *backends;
+	size_t n_backends;
+
+	/* In the predecessor. */
+	uint64_t wanted;	/* the successor's generation that it waits for; 0: none */
+	uint64_t due;	/* ours that answers it */
+	bool refuse;
+	uint64_t told_brief, told_tally, told_backends;	/* hashes of what was sent last */
+	bool asking, answered;
+	uint64_t own[COLORS];	/* connections here, when the question was sent */
+	uint64_t theirs[COLORS];	/* its answer */
+};
+
+struct peer_message {
+	unsigned type;
+	struct str row;	/* memory of its own */
+};
+
+/* Who asked for holders, or is asked. */
+struct peer_question {
+	struct link link;
+	uint64_t number;
+	holders_fn *done;
+	void *arg;
+	struct holders all;
+};
+
+struct peer {
+	struct engine engine;
+	struct control *control;
+	enum peer_role other;
+	peer_send_fn *send;
+	void *send_arg;
+	bool active;	/* begun, or yielded, and not gone */
+	struct peer_service *services;	/* by serial */
+	size_t n;
+	struct peer_service **by_name;
+	/* In the successor, before it begins: what has been told so far. */
+	struct peer_message *messages;
+	size_t n_messages;
+	/* In the predecessor. */
+	ev_timer tick;
+	unsigned ticks;
+	char (*shared)[RECORD_NAME];	/* services that the successor has, as told so far */
+	size_t n_shared;
+	uint64_t last_question;
+	struct link questions;	/* struct peer_question */
+	/* Nodes of a pool, as told so far. */
+	char pool[RECORD_NAME];
+	struct overlay overlay;
+};
+
+/* NULL: we do not have it, or no more. */
+struct service_ctl *peer_ctl(const struct peer *p, const struct peer_service *ps);
+struct peer_service *peer_find(const struct peer *p, struct str name);
+/* Fills by_name, when all services are there. */
+void peer_sort(struct peer *p);
+void peer_say(struct peer *p, enum peer_type type, struct buf *row);
+/* A row for one message; to be freed by peer_say(). */
+void peer_row(struct buf *b);
+/* What the predecessor has counted, and holds now, of the service that the row names. */
+void peer_take_account(struct peer *p, struct str row);
+/* *ours becomes so much more or less, and *before is now. */
+void peer_add_difference(_Atomic uint32_t *ours, uint32_t *before, uint64_t now);
+void peer_join(struct peer *p, struct peer_service *ps, struct service_ctl *ctl);
+
+/* -- peer_state.c -------------------------------------------------------------------- */
+
+void peer_write_state(struct peer *p);
+/* All that was told, by p->messages. */
+void peer_take_state(struct peer *p);
+void peer_send_nodes(struct peer *p, enum peer_type type, const char *pool, const struct overlay *now);
+void peer_take_nodes(struct peer *p, struct str row);
+void peer_send_backends(struct peer *p, struct peer_service *ps, const struct service *s, bool whole);
+void peer_take_backends(struct peer *p, struct str row, bool whole);
+/* As one number, for comparison: connections and failures of all. */
+uint64_t peer_backends_hash(const struct service *s);
+
+#endif

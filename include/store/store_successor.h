@@ -1,0 +1,14 @@
+/* store_successor.h - the store of a teald that another one has taken over from: the
+ * real one is the successor's, who says what is in it (control/peer.h).
+ * Thread: main. */
+#ifndef STORE_STORE_SUCCESSOR_H
+#define STORE_STORE_SUCCESSOR_H
+
+#include "store/store.h"
+
+/* type: of the store that it replaces, "file" or "redis".  It tells nothing by itself:
+ * on_record() and on_nodes() are called by who hears from the successor.  Writes are
+ * refused with E_STORE. */
+struct store *store_successor_new(struct ev_loop *loop, const char *type);
+
+#endif

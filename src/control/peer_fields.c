@@ -1,0 +1,150 @@
+/* peer_fields.c - records, orders and the rest as rows of fields.  Pure. */
+#include <math.h>
+#include <string.h>
+
+#include "control/peer_private.h"
+
+bool
+peer_each(struct str *rest, enum peer_tag tag, struct str *value)
+{
+	struct tlv t;
+
+	while (tlv_next(rest, &t))
+		if (t.tag == (uint16_t)tag) {
+			*value = t.value;
+			return true;
+		}
+	return false;
+}
+
+bool
+peer_has(struct str row, enum peer_tag tag)
+{
+	struct str value;
+
+	return peer_each(&row, tag, &value);
+}
+
+struct str
+peer_str(struct str row, enum peer_tag tag)
+{
+	struct str value;
+
+	return peer_each(&row, tag, &value) ? value : (struct str){ "", 0 };
+}
+
+uint64_t
+peer_u64(struct str row, enum peer_tag tag)
+{
+	const struct tlv t = { .value = peer_str(row, tag) };
+	uint64_t value = 0;
+
+	(void)tlv_as_u64(&t, &value);
+	return value;
+}
+
+double
+peer_double(struct str row, enum peer_tag tag)
+{
+	const struct tlv t = { .value = peer_str(row, tag) };
+	double value = 0;
+
+	(void)tlv_as_double(&t, &value);
+	return isnan(value) ? 0 : value;
+}
+
+void
+peer_put_str(struct buf *b, enum peer_tag tag, const char *text)
+{
+	tlv_str(b, tag, str_from(text));
+}
+
+bool
+peer_color(struct str row, enum color *out)
+{
+	return color_from_word(peer_str(row, PEER_T_COLOR), out);
+}
+
+/* Cut where it is too long; bytes that end a string end it here, too. */
+static void
+take_text(char *out, size_t size, struct str row, enum peer_tag tag)
+{
+	struct str text = peer_str(row, tag);
+
+	if (text.n >= size)
+		text.n = size - 1;
+	memcpy(out, text.p, text.n);
+	out[text.n] = '\0';
+}
+
+void
+peer_put_record(struct buf *b, const struct record *r)
+{
+	size_t row = tlv_open(b, PEER_T_RECORD), lock;
+
+	peer_put_str(b, PEER_T_COLOR, color_word(r->color));
+	tlv_u64(b, PEER_T_EPOCH, r->epoch);
+	peer_put_str(b, PEER_T_CHANGE, change_word(r->change));
+	tlv_u64(b, PEER_T_AT_US, (uint64_t)r->at_us);
+	peer_put_str(b, PEER_T_BY, r->by);
+	peer_put_str(b, PEER_T_REASON, r->reason);
+	tlv_u64(b, PEER_T_FORCED, r->forced);
+	if (r->lock.on) {
+		lock = tlv_open(b, PEER_T_LOCK);
+		tlv_u64(b, PEER_T_AT_US, (uint64_t)r->lock.at_us);
+		peer_put_str(b, PEER_T_BY, r->lock.by);
+		peer_put_str(b, PEER_T_REASON, r->lock.reason);
+		tlv_close(b, lock);
+	}
+	tlv_close(b, row);
+}
+
+bool
+peer_take_record(struct str row, struct record *out)
+{
+	struct str r = peer_str(row, PEER_T_RECORD), lock = peer_str(r, PEER_T_LOCK);
+	char change[32];
+
+	memset(out, 0, sizeof(*out));
+	take_text(change, sizeof(change), r, PEER_T_CHANGE);
+	if (!peer_color(r, &out->color) || !change_from_word(change, &out->change))
+		return false;
+	out->epoch = peer_u64(r, PEER_T_EPOCH);
+	out->at_us = (int64_t)peer_u64(r, PEER_T_AT_US);
+	take_text(out->by, sizeof(out->by), r, PEER_T_BY);
+	take_text(out->reason, sizeof(out->reason), r, PEER_T_REASON);
+	out->forced = peer_u64(r, PEER_T_FORCED) != 0;
+	if (!peer_has(r, PEER_T_LOCK))
+		return true;
+	out->lock.on = true;
+	out->lock.at_us = (int64_t)peer_u64(lock, PEER_T_AT_US);
+	take_text(out->lock.by, sizeof(out->lock.by), lock, PEER_T_BY);
+	take_text(out->lock.reason, sizeof(out->lock.reason), lock, PEER_T_REASON);
+	return true;
+}
+
+void
+peer_put_orders(struct buf *b, const struct drain_orders *o)
+{
+	tlv_double(b, PEER_T_STARTED, o->at);
+	tlv_double(b, PEER_T_IDLE, o->idle);
+	tlv_double(b, PEER_T_SPREAD, o->spread);
+	tlv_double(b, PEER_T_TIMEOUT, o->timeout);
+	peer_put_str(b, PEER_T_ENDING, ending_word(o->ending));
+	tlv_u64(b, PEER_T_ALL, o->all);
+}
+
+void
+peer_take_orders(struct str row, struct drain_orders *out)
+{
+	struct str ending = peer_str(row, PEER_T_ENDING);
+
+	*out = (struct drain_orders){
+		.at = peer_double(row, PEER_T_STARTED),
+		.idle = peer_double(row, PEER_T_IDLE),
+		.spread = peer_double(row, PEER_T_SPREAD),
+		.timeout = peer_double(row, PEER_T_TIMEOUT),
+		.ending = str_eq(ending, ending_word(END_STOP)) ? END_STOP : END_DRAINED,
+		.all = peer_u64(row, PEER_T_ALL) != 0,
+	};
+}

@@ -1,0 +1,542 @@
+/* peer_state.c - what one teald knows and the next one goes on with.
+ * Thread: main.
+ *
+ * Health: where both check a backend in the same way (PEER_T_TERMS), the predecessor's
+ * verdict counts, which many checks have made, and the successor's own answers so
+ * far count for its next ones: a first snapshot has no backend that was not used a
+ * moment ago, and lacks none.  By other terms the successor's own verdict is the only
+ * one about them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "control/drain.h"
+#include "control/engines.h"
+#include "control/health.h"
+#include "control/nodes.h"
+#include "control/outlier.h"
+#include "control/peer_private.h"
+#include "control/reload.h"
+#include "control/slow_start.h"
+#include "model/config_keys.h"
+
+/* A backend, or a node, in a message takes at most so much. */
+#define ROW_ROOM 1024
+/* No ejection or slow start of a predecessor lasts longer from now, seconds. */
+#define LONGEST 86400.0
+
+/* -- how backends are checked ----------------------------------------------------- */
+
+static bool
+is_of_checks(const char *key)
+{
+	return strstr(key, "health") != NULL || strncmp(key, "backend_tls", 11) == 0 ||
+	       strcmp(key, "proxy_protocol.send") == 0 || strcmp(key, "source_address") == 0;
+}
+
+static uint64_t
+terms_of(const struct config_keys *keys, const char *service)
+{
+	const char *key, *value;
+	uint64_t hash = 1;
+	size_t at = 0;
+
+	for (size_t i = 0; i < keys->n; i++)
+		while (strcmp(keys->services[i].name, service) == 0 &&
+		       config_section_next(&keys->services[i], &at, &key, &value))
+			if (is_of_checks(key)) {
+				hash = hash_bytes(key, strlen(key), hash);
+				hash = hash_bytes(value, strlen(value), hash);
+			}
+	return hash;
+}
+
+/* -- nodes -------------------------------------------------------------------------- */
+
+void
+peer_send_nodes(struct peer *p, enum peer_type type, const char *pool, const struct overlay *now)
+{
+	size_t i = 0;
+
+	do {
+		struct buf b;
+
+		peer_row(&b);
+		peer_put_str(&b, PEER_T_POOL, pool);
+		tlv_u64(&b, PEER_T_VERSION, now->version);
+		tlv_u64(&b, PEER_T_FORCED, now->forced);
+		for (; i < now->n && buf_len(&b) + ROW_ROOM < PEER_MESSAGE_MAX; i++) {
+			size_t row = tlv_open(&b, PEER_T_NODE);
+
+			peer_put_str(&b, PEER_T_ADDRESS, now->list[i].host);
+			peer_put_str(&b, PEER_T_WORD, node_wish_word(now->list[i].wish));
+			tlv_close(&b, row);
+		}
+		tlv_u64(&b, PEER_T_LAST, i == now->n);
+		peer_say(p, type, &b);
+	} while (i < now->n);
+}
+
+static void
+take_wish(struct overlay *o, struct str row)
+{
+	char host[NODE_HOST], word[16];
+	enum node_wish wish;
+
+	if (str_copy(host, sizeof(host), peer_str(row, PEER_T_ADDRESS)) && node_is_host(host) &&
+	    str_copy(word, sizeof(word), peer_str(row, PEER_T_WORD)) && node_wish_from_word(word, &wish))
+		(void)overlay_set(o, host, wish);
+}
+
+void
+peer_take_nodes(struct peer *p, struct str row)
+{
+	struct store *store = p->control->store;
+	struct str name = peer_str(row, PEER_T_POOL), rest = row, one;
+
+	/* The first part of another pool's, or after a last one. */
+	if (!str_eq(name, p->pool)) {
+		overlay_free(&p->overlay);
+		if (!str_copy(p->pool, sizeof(p->pool), name))
+			return;
+	}
+	p->overlay.version = peer_u64(row, PEER_T_VERSION);
+	p->overlay.forced = peer_u64(row, PEER_T_FORCED) != 0;
+	while (peer_each(&rest, PEER_T_NODE, &one))
+		take_wish(&p->overlay, one);
+	if (peer_u64(row, PEER_T_LAST) == 0)
+		return;
+	store->on_nodes(store->arg, p->pool, &p->overlay);
+	overlay_free(&p->overlay);
+	p->pool[0] = '\0';
+}
+
+/* -- backends -------------------------------------------------------------------------- */
+
+uint64_t
+peer_backends_hash(const struct service *s)
+{
+	uint64_t hash = 1;
+
+	for (int c = 0; c < COLORS; c++)
+		for (size_t i = 0; i < s->colors[c].n; i++) {
+			const struct backend *b = s->colors[c].backends[i];
+			const uint64_t now[] = {
+				(uint64_t)(uintptr_t)b,
+				atomic_load_explicit(&b->connections, memory_order_relaxed),
+				atomic_load_explicit(&b->connect_failures, memory_order_relaxed),
+				atomic_load_explicit(&b->bad_answers, memory_order_relaxed),
+			};
+
+			hash = hash_bytes(now, sizeof(now), hash);
+		}
+	return hash;
+}
+
+static void
+put_verdict(struct buf *b, const struct backend *be)
+{
+	peer_put_str(b, PEER_T_STATE, backend_state_word(be->state));
+	tlv_u64(b, PEER_T_SINCE_US, (uint64_t)be->since_us);
+	peer_put_str(b, PEER_T_ERROR, be->error);
+	tlv_double(b, PEER_T_EJECTED_UNTIL, be->ejected_until);
+	tlv_double(b, PEER_T_RAMP_FROM, be->ramp_from);
+	tlv_u64(b, PEER_T_EJECTIONS, be->ejections);
+	tlv_u64(b, PEER_T_CHECKS_FAILED, be->checks[0]);
+	tlv_u64(b, PEER_T_CHECKS_PASSED, be->checks[1]);
+	tlv_u64(b, PEER_T_FAILED_IN_ROW, atomic_load_explicit(&be->failed_in_row, memory_order_relaxed));
+	tlv_u64(b, PEER_T_BAD_IN_ROW, atomic_load_explicit(&be->bad_in_row, memory_order_relaxed));
+}
+
+static void
+put_backend(struct buf *b, const struct service *s, const struct backend *be, bool whole)
+{
+	size_t row = tlv_open(b, PEER_T_BACKEND);
+
+	peer_put_str(b, PEER_T_COLOR, color_word(be->color));
+	peer_put_str(b, PEER_T_ADDRESS, be->text);
+	/* Flows in the kernel are found there. */
+	tlv_u64(b, PEER_T_CONNECTIONS, s->config->engine == ENGINE_PROXY ?
+					       atomic_load_explicit(&be->connections, memory_order_relaxed) :
+					       0);
+	tlv_u64(b, PEER_T_CONNECT_FAILURES, atomic_load_explicit(&be->connect_failures, memory_order_relaxed));
+	tlv_u64(b, PEER_T_BAD_ANSWERS, atomic_load_explicit(&be->bad_answers, memory_order_relaxed));
+	if (whole)
+		put_verdict(b, be);
+	tlv_close(b, row);
+}
+
+void
+peer_send_backends(struct peer *p, struct peer_service *ps, const struct service *s, bool whole)
+{
+	enum peer_type type = whole ? PEER_STATE_BACKENDS : PEER_TALLY_BACKENDS;
+	struct buf b;
+
+	peer_row(&b);
+	peer_put_str(&b, PEER_T_SERVICE, ps->name);
+	for (int c = 0; c < COLORS; c++)
+		for (size_t i = 0; i < s->colors[c].n; i++) {
+			put_backend(&b, s, s->colors[c].backends[i], whole);
+			if (buf_len(&b) + ROW_ROOM < PEER_MESSAGE_MAX)
+				continue;
+			peer_say(p, type, &b);
+			peer_row(&b);
+			peer_put_str(&b, PEER_T_SERVICE, ps->name);
+		}
+	peer_say(p, type, &b);
+}
+
+static struct backend *
+find_backend_of(const struct service *s, struct str row)
+{
+	struct str address = peer_str(row, PEER_T_ADDRESS);
+	enum color color;
+
+	if (!peer_color(row, &color))
+		return NULL;
+	for (size_t i = 0; i < s->colors[color].n; i++)
+		if (backend_has_address(s->colors[color].backends[i]) &&
+		    str_eq(address, s->colors[color].backends[i]->text))
+			return s->colors[color].backends[i];
+	return NULL;
+}
+
+/* What was added for the predecessor's backend of that name: to the same object always. */
+static struct peer_backend *
+account_of(struct peer_service *ps, const struct service *s, struct str row)
+{
+	struct str address = peer_str(row, PEER_T_ADDRESS);
+	struct backend *b;
+	enum color color;
+
+	if (!peer_color(row, &color))
+		return NULL;
+	for (size_t i = 0; i < ps->n_backends; i++)
+		if (ps->backends[i].backend->color == color && str_eq(address, ps->backends[i].backend->text))
+			return &ps->backends[i];
+	if ((b = find_backend_of(s, row)) == NULL)
+		return NULL;
+	ps->backends = must_grow(ps->backends, ps->n_backends + 1, sizeof(*ps->backends));
+	ps->backends[ps->n_backends] = (struct peer_backend){ .backend = backend_ref(b) };
+	return &ps->backends[ps->n_backends++];
+}
+
+static void
+add_growth(_Atomic uint64_t *ours, uint64_t *before, uint64_t now)
+{
+	if (now <= *before)
+		return;
+	atomic_fetch_add_explicit(ours, now - *before, memory_order_relaxed);
+	*before = now;
+}
+
+static void
+take_account(struct peer_backend *account, struct str row)
+{
+	struct backend *b = account->backend;
+
+	peer_add_difference(&b->connections, &account->connections, peer_u64(row, PEER_T_CONNECTIONS));
+	add_growth(&b->connect_failures, &account->failures, peer_u64(row, PEER_T_CONNECT_FAILURES));
+	add_growth(&b->bad_answers, &account->bad_answers, peer_u64(row, PEER_T_BAD_ANSWERS));
+}
+
+static void
+take_verdict(struct control *c, struct service *s, struct backend *b, struct str row, bool same_terms)
+{
+	double now = clock_now(), until = peer_double(row, PEER_T_EJECTED_UNTIL), from = peer_double(row, PEER_T_RAMP_FROM);
+	struct str state = peer_str(row, PEER_T_STATE);
+
+	for (enum backend_state its = BACKEND_UP; same_terms && its <= BACKEND_DOWN; its++)
+		if (str_eq(state, backend_state_word(its))) {
+			health_adopt(c->health, s, b, its);
+			b->since_us = (int64_t)peer_u64(row, PEER_T_SINCE_US);
+			str_copy(b->error, sizeof(b->error), peer_str(row, PEER_T_ERROR));
+		}
+	b->ejected_until = until > now && until < now + LONGEST ? until : 0;
+	b->ramp_from = from > now - LONGEST && from < now ? from : 0;
+	b->late = false;
+	b->ejections += peer_u64(row, PEER_T_EJECTIONS);
+	b->checks[0] += peer_u64(row, PEER_T_CHECKS_FAILED);
+	b->checks[1] += peer_u64(row, PEER_T_CHECKS_PASSED);
+	atomic_store_explicit(&b->failed_in_row, (uint32_t)peer_u64(row, PEER_T_FAILED_IN_ROW), memory_order_relaxed);
+	atomic_store_explicit(&b->bad_in_row, (uint32_t)peer_u64(row, PEER_T_BAD_IN_ROW), memory_order_relaxed);
+}
+
+void
+peer_take_backends(struct peer *p, struct str row, bool whole)
+{
+	struct peer_service *ps = peer_find(p, peer_str(row, PEER_T_SERVICE));
+	struct service_ctl *ctl = ps != NULL ? peer_ctl(p, ps) : NULL;
+	struct str one;
+
+	while (ctl != NULL && peer_each(&row, PEER_T_BACKEND, &one)) {
+		struct peer_backend *account = account_of(ps, ctl->service, one);
+		struct backend *b = whole ? find_backend_of(ctl->service, one) : NULL;
+
+		if (account != NULL)
+			take_account(account, one);
+		if (b != NULL)
+			take_verdict(p->control, ctl->service, b, one, ps->same_terms);
+	}
+}
+
+/* -- a service --------------------------------------------------------------------------- */
+
+static void
+put_flip_counts(struct buf *b, const struct service_ctl *ctl)
+{
+	struct tally_histogram seconds = { .sum_us = (uint64_t)(ctl->flip_seconds.sum * 1e6) };
+
+	for (int c = 0; c < COLORS; c++)
+		for (int e = OK; e <= E_UNKNOWN; e++) {
+			size_t row;
+
+			if (ctl->flips_total.by_result[c][e] == 0)
+				continue;
+			row = tlv_open(b, PEER_T_FLIPS);
+			peer_put_str(b, PEER_T_COLOR, color_word((enum color)c));
+			peer_put_str(b, PEER_T_WORD, err_word((enum err)e));
+			tlv_u64(b, PEER_T_COUNT, ctl->flips_total.by_result[c][e]);
+			tlv_close(b, row);
+		}
+	for (int i = 0; i <= TALLY_BUCKETS; i++)
+		seconds.count[i] = ctl->flip_seconds.count[i];
+	peer_put_histogram(b, PEER_T_FLIP_SECONDS, &seconds, tally_bounds);
+}
+
+static void
+inherit_flips(struct service_ctl *ctl, struct str row)
+{
+	struct tally_histogram seconds = { .sum_us = 0 };
+	struct str rest = row, one;
+	enum color color;
+
+	while (peer_each(&rest, PEER_T_FLIPS, &one))
+		for (int e = OK; peer_color(one, &color) && e <= E_UNKNOWN; e++)
+			if (str_eq(peer_str(one, PEER_T_WORD), err_word((enum err)e)))
+				ctl->flips_total.by_result[color][e] += peer_u64(one, PEER_T_COUNT);
+	peer_take_histogram(peer_str(row, PEER_T_FLIP_SECONDS), &seconds, tally_bounds);
+	for (int i = 0; i <= TALLY_BUCKETS; i++)
+		ctl->flip_seconds.count[i] += seconds.count[i];
+	ctl->flip_seconds.sum += (double)seconds.sum_us / 1e6;
+}
+
+static void
+put_drain(struct buf *b, const struct drain *d)
+{
+	size_t row = tlv_open(b, PEER_T_DRAIN);
+
+	peer_put_str(b, PEER_T_COLOR, color_word(d->color));
+	tlv_u64(b, PEER_T_EPOCH, d->epoch);
+	peer_put_orders(b, &d->orders);
+	tlv_u64(b, PEER_T_AT_START, d->at_start);
+	tlv_u64(b, PEER_T_CUT_BEFORE, d->cut_before);
+	tlv_close(b, row);
+}
+
+static void
+take_drain_legacy(struct service_ctl *ctl, struct str row)
+{
+	struct drain_legacy d = { .epoch = peer_u64(row, PEER_T_EPOCH),
+				  .at_start = peer_u64(row, PEER_T_AT_START),
+				  .cut_before = peer_u64(row, PEER_T_CUT_BEFORE) };
+	uint64_t cut;
+
+	if (!peer_color(row, &d.color))
+		return;
+	peer_take_orders(row, &d.orders);
+	/* Of a color that has more of them than were told, none is counted twice. */
+	cut = service_ended(ctl->service, ENTRANCE_MAIN, d.color, END_DRAINED);
+	if (d.cut_before > cut)
+		d.cut_before = cut;
+	rollout_inherit(ctl, &d);
+}
+
+static void
+send_service(struct peer *p, struct peer_service *ps, const struct service_ctl *ctl, const struct config_keys *keys)
+{
+	const struct service *s = ctl->service;
+	uint64_t strays;
+	struct buf b;
+
+	peer_row(&b);
+	peer_put_str(&b, PEER_T_SERVICE, ps->name);
+	peer_put_str(&b, PEER_T_MODE, mode_word(s->config->mode));
+	peer_put_str(&b, PEER_T_ENGINE, engine_word(s->config->engine));
+	tlv_u64(&b, PEER_T_HOLDS, ps->joined);
+	tlv_u64(&b, PEER_T_TERMS, terms_of(keys, s->config->name));
+	tlv_u64(&b, PEER_T_GENERATION, s->generation);
+	if (s->known)
+		peer_put_record(&b, &s->record);
+	put_flip_counts(&b, ctl);
+	if (engines_strays(ctl, &strays))
+		tlv_u64(&b, PEER_T_STRAYS, strays);
+	if (ctl->drain != NULL)
+		put_drain(&b, ctl->drain);
+	peer_put_tally(&b, s, false);
+	peer_say(p, PEER_STATE_SERVICE, &b);
+	peer_send_backends(p, ps, s, true);
+}
+
+static void
+send_pool(void *arg, const char *pool, const struct overlay *said)
+{
+	peer_send_nodes(arg, PEER_STATE_POOL, pool, said);
+}
+
+void
+peer_write_state(struct peer *p)
+{
+	const struct control *c = p->control;
+	const struct reload_status config = reload_status(c->reloads);
+	struct config_keys *keys = config_keys_new(c->config);
+	struct buf b;
+
+	peer_row(&b);
+	tlv_u64(&b, PEER_T_CONFIG_GENERATION, config.generation);
+	tlv_u64(&b, PEER_T_CONFIG_LOADED_US, (uint64_t)config.loaded_at_us);
+	peer_put_str(&b, PEER_T_CONFIG_CHECKSUM, config.checksum);
+	tlv_u64(&b, PEER_T_MAINTENANCE, c->maintenance);
+	peer_put_process(&b, c);
+	peer_say(p, PEER_STATE_PROCESS, &b);
+	nodes_each_pool(c->nodes, send_pool, p);
+	for (size_t i = 0; i < p->n; i++)
+		send_service(p, &p->services[i], peer_ctl(p, &p->services[i]), keys);
+	config_keys_free(&keys);
+}
+
+/* -- taking it ------------------------------------------------------------------------------ */
+
+static bool
+was_told_of(const struct peer *p, const char *service)
+{
+	for (size_t i = 0; i < p->n_messages; i++)
+		if (p->messages[i].type == PEER_STATE_SERVICE &&
+		    str_eq(peer_str(p->messages[i].row, PEER_T_SERVICE), service))
+			return true;
+	return false;
+}
+
+/* Ours that is the predecessor's of that name, or is so now that it has another one. */
+static struct service_ctl *
+heir_of(const struct peer *p, struct str name)
+{
+	struct control *c = p->control;
+	struct service_ctl *ctl = control_find(c, name);
+
+	for (size_t i = 0; ctl == NULL && i < c->n; i++) {
+		const struct service_config *sc = c->services[i]->service->config;
+
+		if (sc->rename != NULL && str_eq(name, sc->rename) && !was_told_of(p, sc->name))
+			ctl = c->services[i];
+	}
+	return ctl;
+}
+
+static int
+by_serial(const void *a, const void *b)
+{
+	const struct peer_service *x = a, *y = b;
+
+	return x->serial < y->serial ? -1 : x->serial > y->serial;
+}
+
+static bool
+has_heir(const struct peer *p, const struct service_ctl *ctl)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->services[i].serial == ctl->serial)
+			return true;
+	return false;
+}
+
+/* Which of ours they are. */
+static void
+pair_services(struct peer *p)
+{
+	for (size_t i = 0; i < p->n_messages; i++) {
+		struct str row = p->messages[i].row, name = peer_str(row, PEER_T_SERVICE);
+		struct service_ctl *ctl = p->messages[i].type == PEER_STATE_SERVICE ? heir_of(p, name) : NULL;
+		struct peer_service *ps;
+
+		/* Of another mode or engine it is another service, as in a reload. */
+		if (ctl == NULL || has_heir(p, ctl) ||
+		    !str_eq(peer_str(row, PEER_T_MODE), mode_word(ctl->service->config->mode)) ||
+		    !str_eq(peer_str(row, PEER_T_ENGINE), engine_word(ctl->service->config->engine)))
+			continue;
+		p->services = must_grow(p->services, p->n + 1, sizeof(*p->services));
+		ps = &p->services[p->n++];
+		memset(ps, 0, sizeof(*ps));
+		ps->serial = ctl->serial;
+		str_copy(ps->name, sizeof(ps->name), name);
+	}
+	qsort(p->services, p->n, sizeof(*p->services), by_serial);
+	peer_sort(p);
+}
+
+static void
+inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
+{
+	struct peer_service *ps = peer_find(p, peer_str(row, PEER_T_SERVICE));
+	struct service_ctl *ctl = ps != NULL ? peer_ctl(p, ps) : NULL;
+	struct service *s;
+	struct record record;
+
+	if (ctl == NULL || ps->record != NULL || ps->joined)
+		return;
+	s = ctl->service;
+	ps->same_terms = peer_u64(row, PEER_T_TERMS) == terms_of(keys, s->config->name);
+	s->generation = peer_u64(row, PEER_T_GENERATION) % (UINT64_MAX / 2);
+	ctl->strays = peer_u64(row, PEER_T_STRAYS);
+	inherit_flips(ctl, row);
+	peer_take_account(p, row);
+	if (peer_has(row, PEER_T_DRAIN))
+		take_drain_legacy(ctl, peer_str(row, PEER_T_DRAIN));
+	if (peer_take_record(row, &record)) {
+		ps->record = must_alloc(sizeof(record));
+		*ps->record = record;
+	}
+	if (ps->record != NULL && peer_u64(row, PEER_T_HOLDS) != 0)
+		peer_join(p, ps, ctl);
+}
+
+static void
+inherit_process(struct control *c, struct str row)
+{
+	reload_inherit(c->reloads, peer_u64(row, PEER_T_CONFIG_GENERATION),
+		       (int64_t)peer_u64(row, PEER_T_CONFIG_LOADED_US), peer_str(row, PEER_T_CONFIG_CHECKSUM));
+	c->maintenance = peer_u64(row, PEER_T_MAINTENANCE) != 0;
+	peer_take_process(c, row);
+}
+
+void
+peer_take_state(struct peer *p)
+{
+	struct config_keys *keys = config_keys_new(p->control->config);
+
+	pair_services(p);
+	/* Nodes before backends, which they bring. */
+	for (unsigned type = PEER_STATE_PROCESS; type <= PEER_STATE_BACKENDS; type++)
+		for (size_t i = 0; i < p->n_messages; i++) {
+			struct str row = p->messages[i].row;
+
+			if (p->messages[i].type != type)
+				continue;
+			if (type == PEER_STATE_PROCESS)
+				inherit_process(p->control, row);
+			else if (type == PEER_STATE_POOL)
+				peer_take_nodes(p, row);
+			else if (type == PEER_STATE_SERVICE)
+				inherit_service(p, row, keys);
+			else
+				peer_take_backends(p, row, true);
+		}
+	for (size_t i = 0; i < p->n; i++) {
+		struct service_ctl *ctl = peer_ctl(p, &p->services[i]);
+
+		outlier_adopt(ctl);
+		slow_start_adopt(ctl);
+	}
+	config_keys_free(&keys);
+}
