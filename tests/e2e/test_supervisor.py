@@ -342,14 +342,6 @@ def test_what_a_service_manager_gave_is_the_childs(web):
         shutil.rmtree(folder)
 
 
-def test_a_signal_without_a_use_ends_nothing(supervised):
-    teal = supervised()
-    pid = teal.serving()
-    teal.signal(signal.SIGUSR2)
-    teal.wait_log("teald.signal", signal="SIGUSR2")
-    assert teal.serving() == pid
-
-
 @pytest.mark.nosan
 def test_it_is_small_and_has_given_up_what_it_does_not_need(supervised):
     teal = supervised()

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -26,13 +27,17 @@
 #define HANG_TICKS 30
 /* After SIGABRT, which leaves a backtrace, SIGKILL. */
 #define KILL_TICKS 3
+/* A program that dies within so many seconds after it took over is replaced by the former one. */
+#define FALL_BACK_SECONDS 60.0
 
 /* -- the sockets that are kept (sockets.c) ---------------------------------------- */
 
 /* Takes up what a service manager gave (LISTEN_FDS); they are kept as the child's. */
 void sockets_adopt(void);
-/* fds are consumed. */
-void sockets_keep(const int *fds, unsigned n);
+/* fds are consumed.  of: a successor that has not taken over yet; 0: for good. */
+void sockets_keep(const int *fds, unsigned n, pid_t of);
+/* What that successor keeps: for good, or closed with it. */
+void sockets_settle(pid_t of, bool keep);
 /* Closes those of that address (a struct sockaddr; len 0: all). */
 void sockets_forget(const void *address, socklen_t len);
 unsigned sockets_count(void);
@@ -57,7 +62,25 @@ void privileges_drop(void);
 /* In the child, before exec: what was kept for it. */
 void privileges_restore(void);
 
-/* -- the child (child.c) ---------------------------------------------------------------- */
+/* -- the program (program.c) --------------------------------------------------------------- */
+
+struct program {
+	int fd;	/* O_PATH: this very file, whatever has its name later; -1: none */
+	char *path, *config;
+	bool assume_initial;
+};
+
+/* The program that serves, for a teald at that path; NULL: there is none.  The caller frees it. */
+char *program_beside(const char *teald);
+/* binary: a teald or teald-serve; config: its file; "": those of now.  False: *why says why. */
+bool program_open(struct program *p, const struct program *now, const char *binary, const char *config, char *why,
+		  size_t size);
+/* Harmless when closed. */
+void program_close(struct program *p);
+/* In the child: returns only when it cannot, and has said so. */
+void program_exec(const struct program *p, bool successor);
+
+/* -- a child (child.c) ---------------------------------------------------------------------- */
 
 /* Longest message to it. */
 #define CHILD_WORD_MAX 1500
@@ -66,24 +89,67 @@ struct child {
 	pid_t pid;	/* 0: none */
 	int link;	/* its messages; -1: none */
 	int last_words;	/* what its crash handler writes; -1: none */
+	int line;	/* its predecessor's end of the line to it, until that has it; -1: none */
+	int err;	/* what a successor writes to stderr; -1: it has ours */
+	char said[600];	/* the end of that */
+	size_t n_said;
 	double born;	/* CLOCK_MONOTONIC */
+	double deadline;	/* by when it is prepared; 0: none */
+	bool unfit;	/* it cannot serve its configuration */
+	bool late;	/* it was not, and is being ended */
 	bool ready;
+	bool leaving;	/* it has yielded */
 	bool beats;	/* main's loop runs: from now on it is missed when it does not */
 	unsigned silent;	/* ticks since the last beat */
 	char doing[256];	/* its last word about that */
 };
 
-/* argv[0] is the program.  False with errno. */
-bool child_start(struct child *c, char **argv, unsigned restarts, int64_t restarted_at);
+/* What a child is told about those before it. */
+struct past {
+	unsigned restarts;	/* since the start */
+	int64_t restarted_at;	/* the last one, seconds since 1970 */
+	unsigned fallbacks;	/* to a former program */
+	bool crashed;	/* it is started because the last one died */
+	bool unfit;	/* that could not serve the configuration */
+};
+
+/* predecessor: it is to take over from that process, and c->line is the other end of
+ * its line.  False with errno. */
+bool child_start(struct child *c, const struct program *p, const struct past *past, pid_t predecessor);
+/* One message, with a descriptor unless fd is -1. */
+bool child_tell(const struct child *c, const char *text, int fd);
 /* Reads what it says; calls these. */
 struct child_calls {
-	void (*ready)(void);
-	void (*said)(const char *text);	/* STATUS and others of sd_notify(3), as they are */
+	void (*ready)(struct child *c);
+	void (*said)(struct child *c, const char *text);	/* STATUS and others of sd_notify(3), as they are */
+	void (*keep)(struct child *c, const int *fds, unsigned n);
+	void (*forget)(struct child *c, const void *address, socklen_t len);
+	/* text: n bytes after the word, and a zero byte */
+	void (*upgrade)(struct child *c, const char *text, size_t n);
+	void (*yielded)(struct child *c);
 };
 void child_read(struct child *c, const struct child_calls *calls);
+/* Passes on what it wrote to its stderr, and remembers the end. */
+void child_read_err(struct child *c);
 /* After waitpid(): its descriptors are closed.  *words gets up to size - 1 bytes of
  * its last words. */
 void child_bury(struct child *c, char *words, size_t size);
+
+/* -- their lives (generations.c) --------------------------------------------------------------- */
+
+/* Consumes p.  Starts the first one. */
+void generations_begin(struct program *p, unsigned restarts_max, unsigned hang_ticks);
+/* Descriptors to poll for; as many as there is room for. */
+#define GENERATIONS_FDS 4
+void generations_fds(int fds[GENERATIONS_FDS]);
+/* What they said, and what is due. */
+void generations_turn(double now);
+/* Once a second. */
+void generations_tick(double now);
+/* When the next turn is due; 0: nothing is. */
+double generations_next(void);
+void generations_reap(void);
+void generations_signal(int number);
 
 /* -- the log (say.c) -------------------------------------------------------------------- */
 

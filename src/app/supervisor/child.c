@@ -33,6 +33,8 @@
  * again if N ends, and SIGTERM ends N.  After that, those of O do nothing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,74 +45,121 @@
 #include "app/supervisor/supervisor.h"
 #include "base/clock.h"
 
-#define MESSAGE_MAX 512
+#define MESSAGE_MAX (2 * PATH_MAX + 64)
 #define FDS_MAX 253	/* of one message (unix(7), SCM_MAX_FD) */
 
 static char copy_path[MESSAGE_MAX];	/* "" before one has told */
-static bool unfit;
+
+/* The child's ends. */
+struct ends {
+	int link, last_words, line, err;
+};
 
 static _Noreturn void
-child_become(char **argv, int link, int last_words, unsigned restarts, int64_t restarted_at)
+child_become(struct program p, const struct ends *e, const struct past *past, pid_t predecessor)
 {
-	char text[96], fallback[sizeof(copy_path) + 16];
-	sigset_t hangup;
+	char text[96], copy[sizeof(copy_path) + 16];
+	sigset_t later;
 	/* Above all that is handed over. */
 	int above = 3 + (int)sockets_count();
+	int link = fcntl(e->link, F_DUPFD, above), last_words = fcntl(e->last_words, F_DUPFD, above);
 
 	/* Ctrl-C of a terminal is for the supervisor, which passes it on once. */
 	(void)setpgid(0, 0);
-	/* Until it can reload, a hangup waits: it would end it. */
-	sigemptyset(&hangup);
-	sigaddset(&hangup, SIGHUP);
-	sigprocmask(SIG_SETMASK, &hangup, NULL);
+	/* Until it can reload or upgrade, what asks for that waits: it would end it. */
+	sigemptyset(&later);
+	sigaddset(&later, SIGHUP);
+	sigaddset(&later, SIGUSR2);
+	sigprocmask(SIG_SETMASK, &later, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	link = fcntl(link, F_DUPFD, above);
-	last_words = fcntl(last_words, F_DUPFD, above);
-	snprintf(text, sizeof(text), "%d %d %u %lld", link, last_words, restarts, (long long)restarted_at);
+	if (predecessor > 0) {
+		(void)dup2(e->err, STDERR_FILENO);
+		snprintf(text, sizeof(text), "%d %d", fcntl(e->line, F_DUPFD, above), (int)predecessor);
+		setenv("TEAL_PREDECESSOR", text, 1);
+	}
+	snprintf(text, sizeof(text), "%d %d %u %lld %u", link, last_words, past->restarts,
+		 (long long)past->restarted_at, past->fallbacks);
 	setenv("TEAL_SUPERVISOR", text, 1);
-	if (restarts > 0 && *copy_path != '\0') {
-		snprintf(fallback, sizeof(fallback), "%d %s", unfit, copy_path);
-		setenv("TEAL_FALLBACK", fallback, 1);
+	if (past->crashed && *copy_path != '\0') {
+		snprintf(copy, sizeof(copy), "%d %s", past->unfit, copy_path);
+		setenv("TEAL_FALLBACK", copy, 1);
 	}
 	privileges_restore();
-	if (link >= 0 && last_words >= 0 && sockets_hand_over())
-		execv(argv[0], argv);
-	fprintf(stderr, "teald: cannot start %s: %s\n", argv[0], strerror(errno));
+	p.fd = fcntl(p.fd, F_DUPFD_CLOEXEC, above);
+	if (link >= 0 && last_words >= 0 && p.fd >= 0 && sockets_hand_over())
+		program_exec(&p, predecessor > 0);
+	else
+		fprintf(stderr, "teald: out of descriptors for another process: %s\n", strerror(errno));
 	_exit(1);
 }
 
-bool
-child_start(struct child *c, char **argv, unsigned restarts, int64_t restarted_at)
+static void
+close_one(int *fd)
 {
-	int link[2], words[2];
-
-	*c = (struct child){ .link = -1, .last_words = -1, .doing = "starting" };
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) != 0)
-		return false;
-	if (pipe2(words, O_CLOEXEC | O_NONBLOCK) != 0) {
-		close(link[0]);
-		close(link[1]);
-		return false;
-	}
-	c->pid = fork();
-	if (c->pid == 0)
-		child_become(argv, link[1], words[1], restarts, restarted_at);
-	unfit = false;
-	close(link[1]);
-	close(words[1]);
-	c->link = link[0];
-	c->last_words = words[0];
-	c->born = clock_now();
-	if (c->pid > 0)
-		return true;
-	close(link[0]);
-	close(words[0]);
-	*c = (struct child){ .link = -1, .last_words = -1 };
-	return false;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
 }
 
 static void
-keep_handed(struct msghdr *m)
+close_child(struct child *c)
+{
+	close_one(&c->link);
+	close_one(&c->last_words);
+	close_one(&c->line);
+	close_one(&c->err);
+}
+
+bool
+child_start(struct child *c, const struct program *p, const struct past *past, pid_t predecessor)
+{
+	int link[2] = { -1, -1 }, words[2] = { -1, -1 }, line[2] = { -1, -1 }, err[2] = { -1, -1 }, error;
+	bool made = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
+		    pipe2(words, O_CLOEXEC | O_NONBLOCK) == 0;
+	struct ends ends;
+
+	if (made && predecessor > 0)
+		made = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) == 0 && pipe2(err, O_CLOEXEC) == 0 &&
+		       fcntl(err[0], F_SETFL, O_NONBLOCK) == 0;
+	*c = (struct child){ .link = link[0], .last_words = words[0], .line = line[0], .err = err[0],
+			     .born = clock_now(), .doing = "starting" };
+	ends = (struct ends){ link[1], words[1], line[1], err[1] };
+	c->pid = made ? fork() : -1;
+	if (c->pid == 0)
+		child_become(*p, &ends, past, predecessor);
+	error = errno;
+	close_one(&ends.link);
+	close_one(&ends.last_words);
+	close_one(&ends.line);
+	close_one(&ends.err);
+	if (c->pid > 0)
+		return true;
+	close_child(c);
+	c->pid = 0;
+	errno = error;
+	return false;
+}
+
+bool
+child_tell(const struct child *c, const char *text, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		m.msg_control = &control;
+		m.msg_controllen = sizeof(control);
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	}
+	return c->link >= 0 && sendmsg(c->link, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
+
+static void
+keep_handed(struct child *c, struct msghdr *m, const struct child_calls *calls)
 {
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h != NULL; h = CMSG_NXTHDR(m, h)) {
 		unsigned n = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -119,9 +168,11 @@ keep_handed(struct msghdr *m)
 		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS || n > FDS_MAX)
 			continue;
 		memcpy(fds, CMSG_DATA(h), n * sizeof(int));
-		sockets_keep(fds, n);
-		notify_keep(fds, n);
+		calls->keep(c, fds, n);
 	}
+	if ((m->msg_flags & MSG_CTRUNC) != 0)
+		fprintf(stderr, "teald: out of descriptors: a listening socket will not outlive a crash; raise "
+				"LimitNOFILE\n");
 }
 
 static void
@@ -130,28 +181,31 @@ take_message(struct child *c, char *text, size_t n, struct msghdr *m, const stru
 	text[n] = '\0';
 	if (strcmp(text, "ready") == 0) {
 		c->ready = true;
-		calls->ready();
+		calls->ready(c);
 	} else if (strcmp(text, "beat") == 0) {
 		c->beats = true;
 		c->silent = 0;
 	} else if (strcmp(text, "keep") == 0) {
-		keep_handed(m);
-		if ((m->msg_flags & MSG_CTRUNC) != 0)
-			fprintf(stderr, "teald: out of descriptors: a listening socket will not outlive a crash; raise "
-					"LimitNOFILE\n");
+		keep_handed(c, m, calls);
 	} else if (strncmp(text, "forget ", 7) == 0) {
-		sockets_forget(text + 7, (socklen_t)(n - 7));
-		(void)!send(c->link, "forgot", 6, MSG_NOSIGNAL | MSG_DONTWAIT);
+		calls->forget(c, text + 7, (socklen_t)(n - 7));
+		(void)child_tell(c, "forgot", -1);
 	} else if (strncmp(text, "config ", 7) == 0) {
 		snprintf(copy_path, sizeof(copy_path), "%s", text + 7);
 	} else if (strcmp(text, "unfit") == 0) {
-		unfit = true;
+		c->unfit = true;
 	} else if (strncmp(text, "notify ", 7) == 0) {
 		const char *status = strstr(text + 7, "STATUS=");
 
 		if (status != NULL)
 			snprintf(c->doing, sizeof(c->doing), "%.*s", (int)strcspn(status + 7, "\n"), status + 7);
-		calls->said(text + 7);
+		calls->said(c, text + 7);
+	} else if (strncmp(text, "upgrade ", 8) == 0) {
+		calls->upgrade(c, text + 8, n - 8);
+	} else if (strcmp(text, "prepared") == 0) {
+		c->deadline = 0;
+	} else if (strcmp(text, "yielded") == 0) {
+		calls->yielded(c);
 	}
 }
 
@@ -173,14 +227,39 @@ child_read(struct child *c, const struct child_calls *calls)
 				    .msg_controllen = sizeof(control) };
 
 		n = recvmsg(c->link, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-		if (n > 0) {
+		if (n > 0)
 			take_message(c, text, (size_t)n, &m, calls);
-			continue;
-		}
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		else if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
-		close(c->link);
-		c->link = -1;
+		else
+			close_one(&c->link);
+	}
+}
+
+void
+child_read_err(struct child *c)
+{
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	size_t max = sizeof(c->said) / 2, n;
+	ssize_t got;
+
+	while (c->err >= 0) {
+		/* The last half stays. */
+		if ((n = c->n_said) > max) {
+			memmove(c->said, c->said + n - max, max);
+			c->n_said = n = max;
+		}
+		got = read(c->err, c->said + n, max);
+		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (got <= 0) {
+			close_one(&c->err);
+			return;
+		}
+		c->n_said += (size_t)got;
+		/* A reader that has stopped holds nothing up here. */
+		if (poll(&out, 1, 0) == 1)
+			(void)!write(STDERR_FILENO, c->said + n, (size_t)got);
 	}
 }
 
@@ -190,9 +269,6 @@ child_bury(struct child *c, char *words, size_t size)
 	ssize_t n = c->last_words >= 0 ? read(c->last_words, words, size - 1) : 0;
 
 	words[n > 0 ? n : 0] = '\0';
-	if (c->link >= 0)
-		close(c->link);
-	if (c->last_words >= 0)
-		close(c->last_words);
-	c->link = c->last_words = -1;
+	child_read_err(c);
+	close_child(c);
 }

@@ -12,15 +12,40 @@
 /* sd_listen_fds(3) */
 #define FIRST 3
 
-static int *kept;
+static struct kept {
+	int fd;
+	pid_t of;	/* a successor that has not taken over yet; 0: none */
+} *kept;
 static unsigned n_kept;
 
 void
-sockets_keep(const int *fds, unsigned n)
+sockets_keep(const int *fds, unsigned n, pid_t of)
 {
-	kept = must_grow(kept, n_kept + n, sizeof(int));
+	kept = must_grow(kept, n_kept + n, sizeof(*kept));
 	for (unsigned i = 0; i < n; i++)
-		kept[n_kept++] = fds[i];
+		kept[n_kept++] = (struct kept){ fds[i], of };
+	/* The manager forgets by address alone: it is not told before they are to stay. */
+	if (of == 0)
+		notify_keep(fds, n);
+}
+
+void
+sockets_settle(pid_t of, bool keep)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < n_kept; i++) {
+		if (of != 0 && kept[i].of == of) {
+			kept[i].of = 0;
+			if (!keep) {
+				close(kept[i].fd);
+				continue;
+			}
+			notify_keep(&kept[i].fd, 1);
+		}
+		kept[left++] = kept[i];
+	}
+	n_kept = left;
 }
 
 void
@@ -30,7 +55,7 @@ sockets_adopt(void)
 	long n = pid != NULL && count != NULL && strtol(pid, NULL, 10) == (long)getpid() ? strtol(count, NULL, 10) : 0;
 
 	for (int fd = FIRST; fd < FIRST + n && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0; fd++)
-		sockets_keep(&fd, 1);
+		sockets_keep(&fd, 1, 0);
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
@@ -64,9 +89,9 @@ sockets_forget(const void *address, socklen_t len)
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < n_kept; i++)
-		if (len == 0 || socket_is_at(kept[i], address, len)) {
-			notify_forget(kept[i]);
-			close(kept[i]);
+		if (len == 0 || socket_is_at(kept[i].fd, address, len)) {
+			notify_forget(kept[i].fd);
+			close(kept[i].fd);
 		} else {
 			kept[left++] = kept[i];
 		}
@@ -86,15 +111,15 @@ sockets_hand_over(void)
 
 	/* Out of the way first: one may lie where another has to go. */
 	for (unsigned i = 0; i < n_kept; i++) {
-		int fd = fcntl(kept[i], F_DUPFD_CLOEXEC, FIRST + (int)n_kept);
+		int fd = fcntl(kept[i].fd, F_DUPFD_CLOEXEC, FIRST + (int)n_kept);
 
 		if (fd < 0)
 			return false;
-		close(kept[i]);
-		kept[i] = fd;
+		close(kept[i].fd);
+		kept[i].fd = fd;
 	}
 	for (unsigned i = 0; i < n_kept; i++)
-		if (dup2(kept[i], FIRST + (int)i) < 0)
+		if (dup2(kept[i].fd, FIRST + (int)i) < 0)
 			return false;
 	if (n_kept == 0)
 		return true;

@@ -1,0 +1,524 @@
+/* generations.c - the processes that serve: one as a rule, two while one takes over
+ * from the other.  What happens when either says something, or dies. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/supervisor/supervisor.h"
+#include "base/clock.h"
+
+#define EXIT_FAILED 1
+/* Of a crash handler: some thirty frames. */
+#define WORDS_MAX 2800
+
+static struct child slots[2] = { { .link = -1, .err = -1 }, { .link = -1, .err = -1 } };
+/* The one whose death costs clients; and its successor until it has yielded to that,
+ * or its predecessor, which is leaving. */
+static struct child *serving = &slots[0], *other = &slots[1];
+/* The program of serving; the one before it, or after it was fallen back to, while it
+ * may be needed; that of a successor. */
+static struct program program = { .fd = -1 }, spare = { .fd = -1 }, next = { .fd = -1 };
+static double spare_until;
+static bool fell_back;
+static struct past past;
+static unsigned restarts_max, hang_ticks;
+static double *deaths;	/* the last restarts_max + 1 of them, a ring by restarts */
+static unsigned early;	/* deaths in a row, soon after the start */
+static double died_at;	/* since when nothing serves; 0: something does */
+static double start_at;	/* of the next child; 0: there is one */
+static bool stopping;
+static int exit_with = -1;	/* once both are gone; -1: go on */
+
+static bool
+has_successor(void)
+{
+	return other->pid > 0 && !other->leaving;
+}
+
+/* -- an upgrade -------------------------------------------------------------------------- */
+
+/* The predecessor gets its end of the line to c.  An end of that line says that it has
+ * ended: where it cannot be told, c ends before its line does (child_bury). */
+static void
+give_line(struct child *predecessor, struct child *c)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "successor %d", (int)c->pid);
+	if (child_tell(predecessor, text, c->line)) {
+		close(c->line);
+		c->line = -1;
+	} else {
+		(void)kill(c->pid, SIGKILL);
+	}
+}
+
+static void
+start_child(void)
+{
+	pid_t predecessor = other->pid;
+
+	past.crashed = died_at > 0;
+	start_at = 0;
+	if (!child_start(serving, &program, &past, predecessor)) {
+		fprintf(stderr, "teald: cannot start a process: %s\n", strerror(errno));
+		start_at = clock_now() + BACKOFF_MAX;
+	} else if (predecessor > 0) {
+		give_line(other, serving);
+	}
+}
+
+/* To serving, while it has not yielded. */
+static void
+upgrade_failed(const char *why)
+{
+	char text[CHILD_WORD_MAX];
+
+	snprintf(text, sizeof(text), "upgrade failed: %s", why);
+	(void)child_tell(serving, text, -1);
+	program_close(&next);
+}
+
+static void
+generations_on_upgrade(struct child *c, const char *text, size_t n)
+{
+	const char *end = text + n, *binary = memchr(text, '\0', n), *config;
+	char why[CHILD_WORD_MAX - 64];
+
+	binary = binary != NULL ? binary + 1 : end;
+	config = binary < end ? binary + strlen(binary) + 1 : end;
+	if (c != serving)
+		return;
+	past.crashed = false;
+	if (stopping)
+		upgrade_failed("teald stops");
+	else if (other->pid > 0)
+		upgrade_failed(other->leaving ? "the former generation has not left yet" : "another upgrade is under way");
+	else if (!program_open(&next, &program, binary, config < end ? config : "", why, sizeof(why)))
+		upgrade_failed(why);
+	else if (!child_start(other, &next, &past, serving->pid))
+		upgrade_failed(strerror(errno));
+	else {
+		give_line(serving, other);
+		other->deadline = clock_now() + strtod(text, NULL);
+		snprintf(why, sizeof(why), "RELOADING=1\nMONOTONIC_USEC=%.0f\nSTATUS=upgrading: process %d is to take over",
+			 clock_now() * 1e6, (int)other->pid);
+		notify_say(why);
+	}
+}
+
+/* The successor is the one that serves from now on. */
+static void
+take_over(void)
+{
+	struct child *former = serving;
+
+	serving = other;
+	other = former;
+	other->leaving = true;
+	serving->deadline = 0;
+	sockets_settle(serving->pid, true);
+	program_close(&spare);
+	spare = program;
+	program = next;
+	next = (struct program){ .fd = -1 };
+	spare_until = clock_now() + FALL_BACK_SECONDS;
+	fell_back = false;
+}
+
+static void
+generations_on_yielded(struct child *c)
+{
+	if (c == serving && has_successor())
+		take_over();
+}
+
+static void
+generations_on_ready(struct child *c)
+{
+	struct json j;
+	struct buf b;
+
+	if (c == other && has_successor())
+		take_over();
+	if (c != serving)
+		return;
+	if (died_at > 0) {
+		say_begin(&j, &b, "info", "teald.recovered");
+		json_i64(&j, "pid", c->pid);
+		json_double(&j, "seconds", clock_now() - died_at);
+		json_u64(&j, "count", past.restarts);
+		say_end(&j);
+	}
+	died_at = 0;
+	notify_say("READY=1");
+}
+
+/* What is not heard of the one that does not serve is remembered (child->doing). */
+static void
+generations_on_said(struct child *c, const char *text)
+{
+	if (c != serving)
+		return;
+	if (strstr(text, "STOPPING=1") != NULL && !stopping) {
+		stopping = true;
+		if (other->pid > 0)
+			(void)kill(other->pid, SIGTERM);
+	}
+	notify_say(text);
+}
+
+static void
+generations_on_keep(struct child *c, const int *fds, unsigned n)
+{
+	sockets_keep(fds, n, c == other && !c->leaving ? c->pid : 0);
+}
+
+static void
+generations_on_forget(struct child *c, const void *address, socklen_t len)
+{
+	if (c == serving)
+		sockets_forget(address, len);
+}
+
+static const struct child_calls calls = { generations_on_ready,	 generations_on_said,	 generations_on_keep,
+					  generations_on_forget, generations_on_upgrade, generations_on_yielded };
+
+/* A predecessor that is about to yield says so before its successor can know: it is read first. */
+static void
+read_both(void)
+{
+	struct child *first = serving, *second = other;
+
+	child_read(first, &calls);
+	child_read(second, &calls);
+	child_read_err(first);
+	child_read_err(second);
+}
+
+/* What a successor needs to know once its predecessor has ended. */
+static void
+tell_alone(void)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "alone %u %lld", past.restarts, (long long)past.restarted_at);
+	(void)child_tell(serving, text, -1);
+}
+
+/* -- an end -------------------------------------------------------------------------------- */
+
+static unsigned
+recent_deaths(double now)
+{
+	unsigned n = 0, size = restarts_max + 1;
+
+	while (n < past.restarts && n < size && now - deaths[(past.restarts - 1 - n) % size] < RESTART_WINDOW)
+		n++;
+	return n;
+}
+
+/* "SIGSEGV"; "" where it ended by itself. */
+static const char *
+signal_name(int status, char text[24])
+{
+	const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+
+	snprintf(text, 24, "%s%s", WIFSIGNALED(status) ? "SIG" : "", name != NULL ? name : "");
+	return text;
+}
+
+static void
+tell_crash(const struct child *c, int status, double now, const char *words)
+{
+	char name[24];
+	struct json j;
+	struct buf b;
+
+	say_begin(&j, &b, "error", "teald.crashed");
+	json_i64(&j, "pid", c->pid);
+	json_cstr(&j, "kind", c == serving ? "serving" : c->leaving ? "leaving" : "successor");
+	if (WIFSIGNALED(status))
+		json_cstr(&j, "signal", signal_name(status, name));
+	else
+		json_i64(&j, "status", WEXITSTATUS(status));
+	json_double(&j, "seconds", now - c->born);
+	json_u64(&j, "count", past.restarts);
+	json_cstr(&j, "doing", c->doing);
+	json_cstr(&j, "backtrace", words);
+	say_end(&j);
+}
+
+static void
+successor_ended(const struct child *c, int status, double now)
+{
+	char why[CHILD_WORD_MAX - 64], said[sizeof(c->said) + 1] = "", name[24];
+	size_t n = c->n_said;
+	const char *hint = "";
+
+	memcpy(said, c->said, n);
+	while (n > 0 && said[n - 1] == '\n')
+		said[--n] = '\0';
+	for (char *at = said; *at != '\0'; at++)
+		if (*at == '\n')
+			*at = ';';
+	if (strstr(said, "--successor") != NULL)
+		hint = "; an older teald cannot take over, it needs a restart";
+	if (c->late)
+		snprintf(why, sizeof(why), "%s was not ready in time; it was: %s", next.path, c->doing);
+	else if (WIFSIGNALED(status))
+		snprintf(why, sizeof(why), "%s died of %s after %.1f s: %s", next.path, signal_name(status, name), now - c->born,
+			 said);
+	else
+		snprintf(why, sizeof(why), "%s ended with status %d: %s%s", next.path, WEXITSTATUS(status), said, hint);
+	sockets_settle(c->pid, false);
+	upgrade_failed(why);
+	if (!stopping)
+		notify_say("READY=1\nSTATUS=serving; an upgrade failed");
+}
+
+static _Noreturn void
+give_up_serving(unsigned recent)
+{
+	struct json j;
+	struct buf b;
+
+	say_begin(&j, &b, "error", "teald.gave_up");
+	json_u64(&j, "count", recent);
+	json_cstr(&j, "hint", "it dies again and again; see teald.crashed before this line");
+	say_end(&j);
+	fprintf(stderr, "teald: the serving process died %u times within a minute; giving up\n", recent);
+	notify_say("STOPPING=1\nSTATUS=the serving process died again and again");
+	exit(EXIT_FAILED);
+}
+
+/* It ends, and so does what is left. */
+static void
+end_with(int status)
+{
+	exit_with = status;
+	start_at = 0;
+	if (has_successor())
+		(void)kill(other->pid, SIGKILL);	/* it holds nothing */
+	else if (other->pid > 0 && !stopping)
+		(void)kill(other->pid, SIGTERM);
+	stopping = true;
+}
+
+/* The other program than the one that died, while there is one: the former one or,
+ * where that could not start, the new one again. */
+static bool
+has_spare(bool served, double now)
+{
+	return spare.fd >= 0 && now < spare_until && !(fell_back && served);
+}
+
+static void
+fall_back(double now)
+{
+	struct program bad = program;
+	struct json j;
+	struct buf b;
+
+	program = spare;
+	spare = bad;
+	spare_until = now + FALL_BACK_SECONDS;
+	fell_back = true;
+	past.fallbacks++;
+	say_begin(&j, &b, "error", "teald.fallback");
+	json_cstr(&j, "from", bad.path);
+	json_cstr(&j, "to", program.path);
+	json_cstr(&j, "config", program.config);
+	say_end(&j);
+}
+
+static void
+restart_later(bool well, double now)
+{
+	unsigned recent = recent_deaths(now);
+	double wait = 0;
+
+	if (recent > restarts_max)
+		give_up_serving(recent);
+	early = well ? 0 : early + 1;
+	for (unsigned i = 1; i < early; i++)
+		wait = wait == 0 ? BACKOFF_FIRST : wait * 2 < BACKOFF_MAX ? wait * 2 : BACKOFF_MAX;
+	notify_say("STATUS=the serving process died; starting another");
+	start_at = now + wait;
+}
+
+/* Its place is a successor's, or that of one that is started. */
+static void
+serving_died(const struct child *c, int status, double now, const char *words)
+{
+	bool well = c->ready && now - c->born >= EARLY;
+
+	died_at = deaths[past.restarts++ % (restarts_max + 1)] = now;
+	past.restarted_at = clock_wall_us() / 1000000;
+	past.unfit = c->unfit;
+	tell_crash(c, status, now, words);
+	if (stopping) {
+		end_with(EXIT_FAILED);
+	} else if (has_successor()) {
+		take_over();
+		tell_alone();
+	} else {
+		if (has_spare(c->ready, now))
+			fall_back(now);
+		restart_later(well, now);
+	}
+}
+
+static void
+serving_ended(const struct child *c, int status, double now, const char *words)
+{
+	/* As asked, or because it could not start, and has said why.  A restart that could
+	 * not is tried again, for clients wait. */
+	bool last = past.restarts == 0 || c->ready || WEXITSTATUS(status) == 0;
+
+	if (WIFEXITED(status) && (stopping || (last && !has_successor() && !has_spare(c->ready, now))))
+		end_with(WEXITSTATUS(status));
+	/* Before it could take the signal up there was nothing to drain. */
+	else if (stopping && WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT))
+		end_with(0);
+	else
+		serving_died(c, status, now, words);
+}
+
+static void
+child_ended(struct child *c, int status)
+{
+	double now = clock_now();
+	char words[WORDS_MAX];
+
+	read_both();
+	child_bury(c, words, sizeof(words));
+	if (c == serving)
+		serving_ended(c, status, now, words);
+	else {
+		if (WIFSIGNALED(status) && !stopping)
+			tell_crash(c, status, now, words);
+		if (c->leaving)
+			tell_alone();
+		else
+			successor_ended(c, status, now);
+	}
+	c->pid = 0;
+}
+
+static void
+end_if_all_gone(void)
+{
+	if (exit_with >= 0 && serving->pid == 0 && other->pid == 0)
+		exit(exit_with);
+}
+
+/* Those that were orphaned, too, where this is process 1. */
+void
+generations_reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (unsigned i = 0; i < ARRAY_LEN(slots); i++)
+			if (slots[i].pid == pid) {
+				child_ended(&slots[i], status);
+				break;
+			}
+	end_if_all_gone();
+}
+
+/* -- their time ----------------------------------------------------------------------------- */
+
+void
+generations_begin(struct program *p, unsigned most_restarts, unsigned ticks)
+{
+	program = *p;
+	restarts_max = most_restarts;
+	hang_ticks = ticks;
+	deaths = must_array(restarts_max + 1, sizeof(*deaths));
+	start_child();
+}
+
+void
+generations_fds(int fds[GENERATIONS_FDS])
+{
+	for (unsigned i = 0; i < ARRAY_LEN(slots); i++) {
+		fds[2 * i] = slots[i].link;
+		fds[2 * i + 1] = slots[i].err;
+	}
+}
+
+void
+generations_turn(double now)
+{
+	read_both();
+	if (has_successor() && other->deadline > 0 && now >= other->deadline) {
+		(void)kill(other->pid, other->late ? SIGKILL : SIGABRT);
+		other->late = true;
+		other->deadline = now + KILL_TICKS;
+	}
+	if (start_at > 0 && now >= start_at)
+		start_child();
+}
+
+double
+generations_next(void)
+{
+	return start_at > 0 ? start_at : has_successor() ? other->deadline : 0;
+}
+
+static void
+watch_over(struct child *c)
+{
+	struct json j;
+	struct buf b;
+
+	if (c->pid == 0 || !c->beats || hang_ticks == 0)
+		return;
+	c->silent++;
+	if (c->silent == hang_ticks) {
+		say_begin(&j, &b, "error", "teald.hangs");
+		json_i64(&j, "pid", c->pid);
+		json_u64(&j, "seconds", hang_ticks);
+		json_cstr(&j, "doing", c->doing);
+		say_end(&j);
+		(void)kill(c->pid, SIGABRT);
+	} else if (c->silent == hang_ticks + KILL_TICKS) {
+		(void)kill(c->pid, SIGKILL);
+	}
+}
+
+void
+generations_tick(double now)
+{
+	watch_over(serving);
+	watch_over(other);
+	if (now >= spare_until)
+		program_close(&spare);
+}
+
+void
+generations_signal(int number)
+{
+	if (number == SIGHUP || number == SIGUSR2) {
+		if (serving->pid > 0)
+			(void)kill(serving->pid, number);
+		return;
+	}
+	if (!stopping)
+		notify_say("STOPPING=1");
+	stopping = true;
+	for (unsigned i = 0; i < ARRAY_LEN(slots); i++)
+		if (slots[i].pid > 0)
+			(void)kill(slots[i].pid, number);
+	/* Nothing serves, and nothing will. */
+	if (serving->pid == 0)
+		end_with(0);
+	end_if_all_gone();
+}
