@@ -72,16 +72,14 @@ state_find(const struct state *s, const char *name)
 	return found ? s->services[i] : NULL;
 }
 
-struct state_service *
-state_add(struct state *s, const char *name)
+/* At its place, which no other has. */
+static void
+place_service(struct state *s, struct state_service *v, const char *name)
 {
 	bool found;
 	size_t i = place_of_name(s, name, &found);
-	struct state_service *v;
 
-	if (found)
-		return s->services[i];
-	v = must_alloc(sizeof(*v));
+	CHECK(!found);
 	str_copy(v->name, sizeof(v->name), str_from(name));
 	if (s->n == s->room) {
 		s->room = s->room > 0 ? 2 * s->room : 16;
@@ -90,6 +88,28 @@ state_add(struct state *s, const char *name)
 	memmove(&s->services[i + 1], &s->services[i], (s->n - i) * sizeof(s->services[0]));
 	s->services[i] = v;
 	s->n++;
+}
+
+static void
+displace_service(struct state *s, const struct state_service *v)
+{
+	bool found;
+	size_t i = place_of_name(s, v->name, &found);
+
+	CHECK(found);
+	s->n--;
+	memmove(&s->services[i], &s->services[i + 1], (s->n - i) * sizeof(s->services[0]));
+}
+
+struct state_service *
+state_add(struct state *s, const char *name)
+{
+	struct state_service *v = state_find(s, name);
+
+	if (v != NULL)
+		return v;
+	v = must_alloc(sizeof(*v));
+	place_service(s, v, name);
 	return v;
 }
 
@@ -215,29 +235,26 @@ bool
 state_rename(struct state *s, const char *from, const char *to)
 {
 	struct state_service *v = state_find(s, from), *there = state_find(s, to);
-	bool found;
-	size_t was;
 
 	if (v == NULL || !v->known || (there != NULL && there->known))
 		return false;
-	if (there == NULL)
-		there = state_add(s, to);
-	/* The two change places, so that pointers to v stay good. */
-	was = place_of_name(s, from, &found);
-	s->services[place_of_name(s, to, &found)] = v;
-	s->services[was] = there;
-	str_copy(there->name, sizeof(there->name), str_from(from));
-	str_copy(v->name, sizeof(v->name), str_from(to));
+	displace_service(s, v);
+	/* What was but a history: pointers to it stay good, and its lines are v's. */
+	if (there != NULL) {
+		displace_service(s, there);
+		place_service(s, there, from);
+		v->entries += there->entries;
+		there->entries = 0;
+	}
+	place_service(s, v, to);
 	LIST_EACH(l, &s->history) {
 		struct state_entry *e = list_entry(l, struct state_entry, link);
 
-		if (e->service == there)
+		if (there != NULL && e->service == there)
 			e->service = v;
 		else if (e->service == v)
 			entry_rename(s, e, v);
 	}
-	v->entries += there->entries;
-	there->entries = 0;
 	return true;
 }
 

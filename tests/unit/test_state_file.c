@@ -475,7 +475,12 @@ test_a_renamed_service_keeps_record_and_history(void **state)
 	assert_ptr_equal(state_find(&s, "zoo"), v);
 	assert_int_equal(v->entries, 2);
 	assert_false(state_find(&s, "shop")->known);
+	assert_int_equal(s.n, 3);
 	assert_true(state_rename(&s, "zoo", "aaa"));
+	/* A name that is given up leaves nothing in memory either. */
+	assert_int_equal(s.n, 3);
+	assert_null(state_find(&s, "zoo"));
+	assert_ptr_equal(state_find(&s, "aaa"), v);
 	write_state(&s, &file);
 	state_free(&s);
 	assert_int_equal(state_decode(buf_str(&file), &s, &why), OK);

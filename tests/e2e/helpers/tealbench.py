@@ -48,3 +48,22 @@ def drill(address, *options, **how):
 
 def errors(result):
     return {kind: n for kind, n in result["errors"].items() if n}
+
+
+class Running:
+    """A load that goes on until it is told to end; .result is its JSON then."""
+
+    def __init__(self, address, *options):
+        self.process = subprocess.Popen(
+            [TEALBENCH, "load", f"--target={address}", "--json", "--duration=36000", f"--timeout={scale.patience()}", *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.result = None
+
+    def close(self):
+        """Ends it; what it came to."""
+        if self.result is None:
+            self.process.terminate()
+            out, err = self.process.communicate(timeout=scale.patience())
+            assert out, err
+            self.result = json.loads(out.splitlines()[-1])
+        return self.result
