@@ -66,8 +66,8 @@ MUST_USE enum pump_result
 pump_send(struct body_pump *f, const char *p, size_t n, struct io *destination, bool more);
 
 /* So much is to come beyond the bytes in hand, and need not be looked at, that
- * a pipe is worth it, if it comes fast or surely. */
-bool pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source, const struct io *destination);
+ * a pipe is worth it, if it comes fast or surely.  splices: into the destination a pipe may lead. */
+bool pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source, bool splices);
 
 /* Moves what can be moved now.  Bytes that were read but lie behind the
  * message's end are *surplus, in the relay's buffer, whatever is returned: the

@@ -6,9 +6,9 @@
 #ifndef DATA_EXCHANGE_H
 #define DATA_EXCHANGE_H
 
-#include "data/http/body_pump.h"
+#include "base/buf.h"
 #include "data/dial.h"
-#include "data/http/http_conn.h"
+#include "data/http/stream.h"
 #include "data/http/upstream.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
@@ -41,7 +41,7 @@ struct exchange {
 	/* Lane, color, backend; entrance: preview also for single requests of the main
 	 * one; deadline: once the backend is reached response, then idle. */
 	struct dial dial;
-	struct http_conn *client;
+	struct http_stream *stream;	/* the client */
 	struct upstream *upstream;
 	struct deadline pace;	/* while a body is on its way */
 	struct body_pump up, down;
@@ -63,10 +63,10 @@ struct http1_host;
 /* A request whose head is h, at p[0..n) with what came behind it; returns how
  * many bytes were the request's.  The client has an exchange then, or was
  * answered, or has ended. */
-size_t exchange_begin(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+size_t exchange_begin(struct http_stream *s, const struct endpoint *peer, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 		      const struct http1_body *body, enum entrance entrance, char *p, size_t n);
 
-/* Events: of the client's socket while the exchange goes on, and of the backend's. */
+/* Events: of the client while the exchange goes on, and of the backend's. */
 void exchange_on_client(struct exchange *x, int revents);
 void exchange_on_upstream(struct exchange *x, int revents);
 /* Of lane->http->response_clock and x_idle_clock. */
@@ -99,6 +99,13 @@ void exchange_cut(struct exchange *x, enum ending ending, const char *reason);
 void exchange_end(struct exchange *x, enum ending ending, const char *reason);
 void exchange_drop_upstream(struct exchange *x);
 void exchange_forget_part(struct exchange *x);
+
+/* The client says no more, and nothing is left of what it has said. */
+static inline bool
+exchange_client_is_done(const struct exchange *x)
+{
+	return x->stream->eof && x->stream->ops->is_last(x->stream);
+}
 
 /* For the client so far. */
 static inline uint64_t

@@ -9,16 +9,18 @@
 #include "base/buf.h"
 #include "data/admit.h"
 #include "data/http/http_lane.h"
+#include "data/http/stream.h"
 #include "data/queue.h"
 #include "data/tcp/session.h"
 #include "proto/http1_head.h"
 
 #define HTTP_CONN_MAGIC 0x636c6965u
 
-struct exchange;
 struct http_answer;
 struct listener;
-struct upstream;
+
+/* Of its stream. */
+extern const struct http_stream_ops http1_stream_ops;
 
 /* WAITING: for a place in the service.  READING: for a request, or for the rest of its head.  BUSY: an exchange is under
  * way.  LINGERING: it was told goodbye; what it still sends is thrown away, or
@@ -28,18 +30,12 @@ enum http_conn_state { HTTP_CONN_WAITING, HTTP_CONN_READING, HTTP_CONN_BUSY, HTT
 struct http_conn {
 	uint32_t magic;
 	uint8_t state;	/* enum http_conn_state */
-	uint8_t entrance;
-	bool keep;	/* may bring another request */
-	bool close_requested;	/* it asked for nothing to follow, and sent all of its request */
-	bool eof;	/* it will say no more */
 	bool running;	/* run() or read_request() is on the stack */
-	bool tls;	/* it came by TLS */
 	bool shutdown_pending;	/* LINGERING: TLS's close_notify waits for room */
 	bool timed;	/* the deadline is that of a head that began */
 	bool blank;	/* what came last was nothing but empty lines */
-	char ip[INET6_ADDRSTRLEN];	/* its address as text, without port */
-	uint32_t requests;	/* begun so far */
 	struct io io;
+	struct http_stream stream;	/* what its exchanges see; while BUSY there is one */
 	union {
 		struct permit permit;
 		struct {	/* its first members */
@@ -49,8 +45,6 @@ struct http_conn {
 	};
 	struct listener *listener;
 	struct lane *shown;	/* whose certificate it was shown; NULL: it came without TLS */
-	struct exchange *exchange;	/* while BUSY */
-	struct upstream *own;	/* the connection to a backend that served it last, or NULL */
 	union {
 		struct link link;	/* the lane's clients, or the worker's ended */
 		struct waiter waiter;	/* WAITING, in the same place */
@@ -58,8 +52,7 @@ struct http_conn {
 	struct deadline deadline;	/* of the head, of keep-alive, of lingering */
 	struct buf in;	/* read, but not of the exchange: the next requests */
 	struct http1_head *head;	/* owned: of a request whose head is not whole */
-	double born, begun;	/* worker->now: accepted; first byte of the request, or since when it lingers */
-	struct endpoint destination;	/* which that header named; family 0: here */
+	double born;	/* worker->now: accepted */
 };
 _Static_assert(offsetof(struct http_conn, peer) == offsetof(struct http_conn, permit.client), "one and the same");
 
@@ -99,12 +92,6 @@ MUST_USE bool http_conn_stash(struct http_conn *c, const char *p, size_t n);
 MUST_USE bool http_conn_put_back(struct http_conn *c, const char *p, size_t n);
 /* Sets what is waited for, while BUSY. */
 void http_conn_want(struct http_conn *c, bool read, bool write);
-/* It has said all that it will, and nothing of that is left. */
-static inline bool
-http_conn_is_last(const struct http_conn *c)
-{
-	return c->eof && buf_len(&c->in) == 0;
-}
 void http_conn_expired(struct deadline *d);
 /* Seconds since it began to wait for a request; 0: it does not. */
 double http_conn_idle(const struct http_conn *c, double now);

@@ -16,7 +16,7 @@
 
 #define UPSTREAM_MAGIC 0x75707374u
 
-struct http_conn;
+struct http_stream;
 struct exchange;
 struct pool;
 
@@ -31,7 +31,7 @@ struct upstream {
 	struct lane *lane;
 	struct backend *backend;	/* one reference */
 	struct exchange *exchange;	/* NULL while idle */
-	struct http_conn *owner;	/* whose `own` it is, or NULL */
+	struct http_stream *owner;	/* whose `own` it is, or NULL */
 	struct pool *pool;	/* while idle */
 	struct link link;	/* idle: in its pool, among the shared or the bound; or the worker's ended */
 	struct deadline deadline;	/* idle */
@@ -42,16 +42,16 @@ struct upstream {
 
 /* An idle connection to b that has been so for at most `age` seconds (HUGE_VAL:
  * however long) and on which nothing has come meanwhile: what lies in its socket
- * would be taken for the answer to the next request.  c's own one, or one that c
- * may have by pool_reuse.  Made busy, and c's own; NULL: dial. */
-struct upstream *upstream_take(struct lane *l, struct backend *b, struct http_conn *c, double age);
-/* c's bound connection, if it is idle in this lane, to a backend of that color that
+ * would be taken for the answer to the next request.  the client's own one, or one that it
+ * may have by pool_reuse.  Made busy, and its own; NULL: dial. */
+struct upstream *upstream_take(struct lane *l, struct backend *b, struct http_stream *s, double age);
+/* The client's bound connection, if it is idle in this lane, to a backend of that color that
  * is still used; NULL: there is none. */
-struct upstream *upstream_bound_to(const struct lane *l, const struct http_conn *c, enum color color);
+struct upstream *upstream_bound_to(const struct lane *l, const struct http_stream *s, enum color color);
 /* It serves that client now. */
-void upstream_own(struct upstream *u, struct http_conn *c);
+void upstream_own(struct upstream *u, struct http_stream *s);
 /* The client ends, and what is bound to it. */
-void upstream_disown(struct http_conn *c);
+void upstream_disown(struct http_stream *s);
 /* Begins to connect.  NULL with errno when it failed at once; *pending: it is writable
  * when it has.  Its state is CONNECTING until the caller says otherwise. */
 struct upstream *upstream_dial(struct lane *l, struct backend *b, bool *pending);

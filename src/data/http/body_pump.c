@@ -190,12 +190,12 @@ source_at_eof(struct body_pump *f)
 }
 
 bool
-pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source, const struct io *destination)
+pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source, bool splices)
 {
 	uint64_t ahead = http1_body_skippable(&f->body);
 
 	return ahead >= in_hand && ahead - in_hand >= SPLICE_BYTES && !f->unchunk && !io_is_tls(source) &&
-	       !io_is_tls(destination);
+	       splices;
 }
 
 static enum pump_result
@@ -230,7 +230,7 @@ move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_b
 			return result;
 		if (f->body.done || pump_is_blocked(f) || (got < most && !io_pending(from)))
 			return PUMP_OK;
-		if (pump_is_bulk(f, 0, from, to)) {
+		if (pump_is_bulk(f, 0, from, !io_is_tls(to))) {
 			f->relay.splicing = true;
 			return PUMP_OK;
 		}

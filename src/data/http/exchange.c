@@ -2,13 +2,11 @@
  * way.  Thread: owning worker. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <linux/sockios.h>
 
 #include "data/http/exchange.h"
+#include "data/http/http_answer.h"
 #include "data/http/http_buffers.h"
 #include "data/http/http_log.h"
-#include "data/http/http_request.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
@@ -29,8 +27,8 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.lane = x->dial.lane,
 		.backend = x->dial.backend,
 		.tried = x->dial.tried,
-		.client = x->client->peer,
-		.tls = x->client->io.tls,
+		.client = x->dial.peer,
+		.tls = x->stream->ops->io(x->stream)->tls,
 		.entrance = (enum entrance)x->dial.entrance,
 		.color = (enum color)x->dial.color,
 		.epoch = x->dial.epoch,
@@ -80,7 +78,7 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 	free(x->text);
 	x->text = NULL;
 	dial_end(&x->dial);
-	x->client->exchange = NULL;
+	x->stream->exchange = NULL;
 	/* Its place on the backend is free. */
 	queue_wake(l);
 }
@@ -88,30 +86,28 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 void
 exchange_abort(struct exchange *x, enum ending ending)
 {
-	struct http_conn *c = x->client;
-
+	struct http_stream *s = x->stream;
 	/* Half of an answer that ends with its connection would look whole. */
-	if (x->answering)
-		io_reset_on_close(&c->io);
+	bool hard = x->answering;
+
 	exchange_end(x, ending, NULL);
-	http_conn_end(c, ending);
+	s->ops->reset(s, ending, hard);
 }
 
 void
 exchange_cut(struct exchange *x, enum ending ending, const char *reason)
 {
-	struct http_conn *c = x->client;
+	struct http_stream *s = x->stream;
 
-	io_reset_on_close(&c->io);
 	exchange_end(x, ending, reason != NULL ? reason : http_answer_words(ending));
-	http_conn_end(c, ending);
+	s->ops->reset(s, ending, true);
 }
 
 /* With an answer of our own, unless one was begun. */
 static void
 fail_with(struct exchange *x, unsigned status, enum ending ending, const char *reason)
 {
-	struct http_conn *c = x->client;
+	struct http_stream *s = x->stream;
 	const struct http_asker asker = {
 		.id = exchange_text(x, x->id),
 		.head_request = x->head_request,
@@ -128,22 +124,22 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 
 	/* What is left of the request would be taken for the next one. */
 	if (!pump_has_all(&x->up))
-		c->close_requested = false;
-	if (!pump_has_all(&x->up) || http_conn_is_last(c) || x->dial.lane->worker->leaving)
-		c->keep = false;
-	a.close = !c->keep;
+		s->close_requested = false;
+	if (!pump_has_all(&x->up) || exchange_client_is_done(x) || x->dial.lane->worker->leaving)
+		s->keep = false;
+	a.close = !s->keep;
 	if (x->answering || pump_is_blocked(&x->down)) {
 		exchange_cut(x, ending, reason);
 		return;
 	}
-	if (!http_answer_write(c, &a, &asker, &bytes)) {
+	if (!s->ops->answer(s, &a, &asker, &bytes)) {
 		exchange_abort(x, END_CLIENT_RESET);
 		return;
 	}
 	x->status = status;
 	x->bytes_out += bytes;
 	exchange_end(x, ending, reason);
-	http_conn_next(c);
+	s->ops->done(s);
 }
 
 void
@@ -157,7 +153,7 @@ exchange_fail(struct exchange *x, enum ending ending, const char *reason)
 static void
 finish_exchange(struct exchange *x)
 {
-	struct http_conn *c = x->client;
+	struct http_stream *s = x->stream;
 	struct upstream *u = x->upstream;
 	bool whole = pump_has_all(&x->up);
 
@@ -169,9 +165,9 @@ finish_exchange(struct exchange *x)
 	else
 		upstream_close(u);
 	if (!whole)
-		c->keep = c->close_requested = false;
+		s->keep = s->close_requested = false;
 	exchange_end(x, END_DONE, NULL);
-	http_conn_next(c);
+	s->ops->done(s);
 }
 
 /* -- what to wait for ------------------------------------------------------------ */
@@ -224,7 +220,7 @@ set_clocks(struct exchange *x)
 static void
 pass_on_the_end(struct exchange *x)
 {
-	if (x->fin_forwarded || x->upstream_write_closed || !http_conn_is_last(x->client) || !is_sent(x) || !pump_is_done(&x->up))
+	if (x->fin_forwarded || x->upstream_write_closed || !exchange_client_is_done(x) || !is_sent(x) || !pump_is_done(&x->up))
 		return;
 	x->fin_forwarded = true;
 	(void)io_shutdown(&x->upstream->io);
@@ -234,8 +230,8 @@ pass_on_the_end(struct exchange *x)
 static void
 settle_exchange(struct exchange *x)
 {
-	struct http_conn *c = x->client;
-	bool up_open = !pump_has_all(&x->up), read_client;
+	struct http_stream *s = x->stream;
+	bool whole = pump_has_all(&x->up);
 	int upstream = 0;
 
 	if (x->answering && pump_is_done(&x->down)) {
@@ -245,9 +241,8 @@ settle_exchange(struct exchange *x)
 	pass_on_the_end(x);
 	/* With the request in hand its socket is read for its end only, and stays
 	 * as it is: no system call for that. */
-	read_client = up_open ? is_sent(x) && !pump_is_blocked(&x->up) && !x->upstream_write_closed :
-				!c->eof && buf_room(&c->in) > 0;
-	http_conn_want(c, read_client, pump_is_blocked(&x->down));
+	s->ops->want(s, !whole && is_sent(x) && !pump_is_blocked(&x->up) && !x->upstream_write_closed, whole,
+		     pump_is_blocked(&x->down));
 	/* Interim answers have to wait for a slow client as bodies do. */
 	if (!pump_is_blocked(&x->down) && (!x->answering || !pump_has_all(&x->down)))
 		upstream |= EV_READ;
@@ -271,29 +266,6 @@ close_upstream_write(struct exchange *x)
 	relay_end(&x->up.relay, &x->dial.lane->worker->buffers);
 }
 
-/* Moves the rest of the body, and puts back what was read of the next request:
- * only then is the result judged.  Where there is no room for it the
- * connection has lost its place among the bytes, and ends. */
-static enum pump_result
-take_up(struct exchange *x)
-{
-	struct http_conn *c = x->client;
-	enum pump_result moved;
-	struct str surplus;
-	int failed;
-
-	moved = pump_move(&x->up, &c->io, &x->upstream->io, &x->dial.lane->worker->buffers, &surplus);
-	failed = errno;
-	/* Only behind an end is there a next message; behind what is bad nothing is. */
-	DCHECK(surplus.n == 0 || pump_has_all(&x->up) || moved == PUMP_BAD);
-	if (http_conn_put_back(c, surplus.p, surplus.n)) {
-		errno = failed;
-		return moved;
-	}
-	c->keep = c->close_requested = false;
-	return PUMP_NO_MEMORY;
-}
-
 /* The body is none, or too large: nothing of what is wrong was sent on, and the
  * message has no end. */
 static void
@@ -312,7 +284,7 @@ static bool
 move_up(struct exchange *x)
 {
 	uint64_t before = x->up.relay.bytes;
-	enum pump_result moved = take_up(x);
+	enum pump_result moved = x->stream->ops->read_body(x->stream, &x->up, &x->upstream->io);
 
 	x->streamed |= x->up.relay.bytes > before;
 	switch (moved) {
@@ -369,28 +341,11 @@ exchange_ask(struct exchange *x)
 static bool
 look_at_client(struct exchange *x)
 {
-	struct relay_buffers *buffers = &x->dial.lane->worker->buffers;
-	struct http_conn *c = x->client;
-	size_t most = buf_room(&c->in) < buffers->size ? buf_room(&c->in) : buffers->size;
-	ssize_t n;
+	enum pump_result read = x->stream->ops->read_ahead(x->stream);
 
-	if (most == 0 || c->eof)
-		return true;
-	n = io_read(&c->io, buffers->buffer, most);
-	if (n < 0 && io_would_block())
-		return true;
-	if (n < 0) {
-		exchange_abort(x, END_CLIENT_RESET);
-		return false;
-	}
-	/* It may have closed its half only, and want the answer. */
-	if (n == 0)
-		c->eof = true;
-	if (n > 0 && !http_conn_stash(c, buffers->buffer, (size_t)n)) {
-		exchange_abort(x, END_MEMORY);
-		return false;
-	}
-	return true;
+	if (read != PUMP_OK)
+		exchange_abort(x, read == PUMP_NO_MEMORY ? END_MEMORY : END_CLIENT_RESET);
+	return read == PUMP_OK;
 }
 
 void
@@ -400,7 +355,7 @@ exchange_on_client(struct exchange *x, int revents)
 	if ((revents & EV_READ) && pump_has_all(&x->up) && !look_at_client(x))
 		return;
 	/* In line it would only keep others from their turn. */
-	if (x->dial.state == DIAL_WAITING && http_conn_is_last(x->client)) {
+	if (x->dial.state == DIAL_WAITING && exchange_client_is_done(x)) {
 		exchange_abort(x, END_CLIENT_GONE);
 		return;
 	}
@@ -449,11 +404,8 @@ exchange_expired(struct deadline *d)
 static uint64_t
 taken(const struct exchange *x)
 {
-	uint64_t waiting = relay_waiting(&x->down.relay);
-	int queued = 0;
+	uint64_t waiting = relay_waiting(&x->down.relay) + x->stream->ops->untaken(x->stream);
 
-	if (ioctl(io_fd(&x->client->io), SIOCOUTQ, &queued) == 0)
-		waiting += (uint64_t)queued;
 	return x->down.passed > waiting ? x->down.passed - waiting : 0;
 }
 
@@ -514,14 +466,14 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 {
 	const struct service_config *sc = x->dial.lane->config;
 	struct http_buffers *buffers = x->dial.lane->worker->http;
-	struct http_conn *c = x->client;
+	const struct http_stream *s = x->stream;
 	struct addr peer;
 	struct http_own own = x->dial.lane->http->own_requests;
 	struct tls_facts tls;
 	struct http1_edit e = {
 		.rfc7239 = sc->http.forwarded_header,
-		.client = str_from(c->ip),
-		.proto = c->tls ? STR("https") : STR("http"),
+		.client = str_from(s->ip),
+		.proto = s->tls ? STR("https") : STR("http"),
 		.host = host->authority,
 		.request_id = sc->http.request_id ? id : STR(""),
 		.id_passes = sc->http.request_id,
@@ -533,8 +485,8 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 		.close = sc->proxy_protocol.send != SEND_NONE,
 	};
 
-	if (sc->tls.client_ca != NULL && c->tls) {
-		tls_facts(c->io.tls, &tls);
+	if (sc->tls.client_ca != NULL && s->tls) {
+		tls_facts(s->ops->io(s)->tls, &tls);
 		if (tls.peer != NULL) {
 			own.lines[HTTP_OWN_SUBJECT].value = str_from(tls.peer->subject);
 			own.lines[HTTP_OWN_FINGERPRINT].value = str_from(tls.peer->fingerprint);
@@ -543,7 +495,7 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 	e.lines = own.lines;
 	e.n_lines = own.n;
 	if (sc->http.forwarded) {
-		endpoint_get(&c->peer, &peer);
+		endpoint_get(&x->dial.peer, &peer);
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :
 										 HTTP1_FORWARDED_REPLACE;
 	}
@@ -607,15 +559,15 @@ keep_text(struct exchange *x, const struct http1_head *h, const struct http1_hos
 }
 
 static void
-begin_exchange(struct exchange *x, struct http_conn *c, struct lane *l, const struct http1_head *h,
-      enum entrance entrance)
+begin_exchange(struct exchange *x, struct http_stream *s, const struct endpoint *peer, struct lane *l,
+	       const struct http1_head *h, enum entrance entrance)
 {
 	x->magic = EXCHANGE_MAGIC;
 	x->dial.lane = l;
-	x->dial.peer = c->peer;
+	x->dial.peer = *peer;
 	dial_init(&x->dial, entrance, WAITER_REQUEST);
-	x->client = c;
-	x->dial.born = c->begun;
+	x->stream = s;
+	x->dial.born = s->begun;
 	x->head_request = h->verb == HTTP1_HEAD;
 	x->idempotent = http1_head_idempotent(h);
 	x->minor0 = h->minor == 0;
@@ -627,12 +579,11 @@ begin_exchange(struct exchange *x, struct http_conn *c, struct lane *l, const st
 	x->bytes_in = h->length;
 	deadline_init(&x->pace);
 	dial_begin(&x->dial);
-	c->exchange = x;
-	c->state = HTTP_CONN_BUSY;
+	s->exchange = x;
 }
 
 size_t
-exchange_begin(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+exchange_begin(struct http_stream *s, const struct endpoint *peer, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 	       const struct http1_body *body, enum entrance entrance, char *p, size_t n)
 {
 	struct exchange *x = calloc(1, sizeof(*x));
@@ -640,10 +591,10 @@ exchange_begin(struct http_conn *c, struct lane *l, const struct http1_head *h, 
 	enum pump_result result = PUMP_OK;
 
 	if (x == NULL) {
-		http_conn_end(c, END_MEMORY);
+		s->ops->reset(s, END_MEMORY, false);
 		return n;
 	}
-	begin_exchange(x, c, l, h, entrance);
+	begin_exchange(x, s, peer, l, h, entrance);
 	x->up.body = *body;
 	x->up.body.most = exchange_config_of(x)->max_body;
 	x->up.own = &l->http->own_requests;

@@ -5,6 +5,7 @@
 
 #include "data/http/exchange.h"
 #include "data/http/http_buffers.h"
+#include "data/tcp/session.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 
@@ -46,7 +47,7 @@ move_down(struct exchange *x)
 {
 	struct str surplus;
 
-	switch (pump_move(&x->down, &x->upstream->io, &x->client->io, &x->dial.lane->worker->buffers, &surplus)) {
+	switch (x->stream->ops->write_body(x->stream, &x->down, &x->upstream->io, &surplus)) {
 	case PUMP_OK:
 		if (surplus.n > 0)
 			x->kept = false;
@@ -75,25 +76,22 @@ exchange_push_answer(struct exchange *x)
 	if (x->answering)
 		return move_down(x);
 	/* An interim answer that the client did not take at once. */
-	if (relay_flush(&x->down.relay, &x->client->io, &x->dial.lane->worker->buffers) == RELAY_OK)
+	if (x->stream->ops->write_body(x->stream, &x->down, NULL, NULL) == PUMP_OK)
 		return true;
 	exchange_abort(x, END_CLIENT_RESET);
 	return false;
 }
 
+/* Of its first words. */
 static bool
-say_to_client(struct exchange *x, const char *p, size_t n, bool more)
+has_said(struct exchange *x, enum pump_result result)
 {
-	switch (pump_send(&x->down, p, n, &x->client->io, more)) {
-	case PUMP_OK:
+	if (result == PUMP_OK)
 		return true;
-	case PUMP_NO_MEMORY:
-		exchange_abort(x, END_MEMORY);
-		return false;
-	default:
-		exchange_abort(x, END_CLIENT_RESET);
-		return false;
-	}
+	if (result == PUMP_BAD)
+		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
+	exchange_abort(x, result == PUMP_NO_MEMORY ? END_MEMORY : END_CLIENT_RESET);
+	return false;
 }
 
 /* -- heads -------------------------------------------------------------------------- */
@@ -108,7 +106,7 @@ interim(struct exchange *x, const struct http1_head *h)
 		.lines = x->dial.lane->http->own_answers.lines,
 		.n_lines = x->dial.lane->http->own_answers.n,
 	};
-	struct http_buffers *buffers = x->dial.lane->worker->http;
+	enum pump_result result;
 	size_t n;
 
 	/* Each costs the client something, and the backend nothing: all of them may be
@@ -118,13 +116,13 @@ interim(struct exchange *x, const struct http1_head *h)
 		return bad(x, http1_reason_words(HTTP1_INTERIM_LONG));
 	if (x->minor0)
 		return true;
-	n = http1_edit_response(h, &e, buffers->out, buffers->size);
-	if (n == 0)
-		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
-	x->informational_sent = true;
-	x->odd |= h->odd;
-	x->bytes_out += n;
-	return say_to_client(x, buffers->out, n, false);
+	result = x->stream->ops->write_head(x->stream, h, &e, &x->down, STR(""), false, &n);
+	if (result != PUMP_BAD) {
+		x->informational_sent = true;
+		x->odd |= h->odd;
+		x->bytes_out += n;
+	}
+	return has_said(x, result);
 }
 
 /* How the backend does, seen from its answer.  It was reached, whatever it says;
@@ -139,38 +137,37 @@ judge_answer(struct exchange *x)
 	x->dial.lane->refused |= bad && x->dial.lane->config->passive.answers > 0;
 }
 
-static size_t
-compose_answer(struct exchange *x, const struct http1_head *h)
+/* What becomes of its head on the way to the client; color is filled in, too. */
+static struct http1_edit_response
+edit_of_answer(const struct exchange *x, const struct http1_head *h, struct http1_line *color)
 {
 	const struct http_config *hc = answer_config_of(x);
-	struct http_buffers *buffers = x->dial.lane->worker->http;
-	const struct http1_line color = {
+
+	*color = (struct http1_line){
 		.name = STR("X-Teal-Color"),
 		.value = str_from(color_word((enum color)x->dial.color)),
 		.only = true,
 	};
-	const struct http1_edit_response e = {
+	return (struct http1_edit_response){
 		.coding = x->minor0 ? HTTP1_CODING_REMOVE : HTTP1_CODING_PASS,
-		.close = !x->client->keep && h->status != 101,
-		.keep_alive = x->minor0 && x->client->keep,
+		.close = !x->stream->keep && h->status != 101,
+		.keep_alive = x->minor0 && x->stream->keep,
 		.upgrade = h->status == 101,
 		.bodyless = x->down.body.framing == HTTP1_BODY_NONE,
 		.via = hc->via ? STR("teal") : STR(""),
 		.request_id = hc->request_id ? exchange_text(x, x->id) : STR(""),
-		.lines = &color,
+		.lines = color,
 		.n_lines = hc->color_header ? 1 : 0,
 	};
-
-	return http1_edit_response(h, &e, buffers->out, buffers->size);
 }
 
 /* From here on it is a stream in both directions, which drains as TCP does. */
 static bool
 switch_protocols(struct exchange *x, const struct http1_head *h, const char *rest, size_t n)
 {
-	struct http_buffers *buffers = x->dial.lane->worker->http;
-	struct http_conn *c = x->client;
-	struct str early = buf_str(&c->in);
+	struct http_stream *client = x->stream;
+	struct http1_edit_response e;
+	struct http1_line color;
 	struct session_legs legs;
 	struct session *s;
 	size_t head;
@@ -188,23 +185,18 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		return bad(x, "101 to a protocol that the client did not ask for");
 	x->status = 101;
 	judge_answer(x);
-	head = compose_answer(x, h);
-	if (head == 0 || head + n > buffers->size)
-		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
-	memcpy(buffers->out + head, rest, n);
 	legs = (struct session_legs){
-		.permit = &c->permit,
 		.entrance = (enum entrance)x->dial.entrance,
 		.color = (enum color)x->dial.color,
 		.epoch = x->dial.epoch,
 		.backend = x->dial.backend,
-		.client = &c->io,
 		.server = &x->upstream->io,
-		.to_client = { buffers->out, head + n },
-		.to_server = early,
 		.before = &x->down.relay,
 		.bytes_out = n,
 	};
+	e = edit_of_answer(x, h, &color);
+	if (!client->ops->upgrade(client, h, &e, (struct str){ rest, n }, &legs, &head))
+		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	s = session_adopt(&legs);
 	if (s == NULL) {
 		exchange_cut(x, END_MEMORY, NULL);
@@ -214,7 +206,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	upstream_close(x->upstream);
 	x->upstream = NULL;
 	exchange_end(x, END_DONE, NULL);
-	http_conn_release(c);
+	client->ops->release(client);
 	session_start(s);
 	return false;
 }
@@ -239,16 +231,26 @@ read_on_upstream(struct exchange *x, const char *p, size_t *n)
 	return upstream_lost(x, got);
 }
 
+/* Nothing of the answer was sent. */
+static void
+take_answer_back(struct exchange *x)
+{
+	x->status = 0;
+	x->answering = x->down.relay.splicing = false;
+	x->down.relay.bytes = x->down.body.total = x->down.passed = 0;
+}
+
 /* The final answer: its head goes out together with what came of its body.
  * full: as much came as was asked for, into the relay's buffer. */
 static bool
 answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t n, bool full)
 {
-	struct http_buffers *buffers = x->dial.lane->worker->http;
-	struct http_conn *c = x->client;
+	struct http_stream *s = x->stream;
+	struct http1_edit_response e;
+	struct http1_line color;
 	enum pump_result result;
 	size_t head, came = n;
-	bool bulk;
+	bool bulk, last;
 
 	if (http1_body_of_response(&x->down.body, h, x->head_request) == HTTP1_BAD)
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
@@ -259,7 +261,7 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 		  x->sent == x->n_text && pump_is_done(&x->up);
 	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
 	bulk = (full || x->down.body.framing == HTTP1_BODY_LENGTH) &&
-	       pump_is_bulk(&x->down, n, &x->upstream->io, &c->io);
+	       pump_is_bulk(&x->down, n, &x->upstream->io, s->ops->splices && !s->tls);
 	if (bulk) {
 		x->dial.lane->http->bulky = true;
 	} else if (full && http1_body_skippable(&x->down.body) != n) {
@@ -271,21 +273,16 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
 	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !pump_has_all(&x->up) ||
-	    http_conn_is_last(c) || x->dial.lane->worker->leaving)
-		c->keep = false;
+	    exchange_client_is_done(x) || x->dial.lane->worker->leaving)
+		s->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
 	x->status = h->status;
 	judge_answer(x);
-	head = compose_answer(x, h);
-	if (head == 0)
-		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	/* Bytes without a request: they may be for another client. */
 	if (pump_take(&x->down, rest, &n, &result) < came)
 		x->kept = false;
 	if (result != PUMP_OK) {
-		/* None of it is sent. */
-		x->status = 0;
-		x->down.relay.bytes = x->down.body.total = x->down.passed = 0;
+		take_answer_back(x);
 		if (result == PUMP_BAD)
 			return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 		exchange_fail(x, END_MEMORY, NULL);
@@ -293,13 +290,14 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	}
 	x->down.relay.splicing = bulk;
 	x->answering = true;
+	/* The last bytes of a connection travel with its end. */
+	last = s->close_requested && x->down.body.done && pump_has_all(&x->up);
+	e = edit_of_answer(x, h, &color);
+	result = s->ops->write_head(s, h, &e, &x->down, (struct str){ rest, n }, last, &head);
 	x->bytes_out += head;
-	if (head + n <= buffers->size) {
-		memcpy(buffers->out + head, rest, n);
-		/* The last bytes of a connection travel with its end. */
-		return say_to_client(x, buffers->out, head + n, c->close_requested && x->down.body.done && pump_has_all(&x->up));
-	}
-	return say_to_client(x, buffers->out, head, true) && say_to_client(x, rest, n, false);
+	if (result == PUMP_BAD)
+		take_answer_back(x);
+	return has_said(x, result);
 }
 
 /* -- reading -------------------------------------------------------------------------- */

@@ -22,9 +22,9 @@ exchange_of(const struct dial *d)
 static struct dial_client
 exchange_client_of(struct dial *d)
 {
-	const struct http_conn *c = exchange_of(d)->client;
+	const struct http_stream *s = exchange_of(d)->stream;
 
-	return (struct dial_client){ &c->io, &c->destination };
+	return (struct dial_client){ s->ops->io(s), &s->destination };
 }
 
 /* The end of one whose request is whole is told by an event. */
@@ -32,16 +32,15 @@ static bool
 exchange_client_is_gone(struct dial *d)
 {
 	struct exchange *x = exchange_of(d);
-	struct io *io = &x->client->io;
 
-	return sock_error(io_fd(io)) != 0 || (!pump_has_all(&x->up) && io_has_ended(io));
+	return x->stream->ops->is_gone(x->stream, pump_has_all(&x->up));
 }
 
 /* Where it has logged in, it goes on. */
 static struct backend *
 first_choice(struct dial *d)
 {
-	struct upstream *bound = upstream_bound_to(d->lane, exchange_of(d)->client, (enum color)d->color);
+	struct upstream *bound = upstream_bound_to(d->lane, exchange_of(d)->stream, (enum color)d->color);
 
 	return bound != NULL && backend_enter(bound->backend, d->lane->config->backend_max_connections) ?
 		       bound->backend :
@@ -53,7 +52,7 @@ open_upstream(struct dial *d, struct backend *b, enum dial_how *how)
 {
 	struct exchange *x = exchange_of(d);
 	double age = x->idempotent && pump_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE;
-	struct upstream *u = x->fresh ? NULL : upstream_take(d->lane, b, x->client, age);
+	struct upstream *u = x->fresh ? NULL : upstream_take(d->lane, b, x->stream, age);
 	bool pending;
 
 	*how = DIAL_REUSED;
@@ -66,7 +65,7 @@ open_upstream(struct dial *d, struct backend *b, enum dial_how *how)
 	x->upstream = u;
 	u->exchange = x;
 	u->bound |= x->binds;
-	upstream_own(u, x->client);
+	upstream_own(u, x->stream);
 	return &u->io;
 }
 
@@ -97,9 +96,8 @@ static void
 hold_client(struct dial *d)
 {
 	struct exchange *x = exchange_of(d);
-	struct http_conn *c = x->client;
 
-	http_conn_want(c, pump_has_all(&x->up) && !c->eof && buf_room(&c->in) > 0, false);
+	x->stream->ops->want(x->stream, false, pump_has_all(&x->up), false);
 }
 
 static void

@@ -1,7 +1,8 @@
 /* http_answer.c - what Teal answers itself.  Thread: owning worker. */
+#include "data/http/http_answer.h"
 #include "data/http/http_buffers.h"
+#include "data/http/http_conn.h"
 #include "data/http/http_log.h"
-#include "data/http/http_request.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
 
@@ -94,7 +95,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 	size_t bytes = 0;
 	bool taken;
 
-	a.close |= !c->keep;
+	a.close |= !c->stream.keep;
 	if (h != NULL) {
 		asker.id = http1_edit_request_id(h);
 		asker.head_request = h->verb == HTTP1_HEAD;
@@ -110,8 +111,8 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		.lane = l,
 		.client = c->peer,
 		.tls = c->io.tls,
-		.entrance = (enum entrance)c->entrance,
-		.color = lane_color(l, (enum entrance)c->entrance),
+		.entrance = (enum entrance)c->stream.entrance,
+		.color = lane_color(l, (enum entrance)c->stream.entrance),
 		.epoch = l->snapshot != NULL ? l->snapshot->epoch : 0,
 		.method = h != NULL ? http1_text(h, h->method) : STR(""),
 		.path = h != NULL ? http1_text(h, h->target) : STR(""),
@@ -122,7 +123,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 			    h != NULL      ? h->length :
 					     buf_len(&c->in),
 		.bytes_out = bytes,
-		.seconds = w->now - c->begun,
+		.seconds = w->now - c->stream.begun,
 		.ending = a.ending,
 		.reason = a.reason,
 	});

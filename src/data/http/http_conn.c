@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "data/http/exchange.h"
 #include "data/handshake.h"
+#include "data/http/http_answer.h"
 #include "data/http/http_buffers.h"
 #include "data/http/http_conn.h"
 #include "data/http/http_request.h"
@@ -36,10 +37,10 @@ http_conn_enter(struct http_conn *c, struct lane *l, enum ending *why)
 		return true;
 	list_remove(&c->link);
 	in = permit_turn(&c->permit, l, why);
-	list_append(&l->http->clients[c->entrance], &c->link);
+	list_append(&l->http->clients[c->stream.entrance], &c->link);
 	/* Somewhere it is counted, as long as it is here. */
 	if (!in && !permit_enter(&c->permit, &ignored))
-		c->keep = false;
+		c->stream.keep = false;
 	return in;
 }
 
@@ -51,7 +52,7 @@ http_conn_follow(struct http_conn *c)
 	if (old == now)
 		return !old->retired;
 	/* It spoke by other terms, or was shown the certificate of a service that goes. */
-	if (now->retired || now->tls != c->tls || now->entrance != old->entrance ||
+	if (now->retired || now->tls != c->stream.tls || now->entrance != old->entrance ||
 	    now->lane->mode != c->lane->mode || (c->shown != NULL && c->shown->leaving))
 		return false;
 	if (!permit_follow(&c->permit, now))
@@ -71,7 +72,7 @@ http_conn_move_on(struct http_conn *c)
 		return false;
 	list_remove(&c->link);
 	permit_part(&c->permit, c->listener->lane);
-	list_append(&c->lane->http->clients[c->entrance], &c->link);
+	list_append(&c->lane->http->clients[c->stream.entrance], &c->link);
 	if (!permit_enter(&c->permit, &ignored))
 		http_conn_end(c, ignored);
 	return true;
@@ -93,7 +94,7 @@ finish_conn(struct http_conn *c)
 	struct worker *w = c->lane->worker;
 
 	c->state = HTTP_CONN_ENDED;
-	upstream_disown(c);
+	upstream_disown(&c->stream);
 	deadline_disarm(&c->deadline);
 	forget_input(c);
 	list_remove(&c->link);
@@ -109,8 +110,8 @@ http_conn_end(struct http_conn *c, enum ending ending)
 
 	ON_WORKER(w);
 	CHECK(c->magic == HTTP_CONN_MAGIC && c->state != HTTP_CONN_ENDED);
-	if (c->exchange != NULL) {
-		exchange_abort(c->exchange, ending);
+	if (c->stream.exchange != NULL) {
+		exchange_abort(c->stream.exchange, ending);
 		return;
 	}
 	if (c->state == HTTP_CONN_WAITING)
@@ -122,7 +123,7 @@ http_conn_end(struct http_conn *c, enum ending ending)
 void
 http_conn_release(struct http_conn *c)
 {
-	CHECK(c->magic == HTTP_CONN_MAGIC && c->exchange == NULL && !io_is_open(&c->io));
+	CHECK(c->magic == HTTP_CONN_MAGIC && c->stream.exchange == NULL && !io_is_open(&c->io));
 	finish_conn(c);
 }
 
@@ -134,23 +135,23 @@ say_goodbye(struct http_conn *c)
 	struct lane *l = c->lane;
 	int said = io_shutdown(&c->io);
 
-	if (said < 0 || (c->eof && said == 1)) {
+	if (said < 0 || (c->stream.eof && said == 1)) {
 		http_conn_end(c, said < 0 ? END_CLIENT_RESET : END_DONE);
 		return;
 	}
 	c->shutdown_pending = said == 0;
 	deadline_arm(c->shutdown_pending && l->http->keepalive_clock->after > 0 ? l->http->keepalive_clock : l->http->linger_clock,
 		     &c->deadline, l->worker->now);
-	http_conn_want(c, !c->eof, c->shutdown_pending);
+	http_conn_want(c, !c->stream.eof, c->shutdown_pending);
 }
 
 void
 http_conn_linger(struct http_conn *c)
 {
-	CHECK(c->exchange == NULL);
+	CHECK(c->stream.exchange == NULL);
 	forget_input(c);
 	c->state = HTTP_CONN_LINGERING;
-	c->begun = c->lane->worker->now;
+	c->stream.begun = c->lane->worker->now;
 	say_goodbye(c);
 }
 
@@ -162,7 +163,7 @@ http_conn_answer(struct http_conn *c, struct lane *l, const struct http1_head *h
 	deadline_disarm(&c->deadline);
 	if (!taken)
 		http_conn_end(c, END_CLIENT_RESET);
-	else if (a->close || !c->keep)
+	else if (a->close || !c->stream.keep)
 		http_conn_linger(c);
 }
 
@@ -223,7 +224,7 @@ feed(struct http_conn *c, char *p, size_t n)
 	if (c->head == NULL) {
 		http1_head_init(h, limits.head);
 		http1_head_limit(h, &limits);
-		c->begun = w->now;
+		c->stream.begun = w->now;
 	}
 	switch (http1_head_parse(h, p, n)) {
 	case HTTP1_NEED_MORE:
@@ -247,9 +248,9 @@ feed(struct http_conn *c, char *p, size_t n)
 	}
 	deadline_disarm(&c->deadline);
 	c->timed = false;
-	c->requests++;
-	c->close_requested = !http1_head_keep_alive(h);
-	c->keep = !c->close_requested && (hc->max_requests == 0 || c->requests < hc->max_requests) &&
+	c->stream.requests++;
+	c->stream.close_requested = !http1_head_keep_alive(h);
+	c->stream.keep = !c->stream.close_requested && (hc->max_requests == 0 || c->stream.requests < hc->max_requests) &&
 		  !c->lane->worker->leaving && http_conn_follow(c);
 	used = http_request_take(c, h, p, n);
 	free(c->head);
@@ -277,15 +278,15 @@ run(struct http_conn *c)
 		return;
 	if (buf_len(&c->in) == 0)
 		buf_free(&c->in);
-	if (c->eof) {
+	if (c->stream.eof) {
 		http_conn_end(c, END_DONE);
 		return;
 	}
 	/* The time of a first head runs from the accept, of others from their
 	 * first byte. */
-	if (c->head == NULL && c->requests > 0 && (!c->blank || c->timed))
+	if (c->head == NULL && c->stream.requests > 0 && (!c->blank || c->timed))
 		deadline_arm(c->lane->http->keepalive_clock, &c->deadline, c->lane->worker->now);
-	else if (c->head != NULL && !c->timed && c->requests > 0)
+	else if (c->head != NULL && !c->timed && c->stream.requests > 0)
 		deadline_arm(c->lane->http->request_clock, &c->deadline, c->lane->worker->now);
 	c->timed = c->head != NULL;
 	c->blank = false;
@@ -296,7 +297,7 @@ run(struct http_conn *c)
 static void
 client_at_eof(struct http_conn *c)
 {
-	c->eof = true;
+	c->stream.eof = true;
 	http_conn_end(c, buf_len(&c->in) > 0 ? END_CLIENT_GONE : END_DONE);
 }
 
@@ -375,7 +376,7 @@ read_rest(struct http_conn *c)
 		return;
 	if (n <= 0)
 		http_conn_end(c, END_DONE);
-	else if (!c->shutdown_pending && w->now - c->begun < LINGER_MAX && !c->lane->stopping)
+	else if (!c->shutdown_pending && w->now - c->stream.begun < LINGER_MAX && !c->lane->stopping)
 		deadline_touch(c->lane->http->linger_clock, &c->deadline, w->now);
 }
 
@@ -391,12 +392,12 @@ http_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 		read_request(c);
 		return;
 	case HTTP_CONN_BUSY:
-		exchange_on_client(c->exchange, io_events(&c->io, revents));
+		exchange_on_client(c->stream.exchange, io_events(&c->io, revents));
 		return;
 	case HTTP_CONN_LINGERING:
 		if (io_events(&c->io, revents) & EV_WRITE)
 			say_goodbye(c);
-		if (c->state == HTTP_CONN_LINGERING && !c->eof)
+		if (c->state == HTTP_CONN_LINGERING && !c->stream.eof)
 			read_rest(c);
 		return;
 	case HTTP_CONN_WAITING:
@@ -408,16 +409,16 @@ http_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 void
 http_conn_next(struct http_conn *c)
 {
-	CHECK(c->magic == HTTP_CONN_MAGIC && c->exchange == NULL && c->state == HTTP_CONN_BUSY);
+	CHECK(c->magic == HTTP_CONN_MAGIC && c->stream.exchange == NULL && c->state == HTTP_CONN_BUSY);
 	/* A client that announced its last request sends nothing that a reset could
 	 * be the answer to: it need not be waited for. */
-	if (c->close_requested && buf_len(&c->in) == 0 && (!c->tls || io_shutdown(&c->io) == 1)) {
+	if (c->stream.close_requested && buf_len(&c->in) == 0 && (!c->stream.tls || io_shutdown(&c->io) == 1)) {
 		http_conn_end(c, END_DONE);
 		return;
 	}
 	/* One that was told it may stay, before the end was announced, brings one
 	 * more request: what it has sent already would be lost. */
-	if (!c->keep) {
+	if (!c->stream.keep) {
 		http_conn_linger(c);
 		return;
 	}
@@ -454,10 +455,10 @@ http_conn_expired(struct deadline *d)
 	if (c->state == HTTP_CONN_WAITING) {
 		queue_leave(c->lane, &c->waiter);
 		permit_leave_queue(&c->permit);
-		list_append(&c->lane->http->clients[c->entrance], &c->link);
+		list_append(&c->lane->http->clients[c->stream.entrance], &c->link);
 		c->state = HTTP_CONN_READING;
 		http_conn_answer(c, c->lane, NULL, &full);
-	} else if (c->state == HTTP_CONN_READING && (c->head != NULL || c->requests == 0)) {
+	} else if (c->state == HTTP_CONN_READING && (c->head != NULL || c->stream.requests == 0)) {
 		/* Who has said nothing is not told anything: browsers open
 		 * connections for later. */
 		if (c->head != NULL)
@@ -490,7 +491,7 @@ conn_waiting_begin(struct waiter *w)
 	deadline_disarm(&c->deadline);
 	permit_take_turn(&c->permit);
 	c->state = HTTP_CONN_READING;
-	list_append(&c->lane->http->clients[c->entrance], &c->link);
+	list_append(&c->lane->http->clients[c->stream.entrance], &c->link);
 	/* It had no time to ask before. */
 	deadline_arm(c->lane->http->request_clock, &c->deadline, c->lane->worker->now);
 	begin_reading(c);
@@ -530,16 +531,17 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 		return;
 	}
 	c->magic = HTTP_CONN_MAGIC;
+	c->stream.ops = &http1_stream_ops;
 	permit_move(&c->permit, p);
-	c->entrance = (uint8_t)li->entrance;
+	c->stream.entrance = (uint8_t)li->entrance;
 	c->listener = li;
 	li->users++;
-	c->born = c->begun = facts->accepted;
+	c->born = c->stream.begun = facts->accepted;
 	if (facts->proxy_header)
-		c->destination = facts->destination;
-	inet_ntop(c->peer.family, c->peer.ip, c->ip, sizeof(c->ip));
-	c->tls = io_is_tls(io);
-	c->shown = c->tls ? l : NULL;
+		c->stream.destination = facts->destination;
+	inet_ntop(c->peer.family, c->peer.ip, c->stream.ip, sizeof(c->stream.ip));
+	c->stream.tls = io_is_tls(io);
+	c->shown = c->stream.tls ? l : NULL;
 	io_move(w->loop, io, &c->io, http_conn_on_event);
 	buf_init(&c->in, AHEAD_MAX);
 	deadline_init(&c->deadline);
@@ -552,7 +554,7 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 		return;
 	}
 	c->state = HTTP_CONN_READING;
-	list_append(&l->http->clients[c->entrance], &c->link);
+	list_append(&l->http->clients[c->stream.entrance], &c->link);
 	deadline_arm(l->http->request_clock, &c->deadline, w->now);
 	begin_reading(c);
 }

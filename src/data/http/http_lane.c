@@ -123,7 +123,7 @@ end_previews(struct lane *l)
 	LIST_EACH(it, &l->previews[WAITER_REQUEST]) {
 		struct exchange *x = list_entry(it, struct exchange, dial.link);
 
-		if (x->client->entrance == ENTRANCE_PREVIEW)
+		if (x->stream->entrance == ENTRANCE_PREVIEW)
 			exchange_fail(x, END_PREVIEW, NULL);
 	}
 	LIST_EACH(it, &l->http->clients[ENTRANCE_PREVIEW]) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "data/http/exchange.h"
+#include "data/http/http_answer.h"
 #include "data/http/http_request.h"
 #include "proto/http1_host.h"
 
@@ -47,7 +48,7 @@ http_request_bad(struct http_conn *c, const struct http1_head *h, size_t n)
 		.bytes_in = n,
 	};
 
-	c->requests++;
+	c->stream.requests++;
 	/* What was read before the wrong byte is good: it tells what to log. */
 	http_conn_answer(c, c->lane, h, &a);
 }
@@ -87,8 +88,8 @@ tls_port(const struct http_conn *c, const struct lane *l)
 {
 	struct addr here = { .len = sizeof(here.u) };
 
-	if (c->destination.family != 0)
-		endpoint_get(&c->destination, &here);
+	if (c->stream.destination.family != 0)
+		endpoint_get(&c->stream.destination, &here);
 	else if (getsockname(io_fd(&c->io), &here.u.sa, &here.len) != 0)
 		here = c->listener->binding->addr;
 	return listener_tls_port(l, &here);
@@ -157,7 +158,7 @@ wants_preview(const struct http_conn *c, const struct lane *l, const struct http
 size_t
 http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size_t n)
 {
-	enum entrance entrance = (enum entrance)c->entrance;
+	enum entrance entrance = (enum entrance)c->stream.entrance;
 	struct http1_body body;
 	struct http1_host host;
 	enum http1_reason reason = http1_host_of(h, &host);
@@ -224,5 +225,6 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	}
 	if (entrance == ENTRANCE_MAIN && wants_preview(c, l, h))
 		entrance = ENTRANCE_PREVIEW;
-	return exchange_begin(c, l, h, &host, &body, entrance, p, n);
+	c->state = HTTP_CONN_BUSY;
+	return exchange_begin(&c->stream, &c->peer, l, h, &host, &body, entrance, p, n);
 }

@@ -96,16 +96,16 @@ leave_pool(struct upstream *u)
 }
 
 void
-upstream_own(struct upstream *u, struct http_conn *c)
+upstream_own(struct upstream *u, struct http_stream *s)
 {
-	struct upstream *before = c->own;
+	struct upstream *before = s->own;
 
 	if (before == u)
 		return;
 	if (u->owner != NULL)
 		u->owner->own = NULL;
-	u->owner = c;
-	c->own = u;
+	u->owner = s;
+	s->own = u;
 	if (before == NULL)
 		return;
 	before->owner = NULL;
@@ -115,13 +115,13 @@ upstream_own(struct upstream *u, struct http_conn *c)
 }
 
 void
-upstream_disown(struct http_conn *c)
+upstream_disown(struct http_stream *s)
 {
-	struct upstream *u = c->own;
+	struct upstream *u = s->own;
 
 	if (u == NULL)
 		return;
-	c->own = NULL;
+	s->own = NULL;
 	u->owner = NULL;
 	if (u->bound && u->state == UPSTREAM_IDLE)
 		upstream_close(u);
@@ -220,9 +220,9 @@ has_spoken(struct upstream *u, bool ask)
 }
 
 struct upstream *
-upstream_bound_to(const struct lane *l, const struct http_conn *c, enum color color)
+upstream_bound_to(const struct lane *l, const struct http_stream *s, enum color color)
 {
-	struct upstream *u = c->own;
+	struct upstream *u = s->own;
 
 	return u != NULL && u->bound && u->state == UPSTREAM_IDLE && u->lane == l && u->backend->color == color &&
 			       snapshot_uses(l->snapshot, u->backend) ?
@@ -243,16 +243,16 @@ rest_of(const struct upstream *u)
  * on connections that are warm.  Of those the last used one: the others grow old
  * and go. */
 static struct upstream *
-choose_kept(struct lane *l, struct pool *p, const struct http_conn *c, double age)
+choose_kept(struct lane *l, struct pool *p, const struct http_stream *s, double age)
 {
-	struct upstream *own = c->own, *first, *last;
+	struct upstream *own = s->own, *first, *last;
 
 	if (own != NULL && own->state == UPSTREAM_IDLE && own->pool == p && (own->bound || rest_of(own) <= age))
 		return own;
 	if (list_empty(&p->idle))
 		return NULL;
 	first = list_entry(list_first(&p->idle), struct upstream, link);
-	if (c->requests <= 1 && l->config->http.pool_reuse == POOL_SAFE) {
+	if (s->requests <= 1 && l->config->http.pool_reuse == POOL_SAFE) {
 		last = list_entry(p->idle.prev, struct upstream, link);
 		if (rest_of(last) >= RESTED && rest_of(last) <= age)
 			return last;
@@ -265,12 +265,12 @@ choose_kept(struct lane *l, struct pool *p, const struct http_conn *c, double ag
 }
 
 struct upstream *
-upstream_take(struct lane *l, struct backend *b, struct http_conn *c, double age)
+upstream_take(struct lane *l, struct backend *b, struct http_stream *s, double age)
 {
 	struct pool *p = pool_find(l, b);
 	struct upstream *u;
 
-	while (p != NULL && (u = choose_kept(l, p, c, age)) != NULL) {
+	while (p != NULL && (u = choose_kept(l, p, s, age)) != NULL) {
 		/* It spoke unasked, or ended.  What must not be sent twice is worth a
 		 * system call in any case. */
 		if (has_spoken(u, age < HUGE_VAL)) {
@@ -280,7 +280,7 @@ upstream_take(struct lane *l, struct backend *b, struct http_conn *c, double age
 		leave_pool(u);
 		u->state = UPSTREAM_BUSY;
 		u->reused = true;
-		upstream_own(u, c);
+		upstream_own(u, s);
 		return u;
 	}
 	return NULL;

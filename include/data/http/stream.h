@@ -1,0 +1,94 @@
+/* stream.h - the client's side of an exchange, as the exchange sees it: one request is read
+ * from it and one answer written to it.  What an HTTP version does with that is its
+ * table; HTTP/1 has one stream for each connection (data/http/http1_stream.c).
+ * Thread: the owning worker. */
+#ifndef DATA_HTTP_STREAM_H
+#define DATA_HTTP_STREAM_H
+
+#include <netinet/in.h>
+
+#include "data/endpoint.h"
+#include "data/http/body_pump.h"
+#include "model/ending.h"
+#include "proto/http1_edit.h"
+
+struct exchange;
+struct http_answer;
+struct http_asker;
+struct http_stream;
+struct session_legs;
+struct upstream;
+
+/* Of results: a source or destination that failed is the client. */
+struct http_stream_ops {
+	/* What a body has for it may be spliced into its socket, unless that is TLS's. */
+	bool splices;
+
+	/* -- the request -- */
+
+	/* Moves what has come of the request's body on to the backend. */
+	enum pump_result (*read_body)(struct http_stream *s, struct body_pump *up, struct io *backend);
+	/* The request has come whole: reads what follows, for later, or finds out that nothing
+	 * does (eof). */
+	enum pump_result (*read_ahead)(struct http_stream *s);
+	/* At its eof: nothing of what it said before is left. */
+	bool (*is_last)(const struct http_stream *s);
+	/* Asks the socket: the client is gone.  whole: it may have closed its half, for its request has
+	 * come. */
+	bool (*is_gone)(struct http_stream *s, bool whole);
+	/* What is waited for: more of the body, what follows it, room for what is written. */
+	void (*want)(struct http_stream *s, bool body, bool ahead, bool room);
+
+	/* -- the answer -- */
+
+	/* Writes a head, edited, with the first bytes of its body, which pump_take() has seen; what the client does not
+	 * take now is held by the pump.  last: nothing at all follows.  *bytes: of the
+	 * head.  PUMP_BAD: it is too long, and nothing was written. */
+	enum pump_result (*write_head)(struct http_stream *s, const struct http1_head *h,
+				       const struct http1_edit_response *e, struct body_pump *down,
+				       struct str body, bool last, size_t *bytes);
+	/* Moves what has come of the body, as pump_move(); from NULL: only what is held. */
+	enum pump_result (*write_body)(struct http_stream *s, struct body_pump *down, struct io *from,
+				       struct str *surplus);
+	/* Writes an answer of Teal's own; *bytes: how many.  False: the client does not take it. */
+	bool (*answer)(struct http_stream *s, const struct http_answer *a, const struct http_asker *asker,
+		       size_t *bytes);
+	/* Bytes written that the client's machine has not taken yet. */
+	uint64_t (*untaken)(const struct http_stream *s);
+
+	/* -- the end; each after exchange_end() -- */
+
+	/* The answer is written: the next request, or goodbye. */
+	void (*done)(struct http_stream *s);
+	/* Ends by that reason; hard: half of an answer has gone out, which must not look whole. */
+	void (*reset)(struct http_stream *s, enum ending ending, bool hard);
+
+	/* -- what it comes by -- */
+
+	/* The connection: whose, and by what TLS. */
+	const struct io *(*io)(const struct http_stream *s);
+	/* It goes on as a session: composes the head of a 101, with the bytes that follow it, as to_client of legs, and
+	 * fills in what else of them is the client's.  *bytes: of the head.  False: it is too long. */
+	bool (*upgrade)(struct http_stream *s, const struct http1_head *h,
+			const struct http1_edit_response *e, struct str rest, struct session_legs *legs,
+			size_t *bytes);
+	/* The session has them; after exchange_end(). */
+	void (*release)(struct http_stream *s);
+};
+
+struct http_stream {
+	const struct http_stream_ops *ops;
+	struct exchange *exchange;	/* under way; NULL: none */
+	struct upstream *own;	/* the connection to a backend that served the client last, or NULL */
+	double begun;	/* worker->now: first byte of the request, or since when it lingers */
+	uint32_t requests;	/* of the client, begun so far */
+	uint8_t entrance;
+	bool tls;	/* it came by TLS */
+	bool keep;	/* may bring another request */
+	bool close_requested;	/* it asked for nothing to follow, and sent all of its request */
+	bool eof;	/* it will say no more */
+	char ip[INET6_ADDRSTRLEN];	/* the client's address as text, without port */
+	struct endpoint destination;	/* which a PROXY header named; family 0: here */
+};
+
+#endif
