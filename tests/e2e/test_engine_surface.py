@@ -160,7 +160,7 @@ def test_a_backend_that_fails_its_checks(topology, farms, teal, closing, on_down
     health = [closing.add(Farm("health", 8080, host=node, place=topology.nodes)) for node in nodes]
     t = teal(services=[{"name": "web", "listen": f"{topology.VIP}:80", "engine": "kernel", "on_down": on_down, "nodes": nodes,
                         "green": {"port": 10080, "health_port": 8080}, "blue": {"port": 11080, "health_port": 8080},
-                        "health": {"interval": 0.2, "rise": 1, "fall": 1}}], place=topology.hop)
+                        "health": {"interval": 0.2, "timeout": 20.0, "rise": 1, "fall": 1}}], place=topology.hop)
     held = [connect(topology) for _ in range(2)]
     for c in held:
         c.echo()

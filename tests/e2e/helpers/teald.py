@@ -38,6 +38,8 @@ def service(name="web", *, listen, green, blue, **keys):
     backends (anything with .address), or addresses."""
     def color(backends):
         return {"backends": [getattr(b, "address", b) for b in backends]}
+    if "health" in keys and keys["health"].get("type") != "none":
+        keys["health"] = {"timeout": 20.0} | keys["health"]
     return {"name": name, "mode": "tcp", "listen": listen, "green": color(green), "blue": color(blue),
             "health": {"interval": 0.2, "timeout": 20.0, "rise": 1, "fall": 2}} | \
         ({} if keys.get("engine") == "kernel" else {"retry_pause": 0.0}) | keys
