@@ -275,7 +275,7 @@ format:	## the house style, in place; FILES="…" for some
 ## Ship
 
 # What watches Teal: samples for the programs around it.
-STACK := $(wildcard conf/*.yml conf/*.json conf/fluentd.conf)
+STACK := $(wildcard conf/*.yml conf/*.json conf/fluentd.conf conf/Containerfile)
 
 install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(LIBEXECDIR) $(BINDIR) $(COMPLETIONDIR) $(DATADIR) $(UNITDIR) $(CONFDIR) \

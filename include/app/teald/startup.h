@@ -20,7 +20,7 @@ uint32_t startup_descriptors(const struct engine_needs *needs);
 MUST_USE enum err startup_state_dir(const struct config *config, struct why *why);
 
 /* Becomes config->user, for good.  Nothing to do when none is named.
- * keep: capabilities that stay, bits, and nothing else. */
+ * keep: capabilities that stay, bits, and CAP_NET_BIND_SERVICE, nothing else. */
 MUST_USE enum err startup_drop_privileges(const struct config *config, uint64_t keep, struct why *why);
 /* Unless root is to serve, gives those capabilities up too: threads that were started
  * before still have them, those that are started from now on do not. */

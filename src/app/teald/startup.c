@@ -101,6 +101,16 @@ set_capabilities(uint64_t bits, bool only)
 	return syscall(SYS_capset, &head, data) == 0;
 }
 
+/* CAP_NET_BIND_SERVICE, if this thread has it: a reload may name a port below 1024. */
+static uint64_t
+what_binds(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return syscall(SYS_capget, &head, data) == 0 ? data[0].permitted & CAP_TO_MASK(CAP_NET_BIND_SERVICE) : 0;
+}
+
 enum err
 startup_drop_capabilities(uint64_t bits, struct why *why)
 {
@@ -117,13 +127,14 @@ startup_drop_privileges(const struct config *config, uint64_t keep, struct why *
 	if (geteuid() != 0)
 		return why_set(why, E_USAGE, "user = \"%s\": only root can change its user; start as root or as %s",
 			       config->user, config->user);
+	keep |= what_binds();
 	if (keep != 0 && prctl(PR_SET_KEEPCAPS, 1) != 0)
-		return why_set(why, E_INTERNAL, "cannot keep the capabilities that the engines need: %s", strerror(errno));
+		return why_set(why, E_INTERNAL, "cannot keep the capabilities that are needed: %s", strerror(errno));
 	if (initgroups(config->user, config->gid) != 0 || setresgid(config->gid, config->gid, config->gid) != 0 ||
 	    setresuid(config->uid, config->uid, config->uid) != 0)
 		return why_set(why, E_INTERNAL, "cannot become %s: %s", config->user, strerror(errno));
 	if (keep != 0 && !set_capabilities(keep, true))
-		return why_set(why, E_INTERNAL, "cannot keep the capabilities that the engines need: %s", strerror(errno));
+		return why_set(why, E_INTERNAL, "cannot keep the capabilities that are needed: %s", strerror(errno));
 	(void)prctl(PR_SET_KEEPCAPS, 0);
 	/* After setuid() the kernel refuses core dumps and ptrace; crashes
 	 * should still be debuggable by root, which this keeps possible. */
