@@ -10,12 +10,12 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
+#include "base/fds.h"
 #include "base/list.h"
 #include "net/sock.h"
 
 /* Of one message. */
 #define LINE_ROW_MAX (128 * 1024)
-#define LINE_FDS_MAX 253	/* unix(7), SCM_MAX_FD */
 
 struct line;
 

@@ -10,13 +10,12 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fds.h"
 #include "base/str.h"
 #include "net/handed.h"
 
 /* sd_listen_fds(3): the first of them. */
 #define FIRST 3
-/* Of one message (unix(7), SCM_MAX_FD). */
-#define FDS_MAX 253
 #define FORGET_MS 1000
 
 static struct handed {
@@ -133,35 +132,17 @@ handed_keeps(void)
 	return supervisor >= 0 && !all_forgotten;
 }
 
-static void
-send_some_handed(const int *fds, unsigned n)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int) * FDS_MAX)];
-	} control = { .room = { 0 } };
-	struct iovec iov = { .iov_base = "keep", .iov_len = 4 };
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.room,
-			    .msg_controllen = CMSG_SPACE(sizeof(int) * n) };
-
-	control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-					 .cmsg_type = SCM_RIGHTS,
-					 .cmsg_len = CMSG_LEN(sizeof(int) * n) };
-	memcpy(CMSG_DATA(&control.head), fds, sizeof(int) * n);
-	while (sendmsg(supervisor, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
-		continue;
-}
-
 void
 handed_keep(const int *fds, unsigned n)
 {
+	struct iovec iov = { .iov_base = "keep", .iov_len = 4 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
 	if (!handed_keeps())
 		return;
 	for (unsigned done = 0, some; done < n; done += some) {
 		some = n - done < FDS_MAX ? n - done : FDS_MAX;
-		send_some_handed(fds + done, some);
+		(void)fds_send(supervisor, &m, fds + done, some, 0);
 	}
 }
 

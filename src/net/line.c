@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fds.h"
 #include "base/str.h"
 #include "net/line.h"
 
@@ -28,19 +28,6 @@ struct message {
 	char row[];
 };
 
-union room_for_fds {
-	struct cmsghdr head;
-	char room[CMSG_SPACE(sizeof(int) * LINE_FDS_MAX)];
-};
-
-static void
-line_close_fds(const int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-}
-
 static void
 line_watch(struct line *l)
 {
@@ -57,30 +44,17 @@ line_watch(struct line *l)
 static int
 line_send_now(int fd, struct head *head, const char *row, size_t n, const int *fds)
 {
-	union room_for_fds control = { .room = { 0 } };
 	struct iovec iov[] = { { head, sizeof(*head) }, { (void *)(uintptr_t)row, n } };
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n > 0 ? 2 : 1 };
-	ssize_t sent;
 
-	if (head->fds > 0) {
-		m.msg_control = control.room;
-		m.msg_controllen = CMSG_SPACE(sizeof(int) * head->fds);
-		control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-						 .cmsg_type = SCM_RIGHTS,
-						 .cmsg_len = CMSG_LEN(sizeof(int) * head->fds) };
-		memcpy(CMSG_DATA(&control.head), fds, sizeof(int) * head->fds);
-	}
-	do
-		sent = sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? errno : 0;
+	return fds_send(fd, &m, fds, head->fds, MSG_DONTWAIT) < 0 ? errno : 0;
 }
 
 static void
 message_free(struct message *m)
 {
 	list_remove(&m->link);
-	line_close_fds(m->fds, m->head.fds);
+	fds_close(m->fds, m->head.fds);
 	free(m->fds);
 	free(m);
 }
@@ -122,53 +96,31 @@ line_on_again(struct ev_loop *loop, ev_timer *t, int revents)
 	line_flush(container_of(t, struct line, again));
 }
 
-static unsigned
-line_take_fds(struct msghdr *m, int *fds)
-{
-	unsigned n = 0;
-
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h != NULL; h = CMSG_NXTHDR(m, h)) {
-		unsigned some = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-
-		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS || n + some > LINE_FDS_MAX)
-			continue;
-		memcpy(fds + n, CMSG_DATA(h), some * sizeof(int));
-		n += some;
-	}
-	return n;
-}
-
 /* False: nothing is there, or the line is closed. */
 static bool
 line_read(struct line *l)
 {
-	union room_for_fds control;
 	struct iovec iov = { l->room, sizeof(struct head) + LINE_ROW_MAX };
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.room,
-			    .msg_controllen = sizeof(control) };
-	int fds[LINE_FDS_MAX];
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fds[FDS_MAX];
 	struct head head;
 	unsigned n_fds;
-	ssize_t n;
+	ssize_t n = fds_receive(l->watcher.fd, &m, fds, &n_fds);
 
-	n = recvmsg(l->watcher.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && errno == EAGAIN)
 		return false;
 	if (n <= 0) {
 		line_close(l);
 		l->calls->on_end(l);
 		return false;
 	}
-	n_fds = line_take_fds(&m, fds);
 	if ((size_t)n >= sizeof(head) && (m.msg_flags & MSG_TRUNC) == 0) {
 		memcpy(&head, l->room, sizeof(head));
 		l->calls->on_message(l, head.type,
 				     (struct str){ l->room + sizeof(head), (size_t)n - sizeof(head) }, fds,
 				     n_fds, (m.msg_flags & MSG_CTRUNC) != 0);
 	}
-	line_close_fds(fds, n_fds);
+	fds_close(fds, n_fds);
 	return line_is_open(l);
 }
 
@@ -235,7 +187,7 @@ line_send(struct line *l, uint16_t type, const struct buf *row, const int *fds, 
 {
 	struct head head = { .type = type, .fds = (uint16_t)n };
 	struct str text = row != NULL ? buf_str(row) : (struct str){ "", 0 };
-	bool good = line_is_open(l) && n <= LINE_FDS_MAX && text.n <= LINE_ROW_MAX &&
+	bool good = line_is_open(l) && n <= FDS_MAX && text.n <= LINE_ROW_MAX &&
 		    (row == NULL || !row->failed);
 	int e = EAGAIN;
 
@@ -248,6 +200,6 @@ line_send(struct line *l, uint16_t type, const struct buf *row, const int *fds, 
 		line_watch(l);
 		return true;
 	}
-	line_close_fds(fds, n);
+	fds_close(fds, n);
 	return good && e == 0;
 }

@@ -82,9 +82,9 @@ OLDER = "#!/bin/sh\necho \"$0: unrecognized option '$1'\" >&2\necho 'try: teald 
     (elf_for_another_machine, "not a program, or one for another architecture"),
     (lambda p: script(p, "#!/no/such/loader\n"), "built for another system"),
     (lambda p: script(p, "#!/bin/sh\nexit 0\n"), "ended with status 0"),
-    (lambda p: script(p, "#!/bin/sh\necho one >&2; echo two >&2; exit 3\n"), "ended with status 3: one;two"),
+    (lambda p: script(p, "#!/bin/sh\necho one >&2; echo two >&2; exit 3\n"), "ended with status 3 (starting): one;two"),
     (lambda p: script(p, OLDER), "an older teald"),
-    (lambda p: script(p, "#!/bin/sh\necho it begins >&2; kill -SEGV $$\n"), "died of SIGSEGV"),
+    (lambda p: script(p, "#!/bin/sh\necho it begins >&2; kill -SEGV $$\n"), "ended with SIGSEGV (starting): it begins"),
 ], ids=["missing", "folder", "not executable", "text", "other machine", "other system", "at once", "with words", "older",
         "crash"])
 def test_a_program_that_is_none_changes_nothing(stage, make, why):
@@ -167,7 +167,7 @@ def test_one_that_is_never_prepared_is_ended(stage):
     # At its next turn it is asked to end, and then made to.
     n.heard()
     s.clock.move(10, wait=False)
-    assert o.hear() == f"upgrade failed: {s.program} was not ready in time; it was: checking the backends"
+    assert o.hear() == f"upgrade failed: {s.program} was not ready in time (checking the backends): "
     n.gone()
     assert s.wait_log("teald.crashed")["kind"] == "successor"
 
@@ -229,6 +229,24 @@ def test_when_the_predecessor_dies_before_it_has_yielded_the_successor_is_a_rest
     assert crash["pid"] == o.pid and crash["kind"] == "serving" and crash["signal"] == "SIGKILL"
     n.say("ready")
     assert s.wait_log("teald.recovered")["pid"] == n.pid
+
+
+def test_what_a_predecessor_said_last_is_heard_though_it_had_not_read_all(stage):
+    """That it has yielded, for one: the kernel tells of what it left unread first."""
+    s = stage()
+    o = s.next()
+    o.say("ready")
+    o.ask_upgrade(60)
+    n = s.next()
+    n.say("prepared")
+    n.heard()
+    # "successor" is what it never reads.
+    s.supervisor.send_signal(signal.SIGSTOP)
+    o.say("yielded")
+    o.die(signal.SIGKILL)
+    s.supervisor.send_signal(signal.SIGCONT)
+    assert n.hear() == "alone 0 0"
+    assert s.wait_log("teald.crashed")["kind"] == "leaving"
 
 
 def test_the_line_has_an_end_when_the_predecessor_has_one(stage):
@@ -403,7 +421,7 @@ def test_both_are_watched(stage):
     s = stage("--watchdog=1")
     o, n, _ = s.pair()
     n.say("beat")
-    assert "died of SIGABRT" in o.hear()
+    assert "ended with SIGABRT" in o.hear()
     assert s.log("teald.hangs")[0]["pid"] == n.pid
     o.ask_upgrade(60)
     n = s.next()

@@ -5,13 +5,15 @@
 #ifndef APP_SUPERVISOR_SUPERVISOR_H
 #define APP_SUPERVISOR_SUPERVISOR_H
 
+#include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <time.h>
 
-#include "base/json.h"
+#include "base/check.h"
+#include "base/log.h"
 
 /* A restart within so many seconds counts for the limit. */
 #define RESTART_WINDOW 60.0
@@ -111,6 +113,7 @@ struct past {
 	unsigned fallbacks;	/* to a former program */
 	bool crashed;	/* it is started because the last one died */
 	bool unfit;	/* that could not serve the configuration */
+	char copy[PATH_MAX];	/* of the last that could be served; "": none yet */
 };
 
 /* predecessor: it is to take over from that process, and c->line is the other end of
@@ -118,17 +121,9 @@ struct past {
 bool child_start(struct child *c, const struct program *p, const struct past *past, pid_t predecessor);
 /* One message, with a descriptor unless fd is -1. */
 bool child_tell(const struct child *c, const char *text, int fd);
-/* Reads what it says; calls these. */
-struct child_calls {
-	void (*ready)(struct child *c);
-	void (*said)(struct child *c, const char *text);	/* STATUS and others of sd_notify(3), as they are */
-	void (*keep)(struct child *c, const int *fds, unsigned n);
-	void (*forget)(struct child *c, const void *address, socklen_t len);
-	/* text: n bytes after the word, and a zero byte */
-	void (*upgrade)(struct child *c, const char *text, size_t n);
-	void (*yielded)(struct child *c);
-};
-void child_read(struct child *c, const struct child_calls *calls);
+/* Reads what it says.  text: n bytes and a zero byte; fds are the callee's. */
+void child_read(struct child *c,
+		void (*on_message)(struct child *c, const char *text, size_t n, const int *fds, unsigned n_fds));
 /* Passes on what it wrote to its stderr, and remembers the end. */
 void child_read_err(struct child *c);
 /* After waitpid(): its descriptors are closed.  *words gets up to size - 1 bytes of
@@ -139,9 +134,9 @@ void child_bury(struct child *c, char *words, size_t size);
 
 /* Consumes p.  Starts the first one. */
 void generations_begin(struct program *p, unsigned restarts_max, unsigned hang_ticks);
-/* Descriptors to poll for; as many as there is room for. */
+/* What to poll for. */
 #define GENERATIONS_FDS 4
-void generations_fds(int fds[GENERATIONS_FDS]);
+void generations_watch(struct pollfd p[GENERATIONS_FDS]);
 /* What they said, and what is due. */
 void generations_turn(double now);
 /* Once a second. */
@@ -153,8 +148,8 @@ void generations_signal(int number);
 
 /* -- the log (say.c) -------------------------------------------------------------------- */
 
-/* One line of teald's log on stdout: begins with time, level and event. */
-void say_begin(struct json *j, struct buf *b, const char *level, const char *event);
-void say_end(struct json *j);
+/* One line on stdout, as LOG_WARN() and LOG_ERROR() write them (base/log.h). */
+#define SAY(level, event, ...) say(level, event, (const struct log_field[]){ __VA_ARGS__, LOG_FIELDS_END })
+void say(enum log_level level, const char *event, const struct log_field *fields);
 
 #endif

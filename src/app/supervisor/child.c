@@ -44,11 +44,9 @@
 
 #include "app/supervisor/supervisor.h"
 #include "base/clock.h"
+#include "base/fds.h"
 
 #define MESSAGE_MAX (2 * PATH_MAX + 64)
-#define FDS_MAX 253	/* of one message (unix(7), SCM_MAX_FD) */
-
-static char copy_path[MESSAGE_MAX];	/* "" before one has told */
 
 /* The child's ends. */
 struct ends {
@@ -58,7 +56,7 @@ struct ends {
 static _Noreturn void
 child_become(struct program p, const struct ends *e, const struct past *past, pid_t predecessor)
 {
-	char text[96], copy[sizeof(copy_path) + 16];
+	char text[PATH_MAX + 16];
 	sigset_t later;
 	/* Above all that is handed over. */
 	int above = 3 + (int)sockets_count();
@@ -80,9 +78,9 @@ child_become(struct program p, const struct ends *e, const struct past *past, pi
 	snprintf(text, sizeof(text), "%d %d %u %lld %u", link, last_words, past->restarts,
 		 (long long)past->restarted_at, past->fallbacks);
 	setenv("TEAL_SUPERVISOR", text, 1);
-	if (past->crashed && *copy_path != '\0') {
-		snprintf(copy, sizeof(copy), "%d %s", past->unfit, copy_path);
-		setenv("TEAL_FALLBACK", copy, 1);
+	if (past->crashed && *past->copy != '\0') {
+		snprintf(text, sizeof(text), "%d %s", past->unfit, past->copy);
+		setenv("TEAL_FALLBACK", text, 1);
 	}
 	privileges_restore();
 	p.fd = fcntl(p.fd, F_DUPFD_CLOEXEC, above);
@@ -143,94 +141,33 @@ child_start(struct child *c, const struct program *p, const struct past *past, p
 bool
 child_tell(const struct child *c, const char *text, int fd)
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
-		m.msg_control = &control;
-		m.msg_controllen = sizeof(control);
-		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	}
-	return c->link >= 0 && sendmsg(c->link, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
-}
-
-static void
-keep_handed(struct child *c, struct msghdr *m, const struct child_calls *calls)
-{
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h != NULL; h = CMSG_NXTHDR(m, h)) {
-		unsigned n = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		int fds[FDS_MAX];
-
-		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS || n > FDS_MAX)
-			continue;
-		memcpy(fds, CMSG_DATA(h), n * sizeof(int));
-		calls->keep(c, fds, n);
-	}
-	if ((m->msg_flags & MSG_CTRUNC) != 0)
-		fprintf(stderr, "teald: out of descriptors: a listening socket will not outlive a crash; raise "
-				"LimitNOFILE\n");
-}
-
-static void
-take_message(struct child *c, char *text, size_t n, struct msghdr *m, const struct child_calls *calls)
-{
-	text[n] = '\0';
-	if (strcmp(text, "ready") == 0) {
-		c->ready = true;
-		calls->ready(c);
-	} else if (strcmp(text, "beat") == 0) {
-		c->beats = true;
-		c->silent = 0;
-	} else if (strcmp(text, "keep") == 0) {
-		keep_handed(c, m, calls);
-	} else if (strncmp(text, "forget ", 7) == 0) {
-		calls->forget(c, text + 7, (socklen_t)(n - 7));
-		(void)child_tell(c, "forgot", -1);
-	} else if (strncmp(text, "config ", 7) == 0) {
-		snprintf(copy_path, sizeof(copy_path), "%s", text + 7);
-	} else if (strcmp(text, "unfit") == 0) {
-		c->unfit = true;
-	} else if (strncmp(text, "notify ", 7) == 0) {
-		const char *status = strstr(text + 7, "STATUS=");
-
-		if (status != NULL)
-			snprintf(c->doing, sizeof(c->doing), "%.*s", (int)strcspn(status + 7, "\n"), status + 7);
-		calls->said(c, text + 7);
-	} else if (strncmp(text, "upgrade ", 8) == 0) {
-		calls->upgrade(c, text + 8, n - 8);
-	} else if (strcmp(text, "prepared") == 0) {
-		c->deadline = 0;
-	} else if (strcmp(text, "yielded") == 0) {
-		calls->yielded(c);
-	}
+	return fds_send(c->link, &m, &fd, fd >= 0, MSG_DONTWAIT) >= 0;
 }
 
 void
-child_read(struct child *c, const struct child_calls *calls)
+child_read(struct child *c,
+	   void (*on_message)(struct child *c, const char *text, size_t n, const int *fds, unsigned n_fds))
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int) * FDS_MAX)];
-	} control;
 	char text[MESSAGE_MAX + 1];
 	struct iovec iov = { .iov_base = text, .iov_len = MESSAGE_MAX };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fds[FDS_MAX];
+	unsigned n_fds;
 	ssize_t n;
 
 	while (c->link >= 0) {
-		struct msghdr m = { .msg_iov = &iov,
-				    .msg_iovlen = 1,
-				    .msg_control = control.room,
-				    .msg_controllen = sizeof(control) };
-
-		n = recvmsg(c->link, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-		if (n > 0)
-			take_message(c, text, (size_t)n, &m, calls);
-		else if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		n = fds_receive(c->link, &m, fds, &n_fds);
+		if (n < 0 && errno == EAGAIN)
 			return;
+		if ((m.msg_flags & MSG_CTRUNC) != 0)
+			fprintf(stderr, "teald: out of descriptors: a listening socket will not outlive a crash; "
+					"raise LimitNOFILE\n");
+		text[n > 0 ? n : 0] = '\0';
+		if (n > 0)
+			on_message(c, text, (size_t)n, fds, n_fds);
 		else
 			close_one(&c->link);
 	}

@@ -10,6 +10,7 @@
 
 #include "app/supervisor/supervisor.h"
 #include "base/clock.h"
+#include "base/fds.h"
 
 #define EXIT_FAILED 1
 /* Of a crash handler: some thirty frames. */
@@ -27,7 +28,7 @@ static bool fell_back;
 static struct past past;
 static unsigned restarts_max, hang_ticks;
 static double *deaths;	/* the last restarts_max + 1 of them, a ring by restarts */
-static unsigned early;	/* deaths in a row, soon after the start */
+static double backoff;	/* of the next start, where one dies soon after its own */
 static double died_at;	/* since when nothing serves; 0: something does */
 static double start_at;	/* of the next child; 0: there is one */
 static bool stopping;
@@ -42,14 +43,14 @@ has_successor(void)
 /* -- an upgrade -------------------------------------------------------------------------- */
 
 /* The predecessor gets its end of the line to c.  An end of that line says that it has
- * ended: where it cannot be told, c ends before its line does (child_bury). */
+ * ended, as it may have: where it only cannot be told, c ends before its line does (child_bury). */
 static void
 give_line(struct child *predecessor, struct child *c)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "successor %d", (int)c->pid);
-	if (child_tell(predecessor, text, c->line)) {
+	if (child_tell(predecessor, text, c->line) || errno == EPIPE || errno == EBADF) {
 		close(c->line);
 		c->line = -1;
 	} else {
@@ -84,7 +85,7 @@ upgrade_failed(const char *why)
 }
 
 static void
-generations_on_upgrade(struct child *c, const char *text, size_t n)
+child_asks(struct child *c, const char *text, size_t n)
 {
 	const char *end = text + n, *binary = memchr(text, '\0', n), *config;
 	char why[CHILD_WORD_MAX - 64];
@@ -131,37 +132,27 @@ take_over(void)
 }
 
 static void
-generations_on_yielded(struct child *c)
+child_is_ready(struct child *c)
 {
-	if (c == serving && has_successor())
-		take_over();
-}
-
-static void
-generations_on_ready(struct child *c)
-{
-	struct json j;
-	struct buf b;
-
+	c->ready = true;
 	if (c == other && has_successor())
 		take_over();
 	if (c != serving)
 		return;
-	if (died_at > 0) {
-		say_begin(&j, &b, "info", "teald.recovered");
-		json_i64(&j, "pid", c->pid);
-		json_double(&j, "seconds", clock_now() - died_at);
-		json_u64(&j, "count", past.restarts);
-		say_end(&j);
-	}
+	if (died_at > 0)
+		SAY(LOG_INFO_LEVEL, "teald.recovered", LI("pid", c->pid), LF("seconds", clock_now() - died_at),
+		    LU("count", past.restarts));
 	died_at = 0;
 	notify_say("READY=1");
 }
 
-/* What is not heard of the one that does not serve is remembered (child->doing). */
 static void
-generations_on_said(struct child *c, const char *text)
+child_notifies(struct child *c, const char *text)
 {
+	const char *status = strstr(text, "STATUS=");
+
+	if (status != NULL)
+		snprintf(c->doing, sizeof(c->doing), "%.*s", (int)strcspn(status + 7, "\n"), status + 7);
 	if (c != serving)
 		return;
 	if (strstr(text, "STOPPING=1") != NULL && !stopping) {
@@ -173,20 +164,36 @@ generations_on_said(struct child *c, const char *text)
 }
 
 static void
-generations_on_keep(struct child *c, const int *fds, unsigned n)
+generations_on_message(struct child *c, const char *text, size_t n, const int *fds, unsigned n_fds)
 {
-	sockets_keep(fds, n, c == other && !c->leaving ? c->pid : 0);
+	if (strcmp(text, "keep") == 0) {
+		sockets_keep(fds, n_fds, c == other && !c->leaving ? c->pid : 0);
+		return;
+	}
+	fds_close(fds, n_fds);
+	if (strcmp(text, "ready") == 0) {
+		child_is_ready(c);
+	} else if (strcmp(text, "beat") == 0) {
+		c->beats = true;
+		c->silent = 0;
+	} else if (strncmp(text, "forget ", 7) == 0) {
+		if (c == serving)
+			sockets_forget(text + 7, (socklen_t)(n - 7));
+		(void)child_tell(c, "forgot", -1);
+	} else if (strncmp(text, "config ", 7) == 0) {
+		snprintf(past.copy, sizeof(past.copy), "%s", text + 7);
+	} else if (strcmp(text, "unfit") == 0) {
+		c->unfit = true;
+	} else if (strncmp(text, "notify ", 7) == 0) {
+		child_notifies(c, text + 7);
+	} else if (strncmp(text, "upgrade ", 8) == 0) {
+		child_asks(c, text + 8, n - 8);
+	} else if (strcmp(text, "prepared") == 0) {
+		c->deadline = 0;
+	} else if (strcmp(text, "yielded") == 0 && c == serving && has_successor()) {
+		take_over();
+	}
 }
-
-static void
-generations_on_forget(struct child *c, const void *address, socklen_t len)
-{
-	if (c == serving)
-		sockets_forget(address, len);
-}
-
-static const struct child_calls calls = { generations_on_ready,	 generations_on_said,	 generations_on_keep,
-					  generations_on_forget, generations_on_upgrade, generations_on_yielded };
 
 /* A predecessor that is about to yield says so before its successor can know: it is read first. */
 static void
@@ -194,69 +201,41 @@ read_both(void)
 {
 	struct child *first = serving, *second = other;
 
-	child_read(first, &calls);
-	child_read(second, &calls);
+	child_read(first, generations_on_message);
+	child_read(second, generations_on_message);
 	child_read_err(first);
 	child_read_err(second);
 }
 
-/* What a successor needs to know once its predecessor has ended. */
-static void
-tell_alone(void)
-{
-	char text[64];
-
-	snprintf(text, sizeof(text), "alone %u %lld", past.restarts, (long long)past.restarted_at);
-	(void)child_tell(serving, text, -1);
-}
-
 /* -- an end -------------------------------------------------------------------------------- */
 
-static unsigned
-recent_deaths(double now)
-{
-	unsigned n = 0, size = restarts_max + 1;
-
-	while (n < past.restarts && n < size && now - deaths[(past.restarts - 1 - n) % size] < RESTART_WINDOW)
-		n++;
-	return n;
-}
-
-/* "SIGSEGV"; "" where it ended by itself. */
+/* "SIGSEGV", "status 2" */
 static const char *
-signal_name(int status, char text[24])
+how_ended(int status)
 {
-	const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+	static char text[24];
+	const char *name = sigabbrev_np(WTERMSIG(status));
 
-	snprintf(text, 24, "%s%s", WIFSIGNALED(status) ? "SIG" : "", name != NULL ? name : "");
+	if (WIFEXITED(status))
+		snprintf(text, sizeof(text), "status %d", WEXITSTATUS(status));
+	else
+		snprintf(text, sizeof(text), "SIG%s", name != NULL ? name : "?");
 	return text;
 }
 
 static void
 tell_crash(const struct child *c, int status, double now, const char *words)
 {
-	char name[24];
-	struct json j;
-	struct buf b;
-
-	say_begin(&j, &b, "error", "teald.crashed");
-	json_i64(&j, "pid", c->pid);
-	json_cstr(&j, "kind", c == serving ? "serving" : c->leaving ? "leaving" : "successor");
-	if (WIFSIGNALED(status))
-		json_cstr(&j, "signal", signal_name(status, name));
-	else
-		json_i64(&j, "status", WEXITSTATUS(status));
-	json_double(&j, "seconds", now - c->born);
-	json_u64(&j, "count", past.restarts);
-	json_cstr(&j, "doing", c->doing);
-	json_cstr(&j, "backtrace", words);
-	say_end(&j);
+	SAY(LOG_ERROR_LEVEL, "teald.crashed", LI("pid", c->pid),
+	    LS("kind", c == serving ? "serving" : c->leaving ? "leaving" : "successor"),
+	    WIFSIGNALED(status) ? LS("signal", how_ended(status)) : LI("status", WEXITSTATUS(status)),
+	    LF("seconds", now - c->born), LU("count", past.restarts), LS("doing", c->doing), LS("backtrace", words));
 }
 
 static void
-successor_ended(const struct child *c, int status, double now)
+successor_ended(const struct child *c, int status)
 {
-	char why[CHILD_WORD_MAX - 64], said[sizeof(c->said) + 1] = "", name[24];
+	char why[CHILD_WORD_MAX - 64], said[sizeof(c->said) + 1] = "";
 	size_t n = c->n_said;
 	const char *hint = "";
 
@@ -268,13 +247,8 @@ successor_ended(const struct child *c, int status, double now)
 			*at = ';';
 	if (strstr(said, "--successor") != NULL)
 		hint = "; an older teald cannot take over, it needs a restart";
-	if (c->late)
-		snprintf(why, sizeof(why), "%s was not ready in time; it was: %s", next.path, c->doing);
-	else if (WIFSIGNALED(status))
-		snprintf(why, sizeof(why), "%s died of %s after %.1f s: %s", next.path, signal_name(status, name), now - c->born,
-			 said);
-	else
-		snprintf(why, sizeof(why), "%s ended with status %d: %s%s", next.path, WEXITSTATUS(status), said, hint);
+	snprintf(why, sizeof(why), "%s %s%s (%s): %s%s", next.path, c->late ? "was not ready in time" : "ended with ",
+		 c->late ? "" : how_ended(status), c->doing, said, hint);
 	sockets_settle(c->pid, false);
 	upgrade_failed(why);
 	if (!stopping)
@@ -284,13 +258,8 @@ successor_ended(const struct child *c, int status, double now)
 static _Noreturn void
 give_up_serving(unsigned recent)
 {
-	struct json j;
-	struct buf b;
-
-	say_begin(&j, &b, "error", "teald.gave_up");
-	json_u64(&j, "count", recent);
-	json_cstr(&j, "hint", "it dies again and again; see teald.crashed before this line");
-	say_end(&j);
+	SAY(LOG_ERROR_LEVEL, "teald.gave_up", LU("count", recent),
+	    LS("hint", "it dies again and again; see teald.crashed before this line"));
 	fprintf(stderr, "teald: the serving process died %u times within a minute; giving up\n", recent);
 	notify_say("STOPPING=1\nSTATUS=the serving process died again and again");
 	exit(EXIT_FAILED);
@@ -321,34 +290,13 @@ static void
 fall_back(double now)
 {
 	struct program bad = program;
-	struct json j;
-	struct buf b;
 
 	program = spare;
 	spare = bad;
 	spare_until = now + FALL_BACK_SECONDS;
 	fell_back = true;
 	past.fallbacks++;
-	say_begin(&j, &b, "error", "teald.fallback");
-	json_cstr(&j, "from", bad.path);
-	json_cstr(&j, "to", program.path);
-	json_cstr(&j, "config", program.config);
-	say_end(&j);
-}
-
-static void
-restart_later(bool well, double now)
-{
-	unsigned recent = recent_deaths(now);
-	double wait = 0;
-
-	if (recent > restarts_max)
-		give_up_serving(recent);
-	early = well ? 0 : early + 1;
-	for (unsigned i = 1; i < early; i++)
-		wait = wait == 0 ? BACKOFF_FIRST : wait * 2 < BACKOFF_MAX ? wait * 2 : BACKOFF_MAX;
-	notify_say("STATUS=the serving process died; starting another");
-	start_at = now + wait;
+	SAY(LOG_ERROR_LEVEL, "teald.fallback", LS("from", bad.path), LS("to", program.path), LS("config", program.config));
 }
 
 /* Its place is a successor's, or that of one that is started. */
@@ -356,8 +304,9 @@ static void
 serving_died(const struct child *c, int status, double now, const char *words)
 {
 	bool well = c->ready && now - c->born >= EARLY;
+	unsigned most = restarts_max + 1;
 
-	died_at = deaths[past.restarts++ % (restarts_max + 1)] = now;
+	died_at = deaths[past.restarts++ % most] = now;
 	past.restarted_at = clock_wall_us() / 1000000;
 	past.unfit = c->unfit;
 	tell_crash(c, status, now, words);
@@ -365,11 +314,17 @@ serving_died(const struct child *c, int status, double now, const char *words)
 		end_with(EXIT_FAILED);
 	} else if (has_successor()) {
 		take_over();
-		tell_alone();
 	} else {
+		if (past.restarts >= most && now - deaths[past.restarts % most] < RESTART_WINDOW)
+			give_up_serving(most);
 		if (has_spare(c->ready, now))
 			fall_back(now);
-		restart_later(well, now);
+		if (well)
+			backoff = 0;
+		start_at = now + backoff;
+		if (!well)
+			backoff = backoff == 0 ? BACKOFF_FIRST : backoff * 2 < BACKOFF_MAX ? backoff * 2 : BACKOFF_MAX;
+		notify_say("STATUS=the serving process died; starting another");
 	}
 }
 
@@ -402,19 +357,15 @@ child_ended(struct child *c, int status)
 	else {
 		if (WIFSIGNALED(status) && !stopping)
 			tell_crash(c, status, now, words);
-		if (c->leaving)
-			tell_alone();
-		else
-			successor_ended(c, status, now);
+		if (!c->leaving)
+			successor_ended(c, status);
 	}
 	c->pid = 0;
-}
-
-static void
-end_if_all_gone(void)
-{
-	if (exit_with >= 0 && serving->pid == 0 && other->pid == 0)
-		exit(exit_with);
+	/* What a successor needs to know once its predecessor has ended. */
+	if (c->leaving) {
+		snprintf(words, sizeof(words), "alone %u %lld", past.restarts, (long long)past.restarted_at);
+		(void)child_tell(serving, words, -1);
+	}
 }
 
 /* Those that were orphaned, too, where this is process 1. */
@@ -425,12 +376,10 @@ generations_reap(void)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (unsigned i = 0; i < ARRAY_LEN(slots); i++)
-			if (slots[i].pid == pid) {
-				child_ended(&slots[i], status);
-				break;
-			}
-	end_if_all_gone();
+		if (pid == serving->pid)
+			child_ended(serving, status);
+		else if (pid == other->pid)
+			child_ended(other, status);
 }
 
 /* -- their time ----------------------------------------------------------------------------- */
@@ -446,12 +395,10 @@ generations_begin(struct program *p, unsigned most_restarts, unsigned ticks)
 }
 
 void
-generations_fds(int fds[GENERATIONS_FDS])
+generations_watch(struct pollfd p[GENERATIONS_FDS])
 {
-	for (unsigned i = 0; i < ARRAY_LEN(slots); i++) {
-		fds[2 * i] = slots[i].link;
-		fds[2 * i + 1] = slots[i].err;
-	}
+	for (unsigned i = 0; i < GENERATIONS_FDS; i++)
+		p[i] = (struct pollfd){ i % 2 == 0 ? slots[i / 2].link : slots[i / 2].err, POLLIN, 0 };
 }
 
 void
@@ -465,6 +412,8 @@ generations_turn(double now)
 	}
 	if (start_at > 0 && now >= start_at)
 		start_child();
+	if (exit_with >= 0 && serving->pid == 0 && other->pid == 0)
+		exit(exit_with);
 }
 
 double
@@ -476,18 +425,11 @@ generations_next(void)
 static void
 watch_over(struct child *c)
 {
-	struct json j;
-	struct buf b;
-
 	if (c->pid == 0 || !c->beats || hang_ticks == 0)
 		return;
 	c->silent++;
 	if (c->silent == hang_ticks) {
-		say_begin(&j, &b, "error", "teald.hangs");
-		json_i64(&j, "pid", c->pid);
-		json_u64(&j, "seconds", hang_ticks);
-		json_cstr(&j, "doing", c->doing);
-		say_end(&j);
+		SAY(LOG_ERROR_LEVEL, "teald.hangs", LI("pid", c->pid), LU("seconds", hang_ticks), LS("doing", c->doing));
 		(void)kill(c->pid, SIGABRT);
 	} else if (c->silent == hang_ticks + KILL_TICKS) {
 		(void)kill(c->pid, SIGKILL);
@@ -520,5 +462,4 @@ generations_signal(int number)
 	/* Nothing serves, and nothing will. */
 	if (serving->pid == 0)
 		end_with(0);
-	end_if_all_gone();
 }

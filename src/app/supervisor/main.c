@@ -82,33 +82,25 @@ goes_alone(int *argc, char **argv)
 	return alone;
 }
 
-static int
-milliseconds_left(double until, double now)
-{
-	return until > now ? (int)((until - now) * 1000) + 1 : 0;
-}
-
 static _Noreturn void
 supervise(int signals)
 {
-	struct pollfd p[1 + GENERATIONS_FDS] = { { .fd = signals, .events = POLLIN } };
+	struct pollfd p[GENERATIONS_FDS + 1] = { [GENERATIONS_FDS] = { .fd = signals, .events = POLLIN } };
 	double now = clock_now(), tick = now + TICK_SECONDS, next;
 	struct signalfd_siginfo info;
-	int fds[GENERATIONS_FDS];
 
 	for (;; now = clock_now()) {
-		generations_fds(fds);
-		for (size_t i = 0; i < GENERATIONS_FDS; i++)
-			p[i + 1] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
 		next = generations_next();
-		(void)poll(p, ARRAY_LEN(p), milliseconds_left(next > 0 && next < tick ? next : tick, now));
-		now = clock_now();
-		generations_turn(now);
+		next = next > 0 && next < tick ? next : tick;
+		generations_watch(p);
+		(void)poll(p, ARRAY_LEN(p), next > now ? (int)((next - now) * 1000) + 1 : 0);
 		while (read(signals, &info, sizeof(info)) == sizeof(info))
 			if (info.ssi_signo == SIGCHLD)
 				generations_reap();
 			else
 				generations_signal((int)info.ssi_signo);
+		now = clock_now();
+		generations_turn(now);
 		if (now >= tick) {
 			notify_say("WATCHDOG=1");
 			generations_tick(now);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/supervisor/supervisor.h"
+#include "base/fds.h"
 
 #define NAME_MAX_LEN 24
 
@@ -38,25 +39,12 @@ notify_open(void)
 static void
 send_with(const char *text, const int *fds, unsigned n)
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int) * 253)];
-	} control = { .room = { 0 } };
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) };
 	struct msghdr m = { .msg_name = &to, .msg_namelen = to_len, .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (notify_fd < 0)
-		return;
-	if (n > 0) {
-		m.msg_control = control.room;
-		m.msg_controllen = CMSG_SPACE(sizeof(int) * n);
-		control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-						 .cmsg_type = SCM_RIGHTS,
-						 .cmsg_len = CMSG_LEN(sizeof(int) * n) };
-		memcpy(CMSG_DATA(&control.head), fds, sizeof(int) * n);
-	}
 	/* A manager that does not listen changes nothing about what is served. */
-	(void)!sendmsg(notify_fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (notify_fd >= 0)
+		(void)fds_send(notify_fd, &m, fds, n, MSG_DONTWAIT);
 }
 
 void

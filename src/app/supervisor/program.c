@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "app/supervisor/supervisor.h"
-#include "base/standard.h"
 
 char *
 program_beside(const char *teald)
