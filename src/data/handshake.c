@@ -519,7 +519,7 @@ handshake_new(struct listener *li, int fd, const struct addr *peer)
 	}
 	hs->stage = proxy_protocol ? HANDSHAKE_PROXY : HANDSHAKE_HELLO;
 	hs->facts = facts;
-	io_init(&hs->io, fd, handshake_on_event);
+	ev_io_set(&hs->io.watcher, fd, 0);
 	handshake_count(hs);
 	(void)permit_hold(&hs->facts.permit, 1);
 	deadline_arm(proxy_protocol ? li->lane->header_clock : li->lane->handshake_clock, &hs->deadline, li->worker->now);

@@ -222,8 +222,7 @@ handshake_unpack(struct worker *w, struct str fields, struct handover_fds *fds, 
 	}
 	handshake_count(hs);
 	list_remove(&hs->link);
-	io_init(&hs->io, fds->fd[0], hs->io.watcher.cb);
-	fds->fd[0] = -1;
+	ev_io_set(&hs->io.watcher, handover_take_fd(fds, 0), 0);
 	return &hs->link;
 }
 
