@@ -105,6 +105,7 @@ struct control {
 	struct health *health;
 	struct nodes *nodes;
 	struct hosts *hosts;
+	ev_timer review_timer;	/* names that nothing uses may go */
 	ev_timer resolve_timer;	/* backends whose name means another address now may go */
 	struct certs *certs;
 	struct engine **engines;	/* all that serve something */

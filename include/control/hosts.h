@@ -13,7 +13,7 @@
 struct hosts;
 
 struct hostname {
-	struct link link;
+	struct link link;	/* of the names with that hash */
 	char host[NODE_HOST];
 	struct addr *list;	/* the last good answer (addr_resolve_all) */
 	size_t n;	/* 0: there was none yet */
@@ -21,6 +21,9 @@ struct hostname {
 	/* The rest is hosts.c's. */
 	struct hosts *hosts;
 	bool slow;	/* the last look-up took long */
+	bool tried;	/* of hosts_try() alone */
+	bool used;	/* since hosts_review_begin() */
+	double least;	/* likewise: the shortest interval */
 	double interval;	/* 0: not again once it is found */
 	ev_timer due;
 	struct hosts_job *asking;	/* NULL: no look-up is under way */
@@ -43,6 +46,17 @@ void hosts_free(struct hosts **np);
  * every interval seconds (0: once it was found, no more); valid until wanted()
  * says no. */
 const struct hostname *hosts_watch(struct hosts *n, const char *host, double interval);
+/* NULL: it is watched, and what is known of it stays so.  Else it is asked for, and
+ * answered() follows; nothing is logged of it, and it is forgotten after a minute, unless it is
+ * watched by then. */
+const struct hostname *hosts_try(struct hosts *n, const char *host);
+
+/* Those that are not used any more are forgotten: hosts_use() is called for all that are,
+ * in between. */
+void hosts_review_begin(struct hosts *n);
+void hosts_use(struct hosts *n, const char *host, double interval);
+void hosts_review_end(struct hosts *n);
+
 /* Asks again now: answered() follows. */
 void hosts_ask(struct hosts *n, const struct hostname *name);
 /* NULL: it is not watched. */

@@ -8,6 +8,7 @@
 #define CONTROL_RELOAD_H
 
 #include "control/control.h"
+#include "control/hosts.h"
 #include "model/config_plan.h"
 
 struct reloads;
@@ -54,6 +55,8 @@ void reload_opened(struct reloads *r, bool from_copy);
 void reload_ask(struct reloads *r, struct reload_wait *w);
 /* One more engine obeys that generation. */
 void reload_on_committed(struct reloads *r, uint64_t generation);
+/* A look-up of a host is over. */
+void reload_on_name(struct reloads *r, const struct hostname *name);
 struct reload_status reload_status(const struct reloads *r);
 /* A file is being read, or not yet obeyed by every engine. */
 bool reload_is_under_way(const struct reloads *r);

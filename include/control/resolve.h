@@ -32,4 +32,7 @@ double resolve_interval(const struct control *c, const struct pool_config *pool)
 /* The checks have judged b: what it replaces may go. */
 void resolve_on_health(struct service_ctl *ctl, const struct backend *b);
 
+/* A backend has gone whose name may be of no more use. */
+void resolve_review_soon(struct control *c);
+
 #endif

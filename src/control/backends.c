@@ -31,6 +31,8 @@ backends_drop(struct service_ctl *ctl, struct backend *b)
 	if (ctl->control->health != NULL)
 		health_remove(ctl->control->health, ctl->service, b);
 	tell_of(ctl, "backend.removed", b);
+	if (b->name != NULL)
+		resolve_review_soon(ctl->control);
 	service_remove_backend(ctl->service, b);
 }
 

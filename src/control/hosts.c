@@ -24,6 +24,9 @@
 /* What was not found is asked for again after so long at most, seconds. */
 #define AGAIN 5.0
 #define JITTER 0.1
+/* What was only tried is kept for so long. */
+#define TRIED 60.0
+#define BUCKETS 1024
 /* How long the end waits for those that hang. */
 #define GOODBYE 0.2
 
@@ -43,7 +46,7 @@ struct hosts {
 	struct hosts_events events;
 	struct jobs *jobs;	/* made when the first name is asked for */
 	struct jobs *slow_jobs;	/* and the first slow one */
-	struct link list;
+	struct link buckets[BUCKETS];	/* struct hostname, by hash */
 	uint64_t random;
 	bool closing;
 };
@@ -67,9 +70,11 @@ plan_lookup(struct hostname *name)
 {
 	double after = name->interval;
 
-	if (name->n > 0 && name->problem[0] == '\0' && after <= 0)
+	if (name->tried)
+		after = TRIED;
+	else if (name->n > 0 && name->problem[0] == '\0' && after <= 0)
 		return;
-	if (name->problem[0] != '\0' && (after <= 0 || after > AGAIN))
+	else if (name->problem[0] != '\0' && (after <= 0 || after > AGAIN))
 		after = AGAIN;
 	after *= 1 + JITTER * (2 * random_unit(&name->hosts->random) - 1);
 	ev_timer_stop(name->hosts->loop, &name->due);
@@ -81,6 +86,8 @@ plan_lookup(struct hostname *name)
 static void
 tell_of_host(const struct hostname *name, const struct hosts_job *nj)
 {
+	if (name->tried)
+		return;
 	if (nj->result != OK && name->problem[0] == '\0')
 		LOG_WARN("name.failed", LS("where", name->host), LS("reason", nj->why.text),
 			 LS("hint", name->n > 0 ? "the last good answer stays in use" :
@@ -155,16 +162,37 @@ hosts_on_due(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
-	if (n->events.wanted(n->events.arg, name))
+	if (!name->tried && n->events.wanted(n->events.arg, name))
 		ask_resolver(name);
 	else
 		forget(name);
 }
 
+/* Without regard to case, as node_same_host(). */
+static size_t
+name_bucket_of(const char *host)
+{
+	char lower[NODE_HOST];
+	size_t n = 0;
+
+	for (; host[n] != '\0' && n < sizeof(lower); n++)
+		lower[n] = (char)(host[n] >= 'A' && host[n] <= 'Z' ? host[n] + 32 : host[n]);
+	return (size_t)(hash_bytes(lower, n, 0) % BUCKETS);
+}
+
+/* A `node add` waits for the first answer before anything uses the name. */
+static bool
+is_answered_once(const struct hostname *name)
+{
+	return name->n > 0 || name->problem[0] != '\0';
+}
+
 const struct hostname *
 hosts_find(const struct hosts *n, const char *host)
 {
-	for (const struct link *l = n->list.next; l != &n->list; l = l->next) {
+	const struct link *bucket = &n->buckets[name_bucket_of(host)];
+
+	for (const struct link *l = bucket->next; l != bucket; l = l->next) {
 		const struct hostname *name = list_entry(l, struct hostname, link);
 
 		if (node_same_host(name->host, host))
@@ -173,23 +201,45 @@ hosts_find(const struct hosts *n, const char *host)
 	return NULL;
 }
 
+static struct hostname *
+find_to_change(struct hosts *n, const char *host)
+{
+	const struct hostname *found = hosts_find(n, host);
+
+	return found != NULL ? container_of(&found->link, struct hostname, link) : NULL;
+}
+
+static struct hostname *
+add_hostname(struct hosts *n, const char *host)
+{
+	struct hostname *name = must_alloc(sizeof(*name));
+
+	name->hosts = n;
+	str_copy(name->host, sizeof(name->host), str_from(host));
+	ev_timer_init(&name->due, hosts_on_due, 0.0, 0.0);
+	list_append(&n->buckets[name_bucket_of(host)], &name->link);
+	return name;
+}
+
 const struct hostname *
 hosts_watch(struct hosts *n, const char *host, double interval)
 {
-	const struct hostname *found = hosts_find(n, host);
-	struct hostname *name;
+	struct hostname *name = find_to_change(n, host);
 
-	if (found == NULL) {
-		name = must_alloc(sizeof(*name));
-		name->hosts = n;
-		str_copy(name->host, sizeof(name->host), str_from(host));
-		ev_timer_init(&name->due, hosts_on_due, 0.0, 0.0);
-		list_append(&n->list, &name->link);
+	if (name == NULL) {
+		name = add_hostname(n, host);
 		name->interval = interval;
 		ask_resolver(name);
 		return name;
 	}
-	name = container_of(&found->link, struct hostname, link);
+	if (name->tried) {
+		name->tried = false;
+		name->interval = interval;
+		ev_timer_stop(n->loop, &name->due);
+		if (name->asking == NULL)
+			plan_lookup(name);
+		return name;
+	}
 	/* The shortest interval of all that use the name. */
 	if (interval > 0 && (name->interval <= 0 || interval < name->interval)) {
 		name->interval = interval;
@@ -197,6 +247,68 @@ hosts_watch(struct hosts *n, const char *host, double interval)
 			plan_lookup(name);
 	}
 	return name;
+}
+
+const struct hostname *
+hosts_try(struct hosts *n, const char *host)
+{
+	struct hostname *name = find_to_change(n, host);
+
+	if (name != NULL && !name->tried)
+		return NULL;
+	if (name == NULL)
+		name = add_hostname(n, host);
+	name->tried = true;
+	ask_resolver(name);
+	return name;
+}
+
+/* -- those that are used no more -------------------------------------------------- */
+
+void
+hosts_review_begin(struct hosts *n)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		LIST_EACH(l, &n->buckets[i])
+			list_entry(l, struct hostname, link)->used = false;
+}
+
+void
+hosts_use(struct hosts *n, const char *host, double interval)
+{
+	struct hostname *name = find_to_change(n, host);
+
+	if (name == NULL)
+		return;
+	if (!name->used || (interval > 0 && (name->least <= 0 || interval < name->least)))
+		name->least = interval;
+	name->used = true;
+}
+
+static void
+review_name(struct hostname *name)
+{
+	if (name->tried)
+		return;
+	if (name->used && name->interval != name->least) {
+		name->interval = name->least;
+		ev_timer_stop(name->hosts->loop, &name->due);
+		if (name->asking == NULL)
+			plan_lookup(name);
+	} else if (!name->used && name->asking == NULL) {
+		forget(name);
+	} else if (!name->used && is_answered_once(name)) {
+		/* Not before its helper has come back. */
+		name->tried = true;
+	}
+}
+
+void
+hosts_review_end(struct hosts *n)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		LIST_EACH(l, &n->buckets[i])
+			review_name(list_entry(l, struct hostname, link));
 }
 
 void
@@ -211,8 +323,12 @@ hosts_failing(const struct hosts *n)
 {
 	size_t failing = 0;
 
-	for (const struct link *l = n->list.next; l != &n->list; l = l->next)
-		failing += list_entry(l, struct hostname, link)->problem[0] != '\0';
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (const struct link *l = n->buckets[i].next; l != &n->buckets[i]; l = l->next) {
+			const struct hostname *name = list_entry(l, struct hostname, link);
+
+			failing += !name->tried && name->problem[0] != '\0';
+		}
 	return failing;
 }
 
@@ -224,7 +340,8 @@ hosts_new(struct ev_loop *loop, const struct hosts_events *events)
 	n->loop = loop;
 	n->events = *events;
 	n->random = (uint64_t)clock_wall_us();
-	list_init(&n->list);
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_init(&n->buckets[i]);
 	return n;
 }
 
@@ -237,16 +354,14 @@ hosts_free(struct hosts **np)
 	if (n == NULL)
 		return;
 	n->closing = true;
-	LIST_EACH(l, &n->list)
-	{
-		ev_timer_stop(n->loop, &list_entry(l, struct hostname, link)->due);
-	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		LIST_EACH(l, &n->buckets[i])
+			ev_timer_stop(n->loop, &list_entry(l, struct hostname, link)->due);
 	/* What is left behind owns itself: a helper writes to its job only. */
 	jobs_leave(&n->jobs, GOODBYE);
 	jobs_leave(&n->slow_jobs, GOODBYE);
-	LIST_EACH(l, &n->list)
-	{
-		forget(list_entry(l, struct hostname, link));
-	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		LIST_EACH(l, &n->buckets[i])
+			forget(list_entry(l, struct hostname, link));
 	free(n);
 }

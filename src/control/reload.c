@@ -1,6 +1,6 @@
 /* reload.c - one configuration for another.  Thread: main, but for reading_work().
- * The walk: reload_ask -> begin -> (helper) reading_work -> reading_done ->
- * judge -> commit (reload_commit.c) -> every engine obeys -> applied. */
+ * The walk: reload_ask -> begin -> (helper) reading_work -> reading_done -> (helpers
+ * of hosts.c) names -> judge -> commit (reload_commit.c) -> every engine obeys -> applied. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -8,9 +8,12 @@
 #include "control/config_keeper.h"
 #include "control/reload.h"
 #include "control/reload_commit.h"
+#include "control/reload_names.h"
 
 /* Reading takes milliseconds; on a file system that does not answer, for ever. */
 #define PATIENCE 30.0
+/* For all names that are new, together. */
+#define NAMES_PATIENCE 10.0
 /* Helpers that hang in earlier readings, at most, before no further one begins. */
 #define HANGING_MAX 3
 /* How long the end of teald waits for a helper. */
@@ -29,6 +32,8 @@ struct reading {
 	struct complaints errors, warnings;
 	struct config_plan *plan;	/* NULL without `to` */
 	struct certs_prepared certs;	/* of services whose TLS is not what it was */
+	struct reload_names names;	/* that have to be found */
+	bool looking;	/* for these; the helper is done */
 };
 
 struct reloads {
@@ -61,6 +66,7 @@ reading_free(struct reading *d)
 	complaints_free(&d->errors);
 	complaints_free(&d->warnings);
 	certs_prepared_free(&d->certs);
+	reload_names_free(&d->names);
 	free(d->path);
 	free(d);
 }
@@ -83,6 +89,7 @@ reading_work(struct job *j)
 	d->plan = config_plan_new(from, to);
 	config_keys_free(&from);
 	config_keys_free(&to);
+	reload_names_collect(d->from, d->to, &d->names);
 }
 
 static struct jobs *
@@ -300,24 +307,58 @@ judge_plan(struct reloads *r, struct reading *d)
 	return false;
 }
 
+/* The reading is over, and so are its look-ups. */
+static void
+conclude(struct reloads *r)
+{
+	struct reading *d = r->reading;
+
+	ev_timer_stop(r->control->loop, &r->patience);
+	r->reading = NULL;
+	d->looking = false;
+	if (d->to != NULL && !reload_names_judge(&d->names, d->to, &d->errors))
+		config_unref(&d->to);
+	r->telling = true;
+	if (!judge_plan(r, d))
+		reading_free(d);
+	r->telling = false;
+	begin_reload(r);
+}
+
 static void
 reading_done(struct job *j)
 {
 	struct reading *d = container_of(j, struct reading, job);
 	struct reloads *r = d->reloads;
 
-	if (r->reading == d) {
-		ev_timer_stop(r->control->loop, &r->patience);
-		r->reading = NULL;
-		r->telling = true;
-		if (!judge_plan(r, d))
-			reading_free(d);
-		r->telling = false;
-	} else {
+	if (r->reading != d) {
 		r->hanging--;
 		reading_free(d);
+		begin_reload(r);
+		return;
 	}
-	begin_reload(r);
+	ev_timer_stop(r->control->loop, &r->patience);
+	if (d->to != NULL && !r->closing)
+		reload_names_ask(&d->names, r->control->hosts);
+	if (d->names.waiting > 0) {
+		d->looking = true;
+		ev_timer_set(&r->patience, NAMES_PATIENCE, 0.0);
+		ev_timer_start(r->control->loop, &r->patience);
+		return;
+	}
+	conclude(r);
+}
+
+void
+reload_on_name(struct reloads *r, const struct hostname *name)
+{
+	struct reading *d = r != NULL ? r->reading : NULL;
+
+	if (d == NULL || !d->looking)
+		return;
+	reload_names_on_answer(&d->names, name);
+	if (d->names.waiting == 0)
+		conclude(r);
 }
 
 static void
@@ -327,6 +368,10 @@ on_patience(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
+	if (r->reading->looking) {
+		conclude(r);
+		return;
+	}
 	r->reading = NULL;
 	r->hanging++;
 	r->telling = true;
@@ -442,6 +487,10 @@ reloads_free(struct reloads **rp)
 	if (r->committing != NULL) {
 		reload_finish(&r->run);
 		reading_free(r->committing);
+	}
+	if (r->reading != NULL && r->reading->looking) {
+		reading_free(r->reading);
+		r->reading = NULL;
 	}
 	left = r->reading != NULL || r->hanging > 0;
 	left |= !config_keeper_free(&r->keeper);

@@ -6,6 +6,7 @@
 #include "control/nodes.h"
 #include "control/publish.h"
 #include "control/reload_commit.h"
+#include "control/resolve.h"
 #include "control/services.h"
 
 /* -- who is who ---------------------------------------------------------------- */
@@ -261,6 +262,7 @@ reload_commit(struct reload_run *run)
 	for (size_t i = 0; i < r->n_removed; i++)
 		control_remove_service(c, r->removed[i]->ctl);
 	control_announce(c);
+	resolve_review_soon(c);
 	if (r->from->log.level != r->to->log.level)
 		log_set_level(r->to->log.level);
 	if (c->on_reloaded != NULL)

@@ -6,6 +6,7 @@
 #include "control/backends.h"
 #include "control/nodes.h"
 #include "control/publish.h"
+#include "control/reload.h"
 #include "control/resolve.h"
 
 /* -- which address --------------------------------------------------------------- */
@@ -155,6 +156,7 @@ resolve_on_name(void *arg, const struct hostname *name)
 
 	settle_all(c, name);
 	nodes_on_name(c->nodes, name);
+	reload_on_name(c->reloads, name);
 }
 
 static bool
@@ -171,6 +173,26 @@ resolve_is_wanted(void *arg, const struct hostname *name)
 					return true;
 			}
 	return false;
+}
+
+static void
+control_on_review(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct control *c = container_of(t, struct control, review_timer);
+
+	(void)loop;
+	(void)revents;
+	hosts_review_begin(c->hosts);
+	for (size_t i = 0; i < c->n; i++)
+		for (int color = 0; color < COLORS; color++) {
+			const struct service *s = c->services[i]->service;
+
+			for (size_t k = 0; k < s->colors[color].n; k++)
+				if (s->colors[color].backends[k]->name != NULL)
+					hosts_use(c->hosts, s->colors[color].backends[k]->name,
+						  s->config->resolve_interval);
+		}
+	hosts_review_end(c->hosts);
 }
 
 static const struct backend *
@@ -295,6 +317,15 @@ resolve_join(struct service_ctl *ctl)
 }
 
 void
+resolve_review_soon(struct control *c)
+{
+	if (c->hosts == NULL || ev_is_active(&c->review_timer))
+		return;
+	ev_timer_set(&c->review_timer, 0.0, 0.0);
+	ev_timer_start(c->loop, &c->review_timer);
+}
+
+void
 resolve_init(struct control *c)
 {
 	const struct hosts_events events = { .answered = resolve_on_name,
@@ -303,11 +334,13 @@ resolve_init(struct control *c)
 
 	c->hosts = hosts_new(c->loop, &events);
 	ev_timer_init(&c->resolve_timer, control_on_resolve, 0.0, 0.0);
+	ev_timer_init(&c->review_timer, control_on_review, 0.0, 0.0);
 }
 
 void
 resolve_close(struct control *c)
 {
 	ev_timer_stop(c->loop, &c->resolve_timer);
+	ev_timer_stop(c->loop, &c->review_timer);
 	hosts_free(&c->hosts);
 }

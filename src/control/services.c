@@ -247,6 +247,7 @@ control_remove_service(struct control *c, struct service_ctl *ctl)
 	nodes_leave(c->nodes, ctl);
 	certs_remove(c->certs, ctl->service);
 	health_remove_service(c->health, ctl->service);
+	resolve_review_soon(c);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "service.removed", ctl->service,
 		 LU("connections", engines_count(ctl, GREEN) + engines_count(ctl, BLUE)),
 		 LF("timeout", ctl->service->config->drain.timeout));

@@ -11,7 +11,7 @@ static const char *const settings_of_a_start[] = {
 };
 
 static const char *const service_of_a_start[] = {
-	"mode", "engine", "resolve_interval", NULL,
+	"mode", "engine", NULL,
 };
 
 /* The engine of the kernel reads what it was made with. */

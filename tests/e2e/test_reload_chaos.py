@@ -283,7 +283,7 @@ class Chaos:
             s[color] = {"port": self.dice.choice(self.http if s["mode"] == "http" else self.tcp).port}
 
     def changes_pools(self):
-        self.top["node_pools"]["other"] = self.dice.choice([["127.0.0.1"], ["localhost"], ["127.0.0.1", "no-such-name.invalid"]])
+        self.top["node_pools"]["other"] = self.dice.choice([["127.0.0.1"], ["localhost"], ["127.0.0.1", "localhost"]])
 
     def changes_balance(self):
         s = self.dice.choice(self.crowd)
@@ -410,6 +410,12 @@ class Chaos:
         self.top["workers"] = 3
         return "unsupported", "workers"
 
+    def names_nobody(self):
+        s = self.new_service()
+        s["green"] = {"backends": ["no-such-name.invalid:80"]}
+        self.crowd.append(s)
+        return "config", "no-such-name.invalid"
+
     def says_twice(self):
         s = self.dice.choice(self.crowd)
         self.crowd.append(copy.deepcopy(s))
@@ -419,7 +425,7 @@ class Chaos:
         self.crowd[0]["idle_timeout"] = "for ever"
         return "config", "idle_timeout"
 
-    WRONG = (has_a_taken_port, has_no_key, has_another_keys_certificate, changes_mode, changes_workers, says_twice, is_nonsense)
+    WRONG = (has_a_taken_port, has_no_key, names_nobody, has_another_keys_certificate, changes_mode, changes_workers, says_twice, is_nonsense)
 
     # -- a reload --
 

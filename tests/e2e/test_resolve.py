@@ -7,6 +7,7 @@ import pytest
 from helpers import scale
 from helpers.backends import Farm
 from helpers.names import Names, SilentServer, unshare
+from helpers.reload import change, reload
 from helpers.scale import patience, until
 
 pytestmark = pytest.mark.skipif(unshare() is None, reason="no mount namespaces here")
@@ -282,3 +283,56 @@ def test_each_color_is_checked_at_its_own_port(named, ports, backend):
     until(lambda: states() == {"green": "down", "blue": "down"}, "green's as well")
     health["blue"].start()
     until(lambda: states() == {"green": "down", "blue": "up"}, "blue is back")
+
+
+def backends(teal, *all):
+    return {"backends": [f"{b}:{teal.port}" for b in all]}
+
+
+def test_a_reload_with_a_name_that_is_not_found_is_refused(named):
+    """Before anything changes, and of a dry run too; a name that was there before may fail."""
+    t = named(["gone.test", "127.0.0.2"])
+    assert t.metrics().get("teal_names_failing") == 1
+    change(t, green=backends(t, "gone.test", "127.0.0.2", "new.test"), drain={"timeout": 7.0})
+    for words in ("reload --dry-run", "reload"):
+        r = t.ctl(*words.split())
+        assert (r["ok"], r["error"], r["generation"]) == (False, "config", 1), r
+        line = t.conf.read_text().splitlines()[r["errors"][0]["line"] - 1]
+        assert len(r["errors"]) == 1 and "new.test" in r["errors"][0]["message"], r["errors"]
+        assert 'service "web": green' in r["errors"][0]["message"] and line.strip() == "{"
+    assert t.ok("status")["config"]["generation"] == 1
+    assert [l["where"] for l in t.log_lines("name.failed")] == ["gone.test"]
+    assert t.metrics().get("teal_names_failing") == 1
+    t.names["new.test"] = ["127.0.0.3"]
+    reload(t)
+    # It had its address before it was told.
+    assert "127.0.0.3" in green(t)
+    until(lambda: "127.0.0.3" in peers(t), "it serves")
+
+
+def test_a_reload_that_takes_a_name_away_forgets_it(named):
+    t = named(["gone.test", "127.0.0.2"], resolve_interval=100.0)
+    assert t.metrics().get("teal_names_failing") == 1
+    change(t, resolve_interval=0.0)
+    assert reload(t)["changed"]
+    change(t, green=backends(t, "127.0.0.2"))
+    reload(t)
+    t.wait_metric(0, "teal_names_failing")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="port 53 is root's")
+def test_a_reload_does_not_wait_for_ever_for_a_name_server(named, names, closing):
+    dns = closing.add(SilentServer())
+    t = named(["127.0.0.2"], names=lambda: names(server=dns.address), top={"clock": True})
+    change(t, green=backends(t, "127.0.0.2", "slow.test"))
+    with t.admin() as a:
+        a.send("reload")
+        assert dns.asked.wait(patience())
+        # It is on its way, and others are answered.
+        assert t.ok("status")["config"]["generation"] == 1
+        t.clock.move(10)
+        r = a.reply()
+    assert r["error"] == "config" and "has not answered in time" in r["message"], r
+    change(t, green=backends(t, "127.0.0.2", "127.0.0.3"))
+    reload(t)
+    assert t.stop() == 0
