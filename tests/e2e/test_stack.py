@@ -332,11 +332,11 @@ def test_a_fleet_fires_the_rest(fleet, redis, proxy, stack, ports, closing):
     stack.watch("other", stand_in.address)
     until(lambda: len(stack.query("up")) == 4, "scraped")
     stand_in.page = page(f[0], teal_service_epoch=1, teal_service_applied_epoch=0, teal_drain_overdue_seconds=3600,
-                         process_open_fds=900, process_max_fds=1000)
+                         process_open_fds=900, process_max_fds=1000, teal_program_fallbacks_total=1)
     stand_in.page += f'teal_certificate_expiry_seconds{{service="web"}} {time.time() + 3600}\n'
     stand_in.page += "teal_conntrack_entries 90\nteal_conntrack_max_entries 100\nteal_kernel_trouble 1\n"
     stack.wait_for("TealConnectionTableFull", "TealKernelTrouble", fleet="other")
-    stack.wait_for("TealEpochWentBack", "TealFlipNotApplied", "TealDrainOverdue", "TealDescriptorsLow",
+    stack.wait_for("TealFellBack", "TealEpochWentBack", "TealFlipNotApplied", "TealDrainOverdue", "TealDescriptorsLow",
                    "TealCertificateExpires", "TealCertificateExpiresSoon", fleet="other")
     check_what_was_said(stack)
 

@@ -28,6 +28,8 @@ int supervised_by(void);
 /* How often the serving process had died before this one was started, and when the
  * last one had, seconds since 1970; 0: never. */
 unsigned supervised_restarts(void);
+/* How often the program of before an upgrade was started again in place of the new one. */
+unsigned supervised_fallbacks(void);
 int64_t supervised_restarted_at(void);
 
 #endif

@@ -174,6 +174,9 @@ metrics_whole(struct prom *p, const struct control *c)
 	put_engines(p, c);
 	prom_family(p, "teal_restarts_total", PROM_COUNTER, "Times that the serving process died and another was started.");
 	prom_u64(p, NULL, NULL, 0, supervised_restarts());
+	prom_family(p, "teal_program_fallbacks_total", PROM_COUNTER,
+		    "Times that the program of before an upgrade was started again, for the new one had died.");
+	prom_u64(p, NULL, NULL, 0, supervised_fallbacks());
 	prom_family(p, "teal_last_restart_timestamp_seconds", PROM_GAUGE, "When that was last, since 1970; 0: never.");
 	prom_double(p, NULL, NULL, 0, (double)supervised_restarted_at());
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,

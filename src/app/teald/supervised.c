@@ -18,7 +18,7 @@
 
 static int supervisor = -1;
 static pid_t parent;
-static unsigned restarts, beats;
+static unsigned restarts, fallbacks, beats;
 static long long restarted_at;
 static ev_io watcher;
 static ev_timer beat;
@@ -37,8 +37,7 @@ tell_supervisor(const char *text)
 static void
 take_fallback(const char *text)
 {
-	/* A successor is refused with a broken file; the other one serves on. */
-	if (text == NULL || getenv("TEAL_PREDECESSOR") != NULL || (*text != '0' && *text != '1') || text[1] != ' ')
+	if (text == NULL || (*text != '0' && *text != '1') || text[1] != ' ')
 		return;
 	copy_path = must_strdup(text + 2);
 	copy_wanted = *text == '1';
@@ -50,7 +49,8 @@ supervised_join(void)
 	const char *text = getenv("TEAL_SUPERVISOR");
 	int last_words = STDERR_FILENO;
 
-	if (text != NULL && sscanf(text, "%d %d %u %lld", &supervisor, &last_words, &restarts, &restarted_at) == 4 &&
+	if (text != NULL &&
+	    sscanf(text, "%d %d %u %lld %u", &supervisor, &last_words, &restarts, &restarted_at, &fallbacks) >= 4 &&
 	    fcntl(supervisor, F_SETFD, FD_CLOEXEC) == 0 && fcntl(last_words, F_SETFD, FD_CLOEXEC) == 0) {
 		(void)fcntl(last_words, F_SETFL, O_WRONLY | O_NONBLOCK);
 		parent = getppid();
@@ -169,6 +169,12 @@ unsigned
 supervised_restarts(void)
 {
 	return restarts;
+}
+
+unsigned
+supervised_fallbacks(void)
+{
+	return fallbacks;
 }
 
 int64_t
