@@ -71,7 +71,8 @@ struct peer_service {
 	bool refuse;
 	uint64_t told_brief, told_tally, told_backends;	/* hashes of what was sent last */
 	bool asking, answered;
-	uint64_t own[COLORS];	/* connections here, when the question was sent */
+	uint64_t asked_with[COLORS];	/* connections here, when the question was sent ... */
+	uint64_t own[COLORS];	/* ... and when the one that was answered last was */
 	uint64_t theirs[COLORS];	/* its answer */
 };
 

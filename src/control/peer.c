@@ -382,7 +382,7 @@ ask_counts(struct peer *p, struct peer_service *ps, const struct service_ctl *ct
 		return;
 	ps->asking = true;
 	for (enum color color = GREEN; color <= BLUE; color++)
-		ps->own[color] = engines_count_but(ctl, &p->engine, color);
+		ps->asked_with[color] = engines_count_but(ctl, &p->engine, color);
 	row_of(&b, ps);
 	peer_say(p, PEER_ASK, &b);
 }
@@ -424,6 +424,7 @@ take_counts(struct peer *p, struct str row)
 		return;
 	ps->asking = false;
 	ps->answered = true;
+	memcpy(ps->own, ps->asked_with, sizeof(ps->own));
 	while (peer_each(&rest, PEER_T_SIDE, &one))
 		if (peer_color(one, &color))
 			ps->theirs[color] = peer_u64(one, PEER_T_ACTIVE);
