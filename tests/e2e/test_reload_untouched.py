@@ -94,17 +94,17 @@ def test_what_no_reload_concerns_never_notices(teal, ports, closing, tmp_path):
     loads = []
 
     def under_load(work, turns):
-        """At least so many requests, and so many reloads in their middle; the results."""
+        """At least so many requests, and so many reloads spread over them; the results."""
         some = [closing.add(Running(*how, "--connections=16", "--timeout=600")) for how in (
             (at["tcp"], "--mode=tcp-connect", "--hello", "--sources=8"), (at["web"], "--mode=http"),
             (at["web"], "--mode=http-close", "--sources=8"), (at["secure"], "--mode=http", *secure),
             (at["secure"], "--mode=http-close", "--sources=8", *secure))]
         before = answered()
-        n = 0
-        while n < turns or answered() - before < work:
+        for n in range(turns):
+            until(lambda: answered() - before >= n * work / turns, "the load goes on", timeout=3600, every=0.05)
             neighbors.change(neighbors.ALL[n] if n < len(neighbors.ALL) else None)
             taken_over()
-            n += 1
+        until(lambda: answered() - before >= work, "all is answered", timeout=3600, every=0.05)
         return [x.close() for x in some]
 
     def answered():
@@ -132,7 +132,7 @@ def test_what_no_reload_concerns_never_notices(teal, ports, closing, tmp_path):
         for _ in range(80):
             a.sock.sendall(b"flip none green --reason=%s\n" % (b"x" * 200) * 100)
             assert {a.reply()["error"] for _ in range(100)} == {"unknown_service"}
-    loads += under_load(requests // 10, 20 + reloads // 10)
+    loads += under_load(requests // 10, 20 + reloads // 5)
     rss, fds = rest(), t.fds()
     taken_over()
     loads += under_load(requests, reloads)
