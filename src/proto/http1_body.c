@@ -344,34 +344,6 @@ http1_body_skip(struct http1_body *b, uint64_t n)
 	return b->done ? HTTP1_DONE : HTTP1_NEED_MORE;
 }
 
-size_t
-http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *data, enum http1_verdict *v)
-{
-	uint64_t most;
-	size_t i = 0;
-
-	*data = (struct str){ p, 0 };
-	*v = b->reason != HTTP1_FINE ? HTTP1_BAD : b->done ? HTTP1_DONE : HTTP1_NEED_MORE;
-	if (*v != HTTP1_NEED_MORE)
-		return 0;
-	while (i < n && (most = http1_body_skippable(b)) == 0) {
-		if (!body_step(b, (unsigned char)p[i])) {
-			*v = HTTP1_BAD;
-			return i;
-		}
-		i++;
-		if (b->done) {
-			*v = HTTP1_DONE;
-			return i;
-		}
-	}
-	if (i == n)
-		return n;
-	*data = (struct str){ p + i, most < n - i ? (size_t)most : n - i };
-	*v = http1_body_skip(b, data->n);
-	return i + data->n;
-}
-
 /* What the byte is that led from one state to another. */
 static enum http1_piece
 piece_of(const struct http1_body *b, enum state before)
@@ -477,6 +449,23 @@ http1_body_piece(struct http1_body *b, const char *p, size_t n, enum http1_piece
 		if (before.state == TRAILER_LF)
 			break;
 	}
+	return i;
+}
+
+size_t
+http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *data, enum http1_verdict *v)
+{
+	enum http1_piece kind;
+	size_t i = 0;
+
+	*data = (struct str){ p, 0 };
+	do {
+		size_t piece = http1_body_piece(b, p + i, n - i, &kind, v);
+
+		if (kind == HTTP1_PIECE_DATA)
+			*data = (struct str){ p + i, piece };
+		i += piece;
+	} while (i < n && *v == HTTP1_NEED_MORE && kind != HTTP1_PIECE_DATA);
 	return i;
 }
 
