@@ -523,7 +523,8 @@ take_shared(struct peer *p, struct str row)
 	}
 	if (peer_u64(row, PEER_T_LAST) == 0)
 		return;
-	qsort(p->shared, p->n_shared, sizeof(*p->shared), (int (*)(const void *, const void *))strcmp);
+	if (p->n_shared > 0)
+		qsort(p->shared, p->n_shared, sizeof(*p->shared), (int (*)(const void *, const void *))strcmp);
 	for (size_t i = 0; i < p->n; i++) {
 		struct service_ctl *ctl = peer_ctl(p, &p->services[i]);
 

@@ -398,6 +398,7 @@ peer_write_state(struct peer *p)
 	tlv_u64(&b, PEER_T_CONFIG_LOADED_US, (uint64_t)config.loaded_at_us);
 	peer_put_str(&b, PEER_T_CONFIG_CHECKSUM, config.checksum);
 	tlv_u64(&b, PEER_T_MAINTENANCE, c->maintenance);
+	tlv_u64(&b, PEER_T_STORE_READY, c->store_ready);
 	peer_put_process(&b, c);
 	peer_say(p, PEER_STATE_PROCESS, &b);
 	nodes_each_pool(c->nodes, send_pool, p);
@@ -471,7 +472,8 @@ pair_services(struct peer *p)
 		ps->serial = ctl->serial;
 		str_copy(ps->name, sizeof(ps->name), name);
 	}
-	qsort(p->services, p->n, sizeof(*p->services), by_serial);
+	if (p->n > 0)
+		qsort(p->services, p->n, sizeof(*p->services), by_serial);
 	peer_sort(p);
 }
 
@@ -507,6 +509,8 @@ inherit_process(struct control *c, struct str row)
 	reload_inherit(c->reloads, peer_u64(row, PEER_T_CONFIG_GENERATION),
 		       (int64_t)peer_u64(row, PEER_T_CONFIG_LOADED_US), peer_str(row, PEER_T_CONFIG_CHECKSUM));
 	c->maintenance = peer_u64(row, PEER_T_MAINTENANCE) != 0;
+	/* However long it takes until we have read it ourselves, this is what it says. */
+	c->store_ready |= peer_u64(row, PEER_T_STORE_READY) != 0;
 	peer_take_process(c, row);
 }
 

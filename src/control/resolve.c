@@ -98,8 +98,8 @@ replace(struct service_ctl *ctl, struct backend *old, const struct addr *address
 		backends_drop(ctl, old);
 	if (ctl_is_published(ctl))
 		publish_soon(ctl);
-	if (ctl->control->store->announce != NULL && ctl->control->store_ready)
-		ctl->control->store->announce(ctl->control->store);
+	if (ctl->control->store_ready)
+		control_announce(ctl->control);
 	return b;
 }
 

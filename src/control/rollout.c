@@ -155,7 +155,7 @@ resume_drain(struct service_ctl *ctl)
 {
 	const struct record *r = &ctl->service->record;
 	double whole = ctl->service->config->drain.timeout;
-	double rest = whole - (double)(clock_wall_us() - r->at_us) / 1e6;
+	double rest = whole - ((double)clock_wall_us() - (double)r->at_us) / 1e6;
 
 	/* A change that is said to come yet has had no time. */
 	if (rest > whole)

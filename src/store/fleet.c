@@ -289,7 +289,7 @@ fleet_json(const struct fleet *f, struct json *j, bool (*wants)(const void *arg,
 	json_array(j, "fleet");
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
-		double age = m->self ? 0 : (double)(f->now_us - m->at_us) / 1e6;
+		double age = m->self ? 0 : ((double)f->now_us - (double)m->at_us) / 1e6;
 		char seen[CLOCK_TEXT];
 
 		clock_format(m->at_us, 3, seen);

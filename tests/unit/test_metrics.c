@@ -159,6 +159,43 @@ previews_have_series_of_their_own(void **state)
 	free(text);
 }
 
+/* During and after an upgrade. */
+static void
+goes_on_from_what_the_teald_before_has_counted(void **state)
+{
+	struct world *w = *state;
+	struct service *shop = w->running[0];
+	struct tally_color *theirs = &shop->inherited->colors[ENTRANCE_MAIN][GREEN];
+	struct inherited *in = &w->control.inherited;
+	char *text;
+
+	tally_add(&shop->tallies[0].colors[ENTRANCE_MAIN][GREEN].ended[END_DONE], 3);
+	tally_add(&theirs->ended[END_DONE], 4);
+	tally_add(&theirs->active, 2);
+	tally_add(&theirs->bytes_in, 100);
+	tally_add(&theirs->retries, 6);
+	tally_observe(&theirs->connect_seconds, 0.002);
+	in->log_dropped = 5;
+	in->cpu_seconds = 1000;
+	in->n_lags = 2;
+	in->lags = must_array(2, sizeof(*in->lags));
+	strcpy(in->lags[0].thread, "main");
+	tally_observe(&in->lags[0].lag, 0.1);
+	strcpy(in->lags[1].thread, "gone");
+	tally_observe(&in->lags[1].lag, 0.1);
+	text = metrics_of(w);
+	expect_line(text, "teal_connections_total{service=\"shop\",color=\"green\",end=\"done\"} 7");
+	expect_line(text, "teal_connections{service=\"shop\",color=\"green\"} 2");
+	expect_line(text, "teal_bytes_total{service=\"shop\",color=\"green\",direction=\"in\"} 100");
+	expect_line(text, "teal_retries_total{service=\"shop\",color=\"green\"} 6");
+	expect_line(text, "teal_connect_seconds_count{service=\"shop\",color=\"green\"} 1");
+	assert_true(value_of(text, "teal_log_dropped_total") >= 5);
+	assert_true(value_of(text, "process_cpu_seconds_total") >= 1000);
+	assert_true(value_of(text, "teal_loop_lag_seconds_count{thread=\"main\"}") >= 1);
+	expect_line(text, "teal_loop_lag_seconds_count{thread=\"gone\"} 1");
+	free(text);
+}
+
 static void
 counts_requests_of_http_services(void **state)
 {
@@ -286,6 +323,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(every_sample_belongs_to_its_announced_family, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_what_the_workers_counted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(previews_have_series_of_their_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(goes_on_from_what_the_teald_before_has_counted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_requests_of_http_services, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_flips_and_drains, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_service_that_goes_has_no_series, set_up, tear_down),

@@ -434,6 +434,27 @@ published(const struct side *d, unsigned index)
 
 /* -- stories ------------------------------------------------------------------------------- */
 
+/* A store that takes its time. */
+static enum err
+slow_open(struct store *s, struct why *why)
+{
+	(void)s;
+	(void)why;
+	return OK;
+}
+
+static void
+test_the_new_one_is_ready_before_it_has_read_the_store(void **state)
+{
+	struct rig *r = *state;
+	const char *reason;
+
+	r->new.store.store.open = slow_open;
+	hand_over(r);
+	assert_true(control_ready(&r->new.control, &reason));
+	assert_int_equal(r->new.services[0]->record.epoch, 5);
+}
+
 static void
 test_the_new_one_goes_on_where_the_old_one_was(void **state)
 {
@@ -912,6 +933,7 @@ main(void)
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		STORY(test_the_new_one_goes_on_where_the_old_one_was),
+		STORY(test_the_new_one_is_ready_before_it_has_read_the_store),
 		STORY(test_another_file_is_another_generation_of_the_configuration),
 		STORY(test_nothing_is_told_before_the_old_one_has_yielded),
 		STORY(test_a_flip_is_applied_when_the_old_one_obeys_it_too),

@@ -138,7 +138,7 @@ fleet_members_json(struct json *j, const struct control *c)
 	json_array(j, "fleet");
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
-		double age = m->self ? 0 : (double)(f->now_us - m->at_us) / 1e6 + (clock_now() - f->now);
+		double age = m->self ? 0 : ((double)f->now_us - (double)m->at_us) / 1e6 + (clock_now() - f->now);
 		unsigned behind = 0;
 
 		for (size_t k = 0; k < m->n; k++) {
