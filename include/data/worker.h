@@ -86,7 +86,7 @@ struct worker {
 	double no_port_told;	/* worker->now of the last line about that */
 	double complained;	/* worker->now of the last line about it */
 	struct handover *handover;	/* connections that go to another process or come from there; NULL: never yet */
-	int epoll;	/* where the loop's epoll set is: net/epoll_forget.h */
+	int epoll;	/* the loop's set: net/epoll_forget.h */
 	struct http_buffers *http;	/* NULL: no service is of HTTP */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended[WAITER_KINDS];	/* sessions, exchanges, clients to be freed when this turn is over */

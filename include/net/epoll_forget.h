@@ -6,8 +6,13 @@
 #ifndef NET_EPOLL_FORGET_H
 #define NET_EPOLL_FORGET_H
 
-/* Takes fd, which is open and whose watchers are stopped, out of the loop's set.  *set is
- * the caller's note of where that is, -1 at first: libev does not tell. */
-void epoll_forget(int *set, int fd);
+struct ev_loop;
+
+/* As ev_loop_new() of an epoll set; *set becomes the descriptor of that, which libev does not tell, or -1.
+ * Before other threads open descriptors. */
+struct ev_loop *epoll_loop_new(unsigned flags, int *set);
+/* Takes fd, which is open and whose watchers are stopped, out of the set; harmless for one that
+ * is not in it.  Where the set is not known, libev helps itself. */
+void epoll_forget(int set, int fd);
 
 #endif

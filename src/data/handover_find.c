@@ -150,7 +150,7 @@ handover_forget(struct worker *w, struct io *io)
 		return;
 	CHECK(!io_is_tls(io));
 	ev_io_stop(w->loop, &io->watcher);
-	epoll_forget(&w->epoll, fd);
+	epoll_forget(w->epoll, fd);
 	close(fd);
 	io->watcher.fd = -1;
 }

@@ -129,7 +129,7 @@ listener_yield(struct listener *l)
 	if (!acceptor_is_open(&l->acceptor))
 		return;
 	acceptor_pause(&l->acceptor, 0);
-	epoll_forget(&l->worker->epoll, l->acceptor.watcher.fd);
+	epoll_forget(l->worker->epoll, l->acceptor.watcher.fd);
 	acceptor_close(&l->acceptor);
 }
 

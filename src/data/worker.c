@@ -14,6 +14,7 @@
 #include "data/lane.h"
 #include "data/proxy.h"
 #include "data/queue.h"
+#include "net/epoll_forget.h"
 #include "net/sock.h"
 
 _Static_assert(RELAY_READ_MAX <= WORKER_BUFFER, "what relays read fits");
@@ -313,8 +314,7 @@ worker_init(struct worker *w, unsigned index, struct proxy *proxy, struct servic
 	w->magic = WORKER_MAGIC;
 	w->index = index;
 	w->proxy = proxy;
-	w->epoll = -1;
-	w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+	w->loop = epoll_loop_new(EVFLAG_NOENV, &w->epoll);
 	CHECK(w->loop != NULL);
 	turn_init(&w->turn, w->loop);
 	access_init(&w->access, proxy->config);
