@@ -14,4 +14,8 @@
  * pthread_create(3): EAGAIN without memory or at a limit on threads. */
 int thread_start(pthread_t *id, const char *name, void *(*body)(void *), void *arg) MUST_USE;
 
+/* What every thread that is started from now on does first; NULL: nothing.  Of the thread that
+ * starts them. */
+void thread_on_start(void (*hook)(void));
+
 #endif

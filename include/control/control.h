@@ -21,6 +21,7 @@
 enum life {
 	LIFE_STARTING,	/* the store or the first checks are still missing */
 	LIFE_SERVING,
+	LIFE_YIELDED,	/* another process serves now: what could not be given to it ends here */
 	LIFE_NOTICE,	/* stopping: not ready any more, still serving */
 	LIFE_CLOSING,	/* listeners closing, connections draining */
 	LIFE_STOPPED	/* the engine's last letters no longer count: the store may be gone */
@@ -187,6 +188,10 @@ void control_change_store(struct control *c, struct store *store);
 /* Calls of the engine come to control, as of those that it was opened with; it is none of
  * c->engines. */
 void control_hear_engine(struct control *c, struct engine *engine);
+/* The same, and it serves those that are there already, too: between the two steps of a start. */
+void control_join_engine(struct control *c, struct engine *engine);
+/* It serves nothing from here on, and is its owner's to free. */
+void control_drop_engine(struct control *c, struct engine *engine);
 /* The end has come: clients that wait for a flip are told so.  The services stay,
  * for those who still have to say what they were asked for. */
 void control_forget(struct control *c);

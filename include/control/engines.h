@@ -14,6 +14,8 @@ void engines_join(struct service_ctl *ctl, struct engine *engine);
  * generation than before (rollout_on_acked() is the caller's to call). */
 bool engines_leave(struct service_ctl *ctl, struct engine *engine);
 void engines_free(struct service_ctl *ctl);
+/* Does it serve the service? */
+bool engines_has(const struct service_ctl *ctl, const struct engine *engine);
 
 /* That thread has reported a generation.  True: with it the service's `acked` has
  * grown. */

@@ -53,13 +53,19 @@ bool reloads_free(struct reloads **rp);
 void reload_opened(struct reloads *r, bool from_copy);
 
 void reload_ask(struct reloads *r, struct reload_wait *w);
+/* While it is on, those that ask wait. */
+void reload_hold(struct reloads *r, bool on);
+/* None is under way. */
+bool reload_is_idle(const struct reloads *r);
+/* One waits. */
+bool reload_is_awaited(const struct reloads *r);
+/* It is the asker's again, and done() will not be called; false: it has begun. */
+bool reload_take_back(struct reloads *r, struct reload_wait *w);
 /* One more engine obeys that generation. */
 void reload_on_committed(struct reloads *r, uint64_t generation);
 /* A look-up of a host is over. */
 void reload_on_name(struct reloads *r, const struct hostname *name);
 struct reload_status reload_status(const struct reloads *r);
-/* A file is being read, or not yet obeyed by every engine. */
-bool reload_is_under_way(const struct reloads *r);
 /* The start has read the file that the teald before this one obeyed, or another one: it
  * counts on. */
 void reload_inherit(struct reloads *r, uint64_t generation, int64_t loaded_at_us, struct str checksum);

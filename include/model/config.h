@@ -346,6 +346,9 @@ struct config {
 		double notice, timeout;	/* 0.0, 30.0 */
 	} stop;
 	struct {
+		double ready_timeout, timeout;	/* 30.0, 600.0 */
+	} upgrade;
+	struct {
 		bool on;	/* a service is of engine "kernel" */
 		char *table;	/* of the table inet teal_NAME; "main" */
 		enum on_stop on_stop;	/* keep */

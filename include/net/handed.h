@@ -32,7 +32,19 @@ void handed_keep(const int *fds, unsigned n);
  * for that, a second at most. */
 void handed_forget(const struct addr *at);
 
-/* Closes what was not asked for; returns how many that were. */
+/* Closes what was not asked for; returns how many that were.  What keeps them for us is
+ * told so by handed_forget_rest(). */
 unsigned handed_drop_rest(void);
+/* Once all is served: of the dropped ones no client is queued any more. */
+void handed_forget_rest(void);
+
+/* Another process has taken all of them over: to close one here ends nothing, and what is
+ * said about them is for that process to say. */
+void handed_yield(void);
+/* Until handed_settle(), what is opened here ends with this process, and what was handed
+ * over does not: the process that has it serves yet. */
+void handed_borrow(void);
+void handed_settle(void);
+bool handed_is_borrowed(void);
 
 #endif

@@ -17,18 +17,18 @@
 /* Of one message. */
 #define LINE_ROW_MAX (128 * 1024)
 
-struct line;
+struct peer_line;
 
 struct line_calls {
 	/* row is the receiver's until it returns.  fds are its own where it puts -1 in
 	 * their place; what it leaves is closed.  cut: descriptors were lost, for this
 	 * process has no room for them.  It may close the line. */
-	void (*on_message)(struct line *l, uint16_t type, struct str row, int *fds, unsigned n, bool cut);
+	void (*on_message)(struct peer_line *l, uint16_t type, struct str row, int *fds, unsigned n, bool cut);
 	/* The other side has closed, or ended; once.  All that it sent has been read. */
-	void (*on_end)(struct line *l);
+	void (*on_end)(struct peer_line *l);
 };
 
-struct line {
+struct peer_line {
 	ev_io watcher;	/* fd -1: closed */
 	ev_timer again;	/* descriptors that are on their way are too many for now */
 	struct ev_loop *loop;
@@ -39,21 +39,21 @@ struct line {
 };
 
 /* Takes over fd.  calls must outlive it. */
-void line_open(struct line *l, struct ev_loop *loop, int fd, const struct line_calls *calls, void *arg);
+void line_open(struct peer_line *l, struct ev_loop *loop, int fd, const struct line_calls *calls, void *arg);
 /* Without what waits.  Harmless when closed, or all zero. */
-void line_close(struct line *l);
+void line_close(struct peer_line *l);
 static inline bool
-line_is_open(const struct line *l)
+line_is_open(const struct peer_line *l)
 {
 	return l->loop != NULL && l->watcher.fd >= 0;
 }
 
 /* Sends it, now or later; row NULL: none.  fds are consumed.  False: the line is
  * closed, the row failed or is too long, or there is no memory. */
-bool line_send(struct line *l, uint16_t type, const struct buf *row, const int *fds, unsigned n);
+bool line_send(struct peer_line *l, uint16_t type, const struct buf *row, const int *fds, unsigned n);
 /* Everything has been taken by the socket. */
 static inline bool
-line_is_flushed(const struct line *l)
+line_is_flushed(const struct peer_line *l)
 {
 	return list_empty(&l->waiting);
 }

@@ -34,6 +34,7 @@ enum admin_command {
 	ADMIN_LOG,
 	ADMIN_MAINTENANCE,
 	ADMIN_RELOAD,
+	ADMIN_UPGRADE,
 	ADMIN_CONFIG,
 	ADMIN_STOP,
 	ADMIN_WHOAMI,
@@ -69,8 +70,10 @@ enum admin_option {
 	ADMIN_OPT_LAST,
 	ADMIN_OPT_BRIEF,
 	ADMIN_OPT_DRY_RUN,
+	ADMIN_OPT_BINARY,
+	ADMIN_OPT_CONFIG,
 };
-#define ADMIN_OPTIONS (ADMIN_OPT_DRY_RUN + 1)
+#define ADMIN_OPTIONS (ADMIN_OPT_CONFIG + 1)
 
 enum admin_option_kind {
 	ADMIN_KIND_FLAG,	/* no value */
@@ -79,6 +82,7 @@ enum admin_option_kind {
 	ADMIN_KIND_SECONDS,	/* 0 or more, with fraction */
 	ADMIN_KIND_TEXT,	/* anything but nothing */
 	ADMIN_KIND_COUNT,	/* 1 or more */
+	ADMIN_KIND_PATH,	/* an absolute one */
 };
 
 struct admin_option_info {
@@ -126,6 +130,7 @@ struct admin_request {
 	enum log_level level;	/* log */
 	struct str node_verb, pool, host;	/* node */
 	bool reload;	/* certs */
+	struct str binary, config;	/* upgrade: absolute paths; or empty */
 	struct str topic;	/* help: a command's word, known; or empty */
 };
 

@@ -9,7 +9,10 @@
 /* With its end, as the kernel keeps it. */
 #define NAME_SIZE 16
 
+static void (*on_start)(void);
+
 struct beginning {
+	void (*hook)(void);
 	void *(*body)(void *);
 	void *arg;
 	char name[NAME_SIZE];
@@ -24,6 +27,8 @@ begin_thread(void *arg)
 	/* By itself: another thread would need /proc, which is closed to a process
 	 * that cannot be dumped. */
 	pthread_setname_np(pthread_self(), b.name);
+	if (b.hook != NULL)
+		b.hook();
 	return b.body(b.arg);
 }
 
@@ -37,7 +42,7 @@ thread_start(pthread_t *id, const char *name, void *(*body)(void *), void *arg)
 	CHECK(strlen(name) < NAME_SIZE);
 	if ((b = malloc(sizeof(*b))) == NULL)
 		return EAGAIN;
-	*b = (struct beginning){ .body = body, .arg = arg };
+	*b = (struct beginning){ .hook = on_start, .body = body, .arg = arg };
 	strcpy(b->name, name);
 	/* A thread inherits the mask of the one that starts it. */
 	sigfillset(&all);
@@ -47,4 +52,10 @@ thread_start(pthread_t *id, const char *name, void *(*body)(void *), void *arg)
 	if (e != 0)
 		free(b);
 	return e;
+}
+
+void
+thread_on_start(void (*hook)(void))
+{
+	on_start = hook;
 }

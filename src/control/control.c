@@ -292,7 +292,8 @@ bool
 control_may_serve(const struct control *c, const char **reason)
 {
 	*reason = NULL;
-	if (c->life > LIFE_SERVING)
+	/* The process that has taken over serves, for us as well. */
+	if (c->life > LIFE_YIELDED)
 		*reason = "stopping";
 	else if (!c->store_ready)
 		*reason = "the store has not been read yet";
@@ -422,7 +423,7 @@ control_on_stalled(void *arg, struct engine *engine, unsigned thread, double sec
 	if (c->life == LIFE_STOPPED)
 		return;
 	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "worker.stalled", NULL, LU("worker", thread), LF("seconds", seconds));
-	if (c->store->refresh == NULL) {
+	if (!c->begun || c->store->refresh == NULL) {
 		engine->resume(engine, thread);
 		return;
 	}
@@ -518,6 +519,38 @@ control_change_store(struct control *c, struct store *store)
 	hear_store(c, store);
 	nodes_hear(store);
 	ev_timer_stop(c->loop, &c->stale_timer);
+}
+
+void
+control_join_engine(struct control *c, struct engine *engine)
+{
+	control_add_engine(c, engine);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->services[i]->service->config->engine == engine->class->kind &&
+		    !engines_has(c->services[i], engine))
+			engines_join(c->services[i], engine);
+}
+
+static void
+drop_engine(struct service_ctl *ctl, struct engine *engine)
+{
+	if (engines_has(ctl, engine) && engines_leave(ctl, engine) && !ctl->removed)
+		rollout_on_acked(ctl);
+}
+
+void
+control_drop_engine(struct control *c, struct engine *engine)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		drop_engine(c->services[i], engine);
+	LIST_EACH(l, &c->leaving)
+		drop_engine(list_entry(l, struct service_ctl, leaving), engine);
+	for (size_t k = 0; k < c->n_engines; k++)
+		if (c->engines[k] != engine)
+			c->engines[left++] = c->engines[k];
+	c->n_engines = left;
 }
 
 /* -- life ---------------------------------------------------------------------------------------- */

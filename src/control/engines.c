@@ -21,6 +21,12 @@ find_engine(const struct service_ctl *ctl, const struct engine *engine)
 	return NULL;
 }
 
+bool
+engines_has(const struct service_ctl *ctl, const struct engine *engine)
+{
+	return find_engine(ctl, engine) != NULL;
+}
+
 /* The generation that every thread of every engine obeys. */
 static bool
 take_least(struct service_ctl *ctl)

@@ -730,7 +730,7 @@ peer_is_settled(const struct control *c, const char **why)
 	}
 	if (nodes_are_changing(c->nodes))
 		*why = "a change of nodes is under way";
-	else if (reload_is_under_way(c->reloads))
+	else if (!reload_is_idle(c->reloads))
 		*why = "a reload is under way";
 	return *why == NULL;
 }

@@ -49,6 +49,7 @@ struct reloads {
 	struct link waiting;	/* those the next one is for */
 	ev_timer patience;
 	bool telling;	/* who is told may ask again at once: that waits until all are told */
+	bool held;	/* by an upgrade: none begins */
 	bool closing;
 	double began;
 	char checksum[CONFIG_CHECKSUM];
@@ -388,7 +389,8 @@ begin_reload(struct reloads *r)
 	struct control *c = r->control;
 	struct reading *d;
 
-	if (r->reading != NULL || r->committing != NULL || r->telling || r->closing || list_empty(&r->waiting))
+	if (r->reading != NULL || r->committing != NULL || r->telling || r->held || r->closing ||
+	    list_empty(&r->waiting))
 		return;
 	list_splice(&r->asked, &r->waiting);
 	if (r->hanging >= HANGING_MAX) {
@@ -423,16 +425,40 @@ reload_ask(struct reloads *r, struct reload_wait *w)
 	begin_reload(r);
 }
 
+void
+reload_hold(struct reloads *r, bool on)
+{
+	r->held = on;
+	begin_reload(r);
+}
+
+bool
+reload_is_idle(const struct reloads *r)
+{
+	return r->reading == NULL && r->committing == NULL;
+}
+
+bool
+reload_is_awaited(const struct reloads *r)
+{
+	return !list_empty(&r->waiting);
+}
+
+bool
+reload_take_back(struct reloads *r, struct reload_wait *w)
+{
+	LIST_EACH(l, &r->waiting)
+		if (l == &w->link) {
+			list_remove(l);
+			return true;
+		}
+	return false;
+}
+
 struct reload_status
 reload_status(const struct reloads *r)
 {
 	return r->status;
-}
-
-bool
-reload_is_under_way(const struct reloads *r)
-{
-	return r->reading != NULL || r->committing != NULL || !list_empty(&r->waiting);
 }
 
 void

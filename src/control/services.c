@@ -17,13 +17,14 @@ ctl_name_of(const struct service_ctl *ctl)
 	return ctl->service->config->name;
 }
 
+/* NULL: it comes before the service is published (control_join_engine()). */
 static struct engine *
 engine_of(const struct control *c, enum engine_kind kind)
 {
 	for (size_t i = 0; i < c->n_engines; i++)
 		if (c->engines[i]->class->kind == kind)
 			return c->engines[i];
-	CHECK(!"a service whose engine was not opened");
+	CHECK(!c->begun);
 	return NULL;
 }
 
@@ -90,6 +91,7 @@ take_ctl_out(struct service_ctl **list, size_t n, size_t at)
 struct service_ctl *
 services_put(struct control *c, struct service *s)
 {
+	struct engine *engine = engine_of(c, s->config->engine);
 	struct service_ctl *ctl = must_alloc(sizeof(*ctl));
 	size_t at = ctl_place_of(c, s->config->name);
 
@@ -104,7 +106,8 @@ services_put(struct control *c, struct service *s)
 	list_init(&ctl->drainers);
 	list_init(&ctl->leaving);
 	s->ctl = ctl;
-	engines_join(ctl, engine_of(c, s->config->engine));
+	if (engine != NULL)
+		engines_join(ctl, engine);
 	c->services = must_grow(c->services, c->n + 1, sizeof(*c->services));
 	c->by_name = must_grow(c->by_name, c->n + 1, sizeof(*c->by_name));
 	insert_ctl(c->by_name, c->n, at, ctl);

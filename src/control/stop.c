@@ -110,6 +110,10 @@ control_on_notice_over(struct ev_loop *loop, ev_timer *t, int revents)
 	c->life = LIFE_CLOSING;
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.closing", NULL, LU("connections", connections_left(c)));
 	c->stop.engines_open = (unsigned)c->n_engines;
+	if (c->n_engines == 0) {
+		c->stop.engines_open = 1;
+		stop_on_closed(c);
+	}
 	for (size_t k = 0; k < c->n_engines; k++)
 		c->engines[k]->close(c->engines[k]);
 }
@@ -117,14 +121,17 @@ control_on_notice_over(struct ev_loop *loop, ev_timer *t, int revents)
 void
 stop_begin(struct control *c)
 {
-	if (c->life > LIFE_SERVING)
+	/* Who has yielded is asked by no client whether it is ready. */
+	double notice = c->life == LIFE_YIELDED ? 0.0 : c->config->stop.notice;
+
+	if (c->life > LIFE_YIELDED)
 		return;
 	c->life = LIFE_NOTICE;
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.stopping", NULL, LF("notice", c->config->stop.notice));
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.stopping", NULL, LF("notice", notice));
 	for (size_t k = 0; k < c->n_engines; k++)
 		if (c->engines[k]->notice != NULL)
 			c->engines[k]->notice(c->engines[k]);
-	ev_timer_set(&c->stop.notice, c->config->stop.notice, 0.0);
+	ev_timer_set(&c->stop.notice, notice, 0.0);
 	ev_timer_start(c->loop, &c->stop.notice);
 }
 

@@ -149,6 +149,12 @@ static const struct key stop_keys[] = {
 	{ 0 },
 };
 
+static const struct key upgrade_keys[] = {
+	{ KEY("ready_timeout", key_seconds), AT(upgrade.ready_timeout) },
+	{ KEY("timeout", key_seconds), AT(upgrade.timeout) },
+	{ 0 },
+};
+
 const struct key root_keys[] = {
 	{ KEY("workers", key_count), AT(workers), .max = WORKERS_MAX },
 	{ KEY("state_dir", key_text), AT(state_dir) },
@@ -159,6 +165,7 @@ const struct key root_keys[] = {
 	{ KEY("ready", key_group), .keys = ready_keys },
 	{ KEY("log", key_group), .keys = log_keys },
 	{ KEY("stop", key_group), .keys = stop_keys },
+	{ KEY("upgrade", key_group), .keys = upgrade_keys },
 	{ KEY("kernel", key_group), .keys = kernel_keys },
 	{ KEY("node_pools", key_keep), .offset = offsetof(struct draft, pools) },
 	{ KEY("defaults", key_keep_group), .offset = offsetof(struct draft, defaults), .keys = service_keys },
@@ -211,6 +218,8 @@ read_root(struct draft *d)
 	d->c.log.access = ACCESS_ON;
 	d->c.log.sample = 1.0;
 	d->c.stop.timeout = 30.0;
+	d->c.upgrade.ready_timeout = 30.0;
+	d->c.upgrade.timeout = 600.0;
 	d->c.ready.min_services = (struct quorum){ 1, false };
 	cursor_read(&c, d->root, root_keys);
 	if (d->c.workers == 0)

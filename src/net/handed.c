@@ -25,7 +25,9 @@ static struct handed {
 } * list;
 static unsigned n_list;
 static int supervisor = -1;
-static bool all_forgotten;
+static bool all_forgotten, yielded, borrowed;
+static struct addr *unwanted;	/* what the supervisor keeps for no purpose */
+static unsigned n_unwanted;
 
 /* Says no of what is no listening stream socket: that stays as it is. */
 static bool
@@ -138,7 +140,7 @@ handed_keep(const int *fds, unsigned n)
 	struct iovec iov = { .iov_base = "keep", .iov_len = 4 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (!handed_keeps())
+	if (!handed_keeps() || yielded)
 		return;
 	for (unsigned done = 0, some; done < n; done += some) {
 		some = n - done < FDS_MAX ? n - done : FDS_MAX;
@@ -146,22 +148,68 @@ handed_keep(const int *fds, unsigned n)
 	}
 }
 
-void
-handed_forget(const struct addr *at)
+static bool
+send_forget(const struct addr *at)
 {
-	struct pollfd p = { .fd = supervisor, .events = POLLIN };
 	char text[8 + sizeof(at->u)] = "forget ";
 	size_t n = 7;
 
-	if (!handed_keeps())
-		return;
-	all_forgotten = at == NULL;
 	if (at != NULL) {
 		memcpy(text + n, &at->u, at->len);
 		n += at->len;
 	}
-	if (send(supervisor, text, n, MSG_NOSIGNAL) > 0 && poll(&p, 1, FORGET_MS) == 1)
+	return send(supervisor, text, n, MSG_NOSIGNAL) > 0;
+}
+
+void
+handed_forget(const struct addr *at)
+{
+	static const char answer[] = "forgot";
+	struct pollfd p = { .fd = supervisor, .events = POLLIN };
+	char text[sizeof(answer) - 1];
+
+	if (!handed_keeps() || yielded)
+		return;
+	all_forgotten = at == NULL;
+	/* Another word that came before is left to those who listen to it. */
+	if (send_forget(at) && poll(&p, 1, FORGET_MS) == 1 &&
+	    recv(supervisor, text, sizeof(text), MSG_DONTWAIT | MSG_PEEK) == sizeof(text) &&
+	    memcmp(text, answer, sizeof(text)) == 0)
 		(void)!recv(supervisor, text, sizeof(text), MSG_DONTWAIT);
+}
+
+void
+handed_forget_rest(void)
+{
+	for (unsigned i = 0; i < n_unwanted && handed_keeps() && !yielded; i++)
+		(void)send_forget(&unwanted[i]);
+	free(unwanted);
+	unwanted = NULL;
+	n_unwanted = 0;
+}
+
+void
+handed_yield(void)
+{
+	yielded = true;
+}
+
+void
+handed_borrow(void)
+{
+	borrowed = true;
+}
+
+void
+handed_settle(void)
+{
+	borrowed = false;
+}
+
+bool
+handed_is_borrowed(void)
+{
+	return borrowed;
 }
 
 unsigned
@@ -173,6 +221,10 @@ handed_drop_rest(void)
 		if (list[i].fd >= 0) {
 			close(list[i].fd);
 			dropped += !list[i].file;
+			if (handed_keeps()) {
+				unwanted = must_grow(unwanted, n_unwanted + 1, sizeof(*unwanted));
+				unwanted[n_unwanted++] = list[i].at;
+			}
 		}
 	free(list);
 	list = NULL;

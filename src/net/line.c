@@ -29,7 +29,7 @@ struct message {
 };
 
 static void
-line_watch(struct line *l)
+line_watch(struct peer_line *l)
 {
 	int events = EV_READ | (list_empty(&l->waiting) || ev_is_active(&l->again) ? 0 : EV_WRITE);
 
@@ -61,7 +61,7 @@ message_free(struct message *m)
 
 /* Not now, but perhaps later. */
 static bool
-line_may_wait(struct line *l, int e)
+line_may_wait(struct peer_line *l, int e)
 {
 	if (e == ETOOMANYREFS || e == ENOBUFS || e == ENOMEM) {
 		ev_timer_set(&l->again, AGAIN, 0.0);
@@ -72,7 +72,7 @@ line_may_wait(struct line *l, int e)
 }
 
 static void
-line_flush(struct line *l)
+line_flush(struct peer_line *l)
 {
 	struct link *first;
 
@@ -93,12 +93,12 @@ line_on_again(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	(void)loop;
 	(void)revents;
-	line_flush(container_of(t, struct line, again));
+	line_flush(container_of(t, struct peer_line, again));
 }
 
 /* False: nothing is there, or the line is closed. */
 static bool
-line_read(struct line *l)
+line_read(struct peer_line *l)
 {
 	struct iovec iov = { l->room, sizeof(struct head) + LINE_ROW_MAX };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -127,7 +127,7 @@ line_read(struct line *l)
 static void
 line_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
-	struct line *l = container_of(w, struct line, watcher);
+	struct peer_line *l = container_of(w, struct peer_line, watcher);
 
 	(void)loop;
 	if ((revents & EV_WRITE) != 0)
@@ -137,9 +137,9 @@ line_on_event(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 void
-line_open(struct line *l, struct ev_loop *loop, int fd, const struct line_calls *calls, void *arg)
+line_open(struct peer_line *l, struct ev_loop *loop, int fd, const struct line_calls *calls, void *arg)
 {
-	*l = (struct line){ .loop = loop, .calls = calls, .arg = arg };
+	*l = (struct peer_line){ .loop = loop, .calls = calls, .arg = arg };
 	list_init(&l->waiting);
 	l->room = must_alloc(sizeof(struct head) + LINE_ROW_MAX);
 	sock_set_int(fd, SOL_SOCKET, SO_SNDBUF, 4 * LINE_ROW_MAX);
@@ -149,7 +149,7 @@ line_open(struct line *l, struct ev_loop *loop, int fd, const struct line_calls 
 }
 
 void
-line_close(struct line *l)
+line_close(struct peer_line *l)
 {
 	if (!line_is_open(l))
 		return;
@@ -164,7 +164,7 @@ line_close(struct line *l)
 }
 
 static bool
-line_enqueue(struct line *l, const struct head *head, struct str row, const int *fds)
+line_enqueue(struct peer_line *l, const struct head *head, struct str row, const int *fds)
 {
 	struct message *m = calloc(1, sizeof(*m) + row.n);
 
@@ -183,7 +183,7 @@ line_enqueue(struct line *l, const struct head *head, struct str row, const int 
 }
 
 bool
-line_send(struct line *l, uint16_t type, const struct buf *row, const int *fds, unsigned n)
+line_send(struct peer_line *l, uint16_t type, const struct buf *row, const int *fds, unsigned n)
 {
 	struct head head = { .type = type, .fds = (uint16_t)n };
 	struct str text = row != NULL ? buf_str(row) : (struct str){ "", 0 };

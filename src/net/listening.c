@@ -323,11 +323,13 @@ void
 listening_close(struct listening *l)
 {
 	struct stat ours, now;
+	bool ends;
 
 	if (l->fds == NULL)
 		return;
 	if (l->pin >= 0) {
-		if ((!handed_keeps() || l->forgotten) && fstat(l->pin, &ours) == 0 && lstat(l->at.u.un.sun_path, &now) == 0 &&
+		ends = handed_is_borrowed() ? l->adopted == 0 : !handed_keeps() || l->forgotten;
+		if (ends && fstat(l->pin, &ours) == 0 && lstat(l->at.u.un.sun_path, &now) == 0 &&
 		    ours.st_dev == now.st_dev && ours.st_ino == now.st_ino)
 			unlink(l->at.u.un.sun_path);
 		close(l->pin);

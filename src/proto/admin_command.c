@@ -142,6 +142,8 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_LAST:
 	case ADMIN_OPT_BRIEF:
 	case ADMIN_OPT_DRY_RUN:
+	case ADMIN_OPT_BINARY:
+	case ADMIN_OPT_CONFIG:
 		break;
 	}
 	CHECK(!"an option of seconds without a place");
@@ -156,6 +158,18 @@ take_reason_option(const struct parse *p, struct str value)
 	if (value.n > ADMIN_REASON_MAX)
 		return command_error(p, E_USAGE, "--reason is longer than %d bytes", ADMIN_REASON_MAX);
 	p->out->reason = value;
+	return OK;
+}
+
+static enum err
+take_path_option(const struct parse *p, const struct admin_option_info *o, struct str value)
+{
+	if (value.n == 0 || value.p[0] != '/')
+		return command_error(p, E_USAGE, "--%s=%.*s: an absolute path is wanted", o->key, SHOWN(value));
+	if (o->option == ADMIN_OPT_BINARY)
+		p->out->binary = value;
+	else
+		p->out->config = value;
 	return OK;
 }
 
@@ -227,6 +241,8 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 		return take_reason_option(p, opt->value);
 	case ADMIN_KIND_COUNT:
 		return take_last_option(p, opt->value);
+	case ADMIN_KIND_PATH:
+		return take_path_option(p, o, opt->value);
 	}
 	CHECK(!"a kind of option without a reader");
 	return E_INTERNAL;
@@ -309,6 +325,7 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 		return OK;
 	case ADMIN_FLEET:
 	case ADMIN_RELOAD:
+	case ADMIN_UPGRADE:
 	case ADMIN_STOP:
 	case ADMIN_WHOAMI:
 	case ADMIN_VERSION:
@@ -334,6 +351,8 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 				       .node_verb = none,
 				       .pool = none,
 				       .host = none,
+				       .binary = none,
+				       .config = none,
 				       .topic = none };
 	if (line->n_args == 0)
 		return why_set(why, E_USAGE, "no command; help lists the commands");

@@ -31,6 +31,10 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"without the single backends" },
 	[ADMIN_OPT_DRY_RUN] = { ADMIN_OPT_DRY_RUN, "dry-run", ADMIN_KIND_FLAG, NULL,
 		"read, check and compare, and change nothing" },
+	[ADMIN_OPT_BINARY] = { ADMIN_OPT_BINARY, "binary", ADMIN_KIND_PATH, "PATH",
+		"this program instead of the one that was started" },
+	[ADMIN_OPT_CONFIG] = { ADMIN_OPT_CONFIG, "config", ADMIN_KIND_PATH, "FILE",
+		"this file instead of the one that is obeyed" },
 };
 
 /*	      word, arguments, right, min, max, options, required, changes */
@@ -110,6 +114,12 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"SIGHUP does.  What the change does not concern goes on: listeners,\n"
 		"connections, health, flips.  A file with errors, or a change that needs a\n"
 		"restart, changes nothing.\n" },
+	[ADMIN_UPGRADE] = { ADMIN_UPGRADE, "upgrade", "", ADMIN_RIGHT_ADMIN, 0, 0,
+		BIT(ADMIN_OPT_BINARY) | BIT(ADMIN_OPT_CONFIG), 0, true, "hands everything over to the teald that is on disk now",
+		"Starts that program with the same sockets and the same configuration file,\n"
+		"waits until it has made its first checks, and gives it the traffic and the\n"
+		"connections, as SIGUSR2 does.  What fails before that changes nothing.  Where a\n"
+		"reload says that a restart is needed, this does it.\n" },
 	[ADMIN_CONFIG] = { ADMIN_CONFIG, "config", "[SERVICE]", ADMIN_RIGHT_ADMIN, 0, 1, 0, 0,
 		false, "every key that is obeyed now, with its value",
 		"Defaults and what follows from other keys included; of passwords a short hash.\n" },

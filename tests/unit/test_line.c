@@ -19,7 +19,7 @@
 static const char filling[4000];
 
 struct end {
-	struct line line;
+	struct peer_line line;
 	unsigned n, fds, bytes;
 	uint16_t last;
 	bool ended, wrong;
@@ -30,7 +30,7 @@ static struct ev_loop *loop;
 static struct end a, b;
 
 static void
-on_message(struct line *l, uint16_t type, struct str row, int *fds, unsigned n, bool cut)
+on_message(struct peer_line *l, uint16_t type, struct str row, int *fds, unsigned n, bool cut)
 {
 	struct end *e = l->arg;
 	struct tlv t;
@@ -49,7 +49,7 @@ on_message(struct line *l, uint16_t type, struct str row, int *fds, unsigned n, 
 }
 
 static void
-on_end(struct line *l)
+on_end(struct peer_line *l)
 {
 	struct end *e = l->arg;
 

@@ -37,6 +37,7 @@ void render_history(struct render *r, json_t *object);
 void render_fleet(struct render *r, json_t *object);
 void render_certs(struct render *r, json_t *object);
 void render_planned(struct render *r, json_t *object);
+void render_upgrade(struct render *r, json_t *object);
 void render_reload(struct render *r, json_t *object);
 void render_config(struct render *r, json_t *object);
 void render_node(struct render *r, json_t *object);

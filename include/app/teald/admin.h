@@ -12,6 +12,7 @@
 #define ADMIN_STUCK_SECONDS 30.0
 
 struct admin;
+struct upgrade;
 
 /* Binds config->admin.socket with its mode and group and listens; accepts from
  * admin_start() on.  Needs root to give the file away, so it comes before privileges
@@ -29,6 +30,29 @@ void admin_start(struct admin *a, struct control *c);
 
 /* Both at once; NULL on error. */
 struct admin *admin_open(struct control *c, struct why *why);
+
+/* Which can be asked for by `upgrade`. */
+void admin_set_upgrade(struct admin *a, struct upgrade *u);
+/* No client is accepted and no further command is read until thawed; what was read goes on. */
+void admin_freeze(struct admin *a);
+void admin_thaw(struct admin *a);
+/* Frozen, and peer_is_settled(): is no command under way that another process could not know of?
+ * Streams of events, and those that only wait for a drain or for an upgrade, do not count. */
+bool admin_is_settled(const struct admin *a);
+
+/* A connection between two commands, which another process takes over: fd is its own; in: what was
+ * read and is not executed, out: what the peer has not taken yet. */
+typedef void admin_give_fn(void *arg, int fd, struct str in, struct str out);
+/* Of a frozen one: accepts no more, and gives its clients away, now and whenever a command has
+ * been answered. */
+void admin_yield(struct admin *a, admin_give_fn *give, void *arg);
+/* Takes one over that another process gave; fd is consumed. */
+void admin_take_over(struct admin *a, int fd, struct str in, struct str out);
+/* Before it: commands that have not begun are another process's to carry out. */
+void admin_take_back(struct admin *a);
+/* Commands under way, of clients or without one; and clients. */
+unsigned admin_commands(const struct admin *a);
+unsigned admin_clients(const struct admin *a);
 
 /* Tells waiting clients that teald ends, closes everything and removes the socket
  * file if it is still ours; *ap is NULL on return. */

@@ -25,9 +25,12 @@
  * their end. */
 #define ADMIN_ORPHANS_MAX 1024
 #define ADMIN_SPARE 4
+/* Of a reply that is not taken yet, so much goes to another process. */
+#define ADMIN_GIVE_MAX ((size_t)64 << 10)
 
 struct command;
 struct admin_user;
+struct upgrade;
 
 struct admin {
 	const struct config *config;
@@ -49,6 +52,10 @@ struct admin {
 	unsigned n_orphans;
 	struct user_names *names;
 	struct jobs *jobs;	/* for names */
+	struct upgrade *upgrade;	/* NULL before it can be asked for one */
+	bool frozen;	/* nothing is accepted or read */
+	admin_give_fn *give;	/* another process serves: clients go there; NULL: none does */
+	void *give_arg;
 	uid_t own_uid;
 	char host[65];	/* this machine, for the audit log */
 	/* Refusals that the histories still take, as of when. */
@@ -75,8 +82,8 @@ struct admin_conn {
 	bool stepping;	/* admin_conn_step() is on the stack */
 };
 
-/* Takes over fd and *rights, NULL on return. */
-void admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid);
+/* Takes over fd and *rights, NULL on return.  NULL without memory: fd is closed. */
+struct admin_conn *admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid);
 
 /* Closes now; what is under way learns that its client left.  The memory
  * stays until this turn of the loop is over. */
@@ -103,6 +110,13 @@ void admin_conn_send_buf(struct admin_conn *c, struct buf *text);
 
 /* c->command is over: reads the next line. */
 void admin_conn_resume(struct admin_conn *c);
+
+/* What it is watched for follows a change of the socket's. */
+void admin_conn_refresh(struct admin_conn *c);
+/* Another process takes it, if nothing is under way; else later, by itself. */
+void admin_conn_give(struct admin_conn *c);
+/* What another process had read of it, and had yet to send. */
+void admin_conn_restore(struct admin_conn *c, struct str in, struct str out);
 
 /* Once a second while busy: closes who is stuck, notices who left. */
 void admin_conn_sweep(struct admin_conn *c);

@@ -15,6 +15,7 @@
 #include "proto/admin_command.h"
 
 struct lock_all;
+struct waiter_for_reload;
 struct admin_user;
 
 /* How a command ended, for the audit log. */
@@ -42,6 +43,8 @@ struct command {
 	struct flip_watcher watcher;
 	struct link listening;	/* admin->events.commands */
 	struct lock_all *all;
+	struct waiter_for_reload *reload;	/* NULL: it does not wait for one */
+	bool unbegun;	/* it has done nothing: another process may be asked the same */
 	struct admin_request request;	/* slices of line */
 	struct admin_line line;
 };
@@ -52,6 +55,9 @@ void command_run(struct admin_conn *c, struct str line);
 
 /* The client of the command goes away. */
 void command_leave(struct command *cmd);
+
+/* One that has not begun is another process's: no reply and no audit line of ours. */
+void command_forget(struct command *cmd);
 
 /* The admin socket goes away: last words to the client, if there is one. */
 void command_abandon(struct command *cmd);
@@ -96,6 +102,10 @@ void verb_node(struct command *cmd);
 void verb_certs(struct command *cmd);
 /* The configuration; in verbs_reload.c. */
 void verb_reload(struct command *cmd);
+/* It does not wait any more; false: its reload has begun, or it waits for none. */
+bool verb_reload_take_back(struct command *cmd);
+/* Another process takes over; in verbs_upgrade.c. */
+void verb_upgrade(struct command *cmd);
 void verb_config(struct command *cmd);
 /* Stops listening to what they began, which goes on; harmless when nothing
  * was. */

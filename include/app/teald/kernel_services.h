@@ -18,6 +18,10 @@ void kernel_services_needs(const struct config *config, struct engine_needs *out
  * nothing of all that.  state_dir must be there.  Blocks for some milliseconds. */
 MUST_USE enum err kernel_services_open(struct kernel_services **out, struct ev_loop *loop, const struct config *config,
 			       struct service **services, size_t n, struct why *why);
+/* Of a process that takes over from another, which has the tables yet: what would stand in the
+ * way of kernel_services_open(), which comes later; until then only the calling thread has
+ * CAP_NET_ADMIN, if it has. */
+MUST_USE enum err kernel_services_prepare(const struct config *config, struct why *why);
 /* NULL: no service is of it. */
 struct engine *kernel_services_engine(struct kernel_services *f);
 /* Deletes the tables of earlier configurations once everything is served, so that no

@@ -35,6 +35,7 @@ struct observe {
 	struct listening listening;	/* all zero: nowhere */
 	struct acceptor acceptor;
 	double complained;	/* clock_now() of the last line about that */
+	bool yielded;	/* another process accepts */
 	bool full;	/* accepting pauses because all waiting ones are within their grace */
 	ev_prepare reap;	/* frees the dead when their callbacks are over */
 	struct {

@@ -1,6 +1,5 @@
-/* succession.h - one serving process takes over from another: an upgrade, seen from
- * both.  The predecessor is the one that was asked (upgrade_ask()); the successor
- * was started by the supervisor with one end of the line between the two.
+/* succession.h - the line between two serving processes of which one takes over from
+ * the other, and the successor's side; the predecessor's is upgrade.h.
  *
  *	predecessor			successor
  *	HELLO		->		opens all that is not public, first checks
@@ -16,28 +15,91 @@
 #define APP_TEALD_SUCCESSION_H
 
 #include "base/err.h"
+#include "base/json.h"
 #include "control/control.h"
 #include "net/line.h"
 
-/* Of the messages and of what a connection is given away with: a predecessor of
- * another number gives no connection away. */
+/* Of the messages below: a successor of another number is offered no connection, and what it
+ * says of services is not understood, so that all drains in the predecessor. */
 #define SUCCESSION_FORMAT 1
 
-/* Types of messages on the line; those from SUCCESSION_PEER on are control/peer's. */
+/* Types on the line; those from SUCCESSION_TYPES on are control/peer's (peer_wire.h). */
 enum succession_type {
-	SUCCESSION_HELLO = 1,	/* format, version, process */
-	SUCCESSION_PREPARED,	/* with a channel for each of the predecessor's workers */
-	SUCCESSION_NO,	/* why it does not come to it */
-	SUCCESSION_YOURS,	/* all has been told: serve */
-	SUCCESSION_SERVING,
-	SUCCESSION_ADMIN,	/* a connection of the admin socket, between two commands */
-	SUCCESSION_HELD,	/* what the predecessor still holds */
-	SUCCESSION_PEER = 64,
+	SUCCESSION_HELLO = 1,	/* both, first */
+	SUCCESSION_PREPARED = 2,	/* successor: with one channel for each worker of the other */
+	SUCCESSION_NO = 3,	/* predecessor: it goes on serving; why */
+	SUCCESSION_YOURS = 4,	/* predecessor: the state has been said, it accepts nothing any more */
+	SUCCESSION_ADMIN = 5,	/* predecessor: a connection of the admin socket, with its descriptor */
+	SUCCESSION_SERVING = 6,	/* successor: it accepts, and every service is published */
+	SUCCESSION_HELD = 7,	/* predecessor: what it still has, whenever that changes */
+	SUCCESSION_TYPES = 64
 };
+
+/* Fields of these; numbers are u64 unless it says otherwise. */
+enum succession_tag {
+	SUCCESSION_T_FORMAT = 1,
+	SUCCESSION_T_PID = 2,
+	SUCCESSION_T_VERSION = 3,	/* str */
+	SUCCESSION_T_WORKERS = 4,
+	SUCCESSION_T_WHY = 5,	/* str: a sentence */
+	SUCCESSION_T_UPGRADES_DONE = 6,
+	SUCCESSION_T_UPGRADES_FAILED = 7,
+	SUCCESSION_T_LOG_LEVEL = 8,	/* str: the lowest that is written */
+	SUCCESSION_T_HANGUP = 9,	/* a SIGHUP has not been answered: the file is to be read again */
+	SUCCESSION_T_INPUT = 10,	/* str: read, and not executed */
+	SUCCESSION_T_OUTPUT = 11,	/* str: not taken by the peer yet */
+	SUCCESSION_T_CLIENTS = 12,	/* connections of any kind */
+	SUCCESSION_T_COMMANDS = 13	/* admin commands that are not answered yet */
+};
+
+struct admin;
+struct proxy;
+
+/* The process at the other end. */
+struct other_generation {
+	pid_t pid;
+	char version[32];
+	uint64_t format;	/* 0: it has not said hello */
+	double since;	/* clock_now() when its part began */
+	uint64_t clients, commands;	/* of a predecessor: what it holds */
+};
+
+/* HELLO: who we are, and how many workers we have. */
+void succession_greet(struct peer_line *l, unsigned workers);
+/* Takes a HELLO in. */
+void succession_on_hello(struct other_generation *o, struct str row);
+/* A field of a row; false: it has none. */
+bool succession_u64(struct str row, uint16_t tag, uint64_t *out);
+bool succession_str(struct str row, uint16_t tag, struct str *out);
+
+/* -- the successor -------------------------------------------------------------------- */
 
 struct succession;
 
-/* One message over the line, as line_send(). */
-bool succession_send(struct succession *s, uint16_t type, const struct buf *row, const int *fds, unsigned n);
+/* What a successor does when it is told to, by its owner. */
+struct succession_calls {
+	/* Everything is its own from now on: opens the store and begins to serve.  reload: the
+	 * configuration is to be read again, for a SIGHUP came meanwhile. */
+	void (*take_over)(void *arg, bool reload);
+	/* It does not come to it: the process ends, with this reason. */
+	void (*give_up)(void *arg, const char *why);
+	void *arg;
+};
+
+/* First thing in main(): the line from the environment (TEAL_PREDECESSOR).  False: there is
+ * none, and nothing below is of use. */
+bool succession_join(void);
+bool succession_is_on(void);
+/* After control_prepare(). */
+struct succession *succession_new(struct control *c, struct proxy *p, const struct succession_calls *calls);
+/* The first checks are in (control's on_prepared()). */
+void succession_prepared(struct succession *s);
+/* Once it serves: connections of the admin socket, live ones, counters. */
+void succession_serve(struct succession *s, struct admin *a);
+/* *sp is NULL on return. */
+void succession_free(struct succession **sp);
+
+/* NULL: there is no other process, or none any more. */
+const struct other_generation *succession_predecessor(const struct succession *s);
 
 #endif

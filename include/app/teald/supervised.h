@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/str.h"
 #include "control/control.h"
 
 /* First thing in main(): takes up the link from the environment, watches for
@@ -23,6 +24,20 @@ void supervised_unfit(void);
 /* Where the process before this one, which died, kept a copy of its configuration; *unfit: the
  * file has been tried since then.  NULL: there was none, or none died. */
 const char *supervised_copy(bool *unfit);
+/* A word of its own, and one with descriptors or zero bytes in it. */
+void supervised_say(const char *word);
+void supervised_say_bytes(struct str word);
+/* What the process is about, for the service manager; NULL: it serves. */
+void supervised_doing(const char *text);
+/* What it says to us about an upgrade; *fd, -1: none, is the listener's where that puts -1 there.
+ * NULL: nobody listens. */
+typedef void supervised_word_fn(void *arg, struct str word, int *fd);
+void supervised_on_word(supervised_word_fn *on_word, void *arg);
+/* The process that we were to take over from has ended: we are alone. */
+void supervised_on_alone(void (*on_alone)(void *arg), void *arg);
+/* We take over from another process: until supervised_settle() nothing is said to be ready. */
+void supervised_wait(void);
+void supervised_settle(void);
 /* The supervisor's process; 0: there is none. */
 int supervised_by(void);
 /* How often the serving process had died before this one was started, and when the

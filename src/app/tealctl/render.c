@@ -75,6 +75,7 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_EVENTS:
 	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:
+	case ADMIN_UPGRADE:
 	case ADMIN_CONFIG:
 	case ADMIN_STOP:
 	case ADMIN_WHOAMI:
@@ -205,6 +206,9 @@ render_reply(struct render *r, json_t *object)
 		return;
 	case ADMIN_RELOAD:
 		render_reload(r, object);
+		return;
+	case ADMIN_UPGRADE:
+		render_upgrade(r, object);
 		return;
 	case ADMIN_CONFIG:
 		render_config(r, object);

@@ -17,6 +17,8 @@
 #define REACH_SECONDS 5.0
 /* Its own default for --timeout with --wait=applied. */
 #define APPLIED_SECONDS 5.0
+/* So long an upgrade may say nothing. */
+#define UPGRADE_SECONDS 120.0
 
 /* How often a line that counts down is written again. */
 #define TICK_SECONDS 1.0
@@ -60,6 +62,9 @@ patience(const struct talk *t)
 
 	if (r->command == ADMIN_FLIP || r->command == ADMIN_ROLLBACK)
 		seconds += r->wait_healthy + (r->has_timeout ? r->timeout : APPLIED_SECONDS);
+	/* Its first checks may take as long as upgrade.ready_timeout, and nothing is accepted for a moment. */
+	if (r->command == ADMIN_UPGRADE)
+		seconds += UPGRADE_SECONDS;
 	return seconds;
 }
 

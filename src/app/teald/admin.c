@@ -263,6 +263,106 @@ admin_open(struct control *c, struct why *why)
 	return a;
 }
 
+void
+admin_set_upgrade(struct admin *a, struct upgrade *u)
+{
+	a->upgrade = u;
+}
+
+void
+admin_freeze(struct admin *a)
+{
+	a->frozen = true;
+	acceptor_pause(&a->acceptor, 0);
+	LIST_EACH(l, &a->clients)
+		admin_conn_refresh(list_entry(l, struct admin_conn, link));
+}
+
+void
+admin_thaw(struct admin *a)
+{
+	a->frozen = false;
+	acceptor_resume(&a->acceptor);
+	LIST_EACH(l, &a->clients)
+		admin_conn_refresh(list_entry(l, struct admin_conn, link));
+}
+
+bool
+admin_is_settled(const struct admin *a)
+{
+	LIST_EACH(l, &a->commands) {
+		switch (list_entry(l, struct command, link)->request.command) {
+		case ADMIN_EVENTS:
+		case ADMIN_UPGRADE:
+		case ADMIN_RELOAD:
+		case ADMIN_FLIP:
+		case ADMIN_ROLLBACK:
+			if (list_entry(l, struct command, link)->name.names == NULL)
+				continue;
+			return false;
+		default:
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+admin_take_back(struct admin *a)
+{
+	static const struct why gone = { "another process has taken over, and the client had left before this was begun" };
+
+	LIST_EACH(l, &a->commands) {
+		struct command *cmd = list_entry(l, struct command, link);
+
+		cmd->unbegun |= cmd->request.command == ADMIN_EVENTS || verb_reload_take_back(cmd);
+		if (cmd->unbegun && cmd->client == NULL)
+			command_fail(cmd, E_INTERNAL, &gone);
+	}
+}
+
+void
+admin_yield(struct admin *a, admin_give_fn *give, void *arg)
+{
+	a->give = give;
+	a->give_arg = arg;
+	acceptor_close(&a->acceptor);
+	LIST_EACH(l, &a->clients)
+		admin_conn_give(list_entry(l, struct admin_conn, link));
+}
+
+void
+admin_take_over(struct admin *a, int fd, struct str in, struct str out)
+{
+	struct rights *rights;
+	struct admin_conn *c;
+	pid_t pid = 0;
+
+	if ((rights = rights_of_peer(a->control->config, fd, a->own_uid, &pid)) == NULL) {
+		close(fd);
+		return;
+	}
+	/* It had a place; nobody is turned out for it. */
+	if ((c = admin_conn_new(a, fd, &rights, pid)) != NULL)
+		admin_conn_restore(c, in, out);
+}
+
+unsigned
+admin_commands(const struct admin *a)
+{
+	unsigned n = 0;
+
+	LIST_EACH(l, &a->commands)
+		n++;
+	return n;
+}
+
+unsigned
+admin_clients(const struct admin *a)
+{
+	return a->n_clients;
+}
+
 static void
 stop_serving(struct admin *a)
 {

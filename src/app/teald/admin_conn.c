@@ -5,6 +5,7 @@
  * One command at a time: while one is under way, or its reply is not taken,
  * nothing is read, and further lines wait in the kernel.  An idle client has
  * no buffer at all. */
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 
@@ -47,7 +48,14 @@ update(struct admin_conn *c)
 		return;
 	}
 	io_want(c->admin->loop, &c->io,
-		(admin_conn_is_idle(c) && !c->eof ? EV_READ : 0) | (buf_len(&c->out) > 0 ? EV_WRITE : 0));
+		(admin_conn_is_idle(c) && !c->eof && !c->admin->frozen ? EV_READ : 0) |
+			(buf_len(&c->out) > 0 ? EV_WRITE : 0));
+}
+
+void
+admin_conn_refresh(struct admin_conn *c)
+{
+	update(c);
 }
 
 static void
@@ -233,7 +241,7 @@ admin_conn_step(struct admin_conn *c)
 	c->stepping = true;
 	for (int i = 0; i < LINES_A_TURN && got != GOT_NOTHING; i++) {
 		/* Nothing is begun when control has nothing left to do it with. */
-		if (!admin_conn_is_open(c) || !admin_conn_is_idle(c) || c->eof ||
+		if (!admin_conn_is_open(c) || !admin_conn_is_idle(c) || c->eof || c->admin->frozen ||
 		    c->admin->control->life == LIFE_STOPPED)
 			break;
 		got = read_line(c);
@@ -243,6 +251,8 @@ admin_conn_step(struct admin_conn *c)
 			answer_too_long(c);
 	}
 	c->stepping = false;
+	if (c->admin->give != NULL)
+		admin_conn_give(c);
 	update(c);
 }
 
@@ -268,7 +278,7 @@ admin_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 		admin_conn_step(c);
 }
 
-void
+struct admin_conn *
 admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 {
 	struct admin_conn *c = calloc(1, sizeof(*c));
@@ -276,7 +286,7 @@ admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 	if (c == NULL) {
 		rights_unref(rights);
 		close(fd);
-		return;
+		return NULL;
 	}
 	c->magic = CLIENT_MAGIC;
 	c->admin = a;
@@ -293,6 +303,7 @@ admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 	a->n_clients++;
 	touch(c);
 	update(c);
+	return c;
 }
 
 void
@@ -328,4 +339,65 @@ admin_conn_sweep(struct admin_conn *c)
 	} else if (c->command != NULL && has_hung_up(c)) {
 		admin_conn_close(c);
 	}
+}
+
+/* The line of a command that another process is to carry out; a stream of events goes on
+ * there by being asked for again. */
+static void
+put_command(struct buf *b, const struct admin_line *line)
+{
+	for (size_t i = 0; i < line->n_args; i++)
+		buf_printf(b, "%s%.*s", i > 0 ? " " : "", (int)line->args[i].n, line->args[i].p);
+	for (size_t i = 0; i < line->n_opts; i++)
+		buf_printf(b, " --%.*s", (int)line->opts[i].key.n, line->opts[i].key.p);
+	buf_append(b, "\n", 1);
+}
+
+void
+admin_conn_give(struct admin_conn *c)
+{
+	struct admin *a = c->admin;
+	struct buf in;
+	int fd;
+
+	if (!admin_conn_is_open(c) || c->stepping || (c->command != NULL && !c->command->unbegun))
+		return;
+	/* A reply that its reader takes slowly is finished first. */
+	if (c->command == NULL && buf_len(&c->out) > ADMIN_GIVE_MAX)
+		return;
+	buf_init(&in, 2 * ADMIN_LINE_MAX);
+	if (c->command != NULL) {
+		put_command(&in, &c->command->line);
+		command_forget(c->command);
+		c->command = NULL;
+	}
+	buf_append(&in, buf_str(&c->in).p, buf_len(&c->in));
+	fd = fcntl(io_fd(&c->io), F_DUPFD_CLOEXEC, 0);
+	/* One whose line is too long, or that lags far behind, comes again. */
+	if (fd >= 0 && !in.failed && !c->skipping && buf_len(&c->out) <= ADMIN_GIVE_MAX)
+		a->give(a->give_arg, fd, buf_str(&in), buf_str(&c->out));
+	else if (fd >= 0)
+		close(fd);
+	buf_free(&in);
+	admin_conn_close(c);
+}
+
+void
+admin_conn_restore(struct admin_conn *c, struct str in, struct str out)
+{
+	const char *newline;
+
+	if (out.n > 0)
+		admin_conn_send(c, out);
+	/* Whole lines first: those are executed as if they had just come. */
+	while (admin_conn_is_open(c) && in.n > 0 && (newline = memchr(in.p, '\n', in.n)) != NULL) {
+		size_t n = (size_t)(newline - in.p);
+
+		buf_append(&c->in, in.p, n);
+		run_line(c);
+		in = (struct str){ newline + 1, in.n - n - 1 };
+	}
+	if (admin_conn_is_open(c) && in.n > 0)
+		buf_append(&c->in, in.p, in.n);
+	update(c);
 }

@@ -171,6 +171,7 @@ change_of(const struct command *cmd, struct audit_entry *a)
 	case ADMIN_LOG:
 	case ADMIN_MAINTENANCE:
 	case ADMIN_RELOAD:
+	case ADMIN_UPGRADE:
 	case ADMIN_CONFIG:
 	case ADMIN_STOP:
 	case ADMIN_WHOAMI:

@@ -242,6 +242,14 @@ command_run(struct admin_conn *c, struct str line)
 		user_names_wait(a->names, cmd->by.uid, &cmd->name, name_on_known);
 }
 
+void
+command_forget(struct command *cmd)
+{
+	CHECK(cmd->unbegun && !cmd->held);
+	events_leave(cmd);
+	command_free(cmd);
+}
+
 /* The client has left, and the command changes nothing. */
 static bool
 is_pointless(const struct command *cmd)

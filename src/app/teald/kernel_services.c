@@ -12,6 +12,7 @@
 #include "app/teald/kernel_services.h"
 #include "app/teald/startup.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "kernel/ruleset.h"
 #include "store/state_cache.h"
 #include "store/state_disk.h"
@@ -203,6 +204,27 @@ kernel_services_warn(const char *text)
 	LOG_WARN("kernel.lacks", LS("hint", text));
 }
 
+static void
+give_up_capability(void)
+{
+	struct why why;
+
+	if (startup_drop_capabilities(NEEDED, &why) != OK)
+		LOG_WARN("kernel.lacks", LS("hint", why.text));
+}
+
+enum err
+kernel_services_prepare(const struct config *config, struct why *why)
+{
+	enum err e = OK;
+
+	if (kernel_is_wanted(config))
+		thread_on_start(give_up_capability);
+	if (config->kernel.on)
+		e = kernel_check(config, kernel_services_warn, why);
+	return e;
+}
+
 static enum err
 open_alone(struct kernel_services *f, struct service **services, size_t n, struct why *why)
 {
@@ -233,6 +255,7 @@ kernel_services_open(struct kernel_services **out, struct ev_loop *loop, const s
 	enum err e;
 
 	*out = NULL;
+	thread_on_start(NULL);
 	if (!kernel_is_wanted(config))
 		return OK;
 	f = *out = must_alloc(sizeof(*f));

@@ -15,7 +15,9 @@
 #include "app/teald/kernel_services.h"
 #include "app/teald/observe.h"
 #include "app/teald/startup.h"
+#include "app/teald/succession.h"
 #include "app/teald/supervised.h"
+#include "app/teald/upgrade.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "base/standard.h"
@@ -40,9 +42,11 @@ struct teald {
 	struct kernel_services *kernel_services;	/* NULL: nothing of it is needed */
 	struct admin *admin;
 	struct observe *observe;
+	struct succession *succession;	/* NULL: no other process gave way to this one */
+	struct upgrade *upgrade;	/* NULL before it serves */
 	struct control control;
 	bool control_opened;
-	ev_signal term, interrupt, hangup;
+	ev_signal term, interrupt, hangup, usr2;
 	unsigned signals;
 	struct reload_wait reload;	/* for SIGHUP */
 	bool reloading, again;	/* that is asked for; and once more behind it */
@@ -85,6 +89,7 @@ struct options {
 	bool print;
 	const char *against;	/* an admin socket; NULL: none */
 	bool assume_initial;
+	bool successor;	/* of the process whose supervisor started this one */
 };
 
 /* Returns an exit status, or -1 to go on. */
@@ -99,6 +104,7 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "assume-initial", no_argument, NULL, 'a' },
 		{ "print-ruleset", no_argument, NULL, 'p' },
 		{ "against", required_argument, NULL, 'g' },
+		{ "successor", no_argument, NULL, 's' },
 		{ 0 },
 	};
 	int c;
@@ -120,6 +126,9 @@ parse_options(int argc, char **argv, struct options *o)
 		case 'a':
 			o->assume_initial = true;
 			break;
+		case 's':	/* the supervisor's alone */
+			o->successor = true;
+			break;
 		case 'V':
 			printf("teald %s\n", teal_version());
 			return 0;
@@ -140,6 +149,10 @@ parse_options(int argc, char **argv, struct options *o)
 	}
 	if (o->against != NULL && !o->test) {
 		fputs("teald: --against goes with -t: nothing is started\n", stderr);
+		return EXIT_USAGE;
+	}
+	if (o->successor != succession_is_on()) {
+		fputs("teald: --successor is for the supervisor, which starts one when an upgrade is asked for\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (o->config == NULL) {
@@ -260,6 +273,26 @@ teald_on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
 }
 
 static void
+teald_on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct teald *t = container_of(w, struct teald, usr2);
+
+	(void)loop;
+	(void)revents;
+	LOG_INFO("teald.signal", LS("signal", "SIGUSR2"));
+	if (t->upgrade != NULL)
+		upgrade_on_signal(t->upgrade);
+}
+
+static void
+teald_on_prepared(void *arg)
+{
+	struct teald *t = arg;
+
+	succession_prepared(t->succession);
+}
+
+static void
 teald_on_added(void *arg, struct service *s)
 {
 	struct teald *t = arg;
@@ -291,6 +324,68 @@ teald_on_reloaded(void *arg, const struct config *config)
 		observe_reconfigure(t->observe, config);
 }
 
+static enum err
+open_kernel_services(struct teald *t, struct why *why)
+{
+	return kernel_services_open(&t->kernel_services, t->loop, t->config, t->services, t->n, why);
+}
+
+/* The store has been opened: who asks is answered from here on. */
+static void
+serve_public(struct teald *t)
+{
+	kernel_services_start(t->kernel_services, &t->control);
+	admin_start(t->admin, &t->control);
+	if (t->observe != NULL)
+		observe_start(t->observe, &t->control);
+	t->upgrade = upgrade_new(&(struct upgrade_parts){ .control = &t->control,
+							  .proxy = t->proxy,
+							  .store = &t->store,
+							  .kernel_services = &t->kernel_services,
+							  .admin = t->admin,
+							  .observe = t->observe,
+							  .succession = &t->succession,
+							  .on_done = teald_on_stopped,
+							  .arg = t });
+	admin_set_upgrade(t->admin, t->upgrade);
+}
+
+/* The process that served before gives way, or is gone. */
+static void
+teald_on_take_over(void *arg, bool reload)
+{
+	struct teald *t = arg;
+	struct engine *kernel;
+	struct why why;
+
+	handed_settle();
+	if (open_kernel_services(t, &why) != OK) {
+		teald_on_fatal(t, &why);
+		return;
+	}
+	if ((kernel = kernel_services_engine(t->kernel_services)) != NULL)
+		control_join_engine(&t->control, kernel);
+	if (control_begin(&t->control, &why) != OK) {
+		teald_on_fatal(t, &why);
+		return;
+	}
+	serve_public(t);
+	succession_serve(t->succession, t->admin);
+	reload_opened(t->control.reloads, false);
+	supervised_settle();
+	if (reload)
+		reload_on_hangup(t);
+}
+
+static void
+teald_on_give_up(void *arg, const char *text)
+{
+	struct why why;
+
+	(void)why_set(&why, E_INTERNAL, "the process that serves goes on: %s", text);
+	teald_on_fatal(arg, &why);
+}
+
 /* Everything that can fail, in the order that leaves nothing half done: what
  * needs root first, then the drop of privileges, then what writes files. */
 static enum err
@@ -316,12 +411,12 @@ open_all(struct teald *t, struct why *why)
 		return E_USAGE;
 	if (t->config->observe.on && (t->observe = observe_bind(t->config, why)) == NULL)
 		return E_USAGE;
-	if ((unasked = handed_drop_rest()) > 0)
+	if ((unasked = handed_drop_rest()) > 0 && !succession_is_on())
 		LOG_WARN("listen.handed_unused", LU("count", unasked),
 			 LS("hint", "given by the service manager for addresses that nothing listens on here"));
 	if ((e = startup_state_dir(t->config, why)) != OK ||
 	    (e = startup_drop_privileges(t->config, needs.capabilities, why)) != OK ||
-	    (e = kernel_services_open(&t->kernel_services, t->loop, t->config, t->services, t->n, why)) != OK)
+	    (e = succession_is_on() ? kernel_services_prepare(t->config, why) : open_kernel_services(t, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);
 	t->store = t->config->store.type == STORE_REDIS ? store_redis_new(t->config, t->jobs, t->assume_initial) :
@@ -331,22 +426,28 @@ open_all(struct teald *t, struct why *why)
 	engines[n_engines++] = &t->proxy->engine;
 	if ((kernel_services = kernel_services_engine(t->kernel_services)) != NULL)
 		engines[n_engines++] = kernel_services;
-	e = control_open(&t->control, t->loop, t->config, t->jobs, t->store, engines, n_engines, t->services, t->n, why);
+	e = (succession_is_on() ? control_prepare : control_open)(&t->control, t->loop, t->config, t->jobs, t->store,
+								  engines, n_engines, t->services, t->n, why);
 	t->control_opened = true;
 	t->control.on_stopped = teald_on_stopped;
 	t->control.on_fatal = teald_on_fatal;
 	t->control.on_added = teald_on_added;
 	t->control.on_removed = teald_on_removed;
 	t->control.on_reloaded = teald_on_reloaded;
+	t->control.on_prepared = teald_on_prepared;
 	t->control.arg = t;
 	t->proxy->on_refused = teald_on_refused;
 	if (e != OK)
 		return e;
-	kernel_services_start(t->kernel_services, &t->control);
+	if (succession_is_on())
+		supervised_wait();
 	supervised_watch(&t->control);
-	admin_start(t->admin, &t->control);
-	if (t->observe != NULL)
-		observe_start(t->observe, &t->control);
+	if (!succession_is_on()) {
+		serve_public(t);
+		return OK;
+	}
+	t->succession = succession_new(&t->control, t->proxy,
+				       &(struct succession_calls){ teald_on_take_over, teald_on_give_up, t });
 	return OK;
 }
 
@@ -354,6 +455,8 @@ open_all(struct teald *t, struct why *why)
 static void
 close_all(struct teald *t)
 {
+	succession_free(&t->succession);
+	upgrade_free(&t->upgrade);
 	/* A write that is under way still tells control, and control the proxy. */
 	if (t->store != NULL)
 		t->store->close(&t->store);
@@ -372,7 +475,8 @@ close_all(struct teald *t)
 	free(t->services);
 }
 
-/* A hangup that comes while teald begins waits, for the file may have been read already. */
+/* A hangup that comes while teald begins waits, for the file may have been read already; so
+ * does what asks for an upgrade. */
 static void
 hold_hangups(int how)
 {
@@ -380,6 +484,7 @@ hold_hangups(int how)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(how, &set, NULL);
 }
 
@@ -393,6 +498,8 @@ watch_signals(struct teald *t)
 	ev_signal_start(t->loop, &t->term);
 	ev_signal_start(t->loop, &t->interrupt);
 	ev_signal_start(t->loop, &t->hangup);
+	ev_signal_init(&t->usr2, teald_on_usr2, SIGUSR2);
+	ev_signal_start(t->loop, &t->usr2);
 }
 
 /* What is wrong in the configuration stays wrong; what could not be read or looked
@@ -454,7 +561,7 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 	LOG_INFO("teald.starting", LS("version", teal_version()), LI("pid", getpid()), LS("config", config->path),
 		 LU("workers", config->workers), LU("services", config->n_services));
 	e = open_all(&t, &why);
-	if (e == OK)
+	if (e == OK && !succession_is_on())
 		reload_opened(t.control.reloads, fallback_is_taken());
 	/* The workers are there already. */
 	slice_shorten();
@@ -466,9 +573,9 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 	if (e != OK)
 		LOG_ERROR("teald.failed", LS("error", why.text));
 	/* A restart that failed is tried again, with what was kept; a first start is not. */
-	if (e != OK && supervised_restarts() == 0)
+	if (e != OK && supervised_restarts() == 0 && !succession_is_on())
 		handed_forget(NULL);
-	else if (e != OK && !fallback_is_taken())
+	else if (e != OK && !fallback_is_taken() && !succession_is_on())
 		supervised_unfit();
 	close_all(&t);
 	if (t.control.left_behind) {
@@ -497,6 +604,8 @@ main(int argc, char **argv)
 	hold_hangups(SIG_BLOCK);
 	standard_descriptors();
 	supervised_join();
+	if (succession_join())
+		handed_borrow();
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;

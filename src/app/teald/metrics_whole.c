@@ -7,6 +7,7 @@
 #include "app/teald/engine_table.h"
 #include "app/teald/metrics_parts.h"
 #include "app/teald/supervised.h"
+#include "app/teald/upgrade.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "control/hosts.h"
@@ -172,6 +173,7 @@ metrics_whole(struct prom *p, const struct control *c)
 	put_fleet(p, c);
 	put_lags(p, c);
 	put_engines(p, c);
+	upgrade_metrics(p);
 	prom_family(p, "teal_restarts_total", PROM_COUNTER, "Times that the serving process died and another was started.");
 	prom_u64(p, NULL, NULL, 0, supervised_restarts());
 	prom_family(p, "teal_program_fallbacks_total", PROM_COUNTER,

@@ -210,6 +210,45 @@ observe_port(const struct observe *o)
 }
 
 void
+observe_freeze(struct observe *o)
+{
+	if (is_listening(o))
+		acceptor_pause(&o->acceptor, 0);
+}
+
+void
+observe_thaw(struct observe *o)
+{
+	if (is_listening(o) && !o->full)
+		acceptor_resume(&o->acceptor);
+}
+
+void
+observe_yield(struct observe *o)
+{
+	o->yielded = true;
+	if (is_listening(o))
+		acceptor_close(&o->acceptor);
+	for (int i = 0; i < OBSERVE_PLACES; i++)
+		LIST_EACH(l, &o->places[i].list) {
+			struct visitor *v = list_entry(l, struct visitor, link);
+
+			if (v->state == VISITOR_IDLE || v->state == VISITOR_VIEWING)
+				visitor_close(v);
+		}
+}
+
+unsigned
+observe_visitors(const struct observe *o)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < OBSERVE_PLACES; i++)
+		n += o->places[i].n;
+	return n;
+}
+
+void
 observe_close(struct observe **op)
 {
 	struct observe *o = *op;

@@ -348,7 +348,7 @@ answer_visitor(struct visitor *v)
 	size_t i = 0;
 
 	split_target(h, &path, &v->query);
-	v->keep = http1_head_keep_alive(h) && !has_body(h);
+	v->keep = http1_head_keep_alive(h) && !has_body(h) && !v->observe->yielded;
 	if (http1_head_find(h, "host", NULL) > 1 || (h->minor > 0 && http1_head_find(h, "host", NULL) == 0)) {
 		refuse_visitor(v, 400, "one Host header is needed");
 		return;

@@ -163,6 +163,8 @@ verb_of(const struct admin_request *q)
 		return "switch the maintenance of";
 	case ADMIN_RELOAD:
 		return "reload";
+	case ADMIN_UPGRADE:
+		return "upgrade";
 	case ADMIN_CONFIG:
 		return "read the configuration of";
 	case ADMIN_STOP:

@@ -5,6 +5,7 @@
 #include "app/teald/engine_table.h"
 #include "app/teald/status.h"
 #include "app/teald/supervised.h"
+#include "app/teald/upgrade.h"
 #include "base/clock.h"
 #include "base/version.h"
 #include "control/drain.h"
@@ -258,6 +259,7 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	else
 		json_null(j, "supervisor");
 	json_u64(j, "restarts", supervised_restarts());
+	upgrade_status_json(j);
 	json_double(j, "uptime", round((clock_now() - control_counts_since(c)) * 1000) / 1000);
 	json_u64(j, "workers", c->config->workers);
 	json_object(j, "config");

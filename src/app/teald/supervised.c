@@ -9,12 +9,15 @@
 
 #include "app/teald/supervised.h"
 #include "base/crash.h"
+#include "base/fds.h"
 #include "control/config_keeper.h"
 #include "net/handed.h"
 
 #define BEAT 1.0
 /* What still waits for its store by then is as started as it can be. */
 #define READY_BEATS 10
+/* Of what it says (supervisor's CHILD_WORD_MAX). */
+#define WORD_MAX 2000
 
 static int supervisor = -1;
 static pid_t parent;
@@ -26,11 +29,25 @@ static ev_prepare turn;
 static bool told_ready;
 static char *copy_path;	/* NULL: none */
 static bool copy_wanted;
+static bool waits;	/* for the process that we take over from */
+static bool took_over;
+static const struct control *control;	/* once it is watched */
+static supervised_word_fn *on_word;
+static void *on_word_arg;
+static void (*on_alone)(void *arg);
+static void *on_alone_arg;
 
-static void
-tell_supervisor(const char *text)
+void
+supervised_say_bytes(struct str word)
 {
-	(void)!send(supervisor, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (supervisor >= 0)
+		(void)!send(supervisor, word.p, word.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void
+supervised_say(const char *word)
+{
+	supervised_say_bytes(str_from(word));
 }
 
 /* "0 PATH", or "1 PATH" where the file has failed since. */
@@ -67,28 +84,53 @@ supervised_join(void)
 }
 
 static void
-tell_copy(const struct control *c)
+tell_copy(void)
 {
-	char *path = config_keeper_path(c->config), *text = must_printf("config %s", path);
+	char *path = config_keeper_path(control->config), *text = must_printf("config %s", path);
 
-	tell_supervisor(text);
+	supervised_say(text);
 	free(text);
 	free(path);
 }
 
-static void
-say_ready(const struct control *c)
+void
+supervised_doing(const char *doing)
 {
 	char text[128];
 
+	if (doing != NULL)
+		snprintf(text, sizeof(text), "notify STATUS=upgrade: %s", doing);
+	else if (control->life == LIFE_STARTING)
+		snprintf(text, sizeof(text), "notify STATUS=waiting for the store");
+	else
+		snprintf(text, sizeof(text), "notify STATUS=serving %zu services", control->n);
+	supervised_say(text);
+}
+
+static void
+say_ready(void)
+{
 	told_ready = true;
-	tell_supervisor("ready");
-	if (c->life == LIFE_STARTING)
-		tell_supervisor("notify STATUS=waiting for the store");
-	else {
-		snprintf(text, sizeof(text), "notify STATUS=serving %zu services", c->n);
-		tell_supervisor(text);
-	}
+	supervised_say("ready");
+	supervised_doing(NULL);
+	/* Addresses that only the process before this one listened on. */
+	if (took_over)
+		handed_forget_rest();
+}
+
+void
+supervised_wait(void)
+{
+	waits = took_over = true;
+}
+
+void
+supervised_settle(void)
+{
+	waits = false;
+	beats = 0;
+	if (control != NULL)
+		tell_copy();
 }
 
 static void
@@ -98,10 +140,11 @@ supervised_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 
 	(void)revents;
 	if (!told_ready && c->life == LIFE_SERVING)
-		say_ready(c);
-	if (c->life <= LIFE_SERVING)
+		say_ready();
+	/* Who has yielded has no say. */
+	if (c->life <= LIFE_YIELDED)
 		return;
-	tell_supervisor("notify STOPPING=1\nSTATUS=stopping");
+	supervised_say("notify STOPPING=1\nSTATUS=stopping");
 	handed_forget(NULL);
 	ev_prepare_stop(loop, p);
 }
@@ -110,23 +153,69 @@ static void
 supervised_on_beat(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	(void)loop;
+	(void)t;
 	(void)revents;
-	tell_supervisor("beat");
-	if (++beats == READY_BEATS && !told_ready)
-		say_ready(t->data);
+	supervised_say("beat");
+	if (++beats == READY_BEATS && !told_ready && !waits)
+		say_ready();
 }
 
-/* It says nothing by itself: what can be read is its end, or an answer that came late. */
 static void
-supervised_on_word(struct ev_loop *loop, ev_io *w, int revents)
+take_word(struct str word, int *fd)
 {
-	char text[16];
+	static const char alone[] = "alone ";
+	unsigned died;
+	long long at;
+
+	if (word.n > sizeof(alone) - 1 && memcmp(word.p, alone, sizeof(alone) - 1) == 0) {
+		if (sscanf(word.p, "alone %u %lld", &died, &at) == 2) {
+			restarts = died;
+			restarted_at = at;
+		}
+		if (on_alone != NULL)
+			on_alone(on_alone_arg);
+	} else if (on_word != NULL)
+		on_word(on_word_arg, word, fd);
+}
+
+/* Its end, an answer that came late, or the course of an upgrade. */
+static void
+supervised_on_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+	char text[WORD_MAX + 1];
+	struct iovec iov = { text, WORD_MAX };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fds[FDS_MAX], fd;
+	unsigned n_fds;
+	ssize_t n = fds_receive(w->fd, &m, fds, &n_fds);
 
 	(void)revents;
-	if (recv(w->fd, text, sizeof(text), MSG_DONTWAIT) != 0)
+	if (n == 0) {
+		ev_io_stop(loop, w);
+		(void)raise(SIGTERM);
+	}
+	if (n <= 0)
 		return;
-	ev_io_stop(loop, w);
-	(void)raise(SIGTERM);
+	fd = n_fds == 1 ? fds[0] : -1;
+	text[n] = '\0';
+	take_word((struct str){ text, (size_t)n }, &fd);
+	if (n_fds > 0)
+		fds[0] = n_fds == 1 ? fd : fds[0];
+	fds_close(fds, n_fds);
+}
+
+void
+supervised_on_word(supervised_word_fn *fn, void *arg)
+{
+	on_word = fn;
+	on_word_arg = arg;
+}
+
+void
+supervised_on_alone(void (*fn)(void *arg), void *arg)
+{
+	on_alone = fn;
+	on_alone_arg = arg;
 }
 
 void
@@ -134,11 +223,12 @@ supervised_watch(struct control *c)
 {
 	if (supervisor < 0)
 		return;
-	tell_copy(c);
-	ev_io_init(&watcher, supervised_on_word, supervisor, EV_READ);
+	control = c;
+	if (!waits)
+		tell_copy();
+	ev_io_init(&watcher, supervised_on_readable, supervisor, EV_READ);
 	ev_io_start(c->loop, &watcher);
 	ev_timer_init(&beat, supervised_on_beat, 0.0, BEAT);
-	beat.data = c;
 	ev_timer_start(c->loop, &beat);
 	ev_prepare_init(&turn, supervised_on_turn);
 	turn.data = c;
@@ -149,7 +239,7 @@ void
 supervised_unfit(void)
 {
 	if (supervisor >= 0)
-		tell_supervisor("unfit");
+		supervised_say("unfit");
 }
 
 const char *

@@ -326,6 +326,7 @@ verb_run(struct command *cmd)
 	case ADMIN_NODE: verb_node(cmd); return;
 	case ADMIN_CERTS: verb_certs(cmd); return;
 	case ADMIN_RELOAD: verb_reload(cmd); return;
+	case ADMIN_UPGRADE: verb_upgrade(cmd); return;
 	case ADMIN_CONFIG: verb_config(cmd); return;
 	}
 	CHECK(!"a command without a verb");

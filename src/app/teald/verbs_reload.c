@@ -105,6 +105,7 @@ reload_on_done(struct reload_wait *w, const struct reload_result *r)
 	struct json j;
 
 	free(waiter);
+	cmd->reload = NULL;
 	if (command_came_too_late(cmd))
 		return;
 	buf_init(&text, CLIENT_REPLY_MAX);
@@ -137,7 +138,19 @@ verb_reload(struct command *cmd)
 	str_copy(w->wait.by, sizeof(w->wait.by), str_from(cmd->by.user));
 	w->cmd = cmd;
 	cmd->held = true;
+	cmd->reload = w;
 	reload_ask(cmd->admin->control->reloads, &w->wait);
+}
+
+bool
+verb_reload_take_back(struct command *cmd)
+{
+	if (cmd->reload == NULL || !reload_take_back(cmd->admin->control->reloads, &cmd->reload->wait))
+		return false;
+	free(cmd->reload);
+	cmd->reload = NULL;
+	cmd->held = false;
+	return true;
 }
 
 static void

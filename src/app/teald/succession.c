@@ -1,0 +1,347 @@
+/* succession.c - the successor's side of an upgrade, and what both sides say of
+ * themselves.  Thread: main. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/teald/admin.h"
+#include "app/teald/succession.h"
+#include "app/teald/supervised.h"
+#include "app/teald/upgrade.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/tlv.h"
+#include "base/version.h"
+#include "control/peer.h"
+#include "data/handover.h"
+
+/* A store that does not answer does not hold up commands any longer than that, seconds. */
+#define STORE_WITHIN 2.0
+
+static int line_fd = -1;	/* from the environment; -1: taken, or none */
+static int predecessor_pid;
+
+struct succession {
+	struct peer_line line;
+	struct control *control;
+	struct proxy *proxy;
+	struct peer *peer;
+	struct admin *admin;	/* NULL before it serves */
+	struct succession_calls calls;
+	struct other_generation other;	/* pid 0: it has ended */
+	unsigned their_workers;
+	int *channels;	/* our ends, NULL: none; consumed when we serve */
+	unsigned n_channels;
+	bool prepared, told;	/* the first checks are in; the other side knows */
+	bool taken;	/* all is ours */
+	bool serving;	/* services are published and accept */
+	double taken_at;	/* clock_now() */
+	ev_prepare turn;
+};
+
+/* -- rows ------------------------------------------------------------------------------ */
+
+bool
+succession_u64(struct str row, uint16_t tag, uint64_t *out)
+{
+	struct tlv t;
+
+	while (tlv_next(&row, &t))
+		if (t.tag == tag)
+			return tlv_as_u64(&t, out);
+	return false;
+}
+
+bool
+succession_str(struct str row, uint16_t tag, struct str *out)
+{
+	struct tlv t;
+
+	while (tlv_next(&row, &t))
+		if (t.tag == tag) {
+			*out = t.value;
+			return true;
+		}
+	return false;
+}
+
+void
+succession_greet(struct peer_line *l, unsigned workers)
+{
+	struct buf row;
+
+	buf_init(&row, 1024);
+	tlv_u64(&row, SUCCESSION_T_FORMAT, SUCCESSION_FORMAT);
+	tlv_u64(&row, SUCCESSION_T_PID, (uint64_t)getpid());
+	tlv_str(&row, SUCCESSION_T_VERSION, str_from(teal_version()));
+	tlv_u64(&row, SUCCESSION_T_WORKERS, workers);
+	(void)line_send(l, SUCCESSION_HELLO, &row, NULL, 0);
+	buf_free(&row);
+}
+
+void
+succession_on_hello(struct other_generation *o, struct str row)
+{
+	struct str version = STR("");
+	uint64_t pid = 0;
+
+	(void)succession_u64(row, SUCCESSION_T_FORMAT, &o->format);
+	if (succession_u64(row, SUCCESSION_T_PID, &pid))
+		o->pid = (pid_t)pid;
+	(void)succession_str(row, SUCCESSION_T_VERSION, &version);
+	if (!str_copy(o->version, sizeof(o->version), version))
+		o->version[0] = '\0';
+}
+
+/* -- the successor ----------------------------------------------------------------------- */
+
+bool
+succession_join(void)
+{
+	const char *text = getenv("TEAL_PREDECESSOR");
+
+	if (text == NULL || sscanf(text, "%d %d", &line_fd, &predecessor_pid) != 2 ||
+	    fcntl(line_fd, F_SETFD, FD_CLOEXEC) != 0)
+		line_fd = -1;
+	unsetenv("TEAL_PREDECESSOR");
+	return line_fd >= 0;
+}
+
+bool
+succession_is_on(void)
+{
+	return predecessor_pid != 0;
+}
+
+/* A pair for each of their workers: without one they keep what they have. */
+static unsigned
+make_channels(struct succession *s, int *theirs)
+{
+	unsigned n = s->other.format == SUCCESSION_FORMAT && s->their_workers <= FDS_MAX ? s->their_workers : 0;
+	int pair[2];
+
+	s->channels = must_array(n + 1, sizeof(int));
+	for (s->n_channels = 0; s->n_channels < n; s->n_channels++) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+			break;
+		s->channels[s->n_channels] = pair[0];
+		theirs[s->n_channels] = pair[1];
+	}
+	return s->n_channels;
+}
+
+static void
+close_channels(struct succession *s)
+{
+	for (unsigned i = 0; i < s->n_channels; i++)
+		close(s->channels[i]);
+	free(s->channels);
+	s->channels = NULL;
+	s->n_channels = 0;
+}
+
+static void
+say_prepared(struct succession *s)
+{
+	int theirs[FDS_MAX];
+	unsigned n;
+
+	if (s->told || !s->prepared || s->other.format == 0 || s->taken)
+		return;
+	s->told = true;
+	n = make_channels(s, theirs);
+	supervised_say("prepared");
+	(void)line_send(&s->line, SUCCESSION_PREPARED, NULL, theirs, n);
+}
+
+void
+succession_prepared(struct succession *s)
+{
+	s->prepared = true;
+	say_prepared(s);
+}
+
+static void
+succession_take(struct succession *s, bool reload)
+{
+	if (s->taken)
+		return;
+	s->taken = true;
+	s->taken_at = clock_now();
+	s->calls.take_over(s->calls.arg, reload);
+}
+
+static void
+take_admin_connection(struct succession *s, struct str row, int *fds, unsigned n)
+{
+	struct str in = STR(""), out = STR("");
+
+	if (n != 1 || s->admin == NULL)
+		return;
+	(void)succession_str(row, SUCCESSION_T_INPUT, &in);
+	(void)succession_str(row, SUCCESSION_T_OUTPUT, &out);
+	admin_take_over(s->admin, fds[0], in, out);
+	fds[0] = -1;
+}
+
+static void
+succession_on_message(struct peer_line *l, uint16_t type, struct str row, int *fds, unsigned n, bool cut)
+{
+	struct succession *s = l->arg;
+	struct str why = STR("");
+	uint64_t workers = 0, reload = 0;
+	char text[400];
+
+	(void)cut;
+	switch (type) {
+	case SUCCESSION_HELLO:
+		succession_on_hello(&s->other, row);
+		if (succession_u64(row, SUCCESSION_T_WORKERS, &workers) && workers <= FDS_MAX)
+			s->their_workers = (unsigned)workers;
+		say_prepared(s);
+		return;
+	case SUCCESSION_NO:
+		(void)succession_str(row, SUCCESSION_T_WHY, &why);
+		(void)str_copy(text, sizeof(text), why);
+		if (!s->taken)
+			s->calls.give_up(s->calls.arg, text);
+		return;
+	case SUCCESSION_YOURS:
+		upgrade_inherit(row);
+		if (!s->taken)
+			peer_begin(s->peer);
+		(void)succession_u64(row, SUCCESSION_T_HANGUP, &reload);
+		succession_take(s, reload != 0);
+		return;
+	case SUCCESSION_HELD:
+		(void)succession_u64(row, SUCCESSION_T_CLIENTS, &s->other.clients);
+		(void)succession_u64(row, SUCCESSION_T_COMMANDS, &s->other.commands);
+		return;
+	case SUCCESSION_ADMIN:
+		take_admin_connection(s, row, fds, n);
+		return;
+	default:
+		if (type >= SUCCESSION_TYPES && s->peer != NULL && s->other.format == SUCCESSION_FORMAT)
+			peer_on_message(s->peer, type, row);
+	}
+}
+
+/* Whether the process has ended, too, is the supervisor's to say. */
+static void
+succession_on_end(struct peer_line *l)
+{
+	struct succession *s = l->arg;
+
+	if (s->taken && s->peer != NULL)
+		peer_gone(s->peer);
+}
+
+static const struct line_calls calls_of_line = { succession_on_message, succession_on_end };
+
+/* The predecessor has ended.  If that was before it gave way, this is a start after a crash. */
+static void
+succession_on_alone(void *arg)
+{
+	struct succession *s = arg;
+	pid_t pid = s->other.pid;
+
+	s->other.pid = 0;
+	/* An upgrade of this process will have one of its own. */
+	peer_free(&s->peer);
+	if (s->taken) {
+		LOG_INFO("upgrade.predecessor_gone", LI("pid", pid));
+		return;
+	}
+	LOG_WARN("upgrade.predecessor_died", LI("pid", pid));
+	close_channels(s);
+	succession_take(s, false);
+}
+
+static void
+succession_send_peer(void *arg, enum peer_type type, const struct buf *fields)
+{
+	struct succession *s = arg;
+
+	(void)line_send(&s->line, (uint16_t)type, fields, NULL, 0);
+}
+
+/* A command that changes something would only be refused before. */
+static bool
+store_is_there(const struct succession *s)
+{
+	struct store_status status;
+
+	s->control->store->status(s->control->store, &status);
+	return status.up || clock_now() - s->taken_at >= STORE_WITHIN;
+}
+
+static void
+succession_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
+{
+	struct succession *s = p->data;
+
+	(void)revents;
+	if (!s->taken || s->control->life == LIFE_STARTING)
+		return;
+	if (!s->serving && s->n_channels > 0) {
+		proxy_take(s->proxy, s->channels, s->n_channels);
+		s->n_channels = 0;
+	}
+	s->serving = true;
+	if (!store_is_there(s))
+		return;
+	ev_prepare_stop(loop, p);
+	admin_thaw(s->admin);
+	(void)line_send(&s->line, SUCCESSION_SERVING, NULL, NULL, 0);
+}
+
+struct succession *
+succession_new(struct control *c, struct proxy *p, const struct succession_calls *calls)
+{
+	struct succession *s = must_alloc(sizeof(*s));
+
+	*s = (struct succession){ .control = c,
+				  .proxy = p,
+				  .calls = *calls,
+				  .other = { .pid = predecessor_pid, .since = clock_now() } };
+	s->peer = peer_new(c, PEER_IS_PREDECESSOR, succession_send_peer, s);
+	line_open(&s->line, c->loop, line_fd, &calls_of_line, s);
+	line_fd = -1;
+	succession_greet(&s->line, c->config->workers);
+	supervised_on_alone(succession_on_alone, s);
+	ev_prepare_init(&s->turn, succession_on_turn);
+	s->turn.data = s;
+	ev_prepare_start(c->loop, &s->turn);
+	return s;
+}
+
+void
+succession_serve(struct succession *s, struct admin *a)
+{
+	s->admin = a;
+	admin_freeze(a);
+}
+
+void
+succession_free(struct succession **sp)
+{
+	struct succession *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	supervised_on_alone(NULL, NULL);
+	ev_prepare_stop(s->control->loop, &s->turn);
+	close_channels(s);
+	line_close(&s->line);
+	peer_free(&s->peer);
+	free(s);
+}
+
+const struct other_generation *
+succession_predecessor(const struct succession *s)
+{
+	return s != NULL && s->taken && s->other.pid != 0 ? &s->other : NULL;
+}

@@ -1,0 +1,640 @@
+/* upgrade.c - the predecessor's side of an upgrade.  Thread: main.
+ * The walk: upgrade_ask -> begin_upgrade -> (supervisor) upgrade_on_word ->
+ * upgrade_on_message -> freeze -> yield -> give_all -> leave. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/teald/admin.h"
+#include "app/teald/kernel_services.h"
+#include "app/teald/observe.h"
+#include "app/teald/supervised.h"
+#include "app/teald/upgrade.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/tlv.h"
+#include "base/version.h"
+#include "control/peer.h"
+#include "control/reload.h"
+#include "data/handover.h"
+#include "net/handed.h"
+#include "store/store_successor.h"
+
+/* How often it is looked whether what is waited for has come. */
+#define LOOK 0.02
+/* A supervisor that says nothing for so long beyond its time never will, seconds. */
+#define GRACE 5.0
+/* One that holds nothing leaves at once; seconds. */
+#define LEAVES_WITHIN 2.0
+/* So long a predecessor tries to say its last words, seconds. */
+#define LAST_WORDS 1.0
+
+enum upgrade_state {
+	UPGRADE_NONE,
+	UPGRADE_WAITING,	/* for a reload under way, or for the process before this one */
+	UPGRADE_STARTING,	/* the supervisor has been asked */
+	UPGRADE_PREPARING,	/* the successor runs */
+	UPGRADE_FREEZING,	/* it is prepared; what is under way ends */
+	UPGRADE_YIELDING,	/* workers stop accepting; there is no way back */
+	UPGRADE_GIVEN,	/* the successor has been told that all is its own */
+	UPGRADE_SERVED	/* and it serves */
+};
+
+static const char *const state_words[] = { "none",     "waiting", "starting", "preparing",
+					   "freezing", "yielding",	       "given",	   "served" };
+
+struct upgrade {
+	struct upgrade_parts parts;
+	struct ev_loop *loop;
+	enum upgrade_state state;
+	struct upgrade_wait *wait;	/* NULL: a signal asked, or it has been answered */
+	char by[RECORD_NAME];
+	char *binary, *config;	/* "": as before */
+	struct peer_line line;
+	struct peer *peer;	/* NULL before there was a line */
+	struct other_generation other;
+	int channels[FDS_MAX];	/* of the successor's that is prepared */
+	unsigned n_channels;
+	double asked, frozen, yielded;	/* clock_now() */
+	double deadline;	/* of what is waited for */
+	uint64_t told_clients, told_commands;	/* as the successor knows */
+	double goodbye;	/* clock_now() when the last words were said; 0: not yet */
+	ev_timer look;
+};
+
+static struct upgrade *the;	/* there is one in a process; NULL before it serves */
+
+static void
+become(struct upgrade *u, enum upgrade_state state)
+{
+	u->state = state;
+	supervised_doing(state == UPGRADE_NONE ? NULL : state_words[state]);
+}
+
+/* -- the answer -------------------------------------------------------------------- */
+
+static void
+answer_upgrade(struct upgrade *u, enum err e, const char *message)
+{
+	const struct upgrade_result r = {
+		.e = e,
+		.message = message,
+		.changed = e == OK,
+		.successor = u->other.pid != 0 ? &u->other : NULL,
+		.seconds = clock_now() - u->asked,
+	};
+	struct upgrade_wait *w = u->wait;
+
+	u->wait = NULL;
+	if (w != NULL)
+		w->done(w, &r);
+}
+
+static void
+drop_channels(struct upgrade *u)
+{
+	for (unsigned i = 0; i < u->n_channels; i++)
+		close(u->channels[i]);
+	u->n_channels = 0;
+}
+
+/* Nothing has changed, and all goes on. */
+static void
+fail_upgrade(struct upgrade *u, enum err e, const char *message)
+{
+	char text[1024];
+	struct buf row;
+
+	(void)str_copy(text, sizeof(text), str_from(message));
+	upgrade_count(false);
+	if (line_is_open(&u->line)) {
+		buf_init(&row, 2048);
+		tlv_str(&row, SUCCESSION_T_WHY, str_from(text));
+		(void)line_send(&u->line, SUCCESSION_NO, &row, NULL, 0);
+		buf_free(&row);
+	}
+	line_close(&u->line);
+	peer_free(&u->peer);
+	drop_channels(u);
+	if (u->state == UPGRADE_FREEZING) {
+		admin_thaw(u->parts.admin);
+		if (u->parts.observe != NULL)
+			observe_thaw(u->parts.observe);
+	}
+	ev_timer_stop(u->loop, &u->look);
+	become(u, UPGRADE_NONE);
+	reload_hold(u->parts.control->reloads, false);
+	BUS_EMIT(&u->parts.control->bus, LOG_ERROR_LEVEL, "upgrade.failed", NULL, LS("by", u->by),
+		 LS("error", err_word(e)), LS("message", text), LF("seconds", clock_now() - u->asked));
+	answer_upgrade(u, e, text);
+	u->other = (struct other_generation){ 0 };
+}
+
+/* -- all is given -------------------------------------------------------------------- */
+
+static void
+on_given(void *arg)
+{
+	struct upgrade *u = arg;
+	const struct handover_counts n = proxy_handed(u->parts.proxy);
+
+	LOG_INFO("upgrade.given", LU("count", n.given), LU("refused", n.refused), LU("remaining", peer_left(u->peer)),
+		 LF("seconds", clock_now() - u->yielded));
+}
+
+static void
+give_admin_connection(void *arg, int fd, struct str in, struct str out)
+{
+	struct upgrade *u = arg;
+	struct buf row;
+
+	buf_init(&row, LINE_ROW_MAX);
+	tlv_str(&row, SUCCESSION_T_INPUT, in);
+	tlv_str(&row, SUCCESSION_T_OUTPUT, out);
+	(void)line_send(&u->line, SUCCESSION_ADMIN, &row, &fd, 1);
+	buf_free(&row);
+}
+
+static void
+say_yours(struct upgrade *u)
+{
+	struct buf row;
+
+	buf_init(&row, 1024);
+	upgrade_bequeath(&row);
+	/* What commands asked for has gone with them: this is a SIGHUP. */
+	tlv_u64(&row, SUCCESSION_T_HANGUP, reload_is_awaited(u->parts.control->reloads));
+	(void)line_send(&u->line, SUCCESSION_YOURS, &row, NULL, 0);
+	buf_free(&row);
+}
+
+/* To the successor that is prepared; also to another one, when the first has died. */
+static void
+give_all(struct upgrade *u)
+{
+	peer_yield(u->peer);
+	u->told_clients = u->told_commands = UINT64_MAX;
+	admin_take_back(u->parts.admin);
+	say_yours(u);
+	become(u, UPGRADE_GIVEN);
+	u->deadline = clock_now() + u->parts.control->config->upgrade.timeout;
+	admin_yield(u->parts.admin, give_admin_connection, u);
+	if (u->n_channels > 0)
+		proxy_give(u->parts.proxy, u->channels, u->n_channels, on_given, u);
+	u->n_channels = 0;
+}
+
+static void
+upgrade_on_yielded(void *arg)
+{
+	struct upgrade *u = arg;
+	struct control *c = u->parts.control;
+	struct engine *kernel = kernel_services_engine(*u->parts.kernel_services);
+	struct store *store = *u->parts.store;
+
+	/* Those who wait for it have been answered: it closes without a goodbye, for its identity goes on. */
+	*u->parts.store =
+		store_successor_new(u->loop, c->config->store.type == STORE_REDIS ? "redis" : "file");
+	control_change_store(c, *u->parts.store);
+	store->close(&store);
+	if (kernel != NULL)
+		control_drop_engine(c, kernel);
+	kernel_services_close(u->parts.kernel_services);
+	handed_yield();
+	c->life = LIFE_YIELDED;
+	for (size_t k = 0; k < c->n_engines; k++)
+		if (c->engines[k]->notice != NULL)
+			c->engines[k]->notice(c->engines[k]);
+	if (u->parts.observe != NULL)
+		observe_yield(u->parts.observe);
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "upgrade.yielded", NULL, LI("pid", u->other.pid), LS("version", u->other.version),
+		 LF("seconds", clock_now() - u->frozen));
+	give_all(u);
+}
+
+static void
+yield_all(struct upgrade *u)
+{
+	become(u, UPGRADE_YIELDING);
+	u->yielded = clock_now();
+	/* Whose death is whose from here on. */
+	supervised_say("yielded");
+	proxy_yield(u->parts.proxy, upgrade_on_yielded, u);
+}
+
+/* -- the course up to it --------------------------------------------------------------- */
+
+static void
+freeze(struct upgrade *u)
+{
+	become(u, UPGRADE_FREEZING);
+	u->frozen = clock_now();
+	u->deadline = u->frozen + u->parts.control->config->upgrade.ready_timeout;
+	admin_freeze(u->parts.admin);
+	if (u->parts.observe != NULL)
+		observe_freeze(u->parts.observe);
+}
+
+static bool
+all_is_settled(const struct upgrade *u, const char **why)
+{
+	if (!peer_is_settled(u->parts.control, why))
+		return false;
+	*why = "commands are under way";
+	return admin_is_settled(u->parts.admin);
+}
+
+/* A successor that is prepared has come after another one died that had been given all. */
+static void
+prepared(struct upgrade *u, int *fds, unsigned n)
+{
+	if (u->state != UPGRADE_PREPARING && u->state != UPGRADE_GIVEN)
+		return;
+	drop_channels(u);
+	for (unsigned i = 0; i < n; i++) {
+		u->channels[u->n_channels++] = fds[i];
+		fds[i] = -1;
+	}
+	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.prepared", NULL, LI("pid", u->other.pid),
+		 LS("version", u->other.version), LF("seconds", clock_now() - u->asked));
+	if (u->state == UPGRADE_PREPARING)
+		freeze(u);
+	else
+		give_all(u);
+}
+
+static void
+served(struct upgrade *u)
+{
+	if (u->state != UPGRADE_GIVEN)
+		return;
+	become(u, UPGRADE_SERVED);
+	upgrade_count(true);
+	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.serving", NULL, LS("by", u->by), LI("pid", u->other.pid),
+		 LS("version", u->other.version), LF("seconds", clock_now() - u->asked),
+		 LF("paused", clock_now() - u->yielded), LU("remaining", peer_left(u->peer)));
+	answer_upgrade(u, OK, "");
+}
+
+static void
+upgrade_on_message(struct peer_line *l, uint16_t type, struct str row, int *fds, unsigned n, bool cut)
+{
+	struct upgrade *u = l->arg;
+
+	switch (type) {
+	case SUCCESSION_HELLO:
+		succession_on_hello(&u->other, row);
+		return;
+	case SUCCESSION_PREPARED:
+		/* Without a channel for each worker what we have ends here. */
+		prepared(u, fds, cut ? 0 : n);
+		return;
+	case SUCCESSION_SERVING:
+		served(u);
+		return;
+	default:
+		if (type >= SUCCESSION_TYPES && u->peer != NULL)
+			peer_on_message(u->peer, type, row);
+	}
+}
+
+/* Before the yielding the supervisor says why; after it, it starts another one. */
+static void
+upgrade_on_end(struct peer_line *l)
+{
+	struct upgrade *u = l->arg;
+
+	if (u->state < UPGRADE_YIELDING)
+		return;
+	LOG_WARN("upgrade.successor_gone", LI("pid", u->other.pid));
+	peer_gone(u->peer);
+	if (u->state == UPGRADE_SERVED)
+		become(u, UPGRADE_GIVEN);
+}
+
+static const struct line_calls calls = { upgrade_on_message, upgrade_on_end };
+
+static void
+upgrade_send_peer(void *arg, enum peer_type type, const struct buf *fields)
+{
+	struct upgrade *u = arg;
+
+	(void)line_send(&u->line, (uint16_t)type, fields, NULL, 0);
+}
+
+/* fd is consumed. */
+static void
+meet_successor(struct upgrade *u, pid_t pid, int fd)
+{
+	bool again = u->state >= UPGRADE_GIVEN && !line_is_open(&u->line);
+	static const struct line_calls none = { upgrade_on_message, upgrade_on_end };
+	struct peer_line refused;
+	struct buf row;
+
+	if (u->state != UPGRADE_STARTING && !again) {
+		/* One that came too late ends by itself. */
+		line_open(&refused, u->loop, fd, &none, u);
+		buf_init(&row, 256);
+		tlv_str(&row, SUCCESSION_T_WHY, STR("the upgrade was given up"));
+		(void)line_send(&refused, SUCCESSION_NO, &row, NULL, 0);
+		buf_free(&row);
+		line_close(&refused);
+		return;
+	}
+	u->other = (struct other_generation){ .pid = pid, .since = clock_now() };
+	line_open(&u->line, u->loop, fd, &calls, u);
+	/* Each has one of its own. */
+	peer_free(&u->peer);
+	u->peer = peer_new(u->parts.control, PEER_IS_SUCCESSOR, upgrade_send_peer, u);
+	succession_greet(&u->line, u->parts.control->config->workers);
+	if (!again)
+		become(u, UPGRADE_PREPARING);
+}
+
+/* What the supervisor says; *fd, -1: none, is ours where it becomes -1. */
+static void
+upgrade_on_word(void *arg, struct str word, int *fd)
+{
+	static const char successor[] = "successor ", failed[] = "upgrade failed: ";
+	struct upgrade *u = arg;
+	char text[1024];
+	uint64_t pid;
+
+	if (word.n > sizeof(successor) - 1 && memcmp(word.p, successor, sizeof(successor) - 1) == 0 && *fd >= 0 &&
+	    str_to_u64((struct str){ word.p + sizeof(successor) - 1, word.n - (sizeof(successor) - 1) }, INT32_MAX, &pid)) {
+		meet_successor(u, (pid_t)pid, *fd);
+		*fd = -1;
+	} else if (word.n >= sizeof(failed) - 1 && memcmp(word.p, failed, sizeof(failed) - 1) == 0 &&
+		   u->state >= UPGRADE_STARTING && u->state < UPGRADE_YIELDING) {
+		(void)str_copy(text, sizeof(text), (struct str){ word.p + sizeof(failed) - 1, word.n - (sizeof(failed) - 1) });
+		fail_upgrade(u, E_INTERNAL, text);
+	}
+}
+
+static void
+begin_upgrade(struct upgrade *u)
+{
+	char text[1400];
+	int n = snprintf(text, sizeof(text), "upgrade %.0f", ceil(u->parts.control->config->upgrade.ready_timeout));
+	size_t end = (size_t)n + 1;
+
+	n = snprintf(text + end, sizeof(text) - end, "%s", u->binary);
+	end += (size_t)n + 1;
+	if (end < sizeof(text)) {
+		n = snprintf(text + end, sizeof(text) - end, "%s", u->config);
+		end += (size_t)n + 1;
+	}
+	if (end > sizeof(text)) {
+		fail_upgrade(u, E_USAGE, "the paths are too long");
+		return;
+	}
+	become(u, UPGRADE_STARTING);
+	u->deadline = clock_now() + 2 * u->parts.control->config->upgrade.ready_timeout + GRACE;
+	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.started", NULL, LS("by", u->by),
+		 LS("version", teal_version()), LS("binary", u->binary), LS("config", u->config));
+	supervised_say_bytes((struct str){ text, end });
+}
+
+/* OK: nothing stands in the way, or only what may go by itself. */
+static enum err
+may_ask(const struct upgrade *u, struct why *why)
+{
+	if (supervised_by() == 0)
+		return why_set(why, E_UNSUPPORTED,
+			       "this teald has no supervisor that could start another one (--no-supervisor); restart it");
+	if (u->parts.control->life > LIFE_SERVING)
+		return why_set(why, E_INTERNAL, "teald is stopping");
+	if (u->parts.control->life < LIFE_SERVING)
+		return why_set(why, E_CONFLICT, "teald has not begun to serve yet; ask again when it does");
+	if (u->state != UPGRADE_NONE)
+		return why_set(why, E_CONFLICT, "an upgrade is under way, asked for by %s %.0f s ago (%s); ask again when it is over",
+			       u->by, clock_now() - u->asked, state_words[u->state]);
+	return OK;
+}
+
+/* OK: the process before this one has left.  It does so soon, as a rule. */
+static enum err
+has_left(const struct upgrade *u, struct why *why)
+{
+	const struct other_generation *o = succession_predecessor(*u->parts.succession);
+
+	if (o == NULL)
+		return OK;
+	return why_set(why, E_CONFLICT,
+		       "the process before this one (pid %d, version %s) has not left yet: it holds %llu connections and "
+		       "%llu commands; ask again when they have ended, or after upgrade.timeout",
+		       o->pid, o->version, (unsigned long long)o->clients, (unsigned long long)o->commands);
+}
+
+static void
+wait_for_turn(struct upgrade *u)
+{
+	struct why why;
+	enum err e = has_left(u, &why);
+
+	if (!reload_is_idle(u->parts.control->reloads) || (e != OK && clock_now() - u->asked < LEAVES_WITHIN))
+		return;
+	if (e != OK)
+		fail_upgrade(u, e, why.text);
+	else
+		begin_upgrade(u);
+}
+
+/* -- the end ------------------------------------------------------------------------------ */
+
+/* The last one who has something of ours: a client of the status page, or of the admin socket. */
+static uint64_t
+held_by_main(const struct upgrade *u)
+{
+	return admin_clients(u->parts.admin) + (u->parts.observe != NULL ? observe_visitors(u->parts.observe) : 0);
+}
+
+static void
+leave(struct upgrade *u, double now)
+{
+	if (u->goodbye <= 0) {
+		peer_say_goodbye(u->peer);
+		u->goodbye = now;
+	}
+	if (line_is_open(&u->line) && !line_is_flushed(&u->line) && now - u->goodbye < LAST_WORDS)
+		return;
+	ev_timer_stop(u->loop, &u->look);
+	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.finished", NULL, LI("pid", getpid()),
+		 LS("version", teal_version()), LF("seconds", now - u->yielded));
+	u->parts.on_done(u->parts.arg);
+}
+
+static void
+tell_held(struct upgrade *u)
+{
+	uint64_t clients = peer_left(u->peer), commands = admin_commands(u->parts.admin);
+	struct buf row;
+
+	if (clients == u->told_clients && commands == u->told_commands)
+		return;
+	u->told_clients = clients;
+	u->told_commands = commands;
+	buf_init(&row, 256);
+	tlv_u64(&row, SUCCESSION_T_CLIENTS, clients);
+	tlv_u64(&row, SUCCESSION_T_COMMANDS, commands);
+	(void)line_send(&u->line, SUCCESSION_HELD, &row, NULL, 0);
+	buf_free(&row);
+}
+
+static void
+look_whether_over(struct upgrade *u, double now)
+{
+	struct control *c = u->parts.control;
+
+	tell_held(u);
+	if (u->state == UPGRADE_SERVED && peer_left(u->peer) == 0 && held_by_main(u) == 0) {
+		leave(u, now);
+	} else if (now >= u->deadline) {
+		BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "upgrade.timeout", NULL, LU("remaining", peer_left(u->peer)),
+			 LF("timeout", c->config->upgrade.timeout));
+		stop_begin(c);
+	}
+}
+
+static void
+upgrade_on_look(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct upgrade *u = container_of(t, struct upgrade, look);
+	const struct control *c = u->parts.control;
+	double now = clock_now();
+	const char *why = "";
+	char text[256];
+
+	(void)revents;
+	if (c->life > LIFE_YIELDED) {
+		if (u->state < UPGRADE_YIELDING)
+			fail_upgrade(u, E_INTERNAL, "teald is stopping");
+		else if (u->state == UPGRADE_SERVED)
+			ev_timer_stop(loop, t);
+		return;
+	}
+	switch (u->state) {
+	case UPGRADE_NONE:
+	case UPGRADE_YIELDING:
+		return;
+	case UPGRADE_WAITING:
+		wait_for_turn(u);
+		return;
+	case UPGRADE_STARTING:
+	case UPGRADE_PREPARING:
+		if (now >= u->deadline)
+			fail_upgrade(u, E_TIMEOUT, "the supervisor has not said what became of the successor");
+		return;
+	case UPGRADE_FREEZING:
+		if (all_is_settled(u, &why)) {
+			yield_all(u);
+		} else if (now >= u->deadline) {
+			snprintf(text, sizeof(text), "what is under way did not end within upgrade.ready_timeout: %s", why);
+			fail_upgrade(u, E_TIMEOUT, text);
+		}
+		return;
+	case UPGRADE_GIVEN:
+	case UPGRADE_SERVED:
+		look_whether_over(u, now);
+		return;
+	}
+}
+
+/* -- asked ------------------------------------------------------------------------------------ */
+
+void
+upgrade_ask(struct upgrade *u, struct upgrade_wait *w)
+{
+	struct why why;
+	enum err e = may_ask(u, &why);
+
+	if (e != OK) {
+		w->done(w, &(struct upgrade_result){ .e = e, .message = why.text });
+		return;
+	}
+	free(u->binary);
+	free(u->config);
+	u->binary = str_dup(w->binary);
+	u->config = str_dup(w->config);
+	CHECK(u->binary != NULL && u->config != NULL);
+	str_copy(u->by, sizeof(u->by), str_from(w->by));
+	u->wait = w;
+	u->asked = clock_now();
+	u->other = (struct other_generation){ 0 };
+	ev_timer_again(u->loop, &u->look);
+	become(u, UPGRADE_WAITING);
+	reload_hold(u->parts.control->reloads, true);
+	wait_for_turn(u);
+}
+
+static void
+signal_on_done(struct upgrade_wait *w, const struct upgrade_result *r)
+{
+	/* What was begun is in the log already. */
+	if (r->e != OK && r->seconds <= 0)
+		LOG_ERROR("upgrade.refused", LS("by", w->by), LS("error", err_word(r->e)), LS("message", r->message));
+	free(w);
+}
+
+void
+upgrade_on_signal(struct upgrade *u)
+{
+	struct upgrade_wait *w = must_alloc(sizeof(*w));
+
+	*w = (struct upgrade_wait){ .binary = STR(""), .config = STR(""), .done = signal_on_done };
+	str_copy(w->by, sizeof(w->by), STR("SIGUSR2"));
+	upgrade_ask(u, w);
+}
+
+struct upgrade *
+upgrade_new(const struct upgrade_parts *parts)
+{
+	struct upgrade *u = must_alloc(sizeof(*u));
+
+	*u = (struct upgrade){ .parts = *parts, .loop = parts->control->loop };
+	ev_timer_init(&u->look, upgrade_on_look, LOOK, LOOK);
+	supervised_on_word(upgrade_on_word, u);
+	the = u;
+	return u;
+}
+
+void
+upgrade_free(struct upgrade **up)
+{
+	struct upgrade *u = *up;
+
+	*up = NULL;
+	if (u == NULL)
+		return;
+	the = NULL;
+	supervised_on_word(NULL, NULL);
+	answer_upgrade(u, E_UNKNOWN, "teald stopped before this was over; read status when it is back");
+	ev_timer_stop(u->loop, &u->look);
+	line_close(&u->line);
+	peer_free(&u->peer);
+	drop_channels(u);
+	free(u->binary);
+	free(u->config);
+	free(u);
+}
+
+struct upgrade_view
+upgrade_view(void)
+{
+	struct upgrade_view v = { 0 };
+
+	if (the == NULL)
+		return v;
+	v.predecessor = succession_predecessor(*the->parts.succession);
+	v.successor = the->other.pid != 0 ? &the->other : NULL;
+	if (the->state != UPGRADE_NONE) {
+		v.state = state_words[the->state];
+		v.by = the->by;
+		v.seconds = clock_now() - the->asked;
+	}
+	return v;
+}

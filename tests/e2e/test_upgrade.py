@@ -1,0 +1,240 @@
+"""tealctl upgrade: another process takes over from the one that serves, with everything it has."""
+import signal
+
+import pytest
+
+from helpers import libconfig
+from helpers.scale import until
+
+
+def upgrade(teal, *words):
+    """One that must succeed; the Reply, once the new process serves."""
+    before = teal.serving()
+    r = teal.ctl("upgrade", *words)
+    assert r["ok"] and r["changed"], (r, teal.stderr())
+    assert r["from"]["pid"] == before and r["to"]["pid"] == teal.serving() != before
+    return r
+
+
+def alone(teal):
+    """Waits until the former process has gone."""
+    until(lambda: len(teal.ok("status")["generations"]) == 1, "one generation")
+
+
+@pytest.fixture
+def supervised(web):
+    def make(*args, env=None, prefix=(), **keys):
+        return web(start=False, **keys).start(*args, supervised=True, env=env, prefix=prefix)
+    return make
+
+
+def test_another_process_serves_and_flips_go_on(supervised):
+    teal = supervised()
+    teal.ok("flip", "web", "blue")
+    r = upgrade(teal)
+    assert teal.connect().echo().peer == "blue"
+    s = teal.status()
+    assert (s["active"], s["epoch"]) == ("blue", 2)
+    alone(teal)
+    teal.ok("flip", "web", "green")
+    assert teal.connect().echo().peer == "green"
+    status = teal.ok("status")
+    assert status["generations"] == [{"pid": r["to"]["pid"], "version": status["version"], "role": "serving"}]
+    assert status["upgrade"] is None and status["restarts"] == 0
+    # The audit says who, and from what to what.
+    line, = teal.log_lines("audit", command="upgrade")
+    assert line["result"] == "ok" and str(r["from"]["pid"]) in line["message"] and str(r["to"]["pid"]) in line["message"]
+    for event in ("upgrade.started", "upgrade.prepared", "upgrade.yielded", "upgrade.serving", "upgrade.finished"):
+        assert len(teal.log_lines(event)) == 1, event
+    assert teal.stop() == 0
+
+
+def test_no_connect_is_refused_while_processes_change(supervised, load):
+    teal = supervised()
+    flow = load(teal, clients=8)
+    for _ in range(4):
+        flow.more(50)
+        upgrade(teal)
+        flow.more(50)
+        alone(teal)
+    results = flow.finish()
+    assert len(results) >= 400
+    assert [r for r in results if r.error or r.name != "green"] == []
+
+
+@pytest.mark.parametrize("how, words", [
+    ("missing", ["/no/such/teald", "No such file"]),
+    ("not executable", ["Permission denied"]),
+    ("broken file", ["no_such_key"]),
+])
+def test_one_that_fails_changes_nothing(supervised, tmp_path, how, words):
+    teal = supervised()
+    before = teal.serving()
+    other = tmp_path / "teald-serve"
+    if how == "missing":
+        option = "--binary=/no/such/teald"
+    elif how == "not executable":
+        other.write_bytes(b"")
+        option = f"--binary={other}"
+    else:
+        other = tmp_path / "other.conf"
+        other.write_text("no_such_key = 1;")
+        option = f"--config={other}"
+    with teal.admin() as held:
+        assert held.command("version")["ok"]
+        p = teal.tealctl("upgrade", option, check=1)
+        for word in words:
+            assert word in p.stderr, p.stderr
+        assert teal.connect().echo().peer == "green"
+        status = teal.ok("status")
+        assert status["pid"] == before and len(status["generations"]) == 1 and status["upgrade"] is None
+        assert held.command("version")["pid"] == before
+    assert teal.log_lines("upgrade.failed")[0]["by"] == "root"
+    assert teal.log_lines("audit", command="upgrade")[0]["result"] == "internal"
+    assert teal.metrics().get("teal_upgrades_total", result="failed") == 1
+    # And the next one is none the worse for it.
+    upgrade(teal)
+    m = teal.metrics()
+    assert m.get("teal_upgrades_total", result="failed") == 1 and m.get("teal_upgrades_total", result="ok") == 1
+    assert m.get("teal_generations") in (1, 2)
+
+
+def test_without_a_supervisor_it_is_refused_by_name(web):
+    teal = web()
+    r = teal.ctl("upgrade")
+    assert (r["error"], r["changed"]) == ("unsupported", False) and "--no-supervisor" in r["message"]
+    assert teal.tealctl("upgrade", check=2)
+    assert teal.tealctl("upgrade", "--binary=teald", check=2)  # a path that would mean another in teald
+
+
+def test_admin_connections_and_streams_of_events_go_over(supervised):
+    teal = supervised()
+    with teal.admin() as idle, teal.admin() as half, teal.admin() as events:
+        old = idle.command("version")["pid"]
+        half.sock.sendall(b"vers")
+        events.send("events", "web")
+        assert events.object()["event"] == "events.listening"
+        upgrade(teal)
+        assert idle.command("version")["pid"] != old
+        half.sock.sendall(b"ion\n")
+        assert half.reply()["pid"] != old
+        teal.ok("flip", "web", "blue")
+        until(lambda: events.object()["event"] == "flip.applied", "the stream tells of the flip")
+
+
+def test_a_client_with_fewer_rights_keeps_them(supervised):
+    """Who is at the other end of a connection is asked of the kernel again."""
+    teal = supervised()
+    with teal.admin() as a:
+        before = a.command("whoami")
+        upgrade(teal)
+        after = a.command("whoami")
+        assert (before["uid"], before["pid"]) == (after["uid"], after["pid"])
+        alone(teal)
+
+
+def test_signals_ask_for_it_too(supervised):
+    teal = supervised()
+    before = teal.serving()
+    teal.signal(signal.SIGUSR2)
+    until(lambda: teal.log_lines_now("upgrade.serving", by="SIGUSR2"), "the signal's upgrade")
+    until(lambda: teal.serving() != before, "another process serves")
+    alone(teal)
+    assert teal.connect().echo().peer == "green"
+
+
+def test_a_flip_that_waits_for_its_drain_is_answered(supervised):
+    teal = supervised()
+    with teal.connect() as held, teal.admin() as a:
+        assert held.echo().peer == "green"
+        a.send("flip", "web", "blue", "--wait=drained", "--timeout=600")
+        teal.wait_log("flip.draining")
+        upgrade(teal)
+        assert teal.connect().echo().peer == "blue"
+        assert held.echo().peer == "green"
+        held.close()
+        r = a.reply()
+        assert r["ok"] and r["epoch"] == 2, r
+    alone(teal)
+
+
+@pytest.fixture
+def slow(supervised, black_hole, tmp_path):
+    """A running teald, and the file of another one whose first check takes its timeout."""
+    def make(seconds=1.5, **keys):
+        teal = supervised(**keys)
+        other, dead = tmp_path / "slow.conf", black_hole()
+        one, = teal.settings["services"]
+        one = one | {"green": {"backends": [dead.address]}, "blue": {"backends": [dead.address]},
+                     "health": one["health"] | {"timeout": seconds}}
+        other.write_text(libconfig.dumps(teal.settings | {"services": [one]}))
+        return teal, f"--config={other}"
+    return make
+
+
+def test_a_second_one_is_refused_while_the_first_prepares(slow):
+    teal, option = slow()
+    with teal.admin() as a:
+        a.send("upgrade", option)
+        until(lambda: teal.ok("status")["upgrade"], "it is under way")
+        r = teal.ctl("upgrade")
+        assert r["error"] == "conflict" and "under way" in r["message"] and r["changed"] is False
+        states = [g["role"] for g in teal.ok("status")["generations"]]
+        assert states in (["serving"], ["serving", "preparing"])
+        assert a.reply()["ok"]
+
+
+def test_one_that_is_not_ready_in_time_is_ended(slow):
+    teal, option = slow(seconds=60.0, top={"upgrade": {"ready_timeout": 1.0}})
+    before = teal.serving()
+    r = teal.ctl("upgrade", option)
+    assert r["error"] == "internal" and not r["changed"], r
+    assert teal.serving() == before and len(teal.ok("status")["generations"]) == 1
+
+
+def test_a_reload_asked_for_meanwhile_is_done_by_the_next_process(slow):
+    teal, option = slow()
+    with teal.admin() as a, teal.admin() as b:
+        a.send("upgrade", option)
+        until(lambda: teal.ok("status")["upgrade"], "it is under way")
+        b.send("reload")
+        assert a.reply()["ok"]
+        r = b.reply()
+        assert r["ok"] and r["changed"] is False
+    assert len(teal.log_lines("reload.applied")) == 1
+    assert teal.log_lines("audit", command="reload")
+
+
+def test_a_hangup_meanwhile_is_heard_by_the_next_process(slow):
+    teal, option = slow()
+    with teal.admin() as a:
+        a.send("upgrade", option)
+        until(lambda: teal.ok("status")["upgrade"], "it is under way")
+        teal.signal(signal.SIGHUP)
+        teal.wait_log("teald.signal", signal="SIGHUP")
+        assert a.reply()["ok"]
+    assert teal.wait_log("reload.applied", by="SIGHUP")
+
+
+def test_a_stop_while_one_prepares_ends_all(slow):
+    teal, option = slow(seconds=30.0)
+    with teal.admin() as a:
+        a.send("upgrade", option)
+        until(lambda: teal.ok("status")["upgrade"], "it is under way")
+        teal.signal()
+        r = a.reply()
+        assert r["ok"] is False and r["changed"] is not True
+    assert teal.wait() == 0
+
+
+def test_a_fleet_sees_one_and_the_same_member(supervised, redis):
+    server = redis()
+    teal = supervised(top={"store": {"type": "redis", "url": server.url}})
+    members = [m["id"] for m in teal.ok("fleet")["fleet"]]
+    for color in ("blue", "green"):
+        upgrade(teal)
+        teal.ok("flip", "web", color)
+        assert teal.connect().echo().peer == color
+        alone(teal)
+    assert [m["id"] for m in teal.ok("fleet")["fleet"]] == members
+    assert not teal.log_lines("store.twin")
