@@ -16,7 +16,7 @@ handover_lane(struct worker *w, struct str service)
 	struct handover *h = handover_of(w);
 	struct lane *l = h->last_slot < w->n_lanes ? w->lanes[h->last_slot] : NULL;
 
-	if (l != NULL && str_eq(service, l->config->name))
+	if (l != NULL && !l->leaving && str_eq(service, l->config->name))
 		return l;
 	for (unsigned slot = 0; (l = worker_next_lane(w, &slot)) != NULL;)
 		if (!l->leaving && str_eq(service, l->config->name)) {

@@ -33,7 +33,7 @@ static struct {
 	struct house house[2];	/* the old and the new one, in turn */
 	int backend;	/* a listening socket */
 	unsigned backend_port, port;
-	const char *more;	/* of the service's configuration */
+	const char *name, *more;	/* of the service's configuration */
 } town;
 
 /* -- a process -------------------------------------------------------------------- */
@@ -100,9 +100,9 @@ static void
 start_with(struct house *h, unsigned workers, uint32_t descriptors)
 {
 	char *text = must_printf("state_dir = \"/s\"; workers = %u; log: { access = false; }; services = (\n"
-				 "{ name = \"shop\"; listen = \"127.0.0.1:%u\"; green: { backends = [\"127.0.0.1:%u\"]; };\n"
+				 "{ name = \"%s\"; listen = \"127.0.0.1:%u\"; green: { backends = [\"127.0.0.1:%u\"]; };\n"
 				 "blue: { backends = [\"127.0.0.1:%u\"]; }; %s } );\n",
-				 workers, town.port, town.backend_port, town.backend_port, town.more);
+				 workers, town.name, town.port, town.backend_port, town.backend_port, town.more);
 	struct why why;
 
 	memset(h, 0, sizeof(*h));
@@ -363,6 +363,7 @@ set_up(void **state)
 	town.loop = ev_loop_new(EVFLAG_AUTO);
 	town.backend = listen_at(&town.backend_port);
 	close(listen_at(&town.port));
+	town.name = "shop";
 	town.more = "";
 	return 0;
 }
@@ -583,6 +584,150 @@ test_a_header_in_pieces(void **state)
 	close(server);
 	WAIT_UNTIL(town.loop, connections(old_house()) == 0);
 	stop(old_house());
+}
+
+/* A ClientHello that asks for "shop.test"; returns its length. */
+static size_t
+write_hello(char out[256])
+{
+	static const char name[] = "shop.test";
+	const size_t n_name = sizeof(name) - 1, extension = n_name + 9, body = 2 + 32 + 1 + 4 + 2 + 2 + extension;
+	char *p = out;
+
+	memset(out, 7, 256);
+	memcpy(p, (char[]){ 0x16, 3, 1, 0, (char)(body + 4), 1, 0, 0, (char)body, 3, 3 }, 11);
+	p += 11 + 32;
+	memcpy(p, (char[]){ 0, 0, 2, 0x13, 1, 1, 0, 0, (char)extension }, 9);
+	p += 9;
+	memcpy(p, (char[]){ 0, 0, 0, (char)(n_name + 5), 0, (char)(n_name + 3), 0, 0, (char)n_name }, 9);
+	p += 9;
+	memcpy(p, name, n_name);
+	return (size_t)(p - out) + n_name;
+}
+
+static void
+test_a_hello_in_pieces(void **state)
+{
+	char hello[256], got[256];
+	size_t n = write_hello(hello), have = 0;
+	int client, server;
+
+	(void)state;
+	town.more = "sni = \"shop.test\";";
+	start(old_house());
+	client = dial();
+	for (size_t at = 0; at < n; at += n / 3 + 1) {
+		size_t part = n - at < n / 3 + 1 ? n - at : n / 3 + 1;
+
+		assert_int_equal(send(client, hello + at, part, MSG_NOSIGNAL), (ssize_t)part);
+		WAIT_UNTIL(town.loop, connections(old_house()) == 1);
+		upgrade();
+	}
+	server = reached();
+	while (have < n) {
+		ssize_t k;
+
+		WAIT_UNTIL(town.loop, (k = recv(server, got + have, n - have, MSG_DONTWAIT)) > 0);
+		have += (size_t)k;
+	}
+	assert_memory_equal(got, hello, n);
+	close(client);
+	close(server);
+	stop(old_house());
+}
+
+/* Its time runs over both processes. */
+static void
+test_idleness_goes_on(void **state)
+{
+	struct stream s[STREAMS];
+	char byte;
+
+	(void)state;
+	town.more = "idle_timeout = 100;";
+	start(old_house());
+	for (unsigned i = 0; i < STREAMS; i++) {
+		s[i] = connected();
+		assert_flows(&s[i].up, 10);
+	}
+	clock_move(60);
+	for (unsigned i = 0; i < STREAMS; i += 2)
+		assert_flows(&s[i].up, 10);
+	upgrade();
+	upgrade();
+	clock_move(60);
+	WAIT_UNTIL(town.loop, connections(old_house()) == STREAMS / 2);
+	assert_int_equal(service_ended(old_house()->services[0], ENTRANCE_MAIN, GREEN, END_IDLE), STREAMS / 2);
+	for (unsigned i = 0; i < STREAMS; i++) {
+		if (i % 2 == 0)
+			assert_flows(&s[i].down, 10);
+		else
+			assert_int_equal(recv(s[i].up.from, &byte, 1, 0), 0);
+		hang_up(&s[i]);
+	}
+	stop(old_house());
+}
+
+/* The next process has another backend; and then another service. */
+static void
+test_a_backend_that_was_removed_keeps_its_streams(void **state)
+{
+	struct stream s[STREAMS];
+	struct backend *b;
+	int before;
+
+	(void)state;
+	start(old_house());
+	for (unsigned i = 0; i < STREAMS; i++)
+		s[i] = connected();
+	before = town.backend;
+	town.backend_port = 0;
+	town.backend = listen_at(&town.backend_port);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		upgrade();
+		for (unsigned i = 0; i < STREAMS; i++) {
+			assert_flows(&s[i].up, 10);
+			assert_flows(&s[i].down, 10);
+		}
+	}
+	b = old_house()->services[0]->colors[GREEN].backends[0];
+	assert_int_equal(atomic_load(&b->connections), 0);
+	hang_up(&s[0]);
+	s[0] = connected();
+	assert_int_equal(atomic_load(&b->connections), 1);
+	for (unsigned i = 0; i < STREAMS; i++)
+		hang_up(&s[i]);
+	WAIT_UNTIL(town.loop, connections(old_house()) == 0);
+	assert_int_equal(atomic_load(&b->connections), 0);
+	close(before);
+	stop(old_house());
+}
+
+static void
+test_a_service_that_is_unknown_there_stays_here(void **state)
+{
+	struct house *from = &town.house[0], *to = &town.house[1];
+	struct stream s;
+	int ends[WORKERS];
+
+	(void)state;
+	start(from);
+	s = connected();
+	yield(from);
+	town.name = "pay";
+	start(to);
+	give(from, ends);
+	proxy_take(to->proxy, ends, WORKERS);
+	WAIT_UNTIL(town.loop, from->given);
+	assert_int_equal(connections(from), 1);
+	assert_int_equal(proxy_handed(from->proxy).refused, 1);
+	/* The new one ends first: the channels close, and it goes on. */
+	stop(to);
+	assert_flows(&s.up, 10);
+	assert_flows(&s.down, 10);
+	hang_up(&s);
+	WAIT_UNTIL(town.loop, connections(from) == 0);
+	stop(from);
 }
 
 /* -- the other process is the test ------------------------------------------------------ */
@@ -851,6 +996,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_one_that_waits_is_served_by_the_next, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_dials_is_dialed_by_the_next, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_header_in_pieces, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_hello_in_pieces, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_idleness_goes_on, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_backend_that_was_removed_keeps_its_streams, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_service_that_is_unknown_there_stays_here, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_partner_that_dies_before_its_answer_leaves_all_here, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_partner_that_dies_after_its_answer_has_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_is_refused_goes_on_here, set_up, tear_down),
