@@ -167,7 +167,7 @@ def test_one_that_is_never_prepared_is_ended(stage):
     # At its next turn it is asked to end, and then made to.
     n.heard()
     s.clock.move(10, wait=False)
-    assert o.hear() == f"upgrade failed: {s.program} was not ready in time (checking the backends): "
+    assert o.hear() == f"upgrade failed: {s.program} was not ready in time (checking the backends)"
     n.gone()
     assert s.wait_log("teald.crashed")["kind"] == "successor"
 

@@ -72,11 +72,12 @@ struct program {
 	bool assume_initial;
 };
 
-/* The program that serves, for a teald at that path; NULL: there is none.  The caller frees it. */
+/* The program that serves, for a teald at that path, which has a slash; NULL: there is
+ * none.  The caller frees it. */
 char *program_beside(const char *teald);
 /* binary: a teald or teald-serve; config: its file; "": those of now.  False: *why says why. */
-bool program_open(struct program *p, const struct program *now, const char *binary, const char *config, char *why,
-		  size_t size);
+bool program_open(struct program *p, const struct program *now, const char *binary, const char *config,
+		  char *why, size_t size);
 /* Harmless when closed. */
 void program_close(struct program *p);
 /* In the child: returns only when it cannot, and has said so. */
@@ -87,13 +88,18 @@ void program_exec(const struct program *p, bool successor);
 /* Longest message to it. */
 #define CHILD_WORD_MAX 1500
 
+enum child_end {
+	CHILD_LINK,	/* its messages */
+	CHILD_LAST_WORDS,	/* what its crash handler writes */
+	CHILD_LINE,	/* its predecessor's end of the line to it, until that has it */
+	CHILD_ERR,	/* what a successor writes to stderr; others have ours */
+	CHILD_ENDS
+};
+
 struct child {
 	pid_t pid;	/* 0: none */
-	int link;	/* its messages; -1: none */
-	int last_words;	/* what its crash handler writes; -1: none */
-	int line;	/* its predecessor's end of the line to it, until that has it; -1: none */
-	int err;	/* what a successor writes to stderr; -1: it has ours */
-	char said[600];	/* the end of that */
+	int ends[CHILD_ENDS];	/* ours; -1: none */
+	char said[601];	/* the end of that, a text */
 	size_t n_said;
 	double born;	/* CLOCK_MONOTONIC */
 	double deadline;	/* by when it is prepared; 0: none */
@@ -116,14 +122,15 @@ struct past {
 	char copy[PATH_MAX];	/* of the last that could be served; "": none yet */
 };
 
-/* predecessor: it is to take over from that process, and c->line is the other end of
- * its line.  False with errno. */
+/* predecessor: it is to take over from that process; 0: there is none.  False: no process or descriptor is left. */
 bool child_start(struct child *c, const struct program *p, const struct past *past, pid_t predecessor);
+/* So many of its ends. */
+void child_close(int *ends, unsigned n);
 /* One message, with a descriptor unless fd is -1. */
 bool child_tell(const struct child *c, const char *text, int fd);
 /* Reads what it says.  text: n bytes and a zero byte; fds are the callee's. */
-void child_read(struct child *c,
-		void (*on_message)(struct child *c, const char *text, size_t n, const int *fds, unsigned n_fds));
+void child_read(struct child *c, void (*on_message)(struct child *c, const char *text, size_t n,
+						    const int *fds, unsigned n_fds));
 /* Passes on what it wrote to its stderr, and remembers the end. */
 void child_read_err(struct child *c);
 /* After waitpid(): its descriptors are closed.  *words gets up to size - 1 bytes of
@@ -134,15 +141,13 @@ void child_bury(struct child *c, char *words, size_t size);
 
 /* Consumes p.  Starts the first one. */
 void generations_begin(struct program *p, unsigned restarts_max, unsigned hang_ticks);
-/* What to poll for. */
 #define GENERATIONS_FDS 4
-void generations_watch(struct pollfd p[GENERATIONS_FDS]);
-/* What they said, and what is due. */
+/* What to poll for; returns until when, that or sooner, as clock_now(). */
+double generations_watch(struct pollfd p[GENERATIONS_FDS], double until);
+/* What they said, and what is due; ends this process once both have ended for good. */
 void generations_turn(double now);
 /* Once a second. */
 void generations_tick(double now);
-/* When the next turn is due; 0: nothing is. */
-double generations_next(void);
 void generations_reap(void);
 void generations_signal(int number);
 

@@ -48,19 +48,15 @@
 
 #define MESSAGE_MAX (2 * PATH_MAX + 64)
 
-/* The child's ends. */
-struct ends {
-	int link, last_words, line, err;
-};
-
 static _Noreturn void
-child_become(struct program p, const struct ends *e, const struct past *past, pid_t predecessor)
+child_become(struct program p, const int ends[CHILD_ENDS], const struct past *past, pid_t predecessor)
 {
 	char text[PATH_MAX + 16];
 	sigset_t later;
 	/* Above all that is handed over. */
 	int above = 3 + (int)sockets_count();
-	int link = fcntl(e->link, F_DUPFD, above), last_words = fcntl(e->last_words, F_DUPFD, above);
+	int link = fcntl(ends[CHILD_LINK], F_DUPFD, above),
+	    last_words = fcntl(ends[CHILD_LAST_WORDS], F_DUPFD, above);
 
 	/* Ctrl-C of a terminal is for the supervisor, which passes it on once. */
 	(void)setpgid(0, 0);
@@ -71,8 +67,9 @@ child_become(struct program p, const struct ends *e, const struct past *past, pi
 	sigprocmask(SIG_SETMASK, &later, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	if (predecessor > 0) {
-		(void)dup2(e->err, STDERR_FILENO);
-		snprintf(text, sizeof(text), "%d %d", fcntl(e->line, F_DUPFD, above), (int)predecessor);
+		(void)dup2(ends[CHILD_ERR], STDERR_FILENO);
+		snprintf(text, sizeof(text), "%d %d", fcntl(ends[CHILD_LINE], F_DUPFD, above),
+			 (int)predecessor);
 		setenv("TEAL_PREDECESSOR", text, 1);
 	}
 	snprintf(text, sizeof(text), "%d %d %u %lld %u", link, last_words, past->restarts,
@@ -91,50 +88,42 @@ child_become(struct program p, const struct ends *e, const struct past *past, pi
 	_exit(1);
 }
 
-static void
-close_one(int *fd)
+void
+child_close(int *ends, unsigned n)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-static void
-close_child(struct child *c)
-{
-	close_one(&c->link);
-	close_one(&c->last_words);
-	close_one(&c->line);
-	close_one(&c->err);
+	for (unsigned i = 0; i < n; i++) {
+		if (ends[i] >= 0)
+			close(ends[i]);
+		ends[i] = -1;
+	}
 }
 
 bool
 child_start(struct child *c, const struct program *p, const struct past *past, pid_t predecessor)
 {
-	int link[2] = { -1, -1 }, words[2] = { -1, -1 }, line[2] = { -1, -1 }, err[2] = { -1, -1 }, error;
-	bool made = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
-		    pipe2(words, O_CLOEXEC | O_NONBLOCK) == 0;
-	struct ends ends;
+	int pairs[CHILD_ENDS][2], theirs[CHILD_ENDS];
+	bool made;
 
+	memset(pairs, -1, sizeof(pairs));
+	made = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pairs[CHILD_LINK]) == 0 &&
+	       pipe2(pairs[CHILD_LAST_WORDS], O_CLOEXEC | O_NONBLOCK) == 0;
 	if (made && predecessor > 0)
-		made = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) == 0 && pipe2(err, O_CLOEXEC) == 0 &&
-		       fcntl(err[0], F_SETFL, O_NONBLOCK) == 0;
-	*c = (struct child){ .link = link[0], .last_words = words[0], .line = line[0], .err = err[0],
-			     .born = clock_now(), .doing = "starting" };
-	ends = (struct ends){ link[1], words[1], line[1], err[1] };
+		made = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pairs[CHILD_LINE]) == 0 &&
+		       pipe2(pairs[CHILD_ERR], O_CLOEXEC) == 0 &&
+		       fcntl(pairs[CHILD_ERR][0], F_SETFL, O_NONBLOCK) == 0;
+	*c = (struct child){ .born = clock_now(), .doing = "starting" };
+	for (int i = 0; i < CHILD_ENDS; i++) {
+		c->ends[i] = pairs[i][0];
+		theirs[i] = pairs[i][1];
+	}
 	c->pid = made ? fork() : -1;
 	if (c->pid == 0)
-		child_become(*p, &ends, past, predecessor);
-	error = errno;
-	close_one(&ends.link);
-	close_one(&ends.last_words);
-	close_one(&ends.line);
-	close_one(&ends.err);
+		child_become(*p, theirs, past, predecessor);
+	child_close(theirs, CHILD_ENDS);
 	if (c->pid > 0)
 		return true;
-	close_child(c);
+	child_close(c->ends, CHILD_ENDS);
 	c->pid = 0;
-	errno = error;
 	return false;
 }
 
@@ -144,7 +133,7 @@ child_tell(const struct child *c, const char *text, int fd)
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	return fds_send(c->link, &m, &fd, fd >= 0, MSG_DONTWAIT) >= 0;
+	return fds_send(c->ends[CHILD_LINK], &m, &fd, fd >= 0, MSG_DONTWAIT) >= 0;
 }
 
 void
@@ -158,18 +147,19 @@ child_read(struct child *c,
 	unsigned n_fds;
 	ssize_t n;
 
-	while (c->link >= 0) {
-		n = fds_receive(c->link, &m, fds, &n_fds);
+	while (c->ends[CHILD_LINK] >= 0) {
+		n = fds_receive(c->ends[CHILD_LINK], &m, fds, &n_fds);
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if ((m.msg_flags & MSG_CTRUNC) != 0)
-			fprintf(stderr, "teald: out of descriptors: a listening socket will not outlive a crash; "
-					"raise LimitNOFILE\n");
+			fprintf(stderr,
+				"teald: out of descriptors: a listening socket will not outlive a crash; "
+				"raise LimitNOFILE\n");
 		text[n > 0 ? n : 0] = '\0';
 		if (n > 0)
 			on_message(c, text, (size_t)n, fds, n_fds);
 		else
-			close_one(&c->link);
+			child_close(&c->ends[CHILD_LINK], 1);
 	}
 }
 
@@ -177,23 +167,24 @@ void
 child_read_err(struct child *c)
 {
 	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
-	size_t max = sizeof(c->said) / 2, n;
+	size_t max = (sizeof(c->said) - 1) / 2, n;
 	ssize_t got;
 
-	while (c->err >= 0) {
+	while (c->ends[CHILD_ERR] >= 0) {
 		/* The last half stays. */
 		if ((n = c->n_said) > max) {
 			memmove(c->said, c->said + n - max, max);
 			c->n_said = n = max;
 		}
-		got = read(c->err, c->said + n, max);
+		got = read(c->ends[CHILD_ERR], c->said + n, max);
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (got <= 0) {
-			close_one(&c->err);
+			child_close(&c->ends[CHILD_ERR], 1);
 			return;
 		}
 		c->n_said += (size_t)got;
+		c->said[c->n_said] = '\0';
 		/* A reader that has stopped holds nothing up here. */
 		if (poll(&out, 1, 0) == 1)
 			(void)!write(STDERR_FILENO, c->said + n, (size_t)got);
@@ -203,9 +194,9 @@ child_read_err(struct child *c)
 void
 child_bury(struct child *c, char *words, size_t size)
 {
-	ssize_t n = c->last_words >= 0 ? read(c->last_words, words, size - 1) : 0;
+	ssize_t n = read(c->ends[CHILD_LAST_WORDS], words, size - 1);
 
 	words[n > 0 ? n : 0] = '\0';
 	child_read_err(c);
-	close_child(c);
+	child_close(c->ends, CHILD_ENDS);
 }

@@ -16,7 +16,7 @@
 /* Of a crash handler: some thirty frames. */
 #define WORDS_MAX 2800
 
-static struct child slots[2] = { { .link = -1, .err = -1 }, { .link = -1, .err = -1 } };
+static struct child slots[2] = { { .ends = { -1, -1, -1, -1 } }, { .ends = { -1, -1, -1, -1 } } };
 /* The one whose death costs clients; and its successor until it has yielded to that,
  * or its predecessor, which is leaving. */
 static struct child *serving = &slots[0], *other = &slots[1];
@@ -50,12 +50,10 @@ give_line(struct child *predecessor, struct child *c)
 	char text[32];
 
 	snprintf(text, sizeof(text), "successor %d", (int)c->pid);
-	if (child_tell(predecessor, text, c->line) || errno == EPIPE || errno == EBADF) {
-		close(c->line);
-		c->line = -1;
-	} else {
+	if (child_tell(predecessor, text, c->ends[CHILD_LINE]) || errno == EPIPE || errno == EBADF)
+		child_close(&c->ends[CHILD_LINE], 1);
+	else
 		(void)kill(c->pid, SIGKILL);
-	}
 }
 
 static void
@@ -66,7 +64,7 @@ start_child(void)
 	past.crashed = died_at > 0;
 	start_at = 0;
 	if (!child_start(serving, &program, &past, predecessor)) {
-		fprintf(stderr, "teald: cannot start a process: %s\n", strerror(errno));
+		fprintf(stderr, "teald: no process or descriptor is left for another one\n");
 		start_at = clock_now() + BACKOFF_MAX;
 	} else if (predecessor > 0) {
 		give_line(other, serving);
@@ -98,15 +96,17 @@ child_asks(struct child *c, const char *text, size_t n)
 	if (stopping)
 		upgrade_failed("teald stops");
 	else if (other->pid > 0)
-		upgrade_failed(other->leaving ? "the former generation has not left yet" : "another upgrade is under way");
+		upgrade_failed(other->leaving ? "the former generation has not left yet" :
+						"another upgrade is under way");
 	else if (!program_open(&next, &program, binary, config < end ? config : "", why, sizeof(why)))
 		upgrade_failed(why);
 	else if (!child_start(other, &next, &past, serving->pid))
-		upgrade_failed(strerror(errno));
+		upgrade_failed("no process or descriptor is left for another one");
 	else {
 		give_line(serving, other);
 		other->deadline = clock_now() + strtod(text, NULL);
-		snprintf(why, sizeof(why), "RELOADING=1\nMONOTONIC_USEC=%.0f\nSTATUS=upgrading: process %d is to take over",
+		snprintf(why, sizeof(why),
+			 "RELOADING=1\nMONOTONIC_USEC=%.0f\nSTATUS=upgrading: process %d is to take over",
 			 clock_now() * 1e6, (int)other->pid);
 		notify_say(why);
 	}
@@ -140,8 +140,8 @@ child_is_ready(struct child *c)
 	if (c != serving)
 		return;
 	if (died_at > 0)
-		SAY(LOG_INFO_LEVEL, "teald.recovered", LI("pid", c->pid), LF("seconds", clock_now() - died_at),
-		    LU("count", past.restarts));
+		SAY(LOG_INFO_LEVEL, "teald.recovered", LI("pid", c->pid),
+		    LF("seconds", clock_now() - died_at), LU("count", past.restarts));
 	died_at = 0;
 	notify_say("READY=1");
 }
@@ -166,11 +166,10 @@ child_notifies(struct child *c, const char *text)
 static void
 generations_on_message(struct child *c, const char *text, size_t n, const int *fds, unsigned n_fds)
 {
-	if (strcmp(text, "keep") == 0) {
+	if (strcmp(text, "keep") == 0)
 		sockets_keep(fds, n_fds, c == other && !c->leaving ? c->pid : 0);
-		return;
-	}
-	fds_close(fds, n_fds);
+	else
+		fds_close(fds, n_fds);
 	if (strcmp(text, "ready") == 0) {
 		child_is_ready(c);
 	} else if (strcmp(text, "beat") == 0) {
@@ -227,42 +226,31 @@ static void
 tell_crash(const struct child *c, int status, double now, const char *words)
 {
 	SAY(LOG_ERROR_LEVEL, "teald.crashed", LI("pid", c->pid),
-	    LS("kind", c == serving ? "serving" : c->leaving ? "leaving" : "successor"),
+	    LS("kind", c == serving ? "serving" :
+		       c->leaving   ? "leaving" :
+				      "successor"),
 	    WIFSIGNALED(status) ? LS("signal", how_ended(status)) : LI("status", WEXITSTATUS(status)),
-	    LF("seconds", now - c->born), LU("count", past.restarts), LS("doing", c->doing), LS("backtrace", words));
+	    LF("seconds", now - c->born), LU("count", past.restarts), LS("doing", c->doing),
+	    LS("backtrace", words));
 }
 
 static void
-successor_ended(const struct child *c, int status)
+successor_ended(struct child *c, int status)
 {
-	char why[CHILD_WORD_MAX - 64], said[sizeof(c->said) + 1] = "";
-	size_t n = c->n_said;
+	char why[CHILD_WORD_MAX - 64];
 	const char *hint = "";
 
-	memcpy(said, c->said, n);
-	while (n > 0 && said[n - 1] == '\n')
-		said[--n] = '\0';
-	for (char *at = said; *at != '\0'; at++)
-		if (*at == '\n')
-			*at = ';';
-	if (strstr(said, "--successor") != NULL)
+	for (char *at = c->said; (at = strchr(at, '\n')) != NULL;)
+		*at = at[1] != '\0' ? ';' : '\0';
+	if (strstr(c->said, "--successor") != NULL)
 		hint = "; an older teald cannot take over, it needs a restart";
-	snprintf(why, sizeof(why), "%s %s%s (%s): %s%s", next.path, c->late ? "was not ready in time" : "ended with ",
-		 c->late ? "" : how_ended(status), c->doing, said, hint);
+	snprintf(why, sizeof(why), "%s %s%s (%s)%s%s%s", next.path,
+		 c->late ? "was not ready in time" : "ended with ", c->late ? "" : how_ended(status),
+		 c->doing, *c->said != '\0' ? ": " : "", c->said, hint);
 	sockets_settle(c->pid, false);
 	upgrade_failed(why);
 	if (!stopping)
 		notify_say("READY=1\nSTATUS=serving; an upgrade failed");
-}
-
-static _Noreturn void
-give_up_serving(unsigned recent)
-{
-	SAY(LOG_ERROR_LEVEL, "teald.gave_up", LU("count", recent),
-	    LS("hint", "it dies again and again; see teald.crashed before this line"));
-	fprintf(stderr, "teald: the serving process died %u times within a minute; giving up\n", recent);
-	notify_say("STOPPING=1\nSTATUS=the serving process died again and again");
-	exit(EXIT_FAILED);
 }
 
 /* It ends, and so does what is left. */
@@ -296,7 +284,7 @@ fall_back(double now)
 	spare_until = now + FALL_BACK_SECONDS;
 	fell_back = true;
 	past.fallbacks++;
-	SAY(LOG_ERROR_LEVEL, "teald.fallback", LS("from", bad.path), LS("to", program.path), LS("config", program.config));
+	SAY(LOG_ERROR_LEVEL, "teald.fallback", LS("from", bad.path), LS("to", program.path));
 }
 
 /* Its place is a successor's, or that of one that is started. */
@@ -315,15 +303,22 @@ serving_died(const struct child *c, int status, double now, const char *words)
 	} else if (has_successor()) {
 		take_over();
 	} else {
-		if (past.restarts >= most && now - deaths[past.restarts % most] < RESTART_WINDOW)
-			give_up_serving(most);
+		if (past.restarts >= most && now - deaths[past.restarts % most] < RESTART_WINDOW) {
+			SAY(LOG_ERROR_LEVEL, "teald.gave_up", LU("count", most),
+			    LS("hint", "it dies again and again; see teald.crashed before this line"));
+			fprintf(stderr,
+				"teald: the serving process died %u times within a minute; giving up\n",
+				most);
+			notify_say("STOPPING=1\nSTATUS=the serving process died again and again");
+			exit(EXIT_FAILED);
+		}
 		if (has_spare(c->ready, now))
 			fall_back(now);
 		if (well)
 			backoff = 0;
-		start_at = now + backoff;
+		start_at = now + (backoff < BACKOFF_MAX ? backoff : BACKOFF_MAX);
 		if (!well)
-			backoff = backoff == 0 ? BACKOFF_FIRST : backoff * 2 < BACKOFF_MAX ? backoff * 2 : BACKOFF_MAX;
+			backoff = backoff > 0 ? backoff * 2 : BACKOFF_FIRST;
 		notify_say("STATUS=the serving process died; starting another");
 	}
 }
@@ -338,7 +333,8 @@ serving_ended(const struct child *c, int status, double now, const char *words)
 	if (WIFEXITED(status) && (stopping || (last && !has_successor() && !has_spare(c->ready, now))))
 		end_with(WEXITSTATUS(status));
 	/* Before it could take the signal up there was nothing to drain. */
-	else if (stopping && WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT))
+	else if (stopping && WIFSIGNALED(status) &&
+		 (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT))
 		end_with(0);
 	else
 		serving_died(c, status, now, words);
@@ -394,11 +390,14 @@ generations_begin(struct program *p, unsigned most_restarts, unsigned ticks)
 	start_child();
 }
 
-void
-generations_watch(struct pollfd p[GENERATIONS_FDS])
+double
+generations_watch(struct pollfd p[GENERATIONS_FDS], double until)
 {
+	double due = start_at > 0 ? start_at : has_successor() ? other->deadline : 0;
+
 	for (unsigned i = 0; i < GENERATIONS_FDS; i++)
-		p[i] = (struct pollfd){ i % 2 == 0 ? slots[i / 2].link : slots[i / 2].err, POLLIN, 0 };
+		p[i] = (struct pollfd){ slots[i / 2].ends[i % 2 == 0 ? CHILD_LINK : CHILD_ERR], POLLIN, 0 };
+	return due > 0 && due < until ? due : until;
 }
 
 void
@@ -416,24 +415,16 @@ generations_turn(double now)
 		exit(exit_with);
 }
 
-double
-generations_next(void)
-{
-	return start_at > 0 ? start_at : has_successor() ? other->deadline : 0;
-}
-
 static void
 watch_over(struct child *c)
 {
 	if (c->pid == 0 || !c->beats || hang_ticks == 0)
 		return;
-	c->silent++;
-	if (c->silent == hang_ticks) {
-		SAY(LOG_ERROR_LEVEL, "teald.hangs", LI("pid", c->pid), LU("seconds", hang_ticks), LS("doing", c->doing));
-		(void)kill(c->pid, SIGABRT);
-	} else if (c->silent == hang_ticks + KILL_TICKS) {
-		(void)kill(c->pid, SIGKILL);
-	}
+	if (++c->silent == hang_ticks)
+		SAY(LOG_ERROR_LEVEL, "teald.hangs", LI("pid", c->pid), LU("seconds", hang_ticks),
+		    LS("doing", c->doing));
+	if (c->silent == hang_ticks || c->silent == hang_ticks + KILL_TICKS)
+		(void)kill(c->pid, c->silent == hang_ticks ? SIGABRT : SIGKILL);
 }
 
 void
@@ -448,18 +439,16 @@ generations_tick(double now)
 void
 generations_signal(int number)
 {
-	if (number == SIGHUP || number == SIGUSR2) {
-		if (serving->pid > 0)
-			(void)kill(serving->pid, number);
-		return;
-	}
-	if (!stopping)
+	bool stop = number == SIGTERM || number == SIGINT;
+
+	if (stop && !stopping)
 		notify_say("STOPPING=1");
-	stopping = true;
-	for (unsigned i = 0; i < ARRAY_LEN(slots); i++)
-		if (slots[i].pid > 0)
-			(void)kill(slots[i].pid, number);
+	stopping |= stop;
+	if (serving->pid > 0)
+		(void)kill(serving->pid, number);
+	if (stop && other->pid > 0)
+		(void)kill(other->pid, number);
 	/* Nothing serves, and nothing will. */
-	if (serving->pid == 0)
+	if (stop && serving->pid == 0)
 		end_with(0);
 }

@@ -33,9 +33,9 @@ option_number(const char *option, const char *text)
 }
 
 /* True where there is nothing to supervise: help, a check, wrong usage, or it was
- * not wanted.  What is ours alone is taken out of the arguments. */
+ * not wanted. */
 static bool
-goes_alone(int *argc, char **argv)
+goes_alone(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },	   { "test", no_argument, NULL, 't' },
@@ -47,23 +47,20 @@ goes_alone(int *argc, char **argv)
 		{ 0 },
 	};
 	bool alone = false;
-	int c, kept = 1;
+	int c;
 
 	opterr = 0;
-	for (int from = optind; (c = getopt_long(*argc, argv, "+c:tVh", longs, NULL)) != -1; from = optind) {
+	while ((c = getopt_long(argc, argv, "+c:tVh", longs, NULL)) != -1)
 		switch (c) {
 		case 'c':
 			program.config = optarg;
 			break;
-		case 'n':
-			alone = true;
-			continue;
 		case 'r':
 			restarts_max = option_number("max-restarts", optarg);
-			continue;
+			break;
 		case 'w':
 			hang_ticks = option_number("watchdog", optarg);
-			continue;
+			break;
 		case 'a':
 			program.assume_initial = true;
 			break;
@@ -71,15 +68,7 @@ goes_alone(int *argc, char **argv)
 			alone = true;
 			break;
 		}
-		for (int i = from; i < optind; i++)
-			argv[kept++] = argv[i];
-	}
-	alone |= program.config == NULL || optind < *argc;
-	for (int i = optind; i < *argc; i++)
-		argv[kept++] = argv[i];
-	argv[kept] = NULL;
-	*argc = kept;
-	return alone;
+	return alone || program.config == NULL || optind < argc;
 }
 
 static _Noreturn void
@@ -90,9 +79,7 @@ supervise(int signals)
 	struct signalfd_siginfo info;
 
 	for (;; now = clock_now()) {
-		next = generations_next();
-		next = next > 0 && next < tick ? next : tick;
-		generations_watch(p);
+		next = generations_watch(p, tick);
 		(void)poll(p, ARRAY_LEN(p), next > now ? (int)((next - now) * 1000) + 1 : 0);
 		while (read(signals, &info, sizeof(info)) == sizeof(info))
 			if (info.ssi_signo == SIGCHLD)
@@ -113,17 +100,19 @@ int
 main(int argc, char **argv)
 {
 	static const int watched[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
-	bool alone = goes_alone(&argc, argv);
+	bool alone = goes_alone(argc, argv);
 	struct program given = program;
-	char self[PATH_MAX] = "", why[PATH_MAX + 64];
+	char self[PATH_MAX] = "/", why[PATH_MAX + 64];
 	sigset_t set;
 	int signals;
 
 	standard_descriptors();
 	(void)!readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if ((given.path = program_beside(self)) == NULL) {
-		fprintf(stderr, "teald: the program that serves is neither beside %s nor in ../libexec/teal; "
-				"install it again\n", self);
+		fprintf(stderr,
+			"teald: the program that serves is neither beside %s nor in ../libexec/teal; "
+			"install it again\n",
+			self);
 		return EXIT_FAILED;
 	}
 	if (alone) {
@@ -132,22 +121,20 @@ main(int argc, char **argv)
 		fprintf(stderr, "teald: cannot start %s: %s\n", argv[0], strerror(errno));
 		return EXIT_FAILED;
 	}
+	/* Before there are other descriptors. */
+	sockets_adopt();
+	unsetenv("TEAL_PREDECESSOR");
 	if (!program_open(&program, &given, "", "", why, sizeof(why))) {
 		fprintf(stderr, "teald: %s\n", why);
 		return EXIT_FAILED;
 	}
-	unsetenv("TEAL_PREDECESSOR");
-	sockets_adopt();
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(watched); i++)
 		sigaddset(&set, watched[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (signals < 0) {
-		fprintf(stderr, "teald: signalfd: %s\n", strerror(errno));
-		return EXIT_FAILED;
-	}
+	CHECK(signals >= 0);
 	notify_open();
 	privileges_drop();
 	generations_begin(&program, restarts_max, hang_ticks);

@@ -10,7 +10,6 @@
 #include "app/supervisor/supervisor.h"
 
 static struct rlimit descriptors;
-static bool has_limit;
 
 static bool
 capabilities(int call, struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3])
@@ -27,11 +26,10 @@ privileges_drop(void)
 	struct rlimit all;
 
 	/* It holds every socket that its child opens. */
-	has_limit = getrlimit(RLIMIT_NOFILE, &descriptors) == 0;
+	CHECK(getrlimit(RLIMIT_NOFILE, &descriptors) == 0);
 	all = descriptors;
 	all.rlim_cur = all.rlim_max;
-	if (has_limit)
-		(void)setrlimit(RLIMIT_NOFILE, &all);
+	(void)setrlimit(RLIMIT_NOFILE, &all);
 	if (!capabilities(SYS_capget, data))
 		return;
 	if (geteuid() == 0) {
@@ -57,8 +55,7 @@ privileges_restore(void)
 {
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-	if (has_limit)
-		(void)setrlimit(RLIMIT_NOFILE, &descriptors);
+	(void)setrlimit(RLIMIT_NOFILE, &descriptors);
 	if (geteuid() == 0 || !capabilities(SYS_capget, data))
 		return;
 	for (int c = 0; c < 32 * _LINUX_CAPABILITY_U32S_3; c++)

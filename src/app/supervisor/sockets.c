@@ -15,7 +15,7 @@
 static struct kept {
 	int fd;
 	pid_t of;	/* a successor that has not taken over yet; 0: none */
-} *kept;
+} * kept;
 static unsigned n_kept;
 
 void
@@ -52,9 +52,10 @@ void
 sockets_adopt(void)
 {
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-	long n = pid != NULL && count != NULL && strtol(pid, NULL, 10) == (long)getpid() ? strtol(count, NULL, 10) : 0;
+	bool ours = pid != NULL && count != NULL && strtol(pid, NULL, 10) == (long)getpid();
+	long end = FIRST + (ours ? strtol(count, NULL, 10) : 0);
 
-	for (int fd = FIRST; fd < FIRST + n && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0; fd++)
+	for (int fd = FIRST; fd < end && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0; fd++)
 		sockets_keep(&fd, 1, 0);
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");

@@ -105,6 +105,10 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "print-ruleset", no_argument, NULL, 'p' },
 		{ "against", required_argument, NULL, 'g' },
 		{ "successor", no_argument, NULL, 's' },
+		/* The supervisor has read these, and leaves them to be seen. */
+		{ "no-supervisor", no_argument, NULL, 'r' },
+		{ "max-restarts", required_argument, NULL, 'r' },
+		{ "watchdog", required_argument, NULL, 'r' },
 		{ 0 },
 	};
 	int c;
@@ -128,6 +132,8 @@ parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 's':	/* the supervisor's alone */
 			o->successor = true;
+			break;
+		case 'r':
 			break;
 		case 'V':
 			printf("teald %s\n", teal_version());
