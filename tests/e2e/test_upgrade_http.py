@@ -1,0 +1,85 @@
+"""Requests go on through upgrades: none fails, none is cut, keep-alive clients are not told to leave."""
+
+import pytest
+
+from helpers.certificates import Authority
+from helpers.http1 import Http, site
+from helpers.scale import scaled, slow, until
+from helpers.tealbench import Serve, drill, errors
+from helpers.teald import service
+from helpers.upgrade import children, gone, upgrade, upgraded
+
+
+@pytest.fixture
+def stage(teal, ports, closing, tmp_path):
+    """A supervised teald before two tealbench backends."""
+    def make(kind="http", **keys):
+        pair = [closing.add(Serve(f"--mode={kind}", f"--name={name}", "--threads=2")) for name in ("green", "blue")]
+        keys = {"mode": "http" if kind == "http" else "tcp", "connect_timeout": 60.0} | keys
+        t = teal(start=False, services=[service(listen=f"127.0.0.1:{ports.hold()}", green=pair[:1], blue=pair[1:], **keys)],
+                 log={"level": "info", "access": False}).start(supervised=True)
+        t.at = "%s:%d" % t.address()
+        return t
+    return make
+
+
+@pytest.mark.scales
+@pytest.mark.long
+@pytest.mark.parametrize("mode, kind", [("http", "http"), ("http-close", "http"), ("tcp-connect", "hello")])
+def test_not_one_request_is_lost_over_many_upgrades(stage, mode, kind):
+    requests, upgrades = scaled(200_000, 4000 // slow()), scaled(67, 4 if slow() == 1 else 2)
+    t = stage(kind)
+    ws = ("--streams=20", "--stream-rate=100") if kind == "http" else ()
+    status, r = drill(t.at, "--during=upgrade", f"--admin={t.admin_path}", f"--mode={mode}", f"--requests={requests}",
+                      f"--count={upgrades}", "--connections=32", "--threads=2", "--sources=8", "--late=0", "--timeout=600",
+                      "--flip-timeout=120", *ws, timeout=600)
+    assert (status, r["verdict"]) == (0, "nothing was lost"), (errors(r), r["samples"], r["upgrades"])
+    assert r["turns_made"] == upgrades and r["ok"] >= requests
+
+
+@pytest.mark.scales
+def test_not_one_request_of_tls_clients_is_lost(stage, tmp_path):
+    ca = Authority(tmp_path)
+    t = stage(tls={"certificates": [ca.issue("web.example")]})
+    for mode in ("http", "http-close"):
+        status, r = drill(t.at, "--during=upgrade", f"--admin={t.admin_path}", f"--mode={mode}", "--tls", f"--ca={ca.pem}",
+                          "--sni=web.example", f"--requests={scaled(50_000, 1500 // slow())}", f"--count={scaled(20, 2)}",
+                          "--connections=16", "--late=0", "--timeout=600", "--flip-timeout=120", timeout=600)
+        assert (status, r["verdict"]) == (0, "nothing was lost"), (errors(r), r["samples"], r["upgrades"])
+        # Their connections could not move; they have left with an answer, and with them the former process.
+        until(lambda: children(t) == [t.serving()], "one process is left")
+
+
+def test_a_body_on_its_way_to_the_backend_arrives_whole(teal, ports, backend):
+    b = backend("site", site)
+    t = teal(start=False, services=[service(mode="http", listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b],
+                                            health={"type": "none"})]).start(supervised=True)
+    c = Http(t.address())
+    c.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50000)
+    until(lambda: t.status()["colors"]["green"]["connections"] == 1, "it has a backend")
+    before, _ = upgrade(t)
+    c.send(b"x" * 50000)
+    m = c.response()
+    assert m.status == 200
+    gone(before)
+    c.close()
+
+
+def test_whoever_waits_for_a_place_keeps_its_turn(teal, ports, backend):
+    """Queued clients are handed over and served once there is a place."""
+    b = backend("green")
+    t = teal(start=False, services=[service(listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b], health={"type": "none"},
+                                            max_connections=2, queue_timeout=600.0, queue_limit=10)]).start(supervised=True)
+    first = [t.connect().echo() for _ in range(2)]
+    waiting = [t.connect() for _ in range(4)]
+    until(lambda: t.metrics().get("teal_waiting_connections", service="web") == 4, "four wait")
+    upgraded(t)
+    until(lambda: t.metrics().get("teal_waiting_connections", service="web") == 4, "four wait still")
+    for c in first:
+        c.echo().close()
+    for c in waiting[:2]:
+        assert c.echo().peer == "green"
+        c.close()
+    for c in waiting[2:]:
+        assert c.echo().peer == "green"
+        c.close()
