@@ -105,7 +105,7 @@ struct handover_kind {
 	struct link *(*unpack)(struct worker *w, struct str fields, struct handover_fds *fds, enum handover_no *no);
 };
 
-extern const struct handover_kind session_handover, handshake_handover;
+extern const struct handover_kind session_handover, handshake_handover, http_conn_handover, upstream_handover;
 /* [enum handover_kind_id]; NULL: that kind is not handed over.  In
  * handover_main.c. */
 extern const struct handover_kind *const handover_kinds[HANDOVER_KINDS];
@@ -114,6 +114,9 @@ extern const struct handover_kind *const handover_kinds[HANDOVER_KINDS];
 
 /* Something may be given sooner than at the next tick: a client's exchange is over. */
 void handover_soon(struct worker *w);
+/* The object, which may be given just now, is offered at once, if that can be: then it is frozen.
+ * It may be resumed before this returns. */
+void handover_offer(struct worker *w, enum handover_kind_id id, struct link *object);
 /* The lane that is the service's of that name, in this worker; NULL: none. */
 struct lane *handover_lane(struct worker *w, struct str service);
 /* The worker's listener at that address, of that entrance; NULL: none. */

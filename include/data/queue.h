@@ -69,7 +69,7 @@ void queue_wake(struct lane *l);
 /* Every 100 ms: as queue_look(), and clients that left. */
 void queue_tick(struct lane *l);
 /* Consumes one place of the service: it is for the first that waits, on any worker,
- * at the loop's next turn; without one it is free. */
+ * at the loop's next turn; without one, or where more are in than may be, it is free. */
 void queue_give(struct lane *l);
 
 #endif

@@ -79,6 +79,7 @@ struct worker {
 	bool starved;	/* accepting pauses for want of descriptors */
 	bool held;	/* accepting pauses after a stall */
 	bool leaving;	/* teald is to stop: HTTP clients are told to come to another one */
+	bool yielded;	/* another process follows: HTTP clients that cannot go there are told so */
 	double ticked;	/* when the last tick came */
 	struct tally_histogram lag;	/* how late; read by main */
 	double held_since;

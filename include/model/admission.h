@@ -62,6 +62,15 @@ admission_is_full(const struct admission *a)
 	return limit > 0 && atomic_load_explicit(&a->held, memory_order_relaxed) >= limit;
 }
 
+/* More are in than may be: another process' came here, or the limit was lowered. */
+static inline bool
+admission_is_passed(const struct admission *a)
+{
+	uint32_t limit = atomic_load_explicit(&a->limit, memory_order_relaxed);
+
+	return limit > 0 && atomic_load_explicit(&a->held, memory_order_relaxed) > limit;
+}
+
 static inline void
 admission_leave(struct admission *a, uint32_t n)
 {

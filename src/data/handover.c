@@ -483,6 +483,23 @@ handover_soon(struct worker *w)
 }
 
 void
+handover_offer(struct worker *w, enum handover_kind_id id, struct link *object)
+{
+	if (w->handover == NULL)
+		return;
+	LIST_EACH(it, &w->handover->channels) {
+		struct channel *ch = list_entry(it, struct channel, link);
+		const struct handover_kind *kind = ch->kinds[id];
+
+		if (!ch->gives || ch->sending != NULL || ch->stuck || ch->n_offers >= WINDOW || w->now < ch->not_before)
+			continue;
+		(void)offer_object(ch, kind->lane(object), kind, object);
+		channel_want(ch);
+		return;
+	}
+}
+
+void
 handover_tick(struct worker *w)
 {
 	if (w->handover == NULL)

@@ -9,6 +9,8 @@
 const struct handover_kind *const handover_kinds[HANDOVER_KINDS] = {
 	[HANDOVER_SESSION] = &session_handover,
 	[HANDOVER_HANDSHAKE] = &handshake_handover,
+	[HANDOVER_CLIENT] = &http_conn_handover,
+	[HANDOVER_UPSTREAM] = &upstream_handover,
 };
 
 /* What is over once each worker has answered. */
@@ -71,6 +73,7 @@ yield_open(struct mail *m, void *receiver)
 	struct worker *w = receiver;
 	struct listener *l;
 
+	w->yielded = true;
 	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
 		listener_yield(l);
 	mailbox_send(&w->proxy->mailbox, y->answer);

@@ -218,7 +218,9 @@ void
 queue_look(struct lane *l)
 {
 	look(l, LINE_BACKENDS);
-	look(l, LINE_PLACES);
+	/* Places that went to another process are held there. */
+	if (!l->worker->yielded)
+		look(l, LINE_PLACES);
 }
 
 /* -- at the loop's next turn ------------------------------------------------ */
@@ -269,7 +271,7 @@ queue_free(struct lane *l)
 void
 queue_give(struct lane *l)
 {
-	if (!queue_has(l, LINE_PLACES)) {
+	if (admission_is_passed(&l->service->admission) || !queue_has(l, LINE_PLACES)) {
 		admission_leave(&l->service->admission, 1);
 		return;
 	}

@@ -118,8 +118,9 @@ test_another_limit_counts_those_who_are_in(void **state)
 	admission_set_limit(&a, 3);
 	assert_true(admission_enter(&a, 1));
 	admission_set_limit(&a, 1);
-	assert_true(admission_is_full(&a));
+	assert_true(admission_is_full(&a) && admission_is_passed(&a));
 	admission_leave(&a, 2);
+	assert_false(admission_is_passed(&a));
 	assert_false(admission_enter(&a, 1));
 	admission_leave(&a, 1);
 	assert_true(admission_enter(&a, 1));

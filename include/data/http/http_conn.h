@@ -24,16 +24,25 @@ extern const struct http_stream_ops http1_stream_ops;
 
 /* WAITING: for a place in the service.  READING: for a request, or for the rest of its head.  BUSY: an exchange is under
  * way.  LINGERING: it was told goodbye; what it still sends is thrown away, or
- * the kernel's reset would overtake our last answer (RFC 9112 section 9.6). */
-enum http_conn_state { HTTP_CONN_WAITING, HTTP_CONN_READING, HTTP_CONN_BUSY, HTTP_CONN_LINGERING, HTTP_CONN_ENDED };
+ * the kernel's reset would overtake our last answer (RFC 9112 section 9.6).
+ * FROZEN: it is on its way to another process, or from there (data/handover.h), and in no list. */
+enum http_conn_state {
+	HTTP_CONN_WAITING,
+	HTTP_CONN_READING,
+	HTTP_CONN_BUSY,
+	HTTP_CONN_LINGERING,
+	HTTP_CONN_FROZEN,
+	HTTP_CONN_ENDED
+};
 
 struct http_conn {
 	uint32_t magic;
 	uint8_t state;	/* enum http_conn_state */
-	bool running;	/* run() or read_request() is on the stack */
+	bool running;	/* http_conn_run() or read_request() is on the stack */
 	bool shutdown_pending;	/* LINGERING: TLS's close_notify waits for room */
 	bool timed;	/* the deadline is that of a head that began */
 	bool blank;	/* what came last was nothing but empty lines */
+	bool offered;	/* to the process that follows this one, which refused it for now: another request comes first */
 	struct io io;
 	struct http_stream stream;	/* what its exchanges see; while BUSY there is one */
 	union {
@@ -80,8 +89,8 @@ bool http_conn_follow(struct http_conn *c);
 /* Of one between two requests: the same, and it leaves its lane, where it then can.  False:
  * it stays. */
 bool http_conn_move_on(struct http_conn *c);
-/* Its exchange is over, but the socket goes on as something else, and the permit
- * with it. */
+/* Its exchange is over, but the socket goes on as something else or in another process, and the
+ * permit with it. */
 void http_conn_release(struct http_conn *c);
 /* Bytes behind the request under way: kept for the next one.  False:
  * too many, or memory is out. */
@@ -95,5 +104,15 @@ void http_conn_want(struct http_conn *c, bool read, bool write);
 void http_conn_expired(struct deadline *d);
 /* Seconds since it began to wait for a request; 0: it does not. */
 double http_conn_idle(const struct http_conn *c, double now);
+
+/* -- on the way from one process to another (data/http/http_conn_handover.c) -- */
+
+/* A client of that listener, FROZEN: takes over io and the permit.  NULL without memory, and nothing is
+ * taken over. */
+struct http_conn *http_conn_make(struct listener *li, struct io *io, struct permit *p);
+/* Between two requests, or with part of a head, or waiting for a place. */
+bool http_conn_may_go(const struct http_conn *c);
+/* READING: takes what it has read, as far as that goes, and waits for more. */
+void http_conn_run(struct http_conn *c);
 
 #endif

@@ -18,6 +18,7 @@ struct http_asker;
 struct http_stream;
 struct session_legs;
 struct upstream;
+struct worker;
 
 /* Of results: a source or destination that failed is the client. */
 struct http_stream_ops {
@@ -87,8 +88,16 @@ struct http_stream {
 	bool keep;	/* may bring another request */
 	bool close_requested;	/* it asked for nothing to follow, and sent all of its request */
 	bool eof;	/* it will say no more */
+	bool stays;	/* the process that follows this one does not take its connection */
 	char ip[INET6_ADDRSTRLEN];	/* the client's address as text, without port */
 	struct endpoint destination;	/* which a PROXY header named; family 0: here */
 };
+
+/* Its connection may go to another process.  With a login that belongs to a connection to a backend,
+ * that one goes along. */
+bool http_stream_may_go(const struct http_stream *s);
+/* The next answer is to say that nothing follows: this process ends, and the one that follows cannot have
+ * the connection. */
+bool http_stream_must_leave(const struct http_stream *s, const struct worker *w);
 
 #endif

@@ -20,7 +20,8 @@ struct http_stream;
 struct exchange;
 struct pool;
 
-enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_ENDED };
+/* FROZEN: it is on its way to another process, or from there (data/handover.h). */
+enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_FROZEN, UPSTREAM_ENDED };
 
 struct upstream {
 	uint32_t magic;
@@ -72,5 +73,17 @@ bool upstream_drop_one(struct lane *l);
 /* ... all. */
 void upstream_drop_all(struct lane *l);
 void upstream_pools_free(struct lane *l);
+
+/* -- on the way from one process to another (data/http/upstream_handover.c) -- */
+
+/* The idle ones of the lane's i-th pool that any client may have; NULL: there are no more pools. */
+struct link *upstream_idle_list(struct lane *l, unsigned i);
+/* An idle one leaves its pool, and is FROZEN. */
+void upstream_freeze(struct upstream *u);
+/* FROZEN: one that was idle since then in another process, connected to the backend of that address, which is
+ * spoken to plainly.  NULL: it could not wait here, or memory is out, and fd stays the caller's. */
+struct upstream *upstream_adopt(struct lane *l, enum color color, struct str address, int fd, double since);
+/* FROZEN: waits in a pool as before, or is closed. */
+void upstream_thaw(struct upstream *u);
 
 #endif

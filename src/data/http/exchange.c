@@ -125,7 +125,7 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 	/* What is left of the request would be taken for the next one. */
 	if (!pump_has_all(&x->up))
 		s->close_requested = false;
-	if (!pump_has_all(&x->up) || exchange_client_is_done(x) || x->dial.lane->worker->leaving)
+	if (!pump_has_all(&x->up) || exchange_client_is_done(x) || http_stream_must_leave(s, x->dial.lane->worker))
 		s->keep = false;
 	a.close = !s->keep;
 	if (x->answering || pump_is_blocked(&x->down)) {

@@ -273,7 +273,7 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	/* Where the body ends with the connection, or the request is still coming
 	 * while its answer goes out, nothing can follow. */
 	if (x->down.body.framing == HTTP1_BODY_CLOSE || x->down.unchunk || !pump_has_all(&x->up) ||
-	    exchange_client_is_done(x) || x->dial.lane->worker->leaving)
+	    exchange_client_is_done(x) || http_stream_must_leave(s, x->dial.lane->worker))
 		s->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
 	x->status = h->status;

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "data/http/exchange.h"
+#include "data/handover.h"
 #include "data/handshake.h"
 #include "data/http/http_answer.h"
 #include "data/http/http_buffers.h"
@@ -247,25 +248,37 @@ feed(struct http_conn *c, char *p, size_t n)
 		break;
 	}
 	deadline_disarm(&c->deadline);
-	c->timed = false;
+	c->timed = c->offered = false;
 	c->stream.requests++;
 	c->stream.close_requested = !http1_head_keep_alive(h);
 	c->stream.keep = !c->stream.close_requested && (hc->max_requests == 0 || c->stream.requests < hc->max_requests) &&
-		  !c->lane->worker->leaving && http_conn_follow(c);
+		  !http_stream_must_leave(&c->stream, c->lane->worker) && http_conn_follow(c);
 	used = http_request_take(c, h, p, n);
 	free(c->head);
 	c->head = NULL;
 	return used;
 }
 
+/* The process that follows this one has it, with what it has read: what is asked next is asked there. */
+static bool
+leave_for_successor(struct http_conn *c)
+{
+	struct worker *w = c->lane->worker;
+
+	if (w->handover == NULL || c->offered || !http_conn_may_go(c))
+		return false;
+	handover_offer(w, HANDOVER_CLIENT, &c->link);
+	return c->state == HTTP_CONN_FROZEN;
+}
+
 /* What is kept is taken request by request, as long as each is over at once. */
-static void
-run(struct http_conn *c)
+void
+http_conn_run(struct http_conn *c)
 {
 	if (c->running)
 		return;
 	c->running = true;
-	while (c->state == HTTP_CONN_READING && c->head == NULL && buf_len(&c->in) > 0) {
+	while (!leave_for_successor(c) && c->state == HTTP_CONN_READING && c->head == NULL && buf_len(&c->in) > 0) {
 		struct str in = buf_str(&c->in);
 		size_t used = feed(c, (char *)(uintptr_t)in.p, in.n);
 
@@ -353,13 +366,15 @@ read_request(struct http_conn *c)
 	}
 	c->running = false;
 	if (c->state == HTTP_CONN_READING)
-		run(c);
+		http_conn_run(c);
 }
 
 /* Its first request is often here already. */
 static void
 begin_reading(struct http_conn *c)
 {
+	if (leave_for_successor(c))
+		return;
 	read_request(c);
 	if (c->state == HTTP_CONN_READING)
 		io_want(c->lane->worker->loop, &c->io, EV_READ);
@@ -401,6 +416,7 @@ http_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 			read_rest(c);
 		return;
 	case HTTP_CONN_WAITING:
+	case HTTP_CONN_FROZEN:
 	case HTTP_CONN_ENDED:
 		return;
 	}
@@ -423,7 +439,7 @@ http_conn_next(struct http_conn *c)
 		return;
 	}
 	c->state = HTTP_CONN_READING;
-	run(c);
+	http_conn_run(c);
 }
 
 /* -- deadlines -------------------------------------------------------------------- */
@@ -510,6 +526,32 @@ const struct waiter_ops http_conn_waiting_ops = { conn_waiting_gone, conn_waitin
 
 /* -- birth --------------------------------------------------------------------------- */
 
+struct http_conn *
+http_conn_make(struct listener *li, struct io *io, struct permit *p)
+{
+	struct worker *w = li->worker;
+	struct http_conn *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return NULL;
+	c->magic = HTTP_CONN_MAGIC;
+	c->state = HTTP_CONN_FROZEN;
+	c->stream.ops = &http1_stream_ops;
+	permit_move(&c->permit, p);
+	c->stream.entrance = (uint8_t)li->entrance;
+	c->listener = li;
+	li->users++;
+	inet_ntop(c->peer.family, c->peer.ip, c->stream.ip, sizeof(c->stream.ip));
+	c->stream.tls = io_is_tls(io);
+	c->shown = c->stream.tls ? c->lane : NULL;
+	io_move(w->loop, io, &c->io, http_conn_on_event);
+	buf_init(&c->in, AHEAD_MAX);
+	deadline_init(&c->deadline);
+	list_init(&c->link);
+	c->waiter.kind = WAITER_CLIENT;
+	return c;
+}
+
 void
 http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 {
@@ -522,7 +564,7 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	struct http_conn *c = NULL;
 
 	in = shared ? permit_enter(p, &why) : permit_ask(p, &why) != ADMIT_NO;
-	if (in && (c = calloc(1, sizeof(*c))) == NULL)
+	if (in && (c = http_conn_make(li, io, p)) == NULL)
 		why = END_MEMORY;
 	if (c == NULL) {
 		io_close(w->loop, io);
@@ -530,23 +572,9 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 		permit_release(p);
 		return;
 	}
-	c->magic = HTTP_CONN_MAGIC;
-	c->stream.ops = &http1_stream_ops;
-	permit_move(&c->permit, p);
-	c->stream.entrance = (uint8_t)li->entrance;
-	c->listener = li;
-	li->users++;
 	c->born = c->stream.begun = facts->accepted;
 	if (facts->proxy_header)
 		c->stream.destination = facts->destination;
-	inet_ntop(c->peer.family, c->peer.ip, c->stream.ip, sizeof(c->stream.ip));
-	c->stream.tls = io_is_tls(io);
-	c->shown = c->stream.tls ? l : NULL;
-	io_move(w->loop, io, &c->io, http_conn_on_event);
-	buf_init(&c->in, AHEAD_MAX);
-	deadline_init(&c->deadline);
-	list_init(&c->link);
-	c->waiter.kind = WAITER_CLIENT;
 	if (c->permit.queued) {
 		c->state = HTTP_CONN_WAITING;
 		deadline_arm(l->http->client_queue_clock, &c->deadline, w->now);
@@ -557,4 +585,13 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	list_append(&l->http->clients[c->stream.entrance], &c->link);
 	deadline_arm(l->http->request_clock, &c->deadline, w->now);
 	begin_reading(c);
+}
+
+/* -- from one process to another ------------------------------------------------------ */
+
+bool
+http_conn_may_go(const struct http_conn *c)
+{
+	return (c->state == HTTP_CONN_WAITING || c->state == HTTP_CONN_READING) && !c->stream.eof &&
+	       http_stream_may_go(&c->stream);
 }

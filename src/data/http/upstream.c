@@ -166,35 +166,47 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 		if (!io_is_tls(&u->io) || !io_is_quiet(&u->io))
 			upstream_close(u);
 		break;
+	case UPSTREAM_FROZEN:
 	case UPSTREAM_ENDED:
 		break;
 	}
 }
 
-struct upstream *
-upstream_dial(struct lane *l, struct backend *b, bool *pending)
+static struct upstream *
+new_upstream(struct lane *l, struct backend *b)
 {
-	struct upstream *u;
-	int fd;
+	struct upstream *u = calloc(1, sizeof(*u));
 
-	u = calloc(1, sizeof(*u));
-	fd = u != NULL ? lane_connect(l, b, pending) : -1;
-	if (fd < 0) {
-		int saved = u != NULL ? errno : ENOMEM;
-
-		free(u);
-		errno = saved;
+	if (u == NULL)
 		return NULL;
-	}
 	u->magic = UPSTREAM_MAGIC;
 	u->state = UPSTREAM_CONNECTING;
 	u->lane = l;
 	u->backend = backend_ref(b);
 	u->since = l->worker->now;
 	u->tls_turn = l->tls_turn;
-	io_init(&u->io, fd, upstream_on_event);
+	io_init(&u->io, -1, upstream_on_event);
 	list_init(&u->link);
 	deadline_init(&u->deadline);
+	return u;
+}
+
+struct upstream *
+upstream_dial(struct lane *l, struct backend *b, bool *pending)
+{
+	struct upstream *u = new_upstream(l, b);
+	int fd = u != NULL ? lane_connect(l, b, pending) : -1;
+
+	if (fd < 0) {
+		int saved = u != NULL ? errno : ENOMEM;
+
+		if (u != NULL)
+			backend_unref(&u->backend);
+		free(u);
+		errno = saved;
+		return NULL;
+	}
+	io_init(&u->io, fd, upstream_on_event);
 	return u;
 }
 
@@ -304,6 +316,28 @@ upstream_home_of(struct lane *l, struct backend *b, bool bound)
 	return p != NULL && (bound || p->n < c->pool_size) ? p : NULL;
 }
 
+/* It waits there for the next request.  Until now its descriptor was the client's second one; false: the pool has none. */
+static bool
+enter_pool(struct upstream *u, struct pool *p)
+{
+	struct lane *l = u->lane;
+
+	if (!admission_enter(&l->worker->proxy->descriptors, 1))
+		return false;
+	u->state = UPSTREAM_IDLE;
+	u->pool = p;
+	u->turn = ev_iteration(l->worker->loop);
+	p->n += !u->bound;
+	l->http->idle_upstreams++;
+	atomic_fetch_add_explicit(&l->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
+	list_prepend(u->bound ? &p->bound : &p->idle, &u->link);
+	/* A login lasts as long as its client stays. */
+	if (!u->bound)
+		deadline_arm(l->http->pool_clock, &u->deadline, l->worker->now);
+	io_want(l->worker->loop, &u->io, EV_READ);
+	return true;
+}
+
 void
 upstream_give(struct upstream *u)
 {
@@ -312,26 +346,12 @@ upstream_give(struct upstream *u)
 
 	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_BUSY);
 	u->exchange = NULL;
+	u->since = l->worker->now;
 	p = io_pending(&u->io) || u->tls_turn != l->tls_turn || (u->bound && u->owner == NULL) ?
 		    NULL :
 		    upstream_home_of(l, u->backend, u->bound);
-	/* Until now its descriptor was the client's second one. */
-	if (p == NULL || !admission_enter(&l->worker->proxy->descriptors, 1)) {
+	if (p == NULL || !enter_pool(u, p))
 		upstream_close(u);
-		return;
-	}
-	u->state = UPSTREAM_IDLE;
-	u->pool = p;
-	u->since = l->worker->now;
-	u->turn = ev_iteration(l->worker->loop);
-	p->n += !u->bound;
-	l->http->idle_upstreams++;
-	atomic_fetch_add_explicit(&l->worker->proxy->idle_upstreams, 1, memory_order_relaxed);
-	list_prepend(u->bound ? &p->bound : &p->idle, &u->link);
-	/* A login lasts as long as its client stays. */
-	if (!u->bound)
-		deadline_arm(l->http->pool_clock, &u->deadline, u->since);
-	io_want(l->worker->loop, &u->io, EV_READ);
 }
 
 void
@@ -397,4 +417,65 @@ upstream_pools_free(struct lane *l)
 	for (unsigned i = 0; i < HTTP_POOLS; i++)
 		LIST_EACH(it, &l->http->pools[i])
 			pool_free(list_entry(it, struct pool, link));
+}
+
+/* -- from one process to another ----------------------------------------------- */
+
+struct link *
+upstream_idle_list(struct lane *l, unsigned i)
+{
+	for (unsigned k = 0; l->http != NULL && k < HTTP_POOLS && l->http->idle_upstreams > 0; k++)
+		LIST_EACH(it, &l->http->pools[k])
+			if (i-- == 0)
+				return &list_entry(it, struct pool, link)->idle;
+	return NULL;
+}
+
+void
+upstream_freeze(struct upstream *u)
+{
+	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_IDLE && !u->bound);
+	leave_pool(u);
+	io_want(u->lane->worker->loop, &u->io, 0);
+	u->state = UPSTREAM_FROZEN;
+}
+
+static struct backend *
+plain_backend(const struct lane *l, enum color color, struct str address)
+{
+	const struct snapshot_color *c = &l->snapshot->colors[color];
+
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->usable[i]->server_name == NULL && str_eq(address, c->usable[i]->text))
+			return c->usable[i];
+	return NULL;
+}
+
+struct upstream *
+upstream_adopt(struct lane *l, enum color color, struct str address, int fd, double since)
+{
+	struct backend *b = l->http != NULL && l->snapshot != NULL ? plain_backend(l, color, address) : NULL;
+	struct upstream *u = b != NULL ? new_upstream(l, b) : NULL;
+
+	if (u == NULL)
+		return NULL;
+	io_init(&u->io, fd, upstream_on_event);
+	u->state = UPSTREAM_FROZEN;
+	u->reused = true;
+	u->since = since < l->worker->now ? since : l->worker->now;
+	return u;
+}
+
+void
+upstream_thaw(struct upstream *u)
+{
+	struct pool *p = upstream_home_of(u->lane, u->backend, u->bound);
+
+	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_FROZEN);
+	if (p == NULL || !enter_pool(u, p)) {
+		upstream_close(u);
+	} else if (!u->bound) {
+		u->deadline.touched = u->since;
+		deadline_go_on(u->lane->http->pool_clock, &u->deadline);
+	}
 }

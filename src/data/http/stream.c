@@ -1,0 +1,15 @@
+/* stream.c - what all of a client's streams have in common.  Thread: the owning worker. */
+#include "data/http/stream.h"
+#include "data/http/upstream.h"
+
+bool
+http_stream_may_go(const struct http_stream *s)
+{
+	return !s->tls && !s->stays && (s->own == NULL || !s->own->bound || !io_is_tls(&s->own->io));
+}
+
+bool
+http_stream_must_leave(const struct http_stream *s, const struct worker *w)
+{
+	return w->leaving || (w->yielded && !http_stream_may_go(s));
+}

@@ -1,0 +1,129 @@
+/* upstream_handover.c - a kept connection to a backend on its way to another process: it waits in the
+ * pool of the worker that gets it.  One by TLS stays.  Thread: owning worker. */
+#include "data/handover.h"
+#include "data/http/upstream.h"
+
+/* Of the fields. */
+enum { TAG_SERVICE = 1, TAG_COLOR, TAG_BACKEND, TAG_SINCE };
+
+static struct upstream *
+upstream_in(struct link *object)
+{
+	struct upstream *u = list_entry(object, struct upstream, link);
+
+	CHECK(u->magic == UPSTREAM_MAGIC);
+	return u;
+}
+
+static bool
+upstream_may(struct link *object)
+{
+	return !io_is_tls(&upstream_in(object)->io);
+}
+
+static void
+freeze_upstream(struct link *object)
+{
+	upstream_freeze(upstream_in(object));
+}
+
+static bool
+upstream_pack(struct link *object, struct buf *b, struct handover_fds *fds)
+{
+	const struct upstream *u = upstream_in(object);
+
+	tlv_str(b, TAG_SERVICE, str_from(u->lane->config->name));
+	tlv_u64(b, TAG_COLOR, u->backend->color);
+	tlv_str(b, TAG_BACKEND, str_from(u->backend->text));
+	tlv_double(b, TAG_SINCE, u->since);
+	fds->fd[fds->n++] = io_fd(&u->io);
+	return true;
+}
+
+static void
+upstream_resume(struct link *object, bool kept)
+{
+	struct upstream *u = upstream_in(object);
+
+	/* Who is served here still can have another one. */
+	if (kept)
+		upstream_close(u);
+	else
+		upstream_thaw(u);
+}
+
+static void
+upstream_gone(struct link *object)
+{
+	struct upstream *u = upstream_in(object);
+
+	handover_forget(u->lane->worker, &u->io);
+	upstream_close(u);
+}
+
+static struct lane *
+upstream_lane(struct link *object)
+{
+	return upstream_in(object)->lane;
+}
+
+struct upstream_parcel {
+	struct str service, backend;
+	uint64_t color;
+	double since;
+};
+
+static bool
+read_upstream_parcel(struct str row, struct upstream_parcel *p)
+{
+	struct tlv f;
+	bool good = true;
+
+	*p = (struct upstream_parcel){ .service = STR(""), .backend = STR("") };
+	while (good && tlv_next(&row, &f)) {
+		switch (f.tag) {
+		case TAG_SERVICE:
+			p->service = f.value;
+			break;
+		case TAG_COLOR:
+			good = tlv_as_u64(&f, &p->color) && p->color < COLORS;
+			break;
+		case TAG_BACKEND:
+			p->backend = f.value;
+			break;
+		case TAG_SINCE:
+			good = tlv_as_double(&f, &p->since);
+			break;
+		}
+	}
+	return good && row.n == 0;
+}
+
+static struct link *
+upstream_unpack(struct worker *w, struct str fields, struct handover_fds *fds, enum handover_no *no)
+{
+	struct upstream_parcel p;
+	struct upstream *u;
+	struct lane *l;
+
+	*no = HANDOVER_NOT;
+	if (!read_upstream_parcel(fields, &p) || fds->n < 1 || (l = handover_lane(w, p.service)) == NULL)
+		return NULL;
+	u = upstream_adopt(l, (enum color)p.color, p.backend, fds->fd[0], p.since);
+	if (u == NULL)
+		return NULL;
+	(void)handover_take_fd(fds, 0);
+	return &u->link;
+}
+
+const struct handover_kind upstream_handover = {
+	.id = HANDOVER_UPSTREAM,
+	.list = upstream_idle_list,
+	.may = upstream_may,
+	.freeze = freeze_upstream,
+	.pack = upstream_pack,
+	.resume = upstream_resume,
+	.gone = upstream_gone,
+	.lane = upstream_lane,
+	.unpack = upstream_unpack,
+};
