@@ -1,9 +1,12 @@
 """tealctl upgrade: another process takes over from the one that serves, with everything it has."""
+import os
 import signal
 
 import pytest
 
 from helpers import libconfig
+from helpers.certificates import Authority, connect, trusting
+from helpers.kernel import Stage
 from helpers.scale import until
 
 
@@ -19,6 +22,11 @@ def upgrade(teal, *words):
 def alone(teal):
     """Waits until the former process has gone."""
     until(lambda: len(teal.ok("status")["generations"]) == 1, "one generation")
+
+
+@pytest.fixture
+def ca(tmp_path):
+    return Authority(tmp_path)
 
 
 @pytest.fixture
@@ -238,3 +246,118 @@ def test_a_fleet_sees_one_and_the_same_member(supervised, redis):
         alone(teal)
     assert [m["id"] for m in teal.ok("fleet")["fleet"]] == members
     assert not teal.log_lines("store.twin")
+
+
+def test_a_connection_lives_through_upgrades(supervised):
+    teal = supervised()
+    with teal.connect() as held:
+        assert held.echo().peer == "green"
+        for n in range(3):
+            upgrade(teal)
+            held.echo(b"%d" % n)
+            alone(teal)  # the process before has nothing of it any more
+            held.echo(b"x" * 100_000)
+        s = teal.status()
+        assert s["colors"]["green"]["connections"] == 1
+        teal.ok("flip", "web", "blue")
+        held.echo()
+        assert teal.status()["colors"]["green"]["connections"] == 1
+    until(lambda: teal.status()["colors"]["green"]["connections"] == 0, "it is over")
+    line, = teal.log_lines("tcp.session", color="green")
+    assert line["bytes_in"] == line["bytes_out"] - len("green\n") == 3 + 3 * 100_000 + 2 * 5
+
+
+def test_what_cannot_move_is_named_until_it_ends(supervised, ca):
+    certificate = ca.issue("web.example")
+    teal = supervised(tls={"certificates": [certificate]})
+    with connect(teal.address("web"), trusting(ca), "web.example") as held:
+        assert held.recv(100) == b"green\n"
+        r = upgrade(teal)
+        other = connect(teal.address("web"), trusting(ca), "web.example")
+        assert other.recv(100) == b"green\n"
+        other.close()
+        held.sendall(b"still here")
+        assert held.recv(100) == b"still here"
+        leaving = until(lambda: [g for g in teal.ok("status")["generations"] if g.get("connections") == 1],
+                        "the former process is named with what it holds")[0]
+        assert leaving["role"] == "leaving" and leaving["pid"] == r["from"]["pid"]
+        m = teal.metrics()
+        assert m.get("teal_generations") == 2 and m.get("teal_upgrade_predecessor_connections") == 1
+        # Never a third: it is refused by name.
+        r = teal.ctl("upgrade")
+        assert r["error"] == "conflict" and str(leaving["pid"]) in r["message"] and "1 connections" in r["message"]
+        p = teal.tealctl("status", check=0)
+        # A flip holds for both.
+        teal.ok("flip", "web", "blue")
+        held.sendall(b"and now")
+        assert held.recv(100) == b"and now"
+    alone(teal)
+    upgrade(teal)
+
+
+def test_what_is_left_at_the_timeout_is_ended(supervised, ca):
+    teal = supervised(tls={"certificates": [ca.issue("web.example")]}, top={"upgrade": {"timeout": 1.0}})
+    with connect(teal.address("web"), trusting(ca), "web.example") as held:
+        assert held.recv(100) == b"green\n"
+        upgrade(teal)
+        assert teal.wait_log("upgrade.timeout")["remaining"] == 1
+        try:
+            assert held.recv(100) == b""
+        except OSError:
+            pass  # reset
+    alone(teal)
+
+
+def test_a_successor_that_dies_as_it_takes_over_is_replaced(supervised):
+    """Killed at any moment behind the yielding: another one is started, and no client is refused."""
+    teal = supervised()
+    with teal.connect() as held:
+        held.echo()
+        for _ in range(3):
+            seen = len(teal.log_lines_now("upgrade.yielded"))
+            with teal.admin() as a:
+                a.send("upgrade")
+                pid = teal.wait_log("upgrade.yielded", seen + 1)["pid"]
+                os.kill(pid, signal.SIGKILL)
+                assert teal.connect().echo().peer == "green"
+                until(lambda: teal.serving() != pid, "another one serves")
+            alone(teal)
+
+
+def test_a_predecessor_that_dies_before_it_yields_leaves_all_to_the_other(slow):
+    """The one that prepares goes on as a start after a crash."""
+    teal, option = slow(seconds=2.0)
+    before = teal.serving()
+    with teal.admin() as a:
+        a.send("upgrade", option)
+        until(lambda: len(teal.ok("status")["generations"]) == 2, "the other one prepares")
+        os.kill(before, signal.SIGKILL)
+    status = until(lambda: teal.running and _status(teal, before), "another one serves")
+    assert status["restarts"] == 1 and len(status["generations"]) == 1
+
+
+def _status(teal, before):
+    try:
+        status = teal.ok("status")
+    except (OSError, AssertionError):
+        return None
+    return status if status["pid"] != before else None
+
+
+@pytest.mark.tsan
+def test_flows_in_the_kernel_do_not_notice(topology, closing, teal):
+    stage = Stage(topology, closing, teal, start=False)
+    stage.teal.start(supervised=True)
+    loads = {"web": stage.load(), "dns": stage.load(udp=True)}
+    active = "green"
+    for _ in range(2):
+        stage.hold()
+        upgrade(stage.teal)
+        alone(stage.teal)
+        active = "blue" if active == "green" else "green"
+        stage.teal.ok("flip", "web", active)
+        assert stage.connect().echo().peer == active
+        stage.check_held()
+    for name, load in loads.items():
+        failed = [s for s in load.finish() if s.error or s.retries]
+        assert not failed, f"{name}: {failed[:5]}"

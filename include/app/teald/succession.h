@@ -78,6 +78,8 @@ struct succession;
 
 /* What a successor does when it is told to, by its owner. */
 struct succession_calls {
+	/* The other process has let go: opens what two cannot have at a time.  False: it has given up. */
+	bool (*open)(void *arg);
 	/* Everything is its own from now on: opens the store and begins to serve.  reload: the
 	 * configuration is to be read again, for a SIGHUP came meanwhile. */
 	void (*take_over)(void *arg, bool reload);

@@ -357,8 +357,8 @@ serve_public(struct teald *t)
 }
 
 /* The process that served before gives way, or is gone. */
-static void
-teald_on_take_over(void *arg, bool reload)
+static bool
+teald_on_let_go(void *arg)
 {
 	struct teald *t = arg;
 	struct engine *kernel;
@@ -367,10 +367,19 @@ teald_on_take_over(void *arg, bool reload)
 	handed_settle();
 	if (open_kernel_services(t, &why) != OK) {
 		teald_on_fatal(t, &why);
-		return;
+		return false;
 	}
 	if ((kernel = kernel_services_engine(t->kernel_services)) != NULL)
 		control_join_engine(&t->control, kernel);
+	return true;
+}
+
+static void
+teald_on_take_over(void *arg, bool reload)
+{
+	struct teald *t = arg;
+	struct why why;
+
 	if (control_begin(&t->control, &why) != OK) {
 		teald_on_fatal(t, &why);
 		return;
@@ -453,7 +462,7 @@ open_all(struct teald *t, struct why *why)
 		return OK;
 	}
 	t->succession = succession_new(&t->control, t->proxy,
-				       &(struct succession_calls){ teald_on_take_over, teald_on_give_up, t });
+				       &(struct succession_calls){ teald_on_let_go, teald_on_take_over, teald_on_give_up, t });
 	return OK;
 }
 

@@ -163,11 +163,14 @@ succession_prepared(struct succession *s)
 	say_prepared(s);
 }
 
+/* known: the other process has said what there is. */
 static void
-succession_take(struct succession *s, bool reload)
+succession_take(struct succession *s, bool known, bool reload)
 {
-	if (s->taken)
+	if (s->taken || !s->calls.open(s->calls.arg))
 		return;
+	if (known)
+		peer_begin(s->peer);
 	s->taken = true;
 	s->taken_at = clock_now();
 	s->calls.take_over(s->calls.arg, reload);
@@ -210,10 +213,8 @@ succession_on_message(struct peer_line *l, uint16_t type, struct str row, int *f
 		return;
 	case SUCCESSION_YOURS:
 		upgrade_inherit(row);
-		if (!s->taken)
-			peer_begin(s->peer);
 		(void)succession_u64(row, SUCCESSION_T_HANGUP, &reload);
-		succession_take(s, reload != 0);
+		succession_take(s, s->other.format == SUCCESSION_FORMAT, reload != 0);
 		return;
 	case SUCCESSION_HELD:
 		(void)succession_u64(row, SUCCESSION_T_CLIENTS, &s->other.clients);
@@ -256,7 +257,7 @@ succession_on_alone(void *arg)
 	}
 	LOG_WARN("upgrade.predecessor_died", LI("pid", pid));
 	close_channels(s);
-	succession_take(s, false);
+	succession_take(s, false, false);
 }
 
 static void
