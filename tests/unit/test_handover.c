@@ -190,14 +190,18 @@ static void
 upgrade_to(unsigned workers)
 {
 	struct house *from = &town.house[0], *to = &town.house[1];
+	uint32_t held = atomic_load(&from->services[0]->admission.held);
 	uint64_t n = connections(from);
 	int ends[WORKERS];
 
 	yield(from);
 	start_with(to, workers, 2000);
+	/* As control does: what the old process still holds is no place for another one. */
+	admission_adopt(&to->services[0]->admission, held);
 	give(from, ends);
 	proxy_take(to->proxy, ends, WORKERS);
 	WAIT_UNTIL(town.loop, from->given);
+	admission_leave(&to->services[0]->admission, held);
 	assert_int_equal(connections(from), 0);
 	assert_int_equal(from->proxy->engine.left(&from->proxy->engine), 0);
 	assert_int_equal(connections(to), n);

@@ -50,13 +50,13 @@ session_in(struct link *object)
 
 /* -- the old process ----------------------------------------------------------- */
 
-/* Exchanges and HTTP clients are in some of these, too.  Those who wait come first, in the order of
- * the queue. */
+/* Exchanges and HTTP clients are in some of these, too.  What holds a place comes before those who
+ * wait for one, in the order of the queue. */
 static struct link *
 session_list(struct lane *l, unsigned i)
 {
-	struct link *const lists[] = { &l->waiting[LINE_PLACES], &l->dialing, &l->live[WAITER_SESSION][GREEN],
-				       &l->live[WAITER_SESSION][BLUE], &l->previews[WAITER_SESSION] };
+	struct link *const lists[] = { &l->live[WAITER_SESSION][GREEN], &l->live[WAITER_SESSION][BLUE],
+				       &l->previews[WAITER_SESSION], &l->dialing, &l->waiting[LINE_PLACES] };
 
 	return i < ARRAY_LEN(lists) ? lists[i] : NULL;
 }
