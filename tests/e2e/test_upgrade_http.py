@@ -1,7 +1,10 @@
 """Requests go on through upgrades: none fails, none is cut, keep-alive clients are not told to leave."""
+import socket
+import threading
 
 import pytest
 
+from helpers import scale
 from helpers.certificates import Authority
 from helpers.http1 import Http, site
 from helpers.scale import scaled, slow, until
@@ -48,6 +51,52 @@ def test_not_one_request_of_tls_clients_is_lost(stage, tmp_path):
         assert (status, r["verdict"]) == (0, "nothing was lost"), (errors(r), r["samples"], r["upgrades"])
         # Their connections could not move; they have left with an answer, and with them the former process.
         until(lambda: children(t) == [t.serving()], "one process is left")
+
+
+def test_clients_between_two_requests_notice_nothing(stage):
+    """Neither those that are idle nor those that have begun to ask; and kept connections to backends go along."""
+    t = stage()
+    idle, asking = [Http(t.address()) for _ in range(5)], [Http(t.address()) for _ in range(5)]
+    for c in idle + asking:
+        m = c.ask()
+        assert m.status == 200
+    for c in asking:
+        c.send(b"GET / HTTP/1.1\r\nHo")
+    for _ in range(2):
+        upgraded(t)
+    for c in asking:
+        c.send(b"st: x\r\n\r\n")
+        m = c.response()
+        assert m.status == 200 and m.get("connection") != "close", m
+    for c in idle:
+        m = c.ask()
+        assert m.status == 200 and m.get("connection") != "close", m
+    for c in idle + asking:
+        c.close()
+
+
+def test_an_answer_under_way_is_finished_and_then_its_client_is_handed_over(teal, ports, backend):
+    """The former process is gone only when the last byte of it was sent."""
+    go = threading.Event()
+
+    def half(conn, b):
+        while b"\r\n\r\n" in (conn.recv(65536) or b""):
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+            go.wait(scale.patience())
+            conn.sendall(b"world")
+    b = backend("half", half)
+    t = teal(start=False, services=[service(mode="http", listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b],
+                                            health={"type": "none"})]).start(supervised=True)
+    c = Http(t.address())
+    c.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert c.sock.recv(1 << 16, socket.MSG_PEEK)
+    before, after = upgrade(t)
+    go.set()
+    m = c.response()
+    assert (m.status, m.body) == (200, b"helloworld") and m.get("connection") != "close"
+    gone(before)
+    assert c.ask().body == b"helloworld"
+    c.close()
 
 
 def test_a_body_on_its_way_to_the_backend_arrives_whole(teal, ports, backend):
