@@ -1,28 +1,15 @@
-/* proxy_protocol_session.h - the PROXY protocol of a session: what a header said of its
- * client, and the one its backend is told.
+/* proxy_protocol_session.h - the PROXY protocol of a lane's clients: whose header is
+ * believed, and the one that backends are told.
  * Thread: the owning worker. */
 #ifndef DATA_PROXY_PROTOCOL_SESSION_H
 #define DATA_PROXY_PROTOCOL_SESSION_H
 
-#include "data/tcp/session.h"
-
-/* Stands behind a session of a service with accept_from; others do without. */
-struct proxy_protocol_facts {
-	struct endpoint peer;	/* who connected to us; the session's own is the client */
-	struct endpoint destination;	/* where the client had connected to; family 0: here */
-};
+#include "data/dial.h"
 
 static inline bool
 proxy_protocol_is_on(const struct lane *l)
 {
 	return !cidr_set_is_empty(&l->config->proxy_protocol.accept_from);
-}
-
-/* NULL: there was no header to come. */
-static inline struct proxy_protocol_facts *
-proxy_protocol_of(struct session *s)
-{
-	return s->proxy_protocol ? (struct proxy_protocol_facts *)(void *)(s + 1) : NULL;
 }
 
 /* Whether the peer has no right to tell who the client is. */
@@ -33,11 +20,9 @@ bool proxy_protocol_denies(const struct lane *l, const struct addr *peer);
 MUST_USE bool proxy_protocol_tell(const struct lane *l, const struct endpoint *peer, const struct dial_client *client,
 			   struct io *server);
 
-/* "\"peer\":\"10.0.0.1:1234\"" for the log, "" when there is nothing to tell.
+/* "\"peer\":\"10.0.0.1:1234\"" for the log, "" where peer is NULL.
  * Returns text. */
 #define PROXY_PROTOCOL_TEXT (ADDR_TEXT + 16)
-char *proxy_protocol_json(struct session *s, char text[PROXY_PROTOCOL_TEXT]);
-/* The same without a session; peer NULL: there is none. */
 char *proxy_protocol_peer_json(const struct endpoint *peer, char text[PROXY_PROTOCOL_TEXT]);
 
 #endif

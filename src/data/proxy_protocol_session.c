@@ -27,12 +27,6 @@ proxy_protocol_peer_json(const struct endpoint *peer, char text[PROXY_PROTOCOL_T
 	return text;
 }
 
-char *
-proxy_protocol_json(struct session *s, char text[PROXY_PROTOCOL_TEXT])
-{
-	return proxy_protocol_peer_json(s->proxy_protocol ? &proxy_protocol_of(s)->peer : NULL, text);
-}
-
 static void
 to_wire(struct proxy_end *end, const struct endpoint *e)
 {

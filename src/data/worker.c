@@ -31,8 +31,6 @@ _Static_assert(RELAY_READ_MAX <= WORKER_BUFFER, "what relays read fits");
 /* After so many polls that may have left events out each has been reported: those
  * that were go behind the others, and the next poll asks for twice as many. */
 #define PARTIAL_MAX 16
-/* Until the same trouble is told again. */
-#define COMPLAIN_SECONDS 10.0
 
 /* The list whose members expire after so many seconds, by this function, which
  * re-arms or disarms them; made on first use. */

@@ -78,7 +78,12 @@ void exchange_fail(struct exchange *x, enum ending ending, const char *reason);
 /* The client is gone: so is what it had asked for. */
 void exchange_abort(struct exchange *x, enum ending ending);
 
-/* -- between exchange.c, exchange_dial.c and exchange_answer.c --------------- */
+/* -- between exchange.c and exchange_*.c ------------------------------------- */
+
+/* x->text: the head, what of the body is in hand, and behind it what is asked of it later.  False
+ * without memory, or room for the head. */
+MUST_USE bool exchange_compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host,
+			       const char *body, size_t n);
 
 /* The connection is there: sends the request. */
 void exchange_ask(struct exchange *x);

@@ -19,6 +19,9 @@ struct http_answer {
 	bool close;	/* nothing may follow */
 };
 
+/* By which an HTTP client is told of such an end. */
+struct http_answer http_answer_of(enum ending e, bool close);
+
 /* What is known of the request that is answered. */
 struct http_asker {
 	const struct http1_head *head;	/* NULL: none that is whole */

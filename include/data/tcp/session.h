@@ -20,6 +20,19 @@ struct session {
 	struct relay up, down;	/* to the backend, to the client */
 };
 
+/* Stands behind a session of a service with accept_from; others do without. */
+struct proxy_protocol_facts {
+	struct endpoint peer;	/* who connected to us; the session's own is the client */
+	struct endpoint destination;	/* where the client had connected to; family 0: here */
+};
+
+/* NULL: there was no header to come. */
+static inline struct proxy_protocol_facts *
+proxy_protocol_of(struct session *s)
+{
+	return s->proxy_protocol ? (struct proxy_protocol_facts *)(void *)(s + 1) : NULL;
+}
+
 struct handshake_facts;
 
 /* A client and a backend that are connected already: an HTTP exchange became a

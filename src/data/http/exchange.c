@@ -1,16 +1,12 @@
 /* exchange.c - one HTTP request and its answer: its life, and the request's
  * way.  Thread: owning worker. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "data/http/exchange.h"
 #include "data/http/http_answer.h"
-#include "data/http/http_buffers.h"
 #include "data/http/http_log.h"
 #include "data/proxy.h"
-#include "proto/http1_edit.h"
 #include "proto/http1_error.h"
-#include "proto/http1_host.h"
 
 static const struct http_config *
 exchange_config_of(const struct exchange *x)
@@ -449,115 +445,6 @@ upgrades(const struct http1_head *h)
 	return http1_head_upgrades(h) && !http1_head_has_token(h, "upgrade", "h2c");
 }
 
-static struct http1_slice
-append(char *text, size_t *at, struct str s)
-{
-	struct http1_slice slice = { (uint32_t)*at, (uint32_t)s.n };
-
-	if (s.n > 0)
-		memcpy(text + *at, s.p, s.n);
-	*at += s.n;
-	return slice;
-}
-
-/* The head as the backend gets it, in the worker's buffers. */
-static size_t
-compose_request(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
-{
-	const struct service_config *sc = x->dial.lane->config;
-	struct http_buffers *buffers = x->dial.lane->worker->http;
-	const struct http_stream *s = x->stream;
-	struct addr peer;
-	struct http_own own = x->dial.lane->http->own_requests;
-	struct tls_facts tls;
-	struct http1_edit e = {
-		.rfc7239 = sc->http.forwarded_header,
-		.client = str_from(s->ip),
-		.proto = s->tls ? STR("https") : STR("http"),
-		.host = host->authority,
-		.request_id = sc->http.request_id ? id : STR(""),
-		.id_passes = sc->http.request_id,
-		.via = sc->http.via ? STR("teal") : STR(""),
-		.authority = host->authority.n > 0	  ? host->authority :
-			     sc->http.default_host != NULL ? str_from(sc->http.default_host) :
-							     str_from(sc->name),
-		.upgrade = x->upgrade,
-		.close = sc->proxy_protocol.send != SEND_NONE,
-	};
-
-	if (sc->tls.client_ca != NULL && s->tls) {
-		tls_facts(s->ops->io(s)->tls, &tls);
-		if (tls.peer != NULL) {
-			own.lines[HTTP_OWN_SUBJECT].value = str_from(tls.peer->subject);
-			own.lines[HTTP_OWN_FINGERPRINT].value = str_from(tls.peer->fingerprint);
-		}
-	}
-	e.lines = own.lines;
-	e.n_lines = own.n;
-	if (sc->http.forwarded) {
-		endpoint_get(&x->dial.peer, &peer);
-		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :
-										 HTTP1_FORWARDED_REPLACE;
-	}
-	return http1_edit_request(h, &e, buffers->out, buffers->size);
-}
-
-/* All lines of Upgrade, as one list. */
-static void
-append_protocols(struct exchange *x, const struct http1_head *h, size_t *at)
-{
-	x->protocols.at = (uint32_t)*at;
-	for (unsigned i = 0; i < h->header_count; i++) {
-		if (h->headers[i].id != HTTP1_UPGRADE)
-			continue;
-		append(x->text, at, http1_text(h, h->headers[i].value));
-		append(x->text, at, STR(","));
-	}
-	x->protocols.n = (uint32_t)*at - x->protocols.at;
-}
-
-/* Bytes that need room for that; at most those of the head. */
-static size_t
-room_for_protocols(const struct exchange *x, const struct http1_head *h)
-{
-	return x->upgrade ? h->length : 0;
-}
-
-/* Head, what of the body is in hand, and behind it what is asked of it later. */
-static bool
-keep_text(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body,
-	  size_t n)
-{
-	struct http_buffers *buffers = x->dial.lane->worker->http;
-	struct str agent = http1_head_get(h, HTTP1_USER_AGENT), id = http1_edit_request_id(h);
-	char made[HTTP_ID];
-	size_t head, at = 0;
-	const char *space;
-
-	if (id.n == 0) {
-		http_buffers_id(buffers, made);
-		id = (struct str){ made, sizeof(made) };
-		head = compose_request(x, h, host, id);
-	} else {
-		head = compose_request(x, h, host, STR(""));
-	}
-	x->text = head > 0 ? malloc(head + n + agent.n + id.n + room_for_protocols(x, h)) : NULL;
-	if (x->text == NULL)
-		return false;
-	append(x->text, &at, (struct str){ buffers->out, head });
-	append(x->text, &at, (struct str){ body, n });
-	x->n_text = at;
-	x->agent = append(x->text, &at, agent);
-	x->id = append(x->text, &at, id);
-	if (x->upgrade)
-		append_protocols(x, h, &at);
-	x->method = (struct http1_slice){ 0, h->method.n };
-	space = memchr(x->text + h->method.n + 1, ' ', head);
-	x->path = (struct http1_slice){ h->method.n + 1,
-					(uint32_t)(space - x->text) - (uint32_t)h->method.n - 1 };
-	return true;
-}
-
 static void
 begin_exchange(struct exchange *x, struct http_stream *s, const struct endpoint *peer, struct lane *l,
 	       const struct http1_head *h, enum entrance entrance)
@@ -603,7 +490,7 @@ exchange_begin(struct http_stream *s, const struct endpoint *peer, struct lane *
 		in_hand = 0;
 	else
 		taken = pump_take(&x->up, p + length, &in_hand, &result);
-	if (!keep_text(x, h, host, p + length, in_hand) || result == PUMP_NO_MEMORY) {
+	if (!exchange_compose(x, h, host, p + length, in_hand) || result == PUMP_NO_MEMORY) {
 		exchange_fail(x, END_MEMORY, NULL);
 	} else if (result == PUMP_BAD) {
 		fail_of_body(x);

@@ -21,12 +21,19 @@ answer_config_of(const struct exchange *x)
 	return &x->dial.lane->config->http;
 }
 
+/* How the backend does, seen from its answer.  It was reached, whatever it says. */
+static void
+judge_backend(struct exchange *x, bool bad)
+{
+	backend_connected(x->dial.backend);
+	backend_answered(x->dial.backend, bad);
+	x->dial.lane->refused |= bad && x->dial.lane->config->passive.answers > 0;
+}
+
 static bool
 bad(struct exchange *x, const char *why)
 {
-	backend_connected(x->dial.backend);
-	backend_answered(x->dial.backend, true);
-	x->dial.lane->refused |= x->dial.lane->config->passive.answers > 0;
+	judge_backend(x, true);
 	exchange_lost(x, END_BAD_RESPONSE, why);
 	return false;
 }
@@ -125,16 +132,11 @@ interim(struct exchange *x, const struct http1_head *h)
 	return has_said(x, result);
 }
 
-/* How the backend does, seen from its answer.  It was reached, whatever it says;
- * 501 and 505 tell of the request. */
+/* 501 and 505 tell of the request. */
 static void
 judge_answer(struct exchange *x)
 {
-	bool bad = x->status >= 500 && x->status <= 599 && x->status != 501 && x->status != 505;
-
-	backend_connected(x->dial.backend);
-	backend_answered(x->dial.backend, bad);
-	x->dial.lane->refused |= bad && x->dial.lane->config->passive.answers > 0;
+	judge_backend(x, x->status >= 500 && x->status <= 599 && x->status != 501 && x->status != 505);
 }
 
 /* What becomes of its head on the way to the client; color is filled in, too. */

@@ -60,6 +60,18 @@ http_answer_retry_after(unsigned status)
 	return status == 503 || status == 429 ? RETRY_AFTER : 0;
 }
 
+struct http_answer
+http_answer_of(enum ending e, bool close)
+{
+	return (struct http_answer){
+		.status = http_answer_status(e),
+		.ending = e,
+		.reason = http_answer_words(e),
+		.retry_after = http_answer_retry_after(http_answer_status(e)),
+		.close = close,
+	};
+}
+
 bool
 http_answer_write(struct http_conn *c, const struct http_answer *a, const struct http_asker *asker,
 		  size_t *bytes)

@@ -454,33 +454,22 @@ void
 http_conn_expired(struct deadline *d)
 {
 	struct http_conn *c = container_of(d, struct http_conn, deadline);
-	const struct http_answer late = {
-		.status = 408,
-		.ending = END_HEADER_TIMEOUT,
-		.reason = "the request's head did not come within header_timeout",
-		.close = true,
-	};
-	const struct http_answer full = {
-		.status = 503,
-		.ending = END_QUEUE_TIMEOUT,
-		.reason = "no place came free within queue_timeout",
-		.retry_after = 1,
-		.close = true,
-	};
+	struct http_answer a;
 
 	if (c->state == HTTP_CONN_WAITING) {
 		queue_leave(c->lane, &c->waiter);
 		permit_leave_queue(&c->permit);
 		list_append(&c->lane->http->clients[c->stream.entrance], &c->link);
 		c->state = HTTP_CONN_READING;
-		http_conn_answer(c, c->lane, NULL, &full);
-	} else if (c->state == HTTP_CONN_READING && (c->head != NULL || c->stream.requests == 0)) {
+		a = http_answer_of(END_QUEUE_TIMEOUT, true);
+		http_conn_answer(c, c->lane, NULL, &a);
+	} else if (c->state == HTTP_CONN_READING && c->head != NULL) {
+		a = http_answer_of(END_HEADER_TIMEOUT, true);
+		http_conn_answer(c, c->lane, NULL, &a);
+	} else if (c->state == HTTP_CONN_READING && c->stream.requests == 0) {
 		/* Who has said nothing is not told anything: browsers open
 		 * connections for later. */
-		if (c->head != NULL)
-			http_conn_answer(c, c->lane, NULL, &late);
-		else
-			http_conn_end(c, END_HEADER_TIMEOUT);
+		http_conn_end(c, END_HEADER_TIMEOUT);
 	} else {
 		http_conn_end(c, END_IDLE);
 	}

@@ -11,13 +11,7 @@
 static void
 answer_own(struct http_conn *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
 {
-	const struct http_answer a = {
-		.status = http_answer_status(ending),
-		.ending = ending,
-		.reason = http_answer_words(ending),
-		.retry_after = http_answer_retry_after(http_answer_status(ending)),
-		.close = close,
-	};
+	const struct http_answer a = http_answer_of(ending, close);
 
 	http_conn_answer(c, l, h, &a);
 }

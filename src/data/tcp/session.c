@@ -44,13 +44,14 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 {
 	const struct service_config *sc = s->dial.lane->config;
 	char client[ADDR_TEXT], header[PROXY_PROTOCOL_TEXT], tried[TRIED_TEXT];
+	const struct proxy_protocol_facts *behind = proxy_protocol_of(s);
 	struct addr peer;
 	struct buf tls = { 0 };	/* log.level may leave the line out, and what fills this with it */
 
 	endpoint_get(&s->dial.peer, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->dial.entrance == ENTRANCE_MAIN ? "main" : "preview"),
-		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxy_protocol_json(s, header))),
+		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxy_protocol_peer_json(behind != NULL ? &behind->peer : NULL, header))),
 		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", &tls)), LS("backend", s->dial.backend != NULL ? s->dial.backend->text : ""),
 		 LS("color", color_word((enum color)s->dial.color)), LU("epoch", s->dial.epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->dial.born),
