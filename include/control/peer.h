@@ -42,7 +42,7 @@ void peer_gone(struct peer *p);
 bool peer_is_settled(const struct control *c, const char **why);
 /* Sends what this teald knows; the caller sends its "yours" behind it.  Before: workers
  * have stopped to accept, the store is closed, and control_change_store() has put
- * store_successor_new() in its place.  From now on the successor decides: its
+ * store_successor_new() in its place, where it stays.  From now on the successor decides: its
  * records are obeyed as the store's were, no drain begins by itself, and what is
  * told of services is told by the successor alone. */
 void peer_yield(struct peer *p);

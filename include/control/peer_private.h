@@ -1,6 +1,6 @@
 /* peer_private.h - what the files of control/peer share; no other file includes it:
  * peer.c (the engine, the line's life), peer_state.c (what one teald tells the next
- * when it hands over), peer_tally.c (counters), peer_fields.c (records, orders).
+ * when it hands over), peer_fleet.c, peer_tally.c (counters), peer_fields.c (records, orders).
  * Thread: main. */
 #ifndef CONTROL_PEER_PRIVATE_H
 #define CONTROL_PEER_PRIVATE_H
@@ -110,6 +110,8 @@ struct peer {
 	size_t n_shared;
 	uint64_t last_question;
 	struct link questions;	/* struct peer_question */
+	uint64_t last_refresh;
+	struct fleet fleet;	/* as told so far, of the reading that is under way */
 	/* Nodes of a pool, as told so far. */
 	char pool[RECORD_NAME];
 	struct overlay overlay;
@@ -118,6 +120,7 @@ struct peer {
 /* NULL: we do not have it, or no more. */
 struct service_ctl *peer_ctl(const struct peer *p, const struct peer_service *ps);
 struct peer_service *peer_find(const struct peer *p, struct str name);
+struct peer_service *peer_find_by_service(const struct peer *p, const struct service *s);
 /* Fills by_name, when all services are there. */
 void peer_sort(struct peer *p);
 void peer_say(struct peer *p, enum peer_type type, struct buf *row);
@@ -128,6 +131,12 @@ void peer_take_account(struct peer *p, struct str row);
 /* *ours becomes so much more or less, and *before is now. */
 void peer_add_difference(_Atomic uint32_t *ours, uint32_t *before, uint64_t now);
 void peer_join(struct peer *p, struct peer_service *ps, struct service_ctl *ctl);
+
+/* -- peer_fleet.c: what a command that waits in the predecessor must know of the others ---- */
+
+void peer_ask_fleet(void *arg);
+void peer_answer_fleet(struct peer *p, struct str row);
+void peer_take_fleet(struct peer *p, struct str row);
 
 /* -- peer_state.c -------------------------------------------------------------------- */
 

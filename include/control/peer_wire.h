@@ -23,11 +23,13 @@ enum peer_type {
 	PEER_RECORD = 82,	/* of a service: obey this, and say when it is obeyed */
 	PEER_DRAIN = 83,	/* of a color of a service: orders */
 	PEER_COUNTS = 84,	/* of a service: the answer to PEER_ASK */
+	PEER_FLEET = 85,	/* the answer to PEER_REFRESH; several, the last one says so */
 	/* The predecessor, until it ends. */
 	PEER_ACKED = 96,	/* of a service: nothing begins there by an older generation */
 	PEER_TALLY = 97,	/* of a service: counters since their start, or only what is held now */
 	PEER_TALLY_BACKENDS = 98,	/* the same of its backends; several */
 	PEER_TALLY_PROCESS = 99,
+	PEER_REFRESH = 101,	/* how are the others of the fleet? */
 	PEER_ASK = 100,	/* of a service: how many connections has the successor? */
 	/* Both. */
 	PEER_WHO = 112,	/* who holds that color? */
@@ -132,6 +134,13 @@ enum peer_tag {
 	PEER_T_POOL = 144,	/* str */
 	PEER_T_VERSION = 145,
 	PEER_T_NODE = 146,	/* row of ADDRESS (the host) and WORD; several */
+
+	/* The fleet. */
+	PEER_T_MEMBER = 152,	/* row of ADDRESS (the machine), PID and: */
+	PEER_T_PID = 153,
+	PEER_T_SELF = 154,	/* the successor */
+	PEER_T_MISSING = 155,
+	PEER_T_APPLIED = 156,	/* row of SERVICE, EPOCH, COUNT (held on the idle color); several */
 
 	/* Who holds. */
 	PEER_T_QUESTION = 160,	/* which one is answered */

@@ -6,9 +6,14 @@
 
 #include "store/store.h"
 
-/* type: of the store that it replaces, "file" or "redis".  It tells nothing by itself:
- * on_record() and on_nodes() are called by who hears from the successor.  Writes are
- * refused with E_STORE. */
-struct store *store_successor_new(struct ev_loop *loop, const char *type);
+/* type: of the store that it replaces, "file" or "redis"; fleet: that one is a fleet's.
+ * It tells nothing by itself: on_record() and on_nodes() are called by who hears from the
+ * successor.  Writes are refused with E_STORE. */
+struct store *store_successor_new(struct ev_loop *loop, const char *type, bool fleet);
+/* Who asks the successor to read its store, from inside refresh(); NULL: nobody can, and
+ * who waits is told E_STORE. */
+void store_successor_hear(struct store *s, void (*ask)(void *arg), void *arg);
+/* It has read (OK), and the fleet is this one, or it could not.  Consumes what *f owns. */
+void store_successor_read(struct store *s, enum err e, struct fleet *f);
 
 #endif

@@ -11,6 +11,7 @@
 #include "control/peer_private.h"
 #include "control/publish.h"
 #include "control/reload.h"
+#include "store/store_successor.h"
 
 /* Between two looks at what has changed, seconds. */
 #define TICK 0.05
@@ -61,8 +62,8 @@ peer_find(const struct peer *p, struct str name)
 	return found != NULL ? *found : NULL;
 }
 
-static struct peer_service *
-find_by_service(const struct peer *p, const struct service *s)
+struct peer_service *
+peer_find_by_service(const struct peer *p, const struct service *s)
 {
 	size_t low = 0, high = p->n;
 	uint64_t serial = s->ctl->serial;
@@ -114,7 +115,7 @@ peer_holders(struct engine *e, struct service *s, enum color color, unsigned max
 {
 	static const struct holders none;
 	struct peer *p = peer_of_engine(e);
-	struct peer_service *ps = find_by_service(p, s);
+	struct peer_service *ps = peer_find_by_service(p, s);
 	struct peer_question *q;
 	struct buf b;
 
@@ -251,7 +252,7 @@ static void
 predecessor_publish(struct engine *e, struct service *s, struct snapshot **snapshot)
 {
 	struct peer *p = peer_of_engine(e);
-	struct peer_service *ps = find_by_service(p, s);
+	struct peer_service *ps = peer_find_by_service(p, s);
 	struct buf b;
 
 	if (p->active && ps != NULL) {
@@ -268,7 +269,7 @@ static void
 predecessor_drain(struct engine *e, struct service *s, enum color color, const struct drain_orders *orders)
 {
 	struct peer *p = peer_of_engine(e);
-	struct peer_service *ps = find_by_service(p, s);
+	struct peer_service *ps = peer_find_by_service(p, s);
 	struct buf b;
 
 	if (!p->active || ps == NULL)
@@ -393,7 +394,7 @@ static uint64_t
 successor_count(struct engine *e, const struct service *s, enum color color)
 {
 	struct peer *p = peer_of_engine(e);
-	struct peer_service *ps = find_by_service(p, s);
+	struct peer_service *ps = peer_find_by_service(p, s);
 	bool moved;
 
 	if (!p->active || ps == NULL)
@@ -451,7 +452,7 @@ peer_on_acked(struct peer *p, struct service_ctl *ctl)
 
 	if (p == NULL || !p->active || p->other != PEER_IS_SUCCESSOR)
 		return;
-	if ((ps = find_by_service(p, ctl->service)) != NULL)
+	if ((ps = peer_find_by_service(p, ctl->service)) != NULL)
 		ack_if_obeyed(p, ps, ctl);
 }
 
@@ -672,6 +673,9 @@ from_predecessor(struct peer *p, unsigned type, struct str row)
 	case PEER_ASK:
 		answer_ask(p, row);
 		break;
+	case PEER_REFRESH:
+		peer_answer_fleet(p, row);
+		break;
 	default:
 		break;
 	}
@@ -695,6 +699,9 @@ from_successor(struct peer *p, unsigned type, struct str row)
 		break;
 	case PEER_COUNTS:
 		take_counts(p, row);
+		break;
+	case PEER_FLEET:
+		peer_take_fleet(p, row);
 		break;
 	default:
 		break;
@@ -764,6 +771,7 @@ peer_yield(struct peer *p)
 		p->engine.on_acked(p->engine.arg, &p->engine, ctl->service, 0, ctl->service->generation);
 	}
 	peer_sort(p);
+	store_successor_hear(c->store, peer_ask_fleet, p);
 	peer_write_state(p);
 	ev_timer_set(&p->tick, TICK, TICK);
 	ev_timer_start(c->loop, &p->tick);
@@ -841,6 +849,9 @@ void
 peer_gone(struct peer *p)
 {
 	ev_timer_stop(p->control->loop, &p->tick);
+	if (p->active && p->other == PEER_IS_SUCCESSOR)
+		store_successor_hear(p->control->store, NULL, NULL);
+	fleet_free(&p->fleet);
 	p->active = false;
 	forget_messages(p);
 	LIST_EACH(l, &p->questions) {

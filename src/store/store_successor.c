@@ -20,6 +20,16 @@ struct store_successor {
 	const char *type;
 	ev_timer answer;
 	struct link refused;
+	void (*ask)(void *arg);
+	void *ask_arg;
+	struct link waiting;	/* struct waiter: for a reading */
+	struct fleet fleet;	/* as the successor has read it last */
+};
+
+struct waiter {
+	struct link link;
+	store_refreshed_fn *done;
+	void *arg;
 };
 
 static struct store_successor *
@@ -115,18 +125,85 @@ successor_reconfigure(struct store *s, const struct config *to)
 }
 
 static void
+tell_waiters(struct store_successor *f, enum err e)
+{
+	struct link all;
+
+	list_init(&all);
+	list_splice(&all, &f->waiting);
+	LIST_EACH(l, &all) {
+		struct waiter *w = list_entry(l, struct waiter, link);
+
+		list_remove(&w->link);
+		w->done(w->arg, e, &refusal);
+		free(w);
+	}
+}
+
+/* One that asks while others wait is told what they are: it was read after it asked, or
+ * a moment before. */
+static void
+successor_refresh(struct store *s, store_refreshed_fn *done, void *arg)
+{
+	struct store_successor *f = successor_of(s);
+	struct waiter *w = must_alloc(sizeof(*w));
+	bool first = list_empty(&f->waiting);
+
+	*w = (struct waiter){ .done = done, .arg = arg };
+	list_init(&w->link);
+	list_append(&f->waiting, &w->link);
+	if (f->ask == NULL)
+		tell_waiters(f, E_STORE);
+	else if (first)
+		f->ask(f->ask_arg);
+}
+
+static const struct fleet *
+successor_fleet(const struct store *s)
+{
+	return &container_of(s, const struct store_successor, store)->fleet;
+}
+
+void
+store_successor_hear(struct store *s, void (*ask)(void *arg), void *arg)
+{
+	struct store_successor *f = successor_of(s);
+
+	f->ask = ask;
+	f->ask_arg = arg;
+	if (ask == NULL)
+		tell_waiters(f, E_STORE);
+}
+
+void
+store_successor_read(struct store *s, enum err e, struct fleet *f)
+{
+	struct store_successor *own = successor_of(s);
+
+	if (e == OK) {
+		fleet_free(&own->fleet);
+		own->fleet = *f;
+		*f = (struct fleet){ .n = 0 };
+	}
+	fleet_free(f);
+	tell_waiters(own, e);
+}
+
+static void
 successor_close(struct store **sp)
 {
 	struct store_successor *f = successor_of(*sp);
 
 	*sp = NULL;
 	answer_all(f);
+	tell_waiters(f, E_STORE);
+	fleet_free(&f->fleet);
 	ev_timer_stop(f->loop, &f->answer);
 	free(f);
 }
 
 struct store *
-store_successor_new(struct ev_loop *loop, const char *type)
+store_successor_new(struct ev_loop *loop, const char *type, bool fleet)
 {
 	struct store_successor *f = must_alloc(sizeof(*f));
 
@@ -142,7 +219,12 @@ store_successor_new(struct ev_loop *loop, const char *type)
 		.loop = loop,
 		.type = type,
 	};
+	if (fleet) {
+		f->store.refresh = successor_refresh;
+		f->store.fleet = successor_fleet;
+	}
 	list_init(&f->refused);
+	list_init(&f->waiting);
 	ev_timer_init(&f->answer, successor_on_answer, 0.0, 0.0);
 	return &f->store;
 }

@@ -111,7 +111,7 @@ open_world(struct world *w)
 	w->config.services = w->sc;
 	w->config.n_services = SERVICES;
 	w->engine = (struct engine){ .class = &class, .n_threads = 1, .publish = obey, .drain = drain, .count = count, .holders = holders };
-	w->store = store_successor_new(w->loop, "file");
+	w->store = store_successor_new(w->loop, "redis", true);
 	CHECK(control_prepare(&w->control, w->loop, &w->config, NULL, w->store,
 			      (struct engine *[]){ &w->engine }, 1, w->services, SERVICES, &why) == OK);
 }

@@ -107,6 +107,13 @@ fake_note(struct store *s, const struct audit_entry *entry)
 	(void)entry;
 }
 
+static void
+fake_status(const struct store *s, struct store_status *out)
+{
+	(void)s;
+	*out = (struct store_status){ .type = "fake", .up = true };
+}
+
 static struct fake_engine *
 fake_of(struct engine *e)
 {
@@ -244,7 +251,7 @@ make(struct rig *r, struct side *d, const char *const *names, size_t n)
 	d->config.n_services = n;
 	strcpy(d->config.checksum, "one");
 	d->store.side = d;
-	d->store.store = (struct store){ .open = fake_open, .write = fake_write, .note = fake_note };
+	d->store.store = (struct store){ .open = fake_open, .write = fake_write, .note = fake_note, .status = fake_status };
 	d->engine.engine = (struct engine){ .class = &fake_class,
 					    .n_threads = 1,
 					    .publish = fake_publish,
@@ -287,7 +294,7 @@ yield_old(struct rig *r)
 	const char *why;
 
 	assert_true(peer_is_settled(&d->control, &why));
-	d->other_store = store_successor_new(r->loop, "file");
+	d->other_store = store_successor_new(r->loop, d->store.store.fleet != NULL ? "redis" : "file", d->store.store.fleet != NULL);
 	control_change_store(&d->control, d->other_store);
 	d->peer = peer_new(&d->control, PEER_IS_SUCCESSOR, side_send, d);
 	peer_yield(d->peer);
@@ -605,6 +612,84 @@ test_a_command_that_stays_behind_is_told_the_truth_about_both(void **state)
 	assert_true(a.done);
 	assert_true(a.drained && a.error == OK);
 }
+
+/* -- a fleet with another teald ---- */
+
+static struct fleet others;
+
+static const struct fleet *
+fake_fleet(const struct store *s)
+{
+	(void)s;
+	return &others;
+}
+
+static void
+fake_refresh(struct store *s, store_refreshed_fn *done, void *arg)
+{
+	static const struct why why = { "" };
+
+	(void)s;
+	done(arg, OK, &why);
+}
+
+static void
+other_holds(unsigned holding)
+{
+	char beat[512];
+
+	fleet_free(&others);
+	snprintf(beat, sizeof(beat),
+		 "{\"id\":\"b\",\"host\":\"other\",\"version\":\"1\",\"pid\":7,\"at_us\":1,\"ready\":true,\"services\":"
+		 "{\"web\":{\"applied\":6,\"holding\":%u,\"green\":[1,1,1],\"blue\":[1,1,1]}}}", holding);
+	assert_true(fleet_add(&others, str_from(beat), "a"));
+}
+
+static int
+set_up_fleet(void **state)
+{
+	struct rig *r;
+
+	other_holds(2);
+	set_up(state);
+	r = *state;
+	for (struct side *d = &r->old; d != NULL; d = d == &r->old ? &r->new : NULL) {
+		d->store.store.fleet = fake_fleet;
+		d->store.store.refresh = fake_refresh;
+	}
+	return 0;
+}
+
+static int
+tear_down_fleet(void **state)
+{
+	fleet_free(&others);
+	return tear_down(state);
+}
+
+static void
+test_a_command_that_stays_behind_waits_for_the_fleet(void **state)
+{
+	struct rig *r = *state;
+	struct asker a;
+
+	flip(&r->old, &a, BLUE, FLIP_WAIT_DRAINED);
+	UNTIL(r, r->old.engine.last[0]->active == BLUE);
+	take(&r->old, 0);
+	UNTIL(r, a.applied);
+	turn(r, 1);
+	assert_false(a.done);
+	r->new.store.truth[0] = r->old.store.truth[0];
+	hand_over(r);
+	/* Both are empty, the other teald is not. */
+	turn(r, 2);
+	assert_false(a.done);
+	other_holds(0);
+	turn(r, 1);
+	assert_true(a.done && a.drained);
+}
+
+/* -- what is under way ---- */
 
 static void
 test_a_drain_under_way_keeps_its_deadline(void **state)
@@ -940,6 +1025,8 @@ main(void)
 		STORY(test_an_old_one_that_is_gone_is_not_waited_for),
 		STORY(test_drained_is_said_when_both_are_empty),
 		STORY(test_a_command_that_stays_behind_is_told_the_truth_about_both),
+		cmocka_unit_test_setup_teardown(test_a_command_that_stays_behind_waits_for_the_fleet, set_up_fleet,
+						tear_down_fleet),
 		STORY(test_a_drain_under_way_keeps_its_deadline),
 		STORY(test_a_flip_elsewhere_during_the_upgrade_is_obeyed_by_both),
 		STORY(test_totals_go_on),

@@ -198,7 +198,7 @@ upgrade_on_yielded(void *arg)
 
 	/* Those who wait for it have been answered: it closes without a goodbye, for its identity goes on. */
 	*u->parts.store =
-		store_successor_new(u->loop, c->config->store.type == STORE_REDIS ? "redis" : "file");
+		store_successor_new(u->loop, c->config->store.type == STORE_REDIS ? "redis" : "file", store->fleet != NULL);
 	control_change_store(c, *u->parts.store);
 	store->close(&store);
 	if (kernel != NULL)
