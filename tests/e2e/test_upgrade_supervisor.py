@@ -277,6 +277,23 @@ def test_when_the_successor_dies_afterwards_another_one_asks_the_predecessor(sta
     assert s.next().predecessor == 0
 
 
+def test_when_the_successor_dies_just_before_another_one_asks_the_predecessor(stage):
+    """That may have yielded before it heard of it."""
+    s = stage()
+    o, n, _ = s.pair()
+    n.die(signal.SIGKILL)
+    assert o.hear().startswith("upgrade failed: ")
+    o.say("yielded")
+    third = s.next()
+    assert third.predecessor == o.pid and third.argv[0] == str(s.program)
+    assert o.hear()[0] == f"successor {third.pid}"
+    third.say("ready")
+    o.exit(0)
+    o.gone()
+    assert s.wait_log("teald.recovered")["pid"] == third.pid
+    assert third.hear() == "alone 0 0"
+
+
 def test_when_the_predecessor_dies_afterwards_the_successor_serves_on(stage):
     s = stage()
     o, n, _ = s.pair()

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/log.h"
 
+#define EXIT_FAILED 1
 /* A restart within so many seconds counts for the limit. */
 #define RESTART_WINDOW 60.0
 #define RESTARTS_DEFAULT 5
@@ -147,7 +148,7 @@ double generations_watch(struct pollfd p[GENERATIONS_FDS], double until);
 /* What they said, and what is due; ends this process once both have ended for good. */
 void generations_turn(double now);
 /* Once a second. */
-void generations_tick(double now);
+void generations_tick(void);
 void generations_reap(void);
 void generations_signal(int number);
 

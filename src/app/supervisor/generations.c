@@ -12,7 +12,6 @@
 #include "base/clock.h"
 #include "base/fds.h"
 
-#define EXIT_FAILED 1
 /* Of a crash handler: some thirty frames. */
 #define WORDS_MAX 2800
 
@@ -105,9 +104,8 @@ child_asks(struct child *c, const char *text, size_t n)
 	else {
 		give_line(serving, other);
 		other->deadline = clock_now() + strtod(text, NULL);
-		snprintf(why, sizeof(why),
-			 "RELOADING=1\nMONOTONIC_USEC=%.0f\nSTATUS=upgrading: process %d is to take over",
-			 clock_now() * 1e6, (int)other->pid);
+		snprintf(why, sizeof(why), "RELOADING=1\nSTATUS=upgrading: process %d is to take over",
+			 (int)other->pid);
 		notify_say(why);
 	}
 }
@@ -121,6 +119,11 @@ take_over(void)
 	serving = other;
 	other = former;
 	other->leaving = true;
+	/* It has died just before its predecessor yielded, and is to be started again. */
+	if (serving->pid == 0) {
+		died_at = start_at = clock_now();
+		return;
+	}
 	serving->deadline = 0;
 	sockets_settle(serving->pid, true);
 	program_close(&spare);
@@ -189,7 +192,7 @@ generations_on_message(struct child *c, const char *text, size_t n, const int *f
 		child_asks(c, text + 8, n - 8);
 	} else if (strcmp(text, "prepared") == 0) {
 		c->deadline = 0;
-	} else if (strcmp(text, "yielded") == 0 && c == serving && has_successor()) {
+	} else if (strcmp(text, "yielded") == 0 && c == serving) {
 		take_over();
 	}
 }
@@ -428,12 +431,10 @@ watch_over(struct child *c)
 }
 
 void
-generations_tick(double now)
+generations_tick(void)
 {
 	watch_over(serving);
 	watch_over(other);
-	if (now >= spare_until)
-		program_close(&spare);
 }
 
 void

@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "base/standard.h"
 
-#define EXIT_FAILED 1
 
 static struct program program = { .fd = -1 };
 static unsigned restarts_max = RESTARTS_DEFAULT, hang_ticks = HANG_TICKS;
@@ -90,7 +89,7 @@ supervise(int signals)
 		generations_turn(now);
 		if (now >= tick) {
 			notify_say("WATCHDOG=1");
-			generations_tick(now);
+			generations_tick();
 			tick = now + TICK_SECONDS;
 		}
 	}

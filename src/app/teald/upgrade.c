@@ -59,6 +59,7 @@ struct upgrade {
 	struct other_generation other;
 	int channels[FDS_MAX];	/* of the successor's that is prepared */
 	unsigned n_channels;
+	bool is_prepared;	/* the successor at the other end of the line */
 	double asked, frozen, yielded;	/* clock_now() */
 	double deadline;	/* of what is waited for */
 	uint64_t told_clients, told_commands;	/* as the successor knows */
@@ -180,8 +181,6 @@ give_all(struct upgrade *u)
 	u->told_clients = u->told_commands = UINT64_MAX;
 	admin_take_back(u->parts.admin);
 	say_yours(u);
-	become(u, UPGRADE_GIVEN);
-	u->deadline = clock_now() + u->parts.control->config->upgrade.timeout;
 	admin_yield(u->parts.admin, give_admin_connection, u);
 	if (u->n_channels > 0)
 		proxy_give(u->parts.proxy, u->channels, u->n_channels, on_given, u);
@@ -213,7 +212,11 @@ upgrade_on_yielded(void *arg)
 		observe_yield(u->parts.observe);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "upgrade.yielded", NULL, LI("pid", u->other.pid), LS("version", u->other.version),
 		 LF("seconds", clock_now() - u->frozen));
-	give_all(u);
+	become(u, UPGRADE_GIVEN);
+	u->deadline = clock_now() + c->config->upgrade.timeout;
+	/* Else it has died: the next one will be. */
+	if (u->is_prepared)
+		give_all(u);
 }
 
 static void
@@ -252,8 +255,9 @@ all_is_settled(const struct upgrade *u, const char **why)
 static void
 prepared(struct upgrade *u, int *fds, unsigned n)
 {
-	if (u->state != UPGRADE_PREPARING && u->state != UPGRADE_GIVEN)
+	if (u->state != UPGRADE_PREPARING && u->state != UPGRADE_YIELDING && u->state != UPGRADE_GIVEN)
 		return;
+	u->is_prepared = true;
 	drop_channels(u);
 	for (unsigned i = 0; i < n; i++) {
 		u->channels[u->n_channels++] = fds[i];
@@ -263,8 +267,10 @@ prepared(struct upgrade *u, int *fds, unsigned n)
 		 LS("version", u->other.version), LF("seconds", clock_now() - u->asked));
 	if (u->state == UPGRADE_PREPARING)
 		freeze(u);
-	else
+	else if (u->state == UPGRADE_GIVEN) {
+		u->deadline = clock_now() + u->parts.control->config->upgrade.timeout;
 		give_all(u);
+	}
 }
 
 static void
@@ -308,6 +314,7 @@ upgrade_on_end(struct peer_line *l)
 {
 	struct upgrade *u = l->arg;
 
+	u->is_prepared = false;
 	if (u->state < UPGRADE_YIELDING)
 		return;
 	LOG_WARN("upgrade.successor_gone", LI("pid", u->other.pid));
@@ -330,7 +337,7 @@ upgrade_send_peer(void *arg, enum peer_type type, const struct buf *fields)
 static void
 meet_successor(struct upgrade *u, pid_t pid, int fd)
 {
-	bool again = u->state >= UPGRADE_GIVEN && !line_is_open(&u->line);
+	bool again = u->state >= UPGRADE_YIELDING;
 	static const struct line_calls none = { upgrade_on_message, upgrade_on_end };
 	struct peer_line refused;
 	struct buf row;
@@ -344,6 +351,11 @@ meet_successor(struct upgrade *u, pid_t pid, int fd)
 		buf_free(&row);
 		line_close(&refused);
 		return;
+	}
+	/* The supervisor may know of a death before it has been read here. */
+	if (line_is_open(&u->line)) {
+		line_close(&u->line);
+		upgrade_on_end(&u->line);
 	}
 	u->other = (struct other_generation){ .pid = pid, .since = clock_now() };
 	line_open(&u->line, u->loop, fd, &calls, u);
@@ -530,7 +542,8 @@ upgrade_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 			fail_upgrade(u, E_TIMEOUT, "the supervisor has not said what became of the successor");
 		return;
 	case UPGRADE_FREEZING:
-		if (all_is_settled(u, &why)) {
+		/* One that has died meanwhile is the supervisor's to tell of. */
+		if (u->is_prepared && all_is_settled(u, &why)) {
 			yield_all(u);
 		} else if (now >= u->deadline) {
 			snprintf(text, sizeof(text), "what is under way did not end within upgrade.ready_timeout: %s", why);
