@@ -15,7 +15,7 @@ struct reloads;
 
 /* How one ended; all of it is borrowed for the call. */
 struct reload_result {
-	/* OK; E_CONFIG: errors has them, or why; E_UNSUPPORTED: it needs a restart;
+	/* OK; E_CONFIG: errors has them, or why; E_UNSUPPORTED: it needs an upgrade;
 	 * E_INTERNAL: the file cannot be read in time, teald stops. */
 	enum err e;
 	const char *message;	/* a sentence; "" with OK */

@@ -49,11 +49,11 @@ void config_plan_free(struct config_plan **pp);
 bool config_plan_is_empty(const struct config_plan *p);
 /* "+ service pay", "~ service shop: drain.timeout 30 -> 60", "- service old",
  * "> service new (was old)", "~ log.level info -> debug",
- * "! workers 2 -> 4: needs a restart", "= 398 unchanged": a line each. */
+ * "! workers 2 -> 4: needs an upgrade", "= 398 unchanged": a line each. */
 void config_plan_text(const struct config_plan *p, struct buf *out);
 /* The members of the event "planned". */
 void config_plan_json(const struct config_plan *p, struct json *j);
-/* What needs a restart in a sentence's words: "workers, service shop: mode". */
+/* What needs an upgrade in a sentence's words: "workers, service shop: mode". */
 void config_plan_restarts(const struct config_plan *p, struct buf *out);
 
 #endif

@@ -57,6 +57,39 @@ static void begin_serving(struct service_ctl *ctl);
 static void begin_serving_all(struct control *c);
 
 static void
+forward_on_written(void *arg, enum err e, const struct record *now, const struct why *why)
+{
+	struct control *c = arg;
+
+	(void)now;
+	if (e != OK)
+		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "store.not_forwarded", NULL, LS("error", err_word(e)), LS("message", why->text));
+}
+
+/* The successor of another process may have another store, which has never heard of the
+ * service: what is served is written there. */
+static void
+forward_record(struct control *c, const struct service *s, const struct record *stored)
+{
+	const struct record *r = &s->record;
+	struct store_write w = {
+		.service = s->config->name,
+		.means = STORE_COLOR,
+		.expect_epoch = stored->epoch,
+		.next = *r,
+		.entry = { .at_us = r->at_us, .change = r->change, .epoch = r->epoch, .from = stored->color, .to = r->color },
+	};
+
+	str_copy(w.entry.service, sizeof(w.entry.service), str_from(s->config->name));
+	str_copy(w.entry.by, sizeof(w.entry.by), str_from(r->by));
+	str_copy(w.entry.reason, sizeof(w.entry.reason), str_from(r->reason));
+	str_copy(w.entry.result, sizeof(w.entry.result), STR("ok"));
+	audit_set_host(&w.entry);
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "store.forwarded", s, LS("color", color_word(r->color)), LU("epoch", r->epoch));
+	c->store->write(c->store, &w, forward_on_written, c);
+}
+
+static void
 control_on_record(void *arg, const char *service, const struct record *r)
 {
 	struct control *c = arg;
@@ -68,6 +101,10 @@ control_on_record(void *arg, const char *service, const struct record *r)
 		return;
 	s = ctl->service;
 	from = s->record.color;
+	if (s->known && r->epoch < s->record.epoch && r->change == CHANGE_INITIAL) {
+		forward_record(c, s, r);
+		return;
+	}
 	if (s->known && r->epoch < s->record.epoch) {
 		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "store.epoch_lower", s, LU("have", s->record.epoch),
 			 LU("got", r->epoch));

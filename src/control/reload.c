@@ -263,7 +263,7 @@ refuse_reload(struct reloads *r, struct reading *d)
 
 	buf_init(&what, 1 << 20);
 	config_plan_restarts(d->plan, &what);
-	(void)why_set(&why, E_UNSUPPORTED, "nothing was changed: a restart is needed for %.*s%s", (int)(buf_len(&what) < 800 ? buf_len(&what) : 800),
+	(void)why_set(&why, E_UNSUPPORTED, "nothing was changed; tealctl upgrade takes this file over, which a reload cannot because of %.*s%s", (int)(buf_len(&what) < 800 ? buf_len(&what) : 800),
 		      buf_str(&what).p, buf_len(&what) > 800 ? "..." : "");
 	buf_free(&what);
 	fail(r, E_UNSUPPORTED, why.text, d);

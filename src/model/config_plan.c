@@ -280,7 +280,7 @@ put_change(struct buf *out, const struct config_change *c)
 		buf_printf(out, " %s -> %s", c->from != NULL ? c->from : "none", c->to != NULL ? c->to : "none");
 }
 
-static const char needs_restart[] = ": needs a restart";
+static const char needs_restart[] = ": needs an upgrade";
 
 static void
 put_changes(struct buf *out, const char *service, const struct config_change *list, size_t n)

@@ -119,7 +119,7 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"Starts that program with the same sockets and the same configuration file,\n"
 		"waits until it has made its first checks, and gives it the traffic and the\n"
 		"connections, as SIGUSR2 does.  What fails before that changes nothing.  Where a\n"
-		"reload says that a restart is needed, this does it.\n" },
+		"reload says that an upgrade is needed, this does it.\n" },
 	[ADMIN_CONFIG] = { ADMIN_CONFIG, "config", "[SERVICE]", ADMIN_RIGHT_ADMIN, 0, 1, 0, 0,
 		false, "every key that is obeyed now, with its value",
 		"Defaults and what follows from other keys included; of passwords a short hash.\n" },

@@ -96,7 +96,7 @@ def test_what_needs_a_restart_is_named_and_nothing_is_done_by_halves(web):
     assert r.event("planned")["needs_upgrade"] == [{"key": "workers", "from": "2", "to": "3"}]
     assert teal.ok("log", "debug")["was"] == "debug"
     p = teal.tealctl("reload", check=2)
-    assert "! workers 2 -> 3: needs a restart" in p.stdout.splitlines()
+    assert "! workers 2 -> 3: needs an upgrade" in p.stdout.splitlines()
 
 
 def test_a_dry_run_tells_and_does_nothing(web):
@@ -235,7 +235,7 @@ def test_a_file_is_compared_with_a_running_teald(web, tmp_path):
         return subprocess.run([scale.BUILD / "teald", "-t", "-c", file, f"--against={socket}"], capture_output=True, text=True,
                               timeout=scale.patience())
     p = against(other)
-    assert (p.returncode, p.stdout.splitlines()) == (0, ["! workers 2 -> 3: needs a restart", "~ log.level debug -> warn", "= 1 unchanged"])
+    assert (p.returncode, p.stdout.splitlines()) == (0, ["! workers 2 -> 3: needs an upgrade", "~ log.level debug -> warn", "= 1 unchanged"])
     p = against(teal.conf)
     assert (p.returncode, p.stdout.splitlines()) == (0, ["= 1 unchanged"])
     p = against(other, str(tmp_path / "none.sock"))

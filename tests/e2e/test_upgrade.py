@@ -7,6 +7,7 @@ import pytest
 from helpers import libconfig
 from helpers.certificates import Authority, connect, trusting
 from helpers.kernel import Stage
+from helpers.reload import rewrite
 from helpers.scale import until
 
 
@@ -361,3 +362,42 @@ def test_flows_in_the_kernel_do_not_notice(topology, closing, teal):
     for name, load in loads.items():
         failed = [s for s in load.finish() if s.error or s.retries]
         assert not failed, f"{name}: {failed[:5]}"
+
+
+@pytest.mark.parametrize("keys", [{"workers": 3}, {"state_dir": "other"}, {"admin": "other.sock"}],
+                         ids=["workers", "state_dir", "admin.socket"])
+def test_what_a_reload_cannot_change_an_upgrade_does(supervised, tmp_path, keys):
+    teal = supervised()
+    teal.ok("flip", "web", "blue")
+    teal.ok("lock", "web", "--reason=holidays")
+    name, value = next(iter(keys.items()))
+    if name == "state_dir":
+        (tmp_path / value).mkdir()
+        rewrite(teal, state_dir=str(tmp_path / value))
+    elif name == "admin":
+        old, teal.admin_path = teal.admin_path, teal.admin_path + ".other"
+        rewrite(teal, admin={"socket": teal.admin_path})
+        teal.admin_path = old
+    else:
+        rewrite(teal, workers=value)
+    r = teal.ctl("reload")
+    assert r["error"] == "unsupported" and "tealctl upgrade" in r["message"], r
+    with teal.connect() as held:
+        held.echo()
+        assert teal.ctl("upgrade")["ok"]
+        teal.admin_path = teal.settings["admin"]["socket"]
+        until(lambda: os.path.exists(teal.admin_path), "the socket is there")
+        held.echo()
+        alone(teal)
+        held.echo()
+    status = teal.ok("status")
+    assert status["workers"] == teal.settings["workers"]
+    s = teal.status()
+    assert (s["active"], s["epoch"], s["locked"]["reason"]) == ("blue", 2, "holidays")
+    teal.ok("unlock", "web")
+    r = teal.ok("flip", "web", "green")
+    assert r["epoch"] == 3
+    # It is durable there, too.
+    os.kill(teal.serving(), signal.SIGKILL)
+    s = until(lambda: _status(teal, status["pid"]) and teal.status(), "another one serves")
+    assert (s["active"], s["epoch"]) == ("green", 3)

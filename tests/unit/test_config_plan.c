@@ -89,7 +89,7 @@ test_what_needs_a_restart(void **state)
 	buf_init(&text, 65536);
 	config_plan_text(p, &text);
 	buf_append(&text, "", 1);
-	assert_string_equal(buf_str(&text).p, "! workers 2 -> 4: needs a restart\n= 1 unchanged\n");
+	assert_string_equal(buf_str(&text).p, "! workers 2 -> 4: needs an upgrade\n= 1 unchanged\n");
 	assert_int_equal(p->restarts, 1);
 	buf_clear(&text);
 	config_plan_restarts(p, &text);

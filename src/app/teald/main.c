@@ -200,6 +200,7 @@ teald_on_fatal(void *arg, const struct why *why)
 	struct teald *t = arg;
 
 	t->failed = true;
+	t->control.life = LIFE_STOPPED;
 	t->why = *why;
 	ev_break(t->loop, EVBREAK_ALL);
 }

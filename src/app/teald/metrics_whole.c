@@ -135,7 +135,7 @@ put_config(struct prom *p, const struct control *c)
 	prom_family(p, "teal_config_loaded_timestamp_seconds", PROM_GAUGE, "When the file was last taken over.");
 	prom_double(p, NULL, NULL, 0, (double)s.loaded_at_us / 1e6);
 	prom_family(p, "teal_config_last_reload_successful", PROM_GAUGE,
-		    "0 when the last reload was refused: the file has errors, or needs a restart.");
+		    "0 when the last reload was refused: the file has errors, or needs an upgrade.");
 	prom_u64(p, NULL, NULL, 0, s.last_good);
 	prom_family(p, "teal_config_fallback", PROM_GAUGE,
 		    "1 while the copy of an earlier configuration is obeyed: the file was broken when a restart read it.");

@@ -477,6 +477,8 @@ leave(struct upgrade *u, double now)
 	ev_timer_stop(u->loop, &u->look);
 	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.finished", NULL, LI("pid", getpid()),
 		 LS("version", teal_version()), LF("seconds", now - u->yielded));
+	/* The last letters of the workers no longer count. */
+	u->parts.control->life = LIFE_STOPPED;
 	u->parts.on_done(u->parts.arg);
 }
 
