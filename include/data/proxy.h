@@ -31,6 +31,7 @@ struct proxy {
 	struct proxy_reload *reload;	/* NULL: none is under way */
 	struct link forgetting;	/* services that have gone (data/proxy_reload.c) */
 	bool closing;	/* nothing is opened any more */
+	bool ending;	/* proxy_free(): who asked for a yield or a hand-over is not there any more */
 	unsigned closed;	/* workers whose listeners are closed */
 	struct mailbox mailbox;	/* the workers' letters */
 	unsigned pipes;	/* that each worker may use to splice */

@@ -29,13 +29,13 @@ static void
 round_back(struct mail *m, void *receiver)
 {
 	struct round_letter *letter = container_of(m, struct round_letter, mail);
+	const struct proxy *p = receiver;
 	struct round *r = letter->round;
 
-	(void)receiver;
 	free(letter);
 	if (--r->waiting > 0)
 		return;
-	if (r->done != NULL)
+	if (r->done != NULL && !p->ending)
 		r->done(r->arg);
 	free(r);
 }

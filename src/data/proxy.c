@@ -518,6 +518,7 @@ proxy_free(struct proxy **pp)
 	*pp = NULL;
 	if (p == NULL)
 		return;
+	p->ending = true;
 	/* They write to each other: none may go before all have ended. */
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_join(&p->workers[i]);

@@ -18,11 +18,15 @@ def oracle():
     return compiled("http_oracle", tuple(sorted((REPO / "tests" / "oracle").glob("*.c"))))
 
 
-def judge(t, backends, seed, messages=MESSAGES):
-    """Runs the oracle before teald; its report. Fails with what it found."""
+def judge(t, backends, seed, messages=MESSAGES, upgrades=False):
+    """Runs the oracle before teald; its report. Fails with what it found. upgrades: now and then another process takes
+    over from the one that serves."""
     verbs = [f"flip web {color} --force --wait=none" for color in ("green", "blue")] + ["rollback web --force --wait=none"]
+    if upgrades:
+        verbs.append("upgrade")
     p = subprocess.run([oracle(), "--front=%s:%d" % t.address(), f"--seed={seed}", f"--messages={messages}",
-                        f"--max-body={MAX_BODY}", f"--stuck={patience()}", f"--admin={t.admin_path}", f"--pid={t.pid}",
+                        f"--max-body={MAX_BODY}", f"--stuck={patience()}", f"--admin={t.admin_path}",
+                        *([] if upgrades else [f"--pid={t.pid}"]),
                         *(f"--backend={b}" for b in backends), *(f"--verb={v}" for v in verbs)],
                        stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert p.returncode in (0, 1), (p.returncode, p.stderr)
@@ -73,4 +77,18 @@ def test_every_message_is_whole_where_memory_is_out_now_and_then(teal, ports, tm
     memory.fail(0)
     assert memory.failed > 0
     assert report["requests_begun"] >= MESSAGES and report["answers_read"] > MESSAGES // 20
+    are_free(t)
+
+
+@pytest.mark.parametrize("seed", [int(os.environ["TEAL_ORACLE_SEED"])] if "TEAL_ORACLE_SEED" in os.environ else [3, 4])
+def test_every_message_is_whole_while_processes_take_over(teal, ports, seed):
+    """What was begun is answered where it was begun, once; what was not goes along, byte by byte."""
+    backends = [f"127.0.0.1:{ports.hold()}" for _ in range(4)]
+    t = teal(services=[service(ports, backends)], log={"level": "info", "access": False}, start=False)
+    t.start(supervised=True)
+    report = judge(t, backends, seed, upgrades=True)
+    assert report["requests_begun"] >= MESSAGES and report["flips"] > 0
+    for trouble in ("answers_cut", "client_cuts", "backend_surplus", "backend_cuts", "backend_early", "backend_odd"):
+        assert report[trouble] > 0, trouble
+    assert t.log_lines("upgrade.finished")
     are_free(t)

@@ -538,6 +538,18 @@ test_a_stream_that_a_request_becomes_goes_as_well(void **state)
 	assert_ends(backend);
 }
 
+/* Who asked for it may be gone already. */
+static void
+test_an_engine_that_ends_tells_nothing_more(void **state)
+{
+	(void)state;
+	move_in(&town.old, "shop", "");
+	proxy_yield(town.old.proxy, on_yielded, NULL);
+	move_out(&town.old);
+	assert_false(town.yielded);
+	move_in(&town.new, "shop", "");
+}
+
 int
 main(void)
 {
@@ -550,6 +562,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_one_that_the_new_process_does_not_know_is_told_so, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_the_new_process_had_not_taken_goes_on_when_that_dies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_stream_that_a_request_becomes_goes_as_well, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_an_engine_that_ends_tells_nothing_more, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);
