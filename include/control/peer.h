@@ -57,6 +57,11 @@ uint64_t peer_left(const struct peer *p);
  * the engine joins.  control_begin() follows, which opens the store. */
 void peer_begin(struct peer *p);
 
+/* -- of both ----------------------------------------------------------------------- */
+
+/* An engine is about to end, before control does: what it has counted as a whole stays. */
+void peer_keep_engine(struct control *c, const struct engine *e);
+
 /* -- upcalls of control ------------------------------------------------------------ */
 
 /* The service's `acked` has grown; p may be NULL. */

@@ -571,7 +571,11 @@ control_join_engine(struct control *c, struct engine *engine)
 static void
 drop_engine(struct service_ctl *ctl, struct engine *engine)
 {
-	if (engines_has(ctl, engine) && engines_leave(ctl, engine) && !ctl->removed)
+	if (!engines_has(ctl, engine))
+		return;
+	if (engine->strays != NULL)
+		ctl->strays += engine->strays(engine, ctl->service);
+	if (engines_leave(ctl, engine) && !ctl->removed)
 		rollout_on_acked(ctl);
 }
 
@@ -580,6 +584,7 @@ control_drop_engine(struct control *c, struct engine *engine)
 {
 	size_t left = 0;
 
+	peer_keep_engine(c, engine);
 	for (size_t i = 0; i < c->n; i++)
 		drop_engine(c->services[i], engine);
 	LIST_EACH(l, &c->leaving)

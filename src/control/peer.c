@@ -333,6 +333,16 @@ peer_take_account(struct peer *p, struct str row)
 	peer_add_difference(&ctl->service->queue.held, &ps->queued, peer_u64(row, PEER_T_QUEUED));
 }
 
+/* Before our engines obey, one that finds its connections in the kernel may not have counted
+ * them: there may be some. */
+static uint64_t
+known_count(const struct peer *p, const struct service_ctl *ctl, enum color color)
+{
+	uint64_t n = engines_count_but(ctl, &p->engine, color);
+
+	return n == 0 && ctl->rollout.state < ROLLOUT_APPLIED ? 1 : n;
+}
+
 static void
 answer_ask(struct peer *p, struct str row)
 {
@@ -346,7 +356,7 @@ answer_ask(struct peer *p, struct str row)
 		size_t side = tlv_open(&b, PEER_T_SIDE);
 
 		peer_put_str(&b, PEER_T_COLOR, color_word(color));
-		tlv_u64(&b, PEER_T_ACTIVE, ctl != NULL ? engines_count_but(ctl, &p->engine, color) : 0);
+		tlv_u64(&b, PEER_T_ACTIVE, ctl != NULL ? known_count(p, ctl, color) : 0);
 		tlv_close(&b, side);
 	}
 	peer_say(p, PEER_COUNTS, &b);
@@ -765,7 +775,7 @@ peer_yield(struct peer *p)
 		ps->serial = ctl->serial;
 		ps->refuse = c->stale;
 		str_copy(ps->name, sizeof(ps->name), str_from(ctl->service->config->name));
-		if (!ctl_is_published(ctl) || ctl->service->config->engine != ENGINE_PROXY)
+		if (!ctl_is_published(ctl))
 			continue;
 		peer_join(p, ps, ctl);
 		p->engine.on_acked(p->engine.arg, &p->engine, ctl->service, 0, ctl->service->generation);

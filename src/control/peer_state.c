@@ -370,8 +370,8 @@ send_service(struct peer *p, struct peer_service *ps, const struct service_ctl *
 	if (s->known)
 		peer_put_record(&b, &s->record);
 	put_flip_counts(&b, ctl);
-	if (engines_strays(ctl, &strays))
-		tlv_u64(&b, PEER_T_STRAYS, strays);
+	(void)engines_strays(ctl, &strays);
+	tlv_u64(&b, PEER_T_STRAYS, strays);
 	if (ctl->drain != NULL)
 		put_drain(&b, ctl->drain);
 	peer_put_tally(&b, s, false);

@@ -298,41 +298,28 @@ put_lag_of(struct buf *b, const struct control *c, const char *thread, const str
 	tlv_close(b, row);
 }
 
-/* Of the threads that there are, and of those that there were. */
 static void
-put_all_lags(struct buf *b, const struct control *c)
+put_lags_of_engine(struct buf *b, const struct control *c, const struct engine *e)
 {
-	bool *told = must_array(c->inherited.n_lags + 1, sizeof(*told));
 	char name[ENGINE_THREAD_NAME];
 
-	put_lag_of(b, c, "main", &c->lag);
-	for (size_t k = 0; k < c->n_engines; k++)
-		for (unsigned i = 0; c->engines[k]->lag != NULL && i < c->engines[k]->n_threads; i++) {
-			const struct tally_histogram *h = c->engines[k]->lag(c->engines[k], i, name);
-			const struct inherited_lag *before = find_lag(c, name);
+	for (unsigned i = 0; e->lag != NULL && i < e->n_threads; i++) {
+		const struct tally_histogram *h = e->lag(e, i, name);
 
-			put_lag_of(b, c, name, h);
-			if (before != NULL)
-				told[before - c->inherited.lags] = true;
-		}
-	for (size_t i = 0; i < c->inherited.n_lags; i++)
-		if (!told[i] && strcmp(c->inherited.lags[i].thread, "main") != 0)
-			put_lag_of(b, c, c->inherited.lags[i].thread, NULL);
-	free(told);
+		put_lag_of(b, c, name, h);
+	}
 }
 
 static void
-put_counters(struct buf *b, const struct control *c)
+put_counters(struct buf *b, const struct control *c, const struct engine *e)
 {
-	for (size_t k = 0; k < c->n_engines; k++)
-		for (size_t g = 0; g < c->engines[k]->class->n_gauges; g++) {
-			const struct engine_gauge *gauge = &c->engines[k]->class->gauges[g];
-			uint64_t value;
+	for (size_t g = 0; g < e->class->n_gauges; g++) {
+		const struct engine_gauge *gauge = &e->class->gauges[g];
+		uint64_t value;
 
-			if (gauge->type == PROM_COUNTER && gauge->read(c->engines[k], &value))
-				put_word(b, PEER_T_COUNTER, gauge->metric,
-					  value + inherited_counter(&c->inherited, gauge->metric));
-		}
+		if (gauge->type == PROM_COUNTER && gauge->read(e, &value))
+			put_word(b, PEER_T_COUNTER, gauge->metric, value + inherited_counter(&c->inherited, gauge->metric));
+	}
 }
 
 static double
@@ -352,8 +339,16 @@ peer_put_process(struct buf *b, const struct control *c)
 	tlv_double(b, PEER_T_COUNTING_SINCE, control_counts_since(c));
 	tlv_u64(b, PEER_T_LOG_DROPPED, log_dropped() + c->inherited.log_dropped);
 	tlv_double(b, PEER_T_CPU_SECONDS, cpu_seconds() + c->inherited.cpu_seconds);
-	put_counters(b, c);
-	put_all_lags(b, c);
+	/* What was inherited first: where it goes on, the greater one is told behind it. */
+	for (size_t i = 0; i < c->inherited.n_counters; i++)
+		put_word(b, PEER_T_COUNTER, c->inherited.counters[i].metric, c->inherited.counters[i].value);
+	for (size_t i = 0; i < c->inherited.n_lags; i++)
+		put_lag_of(b, c, c->inherited.lags[i].thread, NULL);
+	put_lag_of(b, c, "main", &c->lag);
+	for (size_t k = 0; k < c->n_engines; k++) {
+		put_counters(b, c, c->engines[k]);
+		put_lags_of_engine(b, c, c->engines[k]);
+	}
 }
 
 static void
@@ -419,4 +414,16 @@ peer_take_process(struct control *c, struct str row)
 	rest = row;
 	while (peer_each(&rest, PEER_T_COUNTER, &one))
 		take_counter(in, one);
+}
+
+void
+peer_keep_engine(struct control *c, const struct engine *e)
+{
+	struct buf b;
+
+	peer_row(&b);
+	put_counters(&b, c, e);
+	put_lags_of_engine(&b, c, e);
+	peer_take_process(c, buf_str(&b));
+	buf_free(&b);
 }

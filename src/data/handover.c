@@ -360,7 +360,7 @@ channel_broken(struct channel *ch)
 	struct worker *w = ch->worker;
 
 	if (ch->gives && ch->n_offers > 0)
-		LOG_WARN("handover.broken", LU("worker", w->index), LU("back", ch->n_offers));
+		LOG_WARN("handover.broken", LU("worker", w->index), LU("count", ch->n_offers));
 	while (!list_empty(&ch->offers)) {
 		count_handed(&w->proxy->handed.broken);
 		take_back(ch, list_entry(list_first(&ch->offers), struct offer, link), false);
