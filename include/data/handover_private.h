@@ -68,12 +68,12 @@ struct handover {
 	unsigned last_slot;	/* of the lane that was found last */
 };
 
-/* Consumes fd, and told, which is for main and NULL where the worker takes. */
-void handover_open(struct worker *w, int fd, struct mail *told, const struct handover_kind *const *kinds);
+/* Main, which has the memory: consumes fd, and told, which is for main and NULL where the worker takes. */
+struct channel *channel_new(int fd, struct mail *told, const struct handover_kind *const *kinds);
+/* A worker's from now on, which has a w->handover. */
+void handover_open(struct worker *w, struct channel *ch);
 /* Consumes the caller's reference. */
 void handover_obey_book(struct worker *w, struct handover_book *book);
-/* The worker's, made when it is first asked for. */
-struct handover *handover_of(struct worker *w);
 /* Its book, and those that are in none. */
 void handover_forget_known(struct handover *h);
 

@@ -81,7 +81,9 @@ struct backend {
 
 /* One reference, the caller's; of weight 1.  Aborts when memory is out. */
 struct backend *backend_new(enum color color, const struct addr *address, const struct addr *health_address);
-/* The same of a name: address is what was found, or NULL, and then it cannot be
+/* The same; NULL without memory. */
+struct backend *backend_try_new(enum color color, const struct addr *address, const struct addr *health_address);
+/* As backend_new(), of a name: address is what was found, or NULL, and then it cannot be
  * used.  health_port 0: port. */
 struct backend *backend_new_named(enum color color, const char *name, unsigned port, unsigned health_port,
 				  const struct addr *address);

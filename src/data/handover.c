@@ -182,9 +182,15 @@ offer_object(struct channel *ch, struct lane *l, const struct handover_kind *kin
 	kind->freeze(object);
 	forget_fields(ch);
 	ch->fds.n = 0;
-	if (!kind->pack(object, &ch->fields, &ch->fds) || ch->fields.failed) {
+	if (!kind->pack(object, &ch->fields, &ch->fds)) {
 		take_back(ch, o, true);
 		return true;
+	}
+	/* Without memory: later. */
+	if (ch->fields.failed) {
+		ch->not_before = ch->worker->now + AGAIN_AFTER;
+		take_back(ch, o, false);
+		return false;
 	}
 	ch->sending = o;
 	ch->sent = 0;
@@ -443,30 +449,26 @@ channel_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	channel_go_on(container_of(w, struct channel, watcher));
 }
 
-struct handover *
-handover_of(struct worker *w)
-{
-	if (w->handover == NULL) {
-		w->handover = must_alloc(sizeof(struct handover));
-		list_init(&w->handover->channels);
-	}
-	return w->handover;
-}
-
-void
-handover_open(struct worker *w, int fd, struct mail *told, const struct handover_kind *const *kinds)
+struct channel *
+channel_new(int fd, struct mail *told, const struct handover_kind *const *kinds)
 {
 	struct channel *ch = must_alloc(sizeof(*ch));
 
-	ch->worker = w;
 	ch->kinds = kinds;
 	ch->gives = told != NULL;
 	ch->told = told;
 	list_init(&ch->offers);
 	buf_init(&ch->fields, MESSAGE_MAX);
 	turn_io_init(&ch->watcher, channel_on_event, fd, EV_READ | EV_WRITE);
+	return ch;
+}
+
+void
+handover_open(struct worker *w, struct channel *ch)
+{
+	ch->worker = w;
 	ev_io_start(w->loop, &ch->watcher);
-	list_append(&handover_of(w)->channels, &ch->link);
+	list_append(&w->handover->channels, &ch->link);
 }
 
 void

@@ -13,7 +13,7 @@
 struct lane *
 handover_lane(struct worker *w, struct str service)
 {
-	struct handover *h = handover_of(w);
+	struct handover *h = w->handover;
 	struct lane *l = h->last_slot < w->n_lanes ? w->lanes[h->last_slot] : NULL;
 
 	if (l != NULL && !l->leaving && str_eq(service, l->config->name))
@@ -74,6 +74,7 @@ stranger(struct lane *l, enum color color, struct str address)
 {
 	struct handover *h = l->worker->handover;
 	struct stranger *grown;
+	struct backend *b;
 	char text[ADDR_TEXT];
 	struct addr at;
 	struct why why;
@@ -89,17 +90,16 @@ stranger(struct lane *l, enum color color, struct str address)
 	    (grown = realloc(h->strangers, (h->n_strangers + 1) * sizeof(*grown))) == NULL)
 		return NULL;
 	h->strangers = grown;
-	grown[h->n_strangers] = (struct stranger){ l->service, backend_new(color, &at, &at) };
-	return grown[h->n_strangers++].backend;
+	if ((b = backend_try_new(color, &at, &at)) != NULL)
+		grown[h->n_strangers++] = (struct stranger){ l->service, b };
+	return b;
 }
 
 struct backend *
 handover_backend(struct lane *l, enum color color, struct str address)
 {
-	struct backend *b;
+	struct backend *b = known_backend(l, color, address);
 
-	(void)handover_of(l->worker);
-	b = known_backend(l, color, address);
 	if (b == NULL)
 		b = stranger(l, color, address);
 	return b != NULL ? backend_ref(b) : NULL;
@@ -124,7 +124,7 @@ handover_book_unref(struct handover_book **bp)
 void
 handover_obey_book(struct worker *w, struct handover_book *book)
 {
-	struct handover *h = handover_of(w);
+	struct handover *h = w->handover;
 
 	handover_book_unref(&h->book);
 	h->book = book;

@@ -99,8 +99,8 @@ proxy_yield(struct proxy *p, void (*done)(void *arg), void *arg)
 
 struct channel_letter {
 	struct mail mail;
-	int fd;
-	struct mail *told;	/* NULL: the worker takes */
+	struct channel *channel;
+	struct handover *handover;	/* for a worker that has none yet: it may have no memory */
 	struct handover_book *book;	/* of one that takes: a reference */
 };
 
@@ -110,9 +110,14 @@ channel_letter_open(struct mail *m, void *receiver)
 	struct channel_letter *c = container_of(m, struct channel_letter, mail);
 	struct worker *w = receiver;
 
-	handover_open(w, c->fd, c->told, handover_kinds);
+	if (w->handover == NULL) {
+		w->handover = c->handover;
+		c->handover = NULL;
+	}
+	handover_open(w, c->channel);
 	if (c->book != NULL)
 		handover_obey_book(w, c->book);
+	free(c->handover);
 	free(c);
 }
 
@@ -121,7 +126,9 @@ send_channel(struct worker *w, int fd, struct mail *told, struct handover_book *
 {
 	struct channel_letter *c = must_alloc(sizeof(*c));
 
-	*c = (struct channel_letter){ { .deliver = channel_letter_open }, fd, told, book };
+	*c = (struct channel_letter){ { .deliver = channel_letter_open }, channel_new(fd, told, handover_kinds),
+				      must_alloc(sizeof(struct handover)), book };
+	list_init(&c->handover->channels);
 	mailbox_send(&w->mailbox, &c->mail);
 }
 

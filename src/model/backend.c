@@ -8,11 +8,12 @@
 #include "model/backend.h"
 
 struct backend *
-backend_new(enum color color, const struct addr *address, const struct addr *health_address)
+backend_try_new(enum color color, const struct addr *address, const struct addr *health_address)
 {
 	struct backend *b = aligned_alloc(64, (sizeof(*b) + 63) / 64 * 64);
 
-	CHECK(b != NULL);
+	if (b == NULL)
+		return NULL;
 	memset(b, 0, sizeof(*b));
 	b->magic = BACKEND_MAGIC;
 	atomic_init(&b->refs, 1);
@@ -23,6 +24,15 @@ backend_new(enum color color, const struct addr *address, const struct addr *hea
 	b->weight = 1;
 	b->state = BACKEND_CHECKING;
 	b->since_us = clock_wall_us();
+	return b;
+}
+
+struct backend *
+backend_new(enum color color, const struct addr *address, const struct addr *health_address)
+{
+	struct backend *b = backend_try_new(color, address, health_address);
+
+	CHECK(b != NULL);
 	return b;
 }
 

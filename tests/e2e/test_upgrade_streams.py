@@ -8,6 +8,7 @@ import pytest
 
 from helpers import scale
 from helpers.backends import pattern
+from helpers.failing_memory import FailingMemory
 from helpers.scale import scaled, slow, until
 from helpers.tealbench import Running, Serve, errors
 from helpers.teald import service
@@ -168,6 +169,32 @@ def test_thousands_that_say_nothing_are_handed_over(supervised, ports, closing):
     print([(l["remaining"], l["count"], l["seconds"]) for l in t.log_lines("upgrade.given")])
     assert errors(idle.close()) == {}
     until(lambda: t.status()["colors"]["green"]["connections"] == 0, "their ends are seen")
+
+
+@pytest.mark.nosan  # a sanitizer has its own memory
+def test_memory_that_is_out_holds_streams_up_and_breaks_none(teal, ports, closing, tmp_path):
+    """Of either process: what cannot be offered or taken goes on in the former one, and is offered again."""
+    n = 50
+    pair = [closing.add(Serve("--mode=echo")) for _ in range(2)]
+    memory = FailingMemory(tmp_path)
+    t = teal(start=False, log={"level": "info", "access": False}, services=[service(
+        "web", listen=f"127.0.0.1:{ports.hold()}", green=pair[:1], blue=pair[1:], idle_timeout=0)])
+    t.start(supervised=True, env=memory.env())
+    flows = closing.add(Running("%s:%d" % t.address(), "--mode=tcp-small", "--lasting", f"--connections={n}", f"--rate={4 * n}"))
+
+    def active():
+        return sum(c["connections"] for c in t.status()["colors"].values())
+    until(lambda: active() == n, "all stand")
+    for _ in range(2):
+        refused = memory.failed
+        memory.fail(300)
+        before, _ = upgrade(t)
+        until(lambda: memory.failed > refused, "memory was out")
+        memory.fail(0)
+        gone(before)
+        assert active() == n
+    assert errors(flows.close()) == {}
+    assert t.stop() == 0
 
 
 def test_those_whose_tls_ends_here_stay_with_the_former_process(supervised, ports, closing, tmp_path):
