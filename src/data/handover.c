@@ -406,7 +406,7 @@ channel_read(struct channel *ch)
 				close_fds(&fds);
 		}
 		if (!sense) {
-			LOG_ERROR("handover.nonsense", LU("worker", ch->worker->index), LU("type", f.type));
+			LOG_ERROR("handover.nonsense", LU("worker", ch->worker->index), LU("got", f.type));
 			channel_broken(ch);
 			return false;
 		}

@@ -424,7 +424,7 @@ watch_over(struct child *c)
 	if (c->pid == 0 || !c->beats || hang_ticks == 0)
 		return;
 	if (++c->silent == hang_ticks)
-		SAY(LOG_ERROR_LEVEL, "teald.hangs", LI("pid", c->pid), LU("seconds", hang_ticks),
+		SAY(LOG_ERROR_LEVEL, "teald.hangs", LI("pid", c->pid), LF("seconds", hang_ticks),
 		    LS("doing", c->doing));
 	if (c->silent == hang_ticks || c->silent == hang_ticks + KILL_TICKS)
 		(void)kill(c->pid, c->silent == hang_ticks ? SIGABRT : SIGKILL);
