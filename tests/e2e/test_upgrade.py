@@ -284,6 +284,8 @@ def test_what_cannot_move_is_named_until_it_ends(supervised, ca):
         assert leaving["role"] == "leaving" and leaving["pid"] == r["from"]["pid"]
         m = teal.metrics()
         assert m.get("teal_generations") == 2 and m.get("teal_upgrade_predecessor_connections") == 1
+        out = teal.tealctl("status", check=0).stdout
+        assert f"\t{leaving['pid']}\tleaving\t1\t0\n" in out, out
         # Never a third: it is refused by name.
         r = teal.ctl("upgrade")
         assert r["error"] == "conflict" and str(leaving["pid"]) in r["message"] and "1 connections" in r["message"]

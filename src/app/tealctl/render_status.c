@@ -204,6 +204,26 @@ print_detail(struct render *r, json_t *s)
 	table_print(&t, r->out);
 }
 
+/* Other processes than the one that answers, as upgrades have them; record: for a pipe. */
+static void
+print_generations(struct render *r, json_t *object, bool record)
+{
+	json_t *list = json_at(object, "generations"), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		bool leaving = json_at(one, "connections") != NULL;
+
+		if (i == 0)
+			continue;
+		say(r->out, one,
+		    record  ? "generation\t{version}\t{pid}\t{role}\t{connections}\t{commands}" :
+		    leaving ? "generation: pid {pid}, {version}, is leaving: it holds {connections:connections}, {commands} commands" :
+			      "generation: pid {pid}, {version}, is {role}");
+	}
+}
+
 static void
 print_state(struct render *r, json_t *object)
 {
@@ -228,6 +248,7 @@ print_state(struct render *r, json_t *object)
 	if (buf_len(&b) > 0)
 		output_line(r->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
 	buf_clear(&b);
+	print_generations(r, object, false);
 	if (json_has(object, "config.fallback"))
 		output_line(r->out, "config: %sthe file was broken when teald was started again; a copy of the one before is served%s: tealctl reload",
 			    output_on(r->out, bad), output_off(r->out, bad));
@@ -261,6 +282,7 @@ record_state(struct render *r, json_t *object)
 		say(r->out, object,
 		    json_has(object, "ready") ? "teald\t{version}\t{pid}\tready\t-" :
 						"teald\t{version}\t{pid}\tnot-ready\t{not_ready}");
+	print_generations(r, object, true);
 	if (json_has(object, "config.fallback"))
 		output_line(r->out, "config\t%s", "copy");
 	if (json_at(object, "store") != NULL)
