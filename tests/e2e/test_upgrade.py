@@ -1,6 +1,7 @@
 """tealctl upgrade: another process takes over from the one that serves, with everything it has."""
 import os
 import signal
+import threading
 
 import pytest
 
@@ -8,7 +9,8 @@ from helpers import libconfig
 from helpers.certificates import Authority, connect, trusting
 from helpers.kernel import Stage
 from helpers.reload import rewrite
-from helpers.scale import until
+from helpers.scale import scaled, until
+from helpers.teald import service
 
 
 def upgrade(teal, *words):
@@ -403,3 +405,67 @@ def test_what_a_reload_cannot_change_an_upgrade_does(supervised, tmp_path, keys)
     os.kill(teal.serving(), signal.SIGKILL)
     s = until(lambda: _status(teal, status["pid"]) and teal.status(), "another one serves")
     assert (s["active"], s["epoch"]) == ("green", 3)
+
+
+class Flipper(threading.Thread):
+    """Flips to and fro over one connection, or a new one each time, until told to stop."""
+
+    def __init__(self, teal, name, fresh):
+        super().__init__(daemon=True)
+        self.teal, self.name, self.fresh = teal, name, fresh
+        self.done, self.replies, self.error = threading.Event(), [], None
+
+    def run(self):
+        try:
+            a, to = self.teal.admin(), "blue"
+            while not self.done.is_set():
+                if self.fresh:
+                    a.close()
+                    a = self.teal.admin()
+                r = a.command("flip", self.name, to, "--wait=applied", "--timeout=60")
+                self.replies.append(r)
+                assert r["ok"] and r["changed"], r
+                to = "green" if to == "blue" else "blue"
+            a.close()
+        except Exception as e:  # told by the test
+            self.error = e
+
+
+@pytest.mark.parametrize("kind", ["file", "redis"])
+def test_flips_at_any_moment_are_carried_out_once(teal, backend, ports, redis, kind):
+    """Commands that come while processes change wait; none is lost, none is done twice."""
+    top = {"store": {"type": "redis", "url": redis().url}} if kind == "redis" else {}
+    names = ["kept", "fresh"]
+    t = teal(services=[service(name, listen=f"127.0.0.1:{ports.hold()}", green=[backend("green")], blue=[backend("blue")])
+                       for name in names], start=False, **top)
+    t.start(supervised=True)
+    flippers = [Flipper(t, name, name == "fresh") for name in names]
+    for f in flippers:
+        f.start()
+    for _ in range(scaled(50, 5)):
+        seen = [len(f.replies) for f in flippers]
+        upgrade(t)
+        until(lambda: all(len(f.replies) > n + 1 or f.error for f, n in zip(flippers, seen)), "flips go on")
+        alone(t)
+    for f in flippers:
+        f.done.set()
+        f.join()
+        assert f.error is None, f.error
+        epochs = [r["epoch"] for r in f.replies]
+        assert epochs == list(range(2, len(epochs) + 2))
+        s = t.status(f.name)
+        assert s["epoch"] == epochs[-1] and s["active"] == f.replies[-1]["active"]
+        assert t.connect(f.name).echo().peer == s["active"]
+
+
+@pytest.mark.parametrize("event", ["upgrade.started", "teald.starting", "upgrade.prepared", "upgrade.yielded", "upgrade.serving"])
+def test_a_stop_in_any_phase_ends_both(supervised, event):
+    teal = supervised()
+    teal.wait_log("teald.starting")
+    with teal.connect() as held, teal.admin() as a:
+        held.echo()
+        a.send("upgrade")
+        teal.wait_log(event, 2 if event == "teald.starting" else 1)
+        teal.signal()
+        assert teal.wait() == 0
+    assert not teal.log_lines_now("teald.crashed")
