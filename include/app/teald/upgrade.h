@@ -46,7 +46,9 @@ struct upgrade_wait {
 };
 
 struct upgrade *upgrade_new(const struct upgrade_parts *parts);
-/* A waiting command is told that teald ends.  *up is NULL on return. */
+/* A waiting command is told that teald ends; the other process hears no more. */
+void upgrade_end(struct upgrade *u);
+/* After that, and once no worker can answer any more.  *up is NULL on return. */
 void upgrade_free(struct upgrade **up);
 
 /* done() may be called from inside. */

@@ -472,11 +472,14 @@ static void
 close_all(struct teald *t)
 {
 	succession_free(&t->succession);
-	upgrade_free(&t->upgrade);
+	if (t->upgrade != NULL)
+		upgrade_end(t->upgrade);
 	/* A write that is under way still tells control, and control the proxy. */
 	if (t->store != NULL)
 		t->store->close(&t->store);
 	proxy_free(&t->proxy);
+	/* The workers' last letters may have been for it. */
+	upgrade_free(&t->upgrade);
 	kernel_services_close(&t->kernel_services);
 	if (t->control_opened)
 		control_forget(&t->control);

@@ -141,8 +141,12 @@ static void
 on_given(void *arg)
 {
 	struct upgrade *u = arg;
-	const struct handover_counts n = proxy_handed(u->parts.proxy);
+	struct handover_counts n;
 
+	/* A last letter, at the end of the process. */
+	if (u->parts.control->life == LIFE_STOPPED)
+		return;
+	n = proxy_handed(u->parts.proxy);
 	LOG_INFO("upgrade.given", LU("count", n.given), LU("refused", n.refused), LU("remaining", peer_left(u->peer)),
 		 LF("seconds", clock_now() - u->yielded));
 }
@@ -195,6 +199,9 @@ upgrade_on_yielded(void *arg)
 	struct engine *kernel = kernel_services_engine(*u->parts.kernel_services);
 	struct store *store = *u->parts.store;
 
+	/* All ends, here and there: nothing is left to give. */
+	if (c->life > LIFE_SERVING)
+		return;
 	/* Those who wait for it have been answered: it closes without a goodbye, for its identity goes on. */
 	*u->parts.store =
 		store_successor_new(u->loop, c->config->store.type == STORE_REDIS ? "redis" : "file", store->fleet != NULL);
@@ -618,13 +625,8 @@ upgrade_new(const struct upgrade_parts *parts)
 }
 
 void
-upgrade_free(struct upgrade **up)
+upgrade_end(struct upgrade *u)
 {
-	struct upgrade *u = *up;
-
-	*up = NULL;
-	if (u == NULL)
-		return;
 	the = NULL;
 	supervised_on_word(NULL, NULL);
 	answer_upgrade(u, E_UNKNOWN, "teald stopped before this was over; read status when it is back");
@@ -632,6 +634,16 @@ upgrade_free(struct upgrade **up)
 	line_close(&u->line);
 	peer_free(&u->peer);
 	drop_channels(u);
+}
+
+void
+upgrade_free(struct upgrade **up)
+{
+	struct upgrade *u = *up;
+
+	*up = NULL;
+	if (u == NULL)
+		return;
 	free(u->binary);
 	free(u->config);
 	free(u);
