@@ -80,6 +80,8 @@ def test_every_message_is_whole_where_memory_is_out_now_and_then(teal, ports, tm
     are_free(t)
 
 
+@pytest.mark.tsan
+@pytest.mark.scales
 @pytest.mark.parametrize("seed", [int(os.environ["TEAL_ORACLE_SEED"])] if "TEAL_ORACLE_SEED" in os.environ else [3, 4])
 def test_every_message_is_whole_while_processes_take_over(teal, ports, seed):
     """What was begun is answered where it was begun, once; what was not goes along, byte by byte."""

@@ -3,11 +3,13 @@
 #include "config_file.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 
 #include "data/handover.h"
 #include "data/lane.h"
 #include "data/port.h"
 #include "model/balance.h"
+#include "scaled.h"
 #include "wait.h"
 
 #define WORKERS 2
@@ -26,6 +28,7 @@ static struct {
 	int backend;	/* a listening socket: the test answers itself */
 	unsigned backend_port, port;
 	struct house old, new;
+	uint32_t descriptors;	/* of a house that opens */
 	bool yielded, given;
 } town;
 
@@ -97,7 +100,7 @@ move_in(struct house *h, const char *name, const char *more)
 	h->config = config_ref(good(text));
 	free(text);
 	h->service = service_new(&h->config->services[0], 0, WORKERS);
-	h->proxy = proxy_new(town.loop, h->config, &h->service, 1, DESCRIPTORS);
+	h->proxy = proxy_new(town.loop, h->config, &h->service, 1, town.descriptors);
 	h->proxy->engine.arg = h;
 	h->proxy->engine.on_acked = on_acked;
 	h->proxy->engine.on_stalled = on_stalled;
@@ -156,9 +159,8 @@ succeed(const char *name, const char *more)
 	move_in(&town.new, name, more);
 }
 
-/* What the old house can give now is with the new one. */
 static void
-hand_over(void)
+begin_hand_over(void)
 {
 	int mine[WORKERS], theirs[WORKERS];
 
@@ -166,6 +168,13 @@ hand_over(void)
 	town.given = false;
 	proxy_take(town.new.proxy, theirs, WORKERS);
 	proxy_give(town.old.proxy, mine, WORKERS, on_given, NULL);
+}
+
+/* What the old house can give now is with the new one. */
+static void
+hand_over(void)
+{
+	begin_hand_over();
 	WAIT_UNTIL(town.loop, town.given);
 }
 
@@ -189,6 +198,7 @@ set_up(void **state)
 	(void)state;
 	memset(&town, 0, sizeof(town));
 	town.loop = ev_loop_new(EVFLAG_AUTO);
+	town.descriptors = DESCRIPTORS;
 	town.backend = listening(&town.backend_port);
 	close(listening(&town.port));
 	return 0;
@@ -538,6 +548,98 @@ test_a_stream_that_a_request_becomes_goes_as_well(void **state)
 	assert_ends(backend);
 }
 
+static void
+test_who_a_proxy_named_is_known_there(void **state)
+{
+	static const char keys[] = "proxy_protocol: { accept_from = [\"127.0.0.1\"]; };";
+	int client, backend;
+
+	(void)state;
+	move_in(&town.old, "shop", keys);
+	client = dial_service();
+	say(client, "PROXY TCP4 10.1.2.3 10.9.9.9 1000 80\r\n");
+	backend = ask(client, -1);
+	succeed("shop", keys);
+	hand_over();
+	leave_old();
+	say(client, GET("/"));
+	assert_non_null(strstr(hear(backend, "\r\n\r\n"), "X-Forwarded-For: 10.1.2.3\r\n"));
+	close(client);
+	close(backend);
+}
+
+static void
+test_where_descriptors_are_out_there_it_is_served_here_until_some_are_free(void **state)
+{
+	int clients[2], backend;
+	const char *got;
+
+	(void)state;
+	move_in(&town.old, "shop", "");
+	for (int i = 0; i < 2; i++)
+		clients[i] = dial_service();
+	WAIT_UNTIL(town.loop, held(&town.old) == 2);
+	town.descriptors = 3;
+	succeed("shop", "");
+	begin_hand_over();
+	WAIT_UNTIL(town.loop, held(&town.new) == 1 && proxy_handed(town.old.proxy).refused > 0);
+	/* Two requests at once: each is asked for once, and nothing is said of an end. */
+	for (int i = 0; i < 2; i++)
+		say(clients[i], "GET /1 HTTP/1.1\r\nHost: shop\r\n\r\nGET /2 HTTP/1.1\r\nHost: shop\r\n\r\n");
+	for (int i = 0; i < 4; i++) {
+		backend = reached();
+		hear(backend, "\r\n\r\n");
+		say(backend, ANSWER("3\r\nX: y\r\n\r\n<a>"));
+		close(backend);
+	}
+	for (int i = 0; i < 2; i++) {
+		got = hear(clients[i], "<a>");
+		assert_null(strcasestr(got, "connection: close"));
+		if (strstr(strstr(got, "<a>") + 1, "<a>") == NULL)
+			hear(clients[i], "<a>");
+	}
+	assert_false(backend_is_dialed());
+	assert_int_equal(held(&town.old), 1);
+	/* One of the two leaves; whichever it is, the other is with the new process soon. */
+	close(clients[0]);
+	leave_old();
+	WAIT_UNTIL(town.loop, held(&town.new) == 1);
+	close(clients[1]);
+}
+
+static void
+test_many_idle_clients_go(void **state)
+{
+	const unsigned n = scaled(300, 5000);
+	struct rlimit most;
+	int *clients = must_array(n, sizeof(int));
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &most), 0);
+	most.rlim_cur = most.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &most), 0);
+	town.descriptors = 4 * n;
+	move_in(&town.old, "shop", "");
+	for (unsigned i = 0; i < n; i++)
+		clients[i] = dial_service();
+	WAIT_UNTIL(town.loop, held(&town.old) == n);
+	succeed("shop", "");
+	hand_over();
+	leave_old();
+	WAIT_UNTIL(town.loop, held(&town.new) == n);
+	for (unsigned i = 0; i < n; i++) {
+		int backend;
+
+		say(clients[i], GET("/"));
+		backend = reached();
+		say(backend, ANSWER("2\r\nConnection: close\r\n\r\nok"));
+		hear(clients[i], "ok");
+		close(backend);
+		close(clients[i]);
+	}
+	free(clients);
+}
+
 /* Who asked for it may be gone already. */
 static void
 test_an_engine_that_ends_tells_nothing_more(void **state)
@@ -562,6 +664,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_one_that_the_new_process_does_not_know_is_told_so, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_the_new_process_had_not_taken_goes_on_when_that_dies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_stream_that_a_request_becomes_goes_as_well, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_who_a_proxy_named_is_known_there, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_where_descriptors_are_out_there_it_is_served_here_until_some_are_free, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_idle_clients_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_an_engine_that_ends_tells_nothing_more, set_up, tear_down),
 	};
 
