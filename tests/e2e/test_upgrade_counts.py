@@ -3,6 +3,7 @@ import pytest
 
 from helpers import libconfig
 from helpers.certificates import Authority, connect, trusting
+from helpers.kernel import Stage
 from helpers.scale import until
 from helpers.upgrade import gone, upgrade
 
@@ -103,6 +104,7 @@ def test_a_drain_under_way_goes_on_and_ends_at_its_time(stage, ca):
     teal = stage(drain={"timeout": 600.0, "idle": 0.0}, clock=True)
     with held_by(teal, ca, "green") as one:
         teal.ok("flip", "web", "blue")
+        teal.wait_log("flip.draining")
         teal.clock.move(100)
         echo(one, b"x")
         former, _ = upgrade(teal)
@@ -197,3 +199,23 @@ def test_a_renamed_service_goes_on_with_what_it_has_counted(web, tmp_path):
     m = teal.metrics()
     assert m.get("teal_connections_total", service="shop", end="done") == 1
     assert not m.has("teal_connections_total", service="web")
+
+
+def test_no_counter_of_the_kernel_engine_falls(topology, closing, teal):
+    """Its connections are found again in the kernel, and counted once."""
+    stage = Stage(topology, closing, teal, start=False, drain={"timeout": 0.2, "idle": 0.0})
+    t = stage.teal.start(supervised=True)
+    scrapes = Scrapes(t)
+    stage.connect().echo()
+    for n, color in ((1, "blue"), (2, "green")):
+        t.ok("flip", "web", color)
+        t.wait_metric(n, "teal_connections_total", service="web", end="drained")
+        scrapes()
+        stage.connect().echo()
+        former, _ = upgrade(t)
+        scrapes()
+        gone(former)
+        m = scrapes()
+        assert m.get("teal_connections", service="web", color=color) == 1
+        assert m.get("teal_flips_total", service="web", result="ok") == n
+    scrapes()
