@@ -118,29 +118,31 @@ class NginxChanging(Changing, proxies.Nginx):
 		"" "";
 	}
 """ + text, "proxy_read_timeout 60m")
-        return [command]
+        # Who still has the parent that started it takes no SIGUSR2.
+        return [["sh", "-c", '("$@" & sleep 1); exec sleep infinity', "sh", *command]]
 
     def root(self):
         return int(measure.read(os.path.join(self.work, "pid")) or self.processes[0].pid)
 
     def pids(self):
-        # Of generations that are leaving, the masters too.
-        known = set(measure.tree(self.root()))
-        for p in self.processes:
-            known |= set(measure.tree(p.pid)) if p.poll() is None else set()
-        return sorted(known)
+        # Of generations that are leaving, the masters too: they are not among the children of the last.
+        masters = [int(p) for p in os.listdir("/proc") if p.isdigit() and
+                   measure.read(f"/proc/{p}/cmdline").startswith("nginx: master") and
+                   self.work in measure.read(f"/proc/{p}/cmdline")]
+        return sorted({pid for m in masters for pid in measure.tree(m)})
 
     def script(self, kind):
         pid = os.path.join(self.work, "pid")
         if kind == "reload":
             return self.exchange + f"kill -HUP $(cat {pid})"
         return f'''old=$(cat {pid}); kill -USR2 $old
-while [ ! -s {pid} ] || [ "$(cat {pid})" = $old ]; do sleep 0.01; done
+n=0
+while [ ! -s {pid} ] || [ "$(cat {pid})" = $old ]; do [ $((n += 1)) -lt 500 ] || exit; sleep 0.01; done
 kill -QUIT $old
 '''
 
     def stop(self):
-        # After an upgrade its master is nobody's child of ours.
+        # Its master is no child of ours.
         if self.root() != self.processes[0].pid:
             os.kill(self.root(), signal.SIGTERM)
         super().stop()
