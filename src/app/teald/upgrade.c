@@ -1,8 +1,6 @@
 /* upgrade.c - the predecessor's side of an upgrade.  Thread: main.
  * The walk: upgrade_ask -> begin_upgrade -> (supervisor) upgrade_on_word ->
- * upgrade_on_message -> freeze -> yield -> give_all -> leave. */
-#include <errno.h>
-#include <fcntl.h>
+ * upgrade_on_message -> freeze -> (upgrade_give.c) upgrade_yield_all -> upgrade_give_all -> leave. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,19 +8,15 @@
 #include <unistd.h>
 
 #include "app/teald/admin.h"
-#include "app/teald/kernel_services.h"
 #include "app/teald/observe.h"
 #include "app/teald/supervised.h"
-#include "app/teald/upgrade.h"
+#include "app/teald/upgrade_private.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/tlv.h"
 #include "base/version.h"
 #include "control/peer.h"
 #include "control/reload.h"
-#include "data/handover.h"
-#include "net/handed.h"
-#include "store/store_successor.h"
 
 /* How often it is looked whether what is waited for has come. */
 #define LOOK 0.02
@@ -30,47 +24,14 @@
 #define GRACE 5.0
 /* One that holds nothing leaves at once; seconds. */
 #define LEAVES_WITHIN 2.0
-/* So long a predecessor tries to say its last words, seconds. */
-#define LAST_WORDS 1.0
-
-enum upgrade_state {
-	UPGRADE_NONE,
-	UPGRADE_WAITING,	/* for a reload under way, or for the process before this one */
-	UPGRADE_STARTING,	/* the supervisor has been asked */
-	UPGRADE_PREPARING,	/* the successor runs */
-	UPGRADE_FREEZING,	/* it is prepared; what is under way ends */
-	UPGRADE_YIELDING,	/* workers stop accepting; there is no way back */
-	UPGRADE_GIVEN,	/* the successor has been told that all is its own */
-	UPGRADE_SERVED	/* and it serves */
-};
 
 static const char *const state_words[] = { "none",     "waiting", "starting", "preparing",
 					   "freezing", "yielding",	       "given",	   "served" };
 
-struct upgrade {
-	struct upgrade_parts parts;
-	struct ev_loop *loop;
-	enum upgrade_state state;
-	struct upgrade_wait *wait;	/* NULL: a signal asked, or it has been answered */
-	char by[RECORD_NAME];
-	char *binary, *config;	/* "": as before */
-	struct peer_line line;
-	struct peer *peer;	/* NULL before there was a line */
-	struct other_generation other;
-	int channels[FDS_MAX];	/* of the successor's that is prepared */
-	unsigned n_channels;
-	bool is_prepared;	/* the successor at the other end of the line */
-	double asked, frozen, yielded;	/* clock_now() */
-	double deadline;	/* of what is waited for */
-	uint64_t told_clients, told_commands;	/* as the successor knows */
-	double goodbye;	/* clock_now() when the last words were said; 0: not yet */
-	ev_timer look;
-};
-
 static struct upgrade *the;	/* there is one in a process; NULL before it serves */
 
-static void
-become(struct upgrade *u, enum upgrade_state state)
+void
+upgrade_become(struct upgrade *u, enum upgrade_state state)
 {
 	u->state = state;
 	supervised_doing(state == UPGRADE_NONE ? NULL : state_words[state]);
@@ -127,7 +88,7 @@ fail_upgrade(struct upgrade *u, enum err e, const char *message)
 			observe_thaw(u->parts.observe);
 	}
 	ev_timer_stop(u->loop, &u->look);
-	become(u, UPGRADE_NONE);
+	upgrade_become(u, UPGRADE_NONE);
 	reload_hold(u->parts.control->reloads, false);
 	BUS_EMIT(&u->parts.control->bus, LOG_ERROR_LEVEL, "upgrade.failed", NULL, LS("by", u->by),
 		 LS("error", err_word(e)), LS("message", text), LF("seconds", clock_now() - u->asked));
@@ -135,113 +96,12 @@ fail_upgrade(struct upgrade *u, enum err e, const char *message)
 	u->other = (struct other_generation){ 0 };
 }
 
-/* -- all is given -------------------------------------------------------------------- */
-
-static void
-on_given(void *arg)
-{
-	struct upgrade *u = arg;
-	struct handover_counts n;
-
-	/* A last letter, at the end of the process. */
-	if (u->parts.control->life == LIFE_STOPPED)
-		return;
-	n = proxy_handed(u->parts.proxy);
-	LOG_INFO("upgrade.given", LU("count", n.given), LU("refused", n.refused), LU("remaining", peer_left(u->peer)),
-		 LF("seconds", clock_now() - u->yielded));
-}
-
-static void
-give_admin_connection(void *arg, int fd, struct str in, struct str out)
-{
-	struct upgrade *u = arg;
-	struct buf row;
-
-	buf_init(&row, LINE_ROW_MAX);
-	tlv_str(&row, SUCCESSION_T_INPUT, in);
-	tlv_str(&row, SUCCESSION_T_OUTPUT, out);
-	(void)line_send(&u->line, SUCCESSION_ADMIN, &row, &fd, 1);
-	buf_free(&row);
-}
-
-static void
-say_yours(struct upgrade *u)
-{
-	struct buf row;
-
-	buf_init(&row, 1024);
-	upgrade_bequeath(&row);
-	/* What commands asked for has gone with them: this is a SIGHUP. */
-	tlv_u64(&row, SUCCESSION_T_HANGUP, reload_is_awaited(u->parts.control->reloads));
-	(void)line_send(&u->line, SUCCESSION_YOURS, &row, NULL, 0);
-	buf_free(&row);
-}
-
-/* To the successor that is prepared; also to another one, when the first has died. */
-static void
-give_all(struct upgrade *u)
-{
-	peer_yield(u->peer);
-	u->told_clients = u->told_commands = UINT64_MAX;
-	admin_take_back(u->parts.admin);
-	say_yours(u);
-	admin_yield(u->parts.admin, give_admin_connection, u);
-	if (u->n_channels > 0)
-		proxy_give(u->parts.proxy, u->channels, u->n_channels, on_given, u);
-	u->n_channels = 0;
-}
-
-static void
-upgrade_on_yielded(void *arg)
-{
-	struct upgrade *u = arg;
-	struct control *c = u->parts.control;
-	struct engine *kernel = kernel_services_engine(*u->parts.kernel_services);
-	struct store *store = *u->parts.store;
-
-	/* All ends, here and there: nothing is left to give. */
-	if (c->life > LIFE_SERVING)
-		return;
-	/* Those who wait for it have been answered: it closes without a goodbye, for its identity goes on. */
-	*u->parts.store =
-		store_successor_new(u->loop, c->config->store.type == STORE_REDIS ? "redis" : "file", store->fleet != NULL);
-	control_change_store(c, *u->parts.store);
-	store->close(&store);
-	if (kernel != NULL)
-		control_drop_engine(c, kernel);
-	kernel_services_close(u->parts.kernel_services);
-	handed_yield();
-	c->life = LIFE_YIELDED;
-	for (size_t k = 0; k < c->n_engines; k++)
-		if (c->engines[k]->notice != NULL)
-			c->engines[k]->notice(c->engines[k]);
-	if (u->parts.observe != NULL)
-		observe_yield(u->parts.observe);
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "upgrade.yielded", NULL, LI("pid", u->other.pid), LS("version", u->other.version),
-		 LF("seconds", clock_now() - u->frozen));
-	become(u, UPGRADE_GIVEN);
-	u->deadline = clock_now() + c->config->upgrade.timeout;
-	/* Else it has died: the next one will be. */
-	if (u->is_prepared)
-		give_all(u);
-}
-
-static void
-yield_all(struct upgrade *u)
-{
-	become(u, UPGRADE_YIELDING);
-	u->yielded = clock_now();
-	/* Whose death is whose from here on. */
-	supervised_say("yielded");
-	proxy_yield(u->parts.proxy, upgrade_on_yielded, u);
-}
-
 /* -- the course up to it --------------------------------------------------------------- */
 
 static void
 freeze(struct upgrade *u)
 {
-	become(u, UPGRADE_FREEZING);
+	upgrade_become(u, UPGRADE_FREEZING);
 	u->frozen = clock_now();
 	u->deadline = u->frozen + u->parts.control->config->upgrade.ready_timeout;
 	admin_freeze(u->parts.admin);
@@ -276,7 +136,7 @@ prepared(struct upgrade *u, int *fds, unsigned n)
 		freeze(u);
 	else if (u->state == UPGRADE_GIVEN) {
 		u->deadline = clock_now() + u->parts.control->config->upgrade.timeout;
-		give_all(u);
+		upgrade_give_all(u);
 	}
 }
 
@@ -285,7 +145,7 @@ served(struct upgrade *u)
 {
 	if (u->state != UPGRADE_GIVEN)
 		return;
-	become(u, UPGRADE_SERVED);
+	upgrade_become(u, UPGRADE_SERVED);
 	upgrade_count(true);
 	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.serving", NULL, LS("by", u->by), LI("pid", u->other.pid),
 		 LS("version", u->other.version), LF("seconds", clock_now() - u->asked),
@@ -327,7 +187,7 @@ upgrade_on_end(struct peer_line *l)
 	LOG_WARN("upgrade.successor_gone", LI("pid", u->other.pid));
 	peer_gone(u->peer);
 	if (u->state == UPGRADE_SERVED)
-		become(u, UPGRADE_GIVEN);
+		upgrade_become(u, UPGRADE_GIVEN);
 }
 
 static const struct line_calls calls = { upgrade_on_message, upgrade_on_end };
@@ -371,7 +231,7 @@ meet_successor(struct upgrade *u, pid_t pid, int fd)
 	u->peer = peer_new(u->parts.control, PEER_IS_SUCCESSOR, upgrade_send_peer, u);
 	succession_greet(&u->line, u->parts.control->config->workers);
 	if (!again)
-		become(u, UPGRADE_PREPARING);
+		upgrade_become(u, UPGRADE_PREPARING);
 }
 
 /* What the supervisor says; *fd, -1: none, is ours where it becomes -1. */
@@ -411,7 +271,7 @@ begin_upgrade(struct upgrade *u)
 		fail_upgrade(u, E_USAGE, "the paths are too long");
 		return;
 	}
-	become(u, UPGRADE_STARTING);
+	upgrade_become(u, UPGRADE_STARTING);
 	u->deadline = clock_now() + 2 * u->parts.control->config->upgrade.ready_timeout + GRACE;
 	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.started", NULL, LS("by", u->by),
 		 LS("version", teal_version()), LS("binary", u->binary), LS("config", u->config));
@@ -463,64 +323,6 @@ wait_for_turn(struct upgrade *u)
 		begin_upgrade(u);
 }
 
-/* -- the end ------------------------------------------------------------------------------ */
-
-/* The last one who has something of ours: a client of the status page, or of the admin socket. */
-static uint64_t
-held_by_main(const struct upgrade *u)
-{
-	return admin_clients(u->parts.admin) + (u->parts.observe != NULL ? observe_visitors(u->parts.observe) : 0);
-}
-
-static void
-leave(struct upgrade *u, double now)
-{
-	if (u->goodbye <= 0) {
-		peer_say_goodbye(u->peer);
-		u->goodbye = now;
-	}
-	if (line_is_open(&u->line) && !line_is_flushed(&u->line) && now - u->goodbye < LAST_WORDS)
-		return;
-	ev_timer_stop(u->loop, &u->look);
-	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.finished", NULL, LI("pid", getpid()),
-		 LS("version", teal_version()), LF("seconds", now - u->yielded));
-	/* The last letters of the workers no longer count. */
-	u->parts.control->life = LIFE_STOPPED;
-	u->parts.on_done(u->parts.arg);
-}
-
-static void
-tell_held(struct upgrade *u)
-{
-	uint64_t clients = peer_left(u->peer), commands = admin_commands(u->parts.admin);
-	struct buf row;
-
-	if (clients == u->told_clients && commands == u->told_commands)
-		return;
-	u->told_clients = clients;
-	u->told_commands = commands;
-	buf_init(&row, 256);
-	tlv_u64(&row, SUCCESSION_T_CLIENTS, clients);
-	tlv_u64(&row, SUCCESSION_T_COMMANDS, commands);
-	(void)line_send(&u->line, SUCCESSION_HELD, &row, NULL, 0);
-	buf_free(&row);
-}
-
-static void
-look_whether_over(struct upgrade *u, double now)
-{
-	struct control *c = u->parts.control;
-
-	tell_held(u);
-	if (u->state == UPGRADE_SERVED && peer_left(u->peer) == 0 && held_by_main(u) == 0) {
-		leave(u, now);
-	} else if (now >= u->deadline) {
-		BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "upgrade.timeout", NULL, LU("remaining", peer_left(u->peer)),
-			 LF("timeout", c->config->upgrade.timeout));
-		stop_begin(c);
-	}
-}
-
 static void
 upgrade_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 {
@@ -553,7 +355,7 @@ upgrade_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 	case UPGRADE_FREEZING:
 		/* One that has died meanwhile is the supervisor's to tell of. */
 		if (u->is_prepared && all_is_settled(u, &why)) {
-			yield_all(u);
+			upgrade_yield_all(u);
 		} else if (now >= u->deadline) {
 			snprintf(text, sizeof(text), "what is under way did not end within upgrade.ready_timeout: %s", why);
 			fail_upgrade(u, E_TIMEOUT, text);
@@ -561,7 +363,7 @@ upgrade_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 		return;
 	case UPGRADE_GIVEN:
 	case UPGRADE_SERVED:
-		look_whether_over(u, now);
+		upgrade_look_whether_over(u, now);
 		return;
 	}
 }
@@ -588,7 +390,7 @@ upgrade_ask(struct upgrade *u, struct upgrade_wait *w)
 	u->asked = clock_now();
 	u->other = (struct other_generation){ 0 };
 	ev_timer_again(u->loop, &u->look);
-	become(u, UPGRADE_WAITING);
+	upgrade_become(u, UPGRADE_WAITING);
 	reload_hold(u->parts.control->reloads, true);
 	wait_for_turn(u);
 }
