@@ -219,6 +219,24 @@ def test_the_former_program_serves_when_the_new_one_dies_soon(supervised, tmp_pa
         shutil.rmtree(folder)
 
 
+def test_a_restart_takes_the_program_that_served(supervised):
+    """Another one may have its name by then, but was not asked for."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="teal-", dir="/tmp"))
+    try:
+        for program in ("teald", "teald-serve"):
+            shutil.copy(scale.BUILD / program, folder / program)
+        teal = supervised(prefix=("sh", "-c", f'shift; exec {folder}/teald "$@"', "sh"))
+        pid = teal.serving()
+        first = os.stat(f"/proc/{pid}/exe").st_ino
+        (folder / "new").write_text("not yet a program")
+        (folder / "new").rename(folder / "teald-serve")
+        os.kill(pid, signal.SIGKILL)
+        assert os.stat(f"/proc/{serves(teal, pid)}/exe").st_ino == first
+        assert teal.connect().peer == "green" and teal.stop() == 0
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_as_process_1_both_are_its_children(supervised):
     if os.geteuid() != 0:
         pytest.skip("wants a pid namespace: needs root")

@@ -83,7 +83,7 @@ OLDER = "#!/bin/sh\necho \"$0: unrecognized option '$1'\" >&2\necho 'try: teald 
     (lambda p: script(p, "#!/no/such/loader\n"), "built for another system"),
     (lambda p: script(p, "#!/bin/sh\nexit 0\n"), "ended with status 0"),
     (lambda p: script(p, "#!/bin/sh\necho one >&2; echo two >&2; exit 3\n"), "ended with status 3 (starting): one;two"),
-    (lambda p: script(p, OLDER), "an older teald"),
+    (lambda p: script(p, OLDER), "too old to take over"),
     (lambda p: script(p, "#!/bin/sh\necho it begins >&2; kill -SEGV $$\n"), "ended with SIGSEGV (starting): it begins"),
 ], ids=["missing", "folder", "not executable", "text", "other machine", "other system", "at once", "with words", "older",
         "crash"])
@@ -465,16 +465,22 @@ def test_a_service_manager_hears_of_an_upgrade(stage, closing):
         manager.hear(f"STATUS=upgrading: process {n.pid} is to take over")
         n.exit(1)
         manager.hear("READY=1")
-        manager.heard.clear()
         o.ask_upgrade(60)
         n = s.next()
+        manager.hear("RELOADING=1")
+        manager.heard.clear()
         # Of the successor it hears once that serves.
         n.say("notify STATUS=waiting for the predecessor")
+        n.keep()
         n.say("prepared")
+        n.heard()
+        manager.hear("WATCHDOG=1")  # all before it has been read
+        assert "FDSTORE=1" not in manager.heard
         o.say("yielded")
         n.say("ready")
         n.say("notify STATUS=serving 1 services")
         manager.hear("STATUS=serving 1 services")
+        assert "FDSTORE=1" in manager.heard
         assert "READY=1" in manager.heard and "STATUS=waiting for the predecessor" not in manager.heard
         o.say("notify STOPPING=1")
         o.exit(0)

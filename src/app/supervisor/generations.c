@@ -246,7 +246,7 @@ successor_ended(struct child *c, int status)
 	for (char *at = c->said; (at = strchr(at, '\n')) != NULL;)
 		*at = at[1] != '\0' ? ';' : '\0';
 	if (strstr(c->said, "--successor") != NULL)
-		hint = "; an older teald cannot take over, it needs a restart";
+		hint = "; no teald, or one too old to take over, which needs a restart";
 	snprintf(why, sizeof(why), "%s %s%s (%s)%s%s%s", next.path,
 		 c->late ? "was not ready in time" : "ended with ", c->late ? "" : how_ended(status),
 		 c->doing, *c->said != '\0' ? ": " : "", c->said, hint);
