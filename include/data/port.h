@@ -13,6 +13,7 @@ struct proxy_port {
 	struct admit *admit;	/* one reference; NULL: none is needed */
 	struct listening sockets;	/* and the file of a Unix one */
 	bool listening;	/* clients are queued there */
+	bool kept;	/* for a successor as well */
 };
 
 /* configs: [slot], those of the binding's services.  Aborts when memory is out. */
@@ -27,5 +28,9 @@ MUST_USE enum err port_open(struct proxy_port *p, unsigned workers, const struct
 void port_tune(struct proxy_port *p, const struct tcp_options *o);
 /* Clients queue from now on; harmless twice. */
 MUST_USE enum err port_listen(struct proxy_port *p, const struct tcp_options *o, struct why *why);
+/* The same before it is certain that they are served: no successor gets them yet, which
+ * port_keep() changes. */
+MUST_USE enum err port_claim(struct proxy_port *p, const struct tcp_options *o, struct why *why);
+void port_keep(struct proxy_port *p);
 
 #endif

@@ -147,7 +147,8 @@ struct engine {
 	uint64_t (*strays)(const struct engine *e, const struct service *s);
 
 	/* A reload in four steps; one at a time.  prepare() opens what is new and
-	 * changes nothing that is served: no client is queued yet.  E_USAGE with the
+	 * changes nothing that is served: clients that come to a new address already are
+	 * queued, and refused by abandon().  E_USAGE with the
 	 * reason: it cannot be, and nothing is left of the attempt.  After it comes
 	 * either abandon(), which undoes it, or commit(), which cannot fail: each
 	 * thread takes everything at once.  on_committed() follows when no connection

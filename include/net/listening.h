@@ -39,6 +39,9 @@ MUST_USE enum err listening_open(struct listening *l, const struct addr *at, con
 /* From here on the kernel queues clients, up to backlog of them.  E_USAGE when
  * another program has begun to listen since the bind. */
 MUST_USE enum err listening_start(const struct listening *l, int backlog, struct why *why);
+/* The same in two steps: listens, and has it kept for a successor. */
+MUST_USE enum err listening_claim(const struct listening *l, int backlog, struct why *why);
+void listening_keep(const struct listening *l);
 
 /* Before the acceptors close: the kernel's queue ends with them, no successor gets it. */
 void listening_forget(struct listening *l);

@@ -63,11 +63,31 @@ port_tune(struct proxy_port *p, const struct tcp_options *o)
 }
 
 enum err
-port_listen(struct proxy_port *p, const struct tcp_options *o, struct why *why)
+port_claim(struct proxy_port *p, const struct tcp_options *o, struct why *why)
 {
+	enum err e;
+
 	if (p->listening)
 		return OK;
-	p->listening = true;
 	set_port_options(p, o);
-	return listening_start(&p->sockets, o->backlog, why);
+	e = listening_claim(&p->sockets, o->backlog, why);
+	p->listening = e == OK;
+	return e;
+}
+
+void
+port_keep(struct proxy_port *p)
+{
+	if (p->listening && !p->kept)
+		listening_keep(&p->sockets);
+	p->kept = p->listening;
+}
+
+enum err
+port_listen(struct proxy_port *p, const struct tcp_options *o, struct why *why)
+{
+	enum err e = port_claim(p, o, why);
+
+	port_keep(p);
+	return e;
 }

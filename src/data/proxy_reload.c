@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "data/admit.h"
 #include "data/lane.h"
 #include "data/port.h"
@@ -105,6 +104,35 @@ say_overlap(const struct proxy *p, const struct addr *a, struct why *why)
 	}
 }
 
+/* A service whose color is not known yet is listened for by open(); the embedded
+ * store knows it. */
+static bool
+is_listened_on(const struct proxy *p, const struct config *to, const struct binding *b)
+{
+	if (to->store.type == STORE_FILE)
+		return true;
+	for (size_t i = 0; i < b->n_services; i++) {
+		const struct service *s = b->services[i] < p->n_services ? p->services[b->services[i]] : NULL;
+
+		if (s != NULL && atomic_load_explicit(&s->open, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+/* Bound sockets do not exclude each other, those that listen do. */
+static enum err
+claim_address(const struct proxy *p, const struct proxy_reload *n, const struct reload *r, struct proxy_port *port,
+	      const struct binding *b, struct why *why)
+{
+	const struct service_config *owner = n->configs[b->owner];
+	struct why reason;
+
+	if (port->listening || !is_listened_on(p, r->to, b) || port_claim(port, &owner->tcp, &reason) == OK)
+		return OK;
+	return why_set(why, E_USAGE, "%s:%d: service \"%s\": %s", r->to->path, owner->line, owner->name, reason.text);
+}
+
 /* A new address is bound; one that was there keeps its sockets. */
 static enum err
 prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, const struct bindings *all,
@@ -140,6 +168,8 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 		n->admits[n->n_ports++] = admit;
 		if (at == NULL)
 			e = port_open(port, p->n_workers, r->to, n->configs[b->owner], why);
+		if (e == OK)
+			e = claim_address(p, n, r, port, b, why);
 		if (e != OK)
 			say_overlap(p, &b->addr, why);
 	}
@@ -260,28 +290,15 @@ order_lanes(struct worker_reload *o, const struct reload *r)
 			o->removed[o->n_removed++] = r->removed[i]->index;
 }
 
-static bool
-some_open(const struct proxy *p, const struct binding *b)
-{
-	for (size_t i = 0; i < b->n_services; i++)
-		if (atomic_load_explicit(&p->services[b->services[i]]->open, memory_order_relaxed))
-			return true;
-	return false;
-}
-
 /* The sockets of what was there follow their owner's options as well. */
 static void
-listen_on(struct proxy *p, const struct proxy_reload *n, struct proxy_port *port)
+listen_on(const struct proxy_reload *n, struct proxy_port *port)
 {
 	unsigned owner = port->binding->owner;
-	const struct tcp_options *o = &n->configs[owner]->tcp;
-	struct why why;
 
-	if (port->listening && n->changed[owner])
-		port_tune(port, o);
-	else if (!port->listening && some_open(p, port->binding) && port_listen(port, o, &why) != OK)
-		LOG_ERROR("listen.failed", LS("service", n->configs[owner]->name),
-			  LR(NULL, str_from(n->configs[owner]->labels_json)), LS("message", why.text));
+	if (port->kept && n->changed[owner])
+		port_tune(port, &n->configs[owner]->tcp);
+	port_keep(port);
 }
 
 static void
@@ -424,7 +441,7 @@ proxy_commit(struct engine *e, const struct reload *r)
 	order_lanes(&n->order, r);
 	order_ports(p, n);
 	for (size_t i = 0; i < p->n_ports; i++)
-		listen_on(p, n, p->ports[i]);
+		listen_on(n, p->ports[i]);
 	/* Clients that come now are refused, not queued where none is accepted. */
 	for (size_t i = 0; i < n->n_gone; i++)
 		listening_forget(&n->gone[i]->sockets);

@@ -248,8 +248,8 @@ adopt_handed(struct listening *l)
 
 /* What is open from now on is not lost with this process.  The duplicates of a
  * Unix socket have one queue. */
-static void
-keep_listening(const struct listening *l)
+void
+listening_keep(const struct listening *l)
 {
 	bool local = addr_family(&l->at) == AF_UNIX;
 
@@ -286,7 +286,7 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 	}
 	if (e == OK) {
 		if (terms->backlog > 0)
-			keep_listening(l);
+			listening_keep(l);
 		return OK;
 	}
 	for (unsigned i = 0; i < l->n; i++)
@@ -298,14 +298,22 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 }
 
 enum err
-listening_start(const struct listening *l, int backlog, struct why *why)
+listening_claim(const struct listening *l, int backlog, struct why *why)
 {
 	enum err e = OK;
 
 	for (unsigned i = 0; i < l->n && e == OK; i++)
 		e = start_one(l->fds[i], &l->at, backlog, why);
+	return e;
+}
+
+enum err
+listening_start(const struct listening *l, int backlog, struct why *why)
+{
+	enum err e = listening_claim(l, backlog, why);
+
 	if (e == OK)
-		keep_listening(l);
+		listening_keep(l);
 	return e;
 }
 

@@ -55,6 +55,20 @@ listening(unsigned *port)
 	return fd;
 }
 
+/* As programs do that begin to listen later. */
+static int
+bound(unsigned port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				 .sin_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
 static int
 dial(unsigned port)
 {
@@ -526,20 +540,25 @@ test_what_cannot_be_opened_changes_nothing(void **state)
 	assert_int_equal(descriptors(), before);
 	config_unref(&to);
 	free(text);
-	/* One that could be, and is given up. */
+	/* One that could be, and is given up.  Meanwhile no other program may begin to listen
+	 * there, bound though it is: the commit could not. */
+	close(stranger);
+	stranger = bound(town.ports[1]);
 	to = configured(service_text("shop", 1, 1, ""));
 	plan(&a, to);
 	assert_int_equal(e->prepare(e, &a.reload, &why), OK);
-	assert_int_equal(dial(town.ports[1]), -1);
+	assert_int_equal(listen(stranger, 1), -1);
+	assert_int_equal(errno, EADDRINUSE);
 	e->abandon(e);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(listen(stranger, 1), 0);
+	close(stranger);
+	assert_int_equal(descriptors(), before - 1);
 	config_unref(&to);
 	client = dial(town.ports[0]);
 	at = reached(0);
 	assert_flows(client, at, "as before");
 	close(client);
 	close(at);
-	close(stranger);
 	stop();
 }
 
