@@ -146,6 +146,8 @@ struct control {
 	/* A service that another configuration brings, which is its owner's to free once
 	 * control has it no more; set by the owner. */
 	void (*on_added)(void *arg, struct service *s);
+	/* A reload that is no dry run begins, or has ended, however; set by the owner. */
+	void (*on_reloading)(void *arg, bool begins);
 	/* Another configuration is obeyed from now on; set by the owner. */
 	void (*on_reloaded)(void *arg, const struct config *config);
 	/* control_is_prepared() has become true, between the two steps of a start; set by

@@ -48,6 +48,7 @@ struct reloads {
 	struct link asked;	/* those the reading under way is for */
 	struct link waiting;	/* those the next one is for */
 	ev_timer patience;
+	bool said;	/* that one has begun, and its end has to be */
 	bool telling;	/* who is told may ask again at once: that waits until all are told */
 	bool held;	/* by an upgrade: none begins */
 	bool closing;
@@ -109,6 +110,19 @@ tell_asker(struct reload_wait *w, const struct reload_result *result)
 {
 	list_remove(&w->link);
 	w->done(w, result);
+}
+
+/* To the service manager. */
+static void
+say_reloading(struct reloads *r, bool begins)
+{
+	const struct control *c = r->control;
+
+	if (r->said == begins)
+		return;
+	r->said = begins;
+	if (c->on_reloading != NULL)
+		c->on_reloading(c->arg, begins);
 }
 
 static void
@@ -282,8 +296,8 @@ judge_plan(struct reloads *r, struct reading *d)
 	if (d->to == NULL) {
 		struct why why;
 
-		(void)why_set(&why, E_CONFIG, "%zu error%s in %.200s; nothing was changed: %.700s", d->errors.n,
-			      d->errors.n == 1 ? "" : "s", d->path, d->errors.n > 0 ? d->errors.lines[0] : "");
+		(void)why_set(&why, E_CONFIG, "%zu error%s in %.900s; nothing was changed", d->errors.n,
+			      d->errors.n == 1 ? "" : "s", d->path);
 		fail(r, E_CONFIG, why.text, d);
 		return false;
 	}
@@ -389,12 +403,17 @@ begin_reload(struct reloads *r)
 	struct control *c = r->control;
 	struct reading *d;
 
-	if (r->reading != NULL || r->committing != NULL || r->telling || r->held || r->closing ||
-	    list_empty(&r->waiting))
+	if (r->reading != NULL || r->committing != NULL || r->telling || r->closing)
+		return;
+	say_reloading(r, false);
+	if (r->held || list_empty(&r->waiting))
 		return;
 	list_splice(&r->asked, &r->waiting);
+	if (is_wet(r))
+		say_reloading(r, true);
 	if (r->hanging >= HANGING_MAX) {
 		fail(r, E_INTERNAL, "earlier readings of the file hang yet; nothing was changed: look at the disk it is on", NULL);
+		say_reloading(r, false);
 		return;
 	}
 	d = r->reading = must_alloc(sizeof(*d));

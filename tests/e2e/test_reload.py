@@ -64,7 +64,11 @@ def test_a_wrong_file_changes_nothing_and_says_all_that_is_wrong(web):
         line = teal.conf.read_text().splitlines()[e["line"] - 1]
         assert ("workers" in line and "out of range" in e["message"]) or ("tpc" in line and "did you mean" in e["message"])
     p = teal.tealctl("reload", check=2)
-    assert len([l for l in p.stderr.splitlines() if l.startswith(str(teal.conf))]) == 2, p.stderr
+    said = p.stderr.splitlines()
+    assert len([l for l in said if l.startswith(str(teal.conf))]) == 2, p.stderr
+    # The last line sums up, and says nothing a second time.
+    assert said[-1] == f"tealctl: config: 2 errors in {teal.conf}; nothing was changed", p.stderr
+    assert teal.wait_log("reload.failed")["message"] == f"2 errors in {teal.conf}; nothing was changed"
     assert teal.metrics().get("teal_config_last_reload_successful") == 0
     assert teal.ok("status")["config"]["last_reload_successful"] is False
     teal.wait_log("reload.failed", 2, error="config")

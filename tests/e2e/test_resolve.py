@@ -332,7 +332,7 @@ def test_a_reload_does_not_wait_for_ever_for_a_name_server(named, names, closing
         assert t.ok("status")["config"]["generation"] == 1
         t.clock.move(10)
         r = a.reply()
-    assert r["error"] == "config" and "has not answered in time" in r["message"], r
+    assert r["error"] == "config" and "has not answered in time" in r["errors"][0]["message"], r
     change(t, green=backends(t, "127.0.0.2", "127.0.0.3"))
     reload(t)
     assert t.stop() == 0

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -281,6 +282,35 @@ def test_a_service_manager_lets_go_of_an_address_that_a_reload_takes_away(superv
         change(teal, listen=before)
         reload(teal)
         assert teal.connect().peer == "green"
+    finally:
+        os.unlink(path)
+
+
+def test_a_service_manager_is_told_when_a_reload_begins_and_ends(supervised, closing):
+    """Also when it is refused; not of a dry run."""
+    path = f"/tmp/teal-notify-{os.getpid()}-{os.urandom(4).hex()}"
+    manager = closing.add(Manager(path))
+
+    def heard(from_here):
+        until(lambda: any("READY=1" == h for h in manager.heard[from_here:]) or manager.take(), "it is ready again")
+        return [h.split("=")[0] for h in manager.heard[from_here:] if not h.startswith(("WATCHDOG", "FDSTORE", "FDNAME"))]
+    try:
+        teal = supervised(env={"NOTIFY_SOCKET": path})
+        manager.hear("READY=1")
+        manager.hear("STATUS=serving")
+        reload(teal, "--dry-run")
+        for spoilt in (False, True):
+            at = len(manager.heard)
+            if spoilt:
+                teal.conf.write_text("broken")
+                assert not teal.ctl("reload")["ok"]
+            else:
+                change(teal, drain={"timeout": 5.0})
+                reload(teal)
+            assert heard(at) == ["RELOADING", "MONOTONIC_USEC", "STATUS", "READY", "STATUS"]
+            usec = int(next(h for h in manager.heard[at:] if h.startswith("MONOTONIC_USEC")).split("=")[1])
+            assert 0 < usec <= time.monotonic_ns() // 1000
+            assert "STATUS=serving 1 services" in manager.heard[at:]
     finally:
         os.unlink(path)
 

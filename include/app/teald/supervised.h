@@ -18,6 +18,8 @@ void supervised_join(void);
 /* Once all is open: main's loop beats from now on, it is told that services are
  * served, or that all has begun to stop, and the end of the supervisor is a SIGTERM. */
 void supervised_watch(struct control *c);
+/* A reload begins, or is over: for the service manager, once it was told that teald serves. */
+void supervised_reloading(bool begins);
 /* The last start of this file failed, though it could be read: a restart that finds
  * another one in the copy takes that (fallback.h). */
 void supervised_unfit(void);

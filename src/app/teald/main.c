@@ -331,6 +331,13 @@ teald_on_reloaded(void *arg, const struct config *config)
 		observe_reconfigure(t->observe, config);
 }
 
+static void
+teald_on_reloading(void *arg, bool begins)
+{
+	(void)arg;
+	supervised_reloading(begins);
+}
+
 static enum err
 open_kernel_services(struct teald *t, struct why *why)
 {
@@ -450,6 +457,7 @@ open_all(struct teald *t, struct why *why)
 	t->control.on_added = teald_on_added;
 	t->control.on_removed = teald_on_removed;
 	t->control.on_reloaded = teald_on_reloaded;
+	t->control.on_reloading = teald_on_reloading;
 	t->control.on_prepared = teald_on_prepared;
 	t->control.arg = t;
 	t->proxy->on_refused = teald_on_refused;

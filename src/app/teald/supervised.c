@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/teald/supervised.h"
+#include "base/clock.h"
 #include "base/crash.h"
 #include "base/fds.h"
 #include "control/config_keeper.h"
@@ -233,6 +234,21 @@ supervised_watch(struct control *c)
 	ev_prepare_init(&turn, supervised_on_turn);
 	turn.data = c;
 	ev_prepare_start(c->loop, &turn);
+}
+
+void
+supervised_reloading(bool begins)
+{
+	char text[128];
+
+	if (!told_ready || control->life > LIFE_SERVING)
+		return;
+	if (begins)
+		snprintf(text, sizeof(text), "notify RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading",
+			 (unsigned long long)(clock_now() * 1e6));
+	else
+		snprintf(text, sizeof(text), "notify READY=1\nSTATUS=serving %zu services", control->n);
+	supervised_say(text);
 }
 
 void
