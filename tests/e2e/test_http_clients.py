@@ -63,9 +63,10 @@ class Talk:
         return self.heard[n + 1]
 
     def finish(self):
-        _, err = self._process.communicate(timeout=2 * scale.patience())
-        self._reader.join(scale.patience())
-        assert self._process.returncode == 0, err
+        # Not communicate(): that would read some of the answers itself.
+        self._process.stdin.close()
+        self._reader.join(2 * scale.patience())
+        assert self._process.wait(2 * scale.patience()) == 0, self._process.stderr.read()
         return self.heard
 
     def close(self):
