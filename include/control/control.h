@@ -122,6 +122,9 @@ struct control {
 	bool begun;	/* the store has been opened */
 	bool prepared;	/* on_prepared() has been called */
 	bool store_ready;
+	/* clock_now() when the teald before this one has last had word of its store, until
+	 * this one has; 0: none has handed over. */
+	double confirmed_at;
 	bool committing;	/* snapshots that are due go with the reload's commit */
 	ev_timer publish_timer;	/* gathers changes of one loop turn */
 	ev_timer pulse;	/* measures how late this very loop is */
@@ -184,9 +187,12 @@ bool control_is_prepared(const struct control *c);
 /* One more engine, hooked into control as those given to control_open(): services
  * of its kind may come from now on.  It outlives control. */
 void control_add_engine(struct control *c, struct engine *engine);
-/* Another store from now on, which needs no opening: the one before is closed already,
- * or about to be.  The new one outlives control as the other did. */
+/* Another store from now on, which needs no opening: the one before is about to be closed.  The new one outlives control as the other did. */
 void control_change_store(struct control *c, struct store *store);
+/* Of the store, with the age of what is known here. */
+void control_store_status(const struct control *c, struct store_status *out);
+/* Is that too old to be trusted?  As main asks itself several times a second. */
+void control_look_at_age(struct control *c);
 /* Calls of the engine come to control, as of those that it was opened with; it is none of
  * c->engines. */
 void control_hear_engine(struct control *c, struct engine *engine);

@@ -50,6 +50,7 @@ struct store_status {
 	/* Seconds since what is known was last confirmed.  The embedded store has no
 	 * other writer: 0 while it works, else since it last did. */
 	double age;
+	bool read;	/* what it is the age of is a reading of this teald's; false: of nothing yet */
 	const char *where;	/* the server, or the file; NULL: nothing to say */
 	const char *problem;	/* what is wrong, in a sentence; NULL: nothing */
 	const char *problem_service;	/* the service that the sentence names; NULL: none */

@@ -409,16 +409,21 @@ control_may_obey(void *arg, const char *name, enum color to)
 	return !checked || service_healthy(ctl->service, to) > 0;
 }
 
-static void
-control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
+void
+control_store_status(const struct control *c, struct store_status *out)
 {
-	struct control *c = container_of(t, struct control, stale_timer);
+	c->store->status(c->store, out);
+	if (!out->read && c->confirmed_at > 0)
+		out->age = clock_now() - c->confirmed_at;
+}
+
+void
+control_look_at_age(struct control *c)
+{
 	struct store_status status;
 	bool stale;
 
-	(void)loop;
-	(void)revents;
-	c->store->status(c->store, &status);
+	control_store_status(c, &status);
 	stale = c->store_ready && c->config->store.max_age > 0 && status.age > c->config->store.max_age;
 	if (stale == c->stale)
 		return;
@@ -431,6 +436,14 @@ control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	for (size_t i = 0; i < c->n; i++)
 		if (ctl_is_published(c->services[i]))
 			publish_soon(c->services[i]);
+}
+
+static void
+control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	control_look_at_age(container_of(t, struct control, stale_timer));
 }
 
 /* -- a worker slept ---------------------------------------------------------------------------- */
@@ -501,7 +514,7 @@ control_age(void *arg)
 	struct control *c = arg;
 	struct store_status status;
 
-	c->store->status(c->store, &status);
+	control_store_status(c, &status);
 	return status.age;
 }
 
@@ -553,6 +566,11 @@ hear_store(struct control *c, struct store *store)
 void
 control_change_store(struct control *c, struct store *store)
 {
+	struct store_status status;
+
+	/* The last word of it. */
+	control_store_status(c, &status);
+	c->confirmed_at = clock_now() - status.age;
 	hear_store(c, store);
 	nodes_hear(store);
 	ev_timer_stop(c->loop, &c->stale_timer);

@@ -813,6 +813,9 @@ peer_begin(struct peer *p)
 	peer_take_state(p);
 	forget_messages(p);
 	p->active = true;
+	/* What was too old there is so here. */
+	if (c->store->fleet != NULL)
+		control_look_at_age(c);
 	tell_services(p);
 	/* As if the store had been read: the first snapshots go out. */
 	for (size_t i = 0; i < p->n; i++) {

@@ -399,6 +399,7 @@ peer_write_state(struct peer *p)
 	peer_put_str(&b, PEER_T_CONFIG_CHECKSUM, config.checksum);
 	tlv_u64(&b, PEER_T_MAINTENANCE, c->maintenance);
 	tlv_u64(&b, PEER_T_STORE_READY, c->store_ready);
+	tlv_double(&b, PEER_T_CONFIRMED_AT, c->confirmed_at);
 	peer_put_process(&b, c);
 	peer_say(p, PEER_STATE_PROCESS, &b);
 	nodes_each_pool(c->nodes, send_pool, p);
@@ -511,6 +512,7 @@ inherit_process(struct control *c, struct str row)
 	c->maintenance = peer_u64(row, PEER_T_MAINTENANCE) != 0;
 	/* However long it takes until we have read it ourselves, this is what it says. */
 	c->store_ready |= peer_u64(row, PEER_T_STORE_READY) != 0;
+	c->confirmed_at = peer_double(row, PEER_T_CONFIRMED_AT);
 	peer_take_process(c, row);
 }
 

@@ -585,7 +585,7 @@ store_file_status(const struct store *s, struct store_status *out)
 	const struct store_file *f = store_file_of(s);
 
 	/* No other process can write it, so knowledge does not age while it works. */
-	*out = (struct store_status){ .type = "file", .up = f->up, .age = f->up ? 0 : clock_now() - f->well };
+	*out = (struct store_status){ .type = "file", .up = f->up, .read = true, .age = f->up ? 0 : clock_now() - f->well };
 }
 
 static void

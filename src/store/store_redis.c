@@ -305,6 +305,7 @@ store_redis_status(const struct store *store, struct store_status *out)
 	*out = (struct store_status){ .type = "redis",
 				      .up = store_redis_is_up(s) && s->down_why[0] == '\0' && s->time_us > 0,
 				      .age = clock_now() - (s->read_at > 0 ? s->read_at : s->started),
+				      .read = s->read_at > 0,
 				      .where = s->commands != NULL ? redis_where(s->commands) : NULL };
 	if (s->down_why[0] != '\0')
 		out->problem = s->down_why;

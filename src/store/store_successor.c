@@ -105,7 +105,7 @@ successor_status(const struct store *s, struct store_status *out)
 {
 	const struct store_successor *f = container_of(s, const struct store_successor, store);
 
-	*out = (struct store_status){ .type = f->type, .up = true, .where = "the teald that has taken over" };
+	*out = (struct store_status){ .type = f->type, .up = true, .read = true, .where = "the teald that has taken over" };
 }
 
 static void

@@ -33,6 +33,8 @@ struct fake_store {
 	struct side *side;
 	struct record truth[SERVICES_MAX];
 	bool opened;
+	bool unread;	/* it does not answer */
+	double age;
 };
 
 /* -- an engine that obeys ---------------------------------------------------------- */
@@ -85,6 +87,15 @@ fake_open(struct store *s, struct why *why)
 	return OK;
 }
 
+/* A store that takes its time. */
+static enum err
+slow_open(struct store *s, struct why *why)
+{
+	(void)s;
+	(void)why;
+	return OK;
+}
+
 static void
 fake_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg)
 {
@@ -110,8 +121,9 @@ fake_note(struct store *s, const struct audit_entry *entry)
 static void
 fake_status(const struct store *s, struct store_status *out)
 {
-	(void)s;
-	*out = (struct store_status){ .type = "fake", .up = true };
+	const struct fake_store *f = container_of(s, const struct fake_store, store);
+
+	*out = (struct store_status){ .type = "fake", .up = !f->unread, .read = !f->unread, .age = f->age };
 }
 
 static struct fake_engine *
@@ -441,15 +453,6 @@ published(const struct side *d, unsigned index)
 
 /* -- stories ------------------------------------------------------------------------------- */
 
-/* A store that takes its time. */
-static enum err
-slow_open(struct store *s, struct why *why)
-{
-	(void)s;
-	(void)why;
-	return OK;
-}
-
 static void
 test_the_new_one_is_ready_before_it_has_read_the_store(void **state)
 {
@@ -687,6 +690,27 @@ test_a_command_that_stays_behind_waits_for_the_fleet(void **state)
 	other_holds(0);
 	turn(r, 1);
 	assert_true(a.done && a.drained);
+}
+
+static void
+test_what_was_too_old_stays_so_until_the_store_answers(void **state)
+{
+	struct rig *r = *state;
+
+	for (struct side *d = &r->old; d != NULL; d = d == &r->old ? &r->new : NULL) {
+		d->config.store.max_age = 10;
+		d->config.store.stale = STALE_REFUSE;
+	}
+	r->old.store.age = 8;
+	r->new.store.unread = true;
+	r->new.store.store.open = slow_open;
+	hand_over(r);
+	assert_false(r->new.engine.last[0]->refuse);
+	turn(r, 3);
+	assert_true(r->new.control.stale && r->new.engine.last[0]->refuse && r->old.engine.last[0]->refuse);
+	r->new.store.unread = false;
+	turn(r, 1);
+	assert_false(r->new.control.stale || r->new.engine.last[0]->refuse || r->old.engine.last[0]->refuse);
 }
 
 /* -- what is under way ---- */
@@ -1026,6 +1050,8 @@ main(void)
 		STORY(test_drained_is_said_when_both_are_empty),
 		STORY(test_a_command_that_stays_behind_is_told_the_truth_about_both),
 		cmocka_unit_test_setup_teardown(test_a_command_that_stays_behind_waits_for_the_fleet, set_up_fleet,
+						tear_down_fleet),
+		cmocka_unit_test_setup_teardown(test_what_was_too_old_stays_so_until_the_store_answers, set_up_fleet,
 						tear_down_fleet),
 		STORY(test_a_drain_under_way_keeps_its_deadline),
 		STORY(test_a_flip_elsewhere_during_the_upgrade_is_obeyed_by_both),

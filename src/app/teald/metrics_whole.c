@@ -150,7 +150,7 @@ metrics_whole(struct prom *p, const struct control *c)
 	const char *reason;
 
 	labels_add(&version, "version", teal_version());
-	c->store->status(c->store, &store);
+	control_store_status(c, &store);
 	prom_family(p, "teal_build_info", PROM_INFO, "Always 1; the version is a label.");
 	metrics_sample(p, version, 1);
 	prom_family(p, "teal_ready", PROM_GAUGE, "1 while /readyz says ready.");

@@ -196,7 +196,7 @@ status_store_json(struct json *j, const struct control *c, const struct rights *
 {
 	struct store_status status;
 
-	c->store->status(c->store, &status);
+	control_store_status(c, &status);
 	json_object(j, "store");
 	json_cstr(j, "type", status.type);
 	json_bool(j, "up", status.up);
