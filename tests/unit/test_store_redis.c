@@ -879,7 +879,7 @@ a_renamed_service_takes_over_what_the_store_has_by_its_former_name(void **state)
 	reload(&t.a, false, true, true);
 	WAIT_UNTIL(t.loop, t.a.pay.epoch == 2);
 	assert_int_equal(t.a.pay.color, BLUE);
-	POLL_UNTIL(strcmp(ask("HGET " PREFIX ":service:pay epoch"), "2") == 0);
+	WAIT_UNTIL(t.loop, strcmp(ask("HGET " PREFIX ":service:pay epoch"), "2") == 0);
 	/* One that has not reloaded yet flips the old name; when it does, the later change counts, here too. */
 	assert_int_equal(flip(&t.b, GREEN).e, OK);
 	reload(&t.b, false, true, true);
