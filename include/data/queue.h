@@ -42,7 +42,8 @@ struct waiter {
 	uint64_t ticket : 62;
 };
 
-enum queue_end { QUEUE_FRONT, QUEUE_BACK };
+/* AGAIN: where its ticket says, which it has from before, perhaps of another process. */
+enum queue_end { QUEUE_FRONT, QUEUE_BACK, QUEUE_AGAIN };
 
 /* The lane's queue, empty. */
 void queue_init(struct lane *l);

@@ -27,7 +27,7 @@ struct service {
 	struct admission admission;	/* max_connections, main entrance */
 	struct admission queue;	/* clients that wait for a place there */
 	_Atomic uint32_t *waiting;	/* of them, those of each worker */
-	_Atomic uint64_t ticket;	/* the last one given to a waiting client */
+	_Atomic uint64_t ticket;	/* the last one given to a waiting client; higher than all of the process before */
 	/* By line (data/queue.h) and worker the lowest ticket; 0: no client waits. */
 	_Atomic uint64_t *first[2];
 	/* Once a configuration had such limits they stay; to be asked only where the present one has. */

@@ -295,12 +295,21 @@ queue_join(struct lane *l, struct waiter *w, enum queue_end end)
 	enum line line = line_of(w);
 	struct link *at = &l->waiting[line];
 
-	/* Those at the front have none before them, whatever their number. */
-	w->ticket =
-		end == QUEUE_FRONT ?
-			1 :
-			2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
-	list_append(end == QUEUE_FRONT ? at->next : at, &w->link);
+	switch (end) {
+	case QUEUE_FRONT:	/* none is before them, whatever their number */
+		w->ticket = 1;
+		at = at->next;
+		break;
+	case QUEUE_BACK:
+		w->ticket = 2 + (atomic_fetch_add_explicit(&s->ticket, 1, memory_order_relaxed) & INT64_MAX >> 2);
+		break;
+	case QUEUE_AGAIN:
+		w->ticket += w->ticket == 0;
+		while (at->prev != &l->waiting[line] && list_entry(at->prev, struct waiter, link)->ticket > w->ticket)
+			at = at->prev;
+		break;
+	}
+	list_append(at, &w->link);
 	show_first(l, line);
 	atomic_fetch_add_explicit(&s->waiting[l->worker->index], 1, memory_order_relaxed);
 	hand_on_soon(l);

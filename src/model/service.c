@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "model/service.h"
 #include "net/tls_client.h"
 
@@ -147,6 +148,8 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 	admission_init(&s->admission, 0);
 	admission_init(&s->queue, 0);
 	service_set_limits(s, config);
+	/* Those who come from another process have waited for longer: theirs began there, earlier. */
+	atomic_init(&s->ticket, (uint64_t)(clock_now() * 1e6));
 	s->waiting = must_array(tallies, sizeof(*s->waiting));
 	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
 		s->first[i] = must_array(tallies, sizeof(*s->first[i]));

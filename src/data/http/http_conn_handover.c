@@ -18,6 +18,7 @@ enum {
 	TAG_TOUCHED,
 	TAG_TIMED,	/* 1: the deadline is that of a head that began */
 	TAG_BYTES,	/* read, and of no request that was begun */
+	TAG_TICKET,	/* of one that waits (data/queue.h) */
 	TAG_LOGIN,	/* a row of its own: enum login_tag */
 };
 
@@ -92,6 +93,7 @@ conn_pack(struct link *object, struct buf *b, struct handover_fds *fds)
 	tlv_double(b, TAG_TOUCHED, c->deadline.touched);
 	tlv_u64(b, TAG_TIMED, c->timed);
 	tlv_str(b, TAG_BYTES, buf_str(&c->in));
+	tlv_u64(b, TAG_TICKET, c->waiter.ticket);
 	fds->fd[fds->n++] = io_fd(&c->io);
 	if (login == NULL)
 		return true;
@@ -141,7 +143,7 @@ conn_resume(struct link *object, bool kept)
 	if (c->permit.queued) {
 		c->state = HTTP_CONN_WAITING;
 		deadline_go_on(l->http->client_queue_clock, &c->deadline);
-		queue_join(l, &c->waiter, QUEUE_BACK);
+		queue_join(l, &c->waiter, QUEUE_AGAIN);
 		return;
 	}
 	c->state = HTTP_CONN_READING;
@@ -164,7 +166,7 @@ struct conn_parcel {
 	char listener[ADDR_TEXT];
 	struct permit permit;	/* what it held */
 	struct endpoint destination;
-	uint64_t requests, timed, color;
+	uint64_t requests, timed, ticket, color;
 	double born, begun, touched, since;
 	bool login;
 };
@@ -218,6 +220,8 @@ read_conn_field(struct conn_parcel *p, const struct tlv *f)
 	case TAG_BYTES:
 		p->bytes = f->value;
 		return true;
+	case TAG_TICKET:
+		return tlv_as_u64(f, &p->ticket);
 	case TAG_LOGIN:
 		return read_login(p, f->value);
 	}
@@ -274,6 +278,7 @@ make_conn(struct listener *li, struct lane *l, const struct conn_parcel *p, stru
 	c->stream.begun = p->begun;
 	c->deadline.touched = p->touched;
 	c->timed = p->timed != 0;
+	c->waiter.ticket = p->ticket & INT64_MAX >> 1;
 	c->stream.destination = p->destination;
 	if (http_conn_put_back(c, p->bytes.p, p->bytes.n))
 		return c;

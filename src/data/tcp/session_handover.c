@@ -24,6 +24,7 @@ enum {
 	TAG_TRIED,	/* one for each backend that failed */
 	TAG_BACKENDS_TURN,
 	TAG_NAME,	/* of its ClientHello */
+	TAG_TICKET,	/* of one that waits (data/queue.h) */
 	TAG_PEER,	/* struct endpoint: there was a PROXY header */
 	TAG_DESTINATION,	/* the same */
 	TAG_UP,	/* a row of its own: enum relay_tag */
@@ -151,6 +152,7 @@ session_pack(struct link *object, struct buf *b, struct handover_fds *fds)
 	tlv_double(b, TAG_BORN, s->dial.born);
 	tlv_double(b, TAG_TOUCHED, s->dial.deadline.touched);
 	tlv_u64(b, TAG_RETRIES, s->dial.retries);
+	tlv_u64(b, TAG_TICKET, s->dial.waiter.ticket);
 	if (s->named)
 		tlv_str(b, TAG_NAME, str_from(session_server_name(s)));
 	if (facts != NULL) {
@@ -230,7 +232,7 @@ session_resume(struct link *object, bool kept)
 			lane_drain_late(d->lane, (enum color)c);
 	switch ((enum dial_state)d->state) {
 	case DIAL_NEW:
-		dial_join(d, QUEUE_BACK);
+		dial_join(d, QUEUE_AGAIN);
 		deadline_disarm(&d->deadline);
 		d->deadline.touched = touched;
 		deadline_go_on(d->lane->queue_clock, &d->deadline);
@@ -255,7 +257,7 @@ struct session_parcel {
 	struct str service, backend, name, up, down, tried;	/* tried: the whole row of fields */
 	struct permit permit;	/* what it held */
 	struct endpoint peer, destination;
-	uint64_t live, color, epoch, retries, backends_turn;
+	uint64_t live, ticket, color, epoch, retries, backends_turn;
 	double born, touched, dialed, connect_seconds;
 	bool proxy_header;
 };
@@ -286,6 +288,8 @@ read_session_field(struct session_parcel *p, const struct tlv *f)
 		return tlv_as_double(f, &p->dialed);
 	case TAG_CONNECT_SECONDS:
 		return tlv_as_double(f, &p->connect_seconds);
+	case TAG_TICKET:
+		return tlv_as_u64(f, &p->ticket);
 	case TAG_RETRIES:
 		return tlv_as_u64(f, &p->retries);
 	case TAG_BACKENDS_TURN:
@@ -425,6 +429,7 @@ make_session(struct lane *l, const struct session_parcel *p)
 	dial_init(&s->dial, s->dial.permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN, WAITER_SESSION);
 	s->dial.born = p->born;
 	s->dial.retries = (uint32_t)p->retries & 0x7fffff;
+	s->dial.waiter.ticket = p->ticket & INT64_MAX >> 1;
 	s->dial.deadline.touched = p->touched;
 	io_init(&s->client, -1, session_on_client);
 	io_init(&s->server, -1, session_on_server);
