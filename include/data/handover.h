@@ -112,8 +112,6 @@ extern const struct handover_kind *const handover_kinds[HANDOVER_KINDS];
 
 /* -- a worker's --------------------------------------------------------------------- */
 
-/* Something may be given sooner than at the next tick: a client's exchange is over. */
-void handover_soon(struct worker *w);
 /* The object, which may be given just now, is offered at once, if that can be: then it is frozen.
  * It may be resumed before this returns. */
 void handover_offer(struct worker *w, enum handover_kind_id id, struct link *object);

@@ -365,6 +365,7 @@ channel_broken(struct channel *ch)
 {
 	struct worker *w = ch->worker;
 
+	ch->stuck = true;	/* what goes on here is offered by another channel, if there is one */
 	if (ch->gives && ch->n_offers > 0)
 		LOG_WARN("handover.broken", LU("worker", w->index), LU("count", ch->n_offers));
 	while (!list_empty(&ch->offers)) {
@@ -472,19 +473,6 @@ handover_open(struct worker *w, struct channel *ch)
 }
 
 void
-handover_soon(struct worker *w)
-{
-	if (w->handover == NULL)
-		return;
-	LIST_EACH(it, &w->handover->channels) {
-		struct channel *ch = list_entry(it, struct channel, link);
-
-		if (ch->gives && ch->n_offers < WINDOW)
-			ev_feed_event(w->loop, &ch->watcher, EV_WRITE);
-	}
-}
-
-void
 handover_offer(struct worker *w, enum handover_kind_id id, struct link *object)
 {
 	if (w->handover == NULL)
@@ -517,6 +505,7 @@ handover_tick(struct worker *w)
 static void
 end_channel(struct channel *ch)
 {
+	ch->stuck = true;
 	if (ch->owes && ch->owed.object != NULL) {
 		ch->owed.kind->lane(ch->owed.object)->handed--;
 		ch->owed.kind->gone(ch->owed.object);

@@ -741,6 +741,7 @@ struct message {
 	uint16_t type, kind;
 	uint32_t more;
 	char fields[64 * 1024];
+	size_t n;	/* of all before it */
 };
 
 /* The next offer that comes by one of the ends, and its descriptors; its end. */
@@ -751,7 +752,7 @@ receive_offer(const int ends[], struct message *m, int fds[HANDOVER_FDS], unsign
 		struct cmsghdr head;
 		char room[CMSG_SPACE(HANDOVER_FDS * sizeof(int))];
 	} control;
-	struct iovec part = { m, sizeof(*m) };
+	struct iovec part = { m, offsetof(struct message, n) };
 	struct msghdr h;
 	ssize_t n = -1;
 	int from = -1;
@@ -771,6 +772,7 @@ receive_offer(const int ends[], struct message *m, int fds[HANDOVER_FDS], unsign
 	*n_fds = (unsigned)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int));
 	memcpy(fds, CMSG_DATA(&control.head), *n_fds * sizeof(int));
 	assert_int_equal(m->type, 1);
+	m->n = (size_t)n;
 	return from;
 }
 
@@ -927,6 +929,82 @@ test_nonsense_is_refused_and_closed(void **state)
 	stop(old_house());
 }
 
+static void
+send_offer(int end, const struct message *m, const int *fds, unsigned n)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(HANDOVER_FDS * sizeof(int))];
+	} control = { 0 };
+	struct iovec part = { (void *)(uintptr_t)m, m->n };
+	struct msghdr h = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (n > 0) {
+		h.msg_control = &control;
+		h.msg_controllen = CMSG_SPACE(n * sizeof(int));
+		control.head.cmsg_level = SOL_SOCKET;
+		control.head.cmsg_type = SCM_RIGHTS;
+		control.head.cmsg_len = CMSG_LEN(n * sizeof(int));
+		memcpy(CMSG_DATA(&control.head), fds, n * sizeof(int));
+	}
+	assert_int_equal(sendmsg(end, &h, MSG_NOSIGNAL), (ssize_t)m->n);
+}
+
+/* Real ones with some bytes that are not: each is answered for, and nothing is left of it. */
+static void
+test_offers_with_wrong_bytes(void **state)
+{
+	static struct message real[2], wrong;
+	struct house *from = &town.house[0], *to = &town.house[1];
+	int ends[WORKERS], pair[2], other[2], fds[HANDOVER_FDS], with[3], at;
+	struct stream s = { 0 };
+	unsigned n, taken = 0;
+	char reply[64];
+
+	(void)state;
+	town.more = "queue_timeout = 1000.0; queue_limit = 5; max_connections = 1;";
+	start(from);
+	s = connected();
+	assert_flows(&s.up, 10);
+	at = dial();
+	WAIT_UNTIL(town.loop, service_waiting(from->services[0]) == 1);
+	yield(from);
+	give(from, ends);
+	for (unsigned i = 0; i < 2; i++) {
+		int end_of_it = receive_offer(ends, &real[i], fds, &n);
+
+		close_all(fds, n);
+		answer(end_of_it, real[i].id, 3, HANDOVER_NOT);
+	}
+	WAIT_UNTIL(town.loop, from->given);
+	close_all(ends, WORKERS);
+	close(at);
+	hang_up(&s);
+	stop(from);
+	start(to);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	proxy_take(to->proxy, (int[]){ pair[0] }, 1);
+	for (unsigned round = 0; round < (unsigned)scaled(400, 10000); round++) {
+		ssize_t got;
+
+		wrong = real[round % 2];
+		for (unsigned k = 0; k < round % 4; k++)
+			wrong.fields[(size_t)random() % (wrong.n - offsetof(struct message, fields))] = (char)random();
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, other), 0);
+		with[0] = other[0];
+		with[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		with[2] = other[1];
+		send_offer(pair[1], &wrong, with, round % 3 + 1);
+		close_all(with, 3);
+		WAIT_UNTIL(town.loop, (got = recv(pair[1], reply, sizeof(reply), MSG_DONTWAIT)) > 0);
+		assert_memory_equal(reply, &wrong.id, sizeof(wrong.id));
+		taken += reply[8] == 2;
+	}
+	assert_true(taken > 0);
+	close(pair[1]);
+	stop(to);
+}
+
 /* The new process has room for some of them only: the others stay, and come when there is room. */
 static void
 test_what_finds_no_descriptors_comes_later(void **state)
@@ -1008,6 +1086,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_partner_that_dies_after_its_answer_has_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_is_refused_goes_on_here, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nonsense_is_refused_and_closed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_offers_with_wrong_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_finds_no_descriptors_comes_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_comes_late_to_a_drain_is_drained, set_up, tear_down),
 	};
