@@ -92,7 +92,8 @@ BELOW_tealctl := tealctl net proto base
 BELOW_tealbench := tealbench net proto base
 
 # A library per floor and per program (main() included: a test that links the
-# library brings its own main, so that one stays out).
+# library brings its own main, so that one stays out).  ar's P: files of one name in two
+# folders of a floor are two members.
 ROOMS := $(FLOORS) $(PROGRAMS)
 $(foreach f,$(FLOORS),$(eval SRC_$(f) := $(sort $(wildcard src/$(f)/*.c src/$(f)/*/*.c))))
 $(foreach p,$(PROGRAMS),$(eval SRC_$(p) := $(sort $(wildcard src/app/$(p)/*.c))))
@@ -140,7 +141,7 @@ $(OBJ)/src/base/version.o: DEFS = -DTEAL_VERSION='"$(shell cat $(STAMP)/version)
 define room_rule
 $(LIB)/$(1).a: $$(OBJ_$(1)) $(STAMP)/$(1)
 	@mkdir -p $$(@D); rm -f $$@
-	$$(Q)ar rcs $$@ $$(OBJ_$(1))
+	$$(Q)ar rcsP $$@ $$(OBJ_$(1))
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 
