@@ -23,7 +23,8 @@ struct line_calls {
 	/* row is the receiver's until it returns.  fds are its own where it puts -1 in
 	 * their place; what it leaves is closed.  cut: descriptors were lost, for this
 	 * process has no room for them.  It may close the line. */
-	void (*on_message)(struct peer_line *l, uint16_t type, struct str row, int *fds, unsigned n, bool cut);
+	void (*on_message)(struct peer_line *l, uint16_t type, struct str row, int *fds, unsigned n,
+			   bool cut);
 	/* The other side has closed, or ended; once.  All that it sent has been read. */
 	void (*on_end)(struct peer_line *l);
 };

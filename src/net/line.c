@@ -187,8 +187,8 @@ line_send(struct peer_line *l, uint16_t type, const struct buf *row, const int *
 {
 	struct head head = { .type = type, .fds = (uint16_t)n };
 	struct str text = row != NULL ? buf_str(row) : (struct str){ "", 0 };
-	bool good = line_is_open(l) && n <= FDS_MAX && text.n <= LINE_ROW_MAX &&
-		    (row == NULL || !row->failed);
+	bool good =
+		line_is_open(l) && n <= FDS_MAX && text.n <= LINE_ROW_MAX && (row == NULL || !row->failed);
 	int e = EAGAIN;
 
 	if (good && list_empty(&l->waiting)) {

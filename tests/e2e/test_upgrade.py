@@ -1,6 +1,7 @@
 """tealctl upgrade: another process takes over from the one that serves, with everything it has."""
 import os
 import signal
+import socket
 import threading
 
 import pytest
@@ -469,3 +470,60 @@ def test_a_stop_in_any_phase_ends_both(supervised, event):
         teal.signal()
         assert teal.wait() == 0
     assert not teal.log_lines_now("teald.crashed")
+
+
+def test_an_address_that_the_next_one_does_not_have_is_let_go(teal, backend, ports):
+    """Clients are refused there, and not queued for nobody; a new one is there with the first service."""
+    old, new = (f"127.0.0.1:{ports.hold()}" for _ in range(2))
+    green, blue = [backend("green")], [backend("blue")]
+    t = teal(services=[service("web", listen=f"127.0.0.1:{ports.hold()}", green=green, blue=blue),
+                       service("gone", listen=old, green=green, blue=blue)], start=False).start(supervised=True)
+    assert t.connect("gone").echo().peer == "green"
+    rewrite(t, services=[t.settings["services"][0], service("come", listen=new, green=green, blue=blue)])
+    r = t.ctl("upgrade")
+    assert r["ok"], r
+    assert t.connect("come").echo().peer == "green" and t.connect("web").echo().peer == "green"
+
+    def refused():
+        host, port = old.split(":")
+        try:
+            socket.create_connection((host, int(port))).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+    until(refused, "nothing listens there any more")
+    alone(t)
+    assert [s["name"] for s in t.ok("status")["services"]] == ["web", "come"]
+
+
+def test_a_flip_that_does_not_end_stops_the_upgrade_and_not_itself(supervised, black_hole):
+    """Nothing may be between the store and the workers when another process takes over."""
+    teal = supervised(blue=[black_hole()], health={"interval": 0.2, "timeout": 0.2, "rise": 1, "fall": 2},
+                      top={"upgrade": {"ready_timeout": 1.0}})
+    before = teal.serving()
+    with teal.admin() as a:
+        a.send("flip", "web", "blue", "--wait-healthy=600")
+        r = teal.ctl("upgrade")
+        assert r["error"] == "timeout" and "flip" in r["message"] and r["changed"] is False, r
+        assert teal.serving() == before and teal.connect().echo().peer == "green"
+        assert len(until(lambda: [g for g in [teal.ok("status")["generations"]] if len(g) == 1], "one is left")) == 1
+
+
+def test_streams_of_the_status_page_come_again(supervised):
+    teal = supervised()
+
+    def watch():
+        s = socket.create_connection(teal.observe)
+        s.sendall(b"GET /events HTTP/1.1\r\nHost: teal\r\n\r\n")
+        text = b""
+        while b"event: snapshot" not in text:
+            more = s.recv(1 << 16)
+            assert more, text
+            text += more
+        return s
+    with watch() as s:
+        upgrade(teal)
+        while s.recv(1 << 16):
+            pass  # to its end
+    watch().close()
+    alone(teal)

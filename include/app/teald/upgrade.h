@@ -31,7 +31,8 @@ struct upgrade_parts {
 };
 
 struct upgrade_result {
-	enum err e;	/* OK; E_CONFLICT, E_UNSUPPORTED: not begun; E_TIMEOUT, E_INTERNAL: failed; E_UNKNOWN: it may have been */
+	enum err
+		e;	/* OK; E_CONFLICT, E_UNSUPPORTED: not begun; E_TIMEOUT, E_INTERNAL: failed; E_UNKNOWN: it may have been */
 	const char *message;	/* a sentence; "" with OK */
 	bool changed;
 	const struct other_generation *successor;	/* NULL: it never was */

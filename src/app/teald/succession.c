@@ -119,7 +119,8 @@ succession_is_on(void)
 static unsigned
 make_channels(struct succession *s, int *theirs)
 {
-	unsigned n = s->other.format == SUCCESSION_FORMAT && s->their_workers <= FDS_MAX ? s->their_workers : 0;
+	unsigned n =
+		s->other.format == SUCCESSION_FORMAT && s->their_workers <= FDS_MAX ? s->their_workers : 0;
 	int pair[2];
 
 	s->channels = must_array(n + 1, sizeof(int));

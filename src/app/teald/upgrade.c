@@ -25,8 +25,8 @@
 /* One that holds nothing leaves at once; seconds. */
 #define LEAVES_WITHIN 2.0
 
-static const char *const state_words[] = { "none",     "waiting", "starting", "preparing",
-					   "freezing", "yielding",	       "given",	   "served" };
+static const char *const state_words[] = { "none",     "waiting",  "starting", "preparing",
+					   "freezing", "yielding", "given",    "served" };
 
 static struct upgrade *the;	/* there is one in a process; NULL before it serves */
 
@@ -147,9 +147,10 @@ served(struct upgrade *u)
 		return;
 	upgrade_become(u, UPGRADE_SERVED);
 	upgrade_count(true);
-	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.serving", NULL, LS("by", u->by), LI("pid", u->other.pid),
-		 LS("version", u->other.version), LF("seconds", clock_now() - u->asked),
-		 LF("paused", clock_now() - u->yielded), LU("remaining", peer_left(u->peer)));
+	BUS_EMIT(&u->parts.control->bus, LOG_INFO_LEVEL, "upgrade.serving", NULL, LS("by", u->by),
+		 LI("pid", u->other.pid), LS("version", u->other.version),
+		 LF("seconds", clock_now() - u->asked), LF("paused", clock_now() - u->yielded),
+		 LU("remaining", peer_left(u->peer)));
 	answer_upgrade(u, OK, "");
 }
 
@@ -243,13 +244,16 @@ upgrade_on_word(void *arg, struct str word, int *fd)
 	char text[1024];
 	uint64_t pid;
 
-	if (word.n > sizeof(successor) - 1 && memcmp(word.p, successor, sizeof(successor) - 1) == 0 && *fd >= 0 &&
-	    str_to_u64((struct str){ word.p + sizeof(successor) - 1, word.n - (sizeof(successor) - 1) }, INT32_MAX, &pid)) {
+	if (word.n > sizeof(successor) - 1 && memcmp(word.p, successor, sizeof(successor) - 1) == 0 &&
+	    *fd >= 0 &&
+	    str_to_u64((struct str){ word.p + sizeof(successor) - 1, word.n - (sizeof(successor) - 1) },
+		       INT32_MAX, &pid)) {
 		meet_successor(u, (pid_t)pid, *fd);
 		*fd = -1;
 	} else if (word.n >= sizeof(failed) - 1 && memcmp(word.p, failed, sizeof(failed) - 1) == 0 &&
 		   u->state >= UPGRADE_STARTING && u->state < UPGRADE_YIELDING) {
-		(void)str_copy(text, sizeof(text), (struct str){ word.p + sizeof(failed) - 1, word.n - (sizeof(failed) - 1) });
+		(void)str_copy(text, sizeof(text),
+			       (struct str){ word.p + sizeof(failed) - 1, word.n - (sizeof(failed) - 1) });
 		fail_upgrade(u, E_INTERNAL, text);
 	}
 }
@@ -258,7 +262,8 @@ static void
 begin_upgrade(struct upgrade *u)
 {
 	char text[1400];
-	int n = snprintf(text, sizeof(text), "upgrade %.0f", ceil(u->parts.control->config->upgrade.ready_timeout));
+	int n = snprintf(text, sizeof(text), "upgrade %.0f",
+			 ceil(u->parts.control->config->upgrade.ready_timeout));
 	size_t end = (size_t)n + 1;
 
 	n = snprintf(text + end, sizeof(text) - end, "%s", u->binary);
@@ -283,15 +288,18 @@ static enum err
 may_ask(const struct upgrade *u, struct why *why)
 {
 	if (supervised_by() == 0)
-		return why_set(why, E_UNSUPPORTED,
-			       "this teald has no supervisor that could start another one (--no-supervisor); restart it");
+		return why_set(
+			why, E_UNSUPPORTED,
+			"this teald has no supervisor that could start another one (--no-supervisor); restart it");
 	if (u->parts.control->life > LIFE_SERVING)
 		return why_set(why, E_INTERNAL, "teald is stopping");
 	if (u->parts.control->life < LIFE_SERVING)
 		return why_set(why, E_CONFLICT, "teald has not begun to serve yet; ask again when it does");
 	if (u->state != UPGRADE_NONE)
-		return why_set(why, E_CONFLICT, "an upgrade is under way, asked for by %s %.0f s ago (%s); ask again when it is over",
-			       u->by, clock_now() - u->asked, state_words[u->state]);
+		return why_set(
+			why, E_CONFLICT,
+			"an upgrade is under way, asked for by %s %.0f s ago (%s); ask again when it is over",
+			u->by, clock_now() - u->asked, state_words[u->state]);
 	return OK;
 }
 
@@ -303,10 +311,11 @@ has_left(const struct upgrade *u, struct why *why)
 
 	if (o == NULL)
 		return OK;
-	return why_set(why, E_CONFLICT,
-		       "the process before this one (pid %d, version %s) has not left yet: it holds %llu connections and "
-		       "%llu commands; ask again when they have ended, or after upgrade.timeout",
-		       o->pid, o->version, (unsigned long long)o->clients, (unsigned long long)o->commands);
+	return why_set(
+		why, E_CONFLICT,
+		"the process before this one (pid %d, version %s) has not left yet: it holds %llu connections and "
+		"%llu commands; ask again when they have ended, or after upgrade.timeout",
+		o->pid, o->version, (unsigned long long)o->clients, (unsigned long long)o->commands);
 }
 
 static void
@@ -350,14 +359,16 @@ upgrade_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 	case UPGRADE_STARTING:
 	case UPGRADE_PREPARING:
 		if (now >= u->deadline)
-			fail_upgrade(u, E_TIMEOUT, "the supervisor has not said what became of the successor");
+			fail_upgrade(u, E_TIMEOUT,
+				     "the supervisor has not said what became of the successor");
 		return;
 	case UPGRADE_FREEZING:
 		/* One that has died meanwhile is the supervisor's to tell of. */
 		if (u->is_prepared && all_is_settled(u, &why)) {
 			upgrade_yield_all(u);
 		} else if (now >= u->deadline) {
-			snprintf(text, sizeof(text), "what is under way did not end within upgrade.ready_timeout: %s", why);
+			snprintf(text, sizeof(text),
+				 "what is under way did not end within upgrade.ready_timeout: %s", why);
 			fail_upgrade(u, E_TIMEOUT, text);
 		}
 		return;
@@ -400,7 +411,8 @@ signal_on_done(struct upgrade_wait *w, const struct upgrade_result *r)
 {
 	/* What was begun is in the log already. */
 	if (r->e != OK && r->seconds <= 0)
-		LOG_ERROR("upgrade.refused", LS("by", w->by), LS("error", err_word(r->e)), LS("message", r->message));
+		LOG_ERROR("upgrade.refused", LS("by", w->by), LS("error", err_word(r->e)),
+			  LS("message", r->message));
 	free(w);
 }
 

@@ -31,8 +31,8 @@ on_given(void *arg)
 	if (u->parts.control->life == LIFE_STOPPED)
 		return;
 	n = proxy_handed(u->parts.proxy);
-	LOG_INFO("upgrade.given", LU("count", n.given), LU("refused", n.refused), LU("remaining", peer_left(u->peer)),
-		 LF("seconds", clock_now() - u->yielded));
+	LOG_INFO("upgrade.given", LU("count", n.given), LU("refused", n.refused),
+		 LU("remaining", peer_left(u->peer)), LF("seconds", clock_now() - u->yielded));
 }
 
 static void
@@ -87,8 +87,8 @@ upgrade_on_yielded(void *arg)
 	if (c->life > LIFE_SERVING)
 		return;
 	/* Those who wait for it have been answered: it closes without a goodbye, for its identity goes on. */
-	*u->parts.store =
-		store_successor_new(u->loop, c->config->store.type == STORE_REDIS ? "redis" : "file", store->fleet != NULL);
+	*u->parts.store = store_successor_new(
+		u->loop, c->config->store.type == STORE_REDIS ? "redis" : "file", store->fleet != NULL);
 	control_change_store(c, *u->parts.store);
 	store->close(&store);
 	if (kernel != NULL)
@@ -101,8 +101,8 @@ upgrade_on_yielded(void *arg)
 			c->engines[k]->notice(c->engines[k]);
 	if (u->parts.observe != NULL)
 		observe_yield(u->parts.observe);
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "upgrade.yielded", NULL, LI("pid", u->other.pid), LS("version", u->other.version),
-		 LF("seconds", clock_now() - u->frozen));
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "upgrade.yielded", NULL, LI("pid", u->other.pid),
+		 LS("version", u->other.version), LF("seconds", clock_now() - u->frozen));
 	upgrade_become(u, UPGRADE_GIVEN);
 	u->deadline = clock_now() + c->config->upgrade.timeout;
 	/* Else it has died: the next one will be. */
@@ -126,7 +126,8 @@ upgrade_yield_all(struct upgrade *u)
 static uint64_t
 held_by_main(const struct upgrade *u)
 {
-	return admin_clients(u->parts.admin) + (u->parts.observe != NULL ? observe_visitors(u->parts.observe) : 0);
+	return admin_clients(u->parts.admin) +
+	       (u->parts.observe != NULL ? observe_visitors(u->parts.observe) : 0);
 }
 
 static void
@@ -172,8 +173,8 @@ upgrade_look_whether_over(struct upgrade *u, double now)
 	if (u->state == UPGRADE_SERVED && peer_left(u->peer) == 0 && held_by_main(u) == 0) {
 		leave(u, now);
 	} else if (now >= u->deadline) {
-		BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "upgrade.timeout", NULL, LU("remaining", peer_left(u->peer)),
-			 LF("timeout", c->config->upgrade.timeout));
+		BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "upgrade.timeout", NULL,
+			 LU("remaining", peer_left(u->peer)), LF("timeout", c->config->upgrade.timeout));
 		stop_begin(c);
 	}
 }

@@ -32,7 +32,9 @@ upgrade_on_answer(struct upgrade_wait *w, const struct upgrade_result *r)
 	struct outcome outcome = {
 		.result = err_word(r->e),
 		.message = r->message,
-		.changed = r->e == E_UNKNOWN ? CHANGED_UNKNOWN : r->changed ? CHANGED_YES : CHANGED_NO,
+		.changed = r->e == E_UNKNOWN ? CHANGED_UNKNOWN :
+			   r->changed        ? CHANGED_YES :
+					       CHANGED_NO,
 	};
 	char versions[160];
 	struct buf text;
@@ -42,8 +44,8 @@ upgrade_on_answer(struct upgrade_wait *w, const struct upgrade_result *r)
 	if (command_came_too_late(cmd))
 		return;
 	if (r->e == OK) {
-		snprintf(versions, sizeof(versions), "from version %s (pid %d) to version %s (pid %d)", teal_version(),
-			 (int)getpid(), o->version, (int)o->pid);
+		snprintf(versions, sizeof(versions), "from version %s (pid %d) to version %s (pid %d)",
+			 teal_version(), (int)getpid(), o->version, (int)o->pid);
 		outcome.message = versions;
 	}
 	buf_init(&text, CLIENT_REPLY_MAX);
@@ -74,7 +76,9 @@ verb_upgrade(struct command *cmd)
 	struct waiter_for_upgrade *w = must_alloc(sizeof(*w));
 
 	*w = (struct waiter_for_upgrade){
-		.wait = { .binary = cmd->request.binary, .config = cmd->request.config, .done = upgrade_on_answer },
+		.wait = { .binary = cmd->request.binary,
+			  .config = cmd->request.config,
+			  .done = upgrade_on_answer },
 		.cmd = cmd,
 	};
 	str_copy(w->wait.by, sizeof(w->wait.by), str_from(cmd->by.user));
