@@ -376,6 +376,10 @@ def test_never_more_than_two(stage):
     o.say("yielded")
     n.say("ready")
     assert n.refused() == "the former generation has not left yet"
+    # What was refused has changed nothing about the first two.
+    s.clock.move(61, wait=False)
+    n.die(signal.SIGKILL)
+    assert s.next().argv[0] == str(s.program)
 
 
 @pytest.mark.parametrize("phase", ["before", "after"])

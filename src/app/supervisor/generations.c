@@ -78,7 +78,6 @@ upgrade_failed(const char *why)
 
 	snprintf(text, sizeof(text), "upgrade failed: %s", why);
 	(void)child_tell(serving, text, -1);
-	program_close(&next);
 }
 
 static void
@@ -92,6 +91,8 @@ child_asks(struct child *c, const char *text, size_t n)
 	if (c != serving)
 		return;
 	past.crashed = false;
+	if (other->pid == 0)
+		program_close(&next);	/* of one that failed */
 	if (stopping)
 		upgrade_failed("teald stops");
 	else if (other->pid > 0)
