@@ -247,6 +247,18 @@ def change_table(c):
     return f"{c['title']}\n{table(*change_rows(c))}"
 
 
+def many_table(m):
+    head = ["", "reloads", "applied p50 ms", "max ms", "p99 us calm", "reloading", "failed", "processes", "longest hold ms calm", "reloading"]
+    rows = []
+    for name, p in m["proxies"].items():
+        holds = [f"{max(h.values()) * 1e3:g}" if h else "-" for h in (p["held_calm"], p["held"])]
+        rows.append([name, f"{p['turns']} of {p['turns_wanted']}", number(p["applied_seconds"]["median"] * 1e3),
+                     number(p["applied_seconds"]["max"] * 1e3), *(number(n) for n in p["p99_us"]), str(sum(p["failed"])),
+                     "{} -> {}".format(*p["processes"]), *holds])
+    known = "; ".join(f"{name}: {p['how']}" for name, p in m["proxies"].items())
+    return f"{m['title']}\n{table(head, rows)}\n  applied: {known}"
+
+
 def change_goals(c):
     """(text, reached): of Teal alone."""
     p = c["proxies"].get("teal")
@@ -336,6 +348,8 @@ def text(report):
         parts.append(idle_table(report["idle"]))
     parts += [drill_table(d) for d in report["drills"]]
     parts += [change_table(c) for c in report.get("changes", [])]
+    if report.get("many"):
+        parts.append(many_table(report["many"]))
     parts += [growth_table(g) for g in report["growth"]]
     if report["goals"]:
         width = max(len(g["text"]) for g in report["goals"])

@@ -66,6 +66,22 @@ def test_reloads_are_compared_by_what_they_lose(tmp_path):
 
 
 @pytest.mark.nosan
+@pytest.mark.skipif(os.geteuid() != 0, reason="wants a network namespace of its own")
+def test_reloads_of_many_services_are_timed(tmp_path):
+    for program in ("teald", "teald-serve", "tealbench", "tealctl"):
+        (tmp_path / program).symlink_to(scale.BUILD / program)
+    done = subprocess.run([BENCH / "run", "--quick", "--proxies=teal", "--only=change-many"],
+                          env=os.environ | {"BUILD": str(tmp_path)}, capture_output=True, text=True,
+                          timeout=10 * scale.patience())
+    assert done.returncode == 0, done.stderr
+    r = json.loads((tmp_path / "bench/report.json").read_text())
+    teal = r["many"]["proxies"]["teal"]
+    assert (teal["turns"], teal["failed"], teal["processes"]) == (3, [0, 0], [1, 1]), (teal, r["notes"])
+    # Each of its threads was looked at.
+    assert set(teal["held"]) == {"main", "worker-0"} and "One of 100 services" in done.stdout
+
+
+@pytest.mark.nosan
 @pytest.mark.skipif(os.geteuid() != 0, reason="wants network namespaces")
 def test_a_hop_is_measured_over_plain_routing(tmp_path):
     for program in ("teald", "teald-serve", "tealbench"):
