@@ -120,8 +120,10 @@ def test_whoever_waits_for_a_place_keeps_its_turn(teal, ports, backend):
     t = teal(start=False, services=[service(listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b], health={"type": "none"},
                                             max_connections=2, queue_timeout=600.0, queue_limit=10)]).start(supervised=True)
     first = [t.connect().echo() for _ in range(2)]
-    waiting = [t.connect() for _ in range(4)]
-    until(lambda: t.metrics().get("teal_waiting_connections", service="web") == 4, "four wait")
+    waiting = []
+    for n in range(1, 5):  # one after the other: each worker accepts in its own time
+        waiting.append(t.connect())
+        until(lambda: t.metrics().get("teal_waiting_connections", service="web") == n, f"{n} wait")
     upgraded(t)
     until(lambda: t.metrics().get("teal_waiting_connections", service="web") == 4, "four wait still")
     for c in first:
