@@ -3,6 +3,7 @@
  * calls.  Only it waits for a slow reader; no thread waits for it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
@@ -43,6 +44,7 @@ static struct {
 	bool own_fd;	/* our own open file: close it at the end */
 	bool is_socket;
 	bool may_block;	/* write() could: ask poll() first, write little */
+	bool shared;	/* a pipe, socket or terminal: another process may write in between */
 	bool stuck;	/* log_stop() had to leave the thread behind */
 	int ended;	/* eventfd: the thread is through */
 	bool torn;	/* the last byte written was not a line's end */
@@ -134,22 +136,68 @@ discard_batch(struct batch *b)
 	b->at = b->n = 0;
 }
 
+/* Bytes of the lines at the batch's front that fit one write which nobody else's comes
+ * between (pipe(7), PIPE_BUF); at least one line, or what there is of it. */
+static size_t
+whole_lines(const struct batch *b)
+{
+	size_t before = 0, lines = 0;
+
+	for (int i = b->at; i < b->n; before += b->iov[i++].iov_len) {
+		const char *p = b->iov[i].iov_base, *end = p + b->iov[i].iov_len, *at = p, *nl;
+
+		while ((nl = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+			size_t n = before + (size_t)(nl + 1 - p);
+
+			if (n > PIPE_BUF)
+				return lines > 0 ? lines : n;
+			lines = n;
+			at = nl + 1;
+		}
+		if (lines > 0 && before + b->iov[i].iov_len > PIPE_BUF)
+			return lines;
+	}
+	return lines > 0 ? lines : before;
+}
+
+/* The first n bytes of the batch. */
+static int
+first_bytes(const struct batch *b, size_t n, struct iovec *v)
+{
+	int k = 0;
+
+	for (int i = b->at; n > 0; i++, k++) {
+		v[k] = b->iov[i];
+		if (v[k].iov_len > n)
+			v[k].iov_len = n;
+		n -= v[k].iov_len;
+	}
+	return k;
+}
+
+/* During an upgrade two processes write into one pipe: each line stays whole, of those
+ * that are no longer than PIPE_BUF. */
 static ssize_t
 write_some(struct batch *b)
 {
-	struct msghdr m = { .msg_iov = b->iov + b->at, .msg_iovlen = (size_t)(b->n - b->at) };
-	struct iovec *v = &b->iov[b->at];
+	struct iovec v[BATCH_IOV];
+	struct msghdr m = { .msg_iov = v };
+	size_t n;
 
+	if (!out.shared)
+		return writev(out.fd, &b->iov[b->at], b->n - b->at);
+	n = whole_lines(b);
+	/* A pipe that poll() calls writable takes a page without blocking. */
+	if (out.may_block && n > PIPE_BUF)
+		n = PIPE_BUF;
+	m.msg_iovlen = (size_t)first_bytes(b, n, v);
 	if (out.is_socket)
 		return sendmsg(out.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (!out.may_block)
-		return writev(out.fd, v, b->n - b->at);
-	/* A pipe that poll() calls writable takes a page without blocking. */
-	if (!await_room()) {
+	if (out.may_block && !await_room()) {
 		errno = ETIMEDOUT;
 		return -1;
 	}
-	return write(out.fd, v->iov_base, v->iov_len < 4096 ? v->iov_len : 4096);
+	return writev(out.fd, v, (int)m.msg_iovlen);
 }
 
 /* Writes the whole batch, or drops what cannot be written; false then. */
@@ -321,10 +369,11 @@ open_output(int fd)
 	int flags = fcntl(fd, F_GETFL), own;
 
 	out.fd = fd;
-	out.own_fd = out.is_socket = out.may_block = false;
+	out.own_fd = out.is_socket = out.may_block = out.shared = false;
 	if (flags < 0 || fstat(fd, &st) != 0)
 		return;	/* each write will fail, and be counted */
 	out.is_socket = S_ISSOCK(st.st_mode);
+	out.shared = out.is_socket || S_ISFIFO(st.st_mode) || isatty(fd);
 	if ((flags & O_NONBLOCK) || (!S_ISFIFO(st.st_mode) && !isatty(fd)))
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

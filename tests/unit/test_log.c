@@ -2,6 +2,7 @@
  * missing is counted.
  * The order matters: until the first log_start() lines go to stderr. */
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -425,6 +426,32 @@ test_closed_reader_drops_and_counts(void **state)
 	assert_int_equal(log_dropped() - before, 100);
 }
 
+/* So that what another process writes into the same pipe or socket comes between lines. */
+static void
+test_each_write_is_of_whole_lines(void **state)
+{
+	char text[PIPE_BUF + 1];
+	size_t all = 0;
+	ssize_t n;
+	int pair[2];
+
+	(void)state;
+	/* A message for each write. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	log_start(pair[1]);
+	for (unsigned i = 0; i < 200; i++)
+		LOG_INFO("test.line", LU("n", i), LS("text", &"the quick brown fox jumps over the lazy dog"[i % 40]));
+	log_stop(PATIENCE);
+	close(pair[1]);
+	while ((n = recv(pair[0], text, sizeof(text), 0)) > 0) {
+		assert_true(n <= PIPE_BUF && text[0] == '{' && text[n - 1] == '\n');
+		for (ssize_t i = 0; i < n; i++)
+			all += text[i] == '\n';
+	}
+	assert_int_equal(all, 200);
+	close(pair[0]);
+}
+
 static void
 test_full_disk_drops_and_counts(void **state)
 {
@@ -651,6 +678,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_blocked_reader_costs_lines_not_time, setup_pipe, teardown),
 		cmocka_unit_test_setup_teardown(test_stop_waits_no_longer_than_told, setup_pipe, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_reader_drops_and_counts, setup_pipe, teardown),
+		cmocka_unit_test(test_each_write_is_of_whole_lines),
 		cmocka_unit_test(test_full_disk_drops_and_counts),
 		cmocka_unit_test(test_line_after_a_torn_one_is_whole),
 		cmocka_unit_test(test_socket_as_output),
