@@ -534,6 +534,32 @@ test_one_that_waits_is_served_by_the_next(void **state)
 	stop(old_house());
 }
 
+/* First come, first served, over all workers of both processes. */
+static void
+test_the_queue_keeps_its_order(void **state)
+{
+	struct stream served;
+	int waits[STREAMS];
+
+	(void)state;
+	town.more = "max_connections = 1; queue_timeout = 1000.0; queue_limit = 20;";
+	start(old_house());
+	served = connected();
+	for (unsigned i = 0; i < STREAMS; i++) {
+		waits[i] = dial();
+		WAIT_UNTIL(town.loop, service_waiting(old_house()->services[0]) == i + 1);
+		if (i % 2 == 1)
+			upgrade();
+	}
+	for (unsigned i = 0; i < STREAMS; i++) {
+		hang_up(&served);
+		served = (struct stream){ { .from = waits[i], .to = reached() }, { .to = waits[i] } };
+		assert_flows(&served.up, 10);
+	}
+	hang_up(&served);
+	stop(old_house());
+}
+
 static void
 test_one_that_dials_is_dialed_by_the_next(void **state)
 {
@@ -1076,6 +1102,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_half_closed_streams_stay_half_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bulk_goes_on_meanwhile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_waits_is_served_by_the_next, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_queue_keeps_its_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_dials_is_dialed_by_the_next, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_header_in_pieces, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_hello_in_pieces, set_up, tear_down),
