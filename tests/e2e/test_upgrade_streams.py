@@ -1,6 +1,7 @@
 """Streams live through one upgrade after the other: those that move at full speed, those behind full
 buffers, those of which one side has ended, WebSockets, TLS that is passed through. Every byte arrives once."""
 import hashlib
+import resource
 import socket
 import threading
 
@@ -158,7 +159,8 @@ def test_streams_live_through_many_upgrades(supervised, ports, closing, halves):
 
 @pytest.mark.scales
 def test_thousands_that_say_nothing_are_handed_over(supervised, ports, closing):
-    n = scaled(10_000, 500)
+    # Two descriptors each, of as many as this machine gives.
+    n = min(scaled(10_000, 500), (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 2000) // 2)
     pair = [closing.add(Serve("--mode=echo")) for _ in range(2)]
     t = supervised(services=[service("web", listen=f"127.0.0.1:{ports.hold()}", green=pair[:1], blue=pair[1:], idle_timeout=0)])
     idle = closing.add(Running("%s:%d" % t.address(), "--mode=tcp-idle", f"--connections={n}"))
