@@ -94,4 +94,19 @@ FAULTS = [
      [("src/app/teald/audit.c", "\tlog_write_share(share_of(admin_user_of(cmd->admin, cmd->by.uid)), LOG_INFO_LEVEL, \"audit\", fields);",
        "\tif (strcmp(o->result, \"denied\") != 0)\n\t\tlog_write_share(share_of(admin_user_of(cmd->admin, cmd->by.uid)), LOG_INFO_LEVEL, \"audit\", fields);")],
      ["test_rights.py::test_the_audit_has_who_what_where_and_both_epochs"]),
+    # ---- upgrades ----
+    ("a connection begins before TAKEN is sent",
+     [("src/data/handover.c", "\tenum sent sent = send_frame(ch, &f, STR(\"\"), NULL);",
+       "\tenum sent sent;\n\n\tif (o->object != NULL && !ch->owes)\n\t\to->kind->resume(o->object, false);\n"
+       "\tsent = send_frame(ch, &f, STR(\"\"), NULL);"),
+      ("src/data/handover.c", "\to->kind->lane(o->object)->handed--;\n\to->kind->resume(o->object, false);\n",
+       "\to->kind->lane(o->object)->handed--;\n")],
+     ["test_handover"]),
+    ("drained is said though the process before still holds some",
+     [("src/control/drain.c", "\tuint64_t left = engines_count(ctl, d->color);",
+       "\tuint64_t left = engines_count_of(ctl, ctl->control->engines[0], d->color);")],
+     ["test_upgrade_counts.py::test_a_flip_right_behind_an_upgrade_is_of_both_processes"]),
+    ("an upgrade resets totals",
+     [("src/control/peer_tally.c", "\t\t\tif (!brief)\n\t\t\t\tput_side(", "\t\t\tif (s == NULL)\n\t\t\t\tput_side(")],
+     ["test_upgrade_counts.py::test_no_counter_falls_over_many_upgrades_under_load"]),
 ]

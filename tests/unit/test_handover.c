@@ -976,6 +976,56 @@ send_offer(int end, const struct message *m, const int *fds, unsigned n)
 	assert_int_equal(sendmsg(end, &h, MSG_NOSIGNAL), (ssize_t)m->n);
 }
 
+/* TAKEN cannot be sent yet: the old process might still go on with it, so not one byte may move. */
+static void
+test_nothing_moves_before_the_answer_is_sent(void **state)
+{
+	static struct message m;
+	struct house *from = &town.house[0], *to = &town.house[1];
+	int ends[WORKERS], pair[2], fds[HANDOVER_FDS];
+	char junk[64] = { 0 };
+	struct stream s, other;
+	unsigned n;
+
+	(void)state;
+	start(from);
+	s = connected();
+	yield(from);
+	give(from, ends);
+	(void)receive_offer(ends, &m, fds, &n);
+	stop(from);
+	close_all(ends, WORKERS);
+	start_with(to, 1, 2000);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	while (send(pair[0], junk, sizeof(junk), MSG_NOSIGNAL) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	proxy_take(to->proxy, (int[]){ pair[0] }, 1);
+	(void)say(&s.up, 100);
+	(void)say(&s.down, 100);
+	send_offer(pair[1], &m, fds, n);
+	close_all(fds, n);
+	WAIT_UNTIL(town.loop, connections(to) == 1);
+	/* The same worker serves another one meanwhile. */
+	other = connected();
+	for (unsigned turn = 0; turn < 3; turn++) {
+		assert_flows(&other.up, 10);
+		assert_flows(&other.down, 10);
+	}
+	assert_false(has_arrived(&s.up) || has_arrived(&s.down));
+	assert_int_equal(s.up.got + s.down.got, 0);
+	assert_int_equal(proxy_handed(to->proxy).taken, 0);
+	WAIT_UNTIL(town.loop, recv(pair[1], junk, sizeof(junk), MSG_DONTWAIT) == offsetof(struct message, fields));
+	assert_memory_equal(junk, &m.id, sizeof(m.id));
+	assert_int_equal(junk[8], 2);
+	WAIT_UNTIL(town.loop, has_arrived(&s.up) && has_arrived(&s.down));
+	close(pair[1]);
+	hang_up(&s);
+	hang_up(&other);
+	WAIT_UNTIL(town.loop, connections(to) == 0);
+	stop(to);
+}
+
 /* Real ones with some bytes that are not: each is answered for, and nothing is left of it. */
 static void
 test_offers_with_wrong_bytes(void **state)
@@ -1113,6 +1163,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_partner_that_dies_after_its_answer_has_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_is_refused_goes_on_here, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nonsense_is_refused_and_closed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nothing_moves_before_the_answer_is_sent, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_offers_with_wrong_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_finds_no_descriptors_comes_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_comes_late_to_a_drain_is_drained, set_up, tear_down),
