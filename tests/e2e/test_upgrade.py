@@ -527,3 +527,48 @@ def test_streams_of_the_status_page_come_again(supervised):
             pass  # to its end
     watch().close()
     alone(teal)
+
+
+def test_who_asks_how_it_goes_is_answered_while_a_flip_holds_up_an_upgrade(supervised, black_hole):
+    """Probes of /readyz that hung for ready_timeout would have Teal taken out of service."""
+    teal = supervised(blue=[black_hole()], health={"interval": 0.2, "timeout": 0.2, "rise": 1, "fall": 2},
+                      top={"upgrade": {"ready_timeout": 600.0}})
+    before = teal.serving()
+    with teal.admin() as flip, teal.admin() as asks, teal.admin() as locks, teal.admin() as half:
+        flip.send("flip", "web", "blue", "--wait-healthy=1200", "--timeout=1200")
+        half.sock.sendall(b"act")
+        asks.send("upgrade")
+        teal.wait_log("upgrade.prepared")
+        assert teal.http("/readyz")[0] == 200
+        status = teal.ok("status")
+        assert (status["pid"], status["upgrade"]["state"], len(status["generations"])) == (before, "freezing", 2)
+        assert teal.tealctl("active", "web", check=0).stdout == "green\n"
+        # A connection that is there is read, too; and a second upgrade is refused at once, as ever.
+        half.sock.sendall(b"ive web\n")
+        assert half.reply()["color"] == "green"
+        assert "under way" in teal.tealctl("upgrade", check=5).stderr
+        # What changes something waits, and is done by the process that serves then.
+        locks.send("lock", "web", "--reason=held")
+        assert not teal.status()["locked"]
+        # So does a stop, which is carried out.
+        teal.ok("stop")
+        assert asks.reply()["error"] == "internal" and not flip.reply()["ok"]
+    assert teal.wait() == 0
+
+
+def test_a_command_that_waited_for_an_upgrade_is_the_next_process_s(supervised, black_hole):
+    teal = supervised(blue=[black_hole()], health={"interval": 0.2, "timeout": 0.2, "rise": 1, "fall": 2},
+                      top={"upgrade": {"ready_timeout": 600.0}})
+    before = teal.serving()
+    with teal.admin() as flip, teal.admin() as asks, teal.admin() as locks:
+        flip.send("flip", "web", "blue", "--wait-healthy=3")
+        asks.send("upgrade")
+        teal.wait_log("upgrade.prepared")
+        locks.send("lock", "web", "--reason=held")
+        assert flip.reply()["error"] == "unhealthy"
+        assert asks.reply()["ok"]
+        assert locks.reply()["ok"]
+        assert teal.serving() != before and teal.status()["locked"]
+        # The connection goes on there.
+        assert locks.command("version")["pid"] == teal.serving()
+    alone(teal)

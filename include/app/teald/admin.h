@@ -33,10 +33,12 @@ struct admin *admin_open(struct control *c, struct why *why);
 
 /* Which can be asked for by `upgrade`. */
 void admin_set_upgrade(struct admin *a, struct upgrade *u);
+/* Until thawed nothing is begun but what is answered at once; what was begun goes on. */
+void admin_hush(struct admin *a);
 /* No client is accepted and no further command is read until thawed; what was read goes on. */
 void admin_freeze(struct admin *a);
 void admin_thaw(struct admin *a);
-/* Frozen, and peer_is_settled(): is no command under way that another process could not know of?
+/* Hushed, and peer_is_settled(): is no command under way that another process could not know of?
  * Streams of events, and those that only wait for a drain or for an upgrade, do not count. */
 bool admin_is_settled(const struct admin *a);
 

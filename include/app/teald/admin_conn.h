@@ -32,6 +32,13 @@ struct command;
 struct admin_user;
 struct upgrade;
 
+/* What is begun of that which clients ask for. */
+enum admin_reads {
+	ADMIN_READS_ALL,
+	ADMIN_READS_QUICK,	/* what is answered at once; other commands wait, and so do their clients */
+	ADMIN_READS_NONE	/* nothing is accepted or read */
+};
+
 struct admin {
 	const struct config *config;
 	struct control *control;	/* NULL before admin_start() */
@@ -53,7 +60,7 @@ struct admin {
 	struct user_names *names;
 	struct jobs *jobs;	/* for names */
 	struct upgrade *upgrade;	/* NULL before it can be asked for one */
-	bool frozen;	/* nothing is accepted or read */
+	enum admin_reads reads;
 	admin_give_fn *give;	/* another process serves: clients go there; NULL: none does */
 	void *give_arg;
 	uid_t own_uid;
@@ -79,6 +86,7 @@ struct admin_conn {
 	double moved;	/* clock_now() when out last shrank or began */
 	bool skipping;	/* until the newline of a line that was too long */
 	bool eof;	/* nothing more will come */
+	bool waiting;	/* in is a whole line, which is not begun before ADMIN_READS_ALL */
 	bool stepping;	/* admin_conn_step() is on the stack */
 };
 
@@ -99,7 +107,7 @@ admin_conn_is_open(const struct admin_conn *c)
 static inline bool
 admin_conn_is_idle(const struct admin_conn *c)
 {
-	return c->command == NULL && buf_len(&c->out) == 0;
+	return c->command == NULL && !c->waiting && buf_len(&c->out) == 0;
 }
 
 /* Sends a line, or as much as the peer takes now and the rest later.  Closes
@@ -113,6 +121,8 @@ void admin_conn_resume(struct admin_conn *c);
 
 /* What it is watched for follows a change of the socket's. */
 void admin_conn_refresh(struct admin_conn *c);
+/* Begins what has waited for it. */
+void admin_conn_thaw(struct admin_conn *c);
 /* Another process takes it, if nothing is under way; else later, by itself. */
 void admin_conn_give(struct admin_conn *c);
 /* What another process had read of it, and had yet to send. */

@@ -53,6 +53,9 @@ struct command {
  * this returns, and the client closed. */
 void command_run(struct admin_conn *c, struct str line);
 
+/* Is what the line asks for answered at once, and by itself the start of nothing that lasts? */
+bool command_is_quick(struct str line);
+
 /* The client of the command goes away. */
 void command_leave(struct command *cmd);
 

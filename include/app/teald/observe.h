@@ -29,9 +29,6 @@ void observe_start(struct observe *o, struct control *c);
 void observe_reconfigure(struct observe *o, const struct config *config);
 /* Both at once; NULL on error. */
 struct observe *observe_open(struct control *c, struct why *why);
-/* No client is accepted, until thawed. */
-void observe_freeze(struct observe *o);
-void observe_thaw(struct observe *o);
 /* Another process accepts from now on.  Streams and connections between two requests are closed,
  * and come again; replies under way are finished. */
 void observe_yield(struct observe *o);

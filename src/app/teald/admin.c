@@ -270,9 +270,15 @@ admin_set_upgrade(struct admin *a, struct upgrade *u)
 }
 
 void
+admin_hush(struct admin *a)
+{
+	a->reads = ADMIN_READS_QUICK;
+}
+
+void
 admin_freeze(struct admin *a)
 {
-	a->frozen = true;
+	a->reads = ADMIN_READS_NONE;
 	acceptor_pause(&a->acceptor, 0);
 	LIST_EACH(l, &a->clients)
 		admin_conn_refresh(list_entry(l, struct admin_conn, link));
@@ -281,10 +287,10 @@ admin_freeze(struct admin *a)
 void
 admin_thaw(struct admin *a)
 {
-	a->frozen = false;
+	a->reads = ADMIN_READS_ALL;
 	acceptor_resume(&a->acceptor);
 	LIST_EACH(l, &a->clients)
-		admin_conn_refresh(list_entry(l, struct admin_conn, link));
+		admin_conn_thaw(list_entry(l, struct admin_conn, link));
 }
 
 bool
@@ -300,6 +306,11 @@ admin_is_settled(const struct admin *a)
 			if (list_entry(l, struct command, link)->name.names == NULL)
 				continue;
 			return false;
+		case ADMIN_STATUS:
+		case ADMIN_ACTIVE:
+		case ADMIN_IDLE:
+		case ADMIN_CONFIG:
+			continue;	/* read only, and refused: a user's name is being looked up */
 		default:
 			return false;
 		}

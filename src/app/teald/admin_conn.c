@@ -48,7 +48,7 @@ update(struct admin_conn *c)
 		return;
 	}
 	io_want(c->admin->loop, &c->io,
-		(admin_conn_is_idle(c) && !c->eof && !c->admin->frozen ? EV_READ : 0) |
+		(admin_conn_is_idle(c) && !c->eof && c->admin->reads != ADMIN_READS_NONE ? EV_READ : 0) |
 			(buf_len(&c->out) > 0 ? EV_WRITE : 0));
 }
 
@@ -223,10 +223,14 @@ run_line(struct admin_conn *c)
 	struct buf in = c->in;
 	struct str line = buf_str(&in);
 
-	buf_init(&c->in, ADMIN_LINE_MAX);
 	/* Terminals and Windows end lines with CR LF. */
 	if (line.n > 0 && line.p[line.n - 1] == '\r')
 		line.n--;
+	c->waiting = c->admin->reads == ADMIN_READS_NONE ||
+		     (c->admin->reads == ADMIN_READS_QUICK && !command_is_quick(line));
+	if (c->waiting)
+		return;
+	buf_init(&c->in, ADMIN_LINE_MAX);
 	command_run(c, line);
 	buf_free(&in);
 }
@@ -241,8 +245,8 @@ admin_conn_step(struct admin_conn *c)
 	c->stepping = true;
 	for (int i = 0; i < LINES_A_TURN && got != GOT_NOTHING; i++) {
 		/* Nothing is begun when control has nothing left to do it with. */
-		if (!admin_conn_is_open(c) || !admin_conn_is_idle(c) || c->eof || c->admin->frozen ||
-		    c->admin->control->life == LIFE_STOPPED)
+		if (!admin_conn_is_open(c) || !admin_conn_is_idle(c) || c->eof ||
+		    c->admin->reads == ADMIN_READS_NONE || c->admin->control->life == LIFE_STOPPED)
 			break;
 		got = read_line(c);
 		if (got == GOT_LINE)
@@ -372,6 +376,8 @@ admin_conn_give(struct admin_conn *c)
 		c->command = NULL;
 	}
 	buf_append(&in, buf_str(&c->in).p, buf_len(&c->in));
+	if (c->waiting)
+		buf_append(&in, "\n", 1);
 	fd = fcntl(io_fd(&c->io), F_DUPFD_CLOEXEC, 0);
 	/* One whose line is too long, or that lags far behind, comes again. */
 	if (fd >= 0 && !in.failed && !c->skipping && buf_len(&c->out) <= ADMIN_GIVE_MAX)
@@ -390,14 +396,23 @@ admin_conn_restore(struct admin_conn *c, struct str in, struct str out)
 	if (out.n > 0)
 		admin_conn_send(c, out);
 	/* Whole lines first: those are executed as if they had just come. */
-	while (admin_conn_is_open(c) && in.n > 0 && (newline = memchr(in.p, '\n', in.n)) != NULL) {
+	while (admin_conn_is_open(c) && !c->waiting && in.n > 0 &&
+	       (newline = memchr(in.p, '\n', in.n)) != NULL) {
 		size_t n = (size_t)(newline - in.p);
 
 		buf_append(&c->in, in.p, n);
 		run_line(c);
 		in = (struct str){ newline + 1, in.n - n - 1 };
 	}
-	if (admin_conn_is_open(c) && in.n > 0)
+	if (admin_conn_is_open(c) && !c->waiting && in.n > 0)
 		buf_append(&c->in, in.p, in.n);
+	update(c);
+}
+
+void
+admin_conn_thaw(struct admin_conn *c)
+{
+	if (c->waiting)
+		run_line(c);
 	update(c);
 }

@@ -199,6 +199,30 @@ parse_command(struct command *cmd, struct str line, struct why *why)
 	return e;
 }
 
+bool
+command_is_quick(struct str line)
+{
+	struct admin_request request;
+	struct admin_line words;
+	struct why why;
+
+	if (admin_line_parse(line, &words, &why) != OK || admin_command_parse(&words, &request, &why) != OK)
+		return true;
+	switch (request.command) {
+	case ADMIN_STATUS:
+	case ADMIN_ACTIVE:
+	case ADMIN_IDLE:
+	case ADMIN_CONFIG:
+	case ADMIN_HELP:
+	case ADMIN_VERSION:
+	case ADMIN_STOP:
+	case ADMIN_UPGRADE:	/* is refused */
+		return true;
+	default:
+		return false;
+	}
+}
+
 void
 command_run(struct admin_conn *c, struct str line)
 {

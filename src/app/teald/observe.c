@@ -210,20 +210,6 @@ observe_port(const struct observe *o)
 }
 
 void
-observe_freeze(struct observe *o)
-{
-	if (is_listening(o))
-		acceptor_pause(&o->acceptor, 0);
-}
-
-void
-observe_thaw(struct observe *o)
-{
-	if (is_listening(o) && !o->full)
-		acceptor_resume(&o->acceptor);
-}
-
-void
 observe_yield(struct observe *o)
 {
 	o->yielded = true;

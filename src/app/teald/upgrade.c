@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "app/teald/admin.h"
-#include "app/teald/observe.h"
 #include "app/teald/supervised.h"
 #include "app/teald/upgrade_private.h"
 #include "base/clock.h"
@@ -82,11 +81,8 @@ fail_upgrade(struct upgrade *u, enum err e, const char *message)
 	line_close(&u->line);
 	peer_free(&u->peer);
 	drop_channels(u);
-	if (u->state == UPGRADE_FREEZING) {
+	if (u->state == UPGRADE_FREEZING)
 		admin_thaw(u->parts.admin);
-		if (u->parts.observe != NULL)
-			observe_thaw(u->parts.observe);
-	}
 	ev_timer_stop(u->loop, &u->look);
 	upgrade_become(u, UPGRADE_NONE);
 	reload_hold(u->parts.control->reloads, false);
@@ -104,9 +100,8 @@ freeze(struct upgrade *u)
 	upgrade_become(u, UPGRADE_FREEZING);
 	u->frozen = clock_now();
 	u->deadline = u->frozen + u->parts.control->config->upgrade.ready_timeout;
-	admin_freeze(u->parts.admin);
-	if (u->parts.observe != NULL)
-		observe_freeze(u->parts.observe);
+	/* What is under way may take its time: who asks how it goes is answered. */
+	admin_hush(u->parts.admin);
 }
 
 static bool
@@ -443,7 +438,10 @@ upgrade_end(struct upgrade *u)
 {
 	the = NULL;
 	supervised_on_word(NULL, NULL);
-	answer_upgrade(u, E_UNKNOWN, "teald stopped before this was over; read status when it is back");
+	if (u->state < UPGRADE_YIELDING)
+		answer_upgrade(u, E_INTERNAL, "teald is stopping");
+	else
+		answer_upgrade(u, E_UNKNOWN, "teald stopped before this was over; read status when it is back");
 	ev_timer_stop(u->loop, &u->look);
 	line_close(&u->line);
 	peer_free(&u->peer);

@@ -115,6 +115,7 @@ upgrade_yield_all(struct upgrade *u)
 {
 	upgrade_become(u, UPGRADE_YIELDING);
 	u->yielded = clock_now();
+	admin_freeze(u->parts.admin);
 	/* Whose death is whose from here on. */
 	supervised_say("yielded");
 	proxy_yield(u->parts.proxy, upgrade_on_yielded, u);
