@@ -6,7 +6,7 @@ import pytest
 
 from helpers import scale
 from helpers.certificates import Authority
-from helpers.http1 import Http, site
+from helpers.http1 import Http, Reader, site
 from helpers.scale import scaled, slow, until
 from helpers.tealbench import Serve, drill, errors
 from helpers.teald import service
@@ -134,3 +134,33 @@ def test_whoever_waits_for_a_place_keeps_its_turn(teal, ports, backend):
     for c in waiting[2:]:
         assert c.echo().peer == "green"
         c.close()
+
+
+def test_a_request_that_waits_for_its_answer_costs_its_client_no_connection(teal, ports, backend):
+    """It is not told to leave: it is handed over behind the answer, with the requests that it has sent ahead."""
+    go = threading.Event()
+
+    def slow_site(conn, b):
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            reader.body_of(m)
+            if m.target == "/slow":
+                go.wait(scale.patience())
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(m.target), m.target.encode()))
+    b = backend("slow", slow_site)
+    t = teal(start=False, services=[service(mode="http", listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b],
+                                            health={"type": "none"})]).start(supervised=True)
+    asks, uploads = Http(t.address()), Http(t.address())
+    asks.send("".join(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n" for path in ("/slow", "/1", "/2", "/3")))
+    uploads.send("POST /up HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+    until(lambda: t.status()["colors"]["green"]["connections"] == 2, "both are under way")
+    before, after = upgrade(t)
+    t.wait_log("upgrade.given")
+    go.set()
+    uploads.send("lo\r\n0\r\n\r\n")
+    answers = [asks.response() for _ in range(4)] + [uploads.response()]
+    assert [m.body for m in answers] == [b"/slow", b"/1", b"/2", b"/3", b"/up"]
+    assert all(m.get("connection") is None for m in answers), answers
+    gone(before)
+    for c in (asks, uploads):
+        assert c.ask("/next").body == b"/next"

@@ -61,6 +61,15 @@ say_yours(struct upgrade *u)
 	buf_free(&row);
 }
 
+/* No connection is taken over: HTTP clients go with their next answer. */
+static void
+tell_all_to_leave(struct control *c)
+{
+	for (size_t k = 0; k < c->n_engines; k++)
+		if (c->engines[k]->notice != NULL)
+			c->engines[k]->notice(c->engines[k]);
+}
+
 /* To the successor that is prepared; also to another one, when the first has died. */
 void
 upgrade_give_all(struct upgrade *u)
@@ -72,6 +81,8 @@ upgrade_give_all(struct upgrade *u)
 	admin_yield(u->parts.admin, give_admin_connection, u);
 	if (u->n_channels > 0)
 		proxy_give(u->parts.proxy, u->channels, u->n_channels, on_given, u);
+	else
+		tell_all_to_leave(u->parts.control);
 	u->n_channels = 0;
 }
 
@@ -96,9 +107,6 @@ upgrade_on_yielded(void *arg)
 	kernel_services_close(u->parts.kernel_services);
 	handed_yield();
 	c->life = LIFE_YIELDED;
-	for (size_t k = 0; k < c->n_engines; k++)
-		if (c->engines[k]->notice != NULL)
-			c->engines[k]->notice(c->engines[k]);
 	if (u->parts.observe != NULL)
 		observe_yield(u->parts.observe);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "upgrade.yielded", NULL, LI("pid", u->other.pid),
