@@ -64,11 +64,13 @@ on_stalled(void *arg, struct engine *e, unsigned thread, double seconds)
 	e->resume(e, thread);
 }
 
+/* most: of each color. */
 static void
-publish(struct house *h)
+publish_backends(struct house *h, unsigned most)
 {
 	struct service *s = h->service;
-	const unsigned n[COLORS] = { (unsigned)s->colors[GREEN].n, (unsigned)s->colors[BLUE].n };
+	const unsigned n[COLORS] = { s->colors[GREEN].n < most ? (unsigned)s->colors[GREEN].n : most,
+				     s->colors[BLUE].n < most ? (unsigned)s->colors[BLUE].n : most };
 	struct snapshot *snapshot = snapshot_new(++s->generation, 1, GREEN, n);
 	struct why why;
 
@@ -84,6 +86,12 @@ publish(struct house *h)
 		fail_msg("%s", why.text);
 	h->proxy->engine.publish(&h->proxy->engine, s, &snapshot);
 	WAIT_UNTIL(town.loop, h->acked == WORKERS);
+}
+
+static void
+publish(struct house *h)
+{
+	publish_backends(h, UINT32_MAX);
 }
 
 /* more: further keys of the service. */
@@ -473,6 +481,70 @@ test_a_login_goes_with_its_client(void **state)
 	close(backend);
 }
 
+/* A channel is full before it is given: what is offered waits for room.  Returns the messages in it. */
+static unsigned
+fill(int fd)
+{
+	static const char junk[1000];
+	unsigned n = 0;
+
+	while (send(fd, junk, sizeof(junk), MSG_DONTWAIT) >= 0)
+		n++;
+	assert_int_equal(errno, EAGAIN);
+	return n;
+}
+
+static void
+take_out(int fd, unsigned n)
+{
+	char junk[1000];
+
+	while (n-- > 0)
+		assert_int_equal(recv(fd, junk, sizeof(junk), MSG_DONTWAIT), sizeof(junk));
+}
+
+static unsigned
+offered(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < WORKERS; i++)
+		n += __atomic_load_n(&town.old.proxy->workers[i].lanes[0]->handed, __ATOMIC_RELAXED);
+	return n;
+}
+
+/* Its descriptor is not closed, and no other connection's, while the message that has it waits. */
+static void
+test_a_login_that_is_on_its_way_is_not_closed(void **state)
+{
+	int client, login, mine[WORKERS], theirs[WORKERS];
+	unsigned junk[WORKERS];
+
+	(void)state;
+	move_in(&town.old, "shop", "");
+	client = dial_service();
+	say(client, "GET / HTTP/1.1\r\nHost: shop\r\nAuthorization: NTLM AAAA\r\n\r\n");
+	login = reached();
+	hear(login, "\r\n\r\n");
+	say(login, ANSWER("2\r\n\r\nok"));
+	hear(client, "ok");
+	succeed("shop", "");
+	channels(mine, theirs);
+	for (int i = 0; i < WORKERS; i++)
+		junk[i] = fill(mine[i]);
+	proxy_give(town.old.proxy, mine, WORKERS, on_given, NULL);
+	WAIT_UNTIL(town.loop, offered() == 1);
+	/* The old process closes what it keeps of connections to backends. */
+	publish_backends(&town.old, 0);
+	for (int i = 0; i < WORKERS; i++)
+		take_out(theirs[i], junk[i]);
+	proxy_take(town.new.proxy, theirs, WORKERS);
+	leave_old();
+	assert_int_equal(ask(client, login), login);
+	close(client);
+	assert_ends(login);
+}
+
 static void
 test_one_that_the_new_process_does_not_know_is_told_so(void **state)
 {
@@ -667,6 +739,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_request_under_way_is_served_and_its_client_follows, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_waits_for_a_place_waits_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_login_goes_with_its_client, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_login_that_is_on_its_way_is_not_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_the_new_process_does_not_know_is_told_so, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_the_new_process_had_not_taken_goes_on_when_that_dies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_stream_that_a_request_becomes_goes_as_well, set_up, tear_down),

@@ -52,6 +52,12 @@ conn_may(struct link *object)
 	return http_conn_may_go(conn_in(object));
 }
 
+static struct upstream *
+login_of(const struct http_conn *c)
+{
+	return c->stream.own != NULL && c->stream.own->bound ? c->stream.own : NULL;
+}
+
 static void
 conn_freeze(struct link *object)
 {
@@ -65,13 +71,10 @@ conn_freeze(struct link *object)
 		c->deadline.touched = l->worker->now;
 	deadline_disarm(&c->deadline);
 	io_want(l->worker->loop, &c->io, 0);
+	/* Else it might be closed while its descriptor is on the way. */
+	if (login_of(c) != NULL)
+		upstream_freeze(c->stream.own);
 	c->state = HTTP_CONN_FROZEN;
-}
-
-static struct upstream *
-login_of(const struct http_conn *c)
-{
-	return c->stream.own != NULL && c->stream.own->bound ? c->stream.own : NULL;
 }
 
 static bool
@@ -113,8 +116,10 @@ conn_gone(struct link *object)
 	struct worker *w = c->lane->worker;
 
 	handover_forget(w, &c->io);
-	if (login_of(c) != NULL)
+	if (login_of(c) != NULL) {
 		handover_forget(w, &c->stream.own->io);
+		upstream_close(c->stream.own);
+	}
 	permit_give_up(&c->permit);
 	http_conn_release(c);
 }
@@ -137,6 +142,8 @@ conn_resume(struct link *object, bool kept)
 	CHECK(c->state == HTTP_CONN_FROZEN);
 	c->stream.stays |= kept;
 	c->offered = true;
+	if (login_of(c) != NULL && c->stream.own->state == UPSTREAM_FROZEN)
+		upstream_thaw(c->stream.own);
 	if (l->stopping)
 		for (int color = 0; color < COLORS; color++)
 			lane_drain_late(l, (enum color)color);

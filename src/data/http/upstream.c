@@ -434,7 +434,7 @@ upstream_idle_list(struct lane *l, unsigned i)
 void
 upstream_freeze(struct upstream *u)
 {
-	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_IDLE && !u->bound);
+	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_IDLE);
 	leave_pool(u);
 	io_want(u->lane->worker->loop, &u->io, 0);
 	u->state = UPSTREAM_FROZEN;
