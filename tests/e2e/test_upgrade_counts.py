@@ -1,4 +1,7 @@
 """What is said of services is of both processes together: colors, drains, holders, totals, limits, health."""
+import os
+import signal
+
 import pytest
 
 from helpers import libconfig
@@ -122,6 +125,24 @@ def test_a_drain_under_way_goes_on_and_ends_at_its_time(stage, ca):
     gone(former)
     m = scrapes()
     assert m.get("teal_connections_total", service="web", color="green", end="drained") == 1
+
+
+def test_the_last_words_of_a_process_count_however_late_they_are_read(stage, ca):
+    """The supervisor has told of its end by then."""
+    teal = stage()
+    with held_by(teal, ca, "green") as one:
+        former, successor = upgrade(teal)
+        os.kill(successor, signal.SIGSTOP)
+        try:
+            echo(one, b"x" * 5000)
+            one.close()
+            gone(former)
+        finally:
+            os.kill(successor, signal.SIGCONT)
+    teal.wait_log("upgrade.predecessor_gone")
+    m = teal.metrics()
+    assert m.get("teal_connections_total", service="web", color="green") == 1
+    assert m.get("teal_bytes_total", service="web", color="green", direction="in") == 5000
 
 
 def test_limits_are_of_both_processes(stage, ca):

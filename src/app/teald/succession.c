@@ -36,6 +36,7 @@ struct succession {
 	unsigned n_channels;
 	bool prepared, told;	/* the first checks are in; the other side knows */
 	bool taken;	/* all is ours */
+	bool alone;	/* the predecessor has ended */
 	bool serving;	/* services are published and accept */
 	double taken_at;	/* clock_now() */
 	ev_prepare turn;
@@ -230,23 +231,10 @@ succession_on_message(struct peer_line *l, uint16_t type, struct str row, int *f
 	}
 }
 
-/* Whether the process has ended, too, is the supervisor's to say. */
-static void
-succession_on_end(struct peer_line *l)
-{
-	struct succession *s = l->arg;
-
-	if (s->taken && s->peer != NULL)
-		peer_gone(s->peer);
-}
-
-static const struct line_calls calls_of_line = { succession_on_message, succession_on_end };
-
 /* The predecessor has ended.  If that was before it gave way, this is a start after a crash. */
 static void
-succession_on_alone(void *arg)
+go_on_alone(struct succession *s)
 {
-	struct succession *s = arg;
 	pid_t pid = s->other.pid;
 
 	s->other.pid = 0;
@@ -259,6 +247,31 @@ succession_on_alone(void *arg)
 	LOG_WARN("upgrade.predecessor_died", LI("pid", pid));
 	close_channels(s);
 	succession_take(s, false, false);
+}
+
+/* Whether the process has ended, too, is the supervisor's to say. */
+static void
+succession_on_end(struct peer_line *l)
+{
+	struct succession *s = l->arg;
+
+	if (s->alone)
+		go_on_alone(s);
+	else if (s->taken && s->peer != NULL)
+		peer_gone(s->peer);
+}
+
+static const struct line_calls calls_of_line = { succession_on_message, succession_on_end };
+
+/* What it said at last may have to be read yet: its counters, or that all is ours. */
+static void
+succession_on_alone(void *arg)
+{
+	struct succession *s = arg;
+
+	s->alone = true;
+	if (!line_is_open(&s->line))
+		go_on_alone(s);
 }
 
 static void
