@@ -219,6 +219,24 @@ def test_the_former_program_serves_when_the_new_one_dies_soon(supervised, tmp_pa
         shutil.rmtree(folder)
 
 
+def test_no_way_leads_back_to_a_store_that_is_not_the_truth_any_more(supervised, tmp_path):
+    """The successor has another state_dir; what it acknowledged there must not be undone by its death."""
+    teal = supervised()
+    teal.ok("flip", "web", "blue")
+    other, state = tmp_path / "other.conf", tmp_path / "other"
+    state.mkdir()
+    other.write_text(libconfig.dumps(teal.settings | {"state_dir": str(state)}))
+    teal.ok("upgrade", f"--config={other}")
+    alone(teal)
+    teal.ok("flip", "web", "green")
+    pid = teal.serving()
+    os.kill(pid, signal.SIGKILL)
+    serves(teal, pid)
+    service = teal.status()
+    assert (service["active"], service["epoch"]) == ("green", 3)
+    assert not teal.log_lines("teald.fallback")
+
+
 def test_a_restart_takes_the_program_that_served(supervised):
     """Another one may have its name by then, but was not asked for."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="teal-", dir="/tmp"))

@@ -49,7 +49,8 @@ enum succession_tag {
 	SUCCESSION_T_INPUT = 10,	/* str: read, and not executed */
 	SUCCESSION_T_OUTPUT = 11,	/* str: not taken by the peer yet */
 	SUCCESSION_T_CLIENTS = 12,	/* connections of any kind */
-	SUCCESSION_T_COMMANDS = 13	/* admin commands that are not answered yet */
+	SUCCESSION_T_COMMANDS = 13,	/* admin commands that are not answered yet */
+	SUCCESSION_T_STORE = 14	/* which store it is, a hash of its keys in the configuration */
 };
 
 struct admin;
@@ -62,10 +63,11 @@ struct other_generation {
 	uint64_t format;	/* 0: it has not said hello */
 	double since;	/* clock_now() when its part began */
 	uint64_t clients, commands;	/* of a predecessor: what it holds */
+	uint64_t store;	/* which; 0: not said */
 };
 
-/* HELLO: who we are, and how many workers we have. */
-void succession_greet(struct peer_line *l, unsigned workers);
+/* HELLO: who we are, how many workers we have, and which store. */
+void succession_greet(struct peer_line *l, const struct config *config);
 /* Takes a HELLO in. */
 void succession_on_hello(struct other_generation *o, struct str row);
 /* A field of a row; false: it has none. */

@@ -191,6 +191,9 @@ generations_on_message(struct child *c, const char *text, size_t n, const int *f
 		child_notifies(c, text + 7);
 	} else if (strncmp(text, "upgrade ", 8) == 0) {
 		child_asks(c, text + 8, n - 8);
+	} else if (strcmp(text, "firm") == 0 && c == serving) {
+		/* The former file's store no longer has the truth: no way leads back to it. */
+		program_close(&spare);
 	} else if (strcmp(text, "prepared") == 0) {
 		c->deadline = 0;
 	} else if (strcmp(text, "yielded") == 0 && c == serving) {

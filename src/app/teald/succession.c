@@ -11,11 +11,13 @@
 #include "app/teald/supervised.h"
 #include "app/teald/upgrade.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/tlv.h"
 #include "base/version.h"
 #include "control/peer.h"
 #include "data/handover.h"
+#include "model/config_keys.h"
 
 /* A store that does not answer does not hold up commands any longer than that, seconds. */
 #define STORE_WITHIN 2.0
@@ -68,8 +70,26 @@ succession_str(struct str row, uint16_t tag, struct str *out)
 	return false;
 }
 
+/* Two of different keys may be the same; two of the same are. */
+static uint64_t
+which_store(const struct config *config)
+{
+	struct config_keys *keys = config_keys_new(config);
+	const char *key, *value;
+	uint64_t hash = 1;
+
+	for (size_t at = 0; config_section_next(&keys->settings, &at, &key, &value);)
+		if (strncmp(key, "store.", 6) == 0 ||
+		    (config->store.type == STORE_FILE && strcmp(key, "state_dir") == 0)) {
+			hash = hash_bytes(key, strlen(key), hash);
+			hash = hash_bytes(value, strlen(value), hash);
+		}
+	config_keys_free(&keys);
+	return hash;
+}
+
 void
-succession_greet(struct peer_line *l, unsigned workers)
+succession_greet(struct peer_line *l, const struct config *config)
 {
 	struct buf row;
 
@@ -77,7 +97,8 @@ succession_greet(struct peer_line *l, unsigned workers)
 	tlv_u64(&row, SUCCESSION_T_FORMAT, SUCCESSION_FORMAT);
 	tlv_u64(&row, SUCCESSION_T_PID, (uint64_t)getpid());
 	tlv_str(&row, SUCCESSION_T_VERSION, str_from(teal_version()));
-	tlv_u64(&row, SUCCESSION_T_WORKERS, workers);
+	tlv_u64(&row, SUCCESSION_T_WORKERS, config->workers);
+	tlv_u64(&row, SUCCESSION_T_STORE, which_store(config));
 	(void)line_send(l, SUCCESSION_HELLO, &row, NULL, 0);
 	buf_free(&row);
 }
@@ -89,6 +110,7 @@ succession_on_hello(struct other_generation *o, struct str row)
 	uint64_t pid = 0;
 
 	(void)succession_u64(row, SUCCESSION_T_FORMAT, &o->format);
+	(void)succession_u64(row, SUCCESSION_T_STORE, &o->store);
 	if (succession_u64(row, SUCCESSION_T_PID, &pid))
 		o->pid = (pid_t)pid;
 	(void)succession_str(row, SUCCESSION_T_VERSION, &version);
@@ -175,6 +197,9 @@ succession_take(struct succession *s, bool known, bool reload)
 		peer_begin(s->peer);
 	s->taken = true;
 	s->taken_at = clock_now();
+	/* What is written from now on, the store of the former file does not have. */
+	if (s->other.store != 0 && s->other.store != which_store(s->control->config))
+		supervised_say("firm");
 	s->calls.take_over(s->calls.arg, reload);
 }
 
@@ -324,7 +349,7 @@ succession_new(struct control *c, struct proxy *p, const struct succession_calls
 	s->peer = peer_new(c, PEER_IS_PREDECESSOR, succession_send_peer, s);
 	line_open(&s->line, c->loop, line_fd, &calls_of_line, s);
 	line_fd = -1;
-	succession_greet(&s->line, c->config->workers);
+	succession_greet(&s->line, c->config);
 	supervised_on_alone(succession_on_alone, s);
 	ev_prepare_init(&s->turn, succession_on_turn);
 	s->turn.data = s;

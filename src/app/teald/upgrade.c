@@ -225,7 +225,7 @@ meet_successor(struct upgrade *u, pid_t pid, int fd)
 	/* Each has one of its own. */
 	peer_free(&u->peer);
 	u->peer = peer_new(u->parts.control, PEER_IS_SUCCESSOR, upgrade_send_peer, u);
-	succession_greet(&u->line, u->parts.control->config->workers);
+	succession_greet(&u->line, u->parts.control->config);
 	if (!again)
 		upgrade_become(u, UPGRADE_PREPARING);
 }
