@@ -112,8 +112,8 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		BIT(ADMIN_OPT_DRY_RUN), 0, true, "takes over a changed configuration",
 		"Reads the file again, checks it, shows what is different, and obeys it, as\n"
 		"SIGHUP does.  What the change does not concern goes on: listeners,\n"
-		"connections, health, flips.  A file with errors, or a change that needs a\n"
-		"restart, changes nothing.\n" },
+		"connections, health, flips.  A file with errors, or a change that needs an\n"
+		"upgrade, changes nothing.\n" },
 	[ADMIN_UPGRADE] = { ADMIN_UPGRADE, "upgrade", "", ADMIN_RIGHT_ADMIN, 0, 0,
 		BIT(ADMIN_OPT_BINARY) | BIT(ADMIN_OPT_CONFIG), 0, true, "hands everything over to the teald that is on disk now",
 		"Starts that program with the same sockets and the same configuration file,\n"

@@ -83,7 +83,7 @@ def sources():
 def test_the_manual_knows_every_ending_and_event():
     manual = (scale.REPO / "conf/man/teald.8").read_text()
     endings = re.findall(r'X\(END_\w+, *"(\w+)"', (scale.REPO / "include/model/ending.h").read_text())
-    events = {e for text in sources().values() for e in re.findall(r'(?:LOG_(?:INFO|WARN|ERROR)\(|BUS_EMIT\([^;]*?)\s*"(\w+\.\w+)"', text)}
+    events = {e for text in sources().values() for e in re.findall(r'(?:LOG_(?:DEBUG|INFO|WARN|ERROR)\(|BUS_EMIT\([^;]*?)\s*"(\w+\.\w+)"', text)}
     assert len(endings) > 40 and len(events) > 40
     assert not [w for w in [*endings, *sorted(events)] if not re.search(rf"(?<![\w.-]){re.escape(w)}(?![\w-])", manual)]
 
