@@ -31,6 +31,9 @@ struct state_owner {
 MUST_USE enum err state_disk_open(struct state_disk *d, const char *dir, const struct state_owner *owner,
 				  struct why *why);
 void state_disk_close(struct state_disk *d);
+/* Could this process take the folder, and understand its file, once process `holder` lets go of it?
+ * A lock that is free is taken for the moment.  Errors as of state_disk_open() and state_disk_read(). */
+MUST_USE enum err state_disk_check(const char *dir, const struct state_owner *owner, pid_t holder, struct why *why);
 
 /* The whole file; *exists is false when there is none.  E_STORE when it cannot
  * be read, is no plain file, or does not fit into out. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "store/state_disk.h"
+#include "store/state_file.h"
 
 #define SAY strerrordesc_np(errno)
 
@@ -85,13 +86,16 @@ give_to_owner(int fd, const struct stat *dir)
 		return;	/* root can read and write it all the same */
 }
 
+/* OK: by `holder`, or by one that could not write who it is and may be. */
 static enum err
-in_use(int fd, const char *dir, struct why *why)
+in_use(int fd, const char *dir, pid_t holder, struct why *why)
 {
 	char pid[24] = "";
 	ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
 
 	pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
+	if (holder != 0 && (pid[0] == '\0' || strtol(pid, NULL, 10) == holder))
+		return OK;
 	return why_set(why, E_USAGE,
 		       "state_dir \"%s\" is in use by another teald (pid %s): stop it first, or give "
 		       "this one a state_dir of its own",
@@ -99,7 +103,7 @@ in_use(int fd, const char *dir, struct why *why)
 }
 
 static enum err
-take_lock(struct state_disk *d, const struct stat *st, struct why *why)
+take_lock(struct state_disk *d, const struct stat *st, pid_t holder, struct why *why)
 {
 	char *path = must_printf("%s/" STATE_LOCK, d->dir), pid[24];
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640), n;
@@ -110,7 +114,7 @@ take_lock(struct state_disk *d, const struct stat *st, struct why *why)
 		goto out;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		e = errno == EWOULDBLOCK ? in_use(fd, d->dir, why) :
+		e = errno == EWOULDBLOCK ? in_use(fd, d->dir, holder, why) :
 					   why_set(why, E_USAGE, "%s cannot be locked: %s", path, SAY);
 		close(fd);
 		goto out;
@@ -126,8 +130,9 @@ out:
 	return e;
 }
 
-enum err
-state_disk_open(struct state_disk *d, const char *dir, const struct state_owner *owner, struct why *why)
+/* Without the lock where `holder` has it; 0: no other process may. */
+static enum err
+open_folder(struct state_disk *d, const char *dir, const struct state_owner *owner, pid_t holder, struct why *why)
 {
 	struct stat st;
 	enum err e;
@@ -137,12 +142,44 @@ state_disk_open(struct state_disk *d, const char *dir, const struct state_owner 
 	d->file = must_printf("%s/" STATE_FILE, dir);
 	d->tmp = must_printf("%s/" STATE_FILE ".tmp", dir);
 	if ((e = make_dir(dir, owner, why)) != OK || (e = check_dir(dir, owner, &st, why)) != OK ||
-	    (e = take_lock(d, &st, why)) != OK)
+	    (e = take_lock(d, &st, holder, why)) != OK)
 		return e;
 	/* Never renamed, so never acknowledged: it may go. */
-	if (unlink(d->tmp) != 0 && errno != ENOENT)
+	if (d->lock_fd >= 0 && unlink(d->tmp) != 0 && errno != ENOENT)
 		return why_set(why, E_USAGE, "%s is in the way and cannot be removed: %s", d->tmp, SAY);
 	return OK;
+}
+
+enum err
+state_disk_open(struct state_disk *d, const char *dir, const struct state_owner *owner, struct why *why)
+{
+	return open_folder(d, dir, owner, 0, why);
+}
+
+enum err
+state_disk_check(const char *dir, const struct state_owner *owner, pid_t holder, struct why *why)
+{
+	struct state_disk d;
+	struct state state;
+	struct why what;
+	struct buf file;
+	bool exists;
+	enum err e = open_folder(&d, dir, owner, holder, why);
+
+	/* What the holder has read, it may be about to replace. */
+	if (e == OK && d.lock_fd >= 0) {
+		state_init(&state);
+		buf_init(&file, STATE_MAX + STATE_HEADER);
+		e = state_disk_read(&d, &file, &exists, &what);
+		if (e == OK && exists)
+			e = state_decode(buf_str(&file), &state, &what);
+		if (e != OK)
+			(void)why_set(why, e, "%s %s", d.file, what.text);
+		buf_free(&file);
+		state_free(&state);
+	}
+	state_disk_close(&d);
+	return e;
 }
 
 void

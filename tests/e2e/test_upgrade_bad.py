@@ -271,3 +271,25 @@ def test_either_may_be_killed_at_any_moment_of_it(stage):
         x.join()
     assert not refused
     upgraded(t)
+
+
+def test_a_state_dir_that_cannot_be_used_changes_nothing(web, tmp_path):
+    """It is found out before there is no way back."""
+    other_teal = web(start=False).start()
+    t = web(start=False).start(supervised=True)
+    before = t.serving()
+    damaged, held, file = tmp_path / "damaged", other_teal.settings["state_dir"], tmp_path / "a.conf"
+    damaged.mkdir()
+    (damaged / "teal.state").write_text("not a state")
+    for folder, words in ((damaged, "teal.state"), (held, "in use by another teald"), ("/proc", "/proc/teal.lock")):
+        file.write_text(libconfig.dumps(t.settings | {"state_dir": str(folder)}))
+        p = t.tealctl("upgrade", f"--config={file}", check=1)
+        assert words in p.stderr, p.stderr
+        assert t.serving() == before and t.ok("status")["restarts"] == 0
+    t.ok("flip", "web", "blue")
+    # Its own, spelled in another way, and one that is not there yet, can.
+    for folder in (f"{t.settings['state_dir']}/.", tmp_path / "new"):
+        file.write_text(libconfig.dumps(t.settings | {"state_dir": str(folder)}))
+        t.ok("upgrade", f"--config={file}")
+        until(lambda: len(t.ok("status")["generations"]) == 1, "one generation")
+        assert (t.status()["active"], t.status()["epoch"]) == ("blue", 2)

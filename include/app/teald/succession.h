@@ -94,6 +94,9 @@ struct succession_calls {
  * none, and nothing below is of use. */
 bool succession_join(void);
 bool succession_is_on(void);
+/* Before the predecessor is asked to let go of anything: can state_dir be used?  It may be the
+ * predecessor's. */
+MUST_USE enum err succession_check_store(const struct config *config, struct why *why);
 /* After control_prepare(). */
 struct succession *succession_new(struct control *c, struct proxy *p, const struct succession_calls *calls);
 /* The first checks are in (control's on_prepared()). */

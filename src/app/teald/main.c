@@ -439,6 +439,7 @@ open_all(struct teald *t, struct why *why)
 			 LS("hint", "given by the service manager for addresses that nothing listens on here"));
 	if ((e = startup_state_dir(t->config, why)) != OK ||
 	    (e = startup_drop_privileges(t->config, needs.capabilities, why)) != OK ||
+	    (succession_is_on() && (e = succession_check_store(t->config, why)) != OK) ||
 	    (e = succession_is_on() ? kernel_services_prepare(t->config, why) : open_kernel_services(t, why)) != OK)
 		return e;
 	t->jobs = jobs_new(t->loop, 1);

@@ -18,6 +18,7 @@
 #include "control/peer.h"
 #include "data/handover.h"
 #include "model/config_keys.h"
+#include "store/state_disk.h"
 
 /* A store that does not answer does not hold up commands any longer than that, seconds. */
 #define STORE_WITHIN 2.0
@@ -138,6 +139,14 @@ succession_is_on(void)
 	return predecessor_pid != 0;
 }
 
+enum err
+succession_check_store(const struct config *config, struct why *why)
+{
+	struct state_owner owner = { config->user, config->uid, config->gid };
+
+	return config->state_dir != NULL ? state_disk_check(config->state_dir, &owner, predecessor_pid, why) : OK;
+}
+
 /* A pair for each of their workers: without one they keep what they have. */
 static unsigned
 make_channels(struct succession *s, int *theirs)
@@ -197,9 +206,6 @@ succession_take(struct succession *s, bool known, bool reload)
 		peer_begin(s->peer);
 	s->taken = true;
 	s->taken_at = clock_now();
-	/* What is written from now on, the store of the former file does not have. */
-	if (s->other.store != 0 && s->other.store != which_store(s->control->config))
-		supervised_say("firm");
 	s->calls.take_over(s->calls.arg, reload);
 }
 
@@ -333,6 +339,9 @@ succession_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 	if (!store_is_there(s))
 		return;
 	ev_prepare_stop(loop, p);
+	/* What commands write from now on, the store of the former file does not have. */
+	if (s->other.store != 0 && s->other.store != which_store(s->control->config))
+		supervised_say("firm");
 	admin_thaw(s->admin);
 	(void)line_send(&s->line, SUCCESSION_SERVING, NULL, NULL, 0);
 }
