@@ -39,8 +39,8 @@ void peer_take_tally(struct service *s, struct str row);
 void peer_put_histogram(struct buf *b, enum peer_tag tag, const struct tally_histogram *h, const double *bounds);
 /* Replaces what is there; of other bounds: each bucket in the next greater one. */
 void peer_take_histogram(struct str row, struct tally_histogram *h, const double *bounds);
-/* Of the process: both to the next one, and what it has inherited. */
-void peer_put_process(struct buf *b, const struct control *c);
+/* Of the process: both to the next one, in several messages, and what it has inherited. */
+void peer_send_process(struct peer *p);
 void peer_take_process(struct control *c, struct str row);
 
 /* -- peer.c ------------------------------------------------------------------------ */

@@ -28,7 +28,7 @@ enum peer_type {
 	PEER_ACKED = 96,	/* of a service: nothing begins there by an older generation */
 	PEER_TALLY = 97,	/* of a service: counters since their start, or only what is held now */
 	PEER_TALLY_BACKENDS = 98,	/* the same of its backends; several */
-	PEER_TALLY_PROCESS = 99,
+	PEER_TALLY_PROCESS = 99,	/* the process' own; several, also before the successor has begun */
 	PEER_REFRESH = 101,	/* how are the others of the fleet? */
 	PEER_ASK = 100,	/* of a service: how many connections has the successor? */
 	/* Both. */

@@ -569,16 +569,6 @@ tell_tally(struct peer *p, struct peer_service *ps, const struct service *s, boo
 }
 
 static void
-tell_process(struct peer *p)
-{
-	struct buf b;
-
-	peer_row(&b);
-	peer_put_process(&b, p->control);
-	peer_say(p, PEER_TALLY_PROCESS, &b);
-}
-
-static void
 tell_accounts(struct peer *p, bool backends, bool tallies)
 {
 	for (size_t i = 0; i < p->n; i++) {
@@ -597,7 +587,7 @@ tell_accounts(struct peer *p, bool backends, bool tallies)
 		}
 	}
 	if (tallies)
-		tell_process(p);
+		peer_send_process(p);
 }
 
 static void
@@ -663,7 +653,7 @@ static void
 from_predecessor(struct peer *p, unsigned type, struct str row)
 {
 	if (!p->active) {
-		if (type >= PEER_STATE_PROCESS && type <= PEER_STATE_BACKENDS)
+		if ((type >= PEER_STATE_PROCESS && type <= PEER_STATE_BACKENDS) || type == PEER_TALLY_PROCESS)
 			keep_message(p, type, row);
 		return;
 	}

@@ -400,8 +400,8 @@ peer_write_state(struct peer *p)
 	tlv_u64(&b, PEER_T_MAINTENANCE, c->maintenance);
 	tlv_u64(&b, PEER_T_STORE_READY, c->store_ready);
 	tlv_double(&b, PEER_T_CONFIRMED_AT, c->confirmed_at);
-	peer_put_process(&b, c);
 	peer_say(p, PEER_STATE_PROCESS, &b);
+	peer_send_process(p);
 	nodes_each_pool(c->nodes, send_pool, p);
 	for (size_t i = 0; i < p->n; i++)
 		send_service(p, &p->services[i], peer_ctl(p, &p->services[i]), keys);
@@ -522,6 +522,9 @@ peer_take_state(struct peer *p)
 	struct config_keys *keys = config_keys_new(p->control->config);
 
 	pair_services(p);
+	for (size_t i = 0; i < p->n_messages; i++)
+		if (p->messages[i].type == PEER_TALLY_PROCESS)
+			peer_take_process(p->control, p->messages[i].row);
 	/* Nodes before backends, which they bring. */
 	for (unsigned type = PEER_STATE_PROCESS; type <= PEER_STATE_BACKENDS; type++)
 		for (size_t i = 0; i < p->n_messages; i++) {

@@ -7,6 +7,9 @@
 #include "base/log.h"
 #include "control/peer_private.h"
 
+/* A counter, or the lag of a thread, in a message takes at most so much. */
+#define COUNTER_ROOM 1024
+
 static const char *const entrances[ENTRANCES] = { "main", "preview" };
 static const char *const tls_versions[2] = { "1.2", "1.3" };
 
@@ -298,8 +301,18 @@ put_lag_of(struct buf *b, const struct control *c, const char *thread, const str
 	tlv_close(b, row);
 }
 
+/* What is full is sent, and another one begins.  p NULL: it has room for all. */
 static void
-put_lags_of_engine(struct buf *b, const struct control *c, const struct engine *e)
+next_part(struct peer *p, struct buf *b)
+{
+	if (p == NULL || buf_len(b) + COUNTER_ROOM < PEER_MESSAGE_MAX)
+		return;
+	peer_say(p, PEER_TALLY_PROCESS, b);
+	peer_row(b);
+}
+
+static void
+put_lags_of_engine(struct peer *p, struct buf *b, const struct control *c, const struct engine *e)
 {
 	char name[ENGINE_THREAD_NAME];
 
@@ -307,11 +320,12 @@ put_lags_of_engine(struct buf *b, const struct control *c, const struct engine *
 		const struct tally_histogram *h = e->lag(e, i, name);
 
 		put_lag_of(b, c, name, h);
+		next_part(p, b);
 	}
 }
 
 static void
-put_counters(struct buf *b, const struct control *c, const struct engine *e)
+put_counters(struct peer *p, struct buf *b, const struct control *c, const struct engine *e)
 {
 	for (size_t g = 0; g < e->class->n_gauges; g++) {
 		const struct engine_gauge *gauge = &e->class->gauges[g];
@@ -319,6 +333,7 @@ put_counters(struct buf *b, const struct control *c, const struct engine *e)
 
 		if (gauge->type == PROM_COUNTER && gauge->read(e, &value))
 			put_word(b, PEER_T_COUNTER, gauge->metric, value + inherited_counter(&c->inherited, gauge->metric));
+		next_part(p, b);
 	}
 }
 
@@ -334,21 +349,30 @@ cpu_seconds(void)
 }
 
 void
-peer_put_process(struct buf *b, const struct control *c)
+peer_send_process(struct peer *p)
 {
-	tlv_double(b, PEER_T_COUNTING_SINCE, control_counts_since(c));
-	tlv_u64(b, PEER_T_LOG_DROPPED, log_dropped() + c->inherited.log_dropped);
-	tlv_double(b, PEER_T_CPU_SECONDS, cpu_seconds() + c->inherited.cpu_seconds);
+	const struct control *c = p->control;
+	struct buf b;
+
+	peer_row(&b);
+	tlv_double(&b, PEER_T_COUNTING_SINCE, control_counts_since(c));
+	tlv_u64(&b, PEER_T_LOG_DROPPED, log_dropped() + c->inherited.log_dropped);
+	tlv_double(&b, PEER_T_CPU_SECONDS, cpu_seconds() + c->inherited.cpu_seconds);
 	/* What was inherited first: where it goes on, the greater one is told behind it. */
-	for (size_t i = 0; i < c->inherited.n_counters; i++)
-		put_word(b, PEER_T_COUNTER, c->inherited.counters[i].metric, c->inherited.counters[i].value);
-	for (size_t i = 0; i < c->inherited.n_lags; i++)
-		put_lag_of(b, c, c->inherited.lags[i].thread, NULL);
-	put_lag_of(b, c, "main", &c->lag);
-	for (size_t k = 0; k < c->n_engines; k++) {
-		put_counters(b, c, c->engines[k]);
-		put_lags_of_engine(b, c, c->engines[k]);
+	for (size_t i = 0; i < c->inherited.n_counters; i++) {
+		put_word(&b, PEER_T_COUNTER, c->inherited.counters[i].metric, c->inherited.counters[i].value);
+		next_part(p, &b);
 	}
+	for (size_t i = 0; i < c->inherited.n_lags; i++) {
+		put_lag_of(&b, c, c->inherited.lags[i].thread, NULL);
+		next_part(p, &b);
+	}
+	put_lag_of(&b, c, "main", &c->lag);
+	for (size_t k = 0; k < c->n_engines; k++) {
+		put_counters(p, &b, c, c->engines[k]);
+		put_lags_of_engine(p, &b, c, c->engines[k]);
+	}
+	peer_say(p, PEER_TALLY_PROCESS, &b);
 }
 
 static void
@@ -422,8 +446,8 @@ peer_keep_engine(struct control *c, const struct engine *e)
 	struct buf b;
 
 	peer_row(&b);
-	put_counters(&b, c, e);
-	put_lags_of_engine(&b, c, e);
+	put_counters(NULL, &b, c, e);
+	put_lags_of_engine(NULL, &b, c, e);
 	peer_take_process(c, buf_str(&b));
 	buf_free(&b);
 }

@@ -487,6 +487,34 @@ test_the_new_one_goes_on_where_the_old_one_was(void **state)
 	assert_true(control_counts_since(&r->new.control) == r->old.control.started);
 }
 
+/* A machine of many cores: what its threads have counted does not fit into one message. */
+static void
+test_many_threads_have_counted_and_all_of_it_is_told(void **state)
+{
+	struct rig *r = *state;
+	struct inherited *before = &r->old.control.inherited, *after = &r->new.control.inherited;
+
+	before->n_lags = INHERITED_MAX - 1;
+	before->lags = calloc(before->n_lags, sizeof(*before->lags));
+	assert_non_null(before->lags);
+	for (size_t i = 0; i < before->n_lags; i++) {
+		snprintf(before->lags[i].thread, sizeof(before->lags[i].thread), "worker-%zu", i);
+		for (int k = 0; k <= TALLY_BUCKETS; k++)
+			before->lags[i].lag.count[k] = i + 1;
+	}
+	r->old.control.maintenance = true;
+	hand_over(r);
+	assert_true(r->new.control.maintenance);
+	/* That of main as well. */
+	assert_int_equal(after->n_lags, INHERITED_MAX);
+	for (size_t i = 0; i < before->n_lags; i++)
+		assert_int_equal(after->lags[i].lag.count[TALLY_BUCKETS], i + 1);
+	/* Each second again. */
+	before->lags[7].lag.count[0] = 1000;
+	turn(r, 1.1);
+	assert_int_equal(after->lags[7].lag.count[0], 1000);
+}
+
 static void
 test_another_file_is_another_generation_of_the_configuration(void **state)
 {
@@ -1043,6 +1071,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		STORY(test_the_new_one_goes_on_where_the_old_one_was),
 		STORY(test_the_new_one_is_ready_before_it_has_read_the_store),
+		STORY(test_many_threads_have_counted_and_all_of_it_is_told),
 		STORY(test_another_file_is_another_generation_of_the_configuration),
 		STORY(test_nothing_is_told_before_the_old_one_has_yielded),
 		STORY(test_a_flip_is_applied_when_the_old_one_obeys_it_too),
