@@ -303,7 +303,7 @@ put_lag_of(struct buf *b, const struct control *c, const char *thread, const str
 
 /* What is full is sent, and another one begins.  p NULL: it has room for all. */
 static void
-next_part(struct peer *p, struct buf *b)
+tell_full(struct peer *p, struct buf *b)
 {
 	if (p == NULL || buf_len(b) + COUNTER_ROOM < PEER_MESSAGE_MAX)
 		return;
@@ -320,7 +320,7 @@ put_lags_of_engine(struct peer *p, struct buf *b, const struct control *c, const
 		const struct tally_histogram *h = e->lag(e, i, name);
 
 		put_lag_of(b, c, name, h);
-		next_part(p, b);
+		tell_full(p, b);
 	}
 }
 
@@ -333,7 +333,7 @@ put_counters(struct peer *p, struct buf *b, const struct control *c, const struc
 
 		if (gauge->type == PROM_COUNTER && gauge->read(e, &value))
 			put_word(b, PEER_T_COUNTER, gauge->metric, value + inherited_counter(&c->inherited, gauge->metric));
-		next_part(p, b);
+		tell_full(p, b);
 	}
 }
 
@@ -361,11 +361,11 @@ peer_send_process(struct peer *p)
 	/* What was inherited first: where it goes on, the greater one is told behind it. */
 	for (size_t i = 0; i < c->inherited.n_counters; i++) {
 		put_word(&b, PEER_T_COUNTER, c->inherited.counters[i].metric, c->inherited.counters[i].value);
-		next_part(p, &b);
+		tell_full(p, &b);
 	}
 	for (size_t i = 0; i < c->inherited.n_lags; i++) {
 		put_lag_of(&b, c, c->inherited.lags[i].thread, NULL);
-		next_part(p, &b);
+		tell_full(p, &b);
 	}
 	put_lag_of(&b, c, "main", &c->lag);
 	for (size_t k = 0; k < c->n_engines; k++) {
