@@ -159,7 +159,7 @@ struct engine {
 	void (*commit)(struct engine *e, const struct reload *r);
 	/* A service that commit() removed and whose drains are ordered: once it has
 	 * no connection left everything of it is freed, then on_forgotten() comes.
-	 * Nothing is asked of the engine about it meanwhile but drain() and count(). */
+	 * Nothing is asked of the engine about it meanwhile but drain(), holders() and count(). */
 	void (*forget)(struct engine *e, struct service *s);
 
 	/* Upcalls, set by the engine's owner. */

@@ -202,7 +202,8 @@ drain_open(struct mail *m, void *receiver)
 	struct drain_letter *d = container_of(m, struct drain_letter, mail);
 	struct worker *w = receiver;
 
-	lane_start_drain(w->lanes[d->lane], d->color, &d->orders);
+	if (w->lanes[d->lane] != NULL)	/* this worker has forgotten the service already */
+		lane_start_drain(w->lanes[d->lane], d->color, &d->orders);
 	free(d);
 }
 
@@ -273,11 +274,12 @@ holders_open(struct mail *m, void *receiver)
 {
 	struct holders_letter *h = container_of(m, struct holders_letter, mail);
 	struct worker *w = receiver;
-	struct lane *l = w->lanes[h->lane];
+	const struct lane *l = w->lanes[h->lane];	/* NULL: this worker has forgotten the service already */
+	unsigned kinds = l != NULL ? DIAL_KINDS : 0;
 	double now = w->now;
 	size_t n = 0;
 
-	for (int k = 0; k < DIAL_KINDS; k++)
+	for (unsigned k = 0; k < kinds; k++)
 		LIST_EACH(it, &l->live[k][h->color])
 			n++;
 	h->found.truncated = n > h->max;
@@ -288,7 +290,7 @@ holders_open(struct mail *m, void *receiver)
 		h->found.truncated |= n > 0;
 		n = 0;
 	}
-	for (int k = 0; k < DIAL_KINDS; k++)
+	for (unsigned k = 0; k < kinds; k++)
 		LIST_EACH(it, &l->live[k][h->color]) {
 			const struct dial *d = list_entry(it, struct dial, link);
 			struct holder *o;

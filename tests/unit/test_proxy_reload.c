@@ -34,6 +34,7 @@ static struct {
 	unsigned ports[3];	/* to listen on */
 	uint64_t generation, committed;
 	struct service *leaving;
+	struct drain_orders orders;	/* its */
 	unsigned acked[SLOTS];	/* workers */
 	bool forgotten;
 } town;
@@ -342,13 +343,31 @@ static void
 let_go(struct service *s, double timeout)
 {
 	struct engine *e = &town.proxy->engine;
-	const struct drain_orders orders = { .at = clock_now(), .timeout = timeout, .ending = END_DRAINED, .all = true };
 
+	town.orders = (struct drain_orders){ .at = clock_now(), .timeout = timeout, .ending = END_DRAINED, .all = true };
 	town.leaving = s;
 	town.forgotten = false;
 	for (int c = 0; c < COLORS; c++)
-		e->drain(e, s, (enum color)c, &orders);
+		e->drain(e, s, (enum color)c, &town.orders);
 	e->forget(e, s);
+}
+
+static void
+on_who_holds(void *arg, const struct holders *holders)
+{
+	(void)arg;
+	assert_true(holders->n <= 10);
+}
+
+/* What a stop orders, and a command asks, while workers let go of it one by one. */
+static bool
+asked_meanwhile(struct service *s)
+{
+	struct engine *e = &town.proxy->engine;
+
+	e->drain(e, s, GREEN, &town.orders);
+	e->holders(e, s, GREEN, 10, on_who_holds, NULL);
+	return false;
 }
 
 static void
@@ -356,7 +375,7 @@ forget_service(struct service *s)
 {
 	unsigned slot = s->index;
 
-	WAIT_UNTIL(town.loop, town.forgotten);
+	WAIT_UNTIL(town.loop, town.forgotten || asked_meanwhile(s));
 	for (unsigned i = 0; i < WORKERS; i++)
 		assert_null(town.proxy->workers[i].lanes[slot]);
 	service_free(&town.services[slot]);
