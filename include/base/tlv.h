@@ -33,7 +33,8 @@ struct tlv {
 /* Takes the next field off the row.  False: there is none; where *row is not empty then, it is
  * none of ours, or cut. */
 bool tlv_next(struct str *row, struct tlv *out);
-/* Of another length than such a number: false, and *out stays as it is. */
+/* Of another length than such a number, or NaN, which would stop what is in order by it: false, and
+ * *out stays as it is. */
 bool tlv_as_u64(const struct tlv *t, uint64_t *out);
 bool tlv_as_double(const struct tlv *t, double *out);
 

@@ -1,4 +1,5 @@
 /* tlv.c - fields of a tag, a length and a value. */
+#include <math.h>
 #include <string.h>
 
 #include "base/tlv.h"
@@ -80,8 +81,13 @@ tlv_as_u64(const struct tlv *t, uint64_t *out)
 bool
 tlv_as_double(const struct tlv *t, double *out)
 {
-	if (t->value.n != sizeof(*out))
+	double value;
+
+	if (t->value.n != sizeof(value))
 		return false;
-	memcpy(out, t->value.p, sizeof(*out));
+	memcpy(&value, t->value.p, sizeof(value));
+	if (isnan(value))
+		return false;
+	*out = value;
 	return true;
 }

@@ -1,5 +1,4 @@
 /* peer_fields.c - records, orders and the rest as rows of fields.  Pure. */
-#include <math.h>
 #include <string.h>
 
 #include "control/peer_private.h"
@@ -50,7 +49,7 @@ peer_double(struct str row, enum peer_tag tag)
 	double value = 0;
 
 	(void)tlv_as_double(&t, &value);
-	return isnan(value) ? 0 : value;
+	return value;
 }
 
 void

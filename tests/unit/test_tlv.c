@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "base/tlv.h"
 
 static void
@@ -30,7 +32,7 @@ test_fields_come_back_as_they_were(void **state)
 	struct str row, nested;
 	struct tlv t;
 	uint64_t n = 0;
-	double d = 0;
+	double d = 0, value;
 
 	(void)state;
 	buf_init(&b, 4096);
@@ -41,6 +43,10 @@ test_fields_come_back_as_they_were(void **state)
 	assert_true(tlv_as_u64(&t, &n) && n == UINT64_MAX);
 	assert_true(tlv_next(&row, &t) && t.tag == 2);
 	assert_false(tlv_as_u64(&t, &n) || tlv_as_double(&t, &d));
+	/* What is compared with times is a number. */
+	value = NAN;
+	assert_false(tlv_as_double(&(struct tlv){ 1, { (const char *)&value, sizeof(value) } }, &d));
+	assert_true(d == 0);
 	nested = t.value;
 	assert_true(tlv_next(&nested, &t) && t.tag == 7 && str_eq(t.value, "shop"));
 	assert_true(tlv_next(&nested, &t) && t.tag == 8);

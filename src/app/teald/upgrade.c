@@ -267,7 +267,7 @@ begin_upgrade(struct upgrade *u)
 		n = snprintf(text + end, sizeof(text) - end, "%s", u->config);
 		end += (size_t)n + 1;
 	}
-	if (end > sizeof(text)) {
+	if (end >= sizeof(text)) {
 		fail_upgrade(u, E_USAGE, "the paths are too long");
 		return;
 	}
