@@ -276,13 +276,15 @@ def test_what_cannot_move_is_named_until_it_ends(supervised, ca):
     teal = supervised(tls={"certificates": [certificate]})
     with connect(teal.address("web"), trusting(ca), "web.example") as held:
         assert held.recv(100) == b"green\n"
-        r = upgrade(teal)
+        r = teal.ctl("upgrade")
+        # From the first moment on it is known what holds the former process.
+        assert r["ok"] and teal.ok("status")["generations"][1]["connections"] >= 1
         other = connect(teal.address("web"), trusting(ca), "web.example")
         assert other.recv(100) == b"green\n"
         other.close()
         held.sendall(b"still here")
         assert held.recv(100) == b"still here"
-        leaving = until(lambda: [g for g in teal.ok("status")["generations"] if g.get("connections") == 1],
+        leaving = until(lambda: [g for g in teal.ok("status")["generations"] if g.get("connections") == 1 and g["commands"] == 0],
                         "the former process is named with what it holds")[0]
         assert leaving["role"] == "leaving" and leaving["pid"] == r["from"]["pid"]
         m = teal.metrics()

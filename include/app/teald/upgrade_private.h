@@ -44,6 +44,8 @@ void upgrade_become(struct upgrade *u, enum upgrade_state state);
 void upgrade_yield_all(struct upgrade *u);
 /* To the successor that is prepared; also to another one, when the first has died. */
 void upgrade_give_all(struct upgrade *u);
+/* Tells the successor what is still held here, if that has changed. */
+void upgrade_tell_held(struct upgrade *u);
 /* All is given: leaves when nothing is held any more, or ends what is, for it is time. */
 void upgrade_look_whether_over(struct upgrade *u, double now);
 

@@ -147,6 +147,7 @@ served(struct upgrade *u)
 		 LF("seconds", clock_now() - u->asked), LF("paused", clock_now() - u->yielded),
 		 LU("remaining", peer_left(u->peer)));
 	answer_upgrade(u, OK, "");
+	upgrade_tell_held(u);
 }
 
 static void

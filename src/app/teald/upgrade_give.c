@@ -61,6 +61,23 @@ say_yours(struct upgrade *u)
 	buf_free(&row);
 }
 
+void
+upgrade_tell_held(struct upgrade *u)
+{
+	uint64_t clients = peer_left(u->peer), commands = admin_commands(u->parts.admin);
+	struct buf row;
+
+	if (clients == u->told_clients && commands == u->told_commands)
+		return;
+	u->told_clients = clients;
+	u->told_commands = commands;
+	buf_init(&row, 256);
+	tlv_u64(&row, SUCCESSION_T_CLIENTS, clients);
+	tlv_u64(&row, SUCCESSION_T_COMMANDS, commands);
+	(void)line_send(&u->line, SUCCESSION_HELD, &row, NULL, 0);
+	buf_free(&row);
+}
+
 /* No connection is taken over: HTTP clients go with their next answer. */
 static void
 tell_all_to_leave(struct control *c)
@@ -76,6 +93,8 @@ upgrade_give_all(struct upgrade *u)
 {
 	peer_yield(u->peer);
 	u->told_clients = u->told_commands = UINT64_MAX;
+	/* Who asks the successor is never told that nothing is left here while something is. */
+	upgrade_tell_held(u);
 	admin_take_back(u->parts.admin);
 	say_yours(u);
 	admin_yield(u->parts.admin, give_admin_connection, u);
@@ -156,29 +175,12 @@ leave(struct upgrade *u, double now)
 	u->parts.on_done(u->parts.arg);
 }
 
-static void
-tell_held(struct upgrade *u)
-{
-	uint64_t clients = peer_left(u->peer), commands = admin_commands(u->parts.admin);
-	struct buf row;
-
-	if (clients == u->told_clients && commands == u->told_commands)
-		return;
-	u->told_clients = clients;
-	u->told_commands = commands;
-	buf_init(&row, 256);
-	tlv_u64(&row, SUCCESSION_T_CLIENTS, clients);
-	tlv_u64(&row, SUCCESSION_T_COMMANDS, commands);
-	(void)line_send(&u->line, SUCCESSION_HELD, &row, NULL, 0);
-	buf_free(&row);
-}
-
 void
 upgrade_look_whether_over(struct upgrade *u, double now)
 {
 	struct control *c = u->parts.control;
 
-	tell_held(u);
+	upgrade_tell_held(u);
 	if (u->state == UPGRADE_SERVED && peer_left(u->peer) == 0 && held_by_main(u) == 0) {
 		leave(u, now);
 	} else if (now >= u->deadline) {
