@@ -76,6 +76,7 @@ struct flows {
 	struct watch *watched[MARK_SERVICES + 1];
 	struct flow_patience patience;
 	struct victims closing;	/* to be asked what they came to, in order */
+	struct victims early;	/* that began before the rules, to be taken out of the kernel's table */
 	bool adopted;	/* the first count is over */
 	uint64_t held;	/* flows that hold a color: the sum of counts */
 	uint8_t round;	/* of counting */

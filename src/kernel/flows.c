@@ -230,6 +230,7 @@ free_all(struct flows *f)
 	flow_table_free(&f->graves);
 	place_table_free(&f->places);
 	victims_free(&f->closing);
+	victims_free(&f->early);
 	ev_loop_destroy(f->loop);
 	close(f->news_fd);
 	close(f->ask_fd);

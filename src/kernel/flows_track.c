@@ -1,9 +1,11 @@
 /* flows_track.c - one flow's life: from what conntrack says to the counts.
  * Thread: the flows thread. */
+#include <errno.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -324,6 +326,33 @@ is_dead(struct flows *f, const struct flow *flow, uint64_t key, const struct flo
 	return fact->news == FLOW_LISTED && flow == NULL && grave != NULL;
 }
 
+/* The rules translate only what begins: a UDP sender that was there before them, and keeps its
+ * port, would have their mark and reach no backend, for as long as it sends. */
+static bool
+is_early(const struct flow_fact *fact)
+{
+	return (fact->status & (IPS_CONFIRMED | IPS_DST_NAT_DONE)) == IPS_CONFIRMED &&
+	       fact->tuple.dst_port == fact->reply.src_port &&
+	       memcmp(fact->tuple.dst, fact->reply.src, sizeof(fact->tuple.dst)) == 0;
+}
+
+/* Its next packet begins anew. */
+static void
+take_out_early(struct flows *f)
+{
+	struct flow_batch batch = { 0 };
+
+	for (; f->early.n > 0; f->early.first = (f->early.first + 1) % f->early.room) {
+		const struct victim *v = &f->early.list[f->early.first];
+
+		flows_wire_add_delete(&batch, &v->tuple, v->id);
+		if (--f->early.n > 0 && batch.n < FLOWS_WIRE_BATCH)
+			continue;
+		if (!flows_wire_delete(f->ask_fd, &batch))
+			LOG_WARN("kernel.cut_failed", LS("error", strerror(errno)));
+	}
+}
+
 struct flow *
 flows_track(struct flows *f, const struct flow_fact *fact)
 {
@@ -333,6 +362,13 @@ flows_track(struct flows *f, const struct flow_fact *fact)
 	/* The filters see to it; a flow with no service is none of ours. */
 	if (mark_tag(fact->mark) != f->tag || mark_service(fact->mark) == 0)
 		return NULL;
+	if (is_early(fact)) {
+		const struct victim v = { .id = fact->id, .tuple = fact->tuple };
+
+		if (fact->news != FLOW_GONE)
+			victims_push(&f->early, &v);
+		return NULL;
+	}
 	flow = flow_find(&f->table, key);
 	if (f->listing && is_dead(f, flow, key, fact))
 		return NULL;
@@ -385,6 +421,7 @@ flows_read_news(struct flows *f)
 		more = flows_wire_read(f->news_fd, NEWS_AT_ONCE, on_fact, f, &lost) >= NEWS_AT_ONCE;
 		wait_for_log(f);
 	} while (more && !atomic_load_explicit(&f->stop, memory_order_relaxed));
+	take_out_early(f);
 	if (!lost)
 		return;
 	/* What was lost is found by counting. */
