@@ -2,6 +2,7 @@
 import contextlib
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -293,3 +294,16 @@ def test_a_state_dir_that_cannot_be_used_changes_nothing(web, tmp_path):
         t.ok("upgrade", f"--config={file}")
         until(lambda: len(t.ok("status")["generations"]) == 1, "one generation")
         assert (t.status()["active"], t.status()["epoch"]) == ("blue", 2)
+
+
+def test_a_process_that_has_no_descriptor_for_the_line_goes_on(web):
+    """Its successor, which never hears of it, does not wait for it."""
+    t = web(start=False, top={"upgrade": {"ready_timeout": 600.0}}).start(supervised=True)
+    before = t.serving()
+    soft, hard = resource.prlimit(before, resource.RLIMIT_NOFILE)
+    resource.prlimit(before, resource.RLIMIT_NOFILE, (3, hard))
+    t.signal(signal.SIGUSR2)
+    assert "out of descriptors" in t.wait_log("upgrade.failed")["message"]
+    resource.prlimit(before, resource.RLIMIT_NOFILE, (soft, hard))
+    assert t.serving() == before and t.ok("status")["restarts"] == 0
+    upgraded(t)

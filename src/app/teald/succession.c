@@ -22,6 +22,8 @@
 
 /* A store that does not answer does not hold up commands any longer than that, seconds. */
 #define STORE_WITHIN 2.0
+/* The supervisor knows of a predecessor's end by then, seconds after its line has ended. */
+#define END_IS_KNOWN 5.0
 
 static int line_fd = -1;	/* from the environment; -1: taken, or none */
 static int predecessor_pid;
@@ -43,6 +45,7 @@ struct succession {
 	bool serving;	/* services are published and accept */
 	double taken_at;	/* clock_now() */
 	ev_prepare turn;
+	ev_timer cut_off;	/* the line has ended; has its process? */
 };
 
 /* -- rows ------------------------------------------------------------------------------ */
@@ -288,8 +291,22 @@ succession_on_end(struct peer_line *l)
 
 	if (s->alone)
 		go_on_alone(s);
-	else if (s->taken && s->peer != NULL)
+	else if (!s->taken)
+		ev_timer_start(s->control->loop, &s->cut_off);
+	else if (s->peer != NULL)
 		peer_gone(s->peer);
+}
+
+/* The predecessor lives, and cannot be heard: it had no descriptor for its end of the line. */
+static void
+succession_on_cut_off(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct succession *s = container_of(t, struct succession, cut_off);
+
+	(void)loop;
+	(void)revents;
+	if (!s->alone)
+		s->calls.give_up(s->calls.arg, "its line to this one has ended; is it out of descriptors (LimitNOFILE)?");
 }
 
 static const struct line_calls calls_of_line = { succession_on_message, succession_on_end };
@@ -360,6 +377,7 @@ succession_new(struct control *c, struct proxy *p, const struct succession_calls
 	line_fd = -1;
 	succession_greet(&s->line, c->config);
 	supervised_on_alone(succession_on_alone, s);
+	ev_timer_init(&s->cut_off, succession_on_cut_off, END_IS_KNOWN, 0.0);
 	ev_prepare_init(&s->turn, succession_on_turn);
 	s->turn.data = s;
 	ev_prepare_start(c->loop, &s->turn);
@@ -383,6 +401,7 @@ succession_free(struct succession **sp)
 		return;
 	supervised_on_alone(NULL, NULL);
 	ev_prepare_stop(s->control->loop, &s->turn);
+	ev_timer_stop(s->control->loop, &s->cut_off);
 	close_channels(s);
 	line_close(&s->line);
 	peer_free(&s->peer);
