@@ -23,6 +23,7 @@ struct service {
 	const struct service_config *config;	/* outlives the service */
 
 	/* Shared. */
+	bool renamed;	/* the process before has it by config->rename; said before its connections come */
 	_Atomic bool open;	/* its color is known: a first snapshot is on its way to the workers, or there */
 	struct admission admission;	/* max_connections, main entrance */
 	struct admission queue;	/* clients that wait for a place there */

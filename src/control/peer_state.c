@@ -430,8 +430,10 @@ heir_of(const struct peer *p, struct str name)
 	for (size_t i = 0; ctl == NULL && i < c->n; i++) {
 		const struct service_config *sc = c->services[i]->service->config;
 
-		if (sc->rename != NULL && str_eq(name, sc->rename) && !was_told_of(p, sc->name))
+		if (sc->rename != NULL && str_eq(name, sc->rename) && !was_told_of(p, sc->name)) {
 			ctl = c->services[i];
+			ctl->service->renamed = true;
+		}
 	}
 	return ctl;
 }

@@ -8,6 +8,15 @@
 #include "data/lane.h"
 #include "net/epoll_forget.h"
 
+static bool
+is_called(const struct lane *l, struct str name, bool before)
+{
+	if (l->leaving)
+		return false;
+	if (!before)
+		return str_eq(name, l->config->name);
+	return l->service->renamed && l->config->rename != NULL && str_eq(name, l->config->rename);
+}
 
 /* They come lane by lane, so it is the one before, mostly. */
 struct lane *
@@ -16,13 +25,14 @@ handover_lane(struct worker *w, struct str service)
 	struct handover *h = w->handover;
 	struct lane *l = h->last_slot < w->n_lanes ? w->lanes[h->last_slot] : NULL;
 
-	if (l != NULL && !l->leaving && str_eq(service, l->config->name))
+	if (l != NULL && is_called(l, service, false))
 		return l;
-	for (unsigned slot = 0; (l = worker_next_lane(w, &slot)) != NULL;)
-		if (!l->leaving && str_eq(service, l->config->name)) {
-			h->last_slot = slot - 1;
-			return l;
-		}
+	for (int before = 0; before <= 1; before++)
+		for (unsigned slot = 0; (l = worker_next_lane(w, &slot)) != NULL;)
+			if (is_called(l, service, before != 0)) {
+				h->last_slot = slot - 1;
+				return l;
+			}
 	return NULL;
 }
 

@@ -212,10 +212,12 @@ def test_a_renamed_service_goes_on_with_what_it_has_counted(web, tmp_path):
     other = tmp_path / "other.conf"
     one, = teal.settings["services"]
     other.write_text(libconfig.dumps(teal.settings | {"services": [one | {"name": "shop", "rename": "web"}]}))
+    held = teal.connect().echo()
     former, _ = upgrade(teal, f"--config={other}")
-    gone(former)
+    gone(former)  # it held no connection: that goes over, too
+    assert held.echo().peer == "blue"
     s = teal.status("shop")
-    assert (s["active"], s["epoch"]) == ("blue", 2)
+    assert (s["active"], s["epoch"], s["colors"]["blue"]["connections"]) == ("blue", 2, 1)
     assert teal.ok("status")["config"]["generation"] == 2
     m = teal.metrics()
     assert m.get("teal_connections_total", service="shop", end="done") == 1
