@@ -203,7 +203,7 @@ def test_not_one_request_is_lost_over_many_flips(stage, options):
 
 def test_a_bad_backend_behind_http_fails_the_drill(stage):
     """Nothing hides behind a retry: what was answered wrongly is found."""
-    teal = stage("http", blue=["--break=lie:100"])
+    teal = stage("http", blue=["--break=lie:10"])
     status, r = teal.drill("--requests=3000", "--flips=4", "--connections=8", "--late=60")
     assert status == 1 and r["wrong_color"] > 0 and (r["lost"], r["flips_made"]) == (0, 4)
 
