@@ -7,8 +7,8 @@
  *   TAKEN    the new one has it.  Our descriptors are closed without another word on the
  *            wire, its places are given back, and it is no connection of ours any more.
  *   REFUSED  it goes on here as before; what lacked descriptors or memory is offered again.
- * The new process sends TAKEN before it moves the first byte: so whoever of the two dies,
- * the other one knows whose the connection is. */
+ * The new process sends TAKEN before it moves the first byte: so
+ * when one of them dies, the other one knows which of the two had the connection. */
 #ifndef DATA_HANDOVER_H
 #define DATA_HANDOVER_H
 

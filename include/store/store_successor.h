@@ -10,8 +10,8 @@
  * It tells nothing by itself: on_record() and on_nodes() are called by who hears from the
  * successor.  Writes are refused with E_STORE. */
 struct store *store_successor_new(struct ev_loop *loop, const char *type, bool fleet);
-/* Who asks the successor to read its store, from inside refresh(); NULL: nobody can, and
- * who waits is told E_STORE. */
+/* The function by which refresh() asks the successor to read its store; NULL: it cannot be
+ * asked, and a refresh() that waits ends with E_STORE. */
 void store_successor_hear(struct store *s, void (*ask)(void *arg), void *arg);
 /* It has read (OK), and the fleet is this one, or it could not.  Consumes what *f owns. */
 void store_successor_read(struct store *s, enum err e, struct fleet *f);

@@ -136,8 +136,8 @@ discard_batch(struct batch *b)
 	b->at = b->n = 0;
 }
 
-/* Bytes of the lines at the batch's front that fit one write which nobody else's comes
- * between (pipe(7), PIPE_BUF); at least one line, or what there is of it. */
+/* Bytes of the lines at the batch's front that fit into one atomic write to a pipe
+ * (pipe(7), PIPE_BUF); at least one line, or what there is of it. */
 static size_t
 whole_lines(const struct batch *b)
 {

@@ -69,7 +69,7 @@ peer_take_fleet(struct peer *p, struct str row)
 {
 	struct str rest = row, one;
 
-	/* An answer to what nobody waits for any more. */
+	/* The question has been given up. */
 	if (peer_u64(row, PEER_T_QUESTION) != p->last_refresh || p->control->store->fleet == NULL)
 		return;
 	while (peer_each(&rest, PEER_T_MEMBER, &one))

@@ -32,7 +32,7 @@ void supervised_say_bytes(struct str word);
 /* What the process is about, for the service manager; NULL: it serves. */
 void supervised_doing(const char *text);
 /* What it says to us about an upgrade; *fd, -1: none, is the listener's where that puts -1 there.
- * NULL: nobody listens. */
+ * NULL: there is no listener. */
 typedef void supervised_word_fn(void *arg, struct str word, int *fd);
 void supervised_on_word(supervised_word_fn *on_word, void *arg);
 /* The process that we were to take over from has ended: we are alone. */

@@ -353,7 +353,7 @@ admin_take_over(struct admin *a, int fd, struct str in, struct str out)
 		close(fd);
 		return;
 	}
-	/* It had a place; nobody is turned out for it. */
+	/* It had a place in the former process: no other client is closed for it. */
 	if ((c = admin_conn_new(a, fd, &rights, pid)) != NULL)
 		admin_conn_restore(c, in, out);
 }
