@@ -34,6 +34,7 @@ struct nodes;
 struct hosts;
 struct certs;
 struct peer;
+struct quality;
 struct reloads;
 
 /* What main adds to a service: its lane in the control plane. */
@@ -48,6 +49,7 @@ struct service_ctl {
 	size_t n_engines;
 	struct rollout rollout;
 	uint64_t strays;	/* that the teald before this one counted */
+	struct quality *quality;	/* how it does of late */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	bool dirty;	/* a snapshot is due */
 	double first_round_by;	/* clock_now(): then serving begins without verdicts that take long */
@@ -132,6 +134,7 @@ struct control {
 	struct tally_histogram lag;
 	ev_timer outlier_timer;	/* an ejection ends */
 	ev_timer slow_start_timer;	/* weights grow */
+	ev_timer quality_timer;	/* the next sample of every service */
 	ev_timer first_round;	/* of the next service that has waited for its checks long enough */
 	/* Connects of all gates under way, and struct gate that wait for a place. */
 	unsigned gate_probes;

@@ -1,6 +1,7 @@
 /* peer_private.h - what the files of control/peer share; no other file includes it:
  * peer.c (the engine, the line's life), peer_state.c (what one teald tells the next
- * when it hands over), peer_fleet.c, peer_tally.c (counters), peer_fields.c (records, orders).
+ * when it hands over), peer_fleet.c, peer_tally.c (counters), peer_quality.c (the last minute), peer_fields.c
+ * (records, orders).
  * Thread: main. */
 #ifndef CONTROL_PEER_PRIVATE_H
 #define CONTROL_PEER_PRIVATE_H
@@ -42,6 +43,12 @@ void peer_take_histogram(struct str row, struct tally_histogram *h, const double
 /* Of the process: both to the next one, in several messages, and what it has inherited. */
 void peer_send_process(struct peer *p);
 void peer_take_process(struct control *c, struct str row);
+
+/* -- peer_quality.c --------------------------------------------------------------- */
+
+/* What a service's windows hold, into the row; and out of it, once its totals were taken. */
+void peer_put_quality(struct buf *b, const struct service_ctl *ctl);
+void peer_take_quality(struct service_ctl *ctl, struct str row);
 
 /* -- peer.c ------------------------------------------------------------------------ */
 

@@ -17,6 +17,7 @@ enum peer_type {
 	PEER_STATE_POOL = 65,	/* what was said of a pool's nodes; several */
 	PEER_STATE_SERVICE = 66,	/* one for each service, in its order */
 	PEER_STATE_BACKENDS = 67,	/* of the service named in it; several */
+	PEER_STATE_QUALITY = 68,	/* likewise: its last minute */
 	/* The successor. */
 	PEER_SERVICES = 80,	/* those of the predecessor that it has; several, the last one says so */
 	PEER_NODES = 81,	/* as PEER_STATE_POOL, whenever it changes */
@@ -100,6 +101,12 @@ enum peer_tag {
 	PEER_T_BUCKET = 80,	/* row of BOUND and COUNT: not cumulative; without BOUND: above all */
 	PEER_T_BOUND = 81,	/* double, seconds */
 	PEER_T_SUM_US = 82,
+
+	/* PEER_STATE_QUALITY. */
+	PEER_T_POINT = 84,	/* row of STARTED and FIGURES for each color: since then; several, the oldest first */
+	PEER_T_FIGURES = 85,	/* row of COLOR, AGE, COUNT, ERRORS, REQUESTS and REQUEST_SECONDS */
+	PEER_T_ERRORS = 86,
+	PEER_T_FLIP = 87,	/* row of EPOCH, AT_US, COLOR, FIGURES (before it) and POINT (since it) */
 
 	/* A backend. */
 	PEER_T_BACKEND = 96,	/* row of COLOR, ADDRESS and: */

@@ -12,6 +12,7 @@
 #include "control/outlier.h"
 #include "control/peer.h"
 #include "control/publish.h"
+#include "control/quality.h"
 #include "control/reload.h"
 #include "control/resolve.h"
 #include "control/services.h"
@@ -640,6 +641,7 @@ set_up(struct control *c, struct ev_loop *loop, const struct config *config, str
 	ev_timer_init(&c->publish_timer, control_on_publish, 0.0, 0.0);
 	outlier_init(c);
 	slow_start_init(c);
+	quality_open(c);
 	stop_init(c);
 	ev_timer_init(&c->first_round, control_on_first_round, 0.0, 0.0);
 	for (size_t i = 0; i < n; i++)
@@ -749,6 +751,7 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->publish_timer);
 	ev_timer_stop(c->loop, &c->outlier_timer);
 	ev_timer_stop(c->loop, &c->slow_start_timer);
+	quality_close(c);
 	stop_close(c);
 	ev_timer_stop(c->loop, &c->first_round);
 	ev_timer_stop(c->loop, &c->stale_timer);

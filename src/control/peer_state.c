@@ -17,6 +17,7 @@
 #include "control/nodes.h"
 #include "control/outlier.h"
 #include "control/peer_private.h"
+#include "control/quality.h"
 #include "control/reload.h"
 #include "control/slow_start.h"
 #include "model/config_keys.h"
@@ -377,6 +378,10 @@ send_service(struct peer *p, struct peer_service *ps, const struct service_ctl *
 	peer_put_tally(&b, s, false);
 	peer_say(p, PEER_STATE_SERVICE, &b);
 	peer_send_backends(p, ps, s, true);
+	peer_row(&b);
+	peer_put_str(&b, PEER_T_SERVICE, ps->name);
+	peer_put_quality(&b, ctl);
+	peer_say(p, PEER_STATE_QUALITY, &b);
 }
 
 static void
@@ -496,6 +501,7 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	ctl->strays = peer_u64(row, PEER_T_STRAYS);
 	inherit_flips(ctl, row);
 	peer_take_account(p, row);
+	quality_restart(ctl->quality, s, clock_now());
 	if (peer_has(row, PEER_T_DRAIN))
 		take_drain_legacy(ctl, peer_str(row, PEER_T_DRAIN));
 	if (peer_take_record(row, &record)) {
@@ -504,6 +510,16 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	}
 	if (ps->record != NULL && peer_u64(row, PEER_T_HOLDS) != 0)
 		peer_join(p, ps, ctl);
+}
+
+static void
+inherit_quality(struct peer *p, struct str row)
+{
+	struct peer_service *ps = peer_find(p, peer_str(row, PEER_T_SERVICE));
+	struct service_ctl *ctl = ps != NULL ? peer_ctl(p, ps) : NULL;
+
+	if (ctl != NULL)
+		peer_take_quality(ctl, row);
 }
 
 static void
@@ -528,7 +544,7 @@ peer_take_state(struct peer *p)
 		if (p->messages[i].type == PEER_TALLY_PROCESS)
 			peer_take_process(p->control, p->messages[i].row);
 	/* Nodes before backends, which they bring. */
-	for (unsigned type = PEER_STATE_PROCESS; type <= PEER_STATE_BACKENDS; type++)
+	for (unsigned type = PEER_STATE_PROCESS; type <= PEER_STATE_QUALITY; type++)
 		for (size_t i = 0; i < p->n_messages; i++) {
 			struct str row = p->messages[i].row;
 
@@ -540,8 +556,10 @@ peer_take_state(struct peer *p)
 				peer_take_nodes(p, row);
 			else if (type == PEER_STATE_SERVICE)
 				inherit_service(p, row, keys);
-			else
+			else if (type == PEER_STATE_BACKENDS)
 				peer_take_backends(p, row, true);
+			else
+				inherit_quality(p, row);
 		}
 	for (size_t i = 0; i < p->n; i++) {
 		struct service_ctl *ctl = peer_ctl(p, &p->services[i]);

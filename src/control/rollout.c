@@ -7,6 +7,7 @@
 #include "control/engines.h"
 #include "control/flip.h"
 #include "control/publish.h"
+#include "control/quality.h"
 #include "control/rollout.h"
 
 static bool
@@ -84,6 +85,7 @@ begin_anew(struct service_ctl *ctl, enum color from)
 	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applying", s, LS("from", color_word(from)),
 		 LS("to", color_word(s->record.color)), LU("epoch", s->record.epoch), LS("by", s->record.by));
 	flip_on_superseded(ctl);
+	quality_on_flip(ctl->quality, s, from, clock_now());
 	drain_cancel(ctl);
 	/* The same epoch with another color (a store that was tampered with) has
 	 * to be applied anew. */

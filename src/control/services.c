@@ -8,6 +8,7 @@
 #include "control/engines.h"
 #include "control/flip.h"
 #include "control/nodes.h"
+#include "control/quality.h"
 #include "control/resolve.h"
 #include "control/services.h"
 
@@ -100,6 +101,7 @@ services_put(struct control *c, struct service *s)
 	ctl->control = c;
 	ctl->refs = 1;
 	ctl->serial = ++c->serials;
+	ctl->quality = quality_new(s);
 	rollout_init(ctl);
 	list_init(&ctl->flips);
 	list_init(&ctl->healing);
@@ -122,6 +124,7 @@ ctl_free(struct service_ctl *ctl)
 	list_remove(&ctl->leaving);
 	rollout_free(ctl);
 	engines_free(ctl);
+	free(ctl->quality);
 	ctl->service->ctl = NULL;
 	free(ctl);
 }

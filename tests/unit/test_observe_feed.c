@@ -133,6 +133,9 @@ a_snapshot_has_everything(void **state)
 	assert_string_equal(TEXT_AT(o, "services.0.service.name"), "shop");
 	assert_string_equal(TEXT_AT(o, "services.0.service.active"), "green");
 	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 12);
+	assert_int_equal(json_array_size(at(o, "services.0.quality")), 3);
+	assert_true(json_is_null(at(o, "services.0.quality.0")) && json_is_null(at(o, "services.0.quality.2")));
+	assert_null(at(o, "services.0.service.quality"));
 	assert_true(json_is_null(at(o, "services.0.history")));
 	assert_int_equal(json_array_size(at(o, "services.0.service.colors.blue.backends")), 1);
 	assert_true(json_is_true(at(o, "teald.ready")));
@@ -185,6 +188,18 @@ a_delta_has_only_what_changed(void **state)
 	assert_int_equal(json_object_size(at(o, "backends")), 1);
 	assert_int_equal(NUMBER_AT(o, "backends.1.0.0"), 5);
 	assert_int_equal(NUMBER_AT(o, "points"), 1);
+	json_decref(o);
+
+	/* Sessions that ended, one of them badly. */
+	atomic_store(&s->w->running[1]->tallies[0].colors[ENTRANCE_MAIN][GREEN].ended[END_DONE], 3);
+	atomic_store(&s->w->running[1]->tallies[0].colors[ENTRANCE_MAIN][GREEN].ended[END_CONNECT], 1);
+	s->feed.points = 1;
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_int_equal(json_object_size(at(o, "quality")), 1);
+	assert_int_equal(json_array_size(at(o, "quality.1.0")), 10);
+	assert_int_equal(NUMBER_AT(o, "quality.1.0.1"), 4);
+	assert_int_equal(NUMBER_AT(o, "quality.1.0.7"), 1);
+	assert_true(json_is_null(at(o, "quality.1.1")) && json_is_null(at(o, "quality.1.2")));
 	json_decref(o);
 
 	/* A backend that is down: its service, whole. */

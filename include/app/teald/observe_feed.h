@@ -25,7 +25,7 @@ void frame_unref(struct frame **fp);
 /* What a service looked like in the last frame, as hashes. */
 struct feed_seen {
 	uint64_t settled;	/* all but what moves all the time */
-	uint64_t numbers, backends;	/* what does */
+	uint64_t numbers, backends, quality;	/* what does */
 };
 
 struct feed {

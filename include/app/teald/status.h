@@ -20,7 +20,8 @@ void status_store_json(struct json *j, const struct control *c, const struct rig
  * service is of it. */
 void status_engines_json(struct json *j, const struct control *c);
 
-/* One service as an object, its backends left out when brief; key is NULL for an element of an array. */
+/* One service as an object, its backends left out when brief, and its "quality" always; key is NULL for an element of an
+ * array. */
 void status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief);
 
 /* Seconds until a drain cuts what is left, at least 0; NULL drain or one that

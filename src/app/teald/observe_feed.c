@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/teald/observe_feed.h"
+#include "app/teald/quality_json.h"
 #include "app/teald/status.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -414,6 +415,33 @@ changed_backends(struct feed *f, struct json *j)
 	json_object_end(j);
 }
 
+/* What is the same as last time is taken back. */
+static void
+changed_quality(struct feed *f, struct json *j)
+{
+	struct buf text;
+	struct json one;
+	char key[24];
+
+	buf_init(&text, FRAME_MAX);
+	json_object(j, "quality");
+	for (size_t i = 0; i < f->control->n; i++) {
+		uint64_t h;
+
+		json_init(&one, &text);
+		quality_json_short(&one, NULL, f->control->services[i]);
+		h = hash_bytes(buf_str(&text).p, buf_len(&text), 0);
+		if (h != f->seen[i].quality) {
+			f->seen[i].quality = h;
+			snprintf(key, sizeof(key), "%zu", i);
+			json_raw(j, key, buf_str(&text));
+		}
+		buf_clear(&text);
+	}
+	json_object_end(j);
+	buf_free(&text);
+}
+
 /* A client that reaches the page may see all of it. */
 static void
 store_json(struct json *j, const struct control *c)
@@ -452,6 +480,7 @@ feed_snapshot(struct feed *f)
 			status_service_json(&j, "service", c->services[i], false);
 			read_numbers(f, i, &n);
 			numbers_json(&j, "numbers", &n);
+			quality_json_short(&j, "quality", c->services[i]);
 			history_json(&j, f->history, i);
 			json_object_end(&j);
 		}
@@ -489,6 +518,7 @@ changes(struct feed *f)
 		json_u64(&j, "points", f->points);
 		json_i64(&j, "sampled", f->history->sampled_us / 1000);
 		changed_backends(f, &j);
+		changed_quality(f, &j);
 		f->points = 0;
 	}
 	json_object_end(&j);

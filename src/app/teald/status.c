@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "app/teald/engine_table.h"
+#include "app/teald/quality_json.h"
 #include "app/teald/status.h"
 #include "app/teald/supervised.h"
 #include "app/teald/upgrade.h"
@@ -142,8 +143,9 @@ text_or_null(const char *text)
 	return text[0] != '\0' ? text : NULL;
 }
 
-void
-status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief)
+/* The members; what moves all the time, and is a part of its own on the page, is the caller's to add. */
+static void
+service_members(struct json *j, const struct service_ctl *ctl, bool brief)
 {
 	const struct service *s = ctl->service;
 	const struct service_config *config = s->config;
@@ -151,7 +153,6 @@ status_service_json(struct json *j, const char *key, const struct service_ctl *c
 	struct service_totals totals;
 
 	service_totals(s, &totals);
-	json_object(j, key);
 	json_cstr(j, "name", config->name);
 	json_cstr(j, "mode", mode_word(config->mode));
 	json_cstr(j, "engine", engine_word(config->engine));
@@ -179,6 +180,13 @@ status_service_json(struct json *j, const char *key, const struct service_ctl *c
 	color_json(j, ctl, GREEN, &totals, brief);
 	color_json(j, ctl, BLUE, &totals, brief);
 	json_object_end(j);
+}
+
+void
+status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief)
+{
+	json_object(j, key);
+	service_members(j, ctl, brief);
 	json_object_end(j);
 }
 
@@ -239,9 +247,13 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 	for (size_t i = 0; i < c->n; i++) {
 		const struct service_ctl *ctl = c->services[i];
 
-		if ((only == NULL || only == ctl) &&
-		    (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, ctl->service->config->name)))
-			status_service_json(j, NULL, ctl, brief);
+		if ((only != NULL && only != ctl) ||
+		    (rights != NULL && !rights_have(rights, ADMIN_RIGHT_READ, ctl->service->config->name)))
+			continue;
+		json_object(j, NULL);
+		service_members(j, ctl, brief);
+		quality_json(j, ctl);
+		json_object_end(j);
 	}
 	json_array_end(j);
 	status_store_json(j, c, rights);
