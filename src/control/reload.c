@@ -1,6 +1,7 @@
-/* reload.c - one configuration for another.  Thread: main, but for reading_work().
+/* reload.c - one configuration for another.  Thread: main, but for reading_work() and release_work().
  * The walk: reload_ask -> begin -> (helper) reading_work -> reading_done -> (helpers
  * of hosts.c) names -> judge -> commit (reload_commit.c) -> every engine obeys -> applied. */
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -59,12 +60,19 @@ struct reloads {
 
 static void begin_reload(struct reloads *r);
 
+/* What is shared with nothing of main's but by references. */
 static void
-reading_free(struct reading *d)
+reading_release_trees(struct reading *d)
 {
 	config_unref(&d->from);
 	config_unref(&d->to);
 	config_plan_free(&d->plan);
+}
+
+static void
+reading_free(struct reading *d)
+{
+	reading_release_trees(d);
 	complaints_free(&d->errors);
 	complaints_free(&d->warnings);
 	certs_prepared_free(&d->certs);
@@ -94,6 +102,21 @@ reading_work(struct job *j)
 	reload_names_collect(d->from, d->to, &d->names);
 }
 
+/* Helper.  A tree of thousands of services takes milliseconds to free, and was allocated in the
+ * heap of whichever thread read it: without malloc_trim(3), which looks at all of them, each keeps its largest. */
+static void
+release_work(struct job *j)
+{
+	reading_release_trees(container_of(j, struct reading, job));
+	malloc_trim(0);
+}
+
+static void
+release_done(struct job *j)
+{
+	reading_free(container_of(j, struct reading, job));
+}
+
 static struct jobs *
 helpers(struct reloads *r)
 {
@@ -101,6 +124,19 @@ helpers(struct reloads *r)
 	if (r->jobs == NULL)
 		r->jobs = jobs_new_growing(r->control->loop, 1, HANGING_MAX + 2);
 	return r->jobs;
+}
+
+/* Done with; off main. */
+static void
+reading_release(struct reloads *r, struct reading *d)
+{
+	if (r->closing) {
+		reading_free(d);
+		return;
+	}
+	certs_prepared_free(&d->certs);
+	d->job = (struct job){ .work = release_work, .done = release_done };
+	jobs_add(helpers(r), &d->job);
 }
 
 /* -- telling ----------------------------------------------------------------------- */
@@ -236,7 +272,7 @@ committed(struct reloads *r)
 	r->committing = NULL;
 	reload_finish(&r->run);
 	reload_applied(r, d, true);
-	reading_free(d);
+	reading_release(r, d);
 }
 
 void
@@ -335,7 +371,7 @@ conclude(struct reloads *r)
 		config_unref(&d->to);
 	r->telling = true;
 	if (!judge_plan(r, d))
-		reading_free(d);
+		reading_release(r, d);
 	r->telling = false;
 	begin_reload(r);
 }
@@ -348,7 +384,7 @@ reading_done(struct job *j)
 
 	if (r->reading != d) {
 		r->hanging--;
-		reading_free(d);
+		reading_release(r, d);
 		begin_reload(r);
 		return;
 	}

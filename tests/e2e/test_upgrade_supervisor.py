@@ -167,7 +167,7 @@ def test_one_that_is_never_prepared_is_ended(stage):
     # At its next turn it is asked to end, and then made to.
     n.heard()
     s.clock.move(10, wait=False)
-    assert o.hear() == f"upgrade failed: {s.program} was not ready in time (checking the backends)"
+    assert o.hear() == f"upgrade failed: timeout: {s.program} was not ready in time (checking the backends)"
     n.gone()
     assert s.wait_log("teald.crashed")["kind"] == "successor"
 
@@ -372,10 +372,10 @@ def test_a_former_program_that_cannot_start_either_is_not_insisted_on(stage):
 def test_never_more_than_two(stage):
     s = stage()
     o, n, _ = s.pair()
-    assert o.refused() == "another upgrade is under way"
+    assert o.refused() == "conflict: another upgrade is under way"
     o.say("yielded")
     n.say("ready")
-    assert n.refused() == "the former generation has not left yet"
+    assert n.refused() == "conflict: the former generation has not left yet"
     # What was refused has changed nothing about the first two.
     s.clock.move(61, wait=False)
     n.die(signal.SIGKILL)
@@ -389,7 +389,7 @@ def test_a_stop_stops_both(stage, phase):
     if phase == "after":
         o.say("yielded")
         n.say("ready")
-        until(lambda: n.refused() == "the former generation has not left yet", "it has taken over")
+        until(lambda: n.refused() == "conflict: the former generation has not left yet", "it has taken over")
     s.supervisor.send_signal(signal.SIGTERM)
     assert s.wait() == 0
     assert not s.log("teald.crashed")
@@ -403,7 +403,7 @@ def test_a_stop_of_the_one_that_serves_stops_the_other(stage, phase):
     if phase == "after":
         o.say("yielded")
         n.say("ready")
-        until(lambda: n.refused() == "the former generation has not left yet", "it has taken over")
+        until(lambda: n.refused() == "conflict: the former generation has not left yet", "it has taken over")
         serving, other = n, o
     serving.say("notify STOPPING=1\nSTATUS=stopping")
     other.gone()
@@ -417,7 +417,7 @@ def test_the_end_of_the_one_that_serves_waits_for_the_one_that_leaves(stage):
     o.ignore(signal.SIGTERM)
     o.say("yielded")
     n.say("ready")
-    until(lambda: n.refused() == "the former generation has not left yet", "it has taken over")
+    until(lambda: n.refused() == "conflict: the former generation has not left yet", "it has taken over")
     s.supervisor.send_signal(signal.SIGTERM)
     n.gone()
     # It holds connections still.

@@ -24,7 +24,9 @@
  *	O: successor PID (with one descriptor)
  *				its end of the line to N; once more when that N has died
  *				after "yielded" and another one is started
- *	O: upgrade failed: WHY	nothing was started, or N has ended before "yielded"
+ *	O: upgrade failed: ERROR: WHY
+ *				nothing was started, or N has ended before "yielded"; ERROR is
+ *				a word of base/err.h
  *	N: alone RESTARTS AT	O has ended; before "yours" N is a restart after a crash
  *
  * N has the option --successor, which an older teald refuses before it touches

@@ -10,6 +10,7 @@
 
 #include "app/supervisor/supervisor.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/fds.h"
 
 /* Of a crash handler: some thirty frames. */
@@ -72,11 +73,11 @@ start_child(void)
 
 /* To serving, while it has not yielded. */
 static void
-upgrade_failed(const char *why)
+upgrade_failed(enum err e, const char *why)
 {
 	char text[CHILD_WORD_MAX];
 
-	snprintf(text, sizeof(text), "upgrade failed: %s", why);
+	snprintf(text, sizeof(text), "upgrade failed: %s: %s", err_word(e), why);
 	(void)child_tell(serving, text, -1);
 }
 
@@ -94,14 +95,14 @@ child_asks(struct child *c, const char *text, size_t n)
 	if (other->pid == 0)
 		program_close(&next);	/* of one that failed */
 	if (stopping)
-		upgrade_failed("teald stops");
+		upgrade_failed(E_INTERNAL, "teald stops");
 	else if (other->pid > 0)
-		upgrade_failed(other->leaving ? "the former generation has not left yet" :
+		upgrade_failed(E_CONFLICT, other->leaving ? "the former generation has not left yet" :
 						"another upgrade is under way");
 	else if (!program_open(&next, &program, binary, config < end ? config : "", why, sizeof(why)))
-		upgrade_failed(why);
+		upgrade_failed(E_USAGE, why);
 	else if (!child_start(other, &next, &past, serving->pid))
-		upgrade_failed("no process or descriptor is left for another one");
+		upgrade_failed(E_INTERNAL, "no process or descriptor is left for another one");
 	else {
 		give_line(serving, other);
 		other->deadline = clock_now() + strtod(text, NULL);
@@ -255,7 +256,11 @@ successor_ended(struct child *c, int status)
 		 c->late ? "was not ready in time" : "ended with ", c->late ? "" : how_ended(status),
 		 c->doing, *c->said != '\0' ? ": " : "", c->said, hint);
 	sockets_settle(c->pid, false);
-	upgrade_failed(why);
+	/* 2: its file, or its binary, is not what it should be. */
+	upgrade_failed(c->late                                           ? E_TIMEOUT :
+		       WIFEXITED(status) && WEXITSTATUS(status) == 2 ? E_CONFIG :
+									 E_INTERNAL,
+		       why);
 	if (!stopping)
 		notify_say("READY=1\nSTATUS=serving; an upgrade failed");
 }

@@ -203,7 +203,8 @@ succession_prepared(struct succession *s)
 static void
 succession_take(struct succession *s, bool known, bool reload)
 {
-	if (s->taken || !s->calls.open(s->calls.arg))
+	/* One that stops takes nothing: what is offered to it stays where it is. */
+	if (s->taken || s->control->life > LIFE_SERVING || !s->calls.open(s->calls.arg))
 		return;
 	if (known)
 		peer_begin(s->peer);

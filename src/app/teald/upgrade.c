@@ -67,10 +67,10 @@ drop_channels(struct upgrade *u)
 static void
 fail_upgrade(struct upgrade *u, enum err e, const char *message)
 {
-	char text[1024];
+	char text[1200];
 	struct buf row;
 
-	(void)str_copy(text, sizeof(text), str_from(message));
+	snprintf(text, sizeof(text), "%.1000s; nothing was changed: process %d serves on", message, (int)getpid());
 	upgrade_count(false);
 	if (line_is_open(&u->line)) {
 		buf_init(&row, 2048);
@@ -237,7 +237,7 @@ upgrade_on_word(void *arg, struct str word, int *fd)
 {
 	static const char successor[] = "successor ", failed[] = "upgrade failed: ";
 	struct upgrade *u = arg;
-	char text[1024];
+	char text[1024], *why;
 	uint64_t pid;
 
 	if (word.n > sizeof(successor) - 1 && memcmp(word.p, successor, sizeof(successor) - 1) == 0 &&
@@ -250,6 +250,16 @@ upgrade_on_word(void *arg, struct str word, int *fd)
 		   u->state >= UPGRADE_STARTING && u->state < UPGRADE_YIELDING) {
 		(void)str_copy(text, sizeof(text),
 			       (struct str){ word.p + sizeof(failed) - 1, word.n - (sizeof(failed) - 1) });
+		why = strstr(text, ": ");
+		if (why != NULL)
+			*why = '\0';
+		if (why != NULL && strcmp(err_word(err_from_word(text)), text) == 0) {
+			fail_upgrade(u, err_from_word(text), why + 2);
+			return;
+		}
+		/* An older supervisor's, without an error. */
+		if (why != NULL)
+			*why = ':';
 		fail_upgrade(u, E_INTERNAL, text);
 	}
 }
