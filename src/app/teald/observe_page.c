@@ -14,8 +14,9 @@
 
 __asm__(".pushsection .rodata\n" MARK("begin") PIECE("head.html") ".ascii \"<style>\"\n" MARK("style")
 		PIECE("page.css") MARK("style_end") ".ascii \"</style>\"\n" PIECE(
-			"body.html") ".ascii \"<script>\"\n" MARK("script") PIECE("state.js")
-			PIECE("chart.js") PIECE("parts.js") PIECE("services.js") PIECE("page.js")
+			"body.html") ".ascii \"<script>\"\n" MARK("script") PIECE("state.js") PIECE("view.js")
+			PIECE("parts.js") PIECE("chart.js") PIECE("panels.js") PIECE("detail.js")
+			PIECE("services.js") PIECE("page.js")
 				MARK("script_end") ".ascii \"</script>\\n\"\n" MARK(
 					"end") ".byte 0\n.popsection\n");
 

@@ -30,102 +30,146 @@ function smoothed(a, n) {
 	});
 }
 
+function graphWords(s, kind) {
+	const http = s.mode === "http";
+	return { conn: http ? "Requests under way" : "Open sessions", rate: http ? "Requests per second" : "New sessions per second" }[kind];
+}
+
+/* Nothing ever happened in the window. */
+function isIdle(entry, kind) {
+	return !entry.history || entry.history[kind].every((line) => line.every((v) => v === 0));
+}
+
 class Chart {
-	/* what: "connections", for those who cannot see it.  smooth: over so many
-	 * points. */
-	constructor(figure, what, smooth, big) {
+	/* smooth: rates over so many points.  big: with axes. */
+	constructor(figure, smooth, big) {
 		this.figure = figure;
-		this.what = what;
 		this.smooth = smooth;
 		this.big = big;
+		figure.addEventListener("pointermove", (e) => this.point(e));
+		figure.addEventListener("pointerleave", () => { if (this.caption) setText(this.caption, ""); });
+	}
+
+	/* One that is idle has no graph. */
+	make() {
+		const figure = this.figure;
 		this.svg = svg("svg", { role: "img" }, figure);
 		this.grid = svg("path", { class: "grid" }, this.svg);
 		this.area = svg("path", { class: "area" }, this.svg);
 		this.marks = svg("g", { class: "flips" }, this.svg);
 		this.lines = COLORS.map((c) => svg("path", { class: "line " + c }, this.svg));
 		this.ends = [
-			svg("circle", { class: "end green", r: 3, visibility: "hidden" }, this.svg),
-			svg("rect", { class: "end blue", width: 6, height: 6, visibility: "hidden" }, this.svg),
+			svg("circle", { class: "end green", r: this.big ? 3 : 2.4 }, this.svg),
+			svg("rect", { class: "end blue", width: this.big ? 6 : 5, height: this.big ? 6 : 5 }, this.svg),
 		];
-		this.peak = el("span", "peak", "", figure);
+		this.axis = svg("g", { class: "axis", "aria-hidden": "true" }, this.svg);
 		this.caption = el("figcaption", "", "", figure);
-		if (big)
-			for (const part of ["−5 min", "−4", "−3", "−2", "−1", "now"])
-				el("span", "tick", part, this.ticks = this.ticks || el("div", "ticks", "", figure));
-		figure.addEventListener("pointermove", (e) => this.point(e));
-		figure.addEventListener("pointerleave", () => { this.at = null; this.caption.textContent = ""; });
 	}
 
-	/* history: two arrays, oldest first.  flips: [{ ago, to, text }], seconds. */
-	draw(history, active, flips) {
-		const w = this.figure.clientWidth, h = this.figure.clientHeight - (this.big ? 18 : 0);
+	/* flips: [{ ago, to, text }], seconds. */
+	draw(entry, kind, flips) {
+		const idle = isIdle(entry, kind), big = this.big;
+		const left = big ? 44 : 3, right = big ? 8 : 4, bottom = big ? 18 : 2, top = big ? 8 : 3;
+		if (idle) {
+			this.figure.replaceChildren();
+			this.svg = this.caption = null;
+			return;
+		}
+		if (!this.svg)
+			this.make();
+		const w = this.figure.clientWidth, h = this.figure.clientHeight;
 		if (w === 0 || h <= 0)
 			return;
-		if (this.smooth > 1)
-			history = history.map((a) => smoothed(a, this.smooth));
-		const n = history[0].length, first = state.window - n, pad = 4, max = ceiling(Math.max(...history[0], ...history[1]));
-		const x = (i) => ((first + i) / (state.window - 1)) * (w - 2 * pad) + pad, y = (v) => h - 2 - (v / max) * (h - 8);
-		this.history = history;
+		const active = entry.s.active, lines = entry.history[kind].map((a) => this.smooth > 1 && kind === "rate" ? smoothed(a, this.smooth) : a);
+		const n = lines[0].length, first = state.window - n, max = ceiling(Math.max(...lines[0], ...lines[1]));
+		const x = (i) => ((first + i) / (state.window - 1)) * (w - left - right) + left;
+		const y = (v) => h - bottom - (v / max) * (h - bottom - top);
+		this.history = lines;
+		this.box = { left, right };
 		this.svg.setAttribute("viewBox", `0 0 ${w} ${h}`);
 		this.svg.setAttribute("width", w);
 		this.svg.setAttribute("height", h);
-		setText(this.peak, short(max));
-		const levels = this.big ? [0, max / 2, max] : [0, max];
-		this.grid.setAttribute("d", levels.map((v) => `M${pad} ${y(v)}H${w - pad}`).join(""));
+		this.grid.setAttribute("d", (big ? [0, max / 2, max] : [0]).map((v) => `M${left} ${y(v)}H${w - right}`).join(""));
 		if (n === 0)
 			return;
-		COLORS.forEach((c, k) => {
-			const a = history[k], d = [];
-			/* A point on the line between its neighbours is left out. */
-			for (let i = 0; i < n; i++)
-				if (i === 0 || i === n - 1 || a[i] !== a[i - 1] || a[i] !== a[i + 1])
-					d.push(`${x(i).toFixed(1)} ${y(a[i]).toFixed(1)}`);
-			this.lines[k].setAttribute("d", "M" + d.join("L"));
-			this.lines[k].classList.toggle("active", c === active);
-			if (c === active) {
-				this.area.setAttribute("d", `M${d.join("L")}V${y(0)}H${x(0)}Z`);
-				this.area.setAttribute("class", "area " + c);
-				this.lines[k].after(this.lines[1 - k]);
-				this.lines[1 - k].after(this.lines[k]);
-			}
-		});
-		this.ends.forEach((e) => e.removeAttribute("visibility"));
-		const last = history.map((a) => y(a[n - 1]));
-		this.ends[0].setAttribute("cx", x(n - 1));
-		this.ends[0].setAttribute("cy", last[0]);
-		this.ends[1].setAttribute("x", x(n - 1) - 3);
-		this.ends[1].setAttribute("y", last[1] - 3);
+		COLORS.forEach((c, k) => this.drawLine(k, lines[k], c === active, x, y));
 		if (active === null)
 			this.area.removeAttribute("d");
 		else
 			this.svg.append(this.ends[COLORS.indexOf(active)]);	/* above the other */
-		this.drawFlips(flips, (ago) => x(n - 1 - ago / state.step), w, h);
-		const now = history.map((a) => short(a[n - 1]));
-		this.svg.setAttribute("aria-label",
-			`${this.what}: green ${now[0]}, blue ${now[1]} now, ${short(max)} at most in five minutes`);
+		this.drawFlips(flips, (ago) => x(n - 1 - ago / state.step), h - bottom);
+		if (big)
+			this.drawAxes(max, (ago) => x(n - 1 - ago / state.step), y, w, h, left, right);
+		const now = lines.map((a) => short(a[n - 1]));
+		this.svg.setAttribute("aria-label", `${graphWords(entry.s, kind)}: green ${now[0]}, blue ${now[1]} now, ${short(max)} at most in ${duration(state.window * state.step)}`);
 	}
 
-	drawFlips(flips, x, w, h) {
-		const key = flips.map((f) => `${f.to}@${Math.round(f.ago)}`).join() + w + "x" + h;
+	drawLine(k, a, active, x, y) {
+		const n = a.length, d = [];
+		/* A point on the line between its neighbours is left out. */
+		for (let i = 0; i < n; i++)
+			if (i === 0 || i === n - 1 || a[i] !== a[i - 1] || a[i] !== a[i + 1])
+				d.push(`${x(i).toFixed(1)} ${y(a[i]).toFixed(1)}`);
+		this.lines[k].setAttribute("d", "M" + d.join("L"));
+		this.lines[k].classList.toggle("active", active);
+		if (active) {
+			this.area.setAttribute("d", `M${d.join("L")}V${y(0)}H${x(0)}Z`);
+			this.area.setAttribute("class", "area " + COLORS[k]);
+			this.lines[1 - k].after(this.lines[k]);
+		}
+		const at = y(a[n - 1]), half = this.big ? 3 : 2.5;
+		if (k === 0) {
+			this.ends[0].setAttribute("cx", x(n - 1));
+			this.ends[0].setAttribute("cy", at);
+		} else {
+			this.ends[1].setAttribute("x", x(n - 1) - half);
+			this.ends[1].setAttribute("y", at - half);
+		}
+	}
+
+	/* Whole minutes by the clock, and how much the lines mean. */
+	drawAxes(max, x, y, w, h, left, right) {
+		const minute = 60000, span = state.window * state.step * 1000, parts = [];
+		for (let t = Math.ceil((state.sampled - span) / minute) * minute; t <= state.sampled; t += minute) {
+			const at = x((state.sampled - t) / 1000);
+			if (at >= left + 12 && at <= w - right - 12)
+				parts.push([at, h - 4, "middle", clock(t).slice(-8, -3)]);
+		}
+		for (const v of [0, max / 2, max])
+			parts.push([left - 6, y(v) + 3.5, "end", short(v)]);
+		const key = JSON.stringify(parts);
+		if (key === this.axisKey)
+			return;
+		this.axisKey = key;
+		this.axis.replaceChildren();
+		for (const [at, line, anchor, text] of parts) {
+			if (anchor === "middle")
+				svg("path", { class: "tick", d: `M${at.toFixed(1)} ${y(0)}v4` }, this.axis);
+			svg("text", { x: at.toFixed(1), y: line.toFixed(1), "text-anchor": anchor }, this.axis).textContent = text;
+		}
+	}
+
+	drawFlips(flips, x, h) {
+		const key = flips.map((f) => `${f.to}@${x(f.ago).toFixed(1)}`).join() + "x" + h;
 		if (key === this.flipsKey)
 			return;
 		this.flipsKey = key;
 		this.marks.replaceChildren();
 		for (const f of flips) {
-			const at = x(f.ago).toFixed(1);
-			svg("path", { class: "flip", d: `M${at} 6V${h}` }, this.marks);
-			const head = svg("path", { class: "flip-head " + f.to, d: `M${at - 4} 0H${+at + 4}L${at} 7Z` }, this.marks);
+			const at = x(f.ago).toFixed(1), size = this.big ? 4 : 3;
+			svg("path", { class: "flip", d: `M${at} ${size}V${h}` }, this.marks);
+			const head = svg("path", { class: "flip-head " + f.to, d: `M${at - size} 0H${+at + size}L${at} ${2 * size - 1}Z` }, this.marks);
 			svg("title", {}, head).textContent = f.text;
 		}
 	}
 
 	point(e) {
-		const box = this.svg.getBoundingClientRect();
-		if (!this.history || this.history[0].length === 0)
+		if (!this.svg || !this.history || this.history[0].length === 0)
 			return;
-		const n = this.history[0].length, right = Math.round(((box.right - 4 - e.clientX) / (box.width - 8)) * (state.window - 1));
-		const i = Math.max(0, Math.min(n - 1, n - 1 - right)), ago = (n - 1 - i) * state.step;
+		const box = this.svg.getBoundingClientRect(), { left, right } = this.box, n = this.history[0].length;
+		const back = Math.round(((box.right - right - e.clientX) / (box.width - left - right)) * (state.window - 1));
+		const i = Math.max(0, Math.min(n - 1, n - 1 - back)), ago = (n - 1 - i) * state.step;
 		const [green, blue] = this.history.map((a) => short(a[i]));
-		setText(this.caption, `${ago === 0 ? "now" : duration(ago) + " ago"}: ● ${green}  ■ ${blue}`);
+		setText(this.caption, `${clock(state.sampled - ago * 1000)}: ● ${green}  ■ ${blue}`);
 	}
 }

@@ -77,6 +77,18 @@ function clock(ms) {
 	return `${day}${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
 }
 
+/* "0 %" "0.02 %" "2.1 %" "14 %" */
+function percent(share) {
+	const p = 100 * share;
+	return `${p === 0 ? "0" : p < 0.1 ? p.toFixed(2) : p < 10 ? p.toFixed(1) : p.toFixed(0)} %`;
+}
+
+/* Seconds as people say them: "0.8 ms" "12 ms" "1.4 s" */
+function latency(s) {
+	const ms = s * 1000;
+	return ms < 9.95 ? `${ms.toFixed(1)} ms` : ms < 999.5 ? `${ms.toFixed(0)} ms` : ms < 99500 ? `${(ms / 1000).toFixed(1)} s` : duration(s);
+}
+
 function plural(n, word) {
 	return `${n} ${word}${n === 1 ? "" : "s"}`;
 }
@@ -111,95 +123,4 @@ function keyed(parent, items, keyOf, build, fill) {
 			node.remove();
 			have.delete(key);
 		}
-}
-
-/* How a flip went: [class, sign, words]. */
-function verdict(f) {
-	if (f.refused)
-		return ["bad", "✕", `refused: ${f.result.replaceAll("_", " ")}`];
-	switch (f.result) {
-	case "applying":
-		return ["warn", "…", "being applied"];
-	case "draining":
-		return ["good", "✓", "applied, the old color drains"];
-	case "drained":
-		return f.cut > 0 ? ["warn", "▲", `drained in ${duration(f.drain_seconds)}, ${plural(f.cut, "connection")} cut`] :
-			["good", "✓", f.drain_seconds < 1 ? "applied, drained at once" : `applied, drained in ${duration(f.drain_seconds)}`];
-	case "kept":
-		return ["quiet", "↩", "flipped back while it drained"];
-	case "superseded":
-		return ["quiet", "↩", "the next flip came first"];
-	}
-	return ["good", "✓", "applied"];
-}
-
-function drawFlip(node, f) {
-	const [how, sign, words] = verdict(f);
-	if (!node.firstChild) {
-		const head = el("p", "what", "", node);
-		el("b", "", f.service, head);
-		head.append(f.kind === "rollback" ? " back to " : " to ");
-		colorTag(f.to, head);
-		el("time", "quiet", "", head);
-		el("p", "verdict", "", node);
-		const who = el("p", "why", "", node);
-		el("span", "by", f.by || "unknown", who);
-		if (f.reason)
-			who.append(": ", f.reason);
-		el("p", "message", "", node);
-	}
-	const [head, result, , message] = node.children;
-	setText(head.lastChild, ago(f.at));
-	head.lastChild.title = clock(f.at);
-	setClass(result, "verdict " + how);
-	setText(result, `${sign} ${words}${f.refused ? "" : ` · epoch ${f.epoch}`}`);
-	setText(message, f.message || "");
-	message.hidden = !f.message;
-}
-
-function drawFlips() {
-	const list = $("flips"), flips = [...state.flips.values()].sort((a, b) => b.at - a.at || b.id - a.id).slice(0, 40);
-	keyed(list, flips.length ? flips : [{ id: 0 }], (f) => f.id, (f) => el("li", f.id ? "" : "quiet", f.id ? "" : "None yet."),
-		(node, f) => { if (f.id) drawFlip(node, f); });
-}
-
-function drawFleet() {
-	const fleet = state.fleet, gone = fleet ? fleet.filter((m) => m.missing).length : 0;
-	const { host, version, ready } = state.teald, alone = [{ id: "", self: true, host, version, ready, behind: 0, age: 0 }];
-	setText($("fleet-sum"), !fleet ? "of one: the embedded store" :
-		gone ? `▲ ${gone} of ${fleet.length} missing` : `all ${fleet.length} here`);
-	setClass($("fleet-sum"), gone ? "bad" : "quiet");
-	keyed($("fleet"), fleet || alone, (m) => m.id, () => {
-		const li = el("li");
-		for (const part of ["state", "host", "quiet"])
-			el("span", part, "", li);
-		return li;
-	}, (li, m) => {
-		const [sign, host, more] = li.children, how = m.missing ? "bad" : m.ready ? "good" : "warn";
-		setClass(sign, "state " + how);
-		setText(sign, m.missing ? "✕ missing" : m.ready ? "✓ ready" : "▲ not ready");
-		setText(host, m.host || m.id);
-		const seen = m.self ? "this one" : m.missing || m.age > 2 ? `last seen ${duration(m.age)} ago` : "";
-		const behind = m.behind ? `▲ behind on ${plural(m.behind, "service")}` : "";
-		setText(more, [seen, m.version, behind].filter(Boolean).join(" · "));
-	});
-}
-
-function drawHead() {
-	const t = state.teald, s = state.store, where = s.type === "redis" && s.where ? " " + s.where : "";
-	const how = s.up ? (s.age < 2 ? "up" : `up, read ${duration(s.age)} ago`) : s.age > 0 ? `down for ${duration(s.age)}` : "down";
-	setText($("host"), t.host);
-	setClass($("ready"), "state " + (t.ready ? "good" : "bad"));
-	setText($("ready"), t.ready ? "✓ ready" : `✕ not ready: ${t.not_ready}`);
-	setClass($("store"), "state " + (!s.up ? "bad" : s.problem || s.age > 10 ? "warn" : "good"));
-	setText($("store"), `${s.up ? "✓" : "✕"} store ${s.type}${where} ${how}${s.problem ? ": " + s.problem : ""}`);
-	const k = state.kernel, full = k && k.max > 0 && k.entries > 0.8 * k.max;
-	$("kernel").hidden = !k;
-	if (k) {
-		setClass($("kernel"), "state " + (k.problem ? "bad" : full ? "warn" : "good"));
-		setText($("kernel"), k.problem ? `✕ kernel ${k.table}: ${k.problem}` :
-			`${full ? "!" : "✓"} kernel ${k.table}: ${whole(k.entries)} of ${whole(k.max)} connections`);
-	}
-	const up = duration(serverNow() / 1000 - t.started);
-	setText($("about"), `teald ${t.version} · up ${up} · ${plural(t.workers, "worker")}`);
 }
