@@ -16,7 +16,7 @@
 	X(E_UNKNOWN_COLOR,   "unknown_color",     2) \
 	X(E_DENIED,          "denied",            3) \
 	X(E_UNHEALTHY,       "unhealthy",         4) \
-	X(E_LOCKED,          "locked",            4) \
+	X(E_LOCKED,          "locked",           13) \
 	X(E_CONFLICT,        "conflict",          5) \
 	X(E_TIMEOUT,         "timeout",           6) \
 	X(E_PARTIAL_FLEET,   "partial_fleet",     8) \

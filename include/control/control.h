@@ -51,11 +51,13 @@ struct service_ctl {
 	uint64_t strays;	/* that the teald before this one counted */
 	struct quality *quality;	/* how it does of late */
 	struct drain *drain;	/* of the idle color; NULL: none */
+	uint64_t cut, cut_epoch;	/* connections that the last drain's deadline ended, and the drain's epoch */
 	bool dirty;	/* a snapshot is due */
 	double first_round_by;	/* clock_now(): then serving begins without verdicts that take long */
 	bool first_round_over;
 	struct link flips;	/* struct flip, the first one is under way */
 	struct link healing;	/* struct flip, between two looks at the gate */
+	struct link checks;	/* struct check, under way */
 	struct link drainers;	/* struct flip, applied here, waiting for the drain or a late teald of the fleet */
 	/* How flips ended, for teal_flips_total{to,result} and teal_flip_seconds. */
 	struct flip_tally {

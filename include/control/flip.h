@@ -20,7 +20,10 @@ struct flip_request {
 	bool has_expect, expect_has_epoch;
 	enum color expect;
 	uint64_t expect_epoch;
+	bool has_at_epoch;	/* only while the epoch is that, whatever color is active */
+	uint64_t at_epoch;
 	enum flip_wait wait;
+	bool no_cut;	/* connections that were cut at the drain's deadline are E_TIMEOUT */
 	double wait_healthy;	/* seconds to wait for the gate to open; 0: no */
 	bool has_timeout, has_drain;
 	double timeout, drain;	/* seconds */
@@ -60,6 +63,8 @@ struct flip_outcome {
 	const struct service *service;	/* its record is the state after the command */
 	enum changed changed;
 	const struct gate *gate;	/* of a check that found it open; NULL: none; borrowed */
+	bool drained;	/* the old color is empty, and `cut` known */
+	uint64_t cut;	/* connections that the drain's deadline ended, in the whole fleet */
 };
 
 /* Where the events and the outcome go; both are borrowed.  done is called exactly
@@ -93,9 +98,6 @@ void flip_start(struct service_ctl *ctl, const struct flip_request *request, str
 /* The watcher leaves; the flip goes on.  Harmless when it is done. */
 void flip_unwatch(struct flip_watcher *watcher);
 
-/* `check`: asks the gate and changes nothing; answers like a flip. */
-void flip_check(struct service_ctl *ctl, enum color to, struct flip_watcher *watcher);
-
 /* lock and unlock: a conditional write like a flip, without a gate; answers
  * through the watcher.  reason is NULL to unlock. */
 void flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *by, struct flip_watcher *watcher);
@@ -103,6 +105,8 @@ void flip_lock(struct service_ctl *ctl, const char *reason, const struct actor *
 /* Upcalls: the record's epoch has been acknowledged by every worker; the drain moved,
  * ended, or was ended by a flip back. */
 void flip_on_applied(struct service_ctl *ctl);
+/* The record has changed: what bars flips ends those that wait for health. */
+void flip_on_record(struct service_ctl *ctl);
 /* The process or the service ends: all flips are answered with that error.  One whose
  * write is under way is over when the store has answered, of which, if the process
  * ends, nothing may come any more. */

@@ -83,8 +83,12 @@ void flip_ask_again(struct flip *f, double seconds);
 void flip_run_checks(struct flip *f);
 void flip_on_fleet(struct flip *f);
 void flip_refuse_without_store(struct flip *f, const struct why *why);
+#define FLIP_TEXT (RECORD_REASON + 512)
+/* What keeps flips of the service from another color: E_LOCKED with a sentence in
+ * text, or OK. */
+MUST_USE enum err flip_barred(const struct service_ctl *ctl, char text[FLIP_TEXT]);
 /* Returns whether it did, and then the flip is gone. */
-MUST_USE bool flip_refuse_if_locked(struct flip *f);
+bool flip_refuse_if_barred(struct flip *f);
 
 /* -- flip_apply.c ------------------------------------------------------------------- */
 

@@ -79,6 +79,8 @@ enum peer_tag {
 	PEER_T_ALL = 54,	/* the service as a whole ends */
 	PEER_T_AT_START = 55,	/* connections */
 	PEER_T_CUT_BEFORE = 56,	/* connections */
+	PEER_T_CUT = 57,	/* connections that the last drain's deadline ended ... */
+	PEER_T_CUT_EPOCH = 58,	/* ... of that epoch */
 
 	/* Counters. */
 	PEER_T_SIDE = 64,	/* row of ENTRANCE, COLOR and what was counted there */
@@ -148,7 +150,7 @@ enum peer_tag {
 	PEER_T_PID = 153,
 	PEER_T_SELF = 154,	/* the successor */
 	PEER_T_MISSING = 155,
-	PEER_T_APPLIED = 156,	/* row of SERVICE, EPOCH, COUNT (held on the idle color); several */
+	PEER_T_APPLIED = 156,	/* row of SERVICE, EPOCH, COUNT (held on the idle color), CUT; several */
 
 	/* Who holds. */
 	PEER_T_QUESTION = 160,	/* which one is answered */

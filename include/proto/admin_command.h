@@ -71,6 +71,8 @@ enum admin_option {
 	ADMIN_OPT_BRIEF,
 	ADMIN_OPT_DRY_RUN,
 	ADMIN_OPT_BINARY,
+	ADMIN_OPT_EPOCH,
+	ADMIN_OPT_NO_CUT,
 	ADMIN_OPT_CONFIG,
 };
 #define ADMIN_OPTIONS (ADMIN_OPT_CONFIG + 1)
@@ -115,6 +117,8 @@ struct admin_request {
 	struct str service;	/* empty: none given */
 	bool all_services;	/* lock and unlock: service is "*" */
 	struct str color;	/* "green" or "blue"; empty where there is none */
+	bool has_at_epoch;	/* COLOR was given as COLOR@EPOCH */
+	uint64_t at_epoch;
 	bool has_expect;
 	struct str expect_color;	/* "green" or "blue" */
 	bool has_expect_epoch;
@@ -123,7 +127,7 @@ struct admin_request {
 	bool has_wait_healthy, has_timeout, has_drain;
 	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
 	struct str reason;	/* empty: none given */
-	bool force, brief, dry_run;
+	bool force, brief, dry_run, epoch, no_cut;
 	bool has_last;
 	unsigned last;
 	bool on;	/* maintenance on */

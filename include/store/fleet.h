@@ -17,6 +17,7 @@ struct fleet_service {
 	char name[RECORD_NAME];
 	uint64_t applied;	/* epoch */
 	unsigned holding;	/* connections on the idle color */
+	uint64_t cut;	/* connections that the deadline of the drain of that epoch ended */
 	struct {
 		unsigned healthy, needed, total;
 	} colors[COLORS];
@@ -65,6 +66,9 @@ uint64_t fleet_applied(const struct fleet *f, const char *service);
 /* Connections that members which have applied the epoch still hold on the
  * service's idle color; this teald's own not counted. */
 uint64_t fleet_holding(const struct fleet *f, const char *service, uint64_t epoch);
+/* Connections that the deadline of their drains ended, at members whose epoch it is; this
+ * teald's own not counted. */
+uint64_t fleet_cut(const struct fleet *f, const char *service, uint64_t epoch);
 /* Appends "lb2 sees 0/3 healthy, 2 needed" for each live member, this teald
  * excepted, that would not let the color have the traffic. */
 size_t fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "control/certs.h"
+#include "control/check.h"
 #include "control/control.h"
 #include "control/drain.h"
 #include "control/engines.h"
@@ -114,6 +115,8 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	s->record = *r;
 	if (s->known) {
 		rollout_on_record(ctl, from);
+		flip_on_record(ctl);
+		check_on_record(ctl);
 		return;
 	}
 	s->known = true;
@@ -387,6 +390,7 @@ control_describe(void *arg, struct fleet_member *self)
 		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
 		f->applied = s->applied_epoch;
 		f->holding = (unsigned)engines_count(c->services[i], color_other(s->record.color));
+		f->cut = c->services[i]->cut_epoch == f->applied ? c->services[i]->cut : 0;
 		for (int k = 0; k < COLORS; k++) {
 			f->colors[k].healthy = (unsigned)service_healthy(s, (enum color)k);
 			f->colors[k].needed = (unsigned)service_needed(s, (enum color)k);

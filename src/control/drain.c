@@ -26,6 +26,8 @@ finish_drain(struct drain *d)
 		 LS("color", color_word(d->color)), LU("epoch", d->epoch), LF("seconds", seconds), LU("cut", cut));
 	ev_timer_stop(c->loop, &d->poll);
 	ctl->drain = NULL;
+	ctl->cut = cut;
+	ctl->cut_epoch = d->epoch;
 	free(d);
 	rollout_on_drained(ctl);
 	flip_on_drained(ctl, seconds, cut);

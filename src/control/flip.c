@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "control/check.h"
 #include "control/flip_steps.h"
 #include "control/services.h"
 
@@ -97,7 +98,12 @@ flip_free(struct flip *f)
 void
 flip_answer_ok(struct flip *f)
 {
-	flip_end(&f->watcher, &(struct flip_outcome){ .service = f->ctl->service, .changed = flip_changed(f) });
+	flip_end(&f->watcher,
+		 &(struct flip_outcome){ .service = f->ctl->service,
+					 .changed = flip_changed(f),
+					 .drained = f->request.wait == FLIP_WAIT_DRAINED &&
+						    (f->changed || f->state == FLIP_DRAINING),
+					 .cut = f->drain_cut });
 }
 
 void
@@ -106,7 +112,9 @@ flip_answer_error(struct flip *f, enum err e, const char *message, enum changed 
 	flip_end(&f->watcher, &(struct flip_outcome){ .error = e,
 						      .message = message,
 						      .service = f->ctl->service,
-						      .changed = changed });
+						      .changed = changed,
+						      .drained = f->drain_cut > 0,
+						      .cut = f->drain_cut });
 }
 
 void
@@ -129,6 +137,8 @@ flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enu
 	if (q->has_expect && q->expect_has_epoch)
 		snprintf(a->expect, sizeof(a->expect), "%s@%llu", color_word(q->expect),
 			 (unsigned long long)q->expect_epoch);
+	else if (q->has_at_epoch)
+		snprintf(a->expect, sizeof(a->expect), "@%llu", (unsigned long long)q->at_epoch);
 	else if (q->has_expect)
 		snprintf(a->expect, sizeof(a->expect), "%s", color_word(q->expect));
 	str_copy(a->result, sizeof(a->result), str_from(err_word(result)));
@@ -218,6 +228,17 @@ flip_on_refreshed(void *arg, enum err e, const struct why *why)
 		/* Gone while we asked. */
 		free(f);
 		return;
+	}
+}
+
+void
+flip_on_record(struct service_ctl *ctl)
+{
+	LIST_EACH(it, &ctl->healing) {
+		struct flip *f = list_entry(it, struct flip, link);
+
+		if (f->to != ctl->service->record.color)
+			flip_refuse_if_barred(f);
 	}
 }
 
@@ -381,6 +402,7 @@ flip_end_all(struct service_ctl *ctl, enum err error, const char *message)
 {
 	struct link all;
 
+	check_end_all(ctl, error, message);
 	list_init(&all);
 	list_splice(&all, &ctl->flips);
 	list_splice(&all, &ctl->healing);

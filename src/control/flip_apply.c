@@ -150,11 +150,23 @@ flip_wait_for_store(struct flip *f, const struct why *why)
 static void
 drained(struct flip *f)
 {
+	char text[256];
+
+	if (flip_fleet(f) != NULL)
+		f->drain_cut += fleet_cut(flip_fleet(f), f->ctl->service->config->name, f->epoch);
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_DRAINED,
 						    .epoch = f->epoch,
 						    .seconds = f->drain_seconds,
 						    .cut = f->drain_cut });
-	flip_answer_ok(f);
+	if (f->request.no_cut && f->drain_cut > 0) {
+		snprintf(text, sizeof(text), "%s -> %s: flipped and applied, but %llu connections to %s had to be cut "
+			 "at the drain's deadline",
+			 f->ctl->service->config->name, color_word(f->to), (unsigned long long)f->drain_cut,
+			 color_word(color_other(f->to)));
+		flip_answer_error(f, E_TIMEOUT, text, flip_changed(f));
+	} else {
+		flip_answer_ok(f);
+	}
 	flip_free(f);
 }
 
@@ -238,7 +250,7 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	}
 	if (e != OK) {
 		/* A lock that came between our look and our write. */
-		if (e == E_CONFLICT && flip_refuse_if_locked(f))
+		if (e == E_CONFLICT && flip_refuse_if_barred(f))
 			return;
 		if (e == E_CONFLICT)
 			snprintf(text, sizeof(text), "%s: another command changed it first; now %s at epoch %llu",

@@ -1,5 +1,5 @@
 /* flip_checks.c - a flip before the store: expect, already active, lock, gate, the
- * views of the fleet, and the write; and the command that only asks.  Thread: main. */
+ * views of the fleet, and the write.  Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,18 +16,30 @@ is_disputed(const struct flip *f)
 	return s->disputed != NULL && s->disputed(s, f->ctl->service->config->name);
 }
 
-bool
-flip_refuse_if_locked(struct flip *f)
+enum err
+flip_barred(const struct service_ctl *ctl, char text[FLIP_TEXT])
 {
-	const struct record *r = &f->ctl->service->record;
-	char text[RECORD_REASON + 256], at[CLOCK_TEXT];
+	const struct record *r = &ctl->service->record;
+	const char *name = ctl->service->config->name;
+	char at[CLOCK_TEXT];
 
 	if (!r->lock.on)
-		return false;
+		return OK;
 	clock_format(r->lock.at_us, 3, at);
-	snprintf(text, sizeof(text), "%s is locked by %s since %s: %s (to allow flips again: tealctl unlock %s)",
-		 f->ctl->service->config->name, r->lock.by, at, r->lock.reason, f->ctl->service->config->name);
-	flip_refuse(f, E_LOCKED, text);
+	snprintf(text, FLIP_TEXT, "%s is locked by %s since %s: %s (to allow flips again: tealctl unlock %s)", name,
+		 r->lock.by, at, r->lock.reason, name);
+	return E_LOCKED;
+}
+
+bool
+flip_refuse_if_barred(struct flip *f)
+{
+	char text[FLIP_TEXT];
+	enum err e = flip_barred(f->ctl, text);
+
+	if (e == OK)
+		return false;
+	flip_refuse(f, e, text);
 	return true;
 }
 
@@ -93,7 +105,7 @@ flip_on_fleet(struct flip *f)
 		flip_refuse(f, E_CONFLICT, text);
 		return;
 	}
-	if (flip_refuse_if_locked(f))
+	if (flip_refuse_if_barred(f))
 		return;
 	buf_init(&names, 600);
 	if (!f->request.force)
@@ -129,6 +141,8 @@ flip_on_gate(struct gate *g, void *arg)
 
 	CHECK(f->gate == g && f->state == FLIP_CHECKING);
 	if (!gate_is_open(g) && clock_now() + FLIP_GATE_AGAIN < f->healthy_until) {
+		if (flip_refuse_if_barred(f))
+			return;
 		health_kick(c->health, f->ctl->service);
 		flip_step_aside(f);
 		return;
@@ -139,7 +153,7 @@ flip_on_gate(struct gate *g, void *arg)
 		return;
 	}
 	/* Asking took time; a lock set meanwhile counts. */
-	if (!flip_refuse_if_locked(f))
+	if (!flip_refuse_if_barred(f))
 		ask_fleet(f);
 }
 
@@ -178,6 +192,13 @@ refuse_unexpected(struct flip *f)
 	const struct record *r = &f->ctl->service->record;
 	char text[256], epoch[32] = "";
 
+	if (q->has_at_epoch && q->at_epoch != r->epoch) {
+		snprintf(text, sizeof(text), "%s: expected epoch %llu, found %s at epoch %llu",
+			 f->ctl->service->config->name, (unsigned long long)q->at_epoch, color_word(r->color),
+			 (unsigned long long)r->epoch);
+		flip_refuse(f, E_CONFLICT, text);
+		return true;
+	}
 	if (!q->has_expect || (q->expect == r->color && (!q->expect_has_epoch || q->expect_epoch == r->epoch)))
 		return false;
 	if (q->expect_has_epoch)
@@ -262,7 +283,7 @@ flip_run_checks(struct flip *f)
 	/* What the checks are about; the gate takes time, and others flip. */
 	f->checked_epoch = s->record.epoch;
 	if (f->fresh == FRESH_FAILED) {
-		if (!flip_refuse_if_locked(f))
+		if (!flip_refuse_if_barred(f))
 			flip_refuse_without_store(f, &f->not_fresh);
 		return;
 	}
@@ -273,7 +294,7 @@ flip_run_checks(struct flip *f)
 		already_active(f);
 		return;
 	}
-	if (flip_refuse_if_locked(f))
+	if (flip_refuse_if_barred(f))
 		return;
 	if (f->request.force) {
 		ask_fleet(f);
@@ -281,56 +302,4 @@ flip_run_checks(struct flip *f)
 	}
 	gate_free(&f->gate);
 	f->gate = gate_new(f->ctl, f->to, flip_on_gate, f);
-}
-
-/* -- the same questions without a flip: check ------------------------------------- */
-
-struct check {
-	struct service_ctl *ctl;	/* one reference */
-	struct flip_watcher *watcher;
-	struct gate *gate;
-};
-
-static void
-check_on_gate(struct gate *g, void *arg)
-{
-	struct check *c = arg;
-	const struct service *s = g->ctl->service;
-	struct flip_outcome o = { .service = s, .changed = CHANGED_NO };
-	struct buf text;
-	char line[RECORD_REASON + 256];
-
-	flip_tell(c->watcher, &(struct flip_event){ .kind = FLIP_EVENT_CHECKED, .gate = g });
-	if (s->record.lock.on && s->record.color != g->color) {
-		snprintf(line, sizeof(line), "%s is locked by %s: %s", s->config->name, s->record.lock.by,
-			 s->record.lock.reason);
-		o.error = E_LOCKED;
-		o.message = line;
-	} else if (!gate_is_open(g)) {
-		buf_init(&text, sizeof(line) - 1);
-		buf_printf(&text, "%s -> %s: ", s->config->name, color_word(g->color));
-		gate_text(g, &text);
-		str_copy(line, sizeof(line), buf_str(&text));
-		buf_free(&text);
-		o.error = E_UNHEALTHY;
-		o.message = line;
-	} else {
-		o.changed = CHANGED_UNSAID;
-		o.gate = g;
-	}
-	/* It may have left when it was told. */
-	flip_end(&c->watcher, &o);
-	gate_free(&c->gate);
-	ctl_unref(&c->ctl);
-	free(c);
-}
-
-void
-flip_check(struct service_ctl *ctl, enum color to, struct flip_watcher *watcher)
-{
-	struct check *c = must_alloc(sizeof(*c));
-
-	flip_watch(&c->watcher, watcher);
-	c->ctl = ctl_ref(ctl);
-	c->gate = gate_new(ctl, to, check_on_gate, c);
 }

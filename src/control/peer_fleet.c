@@ -59,7 +59,8 @@ take_member(struct peer *p, struct str row)
 		m->services = must_grow(m->services, m->n + 1, sizeof(*m->services));
 		s = &m->services[m->n++];
 		*s = (struct fleet_service){ .applied = peer_u64(one, PEER_T_EPOCH),
-					     .holding = (unsigned)peer_u64(one, PEER_T_COUNT) };
+					     .holding = (unsigned)peer_u64(one, PEER_T_COUNT),
+					     .cut = peer_u64(one, PEER_T_CUT) };
 		str_copy(s->name, sizeof(s->name), peer_str(one, PEER_T_SERVICE));
 	}
 }
@@ -108,6 +109,7 @@ put_applied(struct buf *b, struct peer *p, const struct fleet_service *f)
 	peer_put_str(b, PEER_T_SERVICE, ps->name);
 	tlv_u64(b, PEER_T_EPOCH, f->applied);
 	tlv_u64(b, PEER_T_COUNT, f->holding);
+	tlv_u64(b, PEER_T_CUT, f->cut);
 	tlv_close(b, row);
 }
 

@@ -373,6 +373,8 @@ send_service(struct peer *p, struct peer_service *ps, const struct service_ctl *
 	put_flip_counts(&b, ctl);
 	(void)engines_strays(ctl, &strays);
 	tlv_u64(&b, PEER_T_STRAYS, strays);
+	tlv_u64(&b, PEER_T_CUT, ctl->cut);
+	tlv_u64(&b, PEER_T_CUT_EPOCH, ctl->cut_epoch);
 	if (ctl->drain != NULL)
 		put_drain(&b, ctl->drain);
 	peer_put_tally(&b, s, false);
@@ -499,6 +501,8 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	ps->same_terms = peer_u64(row, PEER_T_TERMS) == terms_of(keys, s->config->name);
 	s->generation = peer_u64(row, PEER_T_GENERATION) % (UINT64_MAX / 2);
 	ctl->strays = peer_u64(row, PEER_T_STRAYS);
+	ctl->cut = peer_u64(row, PEER_T_CUT);
+	ctl->cut_epoch = peer_u64(row, PEER_T_CUT_EPOCH);
 	inherit_flips(ctl, row);
 	peer_take_account(p, row);
 	quality_restart(ctl->quality, s, clock_now());

@@ -105,6 +105,7 @@ services_put(struct control *c, struct service *s)
 	rollout_init(ctl);
 	list_init(&ctl->flips);
 	list_init(&ctl->healing);
+	list_init(&ctl->checks);
 	list_init(&ctl->drainers);
 	list_init(&ctl->leaving);
 	s->ctl = ctl;

@@ -65,28 +65,37 @@ take_color_word(const struct parse *p, struct str word, struct str *out)
 	return OK;
 }
 
+/* COLOR or COLOR@EPOCH; where is what stands before it in a complaint. */
+static enum err
+take_color_at(const struct parse *p, const char *where, struct str value, struct str *color, bool *has_epoch,
+	      uint64_t *epoch)
+{
+	const char *at = memchr(value.p, '@', value.n);
+	struct str word = value, number;
+
+	if (at != NULL) {
+		word.n = (size_t)(at - value.p);
+		number = (struct str){ at + 1, value.n - word.n - 1 };
+		if (!str_to_u64(number, UINT64_MAX, epoch))
+			return command_error(p, E_USAGE, "the epoch in %s%.*s is not a number", where, SHOWN(value));
+		*has_epoch = true;
+	}
+	/* Kept as a constant: the slice of the line has no NUL before the '@'. */
+	if (str_eq(word, "green"))
+		word = STR("green");
+	else if (str_eq(word, "blue"))
+		word = STR("blue");
+	return take_color_word(p, word, color);
+}
+
 static enum err
 take_expect(const struct parse *p, struct str value)
 {
 	struct admin_request *out = p->out;
-	const char *at = memchr(value.p, '@', value.n);
-	struct str color = value, epoch;
 
-	if (at != NULL) {
-		color.n = (size_t)(at - value.p);
-		epoch = (struct str){ at + 1, value.n - color.n - 1 };
-		if (!str_to_u64(epoch, UINT64_MAX, &out->expect_epoch))
-			return command_error(p, E_USAGE, "the epoch in --expect=%.*s is not a number",
-					     SHOWN(value));
-		out->has_expect_epoch = true;
-	}
 	out->has_expect = true;
-	/* Kept as a constant: the slice of the line has no NUL before the '@'. */
-	if (str_eq(color, "green"))
-		color = STR("green");
-	else if (str_eq(color, "blue"))
-		color = STR("blue");
-	return take_color_word(p, color, &out->expect_color);
+	return take_color_at(p, "--expect=", value, &out->expect_color, &out->has_expect_epoch,
+			     &out->expect_epoch);
 }
 
 static enum err
@@ -142,6 +151,8 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_LAST:
 	case ADMIN_OPT_BRIEF:
 	case ADMIN_OPT_DRY_RUN:
+	case ADMIN_OPT_EPOCH:
+	case ADMIN_OPT_NO_CUT:
 	case ADMIN_OPT_BINARY:
 	case ADMIN_OPT_CONFIG:
 		break;
@@ -208,6 +219,35 @@ unknown_option(const struct parse *p, struct str key)
 	return command_error(p, E_USAGE, "unknown option --%.*s", SHOWN(key));
 }
 
+static bool *
+flag_of(struct admin_request *out, enum admin_option option)
+{
+	switch (option) {
+	case ADMIN_OPT_FORCE:
+		return &out->force;
+	case ADMIN_OPT_BRIEF:
+		return &out->brief;
+	case ADMIN_OPT_DRY_RUN:
+		return &out->dry_run;
+	case ADMIN_OPT_EPOCH:
+		return &out->epoch;
+	case ADMIN_OPT_NO_CUT:
+		return &out->no_cut;
+	case ADMIN_OPT_EXPECT:
+	case ADMIN_OPT_WAIT:
+	case ADMIN_OPT_WAIT_HEALTHY:
+	case ADMIN_OPT_TIMEOUT:
+	case ADMIN_OPT_DRAIN:
+	case ADMIN_OPT_REASON:
+	case ADMIN_OPT_LAST:
+	case ADMIN_OPT_BINARY:
+	case ADMIN_OPT_CONFIG:
+		break;
+	}
+	CHECK(!"a flag without a place");
+	return NULL;
+}
+
 static enum err
 take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
 {
@@ -224,12 +264,7 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 		return command_error(p, E_USAGE, "--%s needs a value: --%s=%s", o->key, o->key, o->value);
 	switch (o->kind) {
 	case ADMIN_KIND_FLAG:
-		if (o->option == ADMIN_OPT_BRIEF)
-			p->out->brief = true;
-		else if (o->option == ADMIN_OPT_DRY_RUN)
-			p->out->dry_run = true;
-		else
-			p->out->force = true;
+		*flag_of(p->out, o->option) = true;
 		return OK;
 	case ADMIN_KIND_EXPECT:
 		return take_expect(p, opt->value);
@@ -300,7 +335,7 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 	case ADMIN_CHECK:
 	case ADMIN_FLIP:
 		out->service = args[0];
-		return take_color_word(p, args[1], &out->color);
+		return take_color_at(p, "", args[1], &out->color, &out->has_at_epoch, &out->at_epoch);
 	case ADMIN_NODE:
 		return take_node(p, args, n);
 	case ADMIN_CERTS:
@@ -376,5 +411,7 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 		if (p.info->required & ~seen & 1u << i)
 			return command_error(&p, E_USAGE, "--%s=%s is needed", admin_option_info(i)->key,
 					     admin_option_info(i)->value);
+	if (out->no_cut && out->wait != ADMIN_WAIT_DRAINED)
+		return command_error(&p, E_USAGE, "--no-cut needs --wait=drained: it is about the drain's end");
 	return take_args(&p, line->args + 1, n);
 }

@@ -7,7 +7,7 @@
 #define FLIP_OPTIONS \
 	(BIT(ADMIN_OPT_EXPECT) | BIT(ADMIN_OPT_WAIT) | BIT(ADMIN_OPT_WAIT_HEALTHY) | \
 	 BIT(ADMIN_OPT_TIMEOUT) | BIT(ADMIN_OPT_DRAIN) | BIT(ADMIN_OPT_REASON) | \
-	 BIT(ADMIN_OPT_FORCE))
+	 BIT(ADMIN_OPT_NO_CUT) | BIT(ADMIN_OPT_FORCE))
 
 static const struct admin_option_info options[ADMIN_OPTIONS] = {
 	[ADMIN_OPT_EXPECT] = { ADMIN_OPT_EXPECT, "expect", ADMIN_KIND_EXPECT, "COLOR[@EPOCH]",
@@ -33,6 +33,10 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"read, check and compare, and change nothing" },
 	[ADMIN_OPT_BINARY] = { ADMIN_OPT_BINARY, "binary", ADMIN_KIND_PATH, "PATH",
 		"this program instead of the one that was started" },
+	[ADMIN_OPT_EPOCH] = { ADMIN_OPT_EPOCH, "epoch", ADMIN_KIND_FLAG, NULL,
+		"with the epoch, as in green@41: what --expect and COLOR@EPOCH take" },
+	[ADMIN_OPT_NO_CUT] = { ADMIN_OPT_NO_CUT, "no-cut", ADMIN_KIND_FLAG, NULL,
+		"with --wait=drained: it is an error (timeout) when connections had to be cut" },
 	[ADMIN_OPT_CONFIG] = { ADMIN_OPT_CONFIG, "config", ADMIN_KIND_PATH, "FILE",
 		"this file instead of the one that is obeyed" },
 };
@@ -43,23 +47,27 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		BIT(ADMIN_OPT_BRIEF), 0,
 		false, "services, colors, backends, epochs, drains, store",
 		"With a service: its colors and every backend in detail.\n" },
-	[ADMIN_ACTIVE] = { ADMIN_ACTIVE, "active", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
+	[ADMIN_ACTIVE] = { ADMIN_ACTIVE, "active", "SERVICE", ADMIN_RIGHT_READ, 1, 1, BIT(ADMIN_OPT_EPOCH), 0,
 		false, "the active color's name",
 		"Just the word, green or blue: made for scripts.\n" },
-	[ADMIN_IDLE] = { ADMIN_IDLE, "idle", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
+	[ADMIN_IDLE] = { ADMIN_IDLE, "idle", "SERVICE", ADMIN_RIGHT_READ, 1, 1, BIT(ADMIN_OPT_EPOCH), 0,
 		false, "the idle color's name: where to deploy",
-		"Just the word, green or blue: made for scripts.\n" },
-	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR", ADMIN_RIGHT_READ, 2, 2, 0, 0,
+		"Just the word, green or blue: made for scripts.  With --epoch it is what a\n"
+		"flip takes as COLOR@EPOCH, and refuses if the service was flipped meanwhile.\n" },
+	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_READ, 2, 2,
+		BIT(ADMIN_OPT_WAIT_HEALTHY), 0,
 		false, "would a flip be let through? changes nothing",
 		"Runs the gate of a flip, the health as last seen and one connect now to\n"
-		"every backend of COLOR, and shows what each backend said.\n" },
-	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR", ADMIN_RIGHT_FLIP, 2, 2,
+		"every backend of COLOR, and shows what each backend said.  A lock ends the\n"
+		"wait for health at once.\n" },
+	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_FLIP, 2, 2,
 		FLIP_OPTIONS, 0, true, "makes COLOR active",
 		"Checks, in this order: usage, rights, --expect, already active (fine, and\n"
 		"nothing changes), lock, health gate, store.  The reply comes when the change\n"
 		"is applied: a client that connects after it never reaches the old color.\n"
 		"Connections on the old color finish in peace, within drain.timeout.\n"
-		"The flip goes on when its client leaves.\n" },
+		"With @EPOCH, as `idle --epoch` prints it, it is a conflict if the service was\n"
+		"flipped since.  The flip goes on when its client leaves.\n" },
 	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1,
 		FLIP_OPTIONS, 0, true, "undoes the last flip, once",
 		"Connections that are still draining on the color it returns to stay.\n"

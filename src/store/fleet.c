@@ -49,15 +49,16 @@ read_services(json_t *o, struct fleet_member *m)
 	json_object_foreach(o, name, service)
 	{
 		struct fleet_service *s = &m->services[m->n];
-		json_int_t applied;
+		json_int_t applied, cut = 0;
 		int holding;
 
-		if (json_unpack(service, "{s:I, s:i}", "applied", &applied, "holding", &holding) != 0 ||
-		    applied < 0 || holding < 0 || !str_copy(s->name, sizeof(s->name), str_from(name)) ||
+		if (json_unpack(service, "{s:I, s:i, s?I}", "applied", &applied, "holding", &holding, "cut", &cut) != 0 ||
+		    applied < 0 || holding < 0 || cut < 0 || !str_copy(s->name, sizeof(s->name), str_from(name)) ||
 		    !read_color(service, "green", s, GREEN) || !read_color(service, "blue", s, BLUE))
 			return false;
 		s->applied = (uint64_t)applied;
 		s->holding = (unsigned)holding;
+		s->cut = (uint64_t)cut;
 		m->n++;
 	}
 	return true;
@@ -212,6 +213,21 @@ fleet_holding(const struct fleet *f, const char *service, uint64_t epoch)
 	return sum;
 }
 
+uint64_t
+fleet_cut(const struct fleet *f, const char *service, uint64_t epoch)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fleet_member *m = &f->members[i];
+		const struct fleet_service *s = m->self || m->missing ? NULL : service_of_member(m, service);
+
+		if (s != NULL && s->applied == epoch)
+			sum += s->cut;
+	}
+	return sum;
+}
+
 size_t
 fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names)
 {
@@ -258,6 +274,7 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 		json_object(&j, m->services[i].name);
 		json_u64(&j, "applied", m->services[i].applied);
 		json_u64(&j, "holding", m->services[i].holding);
+		json_u64(&j, "cut", m->services[i].cut);
 		member_color(&j, &m->services[i], GREEN);
 		member_color(&j, &m->services[i], BLUE);
 		json_object_end(&j);

@@ -141,7 +141,7 @@ GO = "printf '%s\\n' '{\"event\":\"reached\"}'; read go || exit 99; "
     (GO + "exit 0", "flip shop blue", 11, "unknown"),
     # A whole answer is one, whatever ssh says then.
     (GO + 'echo \'{"ok":true,"service":"s","active":"blue","epoch":2,"changed":true}\'; exit 255', "flip shop blue", 0, ""),
-    (GO + 'echo \'{"ok":false,"error":"locked","message":"m","changed":false}\'; exit 4', "flip shop blue", 4, "locked: m"),
+    (GO + 'echo \'{"ok":false,"error":"locked","message":"m","changed":false}\'; exit 13', "flip shop blue", 13, "locked: m"),
     ('echo \'{"ok":false,"error":"denied","message":"no","right":"flip"}\'; exit 3', "flip shop blue", 3, "denied: no"),
 ])
 def test_how_it_ends_when_the_way_breaks(stub, code, command, status, words):
@@ -220,7 +220,7 @@ def test_exit_statuses_come_through(lb):
     assert status("flip", "web", "pink")[0] == 2
     lb.ok("lock", "web", "--reason=freeze")
     code, text = status("flip", "web", "blue")
-    assert code == 4 and text.startswith("tealctl: locked: ")
+    assert code == 13 and text.startswith("tealctl: locked: ")
     lb.stop()
     for words in (["status"], ["flip", "web", "blue"]):
         code, text = status(*words)

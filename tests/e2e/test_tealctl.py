@@ -213,7 +213,7 @@ def test_json_is_what_teald_said(scripted):
     assert p.returncode == 0
     assert p.stdout == line.decode() + json.dumps(FLIPPED) + "\n"
     p = run("flip", "shop", "green", "--json", "--socket=" + s.path)
-    assert (p.returncode, p.stderr) == (4, "")
+    assert (p.returncode, p.stderr) == (13, "")
     assert json.loads(p.stdout) == refusal("locked")
 
 
@@ -327,7 +327,7 @@ def test_hostile_events_are_shown_never_obeyed(scripted):
 
 @pytest.mark.parametrize("error, status", [
     ("internal", 1), ("usage", 2), ("unsupported", 2), ("unknown_service", 2), ("unknown_color", 2), ("denied", 3),
-    ("unhealthy", 4), ("locked", 4), ("conflict", 5), ("partial_fleet", 8), ("store_unavailable", 10),
+    ("unhealthy", 4), ("locked", 13), ("conflict", 5), ("partial_fleet", 8), ("store_unavailable", 10),
     ("not_durable", 10), ("unknown", 11), ("something_new", 1)])
 def test_error_words_become_exit_statuses(scripted, error, status):
     s = scripted({"flip shop blue": [refusal(error)]})

@@ -453,7 +453,7 @@ survives_lines_at_every_cut(void **state)
 		for (int i = 0; i < 3; i++)
 			ev_run(s->w->loop, EVRUN_NOWAIT);
 		say(s, fd, line + cut, sizeof(line) - 1 - cut);
-		AWAIT(s, fd, "\"color\":\"green\"}\n");
+		AWAIT(s, fd, "\"color\":\"green\",\"epoch\":1}\n");
 		assert_int_equal(replies(), 1);
 	}
 	close(fd);
@@ -472,7 +472,7 @@ skips_a_line_that_is_too_long(void **state)
 	say_line(s, fd, "");
 	say(s, fd, longer, n);
 	say(s, fd, "active shop\n", strlen("active shop\n"));
-	AWAIT(s, fd, "\"color\":\"green\"}\n");
+	AWAIT(s, fd, "\"color\":\"green\",\"epoch\":1}\n");
 	assert_int_equal(replies(), 2);
 	assert_non_null(strstr(box.text, "longer than 4096 bytes"));
 	/* 4,096 are allowed, and what they say counts. */
@@ -481,7 +481,7 @@ skips_a_line_that_is_too_long(void **state)
 	longer[4096] = '\n';
 	say_line(s, fd, "");
 	say(s, fd, longer, 4097);
-	AWAIT(s, fd, "\"color\":\"blue\"}\n");
+	AWAIT(s, fd, "\"color\":\"blue\",\"epoch\":1}\n");
 	longer[4096] = ' ';
 	longer[4097] = '\n';
 	say_line(s, fd, "");

@@ -66,6 +66,24 @@ a_flip_with_nothing_has_the_defaults(void **state)
 }
 
 static void
+a_color_at_an_epoch(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("flip shop blue@41 --wait=drained --no-cut"), OK);
+	assert_string_equal(req.color.p, "blue");
+	assert_true(req.has_at_epoch && req.at_epoch == 41 && !req.has_expect && req.no_cut);
+	assert_int_equal(parse("check shop green@0 --wait-healthy=60"), OK);
+	assert_string_equal(req.color.p, "green");
+	assert_true(req.has_at_epoch && req.at_epoch == 0 && req.wait_healthy == 60);
+	assert_int_equal(parse("flip shop blue"), OK);
+	assert_false(req.has_at_epoch || req.no_cut);
+	assert_int_equal(parse("idle shop --epoch"), OK);
+	assert_true(req.epoch);
+	assert_int_equal(parse("idle shop"), OK);
+	assert_false(req.epoch);
+}
+
+static void
 expect_without_epoch(void **state)
 {
 	(void)state;
@@ -148,7 +166,7 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		{ "\"\"", E_USAGE, "unknown command \"\"" },
 		{ "FLIP shop blue", E_USAGE, "unknown command" },
 		{ "help flpi", E_USAGE, "did you mean flip?" },
-		{ "flip", E_USAGE, "missing argument; usage: flip SERVICE COLOR [--expect=" },
+		{ "flip", E_USAGE, "missing argument; usage: flip SERVICE COLOR[@EPOCH] [--expect=" },
 		{ "flip shop", E_USAGE, "missing argument" },
 		{ "flip shop blue green", E_USAGE, "surplus argument \"green\"" },
 		{ "flip \"\" blue", E_USAGE, "argument 1 is empty" },
@@ -156,6 +174,13 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		{ "flip shop purple", E_UNKNOWN_COLOR, "unknown color \"purple\"" },
 		{ "flip shop Blue", E_UNKNOWN_COLOR, "green or blue" },
 		{ "check shop blau", E_UNKNOWN_COLOR, "usage: check SERVICE COLOR" },
+		{ "flip shop blue@", E_USAGE, "the epoch in blue@ is not a number" },
+		{ "flip shop @41", E_UNKNOWN_COLOR, "unknown color \"\"" },
+		{ "check shop blue@4x", E_USAGE, "the epoch in blue@4x is not a number" },
+		{ "flip shop blue --no-cut", E_USAGE, "--no-cut needs --wait=drained" },
+		{ "flip shop blue --no-cut --wait=applied", E_USAGE, "--no-cut needs --wait=drained" },
+		{ "check shop blue --no-cut", E_USAGE, "unknown option --no-cut" },
+		{ "status shop --epoch", E_USAGE, "unknown option --epoch" },
 		{ "flip shop blue --expect=", E_UNKNOWN_COLOR, "unknown color \"\"" },
 		{ "flip shop blue --expect=red@4", E_UNKNOWN_COLOR, "unknown color \"red\"" },
 		{ "flip shop blue --expect=green@", E_USAGE, "epoch" },
@@ -320,6 +345,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_flip_with_everything),
 		cmocka_unit_test(a_flip_with_nothing_has_the_defaults),
+		cmocka_unit_test(a_color_at_an_epoch),
 		cmocka_unit_test(expect_without_epoch),
 		cmocka_unit_test(the_other_commands),
 		cmocka_unit_test(nodes_need_the_right_of_their_verb),

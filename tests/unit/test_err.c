@@ -24,7 +24,7 @@ test_words_and_statuses(void **state)
 		{ E_UNKNOWN_COLOR, "unknown_color", 2 },
 		{ E_DENIED, "denied", 3 },
 		{ E_UNHEALTHY, "unhealthy", 4 },
-		{ E_LOCKED, "locked", 4 },
+		{ E_LOCKED, "locked", 13 },
 		{ E_CONFLICT, "conflict", 5 },
 		{ E_TIMEOUT, "timeout", 6 },
 		{ E_PARTIAL_FLEET, "partial_fleet", 8 },

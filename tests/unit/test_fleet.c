@@ -200,12 +200,17 @@ what_others_hold_is_counted(void **state)
 
 	(void)state;
 	b.services[0].holding = 7;
+	b.services[0].cut = 3;
+	c.services[0].cut = 100;
 	c.services[0].holding = 100;	/* has not applied it: the color it holds is the active one */
 	me.services[0].holding = 1000;
+	me.services[0].cut = 1000;
 	hear(b);
 	hear(c);
 	hear(me);
 	assert_int_equal(fleet_holding(&fleet, "shop", 5), 7);
+	assert_int_equal(fleet_cut(&fleet, "shop", 5), 3);
+	assert_int_equal(fleet_cut(&fleet, "shop", 6), 0);
 }
 
 /* The next view, at that time of ours and the store's. */

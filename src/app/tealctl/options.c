@@ -282,14 +282,15 @@ print_help(struct buf *out)
 			"   1  internal error\n"
 			"   2  usage, unknown service or color, unsupported\n"
 			"   3  denied\n"
-			"   4  the gate refused: unhealthy or locked\n"
+			"   4  the gate refused: unhealthy\n"
 			"   5  conflict: --expect was wrong\n"
 			"   6  flipped, but not drained in time\n"
 			"   7  rolled back by itself\n"
 			"   8  flipped, but not applied everywhere, or not in time\n"
 			"   9  teald not reached\n"
 			"  10  store unavailable or not durable: nothing changed\n"
-			"  11  unknown whether it changed\n");
+			"  11  unknown whether it changed\n"
+			"  13  the service is locked\n");
 }
 
 static enum err

@@ -149,7 +149,7 @@ render_reply(struct render *r, json_t *object)
 		return;
 	case ADMIN_ACTIVE:
 	case ADMIN_IDLE:
-		say(r->out, object, "{color}");
+		say(r->out, object, r->request->epoch ? "{color}@{epoch}" : "{color}");
 		return;
 	case ADMIN_CHECK:
 		render_check(r, object);

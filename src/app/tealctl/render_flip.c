@@ -176,7 +176,9 @@ render_flip(struct render *r, json_t *object)
 		    changed ? "flipped\t{service}\t{active}\t{epoch}" :
 			      "unchanged\t{service}\t{active}\t{epoch}");
 	else if (changed)
-		say(r->out, object, "{service}: {active} is active, epoch {epoch}");
+		say(r->out, object,
+		    json_has(object, "cut") ? "{service}: {active} is active, epoch {epoch}; {cut:connections} cut" :
+					      "{service}: {active} is active, epoch {epoch}");
 	else
 		say(r->out, object,
 		    "{service}: {active} is active already, epoch {epoch}; "

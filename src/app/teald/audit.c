@@ -17,6 +17,8 @@ expect_text(const struct admin_request *r, char text[32])
 {
 	if (r->has_expect_epoch)
 		snprintf(text, 32, "%s@%llu", r->expect_color.p, (unsigned long long)r->expect_epoch);
+	else if (r->has_at_epoch)
+		snprintf(text, 32, "@%llu", (unsigned long long)r->at_epoch);
 	else
 		snprintf(text, 32, "%s", r->expect_color.p);
 	return text;
@@ -116,7 +118,7 @@ audit_log(const struct command *cmd, const struct outcome *o)
 		fields[n++] = LB("on", r->on);
 	if (r->command == ADMIN_LOG)
 		fields[n++] = LS("to", log_level_word(r->level));
-	if (r->has_expect)
+	if (r->has_expect || r->has_at_epoch)
 		fields[n++] = LS("expect", expect_text(r, expect));
 	if (r->dry_run)
 		fields[n++] = LS("verb", "dry-run");
@@ -213,7 +215,7 @@ audit_note_denied(const struct command *cmd)
 	memcpy(a.by, cmd->by.user, sizeof(a.by));
 	/* Cut where the history's room ends: it was never carried out. */
 	str_copy(a.reason, sizeof(a.reason), r->reason);
-	if (r->has_expect)
+	if (r->has_expect || r->has_at_epoch)
 		expect_text(r, a.expect);
 	audit_set_host(&a);
 	str_copy(a.result, sizeof(a.result), str_from(err_word(E_DENIED)));

@@ -124,6 +124,8 @@ flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock
 	if (with_lock && o->error == OK)
 		put_lock(&j, &o->service->record);
 	put_flip_changed(&j, o->changed);
+	if (o->drained)
+		json_u64(&j, "cut", o->cut);
 	json_object_end(&j);
 	json_line_end(&j);
 }

@@ -47,6 +47,7 @@ run_color(struct command *cmd, bool active)
 	command_ok(&j, &text);
 	json_cstr(&j, "service", s->config->name);
 	json_cstr(&j, "color", color_word(active ? s->record.color : color_other(s->record.color)));
+	json_u64(&j, "epoch", s->record.epoch);
 	command_done(cmd, &j);
 }
 

@@ -6,6 +6,7 @@
 
 #include "app/teald/command.h"
 #include "app/teald/flip_reply.h"
+#include "control/check.h"
 
 struct lock_one {
 	struct flip_watcher watcher;
@@ -108,6 +109,9 @@ verb_flip(struct command *cmd)
 		CHECK(color_from_word(r->expect_color, &f.expect));
 	f.expect_has_epoch = r->has_expect_epoch;
 	f.expect_epoch = r->expect_epoch;
+	f.has_at_epoch = r->has_at_epoch;
+	f.at_epoch = r->at_epoch;
+	f.no_cut = r->no_cut;
 	f.wait = flip_wait_of(r->wait);
 	f.wait_healthy = r->has_wait_healthy ? r->wait_healthy : 0;
 	f.has_timeout = r->has_timeout;
@@ -125,11 +129,14 @@ verb_flip(struct command *cmd)
 void
 verb_check(struct command *cmd)
 {
-	enum color to;
+	const struct admin_request *r = &cmd->request;
+	struct check_request c = { .wait_healthy = r->wait_healthy,
+				   .has_at_epoch = r->has_at_epoch,
+				   .at_epoch = r->at_epoch };
 
-	CHECK(color_from_word(cmd->request.color, &to));
+	CHECK(color_from_word(r->color, &c.to));
 	watch_flip(cmd);
-	flip_check(cmd->ctl, to, &cmd->watcher);
+	check_start(cmd->ctl, &c, &cmd->watcher);
 }
 
 static void
