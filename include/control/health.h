@@ -5,14 +5,8 @@
 
 #include <ev.h>
 
+#include "control/targets.h"
 #include "model/service.h"
-
-/* Probes under way at a time: of backends whose last probe did not hang, of
- * those whose did or that have not been asked, and of those that are down and
- * let probes hang. */
-#define HEALTH_PROBES_PROMPT 128
-#define HEALTH_PROBES_UNSURE 128
-#define HEALTH_PROBES_HANGING 96
 
 struct health;
 
@@ -26,7 +20,8 @@ struct health_events {
 /* Begins to check every backend of every service; with health type none each
  * is up at once (changed() is called from inside health_new).  The first
  * checks start immediately, later ones every interval +- 10 % jitter, a
- * quarter of it (at least 50 ms) while a verdict is changing.  A backend
+ * quarter of it (at least 50 ms) while a verdict is changing; of backends that
+ * share a target (control/targets.h) the shortest of these counts.  A backend
  * leaves BACKEND_CHECKING with its first passed check (up) or after `fall`
  * failed ones (down).  One without an address stays there, and is not asked. */
 struct health *health_new(struct ev_loop *loop, struct service **services, size_t n,
@@ -56,5 +51,11 @@ void health_adopt(struct health *h, const struct service *s, struct backend *b, 
 /* True once each backend of the service has passed or failed at least once, or
  * was given up. */
 bool health_first_round(const struct health *h, const struct service *s);
+/* How many backends, itself included, are judged by the answers of the same target; 0: it
+ * is not asked.  It must be the service's. */
+size_t health_sharers(const struct health *h, const struct service *s, const struct backend *b);
+struct targets_totals health_totals(const struct health *h);
+/* The name of the counter of probes that failed [0] and passed [1], among those that go to the next teald. */
+extern const char *const health_counters[2];
 
 #endif

@@ -348,6 +348,19 @@ cpu_seconds(void)
 	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
+static void
+put_probe_counters(struct buf *b, const struct control *c)
+{
+	struct targets_totals totals;
+
+	if (c->health == NULL)
+		return;
+	totals = health_totals(c->health);
+	for (size_t i = 0; i < ARRAY_LEN(health_counters); i++)
+		put_word(b, PEER_T_COUNTER, health_counters[i],
+			 totals.probes[i] + inherited_counter(&c->inherited, health_counters[i]));
+}
+
 void
 peer_send_process(struct peer *p)
 {
@@ -367,6 +380,7 @@ peer_send_process(struct peer *p)
 		put_lag_of(&b, c, c->inherited.lags[i].thread, NULL);
 		tell_full(p, &b);
 	}
+	put_probe_counters(&b, c);
 	put_lag_of(&b, c, "main", &c->lag);
 	for (size_t k = 0; k < c->n_engines; k++) {
 		put_counters(p, &b, c, c->engines[k]);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -82,6 +83,17 @@ on_changed(void *arg, struct service *s, struct backend *b, enum backend_state w
 	said[n_said] = '\0';
 }
 
+/* Each of an address of its own, or they would share their checks. */
+static struct backend_config
+backend_at(const struct addr *listening, size_t i)
+{
+	struct backend_config b = { .address = *listening, .weight = 1 };
+
+	b.address.u.in.sin_addr.s_addr = htonl(0x7f000001u + (uint32_t)i);
+	b.health_address = b.address;
+	return b;
+}
+
 static int
 set_up(void **state)
 {
@@ -89,16 +101,14 @@ set_up(void **state)
 
 	(void)state;
 	no_sockets = false;
-	assert_int_equal(addr_parse("127.0.0.1:0", ADDR_PORT_0, &at, NULL), OK);
+	assert_int_equal(addr_parse("0.0.0.0:0", ADDR_PORT_0, &at, NULL), OK);
 	listener = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(bind(listener, &at.u.sa, at.len), 0);
 	assert_int_equal(listen(listener, 4096), 0);
 	assert_int_equal(getsockname(listener, &at.u.sa, &at.len), 0);
-	for (size_t i = 0; i < BACKENDS; i++) {
-		green[i].address = green[i].health_address = at;
-		green[i].weight = 1;
-	}
-	blue[0] = green[0];
+	for (size_t i = 0; i < BACKENDS; i++)
+		green[i] = backend_at(&at, i);
+	blue[0] = backend_at(&at, BACKENDS);
 	config = (struct service_config){
 		.name = "shop",
 		.colors = { { .backends = green, .n_backends = 1 }, { .backends = blue, .n_backends = 0 } },
@@ -223,7 +233,7 @@ test_backends_come_and_go(void **state)
 	(void)state;
 	begin("+");
 	WAIT_UNTIL(loop, n_said == 1);
-	late = backend_new(GREEN, &green[0].address, &green[0].health_address);
+	late = backend_new(GREEN, &green[1].address, &green[1].health_address);
 	service_add_backend(service, backend_ref(late));
 	health_add(health, service, late);
 	assert_false(health_first_round(health, service));
@@ -267,7 +277,7 @@ test_other_terms_keep_the_verdict_until_new_answers_speak(void **state)
 	health_reconfigure(health, service);
 	assert_string_equal(said, "u");	/* the two that failed by the old terms are forgotten */
 	WAIT_UNTIL(loop, n_said == 2);
-	assert_true(connects >= 2);
+	assert_true(connects >= 1);	/* one may have been under way */
 	assert_string_equal(said, "ud");
 
 	/* Without checks it is up, and nobody is asked. */
@@ -418,7 +428,7 @@ test_one_probe_at_a_time_for_each_and_128_for_all(void **state)
 	/* Silence takes them one after the other, each once. */
 	WAIT_UNTIL(loop, n_said >= 128);
 	assert_string_equal(service->colors[GREEN].backends[0]->error, "timed out after 0.3 s");
-	assert_true(connects <= 128 + HEALTH_PROBES_UNSURE + HEALTH_PROBES_HANGING);
+	assert_true(connects <= 128 + TARGETS_UNSURE + TARGETS_HANGING);
 	for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
 		close(fillers[i]);
 }
@@ -479,6 +489,139 @@ test_freeing_ends_probes_under_way_and_gives_back_references(void **state)
 	backend_unref(&b);
 }
 
+/* -- backends that share their checks ------------------------------------------- */
+
+/* A second service with the same backends. */
+static void
+begin_two(const char *answers, struct service_config *second, unsigned *changes)
+{
+	const struct health_events events = { .changed = on_changed_of_either, .arg = changes };
+	struct service *both[2];
+
+	script = answers;
+	connects = sockets = 0;
+	both[0] = service = service_new(&config, 0, 1);
+	both[1] = other = service_new(second, 1, 1);
+	health = health_new(loop, both, 2, &events);
+}
+
+static void
+end_two(void)
+{
+	health_free(&health);
+	service_free(&other);
+}
+
+static void
+test_the_same_check_of_two_services_is_made_once(void **state)
+{
+	struct service_config second = config;
+	unsigned changes[2] = { 0, 0 };
+
+	(void)state;
+	second.name = "pay";
+	begin_two("+", &second, changes);
+	WAIT_UNTIL(loop, changes[0] == 1 && changes[1] == 1);
+	assert_int_equal(connects, 1);
+	assert_int_equal(health_totals(health).targets, 1);
+	assert_int_equal(health_sharers(health, service, service->colors[GREEN].backends[0]), 2);
+	WAIT_UNTIL(loop, connects == 5);
+	assert_true(service->colors[GREEN].backends[0]->checks[1] == other->colors[GREEN].backends[0]->checks[1]);
+	assert_true(health_totals(health).probes[1] >= 4 && health_totals(health).probes[1] <= connects);
+	end_two();
+}
+
+/* Each makes its own verdict of the same answers. */
+static void
+test_sharers_keep_their_own_rise_and_fall(void **state)
+{
+	struct service_config second = config;
+	unsigned changes[2] = { 0, 0 };
+
+	(void)state;	/* rise 2, fall 3 */
+	second.name = "pay";
+	second.health.rise = 1;
+	second.health.fall = 1;
+	begin_two("+-++", &second, changes);
+	WAIT_UNTIL(loop, connects > 4);
+	assert_int_equal(changes[0], 1);
+	assert_int_equal(changes[1], 3);
+	end_two();
+}
+
+static void
+test_the_shortest_interval_of_the_sharers_counts(void **state)
+{
+	struct service_config second = config;
+	unsigned changes[2] = { 0, 0 };
+
+	(void)state;
+	second.name = "pay";
+	config.health.interval = 60;
+	second.health.interval = 10;
+	begin_two("+", &second, changes);
+	WAIT_UNTIL(loop, connects == 2);
+	assert_true(connected_at[1] - connected_at[0] > 8.9);
+	assert_true(connected_at[1] - connected_at[0] < 11.1);
+	/* Without that one they are as rare as the other one wants. */
+	health_remove_service(health, other);
+	WAIT_UNTIL(loop, connects == 4);
+	assert_true(connected_at[3] - connected_at[2] > 53);
+	assert_int_equal(health_sharers(health, service, service->colors[GREEN].backends[0]), 1);
+	end_two();
+}
+
+/* Who differs in one word of the question is asked apart. */
+static void
+test_another_question_is_another_check(void **state)
+{
+	struct service_config second = config;
+	unsigned changes[2] = { 0, 0 };
+
+	(void)state;
+	second.name = "pay";
+	second.health.timeout = NEVER / 2;
+	begin_two("+", &second, changes);
+	WAIT_UNTIL(loop, changes[0] == 1 && changes[1] == 1);
+	assert_int_equal(health_totals(health).targets, 2);
+	assert_int_equal(health_sharers(health, other, other->colors[GREEN].backends[0]), 1);
+
+	/* By the terms of the first it joins its target, and leaves its own. */
+	second.health.timeout = NEVER;
+	health_reconfigure(health, other);
+	assert_int_equal(health_totals(health).targets, 1);
+	assert_int_equal(health_sharers(health, other, other->colors[GREEN].backends[0]), 2);
+	end_two();
+}
+
+/* The one by whom it got in line leaves; the others are asked all the same. */
+static void
+test_a_service_that_leaves_takes_no_check_of_another_along(void **state)
+{
+	struct service_config second = config;
+	unsigned changes[2] = { 0, 0 };
+	int fillers[8];
+
+	(void)state;
+	fall_silent(fillers, ARRAY_LEN(fillers));
+	second.name = "pay";
+	config.colors[GREEN].n_backends = second.colors[GREEN].n_backends = 200;
+	config.health.timeout = second.health.timeout = 0.3;
+	begin_two("+", &second, changes);
+	assert_int_equal(connects, TARGETS_UNSURE);	/* the others wait, in the line of the first service */
+	health_remove_service(health, service);
+	service_free(&service);
+	assert_int_equal(health_totals(health).targets, 200);
+	assert_int_equal(listen(listener, 4096), 0);
+	for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
+		close(fillers[i]);
+	WAIT_UNTIL(loop, health_first_round(health, other));
+	assert_int_equal(changes[0], 0);
+	health_remove_service(health, other);
+	assert_int_equal(health_totals(health).targets, 0);
+	end_two();
+}
+
 int
 main(void)
 {
@@ -499,6 +642,11 @@ main(void)
 		TEST(test_many_backends_all_get_their_turn),
 		TEST(test_without_sockets_nobody_goes_down),
 		TEST(test_freeing_ends_probes_under_way_and_gives_back_references),
+		TEST(test_the_same_check_of_two_services_is_made_once),
+		TEST(test_sharers_keep_their_own_rise_and_fall),
+		TEST(test_the_shortest_interval_of_the_sharers_counts),
+		TEST(test_another_question_is_another_check),
+		TEST(test_a_service_that_leaves_takes_no_check_of_another_along),
 	};
 
 	log_set_level(LOG_ERROR_LEVEL + 1);

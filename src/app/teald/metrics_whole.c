@@ -124,6 +124,26 @@ put_engines(struct prom *p, const struct control *c)
 		}
 }
 
+/* What is asked to check backends, once for all who share it. */
+static void
+put_probes(struct prom *p, const struct control *c)
+{
+	struct targets_totals totals = { 0 };
+
+	if (c->health != NULL)
+		totals = health_totals(c->health);
+	prom_family(p, "teal_check_targets", PROM_GAUGE,
+		    "Addresses that are checked in one way: backends whose checks are the same share one.");
+	prom_u64(p, NULL, NULL, 0, totals.targets);
+	prom_family(p, "teal_probes_total", PROM_COUNTER, "Probes of these, by how they ended.");
+	for (int passed = 1; passed >= 0; passed--) {
+		struct labels l = { .n = 0 };
+
+		labels_add(&l, "result", passed ? "passed" : "failed");
+		metrics_sample(p, l, totals.probes[passed] + inherited_counter(&c->inherited, health_counters[passed]));
+	}
+}
+
 static void
 put_config(struct prom *p, const struct control *c)
 {
@@ -170,6 +190,7 @@ metrics_whole(struct prom *p, const struct control *c)
 		prom_double(p, NULL, NULL, 0, c->config->store.max_age);
 	}
 	put_config(p, c);
+	put_probes(p, c);
 	put_fleet(p, c);
 	put_lags(p, c);
 	put_engines(p, c);

@@ -41,8 +41,12 @@ status_deadline_json(struct json *j, const char *key, const struct service_ctl *
 }
 
 static void
-backends_json(struct json *j, const struct service *s, enum color color)
+backends_json(struct json *j, const struct service_ctl *ctl, enum color color)
 {
+	const struct health *health = ctl->control->health;
+	const struct service *s = ctl->service;
+	char text[ADDR_TEXT];
+
 	json_array(j, "backends");
 	for (size_t i = 0; i < s->colors[color].n; i++) {
 		const struct backend *b = s->colors[color].backends[i];
@@ -55,6 +59,9 @@ backends_json(struct json *j, const struct service *s, enum color color)
 		json_u64(j, "connections", atomic_load_explicit(&b->connections, memory_order_relaxed));
 		status_time_json(j, "since", b->since_us);
 		json_cstr(j, "error", b->error[0] != '\0' ? b->error : NULL);
+		/* Where it is asked, and how many backends are judged by the same answers. */
+		json_cstr(j, "check", backend_has_address(b) ? addr_format(&b->health_address, text) : NULL);
+		json_u64(j, "check_shared", health != NULL ? health_sharers(health, s, b) : 0);
 		json_object_end(j);
 	}
 	json_array_end(j);
@@ -78,7 +85,7 @@ color_json(struct json *j, const struct service_ctl *ctl, enum color color, cons
 	json_u64(j, "bytes_in", totals->in[color]);
 	json_u64(j, "bytes_out", totals->out[color]);
 	if (!brief)
-		backends_json(j, s, color);
+		backends_json(j, ctl, color);
 	json_object_end(j);
 }
 

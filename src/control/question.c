@@ -1,0 +1,150 @@
+/* question.c - composes what a check says, and to whom.  Thread: main. */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/version.h"
+#include "control/question.h"
+
+/* Beyond what any configuration says. */
+#define SAY_MAX ((size_t)64 << 20)
+
+/* A port of its own belongs to something else, which knows nothing of what the
+ * traffic's port expects. */
+static bool
+has_own_port(const struct backend *b)
+{
+	return !addr_equal(&b->health_address, &b->address);
+}
+
+static bool
+speaks_tls(const struct health_config *hc, const struct backend *b)
+{
+	/* It was to be spoken to plainly before a reload. */
+	if (b->server_name == NULL)
+		return false;
+	switch (hc->tls) {
+	case HEALTH_TLS_AUTO:
+		return !has_own_port(b);
+	case HEALTH_TLS_OFF:
+		return false;
+	case HEALTH_TLS_ON:
+		return true;
+	}
+	return false;
+}
+
+static void
+put_http(struct buf *say, const struct health_config *hc, const struct backend *b)
+{
+	char where[ADDR_TEXT];
+
+	buf_printf(say,
+		   "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: teald/%s\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+		   hc->path, hc->host != NULL ? hc->host : addr_format(&b->health_address, where), teal_version());
+}
+
+void
+question_make(struct question *q, const struct service *s, const struct backend *b)
+{
+	const struct service_config *sc = s->config;
+	const struct health_config *hc = &sc->health;
+	char hello[PROBE_HELLO_MAX];
+	size_t n_hello = probe_hello(has_own_port(b) ? SEND_NONE : sc->proxy_protocol.send, hello);
+	struct str say;
+
+	buf_init(&q->say, SAY_MAX);
+	buf_init(&q->key, SAY_MAX);
+	buf_append(&q->say, hello, n_hello);
+	if (hc->type == HEALTH_HTTP)
+		put_http(&q->say, hc, b);
+	CHECK(!q->say.failed);
+	say = buf_str(&q->say);
+	q->request = (struct probe_request){
+		.to = &b->health_address,
+		.source = &sc->source_address,
+		.timeout = hc->timeout,
+		.hello = { say.p, n_hello },
+		.tls = speaks_tls(hc, b) ? s->backend_tls : NULL,
+		.server_name = b->server_name,
+		.send = { say.p + n_hello, say.n - n_hello },
+		.expect = hc->type == HEALTH_HTTP ? &hc->expect : NULL,
+		.http = sc->mode == MODE_HTTP ? &sc->http : NULL,
+		.tree = s->held,
+	};
+}
+
+void
+question_clear(struct question *q)
+{
+	buf_free(&q->say);
+	buf_free(&q->key);
+}
+
+/* -- the key ------------------------------------------------------------------------ */
+
+/* With its length, so that no two lists of parts are the same bytes. */
+static void
+put_part(struct buf *key, const void *p, size_t n)
+{
+	buf_append(key, &n, sizeof(n));
+	buf_append(key, p, n);
+}
+
+static void
+put_number(struct buf *key, double v)
+{
+	put_part(key, &v, sizeof(v));
+}
+
+static void
+put_text_part(struct buf *key, const char *text)
+{
+	put_part(key, text, text != NULL ? strlen(text) + 1 : 0);
+}
+
+static void
+put_address(struct buf *key, const struct addr *a)
+{
+	char text[ADDR_TEXT];
+
+	put_text_part(key, a != NULL && a->len > 0 ? addr_format(a, text) : NULL);
+}
+
+static void
+put_tls_terms(struct buf *key, const struct backend_tls_config *c, const char *server_name, bool http)
+{
+	put_number(key, http);
+	put_number(key, c->verify);
+	put_text_part(key, c->ca);
+	put_text_part(key, c->cert);
+	put_text_part(key, c->key);
+	put_text_part(key, server_name);
+}
+
+struct str
+question_key(struct question *q, const struct service *s)
+{
+	const struct probe_request *r = &q->request;
+	struct buf *key = &q->key;
+
+	buf_clear(key);
+	put_address(key, r->to);
+	put_address(key, r->source);
+	put_number(key, r->timeout);
+	put_part(key, r->hello.p, r->hello.n);
+	put_part(key, r->send.p, r->send.n);
+	put_number(key, r->tls != NULL);
+	if (r->tls != NULL)
+		put_tls_terms(key, &s->config->backend_tls, r->server_name, s->config->mode == MODE_HTTP);
+	put_number(key, r->expect != NULL ? (double)r->expect->n : -1);
+	for (unsigned i = 0; r->expect != NULL && i < r->expect->n; i++) {
+		put_number(key, r->expect->ranges[i].from);
+		put_number(key, r->expect->ranges[i].to);
+	}
+	if (r->expect != NULL && r->http != NULL) {
+		put_number(key, (double)r->http->max_header_size);
+		put_number(key, r->http->answers);
+	}
+	CHECK(!key->failed);
+	return buf_str(key);
+}
