@@ -137,6 +137,9 @@ enum pool_reuse { POOL_SAFE, POOL_ALWAYS };
  * all of it, or nothing. */
 enum http_answers { ANSWERS_LENIENT, ANSWERS_STRICT };
 
+/* What a request for server-sent events gets that cannot be served now. */
+enum sse_unavailable { SSE_CLOSE, SSE_ANSWER };
+
 struct http_config {
 	/* Seconds.  header_timeout: 10.0, from the first wait for a request's head
 	 * to its last byte, however it trickles.  response_timeout: 60.0, from the
@@ -166,6 +169,8 @@ struct http_config {
 	double pool_idle;	/* seconds they are kept; 4.0, 0: until the backend closes */
 	enum pool_reuse pool_reuse;	/* safe */
 	enum http_answers answers;	/* lenient */
+	unsigned retry_after;	/* seconds in Retry-After of our own answers; 1, 0: not said */
+	enum sse_unavailable sse_unavailable;	/* close */
 };
 
 /* Who may tell us who the client is, and whom we tell. */

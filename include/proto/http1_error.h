@@ -31,6 +31,9 @@ size_t http1_error_write(const struct http1_error *e, char *out, size_t room);
 /* Would the client rather read JSON than HTML (RFC 9110 section 12.5.1)?  At
  * equal weight the one that is named more exactly; otherwise HTML. */
 bool http1_accepts_json(const struct http1_head *h);
+/* Is it a request as EventSource makes it (HTML, "Server-sent events"): a GET that accepts text/event-stream
+ * and nothing else?  Programs that list other types as well read answers of other kinds. */
+bool http1_wants_events(const struct http1_head *h);
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7), terminated. */
 #define HTTP1_DATE_TEXT 30

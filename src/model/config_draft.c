@@ -45,6 +45,7 @@ service_defaults(struct service_draft *d)
 		.body_grace = 20.0,
 		.pool_size = 1024,
 		.pool_idle = 4.0,
+		.retry_after = 1,
 	};
 	draft_default_tls(s);
 	s->tcp = (struct tcp_options){ .keepalive.on = true, .backlog = 4096, .user_timeout = -1 };

@@ -227,6 +227,25 @@ until(struct str *rest, char stop)
 	return trimmed(piece);
 }
 
+/* The next media range of an Accept, and its weight in thousandths; false at the end. */
+static bool
+next_range(struct str *rest, struct str *type, unsigned *weight)
+{
+	struct str range, parameter;
+
+	if (rest->n == 0)
+		return false;
+	range = until(rest, ',');
+	*type = until(&range, ';');
+	*weight = 1000;
+	while (range.n > 0) {
+		parameter = until(&range, ';');
+		if (parameter.n > 2 && (parameter.p[0] | 0x20) == 'q' && parameter.p[1] == '=')
+			*weight = weight_of((struct str){ parameter.p + 2, parameter.n - 2 });
+	}
+	return true;
+}
+
 /* What one type is worth to the client: its most exact range counts. */
 struct liking {
 	unsigned exact;	/* 0: none, 1 any type, 2 any of the kind, 3 that one */
@@ -250,22 +269,13 @@ http1_accepts_json(const struct http1_head *h)
 	if (!http1_head_has(h, HTTP1_ACCEPT))
 		return false;
 	for (unsigned i = h->first[HTTP1_ACCEPT]; i < h->header_count; i++) {
-		struct str rest, range, type, parameter;
+		struct str rest, type;
+		unsigned weight;
 
 		if (h->headers[i].id != HTTP1_ACCEPT)
 			continue;
 		rest = http1_text(h, h->headers[i].value);
-		while (rest.n > 0) {
-			unsigned weight = 1000;
-
-			range = until(&rest, ',');
-			type = until(&range, ';');
-			while (range.n > 0) {
-				parameter = until(&range, ';');
-				if (parameter.n > 2 && (parameter.p[0] | 0x20) == 'q' &&
-				    parameter.p[1] == '=')
-					weight = weight_of((struct str){ parameter.p + 2, parameter.n - 2 });
-			}
+		while (next_range(&rest, &type, &weight)) {
 			if (str_case_eq(type, "*/*")) {
 				like(&json, 1, weight);
 				like(&html, 1, weight);
@@ -283,4 +293,26 @@ http1_accepts_json(const struct http1_head *h)
 	}
 	/* Who names JSON and then takes anything, as programs do, wants JSON. */
 	return json.weight > html.weight || (json.weight == html.weight && json.exact > html.exact);
+}
+
+bool
+http1_wants_events(const struct http1_head *h)
+{
+	struct str rest, type;
+	bool events = false;
+	unsigned weight;
+
+	if (h->verb != HTTP1_GET || !http1_head_has(h, HTTP1_ACCEPT))
+		return false;
+	for (unsigned i = h->first[HTTP1_ACCEPT]; i < h->header_count; i++) {
+		if (h->headers[i].id != HTTP1_ACCEPT)
+			continue;
+		rest = http1_text(h, h->headers[i].value);
+		while (next_range(&rest, &type, &weight)) {
+			if (type.n > 0 && weight > 0 && !str_case_eq(type, "text/event-stream"))
+				return false;
+			events |= type.n > 0 && weight > 0;
+		}
+	}
+	return events;
 }

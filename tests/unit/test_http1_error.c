@@ -199,6 +199,38 @@ test_who_gets_json(void **state)
 	}
 }
 
+static void
+test_who_is_an_event_source(void **state)
+{
+	static const struct {
+		const char *message;
+		bool events;
+	} cases[] = {
+		{ "GET / HTTP/1.1\r\nAccept: text/event-stream\r\n", true },
+		{ "GET / HTTP/1.1\r\nACCEPT: Text/Event-Stream;q=0.1\r\n", true },
+		{ "GET / HTTP/1.1\r\nAccept: \r\nAccept: , text/event-stream ,\r\n", true },
+		{ "GET / HTTP/1.1\r\nAccept: text/event-stream, */*;q=0\r\n", true },
+		{ "GET / HTTP/1.1\r\nAccept: text/event-stream, */*\r\n", false },
+		{ "GET / HTTP/1.1\r\nAccept: text/event-stream\r\nAccept: text/html\r\n", false },
+		{ "GET / HTTP/1.1\r\nAccept: application/json, text/event-stream\r\n", false },
+		{ "GET / HTTP/1.1\r\nAccept: text/event-stream;q=0\r\n", false },
+		{ "GET / HTTP/1.1\r\nAccept:\r\n", false },
+		{ "GET / HTTP/1.1\r\n", false },
+		{ "HEAD / HTTP/1.1\r\nAccept: text/event-stream\r\n", false },
+		{ "POST / HTTP/1.1\r\nAccept: text/event-stream\r\n", false },
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		snprintf(text, sizeof(text), "%s\r\n", cases[i].message);
+		http1_head_init(&head, sizeof(text));
+		assert_int_equal(http1_head_parse(&head, text, strlen(text)), HTTP1_DONE);
+		if (http1_wants_events(&head) != cases[i].events)
+			fail_msg("%s", cases[i].message);
+	}
+}
+
 int
 main(void)
 {
@@ -209,6 +241,7 @@ main(void)
 		cmocka_unit_test(test_head_has_the_length_only),
 		cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_who_gets_json),
+		cmocka_unit_test(test_who_is_an_event_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

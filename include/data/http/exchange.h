@@ -27,6 +27,7 @@ struct exchange {
 	bool streamed;	/* more of its body has passed than `text` holds: it cannot be sent again */
 	bool minor0;	/* the client speaks HTTP/1.0 */
 	bool json;	/* the client would rather read that than HTML */
+	bool events;	/* the client is an EventSource */
 	bool upgrade;	/* the client asks for another protocol */
 	bool binds;	/* the client logs in, by a scheme that belongs to the connection */
 	bool expects;	/* the client waits for a 100 before it sends the body */

@@ -19,8 +19,8 @@ struct http_answer {
 	bool close;	/* nothing may follow */
 };
 
-/* By which an HTTP client is told of such an end. */
-struct http_answer http_answer_of(enum ending e, bool close);
+/* By which a client of that service is told of such an end. */
+struct http_answer http_answer_of(const struct service_config *sc, enum ending e, bool close);
 
 /* What is known of the request that is answered. */
 struct http_asker {
@@ -30,7 +30,8 @@ struct http_asker {
 };
 
 /* Writes it to a client without an exchange, and the access line; h is NULL when
- * no head is whole.  False: the client does not take it. */
+ * no head is whole.  Where the connection is to be closed instead the client is not kept.
+ * False: the client does not take it. */
 MUST_USE bool http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h,
 			       const struct http_answer *a);
 /* Writes it, no more; *bytes: how many.  False: the client does not take it. */
@@ -38,8 +39,12 @@ MUST_USE bool http_answer_write(struct http_conn *c, const struct http_answer *a
 				const struct http_asker *asker, size_t *bytes);
 /* The status by which an HTTP client is told of such an end. */
 unsigned http_answer_status(enum ending e);
-/* Seconds after which it may try again, with that status; 0: nothing is said. */
-unsigned http_answer_retry_after(unsigned status);
+/* Seconds after which it may come again, in Retry-After (RFC 9110 section 10.2.3): of the service's key,
+ * or until source_rate lets it in; 0: nothing is said, for coming again would not help. */
+unsigned http_answer_retry_after(const struct service_config *sc, enum ending e);
+/* A request for server-sent events (events) gets no such answer but the end of its connection:
+ * EventSource comes again after that, and gives up for good after any answer but 200. */
+bool http_answer_is_closed(const struct service_config *sc, unsigned status, bool events);
 /* The same in words. */
 const char *http_answer_words(enum ending e);
 

@@ -114,21 +114,25 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 		.status = status,
 		.ending = ending,
 		.reason = reason,
-		.retry_after = http_answer_retry_after(status),
+		/* What may have been executed is not to be asked for again by who obeys that. */
+		.retry_after = x->sent == 0 || x->idempotent ?
+				       http_answer_retry_after(x->dial.lane->config, ending) :
+				       0,
 	};
+	bool closed = http_answer_is_closed(x->dial.lane->config, status, x->events);
 	size_t bytes = 0;
 
 	/* What is left of the request would be taken for the next one. */
 	if (!pump_has_all(&x->up))
 		s->close_requested = false;
-	if (!pump_has_all(&x->up) || exchange_client_is_done(x) || http_stream_must_leave(s, x->dial.lane->worker))
+	if (!pump_has_all(&x->up) || exchange_client_is_done(x) || closed || http_stream_must_leave(s, x->dial.lane->worker))
 		s->keep = false;
 	a.close = !s->keep;
 	if (x->answering || pump_is_blocked(&x->down)) {
 		exchange_cut(x, ending, reason);
 		return;
 	}
-	if (!s->ops->answer(s, &a, &asker, &bytes)) {
+	if (!closed && !s->ops->answer(s, &a, &asker, &bytes)) {
 		exchange_abort(x, END_CLIENT_RESET);
 		return;
 	}
@@ -463,6 +467,7 @@ begin_exchange(struct exchange *x, struct http_stream *s, const struct endpoint 
 	x->expects = http1_head_expect(h) == HTTP1_EXPECT_CONTINUE;
 	if (http1_head_has(h, HTTP1_ACCEPT))
 		x->json = http1_accepts_json(h);
+	x->events = http1_wants_events(h);
 	x->bytes_in = h->length;
 	deadline_init(&x->pace);
 	dial_begin(&x->dial);

@@ -1,4 +1,6 @@
 /* http_answer.c - what Teal answers itself.  Thread: owning worker. */
+#include <math.h>
+
 #include "data/http/http_answer.h"
 #include "data/http/http_buffers.h"
 #include "data/http/http_conn.h"
@@ -6,13 +8,16 @@
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
 
-/* Seconds until a service that has no room, or no backend, is asked again. */
-#define RETRY_AFTER 1
+#define AGAIN .again = true
 
-/* How an HTTP client is told; what is not here never becomes an answer. */
+/* How an HTTP client is told; what is not here never becomes an answer.  AGAIN: time alone
+ * may change it, so coming again helps.  It does not where a body is too large, where
+ * the client itself holds the places that it lacks, or where a preview would
+ * go on with a color that its tester did not mean. */
 static const struct {
 	unsigned status;
 	const char *words;
+	bool again;
 } told[ENDINGS] = {
 	[END_CONNECT] = { 502, "no backend could be reached" },
 	[END_BACKEND_TLS] = { 502, "no backend could be reached by TLS" },
@@ -21,21 +26,21 @@ static const struct {
 	[END_BAD_RESPONSE] = { 502, "the backend's answer is malformed or ambiguous" },
 	[END_RESPONSE_TIMEOUT] = { 504, "the backend gave no answer within response_timeout" },
 	[END_IDLE] = { 504, "nothing moved for idle_timeout" },
-	[END_LIMIT] = { 503, "the service is at max_connections" },
-	[END_BACKEND_LIMIT] = { 503, "every backend is at backend_max_connections" },
-	[END_QUEUE_TIMEOUT] = { 503, "no place came free within queue_timeout" },
-	[END_NO_BACKEND] = { 503, "no usable backend" },
-	[END_STALE] = { 503, "the active color is not known for certain" },
-	[END_MEMORY] = { 503, "out of memory or descriptors" },
-	[END_NO_PORT] = { 503, "no port is free to reach a backend from" },
+	[END_LIMIT] = { 503, "the service is at max_connections", AGAIN },
+	[END_BACKEND_LIMIT] = { 503, "every backend is at backend_max_connections", AGAIN },
+	[END_QUEUE_TIMEOUT] = { 503, "no place came free within queue_timeout", AGAIN },
+	[END_NO_BACKEND] = { 503, "no usable backend", AGAIN },
+	[END_STALE] = { 503, "the active color is not known for certain", AGAIN },
+	[END_MEMORY] = { 503, "out of memory or descriptors", AGAIN },
+	[END_NO_PORT] = { 503, "no port is free to reach a backend from", AGAIN },
 	[END_BACKEND_DOWN] = { 502, "the backend failed its checks before there was an answer" },
-	[END_DRAINED] = { 503, "the drain's time was over before there was an answer" },
+	[END_DRAINED] = { 503, "the drain's time was over before there was an answer", AGAIN },
 	[END_PREVIEW] = { 503, "a flip ended this preview" },
-	[END_STOP] = { 503, "this load balancer is being stopped" },
+	[END_STOP] = { 503, "this load balancer is being stopped", AGAIN },
 	[END_INTERNAL] = { 502, "a fault inside" },
 	[END_DENIED] = { 403, "this client is not allowed here" },
 	[END_SOURCE_LIMIT] = { 429, "too many connections from one address" },
-	[END_SOURCE_RATE] = { 429, "too many connections a second from one address" },
+	[END_SOURCE_RATE] = { 429, "too many connections a second from one address", AGAIN },
 	[END_MISDIRECTED] = { 421, "no service here is for that host" },
 	[END_TOO_LARGE] = { 413, "the request's body is larger than max_body" },
 	[END_HEADER_TIMEOUT] = { 408, "the request's head did not come within header_timeout" },
@@ -55,19 +60,30 @@ http_answer_words(enum ending e)
 }
 
 unsigned
-http_answer_retry_after(unsigned status)
+http_answer_retry_after(const struct service_config *sc, enum ending e)
 {
-	return status == 503 || status == 429 ? RETRY_AFTER : 0;
+	double token = e == END_SOURCE_RATE ? 1 / sc->limits.source_rate.per_second : 0;
+
+	if (!told[e].again || sc->http.retry_after == 0)
+		return 0;
+	return token > sc->http.retry_after ? (unsigned)ceil(token) : sc->http.retry_after;
+}
+
+bool
+http_answer_is_closed(const struct service_config *sc, unsigned status, bool events)
+{
+	return events && sc->http.sse_unavailable == SSE_CLOSE &&
+	       (status == 429 || status == 502 || status == 503 || status == 504);
 }
 
 struct http_answer
-http_answer_of(enum ending e, bool close)
+http_answer_of(const struct service_config *sc, enum ending e, bool close)
 {
 	return (struct http_answer){
 		.status = http_answer_status(e),
 		.ending = e,
 		.reason = http_answer_words(e),
-		.retry_after = http_answer_retry_after(http_answer_status(e)),
+		.retry_after = http_answer_retry_after(sc, e),
 		.close = close,
 	};
 }
@@ -105,8 +121,10 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 	struct http_asker asker = { .head = h };
 	char made[HTTP_ID];
 	size_t bytes = 0;
+	bool closed = h != NULL && http_answer_is_closed(l->config, a.status, http1_wants_events(h));
 	bool taken;
 
+	c->stream.keep &= !closed;
 	a.close |= !c->stream.keep;
 	if (h != NULL) {
 		asker.id = http1_edit_request_id(h);
@@ -118,7 +136,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		http_buffers_id(w->http, made);
 		asker.id = (struct str){ made, sizeof(made) };
 	}
-	taken = http_answer_write(c, &a, &asker, &bytes);
+	taken = closed || http_answer_write(c, &a, &asker, &bytes);
 	http_log(&(const struct http_record){
 		.lane = l,
 		.client = c->peer,

@@ -206,13 +206,11 @@ http_conn_want(struct http_conn *c, bool read, bool write)
 	io_want(c->lane->worker->loop, &c->io, (read ? EV_READ : 0) | (write ? EV_WRITE : 0));
 }
 
-/* Bytes of one request and perhaps of what follows; returns how many were its.
- * Those left over have to be kept. */
-static size_t
-feed(struct http_conn *c, char *p, size_t n)
+/* In the worker's buffers. */
+static struct http1_head *
+begin_request_head(struct http_conn *c)
 {
-	struct worker *w = c->lane->worker;
-	struct http1_head *h = c->head != NULL ? c->head : &w->http->request;
+	struct http1_head *h = &c->lane->worker->http->request;
 	const struct http_config *hc = http_config_of(c);
 	const struct http1_limits limits = {
 		.head = (uint32_t)hc->max_header_size,
@@ -220,13 +218,22 @@ feed(struct http_conn *c, char *p, size_t n)
 		.headers = (uint16_t)hc->max_headers,
 		.utf8_target = hc->target_utf8 == TARGET_UTF8_PASS,
 	};
+
+	http1_head_init(h, limits.head);
+	http1_head_limit(h, &limits);
+	c->stream.begun = c->lane->worker->now;
+	return h;
+}
+
+/* Bytes of one request and perhaps of what follows; returns how many were its.
+ * Those left over have to be kept. */
+static size_t
+feed(struct http_conn *c, char *p, size_t n)
+{
+	struct http1_head *h = c->head != NULL ? c->head : begin_request_head(c);
+	const struct http_config *hc = http_config_of(c);
 	size_t used = n;
 
-	if (c->head == NULL) {
-		http1_head_init(h, limits.head);
-		http1_head_limit(h, &limits);
-		c->stream.begun = w->now;
-	}
 	switch (http1_head_parse(h, p, n)) {
 	case HTTP1_NEED_MORE:
 		/* No request has begun: the clock of waiting runs on. */
@@ -450,6 +457,18 @@ http_conn_idle(const struct http_conn *c, double now)
 	return c->state == HTTP_CONN_READING && c->head == NULL ? now - c->deadline.touched : 0;
 }
 
+/* What one that waits for a place has asked meanwhile, so that its answer fits; NULL: that has not come. */
+static const struct http1_head *
+look_at_request(struct http_conn *c)
+{
+	struct relay_buffers *buffers = &c->lane->worker->buffers;
+	ssize_t n = io_read(&c->io, buffers->buffer, buffers->size);
+	struct http1_head *h = begin_request_head(c);
+
+	c->stream.begun = c->born;
+	return n > 0 && http1_head_parse(h, buffers->buffer, (size_t)n) == HTTP1_DONE ? h : NULL;
+}
+
 void
 http_conn_expired(struct deadline *d)
 {
@@ -461,10 +480,10 @@ http_conn_expired(struct deadline *d)
 		permit_leave_queue(&c->permit);
 		list_append(&c->lane->http->clients[c->stream.entrance], &c->link);
 		c->state = HTTP_CONN_READING;
-		a = http_answer_of(END_QUEUE_TIMEOUT, true);
-		http_conn_answer(c, c->lane, NULL, &a);
+		a = http_answer_of(c->lane->config, END_QUEUE_TIMEOUT, true);
+		http_conn_answer(c, c->lane, look_at_request(c), &a);
 	} else if (c->state == HTTP_CONN_READING && c->head != NULL) {
-		a = http_answer_of(END_HEADER_TIMEOUT, true);
+		a = http_answer_of(c->lane->config, END_HEADER_TIMEOUT, true);
 		http_conn_answer(c, c->lane, NULL, &a);
 	} else if (c->state == HTTP_CONN_READING && c->stream.requests == 0) {
 		/* Who has said nothing is not told anything: browsers open

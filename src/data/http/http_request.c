@@ -11,7 +11,7 @@
 static void
 answer_own(struct http_conn *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
 {
-	const struct http_answer a = http_answer_of(ending, close);
+	const struct http_answer a = http_answer_of(l->config, ending, close);
 
 	http_conn_answer(c, l, h, &a);
 }
