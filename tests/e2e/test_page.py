@@ -132,7 +132,7 @@ def test_where_http_is_spoken_it_is_requests(teal, ports, closing, chromium):
             def records():
                 found = t.tealctl("top", "--interval=0.2", check=0).stdout.split("\t")
                 assert found[:4] == ["top", "shop", "http", "blue"]
-                return float(found[-1]) > 2
+                return float(found[21]) > 2 and float(found[25]) > 0.9
             until(records, "and in tealctl top")
         finally:
             load.terminate()

@@ -52,6 +52,12 @@ def shop(green, blue, name="shop", **more):
             "failed_total": 0, "colors": {"green": green, "blue": blue}} | more
 
 
+def figures(errors, requests, p50=0.0041, p99=0.18):
+    return {"seconds": 60.0, "requests": requests, "classes": {"1xx": 0, "2xx": requests - errors, "3xx": 0, "4xx": 0, "5xx": errors},
+            "errors": errors, "error_rate": errors / requests if requests else None,
+            "p50": p50 if requests else None, "p99": p99 if requests else None}
+
+
 class Readings(dict):
     """A script that says the next of these to each `status`, the last one for ever."""
 
@@ -77,7 +83,10 @@ def scripted(closing):
 
 FIRST = reading(10.0, shop(color(5, 100, 1000), color(0, 7, 70)),
                 shop(color(1, 1, 1), color(0, 0, 0), name="pay", active="blue"))
-SECOND = reading(12.0, shop(color(4, 150, 5000), color(1, 8, 70)),
+SECOND = reading(12.0, shop(color(4, 150, 5000), color(1, 8, 70),
+                            quality={"green": figures(25, 1250), "blue": figures(0, 0), "flip": {
+                                "at": "2026-11-22T14:02:11.123Z", "epoch": 42, "from": "blue", "to": "green",
+                                "before": figures(0, 1000, p99=0.0124), "after": figures(25, 1250)}}),
                  shop(color(1, 1, 1), color(0, 0, 0, healthy=0), name="pay", active="blue", failed_total=5,
                       locked={"by": "anna", "reason": "freeze", "at": "2026-11-22T14:02:11.123Z"},
                       drain={"color": "green", "remaining": 1, "at_start": 3, "deadline_in": 12.3}))
@@ -88,15 +97,16 @@ def test_in_a_pipe_it_is_what_moved_between_two_readings(scripted):
     p = run("-s", s.path, "top", "--interval=0.1")
     assert (p.returncode, p.stderr) == (0, "")
     # By teald's own clock two seconds lie between them, not a tenth.
-    assert p.stdout == ("top\tshop\ttcp\tgreen\t42\t2\t2\t4\t25.0\t2000\t20000\t2\t2\t1\t0.5\t0\t0\t0.0\t-\t0\tunlocked\t0.0\n"
-                        "top\tpay\ttcp\tblue\t42\t2\t2\t1\t0.0\t0\t0\t0\t2\t0\t0.0\t0\t0\t2.5\tgreen\t1\tlocked\t0.0\n")
+    assert p.stdout == ("top\tshop\ttcp\tgreen\t42\t2\t2\t4\t25.0\t2000\t20000\t2\t2\t1\t0.5\t0\t0\t0.0\t-\t0\tunlocked\t0.0"
+                        "\t0.02\t0.0041\t0.18\t-\t-\t-\n"
+                        "top\tpay\ttcp\tblue\t42\t2\t2\t1\t0.0\t0\t0\t0\t2\t0\t0.0\t0\t0\t2.5\tgreen\t1\tlocked\t0.0\t-\t-\t-\t-\t-\t-\n")
     assert s.commands == ["status --brief"] * 2
 
 
 def test_one_that_began_anew_has_not_moved_backwards(scripted):
     s = scripted(SECOND, FIRST | {"pid": 4712})
     out = run("-s", s.path, "top", "--interval=0.1", "shop").stdout
-    assert out == "top\tshop\ttcp\tgreen\t42\t2\t2\t5\t0.0\t0\t0\t2\t2\t0\t0.0\t0\t0\t0.0\t-\t0\tunlocked\t0.0\n"
+    assert out == "top\tshop\ttcp\tgreen\t42\t2\t2\t5\t0.0\t0\t0\t2\t2\t0\t0.0\t0\t0\t0.0\t-\t0\tunlocked\t0.0" + "\t-" * 6 + "\n"
 
 
 def test_sorted_and_filtered_on_the_command_line(scripted):
@@ -107,6 +117,19 @@ def test_sorted_and_filtered_on_the_command_line(scripted):
     assert names("--sort", "connections") == ["shop", "pay"]
     assert names("--sort", "trouble", "P") == ["pay", "shop"]
     assert names("--", "pa") == ["pay"]
+    assert names("--sort=errors", "--", "") == names("--sort=latency") == ["shop", "pay"]
+
+
+def test_how_each_color_answers_before_and_after_the_flip(scripted, terminal):
+    t = terminal(scripted(FIRST, SECOND).path, "top", "--interval=0.1", columns=170)
+    t.until("ERR", "P99", "2.0% fail since the flip, 0% before it")
+    assert " 2.0%  180ms " in next(line for line in t.lines if "> shop" in line)
+    t.press("\r")
+    t.until("● green   last minute       2.0% failed, p50 4.1ms, p99 180ms, of 1250: 1225 2xx, 0 3xx, 0 4xx, 25 5xx",
+            "■ blue    before the flip   0% failed, p50 4.1ms, p99 12ms, of 1000: 1000 2xx",
+            "● green   since the flip    2.0% failed")
+    t.press("q")
+    assert t.end() == 0
 
 
 def test_the_raw_objects(scripted):

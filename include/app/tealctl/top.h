@@ -15,12 +15,21 @@ enum top_sort {
 	TOP_BY_CONNECTIONS,
 	TOP_BY_RATE,
 	TOP_BY_OUT,
-	TOP_BY_CHANGE
+	TOP_BY_CHANGE,
+	TOP_BY_ERRORS,
+	TOP_BY_LATENCY
 };
-#define TOP_SORTS (TOP_BY_CHANGE + 1)
-/* "order" "name" "trouble" "connections" "new" "out" "changed" */
+#define TOP_SORTS (TOP_BY_LATENCY + 1)
+/* "order" "name" "trouble" "connections" "new" "out" "changed" "errors" "latency" */
 const char *top_sort_word(enum top_sort s);
 bool top_sort_from_word(const char *word, enum top_sort *out);
+
+/* What became of a color's requests (of TCP, sessions) within a window; below 0: not known. */
+struct top_figures {
+	uint64_t requests, errors;
+	double error_rate;	/* share of 1 */
+	double p50, p99;	/* seconds */
+};
 
 /* Of one color: green is 0, blue 1. */
 struct top_color {
@@ -28,6 +37,7 @@ struct top_color {
 	uint64_t connections;
 	uint64_t begun, in, out;	/* counters */
 	double new_rate, in_rate, out_rate;	/* per second */
+	struct top_figures minute;	/* the last one */
 	uint32_t past[TOP_PAST];	/* connections, the newest last */
 };
 
@@ -76,6 +86,10 @@ void top_take(struct top *t, json_t *status);
 void top_take_one(struct top *t, json_t *status);
 /* NULL when there is none of that name. */
 struct top_service *top_find(struct top *t, const char *name);
+/* Out of "quality" of a status; o may be NULL. */
+void top_take_figures(struct top_figures *f, json_t *o);
+/* So many failed that it is worth a look, and not by chance. */
+bool top_figures_bad(const struct top_figures *f);
 /* Sorts and filters anew. */
 void top_arrange(struct top *t);
 void top_free(struct top *t);

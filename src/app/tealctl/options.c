@@ -221,7 +221,7 @@ take_top(struct options *o, struct words *w, struct why *why)
 			if (!top_sort_from_word(value, &sort))
 				return why_set(
 					why, E_USAGE,
-					"--sort=%.40s: it is order, name, trouble, connections, new, out or changed",
+					"--sort=%.40s: it is order, name, trouble, connections, new, out, changed, errors or latency",
 					value);
 			o->sort = sort;
 		} else if (!w->literal[i] && strncmp(word, "--", 2) == 0) {

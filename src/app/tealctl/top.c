@@ -1,5 +1,6 @@
 /* top.c - from readings of the status to rates, and their order.  One thread. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "app/tealctl/say.h"
@@ -8,7 +9,7 @@
 
 static const char *const color_words[] = { "green", "blue" };
 static const char *const sort_words[] = {
-	"order", "name", "trouble", "connections", "new", "out", "changed"
+	"order", "name", "trouble", "connections", "new", "out", "changed", "errors", "latency"
 };
 
 const char *
@@ -91,7 +92,8 @@ trouble_of(const struct top_service *s)
 		return 2;
 	/* One in a hundred is worth a look. */
 	few = (s->colors[0].new_rate + s->colors[1].new_rate) / 100;
-	return active->healthy < active->total || s->failed_rate > few || s->errors_rate > few ||
+	return active->healthy < active->total || s->failed_rate > few ||
+	       top_figures_bad(&s->colors[0].minute) || top_figures_bad(&s->colors[1].minute) ||
 	       count_at(s->object, "waiting") > 0;
 }
 
@@ -110,8 +112,10 @@ take_service(struct top_service *s, json_t *o, double uptime, size_t place)
 	s->place = place;
 	s->active = top_color_at(o, "active");
 	s->epoch = count_at(o, "epoch");
-	for (int c = 0; c < 2; c++)
+	for (int c = 0; c < 2; c++) {
 		take_top_color(&s->colors[c], json_object_get(json_at(o, "colors"), color_words[c]), seconds);
+		top_take_figures(&s->colors[c].minute, json_object_get(json_at(o, "quality"), color_words[c]));
+	}
 	s->failed_rate = rate_of(failed, s->failed, seconds);
 	s->failed = failed;
 	s->errors_rate = rate_of(errors, s->errors, seconds);
@@ -247,6 +251,10 @@ sum_of(const struct top_service *s, enum top_sort by)
 		return a->new_rate + b->new_rate;
 	case TOP_BY_OUT:
 		return a->out_rate + b->out_rate;
+	case TOP_BY_ERRORS:
+		return fmax(a->minute.error_rate, b->minute.error_rate);
+	case TOP_BY_LATENCY:
+		return fmax(a->minute.p99, b->minute.p99);
 	case TOP_BY_ORDER:
 	case TOP_BY_NAME:
 	case TOP_BY_CHANGE:

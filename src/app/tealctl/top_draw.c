@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "app/tealctl/say.h"
-#include "app/tealctl/top.h"
+#include "app/tealctl/top_draw.h"
 #include "base/clock.h"
 
 static const char *const color_words[] = { "green", "blue" };
@@ -15,22 +15,15 @@ static const enum style color_styles[] = { STYLE_GREEN, STYLE_BLUE };
 /* Lines above the list and below it. */
 #define ABOVE 4
 #define BELOW 1
-/* Cells of a number. */
-#define FIGURE 7
 
 /* What there is room for. */
 struct layout {
 	int name;	/* width of the first column */
-	bool mode, epoch, rates, bytes, graphs;
+	bool mode, epoch, rates, bytes, quality, graphs;
 };
 
-/* Never taken as an order by the terminal, at most width cells, filled up. */
-static void put_column(struct buf *out, const struct top_screen *ts, enum style style, int width,
-		     const char *fmt, ...) PRINTF_LIKE(5, 6);
-
-/* width < 0: to the right. */
-static void
-put_column(struct buf *out, const struct top_screen *ts, enum style style, int width, const char *fmt, ...)
+void
+top_column(struct buf *out, const struct top_screen *ts, enum style style, int width, const char *fmt, ...)
 {
 	int want = abs(width), have;
 	char text[1024];
@@ -94,8 +87,8 @@ volume(double v, char text[16])
 	return text;
 }
 
-static const char *
-color_sign(const struct top_screen *ts, int color)
+const char *
+top_color_sign(const struct top_screen *ts, int color)
 {
 	return ts->utf8 ? (color == 0 ? "●" : "■") : (color == 0 ? "o" : "#");
 }
@@ -135,6 +128,7 @@ note(struct buf *out, const struct top_service *s)
 	static const struct output plain;
 	double left = s->until - clock_now();
 	const struct top_color *a = s->active >= 0 ? &s->colors[s->active] : NULL;
+	struct buf more;
 
 	if (a == NULL)
 		buf_printf(out, "color not known yet");
@@ -155,6 +149,13 @@ note(struct buf *out, const struct top_service *s)
 		then(out);
 		buf_printf(out, "%.1f/s 5xx", s->errors_rate);
 	}
+	buf_init(&more, 256);
+	top_quality_note(&more, s);
+	if (buf_len(&more) > 0) {
+		then(out);
+		buf_append(out, buf_str(&more).p, buf_len(&more));
+	}
+	buf_free(&more);
 	if (json_has(s->object, "waiting")) {
 		then(out);
 		say_into(out, &plain, s->object, "{waiting} wait");
@@ -176,12 +177,14 @@ put_color(struct buf *out, const struct top_screen *ts, const struct top_service
 
 	snprintf(up, sizeof(up), "%s%u/%u", bad ? (t->healthy == 0 ? "x " : "! ") : "", t->healthy, t->total);
 	buf_printf(out, " ");
-	put_column(out, ts, bad ? (active ? STYLE_BAD : STYLE_NOTE) : style, -7, "%s", up);
-	put_column(out, ts, style, -FIGURE, "%s", figure((double)t->connections, a));
+	top_column(out, ts, bad ? (active ? STYLE_BAD : STYLE_NOTE) : style, -7, "%s", up);
+	top_column(out, ts, style, -TOP_FIGURE, "%s", figure((double)t->connections, a));
 	if (l->rates)
-		put_column(out, ts, style, -FIGURE, "%s", figure(t->new_rate, a));
+		top_column(out, ts, style, -TOP_FIGURE, "%s", figure(t->new_rate, a));
 	if (l->bytes)
-		put_column(out, ts, style, -FIGURE, "%s", volume(t->out_rate, b));
+		top_column(out, ts, style, -TOP_FIGURE, "%s", volume(t->out_rate, b));
+	if (l->quality)
+		top_quality_cells(out, ts, style, &t->minute);
 	if (l->graphs) {
 		buf_printf(out, " ");
 		put_graph(out, ts, s, c, 16);
@@ -191,21 +194,23 @@ put_color(struct buf *out, const struct top_screen *ts, const struct top_service
 static int
 color_width(const struct layout *l)
 {
-	return 1 + 7 + FIGURE + (l->rates ? FIGURE : 0) + (l->bytes ? FIGURE : 0) + (l->graphs ? 17 : 0);
+	return 1 + 7 + TOP_FIGURE + (l->rates ? TOP_FIGURE : 0) + (l->bytes ? TOP_FIGURE : 0) +
+	       (l->quality ? 2 * TOP_FIGURE : 0) + (l->graphs ? 17 : 0);
 }
 
 static struct layout
 lay_out_screen(const struct top *t, int columns)
 {
 	struct layout l = {
-		.name = 12, .mode = true, .epoch = true, .rates = true, .bytes = true, .graphs = true
+		.name = 12, .mode = true, .epoch = true, .rates = true, .bytes = true, .quality = true, .graphs = true
 	};
 	/* And what is to be left for the note before one of them may stay. */
 	const struct {
 		bool *column;
 		int note;
 	} optional[] = {
-		{ &l.graphs, 24 }, { &l.mode, 24 }, { &l.bytes, 24 }, { &l.epoch, 20 }, { &l.rates, 6 }
+		{ &l.graphs, 24 }, { &l.bytes, 24 }, { &l.mode, 24 },
+		{ &l.epoch, 20 }, { &l.quality, 12 }, { &l.rates, 6 }
 	};
 	int most = columns / 5 < 32 ? columns / 5 : 32;
 
@@ -227,25 +232,27 @@ lay_out_screen(const struct top *t, int columns)
 static void
 put_heads(struct buf *out, const struct top_screen *ts, const struct layout *l)
 {
-	put_column(out, ts, STYLE_HEAD, 2 + l->name, "  SERVICE");
+	top_column(out, ts, STYLE_HEAD, 2 + l->name, "  SERVICE");
 	if (l->mode)
-		put_column(out, ts, STYLE_HEAD, 6, "MODE");
-	put_column(out, ts, STYLE_HEAD, 9, "ACTIVE");
+		top_column(out, ts, STYLE_HEAD, 6, "MODE");
+	top_column(out, ts, STYLE_HEAD, 9, "ACTIVE");
 	if (l->epoch)
-		put_column(out, ts, STYLE_HEAD, -6, "EPOCH");
+		top_column(out, ts, STYLE_HEAD, -6, "EPOCH");
 	if (l->epoch)
 		buf_printf(out, " ");
 	for (int c = 0; c < 2; c++) {
-		put_column(out, ts, STYLE_HEAD, -8, "%s", c == 0 ? "GREEN" : "BLUE");
-		put_column(out, ts, STYLE_HEAD, -FIGURE, "CONNS");
+		top_column(out, ts, STYLE_HEAD, -8, "%s", c == 0 ? "GREEN" : "BLUE");
+		top_column(out, ts, STYLE_HEAD, -TOP_FIGURE, "CONNS");
 		if (l->rates)
-			put_column(out, ts, STYLE_HEAD, -FIGURE, "NEW/S");
+			top_column(out, ts, STYLE_HEAD, -TOP_FIGURE, "NEW/S");
 		if (l->bytes)
-			put_column(out, ts, STYLE_HEAD, -FIGURE, "OUT/S");
+			top_column(out, ts, STYLE_HEAD, -TOP_FIGURE, "OUT/S");
+		if (l->quality)
+			top_quality_heads(out, ts);
 		if (l->graphs)
 			buf_printf(out, "%17s", "");
 	}
-	put_column(out, ts, STYLE_HEAD, 0, "  NOTE");
+	top_column(out, ts, STYLE_HEAD, 0, "  NOTE");
 	buf_append(out, "\n", 1);
 }
 
@@ -258,23 +265,23 @@ put_row(struct buf *out, const struct top_screen *ts, const struct top_service *
 	buf_init(&notes, 65536);
 	note(&notes, s);
 	buf_printf(out, "%s%s", cursor && ts->out->colors ? "\033[7m" : "", cursor ? "> " : "  ");
-	put_column(out, ts, STYLE_PLAIN, l->name - 1, "%s", s->name);
+	top_column(out, ts, STYLE_PLAIN, l->name - 1, "%s", s->name);
 	buf_printf(out, "%s ", cursor && ts->out->colors ? "\033[0m" : "");
 	if (l->mode)
-		put_column(out, ts, STYLE_PLAIN, 6, "%s", s->mode);
+		top_column(out, ts, STYLE_PLAIN, 6, "%s", s->mode);
 	if (s->active < 0)
-		put_column(out, ts, STYLE_BAD, 9, "?");
+		top_column(out, ts, STYLE_BAD, 9, "?");
 	else
-		put_column(out, ts, color_styles[s->active], 9, "%s %s", color_sign(ts, s->active),
+		top_column(out, ts, color_styles[s->active], 9, "%s %s", top_color_sign(ts, s->active),
 			 color_words[s->active]);
 	if (l->epoch) {
-		put_column(out, ts, STYLE_PLAIN, -6, "%llu", (unsigned long long)s->epoch);
+		top_column(out, ts, STYLE_PLAIN, -6, "%llu", (unsigned long long)s->epoch);
 		buf_printf(out, " ");
 	}
 	for (int c = 0; c < 2; c++)
 		put_color(out, ts, s, c, l);
 	buf_printf(out, "  ");
-	put_column(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
+	top_column(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
 		 buf_str(&notes).p);
 	buf_append(out, "\n", 1);
 	buf_free(&notes);
@@ -316,7 +323,7 @@ put_top(struct buf *out, const struct top *t, const struct top_screen *ts, const
 		buf_printf(out, " old; trying again%s", output_off(ts->out, STYLE_BAD));
 	} else if (ts->typing || t->filter[0] != '\0') {
 		buf_printf(out, "filter: ");
-		put_column(out, ts, STYLE_HEAD, 0, "%s%s", t->filter, ts->typing ? "_" : "");
+		top_column(out, ts, STYLE_HEAD, 0, "%s%s", t->filter, ts->typing ? "_" : "");
 		buf_printf(out, "  (%zu of %zu; Esc: all)", t->n_shown, t->n);
 	} else {
 		buf_printf(out, "by %s%s", top_sort_word(t->sort), t->reversed ? ", reversed" : "");
@@ -336,8 +343,9 @@ draw_help(struct buf *out)
 		"  h  ?                         this\n"
 		"  q                            end\n\n"
 		"  NEW/S is new connections per second, requests where the service speaks HTTP; OUT/S bytes\n"
-		"  to clients.  A color's first column is its backends that are up, of all it has.\n"
-		"  ! means not all of them, x none.\n");
+		"  to clients; ERR the share of the last minute that failed (5xx), P99 the time that all but\n"
+		"  one in a hundred took (of TCP, of the connect to a backend).  A color's first column is its\n"
+		"  backends that are up, of all it has; ! means not all of them, x none.\n");
 }
 
 static void
@@ -357,13 +365,13 @@ put_backends(struct buf *out, const struct top_screen *ts, json_t *color)
 
 		buf_init(&since, 256);
 		text_time(&since, json_at(b, "since"));
-		put_column(out, ts, STYLE_PLAIN, 32, "    %s", json_string_value(json_at(b, "address")));
-		put_column(out, ts, well ? STYLE_PLAIN : STYLE_BAD, 18, "%s%s", state != NULL ? state : "-",
+		top_column(out, ts, STYLE_PLAIN, 32, "    %s", json_string_value(json_at(b, "address")));
+		top_column(out, ts, well ? STYLE_PLAIN : STYLE_BAD, 18, "%s%s", state != NULL ? state : "-",
 			 drained ? ", drained" : "");
-		put_column(out, ts, STYLE_PLAIN, -8, "%lld",
+		top_column(out, ts, STYLE_PLAIN, -8, "%lld",
 			 (long long)json_integer_value(json_at(b, "connections")));
-		put_column(out, ts, STYLE_PLAIN, 0, "  %.*s", (int)buf_len(&since), buf_str(&since).p);
-		put_column(out, ts, STYLE_BAD, 0, "  %s", error != NULL ? error : "");
+		top_column(out, ts, STYLE_PLAIN, 0, "  %.*s", (int)buf_len(&since), buf_str(&since).p);
+		top_column(out, ts, STYLE_BAD, 0, "  %s", error != NULL ? error : "");
 		buf_append(out, "\n", 1);
 		buf_free(&since);
 	}
@@ -384,14 +392,15 @@ put_detail(struct buf *out, const struct top_screen *ts, const struct top_servic
 				 "{change} {changed_at:time} by {changed_by}\n");
 	buf_init(&notes, 65536);
 	note(&notes, s);
-	put_column(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
+	top_column(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
 		 buf_str(&notes).p);
 	buf_free(&notes);
 	buf_append(out, "\n", 1);
+	top_quality_lines(out, ts, s);
 	for (int c = 0; c < 2; c++) {
 		const struct top_color *t = &s->colors[c];
 
-		put_column(out, ts, color_styles[c], 18, "%s %s %s", color_sign(ts, c), color_words[c],
+		top_column(out, ts, color_styles[c], 18, "%s %s %s", top_color_sign(ts, c), color_words[c],
 			 s->active == c   ? "(active)" :
 			 s->draining == c ? "(drains)" :
 					    "(idle)");
@@ -449,5 +458,5 @@ top_draw(struct top *t, struct top_screen *ts, const struct screen *s, const cha
 	if (t->n_shown == 0)
 		buf_printf(out, "  none of %zu services\n", t->n);
 	if (s->keys >= 0)
-		put_column(out, ts, STYLE_HEAD, 0, "q end  s sort  / filter  Enter backends  h help");
+		top_column(out, ts, STYLE_HEAD, 0, "q end  s sort  / filter  Enter backends  h help");
 }

@@ -196,12 +196,22 @@ press(struct view *view, enum key k, char c)
 	return true;
 }
 
+/* What is not known is "-", as everywhere in a record. */
+static const char *
+record_word(double v, char text[32])
+{
+	if (v < 0)
+		return "-";
+	snprintf(text, 32, "%.6g", v);
+	return text;
+}
+
 /* top NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS NEW IN OUT,
- * FAILED DRAINING LEFT LOCKED ERRORS */
+ * FAILED DRAINING LEFT LOCKED ERRORS, per color ERROR-SHARE P50 P99 */
 static void
 print_top(struct view *view)
 {
-	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", "", NULL };
 	static const char *const color_words[] = { "green", "blue" };
 	struct view_top *v = top_view_of(view);
 
@@ -221,6 +231,13 @@ print_top(struct view *view)
 			     (unsigned long long)s->left);
 		table_add(&t, STYLE_PLAIN, s->locked ? STR("locked") : STR("unlocked"));
 		table_printf(&t, STYLE_PLAIN, "%.1f", s->errors_rate);
+		for (int c = 0; c < 2; c++) {
+			const struct top_figures *f = &s->colors[c].minute;
+			char share[32], p50[32], p99[32];
+
+			table_printf(&t, STYLE_PLAIN, "%s\t%s\t%s", record_word(f->error_rate, share),
+				     record_word(f->p50, p50), record_word(f->p99, p99));
+		}
 		table_print(&t, v->out);
 	}
 }
