@@ -56,6 +56,7 @@ struct certs {
 	ev_timer settle;	/* files that change are given a moment to be whole */
 	ev_timer look;	/* where the kernel does not tell: now and then */
 	ev_timer rotate;	/* of tickets' keys */
+	double rotated_at;	/* when the newer of them was made */
 	struct tls_tickets tickets;
 };
 
@@ -75,6 +76,10 @@ void certs_add(struct certs *c, struct service *s, struct certs_loaded *loaded);
 const struct certs_loaded *certs_loaded_of(const struct certs *c, const struct service *s);
 /* That service has gone. */
 void certs_remove(struct certs *c, const struct service *s);
+
+/* The keys of tickets that a teald of this machine had (a struct tls_tickets), made at rotated_at by clock_now(): its
+ * clients come back here.  Anything else is ignored, as is what is due to be forgotten. */
+void certs_inherit_tickets(struct certs *c, struct str bytes, double rotated_at);
 
 /* Reads all files again; w->done() is called once, later. */
 void certs_reload(struct certs *c, struct certs_wait *w);

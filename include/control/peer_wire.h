@@ -138,6 +138,8 @@ enum peer_tag {
 	PEER_T_LAG = 135,	/* row of WORD (the thread) and a histogram; several */
 	PEER_T_STORE_READY = 137,	/* the store has been read: what is obeyed is from there */
 	PEER_T_CONFIRMED_AT = 138,	/* double: when it had last word of its store */
+	PEER_T_TICKET_KEYS = 139,	/* str: a struct tls_tickets, by which TLS clients come back */
+	PEER_T_ROTATED_AT = 140,	/* double: when the newer of them was made */
 	PEER_T_COUNTER = 136,	/* row of WORD (the metric) and COUNT, of engines; several */
 
 	/* Nodes. */

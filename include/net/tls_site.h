@@ -6,6 +6,7 @@
 #ifndef NET_TLS_SITE_H
 #define NET_TLS_SITE_H
 
+#include "base/str.h"
 #include "net/tls.h"
 #include "net/tls_certificate.h"
 
@@ -53,6 +54,8 @@ struct tls_tickets {
 
 /* A new key; the one before the last is forgotten. */
 void tls_tickets_rotate(struct tls_tickets *t);
+/* Those in the memory of another teald of this machine; false, and t as it was: it is none. */
+bool tls_tickets_take(struct tls_tickets *t, struct str bytes);
 /* Leaves no trace of them in memory. */
 void tls_tickets_wipe(struct tls_tickets *t);
 

@@ -384,17 +384,39 @@ certs_on_look(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 static void
+tell_engines_of_tickets(const struct certs *c)
+{
+	const struct control *control = c->control;
+
+	for (size_t i = 0; i < control->n_engines; i++)
+		if (control->engines[i]->rekey != NULL)
+			control->engines[i]->rekey(control->engines[i], &c->tickets);
+}
+
+static void
 certs_on_rotate(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct certs *c = container_of(w, struct certs, rotate);
-	const struct control *control = c->control;
 
 	(void)loop;
 	(void)revents;
 	tls_tickets_rotate(&c->tickets);
-	for (size_t i = 0; i < control->n_engines; i++)
-		if (control->engines[i]->rekey != NULL)
-			control->engines[i]->rekey(control->engines[i], &c->tickets);
+	c->rotated_at = clock_now();
+	tell_engines_of_tickets(c);
+}
+
+void
+certs_inherit_tickets(struct certs *c, struct str bytes, double rotated_at)
+{
+	double age = clock_now() - rotated_at;
+
+	if (!ev_is_active(&c->rotate) || !(age >= 0) || age >= ROTATE || !tls_tickets_take(&c->tickets, bytes))
+		return;
+	c->rotated_at = rotated_at;
+	ev_timer_stop(c->control->loop, &c->rotate);
+	ev_timer_set(&c->rotate, ROTATE - age, ROTATE);
+	ev_timer_start(c->control->loop, &c->rotate);
+	tell_engines_of_tickets(c);
 }
 
 /* -- life ------------------------------------------------------------------- */

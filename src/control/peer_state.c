@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "control/certs.h"
 #include "control/drain.h"
 #include "control/engines.h"
 #include "control/health.h"
@@ -407,6 +408,11 @@ peer_write_state(struct peer *p)
 	tlv_u64(&b, PEER_T_MAINTENANCE, c->maintenance);
 	tlv_u64(&b, PEER_T_STORE_READY, c->store_ready);
 	tlv_double(&b, PEER_T_CONFIRMED_AT, c->confirmed_at);
+	if (c->certs->tickets.n > 0) {
+		tlv_str(&b, PEER_T_TICKET_KEYS,
+			(struct str){ (const char *)&c->certs->tickets, sizeof(c->certs->tickets) });
+		tlv_double(&b, PEER_T_ROTATED_AT, c->certs->rotated_at);
+	}
 	peer_say(p, PEER_STATE_PROCESS, &b);
 	peer_send_process(p);
 	nodes_each_pool(c->nodes, send_pool, p);
@@ -535,6 +541,7 @@ inherit_process(struct control *c, struct str row)
 	/* However long it takes until we have read it ourselves, this is what it says. */
 	c->store_ready |= peer_u64(row, PEER_T_STORE_READY) != 0;
 	c->confirmed_at = peer_double(row, PEER_T_CONFIRMED_AT);
+	certs_inherit_tickets(c->certs, peer_str(row, PEER_T_TICKET_KEYS), peer_double(row, PEER_T_ROTATED_AT));
 	peer_take_process(c, row);
 }
 

@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "base/check.h"
-#include "base/hash.h"
 #include "net/tls_file.h"
 #include "net/tls_private.h"
 #include "net/tls_tickets.h"
@@ -46,7 +45,7 @@ struct tls_site {
 	struct named *names;	/* sorted */
 	unsigned n_names;
 	unsigned fallback;	/* the group for names that no certificate carries */
-	uint64_t bound;	/* what sessions are bound to, besides the name */
+	unsigned char bound[SHA256_DIGEST_LENGTH];	/* what sessions are bound to, besides the name */
 	char *warning;	/* or NULL */
 };
 
@@ -57,7 +56,6 @@ struct shown {
 	unsigned n_alpn;
 };
 
-static struct hash_secret secret;	/* of this process: sessions are bound with it */
 static int shown_index = -1;
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
@@ -78,7 +76,6 @@ free_shown(void *parent, void *p, CRYPTO_EX_DATA *data, int index, long argl, vo
 static void
 prepare(void)
 {
-	secret = hash_secret_new();
 	shown_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_shown);
 	CHECK(shown_index >= 0);
 }
@@ -367,13 +364,16 @@ certificate_group(struct tls_site *s, struct tls_certificate *const of_type[TYPE
 	return s->n_groups++;
 }
 
-static uint64_t
-bound_to(const struct tls_terms *t, const struct tls_file *ca)
+/* The same in every process: a ticket outlives the one that gave it. */
+static void
+bind_site(struct tls_site *s, const struct tls_terms *t, const struct tls_file *ca)
 {
-	uint64_t h = hash_keyed(t->service, strlen(t->service), &secret);
-	uint64_t parts[3] = { h, (uint64_t)t->verify, ca->n > 0 ? hash_keyed(ca->data, ca->n, &secret) : 0 };
+	unsigned char parts[2 * SHA256_DIGEST_LENGTH + 1];
 
-	return hash_keyed(parts, sizeof(parts), &secret);
+	SHA256((const unsigned char *)t->service, strlen(t->service), parts);
+	SHA256((const unsigned char *)ca->data, ca->n, parts + SHA256_DIGEST_LENGTH);
+	parts[sizeof(parts) - 1] = (unsigned char)t->verify;
+	SHA256(parts, sizeof(parts), s->bound);
 }
 
 static enum err
@@ -385,7 +385,7 @@ fill_site(struct tls_site *s, const struct tls_terms *t, struct tls_certificate 
 
 	if (t->verify != TLS_VERIFY_NONE && (e = tls_file_read(t->client_ca, false, &ca, why)) != OK)
 		return e;
-	s->bound = bound_to(t, &ca);
+	bind_site(s, t, &ca);
 	collect(s, certificates, n);
 	for (unsigned i = 0; i < s->n_names; i++)
 		s->names[i].group = certificate_group(s, s->names[i].of_type);
@@ -452,9 +452,12 @@ tls_site_unref(struct tls_site **sp)
 static bool
 bind_session(SSL *ssl, const struct tls_site *s, const char *name)
 {
-	uint64_t bound[2] = { s->bound, hash_keyed(name, strlen(name), &secret) };
+	unsigned char parts[2 * SHA256_DIGEST_LENGTH], bound[SHA256_DIGEST_LENGTH];
 
-	return SSL_set_session_id_context(ssl, (const unsigned char *)bound, sizeof(bound)) == 1;
+	memcpy(parts, s->bound, sizeof(s->bound));
+	SHA256((const unsigned char *)name, strlen(name), parts + sizeof(s->bound));
+	SHA256(parts, sizeof(parts), bound);
+	return SSL_set_session_id_context(ssl, bound, SSL_MAX_SID_CTX_LENGTH) == 1;
 }
 
 struct tls *

@@ -29,6 +29,21 @@ tls_tickets_rotate(struct tls_tickets *t)
 	CHECK(RAND_bytes((unsigned char *)&t->now, sizeof(t->now)) == 1);
 }
 
+bool
+tls_tickets_take(struct tls_tickets *t, struct str bytes)
+{
+	struct tls_tickets taken;
+
+	if (bytes.n != sizeof(taken))
+		return false;
+	memcpy(&taken, bytes.p, sizeof(taken));
+	if (taken.n < 1 || taken.n > 2)
+		return false;
+	*t = taken;
+	tls_tickets_wipe(&taken);
+	return true;
+}
+
 void
 tls_tickets_wipe(struct tls_tickets *t)
 {

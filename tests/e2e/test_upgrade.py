@@ -1,6 +1,7 @@
 """tealctl upgrade: another process takes over from the one that serves, with everything it has."""
 import os
 import signal
+import ssl
 import socket
 import threading
 
@@ -301,6 +302,21 @@ def test_what_cannot_move_is_named_until_it_ends(supervised, ca):
         assert held.recv(100) == b"and now"
     alone(teal)
     upgrade(teal)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_clients_come_back_by_their_tickets_after_upgrades(supervised, ca, version):
+    teal = supervised(tls={"certificates": [ca.issue("web.example")]})
+    context = trusting(ca, maximum_version=getattr(ssl.TLSVersion, version))
+    session = None
+    for n in range(3):
+        with connect(teal.address("web"), context, "web.example", session=session) as c:
+            assert c.recv(100) == b"green\n"  # and with it, in TLS 1.3, a ticket
+            assert c.session_reused == (n > 0)
+            session = c.session
+        upgrade(teal)
+        alone(teal)
 
 
 def test_what_is_left_at_the_timeout_is_ended(supervised, ca):
