@@ -144,6 +144,6 @@ def test_what_no_reload_concerns_never_notices(teal, ports, closing, tmp_path):
     print(f"{done} requests, {t.ok('status')['config']['generation']} generations, {sum(r['ok'] for r in held)} messages of "
           f"{2 * streams} streams, rss {rss} -> {after}, descriptors {fds}")
     until(lambda: t.fds() <= fds * 1.02, f"descriptors are back to {fds}")
-    # What is allocated stays the same; the allocator keeps a little more of each thread's heap.
-    assert after <= rss * (1.08 if SOAK else 1.1) or slow() > 1, (rss, after)
+    # What is allocated stays the same; how much of each thread's heap is in use a moment later differs a little.
+    assert after <= rss * (1.02 if SOAK else 1.1) or slow() > 1, (rss, after)
     assert t.stop() == 0
