@@ -103,6 +103,9 @@ enum peer_tag {
 	PEER_T_BUCKET = 80,	/* row of BOUND and COUNT: not cumulative; without BOUND: above all */
 	PEER_T_BOUND = 81,	/* double, seconds */
 	PEER_T_SUM_US = 82,
+	PEER_T_FIRST_BYTE_SECONDS = 83,	/* a histogram, of a SIDE */
+	PEER_T_QUEUE_SECONDS = 88,	/* likewise, of the service */
+	PEER_T_HANDSHAKE_SECONDS = 89,	/* likewise */
 
 	/* PEER_STATE_QUALITY. */
 	PEER_T_POINT = 84,	/* row of STARTED and FIGURES for each color: since then; several, the oldest first */

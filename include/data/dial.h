@@ -74,8 +74,10 @@ struct dial {
 	};
 	uint64_t epoch;	/* of the snapshot that chose the backend */
 	double born;	/* worker->now, as the owner says */
-	float dialed;	/* seconds from birth to the last connect, ... */
-	float connect_seconds;	/* ... and to a backend reached by a new connection; < 0: not yet */
+	float dialing;	/* seconds from birth to when it last began to dial, ... */
+	float dialed;	/* ... and to the last connect */
+	float connect_seconds;	/* it dialed so long until a new connection was there; < 0: not yet */
+	float queued;	/* seconds that it waited in the queue so far */
 	uint8_t state;	/* enum dial_state */
 	uint8_t entrance;
 	uint8_t color;

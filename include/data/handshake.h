@@ -29,6 +29,7 @@ struct handshake_facts {
 	struct endpoint destination;	/* where the client had connected to; family 0: here */
 	double accepted;	/* worker->now then */
 	const char *server_name;	/* that the ClientHello asked for; "": none, or none was looked at */
+	float tls_seconds;	/* that the handshake took; 0 without */
 	const struct tls_facts *tls;	/* NULL: plain, or passed through; lives as long as the io's TLS */
 };
 

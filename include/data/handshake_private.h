@@ -26,6 +26,7 @@ struct handshake {
 	struct deadline again;	/* of a Unix socket whose hello comes in pieces */
 	struct link link;	/* lane->handshaking */
 	struct handshake_facts facts;
+	double tls_begun;	/* worker->now: the ClientHello was there */
 	size_t wanted;	/* bytes of the hello that were waited for last */
 	char *part;	/* owned: a PROXY header that came in pieces, as far as it is there */
 	size_t n_part;

@@ -39,7 +39,7 @@ struct tally_histogram {
 struct tally_http {
 	_Atomic uint64_t requests[TALLY_CODES];
 	_Atomic uint64_t odd_answers[HTTP1_ODDS];
-	struct tally_histogram request_seconds;
+	struct tally_histogram request_seconds, first_byte_seconds;
 };
 
 struct tally_color {
@@ -56,6 +56,8 @@ struct tally {
 	_Alignas(64) struct tally_color colors[ENTRANCES][COLORS];
 	/* With clients: [TLS 1.3, or else 1.2][resumed, or else whole]. */
 	_Atomic uint64_t handshakes[2][2];
+	struct tally_histogram handshake_seconds;	/* of those, by tally_request_bounds */
+	struct tally_histogram queue_seconds;	/* of clients that have waited, however that ended; likewise */
 };
 
 /* Only the owning thread may call these. */
@@ -66,15 +68,15 @@ tally_add(_Atomic uint64_t *counter, uint64_t n)
 			      memory_order_relaxed);
 }
 void tally_observe(struct tally_histogram *h, double seconds);
-static inline void
-tally_handshake(struct tally *t, bool tls_1_3, bool resumed)
-{
-	tally_add(&t->handshakes[tls_1_3][resumed], 1);
-}
+void tally_handshake(struct tally *t, bool tls_1_3, bool resumed, double seconds);
+/* A client waits in a queue no more. */
+void tally_queued(struct tally *t, double seconds);
 /* One request is over: the status its client was sent (499: it left before
  * there was one), and the time from its first byte to the last of the reply.
  * The tally must be of a service of HTTP. */
 void tally_request(struct tally_color *t, unsigned status, double seconds);
+/* The backend's answer to one began so long after the request's first byte. */
+void tally_first_byte(struct tally_color *t, double seconds);
 /* A tick that was due every `every` seconds came so long after the last one;
  * by tally_request_bounds. */
 void tally_lag(struct tally_histogram *h, double since, double every);

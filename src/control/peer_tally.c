@@ -159,7 +159,7 @@ counts_http(const struct service *s)
 static void
 put_side(struct buf *b, const struct service *s, enum entrance entrance, enum color color)
 {
-	struct tally_histogram connects = { .sum_us = 0 }, requests = { .sum_us = 0 };
+	struct tally_histogram connects = { .sum_us = 0 }, requests = connects, first_bytes = connects;
 
 	for (size_t k = 0; k < ARRAY_LEN(tables); k++)
 		for (unsigned i = 0; i < tables[k].n && (!tables[k].http || counts_http(s)); i++) {
@@ -180,12 +180,16 @@ put_side(struct buf *b, const struct service *s, enum entrance entrance, enum co
 		const struct tally_color *c = &s->tallies[t].colors[entrance][color];
 
 		add_histogram(&connects, &c->connect_seconds);
-		if (c->http != NULL)
-			add_histogram(&requests, &c->http->request_seconds);
+		if (c->http == NULL)
+			continue;
+		add_histogram(&requests, &c->http->request_seconds);
+		add_histogram(&first_bytes, &c->http->first_byte_seconds);
 	}
 	peer_put_histogram(b, PEER_T_CONNECT_SECONDS, &connects, tally_bounds);
-	if (counts_http(s))
-		peer_put_histogram(b, PEER_T_REQUEST_SECONDS, &requests, tally_request_bounds);
+	if (!counts_http(s))
+		return;
+	peer_put_histogram(b, PEER_T_REQUEST_SECONDS, &requests, tally_request_bounds);
+	peer_put_histogram(b, PEER_T_FIRST_BYTE_SECONDS, &first_bytes, tally_request_bounds);
 }
 
 static void
@@ -203,6 +207,19 @@ put_tls_counts(struct buf *b, const struct service *s)
 			tlv_u64(b, PEER_T_COUNT, sum);
 			tlv_close(b, row);
 		}
+}
+
+static void
+put_waits(struct buf *b, const struct service *s)
+{
+	struct tally_histogram handshakes = { .sum_us = 0 }, queue = handshakes;
+
+	for (unsigned t = 0; t < s->n_tallies; t++) {
+		add_histogram(&handshakes, &s->tallies[t].handshake_seconds);
+		add_histogram(&queue, &s->tallies[t].queue_seconds);
+	}
+	peer_put_histogram(b, PEER_T_HANDSHAKE_SECONDS, &handshakes, tally_request_bounds);
+	peer_put_histogram(b, PEER_T_QUEUE_SECONDS, &queue, tally_request_bounds);
 }
 
 void
@@ -224,8 +241,10 @@ peer_put_tally(struct buf *b, const struct service *s, bool brief)
 		}
 	tlv_u64(b, PEER_T_HELD, here ? atomic_load_explicit(&s->admission.held, memory_order_relaxed) : 0);
 	tlv_u64(b, PEER_T_QUEUED, here ? service_waiting(s) : 0);
-	if (!brief)
-		put_tls_counts(b, s);
+	if (brief)
+		return;
+	put_tls_counts(b, s);
+	put_waits(b, s);
 }
 
 static void
@@ -251,9 +270,10 @@ take_side(struct tally_color *c, struct str row)
 	for (size_t k = 0; k < ARRAY_LEN(singles); k++)
 		raise_to(single_of(c, &singles[k]), peer_u64(row, singles[k].tag));
 	peer_take_histogram(peer_str(row, PEER_T_CONNECT_SECONDS), &c->connect_seconds, tally_bounds);
-	if (c->http != NULL)
-		peer_take_histogram(peer_str(row, PEER_T_REQUEST_SECONDS), &c->http->request_seconds,
-				    tally_request_bounds);
+	if (c->http == NULL)
+		return;
+	peer_take_histogram(peer_str(row, PEER_T_REQUEST_SECONDS), &c->http->request_seconds, tally_request_bounds);
+	peer_take_histogram(peer_str(row, PEER_T_FIRST_BYTE_SECONDS), &c->http->first_byte_seconds, tally_request_bounds);
 }
 
 void
@@ -272,6 +292,8 @@ peer_take_tally(struct service *s, struct str row)
 			if (str_eq(peer_str(one, PEER_T_WORD), tls_versions[v]))
 				raise_to(&s->inherited->handshakes[v][peer_u64(one, PEER_T_RESUMED) != 0],
 					 peer_u64(one, PEER_T_COUNT));
+	peer_take_histogram(peer_str(row, PEER_T_HANDSHAKE_SECONDS), &s->inherited->handshake_seconds, tally_request_bounds);
+	peer_take_histogram(peer_str(row, PEER_T_QUEUE_SECONDS), &s->inherited->queue_seconds, tally_request_bounds);
 }
 
 /* -- the process --------------------------------------------------------------------- */

@@ -10,7 +10,7 @@
 #define LINES_MAX 100
 
 struct str
-access_tls(struct tls *t, const char *name, struct buf *b)
+access_tls(struct tls *t, const char *name, double seconds, struct buf *b)
 {
 	struct tls_facts f = { .server_name = name };
 	struct json j;
@@ -27,6 +27,8 @@ access_tls(struct tls *t, const char *name, struct buf *b)
 		json_cstr(&j, "tls", f.protocol);
 		json_cstr(&j, "cipher", f.cipher);
 		json_bool(&j, "resumed", f.resumed);
+		if (seconds >= 0)
+			json_double(&j, "tls_seconds", seconds);
 	}
 	if (f.peer != NULL)
 		json_cstr(&j, "subject", f.peer->subject);

@@ -51,7 +51,7 @@ reached(struct dial *d, bool reused)
 	double seconds = d->lane->worker->now - d->born;
 
 	if (!reused) {
-		d->connect_seconds = (float)seconds;
+		d->connect_seconds = (float)(seconds - (double)d->dialing);
 		tally_observe(&dial_tally(d)->connect_seconds, seconds - (double)d->dialed);
 	}
 	dial_become(d, DIAL_REACHED, QUEUE_BACK);

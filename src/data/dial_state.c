@@ -37,6 +37,18 @@ dial_home(const struct dial *d)
 	return d->entrance == ENTRANCE_MAIN ? &l->live[d->waiter.kind][d->color] : &l->previews[d->waiter.kind];
 }
 
+/* Its deadline was armed as it got in line. */
+static void
+end_wait(struct dial *d)
+{
+	struct lane *l = d->lane;
+	double waited = l->worker->now - d->deadline.touched;
+
+	queue_leave(l, &d->waiter);
+	tally_queued(l->tally, waited);
+	d->queued += (float)waited;
+}
+
 void
 dial_become(struct dial *d, enum dial_state to, enum queue_end end)
 {
@@ -44,7 +56,7 @@ dial_become(struct dial *d, enum dial_state to, enum queue_end end)
 
 	CHECK(d->state != DIAL_ENDED && (to != DIAL_WAITING || d->state <= DIAL_DIALING));
 	if (d->state == DIAL_WAITING) {
-		queue_leave(l, &d->waiter);
+		end_wait(d);
 		permit_leave_queue(&d->permit);
 	} else {
 		list_remove(&d->link);
@@ -53,8 +65,10 @@ dial_become(struct dial *d, enum dial_state to, enum queue_end end)
 	if (is_counted((enum dial_state)d->state) && !is_counted(to))
 		tally_add(&dial_tally(d)->active, (uint64_t)-1);
 	/* One that begins, or whose turn has come, is judged by what is true now. */
-	if (to == DIAL_DIALING)
+	if (to == DIAL_DIALING) {
 		dial_recolor(d);
+		d->dialing = (float)(l->worker->now - d->born);
+	}
 	if (!is_counted((enum dial_state)d->state) && is_counted(to))
 		tally_add(&dial_tally(d)->active, 1);
 	d->state = (uint8_t)to;

@@ -279,7 +279,9 @@ step_tls(struct handshake *hs)
 		io_want(worker_of(hs)->loop, &hs->io, EV_READ);
 		return;
 	case 1:
-		tally_handshake(hs->facts.permit.lane->tally, tls_is_1_3(t), tls_is_resumed(t));
+		hs->facts.tls_seconds = (float)(worker_of(hs)->now - hs->tls_begun);
+		tally_handshake(hs->facts.permit.lane->tally, tls_is_1_3(t), tls_is_resumed(t),
+				(double)hs->facts.tls_seconds);
 		serve_client(hs);
 		return;
 	}
@@ -306,6 +308,7 @@ begin_tls(struct handshake *hs, const char *name)
 	hs->facts.server_name = tls_server_name(t);
 	io_start_tls(&hs->io, &t);
 	hs->stage = HANDSHAKE_TLS;
+	hs->tls_begun = w->now;
 	step_tls(hs);
 }
 

@@ -67,6 +67,19 @@ tally_observe(struct tally_histogram *h, double seconds)
 }
 
 void
+tally_handshake(struct tally *t, bool tls_1_3, bool resumed, double seconds)
+{
+	tally_add(&t->handshakes[tls_1_3][resumed], 1);
+	observe(&t->handshake_seconds, tally_request_bounds, seconds);
+}
+
+void
+tally_queued(struct tally *t, double seconds)
+{
+	observe(&t->queue_seconds, tally_request_bounds, seconds);
+}
+
+void
 tally_lag(struct tally_histogram *h, double since, double every)
 {
 	observe(h, tally_request_bounds, since > every ? since - every : 0.0);
@@ -88,6 +101,13 @@ tally_request(struct tally_color *t, unsigned status, double seconds)
 	CHECK(t->http != NULL);
 	tally_add(&t->http->requests[tally_slot(status)], 1);
 	observe(&t->http->request_seconds, tally_request_bounds, seconds);
+}
+
+void
+tally_first_byte(struct tally_color *t, double seconds)
+{
+	CHECK(t->http != NULL);
+	observe(&t->http->first_byte_seconds, tally_request_bounds, seconds);
 }
 
 const char *

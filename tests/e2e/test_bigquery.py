@@ -48,7 +48,10 @@ def test_each_field_in_the_source_has_its_column():
     for path in sorted((REPO / "src").rglob("*.c")):
         if "tealctl" in path.parts or "tealbench" in path.parts:
             continue
-        for kind, name in re.findall(r'\bL([STUIFB])\("(\w+)"', path.read_text()):
+        text = path.read_text()
+        fields = re.findall(r'\bL([STUIFB])\("(\w+)"', text)
+        fields += [("F", name) for name in re.findall(r'\baccess_seconds\("(\w+)"', text)]
+        for kind, name in fields:
             column = schema.columns().get(name)
             if column is None or column["type"] != TYPES[kind]:
                 wrong.append(f"{path.name}: {name} is {TYPES[kind]}, the schema says {column and column['type']}")

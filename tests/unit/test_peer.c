@@ -812,7 +812,8 @@ test_totals_go_on(void **state)
 	tally_add(&t->active, 4);
 	tally_observe(&t->connect_seconds, 0.002);
 	tally_observe(&t->connect_seconds, 99);
-	tally_handshake(&was->tallies[0], true, false);
+	tally_handshake(&was->tallies[0], true, false, 0.02);
+	tally_queued(&was->tallies[0], 3.0);
 	r->old.control.services[0]->flips_total.by_result[BLUE][E_LOCKED] = 3;
 	r->old.control.services[0]->flip_seconds.count[2] = 1;
 	r->old.control.services[0]->flip_seconds.sum = 0.5;
@@ -823,6 +824,8 @@ test_totals_go_on(void **state)
 	assert_int_equal(service_ended(is, ENTRANCE_MAIN, GREEN, END_DONE), 10);
 	assert_int_equal(is->inherited->colors[ENTRANCE_MAIN][GREEN].connect_seconds.count[TALLY_BUCKETS], 1);
 	assert_int_equal(is->inherited->handshakes[1][0], 1);
+	assert_int_equal(is->inherited->handshake_seconds.count[4], 1);	/* (10, 25 ms] */
+	assert_int_equal(is->inherited->queue_seconds.count[11], 1);	/* (2.5, 5 s] */
 	assert_int_equal(r->new.control.services[0]->flips_total.by_result[BLUE][E_LOCKED], 3);
 	assert_int_equal(r->new.control.services[0]->flip_seconds.count[2], 1);
 	assert_int_equal(is->admission.held, 4);

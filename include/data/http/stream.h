@@ -82,6 +82,9 @@ struct http_stream {
 	struct exchange *exchange;	/* under way; NULL: none */
 	struct upstream *own;	/* the connection to a backend that served the client last, or NULL */
 	double begun;	/* worker->now: first byte of the request, or since when it lingers */
+	/* Of its connection, until a line has told them: seconds that it waited for a place, and that its TLS handshake
+	 * took; < 0: none. */
+	float queued, tls_seconds;
 	uint32_t requests;	/* of the client, begun so far */
 	uint8_t entrance;
 	bool tls;	/* it came by TLS */
@@ -92,6 +95,10 @@ struct http_stream {
 	char ip[INET6_ADDRSTRLEN];	/* the client's address as text, without port */
 	struct endpoint destination;	/* which a PROXY header named; family 0: here */
 };
+
+/* For the line of its request: what its connection had waited for, and the request itself in a queue; told once. */
+struct http_record;
+void http_stream_tell_waits(struct http_stream *s, double queued, struct http_record *r);
 
 /* Its connection may go to another process.  With a login that belongs to a connection to a backend,
  * that one goes along. */

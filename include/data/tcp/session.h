@@ -18,6 +18,8 @@ struct session {
 	struct dial dial;	/* lane, permit, color, backend; its deadline is that of idling once it is reached */
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
+	float tls_seconds;	/* of the client's handshake, if it speaks TLS */
+	double first_byte;	/* seconds from birth until the backend said something; < 0: it has not */
 };
 
 /* Stands behind a session of a service with accept_from; others do without. */

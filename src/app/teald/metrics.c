@@ -138,6 +138,12 @@ request_seconds(const struct tally_color *t)
 	return &t->http->request_seconds;
 }
 
+static const struct tally_histogram *
+first_byte_seconds(const struct tally_color *t)
+{
+	return &t->http->first_byte_seconds;
+}
+
 static bool
 counts_requests(const struct service *s)
 {
@@ -150,6 +156,14 @@ put_request_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance
 	if (counts_requests(ctl->service))
 		put_tallied(p, of_color(ctl->service, entrance, color), tally_request_bounds, ctl->service,
 			    request_seconds, entrance, color);
+}
+
+static void
+put_first_byte_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	if (counts_requests(ctl->service))
+		put_tallied(p, of_color(ctl->service, entrance, color), tally_request_bounds, ctl->service,
+			    first_byte_seconds, entrance, color);
 }
 
 /* Of the codes there are, most never come: only those that did have a series. */
@@ -372,6 +386,31 @@ put_handshakes(struct prom *p, const struct service_ctl *ctl)
 		}
 }
 
+/* Of all entrances and colors together. */
+static void
+put_of_service(struct prom *p, const struct service *s, size_t at)
+{
+	uint64_t counts[TALLY_BUCKETS + 1] = { 0 }, sum_us = 0;
+
+	for (unsigned i = 0; i < s->n_tallies; i++)
+		metrics_add_histogram((const struct tally_histogram *)((uintptr_t)&s->tallies[i] + at), counts, &sum_us);
+	metrics_put_histogram(p, of_service(s), tally_request_bounds, counts, sum_us);
+}
+
+static void
+put_handshake_seconds(struct prom *p, const struct service_ctl *ctl)
+{
+	if (ctl->service->config->listen_tls)
+		put_of_service(p, ctl->service, offsetof(struct tally, handshake_seconds));
+}
+
+static void
+put_queue_seconds(struct prom *p, const struct service_ctl *ctl)
+{
+	if (ctl->service->config->limits.queue_timeout > 0)
+		put_of_service(p, ctl->service, offsetof(struct tally, queue_seconds));
+}
+
 struct shown {
 	const struct tls_certificate_facts **list;
 	size_t n;
@@ -475,6 +514,8 @@ static const struct family families[] = {
 	  "HTTP requests answered, by status code; 499 are those whose client left first." },
 	{ "teal_request_seconds", PROM_HISTOGRAM, put_request_seconds, true, NULL,
 	  "Time from the first byte of an HTTP request to the last of its reply." },
+	{ "teal_first_byte_seconds", PROM_HISTOGRAM, put_first_byte_seconds, true, NULL,
+	  "Time from the first byte of an HTTP request to the head of its backend's answer." },
 	{ "teal_http_odd_answers_total", PROM_COUNTER, put_odd_answers, true, NULL,
 	  "Answers that break a rule of HTTP and were taken and mended all the same, by the rule." },
 	{ "teal_retries_total", PROM_COUNTER, put_retries, true, NULL,
@@ -487,12 +528,16 @@ static const struct family families[] = {
 	  "Packets that belonged to no connection, as after a cut, and were answered with a reset." },
 	{ "teal_tls_handshakes_total", PROM_COUNTER, NULL, false, put_handshakes,
 	  "TLS handshakes with clients that succeeded." },
+	{ "teal_tls_handshake_seconds", PROM_HISTOGRAM, NULL, false, put_handshake_seconds,
+	  "Time of a TLS handshake with a client, from its ClientHello on." },
 	{ "teal_certificate_expiry_seconds", PROM_GAUGE, NULL, false, put_expiry,
 	  "When a certificate that clients are shown expires, in seconds since 1970." },
 	{ "teal_places_taken", PROM_GAUGE, NULL, false, put_places,
 	  "Client connections that count for max_connections." },
 	{ "teal_waiting_connections", PROM_GAUGE, NULL, false, put_waiting,
 	  "Clients that wait for a place, in the service or on a backend." },
+	{ "teal_queue_seconds", PROM_HISTOGRAM, NULL, false, put_queue_seconds,
+	  "Time that clients have waited for a place; those that need not wait are not counted." },
 	{ "teal_backends_healthy", PROM_GAUGE, put_healthy, false, NULL,
 	  "Backends of a color that can be given connections." },
 	{ "teal_backends_needed", PROM_GAUGE, put_needed, false, NULL,

@@ -19,7 +19,7 @@ exchange_config_of(const struct exchange *x)
 static void
 account(struct exchange *x, enum ending ending, const char *reason)
 {
-	http_log(&(const struct http_record){
+	struct http_record r = {
 		.lane = x->dial.lane,
 		.backend = x->dial.backend,
 		.tried = x->dial.tried,
@@ -29,7 +29,9 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.color = (enum color)x->dial.color,
 		.epoch = x->dial.epoch,
 		.method = exchange_text(x, x->method),
+		.host = exchange_text(x, x->host),
 		.path = exchange_text(x, x->path),
+		.protocol = x->minor0 ? "HTTP/1.0" : "HTTP/1.1",
 		.agent = exchange_text(x, x->agent),
 		.id = exchange_text(x, x->id),
 		.status = x->status != 0 ? x->status : 499,
@@ -37,10 +39,14 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.bytes_out = exchange_bytes_out(x),
 		.seconds = x->dial.lane->worker->now - x->dial.born,
 		.connect_seconds = (double)x->dial.connect_seconds,
+		.first_byte_seconds = x->first_byte,
 		.retries = x->dial.retries,
 		.ending = ending,
 		.reason = reason,
-	});
+	};
+
+	http_stream_tell_waits(x->stream, (double)x->dial.queued, &r);
+	http_log(&r);
 }
 
 void
@@ -469,6 +475,7 @@ begin_exchange(struct exchange *x, struct http_stream *s, const struct endpoint 
 		x->json = http1_accepts_json(h);
 	x->events = http1_wants_events(h);
 	x->bytes_in = h->length;
+	x->first_byte = -1;
 	deadline_init(&x->pace);
 	dial_begin(&x->dial);
 	s->exchange = x;

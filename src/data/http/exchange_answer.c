@@ -21,6 +21,13 @@ answer_config_of(const struct exchange *x)
 	return &x->dial.lane->config->http;
 }
 
+/* The head of its answer has come. */
+static void
+note_first_byte(struct exchange *x)
+{
+	x->first_byte = x->dial.lane->worker->now - x->dial.born;
+}
+
 /* How the backend does, seen from its answer.  It was reached, whatever it says. */
 static void
 judge_backend(struct exchange *x, bool bad)
@@ -186,6 +193,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	if (!http1_head_switches_to(h, exchange_text(x, x->protocols)))
 		return bad(x, "101 to a protocol that the client did not ask for");
 	x->status = 101;
+	note_first_byte(x);
 	judge_answer(x);
 	legs = (struct session_legs){
 		.entrance = (enum entrance)x->dial.entrance,
@@ -238,6 +246,7 @@ static void
 take_answer_back(struct exchange *x)
 {
 	x->status = 0;
+	x->first_byte = -1;
 	x->answering = x->down.relay.splicing = false;
 	x->down.relay.bytes = x->down.body.total = x->down.passed = 0;
 }
@@ -279,6 +288,7 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 		s->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
 	x->status = h->status;
+	note_first_byte(x);
 	judge_answer(x);
 	/* Bytes without a request: they may be for another client. */
 	if (pump_take(&x->down, rest, &n, &result) < came)

@@ -99,7 +99,7 @@ exchange_compose(struct exchange *x, const struct http1_head *h, const struct ht
 	} else {
 		head = compose_request(x, h, host, STR(""));
 	}
-	x->text = head > 0 ? malloc(head + n + agent.n + id.n + room_for_protocols(x, h)) : NULL;
+	x->text = head > 0 ? malloc(head + n + agent.n + id.n + host->authority.n + room_for_protocols(x, h)) : NULL;
 	if (x->text == NULL)
 		return false;
 	append(x->text, &at, (struct str){ buffers->out, head });
@@ -107,6 +107,7 @@ exchange_compose(struct exchange *x, const struct http1_head *h, const struct ht
 	x->n_text = at;
 	x->agent = append(x->text, &at, agent);
 	x->id = append(x->text, &at, id);
+	x->host = append(x->text, &at, host->authority);
 	if (x->upgrade)
 		append_protocols(x, h, &at);
 	x->method = (struct http1_slice){ 0, h->method.n };

@@ -7,6 +7,7 @@
 #include "data/http/http_log.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
+#include "proto/http1_host.h"
 
 #define AGAIN .again = true
 
@@ -112,6 +113,16 @@ http_answer_write(struct http_conn *c, const struct http_answer *a, const struct
 	return io_write(&c->io, buffers->out, n, false) == (ssize_t)n;
 }
 
+/* What is malformed, too: it was refused for that. */
+static struct str
+host_asked_for(const struct http1_head *h)
+{
+	struct http1_host host;
+
+	return h->verdict == HTTP1_DONE && http1_host_of(h, &host) == HTTP1_FINE ? host.authority :
+										   http1_head_get(h, HTTP1_HOST);
+}
+
 bool
 http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h,
 		 const struct http_answer *answer)
@@ -119,6 +130,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 	struct worker *w = l->worker;
 	struct http_answer a = *answer;
 	struct http_asker asker = { .head = h };
+	struct http_record r;
 	char made[HTTP_ID];
 	size_t bytes = 0;
 	bool closed = h != NULL && http_answer_is_closed(l->config, a.status, http1_wants_events(h));
@@ -137,7 +149,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		asker.id = (struct str){ made, sizeof(made) };
 	}
 	taken = closed || http_answer_write(c, &a, &asker, &bytes);
-	http_log(&(const struct http_record){
+	r = (struct http_record){
 		.lane = l,
 		.client = c->peer,
 		.tls = c->io.tls,
@@ -145,7 +157,9 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		.color = lane_color(l, (enum entrance)c->stream.entrance),
 		.epoch = l->snapshot != NULL ? l->snapshot->epoch : 0,
 		.method = h != NULL ? http1_text(h, h->method) : STR(""),
+		.host = h != NULL ? host_asked_for(h) : STR(""),
 		.path = h != NULL ? http1_text(h, h->target) : STR(""),
+		.protocol = h == NULL || h->verdict != HTTP1_DONE ? "" : h->minor == 0 ? "HTTP/1.0" : "HTTP/1.1",
 		.agent = h != NULL ? http1_head_get(h, HTTP1_USER_AGENT) : STR(""),
 		.id = asker.id,
 		.status = a.status,
@@ -154,8 +168,11 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 					     buf_len(&c->in),
 		.bytes_out = bytes,
 		.seconds = w->now - c->stream.begun,
+		.first_byte_seconds = -1,
 		.ending = a.ending,
 		.reason = a.reason,
-	});
+	};
+	http_stream_tell_waits(&c->stream, 0, &r);
+	http_log(&r);
 	return taken;
 }

@@ -104,6 +104,17 @@ finish_conn(struct http_conn *c)
 	c->listener->users--;
 }
 
+/* Its deadline was armed as it got in line. */
+static void
+leave_client_queue(struct http_conn *c)
+{
+	double waited = c->lane->worker->now - c->deadline.touched;
+
+	queue_leave(c->lane, &c->waiter);
+	tally_queued(c->lane->tally, waited);
+	c->stream.queued = (float)waited;
+}
+
 void
 http_conn_end(struct http_conn *c, enum ending ending)
 {
@@ -116,7 +127,7 @@ http_conn_end(struct http_conn *c, enum ending ending)
 		return;
 	}
 	if (c->state == HTTP_CONN_WAITING)
-		queue_leave(c->lane, &c->waiter);
+		leave_client_queue(c);
 	io_close(w->loop, &c->io);
 	finish_conn(c);
 }
@@ -476,7 +487,7 @@ http_conn_expired(struct deadline *d)
 	struct http_answer a;
 
 	if (c->state == HTTP_CONN_WAITING) {
-		queue_leave(c->lane, &c->waiter);
+		leave_client_queue(c);
 		permit_leave_queue(&c->permit);
 		list_append(&c->lane->http->clients[c->stream.entrance], &c->link);
 		c->state = HTTP_CONN_READING;
@@ -511,7 +522,7 @@ conn_waiting_begin(struct waiter *w)
 	struct http_conn *c = container_of(w, struct http_conn, waiter);
 
 	CHECK(c->magic == HTTP_CONN_MAGIC && c->state == HTTP_CONN_WAITING);
-	queue_leave(c->lane, w);
+	leave_client_queue(c);
 	deadline_disarm(&c->deadline);
 	permit_take_turn(&c->permit);
 	c->state = HTTP_CONN_READING;
@@ -547,6 +558,7 @@ http_conn_make(struct listener *li, struct io *io, struct permit *p)
 	c->stream.ops = &http1_stream_ops;
 	permit_move(&c->permit, p);
 	c->stream.entrance = (uint8_t)li->entrance;
+	c->stream.queued = c->stream.tls_seconds = -1;
 	c->listener = li;
 	li->users++;
 	inet_ntop(c->peer.family, c->peer.ip, c->stream.ip, sizeof(c->stream.ip));
@@ -581,6 +593,8 @@ http_conn_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 		return;
 	}
 	c->born = c->stream.begun = facts->accepted;
+	if (c->stream.tls)
+		c->stream.tls_seconds = facts->tls_seconds;
 	if (facts->proxy_header)
 		c->stream.destination = facts->destination;
 	if (c->permit.queued) {

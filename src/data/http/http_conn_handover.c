@@ -20,6 +20,7 @@ enum {
 	TAG_BYTES,	/* read, and of no request that was begun */
 	TAG_TICKET,	/* of one that waits (data/queue.h) */
 	TAG_LOGIN,	/* a row of its own: enum login_tag */
+	TAG_QUEUED,	/* seconds that it waited, not told yet */
 };
 
 /* Of the connection to a backend that it has logged in by: the second descriptor. */
@@ -97,6 +98,8 @@ conn_pack(struct link *object, struct buf *b, struct handover_fds *fds)
 	tlv_u64(b, TAG_TIMED, c->timed);
 	tlv_str(b, TAG_BYTES, buf_str(&c->in));
 	tlv_u64(b, TAG_TICKET, c->waiter.ticket);
+	if (c->stream.queued > 0)
+		tlv_double(b, TAG_QUEUED, (double)c->stream.queued);
 	fds->fd[fds->n++] = io_fd(&c->io);
 	if (login == NULL)
 		return true;
@@ -174,7 +177,7 @@ struct conn_parcel {
 	struct permit permit;	/* what it held */
 	struct endpoint destination;
 	uint64_t requests, timed, ticket, color;
-	double born, begun, touched, since;
+	double born, begun, touched, since, queued;
 	bool login;
 };
 
@@ -229,6 +232,8 @@ read_conn_field(struct conn_parcel *p, const struct tlv *f)
 		return true;
 	case TAG_TICKET:
 		return tlv_as_u64(f, &p->ticket);
+	case TAG_QUEUED:
+		return tlv_as_double(f, &p->queued);
 	case TAG_LOGIN:
 		return read_login(p, f->value);
 	}
@@ -283,6 +288,7 @@ make_conn(struct listener *li, struct lane *l, const struct conn_parcel *p, stru
 	c->stream.requests = (uint32_t)p->requests;
 	c->born = p->born;
 	c->stream.begun = p->begun;
+	c->stream.queued = (float)p->queued;
 	c->deadline.touched = p->touched;
 	c->timed = p->timed != 0;
 	c->waiter.ticket = p->ticket & INT64_MAX >> 1;

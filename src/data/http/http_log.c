@@ -24,14 +24,19 @@ http_log(const struct http_record *r)
 	tally_add(&t->bytes_in, r->bytes_in);
 	tally_add(&t->bytes_out, r->bytes_out);
 	tally_request(t, r->status, r->seconds);
+	if (r->first_byte_seconds >= 0)
+		tally_first_byte(t, r->first_byte_seconds);
 	if (!access_is_due(r->lane, r->ending, is_error, &share))
 		return;
 	endpoint_get(&r->client, &address);
 	LOG_INFO("http.request", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", r->entrance == ENTRANCE_MAIN ? "main" : "preview"),
-		 LS("client", addr_format(&address, client)), LR(NULL, access_tls(r->tls, "", &tls)), LT("method", r->method), LT("path", r->path),
+		 LS("client", addr_format(&address, client)), LR(NULL, access_tls(r->tls, "", r->tls_seconds, &tls)),
+		 LT("method", r->method), LT("host", r->host), LT("path", r->path), LS("protocol", r->protocol),
 		 LU("status", r->status), LU("bytes_in", r->bytes_in), LU("bytes_out", r->bytes_out),
-		 LF("seconds", r->seconds), LF("connect_seconds", r->connect_seconds > 0 ? r->connect_seconds : 0),
+		 LF("seconds", r->seconds), access_seconds("queue_seconds", r->queue_seconds > 0 ? r->queue_seconds : -1),
+		 LF("connect_seconds", r->connect_seconds > 0 ? r->connect_seconds : 0),
+		 access_seconds("first_byte_seconds", r->first_byte_seconds),
 		 LS("backend", r->backend != NULL ? r->backend->text : ""), LS("color", color_word(r->color)),
 		 LU("epoch", r->epoch), LT("request_id", r->id), LT("user_agent", r->agent), LU("retries", r->retries),
 		 LR(NULL, tried_json(r->tried, tried)), LS("end", ending_word(r->ending)), reason_field(r->reason),

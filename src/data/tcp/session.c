@@ -52,10 +52,13 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->dial.entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxy_protocol_peer_json(behind != NULL ? &behind->peer : NULL, header))),
-		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", &tls)), LS("backend", s->dial.backend != NULL ? s->dial.backend->text : ""),
+		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", (double)s->tls_seconds, &tls)),
+		 LS("backend", s->dial.backend != NULL ? s->dial.backend->text : ""),
 		 LS("color", color_word((enum color)s->dial.color)), LU("epoch", s->dial.epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->dial.born),
+		 access_seconds("queue_seconds", s->dial.queued > 0 ? (double)s->dial.queued : -1),
 		 LF("connect_seconds", s->dial.connect_seconds >= 0 ? (double)s->dial.connect_seconds : 0.0),
+		 access_seconds("first_byte_seconds", s->first_byte),
 		 LU("retries", s->dial.retries), LR(NULL, tried_json(s->dial.tried, tried)), LS("end", ending_word(ending)),
 		 LR(NULL, share));
 	buf_free(&tls);
@@ -165,6 +168,8 @@ move(struct session *s, bool up)
 
 	switch (relay_move(r, from, to, &s->dial.lane->worker->buffers, other->done)) {
 	case RELAY_OK:
+		if (before == 0 && r->bytes > 0 && !up)
+			s->first_byte = s->dial.lane->worker->now - s->dial.born;
 		if (s->dial.lane->turns && (r->bytes != before || r->eof))
 			take_turn(s, up);
 		return true;
@@ -291,6 +296,7 @@ session_alloc(bool proxy_header, const char *name)
 	s->magic = SESSION_MAGIC;
 	s->proxy_protocol = proxy_header;
 	s->named = n_name > 0;
+	s->first_byte = -1;
 	memcpy((char *)s + size - n_name, name, n_name);
 	return s;
 }
@@ -312,6 +318,7 @@ session_new(struct listener *li, struct io *io, struct handshake_facts *facts)
 	permit_move(&s->dial.permit, &facts->permit);
 	dial_init(&s->dial, s->dial.permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN, WAITER_SESSION);
 	s->dial.born = facts->accepted;
+	s->tls_seconds = facts->tls_seconds;
 	if (facts->proxy_header)
 		*proxy_protocol_of(s) = (struct proxy_protocol_facts){ facts->peer, facts->destination };
 	io_move(w->loop, io, &s->client, session_on_client);
@@ -366,6 +373,8 @@ session_adopt(const struct session_legs *legs)
 	s->dial.color = (uint8_t)legs->color;
 	s->dial.epoch = legs->epoch;
 	s->dial.born = w->now;
+	/* They were told with the request. */
+	s->tls_seconds = s->first_byte = -1;
 	s->up.bytes = legs->to_server.n;
 	s->down.bytes = legs->bytes_out;
 	backend_enter(legs->backend, 0);

@@ -29,6 +29,8 @@ enum {
 	TAG_DESTINATION,	/* the same */
 	TAG_UP,	/* a row of its own: enum relay_tag */
 	TAG_DOWN,
+	TAG_QUEUED,	/* seconds */
+	TAG_FIRST_BYTE,	/* likewise; absent: the backend has said nothing yet */
 };
 
 enum relay_tag {
@@ -152,6 +154,9 @@ session_pack(struct link *object, struct buf *b, struct handover_fds *fds)
 	tlv_double(b, TAG_BORN, s->dial.born);
 	tlv_double(b, TAG_TOUCHED, s->dial.deadline.touched);
 	tlv_u64(b, TAG_RETRIES, s->dial.retries);
+	tlv_double(b, TAG_QUEUED, (double)s->dial.queued);
+	if (s->first_byte >= 0)
+		tlv_double(b, TAG_FIRST_BYTE, s->first_byte);
 	tlv_u64(b, TAG_TICKET, s->dial.waiter.ticket);
 	if (s->named)
 		tlv_str(b, TAG_NAME, str_from(session_server_name(s)));
@@ -258,7 +263,7 @@ struct session_parcel {
 	struct permit permit;	/* what it held */
 	struct endpoint peer, destination;
 	uint64_t live, ticket, color, epoch, retries, backends_turn;
-	double born, touched, dialed, connect_seconds;
+	double born, touched, dialed, connect_seconds, queued, first_byte;
 	bool proxy_header;
 };
 
@@ -288,6 +293,10 @@ read_session_field(struct session_parcel *p, const struct tlv *f)
 		return tlv_as_double(f, &p->dialed);
 	case TAG_CONNECT_SECONDS:
 		return tlv_as_double(f, &p->connect_seconds);
+	case TAG_QUEUED:
+		return tlv_as_double(f, &p->queued);
+	case TAG_FIRST_BYTE:
+		return tlv_as_double(f, &p->first_byte);
 	case TAG_TICKET:
 		return tlv_as_u64(f, &p->ticket);
 	case TAG_RETRIES:
@@ -318,7 +327,7 @@ read_session_parcel(struct str fields, struct session_parcel *p)
 	struct str row = fields;
 	struct tlv f;
 
-	*p = (struct session_parcel){ .tried = fields, .service = STR(""), .backend = STR(""), .name = STR(""), .up = STR(""), .down = STR("") };
+	*p = (struct session_parcel){ .first_byte = -1, .tried = fields, .service = STR(""), .backend = STR(""), .name = STR(""), .up = STR(""), .down = STR("") };
 	while (tlv_next(&row, &f))
 		if (!read_session_field(p, &f))
 			return false;
@@ -429,6 +438,8 @@ make_session(struct lane *l, const struct session_parcel *p)
 	dial_init(&s->dial, s->dial.permit.preview ? ENTRANCE_PREVIEW : ENTRANCE_MAIN, WAITER_SESSION);
 	s->dial.born = p->born;
 	s->dial.retries = (uint32_t)p->retries & 0x7fffff;
+	s->dial.queued = (float)p->queued;
+	s->first_byte = p->first_byte;
 	s->dial.waiter.ticket = p->ticket & INT64_MAX >> 1;
 	s->dial.deadline.touched = p->touched;
 	io_init(&s->client, -1, session_on_client);
