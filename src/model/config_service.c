@@ -184,7 +184,7 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
  * make the line ambiguous, and one that another line has as a number would not
  * fit its column (conf/bigquery-schema.json), whose names have no case. */
 static const char *const log_words[] = {
-	"age", "backend", "backtrace", "binary", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients",
+	"age", "backend", "backtrace", "binary", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients", "close_code",
 	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset", "doing",
 	"end", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
 	"first_byte_seconds", "force", "from", "generation", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",

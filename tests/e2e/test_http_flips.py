@@ -240,7 +240,7 @@ def test_the_drain_s_time_ends_a_websocket(stage):
     with websocket(t) as old:
         assert says(old, b"before") == b"before"
         t.ok("flip", "web", "blue", "--wait=drained")
-        assert old.ended
+        assert old._reader.exactly(4) == b"\x88\x02\x03\xe9" and old.ended    # Close, 1001
     assert t.wait_log("tcp.session")["end"] == "drained"
 
 

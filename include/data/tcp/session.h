@@ -9,17 +9,21 @@
 
 #define SESSION_MAGIC 0x73657373u
 
+struct ws_frames;
+
 struct session {
 	uint32_t magic;
 	uint32_t backends_turn : 1;	/* reached: the backend is to say or take something */
 	uint32_t named : 1;	/* behind that, what its ClientHello asked for */
 	uint32_t kept : 1;	/* by this process: another one would not take it */
 	uint32_t proxy_protocol : 1;	/* a struct proxy_protocol_facts follows */
+	uint32_t told : 1;	/* its WebSocket got a Close frame of ours */
 	struct dial dial;	/* lane, permit, color, backend; its deadline is that of idling once it is reached */
 	struct io client, server;
 	struct relay up, down;	/* to the backend, to the client */
 	float tls_seconds;	/* of the client's handshake, if it speaks TLS */
 	double first_byte;	/* seconds from birth until the backend said something; < 0: it has not */
+	struct ws_frames *frames;	/* owned: of `down`, where that is a WebSocket's; NULL: it is not, or not known */
 };
 
 /* Stands behind a session of a service with accept_from; others do without. */
@@ -48,7 +52,8 @@ struct session_legs {
 	struct io *client, *server;	/* taken over */
 	struct str to_client, to_server;	/* what is on the way */
 	struct relay *before;	/* what is held for the client before that: taken over */
-	uint64_t bytes_out;	/* of to_client those that are the stream's */
+	uint64_t bytes_out;	/* of to_client those that are the stream's: the last of them */
+	bool websocket;
 };
 /* NULL without memory, and nothing is taken over.  session_start() follows. */
 struct session *session_adopt(const struct session_legs *legs);

@@ -203,6 +203,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		.server = &x->upstream->io,
 		.before = &x->down.relay,
 		.bytes_out = n,
+		.websocket = http1_head_has_token(h, "upgrade", "websocket"),
 	};
 	e = edit_of_answer(x, h, &color);
 	if (!client->ops->upgrade(client, h, &e, (struct str){ rest, n }, &legs, &head))

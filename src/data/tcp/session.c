@@ -10,8 +10,10 @@
 #include "data/proxy.h"
 #include "data/proxy_protocol_session.h"
 #include "data/tcp/session_private.h"
+#include "data/tcp/websocket.h"
 #include "net/sock.h"
 #include "net/tls_client.h"
+#include "proto/ws_frames.h"
 
 /* A session that moved bytes within so many seconds is busy. */
 #define BUSY_WITHIN 1.0
@@ -47,7 +49,9 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 	const struct proxy_protocol_facts *behind = proxy_protocol_of(s);
 	struct addr peer;
 	struct buf tls = { 0 };	/* log.level may leave the line out, and what fills this with it */
+	char close_code[32];
 
+	snprintf(close_code, sizeof(close_code), "\"close_code\":%d", WS_GOING_AWAY);
 	endpoint_get(&s->dial.peer, &peer);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->dial.entrance == ENTRANCE_MAIN ? "main" : "preview"),
@@ -60,7 +64,7 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 		 LF("connect_seconds", s->dial.connect_seconds >= 0 ? (double)s->dial.connect_seconds : 0.0),
 		 access_seconds("first_byte_seconds", s->first_byte),
 		 LU("retries", s->dial.retries), LR(NULL, tried_json(s->dial.tried, tried)), LS("end", ending_word(ending)),
-		 LR(NULL, share));
+		 LR(NULL, s->told ? str_from(close_code) : STR("")), LR(NULL, share));
 	buf_free(&tls);
 }
 
@@ -72,7 +76,7 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 {
 	if (ending == lost || relay_is_blocked(r))
 		return true;
-	if (r->eof)
+	if (r->eof || (s->told && r == &s->down))
 		return false;
 	switch (ending) {
 	case END_MEMORY:
@@ -102,6 +106,7 @@ session_end(struct session *s, enum ending ending)
 	dial_leave_queue(&s->dial);
 	t = dial_tally(&s->dial);
 	if (s->dial.state == DIAL_REACHED && ending != END_DONE) {
+		s->told = websocket_tell(s, ending);
 		if (is_truncated(s, &s->down, ending, END_BACKEND_RESET))
 			io_reset_on_close(&s->client);
 		if (is_truncated(s, &s->up, ending, END_CLIENT_RESET))
@@ -113,6 +118,8 @@ session_end(struct session *s, enum ending ending)
 	io_close(w->loop, &s->server);
 	relay_end(&s->up, &w->buffers);
 	relay_end(&s->down, &w->buffers);
+	free(s->frames);
+	s->frames = NULL;
 	tally_add(&t->ended[ending], 1);
 	tally_add(&t->bytes_in, s->up.bytes);
 	tally_add(&t->bytes_out, s->down.bytes);
@@ -166,7 +173,8 @@ move(struct session *s, bool up)
 	enum ending ending = END_MEMORY;
 	uint64_t before = r->bytes;
 
-	switch (relay_move(r, from, to, &s->dial.lane->worker->buffers, other->done)) {
+	switch (!up && s->frames != NULL ? websocket_move(s, other->done) :
+					   relay_move(r, from, to, &s->dial.lane->worker->buffers, other->done)) {
 	case RELAY_OK:
 		if (before == 0 && r->bytes > 0 && !up)
 			s->first_byte = s->dial.lane->worker->now - s->dial.born;
@@ -353,6 +361,8 @@ session_adopt(const struct session_legs *legs)
 	struct worker *w = l->worker;
 	struct session *s = calloc(1, sizeof(*s));
 
+	if (s != NULL && legs->websocket && (s->frames = calloc(1, sizeof(*s->frames))) != NULL)
+		ws_frames_follow(s->frames, legs->to_client.p + legs->to_client.n - legs->bytes_out, legs->bytes_out);
 	if (s != NULL) {
 		s->down.held = legs->before->held;
 		s->down.reset = legs->before->reset;
@@ -363,6 +373,7 @@ session_adopt(const struct session_legs *legs)
 		if (s != NULL) {
 			relay_end(&s->down, &w->buffers);
 			relay_end(&s->up, &w->buffers);
+			free(s->frames);
 		}
 		free(s);
 		return NULL;

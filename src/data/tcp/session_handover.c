@@ -7,6 +7,7 @@
 #include "data/handover.h"
 #include "data/proxy_protocol_session.h"
 #include "data/tcp/session_private.h"
+#include "proto/ws_frames.h"
 
 /* Of the fields: what is absent is 0, "" or none. */
 enum {
@@ -31,6 +32,7 @@ enum {
 	TAG_DOWN,
 	TAG_QUEUED,	/* seconds */
 	TAG_FIRST_BYTE,	/* likewise; absent: the backend has said nothing yet */
+	TAG_FRAMES,	/* struct ws_frames: of a WebSocket */
 };
 
 enum relay_tag {
@@ -141,6 +143,8 @@ pack_live(struct session *s, struct buf *b, struct handover_fds *fds)
 	fds->fd[fds->n++] = io_fd(&s->server);
 	pack_relay(&s->up, TAG_UP, b, fds);
 	pack_relay(&s->down, TAG_DOWN, b, fds);
+	if (s->frames != NULL)
+		tlv_bytes(b, TAG_FRAMES, s->frames, sizeof(*s->frames));
 }
 
 static bool
@@ -180,6 +184,7 @@ session_gone(struct link *object)
 	handover_forget(w, &s->server);
 	relay_end(&s->up, &w->buffers);
 	relay_end(&s->down, &w->buffers);
+	free(s->frames);
 	dial_end(&s->dial);
 	permit_give_up(&s->dial.permit);
 }
@@ -259,7 +264,7 @@ session_resume(struct link *object, bool kept)
 
 /* As it came, and what it is to become. */
 struct session_parcel {
-	struct str service, backend, name, up, down, tried;	/* tried: the whole row of fields */
+	struct str service, backend, name, up, down, frames, tried;	/* tried: the whole row of fields */
 	struct permit permit;	/* what it held */
 	struct endpoint peer, destination;
 	uint64_t live, ticket, color, epoch, retries, backends_turn;
@@ -317,6 +322,9 @@ read_session_field(struct session_parcel *p, const struct tlv *f)
 	case TAG_DOWN:
 		p->down = f->value;
 		return true;
+	case TAG_FRAMES:
+		p->frames = f->value;
+		return true;
 	}
 	return true;
 }
@@ -327,7 +335,7 @@ read_session_parcel(struct str fields, struct session_parcel *p)
 	struct str row = fields;
 	struct tlv f;
 
-	*p = (struct session_parcel){ .first_byte = -1, .tried = fields, .service = STR(""), .backend = STR(""), .name = STR(""), .up = STR(""), .down = STR("") };
+	*p = (struct session_parcel){ .first_byte = -1, .tried = fields, .service = STR(""), .backend = STR(""), .name = STR(""), .up = STR(""), .down = STR(""), .frames = STR("") };
 	while (tlv_next(&row, &f))
 		if (!read_session_field(p, &f))
 			return false;
@@ -395,6 +403,14 @@ unpack_tried(struct dial *d, struct str row)
 		}
 }
 
+/* Where it stands is not known to one that packs them otherwise: then it is a session like others. */
+static void
+unpack_frames(struct session *s, struct str frames)
+{
+	if (frames.n == sizeof(*s->frames) && (s->frames = malloc(sizeof(*s->frames))) != NULL)
+		memcpy(s->frames, frames.p, sizeof(*s->frames));
+}
+
 /* Its backend, its second descriptor and what is on the way.  False without memory. */
 static bool
 unpack_live(struct session *s, const struct session_parcel *p, struct handover_fds *fds)
@@ -415,6 +431,7 @@ unpack_live(struct session *s, const struct session_parcel *p, struct handover_f
 	    !unpack_relay(&s->down, p->down, fds, &at, &w->buffers.pipes))
 		return false;
 	unpack_tried(d, p->tried);
+	unpack_frames(s, p->frames);
 	return true;
 }
 
@@ -455,6 +472,7 @@ unmake_session(struct session *s)
 
 	relay_end(&s->up, &w->buffers);
 	relay_end(&s->down, &w->buffers);
+	free(s->frames);
 	dial_end(&s->dial);
 	permit_give_up(&s->dial.permit);
 	return NULL;
