@@ -12,14 +12,33 @@ struct nodes;
 
 enum node_verb { NODE_ADD, NODE_REMOVE, NODE_DRAIN_IT, NODE_READY_IT, NODE_RESET };
 
-/* A node as `node list` shows it. */
+/* Of the health of a node nothing is known but that of the backends on it.  UP: one of them passes
+ * its checks.  DOWN: each fails them.  UNKNOWN: there is no verdict yet, or no backend. */
+enum node_does { NODE_UNKNOWN, NODE_UP, NODE_DOWN };
+const char *node_does_word(enum node_does d);	/* "unknown" "up" "down" */
+
+/* What the backends on a node come to: those of both colors, of every service that uses the pool. */
+struct node_sum {
+	unsigned total;
+	unsigned up, checking, down;	/* by the checks; together the total */
+	unsigned ejected;	/* of those that are up */
+	uint64_t connections;	/* open now, of this teald */
+	int64_t up_since_us, down_since_us;	/* wall clock: of the first that is up, of the last that went down; 0: none */
+};
+
+/* A node of a pool, as last looked at. */
 struct node_view {
 	char host[NODE_HOST];
 	bool configured;	/* the pool lists it; else it was added */
 	bool said;	/* something was said that reset would take back */
 	enum node_wish wish;
 	char problem[200];	/* it has no address; "" when it has */
+	enum node_does does;
+	struct node_sum sum;
+	char reason[96];	/* why a check of it failed; "": none is failing, or it was not said */
 };
+/* Wall clock: since when it is up, which one of its backends has been since, or down; 0: it is neither. */
+int64_t node_since_us(const struct node_view *v);
 
 /* Hooks itself into the store's on_nodes; before the store is opened. */
 struct nodes *nodes_new(struct control *c);
@@ -43,8 +62,16 @@ bool nodes_has(const struct control *c, const char *pool, const char *host);
 
 /* NULL when there is no such pool. */
 const struct pool_config *nodes_pool(const struct control *c, struct str name);
-/* The pool's nodes, those removed included: an array of *n for free(). */
-struct node_view *nodes_list(const struct control *c, const struct pool_config *pool, size_t *n);
+/* Looks at all nodes: what nodes_views() says and backend.node_down are of now.  One pass over
+ * the backends of all pools; nodes that went down or came up are told. */
+void nodes_look(struct control *c);
+/* In a moment, for the health of a backend on a node has changed. */
+void nodes_look_soon(struct control *c);
+/* The pool's nodes as last looked at, those removed included: an array of *n, borrowed until the next look. */
+const struct node_view *nodes_views(const struct control *c, const struct pool_config *pool, size_t *n);
+
+/* Adds the service's backends on the node at that place of its pool's views. */
+void nodes_add_service(struct node_sum *sum, const struct service *s, size_t place);
 
 /* A change that would take the last usable backend of an active color is E_UNHEALTHY, unless forced.
  * OK: stored, and every worker here obeys it (changed is false when it was so

@@ -1,4 +1,4 @@
-/* nodes_private.h - what nodes.c and nodes_change.c share.  Thread: main. */
+/* nodes_private.h - what nodes.c, nodes_change.c and nodes_look.c share.  Thread: main. */
 #ifndef CONTROL_NODES_PRIVATE_H
 #define CONTROL_NODES_PRIVATE_H
 
@@ -8,6 +8,8 @@ struct node_pool {
 	const struct pool_config *config;	/* NULL: no configuration has it any more */
 	unsigned held;	/* changes under way that name it */
 	struct overlay overlay;
+	struct node_view *views;	/* as last looked at */
+	size_t n_views;
 };
 
 struct nodes {
@@ -15,6 +17,7 @@ struct nodes {
 	struct node_pool **pools;
 	size_t n;
 	struct link changes;
+	ev_timer look;	/* the health of a backend on a node has changed */
 };
 
 /* NULL when there is none. */
@@ -27,6 +30,8 @@ bool nodes_configured(const struct node_pool *p, const char *host);
 enum node_wish nodes_wish(const struct node_pool *p, const char *host);
 /* Would each active color of the pool's services keep a usable backend?  Else *why names one. */
 bool nodes_may_obey(const struct control *c, const char *pool, const struct overlay *next, struct why *why);
+/* When nodes.look is due. */
+void nodes_on_look(struct ev_loop *loop, ev_timer *t, int revents);
 /* All that are under way are answered E_UNKNOWN. */
 void nodes_changes_end(struct nodes *n);
 

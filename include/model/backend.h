@@ -54,6 +54,9 @@ struct backend {
 	/* Main's. */
 	char *host;	/* the node it is on, as written; NULL: it is on none */
 	bool drain;	/* its node is: gets nothing new */
+	/* As last looked at (control/nodes.h). */
+	unsigned node_at;	/* one more than the node's place in the pool's views; 0: it is on none */
+	bool node_down;	/* no backend on the node is up */
 	bool late;	/* came while others were serving: starts slowly */
 	bool leaving;	/* its name means another address now; goes when that one was judged */
 

@@ -106,6 +106,8 @@ bool service_expects(const struct service *s, const struct backend *b);
 void service_remove_backend(struct service *s, struct backend *b);
 /* Backends of the color that are USED (model/backend.h). */
 size_t service_healthy(const struct service *s, enum color color);
+/* Those that are to get nothing new: their node is drained, or their weight is 0. */
+size_t service_drained(const struct service *s, enum color color);
 /* How many of the color's backends the gate wants of those that are wanted at
  * all: at least 1. */
 size_t service_needed(const struct service *s, enum color color);

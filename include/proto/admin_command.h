@@ -69,6 +69,8 @@ enum admin_option {
 	ADMIN_OPT_FORCE,
 	ADMIN_OPT_LAST,
 	ADMIN_OPT_BRIEF,
+	ADMIN_OPT_SUMMARY,
+	ADMIN_OPT_TROUBLE,
 	ADMIN_OPT_DRY_RUN,
 	ADMIN_OPT_BINARY,
 	ADMIN_OPT_EPOCH,
@@ -127,7 +129,7 @@ struct admin_request {
 	bool has_wait_healthy, has_timeout, has_drain;
 	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
 	struct str reason;	/* empty: none given */
-	bool force, brief, dry_run, epoch, no_cut;
+	bool force, brief, summary, trouble, dry_run, epoch, no_cut;
 	bool has_last;
 	unsigned last;
 	bool on;	/* maintenance on */

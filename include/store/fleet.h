@@ -70,8 +70,9 @@ uint64_t fleet_holding(const struct fleet *f, const char *service, uint64_t epoc
  * teald's own not counted. */
 uint64_t fleet_cut(const struct fleet *f, const char *service, uint64_t epoch);
 /* Appends "lb2 sees 0/3 healthy, 2 needed" for each live member, this teald
- * excepted, that would not let the color have the traffic. */
-size_t fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names);
+ * excepted, that would not let the color have the traffic.  place: where heartbeats are
+ * likely to have the service; any. */
+size_t fleet_objections(const struct fleet *f, const char *service, size_t place, enum color to, struct buf *names);
 
 /* How many there are: those that are missing, or the others. */
 size_t fleet_count(const struct fleet *f, bool missing);

@@ -235,6 +235,8 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, LS("color", color_word(b->color)),
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
 	control_announce(c);
+	if (b->host != NULL && c->nodes != NULL)
+		nodes_look_soon(c);
 	outlier_on_health(ctl, b, was);
 	resolve_on_health(ctl, b);
 	if (ctl_is_published(ctl))

@@ -109,7 +109,7 @@ flip_on_fleet(struct flip *f)
 		return;
 	buf_init(&names, 600);
 	if (!f->request.force)
-		against = fleet_objections(flip_fleet(f), s->config->name, f->to, &names);
+		against = fleet_objections(flip_fleet(f), s->config->name, s->index, f->to, &names);
 	snprintf(text, sizeof(text), "%s -> %s: not every teald of the fleet can reach it: %.*s", s->config->name,
 		 color_word(f->to), (int)buf_len(&names), buf_str(&names).p);
 	buf_free(&names);

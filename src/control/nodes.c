@@ -260,34 +260,6 @@ nodes_pool(const struct control *c, struct str name)
 	return NULL;
 }
 
-static void
-view(const struct nodes *n, const struct node_pool *p, const char *host, struct node_view *v)
-{
-	const struct hostname *name = hosts_find(n->control->hosts, host);
-
-	*v = (struct node_view){ .configured = nodes_configured(p, host),
-				 .said = overlay_find(&p->overlay, host) != NULL,
-				 .wish = nodes_wish(p, host) };
-	str_copy(v->host, sizeof(v->host), str_from(host));
-	if (name != NULL && name->n == 0)
-		str_copy(v->problem, sizeof(v->problem), str_from(name->problem));
-}
-
-struct node_view *
-nodes_list(const struct control *c, const struct pool_config *pool, size_t *n)
-{
-	const struct node_pool *p = nodes_find_pool(c->nodes, pool->name);
-	struct node_view *list = must_array(pool->n_hosts + p->overlay.n, sizeof(*list));
-
-	*n = 0;
-	for (size_t i = 0; i < pool->n_hosts; i++)
-		view(c->nodes, p, pool->hosts[i], &list[(*n)++]);
-	for (size_t i = 0; i < p->overlay.n; i++)
-		if (!nodes_configured(p, p->overlay.list[i].host))
-			view(c->nodes, p, p->overlay.list[i].host, &list[(*n)++]);
-	return list;
-}
-
 /* -- life -------------------------------------------------------------------------------------- */
 
 static struct node_pool *
@@ -305,6 +277,7 @@ nodes_pool_unhold(struct node_pool *p)
 	if (p->held > 0 || p->config != NULL)
 		return;
 	overlay_free(&p->overlay);
+	free(p->views);
 	free(p);
 }
 
@@ -367,6 +340,7 @@ nodes_new(struct control *c)
 
 	n->control = c;
 	list_init(&n->changes);
+	ev_timer_init(&n->look, nodes_on_look, 0.0, 0.0);
 	nodes_reconfigure(n, c->config);
 	nodes_hear(c->store);
 	return n;
@@ -400,6 +374,7 @@ nodes_free(struct nodes **np)
 	*np = NULL;
 	if (n == NULL)
 		return;
+	ev_timer_stop(n->control->loop, &n->look);
 	nodes_changes_end(n);
 	for (size_t i = 0; i < n->n; i++) {
 		n->pools[i]->config = NULL;

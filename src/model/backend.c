@@ -69,6 +69,8 @@ backend_succeed(struct backend *b, const struct backend *old)
 	b->weight = old->weight;
 	b->host = old->host != NULL ? must_strdup(old->host) : NULL;
 	b->drain = old->drain;
+	b->node_at = old->node_at;
+	b->node_down = old->node_down;
 	b->leaving = old->leaving;
 	b->state = old->state;
 	b->since_us = old->since_us;

@@ -185,7 +185,7 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
  * fit its column (conf/bigquery-schema.json), whose names have no case. */
 static const char *const log_words[] = {
 	"age", "backend", "backtrace", "binary", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients", "close_code",
-	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset", "doing",
+	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset", "doing", "drained",
 	"end", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
 	"first_byte_seconds", "force", "from", "generation", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
 	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on",

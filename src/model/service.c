@@ -330,16 +330,24 @@ service_healthy(const struct service *s, enum color color)
 }
 
 size_t
+service_drained(const struct service *s, enum color color)
+{
+	size_t drained = 0;
+
+	for (size_t i = 0; i < s->colors[color].n; i++)
+		drained += !backend_is_wanted(s->colors[color].backends[i]);
+	return drained;
+}
+
+size_t
 service_needed(const struct service *s, enum color color)
 {
 	const struct quorum *q = &s->config->min_healthy;
-	size_t needed = q->value, wanted = 0;
+	size_t needed = q->value;
 
 	/* Of those that are to get anything. */
-	for (size_t i = 0; i < s->colors[color].n; i++)
-		wanted += backend_is_wanted(s->colors[color].backends[i]);
 	if (q->percent)
-		needed = (wanted * q->value + 99) / 100;
+		needed = ((s->colors[color].n - service_drained(s, color)) * q->value + 99) / 100;
 	return needed > 0 ? needed : 1;
 }
 

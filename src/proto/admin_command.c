@@ -150,6 +150,8 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_FORCE:
 	case ADMIN_OPT_LAST:
 	case ADMIN_OPT_BRIEF:
+	case ADMIN_OPT_SUMMARY:
+	case ADMIN_OPT_TROUBLE:
 	case ADMIN_OPT_DRY_RUN:
 	case ADMIN_OPT_EPOCH:
 	case ADMIN_OPT_NO_CUT:
@@ -227,6 +229,10 @@ flag_of(struct admin_request *out, enum admin_option option)
 		return &out->force;
 	case ADMIN_OPT_BRIEF:
 		return &out->brief;
+	case ADMIN_OPT_SUMMARY:
+		return &out->summary;
+	case ADMIN_OPT_TROUBLE:
+		return &out->trouble;
 	case ADMIN_OPT_DRY_RUN:
 		return &out->dry_run;
 	case ADMIN_OPT_EPOCH:

@@ -29,6 +29,10 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"only the newest N" },
 	[ADMIN_OPT_BRIEF] = { ADMIN_OPT_BRIEF, "brief", ADMIN_KIND_FLAG, NULL,
 		"without the single backends" },
+	[ADMIN_OPT_SUMMARY] = { ADMIN_OPT_SUMMARY, "summary", ADMIN_KIND_FLAG, NULL,
+		"only what a list shows" },
+	[ADMIN_OPT_TROUBLE] = { ADMIN_OPT_TROUBLE, "trouble", ADMIN_KIND_FLAG, NULL,
+		"only services and nodes with trouble" },
 	[ADMIN_OPT_DRY_RUN] = { ADMIN_OPT_DRY_RUN, "dry-run", ADMIN_KIND_FLAG, NULL,
 		"read, check and compare, and change nothing" },
 	[ADMIN_OPT_BINARY] = { ADMIN_OPT_BINARY, "binary", ADMIN_KIND_PATH, "PATH",
@@ -44,9 +48,11 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 /*	      word, arguments, right, min, max, options, required, changes */
 static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 	[ADMIN_STATUS] = { ADMIN_STATUS, "status", "[SERVICE]", ADMIN_RIGHT_READ, 0, 1,
-		BIT(ADMIN_OPT_BRIEF), 0,
+		BIT(ADMIN_OPT_BRIEF) | BIT(ADMIN_OPT_SUMMARY) | BIT(ADMIN_OPT_TROUBLE), 0,
 		false, "services, colors, backends, epochs, drains, store",
-		"With a service: its colors and every backend in detail.\n" },
+		"With a service: its colors and every backend in detail.\n"
+		"A node that is down is trouble of its own, and of a service only where too few\n"
+		"backends are left.\n" },
 	[ADMIN_ACTIVE] = { ADMIN_ACTIVE, "active", "SERVICE", ADMIN_RIGHT_READ, 1, 1, BIT(ADMIN_OPT_EPOCH), 0,
 		false, "the active color's name",
 		"Just the word, green or blue: made for scripts.\n" },
@@ -86,9 +92,10 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		BIT(ADMIN_OPT_LAST), 0, false,
 		"who flipped what, when, why, with what result", "Newest last.\n" },
 	[ADMIN_NODE] = { ADMIN_NODE, "node", "list|add|remove|drain|ready|reset [POOL] [HOST]",
-		ADMIN_RIGHT_NODE, 1, 3, BIT(ADMIN_OPT_FORCE), 0, true,
+		ADMIN_RIGHT_NODE, 1, 3, BIT(ADMIN_OPT_FORCE) | BIT(ADMIN_OPT_BRIEF), 0, true,
 		"the nodes of a pool, at runtime",
-		"list [POOL] shows them; the others take POOL and HOST.  drain: HOST keeps its\n"
+		"list [POOL] shows them, with --brief only the services that are not well on a\n"
+		"node; the others take POOL and HOST.  drain: HOST keeps its\n"
 		"connections and gets no new ones; ready undoes that.  remove: likewise, and it\n"
 		"is no longer checked or counted.  add: HOST gets a backend for each color of\n"
 		"every service that uses the pool, checked before it is used.  All of it is for\n"

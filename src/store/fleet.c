@@ -165,6 +165,13 @@ service_of_member(const struct fleet_member *m, const char *name)
 	return NULL;
 }
 
+static const struct fleet_service *
+service_of_member_at(const struct fleet_member *m, const char *name, size_t place)
+{
+	return place < m->n && strcmp(m->services[place].name, name) == 0 ? &m->services[place] :
+									    service_of_member(m, name);
+}
+
 size_t
 fleet_laggards(const struct fleet *f, const char *service, uint64_t epoch, struct buf *names, size_t *missing)
 {
@@ -229,13 +236,13 @@ fleet_cut(const struct fleet *f, const char *service, uint64_t epoch)
 }
 
 size_t
-fleet_objections(const struct fleet *f, const char *service, enum color to, struct buf *names)
+fleet_objections(const struct fleet *f, const char *service, size_t place, enum color to, struct buf *names)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < f->n; i++) {
 		const struct fleet_member *m = &f->members[i];
-		const struct fleet_service *s = m->self || m->missing ? NULL : service_of_member(m, service);
+		const struct fleet_service *s = m->self || m->missing ? NULL : service_of_member_at(m, service, place);
 
 		if (s == NULL || s->colors[to].healthy >= s->colors[to].needed)
 			continue;

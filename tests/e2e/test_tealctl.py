@@ -37,6 +37,9 @@ STATUS = {
         "locked": {"by": "anna", "reason": "freeze", "at": TIME},
         "changed_at": TIME, "changed_by": "ci-shop", "reason": "deploy 8812",
         "drain": {"color": "blue", "remaining": 3, "deadline_in": 12.3},
+        "rollback": {"to": "blue", "possible": False, "why": "blue has 0/1 backends healthy, 1 needed"},
+        "trouble": [{"what": "rollback_impossible", "severity": "warning",
+                     "message": "blue has 0/1 backends healthy, 1 needed"}],
         "listen": ["0.0.0.0:443", "[::]:443"], "plain_listen": ["0.0.0.0:80"], "preview": ["127.0.0.1:8443"],
         "tls": True, "hosts": ["shop.example", "*.shop.example"], "default": False,
         "colors": {
@@ -150,8 +153,8 @@ def test_a_flip_that_changes_nothing_says_so(scripted):
 
 
 def test_status_records(scripted):
-    s = scripted({"status": [STATUS], "status shop": [STATUS]})
-    service = f"service\tshop\thttp\tgreen\t42\t1\t1\t118\t0\t1\t3\tblue\tlocked\t{TIME}\tci-shop\tdeploy 8812\n"
+    s = scripted({"status --summary": [STATUS], "status shop": [STATUS]})
+    service = f"service\tshop\thttp\tgreen\t42\t1\t1\t118\t0\t1\t3\tblue\tlocked\t{TIME}\tci-shop\tdeploy 8812\tno\trollback_impossible\n"
     rest = "teald\t9.8.7\t4711\tnot-ready\tmaintenance is on\nstore\tfile\tup\t0.4\t-\t-\n"
     assert run("-s", s.path, "status").stdout == service + rest
     assert run("-s", s.path, "status", "shop").stdout == (
@@ -220,17 +223,18 @@ def test_json_is_what_teald_said(scripted):
 # ---- what a person sees ----
 
 def test_a_terminal_gets_tables_in_color(scripted):
-    s = scripted({"status": [STATUS], "status shop": [STATUS]})
+    s = scripted({"status --summary": [STATUS], "status shop": [STATUS]})
     status, text = Terminal("-s", s.path, "status").finish()
     assert status == 0
     assert "\033[1;32mgreen\033[0m" in text and "\033[31m0/1 up, 3 conn\033[0m" in text
     bare = re.sub(r"\033\[[\d;]*m", "", text).splitlines()
     # The columns stand below their heads, escapes or not.
     for head, cell in (("ACTIVE", "green"), ("EPOCH", "42"), ("BLUE", "0/1 up"), ("BY", "ci-shop"),
-                       ("NOTE", "locked by anna: freeze; blue drains, 12 s at most")):
+                       ("NOTE", "locked by anna: freeze; blue drains, 12 s at most; no way back: blue has 0/1")):
         assert bare[0].index(head) == bare[1].index(cell)
     assert "not ready: maintenance is on" in bare[2]
     status, text = Terminal("-s", s.path, "status", "shop").finish()
+    assert "a flip to blue would be refused: blue has 0/1 backends healthy, 1 needed" in " ".join(text.split())
     assert "10.0.0.1:11080" in text and "connection refused" in text and "deploy 8812" in text
     assert ("listens on 0.0.0.0:443,[::]:443 (TLS), without TLS on 0.0.0.0:80, for shop.example,*.shop.example; "
             "preview on 127.0.0.1:8443") in " ".join(text.split())
@@ -239,13 +243,13 @@ def test_a_terminal_gets_tables_in_color(scripted):
 @pytest.mark.parametrize("args, how", [(["--no-color"], {}), ([], {"env": {"NO_COLOR": "1"}}),
                                        ([], {"term": "dumb"}), ([], {"term": ""})])
 def test_colors_can_be_had_without(scripted, args, how):
-    s = scripted({"status": [STATUS]})
+    s = scripted({"status --summary": [STATUS]})
     status, text = Terminal("-s", s.path, *args, "status", **how).finish()
     assert status == 0 and "SERVICE" in text and "\033" not in text
 
 
 def test_an_empty_NO_COLOR_means_nothing(scripted):
-    s = scripted({"status": [STATUS]})
+    s = scripted({"status --summary": [STATUS]})
     assert "\033[1;32m" in Terminal("-s", s.path, "status", env={"NO_COLOR": ""}).finish()[1]
 
 
@@ -306,7 +310,8 @@ def raw(value):
     (["history", "x"], {"ok": True, "history": [{"at": HOSTILE, "reason": HOSTILE, "result": HOSTILE}]}),
 ])
 def test_hostile_strings_are_shown_never_obeyed(scripted, words, reply):
-    s = scripted({" ".join(words): [raw(reply)]})
+    line = " ".join(words)
+    s = scripted({line: [raw(reply)], line + " --summary": [raw(reply)]})
     status, text = Terminal("-s", s.path, "--no-color", *words).finish()
     assert SHOWN in text
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text), text
@@ -402,7 +407,7 @@ def test_a_stale_socket_says_so(folder):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be somebody else")
 def test_a_forbidden_socket_says_so(scripted, folder):
-    s = scripted({"status": [STATUS]})
+    s = scripted({"status --summary": [STATUS]})
     os.chmod(folder, 0o755)
     os.chmod(s.path, 0o600)
     program = folder + "/tealctl"  # the build folder may be closed to others
@@ -507,7 +512,7 @@ def test_applied_then_lost_while_waiting_for_drained_is_6(scripted):
 
 
 def test_a_reader_of_a_dying_teald_is_unreached(scripted):
-    s = scripted({"status": [b'{"ok":true,"services":[', CLOSE], "active shop": [b"HTTP/1.1 400 Bad Request\r\n", CLOSE]})
+    s = scripted({"status --summary": [b'{"ok":true,"services":[', CLOSE], "active shop": [b"HTTP/1.1 400 Bad Request\r\n", CLOSE]})
     p = run("-s", s.path, "status")
     assert p.returncode == 9 and p.stdout == "" and "closed the connection" in p.stderr
     p = run("-s", s.path, "active", "shop")
@@ -527,7 +532,7 @@ def test_what_changes_is_not_sent_to_a_stranger(scripted, greeting, status, says
 def test_a_reply_in_crumbs_and_a_large_one(scripted):
     many = STATUS | {"services": STATUS["services"] * 3000}
     text = json.dumps(many).encode() + b"\n"
-    s = scripted({"status": [text[i:i + 4099] for i in range(0, len(text), 4099)],
+    s = scripted({"status --summary": [text[i:i + 4099] for i in range(0, len(text), 4099)],
                   "active shop": [bytes([c]) for c in b'{"ok":true,"color":"green"}\n']})
     p = run("-s", s.path, "status")
     assert p.returncode == 0 and p.stdout.count("service\tshop") == 3000
@@ -616,7 +621,7 @@ def complete(socket_path, *words):
 
 def test_completion_offers_what_fits(scripted, folder):
     services = [STATUS["services"][0] | {"name": n} for n in ("shop", "shop-2", "web", "$(touch pwned)")]
-    s = scripted({"status": [STATUS | {"services": services}]})
+    s = scripted({"status --summary": [STATUS | {"services": services}]})
     assert complete(s.path, "ro") == ["rollback"]
     assert complete(s.path, "flip", "") == ["shop", "shop-2", "web"]
     assert complete(s.path, "flip", "sh") == ["shop", "shop-2"]

@@ -168,7 +168,7 @@ only_those_with_the_service_are_waited_for(void **state)
 	hear(m);
 	buf_init(&names, 4096);
 	assert_int_equal(fleet_laggards(&fleet, "shop", 9, &names, &missing), 0);
-	assert_int_equal(fleet_objections(&fleet, "shop", BLUE, &names), 0);
+	assert_int_equal(fleet_objections(&fleet, "shop", 0, BLUE, &names), 0);
 	assert_int_equal(buf_len(&names), 0);
 	buf_free(&names);
 }
@@ -187,8 +187,8 @@ who_sees_too_few_healthy_objects(void **state)
 	hear(c);
 	hear(me);
 	buf_init(&names, 4096);
-	assert_int_equal(fleet_objections(&fleet, "shop", GREEN, &names), 0);
-	assert_int_equal(fleet_objections(&fleet, "shop", BLUE, &names), 1);
+	assert_int_equal(fleet_objections(&fleet, "shop", 7, GREEN, &names), 0);
+	assert_int_equal(fleet_objections(&fleet, "shop", 0, BLUE, &names), 1);
 	assert_true(str_eq(buf_str(&names), "lb-b pid 2 sees 1/3 healthy, 2 needed"));
 	buf_free(&names);
 }

@@ -36,7 +36,7 @@ status_of(struct world *w, const struct service_ctl *only)
 	buf_init(&text, 1 << 20);
 	json_init(&j, &text);
 	json_object(&j, NULL);
-	status_json(&j, &w->control, only, NULL, only != NULL);
+	status_json(&j, &w->control, only, NULL, &(struct status_wish){ .form = only != NULL ? STATUS_BRIEF : STATUS_FULL });
 	json_object_end(&j);
 	assert_false(text.failed);
 	o = json_loadb(buf_str(&text).p, buf_len(&text), JSON_REJECT_DUPLICATES, &error);

@@ -63,7 +63,7 @@ enum style style_of_color(json_t *word);
 
 /* A table, collected first and printed aligned on a terminal, with a head;
  * in a pipe a row is a line of cells with tabs between, no head. */
-#define TABLE_COLUMNS 16
+#define TABLE_COLUMNS 20
 struct cell {
 	char *text;	/* owned */
 	enum style style;

@@ -19,9 +19,9 @@ struct metrics_cursor {
 
 /* Appends until the buf holds `enough` bytes or there is nothing more (then
  * at->over); sticky failure in the buf when it is full. */
-void metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at, size_t enough);
+void metrics_some(struct buf *out, struct control *c, struct metrics_cursor *at, size_t enough);
 /* Appends all at once. */
-void metrics_write(struct buf *out, const struct control *c, enum prom_format format);
+void metrics_write(struct buf *out, struct control *c, enum prom_format format);
 
 /* The process_* families, as Prometheus clients name them; what the kernel
  * does not tell is left out.  In metrics_process.c. */

@@ -24,6 +24,8 @@ metrics_add_histogram(const struct tally_histogram *h, uint64_t counts[TALLY_BUC
 void metrics_put_histogram(struct prom *p, struct labels l, const double *bounds, const uint64_t *counts,
 			   uint64_t sum_us);
 
+/* The families of nodes; looks at them, so that what follows is of now, too. */
+void metrics_nodes(struct prom *p, struct control *c);
 /* The families that are not of a service, but for process_*. */
 void metrics_whole(struct prom *p, const struct control *c);
 

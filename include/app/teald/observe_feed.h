@@ -33,7 +33,7 @@ struct feed {
 	struct history *history;
 	struct feed_seen *seen;	/* by place in the list of services */
 	uint64_t list_changes;	/* control's, when that list was told */
-	uint64_t teald, store, kernel, fleet;	/* hashes of those parts */
+	uint64_t teald, store, kernel, fleet, nodes;	/* hashes of those parts */
 	uint64_t flips;	/* history.changes as last told */
 	unsigned points;	/* sampled since */
 	struct frame *snapshot;	/* made since the last delta; NULL: none */

@@ -6,12 +6,34 @@
 #include "app/teald/rights.h"
 #include "base/json.h"
 #include "control/control.h"
+#include "control/nodes.h"
+
+/* FULL: all there is.  BRIEF: without the single backends.  SUMMARY: what a list of services shows. */
+enum status_form { STATUS_FULL, STATUS_BRIEF, STATUS_SUMMARY };
+
+struct status_wish {
+	enum status_form form;
+	bool troubled;	/* only services, and nodes, with trouble, and how many services are well */
+};
 
 /* Writes the members of the reply to `status`, behind "ok": the services (only
- * the one given unless NULL, and only those that rights let read unless NULL),
- * without their backends when brief; the store, and teald itself. */
+ * the one given unless NULL, and only those that rights let read unless NULL);
+ * the store, and teald itself.  Looks at the nodes. */
 void
-status_json(struct json *j, const struct control *c, const struct service_ctl *only, const struct rights *rights, bool brief);
+status_json(struct json *j, struct control *c, const struct service_ctl *only, const struct rights *rights,
+	    const struct status_wish *wish);
+
+/* The nodes of all pools as the member "nodes", as last looked at: those of pools that rights
+ * let see unless NULL; troubled: only those that are down, or have no address, and are wanted. */
+void status_nodes_json(struct json *j, const struct control *c, const struct rights *rights, bool troubled);
+/* A user who may read a service may know of its nodes. */
+bool status_may_see_pool(const struct rights *rights, const struct control *c, const struct pool_config *pool);
+bool status_uses_pool(const struct service *s, const struct pool_config *pool);
+/* What the node at that place of nodes_views() comes to, of the services that rights let read; NULL: of all. */
+void status_sum_node(const struct control *c, const struct rights *rights, const struct pool_config *pool,
+		     size_t place, struct node_sum *sum);
+/* Members of an object about a node, but for its pool. */
+void status_node_json(struct json *j, const struct node_view *v, const struct node_sum *sum);
 
 /* The store as the member "store"; a problem names its service to those who may
  * read that, all if rights are NULL. */
@@ -20,9 +42,9 @@ void status_store_json(struct json *j, const struct control *c, const struct rig
  * service is of it. */
 void status_engines_json(struct json *j, const struct control *c);
 
-/* One service as an object, its backends left out when brief, and its "quality" always; key is NULL for an element of an
- * array. */
-void status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief);
+/* One service as an object, without its "quality", which is the page's and moves all the time; key is NULL for an
+ * element of an array. */
+void status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, enum status_form form);
 
 /* Seconds until a drain cuts what is left, at least 0; NULL drain or one that
  * waits for ever: null. */

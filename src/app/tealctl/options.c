@@ -247,6 +247,34 @@ take_view(struct options *o, struct words *w, struct why *why)
 	return strcmp(w->word[0], "status") == 0 ? take_watch(o, w, why) : OK;
 }
 
+/* Lists are asked for no more than they show. */
+static const char *
+lean_option(const struct options *o)
+{
+	const struct admin_request *q = &o->request;
+
+	if (o->json || q->brief)
+		return NULL;
+	if (q->command == ADMIN_STATUS && q->service.n == 0 && !q->summary)
+		return " --summary";
+	return q->command == ADMIN_NODE && str_eq(q->node_verb, "list") ? " --brief" : NULL;
+}
+
+/* The line again, with that option. */
+static enum err
+make_lean(struct options *o, struct why *why)
+{
+	const char *option = lean_option(o);
+	enum err e;
+
+	if (option == NULL || o->text.failed)
+		return OK;
+	if (!buf_append(&o->text, option, strlen(option)))
+		return why_set(why, E_USAGE, "the command is longer than %d bytes", ADMIN_LINE_MAX);
+	e = admin_line_parse(buf_str(&o->text), &o->line, why);
+	return e == OK ? admin_command_parse(&o->line, &o->request, why) : e;
+}
+
 static void
 put_top_help(struct buf *out)
 {
@@ -341,7 +369,7 @@ options_parse(struct options *o, int argc, char **argv, struct why *why)
 		return make_help(o, &w, "top", why);
 	if ((e = take_view(o, &w, why)) != OK || (e = make_line(o, &w, why)) != OK ||
 	    (e = admin_line_parse(buf_str(&o->text), &o->line, why)) != OK ||
-	    (e = admin_command_parse(&o->line, &o->request, why)) != OK)
+	    (e = admin_command_parse(&o->line, &o->request, why)) != OK || (e = make_lean(o, why)) != OK)
 		return e;
 	/* What people ask first must not need a running teald. */
 	if (o->request.command == ADMIN_HELP && !o->json) {

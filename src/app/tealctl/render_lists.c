@@ -238,54 +238,112 @@ render_fleet(struct render *r, json_t *object)
 		say(r->out, object, "the store is down, this is from {store.age:duration} ago: {store.problem}");
 }
 
-/* "shop 1/2 web 2/2": backends up, of all. */
-static void
-add_node_services(struct table *t, json_t *services, const char *between)
-{
-	struct buf b;
-	json_t *s;
-	size_t i;
+/* Services named on a terminal at most. */
+#define NAMED_SERVICES 4
 
-	buf_init(&b, 1 << 20);
+/* "shop 1/2, web 0/2 and 38 more": those with backends that are not up; in a pipe all. */
+static void
+put_bad_services(struct buf *b, json_t *services, bool terminal)
+{
+	size_t i, named = 0, bad = 0;
+	json_t *s;
+
 	json_array_foreach(services, i, s)
 	{
-		if (i > 0)
-			buf_printf(&b, "%s", between);
-		text_json(&b, json_at(s, "service"));
-		buf_printf(&b, between[0] == ',' ? "=" : " ");
-		text_json(&b, json_at(s, "up"));
-		buf_printf(&b, "/");
-		text_json(&b, json_at(s, "total"));
+		if (json_integer_value(json_at(s, "up")) >= json_integer_value(json_at(s, "total")))
+			continue;
+		if (bad++ >= NAMED_SERVICES && terminal)
+			continue;
+		buf_printf(b, "%s", named++ == 0 ? "" : terminal ? ", " : ",");
+		text_json(b, json_at(s, "service"));
+		buf_printf(b, terminal ? " " : "=");
+		text_json(b, json_at(s, "up"));
+		buf_printf(b, "/");
+		text_json(b, json_at(s, "total"));
 	}
-	table_add(t, STYLE_PLAIN, buf_str(&b));
+	if (bad > named)
+		buf_printf(b, " and %zu more", bad - named);
+}
+
+static void
+bad_services_cell(struct table *t, const struct output *o, json_t *n)
+{
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	/* Where nothing is up, that says it. */
+	if (json_has(n, "up"))
+		put_bad_services(&b, json_at(n, "services"), o->terminal);
+	else if (o->terminal && json_has(n, "total"))
+		say_into(&b, &(struct output){ .terminal = false }, n, json_has(n, "reason") ? "{reason}" : "");
+	table_add(t, STYLE_PLAIN, buf_len(&b) > 0 || o->terminal ? buf_str(&b) : STR("-"));
 	buf_free(&b);
+}
+
+static bool
+says(json_t *n, const char *key, const char *word)
+{
+	const char *value = json_string_value(json_at(n, key));
+
+	return value != NULL && strcmp(value, word) == 0;
 }
 
 static void
 node_row(struct table *t, const struct output *o, json_t *pool, json_t *n)
 {
-	const char *state = json_string_value(json_at(n, "state"));
-	bool fine = state != NULL && strcmp(state, "ready") == 0;
-	long long connections = 0;
-	json_t *s;
-	size_t i;
+	bool down = says(n, "health", "down"), ready = says(n, "state", "ready");
+	struct buf b;
 
-	if (!o->terminal)
+	if (!o->terminal) {
 		table_add(t, STYLE_PLAIN, STR("node"));
+		say_cells(t, pool, "pool");
+		say_cells(t, n, "host origin state connections");
+		bad_services_cell(t, o, n);
+		say_cells(t, n, "problem up total health since");
+		return;
+	}
 	say_cells(t, pool, "pool");
 	say_cells(t, n, "host origin");
-	table_add(t, fine ? STYLE_PLAIN : STYLE_NOTE, str_from(state != NULL ? state : ""));
-	json_array_foreach(json_at(n, "services"), i, s) connections += json_integer_value(json_at(s, "connections"));
-	table_printf(t, STYLE_PLAIN, "%lld", connections);
-	add_node_services(t, json_at(n, "services"), o->terminal ? ", " : ",");
+	buf_init(&b, 256);
+	say_into(&b, &(struct output){ .terminal = false }, n, down ? "{state}, down" : "{state}");
+	table_add(t, down && ready ? STYLE_BAD : ready ? STYLE_PLAIN : STYLE_NOTE, buf_str(&b));
+	buf_clear(&b);
+	say_into(&b, &(struct output){ .terminal = false }, n, "{up}/{total} up");
+	table_add(t, json_has(n, "total") && !json_has(n, "up") && ready ? STYLE_BAD : STYLE_PLAIN, buf_str(&b));
+	buf_clear(&b);
+	text_time(&b, json_at(n, "since"));
+	table_add(t, STYLE_PLAIN, buf_str(&b));
+	buf_free(&b);
+	say_cells(t, n, "connections");
+	bad_services_cell(t, o, n);
 	say_cells(t, n, "problem");
+}
+
+static void
+node_table(struct table *t, const struct output *o)
+{
+	static const char *const heads[] = { "POOL",	    "NODE",   "FROM",	 "STATE", "UP", "SINCE",
+					     "CONNECTIONS", "NOT UP", "PROBLEM", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", NULL };
+
+	table_init(t, o->terminal ? heads : columns);
+}
+
+void
+render_node_rows(struct render *r, json_t *nodes)
+{
+	struct table t;
+	json_t *n;
+	size_t i;
+
+	node_table(&t, r->out);
+	json_array_foreach(nodes, i, n) node_row(&t, r->out, n, n);
+	table_print(&t, r->out);
 }
 
 static void
 render_nodes(struct render *r, json_t *pools)
 {
-	static const char *const heads[] = { "POOL", "NODE", "FROM", "STATE", "CONNECTIONS", "UP", "PROBLEM", NULL };
-	static const char *const columns[] = { "", "", "", "", "", "", "", "", NULL };
 	json_t *pool, *n;
 	size_t i, k, rows = 0;
 	struct table t;
@@ -296,7 +354,7 @@ render_nodes(struct render *r, json_t *pools)
 			output_line(r->out, "there are no node pools");
 		return;
 	}
-	table_init(&t, r->out->terminal ? heads : columns);
+	node_table(&t, r->out);
 	json_array_foreach(pools, i, pool)
 	{
 		json_array_foreach(json_at(pool, "nodes"), k, n) node_row(&t, r->out, pool, n);

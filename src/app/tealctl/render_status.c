@@ -35,16 +35,19 @@ draining_color(json_t *service)
 	return NULL;
 }
 
-/* "3/3, 118 conn" */
+/* "2/3 up, 1 drained, 118 conn" */
 static void
 color_cell(struct table *t, json_t *color)
 {
 	json_t *healthy = json_at(color, "healthy"), *total = json_at(color, "total");
-	bool well = json_number_value(healthy) >= json_number_value(total);
+	double drained = json_number_value(json_at(color, "drained"));
+	bool well = json_number_value(healthy) + drained >= json_number_value(total);
 	struct buf b;
 
 	buf_init(&b, 256);
-	say_into(&b, &plain, color, "{healthy}/{total} up, {connections} conn");
+	say_into(&b, &plain, color,
+		 drained > 0 ? "{healthy}/{total} up, {drained} drained, {connections} conn" :
+			       "{healthy}/{total} up, {connections} conn");
 	table_add(t,
 		  json_number_value(healthy) == 0 ? STYLE_BAD :
 		  well                            ? STYLE_PLAIN :
@@ -53,11 +56,21 @@ color_cell(struct table *t, json_t *color)
 	buf_free(&b);
 }
 
+static bool
+is_way_back(json_t *trouble)
+{
+	const char *what = json_string_value(json_at(trouble, "what"));
+
+	return what != NULL && strcmp(what, "rollback_impossible") == 0;
+}
+
 static void
 note_cell(struct table *t, json_t *service)
 {
 	const char *draining = draining_color(service);
 	struct buf b;
+	json_t *one;
+	size_t i;
 
 	buf_init(&b, 65536);
 	if (json_has(service, "locked"))
@@ -67,8 +80,21 @@ note_cell(struct table *t, json_t *service)
 		if (json_is_number(json_at(service, "drain.deadline_in")))
 			say_into(&b, &plain, service, ", {drain.deadline_in:duration} at most");
 	}
+	json_array_foreach(json_at(service, "trouble"), i, one)
+	{
+		buf_printf(&b, "%s", buf_len(&b) > 0 ? "; " : "");
+		say_into(&b, &plain, one, is_way_back(one) ? "no way back: {message}" : "{message}");
+	}
 	table_add(t, buf_len(&b) > 0 ? STYLE_NOTE : STYLE_PLAIN, buf_str(&b));
 	buf_free(&b);
+}
+
+static bool
+is_flipped(json_t *service)
+{
+	const char *change = json_string_value(json_at(service, "change"));
+
+	return change == NULL || strcmp(change, "initial") != 0;
 }
 
 static void
@@ -89,7 +115,10 @@ print_services(struct render *r, json_t *services)
 		color_cell(&t, status_color(s, "green"));
 		color_cell(&t, status_color(s, "blue"));
 		buf_clear(&b);
-		text_time(&b, json_at(s, "changed_at"));
+		if (is_flipped(s))
+			text_time(&b, json_at(s, "changed_at"));
+		else
+			buf_printf(&b, "not flipped");
 		table_add(&t, STYLE_PLAIN, buf_str(&b));
 		say_cells(&t, s, "changed_by");
 		note_cell(&t, s);
@@ -120,6 +149,8 @@ say_backends(struct table *t, json_t *service, const char *word)
 		if (json_string_value(json_at(b, "admin")) != NULL &&
 		    strcmp(json_string_value(json_at(b, "admin")), "drain") == 0)
 			buf_printf(&when, ", drain");
+		if (json_has(b, "node_down"))
+			buf_printf(&when, ", with its node");
 		table_add(t, style_of_state(json_at(b, "state")), buf_str(&when));
 		say_cells(t, b, "connections");
 		buf_clear(&when);
@@ -165,6 +196,24 @@ is_forwarded(json_t *service)
 	return engine != NULL && strcmp(engine, "kernel") == 0;
 }
 
+/* Is there a way back, and what is wrong. */
+static void
+print_outlook(struct render *r, json_t *s)
+{
+	json_t *one;
+	size_t i;
+
+	if (json_is_object(json_at(s, "rollback")))
+		say(r->out, json_at(s, "rollback"),
+		    json_has(s, "rollback.possible") ? "a flip to {to} is possible" :
+						       "a flip to {to} would be refused: {why}");
+	json_array_foreach(json_at(s, "trouble"), i, one)
+	{
+		if (!is_way_back(one))
+			say(r->out, one, "trouble: {message}");
+	}
+}
+
 static void
 print_detail(struct render *r, json_t *s)
 {
@@ -175,13 +224,16 @@ print_detail(struct render *r, json_t *s)
 	say(r->out, s,
 	    is_forwarded(s) ? "{name} ({mode}, forwarded by the kernel): {active} is active, epoch {epoch}" :
 			      "{name} ({mode}): {active} is active, epoch {epoch}");
-	if (json_has(s, "changed_at"))
+	if (!is_flipped(s))
+		output_line(r->out, "%s", "not flipped yet");
+	else if (json_has(s, "changed_at"))
 		say(r->out, s,
 		    json_has(s, "reason") ? "changed {changed_at:time} by {changed_by}: {reason}" :
 					    "changed {changed_at:time} by {changed_by}");
 	if (json_has(s, "locked"))
 		say(r->out, s, "locked {locked.at:time} by {locked.by}: {locked.reason}");
 	print_entrances(r, s);
+	print_outlook(r, s);
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++) {
 		bool draining = json_has(status_color(s, color_words[i]), "draining");
 		struct buf b;
@@ -294,13 +346,30 @@ record_state(struct render *r, json_t *object)
 		    "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
 }
 
+static void
+trouble_cell(struct table *t, json_t *service)
+{
+	struct buf b;
+	json_t *one;
+	size_t i;
+
+	buf_init(&b, 4096);
+	json_array_foreach(json_at(service, "trouble"), i, one)
+	{
+		buf_printf(&b, "%s", buf_len(&b) > 0 ? "," : "");
+		text_json(&b, json_at(one, "what"));
+	}
+	table_add(t, STYLE_PLAIN, buf_len(&b) > 0 ? buf_str(&b) : STR("-"));
+	buf_free(&b);
+}
+
 /* service NAME MODE ACTIVE EPOCH, per color HEALTHY TOTAL CONNECTIONS,
- * DRAINING LOCKED CHANGED_AT CHANGED_BY REASON */
+ * DRAINING LOCKED CHANGED_AT CHANGED_BY REASON ROLLBACK TROUBLE */
 static void
 record_service(struct render *r, json_t *s)
 {
 	static const char *const columns[] = { "", "", "", "", "", "", "", "",  "",
-					       "", "", "", "", "", "", "", NULL };
+					       "", "", "", "", "", "", "", "", "", NULL };
 	const char *draining = draining_color(s);
 	struct table t;
 
@@ -311,8 +380,17 @@ record_service(struct render *r, json_t *s)
 		say_cells(&t, status_color(s, color_words[i]), "healthy total connections");
 	table_add(&t, STYLE_PLAIN, str_from(draining != NULL ? draining : "-"));
 	table_add(&t, STYLE_PLAIN, json_has(s, "locked") ? STR("locked") : STR("unlocked"));
-	say_cells(&t, s, "changed_at changed_by reason");
+	say_cells(&t, s, "changed_at changed_by reason rollback.possible");
+	trouble_cell(&t, s);
 	table_print(&t, r->out);
+}
+
+/* Of `status --trouble`: node POOL HOST FROM STATE CONNECTIONS - PROBLEM UP TOTAL HEALTH SINCE. */
+static void
+print_bad_nodes(struct render *r, json_t *object)
+{
+	if (json_array_size(json_at(object, "nodes")) > 0)
+		render_node_rows(r, json_at(object, "nodes"));
 }
 
 static void
@@ -344,6 +422,7 @@ render_status(struct render *r, json_t *object)
 	size_t i;
 
 	if (!r->out->terminal) {
+		print_bad_nodes(r, object);
 		json_array_foreach(services, i, s)
 		{
 			record_service(r, s);
@@ -357,6 +436,14 @@ render_status(struct render *r, json_t *object)
 		json_array_foreach(services, i, s) print_detail(r, s);
 		return;
 	}
-	print_services(r, services);
+	if (r->request->trouble)
+		print_bad_nodes(r, object);
+	if (json_array_size(services) > 0 || !r->request->trouble)
+		print_services(r, services);
+	if (r->request->trouble)
+		say(r->out, object,
+		    json_array_size(services) + json_array_size(json_at(object, "nodes")) == 0 ?
+			    "nothing needs attention: {well} services are well" :
+			    "{well} other services are well");
 	print_state(r, object);
 }

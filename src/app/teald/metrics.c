@@ -2,8 +2,10 @@
  * samples of one together.
  * Thread: main; the workers' tallies are summed for each scrape. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/teald/metrics_parts.h"
+#include "app/teald/trouble.h"
 #include "base/clock.h"
 #include "control/certs.h"
 #include "control/drain.h"
@@ -201,8 +203,11 @@ put_odd_answers(struct prom *p, const struct service_ctl *ctl, enum entrance ent
 static struct labels
 of_backend(const struct service_ctl *ctl, enum color color, size_t i)
 {
-	return with(of_color(ctl->service, ENTRANCE_MAIN, color), "backend",
-		    ctl->service->colors[color].backends[i]->text);
+	const struct backend *b = ctl->service->colors[color].backends[i];
+	struct labels l = with(of_color(ctl->service, ENTRANCE_MAIN, color), "backend", b->text);
+
+	/* Of one that is on no node of a pool the label is absent. */
+	return b->host != NULL ? with(l, "node", b->host) : l;
 }
 
 static void
@@ -212,6 +217,41 @@ put_backend_up(struct prom *p, const struct service_ctl *ctl, enum entrance entr
 	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
 		metrics_sample(p, of_backend(ctl, color, i),
 			       ctl->service->colors[color].backends[i]->state == BACKEND_UP);
+}
+
+static void
+put_backend_admin_state(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		metrics_sample(p, of_backend(ctl, color, i),
+			       backend_is_wanted(ctl->service->colors[color].backends[i]));
+}
+
+/* Each backend in one of these. */
+static const char *
+backend_place(const struct backend *b)
+{
+	if (!backend_is_wanted(b))
+		return "drained";
+	if (b->state == BACKEND_DOWN && b->node_down)
+		return "node_down";
+	return backend_word(b);
+}
+
+static void
+put_backends(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	static const char *const places[] = { "up", "ejected", "checking", "down", "node_down", "drained" };
+	const struct service *s = ctl->service;
+
+	for (size_t k = 0; k < ARRAY_LEN(places); k++) {
+		uint64_t n = 0;
+
+		for (size_t i = 0; i < s->colors[color].n; i++)
+			n += strcmp(backend_place(s->colors[color].backends[i]), places[k]) == 0;
+		metrics_sample(p, with(of_color(s, entrance, color), "state", places[k]), n);
+	}
 }
 
 static void
@@ -347,6 +387,13 @@ static void
 put_locked(struct prom *p, const struct service_ctl *ctl)
 {
 	metrics_sample(p, of_service(ctl->service), ctl->service->record.lock.on);
+}
+
+static void
+put_rollback_possible(struct prom *p, const struct service_ctl *ctl)
+{
+	if (ctl->service->known)
+		metrics_sample(p, of_service(ctl->service), trouble_may_flip(ctl, NULL));
 }
 
 static void
@@ -502,6 +549,8 @@ static const struct family families[] = {
 	{ "teal_service_changed_timestamp_seconds", PROM_GAUGE, NULL, false, put_changed_time,
 	  "When the color last changed, in seconds since 1970." },
 	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
+	{ "teal_rollback_possible", PROM_GAUGE, NULL, false, put_rollback_possible,
+	  "1 while the health gate would let the idle color have the traffic." },
 	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL,
 	  "Open connections; with HTTP, requests under way." },
 	{ "teal_connections_total", PROM_COUNTER_BESIDE, put_endings, true, NULL,
@@ -542,7 +591,11 @@ static const struct family families[] = {
 	  "Backends of a color that can be given connections." },
 	{ "teal_backends_needed", PROM_GAUGE, put_needed, false, NULL,
 	  "How many of them a flip to the color wants, by flip.min_healthy." },
+	{ "teal_backends", PROM_GAUGE, put_backends, false, NULL,
+	  "Backends of a color, by how they do, or are wanted to." },
 	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
+	{ "teal_backend_admin_state", PROM_GAUGE, put_backend_admin_state, false, NULL,
+	  "1 for a backend that is ready, 0 for one that is drained: by its node, or of weight 0." },
 	{ "teal_backend_checks_total", PROM_COUNTER, put_backend_checks, false, NULL,
 	  "Health checks of a backend, by how they ended." },
 	{ "teal_backend_connections", PROM_GAUGE, put_backend_connections, false, NULL,
@@ -582,13 +635,14 @@ put_service(struct prom *p, const struct family *f, const struct service_ctl *ct
 }
 
 void
-metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at, size_t enough)
+metrics_some(struct buf *out, struct control *c, struct metrics_cursor *at, size_t enough)
 {
 	struct prom p;
 
 	prom_init(&p, out, at->format);
 	if (at->stage == 0) {
 		metrics_whole(&p, c);
+		metrics_nodes(&p, c);
 		at->stage++;
 	}
 	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->next = 0) {
@@ -616,7 +670,7 @@ metrics_some(struct buf *out, const struct control *c, struct metrics_cursor *at
 }
 
 void
-metrics_write(struct buf *out, const struct control *c, enum prom_format format)
+metrics_write(struct buf *out, struct control *c, enum prom_format format)
 {
 	struct metrics_cursor at = { .format = format };
 

@@ -8,6 +8,7 @@
 #include "app/teald/observe_feed.h"
 #include "app/teald/quality_json.h"
 #include "app/teald/status.h"
+#include "app/teald/trouble.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/version.h"
@@ -302,7 +303,8 @@ settled_hash(const struct service_ctl *ctl)
 				 (uint64_t)r->at_us, r->color,
 				 r->lock.on,         (uint64_t)r->lock.at_us,
 				 s->applied_epoch,   (uint64_t)(uintptr_t)ctl->drain,
-				 s->colors[GREEN].n, s->colors[BLUE].n };
+				 s->colors[GREEN].n, s->colors[BLUE].n,
+				 s->known && trouble_may_flip(ctl, NULL), trouble_count(ctl) };
 	uint64_t h =
 		hash_bytes(own, sizeof(own), ctl->drain != NULL ? (uint64_t)(ctl->drain->deadline * 1000) : 0);
 
@@ -311,7 +313,7 @@ settled_hash(const struct service_ctl *ctl)
 			const struct backend *b = s->colors[c].backends[i];
 			const uint64_t one[] = {
 				(uint64_t)(uintptr_t)b, b->state, (uint64_t)b->since_us, b->drain, b->weight,
-				b->ejected_until > 0
+				b->ejected_until > 0, b->node_down
 			};
 
 			h = hash_bytes(one, sizeof(one), h);
@@ -370,7 +372,7 @@ changed_services(struct feed *f, struct json *j)
 			continue;
 		f->seen[i].settled = h;
 		snprintf(key, sizeof(key), "%zu", i);
-		status_service_json(j, key, c->services[i], false);
+		status_service_json(j, key, c->services[i], STATUS_FULL);
 	}
 	json_object_end(j);
 }
@@ -444,6 +446,12 @@ changed_quality(struct feed *f, struct json *j)
 
 /* A client that reaches the page may see all of it. */
 static void
+nodes_json(struct json *j, const struct control *c)
+{
+	status_nodes_json(j, c, NULL, false);
+}
+
+static void
 store_json(struct json *j, const struct control *c)
 {
 	status_store_json(j, c, NULL);
@@ -459,6 +467,7 @@ feed_snapshot(struct feed *f)
 	struct buf text;
 	struct json j;
 
+	nodes_look(f->control);
 	history_follow(f->history);
 	if (f->snapshot == NULL && f->bytes < FEED_BYTES_MAX) {
 		buf_init(&text, FRAME_MAX);
@@ -473,11 +482,12 @@ feed_snapshot(struct feed *f)
 		store_json(&j, c);
 		status_engines_json(&j, c);
 		fleet_members_json(&j, c);
+		nodes_json(&j, c);
 		flips_json(&j, f->history, 0);
 		json_array(&j, "services");
 		for (size_t i = 0; i < c->n; i++) {
 			json_object(&j, NULL);
-			status_service_json(&j, "service", c->services[i], false);
+			status_service_json(&j, "service", c->services[i], STATUS_FULL);
 			read_numbers(f, i, &n);
 			numbers_json(&j, "numbers", &n);
 			quality_json_short(&j, "quality", c->services[i]);
@@ -499,6 +509,7 @@ changes(struct feed *f)
 	struct buf text;
 	struct json j;
 
+	nodes_look(f->control);
 	buf_init(&text, FRAME_MAX);
 	json_init(&j, &text);
 	json_object(&j, NULL);
@@ -507,6 +518,7 @@ changes(struct feed *f)
 	if_news(&j, f->control, store_json, &f->store);
 	if_news(&j, f->control, status_engines_json, &f->kernel);
 	if_news(&j, f->control, fleet_members_json, &f->fleet);
+	if_news(&j, f->control, nodes_json, &f->nodes);
 	if (f->history->changes > f->flips) {
 		flips_json(&j, f->history, f->flips);
 		f->flips = f->history->changes;

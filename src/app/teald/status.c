@@ -1,16 +1,19 @@
 /* status.c - what teald is and does, as JSON.  Thread: main. */
 #include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "app/teald/engine_table.h"
 #include "app/teald/quality_json.h"
 #include "app/teald/status.h"
 #include "app/teald/supervised.h"
+#include "app/teald/trouble.h"
 #include "app/teald/upgrade.h"
 #include "base/clock.h"
 #include "base/version.h"
 #include "control/drain.h"
 #include "control/engines.h"
+#include "control/nodes.h"
 #include "control/reload.h"
 
 void
@@ -55,6 +58,8 @@ backends_json(struct json *j, const struct service_ctl *ctl, enum color color)
 		json_cstr(j, "address", b->text);
 		json_cstr(j, "state", backend_word(b));
 		json_cstr(j, "admin", backend_admin_word(b));
+		json_cstr(j, "node", b->host);
+		json_bool(j, "node_down", b->node_down);
 		json_u64(j, "weight", b->weight);
 		json_u64(j, "connections", atomic_load_explicit(&b->connections, memory_order_relaxed));
 		status_time_json(j, "since", b->since_us);
@@ -67,24 +72,36 @@ backends_json(struct json *j, const struct service_ctl *ctl, enum color color)
 	json_array_end(j);
 }
 
+/* What every form of it has. */
 static void
-color_json(struct json *j, const struct service_ctl *ctl, enum color color, const struct service_totals *totals, bool brief)
+color_state_json(struct json *j, const struct service_ctl *ctl, enum color color)
+{
+	const struct service *s = ctl->service;
+
+	json_u64(j, "connections", service_connections(s, ENTRANCE_MAIN, color));
+	json_bool(j, "draining", ctl->drain != NULL && ctl->drain->color == color);
+	json_u64(j, "healthy", service_healthy(s, color));
+	json_u64(j, "total", s->colors[color].n);
+	json_u64(j, "drained", service_drained(s, color));
+}
+
+static void
+color_json(struct json *j, const struct service_ctl *ctl, enum color color, const struct service_totals *totals,
+	   enum status_form form)
 {
 	const struct service *s = ctl->service;
 
 	json_object(j, color_word(color));
-	json_u64(j, "connections", service_connections(s, ENTRANCE_MAIN, color));
+	color_state_json(j, ctl, color);
 	json_u64(j, "preview_connections", service_connections(s, ENTRANCE_PREVIEW, color));
-	json_bool(j, "draining", ctl->drain != NULL && ctl->drain->color == color);
-	json_u64(j, "healthy", service_healthy(s, color));
-	json_u64(j, "total", s->colors[color].n);
+	json_u64(j, "node_down", trouble_by_node(s, color));
 	json_u64(j, "needed", service_needed(s, color));
 	json_u64(j, "connections_total", totals->begun[color]);
 	if (s->config->mode == MODE_HTTP)
 		json_u64(j, "requests_total", totals->requests[color]);
 	json_u64(j, "bytes_in", totals->in[color]);
 	json_u64(j, "bytes_out", totals->out[color]);
-	if (!brief)
+	if (form == STATUS_FULL)
 		backends_json(j, ctl, color);
 	json_object_end(j);
 }
@@ -150,19 +167,16 @@ text_or_null(const char *text)
 	return text[0] != '\0' ? text : NULL;
 }
 
-/* The members; what moves all the time, and is a part of its own on the page, is the caller's to add. */
+/* What every form of it has: a line of `status`. */
 static void
-service_members(struct json *j, const struct service_ctl *ctl, bool brief)
+state_json(struct json *j, const struct service_ctl *ctl)
 {
 	const struct service *s = ctl->service;
-	const struct service_config *config = s->config;
 	const struct record *r = &s->record;
-	struct service_totals totals;
+	bool flipped = s->known && r->change != CHANGE_INITIAL;
 
-	service_totals(s, &totals);
-	json_cstr(j, "name", config->name);
-	json_cstr(j, "mode", mode_word(config->mode));
-	json_cstr(j, "engine", engine_word(config->engine));
+	json_cstr(j, "name", s->config->name);
+	json_cstr(j, "mode", mode_word(s->config->mode));
 	/* Before the store has answered the color is unknown. */
 	json_cstr(j, "active", s->known ? color_word(r->color) : NULL);
 	json_cstr(j, "idle", s->known ? color_word(color_other(r->color)) : NULL);
@@ -170,31 +184,164 @@ service_members(struct json *j, const struct service_ctl *ctl, bool brief)
 	lock_json(j, r);
 	json_cstr(j, "change", s->known ? change_word(r->change) : NULL);
 	status_time_json(j, "changed_at", r->at_us);
-	json_cstr(j, "changed_by", text_or_null(r->by));
+	json_cstr(j, "changed_by", flipped ? text_or_null(r->by) : NULL);
 	json_cstr(j, "reason", text_or_null(r->reason));
+	trouble_rollback_json(j, ctl);
+	trouble_json(j, ctl);
+	json_u64(j, "waiting", service_waiting(s));
+	drain_json(j, ctl);
+}
+
+static void
+summary_colors_json(struct json *j, const struct service_ctl *ctl)
+{
+	json_object(j, "colors");
+	for (int color = GREEN; color < COLORS; color++) {
+		json_object(j, color_word((enum color)color));
+		color_state_json(j, ctl, (enum color)color);
+		json_object_end(j);
+	}
+	json_object_end(j);
+}
+
+/* The members; what moves all the time, and is a part of its own on the page, is the caller's to add. */
+static void
+service_members(struct json *j, const struct service_ctl *ctl, enum status_form form)
+{
+	const struct service *s = ctl->service;
+	const struct service_config *config = s->config;
+	struct service_totals totals;
+
+	state_json(j, ctl);
+	if (form == STATUS_SUMMARY) {
+		summary_colors_json(j, ctl);
+		return;
+	}
+	service_totals(s, &totals);
+	json_cstr(j, "engine", engine_word(config->engine));
 	json_u64(j, "generation", s->generation);
 	json_u64(j, "applied_epoch", s->applied_epoch);
 	entrances_json(j, config);
 	json_u64(j, "max_connections", config->max_connections);
 	json_u64(j, "connections",
 		 service_connections(s, ENTRANCE_MAIN, GREEN) + service_connections(s, ENTRANCE_MAIN, BLUE));
-	json_u64(j, "waiting", service_waiting(s));
 	json_u64(j, "failed_total", totals.failed);
 	if (config->mode == MODE_HTTP)
 		json_u64(j, "errors_total", totals.errors);
-	drain_json(j, ctl);
 	json_object(j, "colors");
-	color_json(j, ctl, GREEN, &totals, brief);
-	color_json(j, ctl, BLUE, &totals, brief);
+	color_json(j, ctl, GREEN, &totals, form);
+	color_json(j, ctl, BLUE, &totals, form);
 	json_object_end(j);
 }
 
 void
-status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, bool brief)
+status_service_json(struct json *j, const char *key, const struct service_ctl *ctl, enum status_form form)
 {
 	json_object(j, key);
-	service_members(j, ctl, brief);
+	service_members(j, ctl, form);
 	json_object_end(j);
+}
+
+/* -- nodes --------------------------------------------------------------------- */
+
+static const char *
+node_state_word(enum node_wish wish)
+{
+	switch (wish) {
+	case NODE_READY:
+		return "ready";
+	case NODE_DRAIN:
+		return "draining";
+	case NODE_REMOVED:
+		return "removed";
+	}
+	return "";
+}
+
+void
+status_node_json(struct json *j, const struct node_view *v, const struct node_sum *sum)
+{
+	json_cstr(j, "host", v->host);
+	json_cstr(j, "origin", v->configured ? "configured" : "added");
+	json_cstr(j, "state", node_state_word(v->wish));
+	json_bool(j, "changed", v->said);
+	json_cstr(j, "problem", text_or_null(v->problem));
+	json_cstr(j, "health", node_does_word(v->does));
+	status_time_json(j, "since", node_since_us(v));
+	json_cstr(j, "reason", text_or_null(v->reason));
+	json_u64(j, "up", sum->up);
+	json_u64(j, "total", sum->total);
+	json_u64(j, "checking", sum->checking);
+	json_u64(j, "ejected", sum->ejected);
+	json_u64(j, "connections", sum->connections);
+}
+
+static bool
+is_node_in_trouble(const struct node_view *v)
+{
+	return v->wish == NODE_READY && (v->does == NODE_DOWN || v->problem[0] != '\0');
+}
+
+bool
+status_uses_pool(const struct service *s, const struct pool_config *pool)
+{
+	return s->config->pool != NULL && strcmp(s->config->pool, pool->name) == 0;
+}
+
+bool
+status_may_see_pool(const struct rights *rights, const struct control *c, const struct pool_config *pool)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const struct service *s = c->services[i]->service;
+
+		if (status_uses_pool(s, pool) && rights_have(rights, ADMIN_RIGHT_READ, s->config->name))
+			return true;
+	}
+	return rights_have(rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE);
+}
+
+void
+status_sum_node(const struct control *c, const struct rights *rights, const struct pool_config *pool, size_t place,
+		struct node_sum *sum)
+{
+	size_t n;
+
+	*sum = nodes_views(c, pool, &n)[place].sum;
+	if (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE))
+		return;
+	memset(sum, 0, sizeof(*sum));
+	for (size_t i = 0; i < c->n; i++) {
+		const struct service *s = c->services[i]->service;
+
+		if (status_uses_pool(s, pool) && rights_have(rights, ADMIN_RIGHT_READ, s->config->name))
+			nodes_add_service(sum, s, place);
+	}
+}
+
+void
+status_nodes_json(struct json *j, const struct control *c, const struct rights *rights, bool troubled)
+{
+	json_array(j, "nodes");
+	for (size_t i = 0; i < c->config->n_pools; i++) {
+		const struct pool_config *pool = &c->config->pools[i];
+		const struct node_view *list;
+		struct node_sum sum;
+		size_t n;
+
+		if (rights != NULL && !status_may_see_pool(rights, c, pool))
+			continue;
+		list = nodes_views(c, pool, &n);
+		for (size_t k = 0; k < n; k++) {
+			if (troubled && !is_node_in_trouble(&list[k]))
+				continue;
+			json_object(j, NULL);
+			json_cstr(j, "pool", pool->name);
+			status_sum_node(c, rights, pool, k, &sum);
+			status_node_json(j, &list[k], &sum);
+			json_object_end(j);
+		}
+	}
+	json_array_end(j);
 }
 
 /* A name is told to those who may read the service. */
@@ -243,13 +390,16 @@ status_engines_json(struct json *j, const struct control *c)
 }
 
 void
-status_json(struct json *j, const struct control *c, const struct service_ctl *only, const struct rights *rights, bool brief)
+status_json(struct json *j, struct control *c, const struct service_ctl *only, const struct rights *rights,
+	    const struct status_wish *wish)
 {
 	char host[RECORD_NAME + 1] = "";
 	const char *reason = NULL;
 	bool ready = control_ready(c, &reason);
 	const struct reload_status config = reload_status(c->reloads);
+	uint64_t well = 0;
 
+	nodes_look(c);
 	json_array(j, "services");
 	for (size_t i = 0; i < c->n; i++) {
 		const struct service_ctl *ctl = c->services[i];
@@ -257,12 +407,21 @@ status_json(struct json *j, const struct control *c, const struct service_ctl *o
 		if ((only != NULL && only != ctl) ||
 		    (rights != NULL && !rights_have(rights, ADMIN_RIGHT_READ, ctl->service->config->name)))
 			continue;
+		if (wish->troubled && trouble_count(ctl) == 0) {
+			well++;
+			continue;
+		}
 		json_object(j, NULL);
-		service_members(j, ctl, brief);
-		quality_json(j, ctl);
+		service_members(j, ctl, wish->form);
+		if (wish->form != STATUS_SUMMARY)
+			quality_json(j, ctl);
 		json_object_end(j);
 	}
 	json_array_end(j);
+	if (wish->troubled) {
+		json_u64(j, "well", well);
+		status_nodes_json(j, c, rights, true);
+	}
 	status_store_json(j, c, rights);
 	status_engines_json(j, c);
 	if (gethostname(host, sizeof(host) - 1) != 0)

@@ -20,11 +20,16 @@
 static void
 run_status(struct command *cmd)
 {
+	const struct admin_request *r = &cmd->request;
+	const struct status_wish wish = {
+		.form = r->summary ? STATUS_SUMMARY : r->brief ? STATUS_BRIEF : STATUS_FULL,
+		.troubled = r->trouble,
+	};
 	struct buf text;
 	struct json j;
 
 	command_ok(&j, &text);
-	status_json(&j, cmd->admin->control, cmd->ctl, cmd->rights, cmd->request.brief);
+	status_json(&j, cmd->admin->control, cmd->ctl, cmd->rights, &wish);
 	command_done(cmd, &j);
 }
 

@@ -5,82 +5,44 @@
 
 #include "app/teald/command.h"
 #include "app/teald/rights.h"
+#include "app/teald/status.h"
 #include "control/nodes.h"
-
-static bool
-uses_pool(const struct service *s, const struct pool_config *pool)
-{
-	return s->config->pool != NULL && strcmp(s->config->pool, pool->name) == 0;
-}
-
-/* A user who may read a service may know of its nodes. */
-static bool
-may_see(const struct command *cmd, const struct pool_config *pool)
-{
-	const struct control *c = cmd->admin->control;
-
-	for (size_t i = 0; i < c->n; i++)
-		if (uses_pool(c->services[i]->service, pool) && command_may_read(cmd, c->services[i]->service))
-			return true;
-	return rights_have(cmd->rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE);
-}
 
 /* -- list ----------------------------------------------------------------------- */
 
-static const char *
-state_of(const struct node_view *v)
-{
-	switch (v->wish) {
-	case NODE_READY:
-		return "ready";
-	case NODE_DRAIN:
-		return "draining";
-	case NODE_REMOVED:
-		return "removed";
-	}
-	return "";
-}
-
 /* {"service":"shop","up":1,"total":2,"connections":7}: both colors. */
 static void
-service_json(struct json *j, const struct service *s, const char *host)
+service_json(const struct command *cmd, struct json *j, const struct service *s, size_t node)
 {
-	uint64_t up = 0, total = 0, connections = 0;
+	struct node_sum sum = { 0 };
 
-	for (int color = 0; color < COLORS; color++)
-		for (size_t i = 0; i < s->colors[color].n; i++) {
-			const struct backend *b = s->colors[color].backends[i];
-
-			if (b->host == NULL || !node_same_host(b->host, host))
-				continue;
-			total++;
-			up += b->state == BACKEND_UP;
-			connections += atomic_load_explicit(&b->connections, memory_order_relaxed);
-		}
+	nodes_add_service(&sum, s, node);
+	if (cmd->request.brief && sum.up == sum.total)
+		return;
 	json_object(j, NULL);
 	json_cstr(j, "service", s->config->name);
-	json_u64(j, "up", up);
-	json_u64(j, "total", total);
-	json_u64(j, "connections", connections);
+	json_u64(j, "up", sum.up);
+	json_u64(j, "total", sum.total);
+	json_u64(j, "connections", sum.connections);
 	json_object_end(j);
 }
 
 static void
 node_json(const struct command *cmd, struct json *j, const struct pool_config *pool,
-	  const struct node_view *v)
+	  const struct node_view *list, size_t i)
 {
 	const struct control *c = cmd->admin->control;
+	/* Where nothing is up, that says it. */
+	bool none = cmd->request.brief && list[i].sum.up == 0;
+	struct node_sum sum;
 
+	status_sum_node(c, cmd->rights, pool, i, &sum);
 	json_object(j, NULL);
-	json_cstr(j, "host", v->host);
-	json_cstr(j, "origin", v->configured ? "configured" : "added");
-	json_cstr(j, "state", state_of(v));
-	json_bool(j, "changed", v->said);
-	json_cstr(j, "problem", v->problem[0] != '\0' ? v->problem : NULL);
+	status_node_json(j, &list[i], &sum);
 	json_array(j, "services");
-	for (size_t i = 0; i < c->n; i++)
-		if (uses_pool(c->services[i]->service, pool) && command_may_read(cmd, c->services[i]->service))
-			service_json(j, c->services[i]->service, v->host);
+	for (size_t k = 0; !none && k < c->n; k++)
+		if (status_uses_pool(c->services[k]->service, pool) && command_may_read(cmd, c->services[k]->service))
+			service_json(cmd, j, c->services[k]->service, i);
 	json_array_end(j);
 	json_object_end(j);
 }
@@ -89,16 +51,15 @@ static void
 pool_json(const struct command *cmd, struct json *j, const struct pool_config *pool)
 {
 	size_t n;
-	struct node_view *list = nodes_list(cmd->admin->control, pool, &n);
+	const struct node_view *list = nodes_views(cmd->admin->control, pool, &n);
 
 	json_object(j, NULL);
 	json_cstr(j, "pool", pool->name);
 	json_array(j, "nodes");
 	for (size_t i = 0; i < n; i++)
-		node_json(cmd, j, pool, &list[i]);
+		node_json(cmd, j, pool, list, i);
 	json_array_end(j);
 	json_object_end(j);
-	free(list);
 }
 
 static void
@@ -122,17 +83,18 @@ run_node_list(struct command *cmd)
 
 	if (cmd->request.pool.n > 0) {
 		one = nodes_pool(c, cmd->request.pool);
-		if (one == NULL || !may_see(cmd, one)) {
+		if (one == NULL || !status_may_see_pool(cmd->rights, c, one)) {
 			no_pool(cmd);
 			return;
 		}
 	}
+	nodes_look(cmd->admin->control);
 	command_ok(&j, &text);
 	json_array(&j, "pools");
 	for (size_t i = 0; i < c->config->n_pools; i++) {
 		const struct pool_config *pool = &c->config->pools[i];
 
-		if (one == NULL ? may_see(cmd, pool) : pool == one)
+		if (one == NULL ? status_may_see_pool(cmd->rights, c, pool) : pool == one)
 			pool_json(cmd, &j, pool);
 	}
 	json_array_end(&j);
@@ -190,14 +152,18 @@ verb_node(struct command *cmd)
 		{ "ready", NODE_READY_IT }, { "reset", NODE_RESET },
 	};
 	const struct pool_config *pool;
+	bool list = str_eq(cmd->request.node_verb, "list");
+	struct why why;
 
-	if (str_eq(cmd->request.node_verb, "list")) {
-		struct why why;
-
-		if (cmd->request.force)
-			command_fail(cmd, why_set(&why, E_USAGE, "node list takes no --force"), &why);
-		else
-			run_node_list(cmd);
+	if (list ? cmd->request.force : cmd->request.brief) {
+		command_fail(cmd,
+			     list ? why_set(&why, E_USAGE, "node list takes no --force") :
+				    why_set(&why, E_USAGE, "--brief is for node list"),
+			     &why);
+		return;
+	}
+	if (list) {
+		run_node_list(cmd);
 		return;
 	}
 	if ((pool = nodes_pool(cmd->admin->control, cmd->request.pool)) == NULL) {

@@ -1,0 +1,80 @@
+/* metrics_nodes.c - the families about the nodes of pools.
+ * Thread: main. */
+#include "app/teald/metrics_parts.h"
+#include "control/nodes.h"
+
+typedef void node_fn(struct prom *p, struct labels l, const struct node_view *v);
+
+static void
+put_node_up(struct prom *p, struct labels l, const struct node_view *v)
+{
+	/* Without a backend nothing is known of it. */
+	if (v->sum.total > 0)
+		metrics_sample(p, l, v->does == NODE_UP);
+}
+
+static void
+put_node_admin_state(struct prom *p, struct labels l, const struct node_view *v)
+{
+	metrics_sample(p, l, v->wish == NODE_READY);
+}
+
+static void
+put_node_backends(struct prom *p, struct labels l, const struct node_view *v)
+{
+	const struct {
+		const char *state;
+		unsigned n;
+	} counts[] = { { "up", v->sum.up - v->sum.ejected },
+		       { "ejected", v->sum.ejected },
+		       { "checking", v->sum.checking },
+		       { "down", v->sum.down } };
+
+	for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+		struct labels one = l;
+
+		labels_add(&one, "state", counts[i].state);
+		metrics_sample(p, one, counts[i].n);
+	}
+}
+
+static void
+put_node_connections(struct prom *p, struct labels l, const struct node_view *v)
+{
+	metrics_sample(p, l, v->sum.connections);
+}
+
+static const struct {
+	const char *name;
+	node_fn *put;
+	const char *help;
+} node_families[] = {
+	{ "teal_node_up", put_node_up, "1 while a backend on the node, of any service of its pool, is up." },
+	{ "teal_node_admin_state", put_node_admin_state, "1 for a node that is ready, 0 for one that is drained." },
+	{ "teal_node_backends", put_node_backends, "Backends on a node, by how they do." },
+	{ "teal_node_connections", put_node_connections, "Open connections to the backends on a node." },
+};
+
+void
+metrics_nodes(struct prom *p, struct control *c)
+{
+	nodes_look(c);
+	for (size_t f = 0; f < ARRAY_LEN(node_families); f++) {
+		prom_family(p, node_families[f].name, PROM_GAUGE, node_families[f].help);
+		for (size_t i = 0; i < c->config->n_pools; i++) {
+			const struct pool_config *pool = &c->config->pools[i];
+			size_t n;
+			const struct node_view *list = nodes_views(c, pool, &n);
+
+			for (size_t k = 0; k < n; k++) {
+				struct labels l = { .n = 0 };
+
+				if (list[k].wish == NODE_REMOVED)
+					continue;
+				labels_add(&l, "pool", pool->name);
+				labels_add(&l, "node", list[k].host);
+				node_families[f].put(p, l, &list[k]);
+			}
+		}
+	}
+}
