@@ -174,6 +174,45 @@ def test_tealctl_shows_nodes(teal, pool):
     assert (audit["command"], audit["pool"], audit["node"]) == ("node", "main", HOSTS[1])
 
 
+def test_metrics_and_the_log_tell_of_nodes_and_not_only_of_their_backends(teal, pool, closing):
+    """One that dies, one that is drained: each is one line, and one series."""
+    p = pool(running=[])
+    farms = {h: closing.add(Farm(h, p.port, h)) for h in HOSTS[:2]}
+    t = teal(**p.settings())
+    wait_up(t, *HOSTS[:2])
+
+    def value(name, host, **labels):
+        return t.metrics().get(name, node=host, **labels)
+    first, second = HOSTS[:2]
+    assert (value("teal_node_up", second, pool="main"), value("teal_node_admin_state", second)) == (1, 1)
+    assert value("teal_backend_up", second, color="green") == 1 == value("teal_backend_admin_state", second, color="green")
+    farms[second].close()
+    line = t.wait_log("node.down", pool="main", node=second)
+    assert (line["level"], line["total"], line["drained"], line["reason"]) == ("warn", 2, False, "connection refused")
+    m = t.metrics()
+    assert m.get("teal_node_up", node=second) == 0 and m.get("teal_node_up", node=first) == 1
+    assert m.get("teal_node_backends", node=second, state="down") == 2
+    assert m.get("teal_backends", color="green", state="node_down") == 1 == m.get("teal_backends", color="green", state="up")
+    assert m.get("teal_backends", color="green", state="down") == 0
+    n = nodes(t)[second]
+    assert (n["health"], n["up"], n["total"], n["reason"]) == ("down", 0, 2, "connection refused") and n["since"]
+    row = t.tealctl("node", "list", check=0).stdout.splitlines()[1].split("\t")
+    assert row[6:11] == ["-", "-", "0", "2", "down"]
+
+    # On purpose: said with less noise, and counted apart.
+    t.ok("node", "drain", "main", second)
+    m = t.metrics()
+    assert (m.get("teal_node_admin_state", node=second), m.get("teal_backends", color="green", state="drained")) == (0, 1)
+    assert m.get("teal_backend_admin_state", node=second, color="green") == 0
+    assert m.get("teal_backends", color="green", state="node_down") == 0
+    again = closing.add(Farm(second, p.port, second))
+    assert t.wait_log("node.up", node=second)["drained"] is True
+    again.close()
+    until(lambda: any(x["level"] == "info" and x["drained"] for x in t.log_lines("node.down")), "said quietly")
+    t.ok("node", "remove", "main", second)
+    assert not t.metrics().has("teal_node_up", node=second)
+
+
 @pytest.mark.scales
 @pytest.mark.tsan
 @pytest.mark.parametrize("balance", ["round_robin", "least_conn", "source_hash"])

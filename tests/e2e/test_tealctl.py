@@ -234,7 +234,8 @@ def test_a_terminal_gets_tables_in_color(scripted):
         assert bare[0].index(head) == bare[1].index(cell)
     assert "not ready: maintenance is on" in bare[2]
     status, text = Terminal("-s", s.path, "status", "shop").finish()
-    assert "a flip to blue would be refused: blue has 0/1 backends healthy, 1 needed" in " ".join(text.split())
+    assert ("a flip to blue would be refused: blue has 0/1 backends healthy, 1 needed"
+            in re.sub(r"\033\[[\d;]*m", "", " ".join(text.split())))
     assert "10.0.0.1:11080" in text and "connection refused" in text and "deploy 8812" in text
     assert ("listens on 0.0.0.0:443,[::]:443 (TLS), without TLS on 0.0.0.0:80, for shop.example,*.shop.example; "
             "preview on 127.0.0.1:8443") in " ".join(text.split())

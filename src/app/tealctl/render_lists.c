@@ -281,7 +281,7 @@ bad_services_cell(struct table *t, const struct output *o, json_t *n)
 }
 
 static bool
-says(json_t *n, const char *key, const char *word)
+node_says(json_t *n, const char *key, const char *word)
 {
 	const char *value = json_string_value(json_at(n, key));
 
@@ -291,7 +291,7 @@ says(json_t *n, const char *key, const char *word)
 static void
 node_row(struct table *t, const struct output *o, json_t *pool, json_t *n)
 {
-	bool down = says(n, "health", "down"), ready = says(n, "state", "ready");
+	bool down = node_says(n, "health", "down"), ready = node_says(n, "state", "ready");
 	struct buf b;
 
 	if (!o->terminal) {

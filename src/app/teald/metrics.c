@@ -240,7 +240,7 @@ backend_place(const struct backend *b)
 }
 
 static void
-put_backends(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+put_backend_places(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	static const char *const places[] = { "up", "ejected", "checking", "down", "node_down", "drained" };
 	const struct service *s = ctl->service;
@@ -591,7 +591,7 @@ static const struct family families[] = {
 	  "Backends of a color that can be given connections." },
 	{ "teal_backends_needed", PROM_GAUGE, put_needed, false, NULL,
 	  "How many of them a flip to the color wants, by flip.min_healthy." },
-	{ "teal_backends", PROM_GAUGE, put_backends, false, NULL,
+	{ "teal_backends", PROM_GAUGE, put_backend_places, false, NULL,
 	  "Backends of a color, by how they do, or are wanted to." },
 	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
 	{ "teal_backend_admin_state", PROM_GAUGE, put_backend_admin_state, false, NULL,

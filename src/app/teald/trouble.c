@@ -183,7 +183,7 @@ look_at_errors(struct list *l, const struct service_ctl *ctl, struct buf *text)
 }
 
 static void
-look(struct list *l, const struct service_ctl *ctl)
+look_at_service(struct list *l, const struct service_ctl *ctl)
 {
 	const struct service *s = ctl->service;
 	uint64_t waiting = service_waiting(s);
@@ -224,7 +224,7 @@ trouble_json(struct json *j, const struct service_ctl *ctl)
 	struct list l = { .json = j };
 
 	json_array(j, "trouble");
-	look(&l, ctl);
+	look_at_service(&l, ctl);
 	json_array_end(j);
 }
 
@@ -233,6 +233,6 @@ trouble_count(const struct service_ctl *ctl)
 {
 	struct list l = { .json = NULL };
 
-	look(&l, ctl);
+	look_at_service(&l, ctl);
 	return l.n;
 }
