@@ -18,7 +18,7 @@ struct places {
 };
 
 static size_t
-slot_of(const struct places *t, const char *host)
+place_of(const struct places *t, const char *host)
 {
 	return (size_t)hash_bytes(host, strlen(host), 0) & t->mask;
 }
@@ -33,7 +33,7 @@ list_places(struct places *t, const struct node_pool *p)
 	t->at = must_array(size, sizeof(*t->at));
 	t->mask = size - 1;
 	for (size_t i = 0; i < p->n_views; i++) {
-		size_t s = slot_of(t, p->views[i].host);
+		size_t s = place_of(t, p->views[i].host);
 
 		while (t->at[s] != 0)
 			s = (s + 1) & t->mask;
@@ -45,7 +45,7 @@ list_places(struct places *t, const struct node_pool *p)
 static struct node_view *
 view_of(const struct places *t, const struct node_pool *p, const char *host)
 {
-	for (size_t s = slot_of(t, host); t->at[s] != 0; s = (s + 1) & t->mask)
+	for (size_t s = place_of(t, host); t->at[s] != 0; s = (s + 1) & t->mask)
 		if (strcmp(p->views[t->at[s] - 1].host, host) == 0)
 			return &p->views[t->at[s] - 1];
 	/* Written in another way, as few are. */
