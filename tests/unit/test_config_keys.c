@@ -146,6 +146,8 @@ static const struct sample service_samples[] = {
 	{ "pool_idle", "pool_idle = 7;", NULL },
 	{ "pool_reuse", "pool_reuse = \"always\";", NULL },
 	{ "answers", "answers = \"strict\";", NULL },
+	{ "retry_after", "retry_after = 7;", NULL },
+	{ "sse_unavailable", "sse_unavailable = \"503\";", NULL },
 	{ "default", "default = true;", NULL },
 	{ "sni", "sni = [\"shop.example\"];", TCP },
 	{ "tls.certificates", TLS "};", NULL },
