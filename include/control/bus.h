@@ -3,6 +3,7 @@
 #ifndef CONTROL_BUS_H
 #define CONTROL_BUS_H
 
+#include "base/json.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "model/service.h"
@@ -16,13 +17,16 @@ struct bus_listener {
 	struct link link;
 	/* s: the service of the event, NULL for one that belongs to none.  fields end
 	 * with LOG_FIELDS_END; all is borrowed.  It may leave from inside. */
-	void (*hear)(struct bus_listener *l, const char *event, const struct service *s,
+	void (*hear)(struct bus_listener *l, enum log_level level, const char *event, const struct service *s,
 		     const struct log_field *fields);
 };
 
 void bus_init(struct bus *bus);
 void bus_listen(struct bus *bus, struct bus_listener *l);
 void bus_leave(struct bus_listener *l);
+
+/* Members of the object that is open: the service's name, where there is one, and the fields. */
+void bus_fields_json(struct json *j, const struct service *s, const struct log_field *fields);
 
 /* Logs the event with "service" and the service's labels in front (s may be
  * NULL) and tells the listeners. */

@@ -31,6 +31,7 @@ struct drain;
 struct flip;
 struct control;
 struct nodes;
+struct notify;
 struct hosts;
 struct certs;
 struct peer;
@@ -109,6 +110,7 @@ struct control {
 	struct inherited inherited;
 	struct health *health;
 	struct nodes *nodes;
+	struct notify *notify;	/* NULL before control_open() or control_prepare() */
 	struct hosts *hosts;
 	ev_timer review_timer;	/* names that nothing uses may go */
 	ev_timer resolve_timer;	/* backends whose name means another address now may go */

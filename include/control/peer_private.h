@@ -145,6 +145,13 @@ void peer_ask_fleet(void *arg);
 void peer_answer_fleet(struct peer *p, struct str row);
 void peer_take_fleet(struct peer *p, struct str row);
 
+/* -- peer_notify.c ------------------------------------------------------------------- */
+
+/* Of the one that tells: nothing is sent to receivers from here on. */
+void peer_send_notify(struct peer *p);
+void peer_take_receiver(struct peer *p, struct str row);
+void peer_take_event(struct peer *p, struct str row);
+
 /* -- peer_state.c -------------------------------------------------------------------- */
 
 void peer_write_state(struct peer *p);

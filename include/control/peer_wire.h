@@ -18,6 +18,8 @@ enum peer_type {
 	PEER_STATE_SERVICE = 66,	/* one for each service, in its order */
 	PEER_STATE_BACKENDS = 67,	/* of the service named in it; several */
 	PEER_STATE_QUALITY = 68,	/* likewise: its last minute */
+	PEER_STATE_RECEIVER = 70,	/* one for each receiver of events */
+	PEER_STATE_EVENT = 71,	/* one for each event that waits for one */
 	/* The successor. */
 	PEER_SERVICES = 80,	/* those of the predecessor that it has; several, the last one says so */
 	PEER_NODES = 81,	/* as PEER_STATE_POOL, whenever it changes */
@@ -164,7 +166,18 @@ enum peer_tag {
 	PEER_T_CLIENT = 163,	/* str */
 	PEER_T_AGE = 164,	/* double, seconds */
 	PEER_T_IDLE_FOR = 165,	/* double, seconds */
-	PEER_T_TRUNCATED = 166
+	PEER_T_TRUNCATED = 166,
+
+	/* Receivers of events, and what waits for them. */
+	PEER_T_RECEIVER = 176,	/* str: its name */
+	PEER_T_EVENT_ID = 177,	/* str */
+	PEER_T_EVENT = 178,	/* str: its name */
+	PEER_T_BORN = 179,	/* double */
+	PEER_T_BODY = 180,	/* str: as it is sent */
+
+	/* PEER_STATE_SERVICE: row of EPOCH, AT_US, BY and TIMEOUT, of the last flip that this fleet's teald
+	 * was asked for itself. */
+	PEER_T_WISH = 184
 };
 
 #endif

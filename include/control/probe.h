@@ -24,6 +24,7 @@ struct probe_request {
 	/* The status line that an HTTP server must answer with; NULL: nothing is
 	 * read, to be connected (and to have sent) is enough. */
 	const struct status_set *expect;
+	unsigned *status;	/* where that of the answer goes before done is called; NULL: nowhere */
 	/* All of the answer is judged, as a client's would be (probe_answer.h); NULL:
 	 * the status line alone. */
 	const struct http_config *http;

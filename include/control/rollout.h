@@ -37,6 +37,8 @@ struct rollout {
 void rollout_init(struct service_ctl *ctl);
 /* A flip writes `next` and wants that drain time, < 0: the service's own. */
 void rollout_wish(struct service_ctl *ctl, const struct record *next, double timeout);
+/* The change that the record is of was asked for here, not at another teald of the fleet. */
+bool rollout_is_ours(const struct service_ctl *ctl);
 /* The service's record has been replaced; before, its color was `from`.  Publishes
  * when it is another one; flips and fleet are told when there was nothing to do. */
 void rollout_on_record(struct service_ctl *ctl, enum color from);

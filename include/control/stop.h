@@ -5,6 +5,7 @@
 #define CONTROL_STOP_H
 
 #include <ev.h>
+#include <stdbool.h>
 
 struct control;
 
@@ -13,6 +14,8 @@ struct stop {
 	unsigned engines_open;	/* those whose listeners are not closed */
 	double closed_at;	/* clock_now() when all were */
 	double deadline;	/* of the drain */
+	bool told;	/* that it is over */
+	double told_at;	/* clock_now() */
 };
 
 void stop_init(struct control *c);

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "model/color.h"
+#include "model/notify_config.h"
 #include "model/source.h"
 #include "model/status_set.h"
 #include "net/addr.h"
@@ -359,6 +360,8 @@ struct config {
 		enum on_stop on_stop;	/* keep */
 		unsigned tag;	/* in the marks of flows, 1 to 255; 0: made of the table's name */
 	} kernel;
+	struct notify_config *notify;	/* receivers of events, in the file's order */
+	size_t n_notify;	/* may be 0 */
 	struct pool_config *pools;
 	size_t n_pools;	/* may be 0 */
 	struct service_config *services;

@@ -69,6 +69,11 @@ extern const struct key role_keys[];
 /* Warns of what no role can mean, once the services are known. */
 void draft_check_roles(const struct draft *d);
 
+/* The list notify; base is a draft. */
+key_reader key_notify;
+extern const struct key notify_keys[];
+void notify_config_free(struct config *c);
+
 /* Names of hosts, and of a header; base is a service_draft. */
 key_reader key_hosts, key_sni, key_header, key_default_host;
 /* Once the mode is known: the names that count in it. */

@@ -14,5 +14,8 @@ key_writer *config_value_writer(const char *path, const struct key *k);
 /* A text in quotes, or none; a list of them. */
 void config_value_text(struct buf *out, const char *text);
 void config_value_texts(struct buf *out, char *const *texts, size_t n);
+/* " hash 0123abcd": changes with what is secret, and does not tell it.  NULL: nothing. */
+void config_value_hash(struct buf *out, const char *secret);
+key_writer notify_value;	/* config_notify.c's */
 
 #endif

@@ -43,6 +43,43 @@ bus_emit(struct bus *bus, enum log_level level, const char *event, const struct 
 	LIST_EACH(it, &bus->listeners) {
 		struct bus_listener *l = list_entry(it, struct bus_listener, link);
 
-		l->hear(l, event, s, fields);
+		l->hear(l, level, event, s, fields);
 	}
+}
+
+static void
+put_field(struct json *j, const struct log_field *f)
+{
+	switch (f->type) {
+	case LOG_STR:
+		json_str(j, f->key, f->v.s);
+		break;
+	case LOG_U64:
+		json_u64(j, f->key, f->v.u);
+		break;
+	case LOG_I64:
+		json_i64(j, f->key, f->v.i);
+		break;
+	case LOG_DOUBLE:
+		json_double(j, f->key, f->v.d);
+		break;
+	case LOG_BOOL:
+		json_bool(j, f->key, f->v.b);
+		break;
+	case LOG_RAW:
+		if (f->key != NULL)
+			json_raw(j, f->key, f->v.s);
+		break;
+	case LOG_END:
+		break;
+	}
+}
+
+void
+bus_fields_json(struct json *j, const struct service *s, const struct log_field *fields)
+{
+	if (s != NULL)
+		json_cstr(j, "service", s->config->name);
+	for (const struct log_field *f = fields; f->type != LOG_END; f++)
+		put_field(j, f);
 }

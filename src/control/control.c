@@ -10,6 +10,7 @@
 #include "control/engines.h"
 #include "control/flip.h"
 #include "control/nodes.h"
+#include "control/notify.h"
 #include "control/outlier.h"
 #include "control/peer.h"
 #include "control/publish.h"
@@ -655,6 +656,7 @@ set_up(struct control *c, struct ev_loop *loop, const struct config *config, str
 	plan_first_round(c);
 	resolve_init(c);
 	c->nodes = nodes_new(c);
+	c->notify = notify_new(c);
 	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
 	return certs_open(&c->certs, c, why);
 }
@@ -715,6 +717,8 @@ control_prepare(struct control *c, struct ev_loop *loop, const struct config *co
 {
 	enum err e = set_up(c, loop, config, jobs, store, engines, n_engines, services, n, why);
 
+	/* Until then another one tells what happens, and may have events left to send. */
+	notify_hold(c->notify);
 	if (e == OK)
 		begin_checks(c);
 	return e;
@@ -726,6 +730,7 @@ control_begin(struct control *c, struct why *why)
 	enum err e;
 
 	CHECK(!c->begun);
+	notify_resume(c->notify);
 	if ((e = open_store(c, why)) == OK)
 		begin_serving_all(c);
 	return e;
@@ -762,6 +767,7 @@ control_close(struct control *c)
 	ev_timer_stop(c->loop, &c->first_round);
 	ev_timer_stop(c->loop, &c->stale_timer);
 	nodes_free(&c->nodes);
+	notify_free(&c->notify);
 	resolve_close(c);
 	c->left_behind = !certs_close(&c->certs);
 	c->left_behind |= !reloads_free(&c->reloads);

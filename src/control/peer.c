@@ -653,7 +653,7 @@ static void
 from_predecessor(struct peer *p, unsigned type, struct str row)
 {
 	if (!p->active) {
-		if ((type >= PEER_STATE_PROCESS && type <= PEER_STATE_QUALITY) || type == PEER_TALLY_PROCESS)
+		if ((type >= PEER_STATE_PROCESS && type <= PEER_STATE_EVENT) || type == PEER_TALLY_PROCESS)
 			keep_message(p, type, row);
 		return;
 	}

@@ -325,6 +325,30 @@ inherit_flips(struct service_ctl *ctl, struct str row)
 }
 
 static void
+put_wish(struct buf *b, const struct rollout *r)
+{
+	size_t row = tlv_open(b, PEER_T_WISH);
+
+	tlv_u64(b, PEER_T_EPOCH, r->wish.epoch);
+	tlv_u64(b, PEER_T_AT_US, (uint64_t)r->wish.at_us);
+	peer_put_str(b, PEER_T_BY, r->wish.by);
+	tlv_double(b, PEER_T_TIMEOUT, r->wish.timeout);
+	tlv_close(b, row);
+}
+
+/* Of an older teald: none. */
+static void
+take_wish_of_flip(struct rollout *r, struct str row)
+{
+	if (!peer_has(row, PEER_T_EPOCH))
+		return;
+	r->wish.epoch = peer_u64(row, PEER_T_EPOCH);
+	r->wish.at_us = (int64_t)peer_u64(row, PEER_T_AT_US);
+	r->wish.timeout = peer_double(row, PEER_T_TIMEOUT);
+	(void)str_copy(r->wish.by, sizeof(r->wish.by), peer_str(row, PEER_T_BY));
+}
+
+static void
 put_drain(struct buf *b, const struct drain *d)
 {
 	size_t row = tlv_open(b, PEER_T_DRAIN);
@@ -372,6 +396,7 @@ send_service(struct peer *p, struct peer_service *ps, const struct service_ctl *
 	if (s->known)
 		peer_put_record(&b, &s->record);
 	put_flip_counts(&b, ctl);
+	put_wish(&b, &ctl->rollout);
 	(void)engines_strays(ctl, &strays);
 	tlv_u64(&b, PEER_T_STRAYS, strays);
 	tlv_u64(&b, PEER_T_CUT, ctl->cut);
@@ -416,6 +441,7 @@ peer_write_state(struct peer *p)
 	peer_say(p, PEER_STATE_PROCESS, &b);
 	peer_send_process(p);
 	nodes_each_pool(c->nodes, send_pool, p);
+	peer_send_notify(p);
 	for (size_t i = 0; i < p->n; i++)
 		send_service(p, &p->services[i], peer_ctl(p, &p->services[i]), keys);
 	config_keys_free(&keys);
@@ -510,6 +536,7 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	ctl->cut = peer_u64(row, PEER_T_CUT);
 	ctl->cut_epoch = peer_u64(row, PEER_T_CUT_EPOCH);
 	inherit_flips(ctl, row);
+	take_wish_of_flip(&ctl->rollout, peer_str(row, PEER_T_WISH));
 	peer_take_account(p, row);
 	quality_restart(ctl->quality, s, clock_now());
 	if (peer_has(row, PEER_T_DRAIN))
@@ -555,7 +582,7 @@ peer_take_state(struct peer *p)
 		if (p->messages[i].type == PEER_TALLY_PROCESS)
 			peer_take_process(p->control, p->messages[i].row);
 	/* Nodes before backends, which they bring. */
-	for (unsigned type = PEER_STATE_PROCESS; type <= PEER_STATE_QUALITY; type++)
+	for (unsigned type = PEER_STATE_PROCESS; type <= PEER_STATE_EVENT; type++)
 		for (size_t i = 0; i < p->n_messages; i++) {
 			struct str row = p->messages[i].row;
 
@@ -569,8 +596,12 @@ peer_take_state(struct peer *p)
 				inherit_service(p, row, keys);
 			else if (type == PEER_STATE_BACKENDS)
 				peer_take_backends(p, row, true);
-			else
+			else if (type == PEER_STATE_QUALITY)
 				inherit_quality(p, row);
+			else if (type == PEER_STATE_RECEIVER)
+				peer_take_receiver(p, row);
+			else if (type == PEER_STATE_EVENT)
+				peer_take_event(p, row);
 		}
 	for (size_t i = 0; i < p->n; i++) {
 		struct service_ctl *ctl = peer_ctl(p, &p->services[i]);

@@ -44,6 +44,7 @@ struct probe {
 	probe_done_fn *done;
 	void *arg;
 	const struct status_set *expect;
+	unsigned *status;	/* where it is told; NULL: nowhere */
 	const struct config *tree;	/* that expect is of; one reference, or NULL */
 	char *send;	/* hello and request */
 	size_t to_send, sent;
@@ -193,6 +194,8 @@ finish_with(struct probe *p, unsigned status)
 {
 	char text[64];
 
+	if (p->status != NULL)
+		*p->status = status;
 	snprintf(text, sizeof(text), "HTTP status %u", status);
 	begin_to_leave(p, status_set_has(p->expect, status) ? NULL : text);
 }
@@ -458,6 +461,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	p->done = done;
 	p->arg = arg;
 	p->expect = request->expect;
+	p->status = request->status;
 	p->tree = request->tree != NULL ? config_ref(request->tree) : NULL;
 	if (request->expect != NULL && request->http != NULL)
 		p->answer = probe_answer_new(request->http);

@@ -4,6 +4,7 @@
 #include "control/backends.h"
 #include "control/certs.h"
 #include "control/nodes.h"
+#include "control/notify.h"
 #include "control/publish.h"
 #include "control/reload_commit.h"
 #include "control/resolve.h"
@@ -249,6 +250,7 @@ reload_commit(struct reload_run *run)
 	/* Backends that come now are checked by the terms that they come with. */
 	certs_reconfigure(c->certs, run->certs);
 	nodes_reconfigure(c->nodes, r->to);
+	notify_reconfigure(c->notify, r->to);
 	change_services(run);
 	c->committing = false;
 	tell_engines_of_reload(run);

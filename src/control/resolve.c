@@ -5,6 +5,7 @@
 
 #include "control/backends.h"
 #include "control/nodes.h"
+#include "control/notify.h"
 #include "control/publish.h"
 #include "control/reload.h"
 #include "control/resolve.h"
@@ -157,6 +158,7 @@ resolve_on_name(void *arg, const struct hostname *name)
 	settle_all(c, name);
 	nodes_on_name(c->nodes, name);
 	reload_on_name(c->reloads, name);
+	notify_on_name(c->notify, name);
 }
 
 static bool

@@ -51,14 +51,14 @@ rollout_wish(struct service_ctl *ctl, const struct record *next, double timeout)
 	r->wish.timeout = timeout;
 }
 
-/* What the flip that wrote the record asked for; a store that went over a dispute
- * has raised the epoch. */
-static double
-wished_timeout(const struct rollout *r, const struct record *now)
+/* A store that went over a dispute has raised the epoch. */
+bool
+rollout_is_ours(const struct service_ctl *ctl)
 {
-	bool its = now->epoch >= r->wish.epoch && now->at_us == r->wish.at_us && strcmp(now->by, r->wish.by) == 0;
+	const struct record *now = &ctl->service->record;
+	const struct rollout *r = &ctl->rollout;
 
-	return its ? r->wish.timeout : -1;
+	return now->epoch >= r->wish.epoch && now->at_us == r->wish.at_us && strcmp(now->by, r->wish.by) == 0;
 }
 
 /* -- published ------------------------------------------------------------------ */
@@ -195,7 +195,7 @@ rollout_on_acked(struct service_ctl *ctl)
 	/* Orders are the successor's to give. */
 	if (ctl->control->yielded)
 		return;
-	start_drain(ctl, wished_timeout(r, &s->record));
+	start_drain(ctl, rollout_is_ours(ctl) ? r->wish.timeout : -1);
 }
 
 void

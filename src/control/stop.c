@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "control/control.h"
 #include "control/engines.h"
+#include "control/notify.h"
 #include "control/stop.h"
 
 #define STOP_POLL 0.02
@@ -9,6 +10,8 @@
 #define STOP_GRACE 3.0
 /* How long the end waits for the store to hear it, seconds. */
 #define GOODBYE 0.5
+/* And for receivers of events, seconds. */
+#define LAST_EVENTS 2.0
 
 static uint64_t
 of_one(const struct service_ctl *ctl, struct engine *e)
@@ -75,9 +78,16 @@ control_on_stop_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	/* The fleet is told goodbye, if the store can be reached. */
 	if (c->store->leave != NULL && !c->store->leave(c->store) && now < c->stop.closed_at + GOODBYE)
 		return;
+	if (!c->stop.told) {
+		c->stop.told = true;
+		c->stop.told_at = now;
+		BUS_EMIT(&c->bus, left > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "teald.drained", NULL, LU("remaining", left));
+	}
+	/* Receivers are told what happened last, if they answer. */
+	if (notify_is_busy(c->notify) && now < c->stop.told_at + LAST_EVENTS)
+		return;
 	ev_timer_stop(loop, t);
 	c->life = LIFE_STOPPED;
-	BUS_EMIT(&c->bus, left > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "teald.drained", NULL, LU("remaining", left));
 	c->on_stopped(c->arg);
 }
 

@@ -167,6 +167,7 @@ const struct key root_keys[] = {
 	{ KEY("stop", key_group), .keys = stop_keys },
 	{ KEY("upgrade", key_group), .keys = upgrade_keys },
 	{ KEY("kernel", key_group), .keys = kernel_keys },
+	{ KEY("notify", key_notify), .keys = notify_keys },
 	{ KEY("node_pools", key_keep), .offset = offsetof(struct draft, pools) },
 	{ KEY("defaults", key_keep_group), .offset = offsetof(struct draft, defaults), .keys = service_keys },
 	{ KEY("services", key_keep), .offset = offsetof(struct draft, list) },
@@ -264,6 +265,7 @@ config_clear(struct config *c)
 	free(c->observe.hosts);
 	free(c->kernel.table);
 	roles_free(c);
+	notify_config_free(c);
 	pools_free(c);
 }
 

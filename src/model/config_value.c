@@ -272,15 +272,13 @@ put_sentinels(struct buf *out, const void *base, const struct key *k)
 	buf_printf(out, "]");
 }
 
-/* The file's name, and a hash that changes with what is in it. */
-static void
-put_secret(struct buf *out, const char *file, const char *secret)
+void
+config_value_hash(struct buf *out, const char *secret)
 {
 	static const char salt[] = "teal: ";
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	EVP_MD_CTX *ctx;
 
-	config_value_text(out, file);
 	if (secret == NULL)
 		return;
 	ctx = EVP_MD_CTX_new();
@@ -292,6 +290,14 @@ put_secret(struct buf *out, const char *file, const char *secret)
 	buf_printf(out, " hash ");
 	for (int i = 0; i < SECRET_BYTES; i++)
 		buf_printf(out, "%02x", digest[i]);
+}
+
+/* The file's name, and a hash that changes with what is in it. */
+static void
+put_secret(struct buf *out, const char *file, const char *secret)
+{
+	config_value_text(out, file);
+	config_value_hash(out, secret);
 }
 
 static void
@@ -483,6 +489,7 @@ static const struct {
 	{ "observe.hosts", put_observe_hosts },
 	{ "log.access", put_access },
 	{ "kernel.table", put_text },
+	{ "notify", notify_value },
 
 	{ "listen", put_listen },
 	{ "preview", put_preview },

@@ -7,34 +7,6 @@
 #define LINE_MAX_BYTES (64 * 1024)
 
 static void
-put_field(struct json *j, const struct log_field *f)
-{
-	switch (f->type) {
-	case LOG_STR:
-		json_str(j, f->key, f->v.s);
-		break;
-	case LOG_U64:
-		json_u64(j, f->key, f->v.u);
-		break;
-	case LOG_I64:
-		json_i64(j, f->key, f->v.i);
-		break;
-	case LOG_DOUBLE:
-		json_double(j, f->key, f->v.d);
-		break;
-	case LOG_BOOL:
-		json_bool(j, f->key, f->v.b);
-		break;
-	case LOG_RAW:
-		if (f->key != NULL)
-			json_raw(j, f->key, f->v.s);
-		break;
-	case LOG_END:
-		break;
-	}
-}
-
-static void
 put_line(struct buf *line, const char *event, const struct service *s, const struct log_field *fields)
 {
 	char time[CLOCK_TEXT];
@@ -45,10 +17,7 @@ put_line(struct buf *line, const char *event, const struct service *s, const str
 	json_object(&j, NULL);
 	json_cstr(&j, "event", event);
 	json_cstr(&j, "time", time);
-	if (s != NULL)
-		json_cstr(&j, "service", s->config->name);
-	for (const struct log_field *f = fields; f->type != LOG_END; f++)
-		put_field(&j, f);
+	bus_fields_json(&j, s, fields);
 	json_object_end(&j);
 	json_line_end(&j);
 }
@@ -77,12 +46,13 @@ send_event(struct admin_conn *c, struct str line)
 }
 
 static void
-events_on_event(struct bus_listener *l, const char *event, const struct service *s,
+events_on_event(struct bus_listener *l, enum log_level level, const char *event, const struct service *s,
 		const struct log_field *fields)
 {
 	struct events *ev = container_of(l, struct events, listener);
 	struct buf line;
 
+	(void)level;
 	if (list_first(&ev->commands) == NULL)
 		return;
 	buf_init(&line, LINE_MAX_BYTES);

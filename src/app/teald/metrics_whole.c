@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "control/hosts.h"
+#include "control/notify.h"
 #include "control/reload.h"
 
 void
@@ -162,6 +163,45 @@ put_config(struct prom *p, const struct control *c)
 	prom_u64(p, NULL, NULL, 0, s.from_copy);
 }
 
+static void
+put_notified(struct prom *p, const struct receiver *r, const char *result, uint64_t n)
+{
+	struct labels l = { .n = 0 };
+
+	labels_add(&l, "receiver", r->config->name);
+	labels_add(&l, "result", result);
+	metrics_sample(p, l, n);
+}
+
+static void
+put_receivers(struct prom *p, const struct notify *n)
+{
+	prom_family(p, "teal_notify_events_total", PROM_COUNTER,
+		    "Events that a receiver has taken, and those that it will never have.");
+	for (struct link *l = n->receivers.next; l != &n->receivers; l = l->next) {
+		const struct receiver *r = list_entry(l, struct receiver, link);
+
+		put_notified(p, r, "delivered", r->counts.delivered);
+		put_notified(p, r, "refused", r->counts.refused);
+		put_notified(p, r, "expired", r->counts.expired);
+		put_notified(p, r, "dropped", r->counts.dropped);
+	}
+	prom_family(p, "teal_notify_failures_total", PROM_COUNTER, "Attempts to deliver an event that failed.");
+	for (struct link *l = n->receivers.next; l != &n->receivers; l = l->next) {
+		struct labels labels = { .n = 0 };
+
+		labels_add(&labels, "receiver", list_entry(l, struct receiver, link)->config->name);
+		metrics_sample(p, labels, list_entry(l, struct receiver, link)->counts.failed);
+	}
+	prom_family(p, "teal_notify_waiting", PROM_GAUGE, "Events that wait for a receiver.");
+	for (struct link *l = n->receivers.next; l != &n->receivers; l = l->next) {
+		struct labels labels = { .n = 0 };
+
+		labels_add(&labels, "receiver", list_entry(l, struct receiver, link)->config->name);
+		metrics_sample(p, labels, list_entry(l, struct receiver, link)->n);
+	}
+}
+
 void
 metrics_whole(struct prom *p, const struct control *c)
 {
@@ -191,6 +231,7 @@ metrics_whole(struct prom *p, const struct control *c)
 	}
 	put_config(p, c);
 	put_probes(p, c);
+	put_receivers(p, c->notify);
 	put_fleet(p, c);
 	put_lags(p, c);
 	put_engines(p, c);

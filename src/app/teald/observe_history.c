@@ -282,11 +282,12 @@ history_on_flip(struct history *p, const char *event, const struct service *s, c
 static void remember_before(struct history *p);
 
 static void
-history_on_event(struct bus_listener *l, const char *event, const struct service *s,
+history_on_event(struct bus_listener *l, enum log_level level, const char *event, const struct service *s,
 	      const struct log_field *fields)
 {
 	struct history *p = container_of(l, struct history, listener);
 
+	(void)level;
 	if (s != NULL && strncmp(event, "flip.", 5) == 0)
 		history_on_flip(p, event, s, fields);
 	else if (strcmp(event, "teald.serving") == 0)

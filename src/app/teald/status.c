@@ -14,6 +14,7 @@
 #include "control/drain.h"
 #include "control/engines.h"
 #include "control/nodes.h"
+#include "control/notify.h"
 #include "control/reload.h"
 
 void
@@ -368,6 +369,29 @@ status_store_json(struct json *j, const struct control *c, const struct rights *
 	json_object_end(j);
 }
 
+/* The path of a url may be a secret: where, but no more. */
+static void
+receivers_json(struct json *j, const struct control *c)
+{
+	char origin[HTTP_URL_ORIGIN];
+
+	json_array(j, "notify");
+	for (struct link *l = c->notify->receivers.next; l != &c->notify->receivers; l = l->next) {
+		const struct receiver *r = list_entry(l, struct receiver, link);
+
+		json_object(j, NULL);
+		json_cstr(j, "name", r->config->name);
+		json_cstr(j, "where", http_url_origin(&r->config->url, origin));
+		json_u64(j, "waiting", r->n);
+		json_u64(j, "delivered", r->counts.delivered);
+		json_u64(j, "lost", receiver_lost(r));
+		status_time_json(j, "delivered_at", r->delivered_at_us);
+		json_cstr(j, "error", text_or_null(r->problem));
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
 void
 status_engines_json(struct json *j, const struct control *c)
 {
@@ -424,6 +448,7 @@ status_json(struct json *j, struct control *c, const struct service_ctl *only, c
 	}
 	status_store_json(j, c, rights);
 	status_engines_json(j, c);
+	receivers_json(j, c);
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
 	json_cstr(j, "host", host);
