@@ -233,7 +233,8 @@ def page(teal, **values):
 def test_one_teald_fires_what_it_can(teal, backend, ports, stack, closing, tmp_path):
     """All that a single teald can come to, one thing after the other."""
     g, b = [backend("green"), backend("green")], [backend("blue")]
-    t = teal(start=False, log={"level": "info"}, stop={"notice": 6.0, "timeout": 0.5}, services=[
+    lost = {"url": f"http://127.0.0.1:{ports.hold()}/", "retry_for": 0, "events": ["maintenance.*"]}
+    t = teal(start=False, log={"level": "info"}, stop={"notice": 6.0, "timeout": 0.5}, notify=[lost], services=[
         service("shop", listen=f"127.0.0.1:{ports.hold()}", green=g, blue=b, flip={"min_healthy": "100%"},
                 drain={"timeout": 600.0, "idle": 0.0}, retries=0),
         service("tiny", listen=f"127.0.0.1:{ports.hold()}", green=g, blue=b, max_connections=1)])
@@ -246,6 +247,7 @@ def test_one_teald_fires_what_it_can(teal, backend, ports, stack, closing, tmp_p
     t.ok("lock", "tiny", "--reason=x")
     stack.wait_for("TealInMaintenance", "TealLockedLong")
     t.ok("maintenance", "off")
+    stack.wait_for("TealEventsLost")
     held = t.connect("shop").echo()
     t.ok("flip", "shop", "blue")    # shop is on blue, and green drains for long
     stack.wait_for("TealDrainLong", service="shop", color="green")

@@ -44,6 +44,7 @@ static const struct sample top_samples[] = {
 	{ "admin.mode", "admin: { mode = \"0600\"; };", NULL },
 	{ "admin.group", "admin: { group = \"root\"; };", NULL },
 	{ "admin.roles", "admin: { roles = ( { user = \"root\"; services = [\"shop\"]; allow = [\"read\"]; } ); };", NULL },
+	{ "notify", "notify = ( { url = \"https://h/x\"; events = [\"flip.*\"]; } );", NULL },
 	{ "observe.listen", OBSERVE "};", NULL },
 	{ "observe.freebind", OBSERVE "freebind = true; };", NULL },
 	{ "observe.hosts", OBSERVE "hosts = [\"status.example\"]; };", NULL },
@@ -256,7 +257,7 @@ check_table(const struct key *keys, const char *prefix, const struct sample *sam
 {
 	for (const struct key *k = keys; k->name != NULL; k++) {
 		char *path = must_printf("%s%s", prefix, k->name), *inside = must_printf("%s.", path);
-		bool is_list = strcmp(path, "admin.roles") == 0 || strcmp(path, "tls.certificates") == 0 ||
+		bool is_list = strcmp(path, "admin.roles") == 0 || strcmp(path, "notify") == 0 || strcmp(path, "tls.certificates") == 0 ||
 			       strstr(path, ".backends") != NULL;
 
 		if (keys == root_keys && (k->keys == service_keys || strcmp(path, "services") == 0))
