@@ -69,6 +69,38 @@ void log_start(int fd);
  * then ends the log thread.  Later lines go nowhere and are counted dropped. */
 void log_stop(double seconds);
 
+/* A receiver of syslog messages. */
+enum log_syslog_transport {
+	LOG_SYSLOG_UNIX,	/* a datagram socket such as /dev/log */
+	LOG_SYSLOG_UDP,	/* RFC 5426: a datagram for each */
+	LOG_SYSLOG_TCP	/* RFC 6587: octet counting */
+};
+enum log_syslog_format { LOG_RFC5424, LOG_RFC3164 };
+struct log_syslog {
+	enum log_syslog_transport transport;
+	char host[254];	/* a name or an IP address */
+	unsigned port;
+	char path[108];	/* LOG_SYSLOG_UNIX */
+	enum log_syslog_format format;
+	unsigned facility;	/* RFC 5424 section 6.2.1 */
+	unsigned max_message;	/* bytes, 480 at least; what is longer is cut, and says so */
+};
+
+/* From here on lines go there instead of standard output; NULL: to standard output.
+ * Copied.  The log thread connects, and again whenever the connection is lost: meanwhile lines
+ * wait in the rings, and are dropped once these are full.  The thread that calls log_start(),
+ * before that or later. */
+void log_set_syslog(const struct log_syslog *to);
+
+/* Where lines go, as seen now. */
+struct log_output {
+	bool syslog;
+	bool up;	/* what is written is taken, as far as that is known */
+	const char *problem;	/* why it is not; static, or NULL */
+	uint64_t cut;	/* messages, since the start */
+};
+struct log_output log_output(void);
+
 /* Gives the calling thread its ring; once per thread that logs, before its
  * first line, and once for main.  Aborts when memory is out. */
 void log_attach(void);

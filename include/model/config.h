@@ -347,6 +347,8 @@ struct config {
 		enum log_level level;
 		enum access_log access;
 		double sample;	/* share of access lines that are written: 1 */
+		unsigned to_syslog;	/* 0: to standard output, and syslog has no meaning */
+		struct log_syslog syslog;	/* /dev/log */
 	} log;
 	struct {
 		double notice, timeout;	/* 0.0, 30.0 */

@@ -69,6 +69,11 @@ extern const struct key role_keys[];
 /* Warns of what no role can mean, once the services are known. */
 void draft_check_roles(const struct draft *d);
 
+/* The group log.syslog; base is a draft.  at: where it stands, or NULL. */
+extern const struct key syslog_keys[];
+void draft_default_syslog(struct draft *d);
+void draft_check_syslog(struct draft *d, const config_setting_t *at);
+
 /* The list notify; base is a draft. */
 key_reader key_notify;
 extern const struct key notify_keys[];

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log_ring.h"
+#include "base/log_syslog.h"
 #include "base/thread.h"
 
 /* The thread collects lines this long before it writes again, ... */
@@ -53,8 +55,16 @@ static struct {
 	atomic_bool stopping;
 	_Atomic double stop_at;
 	struct batch batch;
-	char text[LOG_LINE_MAX];
+	char text[LOG_LINE_MAX];	/* of this thread's own lines */
+	char line[LOG_LINE_MAX];	/* out of a ring, for syslog */
 } out = { .ended = -1 };
+
+/* Where lines are to go, as log_set_syslog() left it. */
+struct order {
+	bool syslog;
+	struct log_syslog to;
+};
+static _Atomic(struct order *) ordered;	/* NULL: as before */
 
 static bool
 too_late(void)
@@ -254,6 +264,114 @@ gather(struct batch *b, struct log_ring *r)
 	return true;
 }
 
+/* -- syslog ---- */
+
+/* Where they can be read while the receiver cannot be told: on standard output, unless
+ * that is full. */
+static void
+tell_news(void)
+{
+	/* Of its own: what is sent meanwhile may lie in out.text. */
+	static char text[LOG_LINE_MAX];
+	struct pollfd p = { .fd = out.fd, .events = POLLOUT };
+	const struct log_output now = log_output();
+	int news = syslog_news();
+	size_t n;
+
+	if (news == 0)
+		return;
+	n = log_line(text, news > 0 ? LOG_INFO_LEVEL : LOG_WARN_LEVEL, news > 0 ? "log.connected" : "log.failed",
+		     (const struct log_field[]){ LS("where", syslog_where()), LS("error", now.problem), LOG_FIELDS_END });
+	if (poll(&p, 1, 0) > 0 && write(out.fd, text, n) < 0)
+		return;	/* it is in status, too */
+}
+
+static bool
+await_syslog(int fd, int ms)
+{
+	tell_news();
+	if (too_late() || atomic_load(&ordered) != NULL)
+		return false;
+	if (atomic_load(&out.stopping)) {
+		int left = (int)((atomic_load(&out.stop_at) - clock_now()) * 1000) + 1;
+
+		ms = ms < 0 || ms > left ? left : ms;
+	}
+	(void)await(fd, ms);
+	return !too_late() && atomic_load(&ordered) == NULL;
+}
+
+/* The next line of a ring into out.line; 0: there is none before `tail`. */
+static size_t
+copy_line(const struct log_ring *r, size_t head, size_t tail)
+{
+	size_t at = head % LOG_RING_SIZE, n = tail - head, first;
+	const char *nl;
+
+	n = n < LOG_LINE_MAX ? n : LOG_LINE_MAX;
+	first = n < LOG_RING_SIZE - at ? n : LOG_RING_SIZE - at;
+	memcpy(out.line, r->data + at, first);
+	memcpy(out.line + first, r->data, n - first);
+	nl = memchr(out.line, '\n', n);
+	return nl != NULL ? (size_t)(nl - out.line) + 1 : n;
+}
+
+static bool
+drain_to_syslog(void)
+{
+	bool any = false;
+
+	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL; r = r->next) {
+		size_t tail = atomic_load(&r->tail), head = atomic_load_explicit(&r->head, memory_order_relaxed);
+
+		for (size_t n; head != tail; head += n) {
+			n = copy_line(r, head, tail);
+			any = true;
+			if (!syslog_put((struct str){ out.line, n }, await_syslog))
+				return true;
+			atomic_store_explicit(&r->head, head + n, memory_order_release);
+		}
+	}
+	(void)syslog_flush(await_syslog);
+	tell_news();
+	return any;
+}
+
+static void
+obey_order(void)
+{
+	struct order *o = atomic_exchange(&ordered, NULL);
+	struct log_syslog *to = NULL;
+
+	if (o == NULL)
+		return;
+	if (o->syslog) {
+		to = must_alloc(sizeof(*to));
+		*to = o->to;
+	}
+	syslog_set(&to);
+	free(o);
+}
+
+void
+log_set_syslog(const struct log_syslog *to)
+{
+	struct order *o = must_alloc(sizeof(*o));
+
+	o->syslog = to != NULL;
+	if (to != NULL)
+		o->to = *to;
+	free(atomic_exchange(&ordered, o));
+	if (log_shared.wake >= 0)
+		log_ring_bell(log_shared.wake);
+}
+
+struct log_output
+log_output(void)
+{
+	return syslog_status();
+}
+
 /* Empties all rings once; false when there was nothing. */
 static bool
 drain(void)
@@ -261,6 +379,8 @@ drain(void)
 	struct batch *b = &out.batch;
 	bool any = false;
 
+	if (syslog_is_on())
+		return drain_to_syslog();
 	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL; r = r->next) {
 		any |= gather(b, r);
 		if (b->n > BATCH_IOV - 3)
@@ -287,9 +407,15 @@ report(void)
 	n = log_line(out.text, LOG_WARN_LEVEL, "log.dropped",
 		     (const struct log_field[]){ LU("count", total - out.reported), LU("total", total),
 						 LOG_FIELDS_END });
+	out.reported_at = now;
+	if (syslog_is_on()) {
+		if (!syslog_put((struct str){ out.text, n }, await_syslog) || !syslog_flush(await_syslog))
+			return true;
+		out.reported = total;
+		return false;
+	}
 	begin_batch(b);
 	add_to_batch(b, NULL, out.text, n);
-	out.reported_at = now;
 	if (!flush_batch(b))
 		return true;
 	out.reported = total;
@@ -305,7 +431,7 @@ rest(int ms, enum log_sleep how)
 	for (struct log_ring *r = atomic_load(&log_shared.rings); r != NULL && how == LOG_SLEEPING;
 	     r = r->next)
 		held |= atomic_load(&r->tail) != atomic_load_explicit(&r->head, memory_order_relaxed);
-	if (!held && !atomic_load(&out.stopping))
+	if (!held && !atomic_load(&out.stopping) && atomic_load(&ordered) == NULL)
 		await(-1, ms);
 	atomic_store(&log_shared.sleep, LOG_AWAKE);
 }
@@ -340,8 +466,11 @@ log_thread(void *unused)
 	(void)unused;
 	give_up_capabilities();
 	while (!atomic_load(&out.stopping)) {
-		bool any = drain(), later = report();
+		bool any, later;
 
+		obey_order();
+		any = drain();
+		later = report();
 		idle = any ? 0 : idle + 1;
 		if (idle <= IDLE_NAPS)
 			rest(NAP_MS, LOG_NAPPING);
@@ -352,6 +481,7 @@ log_thread(void *unused)
 		continue;
 	drop_all();
 	report();
+	syslog_set(&(struct log_syslog *){ NULL });
 	log_ring_bell(out.ended);
 	return NULL;
 }

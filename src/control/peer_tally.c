@@ -393,6 +393,8 @@ peer_send_process(struct peer *p)
 	tlv_double(&b, PEER_T_COUNTING_SINCE, control_counts_since(c));
 	tlv_u64(&b, PEER_T_LOG_DROPPED, log_dropped() + c->inherited.log_dropped);
 	tlv_double(&b, PEER_T_CPU_SECONDS, cpu_seconds() + c->inherited.cpu_seconds);
+	put_word(&b, PEER_T_COUNTER, "teal_log_cut_total",
+		 log_output().cut + inherited_counter(&c->inherited, "teal_log_cut_total"));
 	/* What was inherited first: where it goes on, the greater one is told behind it. */
 	for (size_t i = 0; i < c->inherited.n_counters; i++) {
 		put_word(&b, PEER_T_COUNTER, c->inherited.counters[i].metric, c->inherited.counters[i].value);

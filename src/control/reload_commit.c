@@ -1,5 +1,6 @@
 /* reload_commit.c - one configuration for another, in one go.  Thread: main. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "control/backends.h"
 #include "control/certs.h"
@@ -236,6 +237,21 @@ change_services(struct reload_run *run)
 	}
 }
 
+/* A receiver that stays what it was keeps its connection. */
+static void
+point_log(const struct reload *r)
+{
+	const struct log_syslog *from = &r->from->log.syslog, *to = &r->to->log.syslog;
+
+	if (r->from->log.to_syslog == r->to->log.to_syslog &&
+	    (!r->to->log.to_syslog ||
+	     (from->transport == to->transport && strcmp(from->host, to->host) == 0 && from->port == to->port &&
+	      strcmp(from->path, to->path) == 0 && from->format == to->format && from->facility == to->facility &&
+	      from->max_message == to->max_message)))
+		return;
+	log_set_syslog(r->to->log.to_syslog ? to : NULL);
+}
+
 void
 reload_commit(struct reload_run *run)
 {
@@ -267,6 +283,7 @@ reload_commit(struct reload_run *run)
 	resolve_review_soon(c);
 	if (r->from->log.level != r->to->log.level)
 		log_set_level(r->to->log.level);
+	point_log(r);
 	if (c->on_reloaded != NULL)
 		c->on_reloaded(c->arg, r->to);
 }

@@ -17,6 +17,7 @@
 #define WORKERS_MAX 1024
 #define SAMPLE_MIN 0.000001
 
+static const char *const to_words[] = { "stdout", "syslog", NULL };
 static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
 
 static void
@@ -140,6 +141,8 @@ static const struct key log_keys[] = {
 	{ KEY("level", key_word), AT(log.level), .words = level_words },
 	{ KEY("access", key_access) },
 	{ KEY("sample", key_fraction), AT(log.sample), .min = SAMPLE_MIN, .max = 1 },
+	{ KEY("to", key_word), AT(log.to_syslog), .words = to_words },
+	{ KEY("syslog", key_group), .keys = syslog_keys },
 	{ 0 },
 };
 
@@ -218,6 +221,7 @@ read_root(struct draft *d)
 	d->c.log.level = LOG_INFO_LEVEL;
 	d->c.log.access = ACCESS_ON;
 	d->c.log.sample = 1.0;
+	draft_default_syslog(d);
 	d->c.stop.timeout = 30.0;
 	d->c.upgrade.ready_timeout = 30.0;
 	d->c.upgrade.timeout = 600.0;
@@ -229,6 +233,7 @@ read_root(struct draft *d)
 		cursor_warn(&c, root_at(d, "log.sample"),
 			    "log.sample changes nothing: log.access writes %s lines about what went well",
 			    d->c.log.access == ACCESS_OFF ? "no lines at all, so no" : "no");
+	draft_check_syslog(d, config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "log.syslog"));
 	if (config_setting_get_member(d->root, "state_dir") == NULL)
 		cursor_error(&c, d->root,
 			     "state_dir is missing: teald keeps the active colors there, so that a restart "

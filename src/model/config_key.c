@@ -218,7 +218,7 @@ void
 key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	const char *word = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : NULL;
-	char choice[160] = "";
+	char choice[512] = "";
 	size_t used = 0;
 	unsigned n = 0;
 
@@ -228,11 +228,12 @@ key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
 				memcpy(target(c, k), &n, sizeof(n));
 			return;
 		}
-		used += (size_t)snprintf(choice + used, sizeof(choice) - used, "%s\"%s\"",
-					 n == 0                  ? "" :
-					 k->words[n + 1] == NULL ? " or " :
-								   ", ",
-					 k->words[n]);
+		if (used < sizeof(choice))
+			used += (size_t)snprintf(choice + used, sizeof(choice) - used, "%s\"%s\"",
+						 n == 0			 ? "" :
+						 k->words[n + 1] == NULL ? " or " :
+									   ", ",
+						 k->words[n]);
 	}
 	cursor_key_error(c, s, "expected %s, found %s%s", choice, cursor_found(s).s,
 			 word != NULL ? cursor_guess(word, k->words, n).s : "");

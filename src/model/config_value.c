@@ -489,6 +489,8 @@ static const struct {
 	{ "observe.hosts", put_observe_hosts },
 	{ "log.access", put_access },
 	{ "kernel.table", put_text },
+	{ "log.syslog.address", syslog_address_value },
+	{ "log.syslog.facility", syslog_facility_value },
 	{ "notify", notify_value },
 
 	{ "listen", put_listen },

@@ -584,6 +584,8 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 	log_start(STDOUT_FILENO);
 	log_attach();
 	log_set_level(config->log.level);
+	if (config->log.to_syslog)
+		log_set_syslog(&config->log.syslog);
 	watch_signals(&t);
 	fallback_log();
 	LOG_INFO("teald.starting", LS("version", teal_version()), LI("pid", getpid()), LS("config", config->path),

@@ -206,6 +206,7 @@ void
 metrics_whole(struct prom *p, const struct control *c)
 {
 	struct labels version = { .n = 0 };
+	const struct log_output log = log_output();
 	struct store_status store;
 	const char *reason;
 
@@ -246,4 +247,8 @@ metrics_whole(struct prom *p, const struct control *c)
 	prom_family(p, "teal_log_dropped_total", PROM_COUNTER,
 		    "Log lines thrown away because their reader was too slow.");
 	prom_u64(p, NULL, NULL, 0, log_dropped() + c->inherited.log_dropped);
+	prom_family(p, "teal_log_up", PROM_GAUGE, "1 while log lines reach their receiver, as far as that is known.");
+	prom_u64(p, NULL, NULL, 0, log.up);
+	prom_family(p, "teal_log_cut_total", PROM_COUNTER, "Log lines that were longer than log.syslog.max_message.");
+	prom_u64(p, NULL, NULL, 0, log.cut + inherited_counter(&c->inherited, "teal_log_cut_total"));
 }

@@ -392,6 +392,19 @@ receivers_json(struct json *j, const struct control *c)
 	json_array_end(j);
 }
 
+static void
+log_json(struct json *j, const struct control *c)
+{
+	const struct log_output log = log_output();
+
+	json_object(j, "log");
+	json_cstr(j, "to", log.syslog ? "syslog" : "stdout");
+	json_bool(j, "up", log.up);
+	json_cstr(j, "error", log.problem);
+	json_u64(j, "dropped", log_dropped() + c->inherited.log_dropped);
+	json_object_end(j);
+}
+
 void
 status_engines_json(struct json *j, const struct control *c)
 {
@@ -449,6 +462,7 @@ status_json(struct json *j, struct control *c, const struct service_ctl *only, c
 	status_store_json(j, c, rights);
 	status_engines_json(j, c);
 	receivers_json(j, c);
+	log_json(j, c);
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
 	json_cstr(j, "host", host);
