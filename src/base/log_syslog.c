@@ -145,7 +145,7 @@ open_to(const struct sockaddr *address, socklen_t n, int type)
 }
 
 static int
-open_path(void)
+open_local(void)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 
@@ -184,7 +184,7 @@ connect_now(syslog_wait *wait)
 	socklen_t n = sizeof(error);
 	bool ready = true;
 
-	way.fd = way.to->transport == LOG_SYSLOG_UNIX ? open_path() : open_host(&why);
+	way.fd = way.to->transport == LOG_SYSLOG_UNIX ? open_local() : open_host(&why);
 	if (way.fd < 0) {
 		disconnect(why != NULL ? why : strerrordesc_np(errno));
 		return true;

@@ -22,7 +22,7 @@ struct beginning {
 };
 
 static struct str
-member(struct str *rest, const char *before)
+string_member(struct str *rest, const char *before)
 {
 	size_t n = strlen(before);
 	const char *end;
@@ -41,9 +41,9 @@ beginning_of(struct str line)
 {
 	struct beginning b;
 
-	b.time = member(&line, "{\"time\":\"");
-	b.level = member(&line, "\",\"level\":\"");
-	b.event = member(&line, "\",\"event\":\"");
+	b.time = string_member(&line, "{\"time\":\"");
+	b.level = string_member(&line, "\",\"level\":\"");
+	b.event = string_member(&line, "\",\"event\":\"");
 	return b;
 }
 
@@ -83,7 +83,7 @@ local_time(char text[32])
 }
 
 static int
-put_head(const struct log_syslog *s, const struct syslog_self *self, const struct beginning *b, char *out, size_t size)
+put_syslog_head(const struct log_syslog *s, const struct syslog_self *self, const struct beginning *b, char *out, size_t size)
 {
 	unsigned priority = s->facility * 8 + severity_of(b->level);
 	const char *host = self->host[0] != '\0' ? self->host : "-";
@@ -115,7 +115,7 @@ size_t
 syslog_message(const struct log_syslog *s, const struct syslog_self *self, struct str line, char *out, size_t *cut)
 {
 	const struct beginning b = beginning_of(line);
-	int head = put_head(s, self, &b, out, SYSLOG_MESSAGE_MAX);
+	int head = put_syslog_head(s, self, &b, out, SYSLOG_MESSAGE_MAX);
 	char mark[48];
 	size_t n, room;
 
