@@ -287,10 +287,11 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
 	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl
 	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@BINDIR@|$(BINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
-	$(Q)sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/ssh/teal-forced-command \
-		>$(DESTDIR)$(DATADIR)/teal-forced-command && chmod 755 $(DESTDIR)$(DATADIR)/teal-forced-command
+	$(Q)for script in teal-forced-command make-ci-user; do \
+		sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/ssh/$$script >$(DESTDIR)$(DATADIR)/$$script && \
+		chmod 755 $(DESTDIR)$(DATADIR)/$$script || exit; done
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples
-	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/redis-acl.conf conf/sentinel.conf $(DESTDIR)$(DATADIR)/examples/
+	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/redis-acl.conf conf/sentinel.conf conf/ssh/ssh_config $(DESTDIR)$(DATADIR)/examples/
 	$(Q)install -m 644 $(STACK) $(DESTDIR)$(DATADIR)/examples/
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
 
