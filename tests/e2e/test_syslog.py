@@ -91,18 +91,15 @@ def test_a_receiver_that_is_away_loses_nothing_that_fits(web, rsyslog):
     assert t.metrics().get("teal_log_dropped_total") == 0
 
 
-def test_a_receiver_that_reads_nothing_costs_lines_and_nothing_else(web, ports, closing):
+def test_a_receiver_that_reads_nothing_costs_lines_and_nothing_else(web, load, ports, closing):
     """It accepts, and never reads: rings fill, lines are dropped and counted, traffic and commands go on."""
     port = ports.hold()
     stuck = closing.add(listener("127.0.0.1", port))
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     t = web(top={"log": to(f"tcp://127.0.0.1:{port}")}, labels={f"pad{i}": "x" * 60 for i in range(30)})
-
-    def full():
-        for _ in range(50):
-            t.connect().echo().close()
-        return t.metrics().get("teal_log_dropped_total") > 0
-    until(full, "lines are dropped")
+    l = load(t, 16)
+    until(lambda: t.metrics().get("teal_log_dropped_total") > 0, "lines are dropped", every=0.2)
+    l.finish()
     t.ok("flip", "web", "blue")
     assert t.connect().peer == "blue"
     assert t.stop() == 0
