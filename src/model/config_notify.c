@@ -144,7 +144,7 @@ default_name(struct notify_config *n)
 
 /* At the key of the receiver, or at the receiver. */
 static const config_setting_t *
-place_of(const config_setting_t *s, const char *key)
+key_place(const config_setting_t *s, const char *key)
 {
 	const config_setting_t *its = config_setting_get_member(s, key);
 
@@ -161,9 +161,9 @@ read_secret(const struct cursor *c, const config_setting_t *s, const char *key, 
 	if (path == NULL)
 		return NULL;
 	if (secret_read(path, &secret, &mode, &why) != OK)
-		cursor_error(c, place_of(s, key), "notify.%s: %s", key, why.text);
+		cursor_error(c, key_place(s, key), "notify.%s: %s", key, why.text);
 	else if (mode & 0004)
-		cursor_warn(c, place_of(s, key), "notify.%s: every user can read %s (mode %04o); chmod 0640 it", key, path,
+		cursor_warn(c, key_place(s, key), "notify.%s: every user can read %s (mode %04o); chmod 0640 it", key, path,
 			    (unsigned)mode & 07777);
 	return secret;
 }
@@ -174,7 +174,7 @@ check_token(const struct cursor *c, const config_setting_t *s, const struct noti
 {
 	for (const char *p = n->token; p != NULL && *p != '\0'; p++)
 		if (*p < ' ' || *p >= 0x7f) {
-			cursor_error(c, place_of(s, "token_file"),
+			cursor_error(c, key_place(s, "token_file"),
 				     "notify.token_file: %s has bytes that no header field may have", n->token_file);
 			return;
 		}
@@ -187,17 +187,17 @@ check_tls(const struct cursor *c, const config_setting_t *s, const struct notify
 	struct why why;
 
 	if (n->ca != NULL && !n->url.tls)
-		cursor_warn(c, place_of(s, "ca"), "notify.ca changes nothing: the url is http://");
+		cursor_warn(c, key_place(s, "ca"), "notify.ca changes nothing: the url is http://");
 	else if (n->ca != NULL &&
 		 tls_client_context(&(struct tls_client_options){ .ca = n->ca }, &context, &why) != OK)
-		cursor_error(c, place_of(s, "ca"), "notify.ca: %s", why.text);
+		cursor_error(c, key_place(s, "ca"), "notify.ca: %s", why.text);
 	else if (n->ca != NULL)
 		tls_context_free(&context);
 	if (!n->verify && n->url.tls)
-		cursor_warn(c, place_of(s, "verify"),
+		cursor_warn(c, key_place(s, "verify"),
 			    "notify.verify = false: whoever stands in between gets the events, and may answer for the receiver");
 	if (n->token != NULL && !n->url.tls)
-		cursor_warn(c, place_of(s, "token_file"),
+		cursor_warn(c, key_place(s, "token_file"),
 			    "notify.token_file: the token goes over the network unencrypted; use https://");
 }
 
@@ -219,7 +219,7 @@ read_receiver(const struct cursor *c, const config_setting_t *s, struct notify_c
 	check_token(c, s, n);
 	check_tls(c, s, n);
 	if (n->n_tags > 0 && n->format != NOTIFY_GRAFANA)
-		cursor_warn(c, place_of(s, "tags"), "notify.tags changes nothing: it is for format = \"grafana\"");
+		cursor_warn(c, key_place(s, "tags"), "notify.tags changes nothing: it is for format = \"grafana\"");
 }
 
 void
