@@ -290,9 +290,10 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)for script in teal-forced-command make-ci-user; do \
 		sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/ssh/$$script >$(DESTDIR)$(DATADIR)/$$script && \
 		chmod 755 $(DESTDIR)$(DATADIR)/$$script || exit; done
-	$(Q)install -d $(DESTDIR)$(DATADIR)/examples
+	$(Q)install -d $(DESTDIR)$(DATADIR)/examples/ci
 	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/redis-acl.conf conf/sentinel.conf conf/ssh/ssh_config $(DESTDIR)$(DATADIR)/examples/
 	$(Q)install -m 644 $(STACK) $(DESTDIR)$(DATADIR)/examples/
+	$(Q)install -m 644 conf/ci/*.yml $(DESTDIR)$(DATADIR)/examples/ci/
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
 
 deb: all	## a binary package in build/

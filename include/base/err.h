@@ -17,6 +17,7 @@
 	X(E_DENIED,          "denied",            3) \
 	X(E_UNHEALTHY,       "unhealthy",         4) \
 	X(E_LOCKED,          "locked",           13) \
+	X(E_CLAIMED,         "claimed",           4) \
 	X(E_CONFLICT,        "conflict",          5) \
 	X(E_TIMEOUT,         "timeout",           6) \
 	X(E_PARTIAL_FLEET,   "partial_fleet",     8) \

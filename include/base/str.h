@@ -35,6 +35,8 @@ bool str_to_u64(struct str s, uint64_t max, uint64_t *out);
 /* Whole-string non-negative decimal seconds such as "2" or "0.5"; false when
  * it is anything else, negative, not finite, or above a million days. */
 bool str_to_seconds(struct str s, double *out);
+/* The same, or with a unit: "90s", "30m", "1.5h". */
+bool str_to_duration(struct str s, double *out);
 
 /* Copies with truncation and always terminates; returns false if it was cut. */
 bool str_copy(char *to, size_t size, struct str from);

@@ -9,13 +9,14 @@
 struct check_request {
 	enum color to;
 	double wait_healthy;	/* seconds to wait for the gate to open; 0: no */
+	char token[CLAIM_HASH];	/* hashed, of the claim that the flip would have; "": none */
 	bool has_at_epoch;	/* of another epoch it is E_CONFLICT */
 	uint64_t at_epoch;
 };
 
 /* The watcher is told CHECKED once, with the gate's last answer, and then the outcome:
  * OK with that gate, E_UNHEALTHY, or what bars a flip of the service, such as
- * E_LOCKED, which is not waited for. */
+ * E_LOCKED or E_CLAIMED, which are not waited for. */
 void check_start(struct service_ctl *ctl, const struct check_request *request, struct flip_watcher *watcher);
 
 /* The service's record has changed: checks that wait may be over. */

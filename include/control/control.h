@@ -59,6 +59,8 @@ struct service_ctl {
 	struct link flips;	/* struct flip, the first one is under way */
 	struct link healing;	/* struct flip, between two looks at the gate */
 	struct link checks;	/* struct check, under way */
+	struct link claims;	/* struct claiming, in the order they came */
+	ev_timer claim_expiry;
 	struct link drainers;	/* struct flip, applied here, waiting for the drain or a late teald of the fleet */
 	/* How flips ended, for teal_flips_total{to,result} and teal_flip_seconds. */
 	struct flip_tally {

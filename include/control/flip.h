@@ -23,6 +23,8 @@ struct flip_request {
 	bool has_at_epoch;	/* only while the epoch is that, whatever color is active */
 	uint64_t at_epoch;
 	enum flip_wait wait;
+	char token[CLAIM_HASH];	/* hashed, of the claim that it ends; "": none */
+	bool keep_claim;	/* that claim goes on at the new epoch, for a rollback by its token */
 	bool no_cut;	/* connections that were cut at the drain's deadline are E_TIMEOUT */
 	double wait_healthy;	/* seconds to wait for the gate to open; 0: no */
 	bool has_timeout, has_drain;
@@ -56,13 +58,14 @@ struct flip_event {
  * write may or may not have reached the store. */
 enum changed { CHANGED_UNSAID, CHANGED_NO, CHANGED_YES, CHANGED_UNKNOWN };
 
-/* How a flip, check, lock or unlock ended. */
+/* How a flip, check, lock, unlock, claim or release ended. */
 struct flip_outcome {
 	enum err error;
 	const char *message;	/* why, and what to do next; NULL when OK; borrowed */
 	const struct service *service;	/* its record is the state after the command */
 	enum changed changed;
 	const struct gate *gate;	/* of a check that found it open; NULL: none; borrowed */
+	const char *token;	/* of a claim; NULL: none; borrowed */
 	bool drained;	/* the old color is empty, and `cut` known */
 	uint64_t cut;	/* connections that the drain's deadline ended, in the whole fleet */
 };

@@ -84,9 +84,9 @@ void flip_run_checks(struct flip *f);
 void flip_on_fleet(struct flip *f);
 void flip_refuse_without_store(struct flip *f, const struct why *why);
 #define FLIP_TEXT (RECORD_REASON + 512)
-/* What keeps flips of the service from another color: E_LOCKED with a sentence in
- * text, or OK. */
-MUST_USE enum err flip_barred(const struct service_ctl *ctl, char text[FLIP_TEXT]);
+/* What keeps the flip with that token ("": none) from another color, with a sentence in text:
+ * E_LOCKED; E_CLAIMED by another; E_CONFLICT: the token's claim does not hold any more; or OK. */
+MUST_USE enum err flip_barred(const struct service_ctl *ctl, const char *token, char text[FLIP_TEXT]);
 /* Returns whether it did, and then the flip is gone. */
 bool flip_refuse_if_barred(struct flip *f);
 

@@ -60,6 +60,9 @@ enum peer_tag {
 	PEER_T_FORCED = 21,
 	PEER_T_LOCK = 22,	/* row of AT_US, BY, REASON; absent: not locked */
 	PEER_T_RECORD = 23,	/* row of COLOR and these */
+	PEER_T_CLAIM = 25,	/* row of AT_US, BY, REASON, EPOCH, UNTIL_US, TOKEN; absent: not claimed */
+	PEER_T_UNTIL_US = 26,
+	PEER_T_TOKEN = 27,	/* str: hashed */
 	PEER_T_REFUSE = 24,	/* nothing new is taken: the store is too old */
 
 	/* PEER_STATE_SERVICE. */

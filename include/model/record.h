@@ -6,13 +6,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/claim.h"
 #include "model/color.h"
 
 #define RECORD_NAME 64	/* with NUL: user and service names */
 #define RECORD_REASON 1025	/* with NUL */
 
 /* What made the record what it is. */
-enum change { CHANGE_INITIAL, CHANGE_FLIP, CHANGE_ROLLBACK, CHANGE_LOCK, CHANGE_UNLOCK };
+enum change {
+	CHANGE_INITIAL,
+	CHANGE_FLIP,
+	CHANGE_ROLLBACK,
+	CHANGE_LOCK,
+	CHANGE_UNLOCK,
+	CHANGE_CLAIM,
+	CHANGE_RELEASE,
+};
 
 struct record {
 	enum color color;
@@ -28,11 +37,29 @@ struct record {
 		char by[RECORD_NAME];
 		char reason[RECORD_REASON];
 	} lock;
+	/* The idle color is one job's.  Ends with the epoch it was made at, whatever raised
+	 * that, at its time by the store's clock, or with its release. */
+	struct {
+		bool on;
+		uint64_t epoch;
+		int64_t at_us, until_us;	/* the store's clock */
+		char token[CLAIM_HASH];	/* hashed */
+		char by[RECORD_NAME];
+		char reason[RECORD_REASON];
+	} claim;
 };
+
+/* Is the service claimed at that time, by the store's clock? */
+static inline bool
+record_claimed(const struct record *r, int64_t now_us)
+{
+	return r->claim.on && r->claim.epoch == r->epoch && now_us < r->claim.until_us;
+}
 
 /* Equal in every field. */
 bool record_same(const struct record *a, const struct record *b);
 bool record_same_lock(const struct record *a, const struct record *b);
+bool record_same_claim(const struct record *a, const struct record *b);
 
 /* One line of the history: a change that happened, or was refused. */
 struct audit_entry {
@@ -40,7 +67,7 @@ struct audit_entry {
 	int64_t at_us;
 	enum change change;
 	uint64_t epoch;	/* after it */
-	enum color from, to;	/* equal for locks */
+	enum color from, to;	/* equal for locks and claims */
 	char by[RECORD_NAME];
 	uint32_t uid;
 	int32_t pid;

@@ -25,6 +25,8 @@ enum admin_command {
 	ADMIN_ROLLBACK,
 	ADMIN_LOCK,
 	ADMIN_UNLOCK,
+	ADMIN_CLAIM,
+	ADMIN_RELEASE,
 	ADMIN_DRAIN,
 	ADMIN_HISTORY,
 	ADMIN_NODE,
@@ -75,6 +77,10 @@ enum admin_option {
 	ADMIN_OPT_BINARY,
 	ADMIN_OPT_EPOCH,
 	ADMIN_OPT_NO_CUT,
+	ADMIN_OPT_TTL,
+	ADMIN_OPT_CLAIM_WAIT,	/* --wait of a claim */
+	ADMIN_OPT_TOKEN,
+	ADMIN_OPT_KEEP_CLAIM,
 	ADMIN_OPT_CONFIG,
 };
 #define ADMIN_OPTIONS (ADMIN_OPT_CONFIG + 1)
@@ -83,10 +89,11 @@ enum admin_option_kind {
 	ADMIN_KIND_FLAG,	/* no value */
 	ADMIN_KIND_EXPECT,	/* COLOR or COLOR@EPOCH */
 	ADMIN_KIND_WAIT,	/* applied, drained, none */
-	ADMIN_KIND_SECONDS,	/* 0 or more, with fraction */
+	ADMIN_KIND_SECONDS,	/* 0 or more, with fraction; or with the unit s, m or h */
 	ADMIN_KIND_TEXT,	/* anything but nothing */
 	ADMIN_KIND_COUNT,	/* 1 or more */
 	ADMIN_KIND_PATH,	/* an absolute one */
+	ADMIN_KIND_TOKEN,	/* of a claim */
 };
 
 struct admin_option_info {
@@ -128,8 +135,10 @@ struct admin_request {
 	enum admin_wait wait;
 	bool has_wait_healthy, has_timeout, has_drain;
 	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
+	double ttl, claim_wait;	/* claim: seconds; 0: not given */
+	struct str token;	/* empty: none given */
 	struct str reason;	/* empty: none given */
-	bool force, brief, summary, trouble, dry_run, epoch, no_cut;
+	bool force, brief, summary, trouble, dry_run, epoch, no_cut, keep_claim;
 	bool has_last;
 	unsigned last;
 	bool on;	/* maintenance on */
@@ -142,6 +151,11 @@ struct admin_request {
 
 /* Longest reason; more is E_USAGE. */
 #define ADMIN_REASON_MAX 1024
+/* Characters of a token: model/claim.h makes them. */
+#define ADMIN_TOKEN 32
+/* Shortest and longest --ttl, seconds. */
+#define ADMIN_TTL_MIN 1.0
+#define ADMIN_TTL_MAX (7 * 86400.0)
 /* Largest --last. */
 #define ADMIN_LAST_MAX 100000
 

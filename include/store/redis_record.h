@@ -1,12 +1,13 @@
 /* redis_record.h - a service's record as Redis keeps it: fields of a hash.
  * Pure: replies and records, no connection.
  *
- *	color epoch previous change by at reason locked forced
+ *	color epoch previous change by at reason locked forced claimed
  *
  * previous: the color a rollback leads to, "" when there is nothing to undo.
  * change:   initial, flip or rollback; a foreign writer may leave it out.
  * at:       RFC 3339 in UTC.      locked: "" or {"by","reason","at"} as JSON.
- * forced:   "1" when the flip skipped the gate, so that others obey as well. */
+ * forced:   "1" when the flip skipped the gate, so that others obey as well.
+ * claimed:  "" or {"by","reason","at","epoch","until_us","token"} as JSON; token: its hash. */
 #ifndef STORE_REDIS_RECORD_H
 #define STORE_REDIS_RECORD_H
 
@@ -16,21 +17,21 @@
 #include "base/err.h"
 #include "model/record.h"
 
-#define REDIS_RECORD_FIELDS 9
+#define REDIS_RECORD_FIELDS 10
 /* Their names in that order, for the arguments of a command. */
 #define REDIS_RECORD_NAMES \
 	STR("color"), STR("epoch"), STR("previous"), STR("change"), STR("by"), STR("at"), STR("reason"), \
-		STR("locked"), STR("forced")
+		STR("locked"), STR("forced"), STR("claimed")
 
 /* The fields in the order above, as text; each ends with NUL. */
 struct redis_record_text {
 	char color[8], epoch[24], previous[8], change[16], by[RECORD_NAME], at[32], reason[RECORD_REASON];
-	char locked[RECORD_REASON * 6 + 256], forced[4];
+	char locked[RECORD_REASON * 6 + 256], forced[4], claimed[(RECORD_REASON + RECORD_NAME) * 6 + 256];
 };
 
 void redis_record_format(const struct record *r, struct redis_record_text *out);
 
-/* What HMGET gave for the nine fields.  *exists is false when there is no such
+/* What HMGET gave for these fields.  *exists is false when there is no such
  * hash.  E_STORE with a sentence when it holds what cannot be. */
 MUST_USE enum err redis_record_parse(const redisReply *reply, struct record *out, bool *exists, struct why *why);
 

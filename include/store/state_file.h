@@ -4,7 +4,8 @@
  * The file is one line that says what follows, then exactly that:
  *	{"format":"teal-state","version":1,"bytes":N,"hash":"0123456789abcdef"}
  *	{"services":[…],"history":[…],"nodes":[…]}
- * Files without nodes are older, or nothing was said of any.
+ * Files without nodes are older, or nothing was said of any.  Claims are in a file of
+ * their own (store/state_claims.h): a teald of another version reads this one.
  *
  * Thread: main, but state_header() may run anywhere. */
 #ifndef STORE_STATE_FILE_H

@@ -15,14 +15,18 @@
 
 struct store;
 
-/* What a write means to change; every other field stays what the store has. */
-enum store_meaning { STORE_COLOR, STORE_LOCK };
+/* What a write means to change; every other field stays what the store has.  A color that
+ * is written with the token of a claim means the claim, too. */
+enum store_meaning { STORE_COLOR, STORE_LOCK, STORE_CLAIM };
 
 /* One conditional write: service's record becomes next if its epoch is still
- * expect_epoch.  (A lock or unlock keeps the epoch; a flip adds one.) */
+ * expect_epoch.  (A lock or a claim keeps the epoch; a flip adds one.)  While a claim holds,
+ * a color or a claim is written only with its token: else E_CONFLICT, as is a token whose claim
+ * does not hold. */
 struct store_write {
 	const char *service;
 	enum store_meaning means;
+	const char *token;	/* hashed, of the claim that allows it; NULL: none */
 	uint64_t expect_epoch;
 	struct record next;
 	struct audit_entry entry;	/* goes into the history with it */
@@ -85,10 +89,12 @@ struct store {
 	 * not from a callback.  *sp is NULL on return. */
 	void (*close)(struct store **sp);
 
-	/* Only the store of a fleet has the next six; else NULL.
+	/* Only the store of a fleet has the next seven; else NULL.
 	 * refresh: reads the truth now; done is called once, within about a second,
 	 * perhaps from inside. */
 	void (*refresh)(struct store *s, store_refreshed_fn *done, void *arg);
+	/* What its clock says, in us since 1970: times of claims are its own. */
+	int64_t (*now)(const struct store *s);
 	/* What this teald has applied or sees has changed: tell the others. */
 	void (*announce)(struct store *s);
 	/* The others, as last read. */
@@ -120,6 +126,9 @@ struct store {
 	void (*on_nodes)(void *arg, const char *pool, const struct overlay *now);
 	void *arg;
 };
+
+/* The clock of claims, us since 1970. */
+int64_t store_now(const struct store *s);
 
 /* Redis, shared by a fleet; state_dir keeps the last known state.
  * assume_initial: a service that neither Redis nor state_dir knows begins with

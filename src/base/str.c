@@ -60,6 +60,27 @@ str_to_seconds(struct str s, double *out)
 }
 
 bool
+str_to_duration(struct str s, double *out)
+{
+	static const struct {
+		char letter;
+		double seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 } };
+	double unit = 1;
+
+	for (size_t i = 0; s.n > 0 && i < sizeof(units) / sizeof(units[0]); i++)
+		if (s.p[s.n - 1] == units[i].letter) {
+			unit = units[i].seconds;
+			s.n--;
+			break;
+		}
+	if (!str_to_seconds(s, out))
+		return false;
+	*out *= unit;
+	return true;
+}
+
+bool
 str_copy(char *to, size_t size, struct str from)
 {
 	size_t n = from.n < size ? from.n : size - 1;

@@ -52,7 +52,7 @@ check_end_if_refused(struct check *c)
 		check_end(c, &(struct flip_outcome){ .error = E_CONFLICT, .message = text });
 		return true;
 	}
-	if (r->color == q->to || (e = flip_barred(c->ctl, text)) == OK)
+	if (r->color == q->to || (e = flip_barred(c->ctl, q->token, text)) == OK)
 		return false;
 	check_end(c, &(struct flip_outcome){ .error = e, .message = text });
 	return true;

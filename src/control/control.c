@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "control/certs.h"
 #include "control/check.h"
+#include "control/claim.h"
 #include "control/control.h"
 #include "control/drain.h"
 #include "control/engines.h"
@@ -118,9 +119,11 @@ control_on_record(void *arg, const char *service, const struct record *r)
 		rollout_on_record(ctl, from);
 		flip_on_record(ctl);
 		check_on_record(ctl);
+		claim_on_record(ctl);
 		return;
 	}
 	s->known = true;
+	claim_on_record(ctl);
 	open_entrance(ctl);
 	if (c->health != NULL)
 		begin_serving(ctl);

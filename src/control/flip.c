@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "control/check.h"
+#include "control/claim.h"
 #include "control/flip_steps.h"
 #include "control/services.h"
 
@@ -403,6 +404,7 @@ flip_end_all(struct service_ctl *ctl, enum err error, const char *message)
 	struct link all;
 
 	check_end_all(ctl, error, message);
+	claim_end_all(ctl, error, message);
 	list_init(&all);
 	list_splice(&all, &ctl->flips);
 	list_splice(&all, &ctl->healing);

@@ -1,9 +1,10 @@
-/* flip_checks.c - a flip before the store: expect, already active, lock, gate, the
+/* flip_checks.c - a flip before the store: expect, already active, lock, claim, gate, the
  * views of the fleet, and the write.  Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "control/claim.h"
 #include "control/flip_steps.h"
 #include "control/services.h"
 
@@ -16,15 +17,40 @@ is_disputed(const struct flip *f)
 	return s->disputed != NULL && s->disputed(s, f->ctl->service->config->name);
 }
 
+/* The claim alone. */
+static enum err
+claim_bars(const struct service_ctl *ctl, const char *token, char text[FLIP_TEXT])
+{
+	const struct record *r = &ctl->service->record;
+	const char *name = ctl->service->config->name;
+	char at[CLOCK_TEXT], until[CLOCK_TEXT];
+
+	if (token[0] == '\0' ? !claim_holds(ctl) : claim_is_of(ctl, token))
+		return OK;
+	if (!claim_holds(ctl)) {
+		clock_format(r->at_us, 3, at);
+		snprintf(text, FLIP_TEXT, "%s: the claim of this token does not hold any more: its time is over, it was "
+			 "released, or the service was flipped; %s is active at epoch %llu, by %s at %s",
+			 name, color_word(r->color), (unsigned long long)r->epoch, r->by, at);
+		return E_CONFLICT;
+	}
+	clock_format(r->claim.at_us, 3, at);
+	clock_format(r->claim.until_us, 3, until);
+	snprintf(text, FLIP_TEXT, "%s is claimed by %s since %s until %s: %s (%s; to end it: tealctl release %s --force)",
+		 name, r->claim.by, at, until, r->claim.reason,
+		 token[0] == '\0' ? "a flip needs its token" : "this token is another one's", name);
+	return E_CLAIMED;
+}
+
 enum err
-flip_barred(const struct service_ctl *ctl, char text[FLIP_TEXT])
+flip_barred(const struct service_ctl *ctl, const char *token, char text[FLIP_TEXT])
 {
 	const struct record *r = &ctl->service->record;
 	const char *name = ctl->service->config->name;
 	char at[CLOCK_TEXT];
 
 	if (!r->lock.on)
-		return OK;
+		return claim_bars(ctl, token, text);
 	clock_format(r->lock.at_us, 3, at);
 	snprintf(text, FLIP_TEXT, "%s is locked by %s since %s: %s (to allow flips again: tealctl unlock %s)", name,
 		 r->lock.by, at, r->lock.reason, name);
@@ -35,7 +61,21 @@ bool
 flip_refuse_if_barred(struct flip *f)
 {
 	char text[FLIP_TEXT];
-	enum err e = flip_barred(f->ctl, text);
+	enum err e = flip_barred(f->ctl, f->request.token, text);
+
+	if (e == OK)
+		return false;
+	flip_refuse(f, e, text);
+	return true;
+}
+
+/* A token that was wrong is told also where nothing is to be done: the color that is active already
+ * may be another job's. */
+static bool
+refuse_stale_token(struct flip *f)
+{
+	char text[FLIP_TEXT];
+	enum err e = f->request.token[0] != '\0' ? claim_bars(f->ctl, f->request.token, text) : OK;
 
 	if (e == OK)
 		return false;
@@ -84,6 +124,11 @@ commit_flip(struct flip *f)
 	memcpy(w.next.by, q->by.user, sizeof(w.next.by));
 	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
 	w.next.forced = q->force;
+	if (q->token[0] != '\0') {
+		w.token = q->token;
+		w.next.claim.on = q->keep_claim;
+		w.next.claim.epoch = f->epoch;
+	}
 	flip_fill_entry(f, &w.entry, f->epoch, OK);
 	/* Without another color no drain begins that it could be for. */
 	rollout_wish(f->ctl, &w.next, q->has_drain && f->to != now->color ? q->drain : -1);
@@ -176,6 +221,8 @@ resolve_rollback(struct flip *f)
 	case CHANGE_INITIAL:
 	case CHANGE_LOCK:
 	case CHANGE_UNLOCK:
+	case CHANGE_CLAIM:
+	case CHANGE_RELEASE:
 		break;
 	}
 	f->to = r->color;
@@ -252,7 +299,7 @@ forces_others(const struct flip *f)
 	return late > missing;
 }
 
-/* In this order: expect, already active, lock, gate, store.  A fleet's store is
+/* In this order: expect, token, already active, lock, claim, gate, store.  A fleet's store is
  * read first, because another teald may just have changed it; one that cannot be
  * read leaves only what is refused anyhow, and no gate has to be waited for. */
 void
@@ -269,7 +316,7 @@ flip_run_checks(struct flip *f)
 		flip_ask_store(f);
 		return;
 	}
-	if (refuse_unexpected(f))
+	if (refuse_unexpected(f) || refuse_stale_token(f))
 		return;
 	/* What was to be undone is not the last change any more. */
 	if (f->request.kind == CHANGE_ROLLBACK && f->checked_epoch > 0 && s->record.epoch != f->checked_epoch) {

@@ -76,6 +76,32 @@ take_text(char *out, size_t size, struct str row, enum peer_tag tag)
 	out[text.n] = '\0';
 }
 
+static void
+put_claim(struct buf *b, const struct record *r)
+{
+	size_t row = tlv_open(b, PEER_T_CLAIM);
+
+	tlv_u64(b, PEER_T_AT_US, (uint64_t)r->claim.at_us);
+	peer_put_str(b, PEER_T_BY, r->claim.by);
+	peer_put_str(b, PEER_T_REASON, r->claim.reason);
+	tlv_u64(b, PEER_T_EPOCH, r->claim.epoch);
+	tlv_u64(b, PEER_T_UNTIL_US, (uint64_t)r->claim.until_us);
+	peer_put_str(b, PEER_T_TOKEN, r->claim.token);
+	tlv_close(b, row);
+}
+
+static void
+take_claim(struct str claim, struct record *out)
+{
+	out->claim.on = true;
+	out->claim.at_us = (int64_t)peer_u64(claim, PEER_T_AT_US);
+	take_text(out->claim.by, sizeof(out->claim.by), claim, PEER_T_BY);
+	take_text(out->claim.reason, sizeof(out->claim.reason), claim, PEER_T_REASON);
+	out->claim.epoch = peer_u64(claim, PEER_T_EPOCH);
+	out->claim.until_us = (int64_t)peer_u64(claim, PEER_T_UNTIL_US);
+	take_text(out->claim.token, sizeof(out->claim.token), claim, PEER_T_TOKEN);
+}
+
 void
 peer_put_record(struct buf *b, const struct record *r)
 {
@@ -95,6 +121,8 @@ peer_put_record(struct buf *b, const struct record *r)
 		peer_put_str(b, PEER_T_REASON, r->lock.reason);
 		tlv_close(b, lock);
 	}
+	if (r->claim.on)
+		put_claim(b, r);
 	tlv_close(b, row);
 }
 
@@ -113,6 +141,8 @@ peer_take_record(struct str row, struct record *out)
 	take_text(out->by, sizeof(out->by), r, PEER_T_BY);
 	take_text(out->reason, sizeof(out->reason), r, PEER_T_REASON);
 	out->forced = peer_u64(r, PEER_T_FORCED) != 0;
+	if (peer_has(r, PEER_T_CLAIM))
+		take_claim(peer_str(r, PEER_T_CLAIM), out);
 	if (!peer_has(r, PEER_T_LOCK))
 		return true;
 	out->lock.on = true;

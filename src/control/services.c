@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "control/claim.h"
 #include "control/certs.h"
 #include "control/drain.h"
 #include "control/engines.h"
@@ -106,6 +107,7 @@ services_put(struct control *c, struct service *s)
 	list_init(&ctl->flips);
 	list_init(&ctl->healing);
 	list_init(&ctl->checks);
+	claim_init(ctl);
 	list_init(&ctl->drainers);
 	list_init(&ctl->leaving);
 	s->ctl = ctl;
@@ -123,6 +125,7 @@ static void
 ctl_free(struct service_ctl *ctl)
 {
 	list_remove(&ctl->leaving);
+	claim_close(ctl);
 	rollout_free(ctl);
 	engines_free(ctl);
 	free(ctl->quality);

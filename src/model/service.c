@@ -23,6 +23,10 @@ change_word(enum change c)
 		return "lock";
 	case CHANGE_UNLOCK:
 		return "unlock";
+	case CHANGE_CLAIM:
+		return "claim";
+	case CHANGE_RELEASE:
+		return "release";
 	}
 	return "";
 }
@@ -37,17 +41,27 @@ record_same_lock(const struct record *a, const struct record *b)
 }
 
 bool
+record_same_claim(const struct record *a, const struct record *b)
+{
+	if (!a->claim.on || !b->claim.on)
+		return a->claim.on == b->claim.on;
+	return a->claim.epoch == b->claim.epoch && a->claim.at_us == b->claim.at_us &&
+	       a->claim.until_us == b->claim.until_us && strcmp(a->claim.token, b->claim.token) == 0 &&
+	       strcmp(a->claim.by, b->claim.by) == 0 && strcmp(a->claim.reason, b->claim.reason) == 0;
+}
+
+bool
 record_same(const struct record *a, const struct record *b)
 {
 	return a->color == b->color && a->epoch == b->epoch && a->change == b->change && a->at_us == b->at_us &&
 	       a->forced == b->forced && strcmp(a->by, b->by) == 0 && strcmp(a->reason, b->reason) == 0 &&
-	       record_same_lock(a, b);
+	       record_same_lock(a, b) && record_same_claim(a, b);
 }
 
 bool
 change_from_word(const char *word, enum change *out)
 {
-	for (int c = CHANGE_INITIAL; c <= CHANGE_UNLOCK; c++)
+	for (int c = CHANGE_INITIAL; c <= CHANGE_RELEASE; c++)
 		if (strcmp(word, change_word((enum change)c)) == 0) {
 			*out = (enum change)c;
 			return true;

@@ -128,8 +128,8 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	struct admin_request *out = p->out;
 	double seconds;
 
-	if (!str_to_seconds(value, &seconds))
-		return command_error(p, E_USAGE, "--%s=%.*s: not a number of seconds such as 5 or 0.5",
+	if (!str_to_duration(value, &seconds))
+		return command_error(p, E_USAGE, "--%s=%.*s: not a number of seconds such as 5, 0.5 or 30m",
 				     o->key, SHOWN(value));
 	switch (o->option) {
 	case ADMIN_OPT_WAIT_HEALTHY:
@@ -144,6 +144,15 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 		out->has_drain = true;
 		out->drain = seconds;
 		return OK;
+	case ADMIN_OPT_TTL:
+		out->ttl = seconds;
+		if (seconds < ADMIN_TTL_MIN || seconds > ADMIN_TTL_MAX)
+			return command_error(p, E_USAGE, "--ttl=%.*s: it is from a second to seven days (168h)",
+					     SHOWN(value));
+		return OK;
+	case ADMIN_OPT_CLAIM_WAIT:
+		out->claim_wait = seconds;
+		return OK;
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_REASON:
@@ -155,6 +164,8 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_DRY_RUN:
 	case ADMIN_OPT_EPOCH:
 	case ADMIN_OPT_NO_CUT:
+	case ADMIN_OPT_TOKEN:
+	case ADMIN_OPT_KEEP_CLAIM:
 	case ADMIN_OPT_BINARY:
 	case ADMIN_OPT_CONFIG:
 		break;
@@ -199,11 +210,23 @@ take_last_option(const struct parse *p, struct str value)
 	return OK;
 }
 
+static enum err
+take_token(const struct parse *p, struct str value)
+{
+	p->out->token = value;
+	if (value.n == 0)
+		return command_error(p, E_USAGE, "--token is empty: did the claim fail?");
+	if (value.n != ADMIN_TOKEN || strspn(value.p, "0123456789abcdef") != value.n)
+		return command_error(p, E_USAGE, "--token is none that claim gave: %d hexadecimal digits", ADMIN_TOKEN);
+	return OK;
+}
+
+/* --wait is one thing for a flip and another for a claim. */
 static const struct admin_option_info *
-option_find(struct str key)
+option_find(const struct admin_command_info *info, struct str key)
 {
 	for (int i = 0; i < ADMIN_OPTIONS; i++)
-		if (str_eq(key, admin_option_info(i)->key))
+		if ((info->options & 1u << i) && str_eq(key, admin_option_info(i)->key))
 			return admin_option_info(i);
 	return NULL;
 }
@@ -239,6 +262,8 @@ flag_of(struct admin_request *out, enum admin_option option)
 		return &out->epoch;
 	case ADMIN_OPT_NO_CUT:
 		return &out->no_cut;
+	case ADMIN_OPT_KEEP_CLAIM:
+		return &out->keep_claim;
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_WAIT_HEALTHY:
@@ -246,6 +271,9 @@ flag_of(struct admin_request *out, enum admin_option option)
 	case ADMIN_OPT_DRAIN:
 	case ADMIN_OPT_REASON:
 	case ADMIN_OPT_LAST:
+	case ADMIN_OPT_TOKEN:
+	case ADMIN_OPT_TTL:
+	case ADMIN_OPT_CLAIM_WAIT:
 	case ADMIN_OPT_BINARY:
 	case ADMIN_OPT_CONFIG:
 		break;
@@ -257,9 +285,9 @@ flag_of(struct admin_request *out, enum admin_option option)
 static enum err
 take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
 {
-	const struct admin_option_info *o = option_find(opt->key);
+	const struct admin_option_info *o = option_find(p->info, opt->key);
 
-	if (o == NULL || !(p->info->options & 1u << o->option))
+	if (o == NULL)
 		return unknown_option(p, opt->key);
 	if (*seen & 1u << o->option)
 		return command_error(p, E_USAGE, "--%s is given twice", o->key);
@@ -284,6 +312,8 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 		return take_last_option(p, opt->value);
 	case ADMIN_KIND_PATH:
 		return take_path_option(p, o, opt->value);
+	case ADMIN_KIND_TOKEN:
+		return take_token(p, opt->value);
 	}
 	CHECK(!"a kind of option without a reader");
 	return E_INTERNAL;
@@ -331,12 +361,20 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 	case ADMIN_ACTIVE:
 	case ADMIN_IDLE:
 	case ADMIN_ROLLBACK:
+	case ADMIN_CLAIM:
 	case ADMIN_DRAIN:
 	case ADMIN_HISTORY:
 	case ADMIN_EVENTS:
 	case ADMIN_CONFIG:
 		if (n > 0)
 			out->service = args[0];
+		return OK;
+	case ADMIN_RELEASE:
+		out->service = args[0];
+		if (out->force)
+			out->right = ADMIN_RIGHT_ADMIN;
+		if (out->force == (out->token.n > 0))
+			return command_error(p, E_USAGE, "it is --token or --force that says whose claim is ended");
 		return OK;
 	case ADMIN_CHECK:
 	case ADMIN_FLIP:
@@ -389,6 +427,7 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 				       .color = none,
 				       .expect_color = none,
 				       .reason = none,
+				       .token = none,
 				       .node_verb = none,
 				       .pool = none,
 				       .host = none,
@@ -419,5 +458,7 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 					     admin_option_info(i)->value);
 	if (out->no_cut && out->wait != ADMIN_WAIT_DRAINED)
 		return command_error(&p, E_USAGE, "--no-cut needs --wait=drained: it is about the drain's end");
+	if (out->keep_claim && out->token.n == 0)
+		return command_error(&p, E_USAGE, "--keep-claim needs --token: it is about that claim");
 	return take_args(&p, line->args + 1, n);
 }

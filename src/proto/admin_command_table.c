@@ -7,7 +7,7 @@
 #define FLIP_OPTIONS \
 	(BIT(ADMIN_OPT_EXPECT) | BIT(ADMIN_OPT_WAIT) | BIT(ADMIN_OPT_WAIT_HEALTHY) | \
 	 BIT(ADMIN_OPT_TIMEOUT) | BIT(ADMIN_OPT_DRAIN) | BIT(ADMIN_OPT_REASON) | \
-	 BIT(ADMIN_OPT_NO_CUT) | BIT(ADMIN_OPT_FORCE))
+	 BIT(ADMIN_OPT_NO_CUT) | BIT(ADMIN_OPT_TOKEN) | BIT(ADMIN_OPT_KEEP_CLAIM) | BIT(ADMIN_OPT_FORCE))
 
 static const struct admin_option_info options[ADMIN_OPTIONS] = {
 	[ADMIN_OPT_EXPECT] = { ADMIN_OPT_EXPECT, "expect", ADMIN_KIND_EXPECT, "COLOR[@EPOCH]",
@@ -41,6 +41,14 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"with the epoch, as in green@41: what --expect and COLOR@EPOCH take" },
 	[ADMIN_OPT_NO_CUT] = { ADMIN_OPT_NO_CUT, "no-cut", ADMIN_KIND_FLAG, NULL,
 		"with --wait=drained: it is an error (timeout) when connections had to be cut" },
+	[ADMIN_OPT_TTL] = { ADMIN_OPT_TTL, "ttl", ADMIN_KIND_SECONDS, "SEC",
+		"how long the claim holds at most, such as 1800 or 30m" },
+	[ADMIN_OPT_CLAIM_WAIT] = { ADMIN_OPT_CLAIM_WAIT, "wait", ADMIN_KIND_SECONDS, "SEC",
+		"wait up to SEC while another's claim holds" },
+	[ADMIN_OPT_TOKEN] = { ADMIN_OPT_TOKEN, "token", ADMIN_KIND_TOKEN, "TOKEN",
+		"of the claim, as claim said it" },
+	[ADMIN_OPT_KEEP_CLAIM] = { ADMIN_OPT_KEEP_CLAIM, "keep-claim", ADMIN_KIND_FLAG, NULL,
+		"with --token: the claim goes on after the change, for a rollback" },
 	[ADMIN_OPT_CONFIG] = { ADMIN_OPT_CONFIG, "config", ADMIN_KIND_PATH, "FILE",
 		"this file instead of the one that is obeyed" },
 };
@@ -61,15 +69,15 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"Just the word, green or blue: made for scripts.  With --epoch it is what a\n"
 		"flip takes as COLOR@EPOCH, and refuses if the service was flipped meanwhile.\n" },
 	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_READ, 2, 2,
-		BIT(ADMIN_OPT_WAIT_HEALTHY), 0,
+		BIT(ADMIN_OPT_WAIT_HEALTHY) | BIT(ADMIN_OPT_TOKEN), 0,
 		false, "would a flip be let through? changes nothing",
 		"Runs the gate of a flip, the health as last seen and one connect now to\n"
 		"every backend of COLOR, and shows what each backend said.  A lock ends the\n"
-		"wait for health at once.\n" },
+		"wait for health at once, and so does a claim without its token.\n" },
 	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_FLIP, 2, 2,
 		FLIP_OPTIONS, 0, true, "makes COLOR active",
-		"Checks, in this order: usage, rights, --expect, already active (fine, and\n"
-		"nothing changes), lock, health gate, store.  The reply comes when the change\n"
+		"Checks, in this order: usage, rights, --expect, --token, already active (fine,\n"
+		"and nothing changes), lock, claim, health gate, store.  The reply comes when it\n"
 		"is applied: a client that connects after it never reaches the old color.\n"
 		"Connections on the old color finish in peace, within drain.timeout.\n"
 		"With @EPOCH, as `idle --epoch` prints it, it is a conflict if the service was\n"
@@ -85,6 +93,19 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 	[ADMIN_UNLOCK] = { ADMIN_UNLOCK, "unlock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
 		BIT(ADMIN_OPT_REASON), 0, true, "lets flips through again",
 		"'*' unlocks all services.\n" },
+	[ADMIN_CLAIM] = { ADMIN_CLAIM, "claim", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1,
+		BIT(ADMIN_OPT_TTL) | BIT(ADMIN_OPT_REASON) | BIT(ADMIN_OPT_CLAIM_WAIT) | BIT(ADMIN_OPT_TOKEN),
+		BIT(ADMIN_OPT_TTL) | BIT(ADMIN_OPT_REASON), true,
+		"reserves the idle color for one deployment",
+		"Says the color, the epoch and a token.  Flips, rollbacks and claims without\n"
+		"the token are refused, in the whole fleet, until the flip with it is stored,\n"
+		"release, or the end of --ttl.  With --token it renews the claim.  A job that\n"
+		"leaves while it waits leaves the line.\n" },
+	[ADMIN_RELEASE] = { ADMIN_RELEASE, "release", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1,
+		BIT(ADMIN_OPT_TOKEN) | BIT(ADMIN_OPT_FORCE) | BIT(ADMIN_OPT_REASON), 0, true,
+		"ends a claim",
+		"By its token; a claim that does not hold any more is fine, and nothing\n"
+		"changes.  --force ends whoever's it is, and needs the right admin.\n" },
 	[ADMIN_DRAIN] = { ADMIN_DRAIN, "drain", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
 		false, "what still holds the old color",
 		"Client, backend, age, idle time and bytes of every connection left.\n" },

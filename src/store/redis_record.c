@@ -59,6 +59,31 @@ format_lock(const struct record *r, char *out, size_t size)
 	buf_free(&text);
 }
 
+static void
+format_claim(const struct record *r, char *out, size_t size)
+{
+	struct buf text;
+	struct json j;
+	char at[CLOCK_TEXT];
+
+	out[0] = '\0';
+	if (!r->claim.on)
+		return;
+	buf_init(&text, size - 1);
+	json_init(&j, &text);
+	clock_format(r->claim.at_us, 6, at);
+	json_object(&j, NULL);
+	json_cstr(&j, "by", r->claim.by);
+	json_cstr(&j, "reason", r->claim.reason);
+	json_cstr(&j, "at", at);
+	json_u64(&j, "epoch", r->claim.epoch);
+	json_i64(&j, "until_us", r->claim.until_us);
+	json_cstr(&j, "token", r->claim.token);
+	json_object_end(&j);
+	str_copy(out, size, buf_str(&text));
+	buf_free(&text);
+}
+
 void
 redis_record_format(const struct record *r, struct redis_record_text *out)
 {
@@ -72,6 +97,7 @@ redis_record_format(const struct record *r, struct redis_record_text *out)
 	snprintf(out->reason, sizeof(out->reason), "%s", r->reason);
 	format_lock(r, out->locked, sizeof(out->locked));
 	snprintf(out->forced, sizeof(out->forced), "%s", r->forced ? "1" : "");
+	format_claim(r, out->claimed, sizeof(out->claimed));
 }
 
 /* NULL for nil, or for what is no text. */
@@ -95,6 +121,30 @@ parse_lock(const char *text, struct record *r)
 		str_copy(r->lock.by, sizeof(r->lock.by), str_from(by));
 		str_copy(r->lock.reason, sizeof(r->lock.reason), str_from(reason));
 		ok = parse_time(at, &r->lock.at_us);
+	}
+	json_decref(o);
+	return ok;
+}
+
+static bool
+parse_claim(const char *text, struct record *r)
+{
+	json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	const char *by, *reason, *at, *token;
+	json_int_t epoch, until;
+	bool ok = json_unpack(o, "{s:s, s:s, s:s, s:I, s:I, s:s}", "by", &by, "reason", &reason, "at", &at, "epoch",
+			      &epoch, "until_us", &until, "token", &token) == 0 &&
+		  epoch >= 1 && epoch <= (json_int_t)REDIS_NUMBER_MAX && until >= 0 && until <= CLOCK_US_MAX &&
+		  claim_is_hash(token);
+
+	if (ok) {
+		r->claim.on = true;
+		r->claim.epoch = (uint64_t)epoch;
+		r->claim.until_us = until;
+		str_copy(r->claim.token, sizeof(r->claim.token), str_from(token));
+		str_copy(r->claim.by, sizeof(r->claim.by), str_from(by));
+		str_copy(r->claim.reason, sizeof(r->claim.reason), str_from(reason));
+		ok = parse_time(at, &r->claim.at_us);
 	}
 	json_decref(o);
 	return ok;
@@ -141,6 +191,9 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 	    (text[7] == NULL || (text[7][0] != '\0' && !parse_lock(text[7], out))))
 		return why_set(why, E_STORE, "the field locked is not what Teal writes there");
 	out->forced = text[8] != NULL && strcmp(text[8], "1") == 0;
+	if (reply->element[9]->type != REDIS_REPLY_NIL &&
+	    (text[9] == NULL || (text[9][0] != '\0' && !parse_claim(text[9], out))))
+		return why_set(why, E_STORE, "the field claimed is not what Teal writes there");
 	*exists = true;
 	return OK;
 }

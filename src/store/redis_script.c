@@ -8,7 +8,7 @@
 
 /* -- the scripts ------------------------------------------------------------------- */
 
-#define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced'"
+#define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced', 'claimed'"
 
 struct redis_script redis_script_read = {
 	.text = "local t = redis.call('TIME')\n"
@@ -35,11 +35,15 @@ struct redis_script redis_script_read = {
 /* KEYS: the service's hash, the stream.
  * ARGV: 1 deadline (us), 2 mode, 3 epoch it must have ('0': none),
  *       4-12 the fields, 13 channel, 14 service, 15 history line or '', 16 length of the stream,
- *       17 the lock it must have, as seen; '' for none.
+ *       17 the lock it must have, as seen; '' for none,
+ *       18 the claim to write, 19 the hash of the token that is presented; '' for none.
  * mode 'cas': another color.  The epoch must be that one, and it must be locked or not as seen, since a
  * lock has no epoch of its own: a flip must not pass a lock it does not know.  The lock stays what it is.
  * mode 'lock': epoch and lock must be those, and only the lock is written.
+ * mode 'claim': epoch and claim must be those, and only the claim is written.
  * mode 'forward': everything, where the epoch is less than the new one.
+ * A claim holds at the epoch it was made at, and until its time by this clock: then modes 'cas' and 'claim'
+ * need its token; a token whose claim does not hold is a conflict.  A color with a token writes the claim, too.
  * The time is Redis's own, so a command that waited too long in a queue, or in
  * a stopped server's socket, writes nothing. */
 struct redis_script redis_script_write = {
@@ -49,20 +53,32 @@ struct redis_script redis_script_write = {
 		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
 		"local epoch = is[2] or '0'\n"
 		"local locked = is[8] or ''\n"
+		"local holder = ''\n"
+		"if is[10] and is[10] ~= '' then\n"
+		"  local ok, claim = pcall(cjson.decode, is[10])\n"
+		"  if ok and type(claim) == 'table' and tonumber(claim['epoch']) == tonumber(epoch) and\n"
+		"    (tonumber(claim['until_us']) or 0) > t[1] * 1000000 + t[2] then\n"
+		"    holder = claim['token']\n"
+		"  end\n"
+		"end\n"
 		"local other\n"
 		"if ARGV[2] == 'forward' then\n"
 		"  other = (tonumber(epoch) or 0) >= tonumber(ARGV[5])\n"
 		"else\n"
 		"  other = tonumber(epoch) ~= tonumber(ARGV[3]) or (locked ~= '') ~= (ARGV[17] ~= '')\n"
 		"    or (ARGV[2] == 'lock' and locked ~= ARGV[17])\n"
+		"    or (ARGV[2] ~= 'lock' and holder ~= ARGV[19])\n"
 		"end\n"
 		"if other then return { 'conflict', is } end\n"
-		"if ARGV[2] ~= 'lock' then\n"
+		"if ARGV[2] == 'cas' or ARGV[2] == 'forward' then\n"
 		"  redis.call('HSET', KEYS[1], 'color', ARGV[4], 'epoch', ARGV[5], 'previous', ARGV[6], 'change', ARGV[7],\n"
 		"    'by', ARGV[8], 'at', ARGV[9], 'reason', ARGV[10], 'forced', ARGV[12])\n"
 		"end\n"
-		"if ARGV[2] ~= 'cas' or not is[8] then\n"
+		"if ARGV[2] == 'lock' or ARGV[2] == 'forward' or not is[8] then\n"
 		"  redis.call('HSET', KEYS[1], 'locked', ARGV[11])\n"
+		"end\n"
+		"if ARGV[2] == 'claim' or ARGV[2] == 'forward' or ARGV[19] ~= '' then\n"
+		"  redis.call('HSET', KEYS[1], 'claimed', ARGV[18])\n"
 		"end\n"
 		"if ARGV[15] ~= '' then\n"
 		"  redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[16], '*', 'service', ARGV[14], 'entry', ARGV[15])\n"

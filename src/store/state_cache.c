@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "store/state_cache.h"
+#include "store/state_claims.h"
 #include "store/state_disk.h"
 
 #define ID_FILE "teal.id"
@@ -22,6 +23,7 @@ struct cache_job {
 	struct job job;
 	struct state_cache *cache;
 	struct buf payload;
+	struct claims_write claims;
 	enum err result;
 	struct why why;
 };
@@ -30,6 +32,7 @@ struct state_cache {
 	struct jobs *jobs;
 	struct state state;
 	struct state_disk disk;
+	struct state_claims claims;
 	char id[TEAL_ID];
 	bool busy;	/* a write is under way */
 	bool dirty;	/* memory knows more than the disk */
@@ -59,7 +62,8 @@ cache_job_work(struct job *j)
 	char header[STATE_HEADER];
 	size_t n = state_header(payload, header);
 
-	cj->result = state_disk_write(&cj->cache->disk, (struct str){ header, n }, payload, &cj->why);
+	if ((cj->result = state_claims_write(&cj->cache->claims, &cj->claims, &cj->why)) == OK)
+		cj->result = state_disk_write(&cj->cache->disk, (struct str){ header, n }, payload, &cj->why);
 }
 
 static void
@@ -76,6 +80,7 @@ cache_job_done(struct job *j)
 	c->failed = cj->result != OK;
 	if (c->failed)
 		c->dirty = true;
+	state_claims_end(&c->claims, &cj->claims);
 	buf_free(&cj->payload);
 	free(cj);
 	if (c->dirty)
@@ -93,7 +98,8 @@ begin_write(struct state_cache *c)
 	cj->job.done = cache_job_done;
 	cj->cache = c;
 	buf_init(&cj->payload, STATE_MAX);
-	if (!state_encode(&c->state, &none, &cj->payload)) {
+	if (!state_encode(&c->state, &none, &cj->payload) ||
+	    !state_claims_begin(&c->claims, &c->state, &cj->claims)) {
 		buf_free(&cj->payload);
 		free(cj);
 		return;
@@ -183,6 +189,7 @@ read_cache_file(struct state_cache *c, const struct config *config, struct why *
 			       "%s %s. It is left as it is. Bring back a good copy, or move it away to begin "
 			       "with what the store says",
 			       c->disk.file, what.text);
+	state_claims_open(&c->claims, &c->disk, &c->state);
 	return state_cache_read_id(config->state_dir, c->id, why);
 }
 
@@ -197,6 +204,7 @@ state_cache_open(const struct config *config, struct jobs *jobs, struct why *why
 	ev_timer_init(&c->soon, cache_on_soon, 0.0, 0.0);
 	if (read_cache_file(c, config, why) == OK)
 		return c;
+	state_claims_close(&c->claims);
 	state_disk_close(&c->disk);
 	state_free(&c->state);
 	free(c);
@@ -217,6 +225,7 @@ state_cache_close(struct state_cache **cp)
 		jobs_wait(c->jobs);
 	}
 	ev_timer_stop(jobs_loop(c->jobs), &c->soon);
+	state_claims_close(&c->claims);
 	state_disk_close(&c->disk);
 	state_free(&c->state);
 	free(c);

@@ -157,8 +157,41 @@ state_accept_record(struct record *r)
 	clean(r->reason);
 	clean(r->lock.by);
 	clean(r->lock.reason);
+	clean(r->claim.by);
+	clean(r->claim.reason);
 	return (r->color == GREEN || r->color == BLUE) && r->epoch >= 1 && r->epoch <= STATE_EPOCH_MAX &&
-	       r->change <= CHANGE_ROLLBACK && r->at_us >= 0 && (!r->lock.on || r->lock.at_us >= 0);
+	       r->change <= CHANGE_ROLLBACK && r->at_us >= 0 && (!r->lock.on || r->lock.at_us >= 0) &&
+	       (!r->claim.on ||
+		(r->claim.epoch <= STATE_EPOCH_MAX && r->claim.at_us >= 0 && r->claim.until_us >= 0 &&
+		 claim_is_hash(r->claim.token)));
+}
+
+/* Claims are told as locks with a mark in `expect`, which a lock has none of: a teald that
+ * knows no claims reads the file, too. */
+static const struct {
+	enum change change, as;
+} marked[] = { { CHANGE_CLAIM, CHANGE_LOCK }, { CHANGE_RELEASE, CHANGE_UNLOCK } };
+
+static void
+mark_change(struct audit_entry *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(marked); i++)
+		if (e->change == marked[i].change) {
+			str_copy(e->expect, sizeof(e->expect), str_from(change_word(e->change)));
+			e->change = marked[i].as;
+			return;
+		}
+}
+
+static void
+unmark_change(struct audit_entry *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(marked); i++)
+		if (e->change == marked[i].as && strcmp(e->expect, change_word(marked[i].change)) == 0) {
+			e->change = marked[i].change;
+			e->expect[0] = '\0';
+			return;
+		}
 }
 
 static void
@@ -184,12 +217,12 @@ entry_text(const struct audit_entry *e, struct json *j)
 struct state_entry *
 state_entry_new(struct state *s, const struct audit_entry *entry)
 {
-	struct audit_entry a = *entry;
+	struct audit_entry a = *entry, told;
 	struct state_entry *e;
 	struct buf text;
 	struct json j;
 
-	CHECK(a.change <= CHANGE_UNLOCK && a.epoch <= STATE_EPOCH_MAX && a.at_us >= 0);
+	CHECK(a.change <= CHANGE_RELEASE && a.epoch <= STATE_EPOCH_MAX && a.at_us >= 0);
 	clean(a.service);
 	clean(a.by);
 	clean(a.reason);
@@ -198,7 +231,9 @@ state_entry_new(struct state *s, const struct audit_entry *entry)
 	clean(a.host);
 	buf_init(&text, ENTRY_MAX);
 	json_init(&j, &text);
-	entry_text(&a, &j);
+	told = a;
+	mark_change(&told);
+	entry_text(&told, &j);
 	CHECK(!text.failed);
 	e = must_alloc(sizeof(*e) + buf_len(&text));
 	list_init(&e->link);
@@ -480,7 +515,7 @@ read_entry(json_t *o, size_t i, struct state *s, struct why *why)
 	a.epoch = (uint64_t)epoch;
 	a.uid = (uint32_t)uid;
 	a.pid = (int32_t)pid;
-	if (at < 0 || epoch < 0 || uid != a.uid || pid != a.pid || !change_from_word(change, &a.change) ||
+	if (at < 0 || epoch < 0 || uid != a.uid || pid != a.pid || !change_from_word(change, &a.change) || a.change > CHANGE_UNLOCK ||
 	    !color_from_word(str_from(from), &a.from) || !color_from_word(str_from(to), &a.to) ||
 	    !take_json_text(a.service, sizeof(a.service), service) ||
 	    !take_json_text(a.by, sizeof(a.by), by) || !take_json_text(a.reason, sizeof(a.reason), reason) ||
@@ -488,6 +523,7 @@ read_entry(json_t *o, size_t i, struct state *s, struct why *why)
 	    !take_json_text(a.result, sizeof(a.result), result) ||
 	    !take_json_text(a.host, sizeof(a.host), host))
 		return why_set(why, E_STORE, "line of history %zu holds a value that cannot be", i + 1);
+	unmark_change(&a);
 	e = state_entry_new(s, &a);
 	state_remember(s, &e);
 	return OK;

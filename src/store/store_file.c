@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/state_claims.h"
 #include "store/state_disk.h"
 #include "store/state_file.h"
 #include "store/store.h"
@@ -38,6 +39,7 @@ struct pending {
 	store_nodes_fn *nodes_done;
 	uint64_t expect_epoch;
 	bool saw_lock;	/* locked, as far as the caller knew */
+	struct record saw_claim;	/* what its claim was for the caller */
 	struct record next;
 	struct state_entry *entry;	/* NULL once it is in the history */
 	enum err verdict;	/* of the check against the record */
@@ -53,6 +55,7 @@ struct disk_job {
 	struct store_file *store;
 	const struct state_disk *disk;	/* only its paths */
 	struct buf payload;
+	struct claims_write claims;
 	enum err result;
 	struct why why;
 };
@@ -66,6 +69,7 @@ struct store_file {
 	bool opened;
 	struct state state;
 	struct state_disk disk;
+	struct state_claims claims;
 
 	struct link queue;	/* struct pending */
 	struct link writing;	/* those in the file now being written */
@@ -135,6 +139,10 @@ judge_pending(struct pending *p)
 		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
 				     is->lock.on ? "locked" : "unlocked");
 		p->against_next = v->record.lock.on == p->saw_lock;
+	} else if (!record_same_claim(is, &p->saw_claim)) {
+		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
+				     is->claim.on ? "claimed" : "released");
+		p->against_next = record_same_claim(&v->record, &p->saw_claim);
 	} else if (!state_accept_record(&p->next) || p->next.epoch < is->epoch ||
 		   (p->next.color != is->color && p->next.epoch == is->epoch)) {
 		p->verdict = why_set(&p->why, E_INTERNAL, "%s at epoch %llu cannot become %s at epoch %llu",
@@ -312,7 +320,9 @@ disk_job_work(struct job *j)
 	char header[STATE_HEADER];
 	size_t n = state_header(payload, header);
 
-	d->result = state_disk_write(d->disk, (struct str){ header, n }, payload, &d->why);
+	/* A claim that is written and whose state is not is one that was never answered. */
+	if ((d->result = state_claims_write(&d->store->claims, &d->claims, &d->why)) == OK)
+		d->result = state_disk_write(d->disk, (struct str){ header, n }, payload, &d->why);
 }
 
 static void
@@ -325,6 +335,7 @@ disk_job_done(struct job *j)
 	f->busy = false;
 	note_health(f, d->result, &d->why);
 	settle_batch(f, d->result, &d->why);
+	state_claims_end(&f->claims, &d->claims);
 	buf_free(&d->payload);
 	free(d);
 	schedule(f);
@@ -342,7 +353,8 @@ disk_job_new(struct store_file *f, struct why *why)
 	d->store = f;
 	d->disk = &f->disk;
 	buf_init(&d->payload, STATE_MAX);
-	if (state_encode(&f->state, &f->entries, &d->payload))
+	if (state_encode(&f->state, &f->entries, &d->payload) &&
+	    state_claims_begin(&f->claims, &f->state, &d->claims))
 		return d;
 	why_set(why, E_NOT_DURABLE,
 		"cannot write %s: there is more to write than fits into it or into memory", f->disk.file);
@@ -396,8 +408,10 @@ read_state(struct store_file *f, struct why *why)
 	if (e == OK && exists)
 		e = state_decode(buf_str(&file), &f->state, &what);
 	buf_free(&file);
-	if (e == OK)
+	if (e == OK) {
+		state_claims_open(&f->claims, &f->disk, &f->state);
 		return OK;
+	}
 	return why_set(why, e,
 		       "%s %s. It is left as it is. Bring back a good copy, or move it away to start with "
 		       "the colors that the configuration names as `initial`",
@@ -445,6 +459,7 @@ write_now(struct store_file *f, struct why *why)
 	disk_job_work(&d->job);
 	if ((e = d->result) != OK)
 		*why = d->why;
+	state_claims_end(&f->claims, &d->claims);
 	buf_free(&d->payload);
 	free(d);
 	return e;
@@ -524,6 +539,7 @@ store_file_write(struct store *s, const struct store_write *w, store_done_fn *do
 	p->service = state_add(&f->state, w->service);
 	p->expect_epoch = w->expect_epoch;
 	p->saw_lock = p->service->record.lock.on;
+	p->saw_claim = p->service->record;
 	p->next = w->next;
 	p->entry = state_entry_new(&f->state, &w->entry);
 	p->done = done;
@@ -604,10 +620,17 @@ store_file_close(struct store **sp)
 		jobs_wait(f->jobs);
 	}
 	ev_timer_stop(f->loop, &f->soon);
+	state_claims_close(&f->claims);
 	state_disk_close(&f->disk);
 	state_free(&f->state);
 	f->magic = 0;
 	free(f);
+}
+
+int64_t
+store_now(const struct store *s)
+{
+	return s->now != NULL ? s->now(s) : clock_wall_us();
 }
 
 struct store *

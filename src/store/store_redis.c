@@ -274,6 +274,15 @@ store_redis_open(struct store *store, struct why *why)
 	return OK;
 }
 
+/* Redis' own, as long as it was ever heard of. */
+static int64_t
+store_redis_clock(const struct store *store)
+{
+	int64_t now = store_redis_now(store_redis_of(store));
+
+	return now > 0 ? now : clock_wall_us();
+}
+
 static void
 store_redis_announce(struct store *store)
 {
@@ -506,6 +515,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 				   .reconfigure = store_redis_reconfigure,
 				   .close = store_redis_close,
 				   .refresh = store_redis_refresh,
+				   .now = store_redis_clock,
 				   .announce = store_redis_announce,
 				   .fleet = store_redis_fleet,
 				   .disputed = store_redis_disputed,

@@ -16,6 +16,7 @@ struct write_run {
 	struct redis_service *service;
 	enum store_meaning means;
 	struct record next;
+	char token[CLAIM_HASH];	/* "": none is presented */
 	uint64_t expect_epoch;
 	int64_t deadline_us;
 	store_done_fn *done;	/* NULL: no caller waits */
@@ -37,7 +38,7 @@ send_write(struct write_run *run, const char *mode, struct str entry, redis_repl
 	struct store_redis *s = run->service->store;
 	struct redis_record_text t;
 	char deadline[24], expect[24];
-	struct str argv[20];
+	struct str argv[22];
 	size_t n = 0;
 
 	redis_record_format(&run->next, &t);
@@ -68,6 +69,8 @@ send_write(struct write_run *run, const char *mode, struct str entry, redis_repl
 			    str_from(run->service->locked != NULL ? run->service->locked : "") :
 		    run->service->record.lock.on ? STR("1") :
 						   STR("");
+	argv[n++] = str_from(t.claimed);
+	argv[n++] = str_from(run->token);
 	CHECK(n == ARRAY_LEN(argv));
 	s->under_way++;
 	redis_script_run(s->commands, &redis_script_write, s->config->store.command_timeout, n, argv, done,
@@ -145,6 +148,11 @@ store_redis_is_ours(enum store_meaning means, const struct record *is, const str
 	if (is->epoch != wrote->epoch)
 		return false;
 	/* Each may be followed by the other at the same epoch. */
+	if (means == STORE_CLAIM)
+		return is->claim.on == wrote->claim.on &&
+		       (!is->claim.on || (is->claim.at_us == wrote->claim.at_us &&
+					  is->claim.until_us == wrote->claim.until_us &&
+					  strcmp(is->claim.token, wrote->claim.token) == 0));
 	if (means == STORE_LOCK)
 		return is->lock.on == wrote->lock.on &&
 		       (!is->lock.on ||
@@ -232,7 +240,7 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 		/* What a write did not mean is as the store has it. */
 		if (!exists)
 			store_redis_tell(v, &run->next);
-		else if (run->means == STORE_LOCK)
+		else if (run->means != STORE_COLOR)
 			store_redis_judge(v, &now);
 		else
 			store_redis_tell(v, &now);
@@ -253,6 +261,21 @@ find_redis_service(struct store_redis *s, const char *name)
 	return NULL;
 }
 
+static const char *
+write_mode(enum store_meaning means)
+{
+	switch (means) {
+	case STORE_COLOR:
+		return "cas";
+	case STORE_LOCK:
+		return "lock";
+	case STORE_CLAIM:
+		return "claim";
+	}
+	CHECK(!"a write that means nothing");
+	return NULL;
+}
+
 void
 store_redis_write(struct store *store, const struct store_write *w, store_done_fn *done, void *arg)
 {
@@ -270,8 +293,8 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 		done(arg, E_STORE, &v->record, &why);
 		return;
 	}
-	/* A lock keeps the epoch, so it cannot settle what is disputed. */
-	if (v->seen_what == SEEN_NOTHING || (v->disputed && w->means == STORE_LOCK)) {
+	/* A lock or a claim keeps the epoch, so it cannot settle what is disputed. */
+	if (v->seen_what == SEEN_NOTHING || (v->disputed && w->means != STORE_COLOR)) {
 		why_set(&why, E_STORE, "%s; nothing was written", v->problem);
 		done(arg, E_STORE, &v->record, &why);
 		return;
@@ -284,12 +307,16 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 				   .expect_epoch = w->expect_epoch,
 				   .done = done,
 				   .arg = arg };
+	if (w->token != NULL)
+		str_copy(run->token, sizeof(run->token), str_from(w->token));
 	line = w->entry;
 	if (v->disputed && w->expect_epoch == v->record.epoch && v->seen.epoch >= v->record.epoch) {
 		uint64_t step = v->seen.epoch - v->record.epoch;
 
 		run->expect_epoch += step;
 		run->next.epoch += step;
+		if (w->token != NULL && run->next.claim.on)
+			run->next.claim.epoch += step;
 		line.epoch += step;
 	}
 	if (run->next.epoch > REDIS_NUMBER_MAX) {
@@ -303,7 +330,7 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 	}
 	buf_init(&entry, ENTRY_MAX);
 	redis_entry_format(&line, &entry);
-	send_write(run, w->means == STORE_LOCK ? "lock" : "cas", buf_str(&entry), write_on_reply);
+	send_write(run, write_mode(w->means), buf_str(&entry), write_on_reply);
 	buf_free(&entry);
 }
 

@@ -9,7 +9,7 @@ from helpers.fleet import other
 from helpers.scale import until
 
 COLOR = {"color", "epoch", "previous", "change", "by", "at", "reason", "forced"}
-FIELDS = COLOR | {"locked"}
+FIELDS = COLOR | {"locked", "claimed"}
 
 
 def lock(f, t):
@@ -18,6 +18,24 @@ def lock(f, t):
 
 def unlock(f, t):
     assert t.ok("unlock", "web")["changed"]
+
+
+def claim(f, t):
+    """Until long after the story."""
+    if not t.status()["claimed"]:
+        f.token = "--token=" + t.ok("claim", "web", "--ttl=24h", "--reason=deploy \"1\" \u00fc")["token"]
+
+
+def claim_again(f, t):
+    assert t.ok("claim", "web", "--ttl=48h", "--reason=renewed", f.token)["changed"]
+
+
+def release(f, t):
+    assert t.ok("release", "web", f.token)["changed"]
+
+
+def flip_claimed(f, t, *more):
+    return flip(f, t, f.token, *more)
 
 
 def flip(f, t, *more):
@@ -57,7 +75,11 @@ def restart_forgetful(f, t):
 VERBS = {"flip": (flip, COLOR), "flip --force": (lambda f, t: flip(f, t, "--force"), COLOR),
          "rollback": (rollback, COLOR), "lock": (lock, {"locked"}), "unlock": (unlock, {"locked"}),
          "a foreign epoch": (again, {"epoch"}), "DEL": (forget, set()), "an old record": (go_back, set()),
-         "FLUSHALL and a restart": (restart_forgetful, set())}
+         "FLUSHALL and a restart": (restart_forgetful, set()),
+         "claim": (claim, {"claimed"}), "release": (release, {"claimed"}), "claim --token": (claim_again, {"claimed"}),
+         "flip --token": (flip_claimed, COLOR | {"claimed"}),
+         "flip --keep-claim": (lambda f, t: flip_claimed(f, t, "--keep-claim"), COLOR | {"claimed"})}
+OF_CLAIMS = ("release", "claim --token", "flip --token", "flip --keep-claim")
 # What is there before: a flip that is forced or not, a lock or none.
 STORIES = {"flipped": [flip], "forced": [lambda f, t: flip(f, t, "--force")], "rolled back": [flip, rollback]}
 
@@ -68,18 +90,25 @@ def test_each_verb_changes_the_fields_it_means_and_no_other(fleet, before):
     f = fleet(2)
     f.wait_members()
     for name, (verb, means) in VERBS.items():
-        for locked in (False, True):
-            if locked and means == COLOR or name == "lock" and locked or name == "unlock" and not locked:
+        for locked, claimed in ((False, False), (True, False), (False, True), (True, True)):
+            if locked and means >= COLOR or name == "lock" and locked or name == "unlock" and not locked:
                 continue  # refused, or without effect
+            if claimed and (means == COLOR or name == "claim") or not claimed and name in OF_CLAIMS:
+                continue
+            if locked and name.startswith("claim"):
+                continue
             for act in STORIES[before]:
                 act(f, f[0])
             if name == "rollback" and before == "rolled back":
                 flip(f, f[0])  # it has nothing to go back from
+            if claimed:
+                claim(f, f[0])
             if locked:
                 lock(f, f[1])
             f.agree()
             # Both have the whole record: what each says of the lock comes from the same reading.
-            until(lambda: {bool(t.status()["locked"]) for t in f} == {locked}, "the lock is known")
+            until(lambda: {(bool(s["locked"]), bool(s["claimed"])) for s in (t.status() for t in f)} == {(locked, claimed)},
+                  "the lock and the claim are known")
             f.redis("HSET", f.key(), "ticket", "OPS-1")
             was = f.redis.hash(f.key())
             verb(f, f[1])
@@ -94,6 +123,8 @@ def test_each_verb_changes_the_fields_it_means_and_no_other(fleet, before):
                 assert changed & means, (before, name)
             if now["locked"]:
                 unlock(f, f[0])
+            if f[0].status()["claimed"]:
+                f[0].ok("release", "web", "--force")
 
 
 def test_a_lock_after_a_forced_flip_leaves_it_forced(fleet, backend):

@@ -154,7 +154,7 @@ def test_a_flip_that_changes_nothing_says_so(scripted):
 
 def test_status_records(scripted):
     s = scripted({"status --summary": [STATUS], "status shop": [STATUS]})
-    service = f"service\tshop\thttp\tgreen\t42\t1\t1\t118\t0\t1\t3\tblue\tlocked\t{TIME}\tci-shop\tdeploy 8812\tno\trollback_impossible\n"
+    service = f"service\tshop\thttp\tgreen\t42\t1\t1\t118\t0\t1\t3\tblue\tlocked\t{TIME}\tci-shop\tdeploy 8812\tno\trollback_impossible\tunclaimed\n"
     rest = "teald\t9.8.7\t4711\tnot-ready\tmaintenance is on\nstore\tfile\tup\t0.4\t-\t-\n"
     assert run("-s", s.path, "status").stdout == service + rest
     assert run("-s", s.path, "status", "shop").stdout == (

@@ -84,6 +84,30 @@ a_color_at_an_epoch(void **state)
 }
 
 static void
+claims(void **state)
+{
+#define TOKEN "00112233445566778899aabbccddeeff"
+	(void)state;
+	assert_int_equal(parse("claim shop --ttl=30m --reason=\"deploy 8812\" --wait=1.5h"), OK);
+	assert_int_equal(req.right, ADMIN_RIGHT_FLIP);
+	assert_true(req.ttl == 1800 && req.claim_wait == 5400 && req.token.n == 0);
+	assert_int_equal(req.wait, ADMIN_WAIT_APPLIED);
+	assert_int_equal(parse("claim shop --ttl=90 --reason=x --token=" TOKEN), OK);
+	assert_string_equal(req.token.p, TOKEN);
+	assert_true(req.ttl == 90 && req.claim_wait == 0);
+	assert_int_equal(parse("flip shop blue --token=" TOKEN " --keep-claim --wait=drained"), OK);
+	assert_true(req.keep_claim && req.wait == ADMIN_WAIT_DRAINED);
+	assert_int_equal(parse("release shop --token=" TOKEN), OK);
+	assert_int_equal(req.right, ADMIN_RIGHT_FLIP);
+	assert_int_equal(parse("release shop --force --reason=stuck"), OK);
+	assert_int_equal(req.right, ADMIN_RIGHT_ADMIN);
+	assert_true(req.force && req.token.n == 0);
+	/* Units are for all that are seconds. */
+	assert_int_equal(parse("flip shop blue --timeout=2m --drain=1h --wait-healthy=10s"), OK);
+	assert_true(req.timeout == 120 && req.drain == 3600 && req.wait_healthy == 10);
+}
+
+static void
 expect_without_epoch(void **state)
 {
 	(void)state;
@@ -174,6 +198,22 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		{ "flip shop purple", E_UNKNOWN_COLOR, "unknown color \"purple\"" },
 		{ "flip shop Blue", E_UNKNOWN_COLOR, "green or blue" },
 		{ "check shop blau", E_UNKNOWN_COLOR, "usage: check SERVICE COLOR" },
+		{ "claim shop", E_USAGE, "is needed" },
+		{ "claim shop --ttl=30m", E_USAGE, "--reason=TEXT is needed" },
+		{ "claim shop --reason=x", E_USAGE, "--ttl=SEC is needed" },
+		{ "claim shop --ttl=0 --reason=x", E_USAGE, "from a second to seven days" },
+		{ "claim shop --ttl=169h --reason=x", E_USAGE, "from a second to seven days" },
+		{ "claim shop --ttl=30d --reason=x", E_USAGE, "such as 5, 0.5 or 30m" },
+		{ "claim shop --ttl=m --reason=x", E_USAGE, "such as 5, 0.5 or 30m" },
+		{ "claim shop --ttl=30m --reason=x --wait=applied", E_USAGE, "such as 5, 0.5 or 30m" },
+		{ "claim shop --ttl=30m --reason=x --token=", E_USAGE, "did the claim fail?" },
+		{ "claim shop --ttl=30m --reason=x --force", E_USAGE, "unknown option --force" },
+		{ "claim '*' --ttl=30m --reason=x green", E_USAGE, "surplus argument" },
+		{ "release shop", E_USAGE, "--token or --force" },
+		{ "release shop --force --token=00112233445566778899aabbccddeeff", E_USAGE, "--token or --force" },
+		{ "release shop --token=00112233445566778899AABBCCDDEEFF", E_USAGE, "32 hexadecimal digits" },
+		{ "flip shop blue --token=00112233445566778899aabbccddeef", E_USAGE, "32 hexadecimal digits" },
+		{ "flip shop blue --keep-claim", E_USAGE, "--keep-claim needs --token" },
 		{ "flip shop blue@", E_USAGE, "the epoch in blue@ is not a number" },
 		{ "flip shop @41", E_UNKNOWN_COLOR, "unknown color \"\"" },
 		{ "check shop blue@4x", E_USAGE, "the epoch in blue@4x is not a number" },
@@ -346,6 +386,7 @@ main(void)
 		cmocka_unit_test(a_flip_with_everything),
 		cmocka_unit_test(a_flip_with_nothing_has_the_defaults),
 		cmocka_unit_test(a_color_at_an_epoch),
+		cmocka_unit_test(claims),
 		cmocka_unit_test(expect_without_epoch),
 		cmocka_unit_test(the_other_commands),
 		cmocka_unit_test(nodes_need_the_right_of_their_verb),

@@ -25,6 +25,7 @@ test_words_and_statuses(void **state)
 		{ E_DENIED, "denied", 3 },
 		{ E_UNHEALTHY, "unhealthy", 4 },
 		{ E_LOCKED, "locked", 13 },
+		{ E_CLAIMED, "claimed", 4 },
 		{ E_CONFLICT, "conflict", 5 },
 		{ E_TIMEOUT, "timeout", 6 },
 		{ E_PARTIAL_FLEET, "partial_fleet", 8 },

@@ -40,11 +40,13 @@ parse(const char *const *texts)
 	return redis_record_parse(reply(texts), &record, &exists, &why);
 }
 
-enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED };
+enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED, CLAIMED };
 
 static const char *const good[REDIS_RECORD_FIELDS] = {
-	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "",
+	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "", "",
 };
+
+#define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
 /* The good one with another text in one place. */
 static enum err
@@ -65,7 +67,17 @@ what_is_written_is_read_back(void **state)
 	struct redis_record_text t;
 
 	(void)state;
-	for (int k = 0; k < 4; k++) {
+	for (int k = 0; k < 8; k++) {
+		memset(&r.claim, 0, sizeof(r.claim));
+		if (k & 4) {
+			r.claim.on = true;
+			r.claim.epoch = 7;
+			r.claim.at_us = 1795356131000002;
+			r.claim.until_us = 1795356131000003;
+			snprintf(r.claim.token, sizeof(r.claim.token), HASH);
+			memset(r.claim.by, '"', sizeof(r.claim.by) - 1);
+			memset(r.claim.reason, 1, sizeof(r.claim.reason) - 1);	/* the longest as JSON */
+		}
 		r.lock.on = k & 1;
 		r.change = k & 2 ? CHANGE_FLIP : CHANGE_ROLLBACK;
 		if (r.lock.on) {
@@ -76,7 +88,7 @@ what_is_written_is_read_back(void **state)
 		r.forced = k & 2;
 		redis_record_format(&r, &t);
 		assert_int_equal(parse((const char *const[]){ t.color, t.epoch, t.previous, t.change, t.by, t.at,
-							      t.reason, t.locked, t.forced }), OK);
+							      t.reason, t.locked, t.forced, t.claimed }), OK);
 		assert_true(exists);
 		assert_true(record_same(&record, &r));
 		assert_int_equal(record.color, r.color);
@@ -179,6 +191,13 @@ rubbish_is_named(void **state)
 		{ EPOCH, "18446744073709551616", "1844674407" },
 		{ EPOCH, "99999999999999999999999999", "9999" },
 		{ LOCKED, "yes", "locked" },
+		{ CLAIMED, "yes", "claimed" },
+		{ CLAIMED, "{}", "claimed" },
+		{ CLAIMED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":0,\"until_us\":9,\"token\":\"" HASH "\"}",
+		  "claimed" },
+		{ CLAIMED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":7,\"until_us\":-9,\"token\":\"" HASH "\"}",
+		  "claimed" },
+		{ CLAIMED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":7,\"until_us\":9,\"token\":\"\"}", "claimed" },
 		{ LOCKED, "{}", "locked" },
 		{ LOCKED, "{\"by\":1,\"reason\":\"x\",\"at\":\"1\"}", "locked" },
 		{ LOCKED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"soon\"}", "locked" },

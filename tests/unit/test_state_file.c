@@ -302,6 +302,43 @@ test_any_bytes_in_a_reason_come_back_as_kept(void **state)
 	buf_free(&file);
 }
 
+/* What a teald that knows no claims would refuse is not in the file; read again it is what it was. */
+static void
+test_claims_are_told_as_locks(void **state)
+{
+	struct audit_entry a = { .service = "shop", .at_us = 5, .epoch = 42, .by = "anna", .result = "ok" };
+	struct state_entry *e;
+	struct buf file;
+	struct state s;
+	struct why why;
+
+	(void)state;
+	state_init(&s);
+	add(&s, "shop", &flipped);
+	for (enum change c = CHANGE_LOCK; c <= CHANGE_RELEASE; c++) {
+		a.change = c;
+		e = state_entry_new(&s, &a);
+		state_remember(&s, &e);
+	}
+	s.services[0]->next.claim.on = true;
+	write_state(&s, &file);
+	state_free(&s);
+	assert_null(memmem(buf_str(&file).p, buf_len(&file), "\"change\":\"claim\"", 16));
+	assert_null(memmem(buf_str(&file).p, buf_len(&file), "\"change\":\"release\"", 18));
+	state_init(&s);
+	assert_int_equal(state_decode(buf_str(&file), &s, &why), OK);
+	assert_false(state_find(&s, "shop")->record.claim.on);
+	for (enum change c = CHANGE_LOCK; c <= CHANGE_RELEASE; c++) {
+		e = list_entry(list_first(&s.history), struct state_entry, link);
+		assert_int_equal(e->entry.change, c);
+		assert_string_equal(e->entry.expect, "");
+		list_remove(&e->link);
+		state_entry_free(&e);
+	}
+	state_free(&s);
+	buf_free(&file);
+}
+
 static void
 test_records_that_could_not_be_read_again_are_not_accepted(void **state)
 {
@@ -505,6 +542,7 @@ main(void)
 		cmocka_unit_test(test_foreign_and_newer_files_are_refused),
 		cmocka_unit_test(test_contents_that_cannot_be_are_refused),
 		cmocka_unit_test(test_any_bytes_in_a_reason_come_back_as_kept),
+		cmocka_unit_test(test_claims_are_told_as_locks),
 		cmocka_unit_test(test_records_that_could_not_be_read_again_are_not_accepted),
 		cmocka_unit_test(test_nodes_are_kept_and_older_files_are_read),
 		cmocka_unit_test(test_a_quiet_service_keeps_its_last_twenty),

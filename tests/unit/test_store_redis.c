@@ -263,6 +263,49 @@ lock(struct teald *d, bool on)
 	return a;
 }
 
+#define MINE "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define OTHERS "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+
+/* until_us: of the claim; 0: it is released.  token: what is presented. */
+static struct answer
+claim(struct teald *d, const char *hash, int64_t until_us, const char *token)
+{
+	struct store_write w = { .means = STORE_CLAIM,
+				 .token = token,
+				 .expect_epoch = d->record.epoch,
+				 .next = d->record };
+	struct answer a;
+
+	memset(&w.next.claim, 0, sizeof(w.next.claim));
+	if (until_us > 0) {
+		w.next.claim.on = true;
+		w.next.claim.epoch = d->record.epoch;
+		w.next.claim.at_us = 5;
+		w.next.claim.until_us = until_us;
+		strcpy(w.next.claim.by, "ci");
+		strcpy(w.next.claim.reason, "deploy \"1\"");
+		strcpy(w.next.claim.token, hash);
+	}
+	w.entry.change = until_us > 0 ? CHANGE_CLAIM : CHANGE_RELEASE;
+	begin_write(d, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	return a;
+}
+
+static struct answer
+flip_with(struct teald *d, enum color to, const char *token)
+{
+	struct store_write w = flip_to(d, to);
+	struct answer a;
+
+	w.token = token;
+	if (token != NULL)
+		w.next.claim.on = false;
+	begin_write(d, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	return a;
+}
+
 static void
 both(void)
 {
@@ -270,6 +313,54 @@ both(void)
 	WAIT_UNTIL(t.loop, t.a.ready > 0);
 	teald_open(&t.b, "b", false);
 	WAIT_UNTIL(t.loop, t.b.ready > 0);
+}
+
+/* Whatever a teald knows of it, the script looks: at the token, the epoch, and its own clock. */
+static void
+a_claim_bars_whoever_has_not_its_token(void **state)
+{
+	int64_t later, before;
+	char kept[512];
+
+	(void)state;
+	both();
+	later = t.a.store->now(t.a.store) + (int64_t)3600 * 1000000;
+	before = t.a.store->now(t.a.store) - 1;
+	assert_int_equal(claim(&t.a, MINE, later, NULL).e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.claim.on);
+	assert_true(record_same_claim(&t.a.record, &t.b.record));
+	assert_string_equal(t.b.record.claim.reason, "deploy \"1\"");
+	snprintf(kept, sizeof(kept), "%s", ask("HGET " KEY " claimed"));
+	for (struct teald *d = &t.a; d != NULL; d = d == &t.a ? &t.b : NULL) {
+		assert_int_equal(claim(d, OTHERS, later, NULL).e, E_CONFLICT);
+		assert_int_equal(claim(d, OTHERS, later, OTHERS).e, E_CONFLICT);
+		assert_int_equal(claim(d, OTHERS, 0, OTHERS).e, E_CONFLICT);
+		assert_int_equal(flip_with(d, BLUE, NULL).e, E_CONFLICT);
+		assert_int_equal(flip_with(d, BLUE, OTHERS).e, E_CONFLICT);
+	}
+	assert_true(stored("green", "1"));
+	/* A lock is no matter of claims, and leaves them. */
+	assert_int_equal(lock(&t.b, true).e, OK);
+	assert_int_equal(lock(&t.b, false).e, OK);
+	assert_string_equal(ask("HGET " KEY " claimed"), kept);
+	/* Renewed, and flipped. */
+	assert_int_equal(claim(&t.b, MINE, later + 1, MINE).e, OK);
+	WAIT_UNTIL(t.loop, t.a.record.claim.until_us == later + 1);
+	assert_int_equal(flip_with(&t.a, BLUE, MINE).e, OK);
+	assert_true(stored("blue", "2"));
+	assert_string_equal(ask("HGET " KEY " claimed"), "");
+	assert_int_equal(flip_with(&t.a, GREEN, MINE).e, E_CONFLICT);
+	/* One whose time is over by Redis' clock is over, whatever ours says. */
+	assert_int_equal(claim(&t.a, MINE, before, NULL).e, OK);
+	assert_int_equal(flip_with(&t.a, GREEN, MINE).e, E_CONFLICT);
+	assert_int_equal(flip_with(&t.a, GREEN, NULL).e, OK);
+	/* And one of another epoch, which a teald has written that knows no claims. */
+	assert_int_equal(claim(&t.a, MINE, later, NULL).e, OK);
+	ask("HSET " KEY " color blue epoch 4");
+	WAIT_UNTIL(t.loop, t.a.record.epoch == 4 && t.b.record.epoch == 4);
+	assert_false(record_claimed(&t.a.record, t.a.store->now(t.a.store)));
+	assert_int_equal(flip_with(&t.b, GREEN, NULL).e, OK);
+	assert_int_equal(claim(&t.b, OTHERS, later, NULL).e, OK);
 }
 
 static void
@@ -910,6 +1001,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_claim_bars_whoever_has_not_its_token, begin, end),
 		cmocka_unit_test_setup_teardown(the_first_begins_and_the_second_obeys, begin, end),
 		cmocka_unit_test_setup_teardown(a_change_is_heard_of_at_once, begin, end),
 		cmocka_unit_test_setup_teardown(of_two_writes_for_one_epoch_one_wins, begin, end),

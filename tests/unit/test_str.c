@@ -93,6 +93,25 @@ test_seconds(void **state)
 }
 
 static void
+test_durations_have_units(void **state)
+{
+	static const struct {
+		const char *text;
+		double value;
+	} good[] = { { "30m", 1800 }, { "1.5h", 5400 }, { "90s", 90 }, { "90", 90 }, { "0m", 0 } };
+	static const char *const bad[] = { "", "m", "s", "1d", "1hm", "m1", "-1m", "1 m", ".h" };
+	double v;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		assert_true(str_to_duration(str_from(good[i].text), &v));
+		assert_true(v == good[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(str_to_duration(str_from(bad[i]), &v));
+}
+
+static void
 test_copy_cuts_and_terminates(void **state)
 {
 	char to[4] = "zzz", *copy;
@@ -182,6 +201,7 @@ main(void)
 		cmocka_unit_test(test_equal_in_any_case),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_durations_have_units),
 		cmocka_unit_test(test_copy_cuts_and_terminates),
 		cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_distance),

@@ -99,6 +99,11 @@ void verb_run(struct command *cmd);
 void verb_flip(struct command *cmd);
 void verb_check(struct command *cmd);
 void verb_lock(struct command *cmd);
+void verb_claim(struct command *cmd);
+/* One that only asks or waits is called off, as if it had not begun; false: it is none. */
+bool verb_flip_take_back(struct command *cmd);
+/* Would it be? */
+bool verb_flip_waits(const struct command *cmd);
 /* The nodes of the pools; in verbs_node.c. */
 void verb_node(struct command *cmd);
 /* Certificates; in verbs_certs.c. */

@@ -53,4 +53,7 @@ void status_deadline_json(struct json *j, const char *key, const struct service_
 /* Microseconds of the wall clock, as text; 0: null. */
 void status_time_json(struct json *j, const char *key, int64_t us);
 
+/* "claimed": who, why and until when; or null. */
+void status_claim_json(struct json *j, const struct service_ctl *ctl);
+
 #endif

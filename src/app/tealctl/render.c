@@ -67,6 +67,8 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_IDLE:
 	case ADMIN_LOCK:
 	case ADMIN_UNLOCK:
+	case ADMIN_CLAIM:
+	case ADMIN_RELEASE:
 	case ADMIN_DRAIN:
 	case ADMIN_HISTORY:
 	case ADMIN_NODE:
@@ -119,6 +121,22 @@ render_lock(struct render *r, json_t *object)
 			      "{service} was locked already, by {locked.by}: {locked.reason}");
 }
 
+static void
+render_release(struct render *r, json_t *object)
+{
+	bool changed = json_has(object, "changed");
+
+	if (!r->out->terminal)
+		say(r->out, object, changed ? "released\t{service}\tchanged" : "released\t{service}\tunchanged");
+	else if (changed)
+		say(r->out, object, "{service} is not claimed any more");
+	else
+		say(r->out, object,
+		    json_has(object, "claimed") ?
+			    "{service} is claimed by {claimed.by}, and not by this token: {claimed.reason}" :
+			    "{service} was not claimed any more");
+}
+
 void
 render_client_version(struct render *r)
 {
@@ -161,6 +179,14 @@ render_reply(struct render *r, json_t *object)
 	case ADMIN_LOCK:
 	case ADMIN_UNLOCK:
 		render_lock(r, object);
+		return;
+	case ADMIN_CLAIM:
+		say(r->out, object,
+		    terminal ? "{service}: {idle} is claimed until {claimed.until:time}, epoch {epoch}; token {token}" :
+			       "claimed\t{service}\t{idle}\t{active}\t{epoch}\t{token}\t{claimed.until}");
+		return;
+	case ADMIN_RELEASE:
+		render_release(r, object);
 		return;
 	case ADMIN_DRAIN:
 		render_drain(r, object);

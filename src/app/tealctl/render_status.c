@@ -75,6 +75,10 @@ note_cell(struct table *t, json_t *service)
 	buf_init(&b, 65536);
 	if (json_has(service, "locked"))
 		say_into(&b, &plain, service, "locked by {locked.by}: {locked.reason}");
+	if (json_has(service, "claimed")) {
+		buf_printf(&b, "%s", buf_len(&b) > 0 ? "; " : "");
+		say_into(&b, &plain, service, "claimed by {claimed.by} until {claimed.until:time}: {claimed.reason}");
+	}
 	if (draining != NULL) {
 		buf_printf(&b, "%s%s drains", buf_len(&b) > 0 ? "; " : "", draining);
 		if (json_is_number(json_at(service, "drain.deadline_in")))
@@ -232,6 +236,8 @@ print_detail(struct render *r, json_t *s)
 					    "changed {changed_at:time} by {changed_by}");
 	if (json_has(s, "locked"))
 		say(r->out, s, "locked {locked.at:time} by {locked.by}: {locked.reason}");
+	if (json_has(s, "claimed"))
+		say(r->out, s, "claimed {claimed.at:time} by {claimed.by}, until {claimed.until:time}: {claimed.reason}");
 	print_entrances(r, s);
 	print_outlook(r, s);
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++) {
@@ -369,7 +375,7 @@ static void
 record_service(struct render *r, json_t *s)
 {
 	static const char *const columns[] = { "", "", "", "", "", "", "", "",  "",
-					       "", "", "", "", "", "", "", "", "", NULL };
+					       "", "", "", "", "", "", "", "", "", "", NULL };
 	const char *draining = draining_color(s);
 	struct table t;
 
@@ -382,6 +388,7 @@ record_service(struct render *r, json_t *s)
 	table_add(&t, STYLE_PLAIN, json_has(s, "locked") ? STR("locked") : STR("unlocked"));
 	say_cells(&t, s, "changed_at changed_by reason rollback.possible");
 	trouble_cell(&t, s);
+	table_add(&t, STYLE_PLAIN, json_has(s, "claimed") ? STR("claimed") : STR("unclaimed"));
 	table_print(&t, r->out);
 }
 

@@ -62,6 +62,8 @@ patience(const struct talk *t)
 
 	if (r->command == ADMIN_FLIP || r->command == ADMIN_ROLLBACK)
 		seconds += r->wait_healthy + (r->has_timeout ? r->timeout : APPLIED_SECONDS);
+	if (r->command == ADMIN_CLAIM)
+		seconds += r->claim_wait;
 	if (r->command == ADMIN_CHECK)
 		seconds += r->wait_healthy;
 	/* Its first checks may take as long as upgrade.ready_timeout, and nothing is accepted for a moment. */

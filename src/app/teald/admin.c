@@ -312,6 +312,8 @@ admin_is_settled(const struct admin *a)
 		case ADMIN_CONFIG:
 			continue;	/* read only, and refused: a user's name is being looked up */
 		default:
+			if (verb_flip_waits(list_entry(l, struct command, link)))
+				continue;
 			return false;
 		}
 	}
@@ -326,7 +328,8 @@ admin_take_back(struct admin *a)
 	LIST_EACH(l, &a->commands) {
 		struct command *cmd = list_entry(l, struct command, link);
 
-		cmd->unbegun |= cmd->request.command == ADMIN_EVENTS || verb_reload_take_back(cmd);
+		cmd->unbegun |= cmd->request.command == ADMIN_EVENTS || verb_reload_take_back(cmd) ||
+				verb_flip_take_back(cmd);
 		if (cmd->unbegun && cmd->client == NULL)
 			command_fail(cmd, E_INTERNAL, &gone);
 	}

@@ -350,10 +350,20 @@ admin_conn_sweep(struct admin_conn *c)
 static void
 put_command(struct buf *b, const struct admin_line *line)
 {
-	for (size_t i = 0; i < line->n_args; i++)
-		buf_printf(b, "%s%.*s", i > 0 ? " " : "", (int)line->args[i].n, line->args[i].p);
-	for (size_t i = 0; i < line->n_opts; i++)
-		buf_printf(b, " --%.*s", (int)line->opts[i].key.n, line->opts[i].key.p);
+	bool fits = true;
+
+	for (size_t i = 0; i < line->n_args; i++) {
+		buf_printf(b, "%s", i > 0 ? " " : "");
+		fits = admin_line_quote(b, line->args[i]) && fits;
+	}
+	for (size_t i = 0; i < line->n_opts; i++) {
+		buf_printf(b, " --%.*s%s", (int)line->opts[i].key.n, line->opts[i].key.p,
+			   line->opts[i].has_value ? "=" : "");
+		if (line->opts[i].has_value)
+			fits = admin_line_quote_value(b, line->opts[i].value) && fits;
+	}
+	/* The caller sees that it did not. */
+	b->failed |= !fits;
 	buf_append(b, "\n", 1);
 }
 

@@ -124,6 +124,8 @@ audit_log(const struct command *cmd, const struct outcome *o)
 		fields[n++] = LS("verb", "dry-run");
 	if (r->force)
 		fields[n++] = LB("force", true);
+	if (r->ttl > 0)
+		fields[n++] = LF("ttl", r->ttl);
 	if (r->reason.n > 0)
 		fields[n++] = LT("reason", r->reason);
 	fields[n++] = LS("result", o->result);
@@ -159,6 +161,12 @@ change_of(const struct command *cmd, struct audit_entry *a)
 		return true;
 	case ADMIN_UNLOCK:
 		a->change = CHANGE_UNLOCK;
+		return true;
+	case ADMIN_CLAIM:
+		a->change = CHANGE_CLAIM;
+		return true;
+	case ADMIN_RELEASE:
+		a->change = CHANGE_RELEASE;
 		return true;
 	case ADMIN_STATUS:
 	case ADMIN_ACTIVE:

@@ -6,6 +6,7 @@
 #include "app/teald/admin_user.h"
 #include "app/teald/command.h"
 #include "app/teald/rights.h"
+#include "control/claim.h"
 #include "control/services.h"
 
 static void
@@ -291,7 +292,12 @@ command_leave(struct command *cmd)
 	a->n_orphans++;
 	admin_user_of(a, cmd->by.uid)->n_orphans++;
 	events_leave(cmd);
-	if (is_pointless(cmd)) {
+	if (cmd->request.command == ADMIN_CLAIM && claim_call_off(&cmd->watcher)) {
+		audit_log(cmd, &(struct outcome){ .result = err_word(E_CLAIMED),
+						  .message = "its client left while it waited",
+						  .changed = CHANGED_NO });
+		command_free(cmd);
+	} else if (is_pointless(cmd)) {
 		verb_flip_abandon(cmd);
 		command_free(cmd);
 	} else if (a->n_orphans > ADMIN_ORPHANS_MAX && cmd->watcher.held != NULL) {

@@ -1,5 +1,6 @@
 /* flip_reply.c - the shape of what is told of a flip.  Thread: main. */
 #include "app/teald/flip_reply.h"
+#include "app/teald/status.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "control/gate.h"
@@ -126,6 +127,31 @@ flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock
 	put_flip_changed(&j, o->changed);
 	if (o->drained)
 		json_u64(&j, "cut", o->cut);
+	json_object_end(&j);
+	json_line_end(&j);
+}
+
+void
+flip_reply_claim(struct buf *out, const struct flip_outcome *o)
+{
+	const struct service *s = o->service;
+	struct json j;
+
+	json_init(&j, out);
+	json_object(&j, NULL);
+	json_bool(&j, "ok", o->error == OK);
+	if (o->error != OK) {
+		json_cstr(&j, "error", err_word(o->error));
+		json_cstr(&j, "message", o->message);
+	}
+	json_cstr(&j, "service", s->config->name);
+	json_cstr(&j, "idle", color_word(color_other(s->record.color)));
+	json_cstr(&j, "active", color_word(s->record.color));
+	json_u64(&j, "epoch", s->record.epoch);
+	if (o->token != NULL)
+		json_cstr(&j, "token", o->token);
+	status_claim_json(&j, s->ctl);
+	put_flip_changed(&j, o->changed);
 	json_object_end(&j);
 	json_line_end(&j);
 }

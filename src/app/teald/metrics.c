@@ -7,6 +7,7 @@
 #include "app/teald/metrics_parts.h"
 #include "app/teald/trouble.h"
 #include "base/clock.h"
+#include "control/claim.h"
 #include "control/certs.h"
 #include "control/drain.h"
 #include "control/engines.h"
@@ -384,6 +385,12 @@ put_changed_time(struct prom *p, const struct service_ctl *ctl)
 }
 
 static void
+put_claimed(struct prom *p, const struct service_ctl *ctl)
+{
+	metrics_sample(p, of_service(ctl->service), claim_holds(ctl));
+}
+
+static void
 put_locked(struct prom *p, const struct service_ctl *ctl)
 {
 	metrics_sample(p, of_service(ctl->service), ctl->service->record.lock.on);
@@ -548,6 +555,7 @@ static const struct family families[] = {
 	  "The epoch that every worker obeys; behind teal_service_epoch only while a flip is applied." },
 	{ "teal_service_changed_timestamp_seconds", PROM_GAUGE, NULL, false, put_changed_time,
 	  "When the color last changed, in seconds since 1970." },
+	{ "teal_service_claimed", PROM_GAUGE, NULL, false, put_claimed, "1 while a claim reserves the idle color." },
 	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
 	{ "teal_rollback_possible", PROM_GAUGE, NULL, false, put_rollback_possible,
 	  "1 while the health gate would let the idle color have the traffic." },

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/version.h"
+#include "control/claim.h"
 #include "control/drain.h"
 #include "control/engines.h"
 
@@ -299,7 +300,9 @@ settled_hash(const struct service_ctl *ctl)
 {
 	const struct service *s = ctl->service;
 	const struct record *r = &s->record;
-	const uint64_t own[] = { s->known,           r->epoch,
+	bool claimed = claim_holds(ctl);
+	const uint64_t own[] = { claimed,           claimed ? (uint64_t)r->claim.until_us : 0,
+				 s->known,           r->epoch,
 				 (uint64_t)r->at_us, r->color,
 				 r->lock.on,         (uint64_t)r->lock.at_us,
 				 s->applied_epoch,   (uint64_t)(uintptr_t)ctl->drain,

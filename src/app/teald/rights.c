@@ -152,7 +152,10 @@ verb_of(const struct admin_request *q)
 	case ADMIN_ROLLBACK:
 	case ADMIN_LOCK:
 	case ADMIN_UNLOCK:
+	case ADMIN_CLAIM:
 		return admin_command_info(q->command)->word;
+	case ADMIN_RELEASE:
+		return q->force ? "release another's claim of" : "release";
 	case ADMIN_NODE:
 		return q->right == ADMIN_RIGHT_READ ? "read" : "change the nodes of";
 	case ADMIN_CERTS:

@@ -11,6 +11,7 @@
 #include "app/teald/upgrade.h"
 #include "base/clock.h"
 #include "base/version.h"
+#include "control/claim.h"
 #include "control/drain.h"
 #include "control/engines.h"
 #include "control/nodes.h"
@@ -121,6 +122,23 @@ lock_json(struct json *j, const struct record *r)
 	json_object_end(j);
 }
 
+void
+status_claim_json(struct json *j, const struct service_ctl *ctl)
+{
+	const struct record *r = &ctl->service->record;
+
+	if (!claim_holds(ctl)) {
+		json_null(j, "claimed");
+		return;
+	}
+	json_object(j, "claimed");
+	status_time_json(j, "at", r->claim.at_us);
+	json_cstr(j, "by", r->claim.by);
+	json_cstr(j, "reason", r->claim.reason);
+	status_time_json(j, "until", r->claim.until_us);
+	json_object_end(j);
+}
+
 static void
 drain_json(struct json *j, const struct service_ctl *ctl)
 {
@@ -183,6 +201,7 @@ state_json(struct json *j, const struct service_ctl *ctl)
 	json_cstr(j, "idle", s->known ? color_word(color_other(r->color)) : NULL);
 	json_u64(j, "epoch", r->epoch);
 	lock_json(j, r);
+	status_claim_json(j, ctl);
 	json_cstr(j, "change", s->known ? change_word(r->change) : NULL);
 	status_time_json(j, "changed_at", r->at_us);
 	json_cstr(j, "changed_by", flipped ? text_or_null(r->by) : NULL);

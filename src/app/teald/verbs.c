@@ -319,6 +319,8 @@ verb_run(struct command *cmd)
 	case ADMIN_ROLLBACK: verb_flip(cmd); return;
 	case ADMIN_LOCK:
 	case ADMIN_UNLOCK: verb_lock(cmd); return;
+	case ADMIN_CLAIM:
+	case ADMIN_RELEASE: verb_claim(cmd); return;
 	case ADMIN_DRAIN: run_drain(cmd); return;
 	case ADMIN_HISTORY: run_history(cmd); return;
 	case ADMIN_FLEET: run_fleet(cmd); return;

@@ -1,5 +1,5 @@
 /* verbs_flip.c - the admin commands that change a service, or ask whether they
- * could: flip, rollback, check, lock, unlock.
+ * could: flip, rollback, check, lock, unlock, claim, release.
  * Thread: main.  Control does the work and tells of it; here that becomes lines
  * for the client and the outcome for the audit log. */
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 #include "app/teald/command.h"
 #include "app/teald/flip_reply.h"
 #include "control/check.h"
+#include "control/claim.h"
 
 struct lock_one {
 	struct flip_watcher watcher;
@@ -112,6 +113,9 @@ verb_flip(struct command *cmd)
 	f.has_at_epoch = r->has_at_epoch;
 	f.at_epoch = r->at_epoch;
 	f.no_cut = r->no_cut;
+	f.keep_claim = r->keep_claim;
+	if (r->token.n > 0)
+		claim_hash(r->token, f.token);
 	f.wait = flip_wait_of(r->wait);
 	f.wait_healthy = r->has_wait_healthy ? r->wait_healthy : 0;
 	f.has_timeout = r->has_timeout;
@@ -135,6 +139,8 @@ verb_check(struct command *cmd)
 				   .at_epoch = r->at_epoch };
 
 	CHECK(color_from_word(r->color, &c.to));
+	if (r->token.n > 0)
+		claim_hash(r->token, c.token);
 	watch_flip(cmd);
 	check_start(cmd->ctl, &c, &cmd->watcher);
 }
@@ -246,6 +252,72 @@ verb_lock(struct command *cmd)
 	}
 	watch_flip(cmd);
 	flip_lock(cmd->ctl, lock ? reason : NULL, &cmd->by, &cmd->watcher);
+}
+
+/* The token of a claim whose job has left is known to none. */
+static void
+release_orphan(struct command *cmd, const char *token)
+{
+	struct claim_request q = { .release = true, .by = cmd->by };
+
+	str_copy(q.token, sizeof(q.token), str_from(token));
+	str_copy(q.reason, sizeof(q.reason), STR("the client of the claim had left before its answer"));
+	claim_start(cmd->ctl, &q, NULL);
+}
+
+static void
+claim_on_done(struct flip_watcher *w, const struct flip_outcome *o)
+{
+	struct command *cmd = container_of(w, struct command, watcher);
+	struct outcome outcome = outcome_of(o);
+	struct buf text;
+
+	if (o->error == OK && o->token != NULL && cmd->client == NULL && cmd->request.token.n == 0)
+		release_orphan(cmd, o->token);
+	buf_init(&text, CLIENT_REPLY_MAX);
+	flip_reply_claim(&text, o);
+	command_relay(cmd, &outcome, buf_str(&text));
+	buf_free(&text);
+}
+
+void
+verb_claim(struct command *cmd)
+{
+	const struct admin_request *r = &cmd->request;
+	struct claim_request q = { .release = r->command == ADMIN_RELEASE,
+				   .force = r->force,
+				   .ttl = r->ttl,
+				   .wait = r->claim_wait,
+				   .by = cmd->by };
+
+	str_copy(q.token, sizeof(q.token), r->token);
+	if (!take_reason(cmd, q.reason))
+		return;
+	cmd->watcher.progress = flip_on_progress;
+	cmd->watcher.done = claim_on_done;
+	claim_start(cmd->ctl, &q, &cmd->watcher);
+}
+
+bool
+verb_flip_waits(const struct command *cmd)
+{
+	return cmd->request.command == ADMIN_CHECK ||
+	       (cmd->request.command == ADMIN_CLAIM && claim_waits(&cmd->watcher));
+}
+
+bool
+verb_flip_take_back(struct command *cmd)
+{
+	switch (cmd->request.command) {
+	case ADMIN_CHECK:
+		flip_unwatch(&cmd->watcher);
+		return true;
+	case ADMIN_CLAIM:
+	case ADMIN_RELEASE:
+		return claim_call_off(&cmd->watcher);
+	default:
+		return false;
+	}
 }
 
 void

@@ -109,6 +109,8 @@ function notesOf(entry, problems) {
 	const notes = problems.map(([how, words]) => [how || "quiet", `${signs[how]} ${words}`]);
 	if (entry.drain)
 		notes.push(["quiet", `${entry.drain.color} drains, ${leftWords(entry)}`]);
+	if (s.claimed)
+		notes.push(["lock", `claimed by ${s.claimed.by} until ${new Date(s.claimed.until).toLocaleTimeString()}: ${s.claimed.reason}`]);
 	if (s.locked)
 		notes.push(["lock", `locked by ${s.locked.by}, ${ago(Date.parse(s.locked.at))}: ${s.locked.reason}`]);
 	if (s.epoch > s.applied_epoch && s.active !== null)
