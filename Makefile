@@ -276,7 +276,7 @@ format:	## the house style, in place; FILES="…" for some
 ## Ship
 
 # What watches Teal: samples for the programs around it.
-STACK := $(wildcard conf/*.yml conf/*.json conf/fluentd.conf conf/Containerfile)
+STACK := $(wildcard conf/*.yml conf/*.json conf/fluentd.conf conf/Containerfile conf/keepalived.conf conf/routing/*.conf)
 
 install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)install -d $(addprefix $(DESTDIR),$(SBINDIR) $(LIBEXECDIR) $(BINDIR) $(COMPLETIONDIR) $(DATADIR) $(UNITDIR) $(CONFDIR) \
@@ -287,9 +287,8 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
 	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl
 	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@BINDIR@|$(BINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
-	$(Q)for script in teal-forced-command make-ci-user; do \
-		sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/ssh/$$script >$(DESTDIR)$(DATADIR)/$$script && \
-		chmod 755 $(DESTDIR)$(DATADIR)/$$script || exit; done
+	$(Q)for script in ssh/teal-forced-command ssh/make-ci-user routing/teal-announce; do to=$(DESTDIR)$(DATADIR)/$${script##*/}; \
+		sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/$$script >$$to && chmod 755 $$to || exit; done
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples/ci
 	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/redis-acl.conf conf/sentinel.conf conf/ssh/ssh_config $(DESTDIR)$(DATADIR)/examples/
 	$(Q)install -m 644 $(STACK) $(DESTDIR)$(DATADIR)/examples/
