@@ -63,6 +63,8 @@ enum { ENDINGS = 0 ENDING_TABLE(X) };
 
 const char *ending_word(enum ending e);
 int ending_is_error(enum ending e);
+/* It says something about the color that was chosen: a client that is refused for what it is does not. */
+int ending_is_of_color(enum ending e);
 /* The client was turned away; what teal_rejected_total counts. */
 int ending_is_refusal(enum ending e);
 

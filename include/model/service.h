@@ -85,6 +85,8 @@ struct service_totals {
 	/* Of HTTP only. */
 	uint64_t requests[COLORS];	/* that are over */
 	uint64_t errors;	/* those of them answered with 5xx */
+	/* Of those that are over, the ones that went wrong: of HTTP answered with 5xx, else ended badly. */
+	uint64_t bad[COLORS];
 };
 void service_totals(const struct service *s, struct service_totals *out);
 /* Clients that wait for a place. */

@@ -29,18 +29,11 @@ add_http(struct quality_sum *sum, const struct tally_http *t)
 	add_buckets(sum, &t->request_seconds);
 }
 
-/* Clients that are turned away for what they are say nothing about the color. */
-static bool
-is_of_color(enum ending e)
-{
-	return !ending_is_refusal(e) || e == END_NO_BACKEND || e == END_BACKEND_LIMIT;
-}
-
 static void
 add_sessions(struct quality_sum *sum, const struct tally_color *t)
 {
 	for (enum ending e = 0; (int)e < ENDINGS; e++) {
-		uint32_t n = is_of_color(e) ? (uint32_t)tally_read(&t->ended[e]) : 0;
+		uint32_t n = ending_is_of_color(e) ? (uint32_t)tally_read(&t->ended[e]) : 0;
 
 		sum->count += n;
 		if (ending_is_error(e) && e != END_DRAINED && e != END_STOP)

@@ -41,3 +41,9 @@ ending_is_refusal(enum ending e)
 	CHECK((unsigned)e < ENDINGS);
 	return refusals[e];
 }
+
+int
+ending_is_of_color(enum ending e)
+{
+	return !ending_is_refusal(e) || e == END_NO_BACKEND || e == END_BACKEND_LIMIT;
+}

@@ -255,8 +255,10 @@ add_requests(const struct tally_http *t, enum color color, struct service_totals
 		uint64_t n = tally_read(&t->requests[i]);
 
 		out->requests[color] += n;
-		if (tally_code_word(i)[0] == '5')
+		if (tally_code_word(i)[0] == '5') {
 			out->errors += n;
+			out->bad[color] += n;
+		}
 	}
 }
 
@@ -278,8 +280,10 @@ service_totals(const struct service *s, struct service_totals *out)
 
 				if (!ending_is_refusal(e))
 					out->begun[color] += n;
-				if (ending_is_error(e) && e != END_DRAINED && e != END_STOP)
+				if (ending_is_error(e) && e != END_DRAINED && e != END_STOP) {
 					out->failed += n;
+					out->bad[color] += c->http == NULL && ending_is_of_color(e) ? n : 0;
+				}
 			}
 		}
 }

@@ -125,7 +125,7 @@ def test_where_http_is_spoken_it_is_requests(teal, ports, closing, chromium):
         try:
             # More than the two connections: they are requests.
             until(lambda: float((page.texts(".green.rate") or ["0"])[0]) > 2, "requests per second of green")
-            page.until_text(".notes .warn", "100 % of the requests to green answered with 5xx")
+            page.until_text(".notes .bad", "100 % of the requests to green answered with 5xx")
             t.ok("flip", "shop", "blue")
             until(lambda: float(page.texts(".blue.rate")[0]) > 2, "and of blue")
 
@@ -219,7 +219,7 @@ def test_many_services_by_keyboard_in_any_light_on_any_screen(teal, backend, por
     until(lambda: page.texts(".service:not([hidden]) .name") == ["svc-08"], "the locked one")
     page.run("document.querySelector('[data-show=attention]').click()")
     until(lambda: page.texts(".service:not([hidden]) .name") == ["svc-07"], "the one in need")
-    page.until_text(".service.bad .notes", "✕ no backend of blue is up")
+    page.until_text(".service.bad .notes", "✕ blue has 0/1 backends healthy")
     page.run("document.querySelector('.service:not([hidden]) .open').focus()")
     page.press("\ue007")        # enter
     page.until_text(".service:not([hidden]) .detail", "connection refused")

@@ -132,11 +132,11 @@ a_snapshot_has_everything(void **state)
 	assert_int_equal(json_array_size(at(o, "services")), WORLD_SERVICES);
 	assert_string_equal(TEXT_AT(o, "services.0.service.name"), "shop");
 	assert_string_equal(TEXT_AT(o, "services.0.service.active"), "green");
-	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 12);
+	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 14);
 	assert_int_equal(json_array_size(at(o, "services.0.quality")), 3);
 	assert_true(json_is_null(at(o, "services.0.quality.0")) && json_is_null(at(o, "services.0.quality.2")));
 	assert_null(at(o, "services.0.service.quality"));
-	assert_true(json_is_null(at(o, "services.0.history")));
+	assert_true(json_is_null(at(o, "services.0.history.0")));
 	assert_int_equal(json_array_size(at(o, "services.0.service.colors.blue.backends")), 1);
 	assert_true(json_is_true(at(o, "teald.ready")));
 	assert_string_equal(TEXT_AT(o, "store.type"), "file");
@@ -320,10 +320,13 @@ samples_are_rates_and_keep_their_distance(void **state)
 	assert_int_equal(history_point(&s->history, 0, 0)->rate[BLUE], 55);
 	assert_true(s->history.services[0]->rates.in[BLUE] == 2000);
 	assert_true(s->history.services[0]->rates.failed == 50);
+	assert_int_equal(history_point(&s->history, 0, 0)->bad[BLUE], 0);
 	atomic_store(&c->active, 0);
-	atomic_store(&c->ended[END_DONE], 10);
+	atomic_store(&c->ended[END_DONE], 8);
+	atomic_store(&c->ended[END_CONNECT], 2);	/* the color's fault */
 	history_sample(&s->history, s->history.sampled + 1);
 	assert_int_equal(history_point(&s->history, 0, 0)->rate[BLUE], 0);
+	assert_int_equal(history_point(&s->history, 0, 0)->bad[BLUE], 20);
 	/* A clock that stood still is no sample. */
 	history_sample(&s->history, s->history.sampled);
 	assert_int_equal(s->history.n_points, 3);
@@ -332,7 +335,9 @@ samples_are_rates_and_keep_their_distance(void **state)
 	assert_int_equal(NUMBER_AT(o, "services.0.history.1.0"), 2);
 	assert_true(NUMBER_AT(o, "services.0.history.3.0") == 5.5);
 	assert_int_equal(NUMBER_AT(o, "services.0.history.3.2"), 0);
-	assert_true(json_is_null(at(o, "services.1.history")));
+	assert_true(json_is_null(at(o, "services.0.history.4")));
+	assert_int_equal(NUMBER_AT(o, "services.0.history.5.2"), 2);
+	assert_true(json_is_null(at(o, "services.1.history.0")));
 	json_decref(o);
 	/* Nor is a night's sleep more than the window. */
 	history_sample(&s->history, s->history.sampled + 40000);
@@ -369,7 +374,7 @@ who_watches_begins_anew_when_services_come_or_go(void **state)
 	assert_string_equal(TEXT_AT(o, "services.1.service.name"), "shop");
 	assert_int_equal(NUMBER_AT(o, "services.0.history.1.1"), 3);
 	/* Of what was before it went nothing is left. */
-	assert_true(json_is_null(at(o, "services.1.history")));
+	assert_true(json_is_null(at(o, "services.1.history.0")));
 	json_decref(o);
 	json_decref(read_frame(feed_delta(&s->feed), "delta"));
 }

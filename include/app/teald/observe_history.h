@@ -14,11 +14,12 @@
 struct history_point {
 	uint32_t connections[COLORS];	/* open at that moment */
 	uint32_t rate[COLORS];	/* begun in the second before, in tenths per second */
+	uint32_t bad[COLORS];	/* gone wrong in it (service_totals), in tenths per second */
 };
 
 /* Per second, between the last two samples. */
 struct history_rates {
-	double begun[COLORS], in[COLORS], out[COLORS];
+	double begun[COLORS], in[COLORS], out[COLORS], bad[COLORS];
 	double failed, errors;
 };
 

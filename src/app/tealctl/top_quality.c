@@ -9,7 +9,7 @@
 
 /* A share worth a look, and errors that may be chance. */
 #define FEW 0.01
-#define CHANCE 3
+#define CHANCE 5
 
 void
 top_take_figures(struct top_figures *f, json_t *o)

@@ -199,7 +199,7 @@ flips_json(struct json *j, const struct history *p, uint64_t than)
 /* What moves all the time, in an order that the page knows. */
 struct numbers {
 	uint64_t count[4];	/* connections of both colors, waiting, left to drain */
-	double rate[8];	/* begun, in, out of both colors; failed, answered with 5xx */
+	double rate[10];	/* begun, in, out of both colors; failed, answered with 5xx; gone wrong of both colors */
 };
 
 static void
@@ -219,6 +219,7 @@ read_numbers(const struct feed *f, size_t i, struct numbers *n)
 		n->rate[c] = tidy(r->begun[c]);
 		n->rate[2 + c] = tidy(r->in[c]);
 		n->rate[4 + c] = tidy(r->out[c]);
+		n->rate[8 + c] = tidy(r->bad[c]);
 	}
 	n->rate[6] = tidy(r->failed);
 	n->rate[7] = tidy(r->errors);
@@ -250,46 +251,56 @@ backend_connections_json(struct json *j, const char *key, const struct service *
 	json_array_end(j);
 }
 
-/* Points of one kind and color, oldest first. */
-static void
-points_json(struct json *j, const struct history *p, size_t service, bool rates, enum color c)
-{
-	json_array(j, NULL);
-	for (size_t ago = p->n_points; ago-- > 0;) {
-		const struct history_point *v = history_point(p, service, ago);
+enum points { POINTS_CONNECTIONS, POINTS_RATE, POINTS_BAD };
 
-		if (rates)
-			json_double(j, NULL, v->rate[c] / 10.0);
-		else
-			json_u64(j, NULL, v->connections[c]);
+static uint32_t
+point_of(const struct history_point *v, enum points kind, enum color c)
+{
+	switch (kind) {
+	case POINTS_CONNECTIONS: return v->connections[c];
+	case POINTS_RATE: return v->rate[c];
+	case POINTS_BAD: return v->bad[c];
 	}
-	json_array_end(j);
+	return 0;
 }
 
 static bool
-all_zero(const struct history *p, size_t service)
+all_zero(const struct history *p, size_t service, enum points kind, enum color c)
 {
-	static const struct history_point zero;
-
 	for (size_t ago = 0; ago < p->n_points; ago++)
-		if (memcmp(history_point(p, service, ago), &zero, sizeof(zero)) != 0)
+		if (point_of(history_point(p, service, ago), kind, c) != 0)
 			return false;
 	return true;
 }
 
-/* null: nothing ever happened. */
+/* Points of one kind and color, oldest first; null: nothing ever happened. */
+static void
+points_json(struct json *j, const struct history *p, size_t service, enum points kind, enum color c)
+{
+	if (all_zero(p, service, kind, c)) {
+		json_null(j, NULL);
+		return;
+	}
+	json_array(j, NULL);
+	for (size_t ago = p->n_points; ago-- > 0;) {
+		uint32_t v = point_of(history_point(p, service, ago), kind, c);
+
+		if (kind == POINTS_CONNECTIONS)
+			json_u64(j, NULL, v);
+		else
+			json_double(j, NULL, v / 10.0);
+	}
+	json_array_end(j);
+}
+
+/* Of both colors connections, rates, and what went wrong. */
 static void
 history_json(struct json *j, const struct history *p, size_t service)
 {
-	if (all_zero(p, service)) {
-		json_null(j, "history");
-		return;
-	}
 	json_array(j, "history");
-	points_json(j, p, service, false, GREEN);
-	points_json(j, p, service, false, BLUE);
-	points_json(j, p, service, true, GREEN);
-	points_json(j, p, service, true, BLUE);
+	for (enum points kind = POINTS_CONNECTIONS; kind <= POINTS_BAD; kind++)
+		for (enum color c = GREEN; c < COLORS; c++)
+			points_json(j, p, service, kind, c);
 	json_array_end(j);
 }
 

@@ -34,9 +34,11 @@ sample_service(struct history *p, size_t i, double seconds, unsigned points)
 		v->rates.begun[color] = rate(now.begun[color], v->totals.begun[color], seconds);
 		v->rates.in[color] = rate(now.in[color], v->totals.in[color], seconds);
 		v->rates.out[color] = rate(now.out[color], v->totals.out[color], seconds);
+		v->rates.bad[color] = rate(now.bad[color], v->totals.bad[color], seconds);
 		point.connections[color] =
 			clamp((double)service_connections(s, ENTRANCE_MAIN, (enum color)color));
 		point.rate[color] = clamp(round(v->rates.begun[color] * 10));
+		point.bad[color] = clamp(round(v->rates.bad[color] * 10));
 	}
 	v->rates.failed = rate(now.failed, v->totals.failed, seconds);
 	v->rates.errors = rate(now.errors, v->totals.errors, seconds);

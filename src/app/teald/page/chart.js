@@ -15,7 +15,7 @@ function svg(name, attributes, parent) {
 /* A round number that nothing passes. */
 function ceiling(v) {
 	if (v <= 4)
-		return 4;
+		return v <= 1 ? 1 : v <= 2 ? 2 : 4;
 	const power = 10 ** Math.floor(Math.log10(v));
 	return [1, 1.5, 2, 3, 5, 7.5, 10].map((m) => m * power).find((m) => m >= v);
 }
@@ -32,12 +32,12 @@ function smoothed(a, n) {
 
 function graphWords(s, kind) {
 	const http = s.mode === "http";
-	return { conn: http ? "Requests under way" : "Open sessions", rate: http ? "Requests per second" : "New sessions per second" }[kind];
+	return { bad: http ? "Answered with 5xx, per second" : "Failed sessions per second", conn: http ? "Requests under way" : "Open sessions", rate: http ? "Requests per second" : "New sessions per second" }[kind];
 }
 
 /* Nothing ever happened in the window. */
 function isIdle(entry, kind) {
-	return !entry.history || entry.history[kind].every((line) => line.every((v) => v === 0));
+	return !entry.history[kind] || entry.history[kind].every((line) => line.every((v) => v === 0));
 }
 
 class Chart {
@@ -80,7 +80,7 @@ class Chart {
 		const w = this.figure.clientWidth, h = this.figure.clientHeight;
 		if (w === 0 || h <= 0)
 			return;
-		const active = entry.s.active, lines = entry.history[kind].map((a) => this.smooth > 1 && kind === "rate" ? smoothed(a, this.smooth) : a);
+		const active = entry.s.active, lines = entry.history[kind].map((a) => this.smooth > 1 && kind !== "conn" ? smoothed(a, this.smooth) : a);
 		const n = lines[0].length, first = state.window - n, max = ceiling(Math.max(...lines[0], ...lines[1]));
 		const x = (i) => ((first + i) / (state.window - 1)) * (w - left - right) + left;
 		const y = (v) => h - bottom - (v / max) * (h - bottom - top);

@@ -65,7 +65,7 @@ function drawQuality(row) {
 /* -- all of it ---------------------------------------------------------------- */
 
 /* Graphs of a kind that shows nothing are not there: their line says so. */
-const GRAPHS = ["rate", "conn"];
+const GRAPHS = ["rate", "bad", "conn"];
 
 function makeDetail(row) {
 	const charts = el("div", "big", "", row.detail);

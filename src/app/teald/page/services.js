@@ -82,9 +82,10 @@ const watcher = new IntersectionObserver((changes) => {
 }, { rootMargin: "200px" });
 
 function upCell(c, entry, k, cell) {
-	const color = entry.s.colors[c], wanted = color.total - away(color), active = entry.s.active === c;
-	cell.how = color.healthy >= wanted ? "" : active ? (color.healthy === 0 ? " bad" : " warn") : " nil";
-	return `${color.healthy < wanted ? (color.healthy === 0 ? "✕ " : "▲ ") : ""}${color.healthy}/${color.total}`;
+	const color = entry.s.colors[c], active = entry.s.active === c, missed = missedOf(color) > 0, gone = color.node_down > 0;
+	const none = color.healthy === 0 && color.total > 0;
+	cell.how = missed || none ? active ? (none ? " bad" : " warn") : " nil" : "";
+	return `${none ? "✕ " : missed ? "▲ " : gone ? "△ " : ""}${color.healthy}/${color.total}`;
 }
 
 function errorsCell(c, entry, k, cell) {

@@ -6,17 +6,17 @@ const COLORS = ["green", "blue"];
 
 /* The order of the numbers of a service in a frame, and of what became of one color's
  * requests within a window (null: of none). */
-const N = { conn: 0, waiting: 2, left: 3, rate: 4, in: 6, out: 8, failed: 10, errors: 11 };
+const N = { conn: 0, waiting: 2, left: 3, rate: 4, in: 6, out: 8, failed: 10, errors: 11, bad: 12 };
 const Q = { seconds: 0, requests: 1, classes: 2, errors: 7, p50: 8, p99: 9 };
 /* One in a hundred is worth a look, fewer are only said; and so is what may be chance. */
-const FEW = 0.01, CHANCE = 3;
+const FEW = 0.01, MANY = 0.05, CHANCE = 5;
 const SILENT_MS = 3500;		/* teald says something twice a second */
 const AGAIN_MS = [500, 1000, 2000, 3000];
 
 const state = {
 	teald: null, store: null, kernel: null, fleet: null, nodes: [],
 	flips: new Map(),	/* by id, oldest first */
-	services: [],		/* { index, s, n, q, history: { conn: [2][], rate: [2][] }, drain } */
+	services: [],		/* { index, s, n, q, history: by kind [2][], drain } */
 	window: 300, step: 1,
 	points: 0,		/* of each line; at most window */
 	sampled: 0,		/* teald's clock at the newest point, ms */
@@ -52,11 +52,6 @@ function neverFlipped(s) {
 	return !s.changed_at || s.change === "initial";
 }
 
-/* Backends that a person has drained: they are not missed. */
-function away(color) {
-	return color.backends.filter((b) => b.admin === "drain").length;
-}
-
 /* One that was drained on purpose is none. */
 function isNodeTrouble(node) {
 	return node.state === "ready" && (node.health === "down" || node.problem !== null);
@@ -88,31 +83,40 @@ function slowest(entry) {
 
 const HOW_BAD = { bad: 0, warn: 1, "": 2 };
 
-/* What needs attention: [how bad, words]; how bad is "bad", "warn" or "". */
-function findProblems(entry) {
+/* How it answers, as told every second: [how bad, words]. */
+function errorProblems(entry) {
 	const s = entry.s, found = [];
-	if (s.active === null)
-		return [["bad", "which color is active is not known yet: the store has not answered"]];
 	COLORS.forEach((color, k) => {
-		const f = figuresOf(entry, k), share = errorOf(entry, k);
+		const f = figuresOf(entry, k), share = errorOf(entry, k), many = color === s.active && share > FEW && f[Q.errors] >= CHANCE;
 		if (share > 0)
-			found.push([share > FEW && f[Q.errors] >= CHANCE ? "warn" : "",
-				s.mode === "http" ? `${percent(share)} of the requests to ${color} answered with 5xx` : `${percent(share)} of the sessions to ${color} fail`]);
+			found.push([!many ? "" : share > MANY ? "bad" : "warn", s.mode === "http" ?
+				`${percent(share)} of the requests to ${color} answered with 5xx` : `${percent(share)} of the sessions to ${color} fail`]);
 	});
-	for (const color of [s.active, s.idle]) {
-		const c = s.colors[color], active = color === s.active, wanted = c.total - away(c);
-		if (c.total === 0 || c.healthy >= wanted && c.healthy > 0)
-			continue;
-		const words = c.healthy === 0 ? `no backend of ${color} is up` :
-			`${wanted - c.healthy} of ${c.total} ${color} backends not up`;
-		found.push([active && c.healthy === 0 ? "bad" : active ? "warn" : "", words + (active ? "" : " (idle)")]);
-	}
-	const failed = entry.n[N.failed], few = (entry.n[N.rate] + entry.n[N.rate + 1]) * FEW;
-	if (failed > 0)
-		found.push([failed > few ? "warn" : "", `${short(failed)} ${thing(s)}s per second fail`]);
+	return found;
+}
+
+/* What needs attention: [how bad, words]; how bad is "bad", "warn" or "".  The judgement is
+ * teald's; of what moves all the time its words are made here. */
+function findProblems(entry) {
+	const s = entry.s, found = errorProblems(entry);
+	for (const t of s.trouble)
+		if (t.what !== "errors" && t.what !== "waiting")
+			found.push([t.severity === "critical" ? "bad" : "warn", (t.what === "rollback_impossible" ? "no way back: " : "") + t.message]);
 	if (entry.n[N.waiting] > 0)
 		found.push(["warn", `${entry.n[N.waiting]} clients wait for a place (max_connections is ${s.max_connections})`]);
+	if (s.active !== null && !s.trouble.some((t) => t.what === "rollback_impossible")) {
+		const c = s.colors[s.idle], missed = missedOf(c);
+		if (missed > 0)
+			found.push(["", `${missed} of ${c.total} ${s.idle} backends not up (idle)`]);
+	}
+	if (entry.n[N.failed] > 0)
+		found.push(["", `${short(entry.n[N.failed])} ${thing(s)}s per second fail`]);
 	return found.sort((a, b) => HOW_BAD[a[0]] - HOW_BAD[b[0]]);
+}
+
+/* Backends that are not up, and neither a person nor a dead node explains it. */
+function missedOf(color) {
+	return Math.max(0, color.total - color.drained - color.node_down - color.healthy);
 }
 
 /* Of 1,000 services those are looked at anew that changed. */
@@ -126,26 +130,34 @@ function worst(problems) {
 	return problems.some((p) => p[0] === "bad") ? "bad" : problems.some((p) => p[0] === "warn") ? "warn" : "";
 }
 
-/* [4][] to lines by kind; null: nothing ever happened there. */
-function takeHistory(h) {
-	return h && { conn: h.slice(0, 2), rate: h.slice(2, 4) };
+/* The lines of a service, by kind: in the order of a frame, and where the newest value stands. */
+const LINES = { conn: N.conn, rate: N.rate, bad: N.bad };
+
+/* Lines by kind, where something happened; a kind of which nothing is known is not there. */
+function takeHistory(h, points) {
+	const history = {};
+	Object.keys(LINES).forEach((kind, i) => {
+		const lines = h.slice(2 * i, 2 * i + 2);
+		if (lines.some((line) => line !== null))
+			history[kind] = lines.map((line) => line || new Array(points).fill(0));
+	});
+	return history;
 }
 
 function addPoints(entry, n) {
-	const now = { conn: N.conn, rate: N.rate };
-	if (!entry.history) {
-		if (COLORS.every((c, k) => entry.n[N.conn + k] === 0 && entry.n[N.rate + k] === 0))
-			return;
-		const zeros = () => new Array(state.points).fill(0);
-		entry.history = { conn: [zeros(), zeros()], rate: [zeros(), zeros()] };
-	}
-	for (const [kind, at] of Object.entries(now))
+	for (const [kind, at] of Object.entries(LINES)) {
+		if (!entry.history[kind]) {
+			if (both(entry, at) === 0)
+				continue;
+			entry.history[kind] = COLORS.map(() => new Array(state.points).fill(0));
+		}
 		entry.history[kind].forEach((line, k) => {
 			for (let p = 0; p < n; p++)
 				line.push(entry.n[at + k]);
 			if (line.length > state.window)
 				line.splice(0, line.length - state.window);
 		});
+	}
 }
 
 function takeSnapshot(d) {
@@ -153,7 +165,7 @@ function takeSnapshot(d) {
 		teald: d.teald, store: d.store, kernel: d.kernel, fleet: d.fleet, nodes: d.nodes || [] });
 	state.flips = new Map(d.flips.map((f) => [f.id, f]));
 	state.services = d.services.map((one, index) => {
-		const entry = { index, n: one.numbers, q: one.quality, history: takeHistory(one.history) };
+		const entry = { index, n: one.numbers, q: one.quality, history: takeHistory(one.history, d.points) };
 		takeService(entry, one.service);
 		return entry;
 	});
