@@ -20,10 +20,13 @@ from .samples import CONF, replace
 WINDOW = "8s" if scale.slow() == 1 else "30s"
 
 
-def quick_rules(text):
-    """alerts.yml with short waits and windows."""
-    text = re.sub(r"(?m)^( +for:) \S+$", r"\1 200ms", text)
-    return re.sub(r"offset \S+?([\s)])", rf"offset {WINDOW}\1", re.sub(r"\[\d+[smhd]\]", f"[{WINDOW}]", text))
+def quick_rules(text, window=WINDOW):
+    """alerts.yml with short waits and windows; what waits for minutes still comes after
+    what waits for less, so that what inhibits is there before what it inhibits.  The quarter
+    of an hour before a flip was before Prometheus began."""
+    text = re.sub(r"(?m)^( +for:) (\d+)([smh])$",
+                  lambda m: f"{m[1]} {'3s' if m[3] == 'h' or m[3] == 'm' and int(m[2]) >= 5 else '200ms'}", text)
+    return re.sub(r"offset (?!15m)\S+?([\s)])", rf"offset {window}\1", re.sub(r"\[\d+[smhd]\]", f"[{window}]", text))
 
 
 def alerts():
@@ -122,11 +125,11 @@ class Stack:
     """.prometheus, .alertmanager, .hook; targets: observe addresses, added by
     watch() while it runs, through the sample's own file_sd."""
 
-    def __init__(self, folder, ports, closing):
+    def __init__(self, folder, ports, closing, window=WINDOW, every="250ms"):
         self.folder = folder
         folder.mkdir()
         (folder / "teal.d").mkdir()
-        (folder / "alerts.yml").write_text(quick_rules((CONF / "alerts.yml").read_text()))
+        (folder / "alerts.yml").write_text(quick_rules((CONF / "alerts.yml").read_text(), window))
         self.targets = []
         hook = ports.hold()
         self.hook = closing.add(Hook(hook))
@@ -137,8 +140,8 @@ class Stack:
             folder, ports, "prometheus-alertmanager", f"--config.file={folder}/alertmanager.yml",
             f"--storage.path={folder}/am", "--cluster.listen-address="))
         (folder / "prometheus.yml").write_text(replace((CONF / "prometheus.yml").read_text(), [
-            ("127.0.0.1:9093", self.alertmanager.address), ("scrape_interval: 15s", "scrape_interval: 250ms"),
-            ("evaluation_interval: 15s", "evaluation_interval: 250ms"),
+            ("127.0.0.1:9093", self.alertmanager.address), ("scrape_interval: 15s", f"scrape_interval: {every}"),
+            ("evaluation_interval: 15s", f"evaluation_interval: {every}"),
             ('["10.0.0.2:9180", "10.0.0.3:9180"]', "[]"),
             ('files: ["teal.d/*.yml"]', f'files: ["{folder}/teal.d/*.yml"]\n        refresh_interval: 500ms')]))
         self.prometheus = closing.add(Server(
@@ -163,6 +166,10 @@ class Stack:
     def active(self):
         """Alerts the Alertmanager holds now."""
         return [a for a in self.alertmanager.get("/api/v2/alerts") if a["status"]["state"] != "unprocessed"]
+
+    def said(self):
+        """Names of the alerts that are told now: what others inhibit is not."""
+        return {a["labels"]["alertname"] for a in self.active() if not a["status"]["inhibitedBy"]}
 
     def wait_for(self, *names, **labels):
         """Until the Alertmanager has had all of these, with these labels."""
