@@ -52,6 +52,9 @@ def test_every_sample_is_accepted_without_a_word(path, tmp_path):
     if path.name == "teal-redis.conf":      # it names users and a password file
         (tmp_path / "teal.conf").write_text(samples.teal_redis(tmp_path))
         path = tmp_path / "teal.conf"
+    if path.name == "teal-sni.conf":
+        (tmp_path / "teal.conf").write_text(samples.teal_sni())
+        path = tmp_path / "teal.conf"
     r = teald("-t", "-c", path)
     assert (r.returncode, r.stderr) == (0, "")
 

@@ -90,3 +90,21 @@ def test_who_is_ended_leaves_no_process(tree, command, how):
 def test_what_is_not_there_is_named(tree, words, said, status):
     r = subprocess.run(["tools/e2e", *words], cwd=tree, env=environment(tree), capture_output=True, text=True)
     assert (r.returncode, r.stderr.splitlines()[-1:]) == (status, [f"e2e: {said}"]), r.stdout + r.stderr
+
+
+def test_the_package_knows_the_terms_of_all_that_is_linked():
+    """tools/deb writes them into the copyright file, and refuses a library that it has no terms for."""
+    function = (scale.REPO / "tools/deb").read_text().split("terms_of() {", 1)[1].split("\n}\n", 1)[0]
+
+    def terms(soname):
+        return subprocess.run(["bash", "-c", f"terms_of() {{{function}\n}}\nterms_of {soname}"], capture_output=True, text=True)
+    linked = set()
+    for program in ("teald", "teald-serve", "tealctl", "tealbench"):
+        text = subprocess.run(["objdump", "-p", scale.BUILD / program], capture_output=True, text=True, check=True).stdout
+        linked |= {line.split()[1] for line in text.splitlines() if line.split()[:1] == ["NEEDED"]}
+    assert {"libssl.so.3", "libnftables.so.1"} <= linked
+    for soname in linked:
+        assert terms(soname).stdout.strip(), soname
+    assert "GPL-2 " in terms("libnftables.so.1").stdout and "Apache-2.0" in terms("libssl.so.3").stdout
+    unknown = terms("libnobody.so.1")
+    assert unknown.returncode != 0 and "libnobody.so.1" in unknown.stderr

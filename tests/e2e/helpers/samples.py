@@ -26,6 +26,12 @@ def teal_redis(folder):
         ('"deploy"', '"users"'), ('"sre"', '"staff"'), ("/etc/teal/redis.pass", str(secret))])
 
 
+def teal_sni():
+    """teal-sni.conf likewise."""
+    return replace((CONF / "teal-sni.conf").read_text(), [
+        ('\nuser = "teal";', '\nuser = "daemon";'), ('"deploy"', '"users"'), ('"ci-acme"', '"games"'), ('"ci-globex"', '"man"')])
+
+
 def redis_acl(passwords):
     """redis-acl.conf with these passwords by user, and a default user who may do
     everything with the password "default"."""
