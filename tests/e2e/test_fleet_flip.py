@@ -229,6 +229,10 @@ def test_a_member_that_cannot_see_the_target_blocks_the_flip(fleet, proxy, farm,
     assert (r["ok"], r["error"], r["changed"]) == (False, "unhealthy", False), r
     assert str(f[2].pid) in r["message"] and "0/1" in r["message"], r
     assert f.agree() == ("green", 1)
+    # It is said before anybody tries; with nothing to go back to it is no trouble.
+    web = f[0].status()
+    assert web["rollback"]["possible"] is False and f"pid {f[2].pid} sees 0/1" in web["rollback"]["why"], web
+    assert web["trouble"] == [] and f[0].metrics().get("teal_rollback_possible", service="web") == 0
     f[0].tealctl("flip", "web", "blue", check=4)
     # --wait-healthy waits for it, too.
     with f[0].admin() as a:
@@ -242,6 +246,7 @@ def test_a_member_that_cannot_see_the_target_blocks_the_flip(fleet, proxy, farm,
     f[0].ok("flip", "web", "green")
     until(lambda: f.members(f[0])[f[2].pid]["services"]["web"]["blue"]["healthy"] == 0, "seen")
     assert f[0].ctl("flip", "web", "blue")["error"] == "unhealthy"
+    assert [x["what"] for x in f[0].status()["trouble"]] == ["rollback_impossible"]
     assert f[0].ok("flip", "web", "blue", "--force")["changed"]
     assert f.agree("blue")[0] == "blue"
 
