@@ -228,6 +228,13 @@ ctl_is_published(const struct service_ctl *ctl)
 	return ctl->rollout.state != ROLLOUT_WAITING;
 }
 
+/* Connections that want to know a color are refused: what is known is too old. */
+static inline bool
+control_refuses(const struct control *c)
+{
+	return c->stale && c->config->store.stale == STALE_REFUSE;
+}
+
 /* clock_now() from which totals count: of the start, or the first one in a row of upgrades. */
 static inline double
 control_counts_since(const struct control *c)
@@ -242,6 +249,8 @@ struct service_ctl *control_find(struct control *c, struct str name);
 size_t control_from(const struct control *c, uint64_t serial);
 /* Its first checks may take so long; then it begins to serve all the same. */
 void control_wait_for_checks(struct service_ctl *ctl);
+/* Services without colors need no store: those that are not known yet are from now on. */
+void control_know_colorless(struct control *c);
 /* The service's `acked` has grown. */
 void control_on_progress(struct service_ctl *ctl);
 /* Perhaps nothing is missing any more to be serving. */

@@ -22,6 +22,7 @@ struct rollout {
 	enum rollout_state state;
 	uint64_t generation;	/* the first to carry the record's epoch */
 	bool flipped;	/* from another color: once applied, that one drains */
+	bool leftover;	/* it had no colors until now: what is on the idle one drains */
 	bool resumed;	/* what the start found on the idle color has its drain, if there was anything */
 	struct drain_legacy *legacy;	/* what drains already when serving begins; NULL: nothing is known to */
 	/* The drain time that a flip asks for, and the record it is about to write: of
@@ -42,6 +43,11 @@ bool rollout_is_ours(const struct service_ctl *ctl);
 /* The service's record has been replaced; before, its color was `from`.  Publishes
  * when it is another one; flips and fleet are told when there was nothing to do. */
 void rollout_on_record(struct service_ctl *ctl, enum color from);
+/* By a reload the service has no colors any more, or has again: flips and the drain that were under
+ * way are over, and its record is not known until it is told anew. */
+void rollout_change_colors(struct service_ctl *ctl);
+/* That record has come: it is published. */
+void rollout_begin_again(struct service_ctl *ctl);
 /* Before rollout_start(): another teald served until now.  What it drained goes on; NULL: it drained nothing. */
 void rollout_inherit(struct service_ctl *ctl, const struct drain_legacy *legacy);
 void rollout_free(struct service_ctl *ctl);

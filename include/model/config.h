@@ -54,7 +54,7 @@ struct backend_config {
 
 struct color_config {
 	struct backend_config *backends;
-	size_t n_backends;	/* at least 1 */
+	size_t n_backends;	/* at least 1, but for blue of a service without colors */
 	/* Of nodes x port; 0: backends are listed, or checked on their own port. */
 	unsigned port, health_port;
 };
@@ -232,6 +232,8 @@ struct service_config {
 	char **names;
 	size_t n_names;	/* 0: not by name */
 	bool is_default;	/* takes what matches no other service's name */
+	/* Nothing is flipped: its backends are those of green, which no user sees; blue has none. */
+	bool colorless;
 	enum color initial;	/* default green */
 	struct color_config colors[COLORS];
 	char *pool;	/* where nodes come from; NULL: listed in the service */

@@ -49,6 +49,8 @@ struct key {
 	/* The same of enum engine_kind. */
 	unsigned engines;
 	bool firm;	/* an engine that has not got it refuses it of the defaults too */
+	/* Of services with colors only, or of those without. */
+	bool colored, colorless;
 };
 
 /* Reads every member of the group by the table; unknown ones are errors. */

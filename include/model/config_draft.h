@@ -24,6 +24,7 @@ struct service_draft {
 	const config_setting_t *listen, *preview, *plain_listen, *nodes;	/* or NULL */
 	const config_setting_t *hosts, *sni;	/* or NULL */
 	struct color_draft colors[COLORS];
+	struct color_draft own;	/* of a service without colors */
 };
 
 struct draft {
@@ -47,12 +48,18 @@ void draft_read_services(struct draft *d);
  * else that of the defaults, else the service itself. */
 const config_setting_t *draft_at(const struct service_draft *s, const char *path);
 
-/* Colors: the groups green and blue, and the keys nodes and node_pools. */
-key_reader key_color, key_nodes;
+/* Colors: the groups green and blue, the keys nodes and node_pools, and the backends
+ * of a service without colors; base of key_backends is a color_draft or has one. */
+key_reader key_color, key_nodes, key_backends;
+extern const struct key backend_keys[];
 void draft_check_pools(const struct draft *d);
 /* What was read of them, once there is nothing to complain about. */
 void draft_take_pools(struct draft *d);
 void pools_free(struct config *c);
+/* Whether it has colors; once its keys are read. */
+void draft_settle_colors(struct service_draft *s);
+/* Of a service without colors: keys that only colors give a meaning. */
+void draft_check_colors(const struct cursor *c, const struct service_draft *s);
 /* Turns what was read into backends. */
 void draft_resolve_colors(struct draft *d, struct service_draft *s);
 

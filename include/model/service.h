@@ -41,7 +41,11 @@ struct service {
 	/* Main's. */
 	struct service_ctl *ctl;	/* what control adds to it; NULL: control does not have it */
 	const struct config *held;	/* that config is of; one reference, or NULL: its owner holds that */
-	bool known;	/* record is from the store: listeners may open */
+	/* As config says it, but for the moment of a reload in which that changes. */
+	bool colorless;
+	/* record is from the store, or it has no colors: listeners may open.  Of one that
+	 * has colors since a reload false until the store has answered: it is served as it was. */
+	bool known;
 	struct record record;
 	struct {
 		struct backend **backends;	/* one reference each */
@@ -70,6 +74,12 @@ void service_obey(struct service *s, const struct service_config *config, const 
 /* Frees it and its references to backends; *sp is NULL on return. */
 void service_free(struct service **sp);
 
+/* The i-th of the counters of that color and entrance, from 0; NULL behind the last.  Without colors
+ * all of them are green's: also what is left of colors that it had. */
+const struct tally_color *service_tally(const struct service *s, enum entrance entrance, enum color color, unsigned i);
+/* LS("color", …) and LU("epoch", …), which lines about a service without colors do not have. */
+struct log_field service_color_field(const struct service_config *config, enum color color);
+struct log_field service_epoch_field(const struct service_config *config, uint64_t epoch);
 /* Connections now on that color of an entrance: the sum over workers, and of a predecessor. */
 uint64_t service_connections(const struct service *s, enum entrance entrance, enum color color);
 /* Those of this process alone. */
@@ -111,7 +121,7 @@ size_t service_healthy(const struct service *s, enum color color);
 /* Those that are to get nothing new: their node is drained, or their weight is 0. */
 size_t service_drained(const struct service *s, enum color color);
 /* How many of the color's backends the gate wants of those that are wanted at
- * all: at least 1. */
+ * all: at least 1, which is what a service without colors, and so without a gate, needs. */
 size_t service_needed(const struct service *s, enum color color);
 
 #endif

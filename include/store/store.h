@@ -65,7 +65,7 @@ typedef void store_refreshed_fn(void *arg, enum err e, const struct why *why);
 
 struct store {
 	/* Reads everything known; afterwards on_record() has been called for each
-	 * configured service (with its initial color when the store answered that
+	 * configured service that has colors (with its initial color when the store answered that
 	 * it has no such service), then on_ready(). */
 	enum err (*open)(struct store *s, struct why *why);
 	void (*write)(struct store *s, const struct store_write *w, store_done_fn *done, void *arg);
@@ -82,7 +82,7 @@ struct store {
 			    void *arg);
 	/* The services and pools are those of `to` from now on; the rest of it is what it was.  Of the
 	 * configurations before only the first, which the store was made with, has to stay. on_record() follows, perhaps from inside, for each service that is
-	 * new to the store's owner, as by open(); of one that is gone nothing more is told, and
+	 * new to the store's owner, as by open(); of one that is gone, or has no colors any more, nothing more is told, and
 	 * what the store has of it stays for the day it comes back. */
 	void (*reconfigure)(struct store *s, const struct config *to);
 	/* Waits for writes under way and waiting (their callbacks are called);

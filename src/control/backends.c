@@ -11,7 +11,7 @@ static void
 tell_of(const struct service_ctl *ctl, const char *event, const struct backend *b)
 {
 	if (backend_has_address(b))
-		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, LS("color", color_word(b->color)),
+		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, service_color_field(ctl->service->config, b->color),
 			 LS("backend", b->text), LS("where", b->host != NULL ? b->host : b->name));
 }
 

@@ -124,9 +124,24 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	}
 	s->known = true;
 	claim_on_record(ctl);
+	/* Its colors went or came with a reload. */
+	if (ctl_is_published(ctl)) {
+		rollout_begin_again(ctl);
+		return;
+	}
 	open_entrance(ctl);
 	if (c->health != NULL)
 		begin_serving(ctl);
+}
+
+void
+control_know_colorless(struct control *c)
+{
+	static const struct record always = { .color = GREEN, .epoch = 1, .change = CHANGE_INITIAL };
+
+	for (size_t i = 0; i < c->n; i++)
+		if (c->services[i]->service->colorless && !c->services[i]->service->known)
+			control_on_record(c, c->services[i]->service->config->name, &always);
 }
 
 /* -- serving begins ---------------------------------------------------------------- */
@@ -236,7 +251,7 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 	struct service_ctl *ctl = s->ctl;
 
 	BUS_EMIT(&c->bus, b->state == BACKEND_UP ? LOG_INFO_LEVEL : LOG_WARN_LEVEL,
-		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, LS("color", color_word(b->color)),
+		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, service_color_field(s->config, b->color),
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
 	control_announce(c);
 	if (b->host != NULL && c->nodes != NULL)
@@ -383,16 +398,24 @@ control_describe(void *arg, struct fleet_member *self)
 	struct control *c = arg;
 	const char *reason;
 
-	if (self->services == NULL || self->n != c->n) {
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		n += !c->services[i]->service->colorless;
+	if (self->services == NULL || self->n != n) {
 		free(self->services);
-		self->services = must_array(c->n, sizeof(struct fleet_service));
-		self->n = c->n;
+		self->services = must_array(n, sizeof(struct fleet_service));
+		self->n = n;
 	}
 	self->ready = control_ready(c, &reason);
-	for (size_t i = 0; i < c->n; i++) {
+	/* Without colors there is nothing that the others would wait for. */
+	for (size_t i = 0, at = 0; i < c->n; i++) {
 		const struct service *s = c->services[i]->service;
-		struct fleet_service *f = &self->services[i];
+		struct fleet_service *f;
 
+		if (s->colorless)
+			continue;
+		f = &self->services[at++];
 		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
 		f->applied = s->applied_epoch;
 		f->holding = (unsigned)engines_count(c->services[i], color_other(s->record.color));
@@ -674,6 +697,7 @@ open_store(struct control *c, struct why *why)
 		ev_timer_start(c->loop, &c->stale_timer);
 	if ((e = c->store->open(c->store, why)) != OK)
 		return e;
+	control_know_colorless(c);
 	return c->failed ? why_set(why, E_USAGE, "%s", c->failure.text) : OK;
 }
 

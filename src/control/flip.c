@@ -414,7 +414,8 @@ flip_end_all(struct service_ctl *ctl, enum err error, const char *message)
 		bool writing = f->state == FLIP_STORING;
 
 		flip_answer_error(f, error, message, writing ? CHANGED_UNKNOWN : flip_changed(f));
-		if (!writing || !ctl->removed) {
+		/* The store calls back, but at the end of teald. */
+		if (!writing || !(ctl->removed || ctl->service->colorless)) {
 			flip_free(f);
 			continue;
 		}

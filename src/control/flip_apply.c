@@ -243,8 +243,8 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	struct service_ctl *ctl = f->ctl;
 	char text[sizeof(why->text) + 128];
 
-	/* Who asked was told when the service went. */
-	if (f->ctl->removed) {
+	/* Who asked was told when the service, or its colors, went. */
+	if (list_empty(&f->link)) {
 		flip_free(f);
 		return;
 	}

@@ -54,7 +54,7 @@ has_address(const struct service *s, enum color color, const struct addr *a)
 static void
 log_node(const struct service_ctl *ctl, const char *event, const struct backend *b)
 {
-	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, LS("color", color_word(b->color)),
+	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, event, ctl->service, service_color_field(ctl->service->config, b->color),
 		 LS("backend", b->text), LS("where", b->host));
 }
 
@@ -66,7 +66,7 @@ add_node(struct service_ctl *ctl, enum color color, const char *host, bool drain
 
 	if (backend_has_address(b) && has_address(s, color, &b->address)) {
 		LOG_WARN("node.same_address", LS("service", s->config->name),
-			 LR(NULL, str_from(s->config->labels_json)), LS("color", color_word(color)),
+			 LR(NULL, str_from(s->config->labels_json)), service_color_field(s->config, color),
 			 LS("where", host), LS("message", "another node has that address already"));
 		backend_unref(&b);
 		return false;
@@ -134,7 +134,7 @@ obey_colors(struct service_ctl *ctl)
 		changed = true;
 		if (!anybody_wanted(ctl->service, color))
 			BUS_EMIT(&ctl->control->bus, LOG_WARN_LEVEL, "nodes.none_left", ctl->service,
-				 LS("color", color_word(color)), LS("key", sc->pool));
+				 service_color_field(sc, color), LS("key", sc->pool));
 	}
 	return changed;
 }
@@ -235,8 +235,8 @@ nodes_may_obey(const struct control *c, const char *pool, const struct overlay *
 			    !takes_the_last(p, s, color, next))
 				continue;
 			why_set(why, E_UNHEALTHY,
-				"%s of %s would be left without a usable backend; --force, with any node verb, overrides",
-				color_word(color), s->config->name);
+				"%s%s%s would be left without a usable backend; --force, with any node verb, overrides",
+				s->colorless ? "" : color_word(color), s->colorless ? "" : " of ", s->config->name);
 			return false;
 		}
 	}

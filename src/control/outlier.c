@@ -55,7 +55,7 @@ eject(struct service_ctl *ctl, struct backend *b, const char *reason, uint32_t f
 	b->ejections++;
 	b->since_us = clock_wall_us();
 	BUS_EMIT(&ctl->control->bus, LOG_WARN_LEVEL, "backend.ejected", ctl->service,
-		 LS("color", color_word(b->color)), LS("backend", b->text), LS("reason", reason), LU("failures", failures),
+		 service_color_field(ctl->service->config, b->color), LS("backend", b->text), LS("reason", reason), LU("failures", failures),
 		 LF("seconds", seconds));
 }
 
@@ -99,7 +99,7 @@ readmit(struct service_ctl *ctl, struct backend *b)
 	b->since_us = clock_wall_us();
 	slow_start_begin(ctl, b);
 	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "backend.readmitted", ctl->service,
-		 LS("color", color_word(b->color)), LS("backend", b->text));
+		 service_color_field(ctl->service->config, b->color), LS("backend", b->text));
 }
 
 void

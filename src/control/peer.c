@@ -258,7 +258,7 @@ predecessor_publish(struct engine *e, struct service *s, struct snapshot **snaps
 	if (p->active && ps != NULL) {
 		row_of(&b, ps);
 		tlv_u64(&b, PEER_T_GENERATION, (*snapshot)->generation);
-		tlv_u64(&b, PEER_T_REFUSE, (*snapshot)->refuse);
+		tlv_u64(&b, PEER_T_REFUSE, control_refuses(p->control));
 		peer_put_record(&b, &s->record);
 		peer_say(p, PEER_RECORD, &b);
 	}
@@ -808,6 +808,7 @@ peer_begin(struct peer *p)
 		control_look_at_age(c);
 	tell_services(p);
 	/* As if the store had been read: the first snapshots go out. */
+	control_know_colorless(c);
 	for (size_t i = 0; i < p->n; i++) {
 		struct peer_service *ps = &p->services[i];
 		struct service_ctl *ctl = peer_ctl(p, ps);

@@ -393,7 +393,7 @@ send_service(struct peer *p, struct peer_service *ps, const struct service_ctl *
 	tlv_u64(&b, PEER_T_HOLDS, ps->joined);
 	tlv_u64(&b, PEER_T_TERMS, terms_of(keys, s->config->name));
 	tlv_u64(&b, PEER_T_GENERATION, s->generation);
-	if (s->known)
+	if (s->known && !s->colorless)
 		peer_put_record(&b, &s->record);
 	put_flip_counts(&b, ctl);
 	put_wish(&b, &ctl->rollout);
@@ -526,6 +526,7 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	struct service_ctl *ctl = ps != NULL ? peer_ctl(p, ps) : NULL;
 	struct service *s;
 	struct record record;
+	bool colored;
 
 	if (ctl == NULL || ps->record != NULL || ps->joined)
 		return;
@@ -539,13 +540,15 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	take_wish_of_flip(&ctl->rollout, peer_str(row, PEER_T_WISH));
 	peer_take_account(p, row);
 	quality_restart(ctl->quality, s, clock_now());
-	if (peer_has(row, PEER_T_DRAIN))
+	if (peer_has(row, PEER_T_DRAIN) && !s->colorless)
 		take_drain_legacy(ctl, peer_str(row, PEER_T_DRAIN));
-	if (peer_take_record(row, &record)) {
+	colored = peer_take_record(row, &record);
+	if (colored && !s->colorless) {
 		ps->record = must_alloc(sizeof(record));
 		*ps->record = record;
 	}
-	if (ps->record != NULL && peer_u64(row, PEER_T_HOLDS) != 0)
+	/* Where only one of them has colors, it cannot obey what the other one does. */
+	if (colored != s->colorless && peer_u64(row, PEER_T_HOLDS) != 0)
 		peer_join(p, ps, ctl);
 }
 

@@ -77,7 +77,7 @@ build_due(struct service_ctl *ctl)
 	struct snapshot *snap = publish_build(ctl->service);
 
 	ctl->dirty = false;
-	snap->refuse = ctl->control->stale && ctl->control->config->store.stale == STALE_REFUSE;
+	snap->refuse = control_refuses(ctl->control) && !ctl->service->colorless;
 	return snap;
 }
 
@@ -86,7 +86,8 @@ publish_now(struct service_ctl *ctl)
 {
 	struct snapshot *snap;
 
-	if (ctl->control->committing) {
+	/* Which color it is from now on, the store has not said yet. */
+	if (ctl->control->committing || !ctl->service->known) {
 		ctl->dirty = true;
 		return;
 	}
@@ -97,7 +98,7 @@ publish_now(struct service_ctl *ctl)
 struct snapshot *
 publish_take(struct service_ctl *ctl)
 {
-	return ctl->dirty ? build_due(ctl) : NULL;
+	return ctl->dirty && ctl->service->known ? build_due(ctl) : NULL;
 }
 
 void

@@ -45,10 +45,10 @@ add_sessions(struct quality_sum *sum, const struct tally_color *t)
 static void
 sum_of_color(const struct service *s, enum color color, struct quality_sum *sum)
 {
-	*sum = (struct quality_sum){ .count = 0 };
-	for (unsigned i = 0; i < s->n_tallies; i++) {
-		const struct tally_color *t = &s->tallies[i].colors[ENTRANCE_MAIN][color];
+	const struct tally_color *t;
 
+	*sum = (struct quality_sum){ .count = 0 };
+	for (unsigned i = 0; (t = service_tally(s, ENTRANCE_MAIN, color, i)) != NULL; i++) {
 		if (t->http != NULL)
 			add_http(sum, t->http);
 		else

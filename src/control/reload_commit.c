@@ -230,11 +230,14 @@ change_services(struct reload_run *run)
 
 		if (!rs->changed || service_is_new(rs->service))
 			continue;
+		if (rs->service->colorless != rs->service->config->colorless)
+			rollout_change_colors(rs->service->ctl);
 		backends_reconfigure(rs->service->ctl);
 		health_reconfigure(c->health, rs->service);
 		if (ctl_is_published(rs->service->ctl))
 			publish_soon(rs->service->ctl);
 	}
+	control_know_colorless(c);
 }
 
 /* A receiver that stays what it was keeps its connection. */
@@ -275,6 +278,7 @@ reload_commit(struct reload_run *run)
 			c->on_added(c->arg, run->added[i]);
 		(void)control_add_service(c, run->added[i], run->certs);
 	}
+	control_know_colorless(c);
 	c->store->reconfigure(c->store, r->to);
 	/* The last: whose command ends with a service may ask for something new at once. */
 	for (size_t i = 0; i < r->n_removed; i++)

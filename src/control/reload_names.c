@@ -100,6 +100,7 @@ reload_names_on_answer(struct reload_names *names, const struct hostname *name)
 bool
 reload_names_judge(const struct reload_names *names, const struct config *to, struct complaints *errors)
 {
+	const char *color;
 	bool all = true;
 
 	for (size_t i = 0; i < names->n; i++) {
@@ -108,16 +109,15 @@ reload_names_judge(const struct reload_names *names, const struct config *to, st
 		if (name->found)
 			continue;
 		all = false;
+		color = name->service->colorless ? "" : name->color == GREEN ? "green: " : "blue: ";
 		errors->lines = must_grow(errors->lines, errors->n + 1, sizeof(*errors->lines));
 		errors->lines[errors->n++] =
 			name->problem[0] != '\0' ?
-				must_printf("%s:%d: service \"%s\": %s: host %s", to->path,
-					    name->service->line, name->service->name, color_word(name->color),
-					    name->problem) :
+				must_printf("%s:%d: service \"%s\": %shost %s", to->path,
+					    name->service->line, name->service->name, color, name->problem) :
 				must_printf(
-					"%s:%d: service \"%s\": %s: host \"%s\": the name server has not answered in time",
-					to->path, name->service->line, name->service->name,
-					color_word(name->color), name->host);
+					"%s:%d: service \"%s\": %shost \"%s\": the name server has not answered in time",
+					to->path, name->service->line, name->service->name, color, name->host);
 	}
 	return all;
 }

@@ -112,6 +112,30 @@ rollout_on_record(struct service_ctl *ctl, enum color from)
 	}
 }
 
+void
+rollout_change_colors(struct service_ctl *ctl)
+{
+	struct service *s = ctl->service;
+
+	s->colorless = s->config->colorless;
+	s->known = false;
+	flip_end_all(ctl, E_CONFLICT, "a reload has taken the colors from this service");
+	drain_cancel(ctl);
+	ctl->quality->flip.epoch = 0;
+	quality_restart(ctl->quality, s, clock_now());
+}
+
+void
+rollout_begin_again(struct service_ctl *ctl)
+{
+	struct service *s = ctl->service;
+
+	ctl->rollout.flipped = false;
+	ctl->rollout.leftover = !s->colorless;
+	ctl->rollout.generation = s->generation + 1;
+	rollout_publish(ctl);
+}
+
 /* -- applied, draining, drained --------------------------------------------------- */
 
 static void
@@ -179,8 +203,11 @@ rollout_on_acked(struct service_ctl *ctl)
 	s->applied_epoch = s->record.epoch;
 	if (!flipped && r->legacy != NULL)
 		resume_legacy(ctl);
-	else if (!flipped && !r->resumed)
+	else if (!flipped && !r->resumed && !s->colorless)
 		resume_drain(ctl);
+	else if (r->leftover && engines_count(ctl, color_other(s->record.color)) > 0)
+		start_drain(ctl, -1);
+	r->leftover = false;
 	rollout_free(ctl);
 	r->resumed = true;
 	control_announce(ctl->control);

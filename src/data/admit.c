@@ -500,8 +500,8 @@ permit_refuse(struct permit *p, enum ending why, double accepted, struct str mor
 	endpoint_get(&p->client, &client);
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", p->preview ? "preview" : "main"), LS("client", addr_format(&client, text)),
-		 LR(NULL, more), LS("backend", ""), LS("color", color_word(color)),
-		 LU("epoch", snapshot != NULL ? snapshot->epoch : 0), LU("bytes_in", 0), LU("bytes_out", 0),
+		 LR(NULL, more), LS("backend", ""), service_color_field(sc, color),
+		 service_epoch_field(sc, snapshot != NULL ? snapshot->epoch : 0), LU("bytes_in", 0), LU("bytes_out", 0),
 		 LF("seconds", p->lane->worker->now - accepted), LF("connect_seconds", 0.0), LU("retries", 0),
 		 LS("end", ending_word(why)), LR(NULL, share));
 }

@@ -101,8 +101,9 @@ tell_names(const struct service *s, FILE *out)
 	for (int c = 0; c < COLORS; c++)
 		for (size_t i = 0; i < s->colors[c].n; i++)
 			if (!backend_has_address(s->colors[c].backends[i]))
-				fprintf(out, "# %s, %s: %s is looked up when teald runs\n", s->config->name,
-					color_word((enum color)c), s->colors[c].backends[i]->text);
+				fprintf(out, "# %s%s%s: %s is looked up when teald runs\n", s->config->name,
+					s->colorless ? "" : ", ", s->colorless ? "" : color_word((enum color)c),
+					s->colors[c].backends[i]->text);
 }
 
 void

@@ -92,7 +92,7 @@ flows_tell(struct flows *f, const struct flow *flow, const struct flow_fact *fac
 		 LS("entrance", mark_entrance(flow->mark) == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&client, client_text)),
 		 LS("backend", addr_format(&backend, backend_text)),
-		 LS("color", color_word(mark_color(flow->mark))), LU("epoch", epoch_of(w, flow->mark)),
+		 service_color_field(w->service->config, mark_color(flow->mark)), service_epoch_field(w->service->config, epoch_of(w, flow->mark)),
 		 LR(NULL, str_from(bytes)), LF("seconds", flow->closed - flow->born),
 		 LS("end", ending_word(ending)), LR(NULL, share));
 }

@@ -77,7 +77,7 @@ check_gate(const struct cursor *c, const struct service_draft *s)
 	for (enum color color = GREEN; color <= BLUE; color++) {
 		size_t n = s->s.colors[color].n_backends;
 
-		if (n == 0 || s->s.min_healthy.percent || s->s.min_healthy.value <= n)
+		if (n == 0 || s->s.colorless || s->s.min_healthy.percent || s->s.min_healthy.value <= n)
 			continue;
 		cursor_error(
 			c, draft_at(s, "flip.min_healthy"),
@@ -85,6 +85,13 @@ check_gate(const struct cursor *c, const struct service_draft *s)
 			s->s.min_healthy.value, color_word(color), n);
 		return;
 	}
+}
+
+/* "green: "; "" where there are no colors. */
+static const char *
+color_prefix(const struct service_draft *s, enum color color)
+{
+	return s->s.colorless ? "" : color == GREEN ? "green: " : "blue: ";
 }
 
 /* Where a color's backends are written. */
@@ -116,8 +123,8 @@ check_balance(const struct cursor *c, const struct service_draft *s)
 			takers += s->s.colors[color].backends[i].weight > 0;
 		if (n > 0 && takers == 0)
 			cursor_error(c, color_setting(s, color),
-				     "%s: every backend has weight 0; none could ever be used",
-				     color_word(color));
+				     "%severy backend has weight 0; none could ever be used",
+				     color_prefix(s, color));
 	}
 }
 
@@ -137,9 +144,10 @@ check_source(const struct cursor *c, const struct service_draft *s)
 				continue;
 			cursor_error(
 				c, draft_at(s, "source_address"),
-				"source_address: %s cannot reach backend %s of %s: one is IPv4, the other IPv6",
+				"source_address: %s cannot reach backend %s%s%s: one is IPv4, the other IPv6",
 				config_setting_get_string(draft_at(s, "source_address")),
-				addr_format(&colors->backends[i].address, text), color_word(color));
+				addr_format(&colors->backends[i].address, text), s->s.colorless ? "" : " of ",
+				s->s.colorless ? "" : color_word(color));
 			return;
 		}
 	}
@@ -174,8 +182,8 @@ check_loop(const struct cursor *c, const struct service_draft *s, const struct a
 				if (addr_arrives(b, &listen[l]))
 					cursor_error(
 						c, color_setting(s, color),
-						"%s: backend %s is the service itself, which listens on %s",
-						color_word(color), addr_format(b, to),
+						"%sbackend %s is the service itself, which listens on %s",
+						color_prefix(s, color), addr_format(b, to),
 						addr_format(&listen[l], at));
 			}
 }
@@ -307,6 +315,8 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	if (s->nodes != NULL && s->nodes->parent == s->at && s->colors[GREEN].backends != NULL &&
 	    s->colors[BLUE].backends != NULL)
 		cursor_warn(&c, s->nodes, "nodes changes nothing: both colors list their backends");
+	if (s->nodes != NULL && s->nodes->parent == s->at && s->s.colorless && s->own.backends != NULL)
+		cursor_warn(&c, s->nodes, "nodes changes nothing: the service lists its backends");
 	if (s->s.drain.spread > 0 && s->s.drain.idle <= 0)
 		cursor_warn(
 			&c, draft_at(s, "drain.spread"),

@@ -12,10 +12,7 @@
 #define PORT_MAX 65535
 #define HOST_MAX 253
 
-/* base is a color_draft. */
-static void key_backends(const struct cursor *c, const struct key *k, const config_setting_t *s);
-
-static const struct key backend_keys[] = {
+const struct key backend_keys[] = {
 	{ KEY("address", key_text) },
 	{ KEY("weight", key_count), .max = BACKEND_WEIGHT_MAX },
 	{ 0 },
@@ -99,22 +96,21 @@ backend_weight(const config_setting_t *item)
 	return (unsigned)config_setting_get_int(weight);
 }
 
-static void
+void
 key_backends(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
-	struct color_draft *color = c->base;
 	struct cursor in = *c;
 	int type = config_setting_type(s);
 	struct shown prefix;
 
-	color->backends = s;
+	memcpy((char *)c->base + k->offset, &s, sizeof(s));
 	if (type != CONFIG_TYPE_ARRAY && type != CONFIG_TYPE_LIST && type != CONFIG_TYPE_STRING) {
 		cursor_key_error(c, s, "expected a list such as [\"10.0.0.1:80\"], found %s",
 				 cursor_found(s).s);
 		return;
 	}
 	if (cursor_items(s) == 0)
-		cursor_key_error(c, s, "the list is empty; a color needs at least one backend");
+		cursor_key_error(c, s, "the list is empty; at least one backend is needed");
 	snprintf(prefix.s, sizeof(prefix.s), "%.80sbackends.", c->prefix);
 	in.prefix = prefix.s;
 	in.base = NULL;
@@ -346,6 +342,90 @@ resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struc
 	}
 }
 
+static bool
+has_any(const config_setting_t *group, const char *a, const char *b)
+{
+	return group != NULL &&
+	       (config_setting_get_member(group, a) != NULL || config_setting_get_member(group, b) != NULL);
+}
+
+/* What the service says itself counts before what the defaults say. */
+void
+draft_settle_colors(struct service_draft *s)
+{
+	const config_setting_t *by =
+		has_any(s->at, "green", "blue") || has_any(s->at, "port", "backends") ? s->at : s->defaults;
+
+	s->s.colorless = has_any(by, "port", "backends") && !has_any(by, "green", "blue");
+	if (!s->s.colorless)
+		return;
+	if (by == s->at && config_setting_get_member(by, "port") == NULL)
+		s->own.port = 0;
+	if (by == s->at && config_setting_get_member(by, "backends") == NULL)
+		s->own.backends = NULL;
+	s->own.at = by;
+	s->colors[GREEN] = s->own;
+	s->colors[BLUE] = (struct color_draft){ 0 };
+	/* Of the defaults, for others. */
+	s->s.initial = GREEN;
+	s->preview = NULL;
+	s->s.n_preview = 0;
+	s->s.http.color_header = false;
+	free(s->s.http.preview_header);
+	s->s.http.preview_header = NULL;
+}
+
+void
+draft_check_colors(const struct cursor *c, const struct service_draft *s)
+{
+	for (const struct key *k = service_keys; k->name != NULL; k++) {
+		const config_setting_t *own = config_setting_get_member(s->at, k->name);
+
+		if (own != NULL && s->s.colorless && k->colored)
+			cursor_error(c, own,
+				     "%s: only a service with the colors green and blue has this; this one has its backends "
+				     "without colors; remove it",
+				     k->name);
+		if (own != NULL && !s->s.colorless && k->colorless)
+			cursor_error(c, own,
+				     "%s: a service with the colors green and blue has this in each color; move it there, or "
+				     "remove both colors",
+				     k->name);
+	}
+}
+
+/* Of a color, or of a service without: word is then "the service". */
+static void
+resolve_color(const struct cursor *c, struct service_draft *s, const config_setting_t *hosts, enum color color)
+{
+	const struct color_draft *from = &s->colors[color];
+	const char *word = s->s.colorless ? "the service" : color_word(color);
+
+	if (from->backends != NULL && from->port != 0)
+		cursor_error(c, from->at, "%s has both port and backends; keep one", word);
+	else if (from->backends != NULL)
+		resolve_listed(c, from, &s->s.colors[color]);
+	else if (config_setting_get_member(from->at, "port") == NULL && from->port == 0)
+		cursor_error(c, from->at, "%s needs port (with nodes) or backends", word);
+	else if (s->nodes == NULL)
+		cursor_error(c, from->at, "%s has a port but %s no nodes; add nodes or list backends", word,
+			     s->s.colorless ? "has" : "the service has");
+	else if (hosts != NULL && from->port != 0)
+		resolve_nodes(c, hosts, from, &s->s.colors[color]);
+}
+
+static void
+complain_of_missing(const struct cursor *c, const struct service_draft *s, const char *word)
+{
+	if (s->colors[GREEN].at != NULL || s->colors[BLUE].at != NULL)
+		cursor_error(c, s->at, "%s is missing; add %s: { port = ...; } or %s: { backends = [...]; }", word,
+			     word, word);
+	else if (strcmp(word, "green") == 0)
+		cursor_error(c, s->at,
+			     "no backends; add backends = [\"10.0.0.11:80\"], or nodes and port; or, to flip between two "
+			     "versions, green: { } and blue: { } with backends or a port each");
+}
+
 void
 draft_resolve_colors(struct draft *d, struct service_draft *s)
 {
@@ -354,30 +434,20 @@ draft_resolve_colors(struct draft *d, struct service_draft *s)
 
 	if (hosts != NULL && hosts != s->nodes)
 		s->s.pool = must_strdup(config_setting_name(hosts));
+	if (s->s.colorless) {
+		resolve_color(&c, s, hosts, GREEN);
+		return;
+	}
 	for (enum color color = GREEN; color <= BLUE; color++) {
-		struct color_draft *from = &s->colors[color];
 		const char *word = color_word(color);
 		struct shown prefix;
 
 		snprintf(prefix.s, sizeof(prefix.s), "%s: ", word);
 		c.prefix = prefix.s;
-		if (from->at == NULL)
-			cursor_error(&c, s->at,
-				     "%s is missing; add %s: { port = ...; } or %s: { backends = [...]; }",
-				     word, word, word);
-		else if (config_setting_type(from->at) != CONFIG_TYPE_GROUP)
-			continue;	/* complained about when read */
-		else if (from->backends != NULL && from->port != 0)
-			cursor_error(&c, from->at, "%s has both port and backends; keep one", word);
-		else if (from->backends != NULL)
-			resolve_listed(&c, from, &s->s.colors[color]);
-		else if (config_setting_get_member(from->at, "port") == NULL && from->port == 0)
-			cursor_error(&c, from->at, "%s needs port (with nodes) or backends", word);
-		else if (s->nodes == NULL)
-			cursor_error(&c, from->at,
-				     "%s has a port but the service has no nodes; add nodes or list backends",
-				     word);
-		else if (hosts != NULL && from->port != 0)
-			resolve_nodes(&c, hosts, from, &s->s.colors[color]);
+		if (s->colors[color].at == NULL)
+			complain_of_missing(&c, s, word);
+		else if (config_setting_type(s->colors[color].at) == CONFIG_TYPE_GROUP)
+			resolve_color(&c, s, hosts, color);
+		/* Else it was complained about when it was read. */
 	}
 }

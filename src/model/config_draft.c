@@ -121,6 +121,8 @@ read_service_group(struct draft *d, const config_setting_t *group, unsigned nth)
 		cursor_error(&c, group, "a service needs a name");
 	draft_take_names(s);
 	draft_settle_engine(&s->s);
+	draft_settle_colors(s);
+	draft_check_colors(&c, s);
 	draft_resolve_colors(d, s);
 	draft_check_service(d, s);
 	settle_queue(&s->s);

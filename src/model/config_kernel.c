@@ -118,7 +118,7 @@ check_families(const struct cursor *c, const struct service_draft *s, const stru
 					c, cursor_item(at, i),
 					"%s: %s cannot be forwarded to %s, which has no %s backend: engine = \"kernel\" "
 					"translates addresses, not families",
-					key, addr_format(&list[i], text), color_word(color),
+					key, addr_format(&list[i], text), s->s.colorless ? "the service" : color_word(color),
 					addr_family(&list[i]) == AF_INET6 ? "IPv6" : "IPv4");
 		}
 }
@@ -158,7 +158,7 @@ draft_check_engine(const struct cursor *c, const struct service_draft *s)
 		check_what_it_cannot(c, s);
 	else if (s->s.mode == MODE_UDP)
 		cursor_error(c, draft_at(s, "mode"),
-			     "mode: \"udp\" needs engine = \"kernel\"; the proxy has none of it");
+			     "mode: engine = \"proxy\" does not do \"udp\"; set engine = \"kernel\"");
 }
 
 /* What the other engine's built-in values say is not so here. */

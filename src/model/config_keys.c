@@ -131,20 +131,21 @@ add_backend_keys(struct walk *w, const char *path, const struct color_config *c)
 	add_key(w, path);
 }
 
+/* prefix: "green.", or "" in a service without colors. */
 static void
-add_color(struct walk *w, const char *name, enum color color)
+add_color(struct walk *w, const char *prefix, enum color color)
 {
 	const struct color_config *c = &w->service->colors[color];
 	unsigned health_port = c->n_backends > 0 ? c->backends[0].health_port : c->health_port;
 	char path[64];
 
-	snprintf(path, sizeof(path), "%s.port", name);
+	snprintf(path, sizeof(path), "%sport", prefix);
 	buf_printf(&w->value, c->port > 0 ? "%u" : "none", c->port);
 	add_key(w, path);
-	snprintf(path, sizeof(path), "%s.health_port", name);
+	snprintf(path, sizeof(path), "%shealth_port", prefix);
 	buf_printf(&w->value, health_port > 0 ? "%u" : "none", health_port);
 	add_key(w, path);
-	snprintf(path, sizeof(path), "%s.backends", name);
+	snprintf(path, sizeof(path), "%sbackends", prefix);
 	add_backend_keys(w, path, c);
 }
 
@@ -172,11 +173,11 @@ add_pools(struct walk *w, const struct config *c)
 	}
 }
 
-/* Is the key one that the service's mode and engine know? */
+/* Is the key one that the service's mode and engine, and its having colors or not, know? */
 static bool
 counts(const struct service_config *s, const struct key *k)
 {
-	return (k->modes == 0 || (k->modes & 1u << s->mode)) &&
+	return !(s->colorless ? k->colored : k->colorless) && (k->modes == 0 || (k->modes & 1u << s->mode)) &&
 	       (k->engines == 0 || (k->engines & 1u << s->engine));
 }
 
@@ -199,7 +200,13 @@ is_odd(struct walk *w, const struct key *k)
 	if (s != NULL && k < service_keys + SERVICE_OWN_KEYS && k >= service_keys)
 		return true;	/* name and rename: the section's own */
 	if (s != NULL && k->read == key_color) {
-		add_color(w, k->name, strcmp(k->name, "green") == 0 ? GREEN : BLUE);
+		add_color(w, strcmp(k->name, "green") == 0 ? "green." : "blue.", strcmp(k->name, "green") == 0 ? GREEN : BLUE);
+		return true;
+	}
+	/* The three keys of a service without colors, at the last of them. */
+	if (s != NULL && k->colorless) {
+		if (k->read == key_backends)
+			add_color(w, "", GREEN);
 		return true;
 	}
 	if (s != NULL && strcmp(k->name, "labels") == 0) {

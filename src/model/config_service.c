@@ -20,6 +20,10 @@
 #define PROXY .engines = 1u << ENGINE_PROXY
 #define PROXY_FIRM PROXY, .firm = true
 #define KERNEL .engines = 1u << ENGINE_KERNEL
+/* Of keys that are about colors, and of those that stand for them. */
+#define COLORED .colored = true
+#define COLORLESS .colorless = true
+#define PORT_MAX 65535
 
 static const char *const mode_words[] = { "tcp", "http", "udp", NULL };
 static const char *const engine_words[] = { "proxy", "kernel", NULL };
@@ -313,20 +317,23 @@ const struct key service_keys[] = {
 	{ KEY("name", key_name), AT(s.name) },
 	{ KEY("rename", key_name), AT(s.rename) },
 	{ KEY("listen", key_listen) },
-	{ KEY("preview", key_preview) },
+	{ KEY("preview", key_preview), COLORED },
 	{ KEY("mode", key_word), AT(s.mode), .words = mode_words },
 	{ KEY("engine", key_word), AT(s.engine), .words = engine_words },
-	{ KEY("initial", key_word), AT(s.initial), .words = color_words },
+	{ KEY("initial", key_word), AT(s.initial), .words = color_words, COLORED },
 	{ KEY("nodes", key_nodes), AT(nodes) },
-	{ KEY("green", key_color), AT(colors[GREEN]) },
-	{ KEY("blue", key_color), AT(colors[BLUE]) },
+	{ KEY("green", key_color), AT(colors[GREEN]), COLORED },
+	{ KEY("blue", key_color), AT(colors[BLUE]), COLORED },
+	{ KEY("port", key_count), AT(own.port), .min = 1, .max = PORT_MAX, COLORLESS },
+	{ KEY("health_port", key_count), AT(own.health_port), .min = 1, .max = PORT_MAX, COLORLESS },
+	{ KEY("backends", key_backends), AT(own.backends), .keys = backend_keys, COLORLESS },
 	{ KEY("balance", key_word), AT(s.balance), .words = balance_words },
 	{ KEY("slow_start", key_seconds), AT(s.slow_start), .max = 86400 },
 	{ KEY("passive", key_passive), .keys = passive_keys, PROXY },
 	{ KEY("on_down", key_word), AT(s.on_down), .words = on_down_words },
 	{ KEY("when_all_down", key_word), AT(s.when_all_down), .words = all_down_words },
 	{ KEY("health", key_group), .keys = health_keys },
-	{ KEY("flip", key_group), .keys = flip_keys },
+	{ KEY("flip", key_group), .keys = flip_keys, COLORED },
 	{ KEY("drain", key_group), .keys = drain_keys },
 	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout), PROXY },
 	{ KEY("idle_timeout", key_seconds), AT(s.idle_timeout), PROXY },
@@ -356,9 +363,9 @@ const struct key service_keys[] = {
 	{ KEY("forwarded_trust", key_networks), AT(s.http.forwarded_trust), HTTP },
 	{ KEY("via", key_bool), AT(s.http.via), HTTP },
 	{ KEY("request_id", key_bool), AT(s.http.request_id), HTTP },
-	{ KEY("color_header", key_bool), AT(s.http.color_header), HTTP },
-	{ KEY("preview_header", key_header), AT(s.http.preview_header), HTTP },
-	{ KEY("preview_allow", key_networks), AT(s.http.preview_allow), HTTP },
+	{ KEY("color_header", key_bool), AT(s.http.color_header), HTTP, COLORED },
+	{ KEY("preview_header", key_header), AT(s.http.preview_header), HTTP, COLORED },
+	{ KEY("preview_allow", key_networks), AT(s.http.preview_allow), HTTP, COLORED },
 	{ KEY("max_header_size", key_size), AT(s.http.max_header_size), .min = 1 << 10, .max = 256 << 10, HTTP },
 	{ KEY("default_host", key_default_host), HTTP },
 	{ KEY("target_utf8", key_word), AT(s.http.target_utf8), .words = utf8_words, HTTP },

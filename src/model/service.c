@@ -159,6 +159,7 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 	s->magic = SERVICE_MAGIC;
 	s->index = index;
 	s->config = config;
+	s->colorless = config->colorless;
 	admission_init(&s->admission, 0);
 	admission_init(&s->queue, 0);
 	service_set_limits(s, config);
@@ -222,29 +223,61 @@ service_free(struct service **sp)
 	free(s);
 }
 
+const struct tally_color *
+service_tally(const struct service *s, enum entrance entrance, enum color color, unsigned i)
+{
+	if (s->colorless && color == GREEN && i >= s->n_tallies) {
+		i -= s->n_tallies;
+		color = BLUE;
+	} else if (s->colorless && color == BLUE) {
+		return NULL;
+	}
+	return i < s->n_tallies ? &s->tallies[i].colors[entrance][color] : NULL;
+}
+
+struct log_field
+service_color_field(const struct service_config *config, enum color color)
+{
+	return config->colorless ? LR(NULL, STR("")) : LS("color", color_word(color));
+}
+
+struct log_field
+service_epoch_field(const struct service_config *config, uint64_t epoch)
+{
+	return config->colorless ? LR(NULL, STR("")) : LU("epoch", epoch);
+}
+
 uint64_t
 service_own_connections(const struct service *s, enum entrance entrance, enum color color)
 {
+	const struct tally_color *t;
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; &s->tallies[i] != s->inherited; i++)
-		sum += tally_read(&s->tallies[i].colors[entrance][color].active);
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		if (i % s->n_tallies != s->n_tallies - 1)	/* the last is the predecessor's */
+			sum += tally_read(&t->active);
 	return sum;
 }
 
 uint64_t
 service_connections(const struct service *s, enum entrance entrance, enum color color)
 {
-	return service_own_connections(s, entrance, color) + tally_read(&s->inherited->colors[entrance][color].active);
+	const struct tally_color *t;
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		sum += tally_read(&t->active);
+	return sum;
 }
 
 uint64_t
 service_ended(const struct service *s, enum entrance entrance, enum color color, enum ending ending)
 {
+	const struct tally_color *t;
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < s->n_tallies; i++)
-		sum += tally_read(&s->tallies[i].colors[entrance][color].ended[ending]);
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		sum += tally_read(&t->ended[ending]);
 	return sum;
 }
 
@@ -265,11 +298,11 @@ add_requests(const struct tally_http *t, enum color color, struct service_totals
 void
 service_totals(const struct service *s, struct service_totals *out)
 {
-	memset(out, 0, sizeof(*out));
-	for (unsigned i = 0; i < s->n_tallies; i++)
-		for (int color = GREEN; color < COLORS; color++) {
-			const struct tally_color *c = &s->tallies[i].colors[ENTRANCE_MAIN][color];
+	const struct tally_color *c;
 
+	memset(out, 0, sizeof(*out));
+	for (int color = GREEN; color < COLORS; color++)
+		for (unsigned i = 0; (c = service_tally(s, ENTRANCE_MAIN, (enum color)color, i)) != NULL; i++) {
 			out->begun[color] += tally_read(&c->active);
 			out->in[color] += tally_read(&c->bytes_in);
 			out->out[color] += tally_read(&c->bytes_out);
@@ -363,6 +396,8 @@ service_needed(const struct service *s, enum color color)
 	const struct quorum *q = &s->config->min_healthy;
 	size_t needed = q->value;
 
+	if (s->colorless)
+		return 1;
 	/* Of those that are to get anything. */
 	if (q->percent)
 		needed = ((s->colors[color].n - service_drained(s, color)) * q->value + 99) / 100;

@@ -429,6 +429,8 @@ add_new_services(struct store_file *f)
 		const struct service_config *sc = &f->config->services[i];
 		struct state_service *v;
 
+		if (sc->colorless)
+			continue;
 		if (sc->rename != NULL && state_rename(&f->state, sc->rename, sc->name)) {
 			any = true;
 			continue;
@@ -480,9 +482,13 @@ static void
 tell_records(struct store_file *f)
 {
 	for (size_t i = 0; i < f->config->n_services && f->store.on_record != NULL; i++) {
-		struct record r = state_find(&f->state, f->config->services[i].name)->record;
+		const struct service_config *sc = &f->config->services[i];
+		struct record r;
 
-		f->store.on_record(f->store.arg, f->config->services[i].name, &r);
+		if (sc->colorless)
+			continue;
+		r = state_find(&f->state, sc->name)->record;
+		f->store.on_record(f->store.arg, sc->name, &r);
 	}
 }
 

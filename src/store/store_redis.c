@@ -263,8 +263,9 @@ store_redis_open(struct store *store, struct why *why)
 	s->self.pid = getpid();
 	s->beat_key = must_printf("%s:lb:%s", s->config->store.prefix, s->self.id);
 	s->started = clock_now();
-	for (size_t i = 0; i < s->n; i++)
-		read_cache(s->services[i], &s->config->services[i]);
+	for (size_t i = 0, at = 0; i < s->config->n_services; i++)
+		if (!s->config->services[i].colorless)
+			read_cache(s->services[at++], &s->config->services[i]);
 	await_last_known(s);
 	store_redis_nodes_open(s);
 	s->commands = redis_new(s->loop, s->config, s->lookups, NULL, &commands);
@@ -394,12 +395,15 @@ store_redis_reconfigure(struct store *store, const struct config *to)
 	struct redis_service **before = s->services;
 	size_t n = s->n;
 
-	s->n = to->n_services;
-	s->services = must_array(s->n, sizeof(*s->services));
-	for (size_t i = 0; i < s->n; i++) {
+	s->n = 0;
+	s->services = must_array(to->n_services, sizeof(*s->services));
+	for (size_t i = 0; i < to->n_services; i++) {
 		const struct service_config *sc = &to->services[i];
-		struct redis_service *v = take_out(before, n, sc->name);
+		struct redis_service *v;
 
+		if (sc->colorless)
+			continue;
+		v = take_out(before, n, sc->name);
 		if (v == NULL) {
 			v = service_new_in(s, sc);
 			read_cache(v, sc);
@@ -408,7 +412,7 @@ store_redis_reconfigure(struct store *store, const struct config *to)
 		v->initial = sc->initial;
 		free(v->labels_json);
 		v->labels_json = must_strdup(sc->labels_json != NULL ? sc->labels_json : "");
-		s->services[i] = v;
+		s->services[s->n++] = v;
 	}
 	for (size_t i = 0; i < n; i++)
 		if (before[i] != NULL)
@@ -494,10 +498,10 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 	list_init(&s->waiters);
 	list_init(&s->doubts);
 	list_init(&s->node_doubts);
-	s->n = config->n_services;
-	s->services = must_array(s->n, sizeof(*s->services));
-	for (size_t i = 0; i < s->n; i++)
-		s->services[i] = service_new_in(s, &config->services[i]);
+	s->services = must_array(config->n_services, sizeof(*s->services));
+	for (size_t i = 0; i < config->n_services; i++)
+		if (!config->services[i].colorless)
+			s->services[s->n++] = service_new_in(s, &config->services[i]);
 	store_redis_nodes_reconfigure(s, config);
 	s->channel = must_printf("%s:changed", prefix);
 	s->events_key = must_printf("%s:events", prefix);

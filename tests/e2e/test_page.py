@@ -239,3 +239,24 @@ def test_many_services_by_keyboard_in_any_light_on_any_screen(teal, backend, por
     page.look()
     assert len(grounds) == 2 and len({g for _, g in grounds}) == 2
     assert page.complaints() == []
+
+
+def test_a_service_without_colors_speaks_of_none(teal, backend, ports, chromium):
+    one, two = backend("one"), backend("two")
+    s = service(listen=f"127.0.0.1:{ports.hold()}", green=[], blue=[])
+    del s["green"], s["blue"]
+    teal = teal(services=[s | {"backends": [one.address, two.address]}])
+    held = teal.connect().echo()
+    page = chromium.open(teal)
+    until(lambda: page.texts(".n.up") == ["2/2", ""], "one pair of backends")
+    until(lambda: page.texts(".n.conn") == ["1", ""], "one connection is shown")
+    assert page.text(".badge") == "–"
+    page.run("document.querySelector('.open').click()")
+    page.until_text(".detail", "Backends of web")
+    assert {one.address, two.address} <= set(page.texts(".detail td.address"))
+    text = page.text("#list")
+    assert "green" not in text and "blue" not in text and "epoch" not in text, text
+    two.stop()
+    page.until_text(".notes", "1 of 2 backends not up")
+    held.close()
+    assert page.complaints() == []

@@ -80,6 +80,7 @@ begin(void **state)
 		t.config[i] = (struct config){ .pools = &t.pool[i], .n_pools = 1 };
 	}
 	t.service = service_new(&t.first, 0, 1);
+	t.service->known = true;
 	t.engine.publish = take_snapshot;
 	t.engine.n_threads = 1;
 	t.ctl = (struct service_ctl){ .service = t.service, .control = &t.control };

@@ -56,6 +56,74 @@ test_http_checks(void **state)
 	assert_broken(http_checks, ARRAY_LEN(http_checks));
 }
 
+/* A whole file around a service without colors: its keys are in line 3. */
+#define PLAIN(top, keys) \
+	"state_dir = \"/s\"; " top "\nservices = ( { name = \"shop\"; listen = \"127.0.0.1:80\"; mode = \"http\";\n" keys "\n} );\n"
+
+static const struct broken colorless[] = {
+	{ PLAIN("", "nodes = [\"10.0.0.1\"];"),
+	  "2: service \"shop\": no backends; add backends = [\"10.0.0.11:80\"], or nodes and port; or, to flip between two "
+	  "versions, green: { } and blue: { } with backends or a port each" },
+	{ PLAIN("", "backends = [];"), "3: service \"shop\": backends: the list is empty; at least one backend is needed" },
+	{ PLAIN("", "backends = [\"10.0.0.1\"];"),
+	  "3: service \"shop\": backends: \"10.0.0.1\": no port; write ADDRESS:PORT, [IPV6]:PORT or NAME:PORT" },
+	{ PLAIN("", "backends = [\"10.0.0.1:1\", \"10.0.0.1:1\"];"), "3: service \"shop\": backend 10.0.0.1:1 is listed twice" },
+	{ PLAIN("", "backends = ( { address = \"10.0.0.1:1\"; weight = 0; } );"),
+	  "2: service \"shop\": every backend has weight 0; none could ever be used" },
+	{ PLAIN("", "backends = [\"127.0.0.1:80\"];"),
+	  "2: service \"shop\": backend 127.0.0.1:80 is the service itself, which listens on 127.0.0.1:80" },
+	{ PLAIN("", "port = 81;"), "2: service \"shop\": the service has a port but has no nodes; add nodes or list backends" },
+	{ PLAIN("", "port = \"x\"; nodes = [\"10.0.0.1\"];"),
+	  "3: service \"shop\": port: expected a whole number, found the text \"x\"" },
+	{ PLAIN("", "port = 81; backends = [\"10.0.0.1:1\"];"), "2: service \"shop\": the service has both port and backends; keep one" },
+	{ PLAIN("", "backends = [\"10.0.0.1:1\"]; green: { backends = [\"10.0.0.1:1\"]; }; blue: { backends = [\"10.0.0.2:1\"]; };"),
+	  "3: service \"shop\": backends: a service with the colors green and blue has this in each color; move it there, or "
+	  "remove both colors" },
+	{ PLAIN("", "backends = [\"10.0.0.1:1\"]; preview = \":81\";"),
+	  "3: service \"shop\": preview: only a service with the colors green and blue has this; this one has its backends "
+	  "without colors; remove it" },
+	{ PLAIN("", "backends = [\"10.0.0.1:1\"]; flip: { min_healthy = 1; };"),
+	  "3: service \"shop\": flip: only a service with the colors green and blue has this; this one has its backends "
+	  "without colors; remove it" },
+	{ PLAIN("", "nodes = \"mian\"; port = 81;"), "3: service \"shop\": nodes: there is no node pool \"mian\"" },
+};
+
+static void
+test_without_colors(void **state)
+{
+	const struct service_config *s;
+
+	(void)state;
+	assert_broken(colorless, ARRAY_LEN(colorless));
+	s = &good(PLAIN("", "backends = ( { address = \"10.0.0.1:1\"; weight = 3; }, \"web.example:2\" ); health_port = 9;"))->services[0];
+	assert_true(s->colorless);
+	assert_int_equal(s->colors[GREEN].n_backends, 2);
+	assert_int_equal(s->colors[GREEN].backends[0].weight, 3);
+	assert_int_equal(s->colors[GREEN].backends[1].health_port, 9);
+	assert_int_equal(s->colors[BLUE].n_backends, 0);
+	assert_int_equal(t.warnings.n, 0);
+	/* What the service says itself counts before what the defaults say, of either kind. */
+	s = &good(PLAIN("node_pools: { main = [\"10.0.0.1\", \"10.0.0.2\"]; };"
+			" defaults: { nodes = \"main\"; green: { port = 1; }; blue: { port = 2; }; flip: { min_healthy = 2; };"
+			" initial = \"blue\"; preview_header = \"X-Preview\"; color_header = true; health_port = 7; };",
+			"port = 81;"))->services[0];
+	assert_true(s->colorless);
+	assert_string_equal(s->pool, "main");
+	assert_int_equal(s->colors[GREEN].n_backends, 2);
+	assert_int_equal(s->colors[GREEN].backends[1].port, 81);
+	assert_int_equal(s->colors[GREEN].health_port, 7);
+	assert_int_equal(s->initial, GREEN);
+	assert_null(s->http.preview_header);
+	assert_false(s->http.color_header);
+	s = &good(PLAIN("defaults: { backends = [\"10.0.0.1:1\"]; };",
+			"green: { backends = [\"10.0.0.1:2\"]; }; blue: { backends = [\"10.0.0.1:3\"]; };"))->services[0];
+	assert_false(s->colorless);
+	assert_int_equal(s->colors[GREEN].backends[0].port, 2);
+	s = &good(PLAIN("defaults: { backends = [\"10.0.0.1:1\"]; nodes = [\"10.0.0.9\"]; };", "port = 5;"))->services[0];
+	assert_true(s->colorless);
+	assert_int_equal(s->colors[GREEN].backends[0].port, 5);
+}
+
 static const struct broken colors[] = {
 	{ POOL("main = [\"10.0.0.1\"];", "nodes = \"main\"; green: { port = 1; };"),
 	  "3: service \"shop\": blue is missing; add blue: { port = ...; } or blue: { backends = [...]; }" },
@@ -80,7 +148,7 @@ static const struct broken colors[] = {
 	{ POOL("", "green: { port = 1; }; blue: { backends = [\"10.0.0.1:2\"]; };"),
 	  "4: service \"shop\": green has a port but the service has no nodes; add nodes or list backends" },
 	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = []; };"),
-	  "5: service \"shop\": blue.backends: the list is empty; a color needs at least one backend" },
+	  "5: service \"shop\": blue.backends: the list is empty; at least one backend is needed" },
 	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"10.0.0.1\"]; };"),
 	  "5: service \"shop\": blue.backends: \"10.0.0.1\": no port; write ADDRESS:PORT, [IPV6]:PORT or NAME:PORT" },
 	{ POOL("", "green: { backends = [\"10.0.0.1:1\"]; };\nblue: { backends = [\"::1:80\"]; };"),
@@ -219,6 +287,7 @@ main(void)
 		cmocka_unit_test(test_names_and_listeners),
 		cmocka_unit_test(test_http_checks),
 		cmocka_unit_test(test_colors),
+		cmocka_unit_test(test_without_colors),
 		cmocka_unit_test(test_names_are_no_errors),
 		cmocka_unit_test(test_what_the_machine_does_not_know),
 		cmocka_unit_test(test_all_errors_come_at_once_and_in_order),

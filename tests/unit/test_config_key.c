@@ -239,7 +239,7 @@ test_more_keys_of_a_service(void **state)
 
 static const struct broken kernel_keys[] = {
 	{ SHOP("mode = \"udp\";"),
-	  "5: service \"shop\": mode: \"udp\" needs engine = \"kernel\"; the proxy has none of it" },
+	  "5: service \"shop\": mode: engine = \"proxy\" does not do \"udp\"; set engine = \"kernel\"" },
 	{ SHOP("mode = \"http\"; engine = \"kernel\";"),
 	  "5: service \"shop\": engine: \"kernel\" cannot do mode = \"http\": it passes packets on and reads no "
 	  "requests; set mode = \"tcp\", or engine = \"proxy\"" },

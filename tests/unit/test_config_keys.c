@@ -80,6 +80,9 @@ static const struct sample service_samples[] = {
 	{ "blue.port", "nodes = [\"10.0.0.1\"]; green: { port = 81; }; blue: { port = 82; };", NULL },
 	{ "blue.health_port", "blue: { backends = [\"127.0.0.1:82\"]; health_port = 83; };", NULL },
 	{ "blue.backends", "blue: { backends = [\"127.0.0.1:84\"]; };", NULL },
+	{ "port", "nodes = [\"10.0.0.1\"]; port = 81;", NULL },
+	{ "health_port", "backends = [\"127.0.0.1:81\"]; health_port = 83;", NULL },
+	{ "backends", "backends = [\"127.0.0.1:85\"];", NULL },
 	{ "balance", "balance = \"p2c\";", NULL },
 	{ "slow_start", "slow_start = 5;", NULL },
 	{ "passive.failures", "passive: { failures = 7; };", NULL },
@@ -263,7 +266,7 @@ check_table(const struct key *keys, const char *prefix, const struct sample *sam
 	for (const struct key *k = keys; k->name != NULL; k++) {
 		char *path = must_printf("%s%s", prefix, k->name), *inside = must_printf("%s.", path);
 		bool is_list = strcmp(path, "admin.roles") == 0 || strcmp(path, "notify") == 0 || strcmp(path, "tls.certificates") == 0 ||
-			       strstr(path, ".backends") != NULL;
+			       strcmp(path, "backends") == 0 || strstr(path, ".backends") != NULL;
 
 		if (keys == root_keys && (k->keys == service_keys || strcmp(path, "services") == 0))
 			;	/* what each service has of them is in its own list */

@@ -45,6 +45,7 @@ struct top_service {
 	char name[TOP_NAME];	/* as teald says it: not safe for a terminal */
 	char mode[8], changed[32];
 	size_t place;	/* in the last reading */
+	bool colorless;	/* all of it is in the first color, which is not named */
 	int active;	/* of the colors; -1: not known */
 	uint64_t epoch, failed, errors;
 	double failed_rate, errors_rate;	/* ended badly; answered with 5xx */

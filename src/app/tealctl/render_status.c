@@ -25,6 +25,23 @@ status_color(json_t *service, const char *word)
 	return json_object_get(json_at(service, "colors"), word);
 }
 
+/* Of those in color_words, how many it has: of one without colors "" takes the place of them. */
+static size_t
+colors_of(json_t *service, const char *const **words)
+{
+	static const char *const none[] = { "" };
+	bool colorless = status_color(service, "") != NULL;
+
+	*words = colorless ? none : color_words;
+	return colorless ? ARRAY_LEN(none) : ARRAY_LEN(color_words);
+}
+
+static bool
+is_colorless(json_t *service)
+{
+	return status_color(service, "") != NULL;
+}
+
 /* The color that drains, as a JSON word; NULL when none does. */
 static const char *
 draining_color(json_t *service)
@@ -116,10 +133,17 @@ print_services(struct render *r, json_t *services)
 	json_array_foreach(services, i, s)
 	{
 		say_cells(&t, s, "name mode active epoch");
-		color_cell(&t, status_color(s, "green"));
-		color_cell(&t, status_color(s, "blue"));
+		if (is_colorless(s)) {
+			color_cell(&t, status_color(s, ""));
+			table_add(&t, STYLE_PLAIN, STR("-"));
+		} else {
+			color_cell(&t, status_color(s, "green"));
+			color_cell(&t, status_color(s, "blue"));
+		}
 		buf_clear(&b);
-		if (is_flipped(s))
+		if (is_colorless(s))
+			buf_printf(&b, "-");
+		else if (is_flipped(s))
 			text_time(&b, json_at(s, "changed_at"));
 		else
 			buf_printf(&b, "not flipped");
@@ -137,16 +161,19 @@ say_backends(struct table *t, json_t *service, const char *word)
 	json_t *backends = json_at(status_color(service, word), "backends"), *b;
 	const char *active = json_string_value(json_at(service, "active"));
 	enum style style = strcmp(word, "green") == 0 ? STYLE_GREEN : STYLE_BLUE;
+	bool colorless = is_colorless(service);
 	struct buf when;
 	size_t i;
 
 	buf_init(&when, 4096);
 	json_array_foreach(backends, i, b)
 	{
-		table_add(t, style, str_from(word));
-		table_printf(t, STYLE_PLAIN, "%s%s",
-			     active != NULL && strcmp(active, word) == 0 ? "active" : "idle",
-			     json_has(status_color(service, word), "draining") ? ", drains" : "");
+		if (!colorless) {
+			table_add(t, style, str_from(word));
+			table_printf(t, STYLE_PLAIN, "%s%s",
+				     active != NULL && strcmp(active, word) == 0 ? "active" : "idle",
+				     json_has(status_color(service, word), "draining") ? ", drains" : "");
+		}
 		say_cells(t, b, "address");
 		buf_clear(&when);
 		text_json(&when, json_at(b, "state"));
@@ -223,12 +250,16 @@ print_detail(struct render *r, json_t *s)
 {
 	static const char *const heads[] = { "COLOR",       "ROLE",  "BACKEND", "STATE",
 					     "CONNECTIONS", "SINCE", "ERROR",   NULL };
+	const char *const *words;
+	bool colorless = is_colorless(s);
+	size_t n = colors_of(s, &words);
 	struct table t;
 
 	say(r->out, s,
+	    colorless ? (is_forwarded(s) ? "{name} ({mode}, forwarded by the kernel), without colors" : "{name} ({mode}), without colors") :
 	    is_forwarded(s) ? "{name} ({mode}, forwarded by the kernel): {active} is active, epoch {epoch}" :
 			      "{name} ({mode}): {active} is active, epoch {epoch}");
-	if (!is_flipped(s))
+	if (!is_flipped(s) && !colorless)
 		output_line(r->out, "%s", "not flipped yet");
 	else if (json_has(s, "changed_at"))
 		say(r->out, s,
@@ -239,26 +270,27 @@ print_detail(struct render *r, json_t *s)
 	if (json_has(s, "claimed"))
 		say(r->out, s, "claimed {claimed.at:time} by {claimed.by}, until {claimed.until:time}: {claimed.reason}");
 	print_entrances(r, s);
-	print_outlook(r, s);
-	for (size_t i = 0; i < ARRAY_LEN(color_words); i++) {
-		bool draining = json_has(status_color(s, color_words[i]), "draining");
+	if (!colorless)
+		print_outlook(r, s);
+	for (size_t i = 0; i < n; i++) {
+		bool draining = json_has(status_color(s, words[i]), "draining");
 		struct buf b;
 
 		buf_init(&b, 4096);
-		say_into(&b, &plain, status_color(s, color_words[i]),
+		say_into(&b, &plain, status_color(s, words[i]),
 			 "{healthy}/{total} backends up, {connections:connections}");
 		if (draining)
 			buf_printf(&b, ", draining");
 		if (draining && json_is_number(json_at(s, "drain.deadline_in")))
 			say_into(&b, &plain, s, ", {drain.deadline_in:duration} at most");
-		output_line(r->out, "%s:%s %.*s", color_words[i], i == 1 ? " " : "", (int)buf_len(&b),
+		output_line(r->out, "%s%s%.*s", words[i], colorless ? "" : i == 1 ? ":  " : ": ", (int)buf_len(&b),
 			    buf_str(&b).p);
 		buf_free(&b);
 	}
 	output_line(r->out, "%s", "");
-	table_init(&t, heads);
-	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
-		say_backends(&t, s, color_words[i]);
+	table_init(&t, colorless ? heads + 2 : heads);
+	for (size_t i = 0; i < n; i++)
+		say_backends(&t, s, words[i]);
 	table_print(&t, r->out);
 }
 
@@ -377,13 +409,15 @@ record_service(struct render *r, json_t *s)
 	static const char *const columns[] = { "", "", "", "", "", "", "", "",  "",
 					       "", "", "", "", "", "", "", "", "", "", NULL };
 	const char *draining = draining_color(s);
+	const char *const *words;
+	size_t n = colors_of(s, &words);
 	struct table t;
 
 	table_init(&t, columns);
 	table_add(&t, STYLE_PLAIN, STR("service"));
 	say_cells(&t, s, "name mode active epoch");
 	for (size_t i = 0; i < ARRAY_LEN(color_words); i++)
-		say_cells(&t, status_color(s, color_words[i]), "healthy total connections");
+		say_cells(&t, i < n ? status_color(s, words[i]) : NULL, "healthy total connections");
 	table_add(&t, STYLE_PLAIN, str_from(draining != NULL ? draining : "-"));
 	table_add(&t, STYLE_PLAIN, json_has(s, "locked") ? STR("locked") : STR("unlocked"));
 	say_cells(&t, s, "changed_at changed_by reason rollback.possible");
@@ -404,18 +438,19 @@ static void
 record_backends(struct render *r, json_t *service)
 {
 	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", NULL };
+	const char *const *words;
+	size_t n = colors_of(service, &words), i;
 	json_t *b;
-	size_t i;
 
-	for (size_t k = 0; k < ARRAY_LEN(color_words); k++)
-		json_array_foreach(json_at(status_color(service, color_words[k]), "backends"), i, b)
+	for (size_t k = 0; k < n; k++)
+		json_array_foreach(json_at(status_color(service, words[k]), "backends"), i, b)
 		{
 			struct table t;
 
 			table_init(&t, columns);
 			table_add(&t, STYLE_PLAIN, STR("backend"));
 			say_cells(&t, service, "name");
-			table_add(&t, STYLE_PLAIN, str_from(color_words[k]));
+			table_add(&t, STYLE_PLAIN, *words[k] != '\0' ? str_from(words[k]) : STR("-"));
 			say_cells(&t, b, "address state connections since admin weight");
 			table_print(&t, r->out);
 		}

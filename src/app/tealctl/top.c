@@ -112,9 +112,14 @@ take_service(struct top_service *s, json_t *o, double uptime, size_t place)
 	s->place = place;
 	s->active = top_color_at(o, "active");
 	s->epoch = count_at(o, "epoch");
+	s->colorless = json_object_get(json_at(o, "colors"), "") != NULL;
+	if (s->colorless)
+		s->active = 0;	/* drawn as the first, without its name */
 	for (int c = 0; c < 2; c++) {
-		take_top_color(&s->colors[c], json_object_get(json_at(o, "colors"), color_words[c]), seconds);
-		top_take_figures(&s->colors[c].minute, json_object_get(json_at(o, "quality"), color_words[c]));
+		const char *word = s->colorless && c == 0 ? "" : color_words[c];
+
+		take_top_color(&s->colors[c], json_object_get(json_at(o, "colors"), word), seconds);
+		top_take_figures(&s->colors[c].minute, json_object_get(json_at(o, "quality"), word));
 	}
 	s->failed_rate = rate_of(failed, s->failed, seconds);
 	s->failed = failed;

@@ -133,7 +133,7 @@ note(struct buf *out, const struct top_service *s)
 	if (a == NULL)
 		buf_printf(out, "color not known yet");
 	else if (a->healthy == 0 && a->total > 0)
-		buf_printf(out, "%s has no backend up", color_words[s->active]);
+		buf_printf(out, s->colorless ? "no backend is up" : "%s has no backend up", color_words[s->active]);
 	if (s->draining >= 0) {
 		then(out);
 		buf_printf(out, "%s drains, %llu left", color_words[s->draining],
@@ -172,7 +172,7 @@ put_color(struct buf *out, const struct top_screen *ts, const struct top_service
 {
 	const struct top_color *t = &s->colors[c];
 	bool active = s->active == c, bad = t->healthy < t->total;
-	enum style style = active ? color_styles[c] : STYLE_PLAIN;
+	enum style style = active && !s->colorless ? color_styles[c] : STYLE_PLAIN;
 	char a[16], b[16], up[32];
 
 	snprintf(up, sizeof(up), "%s%u/%u", bad ? (t->healthy == 0 ? "x " : "! ") : "", t->healthy, t->total);
@@ -271,15 +271,22 @@ put_row(struct buf *out, const struct top_screen *ts, const struct top_service *
 		top_column(out, ts, STYLE_PLAIN, 6, "%s", s->mode);
 	if (s->active < 0)
 		top_column(out, ts, STYLE_BAD, 9, "?");
+	else if (s->colorless)
+		top_column(out, ts, STYLE_PLAIN, 9, "-");
 	else
 		top_column(out, ts, color_styles[s->active], 9, "%s %s", top_color_sign(ts, s->active),
 			 color_words[s->active]);
-	if (l->epoch) {
+	if (l->epoch && s->colorless)
+		top_column(out, ts, STYLE_PLAIN, -6, "-");
+	else if (l->epoch)
 		top_column(out, ts, STYLE_PLAIN, -6, "%llu", (unsigned long long)s->epoch);
+	if (l->epoch)
 		buf_printf(out, " ");
-	}
-	for (int c = 0; c < 2; c++)
-		put_color(out, ts, s, c, l);
+	put_color(out, ts, s, 0, l);
+	if (s->colorless)
+		top_column(out, ts, STYLE_PLAIN, -color_width(l), "%s", "");
+	else
+		put_color(out, ts, s, 1, l);
 	buf_printf(out, "  ");
 	top_column(out, ts, s->trouble == 2 ? STYLE_BAD : STYLE_NOTE, 0, "%.*s", (int)buf_len(&notes),
 		 buf_str(&notes).p);
@@ -384,7 +391,8 @@ put_detail(struct buf *out, const struct top_screen *ts, const struct top_servic
 	struct buf notes;
 
 	buf_append(out, "\n", 1);
-	say_into(out, ts->out, s->object, "{name} ({mode}): {active} is active, epoch {epoch}\n");
+	say_into(out, ts->out, s->object,
+		 s->colorless ? "{name} ({mode}), without colors\n" : "{name} ({mode}): {active} is active, epoch {epoch}\n");
 	if (json_has(s->object, "changed_by"))
 		say_into(out, ts->out, s->object,
 			 json_has(s->object, "reason") ?
@@ -396,20 +404,22 @@ put_detail(struct buf *out, const struct top_screen *ts, const struct top_servic
 		 buf_str(&notes).p);
 	buf_free(&notes);
 	buf_append(out, "\n", 1);
-	top_quality_lines(out, ts, s);
-	for (int c = 0; c < 2; c++) {
+	if (!s->colorless)
+		top_quality_lines(out, ts, s);
+	for (int c = 0; c < (s->colorless ? 1 : 2); c++) {
 		const struct top_color *t = &s->colors[c];
 
-		top_column(out, ts, color_styles[c], 18, "%s %s %s", top_color_sign(ts, c), color_words[c],
-			 s->active == c   ? "(active)" :
-			 s->draining == c ? "(drains)" :
-					    "(idle)");
+		if (!s->colorless)
+			top_column(out, ts, color_styles[c], 18, "%s %s %s", top_color_sign(ts, c), color_words[c],
+				 s->active == c   ? "(active)" :
+				 s->draining == c ? "(drains)" :
+						    "(idle)");
 		buf_printf(out, "%u/%u up, %llu connections, %s new/s, %s/s in, %s/s out  ", t->healthy,
 			   t->total, (unsigned long long)t->connections, figure(t->new_rate, a),
 			   volume(t->in_rate, b), volume(t->out_rate, d));
 		put_graph(out, ts, s, c, TOP_PAST);
 		buf_append(out, "\n", 1);
-		put_backends(out, ts, json_object_get(json_at(s->object, "colors"), color_words[c]));
+		put_backends(out, ts, json_object_get(json_at(s->object, "colors"), s->colorless ? "" : color_words[c]));
 	}
 }
 

@@ -42,7 +42,7 @@ take_top_status(struct view *view, json_t *status)
 {
 	struct view_top *v = top_view_of(view);
 	json_t *first = json_array_get(json_at(status, "services"), 0);
-	bool detail = json_at(first, "colors.green.backends") != NULL;
+	bool detail = json_at(first, "colors.green.backends") != NULL || json_at(first, "colors..backends") != NULL;
 
 	/* The answer may still be that to the question before the last key. */
 	if (!detail)

@@ -160,6 +160,27 @@ unknown_service(struct command *cmd)
 	command_fail(cmd, E_UNKNOWN_SERVICE, &why);
 }
 
+/* Rights to flip are rights about colors. */
+static bool
+is_about_colors(const struct admin_request *r)
+{
+	return r->right == ADMIN_RIGHT_FLIP || r->command == ADMIN_ACTIVE || r->command == ADMIN_IDLE ||
+	       r->command == ADMIN_CHECK;
+}
+
+static void
+refuse_colorless(struct command *cmd)
+{
+	struct why why;
+
+	command_fail(cmd,
+		     why_set(&why, E_UNSUPPORTED,
+			     "%s has no colors, so there is nothing to flip: its backends are listed in the service itself, "
+			     "without green and blue; tealctl status %s shows them",
+			     cmd->ctl->service->config->name, cmd->ctl->service->config->name),
+		     &why);
+}
+
 /* The user's name is known, if it is needed. */
 static void
 command_go(struct command *cmd)
@@ -175,6 +196,8 @@ command_go(struct command *cmd)
 		ctl_unref(&cmd->ctl);
 	if (r->service.n > 0 && !r->all_services && cmd->ctl == NULL)
 		unknown_service(cmd);
+	else if (cmd->ctl != NULL && cmd->ctl->service->colorless && is_about_colors(r))
+		refuse_colorless(cmd);
 	else
 		verb_run(cmd);
 }

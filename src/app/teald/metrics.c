@@ -28,7 +28,7 @@ of_color(const struct service *s, enum entrance entrance, enum color color)
 {
 	struct labels l = of_service(s);
 
-	labels_add(&l, "color", color_word(color));
+	labels_add(&l, "color", s->colorless ? "" : color_word(color));
 	if (entrance == ENTRANCE_PREVIEW)
 		labels_add(&l, "entrance", "preview");
 	return l;
@@ -75,11 +75,12 @@ put_bytes(struct prom *p, const struct service_ctl *ctl, enum entrance entrance,
 {
 	const struct service *s = ctl->service;
 	struct labels l = of_color(s, entrance, color);
+	const struct tally_color *t;
 	uint64_t in = 0, out = 0;
 
-	for (unsigned i = 0; i < s->n_tallies; i++) {
-		in += tally_read(&s->tallies[i].colors[entrance][color].bytes_in);
-		out += tally_read(&s->tallies[i].colors[entrance][color].bytes_out);
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++) {
+		in += tally_read(&t->bytes_in);
+		out += tally_read(&t->bytes_out);
 	}
 	metrics_sample(p, with(l, "direction", "in"), in);
 	metrics_sample(p, with(l, "direction", "out"), out);
@@ -89,10 +90,11 @@ static void
 put_retries(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	const struct service *s = ctl->service;
+	const struct tally_color *t;
 	uint64_t total = 0;
 
-	for (unsigned i = 0; i < s->n_tallies; i++)
-		total += tally_read(&s->tallies[i].colors[entrance][color].retries);
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		total += tally_read(&t->retries);
 	metrics_sample(p, of_color(s, entrance, color), total);
 }
 
@@ -100,10 +102,11 @@ static void
 put_no_port(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	const struct service *s = ctl->service;
+	const struct tally_color *t;
 	uint64_t total = 0;
 
-	for (unsigned i = 0; i < s->n_tallies; i++)
-		total += tally_read(&s->tallies[i].colors[entrance][color].no_port);
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		total += tally_read(&t->no_port);
 	metrics_sample(p, of_color(s, entrance, color), total);
 }
 
@@ -113,10 +116,11 @@ put_tallied(struct prom *p, struct labels l, const double *bounds, const struct 
 	    enum color color)
 {
 	uint64_t counts[TALLY_BUCKETS + 1] = { 0 };
+	const struct tally_color *t;
 	uint64_t sum_us = 0;
 
-	for (unsigned i = 0; i < s->n_tallies; i++)
-		metrics_add_histogram(of(&s->tallies[i].colors[entrance][color]), counts, &sum_us);
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		metrics_add_histogram(of(t), counts, &sum_us);
 	metrics_put_histogram(p, l, bounds, counts, sum_us);
 }
 
@@ -176,10 +180,11 @@ put_requests(struct prom *p, const struct service_ctl *ctl, enum entrance entran
 	const struct service *s = ctl->service;
 
 	for (unsigned code = 0; counts_requests(s) && code < TALLY_CODES; code++) {
+		const struct tally_color *t;
 		uint64_t total = 0;
 
-		for (unsigned i = 0; i < s->n_tallies; i++)
-			total += tally_read(&s->tallies[i].colors[entrance][color].http->requests[code]);
+		for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+			total += tally_read(&t->http->requests[code]);
 		if (total > 0)
 			metrics_sample(p, with(of_color(s, entrance, color), "code", tally_code_word(code)),
 				       total);
@@ -192,10 +197,11 @@ put_odd_answers(struct prom *p, const struct service_ctl *ctl, enum entrance ent
 	const struct service *s = ctl->service;
 
 	for (unsigned odd = 0; counts_requests(s) && odd < HTTP1_ODDS; odd++) {
+		const struct tally_color *t;
 		uint64_t total = 0;
 
-		for (unsigned i = 0; i < s->n_tallies; i++)
-			total += tally_read(&s->tallies[i].colors[entrance][color].http->odd_answers[odd]);
+		for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+			total += tally_read(&t->http->odd_answers[odd]);
 		metrics_sample(p, with(of_color(s, entrance, color), "reason", http1_odd_word((enum http1_odd)odd)),
 			       total);
 	}
@@ -626,6 +632,22 @@ static const struct family families[] = {
 	  "Time from the start of a flip until it was applied." },
 };
 
+/* A service without colors has none of it. */
+static bool
+family_is_about_colors(const struct family *f)
+{
+	static service_fn *const services[] = { put_epoch, put_applied_epoch, put_changed_time, put_locked, put_flip_seconds,
+						 put_rollback_possible };
+	static color_fn *const colors[] = { put_needed, put_draining, put_overdue, put_flips };
+	bool found = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(services); i++)
+		found |= f->service == services[i];
+	for (size_t i = 0; i < ARRAY_LEN(colors); i++)
+		found |= f->color == colors[i];
+	return found;
+}
+
 /* One service's samples of a family. */
 static void
 put_service(struct prom *p, const struct family *f, const struct service_ctl *ctl)
@@ -633,12 +655,14 @@ put_service(struct prom *p, const struct family *f, const struct service_ctl *ct
 	enum entrance last =
 		f->previews && ctl->service->config->n_preview > 0 ? ENTRANCE_PREVIEW : ENTRANCE_MAIN;
 
+	if (ctl->service->colorless && family_is_about_colors(f))
+		return;
 	if (f->service != NULL) {
 		f->service(p, ctl);
 		return;
 	}
 	for (int entrance = ENTRANCE_MAIN; entrance <= (int)last; entrance++)
-		for (int color = GREEN; color < COLORS; color++)
+		for (int color = GREEN; color < (ctl->service->colorless ? 1 : COLORS); color++)
 			f->color(p, ctl, (enum entrance)entrance, (enum color)color);
 }
 

@@ -313,7 +313,7 @@ settled_hash(const struct service_ctl *ctl)
 	const struct record *r = &s->record;
 	bool claimed = claim_holds(ctl);
 	const uint64_t own[] = { claimed,           claimed ? (uint64_t)r->claim.until_us : 0,
-				 s->known,           r->epoch,
+				 s->known,           s->colorless,       r->epoch,
 				 (uint64_t)r->at_us, r->color,
 				 r->lock.on,         (uint64_t)r->lock.at_us,
 				 s->applied_epoch,   (uint64_t)(uintptr_t)ctl->drain,

@@ -66,7 +66,8 @@ judge_service(struct control *c, struct str value, struct buf *body)
 	}
 	if (control_serves(ctl))
 		return 200;
-	buf_printf(body, "%s: no backend of %s is up\n", name, color_word(ctl->service->record.color));
+	buf_printf(body, "%s: no backend%s%s is up\n", name, ctl->service->colorless ? "" : " of ",
+		   ctl->service->colorless ? "" : color_word(ctl->service->record.color));
 	return 503;
 }
 

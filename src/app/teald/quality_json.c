@@ -83,10 +83,10 @@ quality_json(struct json *j, const struct service_ctl *ctl)
 	double now = clock_now();
 
 	json_object(j, "quality");
-	for (enum color c = GREEN; c <= BLUE; c++) {
+	for (enum color c = GREEN; c <= (ctl->service->colorless ? GREEN : BLUE); c++) {
 		const struct quality_figures f = quality_recent(ctl->quality, ctl->service, c, now);
 
-		figures_json(j, color_word(c), &f, is_http(ctl));
+		figures_json(j, ctl->service->colorless ? "" : color_word(c), &f, is_http(ctl));
 	}
 	flip_quality_json(j, ctl, now);
 	json_object_end(j);

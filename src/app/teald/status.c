@@ -93,11 +93,12 @@ color_json(struct json *j, const struct service_ctl *ctl, enum color color, cons
 {
 	const struct service *s = ctl->service;
 
-	json_object(j, color_word(color));
+	json_object(j, s->colorless ? "" : color_word(color));
 	color_state_json(j, ctl, color);
 	json_u64(j, "preview_connections", service_connections(s, ENTRANCE_PREVIEW, color));
 	json_u64(j, "node_down", trouble_by_node(s, color));
-	json_u64(j, "needed", service_needed(s, color));
+	if (!s->colorless)
+		json_u64(j, "needed", service_needed(s, color));
 	json_u64(j, "connections_total", totals->begun[color]);
 	if (s->config->mode == MODE_HTTP)
 		json_u64(j, "requests_total", totals->requests[color]);
@@ -192,17 +193,20 @@ state_json(struct json *j, const struct service_ctl *ctl)
 {
 	const struct service *s = ctl->service;
 	const struct record *r = &s->record;
-	bool flipped = s->known && r->change != CHANGE_INITIAL;
+	bool colored = !s->colorless, flipped = colored && s->known && r->change != CHANGE_INITIAL;
 
 	json_cstr(j, "name", s->config->name);
 	json_cstr(j, "mode", mode_word(s->config->mode));
 	/* Before the store has answered the color is unknown. */
-	json_cstr(j, "active", s->known ? color_word(r->color) : NULL);
-	json_cstr(j, "idle", s->known ? color_word(color_other(r->color)) : NULL);
-	json_u64(j, "epoch", r->epoch);
+	json_cstr(j, "active", colored && s->known ? color_word(r->color) : NULL);
+	json_cstr(j, "idle", colored && s->known ? color_word(color_other(r->color)) : NULL);
+	if (colored)
+		json_u64(j, "epoch", r->epoch);
+	else
+		json_null(j, "epoch");
 	lock_json(j, r);
 	status_claim_json(j, ctl);
-	json_cstr(j, "change", s->known ? change_word(r->change) : NULL);
+	json_cstr(j, "change", colored && s->known ? change_word(r->change) : NULL);
 	status_time_json(j, "changed_at", r->at_us);
 	json_cstr(j, "changed_by", flipped ? text_or_null(r->by) : NULL);
 	json_cstr(j, "reason", text_or_null(r->reason));
@@ -216,8 +220,8 @@ static void
 summary_colors_json(struct json *j, const struct service_ctl *ctl)
 {
 	json_object(j, "colors");
-	for (int color = GREEN; color < COLORS; color++) {
-		json_object(j, color_word((enum color)color));
+	for (int color = GREEN; color < (ctl->service->colorless ? BLUE : COLORS); color++) {
+		json_object(j, ctl->service->colorless ? "" : color_word((enum color)color));
 		color_state_json(j, ctl, (enum color)color);
 		json_object_end(j);
 	}
@@ -240,7 +244,10 @@ service_members(struct json *j, const struct service_ctl *ctl, enum status_form 
 	service_totals(s, &totals);
 	json_cstr(j, "engine", engine_word(config->engine));
 	json_u64(j, "generation", s->generation);
-	json_u64(j, "applied_epoch", s->applied_epoch);
+	if (!s->colorless)
+		json_u64(j, "applied_epoch", s->applied_epoch);
+	else
+		json_null(j, "applied_epoch");
 	entrances_json(j, config);
 	json_u64(j, "max_connections", config->max_connections);
 	json_u64(j, "connections",
@@ -250,7 +257,8 @@ service_members(struct json *j, const struct service_ctl *ctl, enum status_form 
 		json_u64(j, "errors_total", totals.errors);
 	json_object(j, "colors");
 	color_json(j, ctl, GREEN, &totals, form);
-	color_json(j, ctl, BLUE, &totals, form);
+	if (!s->colorless)
+		color_json(j, ctl, BLUE, &totals, form);
 	json_object_end(j);
 }
 

@@ -49,8 +49,11 @@ put_health(struct buf *out, const struct service *s, enum color color)
 		if (bad == NULL && is_bad(b))
 			bad = b;
 	}
-	buf_printf(out, "%s has %zu/%zu backends healthy, %zu needed", color_word(color), service_healthy(s, color),
-		   wanted, service_needed(s, color));
+	if (s->colorless)
+		buf_printf(out, "%zu/%zu backends healthy", service_healthy(s, color), wanted);
+	else
+		buf_printf(out, "%s has %zu/%zu backends healthy, %zu needed", color_word(color), service_healthy(s, color),
+			   wanted, service_needed(s, color));
 	if (bad != NULL)
 		buf_printf(out, "; %s %s", bad->text, bad->error[0] != '\0' ? bad->error : backend_word(bad));
 }
@@ -90,7 +93,7 @@ trouble_rollback_json(struct json *j, const struct service_ctl *ctl)
 	struct buf why;
 	bool may;
 
-	if (!ctl->service->known) {
+	if (!ctl->service->known || ctl->service->colorless) {
 		json_null(j, "rollback");
 		return;
 	}
@@ -153,8 +156,8 @@ look_at_active(struct list *l, const struct service *s, struct buf *text)
 		put_health(text, s, active);
 		put(l, "too_few_backends", false, text);
 	} else if (bad > 0) {
-		buf_printf(text, "%zu of %zu backends of %s not up: %s %s%s", bad, s->colors[active].n,
-			   color_word(active), first->text,
+		buf_printf(text, "%zu of %zu backends%s%s not up: %s %s%s", bad, s->colors[active].n,
+			   s->colorless ? "" : " of ", s->colorless ? "" : color_word(active), first->text,
 			   first->error[0] != '\0' ? first->error : backend_word(first), bad > 1 ? " and others" : "");
 		put(l, "backend_down", false, text);
 	}

@@ -229,6 +229,10 @@ lock_everything(struct command *cmd, const char *reason)
 	for (size_t i = 0; i < c->n; i++) {
 		struct lock_one *one = &all->each[i];
 
+		if (c->services[i]->service->colorless) {
+			all->pending--;
+			continue;
+		}
 		one->watcher.progress = one_on_progress;
 		one->watcher.done = one_on_done;
 		one->command = cmd;

@@ -37,8 +37,8 @@ http_log(const struct http_record *r)
 		 LF("seconds", r->seconds), access_seconds("queue_seconds", r->queue_seconds > 0 ? r->queue_seconds : -1),
 		 LF("connect_seconds", r->connect_seconds > 0 ? r->connect_seconds : 0),
 		 access_seconds("first_byte_seconds", r->first_byte_seconds),
-		 LS("backend", r->backend != NULL ? r->backend->text : ""), LS("color", color_word(r->color)),
-		 LU("epoch", r->epoch), LT("request_id", r->id), LT("user_agent", r->agent), LU("retries", r->retries),
+		 LS("backend", r->backend != NULL ? r->backend->text : ""), service_color_field(sc, r->color),
+		 service_epoch_field(sc, r->epoch), LT("request_id", r->id), LT("user_agent", r->agent), LU("retries", r->retries),
 		 LR(NULL, tried_json(r->tried, tried)), LS("end", ending_word(r->ending)), reason_field(r->reason),
 		 LR(NULL, share));
 	buf_free(&tls);

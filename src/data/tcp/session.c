@@ -58,7 +58,7 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxy_protocol_peer_json(behind != NULL ? &behind->peer : NULL, header))),
 		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", (double)s->tls_seconds, &tls)),
 		 LS("backend", s->dial.backend != NULL ? s->dial.backend->text : ""),
-		 LS("color", color_word((enum color)s->dial.color)), LU("epoch", s->dial.epoch), LU("bytes_in", s->up.bytes),
+		 service_color_field(sc, (enum color)s->dial.color), service_epoch_field(sc, s->dial.epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->dial.born),
 		 access_seconds("queue_seconds", s->dial.queued > 0 ? (double)s->dial.queued : -1),
 		 LF("connect_seconds", s->dial.connect_seconds >= 0 ? (double)s->dial.connect_seconds : 0.0),

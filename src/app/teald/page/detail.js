@@ -31,13 +31,13 @@ function figuresToShow(entry) {
 		const [at, , to, before, after] = flip;
 		found.push([`in the minute before the flip at ${clock(at)}`, other(to), before], ["since that flip", to, after]);
 	}
-	return found;
+	return entry.s.colorless ? found.slice(0, 1) : found;
 }
 
 function makeQuality(row) {
 	const http = row.entry.s.mode === "http", box = el("div", "quality", "", row.detail);
 	const classes = http ? ["1xx", "2xx", "3xx", "4xx", "5xx"] : [];
-	el("h4", "", "How each color answers", box);
+	el("h4", "", row.entry.s.colorless ? "How it answers" : "How each color answers", box);
 	return makeTable(box, [["", ""], [http ? "Requests" : "Sessions", "n"], ...classes.map((c) => [c, "n"]), [http ? "5xx, share" : "Failed, share", "n"],
 		[http ? "p50" : "Connect p50", "n"], [http ? "p99" : "Connect p99", "n"]]);
 }
@@ -47,7 +47,8 @@ function drawQuality(row) {
 	keyed(row.quality, figuresToShow(row.entry), ([what, color]) => what + color, ([what, color]) => {
 		const tr = el("tr"), head = el("th", "", "", tr);
 		head.scope = "row";
-		colorTag(color, head);
+		if (!row.entry.s.colorless)
+			colorTag(color, head);
 		head.append(" " + what);
 		for (let i = 0; i < (http ? 9 : 4); i++)
 			el("td", "n", "", tr);
@@ -68,7 +69,8 @@ function drawQuality(row) {
 const GRAPHS = ["rate", "bad", "conn"];
 
 function makeDetail(row) {
-	const charts = el("div", "big", "", row.detail);
+	row.detail.replaceChildren();
+	const charts = el("div", "big", "", row.detail), colorless = row.colorless = !!row.entry.s.colorless;
 	row.all = el("p", "what-is", "");
 	row.detail.prepend(row.all);
 	row.big = GRAPHS.map((kind) => {
@@ -80,8 +82,10 @@ function makeDetail(row) {
 	const tables = el("div", "tables", "", row.detail);
 	row.tables = COLORS.map((color) => {
 		const box = el("div", "", "", tables), h = el("h4", "", "", box);
-		colorTag(color, h);
-		h.append(" backends of ", row.entry.s.name);
+		box.hidden = colorless && color !== row.entry.s.active;
+		if (!colorless)
+			colorTag(color, h);
+		h.append(`${colorless ? "B" : " b"}ackends of ${row.entry.s.name}`);
 		return makeTable(box, [["Backend", ""], ["State", ""], ["Conns", "n"], ["Since", ""], ["Why", ""]]);
 	});
 	row.more = el("p", "quiet", "", row.detail);
@@ -105,9 +109,9 @@ function drawGraphs(row, flips) {
 
 function drawDetail(row, flips, problems) {
 	const s = row.entry.s;
-	if (!row.big)
+	if (!row.big || row.colorless !== !!s.colorless)
 		makeDetail(row);
-	setText(row.all, [`epoch ${s.epoch} · ${whenWords(s)}`, ...notesOf(row.entry, problems).map((n) => n[1])].join(" · "));
+	setText(row.all, [s.colorless ? whenWords(s) : `epoch ${s.epoch} · ${whenWords(s)}`, ...notesOf(row.entry, problems).map((n) => n[1])].join(" · "));
 	drawGraphs(row, flips);
 	drawQuality(row);
 	COLORS.forEach((color, k) => keyed(row.tables[k], s.colors[color].backends, (b) => b.address, () => {
@@ -118,5 +122,5 @@ function drawDetail(row, flips, problems) {
 	}, drawBackend));
 	const preview = s.preview.length ? `preview of the idle color on ${s.preview.join(", ")}` : "no preview";
 	const needed = COLORS.map((c) => `${s.colors[c].needed} of ${s.colors[c].total} backends of ${c}`).join(", ");
-	setText(row.more, `listens on ${s.listen.join(", ")} · ${preview} · a flip needs ${needed}`);
+	setText(row.more, `listens on ${s.listen.join(", ")}` + (s.colorless ? "" : ` · ${preview} · a flip needs ${needed}`));
 }

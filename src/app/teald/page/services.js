@@ -138,7 +138,7 @@ function drawNotes(parent, notes) {
 }
 
 function whenWords(s) {
-	return neverFlipped(s) ? "not flipped" :
+	return s.colorless ? "without colors" : neverFlipped(s) ? "not flipped" :
 		`${s.change} ${ago(Date.parse(s.changed_at))} by ${s.changed_by}${s.reason ? ": " + s.reason : ""}`;
 }
 
@@ -147,11 +147,11 @@ function drawCells(row) {
 	COLUMNS.forEach((column, i) => COLORS.forEach((c, k) => {
 		const cell = row.cells[i][k], active = entry.s.active === c;
 		cell.how = "";
-		const text = column.fill(c, entry, k, cell);
-		setClass(cell, `n ${column.id} ${c}${active ? " active" : ""}${cell.how}`);
+		const text = entry.s.colorless && !active ? "" : column.fill(c, entry, k, cell);
+		setClass(cell, `n ${column.id}${entry.s.colorless ? "" : ` ${c}`}${active ? " active" : ""}${cell.how}`);
 		if (cell.textContent !== text) {
 			cell.textContent = text;
-			cell.setAttribute("aria-label", `${c} ${text}`);
+			cell.setAttribute("aria-label", entry.s.colorless ? text : `${c} ${text}`);
 		}
 	}));
 	setText(row.out, bytes(both(entry, N.out)) + "/s");
@@ -164,12 +164,12 @@ function drawRow(row) {
 		fillRow(row);
 	setText(row.name, s.name);
 	setText(row.mode, s.engine === "kernel" ? `${s.mode} · kernel` : s.mode);
-	setClass(row.badge, "badge " + (s.active || "unknown"));
-	setClass(row.badge.firstChild, "mark " + (s.active || "unknown"));
-	setText(row.badge.lastChild, s.active ? `${s.active}@${s.epoch}` : "not known");
+	setClass(row.badge, s.colorless ? "badge" : "badge " + (s.active || "unknown"));
+	setClass(row.badge.firstChild, s.colorless ? "" : "mark " + (s.active || "unknown"));
+	setText(row.badge.lastChild, s.colorless ? "–" : s.active ? `${s.active}@${s.epoch}` : "not known");
 	setText(row.when, neverFlipped(s) ? "–" : ago(Date.parse(s.changed_at)));
 	row.when.title = whenWords(s);
-	setClass(row.node, `service ${worst(problems)} on-${s.active || "none"}${row.open ? " opened" : ""}`);
+	setClass(row.node, `service ${worst(problems)} on-${s.colorless ? "none" : s.active || "none"}${row.open ? " opened" : ""}`);
 	drawCells(row);
 	row.chart.draw(entry, s.mode === "http" || isIdle(entry, "conn") ? "rate" : "conn", flips);
 	drawNotes(row.notes, notesOf(entry, problems));

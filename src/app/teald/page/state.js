@@ -34,9 +34,14 @@ function other(color) {
 	return color === "green" ? "blue" : "green";
 }
 
-/* A deadline is told as seconds from then; it is kept as a moment. */
+const NO_COLOR = { connections: 0, healthy: 0, total: 0, needed: 0, draining: false, backends: [] };
+
+/* A deadline is told as seconds from then; it is kept as a moment.  What has no colors is drawn as
+ * green's, without the word. */
 function takeService(entry, s) {
 	const d = s.drain;
+	if (s.colors[""])
+		Object.assign(s, { colorless: true, active: "green", idle: "blue", colors: { green: s.colors[""], blue: NO_COLOR } });
 	entry.s = s;
 	entry.drain = d && { color: d.color, atStart: d.at_start,
 		until: d.deadline_in === null ? null : state.now + d.deadline_in * 1000 };
@@ -88,9 +93,10 @@ function errorProblems(entry) {
 	const s = entry.s, found = [];
 	COLORS.forEach((color, k) => {
 		const f = figuresOf(entry, k), share = errorOf(entry, k), many = color === s.active && share > FEW && f[Q.errors] >= CHANCE;
+		const to = s.colorless ? "" : ` to ${color}`;
 		if (share > 0)
 			found.push([!many ? "" : share > MANY ? "bad" : "warn", s.mode === "http" ?
-				`${percent(share)} of the requests to ${color} answered with 5xx` : `${percent(share)} of the sessions to ${color} fail`]);
+				`${percent(share)} of the requests${to} answered with 5xx` : `${percent(share)} of the sessions${to} fail`]);
 	});
 	return found;
 }
