@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "model/color.h"
+#include "model/config_reply.h"
 #include "model/notify_config.h"
 #include "model/source.h"
 #include "model/status_set.h"
@@ -172,6 +173,7 @@ struct http_config {
 	enum http_answers answers;	/* lenient */
 	unsigned retry_after;	/* seconds in Retry-After of our own answers; 1, 0: not said */
 	enum sse_unavailable sse_unavailable;	/* close */
+	struct reply_config reply;
 };
 
 /* Who may tell us who the client is, and whom we tell. */

@@ -91,6 +91,11 @@ key_reader key_hosts, key_sni, key_header, key_default_host;
 /* Once the mode is known: the names that count in it. */
 void draft_take_names(struct service_draft *d);
 void draft_check_http(const struct cursor *c, const struct service_draft *s);
+/* What a service says itself (model/config_reply.h); base is a service_draft. */
+key_reader key_error_page, key_redirect, key_redirect_status, key_headers;
+extern const struct key request_headers_keys[], response_headers_keys[];
+void draft_check_reply(const struct cursor *c, const struct service_draft *s);
+void reply_config_clear(struct reply_config *r);
 /* The groups tls and backend_tls, and health.tls; base is a service_draft. */
 extern const struct key tls_keys[], backend_tls_keys[];
 key_reader key_tls, key_backend_tls, key_health_tls;

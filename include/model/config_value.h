@@ -19,4 +19,11 @@ void config_value_hash(struct buf *out, const char *secret);
 key_writer notify_value;	/* config_notify.c's */
 key_writer syslog_address_value, syslog_facility_value;	/* config_log.c's */
 
+/* A few digits that change with the bytes, and say nothing of them.  Returns out. */
+#define CONFIG_VALUE_DIGEST 9
+const char *config_value_digest(const void *bytes, size_t n, char out[CONFIG_VALUE_DIGEST]);
+
+/* Of model/config_reply.c. */
+key_writer write_error_page, write_request_set, write_request_remove, write_response_set, write_response_remove;
+
 #endif

@@ -41,7 +41,8 @@
 	X(END_BAD_REQUEST,   "bad_request",     1, "refused: the request is malformed, ambiguous or not supported") \
 	X(END_TOO_LARGE,     "too_large",       1, "refused: the request's body is larger than max_body") \
 	X(END_MISDIRECTED,   "misdirected",     1, "refused: no service here is for the request's host") \
-	X(END_REDIRECTED,    "redirected",      0, "the request was sent on to where TLS is spoken") \
+	X(END_REDIRECTED,    "redirected",      0, "the request was sent on: to where TLS is spoken, or by redirect") \
+	X(END_MAINTENANCE,   "maintenance",     0, "refused: the service is in maintenance") \
 	X(END_HEADER_TIMEOUT, "header_timeout", 1, "no whole request head within header_timeout") \
 	X(END_BODY_TIMEOUT,  "body_timeout",    1, "the request's body came slower than body_min_rate") \
 	X(END_CLIENT_SLOW,   "client_slow",     0, "the client took the answer slower than body_min_rate") \

@@ -14,6 +14,9 @@ struct http1_error {
 	bool close;	/* "Connection: close"; otherwise HTTP/1.1 goes on */
 	bool keep_alive;	/* "Connection: keep-alive", for an HTTP/1.0 client */
 	unsigned retry_after;	/* seconds; 0: not said */
+	/* A body instead of ours, with its Content-Type; page.p NULL: none. */
+	struct str page;
+	const char *type;
 	/* More header lines, each with its CRLF: "Allow: …", "Location: …"; or NULL. */
 	const char *headers;
 };
@@ -22,7 +25,7 @@ struct http1_error {
 const char *http1_error_phrase(unsigned status);
 
 /* The whole answer.  Returns how many bytes of out are used, 0 when room is
- * too small: HTTP1_ERROR_MAX and the lengths of detail, twice the request id
+ * too small: HTTP1_ERROR_MAX and the lengths of the page or detail, twice the request id
  * and headers are enough.  Control characters and what HTML or JSON would take
  * for more than text are escaped, up to six bytes each. */
 #define HTTP1_ERROR_MAX 1024

@@ -46,6 +46,7 @@ service_defaults(struct service_draft *d)
 		.pool_size = 1024,
 		.pool_idle = 4.0,
 		.retry_after = 1,
+		.reply.redirect_status = 302,
 	};
 	draft_default_tls(s);
 	s->tcp = (struct tcp_options){ .keepalive.on = true, .backlog = 4096, .user_timeout = -1 };
@@ -202,6 +203,7 @@ service_config_clear(struct service_config *s)
 	cidr_set_clear(&s->http.preview_allow);
 	free(s->http.preview_header);
 	free(s->http.default_host);
+	reply_config_clear(&s->http.reply);
 	for (size_t i = 0; i < s->n_names; i++)
 		free(s->names[i]);
 	free(s->names);

@@ -201,6 +201,7 @@ draft_check_http(const struct cursor *c, const struct service_draft *s)
 	if (s->s.mode != MODE_HTTP)
 		return;
 	check_preview(c, s);
+	draft_check_reply(c, s);
 	if (!h->forwarded && !cidr_set_is_empty(&h->forwarded_trust))
 		cursor_warn(c, draft_at(s, "forwarded_trust"),
 			    "forwarded_trust changes nothing while forwarded is false");

@@ -1,6 +1,7 @@
 /* config_value.c - the values of keys in words.  A key whose reader is its own has a
  * row here.  Any thread. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/evp.h>
@@ -272,24 +273,29 @@ put_sentinels(struct buf *out, const void *base, const struct key *k)
 	buf_printf(out, "]");
 }
 
-void
-config_value_hash(struct buf *out, const char *secret)
+const char *
+config_value_digest(const void *bytes, size_t n, char out[CONFIG_VALUE_DIGEST])
 {
 	static const char salt[] = "teal: ";
 	unsigned char digest[EVP_MAX_MD_SIZE];
-	EVP_MD_CTX *ctx;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
-	if (secret == NULL)
-		return;
-	ctx = EVP_MD_CTX_new();
 	CHECK(ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-	      EVP_DigestUpdate(ctx, salt, sizeof(salt)) == 1 &&
-	      EVP_DigestUpdate(ctx, secret, strlen(secret)) == 1 &&
+	      EVP_DigestUpdate(ctx, salt, sizeof(salt)) == 1 && EVP_DigestUpdate(ctx, bytes, n) == 1 &&
 	      EVP_DigestFinal_ex(ctx, digest, NULL) == 1);
 	EVP_MD_CTX_free(ctx);
-	buf_printf(out, " hash ");
 	for (int i = 0; i < SECRET_BYTES; i++)
-		buf_printf(out, "%02x", digest[i]);
+		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	return out;
+}
+
+void
+config_value_hash(struct buf *out, const char *secret)
+{
+	char hash[CONFIG_VALUE_DIGEST];
+
+	if (secret != NULL)
+		buf_printf(out, " hash %s", config_value_digest(secret, strlen(secret), hash));
 }
 
 /* The file's name, and a hash that changes with what is in it. */
@@ -508,6 +514,13 @@ static const struct {
 	{ "sni", put_names },
 	{ "default_host", put_default_host },
 	{ "preview_header", put_text },
+	{ "error_page", write_error_page },
+	{ "redirect", put_text },
+	{ "redirect_status", put_count },
+	{ "request_headers.set", write_request_set },
+	{ "request_headers.remove", write_request_remove },
+	{ "response_headers.set", write_response_set },
+	{ "response_headers.remove", write_response_remove },
 	{ "tls.certificates", put_certificates },
 	{ "tls.client_ca", put_text },
 	{ "tls.alpn", put_alpn },

@@ -147,7 +147,10 @@ write_head(struct buf *b, const struct http1_error *e, size_t length)
 	http1_date(clock_wall_us() / 1000000, date);
 	buf_printf(b, "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", e->status,
 		   http1_error_phrase(e->status), date,
-		   e->json ? "application/json" : "text/html; charset=utf-8", length);
+		   e->page.p != NULL ? e->type :
+		   e->json	     ? "application/json" :
+				       "text/html; charset=utf-8",
+		   length);
 	buf_printf(b, "Cache-Control: no-store\r\n");
 	if (e->retry_after > 0)
 		buf_printf(b, "Retry-After: %u\r\n", e->retry_after);
@@ -174,7 +177,9 @@ http1_error_write(const struct http1_error *e, char *out, size_t room)
 	/* Without memory of its own: one of these answers says that memory is out.  The
 	 * body comes first, for its length, and waits at the end for the head. */
 	buf_over(&body, out, room);
-	if (e->json)
+	if (e->page.p != NULL)
+		buf_append(&body, e->page.p, e->page.n);
+	else if (e->json)
 		write_json(&body, e);
 	else
 		write_html(&body, e);

@@ -15,6 +15,7 @@ struct http_answer {
 	const char *reason;	/* the same for people: on the page and in the log */
 	unsigned retry_after;	/* seconds; 0: not said */
 	const char *headers;	/* more header lines, each with CRLF; or NULL */
+	const struct error_page *page;	/* of its body; NULL: ours */
 	size_t bytes_in;	/* what came; 0: the head, or as much of one as there is */
 	bool close;	/* nothing may follow */
 };

@@ -120,6 +120,7 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 		.status = status,
 		.ending = ending,
 		.reason = reason,
+		.page = reply_page(&exchange_config_of(x)->reply, status, x->json),
 		/* What may have been executed is not to be asked for again by who obeys that. */
 		.retry_after = x->sent == 0 || x->idempotent ?
 				       http_answer_retry_after(x->dial.lane->config, ending) :

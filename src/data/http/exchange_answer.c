@@ -115,13 +115,16 @@ has_said(struct exchange *x, enum pump_result result)
 static bool
 interim(struct exchange *x, const struct http1_head *h)
 {
+	struct http1_line lines[HTTP_OWN_MAX];
 	const struct http1_edit_response e = {
 		.coding = HTTP1_CODING_PASS,
-		.lines = x->dial.lane->http->own_answers.lines,
+		.lines = lines,
 		.n_lines = x->dial.lane->http->own_answers.n,
 	};
 	enum pump_result result;
 	size_t n;
+
+	http_own_names(&x->dial.lane->http->own_answers, lines);
 
 	/* Each costs the client something, and the backend nothing: all of them may be
 	 * as long as a head. */
@@ -146,17 +149,16 @@ judge_answer(struct exchange *x)
 	judge_backend(x, x->status >= 500 && x->status <= 599 && x->status != 501 && x->status != 505);
 }
 
-/* What becomes of its head on the way to the client; color is filled in, too. */
+/* What becomes of its head on the way to the client; lines are filled in, too. */
 static struct http1_edit_response
-edit_of_answer(const struct exchange *x, const struct http1_head *h, struct http1_line *color)
+edit_of_answer(const struct exchange *x, const struct http1_head *h, struct http1_line lines[HTTP_OWN_MAX])
 {
+	const struct http_own *own = &x->dial.lane->http->own_answers;
 	const struct http_config *hc = answer_config_of(x);
 
-	*color = (struct http1_line){
-		.name = STR("X-Teal-Color"),
-		.value = str_from(color_word((enum color)x->dial.color)),
-		.only = true,
-	};
+	http_own_copy(own, lines);
+	if (hc->color_header)
+		lines[HTTP_OWN_COLOR].value = str_from(color_word((enum color)x->dial.color));
 	return (struct http1_edit_response){
 		.coding = x->minor0 ? HTTP1_CODING_REMOVE : HTTP1_CODING_PASS,
 		.close = !x->stream->keep && h->status != 101,
@@ -165,8 +167,8 @@ edit_of_answer(const struct exchange *x, const struct http1_head *h, struct http
 		.bodyless = x->down.body.framing == HTTP1_BODY_NONE,
 		.via = hc->via ? STR("teal") : STR(""),
 		.request_id = hc->request_id ? exchange_text(x, x->id) : STR(""),
-		.lines = color,
-		.n_lines = hc->color_header ? 1 : 0,
+		.lines = lines,
+		.n_lines = own->n,
 	};
 }
 
@@ -176,7 +178,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 {
 	struct http_stream *client = x->stream;
 	struct http1_edit_response e;
-	struct http1_line color;
+	struct http1_line lines[HTTP_OWN_MAX];
 	struct session_legs legs;
 	struct session *s;
 	size_t head;
@@ -205,7 +207,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		.bytes_out = n,
 		.websocket = http1_head_has_token(h, "upgrade", "websocket"),
 	};
-	e = edit_of_answer(x, h, &color);
+	e = edit_of_answer(x, h, lines);
 	if (!client->ops->upgrade(client, h, &e, (struct str){ rest, n }, &legs, &head))
 		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
 	s = session_adopt(&legs);
@@ -259,7 +261,7 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 {
 	struct http_stream *s = x->stream;
 	struct http1_edit_response e;
-	struct http1_line color;
+	struct http1_line lines[HTTP_OWN_MAX];
 	enum pump_result result;
 	size_t head, came = n;
 	bool bulk, last;
@@ -305,7 +307,7 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	x->answering = true;
 	/* The last bytes of a connection travel with its end. */
 	last = s->close_requested && x->down.body.done && pump_has_all(&x->up);
-	e = edit_of_answer(x, h, &color);
+	e = edit_of_answer(x, h, lines);
 	result = s->ops->write_head(s, h, &e, &x->down, (struct str){ rest, n }, last, &head);
 	x->bytes_out += head;
 	if (result == PUMP_BAD)

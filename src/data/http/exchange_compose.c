@@ -27,7 +27,8 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 	struct http_buffers *buffers = x->dial.lane->worker->http;
 	const struct http_stream *s = x->stream;
 	struct addr peer;
-	struct http_own own = x->dial.lane->http->own_requests;
+	const struct http_own *own = &x->dial.lane->http->own_requests;
+	struct http1_line lines[HTTP_OWN_MAX];
 	struct tls_facts tls;
 	struct http1_edit e = {
 		.rfc7239 = sc->http.forwarded_header,
@@ -44,15 +45,17 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 		.close = sc->proxy_protocol.send != SEND_NONE,
 	};
 
+	e.lines = own->lines;
+	e.n_lines = own->n;
 	if (sc->tls.client_ca != NULL && s->tls) {
+		http_own_copy(own, lines);
+		e.lines = lines;
 		tls_facts(s->ops->io(s)->tls, &tls);
 		if (tls.peer != NULL) {
-			own.lines[HTTP_OWN_SUBJECT].value = str_from(tls.peer->subject);
-			own.lines[HTTP_OWN_FINGERPRINT].value = str_from(tls.peer->fingerprint);
+			lines[HTTP_OWN_SUBJECT].value = str_from(tls.peer->subject);
+			lines[HTTP_OWN_FINGERPRINT].value = str_from(tls.peer->fingerprint);
 		}
 	}
-	e.lines = own.lines;
-	e.n_lines = own.n;
 	if (sc->http.forwarded) {
 		endpoint_get(&x->dial.peer, &peer);
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :

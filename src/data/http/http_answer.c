@@ -42,6 +42,7 @@ static const struct {
 	[END_DENIED] = { 403, "this client is not allowed here" },
 	[END_SOURCE_LIMIT] = { 429, "too many connections from one address" },
 	[END_SOURCE_RATE] = { 429, "too many connections a second from one address", AGAIN },
+	[END_MAINTENANCE] = { 503, "the service is in maintenance", AGAIN },
 	[END_MISDIRECTED] = { 421, "no service here is for that host" },
 	[END_TOO_LARGE] = { 413, "the request's body is larger than max_body" },
 	[END_HEADER_TIMEOUT] = { 408, "the request's head did not come within header_timeout" },
@@ -104,6 +105,8 @@ http_answer_write(struct http_conn *c, const struct http_answer *a, const struct
 		.keep_alive = asker->minor0 && !a->close,
 		.retry_after = a->retry_after,
 		.headers = a->headers,
+		.page = a->page != NULL ? (struct str){ a->page->bytes, a->page->n } : (struct str){ NULL, 0 },
+		.type = a->page != NULL ? a->page->type : NULL,
 	};
 	size_t n = http1_error_write(&e, buffers->out, buffers->size);
 
@@ -148,6 +151,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		http_buffers_id(w->http, made);
 		asker.id = (struct str){ made, sizeof(made) };
 	}
+	a.page = reply_page(&l->config->http.reply, a.status, asker.json);
 	taken = closed || http_answer_write(c, &a, &asker, &bytes);
 	r = (struct http_record){
 		.lane = l,

@@ -107,6 +107,8 @@ http_lane_free(struct lane *l)
 {
 	for (int i = 0; i < HTTP_CLOCKS; i++)
 		worker_set_clock(l->worker, &l->http->clocks[i], 0, NULL);
+	http_own_free(&l->http->own_requests);
+	http_own_free(&l->http->own_answers);
 	free(l->http);
 }
 

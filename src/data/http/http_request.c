@@ -105,6 +105,32 @@ path_of(const struct http1_head *h)
 	return h->form == HTTP1_ORIGIN ? target : STR("");
 }
 
+/* The site has moved, or that part of it: path and query are kept. */
+static void
+send_on(struct http_conn *c, struct lane *l, const struct http1_head *h, bool close)
+{
+	const struct reply_config *r = &l->config->http.reply;
+	struct str path = path_of(h);
+	size_t size = strlen(r->redirect) + path.n + 32;
+	char *headers = malloc(size);
+	struct http_answer a = {
+		.status = r->redirect_status,
+		.ending = END_REDIRECTED,
+		.reason = "this service is elsewhere now",
+		.headers = headers,
+		.close = close,
+	};
+
+	if (headers == NULL) {
+		answer_own(c, l, h, END_MEMORY, close);
+		return;
+	}
+	snprintf(headers, size, "Location: %s%s%.*s\r\n", r->redirect, path.n > 0 && path.p[0] == '/' ? "" : "/",
+		 (int)path.n, path.p);
+	http_conn_answer(c, l, h, &a);
+	free(headers);
+}
+
 /* To where TLS is spoken: the same host and path, and that port. */
 static void
 redirect(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
@@ -215,6 +241,14 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	}
 	if (ends_here(h)) {
 		answer_for_itself(c, l, h, close);
+		return length;
+	}
+	if (hc->reply.redirect != NULL) {
+		send_on(c, l, h, close);
+		return length;
+	}
+	if (hc->reply.maintenance && entrance == ENTRANCE_MAIN && !wants_preview(c, l, h)) {
+		answer_own(c, l, h, END_MAINTENANCE, close);
 		return length;
 	}
 	if (entrance == ENTRANCE_MAIN && wants_preview(c, l, h))
