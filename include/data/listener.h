@@ -37,6 +37,10 @@ struct listener {
 /* The lane for a client or a request that asks for this name; NULL: none.  One of
  * several lanes may have no snapshot yet: the store has not told its color. */
 struct lane *listener_lane(const struct listener *l, struct str name);
+/* The same for a request.  *why, when it is NULL: ROUTE_NONE, ROUTE_NO_PATH or ROUTE_AMBIGUOUS. */
+struct lane *listener_lane_by_path(const struct listener *l, struct str name, struct str path, int *why);
+/* May a client that was shown the certificate of `shown` for that name ask `to`? */
+bool listener_lets_ask(const struct listener *l, struct str name, const struct lane *shown, const struct lane *to);
 /* A request for that lane came where no TLS is spoken, and is to come again
  * where it is. */
 bool listener_redirects(const struct listener *l, const struct lane *to);

@@ -236,6 +236,8 @@ struct service_config {
 	bool is_default;	/* takes what matches no other service's name */
 	/* Nothing is flipped: its backends are those of green, which no user sees; blue has none. */
 	bool colorless;
+	char **paths;	/* mode "http": which of those names' paths, in the form of route_prefix() */
+	size_t n_paths;	/* 0: all */
 	enum color initial;	/* default green */
 	struct color_config colors[COLORS];
 	char *pool;	/* where nodes come from; NULL: listed in the service */

@@ -22,7 +22,7 @@ struct service_draft {
 	const config_setting_t *defaults;	/* or NULL */
 	char *where;	/* "service \"shop\"", owned */
 	const config_setting_t *listen, *preview, *plain_listen, *nodes;	/* or NULL */
-	const config_setting_t *hosts, *sni;	/* or NULL */
+	const config_setting_t *hosts, *sni, *paths;	/* or NULL */
 	struct color_draft colors[COLORS];
 	struct color_draft own;	/* of a service without colors */
 };
@@ -87,7 +87,7 @@ extern const struct key notify_keys[];
 void notify_config_free(struct config *c);
 
 /* Names of hosts, and of a header; base is a service_draft. */
-key_reader key_hosts, key_sni, key_header, key_default_host;
+key_reader key_hosts, key_paths, key_sni, key_header, key_default_host;
 /* Once the mode is known: the names that count in it. */
 void draft_take_names(struct service_draft *d);
 void draft_check_http(const struct cursor *c, const struct service_draft *s);

@@ -41,6 +41,7 @@
 	X(END_BAD_REQUEST,   "bad_request",     1, "refused: the request is malformed, ambiguous or not supported") \
 	X(END_TOO_LARGE,     "too_large",       1, "refused: the request's body is larger than max_body") \
 	X(END_MISDIRECTED,   "misdirected",     1, "refused: no service here is for the request's host") \
+	X(END_NO_PATH,       "no_path",         1, "refused: no service here is for the request's path on that host") \
 	X(END_REDIRECTED,    "redirected",      0, "the request was sent on: to where TLS is spoken, or by redirect") \
 	X(END_MAINTENANCE,   "maintenance",     0, "refused: the service is in maintenance") \
 	X(END_HEADER_TIMEOUT, "header_timeout", 1, "no whole request head within header_timeout") \

@@ -26,14 +26,25 @@ struct route *route_new(void);
 void route_free(struct route **rp);
 /* pattern: from route_pattern(), and each only once; service: 0 or more.
  * "*.x" stands for every name that ends with ".x": one label more or several. */
-void route_add(struct route *r, const char *pattern, int service);
+/* prefix: from route_prefix() (model/route_path.h), each only once with a pattern; "": of all paths that no other
+ * prefix of that pattern fits. */
+void route_add(struct route *r, const char *pattern, const char *prefix, int service);
 /* For names that no pattern fits, and for no name at all. */
-void route_set_default(struct route *r, int service);
+void route_set_default(struct route *r, const char *prefix, int service);
 /* The service for that name: the one that has it as it is, else the one with
- * the longest pattern "*." that fits, else the default; -1: none.
+ * the longest pattern "*." that fits, else the default; ROUTE_NONE: none.  Of several that share a name by their
+ * paths the one for all paths, else the first that was added: whose certificate is shown.
  * Case, a port behind the name and one dot at its end make no difference.
  * One pass over the name, whatever the number of services. */
+#define ROUTE_NONE (-1)
 int route_find(const struct route *r, struct str name);
+
+/* The same with the path of a request (a query behind it does not count): of those whose names fit the one with the
+ * most exact name that has a prefix for the path, the longest. */
+#define ROUTE_NO_PATH (-2)	/* the name is known, but not with that path */
+#define ROUTE_AMBIGUOUS (-3)	/* the path could be read as one of another service's */
+int route_find_path(const struct route *r, struct str name, struct str path);
+bool route_is_by_path(const struct route *r);
 
 /* The same names lead to the same services.  NULL is a route as well: none. */
 bool route_equal(const struct route *a, const struct route *b);

@@ -1,5 +1,7 @@
 /* listener_route.c - whose a listener's clients are, and where they belong that came to the wrong one.
  * Thread: owning worker. */
+#include <string.h>
+
 #include "data/lane.h"
 
 #define HTTPS_PORT 443
@@ -13,6 +15,35 @@ listener_lane(const struct listener *l, struct str name)
 		return l->lane;
 	found = route_find(l->route, name);
 	return found >= 0 ? l->worker->lanes[found] : NULL;
+}
+
+struct lane *
+listener_lane_by_path(const struct listener *l, struct str name, struct str path, int *why)
+{
+	if (l->route == NULL)
+		return l->lane;
+	*why = route_find_path(l->route, name, path);
+	return *why >= 0 ? l->worker->lanes[*why] : NULL;
+}
+
+/* What the one demands of a client's TLS the other one does, too. */
+static bool
+demand_alike(const struct tls_config *a, const struct tls_config *b)
+{
+	bool same = a->client_ca == b->client_ca ||
+		    (a->client_ca != NULL && b->client_ca != NULL && strcmp(a->client_ca, b->client_ca) == 0);
+
+	return same && a->client_verify == b->client_verify && a->min_version == b->min_version && a->profile == b->profile;
+}
+
+bool
+listener_lets_ask(const struct listener *l, struct str name, const struct lane *shown, const struct lane *to)
+{
+	if (shown == to)
+		return true;
+	/* One name of several services, told apart by their paths. */
+	return l->route != NULL && route_is_by_path(l->route) && listener_lane(l, name) == shown &&
+	       demand_alike(&shown->config->tls, &to->config->tls);
 }
 
 bool

@@ -88,17 +88,21 @@ add_route(struct binding *b, const struct making *m)
 {
 	const struct service_config *first = &m->config->services[b->services[0]];
 
-	if (b->n_services == 1 && (first->n_names == 0 || first->is_default))
+	if (b->n_services == 1 && (first->n_names == 0 || first->is_default) && first->n_paths == 0)
 		return;
 	b->route = route_new();
 	for (size_t i = 0; i < b->n_services; i++) {
 		const struct service_config *s = &m->config->services[b->services[i]];
 		int slot = (int)binding_slot(m, b->services[i]);
 
-		for (size_t k = 0; k < s->n_names; k++)
-			route_add(b->route, s->names[k], slot);
-		if (s->is_default)
-			route_set_default(b->route, slot);
+		for (size_t p = 0; p < (s->n_paths > 0 ? s->n_paths : 1); p++) {
+			const char *prefix = s->n_paths > 0 ? s->paths[p] : "";
+
+			for (size_t k = 0; k < s->n_names; k++)
+				route_add(b->route, s->names[k], prefix, slot);
+			if (s->is_default)
+				route_set_default(b->route, prefix, slot);
+		}
 	}
 }
 

@@ -207,6 +207,9 @@ service_config_clear(struct service_config *s)
 	for (size_t i = 0; i < s->n_names; i++)
 		free(s->names[i]);
 	free(s->names);
+	for (size_t i = 0; i < s->n_paths; i++)
+		free(s->paths[i]);
+	free(s->paths);
 	free(s->plain_listen);
 	free(s->preview);
 	free(s->listen);

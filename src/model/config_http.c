@@ -6,6 +6,7 @@
 
 #include "model/config_draft.h"
 #include "model/route.h"
+#include "model/route_path.h"
 #include "proto/http1_host.h"
 
 #define HEADER_NAME_MAX 64
@@ -44,6 +45,37 @@ key_hosts(const struct cursor *c, const struct key *k, const config_setting_t *s
 	(void)k;
 	d->hosts = s;
 	read_host_names(c, s, true, NULL);
+}
+
+void
+key_paths(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	char prefix[ROUTE_PREFIX];
+	struct service_draft *d = c->base;
+
+	(void)k;
+	d->paths = s;
+	while (d->s.n_paths > 0)
+		free(d->s.paths[--d->s.n_paths]);
+	free(d->s.paths);
+	d->s.paths = NULL;
+	if (!cursor_texts(c, s, "a path"))
+		return;
+	d->s.paths = must_array(cursor_items(s) + 1, sizeof(*d->s.paths));
+	for (size_t i = 0; i < cursor_items(s); i++) {
+		const char *text = config_setting_get_string(cursor_item(s, i)), *wrong = route_prefix(text, prefix);
+		bool repeated = false;
+
+		for (size_t p = 0; wrong == NULL && p < d->s.n_paths; p++)
+			repeated |= strcmp(d->s.paths[p], prefix) == 0;
+		if (wrong != NULL)
+			cursor_key_error(c, cursor_item(s, i), "\"%s\" is no beginning of paths such as \"/api/\": %s",
+					 show(text).s, wrong);
+		else if (repeated)
+			cursor_key_error(c, cursor_item(s, i), "\"%s\" is listed twice", show(text).s);
+		else
+			d->s.paths[d->s.n_paths++] = must_strdup(prefix);
+	}
 }
 
 void
@@ -202,6 +234,8 @@ draft_check_http(const struct cursor *c, const struct service_draft *s)
 		return;
 	check_preview(c, s);
 	draft_check_reply(c, s);
+	if (s->s.n_paths > 0 && s->s.n_names == 0 && !s->s.is_default)
+		cursor_error(c, draft_at(s, "paths"), "paths: of which names? add hosts = [...] or default = true");
 	if (!h->forwarded && !cidr_set_is_empty(&h->forwarded_trust))
 		cursor_warn(c, draft_at(s, "forwarded_trust"),
 			    "forwarded_trust changes nothing while forwarded is false");

@@ -355,6 +355,7 @@ const struct key service_keys[] = {
 	{ KEY("labels", key_labels) },
 
 	{ KEY("hosts", key_hosts), HTTP },
+	{ KEY("paths", key_paths), HTTP },
 	{ KEY("header_timeout", key_seconds), AT(s.http.header_timeout), .max = 3600, HTTP },
 	{ KEY("response_timeout", key_seconds), AT(s.http.response_timeout), HTTP },
 	{ KEY("keepalive_timeout", key_seconds), AT(s.http.keepalive_timeout), HTTP },

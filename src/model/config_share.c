@@ -246,7 +246,8 @@ check_alike(const struct draft *d, const struct service_draft *late, const struc
 }
 
 struct named {
-	const char *pattern;
+	const char *pattern;	/* "": of the default */
+	const char *prefix;	/* of its paths; "": all */
 	const struct service_draft *service;
 };
 
@@ -256,6 +257,8 @@ compare_named(const void *a, const void *b)
 	const struct named *x = a, *y = b;
 	int order = strcmp(x->pattern, y->pattern);
 
+	if (order == 0)
+		order = strcmp(x->prefix, y->prefix);
 	return order != 0 ? order : (x->service > y->service) - (x->service < y->service);
 }
 
@@ -266,11 +269,22 @@ pattern_at(const struct service_draft *s, const char *pattern)
 	const config_setting_t *list = s->s.mode == MODE_HTTP ? s->hosts : s->sni;
 	char text[ROUTE_PATTERN];
 
+	if (pattern[0] == '\0')
+		return draft_at(s, "default");
+
 	for (size_t i = 0; i < cursor_items(list); i++)
 		if (route_pattern(config_setting_get_string(cursor_item(list, i)), text) == NULL &&
 		    strcmp(text, pattern) == 0)
 			return cursor_item(list, i);
 	return s->at;
+}
+
+/* A request by one path must not get past the certificate that another one asks for. */
+static bool
+ask_alike(const struct tls_config *a, const struct tls_config *b)
+{
+	return (a->client_ca == NULL) == (b->client_ca == NULL) &&
+	       (a->client_ca == NULL || (strcmp(a->client_ca, b->client_ca) == 0 && a->client_verify == b->client_verify));
 }
 
 static void
@@ -279,12 +293,23 @@ check_pattern(const struct draft *d, const struct named *late, const struct name
 	const config_setting_t *there = pattern_at(early->service, early->pattern);
 	struct config_line l = config_text_line(&d->r->text, config_setting_source_line(there));
 	struct cursor c = { d->r, late->service->where, "", NULL };
+	bool path = late->prefix[0] != '\0';
 
-	if (strcmp(late->pattern, early->pattern) == 0 && late->service != early->service)
+	if (strcmp(late->pattern, early->pattern) != 0 || late->service == early->service)
+		return;
+	if (late->service->s.listen_tls && !ask_alike(&late->service->s.tls, &early->service->s.tls))
+		differs(d, late->service, early->service, "tls.client_ca", "both are reached by one name");
+	if (strcmp(late->prefix, early->prefix) != 0)
+		return;
+	if (late->pattern[0] == '\0')
+		cursor_error(&c, draft_at(late->service, "default"),
+			     "default: so is %s at %s:%u, with which it shares a listener%s%s", early->service->where, l.file,
+			     l.line, path ? ", for the path " : "", late->prefix);
+	else
 		cursor_error(&c, pattern_at(late->service, late->pattern),
-			     "%s: \"%s\" is also that of %s at %s:%u, with which it shares a listener",
-			     late->service->s.mode == MODE_HTTP ? "hosts" : "sni", late->pattern,
-			     early->service->where, l.file, l.line);
+			     "%s: \"%s\"%s%s is also that of %s at %s:%u, with which it shares a listener",
+			     late->service->s.mode == MODE_HTTP ? "hosts" : "sni", late->pattern, path ? " with the path " : "",
+			     late->prefix, early->service->where, l.file, l.line);
 }
 
 /* A client of HTTP has its place for one request; the next may be another's. */
@@ -300,37 +325,37 @@ check_wait(const struct draft *d, const struct service_draft *s)
 			"queue_timeout changes nothing on listeners that are shared: no client waits for a place there");
 }
 
+static size_t
+add_named(struct named *names, size_t n, const struct service_draft *s)
+{
+	for (size_t p = 0; p < (s->s.n_paths > 0 ? s->s.n_paths : 1); p++) {
+		const char *prefix = s->s.n_paths > 0 ? s->s.paths[p] : "";
+
+		for (size_t k = 0; k < s->s.n_names; k++)
+			names[n++] = (struct named){ s->s.names[k], prefix, s };
+		if (s->s.is_default)
+			names[n++] = (struct named){ "", prefix, s };
+	}
+	return n;
+}
+
 /* All of whom share the first one's listener. */
 static void
 check_sharers(const struct draft *d, const struct service_draft **list, size_t n)
 {
-	const struct service_draft *by_default = NULL;
 	struct named *names;
 	size_t total = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct cursor c = { d->r, list[i]->where, "", NULL };
-
-		total += list[i]->s.n_names;
+		total += (list[i]->s.n_names + 1) * (list[i]->s.n_paths + 1);
 		check_wait(d, list[i]);
 		if (i > 0)
 			check_alike(d, list[i], list[0]);
-		if (list[i]->s.is_default && by_default != NULL) {
-			struct config_line l = config_text_line(
-				&d->r->text, config_setting_source_line(draft_at(by_default, "default")));
-
-			cursor_error(&c, draft_at(list[i], "default"),
-				     "default: so is %s at %s:%u, with which it shares a listener",
-				     by_default->where, l.file, l.line);
-		} else if (list[i]->s.is_default) {
-			by_default = list[i];
-		}
 	}
 	names = must_array(total + 1, sizeof(*names));
 	total = 0;
 	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < list[i]->s.n_names; k++)
-			names[total++] = (struct named){ list[i]->s.names[k], list[i] };
+		total = add_named(names, total, list[i]);
 	qsort(names, total, sizeof(*names), compare_named);
 	for (size_t i = 1; i < total; i++)
 		check_pattern(d, &names[i], &names[i - 1]);

@@ -443,6 +443,13 @@ put_names(struct buf *out, const void *base, const struct key *k)
 }
 
 static void
+put_paths(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	config_value_texts(out, service(base)->paths, service(base)->n_paths);
+}
+
+static void
 put_default_host(struct buf *out, const void *base, const struct key *k)
 {
 	const struct service_config *s = service(base);
@@ -512,6 +519,7 @@ static const struct {
 	{ "source_address", put_source_address },
 	{ "hosts", put_names },
 	{ "sni", put_names },
+	{ "paths", put_paths },
 	{ "default_host", put_default_host },
 	{ "preview_header", put_text },
 	{ "error_page", write_error_page },

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/route.h"
+#include "model/route_path.h"
 
 #define LABEL_MAX 63
 #define NAME_MAX_BYTES 253
@@ -16,19 +17,28 @@
 #define HASH_BASIS 0xcbf29ce484222325ULL
 #define HASH_PRIME 0x100000001b3ULL
 
-struct slot {
-	char *name;	/* "shop.example", or ".shop.example" of "*.shop.example"; NULL: free */
-	uint32_t n;
+/* One of those who share a name: by the prefix of its paths. */
+struct sharer {
+	char *prefix;	/* route_prefix(); "": all paths */
 	int service;
+};
+
+struct slot {
+	char *name;	/* "shop.example", or ".shop.example" of "*.shop.example"; NULL: free, or of the default */
+	uint32_t n;
+	uint32_t n_sharers;
 	uint64_t hash;
+	struct sharer *sharers;	/* the longest prefix first */
+	int shown;	/* the one for all paths, else the first that was added */
 };
 
 struct route {
 	struct slot *slots;
 	size_t n_slots;	/* a power of two, at least twice as many as are used */
 	size_t n_used;
-	int fallback;	/* -1: none */
+	struct slot fallback;	/* n_sharers 0: none */
 	bool wild;	/* some begin with a dot */
+	bool by_path;	/* some share a name */
 };
 
 static char
@@ -167,9 +177,18 @@ route_new(void)
 {
 	struct route *r = must_alloc(sizeof(*r));
 
-	*r = (struct route){ .fallback = -1 };
+	*r = (struct route){ .fallback.shown = -1 };
 	grow_table(r);
 	return r;
+}
+
+static void
+clear_slot(struct slot *s)
+{
+	for (uint32_t i = 0; i < s->n_sharers; i++)
+		free(s->sharers[i].prefix);
+	free(s->sharers);
+	free(s->name);
 }
 
 void
@@ -181,37 +200,18 @@ route_free(struct route **rp)
 	if (r == NULL)
 		return;
 	for (size_t i = 0; i < r->n_slots; i++)
-		free(r->slots[i].name);
+		clear_slot(&r->slots[i]);
+	clear_slot(&r->fallback);
 	free(r->slots);
 	free(r);
 }
 
-void
-route_add(struct route *r, const char *pattern, int service)
-{
-	const char *name = pattern[0] == '*' ? pattern + 1 : pattern;
-	struct slot new = { must_strdup(name), (uint32_t)strlen(name), service, HASH_BASIS };
-
-	for (size_t i = new.n; i-- > 0;)
-		new.hash = hash_step(new.hash, new.name[i]);
-	if (2 * ++r->n_used > r->n_slots)
-		grow_table(r);
-	insert(r, &new);
-	r->wild |= name != pattern;
-}
-
-void
-route_set_default(struct route *r, int service)
-{
-	r->fallback = service;
-}
-
 /* name: any case. */
-static int
+static struct slot *
 find_name(const struct route *r, uint64_t hash, struct str name)
 {
 	for (size_t i = slot_at(r, hash); r->slots[i].name != NULL; i = (i + 1) & (r->n_slots - 1)) {
-		const struct slot *s = &r->slots[i];
+		struct slot *s = &r->slots[i];
 		size_t k = 0;
 
 		if (s->hash != hash || s->n != name.n)
@@ -219,9 +219,72 @@ find_name(const struct route *r, uint64_t hash, struct str name)
 		while (k < name.n && lower(name.p[k]) == s->name[k])
 			k++;
 		if (k == name.n)
-			return s->service;
+			return s;
 	}
-	return -1;
+	return NULL;
+}
+
+static void
+add_sharer(struct route *r, struct slot *s, const char *prefix, int service)
+{
+	uint32_t at = s->n_sharers++;
+
+	s->sharers = must_grow(s->sharers, s->n_sharers, sizeof(*s->sharers));
+	for (; at > 0 && strlen(s->sharers[at - 1].prefix) < strlen(prefix); at--)
+		s->sharers[at] = s->sharers[at - 1];
+	s->sharers[at] = (struct sharer){ must_strdup(prefix), service };
+	if (prefix[0] == '\0' || s->n_sharers == 1)
+		s->shown = service;
+	r->by_path |= prefix[0] != '\0';
+}
+
+void
+route_add(struct route *r, const char *pattern, const char *prefix, int service)
+{
+	const char *name = pattern[0] == '*' ? pattern + 1 : pattern;
+	struct slot new = { .n = (uint32_t)strlen(name), .hash = HASH_BASIS }, *old;
+
+	for (size_t i = new.n; i-- > 0;)
+		new.hash = hash_step(new.hash, name[i]);
+	if ((old = find_name(r, new.hash, (struct str){ name, new.n })) != NULL) {
+		add_sharer(r, old, prefix, service);
+		return;
+	}
+	new.name = must_strdup(name);
+	add_sharer(r, &new, prefix, service);
+	if (2 * ++r->n_used > r->n_slots)
+		grow_table(r);
+	insert(r, &new);
+	r->wild |= name != pattern;
+}
+
+void
+route_set_default(struct route *r, const char *prefix, int service)
+{
+	add_sharer(r, &r->fallback, prefix, service);
+}
+
+bool
+route_is_by_path(const struct route *r)
+{
+	return r->by_path;
+}
+
+static bool
+sharers_equal(const struct slot *a, const struct slot *b)
+{
+	if (b == NULL || a->n_sharers != b->n_sharers || a->shown != b->shown)
+		return false;
+	for (uint32_t i = 0; i < a->n_sharers; i++) {
+		uint32_t k = 0;
+
+		/* Those that are equally long stand in the order in which they were added. */
+		while (k < b->n_sharers && strcmp(a->sharers[i].prefix, b->sharers[k].prefix) != 0)
+			k++;
+		if (k == b->n_sharers || a->sharers[i].service != b->sharers[k].service)
+			return false;
+	}
+	return true;
 }
 
 bool
@@ -229,12 +292,12 @@ route_equal(const struct route *a, const struct route *b)
 {
 	if (a == NULL || b == NULL)
 		return a == b;
-	if (a->n_used != b->n_used || a->fallback != b->fallback)
+	if (a->n_used != b->n_used || !sharers_equal(&a->fallback, &b->fallback))
 		return false;
 	for (size_t i = 0; i < a->n_slots; i++) {
 		const struct slot *s = &a->slots[i];
 
-		if (s->name != NULL && find_name(b, s->hash, (struct str){ s->name, s->n }) != s->service)
+		if (s->name != NULL && !sharers_equal(s, find_name(b, s->hash, (struct str){ s->name, s->n })))
 			return false;
 	}
 	return true;
@@ -258,24 +321,71 @@ bare(struct str name, char room[ROUTE_PATTERN])
 	return name;
 }
 
-int
-route_find(const struct route *r, struct str name)
+/* Whose the path is; path.p NULL: the name alone is asked for. */
+static int
+pick_sharer(const struct slot *s, struct str path)
+{
+	if (path.p == NULL)
+		return s->shown;
+	for (uint32_t i = 0; i < s->n_sharers; i++)
+		if (route_prefix_fits(str_from(s->sharers[i].prefix), path))
+			return s->sharers[i].service;
+	return ROUTE_NO_PATH;
+}
+
+static int
+find_by(const struct route *r, struct str name, struct str path)
 {
 	uint64_t hash = HASH_BASIS;
 	char room[ROUTE_PATTERN];
-	int found = -1, longest = -1;
+	int found, best = ROUTE_NONE;
+	const struct slot *s;
 
 	name = bare(name, room);
-	if (name.n == 0 || name.n > NAME_MAX_BYTES)
-		return r->fallback;
+	if (name.n > NAME_MAX_BYTES)
+		name.n = 0;
+	if (r->fallback.n_sharers > 0)
+		best = pick_sharer(&r->fallback, path);
 	for (size_t i = name.n; i-- > 0;) {
 		hash = hash_step(hash, lower(name.p[i]));
-		if (name.p[i] == '.' && i > 0 && r->wild &&
-		    (found = find_name(r, hash, (struct str){ name.p + i, name.n - i })) >= 0)
-			longest = found;
+		if (name.p[i] != '.' || i == 0 || !r->wild ||
+		    (s = find_name(r, hash, (struct str){ name.p + i, name.n - i })) == NULL)
+			continue;
+		if ((found = pick_sharer(s, path)) >= 0 || best == ROUTE_NONE)
+			best = found;
 	}
 	/* One that begins with a dot looks like the end of a pattern, and is none. */
-	if (name.p[0] != '.' && (found = find_name(r, hash, name)) >= 0)
-		return found;
-	return longest >= 0 ? longest : r->fallback;
+	if (name.n == 0 || name.p[0] == '.' || (s = find_name(r, hash, name)) == NULL)
+		return best;
+	return (found = pick_sharer(s, path)) >= 0 || best == ROUTE_NONE ? found : best;
+}
+
+int
+route_find(const struct route *r, struct str name)
+{
+	return find_by(r, name, (struct str){ NULL, 0 });
+}
+
+struct by_name {
+	const struct route *route;
+	struct str name;
+};
+
+static int
+pick_by_name(const void *arg, struct str path)
+{
+	const struct by_name *b = arg;
+
+	return find_by(b->route, b->name, path);
+}
+
+int
+route_find_path(const struct route *r, struct str name, struct str path)
+{
+	const struct by_name b = { r, name };
+	int found;
+
+	if (!r->by_path)
+		return route_find(r, name);
+	return route_path_agrees(path, pick_by_name, &b, &found) ? found : ROUTE_AMBIGUOUS;
 }

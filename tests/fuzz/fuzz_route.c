@@ -27,7 +27,7 @@ add_pattern(struct route *r, struct str line)
 	for (int i = 0; i < n_patterns; i++)
 		if (strcmp(patterns[i], new) == 0)
 			return;
-	route_add(r, new, n_patterns++);
+	route_add(r, new, "", n_patterns++);
 }
 
 static int

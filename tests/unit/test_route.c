@@ -100,14 +100,14 @@ test_the_nearest_name_wins(void **state)
 
 	(void)state;
 	assert_int_equal(find(r, "shop.example"), -1);
-	route_add(r, "shop.example", 0);
+	route_add(r, "shop.example", "", 0);
 	assert_int_equal(find(r, "www.shop.example"), -1);
-	route_add(r, "*.shop.example", 1);
-	route_add(r, "*.eu.shop.example", 2);
-	route_add(r, "api.eu.shop.example", 3);
-	route_add(r, "*.example", 4);
-	route_add(r, "[2001:db8::1]", 5);
-	route_add(r, "10.0.0.1", 6);
+	route_add(r, "*.shop.example", "", 1);
+	route_add(r, "*.eu.shop.example", "", 2);
+	route_add(r, "api.eu.shop.example", "", 3);
+	route_add(r, "*.example", "", 4);
+	route_add(r, "[2001:db8::1]", "", 5);
+	route_add(r, "10.0.0.1", "", 6);
 
 	assert_int_equal(find(r, "shop.example"), 0);
 	assert_int_equal(find(r, "www.shop.example"), 1);
@@ -145,7 +145,7 @@ test_the_nearest_name_wins(void **state)
 	assert_int_equal(find(r, "[::1"), -1);
 	assert_int_equal(find(r, "[]"), -1);
 
-	route_set_default(r, 7);
+	route_set_default(r, "", 7);
 	assert_int_equal(find(r, "example"), 7);
 	assert_int_equal(find(r, ""), 7);
 	assert_int_equal(find(r, "shop.example"), 0);
@@ -168,9 +168,9 @@ test_odd_names_are_nobodys(void **state)
 	(void)state;
 	assert_true(room != MAP_FAILED);
 	assert_return_code(mprotect(room + page, page, PROT_NONE), 0);
-	route_add(r, "*.shop.example", 1);
-	route_add(r, "a.example", 2);
-	route_set_default(r, 9);
+	route_add(r, "*.shop.example", "", 1);
+	route_add(r, "a.example", "", 2);
+	route_set_default(r, "", 9);
 	for (unsigned round = 0; round < 20000; round++) {
 		size_t n = (size_t)rand_r(&seed) % 24;
 		char *p = room + page - n;
@@ -201,7 +201,7 @@ test_many_names(void **state)
 	(void)state;
 	for (int i = 0; i < 5000; i++) {
 		snprintf(name, sizeof(name), i % 2 != 0 ? "*.s%d.example" : "s%d.example", i);
-		route_add(r, name, i);
+		route_add(r, name, "", i);
 	}
 	for (int i = 0; i < 5000; i++) {
 		snprintf(name, sizeof(name), i % 2 != 0 ? "www.s%d.example" : "s%d.example", i);

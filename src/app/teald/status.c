@@ -179,6 +179,12 @@ entrances_json(struct json *j, const struct service_config *s)
 		json_cstr(j, NULL, s->names[i]);
 	json_array_end(j);
 	json_bool(j, "default", s->is_default);
+	if (s->n_paths > 0)
+		json_array(j, "paths");
+	for (size_t i = 0; i < s->n_paths; i++)
+		json_cstr(j, NULL, s->paths[i][0] != '\0' ? s->paths[i] : "/");
+	if (s->n_paths > 0)
+		json_array_end(j);
 }
 
 static const char *

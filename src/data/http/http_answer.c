@@ -42,6 +42,7 @@ static const struct {
 	[END_DENIED] = { 403, "this client is not allowed here" },
 	[END_SOURCE_LIMIT] = { 429, "too many connections from one address" },
 	[END_SOURCE_RATE] = { 429, "too many connections a second from one address", AGAIN },
+	[END_NO_PATH] = { 404, "no service here is for that path" },
 	[END_MAINTENANCE] = { 503, "the service is in maintenance", AGAIN },
 	[END_MISDIRECTED] = { 421, "no service here is for that host" },
 	[END_TOO_LARGE] = { 413, "the request's body is larger than max_body" },

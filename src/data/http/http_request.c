@@ -186,6 +186,7 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	const struct http_config *hc;
 	size_t length = h->length;
 	struct lane *l = c->lane;
+	int route = ROUTE_NONE;
 	bool close;
 
 	if (h->verb == HTTP1_CONNECT) {
@@ -200,13 +201,17 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	}
 	/* Where a body follows, an answer before its end has to be the last. */
 	close = !body.done;
-	l = listener_lane(c->listener, (struct str){ host.name, host.n });
+	l = listener_lane_by_path(c->listener, (struct str){ host.name, host.n }, path_of(h), &route);
+	if (l == NULL && route == ROUTE_AMBIGUOUS) {
+		refuse_head(c, c->lane, h, 400, "the path may be read as one of another service's");
+		return n;
+	}
 	if (l == NULL) {
-		answer_own(c, c->lane, h, END_MISDIRECTED, close);
+		answer_own(c, c->lane, h, route == ROUTE_NO_PATH ? END_NO_PATH : END_MISDIRECTED, close);
 		return length;
 	}
 	/* The certificate that was shown is another service's: the client meant that one. */
-	if (c->shown != NULL && l != c->shown) {
+	if (c->shown != NULL && !listener_lets_ask(c->listener, (struct str){ host.name, host.n }, c->shown, l)) {
 		answer_own(c, c->lane, h, END_MISDIRECTED, close);
 		return length;
 	}
