@@ -233,6 +233,9 @@ struct service_config {
 	 * route_pattern() gives them: Host of requests (http), SNI (tcp). */
 	char **names;
 	size_t n_names;	/* 0: not by name */
+	char *sni_map;	/* the file that the last n_mapped of them are from; NULL: none */
+	size_t n_mapped;
+	char sni_map_hash[9];	/* of that file: config_value_digest() */
 	bool is_default;	/* takes what matches no other service's name */
 	/* Nothing is flipped: its backends are those of green, which no user sees; blue has none. */
 	bool colorless;
@@ -345,6 +348,9 @@ struct config {
 		struct addr listen;
 		char **hosts;	/* lower case, globs with '*': names of the status page */
 		size_t n_hosts;	/* may be 0 */
+		struct cidr_set allow;	/* who may ask; empty: every client */
+		char *password_file;	/* NULL: the status page needs none */
+		char *password;	/* "USER:PASSWORD"; a secret */
 	} observe;
 	struct {
 		struct quorum min_services;	/* 1; 0: backends have no say */

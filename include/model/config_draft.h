@@ -69,6 +69,8 @@ void draft_default_store(struct draft *d);
 /* Also reads the passwords. */
 void draft_check_store(struct draft *d);
 void store_config_clear(struct store_config *s);
+/* The password of the status page. */
+void draft_check_observe(struct draft *d);
 
 /* admin.roles; base is a draft. */
 key_reader key_roles;
@@ -90,6 +92,8 @@ void notify_config_free(struct config *c);
 key_reader key_hosts, key_paths, key_sni, key_header, key_default_host;
 /* Once the mode is known: the names that count in it. */
 void draft_take_names(struct service_draft *d);
+/* And those of sni_map. */
+void draft_take_map(const struct cursor *c, struct service_draft *d);
 void draft_check_http(const struct cursor *c, const struct service_draft *s);
 /* What a service says itself (model/config_reply.h); base is a service_draft. */
 key_reader key_error_page, key_redirect, key_redirect_status, key_headers;

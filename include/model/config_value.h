@@ -23,6 +23,8 @@ key_writer syslog_address_value, syslog_facility_value;	/* config_log.c's */
 #define CONFIG_VALUE_DIGEST 9
 const char *config_value_digest(const void *bytes, size_t n, char out[CONFIG_VALUE_DIGEST]);
 
+/* Of model/config_map.c. */
+key_writer write_sni_map;
 /* Of model/config_reply.c. */
 key_writer write_error_page, write_request_set, write_request_remove, write_response_set, write_response_remove;
 

@@ -12,6 +12,7 @@
 #include "model/config_account.h"
 #include "model/config_copy.h"
 #include "model/config_draft.h"
+#include "model/secret.h"
 
 #define AT(member) .offset = offsetof(struct draft, c.member)
 #define WORKERS_MAX 1024
@@ -129,6 +130,8 @@ static const struct key observe_keys[] = {
 	{ KEY("listen", key_observe) },
 	{ KEY("freebind", key_bool), AT(observe.freebind) },
 	{ KEY("hosts", key_observe_hosts) },
+	{ KEY("allow", key_networks), AT(observe.allow) },
+	{ KEY("password_file", key_text), AT(observe.password_file) },
 	{ 0 },
 };
 
@@ -268,6 +271,9 @@ config_clear(struct config *c)
 	for (size_t i = 0; i < c->observe.n_hosts; i++)
 		free(c->observe.hosts[i]);
 	free(c->observe.hosts);
+	cidr_set_clear(&c->observe.allow);
+	free(c->observe.password_file);
+	secret_free(&c->observe.password);
 	free(c->kernel.table);
 	roles_free(c);
 	notify_config_free(c);

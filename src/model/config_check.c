@@ -426,6 +426,7 @@ draft_check_all(struct draft *d)
 	check_renames(d);
 	draft_check_listeners(d);
 	draft_check_store(d);
+	draft_check_observe(d);
 	draft_check_kernel(d);
 	check_pools_used(d);
 }

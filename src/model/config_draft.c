@@ -121,6 +121,7 @@ read_service_group(struct draft *d, const config_setting_t *group, unsigned nth)
 	if (name == NULL)
 		cursor_error(&c, group, "a service needs a name");
 	draft_take_names(s);
+	draft_take_map(&c, s);
 	draft_settle_engine(&s->s);
 	draft_settle_colors(s);
 	draft_check_colors(&c, s);
@@ -207,6 +208,7 @@ service_config_clear(struct service_config *s)
 	for (size_t i = 0; i < s->n_names; i++)
 		free(s->names[i]);
 	free(s->names);
+	free(s->sni_map);
 	for (size_t i = 0; i < s->n_paths; i++)
 		free(s->paths[i]);
 	free(s->paths);

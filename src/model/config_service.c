@@ -390,6 +390,7 @@ const struct key service_keys[] = {
 	{ KEY("response_headers", key_headers), .keys = response_headers_keys, HTTP },
 	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
 	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP, PROXY_FIRM },
+	{ KEY("sni_map", key_text), AT(s.sni_map), .modes = 1u << MODE_TCP, PROXY_FIRM },
 	{ KEY("tls", key_tls), .keys = tls_keys, PROXY_FIRM },
 	{ KEY("backend_tls", key_backend_tls), .keys = backend_tls_keys, PROXY_FIRM },
 	{ KEY("plain_listen", key_plain_listen), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },

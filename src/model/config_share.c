@@ -33,7 +33,7 @@ add_entrance(struct entrances *e, const struct entrance_at *new)
 static bool
 is_by_name(const struct service_draft *s)
 {
-	return s->s.n_names > 0 || s->s.is_default;
+	return s->s.n_names > 0 || s->s.is_default || s->s.sni_map != NULL;
 }
 
 /* Both are services' and of one kind: what keeps them from sharing an address
@@ -272,11 +272,11 @@ pattern_at(const struct service_draft *s, const char *pattern)
 	if (pattern[0] == '\0')
 		return draft_at(s, "default");
 
-	for (size_t i = 0; i < cursor_items(list); i++)
+	for (size_t i = 0; list != NULL && i < cursor_items(list); i++)
 		if (route_pattern(config_setting_get_string(cursor_item(list, i)), text) == NULL &&
 		    strcmp(text, pattern) == 0)
 			return cursor_item(list, i);
-	return s->at;
+	return draft_at(s, "sni_map");
 }
 
 /* A request by one path must not get past the certificate that another one asks for. */

@@ -180,9 +180,8 @@ check_where(const struct draft *d, const struct cursor *c, const config_setting_
 
 /* Reads a password; an error when that fails, a warning when every user can read it. */
 static char *
-read_password(const struct draft *d, const struct cursor *c, const char *name, const char *path)
+password_from(const struct cursor *c, const config_setting_t *s, const char *key, const char *path)
 {
-	const config_setting_t *s = store_at(d, name);
 	char *password = NULL;
 	struct why why;
 	mode_t mode;
@@ -190,11 +189,34 @@ read_password(const struct draft *d, const struct cursor *c, const char *name, c
 	if (path == NULL)
 		return NULL;
 	if (secret_read(path, &password, &mode, &why) != OK)
-		cursor_error(c, s, "store.%s: %s", name, why.text);
+		cursor_error(c, s, "%s: %s", key, why.text);
 	else if (mode & 0004)
-		cursor_warn(c, s, "store.%s: every user can read %s (mode %04o); chmod 0640 it", name, path,
+		cursor_warn(c, s, "%s: every user can read %s (mode %04o); chmod 0640 it", key, path,
 			    (unsigned)mode & 07777);
 	return password;
+}
+
+static char *
+read_password(const struct draft *d, const struct cursor *c, const char *name, const char *path)
+{
+	struct shown key;
+
+	snprintf(key.s, sizeof(key.s), "store.%s", name);
+	return password_from(c, store_at(d, name), key.s, path);
+}
+
+void
+draft_check_observe(struct draft *d)
+{
+	const config_setting_t *s =
+		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "observe.password_file");
+	struct cursor c = { d->r, NULL, "", NULL };
+	const char *colon;
+
+	d->c.observe.password = password_from(&c, s, "observe.password_file", d->c.observe.password_file);
+	colon = d->c.observe.password != NULL ? strchr(d->c.observe.password, ':') : NULL;
+	if (d->c.observe.password != NULL && (colon == NULL || colon == d->c.observe.password || colon[1] == '\0'))
+		cursor_error(&c, s, "observe.password_file: %s is no line USER:PASSWORD", d->c.observe.password_file);
 }
 
 static void

@@ -314,6 +314,13 @@ put_password(struct buf *out, const void *base, const struct key *k)
 }
 
 static void
+put_observe_password(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	put_secret(out, whole(base)->observe.password_file, whole(base)->observe.password);
+}
+
+static void
 put_sentinel_password(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
@@ -439,7 +446,7 @@ static void
 put_names(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
-	config_value_texts(out, service(base)->names, service(base)->n_names);
+	config_value_texts(out, service(base)->names, service(base)->n_names - service(base)->n_mapped);
 }
 
 static void
@@ -500,6 +507,7 @@ static const struct {
 	{ "admin.roles", put_roles },
 	{ "observe.listen", put_observe },
 	{ "observe.hosts", put_observe_hosts },
+	{ "observe.password_file", put_observe_password },
 	{ "log.access", put_access },
 	{ "kernel.table", put_text },
 	{ "log.syslog.address", syslog_address_value },
@@ -519,6 +527,7 @@ static const struct {
 	{ "source_address", put_source_address },
 	{ "hosts", put_names },
 	{ "sni", put_names },
+	{ "sni_map", write_sni_map },
 	{ "paths", put_paths },
 	{ "default_host", put_default_host },
 	{ "preview_header", put_text },

@@ -275,9 +275,9 @@ def test_the_preview_header_goes_nowhere(web):
 def test_defaults_count_where_a_service_says_nothing(teal, backend, ports, asked):
     b = backend(behaviour=lambda conn, _: (asked.append(conn.recv(1 << 16).decode("latin-1").split("\r\n")),
                                            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")))
-    services = [service(name, listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b], health={"type": "none"}, **keys)
+    services = [service(name, listen=f"127.0.0.1:{ports.hold()}", green=[b], blue=[b], mode="http", health={"type": "none"}, **keys)
                 for name, keys in (("one", {}), ("two", {"request_headers": {"set": {"X-Own": "2"}}}))]
-    t = teal(services=services, defaults={"mode": "http", "request_headers": {"set": {"X-All": "1"}}})
+    t = teal(services=services, defaults={"request_headers": {"set": {"X-All": "1"}}})
     for name in ("one", "two"):
         with Http(t.address(name)) as c:
             assert c.ask().status == 200

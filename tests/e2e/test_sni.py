@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from helpers.clients import Client
+from helpers.reload import reload
 from helpers.teald import service
 
 
@@ -48,12 +49,12 @@ HOUSES = {"shop": ["shop.example", "*.shop.example"], "pay": ["pay.example", "ww
 
 @pytest.fixture
 def street(teal, secret, ports):
-    def make(**more):
+    def make(start=True, **more):
         listen, preview = (f"127.0.0.1:{ports.hold()}" for _ in range(2))
         houses = {n: {"sni": names} for n, names in HOUSES.items()} | more
         sites = {n: [secret(f"{n}-{c}") for c in ("green", "blue")] for n in houses}
         return teal(services=[service(n, green=s[:1], blue=s[1:], listen=listen, preview=preview, **houses[n])
-                              for n, s in sites.items()])
+                              for n, s in sites.items()], start=start)
     return make
 
 
@@ -152,3 +153,49 @@ def test_what_is_no_tls_reaches_nobody(street):
             c.read_end()
     assert [s["connections"] for s in t.ok("status")["services"]] == [0, 0, 0]
     assert not t.log_lines("tcp.session", end="done")
+
+
+# ---- names from a file ----
+
+@pytest.fixture
+def names(tmp_path):
+    def make(text, name="names.map"):
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+    return make
+
+
+def test_names_of_tenants_come_from_a_file(street, names):
+    """One file for all of them, or one for each; a reload reads it again, even if nothing else has changed."""
+    path = names("# tenants\none.tenant.example shop\n*.two.tenant.example  pay   # all of it\n\nthree.tenant.example shop\r\n"
+                 "one.tenant.example shop\n")
+    t = street(shop={"sni": ["shop.example"], "sni_map": path}, pay={"sni_map": path})
+    assert [ask(t, n)[0] for n in ("shop.example", "one.tenant.example", "a.two.tenant.example", "Three.Tenant.example")] == \
+        ["shop-green", "shop-green", "pay-green", "shop-green"]
+    assert t.status("shop")["sni"] == ["shop.example"] and t.status("shop")["sni_map_names"] == 2
+    names("one.tenant.example pay\nfour.tenant.example shop\n")
+    assert "sni_map" in t.tealctl("reload", "--dry-run").stdout
+    reload(t)
+    assert [ask(t, n)[0] for n in ("one.tenant.example", "four.tenant.example")] == ["pay-green", "shop-green"]
+
+
+def test_a_hundred_thousand_names(street, names):
+    t = street(shop={"sni_map": names("".join(f"t{n}.tenant.example\n" for n in range(100_000)))})
+    assert [ask(t, n)[0] for n in ("t0.tenant.example", "t99999.tenant.example", "pay.example")] == ["shop-green", "shop-green", "pay-green"]
+
+
+@pytest.mark.parametrize("text, part", [
+    ("a b c\n", "a line is NAME or NAME SERVICE"), ("10.0.0.1\n", "names.map:1"), ("ok.example\n\n-x.example\n", "names.map:3"),
+    ("# none\n", "has no name for this service"), ("other.example pay\n", "has no name for this service"), ("", "has no name"),
+    ("pay.example\n", "is also that of")])
+def test_a_map_that_is_none_is_refused(street, names, text, part):
+    t = street(start=False, shop={"sni_map": names(text)}, pay={"sni": "pay.example"})
+    status, stderr = t.start_refused()
+    assert status == 2 and "sni" in stderr and part in stderr, stderr
+
+
+def test_a_map_that_is_not_there(street, tmp_path):
+    t = street(start=False, shop={"sni_map": str(tmp_path / "none.map")})
+    status, stderr = t.start_refused()
+    assert status == 2 and "sni_map" in stderr and "No such file" in stderr

@@ -2,9 +2,11 @@
  * finds what a plain walk over the patterns finds. */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "model/route.h"
+#include "model/route_path.h"
 #include "proto/http1_host.h"
 
 #define PATTERNS 64
@@ -49,12 +51,36 @@ walk(const struct http1_host *host)
 	return found;
 }
 
+static int
+pick_prefix(const void *arg, struct str path)
+{
+	(void)arg;
+	return route_prefix_fits(STR("/a/b"), path) ? 2 : route_prefix_fits(STR("/a"), path);
+}
+
+/* One that is followed is read so by a server that decodes, merges and resolves, and by one that does nothing. */
+static void
+check_path(struct str path)
+{
+	const char *query = memchr(path.p, '?', path.n);
+	char room[ROUTE_PATH_MAX + 1];
+	int service;
+
+	if (query != NULL)
+		path.n = (size_t)(query - path.p);
+	if (path.n == 0 || path.p[0] != '/' || path.n > ROUTE_PATH_MAX || !route_path_agrees(path, pick_prefix, NULL, &service))
+		return;
+	CHECK(service == pick_prefix(NULL, path));
+	CHECK(service == pick_prefix(NULL, route_path_read(path, ROUTE_READ_ALL, room)));
+}
+
 static void
 check_name(const struct route *r, struct str name)
 {
 	struct http1_host host;
 	int found = route_find(r, name);
 
+	check_path(name);
 	CHECK(found >= -1 && found < n_patterns);
 	if (http1_host_parse(name, &host) != HTTP1_FINE)
 		return;

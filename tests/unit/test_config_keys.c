@@ -48,6 +48,8 @@ static const struct sample top_samples[] = {
 	{ "observe.listen", OBSERVE "};", NULL },
 	{ "observe.freebind", OBSERVE "freebind = true; };", NULL },
 	{ "observe.hosts", OBSERVE "hosts = [\"status.example\"]; };", NULL },
+	{ "observe.allow", OBSERVE "allow = [\"10.0.0.0/8\"]; };", NULL },
+	{ "observe.password_file", OBSERVE "password_file = \"page.pass\"; };", NULL },
 	{ "ready.min_services", "ready: { min_services = \"100%\"; };", NULL },
 	{ "log.level", "log: { level = \"debug\"; };", NULL },
 	{ "log.access", "log: { access = \"errors\"; };", NULL },
@@ -131,6 +133,7 @@ static const struct sample service_samples[] = {
 	{ "tcp.keepalive_count", "tcp: { keepalive_count = 7; };", NULL },
 	{ "labels", "labels: { project = \"shop\"; };", NULL },
 	{ "hosts", "hosts = [\"shop.example\"];", NULL },
+	{ "paths", "hosts = [\"shop.example\"]; paths = [\"/api\"];", NULL },
 	{ "header_timeout", "header_timeout = 7;", NULL },
 	{ "response_timeout", "response_timeout = 7;", NULL },
 	{ "keepalive_timeout", "keepalive_timeout = 7;", NULL },
@@ -157,8 +160,17 @@ static const struct sample service_samples[] = {
 	{ "answers", "answers = \"strict\";", NULL },
 	{ "retry_after", "retry_after = 7;", NULL },
 	{ "sse_unavailable", "sse_unavailable = \"503\";", NULL },
+	{ "error_page", "error_page = ( { status = 503; file = \"page.html\"; } );", NULL },
+	{ "maintenance", "maintenance = true;", NULL },
+	{ "redirect", "redirect = \"https://new.example\";", NULL },
+	{ "redirect_status", "redirect_status = 308;", NULL },
+	{ "request_headers.set", "request_headers: { set = { X-A = \"1\"; }; };", NULL },
+	{ "request_headers.remove", "request_headers: { remove = [\"X-A\"]; };", NULL },
+	{ "response_headers.set", "response_headers: { set = { X-A = \"1\"; }; };", NULL },
+	{ "response_headers.remove", "response_headers: { remove = [\"X-A\"]; };", NULL },
 	{ "default", "default = true;", NULL },
 	{ "sni", "sni = [\"shop.example\"];", TCP },
+	{ "sni_map", "sni_map = \"names.map\";", TCP },
 	{ "tls.certificates", TLS "};", NULL },
 	{ "tls.client_ca", TLS "client_ca = \"ca.pem\"; };", NULL },
 	{ "tls.client_verify", TLS "client_ca = \"ca.pem\"; client_verify = \"optional\"; };", NULL },
@@ -230,6 +242,9 @@ test_every_sample_shows(void **state)
 {
 	(void)state;
 	write_file("secret", "open sesame\n");
+	write_file("page.pass", "ops:open sesame\n");
+	write_file("page.html", "<p>Back soon\n");
+	write_file("names.map", "tenant.example\n");
 	write_authority();
 	for (size_t i = 0; i < ARRAY_LEN(top_samples); i++) {
 		struct config_keys *without = keys_of("", "", NULL), *with = keys_of(top_samples[i].text, "", NULL);

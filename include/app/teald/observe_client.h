@@ -7,6 +7,7 @@
 
 #include "app/teald/metrics.h"
 #include "app/teald/observe.h"
+#include "app/teald/observe_access.h"
 #include "app/teald/observe_feed.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -43,6 +44,7 @@ struct observe {
 		unsigned n;
 	} places[OBSERVE_PLACES];
 	struct spare spare;
+	struct observe_access access;
 	struct link dead;
 	unsigned n;	/* over all places */
 
@@ -69,6 +71,7 @@ struct visitor {
 	struct observe *observe;
 	struct link link;
 	struct io io;	/* closed: dead */
+	struct addr peer;
 	enum visitor_state state;
 	enum observe_place place;
 	double touched;	/* clock_now() when it last made progress */
@@ -106,7 +109,7 @@ bool observe_make_room(struct observe *o, enum observe_place place);
 void observe_resume(struct observe *o);
 
 /* Takes over fd. */
-void visitor_new(struct observe *o, int fd);
+void visitor_new(struct observe *o, int fd, const struct addr *peer);
 /* The memory stays until this turn of the loop is over. */
 void visitor_close(struct visitor *v);
 

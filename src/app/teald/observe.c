@@ -30,6 +30,7 @@ observe_bind(const struct config *config, struct why *why)
 	struct why reason;
 
 	o->config = config;
+	observe_access_set(&o->access, config);
 	for (int i = 0; i < OBSERVE_PLACES; i++)
 		list_init(&o->places[i].list);
 	list_init(&o->dead);
@@ -115,10 +116,9 @@ observe_take(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
 	struct observe *o = container_of(acceptor, struct observe, acceptor);
 
-	(void)peer;
 	if (o->places[OBSERVE_WAITING].n >= OBSERVE_WAITING_MAX)
 		observe_make_room(o, OBSERVE_WAITING);
-	visitor_new(o, fd);
+	visitor_new(o, fd, peer);
 }
 
 static bool
@@ -187,6 +187,10 @@ observe_reconfigure(struct observe *o, const struct config *config)
 {
 	if (o->page != NULL)
 		page_reconfigure(o->page, config);
+	observe_access_set(&o->access, config);
+	/* Those who may go on come again by themselves. */
+	LIST_EACH(l, &o->places[OBSERVE_VIEWER].list)
+		visitor_close(list_entry(l, struct visitor, link));
 }
 
 struct observe *
@@ -257,5 +261,6 @@ observe_close(struct observe **op)
 		close(o->listening.fds[0]);
 	}
 	listening_close(&o->listening);
+	observe_access_clear(&o->access);
 	free(o);
 }

@@ -94,6 +94,7 @@ status_words(unsigned status)
 	switch (status) {
 	case 200: return "OK";
 	case 400: return "Bad Request";
+	case 401: return "Unauthorized";
 	case 403: return "Forbidden";
 	case 404: return "Not Found";
 	case 405: return "Method Not Allowed";
@@ -253,15 +254,30 @@ page_events(struct visitor *v, struct reply_head *head, struct buf *body)
 static const struct {
 	const char *path;
 	void (*write)(struct visitor *v, struct reply_head *head, struct buf *body);
-	bool probe;	/* has places of its own */
+	enum observe_asked asked;	/* a probe has places of its own */
 } pages[] = {
-	{ "/metrics", page_metrics, false },
-	{ "/healthz", page_healthz, true },
-	{ "/readyz", ready_write, true },
-	{ "/", page_index, false },
-	{ "/events", page_events, false },
-	{ "*", page_healthz, true },	/* of OPTIONS, about the server as a whole */
+	{ "/metrics", page_metrics, OBSERVE_ASKED_OTHER },
+	{ "/healthz", page_healthz, OBSERVE_ASKED_PROBE },
+	{ "/readyz", ready_write, OBSERVE_ASKED_PROBE },
+	{ "/", page_index, OBSERVE_ASKED_PAGE },
+	{ "/events", page_events, OBSERVE_ASKED_PAGE },
+	{ "*", page_healthz, OBSERVE_ASKED_PROBE },	/* of OPTIONS, about the server as a whole */
 };
+
+/* False: the head and body of a refusal are made. */
+static bool
+may_look(struct visitor *v, enum observe_asked asked, struct reply_head *head, struct buf *body)
+{
+	unsigned refused = observe_access_judge(&v->observe->access, &v->peer, asked, &v->head);
+
+	if (refused == 0)
+		return true;
+	head->status = refused;
+	buf_printf(body, refused == 401 ? "a user and a password are needed\n" : "this address is not in observe.allow\n");
+	if (refused == 401)
+		snprintf(head->extra, sizeof(head->extra), "WWW-Authenticate: Basic realm=\"teal\", charset=\"UTF-8\"\r\n");
+	return false;
+}
 
 /* -- requests ------------------------------------------------------------------- */
 
@@ -355,13 +371,15 @@ answer_visitor(struct visitor *v)
 	}
 	while (i < ARRAY_LEN(pages) && !str_eq(path, pages[i].path))
 		i++;
-	v->probes = i < ARRAY_LEN(pages) && pages[i].probe;
+	v->probes = i < ARRAY_LEN(pages) && pages[i].asked == OBSERVE_ASKED_PROBE;
 	if (!take_reply_place(v)) {
 		refuse_busy(v);
 		return;
 	}
 	buf_init(&body, REPLY_MAX - HEADERS_MAX);
-	if (i == ARRAY_LEN(pages)) {
+	if (!may_look(v, i < ARRAY_LEN(pages) ? pages[i].asked : OBSERVE_ASKED_OTHER, &head, &body)) {
+		;
+	} else if (i == ARRAY_LEN(pages)) {
 		head.status = 404;
 		buf_printf(&body, "there are / (the status page), /metrics, /healthz and /readyz\n");
 	} else if (!get && !is_head && !str_eq(method, "OPTIONS")) {
@@ -526,7 +544,7 @@ visitor_on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 void
-visitor_new(struct observe *o, int fd)
+visitor_new(struct observe *o, int fd, const struct addr *peer)
 {
 	struct visitor *v = calloc(1, sizeof(*v));
 	int room = (int)PIECE;
@@ -539,6 +557,7 @@ visitor_new(struct observe *o, int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	v->magic = VISITOR_MAGIC;
 	v->observe = o;
+	v->peer = *peer;
 	list_init(&v->link);
 	io_init(&v->io, fd, visitor_on_event);
 	ev_timer_init(&v->deadline, visitor_on_deadline, 0.0, 0.0);

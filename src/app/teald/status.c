@@ -175,9 +175,11 @@ entrances_json(struct json *j, const struct service_config *s)
 	listen_json(j, "preview", s->preview, s->n_preview);
 	json_bool(j, "tls", s->listen_tls);
 	json_array(j, s->mode == MODE_HTTP ? "hosts" : "sni");
-	for (size_t i = 0; i < s->n_names; i++)
+	for (size_t i = 0; i < s->n_names - s->n_mapped; i++)
 		json_cstr(j, NULL, s->names[i]);
 	json_array_end(j);
+	if (s->sni_map != NULL)
+		json_u64(j, "sni_map_names", s->n_mapped);
 	json_bool(j, "default", s->is_default);
 	if (s->n_paths > 0)
 		json_array(j, "paths");

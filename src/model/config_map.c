@@ -1,0 +1,161 @@
+/* config_map.c - names of a service from a file of their own: sni_map.  Any thread that loads a
+ * configuration. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "model/config_draft.h"
+#include "model/config_value.h"
+#include "model/route.h"
+
+#define MAP_MAX ((size_t)16 << 20)
+/* Complaints about one file. */
+#define FAULTS_MAX 10
+
+/* All of it, NUL-terminated; NULL with the reason. */
+static char *
+read_map(const char *path, size_t *n, const char **wrong)
+{
+	/* Without O_NONBLOCK a FIFO would keep us here. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char *bytes = NULL;
+	ssize_t got = -1;
+	struct stat st;
+
+	*n = 0;
+	*wrong = NULL;
+	if (fd < 0 || fstat(fd, &st) != 0)
+		*wrong = strerror(errno);
+	else if (!S_ISREG(st.st_mode))
+		*wrong = "it is no plain file";
+	else if ((size_t)st.st_size > MAP_MAX)
+		*wrong = "it is longer than 16 MiB";
+	if (*wrong == NULL) {
+		bytes = must_alloc((size_t)st.st_size + 1);
+		while (*n < (size_t)st.st_size && (got = read(fd, bytes + *n, (size_t)st.st_size - *n)) > 0)
+			*n += (size_t)got;
+		if (got < 0 && st.st_size > 0)
+			*wrong = strerror(errno);
+		bytes[*n] = '\0';
+	}
+	if (fd >= 0)
+		close(fd);
+	if (*wrong == NULL && memchr(bytes, '\0', *n) != NULL)
+		*wrong = "it is no text";
+	if (*wrong != NULL) {
+		free(bytes);
+		bytes = NULL;
+	}
+	return bytes;
+}
+
+/* The next word of a line; NULL: there is none. */
+static char *
+take_word(char **line)
+{
+	char *word = *line + strspn(*line, " \t\r");
+	size_t n = strcspn(word, " \t\r");
+
+	if (word[0] == '\0' || word[0] == '#')
+		return NULL;
+	*line = word + n + (word[n] != '\0');
+	word[n] = '\0';
+	return word;
+}
+
+static int
+compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* What is there twice counts once, and is no fault: lists are often merged. */
+static void
+drop_repeated(struct service_config *s, size_t from)
+{
+	size_t kept = from;
+
+	qsort(s->names + from, s->n_names - from, sizeof(*s->names), compare_texts);
+	for (size_t i = from; i < s->n_names; i++) {
+		bool again = kept > from && strcmp(s->names[i], s->names[kept - 1]) == 0;
+
+		for (size_t k = 0; k < from && !again; k++)
+			again = strcmp(s->names[i], s->names[k]) == 0;
+		if (again)
+			free(s->names[i]);
+		else
+			s->names[kept++] = s->names[i];
+	}
+	s->n_names = kept;
+	s->n_mapped = kept - from;
+}
+
+static void
+take_map_line(const struct cursor *c, struct service_draft *d, const config_setting_t *at, char *line, size_t number,
+	      unsigned *faults)
+{
+	char *name = take_word(&line), *service = name != NULL ? take_word(&line) : NULL;
+	bool more = service != NULL && take_word(&line) != NULL;
+	char pattern[ROUTE_PATTERN];
+	const char *wrong;
+
+	if (name == NULL || (!more && service != NULL && d->s.name != NULL && strcmp(service, d->s.name) != 0))
+		return;
+	wrong = route_pattern(name, pattern);
+	if (wrong == NULL && route_is_address(pattern))
+		wrong = "clients name no address in SNI, only names";
+	if (more)
+		wrong = "a line is NAME or NAME SERVICE";
+	if (wrong != NULL) {
+		if ((*faults)++ < FAULTS_MAX)
+			cursor_error(c, at, "sni_map: %s:%zu: \"%s\": %s", d->s.sni_map, number, show(name).s, wrong);
+		return;
+	}
+	if ((d->s.n_names & (d->s.n_names - 1)) == 0)
+		d->s.names = must_grow(d->s.names, d->s.n_names == 0 ? 1 : 2 * d->s.n_names, sizeof(*d->s.names));
+	d->s.names[d->s.n_names++] = must_strdup(pattern);
+}
+
+void
+draft_take_map(const struct cursor *c, struct service_draft *d)
+{
+	const config_setting_t *at = draft_at(d, "sni_map");
+	size_t from = d->s.n_names, n, number = 0;
+	const char *wrong;
+	unsigned faults = 0;
+	char *bytes, *next;
+
+	if (d->s.sni_map == NULL || d->s.mode != MODE_TCP)
+		return;
+	if ((bytes = read_map(d->s.sni_map, &n, &wrong)) == NULL) {
+		cursor_error(c, at, "sni_map: cannot use %s: %s", d->s.sni_map, wrong);
+		return;
+	}
+	config_value_digest(bytes, n, d->s.sni_map_hash);
+	/* A power of two, as it grows. */
+	d->s.names = must_grow(d->s.names, 2 * from + 2, sizeof(*d->s.names));
+	for (char *line = bytes; line != NULL; line = next) {
+		next = strchr(line, '\n');
+		if (next != NULL)
+			*next++ = '\0';
+		take_map_line(c, d, at, line, ++number, &faults);
+	}
+	free(bytes);
+	drop_repeated(&d->s, from);
+	if (d->s.n_mapped == 0 && faults == 0)
+		cursor_error(c, at, "sni_map: %s has no name for this service", d->s.sni_map);
+}
+
+void
+write_sni_map(struct buf *out, const void *base, const struct key *k)
+{
+	const struct service_config *s = &((const struct service_draft *)base)->s;
+
+	(void)k;
+	config_value_text(out, s->sni_map);
+	if (s->sni_map != NULL)
+		buf_printf(out, " %zu names hash %s", s->n_mapped, s->sni_map_hash);
+}
