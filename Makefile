@@ -290,7 +290,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)for script in ssh/teal-forced-command ssh/make-ci-user routing/teal-announce rolling-restart; do to=$(DESTDIR)$(DATADIR)/$${script##*/}; \
 		sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/$$script >$$to && chmod 755 $$to || exit; done
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples/ci
-	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/teal-sni.conf conf/teal-syslog-dns.conf conf/redis-acl.conf conf/sentinel.conf conf/ssh/ssh_config $(DESTDIR)$(DATADIR)/examples/
+	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/teal-sni.conf conf/teal-syslog-dns.conf conf/redis-acl.conf conf/sentinel.conf conf/ssh/ssh_config conf/examples/*.conf $(DESTDIR)$(DATADIR)/examples/
 	$(Q)install -m 644 $(STACK) $(DESTDIR)$(DATADIR)/examples/
 	$(Q)install -m 644 conf/ci/*.yml $(DESTDIR)$(DATADIR)/examples/ci/
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf

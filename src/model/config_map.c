@@ -54,7 +54,7 @@ read_map(const char *path, size_t *n, const char **wrong)
 
 /* The next word of a line; NULL: there is none. */
 static char *
-take_word(char **line)
+map_word(char **line)
 {
 	char *word = *line + strspn(*line, " \t\r");
 	size_t n = strcspn(word, " \t\r");
@@ -97,8 +97,8 @@ static void
 take_map_line(const struct cursor *c, struct service_draft *d, const config_setting_t *at, char *line, size_t number,
 	      unsigned *faults)
 {
-	char *name = take_word(&line), *service = name != NULL ? take_word(&line) : NULL;
-	bool more = service != NULL && take_word(&line) != NULL;
+	char *name = map_word(&line), *service = name != NULL ? map_word(&line) : NULL;
+	bool more = service != NULL && map_word(&line) != NULL;
 	char pattern[ROUTE_PATTERN];
 	const char *wrong;
 

@@ -103,7 +103,7 @@ digit_of(char c)
 /* Percent-decoded once; overlong forms of UTF-8 (RFC 3629 section 10) stand for what careless decoders make
  * of them. */
 static struct str
-decode(struct str path, bool overlong, char *room)
+percent_decode(struct str path, bool overlong, char *room)
 {
 	size_t n = 0;
 
@@ -179,14 +179,14 @@ route_path_agrees(struct str path, route_pick *pick, const void *arg, int *servi
 		return false;
 	if (!encoded)
 		return true;
-	decoded = decode(path, false, once);
+	decoded = percent_decode(path, false, once);
 	/* For some the path ends at a NUL. */
 	if (memchr(decoded.p, '\0', decoded.n) != NULL ||
 	    !readings_agree(decoded, liberties_of(decoded, &encoded), pick, arg, *service))
 		return false;
 	if (!encoded)
 		return true;
-	decoded = decode(decoded, true, twice);
+	decoded = percent_decode(decoded, true, twice);
 	return memchr(decoded.p, '\0', decoded.n) == NULL &&
 	       readings_agree(decoded, liberties_of(decoded, &encoded), pick, arg, *service);
 }

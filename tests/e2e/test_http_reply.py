@@ -5,6 +5,9 @@ import pytest
 
 from helpers.http1 import Http
 from helpers.reload import change, reload
+from helpers.peers import Peer
+from helpers.samples import CONF, replace
+from helpers.scale import BUILD, until
 from helpers.teald import service
 
 PAGE = b"<!DOCTYPE html><title>Back soon</title>\n"
@@ -283,3 +286,33 @@ def test_defaults_count_where_a_service_says_nothing(teal, backend, ports, asked
             assert c.ask().status == 200
     assert values(asked[0], "X-All") == ["1"]
     assert values(asked[1], "X-All") == [] and values(asked[1], "X-Own") == ["2"]
+
+
+# ---- the sample ----
+
+@pytest.mark.nosan
+def test_the_sample_of_a_site(backend, ports, pages, closing, tmp_path):
+    """conf/examples/site.conf with this machine's addresses and files."""
+    def serve(conn, _):
+        while conn.recv(1 << 16):
+            conn.sendall(b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 2\r\n\r\nok")
+    b, dead = backend(behaviour=serve), f"127.0.0.1:{ports.hold()}"
+    listen, observe = ports.hold(), ports.hold()
+    conf = tmp_path / "site.conf"
+    conf.write_text(replace((CONF / "examples/site.conf").read_text(), [
+        ("/var/lib/teal", str(tmp_path)), ("0.0.0.0:9180", f"127.0.0.1:{observe}"), ("10.0.0.0/8", "127.0.0.0/8"),
+        ("/etc/teal/page.pass", pages("page.pass", b"ops:secret\n")), ("/etc/teal/down.html", pages("down.html", PAGE)),
+        ("0.0.0.0:80", f"127.0.0.1:{listen}"), ("10.0.0.12:10080", dead), ("10.0.0.12:11080", dead),
+        ("10.0.0.11:10080", b.address), ("10.0.0.11:11080", b.address)])
+        + f'admin: {{ socket = "{tmp_path}/a.sock"; }};\n')
+    closing.add(Peer(tmp_path, "teald", [BUILD / "teald-serve", "-c", conf], [listen, observe]))
+    with Http(("127.0.0.1", listen)) as c:
+        until(lambda: c.ask(host="shop.example").status == 200, "its backend is up")
+        a = c.ask(host="shop.example")
+        assert a.get("Server") is None and a.get("Strict-Transport-Security") == "max-age=31536000"
+        down = c.ask("/api/x", host="shop.example")
+        assert down.status in (502, 503) and down.body == PAGE
+        old = c.ask("/a?b", host="www.old.example")
+        assert (old.status, old.get("Location")) == (301, "https://shop.example/a?b")
+    with Http(("127.0.0.1", observe)) as c:
+        assert c.ask("/", host="127.0.0.1").status == 401 and c.ask("/metrics", host="127.0.0.1").status == 200

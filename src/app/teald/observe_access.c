@@ -49,7 +49,7 @@ observe_access_set(struct observe_access *a, const struct config *config)
 }
 
 static bool
-is_here(const struct addr *peer)
+is_of_this_machine(const struct addr *peer)
 {
 	switch (addr_family(peer)) {
 	case AF_INET:
@@ -84,7 +84,7 @@ observe_access_judge(const struct observe_access *a, const struct addr *peer, en
 {
 	bool known = cidr_set_is_empty(&a->allow) || cidr_set_match(&a->allow, peer) || addr_family(peer) == AF_UNIX;
 
-	if (!known && !(asked == OBSERVE_ASKED_PROBE && is_here(peer)))
+	if (!known && !(asked == OBSERVE_ASKED_PROBE && is_of_this_machine(peer)))
 		return 403;
 	return asked == OBSERVE_ASKED_PAGE && a->password && !knows_password(a, h) ? 401 : 0;
 }

@@ -65,7 +65,7 @@ http_answer_words(enum ending e)
 unsigned
 http_answer_retry_after(const struct service_config *sc, enum ending e)
 {
-	double token = e == END_SOURCE_RATE ? 1 / sc->limits.source_rate.per_second : 0;
+	double rate = sc->limits.source_rate.per_second, token = e == END_SOURCE_RATE && rate > 0 ? 1 / rate : 0;
 
 	if (!told[e].again || sc->http.retry_after == 0)
 		return 0;
