@@ -4,6 +4,7 @@ import subprocess
 import pytest
 
 from helpers.browser import CONTRASTS, Browser
+from helpers.forty import BAD, DEAD, DRAINED, DRAINS, LOCKED, NODES, Forty
 from helpers.scale import until
 from helpers.tealbench import TEALBENCH, Serve
 from helpers.teald import service
@@ -125,7 +126,7 @@ def test_where_http_is_spoken_it_is_requests(teal, ports, closing, chromium):
         try:
             # More than the two connections: they are requests.
             until(lambda: float((page.texts(".green.rate") or ["0"])[0]) > 2, "requests per second of green")
-            page.until_text(".notes .bad", "100 % of the requests to green answered with 5xx")
+            page.until_text(".notes .bad", "green: 100 % answered with 5xx")
             t.ok("flip", "shop", "blue")
             until(lambda: float(page.texts(".blue.rate")[0]) > 2, "and of blue")
 
@@ -194,6 +195,40 @@ def test_what_is_shown_stands_in_the_address(teal, backend, ports, chromium):
     page.until_text("#legend", "tinted")
     for c in held:
         c.close()
+    assert page.complaints() == []
+
+
+def test_a_bad_day_of_forty_services(tmp_path, closing, chromium):
+    scene = closing.add(Forty(tmp_path))
+    chromium.look("light", 1440, 1080)
+    page = chromium.open(scene.teal)
+    page.run("document.querySelector('#understood').click()")
+    page.until_text("#sum-state", "✓ all 40 well")
+    page.until_text("#nodes-sum", "all 4 up")
+    scene.load().spoil()
+    # One dead node is one line, and that of the release that answers badly is another; 38 rows are calm.
+    page.until_text("#sum-state", "▲ 1 of 40 and 1 node need attention")
+    page.until_text("#nodes-sum", "▲ 1 of 4 down, 1 drained")
+    assert page.texts("#nodes li .host") == [DEAD, DRAINED, *NODES[:2]]
+    assert page.texts("#nodes li .up") == ["0/80 up", "80/80 up", "80/80 up", "80/80 up"]
+    until(lambda: page.texts(".service .name")[:3] == [BAD, DRAINS, LOCKED], "what needs a person, drains or is locked stands first")
+    assert len(page.run("return [...document.querySelectorAll('.service')].filter((e) => e.getBoundingClientRect().bottom <= innerHeight)")) == 40
+    page.until_text(".service.warn .notes", "% answered with 5xx")
+    page.until_text("#flips", "· 5xx 0 % → ")
+
+    page.run("document.querySelector('.service .open').click()")
+    page.until_text(".quality", "in the minute before the flip at")
+    rows = page.texts(".quality tbody tr")
+    assert "green" in rows[2] and "blue since that flip" in rows[3], rows
+    until(lambda: "Answered with 5xx, per second" in page.texts(".big h4"), "a graph of them")
+    assert page.run("return document.querySelectorAll('.big .axis text').length") >= 6
+    page.run("document.querySelector('.service .open').click()")
+
+    # Without a way back it is not well.
+    for host in NODES[:2]:
+        scene.kill(host, DRAINS, "green")
+    page.until_text("#sum-state", "▲ 2 of 40 and 1 node need attention")
+    until(lambda: "no way back: green has 0/3 backends healthy, 2 needed" in " ".join(page.texts(".notes")), "the row says so")
     assert page.complaints() == []
 
 

@@ -24,6 +24,7 @@ class Forty:
 
     def __init__(self, folder, times=1):
         self.ports, self.closing = Ports(), []
+        self.interval = 0.5 if times == 1 else 5.0
         self.names = {name.removesuffix(".tcp"): name.endswith(".tcp") for name in SERVICES}
         quiet = [n for n in self.names if not SERVICES.get(n)]
         for i in range(1, times):
@@ -40,17 +41,23 @@ class Forty:
         first = name if (name, "green") in self.port else name.rsplit("-", 1)[0]
         return {"name": name, "mode": "tcp" if tcp else "http", "listen": f"127.0.0.1:{self.ports.hold()}", "nodes": "main",
                 **{c: {"port": self.port[first, c]} for c in ("green", "blue")},
-                "health": {"interval": 0.5, "timeout": 20.0, "rise": 1, "fall": 2}, "drain": {"timeout": 300.0, "idle": 0.0}}
+                "health": {"interval": self.interval, "timeout": 20.0, "rise": 1, "fall": 2}, "drain": {"timeout": 300.0, "idle": 0.0}}
 
     def _node(self, host):
         """What runs there: a server for each color and kind, and one for the bad release."""
         def serve(names, color, *options):
             return Serve(f"--name={color}", *options, listen=[f"{host}:{self.port[n, color]}" for n in names])
         http, tcp = ([n for n, t in self.names.items() if t is kind and (n, "green") in self.port] for kind in (False, True))
-        servers = [serve(tcp, c, "--mode=echo") for c in ("green", "blue")]
+        servers = [serve([n for n in tcp if n != DRAINS], c, "--mode=echo") for c in ("green", "blue")]
+        self.own = getattr(self, "own", {}) | {(host, DRAINS, c): serve([DRAINS], c, "--mode=echo") for c in ("green", "blue")}
+        servers += [server for (h, _, _), server in self.own.items() if h == host]
         servers += [serve(http, "green"), serve([n for n in http if n != BAD], "blue"), serve([BAD], "blue", "--break=5xx:50")]
         self.closing += servers
         return servers
+
+    def kill(self, host, name, color):
+        """One that has a server of its own there."""
+        self.own[host, name, color].process.kill()
 
     def load(self):
         """The usual traffic begins."""

@@ -128,7 +128,7 @@ function drawDrains() {
 			tag.replaceChildren();
 			colorTag(e.drain.color, tag);
 		}
-		setText(left, `${whole(n)} of ${plural(Math.max(e.drain.atStart, n), thing(e.s))} left`);
+		setText(left, `drains, ${whole(n)} of ${plural(Math.max(e.drain.atStart, n), thing(e.s))} left`);
 		const seconds = Math.max(0, Math.ceil((e.drain.until - serverNow()) / 1000));
 		setText(until, e.drain.until === null ? "no deadline" : `the rest is cut in ${seconds} s`);
 		setClass(li, e.drain.color);

@@ -93,10 +93,10 @@ function errorProblems(entry) {
 	const s = entry.s, found = [];
 	COLORS.forEach((color, k) => {
 		const f = figuresOf(entry, k), share = errorOf(entry, k), many = color === s.active && share > FEW && f[Q.errors] >= CHANCE;
-		const to = s.colorless ? "" : ` to ${color}`;
+		const of = s.colorless ? "" : `${color}: `;
 		if (share > 0)
 			found.push([!many ? "" : share > MANY ? "bad" : "warn", s.mode === "http" ?
-				`${percent(share)} of the requests${to} answered with 5xx` : `${percent(share)} of the sessions${to} fail`]);
+				`${of}${percent(share)} answered with 5xx` : `${of}${percent(share)} of sessions fail`]);
 	});
 	return found;
 }
