@@ -43,8 +43,15 @@ list_places(struct places *t, const struct node_pool *p)
 
 /* NULL: it is on none of the pool's nodes (any more). */
 static struct node_view *
-view_of(const struct places *t, const struct node_pool *p, const char *host)
+view_of(const struct places *t, const struct node_pool *p, const struct backend *b)
 {
+	const char *host = b->host;
+
+	if (host == NULL)
+		return NULL;
+	/* As a rule where it was. */
+	if (b->node_at > 0 && b->node_at <= p->n_views && strcmp(p->views[b->node_at - 1].host, host) == 0)
+		return &p->views[b->node_at - 1];
 	for (size_t s = place_of(t, host); t->at[s] != 0; s = (s + 1) & t->mask)
 		if (strcmp(p->views[t->at[s] - 1].host, host) == 0)
 			return &p->views[t->at[s] - 1];
@@ -126,7 +133,8 @@ add_to_sum(struct node_sum *sum, const struct backend *b)
 static void
 count_backend(const struct node_pool *p, struct node_view *v, struct backend *b)
 {
-	(void)p;
+	b->node_at = (unsigned)(v - p->views) + 1;
+	b->node_down = v->does == NODE_DOWN;	/* so far */
 	add_to_sum(&v->sum, b);
 	if (b->state == BACKEND_DOWN && v->reason[0] == '\0')
 		str_copy(v->reason, sizeof(v->reason), str_from(b->error));
@@ -144,7 +152,7 @@ nodes_add_service(struct node_sum *sum, const struct service *s, size_t place)
 static void
 tell_backend(const struct node_pool *p, struct node_view *v, struct backend *b)
 {
-	b->node_at = (unsigned)(v - p->views) + 1;
+	(void)p;
 	b->node_down = v->does == NODE_DOWN;
 }
 
@@ -161,7 +169,7 @@ each_backend(const struct control *c, struct node_pool *p, const struct places *
 		for (int color = GREEN; color < COLORS; color++)
 			for (size_t k = 0; k < s->colors[color].n; k++) {
 				struct backend *b = s->colors[color].backends[k];
-				struct node_view *v = b->host != NULL ? view_of(t, p, b->host) : NULL;
+				struct node_view *v = view_of(t, p, b);
 
 				if (v != NULL)
 					each(p, v, b);
@@ -200,6 +208,7 @@ tell_of_node(struct control *c, const struct node_pool *p, const struct node_vie
 static void
 look_at_pool(struct control *c, struct node_pool *p)
 {
+	bool news = false;
 	struct places t;
 
 	list_nodes(c, p);
@@ -209,9 +218,11 @@ look_at_pool(struct control *c, struct node_pool *p)
 		enum node_does was = p->views[i].does;
 
 		p->views[i].does = does(&p->views[i].sum, was);
+		news |= p->views[i].does != was;
 		tell_of_node(c, p, &p->views[i], was);
 	}
-	each_backend(c, p, &t, tell_backend);
+	if (news)
+		each_backend(c, p, &t, tell_backend);
 	free(t.at);
 }
 

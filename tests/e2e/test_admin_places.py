@@ -108,7 +108,7 @@ def test_what_one_user_does_not_read_has_a_limit(teal, backend, ports, closing):
     mine = closing.add(t.admin())
     # Some of each reply the kernel takes.
     size = len(json.dumps(mine.command("status"))) * 3 // 4 - (256 << 10)
-    enough = (8 << 20) // max(size, 1) + 20
+    enough = (16 << 20) // max(size, 1) + 20
     assert enough < PLACES - RESERVE, size
     closing.add(Hog(Person("games"), t, "status\\n", enough))
     line = t.wait_log("admin.closed", uid=Person("games").uid)

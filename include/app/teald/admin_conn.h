@@ -18,7 +18,7 @@
 
 #define CLIENT_MAGIC 0x61646d63u
 /* A reply never grows beyond this; status of a large fleet fits. */
-#define CLIENT_REPLY_MAX ((size_t)8 << 20)
+#define CLIENT_REPLY_MAX ((size_t)16 << 20)
 /* A listener that is so far behind is not listening. */
 #define CLIENT_EVENTS_MAX ((size_t)1 << 20)
 /* Commands that go on after their client left; more are not watched to

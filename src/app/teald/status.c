@@ -61,7 +61,9 @@ backends_json(struct json *j, const struct service_ctl *ctl, enum color color)
 		json_cstr(j, "state", backend_word(b));
 		json_cstr(j, "admin", backend_admin_word(b));
 		json_cstr(j, "node", b->host);
-		json_bool(j, "node_down", b->node_down);
+		/* Only there when it is so: of thousands few are. */
+		if (b->node_down)
+			json_bool(j, "node_down", true);
 		json_u64(j, "weight", b->weight);
 		json_u64(j, "connections", atomic_load_explicit(&b->connections, memory_order_relaxed));
 		status_time_json(j, "since", b->since_us);
