@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model/claim.h"
+#include "model/claim_token.h"
 #include "model/color.h"
 
 #define RECORD_NAME 64	/* with NUL: user and service names */

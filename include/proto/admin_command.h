@@ -151,7 +151,7 @@ struct admin_request {
 
 /* Longest reason; more is E_USAGE. */
 #define ADMIN_REASON_MAX 1024
-/* Characters of a token: model/claim.h makes them. */
+/* Characters of a token: model/claim_token.h makes them. */
 #define ADMIN_TOKEN 32
 /* Shortest and longest --ttl, seconds. */
 #define ADMIN_TTL_MIN 1.0

@@ -4,12 +4,12 @@
 
 #include "base/clock.h"
 #include "control/certs.h"
-#include "control/check.h"
 #include "control/claim.h"
 #include "control/control.h"
 #include "control/drain.h"
 #include "control/engines.h"
 #include "control/flip.h"
+#include "control/gate_check.h"
 #include "control/nodes.h"
 #include "control/notify.h"
 #include "control/outlier.h"
@@ -118,7 +118,7 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	if (s->known) {
 		rollout_on_record(ctl, from);
 		flip_on_record(ctl);
-		check_on_record(ctl);
+		gate_check_on_record(ctl);
 		claim_on_record(ctl);
 		return;
 	}

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "control/check.h"
 #include "control/claim.h"
 #include "control/flip_steps.h"
+#include "control/gate_check.h"
 #include "control/services.h"
 
 #define APPLIED_TIMEOUT 5.0
@@ -403,7 +403,7 @@ flip_end_all(struct service_ctl *ctl, enum err error, const char *message)
 {
 	struct link all;
 
-	check_end_all(ctl, error, message);
+	gate_check_end_all(ctl, error, message);
 	claim_end_all(ctl, error, message);
 	list_init(&all);
 	list_splice(&all, &ctl->flips);

@@ -40,6 +40,8 @@ struct pending {
 	uint64_t expect_epoch;
 	bool saw_lock;	/* locked, as far as the caller knew */
 	struct record saw_claim;	/* what its claim was for the caller */
+	enum store_meaning means;
+	char token[CLAIM_HASH];	/* "": none is presented */
 	struct record next;
 	struct state_entry *entry;	/* NULL once it is in the history */
 	enum err verdict;	/* of the check against the record */
@@ -119,6 +121,13 @@ schedule(struct store_file *f)
 	}
 }
 
+/* While a claim holds it takes its token, and a token is for one that holds. */
+static bool
+has_token(const struct record *is, const char *token)
+{
+	return strcmp(token, record_claimed(is, clock_wall_us()) ? is->claim.token : "") == 0;
+}
+
 /* Is the write still what its caller thought it was? */
 static void
 judge_pending(struct pending *p)
@@ -139,6 +148,8 @@ judge_pending(struct pending *p)
 		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
 				     is->lock.on ? "locked" : "unlocked");
 		p->against_next = v->record.lock.on == p->saw_lock;
+	} else if (p->means != STORE_LOCK && !has_token(is, p->token)) {
+		p->verdict = why_set(&p->why, E_CONFLICT, "%s is claimed by another, or not any more", v->name);
 	} else if (!record_same_claim(is, &p->saw_claim)) {
 		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
 				     is->claim.on ? "claimed" : "released");
@@ -546,6 +557,9 @@ store_file_write(struct store *s, const struct store_write *w, store_done_fn *do
 	p->expect_epoch = w->expect_epoch;
 	p->saw_lock = p->service->record.lock.on;
 	p->saw_claim = p->service->record;
+	p->means = w->means;
+	if (w->token != NULL)
+		str_copy(p->token, sizeof(p->token), str_from(w->token));
 	p->next = w->next;
 	p->entry = state_entry_new(&f->state, &w->entry);
 	p->done = done;

@@ -1,49 +1,150 @@
-/* test_claim.c - tokens and their hashes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+/* test_claim.c - claims by a store that does what the test tells it: who gets it, who waits,
+ * and what ends it. */
+#include "control/claim.h"
+#include "flip_rig.h"
 
-#include <cmocka.h>
-
-#include "model/claim.h"
+struct claimer {
+	struct asker asker;
+	char token[CLAIM_TOKEN];
+};
 
 static void
-tokens_differ(void **state)
+claimer_on_done(struct flip_watcher *w, const struct flip_outcome *o)
 {
-	char a[CLAIM_TOKEN], b[CLAIM_TOKEN];
+	struct claimer *c = (struct claimer *)container_of(w, struct asker, watcher);
 
-	(void)state;
-	assert_true(claim_token_new(a) && claim_token_new(b));
-	assert_int_equal(strlen(a), CLAIM_TOKEN - 1);
-	assert_int_equal(strspn(a, "0123456789abcdef"), CLAIM_TOKEN - 1);
-	assert_string_not_equal(a, b);
+	str_copy(c->token, sizeof(c->token), str_from(o->token != NULL ? o->token : ""));
+	asker_on_done(w, o);
 }
 
 static void
-a_hash_is_sha256(void **state)
+claim(struct rig *r, struct claimer *c, struct claim_request q)
 {
-	char hash[CLAIM_HASH];
+	memset(c, 0, sizeof(*c));
+	c->asker.watcher = (struct flip_watcher){ .progress = asker_on_event, .done = claimer_on_done };
+	snprintf(q.by.user, sizeof(q.by.user), "ci");
+	if (q.ttl == 0)
+		q.ttl = 3600;
+	claim_start(r->control.services[0], &q, &c->asker.watcher);
+}
 
-	(void)state;
-	claim_hash(STR("abc"), hash);
-	assert_string_equal(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-	assert_true(claim_is_hash(hash));
-	hash[10] = 'A';
-	assert_false(claim_is_hash(hash));
-	hash[10] = '\0';
-	assert_false(claim_is_hash(hash));
-	assert_false(claim_is_hash(""));
+static struct claim_request
+with_token(const struct claimer *c, bool release)
+{
+	struct claim_request q = { .release = release };
+
+	memcpy(q.token, c->token, sizeof(q.token));
+	return q;
+}
+
+static void
+assert_claimed(struct rig *r, struct claimer *c)
+{
+	UNTIL(r, c->asker.done);
+	assert_ended(&c->asker, OK, CHANGED_YES);
+	assert_int_equal(strlen(c->token), CLAIM_TOKEN - 1);
+	assert_true(claim_holds(r->control.services[0]));
+}
+
+static void
+test_it_bars_flips_without_its_token_and_ends_with_its_own(void **state)
+{
+	struct rig *r = *state;
+	struct claimer a, b;
+	struct asker f;
+	struct flip_request q = { .to = BLUE };
+
+	claim(r, &a, (struct claim_request){ .reason = "deploy 1" });
+	assert_claimed(r, &a);
+	claim(r, &b, (struct claim_request){ .reason = "deploy 2" });
+	UNTIL(r, b.asker.done);
+	assert_ended(&b.asker, E_CLAIMED, CHANGED_NO);
+	assert_says(&b.asker, "claimed by ci");
+	assert_says(&b.asker, "deploy 1");
+	assert_string_equal(b.token, "");
+	ask(r, &f, (struct flip_request){ .to = BLUE, .force = true });
+	UNTIL(r, f.done);
+	assert_ended(&f, E_CLAIMED, CHANGED_NO);
+	claim_hash(str_from(a.token), q.token);
+	ask(r, &f, q);
+	UNTIL(r, r->engine.active == BLUE);
+	take(&r->engine);
+	UNTIL(r, f.done);
+	assert_ended(&f, OK, CHANGED_YES);
+	assert_false(claim_holds(r->control.services[0]));
+	assert_false(r->store.truth.claim.on);
+	q.to = GREEN;
+	ask(r, &f, q);
+	UNTIL(r, f.done);
+	assert_ended(&f, E_CONFLICT, CHANGED_NO);
+	assert_says(&f, "does not hold any more");
+}
+
+static void
+test_who_waits_gets_it_in_turn_and_who_leaves_is_out(void **state)
+{
+	struct rig *r = *state;
+	struct claimer a, b, c, d;
+
+	claim(r, &a, (struct claim_request){ .ttl = 60 });
+	assert_claimed(r, &a);
+	claim(r, &b, (struct claim_request){ .wait = NEVER });
+	claim(r, &c, (struct claim_request){ .wait = NEVER });
+	claim(r, &d, (struct claim_request){ .wait = 10 });
+	turn(r, 5);
+	assert_false(b.asker.done || c.asker.done || d.asker.done);
+	assert_true(claim_waits(&b.asker.watcher));
+	assert_true(claim_call_off(&b.asker.watcher));
+	turn(r, 6);
+	assert_ended(&d.asker, E_CLAIMED, CHANGED_NO);
+	/* Its time. */
+	turn(r, 51);
+	assert_claimed(r, &c);
+	assert_false(b.asker.done);
+	claim(r, &b, with_token(&a, true));
+	UNTIL(r, b.asker.done);
+	assert_ended(&b.asker, OK, CHANGED_NO);
+	claim(r, &b, with_token(&c, true));
+	UNTIL(r, b.asker.done);
+	assert_ended(&b.asker, OK, CHANGED_YES);
+	assert_false(claim_holds(r->control.services[0]));
+}
+
+static void
+test_the_end_of_teald_is_told_to_all(void **state)
+{
+	struct rig *r = *state;
+	struct claimer a, b;
+
+	claim(r, &a, (struct claim_request){ .ttl = 60 });
+	assert_claimed(r, &a);
+	claim(r, &b, (struct claim_request){ .wait = NEVER });
+	claim_end_all(r->control.services[0], E_INTERNAL, "teald is stopping");
+	assert_ended(&b.asker, E_INTERNAL, CHANGED_NO);
+	assert_true(list_empty(&r->control.services[0]->claims));
+	/* A write whose answer comes when nobody waits for it any more. */
+	claim(r, &b, with_token(&a, true));
+	UNTIL(r, b.asker.done);
+	r->store.hold = true;
+	claim(r, &b, (struct claim_request){ .ttl = 60 });
+	UNTIL(r, r->store.held_done != NULL);
+	assert_false(claim_call_off(&b.asker.watcher));
+	claim_end_all(r->control.services[0], E_INTERNAL, "teald is stopping");
+	assert_ended(&b.asker, E_INTERNAL, CHANGED_UNKNOWN);
+	assert_int_equal(strlen(b.token), CLAIM_TOKEN - 1);	/* who it is may let go of it */
+	r->store.hold = false;
+	finish_write(&r->store, &r->store.held, r->store.held_done, r->store.held_arg);
+	turn(r, 1);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tokens_differ),
-		cmocka_unit_test(a_hash_is_sha256),
+		T(test_it_bars_flips_without_its_token_and_ends_with_its_own),
+		T(test_who_waits_gets_it_in_turn_and_who_leaves_is_out),
+		T(test_the_end_of_teald_is_told_to_all),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return RUN_FLIP_TESTS(tests);
 }

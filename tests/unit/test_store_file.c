@@ -317,6 +317,97 @@ test_a_flip_does_not_wipe_out_a_lock_it_has_not_seen(void **state)
 	assert_true(on_disk("shop").lock.on);
 }
 
+#define MINE "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define OTHERS "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+
+static struct store_write
+claim_of(const char *service, const char *hash, int64_t until_us)
+{
+	struct store_write w = { .service = service,
+				 .means = STORE_CLAIM,
+				 .expect_epoch = 1,
+				 .next = shop,
+				 .entry = entry(service, "deploy") };
+
+	w.next.claim.on = true;
+	w.next.claim.epoch = 1;
+	w.next.claim.at_us = 5;
+	w.next.claim.until_us = until_us;
+	strcpy(w.next.claim.by, "ci");
+	strcpy(w.next.claim.token, hash);
+	w.entry.change = CHANGE_CLAIM;
+	return w;
+}
+
+static enum err
+written(const struct store_write *w)
+{
+	struct answer a;
+
+	ask_for(&a, w);
+	WAIT_UNTIL(loop, a.calls == 1);
+	return a.e;
+}
+
+static void
+test_a_claim_is_for_its_token(void **state)
+{
+	int64_t later = clock_wall_us() + (int64_t)3600 * 1000000;
+	struct store_write mine = claim_of("shop", MINE, later), others = claim_of("shop", OTHERS, later), w;
+	struct answer first, second;
+	struct record kept;
+
+	(void)state;
+	/* Of two at the same moment one gets it. */
+	ask_for(&first, &mine);
+	ask_for(&second, &others);
+	WAIT_UNTIL(loop, first.calls == 1 && second.calls == 1);
+	assert_int_equal(first.e, OK);
+	assert_int_equal(second.e, E_CONFLICT);
+	assert_string_equal(shop.claim.token, MINE);
+	/* What knows of it and has no token, or another. */
+	w = flip_of("shop", BLUE, 1, "deploy");
+	assert_int_equal(written(&w), E_CONFLICT);
+	w.token = OTHERS;
+	assert_int_equal(written(&w), E_CONFLICT);
+	others = claim_of("shop", OTHERS, later);
+	assert_int_equal(written(&others), E_CONFLICT);
+	kept = shop;
+	reopen_store();
+	assert_true(record_same(&shop, &kept) && shop.claim.on);
+	/* A lock is no matter of claims, and leaves them. */
+	w = (struct store_write){ .service = "shop", .means = STORE_LOCK, .expect_epoch = 1, .next = shop,
+				  .entry = entry("shop", "freeze") };
+	w.next.lock.on = true;
+	w.next.lock.at_us = 5;
+	assert_int_equal(written(&w), OK);
+	assert_true(record_same_claim(&shop, &kept) && shop.lock.on);
+	w = flip_of("shop", BLUE, 1, "deploy");
+	w.next.lock = shop.lock;
+	w.token = MINE;
+	w.next.claim.on = false;
+	assert_int_equal(written(&w), OK);
+	assert_false(shop.claim.on);
+	reopen_store();
+	assert_false(shop.claim.on);
+	assert_int_equal(shop.color, BLUE);
+}
+
+static void
+test_a_claim_whose_time_is_over_holds_nothing_up(void **state)
+{
+	struct store_write w = claim_of("shop", MINE, clock_wall_us() - 1);
+
+	(void)state;
+	assert_int_equal(written(&w), OK);
+	w = flip_of("shop", BLUE, 1, "deploy");
+	w.token = MINE;
+	assert_int_equal(written(&w), E_CONFLICT);
+	w.token = NULL;
+	assert_int_equal(written(&w), OK);
+	assert_int_equal(shop.epoch, 2);
+}
+
 static void
 test_a_flip_survives_a_restart(void **state)
 {
@@ -804,6 +895,8 @@ main(void)
 #define ON_OPEN(test) cmocka_unit_test_setup_teardown(test, set_up_open, tear_down)
 	const struct CMUnitTest tests[] = {
 		ON_EMPTY(test_a_first_start_writes_the_initial_colors_down),
+		ON_OPEN(test_a_claim_is_for_its_token),
+		ON_OPEN(test_a_claim_whose_time_is_over_holds_nothing_up),
 		ON_OPEN(test_a_flip_survives_a_restart),
 		ON_OPEN(test_a_flip_does_not_wipe_out_a_lock_it_has_not_seen),
 		ON_OPEN(test_services_come_go_and_come_back_with_their_epoch),

@@ -164,6 +164,10 @@ note(struct buf *out, const struct top_service *s)
 		then(out);
 		say_into(out, &plain, s->object, "locked by {locked.by}: {locked.reason}");
 	}
+	if (json_has(s->object, "claimed")) {
+		then(out);
+		say_into(out, &plain, s->object, "claimed by {claimed.by}: {claimed.reason}");
+	}
 }
 
 static void

@@ -6,8 +6,8 @@
 
 #include "app/teald/command.h"
 #include "app/teald/flip_reply.h"
-#include "control/check.h"
 #include "control/claim.h"
+#include "control/gate_check.h"
 
 struct lock_one {
 	struct flip_watcher watcher;
@@ -134,7 +134,7 @@ void
 verb_check(struct command *cmd)
 {
 	const struct admin_request *r = &cmd->request;
-	struct check_request c = { .wait_healthy = r->wait_healthy,
+	struct gate_check_request c = { .wait_healthy = r->wait_healthy,
 				   .has_at_epoch = r->has_at_epoch,
 				   .at_epoch = r->at_epoch };
 
@@ -142,7 +142,7 @@ verb_check(struct command *cmd)
 	if (r->token.n > 0)
 		claim_hash(r->token, c.token);
 	watch_flip(cmd);
-	check_start(cmd->ctl, &c, &cmd->watcher);
+	gate_check_start(cmd->ctl, &c, &cmd->watcher);
 }
 
 static void

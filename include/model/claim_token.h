@@ -1,7 +1,7 @@
-/* claim.h - the token that a claim is known by: the job has it, the store only its
+/* claim_token.h - the token that a claim is known by: the job has it, the store only its
  * hash.  Any thread. */
-#ifndef MODEL_CLAIM_H
-#define MODEL_CLAIM_H
+#ifndef MODEL_CLAIM_TOKEN_H
+#define MODEL_CLAIM_TOKEN_H
 
 #include <stdbool.h>
 

@@ -1,18 +1,18 @@
-/* check.c - the questions of a flip without a flip.
+/* gate_check.c - the questions of a flip without a flip.
  * Thread: main.  Owns its gate and one reference of the service; ends when it has
  * answered, or at its next look when its client has left. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "control/check.h"
 #include "control/flip_steps.h"
+#include "control/gate_check.h"
 #include "control/services.h"
 
 struct check {
 	struct link link;	/* on ctl's checks */
 	struct service_ctl *ctl;	/* one reference */
-	struct check_request request;
+	struct gate_check_request request;
 	struct flip_watcher *watcher;	/* NULL: left */
 	struct gate *gate;
 	double healthy_until;	/* clock_now(): the gate is asked again until then */
@@ -41,7 +41,7 @@ static bool
 check_end_if_refused(struct check *c)
 {
 	const struct record *r = &c->ctl->service->record;
-	const struct check_request *q = &c->request;
+	const struct gate_check_request *q = &c->request;
 	char text[FLIP_TEXT];
 	enum err e;
 
@@ -110,7 +110,7 @@ check_on_again(struct ev_loop *loop, ev_timer *t, int revents)
 }
 
 void
-check_start(struct service_ctl *ctl, const struct check_request *request, struct flip_watcher *watcher)
+gate_check_start(struct service_ctl *ctl, const struct gate_check_request *request, struct flip_watcher *watcher)
 {
 	struct check *c = must_alloc(sizeof(*c));
 
@@ -124,7 +124,7 @@ check_start(struct service_ctl *ctl, const struct check_request *request, struct
 }
 
 void
-check_on_record(struct service_ctl *ctl)
+gate_check_on_record(struct service_ctl *ctl)
 {
 	LIST_EACH(it, &ctl->checks) {
 		struct check *c = list_entry(it, struct check, link);
@@ -135,7 +135,7 @@ check_on_record(struct service_ctl *ctl)
 }
 
 void
-check_end_all(struct service_ctl *ctl, enum err error, const char *message)
+gate_check_end_all(struct service_ctl *ctl, enum err error, const char *message)
 {
 	LIST_EACH(it, &ctl->checks)
 		check_end(list_entry(it, struct check, link),

@@ -1,11 +1,11 @@
-/* claim.c - tokens of claims.  Any thread. */
+/* claim_token.c - tokens of claims.  Any thread. */
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/check.h"
-#include "model/claim.h"
+#include "model/claim_token.h"
 
 static void
 put_hex(const unsigned char *bytes, size_t n, char *text)
