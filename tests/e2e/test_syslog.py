@@ -74,6 +74,7 @@ def test_a_receiver_that_is_away_loses_nothing_that_fits(web, rsyslog):
     assert t.metrics().get("teal_log_up") == 0
     s = t.ok("status")["log"]
     assert s["to"] == "syslog" and not s["up"] and s["error"] and s["dropped"] == 0
+    assert f"log\tsyslog\tdown\t0\t{s['error']}" in t.tealctl("status").stdout.splitlines()
     r.start()
     t.wait_log("log.connected")
     r.wait("service.unlocked", 20)

@@ -314,6 +314,37 @@ print_generations(struct render *r, json_t *object, bool record)
 	}
 }
 
+/* Receivers of events, and of the log, that are not reached; the others are not worth a line. */
+static void
+print_receivers(struct render *r, json_t *object, bool record)
+{
+	enum style bad = r->out->colors ? STYLE_BAD : STYLE_PLAIN;
+	struct buf b;
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(json_at(object, "notify"), i, one) {
+		if (record) {
+			say(r->out, one, "notify\t{name}\t{where}\t{waiting}\t{lost}\t{error}");
+			continue;
+		}
+		if (!json_is_string(json_at(one, "error")))
+			continue;
+		buf_init(&b, 65536);
+		say_into(&b, &plain, one, "{error}; {waiting} events wait, {lost} are lost");
+		output_line(r->out, "notify: %s at %s %sfails%s: %.*s", json_string_value(json_at(one, "name")),
+			    json_string_value(json_at(one, "where")), output_on(r->out, bad), output_off(r->out, bad),
+			    (int)buf_len(&b), buf_str(&b).p);
+		buf_free(&b);
+	}
+	one = json_at(object, "log.to");
+	if (record && json_is_string(one) && strcmp(json_string_value(one), "syslog") == 0)
+		say(r->out, json_at(object, "log"),
+		    json_has(object, "log.up") ? "log\t{to}\tup\t{dropped}\t{error}" : "log\t{to}\tdown\t{dropped}\t{error}");
+	else if (!record && one != NULL && !json_has(object, "log.up"))
+		say(r->out, json_at(object, "log"), "log: {to} is not reached: {error}; {dropped} lines dropped so far");
+}
+
 static void
 print_state(struct render *r, json_t *object)
 {
@@ -359,6 +390,7 @@ print_state(struct render *r, json_t *object)
 		if (json_has(object, "kernel.problem"))
 			say(r->out, json_at(object, "kernel"), "  {problem}");
 	}
+	print_receivers(r, object, false);
 	buf_free(&b);
 }
 
@@ -382,6 +414,7 @@ record_state(struct render *r, json_t *object)
 	if (json_is_object(json_at(object, "kernel")))
 		say(r->out, json_at(object, "kernel"),
 		    "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
+	print_receivers(r, object, true);
 }
 
 static void

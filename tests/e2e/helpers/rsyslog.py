@@ -45,11 +45,10 @@ class Rsyslog:
         self.process = subprocess.Popen(["rsyslogd", "-n", "-f", str(self.folder / "conf"), "-i", str(self.folder / "pid")],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=open(self.folder / "stderr", "ab"))
-        if self.kind != "tcp":
-            # There is nothing to connect to: it listens once it has its own words.
-            number = f":{self.port:04X} " if self.kind == "udp" else str(self.socket)
-            table = "/proc/net/udp" if self.kind == "udp" else "/proc/net/unix"
-            scale.until(lambda: self._lives() and number in open(table).read(), "rsyslogd listens")
+        # A socket that is bound and does not listen, as a held port, is in another state.
+        table, row = {"udp": ("udp", f":{self.port:04X} "), "uxsock": ("unix", str(self.socket)),
+                      "tcp": ("tcp", f":{self.port:04X} 00000000:0000 0A ")}[self.kind]
+        scale.until(lambda: self._lives() and row in open(f"/proc/net/{table}").read(), "rsyslogd listens")
         return self
 
     def _lives(self):
