@@ -194,9 +194,9 @@ static const char *const log_words[] = {
 	"first_byte_seconds", "force", "from", "generation", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
 	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on",
 	"path", "paused", "peer", "pid", "pool", "protocol", "queue_seconds", "ready", "reason", "refused", "refusing", "remaining",
-	"request_id", "result", "resumed", "retries", "sample", "seconds", "service", "services",
+	"renewed", "request_id", "result", "resumed", "retries", "sample", "seconds", "service", "services",
 	"signal", "sni", "socket", "status", "store_color", "store_epoch", "subject", "time",
-	"timeout", "tls", "tls_seconds", "to", "total", "trace_id", "tried", "type", "uid", "until", "user", "user_agent", "verb",
+	"timeout", "tls", "tls_seconds", "to", "total", "trace_id", "tried", "ttl", "type", "uid", "until", "user", "user_agent", "verb",
 	"version", "wanted", "was", "where", "why", "worker", "workers",
 };
 
