@@ -120,6 +120,19 @@ def test_sorted_and_filtered_on_the_command_line(scripted):
     assert names("--sort=errors", "--", "") == names("--sort=latency") == ["shop", "pay"]
 
 
+def test_it_is_not_well_without_a_way_back_or_with_a_node_down(scripted, terminal):
+    healthy = shop(color(1, 1, 1), color(0, 0, 0, healthy=1) | {"node_down": 1}, trouble=[])
+    stuck = shop(color(1, 1, 1), color(0, 0, 0, healthy=0), name="pay", trouble=[
+        {"what": "rollback_impossible", "severity": "warning", "message": "blue has 0/2 backends healthy, 2 needed"}])
+    t = terminal(scripted(reading(1.0, healthy), reading(2.0, healthy), reading(3.0, healthy, nodes=[{"host": "n3"}]),
+                          reading(4.0, healthy, stuck, nodes=[{"host": "n3"}])).path, "top", "--interval=0.1", columns=200)
+    t.until("2 services, 1 in need, 1 node down", "no way back: blue has 0/2 backends healthy")
+    assert " 1/2 " in next(line for line in t.lines if "shop" in line) and "! 1/2" not in "".join(t.lines)
+    t.press("q")
+    assert t.end() == 0
+    assert b"all well" in t.raw and b"none in need" in t.raw
+
+
 def test_how_each_color_answers_before_and_after_the_flip(scripted, terminal):
     t = terminal(scripted(FIRST, SECOND).path, "top", "--interval=0.1", columns=170)
     t.until("ERR", "P99", "2.0% fail since the flip, 0% before it")

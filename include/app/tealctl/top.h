@@ -34,6 +34,7 @@ struct top_figures {
 /* Of one color: green is 0, blue 1. */
 struct top_color {
 	unsigned healthy, total;
+	unsigned missed;	/* of them not up, and neither a drain nor a node that is down explains it */
 	uint64_t connections;
 	uint64_t begun, in, out;	/* counters */
 	double new_rate, in_rate, out_rate;	/* per second */
@@ -50,7 +51,7 @@ struct top_service {
 	uint64_t epoch, failed, errors;
 	double failed_rate, errors_rate;	/* ended badly; answered with 5xx */
 	struct top_color colors[2];
-	int trouble;	/* 2: the active color has no healthy backend; 1: fewer than all */
+	int trouble;	/* by teald's own judgement: 2 critical, 1 a warning */
 	int draining;	/* which color; -1: none */
 	uint64_t left;
 	double until;	/* clock_now() when the rest is cut; 0: never */
@@ -78,6 +79,7 @@ struct top {
 		uint64_t connections;
 		double new_rate, in_rate, out_rate;
 		unsigned trouble, draining, locked;
+		size_t nodes;	/* that are down */
 	} sum;	/* of all */
 };
 

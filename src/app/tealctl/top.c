@@ -67,10 +67,12 @@ take_top_color(struct top_color *c, json_t *o, double seconds)
 {
 	/* Where requests are counted, they are what is new. */
 	const char *what = json_at(o, "requests_total") != NULL ? "requests_total" : "connections_total";
-	uint64_t begun = count_at(o, what), in = count_at(o, "bytes_in"), out = count_at(o, "bytes_out");
+	uint64_t begun = count_at(o, what), in = count_at(o, "bytes_in"), out = count_at(o, "bytes_out"), gone;
 
 	c->healthy = (unsigned)count_at(o, "healthy");
 	c->total = (unsigned)count_at(o, "total");
+	gone = count_at(o, "drained") + count_at(o, "node_down") + c->healthy;
+	c->missed = c->total > gone ? (unsigned)(c->total - gone) : 0;
 	c->connections = count_at(o, "connections");
 	c->new_rate = rate_of(begun, c->begun, seconds);
 	c->in_rate = rate_of(in, c->in, seconds);
@@ -82,19 +84,34 @@ take_top_color(struct top_color *c, json_t *o, double seconds)
 	c->past[TOP_PAST - 1] = c->connections < UINT32_MAX ? (uint32_t)c->connections : UINT32_MAX;
 }
 
+/* Of a teald that does not judge: by what can be seen here. */
 static int
-trouble_of(const struct top_service *s)
+guessed_trouble(const struct top_service *s)
 {
 	const struct top_color *active = s->active >= 0 ? &s->colors[s->active] : NULL;
-	double few;
 
 	if (active == NULL || (active->healthy == 0 && active->total > 0))
 		return 2;
-	/* One in a hundred is worth a look. */
-	few = (s->colors[0].new_rate + s->colors[1].new_rate) / 100;
-	return active->healthy < active->total || s->failed_rate > few ||
-	       top_figures_bad(&s->colors[0].minute) || top_figures_bad(&s->colors[1].minute) ||
-	       count_at(s->object, "waiting") > 0;
+	return active->missed > 0 || top_figures_bad(&active->minute) || count_at(s->object, "waiting") > 0;
+}
+
+static int
+trouble_of(const struct top_service *s)
+{
+	json_t *list = json_at(s->object, "trouble"), *one;
+	int worst = 0;
+	size_t i;
+
+	if (!json_is_array(list))
+		return guessed_trouble(s);
+	json_array_foreach(list, i, one)
+	{
+		const char *severity = json_string_value(json_at(one, "severity"));
+		int how = severity != NULL && strcmp(severity, "critical") == 0 ? 2 : 1;
+
+		worst = how > worst ? how : worst;
+	}
+	return worst;
 }
 
 static void
@@ -181,7 +198,12 @@ take_services(struct top *t, json_t *services, double uptime)
 static void
 add_up(struct top *t)
 {
+	json_t *nodes = json_at(t->last, "nodes");
+	/* An answer about one service does not tell of them. */
+	size_t down = json_is_array(nodes) ? json_array_size(nodes) : t->sum.nodes;
+
 	memset(&t->sum, 0, sizeof(t->sum));
+	t->sum.nodes = down;
 	for (size_t i = 0; i < t->n; i++) {
 		const struct top_service *s = &t->services[i];
 

@@ -122,6 +122,28 @@ then(struct buf *out)
 		buf_append(out, "; ", 2);
 }
 
+/* What teald judges to be wrong, but what is told here anyway. */
+static void
+note_trouble(struct buf *out, const struct top_service *s)
+{
+	static const char *const told[] = { "color_unknown", "no_backend", "errors", "waiting" };
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(json_at(s->object, "trouble"), i, one)
+	{
+		const char *what = json_string_value(json_at(one, "what")), *words = json_string_value(json_at(one, "message"));
+		bool is_told = what == NULL || words == NULL;
+
+		for (size_t k = 0; k < ARRAY_LEN(told) && !is_told; k++)
+			is_told = strcmp(what, told[k]) == 0;
+		if (is_told)
+			continue;
+		then(out);
+		buf_printf(out, "%s%s", strcmp(what, "rollback_impossible") == 0 ? "no way back: " : "", words);
+	}
+}
+
 static void
 note(struct buf *out, const struct top_service *s)
 {
@@ -156,6 +178,7 @@ note(struct buf *out, const struct top_service *s)
 		buf_append(out, buf_str(&more).p, buf_len(&more));
 	}
 	buf_free(&more);
+	note_trouble(out, s);
 	if (json_has(s->object, "waiting")) {
 		then(out);
 		say_into(out, &plain, s->object, "{waiting} wait");
@@ -175,7 +198,7 @@ put_color(struct buf *out, const struct top_screen *ts, const struct top_service
 	  const struct layout *l)
 {
 	const struct top_color *t = &s->colors[c];
-	bool active = s->active == c, bad = t->healthy < t->total;
+	bool active = s->active == c, bad = t->missed > 0 || (t->healthy == 0 && t->total > 0);
 	enum style style = active && !s->colorless ? color_styles[c] : STYLE_PLAIN;
 	char a[16], b[16], up[32];
 
@@ -323,8 +346,13 @@ put_top(struct buf *out, const struct top *t, const struct top_screen *ts, const
 	if (t->sum.trouble > 0)
 		buf_printf(out, "%s%u in need%s", output_on(ts->out, STYLE_BAD), t->sum.trouble,
 			   output_off(ts->out, STYLE_BAD));
-	else
+	else if (t->sum.nodes == 0)
 		buf_printf(out, "all well");
+	else
+		buf_printf(out, "none in need");
+	if (t->sum.nodes > 0)
+		buf_printf(out, ", %s%zu node%s down%s", output_on(ts->out, STYLE_BAD), t->sum.nodes,
+			   t->sum.nodes == 1 ? "" : "s", output_off(ts->out, STYLE_BAD));
 	buf_printf(out, ", %u draining, %u locked; %s connections, %s new/s, %s/s in, %s/s out\n",
 		   t->sum.draining, t->sum.locked, figure((double)t->sum.connections, a),
 		   figure(t->sum.new_rate, b), volume(t->sum.in_rate, c), volume(t->sum.out_rate, d));

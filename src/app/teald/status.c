@@ -492,10 +492,11 @@ status_json(struct json *j, struct control *c, const struct service_ctl *only, c
 		json_object_end(j);
 	}
 	json_array_end(j);
-	if (wish->troubled) {
+	if (wish->troubled)
 		json_u64(j, "well", well);
+	/* Those in trouble: what a person would miss where services are listed. */
+	if (wish->troubled || wish->form == STATUS_BRIEF)
 		status_nodes_json(j, c, rights, true);
-	}
 	status_store_json(j, c, rights);
 	status_engines_json(j, c);
 	receivers_json(j, c);
