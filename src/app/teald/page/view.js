@@ -84,9 +84,11 @@ function whyEmpty() {
 	return { attention: "✓ Nothing needs attention.", draining: "Nothing drains.", locked: "Nothing is locked." }[view.show];
 }
 
+const byName = new Intl.Collator("en", { numeric: true });	/* shop-9 before shop-10 */
+
 /* All services in the order that is asked for; equal ones as configured. */
 function inOrder() {
 	const of = SORTS[view.sort][1], all = state.services.map((e) => [of(e), e]), sign = view.reversed ? -1 : 1;
-	all.sort(([a, x], [b, y]) => sign * (typeof a === "string" ? a.localeCompare(b) : b - a) || x.index - y.index);
+	all.sort(([a, x], [b, y]) => sign * (typeof a === "string" ? byName.compare(a, b) : b - a) || x.index - y.index);
 	return all.map(([, e]) => e);
 }
