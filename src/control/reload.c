@@ -306,17 +306,15 @@ commit_plan(struct reloads *r, struct reading *d)
 
 /* Nothing is done by halves: what cannot be changed in place refuses the rest. */
 static void
-refuse_reload(struct reloads *r, struct reading *d)
+say_what_needs_upgrade(const struct reading *d, struct why *why)
 {
 	struct buf what;
-	struct why why;
 
 	buf_init(&what, 1 << 20);
 	config_plan_restarts(d->plan, &what);
-	(void)why_set(&why, E_UNSUPPORTED, "nothing was changed; tealctl upgrade takes this file over, which a reload cannot because of %.*s%s", (int)(buf_len(&what) < 800 ? buf_len(&what) : 800),
+	(void)why_set(why, E_UNSUPPORTED, "nothing was changed; tealctl upgrade takes this file over, which a reload cannot because of %.*s%s", (int)(buf_len(&what) < 800 ? buf_len(&what) : 800),
 		      buf_str(&what).p, buf_len(&what) > 800 ? "..." : "");
 	buf_free(&what);
-	fail(r, E_UNSUPPORTED, why.text, d);
 }
 
 /* True: d is kept, or gone already. */
@@ -328,14 +326,19 @@ judge_plan(struct reloads *r, struct reading *d)
 				     .errors = &d->errors,
 				     .warnings = &d->warnings,
 				     .generation = r->status.generation };
+	struct why why;
 
 	if (d->to == NULL) {
-		struct why why;
-
 		(void)why_set(&why, E_CONFIG, "%zu error%s in %.900s; nothing was changed", d->errors.n,
 			      d->errors.n == 1 ? "" : "s", d->path);
 		fail(r, E_CONFIG, why.text, d);
 		return false;
+	}
+	/* A dry run ends as the reload would. */
+	if (d->plan->restarts > 0) {
+		say_what_needs_upgrade(d, &why);
+		dry.e = E_UNSUPPORTED;
+		dry.message = why.text;
 	}
 	LIST_EACH(l, &r->asked) {
 		struct reload_wait *w = list_entry(l, struct reload_wait, link);
@@ -350,7 +353,7 @@ judge_plan(struct reloads *r, struct reading *d)
 	if (r->control->life > LIFE_SERVING)
 		fail(r, E_INTERNAL, "teald is stopping", d);
 	else if (d->plan->restarts > 0)
-		refuse_reload(r, d);
+		fail(r, E_UNSUPPORTED, why.text, d);
 	else if (config_plan_is_empty(d->plan))
 		reload_applied(r, d, false);
 	else

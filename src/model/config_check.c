@@ -69,6 +69,11 @@ check_health(const struct cursor *c, struct service_draft *s)
 	if (h->timeout <= 0)
 		cursor_error(c, draft_at(s, "health.timeout"),
 			     "health.timeout: must be above 0; health.type = \"none\" switches checks off");
+	else if (h->timeout > h->interval && h->interval >= INTERVAL_MIN)
+		cursor_warn(c, draft_at(s, "health.timeout"),
+			    "health.timeout: %.9g seconds are longer than health.interval, %.9g: a backend that does not answer "
+			    "is checked less often than that",
+			    h->timeout, h->interval);
 }
 
 static void

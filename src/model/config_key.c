@@ -42,6 +42,31 @@ get_number(const config_setting_t *s, double *out)
 	return false;
 }
 
+/* Times that are meant to be long. */
+static bool
+may_be_long(const struct cursor *c, const struct key *k)
+{
+	static const char *const names[] = { "idle_timeout", "client_timeout", "server_timeout", "max_age", "spread",
+					     "slow_start",   "resolve_interval", "user_timeout",  "interval" };
+	static const char *const groups[] = { "drain.", "upgrade.", "stop." };
+	bool found = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		found |= strcmp(k->name, names[i]) == 0;
+	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+		found |= strcmp(c->prefix, groups[i]) == 0;
+	return found;
+}
+
+/* 5000 is more often five seconds than 83 minutes. */
+static void
+warn_of_milliseconds(const struct cursor *c, const struct key *k, const config_setting_t *s, double v)
+{
+	if (v > (may_be_long(c, k) ? 86400 : 3600))
+		cursor_warn(c, s, "%s: %.9g seconds are %.1f hours; times are in seconds: if milliseconds are meant, write %.9g",
+			    cursor_key(c, s).s, v, v / 3600, v / 1000);
+}
+
 void
 key_seconds(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
@@ -56,6 +81,7 @@ key_seconds(const struct cursor *c, const struct key *k, const config_setting_t 
 		cursor_key_error(c, s, "%.9g seconds are out of range: %.9g to %.9g", v, k->min, max);
 		return;
 	}
+	warn_of_milliseconds(c, k, s, v);
 	if (stores(c))
 		memcpy(target(c, k), &v, sizeof(v));
 }
@@ -294,6 +320,9 @@ key_percent_or_count(const struct cursor *c, const struct key *k, const config_s
 				 k->min, cursor_found(s).s);
 		return;
 	}
+	if (is_text && !q.percent)
+		cursor_warn(c, s, "%s: \"%.*s\" is a count; write \"%.*s%%\" if a share is meant, or %.*s without quotes",
+			    cursor_key(c, s).s, (int)text.n, text.p, (int)text.n, text.p, (int)text.n, text.p);
 	q.value = (unsigned)v;
 	if (stores(c))
 		memcpy(target(c, k), &q, sizeof(q));

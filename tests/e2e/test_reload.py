@@ -112,9 +112,21 @@ def test_a_dry_run_tells_and_does_nothing(web):
     assert (r["changed"], r["dry_run"], r["generation"]) == (False, True, 1)
     assert teal.ok("status")["config"] == before
     p = teal.tealctl("reload", "--dry-run", check=0)
-    assert p.stdout.splitlines() == ["~ stop.timeout 0.5 -> 0.25", "= 1 unchanged", "planned\t1"]
+    assert [l for l in p.stdout.splitlines() if "(warning)" not in l] == ["~ stop.timeout 0.5 -> 0.25", "= 1 unchanged", "planned\t1"]
     p = teal.tealctl("--json", "reload", "--dry-run", check=0)
     assert [json.loads(l).get("event", "last") for l in p.stdout.splitlines()] == ["planned", "last"]
+
+
+def test_a_dry_run_of_what_needs_an_upgrade_ends_as_the_reload_would(web):
+    teal = web()
+    rewrite(teal, workers=3)
+    before = teal.ok("status")["config"]
+    for words in (["reload", "--dry-run"], ["reload"]):
+        r = teal.ctl(*words)
+        assert (r["ok"], r["error"], r["changed"]) == (False, "unsupported", False) and "workers" in r["message"]
+        assert teal.tealctl(*words, check=2).stdout.splitlines()[0] == "! workers 2 -> 3: needs an upgrade"
+    after = teal.ok("status")["config"]
+    assert after == before | {"last_reload_successful": False}
 
 
 def test_hangups_are_reloads_and_a_flood_of_them_is_few(web):

@@ -268,6 +268,18 @@ test_warnings_do_not_refuse(void **state)
 		{ SHOP("drain: { idle = 0; spread = 1; };"),
 		  "teal.conf:5: service \"shop\": drain.spread changes nothing while drain.idle is 0: "
 		  "no idle connection is closed early" },
+		{ SHOP("flip: { min_healthy = \"1\"; };"),
+		  "teal.conf:5: service \"shop\": flip.min_healthy: \"1\" is a count; write \"1%\" if a share is meant, or 1 "
+		  "without quotes" },
+		{ SHOP("connect_timeout = 5000;"),
+		  "teal.conf:5: service \"shop\": connect_timeout: 5000 seconds are 1.4 hours; times are in seconds: "
+		  "if milliseconds are meant, write 5" },
+		{ SHOP("idle_timeout = 600000;"),
+		  "teal.conf:5: service \"shop\": idle_timeout: 600000 seconds are 166.7 hours; times are in seconds: "
+		  "if milliseconds are meant, write 600" },
+		{ SHOP("health: { interval = 2; timeout = 5; };"),
+		  "teal.conf:5: service \"shop\": health.timeout: 5 seconds are longer than health.interval, 2: a backend "
+		  "that does not answer is checked less often than that" },
 		{ TOP("node_pools: { spare = [\"10.0.0.9\"]; };"),
 		  "teal.conf:2: node_pools.spare is used by no service" },
 	};
@@ -278,6 +290,9 @@ test_warnings_do_not_refuse(void **state)
 		assert_int_equal(t.warnings.n, 1);
 		assert_string_equal(t.warnings.lines[0], cases[i].warning);
 	}
+	/* Long on purpose. */
+	good(SHOP("idle_timeout = 7200; drain: { timeout = 14400; }; health: { interval = 2; timeout = 2; };"));
+	assert_int_equal(t.warnings.n, 0);
 }
 
 int

@@ -18,6 +18,7 @@
 #include "app/teald/succession.h"
 #include "app/teald/supervised.h"
 #include "app/teald/upgrade.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "base/standard.h"
@@ -30,6 +31,8 @@
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
+/* Seconds: a second signal that comes sooner is the first one's echo. */
+#define SECOND_SIGNAL_AFTER 0.5
 
 struct teald {
 	struct ev_loop *loop;
@@ -48,6 +51,7 @@ struct teald {
 	bool control_opened;
 	ev_signal term, interrupt, hangup, usr2;
 	unsigned signals;
+	double stopped_at;	/* clock_now() of the first of them */
 	struct reload_wait reload;	/* for SIGHUP */
 	bool reloading, again;	/* that is asked for; and once more behind it */
 	bool assume_initial;
@@ -61,7 +65,8 @@ static const char usage[] =
 	"       teald --help | --version\n"
 	"\n"
 	"The load balancer of two colors.  Stays in the foreground, logs JSON lines\n"
-	"on stdout; SIGTERM drains and exits, a second one exits at once.\n"
+	"on stdout; SIGTERM drains and exits, a second one half a second later exits at\n"
+	"once.\n"
 	"\n"
 	"  -c, --config FILE   the configuration, see teal.conf(5)\n"
 	"  -t, --test          check the configuration, start nothing\n"
@@ -216,9 +221,13 @@ stop_on_signal(struct teald *t, int signum)
 {
 	LOG_INFO("teald.signal", LS("signal", signum == SIGINT ? "SIGINT" : "SIGTERM"));
 	if (t->signals++ == 0) {
+		t->stopped_at = clock_now();
 		stop_begin(&t->control);
 		return;
 	}
+	/* timeout(1), and who signals a process and its group, sends two at once. */
+	if (clock_now() - t->stopped_at < SECOND_SIGNAL_AFTER)
+		return;
 	LOG_WARN("teald.hurried", LS("reason", "a second signal: connections are cut"));
 	log_stop(0.2);
 	_exit(EXIT_FAILED);
