@@ -62,6 +62,9 @@ def test_a_reload_changes_who_may_and_ends_who_may_no_longer(web, secret):
     with Http(t.observe) as viewer:
         viewer.send("GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert viewer._reader.head().status == 200
+        rewrite(t, stop={"timeout": 0.7})
+        reload(t)       # which changes nothing here
+        assert viewer._reader.exactly(1)
         rewrite(t, **{"observe": t.settings["observe"] | {"password_file": secret("a:b")}})
         plan = t.tealctl("reload", "--dry-run").stdout
         assert "observe.password_file" in plan and "needs an upgrade" not in plan

@@ -46,7 +46,8 @@ test_networks(void **state)
 	(void)state;
 	assert_int_equal(cidr_parse("10.0.0.0/8", &network, NULL, &why), OK);
 	cidr_set_add(&c.observe.allow, &network);
-	observe_access_set(&a, &c);
+	assert_true(observe_access_set(&a, &c));
+	assert_false(observe_access_set(&a, &c));
 	for (int asked = OBSERVE_ASKED_PROBE; asked <= OBSERVE_ASKED_PAGE; asked++) {
 		assert_int_equal(judge(&a, "10.1.2.3", (enum observe_asked)asked, ""), 0);
 		assert_int_equal(judge(&a, "11.1.2.3", (enum observe_asked)asked, ""), 403);
@@ -59,7 +60,7 @@ test_networks(void **state)
 		}
 	}
 	cidr_set_clear(&c.observe.allow);
-	observe_access_set(&a, &c);
+	assert_true(observe_access_set(&a, &c));
 	assert_int_equal(judge(&a, "11.1.2.3", OBSERVE_ASKED_PAGE, ""), 0);
 	observe_access_clear(&a);
 }
@@ -86,7 +87,11 @@ test_a_password(void **state)
 	struct observe_access a = { .password = false };
 
 	(void)state;
-	observe_access_set(&a, &c);
+	assert_true(observe_access_set(&a, &c));
+	c.observe.password = (char *)(uintptr_t)"Aladdin:open sesami";
+	assert_true(observe_access_set(&a, &c));
+	c.observe.password = (char *)(uintptr_t)"Aladdin:open sesame";
+	assert_true(observe_access_set(&a, &c));
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		if (judge(&a, "10.0.0.1", OBSERVE_ASKED_PAGE, cases[i].said) != cases[i].verdict)
 			fail_msg("%s", cases[i].said);
@@ -94,7 +99,7 @@ test_a_password(void **state)
 		assert_int_equal(judge(&a, "10.0.0.1", OBSERVE_ASKED_PROBE, cases[i].said), 0);
 	}
 	c.observe.password = NULL;
-	observe_access_set(&a, &c);
+	assert_true(observe_access_set(&a, &c));
 	assert_int_equal(judge(&a, "10.0.0.1", OBSERVE_ASKED_PAGE, ""), 0);
 }
 

@@ -15,8 +15,8 @@ struct observe_access {
 	unsigned char digest[OBSERVE_DIGEST];	/* of what Authorization has to say */
 };
 
-/* All zero is one that lets everyone in. */
-void observe_access_set(struct observe_access *a, const struct config *config);
+/* All zero is one that lets everyone in.  False: that is what it was already. */
+bool observe_access_set(struct observe_access *a, const struct config *config);
 void observe_access_clear(struct observe_access *a);
 
 /* What is asked for. */

@@ -30,7 +30,7 @@ observe_bind(const struct config *config, struct why *why)
 	struct why reason;
 
 	o->config = config;
-	observe_access_set(&o->access, config);
+	(void)observe_access_set(&o->access, config);
 	for (int i = 0; i < OBSERVE_PLACES; i++)
 		list_init(&o->places[i].list);
 	list_init(&o->dead);
@@ -187,7 +187,8 @@ observe_reconfigure(struct observe *o, const struct config *config)
 {
 	if (o->page != NULL)
 		page_reconfigure(o->page, config);
-	observe_access_set(&o->access, config);
+	if (!observe_access_set(&o->access, config))
+		return;
 	/* Those who may go on come again by themselves. */
 	LIST_EACH(l, &o->places[OBSERVE_VIEWER].list)
 		visitor_close(list_entry(l, struct visitor, link));

@@ -37,15 +37,28 @@ expect_password(struct observe_access *a, const char *secret)
 	free(text);
 }
 
-void
+static bool
+access_equal(const struct observe_access *a, const struct observe_access *b)
+{
+	return a->password == b->password && CRYPTO_memcmp(a->digest, b->digest, sizeof(a->digest)) == 0 &&
+	       a->allow.n == b->allow.n &&
+	       (a->allow.n == 0 || memcmp(a->allow.list, b->allow.list, a->allow.n * sizeof(*a->allow.list)) == 0);
+}
+
+bool
 observe_access_set(struct observe_access *a, const struct config *config)
 {
-	observe_access_clear(a);
-	*a = (struct observe_access){ .password = false };
+	struct observe_access now = { .password = false };
+	bool changed;
+
 	for (size_t i = 0; i < config->observe.allow.n; i++)
-		cidr_set_add(&a->allow, &config->observe.allow.list[i]);
+		cidr_set_add(&now.allow, &config->observe.allow.list[i]);
 	if (config->observe.password != NULL)
-		expect_password(a, config->observe.password);
+		expect_password(&now, config->observe.password);
+	changed = !access_equal(a, &now);
+	observe_access_clear(a);
+	*a = now;
+	return changed;
 }
 
 static bool
