@@ -6,6 +6,7 @@ import pytest
 from helpers.backends import Farm
 from helpers.clients import Load
 from helpers.fleet import Fleet
+from helpers.people import Person
 from helpers.scale import scaled, until
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -211,6 +212,29 @@ def test_metrics_and_the_log_tell_of_nodes_and_not_only_of_their_backends(teal, 
     until(lambda: any(x["level"] == "info" and x["drained"] for x in t.log_lines("node.down")), "said quietly")
     t.ok("node", "remove", "main", second)
     assert not t.metrics().has("teal_node_up", node=second)
+
+
+def test_a_user_sees_of_a_node_what_is_of_services_that_may_be_read(teal, pool, ports):
+    """No sum tells of the others."""
+    settings = pool().settings()
+    settings["services"].append(settings["services"][0] | {"name": "shop", "listen": f"127.0.0.1:{ports.hold()}"})
+    t = teal(admin={"mode": "0666", "roles": [{"user": "games", "services": ["shop"], "allow": ["read"]},
+                                              {"user": "news", "services": ["other"], "allow": ["read"]}]}, **settings)
+    wait_up(t, *HOSTS[:2])
+    held = t.connect("web").echo()
+    until(lambda: sum(n["connections"] for n in nodes(t).values()) == 1, "held")
+    for line in ("node list", "node list main --brief"):
+        r, = Person("games").ask(t, line)
+        for n in r["pools"][0]["nodes"]:
+            assert (n["total"], n["connections"]) == (2, 0) and {s["service"] for s in n["services"]} <= {"shop"}, n
+    for line in ("node list", "node list main", "status --trouble"):
+        r, = Person("news").ask(t, line)
+        assert HOSTS[1] not in json.dumps(r), r
+    held.close()
+    for words in (("node", "drain", "main", HOSTS[1], "--brief"), ("node", "list", "--force"), ("status", "--troubl")):
+        r = t.ctl(*words)
+        assert r["error"] == "usage", r
+    assert nodes(t)[HOSTS[1]]["state"] == "ready"
 
 
 @pytest.mark.scales
