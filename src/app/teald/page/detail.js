@@ -38,7 +38,7 @@ function makeQuality(row) {
 	const http = row.entry.s.mode === "http", box = el("div", "quality", "", row.detail);
 	const classes = http ? ["1xx", "2xx", "3xx", "4xx", "5xx"] : [];
 	el("h4", "", row.entry.s.colorless ? "How it answers" : "How each color answers", box);
-	return makeTable(box, [["", ""], [http ? "Requests" : "Sessions", "n"], ...classes.map((c) => [c, "n"]), [http ? "5xx, share" : "Failed, share", "n"],
+	return makeTable(box, [["", ""], [http ? "Requests" : "Sessions", "n"], ...classes.map((c) => [c, c === "5xx" ? "n" : "n roomy"]), [http ? "5xx, share" : "Failed, share", "n"],
 		[http ? "p50" : "Connect p50", "n"], [http ? "p99" : "Connect p99", "n"]]);
 }
 
@@ -51,7 +51,7 @@ function drawQuality(row) {
 			colorTag(color, head);
 		head.append(" " + what);
 		for (let i = 0; i < (http ? 9 : 4); i++)
-			el("td", "n", "", tr);
+			el("td", http && i >= 1 && i <= 4 ? "n roomy" : "n", "", tr);
 		return tr;
 	}, (tr, [, , f]) => {
 		const share = f && f[Q.requests] > 0 ? f[Q.errors] / f[Q.requests] : null;
