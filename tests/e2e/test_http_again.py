@@ -168,7 +168,7 @@ def test_a_reload_answers_event_sources(web, backend):
 @pytest.mark.parametrize("headers, answered", [(EVENTS, False), ([], True)])
 def test_an_event_source_waits_for_a_place_and_is_closed_on_in_the_end(web, backend, closing, headers, answered):
     """What it has asked for is looked at when its time in the queue is over."""
-    t = web(mode="http", green=[backend("green", answering)], max_connections=1, queue_timeout=60.0, clock=True)
+    t = web(mode="http", green=[backend("green", answering)], max_connections=1, queue_timeout=60.0, keepalive_timeout=0, clock=True)
     with Http(t.address()) as first:
         assert first.ask().status == 200
         second = closing.add(Http(t.address()))
