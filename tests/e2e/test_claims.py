@@ -4,13 +4,15 @@ import json
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import threading
 
 import pytest
 
-from helpers import libconfig, scale
+from helpers import scale
+from helpers.reload import rewrite
 from helpers.scale import ME, scaled, until
 from helpers.upgrade import upgrade
 
@@ -215,8 +217,7 @@ def test_it_outlives_teald(web, how):
         teal.kill()
         teal.start()
     else:
-        teal.settings["services"][0]["drain"] = {"timeout": 7.0}
-        teal.conf.write_text(libconfig.dumps(teal.settings))
+        rewrite(teal, services=[teal.settings["services"][0] | {"drain": {"timeout": 7.0}}])
         teal.ok("reload")
     assert teal.status()["claimed"] == r["claimed"]
     refused(teal.ctl("flip", "web", "blue"))
@@ -275,6 +276,71 @@ tealctl release web --token="$6"
     assert [l for l in p.stdout.splitlines() if l.startswith("service\t")][0].endswith("\tclaimed"), p.stdout
     p = teal.tealctl("flip", "web", "green", "--token=", check=2)
     assert "did the claim fail?" in p.stderr
+
+
+# ---- odd moments ----
+
+def test_a_claim_goes_with_its_service_s_name(web):
+    teal = web()
+    r = claim(teal)
+    rewrite(teal, services=[teal.settings["services"][0] | {"name": "shop", "rename": "web"}])
+    teal.ok("reload")
+    assert teal.status("shop")["claimed"] == r["claimed"]
+    assert refused(teal.ctl("flip", "shop", "blue")).startswith("shop is claimed by")
+    teal.restart()
+    assert teal.ok("flip", "shop", "blue", token_of(r))["changed"]
+
+
+def test_who_waits_for_a_service_that_goes_is_told(web, ports):
+    teal = web()
+    other = teal.settings["services"][0] | {"name": "other", "listen": f"127.0.0.1:{ports.hold()}"}
+    rewrite(teal, services=[*teal.settings["services"], other])
+    teal.ok("reload")
+    token_of(claim(teal))
+    with begin(teal, "--wait=99999", reason="in vain") as a:
+        teal.ok("status")
+        rewrite(teal, services=[other])
+        teal.ok("reload")
+        refused(a.reply(), "unknown_service")
+    assert teal.ctl("claim", "web", "--ttl=60", "--reason=x")["error"] == "unknown_service"
+
+
+@pytest.mark.scales
+def test_a_crowd_that_waits_and_leaves(web):
+    """Each of them gets it once, and none of those who left."""
+    teal = web()
+    mine = token_of(claim(teal))
+    crowd = [begin(teal, "--wait=99999", reason=f"job {n}") for n in range(scaled(120, 40))]
+    try:
+        teal.ok("status")
+        for a in crowd[::2]:
+            a.close()
+        teal.wait_log("audit", count=len(crowd[::2]), command="claim", message="its client left while it waited")
+        teal.ok("release", "web", mine)
+        left = {a.sock: a for a in crowd[1::2]}
+        while left:
+            # One at a time.
+            ready = select.select(list(left), [], [], scale.patience())[0]
+            assert len(ready) == 1, ready
+            teal.ok("release", "web", token_of(left.pop(ready[0]).reply()))
+    finally:
+        for a in crowd:
+            a.close()
+    assert teal.status()["claimed"] is None
+
+
+def test_who_waits_while_redis_is_away_waits_on(fleet):
+    f = fleet(2)
+    f.wait_members()
+    mine = token_of(claim(f[0]))
+    with begin(f[1], "--wait=99999", reason="patient") as a:
+        f[1].ok("status")
+        f.redis.pause()
+        f.wait_up(False)
+        f.redis.resume()
+        f.wait_up()
+        f[0].ok("release", "web", mine)
+        assert a.reply()["claimed"]["reason"] == "patient"
 
 
 # ---- an upgrade ----
