@@ -7,7 +7,7 @@
 #include "control/flip.h"
 
 struct claim_request {
-	bool release, force;	/* let go; force: of whoever's it is */
+	bool release, force;	/* end the claim; force: whatever its token */
 	double ttl;	/* seconds */
 	double wait;	/* seconds to wait while it is another's; 0: no */
 	char token[CLAIM_TOKEN];	/* of the claim that is renewed or released; "": none */

@@ -206,7 +206,7 @@ release_look(struct claiming *c)
 		claim_end(c, (struct flip_outcome){ .changed = CHANGED_NO });
 }
 
-/* Nobody else's claim may be written over, and nothing is begun that a lock forbids. */
+/* Another's claim is not written over, and nothing is begun that a lock forbids. */
 static void
 claim_look(struct claiming *c)
 {

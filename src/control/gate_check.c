@@ -19,7 +19,7 @@ struct check {
 	ev_timer again;
 };
 
-/* o: without service; NULL: nobody is told. */
+/* o: all but the service. */
 static void
 check_end(struct check *c, struct flip_outcome *o)
 {

@@ -105,7 +105,7 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		BIT(ADMIN_OPT_TOKEN) | BIT(ADMIN_OPT_FORCE) | BIT(ADMIN_OPT_REASON), 0, true,
 		"ends a claim",
 		"By its token; a claim that does not hold any more is fine, and nothing\n"
-		"changes.  --force ends whoever's it is, and needs the right admin.\n" },
+		"changes.  --force ends it whatever its token, and needs the right admin.\n" },
 	[ADMIN_DRAIN] = { ADMIN_DRAIN, "drain", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
 		false, "what still holds the old color",
 		"Client, backend, age, idle time and bytes of every connection left.\n" },

@@ -35,7 +35,7 @@ def refused(reply, error="claimed"):
 
 # ---- what it promises ----
 
-def test_a_claim_says_where_to_deploy_and_bars_everybody_else(web):
+def test_a_claim_says_where_to_deploy_and_bars_all_others(web):
     teal = web()
     r = claim(teal, ttl="30m", reason="deploy 8812")
     assert (r["service"], r["idle"], r["active"], r["epoch"], r["changed"]) == ("web", "blue", "green", 1, True)
@@ -89,7 +89,7 @@ def test_a_claim_that_is_kept_is_for_the_rollback(web):
     mine = token_of(claim(teal))
     assert teal.ok("flip", "web", "blue", mine, "--keep-claim")["epoch"] == 2
     assert teal.status()["claimed"]["reason"] == "deploy 1"
-    # What is idle now is what it may go back to: nobody deploys there.
+    # What is idle now is what it may go back to: no other deploys there.
     refused(claim(teal))
     refused(teal.ctl("rollback", "web"))
     assert teal.ok("rollback", "web", mine)["epoch"] == 3
@@ -137,7 +137,7 @@ def test_it_ends_with_its_time(web):
     teal.clock.move(2)
     assert teal.wait_log("service.claim_expired")["reason"] == "it takes long"
     assert teal.status()["claimed"] is None
-    # Whoever was free to come in between may be at work: the token is no good any more, nor renewed.
+    # Another job may be at work by now: the token is refused, also for a renewal.
     assert "its time is over" in refused(teal.ctl("flip", "web", "blue", mine), "conflict")
     refused(claim(teal, mine), "conflict")
     assert teal.ok("release", "web", mine)["changed"] is False
@@ -372,7 +372,7 @@ def test_a_claim_is_the_whole_fleet_s(fleet):
     f.wait_members()
     r = claim(f[0])
     mine = token_of(r)
-    # Whoever is asked, at once: the store is read first.
+    # At both, at once: the store is read first.
     for t in f:
         assert "deploy 1" in refused(t.ctl("flip", "web", "blue"))
         assert "deploy 1" in refused(claim(t))

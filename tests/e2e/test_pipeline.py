@@ -97,7 +97,7 @@ def test_a_lock_ends_what_waits_for_health_at_once(web, verb):
     assert re.search(r"^  13  the service is locked$", help_text, re.M), help_text
 
 
-def test_a_check_that_nobody_waits_for_ends(web):
+def test_a_check_ends_with_its_client_and_with_teald(web):
     """Its client leaves, and teald stops without it."""
     teal = web(health=RARELY)
     p = waiting(teal, "check", "web", "blue", "--wait-healthy=100000")

@@ -122,7 +122,7 @@ test_the_end_of_teald_is_told_to_all(void **state)
 	claim_end_all(r->control.services[0], E_INTERNAL, "teald is stopping");
 	assert_ended(&b.asker, E_INTERNAL, CHANGED_NO);
 	assert_true(list_empty(&r->control.services[0]->claims));
-	/* A write whose answer comes when nobody waits for it any more. */
+	/* A write whose answer comes when none waits for it any more. */
 	claim(r, &b, with_token(&a, true));
 	UNTIL(r, b.asker.done);
 	r->store.hold = true;

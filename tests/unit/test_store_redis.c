@@ -317,7 +317,7 @@ both(void)
 
 /* Whatever a teald knows of it, the script looks: at the token, the epoch, and its own clock. */
 static void
-a_claim_bars_whoever_has_not_its_token(void **state)
+a_claim_bars_those_without_its_token(void **state)
 {
 	int64_t later, before;
 	char kept[512];
@@ -1001,7 +1001,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_claim_bars_whoever_has_not_its_token, begin, end),
+		cmocka_unit_test_setup_teardown(a_claim_bars_those_without_its_token, begin, end),
 		cmocka_unit_test_setup_teardown(the_first_begins_and_the_second_obeys, begin, end),
 		cmocka_unit_test_setup_teardown(a_change_is_heard_of_at_once, begin, end),
 		cmocka_unit_test_setup_teardown(of_two_writes_for_one_epoch_one_wins, begin, end),
