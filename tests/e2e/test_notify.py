@@ -322,6 +322,17 @@ def test_the_last_events_of_a_stop_are_sent(web, webhook):
     assert not t.log_lines_now("notify.lost")
 
 
+def test_a_receiver_that_hangs_does_not_hold_up_a_stop(web, webhook):
+    hook, hold = webhook(), threading.Event()
+    hook.answer = lambda post: hold.wait(patience()) and 200
+    t = web(top={"notify": [{"name": "hook", "url": hook.url(), "timeout": 60.0, "events": ["service.*", "teald.stopping"]}]})
+    t.ok("lock", "web", "--reason=x")
+    waiting(t, 1)
+    assert t.stop() == 0
+    assert t.wait_log("notify.lost")["reason"] == "teald has ended"
+    hold.set()
+
+
 @pytest.mark.nosan
 @pytest.mark.parametrize("receiver, says", [
     ({}, "notify: url is missing"),
