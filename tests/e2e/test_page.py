@@ -121,13 +121,17 @@ def test_where_http_is_spoken_it_is_requests(teal, ports, closing, chromium):
     chromium.look()
     page = chromium.open(t)
     page.until_text(".heads", "Req/s")
+    slow = closing.add(t.connect("shop"))
+    slow.sock.sendall(b"GET /delay/600000 HTTP/1.1\r\nHost: shop\r\n\r\n")
+    until(lambda: t.status("shop")["colors"]["green"]["connections"] == 1, "a request is under way")
     with subprocess.Popen([TEALBENCH, "load", "--target=%s:%d" % t.address("shop"), "--path=/status/500", "--rate=50",
                            "--connections=2", "--duration=600"], stdout=subprocess.DEVNULL) as load:
         try:
             # More than the two connections: they are requests.
             until(lambda: float((page.texts(".green.rate") or ["0"])[0]) > 2, "requests per second of green")
             page.until_text(".notes .bad", "green: 100 % answered with 5xx")
-            t.ok("flip", "shop", "blue")
+            t.ok("flip", "shop", "blue", "--drain=600")
+            page.until_text("#drains", "WebSocket")
             until(lambda: float(page.texts(".blue.rate")[0]) > 2, "and of blue")
 
             def records():

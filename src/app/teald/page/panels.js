@@ -107,7 +107,7 @@ function drawHead() {
 /* "3 sessions left, cut in 55 s" */
 function leftWords(e) {
 	const seconds = Math.max(0, Math.ceil((e.drain.until - serverNow()) / 1000));
-	return `${plural(e.n[N.left], thing(e.s))} left${e.drain.until === null ? "" : `, cut in ${seconds} s`}`;
+	return `${held(e.n[N.left], e.s)} left${e.drain.until === null ? "" : `, cut in ${seconds} s`}`;
 }
 
 function drawDrains() {
@@ -128,7 +128,7 @@ function drawDrains() {
 			tag.replaceChildren();
 			colorTag(e.drain.color, tag);
 		}
-		setText(left, `drains, ${whole(n)} of ${plural(Math.max(e.drain.atStart, n), thing(e.s))} left`);
+		setText(left, `drains, ${whole(n)} of ${held(Math.max(e.drain.atStart, n), e.s)} left`);
 		const seconds = Math.max(0, Math.ceil((e.drain.until - serverNow()) / 1000));
 		setText(until, e.drain.until === null ? "no deadline" : `the rest is cut in ${seconds} s`);
 		setClass(li, e.drain.color);

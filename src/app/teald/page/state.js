@@ -50,7 +50,12 @@ function takeService(entry, s) {
 
 /* What is counted and drains: sessions, or of HTTP requests. */
 function thing(s) {
-	return s.mode === "http" ? "request" : "session";
+	return { http: "request", udp: "flow" }[s.mode] || "session";
+}
+
+/* What is under way: a WebSocket is a request that goes on. */
+function held(n, s) {
+	return s.mode === "http" ? `${whole(n)} ${n === 1 ? "request or WebSocket" : "requests and WebSockets"}` : plural(n, thing(s));
 }
 
 function neverFlipped(s) {
