@@ -1,14 +1,11 @@
 /* config_map.c - names of a service from a file of their own: sni_map.  Any thread that loads a
  * configuration. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "model/config_draft.h"
 #include "model/config_value.h"
+#include "model/plain_file.h"
 #include "model/route.h"
 
 #define MAP_MAX ((size_t)16 << 20)
@@ -17,39 +14,22 @@
 
 /* All of it, NUL-terminated; NULL with the reason. */
 static char *
-read_map(const char *path, size_t *n, const char **wrong)
+read_map(const char *path, size_t *n, struct why *why)
 {
-	/* Without O_NONBLOCK a FIFO would keep us here. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char *bytes = NULL;
-	ssize_t got = -1;
-	struct stat st;
+	char *bytes = must_alloc(MAP_MAX + 1);
+	ssize_t got = plain_file_read(path, bytes, MAP_MAX + 1, NULL, why);
 
-	*n = 0;
-	*wrong = NULL;
-	if (fd < 0 || fstat(fd, &st) != 0)
-		*wrong = strerror(errno);
-	else if (!S_ISREG(st.st_mode))
-		*wrong = "it is no plain file";
-	else if ((size_t)st.st_size > MAP_MAX)
-		*wrong = "it is longer than 16 MiB";
-	if (*wrong == NULL) {
-		bytes = must_alloc((size_t)st.st_size + 1);
-		while (*n < (size_t)st.st_size && (got = read(fd, bytes + *n, (size_t)st.st_size - *n)) > 0)
-			*n += (size_t)got;
-		if (got < 0 && st.st_size > 0)
-			*wrong = strerror(errno);
+	*n = got > 0 ? (size_t)got : 0;
+	if (*n > MAP_MAX)
+		(void)why_set(why, E_USAGE, "%.256s is longer than 16 MiB", path);
+	else if (memchr(bytes, '\0', *n) != NULL)
+		(void)why_set(why, E_USAGE, "%.256s is no text", path);
+	else if (got >= 0) {
 		bytes[*n] = '\0';
+		return bytes;
 	}
-	if (fd >= 0)
-		close(fd);
-	if (*wrong == NULL && memchr(bytes, '\0', *n) != NULL)
-		*wrong = "it is no text";
-	if (*wrong != NULL) {
-		free(bytes);
-		bytes = NULL;
-	}
-	return bytes;
+	free(bytes);
+	return NULL;
 }
 
 /* The next word of a line; NULL: there is none. */
@@ -124,14 +104,14 @@ draft_take_map(const struct cursor *c, struct service_draft *d)
 {
 	const config_setting_t *at = draft_at(d, "sni_map");
 	size_t from = d->s.n_names, n, number = 0;
-	const char *wrong;
 	unsigned faults = 0;
 	char *bytes, *next;
+	struct why why;
 
 	if (d->s.sni_map == NULL || d->s.mode != MODE_TCP)
 		return;
-	if ((bytes = read_map(d->s.sni_map, &n, &wrong)) == NULL) {
-		cursor_error(c, at, "sni_map: cannot use %s: %s", d->s.sni_map, wrong);
+	if ((bytes = read_map(d->s.sni_map, &n, &why)) == NULL) {
+		cursor_error(c, at, "sni_map: %s", why.text);
 		return;
 	}
 	config_value_digest(bytes, n, d->s.sni_map_hash);

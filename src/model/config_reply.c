@@ -1,14 +1,11 @@
 /* config_reply.c - the keys of what a service says itself: error_page, redirect, request_headers and
  * response_headers.  Any thread that loads a configuration; reply_page(): any. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "model/config_draft.h"
 #include "model/config_value.h"
+#include "model/plain_file.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
 #include "proto/http1_host.h"
@@ -83,31 +80,20 @@ set_type(struct error_page *p)
 	return false;
 }
 
-/* In a few words what is wrong with the file; NULL: p->bytes are there. */
-static const char *
-read_page(struct error_page *p)
+/* False with what is wrong with the file. */
+static bool
+read_page(struct error_page *p, struct why *why)
 {
-	/* Without O_NONBLOCK a FIFO would keep us here. */
-	int fd = open(p->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	const char *wrong = NULL;
-	ssize_t got = 0;
-	struct stat st;
+	char *bytes = must_alloc(ERROR_PAGE_MAX + 1);
+	ssize_t n = plain_file_read(p->file, bytes, ERROR_PAGE_MAX + 1, NULL, why);
 
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		wrong = strerror(errno);
-	} else if (!S_ISREG(st.st_mode)) {
-		wrong = "it is no plain file";
-	} else {
-		p->bytes = must_alloc(ERROR_PAGE_MAX + 1);
-		while (p->n <= ERROR_PAGE_MAX && (got = read(fd, p->bytes + p->n, ERROR_PAGE_MAX + 1 - p->n)) > 0)
-			p->n += (size_t)got;
-		wrong = got < 0 ? strerror(errno) : p->n == 0 ? "it is empty" :
-				  p->n > ERROR_PAGE_MAX       ? "it is longer than 16384 bytes" :
-								NULL;
-	}
-	if (fd >= 0)
-		close(fd);
-	return wrong;
+	p->bytes = bytes;
+	p->n = n > 0 ? (size_t)n : 0;
+	if (n == 0)
+		(void)why_set(why, E_USAGE, "%.256s is empty", p->file);
+	else if (p->n > ERROR_PAGE_MAX)
+		(void)why_set(why, E_USAGE, "%.256s is longer than %zu bytes", p->file, ERROR_PAGE_MAX);
+	return n > 0 && p->n <= ERROR_PAGE_MAX;
 }
 
 struct page_draft {
@@ -159,7 +145,7 @@ read_error_page(const struct cursor *c, const config_setting_t *item, struct rep
 	struct error_page *p = &r->pages[r->n_pages];
 	struct page_draft draft = { 0 };
 	struct cursor in = { c->r, c->where, "error_page.", &draft };
-	const char *wrong;
+	struct why why;
 
 	if (config_setting_type(item) != CONFIG_TYPE_GROUP) {
 		cursor_key_error(c, item, "expected a group such as { status = 503; file = \"/etc/teal/503.html\"; }, found %s",
@@ -179,8 +165,8 @@ read_error_page(const struct cursor *c, const config_setting_t *item, struct rep
 		cursor_key_error(c, draft.status, "status: expected codes from 400 to 599, such as 503 or \"502-504\"");
 	if (!set_type(p))
 		cursor_key_error(c, item, "\"%s\": its suffix says what it is: .html, .txt or .json", show(p->file).s);
-	else if ((wrong = read_page(p)) != NULL)
-		cursor_key_error(c, item, "cannot use %s: %s", show(p->file).s, wrong);
+	else if (!read_page(p, &why))
+		cursor_key_error(c, item, "%s", why.text);
 }
 
 void

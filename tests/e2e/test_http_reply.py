@@ -120,7 +120,7 @@ def test_a_reload_reads_a_page_again(web, backend, pages):
 
 
 @pytest.mark.parametrize("name, content, part", [
-    ("missing", None, "No such file"), ("503.html", b"", "it is empty"), ("503.html", b"x" * 16385, "longer than 16384"),
+    ("missing", None, "No such file"), ("503.html", b"", "is empty"), ("503.html", b"x" * 16385, "longer than 16384"),
     ("503.exe", b"x", "its suffix says what it is")])
 def test_a_page_that_is_none_is_refused(web, pages, tmp_path, name, content, part):
     path = pages(name, content) if content is not None else str(tmp_path / (name + ".html"))
