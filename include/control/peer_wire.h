@@ -134,6 +134,7 @@ enum peer_tag {
 	PEER_T_FAILED_IN_ROW = 108,
 	PEER_T_BAD_ANSWERS = 109,
 	PEER_T_BAD_IN_ROW = 110,
+	PEER_T_CHECKED_AT = 111,	/* str: address and port of its checks */
 
 	/* The process. */
 	PEER_T_CONFIG_GENERATION = 128,

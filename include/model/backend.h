@@ -31,10 +31,11 @@ enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
  *	removed       is no backend of the service any more
  *
  * ready: weight above 0, and its node is not drained.  A backend whose host name
- * is not resolved yet is NEVER.  SPARE: only while no backend of the color is USED,
+ * is not resolved yet is NEVER.  A backup that is up is STANDBY in place of USED: only
+ * while no backend of the color is USED.  SPARE: only while none is USED or STANDBY,
  * and unless the service says when_all_down = "reject".  Existing connections stay
  * in any case. */
-enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_USED };
+enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_STANDBY, BACKEND_USED };
 
 struct backend {
 	uint32_t magic;
@@ -42,7 +43,8 @@ struct backend {
 	/* Immutable. */
 	enum color color;
 	struct addr address;	/* where traffic goes; len 0: the name is not resolved yet */
-	struct addr health_address;	/* where checks go; the same unless health_port */
+	struct addr health_address;	/* where checks go; the same unless health_port or health_at */
+	struct addr health_at;	/* the address that checks go to, whatever its own is; len 0: its own */
 	char text[ADDR_TEXT];	/* address, as users see it */
 	char *name;	/* what was looked up for the address; NULL: nothing was */
 	unsigned port, health_port;	/* of the addresses */
@@ -57,6 +59,7 @@ struct backend {
 	/* As last looked at (control/nodes.h). */
 	unsigned node_at;	/* one more than the node's place in the pool's views; 0: it is on none */
 	bool node_down;	/* no backend on the node is up */
+	bool backup;	/* for when no other one is up */
 	bool late;	/* came while others were serving: starts slowly */
 	bool leaving;	/* its name means another address now; goes when that one was judged */
 
@@ -90,6 +93,8 @@ struct backend *backend_try_new(enum color color, const struct addr *address, co
  * used.  health_port 0: port. */
 struct backend *backend_new_named(enum color color, const char *name, unsigned port, unsigned health_port,
 				  const struct addr *address);
+/* Checks go there, port included.  Before b is the service's. */
+void backend_check_at(struct backend *b, const struct addr *at);
 static inline bool
 backend_has_address(const struct backend *b)
 {

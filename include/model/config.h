@@ -48,22 +48,28 @@ enum on_stop { ON_STOP_KEEP, ON_STOP_REMOVE };
 struct backend_config {
 	char *host;	/* as written: "10.0.0.11", or a name to be looked up */
 	struct addr address;	/* with the traffic port; len 0: host is a name */
-	struct addr health_address;	/* where checks go: health_port, else the same */
+	struct addr health_address;	/* where checks go: health_at, or health_port, else the same */
+	struct addr health_at;	/* len 0: checks go to the backend's own address */
 	unsigned port, health_port;	/* of these; health_port 0: the same */
 	unsigned weight;	/* 1; 0: gets nothing new */
+	bool backup;	/* used while no other one is up */
 };
 
 struct color_config {
 	struct backend_config *backends;
 	size_t n_backends;	/* at least 1, but for blue of a service without colors */
-	/* Of nodes x port; 0: backends are listed, or checked on their own port. */
-	unsigned port, health_port;
+	unsigned port;	/* of nodes x port; 0: backends are listed */
+	/* What a backend has that says nothing else; 0 and len 0: its own. */
+	unsigned health_port;
+	struct addr health_at;
 };
 
 struct health_config {
 	enum health_type type;	/* default tcp */
 	double interval, timeout;	/* 2.0, 1.0 */
 	unsigned rise, fall;	/* 2, 3 */
+	unsigned port;	/* of colors and backends that have no health_port; 0: the traffic's */
+	struct addr address;	/* where all are checked, without port; len 0: each at its own */
 	/* http: what is asked, with which Host (NULL: the backend's address), and
 	 * which answers are good.  "/" and 200-399. */
 	char *path, *host;

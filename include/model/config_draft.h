@@ -50,7 +50,7 @@ const config_setting_t *draft_at(const struct service_draft *s, const char *path
 
 /* Colors: the groups green and blue, the keys nodes and node_pools, and the backends
  * of a service without colors; base of key_backends is a color_draft or has one. */
-key_reader key_color, key_nodes, key_backends;
+key_reader key_color, key_nodes, key_backends, key_health_address;
 extern const struct key backend_keys[];
 void draft_check_pools(const struct draft *d);
 /* What was read of them, once there is nothing to complain about. */

@@ -50,6 +50,7 @@ struct service {
 	struct {
 		struct backend **backends;	/* one reference each */
 		size_t n;
+		bool on_backup;	/* the last snapshot published has backups alone */
 		struct maglev *maglev;	/* one reference; NULL: not made yet, or not needed */
 	} colors[COLORS];
 	uint64_t generation;	/* of the last snapshot published */
@@ -120,8 +121,16 @@ void service_remove_backend(struct service *s, struct backend *b);
 size_t service_healthy(const struct service *s, enum color color);
 /* Those that are to get nothing new: their node is drained, or their weight is 0. */
 size_t service_drained(const struct service *s, enum color color);
+/* The best use of any of them: those of that use get what is new. */
+enum backend_use service_best(const struct service *s, enum color color);
+/* Is there one that is up, backups included? */
+static inline bool
+service_can_serve(const struct service *s, enum color color)
+{
+	return service_best(s, color) >= BACKEND_STANDBY;
+}
 /* How many of the color's backends the gate wants of those that are wanted at
- * all: at least 1, which is what a service without colors, and so without a gate, needs. */
+ * all, backups not counted: at least 1, which is what a service without colors, and so without a gate, needs. */
 size_t service_needed(const struct service *s, enum color color);
 
 #endif

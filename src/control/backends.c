@@ -38,12 +38,21 @@ backends_drop(struct service_ctl *ctl, struct backend *b)
 
 /* -- another configuration ---------------------------------------------------------- */
 
+/* at: where it is checked, whatever its address; len 0: there. */
 static bool
-backend_is_at(const struct backend *b, unsigned port, unsigned health_port)
+backend_is_at(const struct backend *b, unsigned port, unsigned health_port, const struct addr *at)
 {
-	if (b->name != NULL)
-		return b->port == port && b->health_port == health_port;
-	return addr_port(&b->address) == port && addr_port(&b->health_address) == (health_port != 0 ? health_port : port);
+	unsigned check_port = health_port != 0 ? health_port : port;
+	struct addr own = b->address, wanted = at->len > 0 ? *at : own;
+
+	addr_set_port(&wanted, check_port);
+	if (b->name != NULL && (b->port != port || b->health_port != health_port))
+		return false;
+	if ((b->health_at.len > 0) != (at->len > 0))
+		return false;
+	if (at->len > 0)
+		return (b->name != NULL || addr_port(&own) == port) && addr_equal(&b->health_at, &wanted);
+	return b->name != NULL || (addr_port(&own) == port && addr_port(&b->health_address) == check_port);
 }
 
 /* Whatever the terms of TLS. */
@@ -53,7 +62,8 @@ is_configured_as(const struct backend *b, const struct backend_config *bc)
 	if (bc->address.len > 0)
 		return b->name == NULL && addr_equal(&b->address, &bc->address) &&
 		       addr_equal(&b->health_address, &bc->health_address);
-	return b->name != NULL && node_same_host(b->name, bc->host) && backend_is_at(b, bc->port, bc->health_port);
+	return b->name != NULL && node_same_host(b->name, bc->host) && 
+	       backend_is_at(b, bc->port, bc->health_port, &bc->health_at);
 }
 
 /* NULL: the configuration does not list it. */
@@ -79,7 +89,7 @@ is_added_node(const struct service_ctl *ctl, const struct backend *b)
 	const struct service_config *sc = ctl->service->config;
 	const struct color_config *cc = &sc->colors[b->color];
 
-	return by_nodes(sc, b->color) && b->host != NULL && backend_is_at(b, cc->port, cc->health_port) &&
+	return by_nodes(sc, b->color) && b->host != NULL && backend_is_at(b, cc->port, cc->health_port, &cc->health_at) &&
 	       nodes_has(ctl->control, sc->pool, b->host);
 }
 
@@ -88,9 +98,10 @@ static bool
 adopt_backend(const struct service_ctl *ctl, struct backend *b, const struct backend_config *bc)
 {
 	bool node = by_nodes(ctl->service->config, b->color);
-	bool changed = b->weight != bc->weight;
+	bool changed = b->weight != bc->weight || b->backup != bc->backup;
 
 	b->weight = bc->weight;
+	b->backup = bc->backup;
 	if (node == (b->host != NULL))
 		return changed;
 	free(b->host);
@@ -111,6 +122,8 @@ replace_terms(struct service_ctl *ctl, struct backend *old)
 				      backend_has_address(old) ? &old->address : NULL);
 	else
 		b = backend_new(old->color, &old->address, &old->health_address);
+	if (old->health_at.len > 0)
+		backend_check_at(b, &old->health_at);
 	backend_succeed(b, old);
 	backends_add(ctl, b, old);
 	b->late = old->late;

@@ -153,7 +153,7 @@ begin_serving(struct service_ctl *ctl)
 
 	if (ctl_is_published(ctl) || !ctl->service->known)
 		return;
-	/* One that is well is enough to begin with; the others join as they
+	/* One that is well, and no backup, is enough to begin with; the others join as they
 	 * answer.  A dead idle color delays no start. */
 	if (service_healthy(ctl->service, ctl->service->record.color) == 0 && !ctl->first_round_over &&
 	    !health_first_round(c->health, ctl->service))
@@ -324,7 +324,7 @@ control_on_acked(void *arg, struct engine *engine, struct service *s, unsigned t
 bool
 control_serves(const struct service_ctl *ctl)
 {
-	return ctl_is_published(ctl) && service_healthy(ctl->service, ctl->service->record.color) > 0;
+	return ctl_is_published(ctl) && service_can_serve(ctl->service, ctl->service->record.color);
 }
 
 /* As many services as ready.min_services wants have a backend that answers. */
@@ -440,7 +440,7 @@ control_may_obey(void *arg, const char *name, enum color to)
 	for (size_t i = 0; i < ctl->service->colors[to].n; i++)
 		checked |= ctl->service->colors[to].backends[i]->state != BACKEND_CHECKING;
 	/* Before the first verdict it is not known to be unhealthy. */
-	return !checked || service_healthy(ctl->service, to) > 0;
+	return !checked || service_can_serve(ctl->service, to);
 }
 
 void

@@ -198,8 +198,8 @@ gate_new(struct service_ctl *ctl, enum color color, void (*done)(struct gate *g,
 	g->needed = service_needed(s, color);
 	g->backends = must_array(s->colors[color].n, sizeof(struct gate_backend));
 	for (size_t i = 0; i < s->colors[color].n; i++) {
-		/* Who gets no traffic has no say. */
-		if (!backend_is_wanted(s->colors[color].backends[i]))
+		/* Who gets no traffic has no say, nor who gets some only when others do not. */
+		if (!backend_is_wanted(s->colors[color].backends[i]) || s->colors[color].backends[i]->backup)
 			continue;
 		g->backends[g->n].gate = g;
 		g->backends[g->n++].backend = backend_ref(s->colors[color].backends[i]);

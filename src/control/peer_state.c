@@ -139,7 +139,11 @@ peer_backends_hash(const struct service *s)
 static void
 put_verdict(struct buf *b, const struct backend *be)
 {
+	char text[ADDR_TEXT];
+
 	peer_put_str(b, PEER_T_STATE, backend_state_word(be->state));
+	if (backend_has_address(be))
+		peer_put_str(b, PEER_T_CHECKED_AT, addr_format(&be->health_address, text));
 	tlv_u64(b, PEER_T_SINCE_US, (uint64_t)be->since_us);
 	peer_put_str(b, PEER_T_ERROR, be->error);
 	tlv_double(b, PEER_T_EJECTED_UNTIL, be->ejected_until);
@@ -243,13 +247,23 @@ take_account(struct peer_backend *account, struct str row)
 	add_growth(&b->bad_answers, &account->bad_answers, peer_u64(row, PEER_T_BAD_ANSWERS));
 }
 
+/* By the predecessor; one that does not say where checks by the configuration alone. */
+static bool
+is_checked_there(const struct backend *b, struct str row)
+{
+	struct str at = peer_str(row, PEER_T_CHECKED_AT);
+	char text[ADDR_TEXT];
+
+	return at.n == 0 || str_eq(at, addr_format(&b->health_address, text));
+}
+
 static void
 take_verdict(struct control *c, struct service *s, struct backend *b, struct str row, bool same_terms)
 {
 	double now = clock_now(), until = peer_double(row, PEER_T_EJECTED_UNTIL), from = peer_double(row, PEER_T_RAMP_FROM);
 	struct str state = peer_str(row, PEER_T_STATE);
 
-	for (enum backend_state its = BACKEND_UP; same_terms && its <= BACKEND_DOWN; its++)
+	for (enum backend_state its = BACKEND_UP; same_terms && is_checked_there(b, row) && its <= BACKEND_DOWN; its++)
 		if (str_eq(state, backend_state_word(its))) {
 			health_adopt(c->health, s, b, its);
 			b->since_us = (int64_t)peer_u64(row, PEER_T_SINCE_US);

@@ -5,16 +5,18 @@
 #include "control/slow_start.h"
 #include "model/balance.h"
 
+/* best: the best use of any backend of its color. */
 static bool
-is_usable(const struct service *s, const struct backend *b, bool any_used)
+is_usable(const struct service *s, const struct backend *b, enum backend_use best)
 {
-	switch (backend_use(b)) {
+	switch (best) {
 	case BACKEND_USED:
-		return true;
+	case BACKEND_STANDBY:
+		return backend_use(b) == best;
 	case BACKEND_SPARE:
 		/* No backend is known to be healthy.  Unless configured otherwise an answer from a
 		 * backend that fails its checks is better than a refusal from us. */
-		return !any_used && s->config->when_all_down == ALL_DOWN_TRY;
+		return backend_use(b) == best && s->config->when_all_down == ALL_DOWN_TRY;
 	case BACKEND_NEVER:
 		break;
 	}
@@ -23,14 +25,14 @@ is_usable(const struct service *s, const struct backend *b, bool any_used)
 
 /* Of on_down = "reset": a few, as a rule none, that still have connections. */
 static void
-list_down(const struct service *s, enum color color, bool any_used, struct snapshot_color *out)
+list_down(const struct service *s, enum color color, enum backend_use best, struct snapshot_color *out)
 {
 	if (s->config->on_down != ON_DOWN_RESET)
 		return;
 	for (size_t i = 0; i < s->colors[color].n; i++) {
 		struct backend *b = s->colors[color].backends[i];
 
-		if (b->state != BACKEND_DOWN || is_usable(s, b, any_used))
+		if (b->state != BACKEND_DOWN || is_usable(s, b, best))
 			continue;
 		out->down = must_grow(out->down, out->n_down + 1, sizeof(struct backend *));
 		out->down[out->n_down++] = backend_ref(b);
@@ -41,15 +43,15 @@ struct snapshot *
 publish_build(struct service *s)
 {
 	unsigned n[COLORS];
-	bool any_used[COLORS];
+	enum backend_use best[COLORS];
 	double now = clock_now();
 	struct snapshot *snap;
 
 	for (int c = 0; c < COLORS; c++) {
-		any_used[c] = service_healthy(s, (enum color)c) > 0;
+		best[c] = service_best(s, (enum color)c);
 		n[c] = 0;
 		for (size_t i = 0; i < s->colors[c].n; i++)
-			n[c] += is_usable(s, s->colors[c].backends[i], any_used[c]);
+			n[c] += is_usable(s, s->colors[c].backends[i], best[c]);
 	}
 	snap = snapshot_new(++s->generation, s->record.epoch, s->record.color, n);
 	for (int c = 0; c < COLORS; c++) {
@@ -58,12 +60,12 @@ publish_build(struct service *s)
 		for (size_t i = 0; i < s->colors[c].n; i++) {
 			struct backend *b = s->colors[c].backends[i];
 
-			if (!is_usable(s, b, any_used[c]))
+			if (!is_usable(s, b, best[c]))
 				continue;
 			snap->colors[c].usable[at] = backend_ref(b);
 			snap->colors[c].weights[at++] = slow_start_weight(s, b, now);
 		}
-		list_down(s, (enum color)c, any_used[c], &snap->colors[c]);
+		list_down(s, (enum color)c, best[c], &snap->colors[c]);
 		balance_prepare(&snap->colors[c], s->config->balance == BALANCE_SOURCE_HASH ?
 							  service_maglev(s, (enum color)c) :
 							  NULL);
@@ -71,11 +73,29 @@ publish_build(struct service *s)
 	return snap;
 }
 
+/* That no other one is up is worth a line, and that one is again. */
+static void
+tell_of_backups(struct service_ctl *ctl)
+{
+	struct service *s = ctl->service;
+
+	for (enum color color = GREEN; color <= BLUE; color++) {
+		bool used = service_best(s, color) == BACKEND_STANDBY;
+
+		if (used == s->colors[color].on_backup)
+			continue;
+		s->colors[color].on_backup = used;
+		BUS_EMIT(&ctl->control->bus, used ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, used ? "backup.used" : "backup.idle", s,
+			 LS("color", color_word(color)));
+	}
+}
+
 static struct snapshot *
 build_due(struct service_ctl *ctl)
 {
 	struct snapshot *snap = publish_build(ctl->service);
 
+	tell_of_backups(ctl);
 	ctl->dirty = false;
 	snap->refuse = control_refuses(ctl->control) && !ctl->service->colorless;
 	return snap;

@@ -87,9 +87,12 @@ static struct backend *
 replace(struct service_ctl *ctl, struct backend *old, const struct addr *address)
 {
 	struct backend *b = backend_new_named(old->color, old->name, old->port, old->health_port, address);
-	bool in_use = backend_use(old) == BACKEND_USED;
+	bool in_use = backend_use(old) >= BACKEND_STANDBY;
 
+	if (old->health_at.len > 0)
+		backend_check_at(b, &old->health_at);
 	b->weight = old->weight;
+	b->backup = old->backup;
 	b->drain = old->drain;
 	if (old->host != NULL)
 		b->host = must_strdup(old->host);
@@ -273,7 +276,7 @@ resolve_backend(struct service_ctl *ctl, enum color color, const char *host)
 	const struct service_config *sc = ctl->service->config;
 	const struct color_config *cc = &sc->colors[color];
 	const struct hostname *name;
-	struct addr address, health;
+	struct addr address, health, at = cc->health_at;
 	struct backend *b;
 	struct why why;
 
@@ -287,6 +290,10 @@ resolve_backend(struct service_ctl *ctl, enum color color, const char *host)
 		b = backend_new_named(
 			color, host, cc->port, cc->health_port,
 			choose_addrs(ctl->service, color, name, cc->port, NULL, &address, &why) ? &address : NULL);
+	}
+	if (at.len > 0) {
+		addr_set_port(&at, cc->health_port != 0 ? cc->health_port : cc->port);
+		backend_check_at(b, &at);
 	}
 	b->host = must_strdup(host);
 	return b;

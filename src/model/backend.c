@@ -64,9 +64,16 @@ backend_new_named(enum color color, const char *name, unsigned port, unsigned he
 }
 
 void
+backend_check_at(struct backend *b, const struct addr *at)
+{
+	b->health_at = b->health_address = *at;
+}
+
+void
 backend_succeed(struct backend *b, const struct backend *old)
 {
 	b->weight = old->weight;
+	b->backup = old->backup;
 	b->host = old->host != NULL ? must_strdup(old->host) : NULL;
 	b->drain = old->drain;
 	b->node_at = old->node_at;
@@ -161,5 +168,7 @@ backend_use(const struct backend *b)
 {
 	if (!backend_is_wanted(b) || !backend_has_address(b))
 		return BACKEND_NEVER;
-	return b->state == BACKEND_UP && !is_ejected(b) ? BACKEND_USED : BACKEND_SPARE;
+	if (b->state != BACKEND_UP || is_ejected(b))
+		return BACKEND_SPARE;
+	return b->backup ? BACKEND_STANDBY : BACKEND_USED;
 }

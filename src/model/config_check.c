@@ -80,8 +80,10 @@ static void
 check_gate(const struct cursor *c, const struct service_draft *s)
 {
 	for (enum color color = GREEN; color <= BLUE; color++) {
-		size_t n = s->s.colors[color].n_backends;
+		size_t n = 0;
 
+		for (size_t i = 0; i < s->s.colors[color].n_backends; i++)
+			n += !s->s.colors[color].backends[i].backup;
 		if (n == 0 || s->s.colorless || s->s.min_healthy.percent || s->s.min_healthy.value <= n)
 			continue;
 		cursor_error(
@@ -122,10 +124,16 @@ check_balance(const struct cursor *c, const struct service_draft *s)
 			c, draft_at(s, "passive.answers"),
 			"passive.answers changes nothing without mode = \"http\": only there answers are read");
 	for (enum color color = GREEN; color <= BLUE; color++) {
-		size_t n = s->s.colors[color].n_backends, takers = 0;
+		size_t n = s->s.colors[color].n_backends, takers = 0, backups = 0;
 
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++) {
 			takers += s->s.colors[color].backends[i].weight > 0;
+			backups += s->s.colors[color].backends[i].backup;
+		}
+		if (n > 0 && backups == n)
+			cursor_error(c, color_setting(s, color),
+				     "%severy backend is a backup; of what? leave backup out of those that serve as a rule",
+				     color_prefix(s, color));
 		if (n > 0 && takers == 0)
 			cursor_error(c, color_setting(s, color),
 				     "%severy backend has weight 0; none could ever be used",

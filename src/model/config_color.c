@@ -15,6 +15,9 @@
 const struct key backend_keys[] = {
 	{ KEY("address", key_text) },
 	{ KEY("weight", key_count), .max = BACKEND_WEIGHT_MAX },
+	{ KEY("health_port", key_count), .min = 1, .max = PORT_MAX },
+	{ KEY("health_address", key_health_address) },
+	{ KEY("backup", key_bool) },
 	{ 0 },
 };
 
@@ -40,6 +43,20 @@ key_color(const struct cursor *c, const struct key *k, const config_setting_t *s
 		color->port = 0;
 	in.base = color;
 	key_group(&in, &group, s);
+}
+
+/* An address, for no name is looked up to check what has an address; a port is a key of its own. */
+void
+key_health_address(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "";
+	struct addr a;
+
+	if (!addr_parse_ip(text, 0, &a))
+		cursor_key_error(c, s, "expected an IP address without port, such as \"10.0.0.1\", found %s",
+				 cursor_found(s).s);
+	else if (c->base != NULL)
+		memcpy((char *)c->base + k->offset, &a, sizeof(a));
 }
 
 /* "host:port" into its parts; NULL, or what is wrong with it. */
@@ -94,6 +111,25 @@ backend_weight(const config_setting_t *item)
 	    config_setting_get_int(weight) < 0)
 		return 1;
 	return (unsigned)config_setting_get_int(weight);
+}
+
+/* What a group says of where it is checked, and of its part; what is wrong was complained about when it was read. */
+static void
+read_terms(const config_setting_t *item, struct backend_config *b)
+{
+	const config_setting_t *port, *at, *backup;
+
+	if (config_setting_type(item) != CONFIG_TYPE_GROUP)
+		return;
+	port = config_setting_get_member(item, "health_port");
+	at = config_setting_get_member(item, "health_address");
+	backup = config_setting_get_member(item, "backup");
+	if (port != NULL && config_setting_type(port) == CONFIG_TYPE_INT && config_setting_get_int(port) > 0)
+		b->health_port = (unsigned)config_setting_get_int(port);
+	if (at != NULL && config_setting_type(at) == CONFIG_TYPE_STRING &&
+	    !addr_parse_ip(config_setting_get_string(at), 0, &b->health_at))
+		b->health_at = (struct addr){ 0 };
+	b->backup = backup != NULL && config_setting_type(backup) == CONFIG_TYPE_BOOL && config_setting_get_bool(backup);
 }
 
 void
@@ -255,20 +291,28 @@ backend_config_same(const struct backend_config *a, const struct backend_config 
 	return a->port == b->port && node_same_host(a->host, b->host);
 }
 
-/* Adds host:port to the color, or complains at the setting it comes from. */
+/* Adds host:port to the color, or complains at the setting it comes from, which may say more of it. */
 static void
 add_color_backend(const struct cursor *c, const config_setting_t *at, struct color_config *color,
-		  const char *host, unsigned port, unsigned health_port, unsigned weight)
+		  const char *host, unsigned port, unsigned weight)
 {
-	struct backend_config b = {
-		.host = must_strdup(host), .port = port, .health_port = health_port, .weight = weight
-	};
+	struct backend_config b = { .host = must_strdup(host),
+				    .port = port,
+				    .health_port = color->health_port,
+				    .health_at = color->health_at,
+				    .weight = weight };
+	unsigned check_port;
 	char text[ADDR_TEXT];
 
+	read_terms(at, &b);
+	check_port = b.health_port != 0 ? b.health_port : port;
+	if (b.health_at.len > 0)
+		addr_set_port(&b.health_at, check_port);
 	/* Else it is a name, for later. */
-	if (!addr_parse_ip(host, port, &b.address) ||
-	    !addr_parse_ip(host, health_port != 0 ? health_port : port, &b.health_address))
+	if (!addr_parse_ip(host, port, &b.address) || !addr_parse_ip(host, check_port, &b.health_address))
 		b.address = b.health_address = (struct addr){ 0 };
+	else if (b.health_at.len > 0)
+		b.health_address = b.health_at;
 	for (size_t i = 0; i < color->n_backends; i++) {
 		if (!backend_config_same(&color->backends[i], &b))
 			continue;
@@ -316,7 +360,7 @@ resolve_listed(const struct cursor *c, const struct color_draft *from, struct co
 
 		/* What is malformed was complained about when it was read. */
 		if (text != NULL && split_backend(text, host, &port) == NULL)
-			add_color_backend(c, item, to, host, port, from->health_port, backend_weight(item));
+			add_color_backend(c, item, to, host, port, backend_weight(item));
 	}
 }
 
@@ -327,7 +371,6 @@ resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struc
 	size_t n = cursor_items(hosts);
 
 	to->port = from->port;
-	to->health_port = from->health_port;
 	to->backends = must_array(n + 1, sizeof(*to->backends));
 	/* What is malformed was complained about when it was read. */
 	for (size_t i = 0; i < n; i++)
@@ -338,7 +381,7 @@ resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struc
 		const char *host = config_setting_get_string(item);
 
 		if (node_is_host(host) && !is_repeated(hosts, i))
-			add_color_backend(c, item, to, host, from->port, from->health_port, 1);
+			add_color_backend(c, item, to, host, from->port, 1);
 	}
 }
 
@@ -401,6 +444,8 @@ resolve_color(const struct cursor *c, struct service_draft *s, const config_sett
 	const struct color_draft *from = &s->colors[color];
 	const char *word = s->s.colorless ? "the service" : color_word(color);
 
+	s->s.colors[color].health_port = from->health_port != 0 ? from->health_port : s->s.health.port;
+	s->s.colors[color].health_at = s->s.health.address;
 	if (from->backends != NULL && from->port != 0)
 		cursor_error(c, from->at, "%s has both port and backends; keep one", word);
 	else if (from->backends != NULL)

@@ -126,6 +126,12 @@ add_backend_keys(struct walk *w, const char *path, const struct color_config *c)
 		buf_printf(&w->value, "%s%s", i > 0 ? ", " : "", backend_config_text(b, text));
 		if (b->weight != 1)
 			buf_printf(&w->value, " weight %u", b->weight);
+		if (b->health_at.len > 0)
+			buf_printf(&w->value, " health %s", addr_format(&b->health_at, text));
+		else if (b->health_port != c->health_port)
+			buf_printf(&w->value, " health_port %u", b->health_port);
+		if (b->backup)
+			buf_printf(&w->value, " backup");
 	}
 	buf_printf(&w->value, "]");
 	add_key(w, path);
@@ -136,14 +142,13 @@ static void
 add_color(struct walk *w, const char *prefix, enum color color)
 {
 	const struct color_config *c = &w->service->colors[color];
-	unsigned health_port = c->n_backends > 0 ? c->backends[0].health_port : c->health_port;
 	char path[64];
 
 	snprintf(path, sizeof(path), "%sport", prefix);
 	buf_printf(&w->value, c->port > 0 ? "%u" : "none", c->port);
 	add_key(w, path);
 	snprintf(path, sizeof(path), "%shealth_port", prefix);
-	buf_printf(&w->value, health_port > 0 ? "%u" : "none", health_port);
+	buf_printf(&w->value, c->health_port > 0 ? "%u" : "none", c->health_port);
 	add_key(w, path);
 	snprintf(path, sizeof(path), "%sbackends", prefix);
 	add_backend_keys(w, path, c);

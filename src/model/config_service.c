@@ -259,6 +259,8 @@ static const struct key health_keys[] = {
 	{ KEY("host", key_text), AT(s.health.host) },
 	{ KEY("expect", key_text), AT(s.health.expect_text) },
 	{ KEY("tls", key_health_tls) },
+	{ KEY("port", key_count), AT(s.health.port), .min = 1, .max = 65535 },
+	{ KEY("address", key_health_address), AT(s.health.address) },
 	{ 0 },
 };
 

@@ -433,6 +433,16 @@ put_rate(struct buf *out, const void *base, const struct key *k)
 }
 
 static void
+put_health_address(struct buf *out, const void *base, const struct key *k)
+{
+	const struct addr *a = &service(base)->health.address;
+	char text[ADDR_TEXT];
+
+	(void)k;
+	buf_printf(out, "%s", a->len > 0 ? addr_format(a, text) : "none");
+}
+
+static void
 put_source_address(struct buf *out, const void *base, const struct key *k)
 {
 	const struct addr *a = &service(base)->source_address;
@@ -521,6 +531,7 @@ static const struct {
 	{ "health.path", put_path },
 	{ "health.expect", put_expect },
 	{ "health.tls", put_health_tls },
+	{ "health.address", put_health_address },
 	{ "client_timeout", put_timeout },
 	{ "server_timeout", put_timeout },
 	{ "source_rate", put_rate },

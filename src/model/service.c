@@ -124,7 +124,10 @@ service_configured_backend(const struct service_config *config, enum color color
 		b = backend_new(color, &bc->address, &bc->health_address);
 	else
 		b = backend_new_named(color, bc->host, bc->port, bc->health_port, NULL);
+	if (bc->health_at.len > 0)
+		backend_check_at(b, &bc->health_at);
 	b->weight = bc->weight;
+	b->backup = bc->backup;
 	if (config->pool != NULL && config->colors[color].port != 0)
 		b->host = must_strdup(bc->host);
 	return b;
@@ -380,6 +383,20 @@ service_healthy(const struct service *s, enum color color)
 	return up;
 }
 
+enum backend_use
+service_best(const struct service *s, enum color color)
+{
+	enum backend_use best = BACKEND_NEVER;
+
+	for (size_t i = 0; i < s->colors[color].n; i++) {
+		enum backend_use use = backend_use(s->colors[color].backends[i]);
+
+		if (use > best)
+			best = use;
+	}
+	return best;
+}
+
 size_t
 service_drained(const struct service *s, enum color color)
 {
@@ -394,13 +411,15 @@ size_t
 service_needed(const struct service *s, enum color color)
 {
 	const struct quorum *q = &s->config->min_healthy;
-	size_t needed = q->value;
+	size_t needed = q->value, wanted = 0;
 
 	if (s->colorless)
 		return 1;
-	/* Of those that are to get anything. */
+	/* Of those that are to get anything at all times. */
+	for (size_t i = 0; i < s->colors[color].n; i++)
+		wanted += backend_is_wanted(s->colors[color].backends[i]) && !s->colors[color].backends[i]->backup;
 	if (q->percent)
-		needed = ((s->colors[color].n - service_drained(s, color)) * q->value + 99) / 100;
+		needed = (wanted * q->value + 99) / 100;
 	return needed > 0 ? needed : 1;
 }
 
@@ -414,7 +433,8 @@ service_maglev(struct service *s, enum color color)
 		return s->colors[color].maglev;
 	wanted = must_array(s->colors[color].n, sizeof(*wanted));
 	for (size_t i = 0; i < s->colors[color].n; i++)
-		if (backend_is_wanted(s->colors[color].backends[i]) &&
+		/* A backup would own clients that it does not get. */
+		if (backend_is_wanted(s->colors[color].backends[i]) && !s->colors[color].backends[i]->backup &&
 		    backend_has_address(s->colors[color].backends[i]))
 			wanted[n++] = s->colors[color].backends[i];
 	s->colors[color].maglev = maglev_new(wanted, n);

@@ -390,6 +390,27 @@ test_backends_have_weights(void **state)
 	assert_int_equal(s->passive.failures, 0);
 }
 
+static void
+test_backends_are_checked_where_they_say(void **state)
+{
+	const struct service_config *s = shop(
+		"health: { port = 7000; address = \"10.9.9.9\"; };\n"
+		"green: { backends = ({ address = \"10.0.0.1:80\"; health_address = \"10.0.0.1\"; health_port = 8008; },\n"
+		"                     { address = \"10.0.0.2:80\"; health_port = 8009; backup = true; }); };\n"
+		"blue: { health_port = 7001; backends = (\"10.0.0.3:80\", { address = \"localhost:80\"; health_address = \"::1\"; }); };");
+
+	(void)state;
+	assert_addr(&s->colors[GREEN].backends[0].health_address, "10.0.0.1:8008");
+	assert_addr(&s->colors[GREEN].backends[1].health_address, "10.9.9.9:8009");
+	assert_true(s->colors[GREEN].backends[1].backup && !s->colors[GREEN].backends[0].backup);
+	assert_addr(&s->colors[BLUE].backends[0].health_address, "10.9.9.9:7001");
+	assert_int_equal(s->colors[BLUE].backends[1].address.len, 0);
+	assert_addr(&s->colors[BLUE].backends[1].health_at, "[::1]:7001");
+	s = shop("nodes = [\"10.0.0.1\"]; health: { port = 10256; }; green: { port = 1; health_port = 2; }; blue: { port = 3; };");
+	assert_addr(&s->colors[GREEN].backends[0].health_address, "10.0.0.1:2");
+	assert_addr(&s->colors[BLUE].backends[0].health_address, "10.0.0.1:10256");
+}
+
 /* Everything that is not built is accepted while it changes nothing. */
 static void
 test_off_values_change_nothing(void **state)
@@ -597,6 +618,7 @@ main(void)
 		cmocka_unit_test(test_every_key_of_a_service),
 		cmocka_unit_test(test_proxy_protocol),
 		cmocka_unit_test(test_backends_have_weights),
+		cmocka_unit_test(test_backends_are_checked_where_they_say),
 		cmocka_unit_test(test_off_values_change_nothing),
 		cmocka_unit_test(test_limits_are_read),
 		cmocka_unit_test(test_the_queue_is_bounded_without_being_asked),

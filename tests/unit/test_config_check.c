@@ -49,6 +49,28 @@ static const struct broken http_checks[] = {
 	  "5: service \"shop\": health.expect: \"2xx\" is no list of status codes; write \"200-399\" or \"200,204\"" },
 };
 
+static const struct broken checks_elsewhere[] = {
+	{ SHOP("health: { address = \"10.0.0.1:80\"; };"),
+	  "5: service \"shop\": health.address: expected an IP address without port, such as \"10.0.0.1\", found the text \"10.0.0.1:80\"" },
+	{ SHOP("health: { port = 0; };"), "5: service \"shop\": health.port: 0 is out of range: 1 to 65535" },
+	{ SHOP("}, { name = \"b\"; listen = \":90\"; blue: { backends = [\"10.0.0.1:2\"]; };"
+	       "green: { backends = ({ address = \"10.0.0.1:1\"; health_address = \"name\"; }); };"),
+	  "5: service \"b\": green.backends.health_address: expected an IP address without port, such as \"10.0.0.1\", found the text \"name\"" },
+	{ SHOP("}, { name = \"b\"; listen = \":90\"; blue: { backends = [\"10.0.0.1:2\"]; };"
+	       "green: { backends = ({ address = \"10.0.0.1:1\"; backup = true; }); };"),
+	  "5: service \"b\": green: every backend is a backup; of what? leave backup out of those that serve as a rule" },
+	{ SHOP("}, { name = \"b\"; listen = \":90\"; blue: { backends = [\"10.0.0.1:2\"]; }; flip: { min_healthy = 2; };"
+	       "green: { backends = ({ address = \"10.0.0.1:1\"; backup = true; }, \"10.0.0.2:1\"); };"),
+	  "5: service \"b\": flip.min_healthy: 2 are wanted, but green has only 1: no flip to it could ever pass" },
+};
+
+static void
+test_checks_elsewhere(void **state)
+{
+	(void)state;
+	assert_broken(checks_elsewhere, ARRAY_LEN(checks_elsewhere));
+}
+
 static void
 test_http_checks(void **state)
 {
@@ -301,6 +323,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names_and_listeners),
 		cmocka_unit_test(test_http_checks),
+		cmocka_unit_test(test_checks_elsewhere),
 		cmocka_unit_test(test_colors),
 		cmocka_unit_test(test_without_colors),
 		cmocka_unit_test(test_names_are_no_errors),

@@ -101,6 +101,8 @@ static const struct sample service_samples[] = {
 	{ "health.path", "health: { type = \"http\"; path = \"/x\"; };", NULL },
 	{ "health.host", "health: { type = \"http\"; host = \"x\"; };", NULL },
 	{ "health.expect", "health: { type = \"http\"; expect = \"200,204\"; };", NULL },
+	{ "health.port", "health: { port = 83; };", NULL },
+	{ "health.address", "health: { address = \"10.0.0.9\"; };", NULL },
 	{ "health.tls", "health: { tls = false; };", NULL },
 	{ "flip.min_healthy", "flip: { min_healthy = 1; };", NULL },
 	{ "drain.timeout", "drain: { timeout = 60; };", NULL },

@@ -182,6 +182,8 @@ say_backends(struct table *t, json_t *service, const char *word)
 			buf_printf(&when, ", drain");
 		if (json_has(b, "node_down"))
 			buf_printf(&when, ", with its node");
+		if (json_has(b, "backup"))
+			buf_printf(&when, ", backup");
 		table_add(t, style_of_state(json_at(b, "state")), buf_str(&when));
 		say_cells(t, b, "connections");
 		buf_clear(&when);

@@ -218,6 +218,12 @@ of_backend(const struct service_ctl *ctl, enum color color, size_t i)
 }
 
 static void
+put_backups_used(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	metrics_sample(p, of_color(ctl->service, entrance, color), ctl->service->colors[color].on_backup);
+}
+
+static void
 put_backend_up(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	(void)entrance;
@@ -607,6 +613,8 @@ static const struct family families[] = {
 	  "How many of them a flip to the color wants, by flip.min_healthy." },
 	{ "teal_backends", PROM_GAUGE, put_backend_places, false, NULL,
 	  "Backends of a color, by how they do, or are wanted to." },
+	{ "teal_backups_used", PROM_GAUGE, put_backups_used, false, NULL,
+	  "1 while no other backend of the color is up and its backups get what is new." },
 	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
 	{ "teal_backend_admin_state", PROM_GAUGE, put_backend_admin_state, false, NULL,
 	  "1 for a backend that is ready, 0 for one that is drained: by its node, or of weight 0." },

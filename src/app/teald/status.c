@@ -65,6 +65,7 @@ backends_json(struct json *j, const struct service_ctl *ctl, enum color color)
 		if (b->node_down)
 			json_bool(j, "node_down", true);
 		json_u64(j, "weight", b->weight);
+		json_bool(j, "backup", b->backup);
 		json_u64(j, "connections", atomic_load_explicit(&b->connections, memory_order_relaxed));
 		status_time_json(j, "since", b->since_us);
 		json_cstr(j, "error", b->error[0] != '\0' ? b->error : NULL);
