@@ -15,6 +15,9 @@ struct certs_loaded {
 	struct tls_site *site;	/* what clients are shown; NULL: it is plain to them */
 	struct ssl_ctx_st *backend;	/* what backends are spoken to with; NULL: they are plain */
 	struct tls_certificate *own;	/* what they are shown; NULL: nothing */
+	/* The same of checks that have terms of their own. */
+	struct ssl_ctx_st *check;
+	struct tls_certificate *check_own;
 	uint64_t mark;	/* of the files as they were: see certs_mark() */
 };
 
@@ -38,7 +41,7 @@ void certs_each_file(const struct service_config *sc, void (*tell)(void *arg, co
 static inline bool
 certs_are_used(const struct service_config *sc)
 {
-	return sc->listen_tls || sc->backend_tls.on;
+	return sc->listen_tls || sc->backend_tls.on || health_has_own_tls(&sc->health);
 }
 /* The TLS of both is made of the same files by the same terms. */
 bool certs_same_terms(const struct service_config *a, const struct service_config *b);

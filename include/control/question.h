@@ -4,6 +4,8 @@
 #ifndef CONTROL_QUESTION_H
 #define CONTROL_QUESTION_H
 
+#include <arpa/inet.h>
+
 #include "base/buf.h"
 #include "control/probe.h"
 #include "model/service.h"
@@ -11,6 +13,7 @@
 /* Not to be moved: its parts point to each other. */
 struct question {
 	struct probe_request request;	/* points into this, the service and the backend */
+	char server[INET6_ADDRSTRLEN];	/* the address that a certificate must carry, where there is no name */
 	struct buf say;	/* a PROXY header, an HTTP request, both or nothing */
 	struct buf key;
 };

@@ -28,9 +28,10 @@ enum engine_kind { ENGINE_PROXY, ENGINE_KERNEL };
 #define ENGINES 2
 #define KERNEL_SERVICES_MAX 4095	/* of engine "kernel" in one configuration: they are numbered in marks */
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOURCE_HASH };
-enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON };
+enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON, HEALTH_TLS_OWN };
 enum client_verify { VERIFY_REQUIRE, VERIFY_OPTIONAL };
-enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE };
+/* HANDSHAKE: of TLS; in words "tls". */
+enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE, HEALTH_HANDSHAKE };
 /* ALL_DOWN_REFUSE is another word for ALL_DOWN_REJECT. */
 enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT, ALL_DOWN_REFUSE };
 enum proxy_send { SEND_NONE, SEND_V1, SEND_V2 };
@@ -64,6 +65,15 @@ struct color_config {
 	struct addr health_at;
 };
 
+/* To backends, or to where they are checked. */
+struct backend_tls_config {
+	bool on;	/* false: plain */
+	bool verify;	/* true */
+	char *ca;	/* NULL: the system's */
+	char *server_name;	/* asked for, and expected; NULL: the backend's as written */
+	char *cert, *key;	/* the client certificate; NULL: none is sent */
+};
+
 struct health_config {
 	enum health_type type;	/* default tcp */
 	double interval, timeout;	/* 2.0, 1.0 */
@@ -75,9 +85,17 @@ struct health_config {
 	char *path, *host;
 	struct status_set expect;
 	char *expect_text;	/* as written; NULL: the default */
-	/* AUTO: as traffic does, where they go to the same port. */
+	/* AUTO: as traffic does, where they go to the same port.  OWN: by terms of their
+	 * own, own_tls, wherever they go. */
 	enum health_tls tls;
+	struct backend_tls_config own_tls;	/* on: they are given */
 };
+
+static inline bool
+health_has_own_tls(const struct health_config *h)
+{
+	return h->tls == HEALTH_TLS_OWN && h->type != HEALTH_NONE;
+}
 
 /* "N%" or a count. */
 struct quorum {
@@ -209,15 +227,6 @@ struct tls_config {
 	bool alpn_given;
 	char *ciphers, *ciphersuites, *curves;	/* NULL: the profile's */
 	double handshake_timeout;	/* 10.0 */
-};
-
-/* To backends. */
-struct backend_tls_config {
-	bool on;	/* false: plain */
-	bool verify;	/* true */
-	char *ca;	/* NULL: the system's */
-	char *server_name;	/* asked for, and expected; NULL: the backend's as written */
-	char *cert, *key;	/* the client certificate; NULL: none is sent */
 };
 
 struct service_config {

@@ -57,6 +57,7 @@ struct service {
 	uint64_t acked;	/* generation that every thread of its engines obeys */
 	uint64_t applied_epoch;	/* epoch of that generation */
 	struct ssl_ctx_st *backend_tls;	/* what backends are spoken to with; one reference, or NULL: plain */
+	struct ssl_ctx_st *check_tls;	/* what they are checked with by terms of health.tls; the same */
 	/* One for each thread that counts: a worker's is the one of its index; and the last one,
 	 * main's: what a predecessor has counted, and still counts (control/peer.h). */
 	struct tally *tallies;

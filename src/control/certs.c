@@ -52,13 +52,22 @@ struct certs_job {
 
 /* -- what is shown ---------------------------------------------------------- */
 
+/* What main itself speaks with. */
+static void
+take_contexts(struct service *s, const struct certs_loaded *l)
+{
+	tls_context_free(&s->backend_tls);
+	s->backend_tls = tls_context_ref(l->backend);
+	tls_context_free(&s->check_tls);
+	s->check_tls = tls_context_ref(l->check);
+}
+
 static void
 tell_engines_of_site(struct certs_entry *e)
 {
 	struct certs_loaded *l = &e->loaded;
 
-	tls_context_free(&e->service->backend_tls);
-	e->service->backend_tls = tls_context_ref(l->backend);
+	take_contexts(e->service, l);
 	engines_show(e->service->ctl, l->site != NULL ? tls_site_ref(l->site) : NULL, tls_context_ref(l->backend));
 }
 
@@ -445,7 +454,7 @@ read_all(struct certs *c, struct why *why)
 static bool
 entry_has_keys(const struct certs_entry *e)
 {
-	return e != NULL && (e->loaded.n > 0 || e->loaded.own != NULL);
+	return e != NULL && (e->loaded.n > 0 || e->loaded.own != NULL || e->loaded.check_own != NULL);
 }
 
 static bool
@@ -575,8 +584,7 @@ take_prepared(struct certs *c, struct certs_entry *e, struct certs_loaded *loade
 	*loaded = (struct certs_loaded){ 0 };
 	e->tried = e->loaded.mark;
 	e->problem[0] = '\0';
-	tls_context_free(&s->backend_tls);
-	s->backend_tls = tls_context_ref(e->loaded.backend);
+	take_contexts(s, &e->loaded);
 	log_shown(e);
 	if (entry_has_keys(e) && keep_secret(&why) != OK)
 		LOG_ERROR("certs.dumpable", LS("reason", why.text));

@@ -9,10 +9,20 @@
 #include "base/hash.h"
 #include "control/certs_load.h"
 
+static void
+each_client_file(const struct backend_tls_config *b, void (*tell)(void *arg, const char *path), void *arg)
+{
+	if (b->verify && b->ca != NULL)
+		tell(arg, b->ca);
+	if (b->cert != NULL)
+		tell(arg, b->cert);
+	if (b->key != NULL)
+		tell(arg, b->key);
+}
+
 void
 certs_each_file(const struct service_config *sc, void (*tell)(void *arg, const char *path), void *arg)
 {
-	const struct backend_tls_config *b = &sc->backend_tls;
 	const struct tls_config *t = &sc->tls;
 
 	for (size_t i = 0; sc->listen_tls && i < t->n_certificates; i++) {
@@ -24,12 +34,10 @@ certs_each_file(const struct service_config *sc, void (*tell)(void *arg, const c
 	}
 	if (sc->listen_tls && t->client_ca != NULL)
 		tell(arg, t->client_ca);
-	if (b->on && b->verify && b->ca != NULL)
-		tell(arg, b->ca);
-	if (b->on && b->cert != NULL)
-		tell(arg, b->cert);
-	if (b->on && b->key != NULL)
-		tell(arg, b->key);
+	if (sc->backend_tls.on)
+		each_client_file(&sc->backend_tls, tell, arg);
+	if (health_has_own_tls(&sc->health))
+		each_client_file(&sc->health.own_tls, tell, arg);
 }
 
 static void
@@ -66,6 +74,8 @@ certs_loaded_free(struct certs_loaded *l)
 	tls_site_unref(&l->site);
 	tls_context_free(&l->backend);
 	tls_certificate_unref(&l->own);
+	tls_context_free(&l->check);
+	tls_certificate_unref(&l->check_own);
 	*l = (struct certs_loaded){ 0 };
 }
 
@@ -115,24 +125,25 @@ load_site(const struct service_config *sc, enum certs_care care, struct certs_lo
 	return tls_site_new(&terms, out->certificates, out->n, &out->site, why);
 }
 
+/* http: that is what is spoken. */
 static enum err
-load_backend(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, struct why *why)
+load_client(const struct backend_tls_config *b, bool http, enum certs_care care, struct ssl_ctx_st **context,
+	    struct tls_certificate **own, struct why *why)
 {
-	const struct backend_tls_config *b = &sc->backend_tls;
 	const struct tls_certificate_files files = { .cert = b->cert, .key = b->key };
 	const struct tls_client_options options = {
 		.ca = b->ca,
 		.blind = !b->verify,
-		.alpn = sc->mode == MODE_HTTP ? "http/1.1" : NULL,
+		.alpn = http ? "http/1.1" : NULL,
 	};
 	enum err e = OK;
 
 	if (b->cert != NULL)
-		e = load_one(&files, care, &out->own, why);
+		e = load_one(&files, care, own, why);
 	if (e == OK)
-		e = tls_client_context(&options, &out->backend, why);
-	if (e == OK && out->own != NULL)
-		e = tls_certificate_use(out->own, out->backend, why);
+		e = tls_client_context(&options, context, why);
+	if (e == OK && *own != NULL)
+		e = tls_certificate_use(*own, *context, why);
 	return e;
 }
 
@@ -147,7 +158,9 @@ certs_load(const struct service_config *sc, enum certs_care care, struct certs_l
 	if (sc->listen_tls)
 		e = load_site(sc, care, out, line, why);
 	if (e == OK && sc->backend_tls.on)
-		e = load_backend(sc, care, out, why);
+		e = load_client(&sc->backend_tls, sc->mode == MODE_HTTP, care, &out->backend, &out->own, why);
+	if (e == OK && health_has_own_tls(&sc->health))
+		e = load_client(&sc->health.own_tls, sc->health.type == HEALTH_HTTP, care, &out->check, &out->check_own, why);
 	if (e != OK)
 		certs_loaded_free(out);
 	return e;
@@ -185,18 +198,31 @@ same_site(const struct tls_config *a, const struct tls_config *b)
 	return same;
 }
 
+static bool
+same_client_terms(const struct backend_tls_config *a, const struct backend_tls_config *b)
+{
+	return a->verify == b->verify && same_text(a->ca, b->ca) && same_text(a->cert, b->cert) &&
+	       same_text(a->key, b->key);
+}
+
+static bool
+same_check_terms(const struct health_config *a, const struct health_config *b)
+{
+	if (health_has_own_tls(a) != health_has_own_tls(b))
+		return false;
+	return !health_has_own_tls(a) ||
+	       ((a->type == HEALTH_HTTP) == (b->type == HEALTH_HTTP) && same_client_terms(&a->own_tls, &b->own_tls));
+}
+
 bool
 certs_same_terms(const struct service_config *a, const struct service_config *b)
 {
-	const struct backend_tls_config *to_a = &a->backend_tls, *to_b = &b->backend_tls;
-
-	if (a->listen_tls != b->listen_tls || to_a->on != to_b->on || a->mode != b->mode ||
-	    strcmp(a->name, b->name) != 0)
+	if (a->listen_tls != b->listen_tls || a->backend_tls.on != b->backend_tls.on || a->mode != b->mode ||
+	    strcmp(a->name, b->name) != 0 || !same_check_terms(&a->health, &b->health))
 		return false;
 	if (a->listen_tls && !same_site(&a->tls, &b->tls))
 		return false;
-	return !to_a->on || (to_a->verify == to_b->verify && same_text(to_a->ca, to_b->ca) &&
-			     same_text(to_a->cert, to_b->cert) && same_text(to_a->key, to_b->key));
+	return !a->backend_tls.on || same_client_terms(&a->backend_tls, &b->backend_tls);
 }
 
 static int

@@ -16,21 +16,35 @@ has_own_port(const struct backend *b)
 	return !addr_equal(&b->health_address, &b->address);
 }
 
-static bool
-speaks_tls(const struct health_config *hc, const struct backend *b)
+/* By terms of its own a check expects a name of its own, that of the backend or the address. */
+static const char *
+expected_server(struct question *q, const struct health_config *hc, const struct backend *b)
 {
-	/* It was to be spoken to plainly before a reload. */
-	if (b->server_name == NULL)
-		return false;
-	switch (hc->tls) {
-	case HEALTH_TLS_AUTO:
-		return !has_own_port(b);
-	case HEALTH_TLS_OFF:
-		return false;
-	case HEALTH_TLS_ON:
-		return true;
+	const struct addr *a = &b->health_address;
+
+	if (hc->own_tls.server_name != NULL)
+		return hc->own_tls.server_name;
+	if (b->name != NULL && b->health_at.len == 0)
+		return b->name;
+	return addr_family(a) == AF_INET ? inet_ntop(AF_INET, &a->u.in.sin_addr, q->server, sizeof(q->server)) :
+					   inet_ntop(AF_INET6, &a->u.in6.sin6_addr, q->server, sizeof(q->server));
+}
+
+static void
+choose_tls(struct question *q, const struct service *s, const struct backend *b)
+{
+	const struct health_config *hc = &s->config->health;
+
+	if (health_has_own_tls(hc)) {
+		q->request.tls = s->check_tls;
+		q->request.server_name = expected_server(q, hc, b);
+		return;
 	}
-	return false;
+	/* It was to be spoken to plainly before a reload. */
+	if (b->server_name == NULL || hc->tls == HEALTH_TLS_OFF || (hc->tls == HEALTH_TLS_AUTO && has_own_port(b)))
+		return;
+	q->request.tls = s->backend_tls;
+	q->request.server_name = b->server_name;
 }
 
 static void
@@ -64,13 +78,12 @@ question_make(struct question *q, const struct service *s, const struct backend 
 		.source = &sc->source_address,
 		.timeout = hc->timeout,
 		.hello = { say.p, n_hello },
-		.tls = speaks_tls(hc, b) ? s->backend_tls : NULL,
-		.server_name = b->server_name,
 		.send = { say.p + n_hello, say.n - n_hello },
 		.expect = hc->type == HEALTH_HTTP ? &hc->expect : NULL,
 		.http = sc->mode == MODE_HTTP ? &sc->http : NULL,
 		.tree = s->held,
 	};
+	choose_tls(q, s, b);
 }
 
 void
@@ -134,7 +147,9 @@ question_key(struct question *q, const struct service *s)
 	put_part(key, r->hello.p, r->hello.n);
 	put_part(key, r->send.p, r->send.n);
 	put_number(key, r->tls != NULL);
-	if (r->tls != NULL)
+	if (r->tls != NULL && r->tls == s->check_tls)
+		put_tls_terms(key, &s->config->health.own_tls, r->server_name, r->expect != NULL);
+	else if (r->tls != NULL)
 		put_tls_terms(key, &s->config->backend_tls, r->server_name, s->config->mode == MODE_HTTP);
 	put_number(key, r->expect != NULL ? (double)r->expect->n : -1);
 	for (unsigned i = 0; r->expect != NULL && i < r->expect->n; i++) {

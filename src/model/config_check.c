@@ -29,7 +29,7 @@ check_http_health(const struct cursor *c, struct service_draft *s)
 	static const char *const only[] = { "health.path", "health.host", "health.expect" };
 
 	/* Inherited from the defaults they do no harm. */
-	for (size_t i = 0; h->type == HEALTH_TCP && i < ARRAY_LEN(only); i++) {
+	for (size_t i = 0; h->type != HEALTH_HTTP && h->type != HEALTH_NONE && i < ARRAY_LEN(only); i++) {
 		const config_setting_t *own =
 			config_setting_lookup((config_setting_t *)(uintptr_t)s->at, only[i]);
 

@@ -30,7 +30,7 @@ static const char *const engine_words[] = { "proxy", "kernel", NULL };
 static const char *const color_words[] = { "green", "blue", NULL };
 static const char *const balance_words[] = { "round_robin", "least_conn", "p2c", "source_hash", NULL };
 static const char *const all_down_words[] = { "try", "reject", "refuse", NULL };
-static const char *const health_words[] = { "tcp", "http", "none", NULL };
+static const char *const health_words[] = { "tcp", "http", "none", "tls", NULL };
 static const char *const send_words[] = { "none", "v1", "v2", NULL };
 static const char *const reuse_words[] = { "safe", "always", NULL };
 static const char *const answers_words[] = { "lenient", "strict", NULL };
@@ -258,7 +258,7 @@ static const struct key health_keys[] = {
 	{ KEY("path", key_text), AT(s.health.path) },
 	{ KEY("host", key_text), AT(s.health.host) },
 	{ KEY("expect", key_text), AT(s.health.expect_text) },
-	{ KEY("tls", key_health_tls) },
+	{ KEY("tls", key_health_tls), .keys = health_tls_keys },
 	{ KEY("port", key_count), AT(s.health.port), .min = 1, .max = 65535 },
 	{ KEY("address", key_health_address), AT(s.health.address) },
 	{ 0 },

@@ -48,6 +48,15 @@ const struct key backend_tls_keys[] = {
 	{ 0 },
 };
 
+const struct key health_tls_keys[] = {
+	{ KEY("verify", key_bool), AT(s.health.own_tls.verify) },
+	{ KEY("ca", key_file), AT(s.health.own_tls.ca) },
+	{ KEY("server_name", key_server_name), AT(s.health.own_tls.server_name) },
+	{ KEY("cert", key_file), AT(s.health.own_tls.cert) },
+	{ KEY("key", key_file), AT(s.health.own_tls.key) },
+	{ 0 },
+};
+
 /* The group switches it on, whatever stands in it; false switches off what the
  * defaults say. */
 static void
@@ -82,11 +91,14 @@ key_health_tls(const struct cursor *c, const struct key *k, const config_setting
 {
 	struct service_draft *d = c->base;
 
-	(void)k;
-	if (config_setting_type(s) != CONFIG_TYPE_BOOL)
-		cursor_key_error(c, s, "expected true or false, found %s", cursor_found(s).s);
-	else
+	if (config_setting_type(s) == CONFIG_TYPE_GROUP) {
+		d->s.health.tls = HEALTH_TLS_OWN;
+		key_group(c, k, s);
+	} else if (config_setting_type(s) == CONFIG_TYPE_BOOL) {
 		d->s.health.tls = config_setting_get_bool(s) ? HEALTH_TLS_ON : HEALTH_TLS_OFF;
+	} else {
+		cursor_key_error(c, s, "expected true, false or a group { }, found %s", cursor_found(s).s);
+	}
 }
 
 /* Relative names begin at the folder of the file that says them, as those of
@@ -212,12 +224,16 @@ draft_default_tls(struct service_config *s)
 {
 	s->tls.handshake_timeout = 10.0;
 	s->backend_tls.verify = true;
+	s->health.own_tls.verify = true;
 }
 
 /* Who speaks HTTP says so; others say what they are told to. */
 void
 draft_settle_tls(struct service_config *s)
 {
+	/* Where traffic is plain, or passes through, a check by TLS has terms of its own. */
+	if (s->health.type == HEALTH_HANDSHAKE && s->health.tls == HEALTH_TLS_AUTO)
+		s->health.tls = s->backend_tls.on ? HEALTH_TLS_ON : HEALTH_TLS_OWN;
 	if (s->mode != MODE_HTTP || s->tls.alpn_given)
 		return;
 	s->tls.alpn = must_array(1, sizeof(*s->tls.alpn));
@@ -234,6 +250,26 @@ check_protocols(const struct cursor *c, const struct service_draft *s)
 			cursor_error(c, draft_at(s, "tls.alpn"),
 				     "tls.alpn: mode \"http\" speaks \"http/1.1\" and no \"%s\"",
 				     show(s->s.tls.alpn[i]).s);
+}
+
+static void
+check_health_tls(const struct cursor *c, const struct service_draft *s)
+{
+	const struct backend_tls_config *own = &s->s.health.own_tls;
+
+	if (s->s.health.tls == HEALTH_TLS_ON && !s->s.backend_tls.on)
+		cursor_error(c, draft_at(s, "health.tls"),
+			     "health.tls: true is as traffic does, and that needs backend_tls; "
+			     "for checks alone write tls = { ca = \"FILE\"; } or tls = { verify = false; }");
+	if (s->s.health.type == HEALTH_HANDSHAKE && s->s.health.tls == HEALTH_TLS_OFF)
+		cursor_error(c, draft_at(s, "health.tls"), "health.tls: health.type = \"tls\" is nothing without it; remove one");
+	if (s->s.health.tls != HEALTH_TLS_OWN)
+		return;
+	if (own->key != NULL && own->cert == NULL)
+		cursor_error(c, draft_at(s, "health.tls.key"), "health.tls.key: whose? add cert = \"FILE\"");
+	if (!own->verify && own->ca != NULL)
+		cursor_warn(c, draft_at(s, "health.tls.ca"),
+			    "health.tls.ca changes nothing while verify is false: any server passes");
 }
 
 void
@@ -259,8 +295,7 @@ draft_check_tls(const struct cursor *c, const struct service_draft *s)
 		cursor_warn(c, draft_at(s, "tls.ciphers"),
 			    "tls.ciphers changes nothing: they are those of TLS 1.2; ciphersuites are those of 1.3");
 	check_protocols(c, s);
-	if (!b->on && s->s.health.tls == HEALTH_TLS_ON)
-		cursor_error(c, draft_at(s, "health.tls"), "health.tls: needs backend_tls");
+	check_health_tls(c, s);
 	if (b->on && b->key != NULL && b->cert == NULL)
 		cursor_error(c, draft_at(s, "backend_tls.key"), "backend_tls.key: whose? add cert = \"FILE\"");
 	if (b->on && !b->verify && b->ca != NULL)
@@ -280,6 +315,10 @@ tls_config_clear(struct service_config *s)
 	free(s->tls.ciphers);
 	free(s->tls.ciphersuites);
 	free(s->tls.curves);
+	free(s->health.own_tls.ca);
+	free(s->health.own_tls.server_name);
+	free(s->health.own_tls.cert);
+	free(s->health.own_tls.key);
 	free(s->backend_tls.ca);
 	free(s->backend_tls.server_name);
 	free(s->backend_tls.cert);

@@ -403,11 +403,24 @@ static void
 put_health_tls(struct buf *out, const void *base, const struct key *k)
 {
 	static const char *const words[] = {
-		[HEALTH_TLS_AUTO] = "auto", [HEALTH_TLS_OFF] = "false", [HEALTH_TLS_ON] = "true"
+		[HEALTH_TLS_AUTO] = "auto", [HEALTH_TLS_OFF] = "false", [HEALTH_TLS_ON] = "true", [HEALTH_TLS_OWN] = "verify"
 	};
+	const struct health_config *h = &service(base)->health;
+	const struct backend_tls_config *own = &h->own_tls;
+	const struct {
+		const char *name, *value;
+	} terms[] = { { "ca", own->ca }, { "server_name", own->server_name }, { "cert", own->cert }, { "key", own->key } };
 
 	(void)k;
-	buf_printf(out, "%s", words[service(base)->health.tls]);
+	buf_printf(out, "%s", words[h->tls]);
+	if (h->tls != HEALTH_TLS_OWN)
+		return;
+	buf_printf(out, own->verify ? " true" : " false");
+	for (size_t i = 0; i < ARRAY_LEN(terms); i++)
+		if (terms[i].value != NULL) {
+			buf_printf(out, " %s ", terms[i].name);
+			config_value_text(out, terms[i].value);
+		}
 }
 
 /* Not given: that for both. */

@@ -215,6 +215,7 @@ service_free(struct service **sp)
 		maglev_unref(&s->colors[c].maglev);
 	}
 	tls_context_free(&s->backend_tls);
+	tls_context_free(&s->check_tls);
 	free(s->tallies);
 	free(s->waiting);
 	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
