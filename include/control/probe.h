@@ -28,7 +28,14 @@ struct probe_request {
 	/* All of the answer is judged, as a client's would be (probe_answer.h); NULL:
 	 * the status line alone. */
 	const struct http_config *http;
-	/* The configuration that expect and http are of: the probe takes a reference, for
+	/* Of http: what its body must hold; NULL: anything.  head: it answers a HEAD, and has none. */
+	const char *expect_body;
+	bool head;
+	/* Said and heard then, in this order (without expect); n_steps 0: nothing. */
+	const struct check_step *steps;
+	size_t n_steps;
+	bool datagram;	/* by UDP; steps begin with one that is sent */
+	/* The configuration that expect, http, expect_body and steps are of: the probe takes a reference, for
 	 * a reload may replace it meanwhile.  NULL: it outlives the probe. */
 	const struct config *tree;
 };

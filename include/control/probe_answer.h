@@ -17,17 +17,24 @@ struct probe_answer {
 	struct http1_head head;
 	struct http1_body body;	/* once the head is whole */
 	bool over;	/* nothing of the body is to come, or nothing that makes sense */
+	bool headed;	/* the final head is whole */
+	bool is_head;	/* it answers a HEAD */
+	const char *expect;	/* what the body must hold; NULL: anything */
+	struct buf text;	/* the body so far, without its framing, where that is looked for */
 };
 
-/* http has to live as long as it. */
-struct probe_answer *probe_answer_new(const struct http_config *http);
+/* What of a body is looked at for what it must hold. */
+#define PROBE_BODY_MAX 65536
+
+/* http and expect_body, which may be NULL, have to live as long as it. */
+struct probe_answer *probe_answer_new(const struct http_config *http, const char *expect_body, bool is_head);
 void probe_answer_free(struct probe_answer **ap);
 
 /* Where the next bytes go, *n at most; NULL: memory is out. */
 char *probe_answer_room(struct probe_answer *a, size_t *n);
 /* So many have come there, 0: the server has ended.  False: more is to come.  True
  * with the final answer's *status, or with *error, which stays good: why it is no
- * answer. */
+ * answer; with both where its body lacks what is expected (*status 0: there is none). */
 bool probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char **error);
 /* Behind that: n more bytes have come, of which nothing is judged.  True once no
  * more of the answer are to come; only the server's end tells, of some. */

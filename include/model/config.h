@@ -31,10 +31,12 @@ enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOU
 enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON, HEALTH_TLS_OWN };
 enum client_verify { VERIFY_REQUIRE, VERIFY_OPTIONAL };
 /* HANDSHAKE: of TLS; in words "tls". */
-enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE, HEALTH_HANDSHAKE };
+enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE, HEALTH_HANDSHAKE, HEALTH_UDP };
 /* ALL_DOWN_REFUSE is another word for ALL_DOWN_REJECT. */
 enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT, ALL_DOWN_REFUSE };
 enum proxy_send { SEND_NONE, SEND_V1, SEND_V2 };
+/* Of checks.  AUTO: as traffic, where they go to the same port.  The others as in proxy_send. */
+enum check_proxy { CHECK_PROXY_AUTO, CHECK_PROXY_NONE, CHECK_PROXY_V1, CHECK_PROXY_V2 };
 enum access_log { ACCESS_OFF, ACCESS_ON, ACCESS_ERRORS };
 enum store_type { STORE_FILE, STORE_REDIS };
 enum store_stale { STALE_SERVE, STALE_REFUSE };
@@ -74,9 +76,18 @@ struct backend_tls_config {
 	char *cert, *key;	/* the client certificate; NULL: none is sent */
 };
 
+/* One of a conversation: bytes that are sent, or that have to come. */
+struct check_step {
+	bool expect;
+	char *bytes;	/* may hold NUL; another one is behind them */
+	size_t n;	/* at least 1 */
+};
+
 struct health_config {
 	enum health_type type;	/* default tcp */
 	double interval, timeout;	/* 2.0, 1.0 */
+	double fast_interval;	/* while a verdict is changing; 0: a quarter of interval */
+	enum check_proxy send_proxy;
 	unsigned rise, fall;	/* 2, 3 */
 	unsigned port;	/* of colors and backends that have no health_port; 0: the traffic's */
 	struct addr address;	/* where all are checked, without port; len 0: each at its own */
@@ -85,6 +96,14 @@ struct health_config {
 	char *path, *host;
 	struct status_set expect;
 	char *expect_text;	/* as written; NULL: the default */
+	char *method;	/* NULL: GET */
+	char **headers;	/* "Name: value" */
+	size_t n_headers;
+	char *body;	/* of the request; NULL: none */
+	char *expect_body;	/* somewhere in that of the answer; NULL: it is not looked at */
+	/* tcp, tls and udp: what is said, in this order. */
+	struct check_step *steps;
+	size_t n_steps;	/* 0: to be connected is enough */
 	/* AUTO: as traffic does, where they go to the same port.  OWN: by terms of their
 	 * own, own_tls, wherever they go. */
 	enum health_tls tls;

@@ -101,6 +101,10 @@ extern const struct key request_headers_keys[], response_headers_keys[];
 void draft_check_reply(const struct cursor *c, const struct service_draft *s);
 void reply_config_clear(struct reply_config *r);
 /* The groups tls and backend_tls, and health.tls; base is a service_draft. */
+/* The group health; base is a service_draft. */
+extern const struct key health_keys[];
+void draft_check_health(const struct cursor *c, struct service_draft *s);
+void health_config_clear(struct health_config *h);
 extern const struct key tls_keys[], backend_tls_keys[], health_tls_keys[];
 key_reader key_tls, key_backend_tls, key_health_tls;
 void draft_default_tls(struct service_config *s);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "control/gate.h"
+#include "control/question.h"
 
 /* Connects under way at a time; enough for speed, few enough for descriptors. */
 #define AT_ONCE 64
@@ -146,7 +147,8 @@ begin_some(struct gate *g)
 			verdict(gb, NULL);
 			continue;
 		}
-		const struct probe_request request = {
+		struct question q = { 0 };
+		struct probe_request request = {
 			.to = sc->mode == MODE_UDP ? &gb->backend->health_address : &gb->backend->address,
 			.source = &sc->source_address,
 			.timeout = gate_timeout_of(g),
@@ -156,7 +158,13 @@ begin_some(struct gate *g)
 			.server_name = gb->backend->server_name,
 		};
 
+		/* The one that is made again and again, for it is what can be asked of it. */
+		if (sc->mode == MODE_UDP && sc->health.type == HEALTH_UDP) {
+			question_make(&q, g->ctl->service, gb->backend);
+			request = q.request;
+		}
 		gb->probe = probe_start(g->ctl->control->loop, &request, gate_on_probe, gb, &error);
+		question_clear(&q);
 		if (gb->probe != NULL) {
 			c->gate_probes++;
 			g->short_since = 0;

@@ -163,9 +163,11 @@ static double
 check_every(const struct target_user *u)
 {
 	const struct check *c = check_of(u);
-	double interval = check_config_of(c)->interval;
+	const struct health_config *hc = check_config_of(c);
 
-	return is_changing(c) ? interval / 4 : interval;
+	if (!is_changing(c))
+		return hc->interval;
+	return hc->fast_interval > 0 ? hc->fast_interval : hc->interval / 4;
 }
 
 static bool

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "control/probe.h"
 #include "control/probe_answer.h"
+#include "control/probe_steps.h"
 #include "net/io.h"
 #include "net/sock.h"
 #include "net/tls_client.h"
@@ -59,6 +60,9 @@ struct probe {
 	char line[LINE_MAX_BYTES];	/* what came back, until its first line is whole */
 	size_t got;
 	struct probe_answer *answer;	/* instead, where all of it is judged */
+	struct probe_steps steps;	/* instead, where something else is spoken */
+	bool datagram;
+	bool waiting;	/* by UDP, all is sent and nothing is expected: silence is well */
 };
 
 /* "connection refused": the system's words, fit for the middle of a sentence. */
@@ -83,6 +87,7 @@ release(struct probe *p)
 	tls_context_free(&p->context);
 	p->magic = 0;
 	probe_answer_free(&p->answer);
+	probe_steps_clear(&p->steps);
 	config_unref(&p->tree);
 	free(p->server_name);
 	free(p->send);
@@ -209,7 +214,8 @@ judge_whole(struct probe *p, size_t n)
 
 	if (!probe_answer_take(p->answer, n, &status, &error))
 		return false;
-	if (error == NULL) {
+	/* Of one that is refused by its status that is said, whatever its body has. */
+	if (error == NULL || (status != 0 && !status_set_has(p->expect, status))) {
 		finish_with(p, status);
 		return true;
 	}
@@ -268,6 +274,90 @@ listen_to_it(struct probe *p)
 	}
 }
 
+/* Hears more for the step that is next; false: not yet, or it is over. */
+static bool
+hear_step(struct probe *p)
+{
+	char bytes[4096], text[PROBE_REASON];
+	ssize_t n = io_read(&p->io, bytes, sizeof(bytes));
+
+	if (n < 0 && io_would_block()) {
+		want(p, EV_READ);
+		return false;
+	}
+	if (n < 0) {
+		finish_probe(p, failure(p, text));
+		return false;
+	}
+	if (n == 0 && !p->datagram) {
+		finish_probe(p, buf_len(&p->steps.heard) == 0 ? "closed the connection without an answer" :
+								"closed the connection before it said what is expected");
+		return false;
+	}
+	if (probe_steps_hear(&p->steps, bytes, (size_t)n))
+		return true;
+	probe_steps_missing(&p->steps, text, sizeof(text));
+	finish_probe(p, text);
+	return false;
+}
+
+static bool
+send_step(struct probe *p, const struct check_step *step)
+{
+	char text[PROBE_REASON];
+	ssize_t n = io_write(&p->io, step->bytes + p->steps.sent, step->n - p->steps.sent, false);
+
+	if (n < 0 && io_would_block()) {
+		want(p, EV_WRITE);
+		return false;
+	}
+	if (n < 0) {
+		finish_probe(p, failure(p, text));
+		return false;
+	}
+	p->steps.sent += (size_t)n;
+	return true;
+}
+
+/* By UDP a server that says nothing may be well; one that is not there has its host
+ * say so (ICMP, which comes as ECONNREFUSED), and any answer is one. */
+static void
+wait_for_refusal(struct probe *p)
+{
+	char bytes[64], text[PROBE_REASON];
+	ssize_t n = io_read(&p->io, bytes, sizeof(bytes));
+
+	if (n >= 0) {
+		finish_probe(p, NULL);
+	} else if (!io_would_block()) {
+		finish_probe(p, failure(p, text));
+	} else {
+		if (!p->waiting) {
+			p->waiting = true;
+			ev_timer_stop(p->loop, &p->timer);
+			ev_timer_set(&p->timer, p->timeout / 2, 0);
+			ev_timer_start(p->loop, &p->timer);
+		}
+		want(p, EV_READ);
+	}
+}
+
+static void
+hold_conversation(struct probe *p)
+{
+	const struct check_step *step;
+
+	while ((step = probe_steps_next(&p->steps)) != NULL)
+		if (!(step->expect ? hear_step(p) : send_step(p, step)))
+			return;
+	if (!p->datagram)
+		begin_to_leave(p, NULL);
+	else if (probe_steps_listen(&p->steps))
+		finish_probe(p, NULL);
+	else
+		wait_for_refusal(p);
+}
+
 /* Connected: say what is to be said, and hear what must be heard. */
 static bool
 say_until(struct probe *p, size_t end)
@@ -323,7 +413,9 @@ speak(struct probe *p)
 {
 	if (!say_until(p, p->n_hello) || !shake(p) || !say_until(p, p->to_send))
 		return;
-	if (p->expect == NULL && io_is_tls(&p->io)) {
+	if (p->steps.n > 0)
+		hold_conversation(p);
+	else if (p->expect == NULL && io_is_tls(&p->io)) {
 		(void)io_shutdown(&p->io);
 		begin_to_leave(p, NULL);
 	} else if (p->expect == NULL)
@@ -366,8 +458,9 @@ static void
 probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct probe *p = container_of(w, struct probe, timer);
-	bool asked = p->to_send > 0 && p->sent == p->to_send;
-	struct pollfd now = { .fd = io_fd(&p->io), .events = asked && p->expect != NULL ? POLLIN : POLLOUT };
+	bool asked = (p->to_send > 0 && p->sent == p->to_send) || p->steps.at > 0;
+	bool listens = asked && (p->expect != NULL || p->steps.n > 0);
+	struct pollfd now = { .fd = io_fd(&p->io), .events = listens ? POLLIN : POLLOUT };
 	char text[64];
 
 	(void)revents;
@@ -383,6 +476,10 @@ probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 		ev_timer_set(w, REPRIEVE, 0);
 		ev_timer_start(loop, w);
 		continue_probe(p);
+		return;
+	}
+	if (p->waiting) {
+		finish_probe(p, NULL);
 		return;
 	}
 	snprintf(text, sizeof(text), "%s after %g s", asked ? "no answer" : "timed out", p->timeout);
@@ -434,7 +531,8 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 {
 	static char text[64];	/* main's, until its next probe */
 	double timeout = request->timeout;
-	int fd = socket(addr_family(request->to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int type = request->datagram ? SOCK_DGRAM : SOCK_STREAM;
+	int fd = socket(addr_family(request->to), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct probe *p;
 	int failed;
 
@@ -446,7 +544,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 		return NULL;
 	}
 	failed = begin_connect(fd, request->to, request->source,
-		       request->hello.n + request->send.n == 0 && request->tls == NULL && request->expect == NULL &&
+		       request->hello.n + request->send.n + request->n_steps == 0 && request->tls == NULL && request->expect == NULL &&
 			       addr_family(request->to) != AF_UNIX);
 	if (failed < 0) {
 		close(fd);
@@ -464,7 +562,9 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	p->status = request->status;
 	p->tree = request->tree != NULL ? config_ref(request->tree) : NULL;
 	if (request->expect != NULL && request->http != NULL)
-		p->answer = probe_answer_new(request->http);
+		p->answer = probe_answer_new(request->http, request->expect_body, request->head);
+	probe_steps_init(&p->steps, request->steps, request->n_steps);
+	p->datagram = request->datagram;
 	p->n_hello = request->hello.n;
 	p->to_send = p->n_hello + request->send.n;
 	p->send = must_alloc(p->to_send + 1);

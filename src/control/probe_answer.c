@@ -1,6 +1,7 @@
 /* probe_answer.c - an answer to a check, judged by the data path's parser.
  * Thread: main. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "control/probe_answer.h"
@@ -23,11 +24,14 @@ begin_probe_head(struct probe_answer *a)
 }
 
 struct probe_answer *
-probe_answer_new(const struct http_config *http)
+probe_answer_new(const struct http_config *http, const char *expect_body, bool is_head)
 {
 	struct probe_answer *a = must_alloc(sizeof(*a));
 
 	a->http = http;
+	a->expect = expect_body;
+	a->is_head = is_head;
+	buf_init(&a->text, PROBE_BODY_MAX);
 	buf_init(&a->bytes, http->max_header_size + PIECE);
 	begin_probe_head(a);
 	return a;
@@ -36,8 +40,10 @@ probe_answer_new(const struct http_config *http)
 void
 probe_answer_free(struct probe_answer **ap)
 {
-	if (*ap != NULL)
+	if (*ap != NULL) {
 		buf_free(&(*ap)->bytes);
+		buf_free(&(*ap)->text);
+	}
 	free(*ap);
 	*ap = NULL;
 }
@@ -60,6 +66,9 @@ hear(struct probe_answer *a, const char *p, size_t n)
 
 		p += taken;
 		n -= taken;
+		/* Beyond what is looked at it is only counted. */
+		if (a->expect != NULL && !a->text.failed)
+			(void)buf_append(&a->text, data.p, data.n < buf_room(&a->text) ? data.n : buf_room(&a->text));
 	}
 	a->over = a->body.done || v == HTTP1_BAD;
 	return v;
@@ -69,7 +78,7 @@ hear(struct probe_answer *a, const char *p, size_t n)
 static const char *
 judge_body(struct probe_answer *a, struct str rest)
 {
-	enum http1_verdict v = http1_body_of_response(&a->body, &a->head, false);
+	enum http1_verdict v = http1_body_of_response(&a->body, &a->head, a->is_head);
 
 	if (v == HTTP1_DONE)
 		v = hear(a, rest.p, rest.n);
@@ -99,12 +108,46 @@ words_of(enum http1_reason reason)
 	}
 }
 
+/* Is it settled whether the body holds what it must?  error: why it makes no sense. */
+static bool
+judge_text(struct probe_answer *a, bool ended, const char **error)
+{
+	struct str text = buf_str(&a->text);
+
+	if (*error != NULL || a->expect == NULL)
+		return true;
+	if (memmem(text.p, text.n, a->expect, strlen(a->expect)) != NULL)
+		return true;
+	if (!a->over && !ended && buf_room(&a->text) > 0)
+		return false;
+	*error = "its body does not have health.expect_body";
+	return true;
+}
+
+/* More of the body, once the head is whole. */
+static bool
+take_more(struct probe_answer *a, size_t n, unsigned *status, const char **error)
+{
+	struct str all;
+
+	buf_commit(&a->bytes, n);
+	all = buf_str(&a->bytes);
+	if (hear(a, all.p, all.n) == HTTP1_BAD)
+		*error = http1_reason_words((enum http1_reason)a->body.reason);
+	buf_consume(&a->bytes, all.n);
+	*status = a->head.status;
+	return judge_text(a, n == 0, error);
+}
+
 bool
 probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char **error)
 {
 	struct str all;
 
 	*error = NULL;
+	*status = 0;
+	if (a->headed)
+		return take_more(a, n, status, error);
 	a->over = true;
 	buf_commit(&a->bytes, n);
 	for (;;) {
@@ -136,7 +179,12 @@ probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char
 		buf_consume(&a->bytes, a->head.length);
 		begin_probe_head(a);
 	}
-	*status = a->head.status;
+	a->headed = true;
+	a->over = false;
 	*error = judge_body(a, (struct str){ all.p + a->head.length, all.n - a->head.length });
-	return true;
+	buf_consume(&a->bytes, all.n);
+	*status = a->head.status;
+	if (*error != NULL)
+		*status = 0;
+	return judge_text(a, n == 0, error);
 }

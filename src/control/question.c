@@ -1,5 +1,6 @@
 /* question.c - composes what a check says, and to whom.  Thread: main. */
 #include <string.h>
+#include <strings.h>
 
 #include "base/check.h"
 #include "base/version.h"
@@ -41,10 +42,21 @@ choose_tls(struct question *q, const struct service *s, const struct backend *b)
 		return;
 	}
 	/* It was to be spoken to plainly before a reload. */
-	if (b->server_name == NULL || hc->tls == HEALTH_TLS_OFF || (hc->tls == HEALTH_TLS_AUTO && has_own_port(b)))
+	if (hc->type == HEALTH_UDP || b->server_name == NULL || hc->tls == HEALTH_TLS_OFF || (hc->tls == HEALTH_TLS_AUTO && has_own_port(b)))
 		return;
 	q->request.tls = s->backend_tls;
 	q->request.server_name = b->server_name;
+}
+
+static bool
+has_header(const struct health_config *hc, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < hc->n_headers; i++)
+		if (strncasecmp(hc->headers[i], name, n) == 0 && hc->headers[i][n] == ':')
+			return true;
+	return false;
 }
 
 static void
@@ -52,9 +64,33 @@ put_http(struct buf *say, const struct health_config *hc, const struct backend *
 {
 	char where[ADDR_TEXT];
 
-	buf_printf(say,
-		   "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: teald/%s\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-		   hc->path, hc->host != NULL ? hc->host : addr_format(&b->health_address, where), teal_version());
+	buf_printf(say, "%s %s HTTP/1.1\r\nHost: %s\r\n", hc->method != NULL ? hc->method : "GET", hc->path,
+		   hc->host != NULL ? hc->host : addr_format(&b->health_address, where));
+	if (!has_header(hc, "User-Agent"))
+		buf_printf(say, "User-Agent: teald/%s\r\n", teal_version());
+	if (!has_header(hc, "Accept"))
+		buf_printf(say, "Accept: */*\r\n");
+	for (size_t i = 0; i < hc->n_headers; i++)
+		buf_printf(say, "%s\r\n", hc->headers[i]);
+	if (hc->body != NULL)
+		buf_printf(say, "Content-Length: %zu\r\n", strlen(hc->body));
+	buf_printf(say, "Connection: close\r\n\r\n%s", hc->body != NULL ? hc->body : "");
+}
+
+static enum proxy_send
+proxy_header_of(const struct service_config *sc, const struct backend *b)
+{
+	switch (sc->health.send_proxy) {
+	case CHECK_PROXY_AUTO:
+		return has_own_port(b) || sc->health.type == HEALTH_UDP ? SEND_NONE : sc->proxy_protocol.send;
+	case CHECK_PROXY_NONE:
+		break;
+	case CHECK_PROXY_V1:
+		return SEND_V1;
+	case CHECK_PROXY_V2:
+		return SEND_V2;
+	}
+	return SEND_NONE;
 }
 
 void
@@ -63,7 +99,7 @@ question_make(struct question *q, const struct service *s, const struct backend 
 	const struct service_config *sc = s->config;
 	const struct health_config *hc = &sc->health;
 	char hello[PROBE_HELLO_MAX];
-	size_t n_hello = probe_hello(has_own_port(b) ? SEND_NONE : sc->proxy_protocol.send, hello);
+	size_t n_hello = probe_hello(proxy_header_of(sc, b), hello);
 	struct str say;
 
 	buf_init(&q->say, SAY_MAX);
@@ -80,7 +116,12 @@ question_make(struct question *q, const struct service *s, const struct backend 
 		.hello = { say.p, n_hello },
 		.send = { say.p + n_hello, say.n - n_hello },
 		.expect = hc->type == HEALTH_HTTP ? &hc->expect : NULL,
-		.http = sc->mode == MODE_HTTP ? &sc->http : NULL,
+		.http = sc->mode == MODE_HTTP || hc->expect_body != NULL ? &sc->http : NULL,
+		.expect_body = hc->expect_body,
+		.head = hc->method != NULL && strcmp(hc->method, "HEAD") == 0,
+		.steps = hc->type != HEALTH_HTTP ? hc->steps : NULL,
+		.n_steps = hc->type != HEALTH_HTTP ? hc->n_steps : 0,
+		.datagram = hc->type == HEALTH_UDP,
 		.tree = s->held,
 	};
 	choose_tls(q, s, b);
@@ -155,6 +196,12 @@ question_key(struct question *q, const struct service *s)
 	for (unsigned i = 0; r->expect != NULL && i < r->expect->n; i++) {
 		put_number(key, r->expect->ranges[i].from);
 		put_number(key, r->expect->ranges[i].to);
+	}
+	put_number(key, r->datagram);
+	put_text_part(key, r->expect != NULL ? r->expect_body : NULL);
+	for (size_t i = 0; i < r->n_steps; i++) {
+		put_number(key, r->steps[i].expect);
+		put_part(key, r->steps[i].bytes, r->steps[i].n);
 	}
 	if (r->expect != NULL && r->http != NULL) {
 		put_number(key, (double)r->http->max_header_size);

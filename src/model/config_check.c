@@ -9,73 +9,6 @@
 
 #include "model/config_draft.h"
 
-/* A shorter interval would only be load. */
-#define INTERVAL_MIN 0.01
-
-/* Fit for a request line or a header: no blanks, nothing unprintable. */
-static bool
-is_header_text(const char *text)
-{
-	for (; *text != '\0'; text++)
-		if (*text <= ' ' || *text == 0x7f || (unsigned char)*text >= 0x80)
-			return false;
-	return true;
-}
-
-static void
-check_http_health(const struct cursor *c, struct service_draft *s)
-{
-	struct health_config *h = &s->s.health;
-	static const char *const only[] = { "health.path", "health.host", "health.expect" };
-
-	/* Inherited from the defaults they do no harm. */
-	for (size_t i = 0; h->type != HEALTH_HTTP && h->type != HEALTH_NONE && i < ARRAY_LEN(only); i++) {
-		const config_setting_t *own =
-			config_setting_lookup((config_setting_t *)(uintptr_t)s->at, only[i]);
-
-		if (own != NULL)
-			cursor_error(c, own, "%s: belongs to health.type = \"http\"; set that, or remove it",
-				     only[i]);
-	}
-	if (h->path != NULL && (h->path[0] != '/' || !is_header_text(h->path)))
-		cursor_error(
-			c, draft_at(s, "health.path"),
-			"health.path: must begin with / and have neither blanks nor unprintable characters");
-	if (h->host != NULL && !is_header_text(h->host))
-		cursor_error(c, draft_at(s, "health.host"),
-			     "health.host: must have neither blanks nor unprintable characters");
-	if (!status_set_parse(h->expect_text != NULL ? h->expect_text : "200-399", &h->expect))
-		cursor_error(
-			c, draft_at(s, "health.expect"),
-			"health.expect: \"%.40s\" is no list of status codes; write \"200-399\" or \"200,204\"",
-			h->expect_text);
-	if (h->path == NULL)
-		h->path = must_strdup("/");
-}
-
-static void
-check_health(const struct cursor *c, struct service_draft *s)
-{
-	const struct health_config *h = &s->s.health;
-
-	check_http_health(c, s);
-	if (h->type == HEALTH_NONE)
-		return;
-	if (h->interval < INTERVAL_MIN)
-		cursor_error(
-			c, draft_at(s, "health.interval"),
-			"health.interval: must be at least %g seconds; health.type = \"none\" switches checks off",
-			INTERVAL_MIN);
-	if (h->timeout <= 0)
-		cursor_error(c, draft_at(s, "health.timeout"),
-			     "health.timeout: must be above 0; health.type = \"none\" switches checks off");
-	else if (h->timeout > h->interval && h->interval >= INTERVAL_MIN)
-		cursor_warn(c, draft_at(s, "health.timeout"),
-			    "health.timeout: %.9g seconds are longer than health.interval, %.9g: a backend that does not answer "
-			    "is checked less often than that",
-			    h->timeout, h->interval);
-}
-
 static void
 check_gate(const struct cursor *c, const struct service_draft *s)
 {
@@ -334,7 +267,7 @@ draft_check_service(struct draft *d, struct service_draft *s)
 		cursor_warn(
 			&c, draft_at(s, "drain.spread"),
 			"drain.spread changes nothing while drain.idle is 0: no idle connection is closed early");
-	check_health(&c, s);
+	draft_check_health(&c, s);
 	check_gate(&c, s);
 	check_balance(&c, s);
 	check_source(&c, s);

@@ -194,9 +194,7 @@ service_config_clear(struct service_config *s)
 	free(s->labels);
 	free(s->labels_json);
 	free(s->tcp.congestion);
-	free(s->health.path);
-	free(s->health.host);
-	free(s->health.expect_text);
+	health_config_clear(&s->health);
 	cidr_set_clear(&s->limits.allow);
 	cidr_set_clear(&s->limits.deny);
 	cidr_set_clear(&s->proxy_protocol.accept_from);

@@ -30,7 +30,6 @@ static const char *const engine_words[] = { "proxy", "kernel", NULL };
 static const char *const color_words[] = { "green", "blue", NULL };
 static const char *const balance_words[] = { "round_robin", "least_conn", "p2c", "source_hash", NULL };
 static const char *const all_down_words[] = { "try", "reject", "refuse", NULL };
-static const char *const health_words[] = { "tcp", "http", "none", "tls", NULL };
 static const char *const send_words[] = { "none", "v1", "v2", NULL };
 static const char *const reuse_words[] = { "safe", "always", NULL };
 static const char *const answers_words[] = { "lenient", "strict", NULL };
@@ -248,21 +247,6 @@ key_labels(const struct cursor *c, const struct key *k, const config_setting_t *
 			set_label(&d->s, l->name, config_setting_get_string(l));
 	}
 }
-
-static const struct key health_keys[] = {
-	{ KEY("type", key_word), AT(s.health.type), .words = health_words },
-	{ KEY("interval", key_seconds), AT(s.health.interval), .max = 86400 },
-	{ KEY("timeout", key_seconds), AT(s.health.timeout), .max = 300 },
-	{ KEY("rise", key_count), AT(s.health.rise), .min = 1, .max = 1000 },
-	{ KEY("fall", key_count), AT(s.health.fall), .min = 1, .max = 1000 },
-	{ KEY("path", key_text), AT(s.health.path) },
-	{ KEY("host", key_text), AT(s.health.host) },
-	{ KEY("expect", key_text), AT(s.health.expect_text) },
-	{ KEY("tls", key_health_tls), .keys = health_tls_keys },
-	{ KEY("port", key_count), AT(s.health.port), .min = 1, .max = 65535 },
-	{ KEY("address", key_health_address), AT(s.health.address) },
-	{ 0 },
-};
 
 static const struct key flip_keys[] = {
 	{ KEY("min_healthy", key_percent_or_count), AT(s.min_healthy), .min = 1 },

@@ -446,6 +446,39 @@ put_rate(struct buf *out, const void *base, const struct key *k)
 }
 
 static void
+put_check_headers(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	config_value_texts(out, service(base)->health.headers, service(base)->health.n_headers);
+}
+
+static void
+put_method(struct buf *out, const void *base, const struct key *k)
+{
+	const char *method = service(base)->health.method;
+
+	(void)k;
+	config_value_text(out, method != NULL ? method : "GET");
+}
+
+/* In hex, whatever they are: no two lists of steps are the same text. */
+static void
+put_steps(struct buf *out, const void *base, const struct key *k)
+{
+	const struct health_config *h = &service(base)->health;
+
+	(void)k;
+	buf_printf(out, "[");
+	for (size_t i = 0; i < h->n_steps; i++) {
+		put_comma(out, i);
+		buf_printf(out, h->steps[i].expect ? "expect_hex " : "send_hex ");
+		for (size_t n = 0; n < h->steps[i].n; n++)
+			buf_printf(out, "%02x", (unsigned char)h->steps[i].bytes[n]);
+	}
+	buf_printf(out, "]");
+}
+
+static void
 put_health_address(struct buf *out, const void *base, const struct key *k)
 {
 	const struct addr *a = &service(base)->health.address;
@@ -545,6 +578,9 @@ static const struct {
 	{ "health.expect", put_expect },
 	{ "health.tls", put_health_tls },
 	{ "health.address", put_health_address },
+	{ "health.headers", put_check_headers },
+	{ "health.method", put_method },
+	{ "health.steps", put_steps },
 	{ "client_timeout", put_timeout },
 	{ "server_timeout", put_timeout },
 	{ "source_rate", put_rate },

@@ -290,7 +290,7 @@ check_table(const struct key *keys, const char *prefix, const struct sample *sam
 	for (const struct key *k = keys; k->name != NULL; k++) {
 		char *path = must_printf("%s%s", prefix, k->name), *inside = must_printf("%s.", path);
 		bool is_list = strcmp(path, "admin.roles") == 0 || strcmp(path, "notify") == 0 || strcmp(path, "tls.certificates") == 0 ||
-			       strcmp(path, "backends") == 0 || strstr(path, ".backends") != NULL;
+			       strcmp(path, "backends") == 0 || strcmp(path, "health.tls") == 0 || strstr(path, ".backends") != NULL;
 
 		if (keys == root_keys && (k->keys == service_keys || strcmp(path, "services") == 0))
 			;	/* what each service has of them is in its own list */

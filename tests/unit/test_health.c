@@ -362,6 +362,19 @@ test_the_pace(void **state)
 }
 
 static void
+test_the_pace_while_a_verdict_changes_can_be_chosen(void **state)
+{
+	(void)state;
+	config.health.interval = 8;
+	config.health.fast_interval = 1;
+	begin("+-+");
+	WAIT_UNTIL(loop, connects == 3);
+	assert_true(connected_at[1] - connected_at[0] > 7.1);
+	assert_true(connected_at[2] - connected_at[1] > 0.89);
+	assert_true(connected_at[2] < connected_at[1] + 1.11);
+}
+
+static void
 test_a_kick_asks_now_but_not_all_the_time(void **state)
 {
 	(void)state;
@@ -636,6 +649,7 @@ main(void)
 		TEST(test_other_terms_keep_the_verdict_until_new_answers_speak),
 		TEST(test_services_come_and_go),
 		TEST(test_the_pace),
+		TEST(test_the_pace_while_a_verdict_changes_can_be_chosen),
 		TEST(test_a_kick_asks_now_but_not_all_the_time),
 		TEST(test_a_kick_finds_a_dead_backend_long_before_it_is_due),
 		TEST(test_one_probe_at_a_time_for_each_and_128_for_all),

@@ -39,7 +39,7 @@ give(struct probe_answer *a, const char *p, size_t n, struct outcome *o)
 static struct outcome
 cut_at(const struct http_config *http, const char *text, size_t cut)
 {
-	struct probe_answer *a = probe_answer_new(http);
+	struct probe_answer *a = probe_answer_new(http, NULL, false);
 	struct outcome o = { .settled = false };
 
 	give(a, text, cut, &o);
@@ -141,7 +141,7 @@ test_the_rest_ends_where_its_framing_says(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-		struct probe_answer *a = probe_answer_new(&http);
+		struct probe_answer *a = probe_answer_new(&http, NULL, false);
 		size_t n = strlen(answers[i].rest);
 		struct outcome o = { .settled = false };
 		bool over;
@@ -156,6 +156,44 @@ test_the_rest_ends_where_its_framing_says(void **state)
 		assert_int_equal(over, answers[i].over);
 		probe_answer_free(&a);
 	}
+}
+
+/* What must be in a body is found at every cut, without what frames it. */
+static void
+test_a_body_that_must_hold_something(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned status;
+		const char *error;
+	} answers[] = {
+		{ OK "Content-Length: 8\r\n\r\n{\"ready\"", 200, NULL },
+		{ OK CHUNKS "3\r\nrea\r\n2\r\ndy\r\n0\r\n\r\n", 200, NULL },
+		{ OK "\r\nuntil the end, ready", 200, NULL },
+		{ OK "Content-Length: 4\r\n\r\nread", 200, "its body does not have health.expect_body" },
+		{ OK "\r\nuntil the end", 200, "its body does not have health.expect_body" },
+		{ "HTTP/1.1 503 x\r\nContent-Length: 3\r\n\r\nbad", 503, "its body does not have health.expect_body" },
+		{ "HTTP/1.1 204 x\r\n\r\n", 204, "its body does not have health.expect_body" },
+	};
+	struct http_config http = { .max_header_size = 4096 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++)
+		for (size_t cut = 0; cut <= strlen(answers[i].text); cut++) {
+			struct probe_answer *a = probe_answer_new(&http, "ready", false);
+			struct outcome o = { .settled = false };
+
+			give(a, answers[i].text, cut, &o);
+			give(a, answers[i].text + cut, strlen(answers[i].text) - cut, &o);
+			if (!o.settled)
+				assert_true(probe_answer_take(a, 0, &o.status, &o.error));
+			assert_int_equal(o.status, answers[i].status);
+			if (answers[i].error == NULL)
+				assert_null(o.error);
+			else
+				assert_string_equal(o.error, answers[i].error);
+			probe_answer_free(&a);
+		}
 }
 
 static void
@@ -184,6 +222,7 @@ main(void)
 		cmocka_unit_test(test_answers_are_judged_as_a_clients),
 		cmocka_unit_test(test_a_head_beyond_the_limit),
 		cmocka_unit_test(test_the_rest_ends_where_its_framing_says),
+		cmocka_unit_test(test_a_body_that_must_hold_something),
 		cmocka_unit_test(test_a_flood_of_interim_answers),
 	};
 
