@@ -679,7 +679,7 @@ def test_exit_statuses_of_tealctl(web):
     teal.tealctl("flip", "web", "purple", check=2)
     teal.tealctl("flip", "web", "blue", "--expect=blue", check=5)
     teal.tealctl("lock", "web", "--reason=x", check=0)
-    teal.tealctl("flip", "web", "blue", check=4)
+    teal.tealctl("flip", "web", "blue", check=13)
     teal.tealctl("unlock", "web", check=0)
     teal.blue.stop()
     teal.tealctl("flip", "web", "blue", check=4)

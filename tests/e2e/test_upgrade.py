@@ -75,12 +75,12 @@ def test_no_connect_is_refused_while_processes_change(supervised, load):
     assert [r for r in results if r.error or r.name != "green"] == []
 
 
-@pytest.mark.parametrize("how, words", [
-    ("missing", ["/no/such/teald", "No such file"]),
-    ("not executable", ["Permission denied"]),
-    ("broken file", ["no_such_key"]),
+@pytest.mark.parametrize("how, words, status, error", [
+    ("missing", ["/no/such/teald", "No such file"], 2, "usage"),
+    ("not executable", ["Permission denied"], 1, "internal"),
+    ("broken file", ["no_such_key"], 2, "config"),
 ])
-def test_one_that_fails_changes_nothing(supervised, tmp_path, how, words):
+def test_one_that_fails_changes_nothing(supervised, tmp_path, how, words, status, error):
     teal = supervised()
     before = teal.serving()
     other = tmp_path / "teald-serve"
@@ -95,15 +95,15 @@ def test_one_that_fails_changes_nothing(supervised, tmp_path, how, words):
         option = f"--config={other}"
     with teal.admin() as held:
         assert held.command("version")["ok"]
-        p = teal.tealctl("upgrade", option, check=1)
+        p = teal.tealctl("upgrade", option, check=status)
         for word in words:
             assert word in p.stderr, p.stderr
         assert teal.connect().echo().peer == "green"
-        status = teal.ok("status")
-        assert status["pid"] == before and len(status["generations"]) == 1 and status["upgrade"] is None
+        now = teal.ok("status")
+        assert now["pid"] == before and len(now["generations"]) == 1 and now["upgrade"] is None
         assert held.command("version")["pid"] == before
     assert teal.log_lines("upgrade.failed")[0]["by"] == "root"
-    assert teal.log_lines("audit", command="upgrade")[0]["result"] == "internal"
+    assert teal.log_lines("audit", command="upgrade")[0]["result"] == error
     assert teal.metrics().get("teal_upgrades_total", result="failed") == 1
     # And the next one is none the worse for it.
     upgrade(teal)
@@ -201,7 +201,7 @@ def test_one_that_is_not_ready_in_time_is_ended(slow):
     teal, option = slow(seconds=60.0, top={"upgrade": {"ready_timeout": 1.0}})
     before = teal.serving()
     r = teal.ctl("upgrade", option)
-    assert r["error"] == "internal" and not r["changed"], r
+    assert r["error"] == "timeout" and not r["changed"], r
     assert teal.serving() == before and len(teal.ok("status")["generations"]) == 1
 
 
