@@ -9,6 +9,7 @@ from helpers.peers import Peer
 from helpers.samples import CONF, replace
 from helpers.scale import BUILD, until
 from helpers.teald import service
+from helpers.upgrade import upgraded
 
 PAGE = b"<!DOCTYPE html><title>Back soon</title>\n"
 
@@ -163,6 +164,19 @@ def test_maintenance_answers_all_but_the_preview(stage, pages, ports, asked):
         change(t, maintenance=False)
         reload(t)
         assert c.ask().status == 200
+
+
+def test_an_upgrade_goes_on_in_the_same_words(stage, pages):
+    """Its successor reads the pages for itself, and goes on counting."""
+    t = stage(start=False, maintenance=True, error_page=({"status": 503, "file": pages("503.html", PAGE)},)).start(supervised=True)
+    with Http(t.address()) as c:
+        assert c.ask().body == PAGE
+    pages("503.html", b"another")
+    upgraded(t)
+    with Http(t.address()) as c:
+        a = c.ask()
+        assert (a.status, a.body) == (503, b"another")
+    t.wait_metric(2, "teal_rejected_total", service="web", reason="maintenance")
 
 
 # ---- redirects ----
