@@ -52,7 +52,8 @@ struct engine_gauge {
 
 /* What the services of a configuration need of the process. */
 struct engine_needs {
-	uint64_t descriptors;	/* that connections may come to */
+	uint64_t descriptors;	/* that connections may come to, with every service full */
+	uint64_t least;	/* of them: with fewer the one service that may have most could never be full */
 	uint64_t listeners;	/* descriptors beside them, from the start to the end */
 	uint64_t capabilities;	/* bits, 1 << CAP_ of linux/capability.h, that its threads keep */
 };

@@ -14,6 +14,7 @@ void
 proxy_needs(const struct config *config, struct engine_needs *out)
 {
 	struct bindings all;
+	uint64_t most = 0;
 
 	bindings_make(config, NULL, &all);
 	/* Every worker has a socket of its own for each address. */
@@ -22,11 +23,16 @@ proxy_needs(const struct config *config, struct engine_needs *out)
 	bindings_free(&all);
 	for (size_t i = 0; i < config->n_services; i++) {
 		const struct service_config *s = &config->services[i];
+		uint64_t its;
 
 		if (s->engine != ENGINE_PROXY)
 			continue;
-		out->descriptors += 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
+		its = 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
 		if (s->limits.queue_timeout > 0)
-			out->descriptors += 2 * (uint64_t)s->limits.queue;
+			its += 2 * (uint64_t)s->limits.queue;
+		out->descriptors += its;
+		if (its > most)
+			most = its;
 	}
+	out->least = (uint64_t)PIPES_EACH * config->workers + most;
 }

@@ -429,6 +429,30 @@ read_state(struct store_file *f, struct why *why)
 		       f->disk.file, what.text);
 }
 
+static bool
+is_configured(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_services; i++)
+		if (strcmp(c->services[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* A service begins with its initial color while the state has one that the file has not: perhaps
+ * it is the same, and has another name now. */
+static void
+warn_of_orphans(const struct store_file *f, const struct service_config *begins)
+{
+	for (size_t i = 0; i < f->state.n; i++) {
+		const struct state_service *v = f->state.services[i];
+
+		if (v->known && v->record.change != CHANGE_INITIAL && !is_configured(f->config, v->name))
+			LOG_WARN("store.orphan", LS("service", begins->name), LR(NULL, str_from(begins->labels_json)),
+				 LS("was", v->name), LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch),
+				 LS("hint", "the state has a service that the file has not; if this is that one by another name, say rename"));
+	}
+}
+
 /* Services that the store has never heard of take over what it has by their former name, or begin with their
  * initial color; true when there were any. */
 static bool
@@ -457,6 +481,7 @@ add_new_services(struct store_file *f)
 					     .by = "teald" };
 		v->next = v->record;
 		any = true;
+		warn_of_orphans(f, sc);
 	}
 	return any;
 }

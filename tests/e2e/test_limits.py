@@ -190,3 +190,17 @@ def test_a_limit_that_cannot_be_met_is_warned_about(web):
     line = teal.wait_log("limits.descriptors", level="warn")
     assert line["have"] == 240 and line["wanted"] >= 400_000
     assert teal.connect().echo().peer == "green"
+
+
+def test_many_services_that_are_never_full_at_once_are_not_warned_about(web, ports):
+    """What all may take together is shared as it is needed; one that could never be full is told."""
+    teal = web(max_connections=5000, start=False)
+    first, = teal.settings["services"]
+    teal.settings["services"] += [first | {"name": f"s{n}", "listen": f"127.0.0.1:{ports.hold()}"} for n in range(9)]
+    enough = ("prlimit", "--nofile=20000:20000", *LITTLE[2:])
+    teal.start(prefix=enough)
+    assert not teal.log_lines("limits.descriptors")
+    first["max_connections"] = 15000
+    teal.stop()
+    teal.start(prefix=enough)
+    assert teal.wait_log("limits.descriptors")["wanted"] > 30000

@@ -286,3 +286,17 @@ def test_a_state_dir_that_has_gone_is_not_durable_either(web):
     assert teal.connect().echo().peer == "green"
     away.rename(teal.state_dir)
     assert teal.ok("flip", "web", "blue")["epoch"] == 2
+
+
+def test_a_service_that_lost_its_name_is_told_of(web):
+    """Renamed without `rename` it would begin anew in silence."""
+    teal = web()
+    teal.ok("flip", "web", "blue")
+    teal.stop()
+    teal.settings["services"][0]["name"] = "shop"
+    teal.start()
+    line = teal.wait_log("store.orphan", level="warn")
+    assert (line["service"], line["was"], line["color"], line["epoch"]) == ("shop", "web", "blue", 2)
+    assert teal.status("shop")["active"] == "green"
+    teal.restart()
+    assert not teal.log_lines("store.orphan")  # it is known now

@@ -17,6 +17,7 @@ engine_table_needs(const struct config *config, struct engine_needs *out)
 
 		needs[i](config, &one);
 		out->descriptors += one.descriptors;
+		out->least += one.least;
 		out->listeners += one.listeners;
 		out->capabilities |= one.capabilities;
 	}

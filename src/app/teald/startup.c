@@ -40,8 +40,9 @@ startup_descriptors(const struct engine_needs *needs)
 		}
 		getrlimit(RLIMIT_NOFILE, &limit);
 	}
-	if (limit.rlim_cur < wanted)
-		LOG_WARN("limits.descriptors", LU("have", limit.rlim_cur), LU("wanted", wanted),
+	/* All services are never full at once; that one cannot be is worth a line. */
+	if (limit.rlim_cur < reserve + listeners + needs->least)
+		LOG_WARN("limits.descriptors", LU("have", limit.rlim_cur), LU("wanted", reserve + listeners + needs->least),
 			 LS("hint", "connections will wait when they are used up; raise LimitNOFILE or lower max_connections"));
 	/* A tiny limit is shared out rather than eaten by the reserve. */
 	if (reserve > limit.rlim_cur / 3)
