@@ -37,6 +37,8 @@ void peer_take_orders(struct str row, struct drain_orders *out);
 void peer_put_tally(struct buf *b, const struct service *s, bool brief);
 /* Into its inherited tally; counters that would fall stay. */
 void peer_take_tally(struct service *s, struct str row);
+/* A row of WORD and COUNT; nothing for 0. */
+void peer_put_word(struct buf *b, enum peer_tag tag, const char *word, uint64_t n);
 void peer_put_histogram(struct buf *b, enum peer_tag tag, const struct tally_histogram *h, const double *bounds);
 /* Replaces what is there; of other bounds: each bucket in the next greater one. */
 void peer_take_histogram(struct str row, struct tally_histogram *h, const double *bounds);

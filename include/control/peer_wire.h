@@ -119,7 +119,8 @@ enum peer_tag {
 	PEER_T_FLIP = 87,	/* row of EPOCH, AT_US, COLOR, FIGURES (before it) and POINT (since it) */
 
 	/* A backend. */
-	PEER_T_BACKEND = 96,	/* row of COLOR, ADDRESS and: */
+	PEER_T_BACKEND = 96,	/* row of COLOR, ADDRESS, of counters REQUESTS (by class), BYTES_IN, BYTES_OUT, RETRIES,
+				 * FIRST_BYTE_SECONDS, and: */
 	PEER_T_ADDRESS = 97,	/* str: as users see it */
 	PEER_T_STATE = 98,	/* str */
 	PEER_T_SINCE_US = 99,

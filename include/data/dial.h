@@ -111,6 +111,11 @@ void dial_lost(struct dial *d, enum ending ending);
 /* The connect failed, or what comes right after it: the backend is not tried again. */
 void dial_blame(struct dial *d);
 
+/* Something is tried again because that backend failed, NULL: it is not known which.  Counted for the request and its color, and
+ * for the backend; or for that alone. */
+void dial_count_retry(struct dial *d, struct backend *failed);
+void dial_charge_retry(struct dial *d, struct backend *failed);
+
 /* NEW, with a slot in the queue: gets in line. */
 void dial_join(struct dial *d, enum queue_end end);
 /* DIALING: the same, if the queue has one; false: nothing has changed. */

@@ -16,6 +16,12 @@ struct tried {
  * is all. */
 void tried_add(struct tried **t, struct backend *b);
 void tried_free(struct tried **t);
+/* The one that failed last, whose fault it is that another one is tried; NULL: none. */
+static inline struct backend *
+tried_last(const struct tried *t)
+{
+	return t != NULL && t->n > 0 ? t->list[t->n - 1] : NULL;
+}
 
 /* Backends that a log line names. */
 #define TRIED_TOLD 8

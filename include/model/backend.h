@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/backend_account.h"
 #include "model/color.h"
 #include "model/node.h"
 #include "net/addr.h"
@@ -49,6 +50,7 @@ struct backend {
 	char *name;	/* what was looked up for the address; NULL: nothing was */
 	unsigned port, health_port;	/* of the addresses */
 	char *server_name;	/* what its certificate must say; NULL: it is spoken to plainly */
+	struct backend_account *account;	/* what it has served; one reference, NULL: it is no service's yet */
 
 	/* Any thread reads it, main changes it.  0: gets nothing new; at most BACKEND_WEIGHT_MAX. */
 	_Atomic unsigned weight;

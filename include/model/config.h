@@ -185,6 +185,10 @@ enum http_answers { ANSWERS_LENIENT, ANSWERS_STRICT };
 /* What a request for server-sent events gets that cannot be served now. */
 enum sse_unavailable { SSE_CLOSE, SSE_ANSWER };
 
+/* traceparent of requests (W3C Trace Context).  OFF: not looked at.  PASS: logged and passed on.  BEGIN: and where
+ * there is none, one is made. */
+enum http_trace { TRACE_OFF, TRACE_PASS, TRACE_BEGIN };
+
 struct http_config {
 	/* Seconds.  header_timeout: 10.0, from the first wait for a request's head
 	 * to its last byte, however it trickles.  response_timeout: 60.0, from the
@@ -194,6 +198,9 @@ struct http_config {
 	bool forwarded;	/* X-Forwarded-For, -Proto and -Host; true */
 	bool forwarded_header;	/* and Forwarded (RFC 7239); false */
 	struct cidr_set forwarded_trust;	/* whose headers of that kind are added to, not replaced */
+	enum http_trace trace;	/* pass */
+	struct cidr_set trace_trust;	/* whose traceparent counts; every client's */
+	double trace_sample;	/* share of those that are begun with the sampled flag: 1 */
 	bool via;	/* false */
 	bool request_id;	/* X-Request-Id is kept or made; true */
 	bool color_header;	/* X-Teal-Color in responses; false */
@@ -379,6 +386,7 @@ struct config {
 	struct {
 		bool on;	/* false: no observe section */
 		bool freebind;	/* listen may be an address that is not here yet */
+		bool backend_metrics;	/* /metrics has series of single backends; true */
 		struct addr listen;
 		char **hosts;	/* lower case, globs with '*': names of the status page */
 		size_t n_hosts;	/* may be 0 */

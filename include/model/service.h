@@ -17,6 +17,14 @@ struct service_ctl;
 
 #define SERVICE_MAGIC 0x73657276u
 
+/* Backends that have gone, of whom is remembered what they have served. */
+#define SERVICE_FORMER_MAX 256
+struct service_former {
+	char text[ADDR_TEXT];
+	enum color color;
+	struct backend_account *account;	/* one reference */
+};
+
 struct service {
 	uint32_t magic;
 	unsigned index;	/* in the configuration's order */
@@ -53,6 +61,8 @@ struct service {
 		bool on_backup;	/* the last snapshot published has backups alone */
 		struct maglev *maglev;	/* one reference; NULL: not made yet, or not needed */
 	} colors[COLORS];
+	struct service_former *former;	/* the one that went first comes first */
+	size_t n_former;
 	uint64_t generation;	/* of the last snapshot published */
 	uint64_t acked;	/* generation that every thread of its engines obeys */
 	uint64_t applied_epoch;	/* epoch of that generation */

@@ -37,6 +37,9 @@ struct http1_edit {
 	 * client's passes as it is.  See http1_edit_request_id(). */
 	struct str request_id;
 	bool id_passes;	/* the client's is taken for ours: in no other spelling beside it */
+	/* What it says of a trace goes (W3C Trace Context); and that is said instead: empty: nothing. */
+	bool no_trace;
+	struct str traceparent;
 	struct str via;	/* our name in Via (RFC 9110 section 7.6.3); empty: none */
 	/* Host for what has none (HTTP/1.0), and for an absolute target, which
 	 * becomes a path: http1_host.authority, or the backend's address. */

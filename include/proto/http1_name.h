@@ -39,7 +39,9 @@
 	X(HTTP1_AUTHORIZATION,        'a', 'o', "authorization") \
 	X(HTTP1_COOKIE,               'c', 'i', "cookie") \
 	X(HTTP1_CONTENT_TYPE,         'c', 'p', "content-type") \
-	X(HTTP1_HTTP2_SETTINGS,       'h', 'g', "http2-settings")
+	X(HTTP1_HTTP2_SETTINGS,       'h', 'g', "http2-settings") \
+	X(HTTP1_TRACEPARENT,          't', 'n', "traceparent") \
+	X(HTTP1_TRACESTATE,           't', 't', "tracestate")
 
 enum http1_name {
 	HTTP1_OTHER,	/* none of these */

@@ -95,10 +95,10 @@ escaped(struct json *j, struct str s)
 /* Comma, key and the value's text: one step into the buf for a whole member,
  * as each step costs more than the bytes it moves. */
 static void
-member(struct json *j, const char *key, const char *text, size_t n)
+put_whole(struct json *j, const char *key, const char *text, size_t n, bool quoted)
 {
 	size_t key_len = key != NULL ? strlen(key) : 0;
-	size_t need = j->comma + (key != NULL ? key_len + 3 : 0) + n;
+	size_t need = j->comma + (key != NULL ? key_len + 3 : 0) + n + (quoted ? 2 : 0);
 	char *p = buf_reserve(j->out, need);
 
 	if (p == NULL)
@@ -112,10 +112,20 @@ member(struct json *j, const char *key, const char *text, size_t n)
 		*p++ = '"';
 		*p++ = ':';
 	}
+	if (quoted)
+		*p++ = '"';
 	if (n > 0)
 		memcpy(p, text, n);
+	if (quoted)
+		p[n] = '"';
 	buf_commit(j->out, need);
 	j->comma = true;
+}
+
+static void
+member(struct json *j, const char *key, const char *text, size_t n)
+{
+	put_whole(j, key, text, n, false);
 }
 
 void
@@ -149,6 +159,11 @@ json_array_end(struct json *j)
 void
 json_str(struct json *j, const char *key, struct str value)
 {
+	/* Most are plain from end to end. */
+	if (skip_plain((const unsigned char *)value.p, 0, value.n) == value.n) {
+		put_whole(j, key, value.p, value.n, true);
+		return;
+	}
 	member(j, key, "\"", 1);
 	escaped(j, value);
 }

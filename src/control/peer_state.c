@@ -24,7 +24,7 @@
 #include "model/config_keys.h"
 
 /* A backend, or a node, in a message takes at most so much. */
-#define ROW_ROOM 1024
+#define ROW_ROOM 2048
 /* No ejection or slow start of a predecessor lasts longer from now, seconds. */
 #define LONGEST 86400.0
 
@@ -124,6 +124,7 @@ peer_backends_hash(const struct service *s)
 	for (int c = 0; c < COLORS; c++)
 		for (size_t i = 0; i < s->colors[c].n; i++) {
 			const struct backend *b = s->colors[c].backends[i];
+			struct backend_sum served;
 			const uint64_t now[] = {
 				(uint64_t)(uintptr_t)b,
 				atomic_load_explicit(&b->connections, memory_order_relaxed),
@@ -132,6 +133,8 @@ peer_backends_hash(const struct service *s)
 			};
 
 			hash = hash_bytes(now, sizeof(now), hash);
+			backend_account_sum(b->account, &served);
+			hash = hash_bytes(&served, sizeof(served), hash);
 		}
 	return hash;
 }
@@ -156,6 +159,59 @@ put_verdict(struct buf *b, const struct backend *be)
 }
 
 static void
+put_served(struct buf *b, const struct backend *be)
+{
+	struct backend_sum sum;
+	size_t row, bucket;
+
+	backend_account_sum(be->account, &sum);
+	for (unsigned i = 0; i < BACKEND_CLASSES; i++)
+		peer_put_word(b, PEER_T_REQUESTS, backend_class_word(i), sum.requests[i]);
+	tlv_u64(b, PEER_T_BYTES_IN, sum.bytes_in);
+	tlv_u64(b, PEER_T_BYTES_OUT, sum.bytes_out);
+	tlv_u64(b, PEER_T_RETRIES, sum.retries);
+	row = tlv_open(b, PEER_T_FIRST_BYTE_SECONDS);
+	for (unsigned i = 0; i <= BACKEND_BUCKETS; i++) {
+		if (sum.first_bytes[i] == 0)
+			continue;
+		bucket = tlv_open(b, PEER_T_BUCKET);
+		if (i < BACKEND_BUCKETS)
+			tlv_double(b, PEER_T_BOUND, backend_bounds[i]);
+		tlv_u64(b, PEER_T_COUNT, sum.first_bytes[i]);
+		tlv_close(b, bucket);
+	}
+	tlv_u64(b, PEER_T_SUM_US, sum.first_byte_us);
+	tlv_close(b, row);
+}
+
+/* Of other bounds: each bucket in the next greater one. */
+static void
+take_served(struct backend *be, struct str row)
+{
+	struct str first_bytes = peer_str(row, PEER_T_FIRST_BYTE_SECONDS), rest = row, one;
+	struct backend_sum sum = { .bytes_in = peer_u64(row, PEER_T_BYTES_IN),
+				   .bytes_out = peer_u64(row, PEER_T_BYTES_OUT),
+				   .retries = peer_u64(row, PEER_T_RETRIES),
+				   .first_byte_us = peer_u64(first_bytes, PEER_T_SUM_US) };
+
+	if (be->account == NULL)
+		return;
+	while (peer_each(&rest, PEER_T_REQUESTS, &one))
+		for (unsigned i = 0; i < BACKEND_CLASSES; i++)
+			if (str_eq(peer_str(one, PEER_T_WORD), backend_class_word(i)))
+				sum.requests[i] = peer_u64(one, PEER_T_COUNT);
+	while (peer_each(&first_bytes, PEER_T_BUCKET, &one)) {
+		unsigned i = 0;
+
+		while (i < BACKEND_BUCKETS &&
+		       (!peer_has(one, PEER_T_BOUND) || backend_bounds[i] < peer_double(one, PEER_T_BOUND)))
+			i++;
+		sum.first_bytes[i] += peer_u64(one, PEER_T_COUNT);
+	}
+	backend_account_inherit(be->account, &sum);
+}
+
+static void
 put_backend(struct buf *b, const struct service *s, const struct backend *be, bool whole)
 {
 	size_t row = tlv_open(b, PEER_T_BACKEND);
@@ -168,6 +224,7 @@ put_backend(struct buf *b, const struct service *s, const struct backend *be, bo
 					       0);
 	tlv_u64(b, PEER_T_CONNECT_FAILURES, atomic_load_explicit(&be->connect_failures, memory_order_relaxed));
 	tlv_u64(b, PEER_T_BAD_ANSWERS, atomic_load_explicit(&be->bad_answers, memory_order_relaxed));
+	put_served(b, be);
 	if (whole)
 		put_verdict(b, be);
 	tlv_close(b, row);
@@ -245,6 +302,7 @@ take_account(struct peer_backend *account, struct str row)
 	peer_add_difference(&b->connections, &account->connections, peer_u64(row, PEER_T_CONNECTIONS));
 	add_growth(&b->connect_failures, &account->failures, peer_u64(row, PEER_T_CONNECT_FAILURES));
 	add_growth(&b->bad_answers, &account->bad_answers, peer_u64(row, PEER_T_BAD_ANSWERS));
+	take_served(b, row);
 }
 
 /* By the predecessor; one that does not say where checks by the configuration alone. */

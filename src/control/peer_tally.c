@@ -77,8 +77,8 @@ single_of(const struct tally_color *c, const struct single *one)
 	return (_Atomic uint64_t *)((uintptr_t)c + one->at);
 }
 
-static void
-put_word(struct buf *b, enum peer_tag tag, const char *word, uint64_t n)
+void
+peer_put_word(struct buf *b, enum peer_tag tag, const char *word, uint64_t n)
 {
 	size_t row;
 
@@ -167,7 +167,7 @@ put_side(struct buf *b, const struct service *s, enum entrance entrance, enum co
 
 			for (unsigned t = 0; t < s->n_tallies; t++)
 				sum += tally_read(tables[k].counter(&s->tallies[t].colors[entrance][color], i));
-			put_word(b, tables[k].tag, tables[k].word(i), sum);
+			peer_put_word(b, tables[k].tag, tables[k].word(i), sum);
 		}
 	for (size_t k = 0; k < ARRAY_LEN(singles); k++) {
 		uint64_t sum = 0;
@@ -354,7 +354,7 @@ put_counters(struct peer *p, struct buf *b, const struct control *c, const struc
 		uint64_t value;
 
 		if (gauge->type == PROM_COUNTER && gauge->read(e, &value))
-			put_word(b, PEER_T_COUNTER, gauge->metric, value + inherited_counter(&c->inherited, gauge->metric));
+			peer_put_word(b, PEER_T_COUNTER, gauge->metric, value + inherited_counter(&c->inherited, gauge->metric));
 		tell_full(p, b);
 	}
 }
@@ -379,7 +379,7 @@ put_probe_counters(struct buf *b, const struct control *c)
 		return;
 	totals = health_totals(c->health);
 	for (size_t i = 0; i < ARRAY_LEN(health_counters); i++)
-		put_word(b, PEER_T_COUNTER, health_counters[i],
+		peer_put_word(b, PEER_T_COUNTER, health_counters[i],
 			 totals.probes[i] + inherited_counter(&c->inherited, health_counters[i]));
 }
 
@@ -393,11 +393,11 @@ peer_send_process(struct peer *p)
 	tlv_double(&b, PEER_T_COUNTING_SINCE, control_counts_since(c));
 	tlv_u64(&b, PEER_T_LOG_DROPPED, log_dropped() + c->inherited.log_dropped);
 	tlv_double(&b, PEER_T_CPU_SECONDS, cpu_seconds() + c->inherited.cpu_seconds);
-	put_word(&b, PEER_T_COUNTER, "teal_log_cut_total",
+	peer_put_word(&b, PEER_T_COUNTER, "teal_log_cut_total",
 		 log_output().cut + inherited_counter(&c->inherited, "teal_log_cut_total"));
 	/* What was inherited first: where it goes on, the greater one is told behind it. */
 	for (size_t i = 0; i < c->inherited.n_counters; i++) {
-		put_word(&b, PEER_T_COUNTER, c->inherited.counters[i].metric, c->inherited.counters[i].value);
+		peer_put_word(&b, PEER_T_COUNTER, c->inherited.counters[i].metric, c->inherited.counters[i].value);
 		tell_full(p, &b);
 	}
 	for (size_t i = 0; i < c->inherited.n_lags; i++) {

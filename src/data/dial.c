@@ -33,6 +33,21 @@ dial_blame(struct dial *d)
 	tried_add(&d->tried, d->backend);
 }
 
+void
+dial_charge_retry(struct dial *d, struct backend *failed)
+{
+	if (failed != NULL)
+		backend_account_retry(failed->account, d->lane->worker->index);
+}
+
+void
+dial_count_retry(struct dial *d, struct backend *failed)
+{
+	d->retries++;
+	tally_add(&dial_tally(d)->retries, 1);
+	dial_charge_retry(d, failed);
+}
+
 static void
 forget_tries(struct dial *d)
 {
@@ -142,10 +157,8 @@ try_backend(struct dial *d, struct backend *b, enum ending *otherwise)
 		worker_starve(w, strerror(errno));
 		return TRIED_STARVED;
 	}
-	if (d->tries++ > 0 || d->pauses > 0) {
-		d->retries++;
-		tally_add(&dial_tally(d)->retries, 1);
-	}
+	if (d->tries++ > 0 || d->pauses > 0)
+		dial_count_retry(d, tried_last(d->tried));
 	if (io == NULL && errno == EADDRNOTAVAIL) {
 		lane_has_no_port(d->lane, (enum entrance)d->entrance, b);
 		tried_add(&d->tried, b);
@@ -235,6 +248,7 @@ pause_before_retry(struct dial *d)
 		return false;
 	d->pauses++;
 	d->pausing = 1;
+	dial_charge_retry(d, tried_last(d->tried));
 	forget_tries(d);
 	dial_drop_backend(d);
 	deadline_arm(l->retry_clock, &d->deadline, l->worker->now);

@@ -121,6 +121,7 @@ backend_unref(struct backend **bp)
 		for (unsigned i = 0; i < b->n_memories; i++)
 			tls_memory_forget(&b->memories[i]);
 		free(b->memories);
+		backend_account_unref(&b->account);
 		free(b);
 	}
 }

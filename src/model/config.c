@@ -129,6 +129,7 @@ static const struct key admin_keys[] = {
 static const struct key observe_keys[] = {
 	{ KEY("listen", key_observe) },
 	{ KEY("freebind", key_bool), AT(observe.freebind) },
+	{ KEY("backend_metrics", key_bool), AT(observe.backend_metrics) },
 	{ KEY("hosts", key_observe_hosts) },
 	{ KEY("allow", key_networks), AT(observe.allow) },
 	{ KEY("password_file", key_text), AT(observe.password_file) },
@@ -225,6 +226,7 @@ read_root(struct draft *d)
 	d->c.log.access = ACCESS_ON;
 	d->c.log.sample = 1.0;
 	draft_default_syslog(d);
+	d->c.observe.backend_metrics = true;
 	d->c.stop.timeout = 30.0;
 	d->c.upgrade.ready_timeout = 30.0;
 	d->c.upgrade.timeout = 600.0;

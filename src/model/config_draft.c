@@ -12,6 +12,19 @@
 #define QUEUE_OF_MANY 10000
 
 static void
+trust_all(struct cidr_set *set)
+{
+	static const char *const all[] = { "0.0.0.0/0", "::/0", "unix:" };
+	struct cidr network;
+	struct why why;
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		CHECK(cidr_parse(all[i], &network, NULL, &why) == OK);
+		cidr_set_add(set, &network);
+	}
+}
+
+static void
 service_defaults(struct service_draft *d)
 {
 	struct service_config *s = &d->s;
@@ -45,9 +58,12 @@ service_defaults(struct service_draft *d)
 		.body_grace = 20.0,
 		.pool_size = 1024,
 		.pool_idle = 4.0,
+		.trace = TRACE_PASS,
+		.trace_sample = 1.0,
 		.retry_after = 1,
 		.reply.redirect_status = 302,
 	};
+	trust_all(&s->http.trace_trust);
 	draft_default_tls(s);
 	s->tcp = (struct tcp_options){ .keepalive.on = true, .backlog = 4096, .user_timeout = -1 };
 }
@@ -199,6 +215,7 @@ service_config_clear(struct service_config *s)
 	cidr_set_clear(&s->limits.deny);
 	cidr_set_clear(&s->proxy_protocol.accept_from);
 	cidr_set_clear(&s->http.forwarded_trust);
+	cidr_set_clear(&s->http.trace_trust);
 	cidr_set_clear(&s->http.preview_allow);
 	free(s->http.preview_header);
 	free(s->http.default_host);

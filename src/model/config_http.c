@@ -92,7 +92,7 @@ key_sni(const struct cursor *c, const struct key *k, const config_setting_t *s)
  * sends one means something else by it. */
 static const char *const taken_headers[] = {
 	"Connection", "Content-Length", "Expect", "Forwarded", "Host", "Keep-Alive", "Proxy-Connection", "TE",
-	"Trailer", "Transfer-Encoding", "Upgrade", "Via", "X-Forwarded-For", "X-Forwarded-Host",
+	"Traceparent", "Tracestate", "Trailer", "Transfer-Encoding", "Upgrade", "Via", "X-Forwarded-For", "X-Forwarded-Host",
 	"X-Forwarded-Proto", "X-Request-Id", "X-Teal-Color",
 };
 
@@ -242,6 +242,10 @@ draft_check_http(const struct cursor *c, const struct service_draft *s)
 	if (!h->forwarded && h->forwarded_header)
 		cursor_warn(c, draft_at(s, "forwarded_header"),
 			    "forwarded_header changes nothing while forwarded is false");
+	if ((at = written(s, "trace_trust")) != NULL && h->trace == TRACE_OFF)
+		cursor_warn(c, at, "trace_trust changes nothing while trace is \"off\": what clients say passes as it is");
+	if ((at = written(s, "trace_sample")) != NULL && h->trace != TRACE_BEGIN)
+		cursor_warn(c, at, "trace_sample changes nothing unless trace is \"begin\": no trace begins here");
 	if ((at = written(s, "max_uri")) != NULL && h->max_uri >= h->max_header_size)
 		cursor_warn(c, at, "max_uri changes nothing: max_header_size ends a head before");
 	if ((at = written(s, "body_grace")) != NULL && h->body_min_rate == 0)

@@ -35,6 +35,7 @@ static const char *const reuse_words[] = { "safe", "always", NULL };
 static const char *const answers_words[] = { "lenient", "strict", NULL };
 static const char *const sse_words[] = { "close", "503", NULL };
 static const char *const utf8_words[] = { "refuse", "pass", NULL };
+static const char *const trace_words[] = { "off", "pass", "begin", NULL };
 static const char *const plain_words[] = { "redirect", "serve", NULL };
 static const char *const on_down_words[] = { "keep", "reset", NULL };
 static const char *const source_words[] = { "masquerade", "transparent", NULL };
@@ -348,6 +349,9 @@ const struct key service_keys[] = {
 	{ KEY("forwarded", key_bool), AT(s.http.forwarded), HTTP },
 	{ KEY("forwarded_header", key_bool), AT(s.http.forwarded_header), HTTP },
 	{ KEY("forwarded_trust", key_networks), AT(s.http.forwarded_trust), HTTP },
+	{ KEY("trace", key_word), AT(s.http.trace), .words = trace_words, HTTP },
+	{ KEY("trace_trust", key_networks), AT(s.http.trace_trust), HTTP },
+	{ KEY("trace_sample", key_fraction), AT(s.http.trace_sample), .max = 1, HTTP },
 	{ KEY("via", key_bool), AT(s.http.via), HTTP },
 	{ KEY("request_id", key_bool), AT(s.http.request_id), HTTP },
 	{ KEY("color_header", key_bool), AT(s.http.color_header), HTTP, COLORED },

@@ -133,6 +133,58 @@ service_configured_backend(const struct service_config *config, enum color color
 	return b;
 }
 
+/* -- accounts of backends ------------------------------------------------------------ */
+
+/* Of another backend of that color and address: one that has gone, or that this one takes the place of.  The caller's
+ * reference; NULL: there is none. */
+static struct backend_account *
+known_account(struct service *s, const struct backend *b)
+{
+	for (size_t i = 0; i < s->colors[b->color].n; i++) {
+		struct backend *other = s->colors[b->color].backends[i];
+
+		if (other != b && other->account != NULL && strcmp(other->text, b->text) == 0)
+			return backend_account_ref(other->account);
+	}
+	for (size_t i = 0; i < s->n_former; i++) {
+		struct service_former *f = &s->former[i];
+		struct backend_account *account = f->account;
+
+		if (f->color != b->color || strcmp(f->text, b->text) != 0)
+			continue;
+		memmove(f, f + 1, (--s->n_former - i) * sizeof(*f));
+		return account;
+	}
+	return NULL;
+}
+
+static void
+open_account(struct service *s, struct backend *b)
+{
+	if (b->account == NULL)
+		b->account = known_account(s, b);
+	if (b->account == NULL)
+		b->account = backend_account_new(s->n_tallies);
+}
+
+/* Where many come and go the oldest are forgotten. */
+static void
+remember_account(struct service *s, const struct backend *b)
+{
+	struct service_former *f;
+
+	if (b->account == NULL)
+		return;
+	if (s->n_former == SERVICE_FORMER_MAX) {
+		backend_account_unref(&s->former[0].account);
+		memmove(s->former, s->former + 1, --s->n_former * sizeof(*f));
+	}
+	s->former = must_grow(s->former, s->n_former + 1, sizeof(*f));
+	f = &s->former[s->n_former++];
+	*f = (struct service_former){ .color = b->color, .account = backend_account_ref(b->account) };
+	memcpy(f->text, b->text, sizeof(f->text));
+}
+
 void
 service_set_limits(struct service *s, const struct service_config *config)
 {
@@ -181,6 +233,7 @@ service_new(const struct service_config *config, unsigned index, unsigned worker
 			s->colors[c].backends[i] =
 				service_configured_backend(config, (enum color)c, &cc->backends[i]);
 			expect_name(config, s->colors[c].backends[i], workers);
+			s->colors[c].backends[i]->account = backend_account_new(tallies);
 		}
 	}
 	s->tallies = tally_array(tallies, config->mode == MODE_HTTP);
@@ -214,6 +267,9 @@ service_free(struct service **sp)
 		free(s->colors[c].backends);
 		maglev_unref(&s->colors[c].maglev);
 	}
+	for (size_t i = 0; i < s->n_former; i++)
+		backend_account_unref(&s->former[i].account);
+	free(s->former);
 	tls_context_free(&s->backend_tls);
 	tls_context_free(&s->check_tls);
 	free(s->tallies);
@@ -337,6 +393,7 @@ service_add_backend(struct service *s, struct backend *b)
 	enum color c = b->color;
 
 	expect_name(s->config, b, s->n_tallies);
+	open_account(s, b);
 	s->colors[c].backends = must_grow(s->colors[c].backends, s->colors[c].n + 1, sizeof(struct backend *));
 	s->colors[c].backends[s->colors[c].n++] = b;
 	service_forget_maglev(s, c);
@@ -368,6 +425,7 @@ service_remove_backend(struct service *s, struct backend *b)
 	while (i < s->colors[c].n && list[i] != b)
 		i++;
 	CHECK(i < s->colors[c].n);
+	remember_account(s, b);
 	memmove(&list[i], &list[i + 1], (s->colors[c].n - i - 1) * sizeof(*list));
 	s->colors[c].n--;
 	service_forget_maglev(s, c);

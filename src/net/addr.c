@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/check.h"
 #include "net/addr.h"
 
@@ -155,6 +156,19 @@ addr_resolve_all(const char *host, struct addr **out, size_t *n, struct why *why
 	return OK;
 }
 
+/* "10.0.0.1:80".  Every access line has one, and snprintf() would be a tenth of its cost. */
+static void
+format_ip4(const struct sockaddr_in *in, char *text)
+{
+	const unsigned char *ip = (const unsigned char *)&in->sin_addr;
+
+	for (int i = 0; i < 4; i++) {
+		text += decimal_u64(text, ip[i]);
+		*text++ = i < 3 ? '.' : ':';
+	}
+	text[decimal_u64(text, ntohs(in->sin_port))] = '\0';
+}
+
 char *
 addr_format(const struct addr *a, char text[ADDR_TEXT])
 {
@@ -163,8 +177,7 @@ addr_format(const struct addr *a, char text[ADDR_TEXT])
 
 	switch (addr_family(a)) {
 	case AF_INET:
-		inet_ntop(AF_INET, &a->u.in.sin_addr, host, sizeof(host));
-		snprintf(text, ADDR_TEXT, "%s:%u", host, ntohs(a->u.in.sin_port));
+		format_ip4(&a->u.in, text);
 		break;
 	case AF_INET6:
 		inet_ntop(AF_INET6, &a->u.in6.sin6_addr, host, sizeof(host));

@@ -186,6 +186,8 @@ plan_request(const struct http1_head *h, const struct http1_edit *e)
 	if (e->request_id.n > 0 || e->id_passes)
 		p.drop_alias |= HTTP1_BIT(HTTP1_X_REQUEST_ID);
 	p.drop_alias |= p.drop & HTTP1_BIT(HTTP1_EXPECT);
+	if (e->no_trace)
+		p.drop |= HTTP1_BIT(HTTP1_TRACEPARENT) | HTTP1_BIT(HTTP1_TRACESTATE);
 	switch (e->forwarded) {
 	case HTTP1_FORWARDED_OFF:
 		break;
@@ -398,6 +400,11 @@ http1_edit_request(const struct http1_head *h, const struct http1_edit *e, char 
 	if (e->request_id.n > 0) {
 		PUT(&o, "X-Request-Id: ");
 		put_str(&o, e->request_id);
+		PUT(&o, "\r\n");
+	}
+	if (e->traceparent.n > 0) {
+		PUT(&o, "traceparent: ");
+		put_str(&o, e->traceparent);
 		PUT(&o, "\r\n");
 	}
 	put_via(&o, h, e->via);

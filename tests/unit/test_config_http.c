@@ -21,6 +21,8 @@ test_defaults(void **state)
 	assert_true(h->forwarded && h->request_id);
 	assert_false(h->forwarded_header || h->via || h->color_header);
 	assert_true(cidr_set_is_empty(&h->forwarded_trust) && cidr_set_is_empty(&h->preview_allow));
+	assert_int_equal(h->trace, TRACE_PASS);
+	assert_true(h->trace_trust.n == 3 && h->trace_sample == 1.0);
 	assert_null(h->preview_header);
 	assert_int_equal(h->max_header_size, 32768);
 	assert_int_equal(h->max_uri, 8192);
@@ -258,6 +260,10 @@ test_warnings(void **state)
 		  "preview_header changes nothing: preview_allow is empty, so no client may use it" },
 		{ HTTP("preview_allow = \"10.0.0.0/8\";"),
 		  "preview_allow changes nothing without preview_header" },
+		{ HTTP("trace = \"off\"; trace_trust = \"10.0.0.0/8\";"), 
+		  "trace_trust changes nothing while trace is \"off\": what clients say passes as it is" },
+		{ HTTP("trace_sample = 0.5;"), 
+		  "trace_sample changes nothing unless trace is \"begin\": no trace begins here" },
 		{ HTTP("forwarded_trust = \"10.0.0.0/8\"; forwarded = false;"),
 		  "forwarded_trust changes nothing while forwarded is false" },
 		{ HTTP("forwarded_header = true; forwarded = false;"),

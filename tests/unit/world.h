@@ -261,7 +261,7 @@ world_configure(struct world *w)
 	w->config.workers = 2;
 	w->config.admin.socket = w->socket;
 	w->config.admin.mode = 0640;
-	w->config.observe.on = true;
+	w->config.observe.on = w->config.observe.backend_metrics = true;
 	CHECK(addr_parse_ip("127.0.0.1", 0, &w->config.observe.listen));
 	w->config.services = w->services;
 	w->config.n_services = WORLD_SERVICES;

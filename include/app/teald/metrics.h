@@ -12,10 +12,18 @@
  * Begin with the format alone set. */
 struct metrics_cursor {
 	enum prom_format format;
+	const char *only;	/* borrowed: what metrics_only() gave; NULL: everything */
 	size_t stage;
 	uint64_t next;	/* serial of the next service of this stage: they come and go meanwhile */
 	bool over;
 };
+
+/* From the query of a request, the services that it asks for ("service=shop&service=pay-*"): names and patterns, each with its NUL,
+ * the last one empty, for the caller to free; NULL: it names none.  *wrong: there is no such service, or it is no text;
+ * the result is NULL then. */
+char *metrics_only(struct str query, const struct control *c, bool *wrong);
+/* Is that one among them? */
+bool metrics_wanted(const char *only, const char *service);
 
 /* Appends until the buf holds `enough` bytes or there is nothing more (then
  * at->over); sticky failure in the buf when it is full. */

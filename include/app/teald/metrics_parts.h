@@ -26,6 +26,11 @@ void metrics_put_histogram(struct prom *p, struct labels l, const double *bounds
 
 /* The families of nodes; looks at them, so that what follows is of now, too. */
 void metrics_nodes(struct prom *p, struct control *c);
+
+/* What one backend has served: nothing where it has not served anything. */
+typedef void metrics_backend_fn(struct prom *p, struct labels l, const struct backend_account *a);
+metrics_backend_fn metrics_backend_requests, metrics_backend_first_bytes, metrics_backend_bytes, metrics_backend_retries;
+
 /* The families that are not of a service, but for process_*. */
 void metrics_whole(struct prom *p, const struct control *c);
 

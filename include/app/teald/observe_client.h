@@ -84,6 +84,7 @@ struct visitor {
 	bool (*more)(struct visitor *v, struct buf *piece);
 	bool chunked;	/* pieces have their length before them */
 	struct metrics_cursor metrics;
+	char *only;	/* owned: services that a scrape asks for; NULL: all */
 	struct buf in, out;
 	struct http1_head head;
 	struct str query;	/* of the request that is answered; within in */

@@ -50,13 +50,14 @@ struct exchange {
 	 * it; behind it what the log line wants. */
 	char *text;
 	size_t n_text, sent;
-	struct http1_slice method, path, agent, id, host;	/* in text */
+	struct http1_slice method, path, agent, id, host, trace;	/* in text */
 	struct http1_slice protocols;	/* likewise: to what the client would upgrade */
 	struct exchange_part *part;	/* owned, or NULL */
 	uint64_t interim;	/* bytes of the interim heads that have come */
 	uint64_t bytes_in, bytes_out;	/* what passed besides the bodies: heads */
 	uint64_t marked_up, marked_down;	/* bytes at the last look at the pace */
 	unsigned status;	/* sent to the client; 0: none yet */
+	double asked;	/* seconds from dial.born until the backend was, last */
 	double first_byte;	/* seconds from dial.born until the answer's head was there; < 0: it is not */
 };
 

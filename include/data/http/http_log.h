@@ -16,7 +16,7 @@ struct http_record {
 	enum entrance entrance;
 	enum color color;
 	uint64_t epoch;
-	struct str method, host, path, agent, id;	/* of the request; empty: not known */
+	struct str method, host, path, agent, id, trace;	/* of the request; empty: not known */
 	const char *protocol;	/* "HTTP/1.1"; "": not known */
 	unsigned status;	/* sent to the client; 499: it left before */
 	uint64_t bytes_in, bytes_out;
@@ -24,6 +24,7 @@ struct http_record {
 	double queue_seconds;	/* that it waited, and before its first request the client */
 	double tls_seconds;	/* of the client's handshake; < 0: none, or of an earlier request */
 	double first_byte_seconds;	/* until the backend's answer began; < 0: there was none */
+	double backend_seconds;	/* the same from the moment that the backend was asked */
 	unsigned retries;
 	enum ending ending;
 	const char *reason;	/* why Teal answered itself, or cut; NULL: it did not */

@@ -20,6 +20,7 @@ enum { HTTP_OWN_COLOR };
 struct http_own {
 	struct http1_line *lines;	/* owned; .only; without a value: names, whose value may be a single message's */
 	unsigned n;	/* at most HTTP_OWN_MAX */
+	bool trace;	/* of trailers also traceparent and tracestate; of heads data/http/http_trace.c decides */
 };
 
 /* Instead of what it had, if anything.  Of requests: the preview header, what tells of the client's certificate,

@@ -11,6 +11,7 @@
 #include "control/certs.h"
 #include "control/drain.h"
 #include "control/engines.h"
+#include "control/nodes.h"
 
 static struct labels
 of_service(const struct service *s)
@@ -309,6 +310,43 @@ put_bad_answers(struct prom *p, const struct service_ctl *ctl, enum entrance ent
 		metrics_sample(p, of_backend(ctl, color, i),
 			       atomic_load_explicit(&ctl->service->colors[color].backends[i]->bad_answers,
 						    memory_order_relaxed));
+}
+
+/* Of those that have served something. */
+static void
+put_what_served(struct prom *p, const struct service_ctl *ctl, enum color color, metrics_backend_fn *put)
+{
+	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
+		put(p, of_backend(ctl, color, i), ctl->service->colors[color].backends[i]->account);
+}
+
+static void
+put_backend_requests(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	put_what_served(p, ctl, color, metrics_backend_requests);
+}
+
+static void
+put_backend_first_bytes(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	if (counts_requests(ctl->service))
+		put_what_served(p, ctl, color, metrics_backend_first_bytes);
+}
+
+static void
+put_backend_bytes(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	put_what_served(p, ctl, color, metrics_backend_bytes);
+}
+
+static void
+put_backend_retries(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	(void)entrance;
+	put_what_served(p, ctl, color, metrics_backend_retries);
 }
 
 static void
@@ -626,6 +664,14 @@ static const struct family families[] = {
 	  "Connects to a backend that failed." },
 	{ "teal_backend_bad_answers_total", PROM_COUNTER, put_bad_answers, false, NULL,
 	  "HTTP answers of a backend that say that it has failed (5xx but 501 and 505), or that are none." },
+	{ "teal_backend_requests_total", PROM_COUNTER, put_backend_requests, false, NULL,
+	  "HTTP requests given to a backend, previews included, by the class of the status that their client got." },
+	{ "teal_backend_first_byte_seconds", PROM_HISTOGRAM, put_backend_first_bytes, false, NULL,
+	  "Time from the moment that a backend was asked until the head of its answer was there." },
+	{ "teal_backend_bytes_total", PROM_COUNTER, put_backend_bytes, false, NULL,
+	  "Bytes moved between clients and a backend: in from clients, out to clients." },
+	{ "teal_backend_retries_total", PROM_COUNTER, put_backend_retries, false, NULL,
+	  "Connects and requests that were tried again because a backend failed them." },
 	{ "teal_backend_ejected", PROM_GAUGE, put_backend_ejected, false, NULL,
 	  "1 for a backend that gets nothing new because connects to it, or its answers, failed." },
 	{ "teal_backend_ejections_total", PROM_COUNTER, put_backend_ejections, false, NULL,
@@ -656,6 +702,12 @@ family_is_about_colors(const struct family *f)
 	return found;
 }
 
+static bool
+is_of_backends(const struct family *f)
+{
+	return strncmp(f->name, "teal_backend_", strlen("teal_backend_")) == 0;
+}
+
 /* One service's samples of a family. */
 static void
 put_service(struct prom *p, const struct family *f, const struct service_ctl *ctl)
@@ -681,8 +733,12 @@ metrics_some(struct buf *out, struct control *c, struct metrics_cursor *at, size
 
 	prom_init(&p, out, at->format);
 	if (at->stage == 0) {
-		metrics_whole(&p, c);
-		metrics_nodes(&p, c);
+		if (at->only == NULL) {
+			metrics_whole(&p, c);
+			metrics_nodes(&p, c);
+		} else {
+			nodes_look(c);
+		}
 		at->stage++;
 	}
 	for (; at->stage <= ARRAY_LEN(families); at->stage++, at->next = 0) {
@@ -691,6 +747,8 @@ metrics_some(struct buf *out, struct control *c, struct metrics_cursor *at, size
 
 		if (buf_len(out) >= enough || out->failed)
 			return;
+		if (is_of_backends(f) && !c->config->observe.backend_metrics)
+			continue;
 		if (at->next == 0)
 			prom_family(&p, f->name, f->type, f->help);
 		else
@@ -698,13 +756,15 @@ metrics_some(struct buf *out, struct control *c, struct metrics_cursor *at, size
 		i = control_from(c, at->next);
 		/* At least one, or the family would be announced again. */
 		while (i < c->n && (at->next == 0 || (buf_len(out) < enough && !out->failed))) {
-			put_service(&p, f, c->services[i]);
+			if (at->only == NULL || metrics_wanted(at->only, c->services[i]->service->config->name))
+				put_service(&p, f, c->services[i]);
 			at->next = c->services[i++]->serial + 1;
 		}
 		if (i < c->n)
 			return;
 	}
-	metrics_process(&p, c->inherited.cpu_seconds);
+	if (at->only == NULL)
+		metrics_process(&p, c->inherited.cpu_seconds);
 	prom_end(&p);
 	at->over = true;
 }

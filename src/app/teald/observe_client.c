@@ -222,9 +222,17 @@ static void
 page_metrics(struct visitor *v, struct reply_head *head, struct buf *body)
 {
 	struct str accept = STR("");
+	bool wrong;
 
+	free(v->only);
+	v->only = metrics_only(v->query, v->observe->control, &wrong);
+	if (wrong) {
+		head->status = 404;
+		buf_printf(body, "there is no such service; a pattern such as pay-* may match none\n");
+		return;
+	}
 	http1_head_find(&v->head, "accept", &accept);
-	v->metrics = (struct metrics_cursor){ .format = prom_negotiate(accept) };
+	v->metrics = (struct metrics_cursor){ .format = prom_negotiate(accept), .only = v->only };
 	head->type = prom_content_type(v->metrics.format);
 	snprintf(head->extra, sizeof(head->extra), "Vary: Accept\r\n");
 	if (more_metrics(v, body))
@@ -578,6 +586,8 @@ visitor_close(struct visitor *v)
 	if (v->more != NULL || buf_len(&v->out) > 0)
 		sock_reset_on_close(io_fd(&v->io));
 	stream_leave(v);
+	free(v->only);
+	v->only = NULL;
 	ev_timer_stop(o->loop, &v->deadline);
 	io_close(o->loop, &v->io);
 	leave_observe_place(v);

@@ -34,12 +34,14 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.protocol = x->minor0 ? "HTTP/1.0" : "HTTP/1.1",
 		.agent = exchange_text(x, x->agent),
 		.id = exchange_text(x, x->id),
+		.trace = exchange_text(x, x->trace),
 		.status = x->status != 0 ? x->status : 499,
 		.bytes_in = x->bytes_in + x->up.relay.bytes,
 		.bytes_out = exchange_bytes_out(x),
 		.seconds = x->dial.lane->worker->now - x->dial.born,
 		.connect_seconds = (double)x->dial.connect_seconds,
 		.first_byte_seconds = x->first_byte,
+		.backend_seconds = x->first_byte >= 0 ? x->first_byte - x->asked : -1,
 		.retries = x->dial.retries,
 		.ending = ending,
 		.reason = reason,
@@ -340,6 +342,7 @@ void
 exchange_ask(struct exchange *x)
 {
 	x->sent = 0;
+	x->asked = x->dial.lane->worker->now - x->dial.born;
 	if (send_request(x))
 		settle_exchange(x);
 }

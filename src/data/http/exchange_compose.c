@@ -4,6 +4,7 @@
 
 #include "data/http/exchange.h"
 #include "data/http/http_buffers.h"
+#include "data/http/http_trace.h"
 #include "data/proxy.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_host.h"
@@ -19,9 +20,15 @@ append(char *text, size_t *at, struct str s)
 	return slice;
 }
 
+struct trace {
+	char text[TRACE_PARENT];	/* of one that begins here */
+	struct str id;
+};
+
 /* The head as the backend gets it, in the worker's buffers. */
 static size_t
-compose_request(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id)
+compose_request(struct exchange *x, const struct http1_head *h, const struct http1_host *host, struct str id,
+		struct trace *trace)
 {
 	const struct service_config *sc = x->dial.lane->config;
 	struct http_buffers *buffers = x->dial.lane->worker->http;
@@ -61,6 +68,9 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 		e.forwarded = cidr_set_match(&sc->http.forwarded_trust, &peer) ? HTTP1_FORWARDED_APPEND :
 										 HTTP1_FORWARDED_REPLACE;
 	}
+	trace->id = STR("");
+	if (http_trace_concerns(&sc->http, h))
+		http_trace_pass(&sc->http, &x->dial.peer, h, buffers, &e, trace->text, &trace->id);
 	return http1_edit_request(h, &e, buffers->out, buffers->size);
 }
 
@@ -92,17 +102,18 @@ exchange_compose(struct exchange *x, const struct http1_head *h, const struct ht
 	struct http_buffers *buffers = x->dial.lane->worker->http;
 	struct str agent = http1_head_get(h, HTTP1_USER_AGENT), id = http1_edit_request_id(h);
 	char made[HTTP_ID];
+	struct trace trace;
 	size_t head, at = 0;
 	const char *space;
 
 	if (id.n == 0) {
 		http_buffers_id(buffers, made);
 		id = (struct str){ made, sizeof(made) };
-		head = compose_request(x, h, host, id);
+		head = compose_request(x, h, host, id, &trace);
 	} else {
-		head = compose_request(x, h, host, STR(""));
+		head = compose_request(x, h, host, STR(""), &trace);
 	}
-	x->text = head > 0 ? malloc(head + n + agent.n + id.n + host->authority.n + room_for_protocols(x, h)) : NULL;
+	x->text = head > 0 ? malloc(head + n + agent.n + id.n + host->authority.n + trace.id.n + room_for_protocols(x, h)) : NULL;
 	if (x->text == NULL)
 		return false;
 	append(x->text, &at, (struct str){ buffers->out, head });
@@ -111,6 +122,7 @@ exchange_compose(struct exchange *x, const struct http1_head *h, const struct ht
 	x->agent = append(x->text, &at, agent);
 	x->id = append(x->text, &at, id);
 	x->host = append(x->text, &at, host->authority);
+	x->trace = append(x->text, &at, trace.id);
 	if (x->upgrade)
 		append_protocols(x, h, &at);
 	x->method = (struct http1_slice){ 0, h->method.n };

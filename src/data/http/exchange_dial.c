@@ -173,10 +173,8 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	if (stale) {
 		x->fresh = true;
 		/* Behind another try the next is counted as it begins. */
-		if (--x->dial.tries == 0) {
-			x->dial.retries++;
-			tally_add(&dial_tally(&x->dial)->retries, 1);
-		}
+		if (--x->dial.tries == 0)
+			dial_count_retry(&x->dial, x->dial.backend);
 	} else {
 		dial_blame(&x->dial);
 	}

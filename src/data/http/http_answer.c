@@ -5,6 +5,7 @@
 #include "data/http/http_buffers.h"
 #include "data/http/http_conn.h"
 #include "data/http/http_log.h"
+#include "data/http/http_trace.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
 #include "proto/http1_host.h"
@@ -167,6 +168,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		.protocol = h == NULL || h->verdict != HTTP1_DONE ? "" : h->minor == 0 ? "HTTP/1.0" : "HTTP/1.1",
 		.agent = h != NULL ? http1_head_get(h, HTTP1_USER_AGENT) : STR(""),
 		.id = asker.id,
+		.trace = h != NULL ? http_trace_id(&l->config->http, &c->peer, h) : STR(""),
 		.status = a.status,
 		.bytes_in = a.bytes_in > 0 ? a.bytes_in :
 			    h != NULL      ? h->length :
@@ -174,6 +176,7 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		.bytes_out = bytes,
 		.seconds = w->now - c->stream.begun,
 		.first_byte_seconds = -1,
+		.backend_seconds = -1,
 		.ending = a.ending,
 		.reason = a.reason,
 	};

@@ -9,6 +9,12 @@ reason_field(const char *reason)
 	return reason != NULL ? LS("reason", reason) : LR(NULL, STR(""));
 }
 
+static struct log_field
+trace_field(struct str id)
+{
+	return id.n > 0 ? LT("trace_id", id) : LR(NULL, STR(""));
+}
+
 void
 http_log(const struct http_record *r)
 {
@@ -26,6 +32,10 @@ http_log(const struct http_record *r)
 	tally_request(t, r->status, r->seconds);
 	if (r->first_byte_seconds >= 0)
 		tally_first_byte(t, r->first_byte_seconds);
+	if (r->backend != NULL) {
+		backend_account_request(r->backend->account, r->lane->worker->index, r->status, r->backend_seconds);
+		backend_account_bytes(r->backend->account, r->lane->worker->index, r->bytes_in, r->bytes_out);
+	}
 	if (!access_is_due(r->lane, r->ending, is_error, &share))
 		return;
 	endpoint_get(&r->client, &address);
@@ -38,7 +48,7 @@ http_log(const struct http_record *r)
 		 LF("connect_seconds", r->connect_seconds > 0 ? r->connect_seconds : 0),
 		 access_seconds("first_byte_seconds", r->first_byte_seconds),
 		 LS("backend", r->backend != NULL ? r->backend->text : ""), service_color_field(sc, r->color),
-		 service_epoch_field(sc, r->epoch), LT("request_id", r->id), LT("user_agent", r->agent), LU("retries", r->retries),
+		 service_epoch_field(sc, r->epoch), LT("request_id", r->id), trace_field(r->trace), LT("user_agent", r->agent), LU("retries", r->retries),
 		 LR(NULL, tried_json(r->tried, tried)), LS("end", ending_word(r->ending)), reason_field(r->reason),
 		 LR(NULL, share));
 	buf_free(&tls);

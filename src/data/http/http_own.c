@@ -39,6 +39,7 @@ http_own_of_requests(struct http_own *o, const struct service_config *config)
 	if (config->http.preview_header != NULL)
 		add(o, str_from(config->http.preview_header));
 	add_configured(o, &config->http.reply.request_headers);
+	o->trace = config->http.trace != TRACE_OFF;
 }
 
 void
@@ -75,7 +76,11 @@ bool
 http_own_has(const struct http_own *own, struct str name)
 {
 	static const struct str client[] = { { "X-Forwarded-", 12 }, { "X-Real-IP", 9 } };
+	static const struct str trace[] = { { "traceparent", 11 }, { "tracestate", 10 } };
 
+	for (unsigned i = 0; own != NULL && own->trace && i < ARRAY_LEN(trace); i++)
+		if (http1_same_name(trace[i], name))
+			return true;
 	for (unsigned i = 0; own != NULL && i < own->n; i++)
 		if (http1_same_name(own->lines[i].name, name))
 			return true;

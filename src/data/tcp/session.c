@@ -123,6 +123,8 @@ session_end(struct session *s, enum ending ending)
 	tally_add(&t->ended[ending], 1);
 	tally_add(&t->bytes_in, s->up.bytes);
 	tally_add(&t->bytes_out, s->down.bytes);
+	if (s->dial.backend != NULL)
+		backend_account_bytes(s->dial.backend->account, w->index, s->up.bytes, s->down.bytes);
 	dial_end(&s->dial);
 	permit_release(&s->dial.permit);
 	/* Its place on the backend is free. */
