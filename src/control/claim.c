@@ -14,6 +14,8 @@
 #define TRIES 10
 #define AGAIN 0.1
 #define EXPIRY_LEAST 0.001
+/* How soon a store that did not write is asked again, seconds. */
+#define STORE_AGAIN 0.5
 
 enum claim_step {
 	CLAIM_ASKING,	/* the store is being read: it cannot go before that answers */
@@ -129,6 +131,11 @@ claim_on_store(void *arg, enum err e, const struct record *now, const struct why
 	}
 	if (e == E_CONFLICT && ++c->tries < TRIES) {
 		claim_again(c, AGAIN);
+		return;
+	}
+	/* Nothing was written: it may wait for the store as well as for another's claim. */
+	if (e == E_STORE && clock_now() + STORE_AGAIN < c->until) {
+		claim_again(c, STORE_AGAIN);
 		return;
 	}
 	if (e == OK)
@@ -253,6 +260,8 @@ claim_on_refreshed(void *arg, enum err e, const struct why *why)
 	c->step = CLAIM_WAITING;
 	if (e == OK)
 		claim_look(c);
+	else if (clock_now() + STORE_AGAIN < c->until)
+		claim_again(c, STORE_AGAIN);
 	else
 		claim_refuse(c, E_STORE, why->text);
 }

@@ -77,7 +77,7 @@ struct redis_script redis_script_write = {
 		"if ARGV[2] == 'lock' or ARGV[2] == 'forward' or not is[8] then\n"
 		"  redis.call('HSET', KEYS[1], 'locked', ARGV[11])\n"
 		"end\n"
-		"if ARGV[2] == 'claim' or ARGV[2] == 'forward' or ARGV[19] ~= '' then\n"
+		"if ARGV[2] == 'claim' or ARGV[19] ~= '' or (ARGV[2] == 'forward' and (ARGV[18] ~= '' or is[10])) then\n"
 		"  redis.call('HSET', KEYS[1], 'claimed', ARGV[18])\n"
 		"end\n"
 		"if ARGV[15] ~= '' then\n"

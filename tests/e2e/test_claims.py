@@ -334,13 +334,13 @@ def test_who_waits_while_redis_is_away_waits_on(fleet):
     f.wait_members()
     mine = token_of(claim(f[0]))
     with begin(f[1], "--wait=99999", reason="patient") as a:
-        f[1].ok("status")
         f.redis.pause()
         f.wait_up(False)
         f.redis.resume()
         f.wait_up()
         f[0].ok("release", "web", mine)
-        assert a.reply()["claimed"]["reason"] == "patient"
+        r = a.reply()
+        assert r["ok"] and r["claimed"]["reason"] == "patient", r
 
 
 # ---- an upgrade ----

@@ -110,6 +110,29 @@ test_who_waits_gets_it_in_turn_and_who_leaves_is_out(void **state)
 	assert_false(claim_holds(r->control.services[0]));
 }
 
+/* One that waits waits for the store, too; another is told. */
+static void
+test_a_store_that_fails_is_waited_for(void **state)
+{
+	struct rig *r = *state;
+	struct claimer a, b;
+
+	r->store.fail = E_STORE;
+	claim(r, &a, (struct claim_request){ .ttl = 60 });
+	UNTIL(r, a.asker.done);
+	assert_ended(&a.asker, E_STORE, CHANGED_NO);
+	claim(r, &b, (struct claim_request){ .wait = 5 });
+	turn(r, 3);
+	assert_false(b.asker.done);
+	r->store.fail = OK;
+	turn(r, 1);
+	assert_claimed(r, &b);
+	r->store.fail = E_STORE;
+	claim(r, &a, with_token(&b, true));
+	UNTIL(r, a.asker.done);
+	assert_ended(&a.asker, E_STORE, CHANGED_NO);
+}
+
 static void
 test_the_end_of_teald_is_told_to_all(void **state)
 {
@@ -143,6 +166,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_it_bars_flips_without_its_token_and_ends_with_its_own),
 		T(test_who_waits_gets_it_in_turn_and_who_leaves_is_out),
+		T(test_a_store_that_fails_is_waited_for),
 		T(test_the_end_of_teald_is_told_to_all),
 	};
 
