@@ -214,6 +214,20 @@ def test_it_needs_no_store(alone, redis, web):
     assert not teal.ok("fleet")["fleet"][0]["services"]
 
 
+def test_a_fleet_does_not_wait_for_the_one_without_colors(fleet):
+    """In the middle of a change of all files, one after the other."""
+    f = fleet(2)
+    change(f[1], green=None, blue=None, backends=[f.green.address])
+    reload(f[1])
+    r = f[0].ok("flip", "web", "blue")
+    assert (r["active"], r["epoch"]) == ("blue", 2)
+    assert f[0].connect().peer == "blue" and f[1].connect().peer == "green"
+    change(f[1], backends=None, green={"backends": [f.green.address]}, blue={"backends": [f.blue.address]})
+    reload(f[1])
+    f.agree("blue", 2)
+    assert f[1].connect().peer == "blue"
+
+
 def test_an_upgrade_takes_its_connections_along(alone):
     teal = alone(start="supervised", drain={"timeout": 600.0, "idle": 0.0})
     held = [teal.connect().echo() for _ in range(2)]
