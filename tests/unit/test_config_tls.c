@@ -111,7 +111,7 @@ static const struct broken broken[] = {
 	  "5: service \"shop\": backend_tls.key: whose? add cert = \"FILE\"" },
 	{ SHOP("backend_tls: { server_name = \"*.example\"; };"),
 	  "5: service \"shop\": backend_tls.server_name: \"*.example\": a server has one name, not all of them" },
-	{ SHOP("health: { tls = true; };"), "5: service \"shop\": health.tls: needs backend_tls" },
+	{ SHOP("health: { tls = true; };"), "5: service \"shop\": health.tls: true is as traffic does, and that needs backend_tls; for checks alone write tls = { ca = \"FILE\"; } or tls = { verify = false; }" },
 	{ DEFAULTS("tls: { " CERT "};", "tls = false; plain_listen = \":8081\";"),
 	  "6: service \"shop\": plain_listen: belongs to tls; without it listen is plain" },
 };
