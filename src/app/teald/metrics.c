@@ -312,12 +312,22 @@ put_bad_answers(struct prom *p, const struct service_ctl *ctl, enum entrance ent
 						    memory_order_relaxed));
 }
 
-/* Of those that have served something. */
+static bool
+has_tallies(const struct backend_account *a)
+{
+	for (unsigned i = 0; a != NULL && i < a->n; i++)
+		if (atomic_load_explicit(&a->tallies[i], memory_order_relaxed) != NULL)
+			return true;
+	return false;
+}
+
+/* Of those that have served something: of many thousands most have not. */
 static void
 put_what_served(struct prom *p, const struct service_ctl *ctl, enum color color, metrics_backend_fn *put)
 {
 	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		put(p, of_backend(ctl, color, i), ctl->service->colors[color].backends[i]->account);
+		if (has_tallies(ctl->service->colors[color].backends[i]->account))
+			put(p, of_backend(ctl, color, i), ctl->service->colors[color].backends[i]->account);
 }
 
 static void
