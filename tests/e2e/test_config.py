@@ -79,6 +79,24 @@ def test_the_manual_knows_every_key():
     assert not {k for k in keys if not re.search(rf"(?<![\w-]){k}(?![\w-])", manual)}
 
 
+def test_the_manual_knows_every_option_of_teald():
+    manual = (scale.REPO / "conf/man/teald.8").read_text()
+    options = re.findall(r"^  (?:-\w, )?--([\w-]+)", teald("--help").stdout, re.M)
+    assert len(options) > 7
+    assert [o for o in options if not re.search(rf"^\.It Fl .*-{o}\b", manual, re.M)] == []
+
+
+def test_the_manual_says_which_right_a_command_needs():
+    manual = (scale.REPO / "conf/man/teal.conf.5").read_text()
+    table = (scale.REPO / "src/proto/admin_command_table.c").read_text()
+    commands = re.findall(r'^\t\[ADMIN_\w+\] = \{ ADMIN_\w+, "(\w+)", "[^"]*",\s*ADMIN_RIGHT_(\w+),', table, re.M)
+    assert len(commands) > 20
+    for command, right in commands:
+        listed = (r"^\.Cm whoami , help\nand\n\.Cm version\n" if right == "NONE" else
+                  rf"^\.It Li \\\(dq{right.lower()}\\\(dq\n(?:the rest of\n)?\.Cm .*")
+        assert re.search(rf"\b{command}\b", re.search(listed, manual, re.M)[0]), (command, right)
+
+
 def sources():
     return {p: p.read_text() for p in (scale.REPO / "src").rglob("*.c")}
 

@@ -634,6 +634,11 @@ def test_completion_offers_what_fits(scripted, folder):
     assert complete(s.path, "flip", "shop", "blue", "--wait-") == ["--wait-healthy="]
     assert complete(s.path, "flip", "shop", "blue", "--expect", "g") == ["green"]
     assert complete(s.path, "maintenance", "o") == ["on", "off"]
+    assert complete(s.path, "top", "--sort", "n") == ["name", "new"]
+    assert complete(s.path, "top", "--sort", "name", "we") == complete(s.path, "top", "--interval", "2", "we") == ["web"]
+    open(f"{folder}/other.conf", "w").close()
+    assert complete(s.path, "upgrade", "--config", f"{folder}/ot") == [f"{folder}/other.conf"]
+    assert complete(s.path, "upgrade", f"--binary={folder}/ot") == [f"{folder}/other.conf"]
     assert complete(s.path, "log", "") == ["debug", "info", "warn", "error"]
     assert "--force" not in complete(s.path, "status", "--")
     # Another socket than the usual one is asked there; nobody home: nothing.
