@@ -325,7 +325,8 @@ a_claim_bars_those_without_its_token(void **state)
 	(void)state;
 	both();
 	later = t.a.store->now(t.a.store) + (int64_t)3600 * 1000000;
-	before = t.a.store->now(t.a.store) - 1;
+	/* Ours may be ahead of Redis' by as long as its last answer took. */
+	before = t.a.store->now(t.a.store) - (int64_t)3600 * 1000000;
 	assert_int_equal(claim(&t.a, MINE, later, NULL).e, OK);
 	WAIT_UNTIL(t.loop, t.b.record.claim.on);
 	assert_true(record_same_claim(&t.a.record, &t.b.record));
