@@ -398,12 +398,27 @@ check_preview_header(const struct cursor *c, const struct service_draft *s)
 				     "request_headers: \"%s\" is the preview_header, which never goes on to a backend", h->list[i].name);
 }
 
+/* Where traces begin here a second word on them could be taken for the true one. */
+static void
+check_trace(const struct cursor *c, const struct service_draft *s)
+{
+	const struct headers_config *h = &s->s.http.reply.request_headers;
+
+	for (size_t i = 0; s->s.http.trace == TRACE_BEGIN && i < h->n; i++)
+		if (http1_same_name(str_from(h->list[i].name), STR("traceparent")) ||
+		    http1_same_name(str_from(h->list[i].name), STR("tracestate")))
+			cursor_error(c, draft_at(s, "request_headers"),
+				     "request_headers: \"%s\" is teald's to say with trace = \"begin\"; leave it out, or change trace",
+				     h->list[i].name);
+}
+
 void
 draft_check_reply(const struct cursor *c, const struct service_draft *s)
 {
 	const config_setting_t *status = config_setting_get_member(s->at, "redirect_status");
 
 	check_preview_header(c, s);
+	check_trace(c, s);
 	if (status != NULL && s->s.http.reply.redirect == NULL)
 		cursor_warn(c, status, "redirect_status changes nothing without redirect");
 	if (s->s.http.reply.redirect != NULL && s->s.http.reply.maintenance)
@@ -441,16 +456,22 @@ write_error_page(struct buf *out, const void *base, const struct key *k)
 	buf_printf(out, "]");
 }
 
+/* secret: what the values say may let one in at a backend, so that only a change of them is seen. */
 static void
-put_headers(struct buf *out, const struct headers_config *h, bool set)
+put_headers(struct buf *out, const struct headers_config *h, bool set, bool secret)
 {
 	size_t told = 0;
 
 	buf_printf(out, "[");
-	for (size_t i = 0; i < h->n; i++)
-		if ((h->list[i].value != NULL) == set)
-			buf_printf(out, "%s%s%s%s", told++ > 0 ? ", " : "", h->list[i].name, set ? ": " : "",
-				   set ? h->list[i].value : "");
+	for (size_t i = 0; i < h->n; i++) {
+		if ((h->list[i].value != NULL) != set)
+			continue;
+		buf_printf(out, "%s%s", told++ > 0 ? ", " : "", h->list[i].name);
+		if (set && secret)
+			config_value_hash(out, h->list[i].value);
+		else if (set)
+			buf_printf(out, ": %s", h->list[i].value);
+	}
 	buf_printf(out, "]");
 }
 
@@ -458,26 +479,26 @@ void
 write_request_set(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
-	put_headers(out, &reply_of(base)->request_headers, true);
+	put_headers(out, &reply_of(base)->request_headers, true, true);
 }
 
 void
 write_request_remove(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
-	put_headers(out, &reply_of(base)->request_headers, false);
+	put_headers(out, &reply_of(base)->request_headers, false, false);
 }
 
 void
 write_response_set(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
-	put_headers(out, &reply_of(base)->response_headers, true);
+	put_headers(out, &reply_of(base)->response_headers, true, false);
 }
 
 void
 write_response_remove(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
-	put_headers(out, &reply_of(base)->response_headers, false);
+	put_headers(out, &reply_of(base)->response_headers, false, false);
 }

@@ -445,11 +445,20 @@ put_rate(struct buf *out, const void *base, const struct key *k)
 		buf_printf(out, "none");
 }
 
+/* Names; a value may be a token. */
 static void
 put_check_headers(struct buf *out, const void *base, const struct key *k)
 {
+	const struct health_config *h = &service(base)->health;
+
 	(void)k;
-	config_value_texts(out, service(base)->health.headers, service(base)->health.n_headers);
+	buf_printf(out, "[");
+	for (size_t i = 0; i < h->n_headers; i++) {
+		put_comma(out, i);
+		buf_printf(out, "%.*s", (int)strcspn(h->headers[i], ":"), h->headers[i]);
+		config_value_hash(out, h->headers[i]);
+	}
+	buf_printf(out, "]");
 }
 
 static void
@@ -461,7 +470,7 @@ put_method(struct buf *out, const void *base, const struct key *k)
 	config_value_text(out, method != NULL ? method : "GET");
 }
 
-/* In hex, whatever they are: no two lists of steps are the same text. */
+/* What is expected in hex, whatever it is: no two lists are the same text.  What is sent may be a password. */
 static void
 put_steps(struct buf *out, const void *base, const struct key *k)
 {
@@ -470,8 +479,14 @@ put_steps(struct buf *out, const void *base, const struct key *k)
 	(void)k;
 	buf_printf(out, "[");
 	for (size_t i = 0; i < h->n_steps; i++) {
+		char hash[CONFIG_VALUE_DIGEST];
+
 		put_comma(out, i);
-		buf_printf(out, h->steps[i].expect ? "expect_hex " : "send_hex ");
+		if (!h->steps[i].expect) {
+			buf_printf(out, "send hash %s", config_value_digest(h->steps[i].bytes, h->steps[i].n, hash));
+			continue;
+		}
+		buf_printf(out, "expect_hex ");
 		for (size_t n = 0; n < h->steps[i].n; n++)
 			buf_printf(out, "%02x", (unsigned char)h->steps[i].bytes[n]);
 	}

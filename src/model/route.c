@@ -333,8 +333,16 @@ pick_sharer(const struct slot *s, struct str path)
 	return ROUTE_NO_PATH;
 }
 
+/* Whatever the path is. */
+static bool
+takes_all(const struct slot *s)
+{
+	return s->n_sharers == 1 && s->sharers[0].prefix[0] == '\0';
+}
+
+/* *whole: no path of that name is another one's. */
 static int
-find_by(const struct route *r, struct str name, struct str path)
+find_by(const struct route *r, struct str name, struct str path, bool *whole)
 {
 	uint64_t hash = HASH_BASIS;
 	char room[ROUTE_PATTERN];
@@ -344,6 +352,7 @@ find_by(const struct route *r, struct str name, struct str path)
 	name = bare(name, room);
 	if (name.n > NAME_MAX_BYTES)
 		name.n = 0;
+	*whole = r->fallback.n_sharers == 0 || takes_all(&r->fallback);
 	if (r->fallback.n_sharers > 0)
 		best = pick_sharer(&r->fallback, path);
 	for (size_t i = name.n; i-- > 0;) {
@@ -351,19 +360,23 @@ find_by(const struct route *r, struct str name, struct str path)
 		if (name.p[i] != '.' || i == 0 || !r->wild ||
 		    (s = find_name(r, hash, (struct str){ name.p + i, name.n - i })) == NULL)
 			continue;
+		*whole = takes_all(s);
 		if ((found = pick_sharer(s, path)) >= 0 || best == ROUTE_NONE)
 			best = found;
 	}
 	/* One that begins with a dot looks like the end of a pattern, and is none. */
 	if (name.n == 0 || name.p[0] == '.' || (s = find_name(r, hash, name)) == NULL)
 		return best;
+	*whole = takes_all(s);
 	return (found = pick_sharer(s, path)) >= 0 || best == ROUTE_NONE ? found : best;
 }
 
 int
 route_find(const struct route *r, struct str name)
 {
-	return find_by(r, name, (struct str){ NULL, 0 });
+	bool whole;
+
+	return find_by(r, name, (struct str){ NULL, 0 }, &whole);
 }
 
 struct by_name {
@@ -375,17 +388,22 @@ static int
 pick_by_name(const void *arg, struct str path)
 {
 	const struct by_name *b = arg;
+	bool whole;
 
-	return find_by(b->route, b->name, path);
+	return find_by(b->route, b->name, path, &whole);
 }
 
 int
 route_find_path(const struct route *r, struct str name, struct str path)
 {
 	const struct by_name b = { r, name };
+	bool whole;
 	int found;
 
 	if (!r->by_path)
 		return route_find(r, name);
+	found = find_by(r, name, path, &whole);
+	if (whole)
+		return found;
 	return route_path_agrees(path, pick_by_name, &b, &found) ? found : ROUTE_AMBIGUOUS;
 }

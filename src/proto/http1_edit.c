@@ -368,10 +368,9 @@ put_request_headers(struct out *o, const struct http1_head *h, const struct http
 	for (unsigned i = 0; i < h->header_count; i++) {
 		const struct http1_header *header = &h->headers[i];
 		uint64_t bit = HTTP1_BIT(header->id);
-		bool edit = (p->look & bit) != 0;
+		bool own = is_own_field(h, header, e->lines, e->n_lines), edit = (p->look & bit) && !own;
 
-		if (!edit && !(p->drop & bit) && !drops_alias(p, h, header) && !(header->flags & HTTP1_HOP) &&
-		    !is_own_field(h, header, e->lines, e->n_lines))
+		if (!edit && !own && !(p->drop & bit) && !drops_alias(p, h, header) && !(header->flags & HTTP1_HOP))
 			continue;
 		put_kept(o, h, &from, header->name.at);
 		if (edit)

@@ -68,6 +68,15 @@ def test_what_no_prefix_fits_is_404_and_what_may_be_another_s_400(street):
     assert whose(t, "/api/../x", "other.example") == "other"    # alone on its name
 
 
+def test_a_name_of_one_service_minds_no_path(street):
+    """Others of its listener are told apart by their paths; it is not."""
+    t = street(api={"hosts": "shop.example", "paths": "/api"}, shop={"hosts": "shop.example"}, whole={"hosts": "*.whole.example"})
+    long = "/" + "%41" * 1500
+    for target in ("/a%00b", "/api/../x", long):
+        assert whose(t, target, "a.whole.example") == "whole", target
+        assert whose(t, target) == 400, target
+
+
 def test_the_default_by_path(street):
     t = street(api={"default": True, "paths": "/api"}, rest={"default": True}, shop={"hosts": "shop.example"})
     assert [whose(t, target, host) for target in ("/api/x", "/x") for host in ("a.example", "shop.example")] == \

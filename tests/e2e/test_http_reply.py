@@ -238,6 +238,34 @@ def test_request_headers_are_set_and_removed(stage, asked):
     assert values(asked[0], "X-Debug") == values(asked[0], "x_debug") == [] and values(asked[0], "X-Kept") == ["1"]
 
 
+def test_a_header_that_teald_counts_down_is_removed_too(stage, asked):
+    t = stage(request_headers={"remove": "Max-Forwards"})
+    with Http(t.address()) as c:
+        assert c.ask("/", method="OPTIONS", headers=[("Max-Forwards", "3")]).status == 200
+    change(t, request_headers={"set": {"Max-Forwards": "5"}})
+    reload(t)
+    with Http(t.address()) as c:
+        assert c.ask("/", method="OPTIONS", headers=[("Max-Forwards", "3")]).status == 200
+    assert [values(head, "Max-Forwards") for head in asked] == [[], ["5"]]
+
+
+def test_what_backends_are_told_is_in_no_plan_and_no_log(stage):
+    t = stage()
+    change(t, request_headers={"set": {"Authorization": "Bearer s3cret-1"}, "remove": "X-Debug"}, response_headers={"set": {"X-Env": "shown"}},
+           health={"type": "http", "headers": ["X-Token: s3cret-2"]})
+    first = t.tealctl("reload", "--dry-run").stdout
+    reload(t)
+    change(t, health={"type": "tcp", "steps": [{"send": "AUTH s3cret-3\r\n"}, {"expect": "+OK"}]},
+           request_headers={"set": {"Authorization": "Bearer s3cret-4"}})
+    second = t.tealctl("reload", "--dry-run").stdout
+    reload(t)
+    for name in ("Authorization", "X-Debug", "X-Env: shown", "X-Token"):
+        assert name in first
+    assert "Authorization" in second and "2b4f4b" in second     # a change of the value is one
+    told = first + second + json.dumps(t.log_lines("reload.applied"))
+    assert "s3cret" not in told and b"s3cret".hex() not in told
+
+
 def test_none_comes_in_a_trailer(stage, asked):
     t = stage(request_headers={"set": {"X-Env": "prod"}})
     with Http(t.address()) as c:

@@ -82,6 +82,14 @@ def test_a_trailer_begins_no_trace(stage):
     assert BEGUN.fullmatch(m.get("traceparent"))
 
 
+@pytest.mark.parametrize("name", ["traceparent", "TraceState"])
+@pytest.mark.parametrize("keys", [lambda n: {"set": {n: "x"}}, lambda n: {"remove": n}])
+def test_a_trace_that_begins_here_is_said_once(web, name, keys):
+    status, stderr = web(mode="http", start=False, trace="begin", request_headers=keys(name)).start_refused()
+    assert status == 2 and "request_headers" in stderr and 'trace = "begin"' in stderr
+    web(mode="http", request_headers=keys(name))
+
+
 def test_so_many_of_those_that_begin_are_sampled_as_the_key_says(stage):
     teal = stage(trace="begin", trace_sample=0.25)
     n = 400
