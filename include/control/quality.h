@@ -1,6 +1,6 @@
 /* quality.h - how well a service does by color: status classes, errors and latency of the
  * last minute, and those before and after the last change of color.
- * Sampled from the tallies every QUALITY_STEP seconds, whoever asks.
+ * Sampled from the tallies every QUALITY_STEP seconds, asked for or not.
  * Thread: main. */
 #ifndef CONTROL_QUALITY_H
 #define CONTROL_QUALITY_H

@@ -216,7 +216,7 @@ be_connected(syslog_wait *wait)
 
 /* -- TCP: octet counting ------------------------------------------------------------------ */
 
-/* A receiver that has closed would get one more write that nobody reads. */
+/* A receiver that has closed would get one more write that is not read. */
 static bool
 has_closed(void)
 {

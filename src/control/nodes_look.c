@@ -1,5 +1,5 @@
 /* nodes_look.c - how the nodes do: what the backends that are on one come to, over
- * all services of its pool.  Looked at whenever somebody asks, and a moment after
+ * all services of its pool.  Looked at when that is asked for, and a moment after
  * the health of a backend on a node has changed.  Thread: main. */
 #include <stdlib.h>
 #include <string.h>

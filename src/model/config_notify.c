@@ -195,7 +195,7 @@ check_tls(const struct cursor *c, const config_setting_t *s, const struct notify
 		tls_context_free(&context);
 	if (!n->verify && n->url.tls)
 		cursor_warn(c, key_place(s, "verify"),
-			    "notify.verify = false: whoever stands in between gets the events, and may answer for the receiver");
+			    "notify.verify = false: any machine on the way there can read the events, and answer in the receiver's place");
 	if (n->token != NULL && !n->url.tls)
 		cursor_warn(c, key_place(s, "token_file"),
 			    "notify.token_file: the token goes over the network unencrypted; use https://");
