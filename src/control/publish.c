@@ -86,7 +86,7 @@ tell_of_backups(struct service_ctl *ctl)
 			continue;
 		s->colors[color].on_backup = used;
 		BUS_EMIT(&ctl->control->bus, used ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, used ? "backup.used" : "backup.idle", s,
-			 LS("color", color_word(color)));
+			 service_color_field(s->config, color));
 	}
 }
 

@@ -285,3 +285,14 @@ def test_the_kernel_forwards_to_it(topology, closing, teal, udp):
         first[0].close()
         line = t.wait_log("tcp.session", end="done")
         assert "color" not in line and "epoch" not in line
+
+
+def test_backups_are_told_of_without_a_color(teal, backend, ports):
+    one, spare = backend("one"), backend("spare")
+    s = plain(listen=f"127.0.0.1:{ports.hold()}", health={"interval": 0.1, "timeout": 60.0, "rise": 1, "fall": 1})
+    t = teal(services=[s | {"backends": [{"address": one.address}, {"address": spare.address, "backup": True}]}])
+    until(lambda: t.metrics().get("teal_backend_up", backend=spare.address) == 1, "the backup is checked, too")
+    one.stop()
+    assert "color" not in t.wait_log("backup.used", service="web")
+    one.start()
+    assert "color" not in t.wait_log("backup.idle", service="web")
