@@ -313,15 +313,20 @@ bool
 claim_call_off(struct flip_watcher *watcher)
 {
 	struct claiming *c = claiming_of(watcher);
+	struct service_ctl *ctl;
 
 	if (c == NULL || c->step == CLAIM_WRITING)
 		return false;
+	ctl = ctl_ref(c->ctl);
 	flip_let_go(&c->watcher);
 	list_remove(&c->link);
 	if (c->step == CLAIM_ASKING)
 		c->step = CLAIM_OVER;
 	else
 		claiming_free(c);
+	/* Its turn may have come already: of a claim that ended none but the first is told. */
+	claim_next(ctl);
+	ctl_unref(&ctl);
 	return true;
 }
 

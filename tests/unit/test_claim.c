@@ -133,6 +133,30 @@ test_a_store_that_fails_is_waited_for(void **state)
 	assert_ended(&a.asker, E_STORE, CHANGED_NO);
 }
 
+/* The one whose turn it is, and that waits for the store, leaves: the next one does not wait for its own time. */
+static void
+test_who_leaves_in_its_turn_hands_it_on(void **state)
+{
+	struct rig *r = *state;
+	struct claimer a, b, c;
+
+	claim(r, &a, (struct claim_request){ .ttl = 60 });
+	assert_claimed(r, &a);
+	claim(r, &b, (struct claim_request){ .wait = NEVER });
+	claim(r, &c, (struct claim_request){ .wait = NEVER });
+	turn(r, 1);
+	r->store.fail = E_STORE;
+	turn(r, 60);
+	assert_false(claim_holds(r->control.services[0]));
+	assert_false(b.asker.done || c.asker.done);
+	assert_true(claim_waits(&b.asker.watcher));
+	r->store.fail = OK;
+	assert_true(claim_call_off(&b.asker.watcher));
+	turn(r, 1);
+	assert_claimed(r, &c);
+	assert_false(b.asker.done);
+}
+
 static void
 test_the_end_of_teald_is_told_to_all(void **state)
 {
@@ -167,6 +191,7 @@ main(void)
 		T(test_it_bars_flips_without_its_token_and_ends_with_its_own),
 		T(test_who_waits_gets_it_in_turn_and_who_leaves_is_out),
 		T(test_a_store_that_fails_is_waited_for),
+		T(test_who_leaves_in_its_turn_hands_it_on),
 		T(test_the_end_of_teald_is_told_to_all),
 	};
 
