@@ -25,8 +25,11 @@ void bus_init(struct bus *bus);
 void bus_listen(struct bus *bus, struct bus_listener *l);
 void bus_leave(struct bus_listener *l);
 
-/* Members of the object that is open: the service's name, where there is one, and the fields. */
-void bus_fields_json(struct json *j, const struct service *s, const struct log_field *fields);
+/* The first field of that key; NULL: there is none. */
+const struct log_field *bus_field(const struct log_field *fields, const char *key);
+/* Members of the object that is open: the service's name, where there is one, and the fields,
+ * without that of one key, or (NULL) all. */
+void bus_fields_json(struct json *j, const struct service *s, const struct log_field *fields, const char *without);
 
 /* Logs the event with "service" and the service's labels in front (s may be
  * NULL) and tells the listeners. */

@@ -1,4 +1,6 @@
 /* bus.c - tells what happened.  Thread: main. */
+#include <string.h>
+
 #include "control/bus.h"
 
 #define FIELDS_MAX 32
@@ -47,6 +49,15 @@ bus_emit(struct bus *bus, enum log_level level, const char *event, const struct 
 	}
 }
 
+const struct log_field *
+bus_field(const struct log_field *fields, const char *key)
+{
+	for (; fields->type != LOG_END; fields++)
+		if (fields->key != NULL && strcmp(fields->key, key) == 0)
+			return fields;
+	return NULL;
+}
+
 static void
 put_field(struct json *j, const struct log_field *f)
 {
@@ -76,10 +87,11 @@ put_field(struct json *j, const struct log_field *f)
 }
 
 void
-bus_fields_json(struct json *j, const struct service *s, const struct log_field *fields)
+bus_fields_json(struct json *j, const struct service *s, const struct log_field *fields, const char *without)
 {
 	if (s != NULL)
 		json_cstr(j, "service", s->config->name);
 	for (const struct log_field *f = fields; f->type != LOG_END; f++)
-		put_field(j, f);
+		if (without == NULL || f->key == NULL || strcmp(f->key, without) != 0)
+			put_field(j, f);
 }

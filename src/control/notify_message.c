@@ -12,19 +12,10 @@
 
 /* -- for people ------------------------------------------------------------------------- */
 
-static const struct log_field *
-field_of(const struct log_field *fields, const char *key)
-{
-	for (; fields->type != LOG_END; fields++)
-		if (fields->key != NULL && strcmp(fields->key, key) == 0)
-			return fields;
-	return NULL;
-}
-
 static struct str
 words_at(const struct log_field *fields, const char *key)
 {
-	const struct log_field *f = field_of(fields, key);
+	const struct log_field *f = bus_field(fields, key);
 
 	return f != NULL && f->type == LOG_STR ? f->v.s : STR("");
 }
@@ -54,7 +45,7 @@ put_who(struct buf *out, const struct log_field *fields)
 static void
 put_flip_words(struct buf *out, const struct log_field *fields)
 {
-	const struct log_field *epoch = field_of(fields, "epoch");
+	const struct log_field *epoch = bus_field(fields, "epoch");
 
 	if (str_eq(words_at(fields, "kind"), "rollback"))
 		buf_printf(out, "rolled back, ");
@@ -139,7 +130,7 @@ put_event(struct json *j, const struct notify_event_facts *facts, bool whole)
 			json_raw(j, NULL, str_from(facts->service->config->labels_json));
 			json_object_end(j);
 		}
-		bus_fields_json(j, facts->service, facts->fields);
+		bus_fields_json(j, facts->service, facts->fields, NULL);
 	}
 	json_object_end(j);
 }

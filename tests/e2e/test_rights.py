@@ -1,5 +1,6 @@
 """Who may do what: users and groups of this machine, real ones, at the socket
 of a real teald."""
+import contextlib
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 
 from helpers import scale
 from helpers.people import Person, needs_root
+from helpers.reload import change, reload
 from helpers.teald import service
 
 pytestmark = needs_root
@@ -25,11 +27,11 @@ def role(*allow, services, **who):
 
 @pytest.fixture
 def stage(teal, backend, ports):
-    """stage(role, ...): a running teald with the services shop and pay."""
-    def make(*roles, **settings):
+    """stage(role, ...): a running teald with the services shop and pay, and `more`."""
+    def make(*roles, more=(), **settings):
         green, blue = [backend("green")], [backend("blue")]
         t = teal(services=[service(name, listen=f"127.0.0.1:{ports.hold()}", green=green, blue=blue)
-                           for name in ("shop", "pay")],
+                           for name in ("shop", "pay")] + list(more),
                  admin={"mode": "0666", "roles": list(roles)}, **settings)
         for name in ("shop", "pay"):    # flips are let through at once
             scale.until(lambda: t.status(name)["colors"]["blue"]["healthy"] == 1, "blue is healthy")
@@ -163,27 +165,65 @@ def test_one_sees_only_what_one_may_read(stage):
     assert teal2.ctl("active", "shopp")["message"].endswith("did you mean shop?")
 
 
-def test_events_of_others_are_not_streamed(stage):
-    teal = stage(role("read", services=["shop"], user="games"))
-    games = Person("games")
+@contextlib.contextmanager
+def events_of(person, teal):
+    """What `events` tells that person: next() is the next event."""
     # A connection of theirs that stays: the kernel remembers who made it.
     listen = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
               "s.sendall(b'events\\n'); f = s.makefile()\n"
               "for line in f: print(line, end='', flush=True)")
-    with subprocess.Popen([sys.executable, "-c", listen, teal.admin_path], user=games.uid, group=games.gid,
+    with subprocess.Popen([sys.executable, "-c", listen, teal.admin_path], user=person.uid, group=person.gid,
                           extra_groups=[], cwd="/", stdout=subprocess.PIPE, text=True) as p:
         try:
             assert json.loads(p.stdout.readline())["event"] == "events.listening"
-            for command in (("lock", "pay", "--reason=x"), ("maintenance", "on"), ("lock", "shop", "--reason=y"),
-                            ("flip", "shop", "green"), ("unlock", "pay"), ("unlock", "shop")):
-                teal.ctl(*command)
-            seen = []
-            while not seen or seen[-1]["event"] != "service.unlocked":
-                seen.append(json.loads(p.stdout.readline()))
+            yield map(json.loads, p.stdout)
         finally:
             p.terminate()
+
+
+def until_event(events, name):
+    seen = []
+    for e in events:
+        seen.append(e)
+        if e["event"] == name:
+            return seen
+    raise AssertionError(f"the stream ended before {name}: {seen}")
+
+
+def test_events_of_others_are_not_streamed(stage):
+    teal = stage(role("read", services=["shop"], user="games"))
+    with events_of(Person("games"), teal) as events:
+        for command in (("lock", "pay", "--reason=x"), ("maintenance", "on"), ("lock", "shop", "--reason=y"),
+                        ("flip", "shop", "green"), ("unlock", "pay"), ("unlock", "shop")):
+            teal.ctl(*command)
+        seen = until_event(events, "service.unlocked")
     assert {e.get("service") for e in seen} == {"shop", None}
     assert [e["event"] for e in seen if e.get("service") is None] == ["maintenance.on"]
+    teal.ok("maintenance", "off")
+
+
+def test_events_of_teald_name_no_service_and_no_pool_of_others(stage, backend, ports):
+    """A reload says what it changed, and a node goes down: whose that is others are not told."""
+    node = backend("green")
+    port = int(node.address.rsplit(":", 1)[1])
+    hidden = service("hidden", listen=f"127.0.0.1:{ports.hold()}", green=[node], blue=[backend("blue")],
+                     nodes="secret", health={"type": "tcp", "interval": 0.2, "rise": 1, "fall": 1})
+    hidden |= {"green": {"port": port}, "blue": {"port": port}}
+    teal = stage(role("read", services=["shop"], user="games"), role("read", services=["*"], user="man"),
+                 more=[hidden], node_pools={"secret": ["127.0.0.1"]})
+    scale.until(lambda: teal.status("hidden")["colors"]["green"]["healthy"] == 1, "hidden is healthy")
+    with events_of(Person("games"), teal) as some, events_of(Person("man"), teal) as everything:
+        change(teal, "hidden", max_connections=77)
+        reload(teal)
+        node.close()
+        teal.wait_log("node.down")
+        teal.ok("maintenance", "on")
+        heard, all_of_it = until_event(some, "maintenance.on"), until_event(everything, "maintenance.on")
+    assert not re.search("hidden|secret", json.dumps(heard))
+    assert "reload.applied" in [e["event"] for e in heard]
+    assert [e["event"] for e in heard if "node" in e["event"]] == []
+    assert {e.get("pool") for e in all_of_it if e["event"] == "node.down"} == {"secret"}
+    assert [("hidden" in e["message"]) for e in all_of_it if e["event"] == "reload.applied"] == [True]
     teal.ok("maintenance", "off")
 
 

@@ -1,13 +1,16 @@
 /* events.c - what happens, to those who listen on the admin socket.
  * Thread: main. */
 #include "app/teald/command.h"
+#include "app/teald/status.h"
 #include "base/clock.h"
+#include "control/nodes.h"
 #include "control/services.h"
 
 #define LINE_MAX_BYTES (64 * 1024)
 
+/* without: a field that is left out, or NULL. */
 static void
-put_line(struct buf *line, const char *event, const struct service *s, const struct log_field *fields)
+put_line(struct buf *line, const char *event, const struct service *s, const struct log_field *fields, const char *without)
 {
 	char time[CLOCK_TEXT];
 	struct json j;
@@ -17,16 +20,34 @@ put_line(struct buf *line, const char *event, const struct service *s, const str
 	json_object(&j, NULL);
 	json_cstr(&j, "event", event);
 	json_cstr(&j, "time", time);
-	bus_fields_json(&j, s, fields);
+	bus_fields_json(&j, s, fields, without);
 	json_object_end(&j);
 	json_line_end(&j);
 }
 
 static bool
-event_is_wanted(const struct command *cmd, const struct service *s)
+reads_everything(const struct command *cmd)
 {
+	return rights_have(cmd->rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE);
+}
+
+/* Of a pool, as `node list` shows it. */
+static bool
+may_hear_of_pool(const struct command *cmd, const struct log_field *name)
+{
+	const struct control *c = cmd->admin->control;
+	const struct pool_config *pool = nodes_pool(c, name->v.s);
+
+	return pool != NULL ? status_may_see_pool(cmd->rights, c, pool) : reads_everything(cmd);
+}
+
+static bool
+event_is_wanted(const struct command *cmd, const struct service *s, const struct log_field *fields)
+{
+	const struct log_field *pool = s == NULL ? bus_field(fields, "pool") : NULL;
+
 	if (s == NULL)
-		return true;
+		return pool == NULL || may_hear_of_pool(cmd, pool);
 	/* By name: the service may go and come back while it is listened to. */
 	return (cmd->request.service.n == 0 || cmd->request.all_services ||
 		str_eq(cmd->request.service, s->config->name)) &&
@@ -50,20 +71,25 @@ events_on_event(struct bus_listener *l, enum log_level level, const char *event,
 		const struct log_field *fields)
 {
 	struct events *ev = container_of(l, struct events, listener);
-	struct buf line;
+	struct buf whole, brief;
 
 	(void)level;
 	if (list_first(&ev->commands) == NULL)
 		return;
-	buf_init(&line, LINE_MAX_BYTES);
-	put_line(&line, event, s, fields);
+	buf_init(&whole, LINE_MAX_BYTES);
+	buf_init(&brief, LINE_MAX_BYTES);
+	put_line(&whole, event, s, fields, NULL);
+	/* What a reload, say, has to tell names services. */
+	if (s == NULL)
+		put_line(&brief, event, s, fields, "message");
 	LIST_EACH(it, &ev->commands) {
 		struct command *cmd = list_entry(it, struct command, listening);
 
-		if (event_is_wanted(cmd, s))
-			send_event(cmd->client, buf_str(&line));
+		if (event_is_wanted(cmd, s, fields))
+			send_event(cmd->client, buf_str(s != NULL || reads_everything(cmd) ? &whole : &brief));
 	}
-	buf_free(&line);
+	buf_free(&whole);
+	buf_free(&brief);
 }
 
 void
