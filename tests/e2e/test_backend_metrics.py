@@ -159,5 +159,12 @@ def test_a_name_that_is_none_is_said(three, query):
     assert three.http("/metrics?service=shop")[0] == 200
 
 
+def test_a_scrape_names_so_many_and_no_more(three):
+    """Main looks for each of them at every service, family by family."""
+    assert services_of(three.http("/metrics?" + "&".join(["service=pay-*"] * 31 + ["service=shop"]))[1]) == {"pay-eu", "pay-us", "shop"}
+    code, body = three.http("/metrics?" + "&".join(["service=pay-*"] * 33))
+    assert code == 404 and "at most 32 services" in body
+
+
 def test_others_than_service_change_nothing(three):
     assert services_of(three.http("/metrics?services=shop")[1]) >= {"shop", "pay-eu", "pay-us", None}

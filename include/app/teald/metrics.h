@@ -19,9 +19,9 @@ struct metrics_cursor {
 };
 
 /* From the query of a request, the services that it asks for ("service=shop&service=pay-*"): names and patterns, each with its NUL,
- * the last one empty, for the caller to free; NULL: it names none.  *wrong: there is no such service, or it is no text;
+ * the last one empty, for the caller to free; NULL: it names none.  *wrong: NULL, or words: there is no such service, it is no text, or they are too many;
  * the result is NULL then. */
-char *metrics_only(struct str query, const struct control *c, bool *wrong);
+char *metrics_only(struct str query, const struct control *c, const char **wrong);
 /* Is that one among them? */
 bool metrics_wanted(const char *only, const char *service);
 

@@ -5,6 +5,9 @@
 #include "app/teald/metrics.h"
 #include "app/teald/observe_query.h"
 
+/* Each costs a look at every service for every family. */
+#define METRICS_ONLY_MAX 32
+
 /* A name mistyped is said, as a scrape without samples would not be noticed; what a pattern matches may come and go. */
 static bool
 may_be_asked_for(const char *name, const struct control *c)
@@ -16,16 +19,20 @@ may_be_asked_for(const char *name, const struct control *c)
 }
 
 char *
-metrics_only(struct str query, const struct control *c, bool *wrong)
+metrics_only(struct str query, const struct control *c, const char **wrong)
 {
 	char name[RECORD_NAME], *only = NULL;
 	struct str value;
 	size_t n = 0;
+	int asked = 0;
 
-	*wrong = false;
+	*wrong = NULL;
 	while (query_service(&query, &value)) {
-		if (!query_decode(value, name, sizeof(name)) || !may_be_asked_for(name, c)) {
-			*wrong = true;
+		if (++asked > METRICS_ONLY_MAX)
+			*wrong = "at most 32 services can be asked for; a pattern such as pay-* stands for many";
+		else if (!query_decode(value, name, sizeof(name)) || !may_be_asked_for(name, c))
+			*wrong = "there is no such service; a pattern such as pay-* may match none";
+		if (*wrong != NULL) {
 			free(only);
 			return NULL;
 		}

@@ -222,13 +222,13 @@ static void
 page_metrics(struct visitor *v, struct reply_head *head, struct buf *body)
 {
 	struct str accept = STR("");
-	bool wrong;
+	const char *wrong;
 
 	free(v->only);
 	v->only = metrics_only(v->query, v->observe->control, &wrong);
-	if (wrong) {
+	if (wrong != NULL) {
 		head->status = 404;
-		buf_printf(body, "there is no such service; a pattern such as pay-* may match none\n");
+		buf_printf(body, "%s\n", wrong);
 		return;
 	}
 	http1_head_find(&v->head, "accept", &accept);
