@@ -368,6 +368,7 @@ def test_what_a_service_manager_gave_is_the_childs(web):
         said = pathlib.Path(f"/proc/{teal.pid}/status").read_text()
         assert int(said.split("CapEff:")[1].split()[0], 16) == 0 and said.split("NoNewPrivs:")[1].split()[0] == "1"
         kill(teal)
+        until(lambda: len(teal.log_lines("teald.serving")) == 2, "the next one serves")
         teal.ok("upgrade")
         until(lambda: len(teal.ok("status")["generations"]) == 1, "the former process has left")
         kill(teal)
