@@ -331,4 +331,9 @@ draft_check_health(const struct cursor *c, struct service_draft *s)
 			    "health.timeout: %.9g seconds are longer than health.interval, %.9g: a backend that does not answer "
 			    "is checked less often than that",
 			    h->timeout, h->interval);
+	if (h->fast_interval > h->interval && h->interval >= INTERVAL_MIN)
+		cursor_warn(c, draft_at(s, "health.fast_interval"),
+			    "health.fast_interval: %.9g seconds are longer than health.interval, %.9g: a backend whose last answer "
+			    "speaks against its state is checked less often than others",
+			    h->fast_interval, h->interval);
 }

@@ -162,7 +162,7 @@ read_error_page(const struct cursor *c, const config_setting_t *item, struct rep
 	*p = (struct error_page){ .file = draft.file };
 	r->n_pages++;
 	if (!set_status(p, draft.status))
-		cursor_key_error(c, draft.status, "status: expected codes from 400 to 599, such as 503 or \"502-504\"");
+		cursor_key_error(&in, draft.status, "expected codes from 400 to 599, such as 503 or \"502-504\"");
 	if (!set_type(p))
 		cursor_key_error(c, item, "\"%s\": its suffix says what it is: .html, .txt or .json", show(p->file).s);
 	else if (!read_page(p, &why))
@@ -334,19 +334,23 @@ headers_at(const struct cursor *c, const struct key *k)
 static void
 key_headers_set(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
+	struct shown prefix;
+	struct cursor in = *c;
+
 	if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
 		cursor_key_error(c, s, "expected a group of texts such as { X-Frame-Options = \"DENY\"; }, found %s",
 				 cursor_found(s).s);
 		return;
 	}
+	snprintf(prefix.s, sizeof(prefix.s), "%.80sset.", c->prefix);
+	in.prefix = prefix.s;
 	for (unsigned i = 0; i < (unsigned)config_setting_length(s); i++) {
 		const config_setting_t *item = config_setting_get_elem(s, i);
 
 		if (config_setting_type(item) != CONFIG_TYPE_STRING || !is_value(config_setting_get_string(item)))
-			cursor_key_error(c, item, "%s: expected a text of visible characters, found %s", show(item->name).s,
-					 cursor_found(item).s);
+			cursor_key_error(&in, item, "expected a text of visible characters, found %s", cursor_found(item).s);
 		else
-			add_header(c, item, headers_at(c, k), item->name, config_setting_get_string(item));
+			add_header(&in, item, headers_at(c, k), item->name, config_setting_get_string(item));
 	}
 }
 

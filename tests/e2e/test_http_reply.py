@@ -129,7 +129,7 @@ def test_a_page_that_is_none_is_refused(web, pages, tmp_path, name, content, par
 
 
 @pytest.mark.parametrize("page, part", [
-    ({"status": 200, "file": "x.html"}, "codes from 400 to 599"), ({"status": "abc", "file": "x.html"}, "codes from 400"),
+    ({"status": 200, "file": "x.html"}, "error_page.status: expected codes from 400 to 599"), ({"status": "abc", "file": "x.html"}, "codes from 400"),
     ({"file": "x.html"}, "needs a status"), ({"status": 503}, "needs a file"),
     ({"status": 503, "file": "x.html", "code": 1}, "unknown key")])
 def test_a_page_needs_both(web, page, part):
@@ -300,7 +300,8 @@ def test_response_headers_are_set_and_removed(stage):
                                   "X-Teal-Color", "X-Client-Subject", "Expect", "Proxy-Connection"])
 def test_what_frames_a_message_or_is_teald_s_is_refused(web, direction, name):
     for keys in ({"set": {name: "x"}}, {"remove": [name]}):
-        refused(web(mode="http", start=False, **{direction: keys}), direction, name)
+        where = f"{direction}.set.{name}:" if "set" in keys else f"{direction}.remove:"
+        refused(web(mode="http", start=False, **{direction: keys}), where, name)
 
 
 @pytest.mark.parametrize("keys, part", [

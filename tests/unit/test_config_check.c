@@ -323,6 +323,9 @@ test_warnings_do_not_refuse(void **state)
 		{ SHOP("health: { interval = 2; timeout = 5; };"),
 		  "teal.conf:5: service \"shop\": health.timeout: 5 seconds are longer than health.interval, 2: a backend "
 		  "that does not answer is checked less often than that" },
+		{ SHOP("health: { interval = 2; fast_interval = 5; };"),
+		  "teal.conf:5: service \"shop\": health.fast_interval: 5 seconds are longer than health.interval, 2: a backend "
+		  "whose last answer speaks against its state is checked less often than others" },
 		{ TOP("node_pools: { spare = [\"10.0.0.9\"]; };"),
 		  "teal.conf:2: node_pools.spare is used by no service" },
 	};
