@@ -35,6 +35,7 @@ struct group {
 	struct service *service;
 	struct check **checks;
 	size_t n;
+	size_t next;	/* behind the one that was looked for last: all of them are, one after the other */
 	struct target_owner owner;
 };
 
@@ -338,20 +339,25 @@ group_of(const struct health *h, const struct service *s)
 }
 
 static size_t
-check_at(const struct group *g, const struct backend *b)
+check_at(struct group *g, const struct backend *b)
 {
-	size_t i = 0;
+	size_t i = g->next, left = g->n;
 
-	while (i < g->n && g->checks[i]->backend != b)
-		i++;
-	CHECK(i < g->n);
+	for (; left > 0; left--, i++) {
+		if (i >= g->n)
+			i = 0;
+		if (g->checks[i]->backend == b)
+			break;
+	}
+	CHECK(left > 0);
+	g->next = i + 1;
 	return i;
 }
 
 static struct check *
 check_for(const struct health *h, const struct service *s, const struct backend *b)
 {
-	const struct group *g = group_of(h, s);
+	struct group *g = group_of(h, s);
 
 	return g->checks[check_at(g, b)];
 }

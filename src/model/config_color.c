@@ -288,7 +288,12 @@ backend_config_text(const struct backend_config *b, char text[ADDR_TEXT])
 bool
 backend_config_same(const struct backend_config *a, const struct backend_config *b)
 {
-	return a->port == b->port && node_same_host(a->host, b->host);
+	if (a->port != b->port)
+		return false;
+	/* Of thousands each is compared with each. */
+	if (a->address.len > 0 && b->address.len > 0)
+		return addr_equal(&a->address, &b->address);
+	return node_same_host(a->host, b->host);
 }
 
 /* Adds host:port to the color, or complains at the setting it comes from, which may say more of it. */
