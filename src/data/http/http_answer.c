@@ -10,7 +10,7 @@
 #include "proto/http1_error.h"
 #include "proto/http1_host.h"
 
-#define AGAIN .again = true
+#define AGAIN true
 
 /* How an HTTP client is told; what is not here never becomes an answer.  AGAIN: time alone
  * may change it, so coming again helps.  It does not where a body is too large, where
@@ -21,13 +21,13 @@ static const struct {
 	const char *words;
 	bool again;
 } told[ENDINGS] = {
-	[END_CONNECT] = { 502, "no backend could be reached" },
-	[END_BACKEND_TLS] = { 502, "no backend could be reached by TLS" },
-	[END_CONNECT_TIMEOUT] = { 504, "no backend could be reached within connect_timeout" },
-	[END_BACKEND_RESET] = { 502, "the backend closed the connection without an answer" },
-	[END_BAD_RESPONSE] = { 502, "the backend's answer is malformed or ambiguous" },
-	[END_RESPONSE_TIMEOUT] = { 504, "the backend gave no answer within response_timeout" },
-	[END_IDLE] = { 504, "nothing moved for idle_timeout" },
+	[END_CONNECT] = { 502, "no backend could be reached", false },
+	[END_BACKEND_TLS] = { 502, "no backend could be reached by TLS", false },
+	[END_CONNECT_TIMEOUT] = { 504, "no backend could be reached within connect_timeout", false },
+	[END_BACKEND_RESET] = { 502, "the backend closed the connection without an answer", false },
+	[END_BAD_RESPONSE] = { 502, "the backend's answer is malformed or ambiguous", false },
+	[END_RESPONSE_TIMEOUT] = { 504, "the backend gave no answer within response_timeout", false },
+	[END_IDLE] = { 504, "nothing moved for idle_timeout", false },
 	[END_LIMIT] = { 503, "the service is at max_connections", AGAIN },
 	[END_BACKEND_LIMIT] = { 503, "every backend is at backend_max_connections", AGAIN },
 	[END_QUEUE_TIMEOUT] = { 503, "no place came free within queue_timeout", AGAIN },
@@ -35,20 +35,20 @@ static const struct {
 	[END_STALE] = { 503, "the active color is not known for certain", AGAIN },
 	[END_MEMORY] = { 503, "out of memory or descriptors", AGAIN },
 	[END_NO_PORT] = { 503, "no port is free to reach a backend from", AGAIN },
-	[END_BACKEND_DOWN] = { 502, "the backend failed its checks before there was an answer" },
+	[END_BACKEND_DOWN] = { 502, "the backend failed its checks before there was an answer", false },
 	[END_DRAINED] = { 503, "the drain's time was over before there was an answer", AGAIN },
-	[END_PREVIEW] = { 503, "a flip ended this preview" },
+	[END_PREVIEW] = { 503, "a flip ended this preview", false },
 	[END_STOP] = { 503, "this load balancer is being stopped", AGAIN },
-	[END_INTERNAL] = { 502, "a fault inside" },
-	[END_DENIED] = { 403, "this client is not allowed here" },
-	[END_SOURCE_LIMIT] = { 429, "too many connections from one address" },
+	[END_INTERNAL] = { 502, "a fault inside", false },
+	[END_DENIED] = { 403, "this client is not allowed here", false },
+	[END_SOURCE_LIMIT] = { 429, "too many connections from one address", false },
 	[END_SOURCE_RATE] = { 429, "too many connections a second from one address", AGAIN },
-	[END_NO_PATH] = { 404, "no service here is for that path" },
+	[END_NO_PATH] = { 404, "no service here is for that path", false },
 	[END_MAINTENANCE] = { 503, "the service is in maintenance", AGAIN },
-	[END_MISDIRECTED] = { 421, "no service here is for that host" },
-	[END_TOO_LARGE] = { 413, "the request's body is larger than max_body" },
-	[END_HEADER_TIMEOUT] = { 408, "the request's head did not come within header_timeout" },
-	[END_BODY_TIMEOUT] = { 408, "the request's body came slower than body_min_rate" },
+	[END_MISDIRECTED] = { 421, "no service here is for that host", false },
+	[END_TOO_LARGE] = { 413, "the request's body is larger than max_body", false },
+	[END_HEADER_TIMEOUT] = { 408, "the request's head did not come within header_timeout", false },
+	[END_BODY_TIMEOUT] = { 408, "the request's body came slower than body_min_rate", false },
 };
 
 unsigned
