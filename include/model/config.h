@@ -368,6 +368,8 @@ struct config {
 	char checksum[CONFIG_CHECKSUM];
 	struct config_file *files;	/* those, in that order */
 	size_t n_files;
+	struct config_file *named;	/* what they name and what is kept in their copy: pages, maps */
+	size_t n_named;
 	unsigned workers; /* at least 1: 0 in the file is resolved already, to
 				 * the CPUs that are online and not forbidden */
 	char *state_dir;	/* never NULL; need not exist yet */

@@ -5,8 +5,9 @@
  *	21 4711 /etc/teal/teal.conf		bytes of the path, of the file; the path
  *	...				the file, and a line end
  *	...				and so on, in the order of config->files
+ *	...				and of config->named: error pages, sni_map
  *
- * What the files name (certificates, passwords) is not in it.  Pure: no I/O. */
+ * Certificates and passwords that the files name are not in it.  Pure: no I/O. */
 #ifndef MODEL_CONFIG_COPY_H
 #define MODEL_CONFIG_COPY_H
 

@@ -7,8 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/err.h"
 #include "model/config_text.h"
 #include "net/cidr.h"
+
+struct config_copy;
 
 /* Everything one config_load() shares. */
 struct reader {
@@ -19,6 +22,9 @@ struct reader {
 	unsigned muted;
 	/* Errors that are not the file's: a later start may go well. */
 	size_t passing;
+	const struct config_copy *copy;	/* borrowed: read from that, not from the disk; NULL: from the disk */
+	struct config_file *named;	/* owned: what cursor_file() has read */
+	size_t n_named;
 };
 
 /* Where the reading is. */
@@ -75,6 +81,10 @@ size_t cursor_items(const config_setting_t *s);
 const config_setting_t *cursor_item(const config_setting_t *s, size_t i);
 /* Complains unless s is one text or a list of texts (what: "an address"). */
 bool cursor_texts(const struct cursor *c, const config_setting_t *s, const char *what);
+
+/* The bytes of a file that is named, for free(), NUL-terminated: once it was read, and in a copy of the configuration, as it was
+ * then.  *n may be above max: it is longer than that.  NULL with the reason when it cannot be read. */
+char *cursor_file(const struct cursor *c, const char *path, size_t max, size_t *n, struct why *why);
 
 /* Readers.  The stored type stands behind each. */
 key_reader key_seconds;	/* double, >= 0 */

@@ -264,6 +264,7 @@ config_clear(struct config *c)
 		service_config_clear(&c->services[i]);
 	free(c->services);
 	config_files_free(c->files, c->n_files);
+	config_files_free(c->named, c->n_named);
 	free(c->path);
 	free(c->state_dir);
 	free(c->user);
@@ -321,7 +322,7 @@ static enum err
 load_from(const char *path, const struct config_copy *copy, const struct config **out, struct complaints *errors,
 	  struct complaints *warnings)
 {
-	struct reader r = { 0 };
+	struct reader r = { .copy = copy };
 	struct draft d = { .r = &r };
 	struct config *config;
 	config_t file;
@@ -349,6 +350,8 @@ load_from(const char *path, const struct config_copy *copy, const struct config 
 	d.c.n_files = r.text.n_files;
 	r.text.files = NULL;
 	r.text.n_files = 0;
+	d.c.named = r.named;
+	d.c.n_named = r.n_named;
 done:
 	if (r.errors.n == 0)
 		draft_take_pools(&d);

@@ -16,12 +16,11 @@ config_files_free(struct config_file *files, size_t n)
 	free(files);
 }
 
-void
-config_copy_put(const struct config *config, struct buf *out)
+static void
+put_files(struct buf *out, const struct config_file *files, size_t n)
 {
-	(void)buf_printf(out, MAGIC "%s\n", config->checksum);
-	for (size_t i = 0; i < config->n_files; i++) {
-		const struct config_file *f = &config->files[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct config_file *f = &files[i];
 
 		(void)buf_printf(out, "%zu %zu ", strlen(f->path), f->n);
 		(void)buf_append(out, f->path, strlen(f->path));
@@ -29,6 +28,14 @@ config_copy_put(const struct config *config, struct buf *out)
 		(void)buf_append(out, f->bytes, f->n);
 		(void)buf_append(out, "\n", 1);
 	}
+}
+
+void
+config_copy_put(const struct config *config, struct buf *out)
+{
+	(void)buf_printf(out, MAGIC "%s\n", config->checksum);
+	put_files(out, config->files, config->n_files);
+	put_files(out, config->named, config->n_named);
 }
 
 /* The next n bytes, which `end` follows, for free(); NULL when there are not so many. */

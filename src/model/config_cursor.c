@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/config_copy.h"
 #include "model/config_cursor.h"
+#include "model/plain_file.h"
 
 static void
 cursor_report(const struct cursor *c, struct complaint_list *list, const config_setting_t *s, const char *key,
@@ -198,4 +200,54 @@ cursor_texts(const struct cursor *c, const config_setting_t *s, const char *what
 		}
 	}
 	return true;
+}
+
+/* -- files that are named ------------------------------------------------------------- */
+
+static const struct config_file *
+find_file(const struct config_file *files, size_t n, const char *path)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(files[i].path, path) == 0)
+			return &files[i];
+	return NULL;
+}
+
+static char *
+same_bytes(const char *bytes, size_t n)
+{
+	char *copy = must_alloc(n + 1);
+
+	memcpy(copy, bytes, n);
+	copy[n] = '\0';
+	return copy;
+}
+
+char *
+cursor_file(const struct cursor *c, const char *path, size_t max, size_t *n, struct why *why)
+{
+	struct reader *r = c->r;
+	const struct config_file *known = find_file(r->named, r->n_named, path);
+	char *bytes;
+	ssize_t got;
+
+	if (known == NULL && r->copy != NULL)
+		known = find_file(r->copy->files, r->copy->n_files, path);
+	if (known != NULL) {
+		bytes = same_bytes(known->bytes, *n = known->n);
+	} else {
+		bytes = must_alloc(max + 2);
+		got = plain_file_read(path, bytes, max + 1, NULL, why);
+		*n = got > 0 ? (size_t)got : 0;
+		if (got < 0) {
+			free(bytes);
+			return NULL;
+		}
+		bytes[*n] = '\0';
+	}
+	if (*n > max || find_file(r->named, r->n_named, path) != NULL)
+		return bytes;
+	r->named = must_grow(r->named, r->n_named + 1, sizeof(*r->named));
+	r->named[r->n_named++] = (struct config_file){ must_strdup(path), same_bytes(bytes, *n), *n };
+	return bytes;
 }

@@ -5,7 +5,6 @@
 
 #include "model/config_draft.h"
 #include "model/config_value.h"
-#include "model/plain_file.h"
 #include "model/route.h"
 
 #define MAP_MAX ((size_t)16 << 20)
@@ -14,20 +13,18 @@
 
 /* All of it, NUL-terminated; NULL with the reason. */
 static char *
-read_map(const char *path, size_t *n, struct why *why)
+read_map(const struct cursor *c, const char *path, size_t *n, struct why *why)
 {
-	char *bytes = must_alloc(MAP_MAX + 1);
-	ssize_t got = plain_file_read(path, bytes, MAP_MAX + 1, NULL, why);
+	char *bytes = cursor_file(c, path, MAP_MAX, n, why);
 
-	*n = got > 0 ? (size_t)got : 0;
+	if (bytes == NULL)
+		return NULL;
 	if (*n > MAP_MAX)
 		(void)why_set(why, E_USAGE, "%.256s is longer than 16 MiB", path);
 	else if (memchr(bytes, '\0', *n) != NULL)
 		(void)why_set(why, E_USAGE, "%.256s is no text", path);
-	else if (got >= 0) {
-		bytes[*n] = '\0';
+	else
 		return bytes;
-	}
 	free(bytes);
 	return NULL;
 }
@@ -110,7 +107,7 @@ draft_take_map(const struct cursor *c, struct service_draft *d)
 
 	if (d->s.sni_map == NULL || d->s.mode != MODE_TCP)
 		return;
-	if ((bytes = read_map(d->s.sni_map, &n, &why)) == NULL) {
+	if ((bytes = read_map(c, d->s.sni_map, &n, &why)) == NULL) {
 		cursor_error(c, at, "sni_map: %s", why.text);
 		return;
 	}

@@ -5,7 +5,6 @@
 
 #include "model/config_draft.h"
 #include "model/config_value.h"
-#include "model/plain_file.h"
 #include "proto/http1_edit.h"
 #include "proto/http1_error.h"
 #include "proto/http1_host.h"
@@ -82,18 +81,16 @@ set_type(struct error_page *p)
 
 /* False with what is wrong with the file. */
 static bool
-read_page(struct error_page *p, struct why *why)
+read_page(const struct cursor *c, struct error_page *p, struct why *why)
 {
-	char *bytes = must_alloc(ERROR_PAGE_MAX + 1);
-	ssize_t n = plain_file_read(p->file, bytes, ERROR_PAGE_MAX + 1, NULL, why);
-
-	p->bytes = bytes;
-	p->n = n > 0 ? (size_t)n : 0;
-	if (n == 0)
+	p->bytes = cursor_file(c, p->file, ERROR_PAGE_MAX, &p->n, why);
+	if (p->bytes == NULL)
+		return false;
+	if (p->n == 0)
 		(void)why_set(why, E_USAGE, "%.256s is empty", p->file);
 	else if (p->n > ERROR_PAGE_MAX)
 		(void)why_set(why, E_USAGE, "%.256s is longer than %zu bytes", p->file, ERROR_PAGE_MAX);
-	return n > 0 && p->n <= ERROR_PAGE_MAX;
+	return p->n > 0 && p->n <= ERROR_PAGE_MAX;
 }
 
 struct page_draft {
@@ -165,7 +162,7 @@ read_error_page(const struct cursor *c, const config_setting_t *item, struct rep
 		cursor_key_error(&in, draft.status, "expected codes from 400 to 599, such as 503 or \"502-504\"");
 	if (!set_type(p))
 		cursor_key_error(c, item, "\"%s\": its suffix says what it is: .html, .txt or .json", show(p->file).s);
-	else if (!read_page(p, &why))
+	else if (!read_page(c, p, &why))
 		cursor_key_error(c, item, "%s", why.text);
 }
 

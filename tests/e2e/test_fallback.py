@@ -11,15 +11,18 @@ import tempfile
 import pytest
 
 from helpers import libconfig
+from helpers.http1 import Http
 from helpers.reload import change, reload
 from helpers.scale import until
+from helpers.teald import service
 from test_supervisor import kill, supervised  # noqa: F401: a fixture
 
 
 def kept(teal, text):
     """Waits until the copy has that in it; its path."""
     path = pathlib.Path(teal.settings["state_dir"]) / "teal.config"
-    until(lambda: path.exists() and text in path.read_text(), f"the copy has {text!r}")
+    wanted = text if isinstance(text, bytes) else text.encode()
+    until(lambda: path.exists() and wanted in path.read_bytes(), f"the copy has {text!r}")
     return path
 
 
@@ -75,6 +78,40 @@ def test_the_copy_has_what_is_included(supervised, tmp_path):
     assert "stop.conf cannot be read" in teal.wait_log("config.fallback")["message"]
     assert teal.ok("status")["config"]["checksum"] == checksum
     assert {k["key"]: k["value"] for k in teal.ok("config")["keys"]}["stop.timeout"] == "0.25"
+
+
+@pytest.mark.parametrize("broken", [None, b""])
+def test_the_copy_has_pages_and_maps(web, ports, tmp_path, broken):
+    """They are the site's, and may be gone or wrong as the process dies."""
+    files = {tmp_path / "503.html": b"<p>back at noon \xff</p>\n", tmp_path / "names.map": b"a.example\n"}
+    for path, content in files.items():
+        path.write_bytes(content)
+    page, names = files
+    teal = web(start=False, mode="http", maintenance=True, error_page=[{"status": 503, "file": str(page)}])
+    teal.settings["services"].append(service("tenants", listen=f"127.0.0.1:{ports.hold()}", green=[teal.green], blue=[teal.blue],
+                                             sni_map=str(names)))
+    teal.start(supervised=True)
+    kept(teal, b"back at noon")
+    page.write_bytes(files[page].replace(b"noon", b"one"))
+    reload(teal)
+    kept(teal, b"back at one")
+    for path in files:
+        if broken is None:
+            path.unlink()
+        else:
+            path.write_bytes(broken)
+    kill(teal)
+    assert "503.html" in teal.wait_log("config.fallback")["message"]
+    with Http(teal.address("web")) as c:
+        assert c.ask().body == b"<p>back at one \xff</p>\n"
+    assert teal.status("tenants")["sni_map_names"] == 1
+    assert teal.ctl("reload")["error"] == "config"
+    for path, content in files.items():
+        path.write_bytes(content)
+    reload(teal)
+    with Http(teal.address("web")) as c:
+        assert c.ask().body == files[page]
+    assert teal.ok("status")["config"]["fallback"] is False
 
 
 def test_a_file_that_can_be_read_but_not_served(supervised):
