@@ -38,6 +38,7 @@ static struct {
 	char where[300];
 	int fd;	/* -1: not connected */
 	double pause, next;	/* until the next connect; clock_now() of it */
+	double up_since;	/* clock_now() of when it last came up */
 	unsigned limit;	/* of a datagram: max_message, or what the way there takes */
 	bool told_up, told_down;	/* since it changed */
 	int news;
@@ -66,9 +67,9 @@ count_lost(uint64_t n)
 static void
 became_up(void)
 {
-	way.pause = PAUSE_FIRST;
 	if (way.told_up)
 		return;
+	way.up_since = clock_now();
 	way.told_up = true;
 	way.told_down = false;
 	way.news = 1;
@@ -96,6 +97,9 @@ disconnect(const char *why)
 	way.fd = -1;
 	/* The frame that was cut is sent anew. */
 	way.sent = way.frame;
+	/* One that accepts and closes at once is not asked ten times a second. */
+	if (way.told_up && clock_now() - way.up_since >= PAUSE_LONGEST)
+		way.pause = PAUSE_FIRST;
 	way.next = clock_now() + way.pause;
 	way.pause = way.pause * 2 < PAUSE_LONGEST ? way.pause * 2 : PAUSE_LONGEST;
 	became_down(why);

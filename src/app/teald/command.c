@@ -65,7 +65,7 @@ command_reply(struct command *cmd, struct buf *text)
 
 	if (text->failed) {
 		buf_free(text);
-		command_fail(cmd, why_set(&why, E_INTERNAL, "the reply is too large; ask for one service"),
+		command_fail(cmd, why_set(&why, E_INTERNAL, "the reply is too large; ask for one service, or with --summary"),
 			     &why);
 		return;
 	}

@@ -324,13 +324,22 @@ has_left(const struct upgrade *u, struct why *why)
 		o->pid, o->version, (unsigned long long)o->clients, (unsigned long long)o->commands);
 }
 
+/* One that holds nothing any more is about to end, which a disk that does not answer can put off. */
+static double
+leaves_within(const struct upgrade *u)
+{
+	const struct other_generation *o = succession_predecessor(*u->parts.succession);
+
+	return o->clients == 0 && o->commands == 0 ? u->parts.control->config->upgrade.ready_timeout : LEAVES_WITHIN;
+}
+
 static void
 wait_for_turn(struct upgrade *u)
 {
 	struct why why;
 	enum err e = has_left(u, &why);
 
-	if (!reload_is_idle(u->parts.control->reloads) || (e != OK && clock_now() - u->asked < LEAVES_WITHIN))
+	if (!reload_is_idle(u->parts.control->reloads) || (e != OK && clock_now() - u->asked < leaves_within(u)))
 		return;
 	if (e != OK)
 		fail_upgrade(u, e, why.text);
