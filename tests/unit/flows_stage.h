@@ -417,10 +417,11 @@ await_count(void)
 
 	flows_usage(flows, &u);
 	dumps = u.dumps;
-	/* A move that came while it was counting was in vain: another, and a larger one. */
+	/* A move that came while it was counting was in vain: another, and a larger one; not so large, however
+	 * long the thread has to wait for a CPU, that the clock loses its fractions. */
 	while (u.dumps == dumps) {
 		clock_move(step);
-		step *= 2;
+		step = step < 60 ? step * 2 : step;
 		for (int turn = 0; turn < 20 && u.dumps == dumps; turn++) {
 			ev_run(loop, EVRUN_ONCE);
 			flows_usage(flows, &u);
