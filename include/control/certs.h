@@ -24,6 +24,9 @@ struct certs_entry {
 	bool all;	/* the next one reads whether or not files changed */
 	/* Rounds of reading: the last that was asked for, and the last that is over. */
 	uint64_t asked, over;
+	/* Of the snapshot behind which every thread shows what was read last; and the last round whose
+	 * reading they all show. */
+	uint64_t generation, obeyed;
 };
 
 /* How a reading went. */
@@ -35,7 +38,7 @@ struct certs_result {
 /* A wait for a reading. */
 struct certs_wait {
 	struct link link;
-	uint64_t round;	/* with which all services have to be over; certs.c's, as is the result */
+	uint64_t round;	/* whose reading all services have to show; certs.c's, as is the result */
 	struct certs_result result;
 	void (*done)(struct certs_wait *w, const struct certs_result *r);
 };
@@ -81,8 +84,12 @@ void certs_remove(struct certs *c, const struct service *s);
  * clients come back here.  Anything else is ignored, as is what is due to be forgotten. */
 void certs_inherit_tickets(struct certs *c, struct str bytes, double rotated_at);
 
-/* Reads all files again; w->done() is called once, later. */
+/* Reads all files again; w->done() is called once, later: when every client that connects from then on is shown
+ * what was read. */
 void certs_reload(struct certs *c, struct certs_wait *w);
+
+/* All threads obey another snapshot of that service; c may be NULL. */
+void certs_on_acked(struct certs *c, const struct service *s);
 
 /* A certificate that clients of the service are shown. */
 struct certs_shown {

@@ -11,6 +11,7 @@
 #include "control/certs.h"
 #include "control/certs_watch.h"
 #include "control/engines.h"
+#include "control/publish.h"
 
 /* After the last change of a file; but not put off for ever. */
 #define SETTLE 0.3
@@ -148,7 +149,18 @@ take_loaded(struct certs_entry *e, struct certs_job *r, struct certs_result *res
 	r->loaded = (struct certs_loaded){ 0 };
 	result->changed++;
 	tell_engines_of_site(e);
+	/* Behind it on the way to every thread: its acknowledgement is this one's, too. */
+	publish_now(e->service->ctl);
+	e->generation = e->service->generation + (e->service->ctl->dirty ? 1 : 0);
 	log_shown(e);
+}
+
+/* Of a service whose color is not known yet nobody is accepted. */
+static void
+obey_yet(struct certs_entry *e)
+{
+	if (!e->service->known || e->service->acked >= e->generation)
+		e->obeyed = e->over;
 }
 
 static void
@@ -248,7 +260,7 @@ certs_on_patience(struct ev_loop *loop, ev_timer *w, int revents)
 	start_some(c);
 }
 
-/* Those that waited for the last service. */
+/* Those that waited for the last thread of the last service. */
 static void
 tell_waiting(struct certs *c)
 {
@@ -259,8 +271,8 @@ tell_waiting(struct certs *c)
 	for (size_t i = 0; i < c->n && !c->closing; i++) {
 		const struct certs_entry *e = c->entries[i];
 
-		if (e != NULL && e->over < e->asked && e->over < over)
-			over = e->over;
+		if (e != NULL && e->obeyed < e->asked && e->obeyed < over)
+			over = e->obeyed;
 	}
 	LIST_EACH(l, &c->waiting) {
 		struct certs_wait *w = list_entry(l, struct certs_wait, link);
@@ -315,6 +327,7 @@ certs_on_read(struct job *job)
 		take_loaded(e, j, &result);
 	config_unref(&j->whole);
 	free(j);
+	obey_yet(e);
 	if (!c->closing) {
 		add_result(c, e, before, &result);
 		if (e->asked > e->over)
@@ -362,6 +375,20 @@ certs_reload(struct certs *c, struct certs_wait *w)
 	w->round = c->round + 1;
 	list_append(&c->waiting, &w->link);
 	begin_round(c, true);
+}
+
+void
+certs_on_acked(struct certs *c, const struct service *s)
+{
+	struct certs_entry *e;
+
+	if (c == NULL || list_empty(&c->waiting))
+		return;
+	e = s->index < c->n ? c->entries[s->index] : NULL;
+	if (e == NULL || e->service != s)
+		return;
+	obey_yet(e);
+	tell_waiting(c);
 }
 
 static void
@@ -492,6 +519,7 @@ forget_reading(struct certs_entry *e)
 	e->job = NULL;
 	list_remove(&e->due);
 	e->over = e->asked;
+	e->obeyed = e->over;	/* what comes instead comes with a commit */
 }
 
 /* A core file would hold the keys; nor may others of our user look into our memory. */

@@ -306,6 +306,7 @@ control_on_progress(struct service_ctl *ctl)
 
 	control_serving_yet(c);
 	nodes_on_acked(c->nodes);
+	certs_on_acked(c->certs, ctl->service);
 	rollout_on_acked(ctl);
 	peer_on_acked(c->peer, ctl);
 }

@@ -583,7 +583,7 @@ def test_certificates_replaced_under_load(tls, ca):
     crowd = Crowd(teal, trusting(ca), 4)
     serials = set()
     try:
-        for i in range(scaled(100, 5)):
+        for i in range(scaled(1000, 50)):
             ca.issue("web.example")
             teal.ok("certs", "reload")  # unless it has been seen already
             with connect(teal.address(), trusting(ca), "web.example") as c:
