@@ -34,6 +34,7 @@ def held(teal, color="green"):
 
 def all_up(teal, color="green"):
     until(lambda: {b["state"] for b in backends_of(teal, color).values()} == {"up"}, "all up")
+    teal.rest()
 
 
 # ---- shares ----

@@ -98,6 +98,7 @@ def test_a_connect_that_is_given_up_for_the_checks_is_no_failed_one(web, ports, 
     t.start()
     for b in (hole, well):
         t.wait_log("backend.up", backend=b.address)
+    t.rest()
     visitors = [closing.add(Visitor(t, mode)) for _ in range(2)]
     t.wait_metric(1, "teal_backend_connections", service="web", backend=hole.address)
     checked[0].stop()

@@ -190,6 +190,7 @@ def test_no_backend_is_a_refusal(topology, farms, teal):
     t = teal(services=[service(listen=f"{topology.VIP}:80", green=down, blue=farms("blue", 1), engine="kernel",
                                when_all_down="reject")], place=topology.hop)
     t.wait_log("backend.down")
+    t.rest()
     with pytest.raises(ConnectionRefusedError):
         connect(topology)
     t.wait_metric(1, "teal_rejected_total", service="web", reason="no_backend")

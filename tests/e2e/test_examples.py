@@ -41,6 +41,7 @@ def test_a_site_of_one_version(example, backend, ports):
         ("10.0.0.14:2525", mail.address), ("10.0.0.15:2525", spare.address),
         ("0.0.0.0:80", f"127.0.0.1:{web}"), ("0.0.0.0:25", f"127.0.0.1:{smtp}")])
     until(lambda: t.status("app")["colors"][""]["healthy"] == 2, "both are up")
+    t.rest()
     with Http(("127.0.0.1", web)) as c:
         assert {c.ask(host="www.example").body for _ in range(6)} <= {b"a", b"b"}
         assert c.ask(host="static.example").body == b"static" and c.ask(host="else.example").body in (b"a", b"b")
@@ -60,6 +61,7 @@ def test_the_api_servers_of_a_cluster(example, ports, closing):
         ("0.0.0.0:6443", f"127.0.0.1:{listen['apiserver']}"), ("0.0.0.0:9345", f"127.0.0.1:{listen['supervisor']}"),
         *((f"port = {old};", f"port = {new};") for old, new in ports_of.items())])
     until(lambda: up(t, "apiserver") == up(t, "supervisor") == set(HOSTS), "all are up")
+    t.rest()
 
     def peers(name):
         return {Client(("127.0.0.1", listen[name])).echo().peer for _ in range(6)}
@@ -90,10 +92,12 @@ def test_the_leader_of_a_database(example, ports, closing):
         ("port = 5432; health_port = 8008;", f"port = {sql}; health_port = {rest};"),
         ("0.0.0.0:5000", f"127.0.0.1:{writes}"), ("0.0.0.0:5001", f"127.0.0.1:{reads}")])
     until(lambda: up(t, "leader") == {HOSTS[0]} and up(t, "replicas") == set(HOSTS[1:]), "it is known who is what")
+    t.rest()
     session = Client(("127.0.0.1", writes)).echo()
     assert session.peer == HOSTS[0]
     assert {Client(("127.0.0.1", reads)).echo().peer for _ in range(6)} == set(HOSTS[1:])
     leader[0] = HOSTS[2]
     until(lambda: up(t, "leader") == {HOSTS[2]}, "another one leads")
     assert session.read_end()[0] == b""
+    t.rest()
     assert Client(("127.0.0.1", writes)).echo().peer == HOSTS[2]

@@ -386,6 +386,7 @@ def test_round_robin_shares_evenly(web, backend, closing):
     greens = [backend(f"green{n}") for n in range(3)]
     teal = web(green=greens, balance="round_robin")
     until(lambda: teal.status()["colors"]["green"]["healthy"] == 3, "all are up")
+    teal.rest()
     peers = [closing.add(teal.connect()).peer for _ in range(60)]
     # Every worker has a turn of its own.
     assert min(peers.count(b.name) for b in greens) >= 18, peers

@@ -13,6 +13,7 @@ def test_not_up_before_the_first_passed_check(web, black_hole, backend):
     teal = web(green=[live, hole], health={"interval": 0.3, "timeout": 300.0, "rise": 1, "fall": 3},
                connect_timeout=3600.0)
     until(lambda: states(teal)[live.address] == "up", "the live one is up")
+    teal.rest()
     assert states(teal)[hole.address] != "up"
     for _ in range(10):
         assert teal.connect().peer == "live"
@@ -65,24 +66,26 @@ def test_state_changes_are_logged_and_streamed(web):
 
 
 def test_all_down_are_still_tried(web):
-    teal = web(when_all_down="try", health={"interval": 0.1, "timeout": 1.0, "rise": 20, "fall": 1})
+    teal = web(when_all_down="try", health={"interval": 0.1, "timeout": 20.0, "rise": 1000, "fall": 1})
     assert teal.connect().peer == "green"
     teal.green.stop()
     until(lambda: set(states(teal).values()) == {"down"}, "down")
+    teal.rest()
     with teal.connect() as c:
         assert c.read_end()[0] == b""
     assert teal.wait_log("tcp.session", end="connect")["backend"] == teal.green.address
-    # It is back, but not up for a while yet (rise = 20): tried all the same.
+    # It is back, but not up for a while yet (rise = 1000): tried all the same.
     teal.green.start()
     assert states(teal)[teal.green.address] == "down"
     assert teal.connect().echo().peer == "green"
 
 
 def test_all_down_are_refused_with_reject(web):
-    teal = web(when_all_down="reject", health={"interval": 0.1, "timeout": 1.0, "rise": 20, "fall": 1})
+    teal = web(when_all_down="reject", health={"interval": 0.1, "timeout": 20.0, "rise": 1000, "fall": 1})
     assert teal.connect().peer == "green"
     teal.green.stop()
     until(lambda: set(states(teal).values()) == {"down"}, "down")
+    teal.rest()
     teal.green.start()
     with teal.connect() as c:
         assert c.read_end()[0] == b""

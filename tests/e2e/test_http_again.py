@@ -229,6 +229,7 @@ def events(web, ports, closing, tmp_path):
         def arrive():
             site = closing.add(Peer(tmp_path, "site", ["node", os.path.join(E2E, SITE), str(port)], [port]))
             t.wait_metric(1, "teal_backend_up", service="web", color="green")
+            t.rest()
             return site
         t.arrive = arrive
         return t
@@ -273,6 +274,7 @@ def test_the_event_source_of_a_browser(events, closing, keys, ends):
     browser.driver.get(t.url + "hello")
     site.close()
     t.wait_metric(0, "teal_backend_up", service="web", color="green")
+    t.rest()
     browser.run("window.seen = []; window.source = new EventSource('/events');"
                 "for (const w of ['open', 'error', 'message']) source.addEventListener(w, () => seen.push(w));")
     until(lambda: "error" in browser.run("return seen"), "it is told that it is not served")

@@ -44,8 +44,10 @@ def green(teal):
     return {b["address"].rsplit(":", 1)[0]: b for b in teal.status()["colors"]["green"]["backends"]}
 
 
-def wait_up(teal, *hosts):
+def wait_up(teal, *hosts, busy=False):
     until(lambda: all(green(teal).get(h, {}).get("state") == "up" for h in hosts), f"{hosts} up")
+    if not busy:
+        teal.rest()
 
 
 def peers(teal, n=12):
@@ -250,7 +252,7 @@ def test_nodes_come_and_go_under_load_and_nobody_notices(teal, pool, closing, ba
     load = closing.add(Load(*t.address("web"), 16, 0.002))
     for _ in range(rounds):
         t.ok("node", "add", "main", HOSTS[2])
-        wait_up(t, HOSTS[2])
+        wait_up(t, HOSTS[2], busy=True)
         late = [t.connect().echo() for _ in range(6)]
         t.ok("node", "drain", "main", HOSTS[2])
         t.ok("node", "remove", "main", HOSTS[2])

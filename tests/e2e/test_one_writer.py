@@ -32,6 +32,7 @@ def test_all_sessions_go_to_the_primary_and_to_the_next_one(web, backend):
           "on_down": "reset", "when_all_down": "refuse", "green": {"backends": [n.setting() for n in nodes]}}
     t.start()
     until(lambda: [b["state"] for b in t.status("web")["colors"]["green"]["backends"]] == ["up", "down", "down"], "one leads")
+    t.rest()
     assert [b["check"] for b in t.status("web")["colors"]["green"]["backends"]] == [n.api.address for n in nodes]
     session = t.connect()
     assert session.peer == "pg1" and {t.connect().peer for _ in range(6)} == {"pg1"}
@@ -44,5 +45,6 @@ def test_all_sessions_go_to_the_primary_and_to_the_next_one(web, backend):
         assert c.read_end()[0] == b""
     nodes[1].api.leads = True
     t.wait_log("backend.up", backend=nodes[1].database.address)
+    t.rest()
     until(lambda: {b["connections"] for b in t.status("web")["colors"]["green"]["backends"]} == {0}, "nothing is left")
     assert {t.connect().peer for _ in range(6)} == {"pg2"}

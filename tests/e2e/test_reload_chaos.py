@@ -729,6 +729,7 @@ def test_tls_to_backends_comes_and_goes_under_load(web, farm, load):
     change(teal, backend_tls=None)
     reload(teal)
     until(lambda: teal.status()["colors"]["green"]["healthy"] == 1, "it is checked plainly")
+    teal.rest()
     assert teal.connect().peer == "a"
 
 

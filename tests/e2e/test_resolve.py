@@ -60,10 +60,13 @@ def wait_green(teal, **states):
     """Waits until these, and no others, are there in these states."""
     want = {k.replace("_", "."): v for k, v in states.items()}
     until(lambda: {h: b["state"] for h, b in green(teal).items()} == want, f"green is {want}")
+    teal.rest()
 
 
-def up(teal, *hosts):
+def up(teal, *hosts, busy=False):
     until(lambda: {h: b["state"] for h, b in green(teal).items()} == {h: "up" for h in hosts}, f"{hosts} are up")
+    if not busy:
+        teal.rest()
 
 
 def peers(teal, n=8):
@@ -163,7 +166,7 @@ def test_the_old_address_serves_until_the_new_one_was_judged(named, closing, loa
     crowd = load(t, 8)
     for address in ("127.0.0.3", "127.0.0.4", "127.0.0.2"):
         t.names["app.test"] = [address]
-        up(t, address)
+        up(t, address, busy=True)
     sessions = crowd.finish()
     assert not [s for s in sessions if s.error]
     assert {s.name for s in sessions} == set(HOSTS)
@@ -176,6 +179,7 @@ def test_the_old_address_serves_until_the_new_one_was_judged(named, closing, loa
 def test_two_names_of_one_address_are_one_backend(named):
     t = named(["app.test", "www.test"], {"app.test": ["127.0.0.2"], "www.test": ["127.0.0.2"]})
     until(lambda: sorted(b["state"] for b in green(t).values()) == ["down", "up"], "one of them is there")
+    t.rest()
     assert next(b["error"] for b in green(t).values() if b["error"]).endswith("another backend has that address")
     assert peers(t) == {"127.0.0.2"}
     t.names["www.test"] = ["127.0.0.3"]
@@ -294,7 +298,7 @@ def backends(teal, *all):
 def test_a_reload_with_a_name_that_is_not_found_is_refused(named):
     """Before anything changes, and of a dry run too; a name that was there before may fail."""
     t = named(["gone.test", "127.0.0.2"])
-    assert t.metrics().get("teal_names_failing") == 1
+    t.wait_metric(1, "teal_names_failing")
     change(t, green=backends(t, "gone.test", "127.0.0.2", "new.test"), drain={"timeout": 7.0})
     for words in ("reload --dry-run", "reload"):
         r = t.ctl(*words.split())
@@ -314,7 +318,7 @@ def test_a_reload_with_a_name_that_is_not_found_is_refused(named):
 
 def test_a_reload_that_takes_a_name_away_forgets_it(named):
     t = named(["gone.test", "127.0.0.2"], resolve_interval=100.0)
-    assert t.metrics().get("teal_names_failing") == 1
+    t.wait_metric(1, "teal_names_failing")
     change(t, resolve_interval=0.0)
     assert reload(t)["changed"]
     change(t, green=backends(t, "127.0.0.2"))

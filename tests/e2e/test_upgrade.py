@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from helpers import libconfig
 from helpers.certificates import Authority, connect, trusting
 from helpers.kernel import Stage
 from helpers.reload import rewrite
 from helpers.scale import scaled, until
 from helpers.teald import service
+from helpers.upgrade import Unprepared
 
 
 def upgrade(teal, *words):
@@ -172,45 +172,42 @@ def test_a_flip_that_waits_for_its_drain_is_answered(supervised):
 
 
 @pytest.fixture
-def slow(supervised, black_hole, tmp_path):
-    """A running teald, and the file of another one whose first check takes its timeout."""
-    def make(seconds=1.5, **keys):
+def slow(supervised, backend, tmp_path):
+    """A running teald, and the file of another one that is prepared when it is told to be."""
+    def make(**keys):
         teal = supervised(**keys)
-        other, dead = tmp_path / "slow.conf", black_hole()
-        one, = teal.settings["services"]
-        one = one | {"green": {"backends": [dead.address]}, "blue": {"backends": [dead.address]},
-                     "health": one["health"] | {"timeout": seconds}}
-        other.write_text(libconfig.dumps(teal.settings | {"services": [one]}))
-        return teal, f"--config={other}"
+        return teal, Unprepared(teal, backend, tmp_path)
     return make
 
 
 def test_a_second_one_is_refused_while_the_first_prepares(slow):
-    teal, option = slow()
+    teal, other = slow()
     with teal.admin() as a:
-        a.send("upgrade", option)
+        a.send("upgrade", other.option)
         until(lambda: teal.ok("status")["upgrade"], "it is under way")
         r = teal.ctl("upgrade")
         assert r["error"] == "conflict" and "under way" in r["message"] and r["changed"] is False
         states = [g["role"] for g in teal.ok("status")["generations"]]
         assert states in (["serving"], ["serving", "preparing"])
+        other.go()
         assert a.reply()["ok"]
 
 
 def test_one_that_is_not_ready_in_time_is_ended(slow):
-    teal, option = slow(seconds=60.0, top={"upgrade": {"ready_timeout": 1.0}})
+    teal, other = slow(top={"upgrade": {"ready_timeout": 1.0}})
     before = teal.serving()
-    r = teal.ctl("upgrade", option)
+    r = teal.ctl("upgrade", other.option)
     assert r["error"] == "timeout" and not r["changed"], r
     assert teal.serving() == before and len(teal.ok("status")["generations"]) == 1
 
 
 def test_a_reload_asked_for_meanwhile_is_done_by_the_next_process(slow):
-    teal, option = slow()
+    teal, other = slow()
     with teal.admin() as a, teal.admin() as b:
-        a.send("upgrade", option)
+        a.send("upgrade", other.option)
         until(lambda: teal.ok("status")["upgrade"], "it is under way")
         b.send("reload")
+        other.go()
         assert a.reply()["ok"]
         r = b.reply()
         assert r["ok"] and r["changed"] is False
@@ -219,20 +216,21 @@ def test_a_reload_asked_for_meanwhile_is_done_by_the_next_process(slow):
 
 
 def test_a_hangup_meanwhile_is_heard_by_the_next_process(slow):
-    teal, option = slow()
+    teal, other = slow()
     with teal.admin() as a:
-        a.send("upgrade", option)
+        a.send("upgrade", other.option)
         until(lambda: teal.ok("status")["upgrade"], "it is under way")
         teal.signal(signal.SIGHUP)
         teal.wait_log("teald.signal", signal="SIGHUP")
+        other.go()
         assert a.reply()["ok"]
     assert teal.wait_log("reload.applied", by="SIGHUP")
 
 
 def test_a_stop_while_one_prepares_ends_all(slow):
-    teal, option = slow(seconds=30.0)
+    teal, other = slow()
     with teal.admin() as a:
-        a.send("upgrade", option)
+        a.send("upgrade", other.option)
         until(lambda: teal.ok("status")["upgrade"], "it is under way")
         teal.signal()
         r = a.reply()
@@ -338,7 +336,7 @@ def test_a_successor_that_dies_as_it_takes_over_is_replaced(supervised):
     with teal.connect() as held:
         held.echo()
         for _ in range(3):
-            seen = len(teal.log_lines_now("upgrade.yielded"))
+            seen = len(teal.log_lines("upgrade.yielded"))
             with teal.admin() as a:
                 a.send("upgrade")
                 pid = teal.wait_log("upgrade.yielded", seen + 1)["pid"]
@@ -350,12 +348,13 @@ def test_a_successor_that_dies_as_it_takes_over_is_replaced(supervised):
 
 def test_a_predecessor_that_dies_before_it_yields_leaves_all_to_the_other(slow):
     """The one that prepares goes on as a start after a crash."""
-    teal, option = slow(seconds=2.0)
+    teal, other = slow()
     before = teal.serving()
     with teal.admin() as a:
-        a.send("upgrade", option)
+        a.send("upgrade", other.option)
         until(lambda: len(teal.ok("status")["generations"]) == 2, "the other one prepares")
         os.kill(before, signal.SIGKILL)
+        other.go()
     status = until(lambda: teal.running and _status(teal, before), "another one serves")
     assert status["restarts"] == 1 and len(status["generations"]) == 1
 

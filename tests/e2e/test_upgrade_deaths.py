@@ -12,26 +12,13 @@ import pytest
 from helpers import libconfig, scale
 from helpers.certificates import Authority, connect, trusting
 from helpers.scale import scaled, until
+from helpers.upgrade import Unprepared
 
 
 @pytest.fixture
 def supervised(web):
     def make(*args, env=None, prefix=(), ready=True, clock=False, **keys):
         return web(start=False, clock=clock, **keys).start(*args, supervised=True, env=env, prefix=prefix, ready=ready)
-    return make
-
-
-@pytest.fixture
-def slow(supervised, black_hole, tmp_path):
-    """A running teald, and the option for a successor that is not prepared before its checks have timed out."""
-    def make(*args, seconds=60.0, **keys):
-        teal = supervised(*args, **keys)
-        other, dead = tmp_path / "slow.conf", black_hole()
-        one, = teal.settings["services"]
-        one = one | {"green": {"backends": [dead.address]}, "blue": {"backends": [dead.address]},
-                     "health": one["health"] | {"timeout": seconds}}
-        other.write_text(libconfig.dumps(teal.settings | {"services": [one]}))
-        return teal, f"--config={other}"
     return make
 
 
@@ -64,11 +51,11 @@ def alone(teal):
     until(lambda: len(teal.ok("status")["generations"]) == 1, "one generation")
 
 
-def test_the_successor_dies_while_it_prepares(slow):
-    teal, option = slow()
+def test_the_successor_dies_while_it_prepares(supervised, backend, tmp_path):
+    teal = supervised()
     before = teal.serving()
     with teal.connect() as held, teal.admin() as a:
-        a.send("upgrade", option)
+        a.send("upgrade", Unprepared(teal, backend, tmp_path).option)
         os.kill(generation(teal, "preparing"), signal.SIGKILL)
         r = a.reply()
         assert r["ok"] is False and r["changed"] is False and "SIGKILL" in r["message"], r
@@ -77,15 +64,17 @@ def test_the_successor_dies_while_it_prepares(slow):
     assert teal.ok("upgrade")["from"]["pid"] == before
 
 
-def test_the_predecessor_dies_while_the_successor_prepares(slow):
+def test_the_predecessor_dies_while_the_successor_prepares(supervised, backend, tmp_path):
     """Then that is a restart after a crash: who came meanwhile is served by it."""
-    teal, option = slow(seconds=1.0)
+    teal = supervised()
+    other = Unprepared(teal, backend, tmp_path)
     before = teal.serving()
     teal.ok("flip", "web", "blue")
     with teal.admin() as a:
-        a.send("upgrade", option)
+        a.send("upgrade", other.option)
         successor = generation(teal, "preparing")
         os.kill(before, signal.SIGKILL)
+        other.go()
     assert serves(teal, before) == successor
     status = teal.ok("status")
     assert status["restarts"] == 1 and [g["pid"] for g in status["generations"]] == [successor]
@@ -301,7 +290,7 @@ def test_either_may_die_at_any_moment(supervised, farm, load):
     flow, color = load(teal, clients=8), "green"
     for _ in range(rounds):
         step = chance.choice((None, "upgrade.prepared", "upgrade.yielded", "upgrade.serving"))
-        before, gone = len(teal.log_lines_now(step)), len(teal.log_lines_now("upgrade.finished"))
+        before, gone = len(teal.log_lines(step)), len(teal.log_lines("upgrade.finished"))
         with teal.admin() as a:
             a.send("upgrade")
             # Who looks late finds one again, and that is killed.

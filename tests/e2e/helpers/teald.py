@@ -375,7 +375,8 @@ class Teal:
 
     def rest(self, looks=5):
         """Waits until all its threads are asleep at `looks` looks in a row: one
-        that spins is never found asleep, however fast or slow the machine."""
+        that spins is never found asleep, however fast or slow the machine. What `status` and
+        the log said before, as that a backend is up, its workers obey then."""
         calm = 0
 
         def calm_enough():

@@ -1,7 +1,8 @@
 """Upgrades of a running teald, and which of its two processes is still there."""
 import os
+import threading
 
-from . import scale
+from . import libconfig, scale
 
 
 def alive(pid):
@@ -34,3 +35,21 @@ def upgraded(teal, *words):
     before, after = upgrade(teal, *words)
     gone(before)
     return after
+
+
+class Unprepared:
+    """.option: the file of a teald that is not prepared before .go(): until then its first checks have no answer."""
+
+    def __init__(self, teal, backend, folder):
+        self._may = threading.Event()
+        late, path = backend("late", self._answer), folder / "unprepared.conf"
+        color = {"backends": [late.address]}
+        one, = teal.settings["services"]
+        path.write_text(libconfig.dumps(teal.settings | {"services": [
+            one | {"green": color, "blue": color, "health": {"type": "http", "timeout": 300.0}}]}))
+        self.option, self.go = f"--config={path}", self._may.set
+
+    def _answer(self, conn, b):
+        while not b.released.is_set() and not self._may.wait(0.1):
+            pass
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

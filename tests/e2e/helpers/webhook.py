@@ -31,8 +31,8 @@ class Webhook:
     """.posts: what came, with what it was answered.  .answer: a status, or a function of a Post
     before its answer that returns one, or raw bytes instead of an answer."""
 
-    def __init__(self, port, *, certificate=None, key=None, host="127.0.0.1"):
-        self.posts, self.answer = [], 204
+    def __init__(self, port, answer=204, *, certificate=None, key=None, host="127.0.0.1"):
+        self.posts, self.answer = [], answer
         self.headers = {}  # of answers
         self._news = threading.Condition()
         self.port = port
