@@ -14,7 +14,9 @@
 #include "base/log.h"
 #include "model/color.h"
 #include "model/config_reply.h"
+#include "model/kube_config.h"
 #include "model/notify_config.h"
+#include "model/quorum.h"
 #include "model/source.h"
 #include "model/status_set.h"
 #include "net/addr.h"
@@ -60,7 +62,7 @@ struct backend_config {
 
 struct color_config {
 	struct backend_config *backends;
-	size_t n_backends;	/* at least 1, but for blue of a service without colors */
+	size_t n_backends;	/* at least 1, but for blue of a service without colors, and nodes of a pool that is watched */
 	unsigned port;	/* of nodes x port; 0: backends are listed */
 	/* What a backend has that says nothing else; 0 and len 0: its own. */
 	unsigned health_port;
@@ -116,19 +118,6 @@ health_has_own_tls(const struct health_config *h)
 	return h->tls == HEALTH_TLS_OWN && h->type != HEALTH_NONE;
 }
 
-/* "N%" or a count. */
-struct quorum {
-	unsigned value;
-	bool percent;
-};
-
-/* Of so many: "N%" rounded up. */
-static inline size_t
-quorum_of(const struct quorum *q, size_t all)
-{
-	return q->percent ? (all * q->value + 99) / 100 : q->value;
-}
-
 /* Backends that workers cannot connect to get nothing for a while. */
 struct passive_config {
 	unsigned failures;	/* connects failed in a row; 0: no ejection for them */
@@ -147,7 +136,8 @@ struct drain_config {
 struct pool_config {
 	char *name;
 	char **hosts;	/* as written */
-	size_t n_hosts;
+	size_t n_hosts;	/* 0 of one that is watched, at least 1 of others */
+	struct kube_config *kube;	/* whence its nodes come; NULL: from hosts alone */
 };
 
 struct label {

@@ -82,6 +82,11 @@ const config_setting_t *cursor_item(const config_setting_t *s, size_t i);
 /* Complains unless s is one text or a list of texts (what: "an address"). */
 bool cursor_texts(const struct cursor *c, const config_setting_t *s, const char *what);
 
+/* Takes one text or a list of them, each of `bytes` alone (what: "a tag"), into the char ** and the size_t
+ * behind it that the key's offset leads to; complains of others. */
+void cursor_take_texts(const struct cursor *c, const struct key *k, const config_setting_t *s, const char *what,
+		       const char *bytes);
+
 /* The bytes of a file that is named, for free(), NUL-terminated: once it was read, and in a copy of the configuration, as it was
  * then.  *n may be above max: it is longer than that.  NULL with the reason when it cannot be read. */
 char *cursor_file(const struct cursor *c, const char *path, size_t max, size_t *n, struct why *why);

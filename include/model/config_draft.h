@@ -52,10 +52,19 @@ const config_setting_t *draft_at(const struct service_draft *s, const char *path
  * of a service without colors; base of key_backends is a color_draft or has one. */
 key_reader key_color, key_nodes, key_backends, key_health_address;
 extern const struct key backend_keys[];
-void draft_check_pools(const struct draft *d);
-/* What was read of them, once there is nothing to complain about. */
+/* Reads the pools into d->c, and complains. */
+void draft_read_pools(struct draft *d);
+/* The hosts of them, once there is nothing to complain about. */
 void draft_take_pools(struct draft *d);
 void pools_free(struct config *c);
+
+/* The group kubernetes of a pool; base is a kube_config. */
+extern const struct key kube_keys[];
+key_reader key_kube_server, key_kube_taints;
+/* What is wrong of one that was read from s; also looks at its files. */
+void draft_check_kube(const struct cursor *c, const config_setting_t *s, const struct kube_config *k);
+void kube_config_default(struct kube_config *k);
+void kube_config_free(struct kube_config **kp);
 /* Whether it has colors; once its keys are read. */
 void draft_settle_colors(struct service_draft *s);
 /* Of a service without colors: keys that only colors give a meaning. */

@@ -17,6 +17,7 @@ void config_value_texts(struct buf *out, char *const *texts, size_t n);
 /* " hash 0123abcd": changes with what is secret, and does not tell it.  NULL: nothing. */
 void config_value_hash(struct buf *out, const char *secret);
 key_writer notify_value;	/* config_notify.c's */
+key_writer kube_server_value, kube_taints_value;	/* config_kube.c's */
 key_writer syslog_address_value, syslog_facility_value;	/* config_log.c's */
 
 /* A few digits that change with the bytes, and say nothing of them.  Returns out. */

@@ -247,7 +247,7 @@ read_root(struct draft *d)
 	    config_setting_type(config_setting_get_member(d->root, "observe")) == CONFIG_TYPE_GROUP)
 		cursor_error(&c, root_at(d, "observe"), "observe: listen is missing");
 	resolve_user(d, &c);
-	draft_check_pools(d);
+	draft_read_pools(d);
 	draft_read_services(d);
 	draft_check_roles(d);
 	if (!d->c.ready.min_services.percent && d->c.ready.min_services.value > d->n_services && d->n_services > 0)

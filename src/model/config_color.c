@@ -229,10 +229,72 @@ key_nodes(const struct cursor *c, const struct key *k, const config_setting_t *s
 		check_hosts(c, s);
 }
 
+/* A pool is a list of hosts, or a group that has one, or says who tells of them. */
+struct pool_draft {
+	struct pool_config *pool;
+	const config_setting_t *nodes, *kube;	/* or NULL */
+};
+
+static void
+key_pool_nodes(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	(void)k;
+	check_hosts(c, s);
+}
+
+static void
+key_pool_kube(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct pool_draft *d = c->base;
+	struct cursor in = *c;
+
+	d->pool->kube = must_alloc(sizeof(*d->pool->kube));
+	kube_config_default(d->pool->kube);
+	in.base = d->pool->kube;
+	key_group(&in, k, s);
+	in.prefix = "kubernetes.";
+	if (config_setting_type(s) == CONFIG_TYPE_GROUP)
+		draft_check_kube(&in, s, d->pool->kube);
+}
+
+static const struct key pool_keys[] = {
+	{ KEY("nodes", key_pool_nodes) },
+	{ KEY("kubernetes", key_pool_kube), .keys = kube_keys },
+	{ 0 },
+};
+
+/* The hosts of a pool; NULL: it lists none. */
+static const config_setting_t *
+pool_hosts(const config_setting_t *pool)
+{
+	return config_setting_type(pool) == CONFIG_TYPE_GROUP ? config_setting_get_member(pool, "nodes") : pool;
+}
+
+static void
+read_pool_group(const struct cursor *c, const config_setting_t *s, struct pool_config *p)
+{
+	char *where = must_printf("node_pools.%s", p->name);
+	struct pool_draft d = { .pool = p };
+	struct cursor in = { c->r, where, "", &d };
+	const config_setting_t *nodes, *kube;
+
+	cursor_read(&in, s, pool_keys);
+	nodes = config_setting_get_member(s, "nodes");
+	kube = config_setting_get_member(s, "kubernetes");
+	if (nodes == NULL && kube == NULL)
+		cursor_error(&in, s, "has no nodes; add nodes = [\"10.0.0.11\"]; or kubernetes: { server = \"https://HOST:6443\"; }");
+	if (nodes != NULL && kube != NULL)
+		cursor_error(&in, kube, "has both nodes and kubernetes; keep one: tealctl node add brings one that the cluster does not have");
+	if (kube != NULL && strlen(p->name) >= KUBE_POOL_NAME)
+		cursor_error(&in, s, "the name is too long: a pool that is watched has one of at most %d bytes", KUBE_POOL_NAME - 1);
+	free(where);
+}
+
 void
-draft_check_pools(const struct draft *d)
+draft_read_pools(struct draft *d)
 {
 	struct cursor c = { d->r, NULL, "node_pools.", NULL };
+	unsigned n;
 
 	if (d->pools == NULL)
 		return;
@@ -241,24 +303,31 @@ draft_check_pools(const struct draft *d)
 			     cursor_found(d->pools).s);
 		return;
 	}
-	for (unsigned i = 0; i < (unsigned)config_setting_length(d->pools); i++)
-		check_hosts(&c, config_setting_get_elem(d->pools, i));
-}
-
-void
-draft_take_pools(struct draft *d)
-{
-	unsigned n = d->pools != NULL ? (unsigned)config_setting_length(d->pools) : 0;
-
-	d->c.pools = must_array(n + 1, sizeof(*d->c.pools));
+	n = (unsigned)config_setting_length(d->pools);
+	d->c.pools = must_array(n, sizeof(*d->c.pools));
 	for (unsigned i = 0; i < n; i++) {
 		const config_setting_t *s = config_setting_get_elem(d->pools, i);
 		struct pool_config *p = &d->c.pools[d->c.n_pools++];
 
 		p->name = must_strdup(config_setting_name(s));
-		p->hosts = must_array(cursor_items(s) + 1, sizeof(*p->hosts));
-		for (size_t k = 0; k < cursor_items(s); k++)
-			p->hosts[p->n_hosts++] = must_strdup(config_setting_get_string(cursor_item(s, k)));
+		if (config_setting_type(s) == CONFIG_TYPE_GROUP)
+			read_pool_group(&c, s, p);
+		else
+			check_hosts(&c, s);
+	}
+}
+
+void
+draft_take_pools(struct draft *d)
+{
+	for (size_t i = 0; i < d->c.n_pools; i++) {
+		const config_setting_t *s = pool_hosts(config_setting_get_elem(d->pools, (unsigned)i));
+		struct pool_config *p = &d->c.pools[i];
+		size_t n = s != NULL ? cursor_items(s) : 0;
+
+		p->hosts = must_array(n, sizeof(*p->hosts));
+		for (; p->n_hosts < n; p->n_hosts++)
+			p->hosts[p->n_hosts] = must_strdup(config_setting_get_string(cursor_item(s, p->n_hosts)));
 	}
 }
 
@@ -270,6 +339,7 @@ pools_free(struct config *c)
 			free(c->pools[i].hosts[k]);
 		free(c->pools[i].hosts);
 		free(c->pools[i].name);
+		kube_config_free(&c->pools[i].kube);
 	}
 	free(c->pools);
 	c->pools = NULL;
@@ -328,7 +398,7 @@ add_color_backend(const struct cursor *c, const config_setting_t *at, struct col
 	color->backends[color->n_backends++] = b;
 }
 
-/* The hosts behind nodes; NULL after a complaint. */
+/* What is behind nodes: a pool, or the list itself; NULL after a complaint. */
 static const config_setting_t *
 find_nodes(const struct draft *d, const struct cursor *c, const config_setting_t *nodes)
 {
@@ -373,7 +443,7 @@ static void
 resolve_nodes(const struct cursor *c, const config_setting_t *hosts, const struct color_draft *from,
 	      struct color_config *to)
 {
-	size_t n = cursor_items(hosts);
+	size_t n = hosts != NULL ? cursor_items(hosts) : 0;
 
 	to->port = from->port;
 	to->backends = must_array(n + 1, sizeof(*to->backends));
@@ -461,7 +531,7 @@ resolve_color(const struct cursor *c, struct service_draft *s, const config_sett
 		cursor_error(c, from->at, "%s has a port but %s no nodes; add nodes or list backends", word,
 			     s->s.colorless ? "has" : "the service has");
 	else if (hosts != NULL && from->port != 0)
-		resolve_nodes(c, hosts, from, &s->s.colors[color]);
+		resolve_nodes(c, s->s.pool != NULL ? pool_hosts(hosts) : hosts, from, &s->s.colors[color]);
 }
 
 static void

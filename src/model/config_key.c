@@ -241,6 +241,29 @@ key_text(const struct cursor *c, const struct key *k, const config_setting_t *s)
 }
 
 void
+cursor_take_texts(const struct cursor *c, const struct key *k, const config_setting_t *s, const char *what, const char *bytes)
+{
+	char ***list = (char ***)(void *)((char *)c->base + k->offset);
+	size_t *n = (size_t *)(void *)((char *)c->base + k->offset + sizeof(char **)), all = cursor_items(s);
+
+	if (!cursor_texts(c, s, what))
+		return;
+	if (all == 0) {
+		cursor_key_error(c, s, "the list is empty; remove the key or fill it in");
+		return;
+	}
+	*list = must_array(all, sizeof(**list));
+	for (*n = 0; *n < all; (*n)++) {
+		const char *text = config_setting_get_string(cursor_item(s, *n));
+		size_t fits = strspn(text, bytes);
+
+		if (text[0] == '\0' || text[fits] != '\0')
+			cursor_key_error(c, cursor_item(s, *n), "\"%s\" is not %s", show(text).s, what);
+		(*list)[*n] = must_strdup(text);
+	}
+}
+
+void
 key_word(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	const char *word = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : NULL;

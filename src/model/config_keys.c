@@ -166,14 +166,24 @@ add_labels(struct walk *w)
 	}
 }
 
+static void walk_keys(struct walk *w, const struct key *keys, const char *prefix);
+
 static void
 add_pools(struct walk *w, const struct config *c)
 {
-	for (size_t i = 0; i < c->n_pools; i++) {
-		char *path = must_printf("node_pools.%s", c->pools[i].name);
+	const void *base = w->base;
 
-		config_value_texts(&w->value, c->pools[i].hosts, c->pools[i].n_hosts);
-		add_key(w, path);
+	for (size_t i = 0; i < c->n_pools; i++) {
+		char *path = must_printf("node_pools.%s%s", c->pools[i].name, c->pools[i].kube != NULL ? ".kubernetes." : "");
+
+		if (c->pools[i].kube != NULL) {
+			w->base = c->pools[i].kube;
+			walk_keys(w, kube_keys, path);
+			w->base = base;
+		} else {
+			config_value_texts(&w->value, c->pools[i].hosts, c->pools[i].n_hosts);
+			add_key(w, path);
+		}
 		free(path);
 	}
 }
@@ -185,8 +195,6 @@ counts(const struct service_config *s, const struct key *k)
 	return !(s->colorless ? k->colored : k->colorless) && (k->modes == 0 || (k->modes & 1u << s->mode)) &&
 	       (k->engines == 0 || (k->engines & 1u << s->engine));
 }
-
-static void walk_keys(struct walk *w, const struct key *keys, const char *prefix);
 
 /* Those that are neither one value nor a plain group; false: it is none of them. */
 static bool

@@ -73,44 +73,20 @@ key_receiver_url(const struct cursor *c, const struct key *k, const config_setti
 		cursor_key_error(c, s, "%s", why.text);
 }
 
-/* One text or a list, with what each may be made of. */
-static void
-take_texts(const struct cursor *c, const struct key *k, const config_setting_t *s, const char *what, const char *bytes)
-{
-	char ***list = (char ***)(void *)((char *)c->base + k->offset);
-	size_t *n = (size_t *)(void *)((char *)c->base + k->offset + sizeof(char **)), all = cursor_items(s);
-
-	if (!cursor_texts(c, s, what))
-		return;
-	if (all == 0) {
-		cursor_key_error(c, s, "the list is empty; remove the key or fill it in");
-		return;
-	}
-	*list = must_array(all, sizeof(**list));
-	for (*n = 0; *n < all; (*n)++) {
-		const char *text = config_setting_get_string(cursor_item(s, *n));
-		size_t fits = strspn(text, bytes);
-
-		if (text[0] == '\0' || text[fits] != '\0')
-			cursor_key_error(c, cursor_item(s, *n), "\"%s\" is not %s", show(text).s, what);
-		(*list)[*n] = must_strdup(text);
-	}
-}
-
 static void
 key_patterns(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	bool events = strcmp(k->name, "events") == 0;
 
-	take_texts(c, k, s, events ? "the name of an event, or a pattern such as \"flip.*\"" :
-				     "the name of a service, or a pattern such as \"shop-*\"",
+	cursor_take_texts(c, k, s, events ? "the name of an event, or a pattern such as \"flip.*\"" :
+					    "the name of a service, or a pattern such as \"shop-*\"",
 		   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-*");
 }
 
 static void
 key_tags(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
-	take_texts(c, k, s, "a tag of letters, digits and . _ : / = -",
+	cursor_take_texts(c, k, s, "a tag of letters, digits and . _ : / = -",
 		   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/=-");
 }
 

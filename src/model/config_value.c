@@ -169,6 +169,7 @@ static const struct {
 	{ key_seconds, put_seconds },  { key_fraction, put_seconds },  { key_count, put_count },
 	{ key_size, put_size },        { key_bool, put_bool },         { key_text, put_text },
 	{ key_word, put_choice_word }, { key_networks, put_networks }, { key_percent_or_count, put_quorum },
+	{ key_kube_server, kube_server_value }, { key_kube_taints, kube_taints_value },
 };
 
 /* -- keys with a form of their own: the whole ---------------------------------------- */

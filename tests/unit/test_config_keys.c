@@ -68,6 +68,15 @@ static const struct sample top_samples[] = {
 	{ "kernel.on_stop", "kernel: { on_stop = \"remove\"; };", NULL },
 	{ "kernel.tag", "kernel: { tag = 7; };", NULL },
 	{ "node_pools.main", "node_pools: { main = [\"10.0.0.1\"]; };", NULL },
+#define WATCHED(keys) "node_pools: { main = { kubernetes: { " keys " }; }; };"
+#define WATCHED_AT(keys) WATCHED("server = \"https://10.0.0.1:6443\"; " keys)
+	{ "node_pools.main.kubernetes.server", WATCHED("server = [\"https://10.0.0.1:6443\", \"https://10.0.0.2/k8s/c-1\"];"), NULL },
+	{ "node_pools.main.kubernetes.token_file", WATCHED_AT("token_file = \"/nowhere\";"), NULL },
+	{ "node_pools.main.kubernetes.ca", WATCHED_AT("ca = \"/nowhere\";"), NULL },
+	{ "node_pools.main.kubernetes.selector", WATCHED_AT("selector = \"worker\";"), NULL },
+	{ "node_pools.main.kubernetes.address", WATCHED_AT("address = \"ExternalIP\";"), NULL },
+	{ "node_pools.main.kubernetes.taints", WATCHED_AT("taints = [\"going:NoExecute\"];"), NULL },
+	{ "node_pools.main.kubernetes.min_ready", WATCHED_AT("min_ready = \"75%\";"), NULL },
 };
 
 static const struct sample service_samples[] = {
@@ -299,7 +308,7 @@ check_table(const struct key *keys, const char *prefix, const struct sample *sam
 		if (keys == root_keys && (k->keys == service_keys || strcmp(path, "services") == 0))
 			;	/* what each service has of them is in its own list */
 		else if (strcmp(path, "node_pools") == 0)
-			assert_true(has_sample(samples, n, "node_pools.main"));
+			check_table(kube_keys, "node_pools.main.kubernetes.", samples, n);
 		else if (keys == service_keys && k < service_keys + SERVICE_OWN_KEYS)
 			;	/* the section's own */
 		else if (k->keys != NULL && !is_list)

@@ -1,0 +1,32 @@
+/* kube_config.h - of a configuration: a pool whose nodes a Kubernetes API tells.
+ * Part of the immutable tree (model/config.h). */
+#ifndef MODEL_KUBE_CONFIG_H
+#define MODEL_KUBE_CONFIG_H
+
+#include <stddef.h>
+
+#include "model/quorum.h"
+#include "proto/http_url.h"
+
+/* Of a pool that is watched: of labels of metrics, and of a file's name; with NUL. */
+#define KUBE_POOL_NAME 64
+
+/* status.addresses[].type, by the words of the API. */
+enum kube_address { KUBE_INTERNAL_IP, KUBE_EXTERNAL_IP, KUBE_HOSTNAME, KUBE_INTERNAL_DNS, KUBE_EXTERNAL_DNS };
+
+struct kube_config {
+	struct http_url *servers;	/* of API servers of one cluster, tried in turn */
+	size_t n_servers;	/* at least 1 */
+	char *token_file;	/* Authorization: Bearer, read again for every request; NULL: none is sent */
+	char *ca;	/* NULL: the system's */
+	char *selector;	/* labelSelector; NULL: every node */
+	enum kube_address address;	/* InternalIP */
+	char **taints;	/* that drain: "key" or "key:Effect" */
+	size_t n_taints;
+	struct quorum min_ready;	/* 50%: cordons count while so many of the pool stay ready */
+};
+
+/* As the API writes it: "InternalIP". */
+const char *kube_address_word(enum kube_address a);
+
+#endif

@@ -1,0 +1,203 @@
+/* config_kube.c - the group kubernetes of a node pool: who tells of its nodes, and
+ * what of that counts.
+ * Start-up thread only, but for the writers of values. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model/config_draft.h"
+#include "model/config_value.h"
+#include "model/secret.h"
+#include "net/tls_client.h"
+
+#define KUBE(member) .offset = offsetof(struct kube_config, member)
+#define SERVERS_MAX 16
+
+static const char *const address_words[] = { "InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS", NULL };
+
+const struct key kube_keys[] = {
+	{ KEY("server", key_kube_server), KUBE(servers) },
+	{ KEY("token_file", key_text), KUBE(token_file) },
+	{ KEY("ca", key_text), KUBE(ca) },
+	{ KEY("selector", key_text), KUBE(selector) },
+	{ KEY("address", key_word), KUBE(address), .words = address_words },
+	{ KEY("taints", key_kube_taints), KUBE(taints) },
+	{ KEY("min_ready", key_percent_or_count), KUBE(min_ready), .min = 1 },
+	{ 0 },
+};
+
+const char *
+kube_address_word(enum kube_address a)
+{
+	return address_words[a];
+}
+
+void
+kube_config_default(struct kube_config *k)
+{
+	*k = (struct kube_config){ .min_ready = { .value = 50, .percent = true } };
+}
+
+void
+kube_config_free(struct kube_config **kp)
+{
+	struct kube_config *k = *kp;
+
+	*kp = NULL;
+	if (k == NULL)
+		return;
+	free(k->servers);
+	free(k->token_file);
+	free(k->ca);
+	free(k->selector);
+	for (size_t i = 0; i < k->n_taints; i++)
+		free(k->taints[i]);
+	free(k->taints);
+	free(k);
+}
+
+void
+key_kube_server(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct kube_config *kube = c->base;
+	size_t n = cursor_items(s);
+
+	(void)k;
+	if (!cursor_texts(c, s, "a URL"))
+		return;
+	if (n == 0 || n > SERVERS_MAX) {
+		cursor_key_error(c, s, "expected 1 to %d URLs, found %zu", SERVERS_MAX, n);
+		return;
+	}
+	kube->servers = must_array(n, sizeof(*kube->servers));
+	for (size_t i = 0; i < n; i++) {
+		const config_setting_t *item = cursor_item(s, i);
+		struct http_url *url = &kube->servers[kube->n_servers];
+		struct why why;
+
+		if (http_url_parse(config_setting_get_string(item), url, &why) != OK)
+			cursor_key_error(c, item, "%s", why.text);
+		else if (strchr(url->target, '?') != NULL)
+			cursor_key_error(c, item, "the URL of an API server has no query");
+		else
+			kube->n_servers++;
+	}
+}
+
+void
+key_kube_taints(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	static const char *const effects[] = { "NoSchedule", "PreferNoSchedule", "NoExecute" };
+	struct kube_config *kube = c->base;
+	size_t before = kube->n_taints;
+
+	cursor_take_texts(c, k, s, "the key of a taint, or KEY:EFFECT",
+			  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/:");
+	for (size_t i = before; i < kube->n_taints; i++) {
+		const char *effect = strchr(kube->taints[i], ':');
+
+		if (effect != NULL && strcmp(effect + 1, effects[0]) != 0 && strcmp(effect + 1, effects[1]) != 0 &&
+		    strcmp(effect + 1, effects[2]) != 0)
+			cursor_key_error(c, cursor_item(s, i), "\"%s\": the effect of a taint is one of NoSchedule, PreferNoSchedule, NoExecute%s",
+					 show(kube->taints[i]).s, cursor_guess(effect + 1, effects, ARRAY_LEN(effects)).s);
+	}
+}
+
+/* -- the whole ---------------------------------------------------------------------- */
+
+/* At the key, or at the group. */
+static const config_setting_t *
+place(const config_setting_t *s, const char *key)
+{
+	const config_setting_t *its = config_setting_get_member(s, key);
+
+	return its != NULL ? its : s;
+}
+
+/* It may come later, and is read again and again: no reason not to start. */
+static void
+check_token_file(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+{
+	char *token = NULL;
+	struct why why;
+	mode_t mode;
+
+	if (k->token_file == NULL)
+		return;
+	if (secret_read(k->token_file, &token, &mode, &why) != OK)
+		cursor_warn(c, place(s, "token_file"), "kubernetes.token_file: %s; until it is there the last known nodes count", why.text);
+	else if (mode & 0004)
+		cursor_warn(c, place(s, "token_file"), "kubernetes.token_file: every user can read %s (mode %04o); chmod 0640 it",
+			    k->token_file, (unsigned)mode & 07777);
+	secret_free(&token);
+}
+
+static void
+check_trust(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+{
+	struct ssl_ctx_st *context;
+	bool tls = false, plain = false;
+	struct why why;
+
+	for (size_t i = 0; i < k->n_servers; i++) {
+		tls |= k->servers[i].tls;
+		plain |= !k->servers[i].tls;
+	}
+	if (k->ca != NULL && !tls && plain)
+		cursor_warn(c, place(s, "ca"), "kubernetes.ca changes nothing: the server is http://");
+	else if (k->ca != NULL && tls_client_context(&(struct tls_client_options){ .ca = k->ca }, &context, &why) != OK)
+		cursor_warn(c, place(s, "ca"), "kubernetes.ca: %s; until it can be read the last known nodes count", why.text);
+	else if (k->ca != NULL)
+		tls_context_free(&context);
+	if (plain && k->token_file != NULL)
+		cursor_warn(c, place(s, "token_file"), "kubernetes.token_file: the token goes over the network unencrypted; use https://");
+}
+
+/* It goes into a URL; what the API thinks of it, it says itself. */
+static void
+check_selector(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+{
+	for (const char *p = k->selector; p != NULL && *p != '\0'; p++)
+		if (*p < ' ' || *p > '~') {
+			cursor_error(c, place(s, "selector"),
+				     "kubernetes.selector: expected a label selector such as \"node-role.kubernetes.io/worker\" or "
+				     "\"pool=web,!edge\", found \"%s\"",
+				     show(k->selector).s);
+			return;
+		}
+}
+
+void
+draft_check_kube(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+{
+	if (config_setting_get_member(s, "server") == NULL)
+		cursor_error(c, s, "kubernetes: server is missing; add server = \"https://HOST:6443\";");
+	check_selector(c, s, k);
+	check_token_file(c, s, k);
+	check_trust(c, s, k);
+}
+
+/* -- in words ------------------------------------------------------------------------- */
+
+void
+kube_server_value(struct buf *out, const void *base, const struct key *key)
+{
+	const struct kube_config *k = base;
+	char origin[HTTP_URL_ORIGIN];
+
+	(void)key;
+	buf_printf(out, "[");
+	for (size_t i = 0; i < k->n_servers; i++)
+		buf_printf(out, "%s%s%s", i > 0 ? ", " : "", http_url_origin(&k->servers[i], origin),
+			   strcmp(k->servers[i].target, "/") != 0 ? k->servers[i].target : "");
+	buf_printf(out, "]");
+}
+
+void
+kube_taints_value(struct buf *out, const void *base, const struct key *key)
+{
+	const struct kube_config *k = base;
+
+	(void)key;
+	config_value_texts(out, k->taints, k->n_taints);
+}
