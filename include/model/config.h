@@ -235,6 +235,7 @@ struct tls_config {
 	struct tls_certificate_config *certificates;
 	size_t n_certificates;	/* at least 1 */
 	char *client_ca;	/* NULL: clients are asked for no certificate */
+	char *crl;	/* PEM file of certificates that were revoked; NULL: none is asked about */
 	enum client_verify client_verify;	/* require */
 	enum tls_profile profile;	/* intermediate */
 	enum tls_version min_version;	/* 1.2 */

@@ -116,6 +116,8 @@ void draft_check_health(const struct cursor *c, struct service_draft *s);
 void health_config_clear(struct health_config *h);
 extern const struct key tls_keys[], backend_tls_keys[], health_tls_keys[];
 key_reader key_tls, key_backend_tls, key_health_tls;
+/* char *, owned: a file's name, those without a slash before them from the folder of the file that says it. */
+key_reader key_file;
 void draft_default_tls(struct service_config *s);
 void draft_settle_tls(struct service_config *s);
 void draft_check_tls(const struct cursor *c, const struct service_draft *s);

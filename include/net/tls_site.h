@@ -25,6 +25,9 @@ struct tls_terms {
 	size_t n_alpn;	/* 0: ALPN is not answered */
 	enum tls_verify verify;
 	const char *client_ca;	/* PEM file of those who may vouch for clients; not NULL with verify */
+	/* PEM file of revocation lists (RFC 5280 section 5), one of each authority in a client's chain; of an
+	 * authority without a list that is in date no client is accepted.  NULL: none is asked about. */
+	const char *crl;
 };
 
 struct tls_site;

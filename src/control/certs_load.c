@@ -34,6 +34,8 @@ certs_each_file(const struct service_config *sc, void (*tell)(void *arg, const c
 	}
 	if (sc->listen_tls && t->client_ca != NULL)
 		tell(arg, t->client_ca);
+	if (sc->listen_tls && t->crl != NULL)
+		tell(arg, t->crl);
 	if (sc->backend_tls.on)
 		each_client_file(&sc->backend_tls, tell, arg);
 	if (health_has_own_tls(&sc->health))
@@ -108,6 +110,7 @@ load_site(const struct service_config *sc, enum certs_care care, struct certs_lo
 			  t->client_verify == VERIFY_OPTIONAL ? TLS_VERIFY_OPTIONAL :
 								  TLS_VERIFY_REQUIRE,
 		.client_ca = t->client_ca,
+		.crl = t->crl,
 	};
 	enum err e;
 
@@ -188,6 +191,7 @@ static bool
 same_site(const struct tls_config *a, const struct tls_config *b)
 {
 	bool same = same_certificates(a, b) && same_text(a->client_ca, b->client_ca) &&
+		    same_text(a->crl, b->crl) &&
 		    a->client_verify == b->client_verify && a->profile == b->profile &&
 		    a->min_version == b->min_version && same_text(a->ciphers, b->ciphers) &&
 		    same_text(a->ciphersuites, b->ciphersuites) && same_text(a->curves, b->curves) &&

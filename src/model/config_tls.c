@@ -15,7 +15,7 @@ static const char *const version_words[] = { "1.2", "1.3", NULL };
 static const char *const profile_words[] = { "intermediate", "modern", NULL };
 static const char *const verify_words[] = { "require", "optional", NULL };
 
-static key_reader key_certificates, key_protocols, key_file, key_server_name;
+static key_reader key_certificates, key_protocols, key_server_name;
 
 /* base is a tls_certificate_config. */
 static const struct key certificate_keys[] = {
@@ -28,6 +28,7 @@ static const struct key certificate_keys[] = {
 const struct key tls_keys[] = {
 	{ KEY("certificates", key_certificates) },
 	{ KEY("client_ca", key_file), AT(s.tls.client_ca) },
+	{ KEY("crl", key_file), AT(s.tls.crl) },
 	{ KEY("client_verify", key_word), AT(s.tls.client_verify), .words = verify_words },
 	{ KEY("min_version", key_word), AT(s.tls.min_version), .words = version_words },
 	{ KEY("profile", key_word), AT(s.tls.profile), .words = profile_words },
@@ -103,7 +104,7 @@ key_health_tls(const struct cursor *c, const struct key *k, const config_setting
 
 /* Relative names begin at the folder of the file that says them, as those of
  * @include do. */
-static void
+void
 key_file(const struct cursor *c, const struct key *k, const config_setting_t *s)
 {
 	char **to = (char **)(void *)((char *)c->base + k->offset), *name, *path;
@@ -288,6 +289,9 @@ draft_check_tls(const struct cursor *c, const struct service_draft *s)
 	if (s->s.listen_tls && asks && t->client_ca == NULL)
 		cursor_error(c, draft_at(s, "tls.client_verify"),
 			     "tls.client_verify: by whose word? add client_ca = \"FILE\"");
+	if (s->s.listen_tls && t->crl != NULL && t->client_ca == NULL)
+		cursor_error(c, draft_at(s, "tls.crl"),
+			     "tls.crl: of whose certificates? add client_ca = \"FILE\"");
 	if (s->s.listen_tls && t->profile == TLS_MODERN && draft_at(s, "tls.min_version") != s->at && t->min_version == TLS_1_2)
 		cursor_warn(c, draft_at(s, "tls.min_version"),
 			    "tls.min_version changes nothing: profile = \"modern\" is TLS 1.3");
@@ -312,6 +316,7 @@ tls_config_clear(struct service_config *s)
 	certificates_free(&s->tls);
 	protocols_free(&s->tls);
 	free(s->tls.client_ca);
+	free(s->tls.crl);
 	free(s->tls.ciphers);
 	free(s->tls.ciphersuites);
 	free(s->tls.curves);

@@ -168,6 +168,7 @@ static const struct {
 } by_reader[] = {
 	{ key_seconds, put_seconds },  { key_fraction, put_seconds },  { key_count, put_count },
 	{ key_size, put_size },        { key_bool, put_bool },         { key_text, put_text },
+	{ key_file, put_text },
 	{ key_word, put_choice_word }, { key_networks, put_networks }, { key_percent_or_count, put_quorum },
 	{ key_kube_server, kube_server_value }, { key_kube_taints, kube_taints_value },
 };
@@ -615,12 +616,8 @@ static const struct {
 	{ "response_headers.set", write_response_set },
 	{ "response_headers.remove", write_response_remove },
 	{ "tls.certificates", put_certificates },
-	{ "tls.client_ca", put_text },
 	{ "tls.alpn", put_alpn },
-	{ "backend_tls.ca", put_text },
 	{ "backend_tls.server_name", put_text },
-	{ "backend_tls.cert", put_text },
-	{ "backend_tls.key", put_text },
 };
 
 key_writer *

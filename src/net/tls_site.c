@@ -200,8 +200,34 @@ set_client_ca(SSL_CTX *c, const struct tls_terms *t, const struct tls_file *pem,
 	return OK;
 }
 
+/* What clients have to do with. */
+struct trust_files {
+	struct tls_file ca, crl;
+};
+
 static enum err
-make_context(struct group *g, const struct tls_terms *t, const struct tls_file *ca, struct why *why)
+set_crl(SSL_CTX *c, const struct tls_terms *t, const struct tls_file *pem, struct why *why)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(c);
+	BIO *memory = BIO_new_mem_buf(pem->data, (int)pem->n);
+	unsigned n = 0;
+	X509_CRL *x;
+
+	while ((x = PEM_read_bio_X509_CRL(memory, NULL, NULL, NULL)) != NULL) {
+		n += X509_STORE_add_crl(store, x) == 1;
+		X509_CRL_free(x);
+	}
+	BIO_free(memory);
+	ERR_clear_error();
+	if (n == 0)
+		return why_set(why, E_USAGE, "%.256s: there is no revocation list in PEM form in it (openssl crl -inform DER "
+			       "converts one)", t->crl);
+	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	return OK;
+}
+
+static enum err
+make_context(struct group *g, const struct tls_terms *t, const struct trust_files *f, struct why *why)
 {
 	struct shown *s = must_alloc(sizeof(*s));
 	enum err e;
@@ -215,7 +241,9 @@ make_context(struct group *g, const struct tls_terms *t, const struct tls_file *
 		return e;
 	site_set_alpn(g->context, s, t);
 	SSL_CTX_set_tlsext_status_cb(g->context, on_status);
-	if (t->verify != TLS_VERIFY_NONE && (e = set_client_ca(g->context, t, ca, why)) != OK)
+	if (t->verify != TLS_VERIFY_NONE && (e = set_client_ca(g->context, t, &f->ca, why)) != OK)
+		return e;
+	if (t->verify != TLS_VERIFY_NONE && t->crl != NULL && (e = set_crl(g->context, t, &f->crl, why)) != OK)
 		return e;
 	for (int i = 0; i < TYPES; i++) {
 		if (g->of_type[i] == NULL)
@@ -364,37 +392,48 @@ certificate_group(struct tls_site *s, struct tls_certificate *const of_type[TYPE
 	return s->n_groups++;
 }
 
-/* The same in every process: a ticket outlives the one that gave it. */
+/* The same in every process: a ticket outlives the one that gave it.  Who comes back by one is not
+ * verified again, so none is good once there is another list of those who are revoked. */
 static void
-bind_site(struct tls_site *s, const struct tls_terms *t, const struct tls_file *ca)
+bind_site(struct tls_site *s, const struct tls_terms *t, const struct trust_files *f)
 {
-	unsigned char parts[2 * SHA256_DIGEST_LENGTH + 1];
+	unsigned char parts[3 * SHA256_DIGEST_LENGTH + 1];
+	size_t n = 2 * SHA256_DIGEST_LENGTH;
 
 	SHA256((const unsigned char *)t->service, strlen(t->service), parts);
-	SHA256((const unsigned char *)ca->data, ca->n, parts + SHA256_DIGEST_LENGTH);
-	parts[sizeof(parts) - 1] = (unsigned char)t->verify;
-	SHA256(parts, sizeof(parts), s->bound);
+	SHA256((const unsigned char *)f->ca.data, f->ca.n, parts + SHA256_DIGEST_LENGTH);
+	if (f->crl.n > 0) {
+		SHA256((const unsigned char *)f->crl.data, f->crl.n, parts + n);
+		n += SHA256_DIGEST_LENGTH;
+	}
+	parts[n++] = (unsigned char)t->verify;
+	SHA256(parts, n, s->bound);
 }
 
 static enum err
 fill_site(struct tls_site *s, const struct tls_terms *t, struct tls_certificate *const *certificates,
 	  size_t n, struct why *why)
 {
-	struct tls_file ca = { 0 };
+	struct trust_files f = { .ca = { 0 } };
 	enum err e = OK;
 
-	if (t->verify != TLS_VERIFY_NONE && (e = tls_file_read(t->client_ca, false, &ca, why)) != OK)
+	if (t->verify != TLS_VERIFY_NONE && (e = tls_file_read(t->client_ca, false, &f.ca, why)) != OK)
 		return e;
-	bind_site(s, t, &ca);
+	if (t->verify != TLS_VERIFY_NONE && t->crl != NULL && (e = tls_file_read(t->crl, false, &f.crl, why)) != OK) {
+		tls_file_free(&f.ca);
+		return e;
+	}
+	bind_site(s, t, &f);
 	collect(s, certificates, n);
 	for (unsigned i = 0; i < s->n_names; i++)
 		s->names[i].group = certificate_group(s, s->names[i].of_type);
 	s->fallback = find_exact(s, tls_certificate_facts(certificates[0])->names[0])->group;
 	for (unsigned i = 0; i < s->n_groups && e == OK; i++)
-		e = make_context(&s->groups[i], t, &ca, why);
+		e = make_context(&s->groups[i], t, &f, why);
 	if (e == OK)
 		judge_ciphers(s);
-	tls_file_free(&ca);
+	tls_file_free(&f.ca);
+	tls_file_free(&f.crl);
 	return e;
 }
 

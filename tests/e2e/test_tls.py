@@ -233,6 +233,49 @@ def test_client_certificates_may_be_optional(tls, ca, tmp_path):
         greeted(c)
 
 
+def test_revoked_client_certificates(tls, ca):
+    """A list that names one, then another one; also for those who come back by a ticket."""
+    jane, joe = ca.issue("jane"), ca.issue("joe")
+    teal = tls(client_ca=str(ca.pem), crl=str(ca.revoke(jane)))
+
+    def visit(own, session=None, version=ssl.TLSVersion.TLSv1_2):
+        context = trusting(ca, own=own, maximum_version=version)
+        with connect(teal.address(), context, "web.example", session=session) as c:
+            greeted(c)
+            return context, c.session
+
+    def refused(own, why, version=ssl.TLSVersion.TLSv1_2):
+        teal.logs.clear()
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            visit(own, version=version)
+        assert why in teal.wait_log("tcp.session", end="tls_certificate")["error"]
+
+    refused(jane, "certificate revoked")
+    refused(jane, "certificate revoked", ssl.TLSVersion.TLSv1_3)
+    context, session = visit(joe)
+    with connect(teal.address(), context, "web.example", session=session) as c:
+        greeted(c)
+        assert c.session_reused
+    # The list is read again when its file changes: the ticket of before is no way round it.
+    ca.revoke(joe)
+    assert teal.ok("certs", "reload")["services_changed"] in (0, 1)     # 0: the change was seen already
+    teal.logs.clear()
+    with pytest.raises((ssl.SSLError, ConnectionResetError)), \
+            connect(teal.address(), context, "web.example", session=session) as c:
+        greeted(c)
+    assert "certificate revoked" in teal.wait_log("tcp.session", end="tls_certificate")["error"]
+    visit(jane)
+    # A list that is out of date says nothing about anyone, so no client is let in.
+    ca.revoke(days=-1)
+    teal.ok("certs", "reload")
+    refused(jane, "CRL has expired")
+    # What is no list changes nothing.
+    replace(ca.folder / f"{ca.pem.stem}-CRL.pem", b"no list")
+    refusal = teal.ctl("certs", "reload")
+    assert not refusal["ok"] and "there is no revocation list in PEM form in it" in refusal["message"]
+    refused(jane, "CRL has expired")
+
+
 def test_alpn(tls, ca):
     teal = tls(alpn=["h2", "http/1.1"])
     for offered, chosen in ((["http/1.1", "h2"], "h2"), (["http/1.1"], "http/1.1"), (None, None)):

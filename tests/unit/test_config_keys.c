@@ -195,6 +195,7 @@ static const struct sample service_samples[] = {
 	{ "sni_map", "sni_map = \"names.map\";", TCP },
 	{ "tls.certificates", TLS "};", NULL },
 	{ "tls.client_ca", TLS "client_ca = \"ca.pem\"; };", NULL },
+	{ "tls.crl", TLS "client_ca = \"ca.pem\"; crl = \"crl.pem\"; };", NULL },
 	{ "tls.client_verify", TLS "client_ca = \"ca.pem\"; client_verify = \"optional\"; };", NULL },
 	{ "tls.min_version", TLS "min_version = \"1.3\"; };", NULL },
 	{ "tls.profile", TLS "profile = \"modern\"; };", NULL },

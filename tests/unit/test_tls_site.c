@@ -415,6 +415,10 @@ test_terms_that_are_refused(void **state)
 		  "cannot read /nowhere: No such file or directory" },
 		{ { .service = "s", .verify = TLS_VERIFY_OPTIONAL, .client_ca = "/etc/passwd" },
 		  "/etc/passwd: there is no certificate in PEM form in it" },
+		{ { .service = "s", .verify = TLS_VERIFY_REQUIRE, .client_ca = t.ca, .crl = "/nowhere" },
+		  "cannot read /nowhere: No such file or directory" },
+		{ { .service = "s", .verify = TLS_VERIFY_REQUIRE, .client_ca = t.ca, .crl = "/etc/passwd" },
+		  "/etc/passwd: there is no revocation list in PEM form in it (openssl crl -inform DER converts one)" },
 	};
 	struct tls_certificate *c = issue("DNS:a.test");
 

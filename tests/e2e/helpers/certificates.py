@@ -57,6 +57,20 @@ class Authority:
                 key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                   serialization.NoEncryption()))
 
+    def revoke(self, *settings, days=30):
+        """CRL.pem: those certificates, as issue() gave them, are revoked; every further call says which ones anew."""
+        builder = (x509.CertificateRevocationListBuilder().issuer_name(self.name)
+                   .last_update(NOW() - datetime.timedelta(days=9)).next_update(NOW() + datetime.timedelta(days=days)))
+        for own in settings:
+            with open(own["cert"], "rb") as f:
+                serial = x509.load_pem_x509_certificate(f.read()).serial_number
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(serial)
+                .revocation_date(NOW() - datetime.timedelta(hours=1)).build())
+        path = self.folder / f"{self.pem.stem}-CRL.pem"
+        replace(path, builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return path
+
     def issue(self, name, *names, **how):
         """Files NAME.pem and NAME.key; returns them as teald's settings."""
         certificate, key = self.make(*(names or (name,)), **how)
