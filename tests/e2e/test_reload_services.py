@@ -275,6 +275,7 @@ def test_a_reload_without_descriptors_changes_nothing(web, ports, backend):
     soft, hard = resource.prlimit(teal.pid, resource.RLIMIT_NOFILE)
     add(teal, *(new_service(ports, backend, name=f"s{i}") for i in range(20)))
     reload(teal, "--dry-run")
+    teal.rest()
     fds = teal.fds()
     # The file is read, and some sockets are opened.
     resource.prlimit(teal.pid, resource.RLIMIT_NOFILE, (fds + 12, hard))
@@ -284,7 +285,7 @@ def test_a_reload_without_descriptors_changes_nothing(web, ports, backend):
     assert (r["ok"], r["error"], r["changed"]) == (False, "config", False), r
     assert "open files" in r["message"], r
     resource.prlimit(teal.pid, resource.RLIMIT_NOFILE, (soft, hard))
-    until(lambda: teal.fds() == fds, "what was opened is closed")
+    until(lambda: teal.fds() <= fds, "what was opened is closed")
     kept.echo()
     reload(teal)
     until(lambda: all(teal.connect(f"s{i}").peer == f"s{i}-green" for i in range(20)), "all serve")
