@@ -138,7 +138,7 @@ def test_a_lock_after_a_forced_flip_leaves_it_forced(fleet, backend):
     f = fleet(2, blue=blue)
     f.wait_members()
     f[1].signal(signal.SIGSTOP)
-    r = f[0].ctl("flip", "web", "blue", "--force", "--timeout=1")
+    r = f[0].ctl("flip", "web", "blue", "--force", "--wait=none")
     assert r["changed"], r
     assert f[0].ok("lock", "web", "--reason=freeze")["changed"]
     assert f.redis.hash(f.key())["forced"] == "1"

@@ -1,4 +1,5 @@
 """One flip for the whole fleet: several Teals, one Redis."""
+import json
 import random
 import signal
 import threading
@@ -14,7 +15,8 @@ def test_a_fleet_begins_with_one_word(fleet):
     assert f.agree() == ("green", 1)
     record = f.redis.hash(f.key())
     assert (record["color"], record["epoch"], record["previous"]) == ("green", "1", "")
-    assert f.store()["type"] == "redis" and f.store()["up"] is True and f.store()["age"] < 2
+    assert f.store()["type"] == "redis" and f.store()["up"] is True
+    until(lambda: f.store()["age"] < 2, "it is read twice a second")
     assert f[0].metrics().get("teal_store_up") == 1
 
 
@@ -179,8 +181,9 @@ def test_sigterm_says_goodbye(fleet):
 def test_who_vanished_is_missing_and_named_until_max_age_and_five(fleet):
     f = fleet(3, store={"max_age": 2.0})
     f.wait_members()
+    gone = f.members(f[0])[f[2].pid]["id"]
     f[2].kill()
-    killed = now()
+    beat = json.loads(f.redis("GET", f"{f.prefix}:lb:{gone}"))
     r = f[0].ctl("flip", "web", "blue")
     assert (r["ok"], r["error"], r["changed"], r["active"], r["epoch"]) == (False, "partial_fleet", True, "blue", 2), r
     assert str(f[2].pid) in r["message"] and str(f[1].pid) not in r["message"]
@@ -189,7 +192,8 @@ def test_who_vanished_is_missing_and_named_until_max_age_and_five(fleet):
     until(lambda: f[0].metrics().get("teal_fleet_members", state="missing") == 1, "counted")
     f[1].tealctl("flip", "web", "green", check=8)
     until(lambda: f[2].pid not in f.members(f[0]) and f[2].pid not in f.members(f[1]), "forgotten")
-    assert now() - killed > 2.0 + 5.0 - 1.5
+    seconds, us = map(int, f.redis("TIME"))
+    assert seconds * 1e6 + us - beat["at_us"] > (2.0 + 5.0) * 1e6
     assert f[1].ok("flip", "web", "blue")["changed"]
 
 
@@ -329,7 +333,7 @@ def test_drained_is_waited_for_at_all_of_them(fleet):
     f.wait_members()
     old = f[1].connect().echo()
     with f[0].admin() as a:
-        a.send("flip", "web", "blue", "--wait=drained", "--timeout=30")
+        a.send("flip", "web", "blue", "--wait=drained", "--timeout=600")
         seen = []
         while not any(o.get("event") == "draining" and o["remaining"] == 1 for o in seen):
             seen.append(a.object())
