@@ -145,27 +145,63 @@ class Router:
         return VIP in self.place.run("ip", "-4", "route")
 
 
-def bird(folder, place, closing):
-    """BIRD beside teald, by the sample; the words that teal-announce is given, and its environment."""
-    (folder / "conf").write_text(sample("routing/bird.conf"))
-    closing.add(Daemon(folder, "bird", "-f", "-c", folder / "conf", "-s", folder / "ctl", place=place))
-    until(lambda: "ready" in place.run("birdc", "-s", folder / "ctl", "show", "status", check=False), "bird is ready")
-    return ["bird", "teal"], {"BIRDC": f"birdc -s {folder}/ctl"}
+class Bird:
+    """BIRD beside teald, by the sample.  words: what teal-announce is given; env: its environment."""
+
+    def __init__(self, folder, place, closing):
+        self.folder, self.place, self.closing = folder, place, closing
+        (folder / "conf").write_text(sample("routing/bird.conf"))
+        self.words, self.env = ["bird", "teal"], {"BIRDC": f"birdc -s {folder}/ctl"}
+
+    def start(self):
+        self.daemon = self.closing.add(Daemon(self.folder, "bird", "-f", "-c", self.folder / "conf", "-s", self.folder / "ctl",
+                                              place=self.place))
+        until(lambda: "ready" in self.ask("show", "status"), "bird is ready")
+
+    def ask(self, *words):
+        return self.place.run("birdc", "-s", self.folder / "ctl", *words, check=False)
+
+    def announces(self):
+        """Since when."""
+        m = re.search(r"^teal .* up +(\S+)", self.ask("show", "protocols", "teal"), re.M)
+        return m and m[1]
+
+    def read_its_file_again(self):
+        """Until the protocol has been down and is up again."""
+        before = until(self.announces, "the protocol is up")
+        self.ask("configure")
+        until(lambda: self.announces() not in (None, before), "the protocol is up again")
 
 
-def frr(folder, place, closing):
+class Frr:
     """bgpd of FRR likewise, with what vtysh wants of folders."""
-    (folder / "conf").write_text(sample("routing/frr.conf"))
-    (folder / "vty").mkdir()
-    (folder / "etc").mkdir()
-    (folder / "etc/vtysh.conf").write_text("")
-    closing.add(Daemon(folder, "/usr/lib/frr/bgpd", "-Z", "-S", "-u", "root", "-g", "root", "-f", folder / "conf", "-i", folder / "pid",
-                       "--vty_socket", folder / "vty", "-A", "127.0.0.1", "-P", "0", place=place))
-    until((folder / "vty/bgpd.vty").exists, "bgpd's socket")
-    return ["frr", "65001", f"{VIP}/32"], {"VTYSH": f"vtysh --vty_socket {folder}/vty --config_dir {folder}/etc"}
+
+    def __init__(self, folder, place, closing):
+        self.folder, self.place, self.closing = folder, place, closing
+        (folder / "conf").write_text(sample("routing/frr.conf"))
+        (folder / "vty").mkdir()
+        (folder / "etc").mkdir()
+        (folder / "etc/vtysh.conf").write_text("")
+        self.words = ["frr", "65001", f"{VIP}/32"]
+        self.env = {"VTYSH": f"vtysh --vty_socket {folder}/vty --config_dir {folder}/etc"}
+
+    def start(self):
+        f = self.folder
+        self.daemon = self.closing.add(Daemon(
+            f, "/usr/lib/frr/bgpd", "-Z", "-S", "-u", "root", "-g", "root", "-f", f / "conf", "-i", f / "pid", "--vty_socket", f / "vty",
+            "-A", "127.0.0.1", "-P", "0", place=self.place))
+        until((f / "vty/bgpd.vty").exists, "bgpd's socket")
+
+    def announces(self):
+        said = self.place.run("vtysh", "--vty_socket", self.folder / "vty", "--config_dir", self.folder / "etc",
+                              "-c", "show running-config", check=False)
+        return f"network {VIP}/32" in said
+
+    def read_its_file_again(self):
+        """What vtysh was told stays there."""
 
 
-@pytest.mark.parametrize("daemon", [bird, frr])
+@pytest.mark.parametrize("daemon", [Bird, Frr])
 def test_a_route_follows_readiness(namespace, machine, closing, tmp_path, daemon):
     lb, router = namespace(), namespace()
     cable(router, "lb", lb, "eth0")
@@ -174,10 +210,11 @@ def test_a_route_follows_readiness(namespace, machine, closing, tmp_path, daemon
     t = machine(lb, "lb1")
     beside = tmp_path / "beside"
     beside.mkdir()
-    words, env = daemon(beside, lb, closing)
+    d = daemon(beside, lb, closing)
+    d.start()
     r = Router(tmp_path / "router", router, closing)
-    announcer = closing.add(Daemon(tmp_path, CONF / "routing/teal-announce", *words, place=lb,
-                                   env=os.environ | env | {"TEAL_READYZ": readyz(t)}))
+    announcer = closing.add(Daemon(tmp_path, CONF / "routing/teal-announce", *d.words, place=lb,
+                                   env=os.environ | d.env | {"TEAL_READYZ": readyz(t)}))
     until(r.knows, "the router knows the route")
     assert "lb1" in talk(router)
     t.ok("maintenance", "on")
@@ -186,6 +223,14 @@ def test_a_route_follows_readiness(namespace, machine, closing, tmp_path, daemon
     assert t.place.do(lambda: t.connect()).peer == "lb1"
     t.ok("maintenance", "off")
     until(r.knows, "it is announced again")
+    # The daemon forgets what it was told.
+    d.read_its_file_again()
+    until(r.knows, "and again")
+    d.daemon.close()
+    until(lambda: not r.knows(), "a daemon that ends withdraws")
+    d.start()
+    until(d.announces, "the daemon is told anew")
+    until(r.knows, "and tells the router")
     # A stop: withdrawn while teald serves yet.
     t.signal()
     until(lambda: not r.knows(), "it is withdrawn before the end")
