@@ -45,6 +45,11 @@ void peer_take_histogram(struct str row, struct tally_histogram *h, const double
 /* Of the process: both to the next one, in several messages, and what it has inherited. */
 void peer_send_process(struct peer *p);
 void peer_take_process(struct control *c, struct str row);
+/* What counts for the max_connections of the process: told where it has changed since, added to
+ * ours, and, the predecessor gone, taken from it again. */
+void peer_send_clients(struct peer *p);
+void peer_take_clients(struct peer *p, struct str row);
+void peer_drop_clients(struct peer *p);
 
 /* -- peer_quality.c --------------------------------------------------------------- */
 
@@ -105,6 +110,7 @@ struct peer {
 	enum peer_role other;
 	peer_send_fn *send;
 	void *send_arg;
+	uint32_t clients;	/* of the max_connections of the process: as told last, or added to ours */
 	bool active;	/* begun, or yielded, and not gone */
 	struct peer_service *services;	/* by serial */
 	size_t n;

@@ -102,7 +102,7 @@ enum peer_tag {
 	PEER_T_REQUEST_SECONDS = 75,	/* a histogram */
 	PEER_T_HANDSHAKES = 76,	/* row of WORD ("1.2", "1.3"), RESUMED, COUNT; several */
 	PEER_T_RESUMED = 77,
-	PEER_T_HELD = 78,	/* places of max_connections */
+	PEER_T_HELD = 78,	/* places of max_connections, of the service or the process */
 	PEER_T_QUEUED = 79,	/* places of limits.queue */
 	/* A histogram is a row of: */
 	PEER_T_BUCKET = 80,	/* row of BOUND and COUNT: not cumulative; without BOUND: above all */

@@ -46,7 +46,7 @@ struct permit {
 	uint32_t prefix6 : 7;	/* source: by so many bits, less one, of an IPv6 address */
 	uint32_t preview : 1;	/* that is a preview entrance */
 	uint32_t admitted : 1;	/* by the service */
-	uint32_t descriptors : 2;	/* of those set aside for connections */
+	uint32_t descriptors : 2;	/* of those set aside for connections; while it has any it is one of the process' clients */
 	uint32_t listed : 1;	/* by the listener's limits: a place, and one of its source */
 	uint32_t place : 1;	/* of the service */
 	uint32_t source : 1;	/* of its address, in the service */
@@ -57,7 +57,7 @@ enum admitted { ADMIT_IN, ADMIT_WAIT, ADMIT_NO };
 
 /* Of a connection just accepted, for whose two descriptors there was room. */
 void permit_init(struct permit *p, const struct listener *li, const struct addr *peer);
-/* From now on it has so many descriptors, at most two.  False when there are no more: the worker
+/* From now on it has so many descriptors, at most two; with none it is no client of the process' any more.  False when there are no more: the worker
  * starves, and nothing has changed. */
 bool permit_hold(struct permit *p, unsigned descriptors);
 /* The listener's place, where its limits count: false with *why when there is

@@ -76,7 +76,7 @@ struct worker {
 	ev_timer tick;	/* 100 ms: timeouts, retries of paused listeners */
 	ev_timer drain_tick;	/* while something drains */
 	bool draining;
-	bool starved;	/* accepting pauses for want of descriptors */
+	bool starved;	/* accepting pauses for want of descriptors, or at the process' max_connections */
 	bool held;	/* accepting pauses after a stall */
 	bool leaving;	/* teald is to stop: HTTP clients are told to come to another one */
 	bool yielded;	/* another process follows: HTTP clients that cannot go there are told so */
@@ -162,7 +162,12 @@ void worker_close_listeners(struct worker *w);
 /* n of those set aside for connections, to be given back to
  * proxy->descriptors; false: there are none, and the worker starves. */
 MUST_USE bool worker_take_descriptors(struct worker *w, unsigned n);
-/* Out of descriptors: accepting pauses until one comes free. */
+/* What the process has for one client: one of its max_connections and two descriptors.
+ * False: it has none, and the worker starves. */
+MUST_USE bool worker_take_client(struct worker *w);
+/* One that was not accepted after all. */
+void worker_give_client(struct worker *w);
+/* Out of descriptors or at the process' max_connections: accepting pauses until one comes free. */
 void worker_starve(struct worker *w, const char *reason);
 
 #endif

@@ -291,6 +291,7 @@ struct service_config {
 	unsigned retries;	/* 2: further backends tried after the first */
 	double retry_pause;	/* 1.0: until those that refused are tried again; 0: never */
 	unsigned max_connections;	/* 100000; 0: no limit, and always so with engine "kernel" */
+	bool own_max;	/* max_connections is in the file */
 	struct limits_config limits;
 	struct addr source_address;	/* len 0: the kernel chooses */
 	struct tcp_options tcp;
@@ -363,6 +364,7 @@ struct config {
 	size_t n_named;
 	unsigned workers; /* at least 1: 0 in the file is resolved already, to
 				 * the CPUs that are online and not forbidden */
+	unsigned max_connections;	/* of all services of the proxy together; 0: as many as there are descriptors for */
 	char *state_dir;	/* never NULL; need not exist yet */
 	char *user;	/* NULL: no change of user */
 	uid_t uid;

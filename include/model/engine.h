@@ -5,6 +5,7 @@
 #define MODEL_ENGINE_H
 
 #include "base/json.h"
+#include "model/admission.h"
 #include "model/service.h"
 #include "model/snapshot.h"
 #include "net/tls_site.h"
@@ -52,8 +53,8 @@ struct engine_gauge {
 
 /* What the services of a configuration need of the process. */
 struct engine_needs {
-	uint64_t descriptors;	/* that connections may come to, with every service full */
-	uint64_t least;	/* of them: with fewer the one service that may have most could never be full */
+	uint64_t descriptors;	/* that connections may come to, with every service full, or the process at its max_connections */
+	uint64_t least;	/* of them: with fewer a max_connections of the file could never be reached */
 	uint64_t listeners;	/* descriptors beside them, from the start to the end */
 	uint64_t capabilities;	/* bits, 1 << CAP_ of linux/capability.h, that its threads keep */
 };
@@ -143,6 +144,9 @@ struct engine {
 	/* How late that thread's loop came to its ticks, ten a second: the time
 	 * that something held it; and what the thread is called. */
 	const struct tally_histogram *(*lag)(const struct engine *e, unsigned thread, char name[ENGINE_THREAD_NAME]);
+	/* Connections of clients that count for the process' max_connections; those of another process
+	 * may be added to what it holds.  NULL in an engine that has none. */
+	struct admission *clients;
 	/* Packets for a service that belonged to no connection and were answered with a
 	 * reset.  NULL in an engine that sees no packets. */
 	uint64_t (*strays)(const struct engine *e, const struct service *s);

@@ -586,6 +586,7 @@ tell_accounts(struct peer *p, bool backends, bool tallies)
 			peer_send_backends(p, ps, ctl->service, false);
 		}
 	}
+	peer_send_clients(p);
 	if (tallies)
 		peer_send_process(p);
 }
@@ -669,6 +670,7 @@ from_predecessor(struct peer *p, unsigned type, struct str row)
 		break;
 	case PEER_TALLY_PROCESS:
 		peer_take_process(p->control, row);
+		peer_take_clients(p, row);
 		break;
 	case PEER_ASK:
 		answer_ask(p, row);
@@ -867,6 +869,7 @@ peer_gone(struct peer *p)
 	}
 	for (size_t i = 0; i < p->n; i++)
 		leave_peer(p, &p->services[i]);
+	peer_drop_clients(p);
 	p->n = 0;
 }
 

@@ -512,6 +512,7 @@ peer_write_state(struct peer *p)
 	}
 	peer_say(p, PEER_STATE_PROCESS, &b);
 	peer_send_process(p);
+	peer_send_clients(p);
 	nodes_each_pool(c->nodes, send_pool, p);
 	peer_send_notify(p);
 	for (size_t i = 0; i < p->n; i++)
@@ -654,8 +655,10 @@ peer_take_state(struct peer *p)
 
 	pair_services(p);
 	for (size_t i = 0; i < p->n_messages; i++)
-		if (p->messages[i].type == PEER_TALLY_PROCESS)
+		if (p->messages[i].type == PEER_TALLY_PROCESS) {
 			peer_take_process(p->control, p->messages[i].row);
+			peer_take_clients(p, p->messages[i].row);
+		}
 	/* Nodes before backends, which they bring. */
 	for (unsigned type = PEER_STATE_PROCESS; type <= PEER_STATE_EVENT; type++)
 		for (size_t i = 0; i < p->n_messages; i++) {

@@ -413,6 +413,48 @@ peer_send_process(struct peer *p)
 	peer_say(p, PEER_TALLY_PROCESS, &b);
 }
 
+static struct admission *
+clients_of(const struct control *c)
+{
+	for (size_t i = 0; i < c->n_engines; i++)
+		if (c->engines[i]->clients != NULL)
+			return c->engines[i]->clients;
+	return NULL;
+}
+
+void
+peer_send_clients(struct peer *p)
+{
+	const struct admission *clients = clients_of(p->control);
+	uint32_t now = clients != NULL ? atomic_load_explicit(&clients->held, memory_order_relaxed) : 0;
+	struct buf b;
+
+	if (now == p->clients)
+		return;
+	p->clients = now;
+	peer_row(&b);
+	tlv_u64(&b, PEER_T_HELD, now);
+	peer_say(p, PEER_TALLY_PROCESS, &b);
+}
+
+void
+peer_take_clients(struct peer *p, struct str row)
+{
+	struct admission *clients = clients_of(p->control);
+
+	if (clients != NULL && peer_has(row, PEER_T_HELD))
+		peer_add_difference(&clients->held, &p->clients, peer_u64(row, PEER_T_HELD));
+}
+
+void
+peer_drop_clients(struct peer *p)
+{
+	struct admission *clients = clients_of(p->control);
+
+	if (clients != NULL && p->other == PEER_IS_PREDECESSOR)
+		peer_add_difference(&clients->held, &p->clients, 0);
+}
+
 static void
 take_lag(struct inherited *in, struct str row)
 {

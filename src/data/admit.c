@@ -417,8 +417,12 @@ permit_hold(struct permit *p, unsigned descriptors)
 
 	if (descriptors > p->descriptors && !worker_take_descriptors(w, descriptors - p->descriptors))
 		return false;
+	if (p->descriptors == 0 && descriptors > 0)
+		admission_adopt(&w->proxy->clients, 1);
 	if (descriptors < p->descriptors) {
 		admission_leave(&w->proxy->descriptors, p->descriptors - descriptors);
+		if (descriptors == 0)
+			admission_leave(&w->proxy->clients, 1);
 		if (w->starved)
 			worker_kick(w);
 	}

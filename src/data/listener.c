@@ -42,7 +42,7 @@ listener_has_place(struct acceptor *a)
 {
 	struct worker *w = container_of(a, struct listener, acceptor)->worker;
 
-	return !w->starved && worker_take_descriptors(w, 2);
+	return !w->starved && worker_take_client(w);
 }
 
 static void
@@ -59,7 +59,7 @@ listener_none(struct acceptor *a, int e)
 {
 	struct worker *w = container_of(a, struct listener, acceptor)->worker;
 
-	admission_leave(&w->proxy->descriptors, 2);
+	worker_give_client(w);
 	if (e != 0)
 		worker_starve(w, strerror(e));
 	return false;

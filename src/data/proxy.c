@@ -474,11 +474,22 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	if (p->pipes > PROXY_PIPES)
 		p->pipes = PROXY_PIPES;
 	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
+	admission_init(&p->clients, config->max_connections);
+	p->engine.clients = &p->clients;
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
 	make_ports(p);
 	for (unsigned i = 0; i < p->n_workers; i++)
 		worker_init(&p->workers[i], i, p, services, n);
 	return p;
+}
+
+void
+proxy_set_descriptors(struct proxy *p, uint32_t descriptors)
+{
+	uint32_t pipes = 2 * p->pipes * p->n_workers;
+
+	/* 0 would be no limit. */
+	admission_set_limit(&p->descriptors, descriptors > pipes ? descriptors - pipes : 1);
 }
 
 enum err

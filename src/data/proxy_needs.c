@@ -8,13 +8,68 @@
 /* What a service without a limit counts as. */
 #define UNLIMITED 500000
 
-const struct engine_class proxy_class = { .kind = ENGINE_PROXY, .name = "proxy", .proxies = true };
+static bool
+read_clients(const struct engine *e, uint64_t *value)
+{
+	*value = atomic_load_explicit(&e->clients->held, memory_order_relaxed);
+	return true;
+}
+
+static bool
+read_clients_max(const struct engine *e, uint64_t *value)
+{
+	*value = atomic_load_explicit(&e->clients->limit, memory_order_relaxed);
+	return *value > 0;
+}
+
+static bool
+read_pauses(const struct engine *e, uint64_t *value)
+{
+	*value = atomic_load_explicit(&container_of(e, const struct proxy, engine)->pauses, memory_order_relaxed);
+	return true;
+}
+
+/* Without max_connections: what the descriptors are enough for if each client has a backend. */
+static void
+write_proxy_status(const struct engine *e, struct json *j)
+{
+	const struct proxy *p = container_of(e, const struct proxy, engine);
+	uint32_t limit = atomic_load_explicit(&p->clients.limit, memory_order_relaxed);
+	uint32_t descriptors = atomic_load_explicit(&p->descriptors.limit, memory_order_relaxed);
+	bool by_descriptors = limit == 0 || limit > descriptors / 2;
+
+	json_u64(j, "connections", atomic_load_explicit(&p->clients.held, memory_order_relaxed));
+	json_u64(j, "max_connections", by_descriptors ? descriptors / 2 : limit);
+	json_cstr(j, "limited_by", by_descriptors ? "descriptors" : "max_connections");
+	json_bool(j, "paused", admission_is_full(&p->clients) ||
+				       atomic_load_explicit(&p->descriptors.held, memory_order_relaxed) + 2 > descriptors);
+}
+
+static const struct engine_gauge gauges[] = {
+	{ "teal_client_connections", PROM_GAUGE,
+	  "Connections of clients of all services, in handshakes, previews and between requests too: those that count for "
+	  "the max_connections of the process.", read_clients },
+	{ "teal_client_connections_max", PROM_GAUGE,
+	  "The max_connections of the process; absent where descriptors alone limit it.", read_clients_max },
+	{ "teal_accept_pauses_total", PROM_COUNTER,
+	  "Times that a worker paused accepting, for a tenth of a second or until something came free: at the max_connections "
+	  "of the process, or out of descriptors.", read_pauses },
+};
+
+const struct engine_class proxy_class = {
+	.kind = ENGINE_PROXY,
+	.name = "proxy",
+	.proxies = true,
+	.gauges = gauges,
+	.n_gauges = ARRAY_LEN(gauges),
+	.status = write_proxy_status,
+};
 
 void
 proxy_needs(const struct config *config, struct engine_needs *out)
 {
 	struct bindings all;
-	uint64_t most = 0;
+	uint64_t most = 0, sum = 0;
 
 	bindings_make(config, NULL, &all);
 	/* Every worker has a socket of its own for each address. */
@@ -30,9 +85,17 @@ proxy_needs(const struct config *config, struct engine_needs *out)
 		its = 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
 		if (s->limits.queue_timeout > 0)
 			its += 2 * (uint64_t)s->limits.queue;
-		out->descriptors += its;
-		if (its > most)
+		sum += its;
+		/* The built-in number is none that the file asks for. */
+		if (s->own_max && s->max_connections > 0 && its > most)
 			most = its;
 	}
-	out->least = (uint64_t)PIPES_EACH * config->workers + most;
+	if (config->max_connections > 0) {
+		if (sum > 2 * (uint64_t)config->max_connections)
+			sum = 2 * (uint64_t)config->max_connections;
+		most = sum;
+	}
+	/* Pipes are fewer where descriptors are. */
+	out->least = most > 0 ? out->descriptors + most : 0;
+	out->descriptors += sum;
 }

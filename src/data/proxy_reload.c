@@ -435,6 +435,7 @@ proxy_commit(struct engine *e, const struct reload *r)
 	struct proxy_reload *n = p->reload;
 
 	n->order.config = p->config = r->to;
+	admission_set_limit(&p->clients, r->to->max_connections);
 	n->order.generation = r->generation;
 	n->order.n_workers = n->waiting = p->n_workers;
 	take_reloaded_services(p, n, r);

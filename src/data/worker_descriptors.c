@@ -1,4 +1,5 @@
-/* worker_descriptors.c - the descriptors set aside for connections, and what happens without them.
+/* worker_descriptors.c - what the process has for connections, descriptors and its max_connections, and
+ * what happens without them.
  * Thread: owning worker. */
 #include "base/log.h"
 #include "data/lane.h"
@@ -22,12 +23,16 @@ worker_starve(struct worker *w, const char *reason)
 	if (w->starved)
 		return;
 	w->starved = true;
+	atomic_fetch_add_explicit(&w->proxy->pauses, 1, memory_order_relaxed);
 	worker_pause(w);
 	if (w->complained > 0 && w->now - w->complained < COMPLAIN_SECONDS)
 		return;
 	w->complained = w->now;
 	LOG_WARN("accept.paused", LU("worker", w->index), LS("reason", reason),
-		 LS("hint", "raise LimitNOFILE, or lower max_connections"));
+		 LU("connections", atomic_load_explicit(&w->proxy->clients.held, memory_order_relaxed)),
+		 LS("hint", admission_is_full(&w->proxy->clients) ?
+				    "clients wait to be accepted until others leave; raise max_connections outside of services" :
+				    "raise LimitNOFILE, or lower max_connections"));
 }
 
 bool
@@ -46,6 +51,26 @@ worker_take_descriptors(struct worker *w, unsigned n)
 		}
 	}
 	return true;
+}
+
+bool
+worker_take_client(struct worker *w)
+{
+	if (!admission_enter(&w->proxy->clients, 1)) {
+		worker_starve(w, "teald is at its max_connections");
+		return false;
+	}
+	if (worker_take_descriptors(w, 2))
+		return true;
+	admission_leave(&w->proxy->clients, 1);
+	return false;
+}
+
+void
+worker_give_client(struct worker *w)
+{
+	admission_leave(&w->proxy->clients, 1);
+	admission_leave(&w->proxy->descriptors, 2);
 }
 
 void

@@ -164,6 +164,7 @@ static const struct key upgrade_keys[] = {
 
 const struct key root_keys[] = {
 	{ KEY("workers", key_count), AT(workers), .max = WORKERS_MAX },
+	{ KEY("max_connections", key_count), AT(max_connections), .max = 100e6 },
 	{ KEY("state_dir", key_text), AT(state_dir) },
 	{ KEY("user", key_text), AT(user) },
 	{ KEY("store", key_group), .keys = store_keys },

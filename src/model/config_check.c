@@ -365,9 +365,27 @@ check_pools_used(const struct draft *d)
 	}
 }
 
+/* What defaults say is for services that may have it. */
+static void
+check_shares(const struct draft *d)
+{
+	unsigned all = d->c.max_connections;
+
+	for (size_t i = 0; all > 0 && i < d->n_services; i++) {
+		const struct service_draft *s = &d->services[i];
+		const config_setting_t *own = config_setting_get_member(s->at, "max_connections");
+		struct cursor c = { d->r, s->where, "", NULL };
+
+		if (own != NULL && s->s.max_connections > all)
+			cursor_warn(&c, own, "max_connections changes nothing: all services together have at most %u, "
+					     "the max_connections outside of services", all);
+	}
+}
+
 void
 draft_check_all(struct draft *d)
 {
+	check_shares(d);
 	check_names(d);
 	check_renames(d);
 	draft_check_listeners(d);

@@ -136,6 +136,7 @@ read_service_group(struct draft *d, const config_setting_t *group, unsigned nth)
 	cursor_read(&c, group, service_keys);
 	if (name == NULL)
 		cursor_error(&c, group, "a service needs a name");
+	s->s.own_max = draft_at(s, "max_connections") != s->at;
 	draft_take_names(s);
 	draft_take_map(&c, s);
 	draft_settle_engine(&s->s);

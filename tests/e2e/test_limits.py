@@ -1,12 +1,16 @@
 """Limits that hold exactly, and running out of descriptors."""
 import os
 import resource
+import subprocess
 import threading
 
 import pytest
 
-from helpers.scale import patience, scaled, until
+from helpers import libconfig
+from helpers.reload import change, reload, rewrite
+from helpers.scale import BUILD, patience, scaled, until
 from helpers.teald import service
+from test_tealctl import Terminal
 
 
 # A limit that even root cannot raise any more.
@@ -204,3 +208,105 @@ def test_many_services_that_are_never_full_at_once_are_not_warned_about(web, por
     teal.stop()
     teal.start(prefix=enough)
     assert teal.wait_log("limits.descriptors")["wanted"] > 30000
+
+
+# -- max_connections of the process ---------------------------------------------------
+
+def paused(teal):
+    return teal.ok("status")["proxy"]
+
+
+def test_all_services_together_have_as_many_connections_as_the_process_may(teal, backend, ports, closing):
+    """Further clients wait to be accepted, and none is lost; each end lets the next one in."""
+    g = backend("green")
+    t = teal(services=[service("one", listen=f"127.0.0.1:{ports.hold()}", green=[g], blue=[g]),
+                       service("two", listen=f"127.0.0.1:{ports.hold()}", green=[g], blue=[g])],
+             workers=2, max_connections=5)
+    held = [closing.add(t.connect(n)).echo() for n in ("one", "two", "one", "two", "one")]
+    late = [closing.add(t.connect(n)) for n in ("one", "two")]
+    line = t.wait_log("accept.paused", level="warn")
+    assert line["connections"] == 5 and "max_connections" in line["reason"] and "max_connections" in line["hint"]
+    # The limit is full, and turn after turn of the workers lets no other client in.
+    m = until(lambda: (m := t.metrics()).get("teal_accept_pauses_total") >= 6 and m, "tried again and again")
+    assert (m.get("teal_client_connections"), m.get("teal_client_connections_max")) == (5, 5)
+    assert m.get("teal_connections", service="one") + m.get("teal_connections", service="two") == 5
+    assert paused(t) == {"connections": 5, "max_connections": 5, "limited_by": "max_connections", "paused": True}
+    _, said = Terminal("-s", t.admin_path, "status").finish()
+    assert "connections: 5 of clients, 5 at most by max_connections: further ones wait to be accepted\n" in said
+    assert "connections\t5\t5\tmax_connections\tpaused\n" in t.tealctl("status").stdout
+    for place, client in zip(held, late):
+        place.close()
+        assert client.echo().peer == "green"
+    assert paused(t)["connections"] == 5
+    for c in held + late:
+        c.close()
+    until(lambda: paused(t)["connections"] == 0, "all places are given back")
+    assert not paused(t)["paused"]
+
+
+def test_a_reload_gives_the_process_another_limit(web, closing):
+    t = web(top={"workers": 2, "max_connections": 2})
+    held = [closing.add(t.connect()).echo() for _ in range(2)]
+    late = [closing.add(t.connect()) for _ in range(3)]
+    t.wait_log("accept.paused")
+    rewrite(t, max_connections=4)
+    plan = reload(t).event("planned")
+    assert "max_connections 2 -> 4" in "\n".join(plan["lines"])
+    until(lambda: paused(t)["connections"] == 4, "two more are let in")
+    rewrite(t, max_connections=1)
+    reload(t)
+    # Those who are in stay; the one who waits has to until all but none of them have left.
+    for c in held:
+        c.echo()
+    first = t.metrics().get("teal_accept_pauses_total")
+    for c in held:
+        c.close()
+    until(lambda: paused(t) | {"paused": True} == {"connections": 2, "max_connections": 1,
+                                                   "limited_by": "max_connections", "paused": True}, "still too many")
+    until(lambda: t.metrics().get("teal_accept_pauses_total") > first, "and nobody is let in")
+    rewrite(t, max_connections=0)
+    reload(t)
+    assert [c.echo().peer for c in late] == ["green"] * 3
+    m = t.metrics()
+    assert m.get("teal_client_connections") == 3
+    assert not m.has("teal_client_connections_max")
+    now = paused(t)
+    assert now["limited_by"] == "descriptors" and now["max_connections"] > 3 and not now["paused"]
+
+
+def test_a_reload_to_more_connections_brings_the_descriptors_for_them(web):
+    t = web(max_connections=1000)
+    soft, hard = resource.prlimit(t.pid, resource.RLIMIT_NOFILE)
+    more = min(hard // 4, soft)
+    change(t, max_connections=more)
+    reload(t)
+    assert resource.prlimit(t.pid, resource.RLIMIT_NOFILE)[0] >= 2 * more
+
+
+def test_only_a_limit_that_the_file_asks_for_is_warned_of(web):
+    """That of a service which says nothing is larger than many a machine's limit of descriptors."""
+    t = web(start=False)
+    t.start(prefix=("prlimit", "--nofile=4000:4000", *LITTLE[2:]))
+    assert not t.log_lines("limits.descriptors")
+    assert 0 < paused(t)["max_connections"] < 2000
+    rewrite(t, max_connections=2000)
+    reload(t)
+    line = t.wait_log("limits.descriptors", level="warn")
+    assert line["have"] == 4000 and line["wanted"] > 4000
+    assert paused(t)["limited_by"] == "descriptors"
+
+
+def checked(teal):
+    teal.conf.write_text(libconfig.dumps(teal.settings))
+    return subprocess.run([BUILD / "teald", "-t", "-c", teal.conf], capture_output=True, text=True, timeout=patience())
+
+
+def test_what_is_wrong_with_a_limit_is_said(web):
+    t = web(start=False, max_connections=50, top={"max_connections": 20})
+    p = checked(t)
+    assert p.returncode == 0
+    assert "max_connections changes nothing: all services together have at most 20" in p.stderr
+    for wrong, said in ((-1, "-1 is out of range"), (1.5, "expected a whole number"), ("many", "expected a whole number")):
+        t.settings["max_connections"] = wrong
+        p = checked(t)
+        assert p.returncode == 2 and "max_connections" in p.stderr and said in p.stderr

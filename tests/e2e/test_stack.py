@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from helpers import stack as stacks
+from helpers.reload import reload, rewrite
 from helpers.samples import CONF, replace
 from helpers.scale import patience
 from helpers.scale import until as until_often
@@ -287,6 +288,12 @@ def test_one_teald_fires_what_it_can(teal, backend, ports, stack, closing, tmp_p
     clients.join()
     g[1].stop()
     stack.wait_for("TealRollbackImpossible", service="shop")
+    rewrite(t, max_connections=2)
+    reload(t)
+    with t.connect("tiny"):
+        stack.wait_for("TealConnectionsNearLimit", "TealAcceptPaused")
+    rewrite(t, max_connections=0)
+    reload(t)
     held.close()
     one.close()
 

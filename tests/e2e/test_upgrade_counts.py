@@ -1,6 +1,7 @@
 """What is said of services is of both processes together: colors, drains, holders, totals, limits, health."""
 import os
 import signal
+import socket
 
 import pytest
 
@@ -161,6 +162,24 @@ def test_limits_are_of_both_processes(stage, ca):
                 echo(again, b"in")
     gone(former)
     assert teal.metrics().get("teal_places_taken", service="web") == 0
+
+
+def test_the_limit_of_the_process_is_of_both_together(stage, ca):
+    teal = stage(top={"max_connections": 3})
+    with held_by(teal, ca, "green") as one, held_by(teal, ca, "green"):
+        former, _ = upgrade(teal)
+        until(lambda: teal.metrics().get("teal_client_connections") == 2, "both are counted")
+        with held_by(teal, ca, "green"):
+            before = teal.metrics().get("teal_accept_pauses_total")
+            with socket.create_connection(teal.address("web")) as late:
+                until(lambda: teal.metrics().get("teal_accept_pauses_total") > before, "it is not accepted")
+                # The former process' client leaves: its place is the next one's.
+                one.close()
+                with trusting(ca).wrap_socket(late, server_hostname="web.example") as again:
+                    assert again.recv(100) == b"green\n"
+                    echo(again, b"in")
+    gone(former)
+    until(lambda: teal.metrics().get("teal_client_connections") == 0, "all are given back")
 
 
 def test_no_counter_falls_over_many_upgrades_under_load(web, load):

@@ -14,10 +14,11 @@
 #define SLOTS 5
 #define SOURCE 4
 #define DESCRIPTORS 70
+#define CLIENTS 46	/* max_connections of the process */
 
 /* Two services on one listener, and shop's preview; two workers. */
 static const char text[] =
-	"state_dir = \"/s\"; workers = 2; log: { access = false; }; services = (\n"
+	"state_dir = \"/s\"; workers = 2; max_connections = 46; log: { access = false; }; services = (\n"
 	"{ name = \"shop\"; mode = \"tcp\"; listen = \"127.0.0.1:80\"; sni = \"shop\"; preview = \"127.0.0.1:79\";\n"
 	"  max_connections = 9; max_connections_per_source = 4; queue_timeout = 60; queue_limit = 5;\n"
 	"  deny = \"10.0.0.1\"; source_prefix6 = 64;\n"
@@ -99,7 +100,7 @@ someone(struct street *st)
 static void
 assert_counted(const struct street *st)
 {
-	unsigned places[2] = { 0, 0 }, slots[2] = { 0, 0 }, sources[2] = { 0, 0 }, descriptors = 0;
+	unsigned places[2] = { 0, 0 }, slots[2] = { 0, 0 }, sources[2] = { 0, 0 }, descriptors = 0, clients = 0;
 
 	for (int i = 0; i < PERMITS; i++) {
 		const struct permit *p = &st->permits[i];
@@ -112,6 +113,7 @@ assert_counted(const struct street *st)
 		slots[s] += p->queued;
 		sources[s] += p->source;
 		descriptors += p->descriptors;
+		clients += p->descriptors > 0;
 		assert_false(p->preview && (p->listed || p->place || p->source || p->queued));
 	}
 	for (int s = 0; s < 2; s++) {
@@ -122,9 +124,11 @@ assert_counted(const struct street *st)
 		assert_true(places[s] <= st->services[s]->config->max_connections && slots[s] <= SLOTS);
 	}
 	assert_int_equal(atomic_load(&st->proxy->descriptors.held), descriptors);
+	assert_int_equal(atomic_load(&st->proxy->clients.held), clients);
+	assert_true(clients <= CLIENTS);
 }
 
-/* An accept: NULL without descriptors. */
+/* An accept: NULL without descriptors, or at the limit of the process. */
 static struct permit *
 come(struct street *st, int i)
 {
@@ -132,7 +136,7 @@ come(struct street *st, int i)
 	struct addr peer = someone(st);
 
 	w->starved = false;
-	if (!worker_take_descriptors(w, 2))
+	if (!worker_take_client(w))
 		return NULL;
 	permit_init(&st->permits[i], w->listeners[pick(st, 4) == 0], &peer);
 	st->used[i] = true;
@@ -202,9 +206,12 @@ test_what_is_held_is_counted_and_nothing_is_left(void **state)
 	unsigned full[2] = { 0, 0 };
 
 	(void)state;
-	for (unsigned n = scaled(20000, 400000); n > 0; n--) {
+	for (unsigned n = scaled(20000, 400000), few = n / 4; n > 0; n--) {
 		int i = (int)pick(st, PERMITS);
 
+		/* Those who are in stay, and no other comes until they are fewer. */
+		if (n == few)
+			admission_set_limit(&st->proxy->clients, CLIENTS / 4);
 		if (st->used[i])
 			step(st, i);
 		else
@@ -216,6 +223,7 @@ test_what_is_held_is_counted_and_nothing_is_left(void **state)
 	/* The limits were reached. */
 	assert_true(full[0] > 0 && full[1] > 0 && atomic_load(&st->services[0]->queue.refused) > 0);
 	assert_true(atomic_load(&st->proxy->descriptors.refused) > 0);
+	assert_true(atomic_load(&st->proxy->clients.refused) > 0);
 	for (int i = 0; i < PERMITS; i++) {
 		if (st->used[i])
 			permit_release(&st->permits[i]);
@@ -238,7 +246,7 @@ fill(struct street *st, bool (*enter)(struct permit *, enum ending *), unsigned 
 
 		snprintf(ip, sizeof(ip), "10.1.0.%u", *n);
 		assert_true(addr_parse_ip(ip, 1000, &peer));
-		assert_true(worker_take_descriptors(w, 2));
+		assert_true(worker_take_client(w));
 		permit_init(&st->permits[*n], w->listeners[0], &peer);
 		if (!enter(&st->permits[*n], &why))
 			break;
@@ -290,7 +298,7 @@ test_one_source_has_its_share_and_a_denied_one_nothing(void **state)
 
 			snprintf(ip, sizeof(ip), "2001:db8::%d", i + 1);
 			assert_true(addr_parse_ip(ip, 1000, &peer));
-			assert_true(worker_take_descriptors(li->worker, 2));
+			assert_true(worker_take_client(li->worker));
 			permit_init(&p[i], li, &peer);
 			assert_int_equal((round % 2 == 0 ? ask : permit_enter)(&p[i], &why), i < SOURCE);
 		}
@@ -299,7 +307,7 @@ test_one_source_has_its_share_and_a_denied_one_nothing(void **state)
 			permit_release(&p[i]);
 	}
 	assert_true(addr_parse_ip("10.0.0.1", 1000, &peer));
-	assert_true(worker_take_descriptors(li->worker, 2));
+	assert_true(worker_take_client(li->worker));
 	permit_init(&p[0], li, &peer);
 	assert_false(permit_enter(&p[0], &why));
 	assert_int_equal(why, END_DENIED);

@@ -392,13 +392,16 @@ print_state(struct render *r, json_t *object)
 		if (json_has(object, "kernel.problem"))
 			say(r->out, json_at(object, "kernel"), "  {problem}");
 	}
+	if (json_has(object, "proxy.paused"))
+		say(r->out, json_at(object, "proxy"),
+		    "connections: {connections} of clients, {max_connections} at most by {limited_by}: further ones wait to be accepted");
 	print_receivers(r, object, false);
 	buf_free(&b);
 }
 
 /* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE, and with services
- * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM; while a copy of the
- * configuration is served, config copy */
+ * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM, of the proxy connections HELD MAX
+ * BY paused|no; while a copy of the configuration is served, config copy */
 static void
 record_state(struct render *r, json_t *object)
 {
@@ -416,6 +419,10 @@ record_state(struct render *r, json_t *object)
 	if (json_is_object(json_at(object, "kernel")))
 		say(r->out, json_at(object, "kernel"),
 		    "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
+	if (json_is_object(json_at(object, "proxy")))
+		say(r->out, json_at(object, "proxy"),
+		    json_has(object, "proxy.paused") ? "connections\t{connections}\t{max_connections}\t{limited_by}\tpaused" :
+						       "connections\t{connections}\t{max_connections}\t{limited_by}\tno");
 	print_receivers(r, object, true);
 }
 

@@ -334,7 +334,10 @@ static void
 teald_on_reloaded(void *arg, const struct config *config)
 {
 	struct teald *t = arg;
+	struct engine_needs needs;
 
+	engine_table_needs(config, &needs);
+	proxy_set_descriptors(t->proxy, startup_descriptors(&needs));
 	admin_reconfigure(t->admin, config);
 	if (t->observe != NULL)
 		observe_reconfigure(t->observe, config);

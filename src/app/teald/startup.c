@@ -40,7 +40,7 @@ startup_descriptors(const struct engine_needs *needs)
 		}
 		getrlimit(RLIMIT_NOFILE, &limit);
 	}
-	/* All services are never full at once; that one cannot be is worth a line. */
+	/* All services are never full at once; that a limit of the file is out of reach is worth a line. */
 	if (limit.rlim_cur < reserve + listeners + needs->least)
 		LOG_WARN("limits.descriptors", LU("have", limit.rlim_cur), LU("wanted", reserve + listeners + needs->least),
 			 LS("hint", "connections will wait when they are used up; raise LimitNOFILE or lower max_connections"));

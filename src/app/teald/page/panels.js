@@ -91,6 +91,10 @@ function drawHead() {
 	setText($("ready"), t.ready ? "✓ ready" : `✕ not ready: ${t.not_ready}`);
 	setClass($("store"), "state " + (!s.up ? "bad" : s.problem || s.age > 10 ? "warn" : "good"));
 	setText($("store"), `${s.up ? "✓" : "✕"} store ${s.type}${where} ${how}${s.problem ? ": " + s.problem : ""}`);
+	const p = state.proxy;
+	$("proxy").hidden = !(p && p.paused);
+	if (p && p.paused)
+		setText($("proxy"), `✕ ${whole(p.connections)} connections, all that ${p.limited_by} allow: clients wait`);
 	const k = state.kernel, full = k && k.max > 0 && k.entries > 0.8 * k.max;
 	$("kernel").hidden = !k;
 	if (k) {

@@ -14,7 +14,7 @@ const SILENT_MS = 3500;		/* teald says something twice a second */
 const AGAIN_MS = [500, 1000, 2000, 3000];
 
 const state = {
-	teald: null, store: null, kernel: null, fleet: null, nodes: [],
+	teald: null, store: null, proxy: null, kernel: null, fleet: null, nodes: [],
 	flips: new Map(),	/* by id, oldest first */
 	services: [],		/* { index, s, n, q, history: by kind [2][], drain } */
 	window: 300, step: 1,
@@ -173,7 +173,7 @@ function addPoints(entry, n) {
 
 function takeSnapshot(d) {
 	Object.assign(state, { now: d.now, heard: performance.now(), window: d.window, step: d.step, sampled: d.sampled, points: d.points,
-		teald: d.teald, store: d.store, kernel: d.kernel, fleet: d.fleet, nodes: d.nodes || [] });
+		teald: d.teald, store: d.store, proxy: d.proxy, kernel: d.kernel, fleet: d.fleet, nodes: d.nodes || [] });
 	state.flips = new Map(d.flips.map((f) => [f.id, f]));
 	state.services = d.services.map((one, index) => {
 		const entry = { index, n: one.numbers, q: one.quality, history: takeHistory(one.history, d.points) };
@@ -187,7 +187,7 @@ function takeDelta(d) {
 	const changed = new Set(), news = d.points > 0 && d.sampled > state.sampled;
 	state.now = d.now;
 	state.heard = performance.now();
-	for (const part of ["teald", "store", "kernel", "fleet", "nodes"])
+	for (const part of ["teald", "store", "proxy", "kernel", "fleet", "nodes"])
 		if (part in d)
 			state[part] = d[part];
 	for (const f of d.flips || [])
