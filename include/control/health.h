@@ -14,6 +14,8 @@ struct health_events {
 	/* b->state, since_us and error are set already.  Called on each change
 	 * of state, including the first verdict. */
 	void (*changed)(void *arg, struct service *s, struct backend *b, enum backend_state was);
+	/* What b's checks say of its weight has changed (backend_weight()). */
+	void (*weighed)(void *arg, struct service *s, struct backend *b);
 	void *arg;
 };
 
@@ -23,7 +25,8 @@ struct health_events {
  * quarter of it (at least 50 ms) while a verdict is changing; of backends that
  * share a target (control/targets.h) the shortest of these counts.  A backend
  * leaves BACKEND_CHECKING with its first passed check (up) or after `fall`
- * failed ones (down).  One without an address stays there, and is not asked. */
+ * failed ones (down).  An answer by which it wants nothing new (type kube-proxy) is
+ * a failed one, and leads to BACKEND_DRAINING instead.  One without an address stays there, and is not asked. */
 struct health *health_new(struct ev_loop *loop, struct service **services, size_t n,
 			  const struct health_events *events);
 void health_free(struct health **hp);

@@ -20,7 +20,7 @@ const char *node_does_word(enum node_does d);	/* "unknown" "up" "down" */
 /* What the backends on a node come to: those of both colors, of every service that uses the pool. */
 struct node_sum {
 	unsigned total;
-	unsigned up, checking, down;	/* by the checks; together the total */
+	unsigned up, checking, draining, down;	/* by the checks; together the total */
 	unsigned ejected;	/* of those that are up */
 	uint64_t connections;	/* open now, of this teald */
 	int64_t up_since_us, down_since_us;	/* wall clock: of the first that is up, of the last that went down; 0: none */

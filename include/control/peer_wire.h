@@ -182,6 +182,7 @@ enum peer_tag {
 
 	/* PEER_STATE_SERVICE: row of EPOCH, AT_US, BY and TIMEOUT, of the last flip that this fleet's teald
 	 * was asked for itself. */
+	PEER_T_ENDPOINTS = 188,	/* of a backend: as its check counts them; absent: not told */
 	PEER_T_WISH = 184
 };
 

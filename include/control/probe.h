@@ -7,10 +7,20 @@
 #include <ev.h>
 
 #include "base/str.h"
+#include "control/probe_answer.h"
 #include "model/config.h"
 #include "net/addr.h"
 
 struct probe;
+
+/* What an answer says beside its verdict. */
+#define PROBE_TOLD_TEXT 2048
+struct probe_told {
+	unsigned status;	/* of HTTP; 0: it is none */
+	char kept[PROBE_KEPT];	/* the value of the header that is kept; "": there is none */
+	char text[PROBE_TOLD_TEXT];	/* the body, as far as it is here and fits */
+	size_t n;
+};
 
 struct probe_request {
 	const struct addr *to;
@@ -34,6 +44,10 @@ struct probe_request {
 	/* Said and heard then, in this order (without expect); n_steps 0: nothing. */
 	const struct check_step *steps;
 	size_t n_steps;
+	/* Where it goes right before done is called, and what it is: with http, of a header that is
+	 * kept.  Several probes may share one.  NULL: nowhere. */
+	struct probe_told *told;
+	const char *keep;
 	bool datagram;	/* by UDP; steps begin with one that is sent */
 	/* The configuration that expect, http, expect_body and steps are of: the probe takes a reference, for
 	 * a reload may replace it meanwhile.  NULL: it outlives the probe. */

@@ -10,6 +10,9 @@
 #include "model/config.h"
 #include "proto/http1_body.h"
 
+/* A longer value of a header is none that is kept. */
+#define PROBE_KEPT 64
+
 struct probe_answer {
 	const struct http_config *http;
 	struct buf bytes;
@@ -20,14 +23,19 @@ struct probe_answer {
 	bool headed;	/* the final head is whole */
 	bool is_head;	/* it answers a HEAD */
 	const char *expect;	/* what the body must hold; NULL: anything */
-	struct buf text;	/* the body so far, without its framing, where that is looked for */
+	struct buf text;	/* the body so far, without its framing, where that is looked for or kept */
+	/* A header whose value is kept, and with it the body, to PROBE_BODY_MAX: they are told;
+	 * NULL: none. */
+	const char *keep;
+	char kept[PROBE_KEPT];
 };
 
 /* What of a body is looked at for what it must hold. */
 #define PROBE_BODY_MAX 65536
 
-/* http and expect_body, which may be NULL, have to live as long as it. */
-struct probe_answer *probe_answer_new(const struct http_config *http, const char *expect_body, bool is_head);
+/* http, expect_body and keep, which may be NULL, have to live as long as it. */
+struct probe_answer *probe_answer_new(const struct http_config *http, const char *expect_body, bool is_head,
+				      const char *keep);
 void probe_answer_free(struct probe_answer **ap);
 
 /* Where the next bytes go, *n at most; NULL: memory is out. */

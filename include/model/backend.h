@@ -19,19 +19,20 @@
 
 #define BACKEND_WEIGHT_MAX 256
 
-/* What the health checks say.  CHECKING: no verdict yet, not usable. */
-enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DOWN };
+/* What the health checks say.  CHECKING: no verdict yet, not usable.  DRAINING: it answers, and
+ * says that it wants nothing new (kube-proxy's 503); its connections stay, whatever on_down says. */
+enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DRAINING, BACKEND_DOWN };
 
 /* May a new connection go there?  The truth table of the two states a backend
  * has: what its owner wants (by weight and by `node`), and how it does (by the checks and,
  * where it is up, by the connects of the workers):
  *
- *	              up     ejected    checking   down
- *	ready         USED   SPARE      SPARE      SPARE
- *	drain         NEVER  NEVER      NEVER      NEVER
+ *	              up     ejected    checking   draining   down
+ *	ready         USED   SPARE      SPARE      SPARE      SPARE
+ *	drain         NEVER  NEVER      NEVER      NEVER      NEVER
  *	removed       is no backend of the service any more
  *
- * ready: weight above 0, and its node is not drained.  A backend whose host name
+ * ready: weight and share above 0, and neither its node nor its agent drains it.  A backend whose host name
  * is not resolved yet is NEVER.  A backup that is up is STANDBY in place of USED: only
  * while no backend of the color is USED.  SPARE: only while none is USED or STANDBY,
  * and unless the service says when_all_down = "reject".  Existing connections stay
@@ -54,6 +55,9 @@ struct backend {
 
 	/* Any thread reads it, main changes it.  0: gets nothing new; at most BACKEND_WEIGHT_MAX. */
 	_Atomic unsigned weight;
+	/* The same of what its checks make of that, in hundredths of the weight: 100 unless they say
+	 * anything.  backend_weigh() makes it. */
+	_Atomic unsigned share;
 
 	/* Main's. */
 	char *host;	/* the node it is on, as written; NULL: it is on none */
@@ -62,6 +66,7 @@ struct backend {
 	unsigned node_at;	/* one more than the node's place in the pool's views; 0: it is on none */
 	bool node_down;	/* no backend on the node is up */
 	bool backup;	/* for when no other one is up */
+	unsigned endpoints;	/* behind it, as its check counts them; 0: not told */
 	bool late;	/* came while others were serving: starts slowly */
 	bool leaving;	/* its name means another address now; goes when that one was judged */
 
@@ -113,13 +118,26 @@ void backend_expect(struct backend *b, const char *server_name, unsigned workers
 /* Consumes the caller's reference: *bp is NULL on return. */
 void backend_unref(struct backend **bp);
 
-const char *backend_state_word(enum backend_state s);	/* "checking" "up" "down" */
+const char *backend_state_word(enum backend_state s);	/* "checking" "up" "draining" "down" */
 /* The same and "ejected": how it does, as users see it. */
 const char *backend_word(const struct backend *b);
 /* What its owner wants: "ready", or "drain" when it gets nothing new. */
 const char *backend_admin_word(const struct backend *b);
 /* Its owner wants it to get something, if it is well.  Thread: main. */
 bool backend_is_wanted(const struct backend *b);
+/* The same, and it counts among those of which a flip wants some: neither a backup, nor one
+ * that wants nothing new itself, as nodes without an endpoint of the service do.  Thread: main. */
+bool backend_counts(const struct backend *b);
+/* What of the weights its checks say comes to, after endpoints has changed.  True: share is another
+ * one.  Thread: main. */
+bool backend_weigh(struct backend *b);
+/* Its weight as it counts now, in hundredths; 0: it gets nothing new.  Any thread. */
+static inline uint32_t
+backend_weight(const struct backend *b)
+{
+	return atomic_load_explicit(&b->weight, memory_order_relaxed) *
+	       atomic_load_explicit(&b->share, memory_order_relaxed);
+}
 /* The truth table above.  Thread: main. */
 enum backend_use backend_use(const struct backend *b);
 

@@ -33,7 +33,9 @@ enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOU
 enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON, HEALTH_TLS_OWN };
 enum client_verify { VERIFY_REQUIRE, VERIFY_OPTIONAL };
 /* HANDSHAKE: of TLS; in words "tls". */
-enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE, HEALTH_HANDSHAKE, HEALTH_UDP };
+enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE, HEALTH_HANDSHAKE, HEALTH_UDP, HEALTH_KUBE_PROXY };
+/* Whether what a check counts behind a backend multiplies its weight. */
+enum health_weight { HEALTH_WEIGHT_CONFIGURED, HEALTH_WEIGHT_ENDPOINTS };
 /* ALL_DOWN_REFUSE is another word for ALL_DOWN_REJECT. */
 enum when_all_down { ALL_DOWN_TRY, ALL_DOWN_REJECT, ALL_DOWN_REFUSE };
 enum proxy_send { SEND_NONE, SEND_V1, SEND_V2 };
@@ -91,6 +93,7 @@ struct health_config {
 	double fast_interval;	/* while a verdict is changing; 0: a quarter of interval */
 	enum check_proxy send_proxy;
 	unsigned rise, fall;	/* 2, 3 */
+	enum health_weight weight;	/* of type kube-proxy; configured */
 	unsigned port;	/* of colors and backends that have no health_port; 0: the traffic's */
 	struct addr address;	/* where all are checked, without port; len 0: each at its own */
 	/* http: what is asked, with which Host (NULL: the backend's address), and

@@ -112,6 +112,8 @@ void reply_config_clear(struct reply_config *r);
 /* The groups tls and backend_tls, and health.tls; base is a service_draft. */
 /* The group health; base is a service_draft. */
 extern const struct key health_keys[];
+/* The port of a kind of check that has one, before colors take it. */
+void draft_settle_health(struct service_config *s);
 void draft_check_health(const struct cursor *c, struct service_draft *s);
 void health_config_clear(struct health_config *h);
 extern const struct key tls_keys[], backend_tls_keys[], health_tls_keys[];

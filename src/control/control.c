@@ -250,8 +250,10 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 	struct control *c = arg;
 	struct service_ctl *ctl = s->ctl;
 
-	BUS_EMIT(&c->bus, b->state == BACKEND_UP ? LOG_INFO_LEVEL : LOG_WARN_LEVEL,
-		 b->state == BACKEND_UP ? "backend.up" : "backend.down", s, service_color_field(s->config, b->color),
+	static const char *const events[] = { [BACKEND_CHECKING] = "", [BACKEND_UP] = "backend.up",
+					      [BACKEND_DRAINING] = "backend.draining", [BACKEND_DOWN] = "backend.down" };
+
+	BUS_EMIT(&c->bus, b->state == BACKEND_DOWN ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, events[b->state], s, service_color_field(s->config, b->color),
 		 LS("backend", b->text), LS("was", backend_state_word(was)), LS("reason", b->error));
 	control_announce(c);
 	if (b->host != NULL && c->nodes != NULL)
@@ -262,6 +264,20 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 		publish_soon(ctl);
 	else if (c->health != NULL)
 		begin_serving(ctl);
+}
+
+/* What its checks say of its weight has changed. */
+static void
+control_on_weight(void *arg, struct service *s, struct backend *b)
+{
+	struct control *c = arg;
+	struct service_ctl *ctl = s->ctl;
+
+	BUS_EMIT(&c->bus, LOG_DEBUG_LEVEL, "backend.weight", s, service_color_field(s->config, b->color),
+		 LS("backend", b->text), LF("weight", backend_weight(b) / 100.0), LU("endpoints", b->endpoints));
+	service_forget_maglev(s, b->color);
+	if (ctl_is_published(ctl))
+		publish_soon(ctl);
 }
 
 static void
@@ -705,7 +721,7 @@ open_store(struct control *c, struct why *why)
 static void
 begin_checks(struct control *c)
 {
-	const struct health_events events = { .changed = control_on_health, .arg = c };
+	const struct health_events events = { .changed = control_on_health, .weighed = control_on_weight, .arg = c };
 	struct service **services = must_array(c->n, sizeof(*services));
 
 	for (size_t i = 0; i < c->n; i++)

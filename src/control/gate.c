@@ -97,8 +97,8 @@ verdict(struct gate_backend *gb, const char *connect_error)
 		str_copy(gb->error, sizeof(gb->error), str_from(connect_error));
 	else if (b->state == BACKEND_CHECKING)
 		str_copy(gb->error, sizeof(gb->error), STR("not checked yet"));
-	else if (b->state == BACKEND_DOWN)
-		snprintf(gb->error, sizeof(gb->error), "health check: %s", b->error[0] != '\0' ? b->error : "down");
+	else if (b->state == BACKEND_DOWN || b->state == BACKEND_DRAINING)
+		snprintf(gb->error, sizeof(gb->error), "health check: %s", b->error[0] != '\0' ? b->error : backend_state_word(b->state));
 	gb->ok = gb->error[0] == '\0';
 	g->healthy += gb->ok;
 	g->finished++;
@@ -205,13 +205,17 @@ gate_new(struct service_ctl *ctl, enum color color, void (*done)(struct gate *g,
 	g->arg = arg;
 	g->needed = service_needed(s, color);
 	g->backends = must_array(s->colors[color].n, sizeof(struct gate_backend));
-	for (size_t i = 0; i < s->colors[color].n; i++) {
-		/* Who gets no traffic has no say, nor who gets some only when others do not. */
-		if (!backend_is_wanted(s->colors[color].backends[i]) || s->colors[color].backends[i]->backup)
-			continue;
-		g->backends[g->n].gate = g;
-		g->backends[g->n++].backend = backend_ref(s->colors[color].backends[i]);
-	}
+	/* Who gets no traffic has no say, nor who gets some only when others do not.  Where all want
+	 * nothing new themselves, that is the reason for the refusal. */
+	for (int all = 0; all < 2 && g->n == 0; all++)
+		for (size_t i = 0; i < s->colors[color].n; i++) {
+			struct backend *b = s->colors[color].backends[i];
+
+			if (all ? !backend_is_wanted(b) || b->backup : !backend_counts(b))
+				continue;
+			g->backends[g->n].gate = g;
+			g->backends[g->n++].backend = backend_ref(b);
+		}
 	list_init(&g->waiting);
 	ev_timer_init(&g->start, gate_on_start, 0.0, 0.0);
 	ev_timer_start(ctl->control->loop, &g->start);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "control/health.h"
 #include "control/question.h"
+#include "model/kube_health.h"
 
 #define CHECK_MAGIC 0x6865616cu
 /* Seconds between two complaints of what teald itself lacks. */
@@ -26,6 +27,8 @@ struct check {
 	struct backend *backend;	/* one reference */
 	struct target_user user;
 	unsigned passed, failed;	/* in a row; one of them is 0 */
+	unsigned declined, broken;	/* of those that failed, the last in a row that want nothing new, or are no
+					 * answer to that; one of them is 0 */
 	bool answered;	/* passed or failed once */
 };
 
@@ -45,6 +48,7 @@ struct health {
 	struct group **groups;	/* by the services' index; NULL: it is not checked */
 	size_t n;
 	struct question question;	/* the last one asked */
+	struct probe_told told;	/* by the probe whose answer is being heard */
 	double complained;	/* clock_now(): about a probe that could not begin */
 };
 
@@ -75,6 +79,12 @@ check_become(struct check *c, enum backend_state state)
 	h->events.changed(h->events.arg, c->group->service, c->backend, was);
 }
 
+static bool
+has_failed(const struct check *c)
+{
+	return c->failed > 0 && c->failed >= check_config_of(c)->fall;
+}
+
 /* The table of verdicts. */
 static void
 judge_check(struct check *c)
@@ -85,16 +95,24 @@ judge_check(struct check *c)
 	case BACKEND_CHECKING:
 		if (c->passed > 0)
 			check_become(c, BACKEND_UP);
-		else if (c->failed >= hc->fall)
-			check_become(c, BACKEND_DOWN);
+		else if (has_failed(c))
+			check_become(c, c->declined > 0 ? BACKEND_DRAINING : BACKEND_DOWN);
 		return;
 	case BACKEND_UP:
-		if (c->failed > 0 && c->failed >= hc->fall)
+		if (has_failed(c))
+			check_become(c, c->declined > 0 ? BACKEND_DRAINING : BACKEND_DOWN);
+		return;
+	case BACKEND_DRAINING:
+		if (c->passed > 0 && c->passed >= hc->rise)
+			check_become(c, BACKEND_UP);
+		else if (c->broken > 0 && c->broken >= hc->fall)
 			check_become(c, BACKEND_DOWN);
 		return;
 	case BACKEND_DOWN:
 		if (c->passed > 0 && c->passed >= hc->rise)
 			check_become(c, BACKEND_UP);
+		else if (c->declined > 0 && c->declined >= hc->rise)
+			check_become(c, BACKEND_DRAINING);
 		return;
 	}
 }
@@ -108,8 +126,10 @@ is_changing(const struct check *c)
 		return true;
 	case BACKEND_UP:
 		return c->failed > 0;
+	case BACKEND_DRAINING:
+		return c->passed + c->broken > 0;
 	case BACKEND_DOWN:
-		return c->passed > 0;
+		return c->passed + c->declined > 0;
 	}
 	return false;
 }
@@ -123,23 +143,59 @@ check_question(struct target_user *u, struct probe_request *out)
 	question_clear(q);
 	question_make(q, c->group->service, c->backend);
 	*out = q->request;
+	out->told = &c->group->health->told;
+}
+
+static void
+set_endpoints(struct check *c, unsigned endpoints)
+{
+	struct health *h = c->group->health;
+
+	if (c->backend->endpoints == endpoints)
+		return;
+	c->backend->endpoints = endpoints;
+	if (backend_weigh(c->backend))
+		h->events.weighed(h->events.arg, c->group->service, c->backend);
+}
+
+/* True: it wants nothing new; *error says so then, perhaps in text. */
+static bool
+hear_kube_proxy(struct check *c, const char **error, char text[sizeof(c->backend->error)])
+{
+	const struct probe_told *told = &c->group->health->told;
+	struct kube_health k;
+
+	kube_health_read(str_from(told->kept), (struct str){ told->text, told->n }, &k);
+	if (*error == NULL && !(k.counted && k.endpoints == 0)) {
+		set_endpoints(c, k.counted && check_config_of(c)->weight == HEALTH_WEIGHT_ENDPOINTS ? k.endpoints : 0);
+		return false;
+	}
+	if (*error != NULL && told->status != 503)
+		return false;
+	kube_health_reason(&k, told->status, text, sizeof(c->backend->error));
+	*error = text;
+	return true;
 }
 
 static void
 check_on_answer(struct target_user *u, const char *error, bool prompt)
 {
 	struct check *c = check_of(u);
+	char text[sizeof(c->backend->error)];
+	bool declines = check_config_of(c)->type == HEALTH_KUBE_PROXY && hear_kube_proxy(c, &error, text);
 
 	(void)prompt;
 	c->answered = true;
 	c->backend->checks[error == NULL]++;
 	if (error == NULL) {
-		c->failed = 0;
+		c->failed = c->declined = c->broken = 0;
 		c->passed += c->passed < UINT32_MAX;
 		c->backend->error[0] = '\0';
 	} else {
 		c->passed = 0;
 		c->failed += c->failed < UINT32_MAX;
+		c->declined = declines ? c->declined + (c->declined < UINT32_MAX) : 0;
+		c->broken = declines ? 0 : c->broken + (c->broken < UINT32_MAX);
 		str_copy(c->backend->error, sizeof(c->backend->error), str_from(error));
 	}
 	judge_check(c);
@@ -235,7 +291,9 @@ check_renew(struct check *c)
 {
 	struct target *before = c->user.target;
 
-	c->passed = c->failed = 0;
+	c->passed = c->failed = c->declined = c->broken = 0;
+	if (check_config_of(c)->type != HEALTH_KUBE_PROXY || check_config_of(c)->weight != HEALTH_WEIGHT_ENDPOINTS)
+		set_endpoints(c, 0);
 	/* The one that it has must not go because it leaves and comes again. */
 	if (before != NULL && check_config_of(c)->type != HEALTH_NONE && backend_has_address(c->backend)) {
 		struct question q;

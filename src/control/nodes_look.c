@@ -122,7 +122,9 @@ add_to_sum(struct node_sum *sum, const struct backend *b)
 			sum->down_since_us = b->since_us;
 		return;
 	case BACKEND_UP:
-		sum->up++;
+	case BACKEND_DRAINING:
+		sum->up += b->state == BACKEND_UP;
+		sum->draining += b->state == BACKEND_DRAINING;
 		sum->ejected += b->ejected_until > 0;
 		if (sum->up_since_us == 0 || b->since_us < sum->up_since_us)
 			sum->up_since_us = b->since_us;
@@ -182,7 +184,8 @@ does(const struct node_sum *sum, enum node_does was)
 {
 	if (sum->total == 0)
 		return NODE_UNKNOWN;
-	if (sum->up > 0)
+	/* One that says to be leaving answers. */
+	if (sum->up + sum->draining > 0)
 		return NODE_UP;
 	/* One that came back from nowhere is not up before a check has passed. */
 	return sum->checking > 0 && was != NODE_DOWN ? NODE_UNKNOWN : NODE_DOWN;

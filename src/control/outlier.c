@@ -107,7 +107,7 @@ outlier_on_health(struct service_ctl *ctl, struct backend *b, enum backend_state
 {
 	/* At the start no backend has been away. */
 	b->ramp_from = 0;
-	if (b->state == BACKEND_UP && (was == BACKEND_DOWN || b->late) && b->ejected_until <= 0) {
+	if (b->state == BACKEND_UP && (was == BACKEND_DOWN || was == BACKEND_DRAINING || b->late) && b->ejected_until <= 0) {
 		b->late = false;
 		atomic_store_explicit(&b->failed_in_row, 0, memory_order_relaxed);
 		atomic_store_explicit(&b->bad_in_row, 0, memory_order_relaxed);

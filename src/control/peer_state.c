@@ -152,6 +152,7 @@ put_verdict(struct buf *b, const struct backend *be)
 	tlv_double(b, PEER_T_EJECTED_UNTIL, be->ejected_until);
 	tlv_double(b, PEER_T_RAMP_FROM, be->ramp_from);
 	tlv_u64(b, PEER_T_EJECTIONS, be->ejections);
+	tlv_u64(b, PEER_T_ENDPOINTS, be->endpoints);
 	tlv_u64(b, PEER_T_CHECKS_FAILED, be->checks[0]);
 	tlv_u64(b, PEER_T_CHECKS_PASSED, be->checks[1]);
 	tlv_u64(b, PEER_T_FAILED_IN_ROW, atomic_load_explicit(&be->failed_in_row, memory_order_relaxed));
@@ -326,6 +327,9 @@ take_verdict(struct control *c, struct service *s, struct backend *b, struct str
 			health_adopt(c->health, s, b, its);
 			b->since_us = (int64_t)peer_u64(row, PEER_T_SINCE_US);
 			str_copy(b->error, sizeof(b->error), peer_str(row, PEER_T_ERROR));
+			b->endpoints = (unsigned)peer_u64(row, PEER_T_ENDPOINTS);
+			if (backend_weigh(b))
+				service_forget_maglev(s, b->color);
 		}
 	b->ejected_until = until > now && until < now + LONGEST ? until : 0;
 	b->ramp_from = from > now - LONGEST && from < now ? from : 0;

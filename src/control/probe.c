@@ -46,6 +46,8 @@ struct probe {
 	void *arg;
 	const struct status_set *expect;
 	unsigned *status;	/* where it is told; NULL: nowhere */
+	unsigned answered;	/* the status; 0: none yet */
+	struct probe_told *told;	/* where more of it is; NULL: nowhere */
 	const struct config *tree;	/* that expect is of; one reference, or NULL */
 	char *send;	/* hello and request */
 	size_t to_send, sent;
@@ -95,12 +97,33 @@ release(struct probe *p)
 }
 
 static void
+tell_answer(const struct probe *p)
+{
+	struct probe_told *told = p->told;
+	struct str text;
+
+	if (told == NULL)
+		return;
+	told->status = p->answered;
+	told->kept[0] = '\0';
+	told->n = 0;
+	if (p->answer == NULL)
+		return;
+	memcpy(told->kept, p->answer->kept, sizeof(told->kept));
+	text = buf_str(&p->answer->text);
+	told->n = text.n < sizeof(told->text) ? text.n : sizeof(told->text);
+	if (told->n > 0)
+		memcpy(told->text, text.p, told->n);
+}
+
+static void
 finish_probe(struct probe *p, const char *error)
 {
 	probe_done_fn *done = p->done;
 	void *arg = p->arg;
 	double seconds = clock_now() - p->started;
 
+	tell_answer(p);
 	release(p);
 	done(arg, error, seconds);
 }
@@ -116,6 +139,7 @@ finish_leaving(struct probe *p)
 
 	(void)io_shutdown(&p->io);
 	memcpy(verdict, p->verdict, sizeof(verdict));
+	tell_answer(p);
 	release(p);
 	done(arg, verdict[0] != '\0' ? verdict : NULL, seconds);
 }
@@ -199,6 +223,7 @@ finish_with(struct probe *p, unsigned status)
 {
 	char text[64];
 
+	p->answered = status;
 	if (p->status != NULL)
 		*p->status = status;
 	snprintf(text, sizeof(text), "HTTP status %u", status);
@@ -560,9 +585,11 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	p->arg = arg;
 	p->expect = request->expect;
 	p->status = request->status;
+	p->told = request->told;
 	p->tree = request->tree != NULL ? config_ref(request->tree) : NULL;
 	if (request->expect != NULL && request->http != NULL)
-		p->answer = probe_answer_new(request->http, request->expect_body, request->head);
+		p->answer = probe_answer_new(request->http, request->expect_body, request->head,
+					     request->told != NULL ? request->keep : NULL);
 	probe_steps_init(&p->steps, request->steps, request->n_steps);
 	p->datagram = request->datagram;
 	p->n_hello = request->hello.n;

@@ -24,13 +24,14 @@ begin_probe_head(struct probe_answer *a)
 }
 
 struct probe_answer *
-probe_answer_new(const struct http_config *http, const char *expect_body, bool is_head)
+probe_answer_new(const struct http_config *http, const char *expect_body, bool is_head, const char *keep)
 {
 	struct probe_answer *a = must_alloc(sizeof(*a));
 
 	a->http = http;
 	a->expect = expect_body;
 	a->is_head = is_head;
+	a->keep = keep;
 	buf_init(&a->text, PROBE_BODY_MAX);
 	buf_init(&a->bytes, http->max_header_size + PIECE);
 	begin_probe_head(a);
@@ -67,7 +68,7 @@ hear(struct probe_answer *a, const char *p, size_t n)
 		p += taken;
 		n -= taken;
 		/* Beyond what is looked at it is only counted. */
-		if (a->expect != NULL && !a->text.failed)
+		if ((a->expect != NULL || a->keep != NULL) && !a->text.failed)
 			(void)buf_append(&a->text, data.p, data.n < buf_room(&a->text) ? data.n : buf_room(&a->text));
 	}
 	a->over = a->body.done || v == HTTP1_BAD;
@@ -114,14 +115,28 @@ judge_text(struct probe_answer *a, bool ended, const char **error)
 {
 	struct str text = buf_str(&a->text);
 
-	if (*error != NULL || a->expect == NULL)
+	if (*error != NULL)
 		return true;
+	if (a->expect == NULL)
+		return a->keep == NULL || a->over || ended || buf_room(&a->text) == 0;
 	if (memmem(text.p, text.n, a->expect, strlen(a->expect)) != NULL)
 		return true;
 	if (!a->over && !ended && buf_room(&a->text) > 0)
 		return false;
 	*error = "its body does not have health.expect_body";
 	return true;
+}
+
+static void
+keep_header(struct probe_answer *a)
+{
+	for (unsigned i = 0; a->keep != NULL && i < a->head.header_count; i++) {
+		const struct http1_header *h = &a->head.headers[i];
+		struct str value = http1_text(&a->head, h->value);
+
+		if (str_case_eq(http1_text(&a->head, h->name), a->keep) && value.n < sizeof(a->kept))
+			(void)str_copy(a->kept, sizeof(a->kept), value);
+	}
 }
 
 /* More of the body, once the head is whole. */
@@ -181,6 +196,7 @@ probe_answer_take(struct probe_answer *a, size_t n, unsigned *status, const char
 	}
 	a->headed = true;
 	a->over = false;
+	keep_header(a);
 	*error = judge_body(a, (struct str){ all.p + a->head.length, all.n - a->head.length });
 	buf_consume(&a->bytes, all.n);
 	*status = a->head.status;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/version.h"
 #include "control/question.h"
+#include "model/kube_health.h"
 
 /* Beyond what any configuration says. */
 #define SAY_MAX ((size_t)64 << 20)
@@ -77,6 +78,24 @@ put_http(struct buf *say, const struct health_config *hc, const struct backend *
 	buf_printf(say, "Connection: close\r\n\r\n%s", hc->body != NULL ? hc->body : "");
 }
 
+static const struct status_set kube_proxy_well = { .n = 1, .ranges = { { 200, 200 } } };
+
+static void
+put_kube_proxy(struct buf *say, const struct backend *b)
+{
+	char where[ADDR_TEXT];
+
+	buf_printf(say, "GET " KUBE_HEALTH_PATH " HTTP/1.1\r\nHost: %s\r\nUser-Agent: teald/%s\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+		   addr_format(&b->health_address, where), teal_version());
+}
+
+/* By HTTP, with which answers; NULL: by something else. */
+static const struct status_set *
+expected_status(const struct health_config *hc)
+{
+	return hc->type == HEALTH_HTTP ? &hc->expect : hc->type == HEALTH_KUBE_PROXY ? &kube_proxy_well : NULL;
+}
+
 static enum proxy_send
 proxy_header_of(const struct service_config *sc, const struct backend *b)
 {
@@ -107,6 +126,8 @@ question_make(struct question *q, const struct service *s, const struct backend 
 	buf_append(&q->say, hello, n_hello);
 	if (hc->type == HEALTH_HTTP)
 		put_http(&q->say, hc, b);
+	else if (hc->type == HEALTH_KUBE_PROXY)
+		put_kube_proxy(&q->say, b);
 	CHECK(!q->say.failed);
 	say = buf_str(&q->say);
 	q->request = (struct probe_request){
@@ -115,12 +136,13 @@ question_make(struct question *q, const struct service *s, const struct backend 
 		.timeout = hc->timeout,
 		.hello = { say.p, n_hello },
 		.send = { say.p + n_hello, say.n - n_hello },
-		.expect = hc->type == HEALTH_HTTP ? &hc->expect : NULL,
-		.http = sc->mode == MODE_HTTP || hc->expect_body != NULL ? &sc->http : NULL,
-		.expect_body = hc->expect_body,
-		.head = hc->method != NULL && strcmp(hc->method, "HEAD") == 0,
-		.steps = hc->type != HEALTH_HTTP ? hc->steps : NULL,
-		.n_steps = hc->type != HEALTH_HTTP ? hc->n_steps : 0,
+		.expect = expected_status(hc),
+		.http = sc->mode == MODE_HTTP || hc->expect_body != NULL || hc->type == HEALTH_KUBE_PROXY ? &sc->http : NULL,
+		.expect_body = hc->type == HEALTH_HTTP ? hc->expect_body : NULL,
+		.head = hc->type == HEALTH_HTTP && hc->method != NULL && strcmp(hc->method, "HEAD") == 0,
+		.keep = hc->type == HEALTH_KUBE_PROXY ? KUBE_WEIGHT_HEADER : NULL,
+		.steps = expected_status(hc) == NULL ? hc->steps : NULL,
+		.n_steps = expected_status(hc) == NULL ? hc->n_steps : 0,
 		.datagram = hc->type == HEALTH_UDP,
 		.tree = s->held,
 	};
@@ -198,6 +220,7 @@ question_key(struct question *q, const struct service *s)
 		put_number(key, r->expect->ranges[i].to);
 	}
 	put_number(key, r->datagram);
+	put_text_part(key, r->keep);
 	put_text_part(key, r->expect != NULL ? r->expect_body : NULL);
 	for (size_t i = 0; i < r->n_steps; i++) {
 		put_number(key, r->steps[i].expect);

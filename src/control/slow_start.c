@@ -12,7 +12,7 @@
 uint32_t
 slow_start_weight(const struct service *s, const struct backend *b, double now)
 {
-	double whole = 100.0 * b->weight, share = 1;
+	double whole = backend_weight(b), share = 1;
 
 	if (b->ramp_from > 0 && s->config->slow_start > 0)
 		share = RAMP_FROM + (1 - RAMP_FROM) * (now - b->ramp_from) / s->config->slow_start;

@@ -86,7 +86,7 @@ snapshot_of(struct service *s)
 			if (!backend_is_wanted(b) || !backend_has_address(b))
 				continue;
 			snap->colors[c].usable[at] = backend_ref(b);
-			snap->colors[c].weights[at++] = 100 * b->weight;
+			snap->colors[c].weights[at++] = backend_weight(b);
 		}
 		balance_prepare(&snap->colors[c], s->config->balance == BALANCE_SOURCE_HASH ?
 							  service_maglev(s, (enum color)c) :

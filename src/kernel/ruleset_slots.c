@@ -112,12 +112,12 @@ make_turns(struct ruleset_slots *s, const struct snapshot_color *color, int fami
 static uint32_t
 source_size(struct backend *const *all, uint32_t n)
 {
-	uint64_t sum = 0, lightest = BACKEND_WEIGHT_MAX, wanted, needed;
+	uint64_t sum = 0, lightest = UINT64_MAX, wanted, needed;
 
 	for (uint32_t i = 0; i < n; i++) {
-		sum += all[i]->weight;
-		if (all[i]->weight < lightest)
-			lightest = all[i]->weight;
+		sum += backend_weight(all[i]);
+		if (backend_weight(all[i]) < lightest)
+			lightest = backend_weight(all[i]);
 	}
 	wanted = sum / lightest * SOURCE_LIGHTEST;
 	if (wanted < (uint64_t)n * SOURCE_EACH)
@@ -147,7 +147,7 @@ heir(const struct snapshot_color *color, int family, uint32_t slot)
 			continue;
 		unit = ((double)(hash_bytes(b->text, strlen(b->text), slot) >> 11) + 0.5) /
 		       9007199254740992.0;
-		score = (b->weight > 0 ? b->weight : 1) / -log(unit);
+		score = (backend_weight(b) > 0 ? backend_weight(b) : 1) / -log(unit);
 		if (best == MAGLEV_NONE || score > most) {
 			best = i;
 			most = score;

@@ -22,6 +22,7 @@ backend_try_new(enum color color, const struct addr *address, const struct addr 
 	b->health_address = *health_address;
 	addr_format(address, b->text);
 	b->weight = 1;
+	b->share = 100;
 	b->state = BACKEND_CHECKING;
 	b->since_us = clock_wall_us();
 	return b;
@@ -73,6 +74,8 @@ void
 backend_succeed(struct backend *b, const struct backend *old)
 {
 	b->weight = old->weight;
+	b->endpoints = old->endpoints;
+	(void)backend_weigh(b);
 	b->backup = old->backup;
 	b->host = old->host != NULL ? must_strdup(old->host) : NULL;
 	b->drain = old->drain;
@@ -134,6 +137,8 @@ backend_state_word(enum backend_state s)
 		return "checking";
 	case BACKEND_UP:
 		return "up";
+	case BACKEND_DRAINING:
+		return "draining";
 	case BACKEND_DOWN:
 		return "down";
 	}
@@ -161,7 +166,23 @@ backend_admin_word(const struct backend *b)
 bool
 backend_is_wanted(const struct backend *b)
 {
-	return b->weight > 0 && !b->drain;
+	return b->weight > 0 && b->share > 0 && !b->drain;
+}
+
+bool
+backend_counts(const struct backend *b)
+{
+	return backend_is_wanted(b) && !b->backup && b->state != BACKEND_DRAINING;
+}
+
+bool
+backend_weigh(struct backend *b)
+{
+	unsigned endpoints = b->endpoints < BACKEND_WEIGHT_MAX ? b->endpoints : BACKEND_WEIGHT_MAX;
+	unsigned share = 100 * (endpoints > 0 ? endpoints : 1), was = b->share;
+
+	b->share = share;
+	return share != was;
 }
 
 enum backend_use

@@ -291,7 +291,7 @@ rendezvous(const struct snapshot_color *sc, const struct balance_ask *ask, uint6
 			continue;
 		unit = ((double)(hash_bytes(b->text, strlen(b->text), hash) >> 11) + 0.5) /
 		       9007199254740992.0;
-		score = b->weight / -log(unit);
+		score = backend_weight(b) / -log(unit);
 		if (best == NONE || score > most) {
 			best = i;
 			most = score;

@@ -101,7 +101,7 @@ backend_text(const config_setting_t *item)
 /* 1 unless it says something else.  What is no weight was complained about
  * when it was read. */
 static unsigned
-backend_weight(const config_setting_t *item)
+configured_weight(const config_setting_t *item)
 {
 	const config_setting_t *weight = NULL;
 
@@ -435,7 +435,7 @@ resolve_listed(const struct cursor *c, const struct color_draft *from, struct co
 
 		/* What is malformed was complained about when it was read. */
 		if (text != NULL && split_backend(text, host, &port) == NULL)
-			add_color_backend(c, item, to, host, port, backend_weight(item));
+			add_color_backend(c, item, to, host, port, configured_weight(item));
 	}
 }
 

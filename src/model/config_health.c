@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "model/config_draft.h"
+#include "model/kube_health.h"
 
 #define AT(member) .offset = offsetof(struct service_draft, member)
 /* A shorter interval would only be load. */
@@ -15,7 +16,8 @@
 #define TEXT_MAX 8192
 #define TOKEN "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-static const char *const health_words[] = { "tcp", "http", "none", "tls", "udp", NULL };
+static const char *const health_words[] = { "tcp", "http", "none", "tls", "udp", "kube-proxy", NULL };
+static const char *const weight_words[] = { "configured", "endpoints", NULL };
 static const char *const proxy_words[] = { "auto", "none", "v1", "v2", NULL };
 
 static key_reader key_steps, key_check_headers;
@@ -27,6 +29,7 @@ const struct key health_keys[] = {
 	{ KEY("timeout", key_seconds), AT(s.health.timeout), .max = 300 },
 	{ KEY("rise", key_count), AT(s.health.rise), .min = 1, .max = 1000 },
 	{ KEY("fall", key_count), AT(s.health.fall), .min = 1, .max = 1000 },
+	{ KEY("weight", key_word), AT(s.health.weight), .words = weight_words },
 	{ KEY("path", key_text), AT(s.health.path) },
 	{ KEY("host", key_text), AT(s.health.host) },
 	{ KEY("method", key_text), AT(s.health.method) },
@@ -237,31 +240,75 @@ is_one_of_types(enum health_type type, unsigned types)
 	return (types & 1u << type) != 0;
 }
 
-/* Keys that other types do not know.  Inherited from the defaults they do no harm. */
+/* Keys that other types do not know, or that the type none leaves without a meaning.  Inherited from the
+ * defaults they do no harm. */
 static void
 check_types(const struct cursor *c, const struct service_draft *s)
 {
-	static const unsigned http = 1u << HEALTH_HTTP, none = 1u << HEALTH_NONE,
-			      talks = 1u << HEALTH_TCP | 1u << HEALTH_HANDSHAKE | 1u << HEALTH_UDP;
+	static const unsigned http = 1u << HEALTH_HTTP, talks = 1u << HEALTH_TCP | 1u << HEALTH_HANDSHAKE | 1u << HEALTH_UDP,
+			      kube = 1u << HEALTH_KUBE_PROXY, any = http | talks | kube;
 	static const struct {
 		const char *key;
-		bool talks;
+		unsigned types;
+		const char *are;
 	} only[] = {
-		{ "health.path", false },   { "health.host", false },	      { "health.expect", false }, { "health.method", false },
-		{ "health.headers", false }, { "health.body", false }, { "health.expect_body", false }, { "health.steps", true },
+		{ "path", http, "\"http\"" },
+		{ "host", http, "\"http\"" },
+		{ "expect", http, "\"http\"" },
+		{ "method", http, "\"http\"" },
+		{ "headers", http, "\"http\"" },
+		{ "body", http, "\"http\"" },
+		{ "expect_body", http, "\"http\"" },
+		{ "steps", talks, "\"tcp\", \"tls\" or \"udp\"" },
+		{ "weight", kube, "\"kube-proxy\"" },
+		{ "interval", any, "" },
+		{ "fast_interval", any, "" },
+		{ "rise", any, "" },
+		{ "fall", any, "" },
+		{ "port", any, "" },
+		{ "address", any, "" },
+		{ "send_proxy", any, "" },
+		{ "tls", any, "" },
 	};
+	const config_setting_t *group = config_setting_get_member(s->at, "health"), *own;
 
 	for (size_t i = 0; i < ARRAY_LEN(only); i++) {
-		const config_setting_t *own = config_setting_lookup((config_setting_t *)(uintptr_t)s->at, only[i].key);
-
-		if (own == NULL || is_one_of_types(s->s.health.type, none | (only[i].talks ? talks : http)))
+		if (group == NULL || (own = config_setting_get_member(group, only[i].key)) == NULL ||
+		    is_one_of_types(s->s.health.type, only[i].types))
 			continue;
-		if (only[i].talks)
-			cursor_error(c, own, "%s: belongs to health.type = \"tcp\", \"tls\" or \"udp\"; set one, or remove it",
-				     only[i].key);
+		if (s->s.health.type == HEALTH_NONE)
+			cursor_warn(c, own, "health.%s changes nothing: health.type = \"none\" makes no checks; remove one of them",
+				    only[i].key);
 		else
-			cursor_error(c, own, "%s: belongs to health.type = \"http\"; set that, or remove it", only[i].key);
+			cursor_error(c, own, "health.%s: belongs to health.type = %s; set %s, or remove it", only[i].key,
+				     only[i].are, only[i].types == talks ? "one" : "that");
 	}
+}
+
+void
+draft_settle_health(struct service_config *s)
+{
+	if (s->health.type == HEALTH_KUBE_PROXY && s->health.port == 0)
+		s->health.port = KUBE_PROXY_PORT;
+}
+
+static void
+check_kube_proxy(const struct cursor *c, const struct service_draft *s)
+{
+	const struct health_config *h = &s->s.health;
+
+	if (h->type != HEALTH_KUBE_PROXY || h->weight != HEALTH_WEIGHT_ENDPOINTS)
+		return;
+	for (int color = GREEN; color < COLORS; color++)
+		for (size_t i = 0; i < s->s.colors[color].n_backends; i++) {
+			if (s->s.colors[color].backends[i].health_port != KUBE_PROXY_PORT)
+				continue;
+			cursor_warn(c, draft_at(s, "health.weight"),
+				    "health.weight: \"endpoints\" changes nothing at port %d, where kube-proxy tells of itself and counts "
+				    "none; set the port, or health_port of a color, to the Service's healthCheckNodePort",
+				    KUBE_PROXY_PORT);
+			return;
+		}
 }
 
 static void
@@ -316,6 +363,7 @@ draft_check_health(const struct cursor *c, struct service_draft *s)
 	check_types(c, s);
 	check_http_check(c, s);
 	check_udp(c, s);
+	check_kube_proxy(c, s);
 	if (h->type == HEALTH_NONE)
 		return;
 	if (h->interval < INTERVAL_MIN || (h->fast_interval > 0 && h->fast_interval < INTERVAL_MIN))
@@ -328,12 +376,12 @@ draft_check_health(const struct cursor *c, struct service_draft *s)
 			     "health.timeout: must be above 0; health.type = \"none\" switches checks off");
 	else if (h->timeout > h->interval && h->interval >= INTERVAL_MIN)
 		cursor_warn(c, draft_at(s, "health.timeout"),
-			    "health.timeout: %.9g seconds are longer than health.interval, %.9g: a backend that does not answer "
+			    "health.timeout: %.9g s is longer than health.interval, %.9g s: a backend that does not answer "
 			    "is checked less often than that",
 			    h->timeout, h->interval);
 	if (h->fast_interval > h->interval && h->interval >= INTERVAL_MIN)
 		cursor_warn(c, draft_at(s, "health.fast_interval"),
-			    "health.fast_interval: %.9g seconds are longer than health.interval, %.9g: a backend whose last answer "
+			    "health.fast_interval: %.9g s is longer than health.interval, %.9g s: a backend whose last answer "
 			    "speaks against its state is checked less often than others",
 			    h->fast_interval, h->interval);
 }

@@ -78,7 +78,7 @@ key_seconds(const struct cursor *c, const struct key *k, const config_setting_t 
 		return;
 	}
 	if (v < k->min || v > max) {
-		cursor_key_error(c, s, "%.9g seconds are out of range: %.9g to %.9g", v, k->min, max);
+		cursor_key_error(c, s, "%.9g s is out of range: %.9g to %.9g", v, k->min, max);
 		return;
 	}
 	warn_of_milliseconds(c, k, s, v);

@@ -190,14 +190,14 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
 static const char *const log_words[] = {
 	"age", "backend", "backtrace", "binary", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients", "close_code",
 	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset", "doing", "drained",
-	"end", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
+	"end", "endpoints", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
 	"first_byte_seconds", "force", "from", "generation", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
 	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on",
 	"path", "paused", "peer", "pid", "pool", "protocol", "queue_seconds", "ready", "reason", "refused", "refusing", "remaining",
 	"renewed", "request_id", "result", "resumed", "retries", "sample", "seconds", "service", "services",
 	"signal", "sni", "socket", "status", "store_color", "store_epoch", "subject", "time",
 	"timeout", "tls", "tls_seconds", "to", "total", "trace_id", "tried", "ttl", "type", "uid", "until", "user", "user_agent", "verb",
-	"version", "wanted", "was", "where", "why", "worker", "workers",
+	"version", "wanted", "was", "weight", "where", "why", "worker", "workers",
 };
 
 static void

@@ -258,7 +258,7 @@ draft_check_store(struct draft *d)
 	/* It is read once a second, and one answer may take its whole time. */
 	if (d->c.store.max_age > 0 && d->c.store.max_age < 1 + d->c.store.command_timeout)
 		cursor_warn(&c, store_at(d, "max_age") != NULL ? store_at(d, "max_age") : type,
-			    "store.max_age: below %.9g seconds a single slow answer makes teald not ready",
+			    "store.max_age: below %.9g s a single slow answer makes teald not ready",
 			    1 + d->c.store.command_timeout);
 }
 

@@ -23,12 +23,12 @@ by_address(const void *a, const void *b)
 static uint32_t
 choose_size(const struct maglev *m)
 {
-	uint64_t sum = 0, lightest = BACKEND_WEIGHT_MAX, wanted;
+	uint64_t sum = 0, lightest = UINT64_MAX, wanted;
 
 	for (uint32_t i = 0; i < m->n; i++) {
-		sum += m->backends[i]->weight;
-		if (m->backends[i]->weight < lightest)
-			lightest = m->backends[i]->weight;
+		sum += backend_weight(m->backends[i]);
+		if (backend_weight(m->backends[i]) < lightest)
+			lightest = backend_weight(m->backends[i]);
 	}
 	wanted = sum / lightest * SLOTS_LIGHTEST;
 	if (wanted < (uint64_t)m->n * SLOTS_EACH)
@@ -42,7 +42,7 @@ choose_size(const struct maglev *m)
 /* One backend's own order of all slots: it takes the next one that is free. */
 struct preference {
 	uint32_t next, skip;
-	unsigned credit;
+	uint64_t credit;
 };
 
 static uint32_t
@@ -62,7 +62,7 @@ static void
 fill_table(struct maglev *m)
 {
 	struct preference *all = must_array(m->n, sizeof(*all));
-	unsigned heaviest = 1;
+	uint64_t heaviest = 1;
 	uint32_t left = m->size;
 
 	for (uint32_t i = 0; i < m->n; i++) {
@@ -71,11 +71,11 @@ fill_table(struct maglev *m)
 
 		all[i].next = (uint32_t)(hash_bytes(b->text, n, 1) % m->size);
 		all[i].skip = (uint32_t)(hash_bytes(b->text, n, 2) % (m->size - 1) + 1);
-		if (b->weight > heaviest)
-			heaviest = b->weight;
+		if (backend_weight(b) > heaviest)
+			heaviest = backend_weight(b);
 	}
 	for (uint32_t i = 0; left > 0; i = (i + 1) % m->n) {
-		all[i].credit += m->backends[i]->weight;
+		all[i].credit += backend_weight(m->backends[i]);
 		if (all[i].credit < heaviest)
 			continue;
 		all[i].credit -= heaviest;
@@ -99,7 +99,7 @@ maglev_new_sized(struct backend *const *backends, size_t n, uint32_t size)
 	atomic_init(&m->refs, 1);
 	m->backends = must_array(n, sizeof(struct backend *));
 	for (size_t i = 0; i < n; i++)
-		if (backends[i]->weight > 0)
+		if (backend_weight(backends[i]) > 0)
 			m->backends[m->n++] = backend_ref(backends[i]);
 	if (m->n == 0)
 		return m;

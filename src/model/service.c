@@ -476,7 +476,7 @@ service_needed(const struct service *s, enum color color)
 		return 1;
 	/* Of those that are to get anything at all times. */
 	for (size_t i = 0; i < s->colors[color].n; i++)
-		wanted += backend_is_wanted(s->colors[color].backends[i]) && !s->colors[color].backends[i]->backup;
+		wanted += backend_counts(s->colors[color].backends[i]);
 	if (q->percent)
 		needed = (wanted * q->value + 99) / 100;
 	return needed > 0 ? needed : 1;

@@ -321,11 +321,20 @@ test_warnings_do_not_refuse(void **state)
 		  "teal.conf:5: service \"shop\": idle_timeout: 600000 seconds are 166.7 hours; times are in seconds: "
 		  "if milliseconds are meant, write 600" },
 		{ SHOP("health: { interval = 2; timeout = 5; };"),
-		  "teal.conf:5: service \"shop\": health.timeout: 5 seconds are longer than health.interval, 2: a backend "
+		  "teal.conf:5: service \"shop\": health.timeout: 5 s is longer than health.interval, 2 s: a backend "
 		  "that does not answer is checked less often than that" },
 		{ SHOP("health: { interval = 2; fast_interval = 5; };"),
-		  "teal.conf:5: service \"shop\": health.fast_interval: 5 seconds are longer than health.interval, 2: a backend "
+		  "teal.conf:5: service \"shop\": health.fast_interval: 5 s is longer than health.interval, 2 s: a backend "
 		  "whose last answer speaks against its state is checked less often than others" },
+		{ SHOP("health: { type = \"none\"; port = 83; };"),
+		  "teal.conf:5: service \"shop\": health.port changes nothing: health.type = \"none\" makes no checks; remove one of "
+		  "them" },
+		{ SHOP("health: { type = \"none\"; path = \"/x\"; };"),
+		  "teal.conf:5: service \"shop\": health.path changes nothing: health.type = \"none\" makes no checks; remove one of "
+		  "them" },
+		{ SHOP("health: { type = \"kube-proxy\"; weight = \"endpoints\"; };"),
+		  "teal.conf:5: service \"shop\": health.weight: \"endpoints\" changes nothing at port 10256, where kube-proxy tells of "
+		  "itself and counts none; set the port, or health_port of a color, to the Service's healthCheckNodePort" },
 		{ TOP("node_pools: { spare = [\"10.0.0.9\"]; };"),
 		  "teal.conf:2: node_pools.spare is used by no service" },
 	};

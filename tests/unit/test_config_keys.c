@@ -108,6 +108,7 @@ static const struct sample service_samples[] = {
 	{ "health.timeout", "health: { timeout = 7; interval = 9; };", NULL },
 	{ "health.rise", "health: { rise = 7; };", NULL },
 	{ "health.fall", "health: { fall = 7; };", NULL },
+	{ "health.weight", "health: { type = \"kube-proxy\"; port = 83; weight = \"endpoints\"; };", NULL },
 	{ "health.path", "health: { type = \"http\"; path = \"/x\"; };", NULL },
 	{ "health.host", "health: { type = \"http\"; host = \"x\"; };", NULL },
 	{ "health.expect", "health: { type = \"http\"; expect = \"200,204\"; };", NULL },

@@ -39,7 +39,7 @@ give(struct probe_answer *a, const char *p, size_t n, struct outcome *o)
 static struct outcome
 cut_at(const struct http_config *http, const char *text, size_t cut)
 {
-	struct probe_answer *a = probe_answer_new(http, NULL, false);
+	struct probe_answer *a = probe_answer_new(http, NULL, false, NULL);
 	struct outcome o = { .settled = false };
 
 	give(a, text, cut, &o);
@@ -141,7 +141,7 @@ test_the_rest_ends_where_its_framing_says(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-		struct probe_answer *a = probe_answer_new(&http, NULL, false);
+		struct probe_answer *a = probe_answer_new(&http, NULL, false, NULL);
 		size_t n = strlen(answers[i].rest);
 		struct outcome o = { .settled = false };
 		bool over;
@@ -180,7 +180,7 @@ test_a_body_that_must_hold_something(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++)
 		for (size_t cut = 0; cut <= strlen(answers[i].text); cut++) {
-			struct probe_answer *a = probe_answer_new(&http, "ready", false);
+			struct probe_answer *a = probe_answer_new(&http, "ready", false, NULL);
 			struct outcome o = { .settled = false };
 
 			give(a, answers[i].text, cut, &o);

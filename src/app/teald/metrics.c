@@ -239,7 +239,8 @@ put_backend_admin_state(struct prom *p, const struct service_ctl *ctl, enum entr
 	(void)entrance;
 	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
 		metrics_sample(p, of_backend(ctl, color, i),
-			       backend_is_wanted(ctl->service->colors[color].backends[i]));
+			       backend_is_wanted(ctl->service->colors[color].backends[i]) &&
+				       ctl->service->colors[color].backends[i]->state != BACKEND_DRAINING);
 }
 
 /* Each backend in one of these. */
@@ -256,7 +257,7 @@ backend_place(const struct backend *b)
 static void
 put_backend_places(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	static const char *const places[] = { "up", "ejected", "checking", "down", "node_down", "drained" };
+	static const char *const places[] = { "up", "ejected", "checking", "draining", "down", "node_down", "drained" };
 	const struct service *s = ctl->service;
 
 	for (size_t k = 0; k < ARRAY_LEN(places); k++) {

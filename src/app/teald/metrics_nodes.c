@@ -28,6 +28,7 @@ put_node_backends(struct prom *p, struct labels l, const struct node_view *v)
 	} counts[] = { { "up", v->sum.up - v->sum.ejected },
 		       { "ejected", v->sum.ejected },
 		       { "checking", v->sum.checking },
+		       { "draining", v->sum.draining },
 		       { "down", v->sum.down } };
 
 	for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
@@ -49,7 +50,7 @@ static const struct {
 	node_fn *put;
 	const char *help;
 } node_families[] = {
-	{ "teal_node_up", put_node_up, "1 while a backend on the node, of any service of its pool, is up." },
+	{ "teal_node_up", put_node_up, "1 while a backend on the node, of any service of its pool, answers its checks." },
 	{ "teal_node_admin_state", put_node_admin_state, "1 for a node that is ready, 0 for one that is drained." },
 	{ "teal_node_backends", put_node_backends, "Backends on a node, by how they do." },
 	{ "teal_node_connections", put_node_connections, "Open connections to the backends on a node." },

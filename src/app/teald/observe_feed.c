@@ -326,7 +326,7 @@ settled_hash(const struct service_ctl *ctl)
 		for (size_t i = 0; i < s->colors[c].n; i++) {
 			const struct backend *b = s->colors[c].backends[i];
 			const uint64_t one[] = {
-				(uint64_t)(uintptr_t)b, b->state, (uint64_t)b->since_us, b->drain, b->weight,
+				(uint64_t)(uintptr_t)b, b->state, (uint64_t)b->since_us, b->drain, backend_weight(b),
 				b->ejected_until > 0, b->node_down
 			};
 

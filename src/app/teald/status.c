@@ -65,6 +65,11 @@ backends_json(struct json *j, const struct service_ctl *ctl, enum color color)
 		if (b->node_down)
 			json_bool(j, "node_down", true);
 		json_u64(j, "weight", b->weight);
+		/* What its checks make of that, where they do. */
+		if (b->endpoints > 0)
+			json_u64(j, "endpoints", b->endpoints);
+		if (b->share != 100)
+			json_double(j, "weight_now", backend_weight(b) / 100.0);
 		json_bool(j, "backup", b->backup);
 		json_u64(j, "connections", atomic_load_explicit(&b->connections, memory_order_relaxed));
 		status_time_json(j, "since", b->since_us);
@@ -311,6 +316,7 @@ status_node_json(struct json *j, const struct node_view *v, const struct node_su
 	json_u64(j, "up", sum->up);
 	json_u64(j, "total", sum->total);
 	json_u64(j, "checking", sum->checking);
+	json_u64(j, "draining", sum->draining);
 	json_u64(j, "ejected", sum->ejected);
 	json_u64(j, "connections", sum->connections);
 }

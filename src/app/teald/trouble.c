@@ -32,7 +32,8 @@ trouble_by_node(const struct service *s, enum color color)
 static bool
 is_bad(const struct backend *b)
 {
-	return backend_is_wanted(b) && backend_use(b) != BACKEND_USED && b->state != BACKEND_CHECKING;
+	return backend_is_wanted(b) && backend_use(b) != BACKEND_USED && b->state != BACKEND_CHECKING &&
+	       b->state != BACKEND_DRAINING;
 }
 
 /* "1/3 backends healthy, 2 needed; 10.0.0.12:11080 connection refused" */
@@ -45,8 +46,9 @@ put_health(struct buf *out, const struct service *s, enum color color)
 	for (size_t i = 0; i < s->colors[color].n; i++) {
 		const struct backend *b = s->colors[color].backends[i];
 
-		wanted += backend_is_wanted(b);
-		if (bad == NULL && is_bad(b))
+		/* Who wants nothing new is named where there is nothing else. */
+		wanted += backend_is_wanted(b) && b->state != BACKEND_DRAINING;
+		if (is_bad(b) ? bad == NULL || !is_bad(bad) : bad == NULL && b->state == BACKEND_DRAINING)
 			bad = b;
 	}
 	if (s->colorless)

@@ -1,6 +1,6 @@
 /* detail.js - one service opened: graphs, how each color answers, its backends. */
 
-const STATES = { up: ["good", "✓"], down: ["bad", "✕"], checking: ["warn", "…"], ejected: ["bad", "⏏"] };
+const STATES = { up: ["good", "✓"], down: ["bad", "✕"], checking: ["warn", "…"], draining: ["warn", "⇣"], ejected: ["bad", "⏏"] };
 
 function drawBackend(tr, b) {
 	const [address, how, conns, since, why] = tr.children, drained = b.admin === "drain";
