@@ -1,10 +1,14 @@
 """conf/examples: files of real sites, as HAProxy and nginx had them, each served by the real program."""
+import socket
+import ssl
+
 import pytest
 
 from helpers import libconfig
 from helpers.backends import Backend
+from helpers.certificates import Authority
 from helpers.clients import Client
-from helpers.http1 import Http, requests_of, site
+from helpers.http1 import Http, Reader, requests_of, site
 from helpers.samples import CONF, replace
 from helpers.scale import until
 
@@ -52,11 +56,45 @@ def test_a_site_of_one_version(example, backend, ports):
         assert t.ctl("flip", name, "blue")["error"] == "unsupported"
 
 
-def test_the_api_servers_of_a_cluster(example, ports, closing):
+class ApiServers:
+    """Of all hosts: by TLS, /readyz without a token, and anything else answered with the host's name."""
+
+    def __init__(self, authority, *names):
+        paths = authority.issue(names[0], *names)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(paths["cert"], paths["key"])
+        self.ready = set(HOSTS)
+
+    def behave(self, conn, b):
+        reader = Reader(conn := self.context.wrap_socket(conn, server_side=True))
+        while (head := reader.head()) is not None:
+            status = "200 OK" if head.target != "/readyz" or b.name in self.ready else "500 Internal Server Error"
+            conn.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(b.name)}\r\n\r\n{b.name}".encode())
+
+
+class Kubectl:
+    """A client that verifies the API server through the balancer, and stays."""
+
+    def __init__(self, authority, port):
+        context = ssl.create_default_context(cafile=str(authority.pem))
+        self.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="kubernetes")
+
+    def ask(self):
+        self.sock.sendall(b"GET /version HTTP/1.1\r\nHost: kubernetes\r\n\r\n")
+        reader = Reader(self.sock)
+        return reader.exactly(int(reader.head().get("Content-Length"))).decode()
+
+
+def test_the_api_servers_of_a_cluster(example, ports, closing, tmp_path):
+    authority = Authority(tmp_path)
+    api = ApiServers(authority, "kubernetes", "kubernetes.default")
     ports_of = {6443: ports.hold(), 9345: ports.hold()}
-    servers = [closing.add(Backend(h, p, host=h).start()) for h in HOSTS for p in ports_of.values()]
+    for host in HOSTS:
+        for port in ports_of.values():
+            closing.add(Backend(host, port, api.behave, host=host).start())
     listen = {name: ports.hold() for name in ("apiserver", "supervisor")}
     t = example("kubernetes-api", [
+        ("/etc/teal/kubernetes-ca.crt", str(authority.pem)),
         *((f"10.0.0.2{i + 1}", h) for i, h in enumerate(HOSTS)),
         ("0.0.0.0:6443", f"127.0.0.1:{listen['apiserver']}"), ("0.0.0.0:9345", f"127.0.0.1:{listen['supervisor']}"),
         *((f"port = {old};", f"port = {new};") for old, new in ports_of.items())])
@@ -64,13 +102,19 @@ def test_the_api_servers_of_a_cluster(example, ports, closing):
     t.rest()
 
     def peers(name):
-        return {Client(("127.0.0.1", listen[name])).echo().peer for _ in range(6)}
+        return {Kubectl(authority, listen[name]).ask() for _ in range(6)}
     assert peers("apiserver") == peers("supervisor") == set(HOSTS)
-    watch = Client(("127.0.0.1", listen["apiserver"])).echo()
-    t.ok("node", "drain", "control", watch.peer)
-    assert peers("apiserver") == peers("supervisor") == set(HOSTS) - {watch.peer}
-    watch.echo()
-    assert len(servers) == 6
+    watch = Kubectl(authority, listen["apiserver"])
+    first = watch.ask()
+    t.ok("node", "drain", "control", first)
+    assert peers("apiserver") == peers("supervisor") == set(HOSTS) - {first}
+    assert watch.ask() == first
+    # One that accepts connections and is not ready is no API server; the port where nodes join goes on.
+    second = min(set(HOSTS) - {first})
+    api.ready.discard(second)
+    t.wait_log("backend.down", service="apiserver", reason="HTTP status 500")
+    until(lambda: peers("apiserver") == set(HOSTS) - {first, second}, "the one that is ready has it all")
+    assert up(t, "supervisor") == set(HOSTS)
 
 
 def test_the_leader_of_a_database(example, ports, closing):
