@@ -7,6 +7,7 @@ import pathlib
 
 import pytest
 
+from helpers.http1 import Http, site
 from helpers.ports import listener
 from helpers.reload import rewrite
 from helpers.rsyslog import Rsyslog
@@ -123,6 +124,20 @@ def test_udp_says_what_is_cut_and_what_is_lost(web, rsyslog):
     assert said and "\ufffd" not in m["msg"] and int(said[2]) > 100
     assert t.metrics().get("teal_log_cut_total") > 0
     t.wait_log("log.connected")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "uxsock"])
+def test_a_line_that_is_too_long_for_the_receiver_is_cut_here_and_not_split_there(web, backend, rsyslog, kind):
+    r = rsyslog(kind)
+    t = web(green=[backend("green", site)], mode="http", top={"log": to(r.address)}, labels={f"pad{i}": "x" * 250 for i in range(15)})
+    # Around the 8,096 bytes that rsyslog takes, as it comes.
+    for n in range(500, 1700, 50):
+        with Http(t.address()) as c:
+            c.ask("/" + "x" * 2000, host="web", headers=[("User-Agent", "\\" * n)])
+    until(lambda: sum(m["id"] == "http.request" for m in r.messages()) == 24, "all lines are there")
+    assert {m["app"] for m in r.messages()} == {"teald"}
+    cut = [m["msg"] for m in r.messages() if m["line"] is None]
+    assert 0 < len(cut) < 24 and all(re.search(r"\.\.\.\[\d+ bytes cut\]$", m) for m in cut), cut[:2]
 
 
 def test_a_reload_moves_the_log_and_an_upgrade_goes_on(web, rsyslog):

@@ -1,4 +1,4 @@
-"""A real rsyslogd that writes what it is sent, field by field, into a file."""
+"""A real rsyslogd that writes what it is sent, field by field, into a file; its limits are those it comes with."""
 import json
 import socket
 import subprocess
@@ -6,7 +6,7 @@ import subprocess
 from . import scale
 
 CONF = """
-global(workDirectory="{folder}" maxMessageSize="8k")
+global(workDirectory="{folder}")
 module(load="im{kind}"{module})
 input(type="im{kind}" {input})
 template(name="fields" type="list" option.jsonf="on") {{
