@@ -29,7 +29,8 @@ struct store_write {
 	const char *token;	/* hashed, of the claim that allows it; NULL: none */
 	uint64_t expect_epoch;
 	struct record next;
-	struct audit_entry entry;	/* goes into the history with it */
+	struct audit_entry entry;	/* goes into the history with it ... */
+	bool unnoted;			/* ... unless the history has a line of it already */
 };
 
 /* now: the record as the store has it after the attempt (NULL when it could

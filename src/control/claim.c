@@ -195,6 +195,7 @@ claim_write(struct claiming *c)
 		memcpy(w.next.claim.reason, q->reason, sizeof(w.next.claim.reason));
 	}
 	fill_claim_entry(c, &w.entry);
+	w.unnoted = holds && !q->release;	/* renewals, each few seconds, would leave no room for flips */
 	ev_timer_stop(c->ctl->control->loop, &c->again);
 	c->step = CLAIM_WRITING;
 	store->write(store, &w, claim_on_store, c);

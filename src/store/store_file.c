@@ -43,7 +43,7 @@ struct pending {
 	enum store_meaning means;
 	char token[CLAIM_HASH];	/* "": none is presented */
 	struct record next;
-	struct state_entry *entry;	/* NULL once it is in the history */
+	struct state_entry *entry;	/* NULL once it is in the history, or where none is wanted */
 	enum err verdict;	/* of the check against the record */
 	bool against_next;	/* a conflict with a write of the same file */
 	store_done_fn *done;
@@ -205,7 +205,8 @@ stage(struct store_file *f)
 		if (p->verdict != OK)
 			continue;
 		p->service->next = p->next;
-		list_append(&f->entries, &p->entry->link);
+		if (p->entry != NULL)
+			list_append(&f->entries, &p->entry->link);
 		any = true;
 	}
 	return any;
@@ -259,7 +260,8 @@ answer_pending(struct store_file *f, struct pending *p, enum err result, const s
 
 	if (p->verdict == OK && kept) {
 		v->record = p->next;
-		state_remember(&f->state, &p->entry);
+		if (p->entry != NULL)
+			state_remember(&f->state, &p->entry);
 		now = v->record;
 		if (f->store.on_record != NULL)
 			f->store.on_record(f->store.arg, v->name, &now);
@@ -586,7 +588,7 @@ store_file_write(struct store *s, const struct store_write *w, store_done_fn *do
 	if (w->token != NULL)
 		str_copy(p->token, sizeof(p->token), str_from(w->token));
 	p->next = w->next;
-	p->entry = state_entry_new(&f->state, &w->entry);
+	p->entry = w->unnoted ? NULL : state_entry_new(&f->state, &w->entry);
 	p->done = done;
 	p->arg = arg;
 	list_append(&f->queue, &p->link);

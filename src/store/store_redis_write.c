@@ -329,7 +329,8 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 		return;
 	}
 	buf_init(&entry, ENTRY_MAX);
-	redis_entry_format(&line, &entry);
+	if (!w->unnoted)
+		redis_entry_format(&line, &entry);
 	send_write(run, write_mode(w->means), buf_str(&entry), write_on_reply);
 	buf_free(&entry);
 }

@@ -132,6 +132,8 @@ def test_it_ends_with_its_time(web):
     assert again["token"] == r["token"] and again["claimed"]["until"] > r["claimed"]["until"]
     assert again["claimed"]["at"] == r["claimed"]["at"] and again["claimed"]["reason"] == "it takes long"
     assert teal.wait_log("service.claimed", renewed=True)
+    # Not in the history: there renewals would push out the flips of others.
+    assert [h["reason"] for h in teal.ok("history", "web")["history"] if h["kind"] == "claim"] == ["deploy 1"]
     teal.clock.move(599)
     refused(teal.ctl("flip", "web", "blue"))
     teal.clock.move(2)
@@ -384,6 +386,7 @@ def test_a_claim_is_the_whole_fleet_s(fleet):
         assert f[0].ok("flip", "web", "blue", mine)["epoch"] == 2
         second = a.reply()
     assert (second["idle"], second["epoch"]) == ("green", 2)
+    assert token_of(claim(f[1], token_of(second))) == token_of(second)  # a renewal is no line of the history
     refused(f[0].ctl("rollback", "web"))
     assert f[0].ok("release", "web", token_of(second))["changed"]
     assert f[1].ok("rollback", "web")["epoch"] == 3
