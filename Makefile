@@ -283,7 +283,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 		$(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
 	$(Q)install -m 755 $(BIN)/teald $(DESTDIR)$(SBINDIR)/teald
 	$(Q)install -m 755 $(BIN)/teald-serve $(DESTDIR)$(LIBEXECDIR)/teald-serve
-	$(Q)install -m 755 $(BIN)/tealctl $(BIN)/tealbench $(DESTDIR)$(BINDIR)/
+	$(Q)install -m 755 $(BIN)/tealctl $(BIN)/tealbench conf/ci/teal-deploy $(DESTDIR)$(BINDIR)/
 	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
 	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl
 	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@BINDIR@|$(BINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
@@ -292,7 +292,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples/ci
 	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/teal-sni.conf conf/teal-syslog-dns.conf conf/redis-acl.conf conf/sentinel.conf conf/ssh/ssh_config conf/examples/*.conf $(DESTDIR)$(DATADIR)/examples/
 	$(Q)install -m 644 $(STACK) $(DESTDIR)$(DATADIR)/examples/
-	$(Q)install -m 644 conf/ci/*.yml $(DESTDIR)$(DATADIR)/examples/ci/
+	$(Q)install -m 644 conf/ci/*.yml conf/ci/Jenkinsfile $(DESTDIR)$(DATADIR)/examples/ci/
 	$(Q)[ -e $(DESTDIR)$(CONFDIR)/teal.conf ] || install -m 644 conf/teal.conf $(DESTDIR)$(CONFDIR)/teal.conf
 
 deb: all	## a binary package in build/

@@ -29,17 +29,21 @@ FAULTS = ("reset", "hang", "truncated", "rubbish", "gone-event", "end")
 
 
 class Fault:
-    """What happens to requests instead of an answer, up to `times` of them; .hits: to how many it has."""
+    """What happens to requests instead of an answer, up to `times` of them, after the first `after`; .hits: to how many it
+    has."""
 
-    def __init__(self, how, times, **match):
+    def __init__(self, how, times, after, **match):
         assert isinstance(how, int) or how in FAULTS, how
-        self.how, self.times, self.match, self.hits = how, times, match, 0
+        self.how, self.times, self.after, self.match, self.hits = how, times, after, match, 0
         self.lifted = threading.Event()
 
     def takes(self, request):
         if self.lifted.is_set() or self.times is not None and self.hits >= self.times:
             return False
-        return all(re.search(want, getattr(request, word)) for word, want in self.match.items() if want)
+        if not all(re.search(want, getattr(request, word)) for word, want in self.match.items() if want):
+            return False
+        self.after -= 1
+        return self.after < 0
 
     def lift(self):
         self.lifted.set()
@@ -132,11 +136,11 @@ class KubeApi:
 
     # ---- what a test does to it ----
 
-    def fault(self, how, times=None, *, verb=None, path=None):
+    def fault(self, how, times=None, *, after=0, verb=None, path=None):
         """how: a status, "reset" (no answer), "hang" (until it is lifted, then an answer), "truncated" (half an answer),
         "rubbish" (no JSON), "gone-event" (a watch that says 410), "end" (a watch that ends at once).
         verb: get, list, watch, create, update, patch, delete; path: with its query; both regular expressions."""
-        f = Fault(how, times, verb=verb, path=path)
+        f = Fault(how, times, after, verb=verb, path=path)
         self.faults.append(f)
         return f
 
