@@ -22,7 +22,8 @@ struct node_sum {
 	unsigned total;
 	unsigned up, checking, draining, down;	/* by the checks; together the total */
 	unsigned ejected;	/* of those that are up */
-	uint64_t connections;	/* open now, of this teald */
+	uint64_t connections;	/* open now, of this teald; those too that are on backends that were dropped since */
+	uint64_t cut;	/* connections that the deadline of the node's present drain ended */
 	int64_t up_since_us, down_since_us;	/* wall clock: of the first that is up, of the last that went down; 0: none */
 };
 
@@ -32,7 +33,9 @@ struct node_view {
 	bool configured;	/* the pool lists it; else it was added */
 	bool said;	/* something was said that reset would take back */
 	enum node_wish wish;
+	struct node_terms terms;
 	char problem[200];	/* it has no address; "" when it has */
+	int64_t emptied_us;	/* terms.since_us of the drain of which it was told that nothing is left; 0: of none */
 	enum node_does does;
 	struct node_sum sum;
 	char reason[96];	/* why a check of it failed; "": none is failing, or it was not said */
@@ -60,6 +63,11 @@ bool nodes_obey(struct service_ctl *ctl, enum color color);
 /* A node of the pool, configured or added, and not removed. */
 bool nodes_has(const struct control *c, const char *pool, const char *host);
 
+/* What each thread here obeys of what was said of the pool's nodes: the version. */
+uint64_t nodes_applied(const struct control *c, const char *pool);
+/* For the heartbeat: the pools, and what is left on nodes whose connections are ended. */
+void nodes_describe(struct control *c, struct fleet_member *self);
+
 /* NULL when there is no such pool. */
 const struct pool_config *nodes_pool(const struct control *c, struct str name);
 /* Looks at all nodes: what nodes_views() says and backend.node_down are of now.  One pass over
@@ -76,10 +84,12 @@ void nodes_add_service(struct node_sum *sum, const struct service *s, size_t pla
 /* A change that would take the last usable backend of an active color is E_UNHEALTHY, unless forced.
  * OK: stored, and every worker here obeys it (changed is false when it was so
  * already).  E_USAGE: no such node, a name without address, too many.  Else
- * what the store said.  done is called once, perhaps from inside. */
+ * what the store said.  done is called once, perhaps from inside.
+ * terms: of a drain that ends connections, NULL: they stay; when since_us is is written there, and it
+ * lasts until done. */
 typedef void node_done_fn(void *arg, enum err e, bool changed, const struct why *why);
 void nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
-		  bool force, node_done_fn *done, void *arg);
+		  bool force, struct node_terms *terms, node_done_fn *done, void *arg);
 
 /* A service that came gets the backends that its pool has now; of one that goes no
  * change waits any more. */

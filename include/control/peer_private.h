@@ -28,6 +28,9 @@ void peer_put_record(struct buf *b, const struct record *r);
 /* False: it is none. */
 bool peer_take_record(struct str row, struct record *out);
 /* The fields of the orders into the row that is open. */
+/* Terms of a node, into its row. */
+void peer_put_terms(struct buf *b, const struct node_terms *t);
+void peer_take_terms(struct str row, struct node_terms *out);
 void peer_put_orders(struct buf *b, const struct drain_orders *o);
 void peer_take_orders(struct str row, struct drain_orders *out);
 
@@ -63,7 +66,7 @@ void peer_take_quality(struct service_ctl *ctl, struct str row);
 struct peer_backend {
 	struct backend *backend;	/* one reference */
 	uint32_t connections;
-	uint64_t failures, bad_answers;
+	uint64_t failures, bad_answers, cut;
 };
 
 /* A service as both have it. */

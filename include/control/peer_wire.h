@@ -155,7 +155,9 @@ enum peer_tag {
 	/* Nodes. */
 	PEER_T_POOL = 144,	/* str */
 	PEER_T_VERSION = 145,
-	PEER_T_NODE = 146,	/* row of ADDRESS (the host) and WORD; several */
+	PEER_T_NODE = 146,	/* row of ADDRESS (the host), WORD, SINCE_US and: several */
+	PEER_T_TIMEOUT_US = 147,	/* its connections are ended within so long; absent: they stay */
+	PEER_T_SPREAD_US = 148,	/* absent: as each service says */
 
 	/* The fleet. */
 	PEER_T_MEMBER = 152,	/* row of ADDRESS (the machine), PID and: */

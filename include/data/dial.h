@@ -134,6 +134,11 @@ void dial_end(struct dial *d);
 void dial_all_anew(struct lane *l);
 /* Leaves those backends whose connections are to end; so do those that have reached them. */
 void dial_leave_down(struct lane *l);
+/* Likewise those of nodes that are drained, in time: a round of it, bounded in work.  False: none has any
+ * connection. */
+bool dial_leave_nodes(struct lane *l);
+/* Where in a spread its turn is to be ended, in [0, 1); by whom the client is and when it came. */
+double dial_place(const struct dial *d);
 /* Goes on with those that had no descriptor, until there is none again. */
 void dial_resume(struct lane *l);
 /* Ends those whose clients left. */

@@ -85,6 +85,8 @@ struct flows_match {
 	int entrance;	/* or FLOWS_ANY */
 	struct addr backend;	/* len 0: any */
 	double idle;	/* so many seconds without a packet; 0: any */
+	double share;	/* of all flows only those whose place, which they keep, is below it, and that they
+			 * were cut is counted at their backend, idle ones apart; 0: all */
 };
 
 /* Takes them out of the kernel's table; packets that still come belong to no

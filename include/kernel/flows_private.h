@@ -110,6 +110,9 @@ void flows_take_watch(struct flows *f, unsigned id, struct service *s, uint64_t 
 		      struct backend **backends, size_t n);
 const char *flow_state_word(const struct flow *flow, unsigned protocol);
 
+/* flows_drain.c: where in the spread of a drain its turn is, in [0, 1). */
+double flows_place(const struct flow *flow);
+
 /* flows_tell.c: the line of an ended flow. */
 
 /* Why it ended, by the last that was said of it. */

@@ -62,6 +62,9 @@ struct backend {
 	/* Main's. */
 	char *host;	/* the node it is on, as written; NULL: it is on none */
 	bool drain;	/* its node is: gets nothing new */
+	struct node_terms terms;	/* of that */
+	double drained_at;	/* clock_now() from which the timeout of the terms counts */
+	uint64_t cut_before;	/* of cut, before that */
 	/* As last looked at (control/nodes.h). */
 	unsigned node_at;	/* one more than the node's place in the pool's views; 0: it is on none */
 	bool node_down;	/* no backend on the node is up */
@@ -87,6 +90,7 @@ struct backend {
 	/* Any thread, relaxed; on a line of their own. */
 	_Alignas(64) _Atomic uint32_t connections;	/* now, all entrances */
 	_Atomic uint64_t connect_failures;	/* since the start */
+	_Atomic uint64_t cut;	/* connections that the deadline of its node's drain ended, since the start */
 	_Atomic uint32_t failed_in_row;	/* connects, since the last that succeeded */
 	_Atomic uint64_t bad_answers;	/* of HTTP, since the start: see backend_answered() */
 	_Atomic uint32_t bad_in_row;	/* since the last good one */
@@ -121,6 +125,8 @@ void backend_unref(struct backend **bp);
 const char *backend_state_word(enum backend_state s);	/* "checking" "up" "draining" "down" */
 /* The same and "ejected": how it does, as users see it. */
 const char *backend_word(const struct backend *b);
+/* Its node is as that of another one: it is that other one's by another address or other terms. */
+void backend_share_node(struct backend *b, const struct backend *other);
 /* What its owner wants: "ready", or "drain" when it gets nothing new. */
 const char *backend_admin_word(const struct backend *b);
 /* Its owner wants it to get something, if it is well.  Thread: main. */

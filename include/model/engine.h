@@ -6,23 +6,11 @@
 
 #include "base/json.h"
 #include "model/admission.h"
+#include "model/drain_orders.h"
 #include "model/service.h"
 #include "model/snapshot.h"
 #include "net/tls_site.h"
 #include "proto/prometheus.h"
-
-/* How the connections of a color are to be ended, seconds from `at`: when that
- * is does not depend on how late a thread reads its orders. */
-struct drain_orders {
-	double at;	/* clock_now() when they were given */
-	double idle;	/* idle for so long: closed; 0: idle connections stay */
-	double spread;	/* those closes are spread over so long */
-	double timeout;	/* then the rest are cut; 0: at once; < 0: never */
-	enum ending ending;	/* how the cut ones are said to have ended */
-	/* The service itself ends: not only what is on the color, but previews, clients
-	 * between two requests and those who have no backend yet. */
-	bool all;
-};
 
 /* One connection that still holds a color. */
 struct holder {

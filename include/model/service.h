@@ -25,6 +25,12 @@ struct service_former {
 	struct backend_account *account;	/* one reference */
 };
 
+/* A backend of a node that the service has no more, or has by other terms. */
+struct service_parted {
+	struct backend *backend;	/* one reference */
+	uint64_t generation;	/* the last that may have had it */
+};
+
 struct service {
 	uint32_t magic;
 	unsigned index;	/* in the configuration's order */
@@ -61,6 +67,9 @@ struct service {
 		bool on_backup;	/* the last snapshot published has backups alone */
 		struct maglev *maglev;	/* one reference; NULL: not made yet, or not needed */
 	} colors[COLORS];
+	/* Those of nodes that were dropped, or replaced by others, with connections: as long as they have some. */
+	struct service_parted *parted;
+	size_t n_parted;
 	struct service_former *former;	/* the one that went first comes first */
 	size_t n_former;
 	uint64_t generation;	/* of the last snapshot published */
@@ -128,6 +137,10 @@ struct backend *service_configured_backend(const struct service_config *config, 
 bool service_expects(const struct service *s, const struct backend *b);
 /* The color has it no more; the service's reference is dropped, so hold one. */
 void service_remove_backend(struct service *s, struct backend *b);
+/* One of a node that the service is about to drop goes on to be known as long as it has connections. */
+void service_part(struct service *s, struct backend *b);
+/* Forgets those of them that have none, and get none any more. */
+void service_forget_parted(struct service *s);
 /* Backends of the color that are USED (model/backend.h). */
 size_t service_healthy(const struct service *s, enum color color);
 /* Those that are to get nothing new: their node is drained, or their weight is 0. */

@@ -8,8 +8,15 @@
 #include <stdint.h>
 
 #include "model/backend.h"
+#include "model/drain_orders.h"
 #include "model/maglev.h"
 #include "model/tally.h"
+
+/* A backend on a node that is drained, and whose connections are to end. */
+struct snapshot_leaving {
+	struct backend *backend;	/* a reference held by the snapshot */
+	struct drain_orders orders;
+};
 
 struct snapshot_color {
 	struct backend **usable;	/* references held by the snapshot */
@@ -18,6 +25,9 @@ struct snapshot_color {
 	 * usable.  References held by the snapshot. */
 	struct backend **down;
 	unsigned n_down;
+	/* Never usable.  Those that the service has no more, too, as long as they have connections. */
+	struct snapshot_leaving *leaving;
+	unsigned n_leaving;
 	/* Of each usable one, in hundredths: 100 times the configured weight, or
 	 * less while it starts slowly; at least 1. */
 	uint32_t *weights;
@@ -61,6 +71,19 @@ snapshot_resets(const struct snapshot *s, const struct backend *b)
 			return true;
 	return false;
 }
+/* How the connections of that backend are to end; NULL: they stay. */
+static inline const struct drain_orders *
+snapshot_leaves(const struct snapshot *s, const struct backend *b)
+{
+	const struct snapshot_color *c = &s->colors[b->color];
+
+	for (unsigned i = 0; i < c->n_leaving; i++)
+		if (c->leaving[i].backend == b)
+			return &c->leaving[i].orders;
+	return NULL;
+}
+/* Has one of the leaving backends a connection still, of whatever thread? */
+bool snapshot_has_leaving(const struct snapshot *s);
 /* Consumes the caller's reference: *sp is NULL on return. */
 void snapshot_unref(struct snapshot **sp);
 

@@ -82,14 +82,17 @@ enum admin_option {
 	ADMIN_OPT_TOKEN,
 	ADMIN_OPT_KEEP_CLAIM,
 	ADMIN_OPT_CONFIG,
+	ADMIN_OPT_NODE_WAIT,	/* --wait of a node's drain */
+	ADMIN_OPT_SPREAD,
 };
-#define ADMIN_OPTIONS (ADMIN_OPT_CONFIG + 1)
+#define ADMIN_OPTIONS (ADMIN_OPT_SPREAD + 1)
 
 enum admin_option_kind {
 	ADMIN_KIND_FLAG,	/* no value */
 	ADMIN_KIND_EXPECT,	/* COLOR or COLOR@EPOCH */
 	ADMIN_KIND_WAIT,	/* applied, drained, none */
 	ADMIN_KIND_SECONDS,	/* 0 or more, with fraction; or with the unit s, m or h */
+	ADMIN_KIND_PERHAPS_SECONDS,	/* the same, or no value */
 	ADMIN_KIND_TEXT,	/* anything but nothing */
 	ADMIN_KIND_COUNT,	/* 1 or more */
 	ADMIN_KIND_PATH,	/* an absolute one */
@@ -136,6 +139,9 @@ struct admin_request {
 	bool has_wait_healthy, has_timeout, has_drain;
 	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
 	double ttl, claim_wait;	/* claim: seconds; 0: not given */
+	bool node_wait;	/* node drain: it is waited for */
+	bool has_node_timeout, has_spread;
+	double node_timeout, spread;	/* seconds, of node_wait; 0 unless has_ */
 	struct str token;	/* empty: none given */
 	struct str reason;	/* empty: none given */
 	bool force, brief, summary, trouble, dry_run, epoch, no_cut, keep_claim;
@@ -156,6 +162,8 @@ struct admin_request {
 /* Shortest and longest --ttl, seconds. */
 #define ADMIN_TTL_MIN 1.0
 #define ADMIN_TTL_MAX (7 * 86400.0)
+/* Longest --wait of a node's drain, seconds. */
+#define ADMIN_NODE_WAIT_MAX (7 * 86400.0)
 /* Largest --last. */
 #define ADMIN_LAST_MAX 100000
 

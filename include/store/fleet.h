@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "model/config.h"
+#include "model/node.h"
 #include "model/record.h"
 
 /* A heartbeat is due every second; older than this: missing. */
@@ -23,6 +24,30 @@ struct fleet_service {
 	} colors[COLORS];
 };
 
+/* What a drained node still has, at a member. */
+#define FLEET_NODE_SERVICES 8
+struct fleet_node {
+	char host[NODE_HOST];
+	uint64_t connections;
+	uint64_t cut;	/* that the deadline of its drain ended */
+	struct {
+		char name[RECORD_NAME];
+		uint64_t connections;
+	} services[FLEET_NODE_SERVICES];	/* those with the most */
+	unsigned n_services;
+};
+
+/* A pool of nodes, as a member has it. */
+#define FLEET_POOL_NODES 64
+struct fleet_pool {
+	char name[RECORD_NAME];
+	uint64_t applied;	/* the version of what was said that each of its threads obeys */
+	bool refused;	/* what the store says is not obeyed there: it would take the last usable backend */
+	bool more;	/* there are more nodes than are listed */
+	struct fleet_node *nodes;	/* that are drained, and have or had something to end */
+	unsigned n;
+};
+
 struct fleet_member {
 	char id[32];
 	char run[24];	/* random with each start: two of one id are found out */
@@ -35,6 +60,9 @@ struct fleet_member {
 	bool missing;	/* silent for too long, and never said goodbye */
 	struct fleet_service *services;
 	size_t n;
+	bool tells_pools;	/* older ones do not */
+	struct fleet_pool *pools;
+	size_t n_pools;
 };
 
 struct fleet {
@@ -45,6 +73,13 @@ struct fleet {
 };
 
 void fleet_free(struct fleet *f);
+/* What a member owns; it is as one without services and pools then. */
+void fleet_member_free(struct fleet_member *m);
+/* The pools alone. */
+void fleet_pools_free(struct fleet_member *m);
+/* NULL: the member has no such pool, or does not say; there is nothing of such a node. */
+const struct fleet_pool *fleet_pool_of(const struct fleet_member *m, const char *pool);
+const struct fleet_node *fleet_node_of(const struct fleet_pool *p, const char *host);
 
 /* Begins a new view; now_us is the store's clock, now ours. */
 void fleet_begin(struct fleet *f, int64_t now_us, double now);

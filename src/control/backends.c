@@ -31,6 +31,8 @@ backends_drop(struct service_ctl *ctl, struct backend *b)
 	if (ctl->control->health != NULL)
 		health_remove(ctl->control->health, ctl->service, b);
 	tell_of(ctl, "backend.removed", b);
+	if (b->host != NULL)
+		service_part(ctl->service, b);
 	if (b->name != NULL)
 		resolve_review_soon(ctl->control);
 	service_remove_backend(ctl->service, b);
@@ -108,6 +110,8 @@ adopt_backend(const struct service_ctl *ctl, struct backend *b, const struct bac
 	b->host = node ? must_strdup(bc->host) : NULL;
 	changed |= b->drain && !node;
 	b->drain = b->drain && node;
+	if (!node)
+		b->terms = NODE_NO_TERMS;
 	return changed;
 }
 

@@ -425,6 +425,7 @@ control_describe(void *arg, struct fleet_member *self)
 		self->n = n;
 	}
 	self->ready = control_ready(c, &reason);
+	nodes_describe(c, self);
 	/* Without colors there is nothing that the others would wait for. */
 	for (size_t i = 0, at = 0; i < c->n; i++) {
 		const struct service *s = c->services[i]->service;

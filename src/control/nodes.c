@@ -5,9 +5,11 @@
  * to take nothing new, or removed (their sessions keep them until they end).
  *
  * Thread: main. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "control/backends.h"
 #include "control/nodes_private.h"
 #include "control/peer.h"
@@ -58,8 +60,30 @@ log_node(const struct service_ctl *ctl, const char *event, const struct backend 
 		 LS("backend", b->text), LS("where", b->host));
 }
 
+/* What was said of the node and is not obeyed yet; true: that makes a difference to new or old connections. */
 static bool
-add_node(struct service_ctl *ctl, enum color color, const char *host, bool drain)
+obey_node(struct service_ctl *ctl, struct backend *b, const struct node *said)
+{
+	const struct store *store = ctl->control->store;
+	struct node_terms terms = said != NULL ? said->terms : NODE_NO_TERMS;
+	bool drain = said != NULL && said->wish == NODE_DRAIN, tell = b->drain != drain;
+	double age;
+
+	if (!tell && node_terms_same(&b->terms, &terms))
+		return false;
+	b->drain = drain;
+	b->terms = terms;
+	/* Of one that was said while this teald did not run, or by a clock that was set, not longer than it lasts. */
+	age = (double)(store_now(store) - terms.since_us) / 1e6;
+	b->drained_at = clock_now() - fmax(0, fmin(age, (double)terms.timeout_us / 1e6));
+	b->cut_before = atomic_load_explicit(&b->cut, memory_order_relaxed);
+	if (tell)
+		log_node(ctl, drain ? "backend.drain" : "backend.ready", b);
+	return true;
+}
+
+static bool
+add_node(struct service_ctl *ctl, enum color color, const char *host, const struct node *said)
 {
 	struct backend *b = resolve_backend(ctl, color, host);
 	struct service *s = ctl->service;
@@ -71,7 +95,8 @@ add_node(struct service_ctl *ctl, enum color color, const char *host, bool drain
 		backend_unref(&b);
 		return false;
 	}
-	b->drain = drain;
+	if (said != NULL && said->wish == NODE_DRAIN)
+		(void)obey_node(ctl, b, said);
 	backends_add(ctl, b, NULL);
 	if (ctl->control->health != NULL)
 		resolve_settle(ctl, b);
@@ -94,11 +119,15 @@ nodes_obey(struct service_ctl *ctl, enum color color)
 		if (wish == NODE_REMOVED) {
 			backends_drop(ctl, b);
 			changed = true;
-		} else if (b->drain != (wish == NODE_DRAIN)) {
-			b->drain = wish == NODE_DRAIN;
-			log_node(ctl, b->drain ? "backend.drain" : "backend.ready", b);
-			changed = true;
+		} else {
+			changed |= obey_node(ctl, b, overlay_find(&p->overlay, b->host));
 		}
+	}
+	for (size_t i = 0; i < s->n_parted; i++) {
+		struct backend *b = s->parted[i].backend;
+
+		if (b->color == color)
+			changed |= obey_node(ctl, b, overlay_find(&p->overlay, b->host));
 	}
 	for (size_t i = 0; i < p->config->n_hosts + p->overlay.n; i++) {
 		const char *host = i < p->config->n_hosts ? p->config->hosts[i] :
@@ -106,7 +135,7 @@ nodes_obey(struct service_ctl *ctl, enum color color)
 		enum node_wish wish = nodes_wish(p, host);
 
 		if (wish != NODE_REMOVED && find_backend(s, color, host) == NULL)
-			changed |= add_node(ctl, color, host, wish == NODE_DRAIN);
+			changed |= add_node(ctl, color, host, overlay_find(&p->overlay, host));
 	}
 	if (changed)
 		service_forget_maglev(s, color);
@@ -159,6 +188,8 @@ obey(struct node_pool *p, struct nodes *n)
 		if (pool != NULL && strcmp(pool, p->config->name) == 0 && obey_colors(ctl) && ctl_is_published(ctl))
 			publish_now(ctl);
 	}
+	node_acks_begin(&p->acks, c);
+	nodes_on_acked(n);
 	if (c->store_ready)
 		control_announce(c);
 }
@@ -184,6 +215,7 @@ nodes_on_overlay(void *arg, const char *pool, const struct overlay *now)
 	/* Before the records that follow: who has acknowledged them has this, too. */
 	peer_on_nodes(c->peer, pool, now);
 	obey(p, c->nodes);
+	nodes_look_soon(c);
 }
 
 /* -- judging -------------------------------------------------------------------------------- */
@@ -277,6 +309,7 @@ nodes_pool_unhold(struct node_pool *p)
 	if (p->held > 0 || p->config != NULL)
 		return;
 	overlay_free(&p->overlay);
+	node_acks_free(&p->acks);
 	free(p->views);
 	free(p);
 }
@@ -340,6 +373,7 @@ nodes_new(struct control *c)
 
 	n->control = c;
 	list_init(&n->changes);
+	list_init(&n->drains);
 	ev_timer_init(&n->look, nodes_on_look, 0.0, 0.0);
 	nodes_reconfigure(n, c->config);
 	nodes_hear(c->store);
@@ -376,6 +410,7 @@ nodes_free(struct nodes **np)
 		return;
 	ev_timer_stop(n->control->loop, &n->look);
 	nodes_changes_end(n);
+	node_drains_end(n);
 	for (size_t i = 0; i < n->n; i++) {
 		n->pools[i]->config = NULL;
 		nodes_pool_unhold(n->pools[i]);

@@ -17,15 +17,11 @@ struct node_change {
 	char host[NODE_HOST];
 	enum node_verb verb;
 	bool force;	/* no judgement, neither here nor elsewhere */
+	struct node_terms *terms;	/* of a drain that ends connections; NULL: of none */
 	unsigned tries;
 	const struct hostname *name;	/* is being looked up */
 	bool written;	/* stored and obeyed; waits for the workers */
-	/* The generations that they must have. */
-	struct {
-		const struct service_ctl *ctl;
-		uint64_t generation;
-	} *want;
-	size_t n_want;
+	struct node_acks acks;
 	node_done_fn *done;
 	void *arg;
 };
@@ -39,45 +35,80 @@ change_end(struct node_change *ch, enum err e, bool changed, const struct why *w
 		ch->pool->held--;
 		nodes_pool_unhold(ch->pool);
 	}
-	free(ch->want);
+	node_acks_free(&ch->acks);
 	free(ch);
 }
 
-static bool
-is_acked(const struct node_change *ch)
+void
+node_acks_begin(struct node_acks *a, const struct control *c)
 {
-	for (size_t i = 0; i < ch->n_want; i++)
-		if (ch->want[i].ctl->service->acked < ch->want[i].generation)
+	node_acks_free(a);
+	a->want = must_array(c->n + 1, sizeof(*a->want));
+	for (size_t i = 0; i < c->n; i++) {
+		const struct service_ctl *ctl = c->services[i];
+
+		if (!ctl_is_published(ctl))
+			continue;
+		a->want[a->n].ctl = ctl;
+		a->want[a->n++].generation = ctl->service->generation + ctl->dirty;
+	}
+}
+
+bool
+node_acks_are_in(const struct node_acks *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (a->want[i].ctl->service->acked < a->want[i].generation)
 			return false;
 	return true;
+}
+
+void
+node_acks_free(struct node_acks *a)
+{
+	free(a->want);
+	*a = (struct node_acks){ NULL, 0 };
+}
+
+static void
+acks_forget(struct node_acks *a, const struct service_ctl *ctl)
+{
+	for (size_t i = a->n; i-- > 0;)
+		if (a->want[i].ctl == ctl)
+			a->want[i] = a->want[--a->n];
 }
 
 /* Stored and obeyed: the answer comes when the workers have it as well. */
 static void
 change_wait(struct node_change *ch)
 {
-	const struct control *c = ch->nodes->control;
-
 	ch->written = true;
-	ch->want = must_array(c->n, sizeof(*ch->want));
-	for (size_t i = 0; i < c->n; i++) {
-		if (!ctl_is_published(c->services[i]))
-			continue;
-		ch->want[ch->n_want].ctl = c->services[i];
-		ch->want[ch->n_want++].generation = c->services[i]->service->generation;
-	}
-	if (is_acked(ch))
+	node_acks_begin(&ch->acks, ch->nodes->control);
+	if (node_acks_are_in(&ch->acks))
 		change_end(ch, OK, true, NULL);
 }
 
 void
 nodes_on_acked(struct nodes *n)
 {
+	bool news = false;
+
+	for (size_t i = 0; i < n->n; i++) {
+		struct node_pool *p = n->pools[i];
+
+		if (p->applied == p->overlay.version || !node_acks_are_in(&p->acks))
+			continue;
+		p->applied = p->overlay.version;
+		node_acks_free(&p->acks);
+		news = true;
+	}
+	if (news && n->control->store_ready)
+		control_announce(n->control);
 	LIST_EACH(l, &n->changes)
 	{
 		struct node_change *ch = list_entry(l, struct node_change, link);
 
-		if (ch->written && is_acked(ch))
+		if (ch->written && node_acks_are_in(&ch->acks))
 			change_end(ch, OK, true, NULL);
 	}
 }
@@ -87,12 +118,10 @@ nodes_leave(struct nodes *n, const struct service_ctl *ctl)
 {
 	LIST_EACH(l, &n->changes)
 	{
-		struct node_change *ch = list_entry(l, struct node_change, link);
-
-		for (size_t i = ch->n_want; i-- > 0;)
-			if (ch->want[i].ctl == ctl)
-				ch->want[i] = ch->want[--ch->n_want];
+		acks_forget(&list_entry(l, struct node_change, link)->acks, ctl);
 	}
+	for (size_t i = 0; i < n->n; i++)
+		acks_forget(&n->pools[i]->acks, ctl);
 	nodes_on_acked(n);
 }
 
@@ -100,12 +129,17 @@ nodes_leave(struct nodes *n, const struct service_ctl *ctl)
  * same as before when there is nothing to do.  An overlay keeps only what
  * differs from the configuration. */
 static enum err
-apply(const struct node_change *ch, const struct overlay *base, struct overlay *next, struct why *why)
+apply(struct node_change *ch, const struct overlay *base, struct overlay *next, struct why *why)
 {
 	const struct node_pool *p = ch->pool;
 	const char *host = ch->host, *pool = p->config->name;
 	bool configured = nodes_configured(p, host), said = overlay_find(base, host) != NULL;
 	enum node_wish is = overlay_wish(base, configured, host), wish = NODE_READY;
+	struct node_terms terms = NODE_NO_TERMS;
+
+	terms.since_us = store_now(ch->nodes->control->store);
+	if (ch->terms != NULL)
+		ch->terms->since_us = terms.since_us;
 
 	overlay_copy(next, base);
 	if (is == NODE_REMOVED && !said && !configured && ch->verb != NODE_ADD)
@@ -131,13 +165,16 @@ apply(const struct node_change *ch, const struct overlay *base, struct overlay *
 		overlay_unset(next, host);
 		return OK;
 	}
-	if (wish == is)
+	/* A drain that ends connections is given anew, with a deadline of its own. */
+	if (wish == is && !(wish == NODE_DRAIN && ch->terms != NULL))
 		return OK;
 	if (wish == (configured ? NODE_READY : NODE_REMOVED))
 		overlay_unset(next, host);
 	else if (!overlay_set(next, host, wish))
 		return why_set(why, E_USAGE, "%s: more than %d nodes were changed; node reset some", pool,
 			       NODES_MAX);
+	else
+		overlay_set_terms(next, host, ch->terms != NULL ? ch->terms : &terms);
 	return OK;
 }
 
@@ -169,7 +206,7 @@ change_go(struct node_change *ch)
 	enum err e = ch->pool->config == NULL ?
 			     why_set(&why, E_USAGE, "the configuration has that pool no more; nothing was changed") :
 			     apply(ch, base, &next, &why);
-	bool same = e == OK && overlay_same(&next, base);
+	bool same = e == OK && overlay_same_terms(&next, base);
 
 	if (e == OK && !same && !ch->force && !nodes_may_obey(c, pool, &next, &why))
 		e = E_UNHEALTHY;
@@ -206,7 +243,7 @@ nodes_on_name(struct nodes *n, const struct hostname *name)
 
 void
 nodes_change(struct control *c, const struct pool_config *pool, const char *host, enum node_verb verb,
-	     bool force, node_done_fn *done, void *arg)
+	     bool force, struct node_terms *terms, node_done_fn *done, void *arg)
 {
 	struct nodes *n = c->nodes;
 	struct node_change *ch = must_alloc(sizeof(*ch));
@@ -219,6 +256,7 @@ nodes_change(struct control *c, const struct pool_config *pool, const char *host
 	ch->pool = nodes_find_pool(n, pool->name);
 	ch->verb = verb;
 	ch->force = force;
+	ch->terms = terms;
 	ch->done = done;
 	ch->arg = arg;
 	list_append(&n->changes, &ch->link);

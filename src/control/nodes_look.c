@@ -1,6 +1,7 @@
 /* nodes_look.c - how the nodes do: what the backends that are on one come to, over
  * all services of its pool.  Looked at when that is asked for, and a moment after
  * the health of a backend on a node has changed.  Thread: main. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,8 @@
 
 /* Of a node that dies the backends go down one after the other. */
 #define LOOK_AFTER 0.1
+/* Seconds after its deadline. */
+#define OLD_NEWS 60.0
 
 /* Places by the host's name, open addressing; 0: free, else one more than the place. */
 struct places {
@@ -73,6 +76,7 @@ see_node(const struct control *c, struct node_pool *p, const char *host, bool co
 	*v = (struct node_view){ .configured = configured,
 				 .said = said != NULL,
 				 .wish = said != NULL ? said->wish : configured ? NODE_READY : NODE_REMOVED,
+				 .terms = said != NULL ? said->terms : NODE_NO_TERMS,
 				 .does = NODE_UNKNOWN };
 	str_copy(v->host, sizeof(v->host), str_from(host));
 	if (name != NULL && name->n == 0)
@@ -83,6 +87,7 @@ see_node(const struct control *c, struct node_pool *p, const char *host, bool co
 
 		if (strcmp(b->host, host) == 0) {
 			v->does = b->does;
+			v->emptied_us = b->emptied_us;
 			break;
 		}
 	}
@@ -108,10 +113,17 @@ list_nodes(const struct control *c, struct node_pool *p)
 /* -- the backends on them --------------------------------------------------------------- */
 
 static void
+add_held(struct node_sum *sum, const struct backend *b)
+{
+	sum->connections += atomic_load_explicit(&b->connections, memory_order_relaxed);
+	sum->cut += atomic_load_explicit(&b->cut, memory_order_relaxed) - b->cut_before;
+}
+
+static void
 add_to_sum(struct node_sum *sum, const struct backend *b)
 {
 	sum->total++;
-	sum->connections += atomic_load_explicit(&b->connections, memory_order_relaxed);
+	add_held(sum, b);
 	switch (b->state) {
 	case BACKEND_CHECKING:
 		sum->checking++;
@@ -149,6 +161,9 @@ nodes_add_service(struct node_sum *sum, const struct service *s, size_t place)
 		for (size_t i = 0; i < s->colors[color].n; i++)
 			if (s->colors[color].backends[i]->node_at == place + 1)
 				add_to_sum(sum, s->colors[color].backends[i]);
+	for (size_t i = 0; i < s->n_parted; i++)
+		if (s->parted[i].backend->node_at == place + 1)
+			add_held(sum, s->parted[i].backend);
 }
 
 static void
@@ -156,6 +171,44 @@ tell_backend(const struct node_pool *p, struct node_view *v, struct backend *b)
 {
 	(void)p;
 	b->node_down = v->does == NODE_DOWN;
+}
+
+/* Connections of the past: of backends that were replaced, and of services that were removed. */
+static void
+count_held(const struct node_pool *p, const struct places *t, struct backend *b)
+{
+	struct node_view *v = view_of(t, p, b);
+
+	if (v == NULL)
+		return;
+	b->node_at = (unsigned)(v - p->views) + 1;
+	add_held(&v->sum, b);
+}
+
+static bool
+is_of_pool(const struct service *s, const struct node_pool *p)
+{
+	return s->config->pool != NULL && strcmp(s->config->pool, p->config->name) == 0;
+}
+
+static void
+count_past(const struct control *c, const struct node_pool *p, const struct places *t)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const struct service *s = c->services[i]->service;
+
+		for (size_t k = 0; is_of_pool(s, p) && k < s->n_parted; k++)
+			count_held(p, t, s->parted[k].backend);
+	}
+	LIST_EACH(l, &c->leaving) {
+		const struct service *s = list_entry(l, struct service_ctl, leaving)->service;
+
+		for (int color = GREEN; is_of_pool(s, p) && color < COLORS; color++)
+			for (size_t k = 0; k < s->colors[color].n; k++)
+				count_held(p, t, s->colors[color].backends[k]);
+		for (size_t k = 0; is_of_pool(s, p) && k < s->n_parted; k++)
+			count_held(p, t, s->parted[k].backend);
+	}
 }
 
 /* Each backend of a node of the pool, to what was seen of that. */
@@ -166,7 +219,7 @@ each_backend(const struct control *c, struct node_pool *p, const struct places *
 	for (size_t i = 0; i < c->n; i++) {
 		const struct service *s = c->services[i]->service;
 
-		if (s->config->pool == NULL || strcmp(s->config->pool, p->config->name) != 0)
+		if (!is_of_pool(s, p))
 			continue;
 		for (int color = GREEN; color < COLORS; color++)
 			for (size_t k = 0; k < s->colors[color].n; k++) {
@@ -208,24 +261,57 @@ tell_of_node(struct control *c, const struct node_pool *p, const struct node_vie
 			 LU("total", v->sum.total), LB("drained", drained));
 }
 
+bool
+node_view_ends(const struct node_view *v)
+{
+	return v->wish == NODE_DRAIN && v->terms.timeout_us >= 0;
+}
+
+/* Once for each drain. */
+static bool
+tell_of_drain(struct control *c, const struct node_pool *p, struct node_view *v)
+{
+	double seconds;
+
+	if (!node_view_ends(v) || v->emptied_us == v->terms.since_us || nodes_applied(c, p->config->name) < p->overlay.version ||
+	    v->sum.connections > 0)
+		return false;
+	v->emptied_us = v->terms.since_us;
+	seconds = (double)(store_now(c->store) - v->terms.since_us) / 1e6;
+	/* One that this process has only heard of, and that was over long ago, is no news. */
+	if (!c->yielded && seconds < (double)v->terms.timeout_us / 1e6 + OLD_NEWS)
+		BUS_EMIT(&c->bus, v->sum.cut > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "node.drained", NULL,
+			 LS("pool", p->config->name), LS("node", v->host), LF("seconds", fmax(seconds, 0)),
+			 LU("cut", v->sum.cut));
+	return true;
+}
+
 static void
 look_at_pool(struct control *c, struct node_pool *p)
 {
-	bool news = false;
+	bool news = false, emptied = false, draining = false;
 	struct places t;
 
 	list_nodes(c, p);
 	list_places(&t, p);
 	each_backend(c, p, &t, count_backend);
+	count_past(c, p, &t);
 	for (size_t i = 0; i < p->n_views; i++) {
 		enum node_does was = p->views[i].does;
 
 		p->views[i].does = does(&p->views[i].sum, was);
 		news |= p->views[i].does != was;
 		tell_of_node(c, p, &p->views[i], was);
+		emptied |= tell_of_drain(c, p, &p->views[i]);
+		draining |= node_view_ends(&p->views[i]) && p->views[i].emptied_us != p->views[i].terms.since_us;
 	}
 	if (news)
 		each_backend(c, p, &t, tell_backend);
+	/* The others may wait for that. */
+	if (emptied && c->store_ready && !c->nodes->describing)
+		control_announce(c);
+	if (draining)
+		nodes_look_soon(c);
 	free(t.at);
 }
 

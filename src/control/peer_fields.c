@@ -1,6 +1,7 @@
 /* peer_fields.c - records, orders and the rest as rows of fields.  Pure. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "control/peer_private.h"
 
 bool
@@ -176,4 +177,32 @@ peer_take_orders(struct str row, struct drain_orders *out)
 		.ending = str_eq(ending, ending_word(END_STOP)) ? END_STOP : END_DRAINED,
 		.all = peer_u64(row, PEER_T_ALL) != 0,
 	};
+}
+
+void
+peer_put_terms(struct buf *b, const struct node_terms *t)
+{
+	tlv_u64(b, PEER_T_SINCE_US, (uint64_t)t->since_us);
+	if (t->timeout_us >= 0)
+		tlv_u64(b, PEER_T_TIMEOUT_US, (uint64_t)t->timeout_us);
+	if (t->spread_us >= 0)
+		tlv_u64(b, PEER_T_SPREAD_US, (uint64_t)t->spread_us);
+}
+
+static int64_t
+take_us(struct str row, enum peer_tag tag)
+{
+	uint64_t us = peer_u64(row, tag);
+
+	return !peer_has(row, tag) ? -1 : us > NODE_TERMS_MAX_US ? NODE_TERMS_MAX_US : (int64_t)us;
+}
+
+void
+peer_take_terms(struct str row, struct node_terms *out)
+{
+	uint64_t since = peer_u64(row, PEER_T_SINCE_US);
+
+	*out = (struct node_terms){ .since_us = since <= CLOCK_US_MAX ? (int64_t)since : 0,
+				    .timeout_us = take_us(row, PEER_T_TIMEOUT_US),
+				    .spread_us = take_us(row, PEER_T_SPREAD_US) };
 }

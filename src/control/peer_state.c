@@ -73,6 +73,7 @@ peer_send_nodes(struct peer *p, enum peer_type type, const char *pool, const str
 
 			peer_put_str(&b, PEER_T_ADDRESS, now->list[i].host);
 			peer_put_str(&b, PEER_T_WORD, node_wish_word(now->list[i].wish));
+			peer_put_terms(&b, &now->list[i].terms);
 			tlv_close(&b, row);
 		}
 		tlv_u64(&b, PEER_T_LAST, i == now->n);
@@ -84,11 +85,15 @@ static void
 take_wish(struct overlay *o, struct str row)
 {
 	char host[NODE_HOST], word[16];
+	struct node_terms terms;
 	enum node_wish wish;
 
 	if (str_copy(host, sizeof(host), peer_str(row, PEER_T_ADDRESS)) && node_is_host(host) &&
 	    str_copy(word, sizeof(word), peer_str(row, PEER_T_WORD)) && node_wish_from_word(word, &wish))
-		(void)overlay_set(o, host, wish);
+		if (overlay_set(o, host, wish)) {
+			peer_take_terms(row, &terms);
+			overlay_set_terms(o, host, &terms);
+		}
 }
 
 void
@@ -130,6 +135,7 @@ peer_backends_hash(const struct service *s)
 				atomic_load_explicit(&b->connections, memory_order_relaxed),
 				atomic_load_explicit(&b->connect_failures, memory_order_relaxed),
 				atomic_load_explicit(&b->bad_answers, memory_order_relaxed),
+				atomic_load_explicit(&b->cut, memory_order_relaxed),
 			};
 
 			hash = hash_bytes(now, sizeof(now), hash);
@@ -224,6 +230,7 @@ put_backend(struct buf *b, const struct service *s, const struct backend *be, bo
 					       atomic_load_explicit(&be->connections, memory_order_relaxed) :
 					       0);
 	tlv_u64(b, PEER_T_CONNECT_FAILURES, atomic_load_explicit(&be->connect_failures, memory_order_relaxed));
+	tlv_u64(b, PEER_T_CUT, atomic_load_explicit(&be->cut, memory_order_relaxed));
 	tlv_u64(b, PEER_T_BAD_ANSWERS, atomic_load_explicit(&be->bad_answers, memory_order_relaxed));
 	put_served(b, be);
 	if (whole)
@@ -302,6 +309,7 @@ take_account(struct peer_backend *account, struct str row)
 
 	peer_add_difference(&b->connections, &account->connections, peer_u64(row, PEER_T_CONNECTIONS));
 	add_growth(&b->connect_failures, &account->failures, peer_u64(row, PEER_T_CONNECT_FAILURES));
+	add_growth(&b->cut, &account->cut, peer_u64(row, PEER_T_CUT));
 	add_growth(&b->bad_answers, &account->bad_answers, peer_u64(row, PEER_T_BAD_ANSWERS));
 	take_served(b, row);
 }

@@ -39,6 +39,26 @@ list_down(const struct service *s, enum color color, enum backend_use best, stru
 	}
 }
 
+static void
+add_leaving(const struct service *s, struct backend *b, struct snapshot *snap)
+{
+	struct snapshot_color *out = &snap->colors[b->color];
+	const struct drain_config *d = &s->config->drain;
+	double spread = b->terms.spread_us < 0 ? d->spread : (double)b->terms.spread_us / 1e6;
+
+	if (!b->drain || b->terms.timeout_us < 0)
+		return;
+	out->leaving = must_grow(out->leaving, out->n_leaving + 1, sizeof(*out->leaving));
+	out->leaving[out->n_leaving++] = (struct snapshot_leaving){
+		.backend = backend_ref(b),
+		.orders = { .at = b->drained_at,
+			    .idle = d->idle,
+			    .spread = spread,
+			    .timeout = (double)b->terms.timeout_us / 1e6,
+			    .ending = END_DRAINED },
+	};
+}
+
 struct snapshot *
 publish_build(struct service *s)
 {
@@ -47,6 +67,7 @@ publish_build(struct service *s)
 	double now = clock_now();
 	struct snapshot *snap;
 
+	service_forget_parted(s);
 	for (int c = 0; c < COLORS; c++) {
 		best[c] = service_best(s, (enum color)c);
 		n[c] = 0;
@@ -60,6 +81,7 @@ publish_build(struct service *s)
 		for (size_t i = 0; i < s->colors[c].n; i++) {
 			struct backend *b = s->colors[c].backends[i];
 
+			add_leaving(s, b, snap);
 			if (!is_usable(s, b, best[c]))
 				continue;
 			snap->colors[c].usable[at] = backend_ref(b);
@@ -70,6 +92,8 @@ publish_build(struct service *s)
 							  service_maglev(s, (enum color)c) :
 							  NULL);
 	}
+	for (size_t i = 0; i < s->n_parted; i++)
+		add_leaving(s, s->parted[i].backend, snap);
 	return snap;
 }
 

@@ -93,9 +93,7 @@ replace(struct service_ctl *ctl, struct backend *old, const struct addr *address
 		backend_check_at(b, &old->health_at);
 	b->weight = old->weight;
 	b->backup = old->backup;
-	b->drain = old->drain;
-	if (old->host != NULL)
-		b->host = must_strdup(old->host);
+	backend_share_node(b, old);
 	old->leaving = true;
 	backends_add(ctl, b, old);
 	if (!in_use || address == NULL || b->state != BACKEND_CHECKING)

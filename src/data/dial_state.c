@@ -1,10 +1,16 @@
 /* dial_state.c - the states of a struct dial, with their lists and counters, and what
  * is done to all that dial.  Thread: owning worker. */
+#include "base/hash.h"
 #include "data/dial.h"
 
 /* Seconds of dialing, about, after which a client is asked whether it is still there:
  * a watcher would cost every connection. */
 #define ASK_AFTER 0.1
+
+/* Connections looked at in one round of a node's drain, in each list: see DRAIN_BATCH of tcp_lane.c. */
+#define LEAVE_BATCH 2048
+/* The last in any spread: 1 is none. */
+#define LAST_PLACE 0.9999999999
 
 static bool
 is_counted(enum dial_state s)
@@ -174,7 +180,8 @@ dial_leave_down(struct lane *l)
 	LIST_EACH(it, &l->dialing) {
 		struct dial *d = list_entry(it, struct dial, link);
 
-		if (dial_ops(d)->io(d) != NULL && snapshot_resets(l->snapshot, d->backend))
+		if (dial_ops(d)->io(d) != NULL && (snapshot_resets(l->snapshot, d->backend) ||
+						   snapshot_leaves(l->snapshot, d->backend) != NULL))
 			dial_anew(d);
 	}
 	for (int k = 0; k < DIAL_KINDS; k++) {
@@ -182,6 +189,64 @@ dial_leave_down(struct lane *l)
 			end_those_of_down(l, &l->live[k][c]);
 		end_those_of_down(l, &l->previews[k]);
 	}
+}
+
+double
+dial_place(const struct dial *d)
+{
+	uint64_t seed = (uint64_t)(d->born * 1e6);
+
+	return (double)(uint32_t)hash_bytes(&d->peer, sizeof(d->peer), seed) / 4294967296.0;
+}
+
+/* A request is never idle, and has all the time there is: those do not come at once. */
+static bool
+must_leave(const struct dial *d, const struct drain_orders *o, double now, enum ending *ending)
+{
+	double place = d->waiter.kind == WAITER_SESSION ? dial_place(d) : LAST_PLACE;
+
+	*ending = o->ending;
+	if (drain_orders_cut(o, now, place))
+		return true;
+	*ending = END_DRAIN_IDLE;
+	return d->waiter.kind == WAITER_SESSION && drain_orders_close_idle(o, now, place, now - d->deadline.touched);
+}
+
+/* By rotation: safe when some leave, fair when there are more than fit into a round. */
+static void
+sweep_leaving(struct lane *l, struct link *list)
+{
+	struct link *first = NULL, *it;
+
+	for (unsigned n = 0; n < LEAVE_BATCH && (it = list_first(list)) != NULL && it != first; n++) {
+		struct dial *d = list_entry(it, struct dial, link);
+		const struct drain_orders *o = d->backend != NULL ? snapshot_leaves(l->snapshot, d->backend) : NULL;
+		enum ending ending;
+
+		if (o != NULL && must_leave(d, o, l->worker->now, &ending)) {
+			if (ending == o->ending)
+				atomic_fetch_add_explicit(&d->backend->cut, 1, memory_order_relaxed);
+			dial_ops(d)->end(d, ending);
+			continue;
+		}
+		list_remove(it);
+		list_append(list, it);
+		if (first == NULL)
+			first = it;
+	}
+}
+
+bool
+dial_leave_nodes(struct lane *l)
+{
+	if (l->snapshot == NULL || !snapshot_has_leaving(l->snapshot))
+		return false;
+	for (int k = 0; k < DIAL_KINDS; k++) {
+		for (int c = 0; c < COLORS; c++)
+			sweep_leaving(l, &l->live[k][c]);
+		sweep_leaving(l, &l->previews[k]);
+	}
+	return true;
 }
 
 void

@@ -74,6 +74,9 @@ known_backend(const struct lane *l, enum color color, struct str address)
 		b = backend_in(sc->usable, sc->n, color, address);
 	if (b == NULL && sc != NULL)
 		b = backend_in(sc->down, sc->n_down, color, address);
+	for (unsigned i = 0; b == NULL && sc != NULL && i < sc->n_leaving; i++)
+		if (is_at(sc->leaving[i].backend, color, address))
+			b = sc->leaving[i].backend;
 	if (b == NULL && book != NULL && slot < book->n && book->services[slot].service == l->service)
 		b = backend_in(book->services[slot].backends, book->services[slot].n, color, address);
 	return b;

@@ -141,7 +141,10 @@ lane_free(struct lane **lp)
 static void
 leave_down(struct lane *l)
 {
-	bool any = false;
+	bool any = snapshot_has_leaving(l->snapshot);
+
+	if (any)
+		worker_drain_begin(l->worker);
 
 	for (int c = 0; c < COLORS; c++)
 		for (unsigned i = 0; i < l->snapshot->colors[c].n_down; i++)
@@ -218,6 +221,8 @@ lane_start_drain(struct lane *l, enum color color, const struct drain_orders *or
 void
 lane_drain_late(struct lane *l, enum color color)
 {
+	if (l->snapshot != NULL && snapshot_has_leaving(l->snapshot))
+		worker_drain_begin(l->worker);
 	if (!l->drain[color].ordered || l->drain[color].on)
 		return;
 	l->drain[color].on = true;
@@ -233,7 +238,7 @@ has_unborn(const struct lane *l)
 bool
 lane_drain_step(struct lane *l, double now)
 {
-	bool busy = false;
+	bool busy = dial_leave_nodes(l);
 
 	for (int c = 0; c < COLORS; c++) {
 		struct lane_drain *d = &l->drain[c];

@@ -20,6 +20,8 @@
  * and flip.  What was renewed before lives until it is stale.  Seconds. */
 #define KNOWN 5.0
 #define COUNTS_EVERY 2.0
+/* Between two looks at what has to leave nodes that are drained. */
+#define LEAVE_EVERY 1.0
 /* Who has no snapshot by then does not keep the others waiting any longer. */
 #define BEGIN_EXTRA 0.5
 /* How long the end waits for the kernel to take the last rules. */
@@ -61,6 +63,7 @@ struct kernel {
 	bool held;	/* until the store was read: we slept */
 	double renewed;	/* clock_now() when it was last due */
 	ev_timer renew, counts, begin, close;
+	ev_timer leave;	/* while flows are on nodes that are drained */
 	ev_timer reloaded;	/* on_committed() is due */
 	bool reloading;	/* what a reload brought is not obeyed yet */
 	uint64_t generation;	/* of the configuration that it tells of */
@@ -130,6 +133,51 @@ cut_down(struct ours *o)
 }
 
 static void
+cut_share(const struct ours *o, const struct backend *b, double idle, double share, enum ending ending)
+{
+	const struct flows_match match = {
+		.service = o->id,
+		.color = (int)b->color,
+		.entrance = FLOWS_ANY,
+		.backend = b->address,
+		.idle = idle,
+		.share = share,
+	};
+
+	if (share > 0)
+		flows_cut(o->kernel->flows, &match, ending, NULL, NULL);
+}
+
+/* Of nodes that are drained those whose turn it is. */
+static void
+kernel_on_leave(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct kernel *k = container_of(t, struct kernel, leave);
+	bool any = false;
+
+	(void)revents;
+	for (size_t i = 0; i < k->n && !k->closing; i++) {
+		const struct ours *o = &k->list[i];
+
+		for (int c = 0; o->snapshot != NULL && c < COLORS; c++)
+			for (unsigned n = 0; n < o->snapshot->colors[c].n_leaving; n++) {
+				const struct snapshot_leaving *l = &o->snapshot->colors[c].leaving[n];
+				double now = clock_now();
+
+				/* As long as it is drained: a handshake under way may become one of its flows yet. */
+				any = true;
+				if (atomic_load_explicit(&l->backend->connections, memory_order_relaxed) == 0)
+					continue;
+				cut_share(o, l->backend, 0, drain_orders_cut_share(&l->orders, now), l->orders.ending);
+				cut_share(o, l->backend, l->orders.idle, drain_orders_idle_share(&l->orders, now),
+					  END_DRAIN_IDLE);
+			}
+	}
+	if (!any)
+		ev_timer_stop(loop, t);
+}
+
+static void
 committed_yet(struct kernel *k)
 {
 	if (!k->reloading)
@@ -154,6 +202,10 @@ tell_acked(struct ours *o)
 	if (o->service->config->on_down == ON_DOWN_RESET && o->acked == o->snapshot->generation &&
 	    !k->closing)
 		cut_down(o);
+	if (!k->closing && !ev_is_active(&k->leave)) {
+		ev_timer_set(&k->leave, 0.0, LEAVE_EVERY);
+		ev_timer_start(k->loop, &k->leave);
+	}
 	k->engine.on_acked(k->engine.arg, &k->engine, o->service, 0, o->acked);
 	committed_yet(k);
 }
@@ -659,6 +711,7 @@ kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *conf
 	}
 	ev_timer_init(&k->renew, kernel_on_renew, 0.0, 0.0);
 	ev_timer_init(&k->counts, kernel_on_count_timer, COUNTS_EVERY, COUNTS_EVERY);
+	ev_timer_init(&k->leave, kernel_on_leave, 0.0, LEAVE_EVERY);
 	ev_timer_init(&k->begin, kernel_on_begin, 0.0, 0.0);
 	ev_timer_init(&k->close, kernel_on_close, 0.0, 0.0);
 	ev_timer_init(&k->reloaded, kernel_on_reloaded, 0.0, 0.0);
@@ -696,6 +749,7 @@ kernel_free(struct kernel **kp)
 	removed = k->closing && removes(k);
 	ev_timer_stop(k->loop, &k->renew);
 	ev_timer_stop(k->loop, &k->counts);
+	ev_timer_stop(k->loop, &k->leave);
 	ev_timer_stop(k->loop, &k->begin);
 	ev_timer_stop(k->loop, &k->close);
 	ev_timer_stop(k->loop, &k->reloaded);

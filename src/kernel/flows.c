@@ -60,6 +60,7 @@ match_judge(void *arg, const struct flow *flow, const struct flow_fact *fact, en
 {
 	const struct wish_letter *l = arg;
 	struct addr backend;
+	struct backend *b;
 
 	(void)enough;
 	if (l->match.backend.len > 0) {
@@ -67,9 +68,15 @@ match_judge(void *arg, const struct flow *flow, const struct flow_fact *fact, en
 		if (!addr_equal(&backend, &l->match.backend))
 			return false;
 	}
+	if (l->match.share > 0 && flows_place(flow) >= l->match.share)
+		return false;
 	if (l->match.idle > 0 && flows_idle(l->flows, flow, fact) < l->match.idle)
 		return false;
 	*ending = l->ending;
+	/* The kernel may refuse, and it is cut again. */
+	b = l->flows->places.list[flow->place].backend;
+	if (l->match.share > 0 && l->ending != END_DRAIN_IDLE && !flow->cut && b != NULL)
+		atomic_fetch_add_explicit(&b->cut, 1, memory_order_relaxed);
 	return true;
 }
 

@@ -28,9 +28,9 @@ drain_is_over(const struct flows_drain_state *d, double now)
 	return d->orders.timeout >= 0 && now - d->started >= d->orders.timeout;
 }
 
-/* Where in the spread its turn is: the key is random, and stays. */
-static double
-drain_slot(const struct flow *flow)
+/* The key is random, and stays. */
+double
+flows_place(const struct flow *flow)
 {
 	return (double)(flow->key >> 11) / (double)(UINT64_C(1) << 53);
 }
@@ -54,7 +54,7 @@ flows_drain_judge(void *arg, const struct flow *flow, const struct flow_fact *fa
 		return true;
 	}
 	if (d->orders.idle <= 0 || flows_idle(f, flow, fact) < d->orders.idle ||
-	    f->now - d->started < drain_slot(flow) * d->orders.spread)
+	    f->now - d->started < flows_place(flow) * d->orders.spread)
 		return false;
 	*ending = END_DRAIN_IDLE;
 	return true;

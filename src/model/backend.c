@@ -17,6 +17,7 @@ backend_try_new(enum color color, const struct addr *address, const struct addr 
 	memset(b, 0, sizeof(*b));
 	b->magic = BACKEND_MAGIC;
 	atomic_init(&b->refs, 1);
+	b->terms = NODE_NO_TERMS;
 	b->color = color;
 	b->address = *address;
 	b->health_address = *health_address;
@@ -71,14 +72,22 @@ backend_check_at(struct backend *b, const struct addr *at)
 }
 
 void
+backend_share_node(struct backend *b, const struct backend *other)
+{
+	b->host = other->host != NULL ? must_strdup(other->host) : NULL;
+	b->drain = other->drain;
+	b->terms = other->terms;
+	b->drained_at = other->drained_at;
+}
+
+void
 backend_succeed(struct backend *b, const struct backend *old)
 {
 	b->weight = old->weight;
 	b->endpoints = old->endpoints;
 	(void)backend_weigh(b);
 	b->backup = old->backup;
-	b->host = old->host != NULL ? must_strdup(old->host) : NULL;
-	b->drain = old->drain;
+	backend_share_node(b, old);
 	b->node_at = old->node_at;
 	b->node_down = old->node_down;
 	b->leaving = old->leaving;

@@ -88,15 +88,31 @@ overlay_set(struct overlay *o, const char *host, enum node_wish wish)
 
 	if (is != NULL) {
 		o->list[is - o->list].wish = wish;
+		o->list[is - o->list].terms = NODE_NO_TERMS;
 		return true;
 	}
 	if (o->n >= NODES_MAX)
 		return false;
 	o->list = must_grow(o->list, o->n + 1, sizeof(*o->list));
-	o->list[o->n] = (struct node){ .wish = wish };
+	o->list[o->n] = (struct node){ .wish = wish, .terms = NODE_NO_TERMS };
 	CHECK(str_copy(o->list[o->n].host, sizeof(o->list[o->n].host), str_from(host)));
 	o->n++;
 	return true;
+}
+
+void
+overlay_set_terms(struct overlay *o, const char *host, const struct node_terms *terms)
+{
+	const struct node *is = overlay_find(o, host);
+
+	CHECK(is != NULL);
+	o->list[is - o->list].terms = *terms;
+}
+
+bool
+node_terms_same(const struct node_terms *a, const struct node_terms *b)
+{
+	return a->since_us == b->since_us && a->timeout_us == b->timeout_us && a->spread_us == b->spread_us;
 }
 
 void
@@ -112,18 +128,31 @@ overlay_unset(struct overlay *o, const char *host)
 	o->n--;
 }
 
-bool
-overlay_same(const struct overlay *a, const struct overlay *b)
+static bool
+same_wishes(const struct overlay *a, const struct overlay *b, bool with_terms)
 {
 	if (a->n != b->n)
 		return false;
 	for (size_t i = 0; i < a->n; i++) {
 		const struct node *other = overlay_find(b, a->list[i].host);
 
-		if (other == NULL || other->wish != a->list[i].wish)
+		if (other == NULL || other->wish != a->list[i].wish ||
+		    (with_terms && !node_terms_same(&a->list[i].terms, &other->terms)))
 			return false;
 	}
 	return true;
+}
+
+bool
+overlay_same(const struct overlay *a, const struct overlay *b)
+{
+	return same_wishes(a, b, false);
+}
+
+bool
+overlay_same_terms(const struct overlay *a, const struct overlay *b)
+{
+	return same_wishes(a, b, true);
 }
 
 void

@@ -267,6 +267,9 @@ service_free(struct service **sp)
 		free(s->colors[c].backends);
 		maglev_unref(&s->colors[c].maglev);
 	}
+	for (size_t i = 0; i < s->n_parted; i++)
+		backend_unref(&s->parted[i].backend);
+	free(s->parted);
 	for (size_t i = 0; i < s->n_former; i++)
 		backend_account_unref(&s->former[i].account);
 	free(s->former);
@@ -430,6 +433,27 @@ service_remove_backend(struct service *s, struct backend *b)
 	s->colors[c].n--;
 	service_forget_maglev(s, c);
 	backend_unref(&b);
+}
+
+void
+service_part(struct service *s, struct backend *b)
+{
+	s->parted = must_grow(s->parted, s->n_parted + 1, sizeof(*s->parted));
+	s->parted[s->n_parted++] = (struct service_parted){ backend_ref(b), s->generation };
+}
+
+void
+service_forget_parted(struct service *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_parted; i++)
+		if (s->acked <= s->parted[i].generation ||
+		    atomic_load_explicit(&s->parted[i].backend->connections, memory_order_relaxed) > 0)
+			s->parted[n++] = s->parted[i];
+		else
+			backend_unref(&s->parted[i].backend);
+	s->n_parted = n;
 }
 
 size_t

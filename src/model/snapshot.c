@@ -39,6 +39,16 @@ snapshot_uses(const struct snapshot *s, const struct backend *b)
 	return false;
 }
 
+bool
+snapshot_has_leaving(const struct snapshot *s)
+{
+	for (int c = 0; c < COLORS; c++)
+		for (unsigned i = 0; i < s->colors[c].n_leaving; i++)
+			if (atomic_load_explicit(&s->colors[c].leaving[i].backend->connections, memory_order_relaxed) > 0)
+				return true;
+	return false;
+}
+
 void
 snapshot_unref(struct snapshot **sp)
 {
@@ -53,7 +63,10 @@ snapshot_unref(struct snapshot **sp)
 		for (unsigned i = 0; i < s->colors[c].n_down; i++)
 			backend_unref(&s->colors[c].down[i]);
 		free(s->colors[c].usable);
+		for (unsigned i = 0; i < s->colors[c].n_leaving; i++)
+			backend_unref(&s->colors[c].leaving[i].backend);
 		free(s->colors[c].down);
+		free(s->colors[c].leaving);
 		free(s->colors[c].weights);
 		free(s->colors[c].sums);
 		free(s->colors[c].places);

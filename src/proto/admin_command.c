@@ -153,6 +153,16 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_CLAIM_WAIT:
 		out->claim_wait = seconds;
 		return OK;
+	case ADMIN_OPT_NODE_WAIT:
+		out->has_node_timeout = true;
+		out->node_timeout = seconds;
+		if (seconds > ADMIN_NODE_WAIT_MAX)
+			return command_error(p, E_USAGE, "--wait=%.*s: it is at most seven days (168h)", SHOWN(value));
+		return OK;
+	case ADMIN_OPT_SPREAD:
+		out->has_spread = true;
+		out->spread = seconds;
+		return OK;
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_REASON:
@@ -275,6 +285,8 @@ flag_of(struct admin_request *out, enum admin_option option)
 	case ADMIN_OPT_TTL:
 	case ADMIN_OPT_CLAIM_WAIT:
 	case ADMIN_OPT_BINARY:
+	case ADMIN_OPT_NODE_WAIT:
+	case ADMIN_OPT_SPREAD:
 	case ADMIN_OPT_CONFIG:
 		break;
 	}
@@ -294,6 +306,10 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 	*seen |= 1u << o->option;
 	if (o->kind == ADMIN_KIND_FLAG && opt->has_value)
 		return command_error(p, E_USAGE, "--%s takes no value", o->key);
+	if (o->kind == ADMIN_KIND_PERHAPS_SECONDS)
+		p->out->node_wait = true;
+	if (o->kind == ADMIN_KIND_PERHAPS_SECONDS && !opt->has_value)
+		return OK;
 	if (o->kind != ADMIN_KIND_FLAG && !opt->has_value)
 		return command_error(p, E_USAGE, "--%s needs a value: --%s=%s", o->key, o->key, o->value);
 	switch (o->kind) {
@@ -305,6 +321,7 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 	case ADMIN_KIND_WAIT:
 		return take_wait(p, opt->value);
 	case ADMIN_KIND_SECONDS:
+	case ADMIN_KIND_PERHAPS_SECONDS:
 		return take_seconds(p, o, opt->value);
 	case ADMIN_KIND_TEXT:
 		return take_reason_option(p, opt->value);
@@ -331,6 +348,8 @@ take_node(const struct parse *p, const struct str *args, size_t n)
 	if (str_eq(args[0], "list")) {
 		if (n > 2)
 			return command_error(p, E_USAGE, "list takes a pool and nothing else");
+		if (p->out->node_wait)
+			return command_error(p, E_USAGE, "--wait is for node drain");
 		p->out->right = ADMIN_RIGHT_READ;
 		return OK;
 	}
@@ -340,6 +359,8 @@ take_node(const struct parse *p, const struct str *args, size_t n)
 		if (n != 3)
 			return command_error(p, E_USAGE, "%s needs a pool and a host", changing[i]);
 		p->out->host = args[2];
+		if (p->out->node_wait && !str_eq(args[0], "drain"))
+			return command_error(p, E_USAGE, "--wait is for node drain");
 		return OK;
 	}
 	return command_error(p, E_USAGE, "unknown verb \"%.*s\"", SHOWN(args[0]));
@@ -456,8 +477,13 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 		if (p.info->required & ~seen & 1u << i)
 			return command_error(&p, E_USAGE, "--%s=%s is needed", admin_option_info(i)->key,
 					     admin_option_info(i)->value);
-	if (out->no_cut && out->wait != ADMIN_WAIT_DRAINED)
-		return command_error(&p, E_USAGE, "--no-cut needs --wait=drained: it is about the drain's end");
+	if (out->no_cut && out->wait != ADMIN_WAIT_DRAINED && !out->node_wait)
+		return command_error(&p, E_USAGE, "--no-cut needs --wait%s: it is about the drain's end",
+				     out->command == ADMIN_NODE ? "" : "=drained");
+	if (out->has_spread && !out->node_wait)
+		return command_error(&p, E_USAGE, "--spread needs --wait: without it the node keeps its connections");
+	if (out->has_spread && out->has_node_timeout && out->spread > out->node_timeout)
+		return command_error(&p, E_USAGE, "--spread is longer than --wait, within which connections end");
 	if (out->keep_claim && out->token.n == 0)
 		return command_error(&p, E_USAGE, "--keep-claim needs --token: it is about that claim");
 	return take_args(&p, line->args + 1, n);

@@ -40,7 +40,7 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 	[ADMIN_OPT_EPOCH] = { ADMIN_OPT_EPOCH, "epoch", ADMIN_KIND_FLAG, NULL,
 		"with the epoch, as in green@41: what --expect and COLOR@EPOCH take" },
 	[ADMIN_OPT_NO_CUT] = { ADMIN_OPT_NO_CUT, "no-cut", ADMIN_KIND_FLAG, NULL,
-		"with --wait=drained: it is an error (timeout) when connections had to be cut" },
+		"with --wait for a drain: it is an error (timeout) when connections had to be cut" },
 	[ADMIN_OPT_TTL] = { ADMIN_OPT_TTL, "ttl", ADMIN_KIND_SECONDS, "SEC",
 		"how long the claim holds at most, such as 1800 or 30m" },
 	[ADMIN_OPT_CLAIM_WAIT] = { ADMIN_OPT_CLAIM_WAIT, "wait", ADMIN_KIND_SECONDS, "SEC",
@@ -51,6 +51,12 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"with --token: the claim goes on after the change, for a rollback" },
 	[ADMIN_OPT_CONFIG] = { ADMIN_OPT_CONFIG, "config", ADMIN_KIND_PATH, "FILE",
 		"this file instead of the one that is obeyed" },
+	[ADMIN_OPT_NODE_WAIT] = { ADMIN_OPT_NODE_WAIT, "wait", ADMIN_KIND_PERHAPS_SECONDS, "SEC",
+		"drain: end the node's connections within SEC (default: the longest drain.timeout of "
+		"the pool's services), and answer when the fleet has none on it" },
+	[ADMIN_OPT_SPREAD] = { ADMIN_OPT_SPREAD, "spread", ADMIN_KIND_SECONDS, "SEC",
+		"with --wait: spread the ends over SEC, of idle connections from the beginning, of "
+		"others up to the deadline (default: drain.spread of each service)" },
 };
 
 /*	      word, arguments, right, min, max, options, required, changes */
@@ -113,15 +119,18 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		BIT(ADMIN_OPT_LAST), 0, false,
 		"who flipped what, when, why, with what result", "Newest last.\n" },
 	[ADMIN_NODE] = { ADMIN_NODE, "node", "list|add|remove|drain|ready|reset [POOL] [HOST]",
-		ADMIN_RIGHT_NODE, 1, 3, BIT(ADMIN_OPT_FORCE) | BIT(ADMIN_OPT_BRIEF), 0, true,
+		ADMIN_RIGHT_NODE, 1, 3, BIT(ADMIN_OPT_FORCE) | BIT(ADMIN_OPT_BRIEF) | BIT(ADMIN_OPT_NODE_WAIT) |
+			BIT(ADMIN_OPT_SPREAD) | BIT(ADMIN_OPT_NO_CUT), 0, true,
 		"the nodes of a pool, at runtime",
 		"list [POOL] shows them, with --brief only the services that are not well on a\n"
 		"node; the others take POOL and HOST.  drain: HOST keeps its\n"
-		"connections and gets no new ones; ready undoes that.  remove: likewise, and it\n"
+		"connections and gets no new ones; ready undoes that.  With --wait they end, too,\n"
+		"and the reply proves that the whole fleet has none left there; the drain goes on\n"
+		"when its client leaves.  remove: likewise, and it\n"
 		"is no longer checked or counted.  add: HOST gets a backend for each color of\n"
 		"every service that uses the pool, checked before it is used.  All of it is for\n"
 		"the whole fleet, outlives restarts and wins over the configuration until\n"
-		"reset; no connection is touched.  The last usable backend of an active color\n"
+		"reset; no other connection is touched.  The last usable backend of an active color\n"
 		"is not taken, here nor by what the store says, unless by --force.\n" },
 	[ADMIN_FLEET] = { ADMIN_FLEET, "fleet", "", ADMIN_RIGHT_READ, 0, 0, 0, 0,
 		false, "every teald that flips together with this one",
@@ -232,7 +241,10 @@ admin_wait_word(enum admin_wait wait)
 static void
 put_option_usage(struct buf *out, const struct admin_option_info *o)
 {
-	buf_printf(out, "--%s%s%s", o->key, o->value != NULL ? "=" : "", o->value != NULL ? o->value : "");
+	bool perhaps = o->kind == ADMIN_KIND_PERHAPS_SECONDS;
+
+	buf_printf(out, "--%s%s%s%s%s", o->key, perhaps ? "[" : "", o->value != NULL ? "=" : "",
+		   o->value != NULL ? o->value : "", perhaps ? "]" : "");
 }
 
 void

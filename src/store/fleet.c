@@ -5,13 +5,22 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "store/fleet.h"
+#include "store/fleet_pools.h"
+
+void
+fleet_member_free(struct fleet_member *m)
+{
+	free(m->services);
+	m->services = NULL;
+	m->n = 0;
+	fleet_pools_free(m);
+}
 
 void
 fleet_free(struct fleet *f)
 {
 	for (size_t i = 0; i < f->n; i++)
-		free(f->members[i].services);
+		fleet_member_free(&f->members[i]);
 	free(f->members);
 	f->members = NULL;
 	f->n = 0;
@@ -71,12 +80,14 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 	struct fleet_member m = { 0 };
 	const char *id, *host, *version, *run = "";
 	json_int_t at;
+	json_t *pools = NULL;
 	int pid, ready;
-	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o}", "id", &id, "run", &run, "host",
+	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o, s?o}", "id", &id, "run", &run, "host",
 			      &host, "version", &version, "pid", &pid, "at_us", &at, "ready", &ready,
-			      "services", &services) == 0 &&
+			      "services", &services, "pools", &pools) == 0 &&
 		  at >= 0 && at <= CLOCK_US_MAX && json_is_object(services) &&
-		  str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m);
+		  str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m) &&
+		  fleet_pools_read(pools, &m);
 
 	if (ok) {
 		str_copy(m.run, sizeof(m.run), str_from(run));
@@ -92,7 +103,7 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 		f->members = must_grow(f->members, f->n + 1, sizeof(m));
 		f->members[f->n++] = m;
 	} else {
-		free(m.services);
+		fleet_member_free(&m);
 	}
 	json_decref(o);
 	return ok;
@@ -110,7 +121,7 @@ member_of(const struct fleet *f, struct str id)
 static void
 drop_member(struct fleet *f, struct fleet_member *m)
 {
-	free(m->services);
+	fleet_member_free(m);
 	*m = f->members[--f->n];
 }
 
@@ -148,6 +159,8 @@ fleet_remember(struct fleet *f, struct fleet *before, double life)
 			f->members[f->n] = *old;
 			f->members[f->n++].missing = !old->self && f->now - old->heard > FLEET_MISSING_AFTER;
 			old->services = NULL;
+			old->pools = NULL;
+			old->n = old->n_pools = 0;
 		}
 	}
 	fleet_free(before);
@@ -287,6 +300,7 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 		json_object_end(&j);
 	}
 	json_object_end(&j);
+	fleet_pools_format(m, &j);
 	json_object_end(&j);
 }
 

@@ -8,6 +8,7 @@
 
 /* -- the scripts ------------------------------------------------------------------- */
 
+#define POOL_FIELDS "'version', 'nodes', 'forced', 'terms'"
 #define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced', 'claimed'"
 
 struct redis_script redis_script_read = {
@@ -18,7 +19,7 @@ struct redis_script redis_script_read = {
 		"  if i <= n then\n"
 		"    services[i] = redis.pcall('HMGET', key, " FIELDS ")\n"
 		"  else\n"
-		"    pools[i - n] = redis.pcall('HMGET', key, 'version', 'nodes', 'forced')\n"
+		"    pools[i - n] = redis.pcall('HMGET', key, " POOL_FIELDS ")\n"
 		"  end\n"
 		"end\n"
 		"local ids = redis.pcall('ZRANGE', ARGV[1] .. ':lbs', 0, -1)\n"
@@ -89,20 +90,21 @@ struct redis_script redis_script_write = {
 
 /* KEYS: the pool's hash.
  * ARGV: 1 deadline (us), 2 mode, 3 the new version, 4 nodes, 5 channel, 6 pool,
- * 7 '1' when forced.
+ * 7 '1' when forced, 8 terms of the nodes or ''.
  * mode 'cas': it must have the version before that; 'forward': a lesser one. */
 struct redis_script redis_script_nodes = {
 	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
 		"local t = redis.call('TIME')\n"
-		"local is = redis.call('HMGET', KEYS[1], 'version', 'nodes', 'forced')\n"
+		"local is = redis.call('HMGET', KEYS[1], " POOL_FIELDS ")\n"
 		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
 		"local version = tonumber(is[1] or '0') or 0\n"
 		"if version >= tonumber(ARGV[3]) or (ARGV[2] == 'cas' and version + 1 ~= tonumber(ARGV[3])) then\n"
 		"  return { 'conflict', is }\n"
 		"end\n"
-		"redis.call('HSET', KEYS[1], 'version', ARGV[3], 'nodes', ARGV[4], 'forced', ARGV[7])\n"
+		"redis.call('HSET', KEYS[1], 'version', ARGV[3], 'nodes', ARGV[4], 'forced', ARGV[7],\n"
+		"  'terms', ARGV[8])\n"
 		"redis.pcall('PUBLISH', ARGV[5], ARGV[6])\n"
-		"return { 'ok', redis.call('HMGET', KEYS[1], 'version', 'nodes', 'forced') }\n",
+		"return { 'ok', redis.call('HMGET', KEYS[1], " POOL_FIELDS ") }\n",
 };
 
 /* KEYS: this teald's key, the index.

@@ -384,6 +384,8 @@ pools_text(const struct state *s, struct json *j)
 		if (p->next.forced)
 			json_bool(j, "forced", true);
 		overlay_json(j, "hosts", &p->next);
+		/* Left out for the same reason while no node's connections are ended. */
+		(void)overlay_terms_json(j, "terms", &p->next, true);
 		json_object_end(j);
 	}
 	if (any)
@@ -535,12 +537,12 @@ read_pool(json_t *o, size_t i, struct state *s, struct why *why)
 	const char *name;
 	json_int_t version;
 	int forced = 0;
-	json_t *hosts;
+	json_t *hosts, *terms = NULL;
 	json_error_t error;
 	struct state_pool *p;
 
-	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:I, s:o, s?:b}", "pool", &name, "version",
-			   &version, "hosts", &hosts, "forced", &forced) != 0)
+	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:I, s:o, s?:b, s?:o}", "pool", &name, "version",
+			   &version, "hosts", &hosts, "forced", &forced, "terms", &terms) != 0)
 		return shape_error(why, "pool", i, &error);
 	if (name[0] == '\0' || version < 1 || state_find_pool(s, name) != NULL)
 		return why_set(why, E_STORE, "pool %zu holds a value that cannot be", i + 1);
@@ -549,6 +551,8 @@ read_pool(json_t *o, size_t i, struct state *s, struct why *why)
 		return why_set(why, E_STORE, "pool \"%.64s\" holds what cannot be a node", name);
 	p->now.version = (uint64_t)version;
 	p->now.forced = forced != 0;
+	if (terms != NULL)
+		overlay_take_terms(terms, &p->now);
 	overlay_copy(&p->next, &p->now);
 	return OK;
 }

@@ -473,7 +473,7 @@ store_redis_close(struct store **sp)
 	for (size_t i = 0; i < s->n; i++)
 		service_retire(s->services[i]);
 	free(s->services);
-	free(s->self.services);
+	fleet_member_free(&s->self);
 	free(s->channel);
 	free(s->events_key);
 	free(s->beat_key);

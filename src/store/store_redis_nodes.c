@@ -1,6 +1,5 @@
 /* store_redis_nodes.c - what was said about the nodes of the pools, in Redis:
- * a hash for each pool with the fields version, nodes (store/node_text.h) and
- * forced.  As with colors nothing that is older, empty or rubbish changes anything
+ * a hash for each pool with the fields version, nodes, forced and terms (store/node_text.h).  As with colors nothing that is older, empty or rubbish changes anything
  * here, nor what would leave an active color without a backend, unless it was
  * forced; and a store that has lost it is told again.  Thread: main. */
 #include <stdio.h>
@@ -129,18 +128,19 @@ store_redis_nodes_last_known(struct store_redis *s)
 
 enum seen { SEEN_BAD, SEEN_MISSING, SEEN_OVERLAY };
 
-/* What HMGET gave for version, nodes and forced. */
+/* What HMGET gave for version, nodes, forced and terms. */
 static enum seen
 parse_overlay(const struct redis_pool *p, const redisReply *reply, struct overlay *out)
 {
-	const redisReply *version, *nodes, *forced;
+	const redisReply *version, *nodes, *forced, *terms;
 	uint64_t number;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4)
 		return SEEN_BAD;
 	version = reply->element[0];
 	nodes = reply->element[1];
 	forced = reply->element[2];
+	terms = reply->element[3];
 	if (version->type == REDIS_REPLY_NIL && nodes->type == REDIS_REPLY_NIL)
 		return SEEN_MISSING;
 	if (version->type != REDIS_REPLY_STRING || nodes->type != REDIS_REPLY_STRING ||
@@ -150,6 +150,8 @@ parse_overlay(const struct redis_pool *p, const redisReply *reply, struct overla
 		return SEEN_BAD;
 	out->version = number;
 	out->forced = forced->type == REDIS_REPLY_STRING && strcmp(forced->str, "1") == 0;
+	if (terms->type == REDIS_REPLY_STRING)
+		overlay_terms_from_text((struct str){ terms->str, (size_t)terms->len }, out);
 	return SEEN_OVERLAY;
 }
 
@@ -162,7 +164,7 @@ overlay_in_doubt(const struct redis_pool *p, const struct overlay *o)
 	LIST_EACH(it, &p->store->node_doubts) {
 		const struct nodes_run *run = list_entry(it, struct nodes_run, link);
 
-		if (run->pool == p && run->next.version == o->version && overlay_same(&run->next, o))
+		if (run->pool == p && run->next.version == o->version && overlay_same_terms(&run->next, o))
 			return true;
 	}
 	return false;
@@ -211,8 +213,7 @@ refuse_overlay(struct redis_pool *p, const struct overlay *o, const struct why *
 static void
 judge_overlay(struct redis_pool *p, const struct overlay *o)
 {
-	bool differs = !overlay_same(o, &p->now);
-
+	bool differs = !overlay_same(o, &p->now), terms_differ = !overlay_same_terms(o, &p->now);
 	struct store *store = &p->store->store;
 	struct why why;
 
@@ -232,7 +233,7 @@ judge_overlay(struct redis_pool *p, const struct overlay *o)
 	if (o->version == p->now.version && differs)
 		LOG_WARN("store.nodes_disagree", LS("key", p->key), LU("epoch", o->version),
 			 LS("message", "other nodes at the same version: the store's word counts"));
-	if (o->version > p->now.version || differs || o->forced != p->now.forced || p->disputed)
+	if (o->version > p->now.version || terms_differ || o->forced != p->now.forced || p->disputed)
 		take_overlay(p, o);
 }
 
@@ -284,7 +285,7 @@ nodes_send(struct nodes_run *run, const char *mode, redis_reply_fn *done)
 	struct redis_pool *p = run->pool;
 	struct store_redis *s = p->store;
 	char deadline[24], version[24];
-	struct buf text;
+	struct buf text, terms;
 	struct json j;
 
 	run->deadline_us = store_redis_now(s) + (int64_t)(s->config->store.command_timeout * 1e6);
@@ -293,14 +294,18 @@ nodes_send(struct nodes_run *run, const char *mode, redis_reply_fn *done)
 	buf_init(&text, NODE_TEXT_MAX);
 	json_init(&j, &text);
 	overlay_json(&j, NULL, &run->next);
-	CHECK(!text.failed);
+	buf_init(&terms, NODE_TERMS_TEXT_MAX);
+	json_init(&j, &terms);
+	(void)overlay_terms_json(&j, NULL, &run->next, false);
+	CHECK(!text.failed && !terms.failed);
 	s->under_way++;
-	redis_script_run(s->commands, &redis_script_nodes, s->config->store.command_timeout, 9,
+	redis_script_run(s->commands, &redis_script_nodes, s->config->store.command_timeout, 10,
 			 (const struct str[]){ STR("1"), str_from(p->key), str_from(deadline), str_from(mode),
 					       str_from(version), buf_str(&text), str_from(s->channel),
-					       str_from(p->name), run->next.forced ? STR("1") : STR("") },
+					       str_from(p->name), run->next.forced ? STR("1") : STR(""), buf_str(&terms) },
 			 done, run);
 	buf_free(&text);
+	buf_free(&terms);
 }
 
 /* Looks at the script's answer; *o is what the store has now, if seen. */
@@ -359,7 +364,7 @@ settle_nodes_doubt(const struct store_redis *s, const struct nodes_run *run, enu
 
 	if (read && p->seen.version == run->next.version) {
 		/* The pool is as asked for, even if another teald wrote it. */
-		*e = overlay_same(&p->seen, &run->next) ?
+		*e = overlay_same_terms(&p->seen, &run->next) ?
 			     OK :
 			     why_set(why, E_CONFLICT, "the nodes were changed at the same time");
 		return true;

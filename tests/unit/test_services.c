@@ -456,13 +456,13 @@ test_nodes_of_a_pool_are_those_of_one_that_comes(void **state)
 
 	begin(r, POOLED("shop", "80"));
 	pool = nodes_pool(&r->control, STR("main"));
-	nodes_change(&r->control, pool, "127.0.0.13", NODE_ADD, true, on_changed, &changed);
+	nodes_change(&r->control, pool, "127.0.0.13", NODE_ADD, true, NULL, on_changed, &changed);
 	WAIT_UNTIL(r->loop, changed == 1);
 	become(r, POOLED("shop", "80") "," POOLED("pay", "81"));
 	pay = find(r, "pay")->service;
 	assert_int_equal(pay->colors[GREEN].n, 3);
 	assert_int_equal(service_healthy(pay, GREEN), 3);
-	nodes_change(&r->control, pool, "127.0.0.13", NODE_REMOVE, true, on_changed, &changed);
+	nodes_change(&r->control, pool, "127.0.0.13", NODE_REMOVE, true, NULL, on_changed, &changed);
 	WAIT_UNTIL(r->loop, changed == 2);
 	assert_int_equal(pay->colors[GREEN].n, 2);
 	assert_int_equal(find(r, "shop")->service->colors[GREEN].n, 2);
@@ -478,7 +478,7 @@ test_a_change_of_nodes_does_not_wait_for_one_that_goes(void **state)
 	begin(r, PLAIN("shop", "80") "," POOLED("pay", "81"));
 	pay = find(r, "pay")->service;
 	r->fake.hold_acks = true;
-	nodes_change(&r->control, nodes_pool(&r->control, STR("main")), "127.0.0.13", NODE_ADD, true, on_changed,
+	nodes_change(&r->control, nodes_pool(&r->control, STR("main")), "127.0.0.13", NODE_ADD, true, NULL, on_changed,
 		     &changed);
 	WAIT_UNTIL(r->loop, pay->colors[GREEN].n == 3);
 	assert_int_equal(changed, 0);

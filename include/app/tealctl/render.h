@@ -41,6 +41,7 @@ void render_upgrade(struct render *r, json_t *object);
 void render_reload(struct render *r, json_t *object);
 void render_config(struct render *r, json_t *object);
 void render_node(struct render *r, json_t *object);
+void render_node_event(struct render *r, json_t *object);
 /* The rows of a list of nodes, each with its pool. */
 void render_node_rows(struct render *r, json_t *nodes);
 void render_whoami(struct render *r, json_t *object);

@@ -106,6 +106,8 @@ bool verb_flip_take_back(struct command *cmd);
 bool verb_flip_waits(const struct command *cmd);
 /* The nodes of the pools; in verbs_node.c. */
 void verb_node(struct command *cmd);
+/* One of them is drained and waited for; in verbs_node_drain.c. */
+void verb_node_drain(struct command *cmd, const struct pool_config *pool);
 /* Certificates; in verbs_certs.c. */
 void verb_certs(struct command *cmd);
 /* The configuration; in verbs_reload.c. */

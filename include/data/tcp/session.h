@@ -65,8 +65,6 @@ void session_new(struct listener *li, struct io *io, struct handshake_facts *fac
 void session_end(struct session *s, enum ending ending);
 /* Nothing moved for as long as lane->idle_clock says. */
 void session_idled(struct deadline *d);
-/* 0..1: its place in a spread drain. */
-double session_place(const struct session *s);
 /* Seconds since bytes last moved, to the grain of its deadline list. */
 double session_idle(const struct session *s, double now);
 /* Of one that is named. */

@@ -95,7 +95,8 @@ value_behind(const struct words *w, size_t i, struct str key)
 		return NULL;
 	for (int k = 0; k < ADMIN_OPTIONS; k++)
 		if ((info->options & 1u << k) && str_eq(key, admin_option_info(k)->key))
-			return admin_option_info(k)->kind != ADMIN_KIND_FLAG ? w->word[i + 1] : NULL;
+			return admin_option_info(k)->kind != ADMIN_KIND_FLAG &&
+			       admin_option_info(k)->kind != ADMIN_KIND_PERHAPS_SECONDS ? w->word[i + 1] : NULL;
 	return NULL;
 }
 

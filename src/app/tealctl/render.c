@@ -62,6 +62,9 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_RELOAD:
 		render_planned(r, object);
 		return;
+	case ADMIN_NODE:
+		render_node_event(r, object);
+		return;
 	case ADMIN_STATUS:
 	case ADMIN_ACTIVE:
 	case ADMIN_IDLE:
@@ -71,7 +74,6 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_RELEASE:
 	case ADMIN_DRAIN:
 	case ADMIN_HISTORY:
-	case ADMIN_NODE:
 	case ADMIN_FLEET:
 	case ADMIN_CERTS:
 	case ADMIN_EVENTS:

@@ -299,13 +299,17 @@ node_row(struct table *t, const struct output *o, json_t *pool, json_t *n)
 		say_cells(t, pool, "pool");
 		say_cells(t, n, "host origin state connections");
 		bad_services_cell(t, o, n);
-		say_cells(t, n, "problem up total health since");
+		say_cells(t, n, "problem up total health since state_since");
 		return;
 	}
 	say_cells(t, pool, "pool");
 	say_cells(t, n, "host origin");
 	buf_init(&b, 256);
 	say_into(&b, &(struct output){ .terminal = false }, n, down ? "{state}, down" : "{state}");
+	if (node_says(n, "state", "draining") && json_has(n, "state_since")) {
+		buf_printf(&b, " since ");
+		text_time(&b, json_at(n, "state_since"));
+	}
 	table_add(t, down && ready ? STYLE_BAD : ready ? STYLE_PLAIN : STYLE_NOTE, buf_str(&b));
 	buf_clear(&b);
 	say_into(&b, &(struct output){ .terminal = false }, n, "{up}/{total} up");
@@ -324,7 +328,7 @@ node_table(struct table *t, const struct output *o)
 {
 	static const char *const heads[] = { "POOL",	    "NODE",   "FROM",	 "STATE", "UP", "SINCE",
 					     "CONNECTIONS", "NOT UP", "PROBLEM", NULL };
-	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", "", NULL };
 
 	table_init(t, o->terminal ? heads : columns);
 }
@@ -362,6 +366,42 @@ render_nodes(struct render *r, json_t *pools)
 	table_print(&t, r->out);
 }
 
+/* {"event":"draining","pool":"main","host":"10.0.0.11","remaining":12,"unsure":0,…} */
+void
+render_node_event(struct render *r, json_t *object)
+{
+	const char *event = json_string_value(json_at(object, "event"));
+
+	if (event == NULL || strcmp(event, "draining") != 0)
+		render_streamed(r, object);
+	else if (!r->out->terminal)
+		say(r->out, object, "draining\t{host}\t{remaining}\t{unsure}");
+	else if (json_has(object, "unsure"))
+		say(r->out, object, "draining     {remaining:connections} on {host}; {unsure} of {teals} teald not known to obey yet");
+	else
+		say(r->out, object, "draining     {remaining:connections} on {host}");
+}
+
+/* Of one that was waited for; the last line is the proof. */
+static void
+render_drained_node(struct render *r, json_t *object)
+{
+	bool terminal = r->out->terminal, many = json_integer_value(json_at(object, "teals")) != 1;
+
+	if (!terminal) {
+		say(r->out, object, "drained\t{pool}\t{host}\t{connections}\t{teals}\t{seconds}\t{cut}");
+		return;
+	}
+	if (json_has(object, "cut"))
+		say(r->out, object, "drained      in {seconds:duration}; {cut:connections} cut at the deadline");
+	if (!json_has(object, "fleet"))
+		say(r->out, object, "{connections} connections on {host}");
+	else
+		say(r->out, object,
+		    many ? "{connections} connections on {host}, in the fleet ({teals} Teals)" :
+			   "{connections} connections on {host}, in the fleet (1 Teal)");
+}
+
 /* list: {"pools":[{"pool":"main","nodes":[{"host":…,"origin":"added","state":"ready",
  *  "services":[{"service":"shop","up":2,"total":2,"connections":7}],…}]}]}
  * else: {"verb":"drain","pool":"main","host":"10.0.0.11","changed":true} */
@@ -382,6 +422,10 @@ render_node(struct render *r, json_t *object)
 
 	if (verb == NULL) {
 		render_nodes(r, json_at(object, "pools"));
+		return;
+	}
+	if (json_at(object, "connections") != NULL) {
+		render_drained_node(r, object);
 		return;
 	}
 	if (!r->out->terminal) {

@@ -123,7 +123,7 @@ refusal_status(const struct talk *t, const char *word, json_t *object)
 	const char *active = json_string_value(json_at(object, "active"));
 	enum err e = err_from_word(word);
 
-	if (e != E_TIMEOUT)
+	if (e != E_TIMEOUT || q->command == ADMIN_NODE)
 		return err_exit_status(e);
 	if (json_is_false(json_at(object, "changed")) && !(active != NULL && str_eq(q->color, active)))
 		return err_exit_status(E_UNHEALTHY);
@@ -168,7 +168,7 @@ take_last_reply(struct talk *t, json_t *object)
 		buf_init(&b, 1 << 20);
 		say_into(&b, &(struct output){ .terminal = false }, object,
 			 json_has(object, "message") ? "{error}: {message}" : "{error}");
-		if (json_is_true(json_at(object, "changed")))
+		if (json_is_true(json_at(object, "changed")) && json_at(object, "active") != NULL)
 			say_into(&b, &(struct output){ .terminal = false }, object,
 				 "; it did change: {active} is active, epoch {epoch}");
 		else if (json_is_null(json_at(object, "changed")))

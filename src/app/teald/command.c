@@ -7,6 +7,7 @@
 #include "app/teald/command.h"
 #include "app/teald/rights.h"
 #include "control/claim.h"
+#include "control/node_drain.h"
 #include "control/services.h"
 
 static void
@@ -319,6 +320,11 @@ command_leave(struct command *cmd)
 		audit_log(cmd, &(struct outcome){ .result = err_word(E_CLAIMED),
 						  .message = "its client left while it waited",
 						  .changed = CHANGED_NO });
+		command_free(cmd);
+	} else if (cmd->request.node_wait && cmd->held && node_drain_call_off(a->control, cmd)) {
+		audit_log(cmd, &(struct outcome){ .result = err_word(OK),
+						  .message = "its client left before the node was empty; the drain goes on",
+						  .changed = CHANGED_YES });
 		command_free(cmd);
 	} else if (is_pointless(cmd)) {
 		verb_flip_abandon(cmd);

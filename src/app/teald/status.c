@@ -308,6 +308,8 @@ status_node_json(struct json *j, const struct node_view *v, const struct node_su
 	json_cstr(j, "host", v->host);
 	json_cstr(j, "origin", v->configured ? "configured" : "added");
 	json_cstr(j, "state", node_state_word(v->wish));
+	status_time_json(j, "state_since", v->terms.since_us);
+	status_time_json(j, "drain_until", v->terms.timeout_us >= 0 ? v->terms.since_us + v->terms.timeout_us : 0);
 	json_bool(j, "changed", v->said);
 	json_cstr(j, "problem", text_or_null(v->problem));
 	json_cstr(j, "health", node_does_word(v->does));

@@ -223,7 +223,7 @@ run_fleet(struct command *cmd)
 	alone.members = &self;
 	alone.n = 1;
 	fleet_reply(cmd, &alone);
-	free(self.services);
+	fleet_member_free(&self);
 }
 
 static void

@@ -155,10 +155,10 @@ verb_node(struct command *cmd)
 	bool list = str_eq(cmd->request.node_verb, "list");
 	struct why why;
 
-	if (list ? cmd->request.force : cmd->request.brief) {
+	if (list ? cmd->request.force : cmd->request.brief && !cmd->request.node_wait) {
 		command_fail(cmd,
 			     list ? why_set(&why, E_USAGE, "node list takes no --force") :
-				    why_set(&why, E_USAGE, "--brief is for node list"),
+				    why_set(&why, E_USAGE, "--brief is for node list, and for node drain --wait"),
 			     &why);
 		return;
 	}
@@ -170,11 +170,15 @@ verb_node(struct command *cmd)
 		no_pool(cmd);
 		return;
 	}
+	if (cmd->request.node_wait) {
+		verb_node_drain(cmd, pool);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
 		if (str_eq(cmd->request.node_verb, verbs[i].word)) {
 			cmd->held = true;
 			nodes_change(cmd->admin->control, pool, cmd->request.host.p, verbs[i].verb,
-				     cmd->request.force, node_on_done, cmd);
+				     cmd->request.force, NULL, node_on_done, cmd);
 			return;
 		}
 	CHECK(!"a verb of node that admin_command_parse() lets through");

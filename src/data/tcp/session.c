@@ -24,15 +24,6 @@ session_server_name(const struct session *s)
 	return (const char *)(s + 1) + (s->proxy_protocol ? sizeof(struct proxy_protocol_facts) : 0);
 }
 
-/* By whom the client is and when it came. */
-double
-session_place(const struct session *s)
-{
-	uint64_t seed = (uint64_t)(s->dial.born * 1e6);
-
-	return (double)(uint32_t)hash_bytes(&s->dial.peer, sizeof(s->dial.peer), seed) / 4294967296.0;
-}
-
 double
 session_idle(const struct session *s, double now)
 {

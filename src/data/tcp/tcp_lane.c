@@ -54,7 +54,7 @@ must_go(const struct session *s, const struct lane_drain *d, double now)
 {
 	if (d->orders.idle <= 0 || session_idle(s, now) < d->orders.idle)
 		return false;
-	return now - d->started >= session_place(s) * d->orders.spread;
+	return now - d->started >= dial_place(&s->dial) * d->orders.spread;
 }
 
 /* Walks a list by rotation: safe when sessions leave, fair when the batch is
