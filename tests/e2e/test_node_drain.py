@@ -1,5 +1,6 @@
 """`node drain --wait`: the reply proves that the whole fleet has nothing on the node any more."""
 import os
+import queue
 import subprocess
 import threading
 
@@ -112,7 +113,7 @@ class Site:
     """HTTP that says on which node it is; /ws becomes a WebSocket, /slow is answered in halves."""
 
     def __init__(self):
-        self.go_on, self.slow = threading.Event(), threading.Semaphore(0)
+        self.go_on, self.slow = threading.Event(), queue.Queue()
 
     def __call__(self, conn, b):
         while True:
@@ -130,7 +131,7 @@ class Site:
                 return
             conn.sendall(b"HTTP/1.1 200 OK\r\nX-Node: %s\r\nContent-Length: 8\r\n\r\nhalf" % name)
             if b"/slow" in head:
-                self.slow.release()
+                self.slow.put(b.name)
                 self.go_on.wait()
             conn.sendall(b"full")
 
@@ -167,9 +168,11 @@ def test_http_moves_at_its_next_request_and_websockets_are_told(http, closing):
     t = http(clock=True)
     kept, ws = client_on(closing, t, SECOND), client_on(closing, t, SECOND, ASK % "websocket")
     slow = []
-    while nodes(t)[SECOND]["connections"] < 2:
+    while True:
         slow.append(closing.add(Http(t.address())).send("GET /slow HTTP/1.1\r\nHost: web\r\n\r\n"))
-        t.site.slow.acquire()
+        if t.site.slow.get(timeout=scale.patience()) == SECOND:
+            break
+    until(lambda: nodes(t)[SECOND]["connections"] == 2, "the WebSocket and the request")
     assert len(on(t, SECOND)) >= 2
     a = asked(t, SECOND, "--wait=1000")
     event = a.object()
@@ -189,6 +192,7 @@ def test_http_moves_at_its_next_request_and_websockets_are_told(http, closing):
     # By its word of before, and without one it is an error that a connection was cut.
     assert t.ok("node", "ready", "main", SECOND)["changed"]
     ws = client_on(closing, t, SECOND, ASK % "websocket")
+    until(lambda: nodes(t)[SECOND]["connections"] == 1, "the WebSocket")
     a = asked(t, SECOND, "--wait=1000", "--no-cut")
     assert a.object()["remaining"] == 1
     t.clock.move(1000)
