@@ -21,11 +21,19 @@ enum options_view {
 	VIEW_TOP,
 };
 
+/* A reading of the status as objects of Kubernetes. */
+enum export_kind {
+	EXPORT_NONE,
+	EXPORT_GATEWAY,	/* Gateway and route */
+	EXPORT_SERVICE,	/* Services of type NodePort */
+};
+
 struct options {
 	enum options_task task;
 	enum options_view view;
 	double interval;	/* seconds between two readings of a view */
 	unsigned sort;	/* of top: enum top_sort */
+	enum export_kind export;
 	const char *filter;	/* of top: "" for all; borrowed */
 	const char *socket;	/* borrowed from argv or the environment */
 	bool json;

@@ -4,12 +4,14 @@
 
 #include <jansson.h>
 
+#include "app/tealctl/options.h"
 #include "app/tealctl/output.h"
 #include "proto/admin_command.h"
 
 struct render {
 	struct output *out;
 	const struct admin_request *request;
+	enum export_kind export;	/* of render_export() */
 	double started;	/* clock_now() when the command went out */
 	bool introduced;	/* a flip's title line is printed */
 	json_t *draining;	/* the last such event; owned, NULL before */
@@ -22,6 +24,10 @@ void render_event(struct render *r, json_t *object);
 void render_tick(struct render *r);
 /* The last object, when it is ok. */
 void render_reply(struct render *r, json_t *object);
+
+/* The reply to `status SERVICE` as objects of Kubernetes, in YAML; returns the exit status.  What cannot
+ * be described is said on standard error, and then nothing is printed. */
+int render_export(struct render *r, json_t *object);
 
 /* tealctl's own line of `version`. */
 void render_client_version(struct render *r);

@@ -12,6 +12,7 @@
 #define WORDS_MAX (ADMIN_ARGS_MAX + ADMIN_OPTS_MAX + 2)
 
 #define TOP_USAGE "top [--interval=SEC] [--sort=KEY] [FILTER]"
+#define EXPORT_USAGE "export gateway|service SERVICE"
 #define INTERVAL_MIN 0.1
 #define INTERVAL_MAX 86400.0
 
@@ -240,9 +241,35 @@ take_top(struct options *o, struct words *w, struct why *why)
 	return OK;
 }
 
+/* export gateway|service SERVICE: on the wire it is `status SERVICE`, too. */
+static enum err
+take_export(struct options *o, struct words *w, struct why *why)
+{
+	static char status[] = "status";
+	const char *kind = w->n > 1 ? w->word[1] : "";
+
+	for (size_t i = 1; i < w->n; i++)
+		if (!w->literal[i] && strncmp(w->word[i], "--", 2) == 0)
+			return why_set(why, E_USAGE, "export: unknown option %.40s; usage: " EXPORT_USAGE, w->word[i]);
+	if (w->n != 3)
+		return why_set(why, E_USAGE, "export needs a kind and a service; usage: " EXPORT_USAGE);
+	if (strcmp(kind, "gateway") != 0 && strcmp(kind, "service") != 0)
+		return why_set(why, E_USAGE, "export %.40s: it is gateway or service; usage: " EXPORT_USAGE, kind);
+	if (o->json)
+		return why_set(why, E_USAGE, "export prints YAML: it has no --json");
+	o->export = kind[0] == 'g' ? EXPORT_GATEWAY : EXPORT_SERVICE;
+	w->word[0] = status;
+	w->word[1] = w->word[2];
+	w->literal[1] = w->literal[2];
+	w->n = 2;
+	return OK;
+}
+
 static enum err
 take_view(struct options *o, struct words *w, struct why *why)
 {
+	if (strcmp(w->word[0], "export") == 0)
+		return take_export(o, w, why);
 	if (strcmp(w->word[0], "top") == 0)
 		return take_top(o, w, why);
 	return strcmp(w->word[0], "status") == 0 ? take_watch(o, w, why) : OK;
@@ -292,12 +319,43 @@ put_top_help(struct buf *out)
 }
 
 static void
+put_export_help(struct buf *out)
+{
+	buf_printf(out,
+		   "Usage: tealctl " EXPORT_USAGE "\n\n"
+		   "export: a service as objects of Kubernetes, in YAML.\n"
+		   "gateway: a Gateway and its route (HTTPRoute, TCPRoute, TLSRoute or UDPRoute), whose\n"
+		   "backends are the Services of the two colors: the active one has weight 1, the other 0.\n"
+		   "service: these Services, of type NodePort.  What Teal does not know, comments say.\n\n"
+		   "Needs the right: read.\n");
+}
+
+/* Commands of tealctl alone: on the wire they are others. */
+static const struct own_command {
+	const char *word, *summary;
+	void (*put_help)(struct buf *out);
+} own_commands[] = {
+	{ "export", "a service in the words of Kubernetes", put_export_help },
+	{ "top", "the services and what moves, live", put_top_help },
+};
+
+static const struct own_command *
+own_command(const char *word)
+{
+	for (size_t i = 0; i < sizeof(own_commands) / sizeof(own_commands[0]); i++)
+		if (strcmp(own_commands[i].word, word) == 0)
+			return &own_commands[i];
+	return NULL;
+}
+
+static void
 print_help(struct buf *out)
 {
 	buf_printf(out, "Usage: tealctl [-s SOCKET] [--json] [--no-color] COMMAND ...\n\n"
 			"Commands teald, the load balancer.\n\nCommands:\n");
 	admin_command_list(out);
-	buf_printf(out, "  %-12s %s\n", "top", "the services and what moves, live");
+	for (size_t i = 0; i < sizeof(own_commands) / sizeof(own_commands[0]); i++)
+		buf_printf(out, "  %-12s %s\n", own_commands[i].word, own_commands[i].summary);
 	buf_printf(out, "\nOptions:\n"
 			"  -s, --socket=SOCKET  teald's admin socket (default: $TEAL_SOCKET, else\n"
 			"                       " DEFAULT_SOCKET "), or\n"
@@ -336,8 +394,8 @@ make_help(struct options *o, const struct words *w, const char *topic, struct wh
 		print_help(&o->text);
 		return OK;
 	}
-	if (strcmp(topic, "top") == 0) {
-		put_top_help(&o->text);
+	if (own_command(topic) != NULL) {
+		own_command(topic)->put_help(&o->text);
 		return OK;
 	}
 	if ((info = admin_command_find(str_from(topic))) == NULL)
@@ -366,8 +424,8 @@ options_parse(struct options *o, int argc, char **argv, struct why *why)
 	if (w.n == 0)
 		return why_set(why, E_USAGE, "no command; tealctl --help lists them");
 	/* `help top` is no line for teald either. */
-	if (w.n == 2 && strcmp(w.word[0], "help") == 0 && strcmp(w.word[1], "top") == 0)
-		return make_help(o, &w, "top", why);
+	if (w.n == 2 && strcmp(w.word[0], "help") == 0 && own_command(w.word[1]) != NULL)
+		return make_help(o, &w, w.word[1], why);
 	if ((e = take_view(o, &w, why)) != OK || (e = make_line(o, &w, why)) != OK ||
 	    (e = admin_line_parse(buf_str(&o->text), &o->line, why)) != OK ||
 	    (e = admin_command_parse(&o->line, &o->request, why)) != OK || (e = make_lean(o, why)) != OK)

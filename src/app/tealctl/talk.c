@@ -156,6 +156,8 @@ take_last_reply(struct talk *t, json_t *object)
 	const char *error = json_is_string(word) ? json_string_value(word) : "internal";
 
 	if (json_is_true(json_at(object, "ok"))) {
+		if (t->o->export != EXPORT_NONE)
+			return render_export(&t->render, object);
 		if (!t->o->json)
 			render_reply(&t->render, object);
 		return 0;
@@ -416,7 +418,7 @@ talk(const struct options *o, struct output *out)
 	int status;
 	enum err e;
 
-	t.render = (struct render){ .out = out, .request = &o->request };
+	t.render = (struct render){ .out = out, .request = &o->request, .export = o->export };
 	if ((e = reach_teald(&t, &why)) != OK) {
 		/* One's own version is worth knowing then, too. */
 		if (o->request.command == ADMIN_VERSION && !o->json)
