@@ -115,7 +115,7 @@ draft_take_map(const struct cursor *c, struct service_draft *d)
 	/* A power of two, as it grows. */
 	d->s.names = must_grow(d->s.names, 2 * from + 2, sizeof(*d->s.names));
 	for (char *line = bytes; line != NULL; line = next) {
-		next = strchr(line, '\n');
+		next = memchr(line, '\n', (size_t)(bytes + n - line));
 		if (next != NULL)
 			*next++ = '\0';
 		take_map_line(c, d, at, line, ++number, &faults);

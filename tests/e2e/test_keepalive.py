@@ -33,7 +33,7 @@ def test_connections_that_are_quiet_from_their_start(web, backend, closing, keys
 
 
 def test_http(web, backend, closing):
-    t = web(green=[backend("green", site)], mode="http", health={"type": "none"}, pool_idle=0.0)
+    t = web(green=[backend("green", site)], mode="http", health={"type": "none"}, pool_idle=0.0, header_timeout=600.0)
     c = closing.add(Http(t.address()))
     until(lambda: timers(t.address()[1]) == [KEEPALIVE], "a client that has asked nothing yet")
     assert c.ask().status == 200

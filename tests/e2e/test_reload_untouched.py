@@ -74,7 +74,7 @@ class Neighbors:
 @pytest.mark.tsan
 def test_what_no_reload_concerns_never_notices(teal, ports, closing, tmp_path):
     print(f"TEAL_SEED={SEED}")
-    requests, reloads = scaled(1_000_000, 20_000 // slow()), scaled(1000, 50 // slow())
+    requests, reloads = scaled(1_000_000, 8_000 // slow()), scaled(1000, 50 // slow())
     streams = scaled(250, 13)
     ca = Authority(tmp_path)
     pairs = {mode: [closing.add(Serve(f"--mode={mode}", f"--name={color}", "--threads=2")) for color in ("green", "blue")]
