@@ -102,11 +102,14 @@ def test_a_long_exposition_comes_in_pieces(many):
     # On one connection, one after the other.
     with socket.create_connection(teal.observe, patience()) as s:
         s.settimeout(patience())
-        for _ in range(3):
+        pages = []
+        for _ in range(3):      # and read when all are there: who takes long between them is sent away
             s.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             data = b""
             while not data.endswith(b"\r\n0\r\n\r\n"):
                 data += s.recv(1 << 16) or pytest.fail("it ended")
+            pages.append(data)
+        for data in pages:
             assert Metrics(unchunked(data.partition(b"\r\n\r\n")[2]).decode())
 
 

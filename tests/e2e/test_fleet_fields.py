@@ -144,7 +144,7 @@ def test_a_lock_after_a_forced_flip_leaves_it_forced(fleet, backend):
     assert f.redis.hash(f.key())["forced"] == "1"
     f[1].signal(signal.SIGCONT)
     assert f.agree() == ("blue", 2)
-    assert not f.store(f[1])["problem"]
+    f.wait_well(f[1])
 
 
 def test_a_lock_that_was_replaced_is_not_taken_away(fleet):

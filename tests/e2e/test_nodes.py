@@ -375,6 +375,7 @@ def test_a_version_that_nothing_could_follow_is_refused_and_DEL_mends_it(nodes_f
         assert r["error"] == "store_unavailable" and "DEL" in r["message"], r
     f.redis("DEL", key)
     until(lambda: f.redis.hash(key).get("version") == "1", "written again")
+    f.wait_well(f[1])   # it has read it, too
     assert f[1].ok("node", "ready", "main", HOSTS[0])["changed"]
     assert f.redis.hash(key)["version"] == "2"
 
@@ -432,7 +433,7 @@ def test_what_is_refused_is_obeyed_by_force(nodes_fleet):
     assert f[1].ok("node", "remove", "main", HOSTS[0], "--force")["changed"]
     everywhere(f, n0="removed", n1="removed")
     for t in f:
-        assert not f.store(t)["problem"]
+        f.wait_well(t)
     assert f.redis.hash(f.prefix + ":nodes:main")["forced"] == "1"
 
 
@@ -447,4 +448,4 @@ def test_nodes_that_are_exchanged_are_taken_once_the_new_ones_are_up(nodes_fleet
     closing.add(Farm(new, int(f[0].settings["services"][0]["green"]["port"]), new))
     for t in f:
         until(lambda t=t: peers(t, 4) == {new}, "exchanged")
-        assert not f.store(t)["problem"]
+        f.wait_well(t)

@@ -54,6 +54,10 @@ class Fleet(list):
         for t in among or self.running:
             scale.until(lambda t=t: read_again(t), "the store is read again")
 
+    def wait_well(self, teal=None):
+        """Until that one has read the store and found nothing wrong with it."""
+        scale.until(lambda: not self.store(teal)["problem"], "no problem with the store")
+
     def members(self, teal=None):
         """`fleet`, by pid."""
         return {m["pid"]: m for m in (teal or self.running[0]).ok("fleet")["fleet"]}

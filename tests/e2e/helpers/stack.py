@@ -180,6 +180,7 @@ class Stack:
                                       if labels.items() <= a["labels"].items())
             return not missing
         try:
-            scale.until(had, "alerts", every=0.1)
+            # Through three programs, each of which looks again and again.
+            scale.until(had, "alerts", timeout=3 * scale.patience(), every=0.1)
         except AssertionError:
             raise AssertionError(f"never came: {missing}; firing: {[a['labels'] for a in self.active()]}") from None
