@@ -16,6 +16,8 @@ struct health_events {
 	void (*changed)(void *arg, struct service *s, struct backend *b, enum backend_state was);
 	/* What b's checks say of its weight has changed (backend_weight()). */
 	void (*weighed)(void *arg, struct service *s, struct backend *b);
+	/* Its agent has drained it or not any more, or says that it is down, or up; state follows. */
+	void (*agent)(void *arg, struct service *s, struct backend *b);
 	void *arg;
 };
 

@@ -184,6 +184,11 @@ enum peer_tag {
 
 	/* PEER_STATE_SERVICE: row of EPOCH, AT_US, BY and TIMEOUT, of the last flip that this fleet's teald
 	 * was asked for itself. */
+	PEER_T_AGENT = 189,	/* of a backend: row of SAID, PERCENT and, of one that is so, DRAINS, DOWN */
+	PEER_T_SAID = 190,	/* str */
+	PEER_T_PERCENT = 191,
+	PEER_T_DRAINS = 192,
+	PEER_T_DOWN = 193,
 	PEER_T_ENDPOINTS = 188,	/* of a backend: as its check counts them; absent: not told */
 	PEER_T_WISH = 184
 };

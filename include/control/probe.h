@@ -18,7 +18,7 @@ struct probe;
 struct probe_told {
 	unsigned status;	/* of HTTP; 0: it is none */
 	char kept[PROBE_KEPT];	/* the value of the header that is kept; "": there is none */
-	char text[PROBE_TOLD_TEXT];	/* the body, as far as it is here and fits */
+	char text[PROBE_TOLD_TEXT];	/* the line, or the body as far as it is here and fits */
 	size_t n;
 };
 
@@ -48,6 +48,7 @@ struct probe_request {
 	 * kept.  Several probes may share one.  NULL: nowhere. */
 	struct probe_told *told;
 	const char *keep;
+	bool line;	/* one line of text is heard, the answer that is told, whatever is in it */
 	bool datagram;	/* by UDP; steps begin with one that is sent */
 	/* The configuration that expect, http, expect_body and steps are of: the probe takes a reference, for
 	 * a reload may replace it meanwhile.  NULL: it outlives the probe. */

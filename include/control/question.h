@@ -16,10 +16,13 @@ struct question {
 	char server[INET6_ADDRSTRLEN];	/* the address that a certificate must carry, where there is no name */
 	struct buf say;	/* a PROXY header, an HTTP request, both or nothing */
 	struct buf key;
+	struct addr agent_at;
 };
 
 /* For question_clear().  Good while neither the service's configuration nor the backend changes. */
 void question_make(struct question *q, const struct service *s, const struct backend *b);
+/* The same of what the backend's agent is asked; the configuration has one. */
+void question_make_agent(struct question *q, const struct service *s, const struct backend *b);
 void question_clear(struct question *q);
 /* Two backends whose keys are the same get the same answer: same address, same bytes, same terms. */
 struct str question_key(struct question *q, const struct service *s);

@@ -39,6 +39,14 @@ enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DRAINING, BACKEND_DOW
  * in any case. */
 enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_STANDBY, BACKEND_USED };
 
+/* What the agent of a backend has said; what it does not say again stays. */
+struct backend_agent {
+	unsigned percent;	/* of the weight; 100 */
+	bool drain, down;
+	bool silent;	/* it did not answer when it was asked last */
+	char said[64];	/* its last line, "": none has come */
+};
+
 struct backend {
 	uint32_t magic;
 	_Atomic uint32_t refs;
@@ -69,6 +77,7 @@ struct backend {
 	unsigned node_at;	/* one more than the node's place in the pool's views; 0: it is on none */
 	bool node_down;	/* no backend on the node is up */
 	bool backup;	/* for when no other one is up */
+	struct backend_agent agent;
 	unsigned endpoints;	/* behind it, as its check counts them; 0: not told */
 	bool late;	/* came while others were serving: starts slowly */
 	bool leaving;	/* its name means another address now; goes when that one was judged */
@@ -134,7 +143,7 @@ bool backend_is_wanted(const struct backend *b);
 /* The same, and it counts among those of which a flip wants some: neither a backup, nor one
  * that wants nothing new itself, as nodes without an endpoint of the service do.  Thread: main. */
 bool backend_counts(const struct backend *b);
-/* What of the weights its checks say comes to, after endpoints has changed.  True: share is another
+/* What of the weights its checks say comes to, after endpoints or agent has changed.  True: share is another
  * one.  Thread: main. */
 bool backend_weigh(struct backend *b);
 /* Its weight as it counts now, in hundredths; 0: it gets nothing new.  Any thread. */

@@ -94,6 +94,12 @@ struct health_config {
 	enum check_proxy send_proxy;
 	unsigned rise, fall;	/* 2, 3 */
 	enum health_weight weight;	/* of type kube-proxy; configured */
+	/* Of each backend an agent that says how much it wants. */
+	struct {
+		unsigned port;	/* 0: there is none */
+		double interval;	/* 0: that of checks */
+		char *send;	/* said first; NULL: nothing */
+	} agent;
 	unsigned port;	/* of colors and backends that have no health_port; 0: the traffic's */
 	struct addr address;	/* where all are checked, without port; len 0: each at its own */
 	/* http: what is asked, with which Host (NULL: the backend's address), and

@@ -281,6 +281,23 @@ control_on_weight(void *arg, struct service *s, struct backend *b)
 }
 
 static void
+control_on_agent(void *arg, struct service *s, struct backend *b)
+{
+	struct control *c = arg;
+	struct service_ctl *ctl = s->ctl;
+
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "backend.agent", s, service_color_field(s->config, b->color),
+		 LS("backend", b->text), LB("drained", b->agent.drain), LS("message", b->agent.said));
+	if (!b->agent.drain && !b->agent.down && b->state == BACKEND_UP)
+		slow_start_begin(ctl, b);
+	service_forget_maglev(s, b->color);
+	if (c->store_ready)
+		control_announce(c);
+	if (ctl_is_published(ctl))
+		publish_soon(ctl);
+}
+
+static void
 control_on_publish(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct control *c = container_of(t, struct control, publish_timer);
@@ -722,7 +739,7 @@ open_store(struct control *c, struct why *why)
 static void
 begin_checks(struct control *c)
 {
-	const struct health_events events = { .changed = control_on_health, .weighed = control_on_weight, .arg = c };
+	const struct health_events events = { .changed = control_on_health, .weighed = control_on_weight, .agent = control_on_agent, .arg = c };
 	struct service **services = must_array(c->n, sizeof(*services));
 
 	for (size_t i = 0; i < c->n; i++)

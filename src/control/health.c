@@ -10,47 +10,11 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "control/health.h"
-#include "control/question.h"
+#include "control/health_private.h"
 #include "model/kube_health.h"
 
-#define CHECK_MAGIC 0x6865616cu
 /* Seconds between two complaints of what teald itself lacks. */
 #define COMPLAIN_EVERY 10
-
-struct group;
-
-/* One backend and what is known about it. */
-struct check {
-	uint32_t magic;
-	struct group *group;
-	struct backend *backend;	/* one reference */
-	struct target_user user;
-	unsigned passed, failed;	/* in a row; one of them is 0 */
-	unsigned declined, broken;	/* of those that failed, the last in a row that want nothing new, or are no
-					 * answer to that; one of them is 0 */
-	bool answered;	/* passed or failed once */
-};
-
-/* The checks of one service. */
-struct group {
-	struct health *health;
-	struct service *service;
-	struct check **checks;
-	size_t n;
-	size_t next;	/* behind the one that was looked for last: all of them are, one after the other */
-	struct target_owner owner;
-};
-
-struct health {
-	struct targets *targets;
-	struct health_events events;
-	struct group **groups;	/* by the services' index; NULL: it is not checked */
-	size_t n;
-	struct question question;	/* the last one asked */
-	struct probe_told told;	/* by the probe whose answer is being heard */
-	double complained;	/* clock_now(): about a probe that could not begin */
-};
 
 static struct check *
 check_of(const struct target_user *u)
@@ -61,13 +25,7 @@ check_of(const struct target_user *u)
 	return c;
 }
 
-static const struct health_config *
-check_config_of(const struct check *c)
-{
-	return &c->group->service->config->health;
-}
-
-static void
+void
 check_become(struct check *c, enum backend_state state)
 {
 	struct health *h = c->group->health;
@@ -91,6 +49,9 @@ judge_check(struct check *c)
 {
 	const struct health_config *hc = check_config_of(c);
 
+	/* Down is down, whatever the checks say. */
+	if (c->backend->agent.down)
+		return;
 	switch (c->backend->state) {
 	case BACKEND_CHECKING:
 		if (c->passed > 0)
@@ -121,6 +82,8 @@ judge_check(struct check *c)
 static bool
 is_changing(const struct check *c)
 {
+	if (c->backend->agent.down)
+		return false;
 	switch (c->backend->state) {
 	case BACKEND_CHECKING:
 		return true;
@@ -190,21 +153,22 @@ check_on_answer(struct target_user *u, const char *error, bool prompt)
 	if (error == NULL) {
 		c->failed = c->declined = c->broken = 0;
 		c->passed += c->passed < UINT32_MAX;
-		c->backend->error[0] = '\0';
+		if (!c->backend->agent.down)
+			c->backend->error[0] = '\0';
 	} else {
 		c->passed = 0;
 		c->failed += c->failed < UINT32_MAX;
 		c->declined = declines ? c->declined + (c->declined < UINT32_MAX) : 0;
 		c->broken = declines ? 0 : c->broken + (c->broken < UINT32_MAX);
-		str_copy(c->backend->error, sizeof(c->backend->error), str_from(error));
+		if (!c->backend->agent.down)
+			str_copy(c->backend->error, sizeof(c->backend->error), str_from(error));
 	}
 	judge_check(c);
 }
 
-static void
-check_on_trouble(struct target_user *u, const char *error)
+void
+check_complain(const struct check *c, const char *error)
 {
-	struct check *c = check_of(u);
 	struct health *h = c->group->health;
 	double now = clock_now();
 
@@ -214,6 +178,12 @@ check_on_trouble(struct target_user *u, const char *error)
 	LOG_WARN("health.cannot_check", LS("service", c->group->service->config->name),
 		 LR(NULL, str_from(c->group->service->config->labels_json)),
 		 LS("backend", c->backend->text), LS("reason", error));
+}
+
+static void
+check_on_trouble(struct target_user *u, const char *error)
+{
+	check_complain(check_of(u), error);
 }
 
 static double
@@ -251,6 +221,7 @@ check_begin(struct check *c)
 
 	if (!backend_has_address(c->backend))
 		return;
+	health_agent_settle(c);
 	if (check_config_of(c)->type != HEALTH_NONE) {
 		question_make(&q, c->group->service, c->backend);
 		target_join(h->targets, &c->user, question_key(&q, c->group->service));
@@ -258,6 +229,8 @@ check_begin(struct check *c)
 		return;
 	}
 	c->answered = true;
+	if (c->backend->agent.down)
+		return;
 	c->backend->error[0] = '\0';
 	if (c->backend->state != BACKEND_UP)
 		check_become(c, BACKEND_UP);
@@ -273,6 +246,8 @@ check_new(struct group *g, struct backend *b)
 	c->backend = backend_ref(b);
 	c->user.owner = &g->owner;
 	list_init(&c->user.link);
+	c->agent.owner = &g->agents;
+	list_init(&c->agent.link);
 	return c;
 }
 
@@ -280,6 +255,7 @@ static void
 check_free(struct check *c)
 {
 	target_leave(&c->user);
+	target_leave(&c->agent);
 	backend_unref(&c->backend);
 	c->magic = 0;
 	free(c);
@@ -303,6 +279,7 @@ check_renew(struct check *c)
 		same = target_is(before, question_key(&q, c->group->service));
 		question_clear(&q);
 		if (same) {
+			health_agent_settle(c);
 			target_ask(c->group->health->targets, before);
 			return;
 		}
@@ -319,6 +296,7 @@ group_new(struct health *h, struct service *s)
 
 	*g = (struct group){ .health = h, .service = s, .n = s->colors[GREEN].n + s->colors[BLUE].n };
 	target_owner_init(&g->owner);
+	target_owner_init(&g->agents);
 	g->checks = must_array(g->n, sizeof(*g->checks));
 	for (int color = 0; color < COLORS; color++)
 		for (size_t i = 0; i < s->colors[color].n; i++)
@@ -364,6 +342,7 @@ health_new(struct ev_loop *loop, struct service **services, size_t n, const stru
 	struct health *h = must_alloc(sizeof(*h));
 
 	h->targets = targets_new(loop, &check_ops);
+	h->agents = health_agents_new(loop);
 	h->events = *events;
 	for (size_t i = 0; i < n; i++)
 		group_put(h, group_new(h, services[i]));
@@ -384,6 +363,7 @@ health_free(struct health **hp)
 	for (size_t i = 0; i < h->n; i++)
 		group_free(h->groups[i]);
 	targets_free(&h->targets);
+	targets_free(&h->agents);
 	question_clear(&h->question);
 	free(h->groups);
 	free(h);
@@ -437,6 +417,7 @@ health_remove_service(struct health *h, struct service *s)
 	h->groups[s->index] = NULL;
 	group_free(g);
 	targets_go_on(h->targets);
+	targets_go_on(h->agents);
 }
 
 void
@@ -447,6 +428,7 @@ health_reconfigure(struct health *h, struct service *s)
 	for (size_t i = 0; i < g->n; i++)
 		check_renew(g->checks[i]);
 	targets_go_on(h->targets);
+	targets_go_on(h->agents);
 }
 
 void
@@ -468,6 +450,7 @@ health_remove(struct health *h, struct service *s, struct backend *b)
 	check_free(g->checks[i]);
 	g->checks[i] = g->checks[--g->n];
 	targets_go_on(h->targets);
+	targets_go_on(h->agents);
 }
 
 void
@@ -527,5 +510,10 @@ const char *const health_counters[2] = {
 struct targets_totals
 health_totals(const struct health *h)
 {
-	return targets_totals(h->targets);
+	struct targets_totals checks = targets_totals(h->targets), agents = targets_totals(h->agents);
+
+	checks.targets += agents.targets;
+	for (int passed = 0; passed < 2; passed++)
+		checks.probes[passed] += agents.probes[passed];
+	return checks;
 }

@@ -234,7 +234,7 @@ count_usable(const struct node_pool *p, const struct service *s, enum color colo
 
 		*now += by_health ? backend_use(b) == BACKEND_USED : backend_is_wanted(b);
 		/* One that drains is wanted again when next does not say so any more. */
-		*after += is_ready && backend_weight(b) > 0 &&
+		*after += is_ready && backend_weight(b) > 0 && !b->agent.drain &&
 			  (!by_health || (b->state == BACKEND_UP && backend_has_address(b)));
 	}
 	for (size_t i = 0; !by_health && i < next->n; i++)

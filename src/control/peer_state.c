@@ -22,6 +22,7 @@
 #include "control/reload.h"
 #include "control/slow_start.h"
 #include "model/config_keys.h"
+#include "proto/agent_check.h"
 
 /* A backend, or a node, in a message takes at most so much. */
 #define ROW_ROOM 2048
@@ -146,6 +147,34 @@ peer_backends_hash(const struct service *s)
 }
 
 static void
+put_agent(struct buf *b, const struct backend_agent *a)
+{
+	size_t row;
+
+	if (a->said[0] == '\0')
+		return;
+	row = tlv_open(b, PEER_T_AGENT);
+	peer_put_str(b, PEER_T_SAID, a->said);
+	tlv_u64(b, PEER_T_PERCENT, a->percent);
+	tlv_u64(b, PEER_T_DRAINS, a->drain);
+	tlv_u64(b, PEER_T_DOWN, a->down);
+	tlv_close(b, row);
+}
+
+static void
+take_agent(struct backend_agent *a, struct str row)
+{
+	uint64_t percent = peer_u64(row, PEER_T_PERCENT);
+
+	if (!peer_has(row, PEER_T_SAID))
+		return;
+	str_copy(a->said, sizeof(a->said), peer_str(row, PEER_T_SAID));
+	a->percent = percent <= AGENT_PERCENT_MAX ? (unsigned)percent : 100;
+	a->drain = peer_u64(row, PEER_T_DRAINS) != 0;
+	a->down = peer_u64(row, PEER_T_DOWN) != 0;
+}
+
+static void
 put_verdict(struct buf *b, const struct backend *be)
 {
 	char text[ADDR_TEXT];
@@ -159,6 +188,7 @@ put_verdict(struct buf *b, const struct backend *be)
 	tlv_double(b, PEER_T_RAMP_FROM, be->ramp_from);
 	tlv_u64(b, PEER_T_EJECTIONS, be->ejections);
 	tlv_u64(b, PEER_T_ENDPOINTS, be->endpoints);
+	put_agent(b, &be->agent);
 	tlv_u64(b, PEER_T_CHECKS_FAILED, be->checks[0]);
 	tlv_u64(b, PEER_T_CHECKS_PASSED, be->checks[1]);
 	tlv_u64(b, PEER_T_FAILED_IN_ROW, atomic_load_explicit(&be->failed_in_row, memory_order_relaxed));
@@ -336,8 +366,9 @@ take_verdict(struct control *c, struct service *s, struct backend *b, struct str
 			b->since_us = (int64_t)peer_u64(row, PEER_T_SINCE_US);
 			str_copy(b->error, sizeof(b->error), peer_str(row, PEER_T_ERROR));
 			b->endpoints = (unsigned)peer_u64(row, PEER_T_ENDPOINTS);
-			if (backend_weigh(b))
-				service_forget_maglev(s, b->color);
+			take_agent(&b->agent, peer_str(row, PEER_T_AGENT));
+			(void)backend_weigh(b);
+			service_forget_maglev(s, b->color);
 		}
 	b->ejected_until = until > now && until < now + LONGEST ? until : 0;
 	b->ramp_from = from > now - LONGEST && from < now ? from : 0;

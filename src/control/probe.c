@@ -63,6 +63,7 @@ struct probe {
 	size_t got;
 	struct probe_answer *answer;	/* instead, where all of it is judged */
 	struct probe_steps steps;	/* instead, where something else is spoken */
+	bool wants_line;	/* instead: one line of text */
 	bool datagram;
 	bool waiting;	/* by UDP, all is sent and nothing is expected: silence is well */
 };
@@ -107,6 +108,8 @@ tell_answer(const struct probe *p)
 	told->status = p->answered;
 	told->kept[0] = '\0';
 	told->n = 0;
+	if (p->wants_line)
+		memcpy(told->text, p->line, told->n = p->got);
 	if (p->answer == NULL)
 		return;
 	memcpy(told->kept, p->answer->kept, sizeof(told->kept));
@@ -299,6 +302,35 @@ listen_to_it(struct probe *p)
 	}
 }
 
+static void
+hear_line(struct probe *p)
+{
+	char text[PROBE_REASON];
+
+	for (;;) {
+		ssize_t n = io_read(&p->io, p->line + p->got, sizeof(p->line) - p->got);
+
+		if (n < 0 && io_would_block()) {
+			want(p, EV_READ);
+			return;
+		}
+		if (n < 0) {
+			finish_probe(p, failure(p, text));
+			return;
+		}
+		p->got += (size_t)n;
+		if (n == 0 && p->got == 0) {
+			finish_probe(p, "closed the connection without an answer");
+			return;
+		}
+		if (n == 0 || memchr(p->line, '\n', p->got) != NULL || memchr(p->line, '\r', p->got) != NULL ||
+		    p->got == sizeof(p->line)) {
+			begin_to_leave(p, NULL);
+			return;
+		}
+	}
+}
+
 /* Hears more for the step that is next; false: not yet, or it is over. */
 static bool
 hear_step(struct probe *p)
@@ -438,7 +470,9 @@ speak(struct probe *p)
 {
 	if (!say_until(p, p->n_hello) || !shake(p) || !say_until(p, p->to_send))
 		return;
-	if (p->steps.n > 0)
+	if (p->wants_line)
+		hear_line(p);
+	else if (p->steps.n > 0)
 		hold_conversation(p);
 	else if (p->expect == NULL && io_is_tls(&p->io)) {
 		(void)io_shutdown(&p->io);
@@ -569,7 +603,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 		return NULL;
 	}
 	failed = begin_connect(fd, request->to, request->source,
-		       request->hello.n + request->send.n + request->n_steps == 0 && request->tls == NULL && request->expect == NULL &&
+		       request->hello.n + request->send.n + request->n_steps == 0 && request->tls == NULL && request->expect == NULL && !request->line &&
 			       addr_family(request->to) != AF_UNIX);
 	if (failed < 0) {
 		close(fd);
@@ -592,6 +626,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 					     request->told != NULL ? request->keep : NULL);
 	probe_steps_init(&p->steps, request->steps, request->n_steps);
 	p->datagram = request->datagram;
+	p->wants_line = request->line;
 	p->n_hello = request->hello.n;
 	p->to_send = p->n_hello + request->send.n;
 	p->send = must_alloc(p->to_send + 1);

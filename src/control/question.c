@@ -150,6 +150,25 @@ question_make(struct question *q, const struct service *s, const struct backend 
 }
 
 void
+question_make_agent(struct question *q, const struct service *s, const struct backend *b)
+{
+	const struct service_config *sc = s->config;
+
+	buf_init(&q->say, SAY_MAX);
+	buf_init(&q->key, SAY_MAX);
+	q->agent_at = b->health_address;
+	addr_set_port(&q->agent_at, sc->health.agent.port);
+	q->request = (struct probe_request){
+		.to = &q->agent_at,
+		.source = &sc->source_address,
+		.timeout = sc->health.timeout,
+		.send = sc->health.agent.send != NULL ? str_from(sc->health.agent.send) : STR(""),
+		.line = true,
+		.tree = s->held,
+	};
+}
+
+void
 question_clear(struct question *q)
 {
 	buf_free(&q->say);
@@ -220,6 +239,7 @@ question_key(struct question *q, const struct service *s)
 		put_number(key, r->expect->ranges[i].to);
 	}
 	put_number(key, r->datagram);
+	put_number(key, r->line);
 	put_text_part(key, r->keep);
 	put_text_part(key, r->expect != NULL ? r->expect_body : NULL);
 	for (size_t i = 0; i < r->n_steps; i++) {

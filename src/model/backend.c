@@ -23,7 +23,7 @@ backend_try_new(enum color color, const struct addr *address, const struct addr 
 	b->health_address = *health_address;
 	addr_format(address, b->text);
 	b->weight = 1;
-	b->share = 100;
+	b->share = b->agent.percent = 100;
 	b->state = BACKEND_CHECKING;
 	b->since_us = clock_wall_us();
 	return b;
@@ -85,6 +85,7 @@ backend_succeed(struct backend *b, const struct backend *old)
 {
 	b->weight = old->weight;
 	b->endpoints = old->endpoints;
+	b->agent = old->agent;
 	(void)backend_weigh(b);
 	b->backup = old->backup;
 	backend_share_node(b, old);
@@ -175,7 +176,7 @@ backend_admin_word(const struct backend *b)
 bool
 backend_is_wanted(const struct backend *b)
 {
-	return b->weight > 0 && b->share > 0 && !b->drain;
+	return b->weight > 0 && b->share > 0 && !b->drain && !b->agent.drain;
 }
 
 bool
@@ -188,7 +189,7 @@ bool
 backend_weigh(struct backend *b)
 {
 	unsigned endpoints = b->endpoints < BACKEND_WEIGHT_MAX ? b->endpoints : BACKEND_WEIGHT_MAX;
-	unsigned share = 100 * (endpoints > 0 ? endpoints : 1), was = b->share;
+	unsigned share = b->agent.percent * (endpoints > 0 ? endpoints : 1), was = b->share;
 
 	b->share = share;
 	return share != was;

@@ -22,6 +22,13 @@ static const char *const proxy_words[] = { "auto", "none", "v1", "v2", NULL };
 
 static key_reader key_steps, key_check_headers;
 
+static const struct key health_agent_keys[] = {
+	{ KEY("port", key_count), AT(s.health.agent.port), .min = 1, .max = 65535 },
+	{ KEY("interval", key_seconds), AT(s.health.agent.interval), .max = 86400 },
+	{ KEY("send", key_text), AT(s.health.agent.send) },
+	{ 0 },
+};
+
 const struct key health_keys[] = {
 	{ KEY("type", key_word), AT(s.health.type), .words = health_words },
 	{ KEY("interval", key_seconds), AT(s.health.interval), .max = 86400 },
@@ -29,6 +36,7 @@ const struct key health_keys[] = {
 	{ KEY("timeout", key_seconds), AT(s.health.timeout), .max = 300 },
 	{ KEY("rise", key_count), AT(s.health.rise), .min = 1, .max = 1000 },
 	{ KEY("fall", key_count), AT(s.health.fall), .min = 1, .max = 1000 },
+	{ KEY("agent", key_group), .keys = health_agent_keys },
 	{ KEY("weight", key_word), AT(s.health.weight), .words = weight_words },
 	{ KEY("path", key_text), AT(s.health.path) },
 	{ KEY("host", key_text), AT(s.health.host) },
@@ -78,6 +86,7 @@ health_config_clear(struct health_config *h)
 	free(h->body);
 	free(h->expect_text);
 	free(h->expect_body);
+	free(h->agent.send);
 }
 
 static int
@@ -247,7 +256,7 @@ check_types(const struct cursor *c, const struct service_draft *s)
 {
 	static const unsigned http = 1u << HEALTH_HTTP, talks = 1u << HEALTH_TCP | 1u << HEALTH_HANDSHAKE | 1u << HEALTH_UDP,
 			      kube = 1u << HEALTH_KUBE_PROXY, any = http | talks | kube;
-	static const struct {
+	const struct {
 		const char *key;
 		unsigned types;
 		const char *are;
@@ -261,7 +270,7 @@ check_types(const struct cursor *c, const struct service_draft *s)
 		{ "expect_body", http, "\"http\"" },
 		{ "steps", talks, "\"tcp\", \"tls\" or \"udp\"" },
 		{ "weight", kube, "\"kube-proxy\"" },
-		{ "interval", any, "" },
+		{ "interval", s->s.health.agent.port != 0 ? ~0u : any, "" },
 		{ "fast_interval", any, "" },
 		{ "rise", any, "" },
 		{ "fall", any, "" },
@@ -340,6 +349,17 @@ check_http_check(const struct cursor *c, struct service_draft *s)
 }
 
 static void
+check_agent(const struct cursor *c, const struct service_draft *s)
+{
+	const struct health_config *h = &s->s.health;
+
+	if (h->agent.port == 0 && (h->agent.interval > 0 || h->agent.send != NULL))
+		cursor_error(c, draft_at(s, "health.agent"), "health.agent: needs the port where agents answer: agent: { port = 9707; }");
+	if (h->agent.interval > 0 && h->agent.interval < INTERVAL_MIN)
+		cursor_error(c, draft_at(s, "health.agent.interval"), "health.agent.interval: must be at least %g seconds", INTERVAL_MIN);
+}
+
+static void
 check_udp(const struct cursor *c, const struct service_draft *s)
 {
 	const struct health_config *h = &s->s.health;
@@ -364,6 +384,7 @@ draft_check_health(const struct cursor *c, struct service_draft *s)
 	check_http_check(c, s);
 	check_udp(c, s);
 	check_kube_proxy(c, s);
+	check_agent(c, s);
 	if (h->type == HEALTH_NONE)
 		return;
 	if (h->interval < INTERVAL_MIN || (h->fast_interval > 0 && h->fast_interval < INTERVAL_MIN))

@@ -327,7 +327,8 @@ settled_hash(const struct service_ctl *ctl)
 			const struct backend *b = s->colors[c].backends[i];
 			const uint64_t one[] = {
 				(uint64_t)(uintptr_t)b, b->state, (uint64_t)b->since_us, b->drain, backend_weight(b),
-				b->ejected_until > 0, b->node_down
+				b->ejected_until > 0, b->node_down, b->endpoints, b->agent.drain, b->agent.silent,
+				hash_bytes(b->agent.said, strlen(b->agent.said), 0)
 			};
 
 			h = hash_bytes(one, sizeof(one), h);

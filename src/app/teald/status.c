@@ -68,6 +68,12 @@ backends_json(struct json *j, const struct service_ctl *ctl, enum color color)
 		/* What its checks make of that, where they do. */
 		if (b->endpoints > 0)
 			json_u64(j, "endpoints", b->endpoints);
+		if (s->config->health.agent.port != 0) {
+			json_object(j, "agent");
+			json_cstr(j, "said", b->agent.said[0] != '\0' ? b->agent.said : NULL);
+			json_bool(j, "answers", !b->agent.silent);
+			json_object_end(j);
+		}
 		if (b->share != 100)
 			json_double(j, "weight_now", backend_weight(b) / 100.0);
 		json_bool(j, "backup", b->backup);
