@@ -287,7 +287,7 @@ install: all	## into PREFIX (/usr/local), below DESTDIR
 	$(Q)for page in conf/man/*.[158]; do install -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/" || exit; done
 	$(Q)install -m 644 conf/completion/tealctl $(DESTDIR)$(COMPLETIONDIR)/tealctl
 	$(Q)sed 's|@SBINDIR@|$(SBINDIR)|g; s|@BINDIR@|$(BINDIR)|g; s|@CONFDIR@|$(CONFDIR)|g' conf/teald.service >$(DESTDIR)$(UNITDIR)/teald.service
-	$(Q)for script in ssh/teal-forced-command ssh/make-ci-user routing/teal-announce rolling-restart; do to=$(DESTDIR)$(DATADIR)/$${script##*/}; \
+	$(Q)for script in ssh/teal-forced-command ssh/make-ci-user routing/teal-announce rolling-restart kubernetes/teal-drain-node; do to=$(DESTDIR)$(DATADIR)/$${script##*/}; \
 		sed 's|@BINDIR@|$(BINDIR)|g; s|@DATADIR@|$(DATADIR)|g' conf/$$script >$$to && chmod 755 $$to || exit; done
 	$(Q)install -d $(DESTDIR)$(DATADIR)/examples/ci
 	$(Q)install -m 644 conf/teal.conf conf/teal-redis.conf conf/teal-kernel.conf conf/teal-sni.conf conf/teal-syslog-dns.conf conf/redis-acl.conf conf/sentinel.conf conf/ssh/ssh_config conf/examples/*.conf $(DESTDIR)$(DATADIR)/examples/

@@ -55,6 +55,9 @@ void node_drain_start(struct control *c, const struct node_drain_request *reques
  * will be called.  The drain goes on. */
 bool node_drain_call_off(struct control *c, const void *arg);
 
+/* Is it written, and waited for by the one of that arg? */
+bool node_drain_waits(const struct control *c, const void *arg);
+
 /* The longest drain.timeout of the services that use the pool, seconds. */
 double node_drain_default(const struct control *c, const struct pool_config *pool);
 

@@ -166,6 +166,11 @@ enum peer_tag {
 	PEER_T_MISSING = 155,
 	PEER_T_APPLIED = 156,	/* row of SERVICE, EPOCH, COUNT (held on the idle color), CUT; several */
 
+	PEER_T_POOL_STATE = 157,	/* row of POOL, VERSION (that is obeyed), FORCED (it refuses the store's), TRUNCATED and
+					 * for each node that has something NODE: row of ADDRESS, CONNECTIONS, CUT and APPLIED: rows of
+					 * SERVICE and COUNT; several */
+	PEER_T_POOLS = 158,	/* all its pools are told; absent: none is */
+
 	/* Who holds. */
 	PEER_T_QUESTION = 160,	/* which one is answered */
 	PEER_T_MOST = 161,	/* so many at most */

@@ -214,9 +214,9 @@ end_late(struct node_drain *d, const struct node_drain_report *r)
 			    r->seconds, d->unread);
 	else
 		e = why_set(&why, r->unsure > 0 ? E_PARTIAL_FLEET : E_TIMEOUT,
-			    "%s: %llu connections after %.3g s%s%s; the drain goes on", d->host,
+			    "%s: %llu connections after %.3g s%s%.*s; the drain goes on", d->host,
 			    (unsigned long long)r->connections, r->seconds, buf_len(&names) > 0 ? ": " : "",
-			    buf_str(&names).p != NULL ? buf_str(&names).p : "");
+			    (int)buf_len(&names), buf_str(&names).p);
 	buf_free(&names);
 	drain_end(d, e, r, &why);
 }
@@ -370,22 +370,37 @@ node_drain_start(struct control *c, const struct node_drain_request *q, node_dra
 	nodes_change(c, q->pool, q->host, NODE_DRAIN_IT, q->force, &d->terms, drain_on_changed, d);
 }
 
-bool
-node_drain_call_off(struct control *c, const void *arg)
+static struct node_drain *
+find_drain(const struct control *c, const void *arg)
 {
 	LIST_EACH(l, &c->nodes->drains)
 	{
 		struct node_drain *d = list_entry(l, struct node_drain, link);
 
-		if (d->done == NULL || d->arg != arg || !ev_is_active(&d->tick))
-			continue;
-		ev_timer_stop(c->loop, &d->tick);
-		d->done = NULL;
-		if (!d->asking)
-			drain_free(d);
-		return true;
+		if (d->done != NULL && d->arg == arg && ev_is_active(&d->tick))
+			return d;
 	}
-	return false;
+	return NULL;
+}
+
+bool
+node_drain_waits(const struct control *c, const void *arg)
+{
+	return find_drain(c, arg) != NULL;
+}
+
+bool
+node_drain_call_off(struct control *c, const void *arg)
+{
+	struct node_drain *d = find_drain(c, arg);
+
+	if (d == NULL)
+		return false;
+	ev_timer_stop(c->loop, &d->tick);
+	d->done = NULL;
+	if (!d->asking)
+		drain_free(d);
+	return true;
 }
 
 void

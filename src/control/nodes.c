@@ -15,6 +15,7 @@
 #include "control/peer.h"
 #include "control/publish.h"
 #include "control/resolve.h"
+#include "control/slow_start.h"
 
 /* -- what is wanted ------------------------------------------------------------- */
 
@@ -77,6 +78,9 @@ obey_node(struct service_ctl *ctl, struct backend *b, const struct node *said)
 	age = (double)(store_now(store) - terms.since_us) / 1e6;
 	b->drained_at = clock_now() - fmax(0, fmin(age, (double)terms.timeout_us / 1e6));
 	b->cut_before = atomic_load_explicit(&b->cut, memory_order_relaxed);
+	/* It was away: what it had in its caches and pools is gone, or it is another machine by now. */
+	if (tell && !drain && ctl_is_published(ctl) && b->state == BACKEND_UP)
+		slow_start_begin(ctl, b);
 	if (tell)
 		log_node(ctl, drain ? "backend.drain" : "backend.ready", b);
 	return true;

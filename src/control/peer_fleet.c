@@ -7,6 +7,8 @@
 
 /* A member of a fleet with one service takes at most so much of a message. */
 #define ROOM 1024
+/* A node with all that is said of it. */
+#define NODE_ROOM 1280
 #define MEMBERS_MAX 4096
 #define OF_MEMBER_MAX 100000
 
@@ -46,11 +48,54 @@ heard_member(struct fleet *f, struct str row)
 }
 
 static void
+take_fleet_node(struct fleet_node *n, struct str row)
+{
+	struct str one;
+
+	n->connections = peer_u64(row, PEER_T_CONNECTIONS);
+	n->cut = peer_u64(row, PEER_T_CUT);
+	str_copy(n->host, sizeof(n->host), peer_str(row, PEER_T_ADDRESS));
+	while (n->n_services < FLEET_NODE_SERVICES && peer_each(&row, PEER_T_APPLIED, &one)) {
+		str_copy(n->services[n->n_services].name, RECORD_NAME, peer_str(one, PEER_T_SERVICE));
+		n->services[n->n_services++].connections = peer_u64(one, PEER_T_COUNT);
+	}
+}
+
+static void
+take_pools(struct fleet_member *m, struct str row)
+{
+	struct str rest = row, one;
+
+	if (!peer_has(row, PEER_T_POOLS))
+		return;
+	fleet_pools_free(m);
+	m->tells_pools = true;
+	while (m->n_pools < OF_MEMBER_MAX && peer_each(&rest, PEER_T_POOL_STATE, &one)) {
+		struct str nodes = one, node;
+		struct fleet_pool *p;
+
+		m->pools = must_grow(m->pools, m->n_pools + 1, sizeof(*m->pools));
+		p = &m->pools[m->n_pools++];
+		*p = (struct fleet_pool){ .applied = peer_u64(one, PEER_T_VERSION),
+					  .refused = peer_u64(one, PEER_T_FORCED) != 0,
+					  .more = peer_u64(one, PEER_T_TRUNCATED) != 0 };
+		str_copy(p->name, sizeof(p->name), peer_str(one, PEER_T_POOL));
+		while (p->n < FLEET_POOL_NODES && peer_each(&nodes, PEER_T_NODE, &node)) {
+			p->nodes = must_grow(p->nodes, p->n + 1, sizeof(*p->nodes));
+			p->nodes[p->n] = (struct fleet_node){ .n_services = 0 };
+			take_fleet_node(&p->nodes[p->n++], node);
+		}
+	}
+}
+
+static void
 take_member(struct peer *p, struct str row)
 {
 	struct fleet_member *m = heard_member(&p->fleet, row);
 	struct str one;
 
+	if (m != NULL)
+		take_pools(m, row);
 	while (m != NULL && m->n < OF_MEMBER_MAX && peer_each(&row, PEER_T_APPLIED, &one)) {
 		struct fleet_service *s;
 
@@ -113,6 +158,49 @@ put_applied(struct buf *b, struct peer *p, const struct fleet_service *f)
 	tlv_close(b, row);
 }
 
+static void
+put_fleet_node(struct buf *b, const struct fleet_node *n)
+{
+	size_t row = tlv_open(b, PEER_T_NODE);
+
+	peer_put_str(b, PEER_T_ADDRESS, n->host);
+	tlv_u64(b, PEER_T_CONNECTIONS, n->connections);
+	tlv_u64(b, PEER_T_CUT, n->cut);
+	for (unsigned i = 0; i < n->n_services; i++) {
+		size_t one = tlv_open(b, PEER_T_APPLIED);
+
+		peer_put_str(b, PEER_T_SERVICE, n->services[i].name);
+		tlv_u64(b, PEER_T_COUNT, n->services[i].connections);
+		tlv_close(b, one);
+	}
+	tlv_close(b, row);
+}
+
+/* All of them, or nothing: then nothing is known of that member's nodes. */
+static void
+put_pools(struct buf *b, const struct fleet_member *m)
+{
+	size_t room = ROOM;
+
+	for (size_t i = 0; i < m->n_pools; i++)
+		room += NODE_ROOM * (m->pools[i].n + 1);
+	if (!m->tells_pools || buf_len(b) + room > PEER_MESSAGE_MAX)
+		return;
+	tlv_u64(b, PEER_T_POOLS, 1);
+	for (size_t i = 0; i < m->n_pools; i++) {
+		const struct fleet_pool *p = &m->pools[i];
+		size_t row = tlv_open(b, PEER_T_POOL_STATE);
+
+		peer_put_str(b, PEER_T_POOL, p->name);
+		tlv_u64(b, PEER_T_VERSION, p->applied);
+		tlv_u64(b, PEER_T_FORCED, p->refused);
+		tlv_u64(b, PEER_T_TRUNCATED, p->more);
+		for (unsigned k = 0; k < p->n; k++)
+			put_fleet_node(b, &p->nodes[k]);
+		tlv_close(b, row);
+	}
+}
+
 /* Returns the place of the first service that had no room. */
 static size_t
 put_member(struct buf *b, struct peer *p, const struct fleet_member *m, size_t i)
@@ -123,6 +211,8 @@ put_member(struct buf *b, struct peer *p, const struct fleet_member *m, size_t i
 	tlv_u64(b, PEER_T_PID, (uint64_t)m->pid);
 	tlv_u64(b, PEER_T_SELF, m->self);
 	tlv_u64(b, PEER_T_MISSING, m->missing);
+	if (i == 0)
+		put_pools(b, m);
 	while (i < m->n && buf_len(b) + ROOM < PEER_MESSAGE_MAX)
 		put_applied(b, p, &m->services[i++]);
 	tlv_close(b, row);

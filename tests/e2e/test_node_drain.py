@@ -1,6 +1,7 @@
 """`node drain --wait`: the reply proves that the whole fleet has nothing on the node any more."""
 import os
 import queue
+import signal
 import subprocess
 import threading
 
@@ -8,7 +9,11 @@ import pytest
 
 from helpers import scale
 from helpers.backends import Backend
+from helpers.certificates import Authority
+from helpers.fleet import Fleet
 from helpers.http1 import Http
+from helpers.kube_api import KubeApi
+from helpers.kubectl import Kubectl, program as kubectl_program
 from helpers.scale import scaled, until
 from test_nodes import HOSTS, green, nodes, nodes_fleet, peers, pool, wait_up  # noqa: F401 (fixtures)
 from test_ws_close import GOING_AWAY, Sockets, rest_of, ASK
@@ -54,11 +59,11 @@ def still(teal, pool):  # noqa: F811
     return make
 
 
-def held_on(t, host, n):
+def held_on(t, host, n, service="web"):
     """n clients of that node."""
     found = []
     while len(found) < n:
-        c = t.connect().echo()
+        c = t.connect(service).echo()
         if c.peer == host:
             found.append(c)
         else:
@@ -284,3 +289,206 @@ def test_tealctl_says_it_in_one_line_and_may_be_killed(still):
     assert "--wait is for node drain" in t.tealctl("node", "ready", "main", SECOND, "--wait", check=2).stderr
     p = t.tealctl("node", "drain", "main", FIRST, "--wait=1", check=4)
     assert "--force" in p.stderr
+
+
+# ---- a fleet ----
+
+@pytest.fixture
+def drain_fleet(teal, pool, redis, ports):  # noqa: F811
+    """A fleet before two nodes, whose drains last as long as the test says; quiet: and a second service
+    there, whose idle connections are soon closed."""
+    def make(n=2, quiet=False, supervised=False, **keys):
+        f = Fleet()
+        f.redis, p = redis(), pool()
+        keys = {"health": {"type": "none"}, "drain": {"timeout": 36000.0, "idle": 0.0}} | keys
+        for _ in range(n):
+            settings = p.settings(**keys)
+            if quiet:
+                settings["services"].append(settings["services"][0] | {
+                    "name": "quiet", "listen": f"127.0.0.1:{ports.hold()}", "drain": {"timeout": 36000.0, "idle": 0.2}})
+            f.append(teal(start=False, store={"type": "redis", "prefix": f.prefix, "url": f.redis.url}, **settings))
+        for t in f:
+            t.start(ready=False, supervised=supervised)
+        for t in f:
+            t.wait_ready()
+        f.wait_members(n)
+        return f
+    return make
+
+
+def test_the_answer_is_of_the_whole_fleet(drain_fleet):
+    """And it says who is not done: connections of another teald, by service."""
+    f = drain_fleet(3)
+    here, there = held_on(f[0], SECOND, 2), held_on(f[1], SECOND, 3)
+    a = asked(f[0], SECOND, "--wait=3600")
+    while (o := a.object())["unsure"] > 0 or o["remaining"] != 5:
+        assert o["event"] == "draining", o
+    left = {m["pid"]: m["services"] for m in o["members"]}
+    assert left == {f[0].serving(): [{"service": "web", "connections": 2}],
+                    f[1].serving(): [{"service": "web", "connections": 3}]}, o
+    for t in f:
+        assert peers(t) == {FIRST}
+    for c in here:
+        c.close()
+    while a.object()["remaining"] != 3:
+        pass
+    for c in there:
+        c.close()
+    r = a.reply()
+    assert (r["ok"], r["connections"], r["cut"], r["teals"], r["fleet"]) == (True, 0, 0, 3, True), r
+    for t in f:
+        assert on(t, SECOND) == set()
+        t.wait_log("node.drained", node=SECOND, cut=0)
+    out = f[2].tealctl("node", "drain", "main", SECOND, "--wait=10", check=0).stdout.splitlines()[-1].split("\t")
+    assert out[:5] == ["drained", "main", SECOND, "0", "3"]
+
+
+def test_a_member_that_does_not_answer_is_named_and_one_that_is_late_is_waited_for(drain_fleet):
+    f = drain_fleet(2)
+    held = held_on(f[1], SECOND, 1)
+    pid = f[1].serving()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        r = f[0].ctl("node", "drain", "main", SECOND, "--wait=0")
+        assert (r["ok"], r["error"], r["changed"], r["unsure"]) == (False, "partial_fleet", True, 1), r
+        assert f"pid {pid} is missing" in r["message"], r
+        p = f[0].tealctl("node", "drain", "main", SECOND, "--wait=0", check=8)
+        assert f"pid {pid} is missing" in p.stderr
+        a = asked(f[0], SECOND, "--wait=3600")
+        assert a.object()["unsure"] == 1
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    held[0].close()
+    r = a.reply()
+    assert (r["ok"], r["connections"], r["teals"]) == (True, 0, 2), r
+    assert on(f[1], SECOND) == set()
+
+
+def test_redis_away_in_the_middle_loses_nothing(drain_fleet):
+    f = drain_fleet(2)
+    held = held_on(f[0], SECOND, 1) + held_on(f[1], SECOND, 1)
+    a = asked(f[0], SECOND, "--wait=3600")
+    while a.object()["remaining"] != 2:
+        pass
+    f.redis.kill()
+    f.wait_up(False)
+    b = asked(f[0], FIRST, "--wait=0")
+    r = b.reply()
+    assert (r["ok"], r["changed"]) == (False, False), r
+    for c in held:
+        c.echo().close()
+    until(lambda: all(nodes(t)[SECOND]["connections"] == 0 for t in f), "they have gone")
+    f.redis.start()
+    f.wait_up()
+    r = a.reply()
+    assert (r["ok"], r["connections"], r["teals"]) == (True, 0, 2), r
+    for t in f:
+        assert nodes(t)[SECOND]["state"] == "draining" and on(t, SECOND) == set()
+
+
+def test_without_redis_at_the_deadline_the_others_are_unknown(drain_fleet):
+    f = drain_fleet(2)
+    held = held_on(f[1], SECOND, 1)
+    a = asked(f[0], SECOND, "--wait=2")
+    assert "event" in a.object()
+    f.redis.kill()
+    r = a.reply()
+    assert (r["ok"], r["error"], r["changed"]) == (False, "unknown", True) or r["ok"], r
+    assert held[0].read_end()[0] == b""
+
+
+@pytest.mark.parametrize("who", ["another", "the one that was asked"])
+def test_an_upgrade_in_the_middle_goes_on_with_the_drain(drain_fleet, who):
+    f = drain_fleet(2, supervised=True)
+    held = held_on(f[0], SECOND, 2) + held_on(f[1], SECOND, 2)
+    a = asked(f[0], SECOND, "--wait=3600")
+    while a.object()["remaining"] != 4:
+        pass
+    t = f[who == "another"]
+    t.ok("upgrade")
+    assert nodes(t)[SECOND]["drain_until"]
+    for c in held:
+        c.echo()
+    t.ok("reload")
+    assert peers(t) == {FIRST}
+    for c in held:
+        c.echo().close()
+    r = a.reply()
+    assert (r["ok"], r["connections"]) == (True, 0), r
+
+
+@pytest.mark.scales
+def test_each_drain_that_said_0_was_true(drain_fleet, closing):
+    """By the sockets of every process, under load, of which no request fails."""
+    f = drain_fleet(2, quiet=True)
+    with f.load(6, 0.005):
+        for i in range(scaled(100, 4)):
+            asker, host = f[i % 2], (SECOND, FIRST)[i // 2 % 2]
+            held = [c for t in f for c in held_on(t, host, 2, "quiet")]
+            r = asker.ctl("node", "drain", "main", host, "--wait=3600", "--spread=0.5")
+            assert (r["ok"], r["connections"], r["cut"], r["teals"]) == (True, 0, 0, 2), r
+            if host != FIRST:  # where everything else of this machine is, too
+                assert [on(t, host) for t in f] == [set(), set()]
+            for c in held:
+                assert c.read_end()[0] == b""
+            assert asker.ok("node", "ready", "main", host)["changed"]
+            until(lambda: all(nodes(t)[host]["state"] == "ready" for t in f), "ready everywhere")
+
+
+# ---- before kubectl drain ----
+
+SCRIPT = scale.REPO / "conf/kubernetes/teal-drain-node"
+
+
+@pytest.mark.nosan
+def test_kubectl_drains_a_node_only_once_teal_has_let_go_of_it(still, ports, tmp_path, closing):
+    api = closing.add(KubeApi(ports.hold(), Authority(tmp_path)))
+    api.tokens = {"t0ken"}
+    for name in ("one", "two"):
+        api.objects.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {},
+                            "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    kubectl = Kubectl(tmp_path, api.kubeconfig(tmp_path / "kubeconfig", "t0ken"))
+    t = still(clock=False)
+
+    def script(*words, **env):
+        env = kubectl.env | {"TEALCTL": str(scale.BUILD / "tealctl"), "TEAL": t.admin_path, "KUBECTL": kubectl_program(),
+                             "WAIT": "3600", "TEAL_SOAK": ""} | env
+        return subprocess.run([SCRIPT, *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=2 * scale.patience())
+
+    def cordoned():
+        return api.objects.get("Node", "two")["spec"].get("unschedulable", False)
+    held = held_on(t, SECOND, 1)
+    p = script("drain", "main", SECOND, "two", WAIT="0")
+    assert p.returncode == 0, p.stderr
+    assert held[0].read_end()[0] == b"" and cordoned() and nodes(t)[SECOND]["state"] == "draining"
+    # Repeated, as by a job that was killed.
+    assert script("drain", "main", SECOND, "two").returncode == 0
+    p = script("back", "main", SECOND, "two")
+    assert p.returncode == 0, p.stderr
+    assert not cordoned() and nodes(t)[SECOND]["state"] == "ready" and peers(t) == {FIRST, SECOND}
+
+    # The last one: nothing is asked of Kubernetes.
+    t.ok("node", "drain", "main", FIRST)
+    p = script("drain", "main", SECOND, "two")
+    assert p.returncode == 4 and "nothing was asked of Kubernetes" in p.stderr and not cordoned(), p.stderr
+    t.ok("node", "ready", "main", FIRST)
+    # kubectl's own failure is told by its status, and repeating goes on from there.
+    refused = api.fault(500, None, path="/nodes/two")
+    p = script("drain", "main", SECOND, "two")
+    assert p.returncode == 1 and refused.hits and nodes(t)[SECOND]["state"] == "draining", p
+    refused.lift()
+    assert script("drain", "main", SECOND, "two").returncode == 0 and cordoned()
+    for words in ((), ("drain", "main", SECOND), ("wipe", "main", SECOND, "two"), ("back", "main", SECOND, "two", "--force")):
+        assert script(*words).returncode == 2
+
+
+def test_a_node_that_is_ready_again_begins_slowly(still):
+    t = still(slow_start=10000.0)
+    assert t.ok("node", "drain", "main", SECOND, "--wait=0")["ok"]
+    t.clock.move(20000)
+    t.ok("node", "ready", "main", SECOND)
+    met = [t.connect().peer for _ in range(60)]
+    assert met.count(SECOND) < 12, met
+    t.clock.move(20000)
+    until(lambda: [t.connect().peer for _ in range(20)].count(SECOND) >= 9, "as many as the other one")

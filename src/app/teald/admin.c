@@ -7,6 +7,7 @@
 #include "app/teald/admin_user.h"
 #include "base/clock.h"
 #include "app/teald/command.h"
+#include "control/node_drain.h"
 
 #define BACKLOG 512
 /* Accepted before others have their turn. */
@@ -311,6 +312,11 @@ admin_is_settled(const struct admin *a)
 		case ADMIN_IDLE:
 		case ADMIN_CONFIG:
 			continue;	/* read only, and refused: a user's name is being looked up */
+		case ADMIN_NODE:
+			/* The drain is in the store, and goes on there as here. */
+			if (node_drain_waits(a->control, list_entry(l, struct command, link)))
+				continue;
+			return false;
 		default:
 			if (verb_flip_waits(list_entry(l, struct command, link)))
 				continue;
