@@ -26,6 +26,8 @@ str_eq(struct str a, const char *b)
 	return strlen(b) == a.n && memcmp(a.p, b, a.n) == 0;
 }
 
+/* The same text, or both NULL. */
+bool cstr_eq(const char *a, const char *b);
 /* ASCII only, as protocols want it; no locale. */
 bool str_case_eq(struct str a, const char *b);
 

@@ -54,6 +54,7 @@ struct service_ctl {
 	struct drain *drain;	/* of the idle color; NULL: none */
 	uint64_t cut, cut_epoch;	/* connections that the last drain's deadline ended, and the drain's epoch */
 	bool dirty;	/* a snapshot is due */
+	bool nodes_due;	/* its backends have become others with its pool's nodes, not all of them yet */
 	double first_round_by;	/* clock_now(): then serving begins without verdicts that take long */
 	bool first_round_over;
 	struct link flips;	/* struct flip, the first one is under way */

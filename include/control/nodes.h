@@ -7,6 +7,7 @@
 
 #include "control/control.h"
 #include "model/node.h"
+#include "model/watched.h"
 
 struct nodes;
 
@@ -30,7 +31,8 @@ struct node_sum {
 /* A node of a pool, as last looked at. */
 struct node_view {
 	char host[NODE_HOST];
-	bool configured;	/* the pool lists it; else it was added */
+	bool configured;	/* the pool lists it, or its API has it; else it was added */
+	const struct watched *watched;	/* what the API tells of it; NULL: nothing.  Borrowed until the loop's next turn */
 	bool said;	/* something was said that reset would take back */
 	enum node_wish wish;
 	struct node_terms terms;
@@ -53,6 +55,20 @@ void nodes_each_pool(const struct nodes *n, void (*each)(void *arg, const char *
 bool nodes_are_changing(const struct nodes *n);
 /* Waiting commands are answered E_UNKNOWN.  No write may be under way. */
 void nodes_free(struct nodes **np);
+
+/* From now on the APIs of pools that are watched are followed; and no more, which waits for their threads if the process
+ * is stopping. */
+void nodes_watch_begin(struct nodes *n);
+void nodes_watch_end(struct nodes *n, bool stopping);
+/* Of none of its pool's nodes anything is known yet, or not all have got their backends. */
+bool nodes_are_awaited(const struct control *c, const struct service *s);
+/* How the watch of a pool does that has one; the texts are borrowed until the loop's next turn. */
+struct nodes_watch_view {
+	bool up;	/* it was listed, and follows what changes */
+	double age;	/* seconds since the API's last word; < 0: there was none */
+	const char *problem, *server;	/* "" where there is none */
+};
+void nodes_watch_look(const struct control *c, const struct pool_config *pool, struct nodes_watch_view *out);
 
 /* The pools are those of `to` from now on: what was said of their nodes stays, and services of a pool with
  * other hosts get and lose backends.  The services' config is of `to` already.  A change under way in a

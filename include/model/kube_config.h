@@ -3,6 +3,7 @@
 #ifndef MODEL_KUBE_CONFIG_H
 #define MODEL_KUBE_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "model/quorum.h"
@@ -23,9 +24,12 @@ struct kube_config {
 	enum kube_address address;	/* InternalIP */
 	char **taints;	/* that drain: "key" or "key:Effect" */
 	size_t n_taints;
+	double drain_timeout;	/* 60.0 seconds: connections to a node that is about to be taken down end within */
 	struct quorum min_ready;	/* 50%: cordons count while so many of the pool stay ready */
 };
 
+/* All keys have the same values. */
+bool kube_config_same(const struct kube_config *a, const struct kube_config *b);
 /* As the API writes it: "InternalIP". */
 const char *kube_address_word(enum kube_address a);
 

@@ -36,6 +36,7 @@ struct watched {
 struct watched_set {
 	struct watched *list;	/* by node.name */
 	size_t n;
+	bool news;	/* nodes came, or have other addresses or taints, since it was last decided */
 };
 
 /* "ready" "excluded" "tainted" "deleting" "cordoned" "deleted" "cordon ignored" "last". */
@@ -51,8 +52,12 @@ void watched_delete(struct watched_set *s, const char *name);
 /* The whole of a list, n nodes: what it lacks is deleted.  False: it has more than WATCHED_MAX, and nothing changes. */
 bool watched_replace(struct watched_set *s, const struct kube_node *list, size_t n, int64_t now_us);
 /* What becomes of each; a pure function of the nodes, of what was decided before and since when.  True: something
- * changed.  Nodes that were deleted before `forget_us` are gone afterwards, unless they are all there is. */
+ * is another than when that was last asked.  Nodes that were deleted before `forget_us` are gone afterwards, unless they are all there is. */
 bool watched_decide(struct watched_set *s, const struct quorum *min_ready, int64_t now_us, int64_t forget_us);
+/* As it was decided before: of what was kept. */
+void watched_set_why(struct watched *w, enum watched_why why);
+/* What is known of versions is forgotten: whatever comes next is newer. */
+void watched_forget_versions(struct watched_set *s);
 /* How many have that why. */
 size_t watched_count(const struct watched_set *s, enum watched_why why);
 /* *to becomes a copy; what it was is freed. */
@@ -62,6 +67,8 @@ void watched_free(struct watched_set *s);
 /* The same nodes by their addresses, which is what pools go by: sorted by host, each once (of two with one
  * address the one that is not deleted), those without address left out. */
 void watched_by_host(struct watched_set *to, const struct watched_set *from);
+/* The same nodes by their names again. */
+void watched_by_name(struct watched_set *to, const struct watched_set *from);
 /* In a set by host, for an address however written, or a name; NULL: there is none. */
 const struct watched *watched_at_host(const struct watched_set *by_host, const char *host);
 

@@ -7,6 +7,12 @@
 #include "base/str.h"
 
 bool
+cstr_eq(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
 str_case_eq(struct str a, const char *b)
 {
 	return strlen(b) == a.n && strncasecmp(a.p, b, a.n) == 0;

@@ -170,43 +170,37 @@ certs_load(const struct service_config *sc, enum certs_care care, struct certs_l
 }
 
 static bool
-same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool
 same_certificates(const struct tls_config *a, const struct tls_config *b)
 {
 	bool same = a->n_certificates == b->n_certificates;
 
 	for (size_t i = 0; same && i < a->n_certificates; i++)
-		same = same_text(a->certificates[i].cert, b->certificates[i].cert) &&
-		       same_text(a->certificates[i].key, b->certificates[i].key) &&
-		       same_text(a->certificates[i].ocsp, b->certificates[i].ocsp);
+		same = cstr_eq(a->certificates[i].cert, b->certificates[i].cert) &&
+		       cstr_eq(a->certificates[i].key, b->certificates[i].key) &&
+		       cstr_eq(a->certificates[i].ocsp, b->certificates[i].ocsp);
 	return same;
 }
 
 static bool
 same_site(const struct tls_config *a, const struct tls_config *b)
 {
-	bool same = same_certificates(a, b) && same_text(a->client_ca, b->client_ca) &&
-		    same_text(a->crl, b->crl) &&
+	bool same = same_certificates(a, b) && cstr_eq(a->client_ca, b->client_ca) &&
+		    cstr_eq(a->crl, b->crl) &&
 		    a->client_verify == b->client_verify && a->profile == b->profile &&
-		    a->min_version == b->min_version && same_text(a->ciphers, b->ciphers) &&
-		    same_text(a->ciphersuites, b->ciphersuites) && same_text(a->curves, b->curves) &&
+		    a->min_version == b->min_version && cstr_eq(a->ciphers, b->ciphers) &&
+		    cstr_eq(a->ciphersuites, b->ciphersuites) && cstr_eq(a->curves, b->curves) &&
 		    a->n_alpn == b->n_alpn;
 
 	for (size_t i = 0; same && i < a->n_alpn; i++)
-		same = same_text(a->alpn[i], b->alpn[i]);
+		same = cstr_eq(a->alpn[i], b->alpn[i]);
 	return same;
 }
 
 static bool
 same_client_terms(const struct backend_tls_config *a, const struct backend_tls_config *b)
 {
-	return a->verify == b->verify && same_text(a->ca, b->ca) && same_text(a->cert, b->cert) &&
-	       same_text(a->key, b->key);
+	return a->verify == b->verify && cstr_eq(a->ca, b->ca) && cstr_eq(a->cert, b->cert) &&
+	       cstr_eq(a->key, b->key);
 }
 
 static bool

@@ -27,6 +27,8 @@
  * hold up the start. */
 #define FIRST_ROUND_EXTRA 0.25
 #define CLOCK_SLACK 0.001
+/* Nor does an API that does not tell the first nodes of a pool. */
+#define FIRST_NODES_EXTRA 4.0
 
 void
 control_announce(struct control *c)
@@ -156,7 +158,7 @@ begin_serving(struct service_ctl *ctl)
 	/* One that is well, and no backup, is enough to begin with; the others join as they
 	 * answer.  A dead idle color delays no start. */
 	if (service_healthy(ctl->service, ctl->service->record.color) == 0 && !ctl->first_round_over &&
-	    !health_first_round(c->health, ctl->service))
+	    (!health_first_round(c->health, ctl->service) || nodes_are_awaited(c, ctl->service)))
 		return;
 	rollout_start(ctl);
 }
@@ -714,9 +716,12 @@ set_up(struct control *c, struct ev_loop *loop, const struct config *config, str
 	ev_timer_init(&c->first_round, control_on_first_round, 0.0, 0.0);
 	for (size_t i = 0; i < n; i++)
 		c->services[i]->first_round_by = c->started + longest_health_timeout(c) + FIRST_ROUND_EXTRA;
-	plan_first_round(c);
 	resolve_init(c);
 	c->nodes = nodes_new(c);
+	for (size_t i = 0; i < n; i++)
+		if (nodes_are_awaited(c, services[i]))
+			c->services[i]->first_round_by += FIRST_NODES_EXTRA;
+	plan_first_round(c);
 	c->notify = notify_new(c);
 	ev_timer_init(&c->stale_timer, control_on_stale_timer, STALE_EVERY, STALE_EVERY);
 	return certs_open(&c->certs, c, why);
@@ -750,6 +755,14 @@ begin_checks(struct control *c)
 		resolve_join(c->services[i]);
 }
 
+/* What is known of nodes that an API tells: the configuration has none of them. */
+static void
+join_nodes(struct control *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		nodes_join(c->services[i]);
+}
+
 static void
 begin_serving_all(struct control *c)
 {
@@ -768,6 +781,8 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	    (e = open_store(c, why)) != OK)
 		return e;
 	begin_checks(c);
+	join_nodes(c);
+	nodes_watch_begin(c->nodes);
 	begin_serving_all(c);
 	return OK;
 }
@@ -781,8 +796,10 @@ control_prepare(struct control *c, struct ev_loop *loop, const struct config *co
 
 	/* Until then another one tells what happens, and may have events left to send. */
 	notify_hold(c->notify);
-	if (e == OK)
+	if (e == OK) {
 		begin_checks(c);
+		join_nodes(c);
+	}
 	return e;
 }
 
@@ -793,8 +810,10 @@ control_begin(struct control *c, struct why *why)
 
 	CHECK(!c->begun);
 	notify_resume(c->notify);
-	if ((e = open_store(c, why)) == OK)
+	if ((e = open_store(c, why)) == OK) {
+		nodes_watch_begin(c->nodes);
 		begin_serving_all(c);
+	}
 	return e;
 }
 

@@ -22,13 +22,42 @@
 bool
 nodes_configured(const struct node_pool *p, const char *host)
 {
-	return pool_has_host(p->config, host);
+	return pool_has_host(p->config, host) || watched_at_host(&p->watch.set, host) != NULL;
+}
+
+enum node_wish
+nodes_wish_by(const struct node_pool *p, const struct overlay *said, const char *host)
+{
+	const struct watched *w = watched_at_host(&p->watch.set, host);
+
+	if (w != NULL && overlay_find(said, host) == NULL)
+		return w->wish;
+	return overlay_wish(said, w != NULL || nodes_configured(p, host), host);
 }
 
 enum node_wish
 nodes_wish(const struct node_pool *p, const char *host)
 {
-	return overlay_wish(&p->overlay, nodes_configured(p, host), host);
+	return nodes_wish_by(p, &p->overlay, host);
+}
+
+const struct node *
+nodes_said(const struct node_pool *p, const char *host, struct node *room)
+{
+	const struct node *said = overlay_find(&p->overlay, host);
+	const struct watched *w = said == NULL ? watched_at_host(&p->watch.set, host) : NULL;
+
+	if (w == NULL)
+		return said;
+	*room = (struct node){ .wish = w->wish, .terms = NODE_NO_TERMS };
+	str_copy(room->host, sizeof(room->host), str_from(host));
+	if (w->wish != NODE_DRAIN || p->config->kube == NULL)
+		return room;
+	room->terms.since_us = w->since_us;
+	/* It will be gone, whoever still uses it. */
+	if (w->why == WATCHED_TAINTED || w->why == WATCHED_DELETING || w->why == WATCHED_DELETED)
+		room->terms.timeout_us = (int64_t)(p->config->kube->drain_timeout * 1e6);
+	return room;
 }
 
 /* -- backends -------------------------------------------------------------------------- */
@@ -107,43 +136,86 @@ add_node(struct service_ctl *ctl, enum color color, const char *host, const stru
 	return true;
 }
 
-bool
-nodes_obey(struct service_ctl *ctl, enum color color)
+/* Those that are there become what they are wanted to be; seen: of the pool's watched nodes, which have one. */
+static bool
+obey_present(struct service_ctl *ctl, enum color color, const struct node_pool *p, bool *seen)
 {
 	struct service *s = ctl->service;
-	const struct node_pool *p = nodes_find_pool(ctl->control->nodes, s->config->pool);
 	bool changed = false;
+	struct node room;
 
 	for (size_t i = s->colors[color].n; i-- > 0;) {
 		struct backend *b = s->colors[color].backends[i];
+		const struct watched *w = b->host != NULL ? watched_at_host(&p->watch.set, b->host) : NULL;
 		enum node_wish wish = b->host != NULL ? nodes_wish(p, b->host) : NODE_READY;
 
 		if (b->host == NULL)
 			continue;
+		if (w != NULL)
+			seen[w - p->watch.set.list] = true;
 		if (wish == NODE_REMOVED) {
 			backends_drop(ctl, b);
 			changed = true;
 		} else {
-			changed |= obey_node(ctl, b, overlay_find(&p->overlay, b->host));
+			changed |= obey_node(ctl, b, nodes_said(p, b->host, &room));
 		}
 	}
 	for (size_t i = 0; i < s->n_parted; i++) {
 		struct backend *b = s->parted[i].backend;
 
 		if (b->color == color)
-			changed |= obey_node(ctl, b, overlay_find(&p->overlay, b->host));
+			changed |= obey_node(ctl, b, nodes_said(p, b->host, &room));
 	}
+	return changed;
+}
+
+/* Those that are missing; false: `until` came first. */
+static bool
+add_missing_nodes(struct service_ctl *ctl, enum color color, const struct node_pool *p, const bool *seen, double until, bool *changed)
+{
+	struct node room;
+
 	for (size_t i = 0; i < p->config->n_hosts + p->overlay.n; i++) {
 		const char *host = i < p->config->n_hosts ? p->config->hosts[i] :
 							    p->overlay.list[i - p->config->n_hosts].host;
 		enum node_wish wish = nodes_wish(p, host);
 
-		if (wish != NODE_REMOVED && find_backend(s, color, host) == NULL)
-			changed |= add_node(ctl, color, host, overlay_find(&p->overlay, host));
+		if (wish != NODE_REMOVED && find_backend(ctl->service, color, host) == NULL)
+			*changed |= add_node(ctl, color, host, nodes_said(p, host, &room));
 	}
+	for (size_t i = 0; i < p->watch.set.n; i++) {
+		const char *host = p->watch.set.list[i].node.host;
+		enum node_wish wish = seen[i] ? NODE_REMOVED : nodes_wish(p, host);
+
+		if (wish == NODE_REMOVED || overlay_find(&p->overlay, host) != NULL)
+			continue;
+		*changed |= add_node(ctl, color, host, nodes_said(p, host, &room));
+		if (clock_now() >= until)
+			return false;
+	}
+	return true;
+}
+
+/* *whole: the backends are what the pool is; else `until` came first. */
+static bool
+obey_color(struct service_ctl *ctl, enum color color, double until, bool *whole)
+{
+	const struct node_pool *p = nodes_find_pool(ctl->control->nodes, ctl->service->config->pool);
+	bool *seen = must_array(p->watch.set.n, sizeof(*seen)), changed = obey_present(ctl, color, p, seen);
+
+	*whole &= add_missing_nodes(ctl, color, p, seen, until, &changed);
+	free(seen);
 	if (changed)
-		service_forget_maglev(s, color);
+		service_forget_maglev(ctl->service, color);
 	return changed;
+}
+
+bool
+nodes_obey(struct service_ctl *ctl, enum color color)
+{
+	bool whole = true;
+
+	return obey_color(ctl, color, INFINITY, &whole);
 }
 
 static bool
@@ -156,13 +228,13 @@ anybody_wanted(const struct service *s, enum color color)
 }
 
 static bool
-obey_colors(struct service_ctl *ctl)
+obey_colors(struct service_ctl *ctl, double until, bool *whole)
 {
 	const struct service_config *sc = ctl->service->config;
 	bool changed = false;
 
 	for (enum color color = GREEN; color <= BLUE; color++) {
-		if (sc->pool == NULL || sc->colors[color].port == 0 || !nodes_obey(ctl, color))
+		if (sc->pool == NULL || sc->colors[color].port == 0 || !obey_color(ctl, color, until, whole))
 			continue;
 		changed = true;
 		if (!anybody_wanted(ctl->service, color))
@@ -175,7 +247,22 @@ obey_colors(struct service_ctl *ctl)
 void
 nodes_join(struct service_ctl *ctl)
 {
-	(void)obey_colors(ctl);
+	bool whole = true;
+
+	(void)obey_colors(ctl, INFINITY, &whole);
+}
+
+bool
+nodes_obey_until(struct service_ctl *ctl, double until)
+{
+	bool whole = true;
+
+	ctl->nodes_due |= obey_colors(ctl, until, &whole);
+	if (whole && ctl->nodes_due && ctl_is_published(ctl))
+		publish_now(ctl);
+	if (whole)
+		ctl->nodes_due = false;
+	return whole;
 }
 
 /* Makes the services' backends what the pool is now. */
@@ -189,8 +276,8 @@ obey(struct node_pool *p, struct nodes *n)
 		const char *pool = ctl->service->config->pool;
 
 		/* At once: a command waits until the workers have it. */
-		if (pool != NULL && strcmp(pool, p->config->name) == 0 && obey_colors(ctl) && ctl_is_published(ctl))
-			publish_now(ctl);
+		if (pool != NULL && strcmp(pool, p->config->name) == 0)
+			(void)nodes_obey_until(ctl, INFINITY);
 	}
 	node_acks_begin(&p->acks, c);
 	nodes_on_acked(n);
@@ -233,8 +320,7 @@ count_usable(const struct node_pool *p, const struct service *s, enum color colo
 	*now = *after = 0;
 	for (size_t i = 0; i < s->colors[color].n; i++) {
 		const struct backend *b = s->colors[color].backends[i];
-		bool is_ready = b->host == NULL ||
-				overlay_wish(next, nodes_configured(p, b->host), b->host) == NODE_READY;
+		bool is_ready = b->host == NULL || nodes_wish_by(p, next, b->host) == NODE_READY;
 
 		*now += by_health ? backend_use(b) == BACKEND_USED : backend_is_wanted(b);
 		/* One that drains is wanted again when next does not say so any more. */
@@ -299,11 +385,14 @@ nodes_pool(const struct control *c, struct str name)
 /* -- life -------------------------------------------------------------------------------------- */
 
 static struct node_pool *
-pool_new(const struct pool_config *config)
+pool_new(struct nodes *n, const struct pool_config *config)
 {
 	struct node_pool *p = must_alloc(sizeof(*p));
 
-	p->config = config;
+	*p = (struct node_pool){ .nodes = n, .config = config };
+	/* In a reload the thread reads what is kept. */
+	if (n->control->nodes == NULL)
+		nodes_watch_load(p);
 	return p;
 }
 
@@ -312,6 +401,8 @@ nodes_pool_unhold(struct node_pool *p)
 {
 	if (p->held > 0 || p->config != NULL)
 		return;
+	kube_watch_free(&p->watch.thread, 0);
+	watched_free(&p->watch.set);
 	overlay_free(&p->overlay);
 	node_acks_free(&p->acks);
 	free(p->views);
@@ -338,20 +429,23 @@ nodes_reconfigure(struct nodes *n, const struct config *to)
 	n->n = to->n_pools;
 	n->pools = must_array(n->n, sizeof(*n->pools));
 	for (size_t i = 0; i < n->n; i++) {
-		const struct pool_config *config = &to->pools[i];
+		const struct pool_config *config = &to->pools[i], *was;
 
 		for (size_t k = 0; k < were && n->pools[i] == NULL; k++)
 			if (before[k] != NULL && strcmp(before[k]->config->name, config->name) == 0) {
 				n->pools[i] = before[k];
 				before[k] = NULL;
 			}
-		changed[i] = n->pools[i] != NULL && !same_hosts(n->pools[i]->config, config);
+		was = n->pools[i] != NULL ? n->pools[i]->config : NULL;
+		changed[i] = was != NULL && !same_hosts(was, config);
 		if (n->pools[i] == NULL)
-			n->pools[i] = pool_new(config);
+			n->pools[i] = pool_new(n, config);
 		n->pools[i]->config = config;
+		changed[i] |= nodes_watch_configure(n->pools[i], was) && was != NULL;
 	}
 	for (size_t k = 0; k < were; k++)
 		if (before[k] != NULL) {
+			kube_watch_free(&before[k]->watch.thread, 0);
 			before[k]->config = NULL;
 			nodes_pool_unhold(before[k]);
 		}
@@ -379,6 +473,7 @@ nodes_new(struct control *c)
 	list_init(&n->changes);
 	list_init(&n->drains);
 	ev_timer_init(&n->look, nodes_on_look, 0.0, 0.0);
+	nodes_watch_init(n);
 	nodes_reconfigure(n, c->config);
 	nodes_hear(c->store);
 	return n;
@@ -413,6 +508,7 @@ nodes_free(struct nodes **np)
 	if (n == NULL)
 		return;
 	ev_timer_stop(n->control->loop, &n->look);
+	nodes_watch_close(n);
 	nodes_changes_end(n);
 	node_drains_end(n);
 	for (size_t i = 0; i < n->n; i++) {

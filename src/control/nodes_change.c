@@ -125,6 +125,30 @@ nodes_leave(struct nodes *n, const struct service_ctl *ctl)
 	nodes_on_acked(n);
 }
 
+/* Of a node that an API tells: a drain is said though the cluster drains it as well, and goes on after it; ready
+ * takes that back, and goes against the cluster only by force. */
+static enum err
+apply_watched(const struct node_change *ch, const struct watched *w, enum node_wish wish, const struct node_terms *terms,
+	      struct overlay *next, struct why *why)
+{
+	const char *pool = ch->pool->config->name;
+	const struct node *said = overlay_find(next, ch->host);
+
+	if (wish == NODE_READY && w->wish != NODE_READY && !ch->force)
+		return why_set(why, E_USAGE,
+			       "the cluster drains %s (%s): end that there, or --force, which counts until node reset",
+			       ch->host, watched_why_word(w->why));
+	if (wish == NODE_READY && w->wish == NODE_READY)
+		overlay_unset(next, ch->host);
+	else if (said != NULL && said->wish == wish && ch->terms == NULL)
+		return OK;
+	else if (!overlay_set(next, ch->host, wish))
+		return why_set(why, E_USAGE, "%s: more than %d nodes were changed; node reset some", pool, NODES_MAX);
+	else
+		overlay_set_terms(next, ch->host, ch->terms != NULL ? ch->terms : terms);
+	return OK;
+}
+
 /* What the change makes of the overlay.  *next is the caller's to free; the
  * same as before when there is nothing to do.  An overlay keeps only what
  * differs from the configuration. */
@@ -134,7 +158,8 @@ apply(struct node_change *ch, const struct overlay *base, struct overlay *next, 
 	const struct node_pool *p = ch->pool;
 	const char *host = ch->host, *pool = p->config->name;
 	bool configured = nodes_configured(p, host), said = overlay_find(base, host) != NULL;
-	enum node_wish is = overlay_wish(base, configured, host), wish = NODE_READY;
+	const struct watched *watched = watched_at_host(&p->watch.set, host);
+	enum node_wish is = nodes_wish_by(p, base, host), wish = NODE_READY;
 	struct node_terms terms = NODE_NO_TERMS;
 
 	terms.since_us = store_now(ch->nodes->control->store);
@@ -160,6 +185,8 @@ apply(struct node_change *ch, const struct overlay *base, struct overlay *next, 
 			return why_set(why, E_USAGE, "%s was removed from %s: node add brings it back", host,
 				       pool);
 		wish = ch->verb == NODE_DRAIN_IT ? NODE_DRAIN : NODE_READY;
+		if (watched != NULL)
+			return apply_watched(ch, watched, wish, &terms, next, why);
 		break;
 	case NODE_RESET:
 		overlay_unset(next, host);

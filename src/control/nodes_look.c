@@ -70,13 +70,16 @@ see_node(const struct control *c, struct node_pool *p, const char *host, bool co
 	 size_t n_before)
 {
 	struct node_view *v = &p->views[p->n_views];
-	const struct node *said = overlay_find(&p->overlay, host);
 	const struct hostname *name = hosts_find(c->hosts, host);
+	const struct node *said = overlay_find(&p->overlay, host), *told;
+	struct node room;
 
+	told = nodes_said(p, host, &room);
 	*v = (struct node_view){ .configured = configured,
 				 .said = said != NULL,
-				 .wish = said != NULL ? said->wish : configured ? NODE_READY : NODE_REMOVED,
-				 .terms = said != NULL ? said->terms : NODE_NO_TERMS,
+				 .watched = watched_at_host(&p->watch.set, host),
+				 .wish = nodes_wish(p, host),
+				 .terms = told != NULL ? told->terms : NODE_NO_TERMS,
 				 .does = NODE_UNKNOWN };
 	str_copy(v->host, sizeof(v->host), str_from(host));
 	if (name != NULL && name->n == 0)
@@ -100,10 +103,17 @@ list_nodes(const struct control *c, struct node_pool *p)
 	struct node_view *before = p->views;
 	size_t n_before = p->n_views;
 
-	p->views = must_array(p->config->n_hosts + p->overlay.n + 1, sizeof(*p->views));
+	p->views = must_array(p->config->n_hosts + p->watch.set.n + p->overlay.n + 1, sizeof(*p->views));
 	p->n_views = 0;
 	for (size_t i = 0; i < p->config->n_hosts; i++)
 		see_node(c, p, p->config->hosts[i], true, before, n_before);
+	for (size_t i = 0; i < p->watch.set.n; i++) {
+		const struct watched *w = &p->watch.set.list[i];
+
+		/* Those that are gone only where something was said of them. */
+		if (w->wish != NODE_REMOVED || overlay_find(&p->overlay, w->node.host) != NULL)
+			see_node(c, p, w->node.host, w->wish != NODE_REMOVED, before, n_before);
+	}
 	for (size_t i = 0; i < p->overlay.n; i++)
 		if (!nodes_configured(p, p->overlay.list[i].host))
 			see_node(c, p, p->overlay.list[i].host, false, before, n_before);
@@ -313,6 +323,15 @@ look_at_pool(struct control *c, struct node_pool *p)
 	if (draining)
 		nodes_look_soon(c);
 	free(t.at);
+}
+
+const struct node_view *
+nodes_find_view(const struct node_pool *p, const char *host)
+{
+	for (size_t i = 0; i < p->n_views; i++)
+		if (strcmp(p->views[i].host, host) == 0)
+			return &p->views[i];
+	return NULL;
 }
 
 void

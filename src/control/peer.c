@@ -758,6 +758,7 @@ peer_yield(struct peer *p)
 
 	CHECK(p->other == PEER_IS_SUCCESSOR && !p->active);
 	p->active = c->yielded = c->bus.quiet = true;
+	nodes_watch_end(c->nodes, false);
 	p->services = must_array(c->n + 1, sizeof(*p->services));
 	p->n = c->n;
 	for (size_t i = 0; i < p->n; i++) {

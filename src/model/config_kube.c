@@ -23,6 +23,7 @@ const struct key kube_keys[] = {
 	{ KEY("address", key_word), KUBE(address), .words = address_words },
 	{ KEY("taints", key_kube_taints), KUBE(taints) },
 	{ KEY("min_ready", key_percent_or_count), KUBE(min_ready), .min = 1 },
+	{ KEY("drain_timeout", key_seconds), KUBE(drain_timeout), .max = 604800 },
 	{ 0 },
 };
 
@@ -35,7 +36,7 @@ kube_address_word(enum kube_address a)
 void
 kube_config_default(struct kube_config *k)
 {
-	*k = (struct kube_config){ .min_ready = { .value = 50, .percent = true } };
+	*k = (struct kube_config){ .min_ready = { .value = 50, .percent = true }, .drain_timeout = 60.0 };
 }
 
 void
@@ -54,6 +55,24 @@ kube_config_free(struct kube_config **kp)
 		free(k->taints[i]);
 	free(k->taints);
 	free(k);
+}
+
+bool
+kube_config_same(const struct kube_config *a, const struct kube_config *b)
+{
+	bool same = a->n_servers == b->n_servers && a->n_taints == b->n_taints && cstr_eq(a->token_file, b->token_file) &&
+		    cstr_eq(a->ca, b->ca) && cstr_eq(a->selector, b->selector) && a->address == b->address &&
+		    a->min_ready.value == b->min_ready.value && a->min_ready.percent == b->min_ready.percent && a->drain_timeout == b->drain_timeout;
+
+	for (size_t i = 0; same && i < a->n_servers; i++) {
+		char x[HTTP_URL_ORIGIN], y[HTTP_URL_ORIGIN];
+
+		same = strcmp(http_url_origin(&a->servers[i], x), http_url_origin(&b->servers[i], y)) == 0 &&
+		       strcmp(a->servers[i].target, b->servers[i].target) == 0;
+	}
+	for (size_t i = 0; same && i < a->n_taints; i++)
+		same = strcmp(a->taints[i], b->taints[i]) == 0;
+	return same;
 }
 
 void

@@ -15,7 +15,7 @@
 
 /* The text of a member; "" where it is none. */
 static const char *
-text_of(const json_t *object, const char *key)
+text_at(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
@@ -59,13 +59,13 @@ kube_host_form(const char *text, char host[KUBE_NAME])
 }
 
 static void
-read_addresses(struct kube_node *n, const json_t *status, const struct kube_terms *terms)
+read_node_addresses(struct kube_node *n, const json_t *status, const struct kube_terms *terms)
 {
 	const json_t *list = json_object_get(status, "addresses"), *one;
 	size_t i;
 
 	json_array_foreach(list, i, one)
-		if (strcmp(text_of(one, "type"), terms->address) == 0 && kube_host_form(text_of(one, "address"), n->host))
+		if (strcmp(text_at(one, "type"), terms->address) == 0 && kube_host_form(text_at(one, "address"), n->host))
 			return;
 	n->host[0] = '\0';
 }
@@ -78,8 +78,8 @@ read_conditions(struct kube_node *n, const json_t *status)
 	size_t i;
 
 	json_array_foreach(list, i, one)
-		if (strcmp(text_of(one, "type"), "Ready") == 0)
-			ready = strcmp(text_of(one, "status"), "True") == 0;
+		if (strcmp(text_at(one, "type"), "Ready") == 0)
+			ready = strcmp(text_at(one, "status"), "True") == 0;
 	n->signals |= ready ? 0 : KUBE_NOT_READY;
 }
 
@@ -100,7 +100,7 @@ read_taints(struct kube_node *n, const json_t *spec, const struct kube_terms *te
 
 	json_array_foreach(list, i, one)
 	{
-		const char *key = text_of(one, "key"), *effect = text_of(one, "effect");
+		const char *key = text_at(one, "key"), *effect = text_at(one, "effect");
 		bool drains = strcmp(key, AUTOSCALER_TAINT) == 0;
 		char text[KUBE_TAINT];
 
@@ -119,7 +119,7 @@ read_taints(struct kube_node *n, const json_t *spec, const struct kube_terms *te
 }
 
 static bool
-is_name(const char *name)
+is_node_name(const char *name)
 {
 	size_t n = strlen(name);
 
@@ -131,21 +131,21 @@ read_node(const json_t *object, const struct kube_terms *terms, struct kube_node
 {
 	const json_t *meta = json_object_get(object, "metadata"), *spec = json_object_get(object, "spec"),
 		     *status = json_object_get(object, "status");
-	const char *name = text_of(meta, "name");
+	const char *name = text_at(meta, "name");
 
 	memset(n, 0, sizeof(*n));
-	if (!is_name(name))
+	if (!is_node_name(name))
 		return why_set(why, E_STORE, "a node without a name that is one");
 	CHECK(str_copy(n->name, sizeof(n->name), str_from(name)));
-	n->version = kube_version_number(text_of(meta, "resourceVersion"));
+	n->version = kube_version_number(text_at(meta, "resourceVersion"));
 	if (json_object_get(json_object_get(meta, "labels"), EXCLUDE_LABEL) != NULL)
 		n->signals |= KUBE_EXCLUDED;
-	if (text_of(meta, "deletionTimestamp")[0] != '\0')
+	if (text_at(meta, "deletionTimestamp")[0] != '\0')
 		n->signals |= KUBE_DELETING;
 	if (json_is_true(json_object_get(spec, "unschedulable")))
 		n->signals |= KUBE_CORDONED;
 	read_taints(n, spec, terms);
-	read_addresses(n, status, terms);
+	read_node_addresses(n, status, terms);
 	read_conditions(n, status);
 	return OK;
 }
@@ -175,12 +175,12 @@ static enum err
 take_page(const json_t *root, const struct kube_terms *terms, struct kube_page *out, struct why *why)
 {
 	const json_t *items = json_object_get(root, "items"), *meta = json_object_get(root, "metadata"), *one;
-	const char *version = text_of(meta, "resourceVersion"), *next = text_of(meta, "continue");
+	const char *version = text_at(meta, "resourceVersion"), *next = text_at(meta, "continue");
 	enum err e;
 	size_t i;
 
-	if (strcmp(text_of(root, "kind"), "NodeList") != 0)
-		return why_set(why, E_STORE, "kind is \"%.40s\", not NodeList", text_of(root, "kind"));
+	if (strcmp(text_at(root, "kind"), "NodeList") != 0)
+		return why_set(why, E_STORE, "kind is \"%.40s\", not NodeList", text_at(root, "kind"));
 	/* An empty list may be null: Go writes it so. */
 	if (!json_is_array(items) && !json_is_null(items))
 		return why_set(why, E_STORE, "the list has no items");
@@ -212,18 +212,18 @@ kube_page_read(struct str json, const struct kube_terms *terms, struct kube_page
 /* -- events ------------------------------------------------------------------------ */
 
 static enum err
-take_event(const json_t *root, const struct kube_terms *terms, struct kube_event *out, struct why *why)
+read_event(const json_t *root, const struct kube_terms *terms, struct kube_event *out, struct why *why)
 {
-	const char *type = text_of(root, "type"), *version;
+	const char *type = text_at(root, "type"), *version;
 	const json_t *object = json_object_get(root, "object");
 
 	if (strcmp(type, "ERROR") == 0) {
 		out->kind = KUBE_EVENT_ERROR;
 		out->code = (unsigned)json_integer_value(json_object_get(object, "code"));
-		copy_words(out->message, sizeof(out->message), text_of(object, "message"));
+		copy_words(out->message, sizeof(out->message), text_at(object, "message"));
 		return OK;
 	}
-	version = text_of(json_object_get(object, "metadata"), "resourceVersion");
+	version = text_at(json_object_get(object, "metadata"), "resourceVersion");
 	if (version[0] == '\0' || !str_copy(out->version, sizeof(out->version), str_from(version)))
 		return why_set(why, E_STORE, "an event without a resourceVersion");
 	if (strcmp(type, "BOOKMARK") == 0) {
@@ -236,8 +236,8 @@ take_event(const json_t *root, const struct kube_terms *terms, struct kube_event
 		out->kind = KUBE_EVENT_GONE;
 	else
 		return why_set(why, E_STORE, "an event of the unknown type \"%.40s\"", type);
-	if (strcmp(text_of(object, "kind"), "Node") != 0)
-		return why_set(why, E_STORE, "an event of kind \"%.40s\", not Node", text_of(object, "kind"));
+	if (strcmp(text_at(object, "kind"), "Node") != 0)
+		return why_set(why, E_STORE, "an event of kind \"%.40s\", not Node", text_at(object, "kind"));
 	return read_node(object, terms, &out->node, why);
 }
 
@@ -249,7 +249,7 @@ kube_event_read(struct str json, const struct kube_terms *terms, struct kube_eve
 
 	*out = (struct kube_event){ 0 };
 	if (root != NULL)
-		e = take_event(root, terms, out, why);
+		e = read_event(root, terms, out, why);
 	json_decref(root);
 	return e;
 }
@@ -261,7 +261,7 @@ kube_status_read(struct str json, char message[KUBE_MESSAGE])
 	json_t *root = parse(json, &why);
 
 	message[0] = '\0';
-	if (root != NULL && strcmp(text_of(root, "kind"), "Status") == 0)
-		copy_words(message, KUBE_MESSAGE, text_of(root, "message"));
+	if (root != NULL && strcmp(text_at(root, "kind"), "Status") == 0)
+		copy_words(message, KUBE_MESSAGE, text_at(root, "message"));
 	json_decref(root);
 }

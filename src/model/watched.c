@@ -31,7 +31,7 @@ watched_why_from_word(const char *word, enum watched_why *out)
 /* -- the set ------------------------------------------------------------------------ */
 
 static int
-compare_names(const void *a, const void *b)
+compare_node_names(const void *a, const void *b)
 {
 	return strcmp(((const struct watched *)a)->node.name, ((const struct watched *)b)->node.name);
 }
@@ -55,17 +55,19 @@ append_node(struct watched_set *s, const struct kube_node *node, int64_t now_us)
 	struct watched *w;
 
 	s->list = must_grow(s->list, s->n + 1, sizeof(*s->list));
+	s->news = true;
 	w = &s->list[s->n++];
 	*w = (struct watched){ .node = *node, .wish = NODE_READY, .why = WATCHED_READY, .since_us = now_us };
 	return w;
 }
 
 static void
-renew(struct watched *w, const struct kube_node *node)
+renew_node(struct watched_set *s, struct watched *w, const struct kube_node *node)
 {
 	/* A list of a server that lags behind, or an event that overtook another one. */
 	if (!w->deleted && node->version != 0 && node->version < w->node.version)
 		return;
+	s->news |= strcmp(w->node.host, node->host) != 0 || strcmp(w->node.taint, node->taint) != 0;
 	w->node = *node;
 	w->deleted = false;
 }
@@ -76,13 +78,13 @@ watched_put(struct watched_set *s, const struct kube_node *node, int64_t now_us)
 	struct watched *w = watched_find(s, node->name);
 
 	if (w != NULL) {
-		renew(w, node);
+		renew_node(s, w, node);
 		return true;
 	}
 	if (s->n >= WATCHED_MAX)
 		return false;
 	append_node(s, node, now_us);
-	for (size_t i = s->n - 1; i > 0 && compare_names(&s->list[i - 1], &s->list[i]) > 0; i--) {
+	for (size_t i = s->n - 1; i > 0 && compare_node_names(&s->list[i - 1], &s->list[i]) > 0; i--) {
 		struct watched swap = s->list[i];
 
 		s->list[i] = s->list[i - 1];
@@ -122,16 +124,23 @@ watched_replace(struct watched_set *s, const struct kube_node *list, size_t n, i
 		while (at < known && strcmp(s->list[at].node.name, sorted[i]->name) < 0)
 			s->list[at++].deleted = true;
 		if (at < known && strcmp(s->list[at].node.name, sorted[i]->name) == 0)
-			renew(&s->list[at++], sorted[i]);
+			renew_node(s, &s->list[at++], sorted[i]);
 		else if (i == 0 || strcmp(sorted[i - 1]->name, sorted[i]->name) != 0)
 			append_node(s, sorted[i], now_us);
 	}
 	while (at < known)
 		s->list[at++].deleted = true;
 	if (s->n > known)
-		qsort(s->list, s->n, sizeof(*s->list), compare_names);
+		qsort(s->list, s->n, sizeof(*s->list), compare_node_names);
 	free(sorted);
 	return true;
+}
+
+void
+watched_forget_versions(struct watched_set *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		s->list[i].node.version = 0;
 }
 
 size_t
@@ -152,7 +161,7 @@ watched_copy(struct watched_set *to, const struct watched_set *from)
 	if (from->n > 0)
 		memcpy(list, from->list, from->n * sizeof(*list));
 	free(to->list);
-	*to = (struct watched_set){ list, from->n };
+	*to = (struct watched_set){ .list = list, .n = from->n };
 }
 
 void
@@ -239,6 +248,13 @@ is_drain(enum watched_why w)
 	return false;
 }
 
+void
+watched_set_why(struct watched *w, enum watched_why why)
+{
+	w->why = why;
+	w->wish = is_drain(why) ? NODE_DRAIN : NODE_READY;
+}
+
 /* The pool never empties: where nothing would be ready, what the API has stays ready; where it has nothing, what it had. */
 static void
 keep_some(const struct watched_set *s, enum watched_why *next)
@@ -274,7 +290,7 @@ watched_decide(struct watched_set *s, const struct quorum *min_ready, int64_t no
 {
 	enum watched_why *next = must_array(s->n, sizeof(*next));
 	size_t before = s->n;
-	bool changed = false;
+	bool changed = s->news;
 
 	for (size_t i = 0; i < s->n; i++)
 		next[i] = why_of(&s->list[i]);
@@ -285,12 +301,12 @@ watched_decide(struct watched_set *s, const struct quorum *min_ready, int64_t no
 
 		if (w->why == next[i])
 			continue;
-		w->why = next[i];
-		w->wish = is_drain(next[i]) ? NODE_DRAIN : NODE_READY;
+		watched_set_why(w, next[i]);
 		w->since_us = now_us;
 		changed = true;
 	}
 	free(next);
+	s->news = false;
 	forget_deleted(s, forget_us);
 	return changed || s->n != before;
 }
@@ -298,14 +314,14 @@ watched_decide(struct watched_set *s, const struct quorum *min_ready, int64_t no
 /* -- by address --------------------------------------------------------------------- */
 
 static int
-compare_hosts(const void *a, const void *b)
+compare_node_hosts(const void *a, const void *b)
 {
 	const struct watched *x = a, *y = b;
 	int order = strcmp(x->node.host, y->node.host);
 
 	if (order == 0)
 		order = (int)x->deleted - (int)y->deleted;
-	return order != 0 ? order : compare_names(a, b);
+	return order != 0 ? order : compare_node_names(a, b);
 }
 
 static int
@@ -320,11 +336,18 @@ watched_by_host(struct watched_set *to, const struct watched_set *from)
 	size_t n = 0;
 
 	watched_copy(to, from);
-	qsort(to->list, to->n, sizeof(*to->list), compare_hosts);
+	qsort(to->list, to->n, sizeof(*to->list), compare_node_hosts);
 	for (size_t i = 0; i < to->n; i++)
 		if (to->list[i].node.host[0] != '\0' && (n == 0 || strcmp(to->list[n - 1].node.host, to->list[i].node.host) != 0))
 			to->list[n++] = to->list[i];
 	to->n = n;
+}
+
+void
+watched_by_name(struct watched_set *to, const struct watched_set *from)
+{
+	watched_copy(to, from);
+	qsort(to->list, to->n, sizeof(*to->list), compare_node_names);
 }
 
 const struct watched *

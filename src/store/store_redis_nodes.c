@@ -201,6 +201,10 @@ refuse_overlay(struct redis_pool *p, const struct overlay *o, const struct why *
 	overlay_copy(&most, o);
 	for (size_t i = 0; i < p->config->n_hosts; i++)
 		add_ready(p, p->config->hosts[i], true, &most);
+	/* Of nodes that an API tells, what is new of them. */
+	for (size_t i = most.n; p->config->kube != NULL && i-- > 0;)
+		if (most.list[i].wish != NODE_READY && overlay_find(&p->now, most.list[i].host) == NULL)
+			overlay_unset(&most, most.list[i].host);
 	for (size_t i = 0; i < p->now.n; i++)
 		if (!pool_has_host(p->config, p->now.list[i].host))
 			add_ready(p, p->now.list[i].host, false, &most);

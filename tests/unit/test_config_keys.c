@@ -76,6 +76,7 @@ static const struct sample top_samples[] = {
 	{ "node_pools.main.kubernetes.selector", WATCHED_AT("selector = \"worker\";"), NULL },
 	{ "node_pools.main.kubernetes.address", WATCHED_AT("address = \"ExternalIP\";"), NULL },
 	{ "node_pools.main.kubernetes.taints", WATCHED_AT("taints = [\"going:NoExecute\"];"), NULL },
+	{ "node_pools.main.kubernetes.drain_timeout", WATCHED_AT("drain_timeout = 7.0;"), NULL },
 	{ "node_pools.main.kubernetes.min_ready", WATCHED_AT("min_ready = \"75%\";"), NULL },
 };
 

@@ -155,6 +155,27 @@ test_what_is_older_changes_nothing(void **state)
 	watched_free(&s);
 }
 
+/* What is told on: nodes that come, go or move. */
+static void
+test_what_is_news(void **state)
+{
+	struct watched_set s = { 0 };
+	struct kube_node n = node("a", 0, 1);
+
+	(void)state;
+	assert_true(watched_put(&s, &n, 1));
+	assert_true(watched_decide(&s, &half, 1, 0));
+	assert_false(watched_decide(&s, &half, 1, 0));
+	n.version = 2;
+	assert_true(watched_put(&s, &n, 2));
+	assert_false(watched_decide(&s, &half, 2, 0));
+	n.version = 3;
+	str_copy(n.host, sizeof(n.host), STR("10.0.0.77"));
+	assert_true(watched_put(&s, &n, 3));
+	assert_true(watched_decide(&s, &half, 3, 0));
+	watched_free(&s);
+}
+
 static void
 test_by_address(void **state)
 {
@@ -251,6 +272,7 @@ main(void)
 		cmocka_unit_test(test_it_never_empties),
 		cmocka_unit_test(test_what_is_older_changes_nothing),
 		cmocka_unit_test(test_by_address),
+		cmocka_unit_test(test_what_is_news),
 		cmocka_unit_test(test_the_limit),
 		cmocka_unit_test(test_any_history),
 	};

@@ -292,6 +292,8 @@ static void
 node_row(struct table *t, const struct output *o, json_t *pool, json_t *n)
 {
 	bool down = node_says(n, "health", "down"), ready = node_says(n, "state", "ready");
+	/* The cluster has something to say of it. */
+	bool told = json_has(n, "cluster") && !node_says(n, "cluster", "ready");
 	struct buf b;
 
 	if (!o->terminal) {
@@ -299,16 +301,18 @@ node_row(struct table *t, const struct output *o, json_t *pool, json_t *n)
 		say_cells(t, pool, "pool");
 		say_cells(t, n, "host origin state connections");
 		bad_services_cell(t, o, n);
-		say_cells(t, n, "problem up total health since state_since");
+		say_cells(t, n, "problem up total health since state_since cluster cluster_since");
 		return;
 	}
 	say_cells(t, pool, "pool");
 	say_cells(t, n, "host origin");
 	buf_init(&b, 256);
 	say_into(&b, &(struct output){ .terminal = false }, n, down ? "{state}, down" : "{state}");
-	if (node_says(n, "state", "draining") && json_has(n, "state_since")) {
+	if (told)
+		say_into(&b, &(struct output){ .terminal = false }, n, " ({cluster})");
+	if (node_says(n, "state", "draining") && (json_has(n, "state_since") || told)) {
 		buf_printf(&b, " since ");
-		text_time(&b, json_at(n, "state_since"));
+		text_time(&b, json_at(n, json_has(n, "state_since") ? "state_since" : "cluster_since"));
 	}
 	table_add(t, down && ready ? STYLE_BAD : ready ? STYLE_PLAIN : STYLE_NOTE, buf_str(&b));
 	buf_clear(&b);
@@ -328,7 +332,7 @@ node_table(struct table *t, const struct output *o)
 {
 	static const char *const heads[] = { "POOL",	    "NODE",   "FROM",	 "STATE", "UP", "SINCE",
 					     "CONNECTIONS", "NOT UP", "PROBLEM", NULL };
-	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", "", NULL };
+	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", NULL };
 
 	table_init(t, o->terminal ? heads : columns);
 }
@@ -343,6 +347,24 @@ render_node_rows(struct render *r, json_t *nodes)
 	node_table(&t, r->out);
 	json_array_foreach(nodes, i, n) node_row(&t, r->out, n, n);
 	table_print(&t, r->out);
+}
+
+/* Which nodes are those of some time ago. */
+static void
+watches_say(struct render *r, json_t *pools)
+{
+	json_t *pool, *watch;
+	size_t i;
+
+	json_array_foreach(pools, i, pool)
+	{
+		watch = json_at(pool, "watch");
+		if (!r->out->terminal || !json_has(watch, "problem"))
+			continue;
+		say(r->out, pool, "the API of {pool} does not tell of its nodes:");
+		say(r->out, watch, json_has(watch, "age") ? "  {server}: {problem}; they are those of {age} s ago" :
+							    "  {server}: {problem}; none is known yet");
+	}
 }
 
 static void
@@ -364,6 +386,7 @@ render_nodes(struct render *r, json_t *pools)
 		json_array_foreach(json_at(pool, "nodes"), k, n) node_row(&t, r->out, pool, n);
 	}
 	table_print(&t, r->out);
+	watches_say(r, pools);
 }
 
 /* {"event":"draining","pool":"main","host":"10.0.0.11","remaining":12,"unsure":0,…} */

@@ -56,6 +56,25 @@ static const struct {
 	{ "teal_node_connections", put_node_connections, "Open connections to the backends on a node." },
 };
 
+/* Of pools whose nodes a Kubernetes API tells. */
+static void
+put_watches(struct prom *p, struct control *c, bool ages)
+{
+	for (size_t i = 0; i < c->config->n_pools; i++) {
+		struct labels l = { .n = 0 };
+		struct nodes_watch_view w;
+
+		if (c->config->pools[i].kube == NULL)
+			continue;
+		nodes_watch_look(c, &c->config->pools[i], &w);
+		labels_add(&l, "pool", c->config->pools[i].name);
+		if (!ages)
+			metrics_sample(p, l, w.up);
+		else if (w.age >= 0)
+			metrics_sample(p, l, w.age);
+	}
+}
+
 void
 metrics_nodes(struct prom *p, struct control *c)
 {
@@ -78,4 +97,8 @@ metrics_nodes(struct prom *p, struct control *c)
 			}
 		}
 	}
+	prom_family(p, "teal_node_watch_up", PROM_GAUGE, "1 while the Kubernetes API of a pool tells of its nodes.");
+	put_watches(p, c, false);
+	prom_family(p, "teal_node_watch_age_seconds", PROM_GAUGE, "Seconds since that API's last word.");
+	put_watches(p, c, true);
 }

@@ -312,7 +312,7 @@ void
 status_node_json(struct json *j, const struct node_view *v, const struct node_sum *sum)
 {
 	json_cstr(j, "host", v->host);
-	json_cstr(j, "origin", v->configured ? "configured" : "added");
+	json_cstr(j, "origin", v->watched != NULL ? "cluster" : v->configured ? "configured" : "added");
 	json_cstr(j, "state", node_state_word(v->wish));
 	status_time_json(j, "state_since", v->terms.since_us);
 	status_time_json(j, "drain_until", v->terms.timeout_us >= 0 ? v->terms.since_us + v->terms.timeout_us : 0);
@@ -327,6 +327,12 @@ status_node_json(struct json *j, const struct node_view *v, const struct node_su
 	json_u64(j, "draining", sum->draining);
 	json_u64(j, "ejected", sum->ejected);
 	json_u64(j, "connections", sum->connections);
+	if (v->watched == NULL)
+		return;
+	json_cstr(j, "cluster_name", v->watched->node.name);
+	json_cstr(j, "cluster", watched_why_word(v->watched->why));
+	json_cstr(j, "cluster_taint", text_or_null(v->watched->node.taint));
+	status_time_json(j, "cluster_since", v->watched->since_us);
 }
 
 static bool
