@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from helpers import kubectl, scale
-from helpers.color_site import ColorSite, deployment
+from helpers.color_site import COLORS, ColorSite, deployment
 from helpers.scale import scaled, until
 from helpers.teald import service
 
@@ -148,6 +148,56 @@ def test_a_folder_is_applied_or_taken_back_whole(site):
     assert after["spec"] == before["spec"] and after["metadata"]["annotations"] == before["metadata"]["annotations"]
 
 
+def test_colors_in_one_namespace(site):
+    """Each has an overlay of its own, and names of its own."""
+    objects = site.cluster.api.objects
+    objects.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+
+    def rolled(d):
+        if d["metadata"]["namespace"] == "shop":
+            image = d["spec"]["template"]["spec"]["containers"][0]["image"].rsplit(":", 1)[1]
+            site.cluster.apps[d["metadata"]["name"].removeprefix("shop-")].version = image if d["spec"]["replicas"] else None
+    site.cluster.controller.rolled = rolled
+    base = site.folder / "k8s/base"
+    base.mkdir(parents=True)
+    d = deployment("shop")
+    del d["spec"]["replicas"]
+    (base / "shop.yaml").write_text(yaml.safe_dump(d))
+    (base / "kustomization.yaml").write_text("resources: [shop.yaml]\n")
+    for c in COLORS:
+        (site.folder / f"k8s/{c}").mkdir()
+        (site.folder / f"k8s/{c}/kustomization.yaml").write_text(
+            f"resources: [../base]\nnameSuffix: -{c}\nimages: [{{name: registry.example/shop, newTag: v1}}]\n")
+    site.cluster.kubectl("-n", "shop", "apply", "-k", str(site.folder / "k8s/green"))
+    site.cluster.kubectl("-n", "shop", "scale", "deployment/shop-green", "--replicas=4")
+
+    def now():
+        return {o["metadata"]["name"]: o["spec"]["replicas"] for o in objects.list("Deployment", "shop")[0]}
+    words = ["--apply=k8s/{}", "--namespace=shop", "--keep=0"]
+    run(site, *words)
+    assert now() == {"shop-blue": 4, "shop-green": 0} and site.status("shop")["active"] == "blue"
+    until(lambda: site.status("shop")["colors"]["green"]["healthy"] == 0, "green is down")
+    run(site, *words)
+    assert now() == {"shop-blue": 0, "shop-green": 4} and site.status("shop")["active"] == "green"
+    assert objects.get("Namespace", "shop")["metadata"]["annotations"] == {"teal/active": "green", "teal/epoch": "3"}
+    # The same by images.
+    until(lambda: site.status("shop")["colors"]["blue"]["healthy"] == 0, "blue is down")
+    run(site, IMAGE + "v9", "--namespace=shop", "--deployment=shop-{}", "--test=exit 9", status=9)
+    assert now() == {"shop-blue": 0, "shop-green": 4} and "v9" not in str(objects.list("Deployment", "shop"))
+    run(site, IMAGE + "v9", "--namespace=shop", "--deployment=shop-{}")
+    assert now() == {"shop-blue": 4, "shop-green": 4} and site.cluster.versions()["blue"] == "v9"
+
+
+def test_large_objects_are_kept_and_put_back(site):
+    """Larger than an argument of a program may be."""
+    run(site, manifests(site, "v1", [config("settings", text="x" * 200_000)]))
+    run(site, IMAGE + "v2")
+    before = site.cluster.api.objects.get("ConfigMap", "settings", "shop-blue")
+    run(site, manifests(site, "v3", [config("settings", text="y")]), "--test=exit 5", status=5)
+    after = site.cluster.api.objects.get("ConfigMap", "settings", "shop-blue")
+    assert after["data"] == before["data"] and after["metadata"]["annotations"] == before["metadata"]["annotations"]
+
+
 def test_what_the_cluster_refuses_changes_nothing(site):
     bad = config("UPPER")
     job = run(site, manifests(site, "v1", [bad]), status=1)
@@ -261,6 +311,30 @@ def test_a_job_that_is_killed_is_mended_by_the_next(site):
     is_as_before(site)
 
 
+def test_a_job_that_nothing_has_waited_for_keeps_no_claim(site):
+    """It was killed alone; its children live on, and its number is still taken."""
+    job = site.begin(IMAGE + "v1", held(site), "--ttl=4")
+    until(lambda: (site.folder / "tests").exists(), "it tests")
+    job.kill(whole=False)
+    until(lambda: site.status("shop")["claimed"] is None, "its claim has ended")
+    job.kill()
+    job.end()
+    # Meanwhile clients have had what it has put there, and are back: that is not put back any more.
+    site.ok("flip", "shop", "blue")
+    site.ok("rollback", "shop")
+    run(site, IMAGE + "v2", "--test=exit 3", status=3)
+    is_as_before(site, version="v1", epoch=3)
+
+
+def test_a_job_whose_output_is_not_read_any_more_puts_all_back(site):
+    job = site.begin(IMAGE + "v1", f"--test=touch {site.folder}/tests; until [ -e {site.folder}/goes ]; do sleep 0.05; done; false")
+    until(lambda: (site.folder / "tests").exists(), "it tests")
+    job.process.stdout.close()
+    (site.folder / "goes").touch()
+    until(lambda: job.process.poll() is not None, "it ends")
+    is_as_before(site)
+
+
 def test_a_claim_outlives_its_time_while_its_job_lives(site):
     job = site.begin(IMAGE + "v1", held(site), "--ttl=4")
     until(lambda: (site.folder / "tests").exists(), "it tests")
@@ -281,7 +355,6 @@ def test_two_jobs_deploy_one_after_the_other(site):
 
 def test_a_job_that_has_lost_its_claim_changes_nothing_more(site):
     """An operator has taken it, and flipped to what the job has put there: that is what clients have now."""
-    (site.folder / "goes").unlink(missing_ok=True)
     job = site.begin(IMAGE + "v1", f"--test=touch {site.folder}/tests; until [ -e {site.folder}/goes ]; do sleep 0.05; done; false")
     until(lambda: (site.folder / "tests").exists(), "it tests")
     site.ok("release", "shop", "--force")

@@ -9,7 +9,6 @@ from helpers.teald import service
 from helpers.topology import possible
 
 NODES = ("127.0.0.1", "127.0.0.2")
-pytestmark = pytest.mark.nosan
 
 # What the API's reference requires, and allows, of what is printed: fields of each kind of object in it.
 FIELDS = {
