@@ -25,10 +25,10 @@ struct certs_loaded {
  * well. */
 enum certs_care { CERTS_LENIENT, CERTS_STRICT };
 
-/* E_USAGE: *out is empty; why is a sentence, *line where in the configuration
+/* E_USAGE: *out is empty; why is a sentence, *at where in the configuration
  * the cause stands. */
 MUST_USE enum err certs_load(const struct service_config *sc, enum certs_care care, struct certs_loaded *out,
-			     int *line, struct why *why);
+			     struct config_line *at, struct why *why);
 void certs_loaded_free(struct certs_loaded *l);
 
 /* Changes when a file the service is made of does, or comes, or goes. */

@@ -13,6 +13,7 @@ struct new_name {
 	enum color color;
 	const char *host;
 	const struct hostname *asked;	/* that is waited for; NULL: it is known, or answered */
+	const struct hostname *waited_for;	/* the same, also once it has answered */
 	bool found;	/* or it need not be */
 	char problem[200];	/* why not; "": it has not been answered */
 };
@@ -20,6 +21,8 @@ struct new_name {
 struct reload_names {
 	struct new_name *list;
 	size_t n;
+	struct new_name **asked;	/* those that were asked for, by what is waited for */
+	size_t n_asked;
 	size_t waiting;	/* of them */
 };
 
@@ -30,7 +33,7 @@ void reload_names_ask(struct reload_names *names, struct hosts *hosts);
 /* A look-up is over. */
 void reload_names_on_answer(struct reload_names *names, const struct hostname *name);
 /* A line for each that was not found, or has not been answered.  False: there are some. */
-bool reload_names_judge(const struct reload_names *names, const struct config *to, struct complaints *errors);
+bool reload_names_judge(const struct reload_names *names, struct complaints *errors);
 void reload_names_free(struct reload_names *names);
 
 #endif

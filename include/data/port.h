@@ -22,8 +22,8 @@ struct proxy_port *port_new(struct binding *b, const struct service_config *cons
 void port_free(struct proxy_port **pp);
 /* Binds the address once for each worker, or adopts sockets: these may be more than there
  * are workers, and each has an accept queue of its own, which has to be served. */
-MUST_USE enum err port_open(struct proxy_port *p, unsigned workers, const struct config *config,
-			    const struct service_config *owner, struct why *why);
+MUST_USE enum err port_open(struct proxy_port *p, unsigned workers, const struct service_config *owner,
+			    struct why *why);
 /* Of one that listens: its options and the length of its queue are these from now on. */
 void port_tune(struct proxy_port *p, const struct tcp_options *o);
 /* Clients queue from now on; harmless twice. */

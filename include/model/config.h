@@ -232,8 +232,14 @@ struct proxy_protocol_config {
 	enum proxy_send send;	/* none */
 };
 
+/* Where something stands in the configuration. */
+struct config_line {
+	const char *file;	/* as the user wrote it, also in @include; the path of one of the config's files */
+	unsigned line;
+};
+
 struct tls_certificate_config {
-	int line;	/* where it stands in the file */
+	struct config_line at;
 	char *cert;	/* path, never NULL */
 	char *key;	/* NULL: in cert */
 	char *ocsp;	/* NULL: nothing is stapled */
@@ -256,7 +262,7 @@ struct tls_config {
 };
 
 struct service_config {
-	int line;	/* where it begins in the file */
+	struct config_line at;	/* where it begins */
 	char *name;
 	char *rename;	/* the name it had before: a reload keeps what is that one's; NULL: none */
 	enum service_mode mode;
@@ -280,6 +286,7 @@ struct service_config {
 	bool is_default;	/* takes what matches no other service's name */
 	/* Nothing is flipped: its backends are those of green, which no user sees; blue has none. */
 	bool colorless;
+	bool backendless;	/* every request is redirected, or answered with maintenance: colorless, and without backends */
 	char **paths;	/* mode "http": which of those names' paths, in the form of route_prefix() */
 	size_t n_paths;	/* 0: all */
 	enum color initial;	/* default green */

@@ -132,6 +132,9 @@ void draft_check_kernel(struct draft *d);
 /* Listeners that clash, or are shared by services that do not fit. */
 void draft_check_listeners(const struct draft *d);
 
+/* Patterns of notify that nothing fits. */
+void draft_check_notify(const struct draft *d);
+
 /* Checks over more than one key. */
 void draft_check_service(struct draft *d, struct service_draft *s);
 void draft_check_all(struct draft *d);

@@ -28,11 +28,6 @@ void complaint_add(struct complaint_list *list, size_t at, char *text);
 /* Sorts by line and moves everything to the end of out; list is empty after. */
 void complaint_list_move(struct complaint_list *list, struct complaints *out);
 
-struct config_line {
-	const char *file;	/* as the user wrote it; borrowed from files' paths */
-	unsigned line;
-};
-
 struct config_text {
 	char *bytes;	/* NUL-terminated */
 	size_t n;

@@ -154,7 +154,8 @@ service_can_serve(const struct service *s, enum color color)
 	return service_best(s, color) >= BACKEND_STANDBY;
 }
 /* How many of the color's backends the gate wants of those that are wanted at
- * all, backups not counted: at least 1, which is what a service without colors, and so without a gate, needs. */
+ * all, backups not counted: at least 1, which is what a service without colors, and so without a gate, needs;
+ * 0 for one that needs no backends. */
 size_t service_needed(const struct service *s, enum color color);
 
 #endif

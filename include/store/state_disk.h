@@ -35,6 +35,11 @@ void state_disk_close(struct state_disk *d);
  * A lock that is free is taken for the moment.  Errors as of state_disk_open() and state_disk_read(). */
 MUST_USE enum err state_disk_check(const char *dir, const struct state_owner *owner, pid_t holder, struct why *why);
 
+struct state;
+/* Reads the file into *state, which is empty, without taking the folder; state_free() follows in any case.
+ * E_DENIED: this process may not; else errors as of state_disk_read() and state_decode(), *why a sentence. */
+MUST_USE enum err state_disk_look(const char *dir, struct state *state, bool *exists, struct why *why);
+
 /* The whole file; *exists is false when there is none.  E_STORE when it cannot
  * be read, is no plain file, or does not fit into out. */
 MUST_USE enum err state_disk_read(const struct state_disk *d, struct buf *out, bool *exists, struct why *why);

@@ -106,13 +106,13 @@ static void
 certs_work(struct job *job)
 {
 	struct certs_job *j = container_of(job, struct certs_job, job);
-	int line;
+	struct config_line at;
 
 	if (!certs_are_used(j->config) || (!j->all && certs_mark(j->config) == j->known))
 		return;
 	j->read = true;
 	j->mark = certs_mark(j->config);
-	j->e = certs_load(j->config, CERTS_STRICT, &j->loaded, &line, &j->why);
+	j->e = certs_load(j->config, CERTS_STRICT, &j->loaded, &at, &j->why);
 }
 
 static bool
@@ -155,7 +155,7 @@ take_loaded(struct certs_entry *e, struct certs_job *r, struct certs_result *res
 	log_shown(e);
 }
 
-/* Of a service whose color is not known yet nobody is accepted. */
+/* Of a service whose color is not known yet no client is accepted. */
 static void
 obey_yet(struct certs_entry *e)
 {
@@ -460,9 +460,8 @@ certs_inherit_tickets(struct certs *c, struct str bytes, double rotated_at)
 static enum err
 read_all(struct certs *c, struct why *why)
 {
-	const struct config *config = c->control->config;
 	struct why reason;
-	int line;
+	struct config_line at;
 
 	for (size_t i = 0; i < c->n; i++) {
 		struct certs_entry *e = c->entries[i];
@@ -470,8 +469,8 @@ read_all(struct certs *c, struct why *why)
 
 		if (!certs_are_used(sc))
 			continue;
-		if (certs_load(sc, CERTS_LENIENT, &e->loaded, &line, &reason) != OK)
-			return why_set(why, E_USAGE, "%s:%d: service \"%s\": %s", config->path, line, sc->name,
+		if (certs_load(sc, CERTS_LENIENT, &e->loaded, &at, &reason) != OK)
+			return why_set(why, E_USAGE, "%s:%u: service \"%s\": %s", at.file, at.line, sc->name,
 				       reason.text);
 		e->tried = e->loaded.mark;
 	}

@@ -93,7 +93,7 @@ load_one(const struct tls_certificate_files *files, enum certs_care care, struct
 }
 
 static enum err
-load_site(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, int *line,
+load_site(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, struct config_line *at,
 	  struct why *why)
 {
 	const struct tls_config *t = &sc->tls;
@@ -119,12 +119,12 @@ load_site(const struct service_config *sc, enum certs_care care, struct certs_lo
 		const struct tls_certificate_config *c = &t->certificates[i];
 		const struct tls_certificate_files files = { c->cert, c->key, c->ocsp };
 
-		*line = c->line;
+		*at = c->at;
 		if ((e = load_one(&files, care, &out->certificates[i], why)) != OK)
 			return e;
 		out->n++;
 	}
-	*line = sc->line;
+	*at = sc->at;
 	return tls_site_new(&terms, out->certificates, out->n, &out->site, why);
 }
 
@@ -151,15 +151,15 @@ load_client(const struct backend_tls_config *b, bool http, enum certs_care care,
 }
 
 enum err
-certs_load(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, int *line,
+certs_load(const struct service_config *sc, enum certs_care care, struct certs_loaded *out, struct config_line *at,
 	   struct why *why)
 {
 	enum err e = OK;
 
 	*out = (struct certs_loaded){ .mark = certs_mark(sc) };
-	*line = sc->line;
+	*at = sc->at;
 	if (sc->listen_tls)
-		e = load_site(sc, care, out, line, why);
+		e = load_site(sc, care, out, at, why);
 	if (e == OK && sc->backend_tls.on)
 		e = load_client(&sc->backend_tls, sc->mode == MODE_HTTP, care, &out->backend, &out->own, why);
 	if (e == OK && health_has_own_tls(&sc->health))
@@ -268,13 +268,13 @@ certs_prepare(const struct config *from, const struct config *to, struct certs_p
 		const struct service_config *sc = &to->services[i], *was = service_of(by_name, from->n_services, sc->name);
 		struct certs_loaded loaded;
 		struct why why;
-		int line;
+		struct config_line at;
 
 		if (was == NULL)
 			was = service_of(by_name, from->n_services, sc->rename);
 		if (was != NULL ? certs_same_terms(was, sc) : !certs_are_used(sc))
 			continue;
-		if (certs_load(sc, CERTS_STRICT, &loaded, &line, &why) == OK) {
+		if (certs_load(sc, CERTS_STRICT, &loaded, &at, &why) == OK) {
 			out->list[out->n].config = sc;
 			out->list[out->n++].loaded = loaded;
 			continue;
@@ -282,7 +282,7 @@ certs_prepare(const struct config *from, const struct config *to, struct certs_p
 		all = E_USAGE;
 		errors->lines = must_grow(errors->lines, errors->n + 1, sizeof(*errors->lines));
 		errors->lines[errors->n++] =
-			must_printf("%s:%d: service \"%s\": %s", to->path, line, sc->name, why.text);
+			must_printf("%s:%u: service \"%s\": %s", at.file, at.line, sc->name, why.text);
 	}
 	free(by_name);
 	if (all != OK)
@@ -326,17 +326,17 @@ certs_check_all(const struct config *config)
 		struct certs_loaded loaded;
 		struct why why;
 		enum err e;
-		int line;
+		struct config_line at;
 
-		if ((e = certs_load(sc, CERTS_LENIENT, &loaded, &line, &why)) == OK) {
+		if ((e = certs_load(sc, CERTS_LENIENT, &loaded, &at, &why)) == OK) {
 			if (loaded.site != NULL && tls_site_warning(loaded.site) != NULL)
-				fprintf(stderr, "%s:%d: service \"%s\": %s (warning)\n", config->path, line, sc->name,
+				fprintf(stderr, "%s:%u: service \"%s\": %s (warning)\n", at.file, at.line, sc->name,
 					tls_site_warning(loaded.site));
 			certs_loaded_free(&loaded);
 			continue;
 		}
 		all = all == OK ? e : all == e ? all : E_USAGE;
-		fprintf(stderr, "%s:%d: service \"%s\": %s\n", config->path, line, sc->name, why.text);
+		fprintf(stderr, "%s:%u: service \"%s\": %s\n", at.file, at.line, sc->name, why.text);
 	}
 	return all;
 }

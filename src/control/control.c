@@ -360,7 +360,8 @@ control_on_acked(void *arg, struct engine *engine, struct service *s, unsigned t
 bool
 control_serves(const struct service_ctl *ctl)
 {
-	return ctl_is_published(ctl) && service_can_serve(ctl->service, ctl->service->record.color);
+	return ctl_is_published(ctl) &&
+	       (ctl->service->config->backendless || service_can_serve(ctl->service, ctl->service->record.color));
 }
 
 /* As many services as ready.min_services wants have a backend that answers. */

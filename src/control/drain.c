@@ -23,7 +23,7 @@ finish_drain(struct drain *d)
 	double seconds = now - d->started;
 
 	BUS_EMIT(&c->bus, cut > 0 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "flip.drained", ctl->service,
-		 LS("color", color_word(d->color)), LU("epoch", d->epoch), LF("seconds", seconds), LU("cut", cut));
+		 service_color_field(ctl->service->config, d->color), LU("epoch", d->epoch), LF("seconds", seconds), LU("cut", cut));
 	ev_timer_stop(c->loop, &d->poll);
 	ctl->drain = NULL;
 	ctl->cut = cut;
@@ -51,12 +51,12 @@ drain_on_poll(struct ev_loop *loop, ev_timer *t, int revents)
 		d->last_told = left;
 		d->told_at = now;
 		BUS_EMIT(&ctl->control->bus, LOG_DEBUG_LEVEL, "flip.draining", ctl->service,
-			 LS("color", color_word(d->color)), LU("remaining", left));
+			 service_color_field(ctl->service->config, d->color), LU("remaining", left));
 		flip_on_drain_progress(ctl, left);
 	}
 	if (now > d->deadline && ++d->late_polls > GRACE_POLLS) {
 		BUS_EMIT(&ctl->control->bus, LOG_ERROR_LEVEL, "flip.drain_stuck", ctl->service,
-			 LS("color", color_word(d->color)), LU("remaining", left));
+			 service_color_field(ctl->service->config, d->color), LU("remaining", left));
 		d->deadline = now;
 		d->late_polls = 0;
 	}
@@ -81,7 +81,7 @@ drain_resume(struct service_ctl *ctl, const struct drain_legacy *legacy)
 	d->cut_before = legacy->cut_before;
 	ctl->drain = d;
 	engines_drain(ctl, d->color, &d->orders);
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", ctl->service, LS("color", color_word(d->color)),
+	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "flip.draining", ctl->service, service_color_field(ctl->service->config, d->color),
 		 LU("epoch", d->epoch), LU("remaining", d->last_told), LF("timeout", d->orders.timeout));
 	flip_on_drain_progress(ctl, d->last_told);
 	ev_timer_init(&d->poll, drain_on_poll, 0.0, POLL);
@@ -117,6 +117,6 @@ drain_cancel(struct service_ctl *ctl)
 	ev_timer_stop(ctl->control->loop, &d->poll);
 	ctl->drain = NULL;
 	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.drain_cancelled", ctl->service,
-		 LS("color", color_word(d->color)), LU("epoch", d->epoch), LU("remaining", d->last_told));
+		 service_color_field(ctl->service->config, d->color), LU("epoch", d->epoch), LU("remaining", d->last_told));
 	free(d);
 }

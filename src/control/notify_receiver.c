@@ -159,10 +159,15 @@ next_event(struct receiver *r)
 static double
 pause_of(struct receiver *r)
 {
-	double pause = PAUSE_FIRST * pow(2, r->failures < 16 ? r->failures - 1 : 15);
+	double pause = PAUSE_FIRST * pow(2, r->failures < 16 ? r->failures - 1 : 15), longest = r->config->retry_for / 4;
 
-	if (pause > PAUSE_LONGEST)
-		pause = PAUSE_LONGEST;
+	/* An event that is born while the receiver is away finds it back within its own retry_for. */
+	if (longest > PAUSE_LONGEST)
+		longest = PAUSE_LONGEST;
+	if (longest < PAUSE_FIRST)
+		longest = PAUSE_FIRST;
+	if (pause > longest)
+		pause = longest;
 	return pause * (1 + JITTER * (2 * random_unit(&r->random) - 1));
 }
 

@@ -370,7 +370,7 @@ conclude(struct reloads *r)
 	ev_timer_stop(r->control->loop, &r->patience);
 	r->reading = NULL;
 	d->looking = false;
-	if (d->to != NULL && !reload_names_judge(&d->names, d->to, &d->errors))
+	if (d->to != NULL && !reload_names_judge(&d->names, &d->errors))
 		config_unref(&d->to);
 	r->telling = true;
 	if (!judge_plan(r, d))

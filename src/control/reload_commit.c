@@ -159,8 +159,8 @@ reload_prepare(struct reload_run *run, struct control *c, const struct config *t
 	match(run, plan);
 	for (i = 0; i < run->n_added; i++)
 		if (!has_engine(c, run->added[i]->config->engine)) {
-			(void)why_set(why, E_CONFIG, "%s:%d: service \"%s\": the first of engine \"%s\" needs an upgrade (tealctl upgrade)",
-				      to->path, run->added[i]->config->line, run->added[i]->config->name,
+			(void)why_set(why, E_CONFIG, "%s:%u: service \"%s\": the first of engine \"%s\" needs an upgrade (tealctl upgrade)",
+				      run->added[i]->config->at.file, run->added[i]->config->at.line, run->added[i]->config->name,
 				      engine_word(run->added[i]->config->engine));
 			abandon(run, 0);
 			return E_CONFIG;

@@ -1,5 +1,6 @@
 /* reload_names.c - new names of hosts, before they are obeyed.  Thread: main, but
  * for reload_names_collect(). */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -70,25 +71,57 @@ reload_names_collect(const struct config *from, const struct config *to, struct 
 	free(known.list);
 }
 
+static int
+compare_asked(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t)(*(struct new_name *const *)a)->waited_for;
+	uintptr_t y = (uintptr_t)(*(struct new_name *const *)b)->waited_for;
+
+	return x < y ? -1 : x > y;
+}
+
 void
 reload_names_ask(struct reload_names *names, struct hosts *hosts)
 {
 	for (size_t i = 0; i < names->n; i++) {
 		struct new_name *name = &names->list[i];
 
-		name->asked = hosts_try(hosts, name->host);
+		name->asked = name->waited_for = hosts_try(hosts, name->host);
 		name->found = name->asked == NULL;
 		names->waiting += name->asked != NULL;
 	}
+	/* Thousands of names, each of many backends: an answer finds its own. */
+	names->asked = must_array(names->waiting + 1, sizeof(struct new_name *));
+	for (size_t i = 0; i < names->n; i++)
+		if (names->list[i].asked != NULL)
+			names->asked[names->n_asked++] = &names->list[i];
+	qsort(names->asked, names->n_asked, sizeof(struct new_name *), compare_asked);
+}
+
+/* The first that waits for it, or where that would be. */
+static size_t
+first_asked(const struct reload_names *names, const struct hostname *name)
+{
+	size_t low = 0, high = names->n_asked;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if ((uintptr_t)names->asked[middle]->waited_for < (uintptr_t)name)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 void
 reload_names_on_answer(struct reload_names *names, const struct hostname *name)
 {
-	for (size_t i = 0; i < names->n; i++) {
-		struct new_name *its = &names->list[i];
+	for (size_t i = first_asked(names, name); i < names->n_asked && names->asked[i]->waited_for == name; i++) {
+		struct new_name *its = names->asked[i];
 
-		if (its->asked != name)
+		if (its->asked == NULL)
 			continue;
 		its->asked = NULL;
 		names->waiting--;
@@ -98,7 +131,7 @@ reload_names_on_answer(struct reload_names *names, const struct hostname *name)
 }
 
 bool
-reload_names_judge(const struct reload_names *names, const struct config *to, struct complaints *errors)
+reload_names_judge(const struct reload_names *names, struct complaints *errors)
 {
 	const char *color;
 	bool all = true;
@@ -113,11 +146,11 @@ reload_names_judge(const struct reload_names *names, const struct config *to, st
 		errors->lines = must_grow(errors->lines, errors->n + 1, sizeof(*errors->lines));
 		errors->lines[errors->n++] =
 			name->problem[0] != '\0' ?
-				must_printf("%s:%d: service \"%s\": %shost %s", to->path,
-					    name->service->line, name->service->name, color, name->problem) :
+				must_printf("%s:%u: service \"%s\": %shost %s", name->service->at.file,
+					    name->service->at.line, name->service->name, color, name->problem) :
 				must_printf(
-					"%s:%d: service \"%s\": %shost \"%s\": the name server has not answered in time",
-					to->path, name->service->line, name->service->name, color, name->host);
+					"%s:%u: service \"%s\": %shost \"%s\": the name server has not answered in time",
+					name->service->at.file, name->service->at.line, name->service->name, color, name->host);
 	}
 	return all;
 }
@@ -125,6 +158,7 @@ reload_names_judge(const struct reload_names *names, const struct config *to, st
 void
 reload_names_free(struct reload_names *names)
 {
+	free(names->asked);
 	free(names->list);
 	*names = (struct reload_names){ 0 };
 }

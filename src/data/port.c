@@ -28,8 +28,7 @@ port_free(struct proxy_port **pp)
 }
 
 enum err
-port_open(struct proxy_port *p, unsigned workers, const struct config *config,
-	  const struct service_config *owner, struct why *why)
+port_open(struct proxy_port *p, unsigned workers, const struct service_config *owner, struct why *why)
 {
 	const struct listening_terms terms = {
 		.freebind = owner->tcp.freebind,
@@ -41,7 +40,7 @@ port_open(struct proxy_port *p, unsigned workers, const struct config *config,
 	enum err e = listening_open(&p->sockets, &p->binding->addr, &terms, workers, &reason);
 
 	if (e != OK)
-		return why_set(why, e, "%s:%d: service \"%s\": %s", config->path, owner->line, owner->name,
+		return why_set(why, e, "%s:%u: service \"%s\": %s", owner->at.file, owner->at.line, owner->name,
 			       reason.text);
 	return OK;
 }

@@ -500,7 +500,7 @@ proxy_bind(struct proxy *p, struct why *why)
 			       p->config->path, p->n_ports, PERMIT_LISTENERS);
 	for (size_t i = 0; i < p->n_ports; i++) {
 		struct proxy_port *port = p->ports[i];
-		enum err e = port_open(port, p->n_workers, p->config, p->configs[port->binding->owner], why);
+		enum err e = port_open(port, p->n_workers, p->configs[port->binding->owner], why);
 
 		if (e != OK)
 			return e;

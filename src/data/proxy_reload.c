@@ -57,8 +57,8 @@ check_reloaded_services(const struct proxy *p, const struct reload *r, struct wh
 			continue;
 		old = p->configs[s->service->index];
 		if (old->engine != c->engine || old->mode != c->mode)
-			return why_set(why, E_USAGE, "%s:%d: service \"%s\": another %s needs an upgrade, or another name",
-				       r->to->path, c->line, c->name, old->engine != c->engine ? "engine" : "mode");
+			return why_set(why, E_USAGE, "%s:%u: service \"%s\": another %s needs an upgrade, or another name",
+				       c->at.file, c->at.line, c->name, old->engine != c->engine ? "engine" : "mode");
 	}
 	return OK;
 }
@@ -130,7 +130,7 @@ claim_address(const struct proxy *p, const struct proxy_reload *n, const struct 
 
 	if (port->listening || !is_listened_on(p, r->to, b) || port_claim(port, &owner->tcp, &reason) == OK)
 		return OK;
-	return why_set(why, E_USAGE, "%s:%d: service \"%s\": %s", r->to->path, owner->line, owner->name, reason.text);
+	return why_set(why, E_USAGE, "%s:%u: service \"%s\": %s", owner->at.file, owner->at.line, owner->name, reason.text);
 }
 
 /* A new address is bound; one that was there keeps its sockets. */
@@ -167,7 +167,7 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 		n->bindings[n->n_ports] = binding_ref(b);
 		n->admits[n->n_ports++] = admit;
 		if (at == NULL)
-			e = port_open(port, p->n_workers, r->to, n->configs[b->owner], why);
+			e = port_open(port, p->n_workers, n->configs[b->owner], why);
 		if (e == OK)
 			e = claim_address(p, n, r, port, b, why);
 		if (e != OK)

@@ -627,9 +627,9 @@ kernel_prepare(struct engine *e, const struct reload *r, struct why *why)
 			continue;
 		if (!ours || c->engine != ENGINE_KERNEL || r->services[i].changed)
 			return why_set(why, E_USAGE,
-				       "%s:%d: service \"%s\": engine \"kernel\" takes it over only at a start: "
+				       "%s:%u: service \"%s\": engine \"kernel\" takes it over only at a start: "
 				       "restart teald, and established connections go on meanwhile",
-				       r->to->path, c->line, c->name);
+				       c->at.file, c->at.line, c->name);
 		kept++;
 	}
 	if (kept < k->n)

@@ -319,6 +319,16 @@ gather_services(struct draft *d)
 	free(d->services);
 }
 
+/* One complaint hides all others: there may be more once it is mended. */
+static void
+say_unchecked(struct complaint_list *errors)
+{
+	char *text = errors->entries[0].text;
+
+	errors->entries[0].text = must_printf("%s (nothing else was checked yet)", text);
+	free(text);
+}
+
 static enum err
 load_from(const char *path, const struct config_copy *copy, const struct config **out, struct complaints *errors,
 	  struct complaints *warnings)
@@ -331,8 +341,11 @@ load_from(const char *path, const struct config_copy *copy, const struct config 
 	*out = NULL;
 	*errors = *warnings = (struct complaints){ NULL, 0 };
 	config_init(&file);
-	if (config_text_read(&r.text, path, copy, &r.errors) != OK || config_syntax_check(&r.text, &r.errors) != OK)
+	if (config_text_read(&r.text, path, copy, &r.errors) != OK || config_syntax_check(&r.text, &r.errors) != OK) {
+		if (r.text.n_lines > 0)
+			say_unchecked(&r.errors);
 		goto done;
+	}
 	if (!config_read_string(&file, r.text.bytes)) {
 		/* The check above is the stricter; this is for the unforeseen. */
 		struct config_line l = config_text_line(&r.text, (size_t)config_error_line(&file));

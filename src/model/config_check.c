@@ -336,7 +336,7 @@ check_renames(const struct draft *d)
 					     s->s.rename);
 			else if (k < i && other->rename != NULL && strcmp(other->rename, s->s.rename) == 0)
 				cursor_error(&c, draft_at(s, "rename"),
-					     "rename: the service at line %d was \"%s\" already", other->line,
+					     "rename: the service at %s:%u was \"%s\" already", other->at.file, other->at.line,
 					     s->s.rename);
 		}
 	}
@@ -393,4 +393,5 @@ draft_check_all(struct draft *d)
 	draft_check_observe(d);
 	draft_check_kernel(d);
 	check_pools_used(d);
+	draft_check_notify(d);
 }

@@ -467,6 +467,13 @@ has_any(const config_setting_t *group, const char *a, const char *b)
 	       (config_setting_get_member(group, a) != NULL || config_setting_get_member(group, b) != NULL);
 }
 
+/* Whatever the request: none would reach a backend. */
+static bool
+is_answered_by_teald(const struct service_config *s)
+{
+	return s->mode == MODE_HTTP && (s->http.reply.redirect != NULL || s->http.reply.maintenance);
+}
+
 /* What the service says itself counts before what the defaults say. */
 void
 draft_settle_colors(struct service_draft *s)
@@ -475,6 +482,8 @@ draft_settle_colors(struct service_draft *s)
 		has_any(s->at, "green", "blue") || has_any(s->at, "port", "backends") ? s->at : s->defaults;
 
 	s->s.colorless = has_any(by, "port", "backends") && !has_any(by, "green", "blue");
+	if (!s->s.colorless && !has_any(by, "green", "blue") && s->nodes == NULL && is_answered_by_teald(&s->s))
+		s->s.colorless = s->s.backendless = true;
 	if (!s->s.colorless)
 		return;
 	if (by == s->at && config_setting_get_member(by, "port") == NULL)
@@ -543,7 +552,8 @@ complain_of_missing(const struct cursor *c, const struct service_draft *s, const
 	else if (strcmp(word, "green") == 0)
 		cursor_error(c, s->at,
 			     "no backends; add backends = [\"10.0.0.11:80\"], or nodes and port; or, to flip between two "
-			     "versions, green: { } and blue: { } with backends or a port each");
+			     "versions, green: { } and blue: { } with backends or a port each%s",
+			     s->s.mode == MODE_HTTP ? "; only with redirect or maintenance = true a service needs none" : "");
 }
 
 void
@@ -554,6 +564,8 @@ draft_resolve_colors(struct draft *d, struct service_draft *s)
 
 	if (hosts != NULL && hosts != s->nodes)
 		s->s.pool = must_strdup(config_setting_name(hosts));
+	if (s->s.backendless)
+		return;
 	if (s->s.colorless) {
 		resolve_color(&c, s, hosts, GREEN);
 		return;

@@ -122,7 +122,7 @@ read_service_group(struct draft *d, const config_setting_t *group, unsigned nth)
 
 	s->at = group;
 	s->defaults = d->defaults;
-	s->s.line = (int)config_text_line(&d->r->text, config_setting_source_line(group)).line;
+	s->s.at = config_text_line(&d->r->text, config_setting_source_line(group));
 	s->where = name != NULL && config_setting_type(name) == CONFIG_TYPE_STRING ?
 			   must_printf("service \"%s\"", show(config_setting_get_string(name)).s) :
 			   must_printf("service %u", nth + 1);

@@ -52,8 +52,8 @@ config_look_up(const struct config *config, struct complaints *warnings)
 				warnings->lines =
 					must_grow(warnings->lines, warnings->n + 1, sizeof(*warnings->lines));
 				warnings->lines[warnings->n++] =
-					must_printf("%s:%d: service \"%s\": %s%shost %s", config->path,
-						    s->line, s->name, s->colorless ? "" : color_word(color),
+					must_printf("%s:%u: service \"%s\": %s%shost %s", s->at.file,
+						    s->at.line, s->name, s->colorless ? "" : color_word(color),
 						    s->colorless ? "" : ": ", a->why.text);
 			}
 		}

@@ -156,6 +156,20 @@ check_token(const struct cursor *c, const config_setting_t *s, const struct noti
 		}
 }
 
+/* Those of the bus (control/bus.h). */
+static const char *const known_events[] = {
+	"backend.added", "backend.down", "backend.drain", "backend.ejected", "backend.readmitted", "backend.ready",
+	"backend.removed", "backend.up", "backup.idle", "backup.used", "engine.recovered", "engine.trouble",
+	"flip.applied", "flip.applying", "flip.committed", "flip.drain_cancelled", "flip.drain_stuck",
+	"flip.drained", "flip.draining", "flip.partial_fleet", "flip.refused", "listen.failed", "maintenance.off",
+	"maintenance.on", "node.down", "node.up", "nodes.none_left", "reload.applied", "reload.failed",
+	"service.added", "service.claim_expired", "service.claimed", "service.locked", "service.released",
+	"service.removed", "service.renamed", "service.unlocked", "store.epoch_lower", "store.forwarded",
+	"store.fresh", "store.not_forwarded", "store.stale", "teald.closing", "teald.drained", "teald.draining",
+	"teald.serving", "teald.stopping", "upgrade.failed", "upgrade.finished", "upgrade.prepared",
+	"upgrade.serving", "upgrade.started", "upgrade.timeout", "upgrade.yielded", "worker.stalled", NULL,
+};
+
 static void
 check_tls(const struct cursor *c, const config_setting_t *s, const struct notify_config *n)
 {
@@ -175,6 +189,48 @@ check_tls(const struct cursor *c, const config_setting_t *s, const struct notify
 	if (n->token != NULL && !n->url.tls)
 		cursor_warn(c, key_place(s, "token_file"),
 			    "notify.token_file: the token goes over the network unencrypted; use https://");
+}
+
+static bool
+fits_an_event(const char *pattern)
+{
+	size_t i = 0;
+
+	while (known_events[i] != NULL && !str_glob(pattern, known_events[i]))
+		i++;
+	return known_events[i] != NULL;
+}
+
+static bool
+fits_a_service(const struct draft *d, const char *pattern)
+{
+	for (size_t i = 0; i < d->n_services; i++)
+		if (d->services[i].s.name != NULL && str_glob(pattern, d->services[i].s.name))
+			return true;
+	return false;
+}
+
+void
+draft_check_notify(const struct draft *d)
+{
+	const config_setting_t *list = config_setting_get_member(d->root, "notify");
+	struct cursor c = { d->r, NULL, "", NULL };
+
+	for (size_t i = 0; i < d->c.n_notify; i++) {
+		const struct notify_config *n = &d->c.notify[i];
+		const config_setting_t *s = config_setting_get_elem(list, (unsigned)i);
+
+		for (size_t k = 0; k < n->n_events; k++)
+			if (!fits_an_event(n->events[k]))
+				cursor_warn(&c, key_place(s, "events"),
+					    "notify.events: \"%s\" is no event that there is, so nothing is sent for it; teald(8) lists "
+					    "them under LOG", n->events[k]);
+		for (size_t k = 0; k < n->n_services; k++)
+			if (!fits_a_service(d, n->services[k]))
+				cursor_warn(&c, key_place(s, "services"),
+					    "notify.services: \"%s\" is no service of this file, so nothing is sent for it",
+					    n->services[k]);
+	}
 }
 
 static void

@@ -192,7 +192,7 @@ static const char *const log_words[] = {
 	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset", "doing", "drained",
 	"end", "endpoints", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
 	"first_byte_seconds", "force", "from", "generation", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
-	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on",
+	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on", "orphans",
 	"path", "paused", "peer", "pid", "pool", "protocol", "queue_seconds", "ready", "reason", "refused", "refusing", "remaining",
 	"renewed", "request_id", "result", "resumed", "retries", "sample", "seconds", "service", "services",
 	"signal", "sni", "socket", "status", "store_color", "store_epoch", "subject", "time",

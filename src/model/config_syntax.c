@@ -327,14 +327,23 @@ parse_value(struct parser *ps, struct str key, unsigned depth)
 	return syntax_error(ps, ps->line, "%s: expected a value, found %s", name.s, found(ps).s);
 }
 
+static enum err
+set_twice(struct parser *ps, size_t first)
+{
+	struct config_line l = config_text_line(ps->text, first), here = config_text_line(ps->text, ps->line);
+
+	if (strcmp(l.file, here.file) != 0)
+		return syntax_error(ps, ps->line, "%s is set a second time; the first is at %s:%u", found(ps).s, l.file, l.line);
+	return syntax_error(ps, ps->line, "%s is set a second time; the first is in line %u", found(ps).s, l.line);
+}
+
 /* Notes the key; first: where the group's own names begin. */
 static enum err
 note_key(struct parser *ps, size_t first)
 {
 	for (size_t i = first; i < ps->n_names; i++)
 		if (ps->names[i].text.n == ps->is.n && memcmp(ps->names[i].text.p, ps->is.p, ps->is.n) == 0)
-			return syntax_error(ps, ps->line, "%s is set a second time; the first is in line %u",
-					    found(ps).s, config_text_line(ps->text, ps->names[i].at).line);
+			return set_twice(ps, ps->names[i].at);
 	if (ps->n_names - first == KEYS_MAX)
 		return syntax_error(ps, ps->line, "more than %d keys in one group", KEYS_MAX);
 	if (ps->n_names == ps->cap_names) {

@@ -185,9 +185,8 @@ key_certificates(const struct cursor *c, const struct key *k, const config_setti
 	for (unsigned i = 0; i < n; i++) {
 		const config_setting_t *item = config_setting_get_elem(s, i);
 		struct tls_certificate_config *one = &t->certificates[t->n_certificates++];
-		struct config_line l = config_text_line(&c->r->text, config_setting_source_line(item));
 
-		one->line = (int)l.line;
+		one->at = config_text_line(&c->r->text, config_setting_source_line(item));
 		in.base = one;
 		if (config_setting_type(item) != CONFIG_TYPE_GROUP)
 			cursor_key_error(c, item, "expected a group { }, found %s", cursor_found(item).s);

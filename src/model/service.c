@@ -497,7 +497,7 @@ service_needed(const struct service *s, enum color color)
 	size_t needed = q->value, wanted = 0;
 
 	if (s->colorless)
-		return 1;
+		return s->config->backendless ? 0 : 1;
 	/* Of those that are to get anything at all times. */
 	for (size_t i = 0; i < s->colors[color].n; i++)
 		wanted += backend_counts(s->colors[color].backends[i]);

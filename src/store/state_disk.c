@@ -156,26 +156,51 @@ state_disk_open(struct state_disk *d, const char *dir, const struct state_owner 
 	return open_folder(d, dir, owner, 0, why);
 }
 
+/* Into *state, which is empty. */
+static enum err
+read_whole(const struct state_disk *d, struct state *state, bool *exists, struct why *why)
+{
+	struct why what;
+	struct buf file;
+	enum err e;
+
+	buf_init(&file, STATE_MAX + STATE_HEADER);
+	e = state_disk_read(d, &file, exists, &what);
+	if (e == OK && *exists)
+		e = state_decode(buf_str(&file), state, &what);
+	if (e != OK)
+		(void)why_set(why, e, "%s %s", d->file, what.text);
+	buf_free(&file);
+	return e;
+}
+
+enum err
+state_disk_look(const char *dir, struct state *state, bool *exists, struct why *why)
+{
+	struct state_disk d = { .file = must_printf("%s/" STATE_FILE, dir), .lock_fd = -1 };
+	enum err e;
+
+	*exists = false;
+	if (access(d.file, R_OK) != 0 && errno == EACCES)
+		e = why_set(why, E_DENIED, "%s cannot be read: %s", d.file, SAY);
+	else
+		e = read_whole(&d, state, exists, why);
+	free(d.file);
+	return e;
+}
+
 enum err
 state_disk_check(const char *dir, const struct state_owner *owner, pid_t holder, struct why *why)
 {
 	struct state_disk d;
 	struct state state;
-	struct why what;
-	struct buf file;
 	bool exists;
 	enum err e = open_folder(&d, dir, owner, holder, why);
 
 	/* What the holder has read, it may be about to replace. */
 	if (e == OK && d.lock_fd >= 0) {
 		state_init(&state);
-		buf_init(&file, STATE_MAX + STATE_HEADER);
-		e = state_disk_read(&d, &file, &exists, &what);
-		if (e == OK && exists)
-			e = state_decode(buf_str(&file), &state, &what);
-		if (e != OK)
-			(void)why_set(why, e, "%s %s", d.file, what.text);
-		buf_free(&file);
+		e = read_whole(&d, &state, &exists, why);
 		state_free(&state);
 	}
 	state_disk_close(&d);

@@ -21,6 +21,7 @@
 #include "store/state_claims.h"
 #include "store/state_disk.h"
 #include "store/state_file.h"
+#include "store/state_orphans.h"
 #include "store/store.h"
 
 #define STORE_FILE_MAGIC 0x73746f66u
@@ -431,28 +432,14 @@ read_state(struct store_file *f, struct why *why)
 		       f->disk.file, what.text);
 }
 
-static bool
-is_configured(const struct config *c, const char *name)
-{
-	for (size_t i = 0; i < c->n_services; i++)
-		if (strcmp(c->services[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 /* A service begins with its initial color while the state has one that the file has not: perhaps
  * it is the same, and has another name now. */
 static void
-warn_of_orphans(const struct store_file *f, const struct service_config *begins)
+warn_of_orphan(const struct service_config *begins, const struct state_service *v, size_t n)
 {
-	for (size_t i = 0; i < f->state.n; i++) {
-		const struct state_service *v = f->state.services[i];
-
-		if (v->known && v->record.change != CHANGE_INITIAL && !is_configured(f->config, v->name))
-			LOG_WARN("store.orphan", LS("service", begins->name), LR(NULL, str_from(begins->labels_json)),
-				 LS("was", v->name), LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch),
-				 LS("hint", "the state has a service that the file has not; if this is that one by another name, say rename"));
-	}
+	LOG_WARN("store.orphan", LS("service", begins->name), LR(NULL, str_from(begins->labels_json)), LS("was", v->name),
+		 LS("color", color_word(v->record.color)), LU("epoch", v->record.epoch), LU("orphans", n),
+		 LS("hint", "the state has a service that the file has not; if this is that one by another name, say rename"));
 }
 
 /* Services that the store has never heard of take over what it has by their former name, or begin with their
@@ -460,7 +447,9 @@ warn_of_orphans(const struct store_file *f, const struct service_config *begins)
 static bool
 add_new_services(struct store_file *f)
 {
-	bool any = false;
+	bool any = false, looked = false;
+	const struct state_service *orphan = NULL;
+	size_t orphans = 0;
 
 	for (size_t i = 0; i < f->config->n_services; i++) {
 		const struct service_config *sc = &f->config->services[i];
@@ -483,7 +472,11 @@ add_new_services(struct store_file *f)
 					     .by = "teald" };
 		v->next = v->record;
 		any = true;
-		warn_of_orphans(f, sc);
+		if (!looked)
+			orphans = state_orphans(&f->state, f->config, &orphan);
+		looked = true;
+		if (orphan != NULL)
+			warn_of_orphan(sc, orphan, orphans);
 	}
 	return any;
 }

@@ -1,12 +1,18 @@
 """teald -t: what is accepted, what is said about the rest, and that a check
 touches nothing."""
+import os
+import pathlib
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
-from helpers import samples, scale
+from helpers import libconfig, samples, scale
+from helpers.certificates import Authority
+from helpers.people import needs_root
 
 pytestmark = pytest.mark.nosan      # samples, the manual and messages; broken ones are parsed under sanitizers in test_config_broken.py
 
@@ -32,6 +38,14 @@ def shop(name="shop", port=18080, more=""):
     return SERVICE.format(name=name, port=port, more=more)
 
 
+@pytest.fixture
+def public():
+    """A folder where other users may look."""
+    with tempfile.TemporaryDirectory(prefix="teal-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)
+
+
 def test_sixteen_thousand_services(tmp_path):
     """Names, listeners and what they share are looked at once each, and the last is
     compared with all others."""
@@ -48,14 +62,19 @@ def test_sixteen_thousand_services(tmp_path):
 
 @pytest.mark.parametrize("path", [p for p in sorted((scale.REPO / "conf").glob("*.conf"))
                                   if "\nservices = (" in p.read_text()], ids=lambda p: p.name)
-def test_every_sample_is_accepted_without_a_word(path, tmp_path):
+def test_every_sample_is_accepted_without_a_word(path, public):
+    copy = public / "teal.conf"
     if path.name == "teal-redis.conf":      # it names users and a password file
-        (tmp_path / "teal.conf").write_text(samples.teal_redis(tmp_path))
-        path = tmp_path / "teal.conf"
-    if path.name == "teal-sni.conf":
-        (tmp_path / "teal.conf").write_text(samples.teal_sni())
-        path = tmp_path / "teal.conf"
-    r = teald("-t", "-c", path)
+        copy.write_text(samples.teal_redis(public))
+    elif path.name == "teal-sni.conf":
+        copy.write_text(samples.teal_sni())
+    else:
+        copy.write_text(path.read_text().replace("build/demo/", f"{public}/"))
+    # As the package makes them: readable for the user that serves.
+    for made in public.rglob("*"):
+        if user := re.search(r'^user = "(\w+)"', copy.read_text(), re.M) if os.getuid() == 0 else None:
+            shutil.chown(made, user[1])
+    r = teald("-t", "-c", copy)
     assert (r.returncode, r.stderr) == (0, "")
 
 
@@ -176,7 +195,7 @@ def test_included_files_are_found_beside_their_file_and_named(tmp_path):
     (tmp_path / "conf.d/shop.conf").unlink()
     r = teald("-t", "-c", conf, cwd="/")
     assert r.returncode == 2
-    assert r.stderr == f"{conf}:4: @include: {tmp_path}/conf.d/shop.conf cannot be read: No such file or directory\n"
+    assert r.stderr == f"{conf}:4: @include: {tmp_path}/conf.d/shop.conf cannot be read: No such file or directory (nothing else was checked yet)\n"
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -192,3 +211,98 @@ def test_standard_input_can_be_a_pipe(tmp_path):
     r = subprocess.run([str(scale.BUILD / "teald"), "-t", "-c", "/dev/stdin"], input=conf.read_text(),
                        capture_output=True, text=True, timeout=scale.patience())
     assert (r.returncode, r.stderr) == (0, "")
+
+
+def test_what_is_found_later_names_the_included_file_too(tmp_path):
+    """Names, certificates and former names are looked at once all files are read."""
+    (tmp_path / "conf.d").mkdir()
+    part = tmp_path / "conf.d/shop.conf"
+    conf = config(tmp_path, '\n@include "conf.d/shop.conf"')
+
+    def said(text):
+        part.write_text(text)
+        return teald("-t", "-c", "teal.conf", cwd=tmp_path).stderr
+
+    at = 'conf.d/shop.conf:2: service "shop": '
+    assert said(shop().replace("127.0.0.1:10080", "nowhere.invalid:80")).startswith(f"{at}green: host ")
+    assert said(shop(more='tls: { certificates = ({ cert = "/nowhere.pem"; }); };')).startswith("conf.d/shop.conf:4: service \"shop\": ")
+    assert said(shop(more='backend_tls: { verify = true; ca = "/nowhere.pem"; };')).startswith(f"{at}")
+    twice = shop("a", 18081, 'rename = "old";') + "," + shop("b", 18082, 'rename = "old";')
+    assert "rename: the service at conf.d/shop.conf:2 was \"old\" already" in said(twice)
+    conf.write_text(f'state_dir = "{tmp_path}/state";\n@include "conf.d/shop.conf"\n')
+    assert said('\nstate_dir = "/x";') == \
+        "conf.d/shop.conf:2: state_dir is set a second time; the first is at teal.conf:1 (nothing else was checked yet)\n"
+
+
+# ---- as the user that serves ----
+
+def site(folder, **top):
+    page = folder / "503.html"
+    page.write_text("soon\n")
+    conf = folder / "teal.conf"
+    conf.write_text(libconfig.dumps({"state_dir": f"{folder}/state", **top, "services": [
+        {"name": "shop", "mode": "http", "listen": "127.0.0.1:18080", "backends": ["127.0.0.1:10080"],
+         "tls": {"certificates": [Authority(folder).issue("shop.example")]}, "error_page": [{"status": 503, "file": str(page)}]}]}))
+    os.chmod(folder / "shop.example.pem", 0o644)
+    return conf, page, folder / "shop.example.key"
+
+
+@needs_root
+@pytest.mark.parametrize("by_option", [True, False], ids=["--user", "user"])
+def test_what_the_service_s_user_cannot_read_is_an_error(public, by_option):
+    """root reads all; teald as its user, after its start or from the beginning, does not."""
+    conf, page, key = site(public, **({} if by_option else {"user": "nobody"}))
+    how = ["-t", "--user=nobody", "-c", conf] if by_option else ["-t", "-c", conf]
+    r = teald(*how)
+    assert r.returncode == 2 and "shop.example.key as nobody" in r.stderr
+    os.chown(key, 65534, 65534)
+    (public / "state").mkdir()
+    os.chown(public / "state", 65534, 65534)
+    r = teald(*how)
+    assert (r.returncode, r.stderr) == (0, "")
+    os.chmod(page, 0o600)
+    r = teald(*how)
+    assert str(page) in r.stderr and "Permission denied" in r.stderr
+    # root has read it, and nobody would, for a reload.
+    assert r.returncode == (2 if by_option else 0)
+    assert ("so a reload would fail, which reads it as nobody (warning)" in r.stderr) is not by_option
+    os.chmod(page, 0o644)
+    os.chown(public / "state", 0, 0)
+    os.chmod(public / "state", 0o755)
+    r = teald(*how)
+    assert r.returncode == 2 and f'state_dir "{public}/state" cannot be used by user "nobody"' in r.stderr and "chown" in r.stderr
+
+
+@needs_root
+def test_a_state_dir_that_is_not_there(public):
+    conf, _, key = site(public)
+    os.chown(key, 65534, 65534)
+    r = teald("-t", "--user=nobody", "-c", conf)
+    assert r.returncode == 0 and f'state_dir "{public}/state" is not there, and user "nobody" cannot make it' in r.stderr
+    # root would make it.
+    r = teald("-t", "-c", conf)
+    assert (r.returncode, r.stderr) == (0, "")
+
+
+def test_a_state_dir_without_a_folder_above_it_or_that_is_none(tmp_path):
+    conf = config(tmp_path, shop())
+    text = conf.read_text()
+    conf.write_text(text.replace(f"{tmp_path}/state", f"{tmp_path}/far/away"))
+    r = teald("-t", "-c", conf)
+    assert r.returncode == 0 and "is not there, and neither is the folder above it" in r.stderr
+    conf.write_text(text.replace(f"{tmp_path}/state", str(conf)))
+    r = teald("-t", "-c", conf)
+    assert r.returncode == 2 and f'state_dir "{conf}" is not a folder' in r.stderr
+    conf.write_text(text)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/teal.state").write_text("torn")
+    r = teald("-t", "-c", conf)
+    assert r.returncode == 2 and "teal.state" in r.stderr
+
+
+def test_another_user_is_for_a_check_and_for_root(tmp_path):
+    conf = config(tmp_path, shop())
+    r = teald("--user=nobody", "-c", conf)
+    assert r.returncode == 2 and "--user goes with -t" in r.stderr
+    r = teald("-t", "--user=no-such-user", "-c", conf)
+    assert r.returncode == 2 and 'there is no user "no-such-user"' in r.stderr

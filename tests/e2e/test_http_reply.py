@@ -359,3 +359,54 @@ def test_the_sample_of_a_site(backend, ports, pages, closing, tmp_path):
         assert (old.status, old.get("Location")) == (301, "https://shop.example/a?b")
     with Http(("127.0.0.1", observe)) as c:
         assert c.ask("/", host="127.0.0.1").status == 401 and c.ask("/metrics", host="127.0.0.1").status == 200
+
+
+# ---- without backends ----
+
+@pytest.mark.parametrize("keys, status, end", [({"redirect": "https://new.example"}, 302, "redirected"),
+                                               ({"maintenance": True}, 503, "maintenance")], ids=["redirect", "maintenance"])
+def test_a_service_that_reaches_no_backend_needs_none(teal, ports, keys, status, end):
+    """It is ready, in no trouble, and no metric says that a backend is missing."""
+    alone = {"name": "old", "mode": "http", "listen": f"127.0.0.1:{ports.hold()}", **keys}
+    t = teal(services=[alone])
+    with Http(t.address("old")) as c:
+        a = c.ask("/x?y=1")
+        assert a.status == status
+        assert a.get("Location") == ("https://new.example/x?y=1" if status == 302 else None)
+    assert t.wait_log("http.request")["end"] == end
+    s = t.ok("status", "old")["services"][0]
+    assert s["trouble"] == []
+    assert t.http("/readyz?service=old")[0] == 200 and t.http("/readyz")[0] == 200
+    m = t.metrics()
+    assert not m.has("teal_backends_healthy", service="old")
+    assert m.get("teal_backends_needed", service="old") == 0
+    assert t.ctl("flip", "old", "blue")["error"] == "unsupported"
+
+
+def test_backends_come_and_go_with_a_reload(web, backend):
+    b = backend(behaviour=lambda conn, _: conn.recv(1 << 16) and conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+    t = web(mode="http", green=[b], blue=[b])
+    with Http(t.address()) as c:
+        assert c.ask().status == 200
+        colors = {k: t.settings["services"][0][k] for k in ("green", "blue")}
+        change(t, green=None, blue=None, redirect="https://new.example")
+        reload(t)
+        assert c.ask().status == 302
+        assert t.status()["trouble"] == []
+        # Without backends there has to be something to say.
+        change(t, redirect=None)
+        r = t.ctl("reload")
+        assert (r["ok"], r["error"]) == (False, "config") and "no backends" in str(r) and "redirect or maintenance" in str(r)
+        assert c.ask().status == 302
+        change(t, **colors)
+        reload(t)
+        assert c.ask().status == 200
+
+
+def test_what_needs_backends_is_refused_without_them(web):
+    t = web(mode="tcp", start=False)
+    del t.settings["services"][0]["green"], t.settings["services"][0]["blue"]
+    t.settings["services"][0]["maintenance"] = True
+    refused(t, "maintenance", "no backends")
+    t.settings["services"][0] |= {"mode": "http", "maintenance": False}
+    refused(t, "no backends; add backends", "only with redirect or maintenance = true")

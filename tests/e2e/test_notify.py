@@ -1,11 +1,12 @@
 """Events to receivers outside: webhooks and Grafana's annotations."""
 import json
+import re
 import subprocess
 import threading
 
 import pytest
 
-from helpers import certificates
+from helpers import certificates, libconfig, scale
 from helpers.reload import rewrite
 from helpers.scale import patience, until
 from helpers.upgrade import gone, upgrade
@@ -127,6 +128,47 @@ def test_a_receiver_that_fails_gets_each_event_later_in_order(web, webhook, port
     assert len({p.json["id"] for p in hook.posts}) == 6
     counted(t, "delivered", 6)
     assert len(t.log_lines("notify.failing")) == 1 and not t.log_lines("notify.lost")
+
+
+def test_a_receiver_that_comes_back_gets_what_is_not_too_old(web, webhook, ports):
+    """However long it was away: the pauses between attempts are no longer than events last."""
+    port = ports.hold()
+    t = web(clock=True, top={"notify": [{"name": "hook", "url": f"http://127.0.0.1:{port}/in", "retry_for": 20.0,
+                                        "events": ["service.locked"]}]})
+
+    def failures():
+        return t.metrics().get("teal_notify_failures_total", receiver="hook")
+
+    for i in range(8):
+        t.ok("lock", "web", f"--reason={i}")
+        t.ok("unlock", "web")
+        before = failures()
+        until(lambda: t.clock.move(5) or failures() > before, "another attempt")
+    hook = webhook(port)
+    t.ok("lock", "web", "--reason=last")
+    # A quarter of retry_for, and what chance adds.
+    t.clock.move(7)
+    hook.wait(reason="last")
+
+
+def test_patterns_that_fit_nothing_are_warned_of(web):
+    t = web(start=False, top={"notify": [{"url": "http://127.0.0.1:9/x", "events": ["flip.*", "flip.comitted", "*"],
+                                          "services": ["w*", "shop-*"]}]})
+    t.conf.write_text(libconfig.dumps(t.settings))
+    p = subprocess.run([scale.BUILD / "teald", "-t", "-c", t.conf], capture_output=True, text=True, timeout=patience())
+    assert p.returncode == 0
+    said = [line for line in p.stderr.splitlines() if "notify." in line]
+    assert len(said) == 2 and '"flip.comitted" is no event' in said[0] and '"shop-*" is no service' in said[1], p.stderr
+
+
+def test_every_event_of_the_bus_is_known_to_the_check():
+    known = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', re.search(r"known_events\[\] = \{(.*?)\};",
+                (scale.REPO / "src/model/config_notify.c").read_text(), re.S)[1]))
+    told = set()
+    for path in (scale.REPO / "src").rglob("*.c"):
+        for call in re.findall(r"\b(?:BUS_EMIT|tell_of|log_node)\(.*?\);", path.read_text(), re.S):
+            told |= set(re.findall(r'"([a-z_]+\.[a-z_]+)"', call))
+    assert len(told) > 40 and told == known
 
 
 def test_a_receiver_that_says_no_is_not_asked_again(web, webhook):

@@ -3,9 +3,11 @@ cannot be trusted is refused rather than replaced."""
 import os
 import re
 import shutil
+import subprocess
 
 import pytest
 
+from helpers import libconfig, scale
 from helpers.scale import patience, slow, until
 from helpers.teald import service
 
@@ -288,12 +290,45 @@ def test_a_state_dir_that_has_gone_is_not_durable_either(web):
     assert teal.ok("flip", "web", "blue")["epoch"] == 2
 
 
+def checked(teal):
+    teal.conf.write_text(libconfig.dumps(teal.settings))
+    return subprocess.run([scale.BUILD / "teald", "-t", "-c", teal.conf], capture_output=True, text=True,
+                          timeout=scale.patience())
+
+
+def test_many_services_that_lost_their_names_are_told_of_once_each(teal, backend, ports):
+    """However many there are of both."""
+    g, b = backend("green"), backend("blue")
+    t = teal(services=[service(f"old{n}", listen=f"127.0.0.1:{ports.hold()}", green=[g], blue=[b]) for n in range(4)])
+    for n in range(4):
+        t.ok("flip", f"old{n}", "blue")
+    t.stop()
+    for n, s in enumerate(t.settings["services"]):
+        s["name"] = f"new{n}"
+    t.settings["services"][3]["rename"] = "old3"
+    assert checked(t).stderr.count(" and 2 more, which the file has not") == 3
+    t.start()
+    lines = t.log_lines("store.orphan")
+    assert [(o["service"], o["was"], o["orphans"]) for o in lines] == [(f"new{n}", "old0", 3) for n in range(3)]
+    assert t.status("new3")["active"] == "blue"
+
+
 def test_a_service_that_lost_its_name_is_told_of(web):
     """Renamed without `rename` it would begin anew in silence."""
     teal = web()
     teal.ok("flip", "web", "blue")
     teal.stop()
     teal.settings["services"][0]["name"] = "shop"
+    said = checked(teal)
+    assert (said.returncode, "orphan" in said.stderr) == (0, False)
+    assert re.search(r'teal.conf:\d+: service "shop": the state in .* begins with green; but it knows "web" \(blue, epoch 2\)'
+                     r'.* rename = "web" \(warning\)', said.stderr), said.stderr
+    teal.settings["services"][0]["rename"] = "web"
+    assert "rename" not in checked(teal).stderr
+    del teal.settings["services"][0]["rename"]
+    before = (teal.state_dir / "teal.state").read_bytes()
+    checked(teal)
+    assert (teal.state_dir / "teal.state").read_bytes() == before
     teal.start()
     line = teal.wait_log("store.orphan", level="warn")
     assert (line["service"], line["was"], line["color"], line["epoch"]) == ("shop", "web", "blue", 2)

@@ -49,10 +49,10 @@ begin(void **state)
 	write_pair(t.old, &authority, -2);
 	certificate_free(&authority);
 	for (int i = 0; i < 3; i++) {
-		t.certificate[i] = (struct tls_certificate_config){ .cert = t.good, .line = 7 + i };
+		t.certificate[i] = (struct tls_certificate_config){ .cert = t.good, .at = { "teal.conf", 7 + i } };
 		t.from[i] = (struct service_config){
 			.name = (char *)names[i],
-			.line = 5,
+			.at = { "conf.d/shop.conf", 5 },
 			.listen_tls = true,
 			.tls = { .certificates = &t.certificate[i], .n_certificates = 1, .min_version = TLS_1_2 },
 		};
@@ -112,8 +112,8 @@ test_what_is_new_or_other_is(void **state)
 static void
 test_every_service_whose_files_do_not_do_is_named(void **state)
 {
-	struct tls_certificate_config none = { .cert = (char *)"/nowhere.pem", .line = 12 };
-	struct tls_certificate_config old = { .cert = t.old, .line = 17 };
+	struct tls_certificate_config none = { .cert = (char *)"/nowhere.pem", .at = { "conf.d/shop.conf", 12 } };
+	struct tls_certificate_config old = { .cert = t.old, .at = { "conf.d/pay.conf", 17 } };
 
 	(void)state;
 	t.after.n_services = 3;
@@ -122,9 +122,9 @@ test_every_service_whose_files_do_not_do_is_named(void **state)
 	assert_int_equal(certs_prepare(&t.before, &t.after, &t.prepared, &t.errors), E_USAGE);
 	assert_int_equal(t.prepared.n, 0);
 	assert_int_equal(t.errors.n, 2);
-	assert_non_null(strstr(t.errors.lines[0], "teal.conf:12: service \"shop\": "));
+	assert_non_null(strstr(t.errors.lines[0], "conf.d/shop.conf:12: service \"shop\": "));
 	assert_non_null(strstr(t.errors.lines[0], "/nowhere.pem"));
-	assert_non_null(strstr(t.errors.lines[1], "teal.conf:17: service \"pay\": "));
+	assert_non_null(strstr(t.errors.lines[1], "conf.d/pay.conf:17: service \"pay\": "));
 }
 
 int

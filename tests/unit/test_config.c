@@ -43,7 +43,7 @@ test_defaults(void **state)
 	assert_true(c->stop.notice == 0.0 && c->stop.timeout == 30.0);
 	assert_int_equal(c->n_services, 1);
 
-	assert_int_equal(s->line, 2);
+	assert_int_equal(s->at.line, 2);
 	assert_string_equal(s->name, "shop");
 	assert_int_equal(s->mode, MODE_TCP);
 	assert_int_equal(s->engine, ENGINE_PROXY);
@@ -551,7 +551,7 @@ test_many_services(void **state)
 	assert_int_equal(t.config->n_services, 500);
 	assert_int_equal(t.config->services[499].colors[BLUE].n_backends, 20);
 	assert_addr(&t.config->services[499].colors[BLUE].backends[19].address, "10.0.0.19:20499");
-	assert_int_equal(t.config->services[499].line, 503);
+	assert_int_equal(t.config->services[499].at.line, 503);
 }
 
 static void

@@ -28,7 +28,7 @@ test_included_files(void **state)
 	assert_int_equal(c->n_services, 2);
 	assert_string_equal(c->services[0].name, "a");
 	assert_addr(&c->services[1].colors[BLUE].backends[0].address, "10.0.0.1:2");
-	assert_int_equal(c->services[0].line, 1);
+	assert_int_equal(c->services[0].at.line, 1);
 
 	/* Errors name the file they stand in, wherever the reading began. */
 	write_file("conf.d/a.conf", "{ name = \"a\"; listen = \":1\"; }\n");
@@ -48,7 +48,7 @@ test_included_files(void **state)
 	assert_int_equal(load_file("main.conf"), E_USAGE);
 	assert_int_equal(t.errors.n, 1);
 	assert_string_equal(t.errors.lines[0],
-			    "conf.d/colors.conf:2: backends: expected , or ] here, found ;");
+			    "conf.d/colors.conf:2: backends: expected , or ] here, found ; (nothing else was checked yet)");
 }
 
 static void
@@ -67,7 +67,7 @@ test_files_that_cannot_be_read(void **state)
 	write_file("nul.conf", "a = 1;\nb = 2;");
 	assert_int_equal(truncate("nul.conf", 20), 0);
 	assert_int_equal(load_file("nul.conf"), E_USAGE);
-	assert_string_equal(t.errors.lines[0], "nul.conf:2: a NUL byte; is this a text file?");
+	assert_string_equal(t.errors.lines[0], "nul.conf:2: a NUL byte; is this a text file? (nothing else was checked yet)");
 }
 
 static void

@@ -400,8 +400,8 @@ print_state(struct render *r, json_t *object)
 }
 
 /* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE, and with services
- * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM, of the proxy connections HELD MAX
- * BY paused|no; while a copy of the configuration is served, config copy */
+ * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM, before the store of the proxy
+ * connections HELD MAX BY paused|no; while a copy of the configuration is served, config copy */
 static void
 record_state(struct render *r, json_t *object)
 {
@@ -412,6 +412,10 @@ record_state(struct render *r, json_t *object)
 	print_generations(r, object, true);
 	if (json_has(object, "config.fallback"))
 		output_line(r->out, "config\t%s", "copy");
+	if (json_is_object(json_at(object, "proxy")))
+		say(r->out, json_at(object, "proxy"),
+		    json_has(object, "proxy.paused") ? "connections\t{connections}\t{max_connections}\t{limited_by}\tpaused" :
+						       "connections\t{connections}\t{max_connections}\t{limited_by}\tno");
 	if (json_at(object, "store") != NULL)
 		say(r->out, json_at(object, "store"),
 		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}\t{where}\t{problem}" :
@@ -419,10 +423,6 @@ record_state(struct render *r, json_t *object)
 	if (json_is_object(json_at(object, "kernel")))
 		say(r->out, json_at(object, "kernel"),
 		    "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
-	if (json_is_object(json_at(object, "proxy")))
-		say(r->out, json_at(object, "proxy"),
-		    json_has(object, "proxy.paused") ? "connections\t{connections}\t{max_connections}\t{limited_by}\tpaused" :
-						       "connections\t{connections}\t{max_connections}\t{limited_by}\tno");
 	print_receivers(r, object, true);
 }
 

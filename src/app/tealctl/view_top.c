@@ -222,10 +222,15 @@ print_top(struct view *view)
 		table_init(&t, columns);
 		table_add(&t, STYLE_PLAIN, STR("top"));
 		say_cells(&t, s->object, "name mode active epoch");
-		for (int c = 0; c < 2; c++)
+		for (int c = 0; c < 2; c++) {
+			if (c == 1 && s->colorless) {
+				table_printf(&t, STYLE_PLAIN, "-\t-\t-\t-\t-\t-");
+				continue;
+			}
 			table_printf(&t, STYLE_PLAIN, "%u\t%u\t%llu\t%.1f\t%.0f\t%.0f", s->colors[c].healthy,
 				     s->colors[c].total, (unsigned long long)s->colors[c].connections,
 				     s->colors[c].new_rate, s->colors[c].in_rate, s->colors[c].out_rate);
+		}
 		table_printf(&t, STYLE_PLAIN, "%.1f", s->failed_rate);
 		table_printf(&t, STYLE_PLAIN, "%s\t%llu", s->draining >= 0 ? color_words[s->draining] : "-",
 			     (unsigned long long)s->left);

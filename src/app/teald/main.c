@@ -5,11 +5,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/teald/admin.h"
 #include "app/teald/against.h"
+#include "app/teald/check.h"
 #include "app/teald/engine_table.h"
 #include "app/teald/fallback.h"
 #include "app/teald/kernel_services.h"
@@ -23,7 +23,6 @@
 #include "base/slice.h"
 #include "base/standard.h"
 #include "base/version.h"
-#include "control/certs_load.h"
 #include "control/control.h"
 #include "control/reload.h"
 #include "data/proxy.h"
@@ -60,7 +59,8 @@ struct teald {
 };
 
 static const char usage[] =
-	"usage: teald -c FILE [-t [--print-ruleset] [--against=SOCKET]] [--assume-initial]\n"
+	"usage: teald -c FILE [-t [--user=NAME] [--print-ruleset] [--against=SOCKET]]\n"
+	"             [--assume-initial]\n"
 	"             [--no-supervisor | --max-restarts=N --watchdog=SEC]\n"
 	"       teald --help | --version\n"
 	"\n"
@@ -70,6 +70,7 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE   the configuration, see teal.conf(5)\n"
 	"  -t, --test          check the configuration, start nothing\n"
+	"  --user=NAME         with -t: check as that user, whose teald will read the files\n"
 	"  --print-ruleset     with -t: print the nftables rules for the services of\n"
 	"                      engine \"kernel\"\n"
 	"  --against=SOCKET    with -t: print what the file would change of the teald with\n"
@@ -93,6 +94,7 @@ struct options {
 	bool test;
 	bool print;
 	const char *against;	/* an admin socket; NULL: none */
+	const char *user;	/* of -t: who would serve; NULL: who asks, or the configuration's */
 	bool assume_initial;
 	bool successor;	/* of the process whose supervisor started this one */
 };
@@ -109,6 +111,7 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "assume-initial", no_argument, NULL, 'a' },
 		{ "print-ruleset", no_argument, NULL, 'p' },
 		{ "against", required_argument, NULL, 'g' },
+		{ "user", required_argument, NULL, 'u' },
 		{ "successor", no_argument, NULL, 's' },
 		/* The supervisor has read these, and leaves them to be seen. */
 		{ "no-supervisor", no_argument, NULL, 'r' },
@@ -131,6 +134,9 @@ parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'g':
 			o->against = optarg;
+			break;
+		case 'u':
+			o->user = optarg;
 			break;
 		case 'a':
 			o->assume_initial = true;
@@ -156,6 +162,10 @@ parse_options(int argc, char **argv, struct options *o)
 	}
 	if (o->print && !o->test) {
 		fputs("teald: --print-ruleset goes with -t: nothing is started\n", stderr);
+		return EXIT_USAGE;
+	}
+	if (o->user != NULL && !o->test) {
+		fputs("teald: --user goes with -t; who serves is the user that starts teald, or user in the configuration\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (o->against != NULL && !o->test) {
@@ -550,34 +560,6 @@ exit_status(enum err e)
 	return e == OK ? 0 : e == E_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
 
-/* As the user that will serve: root could read what teald cannot.  In a process of
- * its own, for there is no way back from that. */
-static enum err
-check_certificates(const struct config *config)
-{
-	struct why why;
-	int status;
-	pid_t pid;
-
-	if (geteuid() != 0 || config->user == NULL)
-		return certs_check_all(config);
-	fflush(NULL);
-	if ((pid = fork()) < 0)
-		return certs_check_all(config);
-	if (pid == 0) {
-		if (startup_drop_privileges(config, 0, &why) != OK) {
-			fprintf(stderr, "teald: %s\n", why.text);
-			_exit(EXIT_USAGE);
-		}
-		_exit(exit_status(certs_check_all(config)));
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!WIFEXITED(status))
-		return E_INTERNAL;
-	return WEXITSTATUS(status) == 0 ? OK : WEXITSTATUS(status) == EXIT_USAGE ? E_USAGE : E_INTERNAL;
-}
-
 /* What a helper that hangs may read yet, while the process ends.  Volatile, or the
  * compiler would leave out what is never read. */
 static const struct config *volatile kept;
@@ -651,10 +633,14 @@ main(int argc, char **argv)
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
+	if (o.user != NULL && check_become(o.user, &why) != OK) {
+		fprintf(stderr, "teald: %s\n", why.text);
+		return EXIT_USAGE;
+	}
 	if ((e = load(o.config, o.test, &config, &errors)) == OK)
-		e = check_certificates(config);
+		e = check_as_served(config, &(struct check){ o.test ? o.config : NULL, o.user });
 	if (fallback_take(o.config, e, &errors, &config))
-		e = check_certificates(config);
+		e = check_as_served(config, &(struct check){ NULL, NULL });
 	if (e != OK) {
 		status = exit_status(e);
 	} else if (o.assume_initial && config->store.type != STORE_REDIS) {

@@ -398,7 +398,9 @@ put_overdue(struct prom *p, const struct service_ctl *ctl, enum entrance entranc
 static void
 put_healthy(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
-	metrics_sample(p, of_color(ctl->service, entrance, color), service_healthy(ctl->service, color));
+	/* None is missing where none is needed. */
+	if (!ctl->service->config->backendless)
+		metrics_sample(p, of_color(ctl->service, entrance, color), service_healthy(ctl->service, color));
 }
 
 static void

@@ -151,6 +151,8 @@ look_at_active(struct list *l, const struct service *s, struct buf *text)
 		if (first == NULL)
 			first = b;
 	}
+	if (s->config->backendless)
+		return;
 	if (healthy == 0) {
 		put_health(text, s, active);
 		put(l, "no_backend", true, text);
