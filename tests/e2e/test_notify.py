@@ -164,11 +164,13 @@ def test_patterns_that_fit_nothing_are_warned_of(web):
 def test_every_event_of_the_bus_is_known_to_the_check():
     known = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', re.search(r"known_events\[\] = \{(.*?)\};",
                 (scale.REPO / "src/model/config_notify.c").read_text(), re.S)[1]))
-    told = set()
+    told, named = set(), set()
     for path in (scale.REPO / "src").rglob("*.c"):
-        for call in re.findall(r"\b(?:BUS_EMIT|tell_of|log_node)\(.*?\);", path.read_text(), re.S):
+        text = path.read_text() if path.name != "config_notify.c" else ""
+        named |= set(re.findall(r'"([a-z_]+\.[a-z_]+)"', text))
+        for call in re.findall(r"\b(?:BUS_EMIT|tell_of|log_node)\(.*?\);", text, re.S):
             told |= set(re.findall(r'"([a-z_]+\.[a-z_]+)"', call))
-    assert len(told) > 40 and told == known
+    assert len(told) > 40 and told <= known <= named
 
 
 def test_a_receiver_that_says_no_is_not_asked_again(web, webhook):

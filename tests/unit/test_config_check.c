@@ -106,7 +106,8 @@ test_http_checks(void **state)
 static const struct broken colorless[] = {
 	{ PLAIN("", "nodes = [\"10.0.0.1\"];"),
 	  "2: service \"shop\": no backends; add backends = [\"10.0.0.11:80\"], or nodes and port; or, to flip between two "
-	  "versions, green: { } and blue: { } with backends or a port each" },
+	  "versions, green: { } and blue: { } with backends or a port each; only with redirect or maintenance = true a "
+	  "service needs none" },
 	{ PLAIN("", "backends = [];"), "3: service \"shop\": backends: the list is empty; at least one backend is needed" },
 	{ PLAIN("", "backends = [\"10.0.0.1\"];"),
 	  "3: service \"shop\": backends: \"10.0.0.1\": no port; write ADDRESS:PORT, [IPV6]:PORT or NAME:PORT" },

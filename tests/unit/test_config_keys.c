@@ -22,6 +22,7 @@ struct sample {
 
 static const struct sample top_samples[] = {
 	{ "workers", "workers = 3;", NULL },
+	{ "max_connections", "max_connections = 3;", NULL },
 	{ "state_dir", "state_dir = \"/other\";", NULL },
 	{ "user", "user = \"root\";", NULL },
 	{ "store.type", "store: { type = \"redis\"; url = \"redis://10.0.0.5\"; };", NULL },

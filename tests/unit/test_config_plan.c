@@ -155,7 +155,7 @@ static const struct broken renames[] = {
 	  "1: service \"a\": rename: the service \"b\" is still here; remove it, or this" },
 	{ FILE_OF("", ONE("a", "rename = \"x\";") ",\n{ name = \"b\"; rename = \"x\"; listen = \"127.0.0.1:90\"; "
 		  "green: { backends = [\"127.0.0.1:91\"]; }; blue: { backends = [\"127.0.0.1:92\"]; }; }"),
-	  "2: service \"b\": rename: the service at line 1 was \"x\" already" },
+	  "2: service \"b\": rename: the service at teal.conf:1 was \"x\" already" },
 	{ FILE_OF("", ONE("a", "rename = \"a\";")),
 	  "1: service \"a\": rename: the service \"a\" is still here; remove it, or this" },
 	{ FILE_OF("defaults: { rename = \"x\"; };", ONE("a", "")),
