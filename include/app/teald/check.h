@@ -7,7 +7,7 @@
 #include "model/config.h"
 
 /* This process is that user's from now on, for good.  E_USAGE: there is none, or only root may. */
-MUST_USE enum err check_become(const char *user, struct why *why);
+MUST_USE enum err check_as_user(const char *user, struct why *why);
 
 /* Of -t: beside what a start reads, what a reload reads again, and state_dir. */
 struct check {

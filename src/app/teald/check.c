@@ -21,7 +21,7 @@
 #define CHECK_OTHER 1
 
 enum err
-check_become(const char *user, struct why *why)
+check_as_user(const char *user, struct why *why)
 {
 	const struct passwd *pw = getpwnam(user);
 

@@ -633,7 +633,7 @@ main(int argc, char **argv)
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
-	if (o.user != NULL && check_become(o.user, &why) != OK) {
+	if (o.user != NULL && check_as_user(o.user, &why) != OK) {
 		fprintf(stderr, "teald: %s\n", why.text);
 		return EXIT_USAGE;
 	}
