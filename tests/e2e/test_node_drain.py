@@ -8,12 +8,14 @@ import threading
 import pytest
 
 from helpers import scale
-from helpers.backends import Backend
+from helpers.backends import Backend, Farm
 from helpers.certificates import Authority
+from helpers.clients import Client
 from helpers.fleet import Fleet
 from helpers.http1 import Http
 from helpers.kube_api import KubeApi
 from helpers.kubectl import Kubectl, program as kubectl_program
+from helpers.reload import change, rewrite
 from helpers.scale import scaled, until
 from test_nodes import HOSTS, green, nodes, nodes_fleet, peers, pool, wait_up  # noqa: F401 (fixtures)
 from test_ws_close import GOING_AWAY, Sockets, rest_of, ASK
@@ -492,3 +494,80 @@ def test_a_node_that_is_ready_again_begins_slowly(still):
     assert met.count(SECOND) < 12, met
     t.clock.move(20000)
     until(lambda: [t.connect().peer for _ in range(20)].count(SECOND) >= 9, "as many as the other one")
+
+
+# ---- flows that the kernel forwards ----
+
+def test_flows_of_the_kernel_end_too(topology, closing, teal):
+    """And the kernel's own table is the proof."""
+    one, two = topology.node(1), topology.node(2)
+    for host in (one, two):
+        closing.add(Farm(host, 80, host=host, place=topology.nodes))
+    t = teal(place=topology.hop, node_pools={"main": [one, two]}, services=[
+        {"name": "web", "mode": "tcp", "engine": "kernel", "listen": f"{topology.VIP}:80", "nodes": "main",
+         "green": {"port": 80}, "blue": {"port": 81}, "health": {"type": "none"},
+         "drain": {"timeout": 36000.0, "idle": 0.0}}])
+    t.wait_ready()
+
+    def connect():
+        return closing.add(topology.clients.do(lambda: Client((topology.VIP, 80)))).echo()
+    held = []
+    while len([c for c in held if c.peer == two]) < 3:
+        held.append(connect())
+    mine = [c for c in held if c.peer == two]
+    until(lambda: nodes(t)[two]["connections"] == len(mine), "counted")
+    a = asked(t, two, "--wait=3600")
+    while (o := a.object())["unsure"] > 0:
+        pass
+    assert o["remaining"] == len(mine)
+    assert {connect().peer for _ in range(6)} == {one}
+    mine.pop().close()
+    b = asked(t, two, "--wait=0")
+    r = b.reply()
+    assert (r["ok"], r["connections"], r["cut"]) == (True, 0, len(mine)), r
+    assert a.reply()["error"] == "conflict"
+    for c in mine:
+        c.sock.sendall(b"x")
+        assert c.read_end()[1] == "reset"
+    for c in held:
+        if c.peer == one:
+            c.echo()
+    alive = [line for line in topology.hop.run("conntrack", "-L", "-p", "tcp", "--orig-dst", topology.VIP).splitlines()
+             if " ESTABLISHED " in line and f"src={two} " in line]
+    assert alive == []
+    assert t.wait_log("tcp.session", len(mine), end="drained")["backend"] == f"{two}:80"
+
+
+def test_what_a_reload_has_replaced_is_on_the_node_all_the_same(still, ports, closing):
+    """Backends of a former port, and of a service that was removed: those have their own drain, and are counted."""
+    t = still(clock=False)
+    old = held_on(t, SECOND, 2)
+    port = ports.hold()
+    for host in HOSTS:
+        closing.add(Farm(host, port, host))
+    change(t, green={"port": port})
+    t.ok("reload")
+    new = held_on(t, SECOND, 1)
+    for c in old:
+        c.echo()
+    assert nodes(t)[SECOND]["connections"] == 3
+    r = t.ok("node", "drain", "main", SECOND, "--wait=0")
+    assert (r["connections"], r["cut"]) == (0, 3), r
+    for c in old + new:
+        assert c.read_end()[0] == b""
+    assert on(t, SECOND) == set()
+
+
+def test_of_a_service_that_was_removed_what_is_left_is_told(teal, pool, ports):  # noqa: F811
+    settings = pool().settings(health={"type": "none"}, drain={"timeout": 36000.0, "idle": 0.0})
+    settings["services"].append(settings["services"][0] | {"name": "gone", "listen": f"127.0.0.1:{ports.hold()}"})
+    t = teal(**settings)
+    t.wait_ready()
+    held = held_on(t, SECOND, 1, "gone")
+    rewrite(t, services=t.settings["services"][:1])
+    t.ok("reload")
+    held[0].echo()
+    p = t.tealctl("node", "drain", "main", SECOND, "--wait=0", check=6)
+    assert "1 connections" in p.stderr and "the drain goes on" in p.stderr, p.stderr
+    held[0].echo().close()
+    assert t.ok("node", "drain", "main", SECOND, "--wait=0")["connections"] == 0
