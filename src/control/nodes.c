@@ -104,7 +104,7 @@ obey_node(struct service_ctl *ctl, struct backend *b, const struct node *said)
 	b->drain = drain;
 	b->terms = terms;
 	/* Of one that was said while this teald did not run, or by a clock that was set, not longer than it lasts. */
-	age = (double)(store_now(store) - terms.since_us) / 1e6;
+	age = terms.since_us > 0 ? (double)(store_now(store) - terms.since_us) / 1e6 : 0;
 	b->drained_at = clock_now() - fmax(0, fmin(age, (double)terms.timeout_us / 1e6));
 	b->cut_before = atomic_load_explicit(&b->cut, memory_order_relaxed);
 	/* It was away: what it had in its caches and pools is gone, or it is another machine by now. */

@@ -220,6 +220,14 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		{ "flip shop blue --no-cut", E_USAGE, "--no-cut needs --wait=drained" },
 		{ "flip shop blue --no-cut --wait=applied", E_USAGE, "--no-cut needs --wait=drained" },
 		{ "check shop blue --no-cut", E_USAGE, "unknown option --no-cut" },
+		{ "node drain main h --wait=soon", E_USAGE, "--wait=soon: not a number of seconds" },
+		{ "node drain main h --wait=169h", E_USAGE, "at most seven days" },
+		{ "node drain main h --spread=5", E_USAGE, "--spread needs --wait" },
+		{ "node drain main h --wait=5 --spread=6", E_USAGE, "--spread is longer than --wait" },
+		{ "node drain main h --no-cut", E_USAGE, "--no-cut needs --wait:" },
+		{ "node drain main h --wait --wait=5", E_USAGE, "--wait is given twice" },
+		{ "node ready main h --wait", E_USAGE, "--wait is for node drain" },
+		{ "node list main --wait=5", E_USAGE, "--wait is for node drain" },
 		{ "status shop --epoch", E_USAGE, "unknown option --epoch" },
 		{ "flip shop blue --expect=", E_UNKNOWN_COLOR, "unknown color \"\"" },
 		{ "flip shop blue --expect=red@4", E_UNKNOWN_COLOR, "unknown color \"red\"" },
@@ -268,6 +276,20 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		if (e != bad[i].e || strstr(why.text, bad[i].says) == NULL)
 			fail_msg("\"%s\" is %s: %s", bad[i].text, err_word(e), why.text);
 	}
+}
+
+static void
+a_drain_of_a_node_waits_with_or_without_a_deadline(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("node drain main h"), OK);
+	assert_false(req.node_wait || req.has_node_timeout || req.has_spread);
+	assert_int_equal(parse("node drain main h --wait --no-cut --brief --force"), OK);
+	assert_true(req.node_wait && !req.has_node_timeout && req.no_cut && req.brief && req.force);
+	assert_int_equal(parse("node drain main h --spread=1m --wait=2m"), OK);
+	assert_true(req.node_wait && req.has_node_timeout && req.node_timeout == 120 && req.has_spread && req.spread == 60);
+	assert_int_equal(parse("node drain main h --wait=0"), OK);
+	assert_true(req.has_node_timeout && req.node_timeout == 0);
 }
 
 static void
@@ -391,6 +413,7 @@ main(void)
 		cmocka_unit_test(the_other_commands),
 		cmocka_unit_test(nodes_need_the_right_of_their_verb),
 		cmocka_unit_test(bad_requests_say_what_and_show_the_usage),
+		cmocka_unit_test(a_drain_of_a_node_waits_with_or_without_a_deadline),
 		cmocka_unit_test(a_reason_has_a_limit),
 		cmocka_unit_test(long_words_are_cut_in_messages),
 		cmocka_unit_test(the_table_is_whole),

@@ -70,6 +70,59 @@ tear_down(void **state)
 	return 0;
 }
 
+static bool
+hear_pools(const char *pools)
+{
+	char text[2048];
+
+	snprintf(text, sizeof(text),
+		 "{\"id\":\"a\",\"host\":\"lb\",\"version\":\"1\",\"pid\":7,\"at_us\":1,\"ready\":true,\"services\":{}%s%s}",
+		 *pools != '\0' ? ",\"pools\":" : "", pools);
+	fleet_begin(&fleet, NOW_US, 100.0);
+	return fleet_add(&fleet, str_from(text), "me");
+}
+
+static void
+nodes_of_pools_are_read_back_and_rubbish_is_no_heartbeat(void **state)
+{
+	static const char *const bad[] = {
+		"[]", "{\"main\":1}", "{\"main\":{\"applied\":1}}", "{\"main\":{\"applied\":-1,\"draining\":{}}}",
+		"{\"main\":{\"applied\":1,\"draining\":{\"h\":3}}}",
+		"{\"main\":{\"applied\":1,\"draining\":{\"h\":{\"connections\":-1,\"cut\":0,\"services\":{}}}}}",
+		"{\"main\":{\"applied\":1,\"draining\":{\"h\":{\"connections\":1,\"cut\":0,\"services\":{\"shop\":\"1\"}}}}}",
+	};
+	struct fleet_member m = member("a", 7, 1, 0);
+	const struct fleet_pool *p;
+	const struct fleet_node *n;
+
+	(void)state;
+	assert_true(hear_pools(""));
+	assert_true(!fleet.members[0].tells_pools && fleet_pool_of(&fleet.members[0], "main") == NULL);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		assert_false(hear_pools(bad[i]));
+		assert_int_equal(fleet.n, 0);
+	}
+	m.pools = must_array(1, sizeof(*m.pools));
+	m.n_pools = 1;
+	m.pools[0] = (struct fleet_pool){ .name = "main", .applied = 9, .more = true, .n = 1 };
+	m.pools[0].nodes = must_array(1, sizeof(*m.pools[0].nodes));
+	m.pools[0].nodes[0] = (struct fleet_node){ .host = "10.0.0.11", .connections = 12, .cut = 3, .n_services = 1,
+						   .services = { { "shop", 9 } } };
+	fleet_begin(&fleet, NOW_US, 100.0);
+	{
+		struct fleet_member copy = m;
+
+		copy.services = must_array(1, sizeof(*copy.services));
+		copy.services[0] = m.services[0];
+		assert_true(hear(copy));
+	}
+	assert_true((p = fleet_pool_of(&fleet.members[0], "main")) != NULL && p->applied == 9 && p->more && !p->refused);
+	assert_true((n = fleet_node_of(p, "10.0.0.11")) != NULL && n->connections == 12 && n->cut == 3);
+	assert_true(n->n_services == 1 && n->services[0].connections == 9);
+	assert_null(fleet_node_of(p, "10.0.0.12"));
+	fleet_member_free(&m);
+}
+
 static void
 a_heartbeat_is_read_back(void **state)
 {
@@ -403,6 +456,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(nodes_of_pools_are_read_back_and_rubbish_is_no_heartbeat, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_heartbeat_is_read_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_heartbeat_is_left_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_is_late_is_named, set_up, tear_down),

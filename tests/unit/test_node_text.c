@@ -97,6 +97,49 @@ test_rubbish_is_no_overlay(void **state)
 	assert_true(overlay_from_text(STR("{}"), &o));
 }
 
+/* Beside the wishes, so that a teald that knows no terms reads those; and of their version, so that what such a
+ * one has written since is not drained by terms of before. */
+static void
+test_terms_come_back_from_text_and_others_change_nothing(void **state)
+{
+	static const char *const bad[] = {
+		"", "[]", "{}", "{\"version\":6,\"nodes\":{\"a\":{\"since_us\":1,\"timeout_us\":1}}}",
+		"{\"version\":7,\"nodes\":[]}", "{\"version\":7,\"nodes\":{\"d\":{\"since_us\":1}}}",
+		"{\"version\":7,\"nodes\":{\"a\":{\"since_us\":-1}}}", "{\"version\":7,\"nodes\":{\"a\":{\"timeout_us\":1}}}",
+		"{\"version\":7,\"nodes\":{\"a\":{\"since_us\":1,\"timeout_us\":604800000001}}}",
+		"{\"version\":7,\"nodes\":{\"a\":{\"since_us\":1,\"spread_us\":\"1\"}}}", "{\"version\":7,\"nodes\":{\"a\":7}}",
+	};
+	const struct node_terms ends = { 1764500000000000, 60000000, -1 }, spread = { 5, 0, 3 };
+	struct overlay o = { .version = 7 }, again = { 0 };
+	struct buf text;
+	struct json j;
+
+	(void)state;
+	assert_true(overlay_set(&o, "a", NODE_DRAIN) && overlay_set(&o, "b", NODE_DRAIN) && overlay_set(&o, "c", NODE_READY));
+	assert_false(node_ends(&o.list[0]));
+	buf_init(&text, NODE_TERMS_TEXT_MAX);
+	json_init(&j, &text);
+	assert_false(overlay_terms_json(&j, NULL, &o, false));
+	assert_int_equal(buf_len(&text), 0);
+	overlay_copy(&again, &o);
+	overlay_set_terms(&o, "A", &ends);
+	overlay_set_terms(&o, "b", &spread);
+	assert_true(node_ends(&o.list[0]) && overlay_same(&o, &again) && !overlay_same_terms(&o, &again));
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		overlay_terms_from_text(str_from(bad[i]), &again);
+		assert_int_equal(again.list[0].terms.timeout_us, -1);
+	}
+	assert_true(overlay_terms_json(&j, NULL, &o, false));
+	overlay_terms_from_text(buf_str(&text), &again);
+	assert_true(overlay_same_terms(&o, &again));
+	assert_true(again.list[1].terms.spread_us == 3 && again.list[2].terms.timeout_us == -1);
+	/* Another word about it is without them. */
+	assert_true(overlay_set(&o, "a", NODE_DRAIN) && !node_ends(&o.list[0]));
+	buf_free(&text);
+	overlay_free(&o);
+	overlay_free(&again);
+}
+
 /* The truth table of model/backend.h. */
 static void
 test_what_its_owner_wants_and_how_it_does_are_two_things(void **state)
@@ -128,6 +171,7 @@ main(void)
 		cmocka_unit_test(test_the_last_word_counts_and_can_be_taken_back),
 		cmocka_unit_test(test_it_is_bounded_and_comes_back_from_text),
 		cmocka_unit_test(test_rubbish_is_no_overlay),
+		cmocka_unit_test(test_terms_come_back_from_text_and_others_change_nothing),
 		cmocka_unit_test(test_what_its_owner_wants_and_how_it_does_are_two_things),
 	};
 
