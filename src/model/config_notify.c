@@ -158,16 +158,19 @@ check_token(const struct cursor *c, const config_setting_t *s, const struct noti
 
 /* Those of the bus (control/bus.h). */
 static const char *const known_events[] = {
-	"backend.added", "backend.agent", "backend.down", "backend.drain", "backend.draining", "backend.ejected", "backend.readmitted", "backend.ready",
-	"backend.removed", "backend.up", "backend.weight", "backup.idle", "backup.used", "engine.recovered", "engine.trouble",
-	"flip.applied", "flip.applying", "flip.committed", "flip.drain_cancelled", "flip.drain_stuck",
-	"flip.drained", "flip.draining", "flip.partial_fleet", "flip.refused", "listen.failed", "maintenance.off",
-	"maintenance.on", "node.down", "node.drained", "node.draining", "node.up", "nodes.none_left", "reload.applied", "reload.failed",
-	"service.added", "service.claim_expired", "service.claimed", "service.locked", "service.released",
-	"service.removed", "service.renamed", "service.unlocked", "store.epoch_lower", "store.forwarded",
-	"store.fresh", "store.not_forwarded", "store.stale", "teald.closing", "teald.drained", "teald.draining",
-	"teald.serving", "teald.stopping", "upgrade.failed", "upgrade.finished", "upgrade.prepared",
-	"upgrade.serving", "upgrade.started", "upgrade.timeout", "upgrade.yielded", "worker.stalled", NULL,
+	"backend.added", "backend.agent", "backend.down", "backend.drain", "backend.draining",
+	"backend.ejected", "backend.readmitted", "backend.ready", "backend.removed", "backend.up",
+	"backend.weight", "backup.idle", "backup.used", "engine.recovered", "engine.trouble", "flip.applied",
+	"flip.applying", "flip.committed", "flip.drain_cancelled", "flip.drain_stuck", "flip.drained",
+	"flip.draining", "flip.partial_fleet", "flip.refused", "listen.failed", "maintenance.off",
+	"maintenance.on", "node.down", "node.drained", "node.draining", "node.gone", "node.up",
+	"node.watched", "nodes.none_left", "nodes.watch_failed", "nodes.watch_recovered", "nodes.watched",
+	"reload.applied", "reload.failed", "service.added", "service.claim_expired", "service.claimed",
+	"service.locked", "service.released", "service.removed", "service.renamed", "service.unlocked",
+	"store.epoch_lower", "store.forwarded", "store.fresh", "store.not_forwarded", "store.stale",
+	"teald.closing", "teald.drained", "teald.draining", "teald.serving", "teald.stopping",
+	"upgrade.failed", "upgrade.finished", "upgrade.prepared", "upgrade.serving", "upgrade.started",
+	"upgrade.timeout", "upgrade.yielded", "worker.stalled", NULL,
 };
 
 static void
