@@ -93,6 +93,7 @@ struct health_config {
 	double fast_interval;	/* while a verdict is changing; 0: a quarter of interval */
 	enum check_proxy send_proxy;
 	unsigned rise, fall;	/* 2, 3 */
+	bool of_pool;	/* what the service does not say itself is from its node pool */
 	enum health_weight weight;	/* of type kube-proxy; configured */
 	/* Of each backend an agent that says how much it wants. */
 	struct {
@@ -471,6 +472,7 @@ char *backend_config_text(const struct backend_config *b, char text[ADDR_TEXT]);
 bool backend_config_same(const struct backend_config *a, const struct backend_config *b);
 
 const char *balance_word(enum balance b);
+const char *health_word(enum health_type t);
 const char *mode_word(enum service_mode m);
 const char *engine_word(enum engine_kind e);
 

@@ -20,6 +20,7 @@ struct service_draft {
 	struct service_config s;	/* owned until moved into the config */
 	const config_setting_t *at;	/* the service's group */
 	const config_setting_t *defaults;	/* or NULL */
+	const config_setting_t *pool;	/* the group of its node pool; NULL: that is none that says how it is checked */
 	char *where;	/* "service \"shop\"", owned */
 	const config_setting_t *listen, *preview, *plain_listen, *nodes;	/* or NULL */
 	const config_setting_t *hosts, *sni, *paths;	/* or NULL */
@@ -42,6 +43,8 @@ extern const struct key root_keys[];
 extern const struct key service_keys[];
 #define SERVICE_OWN_KEYS 2
 
+/* The built-in values. */
+void draft_service_defaults(struct service_draft *d);
 /* Reads d->list into d->services. */
 void draft_read_services(struct draft *d);
 /* The setting behind a path such as "health.interval": the service's own,
@@ -69,6 +72,8 @@ void kube_config_free(struct kube_config **kp);
 void draft_settle_colors(struct service_draft *s);
 /* Of a service without colors: keys that only colors give a meaning. */
 void draft_check_colors(const struct cursor *c, const struct service_draft *s);
+/* The pool of a service whose group this is, if that says how its nodes are checked; NULL: it does not. */
+const config_setting_t *draft_checking_pool(const struct draft *d, const config_setting_t *service);
 /* Turns what was read into backends. */
 void draft_resolve_colors(struct draft *d, struct service_draft *s);
 
@@ -114,6 +119,8 @@ void reply_config_clear(struct reply_config *r);
 extern const struct key health_keys[];
 /* The port of a kind of check that has one, before colors take it. */
 void draft_settle_health(struct service_config *s);
+/* Keys of the group health in s->at that its type does not know. */
+void draft_check_health_keys(const struct cursor *c, const struct service_draft *s);
 void draft_check_health(const struct cursor *c, struct service_draft *s);
 void health_config_clear(struct health_config *h);
 extern const struct key tls_keys[], backend_tls_keys[], health_tls_keys[];

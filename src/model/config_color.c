@@ -257,9 +257,24 @@ key_pool_kube(const struct cursor *c, const struct key *k, const config_setting_
 		draft_check_kube(&in, s, d->pool->kube);
 }
 
+/* For services, which read it again each; complained about here, once. */
+static void
+key_pool_health(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct service_draft service = { .at = s->parent };
+	struct cursor in = { c->r, c->where, "", &service };
+
+	draft_service_defaults(&service);
+	key_group(&in, k, s);
+	if (config_setting_type(s) == CONFIG_TYPE_GROUP)
+		draft_check_health_keys(&in, &service);
+	service_config_clear(&service.s);
+}
+
 static const struct key pool_keys[] = {
 	{ KEY("nodes", key_pool_nodes) },
 	{ KEY("kubernetes", key_pool_kube), .keys = kube_keys },
+	{ KEY("health", key_pool_health), .keys = health_keys },
 	{ 0 },
 };
 
@@ -315,6 +330,23 @@ draft_read_pools(struct draft *d)
 		else
 			check_hosts(&c, s);
 	}
+}
+
+const config_setting_t *
+draft_checking_pool(const struct draft *d, const config_setting_t *service)
+{
+	const config_setting_t *nodes = config_setting_get_member(service, "nodes"), *pool, *health;
+
+	if (nodes == NULL && d->defaults != NULL)
+		nodes = config_setting_get_member(d->defaults, "nodes");
+	if (nodes == NULL || config_setting_type(nodes) != CONFIG_TYPE_STRING || d->pools == NULL ||
+	    config_setting_type(d->pools) != CONFIG_TYPE_GROUP)
+		return NULL;
+	pool = config_setting_get_member(d->pools, config_setting_get_string(nodes));
+	if (pool == NULL || config_setting_type(pool) != CONFIG_TYPE_GROUP)
+		return NULL;
+	health = config_setting_get_member(pool, "health");
+	return health != NULL && config_setting_type(health) == CONFIG_TYPE_GROUP ? pool : NULL;
 }
 
 void

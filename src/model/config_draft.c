@@ -24,8 +24,8 @@ trust_all(struct cidr_set *set)
 	}
 }
 
-static void
-service_defaults(struct service_draft *d)
+void
+draft_service_defaults(struct service_draft *d)
 {
 	struct service_config *s = &d->s;
 
@@ -71,7 +71,7 @@ service_defaults(struct service_draft *d)
 const config_setting_t *
 draft_at(const struct service_draft *s, const char *path)
 {
-	const config_setting_t *groups[2] = { s->at, s->defaults }, *found;
+	const config_setting_t *groups[3] = { s->at, s->pool, s->defaults }, *found;
 
 	for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
 		/* libconfig's look-up changes nothing, but says const nowhere. */
@@ -127,10 +127,18 @@ read_service_group(struct draft *d, const config_setting_t *group, unsigned nth)
 			   must_printf("service \"%s\"", show(config_setting_get_string(name)).s) :
 			   must_printf("service %u", nth + 1);
 	c.where = s->where;
-	service_defaults(s);
+	draft_service_defaults(s);
 	if (d->defaults != NULL) {
 		d->r->muted++;
 		cursor_read(&c, d->defaults, service_keys + SERVICE_OWN_KEYS);
+		d->r->muted--;
+	}
+	if ((s->pool = draft_checking_pool(d, group)) != NULL) {
+		struct cursor of_pool = { d->r, s->where, "health.", s };
+
+		s->s.health.of_pool = true;
+		d->r->muted++;
+		cursor_read(&of_pool, config_setting_get_member(s->pool, "health"), health_keys);
 		d->r->muted--;
 	}
 	cursor_read(&c, group, service_keys);
@@ -158,7 +166,7 @@ check_defaults(struct draft *d)
 	struct service_draft s = { .at = d->defaults };
 	struct cursor c = { d->r, "defaults", "", &s };
 
-	service_defaults(&s);
+	draft_service_defaults(&s);
 	for (size_t i = 0; i < SERVICE_OWN_KEYS; i++)
 		if (config_setting_get_member(d->defaults, service_keys[i].name) != NULL)
 			cursor_error(&c, config_setting_get_member(d->defaults, service_keys[i].name),

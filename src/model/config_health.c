@@ -17,6 +17,13 @@
 #define TOKEN "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 static const char *const health_words[] = { "tcp", "http", "none", "tls", "udp", "kube-proxy", NULL };
+
+const char *
+health_word(enum health_type t)
+{
+	return health_words[t];
+}
+
 static const char *const weight_words[] = { "configured", "endpoints", NULL };
 static const char *const proxy_words[] = { "auto", "none", "v1", "v2", NULL };
 
@@ -251,8 +258,8 @@ is_one_of_types(enum health_type type, unsigned types)
 
 /* Keys that other types do not know, or that the type none leaves without a meaning.  Inherited from the
  * defaults they do no harm. */
-static void
-check_types(const struct cursor *c, const struct service_draft *s)
+void
+draft_check_health_keys(const struct cursor *c, const struct service_draft *s)
 {
 	static const unsigned http = 1u << HEALTH_HTTP, talks = 1u << HEALTH_TCP | 1u << HEALTH_HANDSHAKE | 1u << HEALTH_UDP,
 			      kube = 1u << HEALTH_KUBE_PROXY, any = http | talks | kube;
@@ -380,7 +387,7 @@ draft_check_health(const struct cursor *c, struct service_draft *s)
 {
 	const struct health_config *h = &s->s.health;
 
-	check_types(c, s);
+	draft_check_health_keys(c, s);
 	check_http_check(c, s);
 	check_udp(c, s);
 	check_kube_proxy(c, s);

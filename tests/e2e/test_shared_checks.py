@@ -106,3 +106,35 @@ def test_a_reload_moves_a_service_to_another_check_and_back(teal, backend, ports
     until(lambda: words(t, "stays") + words(t, "moves") + words(t, "goes") == ["up"] * 6, "one check again, of three")
     assert t.metrics().get("teal_check_targets") == 1 and backends(t, "goes")[0]["check_shared"] == 6
     assert not t.log_lines("backend.down")
+
+
+def test_a_pool_says_how_its_nodes_are_checked(teal, backend, ports):
+    """Once for all of its services, and asked once; what a service says itself is its own."""
+    node = backend("node", answers)
+    services = [{"name": n, "listen": f"127.0.0.1:{ports.hold()}", "mode": "tcp", "nodes": "main",
+                 "green": {"port": ports.hold()}, "blue": {"port": ports.hold()}} for n in ("one", "two", "own")]
+    services[2]["health"] = {"path": "/other"}
+    health = HEALTH | {"port": node.port}
+    t = teal(node_pools={"main": {"nodes": ["127.0.0.1"], "health": health}}, services=services,
+             defaults={"health": {"type": "none", "rise": 3}})
+    until(lambda: [words(t, s["name"]) for s in services] == [["up"] * 2] * 3, "all are up")
+    assert t.metrics().get("teal_check_targets") == 2
+    assert [backends(t, s["name"])[0]["check_shared"] for s in services] == [4, 4, 2]
+    assert t.status("one")["health"] == {"type": "http", "interval": 0.1, "pool": "main"}
+    node.well = False
+    until(lambda: words(t, "one") + words(t, "two") + words(t, "own") == ["down"] * 6, "down by what the pool says")
+    node.well = True
+    until(lambda: words(t, "one") == ["up"] * 2, "up")
+
+    # A reload changes it in place, for all that do not say so themselves.
+    rewrite(t, node_pools={"main": {"nodes": ["127.0.0.1"], "health": health | {"path": "/other"}}})
+    r = reload(t)
+    planned = r.event("planned")
+    assert [c["service"] for c in planned["changed"]] == ["one", "two"], planned
+    assert planned["changed"][0]["keys"] == ["health.path"]
+    until(lambda: t.metrics().get("teal_check_targets") == 1, "one check for all")
+    # And a pool that says nothing leaves it to the defaults.
+    rewrite(t, node_pools={"main": ["127.0.0.1"]}, services=services[:2])
+    reload(t)
+    assert t.status("one")["health"] == {"type": "none", "interval": 2, "pool": None}
+    assert t.metrics().get("teal_check_targets") == 0

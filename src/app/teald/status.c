@@ -271,6 +271,12 @@ service_members(struct json *j, const struct service_ctl *ctl, enum status_form 
 	else
 		json_null(j, "applied_epoch");
 	entrances_json(j, config);
+	json_object(j, "health");
+	json_cstr(j, "type", health_word(config->health.type));
+	json_double(j, "interval", config->health.interval);
+	/* The pool that says so, where the service does not itself. */
+	json_cstr(j, "pool", config->health.of_pool ? config->pool : NULL);
+	json_object_end(j);
 	json_u64(j, "max_connections", config->max_connections);
 	json_u64(j, "connections",
 		 service_connections(s, ENTRANCE_MAIN, GREEN) + service_connections(s, ENTRANCE_MAIN, BLUE));
