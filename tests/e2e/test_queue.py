@@ -275,11 +275,12 @@ def test_who_leaves_does_not_take_the_backend_with_it(web, backend, closing):
 
 
 def test_waiting_for_a_backend_is_bounded_in_time_and_number(web, backend, closing):
-    teal, _ = crowded(web, backend, closing, n=1, queue_limit=1, queue_timeout=1.0)
+    teal, _ = crowded(web, backend, closing, n=1, queue_limit=1, clock=True)
     queue = queue_up(teal, closing, 1)
     with teal.connect() as late:
         assert late.line() is None
     teal.wait_metric(1, "teal_rejected_total", service="web", reason="backend_limit")
+    teal.clock.move(600)
     assert queue[0].read_end()[0] == b""
     teal.wait_metric(1, "teal_rejected_total", service="web", reason="queue_timeout")
     waiting(teal, 0)

@@ -47,25 +47,28 @@ def test_the_samples_are_valid():
         assert status == 0, text
 
 
-def in_parts(folder, rules, few):
-    """The unit tests in files of a few, each with the rules alone that these ask about: promtool evaluates all that
+def in_parts(path, folder, rules, few):
+    """Its unit tests in files of a few, each with the rules alone that these ask about: promtool evaluates all that
     it is given, for each test."""
-    for path in UNIT_TESTS:
-        whole = yaml.safe_load(path.read_text())
-        for n in range(0, len(whole["tests"]), few):
-            part, given = folder / f"{n}-{path.name}", folder / f"{n}-{path.name}.rules"
-            text = yaml.safe_dump(whole | {"rule_files": [given.name], "tests": whole["tests"][n:n + few]}, width=10000)
-            part.write_text(text)
-            wants_all = "ALERTS{alertstate=" in text
-            given.write_text(yaml.safe_dump({"groups": [g | {"rules": [
-                r for r in g["rules"] if wants_all or re.search(rf"\b{r['alert']}\b", text)]} for g in rules["groups"]]}))
-            yield part
+    whole = yaml.safe_load(path.read_text())
+    for n in range(0, len(whole["tests"]), few):
+        part, given = folder / f"{n}-{path.name}", folder / f"{n}-{path.name}.rules"
+        text = yaml.safe_dump(whole | {"rule_files": [given.name], "tests": whole["tests"][n:n + few]}, width=10000)
+        part.write_text(text)
+        wants_all = "ALERTS{alertstate=" in text
+        given.write_text(yaml.safe_dump({"groups": [g | {"rules": [
+            r for r in g["rules"] if wants_all or re.search(rf"\b{r['alert']}\b", text)]} for g in rules["groups"]]}))
+        yield part
 
 
-def test_each_alert_comes_when_it_should_and_not_before(tmp_path):
+def test_each_alert_has_a_test():
     wanted = re.findall(r"labels: 'ALERTS\{alertname=\"(\w+)\"", "".join(p.read_text() for p in UNIT_TESTS))
     assert set(wanted) == set(stacks.alerts())
-    for part in in_parts(tmp_path, yaml.safe_load((CONF / "alerts.yml").read_text()), 1):
+
+
+@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda p: p.name.split(".")[0])
+def test_each_alert_comes_when_it_should_and_not_before(tmp_path, path):
+    for part in in_parts(path, tmp_path, yaml.safe_load((CONF / "alerts.yml").read_text()), 1):
         status, said = tool("promtool", "test", "rules", part)
         assert status == 0, said
 
@@ -75,10 +78,11 @@ def test_those_tests_notice_alerts_that_never_come(tmp_path):
     for g in rules["groups"]:
         for r in g["rules"]:
             r["expr"] = "vector(0) > 1"
-    for part in in_parts(tmp_path, rules, 10):
-        status, text = tool("promtool", "test", "rules", part)
-        assert status != 0
-        said += text
+    for path in UNIT_TESTS:
+        for part in in_parts(path, tmp_path, rules, 10):
+            status, text = tool("promtool", "test", "rules", part)
+            assert status != 0
+            said += text
     assert [n for n in stacks.alerts() if f'"{n}' not in said and f'\\"{n}' not in said] == []
 
 
@@ -360,9 +364,10 @@ def test_a_fleet_fires_the_rest(fleet, redis, proxy, stack, ports, closing):
                          process_open_fds=900, process_max_fds=1000, teal_program_fallbacks_total=1)
     stand_in.page += f'teal_certificate_expiry_seconds{{service="web"}} {time.time() + 3600}\n'
     stand_in.page += "teal_conntrack_entries 90\nteal_conntrack_max_entries 100\nteal_kernel_trouble 1\n"
+    stand_in.page += 'teal_node_watch_up{pool="main"} 0\nteal_node_watch_age_seconds{pool="main"} 400\n'
     stack.wait_for("TealConnectionTableFull", "TealKernelTrouble", fleet="other")
     stack.wait_for("TealFellBack", "TealEpochWentBack", "TealFlipNotApplied", "TealDrainOverdue", "TealDescriptorsLow",
-                   "TealCertificateExpires", "TealCertificateExpiresSoon", fleet="other")
+                   "TealCertificateExpires", "TealCertificateExpiresSoon", "TealNodeWatchStale", fleet="other")
     check_what_was_said(stack)
 
 

@@ -516,7 +516,7 @@ def test_an_address_that_the_next_one_does_not_have_is_let_go(teal, backend, por
 def test_a_flip_that_does_not_end_stops_the_upgrade_and_not_itself(supervised, black_hole):
     """Nothing may be between the store and the workers when another process takes over."""
     teal = supervised(blue=[black_hole()], health={"interval": 0.2, "timeout": 0.2, "rise": 1, "fall": 2},
-                      top={"upgrade": {"ready_timeout": 1.0}})
+                      top={"upgrade": {"ready_timeout": 4.0}})     # in which the other one is prepared
     before = teal.serving()
     with teal.admin() as a:
         a.send("flip", "web", "blue", "--wait-healthy=600")
