@@ -17,6 +17,7 @@ from helpers.kube_api import KubeApi
 from helpers.kubectl import Kubectl, program as kubectl_program
 from helpers.reload import change, rewrite
 from helpers.scale import scaled, until
+from helpers.terminal import Terminal
 from test_nodes import HOSTS, green, nodes, nodes_fleet, peers, pool, wait_up  # noqa: F401 (fixtures)
 from test_ws_close import GOING_AWAY, Sockets, rest_of, ASK
 
@@ -318,7 +319,7 @@ def drain_fleet(teal, pool, redis, ports):  # noqa: F811
     return make
 
 
-def test_the_answer_is_of_the_whole_fleet(drain_fleet):
+def test_the_answer_is_of_the_whole_fleet(drain_fleet, closing):
     """And it says who is not done: connections of another teald, by service."""
     f = drain_fleet(3)
     here, there = held_on(f[0], SECOND, 2), held_on(f[1], SECOND, 3)
@@ -343,6 +344,8 @@ def test_the_answer_is_of_the_whole_fleet(drain_fleet):
         t.wait_log("node.drained", node=SECOND, cut=0)
     out = f[2].tealctl("node", "drain", "main", SECOND, "--wait=10", check=0).stdout.splitlines()[-1].split("\t")
     assert out[:5] == ["drained", "main", SECOND, "0", "3"]
+    screen = closing.add(Terminal(scale.BUILD / "tealctl", "-s", f[2].admin_path, "node", "drain", "main", SECOND, "--wait=10"))
+    screen.until(f"0 connections on {SECOND}, in the fleet (3 Teals)")
 
 
 def test_a_member_that_does_not_answer_is_named_and_one_that_is_late_is_waited_for(drain_fleet):
@@ -571,3 +574,45 @@ def test_of_a_service_that_was_removed_what_is_left_is_told(teal, pool, ports): 
     assert "1 connections" in p.stderr and "the drain goes on" in p.stderr, p.stderr
     held[0].echo().close()
     assert t.ok("node", "drain", "main", SECOND, "--wait=0")["connections"] == 0
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_an_end_in_the_middle_leaves_the_drain_to_the_next_start(still, end):
+    """With its deadline; and the one who waits is told, if there is time to."""
+    t = still(clock=False)
+    held = held_on(t, SECOND, 1)
+    a = asked(t, SECOND, "--wait=3600", "--spread=60")
+    assert a.object()["remaining"] == 1
+    before = nodes(t)[SECOND]
+    if end == "stop":
+        t.signal()
+        assert a.reply()["error"] == "unknown"
+        held[0].close()
+        assert t.wait() == 0
+    else:
+        t.kill()
+    t.start()
+    t.wait_ready()
+    now = nodes(t)[SECOND]
+    assert (now["state"], now["state_since"], now["drain_until"]) == \
+        ("draining", before["state_since"], before["drain_until"]) and peers(t) == {FIRST}
+    assert t.ok("node", "drain", "main", SECOND, "--wait=0")["connections"] == 0
+
+
+def test_an_upgrade_without_a_fleet_says_where_the_drain_goes_on(teal, pool):  # noqa: F811
+    t = teal(start=False, **pool().settings(health={"type": "none"}, drain={"timeout": 36000.0, "idle": 0.0}))
+    t.start(supervised=True)
+    held = held_on(t, SECOND, 2)
+    a = asked(t, SECOND, "--wait=3600")
+    assert a.object()["remaining"] == 2
+    t.ok("upgrade")
+    r = a.reply()
+    assert (r["ok"], r["error"], r["changed"]) == (False, "unknown", True) and "repeat the command" in r["message"], r
+    assert peers(t) == {FIRST} and nodes(t)[SECOND]["connections"] == 2
+    for c in held:
+        c.echo()
+    r = t.ok("node", "drain", "main", SECOND, "--wait=0")
+    assert (r["connections"], r["cut"]) == (0, 2), r
+    for c in held:
+        assert c.read_end()[0] == b""
+    assert on(t, SECOND) == set()
