@@ -1,8 +1,11 @@
 """Backends that are asked the same at the same address share one check, of whatever
 service they are; each makes its own verdict of the answers."""
+import pytest
+
 from helpers.http1 import Reader
+from helpers.kube_proxy import KubeProxy
 from helpers.reload import reload, rewrite
-from helpers.scale import until
+from helpers.scale import scaled, until
 from helpers.teald import service
 
 HEALTH = {"type": "http", "path": "/healthz", "interval": 0.1, "timeout": 60.0, "rise": 1, "fall": 1}
@@ -138,3 +141,33 @@ def test_a_pool_says_how_its_nodes_are_checked(teal, backend, ports):
     reload(t)
     assert t.status("one")["health"] == {"type": "none", "interval": 2, "pool": None}
     assert t.metrics().get("teal_check_targets") == 0
+
+
+@pytest.mark.scales
+def test_a_thousand_services_ask_each_node_once_a_round(teal, ports, closing):
+    """Counted where it is asked: each node has had as many questions as each of its backends has had answers."""
+    hosts = [f"127.0.0.{20 + i}" for i in range(scaled(20, 4))]
+    health = ports.hold(hosts[0])
+    nodes = [closing.add(KubeProxy(h, health, h).start()) for h in hosts]
+    services = [{"name": f"s{i}", "mode": "tcp", "listen": f"127.0.0.1:{ports.hold()}",
+                 "green": {"port": 10000 + i}, "blue": {"port": 20000 + i}} for i in range(scaled(1000, 50))]
+    t = teal(node_pools={"main": {"nodes": hosts, "health": {
+        "type": "kube-proxy", "port": health, "interval": 0.2, "timeout": 60.0}}},
+        defaults={"nodes": "main"}, services=services)
+    until(lambda: min(n.asked for n in nodes) > 5, "each is asked again and again")
+    assert t.metrics().get("teal_check_targets") == len(nodes)
+    b = backends(t, services[-1]["name"])[0]
+    assert b["check_shared"] == 2 * len(services)
+
+    def answers_of(m, host):
+        return {m.get("teal_backend_checks_total", service=s["name"], color=c, backend=f"{host}:{s[c]['port']}", result="passed")
+                for s in (services[0], services[-1]) for c in ("green", "blue")}
+    for n in nodes:
+        before = n.asked
+        had = answers_of(t.metrics(), n.host)
+        assert len(had) == 1, had
+        # One may be under way that has been heard there and not yet answered, or was answered meanwhile.
+        assert before - 1 <= had.pop() <= n.asked
+    nodes[0].eligible = False
+    until(lambda: {b["state"] for s in services for b in backends(t, s["name"]) if b["address"].startswith(hosts[0] + ":")}
+          == {"draining"}, "all services hear of it")
