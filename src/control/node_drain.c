@@ -69,20 +69,44 @@ node_drain_default(const struct control *c, const struct pool_config *pool)
 
 /* -- what is known -------------------------------------------------------------------- */
 
+static size_t
+find_place(const struct node_pool *p, const char *host)
+{
+	size_t i = 0;
+
+	while (i < p->n_views && !node_same_host(p->views[i].host, host))
+		i++;
+	return i;
+}
+
+/* What was seen last is of a moment ago (nodes_look_soon()); that nothing is left has to have been seen since
+ * the drain is obeyed. */
+static bool
+is_seen(const struct node_drain *d, size_t place)
+{
+	const struct node_view *v = &d->pool->views[place];
+
+	return place < d->pool->n_views && node_terms_same(&v->terms, &d->terms) &&
+	       (v->sum.connections > 0 || v->emptied_us == d->terms.since_us);
+}
+
 static struct node_drain_member
 look_at_self(const struct node_drain *d)
 {
 	const struct node_pool *p = d->pool;
 	struct node_drain_member m = { .machine = "", .pid = getpid(), .self = true, .state = NODE_DRAIN_LATE };
+	size_t place = find_place(p, d->host);
 
 	if (p->applied < d->version)
 		return m;
-	nodes_look(d->control);
-	for (size_t i = 0; i < p->n_views; i++)
-		if (node_same_host(p->views[i].host, d->host)) {
-			nodes_describe_node(d->control, p, i, &m.left);
-			m.state = NODE_DRAIN_OBEYS;
-		}
+	if (!is_seen(d, place)) {
+		nodes_look(d->control);
+		place = find_place(p, d->host);
+	}
+	if (place == p->n_views)
+		return m;
+	nodes_describe_node(d->control, p, place, &m.left);
+	m.state = NODE_DRAIN_OBEYS;
 	return m;
 }
 

@@ -57,7 +57,6 @@ describe_pool(const struct control *c, const struct node_pool *p, struct fleet_p
 	*f = (struct fleet_pool){
 		.applied = p->applied,
 		.refused = store->disputed_nodes != NULL && store->disputed_nodes(store, p->config->name) != NULL,
-		.nodes = must_array(FLEET_POOL_NODES, sizeof(struct fleet_node)),
 	};
 	str_copy(f->name, sizeof(f->name), str_from(p->config->name));
 	for (size_t i = 0; i < p->n_views; i++) {
@@ -66,8 +65,10 @@ describe_pool(const struct control *c, const struct node_pool *p, struct fleet_p
 		if (!node_view_ends(v) || v->sum.connections + v->sum.cut == 0)
 			continue;
 		f->more |= f->n == FLEET_POOL_NODES;
-		if (!f->more)
-			nodes_describe_node(c, p, i, &f->nodes[f->n++]);
+		if (f->more)
+			return;
+		f->nodes = must_grow(f->nodes, f->n + 1, sizeof(*f->nodes));
+		nodes_describe_node(c, p, i, &f->nodes[f->n++]);
 	}
 }
 
