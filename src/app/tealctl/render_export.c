@@ -28,7 +28,7 @@ struct exporting {
 
 /* A string as YAML, in quotes: JSON's are YAML's, too. */
 static void
-put_quoted(struct buf *b, json_t *value)
+put_yaml_string(struct buf *b, json_t *value)
 {
 	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
 
@@ -105,10 +105,10 @@ transport_of(const struct exporting *x)
 }
 
 static void
-put_head(struct exporting *x)
+put_export_comment(struct exporting *x)
 {
 	buf_printf(&x->out, "# ");
-	put_quoted(&x->out, json_at(x->service, "name"));
+	put_yaml_string(&x->out, json_at(x->service, "name"));
 	say_into(&x->out, &(struct output){ .terminal = false }, x->service,
 		 x->active != NULL ? " of Teal: {active} is active at epoch {epoch}.\n" :
 				     " of Teal, without colors.\n");
@@ -120,7 +120,7 @@ put_meta(struct exporting *x, const char *version, const char *kind, const char 
 	buf_printf(&x->out, "---\napiVersion: %s\nkind: %s\nmetadata:\n  name: ", version, kind);
 	put_name(&x->out, x->name, word);
 	buf_printf(&x->out, "\n  annotations:\n    teal/service: ");
-	put_quoted(&x->out, json_at(x->service, "name"));
+	put_yaml_string(&x->out, json_at(x->service, "name"));
 	buf_printf(&x->out, "\n");
 }
 
@@ -254,7 +254,7 @@ put_route(struct exporting *x, const struct gateway_words *w)
 		json_array_foreach(hosts, i, host)
 		{
 			buf_printf(&x->out, "    - ");
-			put_quoted(&x->out, host);
+			put_yaml_string(&x->out, host);
 			buf_printf(&x->out, "\n");
 		}
 	}
@@ -277,7 +277,7 @@ put_route(struct exporting *x, const struct gateway_words *w)
 	json_array_foreach(json_at(x->service, "paths"), i, path)
 	{
 		buf_printf(&x->out, "        - path:\n            type: PathPrefix\n            value: ");
-		put_quoted(&x->out, path);
+		put_yaml_string(&x->out, path);
 		buf_printf(&x->out, "\n");
 	}
 	return true;
@@ -311,7 +311,7 @@ render_export(struct render *r, json_t *object)
 
 	buf_init(&x.out, 1 << 24);
 	x.active = json_string_value(json_at(service, "active"));
-	put_head(&x);
+	put_export_comment(&x);
 	good = r->export == EXPORT_GATEWAY ? put_gateway(&x) : put_services(&x);
 	if (good)
 		fwrite(buf_str(&x.out).p, 1, buf_len(&x.out), stdout);
