@@ -27,6 +27,8 @@ struct pool_watch {
 	double seen_at;	/* clock_now() of the API's last word, also to a process before this one; 0: none is known */
 	char problem[256];	/* why it has none now; "": it has, or was not asked yet */
 	char server[HTTP_URL_ORIGIN];	/* that was asked last; "": none */
+	bool waiting;	/* a drain or a removal would have taken the last backend that is up of a color */
+	bool wait_told;	/* the log has it */
 	bool obeying;	/* services are still to be looked at, from: */
 	uint64_t next_serial;
 };
@@ -80,6 +82,8 @@ void nodes_watch_load(struct node_pool *p);
 /* Its configuration is another one than before (NULL: it is new): true if its nodes may be others because of that. */
 bool nodes_watch_configure(struct node_pool *p, const struct pool_config *before);
 void nodes_watch_close(struct nodes *n);
+/* The host would be the last one that is up of a color: in a moment the pool is looked at again. */
+void nodes_watch_wait(struct node_pool *p, const char *host);
 /* Would each active color of the pool's services keep a usable backend?  Else *why names one. */
 bool nodes_may_obey(const struct control *c, const char *pool, const struct overlay *next, struct why *why);
 /* Are the connections of that node ended? */

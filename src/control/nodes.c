@@ -136,9 +136,26 @@ add_node(struct service_ctl *ctl, enum color color, const char *host, const stru
 	return true;
 }
 
+/* Of a pool that is watched: would its API take the last one that is up?  Then that waits for another one. */
+static bool
+must_wait(const struct service *s, const struct node_pool *p, const struct backend *b, enum node_wish wish)
+{
+	if (p->config->kube == NULL || wish == NODE_READY || backend_use(b) != BACKEND_USED ||
+	    overlay_find(&p->overlay, b->host) != NULL)
+		return false;
+	for (size_t i = 0; i < s->colors[b->color].n; i++) {
+		const struct backend *other = s->colors[b->color].backends[i];
+
+		if (other != b && other->host != NULL && backend_use(other) == BACKEND_USED &&
+		    nodes_wish(p, other->host) == NODE_READY)
+			return false;
+	}
+	return true;
+}
+
 /* Those that are there become what they are wanted to be; seen: of the pool's watched nodes, which have one. */
 static bool
-obey_present(struct service_ctl *ctl, enum color color, const struct node_pool *p, bool *seen)
+obey_present(struct service_ctl *ctl, enum color color, struct node_pool *p, bool *seen)
 {
 	struct service *s = ctl->service;
 	bool changed = false;
@@ -153,7 +170,9 @@ obey_present(struct service_ctl *ctl, enum color color, const struct node_pool *
 			continue;
 		if (w != NULL)
 			seen[w - p->watch.set.list] = true;
-		if (wish == NODE_REMOVED) {
+		if (must_wait(s, p, b, wish)) {
+			nodes_watch_wait(p, b->host);
+		} else if (wish == NODE_REMOVED) {
 			backends_drop(ctl, b);
 			changed = true;
 		} else {
@@ -200,7 +219,7 @@ add_missing_nodes(struct service_ctl *ctl, enum color color, const struct node_p
 static bool
 obey_color(struct service_ctl *ctl, enum color color, double until, bool *whole)
 {
-	const struct node_pool *p = nodes_find_pool(ctl->control->nodes, ctl->service->config->pool);
+	struct node_pool *p = nodes_find_pool(ctl->control->nodes, ctl->service->config->pool);
 	bool *seen = must_array(p->watch.set.n, sizeof(*seen)), changed = obey_present(ctl, color, p, seen);
 
 	*whole &= add_missing_nodes(ctl, color, p, seen, until, &changed);

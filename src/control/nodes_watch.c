@@ -56,6 +56,7 @@ obey_some(struct nodes *n, struct node_pool *p, double until)
 			return false;
 	}
 	p->watch.obeying = false;
+	p->watch.wait_told &= p->watch.waiting;
 	if (c->store_ready)
 		control_announce(c);
 	return true;
@@ -90,12 +91,23 @@ plan_fading(struct nodes *n)
 	bool any = false;
 
 	for (size_t i = 0; i < n->n; i++)
+		any |= n->pools[i]->watch.waiting;
+	for (size_t i = 0; i < n->n; i++)
 		for (size_t k = 0; k < n->pools[i]->watch.set.n && !any; k++)
 			any = is_fading(&n->pools[i]->watch.set.list[k]);
 	if (any && !ev_is_active(&n->fade)) {
 		ev_timer_set(&n->fade, FADE_EVERY, 0.0);
 		ev_timer_start(n->control->loop, &n->fade);
 	}
+}
+
+void
+nodes_watch_wait(struct node_pool *p, const char *host)
+{
+	if (!p->watch.wait_told)
+		LOG_INFO("nodes.drain_waits", LS("pool", p->config->name), LS("node", host));
+	p->watch.waiting = p->watch.wait_told = true;
+	plan_fading(p->nodes);
 }
 
 /* Those on which no connection is left are nodes no more. */
@@ -109,15 +121,16 @@ fade_pool(struct nodes *n, struct node_pool *p)
 		const struct node_view *v = is_fading(w) ? nodes_find_view(p, w->node.host) : NULL;
 
 		/* What was only just looked at for the first time has not drained yet. */
-		if (v == NULL || v->wish == NODE_READY || v->sum.connections > 0)
+		if (v == NULL || v->wish == NODE_READY || v->sum.connections > 0 || p->watch.waiting)
 			continue;
 		w->wish = NODE_REMOVED;
 		any = true;
 		BUS_EMIT(&n->control->bus, LOG_INFO_LEVEL, "node.gone", NULL, LS("pool", p->config->name), LS("node", w->node.host),
 			 LS("name", w->node.name));
 	}
-	if (any)
+	if (any || p->watch.waiting)
 		obey_soon(n, p);
+	p->watch.waiting = false;
 }
 
 static void
@@ -192,7 +205,10 @@ tell_trouble(struct nodes *n, struct node_pool *p, const struct kube_news *news)
 	}
 	if (news->problem[0] == '\0' && !news->fresh)
 		return;
-	if (news->problem[0] != '\0' && strcmp(p->watch.problem, news->problem) != 0)
+	/* Of several servers each has a reason of its own: one event for all of them. */
+	if (was_failing && news->problem[0] != '\0' && strcmp(p->watch.problem, news->problem) != 0)
+		LOG_INFO("nodes.watch_failed", LS("pool", p->config->name), LS("where", news->server), LS("error", news->problem));
+	else if (!was_failing && news->problem[0] != '\0')
 		BUS_EMIT(&n->control->bus, LOG_WARN_LEVEL, "nodes.watch_failed", NULL, LS("pool", p->config->name),
 			 LS("where", news->server), LS("error", news->problem), LU("total", p->watch.set.n),
 			 LS("hint", "the last known nodes count until the API answers"));

@@ -37,7 +37,7 @@ put_node(struct json *j, const struct watched *w)
 enum err
 watched_file_write(const char *state_dir, const char *pool, const struct watched_set *s, int64_t seen_us, struct why *why)
 {
-	char *path = file_path(state_dir, pool), *tmp = must_printf("%s.tmp", path);
+	char *path = file_path(state_dir, pool), *tmp = must_printf("%s.%d.tmp", path, (int)getpid());
 	struct state_disk disk = { .dir = (char *)(uintptr_t)state_dir, .file = path, .tmp = tmp, .lock_fd = -1 };
 	struct buf text;
 	struct json j;

@@ -8,7 +8,8 @@ from helpers import upgrade as upgrades
 from helpers.backends import Farm
 from helpers.certificates import Authority
 from helpers.kube_api import KubeApi
-from helpers.scale import until
+from helpers.scale import BUILD, until
+from helpers.terminal import Terminal
 
 HOSTS = {n: f"127.0.0.{i}" for i, n in enumerate("abcd", 1)}
 HEALTH = {"interval": 0.2, "timeout": 20.0, "rise": 1, "fall": 2}
@@ -198,7 +199,7 @@ def test_what_the_operator_says_wins(teal, cluster):
     assert (row[3], row[4], row[-2]) == ("cluster", "draining", "tainted")
 
 
-def test_the_last_known_nodes_outlive_the_api_and_a_restart(teal, cluster):
+def test_the_last_known_nodes_outlive_the_api_and_a_restart(teal, cluster, closing):
     k = cluster()
     t = teal(**k.settings())
     wait_peers(t, "abc")
@@ -211,6 +212,8 @@ def test_the_last_known_nodes_outlive_the_api_and_a_restart(teal, cluster):
     t.wait_metric(0, "teal_node_watch_up", pool="main")
     w = pool(t)["watch"]
     assert (w["up"], w["server"]) == (False, k.api.url) and w["problem"]
+    screen = closing.add(Terminal(str(BUILD / "tealctl"), "-s", t.admin_path, "node", "list", columns=200))
+    screen.until("draining (tainted) since", "the API of main does not tell of its nodes:", "they are those of")
 
     t.restart()
     wait_peers(t, "ab")
@@ -234,7 +237,13 @@ def test_an_api_that_lists_nothing_empties_no_pool(teal, cluster):
         k.api.objects.delete("Node", n)
     wait_nodes(t, **{n: ("ready", "last") for n in "abc"})
     assert peers(t) == set("abc")
+    # Another one comes, which is not up yet: they serve until it is.
+    k.farms["d"].close()
     k.api.objects.create(node("d"))
+    t.wait_log("nodes.drain_waits", pool="main")
+    wait_nodes(t, d=READY, **{n: ("draining", "deleted") for n in "abc"})
+    assert peers(t) == set("abc") and len(t.log_lines("nodes.drain_waits")) == 1 and not t.log_lines("node.gone")
+    k.closing.add(Farm("d", k.port, HOSTS["d"]))
     wait_peers(t, "d")
 
 
