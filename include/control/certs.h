@@ -47,7 +47,11 @@ struct certs {
 	struct control *control;
 	struct jobs *jobs;	/* of its own: a slow disk here holds up no flip; NULL: no TLS */
 	bool closing;
-	struct certs_entry **entries;	/* by the services' index; NULL: no service has it */
+	/* The admin listener's as if it were a service's, with which it has nothing but its TLS in common. */
+	struct service admin;
+	void (*on_admin)(void *arg, struct tls_site *site);
+	void *on_admin_arg;
+	struct certs_entry **entries;	/* the admin listener's, then by the services' index; NULL: none has it */
 	size_t n;
 	uint64_t round;	/* the last that was asked for */
 	struct link due;	/* struct certs_entry */
@@ -80,6 +84,10 @@ const struct certs_loaded *certs_loaded_of(const struct certs *c, const struct s
 /* That service has gone. */
 void certs_remove(struct certs *c, const struct service *s);
 
+/* What the admin listener shows is told now, if it shows anything, and whenever it changes: a reference for
+ * the called.  tell NULL: no more. */
+void certs_watch_admin(struct certs *c, void (*tell)(void *arg, struct tls_site *site), void *arg);
+
 /* The keys of tickets that a teald of this machine had (a struct tls_tickets), made at rotated_at by clock_now(): its
  * clients come back here.  Anything else is ignored, as is what is due to be forgotten. */
 void certs_inherit_tickets(struct certs *c, struct str bytes, double rotated_at);
@@ -93,7 +101,7 @@ void certs_on_acked(struct certs *c, const struct service *s);
 
 /* A certificate that clients of the service are shown. */
 struct certs_shown {
-	const struct service *service;
+	const struct service *service;	/* its configuration's name is ADMIN_NET_NAME for the admin listener's */
 	const struct tls_certificate *certificate;
 	const char *problem;	/* with what was read last; "": none */
 };

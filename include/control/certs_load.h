@@ -54,6 +54,8 @@ struct certs_prepared {
 		struct certs_loaded loaded;
 	} *list;	/* in its order */
 	size_t n;
+	struct certs_loaded admin;	/* the admin listener's */
+	bool has_admin;
 };
 /* Reads them, strictly.  E_USAGE: *out is empty, and errors has a line for each service whose files do not do. */
 MUST_USE enum err certs_prepare(const struct config *from, const struct config *to, struct certs_prepared *out,
@@ -61,6 +63,10 @@ MUST_USE enum err certs_prepare(const struct config *from, const struct config *
 /* NULL: none of that service. */
 struct certs_loaded *certs_prepared_for(struct certs_prepared *p, const struct service_config *sc);
 void certs_prepared_free(struct certs_prepared *p);
+
+/* Whose they are, for a message: service "shop", or admin.tls. */
+#define CERTS_OWNER 96
+char *certs_owner(const struct service_config *sc, char text[CERTS_OWNER]);
 
 /* Loads all services as the process is now, and complains on stderr,
  * "teal.conf:12: service \"shop\": …", once for each that does not; and warns of

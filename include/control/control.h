@@ -161,6 +161,10 @@ struct control {
 	void (*on_added)(void *arg, struct service *s);
 	/* A reload that is no dry run begins, or has ended, however; set by the owner. */
 	void (*on_reloading)(void *arg, bool begins);
+	/* Before another configuration is obeyed: what is needed for it besides engines is opened, or why says why
+	 * not; and given up again, because something else failed.  Set by the owner. */
+	enum err (*on_reload)(void *arg, const struct config *to, struct why *why);
+	void (*on_reload_failed)(void *arg);
 	/* Another configuration is obeyed from now on; set by the owner. */
 	void (*on_reloaded)(void *arg, const struct config *config);
 	/* control_is_prepared() has become true, between the two steps of a start; set by
@@ -172,6 +176,9 @@ struct control {
 	void (*on_removed)(void *arg, struct service *s);
 	void *arg;
 };
+
+/* The uid of one who is no user of this machine: the admin listener's, whose name says who. */
+#define ACTOR_NO_UID UINT32_MAX
 
 /* Who asks for something. */
 struct actor {

@@ -348,15 +348,37 @@ struct store_config {
 	double connect_timeout, command_timeout;	/* 1.0, above 0 */
 };
 
-/* One of admin.roles: what some may do on the services that match. */
+/* One of admin.roles: what some may do on the services that match.  It is for a user of this
+ * machine, for a group, or for whom admin.listen lets in by any of the three lists. */
 struct role_config {
-	char *user, *group;	/* exactly one; the other is NULL */
+	char *user, *group;	/* one at most; the other is NULL */
+	char **cn, **san;	/* globs of names in a client's certificate (RFC 5280) */
+	char **tokens;	/* names of admin.token_file */
+	size_t n_cn, n_san, n_tokens;
 	uid_t uid;	/* of user */
 	gid_t gid;	/* of group */
 	char **services;	/* names, or globs with '*' */
 	size_t n_services;	/* at least 1 */
 	unsigned allow;	/* not 0; bits 1u << enum admin_right */
 };
+
+/* The admin listener: the admin socket's protocol by TLS. */
+struct admin_net_config {
+	struct addr *listen;
+	size_t n_listen;	/* 0: there is none */
+	struct cidr_set allow;	/* who may connect; empty: every client */
+	char *cert, *key;	/* files; cert is not NULL with listen, key is where both are in one */
+	char *client_ca, *crl;	/* as in struct tls_config */
+	enum tls_version min_version;	/* 1.2 */
+	double handshake_timeout;	/* 5.0: for the handshake and the token */
+	char *token_file;	/* NULL: none */
+	struct admin_token *tokens;	/* what is in it */
+	size_t n_tokens;
+	/* The same files and terms in the form in which control/certs keeps those of services; its
+	 * name, ADMIN_NET_NAME, can be no service's.  NULL without listen. */
+	struct service_config *site;
+};
+#define ADMIN_NET_NAME "(admin)"
 
 #define CONFIG_CHECKSUM (sizeof("sha256:") + 64)
 
@@ -394,6 +416,7 @@ struct config {
 		gid_t gid;
 		struct role_config *roles;	/* in the file's order */
 		size_t n_roles;	/* may be 0 */
+		struct admin_net_config net;
 	} admin;
 	struct {
 		bool on;	/* false: no observe section */

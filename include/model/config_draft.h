@@ -45,6 +45,8 @@ extern const struct key service_keys[];
 
 /* The built-in values. */
 void draft_service_defaults(struct service_draft *d);
+/* Addresses to listen on, one or a list: *list, for free(), is replaced; what the defaults gave goes. */
+void draft_read_addresses(const struct cursor *c, const config_setting_t *s, struct addr **list, size_t *n);
 /* Reads d->list into d->services. */
 void draft_read_services(struct draft *d);
 /* The setting behind a path such as "health.interval": the service's own,
@@ -91,6 +93,14 @@ key_reader key_roles;
 extern const struct key role_keys[];
 /* Warns of what no role can mean, once the services are known. */
 void draft_check_roles(const struct draft *d);
+
+/* admin.listen and what belongs to it; base is a draft. */
+key_reader key_admin_listen;
+extern const struct key admin_tls_keys[];
+void draft_default_admin(struct draft *d);
+/* Also reads the tokens; before draft_check_roles(). */
+void draft_check_admin(struct draft *d);
+void admin_net_clear(struct admin_net_config *a);
 
 /* The group log.syslog; base is a draft.  at: where it stands, or NULL. */
 extern const struct key syslog_keys[];

@@ -53,6 +53,9 @@ bool tls_ciphers_fit(SSL_CTX *c, struct tls_certificate *const *certificates, un
  * memory is out. */
 char *tls_name_text(const X509_NAME *name);
 
+/* The context for clients that ask for no name; the site's. */
+SSL_CTX *tls_site_context(const struct tls_site *s);
+
 /* What either end's context begins with; NULL when memory is out. */
 SSL_CTX *tls_context_new(const SSL_METHOD *method);
 

@@ -63,10 +63,30 @@ take_contexts(struct service *s, const struct certs_loaded *l)
 	s->check_tls = tls_context_ref(l->check);
 }
 
+static bool
+is_admins(const struct certs_entry *e)
+{
+	return e->service->ctl == NULL && strcmp(e->service->config->name, ADMIN_NET_NAME) == 0;
+}
+
 static void
-tell_engines_of_site(struct certs_entry *e)
+tell_admin(const struct certs *c)
+{
+	const struct certs_entry *e = c->n > 0 ? c->entries[0] : NULL;
+
+	if (e != NULL && e->loaded.site != NULL && c->on_admin != NULL)
+		c->on_admin(c->on_admin_arg, tls_site_ref(e->loaded.site));
+}
+
+static void
+tell_of_site(struct certs *c, struct certs_entry *e)
 {
 	struct certs_loaded *l = &e->loaded;
+
+	if (is_admins(e)) {
+		tell_admin(c);
+		return;
+	}
 
 	take_contexts(e->service, l);
 	engines_show(e->service->ctl, l->site != NULL ? tls_site_ref(l->site) : NULL, tls_context_ref(l->backend));
@@ -127,7 +147,7 @@ is_same(const struct certs_loaded *a, const struct certs_loaded *b)
 }
 
 static void
-take_loaded(struct certs_entry *e, struct certs_job *r, struct certs_result *result)
+take_loaded(struct certs *c, struct certs_entry *e, struct certs_job *r, struct certs_result *result)
 {
 	e->tried = r->mark;
 	if (r->e != OK) {
@@ -148,11 +168,13 @@ take_loaded(struct certs_entry *e, struct certs_job *r, struct certs_result *res
 	e->loaded = r->loaded;
 	r->loaded = (struct certs_loaded){ 0 };
 	result->changed++;
-	tell_engines_of_site(e);
+	tell_of_site(c, e);
+	log_shown(e);
+	if (is_admins(e))
+		return;
 	/* Behind it on the way to every thread: its acknowledgement is this one's, too. */
 	publish_now(e->service->ctl);
 	e->generation = e->service->generation + (e->service->ctl->dirty ? 1 : 0);
-	log_shown(e);
 }
 
 /* Of a service whose color is not known yet no client is accepted. */
@@ -324,7 +346,7 @@ certs_on_read(struct job *job)
 	if (j->read && c->closing)
 		certs_loaded_free(&j->loaded);
 	else if (j->read)
-		take_loaded(e, j, &result);
+		take_loaded(c, e, j, &result);
 	config_unref(&j->whole);
 	free(j);
 	obey_yet(e);
@@ -460,18 +482,18 @@ certs_inherit_tickets(struct certs *c, struct str bytes, double rotated_at)
 static enum err
 read_all(struct certs *c, struct why *why)
 {
+	char owner[CERTS_OWNER];
 	struct why reason;
 	struct config_line at;
 
 	for (size_t i = 0; i < c->n; i++) {
 		struct certs_entry *e = c->entries[i];
-		const struct service_config *sc = e->service->config;
+		const struct service_config *sc = e != NULL ? e->service->config : NULL;
 
-		if (!certs_are_used(sc))
+		if (sc == NULL || !certs_are_used(sc))
 			continue;
 		if (certs_load(sc, CERTS_LENIENT, &e->loaded, &at, &reason) != OK)
-			return why_set(why, E_USAGE, "%s:%u: service \"%s\": %s", at.file, at.line, sc->name,
-				       reason.text);
+			return why_set(why, E_USAGE, "%s:%u: %.300s: %s", at.file, at.line, certs_owner(sc, owner), reason.text);
 		e->tried = e->loaded.mark;
 	}
 	return OK;
@@ -492,18 +514,36 @@ has_keys(const struct certs *c)
 	return false;
 }
 
+/* Where its entry is. */
+static size_t
+certs_place(const struct certs *c, const struct service *s)
+{
+	return s == &c->admin ? 0 : (size_t)s->index + 1;
+}
+
+static struct certs_entry *
+certs_entry_of(const struct certs *c, const struct service *s)
+{
+	size_t at = certs_place(c, s);
+	struct certs_entry *e = at < c->n ? c->entries[at] : NULL;
+
+	CHECK(e != NULL && e->service == s);
+	return e;
+}
+
 static struct certs_entry *
 add_entry(struct certs *c, struct service *service)
 {
 	struct certs_entry *e = must_alloc(sizeof(*e));
+	size_t at = certs_place(c, service);
 
-	if (service->index >= c->n) {
-		c->entries = must_grow(c->entries, service->index + 1, sizeof(*c->entries));
-		while (c->n <= service->index)
+	if (at >= c->n) {
+		c->entries = must_grow(c->entries, at + 1, sizeof(*c->entries));
+		while (c->n <= at)
 			c->entries[c->n++] = NULL;
 	}
-	CHECK(c->entries[service->index] == NULL);
-	c->entries[service->index] = e;
+	CHECK(c->entries[at] == NULL);
+	c->entries[at] = e;
 	e->service = service;
 	list_init(&e->due);
 	return e;
@@ -560,6 +600,10 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	ev_timer_init(&c->settle, certs_on_settle, SETTLE, 0);
 	ev_timer_init(&c->look, certs_on_look, LOOK, LOOK);
 	ev_timer_init(&c->rotate, certs_on_rotate, ROTATE, ROTATE);
+	if (control->config->admin.net.site != NULL) {
+		c->admin.config = control->config->admin.net.site;
+		used |= certs_are_used(add_entry(c, &c->admin)->service->config);
+	}
 	for (size_t i = 0; i < control->n; i++)
 		used |= certs_are_used(add_entry(c, control->services[i]->service)->service->config);
 	if (!used)
@@ -568,9 +612,9 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 		return e;
 	begin_keeping(c);
 	for (size_t i = 0; i < c->n; i++) {
-		if (!certs_are_used(c->entries[i]->service->config))
+		if (c->entries[i] == NULL || !certs_are_used(c->entries[i]->service->config))
 			continue;
-		tell_engines_of_site(c->entries[i]);
+		tell_of_site(c, c->entries[i]);
 		log_shown(c->entries[i]);
 	}
 	watch_all(c);
@@ -580,17 +624,15 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 const struct certs_loaded *
 certs_loaded_of(const struct certs *c, const struct service *s)
 {
-	CHECK(s->index < c->n && c->entries[s->index] != NULL && c->entries[s->index]->service == s);
-	return &c->entries[s->index]->loaded;
+	return &certs_entry_of(c, s)->loaded;
 }
 
 void
 certs_remove(struct certs *c, const struct service *s)
 {
-	struct certs_entry *e = s->index < c->n ? c->entries[s->index] : NULL;
+	struct certs_entry *e = certs_entry_of(c, s);
 
-	CHECK(e != NULL && e->service == s);
-	c->entries[s->index] = NULL;
+	c->entries[certs_place(c, s)] = NULL;
 	forget_reading(e);
 	certs_loaded_free(&e->loaded);
 	free(e);
@@ -632,6 +674,36 @@ certs_add(struct certs *c, struct service *s, struct certs_loaded *loaded)
 		take_prepared(c, e, loaded);
 }
 
+/* The listener comes, goes, or has other files. */
+static void
+reconfigure_admin(struct certs *c, struct certs_prepared *prepared)
+{
+	const struct service_config *site = c->control->config->admin.net.site;
+	struct certs_entry *e = c->n > 0 ? c->entries[0] : NULL;
+
+	if (site == NULL) {
+		if (e != NULL)
+			certs_remove(c, &c->admin);
+		return;
+	}
+	c->admin.config = site;
+	if (e == NULL)
+		e = add_entry(c, &c->admin);
+	if (!prepared->has_admin)
+		return;
+	prepared->has_admin = false;
+	take_prepared(c, e, &prepared->admin);
+	tell_admin(c);
+}
+
+void
+certs_watch_admin(struct certs *c, void (*tell)(void *arg, struct tls_site *site), void *arg)
+{
+	c->on_admin = tell;
+	c->on_admin_arg = arg;
+	tell_admin(c);
+}
+
 void
 certs_reconfigure(struct certs *c, struct certs_prepared *prepared)
 {
@@ -640,8 +712,9 @@ certs_reconfigure(struct certs *c, struct certs_prepared *prepared)
 		struct certs_loaded *loaded = certs_prepared_for(prepared, s->config);
 
 		if (loaded != NULL)
-			take_prepared(c, c->entries[s->index], loaded);
+			take_prepared(c, certs_entry_of(c, s), loaded);
 	}
+	reconfigure_admin(c, prepared);
 	tell_waiting(c);
 }
 
@@ -694,8 +767,7 @@ certs_each(const struct certs *c, const struct service *of,
 	if (c == NULL)
 		return;
 	if (of != NULL) {
-		CHECK(of->index < c->n && c->entries[of->index] != NULL && c->entries[of->index]->service == of);
-		each_of(c->entries[of->index], tell, arg);
+		each_of(certs_entry_of(c, of), tell, arg);
 		return;
 	}
 	for (size_t i = 0; i < c->n; i++)

@@ -257,6 +257,42 @@ service_of(const struct service_config **by_name, size_t n, const char *name)
 	return at != NULL ? *at : NULL;
 }
 
+char *
+certs_owner(const struct service_config *sc, char text[CERTS_OWNER])
+{
+	if (strcmp(sc->name, ADMIN_NET_NAME) == 0)
+		snprintf(text, CERTS_OWNER, "admin.tls");
+	else
+		snprintf(text, CERTS_OWNER, "service \"%.80s\"", sc->name);
+	return text;
+}
+
+/* False: its files do not do, and errors has a line more. */
+static bool
+prepare_one(const struct service_config *sc, struct certs_loaded *out, struct complaints *errors)
+{
+	char owner[CERTS_OWNER];
+	struct config_line at;
+	struct why why;
+
+	if (certs_load(sc, CERTS_STRICT, out, &at, &why) == OK)
+		return true;
+	errors->lines = must_grow(errors->lines, errors->n + 1, sizeof(*errors->lines));
+	errors->lines[errors->n++] = must_printf("%s:%u: %s: %s", at.file, at.line, certs_owner(sc, owner), why.text);
+	return false;
+}
+
+static bool
+prepare_admin(const struct config *from, const struct config *to, struct certs_prepared *out, struct complaints *errors)
+{
+	const struct service_config *was = from->admin.net.site, *sc = to->admin.net.site;
+
+	if (sc == NULL || (was != NULL && certs_same_terms(was, sc)))
+		return true;
+	out->has_admin = prepare_one(sc, &out->admin, errors);
+	return out->has_admin;
+}
+
 enum err
 certs_prepare(const struct config *from, const struct config *to, struct certs_prepared *out, struct complaints *errors)
 {
@@ -267,23 +303,20 @@ certs_prepare(const struct config *from, const struct config *to, struct certs_p
 	for (size_t i = 0; i < to->n_services; i++) {
 		const struct service_config *sc = &to->services[i], *was = service_of(by_name, from->n_services, sc->name);
 		struct certs_loaded loaded;
-		struct why why;
-		struct config_line at;
 
 		if (was == NULL)
 			was = service_of(by_name, from->n_services, sc->rename);
 		if (was != NULL ? certs_same_terms(was, sc) : !certs_are_used(sc))
 			continue;
-		if (certs_load(sc, CERTS_STRICT, &loaded, &at, &why) == OK) {
+		if (prepare_one(sc, &loaded, errors)) {
 			out->list[out->n].config = sc;
 			out->list[out->n++].loaded = loaded;
-			continue;
+		} else {
+			all = E_USAGE;
 		}
-		all = E_USAGE;
-		errors->lines = must_grow(errors->lines, errors->n + 1, sizeof(*errors->lines));
-		errors->lines[errors->n++] =
-			must_printf("%s:%u: service \"%s\": %s", at.file, at.line, sc->name, why.text);
 	}
+	if (!prepare_admin(from, to, out, errors))
+		all = E_USAGE;
 	free(by_name);
 	if (all != OK)
 		certs_prepared_free(out);
@@ -312,31 +345,42 @@ certs_prepared_free(struct certs_prepared *p)
 {
 	for (size_t i = 0; i < p->n; i++)
 		certs_loaded_free(&p->list[i].loaded);
+	certs_loaded_free(&p->admin);
 	free(p->list);
 	*p = (struct certs_prepared){ 0 };
+}
+
+static enum err
+check_one(const struct service_config *sc)
+{
+	struct certs_loaded loaded;
+	char owner[CERTS_OWNER];
+	struct config_line at;
+	struct why why;
+	enum err e;
+
+	if ((e = certs_load(sc, CERTS_LENIENT, &loaded, &at, &why)) != OK) {
+		fprintf(stderr, "%s:%u: %s: %s\n", at.file, at.line, certs_owner(sc, owner), why.text);
+		return e;
+	}
+	if (loaded.site != NULL && tls_site_warning(loaded.site) != NULL)
+		fprintf(stderr, "%s:%u: %s: %s (warning)\n", at.file, at.line, certs_owner(sc, owner),
+			tls_site_warning(loaded.site));
+	certs_loaded_free(&loaded);
+	return OK;
 }
 
 enum err
 certs_check_all(const struct config *config)
 {
-	enum err all = OK;
+	enum err all = OK, e;
 
-	for (size_t i = 0; i < config->n_services; i++) {
-		const struct service_config *sc = &config->services[i];
-		struct certs_loaded loaded;
-		struct why why;
-		enum err e;
-		struct config_line at;
+	for (size_t i = 0; i <= config->n_services; i++) {
+		const struct service_config *sc = i < config->n_services ? &config->services[i] : config->admin.net.site;
 
-		if ((e = certs_load(sc, CERTS_LENIENT, &loaded, &at, &why)) == OK) {
-			if (loaded.site != NULL && tls_site_warning(loaded.site) != NULL)
-				fprintf(stderr, "%s:%u: service \"%s\": %s (warning)\n", at.file, at.line, sc->name,
-					tls_site_warning(loaded.site));
-			certs_loaded_free(&loaded);
+		if (sc == NULL || (e = check_one(sc)) == OK)
 			continue;
-		}
 		all = all == OK ? e : all == e ? all : E_USAGE;
-		fprintf(stderr, "%s:%u: service \"%s\": %s\n", at.file, at.line, sc->name, why.text);
 	}
 	return all;
 }

@@ -345,11 +345,13 @@ flip_timeout_of(const struct flip *f)
 }
 
 static void
-count_flips(const struct link *list, uint32_t uid, size_t *all, size_t *own)
+count_flips(const struct link *list, const struct actor *by, size_t *all, size_t *own)
 {
 	LIST_EACH(it, list) {
+		const struct actor *other = &list_entry(it, struct flip, link)->request.by;
+
 		(*all)++;
-		*own += list_entry(it, struct flip, link)->request.by.uid == uid;
+		*own += other->uid == by->uid && (by->uid != ACTOR_NO_UID || strcmp(other->user, by->user) == 0);
 	}
 }
 
@@ -358,14 +360,15 @@ static bool
 refuse_in_full_line(struct flip *f)
 {
 	const struct service_ctl *ctl = f->ctl;
-	uint32_t uid = f->request.by.uid;
+	const struct actor *by = &f->request.by;
+	uint32_t uid = by->uid;
 	bool trusted = uid == 0 || uid == geteuid();
 	size_t all = 0, own = 0;
 	char text[256];
 
-	count_flips(&ctl->flips, uid, &all, &own);
-	count_flips(&ctl->healing, uid, &all, &own);
-	count_flips(&ctl->drainers, uid, &all, &own);
+	count_flips(&ctl->flips, by, &all, &own);
+	count_flips(&ctl->healing, by, &all, &own);
+	count_flips(&ctl->drainers, by, &all, &own);
 	if (all < (trusted ? FLIPS_MAX : FLIPS_MAX - FLIPS_RESERVE) && (trusted || own < FLIPS_EACH))
 		return false;
 	snprintf(text, sizeof(text), "%s -> %s: %zu flips are under way or wait, %zu of them this user's; nothing changed",

@@ -290,9 +290,16 @@ reload_on_committed(struct reloads *r, uint64_t generation)
 static bool
 commit_plan(struct reloads *r, struct reading *d)
 {
+	struct control *c = r->control;
 	struct why why;
 
-	if (reload_prepare(&r->run, r->control, d->to, ++r->attempts, d->plan, &d->certs, &why) != OK) {
+	if (c->on_reload != NULL && c->on_reload(c->arg, d->to, &why) != OK) {
+		fail(r, E_CONFIG, why.text, d);
+		return false;
+	}
+	if (reload_prepare(&r->run, c, d->to, ++r->attempts, d->plan, &d->certs, &why) != OK) {
+		if (c->on_reload_failed != NULL)
+			c->on_reload_failed(c->arg);
 		fail(r, E_CONFIG, why.text, d);
 		return false;
 	}

@@ -123,6 +123,10 @@ static const struct key admin_keys[] = {
 	{ KEY("mode", key_mode) },
 	{ KEY("group", key_text), AT(admin.group) },
 	{ KEY("roles", key_roles), .keys = role_keys },
+	{ KEY("listen", key_admin_listen) },
+	{ KEY("allow", key_networks), AT(admin.net.allow) },
+	{ KEY("tls", key_group), .keys = admin_tls_keys },
+	{ KEY("token_file", key_file), AT(admin.net.token_file) },
 	{ 0 },
 };
 
@@ -227,6 +231,7 @@ read_root(struct draft *d)
 	d->c.log.access = ACCESS_ON;
 	d->c.log.sample = 1.0;
 	draft_default_syslog(d);
+	draft_default_admin(d);
 	d->c.observe.backend_metrics = true;
 	d->c.stop.timeout = 30.0;
 	d->c.upgrade.ready_timeout = 30.0;
@@ -250,6 +255,7 @@ read_root(struct draft *d)
 	resolve_user(d, &c);
 	draft_read_pools(d);
 	draft_read_services(d);
+	draft_check_admin(d);
 	draft_check_roles(d);
 	if (!d->c.ready.min_services.percent && d->c.ready.min_services.value > d->n_services && d->n_services > 0)
 		cursor_error(&c, root_at(d, "ready.min_services"),
@@ -272,6 +278,7 @@ config_clear(struct config *c)
 	store_config_clear(&c->store);
 	free(c->admin.socket);
 	free(c->admin.group);
+	admin_net_clear(&c->admin.net);
 	for (size_t i = 0; i < c->observe.n_hosts; i++)
 		free(c->observe.hosts[i]);
 	free(c->observe.hosts);

@@ -1,9 +1,10 @@
-/* config_role.c - admin.roles: users and groups, and what they may do on which
- * services.  Start-up thread only; blocks on user and group look-ups. */
+/* config_role.c - admin.roles: users, groups, and those whom admin.listen lets in, and what they
+ * may do on which services.  Start-up thread only; blocks on user and group look-ups. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/admin_token.h"
 #include "model/config_account.h"
 #include "model/config_draft.h"
 #include "proto/admin_command.h"
@@ -39,6 +40,63 @@ is_glob(const char *text)
 	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-*");
 
 	return n > 0 && text[n] == '\0';
+}
+
+/* One text or a list of them into *list, which the role owns; twice is a key twice, which the grammar
+ * refuses. */
+static bool
+read_names(const struct cursor *c, const config_setting_t *s, const char *what, char ***list, size_t *n)
+{
+	size_t items = cursor_items(s);
+
+	if (!cursor_texts(c, s, what))
+		return false;
+	if (items == 0) {
+		cursor_key_error(c, s, "the list is empty; remove the key or fill it in");
+		return false;
+	}
+	*list = must_array(items, sizeof(**list));
+	for (size_t i = 0; i < items; i++) {
+		const char *text = config_setting_get_string(cursor_item(s, i));
+
+		if (text[0] == '\0')
+			cursor_key_error(c, cursor_item(s, i), "the text is empty; remove it or fill it in");
+		(*list)[(*n)++] = must_strdup(text);
+	}
+	return true;
+}
+
+static void
+key_role_cn(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct role_config *role = c->base;
+
+	(void)k;
+	(void)read_names(c, s, "a common name", &role->cn, &role->n_cn);
+}
+
+static void
+key_role_san(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct role_config *role = c->base;
+
+	(void)k;
+	(void)read_names(c, s, "a name", &role->san, &role->n_san);
+}
+
+static void
+key_role_token(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct role_config *role = c->base;
+
+	(void)k;
+	if (!read_names(c, s, "the name of a token", &role->tokens, &role->n_tokens))
+		return;
+	for (size_t i = 0; i < role->n_tokens; i++)
+		if (!admin_token_is_name(role->tokens[i]))
+			cursor_key_error(c, cursor_item(s, i),
+					 "this is the name that a token has in admin.token_file, never the token itself: "
+					 "up to 56 of A-Z a-z 0-9 . _ -");
 }
 
 static void
@@ -108,6 +166,9 @@ key_role_allow(const struct cursor *c, const struct key *k, const config_setting
 const struct key role_keys[] = {
 	{ KEY("user", key_role_user), ROLE(user) },
 	{ KEY("group", key_role_group), ROLE(group) },
+	{ KEY("cn", key_role_cn) },
+	{ KEY("san", key_role_san) },
+	{ KEY("token", key_role_token) },
 	{ KEY("services", key_role_services) },
 	{ KEY("allow", key_role_allow) },
 	{ 0 },
@@ -123,13 +184,16 @@ static void
 read_role(const struct cursor *c, const config_setting_t *s, struct role_config *role)
 {
 	struct cursor in = *c;
+	int kinds;
 
 	in.prefix = "admin.roles.";
 	in.base = role;
 	cursor_read(&in, s, role_keys);
-	if (has_key(s, "user") == has_key(s, "group"))
-		cursor_error(c, s, "admin.roles: a role has a user or a group; this one has %s",
-			     has_key(s, "user") ? "both" : "neither");
+	kinds = has_key(s, "user") + has_key(s, "group") + (has_key(s, "cn") || has_key(s, "san") || has_key(s, "token"));
+	if (kinds != 1)
+		cursor_error(c, s, "admin.roles: a role is for a user, for a group, or for those whom admin.listen lets in (cn, san, "
+			     "token); this one %s",
+			     kinds == 0 ? "is for none of these" : "mixes them: make two of it");
 	if (!has_key(s, "services"))
 		cursor_error(c, s, "admin.roles: services is missing; services = [\"*\"] is all of them");
 	if (!has_key(s, "allow"))
@@ -189,6 +253,30 @@ check_services(const struct draft *d, const struct role_config *role, const conf
 	free(names);
 }
 
+/* A role that no connection can have. */
+static void
+check_ways_in(const struct draft *d, const struct role_config *role, const config_setting_t *s)
+{
+	const struct admin_net_config *a = &d->c.admin.net;
+	struct cursor c = { d->r, NULL, "", NULL };
+
+	if (role->n_cn + role->n_san + role->n_tokens > 0 && a->n_listen == 0)
+		cursor_warn(&c, s, "admin.roles: no connection has this role: there is no admin.listen");
+	else if (role->n_cn + role->n_san > 0 && a->client_ca == NULL)
+		cursor_warn(&c, s, "admin.roles: no connection has this role by cn or san: admin.tls has no client_ca");
+	for (size_t i = 0; i < role->n_tokens; i++) {
+		const config_setting_t *list = config_setting_get_member(s, "token");
+		bool known = false;
+
+		for (size_t k = 0; k < a->n_tokens && !known; k++)
+			known = strcmp(a->tokens[k].name, role->tokens[i]) == 0;
+		if (!known && a->n_listen > 0)
+			cursor_warn(&c, cursor_item(list, i), "admin.roles.token: %s has no token \"%s\"; teald --new-token=%s makes one",
+				    a->token_file != NULL ? a->token_file : "admin.token_file, which is missing,",
+				    show(role->tokens[i]).s, show(role->tokens[i]).s);
+	}
+}
+
 static bool
 is_for_all(const struct role_config *role)
 {
@@ -213,6 +301,7 @@ draft_check_roles(const struct draft *d)
 		if (config_setting_type(s) != CONFIG_TYPE_GROUP)
 			continue;
 		check_services(d, role, s);
+		check_ways_in(d, role, s);
 		if (role->user != NULL && (strcmp(role->user, "root") == 0 ||
 					   (d->c.user != NULL && strcmp(role->user, d->c.user) == 0)))
 			cursor_warn(&c, config_setting_get_member(s, "user"),
@@ -225,15 +314,24 @@ draft_check_roles(const struct draft *d)
 	}
 }
 
+static void
+free_names(char **list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(list[i]);
+	free(list);
+}
+
 void
 roles_free(struct config *c)
 {
 	for (size_t i = 0; i < c->admin.n_roles; i++) {
 		struct role_config *role = &c->admin.roles[i];
 
-		for (size_t k = 0; k < role->n_services; k++)
-			free(role->services[k]);
-		free(role->services);
+		free_names(role->services, role->n_services);
+		free_names(role->cn, role->n_cn);
+		free_names(role->san, role->n_san);
+		free_names(role->tokens, role->n_tokens);
 		free(role->user);
 		free(role->group);
 	}

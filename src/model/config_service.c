@@ -101,9 +101,8 @@ read_listen_address(const struct cursor *c, const config_setting_t *item, struct
 	return true;
 }
 
-/* Replaces *list; what the defaults gave goes. */
-static void
-read_addresses(const struct cursor *c, const config_setting_t *s, struct addr **list, size_t *n)
+void
+draft_read_addresses(const struct cursor *c, const config_setting_t *s, struct addr **list, size_t *n)
 {
 	free(*list);
 	*list = NULL;
@@ -125,7 +124,7 @@ key_listen(const struct cursor *c, const struct key *k, const config_setting_t *
 
 	(void)k;
 	d->listen = s;
-	read_addresses(c, s, &d->s.listen, &d->s.n_listen);
+	draft_read_addresses(c, s, &d->s.listen, &d->s.n_listen);
 	if (cursor_items(s) == 0)
 		cursor_key_error(c, s, "the list is empty; add an address such as \"0.0.0.0:80\"");
 }
@@ -137,7 +136,7 @@ key_preview(const struct cursor *c, const struct key *k, const config_setting_t 
 
 	(void)k;
 	d->preview = s;
-	read_addresses(c, s, &d->s.preview, &d->s.n_preview);
+	draft_read_addresses(c, s, &d->s.preview, &d->s.n_preview);
 }
 
 static void
@@ -147,7 +146,7 @@ key_plain_listen(const struct cursor *c, const struct key *k, const config_setti
 
 	(void)k;
 	d->plain_listen = s;
-	read_addresses(c, s, &d->s.plain_listen, &d->s.n_plain_listen);
+	draft_read_addresses(c, s, &d->s.plain_listen, &d->s.n_plain_listen);
 }
 
 static void

@@ -416,6 +416,12 @@ draft_check_listeners(const struct draft *d)
 	if (addr_parse(text, 0, &other.addr, &why) == OK)
 		add_entrance(&e, &other);
 	free(text);
+	other.key = "admin.listen";
+	for (size_t i = 0; i < d->c.admin.net.n_listen; i++) {
+		other.addr = d->c.admin.net.listen[i];
+		other.at = cursor_item(config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.listen"), i);
+		add_entrance(&e, &other);
+	}
 	for (size_t i = 0; i < d->n_services; i++) {
 		const struct service_draft *s = &d->services[i];
 

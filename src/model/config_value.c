@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 
 #include "model/config_value.h"
+#include "model/admin_token.h"
 #include "proto/admin_command.h"
 
 /* Of the digest of a secret: enough to see a change, too little to find it out. */
@@ -189,6 +190,33 @@ put_mode(struct buf *out, const void *base, const struct key *k)
 }
 
 static void
+put_names_of(struct buf *out, const char *kind, char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		buf_printf(out, "%s%s", i > 0 ? " or " : kind, list[i]);
+}
+
+static void
+put_role_holders(struct buf *out, const struct role_config *r)
+{
+	if (r->user != NULL)
+		buf_printf(out, "user %s", r->user);
+	else if (r->group != NULL)
+		buf_printf(out, "group %s", r->group);
+	put_names_of(out, "cn ", r->cn, r->n_cn);
+	put_names_of(out, r->n_cn > 0 ? " or san " : "san ", r->san, r->n_san);
+	put_names_of(out, r->n_cn + r->n_san > 0 ? " or token " : "token ", r->tokens, r->n_tokens);
+	buf_printf(out, ": ");
+}
+
+static void
+put_admin_listen(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	put_addresses(out, whole(base)->admin.net.listen, whole(base)->admin.net.n_listen);
+}
+
+static void
 put_roles(struct buf *out, const void *base, const struct key *k)
 {
 	const struct config *c = whole(base);
@@ -199,8 +227,7 @@ put_roles(struct buf *out, const void *base, const struct key *k)
 		const struct role_config *r = &c->admin.roles[i];
 
 		put_comma(out, i);
-		buf_printf(out, "%s %s: ", r->user != NULL ? "user" : "group",
-			   r->user != NULL ? r->user : r->group);
+		put_role_holders(out, r);
 		for (int right = ADMIN_RIGHT_READ; right <= ADMIN_RIGHT_ADMIN; right++)
 			if (r->allow & 1u << right)
 				buf_printf(out, "%s ", admin_right_word((enum admin_right)right));
@@ -327,6 +354,22 @@ put_sentinel_password(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
 	put_secret(out, whole(base)->store.sentinel_password_file, whole(base)->store.sentinel_password);
+}
+
+/* Hashes of what it holds, which is hashes. */
+static void
+put_token_file(struct buf *out, const void *base, const struct key *k)
+{
+	const struct admin_net_config *a = &whole(base)->admin.net;
+	struct buf all;
+
+	(void)k;
+	buf_init(&all, ADMIN_TOKEN_FILE_MAX + ADMIN_TOKENS_MAX * 32);
+	for (size_t i = 0; i < a->n_tokens; i++)
+		buf_printf(&all, "%s %s %lld\n", a->tokens[i].name, a->tokens[i].hash, (long long)a->tokens[i].until);
+	buf_append(&all, "", 1);
+	put_secret(out, a->token_file, a->token_file != NULL && !all.failed ? buf_str(&all).p : NULL);
+	buf_free(&all);
 }
 
 /* -- and of a service ------------------------------------------------------------------ */
@@ -578,6 +621,8 @@ static const struct {
 	{ "admin.socket", put_text },
 	{ "admin.mode", put_mode },
 	{ "admin.roles", put_roles },
+	{ "admin.listen", put_admin_listen },
+	{ "admin.token_file", put_token_file },
 	{ "observe.listen", put_observe },
 	{ "observe.hosts", put_observe_hosts },
 	{ "observe.password_file", put_observe_password },

@@ -483,6 +483,12 @@ tls_site_unref(struct tls_site **sp)
 	free(s);
 }
 
+SSL_CTX *
+tls_site_context(const struct tls_site *s)
+{
+	return s->groups[s->fallback].context;
+}
+
 /* -- a connection ----------------------------------------------------------- */
 
 /* Who comes back by a name must have been given the ticket by that name and by

@@ -1,5 +1,5 @@
 """Who may do what: users and groups of this machine, real ones, at the socket
-of a real teald."""
+of a real teald; and who comes by its admin listener, with a certificate or a token."""
 import contextlib
 import itertools
 import json
@@ -12,6 +12,7 @@ import tempfile
 import pytest
 
 from helpers import scale
+from helpers.callers import Caller, Listener
 from helpers.people import Person, needs_root
 from helpers.reload import change, reload
 from helpers.teald import service
@@ -28,11 +29,11 @@ def role(*allow, services, **who):
 @pytest.fixture
 def stage(teal, backend, ports):
     """stage(role, ...): a running teald with the services shop and pay, and `more`."""
-    def make(*roles, more=(), **settings):
+    def make(*roles, more=(), admin=(), **settings):
         green, blue = [backend("green")], [backend("blue")]
         t = teal(services=[service(name, listen=f"127.0.0.1:{ports.hold()}", green=green, blue=blue)
                            for name in ("shop", "pay")] + list(more),
-                 admin={"mode": "0666", "roles": list(roles)}, **settings)
+                 admin={"mode": "0666", "roles": list(roles), **dict(admin)}, **settings)
         for name in ("shop", "pay"):    # flips are let through at once
             scale.until(lambda: t.status(name)["colors"]["blue"]["healthy"] == 1, "blue is healthy")
         return t
@@ -78,11 +79,27 @@ def covered(globs):
     return set().union(*(names.get(g, {g}) for g in globs))
 
 
+@pytest.fixture(params=["user", "cn", "san", "token"])
+def holder(request, tmp_path, ports):
+    """Who has a role, by each of the ways: (what the role says, the section admin, what the audit says, a function that makes
+    who asks)."""
+    if request.param == "user":
+        return {"user": "games"}, {}, {"uid": 5, "user": "games"}, lambda: Person("games")
+    listener = Listener(tmp_path, ports.hold())
+    if request.param == "token":
+        token = listener.token("ci-shop")
+        return {"token": "ci-shop"}, listener.settings, {"user": "token:ci-shop"}, lambda: Caller(listener, token=token)
+    own = listener.ca.issue("job", "runner-7.ci.example", subject="ci-shop")
+    who = {"cn": "ci-shop"} if request.param == "cn" else {"san": "*.ci.example"}
+    return who, listener.settings, {"user": "cn:ci-shop", "subject": "CN=ci-shop"}, lambda: Caller(listener, own=own)
+
+
 @pytest.mark.parametrize("allow, globs", CASES, ids=lambda x: "+".join(x))
-def test_every_right_on_every_verb_and_service(stage, allow, globs):
-    teal = stage(role(*allow, services=globs, user="games"))
+def test_every_right_on_every_verb_and_service(stage, holder, allow, globs):
+    who, admin, audit, asker = holder
+    teal = stage(role(*allow, services=globs, **who), admin=admin)
     matrix = list(expected(allow, covered(globs)))
-    replies = Person("games").ask(teal, *(command for command, _ in matrix))
+    replies = asker().ask(teal, *(command for command, _ in matrix))
     wrong = [(command, reply) for (command, denied), reply in zip(matrix, replies)
              if (reply.get("error") == "denied") != denied]
     assert not wrong
@@ -90,12 +107,13 @@ def test_every_right_on_every_verb_and_service(stage, allow, globs):
         if denied:
             right = next(r for r, v in VERBS + SOME + ALL + TEALD
                          if command == v or command in (v.format("shop"), v.format("pay")))
-            assert (reply["right"], reply["uid"], reply["user"]) == (right, 5, "games"), reply
+            assert (reply["right"], reply.get("uid"), reply["user"]) == (right, audit.get("uid"), audit["user"]), reply
             assert f'no role grants "{right}"' in reply["message"]
     # Each of those is in the log, and nothing else is denied there.
     denied = [command for command, no in matrix if no]
     if denied:
-        teal.wait_log("audit", len(denied), result="denied", uid=5)
+        teal.wait_log("audit", len(denied), result="denied", **audit)
+    assert all(("pid" in l) == ("uid" in audit) and ("peer" in l) != ("uid" in audit) for l in teal.log_lines("audit"))
     assert [l["command"] for l in teal.log_lines("audit", result="denied")] == [c.split()[0] for c in denied]
 
 

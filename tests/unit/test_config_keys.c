@@ -16,6 +16,8 @@ struct sample {
 
 #define TLS "tls: { certificates = ( { cert = \"a.pem\"; } ); "
 #define REDIS "store: { type = \"redis\"; url = \"redis://10.0.0.5\"; "
+#define HASH "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define NET "admin: { listen = \"10.0.0.1:9443\"; tls: { cert = \"c.pem\"; client_ca = \"a.pem\"; }; "
 #define OBSERVE "observe: { listen = \"127.0.0.1:9180\"; "
 #define KERNEL "mode = \"tcp\"; engine = \"kernel\";"
 #define TCP "mode = \"tcp\";"
@@ -44,6 +46,15 @@ static const struct sample top_samples[] = {
 	{ "admin.socket", "admin: { socket = \"/other.sock\"; };", NULL },
 	{ "admin.mode", "admin: { mode = \"0600\"; };", NULL },
 	{ "admin.group", "admin: { group = \"root\"; };", NULL },
+	{ "admin.listen", NET "};", NULL },
+	{ "admin.allow", NET "allow = \"10.0.0.0/8\"; };", NULL },
+	{ "admin.tls.cert", NET "};", NULL },
+	{ "admin.tls.key", "admin: { listen = \"10.0.0.1:9443\"; tls: { cert = \"c.pem\"; key = \"k.pem\"; client_ca = \"a.pem\"; }; };", NULL },
+	{ "admin.tls.client_ca", NET "};", NULL },
+	{ "admin.tls.crl", "admin: { listen = \"10.0.0.1:9443\"; tls: { cert = \"c.pem\"; client_ca = \"a.pem\"; crl = \"r.pem\"; }; };", NULL },
+	{ "admin.tls.min_version", "admin: { listen = \"10.0.0.1:9443\"; tls: { cert = \"c.pem\"; client_ca = \"a.pem\"; min_version = \"1.3\"; }; };", NULL },
+	{ "admin.tls.handshake_timeout", "admin: { listen = \"10.0.0.1:9443\"; tls: { cert = \"c.pem\"; client_ca = \"a.pem\"; handshake_timeout = 7; }; };", NULL },
+	{ "admin.token_file", NET "token_file = \"tokens\"; };", NULL },
 	{ "admin.roles", "admin: { roles = ( { user = \"root\"; services = [\"shop\"]; allow = [\"read\"]; } ); };", NULL },
 	{ "notify", "notify = ( { url = \"https://h/x\"; events = [\"flip.*\"]; } );", NULL },
 	{ "observe.listen", OBSERVE "};", NULL },
@@ -271,6 +282,7 @@ test_every_sample_shows(void **state)
 {
 	(void)state;
 	write_file("secret", "open sesame\n");
+	write_file("tokens", "ci sha256:" HASH "\n");
 	write_file("page.pass", "ops:open sesame\n");
 	write_file("page.html", "<p>Back soon\n");
 	write_file("names.map", "tenant.example\n");

@@ -54,9 +54,11 @@ static const struct broken broken[] = {
 	{ ROLES("{ user = \"\";" READS "}"),
 	  "2: admin.roles.user: the text is empty; remove the key or fill it in" },
 	{ ROLES("{ user = \"daemon\"; group = \"games\";" READS "}"),
-	  "2: admin.roles: a role has a user or a group; this one has both" },
+	  "2: admin.roles: a role is for a user, for a group, or for those whom admin.listen lets in (cn, san, token); "
+	  "this one mixes them: make two of it" },
 	{ ROLES("\n{" READS "}"),
-	  "3: admin.roles: a role has a user or a group; this one has neither" },
+	  "3: admin.roles: a role is for a user, for a group, or for those whom admin.listen lets in (cn, san, token); "
+	  "this one is for none of these" },
 	{ ROLES("{ user = \"daemon\"; allow = [\"read\"]; }"),
 	  "2: admin.roles: services is missing; services = [\"*\"] is all of them" },
 	{ ROLES("{ user = \"daemon\"; services = [\"*\"]; }"),

@@ -342,10 +342,79 @@ rights_are_shared(void **state)
 	rights_unref(&again);	/* nobody's: harmless */
 }
 
+/* By the admin listener: no user's or group's role is such a caller's, whatever numbers it has. */
+static void
+callers_have_what_their_certificate_or_token_gives(void **state)
+{
+	static char *cn[] = { "job-*" }, *san[] = { "*.ci.test" }, *tokens[] = { "ci" };
+	static struct role_config by[] = {
+		{ .group = "root", .gid = (gid_t)-1, .services = all_glob, .n_services = 1, .allow = BIT(ADMIN) },
+		{ .user = "nobody", .uid = (uid_t)-1, .services = all_glob, .n_services = 1, .allow = BIT(ADMIN) },
+		{ .cn = cn, .n_cn = 1, .services = shop_globs, .n_services = 2, .allow = BIT(FLIP) },
+		{ .san = san, .n_san = 1, .services = pay_glob, .n_services = 1, .allow = BIT(FLIP) },
+		{ .tokens = tokens, .n_tokens = 1, .services = all_glob, .n_services = 1, .allow = BIT(READ) },
+	};
+	static struct admin_token known = { .name = "ci", .hash = "aa", .until = 1000 };
+	static struct config net = {
+		.refs = 1,
+		.admin = { .roles = by, .n_roles = ARRAY_LEN(by), .net = { .tokens = &known, .n_tokens = 1 } },
+		.services = services,
+		.n_services = ARRAY_LEN(services),
+	};
+	struct tls_names names = { .cn = "job-7", .san = { "a.ci.test" }, .n = 1, .not_after = 500 };
+	struct admin_caller *c = admin_caller_by_certificate(&names, "CN=job-7", "10.0.0.1:5"), *again;
+	struct rights *r = rights_of_caller(&net, c);
+	struct buf row;
+	struct why why;
+
+	(void)state;
+	assert_string_equal(c->name, "cn:job-7");
+	assert_int_equal(r->n_roles, 2);
+	assert_null(r->because);
+	assert_true(may(r, "flip shop blue") && may(r, "flip pay blue"));
+	assert_false(may(r, "status") || may(r, "stop"));
+	assert_int_equal(ask(r, "stop", &why, NULL), E_DENIED);
+	assert_null(strstr(why.text, "uid"));
+	assert_null(admin_caller_is_over(c, &net, 499));
+	assert_non_null(admin_caller_is_over(c, &net, 500));
+	rights_unref(&r);
+
+	/* To another process and back it is the same one. */
+	buf_init(&row, 65536);
+	admin_caller_put(c, &row);
+	again = admin_caller_take(buf_str(&row));
+	assert_non_null(again);
+	r = rights_of_caller(&net, again);
+	assert_int_equal(r->n_roles, 2);
+	assert_string_equal(again->subject, "CN=job-7");
+	assert_non_null(admin_caller_is_over(again, &net, 500));
+	assert_null(admin_caller_take(STR("")));
+	buf_free(&row);
+	rights_unref(&r);
+	admin_caller_unref(&again);
+	admin_caller_unref(&c);
+
+	c = admin_caller_by_token(&known, "10.0.0.1:5");
+	r = rights_of_caller(&net, c);
+	assert_int_equal(r->n_roles, 1);
+	assert_true(may(r, "status"));
+	assert_null(admin_caller_is_over(c, &net, 999));
+	assert_non_null(admin_caller_is_over(c, &net, 1000));
+	rights_unref(&r);
+	/* Once its line is gone it has no role. */
+	net.admin.net.n_tokens = 0;
+	assert_non_null(admin_caller_is_over(c, &net, 0));
+	r = rights_of_caller(&net, c);
+	assert_int_equal(r->n_roles, 0);
+	rights_unref(&r);
+	admin_caller_unref(&c);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(callers_have_what_their_certificate_or_token_gives),
 		cmocka_unit_test(root_and_our_own_user_need_no_role),
 		cmocka_unit_test(a_stranger_may_ask_who_he_is),
 		cmocka_unit_test(a_user_has_what_his_role_says_where_it_says),

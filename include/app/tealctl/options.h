@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "app/tealctl/admin_way.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "proto/admin_command.h"
@@ -35,7 +36,7 @@ struct options {
 	unsigned sort;	/* of top: enum top_sort */
 	enum export_kind export;
 	const char *filter;	/* of top: "" for all; borrowed */
-	const char *socket;	/* borrowed from argv or the environment */
+	struct admin_way way;	/* borrowed from argv or the environment */
 	bool json;
 	bool no_color;
 	bool remote;	/* a tealctl elsewhere started this one by ssh; json is set, too */

@@ -12,6 +12,7 @@
 #define ADMIN_STUCK_SECONDS 30.0
 
 struct admin;
+struct admin_caller;
 struct upgrade;
 
 /* Binds config->admin.socket with its mode and group and listens; accepts from
@@ -20,6 +21,10 @@ struct upgrade;
  * missing, another process answers there, or the path is not a socket. */
 struct admin *admin_bind(const struct config *config, struct why *why);
 
+/* Before a reload: listens on what is new in admin.listen; or gives that up again.  E_CONFIG: nothing
+ * was changed. */
+MUST_USE enum err admin_prepare(struct admin *a, const struct config *to, struct why *why);
+void admin_abandon(struct admin *a);
 /* Roles are those of another configuration from now on, for peers that are there
  * already too.  What it says of the socket itself changes nothing. */
 void admin_reconfigure(struct admin *a, const struct config *config);
@@ -43,18 +48,21 @@ void admin_thaw(struct admin *a);
 bool admin_is_settled(const struct admin *a);
 
 /* A connection between two commands, which another process takes over: fd is its own; in: what was
- * read and is not executed, out: what the peer has not taken yet. */
-typedef void admin_give_fn(void *arg, int fd, struct str in, struct str out);
+ * read and is not executed, out: what the peer has not taken yet; caller: who it is, NULL: a user of this
+ * machine, which the kernel knows. */
+typedef void admin_give_fn(void *arg, int fd, struct str in, struct str out, const struct admin_caller *caller);
 /* Of a frozen one: accepts no more, and gives its clients away, now and whenever a command has
  * been answered. */
 void admin_yield(struct admin *a, admin_give_fn *give, void *arg);
-/* Takes one over that another process gave; fd is consumed. */
-void admin_take_over(struct admin *a, int fd, struct str in, struct str out);
+/* Takes one over that another process gave; fd is consumed, *caller too. */
+void admin_take_over(struct admin *a, int fd, struct str in, struct str out, struct admin_caller **caller);
 /* Before it: commands that have not begun are another process's to carry out. */
 void admin_take_back(struct admin *a);
 /* Commands under way, of clients or without one; and clients. */
 unsigned admin_commands(const struct admin *a);
 unsigned admin_clients(const struct admin *a);
+/* Connections of the admin listener whose client is there. */
+unsigned admin_relayed(const struct admin *a);
 
 /* Tells waiting clients that teald ends, closes everything and removes the socket
  * file if it is still ours; *ap is NULL on return. */

@@ -5,6 +5,7 @@
 #define APP_TEALD_ADMIN_CONN_H
 
 #include "app/teald/admin.h"
+#include "app/teald/admin_tls.h"
 #include "app/teald/events.h"
 #include "app/teald/user_names.h"
 #include "app/teald/rights.h"
@@ -45,6 +46,7 @@ struct admin {
 	struct ev_loop *loop;
 	struct listening listening;
 	struct acceptor acceptor;
+	struct admin_tls *tls;	/* the admin listener */
 	struct spare spare;
 	double complained_full, complained_busy;	/* clock_now() of the last line about it */
 	uint64_t refused;	/* for want of a place, since the start */
@@ -64,6 +66,8 @@ struct admin {
 	admin_give_fn *give;	/* another process serves: clients go there; NULL: none does */
 	void *give_arg;
 	uid_t own_uid;
+	bool closing;	/* who still comes is closed */
+	bool shown;	/* the admin listener has had a certificate */
 	char host[65];	/* this machine, for the audit log */
 	/* Refusals that the histories still take, as of when. */
 	double denied_credit, denied_at;
@@ -77,7 +81,8 @@ struct admin_conn {
 	struct link mine;	/* on user->clients */
 	struct admin_user *user;	/* NULL: dead */
 	struct io io;	/* closed: the client is dead */
-	pid_t pid;
+	pid_t pid;	/* 0: by the admin listener */
+	uint64_t id;	/* the admin listener's; 0: by another process's, or the socket */
 	struct rights *rights;	/* whose they are is in there, too; a reference */
 	struct buf in;	/* the line so far; no memory while there is none */
 	struct buf out;	/* what the peer has not taken yet; likewise */
@@ -89,6 +94,9 @@ struct admin_conn {
 	bool waiting;	/* in is a whole line, which is not begun before ADMIN_READS_ALL */
 	bool stepping;	/* admin_conn_step() is on the stack */
 };
+
+/* A reply that no command made; its message. */
+void admin_conn_refuse(struct admin_conn *c, enum err e, const char *message);
 
 /* Takes over fd and *rights, NULL on return.  NULL without memory: fd is closed. */
 struct admin_conn *admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid);

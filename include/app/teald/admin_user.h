@@ -2,13 +2,16 @@
  * what they share: places, commands whose client has left, audit lines.
  *
  * Of ADMIN_CLIENTS_MAX places ADMIN_RESERVE are for root and the user teald runs
- * as. When all others are taken, the user with the most of them makes way.
+ * as, and no more than ADMIN_NET_MAX are for who came by the admin listener. When all
+ * that one may have are taken, the user with the most of them makes way.
  * Thread: main. */
 #ifndef APP_TEALD_ADMIN_USER_H
 #define APP_TEALD_ADMIN_USER_H
 
 #include "app/teald/admin_conn.h"
 
+/* Places that those who came by the admin listener share. */
+#define ADMIN_NET_MAX 64
 /* Places that only root and teald's own user may take. */
 #define ADMIN_RESERVE 32
 /* Commands of one user that go on after their clients have left; a further one
@@ -29,6 +32,7 @@ struct outcome;
 struct admin_user {
 	struct link link;	/* admin->users */
 	uid_t uid;
+	char who[RECORD_NAME];	/* of who came by the admin listener; "": a user of this machine */
 	bool trusted;	/* root, or the user teald runs as */
 	struct link clients;	/* struct admin_conn, longest idle first */
 	unsigned n;
@@ -40,10 +44,11 @@ struct admin_user {
 	const char *command;	/* a word of the table of commands */
 	char result[24];	/* a word; copied: a flip's is its outcome's */
 	pid_t pid;
+	struct rights *last;	/* whose it was; one reference, or NULL */
 };
 
-/* Finds the user, or makes one that lives as long as anything is left of it. */
-struct admin_user *admin_user_of(struct admin *a, uid_t uid);
+/* Finds the user whose rights these are, or makes one that lives as long as anything is left of it. */
+struct admin_user *admin_user_of(struct admin *a, const struct rights *r);
 /* Frees those of whom nothing is left. */
 void admin_users_sweep(struct admin *a);
 void admin_users_free(struct admin *a);

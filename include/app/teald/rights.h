@@ -1,7 +1,8 @@
-/* rights.h - who may do what on the admin socket.
+/* rights.h - who may do what on the admin socket and the admin listener.
  * Root and the user teald runs as may do everything.  Other users have what
  * admin.roles of the configuration gives them, by user or by group, on the
- * services it names, and may always ask who they are.
+ * services it names, and may always ask who they are; and so have those who
+ * came by the listener, by what their certificate or token says.
  *
  * Users and groups are those the kernel recorded when the peer connected; no
  * name is looked up.  Thread: main. */
@@ -11,7 +12,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "app/teald/admin_caller.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "model/config.h"
 #include "proto/admin_command.h"
 
@@ -23,7 +26,8 @@
 struct rights {
 	unsigned refs;
 	const struct config *config;	/* one reference */
-	uid_t uid;
+	struct admin_caller *caller;	/* one reference; NULL: a user of this machine */
+	uid_t uid;	/* of a caller (uid_t)-1, which nobody has, as is gid */
 	gid_t gid;
 	gid_t *groups;	/* supplementary */
 	size_t n_groups;
@@ -38,6 +42,10 @@ struct rights *
 rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n, uid_t own);
 /* The same for the peer of a connected Unix socket.  NULL with errno. */
 struct rights *rights_of_peer(const struct config *config, int fd, uid_t own, pid_t *pid);
+/* The same for who came by the admin listener; takes a reference of its own.  NULL: out of memory. */
+struct rights *rights_of_caller(const struct config *config, struct admin_caller *caller);
+/* For log lines: its "uid", or the "user" that a caller is. */
+struct log_field rights_log_who(const struct rights *r);
 /* What the same peer may do by another configuration.  NULL: out of memory. */
 struct rights *rights_renew(const struct rights *old, const struct config *config);
 struct rights *rights_ref(struct rights *r);

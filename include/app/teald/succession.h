@@ -32,6 +32,9 @@ enum succession_type {
 	SUCCESSION_ADMIN = 5,	/* predecessor: a connection of the admin socket, with its descriptor */
 	SUCCESSION_SERVING = 6,	/* successor: it accepts, and every service is published */
 	SUCCESSION_HELD = 7,	/* predecessor: what it still has, whenever that changes */
+	/* predecessor: the same for one of the admin listener.  A type of its own: who does not know it must not take it for
+	 * one of the socket, whose peer, as the kernel says, would be teald itself. */
+	SUCCESSION_CALLER = 8,
 	SUCCESSION_TYPES = 64
 };
 
@@ -50,6 +53,8 @@ enum succession_tag {
 	SUCCESSION_T_OUTPUT = 11,	/* str: not taken by the peer yet */
 	SUCCESSION_T_CLIENTS = 12,	/* connections of any kind */
 	SUCCESSION_T_COMMANDS = 13,	/* admin commands that are not answered yet */
+	SUCCESSION_T_CALLER = 15,	/* str: a row of admin_caller_put() */
+	SUCCESSION_T_ADMIN_TLS = 16,	/* str: counters of the admin listener, each 8 bytes, in the order of ADMIN_TLS_TABLE */
 	SUCCESSION_T_STORE = 14	/* which store it is, a hash of its keys in the configuration */
 };
 

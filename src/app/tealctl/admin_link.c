@@ -8,8 +8,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <ev.h>
+
 #include "app/tealctl/admin_link.h"
+#include "app/tealctl/admin_link_tls.h"
 #include "base/clock.h"
+#include "net/tls_client.h"
 
 /* No reply line of teald comes near it. */
 #define LINE_LIMIT (64u << 20)
@@ -53,10 +57,12 @@ caller_has_left(const struct admin_link *c)
 	return read(c->caller, nothing, sizeof(nothing)) == 0;
 }
 
-/* Returns what happened, 0 when nothing did; POLLHUP: the caller has left. */
+/* Returns what happened, 0 when nothing did; POLLHUP: the caller has left.  events: EV_READ, EV_WRITE. */
 static short
-wait_for_link(const struct admin_link *c, short events, double deadline)
+wait_for_link(const struct admin_link *c, int wanted, double deadline)
 {
+	int interest = c->tls != NULL ? tls_interest(c->tls, wanted) : wanted;
+	short events = (short)((interest & EV_READ ? POLLIN : 0) | (interest & EV_WRITE ? POLLOUT : 0));
 	struct pollfd p[2] = { { c->fd, events, 0 }, { c->caller, POLLIN, 0 } };
 	double left;
 	int n;
@@ -68,6 +74,14 @@ wait_for_link(const struct admin_link *c, short events, double deadline)
 			return POLLHUP;
 	} while (n < 0 ? errno == EINTR : n > 0 && p[0].revents == 0);
 	return n > 0 ? events : 0;
+}
+
+bool
+admin_link_wait(const struct admin_link *c, int events, double deadline)
+{
+	short happened = wait_for_link(c, events, deadline);
+
+	return happened != 0 && happened != POLLHUP;
 }
 
 /* A full backlog answers EAGAIN at once, and nothing tells when it empties. */
@@ -86,14 +100,12 @@ connect_patiently(int fd, const struct sockaddr_un *a, double deadline)
 	return 0;
 }
 
-enum err
-admin_link_open(struct admin_link *c, const char *path, double seconds, struct why *why)
+static enum err
+link_open_path(struct admin_link *c, const char *path, double seconds, struct why *why)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int error;
 
-	*c = (struct admin_link){ .fd = -1, .caller = -1 };
-	buf_init(&c->in, LINE_LIMIT);
 	if (!str_copy(a.sun_path, sizeof(a.sun_path), str_from(path)))
 		return why_set(why, E_INTERNAL, "a socket's path has at most %zu bytes: %.200s",
 			       sizeof(a.sun_path) - 1, path);
@@ -109,6 +121,20 @@ admin_link_open(struct admin_link *c, const char *path, double seconds, struct w
 	return OK;
 }
 
+enum err
+admin_link_open(struct admin_link *c, const struct admin_way *way, double seconds, struct why *why)
+{
+	enum err e;
+
+	*c = (struct admin_link){ .fd = -1, .caller = -1 };
+	buf_init(&c->in, LINE_LIMIT);
+	if (!admin_link_is_tls(way->socket))
+		return link_open_path(c, way->socket, seconds, why);
+	if ((e = admin_link_open_tls(c, way, seconds, why)) != OK)
+		admin_link_close(c);
+	return e;
+}
+
 void
 admin_link_take(struct admin_link *c, int fd)
 {
@@ -120,6 +146,8 @@ admin_link_take(struct admin_link *c, int fd)
 void
 admin_link_close(struct admin_link *c)
 {
+	tls_free(&c->tls);
+	tls_context_free(&c->context);
 	if (c->fd < 0)
 		return;
 	close(c->fd);
@@ -134,12 +162,12 @@ admin_link_send(struct admin_link *c, struct str text, double seconds)
 	ssize_t n;
 
 	while (text.n > 0) {
-		n = send(c->fd, text.p, text.n, MSG_NOSIGNAL);
+		n = c->tls != NULL ? tls_write(c->tls, text.p, text.n, false) : send(c->fd, text.p, text.n, MSG_NOSIGNAL);
 		if (n > 0) {
 			text.p += n;
 			text.n -= (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
-			if (wait_for_link(c, POLLOUT, deadline) != POLLOUT)
+			if (!admin_link_wait(c, EV_WRITE, deadline))
 				return false;
 		} else if (n >= 0 || errno != EINTR) {
 			return false;
@@ -172,13 +200,13 @@ admin_link_read_line(struct admin_link *c, double seconds, struct str *line)
 		c->scanned = all.n;
 		if ((room = buf_reserve(&c->in, READ_SIZE)) == NULL)
 			return ADMIN_LINK_TOO_LONG;
-		n = recv(c->fd, room, READ_SIZE, 0);
+		n = c->tls != NULL ? tls_read(c->tls, room, READ_SIZE) : recv(c->fd, room, READ_SIZE, 0);
 		if (n > 0)
 			buf_commit(&c->in, (size_t)n);
 		else if (n == 0)
 			return ADMIN_LINK_GONE;
 		else if (errno == EAGAIN) {
-			if ((happened = wait_for_link(c, POLLIN, deadline)) == 0)
+			if ((happened = wait_for_link(c, EV_READ, deadline)) == 0)
 				return ADMIN_LINK_QUIET;
 			if (happened == POLLHUP)
 				return ADMIN_LINK_UNWANTED;
@@ -188,14 +216,14 @@ admin_link_read_line(struct admin_link *c, double seconds, struct str *line)
 }
 
 bool
-admin_link_probe(const char *path, double seconds)
+admin_link_probe(const struct admin_way *way, double seconds)
 {
 	struct admin_link c;
 	struct str line;
 	enum admin_link_read read;
 	bool answers = false;
 
-	if (admin_link_open(&c, path, seconds, NULL) != OK)
+	if (admin_link_open(&c, way, seconds, NULL) != OK)
 		return false;
 	if (admin_link_send(&c, STR("version\n"), seconds)) {
 		read = admin_link_read_line(&c, seconds, &line);

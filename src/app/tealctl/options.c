@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/tealctl/admin_link.h"
 #include "app/tealctl/options.h"
 #include "app/tealctl/top.h"
 #include "base/version.h"
@@ -30,15 +31,90 @@ take_socket(struct options *o, int argc, char **argv, int *i, struct why *why)
 	const char *arg = argv[*i];
 
 	if (strncmp(arg, "--socket=", 9) == 0)
-		o->socket = arg + 9;
+		o->way.socket = arg + 9;
 	else if (strncmp(arg, "-s", 2) == 0 && arg[2] != '\0')
-		o->socket = arg + 2;
+		o->way.socket = arg + 2;
 	else if (*i + 1 < argc)
-		o->socket = argv[++*i];
+		o->way.socket = argv[++*i];
 	else
 		return why_set(why, E_USAGE, "%s needs a socket's path", arg);
-	if (*o->socket == '\0')
+	if (*o->way.socket == '\0')
 		return why_set(why, E_USAGE, "the socket's path is empty");
+	return OK;
+}
+
+/* Those of tls://, each with a file; NULL: it is another option. */
+static const char **
+file_option(struct options *o, const char *arg, const char **name)
+{
+	const struct {
+		const char *name;
+		const char **to;
+	} all[] = {
+		{ "--cert", &o->way.cert },
+		{ "--key", &o->way.key },
+		{ "--ca", &o->way.ca },
+		{ "--token-file", &o->way.token_file },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		size_t n = strlen(all[i].name);
+
+		if (strncmp(arg, all[i].name, n) == 0 && (arg[n] == '\0' || arg[n] == '=')) {
+			*name = all[i].name;
+			return all[i].to;
+		}
+	}
+	return NULL;
+}
+
+static enum err
+take_file_option(struct options *o, int argc, char **argv, int *i, struct why *why)
+{
+	const char *arg = argv[*i], *name, **to = file_option(o, arg, &name);
+
+	if (arg[strlen(name)] == '=')
+		*to = arg + strlen(name) + 1;
+	else if (*i + 1 < argc)
+		*to = argv[++*i];
+	else
+		*to = "";
+	return **to != '\0' ? OK : why_set(why, E_USAGE, "%s needs a file", name);
+}
+
+static const char *
+from_environment(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value != NULL && *value != '\0' ? value : NULL;
+}
+
+/* What the command line does not say. */
+static enum err
+settle_way(struct options *o, struct why *why)
+{
+	struct admin_way *w = &o->way;
+
+	if (!admin_link_is_tls(w->socket)) {
+		if (w->cert != NULL || w->key != NULL || w->ca != NULL || w->token_file != NULL)
+			return why_set(why, E_USAGE, "--cert, --key, --ca and --token-file are for -s tls://HOST[:PORT]; %.200s is none",
+				       w->socket);
+		return OK;
+	}
+	if (w->ca == NULL)
+		w->ca = from_environment("TEAL_CA");
+	if (w->cert == NULL && w->key == NULL && w->token_file == NULL) {
+		w->cert = from_environment("TEAL_CERT");
+		w->key = from_environment("TEAL_KEY");
+		w->token_file = from_environment("TEAL_TOKEN_FILE");
+		if (w->token_file == NULL)
+			w->token = from_environment("TEAL_TOKEN");
+	}
+	if (w->cert != NULL && (w->token_file != NULL || w->token != NULL))
+		return why_set(why, E_USAGE, "a certificate or a token, not both: --cert (TEAL_CERT), or --token-file (TEAL_TOKEN_FILE, TEAL_TOKEN)");
+	if (w->cert == NULL && w->key != NULL)
+		return why_set(why, E_USAGE, "--key without --cert: which certificate is it the key of?");
 	return OK;
 }
 
@@ -53,6 +129,7 @@ static enum err
 sort_words(struct options *o, int argc, char **argv, struct words *w, struct why *why)
 {
 	bool literal = false;
+	const char *name;
 	enum err e;
 
 	for (int i = 1; i < argc; i++) {
@@ -72,6 +149,9 @@ sort_words(struct options *o, int argc, char **argv, struct words *w, struct why
 			w->version = true;
 		} else if (!literal && is_socket(arg)) {
 			if ((e = take_socket(o, argc, argv, &i, why)) != OK)
+				return e;
+		} else if (!literal && file_option(o, arg, &name) != NULL) {
+			if ((e = take_file_option(o, argc, argv, &i, why)) != OK)
 				return e;
 		} else if (!literal && arg[0] == '-' && arg[1] != '-' && arg[1] != '\0') {
 			return why_set(why, E_USAGE, "unknown option %.40s; tealctl --help lists them", arg);
@@ -359,7 +439,11 @@ print_help(struct buf *out)
 	buf_printf(out, "\nOptions:\n"
 			"  -s, --socket=SOCKET  teald's admin socket (default: $TEAL_SOCKET, else\n"
 			"                       " DEFAULT_SOCKET "), or\n"
-			"                       ssh://[USER@]HOST[:PORT][/SOCKET]\n"
+			"                       ssh://[USER@]HOST[:PORT][/SOCKET], or tls://HOST[:PORT]\n"
+			"  --cert=FILE          of tls://, a client certificate, and\n"
+			"  --key=FILE           its key ($TEAL_CERT, $TEAL_KEY), or\n"
+			"  --token-file=FILE    a token ($TEAL_TOKEN_FILE; $TEAL_TOKEN is one itself)\n"
+			"  --ca=FILE            who vouches for teald ($TEAL_CA; default: the system's)\n"
 			"  --json               teald's own JSON objects, one a line\n"
 			"  --no-color           no colors on the terminal; NO_COLOR does the same\n"
 			"  -h, --help           this, or with a COMMAND all about that one\n"
@@ -415,9 +499,9 @@ options_parse(struct options *o, int argc, char **argv, struct why *why)
 	enum err e;
 
 	*o = (struct options){ .task = OPTIONS_RUN, .interval = 1, .filter = "" };
-	o->socket = env != NULL && *env != '\0' ? env : DEFAULT_SOCKET;
+	o->way.socket = env != NULL && *env != '\0' ? env : DEFAULT_SOCKET;
 	buf_init(&o->text, 16384);
-	if ((e = sort_words(o, argc, argv, &w, why)) != OK)
+	if ((e = sort_words(o, argc, argv, &w, why)) != OK || (e = settle_way(o, why)) != OK)
 		return e;
 	if (w.help || w.version)
 		return make_help(o, &w, w.n > 0 ? w.word[0] : NULL, why);

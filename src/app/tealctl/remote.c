@@ -223,7 +223,7 @@ remote_open(struct remote *r, const struct options *o, struct admin_link *c, str
 	enum err e;
 
 	*r = (struct remote){ .pid = 0 };
-	if ((e = parse_address(o->socket, &a, why)) != OK)
+	if ((e = parse_address(o->way.socket, &a, why)) != OK)
 		return e;
 	memcpy(r->where, a.where, sizeof(r->where));
 	text = must_strdup(env != NULL ? env : "");

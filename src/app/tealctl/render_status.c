@@ -395,6 +395,8 @@ print_state(struct render *r, json_t *object)
 	if (json_has(object, "proxy.paused"))
 		say(r->out, json_at(object, "proxy"),
 		    "connections: {connections} of clients, {max_connections} at most by {limited_by}: further ones wait to be accepted");
+	if (json_is_object(json_at(object, "admin")))
+		say(r->out, json_at(object, "admin"), "admin listener: {connections} connections, {accepted} accepted, {refused} refused");
 	print_receivers(r, object, false);
 	buf_free(&b);
 }

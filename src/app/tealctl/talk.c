@@ -106,7 +106,7 @@ next_object(struct talk *t, double seconds, struct str *line, json_t **object)
 			if (t->remote.pid != 0 || clock_now() < until)
 				continue;
 			until = clock_now() + seconds;
-			if (admin_link_probe(t->o->socket, REACH_SECONDS))
+			if (admin_link_probe(&t->o->way, REACH_SECONDS))
 				continue;
 			t->lost = silent;
 			return STEP_LOST;
@@ -305,7 +305,7 @@ greet_remote(struct talk *t, int *status)
 static int
 unreached(struct talk *t)
 {
-	output_complain(t->out, "%s (%s)", t->lost, t->o->socket);
+	output_complain(t->out, "%s (%s)", t->lost, t->o->way.socket);
 	return EXIT_UNREACHED;
 }
 
@@ -319,16 +319,16 @@ lost(struct talk *t)
 		return unreached(t);
 	if (flip && t->applied && t->o->request.wait == ADMIN_WAIT_DRAINED) {
 		output_complain(t->out, "%s (%s); the flip is applied, the old color may still drain",
-				t->lost, t->o->socket);
+				t->lost, t->o->way.socket);
 		return err_exit_status(E_TIMEOUT);
 	}
 	if (flip && t->committed) {
 		output_complain(t->out, "%s (%s); the flip is stored, but not confirmed: see tealctl status",
-				t->lost, t->o->socket);
+				t->lost, t->o->way.socket);
 		return EXIT_LATE;
 	}
 	output_complain(t->out, "%s (%s); whether anything changed is unknown: see tealctl status", t->lost,
-			t->o->socket);
+			t->o->way.socket);
 	return EXIT_UNKNOWN;
 }
 
@@ -400,11 +400,11 @@ reach_teald(struct talk *t, struct why *why)
 	const struct options *o = t->o;
 	enum err e;
 
-	if (remote_is_url(o->socket) && o->remote)
-		return why_set(why, E_USAGE, "no further by ssh from here: %.200s", o->socket);
-	if (remote_is_url(o->socket))
+	if (remote_is_url(o->way.socket) && o->remote)
+		return why_set(why, E_USAGE, "no further by ssh from here: %.200s", o->way.socket);
+	if (remote_is_url(o->way.socket))
 		return remote_open(&t->remote, o, &t->link, why);
-	e = admin_link_open(&t->link, o->socket, REACH_SECONDS, why);
+	e = admin_link_open(&t->link, &o->way, REACH_SECONDS, why);
 	if (e == OK && o->remote)
 		t->link.caller = STDIN_FILENO;
 	return e;
@@ -424,7 +424,7 @@ talk(const struct options *o, struct output *out)
 		if (o->request.command == ADMIN_VERSION && !o->json)
 			render_client_version(&t.render);
 		output_complain(out, "%s", why.text);
-		return e == E_USAGE ? err_exit_status(e) : EXIT_UNREACHED;
+		return e == E_USAGE || e == E_DENIED ? err_exit_status(e) : EXIT_UNREACHED;
 	}
 	status = converse(&t);
 	remote_end(&t.remote, &t.link);

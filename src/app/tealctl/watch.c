@@ -37,14 +37,14 @@ reach_watched(struct watch *w, struct why *why)
 {
 	enum err e;
 
-	if (remote_is_url(w->o->socket)) {
+	if (remote_is_url(w->o->way.socket)) {
 		/* What is asked for goes over the wire, line by line. */
 		struct options there = *w->o;
 
 		there.line = (struct admin_line){ .n_args = 1, .args = { STR("top") } };
 		e = remote_open(&w->remote, &there, &w->link, why);
 	} else {
-		e = admin_link_open(&w->link, w->o->socket, w->lost != NULL ? 0.2 : REACH_SECONDS, why);
+		e = admin_link_open(&w->link, &w->o->way, w->lost != NULL && !admin_link_is_tls(w->o->way.socket) ? 0.2 : REACH_SECONDS, why);
 	}
 	w->reached = e == OK;
 	w->asked = 0;
@@ -178,7 +178,7 @@ in_a_pipe(struct watch *w)
 		nap(w->next);
 	}
 lost:
-	output_complain(w->out, "%s (%s)", w->lost, w->o->socket);
+	output_complain(w->out, "%s (%s)", w->lost, w->o->way.socket);
 	return w->status;
 }
 
@@ -212,7 +212,7 @@ watch_go_on(struct watch *w)
 	if (!w->reached) {
 		w->next = now + AGAIN_SECONDS;
 		if (reach_watched(w, &why) != OK)
-			return !remote_is_url(w->o->socket);
+			return !remote_is_url(w->o->way.socket);
 	}
 	if (w->asked == 0)
 		ask_status(w);
@@ -261,10 +261,10 @@ on_the_screen(struct watch *w)
 		if (p[1].revents != 0 && take_status(w, 0, &s) == TAKEN_REFUSED)
 			return w->status;
 		/* An ssh that ended has said why: its words must stay to be read. */
-		if ((w->lost != NULL && !w->reached && remote_is_url(w->o->socket)) || !watch_go_on(w)) {
+		if ((w->lost != NULL && !w->reached && remote_is_url(w->o->way.socket)) || !watch_go_on(w)) {
 			screen_close(&s);
 			output_complain(w->out, "%s (%s)", w->lost != NULL ? w->lost : "not reached",
-					w->o->socket);
+					w->o->way.socket);
 			return w->status;
 		}
 		(void)screen_changed(&s);
@@ -303,7 +303,7 @@ pass_request(struct watch *w)
 		if (!admin_link_send(&w->link, (struct str){ text, (size_t)n + 1 }, REACH_SECONDS) ||
 		    admin_link_read_line(&w->link, 2 * REACH_SECONDS, &reply) != ADMIN_LINK_LINE) {
 			output_complain(w->out, "teald closed the connection, or does not answer (%s)",
-					w->o->socket);
+					w->o->way.socket);
 			status = EXIT_UNREACHED;
 			break;
 		}
@@ -321,8 +321,8 @@ watch(const struct options *o, struct output *out)
 	enum err e;
 	int status;
 
-	if (remote_is_url(o->socket) && o->remote) {
-		output_complain(out, "no further by ssh from here: %.200s", o->socket);
+	if (remote_is_url(o->way.socket) && o->remote) {
+		output_complain(out, "no further by ssh from here: %.200s", o->way.socket);
 		return err_exit_status(E_USAGE);
 	}
 	if ((e = reach_watched(&w, &why)) != OK) {

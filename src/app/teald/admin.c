@@ -7,6 +7,7 @@
 #include "app/teald/admin_user.h"
 #include "base/clock.h"
 #include "app/teald/command.h"
+#include "control/certs.h"
 #include "control/node_drain.h"
 
 #define BACKLOG 512
@@ -62,8 +63,12 @@ admin_bind(const struct config *config, struct why *why)
 			      sizeof(addr.u.un.sun_path) - 1);
 	else if (listening_open(&a->listening, &addr, &terms, 1, &reason) != OK)
 		(void)why_set(why, E_USAGE, "admin.socket: %.900s", reason.text);
-	else
+	else if ((a->tls = admin_tls_bind(config, why)) != NULL)
 		return a;
+	else {
+		close(a->listening.fds[0]);
+		listening_close(&a->listening);
+	}
 	free(a);
 	return NULL;
 }
@@ -105,7 +110,7 @@ admit(struct admin *a, int fd)
 		close(fd);
 		return;
 	}
-	u = admin_user_of(a, rights->uid);
+	u = admin_user_of(a, rights);
 	if (admin_user_has_room(a, u)) {
 		admin_conn_new(a, fd, &rights, pid);
 		return;
@@ -114,12 +119,91 @@ admit(struct admin *a, int fd)
 	refuse_conn(a, fd);
 }
 
-/* Without memory the old ones must not stay: then the client goes. */
-static void
-renew(struct admin_conn *c, const struct config *config)
-{
-	struct rights *r = rights_renew(c->rights, config);
+/* -- the admin listener -------------------------------------------------------------- */
 
+/* As main meets those of the socket in admit(). */
+static void
+take_caller(void *arg, int fd, struct admin_caller **caller, uint64_t id)
+{
+	struct rights *rights = NULL;
+	struct admin *a = arg;
+	struct admin_conn *c;
+
+	if (!a->closing && admin_caller_is_over(*caller, a->control->config, clock_wall_us() / 1000000) == NULL)
+		rights = rights_of_caller(a->control->config, *caller);
+	admin_caller_unref(caller);
+	if (rights == NULL) {
+		close(fd);
+	} else if (!admin_user_has_room(a, admin_user_of(a, rights))) {
+		rights_unref(&rights);
+		refuse_conn(a, fd);
+	} else if ((c = admin_conn_new(a, fd, &rights, 0)) != NULL) {
+		c->id = id;
+		if (a->give != NULL)
+			admin_conn_give(c);
+	}
+}
+
+static void
+close_revoked(void *arg, uint64_t id)
+{
+	struct admin *a = arg;
+
+	LIST_EACH(l, &a->clients) {
+		struct admin_conn *c = list_entry(l, struct admin_conn, link);
+
+		if (c->id == id)
+			admin_conn_close(c);
+	}
+}
+
+/* Connections that another process does the cryptography of cannot be judged again: their clients
+ * come anew. */
+static void
+show_site(void *arg, struct tls_site *site)
+{
+	struct admin *a = arg;
+
+	if (a->shown)
+		LIST_EACH(l, &a->clients) {
+			struct admin_conn *c = list_entry(l, struct admin_conn, link);
+
+			if (c->id == 0 && c->rights->caller != NULL)
+				admin_conn_close(c);
+		}
+	a->shown = true;
+	admin_tls_show(a->tls, site);
+}
+
+enum err
+admin_prepare(struct admin *a, const struct config *to, struct why *why)
+{
+	return admin_tls_prepare(a->tls, to, why);
+}
+
+void
+admin_abandon(struct admin *a)
+{
+	admin_tls_abandon(a->tls);
+}
+
+unsigned
+admin_relayed(const struct admin *a)
+{
+	return admin_tls_left(a->tls);
+}
+
+/* Without memory the old ones must not stay: then the client goes.  So does one whose token was taken
+ * back. */
+static void
+renew_client(struct admin_conn *c, const struct config *config)
+{
+	const struct admin_caller *caller = c->rights->caller;
+	const char *over = caller != NULL ? admin_caller_is_over(caller, config, clock_wall_us() / 1000000) : NULL;
+	struct rights *r = over == NULL ? rights_renew(c->rights, config) : NULL;
+
+	if (over != NULL)
+		LOG_INFO("admin.closed", LS("why", over), LS("user", caller->name), LS("peer", caller->peer));
 	if (r == NULL) {
 		admin_conn_close(c);
 		return;
@@ -136,7 +220,8 @@ void
 admin_reconfigure(struct admin *a, const struct config *config)
 {
 	LIST_EACH(l, &a->clients)
-		renew(list_entry(l, struct admin_conn, link), config);
+		renew_client(list_entry(l, struct admin_conn, link), config);
+	admin_tls_reconfigure(a->tls, config);
 }
 
 static bool
@@ -252,6 +337,8 @@ admin_start(struct admin *a, struct control *c)
 	acceptor_init(&a->acceptor, a->loop, a->listening.fds[0], &calls);
 	acceptor_resume(&a->acceptor);
 	LOG_INFO("admin.listening", LS("socket", a->config->admin.socket));
+	admin_tls_start(a->tls, a->loop, c->config, &(struct admin_tls_calls){ take_caller, close_revoked, a });
+	certs_watch_admin(c->certs, show_site, a);
 }
 
 struct admin *
@@ -347,18 +434,24 @@ admin_yield(struct admin *a, admin_give_fn *give, void *arg)
 	a->give = give;
 	a->give_arg = arg;
 	acceptor_close(&a->acceptor);
+	admin_tls_yield(a->tls);
 	LIST_EACH(l, &a->clients)
 		admin_conn_give(list_entry(l, struct admin_conn, link));
 }
 
 void
-admin_take_over(struct admin *a, int fd, struct str in, struct str out)
+admin_take_over(struct admin *a, int fd, struct str in, struct str out, struct admin_caller **caller)
 {
 	struct rights *rights;
 	struct admin_conn *c;
 	pid_t pid = 0;
 
-	if ((rights = rights_of_peer(a->control->config, fd, a->own_uid, &pid)) == NULL) {
+	if (*caller == NULL)
+		rights = rights_of_peer(a->control->config, fd, a->own_uid, &pid);
+	else
+		rights = rights_of_caller(a->control->config, *caller);
+	admin_caller_unref(caller);
+	if (rights == NULL) {
 		close(fd);
 		return;
 	}
@@ -388,6 +481,8 @@ stop_serving(struct admin *a)
 {
 	struct link *link;
 
+	a->closing = true;
+	certs_watch_admin(a->control->certs, NULL, NULL);
 	while ((link = list_first(&a->commands)) != NULL)
 		command_abandon(list_entry(link, struct command, link));
 	while ((link = list_first(&a->clients)) != NULL)
@@ -418,6 +513,7 @@ admin_close(struct admin **ap)
 	} else {
 		close(a->listening.fds[0]);
 	}
+	admin_tls_close(&a->tls);
 	listening_close(&a->listening);
 	free(a);
 }

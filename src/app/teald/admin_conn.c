@@ -104,7 +104,7 @@ admin_conn_send(struct admin_conn *c, struct str line)
 		return;
 	begin_output(c);
 	if (!buf_append(&c->out, line.p, line.n)) {
-		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid),
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), rights_log_who(c->rights),
 			 LI("pid", c->pid));
 		admin_conn_close(c);
 		return;
@@ -132,8 +132,8 @@ admin_conn_send_buf(struct admin_conn *c, struct buf *text)
 	buf_free(text);
 }
 
-static void
-answer_too_long(struct admin_conn *c)
+void
+admin_conn_refuse(struct admin_conn *c, enum err e, const char *message)
 {
 	struct buf text;
 	struct json j;
@@ -142,8 +142,8 @@ answer_too_long(struct admin_conn *c)
 	json_init(&j, &text);
 	json_object(&j, NULL);
 	json_bool(&j, "ok", false);
-	json_cstr(&j, "error", err_word(E_USAGE));
-	json_cstr(&j, "message", "the line is longer than 4096 bytes; it was skipped");
+	json_cstr(&j, "error", err_word(e));
+	json_cstr(&j, "message", message);
 	json_object_end(&j);
 	json_line_end(&j);
 	admin_conn_send_buf(c, &text);
@@ -217,11 +217,20 @@ read_line(struct admin_conn *c)
 	return GOT_NOTHING;
 }
 
+static const char *
+caller_is_over(const struct admin_conn *c)
+{
+	const struct rights *r = c->rights;
+
+	return r->caller != NULL ? admin_caller_is_over(r->caller, r->config, clock_wall_us() / 1000000) : NULL;
+}
+
 static void
 run_line(struct admin_conn *c)
 {
 	struct buf in = c->in;
 	struct str line = buf_str(&in);
+	const char *over;
 
 	/* Terminals and Windows end lines with CR LF. */
 	if (line.n > 0 && line.p[line.n - 1] == '\r')
@@ -231,7 +240,13 @@ run_line(struct admin_conn *c)
 	if (c->waiting)
 		return;
 	buf_init(&c->in, ADMIN_LINE_MAX);
-	command_run(c, line);
+	if ((over = caller_is_over(c)) != NULL) {
+		/* Closed once it is said. */
+		c->eof = true;
+		admin_conn_refuse(c, E_DENIED, over);
+	} else {
+		command_run(c, line);
+	}
 	buf_free(&in);
 }
 
@@ -252,7 +267,7 @@ admin_conn_step(struct admin_conn *c)
 		if (got == GOT_LINE)
 			run_line(c);
 		else if (got == GOT_TOO_LONG)
-			answer_too_long(c);
+			admin_conn_refuse(c, E_USAGE, "the line is longer than 4096 bytes; it was skipped");
 	}
 	c->stepping = false;
 	if (c->admin->give != NULL)
@@ -302,7 +317,7 @@ admin_conn_new(struct admin *a, int fd, struct rights **rights, pid_t pid)
 	io_init(&c->io, fd, admin_conn_on_event);
 	list_init(&c->link);
 	list_init(&c->mine);
-	c->user = admin_user_of(a, c->rights->uid);
+	c->user = admin_user_of(a, c->rights);
 	c->user->n++;
 	a->n_clients++;
 	touch(c);
@@ -337,7 +352,7 @@ admin_conn_sweep(struct admin_conn *c)
 	double now = clock_now();
 
 	if (buf_len(&c->out) > 0 && now - c->moved > ADMIN_STUCK_SECONDS) {
-		LOG_WARN("admin.closed", LS("why", "the client does not read"), LU("uid", c->rights->uid),
+		LOG_WARN("admin.closed", LS("why", "the client does not read"), rights_log_who(c->rights),
 			 LI("pid", c->pid));
 		admin_conn_close(c);
 	} else if (c->command != NULL && has_hung_up(c)) {
@@ -391,7 +406,7 @@ admin_conn_give(struct admin_conn *c)
 	fd = fcntl(io_fd(&c->io), F_DUPFD_CLOEXEC, 0);
 	/* One whose line is too long, or that lags far behind, comes again. */
 	if (fd >= 0 && !in.failed && !c->skipping && buf_len(&c->out) <= ADMIN_GIVE_MAX)
-		a->give(a->give_arg, fd, buf_str(&in), buf_str(&c->out));
+		a->give(a->give_arg, fd, buf_str(&in), buf_str(&c->out), c->rights->caller);
 	else if (fd >= 0)
 		close(fd);
 	buf_free(&in);

@@ -16,18 +16,20 @@ user_is_gone(const struct admin_user *u)
 }
 
 struct admin_user *
-admin_user_of(struct admin *a, uid_t uid)
+admin_user_of(struct admin *a, const struct rights *r)
 {
+	const char *who = r->caller != NULL ? r->caller->name : "";
 	struct admin_user *u;
 
 	LIST_EACH(link, &a->users) {
 		u = list_entry(link, struct admin_user, link);
-		if (u->uid == uid)
+		if (u->uid == r->uid && strcmp(u->who, who) == 0)
 			return u;
 	}
 	u = must_alloc(sizeof(*u));
-	u->uid = uid;
-	u->trusted = uid == 0 || uid == a->own_uid;
+	u->uid = r->uid;
+	(void)str_copy(u->who, sizeof(u->who), str_from(who));
+	u->trusted = r->caller == NULL && (r->uid == 0 || r->uid == a->own_uid);
 	u->credit = ADMIN_REFUSED_BURST;
 	u->credited_at = clock_now();
 	list_init(&u->clients);
@@ -46,6 +48,7 @@ admin_users_sweep(struct admin *a)
 		if (!user_is_gone(u))
 			continue;
 		list_remove(link);
+		rights_unref(&u->last);
 		free(u);
 	}
 }
@@ -54,8 +57,11 @@ void
 admin_users_free(struct admin *a)
 {
 	LIST_EACH(link, &a->users) {
+		struct admin_user *u = list_entry(link, struct admin_user, link);
+
 		list_remove(link);
-		free(list_entry(link, struct admin_user, link));
+		rights_unref(&u->last);
+		free(u);
 	}
 }
 
@@ -107,7 +113,7 @@ takes_from(struct admin_user *u, bool own)
 		c = first_of(u, is_any);
 	if (c == NULL)
 		return false;
-	LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
+	LOG_DEBUG("admin.evicted", rights_log_who(c->rights), LI("pid", c->pid));
 	admin_conn_close(c);
 	return true;
 }
@@ -115,20 +121,26 @@ takes_from(struct admin_user *u, bool own)
 bool
 admin_user_has_room(struct admin *a, struct admin_user *u)
 {
+	unsigned net = 0, others = 0;
 	struct admin_user *most = u;
-	unsigned others = 0;
+	bool full;
 
+	LIST_EACH(link, &a->users) {
+		const struct admin_user *o = list_entry(link, struct admin_user, link);
+
+		net += o->who[0] != '\0' ? o->n : 0;
+		others += o->trusted ? 0 : o->n;
+	}
+	full = u->who[0] != '\0' && net >= ADMIN_NET_MAX;
 	LIST_EACH(link, &a->users) {
 		struct admin_user *o = list_entry(link, struct admin_user, link);
 
-		if (o->trusted && !u->trusted)
+		if ((o->trusted && !u->trusted) || (full && o->who[0] == '\0'))
 			continue;
-		if (!o->trusted)
-			others += o->n;
 		if (o->n > most->n)
 			most = o;
 	}
-	if (a->n_clients < ADMIN_CLIENTS_MAX && (u->trusted || others < ADMIN_CLIENTS_MAX - ADMIN_RESERVE))
+	if (!full && a->n_clients < ADMIN_CLIENTS_MAX && (u->trusted || others < ADMIN_CLIENTS_MAX - ADMIN_RESERVE))
 		return true;
 	if (takes_from(most, most == u))
 		return true;
@@ -154,7 +166,7 @@ bound_replies(struct admin_user *u)
 		sum -= buf_len(&c->out);
 		LOG_WARN("admin.closed",
 			 LS("why", "replies that this user does not read take too much memory"),
-			 LU("uid", u->uid), LI("pid", c->pid));
+			 rights_log_who(c->rights), LI("pid", c->pid));
 		admin_conn_close(c);
 	}
 }
@@ -179,7 +191,7 @@ admin_make_room(struct admin *a)
 		struct admin_conn *c = list_entry(link, struct admin_conn, link);
 
 		if (admin_conn_is_idle(c)) {
-			LOG_DEBUG("admin.evicted", LU("uid", c->rights->uid), LI("pid", c->pid));
+			LOG_DEBUG("admin.evicted", rights_log_who(c->rights), LI("pid", c->pid));
 			admin_conn_close(c);
 			return true;
 		}
@@ -217,6 +229,7 @@ admin_users_tell(struct admin *a)
 		if (u->untold > 0) {
 			audit_log_untold(a, u);
 			u->untold = 0;
+			rights_unref(&u->last);
 		}
 		any = any || !user_is_gone(u);
 	}

@@ -52,7 +52,7 @@ is_refused(const struct outcome *o)
 static bool
 is_told_later(const struct command *cmd, const struct outcome *o)
 {
-	struct admin_user *u = admin_user_of(cmd->admin, cmd->by.uid);
+	struct admin_user *u = admin_user_of(cmd->admin, cmd->rights);
 
 	if (u->trusted || !is_refused(o) || admin_user_may_tell(u))
 		return false;
@@ -61,6 +61,8 @@ is_told_later(const struct command *cmd, const struct outcome *o)
 	u->command = cmd->info->word;
 	snprintf(u->result, sizeof(u->result), "%s", o->result);
 	u->pid = cmd->by.pid;
+	rights_unref(&u->last);
+	u->last = rights_ref(cmd->rights);
 	admin_watch_busy(cmd->admin);
 	return true;
 }
@@ -71,16 +73,41 @@ share_of(const struct admin_user *u)
 	return u->trusted ? LOG_SHARE_AUDIT_FIRST : LOG_SHARE_AUDIT;
 }
 
+/* Who, in up to four fields; returns how many. */
+static size_t
+put_auditee(struct log_field *fields, const struct rights *r, const char *user, pid_t pid)
+{
+	size_t n = 0;
+
+	if (r->caller == NULL)
+		fields[n++] = LU("uid", r->uid);
+	fields[n++] = LS("user", user);
+	if (r->caller == NULL) {
+		fields[n++] = LI("pid", pid);
+		return n;
+	}
+	fields[n++] = LS("peer", r->caller->peer);
+	if (r->caller->subject[0] != '\0')
+		fields[n++] = LS("subject", r->caller->subject);
+	return n;
+}
+
 void
 audit_log_untold(const struct admin *a, const struct admin_user *u)
 {
+	struct log_field fields[16];
+	size_t n = put_auditee(fields, u->last, u->name, u->pid);
+
+	fields[n++] = LS("host", a->host);
+	fields[n++] = LS("command", u->command);
+	fields[n++] = LS("result", u->result);
+	fields[n++] = LU("count", u->untold);
+	fields[n++] = LS("message",
+			 "commands of this user that were refused or changed nothing, told together; the last of them");
+	fields[n] = LOG_FIELDS_END;
+	CHECK(n < ARRAY_LEN(fields));
 	/* Not by LOG_INFO(): no log.level silences the audit. */
-	log_write_share(share_of(u), LOG_INFO_LEVEL, "audit",
-			(const struct log_field[]){
-				LU("uid", u->uid), LS("user", u->name), LI("pid", u->pid), LS("host", a->host),
-				LS("command", u->command), LS("result", u->result), LU("count", u->untold),
-				LS("message", "commands of this user that were refused or changed nothing, told together; the last of them"),
-				LOG_FIELDS_END });
+	log_write_share(share_of(u), LOG_INFO_LEVEL, "audit", fields);
 }
 
 void
@@ -89,14 +116,12 @@ audit_log(const struct command *cmd, const struct outcome *o)
 	const struct admin_request *r = &cmd->request;
 	struct log_field fields[24];
 	char expect[32];
-	size_t n = 0;
+	size_t n;
 
 	CHECK(cmd->info != NULL);
 	if (is_told_later(cmd, o))
 		return;
-	fields[n++] = LU("uid", cmd->by.uid);
-	fields[n++] = LS("user", cmd->by.user);
-	fields[n++] = LI("pid", cmd->by.pid);
+	n = put_auditee(fields, cmd->rights, cmd->by.user, cmd->by.pid);
 	/* Logs of a fleet are read in one place. */
 	fields[n++] = LS("host", cmd->admin->host);
 	fields[n++] = LS("command", cmd->info->word);
@@ -138,7 +163,7 @@ audit_log(const struct command *cmd, const struct outcome *o)
 	fields[n] = LOG_FIELDS_END;
 	CHECK(n < ARRAY_LEN(fields));
 	/* Not by LOG_INFO(), as above. */
-	log_write_share(share_of(admin_user_of(cmd->admin, cmd->by.uid)), LOG_INFO_LEVEL, "audit", fields);
+	log_write_share(share_of(admin_user_of(cmd->admin, cmd->rights)), LOG_INFO_LEVEL, "audit", fields);
 }
 
 /* What a history can tell of. */

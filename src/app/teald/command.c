@@ -15,7 +15,7 @@ command_free(struct command *cmd)
 {
 	if (cmd->orphan && cmd->admin != NULL) {
 		cmd->admin->n_orphans--;
-		admin_user_of(cmd->admin, cmd->by.uid)->n_orphans--;
+		admin_user_of(cmd->admin, cmd->rights)->n_orphans--;
 	}
 	list_remove(&cmd->link);
 	rights_unref(&cmd->rights);
@@ -88,7 +88,8 @@ command_fail(struct command *cmd, enum err e, const struct why *why)
 	json_cstr(&j, "message", why->text);
 	if (e == E_DENIED) {
 		json_cstr(&j, "user", cmd->by.user);
-		json_u64(&j, "uid", cmd->by.uid);
+		if (cmd->rights->caller == NULL)
+			json_u64(&j, "uid", cmd->by.uid);
 		json_cstr(&j, "right", admin_right_word(cmd->request.right));
 		json_cstr(&j, "on", *cmd->missing != '\0' ? cmd->missing : NULL);
 	}
@@ -182,6 +183,26 @@ refuse_colorless(struct command *cmd)
 		     &why);
 }
 
+/* Which program runs on this machine, and which file it reads, is for who may put them there. */
+static bool
+is_for_here(const struct command *cmd)
+{
+	return cmd->rights->caller != NULL && cmd->request.command == ADMIN_UPGRADE &&
+	       (cmd->request.binary.n > 0 || cmd->request.config.n > 0);
+}
+
+static void
+refuse_from_afar(struct command *cmd)
+{
+	struct why why;
+
+	command_fail(cmd,
+		     why_set(&why, E_UNSUPPORTED,
+			     "upgrade --binary and --config are for the admin socket alone (on the machine itself, or by ssh): by the "
+			     "admin listener teald upgrades to the program that is installed, with its own file"),
+		     &why);
+}
+
 /* The user's name is known, if it is needed. */
 static void
 command_go(struct command *cmd)
@@ -197,6 +218,8 @@ command_go(struct command *cmd)
 		ctl_unref(&cmd->ctl);
 	if (r->service.n > 0 && !r->all_services && cmd->ctl == NULL)
 		unknown_service(cmd);
+	else if (is_for_here(cmd))
+		refuse_from_afar(cmd);
 	else if (cmd->ctl != NULL && cmd->ctl->service->colorless && is_about_colors(r))
 		refuse_colorless(cmd);
 	else
@@ -265,12 +288,14 @@ command_run(struct admin_conn *c, struct str line)
 	cmd->rights = rights_ref(c->rights);
 	cmd->by.uid = c->rights->uid;
 	cmd->by.pid = c->pid;
+	if (c->rights->caller != NULL)
+		memcpy(cmd->by.user, c->rights->caller->name, sizeof(cmd->by.user));
 	c->command = cmd;
 	if ((e = parse_command(cmd, line, &why)) != OK) {
 		command_fail(cmd, e, &why);
 		return;
 	}
-	if (cmd->info->changes && admin_user_of(a, cmd->by.uid)->n_orphans >= ADMIN_ORPHANS_EACH) {
+	if (cmd->info->changes && admin_user_of(a, cmd->rights)->n_orphans >= ADMIN_ORPHANS_EACH) {
 		command_fail(cmd,
 			     why_set(&why, E_INTERNAL,
 				     "%u commands whose clients have left are still under way "
@@ -283,7 +308,7 @@ command_run(struct admin_conn *c, struct str line)
 		cmd->ctl = ctl_ref(ctl);
 	/* Some that change things also only show them. */
 	cmd->audited = (cmd->info->changes && cmd->request.right != ADMIN_RIGHT_READ) || !command_is_allowed(cmd);
-	if (!cmd->audited && cmd->request.command != ADMIN_WHOAMI)
+	if ((!cmd->audited && cmd->request.command != ADMIN_WHOAMI) || cmd->rights->caller != NULL)
 		command_go(cmd);
 	else if (user_names_get(a->names, cmd->by.uid, cmd->by.user))
 		command_go(cmd);
@@ -314,7 +339,7 @@ command_leave(struct command *cmd)
 	cmd->client = NULL;
 	cmd->orphan = true;
 	a->n_orphans++;
-	admin_user_of(a, cmd->by.uid)->n_orphans++;
+	admin_user_of(a, cmd->rights)->n_orphans++;
 	events_leave(cmd);
 	if (cmd->request.command == ADMIN_CLAIM && claim_call_off(&cmd->watcher)) {
 		audit_log(cmd, &(struct outcome){ .result = err_word(E_CLAIMED),

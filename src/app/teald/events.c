@@ -59,7 +59,7 @@ send_event(struct admin_conn *c, struct str line)
 {
 	if (buf_len(&c->out) + line.n > CLIENT_EVENTS_MAX) {
 		LOG_WARN("admin.closed", LS("why", "events came faster than the client reads them"),
-			 LU("uid", c->rights->uid), LI("pid", c->pid));
+			 rights_log_who(c->rights), LI("pid", c->pid));
 		admin_conn_close(c);
 		return;
 	}

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "app/teald/admin.h"
+#include "app/teald/admin_tls.h"
+#include "model/admin_token.h"
 #include "app/teald/against.h"
 #include "app/teald/check.h"
 #include "app/teald/engine_table.h"
@@ -62,7 +64,7 @@ static const char usage[] =
 	"usage: teald -c FILE [-t [--user=NAME] [--print-ruleset] [--against=SOCKET]]\n"
 	"             [--assume-initial]\n"
 	"             [--no-supervisor | --max-restarts=N --watchdog=SEC]\n"
-	"       teald --help | --version\n"
+	"       teald --new-token=NAME | --help | --version\n"
 	"\n"
 	"The load balancer of two colors.  Stays in the foreground, logs JSON lines\n"
 	"on stdout; SIGTERM drains and exits, a second one half a second later exits at\n"
@@ -83,6 +85,8 @@ static const char usage[] =
 	"                      within a minute (5)\n"
 	"  --watchdog=SEC      end a serving process whose main thread hangs for so\n"
 	"                      long (30), and start another; 0: never\n"
+	"  --new-token=NAME    make a token for the admin listener: its line for\n"
+	"                      admin.token_file on stdout, itself on stderr, once\n"
 	"  -V, --version       print the version\n"
 	"  -h, --help          print this\n"
 	"\n"
@@ -99,6 +103,30 @@ struct options {
 	bool successor;	/* of the process whose supervisor started this one */
 };
 
+/* The one moment at which there is the token itself. */
+static int
+print_new_token(const char *name)
+{
+	char token[ADMIN_TOKEN_TEXT];
+	struct buf line;
+
+	if (!admin_token_is_name(name)) {
+		fputs("teald: --new-token: a name is up to 56 of A-Z a-z 0-9 . _ -\n", stderr);
+		return EXIT_USAGE;
+	}
+	buf_init(&line, 1024);
+	if (!admin_token_make(name, token, &line)) {
+		fputs("teald: --new-token: the kernel gives no random numbers\n", stderr);
+		buf_free(&line);
+		return EXIT_FAILED;
+	}
+	fprintf(stderr, "%s\n", token);
+	explicit_bzero(token, sizeof(token));
+	printf("%.*s", (int)buf_len(&line), buf_str(&line).p);
+	buf_free(&line);
+	return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
+}
+
 /* Returns an exit status, or -1 to go on. */
 static int
 parse_options(int argc, char **argv, struct options *o)
@@ -112,6 +140,7 @@ parse_options(int argc, char **argv, struct options *o)
 		{ "print-ruleset", no_argument, NULL, 'p' },
 		{ "against", required_argument, NULL, 'g' },
 		{ "user", required_argument, NULL, 'u' },
+		{ "new-token", required_argument, NULL, 'n' },
 		{ "successor", no_argument, NULL, 's' },
 		/* The supervisor has read these, and leaves them to be seen. */
 		{ "no-supervisor", no_argument, NULL, 'r' },
@@ -146,6 +175,8 @@ parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'r':
 			break;
+		case 'n':
+			return print_new_token(optarg);
 		case 'V':
 			printf("teald %s\n", teal_version());
 			return 0;
@@ -340,6 +371,22 @@ teald_on_removed(void *arg, struct service *s)
 	service_free(&s);
 }
 
+static enum err
+teald_on_reload(void *arg, const struct config *to, struct why *why)
+{
+	struct teald *t = arg;
+
+	return admin_prepare(t->admin, to, why);
+}
+
+static void
+teald_on_reload_failed(void *arg)
+{
+	struct teald *t = arg;
+
+	admin_abandon(t->admin);
+}
+
 static void
 teald_on_reloaded(void *arg, const struct config *config)
 {
@@ -444,6 +491,9 @@ open_all(struct teald *t, struct why *why)
 	enum err e;
 
 	engine_table_needs(t->config, &needs);
+	/* Nothing of clients is to be had for them. */
+	if (t->config->admin.net.n_listen > 0)
+		needs.listeners += ADMIN_TLS_DESCRIPTORS;
 	descriptors = startup_descriptors(&needs);
 	t->n = t->config->n_services;
 	t->services = must_array(t->n, sizeof(struct service *));
@@ -479,6 +529,8 @@ open_all(struct teald *t, struct why *why)
 	t->control.on_fatal = teald_on_fatal;
 	t->control.on_added = teald_on_added;
 	t->control.on_removed = teald_on_removed;
+	t->control.on_reload = teald_on_reload;
+	t->control.on_reload_failed = teald_on_reload_failed;
 	t->control.on_reloaded = teald_on_reloaded;
 	t->control.on_reloading = teald_on_reloading;
 	t->control.on_prepared = teald_on_prepared;

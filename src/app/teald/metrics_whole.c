@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/teald/admin_status.h"
 #include "app/teald/engine_table.h"
 #include "app/teald/metrics_parts.h"
 #include "app/teald/supervised.h"
@@ -237,6 +238,7 @@ metrics_whole(struct prom *p, const struct control *c)
 	put_lags(p, c);
 	put_engines(p, c);
 	upgrade_metrics(p);
+	admin_metrics(p, c);
 	prom_family(p, "teal_restarts_total", PROM_COUNTER, "Times that the serving process died and another was started.");
 	prom_u64(p, NULL, NULL, 0, supervised_restarts());
 	prom_family(p, "teal_program_fallbacks_total", PROM_COUNTER,

@@ -1,5 +1,6 @@
 /* rights.c - who may do what on the admin socket.  Thread: main. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -24,11 +25,16 @@ is_member(const struct rights *r, gid_t gid)
 static bool
 is_of(const struct rights *r, const struct role_config *role)
 {
-	return role->user != NULL ? role->uid == r->uid : is_member(r, role->gid);
+	if (r->caller != NULL)
+		return admin_caller_has_role(r->caller, r->config, role);
+	if (role->user != NULL)
+		return role->uid == r->uid;
+	return role->group != NULL && is_member(r, role->gid);
 }
 
-struct rights *
-rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n, uid_t own)
+/* Without roles yet. */
+static struct rights *
+rights_alloc(const struct config *config, uid_t uid, gid_t gid)
 {
 	struct rights *r = calloc(1, sizeof(*r) + config->admin.n_roles * sizeof(r->roles[0]));
 
@@ -38,6 +44,24 @@ rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *group
 	r->config = config_ref(config);
 	r->uid = uid;
 	r->gid = gid;
+	return r;
+}
+
+static void
+take_roles(struct rights *r)
+{
+	for (size_t i = 0; i < r->config->admin.n_roles; i++)
+		if (is_of(r, &r->config->admin.roles[i]))
+			r->roles[r->n_roles++] = &r->config->admin.roles[i];
+}
+
+struct rights *
+rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *groups, size_t n, uid_t own)
+{
+	struct rights *r = rights_alloc(config, uid, gid);
+
+	if (r == NULL)
+		return NULL;
 	r->because = uid == 0 ? "is root" : uid == own ? "is the user teald runs as" : NULL;
 	if (n > 0 && (r->groups = malloc(n * sizeof(*groups))) == NULL) {
 		config_unref(&r->config);
@@ -47,10 +71,26 @@ rights_new(const struct config *config, uid_t uid, gid_t gid, const gid_t *group
 	if (n > 0)
 		memcpy(r->groups, groups, n * sizeof(*groups));
 	r->n_groups = n;
-	for (size_t i = 0; i < config->admin.n_roles; i++)
-		if (is_of(r, &config->admin.roles[i]))
-			r->roles[r->n_roles++] = &config->admin.roles[i];
+	take_roles(r);
 	return r;
+}
+
+struct rights *
+rights_of_caller(const struct config *config, struct admin_caller *caller)
+{
+	struct rights *r = rights_alloc(config, (uid_t)-1, (gid_t)-1);
+
+	if (r == NULL)
+		return NULL;
+	r->caller = admin_caller_ref(caller);
+	take_roles(r);
+	return r;
+}
+
+struct log_field
+rights_log_who(const struct rights *r)
+{
+	return r->caller != NULL ? LS("user", r->caller->name) : LU("uid", r->uid);
 }
 
 struct rights *
@@ -85,9 +125,11 @@ rights_of_peer(const struct config *config, int fd, uid_t own, pid_t *pid)
 struct rights *
 rights_renew(const struct rights *old, const struct config *config)
 {
-	struct rights *r = rights_new(config, old->uid, old->gid, old->groups, old->n_groups, old->uid);
+	struct rights *r;
 
-	if (r != NULL)
+	if (old->caller != NULL)
+		return rights_of_caller(config, old->caller);
+	if ((r = rights_new(config, old->uid, old->gid, old->groups, old->n_groups, old->uid)) != NULL)
 		r->because = old->because;
 	return r;
 }
@@ -108,6 +150,7 @@ rights_unref(struct rights **rp)
 	if (r == NULL || --r->refs > 0)
 		return;
 	free(r->groups);
+	admin_caller_unref(&r->caller);
 	config_unref(&r->config);
 	free(r);
 }
@@ -204,20 +247,22 @@ deny_right(const struct rights *r, const struct admin_request *q, const char *us
 {
 	const char *right = admin_right_word(q->right), *verb = verb_of(q);
 	const char *no_roles = r->config->admin.n_roles == 0 ? " (admin.roles is empty)" : "";
+	char who[RECORD_NAME + 32];
 
+	if (r->caller != NULL)
+		snprintf(who, sizeof(who), "%s", user);
+	else
+		snprintf(who, sizeof(who), "%s (uid %u)", user, (unsigned)r->uid);
 	if (*missing == '\0')
-		return why_set(why, E_DENIED, "%s (uid %u) may not %s any service: no role grants \"%s\"%s",
-			       user, (unsigned)r->uid, verb, right, no_roles);
+		return why_set(why, E_DENIED, "%s may not %s any service: no role grants \"%s\"%s", who, verb, right, no_roles);
 	if (q->service.n == 0)
-		return why_set(why, E_DENIED,
-			       "%s (uid %u) may not %s teald: no role grants \"%s\" on \"%s\"%s", user,
-			       (unsigned)r->uid, verb, right, missing, no_roles);
+		return why_set(why, E_DENIED, "%s may not %s teald: no role grants \"%s\" on \"%s\"%s", who, verb, right, missing,
+			       no_roles);
 	if (q->all_services)
-		return why_set(why, E_DENIED,
-			       "%s (uid %u) may not %s \"*\": no role grants \"%s\" on \"%s\"%s", user,
-			       (unsigned)r->uid, verb, right, missing, no_roles);
-	return why_set(why, E_DENIED, "%s (uid %u) may not %s \"%.64s\": no role grants \"%s\" on it%s", user,
-		       (unsigned)r->uid, verb, missing, right, no_roles);
+		return why_set(why, E_DENIED, "%s may not %s \"*\": no role grants \"%s\" on \"%s\"%s", who, verb, right, missing,
+			       no_roles);
+	return why_set(why, E_DENIED, "%s may not %s \"%.64s\": no role grants \"%s\" on it%s", who, verb, missing, right,
+		       no_roles);
 }
 
 enum err
@@ -262,24 +307,62 @@ bits_on(const struct rights *r, const char *service)
 	return bits;
 }
 
+static void
+texts_json(struct json *j, const char *key, char *const *list, size_t n)
+{
+	if (n == 0)
+		return;
+	json_array(j, key);
+	for (size_t i = 0; i < n; i++)
+		json_cstr(j, NULL, list[i]);
+	json_array_end(j);
+}
+
+/* Whose a role is. */
+static void
+holders_json(struct json *j, const struct role_config *role)
+{
+	if (role->user != NULL)
+		json_cstr(j, "user", role->user);
+	if (role->group != NULL)
+		json_cstr(j, "group", role->group);
+	texts_json(j, "cn", role->cn, role->n_cn);
+	texts_json(j, "san", role->san, role->n_san);
+	texts_json(j, "token", role->tokens, role->n_tokens);
+}
+
+static void
+put_san(struct json *j, const struct tls_names *names)
+{
+	json_array(j, "san");
+	for (unsigned i = 0; i < names->n; i++)
+		json_cstr(j, NULL, names->san[i]);
+	json_array_end(j);
+}
+
 void
 rights_json(struct json *j, const struct rights *r)
 {
 	unsigned everywhere = bits_on(r, RIGHTS_EVERYWHERE), bits = everywhere;
 
-	json_u64(j, "gid", r->gid);
-	json_array(j, "groups");
-	for (size_t i = 0; i < r->n_groups; i++)
-		json_u64(j, NULL, r->groups[i]);
-	json_array_end(j);
+	if (r->caller == NULL) {
+		json_u64(j, "gid", r->gid);
+		json_array(j, "groups");
+		for (size_t i = 0; i < r->n_groups; i++)
+			json_u64(j, NULL, r->groups[i]);
+		json_array_end(j);
+	} else {
+		json_cstr(j, "peer", r->caller->peer);
+		json_cstr(j, "subject", r->caller->subject[0] != '\0' ? r->caller->subject : NULL);
+		put_san(j, &r->caller->names);
+	}
 	json_cstr(j, "because", r->because);
 	json_array(j, "roles");
 	for (size_t i = 0; i < r->n_roles; i++) {
 		const struct role_config *role = r->roles[i];
 
 		json_object(j, NULL);
-		json_cstr(j, role->user != NULL ? "user" : "group",
-			  role->user != NULL ? role->user : role->group);
+		holders_json(j, role);
 		json_array(j, "services");
 		for (size_t k = 0; k < role->n_services; k++)
 			json_cstr(j, NULL, role->services[k]);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/teald/admin_status.h"
 #include "app/teald/engine_table.h"
 #include "app/teald/quality_json.h"
 #include "app/teald/status.h"
@@ -542,6 +543,7 @@ status_json(struct json *j, struct control *c, const struct service_ctl *only, c
 		json_null(j, "supervisor");
 	json_u64(j, "restarts", supervised_restarts());
 	upgrade_status_json(j);
+	admin_status_json(j);
 	json_double(j, "uptime", round((clock_now() - control_counts_since(c)) * 1000) / 1000);
 	json_u64(j, "workers", c->config->workers);
 	json_object(j, "config");

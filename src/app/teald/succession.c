@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "app/teald/admin.h"
+#include "app/teald/admin_caller.h"
 #include "app/teald/succession.h"
 #include "app/teald/supervised.h"
 #include "app/teald/upgrade.h"
@@ -214,15 +215,18 @@ succession_take(struct succession *s, bool known, bool reload)
 }
 
 static void
-take_admin_connection(struct succession *s, struct str row, int *fds, unsigned n)
+take_admin_connection(struct succession *s, uint16_t type, struct str row, int *fds, unsigned n)
 {
-	struct str in = STR(""), out = STR("");
+	struct str in = STR(""), out = STR(""), who = STR("");
+	struct admin_caller *caller = NULL;
 
 	if (n != 1 || s->admin == NULL)
 		return;
+	if (type == SUCCESSION_CALLER && (!succession_str(row, SUCCESSION_T_CALLER, &who) || (caller = admin_caller_take(who)) == NULL))
+		return;
 	(void)succession_str(row, SUCCESSION_T_INPUT, &in);
 	(void)succession_str(row, SUCCESSION_T_OUTPUT, &out);
-	admin_take_over(s->admin, fds[0], in, out);
+	admin_take_over(s->admin, fds[0], in, out, &caller);
 	fds[0] = -1;
 }
 
@@ -258,7 +262,8 @@ succession_on_message(struct peer_line *l, uint16_t type, struct str row, int *f
 		(void)succession_u64(row, SUCCESSION_T_COMMANDS, &s->other.commands);
 		return;
 	case SUCCESSION_ADMIN:
-		take_admin_connection(s, row, fds, n);
+	case SUCCESSION_CALLER:
+		take_admin_connection(s, type, row, fds, n);
 		return;
 	default:
 		if (type >= SUCCESSION_TYPES && s->peer != NULL && s->other.format == SUCCESSION_FORMAT)

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "app/teald/admin.h"
+#include "app/teald/admin_caller.h"
 #include "app/teald/kernel_services.h"
 #include "app/teald/observe.h"
 #include "app/teald/supervised.h"
@@ -36,15 +37,21 @@ on_given(void *arg)
 }
 
 static void
-give_admin_connection(void *arg, int fd, struct str in, struct str out)
+give_admin_connection(void *arg, int fd, struct str in, struct str out, const struct admin_caller *caller)
 {
 	struct upgrade *u = arg;
 	struct buf row;
+	size_t opened;
 
 	buf_init(&row, LINE_ROW_MAX);
 	tlv_str(&row, SUCCESSION_T_INPUT, in);
 	tlv_str(&row, SUCCESSION_T_OUTPUT, out);
-	(void)line_send(&u->line, SUCCESSION_ADMIN, &row, &fd, 1);
+	if (caller != NULL) {
+		opened = tlv_open(&row, SUCCESSION_T_CALLER);
+		admin_caller_put(caller, &row);
+		tlv_close(&row, opened);
+	}
+	(void)line_send(&u->line, caller != NULL ? SUCCESSION_CALLER : SUCCESSION_ADMIN, &row, &fd, 1);
 	buf_free(&row);
 }
 
@@ -154,7 +161,7 @@ upgrade_yield_all(struct upgrade *u)
 static uint64_t
 held_by_main(const struct upgrade *u)
 {
-	return admin_clients(u->parts.admin) +
+	return admin_clients(u->parts.admin) + admin_relayed(u->parts.admin) +
 	       (u->parts.observe != NULL ? observe_visitors(u->parts.observe) : 0);
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "app/teald/admin_tls.h"
 #include "app/teald/metrics_parts.h"
 #include "app/teald/upgrade.h"
 #include "base/log.h"
@@ -27,17 +28,34 @@ upgrade_totals(void)
 void
 upgrade_bequeath(struct buf *row)
 {
+	const struct admin_tls_totals admin = admin_tls_totals();
+
 	/* This one is over when it is taken up. */
 	tlv_u64(row, SUCCESSION_T_UPGRADES_DONE, totals.done + 1);
 	tlv_u64(row, SUCCESSION_T_UPGRADES_FAILED, totals.failed);
 	tlv_str(row, SUCCESSION_T_LOG_LEVEL, str_from(log_level_word(log_level())));
+	tlv_bytes(row, SUCCESSION_T_ADMIN_TLS, admin.n, sizeof(admin.n));
+}
+
+/* Those of a later program may be more: they come behind. */
+static void
+inherit_admin(struct str bytes)
+{
+	uint64_t n;
+
+	for (size_t i = 0; i < ADMIN_TLS_RESULTS && bytes.n >= sizeof(n); i++) {
+		memcpy(&n, bytes.p, sizeof(n));
+		bytes.p += sizeof(n);
+		bytes.n -= sizeof(n);
+		admin_tls_inherit((enum admin_tls_result)i, n);
+	}
 }
 
 void
 upgrade_inherit(struct str row)
 {
 	enum log_level lowest;
-	struct str level;
+	struct str level, counted;
 	char word[16];
 
 	(void)succession_u64(row, SUCCESSION_T_UPGRADES_DONE, &totals.done);
@@ -45,6 +63,8 @@ upgrade_inherit(struct str row)
 	if (succession_str(row, SUCCESSION_T_LOG_LEVEL, &level) && str_copy(word, sizeof(word), level) &&
 	    log_level_from_word(word, &lowest))
 		log_set_level(lowest);
+	if (succession_str(row, SUCCESSION_T_ADMIN_TLS, &counted))
+		inherit_admin(counted);
 }
 
 static void

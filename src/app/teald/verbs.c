@@ -125,8 +125,10 @@ audit_entry_json(struct json *j, const struct audit_entry *a)
 	json_cstr(j, "to", color_word(a->to));
 	json_cstr(j, "kind", change_word(a->change));
 	json_cstr(j, "by", a->by);
-	json_u64(j, "uid", a->uid);
-	json_i64(j, "pid", a->pid);
+	if (a->uid != ACTOR_NO_UID) {
+		json_u64(j, "uid", a->uid);
+		json_i64(j, "pid", a->pid);
+	}
 	json_cstr(j, "reason", a->reason[0] != '\0' ? a->reason : NULL);
 	json_cstr(j, "result", a->result);
 	json_cstr(j, "expect", a->expect[0] != '\0' ? a->expect : NULL);
@@ -275,9 +277,11 @@ run_whoami(struct command *cmd)
 	struct json j;
 
 	command_ok(&j, &text);
-	json_u64(&j, "uid", cmd->by.uid);
+	if (cmd->rights->caller == NULL)
+		json_u64(&j, "uid", cmd->by.uid);
 	json_cstr(&j, "user", cmd->by.user);
-	json_i64(&j, "pid", cmd->by.pid);
+	if (cmd->rights->caller == NULL)
+		json_i64(&j, "pid", cmd->by.pid);
 	rights_json(&j, cmd->rights);
 	command_done(cmd, &j);
 }
