@@ -1,4 +1,5 @@
 """tealctl upgrade: another process takes over from the one that serves, with everything it has."""
+import contextlib
 import os
 import signal
 import ssl
@@ -10,7 +11,7 @@ import pytest
 from helpers.certificates import Authority, connect, trusting
 from helpers.kernel import Stage
 from helpers.reload import rewrite
-from helpers.scale import scaled, until
+from helpers.scale import asleep, scaled, until
 from helpers.teald import service
 from helpers.upgrade import Unprepared
 
@@ -524,6 +525,23 @@ def test_a_flip_that_does_not_end_stops_the_upgrade_and_not_itself(supervised, b
         assert r["error"] == "timeout" and "flip" in r["message"] and r["changed"] is False, r
         assert teal.serving() == before and teal.connect().echo().peer == "green"
         assert len(until(lambda: [g for g in [teal.ok("status")["generations"]] if len(g) == 1], "one is left")) == 1
+
+
+def test_who_has_connected_to_observe_is_answered_whoever_serves(supervised):
+    """A probe that asks a moment after it connected, and between them another process took over."""
+    teal = supervised()
+
+    def answered():
+        said = b""
+        with socket.create_connection(teal.observe) as s:
+            until(lambda: asleep(teal.serving(), looks=3), "it was accepted")
+            upgrade(teal)
+            with contextlib.suppress(ConnectionError):     # one that takes seconds to ask is sent away
+                s.sendall(b"GET /readyz HTTP/1.1\r\nHost: teal\r\n\r\n")
+                said = s.recv(100)
+        alone(teal)
+        return said.startswith(b"HTTP/1.1 200 ")
+    until(answered, "it is answered")
 
 
 def test_streams_of_the_status_page_come_again(supervised):

@@ -30,7 +30,7 @@ void observe_reconfigure(struct observe *o, const struct config *config);
 /* Both at once; NULL on error. */
 struct observe *observe_open(struct control *c, struct why *why);
 /* Another process accepts from now on.  Streams and connections between two requests are closed,
- * and come again; replies under way are finished. */
+ * and come again; replies under way are finished, and who has connected and not asked yet is answered. */
 void observe_yield(struct observe *o);
 unsigned observe_visitors(const struct observe *o);
 /* Closes everything; *op is NULL on return. */

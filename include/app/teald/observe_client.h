@@ -77,7 +77,7 @@ struct visitor {
 	double touched;	/* clock_now() when it last made progress */
 	bool probes;	/* asks for /readyz or /healthz */
 	ev_timer deadline;	/* of the state */
-	double began;	/* clock_now() when the reply began */
+	double began;	/* clock_now() when the reply began; 0: the first request has not come */
 	bool keep;	/* another request may follow this one */
 	/* Appends what comes next of a body that is made while it is sent, at
 	 * least a byte; false: that was the last of it.  NULL: all is in out. */

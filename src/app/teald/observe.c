@@ -15,6 +15,8 @@
 #define SPARES 2
 /* and said again in the log. */
 #define COMPLAIN_SECONDS 10.0
+/* Of a visitor of a process that accepts no more, seconds. */
+#define FIRST_REQUEST 5.0
 
 struct observe *
 observe_bind(const struct config *config, struct why *why)
@@ -214,6 +216,22 @@ observe_port(const struct observe *o)
 	return addr_port(&a);
 }
 
+/* Who waits for no answer of ours leaves.  One that was accepted here and has not asked yet has nobody
+ * else who could answer: its first request may be on its way. */
+static void
+yield_visitor(struct visitor *v)
+{
+	if (v->state != VISITOR_IDLE && v->state != VISITOR_VIEWING)
+		return;
+	if (v->state == VISITOR_VIEWING || v->began > 0) {
+		visitor_close(v);
+		return;
+	}
+	ev_timer_stop(v->observe->loop, &v->deadline);
+	ev_timer_set(&v->deadline, FIRST_REQUEST, 0.0);
+	ev_timer_start(v->observe->loop, &v->deadline);
+}
+
 void
 observe_yield(struct observe *o)
 {
@@ -221,12 +239,8 @@ observe_yield(struct observe *o)
 	if (is_listening(o))
 		acceptor_close(&o->acceptor);
 	for (int i = 0; i < OBSERVE_PLACES; i++)
-		LIST_EACH(l, &o->places[i].list) {
-			struct visitor *v = list_entry(l, struct visitor, link);
-
-			if (v->state == VISITOR_IDLE || v->state == VISITOR_VIEWING)
-				visitor_close(v);
-		}
+		LIST_EACH(l, &o->places[i].list)
+			yield_visitor(list_entry(l, struct visitor, link));
 }
 
 unsigned
