@@ -5,7 +5,7 @@
 #include "store/state_orphans.h"
 
 static int
-compare_service_names(const void *a, const void *b)
+compare_known_names(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -21,14 +21,14 @@ state_orphans(const struct state *s, const struct config *config, const struct s
 		if (config->services[i].rename != NULL)
 			names[n_names++] = config->services[i].rename;
 	}
-	qsort(names, n_names, sizeof(*names), compare_service_names);
+	qsort(names, n_names, sizeof(*names), compare_known_names);
 	*first = NULL;
 	for (size_t i = 0; i < s->n; i++) {
 		const struct state_service *v = s->services[i];
 		const char *name = v->name;
 
 		if (!v->known || v->record.change == CHANGE_INITIAL ||
-		    bsearch(&name, names, n_names, sizeof(*names), compare_service_names) != NULL)
+		    bsearch(&name, names, n_names, sizeof(*names), compare_known_names) != NULL)
 			continue;
 		if (n++ == 0)
 			*first = v;
