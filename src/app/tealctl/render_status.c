@@ -16,7 +16,8 @@ style_of_state(json_t *state)
 {
 	const char *s = json_string_value(state);
 
-	return s == NULL || strcmp(s, "up") == 0 ? STYLE_PLAIN : STYLE_BAD;
+	/* One that drains does so on purpose. */
+	return s == NULL || strcmp(s, "up") == 0 || strcmp(s, "draining") == 0 ? STYLE_PLAIN : STYLE_BAD;
 }
 
 static json_t *

@@ -398,7 +398,7 @@ put_backends(struct buf *out, const struct top_screen *ts, json_t *color)
 		const char *state = json_string_value(json_at(b, "state")),
 			   *admin = json_string_value(json_at(b, "admin"));
 		const char *error = json_string_value(json_at(b, "error"));
-		bool well = state != NULL && strcmp(state, "up") == 0,
+		bool well = state != NULL && (strcmp(state, "up") == 0 || strcmp(state, "draining") == 0),
 		     drained = admin != NULL && strcmp(admin, "drain") == 0;
 		struct buf since;
 
