@@ -47,6 +47,10 @@ class Cluster:
                               "retry_pause": 0.0, "green": {"port": self.port}, "blue": {"port": self.blue}} | keys],
                 "node_pools": {"main": {"kubernetes": watch | (kube or {})}}}
 
+    def wait_watch(self, n=1):
+        """The n-th watch is under way: what cuts or ends them means that one, too."""
+        until(lambda: len(self.api.asked("watch", "/nodes")) >= n, f"watch {n}")
+
     def change(self, name, **spec):
         """spec of a node: unschedulable, taints; None takes away."""
         self.api.objects.change("Node", name, "", lambda old: old | {"spec": {k: v for k, v in (old["spec"] | spec).items()
@@ -257,6 +261,7 @@ def test_faults_of_the_api_lose_no_node_and_no_news(teal, cluster, load, kind):
     k = cluster()
     t = teal(clock=True, **k.settings())
     wait_peers(t, "abc")
+    k.wait_watch()
     clients = load(t, 2)
     if kind == "down":
         k.api.down()
@@ -290,6 +295,7 @@ def test_a_server_that_hangs_is_left_for_the_next(teal, cluster, closing):
     other.tokens = {"t0ken"}
     t = teal(clock=True, **k.settings(servers=[k.api.url, other.url]))
     wait_peers(t, "abc")
+    k.wait_watch()
     hang = k.api.fault("hang", path="/nodes")
     k.api.end_watches()
     until(lambda: hang.hits, "it hangs")
@@ -305,6 +311,7 @@ def test_tokens_and_certificates_rotate(teal, cluster, tmp_path):
     k = cluster()
     t = teal(**k.settings())
     wait_peers(t, "abc")
+    k.wait_watch()
     k.api.tokens = {"an0ther"}
     k.api.cut()
     t.wait_log("nodes.watch_failed", pool="main")
@@ -314,6 +321,7 @@ def test_tokens_and_certificates_rotate(teal, cluster, tmp_path):
     # Another authority's certificate is none, until its own is believed.
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other")
+    k.wait_watch(2)
     k.api.show(other.issue("kube-api", "127.0.0.1"))
     k.api.cut()
     t.wait_log("nodes.watch_failed", 2, pool="main")
@@ -334,6 +342,7 @@ def test_a_list_that_is_older_waits_until_it_is_repeated(teal, cluster, closing)
     old = KubeApi(k.ports.hold(), k.authority)
     for n in "ad":
         old.objects.create(node(n))
+    k.wait_watch()
     until(lambda: k.api.objects.version > old.objects.version, "it is older")
     k.api.down()
     k.api.objects = old.objects
