@@ -7,6 +7,7 @@
 
 #include "model/admission.h"
 #include "model/backend.h"
+#include "model/backend_index.h"
 #include "model/config.h"
 #include "model/maglev.h"
 #include "model/record.h"
@@ -70,6 +71,7 @@ struct service {
 	/* Those of nodes that were dropped, or replaced by others, with connections: as long as they have some. */
 	struct service_parted *parted;
 	size_t n_parted;
+	struct backend_index by_text;	/* all backends, from the first that came after the start on; before it, none */
 	struct service_former *former;	/* the one that went first comes first */
 	size_t n_former;
 	uint64_t generation;	/* of the last snapshot published */

@@ -140,12 +140,10 @@ service_configured_backend(const struct service_config *config, enum color color
 static struct backend_account *
 known_account(struct service *s, const struct backend *b)
 {
-	for (size_t i = 0; i < s->colors[b->color].n; i++) {
-		struct backend *other = s->colors[b->color].backends[i];
+	const struct backend *other = backend_index_twin(&s->by_text, b);
 
-		if (other != b && other->account != NULL && strcmp(other->text, b->text) == 0)
-			return backend_account_ref(other->account);
-	}
+	if (other != NULL)
+		return backend_account_ref(other->account);
 	for (size_t i = 0; i < s->n_former; i++) {
 		struct service_former *f = &s->former[i];
 		struct backend_account *account = f->account;
@@ -156,6 +154,17 @@ known_account(struct service *s, const struct backend *b)
 		return account;
 	}
 	return NULL;
+}
+
+/* A service whose backends stay as they are needs none. */
+static void
+index_present(struct service *s)
+{
+	if (s->by_text.room > 0)
+		return;
+	for (int c = 0; c < COLORS; c++)
+		for (size_t i = 0; i < s->colors[c].n; i++)
+			backend_index_add(&s->by_text, s->colors[c].backends[i]);
 }
 
 static void
@@ -273,6 +282,7 @@ service_free(struct service **sp)
 	for (size_t i = 0; i < s->n_former; i++)
 		backend_account_unref(&s->former[i].account);
 	free(s->former);
+	backend_index_clear(&s->by_text);
 	tls_context_free(&s->backend_tls);
 	tls_context_free(&s->check_tls);
 	free(s->tallies);
@@ -396,7 +406,9 @@ service_add_backend(struct service *s, struct backend *b)
 	enum color c = b->color;
 
 	expect_name(s->config, b, s->n_tallies);
+	index_present(s);
 	open_account(s, b);
+	backend_index_add(&s->by_text, b);
 	s->colors[c].backends = must_grow(s->colors[c].backends, s->colors[c].n + 1, sizeof(struct backend *));
 	s->colors[c].backends[s->colors[c].n++] = b;
 	service_forget_maglev(s, c);
@@ -429,6 +441,7 @@ service_remove_backend(struct service *s, struct backend *b)
 		i++;
 	CHECK(i < s->colors[c].n);
 	remember_account(s, b);
+	backend_index_remove(&s->by_text, b);
 	memmove(&list[i], &list[i + 1], (s->colors[c].n - i - 1) * sizeof(*list));
 	s->colors[c].n--;
 	service_forget_maglev(s, c);
