@@ -365,8 +365,10 @@ drain_on_changed(void *arg, enum err e, bool changed, const struct why *why)
 	}
 	d->version = d->pool->overlay.version;
 	d->deadline = clock_now() + (double)d->terms.timeout_us / 1e6;
-	BUS_EMIT(&d->control->bus, LOG_INFO_LEVEL, "node.draining", NULL, LS("pool", d->pool->config->name),
-		 LS("node", d->host), LF("timeout", (double)d->terms.timeout_us / 1e6));
+	/* A reload may have taken the pool while that was written: the first tick says so. */
+	if (d->pool->config != NULL)
+		BUS_EMIT(&d->control->bus, LOG_INFO_LEVEL, "node.draining", NULL, LS("pool", d->pool->config->name),
+			 LS("node", d->host), LF("timeout", (double)d->terms.timeout_us / 1e6));
 	ev_timer_start(d->control->loop, &d->tick);
 }
 

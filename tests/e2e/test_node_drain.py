@@ -300,7 +300,7 @@ def test_tealctl_says_it_in_one_line_and_may_be_killed(still):
 def drain_fleet(teal, pool, redis, ports):  # noqa: F811
     """A fleet before two nodes, whose drains last as long as the test says; quiet: and a second service
     there, whose idle connections are soon closed."""
-    def make(n=2, quiet=False, supervised=False, **keys):
+    def make(n=2, quiet=False, supervised=False, store=None, **keys):
         f = Fleet()
         f.redis, p = redis(), pool()
         keys = {"health": {"type": "none"}, "drain": {"timeout": 36000.0, "idle": 0.0}} | keys
@@ -309,7 +309,7 @@ def drain_fleet(teal, pool, redis, ports):  # noqa: F811
             if quiet:
                 settings["services"].append(settings["services"][0] | {
                     "name": "quiet", "listen": f"127.0.0.1:{ports.hold()}", "drain": {"timeout": 36000.0, "idle": 0.2}})
-            f.append(teal(start=False, store={"type": "redis", "prefix": f.prefix, "url": f.redis.url}, **settings))
+            f.append(teal(start=False, store={"type": "redis", "prefix": f.prefix, "url": f.redis.url} | (store or {}), **settings))
         for t in f:
             t.start(ready=False, supervised=supervised)
         for t in f:
@@ -400,6 +400,20 @@ def test_without_redis_at_the_deadline_the_others_are_unknown(drain_fleet):
     r = a.reply()
     assert (r["ok"], r["error"], r["changed"]) == (False, "unknown", True) or r["ok"], r
     assert held[0].read_end()[0] == b""
+
+
+def test_a_reload_takes_the_pool_while_the_drain_is_written(drain_fleet):
+    f = drain_fleet(1, store={"command_timeout": 60.0})
+    t, web = f[0], f[0].settings["services"][0]
+    f.redis.pause()
+    a = asked(t, SECOND, "--wait=3600")
+    del t.settings["node_pools"], web["nodes"]
+    change(t, **{color: {"backends": [f"{FIRST}:{web[color]['port']}"]} for color in ("green", "blue")})
+    t.ok("reload")
+    f.redis.resume()
+    r = a.reply()
+    assert (r["error"], r["changed"]) == ("conflict", True) and "has that pool no more" in r["message"], r
+    assert peers(t) == {FIRST}
 
 
 @pytest.mark.parametrize("who", ["another", "the one that was asked"])
