@@ -254,6 +254,7 @@ def test_what_teal_refuses_is_the_exit_status(site):
 @pytest.mark.parametrize("words, why", [
     ([], "one of --image"), (["--image=x", "--applied"], "one of --image"), (["--image="], "without its value"),
     (["--image=x", "--keep=soon"], "--keep needs a number"), (["--image=x", "--ttl=3"], "at least 4"),
+    (["--image=x", "--ttl=08"], "not '08'"), (["--image=x", "--timeout=090"], "not '090'"),
     (["--image=x", "--color=red"], "unknown option"), (["--image=x", "--namespace=shop"], "needs {}"),
     (["--apply=nowhere"], "there is no nowhere"), (["--apply=.", "--container=app"], "are for --image"),
     (["--image=x", "other"], "one service"), (["--image=x", "--urls=nowhere"], "cannot be read"),
@@ -263,6 +264,13 @@ def test_bad_usage_is_said_before_anything_is_asked(site, words, why):
     job = run(site, *words, status=2)
     assert why in job.out, job.out
     assert site.ok("history", "shop")["history"] == [] and not site.cluster.api.requests
+
+
+def test_seconds_of_a_url_are_decimal(site):
+    (site.folder / "urls").write_text("200 08.5 http://shop.example/\n")
+    job = run(site, IMAGE + "v1", "--urls=urls", status=2)
+    assert "urls:1: '08.5' is no number of seconds" in job.out and not site.cluster.api.requests
+    is_as_before(site)
 
 
 def test_a_watch_that_ends_and_an_api_that_hangs_are_waited_out(site):
