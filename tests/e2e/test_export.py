@@ -83,10 +83,11 @@ def test_an_http_service(teal, ports, exported, tmp_path):
 
 
 def test_tcp_services(teal, ports, exported):
-    a, b, c = (ports.hold() for _ in range(3))
+    a, b, c, d = (ports.hold() for _ in range(4))
     t = teal(services=[
         service("tcp", listen=[f"127.0.0.1:{a}", f"[::1]:{a}"], **colors()),
         service("passed", listen=f"127.0.0.1:{b}", sni=["a.example"], **colors(40080)),
+        service("no", listen=f"127.0.0.1:{d}", **colors()),
         {"name": "one", "listen": f"127.0.0.1:{c}", "backends": [f"{n}:30500" for n in NODES]}])
     tcp = exported(t, "gateway", "tcp")
     assert [l["protocol"] for l in tcp["Gateway", "tcp"]["listeners"]] == ["TCP"]
@@ -95,6 +96,8 @@ def test_tcp_services(teal, ports, exported):
     passed = exported(t, "gateway", "passed")
     assert passed["Gateway", "passed"]["listeners"][0]["tls"] == {"mode": "Passthrough"}
     assert passed["TLSRoute", "passed"]["hostnames"] == ["a.example"]
+    # What YAML takes for something else than a name is one.
+    assert exported(t, "gateway", "no")["TCPRoute", "no"]["parentRefs"] == [{"name": "no"}]
     # A port that a cluster has to be told of.
     assert "--service-node-port-range" in t.tealctl("export", "service", "passed").stdout
     assert "--service-node-port-range" not in t.tealctl("export", "service", "tcp").stdout

@@ -36,7 +36,8 @@ put_yaml_string(struct buf *b, json_t *value)
 	free(text);
 }
 
-/* A name that Kubernetes takes: service and word, or service alone. */
+/* A name that Kubernetes takes: service and word, or service alone; in quotes, for YAML has other uses for
+ * words such as no and null. */
 static void
 put_name(struct buf *b, const char *service, const char *word)
 {
@@ -47,7 +48,7 @@ put_name(struct buf *b, const char *service, const char *word)
 		name[i] = isalnum((unsigned char)service[i]) ? (char)tolower((unsigned char)service[i]) : '-';
 	while (n > 0 && name[n - 1] == '-')
 		n--;
-	buf_printf(b, "%s%.*s%s%s", isalpha((unsigned char)name[0]) ? "" : "s", (int)n, name,
+	buf_printf(b, "\"%s%.*s%s%s\"", isalpha((unsigned char)name[0]) ? "" : "s", (int)n, name,
 		   *word != '\0' ? "-" : "", word);
 }
 
