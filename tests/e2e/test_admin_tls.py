@@ -1,5 +1,6 @@
 """The admin listener: who gets in by a certificate or a token and who does not, what becomes of connections when
 that changes, and clients that mean no good."""
+import datetime
 import json
 import os
 import socket
@@ -235,6 +236,23 @@ def test_a_reload_opens_and_closes_the_listener(remote, listener, ports, tmp_pat
     assert listener.tealctl("version", own=job).returncode == 0
 
 
+def test_nobody_stays_once_nothing_is_accepted_any_more(remote, listener):
+    """By a certificate as by a token: without the setting that let it in no connection gives commands."""
+    job, token = listener.ca.issue("job"), listener.token("ci")
+    teal = remote([*JOB, {"token": "ci", **READS}])
+    for gone in ({"listen": None, "tls": None, "token_file": None},
+                 {"tls": {k: v for k, v in listener.settings["tls"].items() if k != "client_ca"}}):
+        with listener.connect(job) as a, listener.connect(token=token) as b:
+            assert a.command("version")["ok"] and b.command("version")["ok"]
+            settings(teal, **gone)
+            assert reload(teal)["changed"]
+            assert a.object() is None
+            assert b.object() is None if "token_file" in gone else b.command("version")["ok"]
+        assert "client_ca" in teal.wait_log("admin.closed", user="cn:job")["why"]
+        settings(teal, **listener.settings)
+        reload(teal)
+
+
 def test_connections_and_the_listener_survive_an_upgrade(remote, listener):
     job, token = listener.ca.issue("job"), listener.token("ci")
     teal = remote([*JOB, {"token": "ci", **READS}], supervised=True)
@@ -398,6 +416,24 @@ def test_a_token_that_expires_meanwhile(remote, listener):
         reload(teal)
         assert a.object() is None
     assert "has expired" in listener.tealctl("status", token=token).stderr
+
+
+def test_a_stream_of_events_ends_with_what_its_client_has_shown(remote, listener):
+    token = listener.token("ci", f"until={datetime.date.today() + datetime.timedelta(days=10)}")
+    teal = remote([*JOB, {"token": "ci", **READS}], clock=True)
+    with listener.connect(listener.ca.issue("job", days=20)) as a, listener.connect(token=token) as b, teal.admin() as local:
+        for admin in (a, b, local):
+            admin.send("events")
+            assert admin.object()["event"] == "events.listening"
+        teal.clock.move(12 * 86400)
+        assert teal.wait_log("admin.closed", user="token:ci")["why"] == "the token that this connection has shown has expired"
+        until(lambda: b.object() is None, "its stream has ended")
+        teal.ok("flip", "web", "blue", "--reason=seen by those who may")
+        until(lambda: "seen by those who may" in str(a.object()), "the other one goes on")
+        teal.clock.move(10 * 86400)
+        assert "certificate" in teal.wait_log("admin.closed", user="cn:job")["why"]
+        until(lambda: a.object() is None, "its stream has ended")
+        until(lambda: "seen by those who may" in str(local.object()), "that of the socket goes on")
 
 
 def test_what_teald_t_says(remote, listener, tmp_path):

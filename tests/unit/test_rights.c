@@ -354,10 +354,11 @@ callers_have_what_their_certificate_or_token_gives(void **state)
 		{ .san = san, .n_san = 1, .services = pay_glob, .n_services = 1, .allow = BIT(FLIP) },
 		{ .tokens = tokens, .n_tokens = 1, .services = all_glob, .n_services = 1, .allow = BIT(READ) },
 	};
+	static char ca[] = "ca.pem";
 	static struct admin_token known = { .name = "ci", .hash = "aa", .until = 1000 };
 	static struct config net = {
 		.refs = 1,
-		.admin = { .roles = by, .n_roles = ARRAY_LEN(by), .net = { .tokens = &known, .n_tokens = 1 } },
+		.admin = { .roles = by, .n_roles = ARRAY_LEN(by), .net = { .client_ca = ca, .tokens = &known, .n_tokens = 1 } },
 		.services = services,
 		.n_services = ARRAY_LEN(services),
 	};
@@ -389,6 +390,10 @@ callers_have_what_their_certificate_or_token_gives(void **state)
 	assert_string_equal(again->subject, "CN=job-7");
 	assert_non_null(admin_caller_is_over(again, &net, 500));
 	assert_null(admin_caller_take(STR("")));
+	/* Nor is it good where none is asked for. */
+	net.admin.net.client_ca = NULL;
+	assert_non_null(admin_caller_is_over(again, &net, 499));
+	net.admin.net.client_ca = ca;
 	buf_free(&row);
 	rights_unref(&r);
 	admin_caller_unref(&again);

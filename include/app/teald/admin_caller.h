@@ -30,8 +30,8 @@ void admin_caller_unref(struct admin_caller **cp);
 
 /* Is the role among those that its certificate or token gives it? */
 bool admin_caller_has_role(const struct admin_caller *c, const struct config *config, const struct role_config *role);
-/* A sentence when its token was taken back, or its time is over at `now` (seconds since 1970); else
- * NULL.  Whether its certificate was revoked is the listener's to say. */
+/* A sentence when its token was taken back, no certificate is accepted any more, or its time is over at `now`
+ * (seconds since 1970); else NULL.  Whether its certificate was revoked is the listener's to say. */
 const char *admin_caller_is_over(const struct admin_caller *c, const struct config *config, int64_t now);
 
 /* For another process, and back; NULL: it is none, or memory is out. */

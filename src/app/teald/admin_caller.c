@@ -117,6 +117,8 @@ admin_caller_is_over(const struct admin_caller *c, const struct config *config, 
 {
 	const struct admin_token *token;
 
+	if (c->hash[0] == '\0' && config->admin.net.client_ca == NULL)
+		return "the certificate that this connection has shown is good no more: admin.tls.client_ca was taken out";
 	if (c->hash[0] == '\0')
 		return now >= c->names.not_after ? "the certificate that this connection has shown has expired" : NULL;
 	token = admin_token_by_hash(config->admin.net.tokens, config->admin.net.n_tokens, c->hash);

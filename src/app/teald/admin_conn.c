@@ -350,12 +350,17 @@ void
 admin_conn_sweep(struct admin_conn *c)
 {
 	double now = clock_now();
+	const char *over;
 
 	if (buf_len(&c->out) > 0 && now - c->moved > ADMIN_STUCK_SECONDS) {
 		LOG_WARN("admin.closed", LS("why", "the client does not read"), rights_log_who(c->rights),
 			 LI("pid", c->pid));
 		admin_conn_close(c);
 	} else if (c->command != NULL && has_hung_up(c)) {
+		admin_conn_close(c);
+	} else if (c->command != NULL && c->command->request.command == ADMIN_EVENTS && (over = caller_is_over(c)) != NULL) {
+		/* What it streams ends with what it has shown; other commands have been begun, and end by themselves. */
+		LOG_INFO("admin.closed", LS("why", over), rights_log_who(c->rights), LS("peer", c->rights->caller->peer));
 		admin_conn_close(c);
 	}
 }

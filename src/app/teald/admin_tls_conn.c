@@ -48,6 +48,8 @@ admin_tls_conn_end(struct admin_tls_conn *c)
 	io_close(t->loop, &c->main);
 	relay_end(&c->up, &t->buffers);
 	relay_end(&c->down, &t->buffers);
+	/* Of a token that came in part. */
+	explicit_bzero(c->line, sizeof(c->line));
 	list_remove(&c->link);
 	list_append(&t->ended, &c->link);
 	t->n--;
