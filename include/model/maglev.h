@@ -18,13 +18,14 @@ struct maglev {
 	uint32_t size;	/* of slots, a prime; 0: no backend has a weight */
 	uint32_t *slots;	/* indexes into backends */
 	struct backend **backends;	/* references; by address, weight above 0 */
+	uint32_t *weights;	/* theirs when this was made: main changes them, whoever reads this */
 	uint32_t n;
 };
 
 /* One reference, the caller's.  Aborts when memory is out. */
 struct maglev *maglev_new(struct backend *const *backends, size_t n);
-/* The same with so many slots: a prime, more than there are backends; 0: as many as are good. */
-struct maglev *maglev_new_sized(struct backend *const *backends, size_t n, uint32_t size);
+/* The same by these weights, with so many slots: a prime, more than there are backends; 0: as many as are good. */
+struct maglev *maglev_new_sized(struct backend *const *backends, const uint32_t *weights, size_t n, uint32_t size);
 struct maglev *maglev_ref(struct maglev *m);
 /* Consumes the caller's reference: *mp is NULL on return. */
 void maglev_unref(struct maglev **mp);

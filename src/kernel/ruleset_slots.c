@@ -110,14 +110,14 @@ make_turns(struct ruleset_slots *s, const struct snapshot_color *color, int fami
 /* -- by source ---------------------------------------------------------------------- */
 
 static uint32_t
-source_size(struct backend *const *all, uint32_t n)
+source_size(const uint32_t *weights, uint32_t n)
 {
 	uint64_t sum = 0, lightest = UINT64_MAX, wanted, needed;
 
 	for (uint32_t i = 0; i < n; i++) {
-		sum += backend_weight(all[i]);
-		if (backend_weight(all[i]) < lightest)
-			lightest = backend_weight(all[i]);
+		sum += weights[i];
+		if (weights[i] < lightest)
+			lightest = weights[i];
 	}
 	wanted = sum / lightest * SOURCE_LIGHTEST;
 	if (wanted < (uint64_t)n * SOURCE_EACH)
@@ -141,13 +141,14 @@ heir(const struct snapshot_color *color, int family, uint32_t slot)
 
 	for (unsigned i = 0; i < color->n; i++) {
 		const struct backend *b = color->usable[i];
+		uint32_t weight = backend_weight(b);
 		double unit, score;
 
 		if (!has_family(b, family))
 			continue;
 		unit = ((double)(hash_bytes(b->text, strlen(b->text), slot) >> 11) + 0.5) /
 		       9007199254740992.0;
-		score = (backend_weight(b) > 0 ? backend_weight(b) : 1) / -log(unit);
+		score = (weight > 0 ? weight : 1) / -log(unit);
 		if (best == MAGLEV_NONE || score > most) {
 			best = i;
 			most = score;
@@ -165,26 +166,29 @@ place_in_color(const struct snapshot_color *color, const struct backend *b)
 	return MAGLEV_NONE;
 }
 
-/* Owners are all backends of the color, usable or not. */
+/* Owners are all backends of the color, usable or not, by the weights that the table has: main changes theirs meanwhile. */
 static void
 make_source(struct ruleset_slots *s, const struct snapshot_color *color, int family)
 {
 	const struct maglev *whole = color->maglev;
 	struct backend **owners = must_array(whole->n + 1, sizeof(struct backend *));
-	uint32_t n = 0, *places;
+	uint32_t *weights = must_array(whole->n + 1, sizeof(*weights)), n = 0, *places;
 	struct maglev *m;
 	bool any = false;
 
 	for (uint32_t i = 0; i < whole->n; i++)
-		if (has_family(whole->backends[i], family))
+		if (has_family(whole->backends[i], family)) {
+			weights[n] = whole->weights[i];
 			owners[n++] = whole->backends[i];
+		}
 	for (unsigned i = 0; i < color->n; i++)
 		any |= has_family(color->usable[i], family);
 	if (n == 0 || !any) {
 		free(owners);
+		free(weights);
 		return;
 	}
-	m = maglev_new_sized(owners, n, source_size(owners, n));
+	m = maglev_new_sized(owners, weights, n, source_size(weights, n));
 	places = must_array(m->n, sizeof(*places));
 	for (uint32_t i = 0; i < m->n; i++)
 		places[i] = place_in_color(color, m->backends[i]);
@@ -198,6 +202,7 @@ make_source(struct ruleset_slots *s, const struct snapshot_color *color, int fam
 	}
 	free(places);
 	free(owners);
+	free(weights);
 	maglev_unref(&m);
 }
 

@@ -14,10 +14,15 @@
 
 static const uint32_t primes[] = { 4099, 16411, 65537, 262147, 1048583 };
 
+struct weighed {
+	struct backend *backend;
+	uint32_t weight;
+};
+
 static int
 by_address(const void *a, const void *b)
 {
-	return strcmp((*(struct backend *const *)a)->text, (*(struct backend *const *)b)->text);
+	return strcmp(((const struct weighed *)a)->backend->text, ((const struct weighed *)b)->backend->text);
 }
 
 static uint32_t
@@ -26,9 +31,9 @@ choose_size(const struct maglev *m)
 	uint64_t sum = 0, lightest = UINT64_MAX, wanted;
 
 	for (uint32_t i = 0; i < m->n; i++) {
-		sum += backend_weight(m->backends[i]);
-		if (backend_weight(m->backends[i]) < lightest)
-			lightest = backend_weight(m->backends[i]);
+		sum += m->weights[i];
+		if (m->weights[i] < lightest)
+			lightest = m->weights[i];
 	}
 	wanted = sum / lightest * SLOTS_LIGHTEST;
 	if (wanted < (uint64_t)m->n * SLOTS_EACH)
@@ -71,11 +76,11 @@ fill_table(struct maglev *m)
 
 		all[i].next = (uint32_t)(hash_bytes(b->text, n, 1) % m->size);
 		all[i].skip = (uint32_t)(hash_bytes(b->text, n, 2) % (m->size - 1) + 1);
-		if (backend_weight(b) > heaviest)
-			heaviest = backend_weight(b);
+		if (m->weights[i] > heaviest)
+			heaviest = m->weights[i];
 	}
 	for (uint32_t i = 0; left > 0; i = (i + 1) % m->n) {
-		all[i].credit += backend_weight(m->backends[i]);
+		all[i].credit += m->weights[i];
 		if (all[i].credit < heaviest)
 			continue;
 		all[i].credit -= heaviest;
@@ -85,29 +90,52 @@ fill_table(struct maglev *m)
 	free(all);
 }
 
-struct maglev *
-maglev_new(struct backend *const *backends, size_t n)
+/* In the order of their addresses, those with a weight. */
+static void
+take_backends(struct maglev *m, struct backend *const *backends, const uint32_t *weights, size_t n)
 {
-	return maglev_new_sized(backends, n, 0);
+	struct weighed *all = must_array(n, sizeof(*all));
+
+	for (size_t i = 0; i < n; i++)
+		if (weights[i] > 0)
+			all[m->n++] = (struct weighed){ backends[i], weights[i] };
+	if (m->n > 0)
+		qsort(all, m->n, sizeof(*all), by_address);
+	m->backends = must_array(m->n, sizeof(struct backend *));
+	m->weights = must_array(m->n, sizeof(*m->weights));
+	for (uint32_t i = 0; i < m->n; i++) {
+		m->backends[i] = backend_ref(all[i].backend);
+		m->weights[i] = all[i].weight;
+	}
+	free(all);
 }
 
 struct maglev *
-maglev_new_sized(struct backend *const *backends, size_t n, uint32_t size)
+maglev_new_sized(struct backend *const *backends, const uint32_t *weights, size_t n, uint32_t size)
 {
 	struct maglev *m = must_alloc(sizeof(*m));
 
 	atomic_init(&m->refs, 1);
-	m->backends = must_array(n, sizeof(struct backend *));
-	for (size_t i = 0; i < n; i++)
-		if (backend_weight(backends[i]) > 0)
-			m->backends[m->n++] = backend_ref(backends[i]);
+	take_backends(m, backends, weights, n);
 	if (m->n == 0)
 		return m;
-	qsort(m->backends, m->n, sizeof(struct backend *), by_address);
 	m->size = size > 0 ? size : choose_size(m);
 	m->slots = must_array(m->size, sizeof(uint32_t));
 	memset(m->slots, 0xff, m->size * sizeof(uint32_t));
 	fill_table(m);
+	return m;
+}
+
+struct maglev *
+maglev_new(struct backend *const *backends, size_t n)
+{
+	uint32_t *weights = must_array(n, sizeof(*weights));
+	struct maglev *m;
+
+	for (size_t i = 0; i < n; i++)
+		weights[i] = backend_weight(backends[i]);
+	m = maglev_new_sized(backends, weights, n, 0);
+	free(weights);
 	return m;
 }
 
@@ -129,6 +157,7 @@ maglev_unref(struct maglev **mp)
 	for (uint32_t i = 0; i < m->n; i++)
 		backend_unref(&m->backends[i]);
 	free(m->backends);
+	free(m->weights);
 	free(m->slots);
 	free(m);
 }

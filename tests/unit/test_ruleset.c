@@ -161,6 +161,24 @@ test_no_backend_is_too_light_for_sources(void **state)
 	ruleset_slots_free(&a);
 }
 
+/* Main changes them while the rules are made: one that gets nothing more has no share to divide by. */
+static void
+test_sources_go_by_the_weights_of_their_table(void **state)
+{
+	struct snapshot *s = snapshot_of(1, 1, GREEN, "10.0.0.1:80 10.0.0.2:80", "");
+	struct ruleset_slots a, b;
+
+	(void)state;
+	ruleset_slots_make(&a, &s->colors[GREEN], AF_INET, true);
+	s->colors[GREEN].usable[1]->share = 0;
+	ruleset_slots_make(&b, &s->colors[GREEN], AF_INET, true);
+	assert_int_equal(a.n, b.n);
+	assert_memory_equal(a.list, b.list, a.n * sizeof(*a.list));
+	ruleset_slots_free(&a);
+	ruleset_slots_free(&b);
+	snapshot_unref(&s);
+}
+
 static void
 test_the_order_of_backends_does_not_matter_to_sources(void **state)
 {
@@ -403,6 +421,7 @@ main(void)
 		cmocka_unit_test(test_each_family_has_its_own),
 		cmocka_unit_test(test_who_loses_a_backend_is_the_only_one_who_moves),
 		cmocka_unit_test(test_no_backend_is_too_light_for_sources),
+		cmocka_unit_test(test_sources_go_by_the_weights_of_their_table),
 		cmocka_unit_test(test_the_order_of_backends_does_not_matter_to_sources),
 		cmocka_unit_test(test_the_table_reads_like_what_it_does),
 		cmocka_unit_test(test_doors_say_who_may_come_in),
