@@ -54,7 +54,7 @@ nodes_said(const struct node_pool *p, const char *host, struct node *room)
 	if (w->wish != NODE_DRAIN || p->config->kube == NULL)
 		return room;
 	room->terms.since_us = w->since_us;
-	/* It will be gone, whoever still uses it. */
+	/* It will be gone, and its connections with it. */
 	if (w->why == WATCHED_TAINTED || w->why == WATCHED_DELETING || w->why == WATCHED_DELETED)
 		room->terms.timeout_us = (int64_t)(p->config->kube->drain_timeout * 1e6);
 	return room;

@@ -12,7 +12,7 @@
 
 /* Seconds. */
 #define STEP 0.002
-/* So often it is looked whether a node that the API has no more serves anyone still. */
+/* How often it is looked whether a node that the API has no more still has connections; seconds. */
 #define FADE_EVERY 1.0
 /* Of the thread's end, when the process stops. */
 #define END_BY 1.0

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "model/admin_token.h"
 #include "model/config_account.h"
 #include "model/config_draft.h"
@@ -253,6 +254,23 @@ check_services(const struct draft *d, const struct role_config *role, const conf
 	free(names);
 }
 
+/* Whether the token file has a token of that name, and *good whether one of these has not expired. */
+static bool
+knows_token(const struct admin_net_config *a, const char *name, bool *good)
+{
+	int64_t now = clock_wall_us() / 1000000;
+	bool known = false;
+
+	*good = false;
+	for (size_t i = 0; i < a->n_tokens; i++) {
+		if (strcmp(a->tokens[i].name, name) != 0)
+			continue;
+		known = true;
+		*good = *good || a->tokens[i].until == 0 || now < a->tokens[i].until;
+	}
+	return known;
+}
+
 /* A role that no connection can have. */
 static void
 check_ways_in(const struct draft *d, const struct role_config *role, const config_setting_t *s)
@@ -266,11 +284,13 @@ check_ways_in(const struct draft *d, const struct role_config *role, const confi
 		cursor_warn(&c, s, "admin.roles: no connection has this role by cn or san: admin.tls has no client_ca");
 	for (size_t i = 0; i < role->n_tokens; i++) {
 		const config_setting_t *list = config_setting_get_member(s, "token");
-		bool known = false;
+		bool good, known = knows_token(a, role->tokens[i], &good);
 
-		for (size_t k = 0; k < a->n_tokens && !known; k++)
-			known = strcmp(a->tokens[k].name, role->tokens[i]) == 0;
-		if (!known && a->n_listen > 0)
+		if (known && !good)
+			cursor_warn(&c, cursor_item(list, i),
+				    "admin.roles.token: \"%s\" has expired, says %s; teald --new-token=%s makes another",
+				    show(role->tokens[i]).s, a->token_file, show(role->tokens[i]).s);
+		else if (!known && a->n_listen > 0)
 			cursor_warn(&c, cursor_item(list, i), "admin.roles.token: %s has no token \"%s\"; teald --new-token=%s makes one",
 				    a->token_file != NULL ? a->token_file : "admin.token_file, which is missing,",
 				    show(role->tokens[i]).s, show(role->tokens[i]).s);
@@ -293,6 +313,7 @@ draft_check_roles(const struct draft *d)
 	const config_setting_t *list =
 		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.roles");
 	struct cursor c = { d->r, NULL, "", NULL };
+	size_t n_ways_in = 0;
 
 	for (size_t i = 0; i < d->c.admin.n_roles; i++) {
 		const config_setting_t *s = config_setting_get_elem(list, (unsigned)i);
@@ -302,6 +323,7 @@ draft_check_roles(const struct draft *d)
 			continue;
 		check_services(d, role, s);
 		check_ways_in(d, role, s);
+		n_ways_in += role->n_cn + role->n_san + role->n_tokens;
 		if (role->user != NULL && (strcmp(role->user, "root") == 0 ||
 					   (d->c.user != NULL && strcmp(role->user, d->c.user) == 0)))
 			cursor_warn(&c, config_setting_get_member(s, "user"),
@@ -312,6 +334,9 @@ draft_check_roles(const struct draft *d)
 				    "admin.roles.allow: \"admin\" changes nothing here: it counts with "
 				    "services = [\"*\"] only");
 	}
+	if (d->c.admin.net.n_listen > 0 && n_ways_in == 0)
+		cursor_warn(&c, config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.listen"),
+			    "admin.listen: its clients may do nothing: no role in admin.roles has cn, san or token");
 }
 
 static void

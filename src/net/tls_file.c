@@ -114,7 +114,7 @@ tls_file_read(const char *path, bool secret, struct tls_file *out, struct why *w
 		close(fd);
 		return why_set(
 			why, E_USAGE,
-			"the key in %.256s is open to everyone on this machine; mend it with: chmod o= %.256s",
+			"%.256s, which holds a secret, is open to everyone on this machine; mend it with: chmod o= %.256s",
 			path, path);
 	}
 	out->n = (size_t)st.st_size;

@@ -24,7 +24,7 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 	[ADMIN_OPT_REASON] = { ADMIN_OPT_REASON, "reason", ADMIN_KIND_TEXT, "TEXT",
 		"kept in the history and the audit log" },
 	[ADMIN_OPT_FORCE] = { ADMIN_OPT_FORCE, "force", ADMIN_KIND_FLAG, NULL,
-		"skip the health gate; nothing else is skipped" },
+		"flip: skip the health gate, and nothing else; other commands: see above" },
 	[ADMIN_OPT_LAST] = { ADMIN_OPT_LAST, "last", ADMIN_KIND_COUNT, "N",
 		"only the newest N" },
 	[ADMIN_OPT_BRIEF] = { ADMIN_OPT_BRIEF, "brief", ADMIN_KIND_FLAG, NULL,
@@ -123,15 +123,16 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 			BIT(ADMIN_OPT_SPREAD) | BIT(ADMIN_OPT_NO_CUT), 0, true,
 		"the nodes of a pool, at runtime",
 		"list [POOL] shows them, with --brief only the services that are not well on a\n"
-		"node; the others take POOL and HOST.  drain: HOST keeps its\n"
-		"connections and gets no new ones; ready undoes that.  With --wait they end, too,\n"
-		"and the reply proves that the whole fleet has none left there; the drain goes on\n"
-		"when its client leaves.  remove: likewise, and it\n"
-		"is no longer checked or counted.  add: HOST gets a backend for each color of\n"
-		"every service that uses the pool, checked before it is used.  All of it is for\n"
-		"the whole fleet, outlives restarts and wins over the configuration until\n"
-		"reset; no other connection is touched.  The last usable backend of an active color\n"
-		"is not taken, here nor by what the store says, unless by --force.\n" },
+		"node; the others take POOL and HOST.  drain: HOST keeps its connections and gets\n"
+		"no new ones.  With --wait they end, too, and the reply proves that the whole\n"
+		"fleet has none left there (exit status 6: some are left; 8 or 11: it is not\n"
+		"known of all); the drain goes on when its client leaves.  ready undoes a drain;\n"
+		"one that a Kubernetes API asks for only with --force.  remove: as drain, and\n"
+		"HOST is no longer checked or counted.  add: HOST gets a backend for each color\n"
+		"of every service that uses the pool, checked before it is used.  All of it is\n"
+		"for the whole fleet, outlives restarts and wins over the configuration until\n"
+		"reset; no other connection is touched.  The last usable backend of an active\n"
+		"color is not taken, here nor by what the store says, unless by --force.\n" },
 	[ADMIN_FLEET] = { ADMIN_FLEET, "fleet", "", ADMIN_RIGHT_READ, 0, 0, 0, 0,
 		false, "every teald that flips together with this one",
 		"Which epochs each has applied and the health it sees.  One that vanished\n"

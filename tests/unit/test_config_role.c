@@ -128,6 +128,26 @@ a_role_that_changes_nothing_is_advised_against(void **state)
 		       "services = [\"*\"] only");
 }
 
+#define HASH "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define NET(roles) \
+	TOP("admin: { listen = \"127.0.0.1:9443\"; tls: { cert = \"c.pem\"; }; token_file = \"tokens\";\n" \
+	    "roles = ( " roles " ); };")
+
+static void
+a_listener_whose_clients_may_do_nothing_is_advised_against(void **state)
+{
+	(void)state;
+	write_file("tokens", "ci sha256:" HASH "a until=2020-01-31\n"
+			     "app sha256:" HASH "b until=2020-01-31\napp sha256:" HASH "c\n");
+	assert_warning(NET("{ user = \"daemon\";" READS "}"),
+		       "teal.conf:2: admin.listen: its clients may do nothing: no role in admin.roles has cn, san or token");
+	good(NET("{ token = [\"app\",\n\"ci\"];" READS "}"));
+	assert_int_equal(t.warnings.n, 1);
+	assert_begins(t.warnings.lines[0], "teal.conf:4: admin.roles.token: \"ci\" has expired, says ");
+	good(NET("{ token = \"app\";" READS "}"));
+	assert_int_equal(t.warnings.n, 0);
+}
+
 int
 main(void)
 {
@@ -135,6 +155,7 @@ main(void)
 		cmocka_unit_test(roles_keep_their_order_and_know_their_ids),
 		cmocka_unit_test(a_role_that_cannot_be_meant_is_refused),
 		cmocka_unit_test(a_role_that_changes_nothing_is_advised_against),
+		cmocka_unit_test(a_listener_whose_clients_may_do_nothing_is_advised_against),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

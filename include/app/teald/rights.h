@@ -27,7 +27,7 @@ struct rights {
 	unsigned refs;
 	const struct config *config;	/* one reference */
 	struct admin_caller *caller;	/* one reference; NULL: a user of this machine */
-	uid_t uid;	/* of a caller (uid_t)-1, which nobody has, as is gid */
+	uid_t uid;	/* of a caller (uid_t)-1, which no user has; likewise gid */
 	gid_t gid;
 	gid_t *groups;	/* supplementary */
 	size_t n_groups;

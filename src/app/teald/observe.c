@@ -216,8 +216,8 @@ observe_port(const struct observe *o)
 	return addr_port(&a);
 }
 
-/* Who waits for no answer of ours leaves.  One that was accepted here and has not asked yet has nobody
- * else who could answer: its first request may be on its way. */
+/* A visitor that waits for no answer of ours leaves.  One that was accepted here and has not asked yet
+ * stays: its first request may be on its way, and no other process could answer it. */
 static void
 yield_visitor(struct visitor *v)
 {

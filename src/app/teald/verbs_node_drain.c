@@ -24,7 +24,7 @@ member_json(const struct command *cmd, struct json *j, const struct node_drain_m
 	for (unsigned i = 0; i < m->left.n_services; i++) {
 		struct service_ctl *ctl = control_find(c, str_from(m->left.services[i].name));
 
-		/* One that only another teald has is nobody's here. */
+		/* No user here has rights on a service that only another teald has. */
 		if (ctl == NULL || !command_may_read(cmd, ctl->service))
 			continue;
 		json_object(j, NULL);
