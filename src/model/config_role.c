@@ -306,6 +306,17 @@ is_for_all(const struct role_config *role)
 	return false;
 }
 
+/* Rights over more than the services it has. */
+static void
+check_whole(const struct role_config *role, const struct cursor *c, const config_setting_t *allow)
+{
+	if (role->allow & 1u << ADMIN_RIGHT_NODE)
+		cursor_warn(c, allow, "admin.roles.allow: \"node\" changes nothing here: it counts with services = [\"*\"] only");
+	if (role->allow & 1u << ADMIN_RIGHT_ADMIN)
+		cursor_warn(c, allow, "admin.roles.allow: \"admin\" is good for release --force and config of these services here: "
+			    "the rest of it counts with services = [\"*\"] only");
+}
+
 void
 draft_check_roles(const struct draft *d)
 {
@@ -329,10 +340,8 @@ draft_check_roles(const struct draft *d)
 			cursor_warn(&c, config_setting_get_member(s, "user"),
 				    "admin.roles.user: \"%s\" may do everything without a role",
 				    show(role->user).s);
-		if ((role->allow & 1u << ADMIN_RIGHT_ADMIN) && role->n_services > 0 && !is_for_all(role))
-			cursor_warn(&c, config_setting_get_member(s, "allow"),
-				    "admin.roles.allow: \"admin\" changes nothing here: it counts with "
-				    "services = [\"*\"] only");
+		if (role->n_services > 0 && !is_for_all(role))
+			check_whole(role, &c, config_setting_get_member(s, "allow"));
 	}
 	if (d->c.admin.net.n_listen > 0 && n_ways_in == 0)
 		cursor_warn(&c, config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "admin.listen"),

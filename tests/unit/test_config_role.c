@@ -124,7 +124,10 @@ a_role_that_changes_nothing_is_advised_against(void **state)
 	assert_warning(TOP("user = \"daemon\"; admin: { roles = ( { user = \"daemon\";" READS "} ); };"),
 		       "teal.conf:2: admin.roles.user: \"daemon\" may do everything without a role");
 	assert_warning(ROLES("{ user = \"daemon\"; services = [\"shop\"];\nallow = [\"read\", \"admin\"]; }"),
-		       "teal.conf:3: admin.roles.allow: \"admin\" changes nothing here: it counts with "
+		       "teal.conf:3: admin.roles.allow: \"admin\" is good for release --force and config of these services "
+		       "here: the rest of it counts with services = [\"*\"] only");
+	assert_warning(ROLES("{ user = \"daemon\"; services = [\"shop\"];\nallow = [\"read\", \"node\"]; }"),
+		       "teal.conf:3: admin.roles.allow: \"node\" changes nothing here: it counts with "
 		       "services = [\"*\"] only");
 }
 
