@@ -380,7 +380,8 @@ def test_a_service_that_reaches_no_backend_needs_none(teal, ports, keys, status,
     m = t.metrics()
     assert not m.has("teal_backends_healthy", service="old")
     assert m.get("teal_backends_needed", service="old") == 0
-    assert t.ctl("flip", "old", "blue")["error"] == "unsupported"
+    r = t.ctl("flip", "old", "blue")
+    assert r["error"] == "unsupported" and "has no backends" in r["message"], r
 
 
 def test_backends_come_and_go_with_a_reload(web, backend):

@@ -173,13 +173,15 @@ is_about_colors(const struct admin_request *r)
 static void
 refuse_colorless(struct command *cmd)
 {
+	const struct service_config *sc = cmd->ctl->service->config;
 	struct why why;
 
 	command_fail(cmd,
-		     why_set(&why, E_UNSUPPORTED,
-			     "%s has no colors, so there is nothing to flip: its backends are listed in the service itself, "
-			     "without green and blue; tealctl status %s shows them",
-			     cmd->ctl->service->config->name, cmd->ctl->service->config->name),
+		     why_set(&why, E_UNSUPPORTED, "%s has no colors, so there is nothing to flip: %s; tealctl status %s shows %s",
+			     sc->name,
+			     sc->backendless ? "it answers every request itself, and has no backends" :
+					       "its backends are listed in the service itself, without green and blue",
+			     sc->name, sc->backendless ? "it" : "them"),
 		     &why);
 }
 
