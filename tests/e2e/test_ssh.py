@@ -254,7 +254,8 @@ def test_a_key_of_a_machine_runs_tealctl_and_nothing_else(lb, sshd):
                   [f"tealctl status >{marker}"], [f"tealctl status | tee {marker}"], ["tealctl 'status"],
                   ["tealctlx status"], ["sh -c 'tealctl status'"], ["tealctl -s /run/docker.sock status"],
                   ["tealctl --socket=ssh://elsewhere status"], ["tealctl -sssh://elsewhere status"],
-                  ["tealctl status --socket /x"], ["tealctl -s"], ["internal-sftp"], ["scp -t /tmp"]):
+                  ["tealctl status --socket /x"], ["tealctl -s"], ["tealctl --ca -- -s tls://elsewhere status"],
+                  ["tealctl --token-file -- -s tls://elsewhere --token-file=/etc/hostname status"], ["internal-sftp"], ["scp -t /tmp"]):
         p = sshd.ssh(*words)
         assert (p.returncode, p.stdout) == (3, ""), (words, p.stdout, p.stderr)
         assert p.stderr.startswith("teal-forced-command: ") and "\nteal" not in p.stderr, words
@@ -281,6 +282,11 @@ def test_the_forced_command_reads_quotes_as_sh_does(tmp_path, shell):
         p = subprocess.run([shell, script, "/s"], env={"SSH_ORIGINAL_COMMAND": text}, capture_output=True, text=True)
         assert (p.returncode, p.stderr) == (0, ""), text
         assert p.stdout.split("\0")[:-1] == ["-s", "/s", *shlex.split(text)[1:]]
+    # No socket of one's own, and no file of this machine, also where tealctl takes -- for the name of a file.
+    for option in ("--ca", "--cert", "--key", "--token-file"):
+        for text in (f"tealctl {option} -- -s tls://elsewhere status", f"tealctl status {option}=/etc/hostname"):
+            p = subprocess.run([shell, script, "/s"], env={"SSH_ORIGINAL_COMMAND": text}, capture_output=True, text=True)
+            assert (p.returncode, p.stdout) == (3, "") and f"there is no {option}\n" in p.stderr, (text, p)
     big = "tealctl flip shop blue '--reason=" + "x'\\''" * 512 + "'"
     p = subprocess.run([shell, script], env={"SSH_ORIGINAL_COMMAND": big}, capture_output=True, text=True)
     assert p.stdout.split("\0")[-2] == "--reason=" + "x'" * 512
