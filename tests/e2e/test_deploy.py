@@ -255,8 +255,10 @@ def test_what_teal_refuses_is_the_exit_status(site):
     ([], "one of --image"), (["--image=x", "--applied"], "one of --image"), (["--image="], "without its value"),
     (["--image=x", "--keep=soon"], "--keep needs a number"), (["--image=x", "--ttl=3"], "at least 4"),
     (["--image=x", "--ttl=08"], "not '08'"), (["--image=x", "--timeout=090"], "not '090'"),
-    (["--image=x", "--color=red"], "unknown option"), (["--image=x", "--namespace=shop"], "needs {}"),
-    (["--apply=nowhere"], "there is no nowhere"), (["--apply=.", "--container=app"], "are for --image"),
+    (["--image=x", "--color=red"], "green or blue, not 'red'"), (["--image=x", "--colour=red"], "unknown option"),
+    (["--image=x", "--namespace=shop"], "needs {}"),
+    (["--apply=nowhere"], "no folder or file nowhere"), (["--image=x", "--header=A: b"], "add --urls=FILE"),
+    (["--apply=.", "--container=app"], "are for --image"),
     (["--image=x", "other"], "one service"), (["--image=x", "--urls=nowhere"], "cannot be read"),
     (["--image=x", "--namespace=$(id)-{}"], "a character that no name has"),
     (["--image=x", "--urls=/proc/self/status"], "is no list of statuses"), (["--image=x", "--bake"], "unknown option")])
