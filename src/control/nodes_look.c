@@ -74,11 +74,12 @@ see_node(const struct control *c, struct node_pool *p, const char *host, bool co
 	const struct node *said = overlay_find(&p->overlay, host), *told;
 	struct node room;
 
-	told = nodes_said(p, host, &room);
+	told = said != NULL ? said : nodes_said(p, host, &room);
 	*v = (struct node_view){ .configured = configured,
 				 .said = said != NULL,
 				 .watched = watched_at_host(&p->watch.set, host),
-				 .wish = nodes_wish(p, host),
+				 /* As nodes_wish() says, without a search of the configuration. */
+				 .wish = told != NULL ? told->wish : configured ? NODE_READY : NODE_REMOVED,
 				 .terms = told != NULL ? told->terms : NODE_NO_TERMS,
 				 .does = NODE_UNKNOWN };
 	str_copy(v->host, sizeof(v->host), str_from(host));

@@ -48,6 +48,9 @@ node_same_host(const char *a, const char *b)
 {
 	struct addr one, other;
 
+	/* IPv4 addresses and names have one spelling, but for case; thousands are compared with thousands. */
+	if (strchr(a, ':') == NULL || strchr(b, ':') == NULL)
+		return strcasecmp(a, b) == 0;
 	if (addr_parse_ip(a, 0, &one))
 		return addr_parse_ip(b, 0, &other) && addr_equal(&one, &other);
 	return strcasecmp(a, b) == 0;

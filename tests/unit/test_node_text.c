@@ -21,6 +21,8 @@ test_hosts(void **state)
 	assert_false(node_is_host("") || node_is_host("10.0.0.1:80") || node_is_host("a b") ||
 		     node_is_host("-a") || node_is_host(".a") || node_is_host("\xc3\xa9"));
 	assert_true(node_same_host("fd00::1", "[fd00:0:0::1]"));
+	assert_true(node_same_host("FD00::1", "fd00::1") && node_same_host("::ffff:10.0.0.1", "::FFFF:a00:1"));
+	assert_false(node_same_host("fd00::1", "fd00::2") || node_same_host("fd00::1", "node4") || node_same_host("10.0.0.1", "::a00:1"));
 	assert_true(node_same_host("Node4", "node4"));
 	assert_false(node_same_host("10.0.0.1", "10.0.0.2") || node_same_host("10.0.0.1", "node4") ||
 		     node_same_host("node4", "10.0.0.1"));
