@@ -19,6 +19,7 @@ struct certs_entry {
 	struct certs_loaded loaded;	/* what is shown */
 	uint64_t tried;	/* certs_mark() of the last files looked at, good or not */
 	char problem[512];	/* why newer files were refused; "": they were not */
+	bool crl_lacks;	/* clients are refused for want of a revocation list, and the log says so */
 	struct link due;	/* in line to be read */
 	struct certs_job *job;	/* under way, or NULL */
 	bool all;	/* the next one reads whether or not files changed */

@@ -49,6 +49,13 @@ struct tls *tls_of(const SSL *ssl);
  * the context's ciphers; also when it is of TLS 1.3 alone. */
 bool tls_ciphers_fit(SSL_CTX *c, struct tls_certificate *const *certificates, unsigned n);
 
+struct tls_file;
+/* The context's clients are refused whose certificates are on one of the file's lists, or whose authorities have none.
+ * E_USAGE: why says what is wrong. */
+MUST_USE enum err tls_crl_use(SSL_CTX *c, const char *path, const struct tls_file *pem, struct why *why);
+/* One of the authorities has no list that is good now, which why says. */
+bool tls_crl_lacks(SSL_CTX *c, struct why *why);
+
 /* A certificate's subject or issuer as RFC 2253 writes it, owned by the caller; NULL when
  * memory is out. */
 char *tls_name_text(const X509_NAME *name);

@@ -41,6 +41,9 @@ void tls_site_unref(struct tls_site **sp);
 /* A sentence when clients of TLS 1.2 are let in by its terms, but no cipher of
  * theirs fits the key of some certificate; else NULL.  The site's. */
 const char *tls_site_warning(const struct tls_site *s);
+/* An authority of client_ca has no revocation list that is good at this moment, so that its clients are refused: why says
+ * whose.  False: all have one, or none is needed. */
+bool tls_site_crl_lacks(const struct tls_site *s, struct why *why);
 /* One of its certificates carries that name (lower case). */
 bool tls_site_has(const struct tls_site *s, const char *name);
 

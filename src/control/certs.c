@@ -92,8 +92,21 @@ tell_of_site(struct certs *c, struct certs_entry *e)
 	engines_show(e->service->ctl, l->site != NULL ? tls_site_ref(l->site) : NULL, tls_context_ref(l->backend));
 }
 
+/* Lists end while they are used. */
 static void
-log_shown(const struct certs_entry *e)
+look_at_crl(struct certs_entry *e)
+{
+	const struct service_config *sc = e->service->config;
+	struct why why;
+	bool lacks = e->loaded.site != NULL && tls_site_crl_lacks(e->loaded.site, &why);
+
+	if (lacks && !e->crl_lacks)
+		LOG_WARN("certs.crl", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)), LS("reason", why.text));
+	e->crl_lacks = lacks;
+}
+
+static void
+log_shown(struct certs_entry *e)
 {
 	const char *warning = e->loaded.site != NULL ? tls_site_warning(e->loaded.site) : NULL;
 	char until[CLOCK_TEXT];
@@ -118,6 +131,8 @@ log_shown(const struct certs_entry *e)
 				 LR(NULL, str_from(e->service->config->labels_json)), LS("name", f->names[0]),
 				 LS("reason", f->staple_problem));
 	}
+	e->crl_lacks = false;
+	look_at_crl(e);
 }
 
 /* -- reading again ---------------------------------------------------------- */
@@ -436,9 +451,14 @@ certs_on_settle(struct ev_loop *loop, ev_timer *w, int revents)
 static void
 certs_on_look(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	struct certs *c = container_of(w, struct certs, look);
+
 	(void)loop;
 	(void)revents;
-	begin_round(container_of(w, struct certs, look), false);
+	begin_round(c, false);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->entries[i] != NULL)
+			look_at_crl(c->entries[i]);
 }
 
 static void

@@ -366,6 +366,8 @@ check_one(const struct service_config *sc)
 	if (loaded.site != NULL && tls_site_warning(loaded.site) != NULL)
 		fprintf(stderr, "%s:%u: %s: %s (warning)\n", at.file, at.line, certs_owner(sc, owner),
 			tls_site_warning(loaded.site));
+	if (loaded.site != NULL && tls_site_crl_lacks(loaded.site, &why))
+		fprintf(stderr, "%s:%u: %s: %s (warning)\n", at.file, at.line, certs_owner(sc, owner), why.text);
 	certs_loaded_free(&loaded);
 	return OK;
 }

@@ -47,6 +47,7 @@ struct tls_site {
 	unsigned fallback;	/* the group for names that no certificate carries */
 	unsigned char bound[SHA256_DIGEST_LENGTH];	/* what sessions are bound to, besides the name */
 	char *warning;	/* or NULL */
+	bool has_crl;
 };
 
 /* What a context's callbacks look at; the context's. */
@@ -206,27 +207,6 @@ struct trust_files {
 };
 
 static enum err
-set_crl(SSL_CTX *c, const struct tls_terms *t, const struct tls_file *pem, struct why *why)
-{
-	X509_STORE *store = SSL_CTX_get_cert_store(c);
-	BIO *memory = BIO_new_mem_buf(pem->data, (int)pem->n);
-	unsigned n = 0;
-	X509_CRL *x;
-
-	while ((x = PEM_read_bio_X509_CRL(memory, NULL, NULL, NULL)) != NULL) {
-		n += X509_STORE_add_crl(store, x) == 1;
-		X509_CRL_free(x);
-	}
-	BIO_free(memory);
-	ERR_clear_error();
-	if (n == 0)
-		return why_set(why, E_USAGE, "%.256s: there is no revocation list in PEM form in it (openssl crl -inform DER "
-			       "converts one)", t->crl);
-	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-	return OK;
-}
-
-static enum err
 make_context(struct group *g, const struct tls_terms *t, const struct trust_files *f, struct why *why)
 {
 	struct shown *s = must_alloc(sizeof(*s));
@@ -243,7 +223,7 @@ make_context(struct group *g, const struct tls_terms *t, const struct trust_file
 	SSL_CTX_set_tlsext_status_cb(g->context, on_status);
 	if (t->verify != TLS_VERIFY_NONE && (e = set_client_ca(g->context, t, &f->ca, why)) != OK)
 		return e;
-	if (t->verify != TLS_VERIFY_NONE && t->crl != NULL && (e = set_crl(g->context, t, &f->crl, why)) != OK)
+	if (t->verify != TLS_VERIFY_NONE && t->crl != NULL && (e = tls_crl_use(g->context, t->crl, &f->crl, why)) != OK)
 		return e;
 	for (int i = 0; i < TYPES; i++) {
 		if (g->of_type[i] == NULL)
@@ -283,6 +263,12 @@ judge_ciphers(struct tls_site *s)
 	for (unsigned i = 0; i < s->n_groups && s->warning == NULL; i++)
 		if (!tls_ciphers_fit(s->groups[i].context, s->groups[i].of_type, TYPES))
 			warn_of(s, &s->groups[i]);
+}
+
+bool
+tls_site_crl_lacks(const struct tls_site *s, struct why *why)
+{
+	return s->has_crl && tls_crl_lacks(s->groups[0].context, why);
 }
 
 const char *
@@ -430,6 +416,7 @@ fill_site(struct tls_site *s, const struct tls_terms *t, struct tls_certificate 
 	s->fallback = find_exact(s, tls_certificate_facts(certificates[0])->names[0])->group;
 	for (unsigned i = 0; i < s->n_groups && e == OK; i++)
 		e = make_context(&s->groups[i], t, &f, why);
+	s->has_crl = f.crl.n > 0;
 	if (e == OK)
 		judge_ciphers(s);
 	tls_file_free(&f.ca);

@@ -33,12 +33,14 @@ def ca(tmp_path):
 @pytest.fixture
 def tls(teal, backend, ports, ca):
     """tls(certificates=[…], **tls keys): a service of mode tcp with two greeting backends."""
-    def make(certificates=None, keys=None, **terms):
+    def make(certificates=None, keys=None, clock=False, **terms):
         terms["certificates"] = certificates or [ca.issue("web.example")]
+        if clock:
+            keys = {"health": {"type": "none"}, "idle_timeout": 0} | (keys or {})
         own = {"listen": f"127.0.0.1:{ports.hold()}", "tls": terms} | (keys or {})
         for color in ("green", "blue"):
             own[color] = [backend(color, *own.get(color, ()))]
-        return teal(services=[service(**own)])
+        return teal(services=[service(**own)], clock=clock)
     return make
 
 
@@ -715,6 +717,28 @@ def test_certificates_are_listed(tls, ca):
 def checked(teal):
     """What teald -t says of its configuration."""
     return subprocess.run([scale.BUILD / "teald", "-t", "-c", teal.conf], capture_output=True, text=True, timeout=patience())
+
+
+def test_revocation_lists_that_let_nobody_in_are_told_of(tls, ca, tmp_path):
+    """Without a list that is good now an authority's clients are refused: -t says so, and the log, also when it ends later."""
+    teal = tls(client_ca=str(ca.pem), crl=str(ca.revoke(days=-1)), clock=True)
+    ended = 'crl: the list is past its next update, or not valid yet, of "CN=Test CA"'
+    assert ended in teal.wait_log("certs.crl", service="web")["reason"]
+    r = checked(teal)
+    assert r.returncode == 0 and ended in r.stderr
+    ca.revoke(days=30)
+    assert teal.ok("certs", "reload")["services_refused"] == 0
+    assert "crl: " not in checked(teal).stderr
+    with connect(teal.address(), trusting(ca, own=ca.issue("joe")), "web.example") as c:
+        greeted(c)
+    teal.logs.clear()
+    teal.clock.move(31 * 86400)
+    assert ended in teal.wait_log("certs.crl", service="web")["reason"]
+    teal.clock.move(3600)
+    assert len(teal.log_lines("certs.crl")) == 1
+    # One of another authority is none.
+    replace(ca.revoke(), Authority(tmp_path, "Stranger").revoke().read_bytes())
+    assert 'crl: there is no list of "CN=Test CA"' in checked(teal).stderr
 
 
 def test_ciphers_that_fit_no_key_are_warned_of(tls, ca, tmp_path):
