@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct str {
-	const char *p;
+	const char *p;	/* may be NULL where n is 0 */
 	size_t n;
 };
 
@@ -23,7 +23,7 @@ str_from(const char *s)
 static inline bool
 str_eq(struct str a, const char *b)
 {
-	return strlen(b) == a.n && memcmp(a.p, b, a.n) == 0;
+	return strlen(b) == a.n && (a.n == 0 || memcmp(a.p, b, a.n) == 0);
 }
 
 /* The same text, or both NULL. */

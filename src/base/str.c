@@ -15,7 +15,7 @@ cstr_eq(const char *a, const char *b)
 bool
 str_case_eq(struct str a, const char *b)
 {
-	return strlen(b) == a.n && strncasecmp(a.p, b, a.n) == 0;
+	return strlen(b) == a.n && (a.n == 0 || strncasecmp(a.p, b, a.n) == 0);
 }
 
 bool
@@ -91,7 +91,8 @@ str_copy(char *to, size_t size, struct str from)
 {
 	size_t n = from.n < size ? from.n : size - 1;
 
-	memcpy(to, from.p, n);
+	if (n > 0)
+		memcpy(to, from.p, n);
 	to[n] = '\0';
 	return n == from.n;
 }

@@ -19,6 +19,9 @@ test_equal(void **state)
 	assert_false(str_eq(STR("abcd"), "abc"));
 	assert_false(str_eq(STR("abc"), "ABC"));
 	assert_true(str_eq(STR(""), ""));
+	assert_true(str_eq((struct str){ NULL, 0 }, ""));
+	assert_false(str_eq((struct str){ NULL, 0 }, "a"));
+	assert_true(str_case_eq((struct str){ NULL, 0 }, ""));
 	assert_false(str_eq(STR("a\0b"), "a"));
 	assert_true(str_eq(str_from("xyz"), "xyz"));
 }
@@ -122,6 +125,7 @@ test_copy_cuts_and_terminates(void **state)
 	assert_false(str_copy(to, sizeof(to), STR("abcd")));
 	assert_string_equal(to, "abc");
 	assert_true(str_copy(to, sizeof(to), STR("")));
+	assert_true(str_copy(to, sizeof(to), (struct str){ NULL, 0 }));
 	assert_string_equal(to, "");
 	assert_false(str_copy(to, 1, STR("x")));
 	/* What is behind the text does not matter. */
