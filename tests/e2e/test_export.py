@@ -82,11 +82,13 @@ def test_an_http_service(teal, ports, exported, tmp_path):
         {"type": "PathPrefix", "value": "/api"}, {"type": "PathPrefix", "value": "/v2"}]
 
 
-def test_tcp_services(teal, ports, exported):
-    a, b, c, d = (ports.hold() for _ in range(4))
+def test_tcp_services(teal, ports, exported, tmp_path):
+    a, b, c, d, e = (ports.hold() for _ in range(5))
+    (tmp_path / "tenants").write_text("one.tenant.example\n")
     t = teal(services=[
         service("tcp", listen=[f"127.0.0.1:{a}", f"[::1]:{a}"], **colors()),
         service("passed", listen=f"127.0.0.1:{b}", sni=["a.example"], **colors(40080)),
+        service("mapped", listen=f"127.0.0.1:{e}", sni_map=str(tmp_path / "tenants"), **colors()),
         service("no", listen=f"127.0.0.1:{d}", **colors()),
         {"name": "one", "listen": f"127.0.0.1:{c}", "backends": [f"{n}:30500" for n in NODES]}])
     tcp = exported(t, "gateway", "tcp")
@@ -96,6 +98,8 @@ def test_tcp_services(teal, ports, exported):
     passed = exported(t, "gateway", "passed")
     assert passed["Gateway", "passed"]["listeners"][0]["tls"] == {"mode": "Passthrough"}
     assert passed["TLSRoute", "passed"]["hostnames"] == ["a.example"]
+    assert "hostnames" not in exported(t, "gateway", "mapped")["TLSRoute", "mapped"]
+    assert "Not described: the names of sni_map" in t.tealctl("export", "gateway", "mapped").stdout
     # What YAML takes for something else than a name is one.
     assert exported(t, "gateway", "no")["TCPRoute", "no"]["parentRefs"] == [{"name": "no"}]
     # A port that a cluster has to be told of.

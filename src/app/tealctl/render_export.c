@@ -179,7 +179,7 @@ gateway_words_of(const struct exporting *x)
 		return (struct gateway_words){ "UDP", "UDPRoute", "v1alpha2", false, false };
 	if (tls)
 		return (struct gateway_words){ "TLS", "TCPRoute", "v1alpha2", true, false };
-	if (json_has(x->service, "sni"))
+	if (json_has(x->service, "sni") || json_at(x->service, "sni_map_names") != NULL)
 		return (struct gateway_words){ "TLS", "TLSRoute", "v1alpha2", false, true };
 	return (struct gateway_words){ "TCP", "TCPRoute", "v1alpha2", false, false };
 }
@@ -250,6 +250,8 @@ put_route(struct exporting *x, const struct gateway_words *w)
 	buf_printf(&x->out, "spec:\n  parentRefs:\n    - name: ");
 	put_name(&x->out, x->name, "");
 	buf_printf(&x->out, "\n");
+	if (json_at(x->service, "sni_map_names") != NULL)
+		buf_printf(&x->out, "  # Not described: the names of sni_map; they belong into hostnames.\n");
 	if (w->hosts && json_array_size(hosts) > 0 && !json_has(x->service, "default")) {
 		buf_printf(&x->out, "  hostnames:\n");
 		json_array_foreach(hosts, i, host)
