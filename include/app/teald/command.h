@@ -77,6 +77,10 @@ void command_relay(struct command *cmd, const struct outcome *o, struct str line
 void command_ok(struct json *j, struct buf *text);
 /* Ends it and replies. */
 void command_done(struct command *cmd, struct json *j);
+/* Begins the reply to what ended with e, in text: ok, or with the error's word and the message. */
+void command_result(struct json *j, struct buf *text, enum err e, const char *message);
+/* Ends it and replies, with how it went for the audit log. */
+void command_result_done(struct command *cmd, struct json *j, const struct outcome *o);
 
 /* First thing in a callback that held the command: true when the admin socket
  * is gone, and then so is the command. */

@@ -60,6 +60,27 @@ command_done(struct command *cmd, struct json *j)
 }
 
 void
+command_result(struct json *j, struct buf *text, enum err e, const char *message)
+{
+	buf_init(text, CLIENT_REPLY_MAX);
+	json_init(j, text);
+	json_object(j, NULL);
+	json_bool(j, "ok", e == OK);
+	if (e != OK) {
+		json_cstr(j, "error", err_word(e));
+		json_cstr(j, "message", message);
+	}
+}
+
+void
+command_result_done(struct command *cmd, struct json *j, const struct outcome *o)
+{
+	json_object_end(j);
+	json_line_end(j);
+	command_end(cmd, o, j->out);
+}
+
+void
 command_reply(struct command *cmd, struct buf *text)
 {
 	struct why why;

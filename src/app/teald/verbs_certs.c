@@ -71,7 +71,8 @@ certs_on_reloaded(struct certs_wait *w, const struct certs_result *told)
 {
 	struct waiter_for_certs *waiter = container_of(w, struct waiter_for_certs, wait);
 	const struct certs_result result = *told, *r = &result;	/* told is the waiter's */
-	struct outcome o = { .result = err_word(r->refused == 0 ? OK : E_USAGE) };
+	enum err e = r->refused == 0 ? OK : E_USAGE;
+	struct outcome o = { .result = err_word(e) };
 	struct command *cmd = waiter->cmd;
 	struct buf text;
 	struct json j;
@@ -81,21 +82,11 @@ certs_on_reloaded(struct certs_wait *w, const struct certs_result *told)
 		return;
 	o.message = r->refused == 0 ? NULL : r->problem;
 	o.changed = r->changed > 0 ? CHANGED_YES : CHANGED_NO;
-	buf_init(&text, CLIENT_REPLY_MAX);
-	json_init(&j, &text);
-	json_object(&j, NULL);
-	json_bool(&j, "ok", r->refused == 0);
-	if (r->refused > 0) {
-		json_cstr(&j, "error", o.result);
-		json_cstr(&j, "message", r->problem);
-	}
+	command_result(&j, &text, e, r->problem);
 	json_bool(&j, "changed", r->changed > 0);
 	json_u64(&j, "services_changed", r->changed);
 	json_u64(&j, "services_refused", r->refused);
-	json_object_end(&j);
-	json_line_end(&j);
-	command_relay(cmd, &o, buf_str(&text));
-	buf_free(&text);
+	command_result_done(cmd, &j, &o);
 }
 
 void

@@ -169,23 +169,13 @@ lock_all_finish(struct command *cmd)
 	struct json j;
 
 	str_copy(message, sizeof(message), buf_str(&all->messages));
-	buf_init(&text, CLIENT_REPLY_MAX);
-	json_init(&j, &text);
-	json_object(&j, NULL);
-	json_bool(&j, "ok", e == OK);
-	if (e != OK) {
-		json_cstr(&j, "error", err_word(e));
-		json_cstr(&j, "message", message);
-	}
+	command_result(&j, &text, e, message);
 	json_array(&j, "services");
 	buf_append(&text, buf_str(&all->names).p, buf_len(&all->names));
 	json_array_end(&j);
 	json_bool(&j, "changed", all->changed);
-	json_object_end(&j);
-	json_line_end(&j);
 	lock_all_free(cmd);
-	command_relay(cmd, &o, buf_str(&text));
-	buf_free(&text);
+	command_result_done(cmd, &j, &o);
 }
 
 static void

@@ -143,22 +143,12 @@ node_on_done(void *arg, enum err e, bool changed, const struct why *why)
 	if (command_came_too_late(cmd))
 		return;
 	o.changed = e == E_UNKNOWN ? CHANGED_UNKNOWN : changed ? CHANGED_YES : CHANGED_NO;
-	buf_init(&text, CLIENT_REPLY_MAX);
-	json_init(&j, &text);
-	json_object(&j, NULL);
-	json_bool(&j, "ok", e == OK);
-	if (e != OK) {
-		json_cstr(&j, "error", err_word(e));
-		json_cstr(&j, "message", why->text);
-	}
+	command_result(&j, &text, e, o.message);
 	json_str(&j, "verb", cmd->request.node_verb);
 	json_str(&j, "pool", cmd->request.pool);
 	json_str(&j, "host", cmd->request.host);
 	changed_json(&j, e, changed);
-	json_object_end(&j);
-	json_line_end(&j);
-	command_relay(cmd, &o, buf_str(&text));
-	buf_free(&text);
+	command_result_done(cmd, &j, &o);
 }
 
 void

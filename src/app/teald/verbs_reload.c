@@ -108,23 +108,14 @@ reload_on_done(struct reload_wait *w, const struct reload_result *r)
 	cmd->reload = NULL;
 	if (command_came_too_late(cmd))
 		return;
-	buf_init(&text, CLIENT_REPLY_MAX);
-	json_init(&j, &text);
-	json_object(&j, NULL);
-	json_bool(&j, "ok", r->e == OK);
-	if (r->e != OK) {
-		json_cstr(&j, "error", err_word(r->e));
-		json_cstr(&j, "message", r->message);
+	command_result(&j, &text, r->e, r->message);
+	if (r->e != OK)
 		complaints_json(&j, "errors", r->errors);
-	}
 	json_bool(&j, "changed", r->changed);
 	json_bool(&j, "dry_run", cmd->request.dry_run);
 	json_u64(&j, "generation", r->generation);
 	complaints_json(&j, "warnings", r->warnings);
-	json_object_end(&j);
-	json_line_end(&j);
-	command_relay(cmd, &o, buf_str(&text));
-	buf_free(&text);
+	command_result_done(cmd, &j, &o);
 }
 
 void

@@ -48,14 +48,7 @@ upgrade_on_answer(struct upgrade_wait *w, const struct upgrade_result *r)
 			 teal_version(), (int)getpid(), o->version, (int)o->pid);
 		outcome.message = versions;
 	}
-	buf_init(&text, CLIENT_REPLY_MAX);
-	json_init(&j, &text);
-	json_object(&j, NULL);
-	json_bool(&j, "ok", r->e == OK);
-	if (r->e != OK) {
-		json_cstr(&j, "error", err_word(r->e));
-		json_cstr(&j, "message", r->message);
-	}
+	command_result(&j, &text, r->e, r->message);
 	if (r->e == E_UNKNOWN)
 		json_null(&j, "changed");
 	else
@@ -64,10 +57,7 @@ upgrade_on_answer(struct upgrade_wait *w, const struct upgrade_result *r)
 	if (o != NULL)
 		generation_members(&j, "to", o->pid, o->version);
 	json_double(&j, "seconds", r->seconds);
-	json_object_end(&j);
-	json_line_end(&j);
-	command_relay(cmd, &outcome, buf_str(&text));
-	buf_free(&text);
+	command_result_done(cmd, &j, &outcome);
 }
 
 void
