@@ -18,7 +18,7 @@ struct maglev {
 	uint32_t size;	/* of slots, a prime; 0: no backend has a weight */
 	uint32_t *slots;	/* indexes into backends */
 	struct backend **backends;	/* references; by address, weight above 0 */
-	uint32_t *weights;	/* theirs when this was made: main changes them, whoever reads this */
+	uint32_t *weights;	/* of the backends when this was made: main changes those, while other threads read these */
 	uint32_t n;
 };
 

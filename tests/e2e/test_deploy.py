@@ -258,6 +258,7 @@ def test_what_teal_refuses_is_the_exit_status(site):
     (["--image=x", "--color=red"], "green or blue, not 'red'"), (["--image=x", "--colour=red"], "unknown option"),
     (["--image=x", "--namespace=shop"], "needs {}"),
     (["--apply=nowhere"], "no folder or file nowhere"), (["--image=x", "--header=A: b"], "add --urls=FILE"),
+    (["--image=x", "--preview=http://x"], "add one of them"),
     (["--apply=.", "--container=app"], "are for --image"),
     (["--image=x", "other"], "one service"), (["--image=x", "--urls=nowhere"], "cannot be read"),
     (["--image=x", "--namespace=$(id)-{}"], "a character that no name has"),
