@@ -234,7 +234,7 @@ class Chaos:
             return False
         new["listen"] = s["listen"]
         if "tls" in s:
-            new["tls"] = {"certificates": [self.dice.choice(self.certificates)]}
+            new["tls"] = s["tls"] | {"certificates": [self.dice.choice(self.certificates)]}
         else:
             new.pop("tls", None)
         s["hosts"], new["hosts"] = [f"{s['name']}.example"], [f"{new['name']}.example"]

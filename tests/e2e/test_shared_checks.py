@@ -165,9 +165,9 @@ def test_a_thousand_services_ask_each_node_once_a_round(teal, ports, closing):
     for n in nodes:
         before = n.asked
         had = answers_of(t.metrics(), n.host)
-        assert len(had) == 1, had
-        # One may be under way that has been heard there and not yet answered, or was answered meanwhile.
-        assert before - 1 <= had.pop() <= n.asked
+        # One may be under way that has been heard there and not yet answered, or was answered meanwhile; a page
+        # of many services is written in several turns, and answers come between them.
+        assert before - 1 <= min(had) and max(had) <= n.asked, had
     nodes[0].eligible = False
     until(lambda: {b["state"] for s in services for b in backends(t, s["name"]) if b["address"].startswith(hosts[0] + ":")}
           == {"draining"}, "all services hear of it")
