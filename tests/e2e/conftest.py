@@ -92,6 +92,7 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if not report.failed:
         return
+    report.sections.append(("dice", f"TEAL_SEED={scale.SEED}"))
     for n, t in enumerate(item.stash.get(TEALS, [])):
         stderr = t.folder / "stderr"
         if t.process is None:

@@ -7,8 +7,6 @@ That every line of every test fits is checked where the log is read
 here as fluentd reads it, and the Ruby in it is run by Ruby.
 """
 import json
-import os
-import random
 import re
 import socket
 import subprocess
@@ -18,11 +16,10 @@ import pytest
 from helpers import schema
 from helpers.libconfig import dumps
 from helpers.samples import CONF
-from helpers.scale import BUILD, REPO, patience, scaled, until
+from helpers.scale import BUILD, REPO, dice, patience, scaled, until
 from helpers.teald import service
 
 TYPES = {"S": "STRING", "T": "STRING", "U": "INTEGER", "I": "INTEGER", "F": "FLOAT", "B": "BOOLEAN"}
-SEED = random.randrange(1 << 32)
 
 
 # ---- the schema ----
@@ -105,8 +102,7 @@ def proxy_v1(rng):
 def test_clients_cannot_spoil_a_line(web):
     """Whatever stands before and in the stream.  Each line is checked as it is
     read; here is looked at that there was something to check."""
-    rng = random.Random(SEED)
-    print("seed", SEED)
+    rng = dice()
     teal = web(labels={"project": "shop"}, proxy_protocol={"accept_from": ["127.0.0.0/8"], "header_timeout": 0.3})
     n = scaled(4000, 150)
     for _ in range(n):
@@ -139,8 +135,7 @@ def http_request(rng):
 def test_requests_cannot_spoil_a_line(web):
     """Paths, methods, user agents and ids of any bytes.  No backend: who is let
     through gets 502 or 503, and a line all the same."""
-    rng = random.Random(SEED)
-    print("seed", SEED)
+    rng = dice()
     teal = web(mode="http", health={"type": "none"})
     teal.green.stop()
     n, statuses = scaled(4000, 200), set()
@@ -165,8 +160,7 @@ def test_requests_cannot_spoil_a_line(web):
 
 
 def test_commands_cannot_spoil_a_line(web):
-    rng = random.Random(SEED)
-    print("seed", SEED)
+    rng = dice()
     teal = web()
     for _ in range(scaled(2000, 100)):
         with socket.socket(socket.AF_UNIX) as s:

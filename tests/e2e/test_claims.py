@@ -2,7 +2,6 @@
 flip is stored, it lets go, or its time is over; whatever teald is asked, and whatever dies meanwhile."""
 import json
 import os
-import random
 import re
 import select
 import signal
@@ -13,10 +12,9 @@ import pytest
 
 from helpers import scale
 from helpers.reload import rewrite
-from helpers.scale import ME, scaled, until
+from helpers.scale import ME, SEED, dice, scaled, until
 from helpers.upgrade import upgrade
 
-SEED = int(os.environ.get("TEAL_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 def claim(teal, *more, ttl="600", reason="deploy 1"):
@@ -465,7 +463,7 @@ class Job:
 def test_racing_pipelines_never_deploy_to_one_color(fleet, tmp_path):
     """Pairs of jobs of one team, each through another Teal; of some pairs one is killed at a random moment, and an
     operator ends what it has left behind."""
-    dice = random.Random(SEED)
+    chance = dice()
     f = fleet(2)
     f.wait_members()
     done, killed = 0, set()
@@ -481,8 +479,8 @@ def test_racing_pipelines_never_deploy_to_one_color(fleet, tmp_path):
     for n in range(scaled(200, 10)):
         pair = [Job(f[i], f"job-{n}-{i}", tmp_path) for i in range(2)]
         if n % 2:
-            victim = pair.pop(dice.randrange(2))
-            threading.Event().wait(dice.random() * 0.15)
+            victim = pair.pop(chance.randrange(2))
+            threading.Event().wait(chance.random() * 0.15)
             victim.kill()
             # It may have flipped before.
             killed.add(victim.name)

@@ -1,12 +1,11 @@
 """SIGKILL at any moment: after a restart the color is the old or the new one,
 the epoch never lower, and what was acknowledged is there."""
-import random
 import threading
 import time
 
 import pytest
 
-from helpers.scale import sanitizer, scaled, until
+from helpers.scale import dice, sanitizer, scaled, until
 
 
 class Flipper(threading.Thread):
@@ -37,7 +36,7 @@ class Flipper(threading.Thread):
 def test_killed_at_random_moments_of_flips(web):
     kills = scaled(200, 6 if sanitizer() else 12)
     teal = web(drain={"timeout": 0.0})
-    rng = random.Random()
+    rng = dice()
     color, epoch, lost_race = "green", 1, 0
     for n in range(kills):
         flipper = Flipper(teal, color, epoch, ("applied", "none")[n % 2])

@@ -1,7 +1,6 @@
 """Redis fails in every way it can, under load: no request fails, no color moves,
 flips fail clearly and never happen later, and the fleet comes together again."""
 import os
-import random
 import threading
 import time
 
@@ -9,7 +8,7 @@ import pytest
 
 from helpers.fleet import now, other, refused
 from helpers.redis import RedisError
-from helpers.scale import sanitizer, scaled, until
+from helpers.scale import dice, sanitizer, scaled, until
 
 def ctl_refused(teal, color):
     p = teal.tealctl("flip", "web", color, check=10)
@@ -286,10 +285,10 @@ def test_flips_in_the_middle_of_flushalls_stay_true(fleet):
     """Whatever is forgotten between two commands, applied means everybody."""
     f = fleet(3)
     f.wait_members()
-    windows, color, stop = [], "green", threading.Event()
+    windows, color, stop, chance = [], "green", threading.Event(), dice()
 
     def flush():
-        while not stop.wait(random.uniform(0.02, 0.2)):
+        while not stop.wait(chance.uniform(0.02, 0.2)):
             f.redis("FLUSHALL")
     with f.load() as run:
         t = threading.Thread(target=flush)
@@ -415,7 +414,7 @@ def test_a_refused_flip_never_happens_later(fleet):
     history agree: refused ones are in no epoch, true ones in exactly one."""
     f = fleet(2)
     f.wait_members()
-    replies = []
+    replies, chance = [], dice()
     for n in range(scaled(100, 6)):
         color, epoch = f.agree()
 
@@ -423,7 +422,7 @@ def test_a_refused_flip_never_happens_later(fleet):
             replies.append((n, f[n % 2].ctl("flip", "web", other(color), f"--reason=n{n}")))
         t = threading.Thread(target=ask)
         t.start()
-        time.sleep(random.uniform(0.0, 0.008))
+        time.sleep(chance.uniform(0.0, 0.008))
         f.redis.pause()
         t.join()
         f.redis.resume()
@@ -457,9 +456,10 @@ def test_a_cut_connection_in_the_middle_of_a_write(fleet, redis, proxy):
     p = proxy(server)
     f = fleet(2, server=server, urls=[p.url, server.url])
     f.wait_members()
+    chance = dice()
     for n in range(scaled(100, 10)):
         color, epoch = f.agree()
-        cutter = threading.Timer(random.uniform(0.0, 0.006), p.cut)
+        cutter = threading.Timer(chance.uniform(0.0, 0.006), p.cut)
         cutter.start()
         r = f[0].ctl("flip", "web", other(color))
         cutter.join()

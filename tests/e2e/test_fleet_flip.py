@@ -1,13 +1,12 @@
 """One flip for the whole fleet: several Teals, one Redis."""
 import json
-import random
 import signal
 import threading
 
 import pytest
 
 from helpers.fleet import COLORS, now, other
-from helpers.scale import ME, scaled, until
+from helpers.scale import ME, dice, scaled, until
 
 
 def test_a_fleet_begins_with_one_word(fleet):
@@ -41,14 +40,14 @@ def test_a_flip_at_one_is_a_flip_at_all(fleet):
 def test_flips_anywhere_under_load_lose_nothing_and_applied_is_true(fleet):
     """Flips at random Teals; whoever connects to any of them after a reply
     meets the new color."""
-    flips = scaled(300, 15)
+    flips, chance = scaled(300, 15), dice()
     f = fleet(3)
     f.wait_members()
     windows, color, epoch = [], "green", 1
     with f.load() as run:
         for _ in range(flips):
             color, epoch = other(color), epoch + 1
-            r = random.choice(f).ok("flip", "web", color)
+            r = chance.choice(f).ok("flip", "web", color)
             assert (r["active"], r["epoch"], r["changed"]) == (color, epoch, True)
             run.more(2)
             windows.append((r.at, now(), color))
@@ -351,7 +350,7 @@ def test_a_killed_flip_leaves_a_fleet_that_agrees(fleet):
     is there, and everybody says the same."""
     f = fleet(3)
     f.wait_members()
-    acknowledged, color = 1, "green"
+    acknowledged, color, chance = 1, "green", dice()
     with f.load(clients=3, think=0.02, among=f[1:]) as run:
         for n in range(scaled(200, 6)):
             color, epoch = f.agree(among=f[1:])
@@ -360,7 +359,7 @@ def test_a_killed_flip_leaves_a_fleet_that_agrees(fleet):
             said = []
             with victim.admin() as a:
                 a.send("flip", "web", other(color))
-                killer = threading.Timer(random.uniform(0.0, 0.012), victim.kill)
+                killer = threading.Timer(chance.uniform(0.0, 0.012), victim.kill)
                 killer.start()
                 try:
                     while True:

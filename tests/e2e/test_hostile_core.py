@@ -2,8 +2,8 @@
 before a reset, flips while stopping, descriptors eaten by bulk.  Whatever
 happened, nothing may be left of it."""
 import contextlib
+import itertools
 import os
-import random
 import socket
 import subprocess
 import threading
@@ -12,11 +12,14 @@ import time
 import pytest
 
 from helpers.backends import greet_and_echo, pattern, reset
-from helpers.scale import patience, scaled, until
+from helpers.scale import dice, patience, scaled, until
 from helpers.teald import service
 
 
 # ---- any mix of endings leaves nothing behind ----
+
+COUNT = itertools.count()
+
 
 def kind_of(teal, fd):
     """What a descriptor is; one that was just closed is nothing."""
@@ -32,7 +35,7 @@ def pipes_of(teal):
 
 def whimsical(conn, backend):
     """Does to each connection one of the things that backends do."""
-    r = random.Random(conn.getpeername()[1])
+    r = dice(f"{backend.name} {next(COUNT)}")
     what = r.choice(("echo", "echo", "reset", "close", "half", "mute", "hose", "greet_reset"))
     conn.settimeout(10)
     if what == "echo":
@@ -62,7 +65,7 @@ class Whimsical(threading.Thread):
 
     def __init__(self, address, seed, rounds):
         super().__init__(daemon=True)
-        self.address, self.random, self.rounds = address, random.Random(seed), rounds
+        self.address, self.random, self.rounds = address, dice(seed), rounds
         self.start()
 
     def connect(self):
@@ -140,7 +143,7 @@ def test_no_mix_of_endings_leaves_anything_behind(web, backend, tmp_path, local)
     pipes = pipes_of(teal)
     idle_fds = teal.fds() - pipes
     clients = [Whimsical(teal.address(), seed, scaled(1000, 30)) for seed in range(24)]
-    r, color = random.Random(1), "green"
+    r, color = dice(), "green"
     while any(c.is_alive() for c in clients):
         color = {"green": "blue", "blue": "green"}[color]
         teal.ctl("flip", "web", color, "--force", f"--drain={r.choice((0, 0.1, 5))}",

@@ -1,7 +1,6 @@
 """Everything at once: clients and backends that do what they like, limits that are reached all the
 time, and flips.  Nobody can say what each of them gets; but nothing may be lost on the way."""
 import contextlib
-import random
 import socket
 import threading
 import time
@@ -10,7 +9,7 @@ import pytest
 
 from helpers.backends import reset
 from helpers.http1 import Http, Reader, chunked
-from helpers.scale import scaled, until
+from helpers.scale import dice, scaled, until
 
 PLAYS = scaled(1000, 15)     # of each client
 CLIENTS, PLACES, BACKEND_PLACES = 24, 16, 3
@@ -19,7 +18,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: e
 
 def moody(seed):
     """A backend that answers well half of the time."""
-    lock, rng = threading.Lock(), random.Random(seed)
+    lock, rng = threading.Lock(), dice(seed)
 
     def behave(conn, b):
         reader = Reader(conn)
@@ -119,7 +118,7 @@ def test_nothing_is_lost_when_everybody_does_what_he_likes(web, backend):
             idle_timeout=2.0, drain={"timeout": 0.3, "idle": 0.1}, max_connections_per_source=CLIENTS,
             top={"workers": 3})
     def client(i):
-        rng = random.Random(i)
+        rng = dice(i)
         for _ in range(PLAYS):
             with contextlib.suppress(OSError):
                 play(t.address(), rng)

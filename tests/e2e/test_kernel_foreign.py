@@ -3,7 +3,6 @@ happens to Teal and its own table, they stay byte for byte what they were."""
 import collections
 import json
 import pathlib
-import random
 import re
 import subprocess
 import threading
@@ -13,10 +12,9 @@ import pytest
 
 from helpers import scale
 from helpers.kernel import Stage, other
-from helpers.scale import scaled, until
+from helpers.scale import dice, scaled, until
 
 pytestmark = pytest.mark.scales
-SEED = random.randrange(1 << 30)
 # The sorts of things that others keep: chains at the same hooks, maps with
 # verdicts, sets with timeouts, comments, counters, a name that begins like ours.
 FOREIGN = """
@@ -128,8 +126,7 @@ def test_the_other_tables_can_be_saved_and_loaded_again(topology, closing, teal,
 
 def test_killed_in_the_middle_of_changes(topology, closing, teal, foreign):
     kills = scaled(100, 5)
-    chance = random.Random(SEED)
-    print("seed", SEED)
+    chance = dice()
     pooled = {"name": "pooled", "mode": "tcp", "engine": "kernel", "listen": f"{topology.VIP}:81", "nodes": "main",
               "green": {"port": 8001}, "blue": {"port": 8002}, "health": {"type": "none"}}
     nodes = [topology.node(i) for i in (1, 2, 3)]

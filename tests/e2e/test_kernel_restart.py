@@ -1,17 +1,15 @@
 """What the kernel engine forwards does not need teald: it is killed and started
 again, over and over, and no client can tell."""
 import os
-import random
 import signal
 import time
 
 import pytest
 
 from helpers.kernel import COLORS, Stage, other, report
-from helpers.scale import scaled, until
+from helpers.scale import dice, scaled, until
 
 pytestmark = pytest.mark.scales
-SEED = random.randrange(1 << 30)
 
 
 def counts_are_right(stage, name, udp):
@@ -25,8 +23,7 @@ def counts_are_right(stage, name, udp):
 @pytest.mark.tsan
 def test_killed_and_restarted_under_load(topology, closing, teal, capfd):
     kills = scaled(50, 3)
-    chance = random.Random(SEED)
-    print("seed", SEED)
+    chance = dice()
     stage = Stage(topology, closing, teal)
     loads = {"web": stage.load(), "dns": stage.load(udp=True)}
     active = {"web": "green", "dns": "green"}

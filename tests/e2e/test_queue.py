@@ -1,7 +1,6 @@
 """Waiting for a place: in order, bounded, on all workers, over flips."""
 import socket
 import threading
-import time
 
 import pytest
 

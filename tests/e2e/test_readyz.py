@@ -2,7 +2,6 @@
 are told when backends are down."""
 import socket
 import subprocess
-import time
 
 import pytest
 

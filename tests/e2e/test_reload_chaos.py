@@ -22,7 +22,6 @@ from helpers.teald import service
 
 pytestmark = [pytest.mark.scales]
 
-SEED = int(os.environ.get("TEAL_SEED") or random.SystemRandom().randrange(1 << 32))
 # Of new services: enough for shared listeners, exchanges of ports and names.
 CROWD = 8
 
@@ -605,8 +604,7 @@ def chaos(teal, ports, backend, tmp_path):
     made = []
 
     def make(**how):
-        print(f"TEAL_SEED={SEED}")
-        c = Chaos(teal, ports, backend, tmp_path, random.Random(SEED), **how)
+        c = Chaos(teal, ports, backend, tmp_path, scale.dice(), **how)
         c.untouched = crowd_of_untouched(c) if c.teal.running else []
         made.append(c)
         return c

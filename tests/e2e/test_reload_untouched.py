@@ -1,17 +1,14 @@
 """Reloads of everything beside them, one after the other, under the load of services that they do
 not concern: not one request fails, not one stream breaks, nothing is left behind."""
-import os
-import random
 
 import pytest
 
 from helpers.certificates import Authority
 from helpers.reload import reload, rewrite
-from helpers.scale import SOAK, scaled, slow, until
+from helpers.scale import SOAK, dice, scaled, slow, until
 from helpers.tealbench import Running, Serve, errors
 from helpers.teald import service
 
-SEED = int(os.environ.get("TEAL_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 class Neighbors:
@@ -73,13 +70,12 @@ class Neighbors:
 @pytest.mark.scales
 @pytest.mark.tsan
 def test_what_no_reload_concerns_never_notices(teal, ports, closing, tmp_path):
-    print(f"TEAL_SEED={SEED}")
     requests, reloads = scaled(1_000_000, 8_000 // slow()), scaled(1000, 50 // slow())
     streams = scaled(250, 13)
     ca = Authority(tmp_path)
     pairs = {mode: [closing.add(Serve(f"--mode={mode}", f"--name={color}", "--threads=2")) for color in ("green", "blue")]
              for mode in ("hello", "echo", "http")}
-    neighbors = Neighbors(random.Random(SEED), ports, [closing.add(Serve("--mode=http", f"--name=n{i}")) for i in range(3)], ca)
+    neighbors = Neighbors(dice(), ports, [closing.add(Serve("--mode=http", f"--name=n{i}")) for i in range(3)], ca)
     # As many connections to backends as there are requests at once: memory is measured.
     pool = {"pool_reuse": "always"}
     still = [service(name, mode=mode, listen=f"127.0.0.1:{ports.hold()}", green=pairs[kind][:1], blue=pairs[kind][1:], **more)

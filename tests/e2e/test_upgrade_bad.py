@@ -1,7 +1,6 @@
 """What goes wrong with an upgrade is told by name, and costs no connection that did not belong to the dead."""
 import contextlib
 import os
-import random
 import resource
 import shutil
 import signal
@@ -19,7 +18,6 @@ from helpers.tealbench import Running, Serve, errors
 from helpers.teald import service
 from helpers.upgrade import alive, children, gone, upgrade, upgraded
 
-SEED = int(os.environ.get("TEAL_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 @pytest.fixture
@@ -237,8 +235,7 @@ def test_what_comes_meanwhile_waits_or_is_told_why(stage):
 @pytest.mark.long
 def test_either_may_be_killed_at_any_moment_of_it(stage):
     """The color is right, what was acknowledged is kept, no connect is refused, and one process is left."""
-    print(f"TEAL_SEED={SEED}")
-    dice = random.Random(SEED)
+    dice = scale.dice()
     t = stage(loads=False)
     color, epoch = "green", 1
     refused, stop = [], threading.Event()

@@ -2,7 +2,6 @@
 import contextlib
 import os
 import pathlib
-import random
 import shutil
 import signal
 import tempfile
@@ -11,7 +10,7 @@ import pytest
 
 from helpers import libconfig, scale
 from helpers.certificates import Authority, connect, trusting
-from helpers.scale import scaled, until
+from helpers.scale import dice, scaled, until
 from helpers.upgrade import Unprepared
 
 
@@ -283,9 +282,7 @@ def test_a_successor_of_root_becomes_the_user_too(supervised):
 def test_either_may_die_at_any_moment(supervised, farm, load):
     """Whatever is killed when: one process serves in the end, with the color that was acknowledged last, and no
     connect is refused."""
-    rounds, seed = scaled(100, 6), random.randrange(1 << 30)
-    print("seed", seed)
-    chance = random.Random(seed)
+    rounds, chance = scaled(100, 6), dice()
     teal = supervised(f"--max-restarts={4 * rounds}", green=[farm("green")], blue=[farm("blue")])
     flow, color = load(teal, clients=8), "green"
     for _ in range(rounds):
@@ -304,11 +301,11 @@ def test_either_may_die_at_any_moment(supervised, farm, load):
                     os.kill(p, signal.SIGKILL)
         serves(teal, *chosen)
         alone(teal)
-        assert teal.status()["active"] == color, (seed, step)
+        assert teal.status()["active"] == color, step
         color = chance.choice(("green", "blue"))
         teal.ok("flip", "web", color, "--wait=applied")
         assert teal.connect().peer == color
         flow.more(20)
     results = flow.finish()
-    assert not [r for r in results if r.error and "refused" in r.error], seed
+    assert not [r for r in results if r.error and "refused" in r.error]
     assert teal.stop() == 0

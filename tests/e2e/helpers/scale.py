@@ -3,6 +3,7 @@ import functools
 import os
 import pathlib
 import pwd
+import random
 import time
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
@@ -11,6 +12,13 @@ BUILD = pathlib.Path(os.environ.get("TEAL_BUILD") or "build")
 if not BUILD.is_absolute():
     BUILD = REPO / BUILD
 SOAK = os.environ.get("TEAL_SOAK") == "1"
+# What dice are thrown by: TEAL_SEED=N, else the same in each run, so that none fails by bad luck; each soak has its own.
+SEED = int(os.environ.get("TEAL_SEED") or (random.SystemRandom().randrange(1 << 30) if SOAK else 1))
+
+
+def dice(part=None):
+    """A random.Random made of SEED, which the report of a failing test shows; of SEED and `part` for one of many."""
+    return random.Random(SEED if part is None else f"{SEED} {part}")
 
 
 def scaled(full, normal=None):
