@@ -25,6 +25,10 @@ struct config_keys {
 
 /* Aborts when memory is out. */
 struct config_keys *config_keys_new(const struct config *config);
+/* Of two configurations, where only their difference is asked for: services that are the same in
+ * both have empty sections, which cost little.  Aborts when memory is out. */
+void config_keys_compare(const struct config *a, const struct config *b, struct config_keys **a_keys,
+			 struct config_keys **b_keys);
 /* An empty one, to be filled with what another teald said. */
 struct config_keys *config_keys_empty(void);
 /* *kp is NULL on return. */

@@ -9,8 +9,12 @@
 /* base is what the key's table says. */
 typedef void key_writer(struct buf *out, const void *base, const struct key *k);
 
-/* The writer of the key with that path; NULL: a group, or one of many values. */
-key_writer *config_value_writer(const char *path, const struct key *k);
+struct config_value_form {
+	key_writer *write;	/* NULL: a group, or one of many values */
+	size_t n;	/* the bytes at the key's offset that are all of the value; 0: only its words tell */
+};
+/* Of the key with that path. */
+struct config_value_form config_value_form(const char *path, const struct key *k);
 /* A text in quotes, or none; a list of them. */
 void config_value_text(struct buf *out, const char *text);
 void config_value_texts(struct buf *out, char *const *texts, size_t n);

@@ -94,8 +94,7 @@ reading_work(struct job *j)
 		config_unref(&d->to);
 		return;
 	}
-	from = config_keys_new(d->from);
-	to = config_keys_new(d->to);
+	config_keys_compare(d->from, d->to, &from, &to);
 	d->plan = config_plan_new(from, to);
 	config_keys_free(&from);
 	config_keys_free(&to);

@@ -538,14 +538,17 @@ void
 draft_check_colors(const struct cursor *c, const struct service_draft *s)
 {
 	for (const struct key *k = service_keys; k->name != NULL; k++) {
-		const config_setting_t *own = config_setting_get_member(s->at, k->name);
+		const config_setting_t *own;
 
-		if (own != NULL && s->s.colorless && k->colored)
+		if (!(s->s.colorless ? k->colored : k->colorless) ||
+		    (own = config_setting_get_member(s->at, k->name)) == NULL)
+			continue;
+		if (s->s.colorless)
 			cursor_error(c, own,
 				     "%s: only a service with the colors green and blue has this; this one has its backends "
 				     "without colors; remove it",
 				     k->name);
-		if (own != NULL && !s->s.colorless && k->colorless)
+		else
 			cursor_error(c, own,
 				     "%s: a service with the colors green and blue has this in each color; move it there, or "
 				     "remove both colors",

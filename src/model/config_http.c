@@ -167,10 +167,11 @@ static void
 check_modes(const struct cursor *c, const struct service_draft *s)
 {
 	for (const struct key *k = service_keys; k->name != NULL; k++) {
-		const config_setting_t *own = config_setting_get_member(s->at, k->name);
+		const config_setting_t *own;
 		unsigned first = 0;
 
-		if (own == NULL || k->modes == 0 || (k->modes & 1u << s->s.mode))
+		if (k->modes == 0 || (k->modes & 1u << s->s.mode) ||
+		    (own = config_setting_get_member(s->at, k->name)) == NULL)
 			continue;
 		while (!(k->modes & 1u << first))
 			first++;

@@ -54,10 +54,11 @@ static void
 check_engines(const struct cursor *c, const struct service_draft *s)
 {
 	for (const struct key *k = service_keys; k->name != NULL; k++) {
-		const config_setting_t *own = config_setting_get_member(s->at, k->name), *at = own;
+		const config_setting_t *own, *at;
 
 		if (k->engines == 0 || (k->engines & 1u << s->s.engine))
 			continue;
+		own = at = config_setting_get_member(s->at, k->name);
 		if (s->s.engine == ENGINE_PROXY) {
 			if (own != NULL)
 				cursor_error(c, own,

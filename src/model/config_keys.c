@@ -98,17 +98,64 @@ config_section_value(const struct config_section *s, const char *wanted)
 
 /* -- the walk ---------------------------------------------------------------------------- */
 
+/* A key of a table, with what is the same for every service. */
+struct row {
+	const struct key *key;
+	char *path;
+	struct config_value_form form;
+	struct row *rows;	/* of a group */
+	size_t n;
+};
+
 struct walk {
-	struct config_section *to;
+	struct config_section *to;	/* NULL: `value` gets all that decides whether two services are the same */
 	struct buf value;
 	const void *base;	/* a draft, or a service_draft */
 	const struct service_config *service;	/* NULL: keys of no service */
 };
 
+static struct row *
+rows_new(const struct key *keys, const char *prefix, size_t *n)
+{
+	struct row *rows;
+
+	for (*n = 0; keys[*n].name != NULL;)
+		++*n;
+	rows = must_array(*n + 1, sizeof(*rows));
+	for (size_t i = 0; i < *n; i++) {
+		struct row *r = &rows[i];
+
+		r->key = &keys[i];
+		r->path = must_printf("%s%s", prefix, keys[i].name);
+		r->form = config_value_form(r->path, r->key);
+		if (r->form.write == NULL && r->key->keys != NULL) {
+			char *inside = must_printf("%s.", r->path);
+
+			r->rows = rows_new(r->key->keys, inside, &r->n);
+			free(inside);
+		}
+	}
+	return rows;
+}
+
+static void
+rows_free(struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		rows_free(rows[i].rows, rows[i].n);
+		free(rows[i].path);
+	}
+	free(rows);
+}
+
 static void
 add_key(struct walk *w, const char *path)
 {
 	buf_append(&w->value, "", 1);
+	if (w->to == NULL) {
+		buf_append(&w->value, path, strlen(path) + 1);
+		return;
+	}
 	CHECK(!w->value.failed);
 	config_section_add(w->to, path, buf_str(&w->value).p);
 	buf_clear(&w->value);
@@ -137,6 +184,31 @@ add_backend_keys(struct walk *w, const char *path, const struct color_config *c)
 	add_key(w, path);
 }
 
+static void
+put_addr(struct buf *out, const struct addr *a)
+{
+	buf_append(out, &a->len, sizeof(a->len));
+	buf_append(out, &a->u, a->len);
+}
+
+/* All that is said below, and faster. */
+static void
+put_color_bytes(struct buf *out, const struct color_config *c)
+{
+	const size_t numbers[] = { c->n_backends, c->port, c->health_port };
+
+	buf_append(out, numbers, sizeof(numbers));
+	for (size_t i = 0; i < c->n_backends; i++) {
+		const struct backend_config *b = &c->backends[i];
+		const unsigned terms[] = { b->port, b->health_port, b->weight, b->backup };
+
+		buf_append(out, b->host, strlen(b->host) + 1);
+		buf_append(out, terms, sizeof(terms));
+		put_addr(out, &b->address);
+		put_addr(out, &b->health_at);
+	}
+}
+
 /* prefix: "green.", or "" in a service without colors. */
 static void
 add_color(struct walk *w, const char *prefix, enum color color)
@@ -144,6 +216,10 @@ add_color(struct walk *w, const char *prefix, enum color color)
 	const struct color_config *c = &w->service->colors[color];
 	char path[64];
 
+	if (w->to == NULL) {
+		put_color_bytes(&w->value, c);
+		return;
+	}
 	snprintf(path, sizeof(path), "%sport", prefix);
 	buf_printf(&w->value, c->port > 0 ? "%u" : "none", c->port);
 	add_key(w, path);
@@ -166,19 +242,23 @@ add_labels(struct walk *w)
 	}
 }
 
-static void walk_keys(struct walk *w, const struct key *keys, const char *prefix);
+static void walk_rows(struct walk *w, const struct row *rows, size_t n);
 
 static void
 add_pools(struct walk *w, const struct config *c)
 {
 	const void *base = w->base;
+	struct row *rows;
+	size_t n;
 
 	for (size_t i = 0; i < c->n_pools; i++) {
 		char *path = must_printf("node_pools.%s%s", c->pools[i].name, c->pools[i].kube != NULL ? ".kubernetes." : "");
 
 		if (c->pools[i].kube != NULL) {
 			w->base = c->pools[i].kube;
-			walk_keys(w, kube_keys, path);
+			rows = rows_new(kube_keys, path, &n);
+			walk_rows(w, rows, n);
+			rows_free(rows, n);
 			w->base = base;
 		} else {
 			config_value_texts(&w->value, c->pools[i].hosts, c->pools[i].n_hosts);
@@ -244,46 +324,147 @@ key_is_off(struct walk *w, const struct key *k)
 }
 
 static void
-walk_key(struct walk *w, const struct key *k, const char *prefix)
+walk_row(struct walk *w, const struct row *r)
 {
-	char path[128];
-	key_writer *write;
+	const struct key *k = r->key;
 
-	snprintf(path, sizeof(path), "%s%s", prefix, k->name);
 	if ((w->service != NULL && !counts(w->service, k)) || is_odd(w, k))
 		return;
-	if ((write = config_value_writer(path, k)) != NULL) {
-		write(&w->value, w->base, k);
-		add_key(w, path);
+	if (r->form.n > 0 && w->to == NULL) {
+		buf_append(&w->value, (const char *)w->base + k->offset, r->form.n);
+	} else if (r->form.write != NULL) {
+		r->form.write(&w->value, w->base, k);
+		add_key(w, r->path);
 	} else if (!key_is_off(w, k)) {
-		/* A key without a row above would be missing in every plan. */
-		CHECK(k->keys != NULL);
-		strcat(path, ".");
-		walk_keys(w, k->keys, path);
+		/* A key that config_value.c does not know would be missing in every plan. */
+		CHECK(r->rows != NULL);
+		walk_rows(w, r->rows, r->n);
 	}
 }
 
 static void
-walk_keys(struct walk *w, const struct key *keys, const char *prefix)
+walk_rows(struct walk *w, const struct row *rows, size_t n)
 {
-	for (; keys->name != NULL; keys++)
-		walk_key(w, keys, prefix);
+	for (size_t i = 0; i < n; i++)
+		walk_row(w, &rows[i]);
+}
+
+static void
+walk_settings(struct config_keys *k, const struct config *config)
+{
+	struct walk w = { .to = &k->settings, .base = (const char *)config - offsetof(struct draft, c) };
+	struct row *rows;
+	size_t n;
+
+	buf_init(&w.value, VALUE_MAX);
+	rows = rows_new(root_keys, "", &n);
+	walk_rows(&w, rows, n);
+	rows_free(rows, n);
+	buf_free(&w.value);
+}
+
+static void
+walk_service(struct walk *w, const struct service_config *s, const struct row *rows, size_t n)
+{
+	w->service = s;
+	w->base = (const char *)s - offsetof(struct service_draft, s);
+	walk_rows(w, rows, n);
+}
+
+/* same[i]: its section stays empty; NULL: that of none does. */
+static struct config_keys *
+keys_without(const struct config *config, const bool *same, const struct row *rows, size_t n)
+{
+	struct config_keys *k = config_keys_empty();
+	struct walk w = { .to = NULL };
+
+	walk_settings(k, config);
+	buf_init(&w.value, VALUE_MAX);
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct service_config *s = &config->services[i];
+
+		w.to = config_keys_add(k, s->name, s->rename);
+		if (same == NULL || !same[i])
+			walk_service(&w, s, rows, n);
+	}
+	buf_free(&w.value);
+	return k;
 }
 
 struct config_keys *
 config_keys_new(const struct config *config)
 {
-	struct config_keys *k = config_keys_empty();
-	struct walk w = { .to = &k->settings, .base = (const char *)config - offsetof(struct draft, c) };
+	struct config_keys *k;
+	struct row *rows;
+	size_t n;
 
-	buf_init(&w.value, VALUE_MAX);
-	walk_keys(&w, root_keys, "");
-	for (size_t i = 0; i < config->n_services; i++) {
-		w.service = &config->services[i];
-		w.base = (const char *)w.service - offsetof(struct service_draft, s);
-		w.to = config_keys_add(k, w.service->name, w.service->rename);
-		walk_keys(&w, service_keys, "");
-	}
-	buf_free(&w.value);
+	rows = rows_new(service_keys, "", &n);
+	k = keys_without(config, NULL, rows, n);
+	rows_free(rows, n);
 	return k;
+}
+
+/* -- two of them ------------------------------------------------------------------------ */
+
+/* The bytes of two that differ in any key are not the same.  False: there are too many to tell. */
+static bool
+service_digest(struct walk *w, const struct service_config *s, const struct row *rows, size_t n)
+{
+	/* These say which keys follow. */
+	const unsigned kind[] = { s->mode, s->engine, s->colorless };
+
+	buf_clear(&w->value);
+	buf_append(&w->value, kind, sizeof(kind));
+	walk_service(w, s, rows, n);
+	return !w->value.failed;
+}
+
+static int
+compare_named_services(const void *a, const void *b)
+{
+	const struct service_config *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* a_same and b_same get true where a service of that name is the same in both. */
+static void
+find_same(const struct config *a, const struct config *b, const struct row *rows, size_t n, bool *a_same, bool *b_same)
+{
+	const struct service_config **sorted = must_array(a->n_services + 1, sizeof(*sorted));
+	struct walk x = { .to = NULL }, y = { .to = NULL };
+
+	buf_init(&x.value, VALUE_MAX);
+	buf_init(&y.value, VALUE_MAX);
+	for (size_t i = 0; i < a->n_services; i++)
+		sorted[i] = &a->services[i];
+	qsort(sorted, a->n_services, sizeof(*sorted), compare_named_services);
+	for (size_t i = 0; i < b->n_services; i++) {
+		const struct service_config *now = &b->services[i];
+		const struct service_config **was = bsearch(&now, sorted, a->n_services, sizeof(*sorted), compare_named_services);
+
+		if (was == NULL || !service_digest(&x, *was, rows, n) || !service_digest(&y, now, rows, n))
+			continue;
+		b_same[i] = a_same[*was - a->services] = buf_len(&x.value) == buf_len(&y.value) &&
+							 memcmp(buf_str(&x.value).p, buf_str(&y.value).p, buf_len(&x.value)) == 0;
+	}
+	buf_free(&x.value);
+	buf_free(&y.value);
+	free(sorted);
+}
+
+void
+config_keys_compare(const struct config *a, const struct config *b, struct config_keys **a_keys, struct config_keys **b_keys)
+{
+	bool *a_same = must_array(a->n_services + 1, sizeof(*a_same)), *b_same = must_array(b->n_services + 1, sizeof(*b_same));
+	struct row *rows;
+	size_t n;
+
+	rows = rows_new(service_keys, "", &n);
+	find_same(a, b, rows, n, a_same, b_same);
+	*a_keys = keys_without(a, a_same, rows, n);
+	*b_keys = keys_without(b, b_same, rows, n);
+	rows_free(rows, n);
+	free(a_same);
+	free(b_same);
 }

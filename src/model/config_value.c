@@ -165,13 +165,20 @@ put_quorum(struct buf *out, const void *base, const struct key *k)
 /* Readers that serve many keys. */
 static const struct {
 	key_reader *read;
-	key_writer *write;
+	struct config_value_form form;
 } by_reader[] = {
-	{ key_seconds, put_seconds },  { key_fraction, put_seconds },  { key_count, put_count },
-	{ key_size, put_size },        { key_bool, put_bool },         { key_text, put_text },
-	{ key_file, put_text },
-	{ key_word, put_choice_word }, { key_networks, put_networks }, { key_percent_or_count, put_quorum },
-	{ key_kube_server, kube_server_value }, { key_kube_taints, kube_taints_value },
+	{ key_seconds, { put_seconds, sizeof(double) } },
+	{ key_fraction, { put_seconds, sizeof(double) } },
+	{ key_count, { put_count, sizeof(unsigned) } },
+	{ key_size, { put_size, sizeof(uint64_t) } },
+	{ key_bool, { put_bool, sizeof(bool) } },
+	{ key_word, { put_choice_word, sizeof(unsigned) } },
+	{ key_text, { put_text, 0 } },
+	{ key_file, { put_text, 0 } },
+	{ key_networks, { put_networks, 0 } },
+	{ key_percent_or_count, { put_quorum, 0 } },
+	{ key_kube_server, { kube_server_value, 0 } },
+	{ key_kube_taints, { kube_taints_value, 0 } },
 };
 
 /* -- keys with a form of their own: the whole ---------------------------------------- */
@@ -665,14 +672,14 @@ static const struct {
 	{ "backend_tls.server_name", put_text },
 };
 
-key_writer *
-config_value_writer(const char *path, const struct key *k)
+struct config_value_form
+config_value_form(const char *path, const struct key *k)
 {
 	for (size_t i = 0; i < ARRAY_LEN(by_path); i++)
 		if (strcmp(by_path[i].path, path) == 0)
-			return by_path[i].write;
+			return (struct config_value_form){ by_path[i].write, 0 };
 	for (size_t i = 0; i < ARRAY_LEN(by_reader); i++)
 		if (by_reader[i].read == k->read)
-			return by_reader[i].write;
-	return NULL;
+			return by_reader[i].form;
+	return (struct config_value_form){ NULL, 0 };
 }

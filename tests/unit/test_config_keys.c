@@ -236,17 +236,28 @@ static const struct sample service_samples[] = {
 	{ "local_clients", "local_clients = true;", KERNEL },
 };
 
-static struct config_keys *
-keys_of(const char *top, const char *keys, const char *kind)
+/* One reference. */
+static const struct config *
+tree_of(const char *top, const char *keys, const char *kind)
 {
 	bool has_state = strstr(top, "state_dir") != NULL;
 	char *text = must_printf("%s%s\ndefaults: { %s listen = \"10.0.0.9:80\"; green: { backends = [\"127.0.0.1:81\"]; };"
 				 " blue: { backends = [\"127.0.0.1:82\"]; }; };\nservices = ( { name = \"shop\"; %s } );\n",
 				 has_state ? "" : "state_dir = \"/s\";\n", top, kind != NULL ? kind : "mode = \"http\";",
 				 keys);
-	struct config_keys *k = config_keys_new(good(text));
+	const struct config *c = config_ref(good(text));
 
 	free(text);
+	return c;
+}
+
+static struct config_keys *
+keys_of(const char *top, const char *keys, const char *kind)
+{
+	const struct config *c = tree_of(top, keys, kind);
+	struct config_keys *k = config_keys_new(c);
+
+	config_unref(&c);
 	return k;
 }
 
@@ -278,15 +289,21 @@ key_of(const char *path)
 }
 
 static void
-test_every_sample_shows(void **state)
+write_what_samples_name(void)
 {
-	(void)state;
 	write_file("secret", "open sesame\n");
 	write_file("tokens", "ci sha256:" HASH "\n");
 	write_file("page.pass", "ops:open sesame\n");
 	write_file("page.html", "<p>Back soon\n");
 	write_file("names.map", "tenant.example\n");
 	write_authority();
+}
+
+static void
+test_every_sample_shows(void **state)
+{
+	(void)state;
+	write_what_samples_name();
 	for (size_t i = 0; i < ARRAY_LEN(top_samples); i++) {
 		struct config_keys *without = keys_of("", "", NULL), *with = keys_of(top_samples[i].text, "", NULL);
 
@@ -303,6 +320,41 @@ test_every_sample_shows(void **state)
 			fail_msg("%s: no difference shows that it was set", s->path);
 		config_keys_free(&without);
 		config_keys_free(&with);
+	}
+}
+
+/* Compared, the section of a service that is the same is empty; with one key of another value it is
+ * what it would be alone. */
+static void
+test_a_comparison_leaves_out_what_is_the_same(void **state)
+{
+	(void)state;
+	write_what_samples_name();
+	for (size_t i = 0; i < ARRAY_LEN(service_samples); i++) {
+		const struct sample *s = &service_samples[i];
+		const struct config *without = tree_of("", "", s->kind), *with = tree_of("", s->text, s->kind),
+				    *again = tree_of("", s->text, s->kind);
+		struct config_keys *alone = config_keys_new(with), *a, *b;
+
+		config_keys_compare(with, again, &a, &b);
+		assert_int_equal(a->n, 1);
+		assert_int_equal(b->n, 1);
+		assert_string_equal(b->services[0].name, "shop");
+		assert_int_equal(a->services[0].n + b->services[0].n, 0);
+		assert_int_equal(a->settings.n, alone->settings.n);
+		config_keys_free(&a);
+		config_keys_free(&b);
+		config_keys_compare(without, with, &a, &b);
+		if (!differs(&a->services[0], &b->services[0], key_of(s->path)))
+			fail_msg("%s: a comparison does not show that it was set", s->path);
+		assert_int_equal(b->services[0].n, alone->services[0].n);
+		assert_memory_equal(b->services[0].bytes, alone->services[0].bytes, alone->services[0].n);
+		config_keys_free(&a);
+		config_keys_free(&b);
+		config_keys_free(&alone);
+		config_unref(&without);
+		config_unref(&with);
+		config_unref(&again);
 	}
 }
 
@@ -435,6 +487,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_sample_shows),
+		cmocka_unit_test(test_a_comparison_leaves_out_what_is_the_same),
 		cmocka_unit_test(test_every_key_has_a_sample),
 		cmocka_unit_test(test_values_are_the_effective_ones),
 		cmocka_unit_test(test_secrets_are_hashes),

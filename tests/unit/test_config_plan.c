@@ -9,9 +9,8 @@ keys_of(const char *text)
 }
 
 static void
-assert_plan(const char *from, const char *to, const char *expected)
+assert_plan_says(const struct config_keys *old, const struct config_keys *new, const char *expected)
 {
-	struct config_keys *old = keys_of(from), *new = keys_of(to);
 	struct config_plan *p = config_plan_new(old, new);
 	struct buf text;
 
@@ -21,8 +20,24 @@ assert_plan(const char *from, const char *to, const char *expected)
 	assert_string_equal(buf_str(&text).p, expected);
 	buf_free(&text);
 	config_plan_free(&p);
+}
+
+/* Of all keys, and of what a comparison has left of them. */
+static void
+assert_plan(const char *from, const char *to, const char *expected)
+{
+	const struct config *was = config_ref(good(from)), *is = config_ref(good(to));
+	struct config_keys *old = config_keys_new(was), *new = config_keys_new(is);
+
+	assert_plan_says(old, new, expected);
 	config_keys_free(&old);
 	config_keys_free(&new);
+	config_keys_compare(was, is, &old, &new);
+	assert_plan_says(old, new, expected);
+	config_keys_free(&old);
+	config_keys_free(&new);
+	config_unref(&was);
+	config_unref(&is);
 }
 
 #define ONE(name, keys) \
