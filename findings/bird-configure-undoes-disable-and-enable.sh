@@ -46,7 +46,7 @@ C
 bird -f -c conf -s control &
 pid=$!
 for _ in $(seq 100); do
-	birdc -s control show status 2>/dev/null | grep -q "up and running" && break
+	birdc -s control show status 2>/dev/null | grep "up and running" >/dev/null && break
 	sleep 0.1
 done
 

@@ -32,7 +32,7 @@ if ! command -v bgpd >/dev/null || ! command -v bird >/dev/null; then
 	apt-get download -qq frr bird2 >/dev/null || exit 2
 	for package in *.deb; do dpkg -x "$package" .; done
 fi
-bgpd --version | head -1 || exit 2
+bgpd --version | sed -n 1p || exit 2
 bird --version 2>&1 || exit 2
 
 ip netns add "$router"
@@ -63,7 +63,7 @@ C
 ip netns exec "$router" bird -c bird.conf -s control -P pid
 mkdir vty
 
-knows() { birdc -s control show route | grep -q 198.51.100.80; }
+knows() { birdc -s control show route | grep 198.51.100.80 >/dev/null; }
 
 # WORDS for the section `router bgp`: prints the seconds for which the router keeps the route.
 kept() {

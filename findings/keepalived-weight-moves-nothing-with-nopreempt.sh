@@ -30,7 +30,7 @@ if [ -z "$program" ]; then
 	apt-get download -qq keepalived=1:2.2.7-1+b2 >/dev/null 2>&1 || apt-get download -qq keepalived >/dev/null || exit 2
 	dpkg -x keepalived_*.deb . && program=$PWD/usr/sbin/keepalived
 fi
-"$program" --version 2>&1 | head -1
+"$program" --version 2>&1 | sed -n 1p
 
 for p in "${places[@]}"; do ip netns add "$p"; done
 ip -n "${places[0]}" link add eth0 type veth peer name eth0 netns "${places[1]}"
@@ -74,7 +74,7 @@ C
 	pids+=($!)
 }
 
-holds() { ip -n "${places[$1]}" -4 address show dev eth0 | grep -q 192.0.2.80/; }
+holds() { ip -n "${places[$1]}" -4 address show dev eth0 | grep 192.0.2.80/ >/dev/null; }
 
 # Where the address is a while after the check of its holder has failed.
 story() {	# WORDS

@@ -87,7 +87,7 @@ for _ in $(seq 100); do
 	sleep 0.1
 done
 kubectl() { layer/kubectl/kubectl --server "http://127.0.0.1:$(cat port)" "$@"; }
-kubectl version --client | head -1
+kubectl version --client | sed -n 1p
 
 status=0
 kubectl get nodes -o json >out 2>errors || status=$?

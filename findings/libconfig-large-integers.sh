@@ -43,7 +43,7 @@ main(int argc, char **argv)
 	return argc == 1;
 }
 C
-lib=$(dirname "$(find "$PWD/root" -name 'libconfig.so.9' | head -n 1)")
+lib=$(dirname "$(find "$PWD/root" -name 'libconfig.so.9' | sed -n 1p)")
 gcc -I root/usr/include -o read read.c -L "$lib" -l:libconfig.so.9
 LD_LIBRARY_PATH=$lib ./read 'limit = 2147483647;' 'limit = 2147483648;' 'limit = 4294967296;' 'limit = 5000000000;' \
 	'limit = 0x1FFFFFFFF;' 'limit = 5000000000L;' 'limit = 99999999999999999999L;' >seen

@@ -70,7 +70,7 @@ main(void)
 	return 0;
 }
 C
-lib=$(dirname "$(find "$PWD/root" -name 'libev.so.4' | head -n 1)")
+lib=$(dirname "$(find "$PWD/root" -name 'libev.so.4' | sed -n 1p)")
 gcc -w -I root/usr/include -o order order.c -L "$lib" -l:libev.so.4 -lm
 LD_LIBRARY_PATH=$lib ./order >seen
 

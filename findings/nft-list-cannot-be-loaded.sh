@@ -20,7 +20,7 @@ VERSION=1.0.6-2+deb12u2
 apt-get -q download "nftables=$VERSION" "libnftables1=$VERSION" libnftnl11 libmnl0 libjansson4 libxtables12 libedit2 >/dev/null
 for package in ./*.deb; do dpkg -x "$package" root; done
 export LD_LIBRARY_PATH
-LD_LIBRARY_PATH=$(dirname "$(find "$PWD/root" -name 'libnftables.so.1' | head -n 1)")
+LD_LIBRARY_PATH=$(dirname "$(find "$PWD/root" -name 'libnftables.so.1' | sed -n 1p)")
 nft() { ip netns exec "$space" "$PWD/root/usr/sbin/nft" "$@"; }
 
 ip netns add "$space"

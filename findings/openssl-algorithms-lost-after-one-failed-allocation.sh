@@ -112,7 +112,7 @@ main(void)
 	return ended[LOST] > ended[FAILED_ONCE] ? 0 : 1;
 }
 C
-lib=$(dirname "$(find "$PWD/root" -name 'libcrypto.so.3' | head -n 1)")
+lib=$(dirname "$(find "$PWD/root" -name 'libcrypto.so.3' | sed -n 1p)")
 gcc -w -I root/usr/include -I "root/usr/include/$(uname -m)-linux-gnu" -o fetch fetch.c "$lib/libcrypto.so.3"
 echo "libssl3 $VERSION:"
 LD_LIBRARY_PATH=$lib ./fetch || { echo "changed: this is not what was seen before"; exit 1; }

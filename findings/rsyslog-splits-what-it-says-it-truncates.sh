@@ -31,7 +31,7 @@ if ! command -v rsyslogd >/dev/null; then
 	export LD_LIBRARY_PATH=$folder/usr/lib/$(uname -m)-linux-gnu
 	modules=$folder/usr/lib/$(uname -m)-linux-gnu/rsyslog
 fi
-rsyslogd -v | head -1 || exit 2
+rsyslogd -v | sed -n 1p || exit 2
 
 # SETTINGS: prints the length, priority and beginning of each message that one frame of 8,192 bytes becomes.
 received() {

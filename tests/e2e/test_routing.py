@@ -1,9 +1,12 @@
 """conf/keepalived.conf and conf/routing with the real programs, in network namespaces: an address, or a route to
 it, follows the Teal that is ready."""
 import os
+import pathlib
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -39,6 +42,17 @@ def machine(teal, ports, closing):
     return make
 
 
+class OpenFolder:
+    """A folder that every user may read."""
+
+    def __init__(self):
+        self.path = pathlib.Path(tempfile.mkdtemp())
+        self.path.chmod(0o755)
+
+    def close(self):
+        shutil.rmtree(self.path)
+
+
 def sample(path, *changes):
     text = (CONF / path).read_text()
     for before, after in changes:
@@ -59,13 +73,16 @@ def test_keepalived_moves_the_address_before_teal_closes_and_leaves_it_there(nam
         switch.ip(f"link set {name} master br0")
         place.ip(f"address add 192.0.2.{i + 1}/24 dev eth0")
     tealds = {name: machine(place, name) for name, place in places.items()}
-    keepers = {}
+    keepers, checkers = {}, {}
     for name, priority in (("lb1", 100), ("lb2", 90)):
         folder = tmp_path / f"keepalived-{name}"
         folder.mkdir()
+        # What checks runs as nobody, who does not get into the folders of tests.
+        checkers[name] = closing.add(OpenFolder()).path / "curl"
+        checkers[name].symlink_to("/usr/bin/curl")
         (folder / "conf").write_text(sample(
             "keepalived.conf", ("router_id lb1", f"router_id {name}"), ("priority 100", f"priority {priority}"),
-            ("http://127.0.0.1:9180/readyz", readyz(tealds[name]))))
+            ("http://127.0.0.1:9180/readyz", readyz(tealds[name])), ("/usr/bin/curl", str(checkers[name]))))
         keepers[name] = closing.add(Daemon(folder, "keepalived", "-n", "-l", "-D", "-f", folder / "conf", "-p", folder / "pid",
                                            "-r", folder / "vrrp.pid", place=places[name], run=True))
 
@@ -94,6 +111,10 @@ def test_keepalived_moves_the_address_before_teal_closes_and_leaves_it_there(nam
     tealds[second].ok("maintenance", "on")
     until(lambda: holders() == [first], "the address is back")
     assert first in talk(client)
+    # A machine that cannot check any more is as one that is not ready.
+    tealds[second].ok("maintenance", "off")
+    checkers[first].unlink()
+    until(lambda: holders() == [second], "the address leaves the machine without curl")
     for t in tealds.values():
         t.signal()
         t.wait_log("teald.stopping")
