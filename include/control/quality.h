@@ -85,6 +85,12 @@ void quality_put_point(struct quality *q, const struct quality_point *p);
 const struct quality_point *quality_point(const struct quality *q, unsigned ago);
 /* What a color has counted from one to the other. */
 struct quality_figures quality_difference(const struct quality_point *now, const struct quality_point *before, enum color color);
+/* How much a counter modulo 2^32 has grown.  Workers add while main reads: less than nothing is nothing. */
+static inline uint32_t
+quality_growth(uint32_t now, uint32_t before)
+{
+	return now - before <= INT32_MAX ? now - before : 0;
+}
 /* What the sum was before that. */
 void quality_take_back(struct quality_sum *sum, const struct quality_sum *since);
 

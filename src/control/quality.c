@@ -58,25 +58,18 @@ sum_of_color(const struct service *s, enum color color, struct quality_sum *sum)
 		sum->errors = sum->classes[QUALITY_CLASSES - 1];
 }
 
-/* The workers add while we read: what would be less than nothing is nothing. */
-static uint32_t
-growth_of(uint32_t now, uint32_t before)
-{
-	return now - before <= INT32_MAX ? now - before : 0;
-}
-
 struct quality_figures
 quality_difference(const struct quality_point *now, const struct quality_point *before, enum color color)
 {
 	const struct quality_sum *sum = &now->colors[color], *then = &before->colors[color];
 	struct quality_figures f = { .seconds = now->at > before->at ? now->at - before->at : 0 };
 
-	f.sum.count = growth_of(sum->count, then->count);
-	f.sum.errors = growth_of(sum->errors, then->errors);
+	f.sum.count = quality_growth(sum->count, then->count);
+	f.sum.errors = quality_growth(sum->errors, then->errors);
 	for (unsigned i = 0; i < QUALITY_CLASSES; i++)
-		f.sum.classes[i] = growth_of(sum->classes[i], then->classes[i]);
+		f.sum.classes[i] = quality_growth(sum->classes[i], then->classes[i]);
 	for (unsigned i = 0; i <= TALLY_BUCKETS; i++)
-		f.sum.buckets[i] = growth_of(sum->buckets[i], then->buckets[i]);
+		f.sum.buckets[i] = quality_growth(sum->buckets[i], then->buckets[i]);
 	return f;
 }
 

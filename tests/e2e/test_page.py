@@ -6,7 +6,7 @@ import pytest
 from helpers.browser import CONTRASTS, Browser
 from helpers.forty import BAD, DEAD, DRAINED, DRAINS, LOCKED, NODES, Forty
 from helpers.scale import until
-from helpers.tealbench import TEALBENCH, Serve
+from helpers.tealbench import TEALBENCH, Running, Serve
 from helpers.teald import service
 
 pytestmark = pytest.mark.nosan  # the browser's time, not ours
@@ -142,6 +142,41 @@ def test_where_http_is_spoken_it_is_requests(teal, ports, closing, chromium):
         finally:
             load.terminate()
     assert page.complaints() == []
+
+
+def test_latency_is_drawn_and_the_page_remembers_over_an_upgrade(teal, ports, closing, chromium):
+    green, blue = (closing.add(Serve(f"--name={c}")) for c in ("green", "blue"))
+    t = teal(start=False, log={"level": "info", "access": False},
+             services=[service("shop", mode="http", listen=f"127.0.0.1:{ports.hold()}", green=[green], blue=[blue])])
+    t.start(supervised=True)
+    closing.add(Running("%s:%d" % t.address("shop"), "--mode=http", "--rate=50", "--connections=2"))
+    chromium.look()
+    page = chromium.open(t)
+    t.ok("flip", "shop", "blue", "--reason=deploy 8812")
+    for _ in range(3):
+        assert t.ctl("flip", "shop", "green", "--expect=green", "--reason=too late")["error"] == "conflict"
+    page.until_text("#flips", "refused 3 times: conflict")
+    page.run("document.querySelector('.open').click()")
+    for graph in ("To the first byte, p99", "To the first byte, p50"):
+        until(lambda: graph in page.texts(".big h4"), graph)
+    axes = "return [...document.querySelectorAll('.big .axis')].filter((a) => a.textContent.includes(' ms')).length"
+    until(lambda: page.run(axes) == 2, "axes in milliseconds")
+
+    known = "const k = state.services[0].history.p99; return k ? [k[1].filter((v) => v !== null).length, state.points, state.sampled] : null"
+    until(lambda: page.run(known)[0] >= 5, "some seconds of it")
+    _, points, sampled = page.run(known)
+    line = "return state.services[0].history.p99[1].slice(0, arguments[0])"
+    before = page.run(line, points)
+    old = page.run("return state.teald.pid")
+    t.ok("upgrade")
+    until(lambda: page.run("return state.teald.pid") not in (None, old) and page.run(known)[2] > sampled, "the next process is shown")
+    # The points of before stand where they stood, and those of the new process behind them.
+    until(lambda: page.run(known)[1] > points, "further points")
+    after = page.run(line, points)
+    assert after[:len(before) - 2] == before[:len(before) - 2]
+    text = " ".join(page.text("#flips").split())
+    assert "refused 3 times: conflict" in text and "deploy 8812" in text and text.count("shop to blue") == 1, text
+    assert page.run("return window.sameDocument")
 
 
 def test_what_is_shown_stands_in_the_address(teal, backend, ports, chromium):

@@ -85,16 +85,31 @@ at(json_t *o, const char *path)
 #define NUMBER_AT(o, path) json_number_value(at((o), (path)))
 
 static void
-flip(struct stage *s, enum color to, const char *reason)
+flip_if(struct stage *s, enum color to, const char *reason, const enum color *expect)
 {
 	struct flip_request q = {
-		.kind = CHANGE_FLIP, .to = to, .wait = FLIP_WAIT_APPLIED, .by = { .user = "ci" }
+		.kind = CHANGE_FLIP, .to = to, .wait = FLIP_WAIT_APPLIED, .by = { .user = "ci" }, .has_expect = expect != NULL
 	};
 	struct service_ctl *ctl = s->w->control.services[0];
 
+	if (expect != NULL)
+		q.expect = *expect;
 	str_copy(q.reason, sizeof(q.reason), str_from(reason));
 	flip_start(ctl, &q, NULL);
 	WAIT_UNTIL(s->w->loop, list_empty(&ctl->flips));
+}
+
+static void
+flip(struct stage *s, enum color to, const char *reason)
+{
+	flip_if(s, to, reason, NULL);
+}
+
+/* It is refused: another color is active. */
+static void
+flip_late(struct stage *s, enum color to, const char *reason)
+{
+	flip_if(s, to, reason, &to);
 }
 
 static void
@@ -132,7 +147,7 @@ a_snapshot_has_everything(void **state)
 	assert_int_equal(json_array_size(at(o, "services")), WORLD_SERVICES);
 	assert_string_equal(TEXT_AT(o, "services.0.service.name"), "shop");
 	assert_string_equal(TEXT_AT(o, "services.0.service.active"), "green");
-	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 14);
+	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 18);
 	assert_int_equal(json_array_size(at(o, "services.0.quality")), 3);
 	assert_true(json_is_null(at(o, "services.0.quality.0")) && json_is_null(at(o, "services.0.quality.2")));
 	assert_null(at(o, "services.0.service.quality"));
@@ -271,6 +286,18 @@ a_flip_back_ends_the_drain_and_a_refusal_says_why(void **state)
 	assert_int_equal(json_array_size(at(o, "flips")), 3);
 	assert_true(json_is_true(at(o, "flips.2.refused")));
 	json_decref(o);
+	/* A pipeline that tries again and again pushes nothing out. */
+	json_decref(read_frame(feed_delta(&s->feed), "delta"));
+	for (int i = 0; i < HISTORY_FLIPS; i++)
+		flip_late(s, BLUE, "once more");
+	assert_int_equal(s->history.n_flips, 4);
+	assert_string_equal(history_flip(&s->history, 4)->result, "conflict");
+	assert_int_equal(history_flip(&s->history, 4)->times, HISTORY_FLIPS);
+	assert_string_equal(history_flip(&s->history, 4)->reason, "once more");
+	o = read_frame(feed_delta(&s->feed), "delta");
+	assert_int_equal(NUMBER_AT(o, "flips.0.times"), HISTORY_FLIPS);
+	assert_int_equal(json_array_size(at(o, "flips")), 1);
+	json_decref(o);
 }
 
 static void
@@ -348,6 +375,118 @@ samples_are_rates_and_keep_their_distance(void **state)
 }
 
 static void
+latency_is_of_what_was_observed_lately(void **state)
+{
+	struct stage *s = *state;
+	struct tally_color *c = &s->w->running[0]->tallies[1].colors[ENTRANCE_MAIN][GREEN];
+	json_t *o;
+
+	history_sample(&s->history, s->history.sampled + 1);
+	assert_null(s->history.services[0]->latency);
+	for (int i = 0; i < 99; i++)
+		tally_observe(&c->connect_seconds, 0.0004);
+	tally_observe(&c->connect_seconds, 2.0);
+	history_sample(&s->history, s->history.sampled + 2);	/* main was late */
+	assert_in_range(history_latency(&s->history, 0, 0).p50[GREEN], 251, 500);
+	assert_in_range(history_latency(&s->history, 0, 1).p50[GREEN], 251, 500);
+	assert_in_range(history_latency(&s->history, 0, 0).p99[GREEN], 251, 500);
+	assert_int_equal(history_latency(&s->history, 0, 2).p50[GREEN], 0);
+	assert_int_equal(history_latency(&s->history, 0, 0).p50[BLUE], 0);
+	assert_int_equal(history_latency(&s->history, 1, 0).p99[GREEN], 0);
+	tally_observe(&c->connect_seconds, 2.0);
+	history_sample(&s->history, s->history.sampled + 1);
+	assert_in_range(history_latency(&s->history, 0, 0).p99[GREEN], 1000000, 2500000);
+	for (int i = 2; i < HISTORY_LATENCY_SAMPLES; i++)
+		history_sample(&s->history, s->history.sampled + 1);
+	assert_in_range(history_latency(&s->history, 0, 0).p99[GREEN], 1000000, 2500000);
+	/* The many have left the window, the one has not; then that has, too. */
+	history_sample(&s->history, s->history.sampled + 1);
+	assert_in_range(history_latency(&s->history, 0, 0).p50[GREEN], 1000000, 2500000);
+	history_sample(&s->history, s->history.sampled + 1);
+	assert_int_equal(history_latency(&s->history, 0, 0).p50[GREEN], 0);
+	o = read_frame(feed_snapshot(&s->feed), "snapshot");
+	assert_int_equal(json_array_size(at(o, "services.0.history.6")), s->history.n_points);
+	assert_true(json_is_null(at(o, "services.0.history.6.0")));
+	assert_true(NUMBER_AT(o, "services.0.history.6.1") > 0.25 && NUMBER_AT(o, "services.0.history.6.1") <= 0.5);
+	assert_true(NUMBER_AT(o, "services.0.history.8.3") >= 1000);
+	assert_true(json_is_null(at(o, "services.0.history.7")));
+	assert_int_equal(json_array_size(at(o, "services.0.numbers")), 18);
+	assert_true(json_is_null(at(o, "services.0.numbers.14")));
+	json_decref(o);
+}
+
+/* -- the next teald ----------------------------------------------------------------- */
+
+static struct history next;
+
+static void
+give_to_next(void *arg, const struct buf *row)
+{
+	struct str bytes = buf_str(row);
+
+	/* Cut anywhere, and with more that it does not know. */
+	for (size_t n = 0; n < bytes.n; n += n < 600 ? 1 : 97)
+		if (arg != NULL)
+			history_take(arg, (struct str){ bytes.p, n });
+	history_take(&next, bytes);
+}
+
+static void
+what_was_seen_goes_to_the_next_process(void **state)
+{
+	struct stage *s = *state;
+	struct tally_color *c = &s->w->running[0]->tallies[1].colors[ENTRANCE_MAIN][GREEN];
+	struct history cut;
+	double sampled;
+
+	for (int i = 1; i <= 5; i++) {
+		s->w->connections[0][GREEN] = 0;
+		atomic_store(&c->active, (uint64_t)i);
+		tally_observe(&c->connect_seconds, 0.0004);
+		history_sample(&s->history, s->history.sampled + 1);
+	}
+	flip(s, BLUE, "deploy 8812");
+	flip_late(s, GREEN, "too late");
+	flip_late(s, GREEN, "too late");
+	sampled = s->history.sampled;
+
+	/* It has begun two seconds later, with a sample of its own. */
+	history_open(&next, &s->w->control);
+	history_open(&cut, &s->w->control);
+	next.sampled = sampled + 1;
+	atomic_store(&c->active, 9);
+	history_sample(&next, sampled + 2);
+	assert_int_equal(next.n_points, 1);
+	history_give(&s->history, give_to_next, &cut);
+	assert_int_equal(next.n_points, 7);
+	for (size_t ago = 0; ago < 7; ago++)
+		assert_int_equal(history_point(&next, 0, ago)->connections[GREEN], ago == 0 ? 9 : ago == 1 ? 5 : 7 - ago);
+	assert_in_range(history_latency(&next, 0, 2).p50[GREEN], 251, 500);
+	assert_in_range(history_latency(&next, 0, 6).p99[GREEN], 251, 500);
+	assert_int_equal(history_latency(&next, 0, 0).p50[GREEN], 0);
+	assert_int_equal(history_point(&next, 1, 3)->connections[GREEN], 0);
+	/* The flip that the record tells of, too, is one. */
+	assert_int_equal(next.n_flips, 2);
+	assert_string_equal(history_flip(&next, 1)->reason, "deploy 8812");
+	assert_int_equal(history_flip(&next, 1)->epoch, 2);
+	assert_string_equal(history_flip(&next, 2)->result, "conflict");
+	assert_int_equal(history_flip(&next, 2)->times, 2);
+	assert_true(history_flip(&next, 2)->refused);
+	/* Of its own is what comes now. */
+	atomic_store(&c->active, 3);
+	history_sample(&next, sampled + 3);
+	assert_int_equal(history_point(&next, 0, 0)->connections[GREEN], 3);
+	assert_int_equal(history_point(&next, 0, 1)->connections[GREEN], 9);
+	assert_int_equal(next.n_points, 8);
+	/* Too old to be drawn, or of other steps. */
+	next.sampled += HISTORY_POINTS;
+	history_give(&s->history, give_to_next, NULL);
+	assert_int_equal(next.n_points, 8);
+	history_close(&cut);
+	history_close(&next);
+}
+
+static void
 who_watches_begins_anew_when_services_come_or_go(void **state)
 {
 	struct stage *s = *state;
@@ -392,6 +531,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(only_so_many_flips_are_remembered, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_store_knew_is_there_from_the_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(samples_are_rates_and_keep_their_distance, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(latency_is_of_what_was_observed_lately, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_was_seen_goes_to_the_next_process, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_watches_begins_anew_when_services_come_or_go, set_up, tear_down),
 	};
 

@@ -4,6 +4,7 @@
 #ifndef APP_TEALD_OBSERVE_H
 #define APP_TEALD_OBSERVE_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "control/control.h"
 
@@ -32,6 +33,10 @@ struct observe *observe_open(struct control *c, struct why *why);
 /* Another process accepts from now on.  Streams and connections between two requests are closed,
  * and come again; replies under way are finished, and who has connected and not asked yet is answered. */
 void observe_yield(struct observe *o);
+/* What the page remembers, on its way to that process: give() gets rows one after the other ... */
+void observe_give_history(struct observe *o, void (*give)(void *arg, const struct buf *row), void *arg);
+/* ... that are taken in here, once it has started.  What makes no sense is skipped. */
+void observe_take_history(struct observe *o, struct str row);
 unsigned observe_visitors(const struct observe *o);
 /* Closes everything; *op is NULL on return. */
 void observe_close(struct observe **op);

@@ -49,6 +49,8 @@ void feed_begin(struct feed *f);
 /* Everything, for a new watcher.  The caller's reference; NULL when
  * memory is out or FEED_BYTES_MAX is passed. */
 struct frame *feed_snapshot(struct feed *f);
+/* The past is another one now: who watches is told everything anew. */
+void feed_renew(struct feed *f);
 /* What has changed since the last delta; everything anew where services have come
  * or gone.  Never empty: it says at least what time it is.  The caller's
  * reference; NULL when memory is out, and then what it would have said is lost:

@@ -1,20 +1,45 @@
 /* observe_history.h - what the status page shows of the last minutes: five minutes of
- * connections and rates of each service, and the last flips of all of them.
- * One sample a second of counters that are there anyway; kept in memory only.
+ * connections, rates and latency of each service, and the last flips of all of them.
+ * One sample a second of counters that are there anyway; kept in memory, and given to the
+ * teald that comes after an upgrade (observe_inherit.c).
  * Thread: main. */
 #ifndef APP_TEALD_OBSERVE_HISTORY_H
 #define APP_TEALD_OBSERVE_HISTORY_H
 
+#include "base/buf.h"
 #include "control/control.h"
+#include "control/quality.h"
 
 #define HISTORY_POINTS 300
 #define HISTORY_STEP 1.0
 #define HISTORY_FLIPS 40
+/* Latency is of what was observed over so many samples: of a second alone it says little. */
+#define HISTORY_LATENCY_SAMPLES 10
 
 struct history_point {
 	uint32_t connections[COLORS];	/* open at that moment */
 	uint32_t rate[COLORS];	/* begun in the second before, in tenths per second */
 	uint32_t bad[COLORS];	/* gone wrong in it (service_totals), in tenths per second */
+};
+
+/* In microseconds, 0: nothing was observed.  Of HTTP from a request to the first byte of its answer, else
+ * of connects to backends. */
+struct history_latency_point {
+	uint32_t p50[COLORS], p99[COLORS];
+};
+
+/* What is drawn, of each color. */
+enum history_line { HISTORY_CONNECTIONS, HISTORY_RATE, HISTORY_BAD, HISTORY_P50, HISTORY_P99 };
+
+/* Observations, by bucket, modulo 2^32. */
+struct history_observed {
+	uint32_t count[COLORS][TALLY_BUCKETS + 1];
+};
+
+struct history_latency {
+	struct history_latency_point points[HISTORY_POINTS];	/* a ring, as history_service.points */
+	struct history_observed samples[HISTORY_LATENCY_SAMPLES];	/* a ring of totals */
+	size_t newest;	/* of the samples */
 };
 
 /* Per second, between the last two samples. */
@@ -26,7 +51,9 @@ struct history_rates {
 struct history_service {
 	uint64_t serial;	/* of the service_ctl */
 	struct history_point points[HISTORY_POINTS];	/* a ring: see history_point() */
+	struct history_latency *latency;	/* NULL: nothing was observed so far */
 	struct service_totals totals;	/* as last sampled */
+	struct history_observed observed;	/* likewise */
 	struct history_rates rates;
 };
 
@@ -45,6 +72,7 @@ struct history_flip {
 	 * was refused the error's word. */
 	const char *result;
 	bool refused;
+	uint64_t times;	/* of one that was refused: so often in a row, for the same reason and by the same user */
 	char message[512];	/* of one that was refused, or not applied everywhere */
 	double drain_seconds;	/* of a drained one */
 	uint64_t cut;
@@ -57,6 +85,7 @@ struct history {
 	uint64_t list_changes;	/* control's, as of then */
 	size_t newest;	/* index of the last points */
 	size_t n_points;	/* how many there are, at most HISTORY_POINTS */
+	size_t own_points;	/* of them those of this process */
 	double sampled;	/* clock_now() of them */
 	int64_t sampled_us;	/* and the wall's */
 	ev_timer timer;
@@ -82,9 +111,28 @@ void history_follow(struct history *p);
 void history_sample(struct history *p, double now);
 /* The point `ago` samples before the newest one; ago < n_points. */
 const struct history_point *history_point(const struct history *p, size_t service, size_t ago);
+/* Likewise; all zero where nothing was observed. */
+struct history_latency_point history_latency(const struct history *p, size_t service, size_t ago);
+/* One value of them. */
+uint32_t history_value(const struct history *p, size_t service, size_t ago, enum history_line line, enum color c);
+/* Where that is stored; to be written to only by history_take(). */
+uint32_t *history_place(struct history *p, size_t service, size_t ago, enum history_line line, enum color c);
 /* By id; NULL when it is not remembered (any more). */
 const struct history_flip *history_flip(const struct history *p, uint64_t id);
 /* The oldest id that is remembered; n_flips + 1 when there is none. */
 uint64_t history_oldest_flip(const struct history *p);
+/* The word of what has become of one that was not refused, as history_flip.result; NULL: it is none. */
+const char *history_result(const char *word);
+/* Flips of before this process, oldest first: remembered as if they had been seen here, where they are newer than the
+ * HISTORY_FLIPS last ones.  All get other ids. */
+void history_put_before(struct history *p, const struct history_flip *flips, size_t n);
+
+/* -- observe_inherit.c -- */
+
+/* A row for history_take() of another process; it is borrowed. */
+typedef void history_give_fn(void *arg, const struct buf *row);
+void history_give(struct history *p, history_give_fn *give, void *arg);
+/* What another process remembers, behind what this one does.  Whatever makes no sense is skipped. */
+void history_take(struct history *p, struct str row);
 
 #endif

@@ -35,6 +35,7 @@ enum succession_type {
 	/* predecessor: the same for one of the admin listener.  A type of its own: who does not know it must not take it for
 	 * one of the socket, whose peer, as the kernel says, would be teald itself. */
 	SUCCESSION_CALLER = 8,
+	SUCCESSION_HISTORY = 9,	/* predecessor, behind all that: what the status page remembers; several (observe_inherit.c) */
 	SUCCESSION_TYPES = 64
 };
 
@@ -55,10 +56,31 @@ enum succession_tag {
 	SUCCESSION_T_COMMANDS = 13,	/* admin commands that are not answered yet */
 	SUCCESSION_T_CALLER = 15,	/* str: a row of admin_caller_put() */
 	SUCCESSION_T_ADMIN_TLS = 16,	/* str: counters of the admin listener, each 8 bytes, in the order of ADMIN_TLS_TABLE */
-	SUCCESSION_T_STORE = 14	/* which store it is, a hash of its keys in the configuration */
+	SUCCESSION_T_STORE = 14,	/* which store it is, a hash of its keys in the configuration */
+
+	/* SUCCESSION_HISTORY: of a service SERVICE, SAMPLED, STEP and LINE, several; or FLIP, several, the oldest first. */
+	SUCCESSION_T_SERVICE = 32,	/* str: the name that the predecessor knows it by */
+	SUCCESSION_T_SAMPLED = 33,	/* double: clock_now() of the newest values */
+	SUCCESSION_T_STEP = 34,	/* double: seconds between two */
+	SUCCESSION_T_LINE = 35,	/* row of WORD, COLOR and VALUES */
+	SUCCESSION_T_WORD = 36,	/* str */
+	SUCCESSION_T_COLOR = 37,	/* str */
+	SUCCESSION_T_VALUES = 38,	/* str: each 4 bytes, the oldest first */
+	SUCCESSION_T_FLIP = 39,	/* row of SERVICE, COLOR and: */
+	SUCCESSION_T_AT_US = 40,
+	SUCCESSION_T_KIND = 41,	/* str */
+	SUCCESSION_T_EPOCH = 42,
+	SUCCESSION_T_BY = 43,	/* str */
+	SUCCESSION_T_REASON = 44,	/* str */
+	SUCCESSION_T_RESULT = 45,	/* str */
+	SUCCESSION_T_REFUSED = 46,	/* how often; 0: it was not */
+	SUCCESSION_T_MESSAGE = 47,	/* str */
+	SUCCESSION_T_SECONDS = 48,	/* double */
+	SUCCESSION_T_CUT = 49
 };
 
 struct admin;
+struct observe;
 struct proxy;
 
 /* The process at the other end. */
@@ -106,8 +128,9 @@ MUST_USE enum err succession_check_store(const struct config *config, struct why
 struct succession *succession_new(struct control *c, struct proxy *p, const struct succession_calls *calls);
 /* The first checks are in (control's on_prepared()). */
 void succession_prepared(struct succession *s);
-/* Once it serves: connections of the admin socket, live ones, counters. */
-void succession_serve(struct succession *s, struct admin *a);
+/* Once it serves: connections of the admin socket, live ones, counters, what the status page remembers.  o: NULL,
+ * there is none. */
+void succession_serve(struct succession *s, struct admin *a, struct observe *o);
 /* *sp is NULL on return. */
 void succession_free(struct succession **sp);
 

@@ -462,7 +462,7 @@ teald_on_take_over(void *arg, bool reload)
 		return;
 	}
 	serve_public(t);
-	succession_serve(t->succession, t->admin);
+	succession_serve(t->succession, t->admin, t->observe);
 	reload_opened(t->control.reloads, false);
 	supervised_settle();
 	if (reload)

@@ -243,6 +243,22 @@ observe_yield(struct observe *o)
 			yield_visitor(list_entry(l, struct visitor, link));
 }
 
+void
+observe_give_history(struct observe *o, void (*give)(void *arg, const struct buf *row), void *arg)
+{
+	if (o->history.control != NULL)
+		history_give(&o->history, give, arg);
+}
+
+void
+observe_take_history(struct observe *o, struct str row)
+{
+	if (o->history.control == NULL)
+		return;
+	history_take(&o->history, row);
+	feed_renew(&o->feed);
+}
+
 unsigned
 observe_visitors(const struct observe *o)
 {

@@ -179,6 +179,7 @@ flip_json(struct json *j, const struct history_flip *p)
 	json_cstr(j, "reason", p->reason[0] != '\0' ? p->reason : NULL);
 	json_cstr(j, "result", p->result);
 	json_bool(j, "refused", p->refused);
+	json_u64(j, "times", p->times);
 	json_cstr(j, "message", p->message[0] != '\0' ? p->message : NULL);
 	json_double(j, "drain_seconds", tidy(p->drain_seconds));
 	json_u64(j, "cut", p->cut);
@@ -200,6 +201,7 @@ flips_json(struct json *j, const struct history *p, uint64_t than)
 struct numbers {
 	uint64_t count[4];	/* connections of both colors, waiting, left to drain */
 	double rate[10];	/* begun, in, out of both colors; failed, answered with 5xx; gone wrong of both colors */
+	struct history_latency_point latency;
 };
 
 static void
@@ -223,6 +225,20 @@ read_numbers(const struct feed *f, size_t i, struct numbers *n)
 	}
 	n->rate[6] = tidy(r->failed);
 	n->rate[7] = tidy(r->errors);
+	if (f->history->n_points > 0)
+		n->latency = history_latency(f->history, i, 0);
+}
+
+/* Milliseconds, of which three digits could be seen; null: nothing was observed. */
+static void
+latency_json(struct json *j, uint32_t us)
+{
+	double ms = us / 1000.0, digits = ms < 1 ? 1000 : ms < 10 ? 100 : ms < 100 ? 10 : 1;
+
+	if (us == 0)
+		json_null(j, NULL);
+	else
+		json_double(j, NULL, round(ms * digits) / digits);
 }
 
 static void
@@ -233,6 +249,10 @@ numbers_json(struct json *j, const char *key, const struct numbers *n)
 		json_u64(j, NULL, n->count[i]);
 	for (size_t i = 0; i < ARRAY_LEN(n->rate); i++)
 		json_double(j, NULL, n->rate[i]);
+	for (int c = GREEN; c < COLORS; c++)
+		latency_json(j, n->latency.p50[c]);
+	for (int c = GREEN; c < COLORS; c++)
+		latency_json(j, n->latency.p99[c]);
 	json_array_end(j);
 }
 
@@ -251,56 +271,49 @@ backend_connections_json(struct json *j, const char *key, const struct service *
 	json_array_end(j);
 }
 
-enum points { POINTS_CONNECTIONS, POINTS_RATE, POINTS_BAD };
-
-static uint32_t
-point_of(const struct history_point *v, enum points kind, enum color c)
-{
-	switch (kind) {
-	case POINTS_CONNECTIONS: return v->connections[c];
-	case POINTS_RATE: return v->rate[c];
-	case POINTS_BAD: return v->bad[c];
-	}
-	return 0;
-}
-
 static bool
-all_zero(const struct history *p, size_t service, enum points kind, enum color c)
+all_zero(const struct history *p, size_t service, enum history_line line, enum color c)
 {
 	for (size_t ago = 0; ago < p->n_points; ago++)
-		if (point_of(history_point(p, service, ago), kind, c) != 0)
+		if (history_value(p, service, ago, line, c) != 0)
 			return false;
 	return true;
 }
 
-/* Points of one kind and color, oldest first; null: nothing ever happened. */
 static void
-points_json(struct json *j, const struct history *p, size_t service, enum points kind, enum color c)
+point_json(struct json *j, enum history_line line, uint32_t v)
 {
-	if (all_zero(p, service, kind, c)) {
+	switch (line) {
+	case HISTORY_CONNECTIONS: json_u64(j, NULL, v); return;
+	case HISTORY_RATE:
+	case HISTORY_BAD: json_double(j, NULL, v / 10.0); return;
+	case HISTORY_P50:
+	case HISTORY_P99: latency_json(j, v); return;
+	}
+}
+
+/* Points of one line and color, oldest first; null: nothing ever happened. */
+static void
+points_json(struct json *j, const struct history *p, size_t service, enum history_line line, enum color c)
+{
+	if (all_zero(p, service, line, c)) {
 		json_null(j, NULL);
 		return;
 	}
 	json_array(j, NULL);
-	for (size_t ago = p->n_points; ago-- > 0;) {
-		uint32_t v = point_of(history_point(p, service, ago), kind, c);
-
-		if (kind == POINTS_CONNECTIONS)
-			json_u64(j, NULL, v);
-		else
-			json_double(j, NULL, v / 10.0);
-	}
+	for (size_t ago = p->n_points; ago-- > 0;)
+		point_json(j, line, history_value(p, service, ago, line, c));
 	json_array_end(j);
 }
 
-/* Of both colors connections, rates, and what went wrong. */
+/* Of both colors connections, rates, what went wrong, and latency. */
 static void
 history_json(struct json *j, const struct history *p, size_t service)
 {
 	json_array(j, "history");
-	for (enum points kind = POINTS_CONNECTIONS; kind <= POINTS_BAD; kind++)
+	for (enum history_line line = HISTORY_CONNECTIONS; line <= HISTORY_P99; line++)
 		for (enum color c = GREEN; c < COLORS; c++)
-			points_json(j, p, service, kind, c);
+			points_json(j, p, service, line, c);
 	json_array_end(j);
 }
 
@@ -561,6 +574,13 @@ follow_list(struct feed *f)
 	free(f->seen);
 	f->seen = must_array(f->control->n + 1, sizeof(*f->seen));
 	feed_begin(f);
+}
+
+void
+feed_renew(struct feed *f)
+{
+	frame_unref(&f->snapshot);
+	f->list_changes = UINT64_MAX;
 }
 
 struct frame *

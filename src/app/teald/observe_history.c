@@ -22,6 +22,72 @@ clamp(double v)
 }
 
 static void
+read_observed(const struct service *s, struct history_observed *out)
+{
+	const struct tally_color *t;
+
+	*out = (struct history_observed){ .count = { { 0 } } };
+	for (int c = GREEN; c < COLORS; c++)
+		for (unsigned k = 0; (t = service_tally(s, ENTRANCE_MAIN, (enum color)c, k)) != NULL; k++) {
+			const struct tally_histogram *h = t->http != NULL ? &t->http->first_byte_seconds : &t->connect_seconds;
+
+			for (unsigned i = 0; i <= TALLY_BUCKETS; i++)
+				out->count[c][i] += (uint32_t)tally_read(&h->count[i]);
+		}
+}
+
+static uint32_t
+quantile_us(const struct quality_figures *f, bool http, double p)
+{
+	double seconds;
+
+	if (!quality_quantile(f, http, p, &seconds))
+		return 0;
+	return seconds > 1e-6 ? clamp(round(seconds * 1e6)) : 1;
+}
+
+/* Nothing was observed before what was sampled last. */
+static struct history_latency *
+history_latency_new(const struct history_service *v)
+{
+	struct history_latency *l = must_alloc(sizeof(*l));
+
+	for (unsigned i = 0; i < HISTORY_LATENCY_SAMPLES; i++)
+		l->samples[i] = v->observed;
+	return l;
+}
+
+static void
+sample_latency(struct history *p, const struct service *s, struct history_service *v, unsigned points)
+{
+	struct history_latency_point point = { .p50 = { 0 } };
+	const struct history_observed *before;
+	struct history_latency *l = v->latency;
+	struct history_observed now;
+
+	read_observed(s, &now);
+	if (l == NULL) {
+		if (memcmp(&now, &v->observed, sizeof(now)) == 0)
+			return;
+		l = v->latency = history_latency_new(v);
+	}
+	v->observed = now;
+	l->newest = (l->newest + 1) % HISTORY_LATENCY_SAMPLES;
+	before = &l->samples[l->newest];
+	for (int c = GREEN; c < COLORS; c++) {
+		struct quality_figures f = { .seconds = 0 };
+
+		for (unsigned i = 0; i <= TALLY_BUCKETS; i++)
+			f.sum.buckets[i] = quality_growth(now.count[c][i], before->count[c][i]);
+		point.p50[c] = quantile_us(&f, s->config->mode == MODE_HTTP, 0.5);
+		point.p99[c] = quantile_us(&f, s->config->mode == MODE_HTTP, 0.99);
+	}
+	l->samples[l->newest] = now;
+	for (unsigned k = 1; k <= points; k++)
+		l->points[(p->newest + k) % HISTORY_POINTS] = point;
+}
+
+static void
 sample_service(struct history *p, size_t i, double seconds, unsigned points)
 {
 	const struct service *s = p->control->services[i]->service;
@@ -45,6 +111,7 @@ sample_service(struct history *p, size_t i, double seconds, unsigned points)
 	v->totals = now;
 	for (unsigned k = 1; k <= points; k++)
 		v->points[(p->newest + k) % HISTORY_POINTS] = point;
+	sample_latency(p, s, v, points);
 }
 
 static struct history_service *
@@ -54,7 +121,15 @@ history_service_new(const struct service_ctl *ctl)
 
 	v->serial = ctl->serial;
 	service_totals(ctl->service, &v->totals);
+	read_observed(ctl->service, &v->observed);
 	return v;
+}
+
+static void
+history_service_free(struct history_service *v)
+{
+	free(v->latency);
+	free(v);
 }
 
 /* Both lists are sorted by serial. */
@@ -70,14 +145,14 @@ history_follow(struct history *p)
 	now = must_array(c->n + 1, sizeof(*now));
 	for (size_t i = 0; i < c->n; i++) {
 		while (old < p->n && p->services[old]->serial < c->services[i]->serial)
-			free(p->services[old++]);
+			history_service_free(p->services[old++]);
 		if (old < p->n && p->services[old]->serial == c->services[i]->serial)
 			now[i] = p->services[old++];
 		else
 			now[i] = history_service_new(c->services[i]);
 	}
 	while (old < p->n)
-		free(p->services[old++]);
+		history_service_free(p->services[old++]);
 	free(p->services);
 	p->services = now;
 	p->n = c->n;
@@ -101,6 +176,7 @@ history_sample(struct history *p, double now)
 		sample_service(p, i, seconds, points);
 	p->newest = (p->newest + points) % HISTORY_POINTS;
 	p->n_points = p->n_points + points < HISTORY_POINTS ? p->n_points + points : HISTORY_POINTS;
+	p->own_points = p->own_points + points < HISTORY_POINTS ? p->own_points + points : HISTORY_POINTS;
 	p->sampled = now;
 	p->sampled_us = clock_wall_us();
 	if (p->on_sample != NULL)
@@ -120,6 +196,47 @@ history_point(const struct history *p, size_t service, size_t ago)
 {
 	CHECK(ago < p->n_points);
 	return &p->services[service]->points[(p->newest + HISTORY_POINTS - ago) % HISTORY_POINTS];
+}
+
+struct history_latency_point
+history_latency(const struct history *p, size_t service, size_t ago)
+{
+	const struct history_latency *l = p->services[service]->latency;
+
+	CHECK(ago < p->n_points);
+	return l != NULL ? l->points[(p->newest + HISTORY_POINTS - ago) % HISTORY_POINTS] :
+			   (struct history_latency_point){ .p50 = { 0 } };
+}
+
+uint32_t
+history_value(const struct history *p, size_t service, size_t ago, enum history_line line, enum color c)
+{
+	switch (line) {
+	case HISTORY_CONNECTIONS: return history_point(p, service, ago)->connections[c];
+	case HISTORY_RATE: return history_point(p, service, ago)->rate[c];
+	case HISTORY_BAD: return history_point(p, service, ago)->bad[c];
+	case HISTORY_P50: return history_latency(p, service, ago).p50[c];
+	case HISTORY_P99: return history_latency(p, service, ago).p99[c];
+	}
+	return 0;
+}
+
+uint32_t *
+history_place(struct history *p, size_t service, size_t ago, enum history_line line, enum color c)
+{
+	size_t at = (p->newest + HISTORY_POINTS - ago) % HISTORY_POINTS;
+	struct history_service *v = p->services[service];
+
+	if (line >= HISTORY_P50 && v->latency == NULL)
+		v->latency = history_latency_new(v);
+	switch (line) {
+	case HISTORY_CONNECTIONS: return &v->points[at].connections[c];
+	case HISTORY_RATE: return &v->points[at].rate[c];
+	case HISTORY_BAD: return &v->points[at].bad[c];
+	case HISTORY_P50: return &v->latency->points[at].p50[c];
+	case HISTORY_P99: break;
+	}
+	return &v->latency->points[at].p99[c];
 }
 
 /* -- flips ------------------------------------------------------------------ */
@@ -156,6 +273,7 @@ new_flip(struct history *p, const struct service *s)
 	memset(f, 0, sizeof(*f));
 	f->id = p->n_flips;
 	f->changed = ++p->changes;
+	f->times = 1;
 	f->kind = CHANGE_FLIP;
 	str_copy(f->service, sizeof(f->service), str_from(s->config->name));
 	return f;
@@ -208,20 +326,43 @@ number_of(const struct log_field *fields, const char *key)
 	return 0;
 }
 
+/* The last one of the service, where that was refused in the same way: a pipeline that tries again and again must
+ * not push out what happened. */
+static struct history_flip *
+same_refusal(struct history *p, const struct service *s, enum color to, const char *result, struct str by)
+{
+	for (uint64_t id = p->n_flips; id >= history_oldest_flip(p); id--)
+		if (strcmp(at(p, id)->service, s->config->name) == 0) {
+			struct history_flip *f = at(p, id);
+
+			return f->refused && f->to == to && f->result == result && str_eq(by, f->by) ? f : NULL;
+		}
+	return NULL;
+}
+
 static void
 remember_refusal(struct history *p, const struct service *s, const struct log_field *fields)
 {
-	struct str error = text_of(fields, "error");
-	struct history_flip *f = new_flip(p, s);
+	enum color to = str_eq(text_of(fields, "to"), color_word(BLUE)) ? BLUE : GREEN;
+	struct str by = text_of(fields, "by");
+	struct history_flip *f;
+	const char *result;
 	char word[32];
 
+	str_copy(word, sizeof(word), text_of(fields, "error"));
+	result = err_word(err_from_word(word));
+	if ((f = same_refusal(p, s, to, result, by)) != NULL) {
+		f->times++;
+		f->changed = ++p->changes;
+	} else {
+		f = new_flip(p, s);
+	}
 	f->at_us = clock_wall_us();
-	f->to = str_eq(text_of(fields, "to"), color_word(BLUE)) ? BLUE : GREEN;
-	str_copy(f->by, sizeof(f->by), text_of(fields, "by"));
+	f->to = to;
+	str_copy(f->by, sizeof(f->by), by);
 	str_copy(f->reason, sizeof(f->reason), text_of(fields, "reason"));
 	str_copy(f->message, sizeof(f->message), text_of(fields, "message"));
-	str_copy(word, sizeof(word), error);
-	f->result = err_word(err_from_word(word));
+	f->result = result;
 	f->refused = true;
 }
 
@@ -279,6 +420,62 @@ history_on_flip(struct history *p, const char *event, const struct service *s, c
 	} else if (strcmp(event, "flip.partial_fleet") == 0) {
 		remember_laggards(p, f, fields);
 	}
+}
+
+const char *
+history_result(const char *word)
+{
+	static const char *const all[] = { applying, applied, draining, drained, kept, superseded };
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (strcmp(word, all[i]) == 0)
+			return all[i];
+	return NULL;
+}
+
+static int
+by_moment(const void *a, const void *b)
+{
+	const struct history_flip *x = a, *y = b;
+
+	return (x->at_us > y->at_us) - (x->at_us < y->at_us);
+}
+
+/* Both know of that change of color. */
+static bool
+is_same_flip(const struct history_flip *a, const struct history_flip *b)
+{
+	return !a->refused && !b->refused && a->epoch == b->epoch && strcmp(a->service, b->service) == 0;
+}
+
+void
+history_put_before(struct history *p, const struct history_flip *flips, size_t n)
+{
+	struct history_flip *all = must_array(n + HISTORY_FLIPS, sizeof(*all));
+	size_t k = 0;
+
+	for (uint64_t id = history_oldest_flip(p); id <= p->n_flips; id++)
+		all[k++] = *at(p, id);
+	for (size_t i = 0; i < n; i++) {
+		size_t same = 0;
+
+		while (same < k && !is_same_flip(&all[same], &flips[i]))
+			same++;
+		/* Of the record alone no more is known than that. */
+		if (same == k || all[same].result == applied)
+			all[same] = flips[i];
+		k += same == k;
+	}
+	qsort(all, k, sizeof(*all), by_moment);
+	p->n_flips = 0;
+	for (size_t i = k > HISTORY_FLIPS ? k - HISTORY_FLIPS : 0; i < k; i++) {
+		struct history_flip *f = at(p, ++p->n_flips);
+
+		*f = all[i];
+		f->id = p->n_flips;
+		f->changed = ++p->changes;
+	}
+	free(all);
 }
 
 static void remember_before(struct history *p);
@@ -348,7 +545,7 @@ history_close(struct history *p)
 	ev_timer_stop(p->control->loop, &p->timer);
 	bus_leave(&p->listener);
 	while (p->n > 0)
-		free(p->services[--p->n]);
+		history_service_free(p->services[--p->n]);
 	free(p->services);
 	p->control = NULL;
 }

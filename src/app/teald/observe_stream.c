@@ -218,6 +218,13 @@ stream_answer(struct visitor *v, struct reply_head *head, struct buf *body)
 
 	if (!page_may_be_seen(o->page, v, head, body))
 		return false;
+	/* Came by a connection that was accepted before another process serves: what is to be seen is there now. */
+	if (o->yielded) {
+		head->status = 503;
+		snprintf(head->extra, sizeof(head->extra), "Retry-After: 1\r\n");
+		buf_printf(body, "another teald serves now\n");
+		return false;
+	}
 	peer_of(v, &peer);
 	if ((stream_is_full(o) && makes_way(o, &peer) == NULL) || o->feed.bytes >= FEED_BYTES_MAX) {
 		head->status = 503;

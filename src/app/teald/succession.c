@@ -8,6 +8,7 @@
 
 #include "app/teald/admin.h"
 #include "app/teald/admin_caller.h"
+#include "app/teald/observe.h"
 #include "app/teald/succession.h"
 #include "app/teald/supervised.h"
 #include "app/teald/upgrade.h"
@@ -35,6 +36,7 @@ struct succession {
 	struct proxy *proxy;
 	struct peer *peer;
 	struct admin *admin;	/* NULL before it serves */
+	struct observe *observe;	/* likewise, or there is none */
 	struct succession_calls calls;
 	struct other_generation other;	/* pid 0: it has ended */
 	unsigned their_workers;
@@ -265,6 +267,10 @@ succession_on_message(struct peer_line *l, uint16_t type, struct str row, int *f
 	case SUCCESSION_CALLER:
 		take_admin_connection(s, type, row, fds, n);
 		return;
+	case SUCCESSION_HISTORY:
+		if (s->observe != NULL && s->other.format == SUCCESSION_FORMAT)
+			observe_take_history(s->observe, row);
+		return;
 	default:
 		if (type >= SUCCESSION_TYPES && s->peer != NULL && s->other.format == SUCCESSION_FORMAT)
 			peer_on_message(s->peer, type, row);
@@ -391,9 +397,10 @@ succession_new(struct control *c, struct proxy *p, const struct succession_calls
 }
 
 void
-succession_serve(struct succession *s, struct admin *a)
+succession_serve(struct succession *s, struct admin *a, struct observe *o)
 {
 	s->admin = a;
+	s->observe = o;
 	admin_freeze(a);
 }
 

@@ -85,6 +85,14 @@ upgrade_tell_held(struct upgrade *u)
 	buf_free(&row);
 }
 
+static void
+give_history(void *arg, const struct buf *row)
+{
+	struct upgrade *u = arg;
+
+	(void)line_send(&u->line, SUCCESSION_HISTORY, row, NULL, 0);
+}
+
 /* No connection is taken over: HTTP clients go with their next answer. */
 static void
 tell_all_to_leave(struct control *c)
@@ -110,6 +118,9 @@ upgrade_give_all(struct upgrade *u)
 	else
 		tell_all_to_leave(u->parts.control);
 	u->n_channels = 0;
+	/* Nothing that serves waits for it. */
+	if (u->parts.observe != NULL)
+		observe_give_history(u->parts.observe, give_history, u);
 }
 
 static void

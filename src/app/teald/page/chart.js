@@ -32,12 +32,19 @@ function smoothed(a, n) {
 
 function graphWords(s, kind) {
 	const http = s.mode === "http";
+	if (isLatency(kind))
+		return s.engine === "kernel" || s.mode === "udp" ? null : `${http ? "To the first byte" : "Connect"}, ${kind}`;
 	return { bad: http ? "Answered with 5xx, per second" : "Failed sessions per second", conn: http ? "Requests under way" : "Open sessions", rate: http ? "Requests per second" : "New sessions per second" }[kind];
 }
 
 /* Nothing ever happened in the window. */
 function isIdle(entry, kind) {
-	return !entry.history[kind] || entry.history[kind].every((line) => line.every((v) => v === 0));
+	return !entry.history[kind] || entry.history[kind].every((line) => line.every((v) => !v));
+}
+
+/* A value as it is said beside a line. */
+function valueWords(kind, v) {
+	return !isLatency(kind) ? short(v) : v === null ? "–" : v === 0 ? "0" : latency(v / 1000);
 }
 
 class Chart {
@@ -80,11 +87,12 @@ class Chart {
 		const w = this.figure.clientWidth, h = this.figure.clientHeight;
 		if (w === 0 || h <= 0)
 			return;
-		const active = entry.s.active, lines = entry.history[kind].map((a) => this.smooth > 1 && kind !== "conn" ? smoothed(a, this.smooth) : a);
+		const active = entry.s.active, lines = entry.history[kind].map((a) => this.smooth > 1 && (kind === "rate" || kind === "bad") ? smoothed(a, this.smooth) : a);
 		const n = lines[0].length, first = state.window - n, max = ceiling(Math.max(...lines[0], ...lines[1]));
 		const x = (i) => ((first + i) / (state.window - 1)) * (w - left - right) + left;
 		const y = (v) => h - bottom - (v / max) * (h - bottom - top);
 		this.history = lines;
+		this.kind = kind;
 		this.box = { left, right };
 		this.svg.setAttribute("viewBox", `0 0 ${w} ${h}`);
 		this.svg.setAttribute("width", w);
@@ -100,20 +108,27 @@ class Chart {
 		this.drawFlips(flips, (ago) => x(n - 1 - ago / state.step), h - bottom);
 		if (big)
 			this.drawAxes(max, (ago) => x(n - 1 - ago / state.step), y, w, h, left, right);
-		const now = lines.map((a) => short(a[n - 1]));
-		this.svg.setAttribute("aria-label", `${graphWords(entry.s, kind)}: green ${now[0]}, blue ${now[1]} now, ${short(max)} at most in ${duration(state.window * state.step)}`);
+		const now = lines.map((a) => valueWords(kind, a[n - 1]));
+		this.svg.setAttribute("aria-label", `${graphWords(entry.s, kind)}: green ${now[0]}, blue ${now[1]} now, ${valueWords(kind, max)} at most in ${duration(state.window * state.step)}`);
 	}
 
 	drawLine(k, a, active, x, y) {
-		const n = a.length, d = [];
-		/* A point on the line between its neighbours is left out. */
-		for (let i = 0; i < n; i++)
+		const n = a.length, parts = [];
+		/* A point on the line between its neighbours is left out, and null is a gap. */
+		for (let i = 0; i < n; i++) {
+			if (a[i] === null)
+				continue;
+			if (i === 0 || a[i - 1] === null)
+				parts.push({ from: i, d: [] });
 			if (i === 0 || i === n - 1 || a[i] !== a[i - 1] || a[i] !== a[i + 1])
-				d.push(`${x(i).toFixed(1)} ${y(a[i]).toFixed(1)}`);
-		this.lines[k].setAttribute("d", "M" + d.join("L"));
+				parts[parts.length - 1].d.push(`${x(i).toFixed(1)} ${y(a[i]).toFixed(1)}`);
+			parts[parts.length - 1].to = i;
+		}
+		this.lines[k].setAttribute("d", parts.map((p) => "M" + p.d.join("L")).join(""));
 		this.lines[k].classList.toggle("active", active);
+		this.ends[k].style.display = a[n - 1] === null ? "none" : "";
 		if (active) {
-			this.area.setAttribute("d", `M${d.join("L")}V${y(0)}H${x(0)}Z`);
+			this.area.setAttribute("d", parts.map((p) => `M${p.d.join("L")}L${x(p.to).toFixed(1)} ${y(0)}H${x(p.from).toFixed(1)}Z`).join(""));
 			this.area.setAttribute("class", "area " + COLORS[k]);
 			this.lines[1 - k].after(this.lines[k]);
 		}
@@ -136,7 +151,7 @@ class Chart {
 				parts.push([at, h - 4, "middle", clock(t).slice(-8, -3)]);
 		}
 		for (const v of [0, max / 2, max])
-			parts.push([left - 6, y(v) + 3.5, "end", short(v)]);
+			parts.push([left - 6, y(v) + 3.5, "end", valueWords(this.kind, v)]);
 		const key = JSON.stringify(parts);
 		if (key === this.axisKey)
 			return;
@@ -169,7 +184,7 @@ class Chart {
 		const box = this.svg.getBoundingClientRect(), { left, right } = this.box, n = this.history[0].length;
 		const back = Math.round(((box.right - right - e.clientX) / (box.width - left - right)) * (state.window - 1));
 		const i = Math.max(0, Math.min(n - 1, n - 1 - back)), ago = (n - 1 - i) * state.step;
-		const [green, blue] = this.history.map((a) => short(a[i]));
+		const [green, blue] = this.history.map((a) => valueWords(this.kind, a[i]));
 		setText(this.caption, `${clock(state.sampled - ago * 1000)}: ● ${green}  ■ ${blue}`);
 	}
 }

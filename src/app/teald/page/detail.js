@@ -66,7 +66,7 @@ function drawQuality(row) {
 /* -- all of it ---------------------------------------------------------------- */
 
 /* Graphs of a kind that shows nothing are not there: their line says so. */
-const GRAPHS = ["rate", "bad", "conn"];
+const GRAPHS = ["rate", "bad", "p99", "p50", "conn"];
 
 function makeDetail(row) {
 	row.detail.replaceChildren();

@@ -3,7 +3,7 @@
 /* How a flip went: [class, sign, words]. */
 function verdict(f) {
 	if (f.refused)
-		return ["bad", "✕", `refused: ${f.result.replaceAll("_", " ")}`];
+		return ["bad", "✕", `refused${f.times > 1 ? ` ${whole(f.times)} times` : ""}: ${f.result.replaceAll("_", " ")}`];
 	switch (f.result) {
 	case "applying":
 		return ["warn", "…", "being applied"];

@@ -6,7 +6,7 @@ const COLORS = ["green", "blue"];
 
 /* The order of the numbers of a service in a frame, and of what became of one color's
  * requests within a window (null: of none). */
-const N = { conn: 0, waiting: 2, left: 3, rate: 4, in: 6, out: 8, failed: 10, errors: 11, bad: 12 };
+const N = { conn: 0, waiting: 2, left: 3, rate: 4, in: 6, out: 8, failed: 10, errors: 11, bad: 12, p50: 14, p99: 16 };
 const Q = { seconds: 0, requests: 1, classes: 2, errors: 7, p50: 8, p99: 9 };
 /* One in a hundred is worth a look, fewer are only said; and so is what may be chance. */
 const FEW = 0.01, MANY = 0.05, CHANCE = 5;
@@ -142,7 +142,16 @@ function worst(problems) {
 }
 
 /* The lines of a service, by kind: in the order of a frame, and where the newest value stands. */
-const LINES = { conn: N.conn, rate: N.rate, bad: N.bad };
+const LINES = { conn: N.conn, rate: N.rate, bad: N.bad, p50: N.p50, p99: N.p99 };
+
+/* Latency, in ms: where nothing was observed there is none. */
+function isLatency(kind) {
+	return kind === "p50" || kind === "p99";
+}
+
+function emptyLine(kind, points) {
+	return new Array(points).fill(isLatency(kind) ? null : 0);
+}
 
 /* Lines by kind, where something happened; a kind of which nothing is known is not there. */
 function takeHistory(h, points) {
@@ -150,7 +159,7 @@ function takeHistory(h, points) {
 	Object.keys(LINES).forEach((kind, i) => {
 		const lines = h.slice(2 * i, 2 * i + 2);
 		if (lines.some((line) => line !== null))
-			history[kind] = lines.map((line) => line || new Array(points).fill(0));
+			history[kind] = lines.map((line) => line || emptyLine(kind, points));
 	});
 	return history;
 }
@@ -160,7 +169,7 @@ function addPoints(entry, n) {
 		if (!entry.history[kind]) {
 			if (both(entry, at) === 0)
 				continue;
-			entry.history[kind] = COLORS.map(() => new Array(state.points).fill(0));
+			entry.history[kind] = COLORS.map(() => emptyLine(kind, state.points));
 		}
 		entry.history[kind].forEach((line, k) => {
 			for (let p = 0; p < n; p++)
