@@ -4,6 +4,7 @@
 
 #include "control/health.h"
 #include "control/question.h"
+#include "model/kube_health.h"
 
 #define CHECK_MAGIC 0x6865616cu
 
@@ -40,6 +41,7 @@ struct health {
 	size_t n;
 	struct question question;	/* the last one asked */
 	struct probe_told told;	/* by the probe whose answer is being heard */
+	struct kube_health kube;	/* that answer, read once for all who share the check, while it is not fresh */
 	double complained;	/* clock_now(): about a probe that could not begin */
 };
 

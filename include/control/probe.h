@@ -20,6 +20,8 @@ struct probe_told {
 	char kept[PROBE_KEPT];	/* the value of the header that is kept; "": there is none */
 	char text[PROBE_TOLD_TEXT];	/* the line, or the body as far as it is here and fits */
 	size_t n;
+	bool fresh;	/* set by the probe; cleared by a reader that keeps what it has read, for all that hear this
+			 * answer after it */
 };
 
 struct probe_request {

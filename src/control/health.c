@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/health_private.h"
-#include "model/kube_health.h"
 
 /* Seconds between two complaints of what teald itself lacks. */
 #define COMPLAIN_EVERY 10
@@ -125,17 +124,19 @@ set_endpoints(struct check *c, unsigned endpoints)
 static bool
 hear_kube_proxy(struct check *c, const char **error, char text[sizeof(c->backend->error)])
 {
-	const struct probe_told *told = &c->group->health->told;
-	struct kube_health k;
+	struct probe_told *told = &c->group->health->told;
+	struct kube_health *k = &c->group->health->kube;
 
-	kube_health_read(str_from(told->kept), (struct str){ told->text, told->n }, &k);
-	if (*error == NULL && !(k.counted && k.endpoints == 0)) {
-		set_endpoints(c, k.counted && check_config_of(c)->weight == HEALTH_WEIGHT_ENDPOINTS ? k.endpoints : 0);
+	if (told->fresh)
+		kube_health_read(str_from(told->kept), (struct str){ told->text, told->n }, k);
+	told->fresh = false;
+	if (*error == NULL && !(k->counted && k->endpoints == 0)) {
+		set_endpoints(c, k->counted && check_config_of(c)->weight == HEALTH_WEIGHT_ENDPOINTS ? k->endpoints : 0);
 		return false;
 	}
 	if (*error != NULL && told->status != 503)
 		return false;
-	kube_health_reason(&k, told->status, text, sizeof(c->backend->error));
+	kube_health_reason(k, told->status, text, sizeof(c->backend->error));
 	*error = text;
 	return true;
 }

@@ -108,6 +108,7 @@ tell_answer(const struct probe *p)
 	told->status = p->answered;
 	told->kept[0] = '\0';
 	told->n = 0;
+	told->fresh = true;
 	if (p->wants_line)
 		memcpy(told->text, p->line, told->n = p->got);
 	if (p->answer == NULL)

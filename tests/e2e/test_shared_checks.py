@@ -159,15 +159,15 @@ def test_a_thousand_services_ask_each_node_once_a_round(teal, ports, closing):
     b = backends(t, services[-1]["name"])[0]
     assert b["check_shared"] == 2 * len(services)
 
-    def answers_of(m, host):
-        return {m.get("teal_backend_checks_total", service=s["name"], color=c, backend=f"{host}:{s[c]['port']}", result="passed")
-                for s in (services[0], services[-1]) for c in ("green", "blue")}
-    for n in nodes:
-        before = n.asked
-        had = answers_of(t.metrics(), n.host)
+    before = [n.asked for n in nodes]
+    m = t.metrics(services[0]["name"], services[-1]["name"])
+    for n, asked in zip(nodes, before, strict=True):
+        had = {m.get("teal_backend_checks_total", service=s["name"], color=c, backend=f"{n.host}:{s[c]['port']}", result="passed")
+               for s in (services[0], services[-1]) for c in ("green", "blue")}
         # One may be under way that has been heard there and not yet answered, or was answered meanwhile; a page
-        # of many services is written in several turns, and answers come between them.
-        assert before - 1 <= min(had) and max(had) <= n.asked, had
+        # of several services is written in several turns, and answers come between them.
+        assert asked - 1 <= min(had) and max(had) <= n.asked, had
     nodes[0].eligible = False
-    until(lambda: {b["state"] for s in services for b in backends(t, s["name"]) if b["address"].startswith(hosts[0] + ":")}
-          == {"draining"}, "all services hear of it")
+    for s in services:
+        until(lambda s=s: [b["address"].split(":")[0] for b in backends(t, s["name"]) if b["state"] == "draining"] == hosts[:1] * 2,
+              "all services hear of it")

@@ -55,15 +55,17 @@ class StartFailed(AssertionError):
 
 def unchunked(body):
     """What chunks hold; ValueError when they are cut short."""
-    whole = b""
+    whole, at = [], 0
     while True:
-        size, found, body = body.partition(b"\r\n")
-        n = int(size, 16)
-        if not found or body[n:n + 2] != b"\r\n":
+        begin = body.find(b"\r\n", at) + 2
+        n = int(body[at:begin], 16) if begin > at else 0
+        end = begin + n
+        if begin < at + 2 or body[end:end + 2] != b"\r\n":
             raise ValueError("a chunk that is cut short")
         if n == 0:
-            return whole
-        whole, body = whole + body[:n], body[n + 2:]
+            return b"".join(whole)
+        whole.append(body[begin:end])
+        at = end + 2
 
 
 class Teal:
@@ -318,9 +320,10 @@ class Teal:
         with self.place.do(connect) if self.place else connect() as s:
             s.sendall(f"{method} {path} HTTP/1.1\r\nHost: teal\r\nConnection: close\r\n"
                       .encode() + b"".join(f"{k}: {v}\r\n".encode() for k, v in headers) + b"\r\n")
-            data = b""
-            while more := s.recv(1 << 16):
-                data += more
+            pieces = []
+            while more := s.recv(1 << 20):
+                pieces.append(more)
+        data = b"".join(pieces)
         head, _, body = data.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1."):
             raise ConnectionError(f"not HTTP: {data[:80]!r}")
@@ -328,8 +331,9 @@ class Teal:
             body = unchunked(body)
         return head, body
 
-    def metrics(self):
-        code, body = self.http("/metrics")
+    def metrics(self, *services):
+        """Those of the process and of all services; or of these services alone."""
+        code, body = self.http("/metrics" + ("?" + "&".join(f"service={n}" for n in services) if services else ""))
         assert code == 200
         return Metrics(body)
 
