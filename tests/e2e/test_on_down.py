@@ -67,7 +67,7 @@ def test_the_last_ones_are_kept_while_they_are_used(web, backend, closing):
 
 
 def test_requests_and_upgrades(web, backend, closing):
-    """A request that waits is answered, a WebSocket's stream is cut."""
+    """A request that waits is asked anew of another one if that does no harm, else it is answered; a WebSocket's stream is cut."""
     def behave(conn, b):
         text = b""
         while b"\r\n\r\n" not in text:
@@ -80,15 +80,17 @@ def test_requests_and_upgrades(web, backend, closing):
     slow, other = backend("slow", behave), backend("other", site, start=False)
     t = web(green=[slow, other], mode="http", on_down="reset")
     t.wait_log("backend.down", backend=other.address)
-    waits, stream = (closing.add(Http(t.address())) for _ in range(2))
-    waits.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+    waits, asks, stream = (closing.add(Http(t.address())) for _ in range(3))
+    waits.send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 0\r\n\r\n")
+    asks.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
     stream.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
     assert stream.response().status == 101
-    until(lambda: slow.sessions == 2, "both are there")
+    until(lambda: slow.sessions == 3, "all are there")
     other.start()
     t.wait_log("backend.up", backend=other.address)
     down(t, slow)
-    assert waits.response().status == 502
+    assert waits.response().status == 502 and asks.response().status == 200
+    assert t.wait_log("http.request", backend=other.address, status=200)["retries"] == 1
     t.wait_log("http.request", end="backend_down", backend=slow.address, status=502)
     t.wait_log("tcp.session", end="backend_down", backend=slow.address)
     with pytest.raises(ConnectionResetError):

@@ -113,10 +113,14 @@ ask_upstream(struct dial *d, bool reused)
 static void
 exchange_dial_end(struct dial *d, enum ending ending)
 {
+	struct exchange *x = exchange_of(d);
+
 	if (ending == END_CLIENT_GONE)
-		exchange_abort(exchange_of(d), ending);
+		exchange_abort(x, ending);
+	else if (ending == END_BACKEND_DOWN && d->state == DIAL_REACHED && !x->answering)
+		exchange_lost(x, ending, NULL);
 	else
-		exchange_fail(exchange_of(d), ending, NULL);
+		exchange_fail(x, ending, NULL);
 }
 
 static void
@@ -150,9 +154,9 @@ exchange_dial(struct exchange *x)
 		dial_next(&x->dial);
 }
 
-/* Before there was an answer the backend said goodbye, or something useless.  It
- * may be asked again, or another, where nothing was executed, or where that does
- * no harm. */
+/* Before there was an answer the backend said goodbye, or something useless, or its checks say that it is
+ * down (on_down = "reset").  It may be asked again, or another, where nothing was executed, or where that
+ * does no harm. */
 void
 exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 {
@@ -164,7 +168,7 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 		exchange_abort(x, END_CLIENT_GONE);
 		return;
 	}
-	if (ending != END_BACKEND_RESET || x->informational_sent || !harmless) {
+	if ((ending != END_BACKEND_RESET && ending != END_BACKEND_DOWN) || x->informational_sent || !harmless) {
 		exchange_fail(x, ending, reason);
 		return;
 	}
@@ -175,7 +179,7 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 		/* Behind another try the next is counted as it begins. */
 		if (--x->dial.tries == 0)
 			dial_count_retry(&x->dial, x->dial.backend);
-	} else {
+	} else if (ending == END_BACKEND_RESET) {
 		dial_blame(&x->dial);
 	}
 	exchange_drop_upstream(x);
