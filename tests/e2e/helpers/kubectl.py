@@ -24,18 +24,20 @@ def program():
 
 
 class Kubectl:
-    """kubectl with a kubeconfig and a home of its own; calls return what subprocess.run does."""
+    """kubectl with a kubeconfig and a home of its own; calls return what subprocess.run does. place: the network namespace
+    it runs in."""
 
-    def __init__(self, folder, kubeconfig):
+    def __init__(self, folder, kubeconfig, place=None):
+        self._prefix = place.prefix if place else ()
         self.env = {"PATH": f"{os.path.dirname(program())}:{os.environ['PATH']}", "HOME": str(folder),
                     "KUBECONFIG": kubeconfig, "KUBECACHEDIR": str(folder / "kubecache")}
 
     def __call__(self, *words, stdin="", status=0):
-        p = subprocess.run([program(), *words], env=self.env, input=stdin, capture_output=True, text=True,
+        p = subprocess.run([*self._prefix, program(), *words], env=self.env, input=stdin, capture_output=True, text=True,
                            timeout=2 * scale.patience())
         assert status is None or p.returncode == status, (words, p.returncode, p.stdout, p.stderr)
         return p
 
     def start(self, *words):
-        return subprocess.Popen([program(), *words], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        return subprocess.Popen([*self._prefix, program(), *words], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
