@@ -1,7 +1,6 @@
 """A cluster whose nodes come and go while TCP, HTTP and WebSockets are used through two Teals: no request fails, but what
 was under way on a node that was killed; and after a drain that said 0 connections the node's own kernel has none."""
 import json
-import random
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ import pytest
 
 from helpers import scale
 from helpers.certificates import Authority
-from helpers.cluster import API, BALANCERS, HEALTH_PORT, Cluster
+from helpers.cluster import BALANCERS, HEALTH_PORT, Cluster
 from helpers.kubectl import Kubectl
 from helpers.scale import scaled, until
 from helpers.topology import possible
@@ -181,9 +180,7 @@ def settings(cluster, host, redis, token):
 @pytest.mark.scales
 @pytest.mark.long
 def test_nodes_come_and_go_and_no_request_fails(teal, ports, closing, redis, tmp_path):
-    seed = random.randrange(1 << 30)
-    print("seed", seed)
-    dice, store, token = random.Random(seed), redis(), tmp_path / "token"
+    dice, store, token = scale.dice(), redis(), tmp_path / "token"
     token.write_text("t0ken\n")
     token.chmod(0o600)
     cluster = closing.add(Cluster(scaled(6, 3), scaled(40, 4), ports, Authority(tmp_path)))

@@ -12,10 +12,10 @@ from . import scale
 from .kube_api import KubeApi
 from .kube_objects import Refused
 from .kube_proxy import KubeProxy, ServiceHealth
-from .pods import HTTP, TCP
 from .topology import Namespace, cable
 
 BALANCERS, API, HEALTH_PORT, REPLICAS = ("10.80.0.1", "10.80.0.2"), "10.80.0.3", 10256, 2
+TCP, HTTP = 7000, 8080    # of pods
 
 
 class Service:
@@ -40,7 +40,8 @@ class Node:
         self.space.sysctl(**{"net/ipv4/ip_forward": 1})
         self.space.ip(f"address add {self.host}/16 dev eth0", "route add 10.81.0.0/16 dev eth0")
         self._program = subprocess.Popen(
-            [*self.space.prefix, sys.executable, "-S", "-E", str(scale.REPO / "tests/e2e/helpers/pods.py"), self.host, *BALANCERS],
+            [*self.space.prefix, sys.executable, "-S", "-E", str(scale.REPO / "tests/e2e/helpers/pods.py"), self.host, str(TCP), str(HTTP),
+             *BALANCERS],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.proxy = self.space.do(lambda: KubeProxy(self.name, HEALTH_PORT, "0.0.0.0").start())
         self.healths = {s: self.space.do(lambda s=s: ServiceHealth(s.name, s.health_port, "0.0.0.0").start())
@@ -103,6 +104,9 @@ table ip kube {{
         """Without a word: nothing goes in or out any more."""
         self.alive = False
         self.cluster.lan.ip(f"link set {self.name} down")
+        for node in self.cluster.nodes.values():
+            if node.alive:
+                node.tell_pod("lost", self.host)
 
     def close(self):
         self.alive = False

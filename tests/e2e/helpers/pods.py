@@ -1,15 +1,15 @@
-"""pods.py NODE BALANCER...: all pods of a node, behind every address of it, at ports TCP and HTTP.
+"""pods.py NODE TCP HTTP BALANCER...: all pods of a node, behind every address of it, at those ports.
 
 Each connection is told who serves it and by which way it came: "NODE HOP", where HOP is the node whose kube-proxy has sent
 it on. A line "retire ADDRESS" on standard input is a pod's SIGTERM: what is idle there is closed, answers close their
-connection, what is under way ends by itself. "count ADDRESS" is answered with how many connections the pod has."""
+connection, what is under way ends by itself. "lost HOP": that node has died, and what came by it ends, as by TCP's keepalive. "count ADDRESS": nothing. Each is answered
+with how many connections the pod of that address has."""
 import asyncio
 import base64
 import hashlib
 import sys
 
-TCP, HTTP = 7000, 8080
-NODE, BALANCERS = sys.argv[1], set(sys.argv[2:])
+NODE, TCP, HTTP, BALANCERS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), set(sys.argv[4:])
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 open_now, idle, retired = {}, {}, set()
@@ -77,8 +77,10 @@ async def main():
             retired.add(pod)
             for writer in list(idle.get(pod, ())):
                 writer.close()
+        if verb == "lost":
+            for writer in [w for some in open_now.values() for w in some if w.get_extra_info("peername")[0] == pod]:
+                writer.transport.abort()
         print(len(open_now.get(pod, ())), flush=True)
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+asyncio.run(main())
