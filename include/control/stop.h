@@ -13,6 +13,7 @@ struct stop {
 	ev_timer notice, poll;
 	unsigned engines_open;	/* those whose listeners are not closed */
 	double closed_at;	/* clock_now() when all were */
+	double late_at;	/* when the deadline was seen to have passed; 0: not yet */
 	double deadline;	/* of the drain */
 	bool told;	/* that it is over */
 	double told_at;	/* clock_now() */

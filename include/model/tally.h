@@ -1,11 +1,12 @@
 /* tally.h - counters with one writer.
  * One tally for each worker and service; the worker adds, main sums over the
- * workers when asked.  Neither waits for the other. */
+ * workers when asked.  Neither waits for the other.  An ending is counted behind
+ * all else that its connection or request adds, and before its access line is
+ * written and a session's sockets are closed: who sees it has the rest, too. */
 #ifndef MODEL_TALLY_H
 #define MODEL_TALLY_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -65,7 +66,7 @@ static inline void
 tally_add(_Atomic uint64_t *counter, uint64_t n)
 {
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
-			      memory_order_relaxed);
+			      memory_order_release);
 }
 void tally_observe(struct tally_histogram *h, double seconds);
 void tally_handshake(struct tally *t, bool tls_1_3, bool resumed, double seconds);
@@ -85,7 +86,7 @@ void tally_lag(struct tally_histogram *h, double since, double every);
 static inline uint64_t
 tally_read(const _Atomic uint64_t *counter)
 {
-	return atomic_load_explicit(counter, memory_order_relaxed);
+	return atomic_load_explicit(counter, memory_order_acquire);
 }
 
 /* The label of requests[i]: "200", "5xx", "other". */

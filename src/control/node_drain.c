@@ -11,7 +11,7 @@
 /* Between two readings of the others. */
 #define READ_EVERY 0.25
 #define TELL_EVERY 1.0
-/* After the deadline, for the workers to cut a great many and for the others to tell. */
+/* From when the deadline is seen to have passed, for the workers to cut a great many and for the others to tell. */
 #define GRACE 5.0
 
 struct node_drain {
@@ -23,6 +23,7 @@ struct node_drain {
 	bool no_cut, changed;
 	uint64_t version;	/* that every member has to obey */
 	double started, deadline;	/* clock_now() */
+	double late_at;	/* the deadline was seen to have passed; 0: not yet. Main may have stood still until then */
 	bool asking;	/* for a reading of the store: a callback will come */
 	double asked_at;
 	char unread[512];	/* why the last reading has failed; "": it has not */
@@ -296,6 +297,18 @@ tell(struct node_drain *d, const struct node_drain_report *r)
 	d->progress(d->arg, r);
 }
 
+static bool
+is_given_up(struct node_drain *d)
+{
+	double now = clock_now();
+
+	if (now <= d->deadline)
+		return false;
+	if (d->late_at == 0)
+		d->late_at = now;
+	return now > d->late_at + GRACE;
+}
+
 /* news: the others were read, or there are none. */
 static void
 judge(struct node_drain *d, bool news)
@@ -307,7 +320,7 @@ judge(struct node_drain *d, bool news)
 	make_report(d, &r);
 	if (news && r.n > 0 && r.unsure == 0 && r.connections == 0) {
 		end_empty(d, &r);
-	} else if (clock_now() > d->deadline + GRACE) {
+	} else if (is_given_up(d)) {
 		end_late(d, &r);
 	} else {
 		tell(d, &r);

@@ -73,7 +73,10 @@ control_on_stop_poll(struct ev_loop *loop, ev_timer *t, int revents)
 	double now = clock_now();
 
 	(void)revents;
-	if (left > 0 && now < c->stop.deadline + STOP_GRACE)
+	/* From when it is seen: a process that stood still lets the workers end what is due. */
+	if (c->stop.late_at == 0 && now >= c->stop.deadline)
+		c->stop.late_at = now;
+	if (left > 0 && (c->stop.late_at == 0 || now < c->stop.late_at + STOP_GRACE))
 		return;
 	/* The fleet is told goodbye, if the store can be reached. */
 	if (c->store->leave != NULL && !c->store->leave(c->store) && now < c->stop.closed_at + GOODBYE)

@@ -26,7 +26,6 @@ http_log(const struct http_record *r)
 	struct buf tls = { 0 };	/* log.level may leave the line out, and what fills this with it */
 	struct str share;
 
-	tally_add(&t->ended[r->ending], 1);
 	tally_add(&t->bytes_in, r->bytes_in);
 	tally_add(&t->bytes_out, r->bytes_out);
 	tally_request(t, r->status, r->seconds);
@@ -36,6 +35,7 @@ http_log(const struct http_record *r)
 		backend_account_request(r->backend->account, r->lane->worker->index, r->status, r->backend_seconds);
 		backend_account_bytes(r->backend->account, r->lane->worker->index, r->bytes_in, r->bytes_out);
 	}
+	tally_add(&t->ended[r->ending], 1);
 	if (!access_is_due(r->lane, r->ending, is_error, &share))
 		return;
 	endpoint_get(&r->client, &address);

@@ -103,6 +103,12 @@ session_end(struct session *s, enum ending ending)
 		if (is_truncated(s, &s->up, ending, END_CLIENT_RESET))
 			io_reset_on_close(&s->server);
 	}
+	/* Counted before anybody can know of its end: tally.h. */
+	tally_add(&t->bytes_in, s->up.bytes);
+	tally_add(&t->bytes_out, s->down.bytes);
+	if (s->dial.backend != NULL)
+		backend_account_bytes(s->dial.backend->account, w->index, s->up.bytes, s->down.bytes);
+	tally_add(&t->ended[ending], 1);
 	if (access_is_due(l, ending, ending_is_error(ending), &share))
 		log_access(s, ending, share, w->now);
 	io_close(w->loop, &s->client);
@@ -111,11 +117,6 @@ session_end(struct session *s, enum ending ending)
 	relay_end(&s->down, &w->buffers);
 	free(s->frames);
 	s->frames = NULL;
-	tally_add(&t->ended[ending], 1);
-	tally_add(&t->bytes_in, s->up.bytes);
-	tally_add(&t->bytes_out, s->down.bytes);
-	if (s->dial.backend != NULL)
-		backend_account_bytes(s->dial.backend->account, w->index, s->up.bytes, s->down.bytes);
 	dial_end(&s->dial);
 	permit_release(&s->dial.permit);
 	/* Its place on the backend is free. */
