@@ -40,7 +40,7 @@ def test_idle_ones_leave_early_busy_ones_at_the_deadline(web):
     assert teal.wait_log("tcp.session", 3, end="drained", color="green")["seconds"] >= 2000
     m = teal.wait_metric(3, "teal_connections_total", service="web", color="green", end="drained")
     assert m.get("teal_connections_total", service="web", color="green", end="drain_idle") == 5
-    assert m.get("teal_draining_connections", service="web", color="green") == 0
+    teal.wait_metric(0, "teal_draining_connections", service="web", color="green")
     until(lambda: teal.status()["colors"]["green"]["draining"] is False, "drained")
 
 

@@ -48,11 +48,11 @@ def test_a_node_is_asked_once_for_all_its_services(teal, backend, ports):
     until(lambda: probes(t) >= 10, "the node is asked again and again")
     m = t.metrics()
     assert m.get("teal_check_targets") == 1
-    # Every backend has had (nearly) all answers, and the node was asked for one of them.
+    # Every backend has had all answers but those that came while the page was written, and the node was asked for one of them.
     checked = [v for v in (m.get("teal_backend_checks_total", service=f"s{i}", color=c, result="passed")
                            for i in range(8) for c in ("green", "blue"))]
-    assert len(set(checked)) == 1 and checked[0] == m.get("teal_probes_total", result="passed") >= 10
-    assert m.get("teal_probes_total", result="passed") <= node.asked
+    assert len(checked) == 16 and min(checked) >= 9
+    assert max(checked) <= node.asked and probes(t) <= node.asked
     assert [(b["check"], b["check_shared"]) for b in backends(t, "s3")] == [(node.address, 16)] * 2
 
     node.well = False

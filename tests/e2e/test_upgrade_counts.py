@@ -93,6 +93,7 @@ def test_a_flip_right_behind_an_upgrade_is_of_both_processes(stage, ca):
             assert (line["cut"], line["epoch"]) == (0, 2)
             assert waits.reply()["ok"]
     gone(former)
+    teal.wait_log("upgrade.predecessor_gone", pid=former)
     m = scrapes()
     assert m.get("teal_connections_total", service="web", color="green") == 2
     assert m.get("teal_bytes_total", service="web", color="green", direction="in") == 50_010
@@ -124,6 +125,7 @@ def test_a_drain_under_way_goes_on_and_ends_at_its_time(stage, ca):
         except OSError:
             pass  # reset
     gone(former)
+    teal.wait_log("upgrade.predecessor_gone", pid=former)
     m = scrapes()
     assert m.get("teal_connections_total", service="web", color="green", end="drained") == 1
 
@@ -150,8 +152,8 @@ def test_limits_are_of_both_processes(stage, ca):
     teal = stage(max_connections=3)
     with held_by(teal, ca, "green") as one, held_by(teal, ca, "green"):
         former, _ = upgrade(teal)
-        m = until(lambda: (m := teal.metrics()).get("teal_places_taken", service="web") == 2 and m, "both are counted")
-        assert m.get("teal_backend_connections", service="web") == 2
+        teal.wait_metric(2, "teal_places_taken", service="web")
+        teal.wait_metric(2, "teal_backend_connections", service="web")
         with held_by(teal, ca, "green"):
             with pytest.raises(OSError):
                 held_by(teal, ca, "green")
@@ -161,7 +163,7 @@ def test_limits_are_of_both_processes(stage, ca):
             with held_by(teal, ca, "green") as again:
                 echo(again, b"in")
     gone(former)
-    assert teal.metrics().get("teal_places_taken", service="web") == 0
+    teal.wait_metric(0, "teal_places_taken", service="web")
 
 
 def test_the_limit_of_the_process_is_of_both_together(stage, ca):
@@ -198,11 +200,11 @@ def test_no_counter_falls_over_many_upgrades_under_load(web, load):
         gone(former)
         scrapes()
     results = flow.finish()
+    teal.wait_metric(len(results), "teal_connections_total", service="web", end="done")
     m = scrapes()
     assert [r for r in results if r.error] == []
     assert m.get("teal_flips_total", service="web", result="ok") == 6
     assert m.get("teal_flip_seconds_count", service="web") == 6
-    assert m.get("teal_connections_total", service="web", end="done") == len(results)
     assert teal.ok("status")["config"] == generation
     assert teal.ok("status")["uptime"] > 0
 

@@ -30,7 +30,7 @@ class Kubectl:
     def __init__(self, folder, kubeconfig, place=None):
         self._prefix = place.prefix if place else ()
         self.env = {"PATH": f"{os.path.dirname(program())}:{os.environ['PATH']}", "HOME": str(folder),
-                    "KUBECONFIG": kubeconfig, "KUBECACHEDIR": str(folder / "kubecache")}
+                    "KUBECONFIG": kubeconfig, "KUBECACHEDIR": str(folder / "kubecache"), "GOGC": "off", "GOMAXPROCS": "1"}
 
     def __call__(self, *words, stdin="", status=0):
         p = subprocess.run([*self._prefix, program(), *words], env=self.env, input=stdin, capture_output=True, text=True,

@@ -1,10 +1,26 @@
 """A strict reader of Prometheus' text exposition format, version 0.0.4."""
+import functools
 import re
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 SAMPLE = re.compile(rf"({NAME})(?:\{{(.*)\}})? (\S+)$")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
 TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
+
+
+@functools.lru_cache(1 << 16)   # one page after the other has the same
+def labels_of(inner):
+    """What stands between the braces, as a frozenset of pairs."""
+    labels, at = {}, 0
+    while inner and at < len(inner):
+        l = LABEL.match(inner, at)
+        if not l or l[1] in labels:
+            raise ValueError("bad labels")
+        labels[l[1]] = re.sub(r"\\(.)", lambda c: {"n": "\n"}.get(c[1], c[1]), l[2])
+        at = l.end()
+    if inner and inner.endswith(","):
+        raise ValueError("a surplus comma")
+    return frozenset(labels.items())
 
 
 class Family:
@@ -73,21 +89,12 @@ class Metrics:
         base = name
         f = self._family
         if f is not None and f.type == "histogram":
-            base = re.sub(r"_(bucket|sum|count)$", "", name)
+            base = next((name[:-len(end)] for end in ("_bucket", "_sum", "_count") if name.endswith(end)), name)
             if base == name:
                 raise ValueError("a histogram's sample without suffix")
         if f is None or f.name != base:
             raise ValueError("a sample outside its family")
-        labels, at = {}, 0
-        while inner and at < len(inner):
-            l = LABEL.match(inner, at)
-            if not l or l[1] in labels:
-                raise ValueError("bad labels")
-            labels[l[1]] = re.sub(r"\\(.)", lambda c: {"n": "\n"}.get(c[1], c[1]), l[2])
-            at = l.end()
-        if inner and inner.endswith(","):
-            raise ValueError("a surplus comma")
-        key = (name, frozenset(labels.items()))
+        key = (name, labels_of(inner))
         if key in f.samples:
             raise ValueError("the same series twice")
         f.samples[key] = float(value)  # ValueError of its own

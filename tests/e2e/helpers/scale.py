@@ -71,12 +71,14 @@ def asleep(pid, looks=1, apart=()):
 
 
 def until(condition, what, timeout=None, every=0.01):
-    """Polls until condition() is true and returns its value."""
-    end = time.monotonic() + (timeout or patience())
+    """Polls until condition() is true and returns its value; the longer that takes, the less often."""
+    begun = time.monotonic()
+    end = begun + (timeout or patience())
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"never happened: {what} (last seen: {value!r})")
-        time.sleep(every)
+        time.sleep(every and max(every, min(0.05, (now - begun) / 20)))

@@ -338,16 +338,17 @@ class Teal:
         return Metrics(body)
 
     def wait_metric(self, value, name, **labels):
-        """Waits until that sum of series is `value`; returns the Metrics."""
+        """Waits until that sum of series is `value`; returns the Metrics, read after it was: a page is no moment, and
+        what stands before it there may be older."""
         last = None
 
         def seen():
             nonlocal last
-            m = self.metrics()
-            last = m.get(name, **labels)
-            return m if last == value else None
+            last = self.metrics().get(name, **labels)
+            return last == value
         try:
-            return scale.until(seen, f"{name}{labels} = {value}")
+            scale.until(seen, f"{name}{labels} = {value}")
+            return self.metrics()
         except AssertionError:
             raise AssertionError(f"{name}{labels} is {last}, never {value}") from None
 
