@@ -68,7 +68,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude $(WARN) -fPIE -pthread \
 	-fno-omit-frame-pointer -fno-strict-aliasing $(FLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed \
 	$(filter -fsanitize=% --coverage,$(FLAGS_$(VARIANT))) $(LINK_$(VARIANT)) $(LDFLAGS)
-LIBS := -lev -lssl -lcrypto -lconfig -lhiredis -ljansson -lnftables -lnetfilter_conntrack -lmnl -lpthread -lm
+LIBS := -lev -lssl -lcrypto -lconfig -lhiredis -ljansson -lyaml -lnftables -lnetfilter_conntrack -lmnl -lpthread -lm
 
 # The floors, and for each what lies below it: the order of linking.  tools/layers
 # holds the same rules for #include.

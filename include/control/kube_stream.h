@@ -13,6 +13,7 @@
 /* Of one request. */
 struct kube_request {
 	const struct http_url *server;	/* its target is what stands before every path */
+	const char *server_name;	/* that its certificate must carry; NULL: the host of the URL */
 	const char *path;	/* "/api/v1/nodes?limit=500" */
 	const char *token;	/* bearer token; NULL: none */
 	struct ssl_ctx_st *context;	/* of https; NULL with http */

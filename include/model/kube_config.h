@@ -17,9 +17,12 @@ enum kube_address { KUBE_INTERNAL_IP, KUBE_EXTERNAL_IP, KUBE_HOSTNAME, KUBE_INTE
 
 struct kube_config {
 	struct http_url *servers;	/* of API servers of one cluster, tried in turn */
-	size_t n_servers;	/* at least 1 */
+	size_t n_servers;	/* 0: the kubeconfig names one */
+	char *kubeconfig;	/* a file that says the next four, and a server; read again for every request; NULL: none */
+	char *context;	/* of that file; NULL: its current-context */
 	char *token_file;	/* Authorization: Bearer, read again for every request; NULL: none is sent */
 	char *ca;	/* NULL: the system's */
+	char *cert, *key;	/* the client's; NULL: none, and key: in the file of the certificate */
 	char *selector;	/* labelSelector; NULL: every node */
 	enum kube_address address;	/* InternalIP */
 	char **taints;	/* that drain: "key" or "key:Effect" */

@@ -18,6 +18,8 @@ struct tls_certificate_files {
 	const char *cert;	/* PEM: ours, then who signed it, and so on */
 	const char *key;	/* PEM; NULL: in the file of the certificate */
 	const char *ocsp;	/* DER: what its authority says of it today; NULL: nothing is stapled */
+	/* PEM that is here already; NULL: the file is read.  cert and key are what it is called in messages then. */
+	const char *cert_pem, *key_pem;
 };
 
 /* Public facts: nothing here is secret. */

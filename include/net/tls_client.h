@@ -7,6 +7,7 @@
 
 struct tls_client_options {
 	const char *ca;	/* PEM file of those who may vouch for the server; NULL: the system's */
+	const char *ca_pem;	/* those themselves, instead of a file; NULL: ca says */
 	bool blind;	/* the server's certificate is not verified */
 	const char *alpn;	/* the one protocol we speak; NULL: none is named */
 };

@@ -117,7 +117,7 @@ load_site(const struct service_config *sc, enum certs_care care, struct certs_lo
 	out->certificates = must_array(t->n_certificates, sizeof(*out->certificates));
 	for (size_t i = 0; i < t->n_certificates; i++) {
 		const struct tls_certificate_config *c = &t->certificates[i];
-		const struct tls_certificate_files files = { c->cert, c->key, c->ocsp };
+		const struct tls_certificate_files files = { .cert = c->cert, .key = c->key, .ocsp = c->ocsp };
 
 		*at = c->at;
 		if ((e = load_one(&files, care, &out->certificates[i], why)) != OK)

@@ -116,7 +116,8 @@ connect_server(struct kube_stream *s, const struct kube_request *r, struct why *
 static enum err
 shake_kube_hands(struct kube_stream *s, const struct kube_request *r, struct why *why)
 {
-	struct tls *tls = tls_connect(r->context, io_fd(&s->io), r->server->at.host, NULL);
+	const char *name = r->server_name != NULL ? r->server_name : r->server->at.host;
+	struct tls *tls = tls_connect(r->context, io_fd(&s->io), name, NULL);
 	enum waited w;
 	int rc;
 

@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "control/kube_stream.h"
 #include "control/kube_watch.h"
+#include "model/kube_access.h"
 #include "model/secret.h"
 #include "net/mailbox.h"
 #include "store/watched_file.h"
@@ -66,6 +67,7 @@ struct kube_watch {
 	struct watched_set set;
 	bool seeded;	/* main knows the set that it begins with */
 	size_t at;	/* of the servers, the one that is asked */
+	struct http_url server;	/* that one, or the kubeconfig's; at.host "": it could not be read yet */
 	char version[KUBE_VERSION];	/* where the next watch begins; "": list first */
 	uint64_t newest;	/* of all versions that came, the greatest number */
 	unsigned page_nodes;
@@ -104,7 +106,8 @@ tell_main(struct kube_watch *w, const struct kube_news *news)
 
 	*l = (struct letter){ .mail = { .deliver = watch_on_letter }, .news = *news };
 	w->told_at = clock_now();
-	(void)http_url_origin(&w->config->servers[w->at], l->news.server);
+	if (w->server.at.host[0] != '\0')
+		(void)http_url_origin(&w->server, l->news.server);
 	if (changed)
 		watched_by_host(&l->news.by_host, &w->set);
 	pthread_mutex_lock(&w->lock);
@@ -158,27 +161,18 @@ put_escaped(struct buf *out, const char *text)
 	}
 }
 
-static bool
-is_field(const char *token)
-{
-	for (; *token != '\0'; token++)
-		if (*token <= ' ' || *token >= 0x7f)
-			return false;
-	return true;
-}
-
-/* What the request needs of files, read anew each time: both may have been replaced. */
+/* What the request needs of files, read anew each time: all of them may have been replaced. */
 static enum err
-read_files(struct kube_watch *w, struct kube_request *r, char **token, struct ssl_ctx_st **context, struct why *why)
+read_files(struct kube_watch *w, struct kube_access *access, struct kube_request *r, char **token, struct ssl_ctx_st **context,
+	   struct why *why)
 {
-	const struct tls_client_options options = { .ca = w->config->ca, .alpn = "http/1.1" };
 	enum err e;
 
-	if (w->config->token_file != NULL && (e = secret_read(w->config->token_file, token, NULL, why)) != OK)
+	if ((e = kube_access_read(w->config, access, NULL, why)) != OK)
 		return e;
-	if (*token != NULL && !is_field(*token))
-		return why_set(why, E_STORE, "%s has bytes that no header field may have", w->config->token_file);
-	if (r->server->tls && (e = tls_client_context(&options, context, why)) != OK)
+	w->server = w->config->n_servers > 0 ? w->config->servers[w->at] : access->server;
+	r->server_name = access->server_name;
+	if ((e = kube_access_token(access, token, NULL, why)) != OK || (w->server.tls && (e = kube_access_tls(access, context, why)) != OK))
 		return e;
 	r->token = *token;
 	r->context = *context;
@@ -189,9 +183,10 @@ read_files(struct kube_watch *w, struct kube_request *r, char **token, struct ss
 static enum err
 ask(struct kube_watch *w, struct buf *path, struct kube_stream *s, unsigned *code, struct why *why)
 {
-	struct kube_request r = { .server = &w->config->servers[w->at],
+	struct kube_request r = { .server = &w->server,
 				  .stop_fd = w->stop_fd,
 				  .deadline = clock_now() + ANSWER_BY };
+	struct kube_access access = { 0 };
 	struct ssl_ctx_st *context = NULL;
 	char *token = NULL, message[KUBE_MESSAGE];
 	bool ended = false, late;
@@ -203,9 +198,10 @@ ask(struct kube_watch *w, struct buf *path, struct kube_stream *s, unsigned *cod
 	if (path->failed)
 		return why_set(why, E_STORE, "the request is too long");
 	r.path = buf_str(path).p;
-	if ((e = read_files(w, &r, &token, &context, why)) == OK)
+	if ((e = read_files(w, &access, &r, &token, &context, why)) == OK)
 		e = kube_stream_open(s, &r, code, why);
 	secret_free(&token);
+	kube_access_free(&access);
 	if (e == OK && *code != 200) {
 		buf_init(&body, KUBE_MESSAGE * 64);
 		while (!ended && kube_stream_read(s, &body, r.deadline, &ended, &late, why) == OK)
@@ -214,8 +210,9 @@ ask(struct kube_watch *w, struct buf *path, struct kube_stream *s, unsigned *cod
 		buf_free(&body);
 		kube_stream_close(s);
 		e = why_set(why, E_STORE, "answered %u%s%s%s", *code, message[0] != '\0' ? ": " : "", message,
-			    *code == 401 ? "; does token_file have a valid token?" :
-			    *code == 403 ? "; the token needs get, list and watch on nodes" :
+			    *code == 401 ? w->config->kubeconfig != NULL ? "; does the kubeconfig have a valid token or certificate?" :
+									   "; does token_file have a valid token?" :
+			    *code == 403 ? "; it needs get, list and watch on nodes" :
 					   "");
 	}
 	tls_context_free(&context);
@@ -469,7 +466,8 @@ after_failure(struct kube_watch *w, const struct why *why, bool watching)
 	w->version[0] = '\0';
 	str_copy(news.problem, sizeof(news.problem), str_from(why->text));
 	tell_main(w, &news);
-	w->at = (w->at + 1) % w->config->n_servers;
+	if (w->config->n_servers > 0)
+		w->at = (w->at + 1) % w->config->n_servers;
 	return pause_watch(w, pause < PAUSE_LONGEST ? pause : PAUSE_LONGEST);
 }
 
@@ -548,6 +546,8 @@ kube_watch_new(struct ev_loop *loop, const struct config *tree, const struct poo
 				  .page_nodes = PAGE_NODES,
 				  .seeded = seed != NULL,
 				  .random = (uint64_t)clock_wall_us() ^ (uintptr_t)w };
+	if (config->kube->n_servers > 0)
+		w->server = config->kube->servers[0];
 	CHECK(w->stop_fd >= 0 && pthread_mutex_init(&w->lock, NULL) == 0);
 	atomic_init(&w->refs, 2);
 	if (seed != NULL) {

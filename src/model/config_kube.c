@@ -7,6 +7,7 @@
 
 #include "model/config_draft.h"
 #include "model/config_value.h"
+#include "model/kube_access.h"
 #include "model/secret.h"
 #include "net/tls_client.h"
 
@@ -17,8 +18,12 @@ static const char *const address_words[] = { "InternalIP", "ExternalIP", "Hostna
 
 const struct key kube_keys[] = {
 	{ KEY("server", key_kube_server), KUBE(servers) },
+	{ KEY("kubeconfig", key_text), KUBE(kubeconfig) },
+	{ KEY("context", key_text), KUBE(context) },
 	{ KEY("token_file", key_text), KUBE(token_file) },
 	{ KEY("ca", key_text), KUBE(ca) },
+	{ KEY("cert", key_text), KUBE(cert) },
+	{ KEY("key", key_text), KUBE(key) },
 	{ KEY("selector", key_text), KUBE(selector) },
 	{ KEY("address", key_word), KUBE(address), .words = address_words },
 	{ KEY("taints", key_kube_taints), KUBE(taints) },
@@ -48,8 +53,12 @@ kube_config_free(struct kube_config **kp)
 	if (k == NULL)
 		return;
 	free(k->servers);
+	free(k->kubeconfig);
+	free(k->context);
 	free(k->token_file);
 	free(k->ca);
+	free(k->cert);
+	free(k->key);
 	free(k->selector);
 	for (size_t i = 0; i < k->n_taints; i++)
 		free(k->taints[i]);
@@ -60,8 +69,9 @@ kube_config_free(struct kube_config **kp)
 bool
 kube_config_same(const struct kube_config *a, const struct kube_config *b)
 {
-	bool same = a->n_servers == b->n_servers && a->n_taints == b->n_taints && cstr_eq(a->token_file, b->token_file) &&
-		    cstr_eq(a->ca, b->ca) && cstr_eq(a->selector, b->selector) && a->address == b->address &&
+	bool same = a->n_servers == b->n_servers && a->n_taints == b->n_taints && cstr_eq(a->kubeconfig, b->kubeconfig) &&
+		    cstr_eq(a->context, b->context) && cstr_eq(a->token_file, b->token_file) && cstr_eq(a->ca, b->ca) &&
+		    cstr_eq(a->cert, b->cert) && cstr_eq(a->key, b->key) && cstr_eq(a->selector, b->selector) && a->address == b->address &&
 		    a->min_ready.value == b->min_ready.value && a->min_ready.percent == b->min_ready.percent && a->drain_timeout == b->drain_timeout;
 
 	for (size_t i = 0; same && i < a->n_servers; i++) {
@@ -133,43 +143,84 @@ place(const config_setting_t *s, const char *key)
 	return its != NULL ? its : s;
 }
 
-/* It may come later, and is read again and again: no reason not to start. */
+/* Every key of the group that would say what the kubeconfig says. */
 static void
-check_token_file(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+check_kubeconfig_alone(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
 {
+	const struct {
+		const char *key, *value;
+	} others[] = { { "token_file", k->token_file }, { "ca", k->ca }, { "cert", k->cert }, { "key", k->key } };
+
+	if (k->kubeconfig == NULL && k->context != NULL)
+		cursor_error(c, place(s, "context"), "kubernetes.context is that of a kubeconfig, and there is none");
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (k->kubeconfig != NULL && others[i].value != NULL)
+			cursor_error(c, place(s, others[i].key), "kubernetes.%s: kubeconfig says that already; keep one of the two", others[i].key);
+	if (k->key != NULL && k->cert == NULL)
+		cursor_error(c, place(s, "key"), "kubernetes.key: cert is missing; add cert = \"/etc/teal/kube.crt\";");
+}
+
+/* Files may come later, and are read again and again: no reason not to start. */
+#define UNTIL "until it can be read the last known nodes count"
+
+static void
+check_kube_token(const struct cursor *c, const config_setting_t *s, const struct kube_access *a)
+{
+	const char *key = config_setting_get_member(s, "kubeconfig") != NULL ? "kubeconfig" : "token_file";
 	char *token = NULL;
 	struct why why;
 	mode_t mode;
 
-	if (k->token_file == NULL)
-		return;
-	if (secret_read(k->token_file, &token, &mode, &why) != OK)
-		cursor_warn(c, place(s, "token_file"), "kubernetes.token_file: %s; until it is there the last known nodes count", why.text);
+	if (kube_access_token(a, &token, &mode, &why) != OK)
+		cursor_warn(c, place(s, key), "kubernetes.%s: %s; " UNTIL, key, why.text);
 	else if (mode & 0004)
-		cursor_warn(c, place(s, "token_file"), "kubernetes.token_file: every user can read %s (mode %04o); chmod 0640 it",
-			    k->token_file, (unsigned)mode & 07777);
+		cursor_warn(c, place(s, key), "kubernetes.%s: every user can read %s (mode %04o); chmod 0640 it", key, a->token_file,
+			    (unsigned)mode & 07777);
 	secret_free(&token);
 }
 
 static void
-check_trust(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+check_trust(const struct cursor *c, const config_setting_t *s, const struct kube_config *k, const struct kube_access *a)
 {
+	const char *key = k->kubeconfig != NULL ? "kubeconfig" : k->ca != NULL ? "ca" : "cert";
+	bool tls = k->n_servers == 0 && a->server.tls, plain = k->n_servers == 0 && !tls;
+	bool given = a->ca != NULL || a->ca_pem != NULL || a->cert != NULL || a->cert_pem != NULL;
 	struct ssl_ctx_st *context;
-	bool tls = false, plain = false;
 	struct why why;
 
 	for (size_t i = 0; i < k->n_servers; i++) {
 		tls |= k->servers[i].tls;
 		plain |= !k->servers[i].tls;
 	}
-	if (k->ca != NULL && !tls && plain)
-		cursor_warn(c, place(s, "ca"), "kubernetes.ca changes nothing: the server is http://");
-	else if (k->ca != NULL && tls_client_context(&(struct tls_client_options){ .ca = k->ca }, &context, &why) != OK)
-		cursor_warn(c, place(s, "ca"), "kubernetes.ca: %s; until it can be read the last known nodes count", why.text);
-	else if (k->ca != NULL)
+	if (given && !tls)
+		cursor_warn(c, place(s, key), "kubernetes.%s%s changes nothing: the server is http://", key,
+			    k->kubeconfig != NULL ? ": what it says of TLS" : "");
+	else if (given && kube_access_tls(a, &context, &why) != OK)
+		cursor_warn(c, place(s, key), "kubernetes.%s: %s; " UNTIL, key, why.text);
+	else if (given)
 		tls_context_free(&context);
-	if (plain && k->token_file != NULL)
-		cursor_warn(c, place(s, "token_file"), "kubernetes.token_file: the token goes over the network unencrypted; use https://");
+	key = k->kubeconfig != NULL ? "kubeconfig" : "token_file";
+	if (plain && (a->token_file != NULL || a->token != NULL))
+		cursor_warn(c, place(s, key), "kubernetes.%s: the token goes over the network unencrypted; use https://", key);
+}
+
+static void
+check_access(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+{
+	struct kube_access a;
+	struct why why;
+	mode_t mode;
+
+	if (kube_access_read(k, &a, &mode, &why) != OK) {
+		cursor_warn(c, place(s, "kubeconfig"), "kubernetes.kubeconfig: %s; " UNTIL, why.text);
+		return;
+	}
+	if (mode & 0004)
+		cursor_warn(c, place(s, "kubeconfig"), "kubernetes.kubeconfig: every user can read %s (mode %04o); chmod 0640 it",
+			    k->kubeconfig, (unsigned)mode & 07777);
+	check_kube_token(c, s, &a);
+	check_trust(c, s, k, &a);
+	kube_access_free(&a);
 }
 
 /* It goes into a URL; what the API thinks of it, it says itself. */
@@ -189,11 +240,11 @@ check_selector(const struct cursor *c, const config_setting_t *s, const struct k
 void
 draft_check_kube(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
 {
-	if (config_setting_get_member(s, "server") == NULL)
-		cursor_error(c, s, "kubernetes: server is missing; add server = \"https://HOST:6443\";");
+	if (config_setting_get_member(s, "server") == NULL && k->kubeconfig == NULL)
+		cursor_error(c, s, "kubernetes: server is missing; add server = \"https://HOST:6443\"; or kubeconfig = \"/etc/teal/kube.config\";");
+	check_kubeconfig_alone(c, s, k);
 	check_selector(c, s, k);
-	check_token_file(c, s, k);
-	check_trust(c, s, k);
+	check_access(c, s, k);
 }
 
 /* -- in words ------------------------------------------------------------------------- */

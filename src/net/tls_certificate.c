@@ -365,17 +365,26 @@ read_staple(struct tls_certificate *c, const char *path)
 /* -- as a whole ------------------------------------------------------------- */
 
 static enum err
+take_pem(const char *path, const char *pem, bool secret, struct tls_file *out, struct why *why)
+{
+	if (pem == NULL)
+		return tls_file_read(path, secret, out, why);
+	*out = (struct tls_file){ .data = must_strdup(pem), .n = strlen(pem) };
+	return OK;
+}
+
+static enum err
 load_files(struct tls_certificate *c, const struct tls_certificate_files *files, struct why *why)
 {
 	const char *key_path = files->key != NULL ? files->key : files->cert;
 	struct tls_file cert, key = { 0 };
 	enum err e;
 
-	if ((e = tls_file_read(files->cert, files->key == NULL, &cert, why)) != OK)
+	if ((e = take_pem(files->cert, files->cert_pem, files->key == NULL, &cert, why)) != OK)
 		return e;
 	e = parse_certificates(c, files->cert, &cert, why);
 	if (e == OK && files->key != NULL)
-		e = tls_file_read(files->key, true, &key, why);
+		e = take_pem(files->key, files->key_pem, true, &key, why);
 	if (e == OK)
 		e = parse_key(c, key_path, files->key != NULL ? &key : &cert, why);
 	tls_file_free(&cert);

@@ -2,6 +2,7 @@
  * Any thread. */
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,28 @@ tls_memory_forget(struct tls_memory *m)
 	SSL_SESSION_free(m->session);
 	SSL_CTX_free(m->context);
 	*m = (struct tls_memory){ 0 };
+}
+
+static enum err
+load_ca_pem(SSL_CTX *context, const char *pem, struct why *why)
+{
+	BIO *memory = BIO_new_mem_buf(pem, -1);
+	unsigned n = 0;
+	bool good = memory != NULL;
+	X509 *x;
+
+	while (good && (x = PEM_read_bio_X509(memory, NULL, NULL, NULL)) != NULL) {
+		good = X509_STORE_add_cert(SSL_CTX_get_cert_store(context), x) == 1;
+		X509_free(x);
+		n++;
+	}
+	BIO_free(memory);
+	/* The end of the text is an error of its own, which says nothing. */
+	if (good && n > 0) {
+		ERR_clear_error();
+		return OK;
+	}
+	return why_set(why, E_USAGE, "the authorities' certificates cannot be read: %s", tls_first_error());
 }
 
 static enum err
@@ -78,7 +101,7 @@ tls_client_context(const struct tls_client_options *o, struct ssl_ctx_st **out, 
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(context, on_new_session);
 	if (!o->blind)
-		e = load_ca(context, o->ca, why);
+		e = o->ca_pem != NULL ? load_ca_pem(context, o->ca_pem, why) : load_ca(context, o->ca, why);
 	if (e == OK && o->alpn != NULL && !client_set_alpn(context, o->alpn))
 		e = why_set(why, E_INTERNAL, "cannot set up TLS: %s", tls_first_error());
 	if (e == OK)

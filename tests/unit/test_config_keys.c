@@ -83,6 +83,10 @@ static const struct sample top_samples[] = {
 #define WATCHED(keys) "node_pools: { main = { kubernetes: { " keys " }; }; };"
 #define WATCHED_AT(keys) WATCHED("server = \"https://10.0.0.1:6443\"; " keys)
 	{ "node_pools.main.kubernetes.server", WATCHED("server = [\"https://10.0.0.1:6443\", \"https://10.0.0.2/k8s/c-1\"];"), NULL },
+	{ "node_pools.main.kubernetes.kubeconfig", WATCHED("kubeconfig = \"/nowhere\";"), NULL },
+	{ "node_pools.main.kubernetes.context", WATCHED("kubeconfig = \"/nowhere\"; context = \"me@one\";"), NULL },
+	{ "node_pools.main.kubernetes.cert", WATCHED_AT("cert = \"/nowhere\";"), NULL },
+	{ "node_pools.main.kubernetes.key", WATCHED_AT("cert = \"/nowhere\"; key = \"/neither\";"), NULL },
 	{ "node_pools.main.kubernetes.token_file", WATCHED_AT("token_file = \"/nowhere\";"), NULL },
 	{ "node_pools.main.kubernetes.ca", WATCHED_AT("ca = \"/nowhere\";"), NULL },
 	{ "node_pools.main.kubernetes.selector", WATCHED_AT("selector = \"worker\";"), NULL },

@@ -59,7 +59,11 @@ test_nodes_of_a_group(void **state)
 }
 
 static const struct broken broken[] = {
-	{ WATCHED(""), "3: node_pools.main: kubernetes: server is missing; add server = \"https://HOST:6443\";" },
+	{ WATCHED(""), "3: node_pools.main: kubernetes: server is missing; add server = \"https://HOST:6443\"; or kubeconfig = "
+		       "\"/etc/teal/kube.config\";" },
+	{ WATCHED(AT "context = \"a\";"), "4: node_pools.main: kubernetes.context is that of a kubeconfig, and there is none" },
+	{ WATCHED(AT "key = \"a\";"), "4: node_pools.main: kubernetes.key: cert is missing; add cert = \"/etc/teal/kube.crt\";" },
+	{ WATCHED("kubeconfig = \"/nowhere\"; ca = \"a\";"), "4: node_pools.main: kubernetes.ca: kubeconfig says that already; keep one of the two" },
 	{ WATCHED("server = 6443;"), "4: node_pools.main: kubernetes.server: expected a URL in double quotes, or a list of them, found the number 6443" },
 	{ WATCHED("server = [];"), "4: node_pools.main: kubernetes.server: expected 1 to 16 URLs, found 0" },
 	{ WATCHED("server = \"https://10.0.0.1/?a=b\";"), "4: node_pools.main: kubernetes.server: the URL of an API server has no query" },
@@ -102,6 +106,14 @@ static void
 test_files_that_are_not_there(void **state)
 {
 	(void)state;
+	good(WATCHED("kubeconfig = \"no.config\";"));
+	assert_int_equal(t.warnings.n, 1);
+	assert_begins(t.warnings.lines[0], "teal.conf:4: node_pools.main: kubernetes.kubeconfig: cannot read no.config: ");
+	write_file("kube.config", "clusters:\n- {name: a, cluster: {server: 'https://a', insecure-skip-tls-verify: true}}\n"
+				  "contexts:\n- {name: a, context: {cluster: a}}\ncurrent-context: a\n");
+	good(WATCHED("kubeconfig = \"kube.config\";"));
+	assert_int_equal(t.warnings.n, 1);
+	assert_begins(t.warnings.lines[0], "teal.conf:4: node_pools.main: kubernetes.kubeconfig: kube.config:2: insecure-skip-tls-verify: ");
 	good(WATCHED(AT "token_file = \"no.token\"; ca = \"no.pem\";"));
 	assert_int_equal(t.warnings.n, 2);
 	assert_begins(t.warnings.lines[0], "teal.conf:4: node_pools.main: kubernetes.token_file: ");

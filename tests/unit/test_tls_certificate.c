@@ -281,7 +281,7 @@ test_a_staple_that_is_none(void **state)
 	/* Served all the same, and said why without. */
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(tls_certificate_load(
-					 &(struct tls_certificate_files){ t.cert, t.key, staple }, &c, &why),
+					 &(struct tls_certificate_files){ .cert = t.cert, .key = t.key, .ocsp = staple }, &c, &why),
 				 OK);
 		assert_non_null(
 			strstr(tls_certificate_facts(c)->staple_problem,

@@ -74,10 +74,13 @@ class KubeApi:
 
     # ---- its life ----
 
-    def show(self, files):
-        """Another certificate for those that connect from now on."""
+    def show(self, files, client_ca=None):
+        """Another certificate for those that connect from now on; with client_ca, its certificates are as good as a token."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(files["cert"], files["key"])
+        if client_ca:
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
         self._context = context
 
     def up(self):
@@ -194,7 +197,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.api.requests.append((self.verb, self.path))
         self.how = self.meet_fault()
         try:
-            if self.api.tokens and self.headers.get("Authorization", "")[7:] not in self.api.tokens:
+            if self.api.tokens and self.headers.get("Authorization", "")[7:] not in self.api.tokens and not self.certificate:
                 raise Refused(401, "Unauthorized", "Unauthorized")
             if isinstance(self.how, int):
                 raise Refused(self.how, {410: "Expired", 429: "TooManyRequests", 401: "Unauthorized"}.get(
@@ -206,6 +209,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.say(201 if self.verb == "create" else 200, document)
         except Refused as e:
             self.say(e.code, e.status)
+
+    @property
+    def certificate(self):
+        return isinstance(self.connection, ssl.SSLSocket) and self.connection.getpeercert()
 
     def meet_fault(self):
         with self.objects.changed:
