@@ -70,6 +70,8 @@ enum node_wish nodes_wish(const struct node_pool *p, const char *host);
 enum node_wish nodes_wish_by(const struct node_pool *p, const struct overlay *said, const char *host);
 /* What was said of the node, else what the API tells, made of *room; NULL: neither says anything. */
 const struct node *nodes_said(const struct node_pool *p, const char *host, struct node *room);
+/* What the API tells of it, made of *room. */
+const struct node *node_as_watched(const struct node_pool *p, const struct watched *w, const char *host, struct node *room);
 /* Of both colors, in part: works until about clock_now() `until`.  True: the service's backends are what its pool is,
  * and it is published if that was new. */
 bool nodes_obey_until(struct service_ctl *ctl, double until);

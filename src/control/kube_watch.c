@@ -35,6 +35,8 @@
 #define KEEP_EVERY 60.0
 /* That the API still speaks is told to main as often. */
 #define TELL_EVERY 1.0
+/* Between two looks whether the thread has ended, at a stop. */
+#define JOIN_EVERY_NS 1000000
 /* Nodes that the API has no more are forgotten after so long. */
 #define FORGET_AFTER_US (INT64_C(600) * 1000000)
 
@@ -564,7 +566,8 @@ void
 kube_watch_free(struct kube_watch **wp, double seconds)
 {
 	struct kube_watch *w = *wp;
-	struct timespec by;
+	double by = clock_now() + seconds;
+	bool ended;
 
 	*wp = NULL;
 	if (w == NULL)
@@ -573,15 +576,10 @@ kube_watch_free(struct kube_watch **wp, double seconds)
 	w->stopped = true;
 	pthread_mutex_unlock(&w->lock);
 	CHECK(eventfd_write(w->stop_fd, 1) == 0);
-	clock_gettime(CLOCK_REALTIME, &by);
-	by.tv_sec += (time_t)seconds;
-	by.tv_nsec += (long)((seconds - floor(seconds)) * 1e9);
-	if (by.tv_nsec >= 1000000000) {
-		by.tv_sec++;
-		by.tv_nsec -= 1000000000;
-	}
-	/* A look-up of a name may keep it. */
-	if (seconds <= 0 || pthread_timedjoin_np(w->thread, NULL, &by) != 0)
+	/* By the clock that is never set; a look-up of a name may keep it. */
+	while (!(ended = pthread_tryjoin_np(w->thread, NULL) == 0) && clock_now() < by)
+		(void)nanosleep(&(struct timespec){ .tv_nsec = JOIN_EVERY_NS }, NULL);
+	if (!ended)
 		pthread_detach(w->thread);
 	mailbox_close(&w->box);
 	watch_unref(w);

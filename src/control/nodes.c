@@ -47,8 +47,12 @@ nodes_said(const struct node_pool *p, const char *host, struct node *room)
 	const struct node *said = overlay_find(&p->overlay, host);
 	const struct watched *w = said == NULL ? watched_at_host(&p->watch.set, host) : NULL;
 
-	if (w == NULL)
-		return said;
+	return w != NULL ? node_as_watched(p, w, host, room) : said;
+}
+
+const struct node *
+node_as_watched(const struct node_pool *p, const struct watched *w, const char *host, struct node *room)
+{
 	*room = (struct node){ .wish = w->wish, .terms = NODE_NO_TERMS };
 	str_copy(room->host, sizeof(room->host), str_from(host));
 	if (w->wish != NODE_DRAIN || p->config->kube == NULL)

@@ -65,19 +65,21 @@ view_of(const struct places *t, const struct node_pool *p, const struct backend 
 	return NULL;
 }
 
+/* w: what the cluster says of it, NULL: nothing. */
 static void
-see_node(const struct control *c, struct node_pool *p, const char *host, bool configured, const struct node_view *before,
-	 size_t n_before)
+see_node(const struct control *c, struct node_pool *p, const char *host, const struct watched *w, bool configured,
+	 const struct node_view *before, size_t n_before)
 {
 	struct node_view *v = &p->views[p->n_views];
 	const struct hostname *name = hosts_find(c->hosts, host);
-	const struct node *said = overlay_find(&p->overlay, host), *told;
+	const struct node *said = overlay_find(&p->overlay, host), *told = said;
 	struct node room;
 
-	told = said != NULL ? said : nodes_said(p, host, &room);
+	if (told == NULL && w != NULL)
+		told = node_as_watched(p, w, host, &room);
 	*v = (struct node_view){ .configured = configured,
 				 .said = said != NULL,
-				 .watched = watched_at_host(&p->watch.set, host),
+				 .watched = w,
 				 /* As nodes_wish() says, without a search of the configuration. */
 				 .wish = told != NULL ? told->wish : configured ? NODE_READY : NODE_REMOVED,
 				 .terms = told != NULL ? told->terms : NODE_NO_TERMS,
@@ -107,17 +109,17 @@ list_nodes(const struct control *c, struct node_pool *p)
 	p->views = must_array(p->config->n_hosts + p->watch.set.n + p->overlay.n + 1, sizeof(*p->views));
 	p->n_views = 0;
 	for (size_t i = 0; i < p->config->n_hosts; i++)
-		see_node(c, p, p->config->hosts[i], true, before, n_before);
+		see_node(c, p, p->config->hosts[i], watched_at_host(&p->watch.set, p->config->hosts[i]), true, before, n_before);
 	for (size_t i = 0; i < p->watch.set.n; i++) {
 		const struct watched *w = &p->watch.set.list[i];
 
 		/* Those that are gone only where something was said of them. */
 		if (w->wish != NODE_REMOVED || overlay_find(&p->overlay, w->node.host) != NULL)
-			see_node(c, p, w->node.host, w->wish != NODE_REMOVED, before, n_before);
+			see_node(c, p, w->node.host, w, w->wish != NODE_REMOVED, before, n_before);
 	}
 	for (size_t i = 0; i < p->overlay.n; i++)
 		if (!nodes_configured(p, p->overlay.list[i].host))
-			see_node(c, p, p->overlay.list[i].host, false, before, n_before);
+			see_node(c, p, p->overlay.list[i].host, watched_at_host(&p->watch.set, p->overlay.list[i].host), false, before, n_before);
 	free(before);
 }
 

@@ -102,6 +102,7 @@ jobs_new(struct ev_loop *loop, unsigned threads)
 struct jobs *
 jobs_new_growing(struct ev_loop *loop, unsigned threads, unsigned most)
 {
+	pthread_condattr_t attr;
 	struct jobs *jobs;
 
 	CHECK(threads > 0 && most >= threads);
@@ -110,7 +111,10 @@ jobs_new_growing(struct ev_loop *loop, unsigned threads, unsigned most)
 	mailbox_init(&jobs->box, loop, jobs);
 	CHECK(pthread_mutex_init(&jobs->lock, NULL) == 0);
 	CHECK(pthread_cond_init(&jobs->work, NULL) == 0);
-	CHECK(pthread_cond_init(&jobs->answered, NULL) == 0);
+	/* The machine's clock may be set meanwhile. */
+	CHECK(pthread_condattr_init(&attr) == 0 && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+	CHECK(pthread_cond_init(&jobs->answered, &attr) == 0);
+	pthread_condattr_destroy(&attr);
 	while (jobs->n < threads)
 		CHECK(add_thread(jobs));
 	return jobs;
@@ -181,7 +185,7 @@ wait_answered(struct jobs *jobs, double seconds)
 	struct timespec end;
 	int rc = 0;
 
-	clock_gettime(CLOCK_REALTIME, &end);
+	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += (time_t)seconds;
 	end.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
 	if (end.tv_nsec >= 1000000000) {

@@ -96,7 +96,7 @@ class Lives:
                     return False
             return True
         for t in self.teals:
-            until(lambda t=t: as_it_should_be(t), f"all use {hosts}", every=0.1)
+            until(lambda t=t: as_it_should_be(t), f"all use {hosts}", every=scaled(1.0, 0.1))
 
     def replace(self, node):
         """The machine goes, and another one comes."""
@@ -167,7 +167,7 @@ LIVES = (Lives.cordoned, Lives.drained, Lives.scaled_down, Lives.deleted, Lives.
 
 
 def settings(cluster, host, redis, token):
-    health = {"type": "kube-proxy", "interval": scaled(1.0, 0.3), "timeout": scaled(5.0, 1.0), "fall": 2, "rise": 1}
+    health = {"type": "kube-proxy", "interval": scaled(2.0, 0.3), "timeout": scaled(10.0, 1.0), "fall": 2, "rise": 1}
     services = [{"name": s.name, "mode": s.mode, "listen": f"{host}:{s.listen}", "nodes": "main", "port": s.port,
                  "on_down": "reset", "connect_timeout": 2.0, "drain": {"timeout": LONG, "idle": LONG}}
                 | ({"health": health | {"port": s.health_port}} if s.local else {}) for s in cluster.services]
@@ -191,7 +191,7 @@ def test_nodes_come_and_go_and_no_request_fails(teal, ports, closing, redis, tmp
         t.start(ready=False)
     for t in teals:
         t.wait_ready()
-    load = closing.add(MixedLoad(cluster, scaled(0.5, 0.1)))
+    load = closing.add(MixedLoad(cluster, scaled(1.0, 0.1)))
     lives = Lives(cluster, teals, kubectl, load)
     lives.settled()
     order = list(LIVES) if not scale.SOAK else []

@@ -25,7 +25,7 @@ from . import backends, ports, scale
 from .kube_objects import PATCHES, Objects, Refused, gone, merge_patch, selector
 from .kube_words import discovery, list_of, scale_of, table
 
-FAULTS = ("reset", "hang", "truncated", "rubbish", "gone-event", "end")
+FAULTS = ("reset", "hang", "slow", "truncated", "rubbish", "gone-event", "end")
 
 
 class Fault:
@@ -140,7 +140,8 @@ class KubeApi:
     # ---- what a test does to it ----
 
     def fault(self, how, times=None, *, after=0, verb=None, path=None):
-        """how: a status, "reset" (no answer), "hang" (until it is lifted, then an answer), "truncated" (half an answer),
+        """how: a status, "reset" (no answer), "hang" (until it is lifted, then an answer), "slow" (byte by byte, until it is
+        lifted), "truncated" (half an answer),
         "rubbish" (no JSON), "gone-event" (a watch that says 410), "end" (a watch that ends at once).
         verb: get, list, watch, create, update, patch, delete; path: with its query; both regular expressions."""
         f = Fault(how, times, after, verb=verb, path=path)
@@ -167,6 +168,22 @@ class KubeApi:
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}]}))
         path.chmod(0o600)
         return str(path)
+
+
+class Drip:
+    """A connection to write to, byte by byte while there is that fault."""
+
+    def __init__(self, wfile, fault):
+        self._wfile, self._fault = wfile, fault
+
+    def write(self, data):
+        while data and not self._fault.lifted.wait(0.01):
+            self._wfile.write(data[:1])
+            data = data[1:]
+        self._wfile.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._wfile, name)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -226,6 +243,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault.how == "reset":
             backends.reset(self.connection)
             raise Ended
+        if fault.how == "slow":
+            self.wfile = Drip(self.wfile, fault)
         return fault.how
 
     def say(self, code, document):

@@ -9,12 +9,15 @@
  * of that wait: all timers due by then have run. And it tells that it was asked
  * and nothing was there for it to do: `quiet` is then what the test `asked`.
  *
+ * `wall` is added to readings of the time since 1970 alone, as when the machine's clock is set.
+ *
  * Time that the kernel keeps does not move: TCP's timers, conntrack's. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -42,6 +45,7 @@ struct shared {
 	int64_t offset; /* ns, written by the test */
 	int64_t asked;	/* written by the test */
 	int64_t taken;	/* slots */
+	int64_t wall;	/* ns, written by the test */
 	struct slot slots[SLOTS];
 };
 
@@ -73,6 +77,14 @@ offset_now(void)
 }
 
 static int64_t
+wall_now(void)
+{
+	struct shared *s = __atomic_load_n(&shared, __ATOMIC_ACQUIRE);
+
+	return s != NULL ? __atomic_load_n(&s->wall, __ATOMIC_ACQUIRE) : 0;
+}
+
+static int64_t
 ns_of(const struct timespec *ts)
 {
 	return ts->tv_sec * SECOND + ts->tv_nsec;
@@ -101,6 +113,8 @@ clock_gettime(clockid_t clock, struct timespec *ts)
 
 	if (rc != 0)
 		return rc;
+	if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)
+		*ts = timespec_of(ns_of(ts) + wall_now());
 	switch (clock) {
 	case CLOCK_MONOTONIC:
 	case CLOCK_MONOTONIC_COARSE:
@@ -252,9 +266,10 @@ pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struc
 	if (shared == NULL)
 		return real(cond, mutex, until);
 	for (;;) {
-		int64_t end = ns_of(until) - offset_now();
 		/* A condition keeps its clock to itself, but a time tells of which it is. */
-		int64_t now = real_ns(until->tv_sec > LONGEST_UPTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC);
+		bool is_wall = until->tv_sec > LONGEST_UPTIME;
+		int64_t end = ns_of(until) - offset_now() - (is_wall ? wall_now() : 0);
+		int64_t now = real_ns(is_wall ? CLOCK_REALTIME : CLOCK_MONOTONIC);
 		int64_t part = now + SLICE * INT64_C(1000000);
 		struct timespec to = timespec_of(end <= 0 ? 0 : end < part ? end : part);
 		int rc = real(cond, mutex, &to);

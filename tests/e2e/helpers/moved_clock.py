@@ -14,7 +14,7 @@ from . import scale
 from .compiled import compiled
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
-HEAD = struct.Struct("qqq")    # offset, asked, taken
+HEAD = struct.Struct("qqqq")    # offset, asked, taken, wall
 SLOT = struct.Struct("qqqqq")   # thread, seen, turns, got, quiet
 SLOTS = 255
 SIZE = HEAD.size + SLOT.size * SLOTS
@@ -58,6 +58,10 @@ class MovedClock:
         self._write(0, struct.pack("q", round(self.moved * 1e9)))
         if wait:
             scale.until(self._all_know, f"every loop of teald has seen that {seconds:g} s passed", every=0.002)
+
+    def set_wall(self, seconds):
+        """The machine's clock is set to so much from what it was; no time has passed."""
+        self._write(24, struct.pack("q", round(seconds * 1e9)))
 
     def pass_until(self, condition, what, step=0.1):
         """Moves it by `step` seconds, again and again, until condition() is true; returns its value."""
