@@ -96,6 +96,8 @@ const struct node_view *nodes_views(const struct control *c, const struct pool_c
 
 /* Adds the service's backends on the node at that place of its pool's views. */
 void nodes_add_service(struct node_sum *sum, const struct service *s, size_t place);
+/* The same for all of them at once: sums is an array of n, as the views are. */
+void nodes_add_to_each(struct node_sum *sums, size_t n, const struct service *s);
 
 /* A change that would take the last usable backend of an active color is E_UNHEALTHY, unless forced.
  * OK: stored, and every worker here obeys it (changed is false when it was so

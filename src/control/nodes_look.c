@@ -179,6 +179,24 @@ nodes_add_service(struct node_sum *sum, const struct service *s, size_t place)
 			add_held(sum, s->parted[i].backend);
 }
 
+void
+nodes_add_to_each(struct node_sum *sums, size_t n, const struct service *s)
+{
+	for (int color = GREEN; color < COLORS; color++)
+		for (size_t i = 0; i < s->colors[color].n; i++) {
+			const struct backend *b = s->colors[color].backends[i];
+
+			if (b->node_at > 0 && b->node_at <= n)
+				add_to_sum(&sums[b->node_at - 1], b);
+		}
+	for (size_t i = 0; i < s->n_parted; i++) {
+		const struct backend *b = s->parted[i].backend;
+
+		if (b->node_at > 0 && b->node_at <= n)
+			add_held(&sums[b->node_at - 1], b);
+	}
+}
+
 static void
 tell_backend(const struct node_pool *p, struct node_view *v, struct backend *b)
 {

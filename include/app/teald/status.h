@@ -29,9 +29,8 @@ void status_nodes_json(struct json *j, const struct control *c, const struct rig
 /* A user who may read a service may know of its nodes. */
 bool status_may_see_pool(const struct rights *rights, const struct control *c, const struct pool_config *pool);
 bool status_uses_pool(const struct service *s, const struct pool_config *pool);
-/* What the node at that place of nodes_views() comes to, of the services that rights let read; NULL: of all. */
-void status_sum_node(const struct control *c, const struct rights *rights, const struct pool_config *pool,
-		     size_t place, struct node_sum *sum);
+/* What each node comes to, in the order of nodes_views(), of the services that rights let read; NULL: of all.  To be freed. */
+struct node_sum *status_sum_nodes(const struct control *c, const struct rights *rights, const struct pool_config *pool);
 /* Members of an object about a node, but for its pool. */
 void status_node_json(struct json *j, const struct node_view *v, const struct node_sum *sum);
 

@@ -1,5 +1,6 @@
 /* status.c - what teald is and does, as JSON.  Thread: main. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -366,22 +367,24 @@ status_may_see_pool(const struct rights *rights, const struct control *c, const 
 	return rights_have(rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE);
 }
 
-void
-status_sum_node(const struct control *c, const struct rights *rights, const struct pool_config *pool, size_t place,
-		struct node_sum *sum)
+struct node_sum *
+status_sum_nodes(const struct control *c, const struct rights *rights, const struct pool_config *pool)
 {
+	bool all = rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE);
+	struct node_sum *sums;
 	size_t n;
+	const struct node_view *list = nodes_views(c, pool, &n);
 
-	*sum = nodes_views(c, pool, &n)[place].sum;
-	if (rights == NULL || rights_have(rights, ADMIN_RIGHT_READ, RIGHTS_EVERYWHERE))
-		return;
-	memset(sum, 0, sizeof(*sum));
-	for (size_t i = 0; i < c->n; i++) {
+	sums = must_array(n + 1, sizeof(*sums));
+	for (size_t i = 0; all && i < n; i++)
+		sums[i] = list[i].sum;
+	for (size_t i = 0; !all && i < c->n; i++) {
 		const struct service *s = c->services[i]->service;
 
 		if (status_uses_pool(s, pool) && rights_have(rights, ADMIN_RIGHT_READ, s->config->name))
-			nodes_add_service(sum, s, place);
+			nodes_add_to_each(sums, n, s);
 	}
+	return sums;
 }
 
 void
@@ -391,21 +394,22 @@ status_nodes_json(struct json *j, const struct control *c, const struct rights *
 	for (size_t i = 0; i < c->config->n_pools; i++) {
 		const struct pool_config *pool = &c->config->pools[i];
 		const struct node_view *list;
-		struct node_sum sum;
+		struct node_sum *sums;
 		size_t n;
 
 		if (rights != NULL && !status_may_see_pool(rights, c, pool))
 			continue;
 		list = nodes_views(c, pool, &n);
+		sums = status_sum_nodes(c, rights, pool);
 		for (size_t k = 0; k < n; k++) {
 			if (troubled && !is_node_in_trouble(&list[k]))
 				continue;
 			json_object(j, NULL);
 			json_cstr(j, "pool", pool->name);
-			status_sum_node(c, rights, pool, k, &sum);
-			status_node_json(j, &list[k], &sum);
+			status_node_json(j, &list[k], &sums[k]);
 			json_object_end(j);
 		}
+		free(sums);
 	}
 	json_array_end(j);
 }

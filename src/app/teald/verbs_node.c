@@ -10,39 +10,68 @@
 
 /* -- list ----------------------------------------------------------------------- */
 
+/* What is listed of a pool: of all its nodes, and of each of its services that may be read on them. */
+struct listing {
+	const struct node_view *nodes;
+	size_t n;
+	struct node_sum *sums;	/* of n */
+	const struct service **services;
+	size_t n_services;
+	struct node_sum *of_each;	/* n for each service */
+};
+
+static void
+listing_make(struct listing *l, const struct command *cmd, const struct pool_config *pool)
+{
+	const struct control *c = cmd->admin->control;
+
+	l->nodes = nodes_views(c, pool, &l->n);
+	l->sums = status_sum_nodes(c, cmd->rights, pool);
+	l->services = must_array(c->n + 1, sizeof(*l->services));
+	l->n_services = 0;
+	for (size_t k = 0; k < c->n; k++)
+		if (status_uses_pool(c->services[k]->service, pool) && command_may_read(cmd, c->services[k]->service))
+			l->services[l->n_services++] = c->services[k]->service;
+	l->of_each = must_array(l->n_services * l->n + 1, sizeof(*l->of_each));
+	for (size_t k = 0; k < l->n_services; k++)
+		nodes_add_to_each(&l->of_each[k * l->n], l->n, l->services[k]);
+}
+
+static void
+listing_free(struct listing *l)
+{
+	free(l->sums);
+	free(l->services);
+	free(l->of_each);
+}
+
 /* {"service":"shop","up":1,"total":2,"connections":7}: both colors. */
 static void
-service_json(const struct command *cmd, struct json *j, const struct service *s, size_t node)
+service_json(struct json *j, const struct service *s, const struct node_sum *sum)
 {
-	struct node_sum sum = { 0 };
-
-	nodes_add_service(&sum, s, node);
-	if (cmd->request.brief && sum.up == sum.total)
-		return;
 	json_object(j, NULL);
 	json_cstr(j, "service", s->config->name);
-	json_u64(j, "up", sum.up);
-	json_u64(j, "total", sum.total);
-	json_u64(j, "connections", sum.connections);
+	json_u64(j, "up", sum->up);
+	json_u64(j, "total", sum->total);
+	json_u64(j, "connections", sum->connections);
 	json_object_end(j);
 }
 
 static void
-node_json(const struct command *cmd, struct json *j, const struct pool_config *pool,
-	  const struct node_view *list, size_t i)
+node_json(struct json *j, const struct listing *l, size_t i, bool brief)
 {
-	const struct control *c = cmd->admin->control;
 	/* Where nothing is up, that says it. */
-	bool none = cmd->request.brief && list[i].sum.up == 0;
-	struct node_sum sum;
+	bool none = brief && l->nodes[i].sum.up == 0;
 
-	status_sum_node(c, cmd->rights, pool, i, &sum);
 	json_object(j, NULL);
-	status_node_json(j, &list[i], &sum);
+	status_node_json(j, &l->nodes[i], &l->sums[i]);
 	json_array(j, "services");
-	for (size_t k = 0; !none && k < c->n; k++)
-		if (status_uses_pool(c->services[k]->service, pool) && command_may_read(cmd, c->services[k]->service))
-			service_json(cmd, j, c->services[k]->service, i);
+	for (size_t k = 0; !none && k < l->n_services; k++) {
+		const struct node_sum *sum = &l->of_each[k * l->n + i];
+
+		if (!brief || sum->up != sum->total)
+			service_json(j, l->services[k], sum);
+	}
 	json_array_end(j);
 	json_object_end(j);
 }
@@ -68,18 +97,19 @@ watch_json(const struct command *cmd, struct json *j, const struct pool_config *
 static void
 pool_json(const struct command *cmd, struct json *j, const struct pool_config *pool)
 {
-	size_t n;
-	const struct node_view *list = nodes_views(cmd->admin->control, pool, &n);
+	struct listing l;
 
+	listing_make(&l, cmd, pool);
 	json_object(j, NULL);
 	json_cstr(j, "pool", pool->name);
 	if (pool->kube != NULL)
 		watch_json(cmd, j, pool);
 	json_array(j, "nodes");
-	for (size_t i = 0; i < n; i++)
-		node_json(cmd, j, pool, list, i);
+	for (size_t i = 0; i < l.n; i++)
+		node_json(j, &l, i, cmd->request.brief);
 	json_array_end(j);
 	json_object_end(j);
+	listing_free(&l);
 }
 
 static void
