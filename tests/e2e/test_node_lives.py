@@ -10,7 +10,7 @@ import pytest
 from helpers import scale
 from helpers.certificates import Authority
 from helpers.cluster import BALANCERS, HEALTH_PORT, Cluster
-from helpers.kubectl import Kubectl
+from helpers.kubectl import Kubectl, patiently
 from helpers.scale import scaled, until
 from helpers.topology import possible
 
@@ -116,15 +116,18 @@ class Lives:
         self.asked += 1
         env = self.kubectl.env | {"TEALCTL": str(scale.BUILD / "tealctl"), "TEAL": self.teals[self.asked % 2].admin_path,
                                   "WAIT": str(int(LONG)), "READY": str(int(scale.patience()))}
-        p = subprocess.run([*self.cluster.lan.prefix, HOOK, "drain", "main", node.host, node.name], env=env, capture_output=True,
-                           text=True, stdin=subprocess.DEVNULL, timeout=4 * scale.patience())
+
+        def hook(verb):
+            return patiently(lambda: subprocess.run(
+                [*self.cluster.lan.prefix, HOOK, verb, "main", node.host, node.name], env=env, capture_output=True, text=True,
+                stdin=subprocess.DEVNULL, timeout=4 * scale.patience()))
+        p = hook("drain")
         assert p.returncode == 0 and f"drained\tmain\t{node.host}\t0\t2" in p.stdout, (p.stdout, p.stderr)
         self.none_on(node)
         self.cluster.wait_ended(self.cluster.settle())
         self.load.more()
         self.none_on(node)
-        p = subprocess.run([*self.cluster.lan.prefix, HOOK, "back", "main", node.host, node.name], env=env, capture_output=True,
-                           text=True, stdin=subprocess.DEVNULL, timeout=4 * scale.patience())
+        p = hook("back")
         assert p.returncode == 0, (p.stdout, p.stderr)
 
     def scaled_down(self, node):
