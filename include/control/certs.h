@@ -82,6 +82,8 @@ void certs_reconfigure(struct certs *c, struct certs_prepared *prepared);
 void certs_add(struct certs *c, struct service *s, struct certs_loaded *loaded);
 /* What is shown for that service now; borrowed, until the next turn of the loop. */
 const struct certs_loaded *certs_loaded_of(const struct certs *c, const struct service *s);
+/* When clients are refused for want of a newer revocation list: tls_site_crl_until() of what is shown for it.  c may be NULL. */
+bool certs_crl_until(const struct certs *c, const struct service *s, int64_t *until);
 /* That service has gone. */
 void certs_remove(struct certs *c, const struct service *s);
 

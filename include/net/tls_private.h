@@ -55,6 +55,8 @@ struct tls_file;
 MUST_USE enum err tls_crl_use(SSL_CTX *c, const char *path, const struct tls_file *pem, struct why *why);
 /* One of the authorities has no list that is good now, which why says. */
 bool tls_crl_lacks(SSL_CTX *c, struct why *why);
+/* As tls_site_crl_until(). */
+int64_t tls_crl_until(SSL_CTX *c);
 
 /* A certificate's subject or issuer as RFC 2253 writes it, owned by the caller; NULL when
  * memory is out. */

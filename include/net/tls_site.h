@@ -44,6 +44,9 @@ const char *tls_site_warning(const struct tls_site *s);
 /* An authority of client_ca has no revocation list that is good at this moment, so that its clients are refused: why says
  * whose.  False: all have one, or none is needed. */
 bool tls_site_crl_lacks(const struct tls_site *s, struct why *why);
+/* When the first of those authorities has no list that is good any more, seconds since 1970; 0: one has none.  False: no list
+ * ends, or there is none. */
+bool tls_site_crl_until(const struct tls_site *s, int64_t *until);
 /* One of its certificates carries that name (lower case). */
 bool tls_site_has(const struct tls_site *s, const char *name);
 

@@ -794,3 +794,11 @@ certs_each(const struct certs *c, const struct service *of,
 		if (c->entries[i] != NULL)
 			each_of(c->entries[i], tell, arg);
 }
+
+bool
+certs_crl_until(const struct certs *c, const struct service *s, int64_t *until)
+{
+	const struct certs_entry *e = c != NULL ? certs_entry_of(c, s) : NULL;
+
+	return e != NULL && e->loaded.site != NULL && tls_site_crl_until(e->loaded.site, until);
+}

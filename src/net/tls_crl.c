@@ -2,6 +2,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "net/tls_file.h"
 #include "net/tls_private.h"
@@ -78,4 +79,52 @@ tls_crl_lacks(SSL_CTX *c, struct why *why)
 	(void)X509_STORE_unlock(store);
 	ERR_clear_error();
 	return lacks;
+}
+
+static int64_t
+seconds_of(const ASN1_TIME *t)
+{
+	struct tm tm;
+
+	return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+/* The latest next update that a list of that authority names; 0: it has none, INT64_MAX: one names none. */
+static int64_t
+next_update(const STACK_OF(X509_OBJECT) * all, const X509_NAME *authority)
+{
+	int64_t latest = 0;
+
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		const X509_CRL *x = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+		const ASN1_TIME *next = x != NULL ? X509_CRL_get0_nextUpdate(x) : NULL;
+		int64_t at;
+
+		if (x == NULL || X509_NAME_cmp(X509_CRL_get_issuer(x), authority) != 0)
+			continue;
+		at = next != NULL ? seconds_of(next) : INT64_MAX;
+		latest = at > latest ? at : latest;
+	}
+	return latest;
+}
+
+int64_t
+tls_crl_until(SSL_CTX *c)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(c);
+	const STACK_OF(X509_OBJECT) * all;
+	int64_t first = INT64_MAX, at;
+
+	if (X509_STORE_lock(store) != 1)
+		return INT64_MAX;
+	all = X509_STORE_get0_objects(store);
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		const X509 *ca = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+
+		if (ca != NULL && (at = next_update(all, X509_get_subject_name(ca))) < first)
+			first = at;
+	}
+	(void)X509_STORE_unlock(store);
+	ERR_clear_error();
+	return first;
 }

@@ -271,6 +271,15 @@ tls_site_crl_lacks(const struct tls_site *s, struct why *why)
 	return s->has_crl && tls_crl_lacks(s->groups[0].context, why);
 }
 
+bool
+tls_site_crl_until(const struct tls_site *s, int64_t *until)
+{
+	if (!s->has_crl)
+		return false;
+	*until = tls_crl_until(s->groups[0].context);
+	return *until != INT64_MAX;
+}
+
 const char *
 tls_site_warning(const struct tls_site *s)
 {

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import ssl
+import time
 
 import pytest
 
@@ -183,6 +184,8 @@ def test_a_certificate_that_is_revoked_ends_its_connections(remote, listener):
         assert leaves.object() is None
         assert stays.command("status")["ok"]
     refused(teal, "certificate")
+    m = teal.metrics()
+    assert m.get("teal_admin_crl_expiry_seconds") > time.time() and m.get("teal_admin_certificate_expiry_seconds") > time.time()
     assert listener.tealctl("status", own=jane).returncode == 3
     # A file that is none changes nothing, and is told of.
     replace(listener.folder / "lb.pem", b"nothing")

@@ -726,8 +726,11 @@ def test_revocation_lists_that_let_nobody_in_are_told_of(tls, ca, tmp_path):
     assert ended in teal.wait_log("certs.crl", service="web")["reason"]
     r = checked(teal)
     assert r.returncode == 0 and ended in r.stderr
+    until_then = teal.metrics().get("teal_crl_expiry_seconds", service="web")
     ca.revoke(days=30)
     assert teal.ok("certs", "reload")["services_refused"] == 0
+    # Its next update, which alerts look at: 31 days later than that of the one before.
+    assert abs(teal.metrics().get("teal_crl_expiry_seconds", service="web") - until_then - 31 * 86400) <= 3600
     assert "crl: " not in checked(teal).stderr
     with connect(teal.address(), trusting(ca, own=ca.issue("joe")), "web.example") as c:
         greeted(c)

@@ -35,6 +35,7 @@ void
 admin_metrics(struct prom *p, const struct control *c)
 {
 	const struct admin_tls_totals t = admin_tls_totals();
+	int64_t until;
 
 	prom_family(p, "teal_admin_tls_connections", PROM_GAUGE, "Connections of the admin listener that have shown who they are.");
 	prom_u64(p, NULL, NULL, 0, t.open);
@@ -50,4 +51,8 @@ admin_metrics(struct prom *p, const struct control *c)
 		    "When the certificate of the admin listener expires, in seconds since 1970.");
 	if (c->config->admin.net.site != NULL)
 		certs_each(c->certs, &c->certs->admin, put_admin_expiry, p);
+	prom_family(p, "teal_admin_crl_expiry_seconds", PROM_GAUGE,
+		    "When clients of the admin listener are refused for want of a newer revocation list, in seconds since 1970.");
+	if (c->config->admin.net.site != NULL && certs_crl_until(c->certs, &c->certs->admin, &until))
+		prom_double(p, NULL, NULL, 0, (double)until);
 }

@@ -574,6 +574,15 @@ put_expiry(struct prom *p, const struct service_ctl *ctl)
 	free(shown.list);
 }
 
+static void
+put_crl_expiry(struct prom *p, const struct service_ctl *ctl)
+{
+	int64_t until;
+
+	if (certs_crl_until(ctl->control->certs, ctl->service, &until))
+		prom_double(p, NULL, of_service(ctl->service).list, 1, (double)until);
+}
+
 /* Of HTTP, clients that wait for nothing just now hold one too. */
 static void
 put_places(struct prom *p, const struct service_ctl *ctl)
@@ -652,6 +661,8 @@ static const struct family families[] = {
 	  "Time of a TLS handshake with a client, from its ClientHello on." },
 	{ "teal_certificate_expiry_seconds", PROM_GAUGE, NULL, false, put_expiry,
 	  "When a certificate that clients are shown expires, in seconds since 1970." },
+	{ "teal_crl_expiry_seconds", PROM_GAUGE, NULL, false, put_crl_expiry,
+	  "When clients of an authority are refused for want of a newer revocation list, in seconds since 1970." },
 	{ "teal_places_taken", PROM_GAUGE, NULL, false, put_places,
 	  "Client connections that count for max_connections." },
 	{ "teal_waiting_connections", PROM_GAUGE, NULL, false, put_waiting,
