@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fds.h"
 #include "model/config_account.h"
 #include "model/config_copy.h"
 #include "model/config_draft.h"
@@ -240,6 +241,11 @@ read_root(struct draft *d)
 	cursor_read(&c, d->root, root_keys);
 	if (d->c.workers == 0)
 		d->c.workers = online_cpus();
+	if (d->c.workers > FDS_MAX)
+		cursor_warn(&c, root_at(d, "workers"),
+			    "workers: with %u of them an upgrade hands no connection over, for it has channels for %u: those that are "
+			    "there drain until upgrade.timeout",
+			    d->c.workers, FDS_MAX);
 	if (d->c.log.sample < 1 && d->c.log.access != ACCESS_ON)
 		cursor_warn(&c, root_at(d, "log.sample"),
 			    "log.sample changes nothing: log.access writes %s lines about what went well",

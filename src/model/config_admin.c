@@ -67,6 +67,9 @@ read_tokens(struct draft *d, const struct cursor *c)
 			     a->token_file, (unsigned)mode & 07777);
 	else if (admin_tokens_parse((struct str){ text, (size_t)n }, &a->tokens, &a->n_tokens, &why) != OK)
 		cursor_error(c, s, "admin.token_file: %s: %s", a->token_file, why.text);
+	else if (a->n_tokens == 0)
+		cursor_warn(c, s, "admin.token_file: there is no token in %s, so that no client gets in by one; teald --new-token=NAME makes one",
+			    a->token_file);
 	free(text);
 }
 
@@ -121,6 +124,10 @@ draft_check_admin(struct draft *d)
 		cursor_error(&c, tls, "admin.listen: whom does it let in? add tls.client_ca for certificates, token_file for tokens, or both");
 	if (a->crl != NULL && a->client_ca == NULL)
 		cursor_error(&c, admin_at(d, "admin.tls.crl"), "admin.tls.crl: of whose certificates? add client_ca = \"FILE\"");
+	/* A list that a template has left empty. */
+	if (listen != NULL && admin_at(d, "admin.allow") != NULL && cidr_set_is_empty(&a->allow))
+		cursor_warn(&c, admin_at(d, "admin.allow"),
+			    "admin.allow: an empty list lets clients of every network connect; name networks, or leave it out");
 	if (listen == NULL)
 		warn_of_nothing(d, &c);
 	else if (a->n_listen > 0 && a->cert != NULL)

@@ -210,9 +210,13 @@ draft_check_observe(struct draft *d)
 {
 	const config_setting_t *s =
 		config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "observe.password_file");
+	const config_setting_t *allow;
 	struct cursor c = { d->r, NULL, "", NULL };
 	const char *colon;
 
+	if ((allow = config_setting_lookup((config_setting_t *)(uintptr_t)d->root, "observe.allow")) != NULL &&
+	    cidr_set_is_empty(&d->c.observe.allow))
+		cursor_warn(&c, allow, "observe.allow: an empty list lets every client ask; name networks, or leave it out");
 	d->c.observe.password = password_from(&c, s, "observe.password_file", d->c.observe.password_file);
 	colon = d->c.observe.password != NULL ? strchr(d->c.observe.password, ':') : NULL;
 	if (d->c.observe.password != NULL && (colon == NULL || colon == d->c.observe.password || colon[1] == '\0'))

@@ -82,7 +82,7 @@ tls_crl_lacks(SSL_CTX *c, struct why *why)
 }
 
 static int64_t
-seconds_of(const ASN1_TIME *t)
+seconds_since_1970(const ASN1_TIME *t)
 {
 	struct tm tm;
 
@@ -102,7 +102,7 @@ next_update(const STACK_OF(X509_OBJECT) * all, const X509_NAME *authority)
 
 		if (x == NULL || X509_NAME_cmp(X509_CRL_get_issuer(x), authority) != 0)
 			continue;
-		at = next != NULL ? seconds_of(next) : INT64_MAX;
+		at = next != NULL ? seconds_since_1970(next) : INT64_MAX;
 		latest = at > latest ? at : latest;
 	}
 	return latest;

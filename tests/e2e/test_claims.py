@@ -501,3 +501,32 @@ def test_racing_pipelines_never_deploy_to_one_color(fleet, tmp_path):
     assert {h["reason"] for h in flipped} - killed == {f"job-{n}-{i}" for n in range(scaled(200, 10)) for i in range(2)} - killed
     # What has the traffic is what the last of them deployed, all of it.
     assert set((tmp_path / f"{color}.version").read_text().split()) == {flipped[-1]["reason"]}
+
+
+def test_a_token_need_not_stand_in_a_list_of_processes(web):
+    teal = web()
+
+    def tealctl(*words, env=None, said=""):
+        return subprocess.run([scale.BUILD / "tealctl", "-s", teal.admin_path, *words], input=said, capture_output=True,
+                              text=True, timeout=2 * scale.patience(), env=os.environ | (env or {}))
+    token = claim(teal)["token"]
+    by_name = {"TEAL_CLAIM_TOKEN": token}
+    assert tealctl("flip", "web", "blue").returncode == 4
+    assert tealctl("check", "web", "blue", env=by_name).returncode == 0
+    assert tealctl("check", "web", "blue", "--token=-", said=f"{token}\n").returncode == 0
+    # What is said wins over the environment; what is asked without a token needs none.
+    assert tealctl("check", "web", "blue", "--token=" + "0" * 32, env=by_name).returncode == 4
+    assert tealctl("active", "web", env=by_name).stdout == "green\n"
+    for env, said, words in (({}, "", "--token=-: standard input ends before a token"), ({}, "\n", "--token=-: the first line"),
+                             ({}, "x" * 900, "--token=-: the first line"), ({}, "zzz\n", "--token is none that claim gave"),
+                             ({"TEAL_CLAIM_TOKEN": "x" * 900}, None, "TEAL_CLAIM_TOKEN is no token"),
+                             ({"TEAL_CLAIM_TOKEN": "a b"}, None, "--token is none that claim gave")):
+        r = tealctl("flip", "web", "blue", *(["--token=-"] if said is not None else []), env=env, said=said or "")
+        assert r.returncode == 2 and words in r.stderr, r
+    assert tealctl("claim", "web", "--ttl=10m", "--reason=again", "--token", "-", said=token).returncode == 0
+    assert tealctl("flip", "web", "blue", "--reason=mine", env=by_name).returncode == 0
+    assert teal.status()["active"] == "blue" and teal.status()["claimed"] is None
+    # A claim of another job's is ended by force, whatever token is at hand.
+    claim(teal)
+    assert tealctl("release", "web", "--force", env=by_name).returncode == 0
+    assert teal.status()["claimed"] is None

@@ -2,18 +2,17 @@
 whose new version fails for one request in fifty.  What the alerts, the log, the lists and the
 metrics say of that, and what they do not."""
 import contextlib
-import http.client
 import json
 import pathlib
 import subprocess
 import sys
-import threading
 
 import pytest
 
 from helpers import scale
 from helpers.scale import until
 from helpers.stack import Stack
+from helpers.tealbench import Running
 from helpers.terminal import Terminal
 
 pytestmark = pytest.mark.nosan  # other people's programs, and what is said; each part is tested elsewhere, too
@@ -43,31 +42,6 @@ class Node:
         for f in (self._proc.stdin, self._proc.stdout):
             with contextlib.suppress(OSError):
                 f.close()
-
-
-class Clients:
-    """One request after the other to one service, until it is closed."""
-
-    def __init__(self, address):
-        self._over = threading.Event()
-        self.codes = {}
-        self._thread = threading.Thread(target=self._go, args=address, daemon=True)
-        self._thread.start()
-
-    def _go(self, host, port):
-        while not self._over.is_set():
-            c = http.client.HTTPConnection(host, port, timeout=scale.patience())
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                while not self._over.wait(0.004):
-                    c.request("GET", "/")
-                    r = c.getresponse()
-                    r.read()
-                    self.codes[r.status] = self.codes.get(r.status, 0) + 1
-            c.close()
-
-    def close(self):
-        self._over.set()
-        self._thread.join()
 
 
 class Scene:
@@ -100,6 +74,10 @@ class Scene:
         t.close()
         return [line for line in lines if line]
 
+    def load(self, closing):
+        closing.add(Running("%s:%d" % self.teal.address(FLIPPED), "--mode=http", "--rate=400", "--connections=4"))
+        until(lambda: self.teal.metrics().get("teal_requests_total", service=FLIPPED, code="200") > 50, "traffic", every=0.2)
+
     def drain_and_stop(self):
         self.teal.ok("node", "drain", "main", DRAINED)
         self.nodes[DRAINED].close()
@@ -129,7 +107,7 @@ def said(stack):
 
 def test_forty_services_on_a_dead_node_are_one_alert(scene, ports, closing, tmp_path):
     t = scene.teal
-    stack = Stack(tmp_path / "stack", ports, closing, window="5m", every="1s")
+    stack = Stack(tmp_path / "stack", ports, closing, window="5m", every="2s")
     stack.watch("prod", t.observe)
     until(lambda: len(stack.query("teal_node_up == 1")) == 4, "scraped", every=0.1)
     assert said(stack) == set()
@@ -151,8 +129,7 @@ def test_forty_services_on_a_dead_node_are_one_alert(scene, ports, closing, tmp_
     assert [a["labels"]["node"] for a in stack.active() if a["labels"]["alertname"] == "TealNodeDown"] == [DEAD]
 
     # One in fifty: not the night's call, but more than before.
-    clients = closing.add(Clients(t.address(FLIPPED)))
-    until(lambda: clients.codes.get(200, 0) > 50, "traffic")
+    scene.load(closing)
     t.ok("flip", FLIPPED, "blue", "--reason=deploy 8812")
     stack.wait_for("TealErrorsRoseAfterFlip", service=FLIPPED)
 
@@ -181,8 +158,7 @@ def test_lists_and_the_log_name_what_is_wrong_and_not_what_follows(scene, closin
     assert "ready, down" in lines[3] and "connection refused" in lines[3] and "draining, down" in lines[4]
     assert max(map(len, lines + rows)) < 150
 
-    clients = closing.add(Clients(t.address(FLIPPED)))
-    until(lambda: clients.codes.get(200, 0) > 50, "traffic")
+    scene.load(closing)
     t.ok("flip", FLIPPED, "blue")
     until(lambda: scene.trouble() == ([DEAD], {FLIPPED: ["errors"]}), "its errors", every=0.2)
     one, = t.ok("status", "--trouble")["services"]

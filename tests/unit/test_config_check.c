@@ -344,6 +344,11 @@ test_warnings_do_not_refuse(void **state)
 		  "itself and counts none; set the port, or health_port of a color, to the Service's healthCheckNodePort" },
 		{ TOP("node_pools: { spare = [\"10.0.0.9\"]; };"),
 		  "teal.conf:2: node_pools.spare is used by no service" },
+		{ TOP("observe: { listen = \"127.0.0.1:9180\"; allow = []; };"),
+		  "teal.conf:2: observe.allow: an empty list lets every client ask; name networks, or leave it out" },
+		{ TOP("workers = 300;"),
+		  "teal.conf:2: workers: with 300 of them an upgrade hands no connection over, for it has channels for 253: those "
+		  "that are there drain until upgrade.timeout" },
 	};
 
 	(void)state;

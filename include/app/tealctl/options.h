@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "app/tealctl/admin_way.h"
+#include "app/tealctl/claim_token.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "proto/admin_command.h"
@@ -40,6 +41,7 @@ struct options {
 	bool json;
 	bool no_color;
 	bool remote;	/* a tealctl elsewhere started this one by ssh; json is set, too */
+	char claim_token[CLAIM_TOKEN_WORD];	/* --token=…, where no argument says it */
 	struct buf text;	/* the line with its newline, or the help */
 	struct admin_line line;	/* the line split again; request points into it */
 	struct admin_request request;

@@ -21,10 +21,10 @@
  * is beyond is counted, and told in one line a second. */
 #define ADMIN_REFUSED_BURST 50.0
 #define ADMIN_REFUSED_RATE 5.0
-/* Without progress for so long, a reader is slow: it makes way. */
 /* Bytes of replies that one user's clients have not taken, over all of them: as
  * much as one client may have.  Beyond, the longest without progress is closed. */
 #define ADMIN_UNREAD_EACH CLIENT_REPLY_MAX
+/* Without progress for so long, a reader is slow: it makes way. */
 #define ADMIN_SLOW_SECONDS 1.0
 
 struct outcome;

@@ -233,6 +233,70 @@ make_line(struct options *o, const struct words *w, struct why *why)
 	return OK;
 }
 
+/* -- tokens of claims ------------------------------------------------------- */
+
+static bool
+has_option_word(const struct words *w, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (size_t i = 1; i < w->n; i++)
+		if (!w->literal[i] && strncmp(w->word[i], word, n) == 0 && (w->word[i][n] == '\0' || w->word[i][n] == '='))
+			return true;
+	return false;
+}
+
+/* --token=- and --token - become the token that standard input has. */
+static enum err
+take_token_of_input(struct options *o, struct words *w, struct why *why)
+{
+	for (size_t i = 1; i < w->n; i++) {
+		bool behind = strcmp(w->word[i], "--token") == 0 && i + 1 < w->n && strcmp(w->word[i + 1], "-") == 0;
+		enum err e;
+
+		if (w->literal[i] || !(behind || strcmp(w->word[i], "--token=-") == 0))
+			continue;
+		if (o->remote)
+			return why_set(why, E_USAGE, "--token=-: standard input is the other tealctl's here");
+		if ((e = claim_token_word(NULL, o->claim_token, why)) != OK)
+			return e;
+		w->word[i] = o->claim_token;
+		for (size_t k = i + 1; behind && k + 1 < w->n; k++) {
+			w->word[k] = w->word[k + 1];
+			w->literal[k] = w->literal[k + 1];
+		}
+		w->n -= behind;
+		return OK;
+	}
+	return OK;
+}
+
+/* That of the environment, for commands that take one and are not given one. */
+static enum err
+take_claim_token(struct options *o, struct words *w, struct why *why)
+{
+	const struct admin_command_info *info = admin_command_find(str_from(w->word[0]));
+	const char *token = o->remote ? NULL : claim_token_of_environment();
+	enum err e;
+
+	if (info == NULL || !(info->options & 1u << ADMIN_OPT_TOKEN))
+		return OK;
+	if (has_option_word(w, "--token"))
+		return take_token_of_input(o, w, why);
+	/* Whose claim is ended by force is not the token's to say. */
+	if (token == NULL || (info->command == ADMIN_RELEASE && has_option_word(w, "--force")) || w->n == WORDS_MAX)
+		return OK;
+	if ((e = claim_token_word(token, o->claim_token, why)) != OK)
+		return e;
+	/* In front of words behind "--". */
+	memmove(w->word + 2, w->word + 1, (w->n - 1) * sizeof(w->word[0]));
+	memmove(w->literal + 2, w->literal + 1, (w->n - 1) * sizeof(w->literal[0]));
+	w->word[1] = o->claim_token;
+	w->literal[1] = false;
+	w->n++;
+	return OK;
+}
+
 /* -- what is watched -------------------------------------------------------- */
 
 static enum err
@@ -510,7 +574,7 @@ options_parse(struct options *o, int argc, char **argv, struct why *why)
 	/* `help top` is no line for teald either. */
 	if (w.n == 2 && strcmp(w.word[0], "help") == 0 && own_command(w.word[1]) != NULL)
 		return make_help(o, &w, w.word[1], why);
-	if ((e = take_view(o, &w, why)) != OK || (e = make_line(o, &w, why)) != OK ||
+	if ((e = take_view(o, &w, why)) != OK || (e = take_claim_token(o, &w, why)) != OK || (e = make_line(o, &w, why)) != OK ||
 	    (e = admin_line_parse(buf_str(&o->text), &o->line, why)) != OK ||
 	    (e = admin_command_parse(&o->line, &o->request, why)) != OK || (e = make_lean(o, why)) != OK)
 		return e;
@@ -528,4 +592,5 @@ void
 options_free(struct options *o)
 {
 	buf_free(&o->text);
+	explicit_bzero(o->claim_token, sizeof(o->claim_token));
 }

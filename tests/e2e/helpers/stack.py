@@ -181,6 +181,6 @@ class Stack:
             return not missing
         try:
             # Through three programs, each of which looks again and again.
-            scale.until(had, "alerts", timeout=3 * scale.patience(), every=0.1)
+            scale.until(had, "alerts", timeout=3 * scale.patience(), every=0.3)
         except AssertionError:
             raise AssertionError(f"never came: {missing}; firing: {[a['labels'] for a in self.active()]}") from None
