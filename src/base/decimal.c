@@ -90,10 +90,37 @@ place_point(char *text, uint64_t nine, int places)
 	return n;
 }
 
+/* d.dddddddde-XX: of a request on a fast network, a fraction of a millisecond. */
+static size_t
+put_exponent(char *text, uint64_t nine, int exponent)
+{
+	char digits[DECIMAL_TEXT];
+	size_t n = 1, count;
+
+	while (nine % 10 == 0)
+		nine /= 10;
+	count = decimal_u64(digits, nine);
+	text[0] = digits[0];
+	if (count > 1) {
+		text[n++] = '.';
+		memcpy(text + n, digits + 1, count - 1);
+		n += count - 1;
+	}
+	text[n++] = 'e';
+	text[n++] = '-';
+	memcpy(text + n, pairs + exponent * 2, 2);
+	return n + 2;
+}
+
+/* Digits behind the point of nine; with more, exponents begin. */
+#define PLACES_PLAIN 12
+#define PLACES_MAX 17
+
 size_t
 decimal_9(char *text, double value)
 {
-	static const double power[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12 };
+	static const double power[PLACES_MAX + 1] = { 1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,
+						      1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17 };
 	double size = fabs(value), scaled, whole, rest;
 	int places = 0;
 	size_t sign = 0;
@@ -102,10 +129,10 @@ decimal_9(char *text, double value)
 		text[sign++] = '-';
 	if (size < 1e9 && size == floor(size))
 		return sign + decimal_u64(text + sign, (uint64_t)size);
-	if (size < 1e-4 || size >= 999999999.5)
+	if (size < 1e-9 || size >= 999999999.5)
 		return by_printf(text, 9, value);
 	/* Nine digits before the point, exactly but for one rounding. */
-	while (places < 12 && size * power[places] < 1e8)
+	while (places < PLACES_MAX && size * power[places] < 1e8)
 		places++;
 	scaled = size * power[places];
 	whole = floor(scaled);
@@ -114,6 +141,8 @@ decimal_9(char *text, double value)
 	 * more may come of it, let printf do it with all bits. */
 	if (fabs(rest - 0.5) < 1e-6 || whole < 100000001 || whole > 999999997)
 		return by_printf(text, 9, value);
+	if (places > PLACES_PLAIN)
+		return sign + put_exponent(text + sign, (uint64_t)whole + (rest > 0.5), places - 8);
 	return sign + place_point(text + sign, (uint64_t)whole + (rest > 0.5), places);
 }
 

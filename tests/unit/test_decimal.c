@@ -83,9 +83,10 @@ test_nine_digits_are_printfs(void **state)
 		double v;
 
 		assert_nine((double)(bits % 100000000) / 1e6);	/* microseconds, as they come */
-		assert_nine(random_unit(&seed) * pow(10, (double)(bits % 20) - 8));
+		assert_nine((double)(bits % 100000) / 1e9);	/* nanoseconds */
+		assert_nine(random_unit(&seed) * pow(10, (double)(bits % 22) - 11));
 		/* halves of the ninth digit, which must round as printf does */
-		assert_nine((100000000 + (double)(bits % 900000000) + 0.5) / pow(10, (double)(bits % 13)));
+		assert_nine((100000000 + (double)(bits % 900000000) + 0.5) / pow(10, (double)(bits % 18)));
 		memcpy(&v, &bits, sizeof(v));
 		if (isfinite(v))
 			assert_nine(v);
