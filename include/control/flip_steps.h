@@ -26,6 +26,7 @@ struct flip {
 	uint64_t epoch;	/* after the change */
 	bool changed;	/* by this flip; false when it was active already */
 	uint64_t checked_epoch;	/* the record's when the checks began */
+	unsigned rechecked;	/* how often, since a write met a change of a claim */
 	bool asking;	/* the store is being read for us: we cannot go before it answers */
 	enum { FRESH_UNKNOWN, FRESH_READ, FRESH_FAILED } fresh;	/* the store, before the checks */
 	struct why not_fresh;

@@ -26,7 +26,7 @@ flip_is_allowed(enum flip_state from, enum flip_state to)
 	case FLIP_CHECKING:
 		return to == FLIP_HEALING || to == FLIP_STORING || to == FLIP_APPLYING || to == FLIP_DRAINING || to == FLIP_OVER;
 	case FLIP_STORING:
-		return to == FLIP_APPLYING || to == FLIP_OVER;
+		return to == FLIP_APPLYING || to == FLIP_CHECKING || to == FLIP_OVER;
 	case FLIP_APPLYING:
 		return to == FLIP_DRAINING || to == FLIP_OVER;
 	case FLIP_DRAINING:

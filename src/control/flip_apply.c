@@ -16,6 +16,9 @@
 /* How long one that is applied here keeps its turn while others of the fleet are
  * late, seconds. */
 #define TURN_SECONDS 5.0
+/* How often, and how soon, a flip is checked anew whose write has met another of the claim. */
+#define RECHECKS 10
+#define RECHECK_AFTER 0.05
 
 static void
 observe_seconds(struct service_ctl *ctl, double seconds)
@@ -236,6 +239,19 @@ flip_on_superseded(struct service_ctl *ctl)
 	}
 }
 
+/* What came between is no change of color, and bars nothing: who has the token has renewed the claim. */
+static bool
+is_checked_again(struct flip *f)
+{
+	if (f->ctl->service->record.epoch != f->checked_epoch || f->rechecked == RECHECKS)
+		return false;
+	f->rechecked++;
+	f->fresh = FRESH_UNKNOWN;
+	flip_become(f, FLIP_CHECKING);
+	flip_ask_again(f, RECHECK_AFTER);
+	return true;
+}
+
 void
 flip_on_store(void *arg, enum err e, const struct record *now, const struct why *why)
 {
@@ -250,7 +266,7 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 	}
 	if (e != OK) {
 		/* A lock that came between our look and our write. */
-		if (e == E_CONFLICT && flip_refuse_if_barred(f))
+		if (e == E_CONFLICT && (flip_refuse_if_barred(f) || is_checked_again(f)))
 			return;
 		if (e == E_CONFLICT)
 			snprintf(text, sizeof(text), "%s: another command changed it first; now %s at epoch %llu",

@@ -318,8 +318,9 @@ flip_run_checks(struct flip *f)
 	}
 	if (refuse_unexpected(f) || refuse_stale_token(f))
 		return;
-	/* What was to be undone is not the last change any more. */
-	if (f->request.kind == CHANGE_ROLLBACK && f->checked_epoch > 0 && s->record.epoch != f->checked_epoch) {
+	/* What was to be undone is not the last change any more, or there was more than a claim meanwhile. */
+	if ((f->request.kind == CHANGE_ROLLBACK || f->rechecked > 0) && f->checked_epoch > 0 &&
+	    s->record.epoch != f->checked_epoch) {
 		char text[256];
 
 		snprintf(text, sizeof(text), "%s: another command changed it while this waited; now %s at epoch %llu",

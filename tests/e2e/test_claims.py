@@ -119,6 +119,24 @@ def test_it_is_released_by_its_token_or_by_force(web):
     assert not any("token" in l for l in teal.logs), "tokens are for those who got them"
 
 
+@pytest.mark.scales
+def test_a_renewal_at_the_same_time_refuses_no_flip(web):
+    """A job renews its claim beside all that it does, also while it flips."""
+    teal, color = web(), "green"
+    mine = token_of(claim(teal))
+    for n in range(scaled(400, 20)):
+        color = {"green": "blue", "blue": "green"}[color]
+        with teal.admin() as renews, teal.admin() as flips:
+            for _ in range(3):
+                renews.send("claim", "web", "--ttl=600", "--reason=deploy 1", mine)
+            flips.send("flip", "web", color, mine, "--keep-claim")
+            r = flips.reply()
+            assert (r["ok"], r.get("active"), r.get("epoch")) == (True, color, n + 2), r
+            for _ in range(3):
+                assert renews.reply()["ok"]
+    assert teal.status()["claimed"]["reason"] == "deploy 1"
+
+
 def test_it_ends_with_its_time(web):
     teal = web(clock=True)
     r = claim(teal, ttl="10m")
