@@ -15,6 +15,7 @@ pytestmark = pytest.mark.scales
 def counts_are_right(stage, name, udp):
     """teald's counts and the kernel's own table, at one moment."""
     def same():
+        stage.check_held()  # the kernel forgets a flow that says nothing for half a minute
         told, true = stage.counted(name), stage.tracked(udp)
         return told == true and (told,)
     return until(same, f"{name}: the counts of teald and of the kernel agree")[0]

@@ -191,7 +191,8 @@ def test_http_moves_at_its_next_request_and_websockets_are_told(http, closing):
     t.site.go_on.set()
     for c in slow:
         assert c.response().body == b"halffull"
-    t.clock.move(1000)
+    # A machine that stood still far beyond the deadline: what was due is done all the same, and the drain has ended well.
+    t.clock.move(1060)
     assert rest_of(ws) == GOING_AWAY
     r = a.reply()
     assert (r["ok"], r["connections"], r["cut"]) == (True, 0, 1), r
