@@ -183,7 +183,7 @@ def farm(ports, closing):
 @pytest.fixture
 def load(closing):
     """load(teal, clients): starts a load on its service "web"."""
-    def make(teal, clients, think=0.0, name="web"):
+    def make(teal, clients, think=0.0 if scale.SOAK else 0.005, name="web"):
         return closing.add(Load(*teal.address(name), clients, think))
     return make
 

@@ -91,7 +91,9 @@ def test_what_no_reload_concerns_never_notices(teal, ports, closing, tmp_path):
 
     def under_load(work, turns):
         """At least so many requests, and so many reloads spread over them; the results."""
-        some = [closing.add(Running(*how, "--connections=16", "--timeout=600")) for how in (
+        # As fast as it goes in a soak; else so many as are wanted, and not all that a machine can do while it reloads.
+        pace = [] if SOAK else ["--rate=150"]
+        some = [closing.add(Running(*how, "--connections=16", "--timeout=600", *pace)) for how in (
             (at["tcp"], "--mode=tcp-connect", "--hello", "--sources=8"), (at["web"], "--mode=http"),
             (at["web"], "--mode=http-close", "--sources=8"), (at["secure"], "--mode=http", *secure),
             (at["secure"], "--mode=http-close", "--sources=8", *secure))]

@@ -32,7 +32,7 @@ UNIT_TESTS = sorted((pathlib.Path(__file__).parents[1] / "stack").glob("*.test.y
 
 
 def tool(*words, cwd=None):
-    p = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=10 * patience(), cwd=cwd)
+    p = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=10 * patience(), cwd=cwd, env=stacks.ENV)
     return p.returncode, p.stdout + p.stderr
 
 
