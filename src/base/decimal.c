@@ -14,25 +14,50 @@ static const char pairs[] =
 	"6061626364656667686970717273747576777879"
 	"8081828384858687888990919293949596979899";
 
+/* How many digits it has: a guess from its bits, which is at most one too high. */
+static inline size_t
+count_digits(uint64_t value)
+{
+	static const uint64_t ten[] = { 1ULL,
+					10ULL,
+					100ULL,
+					1000ULL,
+					10000ULL,
+					100000ULL,
+					1000000ULL,
+					10000000ULL,
+					100000000ULL,
+					1000000000ULL,
+					10000000000ULL,
+					100000000000ULL,
+					1000000000000ULL,
+					10000000000000ULL,
+					100000000000000ULL,
+					1000000000000000ULL,
+					10000000000000000ULL,
+					100000000000000000ULL,
+					1000000000000000000ULL,
+					10000000000000000000ULL };
+	unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1), guess = bits * 1233 >> 12;
+
+	return guess + (value >= ten[guess]) + (value == 0);
+}
+
 size_t
 decimal_u64(char *text, uint64_t value)
 {
-	char digits[20], *p = digits + sizeof(digits);
-	size_t n;
+	size_t n = count_digits(value);
+	char *p = text + n;
 
 	while (value >= 100) {
 		p -= 2;
 		memcpy(p, pairs + value % 100 * 2, 2);
 		value /= 100;
 	}
-	if (value >= 10) {
-		p -= 2;
-		memcpy(p, pairs + value * 2, 2);
-	} else {
-		*--p = (char)('0' + value);
-	}
-	n = (size_t)(digits + sizeof(digits) - p);
-	memcpy(text, p, n);
+	if (value >= 10)
+		memcpy(p - 2, pairs + value * 2, 2);
+	else
+		p[-1] = (char)('0' + value);
 	return n;
 }
 

@@ -25,8 +25,15 @@ is_plain_byte(unsigned char c)
 #define HIGHS 0x8080808080808080ULL
 #define BELOW(w, n) ((((w) - (ONES * (n))) & ~(w)) & HIGHS)
 
-/* The index of the first byte from i on that is not plain, or n.  Eight at a
- * time; BELOW() is exact about whether there is one, which is all we ask. */
+/* BELOW() is exact about whether there is one, which is all we ask. */
+static inline bool
+are_plain(uint64_t w)
+{
+	return (BELOW(w, 0x20) | BELOW(w ^ ONES * '"', 1) | BELOW(w ^ ONES * '\\', 1) | BELOW(w ^ ONES * 0x7f, 1) |
+		(w & HIGHS)) == 0;
+}
+
+/* The index of the first byte from i on that is not plain, or n; eight at a time. */
 static size_t
 skip_plain(const unsigned char *p, size_t i, size_t n)
 {
@@ -34,8 +41,7 @@ skip_plain(const unsigned char *p, size_t i, size_t n)
 		uint64_t w;
 
 		memcpy(&w, p + i, 8);
-		if ((BELOW(w, 0x20) | BELOW(w ^ ONES * '"', 1) | BELOW(w ^ ONES * '\\', 1) |
-		     BELOW(w ^ ONES * 0x7f, 1) | (w & HIGHS)) != 0)
+		if (!are_plain(w))
 			break;
 	}
 	while (i < n && is_plain_byte(p[i]))
@@ -92,17 +98,44 @@ escaped(struct json *j, struct str s)
 	buf_append(j->out, "\"", 1);
 }
 
-/* Comma, key and the value's text: one step into the buf for a whole member,
- * as each step costs more than the bytes it moves. */
-static void
-put_whole(struct json *j, const char *key, const char *text, size_t n, bool quoted)
+/* Copies the n bytes; false when one of them is not plain, and then what was copied is of no use.  Lines are made of short
+ * strings: a word at a time, the last of which overlaps, costs less than looking first and memcpy(3) then. */
+static inline bool
+copy_plain(char *to, const char *from, size_t n)
 {
-	size_t key_len = key != NULL ? strlen(key) : 0;
-	size_t need = j->comma + (key != NULL ? key_len + 3 : 0) + n + (quoted ? 2 : 0);
-	char *p = buf_reserve(j->out, need);
+	uint32_t low, high;
+	uint64_t w;
 
-	if (p == NULL)
-		return;
+	if (n >= 8) {
+		for (size_t i = 0; n - i > 8; i += 8) {
+			memcpy(&w, from + i, 8);
+			memcpy(to + i, &w, 8);
+			if (!are_plain(w))
+				return false;
+		}
+		memcpy(&w, from + n - 8, 8);
+		memcpy(to + n - 8, &w, 8);
+		return are_plain(w);
+	}
+	if (n >= 4) {
+		memcpy(&low, from, 4);
+		memcpy(&high, from + n - 4, 4);
+		memcpy(to, &low, 4);
+		memcpy(to + n - 4, &high, 4);
+		return are_plain((uint64_t)high << 32 | low);
+	}
+	for (size_t i = 0; i < n; i++) {
+		to[i] = from[i];
+		if (!is_plain_byte((unsigned char)from[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Comma and key; there is room for them. */
+static inline char *
+put_key(const struct json *j, char *p, const char *key, size_t key_len)
+{
 	if (j->comma)
 		*p++ = ',';
 	if (key != NULL) {
@@ -112,14 +145,48 @@ put_whole(struct json *j, const char *key, const char *text, size_t n, bool quot
 		*p++ = '"';
 		*p++ = ':';
 	}
+	return p;
+}
+
+/* All up to end is written. */
+static inline void
+end_member(struct json *j, const char *end)
+{
+	j->out->end = (size_t)(end - j->out->data);
+	j->comma = true;
+}
+
+/* Writes comma and key where the buf has room for n bytes behind them as it is; NULL: member() has to see to that. */
+static inline char *
+begin_member(struct json *j, const char *key, size_t n)
+{
+	const struct buf *b = j->out;
+	size_t key_len = key != NULL ? strlen(key) : 0, need = key_len + 4 + n;
+
+	if (b->data == NULL || b->cap - b->end < need || b->max - (b->end - b->start) < need)
+		return NULL;
+	return put_key(j, b->data + b->end, key, key_len);
+}
+
+/* Comma, key and the value's text: one step into the buf for a whole member,
+ * as each step costs more than the bytes it moves. */
+static void
+put_whole(struct json *j, const char *key, const char *text, size_t n, bool quoted)
+{
+	size_t key_len = key != NULL ? strlen(key) : 0;
+	char *p = buf_reserve(j->out, j->comma + (key != NULL ? key_len + 3 : 0) + n + (quoted ? 2 : 0));
+
+	if (p == NULL)
+		return;
+	p = put_key(j, p, key, key_len);
 	if (quoted)
 		*p++ = '"';
 	if (n > 0)
 		memcpy(p, text, n);
+	p += n;
 	if (quoted)
-		p[n] = '"';
-	buf_commit(j->out, need);
-	j->comma = true;
+		*p++ = '"';
+	end_member(j, p);
 }
 
 static void
@@ -159,7 +226,14 @@ json_array_end(struct json *j)
 void
 json_str(struct json *j, const char *key, struct str value)
 {
+	char *p = begin_member(j, key, value.n + 2);
+
 	/* Most are plain from end to end. */
+	if (p != NULL && copy_plain(p + 1, value.p, value.n)) {
+		p[0] = p[value.n + 1] = '"';
+		end_member(j, p + value.n + 2);
+		return;
+	}
 	if (skip_plain((const unsigned char *)value.p, 0, value.n) == value.n) {
 		put_whole(j, key, value.p, value.n, true);
 		return;
@@ -180,9 +254,12 @@ json_cstr(struct json *j, const char *key, const char *value)
 void
 json_u64(struct json *j, const char *key, uint64_t value)
 {
-	char text[DECIMAL_TEXT];
+	char *p = begin_member(j, key, DECIMAL_TEXT), text[DECIMAL_TEXT];
 
-	member(j, key, text, decimal_u64(text, value));
+	if (p != NULL)
+		end_member(j, p + decimal_u64(p, value));
+	else
+		member(j, key, text, decimal_u64(text, value));
 }
 
 void
@@ -211,12 +288,14 @@ json_null(struct json *j, const char *key)
 void
 json_double(struct json *j, const char *key, double value)
 {
-	char text[DECIMAL_TEXT];
+	char *p, text[DECIMAL_TEXT];
 
-	if (isfinite(value))
-		member(j, key, text, decimal_9(text, value));
-	else
+	if (!isfinite(value))
 		json_null(j, key);
+	else if ((p = begin_member(j, key, DECIMAL_TEXT)) != NULL)
+		end_member(j, p + decimal_9(p, value));
+	else
+		member(j, key, text, decimal_9(text, value));
 }
 
 void
