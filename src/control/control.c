@@ -23,6 +23,8 @@
 
 #define STALE_EVERY 0.25
 #define PULSE 0.1
+/* Seconds in which main publishes before it does something else. */
+#define PUBLISH_STEP 0.002
 /* A backend that takes longer to answer its first check than this does not
  * hold up the start. */
 #define FIRST_ROUND_EXTRA 0.25
@@ -303,12 +305,20 @@ static void
 control_on_publish(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct control *c = container_of(t, struct control, publish_timer);
+	double until = clock_now() + PUBLISH_STEP;
 
-	(void)loop;
 	(void)revents;
-	for (size_t i = 0; i < c->n; i++)
-		if (c->services[i]->dirty)
-			publish_now(c->services[i]);
+	for (size_t i = 0; i < c->n; i++) {
+		if (!c->services[i]->dirty)
+			continue;
+		/* A node may be of a thousand services: the rest in the next turn. */
+		if (clock_now() >= until) {
+			ev_timer_set(t, 0.0, 0.0);
+			ev_timer_start(loop, t);
+			return;
+		}
+		publish_now(c->services[i]);
+	}
 }
 
 static void
