@@ -6,23 +6,23 @@
 /* The text of the last second seen: a time zone's worth of arithmetic saved
  * on all lines but one a second. */
 static _Thread_local int64_t second_seen = -1;
-static _Thread_local char second_text[CLOCK_TEXT];
+static _Thread_local char time_member[] = "\"time\":\"2026-11-22T14:02:11.000000Z\"";
 
 static void
 put_time(struct buf *b, int64_t us)
 {
 	int64_t second = us / 1000000;
 	unsigned fraction = (unsigned)(us % 1000000);
-	char text[] = ".000000Z";
+	char text[CLOCK_TEXT], *digits = time_member + strlen("\"time\":\"2026-11-22T14:02:11.");
 
 	if (second != second_seen) {
-		clock_format(second * 1000000, 6, second_text);
+		clock_format(second * 1000000, 6, text);
+		memcpy(time_member + strlen("\"time\":\""), text, strlen("2026-11-22T14:02:11"));
 		second_seen = second;
 	}
-	for (int i = 6; i > 0; i--, fraction /= 10)
-		text[i] = (char)('0' + fraction % 10);
-	buf_append(b, second_text, strlen("2026-11-22T14:02:11"));
-	buf_append(b, text, sizeof(text) - 1);
+	for (int i = 5; i >= 0; i--, fraction /= 10)
+		digits[i] = (char)('0' + fraction % 10);
+	buf_append(b, time_member, sizeof(time_member) - 1);
 }
 
 /* The first bytes of a string, at most max, without half a character. */
@@ -79,9 +79,7 @@ put_log_line(struct buf *b, int64_t us, enum log_level level, const char *event,
 	buf_clear(b);
 	json_init(&j, b);
 	json_object(&j, NULL);
-	buf_append(b, "\"time\":\"", 8);
 	put_time(b, us);
-	buf_append(b, "\"", 1);
 	j.comma = true;
 	json_cstr(&j, "level", log_level_word(level));
 	json_cstr(&j, "event", event);
