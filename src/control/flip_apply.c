@@ -239,11 +239,12 @@ flip_on_superseded(struct service_ctl *ctl)
 	}
 }
 
-/* What came between is no change of color, and bars nothing: who has the token has renewed the claim. */
+/* What came between is no change of color, and bars nothing: who has the token has renewed the claim.
+ * One whose time is over has been told "unknown": it happens no more. */
 static bool
 is_checked_again(struct flip *f)
 {
-	if (f->ctl->service->record.epoch != f->checked_epoch || f->rechecked == RECHECKS)
+	if (f->watcher == NULL || f->ctl->service->record.epoch != f->checked_epoch || f->rechecked == RECHECKS)
 		return false;
 	f->rechecked++;
 	f->fresh = FRESH_UNKNOWN;
