@@ -52,6 +52,8 @@ char *addr_format(const struct addr *a, char text[ADDR_TEXT]);
 /* An order of addresses, port and all: 0 when addr_equal(). */
 int addr_compare(const struct addr *a, const struct addr *b);
 bool addr_equal(const struct addr *a, const struct addr *b);
+/* The same for addresses that are addr_equal(). */
+uint64_t addr_hash(const struct addr *a);
 unsigned addr_port(const struct addr *a);	/* host byte order; 0 for Unix */
 void addr_set_port(struct addr *a, unsigned port);
 static inline int

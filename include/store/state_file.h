@@ -30,6 +30,7 @@ struct state_service {
 	char name[RECORD_NAME];
 	bool known;	/* it has a record; else only a history */
 	unsigned entries;	/* it has in the history */
+	uint64_t told;	/* the last configuration, counted from 1, whose store has told of it */
 	struct record record;	/* as the file has it */
 	struct record next;	/* as the file that is being written has it */
 };

@@ -13,12 +13,20 @@
 
 /* -- who is who ---------------------------------------------------------------- */
 
-/* By its name, or by the one that it had. */
+/* By its name, or by the one that it had.  Most files keep their order: *hint is where it is looked for
+ * first. */
 static struct service_ctl *
-find_old(struct control *c, const struct service_config *sc)
+find_old(struct control *c, const struct service_config *sc, size_t *hint)
 {
-	struct service_ctl *ctl = control_find(c, str_from(sc->name));
+	struct service_ctl *ctl = *hint < c->n ? c->services[*hint] : NULL;
 
+	if (ctl != NULL && strcmp(ctl->service->config->name, sc->name) == 0) {
+		++*hint;
+		return ctl;
+	}
+	ctl = control_find(c, str_from(sc->name));
+	if (ctl != NULL)
+		*hint = control_from(c, ctl->serial) + 1;
 	return ctl == NULL && sc->rename != NULL ? control_find(c, str_from(sc->rename)) : ctl;
 }
 
@@ -86,12 +94,12 @@ match(struct reload_run *run, const struct config_plan *plan)
 {
 	struct control *c = run->control;
 	struct reload *r = &run->reload;
-	size_t n_slots, at = 0, slot = 0;
+	size_t n_slots, at = 0, slot = 0, hint = 0;
 	bool *used = slots_in_use(c, r->to->n_services, &n_slots), *stays = must_array(n_slots, sizeof(*stays));
 
 	for (size_t i = 0; i < r->n; i++) {
 		const struct service_config *sc = &r->to->services[i];
-		struct service_ctl *old = find_old(c, sc);
+		struct service_ctl *old = find_old(c, sc, &hint);
 		struct reload_service *rs = &r->services[i];
 
 		rs->config = sc;

@@ -19,6 +19,7 @@ struct proxy_reload {
 	bool *changed;	/* [slot] */
 	struct proxy_port **ports;	/* all of `to`: those that were there, and new ones */
 	bool *fresh;	/* [port]: it is a new one */
+	bool *kept;	/* [the proxy's port before the commit]: it is one of these */
 	struct binding **bindings;	/* [port], what each is to have; one reference */
 	struct admit **admits;	/* likewise, or NULL */
 	size_t n_ports;
@@ -29,17 +30,50 @@ struct proxy_reload {
 
 /* -- the plan ---------------------------------------------------------------- */
 
-static int
-compare_port_addrs(const void *a, const void *b)
-{
-	return addr_compare(&(*(struct proxy_port *const *)a)->binding->addr,
-			    &(*(struct proxy_port *const *)b)->binding->addr);
-}
+/* Looks for ports that are there.  Most files keep their order: the one behind the last that was found is
+ * looked at first. */
+struct port_search {
+	struct proxy_port **ports;
+	size_t n, next;
+	struct proxy_port ***sorted;	/* by address, into ports; NULL: they have not been needed */
+};
 
 static int
 compare_to_port(const void *key, const void *b)
 {
-	return addr_compare(key, &(*(struct proxy_port *const *)b)->binding->addr);
+	return addr_compare(key, &(**(struct proxy_port **const *)b)->binding->addr);
+}
+
+static int
+compare_port_addrs(const void *a, const void *b)
+{
+	return compare_to_port(&(**(struct proxy_port **const *)a)->binding->addr, b);
+}
+
+static void
+sort_ports(struct port_search *s)
+{
+	s->sorted = must_array(s->n + 1, sizeof(*s->sorted));
+	for (size_t i = 0; i < s->n; i++)
+		s->sorted[i] = &s->ports[i];
+	qsort(s->sorted, s->n, sizeof(*s->sorted), compare_port_addrs);
+}
+
+/* Into s->ports; NULL: none has that address. */
+static struct proxy_port **
+find_port(struct port_search *s, const struct addr *a)
+{
+	struct proxy_port ***found;
+
+	if (s->next < s->n && addr_equal(&s->ports[s->next]->binding->addr, a))
+		return &s->ports[s->next++];
+	if (s->sorted == NULL)
+		sort_ports(s);
+	found = bsearch(a, s->sorted, s->n, sizeof(*s->sorted), compare_to_port);
+	if (found == NULL)
+		return NULL;
+	s->next = (size_t)(*found - s->ports) + 1;
+	return *found;
 }
 
 static enum err
@@ -138,18 +172,17 @@ static enum err
 prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, const struct bindings *all,
 	      struct why *why)
 {
-	struct proxy_port **sorted = must_array(p->n_ports + 1, sizeof(*sorted));
+	struct port_search search = { .ports = p->ports, .n = p->n_ports };
 	enum err e = OK;
 
-	memcpy(sorted, p->ports, p->n_ports * sizeof(*sorted));
-	qsort(sorted, p->n_ports, sizeof(*sorted), compare_port_addrs);
+	n->kept = must_array(p->n_ports + 1, sizeof(*n->kept));
 	n->ports = must_array(all->n + 1, sizeof(*n->ports));
 	n->fresh = must_array(all->n + 1, sizeof(*n->fresh));
 	n->bindings = must_array(all->n + 1, sizeof(*n->bindings));
 	n->admits = must_array(all->n + 1, sizeof(*n->admits));
 	for (size_t i = 0; i < all->n && e == OK; i++) {
 		struct binding *b = all->list[i];
-		struct proxy_port **at = bsearch(&b->addr, sorted, p->n_ports, sizeof(*sorted), compare_to_port);
+		struct proxy_port **at = find_port(&search, &b->addr);
 		struct proxy_port *port = at != NULL ? *at : port_new(b, n->configs);
 		struct admit *admit = port->admit;
 
@@ -166,14 +199,16 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 		n->fresh[n->n_ports] = at == NULL;
 		n->bindings[n->n_ports] = binding_ref(b);
 		n->admits[n->n_ports++] = admit;
-		if (at == NULL)
+		if (at != NULL)
+			n->kept[at - p->ports] = true;
+		else
 			e = port_open(port, p->n_workers, n->configs[b->owner], why);
 		if (e == OK)
 			e = claim_address(p, n, r, port, b, why);
 		if (e != OK)
 			say_overlap(p, &b->addr, why);
 	}
-	free(sorted);
+	free(search.sorted);
 	return e;
 }
 
@@ -208,6 +243,7 @@ reload_free(struct proxy_reload **np)
 	free(n->changed);
 	free(n->ports);
 	free(n->fresh);
+	free(n->kept);
 	free(n->bindings);
 	free(n->admits);
 	free(n->gone);
@@ -322,12 +358,9 @@ static void
 order_ports(struct proxy *p, struct proxy_reload *n)
 {
 	struct worker_reload *o = &n->order;
-	struct proxy_port **old = must_array(p->n_ports + 1, sizeof(*old));
+	struct proxy_port **old = p->ports;
 	size_t n_old = p->n_ports;
-	bool *kept = must_array(n_old + 1, sizeof(*kept));
 
-	memcpy(old, p->ports, n_old * sizeof(*old));
-	qsort(old, n_old, sizeof(*old), compare_port_addrs);
 	o->ports = must_array(n->n_ports + n_old + 1, sizeof(*o->ports));
 	n->gone = must_array(n_old + 1, sizeof(*n->gone));
 	for (size_t i = 0; i < n->n_ports; i++) {
@@ -337,9 +370,6 @@ order_ports(struct proxy *p, struct proxy_reload *n)
 
 		if (n->fresh[i] || port->binding != b)
 			order_port(o, port, b, admit, n->fresh[i]);
-		if (!n->fresh[i])
-			kept[(struct proxy_port **)bsearch(&port->binding->addr, old, n_old, sizeof(*old), compare_to_port) -
-			     old] = true;
 		if (admit != NULL)
 			admit_set(admit, n->configs, b);
 		/* Both are kept by the port, in exchange for its own. */
@@ -350,14 +380,12 @@ order_ports(struct proxy *p, struct proxy_reload *n)
 	}
 	/* What is left of the old ones is in no list. */
 	for (size_t i = 0; i < n_old; i++) {
-		if (kept[i])
+		if (n->kept[i])
 			continue;
 		order_port(o, old[i], NULL, NULL, false);
 		n->gone[n->n_gone++] = old[i];
 	}
-	free(kept);
 	free(old);
-	free(p->ports);
 	p->ports = n->ports;
 	p->n_ports = n->n_ports;
 	n->ports = NULL;

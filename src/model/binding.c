@@ -1,45 +1,47 @@
 /* binding.c - what is listened on, and for which services.  Main makes them;
  * any thread may drop the last reference. */
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/route.h"
-
-/* Where an address is in the list, while it grows. */
-struct place {
-	struct addr addr;
-	size_t i;
-};
-
-static int
-compare_places(const void *a, const void *b)
-{
-	return addr_compare(&((const struct place *)a)->addr, &((const struct place *)b)->addr);
-}
-
-/* The place of the address, the end of the list when it is new. */
-static size_t
-find_binding(struct bindings *b, void **tree, const struct addr *a)
-{
-	struct place key = { .addr = *a, .i = b->n }, *new;
-	struct place **at = tfind(&key, tree, compare_places);
-
-	if (at != NULL)
-		return (*at)->i;
-	new = must_alloc(sizeof(*new));
-	*new = key;
-	CHECK(tsearch(new, tree, compare_places) != NULL);
-	return new->i;
-}
 
 /* What bindings_make() works with. */
 struct making {
 	struct bindings *out;
 	const struct config *config;
 	const unsigned *slots;
-	void *tree;	/* of struct place */
+	size_t *places;	/* by addr_hash(): 1 + where the address is in the list; 0: free */
+	size_t room;	/* of places, a power of two */
 };
+
+/* More than there can be addresses. */
+static void
+make_places(struct making *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->config->n_services; i++) {
+		const struct service_config *s = &m->config->services[i];
+
+		n += s->n_listen + s->n_plain_listen + s->n_preview;
+	}
+	for (m->room = 16; m->room < 2 * n;)
+		m->room *= 2;
+	m->places = must_array(m->room, sizeof(*m->places));
+}
+
+/* The place of the address, the end of the list when it is new. */
+static size_t
+find_binding(struct making *m, const struct addr *a)
+{
+	size_t at = (size_t)addr_hash(a) & (m->room - 1);
+
+	for (; m->places[at] > 0; at = (at + 1) & (m->room - 1))
+		if (addr_equal(&m->out->list[m->places[at] - 1]->addr, a))
+			return m->places[at] - 1;
+	m->places[at] = m->out->n + 1;
+	return m->out->n;
+}
 
 static unsigned
 binding_slot(const struct making *m, unsigned i)
@@ -64,7 +66,7 @@ static void
 add_binding(struct making *m, unsigned service, const struct addr *a, enum entrance entrance, bool tls)
 {
 	struct bindings *b = m->out;
-	size_t i = find_binding(b, &m->tree, a);
+	size_t i = find_binding(m, a);
 	struct binding *at;
 
 	if (i == b->n) {
@@ -112,6 +114,7 @@ bindings_make(const struct config *c, const unsigned *slots, struct bindings *ou
 	struct making m = { .out = out, .config = c, .slots = slots };
 
 	*out = (struct bindings){ 0 };
+	make_places(&m);
 	for (unsigned i = 0; i < c->n_services; i++) {
 		const struct service_config *s = &c->services[i];
 
@@ -124,7 +127,7 @@ bindings_make(const struct config *c, const unsigned *slots, struct bindings *ou
 		for (size_t k = 0; k < s->n_preview; k++)
 			add_binding(&m, i, &s->preview[k], ENTRANCE_PREVIEW, s->listen_tls);
 	}
-	tdestroy(m.tree, free);
+	free(m.places);
 	for (size_t i = 0; i < out->n; i++) {
 		struct binding *b = out->list[i];
 

@@ -8,6 +8,7 @@
 
 #include "base/decimal.h"
 #include "base/check.h"
+#include "base/hash.h"
 #include "net/addr.h"
 
 static enum err
@@ -261,6 +262,24 @@ addr_equal(const struct addr *a, const struct addr *b)
 		return path.n == other.n && memcmp(path.p, other.p, path.n) == 0;
 	default:
 		return true;
+	}
+}
+
+uint64_t
+addr_hash(const struct addr *a)
+{
+	struct str path;
+
+	switch (addr_family(a)) {
+	case AF_INET:
+		return hash_bytes(&a->u.in.sin_addr, sizeof(a->u.in.sin_addr), a->u.in.sin_port);
+	case AF_INET6:
+		return hash_bytes(&a->u.in6.sin6_addr, sizeof(a->u.in6.sin6_addr), a->u.in6.sin6_port);
+	case AF_UNIX:
+		path = unix_path(a);
+		return hash_bytes(path.p, path.n, 0);
+	default:
+		return 0;
 	}
 }
 

@@ -67,6 +67,7 @@ struct store_file {
 	struct store store;
 	uint32_t magic;
 	const struct config *config;
+	uint64_t configurations;	/* whose records have been told */
 	struct jobs *jobs;
 	struct ev_loop *loop;
 	bool opened;
@@ -458,6 +459,7 @@ add_new_services(struct store_file *f)
 		if (sc->colorless)
 			continue;
 		if (sc->rename != NULL && state_rename(&f->state, sc->rename, sc->name)) {
+			state_find(&f->state, sc->name)->told = 0;
 			any = true;
 			continue;
 		}
@@ -509,16 +511,26 @@ tell_nodes(struct store_file *f)
 	}
 }
 
+/* Of services that the configuration before had not, or not with colors: the others' have been told. */
 static void
 tell_records(struct store_file *f)
 {
+	uint64_t before = f->configurations++;
+
 	for (size_t i = 0; i < f->config->n_services && f->store.on_record != NULL; i++) {
 		const struct service_config *sc = &f->config->services[i];
+		struct state_service *v;
 		struct record r;
+		bool told;
 
 		if (sc->colorless)
 			continue;
-		r = state_find(&f->state, sc->name)->record;
+		v = state_find(&f->state, sc->name);
+		told = before > 0 && v->told == before;
+		v->told = before + 1;
+		if (told)
+			continue;
+		r = v->record;
 		f->store.on_record(f->store.arg, sc->name, &r);
 	}
 }
@@ -551,7 +563,6 @@ store_file_open(struct store *s, struct why *why)
 	return OK;
 }
 
-/* A record that was told already changes nothing when it is told again. */
 static void
 store_file_reconfigure(struct store *s, const struct config *to)
 {

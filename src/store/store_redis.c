@@ -375,16 +375,19 @@ store_redis_unhold(struct redis_service *v)
 		service_free_in(v);
 }
 
+/* It is looked for at *hint first, and then round: most files keep their order. */
 static struct redis_service *
-take_out(struct redis_service **list, size_t n, const char *name)
+take_out(struct redis_service **list, size_t n, size_t *hint, const char *name)
 {
-	for (size_t i = 0; i < n; i++)
-		if (list[i] != NULL && strcmp(list[i]->name, name) == 0) {
-			struct redis_service *v = list[i];
+	for (size_t k = 0; k < n; k++) {
+		struct redis_service **at = &list[(*hint + k) % n], *v = *at;
 
-			list[i] = NULL;
-			return v;
-		}
+		if (v == NULL || strcmp(v->name, name) != 0)
+			continue;
+		*at = NULL;
+		*hint = (size_t)(at - list) + 1;
+		return v;
+	}
 	return NULL;
 }
 
@@ -393,7 +396,7 @@ store_redis_reconfigure(struct store *store, const struct config *to)
 {
 	struct store_redis *s = store_redis_of(store);
 	struct redis_service **before = s->services;
-	size_t n = s->n;
+	size_t n = s->n, hint = 0;
 
 	s->n = 0;
 	s->services = must_array(to->n_services, sizeof(*s->services));
@@ -403,7 +406,7 @@ store_redis_reconfigure(struct store *store, const struct config *to)
 
 		if (sc->colorless)
 			continue;
-		v = take_out(before, n, sc->name);
+		v = take_out(before, n, &hint, sc->name);
 		if (v == NULL) {
 			v = service_new_in(s, sc);
 			read_cache(v, sc);

@@ -190,6 +190,14 @@ test_equal_and_any(void **state)
 	assert_false(addr_equal(&none, &a));
 	addr_set_port(&b, 80);
 	assert_true(addr_equal(&a, &b));
+	assert_true(addr_hash(&a) == addr_hash(&b));
+	assert_true(addr_hash(&a) != addr_hash(&c));
+	assert_true(addr_hash(&un) != addr_hash(&un2));
+	/* What is no part of the address makes no other one of it. */
+	b = six;
+	b.u.in6.sin6_flowinfo = 5;
+	assert_true(addr_equal(&b, &six));
+	assert_true(addr_hash(&b) == addr_hash(&six));
 	addr_set_port(&six, 65535);
 	assert_int_equal(addr_port(&six), 65535);
 	addr_set_port(&un, 5);

@@ -852,22 +852,33 @@ test_services_come_go_and_come_back_with_their_epoch(void **state)
 	other.services = fewer;
 	other.n_services = 1;
 	store->reconfigure(store, &other);
-	assert_int_equal(told, 1);	/* the one that stayed; nothing of it is new */
-	assert_int_equal(api.epoch, 1);
+	assert_int_equal(told, 0);	/* nothing of the one that stayed is new */
 	more[0].initial = GREEN;
 	other.services = more;
 	other.n_services = 3;
 	shop = api = (struct record){ 0 };
 	n_asked = 0;
 	store->reconfigure(store, &other);
+	assert_int_equal(told, 2);
 	assert_int_equal(shop.color, BLUE);
 	assert_int_equal(shop.epoch, 2);
-	assert_int_equal(api.color, BLUE);	/* the last that was told: "late" */
+	assert_int_equal(api.color, BLUE);	/* the only other that was told: "late" */
 	assert_int_equal(api.epoch, 1);
 	/* The new one is written, without anybody waiting for it. */
 	WAIT_UNTIL(loop, strcmp(asked, "frd") == 0 && jobs_pending(jobs) == 0);
 	flip(&a, "late", GREEN, 1);
 	assert_int_equal(a.e, OK);
+
+	/* One whose colors went is told of once they are back. */
+	told = 0;
+	more[1].colorless = true;
+	store->reconfigure(store, &other);
+	assert_int_equal(told, 0);
+	more[1].colorless = false;
+	api = (struct record){ 0 };
+	store->reconfigure(store, &other);
+	assert_int_equal(told, 1);
+	assert_int_equal(api.epoch, 1);
 
 	/* By another name it is the same. */
 	more[0].name = (char *)"store";

@@ -387,13 +387,23 @@ teald_on_reload_failed(void *arg)
 	admin_abandon(t->admin);
 }
 
+/* Of all engines, and of teald itself. */
+static void
+whole_needs(const struct config *config, struct engine_needs *out)
+{
+	engine_table_needs(config, out);
+	/* Nothing of clients is to be had for them. */
+	if (config->admin.net.n_listen > 0)
+		out->listeners += ADMIN_TLS_DESCRIPTORS;
+}
+
 static void
 teald_on_reloaded(void *arg, const struct config *config)
 {
 	struct teald *t = arg;
 	struct engine_needs needs;
 
-	engine_table_needs(config, &needs);
+	whole_needs(config, &needs);
 	proxy_set_descriptors(t->proxy, startup_descriptors(&needs));
 	admin_reconfigure(t->admin, config);
 	if (t->observe != NULL)
@@ -490,10 +500,7 @@ open_all(struct teald *t, struct why *why)
 	unsigned unasked;
 	enum err e;
 
-	engine_table_needs(t->config, &needs);
-	/* Nothing of clients is to be had for them. */
-	if (t->config->admin.net.n_listen > 0)
-		needs.listeners += ADMIN_TLS_DESCRIPTORS;
+	whole_needs(t->config, &needs);
 	descriptors = startup_descriptors(&needs);
 	t->n = t->config->n_services;
 	t->services = must_array(t->n, sizeof(struct service *));
