@@ -36,6 +36,8 @@ void jobs_free(struct jobs **jp);
 void jobs_leave(struct jobs **jp, double seconds);
 /* The loop's thread only. */
 void jobs_add(struct jobs *jobs, struct job *j);
+/* The same, and it waits for a helper that is there where all have one: each thread keeps a heap of its own. */
+void jobs_add_behind(struct jobs *jobs, struct job *j);
 /* Jobs given whose done() has not been called yet. */
 unsigned jobs_pending(const struct jobs *jobs);
 /* The loop that done() is called on. */

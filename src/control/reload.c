@@ -41,6 +41,7 @@ struct reloads {
 	struct control *control;
 	struct jobs *jobs;	/* NULL before the first */
 	struct config_keeper *keeper;
+	struct jobs *copying;	/* the keeper's: a disk may take long; NULL before the first */
 	struct reading *reading;	/* NULL: none is under way */
 	struct reading *committing;	/* read, and not yet obeyed by every engine; NULL: none is */
 	struct reload_run run;	/* of that */
@@ -116,13 +117,25 @@ release_done(struct job *j)
 	reading_free(container_of(j, struct reading, job));
 }
 
-static struct jobs *
-helpers(struct reloads *r)
+/* One helper reads and releases all trees, so that each finds room where the one before has gone; while one
+ * hangs, another. */
+static void
+give_helper(struct reloads *r, struct job *j)
 {
-	/* One more for the copy. */
 	if (r->jobs == NULL)
-		r->jobs = jobs_new_growing(r->control->loop, 1, HANGING_MAX + 2);
-	return r->jobs;
+		r->jobs = jobs_new_growing(r->control->loop, 1, HANGING_MAX + 1);
+	if (r->hanging > 0)
+		jobs_add(r->jobs, j);
+	else
+		jobs_add_behind(r->jobs, j);
+}
+
+static void
+keep_copy(struct reloads *r, const struct config *config)
+{
+	if (r->copying == NULL)
+		r->copying = jobs_new(r->control->loop, 1);
+	config_keeper_keep(r->keeper, r->copying, config);
 }
 
 /* Done with; off main. */
@@ -135,7 +148,7 @@ reading_release(struct reloads *r, struct reading *d)
 	}
 	certs_prepared_free(&d->certs);
 	d->job = (struct job){ .work = release_work, .done = release_done };
-	jobs_add(helpers(r), &d->job);
+	give_helper(r, &d->job);
 }
 
 /* -- telling ----------------------------------------------------------------------- */
@@ -247,7 +260,7 @@ reload_applied(struct reloads *r, struct reading *d, bool changed)
 	r->status.generation += changed;
 	r->status.last_good = true;
 	r->status.from_copy = false;
-	config_keeper_keep(r->keeper, helpers(r), d->to);
+	keep_copy(r, d->to);
 	r->status.loaded_at_us = clock_wall_us();
 	str_copy(r->checksum, sizeof(r->checksum), str_from(d->to->checksum));
 	plan_line(d->plan, text);
@@ -469,7 +482,7 @@ begin_reload(struct reloads *r)
 	r->began = clock_now();
 	ev_timer_set(&r->patience, PATIENCE, 0.0);
 	ev_timer_start(c->loop, &r->patience);
-	jobs_add(helpers(r), &d->job);
+	give_helper(r, &d->job);
 }
 
 void
@@ -478,7 +491,7 @@ reload_opened(struct reloads *r, bool from_copy)
 	r->status.from_copy = from_copy;
 	r->status.last_good = !from_copy;
 	if (!from_copy)
-		config_keeper_keep(r->keeper, helpers(r), r->control->config);
+		keep_copy(r, r->control->config);
 }
 
 void
@@ -574,6 +587,8 @@ reloads_free(struct reloads **rp)
 	tell_all(&r->waiting, &stopping);
 	if (r->jobs != NULL)
 		jobs_leave(&r->jobs, GOODBYE);
+	if (r->copying != NULL)
+		jobs_leave(&r->copying, GOODBYE);
 	if (r->committing != NULL) {
 		reload_finish(&r->run);
 		reading_free(r->committing);

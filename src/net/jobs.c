@@ -120,8 +120,9 @@ jobs_new_growing(struct ev_loop *loop, unsigned threads, unsigned most)
 	return jobs;
 }
 
-void
-jobs_add(struct jobs *jobs, struct job *j)
+/* Returns whether it has to wait for another one. */
+static bool
+queue_job(struct jobs *jobs, struct job *j)
 {
 	bool all_busy;
 
@@ -138,9 +139,21 @@ jobs_add(struct jobs *jobs, struct job *j)
 	all_busy = jobs->unanswered > jobs->n;
 	pthread_cond_signal(&jobs->work);
 	pthread_mutex_unlock(&jobs->lock);
+	return all_busy;
+}
+
+void
+jobs_add(struct jobs *jobs, struct job *j)
+{
 	/* Without one more it waits for one of those that are there. */
-	if (all_busy && jobs->n < jobs->most)
+	if (queue_job(jobs, j) && jobs->n < jobs->most)
 		(void)add_thread(jobs);
+}
+
+void
+jobs_add_behind(struct jobs *jobs, struct job *j)
+{
+	(void)queue_job(jobs, j);
 }
 
 void

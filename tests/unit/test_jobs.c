@@ -227,6 +227,40 @@ test_what_hangs_holds_up_nobody_else(void **state)
 	ev_loop_destroy(loop);
 }
 
+/* Each thread has a heap of its own: what waits a moment shares one. */
+static void
+test_what_is_added_behind_starts_no_thread(void **state)
+{
+	struct ev_loop *loop = ev_loop_new(0);
+	struct jobs *jobs = jobs_new_growing(loop, 1, 3);
+	static pthread_barrier_t meet;
+	struct task first = task(), behind = task(), other = task();
+
+	(void)state;
+	pthread_barrier_init(&meet, NULL, 2);
+	first.meet = &meet;
+	jobs_add(jobs, &first.job);
+	jobs_add_behind(jobs, &behind.job);
+	assert_int_equal(jobs_pending(jobs), 2);
+	pthread_barrier_wait(&meet);
+	while (behind.dones == 0)
+		ev_run(loop, EVRUN_ONCE);
+	assert_true(pthread_equal(first.worked_on, behind.worked_on));
+	/* While the first hangs it is done all the same, once another thread has come. */
+	first.dones = behind.dones = 0;
+	jobs_add(jobs, &first.job);
+	jobs_add_behind(jobs, &behind.job);
+	jobs_add(jobs, &other.job);
+	while (behind.dones + other.dones < 2)
+		ev_run(loop, EVRUN_ONCE);
+	assert_int_equal(first.dones, 0);
+	pthread_barrier_wait(&meet);
+	jobs_free(&jobs);
+	assert_int_equal(first.dones, 1);
+	pthread_barrier_destroy(&meet);
+	ev_loop_destroy(loop);
+}
+
 static void
 test_leaving_what_is_done_is_freeing(void **state)
 {
@@ -253,6 +287,7 @@ main(void)
 		cmocka_unit_test(test_freeing_answers_what_was_given),
 		cmocka_unit_test(test_what_hangs_is_left_behind),
 		cmocka_unit_test(test_what_hangs_holds_up_nobody_else),
+		cmocka_unit_test(test_what_is_added_behind_starts_no_thread),
 		cmocka_unit_test(test_leaving_what_is_done_is_freeing),
 	};
 
