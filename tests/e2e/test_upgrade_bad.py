@@ -86,6 +86,8 @@ def test_a_program_that_does_not_serve_changes_nothing(stage, programs):
         p = t.tealctl("upgrade", f"--binary={make(programs / name.replace(' ', '-'))}")
         # 2: what was asked for cannot be; 1: it did not live. All say who serves on.
         assert p.returncode in (1, 2) and words in p.stderr and f"process {before} serves on" in p.stderr, (name, p)
+        # And what is to be done; "internal" would say nothing to people.
+        assert p.stderr.rstrip().endswith("ask again") and "internal" not in p.stderr, (name, p)
         statuses.add(p.returncode)
         assert t.serving() == before and children(t) == [before], name
         assert t.connect("web").sock.send(b"x") == 1

@@ -22,6 +22,8 @@ json_t *json_at(json_t *object, const char *path);
 bool json_has(json_t *object, const char *path);
 
 void say_into(struct buf *b, const struct output *o, json_t *object, const char *template);
+/* Why a command was refused: "error: message"; "internal" is left out where there is a message, which says more. */
+void say_refusal(struct buf *b, json_t *reply);
 void say(struct output *o, json_t *object, const char *template);
 /* Adds a cell for each of the paths, separated by spaces. */
 void say_cells(struct table *t, json_t *object, const char *paths);

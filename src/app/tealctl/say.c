@@ -138,3 +138,14 @@ say_cells(struct table *t, json_t *object, const char *paths)
 		table_json(t, value_at(object, (struct str){ paths, n }));
 	}
 }
+
+void
+say_refusal(struct buf *b, json_t *reply)
+{
+	const char *error = json_string_value(json_at(reply, "error"));
+
+	say_into(b, &(struct output){ .terminal = false }, reply,
+		 !json_has(reply, "message")			  ? "{error}" :
+		 error != NULL && strcmp(error, "internal") == 0 ? "{message}" :
+								    "{error}: {message}");
+}

@@ -168,8 +168,7 @@ take_last_reply(struct talk *t, json_t *object)
 		output_settle(t->out);
 		tell_errors(object);
 		buf_init(&b, 1 << 20);
-		say_into(&b, &(struct output){ .terminal = false }, object,
-			 json_has(object, "message") ? "{error}: {message}" : "{error}");
+		say_refusal(&b, object);
 		if (json_is_true(json_at(object, "changed")) && json_at(object, "active") != NULL)
 			say_into(&b, &(struct output){ .terminal = false }, object,
 				 "; it did change: {active} is active, epoch {epoch}");

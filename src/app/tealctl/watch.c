@@ -87,8 +87,7 @@ refused(struct watch *w, json_t *reply)
 	if (json_is_true(json_at(reply, "ok")))
 		return 0;
 	buf_init(&b, 65536);
-	say_into(&b, &(struct output){ .terminal = false }, reply,
-		 json_has(reply, "message") ? "{error}: {message}" : "{error}");
+	say_refusal(&b, reply);
 	output_complain(w->out, "%.*s", (int)buf_len(&b), buf_str(&b).p);
 	buf_free(&b);
 	return err_exit_status(err_from_word(error != NULL ? error : "internal"));

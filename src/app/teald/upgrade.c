@@ -63,6 +63,19 @@ drop_channels(struct upgrade *u)
 	u->n_channels = 0;
 }
 
+/* What to do next; the message of a conflict says so itself. */
+static const char *
+upgrade_advice(const struct upgrade *u, enum err e)
+{
+	if (u->parts.control->life > LIFE_SERVING)
+		return "";
+	if (e == E_USAGE || e == E_CONFIG)
+		return "; mend that, and ask again";
+	if (e == E_TIMEOUT)
+		return "; mend what was waited for, or give it more time (upgrade.ready_timeout), and ask again";
+	return e == E_INTERNAL ? "; the last lines of the log say more: mend that, and ask again" : "";
+}
+
 /* Nothing has changed, and all goes on. */
 static void
 fail_upgrade(struct upgrade *u, enum err e, const char *message)
@@ -70,7 +83,8 @@ fail_upgrade(struct upgrade *u, enum err e, const char *message)
 	char text[1200];
 	struct buf row;
 
-	snprintf(text, sizeof(text), "%.1000s; nothing was changed: process %d serves on", message, (int)getpid());
+	snprintf(text, sizeof(text), "%.1000s; nothing was changed: process %d serves on%s", message, (int)getpid(),
+		 upgrade_advice(u, e));
 	upgrade_count(false);
 	if (line_is_open(&u->line)) {
 		buf_init(&row, 2048);
