@@ -159,8 +159,8 @@ def test_streams_live_through_many_upgrades(supervised, ports, closing, halves):
 
 @pytest.mark.scales
 def test_thousands_that_say_nothing_are_handed_over(supervised, ports, closing):
-    # Two descriptors each, of as many as this machine gives.
-    n = min(scaled(10_000, 500), (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 2000) // 2)
+    # Two descriptors each, of as many as this machine gives, less what Teal sets aside for itself.
+    n = min(scaled(10_000, 500), resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 2 // 5)
     pair = [closing.add(Serve("--mode=echo")) for _ in range(2)]
     t = supervised(services=[service("web", listen=f"127.0.0.1:{ports.hold()}", green=pair[:1], blue=pair[1:], idle_timeout=0)])
     idle = closing.add(Running("%s:%d" % t.address(), "--mode=tcp-idle", f"--connections={n}"))
