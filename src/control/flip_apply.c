@@ -244,7 +244,8 @@ flip_on_superseded(struct service_ctl *ctl)
 static bool
 is_checked_again(struct flip *f)
 {
-	if (f->watcher == NULL || f->ctl->service->record.epoch != f->checked_epoch || f->rechecked == RECHECKS)
+	if (f->request.token[0] == '\0' || f->watcher == NULL || f->rechecked == RECHECKS ||
+	    f->ctl->service->record.epoch != f->checked_epoch)
 		return false;
 	f->rechecked++;
 	f->fresh = FRESH_UNKNOWN;
