@@ -46,12 +46,13 @@ STAMP := $(OUT)/stamp
 
 # Flags.  The data path spends its time in the kernel: a stack protector and
 # checked copies cost it nothing that can be measured.
+# A sanitizer's report needs functions and lines; types cost a third of its build (for a debugger there is debug).
 WARN := -Wall -Wextra $(WERROR) -Wstrict-prototypes -Wmissing-prototypes -Wvla
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 FLAGS_release := -O2 -g $(HARDEN)
 FLAGS_debug := -Og -g3 -DTEAL_DEBUG -fstack-protector-strong
-FLAGS_asan := -O1 -g -DTEAL_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FLAGS_tsan := -O1 -g -DTEAL_DEBUG -fsanitize=thread
+FLAGS_asan := -O1 -g1 -DTEAL_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FLAGS_tsan := -O1 -g1 -DTEAL_DEBUG -fsanitize=thread
 FLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic
 FLAGS_fuzz := -O1 -g -DTEAL_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 # gcc's UBSan as a library of its own does not hear log_path.
@@ -156,9 +157,17 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 # A unit test links the room of its module and what lies below, no more:
 # test_relay.c finds src/net/relay.c.  One that fits no module links all.
 room_of = $(or $(word 2,$(subst /, ,$(patsubst include/app/%,include/%,$(patsubst src/app/%,src/%,$(firstword $(wildcard src/*/$(1).c src/*/*/$(1).c include/*/$(1).h include/*/*/$(1).h)))))),teald)
+# Those that start no threads: ThreadSanitizer has nothing to look at, nor in pure functions. tools/unit counts them.
+UNTHREADED := acceptor access addr admin_token admit backend_account backend_index backends buf certs_load certs_watch \
+	chunked cidr claim claim_token clock config config_check config_copy config_http config_key config_keys \
+	config_kube config_plan config_role config_syntax config_text config_tls deadline decimal drain drain_orders \
+	drill_verdict endpoint engine engine_check engines err fds fleet flip flip_apply flip_checks flip_reply \
+	flows_fact flows_table gate gate_check hash health histogram json kube_health kube_node line list listening \
+	load_thread node_text notify_message observe_access observe_page path_is_roots peer probe_answer probe_steps \
+	quality redis_record relay rights route route_path ruleset service sock state_claims state_file status_set \
+	str syslog_line tls tls_certificate tls_site tlv turn watched
 ifeq ($(VARIANT),tsan)
-# Pure functions have no threads to look at.
-TEST_BINS := $(foreach t,$(TESTS:tests/unit/test_%.c=%),$(if $(filter proto,$(call room_of,$(t))),,$(OUT)/unit/test_$(t)))
+TEST_BINS := $(foreach t,$(TESTS:tests/unit/test_%.c=%),$(if $(filter proto,$(call room_of,$(t)))$(filter $(t),$(UNTHREADED)),,$(OUT)/unit/test_$(t)))
 endif
 
 define test_rule
@@ -166,7 +175,7 @@ $(OUT)/unit/test_$(1): $(OBJ)/tests/unit/test_$(1).o $(TEST_HELPERS:%.c=$(OBJ)/%
 		$(call libs_of,$(call room_of,$(1)))
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) -lcmocka $$(LIBS)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) -Wl,--wrap=pthread_create -lcmocka $$(LIBS)
 endef
 $(foreach t,$(TESTS),$(eval $(call test_rule,$(t:tests/unit/test_%.c=%))))
 
@@ -210,7 +219,7 @@ syntax:
 		$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -DTEAL_VERSION='"syntax"' -fsyntax-only
 
 unit: $(TEST_BINS)	## unit tests (cmocka) of this VARIANT
-	$(Q)tools/unit $(TEST_BINS)
+	$(Q)UNTHREADED='$(UNTHREADED)' tools/unit $(TEST_BINS)
 
 e2e: all	## end-to-end tests (pytest) with this VARIANT's programs; T=expr picks some
 	$(Q)TEAL_BUILD=$(BIN) tools/e2e $(if $(T),-k '$(T)')
