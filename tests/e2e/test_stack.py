@@ -370,11 +370,14 @@ def test_a_fleet_fires_the_rest(fleet, redis, proxy, stack, ports, closing):
     stand_in.page = page(f[0], teal_service_epoch=1, teal_service_applied_epoch=0, teal_drain_overdue_seconds=3600,
                          process_open_fds=900, process_max_fds=1000, teal_program_fallbacks_total=1)
     stand_in.page += f'teal_certificate_expiry_seconds{{service="web"}} {time.time() + 3600}\n'
+    stand_in.page += f'teal_admin_certificate_expiry_seconds {time.time() + 3600}\n'
+    stand_in.page += f'teal_crl_expiry_seconds{{service="web"}} {time.time() + 3600}\n'
     stand_in.page += "teal_conntrack_entries 90\nteal_conntrack_max_entries 100\nteal_kernel_trouble 1\n"
     stand_in.page += 'teal_node_watch_up{pool="main"} 0\nteal_node_watch_age_seconds{pool="main"} 400\n'
     stack.wait_for("TealConnectionTableFull", "TealKernelTrouble", fleet="other")
     stack.wait_for("TealFellBack", "TealEpochWentBack", "TealFlipNotApplied", "TealDrainOverdue", "TealDescriptorsLow",
-                   "TealCertificateExpires", "TealCertificateExpiresSoon", "TealNodeWatchStale", fleet="other")
+                   "TealCertificateExpires", "TealCertificateExpiresSoon", "TealNodeWatchStale",
+                   "TealAdminCertificateExpiresSoon", "TealRevocationListEndsSoon", fleet="other")
     check_what_was_said(stack)
 
 
