@@ -1,0 +1,38 @@
+/* http2_field.h - what a field means to HTTP/2 (RFC 9113 section 8.2), told once for each name and value:
+ * an entry of a dynamic table keeps the answer.  Pure; any thread. */
+#ifndef PROTO_HTTP2_FIELD_H
+#define PROTO_HTTP2_FIELD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+enum http2_field_kind {
+	HTTP2_FIELD,	/* any other, well-formed: name and value go on as they are */
+	HTTP2_FIELD_METHOD,	/* ":method" … */
+	HTTP2_FIELD_SCHEME,
+	HTTP2_FIELD_AUTHORITY,
+	HTTP2_FIELD_PATH,
+	HTTP2_FIELD_PROTOCOL,
+	HTTP2_FIELD_STATUS,
+	HTTP2_FIELD_PSEUDO,	/* an unknown pseudo-field */
+	HTTP2_FIELD_HOST,
+	HTTP2_FIELD_COOKIE,
+	HTTP2_FIELD_LENGTH,	/* content-length */
+	HTTP2_FIELD_TE,
+	HTTP2_FIELD_CONNECTION,	/* one of an HTTP/1 connection: connection, keep-alive, proxy-connection, transfer-encoding, upgrade */
+	HTTP2_FIELD_TRAILER_BAD,	/* may not be a trailer (http1_body_forbids_trailer()) */
+	/* malformed */
+	HTTP2_FIELD_NAME_EMPTY,
+	HTTP2_FIELD_NAME_UPPER,
+	HTTP2_FIELD_NAME_BAD,
+	HTTP2_FIELD_VALUE_BAD,	/* a control character; CR, LF and NUL among them */
+	HTTP2_FIELD_VALUE_SPACE,	/* begins or ends with white space */
+	HTTP2_FIELD_KINDS,
+};
+
+enum http2_field_kind http2_field_kind(struct str name, struct str value);
+
+#endif

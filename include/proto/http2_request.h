@@ -1,0 +1,40 @@
+/* http2_request.h - the fields of a request on a stream into the head of an HTTP/1.1 request (RFC 9113 section 8.3),
+ * which proto/http1_head then reads: what is strict there holds here, too.
+ * Pure: into the caller's buffer.  Any thread. */
+#ifndef PROTO_HTTP2_REQUEST_H
+#define PROTO_HTTP2_REQUEST_H
+
+#include "proto/hpack_decoder.h"
+
+/* Bytes of a Sec-WebSocket-Key. */
+#define HTTP2_WEBSOCKET_KEY 24
+
+struct http2_request {
+	/* Set by the caller. */
+	bool end_stream;	/* HEADERS ended the stream: no body follows */
+	bool connect_protocol;	/* SETTINGS_ENABLE_CONNECT_PROTOCOL was sent */
+	/* Of a WebSocket: the Sec-WebSocket-Key that the HTTP/1.1 backend gets, HTTP2_WEBSOCKET_KEY characters of base64
+	 * that nobody can guess.  NULL: a WebSocket is HTTP2_PROTOCOL_UNKNOWN. */
+	const char *websocket_key;
+
+	/* Filled in. */
+	size_t n;	/* bytes of the head */
+	bool websocket;	/* extended CONNECT (RFC 8441): in HTTP/1.1 a GET that asks for an upgrade; 101 is to become 200 */
+	bool has_length;	/* it has a Content-Length, */
+	uint64_t length;	/* which DATA must be in all */
+	bool chunked;	/* the head says Transfer-Encoding: chunked, which the DATA are to get */
+};
+
+/* Writes the head into out.  fields: within their limits (over is HTTP2_FINE).  HTTP2_FINE, or why the stream is malformed: nothing of it
+ * may go on then.  HTTP2_FIELDS_LARGE: room is too small, fields->used + HTTP2_REQUEST_EXTRA is always
+ * enough.  The head is well-formed as far as this can tell; http1_head_parse() judges the rest (its target,
+ * its limits), http1_host_of() the Host. */
+#define HTTP2_REQUEST_EXTRA 256
+enum http2_reason
+http2_request_write(const struct hpack_fields *fields, struct http2_request *r, char *out, size_t room);
+
+/* Writes the trailers of a message as the lines between the last chunk's "0\r\n" and the final "\r\n"; *n: how many
+ * bytes.  fields->used is always room enough.  end_stream: of their HEADERS. */
+enum http2_reason http2_trailers_write(const struct hpack_fields *fields, bool end_stream, char *out, size_t room, size_t *n);
+
+#endif

@@ -1,0 +1,21 @@
+/* http2_response.h - the head of an HTTP/1.1 response, or trailers, into a field block (RFC 9113 section 8.3.2).
+ * Pure but for the encoder's table.  Any thread. */
+#ifndef PROTO_HTTP2_RESPONSE_H
+#define PROTO_HTTP2_RESPONSE_H
+
+#include "proto/hpack_encoder.h"
+
+/* Room that is enough for the block of a head, or of trailers, of n bytes. */
+#define HTTP2_RESPONSE_ROOM(n) ((n) + (n) / 16 + 64)
+
+/* head: as http1_edit_response() and http1_error_write() compose it, blank line included; what follows is not
+ * looked at.  Its fields go on in lower case, without those of a connection (RFC 9113 section 8.2.2: Connection, Keep-Alive,
+ * Proxy-Connection, Transfer-Encoding, Upgrade, and what Connection names beside them).  101 becomes 200 without Sec-WebSocket-Accept
+ * (RFC 8441 section 5).  Returns the bytes of out used, which has HTTP2_RESPONSE_ROOM(); 0: it is no such head, and the encoder
+ * is as it was. */
+size_t http2_response_write(struct str head, struct hpack_encoder *encoder, char *out);
+
+/* Trailers: lines as http1_body_piece() passes them on (HTTP1_PIECE_TRAILER), each with its CRLF. */
+size_t http2_trailers_encode(struct str lines, struct hpack_encoder *encoder, char *out);
+
+#endif
