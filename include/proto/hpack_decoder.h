@@ -21,31 +21,31 @@ void hpack_decoder_limit(struct hpack_decoder *d, uint32_t limit);
 
 /* A decoded field, as the line "name: value\r\n" in hpack_fields.text. */
 struct hpack_field {
-	uint32_t at;	/* of the name */
+	uint32_t at;	/* where the line begins */
 	uint32_t value_n;
 	uint16_t name_n;
 	uint8_t kind;	/* enum http2_field_kind */
 	bool never;	/* never to be indexed (section 7.1.3) */
 };
 
-/* The fields of one block.  The memory is the caller's, may be used for block after block and needs no clearing: one for each thread
- * is enough. */
+/* The fields of one block, in their order; their lines lie one behind the other.  The memory is the caller's, may be used for block after
+ * block and needs no clearing: one for each thread is enough. */
 struct hpack_fields {
 	/* Set by the caller. */
 	struct hpack_field *fields;	/* room for max_fields */
-	char *text;	/* room bytes: HPACK_TEXT_ROOM(max_size, max_fields) */
-	size_t room;
+	char *text;	/* HPACK_TEXT_ROOM(max_size) bytes */
 	uint32_t max_fields;	/* cookie crumbs count one by one */
 	uint32_t max_size;	/* names and values, and HPACK_ENTRY for each field (RFC 9113 section 6.5.2) */
 
 	/* The decoder's. */
 	uint32_t count;
-	uint32_t size;	/* as max_size counts; goes on beyond it */
+	uint64_t size;	/* as max_size counts; goes on beyond it */
 	size_t used;	/* of text */
-	/* HTTP2_FINE, HTTP2_FIELDS_MANY or HTTP2_FIELDS_LARGE: the fields are void, the table is as it must be. */
+	/* HTTP2_FINE, HTTP2_FIELDS_MANY or HTTP2_FIELDS_LARGE: the fields are void then, and the table is as it must be. */
 	enum http2_reason over;
 };
-#define HPACK_TEXT_ROOM(max_size, max_fields) ((size_t)(max_size) + 2 * (size_t)HPACK_TABLE_MOST)
+/* Beyond the limits, what enters the table is still decoded, into the same text. */
+#define HPACK_TEXT_ROOM(max_size) ((size_t)(max_size) + 2 * HPACK_TABLE_MOST + 256)
 
 static inline struct str
 hpack_name(const struct hpack_fields *f, const struct hpack_field *field)

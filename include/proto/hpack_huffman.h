@@ -9,10 +9,12 @@
 
 /* Bytes that n coded ones are at most. */
 #define HPACK_HUFFMAN_MOST(n) ((n) * 8 / 5 + 1)
+/* Room that decoding needs at least, and beyond what it decodes. */
+#define HPACK_HUFFMAN_SPARE 32
 
-/* Decodes into out, which has HPACK_HUFFMAN_MOST(in.n) bytes and 8 to spare.  Returns how many, or -1: a code that is not
- * there, EOS, or padding that is too long or not of ones (section 5.2). */
-ptrdiff_t hpack_huffman_decode(struct str in, char *out);
+/* Decodes into out.  Returns how many bytes it is, or -1: EOS, or padding that is too long or not of ones (section
+ * 5.2).  More than room - HPACK_HUFFMAN_SPARE: out is void, but the number is right. */
+ptrdiff_t hpack_huffman_decode(struct str in, char *out, size_t room);
 
 /* Bytes that it would have coded. */
 size_t hpack_huffman_size(struct str in);

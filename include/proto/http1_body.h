@@ -74,6 +74,9 @@ enum http1_piece {
 size_t http1_body_piece(struct http1_body *b, const char *p, size_t n, enum http1_piece *kind,
 			enum http1_verdict *v);
 
+/* May a field of that name not come after the body, because it had to be known before (RFC 9110 section 6.5.1)? */
+bool http1_trailer_is_forbidden(struct str name);
+
 /* A trailer line, CRLF and all, that a peer which does not know trailers could
  * take for a request line: its last word is a version. */
 bool http1_trailer_is_odd(struct str line);

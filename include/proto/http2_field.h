@@ -3,10 +3,6 @@
 #ifndef PROTO_HTTP2_FIELD_H
 #define PROTO_HTTP2_FIELD_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/str.h"
 
 enum http2_field_kind {
@@ -22,17 +18,21 @@ enum http2_field_kind {
 	HTTP2_FIELD_COOKIE,
 	HTTP2_FIELD_LENGTH,	/* content-length */
 	HTTP2_FIELD_TE,
-	HTTP2_FIELD_CONNECTION,	/* one of an HTTP/1 connection: connection, keep-alive, proxy-connection, transfer-encoding, upgrade */
-	HTTP2_FIELD_TRAILER_BAD,	/* may not be a trailer (http1_body_forbids_trailer()) */
-	/* malformed */
+	/* of an HTTP/1 connection: connection, keep-alive, proxy-connection, transfer-encoding, upgrade */
+	HTTP2_FIELD_CONNECTION,
+	/* malformed names */
 	HTTP2_FIELD_NAME_EMPTY,
 	HTTP2_FIELD_NAME_UPPER,
 	HTTP2_FIELD_NAME_BAD,
+	/* malformed values, whatever the name */
 	HTTP2_FIELD_VALUE_BAD,	/* a control character; CR, LF and NUL among them */
 	HTTP2_FIELD_VALUE_SPACE,	/* begins or ends with white space */
 	HTTP2_FIELD_KINDS,
 };
 
-enum http2_field_kind http2_field_kind(struct str name, struct str value);
+/* Of any bytes. */
+enum http2_field_kind http2_name_kind(struct str name);
+/* `kind`, that of its name, unless the value is malformed. */
+enum http2_field_kind http2_value_kind(enum http2_field_kind kind, struct str value);
 
 #endif

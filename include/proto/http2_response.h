@@ -10,8 +10,7 @@
 
 /* head: as http1_edit_response() and http1_error_write() compose it, blank line included; what follows is not
  * looked at.  Its fields go on in lower case, without those of a connection (RFC 9113 section 8.2.2: Connection, Keep-Alive,
- * Proxy-Connection, Transfer-Encoding, Upgrade, and what Connection names beside them).  101 becomes 200 without Sec-WebSocket-Accept
- * (RFC 8441 section 5).  Returns the bytes of out used, which has HTTP2_RESPONSE_ROOM(); 0: it is no such head, and the encoder
+ * Proxy-Connection, Transfer-Encoding, Upgrade, TE).  101 becomes 200 without Sec-WebSocket-Accept (RFC 8441 section 5).  Returns the bytes of out used, which has HTTP2_RESPONSE_ROOM(); 0: it begins with no status line, and the encoder
  * is as it was. */
 size_t http2_response_write(struct str head, struct hpack_encoder *encoder, char *out);
 

@@ -470,6 +470,16 @@ http1_body_take(struct http1_body *b, const char *p, size_t n, struct str *data,
 }
 
 bool
+http1_trailer_is_forbidden(struct str name)
+{
+	struct http1_body b = { 0 };
+
+	for (size_t i = 0; i < name.n; i++)
+		match_letter(&b, (unsigned char)name.p[i]);
+	return is_forbidden(&b);
+}
+
+bool
 http1_trailer_is_odd(struct str line)
 {
 	size_t end = line.n, from;
