@@ -41,6 +41,7 @@ struct http1_edit {
 	bool no_trace;
 	struct str traceparent;
 	struct str via;	/* our name in Via (RFC 9110 section 7.6.3); empty: none */
+	bool via_http2;	/* where the request came by that */
 	/* Host for what has none (HTTP/1.0), and for an absolute target, which
 	 * becomes a path: http1_host.authority, or the backend's address. */
 	struct str authority;

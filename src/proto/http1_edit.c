@@ -97,12 +97,12 @@ put_lines(struct out *o, const struct http1_line *lines, unsigned n)
 }
 
 static void
-put_via(struct out *o, const struct http1_head *h, struct str via)
+put_via(struct out *o, const struct http1_head *h, struct str via, bool http2)
 {
 	if (via.n == 0)
 		return;
-	PUT(o, "Via: 1.");
-	put_out(o, h->minor == 0 ? "0 " : "1 ", 2);
+	PUT(o, "Via: ");
+	put_str(o, http2 ? STR("2 ") : h->minor == 0 ? STR("1.0 ") : STR("1.1 "));
 	put_str(o, via);
 	PUT(o, "\r\n");
 }
@@ -406,7 +406,7 @@ http1_edit_request(const struct http1_head *h, const struct http1_edit *e, char 
 		put_str(&o, e->traceparent);
 		PUT(&o, "\r\n");
 	}
-	put_via(&o, h, e->via);
+	put_via(&o, h, e->via, e->via_http2);
 	put_lines(&o, e->lines, e->n_lines);
 	if (p.te)
 		PUT(&o, "TE: trailers\r\n");
@@ -537,7 +537,7 @@ http1_edit_response(const struct http1_head *h, const struct http1_edit_response
 		put_str(&o, e->request_id);
 		PUT(&o, "\r\n");
 	}
-	put_via(&o, h, e->via);
+	put_via(&o, h, e->via, false);
 	put_lines(&o, e->lines, e->n_lines);
 	if (e->coding == HTTP1_CODING_ADD)
 		PUT(&o, "Transfer-Encoding: chunked\r\n");

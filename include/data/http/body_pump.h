@@ -19,6 +19,7 @@ struct body_pump {
 	struct relay relay;	/* .bytes: of the body, as they came */
 	struct http1_body body;
 	bool unchunk;	/* send on what is inside the chunks only */
+	bool apart;	/* with unchunk: trailers stay here, for pump_trailers() */
 	uint64_t passed;	/* bytes that went on, or are held for the destination */
 	struct pump_trailers *trailers;	/* owned; NULL: none so far */
 	const struct http_own *own;	/* names that no trailer says */
@@ -64,6 +65,16 @@ size_t pump_take(struct body_pump *f, char *p, size_t *n, enum pump_result *resu
  * bytes or the end follow at once. */
 MUST_USE enum pump_result
 pump_send(struct body_pump *f, const char *p, size_t n, struct io *destination, bool more);
+
+/* The same of p[0..n), which is changed where it is not as it goes on; *taken: how many bytes were the message's. */
+MUST_USE enum pump_result pump_pass(struct body_pump *f, char *p, size_t n, struct io *destination, size_t *taken);
+
+/* Reads at most `most` bytes into p, once: *data, in there, is what is to be sent on, which the caller does.  surplus: as
+ * below. */
+MUST_USE enum pump_result pump_read(struct body_pump *f, struct io *source, char *p, size_t most, struct str *data,
+				    struct str *surplus);
+/* Of a body that has come whole, apart: the lines that go on, each with CRLF; good until pump_end(). */
+struct str pump_trailers(const struct body_pump *f);
 
 /* So much is to come beyond the bytes in hand, and need not be looked at, that
  * a pipe is worth it, if it comes fast or surely.  splices: into the destination a pipe may lead. */

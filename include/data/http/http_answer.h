@@ -6,7 +6,9 @@
 #include "data/lane.h"
 #include "proto/http1_head.h"
 
+struct http_buffers;
 struct http_conn;
+struct http_stream;
 
 /* An answer of Teal's own. */
 struct http_answer {
@@ -30,14 +32,13 @@ struct http_asker {
 	bool head_request, minor0, json;
 };
 
-/* Writes it to a client without an exchange, and the access line; h is NULL when
- * no head is whole.  Where the connection is to be closed instead the client is not kept.
+/* Writes it to a stream without an exchange, and the access line; h is NULL when
+ * no head is whole.  Where the stream is to be closed instead the client is not kept.
  * False: the client does not take it. */
-MUST_USE bool http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h,
+MUST_USE bool http_answer_give(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h,
 			       const struct http_answer *a);
-/* Writes it, no more; *bytes: how many.  False: the client does not take it. */
-MUST_USE bool http_answer_write(struct http_conn *c, const struct http_answer *a,
-				const struct http_asker *asker, size_t *bytes);
+/* Its text, as HTTP/1.1 has it, in the worker's buffers; returns how many bytes. */
+size_t http_answer_write(struct http_buffers *buffers, const struct http_answer *a, const struct http_asker *asker);
 /* The status by which an HTTP client is told of such an end. */
 unsigned http_answer_status(enum ending e);
 /* Seconds after which it may come again, in Retry-After (RFC 9110 section 10.2.3): of the service's key,

@@ -76,9 +76,12 @@ void http_conn_end(struct http_conn *c, enum ending ending);
 void http_conn_next(struct http_conn *c);
 /* Nothing follows: says so and waits a moment for the client to read it. */
 void http_conn_linger(struct http_conn *c);
-/* Teal's own answer to a request that gets no exchange, or to one whose head is not whole (h NULL).  The
- * client reads on then, or lingers, or has ended. */
-void http_conn_answer(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http_answer *a);
+/* Teal's own answer to a request that gets no exchange, or to one whose head is not whole (h NULL): the
+ * stream is over then. */
+void http_conn_answer(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h,
+		      const struct http_answer *a);
+/* The same, written, of HTTP/1: the client reads on then, or lingers, or has ended. */
+void http_conn_answered(struct http_conn *c, bool taken, bool close);
 
 /* Asks that service, unless it has admitted the client already; false with
  * *why when it may not come in. */

@@ -6,11 +6,11 @@
 
 #include "data/http/http_conn.h"
 
-/* A request at p[0..n), its head h DONE, with what came behind it; returns how
- * many bytes were its.  The client is BUSY with it then, or was answered, or has
- * ended. */
-size_t http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size_t n);
+/* A request of that stream of the client's at p[0..n), its head h DONE, with what came behind it;
+ * returns how many bytes were its.  The stream has an exchange then, or was answered, or
+ * has ended, perhaps with the client. */
+size_t http_request_take(struct http_conn *c, struct http_stream *s, const struct http1_head *h, char *p, size_t n);
 /* Its head is BAD; n bytes came of it, and perhaps of what follows. */
-void http_request_bad(struct http_conn *c, const struct http1_head *h, size_t n);
+void http_request_bad(struct http_conn *c, struct http_stream *s, const struct http1_head *h, size_t n);
 
 #endif

@@ -25,8 +25,14 @@ struct http_stream_ops {
 	/* What a body has for it may be spliced into its socket, unless that is TLS's. */
 	bool splices;
 
+	/* HTTP/2 and its kin, whose frames end a body: chunks come off it, and trailers stay with the pump. */
+	bool framed;
+	const char *protocol;	/* as the log has it; NULL: HTTP/1, the request's */
+
 	/* -- the request -- */
 
+	/* Its head is fine, and an exchange begins. */
+	void (*begins)(struct http_stream *s);
 	/* Moves what has come of the request's body on to the backend. */
 	enum pump_result (*read_body)(struct http_stream *s, struct body_pump *up, struct io *backend);
 	/* The request has come whole: reads what follows, for later, or finds out that nothing
@@ -54,11 +60,17 @@ struct http_stream_ops {
 	/* Writes an answer of Teal's own; *bytes: how many.  False: the client does not take it. */
 	bool (*answer)(struct http_stream *s, const struct http_answer *a, const struct http_asker *asker,
 		       size_t *bytes);
+	/* Bytes of an answer that are to be read at most, for it takes no more now; 0: it takes none until there is an
+	 * event for the exchange.  NULL: what it does not take is held. */
+	size_t (*room)(const struct http_stream *s);
 	/* Bytes written that the client's machine has not taken yet. */
 	uint64_t (*untaken)(const struct http_stream *s);
 
 	/* -- the end; each after exchange_end() -- */
 
+	/* An answer of Teal's own was written instead of an exchange; taken: the client takes it.  close: nothing may
+	 * follow. */
+	void (*answered)(struct http_stream *s, bool taken, bool close);
 	/* The answer is written: the next request, or goodbye. */
 	void (*done)(struct http_stream *s);
 	/* Ends by that reason; hard: half of an answer has gone out, which must not look whole. */
@@ -98,6 +110,20 @@ struct http_stream {
 
 /* For the line of its request: what its connection had waited for, and the request itself in a queue; told once. */
 struct http_record;
+/* What the access line says of a request; minor0: of HTTP/1.0. */
+static inline const char *
+http_stream_protocol(const struct http_stream *s, bool minor0)
+{
+	return s->ops->protocol != NULL ? s->ops->protocol : minor0 ? "HTTP/1.0" : "HTTP/1.1";
+}
+
+/* How much of an answer is to be read now; 0: nothing. */
+static inline size_t
+http_stream_room(const struct http_stream *s)
+{
+	return s->ops->room != NULL ? s->ops->room(s) : SIZE_MAX;
+}
+
 void http_stream_tell_waits(struct http_stream *s, double queued, struct http_record *r);
 
 /* Its connection may go to another process.  With a login that belongs to a connection to a backend,

@@ -84,6 +84,14 @@ chunks_end(struct body_pump *f, struct str *end)
 	return true;
 }
 
+struct str
+pump_trailers(const struct body_pump *f)
+{
+	struct str all = f->trailers != NULL ? buf_str(&f->trailers->bytes) : STR(LAST_CHUNK);
+
+	return (struct str){ all.p + sizeof(LAST_CHUNK) - 1, all.n - (sizeof(LAST_CHUNK) - 1) };
+}
+
 static void
 drop_trailers(struct body_pump *f)
 {
@@ -125,7 +133,7 @@ take_some(struct body_pump *f, char *p, size_t *n, struct str *end, enum pump_re
 			if (kept < taken)
 				memmove(p + kept, p + taken, piece);
 			kept += piece;
-		} else if (kind == HTTP1_PIECE_TRAILER && !f->unchunk && !take_trailer(f, p + taken, piece)) {
+		} else if (kind == HTTP1_PIECE_TRAILER && (!f->unchunk || f->apart) && !take_trailer(f, p + taken, piece)) {
 			*result = PUMP_NO_MEMORY;
 		}
 		taken += piece;
@@ -155,7 +163,7 @@ pump_take(struct body_pump *f, char *p, size_t *n, enum pump_result *result)
 
 	/* The plain form is never longer, and nothing of it was sent before. */
 	CHECK(end.n == 0);
-	if (f->body.done)
+	if (f->body.done && !f->apart)
 		drop_trailers(f);
 	return taken;
 }
@@ -198,13 +206,51 @@ pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source,
 	       splices;
 }
 
+enum pump_result
+pump_pass(struct body_pump *f, char *p, size_t n, struct io *destination, size_t *taken)
+{
+	enum pump_result result;
+	struct str end;
+
+	*taken = take_some(f, p, &n, &end, &result);
+	if (result == PUMP_OK)
+		result = pump_send(f, p, n, destination, end.n > 0);
+	if (result == PUMP_OK)
+		result = pump_send(f, end.p, end.n, destination, false);
+	if (f->body.done)
+		drop_trailers(f);
+	return result;
+}
+
+enum pump_result
+pump_read(struct body_pump *f, struct io *source, char *p, size_t most, struct str *data, struct str *surplus)
+{
+	enum pump_result result;
+	struct str end;
+	size_t taken;
+	ssize_t n;
+
+	*data = *surplus = (struct str){ p, 0 };
+	if (f->body.framing == HTTP1_BODY_LENGTH && f->body.left < most)
+		most = (size_t)f->body.left;
+	n = io_read(source, p, most);
+	if (n < 0)
+		return io_would_block() ? PUMP_OK : PUMP_SOURCE_FAILED;
+	if (n == 0)
+		return source_at_eof(f);
+	data->n = (size_t)n;
+	taken = take_some(f, p, &data->n, &end, &result);
+	CHECK(end.n == 0);	/* the chunks come off */
+	*surplus = (struct str){ p + taken, (size_t)n - taken };
+	return result;
+}
+
 static enum pump_result
 move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_buffers *buffers, struct str *surplus)
 {
 	for (int turn = 0; turn < TURNS; turn++) {
-		size_t most = buffers->size, got, kept, taken;
+		size_t most = buffers->size, got, taken;
 		enum pump_result result;
-		struct str end;
 		ssize_t n;
 
 		/* Of a known length nothing is read that is the next message's. */
@@ -215,17 +261,11 @@ move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_b
 			return io_would_block() ? PUMP_OK : PUMP_SOURCE_FAILED;
 		if (n == 0)
 			return source_at_eof(f);
-		got = kept = (size_t)n;
-		taken = take_some(f, buffers->buffer, &kept, &end, &result);
+		got = (size_t)n;
+		result = pump_pass(f, buffers->buffer, got, to, &taken);
 		/* Whatever becomes of the body, these are the next message's. */
 		if (taken < got)
 			*surplus = (struct str){ buffers->buffer + taken, got - taken };
-		if (result == PUMP_OK)
-			result = pump_send(f, buffers->buffer, kept, to, end.n > 0);
-		if (result == PUMP_OK)
-			result = pump_send(f, end.p, end.n, to, false);
-		if (f->body.done)
-			drop_trailers(f);
 		if (result != PUMP_OK)
 			return result;
 		if (f->body.done || pump_is_blocked(f) || (got < most && !io_pending(from)))

@@ -31,7 +31,7 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.method = exchange_text(x, x->method),
 		.host = exchange_text(x, x->host),
 		.path = exchange_text(x, x->path),
-		.protocol = x->minor0 ? "HTTP/1.0" : "HTTP/1.1",
+		.protocol = http_stream_protocol(x->stream, x->minor0),
 		.agent = exchange_text(x, x->agent),
 		.id = exchange_text(x, x->id),
 		.trace = exchange_text(x, x->trace),
@@ -194,6 +194,13 @@ waits_to_be_asked(const struct exchange *x)
 	return x->expects && !x->informational_sent && x->up.relay.bytes == 0;
 }
 
+/* The client takes nothing of the answer now. */
+static bool
+client_blocks(const struct exchange *x)
+{
+	return pump_is_blocked(&x->down) || (x->answering && http_stream_room(x->stream) == 0);
+}
+
 /* Which clock runs, and whether the pace is looked at.  response_timeout is for
  * all that the backend has to do: answer, ask for the body, or take it. */
 static void
@@ -253,7 +260,7 @@ settle_exchange(struct exchange *x)
 	s->ops->want(s, !whole && is_sent(x) && !pump_is_blocked(&x->up) && !x->upstream_write_closed, whole,
 		     pump_is_blocked(&x->down));
 	/* Interim answers have to wait for a slow client as bodies do. */
-	if (!pump_is_blocked(&x->down) && (!x->answering || !pump_has_all(&x->down)))
+	if (!pump_is_blocked(&x->down) && (!x->answering || !pump_has_all(&x->down)) && http_stream_room(s) > 0)
 		upstream |= EV_READ;
 	if (!x->upstream_write_closed && (!is_sent(x) || pump_is_blocked(&x->up)))
 		upstream |= EV_WRITE;
@@ -375,7 +382,7 @@ exchange_on_client(struct exchange *x, int revents)
 	}
 	if ((revents & EV_READ) && !pump_has_all(&x->up) && is_sent(x) && !x->upstream_write_closed && !move_up(x))
 		return;
-	if ((revents & EV_WRITE) && pump_is_blocked(&x->down) && !exchange_push_answer(x))
+	if ((revents & EV_WRITE) && (pump_is_blocked(&x->down) || (x->answering && x->stream->ops->framed)) && !exchange_push_answer(x))
 		return;
 	settle_exchange(x);
 }
@@ -435,7 +442,7 @@ exchange_pace_expired(struct deadline *d)
 		exchange_fail(x, END_BODY_TIMEOUT, NULL);
 		return;
 	}
-	if (pump_is_blocked(&x->down)) {
+	if (client_blocks(x)) {
 		uint64_t now = taken(x);
 
 		if (x->marked_down < now ? now - x->marked_down < least : x->was_blocked) {
@@ -445,7 +452,7 @@ exchange_pace_expired(struct deadline *d)
 		}
 		x->marked_down = now;
 	}
-	x->was_blocked = pump_is_blocked(&x->down);
+	x->was_blocked = client_blocks(x);
 	x->marked_up = x->up.relay.bytes;
 	deadline_arm(l->http->pace_clock, &x->pace, l->worker->now);
 }

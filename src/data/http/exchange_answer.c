@@ -273,7 +273,8 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	x->odd |= h->odd;
 	x->kept = http1_head_keep_alive(h) && x->down.body.framing != HTTP1_BODY_CLOSE &&
 		  x->sent == x->n_text && pump_is_done(&x->up);
-	x->down.unchunk = x->minor0 && x->down.body.framing == HTTP1_BODY_CHUNKED;
+	x->down.unchunk = (x->minor0 || s->ops->framed) && x->down.body.framing == HTTP1_BODY_CHUNKED;
+	x->down.apart = s->ops->framed;
 	bulk = (full || x->down.body.framing == HTTP1_BODY_LENGTH) &&
 	       pump_is_bulk(&x->down, n, &x->upstream->io, s->ops->splices && !s->tls);
 	if (bulk) {
@@ -390,12 +391,18 @@ exchange_read_answer(struct exchange *x)
 	struct http1_head *h = &x->dial.lane->worker->http->answer;
 	struct upstream *u = x->upstream;
 	struct str all;
-	size_t most = x->dial.lane->http->bulky ? FIRST : buffers->size;
+	size_t most = x->dial.lane->http->bulky ? FIRST : buffers->size, room = http_stream_room(x->stream);
+	bool full;
 	ssize_t n;
 	char *p;
 
+	/* The client's connection is full, by what came for its other streams. */
+	if (room == 0)
+		return true;
 	if (x->answering)
 		return move_down(x);
+	if (room < most)
+		most = room;
 	if (x->part == NULL) {
 		n = io_read(&u->io, buffers->buffer, most);
 	} else {
@@ -410,7 +417,8 @@ exchange_read_answer(struct exchange *x)
 		return upstream_lost(x, n);
 	if (x->part == NULL) {
 		begin_answer_head(x, h);
-		return take_heads(x, h, buffers->buffer, (size_t)n, (size_t)n == most);
+		full = (size_t)n == most && x->stream->ops->room == NULL;
+		return take_heads(x, h, buffers->buffer, (size_t)n, full);
 	}
 	buf_commit(&x->part->bytes, (size_t)n);
 	all = buf_str(&x->part->bytes);

@@ -45,6 +45,7 @@ compose_request(struct exchange *x, const struct http1_head *h, const struct htt
 		.request_id = sc->http.request_id ? id : STR(""),
 		.id_passes = sc->http.request_id,
 		.via = sc->http.via ? STR("teal") : STR(""),
+		.via_http2 = s->ops->framed,
 		.authority = host->authority.n > 0	  ? host->authority :
 			     sc->http.default_host != NULL ? str_from(sc->http.default_host) :
 							     str_from(sc->name),

@@ -66,6 +66,12 @@ read_http1_ahead(struct http_stream *s)
 	return http_conn_stash(c, buffers->buffer, (size_t)n) ? PUMP_OK : PUMP_NO_MEMORY;
 }
 
+static void
+begin_http1(struct http_stream *s)
+{
+	conn_of(s)->state = HTTP_CONN_BUSY;
+}
+
 static bool
 is_last_of_http1(const struct http_stream *s)
 {
@@ -124,7 +130,12 @@ static bool
 answer_http1(struct http_stream *s, const struct http_answer *a, const struct http_asker *asker,
 	     size_t *bytes)
 {
-	return http_answer_write(conn_of(s), a, asker, bytes);
+	struct http_conn *c = conn_of(s);
+	struct http_buffers *b = c->lane->worker->http;
+	size_t n = *bytes = http_answer_write(b, a, asker);
+
+	/* It fits into any socket that is read at all. */
+	return io_write(&c->io, b->out, n, false) == (ssize_t)n;
 }
 
 static uint64_t
@@ -136,6 +147,12 @@ untaken_by_http1(const struct http_stream *s)
 }
 
 /* -- the end ---------------------------------------------------------------------- */
+
+static void
+answered_http1(struct http_stream *s, bool taken, bool close)
+{
+	http_conn_answered(conn_of(s), taken, close);
+}
 
 static void
 done_with_http1(struct http_stream *s)
@@ -185,6 +202,7 @@ release_http1(struct http_stream *s)
 
 const struct http_stream_ops http1_stream_ops = {
 	.splices = true,
+	.begins = begin_http1,
 	.read_body = read_http1_body,
 	.read_ahead = read_http1_ahead,
 	.is_last = is_last_of_http1,
@@ -194,6 +212,7 @@ const struct http_stream_ops http1_stream_ops = {
 	.write_body = write_http1_body,
 	.answer = answer_http1,
 	.untaken = untaken_by_http1,
+	.answered = answered_http1,
 	.done = done_with_http1,
 	.reset = reset_http1,
 	.io = io_of_http1,

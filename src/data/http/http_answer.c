@@ -92,11 +92,9 @@ http_answer_of(const struct service_config *sc, enum ending e, bool close)
 	};
 }
 
-bool
-http_answer_write(struct http_conn *c, const struct http_answer *a, const struct http_asker *asker,
-		  size_t *bytes)
+size_t
+http_answer_write(struct http_buffers *buffers, const struct http_answer *a, const struct http_asker *asker)
 {
-	struct http_buffers *buffers = c->lane->worker->http;
 	const struct http1_error e = {
 		.status = a->status,
 		.detail = a->reason,
@@ -113,9 +111,7 @@ http_answer_write(struct http_conn *c, const struct http_answer *a, const struct
 	size_t n = http1_error_write(&e, buffers->out, buffers->size);
 
 	CHECK(n > 0);
-	*bytes = n;
-	/* It fits into any socket that is read at all. */
-	return io_write(&c->io, buffers->out, n, false) == (ssize_t)n;
+	return n;
 }
 
 /* What is malformed, too: it was refused for that. */
@@ -129,7 +125,7 @@ host_asked_for(const struct http1_head *h)
 }
 
 bool
-http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h,
+http_answer_give(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h,
 		 const struct http_answer *answer)
 {
 	struct worker *w = l->worker;
@@ -141,8 +137,8 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 	bool closed = h != NULL && http_answer_is_closed(l->config, a.status, http1_wants_events(h));
 	bool taken;
 
-	c->stream.keep &= !closed;
-	a.close |= !c->stream.keep;
+	s->keep &= !closed;
+	a.close |= !s->keep;
 	if (h != NULL) {
 		asker.id = http1_edit_request_id(h);
 		asker.head_request = h->verb == HTTP1_HEAD;
@@ -154,18 +150,18 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 		asker.id = (struct str){ made, sizeof(made) };
 	}
 	a.page = reply_page(&l->config->http.reply, a.status, asker.json);
-	taken = closed || http_answer_write(c, &a, &asker, &bytes);
+	taken = closed || s->ops->answer(s, &a, &asker, &bytes);
 	r = (struct http_record){
 		.lane = l,
 		.client = c->peer,
 		.tls = c->io.tls,
-		.entrance = (enum entrance)c->stream.entrance,
-		.color = lane_color(l, (enum entrance)c->stream.entrance),
+		.entrance = (enum entrance)s->entrance,
+		.color = lane_color(l, (enum entrance)s->entrance),
 		.epoch = l->snapshot != NULL ? l->snapshot->epoch : 0,
 		.method = h != NULL ? http1_text(h, h->method) : STR(""),
 		.host = h != NULL ? host_asked_for(h) : STR(""),
 		.path = h != NULL ? http1_text(h, h->target) : STR(""),
-		.protocol = h == NULL || h->verdict != HTTP1_DONE ? "" : h->minor == 0 ? "HTTP/1.0" : "HTTP/1.1",
+		.protocol = h == NULL || h->verdict != HTTP1_DONE ? "" : http_stream_protocol(s, h->minor == 0),
 		.agent = h != NULL ? http1_head_get(h, HTTP1_USER_AGENT) : STR(""),
 		.id = asker.id,
 		.trace = h != NULL ? http_trace_id(&l->config->http, &c->peer, h) : STR(""),
@@ -174,13 +170,13 @@ http_answer_give(struct http_conn *c, struct lane *l, const struct http1_head *h
 			    h != NULL      ? h->length :
 					     buf_len(&c->in),
 		.bytes_out = bytes,
-		.seconds = w->now - c->stream.begun,
+		.seconds = w->now - s->begun,
 		.first_byte_seconds = -1,
 		.backend_seconds = -1,
 		.ending = a.ending,
 		.reason = a.reason,
 	};
-	http_stream_tell_waits(&c->stream, 0, &r);
+	http_stream_tell_waits(s, 0, &r);
 	http_log(&r);
 	return taken;
 }

@@ -168,14 +168,21 @@ http_conn_linger(struct http_conn *c)
 }
 
 void
-http_conn_answer(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http_answer *a)
+http_conn_answer(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h,
+		 const struct http_answer *a)
 {
-	bool taken = http_answer_give(c, l, h, a);
+	bool taken = http_answer_give(c, s, l, h, a);
 
+	s->ops->answered(s, taken, a->close);
+}
+
+void
+http_conn_answered(struct http_conn *c, bool taken, bool close)
+{
 	deadline_disarm(&c->deadline);
 	if (!taken)
 		http_conn_end(c, END_CLIENT_RESET);
-	else if (a->close || !c->stream.keep)
+	else if (close || !c->stream.keep)
 		http_conn_linger(c);
 }
 
@@ -260,7 +267,7 @@ feed(struct http_conn *c, char *p, size_t n)
 			http_conn_end(c, END_MEMORY);
 		return 0;
 	case HTTP1_BAD:
-		http_request_bad(c, h, n);
+		http_request_bad(c, &c->stream, h, n);
 		return n;
 	case HTTP1_DONE:
 		break;
@@ -271,7 +278,7 @@ feed(struct http_conn *c, char *p, size_t n)
 	c->stream.close_requested = !http1_head_keep_alive(h);
 	c->stream.keep = !c->stream.close_requested && (hc->max_requests == 0 || c->stream.requests < hc->max_requests) &&
 		  !http_stream_must_leave(&c->stream, c->lane->worker) && http_conn_follow(c);
-	used = http_request_take(c, h, p, n);
+	used = http_request_take(c, &c->stream, h, p, n);
 	free(c->head);
 	c->head = NULL;
 	return used;
@@ -492,10 +499,10 @@ http_conn_expired(struct deadline *d)
 		list_append(&c->lane->http->clients[c->stream.entrance], &c->link);
 		c->state = HTTP_CONN_READING;
 		a = http_answer_of(c->lane->config, END_QUEUE_TIMEOUT, true);
-		http_conn_answer(c, c->lane, look_at_request(c), &a);
+		http_conn_answer(c, &c->stream, c->lane, look_at_request(c), &a);
 	} else if (c->state == HTTP_CONN_READING && c->head != NULL) {
 		a = http_answer_of(c->lane->config, END_HEADER_TIMEOUT, true);
-		http_conn_answer(c, c->lane, NULL, &a);
+		http_conn_answer(c, &c->stream, c->lane, NULL, &a);
 	} else if (c->state == HTTP_CONN_READING && c->stream.requests == 0) {
 		/* Who has said nothing is not told anything: browsers open
 		 * connections for later. */

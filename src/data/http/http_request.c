@@ -9,17 +9,17 @@
 #include "proto/http1_host.h"
 
 static void
-answer_own(struct http_conn *c, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
+answer_own(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h, enum ending ending, bool close)
 {
 	const struct http_answer a = http_answer_of(l->config, ending, close);
 
-	http_conn_answer(c, l, h, &a);
+	http_conn_answer(c, s, l, h, &a);
 }
 
 /* What is malformed is not guessed at: nothing that follows can be trusted to
  * begin where it seems to. */
 static void
-refuse_head(struct http_conn *c, struct lane *l, const struct http1_head *h, unsigned status, const char *reason)
+refuse_head(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h, unsigned status, const char *reason)
 {
 	const struct http_answer a = {
 		.status = status,
@@ -28,11 +28,11 @@ refuse_head(struct http_conn *c, struct lane *l, const struct http1_head *h, uns
 		.close = true,
 	};
 
-	http_conn_answer(c, l, h, &a);
+	http_conn_answer(c, s, l, h, &a);
 }
 
 void
-http_request_bad(struct http_conn *c, const struct http1_head *h, size_t n)
+http_request_bad(struct http_conn *c, struct http_stream *s, const struct http1_head *h, size_t n)
 {
 	const struct http_answer a = {
 		.status = http1_reason_status(h->reason),
@@ -42,9 +42,9 @@ http_request_bad(struct http_conn *c, const struct http1_head *h, size_t n)
 		.bytes_in = n,
 	};
 
-	c->stream.requests++;
+	s->requests++;
 	/* What was read before the wrong byte is good: it tells what to log. */
-	http_conn_answer(c, c->lane, h, &a);
+	http_conn_answer(c, s, c->lane, h, &a);
 }
 
 /* OPTIONS or TRACE that wants to know who stands here (RFC 9110 section 7.6.2):
@@ -62,7 +62,7 @@ ends_here(const struct http1_head *h)
 /* A TRACE is not sent back: scripts could read what they may not see of it,
  * cookies for one. */
 static void
-answer_for_itself(struct http_conn *c, struct lane *l, const struct http1_head *h, bool close)
+answer_for_itself(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h, bool close)
 {
 	bool options = h->verb == HTTP1_OPTIONS;
 	const struct http_answer a = {
@@ -73,7 +73,7 @@ answer_for_itself(struct http_conn *c, struct lane *l, const struct http1_head *
 		.close = close,
 	};
 
-	http_conn_answer(c, l, h, &a);
+	http_conn_answer(c, s, l, h, &a);
 }
 
 /* Where the client came to, as it sees it; a PROXY header says it better. */
@@ -107,7 +107,7 @@ path_of(const struct http1_head *h)
 
 /* The site has moved, or that part of it: path and query are kept. */
 static void
-send_on(struct http_conn *c, struct lane *l, const struct http1_head *h, bool close)
+send_on(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h, bool close)
 {
 	const struct reply_config *r = &l->config->http.reply;
 	struct str path = path_of(h);
@@ -122,18 +122,18 @@ send_on(struct http_conn *c, struct lane *l, const struct http1_head *h, bool cl
 	};
 
 	if (headers == NULL) {
-		answer_own(c, l, h, END_MEMORY, close);
+		answer_own(c, s, l, h, END_MEMORY, close);
 		return;
 	}
 	snprintf(headers, size, "Location: %s%s%.*s\r\n", r->redirect, path.n > 0 && path.p[0] == '/' ? "" : "/",
 		 (int)path.n, path.p);
-	http_conn_answer(c, l, h, &a);
+	http_conn_answer(c, s, l, h, &a);
 	free(headers);
 }
 
 /* To where TLS is spoken: the same host and path, and that port. */
 static void
-redirect(struct http_conn *c, struct lane *l, const struct http1_head *h, const struct http1_host *host,
+redirect(struct http_conn *c, struct http_stream *s, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 	 bool close)
 {
 	unsigned port = tls_port(c, l);
@@ -151,7 +151,7 @@ redirect(struct http_conn *c, struct lane *l, const struct http1_head *h, const 
 
 	if (headers == NULL || host->n == 0) {
 		free(headers);
-		refuse_head(c, l, h, 400, "no Host");
+		refuse_head(c, s, l, h, 400, "no Host");
 		return;
 	}
 	if (port != 443)
@@ -159,7 +159,7 @@ redirect(struct http_conn *c, struct lane *l, const struct http1_head *h, const 
 	snprintf(headers, size, "Location: https://%s%s%s%.*s\r\n", host->name, suffix,
 		 path.n > 0 && path.p[0] == '/' ? "" : "/", (int)path.n, path.p);
 	a.headers = headers;
-	http_conn_answer(c, l, h, &a);
+	http_conn_answer(c, s, l, h, &a);
 	free(headers);
 }
 
@@ -176,9 +176,9 @@ wants_preview(const struct http_conn *c, const struct lane *l, const struct http
 }
 
 size_t
-http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size_t n)
+http_request_take(struct http_conn *c, struct http_stream *s, const struct http1_head *h, char *p, size_t n)
 {
-	enum entrance entrance = (enum entrance)c->stream.entrance;
+	enum entrance entrance = (enum entrance)s->entrance;
 	struct http1_body body;
 	struct http1_host host;
 	enum http1_reason reason = http1_host_of(h, &host);
@@ -190,33 +190,33 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	bool close;
 
 	if (h->verb == HTTP1_CONNECT) {
-		refuse_head(c, l, h, 501, "CONNECT is not supported");
+		refuse_head(c, s, l, h, 501, "CONNECT is not supported");
 		return n;
 	}
 	if (reason == HTTP1_FINE && http1_body_of_request(&body, h) == HTTP1_BAD)
 		reason = (enum http1_reason)body.reason;
 	if (reason != HTTP1_FINE) {
-		refuse_head(c, l, h, http1_reason_status(reason), http1_reason_words(reason));
+		refuse_head(c, s, l, h, http1_reason_status(reason), http1_reason_words(reason));
 		return n;
 	}
 	/* Where a body follows, an answer before its end has to be the last. */
 	close = !body.done;
 	l = listener_lane_by_path(c->listener, (struct str){ host.name, host.n }, path_of(h), &route);
 	if (l == NULL && route == ROUTE_AMBIGUOUS) {
-		refuse_head(c, c->lane, h, 400, "the path may be read as one of another service's");
+		refuse_head(c, s, c->lane, h, 400, "the path may be read as one of another service's");
 		return n;
 	}
 	if (l == NULL) {
-		answer_own(c, c->lane, h, route == ROUTE_NO_PATH ? END_NO_PATH : END_MISDIRECTED, close);
+		answer_own(c, s, c->lane, h, route == ROUTE_NO_PATH ? END_NO_PATH : END_MISDIRECTED, close);
 		return length;
 	}
 	/* The certificate that was shown is another service's: the client meant that one. */
 	if (c->shown != NULL && !listener_lets_ask(c->listener, (struct str){ host.name, host.n }, c->shown, l)) {
-		answer_own(c, c->lane, h, END_MISDIRECTED, close);
+		answer_own(c, s, c->lane, h, END_MISDIRECTED, close);
 		return length;
 	}
 	if (listener_redirects(c->listener, l)) {
-		redirect(c, l, h, &host, close);
+		redirect(c, s, l, h, &host, close);
 		return length;
 	}
 	if (l->snapshot == NULL || l->snapshot->refuse)
@@ -224,40 +224,40 @@ http_request_take(struct http_conn *c, const struct http1_head *h, char *p, size
 	else if (http_conn_enter(c, l, &why))
 		why = END_DONE;
 	if (why != END_DONE) {
-		answer_own(c, l, h, why, close);
+		answer_own(c, s, l, h, why, close);
 		return length;
 	}
 	hc = &l->config->http;
 	if (host.authority.n == 0 && hc->default_host != NULL && hc->default_host[0] == '\0') {
-		refuse_head(c, l, h, 400, http1_reason_words(HTTP1_HOST_MISSING));
+		refuse_head(c, s, l, h, 400, http1_reason_words(HTTP1_HOST_MISSING));
 		return n;
 	}
 	if (http1_head_expect(h) == HTTP1_EXPECT_UNKNOWN) {
-		refuse_head(c, l, h, 417, "Expect asks for something unknown");
+		refuse_head(c, s, l, h, 417, "Expect asks for something unknown");
 		return n;
 	}
 	if (h->verb == HTTP1_TRACE && !body.done) {
-		refuse_head(c, l, h, 400, "TRACE with a body");
+		refuse_head(c, s, l, h, 400, "TRACE with a body");
 		return n;
 	}
 	if (hc->max_body > 0 && body.framing == HTTP1_BODY_LENGTH && body.left > hc->max_body) {
-		answer_own(c, l, h, END_TOO_LARGE, true);
+		answer_own(c, s, l, h, END_TOO_LARGE, true);
 		return n;
 	}
 	if (ends_here(h)) {
-		answer_for_itself(c, l, h, close);
+		answer_for_itself(c, s, l, h, close);
 		return length;
 	}
 	if (hc->reply.redirect != NULL) {
-		send_on(c, l, h, close);
+		send_on(c, s, l, h, close);
 		return length;
 	}
 	if (hc->reply.maintenance && entrance == ENTRANCE_MAIN && !wants_preview(c, l, h)) {
-		answer_own(c, l, h, END_MAINTENANCE, close);
+		answer_own(c, s, l, h, END_MAINTENANCE, close);
 		return length;
 	}
 	if (entrance == ENTRANCE_MAIN && wants_preview(c, l, h))
 		entrance = ENTRANCE_PREVIEW;
-	c->state = HTTP_CONN_BUSY;
-	return exchange_begin(&c->stream, &c->peer, l, h, &host, &body, entrance, p, n);
+	s->ops->begins(s);
+	return exchange_begin(s, &c->peer, l, h, &host, &body, entrance, p, n);
 }
