@@ -13,10 +13,12 @@
 #define PROXY_PIPES 512
 
 struct proxy_port;
+struct http_version;
 struct proxy_reload;
 
 struct proxy {
 	struct engine engine;	/* what control sees; first */
+	const struct http_version *version;	/* of HTTP, beside 1 */
 	const struct mode *modes[MODES];	/* [enum service_mode], those that the proxy serves */
 	const struct config *config;
 	/* [slot]; NULL: it is free.  Those that are being forgotten are there still, with the

@@ -28,6 +28,7 @@
 #define RELAY_READ_MAX (64 * 1024)
 
 struct admit;
+struct http2_buffers;
 struct http_buffers;
 struct lane;
 struct binding;
@@ -89,6 +90,7 @@ struct worker {
 	struct handover *handover;	/* connections that go to another process or come from there; NULL: never yet */
 	int epoll;	/* the loop's set: net/epoll_forget.h */
 	struct http_buffers *http;	/* NULL: no service is of HTTP */
+	struct http2_buffers *http2;	/* likewise */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended[WAITER_KINDS];	/* sessions, exchanges, clients to be freed when this turn is over */
 	struct link ended_upstreams;	/* likewise */

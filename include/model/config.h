@@ -189,6 +189,18 @@ enum sse_unavailable { SSE_CLOSE, SSE_ANSWER };
  * there is none, one is made. */
 enum http_trace { TRACE_OFF, TRACE_PASS, TRACE_BEGIN };
 
+/* Of clients that speak HTTP/2; each of max_… is of one connection of theirs. */
+struct http2_config {
+	unsigned max_streams;	/* 100: at once */
+	unsigned max_fields;	/* 128: of a head, cookie crumbs one by one */
+	uint64_t max_header_size;	/* 64 KiB: of names and values, and 32 for each field; 256 KiB at most */
+	unsigned max_continuations;	/* 8: CONTINUATION frames of a head */
+	unsigned max_resets;	/* 200: streams reset, by the client, and for faults of it; a quarter comes back each second; 0: no limit */
+	unsigned max_control;	/* 200: PING, SETTINGS … of each kind in a second; 0: no limit */
+	uint64_t max_memory;	/* 256 KiB: what Teal holds for it besides tables */
+	double stall_timeout;	/* 30.0 seconds that something waits for a window of the client's; 0: no limit */
+};
+
 struct http_config {
 	/* Seconds.  header_timeout: 10.0, from the first wait for a request's head
 	 * to its last byte, however it trickles.  response_timeout: 60.0, from the
@@ -224,6 +236,8 @@ struct http_config {
 	unsigned retry_after;	/* seconds in Retry-After of our own answers; 1, 0: not said */
 	enum sse_unavailable sse_unavailable;	/* close */
 	struct reply_config reply;
+	bool h2c;	/* HTTP/2 where no TLS is spoken, by prior knowledge; false */
+	struct http2_config http2;
 };
 
 /* Who may tell us who the client is, and whom we tell. */
@@ -255,7 +269,7 @@ struct tls_config {
 	enum client_verify client_verify;	/* require */
 	enum tls_profile profile;	/* intermediate */
 	enum tls_version min_version;	/* 1.2 */
-	char **alpn;	/* mode "http": "http/1.1" */
+	char **alpn;	/* mode "http": "h2", "http/1.1" */
 	size_t n_alpn;	/* 0: not answered */
 	bool alpn_given;
 	char *ciphers, *ciphersuites, *curves;	/* NULL: the profile's */

@@ -93,6 +93,8 @@ struct tls_facts {
 /* After the handshake. */
 void tls_facts(struct tls *t, struct tls_facts *out);
 
+/* That protocol was agreed by ALPN. */
+bool tls_speaks(const struct tls *t, const char *protocol);
 /* That the client asked for; "": none.  The server's end. */
 const char *tls_server_name(const struct tls *t);
 /* The same, at less cost: TLS 1.3 or else 1.2, and whether it came back. */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "data/admit.h"
 #include "data/dial.h"
+#include "data/http/http_version.h"
 #include "data/lane.h"
 #include "data/port.h"
 #include "data/proxy.h"
@@ -456,6 +457,7 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	};
 	p->modes[MODE_TCP] = &tcp_mode;
 	p->modes[MODE_HTTP] = &http_mode;
+	p->version = &http2_version;
 	p->config = config;
 	p->services = must_array(n + 1, sizeof(*p->services));
 	p->configs = must_array(n + 1, sizeof(*p->configs));

@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "data/dial.h"
 #include "data/handover.h"
+#include "data/http/http_version.h"
 #include "data/handshake.h"
 #include "data/lane.h"
 #include "data/proxy.h"
@@ -412,6 +413,8 @@ worker_destroy(struct worker *w)
 	pipes_free(&w->buffers.pipes);
 	free(w->buffers.buffer);
 	free(w->http);
+	if (w->proxy->version != NULL)
+		w->proxy->version->destroy(w);
 	tls_tickets_wipe(&w->tickets);
 	for (unsigned i = 0; i < w->n_listeners; i++)
 		if (w->listeners[i] != NULL)

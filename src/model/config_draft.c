@@ -62,6 +62,16 @@ draft_service_defaults(struct service_draft *d)
 		.trace_sample = 1.0,
 		.retry_after = 1,
 		.reply.redirect_status = 302,
+		.http2 = {
+			.max_streams = 100,
+			.max_fields = 128,
+			.max_header_size = 64 << 10,
+			.max_continuations = 8,
+			.max_resets = 200,
+			.max_control = 200,
+			.max_memory = 256 << 10,
+			.stall_timeout = 30.0,
+		},
 	};
 	trust_all(&s->http.trace_trust);
 	draft_default_tls(s);

@@ -299,6 +299,18 @@ static const struct key proxy_protocol_keys[] = {
 	{ 0 },
 };
 
+static const struct key http2_keys[] = {
+	{ KEY("max_streams", key_count), AT(s.http.http2.max_streams), .min = 1, .max = 10000 },
+	{ KEY("max_fields", key_count), AT(s.http.http2.max_fields), .min = 8, .max = 256 },
+	{ KEY("max_header_size", key_size), AT(s.http.http2.max_header_size), .min = 1 << 10, .max = 256 << 10 },
+	{ KEY("max_continuations", key_count), AT(s.http.http2.max_continuations), .max = 255 },
+	{ KEY("max_resets", key_count), AT(s.http.http2.max_resets), .max = 60000 },
+	{ KEY("max_control", key_count), AT(s.http.http2.max_control), .max = 60000 },
+	{ KEY("max_memory", key_size), AT(s.http.http2.max_memory), .min = 128 << 10, .max = 64 << 20 },
+	{ KEY("stall_timeout", key_seconds), AT(s.http.http2.stall_timeout), .max = 3600 },
+	{ 0 },
+};
+
 const struct key service_keys[] = {
 	{ KEY("name", key_name), AT(s.name) },
 	{ KEY("rename", key_name), AT(s.rename) },
@@ -372,6 +384,8 @@ const struct key service_keys[] = {
 	{ KEY("retry_after", key_count), AT(s.http.retry_after), .max = 86400, HTTP },
 	{ KEY("sse_unavailable", key_word), AT(s.http.sse_unavailable), .words = sse_words, HTTP },
 	{ KEY("error_page", key_error_page), HTTP },
+	{ KEY("h2c", key_bool), AT(s.http.h2c), HTTP },
+	{ KEY("http2", key_group), .keys = http2_keys, HTTP },
 	{ KEY("maintenance", key_bool), AT(s.http.reply.maintenance), HTTP },
 	{ KEY("redirect", key_redirect), AT(s.http.reply.redirect), HTTP },
 	{ KEY("redirect_status", key_redirect_status), AT(s.http.reply.redirect_status), HTTP },

@@ -236,7 +236,8 @@ draft_settle_tls(struct service_config *s)
 		s->health.tls = s->backend_tls.on ? HEALTH_TLS_ON : HEALTH_TLS_OWN;
 	if (s->mode != MODE_HTTP || s->tls.alpn_given)
 		return;
-	s->tls.alpn = must_array(1, sizeof(*s->tls.alpn));
+	s->tls.alpn = must_array(2, sizeof(*s->tls.alpn));
+	s->tls.alpn[s->tls.n_alpn++] = must_strdup("h2");
 	s->tls.alpn[s->tls.n_alpn++] = must_strdup("http/1.1");
 }
 
@@ -246,9 +247,9 @@ check_protocols(const struct cursor *c, const struct service_draft *s)
 	if (s->s.mode != MODE_HTTP || !s->s.listen_tls)
 		return;
 	for (size_t i = 0; i < s->s.tls.n_alpn; i++)
-		if (strcmp(s->s.tls.alpn[i], "http/1.1") != 0 && strcmp(s->s.tls.alpn[i], "http/1.0") != 0)
+		if (strcmp(s->s.tls.alpn[i], "h2") != 0 && strcmp(s->s.tls.alpn[i], "http/1.1") != 0 && strcmp(s->s.tls.alpn[i], "http/1.0") != 0)
 			cursor_error(c, draft_at(s, "tls.alpn"),
-				     "tls.alpn: mode \"http\" speaks \"http/1.1\" and no \"%s\"",
+				     "tls.alpn: mode \"http\" speaks \"h2\" and \"http/1.1\", and no \"%s\"",
 				     show(s->s.tls.alpn[i]).s);
 }
 

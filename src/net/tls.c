@@ -515,6 +515,16 @@ tls_facts(struct tls *t, struct tls_facts *out)
 }
 
 bool
+tls_speaks(const struct tls *t, const char *protocol)
+{
+	const unsigned char *alpn;
+	unsigned n;
+
+	SSL_get0_alpn_selected(t->ssl, &alpn, &n);
+	return n == strlen(protocol) && memcmp(alpn, protocol, n) == 0;
+}
+
+bool
 tls_is_1_3(const struct tls *t)
 {
 	return SSL_version(t->ssl) == TLS1_3_VERSION;

@@ -1,5 +1,6 @@
-/* http_conn.h - one HTTP/1 client connection: reads requests, has an exchange for
- * each, one after the other.  It has no color; its exchanges do.
+/* http_conn.h - one client connection of HTTP.  Of HTTP/1 it reads requests, and has an exchange for
+ * each, one after the other; it may turn out to speak another version (data/http/http_version.h), and
+ * have many at once.  It has no color; its exchanges do.
  * Born in http_conn_new(), ends once in http_conn_end(), freed at the end of the
  * loop turn.  While it waits for a request it holds no buffer.
  * Thread: the owning worker. */
@@ -9,6 +10,7 @@
 #include "base/buf.h"
 #include "data/admit.h"
 #include "data/http/http_lane.h"
+#include "data/http/http_version.h"
 #include "data/http/stream.h"
 #include "data/queue.h"
 #include "data/tcp/session.h"
@@ -16,6 +18,7 @@
 
 #define HTTP_CONN_MAGIC 0x636c6965u
 
+struct http2_conn;
 struct http_answer;
 struct listener;
 
@@ -23,13 +26,14 @@ struct listener;
 extern const struct http_stream_ops http1_stream_ops;
 
 /* WAITING: for a place in the service.  READING: for a request, or for the rest of its head.  BUSY: an exchange is under
- * way.  LINGERING: it was told goodbye; what it still sends is thrown away, or
+ * way.  VERSED: it speaks another version than HTTP/1.  LINGERING: it was told goodbye; what it still sends is thrown away, or
  * the kernel's reset would overtake our last answer (RFC 9112 section 9.6).
  * FROZEN: it is on its way to another process, or from there (data/handover.h), and in no list. */
 enum http_conn_state {
 	HTTP_CONN_WAITING,
 	HTTP_CONN_READING,
 	HTTP_CONN_BUSY,
+	HTTP_CONN_VERSED,
 	HTTP_CONN_LINGERING,
 	HTTP_CONN_FROZEN,
 	HTTP_CONN_ENDED
@@ -44,7 +48,7 @@ struct http_conn {
 	bool blank;	/* what came last was nothing but empty lines */
 	bool offered;	/* to the process that follows this one, which refused it for now: another request comes first */
 	struct io io;
-	struct http_stream stream;	/* what its exchanges see; while BUSY there is one */
+	struct http_stream stream;	/* what its exchanges see; while BUSY there is one.  VERSED: what all have in common */
 	union {
 		struct permit permit;
 		struct {	/* its first members */
@@ -62,6 +66,7 @@ struct http_conn {
 	struct buf in;	/* read, but not of the exchange: the next requests */
 	struct http1_head *head;	/* owned: of a request whose head is not whole */
 	double born;	/* worker->now: accepted */
+	struct http2_conn *versed;	/* owned: once it is VERSED; else NULL */
 };
 _Static_assert(offsetof(struct http_conn, peer) == offsetof(struct http_conn, permit.client), "one and the same");
 
@@ -115,6 +120,8 @@ double http_conn_idle(const struct http_conn *c, double now);
 struct http_conn *http_conn_make(struct listener *li, struct io *io, struct permit *p);
 /* Between two requests, or with part of a head, or waiting for a place. */
 bool http_conn_may_go(const struct http_conn *c);
+/* Ready for the first byte of a request, by the client's limits; in the worker's buffers. */
+struct http1_head *http_conn_begin_head(struct http_conn *c);
 /* READING: takes what it has read, as far as that goes, and waits for more. */
 void http_conn_run(struct http_conn *c);
 

@@ -7,7 +7,7 @@
 #include "data/http/http_own.h"
 #include "data/lane.h"
 
-#define HTTP_CLOCKS 8
+#define HTTP_CLOCKS 9
 /* Buckets of the table of pools. */
 #define HTTP_POOLS 64
 /* In a tick of the worker so many first requests of clients get a connection to a
@@ -25,7 +25,7 @@ struct http_lane {
 		struct {
 			struct deadline_list *request_clock, *keepalive_clock, *linger_clock,
 				*client_queue_clock;
-			struct deadline_list *response_clock, *idle_clock, *pace_clock, *pool_clock;
+			struct deadline_list *response_clock, *idle_clock, *pace_clock, *stall_clock, *pool_clock;
 		};
 		struct deadline_list *clocks[HTTP_CLOCKS];	/* all of them */
 	};

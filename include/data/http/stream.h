@@ -62,7 +62,7 @@ struct http_stream_ops {
 		       size_t *bytes);
 	/* Bytes of an answer that are to be read at most, for it takes no more now; 0: it takes none until there is an
 	 * event for the exchange.  NULL: what it does not take is held. */
-	size_t (*room)(const struct http_stream *s);
+	size_t (*room)(struct http_stream *s);
 	/* Bytes written that the client's machine has not taken yet. */
 	uint64_t (*untaken)(const struct http_stream *s);
 
@@ -119,7 +119,7 @@ http_stream_protocol(const struct http_stream *s, bool minor0)
 
 /* How much of an answer is to be read now; 0: nothing. */
 static inline size_t
-http_stream_room(const struct http_stream *s)
+http_stream_room(struct http_stream *s)
 {
 	return s->ops->room != NULL ? s->ops->room(s) : SIZE_MAX;
 }

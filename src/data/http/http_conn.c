@@ -28,6 +28,13 @@ http_config_of(const struct http_conn *c)
 	return &c->lane->config->http;
 }
 
+/* The one beside HTTP/1. */
+static const struct http_version *
+version_of(const struct http_conn *c)
+{
+	return c->lane->worker->proxy->version;
+}
+
 bool
 http_conn_enter(struct http_conn *c, struct lane *l, enum ending *why)
 {
@@ -128,6 +135,8 @@ http_conn_end(struct http_conn *c, enum ending ending)
 	}
 	if (c->state == HTTP_CONN_WAITING)
 		leave_client_queue(c);
+	if (c->versed != NULL)
+		version_of(c)->end(c, ending);
 	io_close(w->loop, &c->io);
 	finish_conn(c);
 }
@@ -224,9 +233,8 @@ http_conn_want(struct http_conn *c, bool read, bool write)
 	io_want(c->lane->worker->loop, &c->io, (read ? EV_READ : 0) | (write ? EV_WRITE : 0));
 }
 
-/* In the worker's buffers. */
-static struct http1_head *
-begin_request_head(struct http_conn *c)
+struct http1_head *
+http_conn_begin_head(struct http_conn *c)
 {
 	struct http1_head *h = &c->lane->worker->http->request;
 	const struct http_config *hc = http_config_of(c);
@@ -243,15 +251,46 @@ begin_request_head(struct http_conn *c)
 	return h;
 }
 
+/* What came first, p[0..n), begins another version of HTTP, or may do so: then more has to come. */
+static bool
+is_preface(const struct http_conn *c, const char *p, size_t n, bool *whole)
+{
+	const struct http_version *v = version_of(c);
+
+	*whole = n >= v->preface_bytes;
+	return memcmp(p, v->preface, *whole ? v->preface_bytes : n) == 0;
+}
+
+/* It is one that speaks HTTP/2 and said so by its first bytes, or by ALPN. */
+static void
+change_version(struct http_conn *c)
+{
+	free(c->head);
+	c->head = NULL;
+	if (version_of(c)->begin(c))
+		version_of(c)->on_event(c, EV_READ);
+	else
+		http_conn_end(c, END_MEMORY);
+}
+
 /* Bytes of one request and perhaps of what follows; returns how many were its.
  * Those left over have to be kept. */
 static size_t
 feed(struct http_conn *c, char *p, size_t n)
 {
-	struct http1_head *h = c->head != NULL ? c->head : begin_request_head(c);
+	struct http1_head *h = c->head != NULL ? c->head : http_conn_begin_head(c);
 	const struct http_config *hc = http_config_of(c);
 	size_t used = n;
+	bool whole;
 
+	if (hc->h2c && c->stream.requests == 0 && !c->stream.tls && is_preface(c, p, n, &whole)) {
+		c->state = whole ? HTTP_CONN_VERSED : c->state;
+		if (!whole && c->head == NULL && (c->head = malloc(sizeof(*h))) != NULL)
+			memcpy(c->head, h, sizeof(*h));
+		if (!whole && c->head == NULL)
+			http_conn_end(c, END_MEMORY);
+		return 0;
+	}
 	switch (http1_head_parse(h, p, n)) {
 	case HTTP1_NEED_MORE:
 		/* No request has begun: the clock of waiting runs on. */
@@ -312,6 +351,8 @@ http_conn_run(struct http_conn *c)
 		buf_consume(&c->in, used);
 	}
 	c->running = false;
+	if (c->state == HTTP_CONN_VERSED && c->versed == NULL)
+		change_version(c);
 	if (c->state != HTTP_CONN_READING)
 		return;
 	if (buf_len(&c->in) == 0)
@@ -390,7 +431,9 @@ read_request(struct http_conn *c)
 			http_conn_end(c, END_MEMORY);
 	}
 	c->running = false;
-	if (c->state == HTTP_CONN_READING)
+	if (c->state == HTTP_CONN_VERSED)
+		change_version(c);
+	else if (c->state == HTTP_CONN_READING)
 		http_conn_run(c);
 }
 
@@ -400,6 +443,10 @@ begin_reading(struct http_conn *c)
 {
 	if (leave_for_successor(c))
 		return;
+	if (c->stream.tls && tls_speaks(c->io.tls, version_of(c)->alpn)) {
+		change_version(c);
+		return;
+	}
 	read_request(c);
 	if (c->state == HTTP_CONN_READING)
 		io_want(c->lane->worker->loop, &c->io, EV_READ);
@@ -433,6 +480,9 @@ http_conn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 		return;
 	case HTTP_CONN_BUSY:
 		exchange_on_client(c->stream.exchange, io_events(&c->io, revents));
+		return;
+	case HTTP_CONN_VERSED:
+		version_of(c)->on_event(c, io_events(&c->io, revents));
 		return;
 	case HTTP_CONN_LINGERING:
 		if (io_events(&c->io, revents) & EV_WRITE)
@@ -472,7 +522,9 @@ http_conn_next(struct http_conn *c)
 double
 http_conn_idle(const struct http_conn *c, double now)
 {
-	return c->state == HTTP_CONN_READING && c->head == NULL ? now - c->deadline.touched : 0;
+	bool idle = c->state == HTTP_CONN_VERSED ? version_of(c)->is_idle(c) : c->state == HTTP_CONN_READING && c->head == NULL;
+
+	return idle ? now - c->deadline.touched : 0;
 }
 
 /* What one that waits for a place has asked meanwhile, so that its answer fits; NULL: that has not come. */
@@ -481,7 +533,7 @@ look_at_request(struct http_conn *c)
 {
 	struct relay_buffers *buffers = &c->lane->worker->buffers;
 	ssize_t n = io_read(&c->io, buffers->buffer, buffers->size);
-	struct http1_head *h = begin_request_head(c);
+	struct http1_head *h = http_conn_begin_head(c);
 
 	c->stream.begun = c->born;
 	return n > 0 && http1_head_parse(h, buffers->buffer, (size_t)n) == HTTP1_DONE ? h : NULL;
@@ -493,7 +545,9 @@ http_conn_expired(struct deadline *d)
 	struct http_conn *c = container_of(d, struct http_conn, deadline);
 	struct http_answer a;
 
-	if (c->state == HTTP_CONN_WAITING) {
+	if (c->state == HTTP_CONN_VERSED) {
+		version_of(c)->expired(c);
+	} else if (c->state == HTTP_CONN_WAITING) {
 		leave_client_queue(c);
 		permit_leave_queue(&c->permit);
 		list_append(&c->lane->http->clients[c->stream.entrance], &c->link);

@@ -7,6 +7,7 @@
 #include "data/http/http_conn.h"
 #include "data/http/http_lane.h"
 #include "data/http/upstream.h"
+#include "data/proxy.h"
 #include "data/tcp/tcp_lane.h"
 
 static void
@@ -32,6 +33,7 @@ set_http_terms(struct lane *l)
 	worker_set_clock(w, &hl->response_clock, h->response_timeout, exchange_expired);
 	worker_set_clock(w, &hl->idle_clock, s->idle_timeout, exchange_expired);
 	worker_set_clock(w, &hl->pace_clock, pace, exchange_pace_expired);
+	worker_set_clock(w, &hl->stall_clock, h->http2.stall_timeout / 4, w->proxy->version->stalled);
 	worker_set_clock(w, &hl->pool_clock, h->pool_idle, upstream_expired);
 }
 
@@ -133,6 +135,8 @@ end_previews(struct lane *l)
 
 		if (c->state == HTTP_CONN_READING)
 			http_conn_end(c, END_PREVIEW);
+		else if (c->state == HTTP_CONN_VERSED)
+			l->worker->proxy->version->leave(c);
 	}
 }
 
@@ -190,12 +194,17 @@ static void
 fit_buffers(struct worker *w, const struct config *config)
 {
 	http_buffers_fit(&w->http, config, RELAY_READ_MAX);
+	w->proxy->version->fit(w, config);
 }
 
-/* Exchanges before their clients and upstreams. */
+/* Exchanges before their streams, clients and upstreams. */
 static void
 reap_http(struct worker *w)
 {
+	const struct http_version *v = w->proxy->version;
+
+	if (w->http2 != NULL)
+		v->flush(w);
 	LIST_EACH(it, &w->ended[WAITER_REQUEST]) {
 		struct exchange *x = list_entry(it, struct exchange, dial.link);
 
@@ -204,6 +213,8 @@ reap_http(struct worker *w)
 		x->magic = 0;
 		free(x);
 	}
+	if (w->http2 != NULL)
+		v->reap(w);
 	LIST_EACH(it, &w->ended_upstreams) {
 		struct upstream *u = list_entry(it, struct upstream, link);
 
@@ -216,6 +227,8 @@ reap_http(struct worker *w)
 
 		CHECK(permit_is_empty(&c->permit));
 		list_remove(it);
+		if (c->versed != NULL)
+			v->free(c);
 		c->magic = 0;
 		free(c);
 	}

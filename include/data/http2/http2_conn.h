@@ -1,0 +1,134 @@
+/* http2_conn.h - a client's connection that speaks HTTP/2 (RFC 9113): frames, settings, windows, GOAWAY.
+ * It belongs to a struct http_conn, which has the socket, the place and the lane; its requests are streams
+ * (data/http2/http2_stream.h), each with a color of its own.  A flip does nothing to it.
+ * Reads into the worker's buffer; what it writes gathers in one queue, which is flushed when the loop turn is over.
+ * Its memory: the queue and what windows hold back, a quarter of http2.max_memory each, beyond which backends are not
+ * read; and the request bodies that its windows let come, the other half.  Idle it holds none of that.
+ * Thread: the owning worker. */
+#ifndef DATA_HTTP2_CONN_H
+#define DATA_HTTP2_CONN_H
+
+#include "base/buf.h"
+#include "data/http/http_conn.h"
+#include "proto/hpack_decoder.h"
+#include "proto/hpack_encoder.h"
+#include "proto/http2_frame.h"
+
+#define HTTP2_CONN_MAGIC 0x68326332u
+/* Streams that have ended and are remembered: their frames may still come. */
+#define HTTP2_GONE 16
+
+struct http2_stream;
+
+/* What a client may do so often in a second, or in one go and then so often (data/http2/http2_limits.c). */
+enum http2_rate {
+	HTTP2_RATE_RESETS,	/* streams reset by the client */
+	HTTP2_RATE_FAULTS,	/* streams that we had to reset */
+	HTTP2_RATE_PING,
+	HTTP2_RATE_SETTINGS,
+	HTTP2_RATE_WINDOW,
+	HTTP2_RATE_PRIORITY,
+	HTTP2_RATE_EMPTY,	/* DATA without data, frames of types that mean nothing */
+	HTTP2_RATES
+};
+
+struct http2_rates {
+	double since;	/* worker->now: the tokens that are used since then */
+	uint16_t used[HTTP2_RATES];
+};
+
+struct http2_conn {
+	uint32_t magic;
+	bool settled;	/* preface and first SETTINGS have come */
+	bool leaving;	/* a first GOAWAY was sent, or the last */
+	bool left;	/* the last one was: no stream above last_id */
+	bool broken;	/* by a fault of the client's: what it sends is not looked at */
+	bool closing;	/* nothing follows what is in the queue */
+	bool prefaced;	/* the client's preface has come */
+	bool pending;	/* what was read before it spoke HTTP/2 is not looked at yet */
+	bool doomed;	/* it cannot go on, and is closed when the turn is over */
+	struct http_conn *c;
+	struct link streams;	/* http2_stream.link, oldest first */
+	struct link ready;	/* http2_stream.ready: to be gone on with, first come first */
+	struct link due;	/* in the worker's list: there is something to be flushed */
+	uint32_t n_streams;	/* under way */
+	uint32_t starved;	/* of them, those whose answer waits for room */
+	uint32_t last_id;	/* the highest that was used */
+	int32_t send_window;
+	int32_t recv_window;	/* what may still come */
+	uint32_t recv_owed;	/* was taken, and is not told yet */
+	uint32_t frames_sent;	/* DATA, not answered by WINDOW_UPDATE yet */
+	struct http2_settings peer;
+	struct hpack_decoder decoder;
+	struct hpack_encoder encoder;
+	struct buf out;	/* frames that the socket has not taken */
+	struct buf block;	/* of HEADERS whose block goes on */
+	uint32_t block_id;	/* its stream; 0: none */
+	uint8_t block_flags, continuations;
+	size_t held;	/* bytes of answers that windows hold back, of all streams */
+	struct deadline stall;	/* while there is something to send */
+	double progress;	/* worker->now: its socket took something last, or it had nothing to take */
+	struct http2_rates rates;
+	uint32_t gone[HTTP2_GONE];	/* ids; the lowest bit: not reset by us */
+	uint8_t next_gone;
+};
+
+/* What the HTTP/2 connections of one worker share. */
+struct http2_buffers {
+	struct link due;	/* http2_conn.due */
+	struct link ended;	/* http2_stream.link */
+	struct hpack_fields fields;	/* of the block that is being read */
+	uint32_t fields_room;	/* of them */
+	char *text;	/* the head of its request, or trailers */
+	size_t room;
+};
+
+/* NULL: it speaks HTTP/1. */
+static inline struct http2_conn *
+http2_of(const struct http_conn *c)
+{
+	return c->versed;
+}
+
+static inline struct worker *
+http2_worker(const struct http2_conn *h)
+{
+	return h->c->lane->worker;
+}
+
+static inline const struct http2_config *
+http2_config_of(const struct http2_conn *h)
+{
+	return &h->c->lane->config->http.http2;
+}
+
+/* -- http2_conn.c -- */
+
+/* Room for n more bytes of the queue, which is flushed when the turn is over; NULL: it is too long, or memory is out, and
+ * the connection ends then.  http2_wrote() follows. */
+char *http2_reserve(struct http2_conn *h, size_t n);
+void http2_wrote(struct http2_conn *h, size_t n);
+/* It is told by GOAWAY and closed. */
+void http2_conn_fault(struct http2_conn *h, enum http2_reason reason);
+/* A stream less: what follows of that for the connection. */
+void http2_conn_settle(struct http2_conn *h);
+/* More may be sent: streams that wait for that go on. */
+void http2_wake(struct http2_conn *h);
+/* The client's bytes were taken: it may send so many more. */
+void http2_credit(struct http2_conn *h, uint32_t n);
+void http2_stall_watch(struct http2_conn *h);
+void http2_stalled(struct deadline *d);
+
+/* -- http2_read.c -- */
+
+/* Takes the frames at p[0..n) that are whole; returns how many bytes they were. */
+size_t http2_take_frames(struct http2_conn *h, const char *p, size_t n);
+
+/* -- http2_limits.c -- */
+
+/* One of these more: false when it was one too many, and the connection is at fault. */
+bool http2_rate(struct http2_conn *h, enum http2_rate rate);
+/* For teal_http2_refused_total and the log. */
+void http2_count(struct http2_conn *h, enum http2_reason reason);
+
+#endif

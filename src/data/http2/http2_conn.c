@@ -1,0 +1,546 @@
+/* http2_conn.c - a client's connection that speaks HTTP/2: its life, its queue, and its end.
+ * Thread: owning worker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/http/exchange.h"
+#include "data/http2/http2_stream.h"
+#include "data/proxy.h"
+#include "proto/http2_request.h"
+
+/* In one turn of the loop so many rounds of what was made room for: others are to get theirs. */
+#define ROUNDS 4
+/* Beyond its limit the queue may still take what no stream waits for: answers to PING and the like, heads. */
+#define QUEUE_EXTRA (256 * 1024)
+
+static const char goodbye[8] = "teal-bye";
+
+/* -- the queue ------------------------------------------------------------------------ */
+
+static void
+make_due(struct http2_conn *h)
+{
+	if (list_empty(&h->due))
+		list_append(&http2_worker(h)->http2->due, &h->due);
+}
+
+char *
+http2_reserve(struct http2_conn *h, size_t n)
+{
+	char *p;
+
+	if (h->closing || h->c->state != HTTP_CONN_VERSED)
+		return NULL;
+	h->out.max = http2_config_of(h)->max_memory / 4 + QUEUE_EXTRA;
+	p = buf_reserve(&h->out, n);
+	make_due(h);
+	if (p == NULL) {
+		http2_count(h, HTTP2_OUT_QUEUE);
+		h->broken = h->closing = h->doomed = true;
+	}
+	return p;
+}
+
+void
+http2_wrote(struct http2_conn *h, size_t n)
+{
+	buf_commit(&h->out, n);
+}
+
+void
+http2_credit(struct http2_conn *h, uint32_t n)
+{
+	h->recv_owed += n;
+	if (h->recv_owed >= HTTP2_WINDOW_DEFAULT / 2)
+		make_due(h);
+}
+
+static void
+tell_credit(struct http2_conn *h)
+{
+	char *p;
+
+	if (h->recv_owed < HTTP2_WINDOW_DEFAULT / 2 || (p = http2_reserve(h, HTTP2_WINDOW_UPDATE_BYTES)) == NULL)
+		return;
+	http2_put_window_update(p, 0, h->recv_owed);
+	http2_wrote(h, HTTP2_WINDOW_UPDATE_BYTES);
+	h->recv_window += (int32_t)h->recv_owed;
+	h->recv_owed = 0;
+}
+
+void
+http2_wake(struct http2_conn *h)
+{
+	if (h->starved == 0 && h->held == 0)
+		return;
+	LIST_EACH(it, &h->streams) {
+		struct http2_stream *st = list_entry(it, struct http2_stream, link);
+
+		if ((st->starved || buf_len(&st->held) > 0) && http2_stream_may_write(st))
+			http2_stream_ready(st, false, true);
+	}
+}
+
+/* Those that are ready now; what they make ready again has its turn later. */
+static void
+run_ready(struct http2_conn *h)
+{
+	unsigned n = h->n_streams;
+	struct link *first;
+
+	while (n-- > 0 && h->c->state == HTTP_CONN_VERSED && (first = list_first(&h->ready)) != NULL)
+		http2_stream_run(list_entry(first, struct http2_stream, ready));
+}
+
+static bool
+is_full(const struct http2_conn *h)
+{
+	return buf_len(&h->out) >= http2_config_of(h)->max_memory / 4;
+}
+
+static void
+want_http2(struct http2_conn *h)
+{
+	bool more = buf_len(&h->out) > 0;
+
+	/* A client that does not read is not read either. */
+	io_want(http2_worker(h)->loop, &h->c->io,
+		(h->broken || is_full(h) ? 0 : EV_READ) | (more ? EV_WRITE : 0));
+	if (more)
+		http2_stall_watch(h);
+	else if (h->n_streams == 0)
+		buf_free(&h->out);
+}
+
+/* False: it would block, or the connection has ended. */
+static bool
+send_queue(struct http2_conn *h)
+{
+	while (buf_len(&h->out) > 0) {
+		struct str all = buf_str(&h->out);
+		ssize_t n = io_write(&h->c->io, all.p, all.n, false);
+
+		if (n < 0 && io_would_block())
+			return false;
+		if (n < 0) {
+			http_conn_end(h->c, END_CLIENT_RESET);
+			return false;
+		}
+		buf_consume(&h->out, (size_t)n);
+		h->progress = http2_worker(h)->now;
+	}
+	return true;
+}
+
+static void
+flush_conn(struct http2_conn *h)
+{
+	struct http_conn *c = h->c;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		if (h->doomed) {
+			http_conn_end(c, END_CLIENT_RESET);
+			return;
+		}
+		tell_credit(h);
+		if (!send_queue(h))
+			break;
+		if (h->closing) {
+			list_remove(&h->due);
+			deadline_disarm(&h->stall);
+			http_conn_linger(c);
+			return;
+		}
+		http2_wake(h);
+		if (list_empty(&h->ready))
+			break;
+		run_ready(h);
+		if (c->state != HTTP_CONN_VERSED)
+			return;
+	}
+	if (c->state != HTTP_CONN_VERSED)
+		return;
+	list_remove(&h->due);
+	want_http2(h);
+}
+
+static void
+flush_http2(struct worker *w)
+{
+	struct link *first;
+
+	while ((first = list_first(&w->http2->due)) != NULL) {
+		struct http2_conn *h = list_entry(first, struct http2_conn, due);
+
+		list_remove(first);
+		flush_conn(h);
+	}
+}
+
+/* -- goodbye --------------------------------------------------------------------------- */
+
+static void
+put_goaway(struct http2_conn *h, uint32_t last, enum http2_code code, struct str why)
+{
+	char *p = http2_reserve(h, HTTP2_GOAWAY_BYTES(why));
+
+	if (p == NULL)
+		return;
+	http2_put_goaway(p, last, code, why);
+	http2_wrote(h, HTTP2_GOAWAY_BYTES(why));
+}
+
+/* Streams that are under way, whatever they wait for. */
+static void
+end_streams(struct http2_conn *h, enum ending ending, bool told)
+{
+	struct link *first;
+
+	while ((first = list_first(&h->streams)) != NULL) {
+		struct http2_stream *st = list_entry(first, struct http2_stream, link);
+
+		st->peer_reset |= told;
+		if (st->stream.exchange != NULL)
+			exchange_abort(st->stream.exchange, ending);
+		else
+			http2_stream_close(st);
+	}
+}
+
+void
+http2_conn_fault(struct http2_conn *h, enum http2_reason reason)
+{
+	if (h->broken || h->c->state != HTTP_CONN_VERSED)
+		return;
+	http2_count(h, reason);
+	put_goaway(h, h->last_id, http2_reason_code(reason), str_from(http2_reason_words(reason)));
+	h->broken = true;
+	end_streams(h, END_BAD_REQUEST, true);
+	h->closing = true;
+	make_due(h);
+}
+
+/* The client may bring no more, and knows it, or had time to. */
+static void
+say_last(struct http2_conn *h)
+{
+	h->left = true;
+	put_goaway(h, h->last_id, HTTP2_NO_ERROR, STR(""));
+	if (h->n_streams == 0)
+		h->closing = true;
+	make_due(h);
+}
+
+static void
+leave_http2(struct http_conn *c)
+{
+	struct http2_conn *h = http2_of(c);
+	char *p;
+
+	if (h->leaving && !h->left) {
+		say_last(h);
+		return;
+	}
+	if (h->leaving)
+		return;
+	h->leaving = true;
+	put_goaway(h, HTTP2_STREAM_MOST, HTTP2_NO_ERROR, STR(""));
+	if ((p = http2_reserve(h, HTTP2_PING_BYTES)) != NULL) {
+		http2_put_ping(p, goodbye, false);
+		http2_wrote(h, HTTP2_PING_BYTES);
+	}
+	deadline_arm(c->lane->http->linger_clock, &c->deadline, http2_worker(h)->now);
+}
+
+void
+http2_conn_settle(struct http2_conn *h)
+{
+	struct http_conn *c = h->c;
+	struct worker *w = http2_worker(h);
+
+	if (h->n_streams > 0 || c->state != HTTP_CONN_VERSED || h->broken)
+		return;
+	make_due(h);
+	if (h->left)
+		h->closing = true;
+	else if (!h->leaving && http_stream_must_leave(&c->stream, w))
+		leave_http2(c);
+	else if (!h->leaving)
+		deadline_arm(c->lane->http->keepalive_clock, &c->deadline, w->now);
+}
+
+static void
+http2_expired(struct http_conn *c)
+{
+	struct http2_conn *h = http2_of(c);
+
+	if (h->n_streams > 0 && !h->leaving)
+		return;
+	/* Who has said nothing is not told anything. */
+	if (!h->settled)
+		http_conn_end(c, END_HEADER_TIMEOUT);
+	else if (h->closing)
+		http_conn_end(c, END_IDLE);
+	else
+		leave_http2(c);
+}
+
+/* -- what is not taken ------------------------------------------------------------------- */
+
+void
+http2_stall_watch(struct http2_conn *h)
+{
+	struct worker *w = http2_worker(h);
+
+	if (!list_empty(&h->stall.link))
+		return;
+	h->progress = w->now;
+	deadline_arm(h->c->lane->http->stall_clock, &h->stall, w->now);
+}
+
+void
+http2_stalled(struct deadline *d)
+{
+	struct http2_conn *h = container_of(d, struct http2_conn, stall);
+	struct worker *w = http2_worker(h);
+	double after = http2_config_of(h)->stall_timeout, oldest = w->now;
+	bool left = false;
+
+	CHECK(h->magic == HTTP2_CONN_MAGIC);
+	deadline_disarm(d);
+	if (after <= 0 || h->c->state != HTTP_CONN_VERSED)
+		return;
+	/* Its socket has taken nothing. */
+	if (buf_len(&h->out) > 0 && w->now - h->progress >= after) {
+		http2_count(h, HTTP2_STALLED_ALL);
+		io_reset_on_close(&h->c->io);
+		http_conn_end(h->c, END_CLIENT_SLOW);
+		return;
+	}
+	LIST_EACH(it, &h->streams) {
+		struct http2_stream *st = list_entry(it, struct http2_stream, link);
+
+		if (st->held_since <= 0)
+			continue;
+		left = true;
+		if (w->now - st->held_since >= after) {
+			http2_count(h, HTTP2_STALLED);
+			http2_put_reset(h, st->id, http2_reason_code(HTTP2_STALLED));
+			http2_stream_abort(st, END_CLIENT_SLOW);
+		} else if (st->held_since < oldest) {
+			oldest = st->held_since;
+		}
+	}
+	if (!left && buf_len(&h->out) == 0)
+		return;
+	if (buf_len(&h->out) > 0 && h->progress < oldest)
+		oldest = h->progress;
+	deadline_arm(h->c->lane->http->stall_clock, d, oldest);
+}
+
+/* -- events ---------------------------------------------------------------------------- */
+
+static void
+read_frames(struct http2_conn *h)
+{
+	struct http_conn *c = h->c;
+	struct relay_buffers *buffers = &http2_worker(h)->buffers;
+	size_t before = buf_len(&c->in), used;
+	ssize_t n;
+
+	memcpy(buffers->buffer, buf_str(&c->in).p, before);
+	n = io_read(&c->io, buffers->buffer + before, RELAY_READ_MAX - before);
+	if (n < 0 && io_would_block()) {
+		if (!h->pending)
+			return;
+		n = 0;
+	} else if (n <= 0) {
+		http_conn_end(c, n < 0 ? END_CLIENT_RESET : h->n_streams > 0 ? END_CLIENT_GONE : END_DONE);
+		return;
+	}
+	h->pending = false;
+	buf_free(&c->in);
+	n += (ssize_t)before;
+	used = http2_take_frames(h, buffers->buffer, (size_t)n);
+	if (c->state == HTTP_CONN_VERSED && used < (size_t)n && !buf_append(&c->in, buffers->buffer + used, (size_t)n - used))
+		http_conn_end(c, END_MEMORY);
+}
+
+static void
+http2_on_event(struct http_conn *c, int revents)
+{
+	struct http2_conn *h = http2_of(c);
+
+	if ((revents & EV_READ) && !h->broken)
+		read_frames(h);
+	if (c->state != HTTP_CONN_VERSED)
+		return;
+	run_ready(h);
+	if (c->state == HTTP_CONN_VERSED)
+		make_due(h);
+}
+
+/* -- its life --------------------------------------------------------------------------- */
+
+static void
+put_settings(struct http2_conn *h)
+{
+	const struct http2_config *hc = http2_config_of(h);
+	struct http2_settings ours = HTTP2_SETTINGS_INITIAL;
+	uint32_t window = (uint32_t)(hc->max_memory / 2);
+	char *p = http2_reserve(h, HTTP2_SETTINGS_BYTES + HTTP2_WINDOW_UPDATE_BYTES), *end;
+
+	if (p == NULL)
+		return;
+	ours.streams = hc->max_streams;
+	ours.fields = (uint32_t)hc->max_header_size;
+	end = http2_put_settings(p, &ours);
+	h->recv_window = HTTP2_WINDOW_DEFAULT;
+	if (window > HTTP2_WINDOW_DEFAULT) {
+		end = http2_put_window_update(end, 0, window - HTTP2_WINDOW_DEFAULT);
+		h->recv_window = (int32_t)window;
+	}
+	http2_wrote(h, (size_t)(end - p));
+}
+
+static bool
+begin_connection(struct http_conn *c)
+{
+	struct http2_conn *h = calloc(1, sizeof(*h));
+
+	if (h == NULL)
+		return false;
+	h->magic = HTTP2_CONN_MAGIC;
+	h->c = c;
+	c->versed = h;
+	c->state = HTTP_CONN_VERSED;
+	list_init(&h->streams);
+	list_init(&h->ready);
+	list_init(&h->due);
+	deadline_init(&h->stall);
+	h->peer = HTTP2_SETTINGS_INITIAL;
+	h->send_window = HTTP2_WINDOW_DEFAULT;
+	h->rates.since = c->lane->worker->now;
+	hpack_decoder_init(&h->decoder, HPACK_TABLE_DEFAULT);
+	hpack_encoder_init(&h->encoder, HPACK_TABLE_DEFAULT);
+	c->stream.keep = true;
+	h->pending = buf_len(&c->in) > 0;
+	c->in.max = RELAY_READ_MAX;
+	put_settings(h);
+	return true;
+}
+
+static void
+end_http2(struct http_conn *c, enum ending ending)
+{
+	struct http2_conn *h = http2_of(c);
+	bool gone = ending == END_CLIENT_RESET || ending == END_CLIENT_GONE || ending == END_MEMORY;
+
+	/* Those that are under way are told, as far as that goes at once. */
+	if (!gone && !h->broken)
+		put_goaway(h, h->last_id, HTTP2_NO_ERROR, STR(""));
+	h->broken = true;
+	end_streams(h, ending, gone);
+	if (!gone && !h->doomed && buf_len(&h->out) > 0)
+		(void)io_write(&c->io, buf_str(&h->out).p, buf_len(&h->out), false);
+	list_remove(&h->due);
+	list_remove(&h->ready);
+	deadline_disarm(&h->stall);
+	buf_free(&h->out);
+	buf_free(&h->block);
+}
+
+static void
+free_http2(struct http_conn *c)
+{
+	struct http2_conn *h = http2_of(c);
+
+	hpack_decoder_free(&h->decoder);
+	hpack_encoder_free(&h->encoder);
+	h->magic = 0;
+	free(h);
+	c->versed = NULL;
+}
+
+static bool
+http2_is_idle(const struct http_conn *c)
+{
+	return http2_of(c)->n_streams == 0 && http2_of(c)->block_id == 0;
+}
+
+/* -- of a worker ------------------------------------------------------------------------- */
+
+static void
+fit_http2(struct worker *w, const struct config *config)
+{
+	struct http2_buffers *b = w->http2;
+	uint32_t fields = 0;
+	size_t size = 0;
+
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct http2_config *hc = &config->services[i].http.http2;
+
+		if (config->services[i].mode != MODE_HTTP)
+			continue;
+		fields = hc->max_fields > fields ? hc->max_fields : fields;
+		size = hc->max_header_size > size ? hc->max_header_size : size;
+	}
+	if (fields == 0)
+		return;
+	if (b == NULL) {
+		b = w->http2 = must_alloc(sizeof(*b));
+		list_init(&b->due);
+		list_init(&b->ended);
+	}
+	if (HPACK_TEXT_ROOM(size) + HTTP2_REQUEST_EXTRA > b->room) {
+		b->room = HPACK_TEXT_ROOM(size) + HTTP2_REQUEST_EXTRA;
+		b->fields.text = must_grow(b->fields.text, b->room, 1);
+		b->text = must_grow(b->text, b->room, 1);
+	}
+	if (fields > b->fields_room) {
+		b->fields.fields = must_grow(b->fields.fields, fields, sizeof(*b->fields.fields));
+		b->fields_room = fields;
+	}
+}
+
+static void
+reap_http2(struct worker *w)
+{
+	LIST_EACH(it, &w->http2->ended) {
+		struct http2_stream *st = list_entry(it, struct http2_stream, link);
+
+		list_remove(it);
+		st->magic = 0;
+		free(st);
+	}
+}
+
+static void
+destroy_http2(struct worker *w)
+{
+	if (w->http2 == NULL)
+		return;
+	free(w->http2->fields.fields);
+	free(w->http2->fields.text);
+	free(w->http2->text);
+	free(w->http2);
+	w->http2 = NULL;
+}
+
+const struct http_version http2_version = {
+	.alpn = "h2",
+	.preface = HTTP2_PREFACE,
+	.preface_bytes = HTTP2_PREFACE_BYTES,
+	.begin = begin_connection,
+	.on_event = http2_on_event,
+	.expired = http2_expired,
+	.is_idle = http2_is_idle,
+	.leave = leave_http2,
+	.end = end_http2,
+	.free = free_http2,
+	.stalled = http2_stalled,
+	.fit = fit_http2,
+	.flush = flush_http2,
+	.reap = reap_http2,
+	.destroy = destroy_http2,
+};

@@ -1,0 +1,655 @@
+/* http2_stream.c - what an exchange asks of a stream of HTTP/2, and what becomes of it in frames.
+ * Thread: owning worker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/http/exchange.h"
+#include "data/http/http_answer.h"
+#include "data/http/http_buffers.h"
+#include "data/http2/http2_stream.h"
+#include "data/proxy.h"
+#include "net/sock.h"
+#include "proto/http2_response.h"
+
+/* Of an answer that has not begun so much is read at least: its head has to be seen. */
+#define HEAD_LEAST 4096
+
+static struct http2_stream *
+http2_stream_of(const struct http_stream *s)
+{
+	struct http2_stream *st = container_of(s, struct http2_stream, stream);
+
+	CHECK(st->magic == HTTP2_STREAM_MAGIC);
+	return st;
+}
+
+static double
+now_of(const struct http2_stream *st)
+{
+	return http2_worker(st->conn)->now;
+}
+
+/* -- frames ------------------------------------------------------------------------ */
+
+void
+http2_put_reset(struct http2_conn *h, uint32_t id, enum http2_code code)
+{
+	char *p = http2_reserve(h, HTTP2_RST_STREAM_BYTES);
+
+	if (p == NULL)
+		return;
+	http2_put_rst_stream(p, id, code);
+	http2_wrote(h, HTTP2_RST_STREAM_BYTES);
+}
+
+/* A head as HTTP/1 has it, or with trailers the lines of those; returns the bytes of its frames, 0: it cannot be
+ * sent. */
+static size_t
+put_block(struct http2_stream *st, struct str text, bool trailers, bool end)
+{
+	struct http2_conn *h = st->conn;
+	size_t most = HTTP2_RESPONSE_ROOM(text.n), n;
+	char *p = http2_reserve(h, HTTP2_HEADERS_BYTES(most, h->peer.frame));
+
+	if (p == NULL)
+		return 0;
+	n = trailers ? http2_trailers_encode(text, &h->encoder, p + HTTP2_FRAME_HEAD) :
+		       http2_response_write(text, &h->encoder, p + HTTP2_FRAME_HEAD);
+	if (n == 0 && !trailers)
+		return 0;
+	n = http2_frame_block(p, n, st->id, end, h->peer.frame);
+	http2_wrote(h, n);
+	st->ended |= end;
+	return n;
+}
+
+static size_t
+window_of(const struct http2_stream *st)
+{
+	int32_t w = st->send_window < st->conn->send_window ? st->send_window : st->conn->send_window;
+
+	return w > 0 ? (size_t)w : 0;
+}
+
+static bool
+queue_is_full(const struct http2_conn *h)
+{
+	return buf_len(&h->out) >= http2_config_of(h)->max_memory / 4;
+}
+
+/* Sends what the windows and the queue let through; returns how much, -1: the connection is over. */
+static ssize_t
+put_data(struct http2_stream *st, const char *p, size_t n, bool last)
+{
+	struct http2_conn *h = st->conn;
+	size_t sent = 0;
+
+	while (sent < n) {
+		size_t most = window_of(st), frame = n - sent;
+		bool end;
+		char *q;
+
+		if (most == 0 || queue_is_full(h))
+			break;
+		if (frame > most)
+			frame = most;
+		if (frame > HTTP2_FRAME_DEFAULT)
+			frame = HTTP2_FRAME_DEFAULT;
+		if ((q = http2_reserve(h, HTTP2_FRAME_HEAD + frame)) == NULL)
+			return -1;
+		end = last && sent + frame == n;
+		q = http2_put_head(q, (uint32_t)frame, HTTP2_DATA, end ? HTTP2_F_END_STREAM : 0, st->id);
+		memcpy(q, p + sent, frame);
+		http2_wrote(h, HTTP2_FRAME_HEAD + frame);
+		st->send_window -= (int32_t)frame;
+		h->send_window -= (int32_t)frame;
+		h->frames_sent++;
+		st->ended |= end;
+		sent += frame;
+	}
+	if (sent > 0)
+		st->held_since = 0;
+	return (ssize_t)sent;
+}
+
+static void
+note_held(struct http2_stream *st)
+{
+	if (st->held_since == 0)
+		st->held_since = now_of(st);
+	http2_stall_watch(st->conn);
+}
+
+/* The answer's next bytes; what does not go now is held. */
+static bool
+send_data(struct http2_stream *st, struct str data, bool last)
+{
+	ssize_t sent = buf_len(&st->held) > 0 ? 0 : put_data(st, data.p, data.n, last);
+
+	if (sent < 0)
+		return false;
+	if ((size_t)sent == data.n)
+		return true;
+	st->held.max = buf_len(&st->held) + data.n - (size_t)sent;
+	if (!buf_append(&st->held, data.p + sent, data.n - (size_t)sent))
+		return false;
+	st->conn->held += data.n - (size_t)sent;
+	note_held(st);
+	return true;
+}
+
+/* All of the answer has come: its end follows what is held. */
+static bool
+end_answer(struct http2_stream *st)
+{
+	struct http2_conn *h = st->conn;
+	char *p;
+
+	st->ending = true;
+	if (st->ended || buf_len(&st->held) > 0)
+		return true;
+	if (buf_len(&st->trailers) > 0)
+		return put_block(st, buf_str(&st->trailers), true, true) > 0;
+	if ((p = http2_reserve(h, HTTP2_FRAME_HEAD)) == NULL)
+		return false;
+	http2_put_head(p, 0, HTTP2_DATA, HTTP2_F_END_STREAM, st->id);
+	http2_wrote(h, HTTP2_FRAME_HEAD);
+	st->ended = true;
+	return true;
+}
+
+/* -- the request ------------------------------------------------------------------- */
+
+bool
+http2_stream_take(struct http2_stream *st, const char *p, size_t n)
+{
+	static const char gap[HTTP2_CHUNK_GAP];
+
+	st->in.max = buf_len(&st->in) + n + sizeof(gap);
+	if (st->chunked && buf_len(&st->in) == 0 && n > 0 && !buf_append(&st->in, gap, sizeof(gap)))
+		return false;
+	return buf_append(&st->in, p, n);
+}
+
+/* What has come, as HTTP/1 frames it: one chunk, and the end if that has come.  False: memory is out. */
+static bool
+compose_body(struct http2_stream *st, struct str *text)
+{
+	struct str trailers = buf_str(&st->in_trailers);
+	char line[HTTP1_CHUNK_LINE];
+	size_t data = buf_len(&st->in), begin = 0, k;
+
+	*text = buf_str(&st->in);
+	if (!st->chunked)
+		return true;
+	st->in.max = data + trailers.n + 16;
+	if (data > 0) {
+		data -= HTTP2_CHUNK_GAP;
+		k = http1_chunk_line(data, line);
+		begin = HTTP2_CHUNK_GAP - k;
+		memcpy(st->in.data + st->in.start + begin, line, k);
+		if (!buf_append(&st->in, "\r\n", 2))
+			return false;
+	}
+	if (st->recv_done && (!buf_append(&st->in, "0\r\n", 3) || !buf_append(&st->in, trailers.p, trailers.n) ||
+			      !buf_append(&st->in, "\r\n", 2)))
+		return false;
+	*text = buf_str(&st->in);
+	text->p += begin;
+	text->n -= begin;
+	return true;
+}
+
+/* The backend has them. */
+static void
+credit_body(struct http2_stream *st)
+{
+	struct http2_conn *h = st->conn;
+	uint32_t n = st->unread;
+
+	st->unread = 0;
+	http2_credit(h, n);
+	if (st->recv_done)
+		return;
+	st->recv_owed += n;
+	if (st->recv_owed >= HTTP2_WINDOW_DEFAULT / 2) {
+		char *p = http2_reserve(h, HTTP2_WINDOW_UPDATE_BYTES);
+
+		if (p == NULL)
+			return;
+		http2_put_window_update(p, st->id, st->recv_owed);
+		http2_wrote(h, HTTP2_WINDOW_UPDATE_BYTES);
+		st->recv_window += (int32_t)st->recv_owed;
+		st->recv_owed = 0;
+	}
+}
+
+static enum pump_result
+read_http2_body(struct http_stream *s, struct body_pump *up, struct io *backend)
+{
+	struct http2_stream *st = http2_stream_of(s);
+	enum pump_result result = PUMP_OK;
+	struct str text;
+	size_t taken;
+
+	if (relay_flush(&up->relay, backend, &http2_worker(st->conn)->buffers) != RELAY_OK)
+		return PUMP_DESTINATION_FAILED;
+	if (!pump_is_blocked(up) && !pump_has_all(up) && (buf_len(&st->in) > 0 || st->recv_done)) {
+		if (!compose_body(st, &text))
+			return PUMP_NO_MEMORY;
+		if (text.n > 0)
+			result = pump_pass(up, (char *)(uintptr_t)text.p, text.n, backend, &taken);
+		buf_free(&st->in);
+	}
+	if (result == PUMP_OK && !pump_is_blocked(up) && buf_len(&st->in) == 0)
+		credit_body(st);
+	return result;
+}
+
+/* The frames behind a request are other streams'. */
+static enum pump_result
+read_http2_ahead(struct http_stream *s)
+{
+	(void)s;
+	return PUMP_OK;
+}
+
+static bool
+is_last_of_http2(const struct http_stream *s)
+{
+	(void)s;
+	return true;
+}
+
+static bool
+http2_client_is_gone(struct http_stream *s, bool whole)
+{
+	(void)whole;
+	return sock_error(io_fd(&http2_stream_of(s)->conn->c->io)) != 0;
+}
+
+/* The connection is read always, but with a full queue; and room is told by http2_wake(). */
+static void
+want_of_http2(struct http_stream *s, bool body, bool ahead, bool room)
+{
+	(void)s;
+	(void)body;
+	(void)ahead;
+	(void)room;
+}
+
+static void
+begin_http2(struct http_stream *s)
+{
+	(void)s;
+}
+
+/* -- the answer --------------------------------------------------------------------- */
+
+static size_t
+room_of_http2(struct http_stream *s)
+{
+	struct http2_stream *st = http2_stream_of(s);
+	struct http2_conn *h = st->conn;
+	bool answering = s->exchange != NULL && s->exchange->answering;
+	size_t most = window_of(st);
+
+	if (answering && most == 0)
+		note_held(st);
+	if (!answering && most < HEAD_LEAST)
+		most = HEAD_LEAST;
+	if (queue_is_full(h) || h->held >= http2_config_of(h)->max_memory / 4 || buf_len(&st->held) > 0)
+		most = 0;
+	if (st->starved != (most == 0)) {
+		st->starved = most == 0;
+		h->starved += st->starved ? 1u : (unsigned)-1;
+	}
+	return most;
+}
+
+/* The pump has all of the body, and its trailers. */
+static bool
+take_end(struct http2_stream *st, const struct body_pump *down)
+{
+	struct str lines = pump_trailers(down);
+
+	st->trailers.max = lines.n;
+	return lines.n == 0 || buf_append(&st->trailers, lines.p, lines.n);
+}
+
+static enum pump_result
+write_http2_head(struct http_stream *s, const struct http1_head *h, const struct http1_edit_response *e,
+		 struct body_pump *down, struct str body, bool last, size_t *bytes)
+{
+	struct http2_stream *st = http2_stream_of(s);
+	struct http_buffers *b = http2_worker(st->conn)->http;
+	size_t head = http1_edit_response(h, e, b->out, b->size);
+	bool final = h->status >= 200, done = final && down->body.done, bare;
+
+	(void)last;
+	*bytes = 0;
+	if (head == 0)
+		return PUMP_BAD;
+	if (done && !take_end(st, down))
+		return PUMP_NO_MEMORY;
+	bare = buf_len(&st->trailers) == 0;
+	*bytes = put_block(st, (struct str){ b->out, head }, false, done && bare && body.n == 0);
+	if (*bytes == 0)
+		return PUMP_NO_MEMORY;
+	st->headed |= final;
+	if (!final)
+		return PUMP_OK;
+	return send_data(st, body, done && bare) && (!done || end_answer(st)) ? PUMP_OK : PUMP_NO_MEMORY;
+}
+
+static enum pump_result
+write_http2_body(struct http_stream *s, struct body_pump *down, struct io *from, struct str *surplus)
+{
+	struct http2_stream *st = http2_stream_of(s);
+	struct relay_buffers *buffers = &http2_worker(st->conn)->buffers;
+	struct str data = { buffers->buffer, 1 };
+
+	if (from == NULL)
+		return PUMP_OK;
+	*surplus = (struct str){ NULL, 0 };
+	while (data.n > 0 && !st->ending) {
+		uint64_t before = down->relay.bytes;
+		size_t most = room_of_http2(s);
+		enum pump_result result;
+		bool bare;
+
+		if (most == 0)
+			return PUMP_OK;
+		if (most > buffers->size)
+			most = buffers->size;
+		result = pump_read(down, from, buffers->buffer, most, &data, surplus);
+		if (result != PUMP_OK)
+			return result;
+		if (down->body.done && !take_end(st, down))
+			return PUMP_NO_MEMORY;
+		bare = buf_len(&st->trailers) == 0;
+		if (!send_data(st, data, down->body.done && bare) || (down->body.done && !end_answer(st)))
+			return PUMP_NO_MEMORY;
+		/* So much was there. */
+		if (down->relay.bytes - before + surplus->n < most && !io_pending(from))
+			break;
+	}
+	return PUMP_OK;
+}
+
+static bool
+answer_http2(struct http_stream *s, const struct http_answer *a, const struct http_asker *asker, size_t *bytes)
+{
+	struct http2_stream *st = http2_stream_of(s);
+	struct http_buffers *b = http2_worker(st->conn)->http;
+	const char *end;
+	struct str body;
+	size_t n, head;
+
+	if (st->refused != HTTP2_NO_ERROR) {
+		*bytes = HTTP2_RST_STREAM_BYTES;
+		http2_put_reset(st->conn, st->id, st->refused);
+		st->peer_reset = true;
+		return true;
+	}
+	n = http_answer_write(b, a, asker);
+	end = memmem(b->out, n, "\r\n\r\n", 4);
+	CHECK(end != NULL);
+	head = (size_t)(end + 4 - b->out);
+	body = (struct str){ b->out + head, n - head };
+	*bytes = n;
+	st->headed = true;
+	return put_block(st, (struct str){ b->out, head }, false, body.n == 0) > 0 && send_data(st, body, true) &&
+	       end_answer(st);
+}
+
+static uint64_t
+untaken_by_http2(const struct http_stream *s)
+{
+	const struct http2_stream *st = http2_stream_of(s);
+
+	return buf_len(&st->held) + buf_len(&st->conn->out);
+}
+
+/* -- the end -------------------------------------------------------------------------- */
+
+/* Both halves are over, as far as we are concerned. */
+static void
+finish_stream(struct http2_stream *st)
+{
+	if (!st->recv_done && !st->peer_reset)
+		http2_put_reset(st->conn, st->id, HTTP2_NO_ERROR);
+	http2_stream_close(st);
+}
+
+static void
+done_with_http2(struct http_stream *s)
+{
+	struct http2_stream *st = http2_stream_of(s);
+
+	upstream_disown(s);
+	/* An event stream that is to come again (data/http/http_answer.h). */
+	if (!st->headed && !st->peer_reset)
+		http2_stream_reset(st, HTTP2_INTERNAL_ERROR);
+	else if (st->ended || st->peer_reset)
+		finish_stream(st);
+}
+
+static void
+answered_http2(struct http_stream *s, bool taken, bool close)
+{
+	(void)close;
+	if (taken)
+		done_with_http2(s);
+	else
+		http2_stream_reset(http2_stream_of(s), HTTP2_INTERNAL_ERROR);
+}
+
+static enum http2_code
+code_of(enum ending e, bool hard)
+{
+	switch (e) {
+	case END_DRAINED:
+	case END_STOP:
+	case END_PREVIEW:
+	case END_BACKEND_DOWN:
+	case END_CLIENT_SLOW:
+	case END_CLIENT_GONE:
+	case END_CLIENT_RESET:
+		return HTTP2_CANCEL;
+	case END_MEMORY:
+		return hard ? HTTP2_INTERNAL_ERROR : HTTP2_REFUSED_STREAM;
+	default:
+		return HTTP2_INTERNAL_ERROR;
+	}
+}
+
+static void
+reset_http2(struct http_stream *s, enum ending ending, bool hard)
+{
+	http2_stream_reset(http2_stream_of(s), code_of(ending, hard));
+}
+
+static const struct io *
+io_of_http2(const struct http_stream *s)
+{
+	return &http2_stream_of(s)->conn->c->io;
+}
+
+const struct http_stream_ops http2_stream_ops = {
+	.framed = true,
+	.protocol = "HTTP/2",
+	.begins = begin_http2,
+	.read_body = read_http2_body,
+	.read_ahead = read_http2_ahead,
+	.is_last = is_last_of_http2,
+	.is_gone = http2_client_is_gone,
+	.want = want_of_http2,
+	.write_head = write_http2_head,
+	.write_body = write_http2_body,
+	.answer = answer_http2,
+	.room = room_of_http2,
+	.untaken = untaken_by_http2,
+	.answered = answered_http2,
+	.done = done_with_http2,
+	.reset = reset_http2,
+	.io = io_of_http2,
+};
+
+/* -- its life ------------------------------------------------------------------------- */
+
+struct http2_stream *
+http2_stream_new(struct http2_conn *h, uint32_t id)
+{
+	struct http2_stream *st = calloc(1, sizeof(*st));
+	struct http_stream *own = &h->c->stream;
+
+	if (st == NULL)
+		return NULL;
+	st->magic = HTTP2_STREAM_MAGIC;
+	st->id = id;
+	st->conn = h;
+	st->stream = *own;
+	st->stream.ops = &http2_stream_ops;
+	st->stream.exchange = NULL;
+	st->stream.own = NULL;
+	st->stream.begun = http2_worker(h)->now;
+	st->stream.keep = true;
+	st->stream.close_requested = st->stream.eof = false;
+	/* Told with the first. */
+	own->queued = own->tls_seconds = -1;
+	st->send_window = (int32_t)h->peer.window;
+	st->recv_window = HTTP2_WINDOW_DEFAULT;
+	list_init(&st->ready);
+	list_append(&h->streams, &st->link);
+	h->n_streams++;
+	return st;
+}
+
+struct http2_stream *
+http2_stream_find(struct http2_conn *h, uint32_t id)
+{
+	LIST_EACH(it, &h->streams) {
+		struct http2_stream *st = list_entry(it, struct http2_stream, link);
+
+		if (st->id == id)
+			return st;
+	}
+	return NULL;
+}
+
+void
+http2_stream_close(struct http2_stream *st)
+{
+	struct http2_conn *h = st->conn;
+
+	CHECK(st->magic == HTTP2_STREAM_MAGIC && st->stream.exchange == NULL && !st->closed);
+	st->closed = true;
+	upstream_disown(&st->stream);
+	if (st->starved)
+		h->starved--;
+	h->held -= buf_len(&st->held);
+	h->gone[h->next_gone++ % HTTP2_GONE] = (st->id & ~1u) | (st->ended && st->recv_done);
+	http2_credit(h, st->unread);
+	buf_free(&st->in);
+	buf_free(&st->in_trailers);
+	buf_free(&st->held);
+	buf_free(&st->trailers);
+	list_remove(&st->ready);
+	list_remove(&st->link);
+	list_append(&http2_worker(h)->http2->ended, &st->link);
+	h->n_streams--;
+	http2_conn_settle(h);
+}
+
+void
+http2_stream_reset(struct http2_stream *st, enum http2_code code)
+{
+	if (!st->peer_reset)
+		http2_put_reset(st->conn, st->id, code);
+	http2_stream_close(st);
+}
+
+void
+http2_stream_abort(struct http2_stream *st, enum ending ending)
+{
+	st->peer_reset = true;
+	if (st->stream.exchange != NULL)
+		exchange_abort(st->stream.exchange, ending);
+	else
+		http2_stream_close(st);
+}
+
+void
+http2_stream_fault(struct http2_stream *st, enum http2_reason reason)
+{
+	struct http2_conn *h = st->conn;
+
+	http2_count(h, reason);
+	http2_put_reset(h, st->id, http2_reason_code(reason));
+	st->peer_reset = true;
+	if (st->stream.exchange != NULL)
+		exchange_cut(st->stream.exchange, END_BAD_REQUEST, http2_reason_words(reason));
+	else
+		http2_stream_close(st);
+	(void)http2_rate(h, HTTP2_RATE_FAULTS);
+}
+
+bool
+http2_stream_may_write(const struct http2_stream *st)
+{
+	return window_of(st) > 0 || (st->stream.exchange != NULL && !st->stream.exchange->answering);
+}
+
+void
+http2_stream_ready(struct http2_stream *st, bool readable, bool writable)
+{
+	st->readable |= readable;
+	st->writable |= writable;
+	if (list_empty(&st->ready))
+		list_append(&st->conn->ready, &st->ready);
+}
+
+/* The windows have opened, perhaps: what is held goes on, and after it the end. */
+static void
+push_held(struct http2_stream *st)
+{
+	struct str all = buf_str(&st->held);
+	ssize_t sent = put_data(st, all.p, all.n, st->ending && buf_len(&st->trailers) == 0);
+
+	if (sent <= 0)
+		return;
+	st->conn->held -= (size_t)sent;
+	buf_consume(&st->held, (size_t)sent);
+	if (buf_len(&st->held) > 0)
+		return;
+	buf_free(&st->held);
+	if (st->ending)
+		(void)end_answer(st);
+}
+
+void
+http2_stream_run(struct http2_stream *st)
+{
+	bool readable = st->readable, writable = st->writable;
+
+	st->readable = st->writable = false;
+	list_remove(&st->ready);
+	if (buf_len(&st->held) > 0)
+		push_held(st);
+	if (st->stream.exchange != NULL)
+		exchange_on_client(st->stream.exchange, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+	else if (st->ended)
+		finish_stream(st);
+}
+
+bool
+http2_window_add(int32_t *window, int64_t n)
+{
+	int64_t sum = *window + n;
+
+	if (sum > HTTP2_WINDOW_MOST || sum < INT32_MIN)
+		return false;
+	*window = (int32_t)sum;
+	return true;
+}
