@@ -86,7 +86,7 @@ hpack_encode_begin(struct hpack_encoder *e, char *out)
 	/* Both, where it was smaller in between (section 4.2). */
 	if (e->least < e->table.most)
 		out = put_integer(out, 0x20, 5, e->least);
-	e->least = (uint16_t)e->table.most;
+	e->least = e->own;
 	return put_integer(out, 0x20, 5, e->table.most);
 }
 
