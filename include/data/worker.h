@@ -91,6 +91,7 @@ struct worker {
 	int epoll;	/* the loop's set: net/epoll_forget.h */
 	struct http_buffers *http;	/* NULL: no service is of HTTP */
 	struct http2_buffers *http2;	/* likewise */
+	_Atomic uint64_t http2_connections, http2_streams;	/* now; read by main */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended[WAITER_KINDS];	/* sessions, exchanges, clients to be freed when this turn is over */
 	struct link ended_upstreams;	/* likewise */

@@ -41,6 +41,24 @@ code_counter(const struct tally_color *c, unsigned i)
 	return &c->http->requests[i];
 }
 
+static const char *
+refused_word(unsigned i)
+{
+	return http2_reason_word((enum http2_reason)i);
+}
+
+static const _Atomic uint64_t *
+http2_counter(const struct tally_color *c, unsigned i)
+{
+	return &c->http->http2_requests[i];
+}
+
+static const _Atomic uint64_t *
+refused_counter(const struct tally_color *c, unsigned i)
+{
+	return &c->http->http2_refused[i];
+}
+
 static const _Atomic uint64_t *
 odd_counter(const struct tally_color *c, unsigned i)
 {
@@ -57,6 +75,8 @@ static const struct words {
 } tables[] = {
 	{ PEER_T_ENDED, end_word, end_counter, ENDINGS, false },
 	{ PEER_T_REQUESTS, tally_code_word, code_counter, TALLY_CODES, true },
+	{ PEER_T_HTTP2_REQUESTS, tally_code_word, http2_counter, TALLY_CODES, true },
+	{ PEER_T_HTTP2_REFUSED, refused_word, refused_counter, HTTP2_REASONS, true },
 	{ PEER_T_ODD_ANSWERS, odd_word, odd_counter, HTTP1_ODDS, true },
 };
 

@@ -45,12 +45,37 @@ write_proxy_status(const struct engine *e, struct json *j)
 				       atomic_load_explicit(&p->descriptors.held, memory_order_relaxed) + 2 > descriptors);
 }
 
+static bool
+read_http2_connections(const struct engine *e, uint64_t *value)
+{
+	const struct proxy *p = container_of(e, struct proxy, engine);
+
+	*value = 0;
+	for (unsigned i = 0; i < p->n_workers; i++)
+		*value += tally_read(&p->workers[i].http2_connections);
+	return true;
+}
+
+static bool
+read_http2_streams(const struct engine *e, uint64_t *value)
+{
+	const struct proxy *p = container_of(e, struct proxy, engine);
+
+	*value = 0;
+	for (unsigned i = 0; i < p->n_workers; i++)
+		*value += tally_read(&p->workers[i].http2_streams);
+	return true;
+}
+
 static const struct engine_gauge gauges[] = {
 	{ "teal_client_connections", PROM_GAUGE,
 	  "Connections of clients of all services, in handshakes, previews and between requests too: those that count for "
 	  "the max_connections of the process.", read_clients },
 	{ "teal_client_connections_max", PROM_GAUGE,
 	  "The max_connections of the process; absent where descriptors alone limit it.", read_clients_max },
+	{ "teal_http2_connections", PROM_GAUGE, "Connections of clients that speak HTTP/2.", read_http2_connections },
+	{ "teal_http2_streams", PROM_GAUGE, "Streams of theirs under way: requests, and answers that wait for their windows.",
+	  read_http2_streams },
 	{ "teal_accept_pauses_total", PROM_COUNTER,
 	  "Times that a worker paused accepting, for a tenth of a second or until something came free: at the max_connections "
 	  "of the process, or out of descriptors.", read_pauses },

@@ -104,6 +104,13 @@ tally_request(struct tally_color *t, unsigned status, double seconds)
 }
 
 void
+tally_http2_request(struct tally_color *t, unsigned status)
+{
+	CHECK(t->http != NULL);
+	tally_add(&t->http->http2_requests[tally_slot(status)], 1);
+}
+
+void
 tally_first_byte(struct tally_color *t, double seconds)
 {
 	CHECK(t->http != NULL);

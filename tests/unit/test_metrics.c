@@ -211,9 +211,9 @@ counts_requests_of_http_services(void **state)
 	tally_request(&shop->tallies[1].colors[ENTRANCE_MAIN][BLUE], 503, 60.0);
 	tally_request(&shop->tallies[1].colors[ENTRANCE_MAIN][GREEN], 418, 0.0);
 	text = metrics_of(w);
-	expect_line(text, "teal_requests_total{service=\"shop\",color=\"blue\",code=\"200\"} 2");
-	expect_line(text, "teal_requests_total{service=\"shop\",color=\"blue\",code=\"503\"} 1");
-	expect_line(text, "teal_requests_total{service=\"shop\",color=\"green\",code=\"4xx\"} 1");
+	expect_line(text, "teal_requests_total{service=\"shop\",color=\"blue\",code=\"200\",protocol=\"HTTP/1\"} 2");
+	expect_line(text, "teal_requests_total{service=\"shop\",color=\"blue\",code=\"503\",protocol=\"HTTP/1\"} 1");
+	expect_line(text, "teal_requests_total{service=\"shop\",color=\"green\",code=\"4xx\",protocol=\"HTTP/1\"} 1");
 	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"0.001\"} 0");
 	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"0.0025\"} 1");
 	expect_line(text, "teal_request_seconds_bucket{service=\"shop\",color=\"blue\",le=\"30.0\"} 2");

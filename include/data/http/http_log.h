@@ -18,6 +18,7 @@ struct http_record {
 	uint64_t epoch;
 	struct str method, host, path, agent, id, trace;	/* of the request; empty: not known */
 	const char *protocol;	/* "HTTP/1.1"; "": not known */
+	bool http2;	/* it came by that */
 	unsigned status;	/* sent to the client; 499: it left before */
 	uint64_t bytes_in, bytes_out;
 	double seconds, connect_seconds;

@@ -57,7 +57,7 @@ struct http2_conn {
 	int32_t send_window;
 	int32_t recv_window;	/* what may still come */
 	uint32_t recv_owed;	/* was taken, and is not told yet */
-	uint32_t frames_sent;	/* DATA, not answered by WINDOW_UPDATE yet */
+	uint32_t frames_sent;	/* WINDOW_UPDATE frames that may answer our DATA */
 	struct http2_settings peer;
 	struct hpack_decoder decoder;
 	struct hpack_encoder encoder;
@@ -112,6 +112,8 @@ void http2_wrote(struct http2_conn *h, size_t n);
 void http2_conn_fault(struct http2_conn *h, enum http2_reason reason);
 /* A stream less: what follows of that for the connection. */
 void http2_conn_settle(struct http2_conn *h);
+/* The second GOAWAY: streams that come now are refused. */
+void http2_conn_say_last(struct http2_conn *h);
 /* More may be sent: streams that wait for that go on. */
 void http2_wake(struct http2_conn *h);
 /* The client's bytes were taken: it may send so many more. */

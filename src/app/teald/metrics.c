@@ -181,14 +181,38 @@ put_requests(struct prom *p, const struct service_ctl *ctl, enum entrance entran
 	const struct service *s = ctl->service;
 
 	for (unsigned code = 0; counts_requests(s) && code < TALLY_CODES; code++) {
+		struct labels l = with(of_color(s, entrance, color), "code", tally_code_word(code));
+		const struct tally_color *t;
+		uint64_t total = 0, http2 = 0;
+
+		for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++) {
+			/* Each is counted as one of all first. */
+			http2 += tally_read(&t->http->http2_requests[code]);
+			total += tally_read(&t->http->requests[code]);
+		}
+		if (total > http2)
+			metrics_sample(p, with(l, "protocol", "HTTP/1"), total - http2);
+		if (http2 > 0)
+			metrics_sample(p, with(l, "protocol", "HTTP/2"), http2);
+	}
+}
+
+/* Only reasons that there were have a series. */
+static void
+put_http2_refused(struct prom *p, const struct service_ctl *ctl)
+{
+	const struct service *s = ctl->service;
+
+	for (unsigned reason = 0; counts_requests(s) && reason < HTTP2_REASONS; reason++) {
 		const struct tally_color *t;
 		uint64_t total = 0;
 
-		for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
-			total += tally_read(&t->http->requests[code]);
+		for (int e = 0; e < ENTRANCES; e++)
+			for (int c = 0; c < COLORS; c++)
+				for (unsigned i = 0; i < s->n_tallies && (t = &s->tallies[i].colors[e][c])->http != NULL; i++)
+					total += tally_read(&t->http->http2_refused[reason]);
 		if (total > 0)
-			metrics_sample(p, with(of_color(s, entrance, color), "code", tally_code_word(code)),
-				       total);
+			metrics_sample(p, with(of_service(s), "reason", http2_reason_word((enum http2_reason)reason)), total);
 	}
 }
 
@@ -640,7 +664,7 @@ static const struct family families[] = {
 	{ "teal_connect_seconds", PROM_HISTOGRAM, put_connect_seconds, true, NULL,
 	  "Time until a backend had accepted a connection." },
 	{ "teal_requests_total", PROM_COUNTER, put_requests, true, NULL,
-	  "HTTP requests answered, by status code; 499 are those whose client left first." },
+	  "HTTP requests answered, by status code and protocol; 499 are those whose client left first." },
 	{ "teal_request_seconds", PROM_HISTOGRAM, put_request_seconds, true, NULL,
 	  "Time from the first byte of an HTTP request to the last of its reply." },
 	{ "teal_first_byte_seconds", PROM_HISTOGRAM, put_first_byte_seconds, true, NULL,
@@ -653,6 +677,8 @@ static const struct family families[] = {
 	  "Connects to backends that found no free port of ours to come from." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
 	  "Connections refused without a backend, by reason." },
+	{ "teal_http2_refused_total", PROM_COUNTER, NULL, false, put_http2_refused,
+	  "Streams and connections of HTTP/2 that were refused or ended for what their clients did, by reason." },
 	{ "teal_stray_packets_total", PROM_COUNTER, NULL, false, put_strays,
 	  "Packets that belonged to no connection, as after a cut, and were answered with a reset." },
 	{ "teal_tls_handshakes_total", PROM_COUNTER, NULL, false, put_handshakes,

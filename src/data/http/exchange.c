@@ -31,6 +31,7 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.method = exchange_text(x, x->method),
 		.host = exchange_text(x, x->host),
 		.path = exchange_text(x, x->path),
+		.http2 = x->stream->ops->framed,
 		.protocol = http_stream_protocol(x->stream, x->minor0),
 		.agent = exchange_text(x, x->agent),
 		.id = exchange_text(x, x->id),

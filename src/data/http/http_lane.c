@@ -1,4 +1,5 @@
 /* http_lane.c - a lane's clients and exchanges.  Thread: owning worker. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,10 +115,28 @@ http_lane_free(struct lane *l)
 	free(l->http);
 }
 
+/* This process ends: clients of other versions than HTTP/1 that have nothing under way are told so without having
+ * asked. */
+static void
+tell_idle(struct lane *l)
+{
+	const struct http_version *v = l->worker->proxy->version;
+
+	for (int e = 0; e < ENTRANCES; e++)
+		LIST_EACH(it, &l->http->clients[e]) {
+			struct http_conn *c = list_entry(it, struct http_conn, link);
+
+			if (c->state == HTTP_CONN_VERSED && v->is_idle(c))
+				v->leave(c);
+		}
+}
+
 static void
 http_lane_tick(struct lane *l)
 {
 	l->http->fresh_left = HTTP_FRESH;
+	if (l->worker->leaving || l->worker->yielded)
+		tell_idle(l);
 }
 
 /* Previews that are open would show the color that is active now. */
@@ -151,6 +170,18 @@ http_lane_take_snapshot(struct lane *l, bool flipped)
 	upstream_drop_unused(l);
 }
 
+/* One that may have many requests under way is told when it has none, or as late as there is time for what it has:
+ * there are clients that take any GOAWAY for the end of all. */
+static void
+leave_in_time(struct lane *l, struct http_conn *c, const struct lane_drain *d, double now)
+{
+	const struct http_version *v = l->worker->proxy->version;
+	double left = d->orders.timeout < 0 ? HUGE_VAL : d->orders.timeout - (now - d->started);
+
+	if (v->is_idle(c) ? d->orders.idle > 0 && http_conn_idle(c, now) >= d->orders.idle : left < d->orders.timeout / 4)
+		v->leave(c);
+}
+
 /* When all of a service ends: who waits for nothing goes when it has been idle
  * for as long as the orders say, and may bring one more request until then. */
 static void
@@ -163,6 +194,8 @@ end_idle_clients(struct lane *l, const struct lane_drain *d, double now)
 			/* Its listener serves others, also those whom it may ask next. */
 			if (l->leaving && http_conn_move_on(c))
 				continue;
+			if (c->state == HTTP_CONN_VERSED)
+				leave_in_time(l, c, d, now);
 			if (c->state == HTTP_CONN_READING && d->orders.idle > 0 &&
 			    http_conn_idle(c, now) >= d->orders.idle)
 				http_conn_end(c, END_DRAIN_IDLE);

@@ -29,6 +29,8 @@ http_log(const struct http_record *r)
 	tally_add(&t->bytes_in, r->bytes_in);
 	tally_add(&t->bytes_out, r->bytes_out);
 	tally_request(t, r->status, r->seconds);
+	if (r->http2)
+		tally_http2_request(t, r->status);
 	if (r->first_byte_seconds >= 0)
 		tally_first_byte(t, r->first_byte_seconds);
 	if (r->backend != NULL) {

@@ -221,8 +221,8 @@ http2_conn_fault(struct http2_conn *h, enum http2_reason reason)
 }
 
 /* The client may bring no more, and knows it, or had time to. */
-static void
-say_last(struct http2_conn *h)
+void
+http2_conn_say_last(struct http2_conn *h)
 {
 	h->left = true;
 	put_goaway(h, h->last_id, HTTP2_NO_ERROR, STR(""));
@@ -237,11 +237,7 @@ leave_http2(struct http_conn *c)
 	struct http2_conn *h = http2_of(c);
 	char *p;
 
-	if (h->leaving && !h->left) {
-		say_last(h);
-		return;
-	}
-	if (h->leaving)
+	if (h->leaving || h->closing)
 		return;
 	h->leaving = true;
 	put_goaway(h, HTTP2_STREAM_MOST, HTTP2_NO_ERROR, STR(""));
@@ -281,8 +277,10 @@ http2_expired(struct http_conn *c)
 		http_conn_end(c, END_HEADER_TIMEOUT);
 	else if (h->closing)
 		http_conn_end(c, END_IDLE);
-	else
+	else if (!h->leaving)
 		leave_http2(c);
+	else if (!h->left)
+		http2_conn_say_last(h);
 }
 
 /* -- what is not taken ------------------------------------------------------------------- */
@@ -303,7 +301,7 @@ http2_stalled(struct deadline *d)
 {
 	struct http2_conn *h = container_of(d, struct http2_conn, stall);
 	struct worker *w = http2_worker(h);
-	double after = http2_config_of(h)->stall_timeout, oldest = w->now;
+	double after = http2_config_of(h)->stall_timeout;
 	bool left = false;
 
 	CHECK(h->magic == HTTP2_CONN_MAGIC);
@@ -327,15 +325,11 @@ http2_stalled(struct deadline *d)
 			http2_count(h, HTTP2_STALLED);
 			http2_put_reset(h, st->id, http2_reason_code(HTTP2_STALLED));
 			http2_stream_abort(st, END_CLIENT_SLOW);
-		} else if (st->held_since < oldest) {
-			oldest = st->held_since;
 		}
 	}
-	if (!left && buf_len(&h->out) == 0)
-		return;
-	if (buf_len(&h->out) > 0 && h->progress < oldest)
-		oldest = h->progress;
-	deadline_arm(h->c->lane->http->stall_clock, d, oldest);
+	/* Looked at again in a quarter of the time. */
+	if (left || buf_len(&h->out) > 0)
+		deadline_arm(h->c->lane->http->stall_clock, d, w->now);
 }
 
 /* -- events ---------------------------------------------------------------------------- */
@@ -346,15 +340,15 @@ read_frames(struct http2_conn *h)
 	struct http_conn *c = h->c;
 	struct relay_buffers *buffers = &http2_worker(h)->buffers;
 	size_t before = buf_len(&c->in), used;
-	ssize_t n;
+	ssize_t n = 0;
 
 	memcpy(buffers->buffer, buf_str(&c->in).p, before);
-	n = io_read(&c->io, buffers->buffer + before, RELAY_READ_MAX - before);
-	if (n < 0 && io_would_block()) {
-		if (!h->pending)
-			return;
-		n = 0;
-	} else if (n <= 0) {
+	/* What was read before it spoke HTTP/2 may fill the buffer; else there is never more than a frame. */
+	if (!h->pending)
+		n = io_read(&c->io, buffers->buffer + before, RELAY_READ_MAX - before);
+	if (n < 0 && io_would_block())
+		return;
+	if (!h->pending && n <= 0) {
 		http_conn_end(c, n < 0 ? END_CLIENT_RESET : h->n_streams > 0 ? END_CLIENT_GONE : END_DONE);
 		return;
 	}
@@ -424,6 +418,9 @@ begin_connection(struct http_conn *c)
 	hpack_decoder_init(&h->decoder, HPACK_TABLE_DEFAULT);
 	hpack_encoder_init(&h->encoder, HPACK_TABLE_DEFAULT);
 	c->stream.keep = true;
+	/* Its streams and tables are this process'. */
+	c->stream.stays = true;
+	tally_add(&c->lane->worker->http2_connections, 1);
 	h->pending = buf_len(&c->in) > 0;
 	c->in.max = RELAY_READ_MAX;
 	put_settings(h);
@@ -455,6 +452,7 @@ free_http2(struct http_conn *c)
 {
 	struct http2_conn *h = http2_of(c);
 
+	tally_add(&c->lane->worker->http2_connections, (uint64_t)-1);
 	hpack_decoder_free(&h->decoder);
 	hpack_encoder_free(&h->encoder);
 	h->magic = 0;

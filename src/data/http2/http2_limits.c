@@ -61,6 +61,8 @@ http2_rate(struct http2_conn *h, enum http2_rate rate)
 void
 http2_count(struct http2_conn *h, enum http2_reason reason)
 {
-	(void)h;
-	(void)reason;
+	const struct lane *l = h->c->lane;
+	enum entrance e = (enum entrance)h->c->stream.entrance;
+
+	tally_add(&l->tally->colors[e][lane_color(l, e)].http->http2_refused[reason], 1);
 }

@@ -343,7 +343,7 @@ take_ping(struct http2_conn *h, const struct http2_frame *f, struct str payload)
 	if (f->flags & HTTP2_F_ACK) {
 		/* Of our GOAWAY: what the client had sent before it knew has come. */
 		if (h->leaving && !h->left)
-			http2_version.leave(h->c);
+			http2_conn_say_last(h);
 		return HTTP2_FINE;
 	}
 	if (!http2_rate(h, HTTP2_RATE_PING))
@@ -362,7 +362,6 @@ take_window(struct http2_conn *h, const struct http2_frame *f, struct str payloa
 	uint32_t increment = 0;
 	enum http2_reason reason = http2_window_read(f, payload.p, &increment);
 
-	/* Each frame of DATA may be answered by one of the stream and one of the connection. */
 	if (h->frames_sent > 0)
 		h->frames_sent--;
 	else if (!http2_rate(h, HTTP2_RATE_WINDOW))

@@ -103,7 +103,8 @@ put_data(struct http2_stream *st, const char *p, size_t n, bool last)
 		http2_wrote(h, HTTP2_FRAME_HEAD + frame);
 		st->send_window -= (int32_t)frame;
 		h->send_window -= (int32_t)frame;
-		h->frames_sent++;
+		/* Each may be answered by WINDOW_UPDATE of the stream, and of the connection. */
+		h->frames_sent += 2;
 		st->ended |= end;
 		sent += frame;
 	}
@@ -523,6 +524,7 @@ http2_stream_new(struct http2_conn *h, uint32_t id)
 	list_init(&st->ready);
 	list_append(&h->streams, &st->link);
 	h->n_streams++;
+	tally_add(&http2_worker(h)->http2_streams, 1);
 	return st;
 }
 
@@ -559,6 +561,7 @@ http2_stream_close(struct http2_stream *st)
 	list_remove(&st->link);
 	list_append(&http2_worker(h)->http2->ended, &st->link);
 	h->n_streams--;
+	tally_add(&http2_worker(h)->http2_streams, (uint64_t)-1);
 	http2_conn_settle(h);
 }
 

@@ -1,0 +1,389 @@
+"""HTTP/2 from clients: each stream is a request with a color of its own, answered by a backend of HTTP/1.1."""
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from helpers import http2, scale
+from helpers.certificates import Authority, trusting
+from helpers.http1 import Http, Reader, requests_of
+from helpers.http2 import Http2, frame
+from helpers.reload import change
+from helpers.scale import patience, scaled, until
+
+BIG = 300_000
+
+
+def held_site(conn, backend):
+    """Answers as the path says: /big, /chunked, /close, /204, /early, /half and /slow wait for backend.go."""
+    reader = Reader(conn)
+    while (m := reader.head()) is not None:
+        backend.note(conn, b"x")
+        reader.body_of(m)
+        with backend.lock:
+            vars(backend).setdefault("requests", []).append(m)
+        name, path = backend.name.encode(), m.target
+        if path in ("/slow", "/half"):
+            if path == "/half":
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + name)
+            backend.go.wait(patience())
+        if path == "/half":
+            conn.close()
+            return
+        if path == "/big":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG + b"b" * BIG)
+        elif path == "/chunked":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n")
+            for piece in (b"one", b"two"):
+                conn.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+            conn.sendall(b"0\r\nX-Sum: 42\r\n\r\n")
+        elif path == "/close":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end")
+            return
+        elif path == "/204":
+            conn.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+        else:
+            body = b"" if m.method == "HEAD" else name
+            conn.sendall(b"HTTP/1.1 200 OK\r\nX-Backend: %s\r\nContent-Length: %d\r\n\r\n" % (name, len(name)) + body)
+
+
+@pytest.fixture
+def stage(web, backend):
+    def make(**keys):
+        sides = []
+        for color in ("green", "blue"):
+            b = backend(color, held_site)
+            b.go = threading.Event()
+            sides.append(b)
+        return web(green=[sides[0]], blue=[sides[1]], **{"mode": "http", "h2c": True, "idle_timeout": 0} | keys)
+    return make
+
+
+@pytest.fixture
+def ask(closing):
+    return lambda teal, **how: closing.add(Http2(teal.address(), **how))
+
+
+def refused(teal, reason):
+    return teal.metrics().get("teal_http2_refused_total", service="web", reason=reason)
+
+
+def test_requests_of_all_kinds(stage, ask):
+    teal = stage(via=True)
+    c = ask(teal)
+    s = c.get("/a?b=1", headers=[("cookie", "a=1"), ("cookie", "b=2"), ("x-own", "y")])
+    assert (s.status, s.body, s.get("x-backend")) == (200, b"green", "green")
+    m = requests_of(teal.green)[-1]
+    assert m.start == "GET /a?b=1 HTTP/1.1" and m.get("Host") == "web" and m.get("Cookie") == "a=1; b=2"
+    assert m.get("Via") == "2 teal" and m.get("X-Own") == "y" and m.get("X-Forwarded-For") == "127.0.0.1"
+    assert not {"connection", "transfer-encoding", "keep-alive"} & {n for n, _ in s.heads[0]}
+    s = c.get(method="HEAD")
+    assert s.status == 200 and s.body == b"" and s.get("content-length") == "5"
+    s = c.get("/204")
+    assert [dict(h)[":status"] for h in s.heads] == ["103", "204"] and s.body == b""
+    s = c.get("/chunked")
+    assert s.body == b"onetwo" and s.heads[-1] == [("x-sum", "42")]
+    assert c.get("/close").body == b"to the end" and c.get("/big").body == b"b" * BIG
+    # Bodies with a length, without one, and with trailers.
+    n = c.ask("/up", end=False, method="POST", headers=[("content-length", str(BIG))])
+    c.data(n, b"u" * BIG, end=True)
+    assert c.answer(n).status == 200 and requests_of(teal.green)[-1].body == b"u" * BIG
+    n = c.ask("/up", end=False, method="POST", headers=[("te", "trailers")])
+    c.data(n, b"some")
+    c.data(n, b" more")
+    c.frame(http2.HEADERS, n, c.encoder.encode([("x-check", "7")]), http2.END_HEADERS | http2.END_STREAM)
+    assert c.answer(n).status == 200
+    m = requests_of(teal.green)[-1]
+    assert m.body == b"some more" and m.trailers == [("x-check", "7")] and m.get("Transfer-Encoding") == "chunked"
+    # Teal's own answer before the end of the request.
+    n = c.ask("/" + "x" * 9000, end=False, method="POST")
+    s = c.answer(n)
+    assert s.status == 414 and s.ended
+    line = teal.wait_log("http.request", path="/chunked")
+    assert line["protocol"] == "HTTP/2" and line["status"] == 200 and line["color"] == "green"
+    assert not c.goaways
+    with Http(teal.address()) as h1:
+        assert h1.ask("/").status == 200
+    m = teal.metrics()
+    assert m.get("teal_requests_total", service="web", protocol="HTTP/2") == 9
+    assert m.get("teal_requests_total", service="web", protocol="HTTP/1") == 1 and m.get("teal_http2_connections") == 1
+
+
+def test_each_stream_has_a_color_and_a_flip_closes_nobody(stage, ask):
+    teal = stage()
+    c = ask(teal)
+    assert c.get().body == b"green"
+    old = c.ask("/slow")
+    until(lambda: any(m.target == "/slow" for m in requests_of(teal.green)), "green has it")
+    teal.ok("flip", "web", "blue", "--wait=applied")
+    for _ in range(3):
+        assert c.get().body == b"blue"
+    assert teal.metrics().get("teal_draining_connections", service="web", color="green") == 1
+    teal.green.go.set()
+    assert c.answer(old).body == b"green" and not c.goaways
+    teal.wait_log("flip.drained")
+
+
+def test_a_drain_cuts_streams_and_not_connections(stage, ask):
+    teal = stage(drain={"timeout": 0.2})
+    c = ask(teal)
+    half, none = c.ask("/half"), c.ask("/slow")
+    c.until(lambda: c.streams[half].body)
+    until(lambda: len(requests_of(teal.green)) == 2, "green has both")
+    teal.ok("flip", "web", "blue", "--wait=drained")
+    assert c.answer(half).reset == http2.CANCEL and c.answer(none).status == 503
+    assert c.get().body == b"blue" and not c.goaways
+    teal.green.go.set()
+
+
+def test_a_slow_stream_delays_no_other_and_holds_little(stage, ask):
+    teal = stage()
+    c = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, 1000)])
+    c.window(1 << 30)
+    slow = [c.ask("/big") for _ in range(20)]
+    for n in slow:
+        c.until(lambda n=n: len(c.streams[n].body) == 1000)
+    assert c.get().body == b"green"
+    for n in slow:
+        c.window(BIG, n)
+    for n in slow:
+        assert c.answer(n).body == b"b" * BIG
+    # The connection's window, too.
+    d = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, 1 << 30)])
+    n = [d.ask("/big") for _ in range(3)]
+    d.until(lambda: sum(len(d.streams[i].body) for i in n) == 65535)
+    d.pong()
+    d.window(1 << 30)
+    assert all(d.answer(i).body == b"b" * BIG for i in n)
+
+
+def test_a_client_takes_back_what_it_asked(stage, ask):
+    teal = stage()
+    c = ask(teal)
+    n = c.ask("/slow")
+    until(lambda: requests_of(teal.green), "green has it")
+    c.frame(http2.RST_STREAM, n, struct.pack(">I", http2.CANCEL))
+    assert teal.wait_log("http.request", path="/slow")["end"] == "client_reset"
+    assert c.get().status == 200
+    n = c.ask("/slow")
+    until(lambda: len(requests_of(teal.green)) >= 2, "and again")
+    c.close()
+    assert teal.wait_log("http.request", path="/slow", count=2)
+    until(lambda: teal.metrics().get("teal_http2_streams") == 0, "none is left")
+    teal.green.go.set()
+
+
+def pseudo(*more, **other):
+    head = {":method": "GET", ":scheme": "http", ":path": "/bad", ":authority": "web"} | {":" + k: v for k, v in other.items()}
+    return [(k, v) for k, v in head.items() if v is not None] + list(more)
+
+
+MALFORMED = {
+    "connection_field": pseudo(("connection", "close")),
+    "te_bad": pseudo(("te", "gzip")),
+    "pseudo_late": pseudo()[:3] + [("a", "b"), (":authority", "web")],
+    "pseudo_unknown": pseudo((":own", "x")),
+    "pseudo_repeated": pseudo() + [(":path", "/b")],
+    "method_missing": pseudo(method=None),
+    "path_missing": pseudo(path=""),
+    "scheme_missing": pseudo(scheme=None),
+    "name_upper": pseudo(("X-Upper", "1")),
+    "value_bad": pseudo(("x", "a\r\nb: c")),
+    "host_differs": pseudo(("host", "other")),
+    "length_bad": pseudo(("content-length", "+5")),
+}
+
+
+def test_what_is_malformed_reaches_no_backend(stage, ask):
+    teal = stage(http2={"max_resets": 1000})
+    c = ask(teal)
+    for reason, head in MALFORMED.items():
+        s = c.answer(c.ask(raw=head))
+        assert s.reset == http2.PROTOCOL_ERROR and refused(teal, reason) == 1, reason
+    n = c.ask(end=False, method="POST", path="/bad", headers=[("content-length", "5")])
+    c.data(n, b"123456", end=True)
+    assert c.answer(n).reset == http2.PROTOCOL_ERROR and refused(teal, "length_differs") == 1
+    # What HTTP/1 refuses is answered.
+    assert c.get("/ok", host="a b").over and c.get("/" + "x" * 9000).status == 414
+    assert c.get(headers=[("x", "y" * 20000), ("z", "y" * 20000)]).status == 431
+    assert c.answer(c.ask(raw=pseudo(*[("a", "b")] * 200))).status == 431
+    assert c.get().status == 200 and not c.goaways
+    assert not [m for m in requests_of(teal.green) if m.target == "/bad"]
+
+
+BROKEN = {
+    "settings_first": (lambda c: c.send(http2.PREFACE + frame(http2.PING, payload=b"12345678")), http2.PROTOCOL_ERROR),
+    "preface": (lambda c: c.send(http2.PREFACE[:-2] + b"xx"), None),
+    "frame_long": (lambda c: c.frame(http2.DATA, 1, b"x" * 16385), http2.FRAME_SIZE_ERROR),
+    "stream_zero": (lambda c: c.frame(http2.DATA, 0, b"x"), http2.PROTOCOL_ERROR),
+    "stream_even": (lambda c: c.frame(http2.HEADERS, 2, c.block(), 5), http2.PROTOCOL_ERROR),
+    "stream_idle": (lambda c: c.frame(http2.DATA, 9, b"x"), http2.PROTOCOL_ERROR),
+    "hpack_index": (lambda c: c.frame(http2.HEADERS, 1, b"\xff\xff\x03", 5), http2.COMPRESSION_ERROR),
+    "continuation_alone": (lambda c: c.frame(http2.CONTINUATION, 1, b"", 4), http2.PROTOCOL_ERROR),
+    "continuation_missing": (lambda c: c.frame(http2.HEADERS, 1, c.block()[:3]).frame(http2.PING, payload=b"12345678"), http2.PROTOCOL_ERROR),
+    "window_zero_connection": (lambda c: c.window(0), http2.PROTOCOL_ERROR),
+    "window_overflow_connection": (lambda c: c.window((1 << 31) - 1), http2.FLOW_CONTROL_ERROR),
+    "settings_value": (lambda c: c.frame(http2.SETTINGS, payload=struct.pack(">HI", http2.ENABLE_PUSH, 2)), http2.PROTOCOL_ERROR),
+    "push_promise": (lambda c: c.frame(http2.PUSH_PROMISE, 1, b"\0\0\0\2", 4), http2.PROTOCOL_ERROR),
+}
+
+
+def test_faults_of_a_connection_end_it_with_their_code(stage, ask):
+    teal = stage()
+    good = ask(teal)
+    for reason, (do, code) in BROKEN.items():
+        c = ask(teal, hello=reason not in ("settings_first", "preface"))
+        do(c)
+        assert c.rest_of() == code, reason
+        assert reason == "preface" or refused(teal, reason) == 1, reason
+    assert good.get().status == 200 and not good.goaways
+
+
+def streams(c, then, count=2000):
+    """So many new ones, each with that frame behind it, in one piece: no more comes back meanwhile than takes no time."""
+    block, raw = c.block("/slow"), b""
+    for n in range(1, 2 * count, 2):
+        raw += frame(http2.HEADERS, n, block if n == 1 else c.block("/slow"), 5) + then(n)
+    c.send(raw)
+
+
+def resets(c):
+    streams(c, lambda n: frame(http2.RST_STREAM, n, struct.pack(">I", http2.CANCEL)))
+
+
+def continuations(c):
+    c.send(frame(http2.HEADERS, 1, c.block()) + frame(http2.CONTINUATION, 1) * 20)
+
+
+def made_resets(c):
+    streams(c, lambda n: frame(http2.DATA, n, b"x"))
+
+
+ATTACKS = {
+    "resets_many": resets,
+    "faults_many": made_resets,
+    "continuations_many": continuations,
+    "pings_many": lambda c: c.send(frame(http2.PING, payload=b"12345678") * 3000),
+    "settings_many": lambda c: c.send(frame(http2.SETTINGS) * 3000),
+    "windows_many": lambda c: c.send(frame(http2.WINDOW_UPDATE, payload=b"\0\0\0\1") * 3000),
+    "priorities_many": lambda c: c.send(frame(http2.PRIORITY, 9, b"\0\0\0\0\1") * 3000),
+    "empty_many": lambda c: c.send(frame(http2.DATA, c.ask("/up", end=False, method="POST")) * 3000),
+}
+
+
+def test_attacks_are_told_to_calm_down_and_the_others_notice_nothing(stage, ask):
+    teal = stage()
+    good = ask(teal)
+    for reason, attack in ATTACKS.items():
+        c = ask(teal)
+        try:
+            attack(c)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        assert c.rest_of() in (http2.ENHANCE_YOUR_CALM, None), reason
+        until(lambda: refused(teal, reason) >= 1, reason)
+        assert good.get().status == 200
+    assert not good.goaways
+    # More streams at once than there may be.
+    c = ask(teal)
+    slow = [c.ask("/slow") for _ in range(101)]
+    assert c.answer(slow[-1]).reset == http2.REFUSED_STREAM and refused(teal, "streams_many") == 1
+    teal.green.go.set()
+    assert all(c.answer(n).body == b"green" for n in slow[:-1])
+
+
+def test_a_window_that_stays_shut_ends_its_stream(stage, ask):
+    teal = stage(http2={"stall_timeout": 0.5})
+    c = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, 0)])
+    n = c.ask("/big")
+    assert c.answer(n).reset == http2.CANCEL and refused(teal, "stalled") == 1
+    c.window(100000, c.ask("/"))
+    c.frame(http2.SETTINGS, payload=struct.pack(">HI", http2.INITIAL_WINDOW, 1000))
+    assert c.get().body == b"green"
+
+
+def test_a_stop_says_goodbye_twice_and_ends_what_is_under_way(stage, ask):
+    teal = stage(top={"stop": {"timeout": 60.0}})
+    idle, busy = ask(teal), ask(teal)
+    assert idle.get().status == 200
+    n = busy.ask("/slow")
+    until(lambda: len(requests_of(teal.green)) == 2, "green has it")
+    teal.signal()
+    assert idle.rest_of() == http2.NO_ERROR
+    assert [g[0] for g in idle.goaways] == [(1 << 31) - 1, 1]
+    teal.green.go.set()
+    assert busy.answer(n).body == b"green"
+    busy.rest_of()
+    assert [g[0] for g in busy.goaways] == [(1 << 31) - 1, 1]
+    assert teal.wait() == 0
+
+
+def test_a_reload_changes_what_is_spoken(stage, ask):
+    teal = stage(h2c=False)
+    assert ask(teal).rest_of() is None
+    change(teal, h2c=True, http2={"max_streams": 7})
+    teal.ok("reload")
+    c = ask(teal)
+    assert c.get().status == 200 and c.settings[http2.MAX_STREAMS] == 7
+
+
+def test_by_alpn_and_only_for_names_of_the_certificate(stage, ask, tmp_path):
+    ca = Authority(tmp_path)
+    teal = stage(tls={"certificates": [ca.issue("web.example")]}, hosts=["web.example"])
+    for offered, chosen in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), (None, None)):
+        with Http2(teal.address(), tls=trusting(ca, alpn=offered), server_name="web.example", hello=False) as c:
+            assert c.sock.selected_alpn_protocol() == chosen
+    c = ask(teal, tls=trusting(ca, alpn=["h2"]), server_name="web.example")
+    assert c.get(host="web.example", scheme="https").body == b"green"
+    assert c.get(host="other.example", scheme="https").status == 421
+    assert c.get("/big", host="web.example", scheme="https").body == b"b" * BIG and not c.goaways
+
+
+def tool(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20 * patience())
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+NODE = """
+const http2 = require("http2"), c = http2.connect(process.argv[1]);
+let left = 50;
+c.on("goaway", () => { console.log("goaway"); });
+for (let i = 0; i < 50; i++) {
+  const r = c.request({ ":path": i % 2 ? "/big" : "/up", ":method": i % 2 ? "GET" : "POST" });
+  let n = 0;
+  r.on("data", d => { n += d.length; });
+  r.on("end", () => { console.log(n); if (--left == 0) c.close(); });
+  r.on("error", e => { console.log("error", e.message); process.exit(1); });
+  r.end(i % 2 ? undefined : Buffer.alloc(100000));
+}
+"""
+
+
+def test_real_clients_over_flips(stage):
+    teal = stage()
+    at = "http://%s:%d" % teal.address()
+    flips = threading.Event()
+
+    def flip():
+        with teal.admin() as a:
+            for i in range(1, 1 << 20):
+                if flips.wait(0.05):
+                    return
+                assert a.command("flip", "web", ("green", "blue")[i % 2])["ok"]
+
+    x = threading.Thread(target=flip, daemon=True)
+    x.start()
+    try:
+        assert tool("curl", "-sS", "--http2-prior-knowledge", at + "/big", "-o", "/dev/null", "-w", "%{http_version} %{size_download}") == f"2 {BIG}"
+        out = tool("nghttp", "-ns", "-m10", at + "/big")
+        assert out.count(" 200 ") == 10, out
+        out = tool("h2load", f"-n{scaled(20000, 1000)}", "-c4", "-m10", at + "/")
+        assert " 0 failed, 0 errored" in out, out
+        out = tool("node", "-e", NODE, at).split()
+        assert sorted(out) == sorted([str(BIG)] * 25 + [n for n in out if n in ("4", "5")]) and len(out) == 50, out
+    finally:
+        flips.set()
+        x.join(patience())
+    assert not teal.log_lines("http.request", end="bad_request")
