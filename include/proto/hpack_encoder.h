@@ -33,7 +33,7 @@ void hpack_encoder_limit(struct hpack_encoder *e, uint32_t limit);
 #define HPACK_FIELD_MOST(name_n, value_n) ((name_n) + (value_n) + 11)
 
 enum hpack_how {
-	HPACK_USUAL,	/* by its name: secrets never (authorization, set-cookie, short cookies), what
+	HPACK_USUAL, /* by its name: secrets never (authorization, set-cookie, short cookies), what
 			 * differs each time as a literal, all else is indexed when it is met again */
 	HPACK_LITERAL,	/* not indexed */
 	HPACK_NEVER,	/* a literal that no intermediary may index either (section 7.1.3) */

@@ -8,7 +8,7 @@
 #include "base/str.h"
 
 /* Bytes that n coded ones are at most. */
-#define HPACK_HUFFMAN_MOST(n) ((n) * 8 / 5 + 1)
+#define HPACK_HUFFMAN_MOST(n) ((n)*8 / 5 + 1)
 /* Room that decoding needs at least, and beyond what it decodes. */
 #define HPACK_HUFFMAN_SPARE 32
 

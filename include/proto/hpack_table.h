@@ -72,7 +72,8 @@ void hpack_table_resize(struct hpack_table *t, uint32_t most);
 /* Adds an entry as the newest; line: hpack_line_n() bytes, not in the table.  One that is larger than the whole
  * table empties it (section 4.4) and is not there.  False: no memory, and the table is as it was
  * or emptier. */
-bool hpack_table_add(struct hpack_table *t, const char *line, size_t name_n, size_t value_n, enum http2_field_kind kind);
+bool hpack_table_add(struct hpack_table *t, const char *line, size_t name_n, size_t value_n,
+		     enum http2_field_kind kind);
 
 /* Number i, 0 the newest; i < count. */
 static inline struct hpack_entry *

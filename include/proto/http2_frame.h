@@ -63,7 +63,8 @@ http2_frame_read(const char *p)
 		.length = (uint32_t)b[0] << 16 | (uint32_t)b[1] << 8 | b[2],
 		.type = b[3],
 		.flags = b[4],
-		.stream = ((uint32_t)b[5] << 24 | (uint32_t)b[6] << 16 | (uint32_t)b[7] << 8 | b[8]) & HTTP2_STREAM_MOST,
+		.stream = ((uint32_t)b[5] << 24 | (uint32_t)b[6] << 16 | (uint32_t)b[7] << 8 | b[8]) &
+			  HTTP2_STREAM_MOST,
 	};
 }
 
@@ -119,7 +120,8 @@ enum http2_setting {
 /* What an endpoint wants of its peer. */
 struct http2_settings {
 	uint32_t table;	/* HEADER_TABLE_SIZE */
-	uint32_t table_least;	/* the smallest that it was within the last SETTINGS frame (RFC 7541 section 4.2) */
+	uint32_t
+		table_least;	/* the smallest that it was within the last SETTINGS frame (RFC 7541 section 4.2) */
 	uint32_t streams;	/* MAX_CONCURRENT_STREAMS; UINT32_MAX: any number */
 	uint32_t window;	/* INITIAL_WINDOW_SIZE */
 	uint32_t frame;	/* MAX_FRAME_SIZE */

@@ -143,7 +143,7 @@ copy_steps(char *to, const char *from, size_t n)
 }
 
 static enum http2_reason
-read_indexed(struct hpack_decoder *d, struct block *b, struct hpack_fields *f)
+read_indexed_field(struct hpack_decoder *d, struct block *b, struct hpack_fields *f)
 {
 	struct hpack_line line;
 	enum http2_reason reason;
@@ -200,9 +200,10 @@ struct literal {
 /* Section 6.2.  Its line is made behind those that count; beyond the limits none does.  What finds no room there
  * is larger than the limits and than any table. */
 static enum http2_reason
-read_literal(struct hpack_decoder *d, struct block *b, struct hpack_fields *f, struct literal how)
+read_literal_field(struct hpack_decoder *d, struct block *b, struct hpack_fields *f, struct literal how)
 {
-	char *end = f->text + HPACK_TEXT_ROOM(f->max_size), *name = f->text + (f->over == HTTP2_FINE ? f->used : 0);
+	char *end = f->text + HPACK_TEXT_ROOM(f->max_size),
+	     *name = f->text + (f->over == HTTP2_FINE ? f->used : 0);
 	char *name_end = end - HPACK_TABLE_MOST - 64, *value = name + 2;
 	size_t name_n, value_n;
 	enum http2_field_kind kind;
@@ -253,7 +254,7 @@ read_sizes(struct hpack_decoder *d, struct block *b)
 		hpack_table_resize(&d->table, size);
 		d->lowered = false;
 	}
-	return d->lowered && b->p < b->end ? HTTP2_HPACK_SIZE_MISSING : HTTP2_FINE;
+	return d->lowered ? HTTP2_HPACK_SIZE_MISSING : HTTP2_FINE;
 }
 
 enum http2_reason
@@ -271,13 +272,13 @@ hpack_decode(struct hpack_decoder *d, struct str block, struct hpack_fields *f)
 		unsigned char c = *b.p;
 
 		if (c & 0x80)
-			reason = read_indexed(d, &b, f);
+			reason = read_indexed_field(d, &b, f);
 		else if (c & 0x40)
-			reason = read_literal(d, &b, f, (struct literal){ 6, true, false });
+			reason = read_literal_field(d, &b, f, (struct literal){ 6, true, false });
 		else if (c & 0x20)
 			reason = HTTP2_HPACK_SIZE_LATE;
 		else
-			reason = read_literal(d, &b, f, (struct literal){ 4, false, (c & 0x10) != 0 });
+			reason = read_literal_field(d, &b, f, (struct literal){ 4, false, (c & 0x10) != 0 });
 	}
 	return reason;
 }

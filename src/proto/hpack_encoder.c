@@ -65,7 +65,7 @@ put_integer(char *out, unsigned pattern, unsigned bits, size_t value)
 
 /* A string (section 5.2); coded: by Huffman's code where that is shorter. */
 static char *
-put_string(char *out, struct str s, bool coded)
+put_coded_string(char *out, struct str s, bool coded)
 {
 	size_t n = coded ? hpack_huffman_size(s) : s.n;
 
@@ -93,7 +93,7 @@ hpack_encode_begin(struct hpack_encoder *e, char *out)
 /* -- finding ------------------------------------------------------------------------------ */
 
 static uint32_t
-hash_of(struct str s)
+hash_text(struct str s)
 {
 	uint64_t first = 0, last = 0;
 
@@ -117,7 +117,8 @@ struct found {
 
 /* The line of entry number i, 0 the newest. */
 static bool
-is_line(const struct hpack_table *t, const struct hpack_entry *entry, struct str name, struct str value, bool *same)
+is_line(const struct hpack_table *t, const struct hpack_entry *entry, struct str name, struct str value,
+	bool *same)
 {
 	const char *line = hpack_table_text(t, entry);
 
@@ -132,7 +133,8 @@ is_line(const struct hpack_table *t, const struct hpack_entry *entry, struct str
 /* From the newest, along those that hash alike.  A number whose entry is gone may be another one's by now, which is then looked at in
  * vain. */
 static void
-find_dynamic(const struct hpack_encoder *e, unsigned bucket, struct str name, struct str value, struct found *f)
+find_dynamic(const struct hpack_encoder *e, unsigned bucket, struct str name, struct str value,
+	     struct found *f)
 {
 	const struct hpack_table *t = &e->table;
 	unsigned age = (uint8_t)(e->added - e->newest[bucket]);
@@ -211,12 +213,13 @@ met_before(struct hpack_encoder *e, uint32_t hash)
 /* -- a field --------------------------------------------------------------------------------- */
 
 static char *
-put_literal(char *out, unsigned pattern, unsigned bits, unsigned index, struct str name, struct str value, bool coded)
+put_literal(char *out, unsigned pattern, unsigned bits, unsigned index, struct str name, struct str value,
+	    bool coded)
 {
 	out = put_integer(out, pattern, bits, index);
 	if (index == 0)
-		out = put_string(out, name, coded || name.n >= LONG);
-	return put_string(out, value, coded || value.n >= LONG);
+		out = put_coded_string(out, name, coded || name.n >= LONG);
+	return put_coded_string(out, value, coded || value.n >= LONG);
 }
 
 /* The line enters the table; false: it did not, for want of memory. */
@@ -243,7 +246,7 @@ static char *
 encode_lower(struct hpack_encoder *e, char *out, struct str name, struct str value, enum hpack_how how)
 {
 	struct found f = { 0, 0 };
-	uint32_t hash = hash_of(name);
+	uint32_t hash = hash_text(name);
 	unsigned bucket = hash % HPACK_BUCKETS;
 
 	find_static(name, value, &f);
@@ -256,7 +259,7 @@ encode_lower(struct hpack_encoder *e, char *out, struct str name, struct str val
 	switch (how) {
 	case HPACK_USUAL:
 		if (name.n + value.n + HPACK_ENTRY > SHARE(e->table.most) ||
-		    !met_before(e, hash * 31 + hash_of(value)) || !add_line(e, bucket, name, value))
+		    !met_before(e, hash * 31 + hash_text(value)) || !add_line(e, bucket, name, value))
 			break;
 		/* An index of before it entered. */
 		return put_literal(out, 0x40, 6, f.name, name, value, true);
@@ -288,13 +291,14 @@ hpack_encode(struct hpack_encoder *e, char *out, struct str name, struct str val
 	out = put_integer(out, how == HPACK_NEVER ? 0x10 : 0, 4, 0);
 	out = put_integer(out, 0, 7, name.n);
 	to_lower(out, name);
-	return put_string(out + name.n, value, value.n >= LONG);
+	return put_coded_string(out + name.n, value, value.n >= LONG);
 }
 
 char *
 hpack_encode_status(struct hpack_encoder *e, char *out, unsigned status)
 {
-	char digits[3] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10) };
+	char digits[3] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
+			   (char)('0' + status % 10) };
 
 	CHECK(status >= 100 && status <= 999);
 	if (status == 200) {

@@ -7,7 +7,10 @@
 
 /* -- the static one (RFC 7541, appendix A) ----------------------------------------------- */
 
-#define L(name, value) { name ": " value "\r\n", sizeof(name) - 1, sizeof(value) - 1, 0 }
+#define L(name, value) \
+	{ \
+		name ": " value "\r\n", sizeof(name) - 1, sizeof(value) - 1, 0 \
+	}
 struct hpack_static hpack_static[HPACK_STATIC + 1] = {
 	{ "", 0, 0, 0 },
 	L(":authority", ""), L(":method", "GET"), L(":method", "POST"), L(":path", "/"), L(":path", "/index.html"),
@@ -31,7 +34,7 @@ struct hpack_static hpack_static[HPACK_STATIC + 1] = {
 static uint8_t slots[SLOTS];
 
 static unsigned
-slot_of(const char *name, size_t n)
+static_slot(const char *name, size_t n)
 {
 	return ((unsigned)n * 3 + (unsigned char)name[0] * 5 + (unsigned char)name[n - 1] * 29) % SLOTS;
 }
@@ -43,7 +46,7 @@ hpack_static_find(struct str name)
 
 	if (name.n == 0)
 		return 0;
-	for (unsigned slot = slot_of(name.p, name.n); (i = slots[slot]) != 0; slot = (slot + 1) % SLOTS)
+	for (unsigned slot = static_slot(name.p, name.n); (i = slots[slot]) != 0; slot = (slot + 1) % SLOTS)
 		if (hpack_static[i].name_n == name.n && memcmp(hpack_static[i].text, name.p, name.n) == 0)
 			return i;
 	return 0;
@@ -55,7 +58,7 @@ make_static(void)
 {
 	for (unsigned i = 1; i <= HPACK_STATIC; i++) {
 		struct hpack_static *s = &hpack_static[i];
-		unsigned slot = slot_of(s->text, s->name_n);
+		unsigned slot = static_slot(s->text, s->name_n);
 
 		s->kind = (uint8_t)http2_name_kind((struct str){ s->text, s->name_n });
 		if (hpack_static_find((struct str){ s->text, s->name_n }) != 0)
@@ -132,7 +135,8 @@ static bool
 make_room(struct hpack_table *t, size_t n)
 {
 	uint16_t from = t->count > 0 ? t->ring[t->first].at : (uint16_t)(t->base + t->used);
-	size_t dead = (uint16_t)(from - t->base), live = t->used - dead, cap = t->cap == 0 ? FIRST_CAP : t->cap;
+	size_t dead = (uint16_t)(from - t->base), live = t->used - dead,
+	       cap = t->cap == 0 ? FIRST_CAP : t->cap;
 	char *data = t->data;
 
 	while (cap < live + n || (cap < t->most && live + n > cap / 4 * 3))
@@ -154,7 +158,8 @@ make_room(struct hpack_table *t, size_t n)
 }
 
 bool
-hpack_table_add(struct hpack_table *t, const char *line, size_t name_n, size_t value_n, enum http2_field_kind kind)
+hpack_table_add(struct hpack_table *t, const char *line, size_t name_n, size_t value_n,
+		enum http2_field_kind kind)
 {
 	size_t size = name_n + value_n + HPACK_ENTRY, n = hpack_line_n(name_n, value_n);
 

@@ -87,7 +87,7 @@ has_control(const char *p, size_t n)
 }
 
 static bool
-is_blank(char c)
+is_space_or_tab(char c)
 {
 	return c == ' ' || c == '\t';
 }
@@ -104,5 +104,7 @@ http2_value_kind(enum http2_field_kind kind, struct str value)
 			return HTTP2_FIELD_VALUE_BAD;
 	if (has_control(value.p + i, value.n - i))
 		return HTTP2_FIELD_VALUE_BAD;
-	return is_blank(value.p[0]) || is_blank(value.p[value.n - 1]) ? HTTP2_FIELD_VALUE_SPACE : kind;
+	return is_space_or_tab(value.p[0]) || is_space_or_tab(value.p[value.n - 1]) ?
+		       HTTP2_FIELD_VALUE_SPACE :
+		       kind;
 }

@@ -192,7 +192,8 @@ http2_settings_read(struct http2_settings *s, bool from_server, struct str paylo
 	for (size_t at = 0; at < payload.n && reason == HTTP2_FINE; at += 6) {
 		const unsigned char *p = (const unsigned char *)payload.p + at;
 
-		reason = take_setting(s, from_server, (uint16_t)(p[0] << 8 | p[1]), http2_u32(payload.p + at + 2));
+		reason = take_setting(s, from_server, (uint16_t)(p[0] << 8 | p[1]),
+				      http2_u32(payload.p + at + 2));
 	}
 	if (s->table_least > s->table)
 		s->table_least = s->table;
@@ -282,8 +283,8 @@ http2_frame_block(char *out, size_t n, uint32_t stream, bool end_stream, uint32_
 		char *to = out + from + i * HTTP2_FRAME_HEAD;
 
 		memmove(to + HTTP2_FRAME_HEAD, out + HTTP2_FRAME_HEAD + from, length);
-		http2_put_head(to, (uint32_t)length, HTTP2_CONTINUATION, i + 1 == pieces ? HTTP2_F_END_HEADERS : 0,
-			       stream);
+		http2_put_head(to, (uint32_t)length, HTTP2_CONTINUATION,
+			       i + 1 == pieces ? HTTP2_F_END_HEADERS : 0, stream);
 	}
 	http2_put_head(out, most, HTTP2_HEADERS, end, stream);
 	return n + pieces * HTTP2_FRAME_HEAD;

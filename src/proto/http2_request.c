@@ -10,7 +10,7 @@
 #include "proto/http2_request.h"
 
 /* Where a pseudo-field is told. */
-#define PSEUDO(kind) ((kind) - HTTP2_FIELD_METHOD)
+#define PSEUDO(kind) ((kind)-HTTP2_FIELD_METHOD)
 #define PSEUDOS (HTTP2_FIELD_STATUS - HTTP2_FIELD_METHOD)
 
 /* What the fields say; text that is not there has p NULL. */
@@ -37,7 +37,7 @@ read_pseudo(struct told *t, enum http2_field_kind kind, struct str value)
 }
 
 static enum http2_reason
-read_length(struct http2_request *r, struct str value)
+read_content_length(struct http2_request *r, struct str value)
 {
 	if (r->has_length)
 		return HTTP2_LENGTH_REPEATED;
@@ -74,7 +74,7 @@ read_field(struct told *t, struct http2_request *r, enum http2_field_kind kind, 
 		break;
 	case HTTP2_FIELD_LENGTH:
 		t->regular = true;
-		return read_length(r, value);
+		return read_content_length(r, value);
 	case HTTP2_FIELD_TE:
 		if (!str_case_eq(value, "trailers"))
 			return HTTP2_TE_BAD;
@@ -127,7 +127,8 @@ judge_authority(struct told *t, struct str scheme)
 		*authority = t->host;
 	if (authority->p == NULL)
 		return HTTP2_AUTHORITY_MISSING;
-	if (authority->n > AUTHORITY_MAX || !is_of_class(*authority, C_TARGET, true) || memchr(authority->p, '@', authority->n) != NULL)
+	if (authority->n > AUTHORITY_MAX || !is_of_class(*authority, C_TARGET, true) ||
+	    memchr(authority->p, '@', authority->n) != NULL)
 		return HTTP2_AUTHORITY_BAD;
 	if (t->host.p == NULL || t->host.p == authority->p ||
 	    (t->host.n == authority->n && memcmp(t->host.p, authority->p, t->host.n) == 0))
@@ -151,7 +152,8 @@ judge_connect(struct told *t, struct http2_request *r)
 	if (r->has_length)
 		return HTTP2_CONNECT_BAD;
 	if (protocol.p == NULL) {
-		if (t->pseudo[PSEUDO(HTTP2_FIELD_SCHEME)].p != NULL || t->pseudo[PSEUDO(HTTP2_FIELD_PATH)].p != NULL)
+		if (t->pseudo[PSEUDO(HTTP2_FIELD_SCHEME)].p != NULL ||
+		    t->pseudo[PSEUDO(HTTP2_FIELD_PATH)].p != NULL)
 			return HTTP2_CONNECT_BAD;
 		return judge_authority(t, STR(""));
 	}
@@ -166,7 +168,8 @@ judge_connect(struct told *t, struct http2_request *r)
 static enum http2_reason
 judge_request(struct told *t, struct http2_request *r)
 {
-	struct str method = t->pseudo[PSEUDO(HTTP2_FIELD_METHOD)], scheme = t->pseudo[PSEUDO(HTTP2_FIELD_SCHEME)];
+	struct str method = t->pseudo[PSEUDO(HTTP2_FIELD_METHOD)],
+		   scheme = t->pseudo[PSEUDO(HTTP2_FIELD_SCHEME)];
 	struct str path = t->pseudo[PSEUDO(HTTP2_FIELD_PATH)];
 	enum http2_reason reason;
 
@@ -195,30 +198,30 @@ judge_request(struct told *t, struct http2_request *r)
 /* -- writing -------------------------------------------------------------------------- */
 
 static char *
-put(char *out, struct str s)
+add_text(char *out, struct str s)
 {
 	memcpy(out, s.p, s.n);
 	return out + s.n;
 }
 
 static char *
-put_request_line(char *out, const struct told *t, const struct http2_request *r)
+add_request_line(char *out, const struct told *t, const struct http2_request *r)
 {
 	const struct str *pseudo = t->pseudo;
 	struct str method = r->websocket ? STR("GET") : pseudo[PSEUDO(HTTP2_FIELD_METHOD)];
 	struct str path = pseudo[PSEUDO(HTTP2_FIELD_PATH)], authority = pseudo[PSEUDO(HTTP2_FIELD_AUTHORITY)];
 
-	out = put(out, method);
+	out = add_text(out, method);
 	*out++ = ' ';
-	out = put(out, path.p != NULL ? path : authority);
-	out = put(out, STR(" HTTP/1.1\r\nhost: "));
-	out = put(out, authority);
-	return put(out, STR("\r\n"));
+	out = add_text(out, path.p != NULL ? path : authority);
+	out = add_text(out, STR(" HTTP/1.1\r\nhost: "));
+	out = add_text(out, authority);
+	return add_text(out, STR("\r\n"));
 }
 
 /* Of HTTP/1.1's handshake, which this is not (RFC 8441 section 5.1). */
 static bool
-is_handshake(struct str name)
+is_websocket_key(struct str name)
 {
 	return name.n == 17 && memcmp(name.p, "sec-websocket-key", 17) == 0;
 }
@@ -228,7 +231,7 @@ stays(const struct hpack_fields *f, const struct hpack_field *field, bool websoc
 {
 	switch ((enum http2_field_kind)field->kind) {
 	case HTTP2_FIELD:
-		return !websocket || !is_handshake(hpack_name(f, field));
+		return !websocket || !is_websocket_key(hpack_name(f, field));
 	case HTTP2_FIELD_LENGTH:
 	case HTTP2_FIELD_TE:
 		return true;
@@ -238,7 +241,7 @@ stays(const struct hpack_fields *f, const struct hpack_field *field, bool websoc
 }
 
 static char *
-put_fields(char *out, const struct hpack_fields *f, const struct told *t, bool websocket)
+add_fields(char *out, const struct hpack_fields *f, const struct told *t, bool websocket)
 {
 	size_t from = 0;
 
@@ -250,7 +253,7 @@ put_fields(char *out, const struct hpack_fields *f, const struct told *t, bool w
 
 		if (i < f->count && stays(f, field, websocket))
 			continue;
-		out = put(out, (struct str){ f->text + from, at - from });
+		out = add_text(out, (struct str){ f->text + from, at - from });
 		if (i < f->count)
 			from = at + hpack_line_n(field->name_n, field->value_n);
 	}
@@ -259,43 +262,43 @@ put_fields(char *out, const struct hpack_fields *f, const struct told *t, bool w
 
 /* RFC 9113 section 8.2.3. */
 static char *
-put_cookies(char *out, const struct hpack_fields *f, unsigned left)
+add_cookies(char *out, const struct hpack_fields *f, unsigned left)
 {
 	if (left == 0)
 		return out;
-	out = put(out, STR("cookie: "));
+	out = add_text(out, STR("cookie: "));
 	for (uint32_t i = 0; left > 0; i++) {
 		const struct hpack_field *field = &f->fields[i];
 
 		if (field->kind != HTTP2_FIELD_COOKIE)
 			continue;
-		out = put(out, hpack_value(f, field));
+		out = add_text(out, hpack_value(f, field));
 		if (--left > 0)
-			out = put(out, STR("; "));
+			out = add_text(out, STR("; "));
 	}
-	return put(out, STR("\r\n"));
+	return add_text(out, STR("\r\n"));
 }
 
 /* A body without Content-Length is chunked; where methods are expected to have one, none is told as well, for
  * servers that ask for a length (RFC 9110 section 8.6). */
 static char *
-put_framing(char *out, const struct told *t, struct http2_request *r)
+add_framing(char *out, const struct told *t, struct http2_request *r)
 {
 	struct str method = t->pseudo[PSEUDO(HTTP2_FIELD_METHOD)];
 
 	if (r->websocket) {
-		out = put(out, STR("connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: "));
-		out = put(out, (struct str){ r->websocket_key, HTTP2_WEBSOCKET_KEY });
-		return put(out, STR("\r\n"));
+		out = add_text(out, STR("connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: "));
+		out = add_text(out, (struct str){ r->websocket_key, HTTP2_WEBSOCKET_KEY });
+		return add_text(out, STR("\r\n"));
 	}
 	if (r->has_length || str_eq(method, "CONNECT"))
 		return out;
 	if (!r->end_stream) {
 		r->chunked = true;
-		return put(out, STR("transfer-encoding: chunked\r\n"));
+		return add_text(out, STR("transfer-encoding: chunked\r\n"));
 	}
 	if (str_eq(method, "POST") || str_eq(method, "PUT") || str_eq(method, "PATCH"))
-		return put(out, STR("content-length: 0\r\n"));
+		return add_text(out, STR("content-length: 0\r\n"));
 	return out;
 }
 
@@ -322,11 +325,11 @@ http2_request_write(const struct hpack_fields *fields, struct http2_request *r, 
 		return reason;
 	if (room < fields->used + HTTP2_REQUEST_EXTRA)
 		return HTTP2_FIELDS_LARGE;
-	p = put_request_line(p, &t, r);
-	p = put_fields(p, fields, &t, r->websocket);
-	p = put_cookies(p, fields, t.cookies);
-	p = put_framing(p, &t, r);
-	p = put(p, STR("\r\n"));
+	p = add_request_line(p, &t, r);
+	p = add_fields(p, fields, &t, r->websocket);
+	p = add_cookies(p, fields, t.cookies);
+	p = add_framing(p, &t, r);
+	p = add_text(p, STR("\r\n"));
 	r->n = (size_t)(p - out);
 	return HTTP2_FINE;
 }

@@ -41,7 +41,7 @@ next_line(struct str text, size_t *at, struct line *line)
 	 HTTP1_BIT(HTTP1_HTTP2_SETTINGS))
 
 static bool
-goes_on(struct str name, bool switched)
+is_of_http2(struct str name, bool switched)
 {
 	enum http1_name alias;
 
@@ -80,7 +80,7 @@ http2_response_write(struct str head, struct hpack_encoder *encoder, char *out)
 		return 0;
 	p = hpack_encode_status(encoder, hpack_encode_begin(encoder, out), status == 101 ? 200 : status);
 	while (next_line(head, &at, &line))
-		if (goes_on(line.name, status == 101))
+		if (is_of_http2(line.name, status == 101))
 			p = hpack_encode(encoder, p, line.name, line.value, HPACK_USUAL);
 	return (size_t)(p - out);
 }
@@ -93,7 +93,7 @@ http2_trailers_encode(struct str lines, struct hpack_encoder *encoder, char *out
 
 	p = hpack_encode_begin(encoder, out);
 	for (size_t at = 0; next_line(lines, &at, &line);)
-		if (goes_on(line.name, false))
+		if (is_of_http2(line.name, false))
 			p = hpack_encode(encoder, p, line.name, line.value, HPACK_USUAL);
 	return (size_t)(p - out);
 }

@@ -19,7 +19,9 @@ test_fields(void)
 	static char text[HPACK_TEXT_ROOM(TEST_SIZE)];
 	static struct hpack_fields f;
 
-	f = (struct hpack_fields){ .fields = room, .text = text, .max_fields = TEST_FIELDS, .max_size = TEST_SIZE };
+	f = (struct hpack_fields){
+		.fields = room, .text = text, .max_fields = TEST_FIELDS, .max_size = TEST_SIZE
+	};
 	return &f;
 }
 

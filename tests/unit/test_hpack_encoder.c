@@ -55,7 +55,8 @@ test_usual_fields(void **state)
 	/* The name of an entry, with another value. */
 	check_bytes(encode(&e, "x-a", "2"), "0f 2f 01 32");
 	/* A status that the static table does not have whole. */
-	check_bytes((struct str){ block, (size_t)(hpack_encode_status(&e, block, 502) - block) }, "08 03 3530 32");
+	check_bytes((struct str){ block, (size_t)(hpack_encode_status(&e, block, 502) - block) },
+		    "08 03 3530 32");
 	hpack_encoder_free(&e);
 }
 
@@ -133,8 +134,19 @@ test_table_sizes(void **state)
 static struct str
 random_text(uint64_t *seed, char *room, bool name)
 {
-	static const char *const few[] = { "a", "server", "x-request-id", "nginx", "text/html; charset=utf-8", "0", "date",
-					   "content-type", "vary", "accept-encoding", "x-frame-options", "deny", "cookie" };
+	static const char *const few[] = { "a",
+					   "server",
+					   "x-request-id",
+					   "nginx",
+					   "text/html; charset=utf-8",
+					   "0",
+					   "date",
+					   "content-type",
+					   "vary",
+					   "accept-encoding",
+					   "x-frame-options",
+					   "deny",
+					   "cookie" };
 	uint64_t dice = random_next(seed) % 16;
 	size_t n;
 
@@ -178,10 +190,12 @@ test_random_fields_and_back(void **state)
 
 				name[i] = random_text(&seed, names[i], true);
 				value[i] = random_text(&seed, values[i], false);
-				p = hpack_encode(&e, p, name[i], value[i], (enum hpack_how)(random_next(&seed) % 8 / 4));
+				p = hpack_encode(&e, p, name[i], value[i],
+						 (enum hpack_how)(random_next(&seed) % 8 / 4));
 				assert_true((size_t)(p - before) <= HPACK_FIELD_MOST(name[i].n, value[i].n));
 			}
-			assert_int_equal(hpack_decode(&d, (struct str){ block, (size_t)(p - block) }, f), HTTP2_FINE);
+			assert_int_equal(hpack_decode(&d, (struct str){ block, (size_t)(p - block) }, f),
+					 HTTP2_FINE);
 			if (f->over == HTTP2_FINE)
 				assert_int_equal(f->count, n);
 			for (unsigned i = 0; i < f->count && f->over == HTTP2_FINE; i++) {

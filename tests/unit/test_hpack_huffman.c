@@ -48,9 +48,10 @@ test_the_vectors(void **state)
 	check_both("9d29 ad17 1863 c78f 0b97 c8e9 ae82 ae43 d3", "https://www.example.com");
 	check_both("640e ff", "307");
 	check_both("9bd9 ab", "gzip");
-	check_both("94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 0fb5 291f 9587 3160 65c0 03ed 4ee5 "
-		   "b106 3d50 07",
-		   "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1");
+	check_both(
+		"94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 0fb5 291f 9587 3160 65c0 03ed 4ee5 "
+		"b106 3d50 07",
+		"foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1");
 	check_both("", "");
 }
 
@@ -88,7 +89,8 @@ test_every_byte_at_every_bit(void **state)
 			memset(text, '0', before);	/* 5 bits each */
 			text[before] = (char)c;
 			hpack_huffman_encode(plain, coded);
-			assert_int_equal(decode((struct str){ coded, hpack_huffman_size(plain) }), before + 1);
+			assert_int_equal(decode((struct str){ coded, hpack_huffman_size(plain) }),
+					 before + 1);
 			assert_memory_equal(out, text, before + 1);
 		}
 }
@@ -128,7 +130,8 @@ test_the_room(void **state)
 		char *place = malloc(room);
 
 		assert_non_null(place);
-		assert_int_equal(hpack_huffman_decode((struct str){ coded, size }, place, room), sizeof(text));
+		assert_int_equal(hpack_huffman_decode((struct str){ coded, size }, place, room),
+				 sizeof(text));
 		if (room >= sizeof(text) + HPACK_HUFFMAN_SPARE)
 			assert_memory_equal(place, text, sizeof(text));
 		free(place);

@@ -34,7 +34,8 @@ dice(unsigned sides)
 static size_t
 roll_name(char *room)
 {
-	static const char *const few[] = { "x-request-id", "traceparent", "grpc-status", "x", "cookie", "set-cookie" };
+	static const char *const few[] = { "x-request-id", "traceparent", "grpc-status", "x",
+					   "cookie",       "set-cookie" };
 	unsigned i = 1 + dice(HPACK_STATIC);
 	size_t n;
 
@@ -55,7 +56,8 @@ roll_name(char *room)
 static size_t
 roll_value(char *room)
 {
-	static const char *const few[] = { "", "GET", "/", "200", "404", "gzip, deflate", "https", "nginx", "1", "no-cache" };
+	static const char *const few[] = { "",      "GET",   "/", "200",     "404", "gzip, deflate",
+					   "https", "nginx", "1", "no-cache" };
 	size_t n;
 
 	if (dice(3) > 0)
@@ -116,14 +118,17 @@ test_theirs_is_read(void **state)
 			roll_list(&l);
 			n = nghttp2_hd_deflate_hd(theirs, block, sizeof(block), l.fields, l.n);
 			assert_true(n >= 0);
-			assert_int_equal(hpack_decode(&d, (struct str){ (char *)block, (size_t)n }, f), HTTP2_FINE);
+			assert_int_equal(hpack_decode(&d, (struct str){ (char *)block, (size_t)n }, f),
+					 HTTP2_FINE);
 			assert_int_equal(nghttp2_hd_deflate_get_dynamic_table_size(theirs), d.table.size);
 			if (f->over != HTTP2_FINE)
 				continue;
 			assert_int_equal(f->count, l.n);
 			for (unsigned i = 0; i < l.n; i++) {
-				assert_same(hpack_name(f, &f->fields[i]), l.fields[i].name, l.fields[i].namelen);
-				assert_same(hpack_value(f, &f->fields[i]), l.fields[i].value, l.fields[i].valuelen);
+				assert_same(hpack_name(f, &f->fields[i]), l.fields[i].name,
+					    l.fields[i].namelen);
+				assert_same(hpack_value(f, &f->fields[i]), l.fields[i].value,
+					    l.fields[i].valuelen);
 				if (l.fields[i].flags & NGHTTP2_NV_FLAG_NO_INDEX)
 					assert_true(f->fields[i].never);
 			}

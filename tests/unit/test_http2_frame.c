@@ -13,7 +13,9 @@
 static struct http2_frame
 frame(enum http2_type type, uint8_t flags, uint32_t stream, uint32_t length)
 {
-	return (struct http2_frame){ .type = (uint8_t)type, .flags = flags, .stream = stream, .length = length };
+	return (struct http2_frame){
+		.type = (uint8_t)type, .flags = flags, .stream = stream, .length = length
+	};
 }
 
 static void
@@ -167,7 +169,10 @@ test_small_frames(void **state)
 	assert_int_equal(http2_window_read(&f, "\x80\0\0\0", &increment), HTTP2_WINDOW_ZERO);
 	f.stream = 0;
 	assert_int_equal(http2_window_read(&f, "\0\0\0\0", &increment), HTTP2_WINDOW_ZERO_ALL);
-	http2_goaway_read((struct str){ "\x80\0\0\5\0\0\0\x0b" "bye", 11 }, &g);
+	http2_goaway_read((struct str){ "\x80\0\0\5\0\0\0\x0b"
+					"bye",
+					11 },
+			  &g);
 	assert_int_equal(g.last, 5);
 	assert_int_equal(g.code, HTTP2_ENHANCE_YOUR_CALM);
 	assert_true(str_eq(g.debug, "bye"));
@@ -188,16 +193,17 @@ test_settings(void **state)
 #define SET(id, a, b, c, d) "\0" id a b c d
 	assert_int_equal(take_settings(&s, false, "", 0), HTTP2_FINE);
 	assert_int_equal(s.table_least, 4096);
-	assert_int_equal(take_settings(&s, false,
-				       SET("\1", "\0", "\0", "\0", "\x64") SET("\1", "\0", "\0", "\x20", "\0")
-					       SET("\2", "\0", "\0", "\0", "\0") SET("\3", "\0", "\0", "\0", "\0")
-						       SET("\4", "\x7f", "\xff", "\xff", "\xff")
-							       SET("\5", "\0", "\xff", "\xff", "\xff")
-								       SET("\6", "\0", "\1", "\0", "\0")
-									       SET("\x8", "\0", "\0", "\0", "\1")
-										       SET("\x77", "\xff", "\xff", "\xff", "\xff"),
-				       54),
-			 HTTP2_FINE);
+	assert_int_equal(
+		take_settings(&s, false,
+			      SET("\1", "\0", "\0", "\0", "\x64") SET("\1", "\0", "\0", "\x20", "\0")
+				      SET("\2", "\0", "\0", "\0", "\0") SET("\3", "\0", "\0", "\0", "\0")
+					      SET("\4", "\x7f", "\xff", "\xff",
+						  "\xff") SET("\5", "\0", "\xff", "\xff", "\xff")
+						      SET("\6", "\0", "\1", "\0", "\0") SET("\x8", "\0", "\0",
+											    "\0", "\1")
+							      SET("\x77", "\xff", "\xff", "\xff", "\xff"),
+			      54),
+		HTTP2_FINE);
 	assert_int_equal(s.table, 0x2000);
 	assert_int_equal(s.table_least, 0x64);
 	assert_false(s.push);
@@ -206,18 +212,25 @@ test_settings(void **state)
 	assert_int_equal(s.frame, HTTP2_FRAME_MOST);
 	assert_int_equal(s.fields, 0x10000);
 	assert_true(s.connect);
-	assert_int_equal(take_settings(&s, false, SET("\2", "\0", "\0", "\0", "\2"), 6), HTTP2_SETTINGS_VALUE);
+	assert_int_equal(take_settings(&s, false, SET("\2", "\0", "\0", "\0", "\2"), 6),
+			 HTTP2_SETTINGS_VALUE);
 	assert_int_equal(take_settings(&s, false, SET("\2", "\0", "\0", "\0", "\1"), 6), HTTP2_FINE);
 	assert_int_equal(take_settings(&s, true, SET("\2", "\0", "\0", "\0", "\1"), 6), HTTP2_SETTINGS_VALUE);
 	assert_int_equal(take_settings(&s, true, SET("\2", "\0", "\0", "\0", "\0"), 6), HTTP2_FINE);
-	assert_int_equal(take_settings(&s, false, SET("\4", "\x80", "\0", "\0", "\0"), 6), HTTP2_SETTINGS_WINDOW);
-	assert_int_equal(take_settings(&s, false, SET("\5", "\0", "\0", "\x3f", "\xff"), 6), HTTP2_SETTINGS_VALUE);
+	assert_int_equal(take_settings(&s, false, SET("\4", "\x80", "\0", "\0", "\0"), 6),
+			 HTTP2_SETTINGS_WINDOW);
+	assert_int_equal(take_settings(&s, false, SET("\5", "\0", "\0", "\x3f", "\xff"), 6),
+			 HTTP2_SETTINGS_VALUE);
 	assert_int_equal(take_settings(&s, false, SET("\5", "\0", "\0", "\x40", "\0"), 6), HTTP2_FINE);
-	assert_int_equal(take_settings(&s, false, SET("\5", "\1", "\0", "\0", "\0"), 6), HTTP2_SETTINGS_VALUE);
-	assert_int_equal(take_settings(&s, false, SET("\x8", "\0", "\0", "\0", "\2"), 6), HTTP2_SETTINGS_VALUE);
+	assert_int_equal(take_settings(&s, false, SET("\5", "\1", "\0", "\0", "\0"), 6),
+			 HTTP2_SETTINGS_VALUE);
+	assert_int_equal(take_settings(&s, false, SET("\x8", "\0", "\0", "\0", "\2"), 6),
+			 HTTP2_SETTINGS_VALUE);
 	/* Once said, it stays (RFC 8441 section 3). */
-	assert_int_equal(take_settings(&s, false, SET("\x8", "\0", "\0", "\0", "\0"), 6), HTTP2_SETTINGS_VALUE);
-	assert_int_equal(take_settings(&s, false, SET("\x9", "\0", "\0", "\0", "\2"), 6), HTTP2_SETTINGS_VALUE);
+	assert_int_equal(take_settings(&s, false, SET("\x8", "\0", "\0", "\0", "\0"), 6),
+			 HTTP2_SETTINGS_VALUE);
+	assert_int_equal(take_settings(&s, false, SET("\x9", "\0", "\0", "\0", "\2"), 6),
+			 HTTP2_SETTINGS_VALUE);
 	assert_int_equal(take_settings(&s, false, SET("\x9", "\0", "\0", "\0", "\1"), 6), HTTP2_FINE);
 	assert_int_equal(http2_reason_code(HTTP2_SETTINGS_WINDOW), HTTP2_FLOW_CONTROL_ERROR);
 #undef SET
@@ -227,8 +240,14 @@ test_settings(void **state)
 static void
 test_written_and_read(void **state)
 {
-	const struct http2_settings ours = { .table = 8192, .table_least = 8192, .streams = 100, .window = 1 << 20,
-					     .frame = 65536, .fields = 65536, .push = false, .connect = true };
+	const struct http2_settings ours = { .table = 8192,
+					     .table_least = 8192,
+					     .streams = 100,
+					     .window = 1 << 20,
+					     .frame = 65536,
+					     .fields = 65536,
+					     .push = false,
+					     .connect = true };
 	struct http2_settings theirs = HTTP2_SETTINGS_INITIAL;
 	struct http2_frame f;
 	struct http2_goaway g;
@@ -249,12 +268,16 @@ test_written_and_read(void **state)
 	assert_int_equal(http2_put_rst_stream(out, 3, HTTP2_CANCEL) - out, HTTP2_RST_STREAM_BYTES);
 	assert_memory_equal(out, "\0\0\4\3\0\0\0\0\3\0\0\0\x8", 13);
 	assert_int_equal(http2_put_ping(out, "12345678", true) - out, HTTP2_PING_BYTES);
-	assert_memory_equal(out, "\0\0\x8\6\1\0\0\0\0" "12345678", 17);
+	assert_memory_equal(out,
+			    "\0\0\x8\6\1\0\0\0\0"
+			    "12345678",
+			    17);
 	assert_int_equal(http2_put_window_update(out, 9, 0x12345) - out, HTTP2_WINDOW_UPDATE_BYTES);
 	f = http2_frame_read(out);
 	assert_int_equal(http2_window_read(&f, out + 9, &increment), HTTP2_FINE);
 	assert_int_equal(increment, 0x12345);
-	assert_int_equal(http2_put_goaway(out, 11, HTTP2_PROTOCOL_ERROR, STR("why")) - out, HTTP2_GOAWAY_BYTES(STR("why")));
+	assert_int_equal(http2_put_goaway(out, 11, HTTP2_PROTOCOL_ERROR, STR("why")) - out,
+			 HTTP2_GOAWAY_BYTES(STR("why")));
 	f = http2_frame_read(out);
 	assert_int_equal(http2_frame_check(&f, HTTP2_FRAME_DEFAULT), HTTP2_FINE);
 	http2_goaway_read((struct str){ out + 9, f.length }, &g);

@@ -97,7 +97,8 @@ test_requests(void **state)
 	/* In any order, and an empty value. */
 	check_head(true, ":path: /\n:authority: a\n:method: DELETE\n:scheme: HTTP\nx: \n",
 		   "DELETE / HTTP/1.1\r\nhost: a\r\nx: \r\n\r\n");
-	check_head(true, ":method: OPTIONS\n:scheme: https\n:path: *\n:authority: a\n", "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n");
+	check_head(true, ":method: OPTIONS\n:scheme: https\n:path: *\n:authority: a\n",
+		   "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n");
 	check_head(true, GET "te: trailers\nx: y\n",
 		   "GET /a?b=c HTTP/1.1\r\nhost: shop.example\r\nte: trailers\r\nx: y\r\n\r\n");
 }
@@ -121,21 +122,28 @@ static void
 test_cookies(void **state)
 {
 	(void)state;
-	check_head(true, GET "cookie: a=1\n", "GET /a?b=c HTTP/1.1\r\nhost: shop.example\r\ncookie: a=1\r\n\r\n");
-	check_head(true, GET "x: 1\ncookie: a=1\ny: 2\ncookie: b=2; c=3\ncookie: d\nz: 3\n",
-		   "GET /a?b=c HTTP/1.1\r\nhost: shop.example\r\nx: 1\r\ny: 2\r\nz: 3\r\ncookie: a=1; b=2; c=3; d\r\n\r\n");
+	check_head(true, GET "cookie: a=1\n",
+		   "GET /a?b=c HTTP/1.1\r\nhost: shop.example\r\ncookie: a=1\r\n\r\n");
+	check_head(
+		true, GET "x: 1\ncookie: a=1\ny: 2\ncookie: b=2; c=3\ncookie: d\nz: 3\n",
+		"GET /a?b=c HTTP/1.1\r\nhost: shop.example\r\nx: 1\r\ny: 2\r\nz: 3\r\ncookie: a=1; b=2; c=3; d\r\n\r\n");
 }
 
 static void
 test_framing(void **state)
 {
 	(void)state;
-	check_head(false, POST, "POST / HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n");
-	check_head(false, GET, "GET /a?b=c HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n");
-	check_head(false, POST "content-length: 12\n", "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 12\r\n\r\n");
+	check_head(false, POST,
+		   "POST / HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n");
+	check_head(false, GET,
+		   "GET /a?b=c HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n");
+	check_head(false, POST "content-length: 12\n",
+		   "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 12\r\n\r\n");
 	check_head(true, POST, "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 0\r\n\r\n");
-	check_head(true, POST "content-length: 0\n", "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 0\r\n\r\n");
-	check_head(false, POST "content-length: 0\n", "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 0\r\n\r\n");
+	check_head(true, POST "content-length: 0\n",
+		   "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 0\r\n\r\n");
+	check_head(false, POST "content-length: 0\n",
+		   "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 0\r\n\r\n");
 }
 
 #define WEBSOCKET ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:path: /chat\n:authority: a\n"
@@ -146,7 +154,8 @@ test_connect(void **state)
 	struct http2_request r = { .end_stream = false };
 
 	(void)state;
-	check_head(false, ":method: CONNECT\n:authority: a:443\n", "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n");
+	check_head(false, ":method: CONNECT\n:authority: a:443\n",
+		   "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n");
 	check_head(false, WEBSOCKET "sec-websocket-version: 13\nsec-websocket-key: mine\norigin: b\n",
 		   "GET /chat HTTP/1.1\r\nhost: a\r\nsec-websocket-version: 13\r\norigin: b\r\n"
 		   "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: " KEY "\r\n\r\n");
@@ -157,7 +166,8 @@ test_connect(void **state)
 	assert_int_equal(http2_reason_status(HTTP2_PROTOCOL_UNKNOWN), 501);
 }
 
-#define LONG_NAME "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+#define LONG_NAME \
+	"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
 
 static void
 test_reasons(void **state)
@@ -174,7 +184,9 @@ test_reasons(void **state)
 		{ GET "a: x^y\n", HTTP2_VALUE_BAD },
 		{ GET "a: x`y\n", HTTP2_VALUE_BAD },
 		{ GET "a: x\1y\n", HTTP2_VALUE_BAD },
-		{ GET "a: xxxxxxxxxxxxxxx\x1f" "yyyyyyyyyyyyyy\n", HTTP2_VALUE_BAD },
+		{ GET "a: xxxxxxxxxxxxxxx\x1f"
+		      "yyyyyyyyyyyyyy\n",
+		  HTTP2_VALUE_BAD },
 		{ GET "a: \x7f\n", HTTP2_VALUE_BAD },
 		{ GET "a:  x\n", HTTP2_VALUE_SPACE },
 		{ GET "a: x \n", HTTP2_VALUE_SPACE },
@@ -182,7 +194,8 @@ test_reasons(void **state)
 		{ GET "a:  \n", HTTP2_VALUE_SPACE },
 		{ "x: y\n" GET, HTTP2_PSEUDO_LATE },
 		{ ":method: GET\ncookie: a\n:path: /\n:scheme: https\n:authority: a\n", HTTP2_PSEUDO_LATE },
-		{ ":method: GET\ncontent-length: 0\n:path: /\n:scheme: https\n:authority: a\n", HTTP2_PSEUDO_LATE },
+		{ ":method: GET\ncontent-length: 0\n:path: /\n:scheme: https\n:authority: a\n",
+		  HTTP2_PSEUDO_LATE },
 		{ GET ":method: GET\n", HTTP2_PSEUDO_REPEATED },
 		{ GET ":path: /\n", HTTP2_PSEUDO_REPEATED },
 		{ GET ":scheme: https\n", HTTP2_PSEUDO_REPEATED },
@@ -241,14 +254,18 @@ test_reasons(void **state)
 		{ ":method: CONNECT\n:authority: " LONG_NAME "\nhost: " LONG_NAME "x\n", HTTP2_HOST_DIFFERS },
 		{ WEBSOCKET "content-length: 0\n", HTTP2_CONNECT_BAD },
 		{ ":method: CONNECT\n:protocol: websocket\n:path: /\n:authority: a\n", HTTP2_SCHEME_MISSING },
-		{ ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:authority: a\n", HTTP2_PATH_MISSING },
-		{ ":method: CONNECT\n:protocol: ipsec\n:scheme: https\n:path: /\n:authority: a\n", HTTP2_PROTOCOL_UNKNOWN },
+		{ ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:authority: a\n",
+		  HTTP2_PATH_MISSING },
+		{ ":method: CONNECT\n:protocol: ipsec\n:scheme: https\n:path: /\n:authority: a\n",
+		  HTTP2_PROTOCOL_UNKNOWN },
 		{ GET ":protocol: websocket\n", HTTP2_PROTOCOL_BAD },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		struct http2_request r = { .end_stream = true, .connect_protocol = true, .websocket_key = KEY };
+		struct http2_request r = { .end_stream = true,
+					   .connect_protocol = true,
+					   .websocket_key = KEY };
 		enum http2_reason reason = translate(&r, rows[i].lines);
 
 		if (reason != rows[i].reason)
@@ -278,7 +295,9 @@ test_empty_name(void **state)
 static void
 test_long_authority(void **state)
 {
-	static char block[700] = "\x02\x07" "CONNECT" "\x01\x7f\x81\x04";
+	static char block[700] = "\x02\x07"
+				 "CONNECT"
+				 "\x01\x7f\x81\x04";
 	struct http2_request r = { .end_stream = true };
 	struct hpack_fields *f = test_fields();
 	struct hpack_decoder d;
@@ -288,7 +307,8 @@ test_long_authority(void **state)
 	hpack_decoder_init(&d, 4096);
 	assert_int_equal(hpack_decode(&d, (struct str){ block, 13 + 640 }, f), HTTP2_FINE);
 	assert_int_equal(f->count, 2);
-	assert_int_equal(http2_request_write(f, &r, head, f->used + HTTP2_REQUEST_EXTRA), HTTP2_AUTHORITY_BAD);
+	assert_int_equal(http2_request_write(f, &r, head, f->used + HTTP2_REQUEST_EXTRA),
+			 HTTP2_AUTHORITY_BAD);
 	hpack_decoder_free(&d);
 }
 
@@ -346,16 +366,20 @@ test_trailers(void **state)
 static void
 test_random_fields(void **state)
 {
-	static const char *const names[] = { ":method", ":scheme", ":path", ":authority", "host", "cookie", "x", "te",
-					     "content-length", ":protocol", "transfer-encoding", "" };
-	static const char *const values[] = { "GET", "https", "/", "a.example", "CONNECT", "POST", "*", "trailers", "0",
-					      "websocket", "12", "chunked" };
+	static const char *const names[] = {
+		":method", ":scheme",        ":path",     ":authority",        "host", "cookie", "x",
+		"te",      "content-length", ":protocol", "transfer-encoding", ""
+	};
+	static const char *const values[] = { "GET", "https",    "/", "a.example", "CONNECT", "POST",
+					      "*",   "trailers", "0", "websocket", "12",      "chunked" };
 	uint64_t seed = 5;
 	unsigned taken = 0;
 
 	(void)state;
 	for (unsigned round = 0; round < scaled(30000, 1000000); round++) {
-		struct http2_request r = { .end_stream = random_next(&seed) & 1, .connect_protocol = true, .websocket_key = KEY };
+		struct http2_request r = { .end_stream = random_next(&seed) & 1,
+					   .connect_protocol = true,
+					   .websocket_key = KEY };
 		struct hpack_encoder e;
 		struct hpack_decoder d;
 		struct hpack_fields *f = test_fields();
@@ -369,10 +393,12 @@ test_random_fields(void **state)
 		for (unsigned i = 0; i < 4 + n; i++) {
 			char odd[8];
 			struct str name = str_from(names[i < 4 ? i : random_next(&seed) % 12]);
-			struct str value = str_from(values[i < 4 && random_next(&seed) % 8 ? i : random_next(&seed) % 12]);
+			struct str value = str_from(
+				values[i < 4 && random_next(&seed) % 8 ? i : random_next(&seed) % 12]);
 
 			for (unsigned k = 0; k < 8; k++)
-				odd[k] = (char)(random_next(&seed) % 3 ? random_next(&seed) : (uint64_t)"\r\n :\t\0HG"[k]);
+				odd[k] = (char)(random_next(&seed) % 3 ? random_next(&seed) :
+									 (uint64_t) "\r\n :\t\0HG"[k]);
 			if (random_next(&seed) % 40 == 0)
 				value = (struct str){ odd, random_next(&seed) % 9 };
 			if (random_next(&seed) % 40 == 0)

@@ -54,13 +54,15 @@ test_heads(void **state)
 
 	(void)state;
 	peers_open(&p);
-	check_response(&p,
-		       "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 21 Oct 2013 20:13:21 GMT\r\nContent-Type: text/html\r\n"
-		       "X-UPPER-Name: As Is\r\nContent-Length: 17\r\nEmpty:\r\nConnection: close\r\n\r\nbody: x\r\n",
-		       ":status: 200\nserver: nginx\ndate: Mon, 21 Oct 2013 20:13:21 GMT\ncontent-type: text/html\n"
-		       "x-upper-name: As Is\ncontent-length: 17\nempty: \n");
+	check_response(
+		&p,
+		"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 21 Oct 2013 20:13:21 GMT\r\nContent-Type: text/html\r\n"
+		"X-UPPER-Name: As Is\r\nContent-Length: 17\r\nEmpty:\r\nConnection: close\r\n\r\nbody: x\r\n",
+		":status: 200\nserver: nginx\ndate: Mon, 21 Oct 2013 20:13:21 GMT\ncontent-type: text/html\n"
+		"x-upper-name: As Is\ncontent-length: 17\nempty: \n");
 	check_response(&p, "HTTP/1.1 404 \r\n\r\n", ":status: 404\n");
-	check_response(&p, "HTTP/1.1 599 Odd: phrase\r\na:b  \r\nc:\t d\t\r\n\r\n", ":status: 599\na: b\nc: d\n");
+	check_response(&p, "HTTP/1.1 599 Odd: phrase\r\na:b  \r\nc:\t d\t\r\n\r\n",
+		       ":status: 599\na: b\nc: d\n");
 	/* Interim ones. */
 	check_response(&p, "HTTP/1.1 100 Continue\r\n\r\n", ":status: 100\n");
 	check_response(&p, "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n",
@@ -76,15 +78,17 @@ test_what_is_of_a_connection(void **state)
 
 	(void)state;
 	peers_open(&p);
-	check_response(&p,
-		       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nKEEP-ALIVE: timeout=5\r\n"
-		       "Upgrade: h2c\r\nproxy-Connection: close\r\nTE: x\r\nConnection: keep-alive, Upgrade\r\n\r\n",
-		       ":status: 200\ntrailer: X-Sum\n");
+	check_response(
+		&p,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nKEEP-ALIVE: timeout=5\r\n"
+		"Upgrade: h2c\r\nproxy-Connection: close\r\nTE: x\r\nConnection: keep-alive, Upgrade\r\n\r\n",
+		":status: 200\ntrailer: X-Sum\n");
 	/* RFC 8441 section 5: a WebSocket's answer. */
-	check_response(&p,
-		       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-		       "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n",
-		       ":status: 200\nsec-websocket-protocol: chat\n");
+	check_response(
+		&p,
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n",
+		":status: 200\nsec-websocket-protocol: chat\n");
 	peers_close(&p);
 }
 
@@ -92,10 +96,12 @@ test_what_is_of_a_connection(void **state)
 static void
 test_the_same_again(void **state)
 {
-	const char *text = "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html; charset=utf-8\r\nVary: accept\r\n"
-			   "Set-Cookie: a=1\r\nContent-Length: 7\r\n\r\n";
-	const char *lines = ":status: 200\nserver: nginx\ncontent-type: text/html; charset=utf-8\nvary: accept\n"
-			    "set-cookie: a=1\ncontent-length: 7\n";
+	const char *text =
+		"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html; charset=utf-8\r\nVary: accept\r\n"
+		"Set-Cookie: a=1\r\nContent-Length: 7\r\n\r\n";
+	const char *lines =
+		":status: 200\nserver: nginx\ncontent-type: text/html; charset=utf-8\nvary: accept\n"
+		"set-cookie: a=1\ncontent-length: 7\n";
 	struct peers p;
 
 	(void)state;
@@ -137,7 +143,8 @@ test_long_lines(void **state)
 			assert_non_null(block);
 			block_n = http2_response_write((struct str){ text, n }, &p.ours, block);
 			assert_true(block_n > 0 && block_n <= HTTP2_RESPONSE_ROOM(n));
-			assert_int_equal(hpack_decode(&p.theirs, (struct str){ block, block_n }, f), HTTP2_FINE);
+			assert_int_equal(hpack_decode(&p.theirs, (struct str){ block, block_n }, f),
+					 HTTP2_FINE);
 			if (f->over == HTTP2_FINE) {
 				assert_int_equal(f->count, 4);
 				assert_int_equal(f->fields[1].kind, HTTP2_FIELD);
@@ -152,15 +159,20 @@ test_long_lines(void **state)
 static void
 test_no_head(void **state)
 {
-	static const char *const texts[] = { "", "HTTP/1.1 200", "HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n",
-					     "HTTP/1.1 099 OK\r\n\r\n", "a: b\r\n\r\n" };
+	static const char *const texts[] = { "",
+					     "HTTP/1.1 200",
+					     "HTTP/2 200 OK\r\n\r\n",
+					     "HTTP/1.1 2x0 OK\r\n\r\n",
+					     "HTTP/1.1 099 OK\r\n\r\n",
+					     "a: b\r\n\r\n" };
 	struct hpack_encoder e;
 	char out[100];
 
 	(void)state;
 	hpack_encoder_init(&e, 100);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
-		assert_int_equal(http2_response_write((struct str){ guarded(texts[i], strlen(texts[i])), strlen(texts[i]) },
+		assert_int_equal(http2_response_write((struct str){ guarded(texts[i], strlen(texts[i])),
+								    strlen(texts[i]) },
 						      &e, out),
 				 0);
 	/* The size that is due was not said. */
