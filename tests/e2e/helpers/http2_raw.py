@@ -1,29 +1,16 @@
-"""A client of HTTP/2 that may say anything: frames byte by byte, and what is answered to them.
+"""What a client of HTTP/2 may say that a library would not: frames and field blocks byte by byte, and a verdict on what
+is answered, by frames alone and never by time."""
+from .http2 import ACK, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, Http2
+from .http2 import frame as whole
 
-Names of types and error codes are those of RFC 9113; `verdict` tells by frames alone, never by time, whether
-something was a fault of the connection, of a stream, or none.
-"""
-import itertools
-import socket
-
-import hpack
-from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
-from hyperframe.frame import ContinuationFrame, DataFrame
-
-from .scale import patience
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, ACK, END_HEADERS, PADDED, PRIORITIZED = 0x1, 0x1, 0x4, 0x8, 0x20
 CODES = ("NO_ERROR PROTOCOL_ERROR INTERNAL_ERROR FLOW_CONTROL_ERROR SETTINGS_TIMEOUT STREAM_CLOSED FRAME_SIZE_ERROR "
-         "REFUSED_STREAM CANCEL COMPRESSION_ERROR CONNECT_ERROR ENHANCE_YOUR_CALM INADEQUATE_SECURITY "
-         "HTTP_1_1_REQUIRED").split()
+         "REFUSED_STREAM CANCEL COMPRESSION_ERROR CONNECT_ERROR ENHANCE_YOUR_CALM").split()
 
 
 def frame(kind, flags=0, stream=0, payload=b"", length=None):
     """length: what its head says, if not the truth."""
-    n = len(payload) if length is None else length
-    return n.to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+    f = whole(kind, stream, payload, flags)
+    return f if length is None else length.to_bytes(3, "big") + f[3:]
 
 
 def setting(name, value):
@@ -60,26 +47,12 @@ def headers(stream, fields, end=True, flags=END_HEADERS):
     return frame(HEADERS, flags | (END_STREAM if end else 0), stream, fields if isinstance(fields, bytes) else block(fields))
 
 
-class Raw:
-    """.statuses, .bodies, .trailers: by stream; .resets: codes by stream; .goaway: the code's name, with its last stream; .ended."""
+class Raw(Http2):
+    """Windows stay as they are, unless something is sent.  .acked: SETTINGS of ours."""
 
-    def __init__(self, address, settings=b"", preface=PREFACE, tls=None, server_name=None):
-        self.sock = socket.create_connection(address, patience())
-        if tls is not None:
-            self.sock = tls.wrap_socket(self.sock, server_hostname=server_name)
-        self.statuses, self.bodies, self.trailers, self.resets, self.finished = {}, {}, {}, {}, set()
-        self.goaway, self.last_stream, self.ended, self.theirs, self.frames = None, None, False, {}, []
-        self._probes, self._rest, self._block = itertools.count(1), b"", None
-        self.decoder = hpack.Decoder()
-        self.acked = self.pongs = 0
-        if preface is not None:
-            self.send(preface, frame(SETTINGS, payload=settings))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.sock.close()
+    def __init__(self, address, settings=(), preface=True):
+        self.acked, self._probe = 0, 0
+        super().__init__(address, settings=settings, opens=False, hello=preface)
 
     def send(self, *pieces):
         try:
@@ -88,82 +61,32 @@ class Raw:
             pass    # what was said before is read all the same
         return self
 
-    def _read(self):
-        """The next frame, which is noted; None at the end."""
-        while len(self._rest) < 9 or len(self._rest) < 9 + int.from_bytes(self._rest[:3], "big"):
-            try:
-                more = self.sock.recv(1 << 16)
-            except ConnectionResetError:
-                more = b""
-            if not more:
-                self.ended = True
-                return None
-            self._rest += more
-        f, length = Frame.parse_frame_header(memoryview(self._rest[:9]))
-        f.parse_body(memoryview(self._rest[9:9 + length]))
-        self._rest = self._rest[9 + length:]
-        self._note(f)
-        return f
+    def _take(self, kind, flags, n, payload):
+        self.acked += kind == SETTINGS and flags & ACK
+        super()._take(kind, flags, n, payload)
 
-    def _note(self, f):
-        self.frames.append(f)
-        if isinstance(f, SettingsFrame):
-            if "ACK" in f.flags:
-                self.acked += 1
-            else:
-                self.theirs.update(f.settings)
-                self.send(frame(SETTINGS, ACK))
-        elif isinstance(f, PingFrame):
-            if "ACK" in f.flags:
-                self.pongs += 1
-            else:
-                self.send(frame(PING, ACK, payload=f.opaque_data))
-        elif isinstance(f, GoAwayFrame):
-            self.goaway, self.last_stream = CODES[f.error_code], f.last_stream_id
-        elif isinstance(f, RstStreamFrame):
-            self.resets[f.stream_id] = CODES[f.error_code]
-        elif isinstance(f, DataFrame):
-            self.bodies[f.stream_id] = self.bodies.get(f.stream_id, b"") + f.data
-        elif isinstance(f, HeadersFrame | ContinuationFrame):
-            self._block = (self._block or b"") + f.data
-            if "END_HEADERS" in f.flags:
-                fields, self._block = self.decoder.decode(self._block), None
-                if fields and fields[0][0] == ":status":
-                    self.statuses[f.stream_id] = int(fields[0][1])
-                else:
-                    self.trailers[f.stream_id] = fields
-        if isinstance(f, HeadersFrame | DataFrame) and "END_STREAM" in f.flags:
-            self.finished.add(f.stream_id)
-
-    def read_until(self, done):
-        """Frames, until done() or the end."""
-        while not done() and self._read() is not None:
-            pass
-        return done()
+    def body(self, stream):
+        return self.streams[stream].body if stream in self.streams else b""
 
     def settle(self):
         """All that was sent has been looked at: a PING is answered, or the connection has ended."""
-        probe = next(self._probes).to_bytes(8, "big")
+        self._probe += 1
+        probe = self._probe.to_bytes(8, "big")
         self.send(frame(PING, payload=probe))
-        while (f := self._read()) is not None:
-            if isinstance(f, PingFrame) and "ACK" in f.flags and f.opaque_data == probe:
-                return self
-        return self
+        self.until(lambda: (probe, ACK) in self.pings)
 
     def verdict(self):
-        """("goaway", code) for a fault of the connection, which ends; else ("rst", code) of the last stream that was reset,
-        or ("fine", None)."""
+        """("goaway", code) for a fault of the connection, which ends; else ("rst", code) of the highest stream that was
+        reset, or ("fine", None)."""
         self.settle()
-        if self.ended:
-            return ("goaway", self.goaway)
-        if self.goaway not in (None, "NO_ERROR"):
-            self.read_until(lambda: False)
-            return ("goaway", self.goaway)
-        if self.resets:
-            return ("rst", self.resets[max(self.resets)])
-        return ("fine", None)
+        if self.ended or any(code for _, code, _ in self.goaways):
+            code = self.rest_of()
+            return ("goaway", None if code is None else CODES[code])
+        resets = {n: s.reset for n, s in self.streams.items() if s.reset is not None}
+        return ("rst", CODES[resets[max(resets)]]) if resets else ("fine", None)
 
-    def answer(self, stream=1):
-        """The status of that stream, once its answer is whole; ("rst", code) when it was reset."""
-        self.read_until(lambda: stream in self.finished or stream in self.resets)
-        return ("rst", self.resets[stream]) if stream in self.resets else self.statuses.get(stream)
+    def status(self, stream=1):
+        """Of that stream, once its answer is whole; ("rst", code) when it was reset."""
+        self.until(lambda: stream in self.streams and self.streams[stream].over)
+        s = self.streams.get(stream)
+        return None if s is None else s.status if s.reset is None else ("rst", CODES[s.reset])
