@@ -69,7 +69,7 @@ struct http2_conn {
 	struct deadline stall;	/* while there is something to send */
 	double progress;	/* worker->now: its socket took something last, or it had nothing to take */
 	struct http2_rates rates;
-	uint32_t gone[HTTP2_GONE];	/* ids; the lowest bit: not reset by us */
+	uint32_t gone[HTTP2_GONE];	/* ids, doubled; the lowest bit: not reset by us */
 	uint8_t next_gone;
 };
 

@@ -29,6 +29,7 @@ struct http2_stream {
 	bool ending;	/* what is held, or trailers, are the last */
 	bool ended;	/* our half is */
 	bool peer_reset;	/* the client has reset it, or knows that we did */
+	bool by_client;	/* the client did */
 	enum http2_code refused;	/* its head is malformed: it is reset so, instead of an answer */
 	bool starved;	/* waits for room (counted in conn->starved) */
 	bool closed;

@@ -30,7 +30,7 @@ static bool
 is_gone(const struct http2_conn *h, uint32_t id, bool *reset)
 {
 	for (unsigned i = 0; i < HTTP2_GONE; i++)
-		if (h->gone[i] != 0 && (h->gone[i] | 1) == id) {
+		if (h->gone[i] >> 1 == id && id != 0) {
 			*reset = !(h->gone[i] & 1);
 			return true;
 		}
@@ -301,8 +301,10 @@ take_reset(struct http2_conn *h, const struct http2_frame *f)
 		return fault(h, HTTP2_STREAM_IDLE);
 	if (!http2_rate(h, HTTP2_RATE_RESETS))
 		return HTTP2_RESETS_MANY;
-	if (st != NULL)
+	if (st != NULL) {
+		st->by_client = true;
 		http2_stream_abort(st, END_CLIENT_RESET);
+	}
 	return HTTP2_FINE;
 }
 
@@ -397,14 +399,19 @@ take_priority(struct http2_conn *h, const struct http2_frame *f, struct str payl
 	return HTTP2_FINE;
 }
 
+/* wrong: what its head says by itself, of the stream. */
 static enum http2_reason
-take_one_frame(struct http2_conn *h, const struct http2_frame *f, struct str payload)
+take_one_frame(struct http2_conn *h, const struct http2_frame *f, struct str payload, enum http2_reason wrong)
 {
 	if (h->block_id != 0 && (f->type != HTTP2_CONTINUATION || f->stream != h->block_id))
 		return fault(h, HTTP2_CONTINUATION_MISSING);
 	if (!h->settled && (f->type != HTTP2_SETTINGS || (f->flags & HTTP2_F_ACK)))
 		return fault(h, HTTP2_SETTINGS_FIRST);
 	h->settled = true;
+	if (wrong != HTTP2_FINE) {
+		fault_in(h, f->stream, wrong);
+		return wrong;
+	}
 	switch (f->type) {
 	case HTTP2_DATA:
 		return take_data(h, f, payload);
@@ -457,10 +464,7 @@ http2_take_frames(struct http2_conn *h, const char *p, size_t n)
 		}
 		if (n - at - HTTP2_FRAME_HEAD < f.length)
 			break;
-		if (reason != HTTP2_FINE)
-			fault_in(h, f.stream, reason);
-		else
-			(void)take_one_frame(h, &f, (struct str){ p + at + HTTP2_FRAME_HEAD, f.length });
+		(void)take_one_frame(h, &f, (struct str){ p + at + HTTP2_FRAME_HEAD, f.length }, reason);
 		at += HTTP2_FRAME_HEAD + f.length;
 	}
 	return nothing_follows(h) ? n : at;

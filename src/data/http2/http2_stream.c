@@ -551,7 +551,7 @@ http2_stream_close(struct http2_stream *st)
 	if (st->starved)
 		h->starved--;
 	h->held -= buf_len(&st->held);
-	h->gone[h->next_gone++ % HTTP2_GONE] = (st->id & ~1u) | (st->ended && st->recv_done);
+	h->gone[h->next_gone++ % HTTP2_GONE] = st->id << 1 | (st->by_client || (st->ended && st->recv_done));
 	http2_credit(h, st->unread);
 	buf_free(&st->in);
 	buf_free(&st->in_trailers);
