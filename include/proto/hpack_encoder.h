@@ -9,6 +9,7 @@
 /* Its table is no larger, whatever the peer takes: no more than 128 entries. */
 #define HPACK_ENCODER_MOST 4096
 #define HPACK_BUCKETS 32
+#define HPACK_SEEN 16
 
 struct hpack_encoder {
 	struct hpack_table table;
@@ -17,7 +18,8 @@ struct hpack_encoder {
 	bool resized;	/* the next block begins with sizes */
 	uint8_t added;	/* entries so far, modulo 256: the newest one's number */
 	uint8_t newest[HPACK_BUCKETS];	/* number of the newest entry whose name hashes so */
-	uint8_t seen[64];	/* fields met once, hashed: those met twice are indexed */
+	uint32_t seen
+		[HPACK_SEEN];	/* fields met once: the last four hashes of each kind; those met twice are indexed */
 };
 
 /* own: bytes of its table at most, as section 4.1 counts; 0: none; HPACK_ENCODER_MOST at most.  Needs no memory.

@@ -199,15 +199,17 @@ how_of(unsigned name, struct str value)
 	}
 }
 
-/* Was it met before?  From now on it was. */
+/* Was it met before?  From now on it was.  Four have room that come by turns. */
 static bool
 met_before(struct hpack_encoder *e, uint32_t hash)
 {
-	uint8_t *place = &e->seen[hash % sizeof(e->seen)], tag = (uint8_t)(hash >> 24 | 1);
-	bool met = *place == tag;
+	uint32_t *place = &e->seen[hash % HPACK_SEEN], tag = hash >> 24 | 1;
 
-	*place = tag;
-	return met;
+	for (uint32_t tags = *place; tags != 0; tags >>= 8)
+		if ((tags & 0xff) == tag)
+			return true;
+	*place = *place << 8 | tag;
+	return false;
 }
 
 /* -- a field --------------------------------------------------------------------------------- */
