@@ -11,6 +11,7 @@ from helpers.http1 import Http, Reader, requests_of
 from helpers.http2 import Http2, frame
 from helpers.reload import change
 from helpers.scale import patience, scaled, until
+from helpers.upgrade import gone, upgrade
 
 BIG = 300_000
 
@@ -317,6 +318,26 @@ def test_a_stop_says_goodbye_twice_and_ends_what_is_under_way(stage, ask):
     busy.rest_of()
     assert [g[0] for g in busy.goaways] == [(1 << 31) - 1, 1]
     assert teal.wait() == 0
+
+
+def test_an_upgrade_lets_streams_end_where_they_were_begun(stage, ask):
+    teal = stage(start=False).start(supervised=True)
+    idle, busy = ask(teal), ask(teal)
+    assert idle.answer(idle.ask(raw=pseudo(("te", "gzip")))).reset == http2.PROTOCOL_ERROR
+    n = busy.ask("/slow")
+    until(lambda: requests_of(teal.green), "green has it")
+    before, _ = upgrade(teal)
+    assert idle.rest_of() == http2.NO_ERROR and len(idle.goaways) == 2
+    # It is served on, by the color that is active.
+    assert busy.get().body == b"green"
+    teal.ok("flip", "web", "blue", "--wait=applied")
+    assert busy.get().body == b"blue" and ask(teal).get().body == b"blue" and not busy.goaways
+    teal.green.go.set()
+    assert busy.answer(n).body == b"green"
+    assert busy.rest_of() == http2.NO_ERROR and len(busy.goaways) == 2
+    gone(before)
+    assert refused(teal, "te_bad") == 1
+    until(lambda: teal.metrics().get("teal_requests_total", service="web", protocol="HTTP/2") == 5, "all are counted")
 
 
 def test_a_reload_changes_what_is_spoken(stage, ask):
