@@ -202,12 +202,12 @@ def curl(teal, ca, host, *more):
 
 def test_https(http, ca):
     for host, who in (("shop.example", "shop"), ("blog.example", "blog")):
-        assert curl(http, ca, host).stdout == "200 1.1"
+        assert curl(http, ca, host).stdout == "200 2"
         assert http.wait_log("http.request", service=who)["tls"] == "TLSv1.3"
 
 
 def test_a_host_outside_the_certificate_is_misdirected(http, ca):
-    assert curl(http, ca, "shop.example", "-H", "Host: blog.example").stdout == "421 1.1"
+    assert curl(http, ca, "shop.example", "-H", "Host: blog.example").stdout == "421 2"
 
 
 def test_plain_http_is_answered_in_http(http):
@@ -218,7 +218,7 @@ def test_plain_http_is_answered_in_http(http):
 
 def test_backends_learn_whose_certificate_it_was(http, ca, backend):
     own = ca.issue("jane", subject="Jane")
-    assert curl(http, ca, "shop.example", "--cert", own["cert"], "--key", own["key"], "-H", "X-Client-Subject: evil").stdout == "200 1.1"
+    assert curl(http, ca, "shop.example", "--cert", own["cert"], "--key", own["key"], "-H", "X-Client-Subject: evil").stdout == "200 2"
     assert http.wait_log("http.request")["subject"] == "CN=Jane"
 
 
