@@ -179,7 +179,7 @@ $(OUT)/unit/test_$(1): $(OBJ)/tests/unit/test_$(1).o $(TEST_HELPERS:%.c=$(OBJ)/%
 endef
 $(foreach t,$(TESTS),$(eval $(call test_rule,$(t:tests/unit/test_%.c=%))))
 # Another implementation to compare with.
-$(OUT)/unit/test_hpack_nghttp2: LIBS += -lnghttp2
+$(OUT)/unit/test_hpack_table: LIBS += -lnghttp2
 
 define fuzz_rule
 $(OUT)/fuzz/fuzz_$(1): $(OBJ)/tests/fuzz/fuzz_$(1).o $(call libs_of,$(call room_of,$(1)))

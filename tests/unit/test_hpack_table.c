@@ -1,5 +1,5 @@
-/* test_hpack_nghttp2.c - libnghttp2's field compression as the oracle of ours: random lists of fields and
- * changes of the table's size in between, encoded by one and decoded by the other, both ways. */
+/* test_hpack_table.c - the tables of both ends stay the same, with libnghttp2's field compression as the oracle of ours:
+ * random lists of fields and changes of the table's size in between, encoded by one and decoded by the other, both ways. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
