@@ -21,6 +21,9 @@ def held_site(conn, backend):
     reader = Reader(conn)
     while (m := reader.head()) is not None:
         backend.note(conn, b"x")
+        if m.target == "/unread":
+            backend.go.wait(patience())
+            return
         reader.body_of(m)
         with backend.lock:
             vars(backend).setdefault("requests", []).append(m)
@@ -157,6 +160,18 @@ def test_a_slow_stream_delays_no_other_and_holds_little(stage, ask):
     d.pong()
     d.window(1 << 30)
     assert all(d.answer(i).body == b"b" * BIG for i in n)
+
+
+def test_more_than_a_window_lets_through_ends_the_stream(stage, ask):
+    """What the kernel takes for a backend that does not read, the client may send again; then no more."""
+    teal = stage()
+    c = ask(teal)
+    n = c.ask("/unread", end=False, method="POST")
+    for _ in range(2000):
+        c.frame(http2.DATA, n, b"x" * 16384)
+    assert c.answer(n).reset == http2.FLOW_CONTROL_ERROR and refused(teal, "flow_control") == 1
+    teal.green.go.set()
+    assert c.get().body == b"green" and not c.goaways
 
 
 def test_a_client_takes_back_what_it_asked(stage, ask):

@@ -101,7 +101,6 @@ FRAMES = [
     ("6.9.2", "above it by SETTINGS",
      (headers(1, HELD), frame(WINDOW_UPDATE, 0, 1, b"\x7f\xff\0\0"), frame(SETTINGS, payload=setting(4, 1 << 20))),
      goaway("FLOW_CONTROL_ERROR")),
-    ("6.9.1", "more DATA than the stream's window", (OPEN, *[frame(DATA, 0, 1, b"x" * 16384)] * 4), rst("FLOW_CONTROL_ERROR")),
     ("6.10", "CONTINUATION of the connection", (headers(1, GET, flags=0), frame(CONTINUATION, END_HEADERS, 0)),
      goaway("PROTOCOL_ERROR")),
     ("6.10", "CONTINUATION of another stream", (headers(1, GET, flags=0), frame(CONTINUATION, END_HEADERS, 3)),
