@@ -119,7 +119,7 @@ count_field(struct hpack_fields *f, size_t name_n, size_t value_n)
 
 /* The line that lies at text[used]. */
 static void
-take_line(struct hpack_fields *f, size_t name_n, size_t value_n, enum http2_field_kind kind, bool never)
+take_field_line(struct hpack_fields *f, size_t name_n, size_t value_n, enum http2_field_kind kind, bool never)
 {
 	f->fields[f->count++] = (struct hpack_field){
 		.at = (uint32_t)f->used,
@@ -157,7 +157,7 @@ read_indexed_field(struct hpack_decoder *d, struct block *b, struct hpack_fields
 	if (!count_field(f, line.name_n, line.value_n))
 		return HTTP2_FINE;
 	copy_steps(f->text + f->used, line.text, hpack_line_n(line.name_n, line.value_n));
-	take_line(f, line.name_n, line.value_n, (enum http2_field_kind)line.kind, false);
+	take_field_line(f, line.name_n, line.value_n, (enum http2_field_kind)line.kind, false);
 	return HTTP2_FINE;
 }
 
@@ -233,7 +233,7 @@ read_literal_field(struct hpack_decoder *d, struct block *b, struct hpack_fields
 		return HTTP2_HPACK_MEMORY;
 	if (count_field(f, name_n, value_n)) {
 		CHECK(fits);
-		take_line(f, name_n, value_n, kind, how.never);
+		take_field_line(f, name_n, value_n, kind, how.never);
 	}
 	return HTTP2_FINE;
 }
