@@ -96,6 +96,9 @@ enum peer_tag {
 	PEER_T_BYTES_OUT = 69,
 	PEER_T_RETRIES = 70,
 	PEER_T_NO_PORT = 71,
+	PEER_T_DATAGRAMS_IN = 200,
+	PEER_T_DATAGRAMS_OUT = 201,
+	PEER_T_DATAGRAMS_DROPPED = 202,
 	PEER_T_CONNECT_SECONDS = 72,	/* a histogram */
 	PEER_T_REQUESTS = 73,	/* row of WORD (the code), COUNT; several */
 	PEER_T_ODD_ANSWERS = 74,	/* row of WORD, COUNT; several */

@@ -137,6 +137,12 @@ void dial_leave_down(struct lane *l);
 /* Likewise those of nodes that are drained, in time: a round of it, bounded in work.  False: none has any
  * connection. */
 bool dial_leave_nodes(struct lane *l);
+/* The part of a drain's round of those of one kind that have reached a backend of the color, and where all of the
+ * service is to end of its previews: ends those that are idle, or with over all, bounded in work.  False: none is left. */
+bool dial_drain_step(struct lane *l, enum waiter_kind kind, enum color color, double now, bool over);
+/* REACHED, and was in no list for a while (data/handover.h): a flip or a verdict of the checks came meanwhile, that
+ * ends those that lane_take_snapshot() finds in one. */
+bool dial_must_end_late(const struct dial *d, enum ending *ending);
 /* Where in a spread its turn is to be ended, in [0, 1); by whom the client is and when it came. */
 double dial_place(const struct dial *d);
 /* Goes on with those that had no descriptor, until there is none again. */

@@ -54,6 +54,8 @@ enum handover_kind_id {
 	HANDOVER_HANDSHAKE = 2,	/* data/handshake_handover.c */
 	HANDOVER_CLIENT = 3,	/* of HTTP: data/http */
 	HANDOVER_UPSTREAM = 4,	/* the same: a kept connection to a backend */
+	HANDOVER_FLOW = 5,	/* data/udp/udp_handover.c */
+	HANDOVER_FLOWS_END = 6,	/* the same: of a socket where datagrams come all flows were offered */
 	HANDOVER_KINDS
 };
 
@@ -105,7 +107,8 @@ struct handover_kind {
 	struct link *(*unpack)(struct worker *w, struct str fields, struct handover_fds *fds, enum handover_no *no);
 };
 
-extern const struct handover_kind session_handover, handshake_handover, http_conn_handover, upstream_handover;
+extern const struct handover_kind session_handover, handshake_handover, http_conn_handover, upstream_handover,
+	udp_flow_handover, udp_end_handover;
 /* [enum handover_kind_id]; NULL: that kind is not handed over.  In
  * handover_main.c. */
 extern const struct handover_kind *const handover_kinds[HANDOVER_KINDS];

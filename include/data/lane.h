@@ -13,6 +13,7 @@
 
 struct dial_ops;
 struct http_lane;
+struct udp_lane;
 
 struct lane_drain {
 	bool on;
@@ -55,7 +56,8 @@ struct lane {
 		struct deadline_list *clocks[LANE_CLOCKS];	/* all of them */
 	};
 	bool turns;
-	struct http_lane *http;	/* owned; NULL in TCP mode */
+	struct http_lane *http;	/* owned; NULL but in HTTP mode */
+	struct udp_lane *udp;	/* likewise, in UDP mode */
 	unsigned freed[LINES];	/* that came free and are not handed on yet */
 	ev_timer hand_on;	/* at the loop's next turn */
 	unsigned pauses;	/* the most that one client goes through (retry_pause) */

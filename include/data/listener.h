@@ -14,6 +14,7 @@
 
 struct admit;
 struct lane;
+struct udp_socket;
 struct worker;
 
 struct listener {
@@ -28,7 +29,8 @@ struct listener {
 	struct listener *next;	/* what took over its socket */
 	bool retired;	/* closed by a reload, or taken over: freed once it has no users */
 	const struct route *route;	/* NULL: they are all the lane's */
-	struct acceptor acceptor;
+	struct acceptor acceptor;	/* closed for good where datagrams come */
+	struct udp_socket *udp;	/* NULL: connections come, or it has none any more */
 	enum entrance entrance;
 	bool tls;	/* clients speak TLS here */
 	bool handshakes;	/* its connections begin as a struct handshake */
@@ -50,9 +52,11 @@ bool listener_redirects(const struct listener *l, const struct lane *to);
  * family, else of any. */
 unsigned listener_tls_port(const struct lane *to, const struct addr *reached);
 
-/* fd is bound, and consumed; -1: listener_take_over() brings one.  The other two are
+/* fd is bound, and consumed, of datagrams by listener_open_datagrams(); -1: listener_take_over() brings one.  The other two are
  * referred to; admit may be NULL.  Aborts when memory is out. */
 struct listener *listener_new(struct worker *w, unsigned slot, struct binding *b, struct admit *admit, int fd);
+/* Where datagrams come: the socket (data/mode.h). */
+void listener_open_datagrams(struct listener *l, int fd, bool awaits);
 /* Once it is closed and has no users; *lp is NULL on return. */
 void listener_free(struct listener **lp);
 /* What depends on the configurations of its lanes; they are others now. */
@@ -63,6 +67,8 @@ void listener_take_over(struct listener *l, struct listener *old);
 struct listener *listener_last(struct listener *l);
 /* Unless something still stands in its way. */
 void listener_resume(struct listener *l);
+/* Nothing is accepted until then. */
+void listener_pause(struct listener *l);
 /* Closes, and who is queued stays for another process that has the socket, too. */
 void listener_yield(struct listener *l);
 /* Takes what is queued, then closes. */

@@ -1,5 +1,5 @@
 /* mode.h - what a service's `mode` makes of its connections: the table by which handshakes, lanes,
- * workers and the proxy know TCP and HTTP.  HTTP's builds on TCP's: an exchange that is
+ * workers, listeners and the proxy know TCP, HTTP and UDP.  HTTP's builds on TCP's: an exchange that is
  * upgraded becomes a session.
  * Members that may be NULL say so.  Thread: the owning worker. */
 #ifndef DATA_MODE_H
@@ -13,12 +13,29 @@ struct lane;
 struct listener;
 struct worker;
 
+/* What a listener does whose socket takes datagrams, not connections: it has no acceptor. */
+struct mode_datagrams {
+	/* fd is consumed; nothing is read before resume().  awaits: another process has flows that came by this
+	 * socket, and hands them over first.  Main, before the worker runs, or the worker. */
+	void (*open)(struct listener *li, int fd, bool awaits);
+	/* From now on the socket is that of another listener; what came by it stays. */
+	void (*move)(struct listener *to, struct listener *from);
+	void (*resume)(struct listener *li);
+	void (*pause)(struct listener *li);
+	/* Nothing new is taken; what there is goes on, and the socket stays open for it. */
+	void (*close)(struct listener *li);
+	/* The same, and another process reads what comes: it waits for what is here. */
+	void (*yield)(struct listener *li);
+};
+
 struct mode {
 	/* The service is asked for each request, not for the client: whose that is, or
 	 * whether it may come in, need not be known before. */
 	bool by_request;
+	/* NULL: clients connect. */
+	const struct mode_datagrams *datagrams;
 	/* A client whose handshake is over.  Takes over io and the permit, whatever happens; *io is
-	 * closed on return. */
+	 * closed on return.  NULL where none connects. */
 	void (*serve)(struct listener *li, struct io *io, struct handshake_facts *facts);
 
 	/* -- of a lane -- */
@@ -53,7 +70,7 @@ struct mode {
 	void (*reap)(struct worker *w);
 };
 
-#define MODES 2
-extern const struct mode tcp_mode, http_mode;
+#define MODES 3
+extern const struct mode tcp_mode, http_mode, udp_mode;
 
 #endif

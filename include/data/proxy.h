@@ -46,6 +46,7 @@ struct proxy {
 	} handed;	/* data/handover.h: struct handover_counts */
 	_Atomic uint32_t idle_upstreams;	/* of the descriptors: no client's */
 	struct admission descriptors;	/* two for each session, one for a handshake; a reserve is kept */
+	struct admission flows;	/* of UDP, of all services: a share of descriptors, clients and the system's ports, so that others have some left */
 	struct admission clients;	/* connections of clients, whatever they are for: the process' max_connections */
 	_Atomic uint64_t pauses;	/* times that a worker began to pause accepting for want of either */
 };
@@ -65,6 +66,8 @@ void proxy_needs(const struct config *config, struct engine_needs *out);
  * all, with the pipes that some of them splice through.  Aborts when memory is out. */
 struct proxy *proxy_new(struct ev_loop *loop, const struct config *config, struct service **services, unsigned n,
 			uint32_t descriptors);
+/* What flows of UDP may have, by the limits of clients and descriptors. */
+void proxy_share_flows(struct proxy *p);
 /* As many as proxy_new() was told, from now on. */
 void proxy_set_descriptors(struct proxy *p, uint32_t descriptors);
 /* Opens every listener of every service, for every worker; nothing is accepted

@@ -30,15 +30,15 @@ struct waiter_ops {
  * which have one in the service, in the second. */
 enum line { LINE_PLACES, LINE_BACKENDS, LINES };
 
-enum waiter_kind { WAITER_SESSION, WAITER_REQUEST, WAITER_CLIENT };
-#define WAITER_KINDS 3
-#define DIAL_KINDS 2	/* the first of them are struct dial (data/dial.h) */
+enum waiter_kind { WAITER_SESSION, WAITER_REQUEST, WAITER_FLOW, WAITER_CLIENT };
+#define WAITER_KINDS 4
+#define DIAL_KINDS 3	/* the first of them are struct dial (data/dial.h) */
 
 extern const struct waiter_ops http_conn_waiting_ops, dial_waiting_ops;
 
 struct waiter {
 	struct link link;	/* the queue's while it waits; before and after that the owner's */
-	uint64_t kind : 2;	/* enum waiter_kind: set by the owner */
+	uint64_t kind : 2;	/* enum waiter_kind, which has no more values: set by the owner */
 	uint64_t ticket : 62;
 };
 

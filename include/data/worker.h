@@ -30,6 +30,7 @@
 struct admit;
 struct http2_buffers;
 struct http_buffers;
+struct udp_worker;
 struct lane;
 struct binding;
 struct handover;
@@ -92,8 +93,9 @@ struct worker {
 	struct http_buffers *http;	/* NULL: no service is of HTTP */
 	struct http2_buffers *http2;	/* likewise */
 	_Atomic uint64_t http2_connections, http2_streams;	/* now; read by main */
+	struct udp_worker *udp;	/* NULL: none is of UDP */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
-	struct link ended[WAITER_KINDS];	/* sessions, exchanges, clients to be freed when this turn is over */
+	struct link ended[WAITER_KINDS];	/* sessions, exchanges, flows, clients to be freed when this turn is over */
 	struct link ended_upstreams;	/* likewise */
 	ev_prepare reap;	/* last thing before waiting: timeouts, and what has ended is freed */
 	ev_check wake;	/* first thing after waiting: what time is it? */
@@ -170,6 +172,9 @@ MUST_USE bool worker_take_descriptors(struct worker *w, unsigned n);
 MUST_USE bool worker_take_client(struct worker *w);
 /* One that was not accepted after all. */
 void worker_give_client(struct worker *w);
+/* What the process has for one flow of datagrams: a place among its flows, one of its max_connections and one descriptor.
+ * False: it has none, and nothing pauses for that. */
+MUST_USE bool worker_take_flow(struct worker *w);
 /* Out of descriptors or at the process' max_connections: accepting pauses until one comes free. */
 void worker_starve(struct worker *w, const char *reason);
 

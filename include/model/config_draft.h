@@ -145,6 +145,9 @@ void tls_config_clear(struct service_config *s);
 extern const struct key kernel_keys[];
 void draft_check_engine(const struct cursor *c, const struct service_draft *s);
 void draft_settle_engine(struct service_config *s);
+/* Services of UDP that are proxied: what datagrams cannot be, and what their defaults are. */
+void draft_settle_udp(struct service_draft *s);
+void draft_check_udp(const struct cursor *c, const struct service_draft *s);
 void draft_check_kernel(struct draft *d);
 /* Listeners that clash, or are shared by services that do not fit. */
 void draft_check_listeners(const struct draft *d);

@@ -19,6 +19,7 @@
 	X(END_DRAIN_IDLE,    "drain_idle",      0, "idle while its color was draining") \
 	X(END_DRAINED,       "drained",         1, "cut at the drain's deadline") \
 	X(END_BACKEND_DOWN,  "backend_down",    1, "cut because its backend failed its checks (on_down)") \
+	X(END_EVICTED,       "evicted",         1, "a UDP flow without lasting traffic, the oldest, gave its place to a new one") \
 	X(END_DELETED,       "deleted",         1, "not by Teal: its entry was removed from the kernel's table") \
 	X(END_PREVIEW,       "preview_flipped", 0, "a preview connection closed by a flip") \
 	X(END_LIMIT,         "max_connections", 1, "refused: the service is at max_connections") \

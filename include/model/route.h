@@ -55,6 +55,7 @@ struct binding {
 	_Atomic uint32_t refs;
 	struct addr addr;
 	enum entrance entrance;
+	bool datagram;	/* UDP: an address of its own, beside the same one of TCP */
 	bool tls;	/* clients speak TLS here */
 	unsigned *services;	/* owned; slots (service->index), in the configuration's order */
 	size_t n_services;	/* at least 1 */

@@ -52,6 +52,8 @@ struct tally_color {
 	_Atomic uint64_t bytes_in, bytes_out;	/* from and to the client */
 	_Atomic uint64_t retries;	/* connects tried on a further backend */
 	_Atomic uint64_t no_port;	/* connects that had no port to come from */
+	/* Only of UDP: from and to the client, and those that found no way. */
+	_Atomic uint64_t datagrams_in, datagrams_out, datagrams_dropped;
 	struct tally_histogram connect_seconds;
 	struct tally_http *http;	/* NULL: the service is not of HTTP */
 };

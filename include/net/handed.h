@@ -12,9 +12,9 @@
  * any other descriptor is opened; the variables are unset. */
 void handed_take_up(void);
 
-/* A listening stream socket for that address, the caller's from now on; -1:
+/* A listening stream socket for that address, or a bound one of datagrams, the caller's from now on; -1:
  * there is none, or none is left. */
-int handed_take(const struct addr *at);
+int handed_take(const struct addr *at, bool datagram);
 
 /* The file of a Unix socket that was handed over, opened with O_PATH; as
  * handed_take(). */
@@ -27,10 +27,10 @@ void handed_join(int link);
 bool handed_keeps(void);
 /* These sockets are to outlive this process: its successor is handed them. */
 void handed_keep(const int *fds, unsigned n);
-/* Those of that address are not any more; NULL: none is.  When it returns the
+/* Those of that kind and address are not any more; NULL: none is.  When it returns the
  * supervisor has closed its copies, so that a close here ends the queue; it waits
  * for that, a second at most. */
-void handed_forget(const struct addr *at);
+void handed_forget(const struct addr *at, bool datagram);
 
 /* Closes what was not asked for; returns how many that were.  What keeps them for us is
  * told so by handed_forget_rest(). */

@@ -13,13 +13,15 @@
 struct listening {
 	struct addr at;	/* as asked for: the port may be 0 */
 	int *fds;	/* each is its acceptor's to close */
-	unsigned n;	/* at least as many as were asked for: more when they were adopted */
+	unsigned n;	/* at least as many as were asked for, more when they were adopted; of datagrams perhaps fewer then */
 	unsigned adopted;	/* of them, the first ones: they are kept already */
 	bool forgotten;	/* by the supervisor: it ends with us */
+	bool datagram;
 	int pin;	/* of our Unix socket's file (O_PATH), so that no other file gets its number; -1: none */
 };
 
 struct listening_terms {
+	bool datagram;	/* UDP: what comes is queued from the bind on, and backlog means nothing */
 	bool freebind;	/* the address need not be this machine's yet (ip(7), IP_FREEBIND) */
 	int backlog;	/* 0: clients are refused until listening_start() */
 	mode_t mode;	/* of a Unix socket's file, which has it from the first moment on */
@@ -31,7 +33,9 @@ struct listening_terms {
  * handed to this process (net/handed.h) are adopted; the others are bound,
  * with SO_REUSEPORT, but for the first of all, so that an address that another
  * program listens on is refused rather than shared.  For a Unix path it is one
- * socket and n - 1 duplicates; a file that no process answers on is removed.
+ * socket and n - 1 duplicates; a file that no process answers on is removed.  Of datagrams none is bound
+ * beside those that were adopted, as many as they are: the kernel chooses one by the sender's address among all
+ * that there are (udp(7), SO_REUSEPORT), and a sender is to stay with the one that it had.
  * E_USAGE with a sentence and nothing open on failure. */
 MUST_USE enum err listening_open(struct listening *l, const struct addr *at, const struct listening_terms *terms,
 				 unsigned n, struct why *why);

@@ -89,6 +89,9 @@ static const struct single {
 	{ PEER_T_BYTES_OUT, offsetof(struct tally_color, bytes_out) },
 	{ PEER_T_RETRIES, offsetof(struct tally_color, retries) },
 	{ PEER_T_NO_PORT, offsetof(struct tally_color, no_port) },
+	{ PEER_T_DATAGRAMS_IN, offsetof(struct tally_color, datagrams_in) },
+	{ PEER_T_DATAGRAMS_OUT, offsetof(struct tally_color, datagrams_out) },
+	{ PEER_T_DATAGRAMS_DROPPED, offsetof(struct tally_color, datagrams_dropped) },
 };
 
 static _Atomic uint64_t *

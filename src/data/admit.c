@@ -502,7 +502,7 @@ permit_refuse(struct permit *p, enum ending why, double accepted, struct str mor
 	if (!access_is_due(p->lane, why, ending_is_error(why), &share))
 		return;
 	endpoint_get(&p->client, &client);
-	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
+	LOG_INFO(sc->mode == MODE_UDP ? "udp.session" : "tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", p->preview ? "preview" : "main"), LS("client", addr_format(&client, text)),
 		 LR(NULL, more), LS("backend", ""), service_color_field(sc, color),
 		 service_epoch_field(sc, snapshot != NULL ? snapshot->epoch : 0), LU("bytes_in", 0), LU("bytes_out", 0),

@@ -7,7 +7,7 @@
  * a watcher would cost every connection. */
 #define ASK_AFTER 0.1
 
-/* Connections looked at in one round of a node's drain, in each list: see DRAIN_BATCH of tcp_lane.c. */
+/* Connections looked at in one round of a node's drain, in each list: see DRAIN_BATCH. */
 #define LEAVE_BATCH 2048
 /* The last in any spread: 1 is none. */
 #define LAST_PLACE 0.9999999999
@@ -191,6 +191,20 @@ dial_leave_down(struct lane *l)
 	}
 }
 
+bool
+dial_must_end_late(const struct dial *d, enum ending *ending)
+{
+	const struct snapshot *now = d->lane->snapshot;
+
+	if (now == NULL)
+		return false;
+	*ending = END_PREVIEW;
+	if (d->entrance == ENTRANCE_PREVIEW && d->color == now->active)
+		return true;
+	*ending = END_BACKEND_DOWN;
+	return snapshot_resets(now, d->backend);
+}
+
 double
 dial_place(const struct dial *d)
 {
@@ -203,13 +217,13 @@ dial_place(const struct dial *d)
 static bool
 must_leave(const struct dial *d, const struct drain_orders *o, double now, enum ending *ending)
 {
-	double place = d->waiter.kind == WAITER_SESSION ? dial_place(d) : LAST_PLACE;
+	double place = d->waiter.kind != WAITER_REQUEST ? dial_place(d) : LAST_PLACE;
 
 	*ending = o->ending;
 	if (drain_orders_cut(o, now, place))
 		return true;
 	*ending = END_DRAIN_IDLE;
-	return d->waiter.kind == WAITER_SESSION && drain_orders_close_idle(o, now, place, now - d->deadline.touched);
+	return d->waiter.kind != WAITER_REQUEST && drain_orders_close_idle(o, now, place, now - d->deadline.touched);
 }
 
 /* By rotation: safe when some leave, fair when there are more than fit into a round. */
@@ -247,6 +261,53 @@ dial_leave_nodes(struct lane *l)
 		sweep_leaving(l, &l->previews[k]);
 	}
 	return true;
+}
+
+/* Connections looked at in one round of a drain, so that a round stays well below a millisecond or two whatever
+ * their number. */
+#define DRAIN_BATCH 2048
+
+static bool
+idles(const struct dial *d, const struct lane_drain *drain, double now)
+{
+	if (drain->orders.idle <= 0 || now - d->deadline.touched < drain->orders.idle)
+		return false;
+	return now - drain->started >= dial_place(d) * drain->orders.spread;
+}
+
+/* By rotation, as sweep_leaving(). */
+static unsigned
+sweep_draining(struct link *list, const struct lane_drain *drain, double now, bool over, unsigned batch)
+{
+	struct link *first = NULL, *it;
+
+	while (batch > 0 && (it = list_first(list)) != NULL && it != first) {
+		struct dial *d = list_entry(it, struct dial, link);
+
+		batch--;
+		if (over || idles(d, drain, now)) {
+			dial_ops(d)->end(d, over ? drain->orders.ending : END_DRAIN_IDLE);
+			continue;
+		}
+		list_remove(it);
+		list_append(list, it);
+		if (first == NULL)
+			first = it;
+	}
+	return batch;
+}
+
+bool
+dial_drain_step(struct lane *l, enum waiter_kind kind, enum color color, double now, bool over)
+{
+	const struct lane_drain *drain = &l->drain[color];
+	struct link *live = &l->live[kind][color], *previews = &l->previews[kind];
+	unsigned batch = sweep_draining(live, drain, now, over, DRAIN_BATCH);
+
+	if (!drain->orders.all)
+		return !list_empty(live);
+	(void)sweep_draining(previews, drain, now, over, batch);
+	return !list_empty(live) || !list_empty(previews);
 }
 
 void

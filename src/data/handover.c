@@ -203,24 +203,37 @@ may_offer(const struct channel *ch, unsigned offered)
 	return ch->n_offers < WINDOW && offered < OFFERS_A_TURN;
 }
 
-/* True when all was looked at.  Those that stay are passed by again and again, which costs
+/* Those of the lane of kinds in [from, to). */
+static bool
+offer_kinds(struct channel *ch, struct lane *l, unsigned from, unsigned to, unsigned *offered)
+{
+	struct link *list;
+
+	for (unsigned k = from; k < to; k++)
+		for (unsigned i = 0; ch->kinds[k] != NULL && (list = ch->kinds[k]->list(l, i)) != NULL; i++)
+			LIST_EACH(it, list) {
+				if (!ch->kinds[k]->may(it))
+					continue;
+				if (!may_offer(ch, (*offered)++) || !offer_object(ch, l, ch->kinds[k], it))
+					return false;
+			}
+	return true;
+}
+
+/* Flows of datagrams first: the other process reads none before it has them.  True when all was looked at.  Those that stay are passed by again and again, which costs
  * little: some nanoseconds for each. */
 static bool
 offer_all(struct channel *ch)
 {
 	unsigned offered = 0;
-	struct link *list;
 	struct lane *l;
 
 	for (unsigned slot = 0; (l = worker_next_lane(ch->worker, &slot)) != NULL;)
-		for (unsigned k = 0; k < HANDOVER_KINDS; k++)
-			for (unsigned i = 0; ch->kinds[k] != NULL && (list = ch->kinds[k]->list(l, i)) != NULL; i++)
-				LIST_EACH(it, list) {
-					if (!ch->kinds[k]->may(it))
-						continue;
-					if (!may_offer(ch, offered++) || !offer_object(ch, l, ch->kinds[k], it))
-						return false;
-				}
+		if (!offer_kinds(ch, l, HANDOVER_FLOW, HANDOVER_KINDS, &offered))
+			return false;
+	for (unsigned slot = 0; (l = worker_next_lane(ch->worker, &slot)) != NULL;)
+		if (!offer_kinds(ch, l, 0, HANDOVER_FLOW, &offered))
+			return false;
 	return true;
 }
 

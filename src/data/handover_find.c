@@ -42,7 +42,7 @@ handover_listener(struct worker *w, const struct addr *address, enum entrance en
 	struct listener *l;
 
 	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
-		if (!l->retired && l->entrance == entrance && addr_equal(&l->binding->addr, address))
+		if (!l->retired && !l->binding->datagram && l->entrance == entrance && addr_equal(&l->binding->addr, address))
 			return l;
 	return NULL;
 }

@@ -11,6 +11,8 @@ const struct handover_kind *const handover_kinds[HANDOVER_KINDS] = {
 	[HANDOVER_HANDSHAKE] = &handshake_handover,
 	[HANDOVER_CLIENT] = &http_conn_handover,
 	[HANDOVER_UPSTREAM] = &upstream_handover,
+	[HANDOVER_FLOW] = &udp_flow_handover,
+	[HANDOVER_FLOWS_END] = &udp_end_handover,
 };
 
 /* What is over once each worker has answered. */

@@ -30,11 +30,33 @@ has_colors(const struct listener *l)
 	return any;
 }
 
+/* Where datagrams come; NULL: connections do. */
+static const struct mode_datagrams *
+datagrams_of(const struct listener *l)
+{
+	return l->udp != NULL ? l->lane->mode->datagrams : NULL;
+}
+
 void
 listener_resume(struct listener *l)
 {
+	/* Those that have their flow go on whatever is used up. */
+	if (datagrams_of(l) != NULL) {
+		if (has_colors(l) && !l->worker->held)
+			datagrams_of(l)->resume(l);
+		return;
+	}
 	if (has_colors(l) && !l->worker->starved && !l->worker->held)
 		acceptor_resume(&l->acceptor);
+}
+
+void
+listener_pause(struct listener *l)
+{
+	if (datagrams_of(l) == NULL)
+		acceptor_pause(&l->acceptor, 0);
+	else if (l->worker->held)
+		datagrams_of(l)->pause(l);
 }
 
 static bool
@@ -91,8 +113,16 @@ listener_new(struct worker *w, unsigned slot, struct binding *b, struct admit *a
 		.tls = b->tls,
 	};
 	listener_obey(l);
-	acceptor_init(&l->acceptor, w->loop, fd, &calls);
+	acceptor_init(&l->acceptor, w->loop, b->datagram ? -1 : fd, &calls);
+	if (b->datagram && fd >= 0)
+		listener_open_datagrams(l, fd, false);
 	return l;
+}
+
+void
+listener_open_datagrams(struct listener *l, int fd, bool awaits)
+{
+	l->lane->mode->datagrams->open(l, fd, awaits);
 }
 
 void
@@ -101,7 +131,7 @@ listener_free(struct listener **lp)
 	struct listener *l = *lp;
 
 	*lp = NULL;
-	CHECK(l->magic == LISTENER_MAGIC && l->users == 0 && !acceptor_is_open(&l->acceptor));
+	CHECK(l->magic == LISTENER_MAGIC && l->users == 0 && !acceptor_is_open(&l->acceptor) && l->udp == NULL);
 	if (l->next != NULL)
 		l->next->users--;
 	binding_unref(&l->binding);
@@ -115,9 +145,13 @@ listener_take_over(struct listener *l, struct listener *old)
 {
 	int fd = old->acceptor.watcher.fd;
 
-	acceptor_pause(&old->acceptor, 0);
-	acceptor_init(&old->acceptor, old->worker->loop, -1, &calls);
-	acceptor_init(&l->acceptor, l->worker->loop, fd, &calls);
+	if (datagrams_of(old) != NULL) {
+		datagrams_of(old)->move(l, old);
+	} else {
+		acceptor_pause(&old->acceptor, 0);
+		acceptor_init(&old->acceptor, old->worker->loop, -1, &calls);
+		acceptor_init(&l->acceptor, l->worker->loop, fd, &calls);
+	}
 	old->next = l;
 	old->retired = true;
 	l->users++;
@@ -126,6 +160,8 @@ listener_take_over(struct listener *l, struct listener *old)
 void
 listener_yield(struct listener *l)
 {
+	if (datagrams_of(l) != NULL)
+		datagrams_of(l)->yield(l);
 	if (!acceptor_is_open(&l->acceptor))
 		return;
 	acceptor_pause(&l->acceptor, 0);
@@ -136,6 +172,8 @@ listener_yield(struct listener *l)
 void
 listener_close(struct listener *l)
 {
+	if (datagrams_of(l) != NULL)
+		datagrams_of(l)->close(l);
 	if (!acceptor_is_open(&l->acceptor))
 		return;
 	/* The kernel queues one more than it was told.  Those who come while these

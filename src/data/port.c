@@ -31,6 +31,7 @@ enum err
 port_open(struct proxy_port *p, unsigned workers, const struct service_config *owner, struct why *why)
 {
 	const struct listening_terms terms = {
+		.datagram = p->binding->datagram,
 		.freebind = owner->tcp.freebind,
 		.mode = 0666,
 		.uid = (uid_t)-1,
@@ -48,7 +49,7 @@ port_open(struct proxy_port *p, unsigned workers, const struct service_config *o
 static void
 set_port_options(struct proxy_port *p, const struct tcp_options *o)
 {
-	for (unsigned i = 0; i < p->sockets.n; i++)
+	for (unsigned i = 0; i < p->sockets.n && !p->binding->datagram; i++)
 		sock_listener_options(p->sockets.fds[i], &o->keepalive, o->user_timeout,
 				      o->fastopen ? o->backlog : 0);
 }
@@ -57,7 +58,7 @@ void
 port_tune(struct proxy_port *p, const struct tcp_options *o)
 {
 	set_port_options(p, o);
-	for (unsigned i = 0; i < p->sockets.n; i++)
+	for (unsigned i = 0; i < p->sockets.n && !p->binding->datagram; i++)
 		(void)listen(p->sockets.fds[i], o->backlog);
 }
 

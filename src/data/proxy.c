@@ -357,13 +357,14 @@ proxy_notice(struct engine *e)
 	}
 }
 
-/* Every client has two descriptors, one in its handshake: that is rounded up. */
+/* Every client has two descriptors, one in its handshake: that is rounded up; a flow of UDP has one. */
 static uint64_t
 proxy_left(const struct engine *e)
 {
 	const struct proxy *p = container_of(e, struct proxy, engine);
 	uint32_t idle = atomic_load_explicit(&p->idle_upstreams, memory_order_relaxed);
-	uint32_t held = atomic_load_explicit(&p->descriptors.held, memory_order_relaxed);
+	uint32_t held = atomic_load_explicit(&p->descriptors.held, memory_order_relaxed) +
+			atomic_load_explicit(&p->flows.held, memory_order_relaxed);
 
 	return held > idle ? ((uint64_t)held - idle + 1) / 2 : 0;
 }
@@ -403,7 +404,7 @@ proxy_close(struct engine *e)
 
 	p->closing = true;
 	/* Clients that come now are refused, not queued where none is accepted. */
-	handed_forget(NULL);
+	handed_forget(NULL, false);
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		struct close_letter *c = must_alloc(sizeof(*c));
 
@@ -458,6 +459,7 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 	p->modes[MODE_TCP] = &tcp_mode;
 	p->modes[MODE_HTTP] = &http_mode;
 	p->version = &http2_version;
+	p->modes[MODE_UDP] = &udp_mode;
 	p->config = config;
 	p->services = must_array(n + 1, sizeof(*p->services));
 	p->configs = must_array(n + 1, sizeof(*p->configs));
@@ -477,6 +479,8 @@ proxy_new(struct ev_loop *loop, const struct config *config, struct service **se
 		p->pipes = PROXY_PIPES;
 	admission_init(&p->descriptors, descriptors - 2 * p->pipes * p->n_workers);
 	admission_init(&p->clients, config->max_connections);
+	admission_init(&p->flows, 1);
+	proxy_share_flows(p);
 	p->engine.clients = &p->clients;
 	p->workers = must_array(p->n_workers, sizeof(struct worker));
 	make_ports(p);
@@ -492,6 +496,19 @@ proxy_set_descriptors(struct proxy *p, uint32_t descriptors)
 
 	/* 0 would be no limit. */
 	admission_set_limit(&p->descriptors, descriptors > pipes ? descriptors - pipes : 1);
+	proxy_share_flows(p);
+}
+
+/* A predecessor that serves yet has flows of datagrams that came by what it has handed to us. */
+static void
+add_first_listener(struct proxy *p, struct proxy_port *port, unsigned k)
+{
+	bool awaits = port->binding->datagram && k < port->sockets.adopted && handed_is_borrowed();
+	struct listener *l = worker_add_listener(&p->workers[k % p->n_workers], port->binding, port->admit,
+						 awaits ? -1 : port->sockets.fds[k]);
+
+	if (awaits)
+		listener_open_datagrams(l, port->sockets.fds[k], true);
 }
 
 enum err
@@ -507,8 +524,7 @@ proxy_bind(struct proxy *p, struct why *why)
 		if (e != OK)
 			return e;
 		for (unsigned k = 0; k < port->sockets.n; k++)
-			(void)worker_add_listener(&p->workers[k % p->n_workers], port->binding, port->admit,
-						  port->sockets.fds[k]);
+			add_first_listener(p, port, k);
 	}
 	return OK;
 }

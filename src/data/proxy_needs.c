@@ -1,5 +1,7 @@
 /* proxy_needs.c - what the proxy is, and what its services need of the process.
  * Thread: main. */
+#include <stdio.h>
+
 #include "data/proxy.h"
 #include "model/route.h"
 
@@ -57,6 +59,13 @@ read_http2_connections(const struct engine *e, uint64_t *value)
 }
 
 static bool
+read_flows(const struct engine *e, uint64_t *value)
+{
+	*value = atomic_load_explicit(&container_of(e, const struct proxy, engine)->flows.held, memory_order_relaxed);
+	return true;
+}
+
+static bool
 read_http2_streams(const struct engine *e, uint64_t *value)
 {
 	const struct proxy *p = container_of(e, struct proxy, engine);
@@ -65,6 +74,35 @@ read_http2_streams(const struct engine *e, uint64_t *value)
 	for (unsigned i = 0; i < p->n_workers; i++)
 		*value += tally_read(&p->workers[i].http2_streams);
 	return true;
+}
+
+static bool
+read_flows_max(const struct engine *e, uint64_t *value)
+{
+	*value = atomic_load_explicit(&container_of(e, const struct proxy, engine)->flows.limit, memory_order_relaxed);
+	return true;
+}
+
+/* Half of what connections have, and three quarters of the ports of which each flow has one (ip(7),
+ * ip_local_port_range): a flood of senders leaves the rest to others, of this process and of this machine. */
+void
+proxy_share_flows(struct proxy *p)
+{
+	uint32_t clients = atomic_load_explicit(&p->clients.limit, memory_order_relaxed);
+	uint32_t share = atomic_load_explicit(&p->descriptors.limit, memory_order_relaxed) / 2;
+	unsigned low = 32768, high = 60999;
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+	if (f != NULL) {
+		if (fscanf(f, "%u %u", &low, &high) != 2 || high < low)
+			low = high = 0;
+		fclose(f);
+	}
+	if (clients > 0 && clients / 2 < share)
+		share = clients / 2;
+	if ((high - low + 1) / 4 * 3 < share)
+		share = (high - low + 1) / 4 * 3;
+	admission_set_limit(&p->flows, share > 0 ? share : 1);
 }
 
 static const struct engine_gauge gauges[] = {
@@ -79,6 +117,10 @@ static const struct engine_gauge gauges[] = {
 	{ "teal_accept_pauses_total", PROM_COUNTER,
 	  "Times that a worker paused accepting, for a tenth of a second or until something came free: at the max_connections "
 	  "of the process, or out of descriptors.", read_pauses },
+	{ "teal_udp_flows", PROM_GAUGE, "Flows of UDP of all services of engine proxy, previews too.", read_flows },
+	{ "teal_udp_flows_max", PROM_GAUGE,
+	  "How many there can be: a share of descriptors, max_connections and net.ipv4.ip_local_port_range, so that others have some left.",
+	  read_flows_max },
 };
 
 const struct engine_class proxy_class = {
@@ -107,7 +149,7 @@ proxy_needs(const struct config *config, struct engine_needs *out)
 
 		if (s->engine != ENGINE_PROXY)
 			continue;
-		its = 2 * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
+		its = (s->mode == MODE_UDP ? 1 : 2) * (uint64_t)(s->max_connections > 0 ? s->max_connections : UNLIMITED);
 		if (s->limits.queue_timeout > 0)
 			its += 2 * (uint64_t)s->limits.queue;
 		sum += its;

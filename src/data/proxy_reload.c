@@ -41,13 +41,15 @@ struct port_search {
 static int
 compare_to_port(const void *key, const void *b)
 {
-	return addr_compare(key, &(**(struct proxy_port **const *)b)->binding->addr);
+	const struct binding *x = key, *y = (**(struct proxy_port **const *)b)->binding;
+
+	return x->datagram != y->datagram ? x->datagram - y->datagram : addr_compare(&x->addr, &y->addr);
 }
 
 static int
 compare_port_addrs(const void *a, const void *b)
 {
-	return compare_to_port(&(**(struct proxy_port **const *)a)->binding->addr, b);
+	return compare_to_port((**(struct proxy_port **const *)a)->binding, b);
 }
 
 static void
@@ -61,15 +63,16 @@ sort_ports(struct port_search *s)
 
 /* Into s->ports; NULL: none has that address. */
 static struct proxy_port **
-find_port(struct port_search *s, const struct addr *a)
+find_port(struct port_search *s, const struct binding *b)
 {
 	struct proxy_port ***found;
 
-	if (s->next < s->n && addr_equal(&s->ports[s->next]->binding->addr, a))
+	if (s->next < s->n && s->ports[s->next]->binding->datagram == b->datagram &&
+	    addr_equal(&s->ports[s->next]->binding->addr, &b->addr))
 		return &s->ports[s->next++];
 	if (s->sorted == NULL)
 		sort_ports(s);
-	found = bsearch(a, s->sorted, s->n, sizeof(*s->sorted), compare_to_port);
+	found = bsearch(b, s->sorted, s->n, sizeof(*s->sorted), compare_to_port);
 	if (found == NULL)
 		return NULL;
 	s->next = (size_t)(*found - s->ports) + 1;
@@ -120,15 +123,16 @@ place_services(struct proxy_reload *n, const struct reload *r, unsigned at_least
 
 /* The kernel refuses an address beside our own that includes it, or is part of it. */
 static void
-say_overlap(const struct proxy *p, const struct addr *a, struct why *why)
+say_overlap(const struct proxy *p, const struct binding *b, struct why *why)
 {
+	const struct addr *a = &b->addr;
 	char text[ADDR_TEXT];
 	struct why first = *why;
 
 	for (size_t i = 0; i < p->n_ports; i++) {
 		const struct addr *ours = &p->ports[i]->binding->addr;
 
-		if (addr_family(ours) != addr_family(a) || addr_port(ours) == 0 || addr_port(ours) != addr_port(a) ||
+		if (p->ports[i]->binding->datagram != b->datagram || addr_family(ours) != addr_family(a) || addr_port(ours) == 0 || addr_port(ours) != addr_port(a) ||
 		    !(addr_is_any(ours) || addr_is_any(a)))
 			continue;
 		(void)why_set(why, E_USAGE,
@@ -182,7 +186,7 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 	n->admits = must_array(all->n + 1, sizeof(*n->admits));
 	for (size_t i = 0; i < all->n && e == OK; i++) {
 		struct binding *b = all->list[i];
-		struct proxy_port **at = find_port(&search, &b->addr);
+		struct proxy_port **at = find_port(&search, b);
 		struct proxy_port *port = at != NULL ? *at : port_new(b, n->configs);
 		struct admit *admit = port->admit;
 
@@ -206,7 +210,7 @@ prepare_ports(struct proxy *p, struct proxy_reload *n, const struct reload *r, c
 		if (e == OK)
 			e = claim_address(p, n, r, port, b, why);
 		if (e != OK)
-			say_overlap(p, &b->addr, why);
+			say_overlap(p, b, why);
 	}
 	free(search.sorted);
 	return e;
@@ -464,6 +468,7 @@ proxy_commit(struct engine *e, const struct reload *r)
 
 	n->order.config = p->config = r->to;
 	admission_set_limit(&p->clients, r->to->max_connections);
+	proxy_share_flows(p);
 	n->order.generation = r->generation;
 	n->order.n_workers = n->waiting = p->n_workers;
 	take_reloaded_services(p, n, r);

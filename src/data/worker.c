@@ -415,6 +415,7 @@ worker_destroy(struct worker *w)
 	free(w->http);
 	if (w->proxy->version != NULL)
 		w->proxy->version->destroy(w);
+	free(w->udp);
 	tls_tickets_wipe(&w->tickets);
 	for (unsigned i = 0; i < w->n_listeners; i++)
 		if (w->listeners[i] != NULL)

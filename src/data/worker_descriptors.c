@@ -14,7 +14,7 @@ worker_pause(struct worker *w)
 	struct listener *l;
 
 	for (unsigned i = 0; (l = worker_next_listener(w, &i)) != NULL;)
-		acceptor_pause(&l->acceptor, 0);
+		listener_pause(l);
 }
 
 void
@@ -71,6 +71,22 @@ worker_give_client(struct worker *w)
 {
 	admission_leave(&w->proxy->clients, 1);
 	admission_leave(&w->proxy->descriptors, 2);
+}
+
+bool
+worker_take_flow(struct worker *w)
+{
+	struct proxy *p = w->proxy;
+
+	if (!admission_enter(&p->flows, 1))
+		return false;
+	if (admission_enter(&p->clients, 1)) {
+		if (admission_enter(&p->descriptors, 1))
+			return true;
+		admission_leave(&p->clients, 1);
+	}
+	admission_leave(&p->flows, 1);
+	return false;
 }
 
 void

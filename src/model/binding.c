@@ -32,13 +32,16 @@ make_places(struct making *m)
 
 /* The place of the address, the end of the list when it is new. */
 static size_t
-find_binding(struct making *m, const struct addr *a)
+find_binding(struct making *m, const struct addr *a, bool datagram)
 {
 	size_t at = (size_t)addr_hash(a) & (m->room - 1);
 
-	for (; m->places[at] > 0; at = (at + 1) & (m->room - 1))
-		if (addr_equal(&m->out->list[m->places[at] - 1]->addr, a))
+	for (; m->places[at] > 0; at = (at + 1) & (m->room - 1)) {
+		const struct binding *b = m->out->list[m->places[at] - 1];
+
+		if (b->datagram == datagram && addr_equal(&b->addr, a))
 			return m->places[at] - 1;
+	}
 	m->places[at] = m->out->n + 1;
 	return m->out->n;
 }
@@ -50,12 +53,13 @@ binding_slot(const struct making *m, unsigned i)
 }
 
 static struct binding *
-binding_new(const struct addr *a, enum entrance entrance, bool tls, unsigned owner)
+binding_new(const struct addr *a, bool datagram, enum entrance entrance, bool tls, unsigned owner)
 {
 	struct binding *b = must_alloc(sizeof(*b));
 
 	atomic_init(&b->refs, 1);
 	b->addr = *a;
+	b->datagram = datagram;
 	b->entrance = entrance;
 	b->tls = tls;
 	b->owner = owner;
@@ -66,13 +70,14 @@ static void
 add_binding(struct making *m, unsigned service, const struct addr *a, enum entrance entrance, bool tls)
 {
 	struct bindings *b = m->out;
-	size_t i = find_binding(m, a);
+	bool datagram = m->config->services[service].mode == MODE_UDP;
+	size_t i = find_binding(m, a, datagram);
 	struct binding *at;
 
 	if (i == b->n) {
 		if ((b->n & (b->n - 1)) == 0)
 			b->list = must_grow(b->list, b->n == 0 ? 1 : 2 * b->n, sizeof(struct binding *));
-		b->list[b->n++] = binding_new(a, entrance, tls, binding_slot(m, service));
+		b->list[b->n++] = binding_new(a, datagram, entrance, tls, binding_slot(m, service));
 	}
 	at = b->list[i];
 	/* The check of the configuration has seen to it. */
@@ -169,7 +174,7 @@ binding_unref(struct binding **bp)
 bool
 binding_equal(const struct binding *a, const struct binding *b)
 {
-	return addr_equal(&a->addr, &b->addr) && a->entrance == b->entrance && a->tls == b->tls &&
+	return addr_equal(&a->addr, &b->addr) && a->datagram == b->datagram && a->entrance == b->entrance && a->tls == b->tls &&
 	       a->owner == b->owner && a->n_services == b->n_services &&
 	       memcmp(a->services, b->services, a->n_services * sizeof(*a->services)) == 0 &&
 	       route_equal(a->route, b->route);

@@ -158,6 +158,7 @@ read_service_group(struct draft *d, const config_setting_t *group, unsigned nth)
 	draft_take_names(s);
 	draft_take_map(&c, s);
 	draft_settle_engine(&s->s);
+	draft_settle_udp(s);
 	draft_settle_health(&s->s);
 	draft_settle_colors(s);
 	draft_check_colors(&c, s);

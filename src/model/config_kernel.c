@@ -157,9 +157,8 @@ draft_check_engine(const struct cursor *c, const struct service_draft *s)
 	check_engines(c, s);
 	if (s->s.engine == ENGINE_KERNEL)
 		check_what_it_cannot(c, s);
-	else if (s->s.mode == MODE_UDP)
-		cursor_error(c, draft_at(s, "mode"),
-			     "mode: engine = \"proxy\" does not do \"udp\"; set engine = \"kernel\"");
+	else
+		draft_check_udp(c, s);
 }
 
 /* What the other engine's built-in values say is not so here. */

@@ -13,8 +13,9 @@
 #define LABEL_VALUE_MAX 256
 #define RATE_MAX 1000000
 
-/* Of keys that no other mode has. */
+/* Of keys that no other mode has, and of those about connections. */
 #define HTTP .modes = 1u << MODE_HTTP
+#define STREAMS .modes = 1u << MODE_TCP | 1u << MODE_HTTP
 /* Of keys that no other engine has: what the kernel leaves out when the
  * defaults say it, and what it must not. */
 #define PROXY .engines = 1u << ENGINE_PROXY
@@ -188,7 +189,7 @@ key_rate(const struct cursor *c, const struct key *k, const config_setting_t *s)
  * fit its column (conf/bigquery-schema.json), whose names have no case. */
 static const char *const log_words[] = {
 	"age", "backend", "backtrace", "binary", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients", "close_code",
-	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "dataset", "doing", "drained",
+	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "datagrams_in", "datagrams_out", "dataset", "doing", "drained",
 	"end", "endpoints", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
 	"first_byte_seconds", "force", "from", "generation", "got", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
 	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on", "orphans",
@@ -333,20 +334,20 @@ const struct key service_keys[] = {
 	{ KEY("health", key_group), .keys = health_keys },
 	{ KEY("flip", key_group), .keys = flip_keys, COLORED },
 	{ KEY("drain", key_group), .keys = drain_keys },
-	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout), PROXY },
+	{ KEY("connect_timeout", key_seconds), AT(s.connect_timeout), STREAMS, PROXY },
 	{ KEY("idle_timeout", key_seconds), AT(s.idle_timeout), PROXY },
 	{ KEY("retries", key_count), AT(s.retries), .max = 100, PROXY },
-	{ KEY("retry_pause", key_seconds), AT(s.retry_pause), .max = 60, PROXY },
-	{ KEY("client_timeout", key_seconds), AT(s.client_timeout), PROXY },
-	{ KEY("server_timeout", key_seconds), AT(s.server_timeout), PROXY },
+	{ KEY("retry_pause", key_seconds), AT(s.retry_pause), .max = 60, STREAMS, PROXY },
+	{ KEY("client_timeout", key_seconds), AT(s.client_timeout), STREAMS, PROXY },
+	{ KEY("server_timeout", key_seconds), AT(s.server_timeout), STREAMS, PROXY },
 	{ KEY("max_connections", key_count), AT(s.max_connections), .max = 100e6, PROXY_FIRM },
 	{ KEY("allow", key_networks), AT(s.limits.allow) },
 	{ KEY("deny", key_networks), AT(s.limits.deny) },
 	{ KEY("max_connections_per_source", key_count), AT(s.limits.per_source), .max = 100e6 },
 	{ KEY("source_prefix6", key_count), AT(s.limits.source_prefix6), .min = 1, .max = 128 },
 	{ KEY("source_rate", key_rate) },
-	{ KEY("queue_timeout", key_seconds), AT(s.limits.queue_timeout), .max = 3600, PROXY },
-	{ KEY("queue_limit", key_count), AT(s.limits.queue), .max = 100e6, PROXY },
+	{ KEY("queue_timeout", key_seconds), AT(s.limits.queue_timeout), .max = 3600, STREAMS, PROXY },
+	{ KEY("queue_limit", key_count), AT(s.limits.queue), .max = 100e6, STREAMS, PROXY },
 	{ KEY("backend_max_connections", key_count), AT(s.backend_max_connections), .max = 100e6, PROXY_FIRM },
 	{ KEY("source_address", key_source_address), PROXY_FIRM },
 	{ KEY("tcp", key_group), .keys = tcp_keys, PROXY },
@@ -391,14 +392,14 @@ const struct key service_keys[] = {
 	{ KEY("redirect_status", key_redirect_status), AT(s.http.reply.redirect_status), HTTP },
 	{ KEY("request_headers", key_headers), .keys = request_headers_keys, HTTP },
 	{ KEY("response_headers", key_headers), .keys = response_headers_keys, HTTP },
-	{ KEY("default", key_bool), AT(s.is_default), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
+	{ KEY("default", key_bool), AT(s.is_default), STREAMS, PROXY_FIRM },
 	{ KEY("sni", key_sni), .modes = 1u << MODE_TCP, PROXY_FIRM },
 	{ KEY("sni_map", key_text), AT(s.sni_map), .modes = 1u << MODE_TCP, PROXY_FIRM },
-	{ KEY("tls", key_tls), .keys = tls_keys, PROXY_FIRM },
-	{ KEY("backend_tls", key_backend_tls), .keys = backend_tls_keys, PROXY_FIRM },
-	{ KEY("plain_listen", key_plain_listen), .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
-	{ KEY("plain", key_word), AT(s.plain), .words = plain_words, .modes = 1u << MODE_TCP | 1u << MODE_HTTP, PROXY_FIRM },
-	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys, PROXY_FIRM },
+	{ KEY("tls", key_tls), .keys = tls_keys, STREAMS, PROXY_FIRM },
+	{ KEY("backend_tls", key_backend_tls), .keys = backend_tls_keys, STREAMS, PROXY_FIRM },
+	{ KEY("plain_listen", key_plain_listen), STREAMS, PROXY_FIRM },
+	{ KEY("plain", key_word), AT(s.plain), .words = plain_words, STREAMS, PROXY_FIRM },
+	{ KEY("proxy_protocol", key_group), .keys = proxy_protocol_keys, STREAMS, PROXY_FIRM },
 	{ KEY("resolve_interval", key_seconds), AT(s.resolve_interval), .max = 86400 },
 
 	{ KEY("source", key_word), AT(s.flow_source), .words = source_words, KERNEL },

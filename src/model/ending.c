@@ -45,5 +45,5 @@ ending_is_refusal(enum ending e)
 int
 ending_is_of_color(enum ending e)
 {
-	return !ending_is_refusal(e) || e == END_NO_BACKEND || e == END_BACKEND_LIMIT;
+	return (!ending_is_refusal(e) || e == END_NO_BACKEND || e == END_BACKEND_LIMIT) && e != END_EVICTED;
 }

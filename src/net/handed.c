@@ -21,25 +21,32 @@
 static struct handed {
 	struct addr at;
 	int fd;	/* -1: taken */
+	bool datagram;
 	bool file;	/* no socket, but the file of one */
 } * list;
 static unsigned n_list;
 static int supervisor = -1;
 static bool all_forgotten, yielded, borrowed;
-static struct addr *unwanted;	/* what the supervisor keeps for no purpose */
+static struct handed *unwanted;	/* what the supervisor keeps for no purpose */
 static unsigned n_unwanted;
 
-/* Says no of what is no listening stream socket: that stays as it is. */
+/* Says no of what is neither a listening stream socket nor a bound one of datagrams that is
+ * connected to no peer: that stays as it is. */
 static bool
-has_listener(int fd, struct addr *at)
+has_listener(int fd, struct handed *h)
 {
+	struct addr *at = &h->at, peer = { .len = sizeof(peer.u) };
 	int listens = 0, type = 0;
 	socklen_t len = sizeof(int);
 
 	at->len = sizeof(at->u);
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM &&
-	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0 &&
-	       getsockname(fd, &at->u.sa, &at->len) == 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || getsockname(fd, &at->u.sa, &at->len) != 0)
+		return false;
+	h->datagram = type == SOCK_DGRAM;
+	if (h->datagram)
+		return addr_family(at) != AF_UNIX && addr_port(at) != 0 &&
+		       getpeername(fd, &peer.u.sa, &peer.len) != 0;
+	return type == SOCK_STREAM && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0;
 }
 
 /* What O_PATH opened has no socket behind it, only a name. */
@@ -81,7 +88,7 @@ handed_take_up(void)
 		if (flags < 0)	/* there are fewer than was said */
 			break;
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-		if (has_listener(fd, &h.at)) {
+		if (has_listener(fd, &h)) {
 			(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 		} else if (has_file(fd, &h.at)) {
 			h.file = true;
@@ -98,10 +105,10 @@ handed_take_up(void)
 }
 
 static int
-take_handed_at(const struct addr *at, bool file)
+take_handed_at(const struct addr *at, bool datagram, bool file)
 {
 	for (unsigned i = 0; i < n_list; i++)
-		if (list[i].fd >= 0 && list[i].file == file && addr_equal(&list[i].at, at)) {
+		if (list[i].fd >= 0 && list[i].file == file && list[i].datagram == datagram && addr_equal(&list[i].at, at)) {
 			int fd = list[i].fd;
 
 			list[i].fd = -1;
@@ -111,15 +118,15 @@ take_handed_at(const struct addr *at, bool file)
 }
 
 int
-handed_take(const struct addr *at)
+handed_take(const struct addr *at, bool datagram)
 {
-	return take_handed_at(at, false);
+	return take_handed_at(at, datagram, false);
 }
 
 int
 handed_take_file(const struct addr *at)
 {
-	return take_handed_at(at, true);
+	return take_handed_at(at, false, true);
 }
 
 void
@@ -148,21 +155,22 @@ handed_keep(const int *fds, unsigned n)
 	}
 }
 
+/* One byte more than the address is: of datagrams (app/supervisor/sockets.c). */
 static bool
-send_forget(const struct addr *at)
+send_forget(const struct addr *at, bool datagram)
 {
-	char text[8 + sizeof(at->u)] = "forget ";
+	char text[9 + sizeof(at->u)] = "forget ";
 	size_t n = 7;
 
 	if (at != NULL) {
 		memcpy(text + n, &at->u, at->len);
-		n += at->len;
+		n += at->len + datagram;
 	}
 	return send(supervisor, text, n, MSG_NOSIGNAL) > 0;
 }
 
 void
-handed_forget(const struct addr *at)
+handed_forget(const struct addr *at, bool datagram)
 {
 	static const char answer[] = "forgot";
 	struct pollfd p = { .fd = supervisor, .events = POLLIN };
@@ -172,7 +180,7 @@ handed_forget(const struct addr *at)
 		return;
 	all_forgotten = at == NULL;
 	/* Another word that came before is left to those who listen to it. */
-	if (send_forget(at) && poll(&p, 1, FORGET_MS) == 1 &&
+	if (send_forget(at, datagram) && poll(&p, 1, FORGET_MS) == 1 &&
 	    recv(supervisor, text, sizeof(text), MSG_DONTWAIT | MSG_PEEK) == sizeof(text) &&
 	    memcmp(text, answer, sizeof(text)) == 0)
 		(void)!recv(supervisor, text, sizeof(text), MSG_DONTWAIT);
@@ -182,7 +190,7 @@ void
 handed_forget_rest(void)
 {
 	for (unsigned i = 0; i < n_unwanted && handed_keeps() && !yielded; i++)
-		(void)send_forget(&unwanted[i]);
+		(void)send_forget(&unwanted[i].at, unwanted[i].datagram);
 	free(unwanted);
 	unwanted = NULL;
 	n_unwanted = 0;
@@ -223,7 +231,7 @@ handed_drop_rest(void)
 			dropped += !list[i].file;
 			if (handed_keeps()) {
 				unwanted = must_grow(unwanted, n_unwanted + 1, sizeof(*unwanted));
-				unwanted[n_unwanted++] = list[i].at;
+				unwanted[n_unwanted++] = list[i];
 			}
 		}
 	free(list);

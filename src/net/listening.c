@@ -90,14 +90,15 @@ claim_path(const struct addr *a, struct why *why)
 }
 
 static enum err
-bind_error(const struct addr *a, struct why *why)
+bind_error(const struct addr *a, bool datagram, struct why *why)
 {
 	char text[ADDR_TEXT];
 	int e = errno;
 
 	addr_format(a, text);
 	if (e == EADDRINUSE)
-		return why_set(why, E_USAGE, "cannot listen on %s: another process already does (see: ss -ltnp)", text);
+		return why_set(why, E_USAGE, "cannot listen on %s: another process already does (see: ss -l%cnp)", text,
+			       datagram ? 'u' : 't');
 	if (e == EACCES)
 		return why_set(why, E_USAGE,
 			       "cannot listen on %s: permission denied (start as root, or grant CAP_NET_BIND_SERVICE)", text);
@@ -147,7 +148,7 @@ start_one(int fd, const struct addr *at, int backlog, struct why *why)
 	 * listens by now: bound sockets do not exclude each other, those that
 	 * listen do.  From here on its siblings may join, who have it already. */
 	if (listen(fd, backlog) != 0)
-		return bind_error(at, why);
+		return bind_error(at, false, why);
 	sock_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	return OK;
 }
@@ -160,9 +161,9 @@ bind_path(int fd, const struct addr *at, const struct listening_terms *t, struct
 	const char *path = at->u.un.sun_path;
 
 	if (fchmod(fd, t->mode) != 0 || bind(fd, &at->u.sa, at->len) != 0)
-		return bind_error(at, why);
+		return bind_error(at, false, why);
 	if (chmod(path, t->mode) != 0 || (t->backlog > 0 && listen(fd, t->backlog) != 0)) {
-		(void)bind_error(at, why);
+		(void)bind_error(at, false, why);
 	} else if ((t->uid != (uid_t)-1 || t->gid != (gid_t)-1) && lchown(path, t->uid, t->gid) != 0) {
 		(void)why_set(why, E_USAGE, "%s: cannot give it to its user and group: %s", path,
 			      strerror(errno));
@@ -184,7 +185,7 @@ open_path(struct listening *l, const struct listening_terms *t, struct why *why)
 	if ((e = claim_path(&l->at, why)) != OK)
 		goto out;
 	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
-		e = bind_error(&l->at, why);
+		e = bind_error(&l->at, false, why);
 	else
 		e = bind_path(fd, &l->at, t, why);
 	if (e == OK) {
@@ -202,14 +203,18 @@ out:
 static enum err
 open_port(struct listening *l, const struct listening_terms *t, struct why *why)
 {
-	int family = addr_family(&l->at), fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int family = addr_family(&l->at), type = l->datagram ? SOCK_DGRAM : SOCK_STREAM;
+	int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct addr at = l->at;
 	enum err e = OK;
 
 	if (fd < 0)
-		return bind_error(&at, why);
-	sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		return bind_error(&at, l->datagram, why);
+	/* With it a socket of datagrams would share the address with any other that has it. */
+	if (!l->datagram) {
+		sock_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	}
 	if (family == AF_INET6)
 		sock_set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (t->freebind)	/* of IPv6 sockets, too */
@@ -220,7 +225,9 @@ open_port(struct listening *l, const struct listening_terms *t, struct why *why)
 		getsockname(l->fds[0], &at.u.sa, &at.len);
 	}
 	if (bind(fd, &at.u.sa, at.len) != 0)
-		e = bind_error(&at, why);
+		e = bind_error(&at, l->datagram, why);
+	else if (l->datagram)
+		sock_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);	/* as in start_one() */
 	else if (t->backlog > 0)
 		e = start_one(fd, &at, t->backlog, why);
 	if (e != OK)
@@ -235,10 +242,10 @@ adopt_handed(struct listening *l)
 {
 	int fd;
 
-	while ((fd = handed_take(&l->at)) >= 0) {
+	while ((fd = handed_take(&l->at, l->datagram)) >= 0) {
 		l->fds = must_grow(l->fds, l->n + 1, sizeof(int));
 		l->fds[l->n++] = fd;
-		if (addr_family(&l->at) != AF_UNIX)
+		if (addr_family(&l->at) != AF_UNIX && !l->datagram)
 			sock_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	}
 	l->adopted = l->n;
@@ -267,10 +274,10 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 	bool local = addr_family(at) == AF_UNIX;
 	enum err e = OK;
 
-	*l = (struct listening){ .at = *at, .pin = -1 };
+	*l = (struct listening){ .at = *at, .pin = -1, .datagram = terms->datagram };
 	adopt_handed(l);
 	l->fds = must_grow(l->fds, n > l->n ? n : l->n, sizeof(int));
-	while (l->n < n && e == OK) {
+	while (l->n < n && e == OK && !(l->datagram && l->adopted > 0)) {
 		int fd;
 
 		if (!(local && l->n > 0)) {
@@ -280,7 +287,7 @@ listening_open(struct listening *l, const struct addr *at, const struct listenin
 				continue;
 		}
 		fd = fcntl(l->fds[l->n % (l->adopted > 0 ? l->adopted : 1)], F_DUPFD_CLOEXEC, 0);
-		e = fd >= 0 ? OK : bind_error(at, why);
+		e = fd >= 0 ? OK : bind_error(at, false, why);
 		if (fd >= 0)
 			l->fds[l->n++] = fd;
 	}
@@ -302,7 +309,7 @@ listening_claim(const struct listening *l, int backlog, struct why *why)
 {
 	enum err e = OK;
 
-	for (unsigned i = 0; i < l->n && e == OK; i++)
+	for (unsigned i = 0; i < l->n && e == OK && !l->datagram; i++)
 		e = start_one(l->fds[i], &l->at, backlog, why);
 	return e;
 }
@@ -323,7 +330,7 @@ listening_forget(struct listening *l)
 	struct addr at = { .len = sizeof(at.u) };
 
 	if (l->n > 0 && getsockname(l->fds[0], &at.u.sa, &at.len) == 0)
-		handed_forget(&at);
+		handed_forget(&at, l->datagram);
 	l->forgotten = true;
 }
 

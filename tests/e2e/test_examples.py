@@ -1,6 +1,7 @@
 """conf/examples: files of real sites, as HAProxy and nginx had them, each served by the real program."""
 import socket
 import ssl
+import subprocess
 
 import pytest
 
@@ -8,7 +9,9 @@ from helpers import libconfig
 from helpers.backends import Backend
 from helpers.certificates import Authority
 from helpers.clients import Client
+from helpers.daemon import Daemon
 from helpers.http1 import Http, Reader, requests_of, site
+from helpers.rsyslog import CONF as RSYSLOG
 from helpers.samples import CONF, replace
 from helpers.scale import until
 
@@ -145,3 +148,48 @@ def test_the_leader_of_a_database(example, ports, closing):
     assert session.read_end()[0] == b""
     t.rest()
     assert Client(("127.0.0.1", writes)).echo().peer == HOSTS[2]
+
+
+def test_dns_and_syslog_on_a_host_that_may_not_forward(example, ports, closing, tmp_path):
+    """Real servers, senders and questions, without namespaces or rights; a flip moves all three."""
+    listen, log = ports.hold(), ports.hold()
+    pairs = [("10.0.0.1:53", f"127.0.0.1:{listen}"), ("10.0.0.1:514", f"127.0.0.1:{log}")]
+    syslogs = {}
+    for color, dns, syslog in (("green", 53, 10514), ("blue", 5353, 11514)):
+        for n in (1, 2):
+            folder = tmp_path / f"{color}{n}"
+            folder.mkdir()
+            at = ports.hold()
+            pairs.append((f'"10.0.0.2{n}:{dns}"', f'"127.0.0.1:{at}"'))
+            closing.add(Daemon(folder, "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
+                               "--user=root", f"--pid-file={folder}/pid", "--bind-interfaces", "--listen-address=127.0.0.1",
+                               f"--port={at}", f"--txt-record=who.example,{color}"))
+            at = ports.hold()
+            pairs.append((f'"10.0.0.3{n}:{syslog}"', f'"127.0.0.1:{at}"'))
+            folder = tmp_path / f"syslog-{color}{n}"
+            folder.mkdir()
+            (folder / "conf").write_text(
+                RSYSLOG.format(folder=folder, kind="udp", module="", input=f'address="127.0.0.1" port="{at}"') +
+                f'module(load="imtcp")\ninput(type="imtcp" address="127.0.0.1" port="{at}")\n')
+            closing.add(Daemon(folder, "rsyslogd", "-n", "-f", folder / "conf", "-i", folder / "pid"))
+            syslogs[color, n] = folder / "messages"
+    t = example("dns-syslog", pairs)
+    until(lambda: all(c["healthy"] == 2 for n in ("dns", "dns-tcp", "syslog") for c in t.status(n)["colors"].values()),
+          "all servers are up")
+
+    def answer(*how):
+        return subprocess.run(["dig", "+short", "+tries=5", *how, "-p", str(listen), "@127.0.0.1", "who.example", "TXT"],
+                              capture_output=True, text=True).stdout.strip()
+
+    def lands(text):
+        """The color of a server whose file has that line of a real sender."""
+        subprocess.run(["logger", "--server", "127.0.0.1", "--port", str(log), "--udp", text], check=True)
+
+        def there():
+            return next((color for (color, _), path in syslogs.items() if path.exists() and text in path.read_text()), None)
+        return until(there, f"{text!r} is in a file")
+    for color in ("green", "blue"):
+        assert (answer(), answer("+tcp"), lands(f"one for {color}")) == (f'"{color}"', f'"{color}"', color)
+        if color == "green":
+            for name in ("dns", "dns-tcp", "syslog"):
+                t.ok("flip", name, "blue")

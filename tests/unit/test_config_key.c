@@ -238,8 +238,6 @@ test_more_keys_of_a_service(void **state)
 	"it, or set engine = \"proxy\""
 
 static const struct broken kernel_keys[] = {
-	{ SHOP("mode = \"udp\";"),
-	  "5: service \"shop\": mode: engine = \"proxy\" does not do \"udp\"; set engine = \"kernel\"" },
 	{ SHOP("mode = \"http\"; engine = \"kernel\";"),
 	  "5: service \"shop\": engine: \"kernel\" cannot do mode = \"http\": it passes packets on and reads no "
 	  "requests; set mode = \"tcp\", or engine = \"proxy\"" },
@@ -297,6 +295,49 @@ test_keys_of_the_kernel_engine(void **state)
 	assert_string_equal(t.config->kernel.table, "main");
 }
 
+#define UDP(more) SHOP("mode = \"udp\"; " more)
+#define OF_TCP ": belongs to mode = \"tcp\"; set that, or remove it"
+#define NO_PATH ": mode = \"udp\" has no Unix sockets; give an address and a port"
+
+static const struct broken udp_keys[] = {
+	{ UDP("tls: { certificates = ( { cert = \"a\"; key = \"b\"; } ); };"), "5: service \"shop\": tls" OF_TCP },
+	{ UDP("backend_tls: { verify = false; };"), "5: service \"shop\": backend_tls" OF_TCP },
+	{ UDP("proxy_protocol: { send = \"v2\"; };"), "5: service \"shop\": proxy_protocol" OF_TCP },
+	{ UDP("sni = [\"a.example\"];"), "5: service \"shop\": sni" OF_TCP },
+	{ UDP("default = true;"), "5: service \"shop\": default" OF_TCP },
+	{ UDP("hosts = [\"a.example\"];"), "5: service \"shop\": hosts: belongs to mode = \"http\"; set that, or remove it" },
+	{ UDP("queue_timeout = 1;"), "5: service \"shop\": queue_timeout" OF_TCP },
+	{ UDP("connect_timeout = 1;"), "5: service \"shop\": connect_timeout" OF_TCP },
+	{ UDP("client_timeout = 1;"), "5: service \"shop\": client_timeout" OF_TCP },
+	{ UDP("retry_pause = 1;"), "5: service \"shop\": retry_pause" OF_TCP },
+	{ UDP("tcp: { freebind = true; backlog = 10; };"),
+	  "5: service \"shop\": tcp.backlog: belongs to mode = \"tcp\"; of this group only freebind is for mode = \"udp\"" },
+	{ UDP("preview = \"unix:/tmp/x\";"), "5: service \"shop\": preview" NO_PATH },
+	{ UDP("source = \"transparent\";"),
+	  "5: service \"shop\": source: belongs to engine = \"kernel\"; set that, or remove it" },
+};
+
+static void
+test_keys_of_udp_without_the_kernel_engine(void **state)
+{
+	(void)state;
+	assert_broken(udp_keys, ARRAY_LEN(udp_keys));
+	good(UDP("tcp: { freebind = true; }; allow = [\"10.0.0.0/8\"]; retries = 1; max_connections = 5;"));
+	assert_int_equal(t.config->services[0].engine, ENGINE_PROXY);
+	assert_int_equal(t.config->services[0].on_down, ON_DOWN_RESET);
+	assert_true(t.config->services[0].idle_timeout == 120.0);
+	/* What defaults say for connections does no harm; what they say for all counts. */
+	good("defaults: { on_down = \"keep\"; idle_timeout = 9; queue_timeout = 3; proxy_protocol: { send = \"v2\"; }; };\n" UDP(""));
+	assert_int_equal(t.warnings.n, 0);
+	assert_int_equal(t.config->services[0].on_down, ON_DOWN_KEEP);
+	assert_true(t.config->services[0].idle_timeout == 9.0);
+	assert_true(t.config->services[0].limits.queue_timeout == 0);
+	assert_int_equal(t.config->services[0].proxy_protocol.send, SEND_NONE);
+	/* With the kernel engine it is as it was. */
+	good(UDP("engine = \"kernel\";"));
+	assert_int_equal(t.config->services[0].on_down, ON_DOWN_KEEP);
+}
+
 static void
 test_messages_carry_no_control_bytes(void **state)
 {
@@ -315,6 +356,7 @@ main(void)
 		cmocka_unit_test(test_keys_of_a_service),
 		cmocka_unit_test(test_more_keys_of_a_service),
 		cmocka_unit_test(test_keys_of_the_kernel_engine),
+		cmocka_unit_test(test_keys_of_udp_without_the_kernel_engine),
 		cmocka_unit_test(test_messages_carry_no_control_bytes),
 	};
 

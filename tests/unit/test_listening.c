@@ -20,6 +20,7 @@
 static const struct listening_terms plain = {
 	.backlog = 8, .mode = 0666, .uid = (uid_t)-1, .gid = (gid_t)-1
 };
+static const struct listening_terms datagrams = { .datagram = true };
 
 static struct addr
 address(const char *text)
@@ -81,6 +82,27 @@ test_siblings_share_a_port_that_no_other_may_have(void **state)
 	end(&l);
 	assert_int_equal(listening_open(&other, &at, &plain, 1, &why), OK);
 	end(&other);
+}
+
+static void
+test_an_address_of_datagrams_is_one_of_its_own(void **state)
+{
+	struct addr any = address("127.0.0.1:0"), at;
+	struct listening tcp, udp, other;
+	struct why why;
+
+	(void)state;
+	assert_int_equal(listening_open(&tcp, &any, &plain, 1, &why), OK);
+	at = bound(tcp.fds[0]);
+	assert_int_equal(listening_open(&udp, &at, &datagrams, 3, &why), OK);
+	assert_int_equal(udp.n, 3);
+	/* A second program does not get a share of what comes. */
+	assert_int_equal(listening_open(&other, &at, &datagrams, 1, &why), E_USAGE);
+	assert_non_null(strstr(why.text, "another process already does (see: ss -lunp)"));
+	end(&udp);
+	assert_int_equal(listening_open(&other, &at, &datagrams, 1, &why), OK);
+	end(&other);
+	end(&tcp);
 }
 
 static void
@@ -212,7 +234,7 @@ test_a_stale_path_makes_way_and_one_in_use_does_not(void **state)
 
 /* In a process of its own, whose descriptors from 3 on are the handed ones. */
 static void
-adopt(const struct addr *at, const int *fds, unsigned n, unsigned wanted, unsigned expected)
+adopt(const struct addr *at, const struct listening_terms *terms, const int *fds, unsigned n, unsigned wanted, unsigned expected)
 {
 	struct listening l;
 	struct why why;
@@ -232,7 +254,7 @@ adopt(const struct addr *at, const int *fds, unsigned n, unsigned wanted, unsign
 	handed_take_up();
 	if (getenv("LISTEN_FDS") != NULL)
 		_exit(10);
-	if (listening_open(&l, at, &plain, wanted, &why) != OK)
+	if (listening_open(&l, at, terms, wanted, &why) != OK)
 		_exit(11);
 	if (l.n != expected)
 		_exit(12);
@@ -244,13 +266,22 @@ adopt(const struct addr *at, const int *fds, unsigned n, unsigned wanted, unsign
 		_exit(14);
 	/* What was queued before is there. */
 	for (unsigned i = 0; i < l.n; i++)
-		if (accept4(l.fds[i], NULL, NULL, SOCK_CLOEXEC) >= 0)
+		if (terms->datagram ? recv(l.fds[i], text, sizeof(text), 0) == 1 : accept4(l.fds[i], NULL, NULL, SOCK_CLOEXEC) >= 0)
 			_exit(0);
 	_exit(15);
 }
 
+static int
+say_by_datagram(const struct addr *to)
+{
+	int fd = socket(addr_family(to), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(sendto(fd, "x", 1, 0, &to->u.sa, to->len), 1);
+	return fd;
+}
+
 static void
-check_adopted(const struct addr *any, unsigned n, unsigned wanted, unsigned expected)
+check_adopted(const struct addr *any, const struct listening_terms *terms, unsigned n, unsigned wanted, unsigned expected)
 {
 	struct listening l;
 	struct addr at;
@@ -258,12 +289,12 @@ check_adopted(const struct addr *any, unsigned n, unsigned wanted, unsigned expe
 	int client, status;
 	pid_t pid;
 
-	assert_int_equal(listening_open(&l, any, &plain, n, &why), OK);
+	assert_int_equal(listening_open(&l, any, terms, n, &why), OK);
 	at = bound(l.fds[0]);
-	client = dial(&at);
+	client = terms->datagram ? say_by_datagram(&at) : dial(&at);
 	assert_true(client >= 0);
 	if ((pid = fork()) == 0)
-		adopt(&at, l.fds, n, wanted, expected);
+		adopt(&at, terms, l.fds, n, wanted, expected);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
@@ -277,13 +308,17 @@ test_what_was_handed_is_adopted_with_its_queue(void **state)
 	struct folder *f = *state;
 	struct addr any = address("127.0.0.1:0"), six = address("[::1]:0");
 
-	check_adopted(&any, 2, 2, 2);
+	check_adopted(&any, &plain, 2, 2, 2);
 	/* More threads than before: the others are bound beside them. */
-	check_adopted(&any, 2, 4, 4);
+	check_adopted(&any, &plain, 2, 4, 4);
 	/* Fewer: each queue is still somebody's. */
-	check_adopted(&any, 3, 1, 3);
-	check_adopted(&six, 1, 2, 2);
-	check_adopted(&f->at, 1, 3, 3);
+	check_adopted(&any, &plain, 3, 1, 3);
+	check_adopted(&six, &plain, 1, 2, 2);
+	check_adopted(&f->at, &plain, 1, 3, 3);
+	/* Of datagrams as many as before, or who sends them would get to another one. */
+	check_adopted(&any, &datagrams, 2, 2, 2);
+	check_adopted(&any, &datagrams, 2, 4, 2);
+	check_adopted(&six, &datagrams, 3, 1, 3);
 }
 
 int
@@ -291,6 +326,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_siblings_share_a_port_that_no_other_may_have),
+		cmocka_unit_test(test_an_address_of_datagrams_is_one_of_its_own),
 		cmocka_unit_test(test_clients_are_refused_before_the_start),
 		cmocka_unit_test(test_an_address_that_is_not_here_yet),
 		cmocka_unit_test_setup_teardown(test_a_path_has_its_mode_whatever_the_umask, make_folder, remove_folder),

@@ -62,7 +62,17 @@ sockets_adopt(void)
 	unsetenv("LISTEN_FDNAMES");
 }
 
-/* A Unix socket's file, opened with O_PATH, has its path for a name. */
+static bool
+is_datagram(int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_DGRAM;
+}
+
+/* A Unix socket's file, opened with O_PATH, has its path for a name.  Of datagrams the address is followed by
+ * one byte. */
 static bool
 socket_is_at(int fd, const void *address, socklen_t len)
 {
@@ -75,7 +85,7 @@ socket_is_at(int fd, const void *address, socklen_t len)
 	memcpy(&wanted, address, len < sizeof(wanted) ? len : sizeof(wanted));
 	if (getsockname(fd, (struct sockaddr *)&own, &own_len) == 0) {
 		if (own.ss_family != AF_UNIX)
-			return own_len == len && memcmp(&own, address, len) == 0;
+			return own_len + is_datagram(fd) == len && memcmp(&own, address, own_len) == 0;
 		return wanted.sun_family == AF_UNIX &&
 		       memcmp(un->sun_path, wanted.sun_path, sizeof(wanted.sun_path)) == 0;
 	}

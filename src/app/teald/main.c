@@ -657,7 +657,7 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 		LOG_ERROR("teald.failed", LS("error", why.text));
 	/* A restart that failed is tried again, with what was kept; a first start is not. */
 	if (e != OK && supervised_restarts() == 0 && !succession_is_on())
-		handed_forget(NULL);
+		handed_forget(NULL, false);
 	else if (e != OK && !fallback_is_taken() && !succession_is_on())
 		supervised_unfit();
 	close_all(&t);

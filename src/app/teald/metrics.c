@@ -100,6 +100,37 @@ put_retries(struct prom *p, const struct service_ctl *ctl, enum entrance entranc
 }
 
 static void
+put_datagrams(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	const struct service *s = ctl->service;
+	struct labels l = of_color(s, entrance, color);
+	const struct tally_color *t;
+	uint64_t in = 0, out = 0;
+
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++) {
+		in += tally_read(&t->datagrams_in);
+		out += tally_read(&t->datagrams_out);
+	}
+	if (s->config->mode != MODE_UDP || s->config->engine != ENGINE_PROXY)
+		return;
+	metrics_sample(p, with(l, "direction", "in"), in);
+	metrics_sample(p, with(l, "direction", "out"), out);
+}
+
+static void
+put_datagrams_dropped(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	const struct service *s = ctl->service;
+	const struct tally_color *t;
+	uint64_t total = 0;
+
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		total += tally_read(&t->datagrams_dropped);
+	if (s->config->mode == MODE_UDP && s->config->engine == ENGINE_PROXY)
+		metrics_sample(p, of_color(s, entrance, color), total);
+}
+
+static void
 put_no_port(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {
 	const struct service *s = ctl->service;
@@ -673,6 +704,10 @@ static const struct family families[] = {
 	  "Answers that break a rule of HTTP and were taken and mended all the same, by the rule." },
 	{ "teal_retries_total", PROM_COUNTER, put_retries, true, NULL,
 	  "Connects tried on a further backend after one that failed." },
+	{ "teal_datagrams_total", PROM_COUNTER, put_datagrams, true, NULL,
+	  "Datagrams forwarded from clients (in) and to them (out), of services of UDP and engine proxy." },
+	{ "teal_datagrams_dropped_total", PROM_COUNTER, put_datagrams_dropped, true, NULL,
+	  "Datagrams that were not forwarded: their flow was refused, or a socket did not take them." },
 	{ "teal_no_port_total", PROM_COUNTER, put_no_port, true, NULL,
 	  "Connects to backends that found no free port of ours to come from." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,

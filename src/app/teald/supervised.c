@@ -146,7 +146,7 @@ supervised_on_turn(struct ev_loop *loop, ev_prepare *p, int revents)
 	if (c->life <= LIFE_YIELDED)
 		return;
 	supervised_say("notify STOPPING=1\nSTATUS=stopping");
-	handed_forget(NULL);
+	handed_forget(NULL, false);
 	ev_prepare_stop(loop, p);
 }
 

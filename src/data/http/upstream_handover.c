@@ -107,7 +107,8 @@ upstream_unpack(struct worker *w, struct str fields, struct handover_fds *fds, e
 	struct lane *l;
 
 	*no = HANDOVER_NOT;
-	if (!read_upstream_parcel(fields, &p) || fds->n < 1 || (l = handover_lane(w, p.service)) == NULL)
+	if (!read_upstream_parcel(fields, &p) || fds->n < 1 || (l = handover_lane(w, p.service)) == NULL ||
+	    l->http == NULL)
 		return NULL;
 	u = upstream_adopt(l, (enum color)p.color, p.backend, fds->fd[0], p.since);
 	if (u == NULL)

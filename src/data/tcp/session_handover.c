@@ -197,22 +197,6 @@ session_lane(struct link *object)
 
 /* -- both ------------------------------------------------------------------------ */
 
-/* A flip or a verdict of the checks that came while it was in no list; the lists are those that
- * lane_take_snapshot() goes through. */
-static bool
-must_end_late(const struct session *s, enum ending *ending)
-{
-	const struct snapshot *now = s->dial.lane->snapshot;
-
-	if (now == NULL)
-		return false;
-	*ending = END_PREVIEW;
-	if (s->dial.entrance == ENTRANCE_PREVIEW && s->dial.color == now->active)
-		return true;
-	*ending = END_BACKEND_DOWN;
-	return snapshot_resets(now, s->dial.backend);
-}
-
 static void
 resume_live(struct session *s)
 {
@@ -221,7 +205,7 @@ resume_live(struct session *s)
 
 	list_append(dial_home(&s->dial), &s->dial.link);
 	deadline_go_on(l->idle_clock[s->backends_turn], &s->dial.deadline);
-	if (must_end_late(s, &ending)) {
+	if (dial_must_end_late(&s->dial, &ending)) {
 		session_end(s, ending);
 		return;
 	}
@@ -487,6 +471,7 @@ session_unpack(struct worker *w, struct str fields, struct handover_fds *fds, en
 
 	*no = HANDOVER_NOT;
 	if (!read_session_parcel(fields, &p) || fds->n < (p.live ? 2 : 1) || (l = handover_lane(w, p.service)) == NULL ||
+	    l->mode->datagrams != NULL ||
 	    (p.permit.queued && !queue_is_on(l)))
 		return NULL;
 	*no = HANDOVER_LATER;

@@ -42,7 +42,7 @@ def service(name="web", *, listen, green, blue, **keys):
         keys["health"] = {"timeout": 20.0} | keys["health"]
     return {"name": name, "mode": "tcp", "listen": listen, "green": color(green), "blue": color(blue),
             "health": {"interval": 0.2, "timeout": 20.0, "rise": 1, "fall": 2}} | \
-        ({} if keys.get("engine") == "kernel" else {"retry_pause": 0.0}) | keys
+        ({} if keys.get("engine") == "kernel" or keys.get("mode") == "udp" else {"retry_pause": 0.0}) | keys
 
 
 class StartFailed(AssertionError):
