@@ -132,7 +132,7 @@ grow_ring(struct hpack_table *t)
 /* Room for n more bytes behind the newest line: the live ones move to the front, of a larger block when they fill
  * more than half of this one. */
 static bool
-make_room(struct hpack_table *t, size_t n)
+evict_for(struct hpack_table *t, size_t n)
 {
 	uint16_t from = t->count > 0 ? t->ring[t->first].at : (uint16_t)(t->base + t->used);
 	size_t dead = (uint16_t)(from - t->base), live = t->used - dead,
@@ -168,7 +168,7 @@ hpack_table_add(struct hpack_table *t, const char *line, size_t name_n, size_t v
 		return true;
 	}
 	evict_until(t, t->most - (uint32_t)size);
-	if ((t->count == t->places && !grow_ring(t)) || (t->cap - t->used < n && !make_room(t, n)))
+	if ((t->count == t->places && !grow_ring(t)) || (t->cap - t->used < n && !evict_for(t, n)))
 		return false;
 	memcpy(t->data + t->used, line, n);
 	t->ring[(t->first + t->count) & (t->places - 1u)] = (struct hpack_entry){
