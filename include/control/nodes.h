@@ -62,8 +62,21 @@ void nodes_watch_begin(struct nodes *n);
 void nodes_watch_end(struct nodes *n, bool stopping);
 /* Of none of its pool's nodes anything is known yet, or not all have got their backends. */
 bool nodes_are_awaited(const struct control *c, const struct service *s);
+/* Who watches a pool, of a fleet (control/nodes_lease.h). */
+enum watch_role {
+	WATCH_WAITS,	/* the store has not said yet who watches */
+	WATCH_ALONE,	/* for itself */
+	WATCH_LEADS,	/* for the fleet */
+	WATCH_FOLLOWS	/* another one does */
+};
+/* "waits" "alone" "leads" "follows". */
+const char *watch_role_word(enum watch_role r);
 /* How the watch of a pool does that has one; the texts are borrowed until the loop's next turn. */
 struct nodes_watch_view {
+	bool shared;	/* one teald of the fleet watches; false: each for itself, and the next three say nothing */
+	enum watch_role role;	/* this one's */
+	const char *holder;	/* who watches for the fleet, by its host; "": nobody is known to */
+	int64_t since_us;	/* since when, by the store's clock; 0 with holder "" */
 	bool up;	/* it was listed, and follows what changes */
 	double age;	/* seconds since the API's last word; < 0: there was none */
 	const char *problem, *server;	/* "" where there is none */

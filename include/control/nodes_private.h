@@ -4,6 +4,7 @@
 
 #include "control/kube_watch.h"
 #include "control/nodes.h"
+#include "control/nodes_lease.h"
 
 /* Snapshots that every thread has to obey before something is true everywhere here. */
 struct node_acks {
@@ -41,6 +42,7 @@ struct node_pool {
 	struct node_acks acks;	/* of the overlay */
 	uint64_t applied;	/* the last version whose acks are in */
 	struct pool_watch watch;
+	struct pool_lease lease;
 	struct node_view *views;	/* as last looked at */
 	size_t n_views;
 };
@@ -84,6 +86,13 @@ void nodes_watch_load(struct node_pool *p);
 /* Its configuration is another one than before (NULL: it is new): true if its nodes may be others because of that. */
 bool nodes_watch_configure(struct node_pool *p, const struct pool_config *before);
 void nodes_watch_close(struct nodes *n);
+/* This teald follows the API of the pool, and no more. */
+void nodes_watch_start(struct node_pool *p);
+void nodes_watch_stop(struct node_pool *p);
+/* Another one has told the set, which is taken; the API has spoken last at clock_now() seen_at. */
+void nodes_watch_take(struct node_pool *p, struct watched_set *by_host, double seen_at);
+/* What is wrong with what another one tells, in two parts; text "": nothing. */
+void nodes_watch_trouble(struct node_pool *p, const char *where, const char *what, const char *text);
 /* The host would be the last one that is up of a color: in a moment the pool is looked at again. */
 void nodes_watch_wait(struct node_pool *p, const char *host);
 /* Would each active color of the pool's services keep a usable backend?  Else *why names one. */

@@ -67,7 +67,7 @@ void pools_free(struct config *c);
 extern const struct key kube_keys[];
 key_reader key_kube_server, key_kube_taints;
 /* What is wrong of one that was read from s; also looks at its files. */
-void draft_check_kube(const struct cursor *c, const config_setting_t *s, const struct kube_config *k);
+void draft_check_kube(const struct cursor *c, const config_setting_t *s, struct kube_config *k);
 void kube_config_default(struct kube_config *k);
 void kube_config_free(struct kube_config **kp);
 /* Whether it has colors; once its keys are read. */

@@ -20,6 +20,7 @@ struct kube_config {
 	size_t n_servers;	/* 0: the kubeconfig names one */
 	char *kubeconfig;	/* a file that says the next four, and a server; read again for every request; NULL: none */
 	char *context;	/* of that file; NULL: its current-context */
+	char *named;	/* the server that the file named when this was read; NULL: none, or it could not be read */
 	char *token_file;	/* Authorization: Bearer, read again for every request; NULL: none is sent */
 	char *ca;	/* NULL: the system's */
 	char *cert, *key;	/* the client's; NULL: none, and key: in the file of the certificate */
@@ -33,6 +34,10 @@ struct kube_config {
 
 /* All keys have the same values. */
 bool kube_config_same(const struct kube_config *a, const struct kube_config *b);
+/* Of what decides which nodes there are and what becomes of each: servers, selector, address, taints and min_ready, not how the API is
+ * convinced.  Where it is the same, so is the answer. */
+#define KUBE_DIGEST 9	/* with NUL */
+const char *kube_config_digest(const struct kube_config *k, char out[KUBE_DIGEST]);
 /* As the API writes it: "InternalIP". */
 const char *kube_address_word(enum kube_address a);
 

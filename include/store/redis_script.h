@@ -19,6 +19,8 @@ extern struct redis_script redis_script_read;
 extern struct redis_script redis_script_write;
 /* Writes one pool's nodes: likewise. */
 extern struct redis_script redis_script_nodes;
+/* Who watches the nodes of a pool: likewise. */
+extern struct redis_script redis_script_watch;
 /* Writes a heartbeat, and forgets members that are long gone. */
 extern struct redis_script redis_script_beat;
 /* Says goodbye. */

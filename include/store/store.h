@@ -12,6 +12,7 @@
 #include "model/record.h"
 #include "net/jobs.h"
 #include "store/fleet.h"
+#include "store/watch_lease.h"
 
 struct store;
 
@@ -90,7 +91,7 @@ struct store {
 	 * not from a callback.  *sp is NULL on return. */
 	void (*close)(struct store **sp);
 
-	/* Only the store of a fleet has the next seven; else NULL.
+	/* Only the store of a fleet has the next eight; else NULL.
 	 * refresh: reads the truth now; done is called once, within about a second,
 	 * perhaps from inside. */
 	void (*refresh)(struct store *s, store_refreshed_fn *done, void *arg);
@@ -106,6 +107,8 @@ struct store {
 	/* What the store says of the pool's nodes, where it is not what is obeyed here; NULL: it is.  A
 	 * change is made of that, and goes over it. */
 	const struct overlay *(*disputed_nodes)(const struct store *s, const char *pool);
+	/* Asks who watches the nodes of a pool, and what it has written. */
+	void (*watch)(struct store *s, const struct watch_ask *ask, store_watch_fn *done, void *arg);
 	/* Says goodbye; true once that is done (call again until then). */
 	bool (*leave)(struct store *s);
 
@@ -125,6 +128,8 @@ struct store {
 	 * whenever it changed; before the records when both are first read.
 	 * Those that are not obeyed come without what they take away.  Borrowed. */
 	void (*on_nodes)(void *arg, const char *pool, const struct overlay *now);
+	/* Another teald has written the set of a pool that it watches, or gave its lease back. */
+	void (*on_watch)(void *arg);
 	void *arg;
 };
 

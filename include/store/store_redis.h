@@ -180,6 +180,9 @@ const struct overlay *store_redis_disputed_nodes(const struct store *s, const ch
 void store_redis_write_nodes(struct store *s, const char *pool, const struct overlay *next, store_nodes_fn *done,
 			     void *arg);
 
+/* store_redis_watch.c: who watches the nodes of a pool. */
+void store_redis_watch(struct store *s, const struct watch_ask *ask, store_watch_fn *done, void *arg);
+
 /* store_redis_beat.c: heartbeats. */
 /* Another teald speaks in our name. */
 void store_redis_twin(struct store_redis *s, const struct fleet_member *twin);

@@ -45,6 +45,8 @@
 #define PAGE_MAX ((size_t)32 << 20)
 #define PAGE_NODES 500
 #define PAGE_NODES_LEAST 10
+/* Pages of one list: so many times those that WATCHED_MAX nodes fill, for a server may fill them in part. */
+#define PAGES_TIMES 3
 #define EVENT_MAX ((size_t)4 << 20)
 /* Lists in a row that are older than what is known, until one is believed: the cluster was put back. */
 #define OLDER_MAX 5
@@ -67,6 +69,7 @@ struct kube_watch {
 	const struct kube_config *config;
 	struct kube_terms terms;
 	struct watched_set set;
+	bool shared;	/* main wants the set as text, too */
 	bool seeded;	/* main knows the set that it begins with */
 	size_t at;	/* of the servers, the one that is asked */
 	struct http_url server;	/* that one, or the kubeconfig's; at.host "": it could not be read yet */
@@ -97,6 +100,7 @@ watch_on_letter(struct mail *m, void *receiver)
 	if (!w->stopped)
 		w->on_news(w->arg, &l->news);
 	watched_free(&l->news.by_host);
+	buf_free(&l->news.text);
 	free(l);
 }
 
@@ -104,22 +108,43 @@ static void
 tell_main(struct kube_watch *w, const struct kube_news *news)
 {
 	struct letter *l = must_alloc(sizeof(*l));
-	bool changed = news->changed;
-
 	*l = (struct letter){ .mail = { .deliver = watch_on_letter }, .news = *news };
 	w->told_at = clock_now();
 	if (w->server.at.host[0] != '\0')
 		(void)http_url_origin(&w->server, l->news.server);
-	if (changed)
+	if (news->changed)
 		watched_by_host(&l->news.by_host, &w->set);
+	if (w->shared && news->fresh && (news->changed || news->listed)) {
+		buf_init(&l->news.text, WATCHED_TEXT_MAX);
+		(void)watched_text_write(&l->news.text, w->pool->name, &w->set, w->seen_us);
+	}
 	pthread_mutex_lock(&w->lock);
 	if (w->stopped) {
 		watched_free(&l->news.by_host);
+		buf_free(&l->news.text);
 		free(l);
 	} else {
 		mailbox_send(&w->box, &l->mail);
 	}
 	pthread_mutex_unlock(&w->lock);
+}
+
+static bool
+is_stopped(struct kube_watch *w)
+{
+	bool stopped;
+
+	pthread_mutex_lock(&w->lock);
+	stopped = w->stopped;
+	pthread_mutex_unlock(&w->lock);
+	return stopped;
+}
+
+/* What it knows may be written: another one may by now, that knows more. */
+static bool
+may_write(void *arg)
+{
+	return !is_stopped(arg);
 }
 
 static void
@@ -129,7 +154,7 @@ keep_set(struct kube_watch *w)
 
 	w->kept_at = clock_now();
 	/* The next change tries again; main says what does not work of state_dir. */
-	(void)!watched_file_write(w->tree->state_dir, w->pool->name, &w->set, w->seen_us, &why);
+	(void)!watched_file_write(w->tree->state_dir, w->pool->name, &w->set, w->seen_us, may_write, w, &why);
 }
 
 /* The API has said something, and the set is what it says. */
@@ -332,11 +357,14 @@ static enum err
 list_all_nodes(struct kube_watch *w, struct why *why)
 {
 	struct listing l = { 0 };
+	unsigned pages = 0;
 	enum err e;
 
 	do
 		e = list_page(w, &l, why);
-	while (e == OK && l.next != NULL);
+	while (e == OK && l.next != NULL && ++pages < PAGES_TIMES * WATCHED_MAX / w->page_nodes);
+	if (e == OK && l.next != NULL)
+		e = why_set(why, E_STORE, "its list does not end: %u pages have %zu nodes", pages, l.n);
 	if (e == OK)
 		e = check_age(w, l.version, why);
 	if (e == OK && !watched_replace(&w->set, l.list, l.n, clock_wall_us()))
@@ -444,17 +472,6 @@ pause_watch(struct kube_watch *w, double seconds)
 	return kube_wait(w->stop_fd, seconds * (1 + JITTER * (2 * random_unit(&w->random) - 1)));
 }
 
-static bool
-is_stopped(struct kube_watch *w)
-{
-	bool stopped;
-
-	pthread_mutex_lock(&w->lock);
-	stopped = w->stopped;
-	pthread_mutex_unlock(&w->lock);
-	return stopped;
-}
-
 /* Another server is asked next, from the start; false: it is told to stop. */
 static bool
 after_failure(struct kube_watch *w, const struct why *why, bool watching)
@@ -534,7 +551,7 @@ watch_main(void *arg)
 
 struct kube_watch *
 kube_watch_new(struct ev_loop *loop, const struct config *tree, const struct pool_config *config, const struct watched_set *seed,
-	       kube_news_fn *on_news, void *arg)
+	       bool shared, kube_news_fn *on_news, void *arg)
 {
 	struct kube_watch *w = must_alloc(sizeof(*w));
 
@@ -546,6 +563,7 @@ kube_watch_new(struct ev_loop *loop, const struct config *tree, const struct poo
 				  .config = config->kube,
 				  .terms = { kube_address_word(config->kube->address), config->kube->taints, config->kube->n_taints },
 				  .page_nodes = PAGE_NODES,
+				  .shared = shared,
 				  .seeded = seed != NULL,
 				  .random = (uint64_t)clock_wall_us() ^ (uintptr_t)w };
 	if (config->kube->n_servers > 0)

@@ -2,6 +2,7 @@
  * API has no more.  Thread: main.
  *
  * Thousands of nodes come and go in steps: no turn of the loop is held for longer than STEP. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,17 +234,53 @@ pool_on_news(void *arg, struct kube_news *news)
 		LOG_INFO("nodes.listed", LS("pool", p->config->name), LS("where", news->server), LU("total", p->watch.set.n));
 	p->watch.listed |= news->listed;
 	tell_trouble(n, p, news);
+	nodes_lease_on_news(p, news);
+}
+
+void
+nodes_watch_take(struct node_pool *p, struct watched_set *by_host, double seen_at)
+{
+	take_set(p->nodes, p, by_host);
+	p->watch.seen_at = seen_at;
+	p->watch.listed = p->watch.begun = true;
+}
+
+void
+nodes_watch_trouble(struct node_pool *p, const char *where, const char *what, const char *text)
+{
+	struct kube_news news = { .fresh = text[0] == '\0' };
+
+	if (text[0] != '\0')
+		snprintf(news.problem, sizeof(news.problem), "%s%s", what, text);
+	str_copy(news.server, sizeof(news.server), str_from(where));
+	tell_trouble(p->nodes, p, &news);
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
 
-static void
-begin_watch(struct node_pool *p)
+void
+nodes_watch_start(struct node_pool *p)
 {
 	struct control *c = p->nodes->control;
 
 	p->watch.begun = true;
-	p->watch.thread = kube_watch_new(c->loop, c->config, p->config, p->watch.set.n > 0 ? &p->watch.set : NULL, pool_on_news, p);
+	p->watch.thread = kube_watch_new(c->loop, c->config, p->config, p->watch.set.n > 0 ? &p->watch.set : NULL, p->lease.on,
+					 pool_on_news, p);
+}
+
+void
+nodes_watch_stop(struct node_pool *p)
+{
+	kube_watch_free(&p->watch.thread, 0);
+	p->watch.server[0] = '\0';
+}
+
+/* In a fleet the store is asked first. */
+static void
+begin_watch(struct node_pool *p)
+{
+	if (!nodes_lease_begin(p))
+		nodes_watch_start(p);
 }
 
 void
@@ -251,7 +288,7 @@ nodes_watch_begin(struct nodes *n)
 {
 	n->watching = true;
 	for (size_t i = 0; i < n->n; i++)
-		if (n->pools[i]->config->kube != NULL && n->pools[i]->watch.thread == NULL)
+		if (n->pools[i]->config->kube != NULL && n->pools[i]->watch.thread == NULL && !n->pools[i]->lease.on)
 			begin_watch(n->pools[i]);
 }
 
@@ -259,8 +296,10 @@ void
 nodes_watch_end(struct nodes *n, bool stopping)
 {
 	n->watching = false;
-	for (size_t i = 0; i < n->n; i++)
+	for (size_t i = 0; i < n->n; i++) {
+		nodes_lease_end(n->pools[i]);
 		kube_watch_free(&n->pools[i]->watch.thread, stopping ? END_BY : 0);
+	}
 }
 
 void
@@ -305,12 +344,15 @@ bool
 nodes_watch_configure(struct node_pool *p, const struct pool_config *before)
 {
 	const struct kube_config *was = before != NULL ? before->kube : NULL, *now = p->config->kube;
+	bool watched;
 
 	if (was == now || (was != NULL && now != NULL && kube_config_same(was, now)))
 		return false;
+	watched = p->watch.thread != NULL;
 	kube_watch_free(&p->watch.thread, 0);
 	p->watch.problem[0] = '\0';
 	if (now == NULL) {
+		nodes_lease_end(p);
 		for (size_t i = 0; i < p->n_views; i++)
 			p->views[i].watched = NULL;
 		watched_free(&p->watch.set);
@@ -319,8 +361,13 @@ nodes_watch_configure(struct node_pool *p, const struct pool_config *before)
 	} else if (was == NULL && before != NULL) {
 		seed_from_hosts(p, before);
 	}
-	if (now != NULL && p->nodes->watching)
+	if (now != NULL && p->lease.on) {
+		nodes_lease_configure(p);
+		if (watched)
+			nodes_watch_start(p);
+	} else if (now != NULL && p->nodes->watching) {
 		begin_watch(p);
+	}
 	return true;
 }
 
@@ -353,7 +400,11 @@ nodes_watch_look(const struct control *c, const struct pool_config *pool, struct
 	const struct node_pool *p = nodes_find_pool(c->nodes, pool->name);
 
 	*out = (struct nodes_watch_view){
-		.up = p->watch.thread != NULL && p->watch.listed && p->watch.problem[0] == '\0',
+		.role = p->lease.on ? p->lease.role : WATCH_ALONE,
+		.shared = p->lease.on,
+		.holder = p->lease.holder,
+		.since_us = p->lease.since_us,
+		.up = (p->watch.thread != NULL || p->lease.role == WATCH_FOLLOWS) && p->watch.listed && p->watch.problem[0] == '\0',
 		.age = p->watch.seen_at != 0 ? clock_now() - p->watch.seen_at : -1,
 		.problem = p->watch.problem,
 		.server = p->watch.server,

@@ -55,6 +55,7 @@ kube_config_free(struct kube_config **kp)
 	free(k->servers);
 	free(k->kubeconfig);
 	free(k->context);
+	free(k->named);
 	free(k->token_file);
 	free(k->ca);
 	free(k->cert);
@@ -70,7 +71,7 @@ bool
 kube_config_same(const struct kube_config *a, const struct kube_config *b)
 {
 	bool same = a->n_servers == b->n_servers && a->n_taints == b->n_taints && cstr_eq(a->kubeconfig, b->kubeconfig) &&
-		    cstr_eq(a->context, b->context) && cstr_eq(a->token_file, b->token_file) && cstr_eq(a->ca, b->ca) &&
+		    cstr_eq(a->context, b->context) && cstr_eq(a->named, b->named) && cstr_eq(a->token_file, b->token_file) && cstr_eq(a->ca, b->ca) &&
 		    cstr_eq(a->cert, b->cert) && cstr_eq(a->key, b->key) && cstr_eq(a->selector, b->selector) && a->address == b->address &&
 		    a->min_ready.value == b->min_ready.value && a->min_ready.percent == b->min_ready.percent && a->drain_timeout == b->drain_timeout;
 
@@ -205,8 +206,9 @@ check_trust(const struct cursor *c, const config_setting_t *s, const struct kube
 }
 
 static void
-check_access(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+check_access(const struct cursor *c, const config_setting_t *s, struct kube_config *k)
 {
+	char origin[HTTP_URL_ORIGIN];
 	struct kube_access a;
 	struct why why;
 	mode_t mode;
@@ -218,6 +220,8 @@ check_access(const struct cursor *c, const config_setting_t *s, const struct kub
 	if (mode & 0004)
 		cursor_warn(c, place(s, "kubeconfig"), "kubernetes.kubeconfig: every user can read %s (mode %04o); chmod 0640 it",
 			    k->kubeconfig, (unsigned)mode & 07777);
+	if (k->kubeconfig != NULL)
+		k->named = must_printf("%s%s", http_url_origin(&a.server, origin), a.server.target);
 	check_kube_token(c, s, &a);
 	check_trust(c, s, k, &a);
 	kube_access_free(&a);
@@ -238,13 +242,34 @@ check_selector(const struct cursor *c, const config_setting_t *s, const struct k
 }
 
 void
-draft_check_kube(const struct cursor *c, const config_setting_t *s, const struct kube_config *k)
+draft_check_kube(const struct cursor *c, const config_setting_t *s, struct kube_config *k)
 {
 	if (config_setting_get_member(s, "server") == NULL && k->kubeconfig == NULL)
 		cursor_error(c, s, "kubernetes: server is missing; add server = \"https://HOST:6443\"; or kubeconfig = \"/etc/teal/kube.config\";");
 	check_kubeconfig_alone(c, s, k);
 	check_selector(c, s, k);
 	check_access(c, s, k);
+}
+
+const char *
+kube_config_digest(const struct kube_config *k, char out[KUBE_DIGEST])
+{
+	char origin[HTTP_URL_ORIGIN];
+	struct buf text;
+
+	_Static_assert(KUBE_DIGEST == CONFIG_VALUE_DIGEST, "it is one of those");
+	buf_init(&text, 1 << 20);
+	for (size_t i = 0; i < k->n_servers; i++)
+		buf_printf(&text, "%s%s\n", http_url_origin(&k->servers[i], origin), k->servers[i].target);
+	if (k->n_servers == 0)
+		buf_printf(&text, "%s\n", k->named != NULL ? k->named : "");
+	buf_printf(&text, "%s\n%s\n%u%s\n", k->selector != NULL ? k->selector : "", kube_address_word(k->address), k->min_ready.value,
+		   k->min_ready.percent ? "%" : "");
+	for (size_t i = 0; i < k->n_taints; i++)
+		buf_printf(&text, "%s\n", k->taints[i]);
+	config_value_digest(buf_str(&text).p, buf_len(&text), out);
+	buf_free(&text);
+	return out;
 }
 
 /* -- in words ------------------------------------------------------------------------- */

@@ -107,6 +107,55 @@ struct redis_script redis_script_nodes = {
 		"return { 'ok', redis.call('HMGET', KEYS[1], " POOL_FIELDS ") }\n",
 };
 
+/* KEYS: the hash of a pool's watch.
+ * ARGV: 1 deadline (us), 2 wish, 3 the teald, 4 the token that it holds ('0': none), 5 life of a lease (us),
+ *       6 stamp of the set that it knows, 7 a set to write or '', 8 age of the API's last word (us) or '',
+ *       9 its problem or '', 10 its host, 11 for how long the hash is kept (ms), 12 channel.
+ * wish 'hold': the lease is renewed if it is this teald's by its token; else taken, with the next token, if it is over, was this
+ * teald's by another token (it was started anew), or ends later than any does (by another clock).  Only who held it before
+ * writes.  'leave': it is over.  'look': nothing changes.
+ * Answers: ours, held, written, token, host, since, stamp, age, problem, and the set if its stamp is another. */
+struct redis_script redis_script_watch = {
+	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
+		"local t = redis.call('TIME')\n"
+		"local now = t[1] * 1000000 + t[2]\n"
+		"local function number(n) return string.format('%.0f', n) end\n"
+		"local key, life = KEYS[1], tonumber(ARGV[5])\n"
+		"local is = redis.call('HMGET', key, 'id', 'token', 'until', 'stamp')\n"
+		"if now > tonumber(ARGV[1]) then return { 'late' } end\n"
+		"local token, till = tonumber(is[2] or '0') or 0, tonumber(is[3] or '0') or 0\n"
+		"local held = till > now and till <= now + 2 * life\n"
+		"local ours = is[1] == ARGV[3] and is[2] == ARGV[4]\n"
+		"local mine, written = false, false\n"
+		"if ARGV[2] == 'leave' and ours then\n"
+		"  redis.call('HSET', key, 'until', '0')\n"
+		"  redis.pcall('PUBLISH', ARGV[12], ':watch')\n"
+		"  held = false\n"
+		"elseif ARGV[2] == 'hold' and (ours or not held or is[1] == ARGV[3]) then\n"
+		"  if not ours then\n"
+		"    token = token + 1\n"
+		"    redis.call('HSET', key, 'id', ARGV[3], 'token', number(token), 'since', number(now), 'host', ARGV[10])\n"
+		"  elseif ARGV[7] ~= '' then\n"
+		"    local n = (tonumber(string.match(is[4] or '', '%.(%d+)$') or '0') or 0) + 1\n"
+		"    redis.call('HSET', key, 'stamp', number(token) .. '.' .. number(n), 'set', ARGV[7])\n"
+		"    redis.pcall('PUBLISH', ARGV[12], ':watch')\n"
+		"    written = true\n"
+		"  end\n"
+		"  redis.call('HSET', key, 'until', number(now + life), 'problem', ARGV[9])\n"
+		"  if ARGV[8] ~= '' and (ours or not redis.call('HMGET', key, 'seen')[1]) then\n"
+		"    redis.call('HSET', key, 'seen', number(now - tonumber(ARGV[8])))\n"
+		"  end\n"
+		"  redis.call('PEXPIRE', key, ARGV[11])\n"
+		"  mine, held = true, true\n"
+		"end\n"
+		"is = redis.call('HMGET', key, 'host', 'since', 'stamp', 'seen', 'problem')\n"
+		"local set = ''\n"
+		"if is[3] and is[3] ~= ARGV[6] and not written then set = redis.call('HMGET', key, 'set')[1] or '' end\n"
+		"local seen = tonumber(is[4] or '')\n"
+		"return { mine and '1' or '', held and '1' or '', written and '1' or '', mine and number(token) or '0', is[1] or '',\n"
+		"  is[2] or '0', is[3] or '', seen and number(math.max(0, now - seen)) or '', is[5] or '', set }\n",
+};
+
 /* KEYS: this teald's key, the index.
  * ARGV: 1 heartbeat up to its time, 2 the rest, 3 id, 4 life (ms). */
 struct redis_script redis_script_beat = {

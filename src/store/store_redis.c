@@ -116,7 +116,11 @@ hints_on_message(void *arg, struct str channel, struct str payload)
 	struct store_redis *s = arg;
 
 	(void)channel;
-	(void)payload;
+	if (str_eq(payload, ":watch")) {
+		if (s->store.on_watch != NULL)
+			s->store.on_watch(s->store.arg);
+		return;
+	}
 	store_redis_refresh(&s->store, hint_read, NULL);
 }
 
@@ -527,6 +531,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 				   .fleet = store_redis_fleet,
 				   .disputed = store_redis_disputed,
 				   .disputed_nodes = store_redis_disputed_nodes,
+				   .watch = store_redis_watch,
 				   .leave = store_redis_leave };
 	return &s->store;
 }

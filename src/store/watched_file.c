@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,8 +12,8 @@
 #include "store/watched_file.h"
 #include "store/state_disk.h"
 
-/* Of WATCHED_MAX nodes with everything as long as may be. */
-#define FILE_MAX ((size_t)8 << 20)
+/* One at a time: the thread of a watch that is told to stop may still write when another one begins. */
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 
 static char *
 file_path(const char *state_dir, const char *pool)
@@ -34,17 +35,12 @@ put_node(struct json *j, const struct watched *w)
 	json_object_end(j);
 }
 
-enum err
-watched_file_write(const char *state_dir, const char *pool, const struct watched_set *s, int64_t seen_us, struct why *why)
+bool
+watched_text_write(struct buf *out, const char *pool, const struct watched_set *s, int64_t seen_us)
 {
-	char *path = file_path(state_dir, pool), *tmp = must_printf("%s.%d.tmp", path, (int)getpid());
-	struct state_disk disk = { .dir = (char *)(uintptr_t)state_dir, .file = path, .tmp = tmp, .lock_fd = -1 };
-	struct buf text;
 	struct json j;
-	enum err e;
 
-	buf_init(&text, FILE_MAX);
-	json_init(&j, &text);
+	json_init(&j, out);
 	json_object(&j, NULL);
 	json_cstr(&j, "pool", pool);
 	json_u64(&j, "seen_us", (uint64_t)seen_us);
@@ -54,8 +50,27 @@ watched_file_write(const char *state_dir, const char *pool, const struct watched
 	json_array_end(&j);
 	json_object_end(&j);
 	json_line_end(&j);
-	e = text.failed ? why_set(why, E_NOT_DURABLE, "it does not fit into memory") :
-			  state_disk_write(&disk, buf_str(&text), STR(""), why);
+	return !out->failed;
+}
+
+enum err
+watched_file_write(const char *state_dir, const char *pool, const struct watched_set *s, int64_t seen_us,
+		   bool (*may)(void *arg), void *arg, struct why *why)
+{
+	char *path = file_path(state_dir, pool), *tmp = must_printf("%s.%d.tmp", path, (int)getpid());
+	struct state_disk disk = { .dir = (char *)(uintptr_t)state_dir, .file = path, .tmp = tmp, .lock_fd = -1 };
+	struct buf text;
+	enum err e = OK;
+
+	buf_init(&text, WATCHED_TEXT_MAX);
+	if (!watched_text_write(&text, pool, s, seen_us)) {
+		e = why_set(why, E_NOT_DURABLE, "it does not fit into memory");
+	} else {
+		pthread_mutex_lock(&writing);
+		if (may == NULL || may(arg))
+			e = state_disk_write(&disk, buf_str(&text), STR(""), why);
+		pthread_mutex_unlock(&writing);
+	}
 	buf_free(&text);
 	free(tmp);
 	free(path);
@@ -90,8 +105,8 @@ take_kept_node(struct watched_set *s, const json_t *o)
 	return true;
 }
 
-static enum err
-take_watched_file(struct str text, struct watched_set *out, int64_t *seen_us, struct why *why)
+enum err
+watched_text_read(struct str text, struct watched_set *out, int64_t *seen_us, struct why *why)
 {
 	json_error_t error;
 	json_t *root = json_loadb(text.p, text.n, 0, &error);
@@ -99,11 +114,14 @@ take_watched_file(struct str text, struct watched_set *out, int64_t *seen_us, st
 	enum err e = json_is_array(nodes) ? OK : why_set(why, E_STORE, "it is not what teald has written");
 	size_t i;
 
+	*out = (struct watched_set){ 0 };
 	json_array_foreach(nodes, i, one)
 		if (e == OK && !take_kept_node(out, one))
 			e = why_set(why, E_STORE, "its node %zu makes no sense", i);
 	*seen_us = json_integer_value(json_object_get(root, "seen_us"));
 	json_decref(root);
+	if (e != OK)
+		watched_free(out);
 	return e;
 }
 
@@ -119,13 +137,13 @@ watched_file_read(const char *state_dir, const char *pool, struct watched_set *o
 
 	*out = (struct watched_set){ 0 };
 	*seen_us = 0;
-	buf_init(&text, FILE_MAX);
+	buf_init(&text, WATCHED_TEXT_MAX);
 	if (fd < 0)
 		e = errno == ENOENT ? OK : why_set(why, E_STORE, "cannot be opened: %s", strerrordesc_np(errno));
-	else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (size_t)st.st_size > FILE_MAX)
+	else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (size_t)st.st_size > WATCHED_TEXT_MAX)
 		e = why_set(why, E_STORE, "is no plain file, or too long");
 	else if ((e = state_disk_take(fd, (size_t)st.st_size, &text, why)) == OK)
-		e = take_watched_file(buf_str(&text), out, seen_us, why);
+		e = watched_text_read(buf_str(&text), out, seen_us, why);
 	if (fd >= 0)
 		close(fd);
 	if (e != OK) {

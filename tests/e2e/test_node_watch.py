@@ -216,6 +216,9 @@ def test_the_last_known_nodes_outlive_the_api_and_a_restart(teal, cluster, closi
     t.wait_metric(0, "teal_node_watch_up", pool="main")
     w = pool(t)["watch"]
     assert (w["up"], w["server"]) == (False, k.api.url) and w["problem"]
+    told, = t.ok("status", "--trouble")["watches"]
+    assert (told["pool"], told["up"], bool(told["problem"])) == ("main", False, True)
+    assert "\nwatch\tmain\tdown\t" in t.tealctl("status").stdout
     screen = closing.add(Terminal(str(BUILD / "tealctl"), "-s", t.admin_path, "node", "list", columns=200))
     screen.until("draining (tainted) since", "the API of main does not tell of its nodes:", "they are those of")
 
@@ -252,7 +255,8 @@ def test_an_api_that_lists_nothing_empties_no_pool(teal, cluster):
 
 
 FAULTS = {"down": None, "status": 500, "gone": 410, "token": 401, "rights": 403, "reset": "reset", "truncated": "truncated",
-          "rubbish": "rubbish", "slow": "slow", "gone-event": "gone-event", "end": "end"}
+          "rubbish": "rubbish", "slow": "slow", "gone-event": "gone-event", "end": "end",
+          "endless": "endless"}
 
 
 @pytest.mark.parametrize("kind", FAULTS)

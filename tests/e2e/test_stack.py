@@ -374,9 +374,10 @@ def test_a_fleet_fires_the_rest(fleet, redis, proxy, stack, ports, closing):
     stand_in.page += f'teal_crl_expiry_seconds{{service="web"}} {time.time() + 3600}\n'
     stand_in.page += "teal_conntrack_entries 90\nteal_conntrack_max_entries 100\nteal_kernel_trouble 1\n"
     stand_in.page += 'teal_node_watch_up{pool="main"} 0\nteal_node_watch_age_seconds{pool="main"} 400\n'
+    stand_in.page += 'teal_node_watch_leader{pool="main"} 0\n'
     stack.wait_for("TealConnectionTableFull", "TealKernelTrouble", fleet="other")
     stack.wait_for("TealFellBack", "TealEpochWentBack", "TealFlipNotApplied", "TealDrainOverdue", "TealDescriptorsLow",
-                   "TealCertificateExpires", "TealCertificateExpiresSoon", "TealNodeWatchStale",
+                   "TealCertificateExpires", "TealCertificateExpiresSoon", "TealNodeWatchStale", "TealNodeWatchLeaderless",
                    "TealAdminCertificateExpiresSoon", "TealRevocationListEndsSoon", fleet="other")
     check_what_was_said(stack)
 

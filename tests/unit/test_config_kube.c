@@ -120,6 +120,36 @@ test_files_that_are_not_there(void **state)
 	assert_begins(t.warnings.lines[1], "teal.conf:4: node_pools.main: kubernetes.ca: ");
 }
 
+static void
+assert_digest(const char *keys, const char *of, bool same)
+{
+	char digest[KUBE_DIGEST];
+
+	(void)kube_config_digest(good(keys)->pools[0].kube, digest);
+	if ((strcmp(digest, of) == 0) != same)
+		fail_msg("%s: %s, %s", keys, digest, of);
+}
+
+/* Who decides alike shares a lease; how the API is convinced is no matter of it. */
+static void
+test_the_digest_of_what_decides(void **state)
+{
+	char of[KUBE_DIGEST];
+
+	(void)state;
+	(void)kube_config_digest(good(WATCHED(AT))->pools[0].kube, of);
+	assert_digest(WATCHED(AT "token_file = \"no.token\"; ca = \"no.pem\"; drain_timeout = 7.0; min_ready = \"50%\";"), of, true);
+	assert_digest(WATCHED("server = \"https://10.0.0.1:6443/\";"), of, true);
+	assert_digest(WATCHED("server = \"https://10.0.0.2:6443\";"), of, false);
+	assert_digest(WATCHED(AT "selector = \"a\";"), of, false);
+	assert_digest(WATCHED(AT "address = \"Hostname\";"), of, false);
+	assert_digest(WATCHED(AT "taints = [\"a\"];"), of, false);
+	assert_digest(WATCHED(AT "min_ready = 50;"), of, false);
+	write_file("kube.config", "clusters:\n- {name: a, cluster: {server: 'https://10.0.0.1:6443'}}\n"
+				  "contexts:\n- {name: a, context: {cluster: a}}\ncurrent-context: a\n");
+	assert_digest(WATCHED("kubeconfig = \"kube.config\";"), of, true);
+}
+
 int
 main(void)
 {
@@ -128,6 +158,7 @@ main(void)
 		cmocka_unit_test(test_nodes_of_a_group),
 		cmocka_unit_test(test_what_is_wrong),
 		cmocka_unit_test(test_files_that_are_not_there),
+		cmocka_unit_test(test_the_digest_of_what_decides),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

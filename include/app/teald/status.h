@@ -23,6 +23,8 @@ void
 status_json(struct json *j, struct control *c, const struct service_ctl *only, const struct rights *rights,
 	    const struct status_wish *wish);
 
+/* How the watch of a pool that a Kubernetes API tells does, as an object; key NULL: an element of an array, which names the pool. */
+void status_watch_json(struct json *j, const char *key, const struct control *c, const struct pool_config *pool);
 /* The nodes of all pools as the member "nodes", as last looked at: those of pools that rights
  * let see unless NULL; troubled: only those that are down, or have no address, and are wanted. */
 void status_nodes_json(struct json *j, const struct control *c, const struct rights *rights, bool troubled);

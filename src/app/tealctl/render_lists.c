@@ -349,6 +349,26 @@ render_node_rows(struct render *r, json_t *nodes)
 	table_print(&t, r->out);
 }
 
+/* Who in the fleet asks the API of a pool. */
+static void
+say_watcher(struct render *r, json_t *pool, json_t *watch)
+{
+	const char *role = json_string_value(json_object_get(watch, "role"));
+
+	if (role == NULL)
+		return;
+	if (json_has(watch, "watcher"))
+		say(r->out, pool, strcmp(role, "leads") == 0 ? "the nodes of {pool} are watched by this teald, for the fleet:" :
+							       "the nodes of {pool} are watched by another teald of the fleet:");
+	else if (strcmp(role, "alone") == 0)
+		say(r->out, pool, "the nodes of {pool} are watched by this teald for itself: the store does not say that another one does");
+	else
+		say(r->out, pool, "the nodes of {pool} are watched by no teald of the fleet yet");
+	if (json_has(watch, "watcher"))
+		say(r->out, watch, json_is_number(json_at(watch, "age")) ? "  {watcher}, since {watcher_since}; the API's last word is {age} s old" :
+							    "  {watcher}, since {watcher_since}; the API has said nothing yet");
+}
+
 /* Which nodes are those of some time ago. */
 static void
 watches_say(struct render *r, json_t *pools)
@@ -359,10 +379,13 @@ watches_say(struct render *r, json_t *pools)
 	json_array_foreach(pools, i, pool)
 	{
 		watch = json_at(pool, "watch");
-		if (!r->out->terminal || !json_has(watch, "problem"))
+		if (!r->out->terminal || watch == NULL)
+			continue;
+		say_watcher(r, pool, watch);
+		if (!json_has(watch, "problem"))
 			continue;
 		say(r->out, pool, "the API of {pool} does not tell of its nodes:");
-		say(r->out, watch, json_has(watch, "age") ? "  {server}: {problem}; they are those of {age} s ago" :
+		say(r->out, watch, json_is_number(json_at(watch, "age")) ? "  {server}: {problem}; they are those of {age} s ago" :
 							    "  {server}: {problem}; none is known yet");
 	}
 }

@@ -405,6 +405,26 @@ print_state(struct render *r, json_t *object)
 /* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE, and with services
  * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM, before the store of the proxy
  * connections HELD MAX BY paused|no; while a copy of the configuration is served, config copy */
+/* Pools whose nodes a cluster tells, and does not now; all of them as records. */
+static size_t
+print_watches(struct render *r, json_t *object, bool record)
+{
+	json_t *watch;
+	size_t i, n = 0;
+
+	json_array_foreach(json_at(object, "watches"), i, watch)
+	{
+		n += json_has(watch, "problem");
+		if (record)
+			say(r->out, watch, json_has(watch, "up") ? "watch\t{pool}\tup\t{age}\t{watcher}\t{problem}" :
+								   "watch\t{pool}\tdown\t{age}\t{watcher}\t{problem}");
+		else if (json_has(watch, "problem"))
+			say(r->out, watch, json_is_number(json_at(watch, "age")) ? "nodes of {pool}: those of {age:duration} ago: {server}: {problem}" :
+								    "nodes of {pool}: none known yet: {server}: {problem}");
+	}
+	return n;
+}
+
 static void
 record_state(struct render *r, json_t *object)
 {
@@ -426,6 +446,7 @@ record_state(struct render *r, json_t *object)
 	if (json_is_object(json_at(object, "kernel")))
 		say(r->out, json_at(object, "kernel"),
 		    "kernel\t{table}\t{tracked}\t{entries}\t{max}\t{problem}");
+	print_watches(r, object, true);
 	print_receivers(r, object, true);
 }
 
@@ -506,7 +527,7 @@ render_status(struct render *r, json_t *object)
 {
 	json_t *services = json_at(object, "services"), *s;
 	bool detail = r->request->service.n > 0;
-	size_t i;
+	size_t i, away;
 
 	if (!r->out->terminal) {
 		print_bad_nodes(r, object);
@@ -527,9 +548,10 @@ render_status(struct render *r, json_t *object)
 		print_bad_nodes(r, object);
 	if (json_array_size(services) > 0 || !r->request->trouble)
 		print_services(r, services);
+	away = print_watches(r, object, false);
 	if (r->request->trouble)
 		say(r->out, object,
-		    json_array_size(services) + json_array_size(json_at(object, "nodes")) == 0 ?
+		    away + json_array_size(services) + json_array_size(json_at(object, "nodes")) == 0 ?
 			    "nothing needs attention: {well} services are well" :
 			    "{well} other services are well");
 	print_state(r, object);

@@ -57,8 +57,10 @@ static const struct {
 };
 
 /* Of pools whose nodes a Kubernetes API tells. */
+enum watch_family { WATCH_UP, WATCH_AGE, WATCH_LEADER };
+
 static void
-put_watches(struct prom *p, struct control *c, bool ages)
+put_watches(struct prom *p, struct control *c, enum watch_family f)
 {
 	for (size_t i = 0; i < c->config->n_pools; i++) {
 		struct labels l = { .n = 0 };
@@ -68,10 +70,19 @@ put_watches(struct prom *p, struct control *c, bool ages)
 			continue;
 		nodes_watch_look(c, &c->config->pools[i], &w);
 		labels_add(&l, "pool", c->config->pools[i].name);
-		if (!ages)
+		switch (f) {
+		case WATCH_UP:
 			metrics_sample(p, l, w.up);
-		else if (w.age >= 0)
-			metrics_sample(p, l, w.age);
+			break;
+		case WATCH_AGE:
+			if (w.age >= 0)
+				metrics_sample(p, l, w.age);
+			break;
+		case WATCH_LEADER:
+			if (w.shared)
+				metrics_sample(p, l, w.role == WATCH_LEADS);
+			break;
+		}
 	}
 }
 
@@ -98,7 +109,9 @@ metrics_nodes(struct prom *p, struct control *c)
 		}
 	}
 	prom_family(p, "teal_node_watch_up", PROM_GAUGE, "1 while the Kubernetes API of a pool tells of its nodes.");
-	put_watches(p, c, false);
+	put_watches(p, c, WATCH_UP);
 	prom_family(p, "teal_node_watch_age_seconds", PROM_GAUGE, "Seconds since that API's last word.");
-	put_watches(p, c, true);
+	put_watches(p, c, WATCH_AGE);
+	prom_family(p, "teal_node_watch_leader", PROM_GAUGE, "1 while this teald watches the nodes of a pool for its fleet.");
+	put_watches(p, c, WATCH_LEADER);
 }

@@ -388,6 +388,40 @@ status_sum_nodes(const struct control *c, const struct rights *rights, const str
 }
 
 void
+status_watch_json(struct json *j, const char *key, const struct control *c, const struct pool_config *pool)
+{
+	struct nodes_watch_view w;
+
+	nodes_watch_look(c, pool, &w);
+	json_object(j, key);
+	if (key == NULL)
+		json_cstr(j, "pool", pool->name);
+	json_bool(j, "up", w.up);
+	if (w.age >= 0)
+		json_u64(j, "age", (uint64_t)w.age);
+	else
+		json_null(j, "age");
+	json_cstr(j, "server", text_or_null(w.server));
+	json_cstr(j, "problem", text_or_null(w.problem));
+	if (w.shared) {
+		json_cstr(j, "role", watch_role_word(w.role));
+		json_cstr(j, "watcher", text_or_null(w.holder));
+		status_time_json(j, "watcher_since", w.since_us);
+	}
+	json_object_end(j);
+}
+
+static void
+watches_json(struct json *j, const struct control *c, const struct rights *rights)
+{
+	json_array(j, "watches");
+	for (size_t i = 0; i < c->config->n_pools; i++)
+		if (c->config->pools[i].kube != NULL && (rights == NULL || status_may_see_pool(rights, c, &c->config->pools[i])))
+			status_watch_json(j, NULL, c, &c->config->pools[i]);
+	json_array_end(j);
+}
+
+void
 status_nodes_json(struct json *j, const struct control *c, const struct rights *rights, bool troubled)
 {
 	json_array(j, "nodes");
@@ -529,6 +563,7 @@ status_json(struct json *j, struct control *c, const struct service_ctl *only, c
 	/* Those in trouble: what a person would miss where services are listed. */
 	if (wish->troubled || wish->form == STATUS_BRIEF)
 		status_nodes_json(j, c, rights, true);
+	watches_json(j, c, rights);
 	status_store_json(j, c, rights);
 	status_engines_json(j, c);
 	receivers_json(j, c);

@@ -76,24 +76,6 @@ node_json(struct json *j, const struct listing *l, size_t i, bool brief)
 	json_object_end(j);
 }
 
-/* Whether what is known of the pool's nodes is of now. */
-static void
-watch_json(const struct command *cmd, struct json *j, const struct pool_config *pool)
-{
-	struct nodes_watch_view w;
-
-	nodes_watch_look(cmd->admin->control, pool, &w);
-	json_object(j, "watch");
-	json_bool(j, "up", w.up);
-	if (w.age >= 0)
-		json_u64(j, "age", (uint64_t)w.age);
-	else
-		json_null(j, "age");
-	json_cstr(j, "server", w.server[0] != '\0' ? w.server : NULL);
-	json_cstr(j, "problem", w.problem[0] != '\0' ? w.problem : NULL);
-	json_object_end(j);
-}
-
 static void
 pool_json(const struct command *cmd, struct json *j, const struct pool_config *pool)
 {
@@ -103,7 +85,7 @@ pool_json(const struct command *cmd, struct json *j, const struct pool_config *p
 	json_object(j, NULL);
 	json_cstr(j, "pool", pool->name);
 	if (pool->kube != NULL)
-		watch_json(cmd, j, pool);
+		status_watch_json(j, "watch", cmd->admin->control, pool);
 	json_array(j, "nodes");
 	for (size_t i = 0; i < l.n; i++)
 		node_json(j, &l, i, cmd->request.brief);

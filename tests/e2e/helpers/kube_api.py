@@ -25,7 +25,7 @@ from . import backends, ports, scale
 from .kube_objects import PATCHES, Objects, Refused, gone, merge_patch, selector
 from .kube_words import discovery, list_of, scale_of, table
 
-FAULTS = ("reset", "hang", "slow", "truncated", "rubbish", "gone-event", "end")
+FAULTS = ("reset", "hang", "slow", "truncated", "rubbish", "gone-event", "end", "endless")
 
 
 class Fault:
@@ -142,7 +142,8 @@ class KubeApi:
     def fault(self, how, times=None, *, after=0, verb=None, path=None):
         """how: a status, "reset" (no answer), "hang" (until it is lifted, then an answer), "slow" (byte by byte, until it is
         lifted), "truncated" (half an answer),
-        "rubbish" (no JSON), "gone-event" (a watch that says 410), "end" (a watch that ends at once).
+        "rubbish" (no JSON), "gone-event" (a watch that says 410), "end" (a watch that ends at once), "endless" (a list of
+        which each page says that another one follows).
         verb: get, list, watch, create, update, patch, delete; path: with its query; both regular expressions."""
         f = Fault(how, times, after, verb=verb, path=path)
         self.faults.append(f)
@@ -292,12 +293,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.watch()
         if self.verb == "list":
             found, version, more, left = self.objects.page(self.kind, self.namespace or None, self.selected(), int(
-                self.query.get("limit") or 0), self.query.get("continue"))
+                self.query.get("limit") or 0), None if self.how == "endless" else self.query.get("continue"))
             if self.as_table:
                 answer = table(found, version, self.full)
                 answer["metadata"].update({"continue": more} if more else {})
                 return answer
-            return list_of(self.kind, found, version, more, left)
+            return list_of(self.kind, found, version, "more" if self.how == "endless" else more, left)
         if self.verb == "get":
             obj = self.objects.get(self.kind, self.name, self.namespace)
             return scale_of(obj) if self.sub == "scale" else table([obj], obj["metadata"]["resourceVersion"], self.full) \
