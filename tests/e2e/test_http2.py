@@ -319,6 +319,34 @@ def test_a_window_that_stays_shut_ends_its_stream(stage, ask):
     assert c.get().body == b"green"
 
 
+def test_an_upload_that_is_answered_early_is_taken_for_a_while(stage, ask, tmp_path):
+    """A reset would take the answer from clients that read none before they have sent everything, and from curl."""
+    teal = stage(max_body="1MiB")
+    c = ask(teal)
+    body = b"u" * (2 << 20)
+    (tmp_path / "body").write_bytes(body)
+
+    def refused_upload():
+        n = c.ask("/up", end=False, method="POST", headers=[("content-length", str(len(body)))])
+        assert c.answer(n).status == 413
+        return n
+
+    def sends(some):
+        n = refused_upload()
+        c.data(n, some, end=True)
+        c.pong()
+        return c.streams[n].reset is None
+    until(lambda: sends(body), "all of it is taken")
+    until(lambda: sends(body[:1000]), "it may stop short")
+    command = ["curl", "-sS", "--http2-prior-knowledge", "-T", str(tmp_path / "body"), "-w", "%{http_version} %{response_code}",
+               "-o", "/dev/null", "http://%s:%d/" % teal.address()]
+    until(lambda: subprocess.run(command, capture_output=True, text=True, timeout=patience()).stdout == "2 413", "curl has it")
+    n = refused_upload()
+    assert c.until(lambda: c.streams[n].reset is not None) and c.streams[n].reset == http2.NO_ERROR
+    assert not refused(teal, "length_differs") and c.get().status == 200 and not c.goaways
+    until(lambda: teal.metrics().get("teal_http2_streams") == 0, "none is left")
+
+
 def test_a_stop_says_goodbye_twice_and_ends_what_is_under_way(stage, ask):
     teal = stage(top={"stop": {"timeout": 60.0}})
     idle, busy = ask(teal), ask(teal)

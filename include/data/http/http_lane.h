@@ -7,7 +7,7 @@
 #include "data/http/http_own.h"
 #include "data/lane.h"
 
-#define HTTP_CLOCKS 9
+#define HTTP_CLOCKS 10
 /* Buckets of the table of pools. */
 #define HTTP_POOLS 64
 /* In a tick of the worker so many first requests of clients get a connection to a
@@ -15,6 +15,10 @@
 #define HTTP_FRESH 5
 /* Seconds that a client has to read our last answer. */
 #define HTTP_LINGER 2.0
+/* Seconds in all in which a client may still send after our last word: an upload
+ * that was refused is read on for so long, or the reset that answers it would
+ * take our words from a client that reads only when it has sent everything. */
+#define HTTP_LINGER_MAX 30.0
 
 struct exchange;
 
@@ -25,7 +29,8 @@ struct http_lane {
 		struct {
 			struct deadline_list *request_clock, *keepalive_clock, *linger_clock,
 				*client_queue_clock;
-			struct deadline_list *response_clock, *idle_clock, *pace_clock, *stall_clock, *pool_clock;
+			struct deadline_list *response_clock, *idle_clock, *pace_clock, *stall_clock,
+				*rest_clock, *pool_clock;
 		};
 		struct deadline_list *clocks[HTTP_CLOCKS];	/* all of them */
 	};

@@ -34,6 +34,8 @@ struct http2_stream {
 	bool starved;	/* waits for room (counted in conn->starved) */
 	bool closed;
 	bool readable, writable;	/* why it is ready */
+	double answered;	/* worker->now: its answer was whole, and its request is not yet; 0: otherwise */
+	struct deadline rest;	/* then */
 	double held_since;	/* worker->now: windows let nothing through since then; 0: they do */
 	struct buf in;	/* of the request's body, not passed on yet; chunked: behind a HTTP2_CHUNK_GAP */
 	struct buf in_trailers;	/* lines */
@@ -53,6 +55,8 @@ void http2_stream_reset(struct http2_stream *st, enum http2_code code);
 void http2_stream_fault(struct http2_stream *st, enum http2_reason reason);
 /* The client has reset it, or is gone. */
 void http2_stream_abort(struct http2_stream *st, enum ending ending);
+/* Its answer is whole, and the rest of its request has not come for a while. */
+void http2_rest_expired(struct deadline *d);
 /* Goes on with it by what has come. */
 void http2_stream_run(struct http2_stream *st);
 /* Windows let something of its answer through, or it has not begun. */

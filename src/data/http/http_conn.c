@@ -17,10 +17,6 @@
 
 /* Bytes kept of requests that came before their turn. */
 #define AHEAD_MAX (64 * 1024)
-/* Seconds in all in which a client may still send after our last word: an upload
- * that was refused is read on for so long, or the reset that answers it would
- * take our words from a client that reads only when it has sent everything. */
-#define LINGER_MAX 30.0
 
 static const struct http_config *
 http_config_of(const struct http_conn *c)
@@ -463,7 +459,7 @@ read_rest(struct http_conn *c)
 		return;
 	if (n <= 0)
 		http_conn_end(c, END_DONE);
-	else if (!c->shutdown_pending && w->now - c->stream.begun < LINGER_MAX && !c->lane->stopping)
+	else if (!c->shutdown_pending && w->now - c->stream.begun < HTTP_LINGER_MAX && !c->lane->stopping)
 		deadline_touch(c->lane->http->linger_clock, &c->deadline, w->now);
 }
 

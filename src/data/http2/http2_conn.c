@@ -537,6 +537,7 @@ const struct http_version http2_version = {
 	.end = end_http2,
 	.free = free_http2,
 	.stalled = http2_stalled,
+	.rest_expired = http2_rest_expired,
 	.fit = fit_http2,
 	.flush = flush_http2,
 	.reap = reap_http2,

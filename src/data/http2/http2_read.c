@@ -280,7 +280,8 @@ take_data(struct http2_conn *h, const struct http2_frame *f, struct str payload)
 		return HTTP2_FINE;
 	}
 	st->left -= st->has_length ? content : 0;
-	if (content > 0 && !http2_stream_take(st, payload.p + (f->flags & HTTP2_F_PADDED ? 1 : 0), content)) {
+	if (content > 0 && st->answered == 0 &&
+	    !http2_stream_take(st, payload.p + (f->flags & HTTP2_F_PADDED ? 1 : 0), content)) {
 		http2_put_reset(h, st->id, HTTP2_INTERNAL_ERROR);
 		http2_stream_abort(st, END_MEMORY);
 		return HTTP2_FINE;
@@ -299,7 +300,8 @@ take_reset(struct http2_conn *h, const struct http2_frame *f)
 
 	if (is_idle_stream(h, f->stream))
 		return fault(h, HTTP2_STREAM_IDLE);
-	if (!http2_rate(h, HTTP2_RATE_RESETS))
+	/* One that has all of its answer costs nothing more. */
+	if ((st == NULL || st->answered == 0) && !http2_rate(h, HTTP2_RATE_RESETS))
 		return HTTP2_RESETS_MANY;
 	if (st != NULL) {
 		st->by_client = true;

@@ -414,13 +414,41 @@ untaken_by_http2(const struct http_stream *s)
 
 /* -- the end -------------------------------------------------------------------------- */
 
-/* Both halves are over, as far as we are concerned. */
+/* The answer is whole.  There are clients that read none before they have sent all, and that forget the one they have
+ * when they are reset: what is left of the request is taken and dropped for a while, as it is of HTTP/1. */
 static void
 finish_stream(struct http2_stream *st)
 {
-	if (!st->recv_done && !st->peer_reset)
-		http2_put_reset(st->conn, st->id, HTTP2_NO_ERROR);
-	http2_stream_close(st);
+	const struct lane *l = st->conn->c->lane;
+	double now = now_of(st);
+
+	if (st->recv_done || st->peer_reset) {
+		http2_stream_close(st);
+		return;
+	}
+	if (st->answered == 0) {
+		st->answered = now;
+		/* It may stop sooner than it said. */
+		st->has_length = false;
+		buf_free(&st->in);
+		deadline_arm(l->http->rest_clock, &st->rest, now);
+	} else if (now - st->answered >= HTTP_LINGER_MAX || l->stopping) {
+		http2_stream_reset(st, HTTP2_NO_ERROR);
+		return;
+	} else {
+		deadline_touch(l->http->rest_clock, &st->rest, now);
+	}
+	credit_body(st);
+}
+
+void
+http2_rest_expired(struct deadline *d)
+{
+	struct http2_stream *st = container_of(d, struct http2_stream, rest);
+
+	CHECK(st->magic == HTTP2_STREAM_MAGIC);
+	/* RFC 9113, 8.1: what is left of the request is not wanted. */
+	http2_stream_reset(st, HTTP2_NO_ERROR);
 }
 
 static void
@@ -522,6 +550,7 @@ http2_stream_new(struct http2_conn *h, uint32_t id)
 	st->send_window = (int32_t)h->peer.window;
 	st->recv_window = HTTP2_WINDOW_DEFAULT;
 	list_init(&st->ready);
+	deadline_init(&st->rest);
 	list_append(&h->streams, &st->link);
 	h->n_streams++;
 	tally_add(&http2_worker(h)->http2_streams, 1);
@@ -547,6 +576,7 @@ http2_stream_close(struct http2_stream *st)
 
 	CHECK(st->magic == HTTP2_STREAM_MAGIC && st->stream.exchange == NULL && !st->closed);
 	st->closed = true;
+	deadline_disarm(&st->rest);
 	upstream_disown(&st->stream);
 	if (st->starved)
 		h->starved--;

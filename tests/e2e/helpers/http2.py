@@ -82,7 +82,7 @@ class Http2(Client):
                 self.out[0] -= len(part)
             if not body:
                 return
-            if free == 0 and (not self.read() or self.streams[n].over):
+            if free == 0 and (not self.read() or self.streams[n].reset is not None):
                 return
 
     def window(self, n, stream=0):
