@@ -60,6 +60,9 @@ void nodes_free(struct nodes **np);
  * is stopping. */
 void nodes_watch_begin(struct nodes *n);
 void nodes_watch_end(struct nodes *n, bool stopping);
+/* Leases by which this teald watches for its fleet are given back, while the store is still there; what it watches it goes on
+ * with for itself. */
+void nodes_watch_leave(struct nodes *n);
 /* Of none of its pool's nodes anything is known yet, or not all have got their backends. */
 bool nodes_are_awaited(const struct control *c, const struct service *s);
 /* Who watches a pool, of a fleet (control/nodes_lease.h). */

@@ -43,8 +43,8 @@ struct pool_lease {
 
 /* The store is asked about the pool from now on, if it is a fleet's: true.  Else this teald watches for itself. */
 bool nodes_lease_begin(struct node_pool *p);
-/* And no more: a lease that is held is given back. */
-void nodes_lease_end(struct node_pool *p);
+/* And no more: a lease that is held is given back, if the store is still there; else it ends by its time. */
+void nodes_lease_end(struct node_pool *p, bool give_back);
 /* What the thread tells; takes the text. */
 void nodes_lease_on_news(struct node_pool *p, struct kube_news *news);
 /* The configuration says something else now: another lease, if other nodes may come of that. */

@@ -468,7 +468,7 @@ nodes_reconfigure(struct nodes *n, const struct config *to)
 	}
 	for (size_t k = 0; k < were; k++)
 		if (before[k] != NULL) {
-			nodes_lease_end(before[k]);
+			nodes_lease_end(before[k], true);
 			kube_watch_free(&before[k]->watch.thread, 0);
 			before[k]->config = NULL;
 			nodes_pool_unhold(before[k]);

@@ -220,6 +220,12 @@ hear_lease_is_ours(struct node_pool *p, const struct watch_told *told)
 			buf_free(&l->text);
 	}
 	become_role(p, WATCH_LEADS, told->holder);
+	if (l->refused[0] != '\0') {
+		/* What another one wrote matters no more, and the API need not say anything new for a minute. */
+		l->refused[0] = '\0';
+		if (l->failing_since == 0)
+			nodes_watch_trouble(p, told->holder, "", "");
+	}
 	if (p->watch.thread == NULL)
 		nodes_watch_start(p);
 	/* It knows nothing yet, but a holder before it did. */
@@ -438,13 +444,15 @@ leave_lease(struct node_pool *p)
 }
 
 void
-nodes_lease_end(struct node_pool *p)
+nodes_lease_end(struct node_pool *p, bool give_back)
 {
 	struct pool_lease *l = &p->lease;
 
 	if (!l->on)
 		return;
-	leave_lease(p);
+	if (give_back)
+		leave_lease(p);
+	lose_lease(l);
 	l->on = false;
 	l->role = WATCH_WAITS;
 	ev_timer_stop(p->nodes->control->loop, &l->ask);
@@ -469,6 +477,8 @@ nodes_lease_configure(struct node_pool *p)
 		p->lease.life++;
 		p->lease.role = WATCH_WAITS;
 		p->lease.heard_at = clock_now();
+		/* Nor is a set of these terms older than what was known by the former ones. */
+		p->watch.seen_at = 0;
 		buf_free(&p->lease.text);
 	}
 	free(before);

@@ -297,9 +297,17 @@ nodes_watch_end(struct nodes *n, bool stopping)
 {
 	n->watching = false;
 	for (size_t i = 0; i < n->n; i++) {
-		nodes_lease_end(n->pools[i]);
+		/* At the end of the process its store is gone already. */
+		nodes_lease_end(n->pools[i], !stopping);
 		kube_watch_free(&n->pools[i]->watch.thread, stopping ? END_BY : 0);
 	}
+}
+
+void
+nodes_watch_leave(struct nodes *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		nodes_lease_end(n->pools[i], true);
 }
 
 void
@@ -352,7 +360,7 @@ nodes_watch_configure(struct node_pool *p, const struct pool_config *before)
 	kube_watch_free(&p->watch.thread, 0);
 	p->watch.problem[0] = '\0';
 	if (now == NULL) {
-		nodes_lease_end(p);
+		nodes_lease_end(p, true);
 		for (size_t i = 0; i < p->n_views; i++)
 			p->views[i].watched = NULL;
 		watched_free(&p->watch.set);

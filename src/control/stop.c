@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "control/control.h"
 #include "control/engines.h"
+#include "control/nodes.h"
 #include "control/notify.h"
 #include "control/stop.h"
 
@@ -101,6 +102,7 @@ stop_on_closed(struct control *c)
 		return;
 	c->stop.closed_at = clock_now();
 	c->stop.deadline = c->stop.closed_at + c->config->stop.timeout;
+	nodes_watch_leave(c->nodes);
 	if (c->store->leave != NULL)
 		(void)c->store->leave(c->store);
 	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "teald.draining", NULL, LU("remaining", connections_left(c)),

@@ -108,7 +108,7 @@ store_redis_watch(struct store *store, const struct watch_ask *ask, store_watch_
 			 (const struct str[]){ STR("1"), str_from(key), str_from(deadline),
 					       str_from(wishes[ask->wish]), str_from(s->self.id),
 					       str_from(token), str_from(life), str_from(ask->stamp),
-					       ask->set, str_from(age), str_from(ask->problem),
+					       ask->set.n > 0 ? ask->set : STR(""), str_from(age), str_from(ask->problem),
 					       str_from(s->self.host), STR(FORGET_MS), str_from(s->channel) },
 			 watch_on_answer, run);
 	free(key);

@@ -97,7 +97,7 @@ def test_one_watches_and_the_others_obey(watchers):
     assert second.log_lines("nodes.watch_role", to="leads") and int(f.lease()["token"]) == 2
 
 
-def test_a_holder_that_slept_or_was_robbed_writes_nothing(watchers):
+def test_a_holder_that_slept_writes_nothing(watchers):
     f = watchers
     f.start(2)
     f.see("abc")
@@ -115,12 +115,19 @@ def test_a_holder_that_slept_or_was_robbed_writes_nothing(watchers):
     now = f.lease()
     assert (now["stamp"], now["token"], now["id"] == first["id"]) == (stamp, "2", False)
 
-    # Another one's token and name in it: the holder finds that at its next word, and takes what the thief wrote.
+
+def test_a_holder_that_was_robbed_writes_nothing(watchers):
+    """Another one's token and name are in the lease: it finds that at its next word, and takes what the thief wrote."""
+    f = watchers
+    f.start(2)
+    f.k.api.objects.create(node("d"))
+    f.see("abcd")
+    f.leader()
     t0, us = (int(x) for x in f.redis("TIME"))
-    robbed = json.loads(now["set"])
+    robbed = json.loads(f.lease()["set"])
     robbed["nodes"] = [n for n in robbed["nodes"] if n["name"] != "a"]
     f.redis("HSET", f.key, "id", "thief", "host", "elsewhere", "token", "9", "stamp", "9.1", "set", json.dumps(robbed),
-            "until", str((t0 + 9) * 10**6 + us), "seen", str(t0 * 10**6 + us))
+            "until", str((t0 + 5) * 10**6 + us), "seen", str(t0 * 10**6 + us))
     until(lambda: all(f.watch(t)["watcher"] == "elsewhere" for t in f.teals), "both see another one")
     f.see("bcd")
     # Its lease ends, and the set is the API's again.
@@ -143,7 +150,7 @@ def test_what_makes_no_sense_in_the_store_moves_nothing(watchers, what):
     else:
         f.redis("HSET", key, "id", "thief", "host", "elsewhere", "token", "9", "stamp", "9.1",
                 "set", {"rubbish": '{"nodes":[{"name":3}]}', "empty": '{"nodes":[]}'}[what],
-                "until", str((t0 + 9) * 10**6 + us), "seen", str(t0 * 10**6 + us))
+                "until", str((t0 + 5) * 10**6 + us), "seen", str(t0 * 10**6 + us))
         until(lambda: f.watch(t)["problem"], "it is said")
         assert "makes no sense" in f.watch(t)["problem"] and peers(t) == set("abc")
     if what == "type":
@@ -216,8 +223,8 @@ def test_other_terms_have_a_lease_of_their_own(watchers):
     """A Teal with an older configuration watches for itself, and neither writes the other's set."""
     f = watchers
     f.start(1)
-    f.start(1, kube={"selector": "role=worker,edge"})
     f.k.label("c", edge="")
+    f.start(1, kube={"selector": "role=worker,edge"})
     a, b = f.teals
     wait_peers(a, "abc")
     wait_peers(b, "c")
