@@ -345,6 +345,80 @@ def test_an_upload_that_is_answered_early_is_taken_for_a_while(stage, ask, tmp_p
     assert c.until(lambda: c.streams[n].reset is not None) and c.streams[n].reset == http2.NO_ERROR
     assert not refused(teal, "length_differs") and c.get().status == 200 and not c.goaways
     until(lambda: teal.metrics().get("teal_http2_streams") == 0, "none is left")
+def test_a_window_opened_by_a_byte_is_no_less_shut(stage, ask):
+    teal = stage(http2={"stall_timeout": 0.5})
+    c = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, 0)])
+    n = c.ask("/")
+    teal.wait_log("http.request")    # all of its answer is held
+    c.window(1, n)
+    s = c.answer(n)
+    assert s.reset == http2.CANCEL and s.body == b"g" and refused(teal, "stalled") == 1
+
+
+def test_a_body_that_fills_the_connection_lets_others_through(stage, ask, backend, web):
+    """Its backend is always faster than the client reads: what the client says is heard, and answered, all the same."""
+    sent, over, much = [], threading.Event(), b"e" * (1 << 18)
+
+    def endless(conn, b):
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            b.note(conn, b"x")
+            if m.target == "/small":
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsmall")
+                continue
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+            while not over.is_set():
+                conn.sendall(much)
+                sent.append(1)
+
+    teal = web(green=[backend("green", endless)], mode="http", h2c=True, idle_timeout=0)
+    c = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, (1 << 31) - 1)])
+    c.window((1 << 31) - 1 - 65535)
+    n, gone = c.ask("/endless"), c.ask("/gone")
+    c.until(lambda: c.streams[n].body and c.streams[gone].body)
+
+    def stands_still():
+        before = len(sent)
+        teal.metrics()
+        return len(sent) == before > 0
+    until(lambda: all(stands_still() for _ in range(20)), "all buffers are full")
+    c.frame(http2.RST_STREAM, gone, struct.pack(">I", http2.CANCEL))
+    teal.wait_log("http.request", path="/gone", end="client_reset")
+    small, passed = c.ask("/small"), 0
+    while not c.streams[small].over and passed < 1 << 28:
+        assert c.read()
+        passed += len(c.streams[n].body)
+        c.streams[n].body = b""
+    over.set()
+    assert c.streams[small].body == b"small"
+
+
+def test_what_was_on_its_way_when_streams_were_reset_is_no_fault(stage, ask):
+    """A client that has not read yet how many may be under way sends bodies and trailers of those that are refused."""
+    teal = stage()
+    c = ask(teal)
+    slow = [c.ask("/slow") for _ in range(100)]
+    many = [c.ask("/up", end=False, method="POST") for _ in range(60)]
+    for n in many:
+        c.frame(http2.DATA, n, b"x")
+    for n in many:
+        c.frame(http2.HEADERS, n, c.encoder.encode([("x-check", "7")]), http2.END_HEADERS | http2.END_STREAM)
+    assert all(c.answer(n).reset == http2.REFUSED_STREAM for n in many)
+    teal.green.go.set()
+    assert all(c.answer(n).status == 200 for n in slow)
+    assert c.get().body == b"green" and not c.goaways
+    assert refused(teal, "streams_many") == 60 and refused(teal, "stream_ended") == 0
+
+
+def test_a_goodbye_is_not_put_off_by_requests(stage, ask):
+    """A client that answers no PING is told the last stream after a while, also when it asks for more meanwhile."""
+    teal = stage(max_requests=1)
+    c = ask(teal)
+    take = c._take
+    c._take = lambda kind, flags, n, payload: None if kind == http2.PING else take(kind, flags, n, payload)
+    assert c.get().status == 200 and c.until(lambda: c.goaways)
+    assert c.get().status == 200
+    assert c.rest_of() == http2.NO_ERROR and [g[0] for g in c.goaways] == [(1 << 31) - 1, 3]
 
 
 def test_a_stop_says_goodbye_twice_and_ends_what_is_under_way(stage, ask):

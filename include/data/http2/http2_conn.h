@@ -2,8 +2,9 @@
  * It belongs to a struct http_conn, which has the socket, the place and the lane; its requests are streams
  * (data/http2/http2_stream.h), each with a color of its own.  A flip does nothing to it.
  * Reads into the worker's buffer; what it writes gathers in one queue, which is flushed when the loop turn is over.
- * Its memory: the queue and what windows hold back, a quarter of http2.max_memory each, beyond which backends are not
- * read; and the request bodies that its windows let come, the other half.  Idle it holds none of that.
+ * Its memory: bodies in the queue and what windows hold back, a quarter of http2.max_memory each, beyond which backends
+ * are not read (heads of answers, and what no stream waits for, have more of the queue); and the request bodies that
+ * its windows let come, the other half.  Idle it holds none of that.
  * Thread: the owning worker. */
 #ifndef DATA_HTTP2_CONN_H
 #define DATA_HTTP2_CONN_H
@@ -15,8 +16,9 @@
 #include "proto/http2_frame.h"
 
 #define HTTP2_CONN_MAGIC 0x68326332u
-/* Streams that have ended and are remembered: their frames may still come. */
-#define HTTP2_GONE 16
+/* Streams that have ended and are remembered, for their frames may still come: more than the default of http2.max_streams,
+ * which may be reset all at once, or the client would be at fault for what it could not know. */
+#define HTTP2_GONE 128
 
 struct http2_stream;
 
@@ -48,7 +50,7 @@ struct http2_conn {
 	bool pending;	/* what was read before it spoke HTTP/2 is not looked at yet */
 	bool doomed;	/* it cannot go on, and is closed when the turn is over */
 	struct http_conn *c;
-	struct link streams;	/* http2_stream.link, oldest first */
+	struct link streams;	/* http2_stream.link; who has sent data last is behind the others */
 	struct link ready;	/* http2_stream.ready: to be gone on with, first come first */
 	struct link due;	/* in the worker's list: there is something to be flushed */
 	uint32_t n_streams;	/* under way */

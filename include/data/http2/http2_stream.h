@@ -26,6 +26,7 @@ struct http2_stream {
 	bool has_length, chunked;
 	bool recv_done;	/* the client has ended its half */
 	bool headed;	/* the answer's head was sent */
+	bool begun;	/* and what came with it: what follows waits for the lower mark of the queue */
 	bool ending;	/* what is held, or trailers, are the last */
 	bool ended;	/* our half is */
 	bool peer_reset;	/* the client has reset it, or knows that we did */
@@ -50,6 +51,8 @@ struct http2_stream *http2_stream_new(struct http2_conn *h, uint32_t id);
 struct http2_stream *http2_stream_find(struct http2_conn *h, uint32_t id);
 /* Its frames end here; it has no exchange.  reset: by us, with that code, where the client does not know it. */
 void http2_stream_close(struct http2_stream *st);
+/* One that is over: frames of it may still come.  reset: by us, so that they are no fault. */
+void http2_stream_remember(struct http2_conn *h, uint32_t id, bool reset);
 void http2_stream_reset(struct http2_stream *st, enum http2_code code);
 /* A fault of the client's in it: it is reset, and what it has is over. */
 void http2_stream_fault(struct http2_stream *st, enum http2_reason reason);

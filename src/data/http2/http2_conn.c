@@ -92,10 +92,12 @@ run_ready(struct http2_conn *h)
 		http2_stream_run(list_entry(first, struct http2_stream, ready));
 }
 
+/* Of what no stream waits for; bodies of answers, which may fill their part all the time, do not keep the client's frames
+ * from being read. */
 static bool
 is_full(const struct http2_conn *h)
 {
-	return buf_len(&h->out) >= http2_config_of(h)->max_memory / 4;
+	return buf_len(&h->out) >= http2_config_of(h)->max_memory / 4 + QUEUE_EXTRA / 2;
 }
 
 static void

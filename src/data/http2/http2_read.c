@@ -104,6 +104,14 @@ take_request(struct http2_conn *h, struct http2_stream *st, size_t bytes)
 		http_request_bad(c, &st->stream, head, bytes);
 }
 
+/* A new one, of which nothing is looked at; what follows of it is on its way. */
+static void
+refuse_new(struct http2_conn *h, uint32_t id)
+{
+	http2_put_reset(h, id, HTTP2_REFUSED_STREAM);
+	http2_stream_remember(h, id, true);
+}
+
 static void
 begin_stream(struct http2_conn *h, uint32_t id, uint8_t flags, size_t bytes)
 {
@@ -114,21 +122,23 @@ begin_stream(struct http2_conn *h, uint32_t id, uint8_t flags, size_t bytes)
 
 	/* They were told that it would not be looked at, and may try it anywhere. */
 	if (h->left) {
-		http2_put_reset(h, id, HTTP2_REFUSED_STREAM);
+		refuse_new(h, id);
 		return;
 	}
 	if (h->n_streams >= hc->max_streams) {
 		http2_count(h, HTTP2_STREAMS_MANY);
-		http2_put_reset(h, id, HTTP2_REFUSED_STREAM);
+		refuse_new(h, id);
 		(void)http2_rate(h, HTTP2_RATE_FAULTS);
 		return;
 	}
 	c->stream.requests++;
 	if ((st = http2_stream_new(h, id)) == NULL) {
-		http2_put_reset(h, id, HTTP2_REFUSED_STREAM);
+		refuse_new(h, id);
 		return;
 	}
-	deadline_disarm(&c->deadline);
+	/* The goodbye's runs on: a client that does not answer it may not put it off by one request more. */
+	if (!h->leaving)
+		deadline_disarm(&c->deadline);
 	st->recv_done = flags & HTTP2_F_END_STREAM;
 	/* Its listener has gone, or it has had its share: what is under way is served. */
 	if (!http_conn_follow(c) || (config->max_requests > 0 && c->stream.requests >= config->max_requests))

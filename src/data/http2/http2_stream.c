@@ -71,10 +71,16 @@ window_of(const struct http2_stream *st)
 	return w > 0 ? (size_t)w : 0;
 }
 
-static bool
-queue_is_full(const struct http2_conn *h)
+/* Bytes that the queue takes for a stream.  An answer's head and what came with it have half as much more: a body that
+ * fills the queue as often as it is empty keeps none of them out. */
+static size_t
+queue_room(const struct http2_stream *st)
 {
-	return buf_len(&h->out) >= http2_config_of(h)->max_memory / 4;
+	size_t most = http2_config_of(st->conn)->max_memory / 4, used = buf_len(&st->conn->out);
+
+	if (!st->begun)
+		most += most / 2;
+	return used < most ? most - used : 0;
 }
 
 /* Sends what the windows and the queue let through; returns how much, -1: the connection is over. */
@@ -89,7 +95,7 @@ put_data(struct http2_stream *st, const char *p, size_t n, bool last)
 		bool end;
 		char *q;
 
-		if (most == 0 || queue_is_full(h))
+		if (most == 0 || queue_room(st) == 0)
 			break;
 		if (frame > most)
 			frame = most;
@@ -108,8 +114,12 @@ put_data(struct http2_stream *st, const char *p, size_t n, bool last)
 		st->ended |= end;
 		sent += frame;
 	}
-	if (sent > 0)
+	if (sent > 0) {
 		st->held_since = 0;
+		/* The others that wait for room have theirs first. */
+		list_remove(&st->link);
+		list_append(&h->streams, &st->link);
+	}
 	return (ssize_t)sent;
 }
 
@@ -293,13 +303,16 @@ room_of_http2(struct http_stream *s)
 	struct http2_stream *st = http2_stream_of(s);
 	struct http2_conn *h = st->conn;
 	bool answering = s->exchange != NULL && s->exchange->answering;
-	size_t most = window_of(st);
+	size_t most = window_of(st), room = queue_room(st);
 
 	if (answering && most == 0)
 		note_held(st);
+	/* The part that its window does not let through will be held. */
 	if (!answering && most < HEAD_LEAST)
-		most = HEAD_LEAST;
-	if (queue_is_full(h) || h->held >= http2_config_of(h)->max_memory / 4 || buf_len(&st->held) > 0)
+		most = h->held < http2_config_of(h)->max_memory / 4 ? HEAD_LEAST : 0;
+	if (most > room)
+		most = room;
+	if (buf_len(&st->held) > 0)
 		most = 0;
 	if (st->starved != (most == 0)) {
 		st->starved = most == 0;
@@ -340,7 +353,10 @@ write_http2_head(struct http_stream *s, const struct http1_head *h, const struct
 	st->headed |= final;
 	if (!final)
 		return PUMP_OK;
-	return send_data(st, body, done && bare) && (!done || end_answer(st)) ? PUMP_OK : PUMP_NO_MEMORY;
+	if (!send_data(st, body, done && bare) || (done && !end_answer(st)))
+		return PUMP_NO_MEMORY;
+	st->begun = true;
+	return PUMP_OK;
 }
 
 static enum pump_result
@@ -409,7 +425,8 @@ untaken_by_http2(const struct http_stream *s)
 {
 	const struct http2_stream *st = http2_stream_of(s);
 
-	return buf_len(&st->held) + buf_len(&st->conn->out);
+	/* The queue is all streams': what of this one is in it counts as taken, and is little. */
+	return buf_len(&st->held);
 }
 
 /* -- the end -------------------------------------------------------------------------- */
@@ -570,6 +587,12 @@ http2_stream_find(struct http2_conn *h, uint32_t id)
 }
 
 void
+http2_stream_remember(struct http2_conn *h, uint32_t id, bool reset)
+{
+	h->gone[h->next_gone++ % HTTP2_GONE] = id << 1 | !reset;
+}
+
+void
 http2_stream_close(struct http2_stream *st)
 {
 	struct http2_conn *h = st->conn;
@@ -581,7 +604,7 @@ http2_stream_close(struct http2_stream *st)
 	if (st->starved)
 		h->starved--;
 	h->held -= buf_len(&st->held);
-	h->gone[h->next_gone++ % HTTP2_GONE] = st->id << 1 | (st->by_client || (st->ended && st->recv_done));
+	http2_stream_remember(h, st->id, !st->by_client && !(st->ended && st->recv_done));
 	http2_credit(h, st->unread);
 	buf_free(&st->in);
 	buf_free(&st->in_trailers);
@@ -654,8 +677,10 @@ push_held(struct http2_stream *st)
 		return;
 	st->conn->held -= (size_t)sent;
 	buf_consume(&st->held, (size_t)sent);
-	if (buf_len(&st->held) > 0)
+	if (buf_len(&st->held) > 0) {
+		note_held(st);	/* by a window of a few bytes it is no less shut */
 		return;
+	}
 	buf_free(&st->held);
 	if (st->ending)
 		(void)end_answer(st);
