@@ -229,7 +229,7 @@ take_headers(struct http2_conn *h, const struct http2_frame *f, struct str paylo
 	h->block_flags = f->flags;
 	h->continuations = 0;
 	h->block.max = BLOCK_MOST(http2_config_of(h)->max_header_size);
-	if (h->n_streams == 0)
+	if (h->n_streams == 0 && !h->leaving)
 		deadline_arm(h->c->lane->http->request_clock, &h->c->deadline, http2_worker(h)->now);
 	return buf_append(&h->block, fragment.p, fragment.n) ? HTTP2_FINE : fault(h, HTTP2_FIELDS_LARGE);
 }
