@@ -164,7 +164,7 @@ static const char *const known_events[] = {
 	"flip.applying", "flip.committed", "flip.drain_cancelled", "flip.drain_stuck", "flip.drained",
 	"flip.draining", "flip.partial_fleet", "flip.refused", "listen.failed", "maintenance.off",
 	"maintenance.on", "node.down", "node.drained", "node.draining", "node.gone", "node.up",
-	"node.watched", "nodes.none_left", "nodes.watch_failed", "nodes.watch_recovered", "nodes.watched",
+	"node.watched", "nodes.none_left", "nodes.watch_failed", "nodes.watch_recovered", "nodes.watch_role", "nodes.watched",
 	"reload.applied", "reload.failed", "service.added", "service.claim_expired", "service.claimed",
 	"service.locked", "service.released", "service.removed", "service.renamed", "service.unlocked",
 	"store.epoch_lower", "store.forwarded", "store.fresh", "store.not_forwarded", "store.stale",

@@ -92,7 +92,7 @@ BROKEN = {
     "tls_whose_word": ('    balance', '    tls: { certificates = ( { cert = "a"; } ); client_verify = "optional"; }; balance',
                        ["shop", "client_verify", "client_ca"]),
     "tls_key_alone": ('    balance', '    backend_tls: { key = "k"; }; balance', ["shop", "backend_tls.key", "cert"]),
-    "udp_needs_kernel": ('    balance', '    mode = "udp"; balance', ["shop", "udp", "kernel"]),
+    "udp_has_no_tls": ('    balance', '    mode = "udp"; backend_tls: { verify = false; }; balance', ["shop", "backend_tls", "mode"]),
     "no_services": ("services = (", "unservices = (", ["services"]),
     "same_key_twice": ("workers = 1;", "workers = 1; workers = 2;", ["workers|duplicate|syntax"]),
 }

@@ -411,6 +411,7 @@ tell_no_more_flows(const struct lane *l)
 		return;
 	w->udp->complained = w->now;
 	LOG_WARN("flows.full", LU("worker", w->index), LS("service", l->config->name),
+		 LR(NULL, str_from(l->config->labels_json)),
 		 LU("connections", atomic_load_explicit(&w->proxy->flows.held, memory_order_relaxed)),
 		 LS("hint", "new flows of UDP take the places of those without lasting traffic; if this is no flood, "
 			    "raise LimitNOFILE, max_connections outside of services and net.ipv4.ip_local_port_range"));
