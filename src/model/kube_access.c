@@ -15,6 +15,9 @@
 
 /* Of a kubeconfig; bytes.  Those of people with many clusters have some 10 KiB for each. */
 #define KUBECONFIG_MAX ((size_t)1 << 20)
+/* Of lists and groups in each other; a kubeconfig has five, what its extensions hold may have more. */
+#define NESTING_MAX 64
+#define ANCHORS_MAX 1000
 /* Of a name in a message. */
 #define NAME_SHOWN 128
 
@@ -287,6 +290,39 @@ take_context(struct kubeconfig *f, const char *wanted, struct kube_access *out)
 	free(user);
 }
 
+/* libyaml's time grows with the square of both (its scanner looks at every open bracket for each token, its loader at
+ * every anchor for each new one), so the events are counted before a document is made of them.  What is no YAML passes:
+ * the loader says what is wrong. */
+static bool
+check_effort(struct str text, const char *path, struct why *why)
+{
+	yaml_parser_t parser;
+	yaml_event_t e;
+	unsigned depth = 0, anchors = 0;
+	bool over = false, fits = true;
+
+	CHECK(yaml_parser_initialize(&parser) == 1);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)text.p, text.n);
+	while (fits && !over && yaml_parser_parse(&parser, &e) == 1) {
+		bool map = e.type == YAML_MAPPING_START_EVENT, list = e.type == YAML_SEQUENCE_START_EVENT;
+
+		depth += map || list;
+		depth -= e.type == YAML_MAPPING_END_EVENT || e.type == YAML_SEQUENCE_END_EVENT;
+		anchors += (map && e.data.mapping_start.anchor != NULL) ||
+			   (list && e.data.sequence_start.anchor != NULL) ||
+			   (e.type == YAML_SCALAR_EVENT && e.data.scalar.anchor != NULL);
+		over = e.type == YAML_DOCUMENT_END_EVENT || e.type == YAML_STREAM_END_EVENT;
+		fits = depth <= NESTING_MAX && anchors <= ANCHORS_MAX;
+		if (!fits)
+			why_set(why, E_USAGE, "%.256s:%zu: this is no kubeconfig: it has more than %d %s",
+				path, e.start_mark.line + 1, depth > NESTING_MAX ? NESTING_MAX : ANCHORS_MAX,
+				depth > NESTING_MAX ? "levels" : "anchors");
+		yaml_event_delete(&e);
+	}
+	yaml_parser_delete(&parser);
+	return fits;
+}
+
 enum err
 kube_access_parse(struct str text, const char *path, const char *context, struct kube_access *out,
 		  struct why *why)
@@ -295,6 +331,8 @@ kube_access_parse(struct str text, const char *path, const char *context, struct
 	yaml_parser_t parser;
 
 	*out = (struct kube_access){ 0 };
+	if (!check_effort(text, path, why))
+		return E_USAGE;
 	CHECK(yaml_parser_initialize(&parser) == 1);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text.p, text.n);
 	if (yaml_parser_load(&parser, &f.document) != 1) {

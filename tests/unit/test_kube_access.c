@@ -169,6 +169,51 @@ test_what_is_refused(void **state)
 	}
 }
 
+/* A kubeconfig, and in it something n times. */
+static char *
+repeated(const char *before, const char *again, unsigned n, const char *after)
+{
+	char *text = must_alloc(1 << 20), *end = stpcpy(stpcpy(text, WHOLE("", "    token: hush\n")), before);
+
+	for (unsigned i = 0; i < n; i++)
+		end = stpcpy(end, again);
+	for (unsigned i = 0; i < n; i++)
+		end = stpcpy(end, after);
+	stpcpy(end, "\n");
+	return text;
+}
+
+/* What costs libyaml the square of its length is refused before it costs anything. */
+static void
+test_no_depth_and_no_names_without_end(void **state)
+{
+	static const struct {
+		const char *before, *again, *why;
+	} bombs[] = {
+		{ "x: ", "[", PATH ":16: this is no kubeconfig: it has more than 64 levels" },
+		{ "x: ", "{a: ", PATH ":16: this is no kubeconfig: it has more than 64 levels" },
+		{ "x:\n", "- &a b\n", PATH ":1017: this is no kubeconfig: it has more than 1000 anchors" },
+		{ "x:\n", "- &a {}\n", PATH ":1017: this is no kubeconfig: it has more than 1000 anchors" },
+		{ "x:\n", "- &a []\n", PATH ":1017: this is no kubeconfig: it has more than 1000 anchors" },
+	};
+	struct kube_access a;
+	char *text;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bombs); i++) {
+		struct why why = { "" };
+
+		text = repeated(bombs[i].before, bombs[i].again, 100000, "");
+		assert_int_equal(kube_access_parse(str_from(text), PATH, NULL, &a, &why), E_USAGE);
+		assert_string_equal(why.text, bombs[i].why);
+		free(text);
+	}
+	text = repeated("x: ", "[", 63, "]");
+	read_good(text, NULL, &a);
+	kube_access_free(&a);
+	free(text);
+}
+
 /* A file that is being written. */
 static void
 test_cut_anywhere(void **state)
@@ -193,6 +238,7 @@ main(void)
 		cmocka_unit_test(test_what_tools_write),
 		cmocka_unit_test(test_a_context_is_chosen),
 		cmocka_unit_test(test_what_is_refused),
+		cmocka_unit_test(test_no_depth_and_no_names_without_end),
 		cmocka_unit_test(test_cut_anywhere),
 	};
 
