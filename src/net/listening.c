@@ -97,7 +97,11 @@ bind_error(const struct addr *a, bool datagram, struct why *why)
 
 	addr_format(a, text);
 	if (e == EADDRINUSE)
-		return why_set(why, E_USAGE, "cannot listen on %s: another process already does (see: ss -l%cnp)", text,
+		/* A socket of datagrams cannot leave its address while flows go on by it. */
+		return why_set(why, E_USAGE, "cannot listen on %s: another process already does%s (see: ss -l%cnp)", text,
+			       datagram ? ", or flows of UDP of what a reload took away there go on, until its "
+					  "drain.timeout at most" :
+					  "",
 			       datagram ? 'u' : 't');
 	if (e == EACCES)
 		return why_set(why, E_USAGE,
