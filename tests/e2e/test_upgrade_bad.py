@@ -147,11 +147,11 @@ def test_one_that_dies_right_after_the_switch_is_replaced_by_the_former_program(
                  f'(while [ ! -e {die} ]; do sleep 0.05; done; kill -KILL $$) &\nexec {scale.BUILD}/teald-serve "$@"\n')
     t = stage(loads=False)
     upgrade(t, f"--binary={bad}")
-    before = t.serving()
+    before, served = t.serving(), len(t.log_lines("teald.serving"))
     die.touch()
     until(lambda: not alive(before), "it has died")
     t.wait_log("teald.fallback")
-    until(lambda: serving(t) not in (None, before), "the former program serves")
+    until(lambda: serving(t) not in (None, before) and len(t.log_lines("teald.serving")) > served, "the former program serves")
     assert os.path.samefile(os.readlink(f"/proc/{t.serving()}/exe").replace(" (deleted)", ""), scale.BUILD / "teald-serve")
     assert t.ok("status")["restarts"] == 1
     t.connect("web").sock.close()

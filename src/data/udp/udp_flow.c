@@ -307,6 +307,9 @@ open_flow(struct dial *d, struct backend *b, enum dial_how *how)
 		errno = e;
 		return NULL;
 	}
+	/* What came from others between the two is no answer. */
+	for (char c; addr_family(source) == family && recv(fd, &c, 1, MSG_TRUNC) >= 0;)
+		;
 	io_init(&f->server, fd, udp_flow_on_server);
 	/* Nothing comes before the first datagram, and there is no connect to be timed. */
 	*how = DIAL_REUSED;
