@@ -14,7 +14,7 @@ CHECKS = {"interval": 0.1, "timeout": 60.0, "rise": 1, "fall": 1}
 def says(conn, b):
     """A line for each that asks, and then the end; b.line None: the end at once."""
     b.heard = getattr(b, "heard", []) + ([conn.recv(100)] if getattr(b, "expects", False) else [])
-    b.asked = getattr(b, "asked", 0) + 1
+    b.asked += 1
     if b.line is not None:
         conn.sendall(b.line.encode())
 

@@ -15,7 +15,7 @@ def answers(conn, b):
     """A health endpoint of a node: 200, or 503 while b.well is false; counts what it was asked."""
     reader = Reader(conn)
     while (head := reader.head()) is not None:
-        b.asked = getattr(b, "asked", 0) + 1
+        b.asked += 1
         status = b"200 OK" if getattr(b, "well", True) else b"503 Service Unavailable"
         conn.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         assert head.target in ("/healthz", "/other")

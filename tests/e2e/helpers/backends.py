@@ -151,14 +151,15 @@ class Backend:
     """A server on an address of its own.
 
     sessions: connections that sent at least a byte or were noted;
-    accepted: all, health checks too; received: bytes read.
+    accepted: all, health checks too; received: bytes read; asked: counted by
+    a behaviour that answers checks.
     """
 
     def __init__(self, name, port, behaviour=greet_and_echo, host="127.0.0.1", rcvbuf=0):
         self.name, self.host, self.port, self.behaviour = name, host, port, behaviour
         self.rcvbuf = rcvbuf
         self.lock = threading.Lock()
-        self.accepted = self.received = self.sessions = self.flowed = 0
+        self.accepted = self.received = self.sessions = self.flowed = self.asked = 0
         self.sent, self.got = [], []
         self.released = threading.Event()
         self._noted = set()
