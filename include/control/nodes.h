@@ -78,7 +78,7 @@ const char *watch_role_word(enum watch_role r);
 struct nodes_watch_view {
 	bool shared;	/* one teald of the fleet watches; false: each for itself, and the next three say nothing */
 	enum watch_role role;	/* this one's */
-	const char *holder;	/* who watches for the fleet, by its host; "": nobody is known to */
+	const char *holder;	/* the host of the teald that watches for the fleet; "": none is known */
 	int64_t since_us;	/* since when, by the store's clock; 0 with holder "" */
 	bool up;	/* it was listed, and follows what changes */
 	double age;	/* seconds since the API's last word; < 0: there was none */

@@ -36,7 +36,7 @@ struct pool_lease {
 	uint64_t sent_number;	/* of the one that is being written */
 	char stamp[WATCH_STAMP];	/* of the set of the store that is known here */
 	char refused[WATCH_STAMP];	/* of one that made no sense */
-	char holder[WATCH_HOST];	/* who watches, by its host; "": nobody is known to */
+	char holder[WATCH_HOST];	/* the host of the teald that has the lease; "": none is known */
 	int64_t since_us;	/* since when, by the store's clock */
 	uint64_t random;
 };

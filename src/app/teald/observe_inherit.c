@@ -134,8 +134,8 @@ find_service_of(const struct history *p, struct str name, size_t *place)
 	return false;
 }
 
-/* The points behind our own: theirs, of which the newest was taken `shift` steps before our newest.  What nobody
- * sampled in between is as their newest. */
+/* Puts the predecessor's points behind our own.  Its newest was taken `shift` steps before ours; steps in between that
+ * neither process sampled get its newest value. */
 static void
 take_values(struct history *p, size_t service, enum history_line line, enum color c, const struct str *bytes,
 	    size_t shift, size_t own)
