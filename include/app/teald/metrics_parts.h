@@ -27,9 +27,27 @@ void metrics_put_histogram(struct prom *p, struct labels l, const double *bounds
 /* The families of nodes; looks at them, so that what follows is of now, too. */
 void metrics_nodes(struct prom *p, struct control *c);
 
-/* What one backend has served: nothing where it has not served anything. */
-typedef void metrics_backend_fn(struct prom *p, struct labels l, const struct backend_account *a);
-metrics_backend_fn metrics_backend_requests, metrics_backend_first_bytes, metrics_backend_bytes, metrics_backend_retries;
+/* The service, and its color, as labels.  Preview traffic has series of its own; the main entrance's have no label,
+ * so that a sum over a service's colors is its users' traffic. */
+struct labels metrics_of_service(const struct service *s);
+struct labels metrics_of_color(const struct service *s, enum entrance entrance, enum color color);
+struct labels labels_with(struct labels l, const char *name, const char *value);
+
+/* One series, or a few, of one color. */
+typedef void metrics_color_fn(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color);
+/* In metrics_color.c. */
+metrics_color_fn metrics_put_active, metrics_put_connections, metrics_put_endings, metrics_put_bytes, metrics_put_retries,
+	metrics_put_datagrams, metrics_put_datagrams_dropped, metrics_put_no_port, metrics_put_connect_seconds,
+	metrics_put_request_seconds, metrics_put_first_byte_seconds, metrics_put_requests, metrics_put_odd_answers,
+	metrics_put_draining, metrics_put_overdue, metrics_put_flips;
+/* Of its backends, in metrics_backend.c. */
+metrics_color_fn metrics_put_backups_used, metrics_put_backend_up, metrics_put_backend_admin_state, metrics_put_backend_places,
+	metrics_put_backend_checks, metrics_put_backend_connections, metrics_put_backend_failures, metrics_put_bad_answers,
+	metrics_put_backend_requests, metrics_put_backend_first_bytes, metrics_put_backend_bytes, metrics_put_backend_retries,
+	metrics_put_backend_ejections, metrics_put_backend_ejected, metrics_put_healthy, metrics_put_needed;
+
+/* Does the service speak HTTP, so that requests are counted? */
+bool metrics_counts_requests(const struct service *s);
 
 /* The families that are not of a service, but for process_*. */
 void metrics_whole(struct prom *p, const struct control *c);

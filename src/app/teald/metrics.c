@@ -6,15 +6,14 @@
 
 #include "app/teald/metrics_parts.h"
 #include "app/teald/trouble.h"
-#include "base/clock.h"
 #include "control/claim.h"
 #include "control/certs.h"
 #include "control/drain.h"
 #include "control/engines.h"
 #include "control/nodes.h"
 
-static struct labels
-of_service(const struct service *s)
+struct labels
+metrics_of_service(const struct service *s)
 {
 	struct labels l = { .n = 0 };
 
@@ -24,10 +23,10 @@ of_service(const struct service *s)
 
 /* Preview traffic has series of its own; the main entrance's have no label,
  * so that a sum over a service's colors is its users' traffic. */
-static struct labels
-of_color(const struct service *s, enum entrance entrance, enum color color)
+struct labels
+metrics_of_color(const struct service *s, enum entrance entrance, enum color color)
 {
-	struct labels l = of_service(s);
+	struct labels l = metrics_of_service(s);
 
 	labels_add(&l, "color", s->colorless ? "" : color_word(color));
 	if (entrance == ENTRANCE_PREVIEW)
@@ -35,198 +34,16 @@ of_color(const struct service *s, enum entrance entrance, enum color color)
 	return l;
 }
 
-static struct labels
-with(struct labels l, const char *name, const char *value)
+struct labels
+labels_with(struct labels l, const char *name, const char *value)
 {
 	labels_add(&l, name, value);
 	return l;
 }
 
-/* -- one series, or a few, of one color -------------------------------------------- */
+/* -- one series, or a few, of one service -------------------------------------------- */
 
-typedef void color_fn(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color);
-
-static void
-put_active(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-
-	metrics_sample(p, of_color(s, entrance, color), s->known && s->record.color == color);
-}
-
-static void
-put_connections(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	metrics_sample(p, of_color(ctl->service, entrance, color),
-		       service_connections(ctl->service, entrance, color));
-}
-
-/* Also those that never happened: a rate needs a zero to start from. */
-static void
-put_endings(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	for (int end = 0; end < ENDINGS; end++)
-		metrics_sample(
-			p, with(of_color(ctl->service, entrance, color), "end", ending_word((enum ending)end)),
-			service_ended(ctl->service, entrance, color, (enum ending)end));
-}
-
-static void
-put_bytes(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-	struct labels l = of_color(s, entrance, color);
-	const struct tally_color *t;
-	uint64_t in = 0, out = 0;
-
-	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++) {
-		in += tally_read(&t->bytes_in);
-		out += tally_read(&t->bytes_out);
-	}
-	metrics_sample(p, with(l, "direction", "in"), in);
-	metrics_sample(p, with(l, "direction", "out"), out);
-}
-
-static void
-put_retries(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-	const struct tally_color *t;
-	uint64_t total = 0;
-
-	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
-		total += tally_read(&t->retries);
-	metrics_sample(p, of_color(s, entrance, color), total);
-}
-
-static void
-put_datagrams(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-	struct labels l = of_color(s, entrance, color);
-	const struct tally_color *t;
-	uint64_t in = 0, out = 0;
-
-	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++) {
-		in += tally_read(&t->datagrams_in);
-		out += tally_read(&t->datagrams_out);
-	}
-	if (s->config->mode != MODE_UDP || s->config->engine != ENGINE_PROXY)
-		return;
-	metrics_sample(p, with(l, "direction", "in"), in);
-	metrics_sample(p, with(l, "direction", "out"), out);
-}
-
-static void
-put_datagrams_dropped(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-	const struct tally_color *t;
-	uint64_t total = 0;
-
-	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
-		total += tally_read(&t->datagrams_dropped);
-	if (s->config->mode == MODE_UDP && s->config->engine == ENGINE_PROXY)
-		metrics_sample(p, of_color(s, entrance, color), total);
-}
-
-static void
-put_no_port(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-	const struct tally_color *t;
-	uint64_t total = 0;
-
-	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
-		total += tally_read(&t->no_port);
-	metrics_sample(p, of_color(s, entrance, color), total);
-}
-
-static void
-put_tallied(struct prom *p, struct labels l, const double *bounds, const struct service *s,
-	    const struct tally_histogram *(*of)(const struct tally_color *), enum entrance entrance,
-	    enum color color)
-{
-	uint64_t counts[TALLY_BUCKETS + 1] = { 0 };
-	const struct tally_color *t;
-	uint64_t sum_us = 0;
-
-	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
-		metrics_add_histogram(of(t), counts, &sum_us);
-	metrics_put_histogram(p, l, bounds, counts, sum_us);
-}
-
-static const struct tally_histogram *
-connect_seconds(const struct tally_color *t)
-{
-	return &t->connect_seconds;
-}
-
-static void
-put_connect_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	/* The kernel makes no connections of its own. */
-	if (engines_proxy(ctl))
-		put_tallied(p, of_color(ctl->service, entrance, color), tally_bounds, ctl->service, connect_seconds,
-			    entrance, color);
-}
-
-static const struct tally_histogram *
-request_seconds(const struct tally_color *t)
-{
-	return &t->http->request_seconds;
-}
-
-static const struct tally_histogram *
-first_byte_seconds(const struct tally_color *t)
-{
-	return &t->http->first_byte_seconds;
-}
-
-static bool
-counts_requests(const struct service *s)
-{
-	return s->n_tallies > 0 && s->tallies[0].colors[ENTRANCE_MAIN][GREEN].http != NULL;
-}
-
-static void
-put_request_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	if (counts_requests(ctl->service))
-		put_tallied(p, of_color(ctl->service, entrance, color), tally_request_bounds, ctl->service,
-			    request_seconds, entrance, color);
-}
-
-static void
-put_first_byte_seconds(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	if (counts_requests(ctl->service))
-		put_tallied(p, of_color(ctl->service, entrance, color), tally_request_bounds, ctl->service,
-			    first_byte_seconds, entrance, color);
-}
-
-/* Of the codes there are, most never come: only those that did have a series. */
-static void
-put_requests(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-
-	for (unsigned code = 0; counts_requests(s) && code < TALLY_CODES; code++) {
-		struct labels l = with(of_color(s, entrance, color), "code", tally_code_word(code));
-		const struct tally_color *t;
-		uint64_t total = 0, http2 = 0;
-
-		for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++) {
-			/* Each is counted as one of all first. */
-			http2 += tally_read(&t->http->http2_requests[code]);
-			total += tally_read(&t->http->requests[code]);
-		}
-		if (total > http2)
-			metrics_sample(p, with(l, "protocol", "HTTP/1"), total - http2);
-		if (http2 > 0)
-			metrics_sample(p, with(l, "protocol", "HTTP/2"), http2);
-	}
-}
+typedef void service_fn(struct prom *p, const struct service_ctl *ctl);
 
 /* Only reasons that there were have a series. */
 static void
@@ -234,7 +51,7 @@ put_http2_refused(struct prom *p, const struct service_ctl *ctl)
 {
 	const struct service *s = ctl->service;
 
-	for (unsigned reason = 0; counts_requests(s) && reason < HTTP2_REASONS; reason++) {
+	for (unsigned reason = 0; metrics_counts_requests(s) && reason < HTTP2_REASONS; reason++) {
 		const struct tally_color *t;
 		uint64_t total = 0;
 
@@ -243,261 +60,26 @@ put_http2_refused(struct prom *p, const struct service_ctl *ctl)
 				for (unsigned i = 0; i < s->n_tallies && (t = &s->tallies[i].colors[e][c])->http != NULL; i++)
 					total += tally_read(&t->http->http2_refused[reason]);
 		if (total > 0)
-			metrics_sample(p, with(of_service(s), "reason", http2_reason_word((enum http2_reason)reason)), total);
+			metrics_sample(p, labels_with(metrics_of_service(s), "reason", http2_reason_word((enum http2_reason)reason)), total);
 	}
 }
-
-static void
-put_odd_answers(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	const struct service *s = ctl->service;
-
-	for (unsigned odd = 0; counts_requests(s) && odd < HTTP1_ODDS; odd++) {
-		const struct tally_color *t;
-		uint64_t total = 0;
-
-		for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
-			total += tally_read(&t->http->odd_answers[odd]);
-		metrics_sample(p, with(of_color(s, entrance, color), "reason", http1_odd_word((enum http1_odd)odd)),
-			       total);
-	}
-}
-
-static struct labels
-of_backend(const struct service_ctl *ctl, enum color color, size_t i)
-{
-	const struct backend *b = ctl->service->colors[color].backends[i];
-	struct labels l = with(of_color(ctl->service, ENTRANCE_MAIN, color), "backend", b->text);
-
-	/* Of one that is on no node of a pool the label is absent. */
-	return b->host != NULL ? with(l, "node", b->host) : l;
-}
-
-static void
-put_backups_used(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	metrics_sample(p, of_color(ctl->service, entrance, color), ctl->service->colors[color].on_backup);
-}
-
-static void
-put_backend_up(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(ctl, color, i),
-			       ctl->service->colors[color].backends[i]->state == BACKEND_UP);
-}
-
-static void
-put_backend_admin_state(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(ctl, color, i),
-			       backend_is_wanted(ctl->service->colors[color].backends[i]) &&
-				       ctl->service->colors[color].backends[i]->state != BACKEND_DRAINING);
-}
-
-/* Each backend in one of these. */
-static const char *
-backend_place(const struct backend *b)
-{
-	if (!backend_is_wanted(b))
-		return "drained";
-	if (b->state == BACKEND_DOWN && b->node_down)
-		return "node_down";
-	return backend_word(b);
-}
-
-static void
-put_backend_places(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	static const char *const places[] = { "up", "ejected", "checking", "draining", "down", "node_down", "drained" };
-	const struct service *s = ctl->service;
-
-	for (size_t k = 0; k < ARRAY_LEN(places); k++) {
-		uint64_t n = 0;
-
-		for (size_t i = 0; i < s->colors[color].n; i++)
-			n += strcmp(backend_place(s->colors[color].backends[i]), places[k]) == 0;
-		metrics_sample(p, with(of_color(s, entrance, color), "state", places[k]), n);
-	}
-}
-
-static void
-put_backend_checks(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++) {
-		const struct backend *b = ctl->service->colors[color].backends[i];
-
-		metrics_sample(p, with(of_backend(ctl, color, i), "result", "passed"), b->checks[1]);
-		metrics_sample(p, with(of_backend(ctl, color, i), "result", "failed"), b->checks[0]);
-	}
-}
-
-static void
-put_backend_connections(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(ctl, color, i),
-			       atomic_load_explicit(&ctl->service->colors[color].backends[i]->connections,
-						    memory_order_relaxed));
-}
-
-static void
-put_backend_failures(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(ctl, color, i),
-			       atomic_load_explicit(&ctl->service->colors[color].backends[i]->connect_failures,
-						    memory_order_relaxed));
-}
-
-static void
-put_bad_answers(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	if (ctl->service->config->mode != MODE_HTTP)
-		return;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(ctl, color, i),
-			       atomic_load_explicit(&ctl->service->colors[color].backends[i]->bad_answers,
-						    memory_order_relaxed));
-}
-
-static bool
-has_tallies(const struct backend_account *a)
-{
-	for (unsigned i = 0; a != NULL && i < a->n; i++)
-		if (atomic_load_explicit(&a->tallies[i], memory_order_relaxed) != NULL)
-			return true;
-	return false;
-}
-
-/* Of those that have served something: of many thousands most have not. */
-static void
-put_what_served(struct prom *p, const struct service_ctl *ctl, enum color color, metrics_backend_fn *put)
-{
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		if (has_tallies(ctl->service->colors[color].backends[i]->account))
-			put(p, of_backend(ctl, color, i), ctl->service->colors[color].backends[i]->account);
-}
-
-static void
-put_backend_requests(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	put_what_served(p, ctl, color, metrics_backend_requests);
-}
-
-static void
-put_backend_first_bytes(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	if (counts_requests(ctl->service))
-		put_what_served(p, ctl, color, metrics_backend_first_bytes);
-}
-
-static void
-put_backend_bytes(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	put_what_served(p, ctl, color, metrics_backend_bytes);
-}
-
-static void
-put_backend_retries(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	put_what_served(p, ctl, color, metrics_backend_retries);
-}
-
-static void
-put_backend_ejections(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(ctl, color, i), ctl->service->colors[color].backends[i]->ejections);
-}
-
-static void
-put_backend_ejected(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	(void)entrance;
-	for (size_t i = 0; i < ctl->service->colors[color].n; i++)
-		metrics_sample(p, of_backend(ctl, color, i),
-			       ctl->service->colors[color].backends[i]->ejected_until > 0);
-}
-
-static void
-put_draining(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	bool drains = ctl->drain != NULL && ctl->drain->color == color;
-
-	metrics_sample(p, of_color(ctl->service, entrance, color),
-		       drains ? engines_count(ctl, color) : 0);
-}
-
-static void
-put_overdue(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	struct labels l = of_color(ctl->service, entrance, color);
-	double late = ctl->drain != NULL && ctl->drain->color == color ? clock_now() - ctl->drain->due : 0;
-
-	prom_double(p, NULL, l.list, l.n, late > 0 ? late : 0);
-}
-
-static void
-put_healthy(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	/* None is missing where none is needed. */
-	if (!ctl->service->config->backendless)
-		metrics_sample(p, of_color(ctl->service, entrance, color), service_healthy(ctl->service, color));
-}
-
-static void
-put_needed(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
-{
-	metrics_sample(p, of_color(ctl->service, entrance, color), service_needed(ctl->service, color));
-}
-
-static void
-put_flips(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color to)
-{
-	struct labels l = with(of_service(ctl->service), "to", color_word(to));
-
-	(void)entrance;
-	/* A refusal that never happened is not worth a series; that no flip has
-	 * succeeded is. */
-	for (int result = OK; result <= E_UNKNOWN; result++)
-		if (result == OK || ctl->flips_total.by_result[to][result] > 0)
-			metrics_sample(p, with(l, "result", err_word((enum err)result)),
-				       ctl->flips_total.by_result[to][result]);
-}
-
-/* -- one series, or a few, of one service -------------------------------------------- */
-
-typedef void service_fn(struct prom *p, const struct service_ctl *ctl);
 
 static void
 put_epoch(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(ctl->service), ctl->service->record.epoch);
+	metrics_sample(p, metrics_of_service(ctl->service), ctl->service->record.epoch);
 }
 
 static void
 put_applied_epoch(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(ctl->service), ctl->service->applied_epoch);
+	metrics_sample(p, metrics_of_service(ctl->service), ctl->service->applied_epoch);
 }
 
 static void
 put_changed_time(struct prom *p, const struct service_ctl *ctl)
 {
-	struct labels l = of_service(ctl->service);
+	struct labels l = metrics_of_service(ctl->service);
 
 	prom_double(p, NULL, l.list, l.n, (double)ctl->service->record.at_us / 1e6);
 }
@@ -505,20 +87,20 @@ put_changed_time(struct prom *p, const struct service_ctl *ctl)
 static void
 put_claimed(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(ctl->service), claim_holds(ctl));
+	metrics_sample(p, metrics_of_service(ctl->service), claim_holds(ctl));
 }
 
 static void
 put_locked(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(ctl->service), ctl->service->record.lock.on);
+	metrics_sample(p, metrics_of_service(ctl->service), ctl->service->record.lock.on);
 }
 
 static void
 put_rollback_possible(struct prom *p, const struct service_ctl *ctl)
 {
 	if (ctl->service->known)
-		metrics_sample(p, of_service(ctl->service), trouble_may_flip(ctl, NULL));
+		metrics_sample(p, metrics_of_service(ctl->service), trouble_may_flip(ctl, NULL));
 }
 
 static void
@@ -528,7 +110,7 @@ put_rejected(struct prom *p, const struct service_ctl *ctl)
 
 	for (enum ending end = 0; (int)end < ENDINGS; end++)
 		if (ending_is_refusal(end))
-			metrics_sample(p, with(of_service(s), "reason", ending_word(end)),
+			metrics_sample(p, labels_with(metrics_of_service(s), "reason", ending_word(end)),
 				       service_ended(s, ENTRANCE_MAIN, GREEN, end) +
 					       service_ended(s, ENTRANCE_MAIN, BLUE, end));
 }
@@ -539,7 +121,7 @@ put_strays(struct prom *p, const struct service_ctl *ctl)
 	uint64_t n;
 
 	if (engines_strays(ctl, &n))
-		metrics_sample(p, of_service(ctl->service), n);
+		metrics_sample(p, metrics_of_service(ctl->service), n);
 }
 
 static void
@@ -554,7 +136,7 @@ put_handshakes(struct prom *p, const struct service_ctl *ctl)
 
 			for (unsigned i = 0; i < s->n_tallies; i++)
 				total += tally_read(&s->tallies[i].handshakes[v][r]);
-			metrics_sample(p, with(with(of_service(s), "version", versions[v]), "resumed", resumed[r]), total);
+			metrics_sample(p, labels_with(labels_with(metrics_of_service(s), "version", versions[v]), "resumed", resumed[r]), total);
 		}
 }
 
@@ -566,7 +148,7 @@ put_of_service(struct prom *p, const struct service *s, size_t at)
 
 	for (unsigned i = 0; i < s->n_tallies; i++)
 		metrics_add_histogram((const struct tally_histogram *)((uintptr_t)&s->tallies[i] + at), counts, &sum_us);
-	metrics_put_histogram(p, of_service(s), tally_request_bounds, counts, sum_us);
+	metrics_put_histogram(p, metrics_of_service(s), tally_request_bounds, counts, sum_us);
 }
 
 static void
@@ -621,7 +203,7 @@ put_expiry(struct prom *p, const struct service_ctl *ctl)
 	certs_each(ctl->control->certs, ctl->service, remember_shown, &shown);
 	for (size_t i = 0; i < shown.n; i++) {
 		const struct tls_certificate_facts *f = shown.list[i];
-		struct labels l = with(with(of_service(ctl->service), "certificate", f->names[0]), "type", f->type);
+		struct labels l = labels_with(labels_with(metrics_of_service(ctl->service), "certificate", f->names[0]), "type", f->type);
 
 		if (!is_beside(&shown, i))
 			prom_double(p, NULL, l.list, l.n, (double)f->not_after);
@@ -635,7 +217,7 @@ put_crl_expiry(struct prom *p, const struct service_ctl *ctl)
 	int64_t until;
 
 	if (certs_crl_until(ctl->control->certs, ctl->service, &until))
-		prom_double(p, NULL, of_service(ctl->service).list, 1, (double)until);
+		prom_double(p, NULL, metrics_of_service(ctl->service).list, 1, (double)until);
 }
 
 /* Of HTTP, clients that wait for nothing just now hold one too. */
@@ -643,20 +225,20 @@ static void
 put_places(struct prom *p, const struct service_ctl *ctl)
 {
 	if (engines_proxy(ctl))
-		metrics_sample(p, of_service(ctl->service),
+		metrics_sample(p, metrics_of_service(ctl->service),
 			       atomic_load_explicit(&ctl->service->admission.held, memory_order_relaxed));
 }
 
 static void
 put_waiting(struct prom *p, const struct service_ctl *ctl)
 {
-	metrics_sample(p, of_service(ctl->service), service_waiting(ctl->service));
+	metrics_sample(p, metrics_of_service(ctl->service), service_waiting(ctl->service));
 }
 
 static void
 put_flip_seconds(struct prom *p, const struct service_ctl *ctl)
 {
-	struct labels l = of_service(ctl->service);
+	struct labels l = metrics_of_service(ctl->service);
 
 	prom_observed(p, l.list, l.n,
 		      &(struct prom_histogram){ tally_bounds, ctl->flip_seconds.count, TALLY_BUCKETS,
@@ -668,16 +250,16 @@ put_flip_seconds(struct prom *p, const struct service_ctl *ctl)
 struct family {
 	const char *name;
 	enum prom_type type;
-	color_fn *color;	/* either this, for both colors */
+	metrics_color_fn *color;	/* either this, for both colors */
 	bool previews;	/* and the preview entrance, where there is one */
 	service_fn *service;	/* or this */
 	const char *help;
 };
 
 static const struct family families[] = {
-	{ "teal_service_active", PROM_GAUGE, put_active, false, NULL,
+	{ "teal_service_active", PROM_GAUGE, metrics_put_active, false, NULL,
 	  "1 for the color that new connections go to, 0 for the other." },
-	{ "teal_service_epoch", PROM_GAUGE, NULL, false, put_epoch, "Raised by one with every change of color." },
+	{ "teal_service_epoch", PROM_GAUGE, NULL, false, put_epoch, "Raised by one labels_with every change of color." },
 	{ "teal_service_applied_epoch", PROM_GAUGE, NULL, false, put_applied_epoch,
 	  "The epoch that every worker obeys; behind teal_service_epoch only while a flip is applied." },
 	{ "teal_service_changed_timestamp_seconds", PROM_GAUGE, NULL, false, put_changed_time,
@@ -686,40 +268,40 @@ static const struct family families[] = {
 	{ "teal_service_locked", PROM_GAUGE, NULL, false, put_locked, "1 while flips of the service are locked." },
 	{ "teal_rollback_possible", PROM_GAUGE, NULL, false, put_rollback_possible,
 	  "1 while the health gate would let the idle color have the traffic." },
-	{ "teal_connections", PROM_GAUGE, put_connections, true, NULL,
-	  "Open connections; with HTTP, requests under way." },
-	{ "teal_connections_total", PROM_COUNTER_BESIDE, put_endings, true, NULL,
-	  "Connections that ended, by how they ended; with HTTP, requests." },
-	{ "teal_bytes_total", PROM_COUNTER, put_bytes, true, NULL,
+	{ "teal_connections", PROM_GAUGE, metrics_put_connections, true, NULL,
+	  "Open connections; labels_with HTTP, requests under way." },
+	{ "teal_connections_total", PROM_COUNTER_BESIDE, metrics_put_endings, true, NULL,
+	  "Connections that ended, by how they ended; labels_with HTTP, requests." },
+	{ "teal_bytes_total", PROM_COUNTER, metrics_put_bytes, true, NULL,
 	  "Bytes moved: in from clients, out to clients." },
-	{ "teal_connect_seconds", PROM_HISTOGRAM, put_connect_seconds, true, NULL,
+	{ "teal_connect_seconds", PROM_HISTOGRAM, metrics_put_connect_seconds, true, NULL,
 	  "Time until a backend had accepted a connection." },
-	{ "teal_requests_total", PROM_COUNTER, put_requests, true, NULL,
+	{ "teal_requests_total", PROM_COUNTER, metrics_put_requests, true, NULL,
 	  "HTTP requests answered, by status code and protocol; 499 are those whose client left first." },
-	{ "teal_request_seconds", PROM_HISTOGRAM, put_request_seconds, true, NULL,
+	{ "teal_request_seconds", PROM_HISTOGRAM, metrics_put_request_seconds, true, NULL,
 	  "Time from the first byte of an HTTP request to the last of its reply." },
-	{ "teal_first_byte_seconds", PROM_HISTOGRAM, put_first_byte_seconds, true, NULL,
+	{ "teal_first_byte_seconds", PROM_HISTOGRAM, metrics_put_first_byte_seconds, true, NULL,
 	  "Time from the first byte of an HTTP request to the head of its backend's answer." },
-	{ "teal_http_odd_answers_total", PROM_COUNTER, put_odd_answers, true, NULL,
+	{ "teal_http_odd_answers_total", PROM_COUNTER, metrics_put_odd_answers, true, NULL,
 	  "Answers that break a rule of HTTP and were taken and mended all the same, by the rule." },
-	{ "teal_retries_total", PROM_COUNTER, put_retries, true, NULL,
+	{ "teal_retries_total", PROM_COUNTER, metrics_put_retries, true, NULL,
 	  "Connects tried on a further backend after one that failed." },
-	{ "teal_datagrams_total", PROM_COUNTER, put_datagrams, true, NULL,
+	{ "teal_datagrams_total", PROM_COUNTER, metrics_put_datagrams, true, NULL,
 	  "Datagrams forwarded from clients (in) and to them (out), of services of UDP and engine proxy." },
-	{ "teal_datagrams_dropped_total", PROM_COUNTER, put_datagrams_dropped, true, NULL,
+	{ "teal_datagrams_dropped_total", PROM_COUNTER, metrics_put_datagrams_dropped, true, NULL,
 	  "Datagrams that were not forwarded: their flow was refused, or a socket did not take them." },
-	{ "teal_no_port_total", PROM_COUNTER, put_no_port, true, NULL,
+	{ "teal_no_port_total", PROM_COUNTER, metrics_put_no_port, true, NULL,
 	  "Connects to backends that found no free port of ours to come from." },
 	{ "teal_rejected_total", PROM_COUNTER, NULL, false, put_rejected,
 	  "Connections refused without a backend, by reason." },
 	{ "teal_http2_refused_total", PROM_COUNTER, NULL, false, put_http2_refused,
 	  "Streams and connections of HTTP/2 that were refused or ended for what their clients did, by reason." },
 	{ "teal_stray_packets_total", PROM_COUNTER, NULL, false, put_strays,
-	  "Packets that belonged to no connection, as after a cut, and were answered with a reset." },
+	  "Packets that belonged to no connection, as after a cut, and were answered labels_with a reset." },
 	{ "teal_tls_handshakes_total", PROM_COUNTER, NULL, false, put_handshakes,
-	  "TLS handshakes with clients that succeeded." },
+	  "TLS handshakes labels_with clients that succeeded." },
 	{ "teal_tls_handshake_seconds", PROM_HISTOGRAM, NULL, false, put_handshake_seconds,
-	  "Time of a TLS handshake with a client, from its ClientHello on." },
+	  "Time of a TLS handshake labels_with a client, from its ClientHello on." },
 	{ "teal_certificate_expiry_seconds", PROM_GAUGE, NULL, false, put_expiry,
 	  "When a certificate that clients are shown expires, in seconds since 1970." },
 	{ "teal_crl_expiry_seconds", PROM_GAUGE, NULL, false, put_crl_expiry,
@@ -730,42 +312,42 @@ static const struct family families[] = {
 	  "Clients that wait for a place, in the service or on a backend." },
 	{ "teal_queue_seconds", PROM_HISTOGRAM, NULL, false, put_queue_seconds,
 	  "Time that clients have waited for a place; those that need not wait are not counted." },
-	{ "teal_backends_healthy", PROM_GAUGE, put_healthy, false, NULL,
+	{ "teal_backends_healthy", PROM_GAUGE, metrics_put_healthy, false, NULL,
 	  "Backends of a color that can be given connections." },
-	{ "teal_backends_needed", PROM_GAUGE, put_needed, false, NULL,
+	{ "teal_backends_needed", PROM_GAUGE, metrics_put_needed, false, NULL,
 	  "How many of them a flip to the color wants, by flip.min_healthy." },
-	{ "teal_backends", PROM_GAUGE, put_backend_places, false, NULL,
+	{ "teal_backends", PROM_GAUGE, metrics_put_backend_places, false, NULL,
 	  "Backends of a color, by how they do, or are wanted to." },
-	{ "teal_backups_used", PROM_GAUGE, put_backups_used, false, NULL,
+	{ "teal_backups_used", PROM_GAUGE, metrics_put_backups_used, false, NULL,
 	  "1 while no other backend of the color is up and its backups get what is new." },
-	{ "teal_backend_up", PROM_GAUGE, put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
-	{ "teal_backend_admin_state", PROM_GAUGE, put_backend_admin_state, false, NULL,
+	{ "teal_backend_up", PROM_GAUGE, metrics_put_backend_up, false, NULL, "1 for a backend whose health checks pass." },
+	{ "teal_backend_admin_state", PROM_GAUGE, metrics_put_backend_admin_state, false, NULL,
 	  "1 for a backend that is ready, 0 for one that is drained: by its node, or of weight 0." },
-	{ "teal_backend_checks_total", PROM_COUNTER, put_backend_checks, false, NULL,
+	{ "teal_backend_checks_total", PROM_COUNTER, metrics_put_backend_checks, false, NULL,
 	  "Health checks of a backend, by how they ended." },
-	{ "teal_backend_connections", PROM_GAUGE, put_backend_connections, false, NULL,
+	{ "teal_backend_connections", PROM_GAUGE, metrics_put_backend_connections, false, NULL,
 	  "Open connections to a backend, previews included." },
-	{ "teal_backend_connect_failures_total", PROM_COUNTER, put_backend_failures, false, NULL,
+	{ "teal_backend_connect_failures_total", PROM_COUNTER, metrics_put_backend_failures, false, NULL,
 	  "Connects to a backend that failed." },
-	{ "teal_backend_bad_answers_total", PROM_COUNTER, put_bad_answers, false, NULL,
+	{ "teal_backend_bad_answers_total", PROM_COUNTER, metrics_put_bad_answers, false, NULL,
 	  "HTTP answers of a backend that say that it has failed (5xx but 501 and 505), or that are none." },
-	{ "teal_backend_requests_total", PROM_COUNTER, put_backend_requests, false, NULL,
+	{ "teal_backend_requests_total", PROM_COUNTER, metrics_put_backend_requests, false, NULL,
 	  "HTTP requests given to a backend, previews included, by the class of the status that their client got." },
-	{ "teal_backend_first_byte_seconds", PROM_HISTOGRAM, put_backend_first_bytes, false, NULL,
+	{ "teal_backend_first_byte_seconds", PROM_HISTOGRAM, metrics_put_backend_first_bytes, false, NULL,
 	  "Time from the moment that a backend was asked until the head of its answer was there." },
-	{ "teal_backend_bytes_total", PROM_COUNTER, put_backend_bytes, false, NULL,
+	{ "teal_backend_bytes_total", PROM_COUNTER, metrics_put_backend_bytes, false, NULL,
 	  "Bytes moved between clients and a backend: in from clients, out to clients." },
-	{ "teal_backend_retries_total", PROM_COUNTER, put_backend_retries, false, NULL,
+	{ "teal_backend_retries_total", PROM_COUNTER, metrics_put_backend_retries, false, NULL,
 	  "Connects and requests that were tried again because a backend failed them." },
-	{ "teal_backend_ejected", PROM_GAUGE, put_backend_ejected, false, NULL,
+	{ "teal_backend_ejected", PROM_GAUGE, metrics_put_backend_ejected, false, NULL,
 	  "1 for a backend that gets nothing new because connects to it, or its answers, failed." },
-	{ "teal_backend_ejections_total", PROM_COUNTER, put_backend_ejections, false, NULL,
+	{ "teal_backend_ejections_total", PROM_COUNTER, metrics_put_backend_ejections, false, NULL,
 	  "How often a backend was ejected because connects to it, or its answers, failed." },
-	{ "teal_draining_connections", PROM_GAUGE, put_draining, false, NULL,
+	{ "teal_draining_connections", PROM_GAUGE, metrics_put_draining, false, NULL,
 	  "Connections left on a color that drains." },
-	{ "teal_drain_overdue_seconds", PROM_GAUGE, put_overdue, false, NULL,
+	{ "teal_drain_overdue_seconds", PROM_GAUGE, metrics_put_overdue, false, NULL,
 	  "How long ago a drain that is still under way should have ended; 0 when none is late." },
-	{ "teal_flips_total", PROM_COUNTER, put_flips, false, NULL,
+	{ "teal_flips_total", PROM_COUNTER, metrics_put_flips, false, NULL,
 	  "Flips and rollbacks to a color, by how they ended." },
 	{ "teal_flip_seconds", PROM_HISTOGRAM, NULL, false, put_flip_seconds,
 	  "Time from the start of a flip until it was applied." },
@@ -777,7 +359,7 @@ family_is_about_colors(const struct family *f)
 {
 	static service_fn *const services[] = { put_epoch, put_applied_epoch, put_changed_time, put_locked, put_flip_seconds,
 						 put_rollback_possible };
-	static color_fn *const colors[] = { put_needed, put_draining, put_overdue, put_flips };
+	static metrics_color_fn *const colors[] = { metrics_put_needed, metrics_put_draining, metrics_put_overdue, metrics_put_flips };
 	bool found = false;
 
 	for (size_t i = 0; i < ARRAY_LEN(services); i++)
