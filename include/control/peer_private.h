@@ -1,7 +1,7 @@
 /* peer_private.h - what the files of control/peer share; no other file includes it:
- * peer.c (the engine, the line's life), peer_state.c (what one teald tells the next
- * when it hands over), peer_fleet.c, peer_tally.c (counters), peer_quality.c (the last minute), peer_fields.c
- * (records, orders).
+ * peer.c (the line's life, messages), peer_predecessor.c and peer_successor.c (the engine that each is to the other),
+ * peer_holders.c, peer_state.c (what one teald tells the next when it hands over), peer_backends.c (of nodes and backends),
+ * peer_fleet.c, peer_tally.c (counters), peer_quality.c (the last minute), peer_fields.c (records, orders).
  * Thread: main. */
 #ifndef CONTROL_PEER_PRIVATE_H
 #define CONTROL_PEER_PRIVATE_H
@@ -144,11 +144,45 @@ void peer_sort(struct peer *p);
 void peer_say(struct peer *p, enum peer_type type, struct buf *row);
 /* A row for one message; to be freed by peer_say(). */
 void peer_row(struct buf *b);
+/* The same, which begins with the service's name. */
+void peer_service_row(struct buf *b, const struct peer_service *ps);
+/* The engine is that peer's. */
+struct peer *peer_of_engine(const struct engine *e);
+void peer_join(struct peer *p, struct peer_service *ps, struct service_ctl *ctl);
+
+/* -- peer_holders.c: who holds a color ------------------------------------------------ */
+
+/* A holder in a message takes at most so much. */
+#define PEER_HOLDER_ROOM 512
+
+/* The engine's `holders`: asks the other one. */
+void peer_holders(struct engine *e, struct service *s, enum color color, unsigned max, holders_fn *done, void *arg);
+void peer_take_holders(struct peer *p, struct str row);
+void peer_answer_holders(struct peer_question *q);	/* with what has come; frees it */
+/* The other one's question. */
+void peer_take_who(struct peer *p, struct str row);
+
+/* -- peer_predecessor.c: in the successor -------------------------------------------- */
+
+extern const struct engine peer_predecessor;
+void peer_take_acked(struct peer *p, struct str row);
 /* What the predecessor has counted, and holds now, of the service that the row names. */
 void peer_take_account(struct peer *p, struct str row);
 /* *ours becomes so much more or less, and *before is now. */
 void peer_add_difference(_Atomic uint32_t *ours, uint32_t *before, uint64_t now);
-void peer_join(struct peer *p, struct peer_service *ps, struct service_ctl *ctl);
+/* It wants to know how many connections are here. */
+void peer_answer_ask(struct peer *p, struct str row);
+
+/* -- peer_successor.c: in the predecessor -------------------------------------------- */
+
+extern const struct engine peer_successor;
+void peer_take_counts(struct peer *p, struct str row);	/* the answer to that */
+void peer_obey_record(struct peer *p, struct str row);
+void peer_obey_drain(struct peer *p, struct str row);
+/* Services that both have; the others drain here. */
+void peer_take_shared(struct peer *p, struct str row);
+/* What has changed since it was told last; backends and whole tallies only where asked for. */
+void peer_tell_accounts(struct peer *p, bool backends, bool tallies);
 
 /* -- peer_fleet.c: what a command that waits in the predecessor must know of the others ---- */
 
@@ -168,6 +202,9 @@ void peer_take_event(struct peer *p, struct str row);
 void peer_write_state(struct peer *p);
 /* All that was told, by p->messages. */
 void peer_take_state(struct peer *p);
+
+/* -- peer_backends.c ------------------------------------------------------------------ */
+
 void peer_send_nodes(struct peer *p, enum peer_type type, const char *pool, const struct overlay *now);
 void peer_take_nodes(struct peer *p, struct str row);
 void peer_send_backends(struct peer *p, struct peer_service *ps, const struct service *s, bool whole);
