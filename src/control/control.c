@@ -1,19 +1,16 @@
-/* control.c - where decisions are made and orders given.  Thread: main. */
+/* control.c - where decisions are made and orders given: its life, the checks' verdicts, and whether it is ready.
+ * Thread: main. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "control/certs.h"
-#include "control/claim.h"
-#include "control/control.h"
+#include "control/control_private.h"
 #include "control/drain.h"
-#include "control/engines.h"
 #include "control/flip.h"
-#include "control/gate_check.h"
 #include "control/nodes.h"
 #include "control/notify.h"
 #include "control/outlier.h"
-#include "control/peer.h"
 #include "control/publish.h"
 #include "control/quality.h"
 #include "control/reload.h"
@@ -32,126 +29,10 @@
 /* Nor does an API that does not tell the first nodes of a pool. */
 #define FIRST_NODES_EXTRA 4.0
 
-void
-control_announce(struct control *c)
-{
-	if (c->begun && c->store->announce != NULL)
-		c->store->announce(c->store);
-}
-
-/* The color is known, so clients may come and wait for the first snapshot. */
-static void
-open_entrance(struct service_ctl *ctl)
-{
-	struct control *c = ctl->control;
-	struct why why;
-
-	if (engines_open(ctl, &why) == OK)
-		return;
-	BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "listen.failed", ctl->service, LS("message", why.text));
-	/* One that came later: the others go on. */
-	if (c->life != LIFE_STARTING)
-		return;
-	c->failed = true;
-	c->failure = why;
-	c->life = LIFE_STOPPED;
-	if (c->on_fatal != NULL)
-		c->on_fatal(c->arg, &why);
-}
-
-/* -- the store speaks ----------------------------------------------------------- */
-
-static void begin_serving(struct service_ctl *ctl);
-static void begin_serving_all(struct control *c);
-
-static void
-forward_on_written(void *arg, enum err e, const struct record *now, const struct why *why)
-{
-	struct control *c = arg;
-
-	(void)now;
-	if (e != OK)
-		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "store.not_forwarded", NULL, LS("error", err_word(e)), LS("message", why->text));
-}
-
-/* The successor of another process may have another store, which has never heard of the
- * service: what is served is written there. */
-static void
-forward_record(struct control *c, const struct service *s, const struct record *stored)
-{
-	const struct record *r = &s->record;
-	struct store_write w = {
-		.service = s->config->name,
-		.means = STORE_COLOR,
-		.expect_epoch = stored->epoch,
-		.next = *r,
-		.entry = { .at_us = r->at_us, .change = r->change, .epoch = r->epoch, .from = stored->color, .to = r->color },
-	};
-
-	str_copy(w.entry.service, sizeof(w.entry.service), str_from(s->config->name));
-	str_copy(w.entry.by, sizeof(w.entry.by), str_from(r->by));
-	str_copy(w.entry.reason, sizeof(w.entry.reason), str_from(r->reason));
-	str_copy(w.entry.result, sizeof(w.entry.result), STR("ok"));
-	audit_set_host(&w.entry);
-	BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "store.forwarded", s, LS("color", color_word(r->color)), LU("epoch", r->epoch));
-	c->store->write(c->store, &w, forward_on_written, c);
-}
-
-static void
-control_on_record(void *arg, const char *service, const struct record *r)
-{
-	struct control *c = arg;
-	struct service_ctl *ctl = control_find(c, str_from(service));
-	enum color from;
-	struct service *s;
-
-	if (ctl == NULL)
-		return;
-	s = ctl->service;
-	from = s->record.color;
-	if (s->known && r->epoch < s->record.epoch && r->change == CHANGE_INITIAL) {
-		forward_record(c, s, r);
-		return;
-	}
-	if (s->known && r->epoch < s->record.epoch) {
-		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "store.epoch_lower", s, LU("have", s->record.epoch),
-			 LU("got", r->epoch));
-		return;
-	}
-	s->record = *r;
-	if (s->known) {
-		rollout_on_record(ctl, from);
-		flip_on_record(ctl);
-		gate_check_on_record(ctl);
-		claim_on_record(ctl);
-		return;
-	}
-	s->known = true;
-	claim_on_record(ctl);
-	/* Its colors went or came with a reload. */
-	if (ctl_is_published(ctl)) {
-		rollout_begin_again(ctl);
-		return;
-	}
-	open_entrance(ctl);
-	if (c->health != NULL)
-		begin_serving(ctl);
-}
-
-void
-control_know_colorless(struct control *c)
-{
-	static const struct record always = { .color = GREEN, .epoch = 1, .change = CHANGE_INITIAL };
-
-	for (size_t i = 0; i < c->n; i++)
-		if (c->services[i]->service->colorless && !c->services[i]->service->known)
-			control_on_record(c, c->services[i]->service->config->name, &always);
-}
-
 /* -- serving begins ---------------------------------------------------------------- */
 
-static void
-begin_serving(struct service_ctl *ctl)
+void
+control_begin_serving(struct service_ctl *ctl)
 {
 	struct control *c = ctl->control;
 
@@ -163,16 +44,6 @@ begin_serving(struct service_ctl *ctl)
 	    (!health_first_round(c->health, ctl->service) || nodes_are_awaited(c, ctl->service)))
 		return;
 	rollout_start(ctl);
-}
-
-static void
-control_on_store_ready(void *arg)
-{
-	struct control *c = arg;
-
-	c->store_ready = true;
-	if (c->health != NULL)
-		begin_serving_all(c);
 }
 
 /* The timer is for the service that has waited longest. */
@@ -206,7 +77,7 @@ control_on_first_round(struct ev_loop *loop, ev_timer *t, int revents)
 		if (ctl->first_round_over || ctl->first_round_by > now + CLOCK_SLACK)
 			continue;
 		ctl->first_round_over = true;
-		begin_serving(ctl);
+		control_begin_serving(ctl);
 	}
 	plan_first_round(c);
 }
@@ -246,7 +117,7 @@ prepared_yet(struct control *c)
 		c->on_prepared(c->arg);
 }
 
-/* -- health and engine speak --------------------------------------------------------- */
+/* -- health speaks --------------------------------------------------------- */
 
 static void
 control_on_health(void *arg, struct service *s, struct backend *b, enum backend_state was)
@@ -267,7 +138,7 @@ control_on_health(void *arg, struct service *s, struct backend *b, enum backend_
 	if (ctl_is_published(ctl))
 		publish_soon(ctl);
 	else if (c->health != NULL)
-		begin_serving(ctl);
+		control_begin_serving(ctl);
 }
 
 /* What its checks say of its weight has changed. */
@@ -333,36 +204,6 @@ control_on_pulse(struct ev_loop *loop, ev_timer *t, int revents)
 	c->pulsed = now;
 	/* A first answer that is no verdict yet is not told. */
 	prepared_yet(c);
-}
-
-static void
-control_on_committed(void *arg, struct engine *engine, uint64_t generation)
-{
-	struct control *c = arg;
-
-	(void)engine;
-	reload_on_committed(c->reloads, generation);
-}
-
-void
-control_on_progress(struct service_ctl *ctl)
-{
-	struct control *c = ctl->control;
-
-	control_serving_yet(c);
-	nodes_on_acked(c->nodes);
-	certs_on_acked(c->certs, ctl->service);
-	rollout_on_acked(ctl);
-	peer_on_acked(c->peer, ctl);
-}
-
-static void
-control_on_acked(void *arg, struct engine *engine, struct service *s, unsigned thread, uint64_t generation)
-{
-	struct control *c = arg;
-
-	if (c->life != LIFE_STOPPED && !s->ctl->removed && engines_ack(s->ctl, engine, thread, generation))
-		control_on_progress(s->ctl);
 }
 
 /* -- ready, maintenance, stop ---------------------------------------------------------- */
@@ -437,145 +278,6 @@ control_backend_refused(struct control *c, struct service *s)
 	outlier_look(s->ctl);
 }
 
-/* -- the fleet's store ---------------------------------------------------------------------- */
-
-static void
-control_describe(void *arg, struct fleet_member *self)
-{
-	struct control *c = arg;
-	const char *reason;
-
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->n; i++)
-		n += !c->services[i]->service->colorless;
-	if (self->services == NULL || self->n != n) {
-		free(self->services);
-		self->services = must_array(n, sizeof(struct fleet_service));
-		self->n = n;
-	}
-	self->ready = control_ready(c, &reason);
-	nodes_describe(c, self);
-	/* Without colors there is nothing that the others would wait for. */
-	for (size_t i = 0, at = 0; i < c->n; i++) {
-		const struct service *s = c->services[i]->service;
-		struct fleet_service *f;
-
-		if (s->colorless)
-			continue;
-		f = &self->services[at++];
-		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
-		f->applied = s->applied_epoch;
-		f->holding = (unsigned)engines_count(c->services[i], color_other(s->record.color));
-		f->cut = c->services[i]->cut_epoch == f->applied ? c->services[i]->cut : 0;
-		for (int k = 0; k < COLORS; k++) {
-			f->colors[k].healthy = (unsigned)service_healthy(s, (enum color)k);
-			f->colors[k].needed = (unsigned)service_needed(s, (enum color)k);
-			f->colors[k].total = (unsigned)s->colors[k].n;
-		}
-	}
-}
-
-static bool
-control_may_obey(void *arg, const char *name, enum color to)
-{
-	struct control *c = arg;
-	struct service_ctl *ctl = control_find(c, str_from(name));
-	bool checked = false;
-
-	if (ctl == NULL || c->health == NULL)
-		return true;
-	for (size_t i = 0; i < ctl->service->colors[to].n; i++)
-		checked |= ctl->service->colors[to].backends[i]->state != BACKEND_CHECKING;
-	/* Before the first verdict it is not known to be unhealthy. */
-	return !checked || service_can_serve(ctl->service, to);
-}
-
-void
-control_store_status(const struct control *c, struct store_status *out)
-{
-	c->store->status(c->store, out);
-	if (!out->read && c->confirmed_at > 0)
-		out->age = clock_now() - c->confirmed_at;
-}
-
-void
-control_look_at_age(struct control *c)
-{
-	struct store_status status;
-	bool stale;
-
-	control_store_status(c, &status);
-	stale = c->store_ready && c->config->store.max_age > 0 && status.age > c->config->store.max_age;
-	if (stale == c->stale)
-		return;
-	c->stale = stale;
-	BUS_EMIT(&c->bus, stale ? LOG_ERROR_LEVEL : LOG_INFO_LEVEL, stale ? "store.stale" : "store.fresh", NULL,
-		 LF("age", status.age), LF("max_age", c->config->store.max_age),
-		 LB("refusing", stale && c->config->store.stale == STALE_REFUSE));
-	if (c->config->store.stale != STALE_REFUSE)
-		return;
-	for (size_t i = 0; i < c->n; i++)
-		if (ctl_is_published(c->services[i]))
-			publish_soon(c->services[i]);
-}
-
-static void
-control_on_stale_timer(struct ev_loop *loop, ev_timer *t, int revents)
-{
-	(void)loop;
-	(void)revents;
-	control_look_at_age(container_of(t, struct control, stale_timer));
-}
-
-/* -- a worker slept ---------------------------------------------------------------------------- */
-
-struct stalled {
-	struct engine *engine;
-	unsigned thread;
-};
-
-static void
-stalled_on_fresh(void *arg, enum err e, const struct why *why)
-{
-	struct stalled *s = arg;
-
-	(void)e;
-	(void)why;
-	s->engine->resume(s->engine, s->thread);
-	free(s);
-}
-
-static void
-control_on_stalled(void *arg, struct engine *engine, unsigned thread, double seconds)
-{
-	struct control *c = arg;
-	struct stalled *s;
-
-	if (c->life == LIFE_STOPPED)
-		return;
-	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "worker.stalled", NULL, LU("worker", thread), LF("seconds", seconds));
-	if (!c->begun || c->store->refresh == NULL) {
-		engine->resume(engine, thread);
-		return;
-	}
-	s = must_alloc(sizeof(*s));
-	s->engine = engine;
-	s->thread = thread;
-	c->store->refresh(c->store, stalled_on_fresh, s);
-}
-
-static void
-control_on_trouble(void *arg, struct engine *engine, const char *why)
-{
-	struct control *c = arg;
-
-	if (why != NULL)
-		BUS_EMIT(&c->bus, LOG_ERROR_LEVEL, "engine.trouble", NULL, LS("name", engine->class->name), LS("message", why));
-	else
-		BUS_EMIT(&c->bus, LOG_INFO_LEVEL, "engine.recovered", NULL, LS("name", engine->class->name));
-}
-
 static double
 longest_health_timeout(const struct control *c)
 {
@@ -590,111 +292,6 @@ longest_health_timeout(const struct control *c)
 	return longest;
 }
 
-static double
-control_age(void *arg)
-{
-	struct control *c = arg;
-	struct store_status status;
-
-	control_store_status(c, &status);
-	return status.age;
-}
-
-static void
-control_on_forgotten(void *arg, struct engine *engine, struct service *s)
-{
-	services_on_forgotten(arg, engine, s);
-}
-
-static void
-control_on_closed(void *arg)
-{
-	stop_on_closed(arg);
-}
-
-void
-control_hear_engine(struct control *c, struct engine *engine)
-{
-	engine->on_acked = control_on_acked;
-	engine->on_committed = control_on_committed;
-	engine->on_closed = control_on_closed;
-	engine->on_forgotten = control_on_forgotten;
-	engine->on_stalled = control_on_stalled;
-	engine->on_trouble = control_on_trouble;
-	engine->age = control_age;
-	engine->arg = c;
-}
-
-void
-control_add_engine(struct control *c, struct engine *engine)
-{
-	c->engines = must_grow(c->engines, c->n_engines + 1, sizeof(*c->engines));
-	c->engines[c->n_engines++] = engine;
-	control_hear_engine(c, engine);
-}
-
-/* Its calls come to us. */
-static void
-hear_store(struct control *c, struct store *store)
-{
-	c->store = store;
-	store->on_record = control_on_record;
-	store->on_ready = control_on_store_ready;
-	store->describe = control_describe;
-	store->may_obey = control_may_obey;
-	store->arg = c;
-}
-
-void
-control_change_store(struct control *c, struct store *store)
-{
-	struct store_status status;
-
-	/* The last word of it. */
-	control_store_status(c, &status);
-	c->confirmed_at = clock_now() - status.age;
-	hear_store(c, store);
-	nodes_hear(store);
-	ev_timer_stop(c->loop, &c->stale_timer);
-}
-
-void
-control_join_engine(struct control *c, struct engine *engine)
-{
-	control_add_engine(c, engine);
-	for (size_t i = 0; i < c->n; i++)
-		if (c->services[i]->service->config->engine == engine->class->kind &&
-		    !engines_has(c->services[i], engine))
-			engines_join(c->services[i], engine);
-}
-
-static void
-drop_engine(struct service_ctl *ctl, struct engine *engine)
-{
-	if (!engines_has(ctl, engine))
-		return;
-	if (engine->strays != NULL)
-		ctl->strays += engine->strays(engine, ctl->service);
-	if (engines_leave(ctl, engine) && !ctl->removed)
-		rollout_on_acked(ctl);
-}
-
-void
-control_drop_engine(struct control *c, struct engine *engine)
-{
-	size_t left = 0;
-
-	peer_keep_engine(c, engine);
-	for (size_t i = 0; i < c->n; i++)
-		drop_engine(c->services[i], engine);
-	LIST_EACH(l, &c->leaving)
-		drop_engine(list_entry(l, struct service_ctl, leaving), engine);
-	for (size_t k = 0; k < c->n_engines; k++)
-		if (c->engines[k] != engine)
-			c->engines[left++] = c->engines[k];
-	c->n_engines = left;
-}
-
 /* -- life ---------------------------------------------------------------------------------------- */
 
 /* All but the store and the checks. */
@@ -707,7 +304,7 @@ set_up(struct control *c, struct ev_loop *loop, const struct config *config, str
 	c->config = config_ref(config);
 	c->reloads = reloads_new(c);
 	c->jobs = jobs;
-	hear_store(c, store);
+	control_hear_store(c, store);
 	c->started = clock_now();
 	bus_init(&c->bus);
 	list_init(&c->gates);
@@ -774,11 +371,11 @@ join_nodes(struct control *c)
 		nodes_join(c->services[i]);
 }
 
-static void
-begin_serving_all(struct control *c)
+void
+control_begin_serving_all(struct control *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		begin_serving(c->services[i]);
+		control_begin_serving(c->services[i]);
 }
 
 enum err
@@ -794,7 +391,7 @@ control_open(struct control *c, struct ev_loop *loop, const struct config *confi
 	begin_checks(c);
 	join_nodes(c);
 	nodes_watch_begin(c->nodes);
-	begin_serving_all(c);
+	control_begin_serving_all(c);
 	return OK;
 }
 
@@ -823,7 +420,7 @@ control_begin(struct control *c, struct why *why)
 	notify_resume(c->notify);
 	if ((e = open_store(c, why)) == OK) {
 		nodes_watch_begin(c->nodes);
-		begin_serving_all(c);
+		control_begin_serving_all(c);
 	}
 	return e;
 }

@@ -63,7 +63,7 @@ FAULTS = [
      ["test_preview.py::test_preview_is_always_the_idle_color"]),
     ("an epoch goes back",
      [("src/store/store_redis_read.c", "\tif (r->epoch < v->record.epoch) {\n\t\tv->disputed", "\tif (false) {\n\t\tv->disputed"),
-      ("src/control/control.c", "if (s->known && r->epoch < s->record.epoch) {", "if (false) {")],
+      ("src/control/control_store.c", "if (s->known && r->epoch < s->record.epoch) {", "if (false) {")],
      ["test_fleet_faults.py::test_an_older_dump"]),
     ("a write that comes late moves traffic",
      [("src/store/redis_script.c", "FIELDS \")\\n\"\n\t\t\"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\\n\"",
