@@ -1,5 +1,5 @@
-/* certs.c - certificates that change while they are used.  Thread: main, but
- * for the work of jobs. */
+/* certs.c - certificates that change while they are used: what is shown, and when files are looked at again.
+ * Thread: main. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,48 +8,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "control/certs.h"
+#include "control/certs_private.h"
 #include "control/certs_watch.h"
 #include "control/engines.h"
-#include "control/publish.h"
 
 /* After the last change of a file; but not put off for ever. */
 #define SETTLE 0.3
 /* Where no change was told. */
 #define LOOK 60.0
 #define ROTATE (12 * 3600.0)
-
-/* So many services are read at a time, besides those that hang: each of them has a
- * helper for itself, so that a disk that does not answer delays no certificate of
- * another. */
-#define AT_ONCE 2
-#define HELPERS_MAX 64
-/* What takes longer hangs, seconds. */
-#define HANGS 1.0
-/* How long the end waits for those. */
+/* How long the end waits for files that hang. */
 #define GOODBYE 0.2
-
-/* The files of one service. */
-struct certs_job {
-	struct job job;
-	struct link link;	/* on jobs_list */
-	struct certs *certs;
-	struct certs_entry *entry;
-	uint64_t round;
-	double began;	/* clock_now() */
-	bool hangs;
-
-	/* The helper's. */
-	const struct service_config *config;
-	const struct config *whole;	/* that it is of; one reference */
-	bool all;	/* whether or not files changed */
-	uint64_t known;	/* mark of the files that were looked at last */
-	bool read;	/* they have changed: what follows was read */
-	enum err e;
-	struct certs_loaded loaded;
-	uint64_t mark;
-	struct why why;
-};
 
 /* -- what is shown ---------------------------------------------------------- */
 
@@ -63,8 +32,8 @@ take_contexts(struct service *s, const struct certs_loaded *l)
 	s->check_tls = tls_context_ref(l->check);
 }
 
-static bool
-is_admins(const struct certs_entry *e)
+bool
+certs_is_admins(const struct certs_entry *e)
 {
 	return e->service->ctl == NULL && strcmp(e->service->config->name, ADMIN_NET_NAME) == 0;
 }
@@ -78,12 +47,12 @@ tell_admin(const struct certs *c)
 		c->on_admin(c->on_admin_arg, tls_site_ref(e->loaded.site));
 }
 
-static void
-tell_of_site(struct certs *c, struct certs_entry *e)
+void
+certs_tell(struct certs *c, struct certs_entry *e)
 {
 	struct certs_loaded *l = &e->loaded;
 
-	if (is_admins(e)) {
+	if (certs_is_admins(e)) {
 		tell_admin(c);
 		return;
 	}
@@ -105,8 +74,8 @@ look_at_crl(struct certs_entry *e)
 	e->crl_lacks = lacks;
 }
 
-static void
-log_shown(struct certs_entry *e)
+void
+certs_log_shown(struct certs_entry *e)
 {
 	const char *warning = e->loaded.site != NULL ? tls_site_warning(e->loaded.site) : NULL;
 	char until[CLOCK_TEXT];
@@ -135,70 +104,7 @@ log_shown(struct certs_entry *e)
 	look_at_crl(e);
 }
 
-/* -- reading again ---------------------------------------------------------- */
-
-static void
-certs_work(struct job *job)
-{
-	struct certs_job *j = container_of(job, struct certs_job, job);
-	struct config_line at;
-
-	if (!certs_are_used(j->config) || (!j->all && certs_mark(j->config) == j->known))
-		return;
-	j->read = true;
-	j->mark = certs_mark(j->config);
-	j->e = certs_load(j->config, CERTS_STRICT, &j->loaded, &at, &j->why);
-}
-
-static bool
-is_same(const struct certs_loaded *a, const struct certs_loaded *b)
-{
-	if (a->mark != b->mark || a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (!tls_certificate_equal(a->certificates[i], b->certificates[i]))
-			return false;
-	return true;
-}
-
-static void
-take_loaded(struct certs *c, struct certs_entry *e, struct certs_job *r, struct certs_result *result)
-{
-	e->tried = r->mark;
-	if (r->e != OK) {
-		str_copy(e->problem, sizeof(e->problem), str_from(r->why.text));
-		LOG_ERROR("certs.refused", LS("service", e->service->config->name),
-			  LR(NULL, str_from(e->service->config->labels_json)), LS("reason", r->why.text),
-			  LS("hint", "what was shown before stays"));
-		if (result->refused++ == 0)
-			str_copy(result->problem, sizeof(result->problem), str_from(r->why.text));
-		return;
-	}
-	e->problem[0] = '\0';
-	if (is_same(&e->loaded, &r->loaded)) {
-		certs_loaded_free(&r->loaded);
-		return;
-	}
-	certs_loaded_free(&e->loaded);
-	e->loaded = r->loaded;
-	r->loaded = (struct certs_loaded){ 0 };
-	result->changed++;
-	tell_of_site(c, e);
-	log_shown(e);
-	if (is_admins(e))
-		return;
-	/* Behind it on the way to every thread: its acknowledgement is this one's, too. */
-	publish_now(e->service->ctl);
-	e->generation = e->service->generation + (e->service->ctl->dirty ? 1 : 0);
-}
-
-/* Of a service whose color is not known yet no client is accepted. */
-static void
-obey_yet(struct certs_entry *e)
-{
-	if (!e->service->known || e->service->acked >= e->generation)
-		e->obeyed = e->over;
-}
+/* -- when files change ----------------------------------------------------- */
 
 static void
 add_watch(void *arg, const char *path)
@@ -226,8 +132,8 @@ watch_all(struct certs *c)
 
 /* Links may lead elsewhere now.  No path is walked here that a helper is on: it may
  * lead to a disk that does not answer. */
-static void
-watch_again(struct certs *c, const struct certs_entry *e)
+void
+certs_watch_again(struct certs *c, const struct certs_entry *e)
 {
 	if (c->watch == NULL)
 		return;
@@ -236,196 +142,6 @@ watch_again(struct certs *c, const struct certs_entry *e)
 		return;
 	}
 	watch_all(c);
-}
-
-static void certs_on_read(struct job *j);
-
-static void
-start_reading(struct certs *c, struct certs_entry *e)
-{
-	struct certs_job *j = e->job = must_alloc(sizeof(*j));
-
-	*j = (struct certs_job){ .job = { .work = certs_work, .done = certs_on_read },
-				 .certs = c,
-				 .entry = e,
-				 .round = e->asked,
-				 .began = clock_now(),
-				 .config = e->service->config,
-				 .whole = config_ref(c->control->config),
-				 .all = e->all,
-				 .known = e->tried };
-	e->all = false;
-	list_init(&j->link);
-	list_append(&c->jobs_list, &j->link);
-	c->prompt++;
-	jobs_add(c->jobs, &j->job);
-}
-
-static void
-start_some(struct certs *c)
-{
-	struct link *l;
-
-	while (c->prompt < AT_ONCE && (l = list_first(&c->due)) != NULL) {
-		list_remove(l);
-		start_reading(c, list_entry(l, struct certs_entry, due));
-	}
-	if (c->prompt > 0 && !ev_is_active(&c->patience)) {
-		ev_timer_set(&c->patience, HANGS, 0.0);
-		ev_timer_start(c->control->loop, &c->patience);
-	}
-}
-
-static void
-certs_on_patience(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	struct certs *c = container_of(w, struct certs, patience);
-
-	(void)loop;
-	(void)revents;
-	LIST_EACH(link, &c->jobs_list) {
-		struct certs_job *j = list_entry(link, struct certs_job, link);
-
-		if (j->hangs || clock_now() - j->began < HANGS)
-			continue;
-		j->hangs = true;
-		c->prompt--;
-		LOG_WARN("certs.slow", LS("service", j->config->name), LR(NULL, str_from(j->config->labels_json)),
-			 LS("message", "its files have not been read for a second; what was shown before stays, and "
-			    "others do not wait: look at the disk they are on"));
-	}
-	start_some(c);
-}
-
-/* Those that waited for the last thread of the last service. */
-static void
-tell_waiting(struct certs *c)
-{
-	uint64_t over = c->round;
-
-	if (list_empty(&c->waiting))
-		return;
-	for (size_t i = 0; i < c->n && !c->closing; i++) {
-		const struct certs_entry *e = c->entries[i];
-
-		if (e != NULL && e->obeyed < e->asked && e->obeyed < over)
-			over = e->obeyed;
-	}
-	LIST_EACH(l, &c->waiting) {
-		struct certs_wait *w = list_entry(l, struct certs_wait, link);
-
-		if (w->round > over)
-			continue;
-		list_remove(l);
-		w->done(w, &w->result);
-	}
-}
-
-static void
-add_result(struct certs *c, const struct certs_entry *e, uint64_t before, const struct certs_result *r)
-{
-	LIST_EACH(l, &c->waiting) {
-		struct certs_wait *w = list_entry(l, struct certs_wait, link);
-
-		if (w->round <= before || w->round > e->over)
-			continue;
-		if (w->result.refused == 0)
-			memcpy(w->result.problem, r->problem, sizeof(r->problem));
-		w->result.changed += r->changed;
-		w->result.refused += r->refused;
-	}
-}
-
-static void
-certs_on_read(struct job *job)
-{
-	struct certs_job *j = container_of(job, struct certs_job, job);
-	struct certs_entry *e = j->entry;
-	struct certs_result result = { 0 };
-	struct certs *c = j->certs;
-	uint64_t before;
-
-	list_remove(&j->link);
-	c->prompt -= !j->hangs;
-	if (e == NULL) {	/* its service has gone, or has other files now */
-		certs_loaded_free(&j->loaded);
-		config_unref(&j->whole);
-		free(j);
-		if (!c->closing)
-			start_some(c);
-		return;
-	}
-	before = e->over;
-	e->job = NULL;
-	e->over = j->round;
-	if (j->read && c->closing)
-		certs_loaded_free(&j->loaded);
-	else if (j->read)
-		take_loaded(c, e, j, &result);
-	config_unref(&j->whole);
-	free(j);
-	obey_yet(e);
-	if (!c->closing) {
-		add_result(c, e, before, &result);
-		if (e->asked > e->over)
-			list_append(&c->due, &e->due);
-		start_some(c);
-		watch_again(c, e);
-	}
-	tell_waiting(c);
-}
-
-/* One round of all services; those under way are read once more after it. */
-static void
-begin_round(struct certs *c, bool all)
-{
-	bool any = false;
-
-	c->round++;
-	for (size_t i = 0; i < c->n; i++) {
-		struct certs_entry *e = c->entries[i];
-
-		/* Where there is none, the first is the one that is waited for. */
-		if (e == NULL || (!certs_are_used(e->service->config) && any))
-			continue;
-		any = true;
-		e->asked = c->round;
-		e->all |= all;
-		if (e->job == NULL && list_empty(&e->due))
-			list_append(&c->due, &e->due);
-	}
-	start_some(c);
-}
-
-static struct jobs *
-helpers_new(struct certs *c)
-{
-	return jobs_new_growing(c->control->loop, 1, HELPERS_MAX);
-}
-
-void
-certs_reload(struct certs *c, struct certs_wait *w)
-{
-	if (c->jobs == NULL)
-		c->jobs = helpers_new(c);
-	w->result = (struct certs_result){ 0 };
-	w->round = c->round + 1;
-	list_append(&c->waiting, &w->link);
-	begin_round(c, true);
-}
-
-void
-certs_on_acked(struct certs *c, const struct service *s)
-{
-	struct certs_entry *e;
-
-	if (c == NULL || list_empty(&c->waiting))
-		return;
-	e = s->index < c->n ? c->entries[s->index] : NULL;
-	if (e == NULL || e->service != s)
-		return;
-	obey_yet(e);
-	tell_waiting(c);
 }
 
 static void
@@ -445,7 +161,7 @@ certs_on_settle(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	(void)loop;
 	(void)revents;
-	begin_round(container_of(w, struct certs, settle), false);
+	certs_begin_round(container_of(w, struct certs, settle), false);
 }
 
 static void
@@ -455,7 +171,7 @@ certs_on_look(struct ev_loop *loop, ev_timer *w, int revents)
 
 	(void)loop;
 	(void)revents;
-	begin_round(c, false);
+	certs_begin_round(c, false);
 	for (size_t i = 0; i < c->n; i++)
 		if (c->entries[i] != NULL)
 			look_at_crl(c->entries[i]);
@@ -569,18 +285,6 @@ add_entry(struct certs *c, struct service *service)
 	return e;
 }
 
-/* A reading that is under way is of no use any more. */
-static void
-forget_reading(struct certs_entry *e)
-{
-	if (e->job != NULL)
-		e->job->entry = NULL;
-	e->job = NULL;
-	list_remove(&e->due);
-	e->over = e->asked;
-	e->obeyed = e->over;	/* what comes instead comes with a commit */
-}
-
 /* A core file would hold the keys; nor may others of our user look into our memory. */
 static enum err
 keep_secret(struct why *why)
@@ -599,7 +303,7 @@ begin_keeping(struct certs *c)
 	LOG_INFO("certs.opened", LB("ktls", tls_kernel_offers()));
 	certs_on_rotate(c->control->loop, &c->rotate, 0);
 	if (c->jobs == NULL)
-		c->jobs = helpers_new(c);
+		c->jobs = certs_helpers_new(c);
 	c->watch = certs_watch_new(c->control->loop, certs_on_change, c);
 	ev_timer_start(c->control->loop, &c->look);
 	ev_timer_start(c->control->loop, &c->rotate);
@@ -616,7 +320,7 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	list_init(&c->waiting);
 	list_init(&c->due);
 	list_init(&c->jobs_list);
-	ev_timer_init(&c->patience, certs_on_patience, HANGS, 0);
+	ev_timer_init(&c->patience, certs_on_patience, 0, 0);
 	ev_timer_init(&c->settle, certs_on_settle, SETTLE, 0);
 	ev_timer_init(&c->look, certs_on_look, LOOK, LOOK);
 	ev_timer_init(&c->rotate, certs_on_rotate, ROTATE, ROTATE);
@@ -634,8 +338,8 @@ certs_open(struct certs **cp, struct control *control, struct why *why)
 	for (size_t i = 0; i < c->n; i++) {
 		if (c->entries[i] == NULL || !certs_are_used(c->entries[i]->service->config))
 			continue;
-		tell_of_site(c, c->entries[i]);
-		log_shown(c->entries[i]);
+		certs_tell(c, c->entries[i]);
+		certs_log_shown(c->entries[i]);
 	}
 	watch_all(c);
 	return OK;
@@ -653,11 +357,11 @@ certs_remove(struct certs *c, const struct service *s)
 	struct certs_entry *e = certs_entry_of(c, s);
 
 	c->entries[certs_place(c, s)] = NULL;
-	forget_reading(e);
+	certs_forget_reading(e);
 	certs_loaded_free(&e->loaded);
 	free(e);
-	tell_waiting(c);
-	start_some(c);
+	certs_tell_waiting(c);
+	certs_start_some(c);
 }
 
 /* Moves it out of there. */
@@ -667,14 +371,14 @@ take_prepared(struct certs *c, struct certs_entry *e, struct certs_loaded *loade
 	struct service *s = e->service;
 	struct why why;
 
-	forget_reading(e);
+	certs_forget_reading(e);
 	certs_loaded_free(&e->loaded);
 	e->loaded = *loaded;
 	*loaded = (struct certs_loaded){ 0 };
 	e->tried = e->loaded.mark;
 	e->problem[0] = '\0';
 	take_contexts(s, &e->loaded);
-	log_shown(e);
+	certs_log_shown(e);
 	if (entry_has_keys(e) && keep_secret(&why) != OK)
 		LOG_ERROR("certs.dumpable", LS("reason", why.text));
 	if (!certs_are_used(s->config))
@@ -735,7 +439,7 @@ certs_reconfigure(struct certs *c, struct certs_prepared *prepared)
 			take_prepared(c, certs_entry_of(c, s), loaded);
 	}
 	reconfigure_admin(c, prepared);
-	tell_waiting(c);
+	certs_tell_waiting(c);
 }
 
 bool
@@ -752,7 +456,7 @@ certs_close(struct certs **cp)
 	jobs_leave(&c->jobs, GOODBYE);
 	/* What is left behind never does: it owns itself. */
 	left = !list_empty(&c->jobs_list);
-	tell_waiting(c);
+	certs_tell_waiting(c);
 	ev_timer_stop(c->control->loop, &c->patience);
 	ev_timer_stop(c->control->loop, &c->settle);
 	ev_timer_stop(c->control->loop, &c->look);
