@@ -1,261 +1,18 @@
 /* http2_stream.c - what an exchange asks of a stream of HTTP/2, and what becomes of it in frames.
  * Thread: owning worker. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "data/http/exchange.h"
 #include "data/http/http_answer.h"
 #include "data/http/http_buffers.h"
-#include "data/http2/http2_stream.h"
+#include "data/http2/http2_private.h"
 #include "data/proxy.h"
 #include "net/sock.h"
-#include "proto/http2_response.h"
 
 /* Of an answer that has not begun so much is read at least: its head has to be seen. */
 #define HEAD_LEAST 4096
 
-static struct http2_stream *
-http2_stream_of(const struct http_stream *s)
-{
-	struct http2_stream *st = container_of(s, struct http2_stream, stream);
-
-	CHECK(st->magic == HTTP2_STREAM_MAGIC);
-	return st;
-}
-
-static double
-now_of(const struct http2_stream *st)
-{
-	return http2_worker(st->conn)->now;
-}
-
-/* -- frames ------------------------------------------------------------------------ */
-
-void
-http2_put_reset(struct http2_conn *h, uint32_t id, enum http2_code code)
-{
-	char *p = http2_reserve(h, HTTP2_RST_STREAM_BYTES);
-
-	if (p == NULL)
-		return;
-	http2_put_rst_stream(p, id, code);
-	http2_wrote(h, HTTP2_RST_STREAM_BYTES);
-}
-
-/* A head as HTTP/1 has it, or with trailers the lines of those; returns the bytes of its frames, 0: it cannot be
- * sent. */
-static size_t
-put_block(struct http2_stream *st, struct str text, bool trailers, bool end)
-{
-	struct http2_conn *h = st->conn;
-	size_t most = HTTP2_RESPONSE_ROOM(text.n), n;
-	char *p = http2_reserve(h, HTTP2_HEADERS_BYTES(most, h->peer.frame));
-
-	if (p == NULL)
-		return 0;
-	n = trailers ? http2_trailers_encode(text, &h->encoder, p + HTTP2_FRAME_HEAD) :
-		       http2_response_write(text, &h->encoder, p + HTTP2_FRAME_HEAD);
-	if (n == 0 && !trailers)
-		return 0;
-	n = http2_frame_block(p, n, st->id, end, h->peer.frame);
-	http2_wrote(h, n);
-	st->ended |= end;
-	return n;
-}
-
-static size_t
-window_of(const struct http2_stream *st)
-{
-	int32_t w = st->send_window < st->conn->send_window ? st->send_window : st->conn->send_window;
-
-	return w > 0 ? (size_t)w : 0;
-}
-
-/* Bytes that the queue takes for a stream.  An answer's head and what came with it have half as much more: a body that
- * fills the queue as often as it is empty keeps none of them out. */
-static size_t
-queue_room(const struct http2_stream *st)
-{
-	size_t most = http2_config_of(st->conn)->max_memory / 4, used = buf_len(&st->conn->out);
-
-	if (!st->begun)
-		most += most / 2;
-	return used < most ? most - used : 0;
-}
-
-/* Sends what the windows and the queue let through; returns how much, -1: the connection is over. */
-static ssize_t
-put_data(struct http2_stream *st, const char *p, size_t n, bool last)
-{
-	struct http2_conn *h = st->conn;
-	size_t sent = 0;
-
-	while (sent < n) {
-		size_t most = window_of(st), frame = n - sent;
-		bool end;
-		char *q;
-
-		if (most == 0 || queue_room(st) == 0)
-			break;
-		if (frame > most)
-			frame = most;
-		if (frame > HTTP2_FRAME_DEFAULT)
-			frame = HTTP2_FRAME_DEFAULT;
-		if ((q = http2_reserve(h, HTTP2_FRAME_HEAD + frame)) == NULL)
-			return -1;
-		end = last && sent + frame == n;
-		q = http2_put_head(q, (uint32_t)frame, HTTP2_DATA, end ? HTTP2_F_END_STREAM : 0, st->id);
-		memcpy(q, p + sent, frame);
-		http2_wrote(h, HTTP2_FRAME_HEAD + frame);
-		st->send_window -= (int32_t)frame;
-		h->send_window -= (int32_t)frame;
-		/* Each may be answered by WINDOW_UPDATE of the stream, and of the connection. */
-		h->frames_sent += 2;
-		st->ended |= end;
-		sent += frame;
-	}
-	if (sent > 0) {
-		st->held_since = 0;
-		/* The others that wait for room have theirs first. */
-		list_remove(&st->link);
-		list_append(&h->streams, &st->link);
-	}
-	return (ssize_t)sent;
-}
-
-static void
-note_held(struct http2_stream *st)
-{
-	if (st->held_since == 0)
-		st->held_since = now_of(st);
-	http2_stall_watch(st->conn);
-}
-
-/* The answer's next bytes; what does not go now is held. */
-static bool
-send_data(struct http2_stream *st, struct str data, bool last)
-{
-	ssize_t sent = buf_len(&st->held) > 0 ? 0 : put_data(st, data.p, data.n, last);
-
-	if (sent < 0)
-		return false;
-	if ((size_t)sent == data.n)
-		return true;
-	st->held.max = buf_len(&st->held) + data.n - (size_t)sent;
-	if (!buf_append(&st->held, data.p + sent, data.n - (size_t)sent))
-		return false;
-	st->conn->held += data.n - (size_t)sent;
-	note_held(st);
-	return true;
-}
-
-/* All of the answer has come: its end follows what is held. */
-static bool
-end_answer(struct http2_stream *st)
-{
-	struct http2_conn *h = st->conn;
-	char *p;
-
-	st->ending = true;
-	if (st->ended || buf_len(&st->held) > 0)
-		return true;
-	if (buf_len(&st->trailers) > 0)
-		return put_block(st, buf_str(&st->trailers), true, true) > 0;
-	if ((p = http2_reserve(h, HTTP2_FRAME_HEAD)) == NULL)
-		return false;
-	http2_put_head(p, 0, HTTP2_DATA, HTTP2_F_END_STREAM, st->id);
-	http2_wrote(h, HTTP2_FRAME_HEAD);
-	st->ended = true;
-	return true;
-}
-
 /* -- the request ------------------------------------------------------------------- */
-
-bool
-http2_stream_take(struct http2_stream *st, const char *p, size_t n)
-{
-	static const char gap[HTTP2_CHUNK_GAP];
-
-	st->in.max = buf_len(&st->in) + n + sizeof(gap);
-	if (st->chunked && buf_len(&st->in) == 0 && n > 0 && !buf_append(&st->in, gap, sizeof(gap)))
-		return false;
-	return buf_append(&st->in, p, n);
-}
-
-/* What has come, as HTTP/1 frames it: one chunk, and the end if that has come.  False: memory is out. */
-static bool
-compose_body(struct http2_stream *st, struct str *text)
-{
-	struct str trailers = buf_str(&st->in_trailers);
-	char line[HTTP1_CHUNK_LINE];
-	size_t data = buf_len(&st->in), begin = 0, k;
-
-	*text = buf_str(&st->in);
-	if (!st->chunked)
-		return true;
-	st->in.max = data + trailers.n + 16;
-	if (data > 0) {
-		data -= HTTP2_CHUNK_GAP;
-		k = http1_chunk_line(data, line);
-		begin = HTTP2_CHUNK_GAP - k;
-		memcpy(st->in.data + st->in.start + begin, line, k);
-		if (!buf_append(&st->in, "\r\n", 2))
-			return false;
-	}
-	if (st->recv_done && (!buf_append(&st->in, "0\r\n", 3) || !buf_append(&st->in, trailers.p, trailers.n) ||
-			      !buf_append(&st->in, "\r\n", 2)))
-		return false;
-	*text = buf_str(&st->in);
-	text->p += begin;
-	text->n -= begin;
-	return true;
-}
-
-/* The backend has them. */
-static void
-credit_body(struct http2_stream *st)
-{
-	struct http2_conn *h = st->conn;
-	uint32_t n = st->unread;
-
-	st->unread = 0;
-	http2_credit(h, n);
-	if (st->recv_done)
-		return;
-	st->recv_owed += n;
-	if (st->recv_owed >= HTTP2_WINDOW_DEFAULT / 2) {
-		char *p = http2_reserve(h, HTTP2_WINDOW_UPDATE_BYTES);
-
-		if (p == NULL)
-			return;
-		http2_put_window_update(p, st->id, st->recv_owed);
-		http2_wrote(h, HTTP2_WINDOW_UPDATE_BYTES);
-		st->recv_window += (int32_t)st->recv_owed;
-		st->recv_owed = 0;
-	}
-}
-
-static enum pump_result
-read_http2_body(struct http_stream *s, struct body_pump *up, struct io *backend)
-{
-	struct http2_stream *st = http2_stream_of(s);
-	enum pump_result result = PUMP_OK;
-	struct str text;
-	size_t taken;
-
-	if (relay_flush(&up->relay, backend, &http2_worker(st->conn)->buffers) != RELAY_OK)
-		return PUMP_DESTINATION_FAILED;
-	if (!pump_is_blocked(up) && !pump_has_all(up) && (buf_len(&st->in) > 0 || st->recv_done)) {
-		if (!compose_body(st, &text))
-			return PUMP_NO_MEMORY;
-		if (text.n > 0)
-			result = pump_pass(up, (char *)(uintptr_t)text.p, text.n, backend, &taken);
-		buf_free(&st->in);
-	}
-	if (result == PUMP_OK && !pump_is_blocked(up) && buf_len(&st->in) == 0)
-		credit_body(st);
-	return result;
-}
 
 /* The frames behind a request are other streams'. */
 static enum pump_result
@@ -303,10 +60,10 @@ room_of_http2(struct http_stream *s)
 	struct http2_stream *st = http2_stream_of(s);
 	struct http2_conn *h = st->conn;
 	bool answering = s->exchange != NULL && s->exchange->answering;
-	size_t most = window_of(st), room = queue_room(st);
+	size_t most = http2_window_of(st), room = http2_queue_room(st);
 
 	if (answering && most == 0)
-		note_held(st);
+		http2_note_held(st);
 	/* The part that its window does not let through will be held. */
 	if (!answering && most < HEAD_LEAST)
 		most = h->held < http2_config_of(h)->max_memory / 4 ? HEAD_LEAST : 0;
@@ -347,13 +104,13 @@ write_http2_head(struct http_stream *s, const struct http1_head *h, const struct
 	if (done && !take_end(st, down))
 		return PUMP_NO_MEMORY;
 	bare = buf_len(&st->trailers) == 0;
-	*bytes = put_block(st, (struct str){ b->out, head }, false, done && bare && body.n == 0);
+	*bytes = http2_send_block(st, (struct str){ b->out, head }, false, done && bare && body.n == 0);
 	if (*bytes == 0)
 		return PUMP_NO_MEMORY;
 	st->headed |= final;
 	if (!final)
 		return PUMP_OK;
-	if (!send_data(st, body, done && bare) || (done && !end_answer(st)))
+	if (!http2_send_or_hold(st, body, done && bare) || (done && !http2_send_end(st)))
 		return PUMP_NO_MEMORY;
 	st->begun = true;
 	return PUMP_OK;
@@ -385,7 +142,7 @@ write_http2_body(struct http_stream *s, struct body_pump *down, struct io *from,
 		if (down->body.done && !take_end(st, down))
 			return PUMP_NO_MEMORY;
 		bare = buf_len(&st->trailers) == 0;
-		if (!send_data(st, data, down->body.done && bare) || (down->body.done && !end_answer(st)))
+		if (!http2_send_or_hold(st, data, down->body.done && bare) || (down->body.done && !http2_send_end(st)))
 			return PUMP_NO_MEMORY;
 		/* So much was there. */
 		if (down->relay.bytes - before + surplus->n < most && !io_pending(from))
@@ -416,8 +173,8 @@ answer_http2(struct http_stream *s, const struct http_answer *a, const struct ht
 	body = (struct str){ b->out + head, n - head };
 	*bytes = n;
 	st->headed = true;
-	return put_block(st, (struct str){ b->out, head }, false, body.n == 0) > 0 && send_data(st, body, true) &&
-	       end_answer(st);
+	return http2_send_block(st, (struct str){ b->out, head }, false, body.n == 0) > 0 && http2_send_or_hold(st, body, true) &&
+	       http2_send_end(st);
 }
 
 static uint64_t
@@ -437,7 +194,7 @@ static void
 finish_stream(struct http2_stream *st)
 {
 	const struct lane *l = st->conn->c->lane;
-	double now = now_of(st);
+	double now = http2_now_of(st);
 
 	if (st->recv_done || st->peer_reset) {
 		http2_stream_close(st);
@@ -455,7 +212,7 @@ finish_stream(struct http2_stream *st)
 	} else {
 		deadline_touch(l->http->rest_clock, &st->rest, now);
 	}
-	credit_body(st);
+	http2_credit_body(st);
 }
 
 void
@@ -526,7 +283,7 @@ const struct http_stream_ops http2_stream_ops = {
 	.framed = true,
 	.protocol = "HTTP/2",
 	.begins = begin_http2,
-	.read_body = read_http2_body,
+	.read_body = http2_read_body,
 	.read_ahead = read_http2_ahead,
 	.is_last = is_last_of_http2,
 	.is_gone = http2_client_is_gone,
@@ -654,7 +411,7 @@ http2_stream_fault(struct http2_stream *st, enum http2_reason reason)
 bool
 http2_stream_may_write(const struct http2_stream *st)
 {
-	return window_of(st) > 0 || (st->stream.exchange != NULL && !st->stream.exchange->answering);
+	return http2_window_of(st) > 0 || (st->stream.exchange != NULL && !st->stream.exchange->answering);
 }
 
 void
@@ -666,26 +423,6 @@ http2_stream_ready(struct http2_stream *st, bool readable, bool writable)
 		list_append(&st->conn->ready, &st->ready);
 }
 
-/* The windows have opened, perhaps: what is held goes on, and after it the end. */
-static void
-push_held(struct http2_stream *st)
-{
-	struct str all = buf_str(&st->held);
-	ssize_t sent = put_data(st, all.p, all.n, st->ending && buf_len(&st->trailers) == 0);
-
-	if (sent <= 0)
-		return;
-	st->conn->held -= (size_t)sent;
-	buf_consume(&st->held, (size_t)sent);
-	if (buf_len(&st->held) > 0) {
-		note_held(st);	/* by a window of a few bytes it is no less shut */
-		return;
-	}
-	buf_free(&st->held);
-	if (st->ending)
-		(void)end_answer(st);
-}
-
 void
 http2_stream_run(struct http2_stream *st)
 {
@@ -694,7 +431,7 @@ http2_stream_run(struct http2_stream *st)
 	st->readable = st->writable = false;
 	list_remove(&st->ready);
 	if (buf_len(&st->held) > 0)
-		push_held(st);
+		http2_push_held(st);
 	if (st->stream.exchange != NULL)
 		exchange_on_client(st->stream.exchange, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
 	else if (st->ended)
