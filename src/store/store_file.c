@@ -13,7 +13,6 @@
  *
  * Thread: main; the disk is the helper's (struct disk_job). */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -22,7 +21,7 @@
 #include "store/state_disk.h"
 #include "store/state_file.h"
 #include "store/state_orphans.h"
-#include "store/store.h"
+#include "store/store_file_private.h"
 
 #define STORE_FILE_MAGIC 0x73746f66u
 
@@ -30,27 +29,6 @@
  * happened; a disk that failed is tried again as often. */
 #define NOTES_EVERY 1.0
 #define RETRY_EVERY 5.0
-
-/* A write that waits, or is in the file now being written. */
-struct pending {
-	struct link link;
-	struct state_service *service;	/* NULL: it is about nodes */
-	struct state_pool *pool;	/* of those */
-	struct overlay nodes;
-	store_nodes_fn *nodes_done;
-	uint64_t expect_epoch;
-	bool saw_lock;	/* locked, as far as the caller knew */
-	struct record saw_claim;	/* what its claim was for the caller */
-	enum store_meaning means;
-	char token[CLAIM_HASH];	/* "": none is presented */
-	struct record next;
-	struct state_entry *entry;	/* NULL once it is in the history, or where none is wanted */
-	enum err verdict;	/* of the check against the record */
-	bool against_next;	/* a conflict with a write of the same file */
-	store_done_fn *done;
-	void *arg;
-	struct why why;
-};
 
 /* What the helper thread works on: its own copy of everything. */
 struct disk_job {
@@ -61,31 +39,6 @@ struct disk_job {
 	struct claims_write claims;
 	enum err result;
 	struct why why;
-};
-
-struct store_file {
-	struct store store;
-	uint32_t magic;
-	const struct config *config;
-	uint64_t configurations;	/* whose records have been told */
-	struct jobs *jobs;
-	struct ev_loop *loop;
-	bool opened;
-	struct state state;
-	struct state_disk disk;
-	struct state_claims claims;
-
-	struct link queue;	/* struct pending */
-	struct link writing;	/* those in the file now being written */
-	struct link entries;	/* their lines for the history, not in it yet */
-	struct link notes;	/* lines added meanwhile */
-	bool busy;	/* a file is being written */
-	bool delivering;	/* callbacks are being called */
-	bool dirty;	/* memory has lines, or the disk a doubt, that a write would settle */
-	bool up;	/* the last write went well */
-	double well;	/* clock_now() then */
-	double written;	/* clock_now() of the last attempt */
-	ev_timer soon;	/* begins a write; at once, or when notes have waited */
 };
 
 static struct store_file *
@@ -121,190 +74,6 @@ schedule(struct store_file *f)
 		rest = f->written + (f->up ? NOTES_EVERY : RETRY_EVERY) - clock_now();
 		write_within(f, rest > 0 ? rest : 0);
 	}
-}
-
-/* While a claim holds it takes its token, and a token is for one that holds. */
-static bool
-has_token(const struct record *is, const char *token)
-{
-	return strcmp(token, record_claimed(is, clock_wall_us()) ? is->claim.token : "") == 0;
-}
-
-/* Is the write still what its caller thought it was? */
-static void
-judge_pending(struct pending *p)
-{
-	struct state_service *v = p->service;
-	const struct record *is = &v->next;
-
-	if (!v->known) {
-		p->verdict = why_set(&p->why, E_UNKNOWN_SERVICE, "the store has no service \"%s\"", v->name);
-	} else if (is->epoch != p->expect_epoch) {
-		p->verdict = why_set(&p->why, E_CONFLICT, "%s is %s at epoch %llu, not at epoch %llu",
-				     v->name, color_word(is->color), (unsigned long long)is->epoch,
-				     (unsigned long long)p->expect_epoch);
-		p->against_next = v->record.epoch == p->expect_epoch;
-	} else if (is->lock.on != p->saw_lock) {
-		/* A lock has no epoch of its own: a write that did not know of it
-		 * would wipe it out. */
-		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
-				     is->lock.on ? "locked" : "unlocked");
-		p->against_next = v->record.lock.on == p->saw_lock;
-	} else if (p->means != STORE_LOCK && !has_token(is, p->token)) {
-		p->verdict = why_set(&p->why, E_CONFLICT, "%s is claimed by another, or not any more", v->name);
-	} else if (!record_same_claim(is, &p->saw_claim)) {
-		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
-				     is->claim.on ? "claimed" : "released");
-		p->against_next = record_same_claim(&v->record, &p->saw_claim);
-	} else if (!state_accept_record(&p->next) || p->next.epoch < is->epoch ||
-		   (p->next.color != is->color && p->next.epoch == is->epoch)) {
-		p->verdict = why_set(&p->why, E_INTERNAL, "%s at epoch %llu cannot become %s at epoch %llu",
-				     v->name, (unsigned long long)is->epoch, color_word(p->next.color),
-				     (unsigned long long)p->next.epoch);
-	} else {
-		p->verdict = OK;
-	}
-}
-
-static void
-judge_nodes(struct pending *p)
-{
-	const struct state_pool *pool = p->pool;
-
-	if (pool->next.version + 1 == p->nodes.version) {
-		p->verdict = OK;
-		return;
-	}
-	p->verdict =
-		why_set(&p->why, E_CONFLICT, "the nodes of %.64s were changed at the same time", pool->name);
-	p->against_next = pool->now.version + 1 == p->nodes.version;
-}
-
-static void
-stage_nodes(struct pending *p)
-{
-	judge_nodes(p);
-	if (p->verdict == OK)
-		overlay_copy(&p->pool->next, &p->nodes);
-}
-
-/* Takes the queue, in its order; true when anything of it is to be written. */
-static bool
-stage(struct store_file *f)
-{
-	bool any = false;
-
-	list_splice(&f->writing, &f->queue);
-	LIST_EACH(l, &f->writing) {
-		struct pending *p = list_entry(l, struct pending, link);
-
-		if (p->pool != NULL) {
-			stage_nodes(p);
-			any = any || p->verdict == OK;
-			continue;
-		}
-		judge_pending(p);
-		if (p->verdict != OK)
-			continue;
-		p->service->next = p->next;
-		if (p->entry != NULL)
-			list_append(&f->entries, &p->entry->link);
-		any = true;
-	}
-	return any;
-}
-
-static void
-remember_notes(struct store_file *f)
-{
-	LIST_EACH(l, &f->notes) {
-		struct state_entry *e = list_entry(l, struct state_entry, link);
-
-		list_remove(l);
-		state_remember(&f->state, &e);
-		f->dirty = true;
-	}
-}
-
-/* Does a reader of the file see what was written? */
-static bool
-in_place(enum err result)
-{
-	return result == OK || result == E_UNKNOWN;
-}
-
-/* The same for nodes. */
-static void
-answer_nodes(struct store_file *f, struct pending *p, enum err result, const struct why *why)
-{
-	bool kept = in_place(result);
-
-	if (p->verdict == OK && kept) {
-		overlay_copy(&p->pool->now, &p->nodes);
-		if (f->store.on_nodes != NULL)
-			f->store.on_nodes(f->store.arg, p->pool->name, &p->nodes);
-	}
-	if (p->verdict == OK || (p->against_next && !kept)) {
-		p->verdict = result;
-		p->why = *why;
-	}
-	p->nodes_done(p->arg, p->verdict, p->verdict == OK ? NULL : &p->why);
-	overlay_free(&p->nodes);
-}
-
-/* One write has its answer: memory follows, then its caller is told. */
-static void
-answer_pending(struct store_file *f, struct pending *p, enum err result, const struct why *why)
-{
-	struct state_service *v = p->service;
-	bool kept = in_place(result);
-	struct record now;
-
-	if (p->verdict == OK && kept) {
-		v->record = p->next;
-		if (p->entry != NULL)
-			state_remember(&f->state, &p->entry);
-		now = v->record;
-		if (f->store.on_record != NULL)
-			f->store.on_record(f->store.arg, v->name, &now);
-	} else {
-		now = v->record;
-	}
-	if (p->verdict == OK || (p->against_next && !kept)) {
-		/* What it was in conflict with has not happened either. */
-		p->verdict = result;
-		p->why = *why;
-	}
-	p->done(p->arg, p->verdict, v->known ? &now : NULL, p->verdict == OK ? NULL : &p->why);
-}
-
-/* The file was written, or not, or nothing of the batch needed one. */
-static void
-settle_batch(struct store_file *f, enum err result, const struct why *why)
-{
-	LIST_EACH(l, &f->entries)
-		list_remove(l);
-	if (!in_place(result)) {
-		for (size_t i = 0; i < f->state.n; i++)
-			f->state.services[i]->next = f->state.services[i]->record;
-		for (size_t i = 0; i < f->state.n_pools; i++)
-			overlay_copy(&f->state.pools[i]->next, &f->state.pools[i]->now);
-	}
-	f->delivering = true;
-	while (!list_empty(&f->writing)) {
-		struct pending *p = list_entry(list_first(&f->writing), struct pending, link);
-
-		list_remove(&p->link);
-		if (p->pool != NULL)
-			answer_nodes(f, p, result, why);
-		else
-			answer_pending(f, p, result, why);
-		if (p->entry != NULL)
-			state_entry_free(&p->entry);
-		free(p);
-	}
-	f->delivering = false;
-	remember_notes(f);
 }
 
 static void
@@ -349,7 +118,7 @@ disk_job_done(struct job *j)
 	CHECK(f->magic == STORE_FILE_MAGIC && f->busy);
 	f->busy = false;
 	note_health(f, d->result, &d->why);
-	settle_batch(f, d->result, &d->why);
+	store_file_settle(f, d->result, &d->why);
 	state_claims_end(&f->claims, &d->claims);
 	buf_free(&d->payload);
 	free(d);
@@ -386,14 +155,14 @@ store_file_begin(struct store_file *f)
 
 	CHECK(!f->busy && !f->delivering);
 	ev_timer_stop(f->loop, &f->soon);
-	if (!stage(f) && !f->dirty) {
-		settle_batch(f, OK, &why);
+	if (!store_file_stage(f) && !f->dirty) {
+		store_file_settle(f, OK, &why);
 		schedule(f);
 		return;
 	}
 	if ((d = disk_job_new(f, &why)) == NULL) {
 		note_health(f, E_NOT_DURABLE, &why);
-		settle_batch(f, E_NOT_DURABLE, &why);
+		store_file_settle(f, E_NOT_DURABLE, &why);
 		schedule(f);
 		return;
 	}
@@ -581,7 +350,7 @@ static void
 store_file_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg)
 {
 	struct store_file *f = store_file_of(s);
-	struct pending *p = must_alloc(sizeof(*p));
+	struct store_pending *p = must_alloc(sizeof(*p));
 
 	CHECK(f->opened);
 	p->service = state_add(&f->state, w->service);
@@ -604,7 +373,7 @@ store_file_write_nodes(struct store *s, const char *pool, const struct overlay *
 		       void *arg)
 {
 	struct store_file *f = store_file_of(s);
-	struct pending *p = must_alloc(sizeof(*p));
+	struct store_pending *p = must_alloc(sizeof(*p));
 
 	CHECK(f->opened);
 	p->pool = state_add_pool(&f->state, pool);
@@ -624,7 +393,7 @@ store_file_note(struct store *s, const struct audit_entry *entry)
 	CHECK(f->opened);
 	list_append(&f->notes, &e->link);
 	if (!f->busy && !f->delivering)
-		remember_notes(f);
+		store_file_remember_notes(f);
 	schedule(f);
 }
 
