@@ -1,7 +1,5 @@
 /* main.c - teald: reads the configuration, opens everything, serves, stops.
  * Thread: main. */
-#include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,18 +7,18 @@
 
 #include "app/teald/admin.h"
 #include "app/teald/admin_tls.h"
-#include "model/admin_token.h"
 #include "app/teald/against.h"
 #include "app/teald/check.h"
 #include "app/teald/engine_table.h"
 #include "app/teald/fallback.h"
 #include "app/teald/kernel_services.h"
 #include "app/teald/observe.h"
+#include "app/teald/options.h"
 #include "app/teald/startup.h"
 #include "app/teald/succession.h"
 #include "app/teald/supervised.h"
+#include "app/teald/teald.h"
 #include "app/teald/upgrade.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "base/standard.h"
@@ -29,190 +27,6 @@
 #include "control/reload.h"
 #include "data/proxy.h"
 #include "net/handed.h"
-
-#define EXIT_FAILED 1
-#define EXIT_USAGE 2
-/* Seconds: a second signal that comes sooner is the first one's echo. */
-#define SECOND_SIGNAL_AFTER 0.5
-
-struct teald {
-	struct ev_loop *loop;
-	const struct config *config;
-	struct service **services;
-	size_t n;
-	struct jobs *jobs;
-	struct store *store;
-	struct proxy *proxy;
-	struct kernel_services *kernel_services;	/* NULL: nothing of it is needed */
-	struct admin *admin;
-	struct observe *observe;
-	struct succession *succession;	/* NULL: no other process gave way to this one */
-	struct upgrade *upgrade;	/* NULL before it serves */
-	struct control control;
-	bool control_opened;
-	ev_signal term, interrupt, hangup, usr2;
-	unsigned signals;
-	double stopped_at;	/* clock_now() of the first of them */
-	struct reload_wait reload;	/* for SIGHUP */
-	bool reloading, again;	/* that is asked for; and once more behind it */
-	bool assume_initial;
-	bool failed;	/* while serving; why.text says how */
-	struct why why;
-};
-
-static const char usage[] =
-	"usage: teald -c FILE [-t [--user=NAME] [--print-ruleset] [--against=SOCKET]]\n"
-	"             [--assume-initial]\n"
-	"             [--no-supervisor | --max-restarts=N --watchdog=SEC]\n"
-	"       teald --new-token=NAME | --help | --version\n"
-	"\n"
-	"The load balancer of two colors.  Stays in the foreground, logs JSON lines\n"
-	"on stdout; SIGTERM drains and exits, a second one half a second later exits at\n"
-	"once.\n"
-	"\n"
-	"  -c, --config FILE   the configuration, see teal.conf(5)\n"
-	"  -t, --test          check the configuration, start nothing\n"
-	"  --user=NAME         with -t: check as that user, whose teald will read the files\n"
-	"  --print-ruleset     with -t: print the nftables rules for the services of\n"
-	"                      engine \"kernel\"\n"
-	"  --against=SOCKET    with -t: print what the file would change of the teald with\n"
-	"                      that admin socket\n"
-	"  --assume-initial    with Redis: services that neither Redis nor state_dir\n"
-	"                      knows begin with their `initial` color, before Redis\n"
-	"                      has answered\n"
-	"  --no-supervisor     serve in this process, which nothing starts again\n"
-	"  --max-restarts=N    end when the serving process died more often than that\n"
-	"                      within a minute (5)\n"
-	"  --watchdog=SEC      end a serving process whose main thread hangs for so\n"
-	"                      long (30), and start another; 0: never\n"
-	"  --new-token=NAME    make a token for the admin listener: its line for\n"
-	"                      admin.token_file on stdout, itself on stderr, once\n"
-	"  -V, --version       print the version\n"
-	"  -h, --help          print this\n"
-	"\n"
-	"Exit status: 0 stopped as asked, 1 could not start or was hurried,\n"
-	"2 wrong use or configuration.\n";
-
-struct options {
-	const char *config;
-	bool test;
-	bool print;
-	const char *against;	/* an admin socket; NULL: none */
-	const char *user;	/* of -t: who would serve; NULL: who asks, or the configuration's */
-	bool assume_initial;
-	bool successor;	/* of the process whose supervisor started this one */
-};
-
-/* The one moment at which there is the token itself. */
-static int
-print_new_token(const char *name)
-{
-	char token[ADMIN_TOKEN_TEXT];
-	struct buf line;
-
-	if (!admin_token_is_name(name)) {
-		fputs("teald: --new-token: a name is up to 56 of A-Z a-z 0-9 . _ -\n", stderr);
-		return EXIT_USAGE;
-	}
-	buf_init(&line, 1024);
-	if (!admin_token_make(name, token, &line)) {
-		fputs("teald: --new-token: the kernel gives no random numbers\n", stderr);
-		buf_free(&line);
-		return EXIT_FAILED;
-	}
-	fprintf(stderr, "%s\n", token);
-	explicit_bzero(token, sizeof(token));
-	printf("%.*s", (int)buf_len(&line), buf_str(&line).p);
-	buf_free(&line);
-	return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
-}
-
-/* Returns an exit status, or -1 to go on. */
-static int
-parse_options(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "test", no_argument, NULL, 't' },
-		{ "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "assume-initial", no_argument, NULL, 'a' },
-		{ "print-ruleset", no_argument, NULL, 'p' },
-		{ "against", required_argument, NULL, 'g' },
-		{ "user", required_argument, NULL, 'u' },
-		{ "new-token", required_argument, NULL, 'n' },
-		{ "successor", no_argument, NULL, 's' },
-		/* The supervisor has read these, and leaves them to be seen. */
-		{ "no-supervisor", no_argument, NULL, 'r' },
-		{ "max-restarts", required_argument, NULL, 'r' },
-		{ "watchdog", required_argument, NULL, 'r' },
-		{ 0 },
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "c:tVh", longs, NULL)) != -1)
-		switch (c) {
-		case 'c':
-			o->config = optarg;
-			break;
-		case 't':
-			o->test = true;
-			break;
-		case 'p':
-			o->print = true;
-			break;
-		case 'g':
-			o->against = optarg;
-			break;
-		case 'u':
-			o->user = optarg;
-			break;
-		case 'a':
-			o->assume_initial = true;
-			break;
-		case 's':	/* the supervisor's alone */
-			o->successor = true;
-			break;
-		case 'r':
-			break;
-		case 'n':
-			return print_new_token(optarg);
-		case 'V':
-			printf("teald %s\n", teal_version());
-			return 0;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		default:
-			fputs("try: teald --help\n", stderr);
-			return EXIT_USAGE;
-		}
-	if (optind < argc) {
-		fprintf(stderr, "teald: unexpected argument \"%s\"; try: teald --help\n", argv[optind]);
-		return EXIT_USAGE;
-	}
-	if (o->print && !o->test) {
-		fputs("teald: --print-ruleset goes with -t: nothing is started\n", stderr);
-		return EXIT_USAGE;
-	}
-	if (o->user != NULL && !o->test) {
-		fputs("teald: --user goes with -t; who serves is the user that starts teald, or user in the configuration\n", stderr);
-		return EXIT_USAGE;
-	}
-	if (o->against != NULL && !o->test) {
-		fputs("teald: --against goes with -t: nothing is started\n", stderr);
-		return EXIT_USAGE;
-	}
-	if (o->successor != succession_is_on()) {
-		fputs("teald: --successor is for the supervisor, which starts one when an upgrade is asked for\n", stderr);
-		return EXIT_USAGE;
-	}
-	if (o->config == NULL) {
-		fputs("teald: no configuration given; use: teald -c FILE\n", stderr);
-		return EXIT_USAGE;
-	}
-	return -1;
-}
 
 /* A start does not wait for names; a test tells of them. */
 static enum err
@@ -255,90 +69,6 @@ static void
 teald_on_refused(void *arg, struct service *s)
 {
 	control_backend_refused(arg, s);
-}
-
-static void
-stop_on_signal(struct teald *t, int signum)
-{
-	LOG_INFO("teald.signal", LS("signal", signum == SIGINT ? "SIGINT" : "SIGTERM"));
-	if (t->signals++ == 0) {
-		t->stopped_at = clock_now();
-		stop_begin(&t->control);
-		return;
-	}
-	/* timeout(1), and who signals a process and its group, sends two at once. */
-	if (clock_now() - t->stopped_at < SECOND_SIGNAL_AFTER)
-		return;
-	LOG_WARN("teald.hurried", LS("reason", "a second signal: connections are cut"));
-	log_stop(0.2);
-	_exit(EXIT_FAILED);
-}
-
-static void
-teald_on_term(struct ev_loop *loop, ev_signal *w, int revents)
-{
-	(void)loop;
-	(void)revents;
-	stop_on_signal(container_of(w, struct teald, term), w->signum);
-}
-
-static void
-teald_on_interrupt(struct ev_loop *loop, ev_signal *w, int revents)
-{
-	(void)loop;
-	(void)revents;
-	stop_on_signal(container_of(w, struct teald, interrupt), w->signum);
-}
-
-static void reload_on_hangup(struct teald *t);
-
-static void
-hangup_on_done(struct reload_wait *w, const struct reload_result *result)
-{
-	struct teald *t = container_of(w, struct teald, reload);
-
-	(void)result;	/* the log has it */
-	t->reloading = false;
-	if (t->again && t->control.life <= LIFE_SERVING) {
-		t->again = false;
-		reload_on_hangup(t);
-	}
-}
-
-/* However many come while a file is read, it is read once more. */
-static void
-reload_on_hangup(struct teald *t)
-{
-	t->again = t->reloading;
-	if (t->reloading || t->control.reloads == NULL || t->control.life > LIFE_SERVING)
-		return;
-	t->reloading = true;
-	t->reload = (struct reload_wait){ .done = hangup_on_done };
-	str_copy(t->reload.by, sizeof(t->reload.by), STR("SIGHUP"));
-	reload_ask(t->control.reloads, &t->reload);
-}
-
-static void
-teald_on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
-{
-	struct teald *t = container_of(w, struct teald, hangup);
-
-	(void)loop;
-	(void)revents;
-	LOG_INFO("teald.signal", LS("signal", "SIGHUP"));
-	reload_on_hangup(t);
-}
-
-static void
-teald_on_usr2(struct ev_loop *loop, ev_signal *w, int revents)
-{
-	struct teald *t = container_of(w, struct teald, usr2);
-
-	(void)loop;
-	(void)revents;
-	LOG_INFO("teald.signal", LS("signal", "SIGUSR2"));
-	if (t->upgrade != NULL)
-		upgrade_on_signal(t->upgrade);
 }
 
 static void
@@ -476,7 +206,7 @@ teald_on_take_over(void *arg, bool reload)
 	reload_opened(t->control.reloads, false);
 	supervised_settle();
 	if (reload)
-		reload_on_hangup(t);
+		teald_reload(t);
 }
 
 static void
@@ -584,33 +314,6 @@ close_all(struct teald *t)
 	free(t->services);
 }
 
-/* A hangup that comes while teald begins waits, for the file may have been read already; so
- * does what asks for an upgrade. */
-static void
-hold_hangups(int how)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR2);
-	sigprocmask(how, &set, NULL);
-}
-
-static void
-watch_signals(struct teald *t)
-{
-	signal(SIGPIPE, SIG_IGN);
-	ev_signal_init(&t->term, teald_on_term, SIGTERM);
-	ev_signal_init(&t->interrupt, teald_on_interrupt, SIGINT);
-	ev_signal_init(&t->hangup, teald_on_hangup, SIGHUP);
-	ev_signal_start(t->loop, &t->term);
-	ev_signal_start(t->loop, &t->interrupt);
-	ev_signal_start(t->loop, &t->hangup);
-	ev_signal_init(&t->usr2, teald_on_usr2, SIGUSR2);
-	ev_signal_start(t->loop, &t->usr2);
-}
-
 /* What is wrong in the configuration stays wrong; what could not be read or looked
  * up at this moment may be there at the next start, which the unit makes. */
 static int
@@ -639,7 +342,7 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 	log_set_level(config->log.level);
 	if (config->log.to_syslog)
 		log_set_syslog(&config->log.syslog);
-	watch_signals(&t);
+	signals_watch(&t);
 	fallback_log();
 	LOG_INFO("teald.starting", LS("version", teal_version()), LI("pid", getpid()), LS("config", config->path),
 		 LU("workers", config->workers), LU("services", config->n_services));
@@ -648,7 +351,7 @@ serve_until_stopped(const struct config **cp, bool assume_initial)
 		reload_opened(t.control.reloads, fallback_is_taken());
 	/* The workers are there already. */
 	slice_shorten();
-	hold_hangups(SIG_UNBLOCK);
+	signals_hold(SIG_UNBLOCK);
 	if (e == OK)
 		ev_run(t.loop, 0);
 	if (t.failed)
@@ -684,12 +387,12 @@ main(int argc, char **argv)
 	enum err e;
 	int status;
 
-	hold_hangups(SIG_BLOCK);
+	signals_hold(SIG_BLOCK);
 	standard_descriptors();
 	supervised_join();
 	if (succession_join())
 		handed_borrow();
-	status = parse_options(argc, argv, &o);
+	status = options_parse(argc, argv, &o);
 	if (status >= 0)
 		return status;
 	if (o.user != NULL && check_as_user(o.user, &why) != OK) {
