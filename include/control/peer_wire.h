@@ -63,6 +63,7 @@ enum peer_tag {
 	PEER_T_CLAIM = 25,	/* row of AT_US, BY, REASON, EPOCH, UNTIL_US, TOKEN; absent: not claimed */
 	PEER_T_UNTIL_US = 26,
 	PEER_T_TOKEN = 27,	/* str: hashed */
+	PEER_T_REVISION = 30,	/* str; absent: of that service alone */
 	PEER_T_REFUSE = 24,	/* nothing new is taken: the store is too old */
 
 	/* PEER_STATE_SERVICE. */

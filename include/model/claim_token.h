@@ -1,5 +1,5 @@
 /* claim_token.h - the token that a claim is known by: the job has it, the store only its
- * hash.  Any thread. */
+ * hash; and the name of a change of several services.  Any thread. */
 #ifndef MODEL_CLAIM_TOKEN_H
 #define MODEL_CLAIM_TOKEN_H
 
@@ -16,5 +16,12 @@ bool claim_token_new(char token[CLAIM_TOKEN]);
 void claim_hash(struct str token, char hash[CLAIM_HASH]);
 /* Has it the shape of a hash?  What the store says may be anything. */
 bool claim_is_hash(const char *text);
+
+#define REVISION_WORD 9	/* with NUL: 32 random bits, in hex */
+
+/* A new one.  False when the kernel gives no random numbers. */
+bool revision_new(char revision[REVISION_WORD]);
+/* Has it the shape of one? */
+bool revision_is_word(struct str text);
 
 #endif

@@ -31,6 +31,7 @@ struct record {
 	char by[RECORD_NAME];
 	char reason[RECORD_REASON];
 	bool forced;	/* that change skipped the gate: others obey without asking theirs */
+	char revision[REVISION_WORD];	/* of the flip of several services that made it, the same in all of them; "": of this one alone */
 	struct {
 		bool on;
 		int64_t at_us;
@@ -75,6 +76,7 @@ struct audit_entry {
 	char expect[32];	/* as given, "" when not */
 	char result[24];	/* "ok" or an error word */
 	char host[RECORD_NAME];	/* the machine of the teald that was asked */
+	char revision[REVISION_WORD];	/* as in the record; "" where there is none */
 };
 
 /* This machine's name, for audit_entry.host. */

@@ -15,7 +15,7 @@ struct redis_script {
  * the time (seconds and us), each service's fields, each heartbeat, the ids of
  * those that said goodbye, and each pool's fields. */
 extern struct redis_script redis_script_read;
-/* Writes one service: see redis_script.c for its arguments. */
+/* Writes one service, or several as one: see redis_script.c for its arguments. */
 extern struct redis_script redis_script_write;
 /* Writes one pool's nodes: likewise. */
 extern struct redis_script redis_script_nodes;

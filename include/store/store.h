@@ -32,6 +32,7 @@ struct store_write {
 	struct record next;
 	struct audit_entry entry;	/* goes into the history with it ... */
 	bool unnoted;			/* ... unless the history has a line of it already */
+	bool same;	/* of several: it is only compared, and stays what it is */
 };
 
 /* now: the record as the store has it after the attempt (NULL when it could
@@ -39,7 +40,8 @@ struct store_write {
  * the write went over what was disputed.  E_CONFLICT: the epoch was another.
  * E_NOT_DURABLE, E_STORE: nothing was changed.  E_UNKNOWN: it did not say, or
  * what it has now may not survive a crash; with a now, that is what to obey.
- * Never called from inside write(). */
+ * Of several a conflict without a sentence is another's: this one was as expected, and is not written
+ * either. */
 typedef void store_done_fn(void *arg, enum err e, const struct record *now, const struct why *why);
 
 /* entries: oldest first, the receiver's until the callback returns. */
@@ -71,6 +73,9 @@ struct store {
 	 * it has no such service), then on_ready(). */
 	enum err (*open)(struct store *s, struct why *why);
 	void (*write)(struct store *s, const struct store_write *w, store_done_fn *done, void *arg);
+	/* Several that mean a color, of as many services, as one: all are written, or none.  done is called for
+	 * each, with its arg, once all records have been told. */
+	void (*write_all)(struct store *s, const struct store_write *w, size_t n, store_done_fn *done, void *const *args);
 	/* Adds a line to the history without changing a record (a refused
 	 * flip); best effort, durable with the next write at the latest. */
 	void (*note)(struct store *s, const struct audit_entry *entry);

@@ -17,6 +17,8 @@ struct store_pending {
 	struct overlay nodes;
 	store_nodes_fn *nodes_done;
 	uint64_t expect_epoch;
+	uint64_t batch;	/* the same for those that are written as one, which stand side by side */
+	bool same;	/* it is only compared */
 	bool saw_lock;	/* locked, as far as the caller knew */
 	struct record saw_claim;	/* what its claim was for the caller */
 	enum store_meaning means;
@@ -46,6 +48,7 @@ struct store_file {
 	struct link writing;	/* those in the file now being written */
 	struct link entries;	/* their lines for the history, not in it yet */
 	struct link notes;	/* lines added meanwhile */
+	uint64_t batches;	/* writes so far */
 	bool busy;	/* a file is being written */
 	bool delivering;	/* callbacks are being called */
 	bool dirty;	/* memory has lines, or the disk a doubt, that a write would settle */

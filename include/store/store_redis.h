@@ -72,6 +72,8 @@ struct doubt {
 	int64_t deadline_us;	/* Redis's clock: executed later it writes nothing */
 	char where[288];	/* the server it was sent to */
 	double since, give_up;	/* clock_now() */
+	uint64_t batch;	/* the same for those of one write: all were written, or none */
+	bool same;	/* it was only compared */
 	store_done_fn *done;
 	void *arg;
 };
@@ -111,6 +113,7 @@ struct store_redis {
 	bool beaten;	/* a heartbeat of this identity has arrived */
 	bool beating, beat_again;	/* a heartbeat is under way; another is due */
 	bool leaving, left;
+	uint64_t batches;	/* writes in doubt so far */
 	unsigned under_way;	/* commands without answer */
 	bool last_known_due;	/* state_dir's word counts if Redis does not answer soon */
 	ev_timer poll, beat, doubt_timer, last_known;
@@ -151,6 +154,8 @@ void store_redis_refresh(struct store *s, store_refreshed_fn *done, void *arg);
 
 /* store_redis_write.c: changing it. */
 void store_redis_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg);
+void store_redis_write_all(struct store *s, const struct store_write *w, size_t n, store_done_fn *done,
+			   void *const *args);
 void store_redis_note(struct store *s, const struct audit_entry *entry);
 void store_redis_history(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
 /* Brings the store forward to what this teald knows, or tells it of a service

@@ -124,6 +124,7 @@ commit_flip(struct flip *f)
 	memcpy(w.next.by, q->by.user, sizeof(w.next.by));
 	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
 	w.next.forced = q->force;
+	w.next.revision[0] = '\0';
 	if (q->token[0] != '\0') {
 		w.token = q->token;
 		w.next.claim.on = q->keep_claim;

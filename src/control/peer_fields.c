@@ -115,6 +115,8 @@ peer_put_record(struct buf *b, const struct record *r)
 	peer_put_str(b, PEER_T_BY, r->by);
 	peer_put_str(b, PEER_T_REASON, r->reason);
 	tlv_u64(b, PEER_T_FORCED, r->forced);
+	if (r->revision[0] != '\0')
+		peer_put_str(b, PEER_T_REVISION, r->revision);
 	if (r->lock.on) {
 		lock = tlv_open(b, PEER_T_LOCK);
 		tlv_u64(b, PEER_T_AT_US, (uint64_t)r->lock.at_us);
@@ -142,6 +144,7 @@ peer_take_record(struct str row, struct record *out)
 	take_text(out->by, sizeof(out->by), r, PEER_T_BY);
 	take_text(out->reason, sizeof(out->reason), r, PEER_T_REASON);
 	out->forced = peer_u64(r, PEER_T_FORCED) != 0;
+	take_text(out->revision, sizeof(out->revision), r, PEER_T_REVISION);
 	if (peer_has(r, PEER_T_CLAIM))
 		take_claim(peer_str(r, PEER_T_CLAIM), out);
 	if (!peer_has(r, PEER_T_LOCK))

@@ -1,4 +1,4 @@
-/* claim_token.c - tokens of claims.  Any thread. */
+/* claim_token.c - tokens of claims, and names of revisions.  Any thread. */
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,15 +25,35 @@ is_hex_of(const char *text, size_t n, size_t wanted)
 	return true;
 }
 
+static bool
+put_random(size_t digits, char *text)
+{
+	unsigned char bytes[(CLAIM_TOKEN - 1) / 2];
+	size_t n = digits / 2;
+
+	CHECK(n <= sizeof(bytes));
+	if (getrandom(bytes, n, 0) != (ssize_t)n)
+		return false;
+	put_hex(bytes, n, text);
+	return true;
+}
+
 bool
 claim_token_new(char token[CLAIM_TOKEN])
 {
-	unsigned char bytes[(CLAIM_TOKEN - 1) / 2];
+	return put_random(CLAIM_TOKEN - 1, token);
+}
 
-	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-		return false;
-	put_hex(bytes, sizeof(bytes), token);
-	return true;
+bool
+revision_new(char revision[REVISION_WORD])
+{
+	return put_random(REVISION_WORD - 1, revision);
+}
+
+bool
+revision_is_word(struct str text)
+{
+	return is_hex_of(text.p, text.n, REVISION_WORD - 1);
 }
 
 void

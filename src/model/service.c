@@ -55,7 +55,7 @@ record_same(const struct record *a, const struct record *b)
 {
 	return a->color == b->color && a->epoch == b->epoch && a->change == b->change && a->at_us == b->at_us &&
 	       a->forced == b->forced && strcmp(a->by, b->by) == 0 && strcmp(a->reason, b->reason) == 0 &&
-	       record_same_lock(a, b) && record_same_claim(a, b);
+	       strcmp(a->revision, b->revision) == 0 && record_same_lock(a, b) && record_same_claim(a, b);
 }
 
 bool

@@ -98,6 +98,10 @@ redis_record_format(const struct record *r, struct redis_record_text *out)
 	format_lock(r, out->locked, sizeof(out->locked));
 	snprintf(out->forced, sizeof(out->forced), "%s", r->forced ? "1" : "");
 	format_claim(r, out->claimed, sizeof(out->claimed));
+	/* A teald that knows no revisions leaves the field as it is. */
+	out->revision[0] = '\0';
+	if (r->revision[0] != '\0')
+		snprintf(out->revision, sizeof(out->revision), "%s@%llu", r->revision, (unsigned long long)r->epoch);
 }
 
 /* NULL for nil, or for what is no text. */
@@ -150,6 +154,19 @@ parse_claim(const char *text, struct record *r)
 	return ok;
 }
 
+/* Of another epoch, or no such text: it says nothing of the record as it is. */
+static void
+parse_revision(const char *text, struct record *r)
+{
+	const char *at = strchr(text, '@');
+	uint64_t epoch;
+
+	if (at == NULL || !str_to_u64(str_from(at + 1), UINT64_MAX, &epoch) || epoch != r->epoch ||
+	    !revision_is_word((struct str){ text, (size_t)(at - text) }))
+		return;
+	str_copy(r->revision, sizeof(r->revision), (struct str){ text, (size_t)(at - text) });
+}
+
 enum err
 redis_record_parse(const redisReply *reply, struct record *out, bool *exists, struct why *why)
 {
@@ -194,6 +211,8 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 	if (reply->element[9]->type != REDIS_REPLY_NIL &&
 	    (text[9] == NULL || (text[9][0] != '\0' && !parse_claim(text[9], out))))
 		return why_set(why, E_STORE, "the field claimed is not what Teal writes there");
+	if (text[10] != NULL)
+		parse_revision(text[10], out);
 	*exists = true;
 	return OK;
 }
@@ -220,22 +239,24 @@ redis_entry_format(const struct audit_entry *a, struct buf *out)
 	json_cstr(&j, "expect", a->expect);
 	json_cstr(&j, "result", a->result);
 	json_cstr(&j, "host", a->host);
+	if (a->revision[0] != '\0')
+		json_cstr(&j, "revision", a->revision);
 	json_object_end(&j);
 }
 
 bool
 redis_entry_parse(struct str text, struct audit_entry *out)
 {
-	const char *service, *change, *from, *to, *by, *reason, *expect, *result, *host = "";
+	const char *service, *change, *from, *to, *by, *reason, *expect, *result, *host = "", *revision = "";
 	json_int_t at, epoch, uid, pid;
 	json_t *o = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
 	bool ok;
 
 	memset(out, 0, sizeof(*out));
-	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s}", "service",
+	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s, s?:s}", "service",
 			 &service, "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to,
 			 "by", &by, "uid", &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result",
-			 &result, "host", &host) == 0 &&
+			 &result, "host", &host, "revision", &revision) == 0 &&
 	     at >= 0 && at <= CLOCK_US_MAX && epoch >= 0 && change_from_word(change, &out->change) &&
 	     color_from_word(str_from(from), &out->from) && color_from_word(str_from(to), &out->to);
 	if (ok) {
@@ -249,6 +270,8 @@ redis_entry_parse(struct str text, struct audit_entry *out)
 		str_copy(out->expect, sizeof(out->expect), str_from(expect));
 		str_copy(out->result, sizeof(out->result), str_from(result));
 		str_copy(out->host, sizeof(out->host), str_from(host));
+		if (revision_is_word(str_from(revision)))
+			str_copy(out->revision, sizeof(out->revision), str_from(revision));
 	}
 	json_decref(o);
 	return ok;

@@ -9,7 +9,8 @@
 /* -- the scripts ------------------------------------------------------------------- */
 
 #define POOL_FIELDS "'version', 'nodes', 'forced', 'terms'"
-#define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced', 'claimed'"
+#define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced', 'claimed', " \
+	"'revision'"
 
 struct redis_script redis_script_read = {
 	.text = "local t = redis.call('TIME')\n"
@@ -33,11 +34,12 @@ struct redis_script redis_script_read = {
 		"return { t[1], t[2], services, beats, left.err and {} or left, pools }\n",
 };
 
-/* KEYS: the service's hash, the stream.
- * ARGV: 1 deadline (us), 2 mode, 3 epoch it must have ('0': none),
- *       4-12 the fields, 13 channel, 14 service, 15 history line or '', 16 length of the stream,
- *       17 the lock it must have, as seen; '' for none,
- *       18 the claim to write, 19 the hash of the token that is presented; '' for none.
+/* KEYS: the stream, the hashes of the services.
+ * ARGV: 1 deadline (us), 2 mode, 3 channel, 4 length of the stream, and for each service:
+ *       1 service, 2 epoch it must have ('0': none), 3 the lock it must have, as seen; '' for none,
+ *       4 the hash of the token that is presented; '' for none, 5 history line or '',
+ *       6 'same' where it is only compared, 7-17 the fields.
+ * All of them are written, or none: each is compared before the first is written.
  * mode 'cas': another color.  The epoch must be that one, and it must be locked or not as seen, since a
  * lock has no epoch of its own: a flip must not pass a lock it does not know.  The lock stays what it is.
  * mode 'lock': epoch and lock must be those, and only the lock is written.
@@ -46,46 +48,62 @@ struct redis_script redis_script_read = {
  * A claim holds at the epoch it was made at, and until its time by this clock: then modes 'cas' and 'claim'
  * need its token; a token whose claim does not hold is a conflict.  A color with a token writes the claim, too.
  * The time is Redis's own, so a command that waited too long in a queue, or in
- * a stopped server's socket, writes nothing. */
+ * a stopped server's socket, writes nothing.
+ * Answers: a word, the fields of each as they are now, and '1' for each that was in conflict. */
 struct redis_script redis_script_write = {
 	.text = "if redis.replicate_commands then redis.replicate_commands() end\n"
 		"local t = redis.call('TIME')\n"
-		"local is = redis.call('HMGET', KEYS[1], " FIELDS ")\n"
-		"if t[1] * 1000000 + t[2] > tonumber(ARGV[1]) then return { 'late', is } end\n"
-		"local epoch = is[2] or '0'\n"
-		"local locked = is[8] or ''\n"
-		"local holder = ''\n"
-		"if is[10] and is[10] ~= '' then\n"
-		"  local ok, claim = pcall(cjson.decode, is[10])\n"
-		"  if ok and type(claim) == 'table' and tonumber(claim['epoch']) == tonumber(epoch) and\n"
-		"    (tonumber(claim['until_us']) or 0) > t[1] * 1000000 + t[2] then\n"
-		"    holder = claim['token']\n"
+		"local now, mode, n = t[1] * 1000000 + t[2], ARGV[2], #KEYS - 1\n"
+		"local each = (#ARGV - 4) / n\n"
+		"local was, is, bad, any = {}, {}, {}, false\n"
+		"for i = 1, n do\n"
+		"  local was_i = redis.call('HMGET', KEYS[i + 1], " FIELDS ")\n"
+		"  local a = 4 + (i - 1) * each\n"
+		"  local epoch, locked, holder, other = was_i[2] or '0', was_i[8] or '', '', false\n"
+		"  if was_i[10] and was_i[10] ~= '' then\n"
+		"    local ok, claim = pcall(cjson.decode, was_i[10])\n"
+		"    if ok and type(claim) == 'table' and tonumber(claim['epoch']) == tonumber(epoch) and\n"
+		"      (tonumber(claim['until_us']) or 0) > now then\n"
+		"      holder = claim['token']\n"
+		"    end\n"
 		"  end\n"
+		"  if mode == 'forward' then\n"
+		"    other = (tonumber(epoch) or 0) >= tonumber(ARGV[a + 8])\n"
+		"  else\n"
+		"    other = tonumber(epoch) ~= tonumber(ARGV[a + 2]) or (ARGV[a + 6] ~= 'same' and (\n"
+		"      (locked ~= '') ~= (ARGV[a + 3] ~= '')\n"
+		"      or (mode == 'lock' and locked ~= ARGV[a + 3])\n"
+		"      or (mode ~= 'lock' and holder ~= ARGV[a + 4])))\n"
+		"  end\n"
+		"  was[i], bad[i] = was_i, other and '1' or ''\n"
+		"  any = any or other\n"
 		"end\n"
-		"local other\n"
-		"if ARGV[2] == 'forward' then\n"
-		"  other = (tonumber(epoch) or 0) >= tonumber(ARGV[5])\n"
-		"else\n"
-		"  other = tonumber(epoch) ~= tonumber(ARGV[3]) or (locked ~= '') ~= (ARGV[17] ~= '')\n"
-		"    or (ARGV[2] == 'lock' and locked ~= ARGV[17])\n"
-		"    or (ARGV[2] ~= 'lock' and holder ~= ARGV[19])\n"
+		"if now > tonumber(ARGV[1]) then return { 'late', was, bad } end\n"
+		"if any then return { 'conflict', was, bad } end\n"
+		"for i = 1, n do\n"
+		"  local key, a = KEYS[i + 1], 4 + (i - 1) * each\n"
+		"  if ARGV[a + 6] ~= 'same' then\n"
+		"    local new = a + 6\n"
+		"    if mode == 'cas' or mode == 'forward' then\n"
+		"      redis.call('HSET', key, 'color', ARGV[new + 1], 'epoch', ARGV[new + 2], 'previous', ARGV[new + 3],\n"
+		"        'change', ARGV[new + 4], 'by', ARGV[new + 5], 'at', ARGV[new + 6], 'reason', ARGV[new + 7],\n"
+		"        'forced', ARGV[new + 9])\n"
+		"      if was[i][11] or ARGV[new + 11] ~= '' then redis.call('HSET', key, 'revision', ARGV[new + 11]) end\n"
+		"    end\n"
+		"    if mode == 'lock' or mode == 'forward' or not was[i][8] then\n"
+		"      redis.call('HSET', key, 'locked', ARGV[new + 8])\n"
+		"    end\n"
+		"    if mode == 'claim' or ARGV[a + 4] ~= '' or (mode == 'forward' and (ARGV[new + 10] ~= '' or was[i][10])) then\n"
+		"      redis.call('HSET', key, 'claimed', ARGV[new + 10])\n"
+		"    end\n"
+		"    if ARGV[a + 5] ~= '' then\n"
+		"      redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'service', ARGV[a + 1], 'entry', ARGV[a + 5])\n"
+		"    end\n"
+		"    redis.pcall('PUBLISH', ARGV[3], ARGV[a + 1])\n"
+		"  end\n"
+		"  is[i] = redis.call('HMGET', key, " FIELDS ")\n"
 		"end\n"
-		"if other then return { 'conflict', is } end\n"
-		"if ARGV[2] == 'cas' or ARGV[2] == 'forward' then\n"
-		"  redis.call('HSET', KEYS[1], 'color', ARGV[4], 'epoch', ARGV[5], 'previous', ARGV[6], 'change', ARGV[7],\n"
-		"    'by', ARGV[8], 'at', ARGV[9], 'reason', ARGV[10], 'forced', ARGV[12])\n"
-		"end\n"
-		"if ARGV[2] == 'lock' or ARGV[2] == 'forward' or not is[8] then\n"
-		"  redis.call('HSET', KEYS[1], 'locked', ARGV[11])\n"
-		"end\n"
-		"if ARGV[2] == 'claim' or ARGV[19] ~= '' or (ARGV[2] == 'forward' and (ARGV[18] ~= '' or is[10])) then\n"
-		"  redis.call('HSET', KEYS[1], 'claimed', ARGV[18])\n"
-		"end\n"
-		"if ARGV[15] ~= '' then\n"
-		"  redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[16], '*', 'service', ARGV[14], 'entry', ARGV[15])\n"
-		"end\n"
-		"redis.pcall('PUBLISH', ARGV[13], ARGV[14])\n"
-		"return { 'ok', redis.call('HMGET', KEYS[1], " FIELDS ") }\n",
+		"return { 'ok', is, bad }\n",
 };
 
 /* KEYS: the pool's hash.

@@ -194,6 +194,43 @@ unmark_change(struct audit_entry *e)
 		}
 }
 
+/* A revision stands before what was expected, for the same reason. */
+static void
+mark_revision(struct audit_entry *e)
+{
+	char expect[sizeof(e->expect) + REVISION_WORD + 2];
+
+	if (e->revision[0] == '\0')
+		return;
+	snprintf(expect, sizeof(expect), "#%s %s", e->revision, e->expect);
+	/* No epoch is so long that any of it is cut. */
+	str_copy(e->expect, sizeof(e->expect), str_from(expect));
+}
+
+static void
+unmark_revision(struct audit_entry *e)
+{
+	char expect[sizeof(e->expect)];
+	struct str revision = { e->expect + 1, REVISION_WORD - 1 };
+
+	if (e->expect[0] != '#' || strlen(e->expect) < REVISION_WORD + 1 || !revision_is_word(revision))
+		return;
+	str_copy(e->revision, sizeof(e->revision), revision);
+	str_copy(expect, sizeof(expect), str_from(e->expect + REVISION_WORD + 1));
+	memcpy(e->expect, expect, sizeof(expect));
+}
+
+/* What a record is part of is read from the line of its change: an older teald knows no such field. */
+static void
+take_revision(struct state_service *v, const struct audit_entry *e)
+{
+	if (!v->known || v->record.epoch != e->epoch || e->revision[0] == '\0' || strcmp(e->result, err_word(OK)) != 0 ||
+	    v->record.change != e->change)
+		return;
+	memcpy(v->record.revision, e->revision, sizeof(e->revision));
+	memcpy(v->next.revision, e->revision, sizeof(e->revision));
+}
+
 static void
 entry_text(const struct audit_entry *e, struct json *j)
 {
@@ -233,6 +270,7 @@ state_entry_new(struct state *s, const struct audit_entry *entry)
 	json_init(&j, &text);
 	told = a;
 	mark_change(&told);
+	mark_revision(&told);
 	entry_text(&told, &j);
 	CHECK(!text.failed);
 	e = must_alloc(sizeof(*e) + buf_len(&text));
@@ -526,7 +564,9 @@ read_entry(json_t *o, size_t i, struct state *s, struct why *why)
 	    !take_json_text(a.host, sizeof(a.host), host))
 		return why_set(why, E_STORE, "line of history %zu holds a value that cannot be", i + 1);
 	unmark_change(&a);
+	unmark_revision(&a);
 	e = state_entry_new(s, &a);
+	take_revision(e->service, &a);
 	state_remember(s, &e);
 	return OK;
 }

@@ -347,25 +347,37 @@ store_file_reconfigure(struct store *s, const struct config *to)
 }
 
 static void
-store_file_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg)
+store_file_write_all(struct store *s, const struct store_write *w, size_t n, store_done_fn *done, void *const *args)
 {
 	struct store_file *f = store_file_of(s);
-	struct store_pending *p = must_alloc(sizeof(*p));
 
 	CHECK(f->opened);
-	p->service = state_add(&f->state, w->service);
-	p->expect_epoch = w->expect_epoch;
-	p->saw_lock = p->service->record.lock.on;
-	p->saw_claim = p->service->record;
-	p->means = w->means;
-	if (w->token != NULL)
-		str_copy(p->token, sizeof(p->token), str_from(w->token));
-	p->next = w->next;
-	p->entry = w->unnoted ? NULL : state_entry_new(&f->state, &w->entry);
-	p->done = done;
-	p->arg = arg;
-	list_append(&f->queue, &p->link);
+	f->batches++;
+	for (size_t i = 0; i < n; i++) {
+		struct store_pending *p = must_alloc(sizeof(*p));
+
+		p->service = state_add(&f->state, w[i].service);
+		p->batch = f->batches;
+		p->same = w[i].same;
+		p->expect_epoch = w[i].expect_epoch;
+		p->saw_lock = p->service->record.lock.on;
+		p->saw_claim = p->service->record;
+		p->means = w[i].means;
+		if (w[i].token != NULL)
+			str_copy(p->token, sizeof(p->token), str_from(w[i].token));
+		p->next = w[i].next;
+		p->entry = w[i].unnoted || w[i].same ? NULL : state_entry_new(&f->state, &w[i].entry);
+		p->done = done;
+		p->arg = args[i];
+		list_append(&f->queue, &p->link);
+	}
 	schedule(f);
+}
+
+static void
+store_file_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg)
+{
+	store_file_write_all(s, w, 1, done, &arg);
 }
 
 static void
@@ -471,6 +483,7 @@ store_file_new(const struct config *config, struct jobs *jobs)
 	ev_timer_init(&f->soon, store_file_on_soon, 0, 0);
 	f->store = (struct store){ .open = store_file_open,
 				   .write = store_file_write,
+				   .write_all = store_file_write_all,
 				   .note = store_file_note,
 				   .history = store_file_history,
 				   .status = store_file_status,

@@ -29,6 +29,8 @@ judge_pending(struct store_pending *p)
 				     v->name, color_word(is->color), (unsigned long long)is->epoch,
 				     (unsigned long long)p->expect_epoch);
 		p->against_next = v->record.epoch == p->expect_epoch;
+	} else if (p->same) {
+		p->verdict = OK;
 	} else if (is->lock.on != p->saw_lock) {
 		/* A lock has no epoch of its own: a write that did not know of it
 		 * would wipe it out. */
@@ -65,6 +67,32 @@ judge_nodes(struct store_pending *p)
 	p->against_next = pool->now.version + 1 == p->nodes.version;
 }
 
+/* Those that are written as one, from the first of them on: all are as expected, or none is written. */
+static void
+judge_batch(struct store_file *f, struct store_pending *first)
+{
+	bool fine = true, against_next = false;
+
+	for (struct link *l = &first->link; l != &f->writing; l = l->next) {
+		struct store_pending *p = list_entry(l, struct store_pending, link);
+
+		if (p->batch != first->batch)
+			break;
+		judge_pending(p);
+		fine = fine && p->verdict == OK;
+		against_next = against_next || p->against_next;
+	}
+	for (struct link *l = &first->link; !fine && l != &f->writing; l = l->next) {
+		struct store_pending *p = list_entry(l, struct store_pending, link);
+
+		if (p->batch != first->batch)
+			break;
+		if (p->verdict == OK)
+			p->verdict = E_CONFLICT;
+		p->against_next = against_next;
+	}
+}
+
 static void
 stage_nodes(struct store_pending *p)
 {
@@ -77,6 +105,7 @@ bool
 store_file_stage(struct store_file *f)
 {
 	bool any = false;
+	uint64_t judged = 0;
 
 	list_splice(&f->writing, &f->queue);
 	LIST_EACH(l, &f->writing) {
@@ -87,8 +116,10 @@ store_file_stage(struct store_file *f)
 			any = any || p->verdict == OK;
 			continue;
 		}
-		judge_pending(p);
-		if (p->verdict != OK)
+		if (p->batch != judged)
+			judge_batch(f, p);
+		judged = p->batch;
+		if (p->verdict != OK || p->same)
 			continue;
 		p->service->next = p->next;
 		if (p->entry != NULL)
@@ -136,30 +167,69 @@ answer_nodes(struct store_file *f, struct store_pending *p, enum err result, con
 	overlay_free(&p->nodes);
 }
 
-/* One write has its answer: memory follows, then its caller is told. */
+/* Memory follows what was written, and control is told. */
 static void
-answer_pending(struct store_file *f, struct store_pending *p, enum err result, const struct why *why)
+settle_record(struct store_file *f, struct store_pending *p)
 {
 	struct state_service *v = p->service;
-	bool kept = in_place(result);
 	struct record now;
 
-	if (p->verdict == OK && kept) {
-		v->record = p->next;
-		if (p->entry != NULL)
-			state_remember(&f->state, &p->entry);
-		now = v->record;
-		if (f->store.on_record != NULL)
-			f->store.on_record(f->store.arg, v->name, &now);
-	} else {
-		now = v->record;
-	}
-	if (p->verdict == OK || (p->against_next && !kept)) {
+	v->record = p->next;
+	if (p->entry != NULL)
+		state_remember(&f->state, &p->entry);
+	now = v->record;
+	if (f->store.on_record != NULL)
+		f->store.on_record(f->store.arg, v->name, &now);
+}
+
+/* One write has its answer, and its record has been told. */
+static void
+answer_pending(struct store_pending *p, enum err result, const struct why *why)
+{
+	struct state_service *v = p->service;
+	struct record now = v->record;
+
+	if (p->verdict == OK || (p->against_next && !in_place(result))) {
 		/* What it was in conflict with has not happened either. */
 		p->verdict = result;
 		p->why = *why;
 	}
 	p->done(p->arg, p->verdict, v->known ? &now : NULL, p->verdict == OK ? NULL : &p->why);
+}
+
+static void
+free_pending(struct store_pending *p)
+{
+	if (p->entry != NULL)
+		state_entry_free(&p->entry);
+	free(p);
+}
+
+/* All records of what was written as one are told before the first of its callers is. */
+static void
+answer_batch(struct store_file *f, enum err result, const struct why *why)
+{
+	uint64_t batch = list_entry(list_first(&f->writing), struct store_pending, link)->batch;
+	struct link all;
+
+	list_init(&all);
+	LIST_EACH(l, &f->writing) {
+		struct store_pending *p = list_entry(l, struct store_pending, link);
+
+		if (p->batch != batch)
+			break;
+		list_remove(l);
+		list_append(&all, l);
+		if (p->verdict == OK && in_place(result) && !p->same)
+			settle_record(f, p);
+	}
+	LIST_EACH(l, &all) {
+		struct store_pending *p = list_entry(l, struct store_pending, link);
+
+		list_remove(l);
+		answer_pending(p, result, why);
+		free_pending(p);
+	}
 }
 
 void
@@ -177,14 +247,13 @@ store_file_settle(struct store_file *f, enum err result, const struct why *why)
 	while (!list_empty(&f->writing)) {
 		struct store_pending *p = list_entry(list_first(&f->writing), struct store_pending, link);
 
+		if (p->pool == NULL) {
+			answer_batch(f, result, why);
+			continue;
+		}
 		list_remove(&p->link);
-		if (p->pool != NULL)
-			answer_nodes(f, p, result, why);
-		else
-			answer_pending(f, p, result, why);
-		if (p->entry != NULL)
-			state_entry_free(&p->entry);
-		free(p);
+		answer_nodes(f, p, result, why);
+		free_pending(p);
 	}
 	f->delivering = false;
 	store_file_remember_notes(f);

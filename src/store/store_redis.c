@@ -519,6 +519,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 	ev_timer_init(&s->last_known, store_on_last_known, LAST_KNOWN_AFTER, 0.0);
 	s->store = (struct store){ .open = store_redis_open,
 				   .write = store_redis_write,
+				   .write_all = store_redis_write_all,
 				   .note = store_redis_note,
 				   .history = store_redis_history,
 				   .status = store_redis_status,

@@ -43,6 +43,32 @@ service_in_doubt(const struct redis_service *v, const struct record *r)
 	return false;
 }
 
+static bool
+may_become(const struct redis_service *v, const struct record *r)
+{
+	struct store *store = &v->store->store;
+
+	return r->color == v->record.color || r->forced || service_in_doubt(v, r) ||
+	       store->may_obey(store->arg, v->name, r->color);
+}
+
+/* Of what was flipped with it, as one, the first that cannot be obeyed here; NULL: none.  All of them are, or
+ * none is. */
+static const struct redis_service *
+refused_with(const struct redis_service *v, const struct record *r)
+{
+	const struct store_redis *s = v->store;
+
+	for (size_t i = 0; r->revision[0] != '\0' && i < s->n; i++) {
+		const struct redis_service *o = s->services[i];
+
+		if (o != v && o->known && o->seen_what == SEEN_RECORD && o->seen.epoch >= o->record.epoch &&
+		    strcmp(o->seen.revision, r->revision) == 0 && !may_become(o, &o->seen))
+			return o;
+	}
+	return NULL;
+}
+
 /* What HMGET gave: keeps the lock's text, which the next write of a lock has to find. */
 static void
 saw_lock(struct redis_service *v, const redisReply *fields)
@@ -58,7 +84,7 @@ saw_lock(struct redis_service *v, const redisReply *fields)
 void
 store_redis_judge(struct redis_service *v, const struct record *r)
 {
-	struct store *store = &v->store->store;
+	const struct redis_service *with;
 
 	if (v->gone)
 		return;
@@ -79,9 +105,17 @@ store_redis_judge(struct redis_service *v, const struct record *r)
 		store_redis_forward(v, &v->record, false);
 		return;
 	}
-	if (r->color != v->record.color && !r->forced && !service_in_doubt(v, r) &&
-	    !store->may_obey(store->arg, v->name, r->color)) {
+	if (r->color != v->record.color && !may_become(v, r)) {
 		complain_of_record(v, "store.refused", r, "refused: that color has no healthy backend here");
+		v->disputed = true;
+		return;
+	}
+	if (r->color != v->record.color && (with = refused_with(v, r)) != NULL) {
+		char hint[2 * RECORD_NAME + 128];
+
+		snprintf(hint, sizeof(hint), "refused: it was flipped with %s, whose color has no healthy backend here",
+			 with->name);
+		complain_of_record(v, "store.refused", r, hint);
 		v->disputed = true;
 		return;
 	}
@@ -203,15 +237,15 @@ missing(struct redis_service *v)
 	}
 }
 
+/* What the store has; it is judged once all are seen. */
 static void
-read_record(struct redis_service *v, const redisReply *reply)
+see_record(struct redis_service *v, const redisReply *reply)
 {
-	struct record r;
 	bool exists;
 	struct why why;
 
 	v->seen_what = SEEN_NOTHING;
-	if (store_redis_parse(v, reply, &r, &exists, &why) != OK) {
+	if (store_redis_parse(v, reply, &v->seen, &exists, &why) != OK) {
 		if (v->problem[0] == '\0')
 			LOG_ERROR("store.bad_record", LS("service", v->name),
 				  LR(NULL, str_from(v->labels_json)), LS("key", v->key),
@@ -219,18 +253,28 @@ read_record(struct redis_service *v, const redisReply *reply)
 		snprintf(v->problem, sizeof(v->problem), "%.100s: %.200s", v->key, why.text);
 		return;
 	}
-	if (!exists) {
-		v->seen_what = SEEN_NONE;
+	v->seen_what = exists ? SEEN_RECORD : SEEN_NONE;
+}
+
+static void
+judge_seen(struct redis_service *v)
+{
+	struct record r = v->seen;
+
+	switch (v->seen_what) {
+	case SEEN_NOTHING:
+		return;
+	case SEEN_NONE:
 		v->disputed = false;
 		missing(v);
 		return;
+	case SEEN_RECORD:
+		v->missing_since = 0;
+		if (v->complained == UINT64_MAX)
+			v->complained = 0;
+		store_redis_judge(v, &r);
+		return;
 	}
-	v->missing_since = 0;
-	v->seen_what = SEEN_RECORD;
-	v->seen = r;
-	if (v->complained == UINT64_MAX)
-		v->complained = 0;
-	store_redis_judge(v, &r);
 }
 
 /* -- a whole reading ----------------------------------------------------------------- */
@@ -296,7 +340,9 @@ take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 	for (size_t i = 0; i < s->n_pools; i++)
 		store_redis_nodes_read(s->pools[i], reply->element[5]->element[i]);
 	for (size_t i = 0; i < s->n; i++)
-		read_record(s->services[i], reply->element[2]->element[i]);
+		see_record(s->services[i], reply->element[2]->element[i]);
+	for (size_t i = 0; i < s->n; i++)
+		judge_seen(s->services[i]);
 	return OK;
 }
 

@@ -12,94 +12,155 @@
 /* Lines of the stream looked through for one service's history. */
 #define HISTORY_SCAN "2000"
 
-struct write_run {
+/* One service of a write. */
+struct write_one {
 	struct redis_service *service;
 	enum store_meaning means;
 	struct record next;
 	char token[CLAIM_HASH];	/* "": none is presented */
+	bool same;	/* it is only compared */
 	uint64_t expect_epoch;
-	int64_t deadline_us;
 	store_done_fn *done;	/* NULL: no caller waits */
 	void *arg;
 };
 
+struct write_run {
+	struct store_redis *store;
+	int64_t deadline_us;
+	size_t n;
+	struct write_one each[];
+};
+
+static struct write_run *
+write_run_new(struct store_redis *s, size_t n)
+{
+	struct write_run *run = must_alloc(sizeof(*run) + n * sizeof(run->each[0]));
+
+	run->store = s;
+	run->n = n;
+	return run;
+}
+
 static void
 write_run_free(struct write_run *run)
 {
-	store_redis_unhold(run->service);
+	for (size_t i = 0; i < run->n; i++)
+		store_redis_unhold(run->each[i].service);
 	free(run);
 }
 
 /* -- sending ------------------------------------------------------------------------ */
 
-static void
-send_write(struct write_run *run, const char *mode, struct str entry, redis_reply_fn *done)
+/* What one service takes of the script's arguments, and the texts they point into. */
+#define WRITE_ARGS 17
+
+struct write_text {
+	struct redis_record_text record;
+	char expect[24];
+};
+
+static size_t
+put_write_args(const struct write_one *w, struct str entry, struct write_text *t, struct str argv[WRITE_ARGS])
 {
-	struct store_redis *s = run->service->store;
-	struct redis_record_text t;
-	char deadline[24], expect[24];
-	struct str argv[22];
+	const struct redis_record_text *r = &t->record;
 	size_t n = 0;
 
-	redis_record_format(&run->next, &t);
+	redis_record_format(&w->next, &t->record);
+	snprintf(t->expect, sizeof(t->expect), "%llu", (unsigned long long)w->expect_epoch);
+	argv[n++] = str_from(w->service->name);
+	argv[n++] = str_from(t->expect);
+	/* Another color is for who knows the service as it is, a lock for who has seen the lock. */
+	argv[n++] = w->means == STORE_LOCK ? str_from(w->service->locked != NULL ? w->service->locked : "") :
+		    w->service->record.lock.on ? STR("1") :
+						 STR("");
+	argv[n++] = str_from(w->token);
+	argv[n++] = entry;
+	argv[n++] = w->same ? STR("same") : STR("");
+	argv[n++] = str_from(r->color);
+	argv[n++] = str_from(r->epoch);
+	argv[n++] = str_from(r->previous);
+	argv[n++] = str_from(r->change);
+	argv[n++] = str_from(r->by);
+	argv[n++] = str_from(r->at);
+	argv[n++] = str_from(r->reason);
+	argv[n++] = str_from(r->locked);
+	argv[n++] = str_from(r->forced);
+	argv[n++] = str_from(r->claimed);
+	argv[n++] = str_from(r->revision);
+	CHECK(n == WRITE_ARGS);
+	return n;
+}
+
+/* entries: of each, its line for the history, or "". */
+static void
+send_write(struct write_run *run, const char *mode, const struct str *entries, redis_reply_fn *done)
+{
+	struct store_redis *s = run->store;
+	struct write_text *texts = must_array(run->n, sizeof(*texts));
+	struct str *argv = must_array(6 + run->n * (1 + WRITE_ARGS), sizeof(*argv));
+	char deadline[24], keys[24];
+	size_t n = 0;
+
 	run->deadline_us = store_redis_now(s) + (int64_t)(s->config->store.command_timeout * 1e6);
 	snprintf(deadline, sizeof(deadline), "%lld", (long long)run->deadline_us);
-	snprintf(expect, sizeof(expect), "%llu", (unsigned long long)run->expect_epoch);
-	argv[n++] = STR("2");
-	argv[n++] = str_from(run->service->key);
+	snprintf(keys, sizeof(keys), "%zu", 1 + run->n);
+	argv[n++] = str_from(keys);
 	argv[n++] = str_from(s->events_key);
+	for (size_t i = 0; i < run->n; i++)
+		argv[n++] = str_from(run->each[i].service->key);
 	argv[n++] = str_from(deadline);
 	argv[n++] = str_from(mode);
-	argv[n++] = str_from(expect);
-	argv[n++] = str_from(t.color);
-	argv[n++] = str_from(t.epoch);
-	argv[n++] = str_from(t.previous);
-	argv[n++] = str_from(t.change);
-	argv[n++] = str_from(t.by);
-	argv[n++] = str_from(t.at);
-	argv[n++] = str_from(t.reason);
-	argv[n++] = str_from(t.locked);
-	argv[n++] = str_from(t.forced);
 	argv[n++] = str_from(s->channel);
-	argv[n++] = str_from(run->service->name);
-	argv[n++] = entry;
 	argv[n++] = STR(REDIS_EVENTS);
-	/* Another color is for who knows the service as it is, a lock for who has seen the lock. */
-	argv[n++] = run->means == STORE_LOCK ?
-			    str_from(run->service->locked != NULL ? run->service->locked : "") :
-		    run->service->record.lock.on ? STR("1") :
-						   STR("");
-	argv[n++] = str_from(t.claimed);
-	argv[n++] = str_from(run->token);
-	CHECK(n == ARRAY_LEN(argv));
+	for (size_t i = 0; i < run->n; i++)
+		n += put_write_args(&run->each[i], entries[i], &texts[i], argv + n);
 	s->under_way++;
 	redis_script_run(s->commands, &redis_script_write, s->config->store.command_timeout, n, argv, done,
 			 run);
+	free(argv);
+	free(texts);
 }
 
-/* The script's answer: its word, and the record as it is now. */
+/* The script's answer: what it says of all, in its shape. */
 static enum err
-take_write_answer(struct redis_service *v, const redisReply *reply, struct record *now, bool *exists,
-		  struct why *why)
+take_write_answer(const struct write_run *run, const redisReply *reply, struct why *why)
 {
-	struct why ignored;
 	const char *word;
 
-	*exists = false;
 	if (reply->type == REDIS_REPLY_ERROR)
 		return why_set(why, E_STORE, "Redis refused to write: %.*s",
 			       reply->len < 300 ? (int)reply->len : 300, reply->str);
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
-	    reply->element[0]->type != REDIS_REPLY_STRING)
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
+	    reply->element[0]->type != REDIS_REPLY_STRING || reply->element[1]->type != REDIS_REPLY_ARRAY ||
+	    reply->element[1]->elements != run->n || reply->element[2]->type != REDIS_REPLY_ARRAY ||
+	    reply->element[2]->elements != run->n)
 		return why_set(why, E_UNKNOWN, "Redis answered with something that is not ours");
 	word = reply->element[0]->str;
-	if (store_redis_parse(v, reply->element[1], now, exists, &ignored) != OK)
-		*exists = false;
 	if (strcmp(word, "ok") == 0)
 		return OK;
 	if (strcmp(word, "conflict") == 0)
 		return why_set(why, E_CONFLICT, "the store has another epoch");
 	return why_set(why, E_STORE, "Redis came to it too late; nothing was written");
+}
+
+/* The record of the i-th as the answer has it; false: it has none. */
+static bool
+take_written(const struct write_run *run, const redisReply *reply, size_t i, struct record *now)
+{
+	struct redis_service *v = run->each[i].service;
+	struct why ignored;
+	bool exists = false;
+
+	return store_redis_parse(v, reply->element[1]->element[i], now, &exists, &ignored) == OK && exists;
+}
+
+/* Of several that met a conflict: was it this one's? */
+static bool
+is_in_conflict(const redisReply *reply, size_t i)
+{
+	const redisReply *bad = reply->element[2]->element[i];
+
+	return bad->type == REDIS_REPLY_STRING && bad->len > 0;
 }
 
 /* -- doubts -------------------------------------------------------------------------- */
@@ -122,23 +183,31 @@ store_redis_watch_doubts(struct store_redis *s)
 }
 
 static void
-begin_write_doubt(struct write_run *run)
+begin_write_doubts(struct write_run *run)
 {
-	struct store_redis *s = run->service->store;
-	struct doubt *d = must_alloc(sizeof(*d));
+	struct store_redis *s = run->store;
+	double since = clock_now();
 
-	run->service->held++;
-	d->service = run->service;
-	d->means = run->means;
-	d->next = run->next;
-	d->expect_epoch = run->expect_epoch;
-	d->deadline_us = run->deadline_us;
-	str_copy(d->where, sizeof(d->where), str_from(redis_where(s->commands)));
-	d->since = clock_now();
-	d->give_up = d->since + DOUBT_SECONDS;
-	d->done = run->done;
-	d->arg = run->arg;
-	list_append(&s->doubts, &d->link);
+	s->batches++;
+	for (size_t i = 0; i < run->n; i++) {
+		struct write_one *w = &run->each[i];
+		struct doubt *d = must_alloc(sizeof(*d));
+
+		w->service->held++;
+		d->service = w->service;
+		d->means = w->means;
+		d->next = w->next;
+		d->expect_epoch = w->expect_epoch;
+		d->deadline_us = run->deadline_us;
+		str_copy(d->where, sizeof(d->where), str_from(redis_where(s->commands)));
+		d->since = since;
+		d->give_up = since + DOUBT_SECONDS;
+		d->batch = s->batches;
+		d->same = w->same;
+		d->done = w->done;
+		d->arg = w->arg;
+		list_append(&s->doubts, &d->link);
+	}
 	store_redis_watch_doubts(s);
 }
 
@@ -165,7 +234,7 @@ static bool
 settle_doubt(const struct store_redis *s, const struct doubt *d, enum err *e, struct why *why)
 {
 	const struct record *is = &d->service->seen;
-	bool read = s->read_at > d->since && d->service->seen_what == SEEN_RECORD;
+	bool read = s->read_at > d->since && d->service->seen_what == SEEN_RECORD && !d->same;
 
 	if (read && store_redis_is_ours(d->means, is, &d->next)) {
 		*e = OK;
@@ -193,20 +262,73 @@ settle_doubt(const struct store_redis *s, const struct doubt *d, enum err *e, st
 	return false;
 }
 
+/* What is known of one is known of all of its write. */
+static bool
+settle_doubts_of(const struct store_redis *s, uint64_t batch, enum err *e, struct why *why)
+{
+	bool settled = false;
+
+	LIST_EACH(it, &s->doubts) {
+		const struct doubt *d = list_entry(it, struct doubt, link);
+		struct why what = { "" };
+		enum err one;
+
+		if (d->batch != batch || !settle_doubt(s, d, &one, &what))
+			continue;
+		/* One that is there proves all; and nothing is unknown that another of them tells. */
+		if (!settled || one == OK || (*e == E_UNKNOWN && one != E_UNKNOWN)) {
+			*e = one;
+			*why = what;
+		}
+		settled = true;
+	}
+	return settled;
+}
+
+static void
+answer_doubts(struct store_redis *s, uint64_t batch, enum err e, const struct why *why)
+{
+	struct link all;
+
+	list_init(&all);
+	LIST_EACH(it, &s->doubts) {
+		if (list_entry(it, struct doubt, link)->batch != batch)
+			continue;
+		list_remove(it);
+		list_append(&all, it);
+	}
+	LIST_EACH(it, &all) {
+		struct doubt *d = list_entry(it, struct doubt, link);
+
+		list_remove(it);
+		d->done(d->arg, e, &d->service->record, why);
+		store_redis_unhold(d->service);
+		free(d);
+	}
+}
+
 void
 store_redis_settle_doubts(struct store_redis *s)
 {
-	LIST_EACH(it, &s->doubts) {
-		struct doubt *d = list_entry(it, struct doubt, link);
+	uint64_t done = 0;
+
+	/* In their order; what an answer leads to may change the list. */
+	for (;;) {
+		struct doubt *next = NULL;
 		struct why why = { "" };
 		enum err e;
 
-		if (!settle_doubt(s, d, &e, &why))
-			continue;
-		list_remove(it);
-		d->done(d->arg, e, &d->service->record, &why);
-		store_redis_unhold(d->service);
-		free(d);
+		LIST_EACH(it, &s->doubts) {
+			struct doubt *d = list_entry(it, struct doubt, link);
+
+			if (d->batch > done && (next == NULL || d->batch < next->batch))
+				next = d;
+		}
+		if (next == NULL)
+			break;
+		done = next->batch;
+		if (settle_doubts_of(s, done, &e, &why))
+			answer_doubts(s, done, e, &why);
 	}
 	store_redis_nodes_settle(s);
 	if (list_empty(&s->doubts) && list_empty(&s->node_doubts))
@@ -215,40 +337,61 @@ store_redis_settle_doubts(struct store_redis *s)
 
 /* -- flips and locks -------------------------------------------------------------------- */
 
+/* It was written. */
+static void
+tell_written(const struct write_one *w, bool exists, const struct record *now)
+{
+	struct redis_service *v = w->service;
+
+	if (w->same)
+		return;
+	v->disputed = false;
+	v->problem[0] = '\0';
+	/* What a write did not mean is as the store has it. */
+	if (!exists)
+		store_redis_tell(v, &w->next);
+	else if (w->means != STORE_COLOR)
+		store_redis_judge(v, now);
+	else
+		store_redis_tell(v, now);
+	v->missing_since = 0;
+}
+
 static void
 write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *sent)
 {
+	static const struct why others = { "" };
 	struct write_run *run = arg;
-	struct redis_service *v = run->service;
 	struct record now;
-	bool exists = false;
 	struct why why = { "" };
 
-	v->store->under_way--;
+	run->store->under_way--;
 	if (e == E_UNKNOWN) {
-		begin_write_doubt(run);
+		begin_write_doubts(run);
 		write_run_free(run);
 		return;
 	}
 	if (e == OK)
-		e = take_write_answer(v, reply, &now, &exists, &why);
+		e = take_write_answer(run, reply, &why);
 	else
 		why = *sent;
-	if (e == OK) {
-		v->disputed = false;
-		v->problem[0] = '\0';
-		/* What a write did not mean is as the store has it. */
-		if (!exists)
-			store_redis_tell(v, &run->next);
-		else if (run->means != STORE_COLOR)
-			store_redis_judge(v, &now);
-		else
-			store_redis_tell(v, &now);
-		v->missing_since = 0;
-	} else if (e == E_CONFLICT && exists) {
-		store_redis_judge(v, &now);
+	for (size_t i = 0; e == OK && i < run->n; i++)
+		tell_written(&run->each[i], take_written(run, reply, i, &now), &now);
+	/* All that changed as one are seen before the first is judged. */
+	for (size_t i = 0; e == E_CONFLICT && i < run->n; i++)
+		if (take_written(run, reply, i, &now) && run->n > 1) {
+			run->each[i].service->seen = now;
+			run->each[i].service->seen_what = SEEN_RECORD;
+		}
+	for (size_t i = 0; e == E_CONFLICT && i < run->n; i++)
+		if (take_written(run, reply, i, &now))
+			store_redis_judge(run->each[i].service, &now);
+	for (size_t i = 0; i < run->n; i++) {
+		const struct write_one *w = &run->each[i];
+
+		w->done(w->arg, e, &w->service->record,
+			e == E_CONFLICT && !is_in_conflict(reply, i) ? &others : &why);
 	}
-	run->done(run->arg, e, &v->record, &why);
 	write_run_free(run);
 }
 
@@ -276,63 +419,101 @@ write_mode(enum store_meaning means)
 	return NULL;
 }
 
-void
-store_redis_write(struct store *store, const struct store_write *w, store_done_fn *done, void *arg)
+/* Why it cannot be sent; OK: it can. */
+static enum err
+write_barred(const struct redis_service *v, const struct store_write *w, struct why *why)
 {
-	struct store_redis *s = store_redis_of(store);
-	struct redis_service *v = find_redis_service(s, w->service);
-	struct audit_entry line;
-	struct write_run *run;
-	struct buf entry;
-	struct why why;
+	const struct store_redis *s = v->store;
 
-	CHECK(v != NULL);
-	if (!store_redis_is_up(s) || s->time_us == 0) {
-		why_set(&why, E_STORE, "%s; nothing was written",
-			s->down_why[0] != '\0' ? s->down_why : "Redis has not been read yet");
-		done(arg, E_STORE, &v->record, &why);
-		return;
-	}
+	if (!store_redis_is_up(s) || s->time_us == 0)
+		return why_set(why, E_STORE, "%s; nothing was written",
+			       s->down_why[0] != '\0' ? s->down_why : "Redis has not been read yet");
 	/* A lock or a claim keeps the epoch, so it cannot settle what is disputed. */
-	if (v->seen_what == SEEN_NOTHING || (v->disputed && w->means != STORE_COLOR)) {
-		why_set(&why, E_STORE, "%s; nothing was written", v->problem);
-		done(arg, E_STORE, &v->record, &why);
-		return;
-	}
-	run = must_alloc(sizeof(*run));
+	if (v->seen_what == SEEN_NOTHING || (v->disputed && w->means != STORE_COLOR))
+		return why_set(why, E_STORE, "%s; nothing was written", v->problem);
+	return OK;
+}
+
+static enum err
+take_write(struct write_one *one, struct redis_service *v, const struct store_write *w, struct buf *entry,
+	   struct why *why)
+{
+	struct audit_entry line = w->entry;
+
 	v->held++;
-	*run = (struct write_run){ .service = v,
+	*one = (struct write_one){ .service = v,
 				   .means = w->means,
 				   .next = w->next,
-				   .expect_epoch = w->expect_epoch,
-				   .done = done,
-				   .arg = arg };
+				   .same = w->same,
+				   .expect_epoch = w->expect_epoch };
 	if (w->token != NULL)
-		str_copy(run->token, sizeof(run->token), str_from(w->token));
-	line = w->entry;
+		str_copy(one->token, sizeof(one->token), str_from(w->token));
 	if (v->disputed && w->expect_epoch == v->record.epoch && v->seen.epoch >= v->record.epoch) {
 		uint64_t step = v->seen.epoch - v->record.epoch;
 
-		run->expect_epoch += step;
-		run->next.epoch += step;
-		if (w->token != NULL && run->next.claim.on)
-			run->next.claim.epoch += step;
+		one->expect_epoch += step;
+		one->next.epoch += step;
+		if (w->token != NULL && one->next.claim.on)
+			one->next.claim.epoch += step;
 		line.epoch += step;
 	}
-	if (run->next.epoch > REDIS_NUMBER_MAX) {
-		why_set(&why, E_STORE,
-			"epoch %llu is the last one there is; stop every teald, remove its state and "
-			"DEL %s to begin again at 1; nothing was written",
-			(unsigned long long)REDIS_NUMBER_MAX, v->key);
-		free(run);
-		done(arg, E_STORE, &v->record, &why);
-		return;
+	if (one->next.epoch > REDIS_NUMBER_MAX)
+		return why_set(why, E_STORE,
+			       "epoch %llu is the last one there is; stop every teald, remove its state and "
+			       "DEL %s to begin again at 1; nothing was written",
+			       (unsigned long long)REDIS_NUMBER_MAX, v->key);
+	if (!w->unnoted && !w->same)
+		redis_entry_format(&line, entry);
+	return OK;
+}
+
+void
+store_redis_write_all(struct store *store, const struct store_write *w, size_t n, store_done_fn *done,
+		      void *const *args)
+{
+	struct store_redis *s = store_redis_of(store);
+	struct write_run *run = write_run_new(s, n);
+	struct buf *lines = must_array(n, sizeof(*lines));
+	struct str *entries = must_array(n, sizeof(*entries));
+	struct why why;
+	enum err e = OK;
+
+	for (size_t i = 0; i < n; i++) {
+		struct redis_service *v = find_redis_service(s, w[i].service);
+		enum err one;
+		struct why what;
+
+		CHECK(v != NULL);
+		buf_init(&lines[i], ENTRY_MAX);
+		if ((one = write_barred(v, &w[i], &what)) == OK)
+			one = take_write(&run->each[i], v, &w[i], &lines[i], &what);
+		else
+			v->held++, run->each[i].service = v;
+		run->each[i].done = done;
+		run->each[i].arg = args[i];
+		entries[i] = buf_str(&lines[i]);
+		if (e == OK && one != OK) {
+			e = one;
+			why = what;
+		}
 	}
-	buf_init(&entry, ENTRY_MAX);
-	if (!w->unnoted)
-		redis_entry_format(&line, &entry);
-	send_write(run, write_mode(w->means), buf_str(&entry), write_on_reply);
-	buf_free(&entry);
+	if (e == OK) {
+		send_write(run, write_mode(w[0].means), entries, write_on_reply);
+	} else {
+		for (size_t i = 0; i < n; i++)
+			done(args[i], e, &run->each[i].service->record, &why);
+		write_run_free(run);
+	}
+	for (size_t i = 0; i < n; i++)
+		buf_free(&lines[i]);
+	free(lines);
+	free(entries);
+}
+
+void
+store_redis_write(struct store *store, const struct store_write *w, store_done_fn *done, void *arg)
+{
+	store_redis_write_all(store, w, 1, done, &arg);
 }
 
 /* -- bringing forward ---------------------------------------------------------------------- */
@@ -341,23 +522,23 @@ static void
 forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *sent)
 {
 	struct write_run *run = arg;
-	struct redis_service *v = run->service;
+	const struct record *next = &run->each[0].next;
+	struct redis_service *v = run->each[0].service;
 	struct record now;
-	bool exists = false;
 	struct why why = { "" };
 
 	v->store->under_way--;
 	v->writing = false;
 	if (e == OK)
-		e = take_write_answer(v, reply, &now, &exists, &why);
+		e = take_write_answer(run, reply, &why);
 	else
 		why = *sent;
 	if (e == OK) {
 		LOG_INFO("store.written_forward", LS("service", v->name), LR(NULL, str_from(v->labels_json)),
-			 LU("epoch", run->next.epoch), LS("color", color_word(run->next.color)));
+			 LU("epoch", next->epoch), LS("color", color_word(next->color)));
 		if (!v->known)
-			store_redis_tell(v, &run->next);
-	} else if (e == E_CONFLICT && exists) {
+			store_redis_tell(v, next);
+	} else if (e == E_CONFLICT && take_written(run, reply, 0, &now)) {
 		store_redis_judge(v, &now);
 	} else if (v->problem[0] == '\0') {
 		snprintf(v->problem, sizeof(v->problem), "%s: cannot be written: %.180s", v->name, why.text);
@@ -377,9 +558,9 @@ store_redis_forward(struct redis_service *v, const struct record *r, bool initia
 		return;
 	v->writing = true;
 	v->held++;
-	run = must_alloc(sizeof(*run));
-	*run = (struct write_run){ .service = v, .next = *r };
-	send_write(run, initial ? "cas" : "forward", STR(""), forward_on_reply);
+	run = write_run_new(v->store, 1);
+	run->each[0] = (struct write_one){ .service = v, .next = *r };
+	send_write(run, initial ? "cas" : "forward", &STR(""), forward_on_reply);
 }
 
 /* -- history -------------------------------------------------------------------------------- */

@@ -83,6 +83,13 @@ successor_write(struct store *s, const struct store_write *w, store_done_fn *don
 	ev_timer_start(f->loop, &f->answer);
 }
 
+static void
+successor_write_all(struct store *s, const struct store_write *w, size_t n, store_done_fn *done, void *const *args)
+{
+	for (size_t i = 0; i < n; i++)
+		successor_write(s, &w[i], done, args[i]);
+}
+
 /* The successor notes what it is asked; this teald is asked nothing any more. */
 static void
 successor_note(struct store *s, const struct audit_entry *entry)
@@ -210,6 +217,7 @@ store_successor_new(struct ev_loop *loop, const char *type, bool fleet)
 	*f = (struct store_successor){
 		.store = { .open = successor_open,
 			   .write = successor_write,
+			   .write_all = successor_write_all,
 			   .note = successor_note,
 			   .history = successor_history,
 			   .status = successor_status,

@@ -40,10 +40,10 @@ parse(const char *const *texts)
 	return redis_record_parse(reply(texts), &record, &exists, &why);
 }
 
-enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED, CLAIMED };
+enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED, CLAIMED, REVISION };
 
 static const char *const good[REDIS_RECORD_FIELDS] = {
-	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "", "",
+	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "", "", "",
 };
 
 #define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -86,9 +86,11 @@ what_is_written_is_read_back(void **state)
 			memset(r.lock.reason, '"', sizeof(r.lock.reason) - 1);	/* the longest as JSON */
 		}
 		r.forced = k & 2;
+		snprintf(r.revision, sizeof(r.revision), "%s", k & 1 ? "0123abcd" : "");
 		redis_record_format(&r, &t);
 		assert_int_equal(parse((const char *const[]){ t.color, t.epoch, t.previous, t.change, t.by, t.at,
-							      t.reason, t.locked, t.forced, t.claimed }), OK);
+							      t.reason, t.locked, t.forced, t.claimed,
+							      t.revision }), OK);
 		assert_true(exists);
 		assert_true(record_same(&record, &r));
 		assert_int_equal(record.color, r.color);
@@ -105,6 +107,22 @@ what_is_written_is_read_back(void **state)
 		}
 		assert_string_equal(t.previous, k & 2 ? "green" : "");
 		memset(&r.lock, 0, sizeof(r.lock));
+	}
+}
+
+/* A teald that knows no revisions raises the epoch, and leaves the field. */
+static void
+a_revision_is_of_its_epoch(void **state)
+{
+	static const char *const others[] = { "0123abcd@41", "0123abcd", "0123ABCD@42", "0123abcde@42", "@42", "0123abcd@", NULL };
+
+	(void)state;
+	assert_int_equal(parse_with(REVISION, "0123abcd@42"), OK);
+	assert_string_equal(record.revision, "0123abcd");
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		assert_int_equal(parse_with(REVISION, others[i]), OK);
+		assert_true(exists);
+		assert_string_equal(record.revision, "");
 	}
 }
 
@@ -280,6 +298,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read_back),
+		cmocka_unit_test(a_revision_is_of_its_epoch),
 		cmocka_unit_test(no_such_hash_is_no_error),
 		cmocka_unit_test(two_fields_are_enough),
 		cmocka_unit_test(times_are_of_many_kinds),

@@ -899,6 +899,101 @@ test_services_come_go_and_come_back_with_their_epoch(void **state)
 	assert_int_equal(shop.epoch, 4);
 }
 
+/* Both, by one question, with their answers. */
+static void
+flip_both(struct store_write w[2], struct answer a[2])
+{
+	void *args[2] = { &a[0], &a[1] };
+
+	memset(a, 0, 2 * sizeof(*a));
+	told = 0;
+	store->write_all(store, w, 2, on_answer, args);
+	assert_int_equal(a[0].calls + a[1].calls, 0);
+	WAIT_UNTIL(loop, a[0].calls == 1 && a[1].calls == 1);
+}
+
+static void
+test_several_are_written_as_one_or_not_at_all(void **state)
+{
+	struct store_write w[2];
+	struct answer a[2];
+
+	(void)state;
+	w[0] = flip_of("shop", BLUE, 1, "both");
+	w[1] = flip_of("api", GREEN, 1, "both");
+	for (int i = 0; i < 2; i++) {
+		strcpy(w[i].next.revision, "0123abcd");
+		strcpy(w[i].entry.revision, "0123abcd");
+	}
+	/* One of another epoch. */
+	w[1].expect_epoch = 7;
+	flip_both(w, a);
+	assert_int_equal(a[0].e, E_CONFLICT);
+	assert_string_equal(a[0].why.text, "");
+	assert_int_equal(a[1].e, E_CONFLICT);
+	assert_non_null(strstr(a[1].why.text, "not at epoch 7"));
+	assert_int_equal(told, 0);
+	assert_int_equal(on_disk("shop").epoch, 1);
+
+	/* The disk fails. */
+	w[1].expect_epoch = 1;
+	fail_file_sync = true;
+	flip_both(w, a);
+	assert_int_equal(a[0].e, E_NOT_DURABLE);
+	assert_int_equal(a[1].e, E_NOT_DURABLE);
+	assert_int_equal(shop.epoch + api.epoch, 2);
+	fail_file_sync = false;
+
+	/* Both records are told before the first answer, and one file has them. */
+	n_asked = 0;
+	flip_both(w, a);
+	assert_int_equal(a[0].e, OK);
+	assert_int_equal(a[0].told_then, 2);
+	assert_string_equal(asked, "frd");
+	assert_int_equal(shop.color, BLUE);
+	assert_int_equal(api.color, GREEN);
+	assert_string_equal(on_disk("shop").revision, "0123abcd");
+	reopen_store();
+	assert_string_equal(shop.revision, "0123abcd");
+	assert_string_equal(api.revision, "0123abcd");
+
+	/* One that is only compared stays what it is. */
+	w[0] = flip_of("shop", GREEN, 2, "one");
+	w[1] = (struct store_write){ .service = "api", .expect_epoch = 2, .next = api, .same = true };
+	flip_both(w, a);
+	assert_int_equal(a[0].e, OK);
+	assert_int_equal(a[1].e, OK);
+	assert_int_equal(told, 1);
+	assert_int_equal(shop.epoch, 3);
+	assert_int_equal(api.epoch, 2);
+	w[0] = flip_of("shop", BLUE, 3, "one");
+	w[1].expect_epoch = 1;
+	flip_both(w, a);
+	assert_int_equal(a[0].e, E_CONFLICT);
+	assert_int_equal(shop.epoch, 3);
+}
+
+/* Of two at the same moment, over one service that both have, the first counts. */
+static void
+test_of_two_sets_that_meet_one_is_written(void **state)
+{
+	struct store_write first[2] = { flip_of("shop", BLUE, 1, "1"), flip_of("api", GREEN, 1, "1") };
+	struct store_write second[2] = { flip_of("api", GREEN, 1, "2"), flip_of("shop", BLUE, 1, "2") };
+	struct answer a[2] = { 0 }, b[2] = { 0 };
+	void *a_args[] = { &a[0], &a[1] }, *b_args[] = { &b[0], &b[1] };
+
+	(void)state;
+	store->write_all(store, first, 2, on_answer, a_args);
+	store->write_all(store, second, 2, on_answer, b_args);
+	WAIT_UNTIL(loop, a[1].calls == 1 && b[1].calls == 1);
+	assert_int_equal(a[0].e, OK);
+	assert_int_equal(a[1].e, OK);
+	assert_int_equal(b[0].e, E_CONFLICT);
+	assert_int_equal(b[1].e, E_CONFLICT);
+	assert_string_equal(shop.reason, "1");
+	assert_string_equal(api.reason, "1");
+}
+
 int
 main(void)
 {
@@ -927,6 +1022,8 @@ main(void)
 		ON_OPEN(test_a_note_during_a_write_is_not_lost),
 		ON_OPEN(test_a_failed_flip_is_not_in_the_history),
 		ON_OPEN(test_nodes_are_as_durable_as_flips),
+		ON_OPEN(test_several_are_written_as_one_or_not_at_all),
+		ON_OPEN(test_of_two_sets_that_meet_one_is_written),
 	};
 
 	log_set_level(LOG_ERROR_LEVEL + 1);

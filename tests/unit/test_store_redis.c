@@ -25,6 +25,7 @@ struct teald {
 	struct overlay nodes;
 	unsigned told, ready;
 	bool may_obey;
+	const char *refuses;	/* a service of which it may not; NULL: none */
 	uint64_t applied;
 };
 
@@ -67,8 +68,9 @@ on_ready(void *arg)
 static bool
 may_obey(void *arg, const char *service, enum color to)
 {
-	(void)service;
 	(void)to;
+	if (((struct teald *)arg)->refuses != NULL && strcmp(service, ((struct teald *)arg)->refuses) == 0)
+		return false;
 	return ((struct teald *)arg)->may_obey;
 }
 
@@ -231,6 +233,7 @@ flip_to(const struct teald *d, enum color to)
 
 	w.next.color = to;
 	w.next.epoch++;
+	w.next.revision[0] = '\0';
 	w.next.change = CHANGE_FLIP;
 	w.next.at_us = clock_wall_us();
 	snprintf(w.next.by, sizeof(w.next.by), "ci");
@@ -998,6 +1001,120 @@ without_a_server_a_service_comes_back_as_it_was_known(void **state)
 	assert_int_equal(t.a.record.epoch, 2);
 }
 
+/* Of "shop" and "pay", as they are known here. */
+static void
+begin_both(struct teald *d, enum color to, const char *revision, struct answer a[2])
+{
+	static const char *const names[] = { "shop", "pay" };
+	struct store_write w[2];
+	void *args[] = { &a[0], &a[1] };
+
+	memset(a, 0, 2 * sizeof(*a));
+	for (int i = 0; i < 2; i++) {
+		const struct record *r = i == 0 ? &d->record : &d->pay;
+
+		w[i] = (struct store_write){ .service = names[i], .expect_epoch = r->epoch, .next = *r };
+		w[i].next.color = to;
+		w[i].next.epoch++;
+		w[i].next.change = CHANGE_FLIP;
+		w[i].next.at_us = clock_wall_us();
+		strcpy(w[i].next.by, "ci");
+		strcpy(w[i].next.revision, revision);
+		strcpy(w[i].entry.service, names[i]);
+		strcpy(w[i].entry.result, "ok");
+		strcpy(w[i].entry.revision, revision);
+		w[i].entry.epoch = w[i].next.epoch;
+		w[i].entry.to = to;
+	}
+	d->store->write_all(d->store, w, 2, on_written, args);
+}
+
+static void
+flip_both(struct teald *d, enum color to, const char *revision, struct answer a[2])
+{
+	begin_both(d, to, revision, a);
+	WAIT_UNTIL(t.loop, a[0].times > 0 && a[1].times > 0);
+}
+
+static void
+both_with_two(void)
+{
+	both();
+	reload(&t.a, true, true, true);
+	reload(&t.b, true, true, true);
+	WAIT_UNTIL(t.loop, t.a.pay.epoch == 1 && t.b.pay.epoch == 1 &&
+				   store_redis_of(t.a.store)->services[1]->seen_what == SEEN_RECORD);
+}
+
+static void
+several_are_written_as_one_or_not_at_all(void **state)
+{
+	struct answer a[2];
+	unsigned times = 0;
+
+	(void)state;
+	both_with_two();
+	flip_both(&t.a, BLUE, "0123abcd", a);
+	assert_int_equal(a[0].e, OK);
+	assert_int_equal(a[1].e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 2);
+	assert_int_equal(t.b.pay.epoch, 2);
+	assert_string_equal(t.b.record.revision, "0123abcd");
+	assert_string_equal(t.b.pay.revision, "0123abcd");
+	t.b.store->history(t.b.store, "pay", 1, on_history, &times);
+	WAIT_UNTIL(t.loop, times == 1);
+	assert_string_equal(entries[0].revision, "0123abcd");
+
+	/* The other one does not know yet that one of them has been flipped, or locked, by itself. */
+	assert_int_equal(flip(&t.a, GREEN).e, OK);
+	assert_string_equal(ask("HGET " KEY " revision"), "");
+	t.b.record.epoch = 2;
+	flip_both(&t.b, GREEN, "99999999", a);
+	assert_int_equal(a[0].e, E_CONFLICT);
+	assert_int_equal(a[1].e, E_CONFLICT);
+	assert_string_equal(a[1].why.text, "");
+	assert_string_not_equal(a[0].why.text, "");
+	assert_string_equal(ask("HGET " PREFIX ":service:pay epoch"), "2");
+	assert_true(stored("green", "3"));
+}
+
+static void
+what_cannot_be_obeyed_whole_is_not_obeyed_in_part(void **state)
+{
+	struct answer a[2];
+
+	(void)state;
+	both_with_two();
+	t.b.refuses = "pay";
+	flip_both(&t.a, BLUE, "0123abcd", a);
+	WAIT_UNTIL(t.loop, t.b.store->disputed(t.b.store, "pay"));
+	assert_true(t.b.store->disputed(t.b.store, "shop"));
+	assert_int_equal(t.b.record.epoch, 1);
+	assert_int_equal(t.b.pay.epoch, 1);
+	t.b.refuses = NULL;
+	WAIT_UNTIL(t.loop, t.b.record.epoch == 2 && t.b.pay.epoch == 2);
+}
+
+static void
+the_answer_that_was_lost_is_found_for_all(void **state)
+{
+	struct answer a[2];
+
+	(void)state;
+	both_with_two();
+	redis_server_settle(&t.server, t.loop);
+	t.a.config.store.command_timeout = 0.5;
+	kill(t.server.pid, SIGSTOP);
+	begin_both(&t.a, BLUE, "0123abcd", a);
+	clock_pass();
+	WAIT_UNTIL(t.loop, !list_empty(&store_redis_of(t.a.store)->doubts) || a[0].times > 0);
+	kill(t.server.pid, SIGCONT);
+	WAIT_UNTIL(t.loop, a[0].times > 0 && a[1].times > 0);
+	assert_int_equal(a[0].e, a[1].e);
+	assert_int_equal(t.a.record.epoch, t.a.pay.epoch);
+	assert_int_equal(t.a.record.color, t.a.pay.color);
+}
+
 int
 main(void)
 {
@@ -1027,6 +1144,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_renamed_service_takes_over_what_the_store_has_by_its_former_name, begin, end),
 		cmocka_unit_test_setup_teardown(without_a_server_a_service_comes_back_as_it_was_known, begin, end),
 		cmocka_unit_test_setup_teardown(closed_in_the_middle_everybody_is_told, begin, end),
+		cmocka_unit_test_setup_teardown(several_are_written_as_one_or_not_at_all, begin, end),
+		cmocka_unit_test_setup_teardown(what_cannot_be_obeyed_whole_is_not_obeyed_in_part, begin, end),
+		cmocka_unit_test_setup_teardown(the_answer_that_was_lost_is_found_for_all, begin, end),
 	};
 
 	log_set_level(LOG_ERROR_LEVEL + 1);
