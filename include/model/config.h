@@ -309,7 +309,7 @@ struct service_config {
 	char *pool;	/* where nodes come from; NULL: listed in the service */
 	enum balance balance;
 	enum when_all_down when_all_down;
-	enum on_down on_down;	/* keep */
+	enum on_down on_down;	/* keep; reset with MODE_UDP */
 	struct health_config health;
 	struct quorum min_healthy;	/* 50% */
 	struct passive_config passive;

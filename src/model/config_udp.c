@@ -1,5 +1,5 @@
-/* config_udp.c - what services of mode "udp" and engine "proxy" have, and what datagrams cannot be: there is no
- * connect, no stream and no end.  Start-up thread only. */
+/* config_udp.c - what services of mode "udp" have, above all those of engine "proxy", and what datagrams cannot be:
+ * there is no connect, no stream and no end.  Start-up thread only. */
 #include <string.h>
 
 #include "model/config_draft.h"
@@ -24,12 +24,14 @@ draft_settle_udp(struct service_draft *d)
 {
 	struct service_config *s = &d->s;
 
+	/* No datagram tells its sender that nobody hears it: a flow would keep a dead backend for as long as
+	 * the sender sends, whichever engine it goes through. */
+	if (s->mode == MODE_UDP && !is_written(d, "on_down"))
+		s->on_down = ON_DOWN_RESET;
 	if (!is_proxied_udp(s))
 		return;
 	if (!is_written(d, "idle_timeout"))
 		s->idle_timeout = UDP_IDLE;
-	if (!is_written(d, "on_down"))
-		s->on_down = ON_DOWN_RESET;
 	/* What the defaults say for other modes. */
 	s->retry_pause = 0;
 	s->client_timeout = s->server_timeout = -1;

@@ -7,6 +7,7 @@ import pytest
 
 from helpers.backends import Farm
 from helpers.clients import Client
+from helpers.kernel import Flow
 from helpers.scale import until
 from helpers.teald import service
 from helpers.topology import possible
@@ -183,6 +184,23 @@ def test_a_backend_that_fails_its_checks(topology, farms, teal, closing, on_down
     else:
         assert sum(map(lives, held)) == 2
     assert t.metrics().get("teal_backend_up", backend=f"{topology.node(1)}:10080") == 0
+
+
+def test_a_sender_leaves_a_backend_that_fails_its_checks(topology, closing, teal):
+    """No datagram tells him, and while he sends the kernel forgets nothing: "reset" is what on_down is for UDP."""
+    nodes = [topology.node(i) for i in (1, 2)]
+    for node, name in zip(nodes, ("first", "second")):
+        closing.add(Farm(name, 53, host=node, place=topology.nodes, udp=True))
+    health = {n: closing.add(Farm("health", 8080, host=node, place=topology.nodes))
+              for n, node in zip(("first", "second"), nodes)}
+    t = teal(services=[{"name": "dns", "mode": "udp", "listen": f"{topology.VIP}:53", "engine": "kernel", "nodes": nodes,
+                        "green": {"port": 53, "health_port": 8080}, "blue": {"port": 54, "health_port": 8080},
+                        "health": {"interval": 0.2, "timeout": 20.0, "rise": 1, "fall": 1}}], place=topology.hop)
+    sender = closing.add(Flow(topology, topology.source(1), (topology.VIP, 53)))
+    had, other = sender.peer, "second" if sender.peer == "first" else "first"
+    health[had].close()
+    t.wait_log("udp.session", end="backend_down")
+    until(lambda: sender.ask() == other, "he is heard by the other one")
 
 
 def test_no_backend_is_a_refusal(topology, farms, teal):

@@ -333,8 +333,12 @@ test_keys_of_udp_without_the_kernel_engine(void **state)
 	assert_true(t.config->services[0].idle_timeout == 9.0);
 	assert_true(t.config->services[0].limits.queue_timeout == 0);
 	assert_int_equal(t.config->services[0].proxy_protocol.send, SEND_NONE);
-	/* With the kernel engine it is as it was. */
+	/* No engine keeps a dead backend for as long as the sender sends, unless it is told to. */
 	good(UDP("engine = \"kernel\";"));
+	assert_int_equal(t.config->services[0].on_down, ON_DOWN_RESET);
+	good(UDP("engine = \"kernel\"; on_down = \"keep\";"));
+	assert_int_equal(t.config->services[0].on_down, ON_DOWN_KEEP);
+	good("defaults: { on_down = \"keep\"; };\n" UDP("engine = \"kernel\";"));
 	assert_int_equal(t.config->services[0].on_down, ON_DOWN_KEEP);
 }
 
