@@ -100,6 +100,8 @@ enum peer_tag {
 	PEER_T_DATAGRAMS_IN = 200,
 	PEER_T_DATAGRAMS_OUT = 201,
 	PEER_T_DATAGRAMS_DROPPED = 202,
+	PEER_T_EXPOSURES = 203,	/* of clients, for a bake ... */
+	PEER_T_TROUBLES = 204,	/* ... row of WORD, COUNT; several */
 	PEER_T_CONNECT_SECONDS = 72,	/* a histogram */
 	PEER_T_REQUESTS = 73,	/* row of WORD (the code), COUNT; several */
 	PEER_T_ODD_ANSWERS = 74,	/* row of WORD, COUNT; several */

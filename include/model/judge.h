@@ -87,7 +87,7 @@ struct judge_evidence {
 	bool enough;	/* could_be - old_rate is no more than JUDGE_DETECT, and there is a control */
 };
 
-void judge(const struct judge_case *c, double alpha, struct judge_evidence *out);
+void judge_decide(const struct judge_case *c, double alpha, struct judge_evidence *out);
 
 /* ln E of the bet that of n1 + n0 independent cases each is of the first kind with more than p, in [0, 1]. */
 double judge_log_e(uint64_t n1, uint64_t n0, double p);

@@ -9,6 +9,7 @@
 #include "model/backend.h"
 #include "model/backend_index.h"
 #include "model/config.h"
+#include "model/judged.h"
 #include "model/maglev.h"
 #include "model/record.h"
 #include "model/source.h"
@@ -49,6 +50,7 @@ struct service {
 	/* Once a configuration had such limits they stay; to be asked only where the present one has. */
 	struct source_counts *source_counts;	/* NULL: no max_connections_per_source */
 	struct source_rates *source_rates;	/* NULL: no source_rate */
+	_Atomic(struct judged *) judged;	/* of its clients; NULL: none has come yet */
 	/* Lines about refused clients: second of the clock << 32 | lines in it. */
 	_Atomic uint64_t refusal_lines;
 	_Atomic uint64_t refusals_untold;

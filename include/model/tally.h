@@ -12,6 +12,7 @@
 
 #include "model/color.h"
 #include "model/ending.h"
+#include "model/judge.h"
 #include "proto/http1_reason.h"
 #include "proto/http2_reason.h"
 
@@ -54,6 +55,8 @@ struct tally_color {
 	_Atomic uint64_t no_port;	/* connects that had no port to come from */
 	/* Only of UDP: from and to the client, and those that found no way. */
 	_Atomic uint64_t datagrams_in, datagrams_out, datagrams_dropped;
+	/* Of clients, for a bake: model/judged.h. */
+	_Atomic uint64_t exposures, troubles[JUDGE_SEEN_SIGNALS];
 	struct tally_histogram connect_seconds;
 	struct tally_http *http;	/* NULL: the service is not of HTTP */
 };

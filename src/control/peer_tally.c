@@ -65,6 +65,18 @@ odd_counter(const struct tally_color *c, unsigned i)
 	return &c->http->odd_answers[i];
 }
 
+static const char *
+trouble_word(unsigned i)
+{
+	return judge_signal_word((enum judge_signal)i);
+}
+
+static const _Atomic uint64_t *
+trouble_counter(const struct tally_color *c, unsigned i)
+{
+	return &c->troubles[i];
+}
+
 /* The counters that come in tables. */
 static const struct words {
 	enum peer_tag tag;
@@ -74,6 +86,7 @@ static const struct words {
 	bool http;
 } tables[] = {
 	{ PEER_T_ENDED, end_word, end_counter, ENDINGS, false },
+	{ PEER_T_TROUBLES, trouble_word, trouble_counter, JUDGE_SEEN_SIGNALS, false },
 	{ PEER_T_REQUESTS, tally_code_word, code_counter, TALLY_CODES, true },
 	{ PEER_T_HTTP2_REQUESTS, tally_code_word, http2_counter, TALLY_CODES, true },
 	{ PEER_T_HTTP2_REFUSED, refused_word, refused_counter, HTTP2_REASONS, true },
@@ -89,6 +102,7 @@ static const struct single {
 	{ PEER_T_BYTES_OUT, offsetof(struct tally_color, bytes_out) },
 	{ PEER_T_RETRIES, offsetof(struct tally_color, retries) },
 	{ PEER_T_NO_PORT, offsetof(struct tally_color, no_port) },
+	{ PEER_T_EXPOSURES, offsetof(struct tally_color, exposures) },
 	{ PEER_T_DATAGRAMS_IN, offsetof(struct tally_color, datagrams_in) },
 	{ PEER_T_DATAGRAMS_OUT, offsetof(struct tally_color, datagrams_out) },
 	{ PEER_T_DATAGRAMS_DROPPED, offsetof(struct tally_color, datagrams_dropped) },

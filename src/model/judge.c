@@ -209,7 +209,7 @@ judge_signal(const struct judge_case *c, enum judge_signal s, double level, doub
 }
 
 void
-judge(const struct judge_case *c, double alpha, struct judge_evidence *out)
+judge_decide(const struct judge_case *c, double alpha, struct judge_evidence *out)
 {
 	uint64_t n1 = all_errors(&c->fresh), n0 = all_errors(&c->old);
 	uint64_t m1 = at_least(c->fresh.exposures, n1), m0 = at_least(c->old.exposures, n0);

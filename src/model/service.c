@@ -287,6 +287,7 @@ service_free(struct service **sp)
 	tls_context_free(&s->check_tls);
 	free(s->tallies);
 	free(s->waiting);
+	free(atomic_load_explicit(&s->judged, memory_order_relaxed));
 	for (size_t i = 0; i < ARRAY_LEN(s->first); i++)
 		free(s->first[i]);
 	source_counts_free(&s->source_counts);

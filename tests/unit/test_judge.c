@@ -117,13 +117,13 @@ what_is_beyond_doubt_is_reverted_at_once(void **state)
 	struct judge_case c = before(1000, 0, 20, 20);
 
 	(void)state;
-	judge(&c, JUDGE_ALPHA, &e);
+	judge_decide(&c, JUDGE_ALPHA, &e);
 	assert_true(e.worse);
 	assert_int_equal(e.signal, JUDGE_ANSWER);
 	assert_string_equal(judge_signal_word(e.signal), "answer");
 
 	c = before(10000, 10, 3000, 3);
-	judge(&c, JUDGE_ALPHA, &e);
+	judge_decide(&c, JUDGE_ALPHA, &e);
 	assert_false(e.worse);
 	assert_true(e.enough);
 	assert_near(e.new_rate, 0.001, 1e-12);
@@ -136,15 +136,15 @@ what_was_not_seen_is_inconclusive(void **state)
 	struct judge_case c = before(0, 0, 20, 20);
 
 	(void)state;
-	judge(&c, JUDGE_ALPHA, &e);
+	judge_decide(&c, JUDGE_ALPHA, &e);
 	assert_false(e.worse);
 	assert_false(e.enough);
 	c = before(10000, 10, 0, 0);
-	judge(&c, JUDGE_ALPHA, &e);
+	judge_decide(&c, JUDGE_ALPHA, &e);
 	assert_false(e.worse || e.enough);
 	assert_near(e.could_be, 1, 0);
 	c = before(10000, 10, 50, 0);
-	judge(&c, JUDGE_ALPHA, &e);
+	judge_decide(&c, JUDGE_ALPHA, &e);
 	assert_false(e.worse || e.enough);
 }
 
@@ -158,12 +158,12 @@ a_team_counts_for_itself(void **state)
 	c.old.told = 500;
 	c.fresh.told = 200;
 	c.fresh.told_bad = 60;
-	judge(&c, JUDGE_ALPHA, &e);
+	judge_decide(&c, JUDGE_ALPHA, &e);
 	assert_true(e.worse);
 	assert_int_equal(e.signal, JUDGE_TOLD);
 	/* Of an old color that nothing is known of nothing is worse. */
 	c.old.told = 0;
-	judge(&c, JUDGE_ALPHA, &e);
+	judge_decide(&c, JUDGE_ALPHA, &e);
 	assert_false(e.worse);
 }
 
@@ -180,7 +180,7 @@ a_better_color_is_never_reverted(void **state)
 
 		for (unsigned i = 0; i < 200; i++) {
 			(random_unit(&random) < 0.3 ? &c.fresh : &c.old)->errors[JUDGE_CONNECT]++;
-			judge(&c, JUDGE_ALPHA, &e);
+			judge_decide(&c, JUDGE_ALPHA, &e);
 			assert_false(e.worse);
 		}
 	}

@@ -95,7 +95,7 @@ is_reverted(const struct judge_case *c)
 {
 	struct judge_evidence e;
 
-	judge(c, JUDGE_ALPHA, &e);
+	judge_decide(c, JUDGE_ALPHA, &e);
 	return e.worse;
 }
 

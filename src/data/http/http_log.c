@@ -15,6 +15,21 @@ trace_field(struct str id)
 	return id.n > 0 ? LT("trace_id", id) : LR(NULL, STR(""));
 }
 
+/* For a bake.  What Teal refused itself says nothing of the color. */
+static void
+mark_request(const struct http_record *r, struct tally_color *t)
+{
+	bool answered = r->first_byte_seconds >= 0;
+	unsigned how = answered && r->status >= 500 ? JUDGE_ANSWER : judged_ending(r->ending, answered);
+	const uint8_t *client;
+	size_t n;
+
+	if (r->entrance != ENTRANCE_MAIN || r->lane->config->colorless)
+		return;
+	client = endpoint_source(&r->client, &n);
+	judged_mark(&r->lane->service->judged, t, client, n, how);
+}
+
 void
 http_log(const struct http_record *r)
 {
@@ -37,6 +52,7 @@ http_log(const struct http_record *r)
 		backend_account_request(r->backend->account, r->lane->worker->index, r->status, r->backend_seconds);
 		backend_account_bytes(r->backend->account, r->lane->worker->index, r->bytes_in, r->bytes_out);
 	}
+	mark_request(r, t);
 	tally_add(&t->ended[r->ending], 1);
 	if (!access_is_due(r->lane, r->ending, is_error, &share))
 		return;

@@ -84,6 +84,32 @@ is_truncated(const struct session *s, const struct relay *r, enum ending ending,
 	}
 }
 
+/* For a bake. */
+static void
+mark_session(const struct session *s, unsigned how)
+{
+	struct lane *l = s->dial.lane;
+	const uint8_t *client;
+	size_t n;
+
+	if (s->dial.entrance != ENTRANCE_MAIN || l->config->colorless || s->frames != NULL)
+		return;
+	client = endpoint_source(&s->dial.permit.client, &n);
+	judged_mark(&l->service->judged, dial_tally(&s->dial), client, n, how);
+}
+
+/* What its end says of its color: the first byte has been marked before. */
+static unsigned
+judge_session(const struct session *s, enum ending ending)
+{
+	bool answered = s->down.bytes > 0;
+
+	/* It was asked something, and said nothing. */
+	if (ending == END_DONE && !answered)
+		return s->up.bytes > 0 ? JUDGE_EMPTY : JUDGED_NOT;
+	return judged_ending(ending, answered);
+}
+
 void
 session_end(struct session *s, enum ending ending)
 {
@@ -108,6 +134,7 @@ session_end(struct session *s, enum ending ending)
 	tally_add(&t->bytes_out, s->down.bytes);
 	if (s->dial.backend != NULL)
 		backend_account_bytes(s->dial.backend->account, w->index, s->up.bytes, s->down.bytes);
+	mark_session(s, judge_session(s, ending));
 	tally_add(&t->ended[ending], 1);
 	if (access_is_due(l, ending, ending_is_error(ending), &share))
 		log_access(s, ending, share, w->now);
@@ -170,8 +197,10 @@ move(struct session *s, bool up)
 	switch (!up && s->frames != NULL ? websocket_move(s, other->done) :
 					   relay_move(r, from, to, &s->dial.lane->worker->buffers, other->done)) {
 	case RELAY_OK:
-		if (before == 0 && r->bytes > 0 && !up)
+		if (before == 0 && r->bytes > 0 && !up) {
 			s->first_byte = s->dial.lane->worker->now - s->dial.born;
+			mark_session(s, JUDGED_WELL);
+		}
 		if (s->dial.lane->turns && (r->bytes != before || r->eof))
 			take_turn(s, up);
 		return true;

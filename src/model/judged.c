@@ -1,0 +1,95 @@
+/* judged.c - which clients have met a color, and trouble.  Shared by workers and main. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "model/judged.h"
+
+#define NETWORK6 8	/* bytes of an IPv6 address that tell clients apart: one has many of the rest */
+
+unsigned
+judged_ending(enum ending ending, bool answered)
+{
+	/* Before an answer that is no fault of the client's, nor of Teal's. */
+	static const unsigned char faults[ENDINGS] = {
+		[END_CONNECT] = 1, [END_CONNECT_TIMEOUT] = 1, [END_BACKEND_TLS] = 1, [END_NO_BACKEND] = 1,
+		[END_BACKEND_RESET] = 1, [END_RESPONSE_TIMEOUT] = 1, [END_SERVER_TIMEOUT] = 1,
+	};
+
+	if (ending == END_BAD_RESPONSE)
+		return JUDGE_ANSWER;
+	if (answered)
+		return JUDGED_WELL;
+	return faults[ending] ? JUDGE_CONNECT : JUDGED_NOT;
+}
+
+static struct judged *
+judged_of(_Atomic(struct judged *) *place)
+{
+	struct judged *j = atomic_load_explicit(place, memory_order_acquire), *made;
+
+	if (j != NULL || (made = calloc(1, sizeof(*made))) == NULL)
+		return j;
+	made->secret = hash_secret_new().k[0];
+	if (atomic_compare_exchange_strong_explicit(place, &j, made, memory_order_acq_rel, memory_order_acquire))
+		return made;
+	free(made);
+	return j;
+}
+
+/* Was it unset? */
+static bool
+set_bit(_Atomic uint64_t *word, uint64_t bit)
+{
+	return (atomic_fetch_or_explicit(word, bit, memory_order_relaxed) & bit) == 0;
+}
+
+static bool
+has_bit(const _Atomic uint64_t *word, uint64_t bit)
+{
+	return (atomic_load_explicit(word, memory_order_relaxed) & bit) != 0;
+}
+
+void
+judged_mark(_Atomic(struct judged *) *place, struct tally_color *t, const uint8_t *client, size_t n, unsigned how)
+{
+	struct judged *j;
+	uint64_t group, bit;
+	size_t word;
+
+	if (client == NULL || how == JUDGED_NOT || (j = judged_of(place)) == NULL)
+		return;
+	group = hash_bytes(client, n > NETWORK6 ? NETWORK6 : n, j->secret) % JUDGED_GROUPS;
+	word = group / 64;
+	bit = 1ull << group % 64;
+	if (how == JUDGED_WELL && has_bit(&j->seen[word], bit))
+		return;
+	if (has_bit(&j->troubled[word], bit))
+		return;
+	if (set_bit(&j->seen[word], bit))
+		tally_add(&t->exposures, 1);
+	if (how != JUDGED_WELL && set_bit(&j->troubled[word], bit))
+		tally_add(&t->troubles[how], 1);
+}
+
+static void
+clear_bits(_Atomic uint64_t *words)
+{
+	for (size_t i = 0; i < JUDGED_GROUPS / 64; i++)
+		atomic_store_explicit(&words[i], 0, memory_order_relaxed);
+}
+
+void
+judged_begin_slice(struct judged *j)
+{
+	if (j != NULL)
+		clear_bits(j->seen);
+}
+
+void
+judged_begin_window(struct judged *j)
+{
+	if (j == NULL)
+		return;
+	clear_bits(j->troubled);
+	clear_bits(j->seen);
+}
