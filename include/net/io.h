@@ -1,4 +1,4 @@
-/* io.h - a file descriptor and its one watcher, plain or TLS.
+/* io.h - a file descriptor and its one watcher, plain or TLS; or a channel, which is a part of another connection.
  * Everything above speaks to sockets through this, so that what travels on
  * them can change without session or relay noticing: they say whether they
  * want to read or to write, and what the descriptor must be watched for
@@ -18,9 +18,30 @@
 #include "net/tls.h"
 #include "net/turn.h"
 
+struct io;
+struct io_channel;
+
+/* What has no descriptor of its own, for it is one of many on a connection (a stream of HTTP/2: data/http2/http2_tunnel.c).
+ * Each does what the function of an io that is named like it says. */
+struct io_channel_ops {
+	ssize_t (*read)(struct io_channel *ch, void *p, size_t n);
+	ssize_t (*write)(struct io_channel *ch, const void *p, size_t n);
+	void (*want)(struct io_channel *ch, int events);
+	void (*shutdown)(struct io_channel *ch);
+	void (*reset_on_close)(struct io_channel *ch);
+	void (*close)(struct io_channel *ch);
+};
+
+struct io_channel {
+	const struct io_channel_ops *ops;
+	struct io *io;	/* whose it is now: io_channel_tell() tells it of events; NULL: none's, or closed */
+	struct tls *tls;	/* of the connection, borrowed; NULL: plain */
+};
+
 struct io {
-	ev_io watcher;	/* watcher.fd is the descriptor, -1 when closed */
+	ev_io watcher;	/* watcher.fd is the descriptor, -1 when closed, or of a channel */
 	struct tls *tls;	/* NULL: plain */
+	struct io_channel *channel;	/* not owned; NULL: there is a descriptor */
 };
 
 typedef turn_fn io_fn;
@@ -30,6 +51,28 @@ io_init(struct io *io, int fd, io_fn *on_event)
 {
 	turn_io_init(&io->watcher, on_event, fd, 0);
 	io->tls = NULL;
+	io->channel = NULL;
+}
+
+static inline bool
+io_is_channel(const struct io *io)
+{
+	return __builtin_expect(io->channel != NULL, 0);
+}
+
+/* One of a channel. */
+static inline void
+io_init_channel(struct io *io, struct io_channel *ch, io_fn *on_event)
+{
+	io_init(io, -1, on_event);
+	io->channel = ch;
+	ch->io = io;
+}
+
+static inline void
+io_channel_tell(struct ev_loop *loop, struct io_channel *ch, int revents)
+{
+	turn_io_call(loop, &ch->io->watcher, revents);
 }
 
 /* Plain sockets are the rule; TLS pays for the question. */
@@ -44,9 +87,15 @@ io_is_tls(const struct io *io)
 static inline void
 io_move(struct ev_loop *loop, struct io *from, struct io *to, io_fn *on_event)
 {
+	struct io_channel *ch = from->channel;
 	struct tls *tls = from->tls;
 	int fd = from->watcher.fd;
 
+	if (ch != NULL) {
+		from->channel = NULL;
+		io_init_channel(to, ch, on_event);
+		return;
+	}
 	if (tls != NULL)
 		tls_remind(tls, loop, &from->watcher, false);
 	ev_io_stop(loop, &from->watcher);
@@ -83,7 +132,14 @@ io_fd(const struct io *io)
 static inline bool
 io_is_open(const struct io *io)
 {
-	return io->watcher.fd >= 0;
+	return io->watcher.fd >= 0 || io_is_channel(io);
+}
+
+/* What it is encrypted by, to be looked at; NULL: nothing. */
+static inline struct tls *
+io_tls(const struct io *io)
+{
+	return io_is_channel(io) ? io->channel->tls : io->tls;
 }
 
 /* Sets what is waited for (EV_READ, EV_WRITE, both or 0).  Free of cost when
@@ -95,6 +151,10 @@ io_want(struct ev_loop *loop, struct io *io, int events)
 {
 	ev_io *w = &io->watcher;
 
+	if (io_is_channel(io)) {
+		io->channel->ops->want(io->channel, events);
+		return;
+	}
 	if (io_is_tls(io)) {
 		tls_remind(io->tls, loop, w, (events & EV_READ) != 0);
 		events = tls_interest(io->tls, events);
@@ -118,8 +178,16 @@ io_events(const struct io *io, int revents)
 static inline void
 io_close(struct ev_loop *loop, struct io *io)
 {
+	struct io_channel *ch = io->channel;
+
 	if (!io_is_open(io))
 		return;
+	if (ch != NULL) {
+		io->channel = NULL;
+		ch->io = NULL;
+		ch->ops->close(ch);
+		return;
+	}
 	ev_io_stop(loop, &io->watcher);
 	if (io_is_tls(io))
 		tls_free(&io->tls);
@@ -135,6 +203,8 @@ io_read(struct io *io, void *p, size_t n)
 {
 	if (io_is_tls(io))
 		return tls_read(io->tls, p, n);
+	if (io_is_channel(io))
+		return io->channel->ops->read(io->channel, p, n);
 	return recv(io->watcher.fd, p, n, 0);
 }
 
@@ -143,6 +213,8 @@ io_write(struct io *io, const void *p, size_t n, bool more)
 {
 	if (io_is_tls(io))
 		return tls_write(io->tls, p, n, more);
+	if (io_is_channel(io))
+		return io->channel->ops->write(io->channel, p, n);
 	return send(io->watcher.fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 }
 
@@ -182,6 +254,10 @@ io_shutdown(struct io *io)
 
 	if (rc <= 0)
 		return rc;
+	if (io_is_channel(io)) {
+		io->channel->ops->shutdown(io->channel);
+		return 1;
+	}
 	return shutdown(io->watcher.fd, SHUT_WR) == 0 || errno == ENOTCONN ? 1 : -1;
 }
 
@@ -190,6 +266,10 @@ io_shutdown(struct io *io)
 static inline void
 io_reset_on_close(struct io *io)
 {
+	if (io_is_channel(io)) {
+		io->channel->ops->reset_on_close(io->channel);
+		return;
+	}
 	if (io_is_tls(io))
 		tls_abandon(io->tls);
 	sock_reset_on_close(io->watcher.fd);
@@ -199,6 +279,8 @@ io_reset_on_close(struct io *io)
 static inline bool
 io_can_splice(const struct io *from, const struct io *to)
 {
+	if (io_is_channel(from) || io_is_channel(to))
+		return false;
 	return (!io_is_tls(from) || tls_can_splice_from(from->tls)) &&
 	       (!io_is_tls(to) || tls_can_splice_to(to->tls));
 }

@@ -36,5 +36,7 @@ void turn_free(struct turn *t);
 /* As ev_io_init(); uses the watcher's data.  In a loop without turn_init() it is
  * an ev_io like any other. */
 void turn_io_init(ev_io *w, turn_fn *on_event, int fd, int events);
+/* Calls it now. */
+void turn_io_call(struct ev_loop *loop, ev_io *w, int revents);
 
 #endif

@@ -107,6 +107,7 @@ enum http2_scope {
 	X(HTTP2_LENGTH_REPEATED,     STREAM,     PROTOCOL_ERROR,      0, "length_repeated", "more than one Content-Length") \
 	X(HTTP2_LENGTH_DIFFERS,      STREAM,     PROTOCOL_ERROR,      0, "length_differs", "Content-Length is not the length of DATA") \
 	X(HTTP2_CONNECT_BAD,         STREAM,     PROTOCOL_ERROR,      0, "connect_bad", "CONNECT with :scheme, :path or Content-Length") \
+	X(HTTP2_CONNECT_FIELDS,      STREAM,     PROTOCOL_ERROR,      0, "connect_fields", "a second HEADERS on a stream of CONNECT") \
 	X(HTTP2_PROTOCOL_BAD,        STREAM,     PROTOCOL_ERROR,      0, "protocol_bad", ":protocol without CONNECT, or not offered") \
 	X(HTTP2_PROTOCOL_UNKNOWN,    STREAM,     PROTOCOL_ERROR,    501, "protocol_unknown", ":protocol is not websocket") \
 	X(HTTP2_STATUS_BAD,          STREAM,     PROTOCOL_ERROR,      0, "status_bad", "no :status of three digits from 100 to 599, or 101") \

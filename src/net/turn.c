@@ -37,11 +37,19 @@ feed_again(struct turn *t, struct ev_loop *loop)
 	t->n = 0;
 }
 
+void
+turn_io_call(struct ev_loop *loop, ev_io *w, int revents)
+{
+	turn_fn *on_event;
+
+	memcpy(&on_event, &w->data, sizeof(on_event));
+	on_event(loop, w, revents);
+}
+
 static void
 turn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct turn *t = ev_userdata(loop);
-	turn_fn *on_event;
 
 	if (t != NULL && t->noting) {
 		if (t->n < t->room || grow_heap(t)) {
@@ -51,8 +59,7 @@ turn_on_event(struct ev_loop *loop, ev_io *w, int revents)
 		/* Out of memory: those that were not noted come as libev has them. */
 		feed_again(t, loop);
 	}
-	memcpy(&on_event, &w->data, sizeof(on_event));
-	on_event(loop, w, revents);
+	turn_io_call(loop, w, revents);
 }
 
 static void

@@ -81,8 +81,8 @@ struct http_stream_ops {
 	/* The connection: whose, and by what TLS. */
 	const struct io *(*io)(const struct http_stream *s);
 	/* It goes on as a session: composes the head of a 101, with the bytes that follow it, as to_client of legs, and
-	 * fills in what else of them is the client's.  *bytes: of the head.  False: it is too long. */
-	bool (*upgrade)(struct http_stream *s, const struct http1_head *h,
+	 * fills in what else of them is the client's.  *bytes: of the head.  NULL, or why that cannot be. */
+	const char *(*upgrade)(struct http_stream *s, const struct http1_head *h,
 			const struct http1_edit_response *e, struct str rest, struct session_legs *legs,
 			size_t *bytes);
 	/* The session has them; after exchange_end(). */

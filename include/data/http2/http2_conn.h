@@ -14,6 +14,7 @@
 #include "proto/hpack_decoder.h"
 #include "proto/hpack_encoder.h"
 #include "proto/http2_frame.h"
+#include "net/ws_key.h"
 
 #define HTTP2_CONN_MAGIC 0x68326332u
 /* Streams that have ended and are remembered, for their frames may still come: more than the default of http2.max_streams,
@@ -83,6 +84,8 @@ struct http2_buffers {
 	uint32_t fields_room;	/* of them */
 	char *text;	/* the head of its request, or trailers */
 	size_t room;
+	bool keyed;	/* ws_key was not used yet */
+	char ws_key[WS_KEY];	/* for the next WebSocket */
 };
 
 /* NULL: it speaks HTTP/1. */
@@ -110,6 +113,8 @@ http2_config_of(const struct http2_conn *h)
  * the connection ends then.  http2_wrote() follows. */
 char *http2_reserve(struct http2_conn *h, size_t n);
 void http2_wrote(struct http2_conn *h, size_t n);
+/* It is looked at when the turn is over: what is in the queue, and streams that are ready. */
+void http2_make_due(struct http2_conn *h);
 /* It is told by GOAWAY and closed. */
 void http2_conn_fault(struct http2_conn *h, enum http2_reason reason);
 /* A stream less: what follows of that for the connection. */

@@ -12,6 +12,8 @@
 /* Before the data of a chunk: room for its line. */
 #define HTTP2_CHUNK_GAP HTTP1_CHUNK_LINE
 
+struct http2_tunnel;
+
 struct http2_stream {
 	uint32_t magic;
 	uint32_t id;
@@ -42,6 +44,7 @@ struct http2_stream {
 	struct buf in_trailers;	/* lines */
 	struct buf held;	/* of the answer's body */
 	struct buf trailers;	/* of the answer: lines */
+	struct http2_tunnel *tunnel;	/* owned: it asked for a WebSocket (data/http2/http2_tunnel.h); NULL: it did not */
 };
 
 extern const struct http_stream_ops http2_stream_ops;
@@ -56,6 +59,8 @@ void http2_stream_remember(struct http2_conn *h, uint32_t id, bool reset);
 void http2_stream_reset(struct http2_stream *st, enum http2_code code);
 /* A fault of the client's in it: it is reset, and what it has is over. */
 void http2_stream_fault(struct http2_stream *st, enum http2_reason reason);
+/* What has it, an exchange or a session, ends for that reason, and it is closed. */
+void http2_stream_end(struct http2_stream *st, enum ending ending);
 /* The client has reset it, or is gone. */
 void http2_stream_abort(struct http2_stream *st, enum ending ending);
 /* Its answer is whole, and the rest of its request has not come for a while. */

@@ -50,6 +50,7 @@ struct session_legs {
 	uint64_t epoch;
 	struct backend *backend;	/* borrowed */
 	struct io *client, *server;	/* taken over */
+	struct io channel;	/* client, where that has no descriptor */
 	struct str to_client, to_server;	/* what is on the way */
 	struct relay *before;	/* what is held for the client before that: taken over */
 	uint64_t bytes_out;	/* of to_client those that are the stream's: the last of them */

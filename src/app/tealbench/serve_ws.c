@@ -1,9 +1,8 @@
 /* serve_ws.c - WebSocket (RFC 6455) in `tealbench serve`: what comes goes
  * back, frame by frame; a ping is answered, a close is too.  Payloads of any
  * size stream.  Thread: the peer's. */
-#include <openssl/evp.h>
-
 #include "app/tealbench/serve.h"
+#include "net/ws_key.h"
 
 #define PIECE_MAX (32 * 1024)
 #define CONTROL 0x8
@@ -16,29 +15,23 @@ ws_wanted(const struct http1_head *h, struct str *key)
 {
 	return h->minor == 1 && http1_head_has_token(h, "connection", "upgrade") &&
 	       http1_head_has_token(h, "upgrade", "websocket") &&
-	       http1_head_find(h, "sec-websocket-key", key) == 1 && key->n == 24;
+	       http1_head_find(h, "sec-websocket-key", key) == 1 && key->n == WS_KEY;
 }
 
 bool
 ws_answer(struct peer *p, struct str key)
 {
-	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	char text[24 + sizeof(guid)], accept[64];
-	unsigned n;
+	char accept[WS_ACCEPT];
 
-	memcpy(text, key.p, 24);
-	memcpy(text + 24, guid, sizeof(guid));
-	if (EVP_Digest(text, 24 + sizeof(guid) - 1, digest, &n, EVP_sha1(), NULL) != 1)
+	if (!ws_accept(key.p, accept))
 		return false;
-	EVP_EncodeBlock((unsigned char *)accept, digest, (int)n);
 	p->http.ws = (struct ws){ 0 };
 	p->http.phase = HTTP_WS;
 	return buf_printf(&p->out,
 			  "HTTP/1.1 101 Switching Protocols\r\nX-Backend: %s\r\nUpgrade: websocket\r\n"
-			  "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+			  "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n\r\n",
 			  p->http.broken == BREAK_LIE ? p->thread->config->lie : p->thread->config->name,
-			  accept);
+			  WS_ACCEPT, accept);
 }
 
 /* A client's frame header (section 5.2), turned into ours for the echo. */

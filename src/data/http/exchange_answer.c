@@ -181,6 +181,7 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	struct http1_line lines[HTTP_OWN_MAX];
 	struct session_legs legs;
 	struct session *s;
+	const char *why;
 	size_t head;
 
 	if (!x->upgrade || x->minor0)
@@ -208,8 +209,8 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 		.websocket = http1_head_has_token(h, "upgrade", "websocket"),
 	};
 	e = edit_of_answer(x, h, lines);
-	if (!client->ops->upgrade(client, h, &e, (struct str){ rest, n }, &legs, &head))
-		return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
+	if ((why = client->ops->upgrade(client, h, &e, (struct str){ rest, n }, &legs, &head)) != NULL)
+		return bad(x, why);
 	s = session_adopt(&legs);
 	if (s == NULL) {
 		exchange_cut(x, END_MEMORY, NULL);
@@ -266,6 +267,9 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	size_t head, came = n;
 	bool bulk, last;
 
+	/* To who asked for a WebSocket by CONNECT it would mean that there is one. */
+	if (x->upgrade && s->ops->framed && h->status < 300)
+		return bad(x, "no WebSocket, but an answer as if there were one");
 	if (http1_body_of_response(&x->down.body, h, x->head_request) == HTTP1_BAD)
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 	/* An answer that comes before its request has gone leaves it in doubt what the

@@ -176,7 +176,7 @@ io_of_http1(const struct http_stream *s)
 	return &conn_of(s)->io;
 }
 
-static bool
+static const char *
 upgrade_http1(struct http_stream *s, const struct http1_head *h, const struct http1_edit_response *e,
 	      struct str rest, struct session_legs *legs, size_t *bytes)
 {
@@ -185,13 +185,13 @@ upgrade_http1(struct http_stream *s, const struct http1_head *h, const struct ht
 	size_t head = *bytes = http1_edit_response(h, e, b->out, b->size);
 
 	if (head == 0 || head + rest.n > b->size)
-		return false;
+		return http1_reason_words(HTTP1_HEAD_LONG);
 	memcpy(b->out + head, rest.p, rest.n);
 	legs->to_client = (struct str){ b->out, head + rest.n };
 	legs->to_server = buf_str(&c->in);
 	legs->permit = &c->permit;
 	legs->client = &c->io;
-	return true;
+	return NULL;
 }
 
 static void

@@ -108,6 +108,28 @@ http2_note_held(struct http2_stream *st)
 	http2_stall_watch(st->conn);
 }
 
+void
+http2_set_starved(struct http2_stream *st, bool starved)
+{
+	if (st->starved == starved)
+		return;
+	st->starved = starved;
+	st->conn->starved += starved ? 1u : (unsigned)-1;
+}
+
+ssize_t
+http2_send_some(struct http2_stream *st, const char *p, size_t n)
+{
+	ssize_t sent = put_data(st, p, n, false);
+
+	if (sent < 0)
+		return sent;
+	http2_set_starved(st, (size_t)sent < n);
+	if (st->starved && http2_window_of(st) == 0)
+		http2_note_held(st);
+	return sent;
+}
+
 /* The answer's next bytes; what does not go now is held. */
 bool
 http2_send_or_hold(struct http2_stream *st, struct str data, bool last)

@@ -17,8 +17,8 @@ static const char goodbye[8] = "teal-bye";
 
 /* -- the queue ------------------------------------------------------------------------ */
 
-static void
-make_due(struct http2_conn *h)
+void
+http2_make_due(struct http2_conn *h)
 {
 	if (list_empty(&h->due))
 		list_append(&http2_worker(h)->http2->due, &h->due);
@@ -33,7 +33,7 @@ http2_reserve(struct http2_conn *h, size_t n)
 		return NULL;
 	h->out.max = http2_config_of(h)->max_memory / 4 + QUEUE_EXTRA;
 	p = buf_reserve(&h->out, n);
-	make_due(h);
+	http2_make_due(h);
 	if (p == NULL) {
 		http2_count(h, HTTP2_OUT_QUEUE);
 		h->broken = h->closing = h->doomed = true;
@@ -52,7 +52,7 @@ http2_credit(struct http2_conn *h, uint32_t n)
 {
 	h->recv_owed += n;
 	if (h->recv_owed >= HTTP2_WINDOW_DEFAULT / 2)
-		make_due(h);
+		http2_make_due(h);
 }
 
 static void
@@ -202,10 +202,7 @@ end_streams(struct http2_conn *h, enum ending ending, bool told)
 		struct http2_stream *st = list_entry(first, struct http2_stream, link);
 
 		st->peer_reset |= told;
-		if (st->stream.exchange != NULL)
-			exchange_abort(st->stream.exchange, ending);
-		else
-			http2_stream_close(st);
+		http2_stream_end(st, ending);
 	}
 }
 
@@ -219,7 +216,7 @@ http2_conn_fault(struct http2_conn *h, enum http2_reason reason)
 	h->broken = true;
 	end_streams(h, END_BAD_REQUEST, true);
 	h->closing = true;
-	make_due(h);
+	http2_make_due(h);
 }
 
 /* The client may bring no more, and knows it, or had time to. */
@@ -230,7 +227,7 @@ http2_conn_say_last(struct http2_conn *h)
 	put_goaway(h, h->last_id, HTTP2_NO_ERROR, STR(""));
 	if (h->n_streams == 0)
 		h->closing = true;
-	make_due(h);
+	http2_make_due(h);
 }
 
 static void
@@ -258,7 +255,7 @@ http2_conn_settle(struct http2_conn *h)
 
 	if (h->n_streams > 0 || c->state != HTTP_CONN_VERSED || h->broken)
 		return;
-	make_due(h);
+	http2_make_due(h);
 	if (h->left)
 		h->closing = true;
 	else if (!h->leaving && http_stream_must_leave(&c->stream, w))
@@ -373,7 +370,7 @@ http2_on_event(struct http_conn *c, int revents)
 		return;
 	run_ready(h);
 	if (c->state == HTTP_CONN_VERSED)
-		make_due(h);
+		http2_make_due(h);
 }
 
 /* -- its life --------------------------------------------------------------------------- */
@@ -389,6 +386,7 @@ put_settings(struct http2_conn *h)
 	if (p == NULL)
 		return;
 	ours.streams = hc->max_streams;
+	ours.connect = true;
 	ours.fields = (uint32_t)hc->max_header_size;
 	end = http2_put_settings(p, &ours);
 	h->recv_window = HTTP2_WINDOW_DEFAULT;

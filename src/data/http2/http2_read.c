@@ -1,9 +1,10 @@
 /* http2_read.c - what becomes of each frame of a client's.  Thread: owning worker. */
 #include <string.h>
+#include <sys/random.h>
 
 #include "data/http/http_answer.h"
 #include "data/http/http_request.h"
-#include "data/http2/http2_stream.h"
+#include "data/http2/http2_tunnel.h"
 #include "data/proxy.h"
 #include "proto/http2_request.h"
 
@@ -79,12 +80,29 @@ refuse_stream(struct http2_conn *h, struct http2_stream *st, enum http2_reason r
 	(void)http2_rate(h, HTTP2_RATE_FAULTS);
 }
 
+/* What a WebSocket's request to the backend has, should the next one ask for that; NULL: there is no randomness. */
+static const char *
+ws_key(struct http2_buffers *b)
+{
+	unsigned char nonce[WS_NONCE];
+
+	if (!b->keyed) {
+		if (getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
+			return NULL;
+		ws_key_write(nonce, b->ws_key);
+		b->keyed = true;
+	}
+	return b->ws_key;
+}
+
 static void
 take_request(struct http2_conn *h, struct http2_stream *st, size_t bytes)
 {
 	struct http2_buffers *b = http2_worker(h)->http2;
 	struct http_conn *c = h->c;
-	struct http2_request r = { .end_stream = st->recv_done };
+	struct http2_request r = { .end_stream = st->recv_done,
+				   .connect_protocol = true,
+				   .websocket_key = ws_key(b) };
 	enum http2_reason reason = b->fields.over;
 	struct http1_head *head;
 
@@ -97,6 +115,13 @@ take_request(struct http2_conn *h, struct http2_stream *st, size_t bytes)
 	st->has_length = r.has_length;
 	st->left = r.length;
 	st->chunked = r.chunked;
+	if (r.websocket) {
+		b->keyed = false;
+		if (!http2_tunnel_new(st, r.websocket_key)) {
+			http2_stream_reset(st, HTTP2_REFUSED_STREAM);
+			return;
+		}
+	}
 	head = http_conn_begin_head(c);
 	if (http1_head_parse(head, b->text, r.n) == HTTP1_DONE)
 		(void)http_request_take(c, &st->stream, head, b->text, head->length);
@@ -164,6 +189,8 @@ take_trailers(struct http2_conn *h, struct http2_stream *st, uint8_t flags)
 
 	if (st->recv_done)
 		reason = HTTP2_STREAM_ENDED;
+	else if (st->tunnel != NULL)
+		reason = HTTP2_CONNECT_FIELDS;
 	if (reason == HTTP2_FINE)
 		reason = http2_trailers_write(&b->fields, flags & HTTP2_F_END_STREAM, b->text, b->room, &n);
 	if (reason == HTTP2_FINE && st->has_length && st->left > 0)
@@ -241,7 +268,8 @@ take_continuation(struct http2_conn *h, const struct http2_frame *f, struct str 
 
 	if (h->block_id == 0)
 		return fault(h, HTTP2_CONTINUATION_ALONE);
-	if (++h->continuations > http2_config_of(h)->max_continuations || !buf_append(&h->block, payload.p, payload.n))
+	if (++h->continuations > http2_config_of(h)->max_continuations ||
+	    !buf_append(&h->block, payload.p, payload.n))
 		return fault(h, HTTP2_CONTINUATIONS_MANY);
 	if (!(f->flags & HTTP2_F_END_HEADERS))
 		return HTTP2_FINE;

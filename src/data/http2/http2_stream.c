@@ -6,6 +6,7 @@
 #include "data/http/http_answer.h"
 #include "data/http/http_buffers.h"
 #include "data/http2/http2_private.h"
+#include "data/http2/http2_tunnel.h"
 #include "data/proxy.h"
 #include "net/sock.h"
 
@@ -71,10 +72,7 @@ room_of_http2(struct http_stream *s)
 		most = room;
 	if (buf_len(&st->held) > 0)
 		most = 0;
-	if (st->starved != (most == 0)) {
-		st->starved = most == 0;
-		h->starved += st->starved ? 1u : (unsigned)-1;
-	}
+	http2_set_starved(st, most == 0);
 	return most;
 }
 
@@ -190,8 +188,8 @@ untaken_by_http2(const struct http_stream *s)
 
 /* The answer is whole.  There are clients that read none before they have sent all, and that forget the one they have
  * when they are reset: what is left of the request is taken and dropped for a while, as it is of HTTP/1. */
-static void
-finish_stream(struct http2_stream *st)
+void
+http2_finish_stream(struct http2_stream *st)
 {
 	const struct lane *l = st->conn->c->lane;
 	double now = http2_now_of(st);
@@ -235,7 +233,7 @@ done_with_http2(struct http_stream *s)
 	if (!st->headed && !st->peer_reset)
 		http2_stream_reset(st, HTTP2_INTERNAL_ERROR);
 	else if (st->ended || st->peer_reset)
-		finish_stream(st);
+		http2_finish_stream(st);
 }
 
 static void
@@ -297,6 +295,8 @@ const struct http_stream_ops http2_stream_ops = {
 	.done = done_with_http2,
 	.reset = reset_http2,
 	.io = io_of_http2,
+	.upgrade = http2_tunnel_upgrade,
+	.release = http2_tunnel_release,
 };
 
 /* -- its life ------------------------------------------------------------------------- */
@@ -367,6 +367,8 @@ http2_stream_close(struct http2_stream *st)
 	buf_free(&st->in_trailers);
 	buf_free(&st->held);
 	buf_free(&st->trailers);
+	free(st->tunnel);
+	st->tunnel = NULL;
 	list_remove(&st->ready);
 	list_remove(&st->link);
 	list_append(&http2_worker(h)->http2->ended, &st->link);
@@ -384,13 +386,21 @@ http2_stream_reset(struct http2_stream *st, enum http2_code code)
 }
 
 void
+http2_stream_end(struct http2_stream *st, enum ending ending)
+{
+	if (st->stream.exchange != NULL)
+		exchange_abort(st->stream.exchange, ending);
+	else if (http2_tunnel_is_open(st))
+		http2_tunnel_end(st, ending);
+	else
+		http2_stream_close(st);
+}
+
+void
 http2_stream_abort(struct http2_stream *st, enum ending ending)
 {
 	st->peer_reset = true;
-	if (st->stream.exchange != NULL)
-		exchange_abort(st->stream.exchange, ending);
-	else
-		http2_stream_close(st);
+	http2_stream_end(st, ending);
 }
 
 void
@@ -404,7 +414,7 @@ http2_stream_fault(struct http2_stream *st, enum http2_reason reason)
 	if (st->stream.exchange != NULL)
 		exchange_cut(st->stream.exchange, END_BAD_REQUEST, http2_reason_words(reason));
 	else
-		http2_stream_close(st);
+		http2_stream_end(st, END_CLIENT_RESET);
 	(void)http2_rate(h, HTTP2_RATE_FAULTS);
 }
 
@@ -434,8 +444,10 @@ http2_stream_run(struct http2_stream *st)
 		http2_push_held(st);
 	if (st->stream.exchange != NULL)
 		exchange_on_client(st->stream.exchange, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+	else if (http2_tunnel_is_open(st))
+		http2_tunnel_run(st, readable, writable);
 	else if (st->ended)
-		finish_stream(st);
+		http2_finish_stream(st);
 }
 
 bool

@@ -47,7 +47,7 @@ log_access(struct session *s, enum ending ending, struct str share, double now)
 	LOG_INFO("tcp.session", LS("service", sc->name), LR(NULL, str_from(sc->labels_json)),
 		 LS("entrance", s->dial.entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&peer, client)), LR(NULL, str_from(proxy_protocol_peer_json(behind != NULL ? &behind->peer : NULL, header))),
-		 LR(NULL, access_tls(s->client.tls, s->named ? session_server_name(s) : "", (double)s->tls_seconds, &tls)),
+		 LR(NULL, access_tls(io_tls(&s->client), s->named ? session_server_name(s) : "", (double)s->tls_seconds, &tls)),
 		 LS("backend", s->dial.backend != NULL ? s->dial.backend->text : ""),
 		 service_color_field(sc, (enum color)s->dial.color), service_epoch_field(sc, s->dial.epoch), LU("bytes_in", s->up.bytes),
 		 LU("bytes_out", s->down.bytes), LF("seconds", now - s->dial.born),
@@ -402,7 +402,11 @@ session_adopt(const struct session_legs *legs)
 		return NULL;
 	}
 	s->magic = SESSION_MAGIC;
+	s->kept = io_is_channel(legs->client);
 	permit_move(&s->dial.permit, legs->permit);
+	/* On a connection that others share it is a client nevertheless, and has a descriptor, its backend's. */
+	if (s->kept)
+		(void)permit_hold(&s->dial.permit, 1);
 	dial_init(&s->dial, legs->entrance, WAITER_SESSION);
 	s->dial.color = (uint8_t)legs->color;
 	s->dial.epoch = legs->epoch;
