@@ -52,6 +52,7 @@ struct probe_request {
 	const char *keep;
 	bool line;	/* one line of text is heard, the answer that is told, whatever is in it */
 	bool datagram;	/* by UDP; steps begin with one that is sent */
+	bool grpc;	/* what is sent is a call by HTTP/2 (probe_grpc.h), whose answer is judged; by TLS "h2" is agreed first */
 	/* The configuration that expect, http, expect_body and steps are of: the probe takes a reference, for
 	 * a reload may replace it meanwhile.  NULL: it outlives the probe. */
 	const struct config *tree;

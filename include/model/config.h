@@ -33,7 +33,7 @@ enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOU
 enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON, HEALTH_TLS_OWN };
 enum client_verify { VERIFY_REQUIRE, VERIFY_OPTIONAL };
 /* HANDSHAKE: of TLS; in words "tls". */
-enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE, HEALTH_HANDSHAKE, HEALTH_UDP, HEALTH_KUBE_PROXY };
+enum health_type { HEALTH_TCP, HEALTH_HTTP, HEALTH_NONE, HEALTH_HANDSHAKE, HEALTH_UDP, HEALTH_KUBE_PROXY, HEALTH_GRPC };
 /* Whether what a check counts behind a backend multiplies its weight. */
 enum health_weight { HEALTH_WEIGHT_CONFIGURED, HEALTH_WEIGHT_ENDPOINTS };
 /* ALL_DOWN_REFUSE is another word for ALL_DOWN_REJECT. */
@@ -103,7 +103,8 @@ struct health_config {
 	} agent;
 	unsigned port;	/* of colors and backends that have no health_port; 0: the traffic's */
 	struct addr address;	/* where all are checked, without port; len 0: each at its own */
-	/* http: what is asked, with which Host (NULL: the backend's address), and
+	char *service;	/* grpc: of which is asked; NULL: of the server as a whole */
+	/* http: what is asked, with which Host (NULL: the backend's address; of grpc the :authority), and
 	 * which answers are good.  "/" and 200-399. */
 	char *path, *host;
 	struct status_set expect;

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "control/probe.h"
 #include "control/probe_answer.h"
+#include "control/probe_grpc.h"
 #include "control/probe_steps.h"
 #include "net/io.h"
 #include "net/sock.h"
@@ -63,6 +64,7 @@ struct probe {
 	size_t got;
 	struct probe_answer *answer;	/* instead, where all of it is judged */
 	struct probe_steps steps;	/* instead, where something else is spoken */
+	struct probe_grpc *grpc;	/* instead: a call */
 	bool wants_line;	/* instead: one line of text */
 	bool datagram;
 	bool waiting;	/* by UDP, all is sent and nothing is expected: silence is well */
@@ -90,6 +92,7 @@ release(struct probe *p)
 	tls_context_free(&p->context);
 	p->magic = 0;
 	probe_answer_free(&p->answer);
+	probe_grpc_free(&p->grpc);
 	probe_steps_clear(&p->steps);
 	config_unref(&p->tree);
 	free(p->server_name);
@@ -416,6 +419,71 @@ hold_conversation(struct probe *p)
 		wait_for_refusal(p);
 }
 
+/* The verdict is known: the connection ends as one of HTTP/2. */
+static void
+end_call(struct probe *p, const char *error)
+{
+	char goodbye[PROBE_GRPC_GOODBYE];
+
+	probe_grpc_goodbye(goodbye);
+	(void)io_write(&p->io, goodbye, sizeof(goodbye), false);
+	(void)io_shutdown(&p->io);
+	begin_to_leave(p, error);
+}
+
+/* False: it is settled. */
+static bool
+send_replies(struct probe *p)
+{
+	struct str reply;
+	char text[PROBE_REASON];
+
+	while ((reply = probe_grpc_reply(p->grpc)).n > 0) {
+		ssize_t n = io_write(&p->io, reply.p, reply.n, false);
+
+		if (n < 0 && io_would_block())
+			break;
+		if (n < 0) {
+			finish_probe(p, failure(p, text));
+			return false;
+		}
+		probe_grpc_said(p->grpc, (size_t)n);
+	}
+	return true;
+}
+
+static void
+hear_call(struct probe *p)
+{
+	char text[PROBE_REASON];
+	const char *error;
+
+	for (;;) {
+		size_t most;
+		char *room = probe_grpc_room(p->grpc, &most);
+		ssize_t n;
+
+		if (room == NULL) {
+			finish_probe(p, "out of memory");
+			return;
+		}
+		n = io_read(&p->io, room, most);
+		if (n < 0 && io_would_block()) {
+			if (send_replies(p))
+				want(p, EV_READ | (probe_grpc_reply(p->grpc).n > 0 ? EV_WRITE : 0));
+			return;
+		}
+		if (n < 0) {
+			finish_probe(p, failure(p, text));
+			return;
+		}
+		if (probe_grpc_take(p->grpc, (size_t)n, &error)) {
+			end_call(p, error);
+			return;
+		}
+	}
+}
+
 /* Connected: say what is to be said, and hear what must be heard. */
 static bool
 say_until(struct probe *p, size_t end)
@@ -452,6 +520,11 @@ shake(struct probe *p)
 			finish_probe(p, "out of memory");
 			return false;
 		}
+		if (p->grpc != NULL && !tls_offer(t, "h2")) {
+			tls_free(&t);
+			finish_probe(p, "out of memory");
+			return false;
+		}
 		io_start_tls(&p->io, &t);
 	}
 	switch (io_handshake(&p->io)) {
@@ -460,7 +533,11 @@ shake(struct probe *p)
 		return false;
 	case 1:
 		p->handshake_done = true;
-		return true;
+		if (p->grpc == NULL || tls_speaks(p->io.tls, "h2"))
+			return true;
+		(void)io_shutdown(&p->io);
+		begin_to_leave(p, "does not agree to HTTP/2 (\"h2\" by ALPN)");
+		return false;
 	}
 	finish_probe(p, failure(p, text));
 	return false;
@@ -475,6 +552,8 @@ speak(struct probe *p)
 		hear_line(p);
 	else if (p->steps.n > 0)
 		hold_conversation(p);
+	else if (p->grpc != NULL)
+		hear_call(p);
 	else if (p->expect == NULL && io_is_tls(&p->io)) {
 		(void)io_shutdown(&p->io);
 		begin_to_leave(p, NULL);
@@ -519,7 +598,7 @@ probe_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct probe *p = container_of(w, struct probe, timer);
 	bool asked = (p->to_send > 0 && p->sent == p->to_send) || p->steps.at > 0;
-	bool listens = asked && (p->expect != NULL || p->steps.n > 0);
+	bool listens = asked && (p->expect != NULL || p->steps.n > 0 || p->grpc != NULL);
 	struct pollfd now = { .fd = io_fd(&p->io), .events = listens ? POLLIN : POLLOUT };
 	char text[64];
 
@@ -627,6 +706,8 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 					     request->told != NULL ? request->keep : NULL);
 	probe_steps_init(&p->steps, request->steps, request->n_steps);
 	p->datagram = request->datagram;
+	if (request->grpc)
+		p->grpc = probe_grpc_new();
 	p->wants_line = request->line;
 	p->n_hello = request->hello.n;
 	p->to_send = p->n_hello + request->send.n;

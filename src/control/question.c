@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/version.h"
+#include "control/probe_grpc.h"
 #include "control/question.h"
 #include "model/kube_health.h"
 
@@ -78,6 +79,20 @@ put_http(struct buf *say, const struct health_config *hc, const struct backend *
 	buf_printf(say, "Connection: close\r\n\r\n%s", hc->body != NULL ? hc->body : "");
 }
 
+static void
+put_grpc(struct buf *say, const struct health_config *hc, const struct backend *b, bool tls)
+{
+	char where[ADDR_TEXT];
+	const struct grpc_call call = {
+		.service = hc->service != NULL ? hc->service : "",
+		.authority = hc->host != NULL ? hc->host : addr_format(&b->health_address, where),
+		.tls = tls,
+		.timeout = hc->timeout,
+	};
+
+	probe_grpc_ask(say, &call);
+}
+
 static const struct status_set kube_proxy_well = { .n = 1, .ranges = { { 200, 200 } } };
 
 static void
@@ -123,8 +138,12 @@ question_make(struct question *q, const struct service *s, const struct backend 
 
 	buf_init(&q->say, SAY_MAX);
 	buf_init(&q->key, SAY_MAX);
+	q->request = (struct probe_request){ .tls = NULL };
+	choose_tls(q, s, b);
 	buf_append(&q->say, hello, n_hello);
-	if (hc->type == HEALTH_HTTP)
+	if (hc->type == HEALTH_GRPC)
+		put_grpc(&q->say, hc, b, q->request.tls != NULL);
+	else if (hc->type == HEALTH_HTTP)
 		put_http(&q->say, hc, b);
 	else if (hc->type == HEALTH_KUBE_PROXY)
 		put_kube_proxy(&q->say, b);
@@ -134,6 +153,8 @@ question_make(struct question *q, const struct service *s, const struct backend 
 		.to = &b->health_address,
 		.source = &sc->source_address,
 		.timeout = hc->timeout,
+		.tls = q->request.tls,
+		.server_name = q->request.server_name,
 		.hello = { say.p, n_hello },
 		.send = { say.p + n_hello, say.n - n_hello },
 		.expect = expected_status(hc),
@@ -144,9 +165,9 @@ question_make(struct question *q, const struct service *s, const struct backend 
 		.steps = expected_status(hc) == NULL ? hc->steps : NULL,
 		.n_steps = expected_status(hc) == NULL ? hc->n_steps : 0,
 		.datagram = hc->type == HEALTH_UDP,
+		.grpc = hc->type == HEALTH_GRPC,
 		.tree = s->held,
 	};
-	choose_tls(q, s, b);
 }
 
 void
@@ -240,6 +261,7 @@ question_key(struct question *q, const struct service *s)
 	}
 	put_number(key, r->datagram);
 	put_number(key, r->line);
+	put_number(key, r->grpc);
 	put_text_part(key, r->keep);
 	put_text_part(key, r->expect != NULL ? r->expect_body : NULL);
 	for (size_t i = 0; i < r->n_steps; i++) {

@@ -6,6 +6,7 @@
 
 #include "model/config_draft.h"
 #include "model/kube_health.h"
+#include "proto/grpc.h"
 
 #define AT(member) .offset = offsetof(struct service_draft, member)
 /* A shorter interval would only be load. */
@@ -16,7 +17,7 @@
 #define TEXT_MAX 8192
 #define TOKEN "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-static const char *const health_words[] = { "tcp", "http", "none", "tls", "udp", "kube-proxy", NULL };
+static const char *const health_words[] = { "tcp", "http", "none", "tls", "udp", "kube-proxy", "grpc", NULL };
 
 const char *
 health_word(enum health_type t)
@@ -47,6 +48,7 @@ const struct key health_keys[] = {
 	{ KEY("weight", key_word), AT(s.health.weight), .words = weight_words },
 	{ KEY("path", key_text), AT(s.health.path) },
 	{ KEY("host", key_text), AT(s.health.host) },
+	{ KEY("service", key_text), AT(s.health.service) },
 	{ KEY("method", key_text), AT(s.health.method) },
 	{ KEY("headers", key_check_headers) },
 	{ KEY("body", key_text), AT(s.health.body) },
@@ -89,6 +91,7 @@ health_config_clear(struct health_config *h)
 	clear_headers(h);
 	free(h->path);
 	free(h->host);
+	free(h->service);
 	free(h->method);
 	free(h->body);
 	free(h->expect_text);
@@ -262,14 +265,15 @@ void
 draft_check_health_keys(const struct cursor *c, const struct service_draft *s)
 {
 	static const unsigned http = 1u << HEALTH_HTTP, talks = 1u << HEALTH_TCP | 1u << HEALTH_HANDSHAKE | 1u << HEALTH_UDP,
-			      kube = 1u << HEALTH_KUBE_PROXY, any = http | talks | kube;
+			      kube = 1u << HEALTH_KUBE_PROXY, grpc = 1u << HEALTH_GRPC, any = http | talks | kube | grpc;
 	const struct {
 		const char *key;
 		unsigned types;
 		const char *are;
 	} only[] = {
 		{ "path", http, "\"http\"" },
-		{ "host", http, "\"http\"" },
+		{ "host", http | grpc, "\"http\" or \"grpc\"" },
+		{ "service", grpc, "\"grpc\"" },
 		{ "expect", http, "\"http\"" },
 		{ "method", http, "\"http\"" },
 		{ "headers", http, "\"http\"" },
@@ -297,7 +301,7 @@ draft_check_health_keys(const struct cursor *c, const struct service_draft *s)
 				    only[i].key);
 		else
 			cursor_error(c, own, "health.%s: belongs to health.type = %s; set %s, or remove it", only[i].key,
-				     only[i].are, only[i].types == talks ? "one" : "that");
+				     only[i].are, only[i].types == http || only[i].types == kube || only[i].types == grpc ? "that" : "one");
 	}
 }
 
@@ -339,6 +343,8 @@ check_http_check(const struct cursor *c, struct service_draft *s)
 	if (h->host != NULL && !is_header_text(h->host))
 		cursor_error(c, draft_at(s, "health.host"),
 			     "health.host: must have neither blanks nor unprintable characters");
+	if (h->service != NULL && strlen(h->service) > GRPC_SERVICE_MAX)
+		cursor_error(c, draft_at(s, "health.service"), "health.service: has more than %d bytes", GRPC_SERVICE_MAX);
 	if (h->method != NULL && (h->method[strspn(h->method, TOKEN)] != '\0' || strcmp(h->method, "CONNECT") == 0))
 		cursor_error(c, draft_at(s, "health.method"),
 			     "health.method: \"%.40s\" is no method that a check could use; write GET, HEAD, OPTIONS or the like",

@@ -75,16 +75,24 @@ load_ca(SSL_CTX *context, const char *ca, struct why *why)
 	return why_set(why, E_USAGE, "cannot read certificates from %.256s: %s", ca, tls_first_error());
 }
 
+static unsigned
+alpn_in_wire_form(const char *alpn, unsigned char wire[256])
+{
+	size_t n = strlen(alpn);
+
+	CHECK(n > 0 && n < 256);
+	wire[0] = (unsigned char)n;
+	memcpy(wire + 1, alpn, n);
+	return (unsigned)n + 1;
+}
+
 static bool
 client_set_alpn(SSL_CTX *context, const char *alpn)
 {
 	unsigned char wire[256];
-	size_t n = strlen(alpn);
+	unsigned n = alpn_in_wire_form(alpn, wire);
 
-	CHECK(n > 0 && n < sizeof(wire));
-	wire[0] = (unsigned char)n;
-	memcpy(wire + 1, alpn, n);
-	return SSL_CTX_set_alpn_protos(context, wire, (unsigned)n + 1) == 0;
+	return SSL_CTX_set_alpn_protos(context, wire, n) == 0;
 }
 
 enum err
@@ -156,4 +164,13 @@ tls_connect(struct ssl_ctx_st *context, int fd, const char *host, struct tls_mem
 		(void)SSL_set_session(t->ssl, memory->session);
 	ERR_clear_error();
 	return t;
+}
+
+bool
+tls_offer(struct tls *t, const char *protocol)
+{
+	unsigned char wire[256];
+	unsigned n = alpn_in_wire_form(protocol, wire);
+
+	return SSL_set_alpn_protos(t->ssl, wire, n) == 0;
 }

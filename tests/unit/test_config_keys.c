@@ -131,6 +131,7 @@ static const struct sample service_samples[] = {
 	{ "health.weight", "health: { type = \"kube-proxy\"; port = 83; weight = \"endpoints\"; };", NULL },
 	{ "health.path", "health: { type = \"http\"; path = \"/x\"; };", NULL },
 	{ "health.host", "health: { type = \"http\"; host = \"x\"; };", NULL },
+	{ "health.service", "health: { type = \"grpc\"; service = \"x\"; };", NULL },
 	{ "health.expect", "health: { type = \"http\"; expect = \"200,204\"; };", NULL },
 	{ "health.fast_interval", "health: { fast_interval = 7; };", NULL },
 	{ "health.method", "health: { type = \"http\"; method = \"OPTIONS\"; };", NULL },
