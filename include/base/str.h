@@ -26,6 +26,16 @@ str_eq(struct str a, const char *b)
 	return strlen(b) == a.n && (a.n == 0 || memcmp(a.p, b, a.n) == 0);
 }
 
+/* Of a hexadecimal digit, in either case, its value; -1: it is none. */
+static inline int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* The same text, or both NULL. */
 bool cstr_eq(const char *a, const char *b);
 /* ASCII only, as protocols want it; no locale. */

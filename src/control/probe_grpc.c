@@ -44,7 +44,7 @@ struct probe_grpc {
 /* -- asking --------------------------------------------------------------------------- */
 
 static char *
-put_field(char *p, struct hpack_encoder *e, const char *name, const char *value)
+put_call_field(char *p, struct hpack_encoder *e, const char *name, const char *value)
 {
 	return hpack_encode(e, p, str_from(name), str_from(value), HPACK_LITERAL);
 }
@@ -66,14 +66,14 @@ probe_grpc_ask(struct buf *say, const struct grpc_call *call)
 	snprintf(deadline, sizeof(deadline), "%.0fm", call->timeout * 1000 < 1 ? 1 : call->timeout * 1000);
 	hpack_encoder_init(&e, 0);
 	p = hpack_encode_begin(&e, p);
-	p = put_field(p, &e, ":method", "POST");
-	p = put_field(p, &e, ":scheme", call->tls ? "https" : "http");
-	p = put_field(p, &e, ":path", GRPC_HEALTH_PATH);
-	p = put_field(p, &e, ":authority", call->authority);
-	p = put_field(p, &e, "te", "trailers");
-	p = put_field(p, &e, "grpc-timeout", deadline);
-	p = put_field(p, &e, "content-type", "application/grpc");
-	p = put_field(p, &e, "user-agent", agent);
+	p = put_call_field(p, &e, ":method", "POST");
+	p = put_call_field(p, &e, ":scheme", call->tls ? "https" : "http");
+	p = put_call_field(p, &e, ":path", GRPC_HEALTH_PATH);
+	p = put_call_field(p, &e, ":authority", call->authority);
+	p = put_call_field(p, &e, "te", "trailers");
+	p = put_call_field(p, &e, "grpc-timeout", deadline);
+	p = put_call_field(p, &e, "content-type", "application/grpc");
+	p = put_call_field(p, &e, "user-agent", agent);
 	hpack_encoder_free(&e);
 
 	buf_append(say, HTTP2_PREFACE, HTTP2_PREFACE_BYTES);
@@ -436,7 +436,7 @@ call_take_frames(struct probe_grpc *g)
 }
 
 static bool
-take_bytes(struct probe_grpc *g, size_t n)
+call_take_bytes(struct probe_grpc *g, size_t n)
 {
 	buf_commit(&g->in, n);
 	g->heard += n;
@@ -452,7 +452,7 @@ take_bytes(struct probe_grpc *g, size_t n)
 bool
 probe_grpc_take(struct probe_grpc *g, size_t n, const char **error)
 {
-	if (!take_bytes(g, n))
+	if (!call_take_bytes(g, n))
 		return false;
 	*error = g->error[0] != '\0' ? g->error : NULL;
 	return true;

@@ -99,15 +99,6 @@ health_config_clear(struct health_config *h)
 	free(h->agent.send);
 }
 
-static int
-hex_value_of(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c != '\0' ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
-
-	return at != NULL ? (int)(at - digits) : -1;
-}
-
 /* "00 ff10": blanks between bytes do no harm.  False: that is none. */
 static bool
 read_hex(const char *text, struct check_step *step)
@@ -116,9 +107,9 @@ read_hex(const char *text, struct check_step *step)
 	for (; *text != '\0'; text++) {
 		if (*text == ' ')
 			continue;
-		if (hex_value_of(text[0]) < 0 || hex_value_of(text[1]) < 0)
+		if (hex_digit(text[0]) < 0 || hex_digit(text[1]) < 0)
 			return false;
-		step->bytes[step->n++] = (char)(hex_value_of(text[0]) * 16 + hex_value_of(text[1]));
+		step->bytes[step->n++] = (char)(hex_digit(text[0]) * 16 + hex_digit(text[1]));
 		text++;
 	}
 	return true;

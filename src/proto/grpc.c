@@ -29,15 +29,6 @@ grpc_status_read(struct str value, unsigned *status)
 	return true;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 void
 grpc_message_text(struct str value, char *out, size_t n)
 {

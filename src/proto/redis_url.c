@@ -78,14 +78,6 @@ redis_endpoint_parse(const char *text, unsigned default_port, struct redis_endpo
 	return parse_endpoint(str_from(text), default_port, out, why);
 }
 
-static int
-hex_digit(char c)
-{
-	const char *digits = "0123456789abcdef", *at = c != '\0' ? strchr(digits, c | 0x20) : NULL;
-
-	return c >= '0' && c <= '9' ? c - '0' : at != NULL && c >= 'A' ? (int)(at - digits) : -1;
-}
-
 /* The user, percent-decoded. */
 static enum err
 parse_user(struct str s, char *out, size_t size, struct why *why)

@@ -21,18 +21,6 @@ chunked_init(struct chunked *c)
 	*c = (struct chunked){ .state = SIZE };
 }
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* One byte outside the data; false when it may not stand there. */
 static int
 chunk_step(struct chunked *c, char ch)
@@ -41,7 +29,7 @@ chunk_step(struct chunked *c, char ch)
 
 	switch (c->state) {
 	case SIZE:
-		if ((digit = hex_value(ch)) >= 0 && c->digits < 15) {
+		if ((digit = hex_digit(ch)) >= 0 && c->digits < 15) {
 			c->left = c->left << 4 | (unsigned)digit;
 			c->digits++;
 			return 1;
