@@ -111,6 +111,9 @@ struct flows_usage {
 };
 void flows_usage(const struct flows *f, struct flows_usage *out);
 
+/* Seconds that conntrack keeps an established connection of TCP without a packet, in the caller's namespace. */
+unsigned flows_established_timeout(void);
+
 /* What this kernel's settings keep from being told, worst first. */
 struct flows_lack {
 	const char *setting;	/* "net.netfilter.nf_conntrack_acct" */

@@ -5,7 +5,8 @@
  *	11	color
  *	10	entrance: 0 main, 1 preview
  *	9	the client has ended its side (TCP)
- *	8	so has the backend, after it: the connection is over
+ *	8	so has the backend, after it: the connection is over; without
+ *		bit 9: its client's port has come again, and it may go
  *	7..0	generation: the service's epoch, mod 256, when the flow began
  *
  * nftables writes it with a flow's first packet, before anything chooses a
@@ -77,7 +78,13 @@ mark_entrance(uint32_t mark)
 static inline bool
 mark_is_over(uint32_t mark)
 {
-	return (mark & MARK_OVER) != 0;
+	return (mark & (MARK_LEFT | MARK_OVER)) == (MARK_LEFT | MARK_OVER);
+}
+
+static inline bool
+mark_is_reused(uint32_t mark)
+{
+	return (mark & (MARK_LEFT | MARK_OVER)) == MARK_OVER;
 }
 
 static inline unsigned

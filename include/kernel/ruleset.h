@@ -77,6 +77,9 @@ struct ruleset_config {
 	/* Seconds that the elements that lead to a color live unless ruleset_renew()
 	 * comes in time; 0: for ever. */
 	double max_age;
+	/* Seconds that conntrack keeps an established connection of TCP without a packet
+	 * (nf_conntrack_tcp_timeout_established); 0: 432000, as it comes. */
+	unsigned established;
 };
 
 /* Why a flow was refused; ending_word() is the label of teal_rejected_total. */

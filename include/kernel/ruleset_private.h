@@ -16,6 +16,7 @@ struct ruleset_plan {
 	unsigned tag;
 	bool tag_given, claims;
 	double max_age;
+	unsigned established;
 	const struct ruleset_service *services;
 	size_t n;
 	uint16_t *numbers;	/* of each, in marks */

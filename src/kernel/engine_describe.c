@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "kernel/engine.h"
 #include "kernel/engine_describe.h"
+#include "kernel/flows.h"
 #include "model/balance.h"
 #include "model/service.h"
 
@@ -61,6 +62,7 @@ kernel_describe(const struct config *config, const char *owner)
 		.services = list,
 		.n_services = n,
 		.max_age = lifetime(config),
+		.established = flows_established_timeout(),
 	};
 }
 

@@ -7,6 +7,8 @@
  * ticks in seconds, so not more often than is of use. */
 #define LOOK_MIN 0.5
 #define LOOK_MAX 2.0
+/* Clients whose port still belongs to a connection of the color wait for the next look. */
+#define REUSED_EVERY 1.0
 /* No flow begins on a color so long after it was left. */
 #define SETTLED 2.0
 
@@ -66,13 +68,11 @@ static double
 next_look(const struct flows_drain_state *d, double now, double took)
 {
 	double left = d->orders.timeout >= 0 ? d->started + d->orders.timeout - now : 3600.0;
-	double look = d->orders.idle / 4;
+	double look = d->orders.idle > 0 ? d->orders.idle / 4 : REUSED_EVERY;
 
 	/* What could not be cut is tried again. */
 	if (left <= 0)
 		return now + LOOK_MIN + 10 * took;
-	if (d->orders.idle <= 0)
-		return now + left;
 	look = look < LOOK_MIN ? LOOK_MIN : look > LOOK_MAX ? LOOK_MAX : look;
 	if (look < 10 * took)
 		look = 10 * took;
@@ -93,19 +93,29 @@ flows_drain_step(struct flows *f)
 {
 	const uint32_t mask = MARK_TAG | MARK_SERVICE | MARK_COLOR | MARK_ENTRANCE;
 	double started, took, next = f->now + 3600.0;
+	bool all = f->next_drain == 0;
 	uint32_t mark = 0;
 	unsigned n = 0;
 
+	flows_look_at_clock(f);
+
 	for (unsigned id = 1; id <= MARK_SERVICES; id++)
 		for (int c = 0; f->watched[id] != NULL && c < COLORS; c++)
-			if (f->watched[id]->drains[c].on && n++ == 0)
-				mark = mark_make(f->tag, id, (enum color)c, ENTRANCE_MAIN, 0);
+			if (f->watched[id]->drains[c].on) {
+				const struct flows_drain_state *d = &f->watched[id]->drains[c];
+
+				all |= d->orders.idle > 0 || drain_is_over(d, f->now);
+				if (n++ == 0)
+					mark = mark_make(f->tag, id, (enum color)c, ENTRANCE_MAIN, 0);
+			}
 	if (n == 0)
 		return next;
-	flows_look_at_clock(f);
 	started = f->now;
-	/* One alone is asked for alone; several by one look at all. */
-	if (n == 1)
+	/* One alone is asked for alone; several by one look at all; and where none has anything due,
+	 * those whose client's port has come again. */
+	if (!all)
+		flows_round(f, f->tag << 24 | MARK_OVER, MARK_TAG | MARK_LEFT | MARK_OVER, NULL, NULL);
+	else if (n == 1)
 		flows_round(f, mark, mask, flows_drain_judge, f);
 	else
 		flows_count_all(f);
@@ -116,7 +126,7 @@ flows_drain_step(struct flows *f)
 			struct flows_drain_state *d = &f->watched[id]->drains[c];
 			double at;
 
-			if (d->on && is_done(f, id, (enum color)c))
+			if (d->on && all && is_done(f, id, (enum color)c))
 				d->on = false;
 			if (d->on && (at = next_look(d, f->now, took)) < next)
 				next = at;

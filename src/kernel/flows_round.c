@@ -1,6 +1,7 @@
 /* flows_round.c - counting by dumps, and taking flows out of the kernel's table.
  * Thread: the flows thread. */
 #include <errno.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #define RECOUNT_PAUSE 4
 /* News are read after so many flows of a dump. */
 #define NEWS_AFTER 512
+/* Seconds; the kernel's clock of it ticks in seconds. */
+#define REUSED_IDLE 2.0
 
 /* So many addresses are always kept. */
 #define PLACES_LEAST 256
@@ -41,6 +44,12 @@ setting(const char *name, uint32_t otherwise)
 	return value;
 }
 
+unsigned
+flows_established_timeout(void)
+{
+	return setting("tcp_timeout_established", 432000);
+}
+
 /* Defaults: net/netfilter/nf_conntrack_proto_tcp.c and _udp.c. */
 void
 flows_patience_read(struct flow_patience *p)
@@ -49,7 +58,7 @@ flows_patience_read(struct flow_patience *p)
 	p->tcp[TCP_CONNTRACK_NONE] = p->tcp[TCP_CONNTRACK_SYN_SENT] = p->tcp[TCP_CONNTRACK_SYN_SENT2] =
 		setting("tcp_timeout_syn_sent", 120);
 	p->tcp[TCP_CONNTRACK_SYN_RECV] = setting("tcp_timeout_syn_recv", 60);
-	p->tcp[TCP_CONNTRACK_ESTABLISHED] = setting("tcp_timeout_established", 432000);
+	p->tcp[TCP_CONNTRACK_ESTABLISHED] = flows_established_timeout();
 	p->tcp[TCP_CONNTRACK_FIN_WAIT] = setting("tcp_timeout_fin_wait", 120);
 	p->tcp[TCP_CONNTRACK_CLOSE_WAIT] = setting("tcp_timeout_close_wait", 60);
 	p->tcp[TCP_CONNTRACK_LAST_ACK] = setting("tcp_timeout_last_ack", 30);
@@ -144,6 +153,15 @@ track_listed(struct round *r, const struct flow_fact *fact)
 	return flows_track(r->f, fact);
 }
 
+/* Its client's port has come again, and the rules let nothing of that pass (ruleset_layout.c): nobody has
+ * answered the old connection, or there was no packet of it since. */
+static bool
+is_reused(const struct flows *f, const struct flow *flow, const struct flow_fact *fact)
+{
+	return mark_is_reused(fact->mark) &&
+	       ((fact->status & IPS_SEEN_REPLY) == 0 || flows_idle(f, flow, fact) >= REUSED_IDLE);
+}
+
 static bool
 on_listed(void *arg, const struct flow_fact *fact)
 {
@@ -156,6 +174,10 @@ on_listed(void *arg, const struct flow_fact *fact)
 		return round_goes_on(r);
 	if (r->relief) {
 		goes = flow->closed != 0 && r->f->now - flow->closed >= r->f->linger;
+	} else if (is_reused(r->f, flow, fact)) {
+		goes = true;
+		flow->cut = true;
+		flow->ending = (uint8_t)((fact->status & IPS_SEEN_REPLY) == 0 ? END_CLIENT_GONE : END_RESET);
 	} else if (flow->closed == 0 && r->judge != NULL) {
 		goes = r->judge(r->arg, flow, fact, &ending, &r->enough);
 		if (goes) {

@@ -33,6 +33,8 @@ const char *const ruleset_set_names[RULESET_SETS] = {
 /* The same and a change of the mark, whose name the grammar has for something else:
  * 1 << IPCT_NEW | 1 << IPCT_DESTROY | 1 << IPCT_MARK. */
 #define EVENTS_AND_MARK "0x85"
+/* Seconds without a packet after which an established connection may have lost its client. */
+#define SILENT 10
 
 static const char *
 key_words(enum ruleset_set set)
@@ -204,14 +206,33 @@ write_odd(struct layout *l, const struct features *f)
 	end_chain(l);
 }
 
+/* A SYN of a connection that is known already and is not where new ones go any more.
+ *
+ * A client may come from a port that it had a moment ago, while conntrack still knows the last connection
+ * of that port: one that nobody has answered, one whose client has gone without a word, or one that has
+ * ended with the backend's packet the last.  The new one would go where that one went, so its SYN is lost;
+ * and the mark asks flows to take the old entry out, so that the next SYN begins anew.
+ *
+ * Not so where the SYN may be a late copy of the one that began a living connection: while the handshake
+ * is under way, and while packets have come of late.  Such a SYN gives an entry no new time. */
+static void
+write_again(struct layout *l, const struct ruleset_plan *p)
+{
+	chain(l, "reused");
+	fprintf(l->f, "\t\tct mark set ct mark & 0x%08x | 0x%08x drop\n", ~(MARK_LEFT | MARK_OVER), MARK_OVER);
+	end_chain(l);
+	chain(l, "again");
+	fprintf(l->f, "\t\tct mark & 0x%08x == @live return\n", ~(MARK_GENERATION | MARK_LEFT | MARK_OVER));
+	fputs("\t\tct state new goto reused\n", l->f);
+	fprintf(l->f, "\t\tct status assured ct expiration < %us goto reused\n",
+		p->established > 2 * SILENT ? p->established - SILENT : SILENT);
+	fputs("\t\tdrop\n", l->f);
+	end_chain(l);
+}
+
 /* The first packet of a connection and its last ones.
  *
- * A client may come from a port that it had a moment ago, while the connection that has
- * ended is still remembered.  As a rule conntrack forgets it then, but not when the last that it saw was
- * the backend's; and the new connection would go where the old one went.  If that is not where
- * new ones go any more, its SYN is lost, until the old one is forgotten.
- *
- * And conntrack is to tell of the end, once, for each telling costs as much as a lookup:
+ * Conntrack is to tell of the end, once, for each telling costs as much as a lookup:
  * where the client ended its side first, as most do, by a bit of the mark that the
  * backend's FIN sets; else by the state, from the backend's FIN on, for one of the steps that
  * follow is the last.  Those before are of no interest. */
@@ -221,8 +242,10 @@ write_edge(struct layout *l, const struct ruleset_plan *p)
 	const unsigned tag = (unsigned)p->tag << 24, left = MARK_TAG | MARK_LEFT;
 
 	chain(l, "edge");
-	fputs("\t\ttcp flags & (fin|syn|rst|ack) == syn ct state established ct direction original goto again\n",
-	      l->f);
+	fprintf(l->f,
+		"\t\ttcp flags & (fin|syn|rst|ack) == syn ct mark & 0x%08x == 0x%08x ct direction original goto "
+		"again\n",
+		MARK_TAG, tag);
 	fprintf(l->f,
 		"\t\ttcp flags & rst == rst ct mark & 0x%08x == 0x%08x ct event set " EVENTS ",protoinfo\n",
 		MARK_TAG, tag);
@@ -245,10 +268,7 @@ static void
 write_inner(struct layout *l, const struct ruleset_plan *p, const struct features *f)
 {
 	if (f->tcp) {
-		chain(l, "again");
-		fprintf(l->f, "\t\tct mark & 0x%08x == 0x%08x ct mark & 0x%08x != @live drop\n", MARK_TAG,
-			(unsigned)p->tag << 24, ~(MARK_GENERATION | MARK_LEFT | MARK_OVER));
-		end_chain(l);
+		write_again(l, p);
 		write_edge(l, p);
 		write_odd(l, f);
 	}

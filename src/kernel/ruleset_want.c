@@ -18,6 +18,7 @@ ruleset_plan_init(struct ruleset_plan *p, const struct ruleset_config *config)
 		.tag_given = config->tag_given,
 		.claims = config->claims,
 		.max_age = config->max_age,
+		.established = config->established > 0 ? config->established : 432000,
 		.services = config->services,
 		.n = config->n_services,
 		.numbers = must_array(config->n_services + 1, sizeof(*p->numbers)),

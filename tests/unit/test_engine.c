@@ -244,6 +244,12 @@ flows_usage(const struct flows *f, struct flows_usage *out)
 	*out = (struct flows_usage){ .entries = 7, .max = 10 };
 }
 
+unsigned
+flows_established_timeout(void)
+{
+	return 0;
+}
+
 size_t
 flows_lacks(struct flows_lack list[FLOWS_LACKS])
 {

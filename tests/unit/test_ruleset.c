@@ -18,7 +18,10 @@ test_a_mark_holds_its_parts(void **state)
 	(void)state;
 	assert_int_equal(mark, ~(MARK_LEFT | MARK_OVER));
 	assert_false(mark_is_over(mark));
-	assert_true(mark_is_over(mark | MARK_OVER));
+	assert_true(mark_is_over(mark | MARK_LEFT | MARK_OVER));
+	assert_false(mark_is_over(mark | MARK_OVER));
+	assert_true(mark_is_reused(mark | MARK_OVER));
+	assert_false(mark_is_reused(mark | MARK_LEFT | MARK_OVER));
 	assert_int_equal(mark_make(1, 1, GREEN, ENTRANCE_MAIN, 1024), 0x01001000);
 	assert_int_equal(mark_make(0xa5, 0x123, BLUE, ENTRANCE_MAIN, 7), 0xa5123807);
 	mark = mark_make(3, 4000, GREEN, ENTRANCE_PREVIEW, 1025);
