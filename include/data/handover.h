@@ -12,6 +12,8 @@
 #ifndef DATA_HANDOVER_H
 #define DATA_HANDOVER_H
 
+#include <stddef.h>
+
 #include "base/list.h"
 #include "base/tlv.h"
 #include "data/endpoint.h"
@@ -125,12 +127,28 @@ struct listener *handover_listener(struct worker *w, const struct addr *address,
 /* The backend of the lane's service; one that is no backend of the service any more is made
  * as of one that was removed.  One reference, the caller's.  NULL without memory. */
 struct backend *handover_backend(struct lane *l, enum color color, struct str address);
-/* What a permit holds, and for whom, as a row of its own; the one that is read has flags and
+/* What a permit holds, and for whom, as a row of its own; the one that is read (HANDOVER_PERMIT) has flags and
  * client, for permit_adopt(), and no lane and no listener. */
 void handover_pack_permit(struct buf *b, uint16_t tag, const struct permit *p);
-bool handover_read_permit(const struct tlv *f, struct permit *out);
-/* Of a field with the bytes of a struct endpoint. */
-bool handover_read_endpoint(const struct tlv *f, struct endpoint *out);
+/* How the fields of a kind are read: each row of the table puts those of its tag into the parcel, a struct of the kind's own. */
+enum handover_as {
+	HANDOVER_TEXT,	/* struct str, of the row's bytes; what is absent stays as it is, as of all others */
+	HANDOVER_NUMBER,	/* uint64_t */
+	HANDOVER_COLOR,	/* the same, of a color */
+	HANDOVER_SECONDS,	/* double */
+	HANDOVER_ENDPOINT,	/* struct endpoint */
+	HANDOVER_ADDRESS,	/* char [ADDR_TEXT] */
+	HANDOVER_PERMIT,	/* struct permit, of handover_pack_permit() */
+	HANDOVER_PRESENT	/* bool: there is one */
+};
+struct handover_field {
+	uint16_t tag;
+	uint16_t as;	/* enum handover_as */
+	uint32_t at;	/* offset in the parcel */
+};
+#define HANDOVER_FIELD(parcel, tag, as, member) { tag, HANDOVER_##as, offsetof(struct parcel, member) }
+/* False: a field makes no sense, or the row is none. */
+bool handover_read_fields(struct str row, const struct handover_field *fields, size_t n, void *parcel);
 /* The i-th descriptor is taken out of them; -1: there is none. */
 int handover_take_fd(struct handover_fds *fds, unsigned i);
 

@@ -56,6 +56,9 @@ bool addr_equal(const struct addr *a, const struct addr *b);
 uint64_t addr_hash(const struct addr *a);
 unsigned addr_port(const struct addr *a);	/* host byte order; 0 for Unix */
 void addr_set_port(struct addr *a, unsigned port);
+/* Of the bytes of an address, AF_INET or AF_INET6, and a port, in network order both; of another family nothing is set but
+ * zeros. */
+void addr_set_ip(struct addr *a, int family, const void *ip, uint16_t port);
 static inline int
 addr_family(const struct addr *a)
 {

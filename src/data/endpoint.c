@@ -7,18 +7,8 @@
 void
 endpoint_get(const struct endpoint *e, struct addr *out)
 {
-	memset(out, 0, sizeof(*out));
-	if (e->family == AF_INET) {
-		out->len = sizeof(out->u.in);
-		out->u.in.sin_family = AF_INET;
-		out->u.in.sin_port = e->port;
-		memcpy(&out->u.in.sin_addr, e->ip, 4);
-	} else if (e->family == AF_INET6) {
-		out->len = sizeof(out->u.in6);
-		out->u.in6.sin6_family = AF_INET6;
-		out->u.in6.sin6_port = e->port;
-		memcpy(&out->u.in6.sin6_addr, e->ip, 16);
-	} else {
+	addr_set_ip(out, e->family, e->ip, e->port);
+	if (out->len == 0) {
 		out->len = offsetof(struct sockaddr_un, sun_path);
 		out->u.un.sun_family = AF_UNIX;
 	}

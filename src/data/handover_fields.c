@@ -21,8 +21,8 @@ handover_pack_permit(struct buf *b, uint16_t tag, const struct permit *p)
 	tlv_close(b, opened);
 }
 
-bool
-handover_read_endpoint(const struct tlv *f, struct endpoint *out)
+static bool
+read_endpoint(const struct tlv *f, struct endpoint *out)
 {
 	if (f->value.n != sizeof(*out))
 		return false;
@@ -30,8 +30,8 @@ handover_read_endpoint(const struct tlv *f, struct endpoint *out)
 	return out->family == 0 || out->family == AF_INET || out->family == AF_INET6 || out->family == AF_UNIX;
 }
 
-bool
-handover_read_permit(const struct tlv *f, struct permit *out)
+static bool
+read_permit(const struct tlv *f, struct permit *out)
 {
 	struct str row = f->value;
 	uint64_t holds = 0;
@@ -39,7 +39,7 @@ handover_read_permit(const struct tlv *f, struct permit *out)
 
 	*out = (struct permit){ 0 };
 	while (tlv_next(&row, &t)) {
-		if (t.tag == TAG_CLIENT && !handover_read_endpoint(&t, &out->client))
+		if (t.tag == TAG_CLIENT && !read_endpoint(&t, &out->client))
 			return false;
 		if (t.tag == TAG_HOLDS && !tlv_as_u64(&t, &holds))
 			return false;
@@ -51,6 +51,44 @@ handover_read_permit(const struct tlv *f, struct permit *out)
 	out->source = (holds & HELD_SOURCE) != 0;
 	out->queued = (holds & HELD_QUEUED) != 0;
 	return row.n == 0 && out->client.family != 0;
+}
+
+static bool
+read_parcel_field(const struct handover_field *field, const struct tlv *t, void *to)
+{
+	switch ((enum handover_as)field->as) {
+	case HANDOVER_TEXT:
+		*(struct str *)to = t->value;
+		return true;
+	case HANDOVER_NUMBER:
+		return tlv_as_u64(t, to);
+	case HANDOVER_COLOR:
+		return tlv_as_u64(t, to) && *(uint64_t *)to < COLORS;
+	case HANDOVER_SECONDS:
+		return tlv_as_double(t, to);
+	case HANDOVER_ENDPOINT:
+		return read_endpoint(t, to);
+	case HANDOVER_ADDRESS:
+		return str_copy(to, ADDR_TEXT, t->value);
+	case HANDOVER_PERMIT:
+		return read_permit(t, to);
+	case HANDOVER_PRESENT:
+		*(bool *)to = true;
+		return true;
+	}
+	return true;
+}
+
+bool
+handover_read_fields(struct str row, const struct handover_field *fields, size_t n, void *parcel)
+{
+	struct tlv t;
+
+	while (tlv_next(&row, &t))
+		for (size_t i = 0; i < n; i++)
+			if (fields[i].tag == t.tag && !read_parcel_field(&fields[i], &t, (char *)parcel + fields[i].at))
+				return false;
+	return row.n == 0;
 }
 
 int

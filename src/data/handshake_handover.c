@@ -126,42 +126,23 @@ struct handshake_parcel {
 	struct str part;
 };
 
-static bool
-read_handshake_field(struct handshake_parcel *p, const struct tlv *f)
-{
-	switch (f->tag) {
-	case TAG_LISTENER:
-		return str_copy(p->listener, sizeof(p->listener), f->value);
-	case TAG_STAGE:
-		return tlv_as_u64(f, &p->hello);
-	case TAG_PERMIT:
-		return handover_read_permit(f, &p->permit);
-	case TAG_ACCEPTED:
-		return tlv_as_double(f, &p->accepted);
-	case TAG_TOUCHED:
-		return tlv_as_double(f, &p->touched);
-	case TAG_PEER:
-		p->proxy_header = true;
-		return handover_read_endpoint(f, &p->peer);
-	case TAG_DESTINATION:
-		return handover_read_endpoint(f, &p->destination);
-	case TAG_PART:
-		p->part = f->value;
-		return true;
-	}
-	return true;
-}
+static const struct handover_field handshake_fields[] = {
+	HANDOVER_FIELD(handshake_parcel, TAG_LISTENER, ADDRESS, listener),
+	HANDOVER_FIELD(handshake_parcel, TAG_STAGE, NUMBER, hello),
+	HANDOVER_FIELD(handshake_parcel, TAG_PERMIT, PERMIT, permit),
+	HANDOVER_FIELD(handshake_parcel, TAG_ACCEPTED, SECONDS, accepted),
+	HANDOVER_FIELD(handshake_parcel, TAG_TOUCHED, SECONDS, touched),
+	HANDOVER_FIELD(handshake_parcel, TAG_PEER, ENDPOINT, peer),
+	HANDOVER_FIELD(handshake_parcel, TAG_PEER, PRESENT, proxy_header),
+	HANDOVER_FIELD(handshake_parcel, TAG_DESTINATION, ENDPOINT, destination),
+	HANDOVER_FIELD(handshake_parcel, TAG_PART, TEXT, part),
+};
 
 static bool
 read_handshake_parcel(struct str row, struct handshake_parcel *p)
 {
-	struct tlv f;
-
 	*p = (struct handshake_parcel){ .part = STR("") };
-	while (tlv_next(&row, &f))
-		if (!read_handshake_field(p, &f))
-			return false;
-	return row.n == 0 && p->permit.client.family != 0;
+	return handover_read_fields(row, handshake_fields, ARRAY_LEN(handshake_fields), p) && p->permit.client.family != 0;
 }
 
 /* The listener there that expects the same of its clients. */

@@ -182,16 +182,5 @@ flow_fact_read(const struct nlmsghdr *m, bool listed, struct flow_fact *f)
 void
 flow_source(const struct flow_tuple *t, struct addr *out)
 {
-	memset(out, 0, sizeof(*out));
-	if (t->family == AF_INET) {
-		out->len = sizeof(out->u.in);
-		out->u.in.sin_family = AF_INET;
-		out->u.in.sin_port = t->src_port;
-		memcpy(&out->u.in.sin_addr, t->src, 4);
-	} else if (t->family == AF_INET6) {
-		out->len = sizeof(out->u.in6);
-		out->u.in6.sin6_family = AF_INET6;
-		out->u.in6.sin6_port = t->src_port;
-		memcpy(&out->u.in6.sin6_addr, t->src, 16);
-	}
+	addr_set_ip(out, t->family, t->src, t->src_port);
 }

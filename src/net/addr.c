@@ -208,6 +208,23 @@ addr_port(const struct addr *a)
 }
 
 void
+addr_set_ip(struct addr *a, int family, const void *ip, uint16_t port)
+{
+	memset(a, 0, sizeof(*a));
+	if (family == AF_INET) {
+		a->len = sizeof(a->u.in);
+		a->u.in.sin_family = AF_INET;
+		a->u.in.sin_port = port;
+		memcpy(&a->u.in.sin_addr, ip, 4);
+	} else if (family == AF_INET6) {
+		a->len = sizeof(a->u.in6);
+		a->u.in6.sin6_family = AF_INET6;
+		a->u.in6.sin6_port = port;
+		memcpy(&a->u.in6.sin6_addr, ip, 16);
+	}
+}
+
+void
 addr_set_port(struct addr *a, unsigned port)
 {
 	if (addr_family(a) == AF_INET)

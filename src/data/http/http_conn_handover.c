@@ -172,7 +172,7 @@ conn_resume(struct link *object, bool kept)
 /* -- the new process --------------------------------------------------------------- */
 
 struct conn_parcel {
-	struct str service, bytes, backend;
+	struct str service, bytes, backend, login_row;
 	char listener[ADDR_TEXT];
 	struct permit permit;	/* what it held */
 	struct endpoint destination;
@@ -181,75 +181,35 @@ struct conn_parcel {
 	bool login;
 };
 
-static bool
-read_login(struct conn_parcel *p, struct str row)
-{
-	struct tlv f;
-	bool good = true;
+static const struct handover_field conn_fields[] = {
+	HANDOVER_FIELD(conn_parcel, TAG_SERVICE, TEXT, service),
+	HANDOVER_FIELD(conn_parcel, TAG_LISTENER, ADDRESS, listener),
+	HANDOVER_FIELD(conn_parcel, TAG_PERMIT, PERMIT, permit),
+	HANDOVER_FIELD(conn_parcel, TAG_DESTINATION, ENDPOINT, destination),
+	HANDOVER_FIELD(conn_parcel, TAG_REQUESTS, NUMBER, requests),
+	HANDOVER_FIELD(conn_parcel, TAG_BORN, SECONDS, born),
+	HANDOVER_FIELD(conn_parcel, TAG_BEGUN, SECONDS, begun),
+	HANDOVER_FIELD(conn_parcel, TAG_TOUCHED, SECONDS, touched),
+	HANDOVER_FIELD(conn_parcel, TAG_TIMED, NUMBER, timed),
+	HANDOVER_FIELD(conn_parcel, TAG_BYTES, TEXT, bytes),
+	HANDOVER_FIELD(conn_parcel, TAG_TICKET, NUMBER, ticket),
+	HANDOVER_FIELD(conn_parcel, TAG_QUEUED, SECONDS, queued),
+	HANDOVER_FIELD(conn_parcel, TAG_LOGIN, TEXT, login_row),
+	HANDOVER_FIELD(conn_parcel, TAG_LOGIN, PRESENT, login),
+};
 
-	p->login = true;
-	while (good && tlv_next(&row, &f)) {
-		switch (f.tag) {
-		case LOGIN_TAG_COLOR:
-			good = tlv_as_u64(&f, &p->color) && p->color < COLORS;
-			break;
-		case LOGIN_TAG_BACKEND:
-			p->backend = f.value;
-			break;
-		case LOGIN_TAG_SINCE:
-			good = tlv_as_double(&f, &p->since);
-			break;
-		}
-	}
-	return good && row.n == 0;
-}
-
-static bool
-read_conn_field(struct conn_parcel *p, const struct tlv *f)
-{
-	switch (f->tag) {
-	case TAG_SERVICE:
-		p->service = f->value;
-		return true;
-	case TAG_LISTENER:
-		return str_copy(p->listener, sizeof(p->listener), f->value);
-	case TAG_PERMIT:
-		return handover_read_permit(f, &p->permit);
-	case TAG_DESTINATION:
-		return handover_read_endpoint(f, &p->destination);
-	case TAG_REQUESTS:
-		return tlv_as_u64(f, &p->requests) && p->requests <= UINT32_MAX;
-	case TAG_BORN:
-		return tlv_as_double(f, &p->born);
-	case TAG_BEGUN:
-		return tlv_as_double(f, &p->begun);
-	case TAG_TOUCHED:
-		return tlv_as_double(f, &p->touched);
-	case TAG_TIMED:
-		return tlv_as_u64(f, &p->timed);
-	case TAG_BYTES:
-		p->bytes = f->value;
-		return true;
-	case TAG_TICKET:
-		return tlv_as_u64(f, &p->ticket);
-	case TAG_QUEUED:
-		return tlv_as_double(f, &p->queued);
-	case TAG_LOGIN:
-		return read_login(p, f->value);
-	}
-	return true;
-}
+static const struct handover_field login_fields[] = {
+	HANDOVER_FIELD(conn_parcel, LOGIN_TAG_COLOR, COLOR, color),
+	HANDOVER_FIELD(conn_parcel, LOGIN_TAG_BACKEND, TEXT, backend),
+	HANDOVER_FIELD(conn_parcel, LOGIN_TAG_SINCE, SECONDS, since),
+};
 
 static bool
 read_conn_parcel(struct str row, struct conn_parcel *p)
 {
-	struct tlv f;
-
-	*p = (struct conn_parcel){ .service = STR(""), .bytes = STR(""), .backend = STR("") };
-	while (tlv_next(&row, &f))
-		if (!read_conn_field(p, &f))
-			return false;
-	return row.n == 0 && p->permit.client.family != 0;
+	*p = (struct conn_parcel){ .service = STR(""), .bytes = STR(""), .backend = STR(""), .login_row = STR("") };
+	return handover_read_fields(row, conn_fields, ARRAY_LEN(conn_fields), p) && p->requests <= UINT32_MAX &&
+	       handover_read_fields(p->login_row, login_fields, ARRAY_LEN(login_fields), p) && p->permit.client.family != 0;
 }
 
 /* The listener there that has clients of this kind. */

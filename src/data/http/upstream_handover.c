@@ -73,42 +73,23 @@ struct upstream_parcel {
 	double since;
 };
 
-static bool
-read_upstream_parcel(struct str row, struct upstream_parcel *p)
-{
-	struct tlv f;
-	bool good = true;
-
-	*p = (struct upstream_parcel){ .service = STR(""), .backend = STR("") };
-	while (good && tlv_next(&row, &f)) {
-		switch (f.tag) {
-		case TAG_SERVICE:
-			p->service = f.value;
-			break;
-		case TAG_COLOR:
-			good = tlv_as_u64(&f, &p->color) && p->color < COLORS;
-			break;
-		case TAG_BACKEND:
-			p->backend = f.value;
-			break;
-		case TAG_SINCE:
-			good = tlv_as_double(&f, &p->since);
-			break;
-		}
-	}
-	return good && row.n == 0;
-}
+static const struct handover_field upstream_fields[] = {
+	HANDOVER_FIELD(upstream_parcel, TAG_SERVICE, TEXT, service),
+	HANDOVER_FIELD(upstream_parcel, TAG_COLOR, COLOR, color),
+	HANDOVER_FIELD(upstream_parcel, TAG_BACKEND, TEXT, backend),
+	HANDOVER_FIELD(upstream_parcel, TAG_SINCE, SECONDS, since),
+};
 
 static struct link *
 upstream_unpack(struct worker *w, struct str fields, struct handover_fds *fds, enum handover_no *no)
 {
-	struct upstream_parcel p;
+	struct upstream_parcel p = { .service = STR(""), .backend = STR("") };
 	struct upstream *u;
 	struct lane *l;
 
 	*no = HANDOVER_NOT;
-	if (!read_upstream_parcel(fields, &p) || fds->n < 1 || (l = handover_lane(w, p.service)) == NULL ||
-	    l->http == NULL)
+	if (!handover_read_fields(fields, upstream_fields, ARRAY_LEN(upstream_fields), &p) || fds->n < 1 ||
+	    (l = handover_lane(w, p.service)) == NULL || l->http == NULL)
 		return NULL;
 	u = upstream_adopt(l, (enum color)p.color, p.backend, fds->fd[0], p.since);
 	if (u == NULL)

@@ -256,74 +256,36 @@ struct session_parcel {
 	bool proxy_header;
 };
 
-static bool
-read_session_field(struct session_parcel *p, const struct tlv *f)
-{
-	switch (f->tag) {
-	case TAG_SERVICE:
-		p->service = f->value;
-		return true;
-	case TAG_LIVE:
-		return tlv_as_u64(f, &p->live);
-	case TAG_PERMIT:
-		return handover_read_permit(f, &p->permit);
-	case TAG_COLOR:
-		return tlv_as_u64(f, &p->color) && p->color < COLORS;
-	case TAG_EPOCH:
-		return tlv_as_u64(f, &p->epoch);
-	case TAG_BORN:
-		return tlv_as_double(f, &p->born);
-	case TAG_TOUCHED:
-		return tlv_as_double(f, &p->touched);
-	case TAG_BACKEND:
-		p->backend = f->value;
-		return true;
-	case TAG_DIALED:
-		return tlv_as_double(f, &p->dialed);
-	case TAG_CONNECT_SECONDS:
-		return tlv_as_double(f, &p->connect_seconds);
-	case TAG_QUEUED:
-		return tlv_as_double(f, &p->queued);
-	case TAG_FIRST_BYTE:
-		return tlv_as_double(f, &p->first_byte);
-	case TAG_TICKET:
-		return tlv_as_u64(f, &p->ticket);
-	case TAG_RETRIES:
-		return tlv_as_u64(f, &p->retries);
-	case TAG_BACKENDS_TURN:
-		return tlv_as_u64(f, &p->backends_turn);
-	case TAG_NAME:
-		p->name = f->value;
-		return true;
-	case TAG_PEER:
-		p->proxy_header = true;
-		return handover_read_endpoint(f, &p->peer);
-	case TAG_DESTINATION:
-		return handover_read_endpoint(f, &p->destination);
-	case TAG_UP:
-		p->up = f->value;
-		return true;
-	case TAG_DOWN:
-		p->down = f->value;
-		return true;
-	case TAG_FRAMES:
-		p->frames = f->value;
-		return true;
-	}
-	return true;
-}
+static const struct handover_field session_fields[] = {
+	HANDOVER_FIELD(session_parcel, TAG_SERVICE, TEXT, service),
+	HANDOVER_FIELD(session_parcel, TAG_LIVE, NUMBER, live),
+	HANDOVER_FIELD(session_parcel, TAG_PERMIT, PERMIT, permit),
+	HANDOVER_FIELD(session_parcel, TAG_COLOR, COLOR, color),
+	HANDOVER_FIELD(session_parcel, TAG_EPOCH, NUMBER, epoch),
+	HANDOVER_FIELD(session_parcel, TAG_BORN, SECONDS, born),
+	HANDOVER_FIELD(session_parcel, TAG_TOUCHED, SECONDS, touched),
+	HANDOVER_FIELD(session_parcel, TAG_BACKEND, TEXT, backend),
+	HANDOVER_FIELD(session_parcel, TAG_DIALED, SECONDS, dialed),
+	HANDOVER_FIELD(session_parcel, TAG_CONNECT_SECONDS, SECONDS, connect_seconds),
+	HANDOVER_FIELD(session_parcel, TAG_RETRIES, NUMBER, retries),
+	HANDOVER_FIELD(session_parcel, TAG_BACKENDS_TURN, NUMBER, backends_turn),
+	HANDOVER_FIELD(session_parcel, TAG_NAME, TEXT, name),
+	HANDOVER_FIELD(session_parcel, TAG_TICKET, NUMBER, ticket),
+	HANDOVER_FIELD(session_parcel, TAG_PEER, ENDPOINT, peer),
+	HANDOVER_FIELD(session_parcel, TAG_PEER, PRESENT, proxy_header),
+	HANDOVER_FIELD(session_parcel, TAG_DESTINATION, ENDPOINT, destination),
+	HANDOVER_FIELD(session_parcel, TAG_UP, TEXT, up),
+	HANDOVER_FIELD(session_parcel, TAG_DOWN, TEXT, down),
+	HANDOVER_FIELD(session_parcel, TAG_QUEUED, SECONDS, queued),
+	HANDOVER_FIELD(session_parcel, TAG_FIRST_BYTE, SECONDS, first_byte),
+	HANDOVER_FIELD(session_parcel, TAG_FRAMES, TEXT, frames),
+};
 
 static bool
 read_session_parcel(struct str fields, struct session_parcel *p)
 {
-	struct str row = fields;
-	struct tlv f;
-
 	*p = (struct session_parcel){ .first_byte = -1, .tried = fields, .service = STR(""), .backend = STR(""), .name = STR(""), .up = STR(""), .down = STR(""), .frames = STR("") };
-	while (tlv_next(&row, &f))
-		if (!read_session_field(p, &f))
-			return false;
-	return row.n == 0 && p->permit.client.family != 0 && (!p->live || p->backend.n > 0);
+	return handover_read_fields(fields, session_fields, ARRAY_LEN(session_fields), p) && p->permit.client.family != 0 && (!p->live || p->backend.n > 0);
 }
 
 static bool

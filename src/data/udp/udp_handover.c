@@ -145,60 +145,32 @@ struct flow_parcel {
 	double born, touched, first_byte;
 };
 
-static bool
-read_flow_field(struct flow_parcel *p, const struct tlv *f)
-{
-	switch (f->tag) {
-	case TAG_SERVICE:
-		p->service = f->value;
-		return true;
-	case TAG_COOKIE:
-		return tlv_as_u64(f, &p->cookie);
-	case TAG_PERMIT:
-		return handover_read_permit(f, &p->permit);
-	case TAG_LOCAL:
-		return handover_read_endpoint(f, &p->local);
-	case TAG_SCOPE:
-		return tlv_as_u64(f, &p->scope);
-	case TAG_COLOR:
-		return tlv_as_u64(f, &p->color) && p->color < COLORS;
-	case TAG_EPOCH:
-		return tlv_as_u64(f, &p->epoch);
-	case TAG_BORN:
-		return tlv_as_double(f, &p->born);
-	case TAG_TOUCHED:
-		return tlv_as_double(f, &p->touched);
-	case TAG_BACKEND:
-		p->backend = f->value;
-		return true;
-	case TAG_RETRIES:
-		return tlv_as_u64(f, &p->retries);
-	case TAG_LASTING:
-		return tlv_as_u64(f, &p->lasting);
-	case TAG_FIRST_BYTE:
-		return tlv_as_double(f, &p->first_byte);
-	case TAG_BYTES_IN:
-		return tlv_as_u64(f, &p->bytes_in);
-	case TAG_BYTES_OUT:
-		return tlv_as_u64(f, &p->bytes_out);
-	case TAG_DATAGRAMS_IN:
-		return tlv_as_u64(f, &p->datagrams_in);
-	case TAG_DATAGRAMS_OUT:
-		return tlv_as_u64(f, &p->datagrams_out);
-	}
-	return true;
-}
+static const struct handover_field flow_fields[] = {
+	HANDOVER_FIELD(flow_parcel, TAG_SERVICE, TEXT, service),
+	HANDOVER_FIELD(flow_parcel, TAG_COOKIE, NUMBER, cookie),
+	HANDOVER_FIELD(flow_parcel, TAG_PERMIT, PERMIT, permit),
+	HANDOVER_FIELD(flow_parcel, TAG_LOCAL, ENDPOINT, local),
+	HANDOVER_FIELD(flow_parcel, TAG_SCOPE, NUMBER, scope),
+	HANDOVER_FIELD(flow_parcel, TAG_COLOR, COLOR, color),
+	HANDOVER_FIELD(flow_parcel, TAG_EPOCH, NUMBER, epoch),
+	HANDOVER_FIELD(flow_parcel, TAG_BORN, SECONDS, born),
+	HANDOVER_FIELD(flow_parcel, TAG_TOUCHED, SECONDS, touched),
+	HANDOVER_FIELD(flow_parcel, TAG_BACKEND, TEXT, backend),
+	HANDOVER_FIELD(flow_parcel, TAG_RETRIES, NUMBER, retries),
+	HANDOVER_FIELD(flow_parcel, TAG_LASTING, NUMBER, lasting),
+	HANDOVER_FIELD(flow_parcel, TAG_FIRST_BYTE, SECONDS, first_byte),
+	HANDOVER_FIELD(flow_parcel, TAG_BYTES_IN, NUMBER, bytes_in),
+	HANDOVER_FIELD(flow_parcel, TAG_BYTES_OUT, NUMBER, bytes_out),
+	HANDOVER_FIELD(flow_parcel, TAG_DATAGRAMS_IN, NUMBER, datagrams_in),
+	HANDOVER_FIELD(flow_parcel, TAG_DATAGRAMS_OUT, NUMBER, datagrams_out),
+};
 
 static bool
 read_flow_parcel(struct str fields, struct flow_parcel *p)
 {
-	struct tlv f;
-
 	*p = (struct flow_parcel){ .first_byte = -1, .service = STR(""), .backend = STR("") };
-	while (tlv_next(&fields, &f))
-		if (!read_flow_field(p, &f))
-			return false;
-	return fields.n == 0 && p->permit.client.family != 0 && p->backend.n > 0;
+	return handover_read_fields(fields, flow_fields, ARRAY_LEN(flow_fields), p) && p->permit.client.family != 0 &&
+	       p->backend.n > 0;
 }
 
 /* Adopted, but in no list; NULL without memory, descriptors or backend. */
@@ -347,16 +319,13 @@ farewell_lane(struct link *object)
 static struct link *
 farewell_unpack(struct worker *w, struct str fields, struct handover_fds *fds, enum handover_no *no)
 {
+	static const struct handover_field cookie_field = HANDOVER_FIELD(flow_parcel, TAG_COOKIE, NUMBER, cookie);
+	struct flow_parcel p = { .cookie = 0 };
 	struct udp_socket *s;
-	uint64_t cookie = 0;
-	struct tlv f;
 
 	(void)fds;
 	*no = HANDOVER_NOT;
-	while (tlv_next(&fields, &f))
-		if (f.tag == TAG_COOKIE && !tlv_as_u64(&f, &cookie))
-			return NULL;
-	if ((s = udp_socket_find(w, cookie)) == NULL)
+	if (!handover_read_fields(fields, &cookie_field, 1, &p) || (s = udp_socket_find(w, p.cookie)) == NULL)
 		return NULL;
 	s->parting = true;
 	return &s->farewell;
