@@ -81,6 +81,7 @@ enum http2_scope {
 	/* limits of a field section */ \
 	X(HTTP2_FIELDS_MANY,         STREAM,     ENHANCE_YOUR_CALM, 431, "fields_many", "too many fields") \
 	X(HTTP2_FIELDS_LARGE,        STREAM,     ENHANCE_YOUR_CALM, 431, "fields_large", "fields too large") \
+	X(HTTP2_FIELDS_MEMORY,       STREAM,     ENHANCE_YOUR_CALM,   0, "fields_memory", "too many bytes of heads and trailers under way") \
 	/* malformed messages (RFC 9113 section 8) */ \
 	X(HTTP2_NAME_EMPTY,          STREAM,     PROTOCOL_ERROR,      0, "name_empty", "empty field name") \
 	X(HTTP2_NAME_UPPER,          STREAM,     PROTOCOL_ERROR,      0, "name_upper", "capital in a field name") \

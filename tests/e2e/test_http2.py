@@ -163,6 +163,39 @@ def test_a_slow_stream_delays_no_other_and_holds_little(stage, ask):
     assert all(d.answer(i).body == b"b" * BIG for i in n)
 
 
+def test_streams_that_are_paused_before_their_first_byte_delay_no_other(stage, ask):
+    """Of each answer its head has to be read, whatever comes with that."""
+    teal = stage()
+    c = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, 1)])
+    c.window(1 << 30)
+    slow = [c.ask("/big") for _ in range(40)]
+    for n in slow:
+        assert c.until(lambda n=n: len(c.streams[n].body) == 1)
+    n = c.ask()
+    c.window(100, n)
+    assert c.answer(n).body == b"green" and not c.goaways
+
+
+def test_heads_of_requests_that_wait_are_bounded(stage, ask):
+    teal = stage(http2={"max_memory": "128KiB"}, max_header_size="64KiB")
+    c = ask(teal)
+
+    def large():
+        return c.ask("/slow", headers=[("x-large", "x" * 50_000)])
+    waiting = [large() for _ in range(3)]
+    assert c.answer(large()).reset == http2.REFUSED_STREAM and refused(teal, "memory") == 1
+    # Trailers count likewise.
+    d = ask(teal)
+    n = [d.ask("/unread", end=False, method="POST") for _ in range(22)]
+    for i in n:
+        block = d.encoder.encode([("x-large", "y" * 6000)], huffman=False)
+        d.frame(http2.HEADERS, i, block, http2.END_STREAM | http2.END_HEADERS)
+    assert d.answer(n[-1]).reset == http2.ENHANCE_YOUR_CALM and refused(teal, "fields_memory") == 1
+    teal.green.go.set()
+    assert all(c.answer(n).status == 200 for n in waiting)
+    assert c.answer(large()).status == 200 and not c.goaways and not d.goaways
+
+
 def test_more_than_a_window_lets_through_ends_the_stream(stage, ask):
     """What the kernel takes for a backend that does not read, the client may send again; then no more."""
     teal = stage()
@@ -395,11 +428,12 @@ def test_a_body_that_fills_the_connection_lets_others_through(stage, ask, backen
 
 
 def test_what_was_on_its_way_when_streams_were_reset_is_no_fault(stage, ask):
-    """A client that has not read yet how many may be under way sends bodies and trailers of those that are refused."""
-    teal = stage()
+    """A client that has not read yet how many may be under way sends bodies and trailers of those that are refused: of as many as
+    may be refused at all."""
+    teal = stage(http2={"max_streams": 5})
     c = ask(teal)
-    slow = [c.ask("/slow") for _ in range(100)]
-    many = [c.ask("/up", end=False, method="POST") for _ in range(60)]
+    slow = [c.ask("/slow") for _ in range(5)]
+    many = [c.ask("/up", end=False, method="POST") for _ in range(150)]
     for n in many:
         c.frame(http2.DATA, n, b"x")
     for n in many:
@@ -408,7 +442,7 @@ def test_what_was_on_its_way_when_streams_were_reset_is_no_fault(stage, ask):
     teal.green.go.set()
     assert all(c.answer(n).status == 200 for n in slow)
     assert c.get().body == b"green" and not c.goaways
-    assert refused(teal, "streams_many") == 60 and refused(teal, "stream_ended") == 0
+    assert refused(teal, "streams_many") == 150 and refused(teal, "stream_ended") == 0
 
 
 def test_a_goodbye_is_not_put_off_by_requests(stage, ask):

@@ -4,7 +4,8 @@
  * Reads into the worker's buffer; what it writes gathers in one queue, which is flushed when the loop turn is over.
  * Its memory: bodies in the queue and what windows hold back, a quarter of http2.max_memory each, beyond which backends
  * are not read (heads of answers, and what no stream waits for, have more of the queue); and the request bodies that
- * its windows let come, the other half.  Idle it holds none of that.
+ * its windows let come, the other half.  Heads and trailers of requests under way may be http2.max_memory again.  Idle it holds
+ * none of that.
  * Thread: the owning worker. */
 #ifndef DATA_HTTP2_CONN_H
 #define DATA_HTTP2_CONN_H
@@ -17,9 +18,10 @@
 #include "net/ws_key.h"
 
 #define HTTP2_CONN_MAGIC 0x68326332u
-/* Streams that have ended and are remembered, for their frames may still come: more than the default of http2.max_streams,
- * which may be reset all at once, or the client would be at fault for what it could not know. */
-#define HTTP2_GONE 128
+/* Streams that have ended and are remembered, for their frames may still come: as many as may be reset in one go, those under
+ * way and those that are refused, or the client would be at fault for what it could not know.  At most so many
+ * besides those under way. */
+#define HTTP2_GONE_RESETS 1024
 
 struct http2_stream;
 
@@ -72,8 +74,9 @@ struct http2_conn {
 	struct deadline stall;	/* while there is something to send */
 	double progress;	/* worker->now: its socket took something last, or it had nothing to take */
 	struct http2_rates rates;
-	uint32_t gone[HTTP2_GONE];	/* ids, doubled; the lowest bit: not reset by us */
-	uint8_t next_gone;
+	uint32_t *gone;	/* owned, from the first stream on: ids, doubled; the lowest bit: not reset by us */
+	uint32_t gone_room, next_gone;
+	size_t heads;	/* bytes of heads and trailers of all requests under way */
 };
 
 /* What the HTTP/2 connections of one worker share. */

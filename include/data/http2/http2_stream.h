@@ -24,6 +24,7 @@ struct http2_stream {
 	int32_t send_window, recv_window;
 	uint32_t recv_owed;	/* taken, not told yet */
 	uint32_t unread;	/* counted against the connection's window, and not credited there yet */
+	uint32_t heads;	/* counted in conn->heads */
 	uint64_t left;	/* of a body with Content-Length: what is to come */
 	bool has_length, chunked;
 	bool recv_done;	/* the client has ended its half */
@@ -54,6 +55,8 @@ struct http2_stream *http2_stream_new(struct http2_conn *h, uint32_t id);
 struct http2_stream *http2_stream_find(struct http2_conn *h, uint32_t id);
 /* Its frames end here; it has no exchange.  reset: by us, with that code, where the client does not know it. */
 void http2_stream_close(struct http2_stream *st);
+/* So many bytes of its head, or trailers, are kept for it. */
+void http2_stream_count_head(struct http2_stream *st, size_t n);
 /* One that is over: frames of it may still come.  reset: by us, so that they are no fault. */
 void http2_stream_remember(struct http2_conn *h, uint32_t id, bool reset);
 void http2_stream_reset(struct http2_stream *st, enum http2_code code);

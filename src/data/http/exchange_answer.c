@@ -413,7 +413,7 @@ exchange_read_answer(struct exchange *x)
 		p = buf_reserve(&x->part->bytes, PIECE);
 		if (p == NULL)
 			return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
-		n = io_read(&u->io, p, PIECE);
+		n = io_read(&u->io, p, room < PIECE ? room : PIECE);
 	}
 	if (n < 0 && io_would_block())
 		return true;

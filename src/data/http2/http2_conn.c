@@ -35,7 +35,7 @@ http2_reserve(struct http2_conn *h, size_t n)
 	p = buf_reserve(&h->out, n);
 	http2_make_due(h);
 	if (p == NULL) {
-		http2_count(h, HTTP2_OUT_QUEUE);
+		http2_count(h, buf_len(&h->out) + n > h->out.max ? HTTP2_OUT_QUEUE : HTTP2_MEMORY);
 		h->broken = h->closing = h->doomed = true;
 	}
 	return p;
@@ -455,6 +455,7 @@ free_http2(struct http_conn *c)
 	tally_add(&c->lane->worker->http2_connections, (uint64_t)-1);
 	hpack_decoder_free(&h->decoder);
 	hpack_encoder_free(&h->encoder);
+	free(h->gone);
 	h->magic = 0;
 	free(h);
 	c->versed = NULL;

@@ -30,7 +30,7 @@ nothing_follows(const struct http2_conn *h)
 static bool
 is_gone(const struct http2_conn *h, uint32_t id, bool *reset)
 {
-	for (unsigned i = 0; i < HTTP2_GONE; i++)
+	for (uint32_t i = 0; i < h->gone_room; i++)
 		if (h->gone[i] >> 1 == id && id != 0) {
 			*reset = !(h->gone[i] & 1);
 			return true;
@@ -122,6 +122,7 @@ take_request(struct http2_conn *h, struct http2_stream *st, size_t bytes)
 			return;
 		}
 	}
+	http2_stream_count_head(st, r.n);
 	head = http_conn_begin_head(c);
 	if (http1_head_parse(head, b->text, r.n) == HTTP1_DONE)
 		(void)http_request_take(c, &st->stream, head, b->text, head->length);
@@ -152,6 +153,13 @@ begin_stream(struct http2_conn *h, uint32_t id, uint8_t flags, size_t bytes)
 	}
 	if (h->n_streams >= hc->max_streams) {
 		http2_count(h, HTTP2_STREAMS_MANY);
+		refuse_new(h, id);
+		(void)http2_rate(h, HTTP2_RATE_FAULTS);
+		return;
+	}
+	/* What waits for backends is bounded, too. */
+	if (h->heads >= hc->max_memory) {
+		http2_count(h, HTTP2_MEMORY);
 		refuse_new(h, id);
 		(void)http2_rate(h, HTTP2_RATE_FAULTS);
 		return;
@@ -195,11 +203,14 @@ take_trailers(struct http2_conn *h, struct http2_stream *st, uint8_t flags)
 		reason = http2_trailers_write(&b->fields, flags & HTTP2_F_END_STREAM, b->text, b->room, &n);
 	if (reason == HTTP2_FINE && st->has_length && st->left > 0)
 		reason = HTTP2_LENGTH_DIFFERS;
+	if (reason == HTTP2_FINE && h->heads + n > http2_config_of(h)->max_memory)
+		reason = HTTP2_FIELDS_MEMORY;
 	if (reason != HTTP2_FINE) {
 		http2_stream_fault(st, reason);
 		return;
 	}
 	st->in_trailers.max = n;
+	http2_stream_count_head(st, n);
 	if (n > 0 && st->chunked && !buf_append(&st->in_trailers, b->text, n))
 		http2_stream_reset(st, HTTP2_INTERNAL_ERROR);
 	else
@@ -320,6 +331,7 @@ take_data(struct http2_conn *h, const struct http2_frame *f, struct str payload)
 	st->left -= st->has_length ? content : 0;
 	if (content > 0 && st->answered == 0 &&
 	    !http2_stream_take(st, payload.p + (f->flags & HTTP2_F_PADDED ? 1 : 0), content)) {
+		http2_count(h, HTTP2_MEMORY);
 		http2_put_reset(h, st->id, HTTP2_INTERNAL_ERROR);
 		http2_stream_abort(st, END_MEMORY);
 		return HTTP2_FINE;

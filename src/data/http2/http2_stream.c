@@ -1,6 +1,7 @@
 /* http2_stream.c - what an exchange asks of a stream of HTTP/2, and what becomes of it in frames.
  * Thread: owning worker. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/http/exchange.h"
 #include "data/http/http_answer.h"
@@ -12,6 +13,8 @@
 
 /* Of an answer that has not begun so much is read at least: its head has to be seen. */
 #define HEAD_LEAST 4096
+/* But where much is held already the heads come in pieces: then all streams that there may be have theirs read. */
+#define HEAD_PIECE 256
 
 /* -- the request ------------------------------------------------------------------- */
 
@@ -61,13 +64,17 @@ room_of_http2(struct http_stream *s)
 	struct http2_stream *st = http2_stream_of(s);
 	struct http2_conn *h = st->conn;
 	bool answering = s->exchange != NULL && s->exchange->answering;
-	size_t most = http2_window_of(st), room = http2_queue_room(st);
+	size_t most = http2_window_of(st), room = http2_queue_room(st), held_most = http2_config_of(h)->max_memory / 4;
 
 	if (answering && most == 0)
 		http2_note_held(st);
 	/* The part that its window does not let through will be held. */
-	if (!answering && most < HEAD_LEAST)
-		most = h->held < http2_config_of(h)->max_memory / 4 ? HEAD_LEAST : 0;
+	if (!answering && most < HEAD_LEAST) {
+		if (h->held >= held_most)
+			most = 0;
+		else
+			most = h->held < held_most / 2 ? HEAD_LEAST : most < HEAD_PIECE ? HEAD_PIECE : most;
+	}
 	if (most > room)
 		most = room;
 	if (buf_len(&st->held) > 0)
@@ -301,14 +308,35 @@ const struct http_stream_ops http2_stream_ops = {
 
 /* -- its life ------------------------------------------------------------------------- */
 
+/* False without memory. */
+static bool
+make_room_for_gone(struct http2_conn *h)
+{
+	const struct http2_config *hc = http2_config_of(h);
+	uint32_t resets = hc->max_resets > 0 && hc->max_resets < HTTP2_GONE_RESETS ? hc->max_resets : HTTP2_GONE_RESETS;
+	uint32_t room = hc->max_streams + resets, *gone;
+
+	if (room <= h->gone_room)
+		return true;
+	if ((gone = realloc(h->gone, room * sizeof(*gone))) == NULL)
+		return false;
+	memset(gone + h->gone_room, 0, (room - h->gone_room) * sizeof(*gone));
+	h->next_gone = h->gone_room;
+	h->gone = gone;
+	h->gone_room = room;
+	return true;
+}
+
 struct http2_stream *
 http2_stream_new(struct http2_conn *h, uint32_t id)
 {
-	struct http2_stream *st = calloc(1, sizeof(*st));
+	struct http2_stream *st = make_room_for_gone(h) ? calloc(1, sizeof(*st)) : NULL;
 	struct http_stream *own = &h->c->stream;
 
-	if (st == NULL)
+	if (st == NULL) {
+		http2_count(h, HTTP2_MEMORY);
 		return NULL;
+	}
 	st->magic = HTTP2_STREAM_MAGIC;
 	st->id = id;
 	st->conn = h;
@@ -346,7 +374,17 @@ http2_stream_find(struct http2_conn *h, uint32_t id)
 void
 http2_stream_remember(struct http2_conn *h, uint32_t id, bool reset)
 {
-	h->gone[h->next_gone++ % HTTP2_GONE] = id << 1 | !reset;
+	if (!make_room_for_gone(h) && h->gone_room == 0)
+		return;
+	h->gone[h->next_gone] = id << 1 | !reset;
+	h->next_gone = (h->next_gone + 1) % h->gone_room;
+}
+
+void
+http2_stream_count_head(struct http2_stream *st, size_t n)
+{
+	st->heads += (uint32_t)n;
+	st->conn->heads += n;
 }
 
 void
@@ -361,6 +399,7 @@ http2_stream_close(struct http2_stream *st)
 	if (st->starved)
 		h->starved--;
 	h->held -= buf_len(&st->held);
+	h->heads -= st->heads;
 	http2_stream_remember(h, st->id, !st->by_client && !(st->ended && st->recv_done));
 	http2_credit(h, st->unread);
 	buf_free(&st->in);
