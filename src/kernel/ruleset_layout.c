@@ -30,9 +30,9 @@ const char *const ruleset_set_names[RULESET_SETS] = {
 
 /* What conntrack tells of a connection: flows wants its birth and its removal. */
 #define EVENTS "new,destroy"
-/* The same and a change of the mark, whose name the grammar has for something else:
- * 1 << IPCT_NEW | 1 << IPCT_DESTROY | 1 << IPCT_MARK. */
-#define EVENTS_AND_MARK "0x85"
+/* The same and a change of the mark: 1 << IPCT_NEW | 1 << IPCT_DESTROY | 1 << IPCT_MARK.  nft lists such a number as
+ * words, of which "mark" is one that its grammar has for something else: the list could not be loaded again. */
+#define EVENTS_AND_MARK "numgen random mod 1 offset 133"
 /* Seconds without a packet after which an established connection may have lost its client. */
 #define SILENT 10
 

@@ -101,7 +101,7 @@ def test_a_whole_life_leaves_no_trace(topology, closing, teal, foreign):
 
 
 def test_the_other_tables_can_be_saved_and_loaded_again(topology, closing, teal, foreign, tmp_path):
-    """By the README's command: `nft list ruleset` would have Teal's table in it, which nft 1.0.6 cannot read."""
+    """By the README's command: `nft list ruleset` has Teal's table in it, and its colors."""
     stage = Stage(topology, closing, teal)
     with open(pathlib.Path(__file__).parents[2] / "README.md") as f:
         command = re.search(r"^    (nft list tables .*\n.*done) > /etc/nftables.conf$", f.read(), re.M)[1]
@@ -121,6 +121,16 @@ def test_the_other_tables_can_be_saved_and_loaded_again(topology, closing, teal,
     assert save() == saved
     stage.teal.wait_log("engine.recovered")
     held.echo()
+    stage.connect().echo()
+    # Who has saved everything all the same can load it.
+    whole = topology.hop.run("nft", "list", "ruleset")
+    assert "table inet teal_main" in whole
+    stage.teal.kill()
+    topology.hop.nft("flush ruleset")
+    topology.hop.nft(whole)
+    held.echo()
+    stage.connect().echo().close()
+    stage.teal.start()
     stage.connect().echo()
 
 
