@@ -107,6 +107,7 @@ struct flows_usage {
 	uint64_t dumps;	/* since the start */
 	uint64_t overruns;	/* times that events were lost */
 	uint64_t unseen;	/* ends that no event told: found by a dump */
+	uint64_t clashed, dropped;	/* of the host, struct flow_losses */
 	double dump_seconds;	/* the last dump took */
 };
 void flows_usage(const struct flows *f, struct flows_usage *out);

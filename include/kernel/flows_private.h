@@ -56,7 +56,7 @@ struct flows {
 	struct mailbox requests;	/* towards the thread */
 	atomic_bool stop;
 	_Atomic uint32_t (*counts)[ENTRANCES][COLORS];	/* by service id: what holds each color */
-	_Atomic uint64_t entries, max, tracked, dumps, overruns, unseen, dump_us;
+	_Atomic uint64_t entries, max, tracked, dumps, overruns, unseen, dump_us, clashed, dropped;
 
 	/* The thread's. */
 	struct ev_loop *loop;

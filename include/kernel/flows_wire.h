@@ -60,6 +60,14 @@ MUST_USE enum err flows_wire_ask(int *fd, struct why *why);
 /* Entries in the namespace's table, and how many there may be. */
 MUST_USE enum err flows_wire_usage(int fd, uint64_t *entries, uint64_t *max, struct why *why);
 
+/* Packets of the host that became no entry of conntrack, and went no further, since its start. */
+struct flow_losses {
+	uint64_t clashed;	/* the translated flow was like another one: above all where no port was free */
+	uint64_t dropped;	/* the table was full */
+};
+/* False: the kernel does not say; as with flows_wire_dump() *fd may be -1 then, and is opened again. */
+MUST_USE bool flows_wire_losses(int *fd, struct flow_losses *out);
+
 /* Lists the flows whose mark is `mark` in the bits of mask; on a socket of dumps
  * alone, which is opened where *fd is -1 and stays: the end of a netlink socket
  * of this kind makes nftables' next transaction wait for an RCU grace period,

@@ -62,6 +62,26 @@ read_corrected(const struct engine *e, uint64_t *value)
 	return true;
 }
 
+static bool
+read_clashed(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.clashed;
+	return true;
+}
+
+static bool
+read_dropped(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.dropped;
+	return true;
+}
+
 static void
 write_status(const struct engine *e, struct json *j)
 {
@@ -73,6 +93,8 @@ write_status(const struct engine *e, struct json *j)
 	json_u64(j, "entries", u.flows.entries);
 	json_u64(j, "max", u.flows.max);
 	json_u64(j, "tracked", u.flows.tracked);
+	json_u64(j, "insert_failed", u.flows.clashed);
+	json_u64(j, "dropped", u.flows.dropped);
 }
 
 static const struct engine_gauge gauges[] = {
@@ -84,6 +106,11 @@ static const struct engine_gauge gauges[] = {
 	{ "teal_conntrack_overruns_total", PROM_COUNTER,
 	  "Times that news of connections came faster than they were read; a count made up for it.", read_overruns },
 	{ "teal_conntrack_corrected_total", PROM_COUNTER, "Ends of connections that only a count told.", read_corrected },
+	{ "teal_conntrack_insert_failed_total", PROM_COUNTER,
+	  "Packets of the host that were dropped because their connection, translated, was like another one: no port was free.",
+	  read_clashed },
+	{ "teal_conntrack_dropped_total", PROM_COUNTER,
+	  "Packets of the host that were dropped because the table of connections was full.", read_dropped },
 };
 
 const struct engine_class kernel_class = {

@@ -396,5 +396,7 @@ flows_usage(const struct flows *f, struct flows_usage *out)
 	out->dumps = atomic_load_explicit(&f->dumps, memory_order_relaxed);
 	out->overruns = atomic_load_explicit(&f->overruns, memory_order_relaxed);
 	out->unseen = atomic_load_explicit(&f->unseen, memory_order_relaxed);
+	out->clashed = atomic_load_explicit(&f->clashed, memory_order_relaxed);
+	out->dropped = atomic_load_explicit(&f->dropped, memory_order_relaxed);
 	out->dump_seconds = (double)atomic_load_explicit(&f->dump_us, memory_order_relaxed) / 1e6;
 }

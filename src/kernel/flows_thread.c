@@ -90,8 +90,13 @@ relieve(struct flows *f, uint64_t entries, uint64_t max)
 static void
 measure_usage(struct flows *f)
 {
+	struct flow_losses losses;
 	uint64_t entries, max;
 
+	if (flows_wire_losses(&f->dump_fd, &losses)) {
+		atomic_store_explicit(&f->clashed, losses.clashed, memory_order_relaxed);
+		atomic_store_explicit(&f->dropped, losses.dropped, memory_order_relaxed);
+	}
 	if (flows_wire_usage(f->ask_fd, &entries, &max, NULL) == OK) {
 		atomic_store_explicit(&f->entries, entries, memory_order_relaxed);
 		atomic_store_explicit(&f->max, max, memory_order_relaxed);

@@ -259,6 +259,58 @@ flows_wire_usage(int fd, uint64_t *entries, uint64_t *max, struct why *why)
 	return OK;
 }
 
+/* One CPU's, added to the sums. */
+static void
+add_losses(const struct nlmsghdr *m, struct flow_losses *sum)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, m, sizeof(struct nfgenmsg))
+	{
+		if (mnl_attr_get_payload_len(a) != 4)
+			continue;
+		if (mnl_attr_get_type(a) == CTA_STATS_INSERT_FAILED)
+			sum->clashed += ntohl(mnl_attr_get_u32(a));
+		else if (mnl_attr_get_type(a) == CTA_STATS_DROP)
+			sum->dropped += ntohl(mnl_attr_get_u32(a));
+	}
+}
+
+bool
+flows_wire_losses(int *fd, struct flow_losses *out)
+{
+	char room[8192] __attribute__((aligned(8)));
+	struct nlmsghdr *m;
+	ssize_t n = 0;
+	bool more = true, failed = false;
+
+	*out = (struct flow_losses){ 0 };
+	if (*fd < 0 && flows_wire_ask(fd, NULL) != OK)
+		return false;
+	m = put_header(room, IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP, AF_UNSPEC);
+	if (!send_all(*fd, m, m->nlmsg_len))
+		failed = true;
+	while (more && !failed) {
+		int left;
+
+		n = receive_messages(*fd, room, sizeof(room), 0);
+		failed = n <= 0;
+		left = (int)n;
+		for (m = (void *)room; !failed && more && mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+			failed = m->nlmsg_type == NLMSG_ERROR;
+			more = m->nlmsg_type != NLMSG_DONE;
+			if (more && !failed)
+				add_losses(m, out);
+		}
+	}
+	/* The rest of it must not be the answer to the next question. */
+	if (failed) {
+		close(*fd);
+		*fd = -1;
+	}
+	return !failed;
+}
+
 enum dump { DUMP_MORE, DUMP_DONE, DUMP_STOPPED };
 
 /* The messages of one reading.  *error: what the kernel reports at the end. */

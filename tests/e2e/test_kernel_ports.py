@@ -75,3 +75,25 @@ def test_a_port_that_comes_again_leads_to_the_active_color(topology, teal, closi
         == {"reset", "client_gone"}
     # Whose port has not come again stays.
     assert held.echo(b"still here").peer == "green"
+
+
+def test_flows_that_find_no_free_port_are_counted(topology, teal, closing):
+    """Of a client's port below 512 the kernel makes another one below 512: those towards one backend are used up by few."""
+    backend = topology.node(1)
+    closing.add(Farm("green", 514, host=backend, place=topology.nodes, udp=True))
+    t = teal(place=topology.hop, services=[service(
+        "log", mode="udp", listen=f"{topology.VIP}:514", green=[f"{backend}:514"], blue=[f"{topology.node(2)}:514"],
+        engine="kernel", health={"type": "none"})])
+    assert t.metrics().get("teal_conntrack_insert_failed_total") == 0
+    senders = iter(range(1, 65000))
+
+    def fails():
+        def send():
+            for _ in range(100):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    s.bind((topology.source(next(senders)), 300))
+                    s.sendto(b"1", (topology.VIP, 514))
+        topology.clients.do(send)
+        return t.metrics().get("teal_conntrack_insert_failed_total") > 0
+    until(fails, "no port is free, and it is told")
+    assert t.ok("status")["kernel"]["insert_failed"] > 0

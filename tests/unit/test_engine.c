@@ -241,7 +241,7 @@ void
 flows_usage(const struct flows *f, struct flows_usage *out)
 {
 	(void)f;
-	*out = (struct flows_usage){ .entries = 7, .max = 10 };
+	*out = (struct flows_usage){ .entries = 7, .max = 10, .clashed = 3, .dropped = 2 };
 }
 
 unsigned
@@ -609,14 +609,16 @@ test_trouble_is_told_and_shown(void **state)
 	serve(CONF("", ""), false);
 	k.calls.on_trouble(k.calls.arg, "no memory");
 	assert_string_equal(w.trouble, "no memory");
-	assert_status("{\"table\":\"teal_main\",\"problem\":\"no memory\",\"entries\":7,\"max\":10,\"tracked\":0}");
+	assert_status("{\"table\":\"teal_main\",\"problem\":\"no memory\",\"entries\":7,\"max\":10,\"tracked\":0,\"insert_failed\":3,\"dropped\":2}");
 	assert_int_equal(gauge("teal_kernel_trouble"), 1);
 	assert_int_equal(gauge("teal_conntrack_entries"), 7);
 	assert_int_equal(gauge("teal_conntrack_max_entries"), 10);
+	assert_int_equal(gauge("teal_conntrack_insert_failed_total"), 3);
+	assert_int_equal(gauge("teal_conntrack_dropped_total"), 2);
 	k.calls.on_trouble(k.calls.arg, NULL);
 	assert_string_equal(w.trouble, "over");
 	assert_int_equal(gauge("teal_kernel_trouble"), 0);
-	assert_status("{\"table\":\"teal_main\",\"problem\":null,\"entries\":7,\"max\":10,\"tracked\":0}");
+	assert_status("{\"table\":\"teal_main\",\"problem\":null,\"entries\":7,\"max\":10,\"tracked\":0,\"insert_failed\":3,\"dropped\":2}");
 	end();
 }
 
