@@ -35,6 +35,7 @@ struct flip_request {
 };
 
 struct gate;
+struct flip_group;
 
 /* What the watcher of a flip is told on the way; of a check: CHECKED alone. */
 enum flip_event_kind {
@@ -52,6 +53,7 @@ struct flip_event {
 	double seconds;	/* APPLIED: since the flip began; DRAINED: of the drain */
 	uint64_t remaining;	/* DRAINING: connections left */
 	uint64_t cut;	/* DRAINED: connections ended at the deadline */
+	const struct flip_group *group;	/* of several services, all of which it is so of; NULL: of one; borrowed */
 };
 
 /* Did a command change something?  UNSAID: it is none that could; UNKNOWN: a
@@ -62,7 +64,8 @@ enum changed { CHANGED_UNSAID, CHANGED_NO, CHANGED_YES, CHANGED_UNKNOWN };
 struct flip_outcome {
 	enum err error;
 	const char *message;	/* why, and what to do next; NULL when OK; borrowed */
-	const struct service *service;	/* its record is the state after the command */
+	const struct service *service;	/* its record is the state after the command; NULL: of several */
+	const struct flip_group *group;	/* those several; NULL: of one; borrowed */
 	enum changed changed;
 	const struct gate *gate;	/* of a check that found it open; NULL: none; borrowed */
 	const char *token;	/* of a claim; NULL: none; borrowed */

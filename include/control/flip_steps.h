@@ -4,16 +4,19 @@
 #ifndef CONTROL_FLIP_STEPS_H
 #define CONTROL_FLIP_STEPS_H
 
+#include <stdio.h>
+
 #include "control/flip.h"
 #include "control/gate.h"
 
 /* How soon a gate, or a store that did not answer, is asked again, seconds. */
 #define FLIP_GATE_AGAIN 0.2
 
-enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_HEALING, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
+enum flip_state { FLIP_WAITING, FLIP_CHECKING, FLIP_HEALING, FLIP_READY, FLIP_STORING, FLIP_APPLYING, FLIP_DRAINING, FLIP_OVER };
 
 struct flip {
 	struct service_ctl *ctl;
+	struct flip_group_member *member;	/* of a flip of several, while that is told of it; NULL: none */
 	struct link link;	/* on ctl's flips, healing or drainers */
 	enum flip_state state;
 	struct flip_request request;
@@ -25,6 +28,7 @@ struct flip {
 	double healthy_until;	/* the gate is asked again until then */
 	uint64_t epoch;	/* after the change */
 	bool changed;	/* by this flip; false when it was active already */
+	bool same;	/* of several: it was active already, and is only compared */
 	uint64_t checked_epoch;	/* the record's when the checks began */
 	unsigned rechecked;	/* how often, since a write met a change of a claim */
 	bool asking;	/* the store is being read for us: we cannot go before it answers */
@@ -40,6 +44,17 @@ struct flip {
 	ev_timer again;	/* the gate, the others */
 	ev_timer timeout;
 };
+
+/* For log lines: the member "revision", or nothing. */
+#define FLIP_REVISION_JSON 32
+static inline struct str
+flip_revision_json(const char *revision, char text[FLIP_REVISION_JSON])
+{
+	text[0] = '\0';
+	if (revision[0] != '\0')
+		snprintf(text, FLIP_REVISION_JSON, "\"revision\":\"%s\"", revision);
+	return str_from(text);
+}
 
 static inline enum changed
 flip_changed(const struct flip *f)
@@ -60,6 +75,13 @@ void flip_become(struct flip *f, enum flip_state state);
 void flip_next_turn(struct service_ctl *ctl);
 /* It waits for health and lets others take their turn; then it gets in line. */
 void flip_step_aside(struct flip *f);
+/* From HEALING. */
+void flip_get_in_line(struct flip *f);
+/* One that is in no line yet; then it enters that of its service, or is refused. */
+struct flip *flip_new(struct service_ctl *ctl, const struct flip_request *request, struct flip_watcher *watcher);
+void flip_enter(struct flip *f);
+/* Seconds; 0: none. */
+double flip_timeout_of(const struct flip *f);
 /* The end of a flip, wherever it is. */
 void flip_free(struct flip *f);
 
@@ -83,6 +105,12 @@ void flip_ask_again(struct flip *f, double seconds);
 /* Each may end the flip. */
 void flip_run_checks(struct flip *f);
 void flip_on_fleet(struct flip *f);
+/* It has the color: waits for what is asked for, and answers. */
+void flip_already_active(struct flip *f);
+/* What is to be written of it, once all is checked.  same: it is only compared; revision: "" of it alone. */
+void flip_fill_write(struct flip *f, struct store_write *w, bool same, const char *revision);
+/* Another command came since it was checked, or bars it: it is refused, and true. */
+bool flip_refuse_if_outdated(struct flip *f);
 void flip_refuse_without_store(struct flip *f, const struct why *why);
 #define FLIP_TEXT (RECORD_REASON + 512)
 /* What keeps the flip with that token ("": none) from another color, with a sentence in text:

@@ -151,6 +151,13 @@ struct pool_config {
 	struct kube_config *kube;	/* whence its nodes come; NULL: from hosts alone */
 };
 
+/* Services that are flipped as one, by one name. */
+struct group_config {
+	char *name;
+	char **services;	/* names of services with colors */
+	size_t n;	/* at least 1 */
+};
+
 struct label {
 	char *key, *value;
 };
@@ -470,6 +477,8 @@ struct config {
 	size_t n_notify;	/* may be 0 */
 	struct pool_config *pools;
 	size_t n_pools;	/* may be 0 */
+	struct group_config *groups;
+	size_t n_groups;	/* may be 0 */
 	struct service_config *services;
 	size_t n_services;	/* at least 1 */
 };
@@ -498,6 +507,9 @@ const struct config *config_ref(const struct config *config);
 /* Consumes the caller's reference, or NULL: *config is NULL on return.  The last
  * one frees the tree.  Any thread. */
 void config_unref(const struct config **config);
+
+/* NULL: there is no such group. */
+const struct group_config *config_find_group(const struct config *config, const char *name);
 
 /* Looks up every name of a backend and adds a warning for each that is not
  * found; may take long. */

@@ -31,7 +31,7 @@ struct service_draft {
 struct draft {
 	struct config c;	/* without services; owned until moved */
 	struct reader *r;
-	const config_setting_t *root, *pools, *defaults, *list;	/* or NULL */
+	const config_setting_t *root, *pools, *defaults, *list, *groups;	/* or NULL */
 	struct service_draft *services;
 	size_t n_services;
 };
@@ -62,6 +62,10 @@ void draft_read_pools(struct draft *d);
 /* The hosts of them, once there is nothing to complain about. */
 void draft_take_pools(struct draft *d);
 void pools_free(struct config *c);
+
+/* The groups of services, once those are read. */
+void draft_read_groups(struct draft *d);
+void groups_free(struct config *c);
 
 /* The group kubernetes of a pool; base is a kube_config. */
 extern const struct key kube_keys[];

@@ -120,6 +120,18 @@ struct admin_command_info {
 	const char *help;	/* some paragraphs, lines end with '\n' */
 };
 
+/* Services that a flip, rollback or check takes as one; longest name of one, with NUL. */
+#define ADMIN_TARGETS_MAX 32
+#define ADMIN_TARGET_NAME 64
+
+/* SERVICE=COLOR[@EPOCH], or SERVICE of a rollback. */
+struct admin_target {
+	char name[ADMIN_TARGET_NAME];
+	struct str color;	/* as below */
+	bool has_at_epoch;
+	uint64_t at_epoch;
+};
+
 /* One command, typed and checked as far as can be without knowing the
  * services.  Slices point into the admin_line it was made of (and are C
  * strings too); copy what must outlive it. */
@@ -128,6 +140,8 @@ struct admin_request {
 	enum admin_right right;	/* `node list` needs less than `node add`, `certs` than `certs reload` */
 	struct str service;	/* empty: none given */
 	bool all_services;	/* lock and unlock: service is "*" */
+	size_t n_targets;	/* 0: service, and color, say all */
+	struct admin_target targets[ADMIN_TARGETS_MAX];
 	struct str color;	/* "green" or "blue"; empty where there is none */
 	bool has_at_epoch;	/* COLOR was given as COLOR@EPOCH */
 	uint64_t at_epoch;
@@ -173,6 +187,9 @@ struct admin_request {
  * that is neither green nor blue. */
 MUST_USE enum err
 admin_command_parse(const struct admin_line *line, struct admin_request *out, struct why *why);
+
+/* What a flip of several services cannot mean: E_USAGE. */
+MUST_USE enum err admin_command_check_targets(const struct admin_request *request, struct why *why);
 
 const struct admin_command_info *admin_command_info(enum admin_command command);
 /* By word; NULL for a word that is no command. */

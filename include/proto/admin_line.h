@@ -18,7 +18,7 @@
 
 /* Longest line in bytes, without its newline. */
 #define ADMIN_LINE_MAX 4096
-#define ADMIN_ARGS_MAX 16
+#define ADMIN_ARGS_MAX 33
 #define ADMIN_OPTS_MAX 16
 
 struct admin_opt {

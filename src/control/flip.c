@@ -23,10 +23,12 @@ flip_is_allowed(enum flip_state from, enum flip_state to)
 		return to == FLIP_CHECKING || to == FLIP_OVER;
 	case FLIP_HEALING:
 		return to == FLIP_WAITING || to == FLIP_OVER;
-	case FLIP_CHECKING:
+	case FLIP_READY:
 		return to == FLIP_HEALING || to == FLIP_STORING || to == FLIP_APPLYING || to == FLIP_DRAINING || to == FLIP_OVER;
+	case FLIP_CHECKING:
+		return to == FLIP_READY || to == FLIP_HEALING || to == FLIP_STORING || to == FLIP_APPLYING || to == FLIP_DRAINING || to == FLIP_OVER;
 	case FLIP_STORING:
-		return to == FLIP_APPLYING || to == FLIP_CHECKING || to == FLIP_OVER;
+		return to == FLIP_APPLYING || to == FLIP_DRAINING || to == FLIP_CHECKING || to == FLIP_OVER;
 	case FLIP_APPLYING:
 		return to == FLIP_DRAINING || to == FLIP_OVER;
 	case FLIP_DRAINING:
@@ -66,11 +68,13 @@ flip_step_aside(struct flip *f)
 	flip_become(f, FLIP_HEALING);
 	list_remove(&f->link);
 	list_append(&ctl->healing, &f->link);
-	flip_ask_again(f, FLIP_GATE_AGAIN);
+	/* Those of several services get in line together. */
+	if (f->member == NULL)
+		flip_ask_again(f, FLIP_GATE_AGAIN);
 	flip_next_turn(ctl);
 }
 
-static void
+void
 flip_get_in_line(struct flip *f)
 {
 	flip_become(f, FLIP_WAITING);
@@ -223,6 +227,7 @@ flip_on_refreshed(void *arg, enum err e, const struct why *why)
 		return;
 	case FLIP_WAITING:
 	case FLIP_HEALING:
+	case FLIP_READY:
 	case FLIP_STORING:
 		return;
 	case FLIP_OVER:
@@ -301,6 +306,9 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 	case FLIP_HEALING:
 		refuse_unhealthy_in_time(f, after);
 		break;
+	case FLIP_READY:
+		/* Those that it waits for have the same time, and say what is missing. */
+		break;
 	case FLIP_STORING:
 		/* Too late to call it back: the flip goes on, its client is told
 		 * that the outcome is unknown. */
@@ -331,7 +339,7 @@ flip_on_timeout(struct ev_loop *loop, ev_timer *t, int revents)
 	}
 }
 
-static double
+double
 flip_timeout_of(const struct flip *f)
 {
 	const struct flip_request *q = &f->request;
@@ -377,11 +385,10 @@ refuse_in_full_line(struct flip *f)
 	return true;
 }
 
-void
-flip_start(struct service_ctl *ctl, const struct flip_request *request, struct flip_watcher *watcher)
+struct flip *
+flip_new(struct service_ctl *ctl, const struct flip_request *request, struct flip_watcher *watcher)
 {
 	struct flip *f = must_alloc(sizeof(*f));
-	struct ev_loop *loop = ctl->control->loop;
 
 	f->ctl = ctl_ref(ctl);
 	f->request = *request;
@@ -391,14 +398,29 @@ flip_start(struct service_ctl *ctl, const struct flip_request *request, struct f
 	f->started = clock_now();
 	f->healthy_until = request->wait_healthy > 0 ? f->started + request->wait_healthy : 0;
 	ev_timer_init(&f->again, flip_on_again, 0.0, 0.0);
-	ev_timer_init(&f->timeout, flip_on_timeout, flip_timeout_of(f), 0.0);
+	ev_timer_init(&f->timeout, flip_on_timeout, 0.0, 0.0);
 	list_init(&f->link);
+	return f;
+}
+
+void
+flip_enter(struct flip *f)
+{
+	double timeout = flip_timeout_of(f);
+
 	if (refuse_in_full_line(f))
 		return;
-	if (flip_timeout_of(f) > 0)
-		ev_timer_start(loop, &f->timeout);
-	list_append(&ctl->flips, &f->link);
-	flip_next_turn(ctl);
+	ev_timer_set(&f->timeout, timeout, 0.0);
+	if (timeout > 0)
+		ev_timer_start(flip_control(f)->loop, &f->timeout);
+	list_append(&f->ctl->flips, &f->link);
+	flip_next_turn(f->ctl);
+}
+
+void
+flip_start(struct service_ctl *ctl, const struct flip_request *request, struct flip_watcher *watcher)
+{
+	flip_enter(flip_new(ctl, request, watcher));
 }
 
 void

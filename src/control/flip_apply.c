@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "control/flip_group.h"
 #include "control/flip_steps.h"
 
 /* How soon the others are asked again whether they have applied, at first and
@@ -259,11 +260,18 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 {
 	struct flip *f = arg;
 	struct service_ctl *ctl = f->ctl;
-	char text[sizeof(why->text) + 128];
+	char text[sizeof(why->text) + 128], revision[FLIP_REVISION_JSON];
 
 	/* Who asked was told when the service, or its colors, went. */
 	if (list_empty(&f->link)) {
 		flip_free(f);
+		return;
+	}
+	if (e == E_CONFLICT && f->member != NULL && why->text[0] == '\0') {
+		snprintf(text, sizeof(text), "%s: not changed, for another service that it was asked with was changed first",
+			 ctl->service->config->name);
+		flip_group_blameless(f);
+		flip_refuse(f, E_CONFLICT, text);
 		return;
 	}
 	if (e != OK) {
@@ -280,13 +288,18 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 		flip_refuse(f, e, text);
 		return;
 	}
+	if (f->same) {
+		flip_already_active(f);
+		return;
+	}
 	f->changed = true;
 	if (now != NULL)
 		f->epoch = now->epoch;
 	flip_become(f, FLIP_APPLYING);
 	BUS_EMIT(&flip_control(f)->bus, LOG_INFO_LEVEL, "flip.committed", ctl->service, LS("from", color_word(f->from)),
 		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->request.kind)),
-		 LS("by", f->request.by.user), LS("reason", f->request.reason));
+		 LS("by", f->request.by.user), LS("reason", f->request.reason),
+		 LR(NULL, flip_revision_json(ctl->service->record.revision, revision)));
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_COMMITTED, .epoch = f->epoch });
 	if (f->request.wait == FLIP_WAIT_NONE)
 		flip_answer_ok(f);

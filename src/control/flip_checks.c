@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "control/claim.h"
+#include "control/flip_group.h"
 #include "control/flip_steps.h"
 #include "control/services.h"
 
@@ -107,34 +108,73 @@ flip_refuse_without_store(struct flip *f, const struct why *why)
 	flip_refuse(f, E_STORE, text);
 }
 
+void
+flip_fill_write(struct flip *f, struct store_write *w, bool same, const char *revision)
+{
+	const struct flip_request *q = &f->request;
+	struct record *now = &f->ctl->service->record;
+
+	*w = (struct store_write){ .service = f->ctl->service->config->name, .means = STORE_COLOR,
+				   .expect_epoch = now->epoch, .next = *now, .same = same };
+	if (same)
+		return;
+	f->epoch = now->epoch + 1;
+	w->next.color = f->to;
+	w->next.epoch = f->epoch;
+	w->next.change = q->kind;
+	w->next.at_us = clock_wall_us();
+	memcpy(w->next.by, q->by.user, sizeof(w->next.by));
+	memcpy(w->next.reason, q->reason, sizeof(w->next.reason));
+	w->next.forced = q->force;
+	str_copy(w->next.revision, sizeof(w->next.revision), str_from(revision));
+	if (q->token[0] != '\0') {
+		w->token = q->token;
+		w->next.claim.on = q->keep_claim;
+		w->next.claim.epoch = f->epoch;
+	}
+	flip_fill_entry(f, &w->entry, f->epoch, OK);
+	memcpy(w->entry.revision, w->next.revision, sizeof(w->entry.revision));
+	/* Without another color no drain begins that it could be for. */
+	rollout_wish(f->ctl, &w->next, q->has_drain && f->to != now->color ? q->drain : -1);
+}
+
 static void
 commit_flip(struct flip *f)
 {
 	struct control *c = flip_control(f);
-	const struct flip_request *q = &f->request;
-	struct record *now = &f->ctl->service->record;
-	struct store_write w = { .service = f->ctl->service->config->name, .means = STORE_COLOR,
-				.expect_epoch = now->epoch, .next = *now };
+	struct store_write w;
 
-	f->epoch = now->epoch + 1;
-	w.next.color = f->to;
-	w.next.epoch = f->epoch;
-	w.next.change = q->kind;
-	w.next.at_us = clock_wall_us();
-	memcpy(w.next.by, q->by.user, sizeof(w.next.by));
-	memcpy(w.next.reason, q->reason, sizeof(w.next.reason));
-	w.next.forced = q->force;
-	w.next.revision[0] = '\0';
-	if (q->token[0] != '\0') {
-		w.token = q->token;
-		w.next.claim.on = q->keep_claim;
-		w.next.claim.epoch = f->epoch;
+	if (f->member != NULL) {
+		flip_group_ready(f, false);
+		return;
 	}
-	flip_fill_entry(f, &w.entry, f->epoch, OK);
-	/* Without another color no drain begins that it could be for. */
-	rollout_wish(f->ctl, &w.next, q->has_drain && f->to != now->color ? q->drain : -1);
+	flip_fill_write(f, &w, false, "");
 	flip_become(f, FLIP_STORING);
 	c->store->write(c->store, &w, flip_on_store, f);
+}
+
+bool
+flip_refuse_if_outdated(struct flip *f)
+{
+	const struct service *s = f->ctl->service;
+	char text[256];
+
+	if (s->record.epoch != f->checked_epoch) {
+		snprintf(text, sizeof(text), "%s: another command changed it first; now %s at epoch %llu", s->config->name,
+			 color_word(s->record.color), (unsigned long long)s->record.epoch);
+		flip_refuse(f, E_CONFLICT, text);
+		return true;
+	}
+	return !f->same && flip_refuse_if_barred(f);
+}
+
+static void
+wait_for_health(struct flip *f)
+{
+	if (f->member != NULL)
+		flip_group_unhealthy(f);
+	else
+		flip_step_aside(f);
 }
 
 void
@@ -145,13 +185,7 @@ flip_on_fleet(struct flip *f)
 	char text[1024];
 	size_t against = 0;
 
-	if (s->record.epoch != f->checked_epoch) {
-		snprintf(text, sizeof(text), "%s: another command changed it first; now %s at epoch %llu", s->config->name,
-			 color_word(s->record.color), (unsigned long long)s->record.epoch);
-		flip_refuse(f, E_CONFLICT, text);
-		return;
-	}
-	if (flip_refuse_if_barred(f))
+	if (flip_refuse_if_outdated(f))
 		return;
 	buf_init(&names, 600);
 	if (!f->request.force)
@@ -160,7 +194,7 @@ flip_on_fleet(struct flip *f)
 		 color_word(f->to), (int)buf_len(&names), buf_str(&names).p);
 	buf_free(&names);
 	if (against > 0 && clock_now() + FLIP_GATE_AGAIN < f->healthy_until)
-		flip_step_aside(f);
+		wait_for_health(f);
 	else if (against > 0)
 		flip_refuse(f, E_UNHEALTHY, text);
 	else
@@ -190,7 +224,7 @@ flip_on_gate(struct gate *g, void *arg)
 		if (flip_refuse_if_barred(f))
 			return;
 		health_kick(c->health, f->ctl->service);
-		flip_step_aside(f);
+		wait_for_health(f);
 		return;
 	}
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_CHECKED, .gate = g });
@@ -214,6 +248,10 @@ resolve_rollback(struct flip *f)
 	switch (r->change) {
 	case CHANGE_ROLLBACK:
 		f->to = r->color;
+		if (f->member != NULL) {
+			flip_group_ready(f, true);
+			return false;
+		}
 		flip_answer_ok(f);
 		flip_free(f);
 		return false;
@@ -259,8 +297,8 @@ refuse_unexpected(struct flip *f)
 
 /* It has the color already.  If that is not applied or drained yet and the
  * caller wants to wait for it, it waits: for every member of a fleet. */
-static void
-already_active(struct flip *f)
+void
+flip_already_active(struct flip *f)
 {
 	struct service *s = f->ctl->service;
 
@@ -340,7 +378,10 @@ flip_run_checks(struct flip *f)
 		if (!resolve_rollback(f))
 			return;
 	} else if (f->to == s->record.color && !is_disputed(f) && !forces_others(f)) {
-		already_active(f);
+		if (f->member != NULL)
+			flip_group_ready(f, true);
+		else
+			flip_already_active(f);
 		return;
 	}
 	if (flip_refuse_if_barred(f))

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "control/drain.h"
 #include "control/engines.h"
-#include "control/flip.h"
+#include "control/flip_steps.h"
 #include "control/publish.h"
 #include "control/quality.h"
 #include "control/rollout.h"
@@ -196,6 +196,7 @@ rollout_on_acked(struct service_ctl *ctl)
 	struct rollout *r = &ctl->rollout;
 	struct service *s = ctl->service;
 	bool flipped = r->flipped;
+	char revision[FLIP_REVISION_JSON];
 
 	if (r->state != ROLLOUT_PUBLISHED || s->acked < r->generation)
 		return;
@@ -213,7 +214,8 @@ rollout_on_acked(struct service_ctl *ctl)
 	control_announce(ctl->control);
 	if (flipped)
 		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applied", s, LS("to", color_word(s->record.color)),
-			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason));
+			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason),
+			 LR(NULL, flip_revision_json(s->record.revision, revision)));
 	/* Still `flipped`: a client that waits for the drain that begins now is not told that there is none. */
 	flip_on_applied(ctl);
 	if (!flipped)

@@ -184,6 +184,7 @@ const struct key root_keys[] = {
 	{ KEY("node_pools", key_keep), .offset = offsetof(struct draft, pools) },
 	{ KEY("defaults", key_keep_group), .offset = offsetof(struct draft, defaults), .keys = service_keys },
 	{ KEY("services", key_keep), .offset = offsetof(struct draft, list) },
+	{ KEY("groups", key_keep_group), .offset = offsetof(struct draft, groups) },
 	{ 0 },
 };
 
@@ -261,6 +262,7 @@ read_root(struct draft *d)
 	resolve_user(d, &c);
 	draft_read_pools(d);
 	draft_read_services(d);
+	draft_read_groups(d);
 	draft_check_admin(d);
 	draft_check_roles(d);
 	if (!d->c.ready.min_services.percent && d->c.ready.min_services.value > d->n_services && d->n_services > 0)
@@ -295,6 +297,7 @@ config_clear(struct config *c)
 	roles_free(c);
 	notify_config_free(c);
 	pools_free(c);
+	groups_free(c);
 }
 
 const struct config *

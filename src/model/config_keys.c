@@ -268,6 +268,18 @@ add_pools(struct walk *w, const struct config *c)
 	}
 }
 
+static void
+add_groups(struct walk *w, const struct config *c)
+{
+	for (size_t i = 0; i < c->n_groups; i++) {
+		char *path = must_printf("groups.%s", c->groups[i].name);
+
+		config_value_texts(&w->value, c->groups[i].services, c->groups[i].n);
+		add_key(w, path);
+		free(path);
+	}
+}
+
 /* Is the key one that the service's mode and engine, and its having colors or not, know? */
 static bool
 counts(const struct service_config *s, const struct key *k)
@@ -288,6 +300,10 @@ is_odd(struct walk *w, const struct key *k)
 		return true;
 	if (s == NULL && strcmp(k->name, "node_pools") == 0) {
 		add_pools(w, &((const struct draft *)w->base)->c);
+		return true;
+	}
+	if (s == NULL && strcmp(k->name, "groups") == 0) {
+		add_groups(w, &((const struct draft *)w->base)->c);
 		return true;
 	}
 	if (s != NULL && k < service_keys + SERVICE_OWN_KEYS && k >= service_keys)

@@ -366,6 +366,71 @@ take_node(const struct parse *p, const struct str *args, size_t n)
 	return command_error(p, E_USAGE, "unknown verb \"%.*s\"", SHOWN(args[0]));
 }
 
+enum err
+admin_command_check_targets(const struct admin_request *r, struct why *why)
+{
+	const struct parse p = { admin_command_info(r->command), NULL, why };
+
+	for (size_t i = 0; i < r->n_targets; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(r->targets[i].name, r->targets[k].name) == 0)
+				return command_error(&p, E_USAGE, "%s is named twice", r->targets[i].name);
+	if (r->n_targets > 0 && r->has_expect_epoch)
+		return command_error(&p, E_USAGE, "the epoch in --expect is of one service; of several each has its own: %s=blue@%llu",
+				     r->targets[0].name, (unsigned long long)r->expect_epoch);
+	if (r->n_targets > 0 && r->token.n > 0)
+		return command_error(&p, E_USAGE, "--token is of one service's claim; several are changed without claims");
+	return OK;
+}
+
+/* SERVICE=COLOR[@EPOCH]; without colors: SERVICE. */
+static enum err
+take_target(const struct parse *p, struct str arg, bool colors)
+{
+	struct admin_target *t = &p->out->targets[p->out->n_targets];
+	const char *equal = colors ? memchr(arg.p, '=', arg.n) : NULL;
+	struct str name = arg;
+
+	if (colors && equal == NULL)
+		return command_error(p, E_USAGE, "\"%.*s\" is not SERVICE=COLOR", SHOWN(arg));
+	if (equal != NULL)
+		name.n = (size_t)(equal - arg.p);
+	if (name.n == 0 || !str_copy(t->name, sizeof(t->name), name))
+		return command_error(p, E_USAGE, "\"%.*s\" begins with what is no name of a service", SHOWN(arg));
+	p->out->n_targets++;
+	if (!colors)
+		return OK;
+	return take_color_at(p, "", (struct str){ equal + 1, arg.n - name.n - 1 }, &t->color, &t->has_at_epoch, &t->at_epoch);
+}
+
+static enum err
+take_targets(const struct parse *p, const struct str *args, size_t n, bool colors)
+{
+	enum err e;
+
+	CHECK(n <= ADMIN_TARGETS_MAX);
+	for (size_t i = 0; i < n; i++)
+		if ((e = take_target(p, args[i], colors)) != OK)
+			return e;
+	return admin_command_check_targets(p->out, p->why);
+}
+
+/* SERVICE COLOR, or SERVICE=COLOR for each. */
+static enum err
+take_flip(const struct parse *p, const struct str *args, size_t n)
+{
+	struct admin_request *out = p->out;
+
+	if (memchr(args[0].p, '=', args[0].n) != NULL)
+		return take_targets(p, args, n, true);
+	if (n < 2)
+		return command_error(p, E_USAGE, "missing argument");
+	if (n > 2)
+		return command_error(p, E_USAGE, "surplus argument \"%.*s\"", SHOWN(args[2]));
+	out->service = args[0];
+	return take_color_at(p, "", args[1], &out->color, &out->has_at_epoch, &out->at_epoch);
+}
+
 /* args are what is behind the word; their number is right. */
 static enum err
 take_args(const struct parse *p, const struct str *args, size_t n)
@@ -381,7 +446,6 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 	case ADMIN_STATUS:
 	case ADMIN_ACTIVE:
 	case ADMIN_IDLE:
-	case ADMIN_ROLLBACK:
 	case ADMIN_CLAIM:
 	case ADMIN_DRAIN:
 	case ADMIN_HISTORY:
@@ -399,8 +463,12 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 		return OK;
 	case ADMIN_CHECK:
 	case ADMIN_FLIP:
+		return take_flip(p, args, n);
+	case ADMIN_ROLLBACK:
+		if (n > 1)
+			return take_targets(p, args, n, false);
 		out->service = args[0];
-		return take_color_at(p, "", args[1], &out->color, &out->has_at_epoch, &out->at_epoch);
+		return OK;
 	case ADMIN_NODE:
 		return take_node(p, args, n);
 	case ADMIN_CERTS:

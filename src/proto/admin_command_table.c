@@ -74,24 +74,29 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		false, "the idle color's name: where to deploy",
 		"Just the word, green or blue: made for scripts.  With --epoch it is what a\n"
 		"flip takes as COLOR@EPOCH, and refuses if the service was flipped meanwhile.\n" },
-	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_READ, 2, 2,
+	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR[@EPOCH] | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_READ, 1, ADMIN_TARGETS_MAX,
 		BIT(ADMIN_OPT_WAIT_HEALTHY) | BIT(ADMIN_OPT_TOKEN), 0,
 		false, "would a flip be let through? changes nothing",
 		"Runs the gate of a flip, the health as last seen and one connect now to\n"
 		"every backend of COLOR, and shows what each backend said.  A lock ends the\n"
-		"wait for health at once, and so does a claim without its token.\n" },
-	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_FLIP, 2, 2,
+		"wait for health at once, and so does a claim without its token.\n"
+		"Of several services, or of a group, all are asked at once.\n" },
+	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH] | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
 		FLIP_OPTIONS, 0, true, "makes COLOR active",
 		"Checks, in this order: usage, rights, --expect, --token, already active (fine,\n"
 		"and nothing changes), lock, claim, health gate, store.  The reply comes when it\n"
 		"is applied: a client that connects after it never reaches the old color.\n"
 		"Connections on the old color finish in peace, within drain.timeout.\n"
 		"With @EPOCH, as `idle --epoch` prints it, it is a conflict if the service was\n"
-		"flipped since.  The flip goes on when its client leaves.\n" },
-	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1,
+		"flipped since.  The flip goes on when its client leaves.\n"
+		"Several services, as web=blue api=blue, or the name of a group, are flipped as\n"
+		"one: all are checked, then all are stored, or none; one refusal refuses all.\n" },
+	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
 		FLIP_OPTIONS, 0, true, "undoes the last flip, once",
 		"Connections that are still draining on the color it returns to stay.\n"
-		"If the last change was a rollback already: fine, and nothing changes.\n" },
+		"If the last change was a rollback already: fine, and nothing changes.\n"
+		"Several services, or a group, go back as one if one flip of them was the last\n"
+		"change of each.\n" },
 	[ADMIN_LOCK] = { ADMIN_LOCK, "lock", "SERVICE|'*'", ADMIN_RIGHT_FLIP, 1, 1,
 		BIT(ADMIN_OPT_REASON), BIT(ADMIN_OPT_REASON), true,
 		"makes a service refuse flips, saying who locked it and why",

@@ -111,6 +111,17 @@ static void
 expect_without_epoch(void **state)
 {
 	(void)state;
+	assert_int_equal(parse("flip web=blue api=green@7 --expect=green"), OK);
+	assert_int_equal(req.n_targets, 2);
+	assert_int_equal(req.service.n, 0);
+	assert_string_equal(req.targets[0].name, "web");
+	assert_string_equal(req.targets[0].color.p, "blue");
+	assert_false(req.targets[0].has_at_epoch);
+	assert_string_equal(req.targets[1].color.p, "green");
+	assert_int_equal(req.targets[1].at_epoch, 7);
+	assert_int_equal(parse("rollback web api"), OK);
+	assert_int_equal(req.n_targets, 2);
+	assert_string_equal(req.targets[1].name, "api");
 	assert_int_equal(parse("rollback shop --expect=blue --wait=none"), OK);
 	assert_int_equal(req.command, ADMIN_ROLLBACK);
 	assert_true(req.has_expect);
@@ -190,10 +201,18 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		{ "\"\"", E_USAGE, "unknown command \"\"" },
 		{ "FLIP shop blue", E_USAGE, "unknown command" },
 		{ "help flpi", E_USAGE, "did you mean flip?" },
-		{ "flip", E_USAGE, "missing argument; usage: flip SERVICE COLOR[@EPOCH] [--expect=" },
+		{ "flip", E_USAGE, "missing argument; usage: flip SERVICE COLOR[@EPOCH] | SERVICE=COLOR[@EPOCH]... [--expect=" },
 		{ "flip shop", E_USAGE, "missing argument" },
 		{ "flip shop blue green", E_USAGE, "surplus argument \"green\"" },
 		{ "flip \"\" blue", E_USAGE, "argument 1 is empty" },
+		{ "flip web=blue api", E_USAGE, "\"api\" is not SERVICE=COLOR" },
+		{ "flip web=blue =blue", E_USAGE, "no name of a service" },
+		{ "flip web=blue api=red", E_UNKNOWN_COLOR, "unknown color \"red\"" },
+		{ "flip web=blue api=blue@x", E_USAGE, "not a number" },
+		{ "flip web=blue web=green", E_USAGE, "web is named twice" },
+		{ "flip web=blue api=blue --expect=green@4", E_USAGE, "of several each has its own: web=blue@4" },
+		{ "check web=blue api=blue --token=" TOKEN, E_USAGE, "--token is of one service's claim" },
+		{ "rollback web api web", E_USAGE, "web is named twice" },
 		{ "status a b", E_USAGE, "surplus argument \"b\"; usage: status [SERVICE]" },
 		{ "flip shop purple", E_UNKNOWN_COLOR, "unknown color \"purple\"" },
 		{ "flip shop Blue", E_UNKNOWN_COLOR, "green or blue" },

@@ -165,7 +165,7 @@ the_limits_are_exact(void **state)
 	assert_int_equal(line.n_args, ADMIN_ARGS_MAX);
 	text[n] = 'x';
 	assert_int_equal(parse((struct str){ text, n + 1 }), E_USAGE);
-	assert_non_null(strstr(why.text, "16 words"));
+	assert_non_null(strstr(why.text, "33 words"));
 
 	n = 0;
 	for (int i = 0; i < ADMIN_OPTS_MAX; i++)

@@ -89,6 +89,24 @@ static const struct broken checks_elsewhere[] = {
 	  "5: service \"b\": flip.min_healthy: 2 are wanted, but green has only 1: no flip to it could ever pass" },
 };
 
+static const struct broken groups[] = {
+	{ TOP("groups: { all = [\"shop\", \"pay\"]; };"), "2: groups.all: there is no service \"pay\"" },
+	{ TOP("groups: { all = [\"shop\", \"shop\"]; };"), "2: groups.all: service \"shop\" is there twice" },
+	{ TOP("groups: { shop = [\"shop\"]; };"), "2: groups.shop: a service has that name: a flip could mean either" },
+	{ TOP("groups: { all = []; };"), "2: groups.all: expected names of services, such as [\"web\", \"api\"], found none" },
+	{ TOP("groups: { all = { a = 1; }; };"),
+	  "2: groups.all: expected names of services, such as [\"web\", \"api\"], found a group { }" },
+	{ TOP("groups: { all = [1]; };"), "2: groups.all: expected names of services, found the number 1" },
+	{ TOP("groups = 1;"), "2: groups: expected a group { }, found the number 1" },
+};
+
+static void
+test_groups(void **state)
+{
+	(void)state;
+	assert_broken(groups, ARRAY_LEN(groups));
+}
+
 static void
 test_checks_elsewhere(void **state)
 {
@@ -373,6 +391,7 @@ main(void)
 		cmocka_unit_test(test_names_and_listeners),
 		cmocka_unit_test(test_http_checks),
 		cmocka_unit_test(test_checks_elsewhere),
+		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_colors),
 		cmocka_unit_test(test_without_colors),
 		cmocka_unit_test(test_names_are_no_errors),

@@ -80,6 +80,7 @@ static const struct sample top_samples[] = {
 	{ "kernel.on_stop", "kernel: { on_stop = \"remove\"; };", NULL },
 	{ "kernel.tag", "kernel: { tag = 7; };", NULL },
 	{ "node_pools.main", "node_pools: { main = [\"10.0.0.1\"]; };", NULL },
+	{ "groups.all", "groups: { all = [\"shop\"]; };", NULL },
 #define WATCHED(keys) "node_pools: { main = { kubernetes: { " keys " }; }; };"
 #define WATCHED_AT(keys) WATCHED("server = \"https://10.0.0.1:6443\"; " keys)
 	{ "node_pools.main.kubernetes.server", WATCHED("server = [\"https://10.0.0.1:6443\", \"https://10.0.0.2/k8s/c-1\"];"), NULL },
@@ -392,6 +393,8 @@ check_table(const struct key *keys, const char *prefix, const struct sample *sam
 
 		if (keys == root_keys && (k->keys == service_keys || strcmp(path, "services") == 0))
 			;	/* what each service has of them is in its own list */
+		else if (strcmp(path, "groups") == 0)
+			assert_true(has_sample(samples, n, "groups.all"));
 		else if (strcmp(path, "node_pools") == 0)
 			check_table(kube_keys, "node_pools.main.kubernetes.", samples, n);
 		else if (keys == service_keys && k < service_keys + SERVICE_OWN_KEYS)

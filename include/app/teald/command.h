@@ -25,6 +25,7 @@ struct outcome {
 	enum changed changed;
 	bool has_epoch;
 	uint64_t epoch;	/* of the service, when it was over */
+	const char *revision;	/* of a change of several; NULL or "": none */
 };
 
 struct command {

@@ -70,10 +70,34 @@ render_checked(struct render *r, json_t *object)
 void
 render_check(struct render *r, json_t *object)
 {
+	json_t *services = json_at(object, "services"), *s;
+	size_t i;
+
+	json_array_foreach(services, i, s) render_check(r, s);
+	if (services != NULL)
+		return;
 	say(r->out, object,
 	    r->out->terminal ? "{service} -> {to}: a flip would be let through; "
 			       "{healthy}/{total} backends healthy, {needed} needed" :
 			       "checked\t{service}\t{to}\t{healthy}\t{total}\t{needed}");
+}
+
+static void
+introduce_several(struct render *r)
+{
+	struct buf names;
+
+	buf_init(&names, TEXT_LIMIT);
+	for (size_t i = 0; i < r->request->n_targets; i++) {
+		const struct admin_target *t = &r->request->targets[i];
+
+		buf_printf(&names, "%s%s", i > 0 ? ", " : "", t->name);
+		if (t->color.n > 0)
+			buf_printf(&names, " -> %s", t->color.p);
+	}
+	output_line(r->out, "%.*s%s", (int)buf_len(&names), buf_str(&names).p,
+		    r->request->command == ADMIN_ROLLBACK ? ": rollback" : "");
+	buf_free(&names);
 }
 
 static void
@@ -83,7 +107,9 @@ introduce(struct render *r)
 		return;
 	r->introduced = true;
 	/* Our own words, checked when the line was made: no control characters. */
-	if (r->request->color.n > 0)
+	if (r->request->n_targets > 0)
+		introduce_several(r);
+	else if (r->request->color.n > 0)
 		output_line(r->out, "%s -> %s", r->request->service.p, r->request->color.p);
 	else
 		output_line(r->out, "%s: rollback", r->request->service.p);
@@ -115,17 +141,31 @@ render_tick(struct render *r)
 		print_draining(r);
 }
 
+/* It names one of several services, or of a group. */
+static bool
+is_of_several(const struct render *r, json_t *object)
+{
+	const char *service = json_string_value(json_at(object, "service"));
+
+	return service != NULL && !str_eq(r->request->service, service);
+}
+
 static void
 terminal_event(struct render *r, const char *event, json_t *object)
 {
 	introduce(r);
 	if (strcmp(event, "checked") == 0) {
-		say_step(r, object, event, "{healthy}/{total} backends healthy, {needed} needed", false);
+		say_step(r, object, event,
+			 is_of_several(r, object) ? "{service}: {healthy}/{total} backends healthy, {needed} needed" :
+						     "{healthy}/{total} backends healthy, {needed} needed",
+			 false);
 		print_backends(r, json_at(object, "backends"), false);
 	} else if (strcmp(event, "committed") == 0) {
-		say_step(r, object, event, "epoch {epoch} is stored", false);
+		say_step(r, object, event,
+			 json_has(object, "services") ? "revision {revision} is stored" : "epoch {epoch} is stored", false);
 	} else if (strcmp(event, "applied") == 0) {
 		say_step(r, object, event,
+			 json_has(object, "services") ? "no old color gets anything new, after {ms:ms}" :
 			 json_has(object, "ms") ? "the old color gets nothing new, after {ms:ms}" :
 						  "the old color gets nothing new",
 			 false);
@@ -154,13 +194,16 @@ render_flip_event(struct render *r, json_t *object)
 	else if (strcmp(event, "checked") == 0)
 		say(r->out, object, "checked\t{service}\t{to}\t{healthy}\t{total}\t{needed}");
 	else if (strcmp(event, "committed") == 0)
-		say(r->out, object, "committed\t{epoch}");
+		say(r->out, object, json_has(object, "services") ? "committed\t{revision}" : "committed\t{epoch}");
 	else if (strcmp(event, "applied") == 0)
-		say(r->out, object, "applied\t{epoch}\t{ms}");
+		say(r->out, object,
+		    json_has(object, "services") ? "applied\t{revision}\t{ms}" : "applied\t{epoch}\t{ms}");
 	else if (strcmp(event, "draining") == 0)
 		say(r->out, object, "draining\t{remaining}");
 	else if (strcmp(event, "drained") == 0)
-		say(r->out, object, "drained\t{epoch}\t{seconds}\t{cut}");
+		say(r->out, object,
+		    json_has(object, "services") ? "drained\t{revision}\t{seconds}\t{cut}" :
+						   "drained\t{epoch}\t{seconds}\t{cut}");
 	else
 		render_streamed(r, object);
 }
@@ -170,7 +213,12 @@ void
 render_flip(struct render *r, json_t *object)
 {
 	bool changed = json_has(object, "changed");
+	json_t *services = json_at(object, "services"), *s;
+	size_t i;
 
+	json_array_foreach(services, i, s) render_flip(r, s);
+	if (services != NULL)
+		return;
 	if (!r->out->terminal)
 		say(r->out, object,
 		    changed ? "flipped\t{service}\t{active}\t{epoch}" :

@@ -77,7 +77,7 @@ render_drain(struct render *r, json_t *object)
 }
 
 static void
-history_row(struct table *t, const struct output *o, json_t *h)
+history_row(struct table *t, const struct output *o, json_t *h, bool revisions)
 {
 	const char *result = json_string_value(json_at(h, "result"));
 	bool fine = result != NULL && strcmp(result, "ok") == 0;
@@ -100,18 +100,33 @@ history_row(struct table *t, const struct output *o, json_t *h)
 	buf_free(&b);
 	if (!o->terminal)
 		say_cells(t, h, "expect");
-	say_cells(t, h, "reason");
+	say_cells(t, h, revisions ? "reason revision" : "reason");
+}
+
+/* Some were changed with others. */
+static bool
+has_revisions(json_t *history)
+{
+	json_t *h;
+	size_t i;
+
+	json_array_foreach(history, i, h) if (json_has(h, "revision")) return true;
+	return false;
 }
 
 /* {"history":[{"at":…,"epoch":43,"from":"green","to":"blue","kind":"flip","by":…,
- *  "uid":…,"pid":…,"reason":…,"result":"ok","expect":…,"host":…}]}, newest last */
+ *  "uid":…,"pid":…,"reason":…,"result":"ok","expect":…,"host":…,"revision":…}]}, newest last */
 void
 render_history(struct render *r, json_t *object)
 {
 	static const char *const heads[] = { "AT", "EPOCH",  "WHAT",   "FROM", "TO",
 					     "BY", "RESULT", "REASON", NULL };
+	static const char *const heads_more[] = { "AT", "EPOCH",  "WHAT",   "FROM", "TO",
+						  "BY", "RESULT", "REASON", "REVISION", NULL };
 	static const char *const columns[] = { "", "", "", "", "", "", "", "", "", "", "", "", NULL };
+	static const char *const columns_more[] = { "", "", "", "", "", "", "", "", "", "", "", "", "", NULL };
 	json_t *history = json_at(object, "history"), *h;
+	bool more = has_revisions(history);
 	struct table t;
 	size_t i;
 
@@ -120,8 +135,11 @@ render_history(struct render *r, json_t *object)
 			say(r->out, object, "{service}: nothing has happened yet");
 		return;
 	}
-	table_init(&t, r->out->terminal ? heads : columns);
-	json_array_foreach(history, i, h) history_row(&t, r->out, h);
+	if (r->out->terminal)
+		table_init(&t, more ? heads_more : heads);
+	else
+		table_init(&t, more ? columns_more : columns);
+	json_array_foreach(history, i, h) history_row(&t, r->out, h, more);
 	table_print(&t, r->out);
 }
 

@@ -110,12 +110,29 @@ audit_log_untold(const struct admin *a, const struct admin_user *u)
 	log_write_share(share_of(u), LOG_INFO_LEVEL, "audit", fields);
 }
 
+/* "web=blue api=blue@41" */
+static struct str
+targets_text(const struct admin_request *r, struct buf *out)
+{
+	for (size_t i = 0; i < r->n_targets; i++) {
+		const struct admin_target *t = &r->targets[i];
+
+		buf_printf(out, "%s%s", i > 0 ? " " : "", t->name);
+		if (t->color.n > 0)
+			buf_printf(out, "=%s", t->color.p);
+		if (t->has_at_epoch)
+			buf_printf(out, "@%llu", (unsigned long long)t->at_epoch);
+	}
+	return buf_str(out);
+}
+
 void
 audit_log(const struct command *cmd, const struct outcome *o)
 {
 	const struct admin_request *r = &cmd->request;
 	struct log_field fields[24];
 	char expect[32];
+	struct buf services;
 	size_t n;
 
 	CHECK(cmd->info != NULL);
@@ -127,6 +144,9 @@ audit_log(const struct command *cmd, const struct outcome *o)
 	fields[n++] = LS("command", cmd->info->word);
 	if (r->service.n > 0)
 		fields[n++] = LT("service", r->service);
+	buf_init(&services, 4096);
+	if (r->n_targets > 0)
+		fields[n++] = LT("targets", targets_text(r, &services));
 	if (cmd->ctl != NULL)
 		fields[n++] = LR(NULL, str_from(cmd->ctl->service->config->labels_json));
 	if (r->color.n > 0)
@@ -158,12 +178,15 @@ audit_log(const struct command *cmd, const struct outcome *o)
 		fields[n++] = changed_field(o->changed);
 	if (o->has_epoch)
 		fields[n++] = LU("epoch", o->epoch);
+	if (o->revision != NULL && o->revision[0] != '\0')
+		fields[n++] = LS("revision", o->revision);
 	if (o->message != NULL && o->message[0] != '\0')
 		fields[n++] = LS("message", o->message);
 	fields[n] = LOG_FIELDS_END;
 	CHECK(n < ARRAY_LEN(fields));
 	/* Not by LOG_INFO(), as above. */
 	log_write_share(share_of(admin_user_of(cmd->admin, cmd->rights)), LOG_INFO_LEVEL, "audit", fields);
+	buf_free(&services);
 }
 
 /* What a history can tell of. */

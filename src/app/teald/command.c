@@ -168,9 +168,8 @@ command_may_read(const struct command *cmd, const struct service *s)
 }
 
 static void
-unknown_service(struct command *cmd)
+unknown_service(struct command *cmd, struct str name)
 {
-	struct str name = cmd->request.service;
 	const char *guess = verb_did_you_mean(cmd, name);
 	struct why why;
 
@@ -192,9 +191,9 @@ is_about_colors(const struct admin_request *r)
 }
 
 static void
-refuse_colorless(struct command *cmd)
+refuse_colorless(struct command *cmd, const struct service_ctl *ctl)
 {
-	const struct service_config *sc = cmd->ctl->service->config;
+	const struct service_config *sc = ctl->service->config;
 	struct why why;
 
 	command_fail(cmd,
@@ -226,6 +225,26 @@ refuse_from_afar(struct command *cmd)
 		     &why);
 }
 
+/* False when the command was refused, and is gone. */
+static bool
+targets_are_well(struct command *cmd)
+{
+	const struct admin_request *r = &cmd->request;
+
+	for (size_t i = 0; i < r->n_targets; i++) {
+		const struct service_ctl *ctl = control_find(cmd->admin->control, str_from(r->targets[i].name));
+
+		if (ctl != NULL && !ctl->service->colorless)
+			continue;
+		if (ctl == NULL)
+			unknown_service(cmd, str_from(r->targets[i].name));
+		else
+			refuse_colorless(cmd, ctl);
+		return false;
+	}
+	return true;
+}
+
 /* The user's name is known, if it is needed. */
 static void
 command_go(struct command *cmd)
@@ -240,12 +259,12 @@ command_go(struct command *cmd)
 	if (cmd->ctl != NULL && cmd->ctl->removed)
 		ctl_unref(&cmd->ctl);
 	if (r->service.n > 0 && !r->all_services && cmd->ctl == NULL)
-		unknown_service(cmd);
+		unknown_service(cmd, r->service);
 	else if (is_for_here(cmd))
 		refuse_from_afar(cmd);
 	else if (cmd->ctl != NULL && cmd->ctl->service->colorless && is_about_colors(r))
-		refuse_colorless(cmd);
-	else
+		refuse_colorless(cmd, cmd->ctl);
+	else if (targets_are_well(cmd))
 		verb_run(cmd);
 }
 
@@ -268,6 +287,57 @@ parse_command(struct command *cmd, struct str line, struct why *why)
 	if (e == OK)
 		cmd->info = admin_command_info(cmd->request.command);
 	return e;
+}
+
+static enum err
+add_target(struct admin_request *r, const char *name, const struct admin_target *like, struct why *why)
+{
+	struct admin_target *t = &r->targets[r->n_targets];
+
+	if (r->n_targets == ADMIN_TARGETS_MAX)
+		return why_set(why, E_USAGE, "more than %d services at a time", ADMIN_TARGETS_MAX);
+	*t = *like;
+	str_copy(t->name, sizeof(t->name), str_from(name));
+	r->n_targets++;
+	return OK;
+}
+
+/* Groups among them become their services. */
+static enum err
+expand_targets(struct command *cmd, struct why *why)
+{
+	const struct config *config = cmd->admin->control->config;
+	struct admin_request *r = &cmd->request;
+	struct admin_target as_told[ADMIN_TARGETS_MAX];
+	size_t n = r->n_targets;
+	enum err e;
+
+	if (r->command != ADMIN_FLIP && r->command != ADMIN_ROLLBACK && r->command != ADMIN_CHECK)
+		return OK;
+	if (n == 0 && (r->service.n == 0 || config_find_group(config, r->service.p) == NULL))
+		return OK;
+	memcpy(as_told, r->targets, sizeof(as_told));
+	if (n == 0) {
+		as_told[n++] = (struct admin_target){ .color = r->color, .has_at_epoch = r->has_at_epoch, .at_epoch = r->at_epoch };
+		str_copy(as_told[0].name, sizeof(as_told[0].name), r->service);
+		r->service = STR("");
+		r->color = STR("");
+		r->has_at_epoch = false;
+	}
+	r->n_targets = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct group_config *g = config_find_group(config, as_told[i].name);
+
+		if (g != NULL && as_told[i].has_at_epoch)
+			return why_set(why, E_USAGE, "an epoch is of one service, and %s is a group of %zu: %s=%s@%llu", g->name,
+				       g->n, g->services[0], as_told[i].color.p, (unsigned long long)as_told[i].at_epoch);
+		for (size_t k = 0; g != NULL && k < g->n; k++)
+			if ((e = add_target(r, g->services[k], &as_told[i], why)) != OK)
+				return e;
+		if (g == NULL && (e = add_target(r, as_told[i].name, &as_told[i], why)) != OK)
+			return e;
+	}
+	return admin_command_check_targets(r, why);
 }
 
 bool
@@ -315,6 +385,10 @@ command_run(struct admin_conn *c, struct str line)
 		memcpy(cmd->by.user, c->rights->caller->name, sizeof(cmd->by.user));
 	c->command = cmd;
 	if ((e = parse_command(cmd, line, &why)) != OK) {
+		command_fail(cmd, e, &why);
+		return;
+	}
+	if ((e = expand_targets(cmd, &why)) != OK) {
 		command_fail(cmd, e, &why);
 		return;
 	}

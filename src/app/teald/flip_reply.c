@@ -3,6 +3,7 @@
 #include "app/teald/status.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "control/flip_group.h"
 #include "control/gate.h"
 
 static void
@@ -49,44 +50,6 @@ put_lock(struct json *j, const struct record *record)
 	json_object_end(j);
 }
 
-void
-flip_reply_event(struct buf *out, const struct flip_event *e)
-{
-	struct json j;
-
-	json_init(&j, out);
-	json_object(&j, NULL);
-	switch (e->kind) {
-	case FLIP_EVENT_CHECKED:
-		json_cstr(&j, "event", "checked");
-		put_gate(&j, e->gate);
-		put_gate_backends(&j, e->gate);
-		break;
-	case FLIP_EVENT_COMMITTED:
-		json_cstr(&j, "event", "committed");
-		json_u64(&j, "epoch", e->epoch);
-		break;
-	case FLIP_EVENT_APPLIED:
-		json_cstr(&j, "event", "applied");
-		json_u64(&j, "epoch", e->epoch);
-		/* To the microsecond. */
-		json_double(&j, "ms", (double)(int64_t)(e->seconds * 1e6) / 1e3);
-		break;
-	case FLIP_EVENT_DRAINING:
-		json_cstr(&j, "event", "draining");
-		json_u64(&j, "remaining", e->remaining);
-		break;
-	case FLIP_EVENT_DRAINED:
-		json_cstr(&j, "event", "drained");
-		json_u64(&j, "epoch", e->epoch);
-		json_double(&j, "seconds", e->seconds);
-		json_u64(&j, "cut", e->cut);
-		break;
-	}
-	json_object_end(&j);
-	json_line_end(&j);
-}
-
 static void
 put_flip_changed(struct json *j, enum changed changed)
 {
@@ -103,6 +66,111 @@ put_flip_changed(struct json *j, enum changed changed)
 	}
 }
 
+static void
+put_revision(struct json *j, const struct flip_group *g)
+{
+	json_cstr(j, "revision", g->revision[0] != '\0' ? g->revision : NULL);
+}
+
+static void
+put_epochs(struct json *j, const struct flip_group *g)
+{
+	json_array(j, "services");
+	for (size_t i = 0; i < g->n; i++) {
+		const struct service *s = g->members[i].ctl->service;
+
+		json_object(j, NULL);
+		json_cstr(j, "service", s->config->name);
+		json_u64(j, "epoch", s->record.epoch);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+/* One of several, when all is over. */
+static void
+put_flip_member(struct json *j, const struct flip_group *g, const struct flip_group_member *m)
+{
+	json_object(j, NULL);
+	json_cstr(j, "service", m->ctl->service->config->name);
+	if (m->error != OK) {
+		json_cstr(j, "error", err_word(m->error));
+		json_cstr(j, "message", m->message);
+	}
+	if (g->check) {
+		json_cstr(j, "to", color_word(m->to));
+		json_u64(j, "healthy", m->healthy);
+		json_u64(j, "total", m->total);
+		json_u64(j, "needed", m->needed);
+	} else {
+		json_cstr(j, "active", color_word(m->active));
+		json_u64(j, "epoch", m->epoch);
+		put_flip_changed(j, m->changed);
+	}
+	json_object_end(j);
+}
+
+static void
+put_group(struct json *j, const struct flip_group *g)
+{
+	if (!g->check)
+		put_revision(j, g);
+	json_array(j, "services");
+	for (size_t i = 0; i < g->n; i++)
+		put_flip_member(j, g, &g->members[i]);
+	json_array_end(j);
+}
+
+/* Of one its epoch, of several those of all. */
+static void
+put_event_epoch(struct json *j, const struct flip_event *e)
+{
+	if (e->group == NULL) {
+		json_u64(j, "epoch", e->epoch);
+		return;
+	}
+	put_revision(j, e->group);
+	put_epochs(j, e->group);
+}
+
+void
+flip_reply_event(struct buf *out, const struct flip_event *e)
+{
+	struct json j;
+
+	json_init(&j, out);
+	json_object(&j, NULL);
+	switch (e->kind) {
+	case FLIP_EVENT_CHECKED:
+		json_cstr(&j, "event", "checked");
+		put_gate(&j, e->gate);
+		put_gate_backends(&j, e->gate);
+		break;
+	case FLIP_EVENT_COMMITTED:
+		json_cstr(&j, "event", "committed");
+		put_event_epoch(&j, e);
+		break;
+	case FLIP_EVENT_APPLIED:
+		json_cstr(&j, "event", "applied");
+		put_event_epoch(&j, e);
+		/* To the microsecond. */
+		json_double(&j, "ms", (double)(int64_t)(e->seconds * 1e6) / 1e3);
+		break;
+	case FLIP_EVENT_DRAINING:
+		json_cstr(&j, "event", "draining");
+		json_u64(&j, "remaining", e->remaining);
+		break;
+	case FLIP_EVENT_DRAINED:
+		json_cstr(&j, "event", "drained");
+		put_event_epoch(&j, e);
+		json_double(&j, "seconds", e->seconds);
+		json_u64(&j, "cut", e->cut);
+		break;
+	}
+	json_object_end(&j);
+	json_line_end(&j);
+}
+
 void
 flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock)
 {
@@ -115,7 +183,9 @@ flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock
 		json_cstr(&j, "error", err_word(o->error));
 		json_cstr(&j, "message", o->message);
 	}
-	if (o->gate != NULL) {
+	if (o->group != NULL) {
+		put_group(&j, o->group);
+	} else if (o->gate != NULL) {
 		put_gate(&j, o->gate);
 	} else {
 		json_cstr(&j, "service", o->service->config->name);

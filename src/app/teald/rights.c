@@ -241,6 +241,15 @@ first_without(const struct rights *r, enum admin_right right)
 	return NULL;
 }
 
+static const char *
+first_target_without(const struct rights *r, const struct admin_request *q)
+{
+	for (size_t i = 0; i < q->n_targets; i++)
+		if (!rights_have(r, q->right, q->targets[i].name))
+			return q->targets[i].name;
+	return NULL;
+}
+
 static enum err
 deny_right(const struct rights *r, const struct admin_request *q, const char *user, const char *missing,
      struct why *why)
@@ -255,7 +264,7 @@ deny_right(const struct rights *r, const struct admin_request *q, const char *us
 		snprintf(who, sizeof(who), "%s (uid %u)", user, (unsigned)r->uid);
 	if (*missing == '\0')
 		return why_set(why, E_DENIED, "%s may not %s any service: no role grants \"%s\"%s", who, verb, right, no_roles);
-	if (q->service.n == 0)
+	if (q->service.n == 0 && q->n_targets == 0)
 		return why_set(why, E_DENIED, "%s may not %s teald: no role grants \"%s\" on \"%s\"%s", who, verb, right, missing,
 			       no_roles);
 	if (q->all_services)
@@ -273,7 +282,9 @@ rights_check(const struct rights *r, const struct admin_request *q, const char *
 
 	if (q->right == ADMIN_RIGHT_NONE || r->because != NULL)
 		return OK;
-	if (q->all_services)
+	if (q->n_targets > 0)
+		lacks = first_target_without(r, q);
+	else if (q->all_services)
 		lacks = first_without(r, q->right);
 	else if (q->service.n > 0)
 		lacks = rights_have(r, q->right, q->service.p) ? NULL : q->service.p;

@@ -234,6 +234,8 @@ state_json(struct json *j, const struct service_ctl *ctl)
 	status_time_json(j, "changed_at", r->at_us);
 	json_cstr(j, "changed_by", flipped ? text_or_null(r->by) : NULL);
 	json_cstr(j, "reason", text_or_null(r->reason));
+	if (r->revision[0] != '\0')
+		json_cstr(j, "revision", r->revision);
 	trouble_rollback_json(j, ctl);
 	trouble_json(j, ctl);
 	json_u64(j, "waiting", service_waiting(s));

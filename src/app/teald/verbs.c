@@ -133,6 +133,7 @@ audit_entry_json(struct json *j, const struct audit_entry *a)
 	json_cstr(j, "result", a->result);
 	json_cstr(j, "expect", a->expect[0] != '\0' ? a->expect : NULL);
 	json_cstr(j, "host", a->host[0] != '\0' ? a->host : NULL);
+	json_cstr(j, "revision", a->revision[0] != '\0' ? a->revision : NULL);
 	json_object_end(j);
 }
 

@@ -7,6 +7,7 @@
 #include "app/teald/command.h"
 #include "app/teald/flip_reply.h"
 #include "control/claim.h"
+#include "control/flip_group.h"
 #include "control/gate_check.h"
 
 struct lock_one {
@@ -32,8 +33,9 @@ outcome_of(const struct flip_outcome *o)
 	return (struct outcome){ .result = err_word(o->error),
 				 .message = o->message,
 				 .changed = o->changed,
-				 .has_epoch = o->gate == NULL,
-				 .epoch = o->gate == NULL ? o->service->record.epoch : 0 };
+				 .has_epoch = o->gate == NULL && o->group == NULL,
+				 .epoch = o->gate == NULL && o->group == NULL ? o->service->record.epoch : 0,
+				 .revision = o->group != NULL && o->changed == CHANGED_YES ? o->group->revision : NULL };
 }
 
 static void
@@ -96,9 +98,28 @@ take_reason(struct command *cmd, char reason[RECORD_REASON])
 	return false;
 }
 
+/* The services, and the color of each, of which there is one. */
+static size_t
+take_flip_targets(const struct command *cmd, struct flip_target out[FLIP_GROUP_MAX])
+{
+	const struct admin_request *r = &cmd->request;
+
+	_Static_assert(ADMIN_TARGETS_MAX <= FLIP_GROUP_MAX, "a line can name more than a group has");
+	for (size_t i = 0; i < r->n_targets; i++) {
+		const struct admin_target *t = &r->targets[i];
+
+		out[i] = (struct flip_target){ .ctl = control_find(cmd->admin->control, str_from(t->name)),
+					       .has_at_epoch = t->has_at_epoch,
+					       .at_epoch = t->at_epoch };
+		CHECK(out[i].ctl != NULL && (t->color.n == 0 || color_from_word(t->color, &out[i].to)));
+	}
+	return r->n_targets;
+}
+
 void
 verb_flip(struct command *cmd)
 {
+	struct flip_target targets[FLIP_GROUP_MAX];
 	const struct admin_request *r = &cmd->request;
 	struct flip_request f = { .kind = r->command == ADMIN_FLIP ? CHANGE_FLIP : CHANGE_ROLLBACK };
 
@@ -127,7 +148,10 @@ verb_flip(struct command *cmd)
 	if (!take_reason(cmd, f.reason))
 		return;
 	watch_flip(cmd);
-	flip_start(cmd->ctl, &f, &cmd->watcher);
+	if (r->n_targets > 0)
+		flip_group_start(cmd->admin->control, targets, take_flip_targets(cmd, targets), &f, &cmd->watcher);
+	else
+		flip_start(cmd->ctl, &f, &cmd->watcher);
 }
 
 void
@@ -137,7 +161,13 @@ verb_check(struct command *cmd)
 	struct gate_check_request c = { .wait_healthy = r->wait_healthy,
 				   .has_at_epoch = r->has_at_epoch,
 				   .at_epoch = r->at_epoch };
+	struct flip_target targets[FLIP_GROUP_MAX];
 
+	if (r->n_targets > 0) {
+		watch_flip(cmd);
+		flip_group_check(cmd->admin->control, targets, take_flip_targets(cmd, targets), r->wait_healthy, &cmd->watcher);
+		return;
+	}
 	CHECK(color_from_word(r->color, &c.to));
 	if (r->token.n > 0)
 		claim_hash(r->token, c.token);
