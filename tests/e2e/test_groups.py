@@ -1,18 +1,18 @@
 """Several services flipped, rolled back and checked as one: all of them, or none."""
+import collections
 import json
+import signal
+import threading
 
 import pytest
 
+from helpers.fleet import COLORS, Fleet, other
 from helpers.people import Person, needs_root
 from helpers.reload import reload, rewrite
 from helpers.scale import dice, scaled, until
 from helpers.teald import service
 
 NAMES = ("web", "api", "worker")
-
-
-def other(color):
-    return {"green": "blue", "blue": "green"}[color]
 
 
 @pytest.fixture
@@ -179,3 +179,140 @@ def test_rights_are_needed_on_each(shop):
     assert set(colors(t).values()) == {"green"}
     r = nobody.ask(t, "flip shop blue")[-1]
     assert r["ok"] and colors(t)["worker"] == "green"
+
+
+# ---- over a fleet ----
+
+FIVE = ("web", "api", "worker", "mail", "pay")
+
+
+class Crew(Fleet):
+    """Teals with five services each, which only ever change together."""
+
+    def seen(self, teal):
+        """What that one has now: a color and an epoch, the same of all five."""
+        services = teal.ok("status")["services"]
+        one = {(s["active"], s["epoch"], s.get("revision")) for s in services}
+        assert len(one) == 1 and len(services) == len(FIVE), f"mixed: {one}"
+        return one.pop()
+
+    def look(self):
+        for t in self.running:
+            self.seen(t)
+
+
+@pytest.fixture
+def crew(teal, backend, redis, ports):
+    def make(n=3, **store):
+        f = Crew()
+        f.redis = redis()
+        f.farms = {name: {c: backend(c) for c in COLORS} for name in FIVE[:2]}
+        for _ in range(n):
+            f.append(teal(start=False, store={"type": "redis", "url": f.redis.url, "prefix": f.prefix} | store,
+                          groups={"all": list(FIVE)},
+                          services=[service(name, listen=f"127.0.0.1:{ports.hold()}",
+                                            **{c: [f.farms[name if name in f.farms else "web"][c]] for c in COLORS})
+                                    for name in FIVE]))
+        for t in f:
+            t.start(ready=False)
+        for t in f:
+            t.wait_ready()
+        f.wait_members()
+        for t in f:
+            for name in FIVE:
+                until(lambda t=t, n=name: t.status(n)["colors"]["blue"]["healthy"] == 1, "healthy")
+        return f
+    return make
+
+
+def test_a_fleet_has_all_of_a_flip_or_nothing(crew):
+    f = crew()
+    r = f[0].ok("flip", "all", "blue")
+    for t in f:
+        assert f.seen(t) == ("blue", 2, r["revision"])
+        assert all(t.connect(n).peer == "blue" for n in FIVE)
+    assert {f.redis.hash(f.key(n))["revision"] for n in FIVE} == {r["revision"] + "@2"}
+    r = f[1].ok("rollback", "all")
+    for t in f:
+        assert f.seen(t) == ("green", 3, r["revision"])
+    assert f[2].ok("rollback", "all")["changed"] is False
+    # Two that want the same at the same time: one of them is it.
+    both = [threading.Thread(target=lambda t=t: answers.append(t.ctl("flip", "all", "blue", "--expect=green")))
+            for t in f[:2]]
+    answers = []
+    for b in both:
+        b.start()
+    for b in both:
+        b.join()
+    assert sorted(a["ok"] for a in answers) == [False, True], answers
+    lost = next(a for a in answers if not a["ok"])
+    assert (lost["error"], lost["changed"]) == ("conflict", False), lost
+    # Without its store nothing is changed, and the answer says so for all.
+    f.redis.kill()
+    f.wait_up(False)
+    r = f[0].ctl("flip", "all", "green")
+    assert (r["error"], r["changed"]) == ("store_unavailable", False)
+    f.look()
+
+
+def settle(f, fault, victim, to):
+    if fault in ("paused", "killed"):
+        f.redis.resume() if fault == "paused" else f.redis.start()
+    elif fault == "stopped":
+        victim.process.send_signal(signal.SIGCONT)
+    elif fault == "sick":
+        f.farms["api"][to].start()
+
+
+@pytest.mark.scales
+def test_never_a_mixed_revision_whatever_fails(crew):
+    """Flips of five services at a random Teal, while the store is stopped or killed with all it knew, a Teal is stopped,
+    a gate fails, or another Teal flips, too: whatever the answer, every Teal always has one color and epoch in all."""
+    f, chance = crew(command_timeout=0.4), dice()
+    ended = collections.Counter()
+    for n in range(scaled(300, 15)):
+        fault = ("none", "paused", "killed", "stopped", "sick", "race")[n % 6 if n < 6 else chance.randrange(6)]
+        chooser = chance.choice(f)
+        victim = chance.choice([t for t in f if t is not chooser])
+        color, epoch, _ = f.seen(chooser)
+        to, answers = other(color), []
+        if fault == "paused":
+            f.redis.pause()
+        elif fault == "killed":
+            f.redis.kill()
+        elif fault == "stopped":
+            victim.process.send_signal(signal.SIGSTOP)
+        elif fault == "sick":
+            f.farms["api"][to].stop()
+        racers = [chooser] + ([victim] if fault == "race" else [])
+        threads = [threading.Thread(target=lambda t=t: answers.append((t, t.ctl("flip", "all", to, "--timeout=2"))))
+                   for t in racers]
+        for t in threads:
+            t.start()
+        while any(t.is_alive() for t in threads):
+            for t in f:
+                if not (fault == "stopped" and t is victim):
+                    f.seen(t)
+        for t in threads:
+            t.join()
+        for t, r in answers:
+            ended[fault, r["error"] if not r["ok"] else "ok"] += 1
+            if r["ok"] and fault != "race":
+                # Applied: by everyone.
+                assert {f.seen(x)[:2] for x in f} == {(to, epoch + 1)}, (fault, r)
+            if fault == "sick":
+                assert r["error"] == "unhealthy" and "api -> " in r["message"], r
+        settle(f, fault, victim, to)
+        f.wait_up()
+        f.wait_members()
+        until(lambda: len({f.seen(t) for t in f}) == 1, f"all agree after {fault}", every=0.01)
+        after = f.seen(f[0])
+        for t, r in answers:
+            if r.get("changed") is False and fault != "race":
+                assert after[:2] == (color, epoch), (fault, r, after)
+            if r.get("changed") is True:
+                assert after[0] == to and after[2] == r["revision"], (fault, r, after)
+        for name in FIVE:
+            until(lambda: all(t.status(name)["colors"][c]["healthy"] == 1 for t in f for c in COLORS), "healthy again")
+    assert ended["none", "ok"] and ended["race", "ok"] and ended["sick", "unhealthy"], ended
+    assert not any(error == "internal" for _, error in ended), ended
