@@ -159,7 +159,7 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 room_of = $(or $(word 2,$(subst /, ,$(patsubst include/app/%,include/%,$(patsubst src/app/%,src/%,$(firstword $(wildcard src/*/$(1).c src/*/*/$(1).c include/*/$(1).h include/*/*/$(1).h)))))),teald)
 # Those that start no threads: ThreadSanitizer has nothing to look at, nor in pure functions. tools/unit counts them.
 UNTHREADED := acceptor access addr admin_token admit backend_account backend_index backends buf certs_load certs_watch \
-	chunked cidr claim claim_token clock config config_check config_copy config_http config_key config_keys \
+	chunked cidr claim claim_token clock config config_check config_copy config_http config_key config_keys config_ring \
 	config_kube config_plan config_role config_syntax config_text config_tls deadline decimal drain drain_orders \
 	drill_verdict endpoint engine engine_check engines err fds fleet flip flip_apply flip_checks flip_reply \
 	flows_fact flows_table gate gate_check hash health histogram json judge judge_bakes judged kube_health kube_node line list listening \

@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "model/config_cursor.h"
+#include "net/local_addrs.h"
 
 struct color_draft {
 	const config_setting_t *at;	/* NULL: the color is missing */
@@ -34,6 +35,7 @@ struct draft {
 	const config_setting_t *root, *pools, *defaults, *list, *groups;	/* or NULL */
 	struct service_draft *services;
 	size_t n_services;
+	struct local_addrs locals;	/* once they were asked for */
 };
 
 /* The keys of a configuration; base is a draft. */
@@ -155,6 +157,14 @@ void draft_check_udp(const struct cursor *c, const struct service_draft *s);
 void draft_check_kernel(struct draft *d);
 /* Listeners that clash, or are shared by services that do not fit. */
 void draft_check_listeners(const struct draft *d);
+/* Services that lead to each other. */
+void draft_check_rings(struct draft *d);
+/* addr_arrives(), with this machine's own addresses in mind. */
+bool draft_arrives(struct draft *d, const struct addr *to, const struct addr *at);
+/* Where a color's backends are written. */
+const config_setting_t *draft_color_setting(const struct service_draft *s, enum color color);
+/* "green: "; "" where there are no colors. */
+const char *draft_color_prefix(const struct service_draft *s, enum color color);
 
 /* Patterns of notify that nothing fits. */
 void draft_check_notify(const struct draft *d);

@@ -383,6 +383,7 @@ load_from(const char *path, const struct config_copy *copy, const struct config 
 	d.c.named = r.named;
 	d.c.n_named = r.n_named;
 done:
+	local_addrs_free(&d.locals);
 	if (r.errors.n == 0)
 		draft_take_pools(&d);
 	config_destroy(&file);

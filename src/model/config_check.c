@@ -27,16 +27,14 @@ check_gate(const struct cursor *c, const struct service_draft *s)
 	}
 }
 
-/* "green: "; "" where there are no colors. */
-static const char *
-color_prefix(const struct service_draft *s, enum color color)
+const char *
+draft_color_prefix(const struct service_draft *s, enum color color)
 {
 	return s->s.colorless ? "" : color == GREEN ? "green: " : "blue: ";
 }
 
-/* Where a color's backends are written. */
-static const config_setting_t *
-color_setting(const struct service_draft *s, enum color color)
+const config_setting_t *
+draft_color_setting(const struct service_draft *s, enum color color)
 {
 	return s->colors[color].at != NULL ? s->colors[color].at : s->at;
 }
@@ -64,13 +62,13 @@ check_balance(const struct cursor *c, const struct service_draft *s)
 			backups += s->s.colors[color].backends[i].backup;
 		}
 		if (n > 0 && backups == n)
-			cursor_error(c, color_setting(s, color),
+			cursor_error(c, draft_color_setting(s, color),
 				     "%severy backend is a backup; of what? leave backup out of those that serve as a rule",
-				     color_prefix(s, color));
+				     draft_color_prefix(s, color));
 		if (n > 0 && takers == 0)
-			cursor_error(c, color_setting(s, color),
+			cursor_error(c, draft_color_setting(s, color),
 				     "%severy backend has weight 0; none could ever be used",
-				     color_prefix(s, color));
+				     draft_color_prefix(s, color));
 	}
 }
 
@@ -109,14 +107,14 @@ check_shared_backends(const struct cursor *c, const struct service_draft *s)
 		for (size_t j = 0; j < blue->n_backends; j++)
 			if (backend_config_same(&green->backends[i], &blue->backends[j]))
 				cursor_warn(
-					c, color_setting(s, BLUE),
+					c, draft_color_setting(s, BLUE),
 					"green and blue share the backend %s: a flip changes nothing there",
 					backend_config_text(&blue->backends[j], text));
 }
 
 /* A service that is its own backend would feed one connection for ever. */
 static void
-check_loop(const struct cursor *c, const struct service_draft *s, const struct addr *listen, size_t n)
+check_loop(struct draft *d, const struct cursor *c, const struct service_draft *s, const struct addr *listen, size_t n)
 {
 	char to[ADDR_TEXT], at[ADDR_TEXT];
 
@@ -125,11 +123,11 @@ check_loop(const struct cursor *c, const struct service_draft *s, const struct a
 			for (size_t i = 0; i < s->s.colors[color].n_backends; i++) {
 				const struct addr *b = &s->s.colors[color].backends[i].address;
 
-				if (addr_arrives(b, &listen[l]))
+				if (draft_arrives(d, b, &listen[l]))
 					cursor_error(
-						c, color_setting(s, color),
+						c, draft_color_setting(s, color),
 						"%sbackend %s is the service itself, which listens on %s",
-						color_prefix(s, color), addr_format(b, to),
+						draft_color_prefix(s, color), addr_format(b, to),
 						addr_format(&listen[l], at));
 			}
 }
@@ -272,9 +270,9 @@ draft_check_service(struct draft *d, struct service_draft *s)
 	check_balance(&c, s);
 	check_source(&c, s);
 	check_shared_backends(&c, s);
-	check_loop(&c, s, s->s.listen, s->s.n_listen);
-	check_loop(&c, s, s->s.preview, s->s.n_preview);
-	check_loop(&c, s, s->s.plain_listen, s->s.n_plain_listen);
+	check_loop(d, &c, s, s->s.listen, s->s.n_listen);
+	check_loop(d, &c, s, s->s.preview, s->s.n_preview);
+	check_loop(d, &c, s, s->s.plain_listen, s->s.n_plain_listen);
 	check_congestion(d, &c, s);
 	check_limits(&c, s);
 	check_fastopen(&c, s);
@@ -389,6 +387,7 @@ draft_check_all(struct draft *d)
 	check_names(d);
 	check_renames(d);
 	draft_check_listeners(d);
+	draft_check_rings(d);
 	draft_check_store(d);
 	draft_check_observe(d);
 	draft_check_kernel(d);

@@ -316,10 +316,20 @@ is_loopback(const struct addr *a)
 	return addr_family(a) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
 }
 
+/* 127.0.0.1 or ::1 */
+static bool
+is_first_loopback(const struct addr *a)
+{
+	return is_loopback(a) && (addr_family(a) == AF_INET6 || a->u.in.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
+}
+
 bool
 addr_arrives(const struct addr *to, const struct addr *at)
 {
 	if (addr_equal(to, at))
+		return true;
+	/* To connect to 0.0.0.0 is to connect to 127.0.0.1. */
+	if (addr_is_any(to) && addr_family(to) == addr_family(at) && addr_port(to) == addr_port(at) && is_first_loopback(at))
 		return true;
 	return addr_is_any(at) && addr_family(to) == addr_family(at) && addr_port(to) == addr_port(at) &&
 	       is_loopback(to);
