@@ -92,7 +92,8 @@ struct worker {
 	int epoll;	/* the loop's set: net/epoll_forget.h */
 	struct http_buffers *http;	/* NULL: no service is of HTTP */
 	struct http2_buffers *http2;	/* likewise */
-	_Atomic uint64_t http2_connections, http2_streams;	/* now; read by main */
+	/* Of clients of HTTP, those of them that speak HTTP/2, and what these have under way; read by main. */
+	_Atomic uint64_t http_connections, http2_connections, http2_streams;
 	struct udp_worker *udp;	/* NULL: none is of UDP */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended[WAITER_KINDS];	/* sessions, exchanges, flows, clients to be freed when this turn is over */

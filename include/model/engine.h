@@ -31,12 +31,14 @@ typedef void holders_fn(void *arg, const struct holders *holders);
 
 struct engine;
 
-/* A number that an engine tells of itself as a whole, as a metric without labels. */
+/* A number that an engine tells of itself as a whole, as a metric without labels, or several of one metric,
+ * one behind the other, with one label. */
 struct engine_gauge {
 	const char *metric;
 	enum prom_type type;
 	const char *help;
 	bool (*read)(const struct engine *e, uint64_t *value);	/* false: not known now */
+	const char *label, *word;	/* of gauges alone; NULL: none */
 };
 
 /* What the services of a configuration need of the process. */

@@ -31,30 +31,33 @@ read_pauses(const struct engine *e, uint64_t *value)
 	return true;
 }
 
-/* Without max_connections: what the descriptors are enough for if each client has a backend. */
-static void
-write_proxy_status(const struct engine *e, struct json *j)
+/* Of all workers that counter, at `at` of struct worker. */
+static uint64_t
+sum_of_workers(const struct engine *e, size_t at)
 {
-	const struct proxy *p = container_of(e, const struct proxy, engine);
-	uint32_t limit = atomic_load_explicit(&p->clients.limit, memory_order_relaxed);
-	uint32_t descriptors = atomic_load_explicit(&p->descriptors.limit, memory_order_relaxed);
-	bool by_descriptors = limit == 0 || limit > descriptors / 2;
+	const struct proxy *p = container_of(e, struct proxy, engine);
+	uint64_t sum = 0;
 
-	json_u64(j, "connections", atomic_load_explicit(&p->clients.held, memory_order_relaxed));
-	json_u64(j, "max_connections", by_descriptors ? descriptors / 2 : limit);
-	json_cstr(j, "limited_by", by_descriptors ? "descriptors" : "max_connections");
-	json_bool(j, "paused", admission_is_full(&p->clients) ||
-				       atomic_load_explicit(&p->descriptors.held, memory_order_relaxed) + 2 > descriptors);
+	for (unsigned i = 0; i < p->n_workers; i++)
+		sum += tally_read((const _Atomic uint64_t *)((uintptr_t)&p->workers[i] + at));
+	return sum;
 }
 
 static bool
 read_http2_connections(const struct engine *e, uint64_t *value)
 {
-	const struct proxy *p = container_of(e, struct proxy, engine);
+	*value = sum_of_workers(e, offsetof(struct worker, http2_connections));
+	return true;
+}
 
-	*value = 0;
-	for (unsigned i = 0; i < p->n_workers; i++)
-		*value += tally_read(&p->workers[i].http2_connections);
+/* Counted one after the other: one that changes its version meanwhile is in both. */
+static bool
+read_http1_connections(const struct engine *e, uint64_t *value)
+{
+	uint64_t http2 = sum_of_workers(e, offsetof(struct worker, http2_connections));
+	uint64_t all = sum_of_workers(e, offsetof(struct worker, http_connections));
+
+	*value = all > http2 ? all - http2 : 0;
 	return true;
 }
 
@@ -68,11 +71,7 @@ read_flows(const struct engine *e, uint64_t *value)
 static bool
 read_http2_streams(const struct engine *e, uint64_t *value)
 {
-	const struct proxy *p = container_of(e, struct proxy, engine);
-
-	*value = 0;
-	for (unsigned i = 0; i < p->n_workers; i++)
-		*value += tally_read(&p->workers[i].http2_streams);
+	*value = sum_of_workers(e, offsetof(struct worker, http2_streams));
 	return true;
 }
 
@@ -105,22 +104,52 @@ proxy_share_flows(struct proxy *p)
 	admission_set_limit(&p->flows, share > 0 ? share : 1);
 }
 
+/* Without max_connections: what the descriptors are enough for if each client has a backend. */
+static void
+write_proxy_status(const struct engine *e, struct json *j)
+{
+	const struct proxy *p = container_of(e, const struct proxy, engine);
+	uint32_t limit = atomic_load_explicit(&p->clients.limit, memory_order_relaxed);
+	uint32_t descriptors = atomic_load_explicit(&p->descriptors.limit, memory_order_relaxed);
+	bool by_descriptors = limit == 0 || limit > descriptors / 2;
+	uint64_t http1, http2, streams;
+
+	json_u64(j, "connections", atomic_load_explicit(&p->clients.held, memory_order_relaxed));
+	json_u64(j, "max_connections", by_descriptors ? descriptors / 2 : limit);
+	json_cstr(j, "limited_by", by_descriptors ? "descriptors" : "max_connections");
+	json_bool(j, "paused", admission_is_full(&p->clients) ||
+				       atomic_load_explicit(&p->descriptors.held, memory_order_relaxed) + 2 > descriptors);
+	(void)read_http1_connections(e, &http1);
+	(void)read_http2_connections(e, &http2);
+	(void)read_http2_streams(e, &streams);
+	json_object(j, "http1");
+	json_u64(j, "connections", http1);
+	json_object_end(j);
+	json_object(j, "http2");
+	json_u64(j, "connections", http2);
+	json_u64(j, "streams", streams);
+	json_object_end(j);
+}
+
+#define HTTP_CONNECTIONS "Connections of clients of services of HTTP after their handshakes, by what they speak."
+
 static const struct engine_gauge gauges[] = {
 	{ "teal_client_connections", PROM_GAUGE,
 	  "Connections of clients of all services, in handshakes, previews and between requests too: those that count for "
-	  "the max_connections of the process.", read_clients },
+	  "the max_connections of the process.", read_clients, NULL, NULL },
 	{ "teal_client_connections_max", PROM_GAUGE,
-	  "The max_connections of the process; absent where descriptors alone limit it.", read_clients_max },
-	{ "teal_http2_connections", PROM_GAUGE, "Connections of clients that speak HTTP/2.", read_http2_connections },
-	{ "teal_http2_streams", PROM_GAUGE, "Streams of theirs under way: requests, and answers that wait for their windows.",
-	  read_http2_streams },
+	  "The max_connections of the process; absent where descriptors alone limit it.", read_clients_max, NULL, NULL },
+	{ "teal_http_connections", PROM_GAUGE, HTTP_CONNECTIONS, read_http1_connections, "protocol", "HTTP/1" },
+	{ "teal_http_connections", PROM_GAUGE, HTTP_CONNECTIONS, read_http2_connections, "protocol", "HTTP/2" },
+	{ "teal_http2_streams", PROM_GAUGE, "Streams of clients of HTTP/2 under way: requests, and answers that wait for their windows.",
+	  read_http2_streams, NULL, NULL },
 	{ "teal_accept_pauses_total", PROM_COUNTER,
 	  "Times that a worker paused accepting, for a tenth of a second or until something came free: at the max_connections "
-	  "of the process, or out of descriptors.", read_pauses },
-	{ "teal_udp_flows", PROM_GAUGE, "Flows of UDP of all services of engine proxy, previews too.", read_flows },
+	  "of the process, or out of descriptors.", read_pauses, NULL, NULL },
+	{ "teal_udp_flows", PROM_GAUGE, "Flows of UDP of all services of engine proxy, previews too.", read_flows, NULL, NULL },
 	{ "teal_udp_flows_max", PROM_GAUGE,
 	  "How many there can be: a share of descriptors, max_connections and net.ipv4.ip_local_port_range, so that others have some left.",
-	  read_flows_max },
+	  read_flows_max, NULL, NULL },
 };
 
 const struct engine_class proxy_class = {

@@ -98,19 +98,19 @@ write_status(const struct engine *e, struct json *j)
 }
 
 static const struct engine_gauge gauges[] = {
-	{ "teal_kernel_trouble", PROM_GAUGE, "1 while the kernel does not take the rules that it is given.", read_trouble },
-	{ "teal_conntrack_entries", PROM_GAUGE, "Entries in the host's table of connections.", read_entries },
+	{ "teal_kernel_trouble", PROM_GAUGE, "1 while the kernel does not take the rules that it is given.", read_trouble, NULL, NULL },
+	{ "teal_conntrack_entries", PROM_GAUGE, "Entries in the host's table of connections.", read_entries, NULL, NULL },
 	{ "teal_conntrack_max_entries", PROM_GAUGE,
-	  "How many there may be, nf_conntrack_max; beyond that new connections are dropped.", read_max },
-	{ "teal_conntrack_tracked", PROM_GAUGE, "Of the entries, those of connections to our services.", read_tracked },
+	  "How many there may be, nf_conntrack_max; beyond that new connections are dropped.", read_max, NULL, NULL },
+	{ "teal_conntrack_tracked", PROM_GAUGE, "Of the entries, those of connections to our services.", read_tracked, NULL, NULL },
 	{ "teal_conntrack_overruns_total", PROM_COUNTER,
-	  "Times that news of connections came faster than they were read; a count made up for it.", read_overruns },
-	{ "teal_conntrack_corrected_total", PROM_COUNTER, "Ends of connections that only a count told.", read_corrected },
+	  "Times that news of connections came faster than they were read; a count made up for it.", read_overruns, NULL, NULL },
+	{ "teal_conntrack_corrected_total", PROM_COUNTER, "Ends of connections that only a count told.", read_corrected, NULL, NULL },
 	{ "teal_conntrack_insert_failed_total", PROM_COUNTER,
 	  "Packets of the host that were dropped because their connection, translated, was like another one: no port was free.",
-	  read_clashed },
+	  read_clashed, NULL, NULL },
 	{ "teal_conntrack_dropped_total", PROM_COUNTER,
-	  "Packets of the host that were dropped because the table of connections was full.", read_dropped },
+	  "Packets of the host that were dropped because the table of connections was full.", read_dropped, NULL, NULL },
 };
 
 const struct engine_class kernel_class = {

@@ -109,9 +109,15 @@ def test_requests_of_all_kinds(stage, ask):
     assert not c.goaways
     with Http(teal.address()) as h1:
         assert h1.ask("/").status == 200
-    m = teal.metrics()
+        m = teal.metrics()
+        told = teal.ok("status")["proxy"]
+        plain = teal.tealctl("status").stdout
     assert m.get("teal_requests_total", service="web", protocol="HTTP/2") == 9
-    assert m.get("teal_http2_connections") == 1
+    # Connections by what they speak, and streams apart from them.
+    assert [m.get("teal_http_connections", protocol=p) for p in ("HTTP/1", "HTTP/2")] == [1, 1]
+    assert (told["http1"]["connections"], told["http2"]["connections"]) == (1, 1)
+    assert "http\t1\t1\t" in plain
+    until(lambda: teal.metrics().get("teal_http_connections", protocol="HTTP/1") == 0, "that one has left")
     teal.wait_metric(1, "teal_requests_total", service="web", protocol="HTTP/1")
 
 
@@ -488,7 +494,9 @@ def test_an_upgrade_lets_streams_end_where_they_were_begun(stage, ask):
     assert idle.answer(idle.ask(raw=pseudo(("te", "gzip")))).reset == http2.PROTOCOL_ERROR
     n = busy.ask("/slow")
     until(lambda: requests_of(teal.green), "green has it")
+    assert teal.ok("status")["proxy"]["http2"] == {"connections": 2, "streams": 1}
     before, _ = upgrade(teal)
+    until(lambda: teal.metrics().get("teal_http_connections", protocol="HTTP/2") == 0, "the new process has none of these")
     assert idle.rest_of() == http2.NO_ERROR and len(idle.goaways) == 2
     # It is served on, by the color that is active.
     assert busy.get().body == b"green"

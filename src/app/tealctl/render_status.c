@@ -396,6 +396,9 @@ print_state(struct render *r, json_t *object)
 	if (json_has(object, "proxy.paused"))
 		say(r->out, json_at(object, "proxy"),
 		    "connections: {connections} of clients, {max_connections} at most by {limited_by}: further ones wait to be accepted");
+	if (json_integer_value(json_at(object, "proxy.http1.connections")) + json_integer_value(json_at(object, "proxy.http2.connections")) > 0)
+		say(r->out, json_at(object, "proxy"),
+		    "http: {http1.connections} connections by HTTP/1, {http2.connections} by HTTP/2 with {http2.streams} streams");
 	if (json_is_object(json_at(object, "admin")))
 		say(r->out, json_at(object, "admin"), "admin listener: {connections} connections, {accepted} accepted, {refused} refused");
 	print_receivers(r, object, false);
@@ -404,7 +407,7 @@ print_state(struct render *r, json_t *object)
 
 /* teald VERSION PID ready|not-ready WHY, store TYPE up|down AGE, and with services
  * in the kernel kernel TABLE TRACKED ENTRIES MAX PROBLEM, before the store of the proxy
- * connections HELD MAX BY paused|no; while a copy of the configuration is served, config copy */
+ * connections HELD MAX BY paused|no, http HTTP/1 HTTP/2 STREAMS; while a copy of the configuration is served, config copy */
 /* Pools whose nodes a cluster tells, and does not now; all of them as records. */
 static size_t
 print_watches(struct render *r, json_t *object, bool record)
@@ -439,6 +442,8 @@ record_state(struct render *r, json_t *object)
 		say(r->out, json_at(object, "proxy"),
 		    json_has(object, "proxy.paused") ? "connections\t{connections}\t{max_connections}\t{limited_by}\tpaused" :
 						       "connections\t{connections}\t{max_connections}\t{limited_by}\tno");
+	if (json_is_object(json_at(object, "proxy.http2")))
+		say(r->out, json_at(object, "proxy"), "http\t{http1.connections}\t{http2.connections}\t{http2.streams}");
 	if (json_at(object, "store") != NULL)
 		say(r->out, json_at(object, "store"),
 		    json_has(object, "store.up") ? "store\t{type}\tup\t{age}\t{where}\t{problem}" :

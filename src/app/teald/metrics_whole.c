@@ -110,6 +110,19 @@ put_lags(struct prom *p, const struct control *c)
 			put_lag(p, c, c->inherited.lags[i].thread, NULL);
 }
 
+static void
+put_gauge(struct prom *p, const struct engine_gauge *gauge, uint64_t value)
+{
+	struct prom_label label;
+
+	if (gauge->label == NULL) {
+		prom_u64(p, NULL, NULL, 0, value);
+		return;
+	}
+	label = (struct prom_label){ gauge->label, str_from(gauge->word) };
+	prom_u64(p, NULL, &label, 1, value);
+}
+
 /* The families of an engine that no service uses are present, but empty. */
 static void
 put_engines(struct prom *p, const struct control *c)
@@ -119,10 +132,11 @@ put_engines(struct prom *p, const struct control *c)
 			const struct engine_gauge *gauge = &engine_classes[k]->gauges[g];
 			uint64_t value;
 
-			prom_family(p, gauge->metric, gauge->type, gauge->help);
+			if (g == 0 || strcmp(gauge[-1].metric, gauge->metric) != 0)
+				prom_family(p, gauge->metric, gauge->type, gauge->help);
 			for (size_t i = 0; i < c->n_engines; i++)
 				if (c->engines[i]->class == engine_classes[k] && gauge->read(c->engines[i], &value))
-					prom_u64(p, NULL, NULL, 0, value + inherited_counter(&c->inherited, gauge->metric));
+					put_gauge(p, gauge, value + inherited_counter(&c->inherited, gauge->metric));
 		}
 }
 

@@ -611,6 +611,7 @@ http_conn_make(struct listener *li, struct io *io, struct permit *p)
 	if (c == NULL)
 		return NULL;
 	c->magic = HTTP_CONN_MAGIC;
+	tally_add(&w->http_connections, 1);
 	c->state = HTTP_CONN_FROZEN;
 	c->stream.ops = &http1_stream_ops;
 	permit_move(&c->permit, p);

@@ -263,6 +263,7 @@ reap_http(struct worker *w)
 		list_remove(it);
 		if (c->versed != NULL)
 			v->free(c);
+		tally_add(&w->http_connections, (uint64_t)-1);
 		c->magic = 0;
 		free(c);
 	}

@@ -95,6 +95,10 @@ function drawHead() {
 	$("proxy").hidden = !(p && p.paused);
 	if (p && p.paused)
 		setText($("proxy"), `✕ ${whole(p.connections)} connections, all that ${p.limited_by} allow: clients wait`);
+	const h = p && p.http1 && p.http1.connections + p.http2.connections > 0;
+	$("http").hidden = !h;
+	if (h)
+		setText($("http"), `${whole(p.http1.connections)} HTTP/1 · ${whole(p.http2.connections)} HTTP/2 with ${plural(p.http2.streams, "stream")}`);
 	const k = state.kernel, full = k && k.max > 0 && k.entries > 0.8 * k.max;
 	$("kernel").hidden = !k;
 	if (k) {
