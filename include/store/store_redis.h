@@ -33,7 +33,9 @@ struct redis_service {
 	enum { SEEN_NOTHING, SEEN_NONE, SEEN_RECORD } seen_what;	/* not readable; no such service; seen */
 	bool disputed;	/* seen is a color that is not obeyed here */
 	double missing_since;	/* clock_now(); 0: it is there, or was never asked for */
-	bool writing;	/* forward or initial is under way */
+	bool writing;	/* forward or initial is under way, or due */
+	bool forward_due;	/* the next store_redis_send_forwards() brings what is in forward */
+	struct record forward;
 	uint64_t complained;	/* epoch that was complained about, so once each */
 	char problem[320];	/* "" when none */
 };
@@ -158,9 +160,11 @@ void store_redis_write_all(struct store *s, const struct store_write *w, size_t 
 			   void *const *args);
 void store_redis_note(struct store *s, const struct audit_entry *entry);
 void store_redis_history(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
-/* Brings the store forward to what this teald knows, or tells it of a service
+/* Brings the store forward to what this teald knows, with the next sending, or tells it of a service
  * it has never heard of (expect 0). */
 void store_redis_forward(struct redis_service *v, const struct record *r, bool initial);
+/* After what may have asked for that: all at once, so that what was changed as one comes back as one. */
+void store_redis_send_forwards(struct store_redis *s);
 /* A write whose answer was lost is settled by a reading, or given up. */
 #define DOUBT_SECONDS 0.8
 /* A write is in doubt: reads again soon. */

@@ -39,12 +39,12 @@ struct redis_script redis_script_read = {
  *       1 service, 2 epoch it must have ('0': none), 3 the lock it must have, as seen; '' for none,
  *       4 the hash of the token that is presented; '' for none, 5 history line or '',
  *       6 'same' where it is only compared, 7-17 the fields.
- * All of them are written, or none: each is compared before the first is written.
+ * All of them are written, or none, but for mode 'forward': each is compared before the first is written.
  * mode 'cas': another color.  The epoch must be that one, and it must be locked or not as seen, since a
  * lock has no epoch of its own: a flip must not pass a lock it does not know.  The lock stays what it is.
  * mode 'lock': epoch and lock must be those, and only the lock is written.
  * mode 'claim': epoch and claim must be those, and only the claim is written.
- * mode 'forward': everything, where the epoch is less than the new one.
+ * mode 'forward': everything, where the epoch is less than the new one; those where it is not are left alone.
  * A claim holds at the epoch it was made at, and until its time by this clock: then modes 'cas' and 'claim'
  * need its token; a token whose claim does not hold is a conflict.  A color with a token writes the claim, too.
  * The time is Redis's own, so a command that waited too long in a queue, or in
@@ -79,10 +79,10 @@ struct redis_script redis_script_write = {
 		"  any = any or other\n"
 		"end\n"
 		"if now > tonumber(ARGV[1]) then return { 'late', was, bad } end\n"
-		"if any then return { 'conflict', was, bad } end\n"
+		"if any and mode ~= 'forward' then return { 'conflict', was, bad } end\n"
 		"for i = 1, n do\n"
 		"  local key, a = KEYS[i + 1], 4 + (i - 1) * each\n"
-		"  if ARGV[a + 6] ~= 'same' then\n"
+		"  if ARGV[a + 6] ~= 'same' and bad[i] == '' then\n"
 		"    local new = a + 6\n"
 		"    if mode == 'cas' or mode == 'forward' then\n"
 		"      redis.call('HSET', key, 'color', ARGV[new + 1], 'epoch', ARGV[new + 2], 'previous', ARGV[new + 3],\n"

@@ -343,6 +343,7 @@ take_reading(struct store_redis *s, const redisReply *reply, struct why *why)
 		see_record(s->services[i], reply->element[2]->element[i]);
 	for (size_t i = 0; i < s->n; i++)
 		judge_seen(s->services[i]);
+	store_redis_send_forwards(s);
 	return OK;
 }
 

@@ -386,6 +386,7 @@ write_on_reply(void *arg, enum err e, const redisReply *reply, const struct why 
 	for (size_t i = 0; e == E_CONFLICT && i < run->n; i++)
 		if (take_written(run, reply, i, &now))
 			store_redis_judge(run->each[i].service, &now);
+	store_redis_send_forwards(run->store);
 	for (size_t i = 0; i < run->n; i++) {
 		const struct write_one *w = &run->each[i];
 
@@ -518,35 +519,81 @@ store_redis_write(struct store *store, const struct store_write *w, store_done_f
 
 /* -- bringing forward ---------------------------------------------------------------------- */
 
+/* One that was brought forward, or was there already. */
 static void
-forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *sent)
+settle_forward(const struct write_run *run, size_t i, enum err e, const redisReply *reply, const struct why *why)
 {
-	struct write_run *run = arg;
-	const struct record *next = &run->each[0].next;
-	struct redis_service *v = run->each[0].service;
+	const struct record *next = &run->each[i].next;
+	struct redis_service *v = run->each[i].service;
 	struct record now;
-	struct why why = { "" };
 
-	v->store->under_way--;
 	v->writing = false;
-	if (e == OK)
-		e = take_write_answer(run, reply, &why);
-	else
-		why = *sent;
-	if (e == OK) {
+	if ((e == OK && is_in_conflict(reply, i)) || e == E_CONFLICT) {
+		if (take_written(run, reply, i, &now))
+			store_redis_judge(v, &now);
+	} else if (e == OK) {
 		LOG_INFO("store.written_forward", LS("service", v->name), LR(NULL, str_from(v->labels_json)),
 			 LU("epoch", next->epoch), LS("color", color_word(next->color)));
 		if (!v->known)
 			store_redis_tell(v, next);
-	} else if (e == E_CONFLICT && take_written(run, reply, 0, &now)) {
-		store_redis_judge(v, &now);
 	} else if (v->problem[0] == '\0') {
-		snprintf(v->problem, sizeof(v->problem), "%s: cannot be written: %.180s", v->name, why.text);
+		snprintf(v->problem, sizeof(v->problem), "%s: cannot be written: %.180s", v->name, why->text);
 	}
+}
+
+static void
+forward_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *sent)
+{
+	struct write_run *run = arg;
+	struct store_redis *s = run->store;
+	struct why why = { "" };
+
+	s->under_way--;
+	if (e == OK)
+		e = take_write_answer(run, reply, &why);
+	else
+		why = *sent;
+	for (size_t i = 0; i < run->n; i++)
+		settle_forward(run, i, e, reply, &why);
+	store_redis_send_forwards(s);
 	/* Those that wait for this service to become known look at the next reading,
 	 * which comes at once. */
-	store_redis_read(v->store);
+	store_redis_read(s);
 	write_run_free(run);
+}
+
+static void
+send_forward(struct write_run *run, const char *mode)
+{
+	struct str *entries = must_array(run->n, sizeof(*entries));
+
+	for (size_t i = 0; i < run->n; i++)
+		entries[i] = STR("");
+	send_write(run, mode, entries, forward_on_reply);
+	free(entries);
+}
+
+void
+store_redis_send_forwards(struct store_redis *s)
+{
+	struct write_run *run;
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		n += s->services[i]->forward_due;
+	if (n == 0)
+		return;
+	run = write_run_new(s, n);
+	n = 0;
+	for (size_t i = 0; i < s->n; i++) {
+		struct redis_service *v = s->services[i];
+
+		if (!v->forward_due)
+			continue;
+		v->forward_due = false;
+		run->each[n++] = (struct write_one){ .service = v, .next = v->forward };
+	}
+	send_forward(run, "forward");
 }
 
 void
@@ -558,9 +605,14 @@ store_redis_forward(struct redis_service *v, const struct record *r, bool initia
 		return;
 	v->writing = true;
 	v->held++;
+	if (!initial) {
+		v->forward_due = true;
+		v->forward = *r;
+		return;
+	}
 	run = write_run_new(v->store, 1);
 	run->each[0] = (struct write_one){ .service = v, .next = *r };
-	send_write(run, initial ? "cas" : "forward", &STR(""), forward_on_reply);
+	send_forward(run, "cas");
 }
 
 /* -- history -------------------------------------------------------------------------------- */

@@ -1115,6 +1115,50 @@ the_answer_that_was_lost_is_found_for_all(void **state)
 	assert_int_equal(t.a.record.color, t.a.pay.color);
 }
 
+/* What the server is asked next that has this word in it; the caller's, for free(). */
+static char *
+next_asked(redisContext *monitor, const char *word)
+{
+	for (;;) {
+		void *p;
+		redisReply *r;
+		char *line;
+
+		assert_int_equal(redisGetReply(monitor, &p), REDIS_OK);
+		r = p;
+		line = strstr(r->str, word) != NULL ? must_strdup(r->str) : NULL;
+		freeReplyObject(r);
+		if (line != NULL)
+			return line;
+	}
+}
+
+/* A server that lost everything, and another teald that may read it at any moment. */
+static void
+what_was_changed_as_one_is_brought_forward_as_one(void **state)
+{
+	redisContext *monitor;
+	struct answer a[2];
+	char path[108], *line;
+
+	(void)state;
+	both_with_two();
+	flip_both(&t.a, BLUE, "0123abcd", a);
+	assert_int_equal(a[0].e, OK);
+	t.b.store->close(&t.b.store);
+	snprintf(path, sizeof(path), "%s/redis.sock", t.dir);
+	monitor = redisConnectUnix(path);
+	freeReplyObject(redisCommand(monitor, "MONITOR"));
+	ask("FLUSHALL");
+	WAIT_UNTIL(t.loop, stored("blue", "2") && strcmp(ask("HGET " PREFIX ":service:pay epoch"), "2") == 0);
+	line = next_asked(monitor, "\"forward\"");
+	assert_non_null(strstr(line, "\"" KEY "\""));
+	assert_non_null(strstr(line, "\"" PREFIX ":service:pay\""));
+	free(line);
+	redisFree(monitor);
+	assert_string_equal(ask("HGET " KEY " revision"), "0123abcd@2");
+}
+
 int
 main(void)
 {
@@ -1147,6 +1191,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(several_are_written_as_one_or_not_at_all, begin, end),
 		cmocka_unit_test_setup_teardown(what_cannot_be_obeyed_whole_is_not_obeyed_in_part, begin, end),
 		cmocka_unit_test_setup_teardown(the_answer_that_was_lost_is_found_for_all, begin, end),
+		cmocka_unit_test_setup_teardown(what_was_changed_as_one_is_brought_forward_as_one, begin, end),
 	};
 
 	log_set_level(LOG_ERROR_LEVEL + 1);
