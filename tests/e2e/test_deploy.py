@@ -72,12 +72,20 @@ def is_as_before(site, color="blue", version="v0", epoch=1):
 
 def test_a_version_is_deployed_tested_and_gets_the_clients(site):
     (site.folder / "urls").write_text("# what must be answered\n200 30 /version\n200,204 30.5 /checkout\n")
+    said = site.folder / "said"
+    shown = site.folder / "shown"
+    shown.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{said}\nexec {scale.BUILD}/tealctl "$@"\n')
+    shown.chmod(0o755)
     job = run(site, IMAGE + "v1", "--urls=urls", site.preview, "--header=X-Test: yes", "--reason=build 7",
-              '--test=[ "$(curl -s "$TEAL_PREVIEW/")" = v1 ] && [ "$TEAL_NAMESPACE $TEAL_COLOR" = "shop-blue blue" ]')
+              '--test=[ "$(curl -s "$TEAL_PREVIEW/")" = v1 ] && [ "$TEAL_NAMESPACE $TEAL_COLOR" = "shop-blue blue" ]',
+              TEALCTL=str(shown))
     s = site.status("shop")
     assert (s["active"], s["epoch"], s["claimed"], s["reason"]) == ("blue", 2, None, "build 7"), job.out
     assert site.cluster.versions() == {"green": "v0", "blue": "v1"} and site.cluster.left() == []
     assert site.cluster.annotations() == [("blue", "2")] * 2
+    # The claim's token is no argument, which others on the host would see.
+    held = [line for line in said.read_text().splitlines() if "--token" in line]
+    assert {line.split()[0] for line in held} >= {"check", "flip"} and all(line.endswith(" --token=-") for line in held), held
     assert [h["kind"] for h in site.ok("history", "shop")["history"]] == ["claim", "flip"]
     assert ("/checkout", "yes") in [(p, h.get("X-Test")) for p, h in site.cluster.apps["blue"].asked]
     # The next one goes to the other color, and does not mind that nothing has to change there.
