@@ -57,6 +57,7 @@ def test_a_port_that_comes_again_leads_to_the_active_color(topology, teal, closi
         topology.nodes.nft("delete table inet mute\n" if answers else
                            f"table inet mute {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}\n")
     first = begin(topology, gone)
+    assert until(lambda: said(first), "it is greeted").startswith(b"green")
     until(lambda: "ASSURED" in entry(gone), "it is established")
     vanish(first)
     held = closing.add(topology.clients.do(lambda: Client((topology.VIP, 80), source=(lives, PORT)))).echo()
