@@ -433,6 +433,36 @@ def test_a_body_that_fills_the_connection_lets_others_through(stage, ask, backen
     assert c.streams[small].body == b"small"
 
 
+def fill(c, n):
+    """Sends all that the windows of stream n and of the connection let through, and waits until more may be sent."""
+    while (k := min(16384, c.out.setdefault(n, 65535), c.out[0])) > 0:
+        c.data(n, b"u" * k)
+    assert c.until(lambda: min(c.out[n], c.out[0]) > 0)
+
+
+def test_a_window_grows_where_bytes_move_and_gives_way_to_answers(stage, ask):
+    teal = stage(http2={"max_control": 0})
+    c = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, 1000)])
+    n = c.ask("/up", end=False, method="POST")
+
+    def size(of):
+        """Of that window, once all is taken but what is not worth a frame: told by the PING behind it."""
+        fill(c, n)
+        c.pong()
+        return c.out[of]
+    until(lambda: size(n) > 70_000, "the stream's window has grown")
+    until(lambda: size(0) > 135_000, "the connection's, too")
+    # An answer that its client does not take needs the memory.
+    held = c.ask("/big")
+    assert c.until(lambda: c.streams[held].body)
+    until(lambda: size(0) <= 131_072 and size(n) <= 65_536, "they are as they were")
+    c.data(n, b"", end=True)
+    assert c.answer(n).status == 200
+    c.window(BIG, held)
+    c.window(1 << 20)
+    assert c.answer(held).body == b"b" * BIG and not c.goaways
+
+
 def test_what_was_on_its_way_when_streams_were_reset_is_no_fault(stage, ask):
     """A client that has not read yet how many may be under way sends bodies and trailers of those that are refused: of as many as
     may be refused at all."""

@@ -4,7 +4,8 @@
  * Reads into the worker's buffer; what it writes gathers in one queue, which is flushed when the loop turn is over.
  * Its memory: bodies in the queue and what windows hold back, a quarter of http2.max_memory each, beyond which backends
  * are not read (heads of answers, and what no stream waits for, have more of the queue); and the request bodies that
- * its windows let come, the other half.  Heads and trailers of requests under way may be http2.max_memory again.  Idle it holds
+ * its windows let come, the other half.  Where those move and no answer waits the window of the connection grows to three quarters,
+ * at the cost of the other two, and the window of each stream whose client fills it to all but what is left for others.  Heads and trailers of requests under way may be http2.max_memory again.  Idle it holds
  * none of that.
  * Thread: the owning worker. */
 #ifndef DATA_HTTP2_CONN_H
@@ -42,6 +43,12 @@ struct http2_rates {
 	uint16_t used[HTTP2_RATES];
 };
 
+/* How fast a window is used up. */
+struct http2_pace {
+	uint32_t bytes;	/* were taken ... */
+	double since;	/* ... since then: worker->now */
+};
+
 struct http2_conn {
 	uint32_t magic;
 	bool settled;	/* preface and first SETTINGS have come */
@@ -62,6 +69,8 @@ struct http2_conn {
 	int32_t send_window;
 	int32_t recv_window;	/* what may still come */
 	uint32_t recv_owed;	/* was taken, and is not told yet */
+	uint32_t recv_size;	/* its window: recv_window, recv_owed and what is not taken yet */
+	struct http2_pace recv_pace;
 	uint32_t frames_sent;	/* WINDOW_UPDATE frames that may answer our DATA */
 	struct http2_settings peer;
 	struct hpack_decoder decoder;
@@ -91,6 +100,13 @@ struct http2_buffers {
 	char ws_key[WS_KEY];	/* for the next WebSocket */
 };
 
+/* A window that is used up faster than this, in seconds, is too small for how far away the client may be, ... */
+#define HTTP2_WINDOW_FAST 0.2
+/* ... and one that takes longer than this may be the usual one. */
+#define HTTP2_WINDOW_SLOW 2.0
+/* Bytes of a window that are told by one WINDOW_UPDATE at least. */
+#define HTTP2_OWED_LEAST (HTTP2_WINDOW_DEFAULT / 2)
+
 /* NULL: it speaks HTTP/1. */
 static inline struct http2_conn *
 http2_of(const struct http_conn *c)
@@ -110,7 +126,19 @@ http2_config_of(const struct http2_conn *h)
 	return &h->c->lane->config->http.http2;
 }
 
+/* Bytes of answers that may be in the queue, and so many that windows may hold back: what the connection's own window leaves. */
+static inline size_t
+http2_answers_most(const struct http2_conn *h)
+{
+	size_t all = http2_config_of(h)->max_memory, least = all / 8, left = all > h->recv_size ? (all - h->recv_size) / 2 : 0;
+
+	return left > least ? left : least;
+}
+
 /* -- http2_conn.c -- */
+
+/* So many bytes more of that window were taken.  1: it was used up fast.  -1: slowly.  0: neither, or not yet. */
+int http2_pace_count(struct http2_pace *p, uint32_t n, uint32_t window, double now);
 
 /* Room for n more bytes of the queue, which is flushed when the turn is over; NULL: it is too long, or memory is out, and
  * the connection ends then.  http2_wrote() follows. */

@@ -23,6 +23,8 @@ struct http2_stream {
 	struct link ready;	/* the connection's */
 	int32_t send_window, recv_window;
 	uint32_t recv_owed;	/* taken, not told yet */
+	uint32_t recv_size;	/* its window, when all is taken and told */
+	struct http2_pace recv_pace;
 	uint32_t unread;	/* counted against the connection's window, and not credited there yet */
 	uint32_t heads;	/* counted in conn->heads */
 	uint64_t left;	/* of a body with Content-Length: what is to come */

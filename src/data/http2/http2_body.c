@@ -53,7 +53,7 @@ http2_window_of(const struct http2_stream *st)
 size_t
 http2_queue_room(const struct http2_stream *st)
 {
-	size_t most = http2_config_of(st->conn)->max_memory / 4, used = buf_len(&st->conn->out);
+	size_t most = http2_answers_most(st->conn), used = buf_len(&st->conn->out);
 
 	if (!st->begun)
 		most += most / 2;
@@ -230,6 +230,27 @@ compose_body(struct http2_stream *st, struct str *text)
 	return true;
 }
 
+/* The window of a stream that uses it up fast is larger, but for what is left to others; of one that does not it is the usual one
+ * again, as when the connection's is. */
+static void
+fit_stream_window(struct http2_stream *st)
+{
+	uint32_t all = st->conn->recv_size, most = all > 2 * HTTP2_WINDOW_DEFAULT ? all - HTTP2_WINDOW_DEFAULT : HTTP2_WINDOW_DEFAULT;
+	uint32_t size = st->recv_size;
+	int pace = http2_pace_count(&st->recv_pace, st->recv_owed, size, http2_now_of(st));
+
+	if (pace > 0)
+		size = 2 * size < most ? 2 * size : most;
+	else if (pace < 0)
+		size = HTTP2_WINDOW_DEFAULT;
+	if (size > most)
+		size = most;
+	if (size < st->recv_size && st->recv_size - size > st->recv_owed)
+		size = st->recv_size - st->recv_owed;
+	st->recv_owed += size - st->recv_size;
+	st->recv_size = size;
+}
+
 /* The backend has them. */
 void
 http2_credit_body(struct http2_stream *st)
@@ -242,10 +263,11 @@ http2_credit_body(struct http2_stream *st)
 	if (st->recv_done)
 		return;
 	st->recv_owed += n;
-	if (st->recv_owed >= HTTP2_WINDOW_DEFAULT / 2) {
-		char *p = http2_reserve(h, HTTP2_WINDOW_UPDATE_BYTES);
+	if (st->recv_owed >= HTTP2_OWED_LEAST) {
+		char *p;
 
-		if (p == NULL)
+		fit_stream_window(st);
+		if (st->recv_owed == 0 || (p = http2_reserve(h, HTTP2_WINDOW_UPDATE_BYTES)) == NULL)
 			return;
 		http2_put_window_update(p, st->id, st->recv_owed);
 		http2_wrote(h, HTTP2_WINDOW_UPDATE_BYTES);

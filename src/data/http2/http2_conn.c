@@ -51,8 +51,41 @@ void
 http2_credit(struct http2_conn *h, uint32_t n)
 {
 	h->recv_owed += n;
-	if (h->recv_owed >= HTTP2_WINDOW_DEFAULT / 2)
+	if (h->recv_owed >= HTTP2_OWED_LEAST)
 		http2_make_due(h);
+}
+
+int
+http2_pace_count(struct http2_pace *p, uint32_t n, uint32_t window, double now)
+{
+	double took = now - p->since;
+
+	p->bytes += n;
+	if (p->bytes < window)
+		return 0;
+	*p = (struct http2_pace){ 0, now };
+	return took < HTTP2_WINDOW_FAST ? 1 : took > HTTP2_WINDOW_SLOW ? -1 : 0;
+}
+
+/* The window is larger while it is used up fast, and no answer needs the memory; else it becomes again what it was, by what is
+ * taken and not told. */
+static void
+fit_window(struct http2_conn *h)
+{
+	size_t most = http2_config_of(h)->max_memory;
+	uint32_t usual = (uint32_t)(most / 2), more = (uint32_t)(most / 4), back;
+	int pace = http2_pace_count(&h->recv_pace, h->recv_owed, h->recv_size, http2_worker(h)->now);
+
+	if (pace < 0 || h->starved > 0 || h->held > 0 || buf_len(&h->out) > more / 2) {
+		back = h->recv_size > usual ? h->recv_size - usual : 0;
+		if (back > h->recv_owed)
+			back = h->recv_owed;
+		h->recv_owed -= back;
+		h->recv_size -= back;
+	} else if (pace > 0 && h->recv_size <= usual) {
+		h->recv_owed += usual + more - h->recv_size;
+		h->recv_size = usual + more;
+	}
 }
 
 static void
@@ -60,7 +93,10 @@ tell_credit(struct http2_conn *h)
 {
 	char *p;
 
-	if (h->recv_owed < HTTP2_WINDOW_DEFAULT / 2 || (p = http2_reserve(h, HTTP2_WINDOW_UPDATE_BYTES)) == NULL)
+	if (h->recv_owed < HTTP2_OWED_LEAST)
+		return;
+	fit_window(h);
+	if (h->recv_owed == 0 || (p = http2_reserve(h, HTTP2_WINDOW_UPDATE_BYTES)) == NULL)
 		return;
 	http2_put_window_update(p, 0, h->recv_owed);
 	http2_wrote(h, HTTP2_WINDOW_UPDATE_BYTES);
@@ -394,6 +430,8 @@ put_settings(struct http2_conn *h)
 		end = http2_put_window_update(end, 0, window - HTTP2_WINDOW_DEFAULT);
 		h->recv_window = (int32_t)window;
 	}
+	h->recv_size = (uint32_t)h->recv_window;
+	h->recv_pace.since = http2_worker(h)->now;
 	http2_wrote(h, (size_t)(end - p));
 }
 

@@ -64,7 +64,7 @@ room_of_http2(struct http_stream *s)
 	struct http2_stream *st = http2_stream_of(s);
 	struct http2_conn *h = st->conn;
 	bool answering = s->exchange != NULL && s->exchange->answering;
-	size_t most = http2_window_of(st), room = http2_queue_room(st), held_most = http2_config_of(h)->max_memory / 4;
+	size_t most = http2_window_of(st), room = http2_queue_room(st), held_most = http2_answers_most(h);
 
 	if (answering && most == 0)
 		http2_note_held(st);
@@ -351,6 +351,8 @@ http2_stream_new(struct http2_conn *h, uint32_t id)
 	own->queued = own->tls_seconds = -1;
 	st->send_window = (int32_t)h->peer.window;
 	st->recv_window = HTTP2_WINDOW_DEFAULT;
+	st->recv_size = HTTP2_WINDOW_DEFAULT;
+	st->recv_pace.since = http2_worker(h)->now;
 	list_init(&st->ready);
 	deadline_init(&st->rest);
 	list_append(&h->streams, &st->link);
