@@ -1,4 +1,4 @@
-"""Clients that people have: socket.io, Python's requests and Chromium, while colors flip."""
+"""Clients that people have: socket.io, Python's requests, undici and Chromium, while colors flip."""
 import json
 import os
 import subprocess
@@ -9,6 +9,7 @@ import requests
 
 from helpers import scale
 from helpers.browser import Browser
+from helpers.certificates import Authority
 from helpers.http1 import Http
 from helpers.peers import Peer
 from helpers.scale import until
@@ -28,11 +29,15 @@ def node_site(script, tmp_path, ports, closing, name):
 
 @pytest.fixture
 def stage(web, ports, closing, tmp_path):
-    """stage(script, **keys): teald before that script, once for each color."""
-    def make(script, **keys):
+    """stage(script, **keys): teald before that script, once for each color.  secure: by TLS, and so by HTTP/2."""
+    def make(script, secure=False, **keys):
+        if secure:
+            ca = Authority(tmp_path)
+            keys["tls"] = {"certificates": [ca.issue("localhost", "localhost")]}
         green, blue = (node_site(script, tmp_path, ports, closing, name) for name in COLORS)
         t = web(mode="http", green=[green], blue=[blue], **keys)
-        t.url = lambda path="/", scheme="http": "%s://%s:%d%s" % (scheme, *t.address(), path)
+        t.url = lambda path="/": "%s:%d%s" % ("https://localhost" if secure else "http://127.0.0.1", t.address()[1], path)
+        t.ca = ca.pem if secure else None
         return t
     return make
 
@@ -152,11 +157,32 @@ def test_an_upload_that_teald_refuses(web, backend, session):
     assert session.post(url, data=b"x" * (20 << 20), timeout=4 * scale.patience()).status_code == 413
 
 
+# ---- undici ----
+
+def test_undici_moves_with_flips_over_http2(stage):
+    """It takes any GOAWAY for the end of all that is under way: a flip sends none."""
+    t = stage("node/socket_io_server.js", secure=True)
+    with subprocess.Popen(["node", os.path.join(E2E, "node", "undici_client.js"), t.url(), str(t.ca)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+        try:
+            for n in range(1, 21):
+                t.ok("flip", "web", COLORS[n % 2], "--wait=applied")
+                while (line := client.stdout.readline()) != f"200 {COLORS[n % 2]}\n":
+                    assert line == f"200 {COLORS[(n + 1) % 2]}\n", line
+            client.stdin.close()
+            assert not [line for line in client.stdout if not line.startswith("200 ")]
+            assert client.wait(scale.patience()) == 0
+        finally:
+            client.kill()
+    lines = t.log_lines("http.request")
+    assert {line["protocol"] for line in lines} == {"HTTP/2"} and len({line["client"] for line in lines}) == 1
+
+
 # ---- Chromium ----
 
 @pytest.fixture(scope="module")
 def chromium():
-    b = Browser()
+    b = Browser("--ignore-certificate-errors")
     yield b
     b.close()
 
@@ -182,7 +208,7 @@ async function all() {
         };
     });
     seen.socket = await new Promise((done, fail) => {
-        const s = new WebSocket(`ws://${location.host}/ws`, ["second"]), got = [];
+        const s = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`, ["second"]), got = [];
         s.onopen = () => s.send("first");
         s.onmessage = (e) => { got.push(e.data); got.length < 50 ? s.send("word " + got.length) : s.send("bye"); };
         s.onclose = (e) => done([got.length, e.code, e.reason, s.protocol]);
@@ -199,8 +225,10 @@ all().then(() => { seen.done = true; }, (e) => { seen.done = String(e); });
 
 
 @pytest.mark.nosan
-def test_chromium_loads_sends_listens_and_talks(stage, chromium):
-    t = stage("helpers/http_site.js")
+@pytest.mark.parametrize("secure", [False, True])
+def test_chromium_loads_sends_listens_and_talks(stage, chromium, secure):
+    """With TLS all of it goes over HTTP/2, the WebSocket too: that is a stream of the connection that is there."""
+    t = stage("helpers/http_site.js", secure=secure)
     chromium.driver.get(t.url("/hello"))
     chromium.complaints()
     chromium.run(PAGE)
@@ -214,12 +242,18 @@ def test_chromium_loads_sends_listens_and_talks(stage, chromium):
     assert seen["socket"] == [50, 4001, "as you say", "second"] and seen["aborted"] == "hello"
     assert not [c for c in chromium.complaints() if "favicon" not in c and "403" not in c]
     t.wait_metric(0, "teal_backend_connections", service="web", color="green")
+    ws = t.wait_log("http.request", path="/ws")
+    lines = t.log_lines("http.request")
+    assert {line["protocol"] for line in lines} == {"HTTP/2" if secure else "HTTP/1.1"} and ws["status"] == 101
+    if secure:
+        assert len({line["client"] for line in lines}) == 1
 
 
 @pytest.mark.nosan
-def test_chromium_moves_with_a_flip_and_misses_nothing(stage, chromium):
+@pytest.mark.parametrize("secure", [False, True])
+def test_chromium_moves_with_a_flip_and_misses_nothing(stage, chromium, secure):
     """A page that asks all the time, over the connections that it keeps."""
-    t = stage("node/socket_io_server.js")
+    t = stage("node/socket_io_server.js", secure=secure)
     chromium.driver.get(t.url())
     chromium.run("""
         const seen = window.seen = { names: [[]], failed: 0, over: false, left: 4 };

@@ -31,11 +31,12 @@ return found;
 
 
 class Browser:
-    def __init__(self):
+    def __init__(self, *arguments):
         options = Options()
         options.binary_location = "/usr/bin/chromium"
         for a in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update", "--disable-extensions"):
+                  "--disable-background-networking", "--disable-component-update", "--disable-extensions",
+                  *arguments):
             options.add_argument(a)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
