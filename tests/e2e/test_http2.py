@@ -5,10 +5,11 @@ import threading
 
 import pytest
 
-from helpers import http2, scale
+from helpers import http2, scale, tealbench
 from helpers.certificates import Authority, trusting
 from helpers.http1 import Http, Reader, requests_of
 from helpers.http2 import Http2, frame
+from helpers.http2_raw import number
 from helpers.reload import change
 from helpers.scale import patience, scaled, until
 from helpers.upgrade import gone, upgrade
@@ -347,6 +348,57 @@ def test_attacks_are_told_to_calm_down_and_the_others_notice_nothing(stage, ask)
     assert c.answer(slow[-1]).reset == http2.REFUSED_STREAM and refused(teal, "streams_many") == 1
     teal.green.go.set()
     assert all(c.answer(n).body == b"green" for n in slow[:-1])
+
+
+def bomb(c):
+    """A field of 4000 bytes that is named again and again by one byte; its windows stay shut, so that answers pile up."""
+    c.send(frame(http2.SETTINGS, payload=struct.pack(">HI", http2.INITIAL_WINDOW, 0)))
+    for n in range(20):
+        block = (b"\x40\1a" + number(4000, 7) + 4000 * b"b" if n == 0 else b"") + 10000 * b"\xbe"
+        c.send(frame(http2.HEADERS, 2 * n + 1, block, http2.END_HEADERS | http2.END_STREAM))
+
+
+@pytest.mark.nosan
+@pytest.mark.scales
+@pytest.mark.parametrize("reason", [*ATTACKS, "fields_large"])
+def test_many_attackers_at_once_cost_the_others_nothing(web, ask, closing, reason):
+    """They come again as soon as they are told to leave. Meanwhile a client on a connection of its own gets each answer, and
+    what the attackers hold is what connections may have."""
+    attackers, rounds, bound = scaled(100, 4), scaled(20, 2), 256 << 10
+    attack = ATTACKS.get(reason, bomb)
+    side = closing.add(tealbench.Serve("--name=green"))
+    teal = web(green=[side], blue=[side], mode="http", h2c=True, idle_timeout=0, connect_timeout=patience(), health={"type": "none"})
+    good = ask(teal)
+    assert good.get().status == 200
+    before, enough, said = teal.rss(), threading.Event(), []
+
+    def one():
+        """Until all have had enough rounds; each ends by what it is told, or by a reset."""
+        while not enough.is_set():
+            try:
+                with Http2(teal.address()) as c:
+                    attack(c)
+                    c.rest_of() if attack is not bomb else c.until(lambda: sum(x.heads != [] for x in c.streams.values()) == 20)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            except Exception as e:
+                said.append(e)
+                return
+    threads = [threading.Thread(target=one) for _ in range(attackers)]
+    for t in threads:
+        t.start()
+    most, answers = before, 0
+    try:
+        while refused(teal, reason) < attackers * rounds or answers < scaled(2000, 8):
+            assert good.get().status == 200 and not said
+            most, answers = max(most, teal.rss()), answers + 1
+    finally:
+        enough.set()
+        for t in threads:
+            t.join()
+    assert not good.goaways and not said
+    assert most - before < attackers * bound + (16 << 20), (before, most)
+    until(lambda: teal.metrics().get("teal_http_connections", protocol="HTTP/2") == 1, "only the good one is left")
 
 
 def test_a_window_that_stays_shut_ends_its_stream(stage, ask):
