@@ -164,7 +164,7 @@ UNTHREADED := acceptor access addr admin_token admit backend_account backend_ind
 	drill_verdict endpoint engine engine_check engines err fds fleet flip flip_apply flip_checks flip_reply \
 	flows_fact flows_table gate gate_check hash health histogram json judge judge_bakes judged kube_health kube_node line list listening \
 	load_thread node_text notify_message observe_access observe_page path_is_roots peer probe_answer probe_grpc probe_steps \
-	quality redis_record relay rights route route_path ruleset service sock state_claims state_file status_set \
+	quality redis_record redis_script relay rights route route_path ruleset service sock state_claims state_file status_set \
 	str syslog_line tls tls_certificate tls_site tlv turn watched
 ifeq ($(VARIANT),tsan)
 TEST_BINS := $(foreach t,$(TESTS:tests/unit/test_%.c=%),$(if $(filter proto,$(call room_of,$(t)))$(filter $(t),$(UNTHREADED)),,$(OUT)/unit/test_$(t)))
