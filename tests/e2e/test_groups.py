@@ -11,6 +11,7 @@ from helpers.people import Person, needs_root
 from helpers.reload import reload, rewrite
 from helpers.scale import dice, scaled, until
 from helpers.teald import service
+from helpers.upgrade import upgrade, upgraded
 
 NAMES = ("web", "api", "worker")
 
@@ -18,14 +19,16 @@ NAMES = ("web", "api", "worker")
 @pytest.fixture
 def shop(teal, backend, ports):
     """shop(**settings): web, api and worker with backends of their own, and the group shop of the first two."""
-    def make(names=NAMES, **settings):
+    def make(supervised=False, **settings):
         services, farms = [], {}
-        for name in names:
+        for name in NAMES:
             farms[name] = {color: backend(color) for color in ("green", "blue")}
             services.append(service(name, listen=f"127.0.0.1:{ports.hold()}", green=[farms[name]["green"]],
                                     blue=[farms[name]["blue"]], drain={"timeout": 30.0}))
-        t = teal(services=services, **({"groups": {"shop": ["web", "api"]}} | settings))
+        t = teal(services=services, start=not supervised, **({"groups": {"shop": ["web", "api"]}} | settings))
         t.farms = farms
+        if supervised:
+            t.start(supervised=True)
         return t
     return make
 
@@ -167,6 +170,27 @@ def test_a_group_is_a_name_for_its_services(shop):
     out = t.tealctl("flip", "all", "blue").stdout.splitlines()
     assert [l for l in out if l.startswith("flipped")] == [f"flipped\t{n}\tblue\t{e}" for n, e in epochs(t).items()]
     assert t.tealctl("flip", "web=green", "nope=green").returncode == 2
+
+
+def test_it_outlives_the_process(shop):
+    """Another process rolls back what one has flipped; and one that waits for the drain of all is answered."""
+    t = shop(supervised=True)
+    healthy(t)
+    r = t.ok("flip", "web=blue", "api=blue", "worker=blue")
+    upgraded(t)
+    assert t.status("api")["revision"] == r["revision"]
+    healthy(t, "green")
+    held = t.connect("api")
+    assert held.echo().peer == "blue"
+    with t.admin() as a:
+        a.send("rollback", *NAMES, "--wait=drained", "--drain=3600", "--timeout=3600")
+        t.wait_log("flip.draining", service="api", color="blue")
+        upgrade(t)
+        assert held.echo().peer == "blue" and set(colors(t).values()) == {"green"}
+        held.close()
+        r = a.reply()
+    assert r["ok"] and r["changed"] is True and r["cut"] == 0, r
+    assert [e["event"] for e in r.events if e["event"] != "draining"][-3:] == ["committed", "applied", "drained"]
 
 
 @needs_root
