@@ -40,6 +40,8 @@ struct dial_ops {
 	struct backend *(*first)(struct dial *d);
 	/* Gets a connection to b.  NULL with errno. */
 	struct io *(*open)(struct dial *d, struct backend *b, enum dial_how *how);
+	/* By ALPN two protocols are offered to b: h2, and HTTP/1.1.  May be NULL: false. */
+	bool (*offers_both)(const struct dial *d);
 	/* That one, while it is open; or NULL. */
 	struct io *(*io)(struct dial *d);
 	/* Closes it, if it is open. */

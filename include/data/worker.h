@@ -94,6 +94,7 @@ struct worker {
 	struct http2_buffers *http2;	/* likewise */
 	/* Of clients of HTTP, those of them that speak HTTP/2, and what these have under way; read by main. */
 	_Atomic uint64_t http_connections, http2_connections, http2_streams;
+	_Atomic uint64_t http2_upstreams;	/* connections to backends that speak HTTP/2; likewise */
 	struct udp_worker *udp;	/* NULL: none is of UDP */
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended[WAITER_KINDS];	/* sessions, exchanges, flows, clients to be freed when this turn is over */

@@ -186,6 +186,10 @@ struct limits_config {
  * now?  POOL_SAFE: one that has rested, or a new one, unless many are needed. */
 enum pool_reuse { POOL_SAFE, POOL_ALWAYS };
 
+/* What backends are spoken to: HTTP/2 by prior knowledge, or where there is TLS by ALPN; AUTO: what ALPN agrees on, and
+ * HTTP/1.1 without TLS. */
+enum backend_protocol { BACKEND_HTTP1, BACKEND_HTTP2, BACKEND_AUTO };
+
 /* What of a backend's answer that is odd but has one meaning (http1_odd) is taken:
  * all of it, or nothing. */
 enum http_answers { ANSWERS_LENIENT, ANSWERS_STRICT };
@@ -240,6 +244,7 @@ struct http_config {
 	unsigned pool_size;	/* idle connections kept to a backend by a worker; 1024, 0: none */
 	double pool_idle;	/* seconds they are kept; 4.0, 0: until the backend closes */
 	enum pool_reuse pool_reuse;	/* safe */
+	enum backend_protocol backend_protocol;	/* http/1.1 */
 	enum http_answers answers;	/* lenient */
 	unsigned retry_after;	/* seconds in Retry-After of our own answers; 1, 0: not said */
 	enum sse_unavailable sse_unavailable;	/* close */

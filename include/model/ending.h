@@ -37,6 +37,7 @@
 	X(END_TLS_HANDSHAKE, "tls_handshake",   1, "the client and we could not agree on TLS") \
 	X(END_TLS_TIMEOUT,   "tls_timeout",     1, "no whole TLS handshake within handshake_timeout") \
 	X(END_BACKEND_TLS,   "backend_tls",     1, "no backend could be reached by TLS") \
+	X(END_BACKEND_HTTP2, "backend_http2",   1, "no backend could be reached by HTTP/2") \
 	X(END_BACKEND_LIMIT, "backend_limit",   1, "refused: every usable backend is at backend_max_connections") \
 	X(END_NO_BACKEND,    "no_backend",      1, "refused: no usable backend") \
 	X(END_BAD_REQUEST,   "bad_request",     1, "refused: the request is malformed, ambiguous or not supported") \

@@ -27,6 +27,9 @@ struct io_channel_ops {
 	ssize_t (*read)(struct io_channel *ch, void *p, size_t n);
 	ssize_t (*write)(struct io_channel *ch, const void *p, size_t n);
 	void (*want)(struct io_channel *ch, int events);
+	bool (*pending)(const struct io_channel *ch);	/* NULL: never */
+	/* Whether the connection is there: 1; 0: not yet; -1 with errno: it failed.  NULL: always. */
+	int (*connected)(const struct io_channel *ch);
 	void (*shutdown)(struct io_channel *ch);
 	void (*reset_on_close)(struct io_channel *ch);
 	void (*close)(struct io_channel *ch);
@@ -80,6 +83,13 @@ static inline bool
 io_is_tls(const struct io *io)
 {
 	return __builtin_expect(io->tls != NULL, 0);
+}
+
+/* What travels is in the kernel's hands alone. */
+static inline bool
+io_is_plain(const struct io *io)
+{
+	return io->tls == NULL && io->channel == NULL;
 }
 
 /* The connection goes to another owner: *from is closed on return; no watcher runs
@@ -223,6 +233,8 @@ io_write(struct io *io, const void *p, size_t n, bool more)
 static inline bool
 io_pending(const struct io *io)
 {
+	if (io_is_channel(io))
+		return io->channel->ops->pending != NULL && io->channel->ops->pending(io->channel);
 	return io_is_tls(io) && tls_pending(io->tls);
 }
 

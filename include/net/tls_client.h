@@ -33,8 +33,8 @@ void tls_memory_forget(struct tls_memory *m);
  * outlive the connection, or NULL.  NULL when memory is out. */
 struct tls *tls_connect(struct ssl_ctx_st *context, int fd, const char *host, struct tls_memory *memory);
 
-/* Before its handshake: `protocol`, at most 255 bytes, is the one that it names, whatever the context says.  False:
+/* Before its handshake: `protocols`, with commas between them and at most 255 bytes, are those that it names, whatever the context says.  False:
  * memory is out. */
-bool tls_offer(struct tls *t, const char *protocol);
+bool tls_offer(struct tls *t, const char *protocols);
 
 #endif

@@ -135,6 +135,8 @@ greet(struct dial *d, enum ending *otherwise)
 		return TRIED_WELL;
 	}
 	t = tls_connect(l->backend_tls, io_fd(io), b->server_name, &b->memories[l->worker->index]);
+	if (t != NULL && dial_ops(d)->offers_both != NULL && dial_ops(d)->offers_both(d) && !tls_offer(t, "h2,http/1.1"))
+		tls_free(&t);
 	if (t == NULL)
 		return out_of_memory(d);
 	io_start_tls(io, &t);
@@ -344,6 +346,23 @@ connect_failed(struct dial *d, enum ending ending)
 	dial_backend(d, ending);
 }
 
+/* Of a call on a shared connection, whose own words are said already. */
+static enum tried_how
+look_below(struct dial *d, enum ending *otherwise)
+{
+	struct io *io = dial_ops(d)->io(d);
+	int there = io->channel->ops->connected(io->channel);
+
+	if (there > 0)
+		reached(d, false);
+	if (there >= 0)
+		return TRIED_WELL;
+	if (is_our_memory(errno))
+		return out_of_memory(d);
+	*otherwise = errno == EPROTO ? END_BACKEND_HTTP2 : errno == ECONNABORTED ? END_BACKEND_TLS : END_CONNECT;
+	return TRIED_FAILED;
+}
+
 void
 dial_on_event(struct dial *d)
 {
@@ -354,6 +373,8 @@ dial_on_event(struct dial *d)
 	CHECK(d->state == DIAL_DIALING);
 	if (io_is_tls(io))
 		how = shake_hands(d, &otherwise);
+	else if (io_is_channel(io))
+		how = look_below(d, &otherwise);
 	else if (sock_error(io_fd(io)) == 0)
 		how = greet(d, &otherwise);
 	if (how == TRIED_FAILED)

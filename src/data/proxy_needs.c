@@ -76,6 +76,13 @@ read_http2_streams(const struct engine *e, uint64_t *value)
 }
 
 static bool
+read_http2_upstreams(const struct engine *e, uint64_t *value)
+{
+	*value = sum_of_workers(e, offsetof(struct worker, http2_upstreams));
+	return true;
+}
+
+static bool
 read_flows_max(const struct engine *e, uint64_t *value)
 {
 	*value = atomic_load_explicit(&container_of(e, const struct proxy, engine)->flows.limit, memory_order_relaxed);
@@ -143,6 +150,7 @@ static const struct engine_gauge gauges[] = {
 	{ "teal_http_connections", PROM_GAUGE, HTTP_CONNECTIONS, read_http2_connections, "protocol", "HTTP/2" },
 	{ "teal_http2_streams", PROM_GAUGE, "Streams of clients of HTTP/2 under way: requests, and answers that wait for their windows.",
 	  read_http2_streams, NULL, NULL },
+	{ "teal_http2_backend_connections", PROM_GAUGE, "Connections to backends that speak HTTP/2.", read_http2_upstreams, NULL, NULL },
 	{ "teal_accept_pauses_total", PROM_COUNTER,
 	  "Times that a worker paused accepting, for a tenth of a second or until something came free: at the max_connections "
 	  "of the process, or out of descriptors.", read_pauses, NULL, NULL },

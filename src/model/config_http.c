@@ -256,6 +256,12 @@ draft_check_http(const struct cursor *c, const struct service_draft *s)
 		cursor_warn(
 			c, at,
 			"pool_size changes nothing with proxy_protocol.send: a connection speaks for one client");
+	if (h->backend_protocol != BACKEND_HTTP1 && s->s.proxy_protocol.send != SEND_NONE)
+		cursor_error(c, draft_at(s, "backend_protocol"),
+			     "backend_protocol: connections of HTTP/2 are shared, and proxy_protocol.send tells of one client; "
+			     "remove one of them (X-Forwarded-For has the client's address)");
+	if ((at = written(s, "backend_protocol")) != NULL && h->backend_protocol == BACKEND_AUTO && !s->s.backend_tls.on)
+		cursor_warn(c, at, "backend_protocol: \"auto\" is HTTP/1.1 without backend_tls; \"h2\" is HTTP/2");
 	if ((at = written(s, "pool_idle")) != NULL && h->pool_size == 0)
 		cursor_warn(c, at, "pool_idle changes nothing while pool_size is 0: no connection is kept");
 }

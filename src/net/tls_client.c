@@ -75,14 +75,20 @@ load_ca(SSL_CTX *context, const char *ca, struct why *why)
 	return why_set(why, E_USAGE, "cannot read certificates from %.256s: %s", ca, tls_first_error());
 }
 
+/* Each name behind its length, which takes the place of the comma before it. */
 static unsigned
 alpn_in_wire_form(const char *alpn, unsigned char wire[256])
 {
-	size_t n = strlen(alpn);
+	size_t n = strlen(alpn), from = 0;
 
 	CHECK(n > 0 && n < 256);
-	wire[0] = (unsigned char)n;
-	memcpy(wire + 1, alpn, n);
+	for (size_t i = 0; i <= n; i++)
+		if (alpn[i] == ',' || alpn[i] == '\0') {
+			wire[from] = (unsigned char)(i - from);
+			from = i + 1;
+		} else {
+			wire[i + 1] = (unsigned char)alpn[i];
+		}
 	return (unsigned)n + 1;
 }
 
@@ -167,10 +173,10 @@ tls_connect(struct ssl_ctx_st *context, int fd, const char *host, struct tls_mem
 }
 
 bool
-tls_offer(struct tls *t, const char *protocol)
+tls_offer(struct tls *t, const char *protocols)
 {
 	unsigned char wire[256];
-	unsigned n = alpn_in_wire_form(protocol, wire);
+	unsigned n = alpn_in_wire_form(protocols, wire);
 
 	return SSL_set_alpn_protos(t->ssl, wire, n) == 0;
 }

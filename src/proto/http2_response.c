@@ -3,51 +3,16 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "proto/http1_lines.h"
 #include "proto/http1_name.h"
 #include "proto/http2_response.h"
 
-struct line {
-	struct str name, value;
-};
-
-/* The line at text[*at..), which it goes past; false: there is none, or it is no field. */
 static bool
-next_line(struct str text, size_t *at, struct line *line)
+is_of_http2(const struct http1_field_line *line, bool switched)
 {
-	const char *p = text.p + *at, *end, *colon;
-	size_t n;
-
-	end = memchr(p, '\n', text.n - *at);
-	if (end == NULL || end - p < 3 || end[-1] != '\r')
+	if (http1_line_is_of_connection(line) || (line->bit & HTTP1_BIT(HTTP1_TE)))
 		return false;
-	colon = memchr(p, ':', (size_t)(end - p));
-	if (colon == NULL || colon == p)
-		return false;
-	*at += (size_t)(end - p) + 1;
-	line->name = (struct str){ p, (size_t)(colon - p) };
-	p = colon + 1;
-	end--;
-	while (p < end && (*p == ' ' || *p == '\t'))
-		p++;
-	for (n = (size_t)(end - p); n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t'); n--)
-		continue;
-	line->value = (struct str){ p, n };
-	return true;
-}
-
-#define OF_CONNECTION \
-	(HTTP1_BIT(HTTP1_CONNECTION) | HTTP1_BIT(HTTP1_KEEP_ALIVE) | HTTP1_BIT(HTTP1_PROXY_CONNECTION) | \
-	 HTTP1_BIT(HTTP1_TRANSFER_ENCODING) | HTTP1_BIT(HTTP1_UPGRADE) | HTTP1_BIT(HTTP1_TE) | \
-	 HTTP1_BIT(HTTP1_HTTP2_SETTINGS))
-
-static bool
-is_of_http2(struct str name, bool switched)
-{
-	enum http1_name alias;
-
-	if (HTTP1_BIT(http1_name_of(name.p, name.n, &alias)) & OF_CONNECTION)
-		return false;
-	return !switched || !str_case_eq(name, "sec-websocket-accept");
+	return !switched || !str_case_eq(line->name, "sec-websocket-accept");
 }
 
 /* "HTTP/1.1 200 …\r\n": the status, and where the first field begins; 0: something else. */
@@ -71,7 +36,7 @@ read_status_line(struct str head, size_t *at)
 size_t
 http2_response_write(struct str head, struct hpack_encoder *encoder, char *out)
 {
-	struct line line;
+	struct http1_field_line line;
 	size_t at = 0;
 	unsigned status = read_status_line(head, &at);
 	char *p;
@@ -79,8 +44,8 @@ http2_response_write(struct str head, struct hpack_encoder *encoder, char *out)
 	if (status == 0)
 		return 0;
 	p = hpack_encode_status(encoder, hpack_encode_begin(encoder, out), status == 101 ? 200 : status);
-	while (next_line(head, &at, &line))
-		if (is_of_http2(line.name, status == 101))
+	while (http1_next_line(head, &at, &line))
+		if (is_of_http2(&line, status == 101))
 			p = hpack_encode(encoder, p, line.name, line.value, HPACK_USUAL);
 	return (size_t)(p - out);
 }
@@ -88,12 +53,12 @@ http2_response_write(struct str head, struct hpack_encoder *encoder, char *out)
 size_t
 http2_trailers_encode(struct str lines, struct hpack_encoder *encoder, char *out)
 {
-	struct line line;
+	struct http1_field_line line;
 	char *p;
 
 	p = hpack_encode_begin(encoder, out);
-	for (size_t at = 0; next_line(lines, &at, &line);)
-		if (is_of_http2(line.name, false))
+	for (size_t at = 0; http1_next_line(lines, &at, &line);)
+		if (is_of_http2(&line, false))
 			p = hpack_encode(encoder, p, line.name, line.value, HPACK_USUAL);
 	return (size_t)(p - out);
 }

@@ -37,6 +37,7 @@ test_defaults(void **state)
 	assert_true(h->pool_idle == 4);
 	assert_int_equal(h->pool_reuse, POOL_SAFE);
 	assert_int_equal(h->answers, ANSWERS_LENIENT);
+	assert_int_equal(h->backend_protocol, BACKEND_HTTP1);
 	assert_int_equal(t.warnings.n, 0);
 }
 
@@ -51,6 +52,7 @@ test_keys_are_read(void **state)
 			   "default_host = \"[::1]:81\"; target_utf8 = \"pass\";"
 			   "max_headers = 256; max_body = \"5GiB\"; max_requests = 1000; body_min_rate = 0;\n"
 			   "pool_size = 1; pool_idle = 0.5; pool_reuse = \"always\"; answers = \"strict\";\n"
+			   "backend_protocol = \"h2\";\n"
 			   "passive: { answers = 7; }; hosts = [\"Shop.example.\", \"*.shop.example\", \"[0::1]\"];"))
 			 ->services[0];
 	const struct http_config *h = &s->http;
@@ -74,6 +76,7 @@ test_keys_are_read(void **state)
 	assert_true(h->pool_idle == 0.5);
 	assert_int_equal(h->pool_reuse, POOL_ALWAYS);
 	assert_int_equal(h->answers, ANSWERS_STRICT);
+	assert_int_equal(h->backend_protocol, BACKEND_HTTP2);
 	assert_int_equal(s->passive.answers, 7);
 	assert_int_equal(s->n_names, 3);
 	assert_string_equal(s->names[0], "shop.example");

@@ -202,6 +202,7 @@ static const struct sample service_samples[] = {
 	{ "pool_size", "pool_size = 7;", NULL },
 	{ "pool_idle", "pool_idle = 7;", NULL },
 	{ "pool_reuse", "pool_reuse = \"always\";", NULL },
+	{ "backend_protocol", "backend_protocol = \"h2\";", NULL },
 	{ "answers", "answers = \"strict\";", NULL },
 	{ "retry_after", "retry_after = 7;", NULL },
 	{ "sse_unavailable", "sse_unavailable = \"503\";", NULL },

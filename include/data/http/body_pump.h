@@ -22,6 +22,7 @@ struct body_pump {
 	bool apart;	/* with unchunk: trailers stay here, for pump_trailers() */
 	uint64_t passed;	/* bytes that went on, or are held for the destination */
 	struct pump_trailers *trailers;	/* owned; NULL: none so far */
+	struct buf *again;	/* owned: what went on since pump_keep(); NULL: it is not kept */
 	const struct http_own *own;	/* names that no trailer says */
 };
 
@@ -88,7 +89,11 @@ bool pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *so
 MUST_USE enum pump_result pump_move(struct body_pump *f, struct io *source, struct io *destination,
 				    struct relay_buffers *buffers, struct str *surplus);
 
-/* Drops what is held. */
+/* From now on what goes on is kept, to be sent again: so many bytes at most, or nothing.  Without memory nothing is. */
+void pump_keep(struct body_pump *f, size_t most);
+void pump_forget(struct body_pump *f);
+
+/* Drops what is held, and kept. */
 void pump_end(struct body_pump *f, struct relay_buffers *buffers);
 
 #endif

@@ -87,6 +87,8 @@ void exchange_abort(struct exchange *x, enum ending ending);
  * without memory, or room for the head. */
 MUST_USE bool exchange_compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host,
 			       const char *body, size_t n);
+/* What was kept of the body that has passed joins x->text, and is sent again with it.  False without memory. */
+MUST_USE bool exchange_compose_again(struct exchange *x);
 
 /* The connection is there: sends the request. */
 void exchange_ask(struct exchange *x);

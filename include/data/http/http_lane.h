@@ -7,7 +7,7 @@
 #include "data/http/http_own.h"
 #include "data/lane.h"
 
-#define HTTP_CLOCKS 10
+#define HTTP_CLOCKS 11
 /* Buckets of the table of pools. */
 #define HTTP_POOLS 64
 /* In a tick of the worker so many first requests of clients get a connection to a
@@ -30,11 +30,12 @@ struct http_lane {
 			struct deadline_list *request_clock, *keepalive_clock, *linger_clock,
 				*client_queue_clock;
 			struct deadline_list *response_clock, *idle_clock, *pace_clock, *stall_clock,
-				*rest_clock, *pool_clock;
+				*rest_clock, *look_clock, *pool_clock;
 		};
 		struct deadline_list *clocks[HTTP_CLOCKS];	/* all of them */
 	};
 	struct link pools[HTTP_POOLS];	/* data/http/upstream.h */
+	struct link shared[HTTP_POOLS];	/* data/http2/http2_upstream.h */
 	unsigned idle_upstreams;
 	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */

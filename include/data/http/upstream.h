@@ -28,6 +28,8 @@ struct upstream {
 	uint8_t state;	/* enum upstream_state */
 	bool reused;	/* it has served before: the backend may close it any moment */
 	bool bound;	/* a login belongs to it: it is its owner's alone */
+	bool unseen;	/* by HTTP/2, and lost: the backend has not looked at what was asked */
+	const char *fault;	/* by HTTP/2: what was wrong with what the backend said; NULL: nothing */
 	struct io io;
 	struct lane *lane;
 	struct backend *backend;	/* one reference */
@@ -53,6 +55,8 @@ struct upstream *upstream_bound_to(const struct lane *l, const struct http_strea
 void upstream_own(struct upstream *u, struct http_stream *s);
 /* The client ends, and what is bound to it. */
 void upstream_disown(struct http_stream *s);
+/* One without a connection, CONNECTING; NULL without memory. */
+struct upstream *upstream_new(struct lane *l, struct backend *b);
 /* Begins to connect.  NULL with errno when it failed at once; *pending: it is writable
  * when it has.  Its state is CONNECTING until the caller says otherwise. */
 struct upstream *upstream_dial(struct lane *l, struct backend *b, bool *pending);

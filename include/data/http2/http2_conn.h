@@ -92,6 +92,9 @@ struct http2_conn {
 struct http2_buffers {
 	struct link due;	/* http2_conn.due */
 	struct link ended;	/* http2_stream.link */
+	struct link upstreams_due;	/* http2_upstream.due */
+	struct link upstreams_ended;	/* http2_upstream.link */
+	struct link calls_ended;	/* http2_call.link */
 	struct hpack_fields fields;	/* of the block that is being read */
 	uint32_t fields_room;	/* of them */
 	char *text;	/* the head of its request, or trailers */

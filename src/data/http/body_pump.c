@@ -107,6 +107,26 @@ pump_end(struct body_pump *f, struct relay_buffers *buffers)
 {
 	relay_end(&f->relay, buffers);
 	drop_trailers(f);
+	pump_forget(f);
+}
+
+/* -- once more ------------------------------------------------------------------- */
+
+void
+pump_keep(struct body_pump *f, size_t most)
+{
+	if ((f->again = malloc(sizeof(*f->again))) != NULL)
+		buf_init(f->again, most);
+}
+
+void
+pump_forget(struct body_pump *f)
+{
+	if (f->again == NULL)
+		return;
+	buf_free(f->again);
+	free(f->again);
+	f->again = NULL;
 }
 
 /* -- bytes in hand -------------------------------------------------------------- */
@@ -175,6 +195,8 @@ pump_send(struct body_pump *f, const char *p, size_t n, struct io *destination, 
 
 	if (n == 0)
 		return PUMP_OK;
+	if (f->again != NULL && !buf_append(f->again, p, n))
+		pump_forget(f);
 	if (!relay_is_blocked(&f->relay)) {
 		sent = io_write(destination, p, n, more);
 		if (sent < 0 && !io_would_block())
@@ -202,7 +224,7 @@ pump_is_bulk(const struct body_pump *f, size_t in_hand, const struct io *source,
 {
 	uint64_t ahead = http1_body_skippable(&f->body);
 
-	return ahead >= in_hand && ahead - in_hand >= SPLICE_BYTES && !f->unchunk && !io_is_tls(source) &&
+	return ahead >= in_hand && ahead - in_hand >= SPLICE_BYTES && !f->unchunk && io_is_plain(source) &&
 	       splices;
 }
 
@@ -270,7 +292,7 @@ move_by_copy(struct body_pump *f, struct io *from, struct io *to, struct relay_b
 			return result;
 		if (f->body.done || pump_is_blocked(f) || (got < most && !io_pending(from)))
 			return PUMP_OK;
-		if (pump_is_bulk(f, 0, from, !io_is_tls(to))) {
+		if (pump_is_bulk(f, 0, from, io_is_plain(to))) {
 			f->relay.splicing = true;
 			return PUMP_OK;
 		}

@@ -8,6 +8,9 @@
 #include "data/proxy.h"
 #include "proto/http1_error.h"
 
+/* Bytes of a body that passed, which are kept until there is an answer. */
+#define KEPT_MOST (64 * 1024)
+
 static const struct http_config *
 exchange_config_of(const struct exchange *x)
 {
@@ -301,8 +304,12 @@ static bool
 move_up(struct exchange *x)
 {
 	uint64_t before = x->up.relay.bytes;
-	enum pump_result moved = x->stream->ops->read_body(x->stream, &x->up, &x->upstream->io);
+	enum pump_result moved;
 
+	/* A backend of HTTP/2 may say that it has not looked at it. */
+	if (io_is_channel(&x->upstream->io) && !x->streamed && !x->answering && x->up.again == NULL)
+		pump_keep(&x->up, KEPT_MOST);
+	moved = x->stream->ops->read_body(x->stream, &x->up, &x->upstream->io);
 	x->streamed |= x->up.relay.bytes > before;
 	switch (moved) {
 	case PUMP_OK:

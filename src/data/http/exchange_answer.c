@@ -50,6 +50,8 @@ bad(struct exchange *x, const char *why)
 static bool
 upstream_lost(struct exchange *x, ssize_t n)
 {
+	if (n < 0 && errno == EPROTO && x->upstream->fault != NULL)
+		return bad(x, x->upstream->fault);
 	exchange_lost(x, n < 0 && errno == ENOMEM ? END_MEMORY : END_BACKEND_RESET, NULL);
 	return false;
 }
@@ -67,6 +69,11 @@ move_down(struct exchange *x)
 			x->kept = false;
 		return true;
 	case PUMP_SOURCE_FAILED:
+		if (errno == EPROTO && x->upstream->fault != NULL) {
+			exchange_cut(x, END_BAD_RESPONSE, x->upstream->fault);
+			return false;
+		}
+		/* fall through */
 	case PUMP_SOURCE_ENDED:
 		exchange_cut(x, x->fin_forwarded ? END_CLIENT_GONE : END_BACKEND_RESET,
 			     "the backend closed in the middle of its answer");
@@ -295,6 +302,7 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 	    exchange_client_is_done(x) || http_stream_must_leave(s, x->dial.lane->worker))
 		s->keep = false;
 	x->upstream->bound |= http1_head_binds(h);
+	pump_forget(&x->up);
 	x->status = h->status;
 	note_first_byte(x);
 	judge_answer(x);

@@ -132,3 +132,31 @@ exchange_compose(struct exchange *x, const struct http1_head *h, const struct ht
 					(uint32_t)(space - x->text) - (uint32_t)h->method.n - 1 };
 	return true;
 }
+
+bool
+exchange_compose_again(struct exchange *x)
+{
+	struct http1_slice *behind[] = { &x->agent, &x->id, &x->host, &x->trace, &x->protocols };
+	struct str kept = buf_str(x->up.again);
+	size_t end = x->n_text;
+	char *text;
+
+	for (unsigned i = 0; i < ARRAY_LEN(behind); i++)
+		if (behind[i]->at + behind[i]->n > end)
+			end = behind[i]->at + behind[i]->n;
+	text = malloc(end + kept.n);
+	if (text == NULL)
+		return false;
+	memcpy(text, x->text, x->n_text);
+	memcpy(text + x->n_text, kept.p, kept.n);
+	memcpy(text + x->n_text + kept.n, x->text + x->n_text, end - x->n_text);
+	free(x->text);
+	x->text = text;
+	for (unsigned i = 0; i < ARRAY_LEN(behind); i++)
+		behind[i]->at += (uint32_t)kept.n;
+	x->n_text += kept.n;
+	relay_end(&x->up.relay, &x->dial.lane->worker->buffers);
+	pump_forget(&x->up);
+	x->streamed = false;
+	return true;
+}

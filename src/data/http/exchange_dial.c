@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "data/http/exchange.h"
+#include "data/http2/http2_upstream.h"
 
 /* What changes something must not be sent into a connection that the backend
  * may be closing: it would be unknown whether it was executed.  Servers close
@@ -47,14 +48,52 @@ first_choice(struct dial *d)
 		       NULL;
 }
 
+/* Is b spoken to by a shared connection? */
+static bool
+shares_connection(const struct lane *l, const struct backend *b)
+{
+	switch (l->config->http.backend_protocol) {
+	case BACKEND_HTTP1:
+		break;
+	case BACKEND_HTTP2:
+		return true;
+	case BACKEND_AUTO:
+		return http2_upstream_has(l, b);
+	}
+	return false;
+}
+
+static struct io *
+open_call(struct exchange *x, struct backend *b, enum dial_how *how)
+{
+	bool pending;
+	struct upstream *u = http2_upstream_call(x->dial.lane, b, &pending);
+
+	if (u == NULL)
+		return NULL;
+	*how = pending ? DIAL_PENDING : DIAL_REUSED;
+	x->upstream = u;
+	u->exchange = x;
+	return &u->io;
+}
+
+static bool
+may_be_http2(const struct dial *d)
+{
+	return d->lane->config->http.backend_protocol == BACKEND_AUTO;
+}
+
 static struct io *
 open_upstream(struct dial *d, struct backend *b, enum dial_how *how)
 {
 	struct exchange *x = exchange_of(d);
 	double age = x->idempotent && pump_has_all(&x->up) ? HUGE_VAL : CHANGE_AGE;
-	struct upstream *u = x->fresh ? NULL : upstream_take(d->lane, b, x->stream, age);
+	struct upstream *u;
 	bool pending;
 
+	if (shares_connection(d->lane, b))
+		return open_call(x, b, how);
+	u = x->fresh ? NULL : upstream_take(d->lane, b, x->stream, age);
 	*how = DIAL_REUSED;
 	if (u == NULL) {
 		u = upstream_dial(d->lane, b, &pending);
@@ -107,6 +146,11 @@ ask_upstream(struct dial *d, bool reused)
 
 	if (!reused)
 		x->upstream->state = UPSTREAM_BUSY;
+	if (!reused && may_be_http2(d) && io_is_tls(&x->upstream->io) && tls_speaks(x->upstream->io.tls, "h2") &&
+	    !http2_upstream_adopt(x->upstream)) {
+		exchange_fail(x, END_MEMORY, NULL);
+		return;
+	}
 	exchange_ask(x);
 }
 
@@ -137,6 +181,7 @@ const struct dial_ops exchange_dial_ops = {
 	.gone = exchange_client_is_gone,
 	.first = first_choice,
 	.open = open_upstream,
+	.offers_both = may_be_http2,
 	.io = upstream_of,
 	.close = close_upstream,
 	.hold = hold_client,
@@ -161,7 +206,7 @@ void
 exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 {
 	bool stale = x->upstream != NULL && x->upstream->reused && ending == END_BACKEND_RESET;
-	bool harmless = !x->streamed && (x->sent == 0 || x->idempotent);
+	bool harmless = (!x->streamed || x->up.again != NULL) && (x->sent == 0 || x->idempotent || (x->upstream != NULL && x->upstream->unseen));
 
 	/* It took the client's end for that of its wish to know. */
 	if (ending == END_BACKEND_RESET && x->fin_forwarded) {
@@ -170,6 +215,10 @@ exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 	}
 	if ((ending != END_BACKEND_RESET && ending != END_BACKEND_DOWN) || x->informational_sent || !harmless) {
 		exchange_fail(x, ending, reason);
+		return;
+	}
+	if (x->streamed && !exchange_compose_again(x)) {
+		exchange_fail(x, END_MEMORY, NULL);
 		return;
 	}
 	/* A kept connection that was closed meanwhile says nothing about its

@@ -25,6 +25,7 @@ static const struct {
 	[END_BACKEND_TLS] = { 502, "no backend could be reached by TLS", false },
 	[END_CONNECT_TIMEOUT] = { 504, "no backend could be reached within connect_timeout", false },
 	[END_BACKEND_RESET] = { 502, "the backend closed the connection without an answer", false },
+	[END_BACKEND_HTTP2] = { 502, "no backend could be reached by HTTP/2", false },
 	[END_BAD_RESPONSE] = { 502, "the backend's answer is malformed or ambiguous", false },
 	[END_RESPONSE_TIMEOUT] = { 504, "the backend gave no answer within response_timeout", false },
 	[END_IDLE] = { 504, "nothing moved for idle_timeout", false },

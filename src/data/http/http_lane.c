@@ -8,6 +8,7 @@
 #include "data/http/http_conn.h"
 #include "data/http/http_lane.h"
 #include "data/http/upstream.h"
+#include "data/http2/http2_upstream.h"
 #include "data/proxy.h"
 #include "data/tcp/tcp_lane.h"
 
@@ -36,6 +37,7 @@ set_http_terms(struct lane *l)
 	worker_set_clock(w, &hl->pace_clock, pace, exchange_pace_expired);
 	worker_set_clock(w, &hl->stall_clock, h->http2.stall_timeout / 4, w->proxy->version->stalled);
 	worker_set_clock(w, &hl->rest_clock, HTTP_LINGER, w->proxy->version->rest_expired);
+	worker_set_clock(w, &hl->look_clock, HTTP2_UPSTREAM_LOOK, http2_upstream_look);
 	worker_set_clock(w, &hl->pool_clock, h->pool_idle, upstream_expired);
 }
 
@@ -52,15 +54,45 @@ http_lane_init(struct lane *l)
 	hl->fresh_left = HTTP_FRESH;
 	for (int e = 0; e < ENTRANCES; e++)
 		list_init(&hl->clients[e]);
-	for (int i = 0; i < HTTP_POOLS; i++)
+	for (int i = 0; i < HTTP_POOLS; i++) {
 		list_init(&hl->pools[i]);
+		list_init(&hl->shared[i]);
+	}
+}
+
+/* Kept connections, and those that calls share: these close when they have none. */
+static void
+drop_all_upstreams(struct lane *l)
+{
+	upstream_drop_all(l);
+	http2_upstream_leave_all(l);
+}
+
+static void
+drop_upstreams_of_color(struct lane *l, enum color color)
+{
+	upstream_drop_color(l, color);
+	http2_upstream_leave_color(l, color);
+}
+
+static void
+drop_unused_upstreams(struct lane *l)
+{
+	upstream_drop_unused(l);
+	http2_upstream_leave_unused(l);
+}
+
+static bool
+drop_one_upstream(struct lane *l)
+{
+	return upstream_drop_one(l) || http2_upstream_drop_one(l);
 }
 
 /* Connections that are kept were made by other terms, or would be kept by them. */
 static bool
 pools_differ(const struct service_config *a, const struct service_config *b)
 {
-	return a->http.pool_idle != b->http.pool_idle || a->http.pool_size > b->http.pool_size ||
+	return a->http.backend_protocol != b->http.backend_protocol || a->http.pool_idle != b->http.pool_idle || a->http.pool_size > b->http.pool_size ||
 	       a->proxy_protocol.send != b->proxy_protocol.send ||
 	       a->source_address.len != b->source_address.len ||
 	       memcmp(&a->source_address.u, &b->source_address.u, a->source_address.len) != 0;
@@ -77,13 +109,16 @@ http_lane_obey(struct lane *l, const struct service_config *old, bool changed)
 		return;
 	set_http_terms(l);
 	if (pools_differ(old, l->config))
-		upstream_drop_all(l);
+		drop_all_upstreams(l);
 }
 
 static bool
 http_lane_is_empty(struct lane *l)
 {
-	upstream_drop_all(l);
+	drop_all_upstreams(l);
+	for (int i = 0; i < HTTP_POOLS; i++)
+		if (!list_empty(&l->http->shared[i]))
+			return false;
 	return list_empty(&l->http->clients[ENTRANCE_MAIN]) &&
 	       list_empty(&l->http->clients[ENTRANCE_PREVIEW]) && l->http->idle_upstreams == 0;
 }
@@ -103,6 +138,7 @@ http_lane_end(struct lane *l)
 {
 	l->stopping = true;
 	end_clients(l, END_STOP);
+	http2_upstream_leave_all(l);
 	upstream_pools_free(l);
 }
 
@@ -165,10 +201,10 @@ http_lane_take_snapshot(struct lane *l, bool flipped)
 {
 	tcp_lane_take_snapshot(l, flipped);
 	if (flipped) {
-		upstream_drop_color(l, color_other(l->snapshot->active));
+		drop_upstreams_of_color(l, color_other(l->snapshot->active));
 		end_previews(l);
 	}
-	upstream_drop_unused(l);
+	drop_unused_upstreams(l);
 }
 
 /* One that may have many requests under way is told when it has none, or as late as there is time for what it has:
@@ -247,8 +283,10 @@ reap_http(struct worker *w)
 		x->magic = 0;
 		free(x);
 	}
-	if (w->http2 != NULL)
+	if (w->http2 != NULL) {
 		v->reap(w);
+		http2_upstream_reap(w);
+	}
 	LIST_EACH(it, &w->ended_upstreams) {
 		struct upstream *u = list_entry(it, struct upstream, link);
 
@@ -276,9 +314,9 @@ const struct mode http_mode = {
 	.obey = http_lane_obey,
 	.take_snapshot = http_lane_take_snapshot,
 	.drain_step = http_lane_drain_step,
-	.drop_color = upstream_drop_color,
-	.drop_one = upstream_drop_one,
-	.drop_all = upstream_drop_all,
+	.drop_color = drop_upstreams_of_color,
+	.drop_one = drop_one_upstream,
+	.drop_all = drop_all_upstreams,
 	.tick = http_lane_tick,
 	.is_empty = http_lane_is_empty,
 	.end = http_lane_end,

@@ -172,8 +172,8 @@ upstream_on_event(struct ev_loop *loop, ev_io *w, int revents)
 	}
 }
 
-static struct upstream *
-new_upstream(struct lane *l, struct backend *b)
+struct upstream *
+upstream_new(struct lane *l, struct backend *b)
 {
 	struct upstream *u = calloc(1, sizeof(*u));
 
@@ -194,7 +194,7 @@ new_upstream(struct lane *l, struct backend *b)
 struct upstream *
 upstream_dial(struct lane *l, struct backend *b, bool *pending)
 {
-	struct upstream *u = new_upstream(l, b);
+	struct upstream *u = upstream_new(l, b);
 	int fd = u != NULL ? lane_connect(l, b, pending) : -1;
 
 	if (fd < 0) {
@@ -345,6 +345,11 @@ upstream_give(struct upstream *u)
 	struct pool *p;
 
 	CHECK(u->magic == UPSTREAM_MAGIC && u->state == UPSTREAM_BUSY);
+	/* A call of a shared connection, which stays. */
+	if (io_is_channel(&u->io)) {
+		upstream_close(u);
+		return;
+	}
 	u->exchange = NULL;
 	u->since = l->worker->now;
 	p = io_pending(&u->io) || u->tls_turn != l->tls_turn || (u->bound && u->owner == NULL) ?
@@ -455,7 +460,7 @@ struct upstream *
 upstream_adopt(struct lane *l, enum color color, struct str address, int fd, double since)
 {
 	struct backend *b = l->http != NULL && l->snapshot != NULL ? plain_backend(l, color, address) : NULL;
-	struct upstream *u = b != NULL ? new_upstream(l, b) : NULL;
+	struct upstream *u = b != NULL ? upstream_new(l, b) : NULL;
 
 	if (u == NULL)
 		return NULL;

@@ -5,6 +5,7 @@
 
 #include "data/http/exchange.h"
 #include "data/http2/http2_stream.h"
+#include "data/http2/http2_upstream.h"
 #include "data/proxy.h"
 #include "proto/http2_request.h"
 
@@ -203,7 +204,7 @@ flush_conn(struct http2_conn *h)
 }
 
 static void
-flush_http2(struct worker *w)
+flush_clients(struct worker *w)
 {
 	struct link *first;
 
@@ -213,6 +214,19 @@ flush_http2(struct worker *w)
 		list_remove(first);
 		flush_conn(h);
 	}
+}
+
+/* What backends have said goes on to clients, and what clients have said to backends; the rest in the next turn. */
+static void
+flush_http2(struct worker *w)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		(void)http2_upstream_flush(w);
+		flush_clients(w);
+		if (list_empty(&w->http2->upstreams_due))
+			return;
+	}
+	ev_idle_start(w->loop, &w->look_again);
 }
 
 /* -- goodbye --------------------------------------------------------------------------- */
@@ -512,6 +526,7 @@ fit_http2(struct worker *w, const struct config *config)
 {
 	struct http2_buffers *b = w->http2;
 	uint32_t fields = 0;
+	uint64_t answer;
 	size_t size = 0;
 
 	for (size_t i = 0; i < config->n_services; i++) {
@@ -519,8 +534,11 @@ fit_http2(struct worker *w, const struct config *config)
 
 		if (config->services[i].mode != MODE_HTTP)
 			continue;
-		fields = hc->max_fields > fields ? hc->max_fields : fields;
+		fields = HTTP1_HEADERS_MAX;
 		size = hc->max_header_size > size ? hc->max_header_size : size;
+		/* Of answers of backends. */
+		answer = config->services[i].http.max_header_size + (uint64_t)HPACK_ENTRY * HTTP1_HEADERS_MAX;
+		size = answer > size ? answer : size;
 	}
 	if (fields == 0)
 		return;
@@ -528,6 +546,9 @@ fit_http2(struct worker *w, const struct config *config)
 		b = w->http2 = must_alloc(sizeof(*b));
 		list_init(&b->due);
 		list_init(&b->ended);
+		list_init(&b->upstreams_due);
+		list_init(&b->upstreams_ended);
+		list_init(&b->calls_ended);
 	}
 	if (HPACK_TEXT_ROOM(size) + HTTP2_REQUEST_EXTRA > b->room) {
 		b->room = HPACK_TEXT_ROOM(size) + HTTP2_REQUEST_EXTRA;

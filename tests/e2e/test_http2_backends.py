@@ -1,0 +1,284 @@
+"""HTTP/2 to backends: one connection carries many requests, and what a backend of HTTP/2 says reaches clients of both versions."""
+import threading
+
+import pytest
+
+from helpers import http2, scale
+from helpers.http1 import Http
+from helpers.http2 import Http2, frame
+from helpers.http2_backend import Asked, http2_site, prepare
+from helpers.reload import change, reload
+from helpers.scale import patience, until
+from helpers.upgrade import gone, upgrade
+
+BIG = 300_000
+
+
+@pytest.fixture
+def stage(web, backend):
+    """A service whose backends speak HTTP/2: .green, .blue, or several of green, .greens."""
+    def make(green=1, site=None, **keys):
+        sides = []
+        for name in ["green"] * green + ["blue"]:
+            b = prepare(backend(name, site or http2_site(), start=False))
+            sides.append(b.start())
+        t = web(green=sides[:-1], blue=sides[-1:], **{"mode": "http", "h2c": True, "idle_timeout": 0,
+                                                      "backend_protocol": "h2", "health": {"type": "none"}} | keys, top={"workers": 1})
+        t.greens = sides[:-1]
+        return t
+    return make
+
+
+@pytest.fixture
+def ask(closing):
+    return lambda teal, **how: closing.add(Http2(teal.address(), **how))
+
+
+@pytest.fixture
+def http(closing):
+    return lambda teal: closing.add(Http(teal.address()))
+
+
+def test_requests_of_both_versions_share_a_connection(stage, ask, http):
+    teal = stage(via=True)
+    green = teal.green
+    green.answers["/trailers"] = lambda r: r.say((":status", "200"), ("x-own", "y")).data(b"body").say(("x-sum", "42"), end=True)
+    green.answers["/early"] = lambda r: (r.say((":status", "103"), ("link", "</a>")), r.answer())
+    green.answers["/big"] = lambda r: (r.say((":status", "200")), r.data(b"b" * 60_000, end=True))
+    green.answers["/204"] = lambda r: r.say((":status", "204"), end=True)
+    c, h = ask(teal), http(teal)
+    s = c.get("/a?b=1", headers=[("cookie", "a=1"), ("cookie", "b=2"), ("te", "trailers"), ("x-own", "y")])
+    assert (s.status, s.body) == (200, b"green")
+    r = green.requests[-1]
+    assert r.fields[:4] == [(":method", "GET"), (":scheme", "http"), (":authority", "web"), (":path", "/a?b=1")]
+    assert r.get("cookie") == "a=1; b=2" and r.get("te") == "trailers" and r.get("via") == "2 teal"
+    assert r.get("x-forwarded-for") == "127.0.0.1" and not {"connection", "host", "transfer-encoding"} & {n for n, _ in r.fields}
+    m = h.ask("/b")
+    assert m.status == 200 and m.body == b"green" and green.requests[-1].get("via") == "1.1 teal"
+    # Answers: trailers, interim ones, none at all.
+    s = c.get("/trailers")
+    assert s.body == b"body" and s.heads[-1] == [("x-sum", "42")] and s.get("x-own") == "y"
+    m = h.ask("/trailers", headers=[("TE", "trailers")])
+    assert m.body == b"body" and m.get("Transfer-Encoding") == "chunked" and m.trailers == [("x-sum", "42")]
+    assert [dict(x)[":status"] for x in c.get("/early").heads] == ["103", "200"]
+    assert c.get("/big").body == h.ask("/big").body == b"b" * 60_000
+    assert c.get("/204").status == 204 and h.ask("/204").status == 204
+    s = c.get(method="HEAD")
+    assert s.status == 200 and s.body == b"" and s.get("content-length") == "5"
+    # Bodies with a length, without one, and with trailers.
+    assert h.ask("/up", method="POST", body=b"u" * BIG).status == 200 and green.requests[-1].body == b"u" * BIG
+    assert green.requests[-1].get("content-length") == str(BIG)
+    n = c.ask("/up", end=False, method="POST", headers=[("te", "trailers")])
+    c.data(n, b"some")
+    c.data(n, b" more")
+    c.frame(http2.HEADERS, n, c.encoder.encode([("x-check", "7")]), http2.END_HEADERS | http2.END_STREAM)
+    assert c.answer(n).status == 200
+    r = green.requests[-1]
+    assert r.body == b"some more" and r.trailers == [("x-check", "7")] and r.get("content-length") is None
+    assert len(green.served) == 1 and not green.served[0].goaway
+    line = teal.wait_log("http.request", path="/a?b=1")
+    assert line["protocol"] == "HTTP/2" and line["status"] == 200 and line["color"] == "green"
+
+
+def test_a_flip_moves_requests_and_the_connection_of_the_old_color_ends_with_its_last(stage, ask):
+    teal = stage()
+    teal.green.answers["/slow"] = lambda r: None
+    c = ask(teal)
+    assert c.get().body == b"green"
+    old = c.ask("/slow")
+    until(lambda: any(r.path == "/slow" for r in teal.green.requests), "green has it")
+    teal.ok("flip", "web", "blue", "--wait=applied")
+    for _ in range(3):
+        assert c.get().body == b"blue"
+    assert not teal.green.served[0].goaway and not teal.green.served[0].ended
+    teal.green.requests[-1].answer()
+    assert c.answer(old).body == b"green" and not c.goaways
+    until(lambda: teal.green.served[0].ended, "its connection has ended")
+    teal.wait_log("flip.drained")
+
+
+def test_a_drain_cuts_streams(stage, ask):
+    teal = stage(drain={"timeout": 0.2})
+    teal.green.answers |= {"/slow": lambda r: None, "/half": lambda r: r.say((":status", "200")).data(b"some")}
+    c = ask(teal)
+    half, none = c.ask("/half"), c.ask("/slow")
+    c.until(lambda: c.streams[half].body)
+    until(lambda: len(teal.green.requests) == 2, "green has both")
+    teal.ok("flip", "web", "blue", "--wait=drained")
+    assert c.answer(half).reset == http2.CANCEL and c.answer(none).status == 503
+    assert c.get().body == b"blue" and not c.goaways
+    until(lambda: teal.green.served[0].ended, "its connection has ended")
+    assert [r.reset for r in teal.green.requests] == [http2.CANCEL] * 2
+
+
+def test_a_client_that_leaves_is_told_to_the_backend(stage, ask, http):
+    teal = stage()
+    teal.green.answers["/slow"] = lambda r: None
+    c, h = ask(teal), ask(teal)
+    n = c.ask("/slow")
+    h.ask("/slow")
+    until(lambda: len(teal.green.requests) == 2, "green has both")
+    c.frame(http2.RST_STREAM, n, bytes(3) + b"\x08")
+    h.close()
+    until(lambda: [r.reset for r in teal.green.requests] == [http2.CANCEL] * 2, "both are cancelled")
+    assert c.get().status == 200 and len(teal.green.served) == 1
+
+
+def test_a_backend_that_takes_few_streams_gets_more_connections(stage, ask):
+    teal = stage(site=http2_site([(http2.MAX_STREAMS, 2)]))
+    held = []
+    teal.green.answers["/slow"] = held.append
+    c = ask(teal)
+    streams = [c.ask("/slow") for _ in range(5)]
+    until(lambda: len(held) == 5, "all are asked")
+    assert sorted(len(s.requests) for s in teal.green.served) == [1, 2, 2]
+    for r in held:
+        r.answer()
+    assert [c.answer(n).body for n in streams] == [b"green"] * 5
+
+
+def test_what_a_backend_has_not_looked_at_is_asked_elsewhere(stage, ask, http):
+    teal = stage(green=2, retries=2)
+
+    def go(r):
+        if sum(len(g.requests) for g in teal.greens) > 1:
+            return r.answer()
+        return r.serving.goodbye(max(r.n - 2, 0))
+
+    def refuse(r):
+        return r.answer() if sum(len(g.requests) for g in teal.greens) > 1 else r.refuse(http2.REFUSED_STREAM)
+    for answer in go, refuse:
+        for g in teal.greens:
+            g.requests.clear()
+            g.answers["/"] = answer
+        # Not idempotent: it is sent again all the same, for nothing was done.
+        m = http(teal).ask("/", method="POST", body=b"some")
+        assert m.status == 200 and m.body == b"green"
+        got = [r for g in teal.greens for r in g.requests]
+        assert len(got) == 2 and [r.body for r in got] == [b"some"] * 2
+    # One that has begun is not.
+    for g in teal.greens:
+        g.answers["/cut"] = lambda r: r.say((":status", "200")).data(b"half").refuse(http2.INTERNAL_ERROR)
+        g.answers["/no"] = lambda r: r.refuse(http2.INTERNAL_ERROR)
+    c = ask(teal)
+    s = c.answer(c.ask("/cut"))
+    assert s.body == b"half" and s.reset is not None
+    assert http(teal).ask("/no", method="POST", body=b"x").status == 502
+
+
+def test_goaway_lets_what_is_under_way_finish(stage, ask):
+    teal = stage()
+    teal.green.answers["/slow"] = lambda r: None
+    c = ask(teal)
+    old = c.ask("/slow")
+    until(lambda: teal.green.requests, "green has it")
+    first = teal.green.served[0]
+    first.goodbye(2**31 - 1)
+    for _ in range(2):
+        assert c.get().body == b"green"
+    until(lambda: len(teal.green.served) == 2, "the next came by another connection")
+    first.goodbye(1)
+    first.requests[1].answer()
+    assert c.answer(old).body == b"green"
+    until(lambda: first.ended, "the first has ended")
+
+
+@pytest.mark.parametrize("reason, say", [
+    ("no :status", lambda r: r.say(("x", "y"))),
+    ("no :status", lambda r: r.say((":status", "101"))),
+    ("capital in a field name", lambda r: r.say((":status", "200"), raw=r.serving.encoder.encode([(":status", "200")]) + b"\x00\x02XY\x011")),
+    ("field of an HTTP/1 connection", lambda r: r.say((":status", "200"), ("connection", "close"))),
+    ("unknown pseudo-field", lambda r: r.say((":status", "200"), (":path", "/"))),
+    ("control character", lambda r: r.say((":status", "200"), ("x", "a\nb"))),
+    ("more than one Content-Length", lambda r: r.say((":status", "200"), ("content-length", "1"), ("content-length", "2"))),
+    ("Content-Length is not the length", lambda r: r.say((":status", "200"), ("content-length", "9"), end=True)),
+    ("fields too large", lambda r: r.say((":status", "200"), ("x", "y" * 15_000))),
+    ("no :status", lambda r: r.data(b"x")),
+])
+def test_an_answer_that_is_malformed_is_a_502_that_says_why(stage, ask, http, reason, say):
+    teal = stage(max_header_size=4096)
+    teal.green.answers["/"] = say
+    c = ask(teal)
+    s = c.get()
+    assert s.status == 502 and b"XY" not in s.body
+    line = teal.wait_log("http.request", status=502)
+    assert line["end"] == "bad_response" and reason in line["reason"]
+    # The other streams of the connection have nothing to do with it.
+    assert c.get("/other").body == b"green" and http(teal).ask("/").status == 502
+    assert len(teal.green.served) == 1 and teal.green.requests[0].reset is not None
+
+
+@pytest.mark.parametrize("words, raw", [
+    ("other frame than CONTINUATION|another frame within", lambda r: r.serving.send(frame(1, r.n, b"\x88") + frame(0, r.n, b"x"))),
+    ("too many CONTINUATION", lambda r: r.serving.send(frame(1, r.n, b"\x88") + frame(9, r.n, b"\x88") * 20)),
+    ("index that no table has", lambda r: r.serving.send(frame(1, r.n, b"\xff\xff\x01", 4))),
+    ("PUSH_PROMISE", lambda r: r.serving.send(frame(5, r.n, b"\0\0\0\2\x88", 4))),
+    ("too many SETTINGS", lambda r: r.serving.send(frame(4) * 300)),
+    ("too many PING", lambda r: r.serving.send(frame(6, 0, b"12345678") * 300)),
+    ("too many empty", lambda r: r.serving.send(frame(0, r.n) * 300)),
+    ("never opened", lambda r: r.serving.send(frame(1, r.n + 2, b"\x88", 4))),
+    ("more DATA than the connection|longer than SETTINGS", lambda r: r.serving.send(frame(0, r.n, b"x" * 20_000))),
+])
+def test_a_connection_that_is_at_fault_ends(stage, ask, words, raw):
+    teal = stage(retries=0)
+    teal.green.answers["/bad"] = raw
+    c = ask(teal)
+    assert c.get("/bad").over
+    line = teal.wait_log("backend.http2")
+    assert any(w in line["error"] for w in words.split("|")), line
+    assert c.get("/good").body == b"green"
+    until(lambda: teal.green.served[0].ended and len(teal.green.served) == 2, "the first has ended")
+    assert teal.green.served[0].goaway[1] != 0
+
+
+def test_a_backend_of_http_1_is_found_out_before_it_is_asked(web, backend, ask, http):
+    seen = []
+
+    def old(conn, b):
+        seen.append(conn.recv(1000))
+        conn.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 6\r\n\r\nforeign"[:-1])
+    teal = web(green=[backend("green", old)], mode="http", h2c=True, backend_protocol="h2", health={"type": "none"}, retries=0,
+               retry_pause=0)
+    m = http(teal).ask("/secret", method="POST", body=b"x")
+    assert m.status == 502 and b"foreig" not in m.body
+    assert "does not speak HTTP/2" in teal.wait_log("backend.http2")["error"]
+    assert teal.wait_log("http.request")["end"] == "backend_http2" and b"secret" not in b"".join(seen)
+
+
+def test_a_slow_reader_delays_no_other_and_is_bounded(stage, ask):
+    teal = stage()
+    done = []
+    teal.green.answers["/big"] = lambda r: done.append(r.say((":status", "200")))
+    slow, quick = ask(teal, opens=False), ask(teal)
+    n = slow.ask("/big")
+    until(lambda: done, "green has begun")
+    r, sent = done[0], 0
+    # As much as the stream's window lets through, which nothing but its reader opens.
+    while sent < r.serving.windows.get(r.n, 65535):
+        r.data(b"s" * 16_000)
+        sent += 16_000
+        if sent + 16_000 > r.serving.windows.get(r.n, 65535):
+            break
+        quick.get()
+    for _ in range(20):
+        assert quick.get("/other").body == b"green"
+    assert sent < 400_000 and len(teal.green.served) == 1
+    slow.frame(http2.RST_STREAM, n, bytes(3) + b"\x08")
+    until(lambda: r.reset == http2.CANCEL, "the slow one is cancelled")
+
+
+def test_a_large_body_waits_for_the_backends_windows(stage, ask, http):
+    teal = stage(site=http2_site(opens=False))
+    asked = []
+    teal.green.each["/up"] = lambda r, part: asked.append(len(part))
+    thread = threading.Thread(target=lambda: asked.append(http(teal).ask("/up", method="POST", body=b"u" * BIG).status))
+    thread.start()
+    until(lambda: sum(asked) == 65535, "the window is used up")
+    r = teal.green.requests[0]
+    while not r.ended:
+        r.serving.frame(http2.WINDOW_UPDATE, 0, (50_000).to_bytes(4, "big"))
+        r.serving.frame(http2.WINDOW_UPDATE, r.n, (50_000).to_bytes(4, "big"))
+        before = len(r.body)
+        until(lambda: r.ended or len(r.body) > before, "more has come")
+    thread.join(patience())
+    assert asked[-1] == 200 and r.body == b"u" * BIG
