@@ -276,9 +276,9 @@ def test_a_large_body_waits_for_the_backends_windows(stage, ask, http):
     until(lambda: sum(asked) == 65535, "the window is used up")
     r = teal.green.requests[0]
     while not r.ended:
+        before = len(r.body)
         r.serving.frame(http2.WINDOW_UPDATE, 0, (50_000).to_bytes(4, "big"))
         r.serving.frame(http2.WINDOW_UPDATE, r.n, (50_000).to_bytes(4, "big"))
-        before = len(r.body)
         until(lambda: r.ended or len(r.body) > before, "more has come")
     thread.join(patience())
     assert asked[-1] == 200 and r.body == b"u" * BIG
