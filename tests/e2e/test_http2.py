@@ -215,6 +215,26 @@ def test_more_than_a_window_lets_through_ends_the_stream(stage, ask):
     assert c.get().body == b"green" and not c.goaways
 
 
+def test_more_than_the_connection_s_window_ends_that(stage, ask):
+    """Of several streams, each of which keeps to its own."""
+    teal = stage(http2={"max_control": 0})
+    c = ask(teal)
+    streams = [c.ask("/unread", end=False, method="POST") for _ in range(4)]
+    try:
+        while not c.goaways and not c.ended:
+            n = max(streams, key=lambda n: c.out.setdefault(n, 65535))
+            if (k := min(16384, c.out[n])) > 0:
+                c.frame(http2.DATA, n, b"x" * k)
+                c.out[n] -= k
+            else:
+                c.read()
+    except OSError:
+        pass        # it is closed
+    until(lambda: refused(teal, "flow_control_connection") == 1, "it has ended")
+    teal.green.go.set()
+    assert ask(teal).get().body == b"green"
+
+
 def test_a_client_takes_back_what_it_asked(stage, ask):
     teal = stage()
     c = ask(teal)

@@ -2,6 +2,9 @@
 forbidden, odd or allowed, and what has to be answered; between them a good request is answered on each connection
 that goes on. Nothing of what is refused reaches a backend: it reads with a parser that is none of ours.
 """
+import os
+import re
+
 import pytest
 
 from helpers.http1 import Reader, requests_of, site
@@ -353,3 +356,23 @@ def test_translation(stage):
     assert (third.get("Transfer-Encoding"), third.body) == ("chunked", b"abc")
     assert [tuple(f) for f in third.trailers] == [("x-sum", "6")]
     assert fourth.method == "HEAD" and fifth.get("Host") == "web"
+
+
+@pytest.mark.nosan
+def test_the_table_of_obligations_names_what_is_there():
+    """tests/http2_conformance.md says which test shows what."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    tables = {"FRAMES": FRAMES, "MALFORMED": MALFORMED, "BLOCKS": BLOCKS}
+    with open(os.path.join(here, "..", "http2_conformance.md")) as f:
+        rows = [line for line in f if re.match(r"\| (\d|all)", line)]
+    for line in rows:
+        shown = line.split(" | ")[-1]
+        for file, name in re.findall(r"`(\w+\.(?:py|c))::(\w+)`", shown):
+            folder = os.path.join(here, "..", "unit") if file.endswith(".c") else here
+            with open(os.path.join(folder, file)) as f:
+                assert re.search(rf"^(def )?{name}\(", f.read(), re.MULTILINE), (file, name)
+        for table, quoted in re.findall(r'`(FRAMES|MALFORMED|BLOCKS)`((?: "[^"]+",?)*)', shown):
+            names = {row[1] for row in tables[table]}
+            assert set(re.findall(r'"([^"]+)"', quoted)) <= names, line
+        assert re.search(r"::|`(FRAMES|MALFORMED|BLOCKS)`", shown), line
+    assert len(rows) > 60
