@@ -116,6 +116,25 @@ def test_a_holder_that_slept_writes_nothing(watchers):
     assert (now["stamp"], now["token"], now["id"] == first["id"]) == (stamp, "2", False)
 
 
+def test_a_holder_that_is_killed_is_followed(watchers):
+    """Nothing gives its lease back: another one takes it when it ends, and the killed one comes back as one of the others."""
+    f = watchers
+    f.start(2)
+    f.see("abc")
+    killed = f.leader()
+    rest = [t for t in f.teals if t is not killed]
+    first = f.lease()
+    killed.kill()
+    second = f.leader(rest)
+    f.k.api.objects.create(node("d"))
+    f.see("abcd", rest)
+    now = f.lease()
+    assert now["id"] != first["id"] and (now["token"], now["stamp"].split(".")[0]) == ("2", "2")
+    killed.start()
+    f.see("abcd")
+    assert f.leader() is second and f.lease()["token"] == "2"
+
+
 def test_a_holder_that_was_robbed_writes_nothing(watchers):
     """Another one's token and name are in the lease: it finds that at its next word, and takes what the thief wrote."""
     f = watchers
